@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// write makes a tree of files and returns its root.
+func write(t *testing.T, files map[string]string) string {
+	t.Helper()
+	root := t.TempDir()
+	for name, content := range files {
+		path := filepath.Join(root, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+const (
+	goMod = "module broken.test\n\ngo 1.26\n"
+	quiet = "// Package p does nothing.\npackage p\n"
+)
+
+func TestChecksCatchWhatTheyAreFor(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		check string
+		files map[string]string
+		want  string
+	}{
+		{"gofmt", map[string]string{"p.go": "package p\nvar  X int\n"}, "p.go"},
+		{"go vet .", map[string]string{"p.go": "package p\n\nimport \"fmt\"\n\nfunc f() { fmt.Printf(\"%d\", \"x\") }\n"}, "wrong type"},
+		{"go vet windows", map[string]string{"p.go": quiet, "p_windows.go": "package p\n\nvar x int = \"x\"\n"}, "p_windows.go"},
+		{"go vet darwin", map[string]string{"p.go": quiet, "p_darwin_test.go": "package p\n\nvar x int = \"x\"\n"}, "p_darwin_test.go"},
+		{"go mod tidy .", map[string]string{"go.mod": goMod + "\nrequire broken.test/unused v1.0.0\n\nreplace broken.test/unused => ./unused\n", "p.go": quiet, "unused/go.mod": "module broken.test/unused\n"}, "broken.test/unused"},
+		{"go test .", map[string]string{"p.go": quiet, "p_test.go": "package p\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) { t.Fatal(\"no\") }\n"}, "p_test.go:5: no"},
+		{"go test .", map[string]string{"go.mod": "module broken.test\n\ngo 1.26\n\nrequire nothing\n"}, "go.mod"},
+		{"workspace", map[string]string{"go.work": "go 1.26\n\nuse (\n\t.\n\t./a\n\t./missing\n)\n", "p.go": quiet, "a/go.mod": "module broken.test/a\n", "a/a.go": quiet}, "missing"},
+	} {
+		t.Run(c.check+" "+c.want, func(t *testing.T) {
+			t.Parallel()
+			if c.files["go.mod"] == "" {
+				c.files["go.mod"] = goMod
+			}
+			var out, errs bytes.Buffer
+			root := write(t, c.files)
+			code := run(t.Context(), []string{"-root", root, "-only", "^" + c.check + "$"}, noEnv, &out, &errs)
+			if code != 1 || !strings.Contains(out.String(), c.want) {
+				t.Errorf("exit code %d, want 1 and %q in\n%s%s", code, c.want, &out, &errs)
+			}
+		})
+	}
+}
+
+func TestASoundModulePasses(t *testing.T) {
+	t.Parallel()
+	root := write(t, map[string]string{
+		"go.mod":    goMod,
+		"p.go":      quiet,
+		"p_test.go": "package p\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) {}\n",
+	})
+	var out, errs bytes.Buffer
+	code := run(t.Context(), []string{"-root", root, "-only", "^(gofmt|go )"}, noEnv, &out, &errs)
+	if code != 0 || !strings.HasSuffix(out.String(), "\n6 passed, 0 failed, 0 skipped\n") {
+		t.Errorf("exit code %d\n%s%s", code, &out, &errs)
+	}
+}
+
+func TestAMissingToolIsLeftOutByName(t *testing.T) {
+	r := command(t.TempDir(), nil, "no-such-linter")(t.Context())
+	if r.failure != "" || !strings.Contains(r.leftOut, "no-such-linter is not installed: run make setup") {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestACommandLineThatMakesNoSenseExitsWith2(t *testing.T) {
+	root := write(t, map[string]string{"go.mod": goMod})
+	for _, args := range [][]string{{"-only", "("}, {"-skip", "("}, {"-only", "nothing is called so"}, {"-nonsense"}} {
+		var out, errs bytes.Buffer
+		if code := run(t.Context(), append([]string{"-root", root}, args...), noEnv, &out, &errs); code != 2 || errs.Len() == 0 {
+			t.Errorf("%q: exit code %d, %s", args, code, &errs)
+		}
+	}
+	var out, errs bytes.Buffer
+	env := func(name string) string { return map[string]string{"LEFT_OUT_OK": "govulncheck"}[name] }
+	if code := run(t.Context(), []string{"-root", root, "-list"}, env, &out, &errs); code != 2 {
+		t.Errorf("LEFT_OUT_OK without a reason: exit code %d", code)
+	}
+}
+
+func TestAnInterruptedRunIsNoSuccess(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, errs bytes.Buffer
+	root := write(t, map[string]string{"go.mod": goMod, "p.go": quiet})
+	if code := run(ctx, []string{"-root", root, "-only", "gofmt"}, noEnv, &out, &errs); code != 1 || !strings.Contains(errs.String(), "interrupted in gofmt") {
+		t.Errorf("exit code %d, %s", code, &errs)
+	}
+}
+
+func TestModulesAreThoseOfTheWorkspaceThatExist(t *testing.T) {
+	root := write(t, map[string]string{
+		"go.work":      "go 1.26\n\nuse (\n\t.\n\t./cmd/x\n\t./later\n)\n",
+		"go.mod":       goMod,
+		"cmd/x/go.mod": goMod,
+	})
+	got, err := findModules(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []module{{".", root}, {"cmd/x", filepath.Join(root, "cmd", "x")}}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestScriptsAreFoundByTheirFirstLine(t *testing.T) {
+	root := write(t, map[string]string{
+		".ci/run":           "#!/usr/bin/env bash\n",
+		"scripts/setup":     "#!/bin/sh\n",
+		"scripts/x_test.go": "package scripts\n",
+		"scripts/sub/x":     "",
+		"bench/p.py":        "#!/usr/bin/env python3\n",
+	})
+	got, err := shellScripts(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{filepath.FromSlash(".ci/run"), filepath.FromSlash("scripts/setup")}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if _, err := shellScripts(t.TempDir()); err == nil {
+		t.Error("a tree without scripts passes the check of its scripts")
+	}
+}
+
+func TestOnlyASilentDatabaseLeavesGovulncheckOut(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/index/db.json" {
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	if err := reach(t.Context(), server.URL+"/v1"); err != nil {
+		t.Errorf("a database that answers was not reached: %v", err)
+	}
+	if err := reach(t.Context(), server.URL+"/other"); err == nil {
+		t.Error("a server without the database's index was taken for one")
+	}
+	root := write(t, map[string]string{"index/db.json": "{}"})
+	if err := reach(t.Context(), "file://"+filepath.ToSlash(root)); err != nil {
+		t.Errorf("a database on disk was not reached: %v", err)
+	}
+	r := govulncheck([]module{{".", t.TempDir()}}, "file:///no/such/database")(t.Context())
+	if r.failure != "" || !strings.Contains(r.leftOut, "set GOVULNDB") {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func noEnv(string) string { return "" }

@@ -1,0 +1,121 @@
+// Command testrun runs every check and every test of this repository and says
+// at the end what it left out.
+//
+// It runs the checks of the source (formatting, vet on three systems, the
+// linters, the shell scripts, tidy modules, known vulnerabilities), then
+// go test with the race detector and in shuffled order in each module of
+// go.work. A failure is printed in full. At the end come the slowest tests,
+// everything that was left out with its reason, and, alone on the last line,
+//
+//	N passed, N failed, N skipped
+//
+// which counts checks, tests and subtests.
+//
+// # What was left out
+//
+// A skipped test is left out, and so is a check whose tool is not installed or
+// whose database does not answer. With CI set to 1 or true, anything left out
+// is a failure. An exception is granted in the open, by name and with its
+// reason, through the environment:
+//
+//	LEFT_OUT_OK="govulncheck: this runner has no way to the database; ..."
+//
+// It is still listed. The name of a check is as -list prints it; the name of a
+// test is its package's import path, a dot and the test's own name.
+//
+// # Exit codes
+//
+// 0 if everything passed, 1 if something failed or was left out on CI, 2 if
+// the command line or the environment makes no sense.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"syscall"
+	"time"
+)
+
+func main() {
+	// A second signal ends this program at once: the first one is forgotten as
+	// soon as it has been taken.
+	ctx, forget := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, forget)
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("testrun", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	only := flags.String("only", "", "run only what this regular expression matches")
+	skip := flags.String("skip", "", "do not run what this regular expression matches")
+	list := flags.Bool("list", false, "print the names of all checks, run none")
+	root := flags.String("root", ".", "the directory of go.work")
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	fail := func(err error) int {
+		fmt.Fprintln(stderr, "testrun:", err)
+		return 2
+	}
+
+	allowed, err := parseAllowed(getenv("LEFT_OUT_OK"))
+	if err != nil {
+		return fail(err)
+	}
+	modules, err := findModules(*root)
+	if err != nil {
+		return fail(err)
+	}
+	checks, unchosen, err := choose(allChecks(*root, modules, getenv), *only, *skip)
+	if err != nil {
+		return fail(err)
+	}
+	if *list {
+		for _, c := range checks {
+			fmt.Fprintln(stdout, c.name)
+		}
+		return 0
+	}
+
+	var sum summary
+	for _, c := range checks {
+		began := time.Now()
+		res := c.run(ctx)
+		res.elapsed = time.Since(began)
+		if ctx.Err() != nil {
+			fmt.Fprintf(stderr, "testrun: interrupted in %s; nothing is known about the rest\n", c.name)
+			return 1
+		}
+		sum.add(c.name, res)
+		printResult(stdout, c.name, res)
+	}
+	ci := getenv("CI") == "1" || getenv("CI") == "true"
+	return sum.finish(stdout, ci, allowed, unchosen)
+}
+
+// choose returns the checks to run and how many the expressions removed.
+func choose(all []check, only, skip string) (chosen []check, removed int, err error) {
+	keep, err := regexp.Compile(only)
+	if err != nil {
+		return nil, 0, fmt.Errorf("-only: %w", err)
+	}
+	drop, err := regexp.Compile(skip)
+	if err != nil {
+		return nil, 0, fmt.Errorf("-skip: %w", err)
+	}
+	for _, c := range all {
+		if keep.MatchString(c.name) && (skip == "" || !drop.MatchString(c.name)) {
+			chosen = append(chosen, c)
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, 0, fmt.Errorf("-only %q and -skip %q leave nothing to run; -list shows the names", only, skip)
+	}
+	return chosen, len(all) - len(chosen), nil
+}
