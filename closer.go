@@ -1,0 +1,100 @@
+package lastcall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/pprof"
+	"time"
+)
+
+// closer is a function that runs at the end of a stop.
+type closer struct {
+	name  string
+	where string
+	fn    func(context.Context) error
+}
+
+// runClosers runs the closers, the last registered first, including those
+// that are registered meanwhile.
+func (g *Group) runClosers() {
+	for {
+		g.mu.Lock()
+		n := len(g.closers)
+		if n == 0 {
+			g.closed = true
+			g.mu.Unlock()
+			return
+		}
+		c := g.closers[n-1]
+		g.closers = g.closers[:n-1]
+		g.mu.Unlock()
+		g.runCloser(c, n)
+	}
+}
+
+// runCloser runs one closer of n that are left, in its fair share of the time.
+func (g *Group) runCloser(c closer, n int) {
+	began := time.Now()
+	share := func() time.Time {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.at.close.IsZero() {
+			return time.Time{}
+		}
+		return began.Add(max(g.at.close.Sub(began)/time.Duration(n), 0))
+	}
+	ctx, cancel := context.WithCancel(pprof.WithLabels(g.values, g.labels(KindCloser, c.name)))
+	defer cancel()
+	if end := share(); !end.IsZero() {
+		// A little before its share is over, so that a closer which obeys its
+		// context can say why it did not end.
+		early := min(max(end.Sub(began)/10, 0), maxReportTime)
+		ctx, cancel = context.WithDeadline(ctx, end.Add(-early))
+		defer cancel()
+	}
+
+	result := make(chan error, 1)
+	go func() {
+		result <- c.call(ctx)
+		g.wake()
+	}()
+	if g.await(share, func() bool { return len(result) == 1 }) {
+		if err := <-result; err != nil {
+			g.closerFailed(c, err)
+		}
+		return
+	}
+	l := []Line{{Kind: KindCloser, Name: c.name, Count: 1, Age: time.Since(began), Site: c.where, label: c.name}}
+	addStacks(l, g.id, g.dumpTime())
+	g.mu.Lock()
+	g.report.Abandoned = append(g.report.Abandoned, l...)
+	g.pulse.start(time.Now(), stopPulse) // the dump was ours, not a freeze
+	g.mu.Unlock()
+	g.journal.log(g.log, slog.LevelError, "abandoned", l[0].attrs()...)
+}
+
+// call runs the closer; stacks are recognised by its frame.
+func (c closer) call(ctx context.Context) (err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			err = unwound(recover())
+		}
+	}()
+	pprof.SetGoroutineLabels(ctx)
+	err = c.fn(ctx)
+	returned = true
+	return err
+}
+
+func (g *Group) closerFailed(c closer, err error) {
+	attrs := []any{"kind", string(KindCloser), "name", c.name, "site", c.where, "error", err}
+	var crash *unwoundError
+	if errors.As(err, &crash) && crash.stack != nil {
+		attrs = append(attrs, "stack", string(crash.stack))
+	}
+	g.journal.log(g.log, slog.LevelError, "closer failed", attrs...)
+	g.fail(fmt.Errorf("closer %s: %w", c.name, err))
+}

@@ -1,0 +1,184 @@
+package lastcall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"runtime/pprof"
+)
+
+// Go starts finite work under a name. Its context ends at Interrupt, so a last
+// call lets it finish.
+//
+// Returning nil ends only this goroutine. An error, a panic or a
+// runtime.Goexit is a failure: before last call it begins a stop. After last
+// call an error that wraps context.Canceled is a clean end, and after
+// Interrupt any error means that the work was interrupted and is recorded
+// nowhere; work that recorded its own interruption returns nil.
+//
+// Go either starts fn, and the group waits for it, or returns ErrStopping and
+// does not start it. It starts until the listeners are closed and the requests
+// in flight have returned, or until Interrupt; a group without a server
+// refuses from last call on.
+//
+// Goroutines may share a name; a report then counts them. An empty name is
+// replaced by the place of the call. Details are cached for the first 1,024
+// names: give a thousand goroutines one name, and put numbers into the log.
+func (g *Group) Go(name string, fn func(context.Context) error) error {
+	if fn == nil {
+		panic("lastcall: Go(" + name + "): nil function")
+	}
+	return g.start(g.site(KindGo, name, g.workEnd, 2), fn)
+}
+
+// Loop starts work that runs for as long as the program: a consumer, a ticker,
+// a watcher. Its context ends at last call, with ErrStopping as the cause. The
+// item in hand is finished with the context of [Work], until Interrupt.
+//
+// Returning before last call, even with nil, begins a stop with exit code 1:
+// a program without its loop is not the program. After last call the rules of
+// Go hold. From last call on Loop returns ErrStopping.
+func (g *Group) Loop(name string, fn func(context.Context) error) error {
+	if fn == nil {
+		panic("lastcall: Loop(" + name + "): nil function")
+	}
+	if g.stopping() {
+		return ErrStopping
+	}
+	return g.start(g.site(KindLoop, name, g.loopEnd, 2), fn)
+}
+
+// Background starts work that was born from a request and outlives it. fn's
+// context keeps the values of ctx, such as trace ids, and drops its
+// cancellation; it ends at Interrupt.
+//
+// Errors and panics of fn are logged and counted in the report, and stop
+// nobody. Background starts or refuses as Go does.
+func (g *Group) Background(ctx context.Context, name string, fn func(context.Context) error) error {
+	if fn == nil {
+		panic("lastcall: Background(" + name + "): nil function")
+	}
+	s := g.site(KindBackground, name, g.workEnd, 2)
+	return g.start(s, func(context.Context) error {
+		ctx := pprof.WithLabels(&splice{values: ctx, end: g.workEnd, group: g}, g.labels(KindBackground, s.name))
+		pprof.SetGoroutineLabels(ctx)
+		return fn(ctx)
+	})
+}
+
+// start passes the gate, registers a goroutine and starts it.
+func (g *Group) start(s *site, fn func(context.Context) error) error {
+	if g.live.Add(1)&gateClosed != 0 {
+		g.leave()
+		return ErrStopping
+	}
+	e := &entry{site: s, fn: fn, start: g.now()}
+	g.registry.insert(e)
+	go e.run()
+	return nil
+}
+
+// run is the first frame of every goroutine of a group; stacks are recognised
+// by it.
+func (e *entry) run() {
+	returned := false
+	var err error
+	defer func() {
+		if !returned {
+			err = unwound(recover())
+		}
+		e.site.group.ended(e, err)
+	}()
+	pprof.SetGoroutineLabels(e.site.ctx)
+	err = e.fn(e.site.ctx)
+	returned = true
+}
+
+// ended takes a goroutine that has returned out of the group.
+func (g *Group) ended(e *entry, err error) {
+	if err != nil || e.site.kind != KindGo || g.stopping() {
+		g.judge(e, err)
+	}
+	g.registry.remove(e)
+	g.leave()
+}
+
+// leave gives back a place in live and tells those who wait for the last one.
+func (g *Group) leave() {
+	switch g.live.Add(-1) {
+	case 0:
+		if g.armed.Load() && !g.stopping() {
+			g.begin(nil, nil)
+		}
+		g.wake()
+	case gateClosed:
+		g.wake()
+	}
+}
+
+// judge decides what the end of a goroutine means.
+func (g *Group) judge(e *entry, err error) {
+	s := e.site
+	p := phase(g.phase.Load())
+	var crash *unwoundError
+	crashed := errors.As(err, &crash)
+	if p >= lastCall {
+		cut := p >= interrupted && err != nil && !crashed
+		clean := errors.Is(err, context.Canceled) || errors.Is(err, ErrStopping)
+		if p < abandoned { // later ones are in the report already
+			s.note(e.start, err, cut)
+		}
+		if err == nil || !crashed && (cut || clean) {
+			return
+		}
+	}
+	switch {
+	case err != nil:
+	case s.kind == KindLoop || s.kind == KindServer:
+		err = errors.New("returned before last call; a " + string(s.kind) + " runs until then")
+	default:
+		return
+	}
+	attrs := []any{"kind", string(s.kind), "name", s.name, "site", s.where, "error", err}
+	if crashed && crash.stack != nil {
+		attrs = append(attrs, "stack", string(crash.stack))
+	}
+	g.journal.log(g.log, slog.LevelError, "goroutine failed", attrs...)
+	if s.kind == KindBackground {
+		g.mu.Lock()
+		g.report.BackgroundErrors++
+		g.mu.Unlock()
+		return
+	}
+	g.fail(fmt.Errorf("%s %s: %w", s.kind, s.name, err))
+}
+
+// unwoundError is the error of a goroutine that neither returned nil nor an
+// error: it panicked, or left by runtime.Goexit.
+type unwoundError struct {
+	value any
+	stack []byte // nil for Goexit
+}
+
+// unwound makes the error out of what recover returned, in the deferred
+// function that called it.
+func unwound(recovered any) *unwoundError {
+	if recovered == nil {
+		return &unwoundError{}
+	}
+	return &unwoundError{value: recovered, stack: debug.Stack()}
+}
+
+func (e *unwoundError) Error() string {
+	if e.stack == nil {
+		return "left by runtime.Goexit without returning"
+	}
+	return fmt.Sprintf("panic: %v", e.value)
+}
+
+func (e *unwoundError) Unwrap() error {
+	err, _ := e.value.(error)
+	return err
+}

@@ -1,0 +1,268 @@
+package lastcall
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Group is a set of named goroutines, servers and closers that stop
+// together. Main makes one for a program; New makes one for a library, a test
+// or a part of a program. Its methods may be called from any goroutine.
+//
+// What starts a stop: a signal (Main), Stop, the end of the parent's context
+// (New), an error or panic of a Go, an early return of a Loop or a server, an
+// error of setup; and, once setup has returned, the moment when every
+// goroutine has returned and there is neither a Loop nor a server left: a
+// program that is done ends by itself. Nothing is ever restarted.
+type Group struct {
+	cfg    Config
+	log    *slog.Logger
+	budget budget
+	id     uint64
+	base   time.Time       // ages count from here
+	values context.Context // the parent's values, without its end
+	outer  *Group          // the group that the parent's context belongs to, or nil
+	unhook []func() bool   // the parent's hooks
+	events func(event)     // what Main adds to a stop; nil for New
+
+	// One context for each moment that somebody may listen to.
+	loopEnd, workEnd, lastEnd, setupEnd context.Context
+	endLoops                            context.CancelCauseFunc // at last call
+	endWork                             context.CancelCauseFunc // at Interrupt
+	endLast                             context.CancelCauseFunc // at Abandon
+	endSetup                            context.CancelCauseFunc // at last call while setup runs, else at Interrupt
+
+	registry registry
+	journal  journal
+	phase    atomic.Int32  // grows only; written under mu
+	live     atomic.Int64  // goroutines that have not returned, plus gateClosed
+	ready    atomic.Bool   // what Ready answers
+	armed    atomic.Bool   // the last goroutine to return begins a stop
+	changed  chan struct{} // capacity 1: tells the driver to look again
+	done     chan struct{} // closed by the driver, as its last act
+
+	mu        sync.Mutex // guards what follows
+	setupRuns bool
+	at        deadlines
+	pulse     pulse
+	servers   []server
+	closers   []closer
+	closed    bool // the last closer has run
+	reloads   int  // 1: one runs, 2: another follows
+	report    Report
+}
+
+// phase is how far a stop has come. It only grows.
+type phase int32
+
+const (
+	running phase = iota
+	lastCall
+	draining
+	interrupted
+	abandoned
+	closing
+	ended
+)
+
+func (p phase) String() string {
+	return [...]string{"running", "last call", "drain", "interrupt", "abandon", "close", "ended"}[p]
+}
+
+// gateClosed is added to Group.live when nothing may start any more: a start
+// and the closing of the gate are ordered by one atomic number.
+const gateClosed = 1 << 62
+
+var groupIDs atomic.Uint64
+
+// New makes a Group that never touches signals and never ends the process. The
+// end of ctx is a last call, not a cancellation: the group's goroutines keep
+// the values of ctx only. When ctx belongs to another group, that group's last
+// call and Interrupt are also this one's, and so is its time.
+//
+// The error says with its numbers which durations cannot fit. The group lives
+// until Wait returns; one that is never stopped holds a hook on ctx, and no
+// goroutine.
+func New(ctx context.Context, cfg Config) (*Group, error) {
+	if cfg.Signals != nil || cfg.GraceFlag != 0 {
+		return nil, errors.New("lastcall: Config.Signals and Config.GraceFlag are for Main; a Group made by New is stopped by its parent context or by Stop")
+	}
+	g, err := newGroup(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	g.ready.Store(true)
+	parentEnds := func() { g.begin(nil, nil) }
+	if g.outer != nil {
+		g.unhook = append(g.unhook,
+			context.AfterFunc(g.outer.loopEnd, parentEnds),
+			context.AfterFunc(g.outer.workEnd, g.interruptNow))
+	}
+	g.unhook = append(g.unhook, context.AfterFunc(ctx, parentEnds))
+	return g, nil
+}
+
+func newGroup(ctx context.Context, cfg Config) (*Group, error) {
+	b, err := cfg.budget(os.Getenv(kubernetesHost) != "")
+	if err != nil {
+		return nil, err
+	}
+	g := &Group{
+		cfg: cfg, log: cfg.Logger, budget: b,
+		id: groupIDs.Add(1), base: time.Now(),
+		values: context.WithoutCancel(ctx), outer: groupOf(ctx),
+		changed: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	if g.log == nil {
+		g.log = slog.Default()
+	}
+	g.loopEnd, g.endLoops = context.WithCancelCause(context.Background())
+	g.workEnd, g.endWork = context.WithCancelCause(context.Background())
+	g.lastEnd, g.endLast = context.WithCancelCause(context.Background())
+	g.setupEnd, g.endSetup = context.WithCancelCause(context.Background())
+	g.registry.init()
+	return g, nil
+}
+
+// Ready reports whether setup has returned without an error and no stop has
+// begun: the answer for a readiness probe. Listeners are bound before they are
+// given to the group, so they are accepting by then. A group made by New has
+// no setup and is ready from the start.
+func (g *Group) Ready() bool { return g.ready.Load() }
+
+// Stop makes the last call and returns at once; Wait waits for the rest. A nil
+// cause is an ordinary end. Any other is a failure: it stands in the report and
+// makes the exit code 1. Only the first stop counts.
+func (g *Group) Stop(cause error) { g.begin(cause, nil) }
+
+// Wait waits until the group has stopped and returns what became of everyone.
+// From the first Wait on, a group made by New stops by itself when everything
+// has returned. Wait may be called any number of times; a goroutine of the
+// group that calls it waits for itself, until Interrupt at the latest.
+func (g *Group) Wait() Report {
+	g.arm()
+	<-g.done
+	return g.report
+}
+
+// Defer registers a closer. Closers run at the end of a stop, the last one
+// first, after everyone who could use them has returned or was abandoned. Each
+// has a fair share of the time that is left, which its context tells; one that
+// overruns it is abandoned by name, and the next one runs. The error or panic
+// of a closer is a failure and holds up nobody. A closer registered after the
+// last one has run is not run, which is logged as an error.
+func (g *Group) Defer(name string, fn func(context.Context) error) {
+	if fn == nil {
+		panic("lastcall: Defer(" + name + "): nil function")
+	}
+	c := closer{name: name, where: callSite(2), fn: fn}
+	g.mu.Lock()
+	late := g.closed
+	if !late {
+		g.closers = append(g.closers, c)
+	}
+	g.mu.Unlock()
+	if late {
+		g.log.Error("a closer was registered after the last one had run, and will not run", "name", name, "site", c.where)
+	}
+}
+
+func (g *Group) stopping() bool { return phase(g.phase.Load()) != running }
+
+// arm lets the group end by itself once everything has returned.
+func (g *Group) arm() {
+	if g.armed.CompareAndSwap(false, true) && g.live.Load() == 0 {
+		g.begin(nil, nil)
+	}
+}
+
+// begin makes the last call, once, and reports whether it was this one. A
+// cause is a failure.
+func (g *Group) begin(cause error, sig os.Signal) bool {
+	now := time.Now()
+	g.mu.Lock()
+	if g.stopping() {
+		g.mu.Unlock()
+		return false
+	}
+	g.ready.Store(false)
+	g.report.Cause, g.report.Signal, g.report.Began = cause, sig, now
+	if cause != nil {
+		g.report.Failures = append(g.report.Failures, cause)
+	}
+	var limit time.Time
+	if g.outer != nil {
+		limit = g.outer.untilAbandon()
+	}
+	g.at = g.budget.from(now, limit)
+	if len(g.servers) == 0 {
+		g.at.delay = now
+	}
+	g.pulse.start(now, stopPulse)
+	g.phase.Store(int32(lastCall)) // before any context ends: whoever sees one end knows why
+	setupRuns := g.setupRuns
+	g.mu.Unlock()
+
+	g.journal.queue()
+	go g.drive()
+	g.endLoops(ErrStopping)
+	if setupRuns {
+		g.endSetup(ErrStopping)
+	}
+	return true
+}
+
+// interruptNow brings Interrupt forward to this moment: a second signal, or a
+// surrounding group that has used up its time. Before last call it does
+// nothing. In the closing phase it shortens the time of the closers.
+func (g *Group) interruptNow() {
+	now := time.Now()
+	g.mu.Lock()
+	if p := phase(g.phase.Load()); p == running || p == ended {
+		g.mu.Unlock()
+		return
+	}
+	var d deadlines
+	g.budget.reserveFrom(&d, now)
+	g.at.delay = earliest(g.at.delay, now)
+	g.at.interrupt = earliest(g.at.interrupt, now)
+	g.at.abandon = earliest(g.at.abandon, d.abandon)
+	g.at.close = earliest(g.at.close, d.close)
+	g.at.exit = earliest(g.at.exit, d.exit)
+	g.mu.Unlock()
+	g.wake()
+}
+
+// untilAbandon is the moment at which a group inside this one has to be over.
+func (g *Group) untilAbandon() time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.at.abandon
+}
+
+// wake makes the driver look again at what it waits for.
+func (g *Group) wake() {
+	select {
+	case g.changed <- struct{}{}:
+	default:
+	}
+}
+
+const maxFailures = 100
+
+// fail notes a failure for the report and begins a stop.
+func (g *Group) fail(err error) {
+	if g.begin(err, nil) {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.report.Failures) < maxFailures {
+		g.report.Failures = append(g.report.Failures, err)
+	}
+}

@@ -1,0 +1,74 @@
+package lastcall
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// hijackWriter is the ResponseWriter of a request that may take its connection
+// over: it makes the connection known until it is closed.
+type hijackWriter struct {
+	http.ResponseWriter
+	server *httpServer
+	name   string
+}
+
+// Unwrap serves http.ResponseController.
+func (w *hijackWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *hijackWriter) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
+
+func (w *hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &hijackedConn{Conn: conn, server: w.server, name: w.name, start: time.Now()}
+	w.server.mu.Lock()
+	w.server.hijacked[c] = struct{}{}
+	w.server.mu.Unlock()
+	return c, rw, nil
+}
+
+// hijackedConn tells the server when it is closed.
+type hijackedConn struct {
+	net.Conn
+	server *httpServer
+	name   string
+	start  time.Time
+	once   sync.Once
+}
+
+func (c *hijackedConn) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(func() {
+		s := c.server
+		p := phase(s.group.phase.Load())
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.hijacked, c)
+		if p == interrupted {
+			s.cutOff++
+			s.oldestCut = max(s.oldestCut, time.Since(c.start))
+		}
+		s.changed()
+	})
+	return err
+}
+
+// ReadFrom, WriteTo and CloseWrite let a proxy use what the connection can.
+func (c *hijackedConn) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }
+
+func (c *hijackedConn) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, c.Conn) }
+
+func (c *hijackedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}

@@ -1,0 +1,332 @@
+package lastcall
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime/pprof"
+	"sync"
+	"time"
+)
+
+// HTTP starts an HTTP server on a listener. The group owns both from now on:
+// it serves until the drain, and changes Handler, BaseContext and ConnState of
+// srv to functions that call the given ones.
+//
+// Requests have a context of the group: [Stopping] and [TimeLeft] work in it,
+// and it ends at Interrupt with an [*InterruptError] as its cause, as well as
+// when the client goes away. A request that outlives Abandon loses its
+// connection and is named in the report with its method and path.
+//
+// From last call on responses say "Connection: close" (HTTP/2: GOAWAY), while
+// the server goes on accepting for Config.Delay. Then the listener closes;
+// idle connections are closed at once, those that have not sent a whole
+// request header within 10 ms of it too, and all others when their response is
+// complete. The end of each is an event, not something to poll for.
+//
+// A connection that a handler hijacked (a WebSocket) is waited for like a
+// request, when the request had an Upgrade header or the method CONNECT; its
+// reads fail from Interrupt on, its writes from Abandon on. The connections of
+// other hijackers are not known after their handler has returned. Event
+// streams and long polls should end when Stopping closes.
+//
+// HTTP serves what the listener accepts: for TLS give it a tls.Listener, with
+// "h2" in NextProtos for HTTP/2. An error means that nothing was started, and
+// the listener is still the caller's: ErrStopping from last call on. A server
+// that ends before last call begins a stop with exit code 1.
+func (g *Group) HTTP(name string, srv *http.Server, l net.Listener) error {
+	if srv == nil || l == nil {
+		return fmt.Errorf("lastcall: HTTP(%s): the server and the listener must be given; make one with net.Listen", name)
+	}
+	site := g.site(KindServer, name, g.workEnd, 2)
+	s := &httpServer{
+		group: g, name: site.name, where: site.where, srv: srv, handler: srv.Handler,
+		conns: map[net.Conn]http.ConnState{}, inFlight: map[*request]struct{}{}, hijacked: map[*hijackedConn]struct{}{},
+		labels: pprof.WithLabels(context.Background(), g.labels(KindRequest, site.name)),
+		helped: make(chan struct{}),
+	}
+	if s.handler == nil {
+		s.handler = http.DefaultServeMux
+	}
+	if err := g.addServer(s); err != nil {
+		return err
+	}
+	srv.Handler = s
+	s.hookContext()
+	s.hookState()
+	return g.start(site, func(context.Context) error {
+		err := srv.Serve(l)
+		s.mu.Lock()
+		s.ended = true
+		drains := s.drains
+		s.mu.Unlock()
+		if drains { // what Serve returns is about the listener that drain closed
+			return nil
+		}
+		if errors.Is(err, http.ErrServerClosed) {
+			err = errors.New("the server was shut down by somebody else before last call; leave that to the group")
+		}
+		return err
+	})
+}
+
+// addServer makes a server known to the stop, unless one has begun.
+func (g *Group) addServer(s server) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.stopping() {
+		return ErrStopping
+	}
+	g.servers = append(g.servers, s)
+	return nil
+}
+
+// newPatience is how long after the drain's beginning a connection may take to
+// send its first request header.
+const newPatience = 10 * time.Millisecond
+
+// httpServer follows the connections and requests of one http.Server.
+type httpServer struct {
+	group   *Group
+	name    string
+	where   string
+	srv     *http.Server
+	handler http.Handler
+	labels  context.Context
+	helped  chan struct{} // closed when the helpers of drain have ended
+	cancel  context.CancelFunc
+
+	mu               sync.Mutex // guards what follows
+	conns            map[net.Conn]http.ConnState
+	inFlight         map[*request]struct{}
+	hijacked         map[*hijackedConn]struct{}
+	drains           bool
+	impatient        bool // connections that are still new are closed
+	ended            bool // Serve has returned
+	finished, cutOff int  // requests that ended during the stop
+	oldestCut        time.Duration
+}
+
+// request is one that a handler works on.
+type request struct {
+	name  string
+	start time.Time
+}
+
+const maxRequestName = 200
+
+// ServeHTTP is the first frame of every request; stacks are recognised by it.
+func (s *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q := &request{name: s.name + " " + r.Method + " " + r.URL.Path, start: time.Now()}
+	if len(q.name) > maxRequestName {
+		q.name = q.name[:maxRequestName] + "..."
+	}
+	if s.group.stopping() {
+		w.Header().Set("Connection", "close")
+	}
+	s.mu.Lock()
+	s.inFlight[q] = struct{}{}
+	s.mu.Unlock()
+	defer s.answered(q)
+	pprof.SetGoroutineLabels(s.labels)
+	if r.ProtoMajor == 1 && (r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect) {
+		w = &hijackWriter{ResponseWriter: w, server: s, name: q.name}
+	}
+	s.handler.ServeHTTP(w, r)
+}
+
+func (s *httpServer) answered(q *request) {
+	p := phase(s.group.phase.Load())
+	s.mu.Lock()
+	delete(s.inFlight, q)
+	switch {
+	case p == running || p >= abandoned:
+	case p == interrupted:
+		s.cutOff++
+		s.oldestCut = max(s.oldestCut, time.Since(q.start))
+	default:
+		s.finished++
+	}
+	s.changed()
+	s.mu.Unlock()
+}
+
+// changed wakes the driver when it may be waiting for this server.
+func (s *httpServer) changed() {
+	if s.drains {
+		s.group.wake()
+	}
+}
+
+// hookContext puts requests into the group.
+func (s *httpServer) hookContext() {
+	g, given := s.group, s.srv.BaseContext
+	s.srv.BaseContext = func(l net.Listener) context.Context {
+		if given == nil {
+			return &splice{values: g.values, end: g.workEnd, group: g}
+		}
+		ctx, cancel := context.WithCancelCause(context.WithValue(given(l), groupKey{}, g))
+		context.AfterFunc(g.workEnd, func() { cancel(context.Cause(g.workEnd)) })
+		return ctx
+	}
+}
+
+// hookState follows every connection from accept to close.
+func (s *httpServer) hookState() {
+	given := s.srv.ConnState
+	s.srv.ConnState = func(c net.Conn, state http.ConnState) {
+		s.connState(c, state)
+		if given != nil {
+			given(c, state)
+		}
+	}
+}
+
+func (s *httpServer) connState(c net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state == http.StateClosed || state == http.StateHijacked {
+		delete(s.conns, c)
+	} else {
+		s.conns[c] = state
+		if s.unwanted(state) {
+			shut(c)
+		}
+	}
+	s.changed()
+}
+
+// shut closes a connection without blocking: TLS may take five seconds to say
+// goodbye to a peer that does not read.
+func shut(c net.Conn) {
+	if _, ok := c.(*tls.Conn); ok {
+		go func() { _ = c.Close() }()
+		return
+	}
+	_ = c.Close()
+}
+
+// cut closes a connection without a goodbye.
+func cut(c net.Conn) {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	_ = c.Close()
+}
+
+func (s *httpServer) unwanted(state http.ConnState) bool {
+	return s.drains && state == http.StateIdle || s.impatient && state == http.StateNew
+}
+
+// drain closes the listener through Shutdown, which also makes net/http close
+// connections after their response and send GOAWAY. Shutdown's own waiting,
+// which polls and lets a connection without a request live for five seconds,
+// is not used: the states of the connections tell more.
+func (s *httpServer) drain() {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.mu.Lock()
+	s.cancel = cancel
+	s.drains = true
+	s.closeUnwanted()
+	s.mu.Unlock()
+	go func() {
+		defer close(s.helped)
+		timer := time.AfterFunc(newPatience, func() {
+			s.mu.Lock()
+			s.impatient = true
+			s.closeUnwanted()
+			s.mu.Unlock()
+		})
+		defer timer.Stop()
+		_ = s.srv.Shutdown(ctx)
+	}()
+}
+
+func (s *httpServer) closeUnwanted() {
+	for c, state := range s.conns {
+		if s.unwanted(state) {
+			shut(c)
+		}
+	}
+}
+
+func (s *httpServer) drained() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended && len(s.conns) == 0 && len(s.inFlight) == 0 && len(s.hijacked) == 0
+}
+
+// interrupt ends the reads of hijacked connections; requests hear it from
+// their context.
+func (s *httpServer) interrupt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.hijacked {
+		_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+func (s *httpServer) abandon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.hijacked {
+		cut(c.Conn)
+	}
+	for c := range s.conns {
+		cut(c)
+	}
+}
+
+func (s *httpServer) release() {
+	s.cancel()
+	timer := time.NewTimer(maxReportTime)
+	defer timer.Stop()
+	select {
+	case <-s.helped:
+	case <-timer.C: // Shutdown says goodbye to somebody who does not read
+	}
+}
+
+func (s *httpServer) open() []Line {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	byName := map[string]*Line{}
+	add := func(kind Kind, name string, start time.Time) {
+		l := byName[string(kind)+name]
+		if l == nil {
+			l = &Line{Kind: kind, Name: name, Site: s.where, label: s.name}
+			byName[string(kind)+name] = l
+		}
+		l.Count++
+		l.Age = max(l.Age, time.Since(start))
+	}
+	for q := range s.inFlight {
+		add(KindRequest, q.name, q.start)
+	}
+	for c := range s.hijacked {
+		add(KindConnection, c.name, c.start)
+	}
+	lines := make([]Line, 0, len(byName))
+	for _, l := range byName {
+		lines = append(lines, *l)
+	}
+	sortLines(lines)
+	return lines
+}
+
+func (s *httpServer) served() (finished, cut []Line) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := Line{Kind: KindRequest, Name: s.name, Site: s.where}
+	if l.Count = s.finished; l.Count > 0 {
+		finished = append(finished, l)
+	}
+	if l.Count = s.cutOff; l.Count > 0 {
+		l.Age = s.oldestCut
+		cut = append(cut, l)
+	}
+	return finished, cut
+}

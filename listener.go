@@ -1,0 +1,115 @@
+package lastcall
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// Listener starts a server that knows how to stop: Serve accepts until
+// GracefulStop, which stops accepting and waits for what runs, or Stop, which
+// cuts off what runs. A *grpc.Server is one.
+//
+// GracefulStop is called at the drain, after Config.Delay; Stop at Interrupt,
+// if GracefulStop has not returned by then: it is the only way to end the
+// contexts of the calls in flight. What has not returned at Abandon is named
+// in the report. For the rest, and for errors, it is like HTTP.
+func (g *Group) Listener(name string, srv interface {
+	Serve(net.Listener) error
+	GracefulStop()
+	Stop()
+}, l net.Listener) error {
+	if srv == nil || l == nil {
+		return fmt.Errorf("lastcall: Listener(%s): the server and the listener must be given; make one with net.Listen", name)
+	}
+	site := g.site(KindServer, name, g.workEnd, 2)
+	s := &graceful{group: g, name: site.name, where: site.where, stopGracefully: srv.GracefulStop, stop: srv.Stop}
+	if err := g.addServer(s); err != nil {
+		return err
+	}
+	return g.start(site, func(context.Context) error {
+		err := srv.Serve(l)
+		if s.draining() {
+			return nil
+		}
+		return err
+	})
+}
+
+// graceful is a server of Listener.
+type graceful struct {
+	group                *Group
+	name, where          string
+	stopGracefully, stop func()
+
+	mu      sync.Mutex
+	began   time.Time // of the drain
+	stopped bool      // GracefulStop has returned
+	cut     bool      // by Stop
+}
+
+func (s *graceful) draining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.began.IsZero()
+}
+
+// drain starts GracefulStop, whose end the driver waits for, until Abandon.
+func (s *graceful) drain() {
+	s.mu.Lock()
+	s.began = time.Now()
+	s.mu.Unlock()
+	go func() {
+		defer s.group.recoverHook(s.name + ": GracefulStop")
+		defer func() {
+			s.mu.Lock()
+			s.stopped = true
+			s.mu.Unlock()
+			s.group.wake()
+		}()
+		s.stopGracefully()
+	}()
+}
+
+func (s *graceful) drained() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopped
+}
+
+// interrupt starts Stop, which ends what GracefulStop waits for.
+func (s *graceful) interrupt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return
+	}
+	s.cut = true
+	go func() {
+		defer s.group.recoverHook(s.name + ": Stop")
+		s.stop()
+	}()
+}
+
+func (s *graceful) abandon() {}
+func (s *graceful) release() {}
+
+func (s *graceful) open() []Line {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return nil
+	}
+	return []Line{{Kind: KindServer, Name: s.name + " calls in flight", Count: 1, Age: time.Since(s.began), Site: s.where}}
+}
+
+func (s *graceful) served() (finished, cut []Line) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped && s.cut {
+		cut = append(cut, Line{Kind: KindServer, Name: s.name + " calls in flight", Count: 1, Age: time.Since(s.began), Site: s.where})
+	}
+	return nil, cut
+}

@@ -1,0 +1,321 @@
+package lastcall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"time"
+)
+
+// Main runs a program: it catches the signals, calls setup, waits until the
+// group has stopped, and returns the exit code. Use it as the last thing in
+// main:
+//
+//	os.Exit(lastcall.Main(lastcall.Config{}, setup))
+//
+// The signals are caught before setup runs, so a signal is never lost. setup
+// opens what the program needs and gives it to g: goroutines with Go and Loop,
+// servers with HTTP and Listener, closers with Defer. Then it returns nil, and
+// from then on g.Ready is true. An error of setup begins a stop with exit
+// code 1, in which the closers registered so far run.
+//
+// setup's context ends at last call as long as setup runs, so that a slow
+// start can be stopped; once setup has returned nil it ends at Interrupt, and
+// so does what setup made with it.
+//
+// The first stop signal makes the last call, the second one interrupts at
+// once, the third ends the process with 128+n. Signals coalesce in the kernel:
+// two of the same kind sent to a stopped process arrive as one. When the
+// budget is used up and something hangs - a logger, a closer - a watchdog ends
+// the process with code 3.
+//
+// SIGHUP calls Config.Reload if there is one; else it is a stop signal, unless
+// the program was started with it ignored. SIGPIPE never ends the program, so
+// that `server | tee log` survives the death of tee. SIGQUIT prints all stacks
+// and exits, as in every Go program. SIGTSTP is not touched.
+//
+// Under systemd (NOTIFY_SOCKET) Main sends READY=1 when setup has returned,
+// STOPPING=1, STATUS= for each phase, and EXTEND_TIMEOUT_USEC= while a stop
+// runs. The report goes to the logger and to Config.TerminationLog.
+//
+// A Config that cannot work is logged and ends with code 1; setup is not
+// called.
+func Main(cfg Config, setup func(ctx context.Context, g *Group) error) int {
+	m, err := newProcess(cfg)
+	if err != nil {
+		log := cfg.Logger
+		if log == nil {
+			log = slog.Default()
+		}
+		log.Error("the configuration cannot work", "error", err)
+		return codeFailure
+	}
+	defer m.release()
+	m.setUp(setup)
+	report := m.group.Wait()
+	m.helpers.Wait()
+	return report.ExitCode()
+}
+
+// process is what Main adds to a Group: signals, the watchdog, systemd and the
+// termination log.
+type process struct {
+	group   *Group
+	cfg     Config
+	signals <-chan os.Signal
+	caught  chan os.Signal // nil when Config.Signals is used
+	hangup  bool           // SIGHUP begins a stop
+	notify  notifier
+	helpers sync.WaitGroup
+	stops   int // stop signals so far
+}
+
+func newProcess(cfg Config) (*process, error) {
+	cfg, err := cfg.withEnvironment()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSignals(cfg.StopSignals); err != nil {
+		return nil, err
+	}
+	if cfg.exit == nil {
+		cfg.exit = os.Exit
+	}
+	g, err := newGroup(context.Background(), cfg)
+	if err != nil {
+		return nil, err
+	}
+	m := &process{group: g, cfg: cfg, notify: newNotifier()}
+	m.catch()
+	g.events = m.stopEvent
+	g.pulse.start(time.Now(), idlePulse)
+	m.helpers.Go(m.listen)
+	return m, nil
+}
+
+// catch asks for the signals, unless a test brings its own.
+func (m *process) catch() {
+	if m.cfg.Signals != nil {
+		m.signals = m.cfg.Signals
+		m.hangup = m.cfg.Reload == nil
+		return
+	}
+	m.hangup = m.cfg.Reload == nil && !ignored(hangupSignal)
+	if m.cfg.StopSignals == nil {
+		// A shell starts background jobs with SIGINT ignored: so it stays.
+		m.cfg.StopSignals = withoutIgnored(defaultStopSignals)
+	}
+	m.caught = make(chan os.Signal, 16)
+	m.signals = m.caught
+	signal.Notify(m.caught, m.cfg.StopSignals...)
+	if m.hangup || m.cfg.Reload != nil {
+		notify(m.caught, hangupSignal)
+	}
+	notify(m.caught, continueSignal)
+	// Nobody reads this channel. With it a write to a closed pipe is an error;
+	// without it the write would end the process. It outlives Main, as stdout
+	// does.
+	notify(make(chan os.Signal), pipeSignal)
+}
+
+func (m *process) release() {
+	if m.caught != nil {
+		signal.Stop(m.caught)
+	}
+}
+
+// setUp runs setup as a goroutine of the group.
+func (m *process) setUp(setup func(context.Context, *Group) error) {
+	g := m.group
+	g.mu.Lock()
+	g.setupRuns = true
+	g.mu.Unlock()
+	// The gate is open as long as the signals have not closed it; then there
+	// is nothing to set up.
+	_ = g.start(g.site(KindSetup, "setup", g.setupEnd, 3), func(ctx context.Context) error {
+		var err error
+		if setup != nil {
+			err = setup(ctx, g)
+		}
+		g.mu.Lock()
+		g.setupRuns = false
+		first := err == nil && !g.stopping()
+		if first {
+			g.ready.Store(true)
+		}
+		g.mu.Unlock()
+		if first {
+			m.notify.send("READY=1", "STATUS=running")
+		}
+		g.arm()
+		return err
+	})
+}
+
+// listen takes the signals until the group has ended. It also looks at the
+// clock, to notice that the process was frozen.
+func (m *process) listen() {
+	tick := time.NewTicker(idlePulse)
+	defer tick.Stop()
+	signals := m.signals
+	for {
+		select {
+		case sig, ok := <-signals:
+			if !ok {
+				signals = nil
+				continue
+			}
+			m.handle(sig)
+		case <-tick.C:
+			if !m.group.stopping() {
+				m.group.beat()
+			}
+		case <-m.group.done:
+			return
+		}
+	}
+}
+
+// handle is what one signal means.
+func (m *process) handle(sig os.Signal) {
+	g := m.group
+	switch {
+	case sig == continueSignal:
+		g.beat()
+		return
+	case sig == pipeSignal:
+		return
+	case sig == hangupSignal && m.cfg.Reload != nil:
+		m.reload()
+		return
+	case sig == hangupSignal && !m.hangup:
+		return
+	}
+	m.stops++
+	switch m.stops {
+	case 1:
+		if !g.begin(nil, sig) { // it had begun by itself: this is news to nobody
+			g.journal.log(g.log, slog.LevelInfo, "signal during a stop; another one interrupts", "signal", signalName(sig))
+		}
+	case 2:
+		g.journal.log(g.log, slog.LevelWarn, "second signal: interrupting now", "signal", signalName(sig))
+		g.interruptNow()
+	default:
+		m.cfg.exit(128 + signalNumber(sig))
+	}
+}
+
+// reload calls the hook as a goroutine of the group, one at a time.
+func (m *process) reload() {
+	g := m.group
+	fn := m.cfg.Reload
+	s := g.site(KindBackground, "reload", g.loopEnd, 2)
+	g.mu.Lock()
+	busy := g.reloads > 0
+	g.reloads = min(g.reloads+1, 2) // one runs, one more follows: it reads what changed meanwhile
+	g.mu.Unlock()
+	if busy {
+		return
+	}
+	err := g.start(s, func(ctx context.Context) error {
+		var errs []error
+		for more := true; more; {
+			if err := m.reloadOnce(ctx, fn); err != nil {
+				errs = append(errs, err)
+			}
+			g.mu.Lock()
+			g.reloads--
+			more = g.reloads > 0
+			g.mu.Unlock()
+		}
+		return errors.Join(errs...)
+	})
+	if err != nil {
+		g.journal.log(g.log, slog.LevelInfo, "SIGHUP during a stop: nothing is reloaded")
+	}
+}
+
+func (m *process) reloadOnce(ctx context.Context, fn func(context.Context) error) (err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			err = unwound(recover())
+		}
+	}()
+	err = fn(ctx)
+	returned = true
+	if err != nil {
+		err = fmt.Errorf("reload: %w", err)
+	}
+	return err
+}
+
+// stopEvent is called by the driver of the stop.
+func (m *process) stopEvent(e event) {
+	switch e.phase {
+	case lastCall:
+		m.notify.send("STOPPING=1")
+		m.helpers.Go(m.watch)
+	case ended:
+		m.notify.send("STATUS=stopped")
+		m.writeTerminationLog()
+		return
+	}
+	m.notify.send("STATUS=stopping: " + e.phase.String())
+}
+
+// watch ends the process when the stop is not over at its end, and tells
+// systemd to be as patient as the budget.
+func (m *process) watch() {
+	g := m.group
+	tick := time.NewTicker(stopPulse)
+	defer tick.Stop()
+	var told time.Time
+	for {
+		g.mu.Lock()
+		exit := g.at.exit
+		g.mu.Unlock()
+		now := time.Now()
+		if m.notify.on() && now.Sub(told) >= extendEvery {
+			told = now
+			m.notify.extend(now, exit)
+		}
+		if !exit.IsZero() && now.After(exit) {
+			g.beat() // a freeze gives the time again
+			g.mu.Lock()
+			over := !time.Now().Before(g.at.exit)
+			g.mu.Unlock()
+			if over {
+				m.bark()
+				return
+			}
+		}
+		select {
+		case <-g.done:
+			return
+		case <-tick.C:
+			g.beat()
+		}
+	}
+}
+
+// bark is the end of a stop that hangs in what cannot be bounded otherwise.
+func (m *process) bark() {
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		m.writeTerminationLog()
+		m.group.log.Error("the stop itself hangs: the watchdog ends the process", "code", codeAbandoned)
+	}()
+	timer := time.NewTimer(maxReportTime / 2)
+	defer timer.Stop()
+	select {
+	case <-told:
+	case <-timer.C:
+	}
+	m.cfg.exit(codeAbandoned)
+}

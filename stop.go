@@ -1,0 +1,223 @@
+package lastcall
+
+import (
+	"log/slog"
+	"time"
+)
+
+// server is what a Group stops in two steps: first it takes no more, then it
+// is empty. All methods return at once.
+type server interface {
+	drain()                         // stop accepting
+	drained() bool                  // nothing is open or running any more
+	interrupt()                     // tell what still runs, in the way it listens to
+	abandon()                       // close what is still open
+	release()                       // end drain's helpers, for which it waits a moment
+	open() []Line                   // what still runs or is connected
+	served() (finished, cut []Line) // what ended during the stop, in its own time or after Interrupt
+}
+
+// event is something that Main tells the world about a stop.
+type event struct {
+	phase phase
+	until time.Time // the deadline of the phase; zero for none
+}
+
+// drive is a stop, from last call to the report. It is the only goroutine that
+// moves the phase on; every wait in it is bounded, but for a Grace of none.
+func (g *Group) drive() {
+	defer close(g.done)
+	g.announce(lastCall)
+	deadline := func(which func(*deadlines) time.Time) func() time.Time {
+		return func() time.Time {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return which(&g.at)
+		}
+	}
+	toDelay := deadline(func(d *deadlines) time.Time { return d.delay })
+	toInterrupt := deadline(func(d *deadlines) time.Time { return d.interrupt })
+	toAbandon := deadline(func(d *deadlines) time.Time { return d.abandon })
+
+	g.await(toDelay, func() bool { return false })
+
+	g.enter(draining)
+	servers := g.stopServers()
+	served := func() bool {
+		for _, s := range servers {
+			if !s.drained() {
+				return false
+			}
+		}
+		return true
+	}
+	idle := func() bool { return g.live.Load() == gateClosed }
+	inTime := g.await(toInterrupt, served)
+	g.live.Add(gateClosed)
+	inTime = inTime && g.await(toInterrupt, idle)
+	if !inTime {
+		g.interrupt(servers)
+		if !g.await(toAbandon, func() bool { return idle() && served() }) {
+			g.abandonRest(servers)
+		}
+	}
+	g.endWork(ErrStopping)
+	g.endLast(ErrStopping)
+	g.endSetup(ErrStopping)
+
+	g.enter(closing)
+	for _, s := range servers {
+		s.release()
+	}
+	g.runClosers()
+	g.finish(servers)
+}
+
+// await waits until ok says yes or the deadline has passed, and returns what
+// ok says then. The deadline is asked anew each time something has changed. A
+// zero deadline never passes.
+func (g *Group) await(deadline func() time.Time, ok func() bool) bool {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if ok() {
+			return true
+		}
+		left := stopPulse
+		if at := deadline(); !at.IsZero() {
+			if left = min(left, time.Until(at)); left <= 0 {
+				g.beat() // a deadline that passed while the process was frozen moves
+				if at = deadline(); !time.Now().Before(at) {
+					return ok()
+				}
+				continue
+			}
+		}
+		timer.Reset(left)
+		select {
+		case <-g.changed:
+		case <-timer.C:
+			g.beat()
+		}
+	}
+}
+
+// enter moves the phase on.
+func (g *Group) enter(p phase) {
+	g.mu.Lock()
+	g.phase.Store(int32(p))
+	g.mu.Unlock()
+	g.announce(p)
+}
+
+// announce logs a phase and tells Main's listeners.
+func (g *Group) announce(p phase) {
+	g.mu.Lock()
+	at, report := g.at, g.report
+	g.mu.Unlock()
+	attrs := []any{"phase", p.String()}
+	until := at.interrupt
+	switch p {
+	case lastCall:
+		if report.Signal != nil {
+			attrs = append(attrs, "signal", signalName(report.Signal))
+		}
+		if report.Cause != nil {
+			attrs = append(attrs, "cause", report.Cause)
+		}
+		attrs = append(attrs, "goroutines", g.live.Load())
+	case interrupted:
+		until = at.abandon
+	case abandoned, closing:
+		until = at.close
+	}
+	if !until.IsZero() {
+		attrs = append(attrs, "left", max(time.Until(until), 0).Round(time.Millisecond))
+	}
+	g.journal.log(g.log, slog.LevelInfo, "stop", attrs...)
+	if g.events != nil {
+		g.events(event{phase: p, until: at.exit})
+	}
+}
+
+func (g *Group) stopServers() []server {
+	g.mu.Lock()
+	servers := append([]server(nil), g.servers...)
+	g.mu.Unlock()
+	for _, s := range servers {
+		s.drain()
+	}
+	return servers
+}
+
+// interrupt ends the contexts of those who are still there.
+func (g *Group) interrupt(servers []server) {
+	g.mu.Lock()
+	cause := &InterruptError{Signal: g.report.Signal, Until: g.at.abandon}
+	g.mu.Unlock()
+	g.enter(interrupted)
+	for _, l := range g.remaining(servers) {
+		g.journal.log(g.log, slog.LevelWarn, "interrupted", l.attrs()...)
+	}
+	g.endWork(cause)
+	g.endSetup(cause)
+	for _, s := range servers {
+		s.interrupt()
+	}
+}
+
+// remaining is everyone who has not returned.
+func (g *Group) remaining(servers []server) []Line {
+	lines := g.alive()
+	for _, s := range servers {
+		lines = append(lines, s.open()...)
+	}
+	return lines
+}
+
+// abandonRest names those who ignored their context, and stops waiting.
+func (g *Group) abandonRest(servers []server) {
+	g.enter(abandoned)
+	lines := g.remaining(servers)
+	addStacks(lines, g.id, g.dumpTime())
+	g.mu.Lock()
+	g.report.Abandoned = append(g.report.Abandoned, lines...)
+	g.pulse.start(time.Now(), stopPulse) // the dump was ours, not a freeze
+	g.mu.Unlock()
+	for _, l := range lines {
+		g.journal.log(g.log, slog.LevelError, "abandoned", l.attrs()...)
+	}
+	for _, s := range servers {
+		s.abandon()
+	}
+}
+
+// finish makes the report, in the last part of the reserve.
+func (g *Group) finish(servers []server) {
+	for _, stop := range g.unhook {
+		stop()
+	}
+	g.mu.Lock()
+	r := &g.report
+	r.Took = time.Since(r.Began)
+	r.addSites(g.registry.all(), g.base)
+	for _, s := range servers {
+		r.addServer(s)
+	}
+	sortLines(r.Finished)
+	sortLines(r.Interrupted)
+	sortLines(r.Abandoned)
+	report := *r
+	g.phase.Store(int32(ended))
+	g.mu.Unlock()
+
+	level := slog.LevelInfo
+	if report.ExitCode() != 0 {
+		level = slog.LevelError
+	}
+	g.journal.log(g.log, level, "stopped", report.attrs()...)
+	if g.events != nil {
+		g.events(event{phase: ended})
+	}
+	g.journal.finish(g.log, max(g.budget.report/2, time.Millisecond))
+}
