@@ -1,0 +1,167 @@
+package archtest
+
+import (
+	"bytes"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// MaxLines is how long a file may be that is no test.
+const MaxLines = 500
+
+// Lengths returns the files that are longer than [MaxLines].
+func Lengths(packages []Package) ([]string, error) {
+	var breaches []string
+	for _, p := range packages {
+		for _, file := range p.Files {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				return nil, err
+			}
+			if lines := bytes.Count(content, []byte("\n")); lines > MaxLines {
+				breaches = append(breaches, fmt.Sprintf("%s/%s has %d lines, more than %d: it tells more than one story, split it", p.Dir, filepath.Base(file), lines, MaxLines))
+			}
+		}
+	}
+	return breaches, nil
+}
+
+// Comments returns the packages and exported names without a comment.
+//
+// A constant or variable may share the comment of its group. So may a field:
+// the fields of a struct that stand together, with no empty line between them,
+// share the comment above or beside the first. In a program and in internal
+// packages fields are not asked for, since nobody outside can use them: they
+// are exported only so that packages like encoding/json see them.
+func Comments(packages []Package) ([]string, error) {
+	var breaches []string
+	for _, p := range packages {
+		c := commentCheck{fileSet: token.NewFileSet(), dir: p.Dir}
+		c.fields = p.Name != "main" && !slices.Contains(strings.Split(p.Dir, "/"), "internal")
+		documented := false
+		for _, name := range p.Files {
+			file, err := parser.ParseFile(c.fileSet, name, nil, parser.ParseComments|parser.SkipObjectResolution)
+			if err != nil {
+				return nil, err
+			}
+			if ast.IsGenerated(file) {
+				continue
+			}
+			documented = documented || says(file.Doc)
+			for _, decl := range file.Decls {
+				c.declaration(decl)
+			}
+		}
+		if !documented {
+			breaches = append(breaches, fmt.Sprintf("%s has no package comment: say what it is for", p.Dir))
+		}
+		breaches = append(breaches, c.breaches...)
+	}
+	return breaches, nil
+}
+
+type commentCheck struct {
+	fileSet  *token.FileSet
+	dir      string
+	fields   bool
+	breaches []string
+}
+
+func (c *commentCheck) missing(name *ast.Ident, of string) {
+	at := c.fileSet.Position(name.Pos())
+	c.breaches = append(c.breaches, fmt.Sprintf("%s/%s:%d: %s%s is exported and has no comment: say what it promises", c.dir, filepath.Base(at.Filename), at.Line, of, name.Name))
+}
+
+func (c *commentCheck) declaration(decl ast.Decl) {
+	switch d := decl.(type) {
+	case *ast.FuncDecl:
+		of := receiver(d)
+		if d.Name.IsExported() && (of == "" || ast.IsExported(of)) && !says(d.Doc) {
+			if of != "" {
+				of += "."
+			}
+			c.missing(d.Name, of)
+		}
+	case *ast.GenDecl:
+		for _, spec := range d.Specs {
+			switch s := spec.(type) {
+			case *ast.TypeSpec:
+				c.typeSpec(s, d.Doc)
+			case *ast.ValueSpec:
+				for _, name := range s.Names {
+					if name.IsExported() && !says(d.Doc) && !says(s.Doc) && !says(s.Comment) {
+						c.missing(name, "")
+					}
+				}
+			}
+		}
+	}
+}
+
+func (c *commentCheck) typeSpec(s *ast.TypeSpec, group *ast.CommentGroup) {
+	if !s.Name.IsExported() {
+		return
+	}
+	if !says(group) && !says(s.Doc) && !says(s.Comment) {
+		c.missing(s.Name, "")
+	}
+	switch t := s.Type.(type) {
+	case *ast.StructType:
+		if c.fields {
+			c.fieldList(t.Fields, s.Name.Name)
+		}
+	case *ast.InterfaceType:
+		c.fieldList(t.Methods, s.Name.Name)
+	}
+}
+
+// fieldList checks the fields of a struct or the methods of an interface.
+func (c *commentCheck) fieldList(list *ast.FieldList, of string) {
+	shared, end := false, -1 // whether the field before had a comment, and its last line
+	for _, field := range list.List {
+		own := says(field.Doc) || says(field.Comment)
+		together := c.fileSet.Position(field.Pos()).Line == end+1
+		documented := own || shared && together
+		for _, name := range field.Names {
+			if name.IsExported() && !documented {
+				c.missing(name, of+".")
+			}
+		}
+		shared, end = documented, c.fileSet.Position(field.End()).Line
+	}
+}
+
+// says reports whether a comment has words: a directive alone has none.
+func says(comment *ast.CommentGroup) bool {
+	return comment != nil && strings.TrimSpace(comment.Text()) != ""
+}
+
+// receiver returns the name of a method's type, or nothing for a function.
+func receiver(d *ast.FuncDecl) string {
+	if d.Recv == nil || len(d.Recv.List) == 0 {
+		return ""
+	}
+	t := d.Recv.List[0].Type
+	for {
+		switch x := t.(type) {
+		case *ast.StarExpr:
+			t = x.X
+		case *ast.IndexExpr:
+			t = x.X
+		case *ast.IndexListExpr:
+			t = x.X
+		case *ast.ParenExpr:
+			t = x.X
+		case *ast.Ident:
+			return x.Name
+		default:
+			return ""
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package archtest_test
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/lastcall-go/lastcall/internal/archtest"
+)
+
+// table says who may import whom. To add a package, add its row and the reason.
+var table = []archtest.Row{
+	{
+		Package: ".",
+		Allow:   []string{archtest.Std},
+		Reason:  "any Go program can take the root package, so it brings no dependency with it",
+	},
+	{
+		Package: "task",
+		Allow:   []string{archtest.Std, "."},
+		Reason:  "decisions about tasks are made here, for every store: it knows none of them, and a user of one store does not fetch the others",
+	},
+	{
+		Package: "memstore",
+		Allow:   []string{archtest.Std, "task"},
+		Reason:  "stores know the interface and never each other; this one is used in tests, where a dependency would be everybody's",
+	},
+	{
+		Package: "sqlitestore",
+		Allow:   []string{archtest.Std, "task", "modernc.org/sqlite/...", "golang.org/x/sys/..."},
+		Reason:  "stores know the interface and never each other; SQLite without cgo, and the system calls for lock files that syscall does not have",
+	},
+	{
+		Package: "pgstore",
+		Allow:   []string{archtest.Std, "task", "github.com/jackc/pgx/v5/..."},
+		Reason:  "stores know the interface and never each other; pgx itself, for its batches, COPY and notifications",
+	},
+	{
+		Package:   "storetest",
+		Allow:     []string{archtest.Std, "task"},
+		TestsOnly: true,
+		Reason:    "one suite for every store, also those of others: it knows the interface alone, and no program carries package testing",
+	},
+	{
+		Package:   "tasktest",
+		Allow:     []string{archtest.Std, "task", "memstore"},
+		TestsOnly: true,
+		Reason:    "for the tests of those who write handlers; no program carries package testing",
+	},
+	{
+		Package: "httpapi",
+		Allow:   []string{archtest.Std, "task"},
+		Reason:  "the API speaks to the client of any store, so it knows none",
+	},
+	{
+		Package: "dashboard",
+		Allow:   []string{archtest.Std, "task"},
+		Reason:  "the pages speak to the client of any store, so they know none",
+	},
+	{
+		Package: "rehearse",
+		Allow:   []string{archtest.Std, "internal/proc"},
+		Reason:  "it rehearses programs in any language, and must not be lenient to ours: of this repository it knows only how to handle process trees",
+	},
+	{
+		Package: "internal/proc",
+		Allow:   []string{archtest.Std, "golang.org/x/sys/..."},
+		Reason:  "process trees are system calls; everything above may use it, so it uses nothing above",
+	},
+	{
+		Package: "cmd/lastcall/...",
+		Allow:   []string{archtest.Any},
+		Reason:  "the program puts everything together, in a module of its own so that its dependencies are not the library's",
+	},
+	{
+		Package:   "bench/...",
+		Allow:     []string{archtest.Any},
+		TestsOnly: true,
+		Reason:    "other libraries are measured side by side, in a module that nobody imports",
+	},
+	{
+		Package: "examples/...",
+		Allow:   []string{archtest.Std, ".", "task", "memstore", "sqlitestore"},
+		Reason:  "an example shows the public packages and what a reader needs to run it, nothing else",
+	},
+	{
+		Package:   "test/...",
+		Allow:     []string{archtest.Any},
+		TestsOnly: true,
+		Reason:    "tests of the real binary may use whatever helps them, and nobody uses them",
+	},
+	{
+		Package:   "internal/archtest",
+		Allow:     []string{archtest.Std},
+		TestsOnly: true,
+		Reason:    "the tools of the tests must build before anything is fetched",
+	},
+	{
+		Package:   "internal/testrun",
+		Allow:     []string{archtest.Std},
+		TestsOnly: true,
+		Reason:    "the tools of the tests must build before anything is fetched",
+	},
+}
+
+func TestPackagesImportOnlyWhatTheTableAllows(t *testing.T) {
+	report(t, archtest.Imports(repository(t), table))
+}
+
+func TestPackagesAreNamedAfterWhatTheyProvide(t *testing.T) {
+	report(t, archtest.Names(repository(t)))
+}
+
+func TestEveryExportedNameHasAComment(t *testing.T) {
+	breaches, err := archtest.Comments(repository(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report(t, breaches)
+}
+
+func TestNoFileIsTooLong(t *testing.T) {
+	breaches, err := archtest.Lengths(repository(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report(t, breaches)
+}
+
+var loadRepository = sync.OnceValues(func() ([]archtest.Package, error) { return archtest.Load("../..") })
+
+func repository(t *testing.T) []archtest.Package {
+	t.Helper()
+	packages, err := loadRepository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return packages
+}
+
+func load(t *testing.T, root string) []archtest.Package {
+	t.Helper()
+	packages, err := archtest.Load(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return packages
+}
+
+func report(t *testing.T, breaches []string) {
+	t.Helper()
+	for _, breach := range breaches {
+		t.Error(breach)
+	}
+}

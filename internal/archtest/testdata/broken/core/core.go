@@ -1,0 +1,4 @@
+// Package core may import nothing of ours.
+package core
+
+import _ "fmt"

@@ -1,0 +1,3 @@
+module broken.test
+
+go 1.26

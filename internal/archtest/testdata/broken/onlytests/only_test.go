@@ -1,0 +1,3 @@
+package onlytests
+
+import _ "broken.test/suite"

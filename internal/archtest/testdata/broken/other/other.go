@@ -1,0 +1,2 @@
+// Package other may import core.
+package other

@@ -1,0 +1,3 @@
+module broken.test/program
+
+go 1.26

@@ -1,0 +1,2 @@
+// Package odd is in a directory called after nothing.
+package odd

@@ -1,0 +1,2 @@
+// Package suite is for tests.
+package suite

@@ -1,0 +1,2 @@
+// Package util is called after nothing.
+package util
