@@ -12,6 +12,7 @@ package archtest
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,7 +63,7 @@ type Package struct {
 // excepted, sorted by directory. A directory is a module if it has a go.mod;
 // testdata, vendor and names that begin with a dot or underscore are skipped,
 // as the go command skips them.
-func Load(root string) ([]Package, error) {
+func Load(ctx context.Context, root string) ([]Package, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
 		return nil, err
@@ -74,7 +75,7 @@ func Load(root string) ([]Package, error) {
 	byPath := map[string]*Package{}
 	for _, module := range modules {
 		for _, system := range Systems {
-			if err := list(root, module, system, byPath); err != nil {
+			if err := list(ctx, root, module, system, byPath); err != nil {
 				return nil, err
 			}
 		}
@@ -114,8 +115,8 @@ func findModules(root string) ([]string, error) {
 }
 
 // list adds what `go list -deps` says of one module on one system.
-func list(root, module, system string, byPath map[string]*Package) error {
-	cmd := exec.Command("go", "list", "-e", "-deps", "-test=false", "-json=ImportPath,Name,Dir,Standard,Imports,GoFiles,Module,Error", "./...")
+func list(ctx context.Context, root, module, system string, byPath map[string]*Package) error {
+	cmd := exec.CommandContext(ctx, "go", "list", "-e", "-deps", "-test=false", "-json=ImportPath,Name,Dir,Standard,Imports,GoFiles,Module,Error", "./...")
 	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "GOOS="+system, "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-mod=readonly")
 	var complaints bytes.Buffer

@@ -112,7 +112,7 @@ func TestEveryModuleIsLookedAtOnce(t *testing.T) {
 }
 
 func TestATreeWithoutPackagesIsAnError(t *testing.T) {
-	if _, err := archtest.Load(t.TempDir()); err == nil || !strings.Contains(err.Error(), "no packages found") {
+	if _, err := archtest.Load(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "no packages found") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package archtest_test
 
 import (
+	"context"
 	"sync"
 	"testing"
 
@@ -126,7 +127,7 @@ func TestNoFileIsTooLong(t *testing.T) {
 	report(t, breaches)
 }
 
-var loadRepository = sync.OnceValues(func() ([]archtest.Package, error) { return archtest.Load("../..") })
+var loadRepository = sync.OnceValues(func() ([]archtest.Package, error) { return archtest.Load(context.Background(), "../..") })
 
 func repository(t *testing.T) []archtest.Package {
 	t.Helper()
@@ -139,7 +140,7 @@ func repository(t *testing.T) []archtest.Package {
 
 func load(t *testing.T, root string) []archtest.Package {
 	t.Helper()
-	packages, err := archtest.Load(root)
+	packages, err := archtest.Load(t.Context(), root)
 	if err != nil {
 		t.Fatal(err)
 	}
