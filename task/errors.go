@@ -1,0 +1,65 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The errors that callers tell apart, with errors.Is.
+var (
+	// ErrInterrupted marks a handler's error as "cut short, nothing went wrong". Without a stop it is a
+	// failed attempt like any other error.
+	ErrInterrupted = errors.New("task: interrupted")
+	// ErrLeaseLost means that the run is no longer this worker's: whatever it would write comes too late.
+	ErrLeaseLost = errors.New("task: lease lost, the run belongs to somebody else")
+	// ErrAlreadyFinished means that the run has been recorded with another outcome.
+	ErrAlreadyFinished = errors.New("task: run already finished with another outcome")
+	// ErrNotFound means that the store has no task of that id.
+	ErrNotFound = errors.New("task: not found")
+	// ErrWorkerGone means that this incarnation of a worker has been taken for dead: it needs a new one.
+	ErrWorkerGone = errors.New("task: worker was taken for dead by another one")
+	// ErrWorkerAlive means that a worker that was to be reclaimed shows signs of life.
+	ErrWorkerAlive = errors.New("task: worker is alive")
+	// ErrTimeout is the cause of a context that ended with its kind's Timeout.
+	ErrTimeout = errors.New("task: timeout of the kind exceeded")
+	// ErrClosed means that the store has been closed.
+	ErrClosed = errors.New("task: store is closed")
+	// ErrInvalid means that a task, a kind or an option cannot be accepted as it is; the text says why.
+	ErrInvalid = errors.New("task: invalid")
+	// ErrUnknownKind means that no handler is registered for a kind.
+	ErrUnknownKind = errors.New("task: unknown kind")
+)
+
+// Permanent wraps an error so that the task fails at once: trying again would not help. Permanent(nil) is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+// IsPermanent says whether err was made by Permanent, or wraps an error that was.
+func IsPermanent(err error) bool {
+	var p *permanentError
+	return errors.As(err, &p)
+}
+
+type permanentError struct{ err error }
+
+func (e *permanentError) Error() string { return e.err.Error() }
+func (e *permanentError) Unwrap() error { return e.err }
+
+// PanicError is what a handler's panic is recorded as.
+type PanicError struct {
+	// Value is what the handler panicked with, Stack where.
+	Value any
+	Stack string
+}
+
+// Error gives the value and the stack.
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v\n\n%s", e.Value, e.Stack) }
+
+// invalid returns an error that is ErrInvalid and says why.
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+}

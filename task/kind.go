@@ -1,0 +1,116 @@
+package task
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// OnStop says when a running handler hears of a stop through its context.
+type OnStop int
+
+const (
+	// Finish lets a run go on until the group's interrupt: it may well end by itself before that.
+	Finish OnStop = iota
+	// Interrupt cancels the run's context at last call.
+	Interrupt
+)
+
+// Kind names a sort of task and carries its policy. T is the type of its payload, kept as JSON. It must be readable by
+// the versions of the program that run side by side during a deploy.
+type Kind[T any] struct {
+	// Name is letters, digits and . _ - /, at most 100 of them.
+	Name string
+	// Timeout ends a run's context, with the cause ErrTimeout; that is a failed attempt. 0 means no timeout.
+	Timeout time.Duration
+	// Concurrency bounds how many tasks of this kind a worker runs at once. 0 leaves it to the worker's own bound.
+	Concurrency int
+	// OnStop is Finish unless set.
+	OnStop OnStop
+	// MaxAttempts is how many runs may end in the handler's error before the task has failed. 0 means 5, -1 no end.
+	MaxAttempts int
+	// MaxCrashes is how many times a worker's process may die during the task, without a new checkpoint in between, before it has failed.
+	// 0 means 5, -1 no end.
+	MaxCrashes int
+	// Backoff says how long the task waits after its n-th failed attempt, n from 1. Nil means a second, doubled
+	// each time, up to five minutes.
+	Backoff func(n int) time.Duration
+}
+
+// Options are what else can be said about a new task.
+type Options struct {
+	// ID makes the enqueuing repeatable: a task of this id is made once. Empty means a new one.
+	ID string
+	// Priority: the higher number is claimed first.
+	Priority int
+	// Delay puts off the first claim.
+	Delay time.Duration
+}
+
+// Enqueued says what came of an Enqueue.
+type Enqueued struct {
+	// ID is the task's.
+	ID string
+	// Existed says that a task of the given ID was there before, and was left as it is.
+	Existed bool
+}
+
+// Enqueue records a new task. When it has returned without an error the task survives this process. opt may be nil.
+func (k Kind[T]) Enqueue(ctx context.Context, c *Client, args T, opt *Options) (Enqueued, error) {
+	payload, err := json.Marshal(args)
+	if err != nil {
+		return Enqueued{}, fmt.Errorf("task: payload of kind %q: %w", k.Name, err)
+	}
+	return c.Enqueue(ctx, k.Name, payload, opt)
+}
+
+// policy is a Kind without its type, with its defaults filled in.
+type policy struct {
+	name        string
+	timeout     time.Duration
+	concurrency int
+	onStop      OnStop
+	caps        Caps
+	backoff     func(n int) time.Duration
+}
+
+func (k Kind[T]) policy() (policy, error) {
+	p := policy{
+		name: k.Name, timeout: k.Timeout, concurrency: k.Concurrency, onStop: k.OnStop,
+		caps:    Caps{MaxAttempts: orDefault(k.MaxAttempts, 5), MaxCrashes: orDefault(k.MaxCrashes, 5)},
+		backoff: k.Backoff,
+	}
+	if p.backoff == nil {
+		p.backoff = doubling(time.Second, 5*time.Minute)
+	}
+	if err := checkName("kind", k.Name); err != nil {
+		return p, err
+	}
+	if k.Timeout < 0 || k.Concurrency < 0 {
+		return p, invalid("kind %q: Timeout %v and Concurrency %d must not be negative", k.Name, k.Timeout, k.Concurrency)
+	}
+	return p, nil
+}
+
+// orDefault is the rule for caps: 0 is the default, negative none (which stores keep as 0).
+func orDefault(n, def int) int {
+	switch {
+	case n == 0:
+		return def
+	case n < 0:
+		return 0
+	}
+	return n
+}
+
+// doubling waits first after the first failure and twice as long after each further one, at most limit.
+func doubling(first, limit time.Duration) func(n int) time.Duration {
+	return func(n int) time.Duration {
+		d := first
+		for ; n > 1 && d < limit; n-- {
+			d *= 2
+		}
+		return min(d, limit)
+	}
+}

@@ -1,0 +1,66 @@
+package task
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+)
+
+// Mux maps kinds to handlers. The zero Mux is empty and ready. Register every handler before a worker serves it.
+type Mux struct {
+	mu    sync.RWMutex
+	kinds map[string]entry
+}
+
+type entry struct {
+	policy policy
+	handle func(context.Context, *Run) error
+}
+
+// Handle registers the handler of a kind. It panics if the kind is invalid or has a handler already, as
+// net/http does: both are mistakes of the program and show in its first second.
+//
+// A payload that does not decode into T is a permanent error: the task fails and keeps its payload.
+func Handle[T any](m *Mux, k Kind[T], fn func(ctx context.Context, r *Run, args T) error) {
+	p, err := k.policy()
+	if err != nil {
+		panic(err)
+	}
+	if fn == nil {
+		panic(fmt.Errorf("task: the handler of kind %q is nil", k.Name))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.kinds[k.Name]; ok {
+		panic(fmt.Errorf("task: kind %q has two handlers", k.Name))
+	}
+	if m.kinds == nil {
+		m.kinds = make(map[string]entry)
+	}
+	m.kinds[k.Name] = entry{policy: p, handle: func(ctx context.Context, r *Run) error {
+		var args T
+		dec := json.NewDecoder(bytes.NewReader(r.task.Payload))
+		if err := dec.Decode(&args); err != nil {
+			return Permanent(fmt.Errorf("payload does not fit kind %q: %w", k.Name, err))
+		}
+		return fn(ctx, r, args)
+	}}
+}
+
+// Kinds lists the registered kinds, sorted.
+func (m *Mux) Kinds() []string {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return slices.Sorted(maps.Keys(m.kinds))
+}
+
+func (m *Mux) lookup(kind string) (entry, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	e, ok := m.kinds[kind]
+	return e, ok
+}

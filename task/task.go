@@ -1,0 +1,145 @@
+package task
+
+import (
+	"fmt"
+	"time"
+)
+
+// Task is the record of a piece of work, as a store keeps it. Stores hand out copies: changing one changes nothing.
+type Task struct {
+	// ID is a UUID, version 7, made by the client that enqueued the task.
+	ID string
+	// Kind names the handler.
+	Kind string
+	// Payload is what the handler is given: JSON when it came through a Kind or the program.
+	Payload []byte
+	// Priority: the higher number is claimed first. Priority is strict, so that a
+	// steady stream of high ones starves the low ones.
+	Priority int
+
+	Status Status
+	// Reason says why the task was interrupted last. It stays until the task is interrupted again or has ended.
+	Reason Reason
+	// Error is the text of the last run's error, empty if it had none.
+	Error string
+
+	// Created is when the store accepted the task, Since when it took on its status, RunAt the time before which
+	// it is not claimed. Started is the begin of the last run, and zero before the first. Finished is zero until
+	// the task has ended. All are the store's clock.
+	Created, Since, RunAt, Started, Finished time.Time
+
+	// Run is the number of the present run, or the last. It only grows, never repeats, and is the task's fencing
+	// token. It is not a count: Runs is.
+	Run  int64
+	Runs int
+	// Worker is the incarnation that has the present run or had the last.
+	Worker string
+
+	Counters
+	// Caps are those of the kind when the present run was claimed.
+	Caps
+
+	// Checkpoint is what the handler saved last, nil if nothing.
+	Checkpoint []byte
+	Progress   Progress
+}
+
+// Counters say how a task's runs ended when it was not in success.
+type Counters struct {
+	// Attempts counts the runs that ended in the handler's own error or panic.
+	Attempts int
+	// Interruptions counts the runs that were stopped on purpose.
+	Interruptions int
+	// Crashes counts the runs whose worker's process was seen to be dead without having announced a stop.
+	Crashes int
+	// CrashStreak counts the crashes since the last new checkpoint. It is the one that MaxCrashes caps: a
+	// task that gets on between two crashes is not the cause of them.
+	CrashStreak int
+}
+
+// Caps bound the counters. They travel with the claimed run, because whoever takes over a dead worker's
+// tasks may not know their kind. A cap of zero or less means none.
+type Caps struct {
+	MaxAttempts int
+	MaxCrashes  int
+}
+
+// Progress is for people: how far a run is, and a word about it.
+type Progress struct {
+	// Fraction is from 0 to 1.
+	Fraction float64
+	Message  string
+}
+
+// Status is where a task is in its life.
+type Status string
+
+const (
+	// Queued: waiting to be claimed; with RunAt in the future, waiting for its time or for its next attempt.
+	Queued Status = "queued"
+	// Running: a worker has it.
+	Running Status = "running"
+	// Succeeded: the handler returned nil. An end.
+	Succeeded Status = "succeeded"
+	// Failed: a permanent error, or attempts or crashes used up. An end.
+	Failed Status = "failed"
+	// Cancelled: somebody asked for it. An end.
+	Cancelled Status = "cancelled"
+	// Interrupted: a run was cut short, and the task is claimable, before the queued ones of its priority.
+	Interrupted Status = "interrupted"
+)
+
+// Statuses lists every status, in the order of a task's life.
+func Statuses() []Status {
+	return []Status{Queued, Running, Interrupted, Succeeded, Failed, Cancelled}
+}
+
+// ParseStatus returns the status of that name, or an error that lists the names.
+func ParseStatus(name string) (Status, error) {
+	for _, s := range Statuses() {
+		if string(s) == name {
+			return s, nil
+		}
+	}
+	return "", fmt.Errorf("task: no status is called %q: use one of %v", name, Statuses())
+}
+
+// Ended says whether a task of this status will never run again.
+func (s Status) Ended() bool { return s == Succeeded || s == Failed || s == Cancelled }
+
+// Claimable says whether a worker may take a task of this status, once its RunAt has come.
+func (s Status) Claimable() bool { return s == Queued || s == Interrupted }
+
+// Reason says why a run was cut short.
+type Reason string
+
+const (
+	// ReasonStop: the process was stopped, and the worker recorded the run itself.
+	ReasonStop Reason = "stop"
+	// ReasonDeadline: the process had announced its stop and was gone before the run was recorded.
+	ReasonDeadline Reason = "deadline"
+	// ReasonFrozen: the process stood still for longer than its lease. No store records it yet.
+	ReasonFrozen Reason = "frozen"
+	// ReasonLost: the worker vanished. When its process is known to be dead this was counted as a crash; when
+	// only its lease ran out, as an interruption.
+	ReasonLost Reason = "lost"
+	// ReasonAsked: somebody asked for the interruption. No store records it yet.
+	ReasonAsked Reason = "asked"
+)
+
+// RunRecord is one run in a task's history.
+type RunRecord struct {
+	// Run is the run's number, Worker the incarnation that had it, Host and PID where that was.
+	Run    int64
+	Worker string
+	Host   string
+	PID    int
+	// Started and Ended bound it; Ended is zero while it goes on.
+	Started, Ended time.Time
+	// Status is what the task became by it, Running while it goes on; Reason and Error as in Task.
+	Status Status
+	Reason Reason
+	Error  string
+	// Crashed says that it ended because its process died, Taken that somebody else than its worker recorded the end.
+	Crashed, Taken bool
+}

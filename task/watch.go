@@ -1,0 +1,122 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// reclaimBatch bounds how many runs of a dead worker are moved at once.
+const reclaimBatch = 500
+
+// sight is what an observer remembers of a neighbour: the beat, and since when, on its own monotonic clock, it has not moved.
+type sight struct {
+	seq   uint64
+	since time.Time
+}
+
+// watch looks after the other workers until ctx ends: who is dead has its tasks taken over, by evidence at
+// once, otherwise after its beat stood still for its whole lease while our own was renewed.
+func (w *Worker) watch(ctx context.Context) {
+	tick := time.NewTicker(w.poll)
+	defer tick.Stop()
+	var failed string
+	for {
+		err := w.sweep(ctx)
+		if err != nil && err.Error() != failed && ctx.Err() == nil {
+			w.log.Error("cannot look after the other workers; trying again", "error", err)
+		}
+		failed = ""
+		if err != nil {
+			failed = err.Error()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// sweep looks at every other worker once.
+func (w *Worker) sweep(ctx context.Context) error {
+	workers, err := w.store.Workers(ctx)
+	if err != nil {
+		return err
+	}
+	seen := make(map[string]sight, len(workers))
+	var errs []error
+	for _, other := range workers {
+		if other.Worker == w.incarnation() {
+			continue
+		}
+		expired := w.expired(other, seen)
+		if other.Life == LifeDead || other.Dead || expired {
+			errs = append(errs, w.reclaim(ctx, other))
+		}
+	}
+	w.watching = seen // only this goroutine uses it
+	return errors.Join(errs...)
+}
+
+// expired says whether a neighbour's beat has stood still for its lease, and remembers it in seen.
+func (w *Worker) expired(other WorkerInfo, seen map[string]sight) bool {
+	now := time.Now()
+	s, known := w.watching[other.Worker]
+	if !known || s.seq != other.Seq {
+		s = sight{seq: other.Seq, since: now}
+	}
+	w.mu.Lock()
+	renewed := w.renewed
+	w.mu.Unlock()
+	if renewed.IsZero() {
+		s.since = now // our own beats fail: the fault may be ours
+	} else if renewed.After(s.since) {
+		s.since = renewed
+	}
+	seen[other.Worker] = s
+	return now.Sub(s.since) >= max(other.Lease, time.Second)
+}
+
+// reclaim takes over what a dead worker left.
+func (w *Worker) reclaim(ctx context.Context, dead WorkerInfo) error {
+	req := ReclaimRequest{Worker: dead.Worker, Evidence: dead.Life == LifeDead, Seq: dead.Seq, Max: reclaimBatch}
+	for ctx.Err() == nil {
+		left, err := w.store.Reclaim(ctx, req)
+		if errors.Is(err, ErrWorkerAlive) {
+			return nil // a beat came, or a neighbour is at it
+		}
+		if err != nil {
+			return err
+		}
+		changes := make([]Change, len(left.Tasks))
+		for i, t := range left.Tasks {
+			changes[i] = decideReclaimed(t, left, dead.Worker)
+		}
+		if len(changes) > 0 {
+			for i, err := range w.store.Apply(ctx, changes) {
+				switch {
+				case err == nil:
+					w.logReclaimed(left.Tasks[i], changes[i], dead)
+				case !errors.Is(err, ErrLeaseLost) && !errors.Is(err, ErrAlreadyFinished):
+					return err
+				}
+			}
+			w.nudge()
+		}
+		if left.Done {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (w *Worker) logReclaimed(t Task, c Change, dead WorkerInfo) {
+	args := []any{"task", t.ID, "kind", t.Kind, "run", t.Run, "reason", c.Reason, "crashed", c.Crashed,
+		"worker", dead.Worker, "host", dead.Host, "pid", dead.PID, "error", c.Error}
+	if c.Status == Failed {
+		w.log.Error("task failed", args...)
+		return
+	}
+	w.log.Warn("task "+string(c.Status), args...)
+}

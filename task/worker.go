@@ -1,0 +1,228 @@
+package task
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/lastcall-go/lastcall"
+)
+
+// WorkerConfig says what a worker does. Only Store and Mux are needed.
+type WorkerConfig struct {
+	// Store is where the tasks are; it stays the caller's to close, after Serve has returned.
+	Store Store
+	// Mux has the handlers. Only tasks of its kinds are claimed.
+	Mux *Mux
+	// Concurrency bounds how many tasks run at once. 0 means 10.
+	Concurrency int
+	// Name is for people. Empty means the host's name.
+	Name string
+	// Lease is for how long the worker's beat may stand still before others take over its tasks, where they
+	// cannot see that its process is dead. It beats five times as often. 0 means 15 s; less than 1 s is refused.
+	Lease time.Duration
+	// Poll is how often the worker looks for tasks and for dead neighbours that nothing told it about. 0 means 250 ms.
+	Poll time.Duration
+	// Logger gets a line for each change of a task's status. Nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// Worker claims tasks and runs their handlers.
+type Worker struct {
+	store Store
+	mux   *Mux
+	name  string
+	host  string
+	slots int
+	lease time.Duration
+	poll  time.Duration
+	log   *slog.Logger
+
+	kick chan struct{} // something may be claimable, or a slot is free
+
+	mu       sync.Mutex
+	id       string // the present incarnation
+	seq      uint64
+	state    WorkerState
+	running  map[Fence]*Run
+	busy     map[string]int // running, by kind
+	renewed  time.Time      // since when every beat has succeeded
+	watching map[string]sight
+
+	handlers   sync.WaitGroup
+	unrecorded int
+}
+
+// NewWorker checks the configuration and returns a worker that does nothing until Serve is called.
+func NewWorker(cfg WorkerConfig) (*Worker, error) {
+	if cfg.Store == nil || cfg.Mux == nil {
+		return nil, invalid("worker: Store and Mux must be set")
+	}
+	if cfg.Concurrency < 0 || cfg.Poll < 0 {
+		return nil, invalid("worker: Concurrency %d and Poll %v must not be negative", cfg.Concurrency, cfg.Poll)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	w := &Worker{
+		store: cfg.Store, mux: cfg.Mux, host: host,
+		name:  cmp.Or(cfg.Name, host),
+		slots: cmp.Or(cfg.Concurrency, 10),
+		lease: cmp.Or(cfg.Lease, 15*time.Second),
+		poll:  cmp.Or(cfg.Poll, 250*time.Millisecond),
+		log:   cmp.Or(cfg.Logger, slog.Default()),
+		kick:  make(chan struct{}, 1),
+	}
+	if w.lease < time.Second {
+		return nil, invalid("worker: Lease %v is less than a second: a pause of the machine would look like a death", w.lease)
+	}
+	return w, nil
+}
+
+// Serve registers the worker and runs tasks until ctx ends. It is made for [lastcall.Group.Go]:
+//
+//   - At last call it announces the stop to the store and claims no more; what runs, runs on (or is told at
+//     once, where its kind says so). When the last one has returned, Serve returns nil.
+//   - At the interrupt the handlers' contexts end, with the [lastcall.InterruptError] as the cause. Each
+//     handler's return is recorded, with reason and checkpoint, until the group abandons the worker.
+//   - Nil means that every run is recorded. An error means that some are not; the store still has them as running, and
+//     the next worker takes them up as interrupted by the deadline.
+//
+// A handler that ignores its context keeps Serve from returning: the group abandons both and says so.
+//
+// Outside a group the end of ctx is both last call and interrupt. Serve may be called once.
+func (w *Worker) Serve(ctx context.Context) error {
+	if err := w.register(ctx); err != nil {
+		return fmt.Errorf("task: register worker: %w", err)
+	}
+	lastCall := lastcall.Stopping(ctx)
+	if lastCall == nil {
+		lastCall = ctx.Done()
+	}
+	// last carries what must also be possible after the interrupt, until the group abandons the worker.
+	last := context.WithoutCancel(ctx)
+	if lastcall.Stopping(ctx) != nil {
+		last = lastcall.Last(ctx)
+	}
+	last, release := context.WithCancel(last)
+	defer release()
+	untilLastCall, endClaims := context.WithCancel(last)
+	defer endClaims()
+
+	var helpers, watchers sync.WaitGroup
+	helpers.Go(func() { w.beats(last) })
+	watchers.Go(func() { w.watch(untilLastCall) })
+	watchers.Go(func() { w.listen(untilLastCall) })
+
+	w.claims(ctx, last, lastCall)
+	endClaims()
+	if err := w.beat(last, WorkerStopping); err != nil {
+		w.log.Warn("stop not announced to the store", "worker", w.incarnation(), "error", err)
+	}
+	watchers.Wait()
+	w.handlers.Wait()
+	release() // no beat comes after the last one
+	helpers.Wait()
+	return w.leave(ctx)
+}
+
+// leave takes the worker off the store and says whether every run has been recorded.
+func (w *Worker) leave(ctx context.Context) error {
+	last, release := lastWrite(ctx)
+	defer release()
+	err := w.beat(last, WorkerLeft)
+	if w.unrecorded > 0 {
+		return fmt.Errorf("task: %d runs could not be recorded before the end; the next worker takes them up: look for the store's error above", w.unrecorded)
+	}
+	if err != nil {
+		w.log.Warn("worker not removed from the store; others find out by themselves", "worker", w.id, "error", err)
+	}
+	return nil
+}
+
+// claims fills the free slots until last call.
+func (w *Worker) claims(ctx, last context.Context, lastCall <-chan struct{}) {
+	tick := time.NewTicker(w.poll)
+	defer tick.Stop()
+	var failed string
+	for !closed(lastCall) {
+		// A claim is not cut short by last call: if its answer were lost, so would be its runs until the process has ended.
+		got, full, err := w.claim(ctx, last, lastCall)
+		if err != nil && err.Error() != failed {
+			w.log.Error("cannot claim; trying again", "worker", w.incarnation(), "error", err)
+		}
+		failed = ""
+		if err != nil {
+			failed = err.Error()
+		} else if got > 0 && !full {
+			continue
+		}
+		select {
+		case <-lastCall:
+		case <-w.kick:
+		case <-tick.C:
+		}
+	}
+}
+
+// claim asks for as many tasks as there are free slots and starts them.
+func (w *Worker) claim(ctx, last context.Context, lastCall <-chan struct{}) (got int, full bool, err error) {
+	req := w.request()
+	if req.Max == 0 || len(req.Kinds) == 0 {
+		return 0, true, nil
+	}
+	tasks, err := w.store.Claim(last, req)
+	if err != nil {
+		return 0, false, err
+	}
+	for _, t := range tasks {
+		w.start(ctx, last, lastCall, t)
+	}
+	return len(tasks), len(tasks) == req.Max, nil
+}
+
+// request says what there is room for.
+func (w *Worker) request() ClaimRequest {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	req := ClaimRequest{Worker: w.id, Max: w.slots - len(w.running)}
+	for _, name := range w.mux.Kinds() {
+		e, _ := w.mux.lookup(name)
+		room := req.Max
+		if e.policy.concurrency > 0 {
+			room = min(room, e.policy.concurrency-w.busy[name])
+		}
+		if room > 0 {
+			req.Kinds = append(req.Kinds, KindClaim{Kind: name, Max: room, Caps: e.policy.caps})
+		}
+	}
+	return req
+}
+
+// listen turns the store's wake-ups into kicks.
+func (w *Worker) listen(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := w.store.Wait(ctx); err != nil {
+			return // the polling goes on
+		}
+		w.nudge()
+	}
+}
+
+func (w *Worker) nudge() {
+	select {
+	case w.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (w *Worker) incarnation() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.id
+}
