@@ -1,0 +1,290 @@
+// Package memstore keeps tasks in memory: the rules of [task.Store] in their plainest form, for tests and
+// examples. It is gone with its process, and so are its tasks.
+//
+// Its clock is time.Now, so that it works inside a testing/synctest bubble.
+package memstore
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// Store is a [task.Store] of maps and a mutex. The zero Store is not usable: call New.
+type Store struct {
+	mu      sync.Mutex
+	tasks   map[string]*task.Task
+	history map[string][]task.RunRecord
+	workers map[string]*worker
+	changed chan struct{} // closed and replaced whenever a task may have become claimable
+	closed  chan struct{}
+}
+
+// worker is a registered one. died is set by Kill; cause and dead by Reclaim.
+type worker struct {
+	beat     task.Beat
+	since    time.Time
+	died     bool
+	dead     bool
+	evidence bool
+}
+
+var _ task.Store = (*Store)(nil)
+
+// New returns an empty store.
+func New() *Store {
+	return &Store{
+		tasks:   make(map[string]*task.Task),
+		history: make(map[string][]task.RunRecord),
+		workers: make(map[string]*worker),
+		changed: make(chan struct{}),
+		closed:  make(chan struct{}),
+	}
+}
+
+// Kill makes the store believe that a worker's process has died: a test's SIGKILL.
+func (s *Store) Kill(incarnation string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w, ok := s.workers[incarnation]; ok {
+		w.died = true
+	}
+}
+
+// Add implements task.Store.
+func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]bool, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	now := time.Now()
+	added := make([]bool, len(tasks))
+	for i, n := range tasks {
+		if _, ok := s.tasks[n.ID]; ok {
+			continue
+		}
+		added[i] = true
+		s.tasks[n.ID] = &task.Task{
+			ID: n.ID, Kind: n.Kind, Payload: bytes.Clone(n.Payload), Priority: n.Priority,
+			Status: task.Queued, Created: now, Since: now, RunAt: now.Add(n.Delay),
+		}
+	}
+	s.wake()
+	return added, nil
+}
+
+// Claim implements task.Store.
+func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	w, ok := s.workers[req.Worker]
+	if !ok || w.dead {
+		return nil, task.ErrWorkerGone
+	}
+	now := time.Now()
+	var ready []*task.Task
+	for _, t := range s.tasks {
+		if t.Status.Claimable() && !t.RunAt.After(now) {
+			ready = append(ready, t)
+		}
+	}
+	slices.SortFunc(ready, order)
+	room := make(map[string]task.KindClaim)
+	for _, k := range req.Kinds {
+		room[k.Kind] = k
+	}
+	var got []task.Task
+	for _, t := range ready {
+		k := room[t.Kind]
+		if k.Max <= 0 || len(got) >= req.Max {
+			continue
+		}
+		k.Max--
+		room[t.Kind] = k
+		t.Run = max(t.Run+1, now.UnixMilli())
+		t.Runs++
+		t.Status, t.Since, t.Started, t.Worker, t.Caps = task.Running, now, now, req.Worker, k.Caps
+		s.history[t.ID] = append(s.history[t.ID], task.RunRecord{
+			Run: t.Run, Worker: t.Worker, Host: w.beat.Host, PID: w.beat.PID, Started: now, Status: task.Running,
+		})
+		got = append(got, clone(t))
+	}
+	return got, nil
+}
+
+// order is rule 5.
+func order(a, b *task.Task) int {
+	begun := func(t *task.Task) int {
+		if t.Status == task.Interrupted {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(
+		-cmp.Compare(a.Priority, b.Priority),
+		cmp.Compare(begun(a), begun(b)),
+		a.RunAt.Compare(b.RunAt),
+		cmp.Compare(a.ID, b.ID),
+	)
+}
+
+// Apply implements task.Store.
+func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
+	errs := make([]error, len(changes))
+	if err := s.enter(ctx); err != nil {
+		for i := range errs {
+			errs[i] = err
+		}
+		return errs
+	}
+	defer s.mu.Unlock()
+	for i, c := range changes {
+		errs[i] = s.apply(c, time.Now())
+	}
+	s.wake()
+	return errs
+}
+
+func (s *Store) apply(c task.Change, now time.Time) error {
+	t, ok := s.tasks[c.Task]
+	if !ok {
+		return task.ErrNotFound
+	}
+	if !s.holds(c.Fence) {
+		return s.late(c)
+	}
+	t.Counters = c.Counters
+	if c.Checkpoint != nil {
+		t.Checkpoint = bytes.Clone(c.Checkpoint)
+	}
+	if c.Progress != nil {
+		t.Progress = *c.Progress
+	}
+	if c.Status == task.Running {
+		return nil
+	}
+	t.Status, t.Reason, t.Error, t.Since = c.Status, c.Reason, c.Error, now
+	if c.Status.Ended() {
+		t.Finished = now
+	} else {
+		t.RunAt = now.Add(c.Delay)
+	}
+	h := s.history[c.Task]
+	last := &h[len(h)-1]
+	last.Ended, last.Status, last.Reason, last.Error = now, c.Status, c.Reason, c.Error
+	last.Crashed, last.Taken = c.Crashed, c.Taken
+	return nil
+}
+
+// late says what a change means whose run is no longer held: a repetition, a contradiction, or a loss (rule 9).
+func (s *Store) late(c task.Change) error {
+	for _, r := range s.history[c.Task] {
+		if r.Run != c.Run || r.Worker != c.Worker || r.Taken || r.Status == task.Running || c.Status == task.Running {
+			continue
+		}
+		if r.Status == c.Status && r.Reason == c.Reason {
+			return nil
+		}
+		return task.ErrAlreadyFinished
+	}
+	return task.ErrLeaseLost
+}
+
+func (s *Store) holds(f task.Fence) bool {
+	t, ok := s.tasks[f.Task]
+	return ok && t.Status == task.Running && t.Run == f.Run && t.Worker == f.Worker
+}
+
+// Find implements task.Store.
+func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	var found []task.Task
+	for _, t := range s.tasks {
+		if len(q.IDs) > 0 && !slices.Contains(q.IDs, t.ID) ||
+			q.Status != "" && t.Status != q.Status ||
+			q.Kind != "" && t.Kind != q.Kind ||
+			q.After != "" && t.ID >= q.After {
+			continue
+		}
+		found = append(found, clone(t))
+	}
+	slices.SortFunc(found, func(a, b task.Task) int { return cmp.Compare(b.ID, a.ID) })
+	return found[:min(len(found), cmp.Or(q.Limit, 100))], nil
+}
+
+// History implements task.Store.
+func (s *Store) History(ctx context.Context, id string) ([]task.RunRecord, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	if _, ok := s.tasks[id]; !ok {
+		return nil, task.ErrNotFound
+	}
+	return slices.Clone(s.history[id]), nil
+}
+
+// Wait implements task.Store.
+func (s *Store) Wait(ctx context.Context) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	changed := s.changed
+	s.mu.Unlock()
+	select {
+	case <-changed:
+		return nil
+	case <-s.closed:
+		return task.ErrClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Close implements task.Store.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.closed:
+	default:
+		close(s.closed)
+	}
+	return nil
+}
+
+// enter locks the store, unless it is closed or ctx has ended.
+func (s *Store) enter(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	s.mu.Lock()
+	select {
+	case <-s.closed:
+		s.mu.Unlock()
+		return task.ErrClosed
+	default:
+		return nil
+	}
+}
+
+func (s *Store) wake() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func clone(t *task.Task) task.Task {
+	c := *t
+	c.Payload, c.Checkpoint = bytes.Clone(t.Payload), bytes.Clone(t.Checkpoint)
+	return c
+}

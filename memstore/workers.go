@@ -1,0 +1,100 @@
+package memstore
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// Heartbeat implements task.Store.
+func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
+	if err := s.enter(ctx); err != nil {
+		return task.BeatReply{}, err
+	}
+	defer s.mu.Unlock()
+	w, ok := s.workers[b.Worker]
+	switch {
+	case !ok && b.Seq == 1:
+		w = &worker{since: time.Now(), beat: b}
+		s.workers[b.Worker] = w
+	case !ok || w.dead:
+		return task.BeatReply{}, task.ErrWorkerGone
+	case b.Seq > w.beat.Seq:
+		w.beat.Seq, w.beat.State = b.Seq, b.State
+	}
+	w.beat.Runs = nil
+	var reply task.BeatReply
+	for _, f := range b.Runs {
+		if !s.holds(f) {
+			reply.Lost = append(reply.Lost, f)
+		}
+	}
+	if w.beat.State == task.WorkerLeft {
+		w.died = true // what it still holds is nobody's
+		if len(s.held(b.Worker)) == 0 {
+			delete(s.workers, b.Worker)
+		}
+	}
+	return reply, nil
+}
+
+// Workers implements task.Store. Nothing is known about the life of any but those that were killed with Kill.
+func (s *Store) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	var all []task.WorkerInfo
+	for _, w := range s.workers {
+		life := task.LifeUnknown
+		if w.died {
+			life = task.LifeDead
+		}
+		all = append(all, task.WorkerInfo{Beat: w.beat, Life: life, Dead: w.dead, Since: w.since})
+	}
+	slices.SortFunc(all, func(a, b task.WorkerInfo) int { return cmp.Compare(a.Worker, b.Worker) })
+	return all, nil
+}
+
+// Reclaim implements task.Store.
+func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
+	if err := s.enter(ctx); err != nil {
+		return task.Reclaimed{}, err
+	}
+	defer s.mu.Unlock()
+	w, ok := s.workers[req.Worker]
+	if !ok {
+		return task.Reclaimed{Done: true}, nil
+	}
+	if !w.dead {
+		if req.Evidence && !w.died || !req.Evidence && w.beat.Seq != req.Seq {
+			return task.Reclaimed{}, task.ErrWorkerAlive
+		}
+		w.dead, w.evidence = true, req.Evidence
+	}
+	left := task.Reclaimed{Evidence: w.evidence, State: w.beat.State}
+	held := s.held(req.Worker)
+	for _, t := range held[:min(len(held), req.Max)] {
+		left.Tasks = append(left.Tasks, clone(t))
+	}
+	if len(held) == 0 {
+		left.Done = true
+		delete(s.workers, req.Worker)
+	}
+	return left, nil
+}
+
+// held lists what a worker has, by id.
+func (s *Store) held(incarnation string) []*task.Task {
+	var held []*task.Task
+	for _, t := range s.tasks {
+		if t.Status == task.Running && t.Worker == incarnation {
+			held = append(held, t)
+		}
+	}
+	slices.SortFunc(held, func(a, b *task.Task) int { return cmp.Compare(a.ID, b.ID) })
+	return held
+}
