@@ -1,0 +1,12 @@
+//go:build !(linux || darwin || freebsd || netbsd || openbsd || dragonfly)
+
+package sqlitestore
+
+import (
+	"errors"
+	"os"
+)
+
+const canLock = false
+
+func lock(*os.File, bool) error { return errors.ErrUnsupported }

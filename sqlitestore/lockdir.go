@@ -1,0 +1,201 @@
+package sqlitestore
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// lockDir is the directory of the workers' lock files: one for each incarnation, locked by its process as long as it lives.
+//
+// The order of things is the whole point. A file is locked before its worker is registered, so that a registered
+// worker whose file is not locked is dead. It is tried without waiting and without making it. It is
+// removed by whoever holds its lock, after the worker's row is gone, so that the name of a registered worker
+// never means another file.
+type lockDir struct {
+	dir  string
+	boot string
+	log  *slog.Logger
+
+	mu   sync.Mutex
+	held map[string]*os.File
+}
+
+func openLockDir(dir string, log *slog.Logger) (*lockDir, error) {
+	d := &lockDir{dir: dir, boot: bootID(), log: log, held: make(map[string]*os.File)}
+	if !canLock || d.boot == "" {
+		d.boot = ""
+		log.Warn("files cannot be locked on this system: a dead worker's tasks are taken over only when its lease has run out")
+		return d, nil
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, fmt.Errorf("directory of the workers' locks: %w", err)
+	}
+	return d, nil
+}
+
+func (d *lockDir) path(worker string) string { return filepath.Join(d.dir, worker+".lock") }
+
+// take makes and locks a worker's file and returns the boot in which that happened; "" if there are no locks. Taking one that is held is nil.
+func (d *lockDir) take(worker string) (boot string, err error) {
+	if d.boot == "" {
+		return "", nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.held[worker] != nil {
+		return d.boot, nil
+	}
+	// A neighbour that tidies up may remove the file between its making and its locking: then it is made again.
+	for range 10 {
+		var f *os.File
+		if f, err = os.OpenFile(d.path(worker), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666); err != nil {
+			break
+		}
+		if err = lock(f, true); err == nil && sameFile(f, d.path(worker)) {
+			d.held[worker] = f
+			return d.boot, nil
+		}
+		err = errors.Join(err, f.Close(), ignoreMissing(os.Remove(d.path(worker))))
+		if errors.Is(err, errors.ErrUnsupported) {
+			break
+		}
+	}
+	return "", fmt.Errorf("lock file of worker %s: %w", worker, err)
+}
+
+// release lets go of a lock that this process holds, and with remove takes the file away first.
+func (d *lockDir) release(worker string, remove bool) {
+	d.mu.Lock()
+	f := d.held[worker]
+	delete(d.held, worker)
+	d.mu.Unlock()
+	if f == nil {
+		return
+	}
+	var err error
+	if remove && sameFile(f, d.path(worker)) {
+		err = os.Remove(d.path(worker))
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		d.log.Warn("lock file not tidied up", "error", err)
+	}
+}
+
+// life tells whether the process of a worker lives, from a lock taken in the given boot.
+func (d *lockDir) life(worker, boot string) task.Life {
+	if d.boot == "" || boot != d.boot {
+		return task.LifeUnknown
+	}
+	f, err := os.Open(d.path(worker))
+	if err != nil {
+		return task.LifeUnknown
+	}
+	defer f.Close()
+	switch err := lock(f, false); {
+	case err == nil:
+		return task.LifeDead
+	case errors.Is(err, errLocked):
+		return task.LifeAlive
+	}
+	return task.LifeUnknown
+}
+
+// names lists the workers that have a file.
+func (d *lockDir) names() []string {
+	entries, err := os.ReadDir(d.dir)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), ".lock"); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// close lets go of all locks; the files stay for those who take over.
+func (d *lockDir) close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var errs []error
+	for worker, f := range d.held {
+		errs = append(errs, f.Close())
+		delete(d.held, worker)
+	}
+	return errors.Join(errs...)
+}
+
+// seizure is the lock of a worker that is believed dead, held by who takes over.
+type seizure struct {
+	dir  *lockDir
+	file *os.File // nil: the lock was not to be had
+	path string
+}
+
+// seize tries to take the lock of a worker, without waiting and without making the file.
+func (d *lockDir) seize(worker string) *seizure {
+	s := &seizure{dir: d, path: d.path(worker)}
+	if d.boot == "" {
+		return s
+	}
+	f, err := os.OpenFile(s.path, os.O_RDWR, 0)
+	if err != nil {
+		return s
+	}
+	if lock(f, true) != nil || !sameFile(f, s.path) {
+		_ = f.Close() // nothing was written
+		return s
+	}
+	s.file = f
+	return s
+}
+
+func (s *seizure) held() bool { return s.file != nil }
+
+// proves says whether the seized lock shows that a worker is dead which took it in the given boot.
+func (s *seizure) proves(boot string) bool { return s.file != nil && boot == s.dir.boot }
+
+// remove takes the file away.
+func (s *seizure) remove() {
+	if s.file == nil {
+		return
+	}
+	if err := ignoreMissing(os.Remove(s.path)); err != nil {
+		s.dir.log.Warn("lock file not tidied up", "error", err)
+	}
+}
+
+func (s *seizure) release() {
+	if s.file != nil {
+		_ = s.file.Close() // nothing was written
+	}
+}
+
+// errLocked means that somebody else holds the lock.
+var errLocked = errors.New("locked by another process")
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// sameFile says whether the open file is still the one of that name.
+func sameFile(f *os.File, path string) bool {
+	a, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	b, err := os.Stat(path)
+	return err == nil && os.SameFile(a, b)
+}

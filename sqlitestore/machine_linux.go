@@ -1,0 +1,30 @@
+package sqlitestore
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// bootID names the present boot of the machine. It is the same in all its containers.
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// refuseNetwork refuses a directory on a network file system.
+func refuseNetwork(dir string) error {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	names := map[uint32]string{0x6969: "NFS", 0x517b: "SMB", 0xff534d42: "CIFS", 0xfe534d42: "SMB2"} // linux/magic.h
+	if name, ok := names[uint32(st.Type)]; ok {
+		return fmt.Errorf("%s is on %s, a network file system, where SQLite loses data: use a local disk", dir, name)
+	}
+	return nil
+}

@@ -1,0 +1,177 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"modernc.org/sqlite"
+)
+
+// A step brings the schema from the version before it to its own. Steps expand first and contract one
+// release later, so that two versions of the program can run side by side during a deploy: oldest is the
+// oldest schema version whose programs still work on the result.
+type step struct {
+	oldest int
+	sql    string
+}
+
+// steps are the schema's history; the n-th (from 1) makes version n.
+//
+// tasks is the record. Which task may be claimed, and who has it, stand in narrow tables of their own, so that
+// claims stay quick whatever else is kept: ready has the claimable ones in the order of the claim, leases the running ones.
+// Times are microseconds since 1970.
+var steps = []step{{oldest: 1, sql: `
+create table tasks (
+	id               text not null primary key,
+	kind             text not null,
+	payload          blob not null,
+	priority         integer not null,
+	status           text not null,
+	reason           text not null default '',
+	error            text not null default '',
+	created          integer not null,
+	since            integer not null,
+	run_at           integer not null,
+	started          integer not null default 0,
+	finished         integer not null default 0,
+	run              integer not null default 0,
+	runs             integer not null default 0,
+	worker           text not null default '',
+	attempts         integer not null default 0,
+	interruptions    integer not null default 0,
+	crashes          integer not null default 0,
+	crash_streak     integer not null default 0,
+	max_attempts     integer not null default 0,
+	max_crashes      integer not null default 0,
+	checkpoint       blob,
+	fraction         real not null default 0,
+	message          text not null default ''
+) strict, without rowid;
+
+create table ready (
+	kind     text not null,
+	priority integer not null,
+	fresh    integer not null, -- 0 interrupted, 1 queued
+	run_at   integer not null,
+	id       text not null,
+	primary key (kind, priority desc, fresh, run_at, id)
+) strict, without rowid;
+
+create table leases (
+	worker text not null,
+	task   text not null,
+	run    integer not null,
+	primary key (worker, task)
+) strict, without rowid;
+
+create table runs (
+	task    text not null,
+	run     integer not null,
+	worker  text not null,
+	host    text not null,
+	pid     integer not null,
+	started integer not null,
+	ended   integer not null default 0,
+	status  text not null,
+	reason  text not null default '',
+	error   text not null default '',
+	crashed integer not null default 0,
+	taken   integer not null default 0,
+	primary key (task, run)
+) strict, without rowid;
+
+create table workers (
+	id       text not null primary key,
+	name     text not null,
+	host     text not null,
+	pid      integer not null,
+	kinds    text not null,
+	lease    integer not null, -- microseconds
+	seq      integer not null,
+	state    text not null,
+	since    integer not null,
+	boot     text not null,    -- the boot in which the lock was taken, '' if there is none
+	dead     integer not null default 0,
+	evidence integer not null default 0
+) strict, without rowid;
+`}}
+
+// migrate brings the schema up to date, in one transaction.
+func migrate(ctx context.Context, db *sql.DB) (err error) {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ignoreDone(tx.Rollback()))
+		}
+	}()
+	version, oldest, err := schemaVersion(ctx, tx)
+	if err != nil {
+		return err
+	}
+	known := len(steps)
+	if oldest > known {
+		return fmt.Errorf("a newer lastcall has changed this database (schema %d, readable from %d; this program knows %d): use the newer program", version, oldest, known)
+	}
+	for _, step := range steps[min(version, known):] {
+		if _, err := tx.ExecContext(ctx, step.sql); err != nil {
+			return fmt.Errorf("schema: %w", err)
+		}
+	}
+	if version < known {
+		const set = `insert into lastcall (key, value) values ('version', ?), ('oldest', ?)
+			on conflict (key) do update set value = excluded.value`
+		if _, err := tx.ExecContext(ctx, set, known, steps[known-1].oldest); err != nil {
+			return fmt.Errorf("schema: %w", err)
+		}
+	}
+	return tx.Commit()
+}
+
+// schemaVersion reads the version of the schema and the oldest one that it is compatible with: 0, 0 for an empty database.
+func schemaVersion(ctx context.Context, tx *sql.Tx) (version, oldest int, err error) {
+	var tables, ours int
+	const look = `select count(*), coalesce(sum(name = 'lastcall'), 0) from sqlite_master where type = 'table'`
+	if err := tx.QueryRowContext(ctx, look).Scan(&tables, &ours); err != nil {
+		return 0, 0, err
+	}
+	if ours == 0 {
+		if tables > 0 {
+			return 0, 0, errors.New("this is a SQLite database of another program: name another file")
+		}
+		_, err := tx.ExecContext(ctx, `create table lastcall (key text not null primary key, value integer not null) strict, without rowid`)
+		return 0, 0, err
+	}
+	const get = `select coalesce(max(case key when 'version' then value end), 0),
+		coalesce(max(case key when 'oldest' then value end), 0) from lastcall`
+	err = tx.QueryRowContext(ctx, get).Scan(&version, &oldest)
+	return version, oldest, err
+}
+
+// explain adds what to do to SQLite's commonest complaints.
+func explain(err error) error {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	var hint string
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
+		hint = "restore the file from a backup, or name another one"
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		hint = "another process has been writing for five seconds: is one of them stopped?"
+	case sqlite3.SQLITE_FULL:
+		hint = "make room on the disk; what was accepted is safe"
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
+		hint = "the file, its -wal and -shm beside it, and the directory must be writable for this user"
+	default:
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, hint)
+}

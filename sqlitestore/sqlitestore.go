@@ -1,0 +1,227 @@
+// Package sqlitestore keeps tasks in a SQLite file: the embedded store, for one machine and any number of
+// processes on it.
+//
+// # What is promised
+//
+// What Add, Claim and Apply have returned without an error survives SIGKILL and a power failure, as far as the disk
+// keeps its promise to fsync: the file is in WAL mode with synchronous=FULL. The driver is
+// modernc.org/sqlite, which is pure Go.
+//
+// # How a dead process is noticed
+//
+// Every worker holds a lock on a file of its own in the directory FILE-workers, from before it is registered until
+// it has left. The kernel lets go of the lock when the process ends, however it ends; a neighbour tries
+// the lock several times a second, and takes over at once. A lock that was taken before the last boot of the machine is
+// no evidence, and where files cannot be locked (Windows) there is none: then a worker's tasks are taken over when its lease has run out.
+//
+// # Limits
+//
+// A network file system is refused: its locks and its memory mapping do not hold what SQLite needs. A process that is
+// stopped (SIGSTOP, a debugger) in the middle of a write holds up every other one until it goes on
+// or is killed; they report "database is locked" after five seconds.
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// Config says which file. Only Path is needed.
+type Config struct {
+	// Path is the database file. It is made if it does not exist; its directory must exist.
+	Path string
+	// Logger hears what the store cannot return as an error. Nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// Store is a [task.Store] in a SQLite file.
+type Store struct {
+	path  string
+	log   *slog.Logger
+	write *sql.DB // one connection: SQLite has one writer, and Go's queue is fairer than its own
+	read  *sql.DB
+	locks *lockDir
+	now   func() time.Time
+
+	mu      sync.Mutex
+	changed chan struct{}
+	closed  chan struct{}
+}
+
+var _ task.Store = (*Store)(nil)
+
+// Open opens the file, makes it if needed, and brings its schema up to date. It refuses a file on a network file
+// system, a database that is not Lastcall's, and one that a newer program has made unreadable for this one.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	s, err := open(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("sqlitestore: %w", err)
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, cfg Config) (*Store, error) {
+	if cfg.Path == "" {
+		return nil, errors.New("no path given: name a file, as in sqlite:/var/lib/lastcall/tasks.db")
+	}
+	path, err := filepath.Abs(cfg.Path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPlace(path); err != nil {
+		return nil, err
+	}
+	s := &Store{
+		path: path, log: cfg.Logger, now: time.Now,
+		changed: make(chan struct{}), closed: make(chan struct{}),
+	}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	if s.write, err = sql.Open("sqlite", dsn(path, "_txlock=immediate")); err != nil {
+		return nil, err
+	}
+	s.write.SetMaxOpenConns(1)
+	if s.read, err = sql.Open("sqlite", dsn(path, "_pragma=query_only(1)")); err != nil {
+		return nil, errors.Join(err, s.write.Close())
+	}
+	s.read.SetMaxOpenConns(4)
+	if err := migrate(ctx, s.write); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, explain(err)), s.write.Close(), s.read.Close())
+	}
+	if s.locks, err = openLockDir(path+"-workers", s.log); err != nil {
+		return nil, errors.Join(err, s.write.Close(), s.read.Close())
+	}
+	s.sweepLocks(ctx)
+	return s, nil
+}
+
+// dsn is the address of the file, with what every connection needs.
+func dsn(path, more string) string {
+	u := url.URL{Path: filepath.ToSlash(path)}
+	return "file:" + u.EscapedPath() +
+		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&" + more
+}
+
+// checkPlace gives a better error than SQLite's "unable to open database file".
+func checkPlace(path string) error {
+	dir := filepath.Dir(path)
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the directory %s does not exist: make it, or name another file", dir)
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a directory", dir)
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("%s is a directory: name a file in it, as in %s", path, filepath.Join(path, "tasks.db"))
+	}
+	return refuseNetwork(dir)
+}
+
+// Wait implements task.Store. It hears of changes made through this Store only; workers of other processes are found by polling.
+func (s *Store) Wait(ctx context.Context) error {
+	s.mu.Lock()
+	changed := s.changed
+	s.mu.Unlock()
+	select {
+	case <-s.closed:
+		return task.ErrClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-changed:
+		return nil
+	}
+}
+
+func (s *Store) wake() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// Close implements task.Store.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	select {
+	case <-s.closed:
+		s.mu.Unlock()
+		return nil
+	default:
+		close(s.closed)
+	}
+	s.mu.Unlock()
+	// The locks go last: as long as they are held, nobody takes this process for dead.
+	return errors.Join(s.read.Close(), s.write.Close(), s.locks.close())
+}
+
+// inTx runs fn in a write transaction.
+func (s *Store) inTx(ctx context.Context, fn func(tx *sql.Tx) error) error {
+	if err := s.usable(ctx); err != nil {
+		return err
+	}
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return s.wrap(ctx, err)
+	}
+	if err := fn(tx); err != nil {
+		return s.wrap(ctx, errors.Join(err, ignoreDone(tx.Rollback())))
+	}
+	return s.wrap(ctx, tx.Commit())
+}
+
+func ignoreDone(err error) error {
+	if errors.Is(err, sql.ErrTxDone) {
+		return nil
+	}
+	return err
+}
+
+func (s *Store) usable(ctx context.Context) error {
+	select {
+	case <-s.closed:
+		return task.ErrClosed
+	default:
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// wrap names the store in an error, and lets the contract's own errors through.
+func (s *Store) wrap(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	select {
+	case <-s.closed:
+		return task.ErrClosed
+	default:
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	for _, known := range []error{task.ErrWorkerGone, task.ErrWorkerAlive, task.ErrNotFound} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	return fmt.Errorf("sqlitestore: %s: %w", s.path, explain(err))
+}
