@@ -1,0 +1,112 @@
+package demo
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// archiver writes each entry as a gzip member of its own.
+type archiver struct{ gz *gzip.Writer }
+
+func newArchiver() *archiver { return &archiver{gz: gzip.NewWriter(io.Discard)} }
+
+// errChanged says that a file became shorter while it was read.
+var errChanged = errors.New("became shorter while it was read")
+
+// add writes an entry. A file that changes its size meanwhile is begun again, three times.
+func (a *archiver) add(ctx context.Context, w *part, e entry) error {
+	begin := w.size
+	for tries := 1; ; tries++ {
+		err := a.member(ctx, w, e)
+		if !errors.Is(err, errChanged) {
+			return err
+		}
+		if tries == 3 {
+			return fmt.Errorf("%s %w, %d times", e.file, err, tries)
+		}
+		if err := w.cut(begin); err != nil {
+			return err
+		}
+	}
+}
+
+func (a *archiver) member(ctx context.Context, w *part, e entry) error {
+	h, f, err := header(e)
+	if err != nil {
+		return err
+	}
+	if f != nil {
+		defer f.Close() // only read
+	}
+	a.gz.Reset(w)
+	tw := tar.NewWriter(a.gz)
+	if err := tw.WriteHeader(h); err != nil {
+		return err
+	}
+	if f != nil {
+		if _, err := io.CopyN(tw, reader{ctx, f}, h.Size); errors.Is(err, io.EOF) {
+			return errChanged
+		} else if err != nil {
+			return err
+		}
+	}
+	if err := tw.Flush(); err != nil { // not Close: the archive goes on in the next member
+		return err
+	}
+	return a.gz.Close()
+}
+
+// header describes an entry, and opens it if it has content. It has nothing in it that depends on when or by whom the archive is made.
+func header(e entry) (*tar.Header, *os.File, error) {
+	var (
+		f    *os.File
+		info fs.FileInfo
+		link string
+		err  error
+	)
+	switch {
+	case e.mode.IsRegular():
+		f, info, err = openRegular(e)
+	case e.mode.IsDir():
+		info, err = os.Lstat(e.file)
+	default:
+		if link, err = os.Readlink(e.file); err == nil {
+			info, err = os.Lstat(e.file)
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = errVanished
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	h := &tar.Header{
+		Typeflag: tar.TypeReg, Name: e.key(), Linkname: link,
+		Mode: int64(info.Mode().Perm()), ModTime: info.ModTime().Truncate(time.Second),
+	}
+	switch {
+	case f != nil:
+		h.Size = info.Size()
+	case e.mode.IsDir():
+		h.Typeflag = tar.TypeDir
+	default:
+		h.Typeflag = tar.TypeSymlink
+	}
+	return h, f, nil
+}
+
+// archiveEnd writes the two empty blocks that end an archive.
+func archiveEnd(w *part) error {
+	gz := gzip.NewWriter(w)
+	if err := tar.NewWriter(gz).Close(); err != nil {
+		return err
+	}
+	return gz.Close()
+}

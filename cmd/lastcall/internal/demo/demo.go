@@ -1,0 +1,214 @@
+// Package demo has two kinds of task that work on real files: hash-tree and gzip-tree.
+//
+// Both go through a directory in the order of the paths' bytes and write one file. The file is the same, byte by
+// byte, however often the task was interrupted or its process killed, as long as the directory did not change
+// meanwhile.
+//
+// How: the bytes go to a partial file beside the result. A checkpoint says behind which path, and at which length of the
+// partial file, the next run goes on; the file is synced before each. A new run copies that length into a
+// partial file of its own, named with the run's number, so that a run which was taken for dead and goes on after all writes into a
+// file that nobody reads. At the end the file takes its name in one step.
+//
+// At an interrupt the checkpoint is that of the last whole entry. In between one is saved every 100 ms, not after
+// each file: for thousands of small files the syncing would take longer than the work (measured: see docs/tasks.md).
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// Args is the payload of both kinds. Both paths must be absolute: the task may run in another process, which has another
+// working directory. If Out lies inside Dir it is left out, and so are the partial files beside it.
+type Args struct {
+	Dir string `json:"dir"`
+	Out string `json:"out"`
+}
+
+// HashTree writes the lines of sha256sum for all regular files below Dir, with paths relative to it: what
+//
+//	find . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum
+//
+// prints there. Symbolic links are not followed, and other special files are left out.
+var HashTree = task.Kind[Args]{Name: "hash-tree"}
+
+// GzipTree writes a compressed tar archive of the directories, regular files and symbolic links below Dir. Each
+// entry is a gzip member of its own, so that a run can go on between any two. Modes and times of modification are kept,
+// owners are not.
+var GzipTree = task.Kind[Args]{Name: "gzip-tree"}
+
+// Register adds both kinds to a mux.
+func Register(m *task.Mux) {
+	task.Handle(m, HashTree, func(ctx context.Context, r *task.Run, a Args) error {
+		return job{add: hashEntry}.run(ctx, r, a)
+	})
+	task.Handle(m, GzipTree, func(ctx context.Context, r *task.Run, a Args) error {
+		return job{add: newArchiver().add, finish: archiveEnd}.run(ctx, r, a)
+	})
+}
+
+// saveEvery is the time between two checkpoints of an undisturbed run.
+const saveEvery = 100 * time.Millisecond
+
+// errVanished says that a file was gone when its turn came: as if it had never been there.
+var errVanished = errors.New("vanished")
+
+// cursor is the checkpoint.
+type cursor struct {
+	// Part is the partial file's name, Size how much of it counts.
+	Part string `json:"part"`
+	Size int64  `json:"size"`
+	// After is the path of the last entry in it: bytes, since a name need not be UTF-8.
+	After []byte `json:"after"`
+	// Entries of Total are done. Total was counted once, and is for the progress only.
+	Entries int `json:"entries"`
+	Total   int `json:"total"`
+	// Complete: only the renaming is left.
+	Complete bool `json:"complete"`
+}
+
+// job is what the two kinds do not share.
+type job struct {
+	// add writes one entry. An error may leave a part of it behind, which is cut off.
+	add func(ctx context.Context, w *part, e entry) error
+	// finish writes what comes after the last entry; nil is nothing.
+	finish func(w *part) error
+}
+
+func (j job) run(ctx context.Context, r *task.Run, a Args) (err error) {
+	if err := check(&a); err != nil {
+		return task.Permanent(err)
+	}
+	var at cursor
+	if _, err := r.Load(&at); err != nil {
+		return err
+	}
+	if done, err := alreadyRenamed(a, at); done || err != nil {
+		return err
+	}
+	t := &tree{root: a.Dir, skip: skipper(a)}
+	if at.Total == 0 {
+		err := t.walk(ctx, "", func(entry) error { at.Total++; return nil })
+		if err != nil {
+			return cut(ctx, r, at, err)
+		}
+	}
+	w, err := openPart(a, r, &at)
+	if err != nil {
+		return err
+	}
+	defer func() { w.close(task.IsPermanent(err)) }()
+	if err := j.entries(ctx, r, t, w, &at); err != nil {
+		return cut(ctx, r, at, errors.Join(err, w.sync()))
+	}
+	if j.finish != nil {
+		if err := j.finish(w); err != nil {
+			return err
+		}
+	}
+	if err := w.sync(); err != nil {
+		return err
+	}
+	at.Size, at.Complete = w.size, true
+	if err := r.Save(ctx, at); err != nil {
+		return err
+	}
+	r.Progress(1, fmt.Sprintf("%d entries, %d bytes", at.Entries, at.Size))
+	return w.rename()
+}
+
+// entries writes what is left of the tree and moves the cursor along.
+func (j job) entries(ctx context.Context, r *task.Run, t *tree, w *part, at *cursor) error {
+	saved := time.Now()
+	if err := r.Save(ctx, *at); err != nil { // from here on this run's partial file counts
+		return err
+	}
+	if err := w.removeOthers(); err != nil {
+		return err
+	}
+	return t.walk(ctx, string(at.After), func(e entry) error {
+		err := j.add(ctx, w, e)
+		if errors.Is(err, errVanished) {
+			return w.cut(at.Size)
+		}
+		if err != nil {
+			return err
+		}
+		at.After, at.Size = []byte(e.key()), w.size
+		at.Entries++
+		if time.Since(saved) < saveEvery {
+			return nil
+		}
+		if err := w.sync(); err != nil {
+			return err
+		}
+		r.Progress(float64(at.Entries)/float64(max(at.Total, at.Entries)), e.path)
+		err = r.Save(ctx, *at)
+		saved = time.Now()
+		return err
+	})
+}
+
+// cut ends a run early: by handing over, if its context has ended, or with the error and what to do about it.
+func cut(ctx context.Context, r *task.Run, at cursor, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		return r.Interrupt(ctx, at)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return task.Permanent(fmt.Errorf("%w: make it readable for the server's user, or leave it out of the tree, and submit again", err))
+	}
+	return err
+}
+
+// check refuses what cannot work, and cleans the paths.
+func check(a *Args) error {
+	for _, p := range []struct{ name, path string }{{"dir", a.Dir}, {"out", a.Out}} {
+		if !filepath.IsAbs(p.path) {
+			return fmt.Errorf("%q is %q: give an absolute path, since the task may run in another process with another working directory", p.name, p.path)
+		}
+	}
+	a.Dir, a.Out = filepath.Clean(a.Dir), filepath.Clean(a.Out)
+	for _, dir := range []string{a.Dir, filepath.Dir(a.Out)} {
+		info, err := os.Stat(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("the directory %s does not exist", dir)
+		}
+		if err != nil {
+			return err
+		}
+		if !info.IsDir() {
+			return fmt.Errorf("%s is not a directory", dir)
+		}
+	}
+	if info, err := os.Lstat(a.Out); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s exists and is not a regular file: choose another \"out\"", a.Out)
+	}
+	return nil
+}
+
+// skipper says which paths below the directory are the task's own.
+func skipper(a Args) func(path string) bool {
+	dir, err1 := filepath.EvalSymlinks(a.Dir)
+	outDir, err2 := filepath.EvalSymlinks(filepath.Dir(a.Out))
+	rel, err3 := filepath.Rel(dir, outDir)
+	if err := errors.Join(err1, err2, err3); err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+		return func(string) bool { return false }
+	}
+	prefix := filepath.ToSlash(rel) + "/"
+	if rel == "." {
+		prefix = ""
+	}
+	base := filepath.Base(a.Out)
+	return func(path string) bool {
+		name, ok := strings.CutPrefix(path, prefix)
+		return ok && (name == base || isPart(name, base))
+	}
+}

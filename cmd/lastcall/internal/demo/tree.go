@@ -1,0 +1,108 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// entry is something in the tree: a directory, a regular file or a symbolic link.
+type entry struct {
+	path string // relative to the root, with slashes
+	file string // to open it
+	mode fs.FileMode
+}
+
+// key is the path by which entries are ordered: a directory's ends with a slash, so that it comes just before what is in it.
+func (e entry) key() string {
+	if e.mode.IsDir() {
+		return e.path + "/"
+	}
+	return e.path
+}
+
+// tree is walked in the order of its keys' bytes. Only one directory's names at each level are in memory.
+type tree struct {
+	root string
+	skip func(path string) bool
+}
+
+// walk visits every entry whose key is greater than after. It ends with the first error of visit, and with the
+// cause of ctx once that has ended. What vanishes on the way is left out.
+func (t *tree) walk(ctx context.Context, after string, visit func(entry) error) error {
+	return t.below(ctx, "", after, visit)
+}
+
+func (t *tree) below(ctx context.Context, dir, after string, visit func(entry) error) error {
+	names, err := os.ReadDir(filepath.Join(t.root, filepath.FromSlash(dir)))
+	if errors.Is(err, fs.ErrNotExist) && dir != "" {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	entries := make([]entry, 0, len(names))
+	for _, n := range names {
+		e := entry{path: dir + n.Name(), mode: n.Type()}
+		e.file = filepath.Join(t.root, filepath.FromSlash(e.path))
+		if kept := e.mode.IsRegular() || e.mode.IsDir() || e.mode&fs.ModeSymlink != 0; kept && !t.skip(e.path) {
+			entries = append(entries, e)
+		}
+	}
+	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.key(), b.key()) })
+	for _, e := range entries {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		key := e.key()
+		if key > after {
+			if err := visit(e); err != nil {
+				return err
+			}
+		} else if !strings.HasPrefix(after, key) {
+			continue // it and all below it come before
+		}
+		if e.mode.IsDir() {
+			if err := t.below(ctx, key, after, visit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// reader stops reading when its context has ended, with the cause.
+type reader struct {
+	ctx context.Context
+	f   *os.File
+}
+
+func (r reader) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.f.Read(p)
+}
+
+// openRegular opens a file that was regular when its directory was read.
+func openRegular(e entry) (*os.File, fs.FileInfo, error) {
+	f, err := os.Open(e.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, errVanished
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errVanished
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, info, nil
+}

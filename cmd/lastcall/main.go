@@ -1,0 +1,73 @@
+// Command lastcall runs tasks that survive a deploy, and looks at them.
+//
+//	lastcall serve --store sqlite:tasks.db --demo-kinds
+//	lastcall submit hash-tree '{"dir": "/usr/share/doc", "out": "/tmp/doc.sums"}'
+//	lastcall list --status interrupted
+//	lastcall show 0197c0de-...
+//
+// serve works on a store and offers it on HTTP; the other commands ask a server, or a store directly.
+//
+// Exit codes: 0 all is well; 1 an error, which is said on standard error; 2 the command line was not
+// understood. serve ends with the codes of lastcall.Main.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	root := newRoot()
+	err := root.ExecuteContext(context.Background())
+	var code exitCode
+	switch {
+	case err == nil:
+	case errors.As(err, &code):
+		os.Exit(int(code))
+	default:
+		fmt.Fprintf(os.Stderr, "lastcall: %v\n", err)
+		if errors.As(err, new(usageError)) {
+			os.Exit(2)
+		}
+		os.Exit(1)
+	}
+}
+
+// exitCode ends the program with a code of which everything has been said.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+// usageError is a command line that was not understood.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "lastcall",
+		Short:         "Tasks that survive a deploy",
+		Long:          "Lastcall runs tasks. When its process is stopped, a task is finished in time or recorded as\ninterrupted, with its checkpoint, and the next process takes it up from there.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
+	})
+	root.AddCommand(newServe(), newSubmit(), newList(), newShow(), newVersion())
+	return root
+}
+
+// args checks the number of arguments and says what they are.
+func args(n int, usage string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, given []string) error {
+		if len(given) != n {
+			return usageError{fmt.Errorf("%d arguments given, %d needed: %s %s", len(given), n, cmd.CommandPath(), usage)}
+		}
+		return nil
+	}
+}

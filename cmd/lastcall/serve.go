@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/demo"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+func newServe() *cobra.Command {
+	var (
+		file  string
+		flags config
+		grace time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run tasks, and offer them on HTTP",
+		Long: `Run tasks of a store, and offer the store on HTTP, until SIGTERM or SIGINT.
+
+Then no new task is begun. Running ones go on until the grace is nearly used up; what is not done by then is
+recorded as interrupted with its checkpoint, and the next server on the same store takes it up. A second signal interrupts
+at once, a third ends the program. After a SIGKILL the next server takes up the tasks too, from their last checkpoint.`,
+		Example: `  lastcall serve --store sqlite:tasks.db --demo-kinds
+  lastcall serve --config lastcall.yaml --grace 60s`,
+		Args: args(0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var c config
+			if file != "" {
+				var err error
+				if c, err = readConfig(file); err != nil {
+					return err
+				}
+			}
+			set := cmd.Flags().Changed
+			if set("store") {
+				c.Store = flags.Store
+			}
+			if set("listen") {
+				c.Listen = flags.Listen
+			}
+			if set("concurrency") {
+				c.Concurrency = flags.Concurrency
+			}
+			if set("demo-kinds") {
+				c.DemoKinds = flags.DemoKinds
+			}
+			if set("grace") && grace <= 0 {
+				return usageError{fmt.Errorf("--grace %v: use a positive duration, as 30s", grace)}
+			}
+			if err := c.complete(); err != nil {
+				return err
+			}
+			return serve(c, grace)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&file, "config", "", "configuration file (YAML); flags beat it")
+	f.StringVar(&flags.Store, "store", "", "where the tasks are: sqlite:PATH")
+	f.StringVar(&flags.Listen, "listen", defaultListen, "address of the HTTP interface, on this machine only")
+	f.DurationVar(&grace, "grace", 0, "time from the stop signal to the platform's SIGKILL (default 30s, or LASTCALL_GRACE)")
+	f.IntVar(&flags.Concurrency, "concurrency", 10, "how many tasks run at once")
+	f.BoolVar(&flags.DemoKinds, "demo-kinds", false, "offer the kinds hash-tree and gzip-tree")
+	return cmd
+}
+
+// serve runs until a stop, and returns the exit code of the group.
+func serve(c config, grace time.Duration) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	code := lastcall.Main(lastcall.Config{Grace: c.Grace, GraceFlag: grace, Logger: log},
+		func(ctx context.Context, g *lastcall.Group) error { return setUp(ctx, g, c, log) })
+	if code != 0 {
+		return exitCode(code)
+	}
+	return nil
+}
+
+func setUp(ctx context.Context, g *lastcall.Group, c config, log *slog.Logger) error {
+	listener, err := net.Listen("tcp", c.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w: another program has the port, perhaps another lastcall: stop it, or choose --listen 127.0.0.1:0 for any free one", err)
+	}
+	if err != nil {
+		return err
+	}
+	g.Defer("listener", func(context.Context) error { // the server's by then, unless the set-up failed
+		if err := listener.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	store, err := openStore(ctx, c.Store, true, log)
+	if err != nil {
+		return err
+	}
+	g.Defer("store", lastcall.NoContext(store.Close))
+	var mux task.Mux
+	if c.DemoKinds {
+		demo.Register(&mux)
+	}
+	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.Concurrency, Logger: log})
+	if err != nil {
+		return err
+	}
+	if err := g.Go("worker", worker.Serve); err != nil {
+		return err
+	}
+	a := &api{tasks: &direct{store: store, client: task.NewClient(store)}, kinds: mux.Kinds(), ready: g.Ready, log: log}
+	if err := g.HTTP("api", newHTTPServer(a.handler(), log), listener); err != nil {
+		return err
+	}
+	return announce(listener.Addr().String(), c)
+}
+
+// announce prints the address, and a line to paste.
+func announce(addr string, c config) error {
+	fmt.Printf("lastcall serves %s on http://%s\n", c.Store, addr)
+	if !c.DemoKinds {
+		fmt.Println("no kinds are offered: --demo-kinds has two to try")
+		return nil
+	}
+	dir := "/usr/share/doc"
+	if goroot, err := exec.Command("go", "env", "GOROOT").Output(); err == nil && len(goroot) > 1 {
+		dir = filepath.Join(string(goroot[:len(goroot)-1]), "src")
+	}
+	server := ""
+	if addr != defaultListen {
+		server = "--server http://" + addr + " "
+	}
+	_, err := fmt.Printf("to submit a task:\n  %s submit %shash-tree '{\"dir\": \"%s\", \"out\": \"%s\"}'\n",
+		program(), server, dir, filepath.Join(os.TempDir(), "lastcall-demo.sums"))
+	return err
+}
+
+// program is how this program can be called from a shell.
+func program() string {
+	self, err := os.Executable()
+	if err != nil {
+		return "lastcall"
+	}
+	if found, err := exec.LookPath("lastcall"); err == nil && found == self {
+		return "lastcall"
+	}
+	return self
+}
