@@ -106,6 +106,7 @@ type splice struct {
 	values context.Context
 	end    context.Context
 	group  *Group
+	labels context.Context // answers what values does not: the profiler's labels; or nil
 }
 
 func (s *splice) Deadline() (time.Time, bool) { return s.end.Deadline() }
@@ -119,8 +120,8 @@ func (s *splice) Value(key any) any {
 	if v := s.end.Value(key); v != nil {
 		return v
 	}
-	if s.values == nil {
-		return nil
+	if v := s.values.Value(key); v != nil || s.labels == nil {
+		return v
 	}
-	return s.values.Value(key)
+	return s.labels.Value(key)
 }

@@ -61,11 +61,21 @@ func (g *Group) Background(ctx context.Context, name string, fn func(context.Con
 		panic("lastcall: Background(" + name + "): nil function")
 	}
 	s := g.site(KindBackground, name, g.workEnd, 2)
+	own := &splice{values: ctx, end: g.workEnd, group: g, labels: s.ctx}
 	return g.start(s, func(context.Context) error {
-		ctx := pprof.WithLabels(&splice{values: ctx, end: g.workEnd, group: g}, g.labels(KindBackground, s.name))
+		if !hasLabels(ctx) {
+			return fn(own)
+		}
+		ctx := pprof.WithLabels(own, g.labels(KindBackground, s.name)) // both the request's labels and ours
 		pprof.SetGoroutineLabels(ctx)
 		return fn(ctx)
 	})
+}
+
+func hasLabels(ctx context.Context) bool {
+	has := false
+	pprof.ForLabels(ctx, func(string, string) bool { has = true; return false })
+	return has
 }
 
 // start passes the gate, registers a goroutine and starts it.

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+)
+
+// serveGRPC serves the health service in a group. Each unary call says that it
+// has arrived and then waits for release, or for the end of its context when
+// obey is set.
+func serveGRPC(t *testing.T, cfg lastcall.Config, obey bool) (g *lastcall.Group, client healthpb.HealthClient, arrived, release chan struct{}) {
+	t.Helper()
+	cfg.Logger = quiet
+	g, err := lastcall.New(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	arrived, release = make(chan struct{}, 1), make(chan struct{})
+	srv := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+		arrived <- struct{}{}
+		var ended <-chan struct{}
+		if obey {
+			ended = ctx.Done()
+		}
+		select {
+		case <-release:
+			return h(ctx, req)
+		case <-ended:
+			return nil, ctx.Err()
+		}
+	}))
+	healthpb.RegisterHealthServer(srv, health.NewServer())
+	if err := g.Listener("grpc", srv, l); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return g, healthpb.NewHealthClient(conn), arrived, release
+}
+
+func check(ctx context.Context, client healthpb.HealthClient) <-chan error {
+	result := make(chan error, 1)
+	go func() {
+		_, err := client.Check(ctx, &healthpb.HealthCheckRequest{})
+		result <- err
+	}()
+	return result
+}
+
+func TestACallInFlightFinishesInTheDrain(t *testing.T) {
+	g, client, arrived, release := serveGRPC(t, lastcall.Config{}, false)
+	result := check(t.Context(), client)
+	<-arrived
+	g.Stop(nil)
+	refusedWithin(t, client)
+	close(release)
+	if err := <-result; err != nil {
+		t.Errorf("the call in flight ended with %v", err)
+	}
+	if r := g.Wait(); r.ExitCode() != 0 {
+		t.Errorf("exit code %d: %v", r.ExitCode(), r)
+	}
+}
+
+// refusedWithin waits until new calls are refused, as they are once
+// GracefulStop has closed the listener.
+func refusedWithin(t *testing.T, client healthpb.HealthClient) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for {
+		attempt, stop := context.WithTimeout(ctx, 200*time.Millisecond)
+		_, err := client.Watch(attempt, &healthpb.HealthCheckRequest{}, grpc.WaitForReady(false))
+		stop()
+		if err != nil {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatal("new calls are still accepted in the drain")
+		}
+	}
+}
+
+func TestACallBeyondTheBudgetIsCancelledAtInterrupt(t *testing.T) {
+	g, client, arrived, _ := serveGRPC(t, lastcall.Config{Grace: 2 * time.Second}, true)
+	result := check(t.Context(), client)
+	<-arrived
+	began := time.Now()
+	g.Stop(nil)
+	r := g.Wait()
+	if err := <-result; err == nil {
+		t.Error("the call was answered, although it was cut off")
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("the stop took %v of a grace of 2s", took)
+	}
+	if len(r.Interrupted) != 1 || r.ExitCode() != 75 {
+		t.Errorf("exit code %d, want 75: %v", r.ExitCode(), r)
+	}
+}
+
+func TestADeafCallIsAbandonedByName(t *testing.T) {
+	g, client, arrived, release := serveGRPC(t, lastcall.Config{Grace: 2 * time.Second}, false)
+	defer close(release)
+	check(t.Context(), client)
+	<-arrived
+	g.Stop(nil)
+	r := g.Wait()
+	if len(r.Abandoned) == 0 || r.Abandoned[0].Name != "grpc calls in flight" || r.ExitCode() != 3 {
+		t.Errorf("exit code %d, want 3 and the name of the server: %v", r.ExitCode(), r)
+	}
+}
