@@ -45,7 +45,7 @@ lint: ## only the checks of the source, no tests
 
 .PHONY: bench
 bench: ## benchmarks, side by side with other libraries
-	@if [ -x bench/run.sh ]; then exec bench/run.sh; else cd bench && exec go test -run '^$$' -bench . -benchmem ./...; fi
+	@cd bench && exec go run . $(BENCHFLAGS)
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (20s)
