@@ -33,7 +33,7 @@ const (
 
 	// patience is for events that come at once or not at all; only a failing
 	// test waits so long.
-	patience = 30 * time.Second
+	patience = 20 * time.Second
 )
 
 // process is a running program of a test.
