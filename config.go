@@ -58,7 +58,7 @@ type Config struct {
 	// Thawed, when given, is called after the process was frozen: stopped and
 	// continued (SIGSTOP, SIGCONT), paused with its container or its machine,
 	// or starved of CPU. It hears for about how long; the resolution is one
-	// second, a tenth of a second during a stop. It must not block.
+	// second, a tenth of a second during a stop. It runs as a Background.
 	Thawed func(frozen time.Duration)
 
 	// Logger hears one line per phase of a stop and one per goroutine that

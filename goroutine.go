@@ -162,6 +162,10 @@ func (g *Group) judge(e *entry, err error) {
 		g.mu.Unlock()
 		return
 	}
+	if s.kind == KindSetup {
+		g.fail(fmt.Errorf("setup: %w", err))
+		return
+	}
 	g.fail(fmt.Errorf("%s %s: %w", s.kind, s.name, err))
 }
 

@@ -28,7 +28,7 @@ type Group struct {
 	values context.Context // the parent's values, without its end
 	outer  *Group          // the group that the parent's context belongs to, or nil
 	unhook []func() bool   // the parent's hooks
-	events func(event)     // what Main adds to a stop; nil for New
+	events func(phase)     // what Main adds to a stop; nil for New
 
 	// One context for each moment that somebody may listen to.
 	loopEnd, workEnd, lastEnd, setupEnd context.Context
@@ -55,6 +55,8 @@ type Group struct {
 	closed    bool // the last closer has run
 	reloads   int  // 1: one runs, 2: another follows
 	report    Report
+
+	final Report // what Wait returns; written before done is closed
 }
 
 // phase is how far a stop has come. It only grows.
@@ -147,7 +149,7 @@ func (g *Group) Stop(cause error) { g.begin(cause, nil) }
 func (g *Group) Wait() Report {
 	g.arm()
 	<-g.done
-	return g.report
+	return g.final
 }
 
 // Defer registers a closer. Closers run at the end of a stop, the last one
@@ -209,11 +211,11 @@ func (g *Group) begin(cause error, sig os.Signal) bool {
 	g.mu.Unlock()
 
 	g.journal.queue()
-	go g.drive()
 	g.endLoops(ErrStopping)
 	if setupRuns {
 		g.endSetup(ErrStopping)
 	}
+	go g.drive()
 	return true
 }
 
@@ -262,7 +264,7 @@ func (g *Group) fail(err error) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.report.Failures) < maxFailures {
+	if len(g.report.Failures) < maxFailures && phase(g.phase.Load()) != ended {
 		g.report.Failures = append(g.report.Failures, err)
 	}
 }

@@ -14,8 +14,8 @@ import (
 // over: it makes the connection known until it is closed.
 type hijackWriter struct {
 	http.ResponseWriter
-	server *httpServer
-	name   string
+	server  *httpServer
+	request *request
 }
 
 // Unwrap serves http.ResponseController.
@@ -28,8 +28,9 @@ func (w *hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &hijackedConn{Conn: conn, server: w.server, name: w.name, start: time.Now()}
+	c := &hijackedConn{Conn: conn, server: w.server, name: w.request.name, start: time.Now()}
 	w.server.mu.Lock()
+	w.request.hijacked = true
 	w.server.hijacked[c] = struct{}{}
 	w.server.mu.Unlock()
 	return c, rw, nil

@@ -57,13 +57,9 @@ func (g *Group) HTTP(name string, srv *http.Server, l net.Listener) error {
 	srv.Handler = s
 	s.hookContext()
 	s.hookState()
-	return g.start(site, func(context.Context) error {
+	err := g.start(site, func(context.Context) error {
 		err := srv.Serve(l)
-		s.mu.Lock()
-		s.ended = true
-		drains := s.drains
-		s.mu.Unlock()
-		if drains { // what Serve returns is about the listener that drain closed
+		if s.serveEnded() { // what Serve returns is about the listener that drain closed
 			return nil
 		}
 		if errors.Is(err, http.ErrServerClosed) {
@@ -71,6 +67,19 @@ func (g *Group) HTTP(name string, srv *http.Server, l net.Listener) error {
 		}
 		return err
 	})
+	if err != nil {
+		s.serveEnded() // it never began
+	}
+	return err
+}
+
+// serveEnded notes that no connection can come any more, and reports whether
+// that is the drain's doing.
+func (s *httpServer) serveEnded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	return s.drains
 }
 
 // addServer makes a server known to the stop, unless one has begun.
@@ -96,8 +105,10 @@ type httpServer struct {
 	srv     *http.Server
 	handler http.Handler
 	labels  context.Context
-	helped  chan struct{} // closed when the helpers of drain have ended
-	cancel  context.CancelFunc
+	helped  chan struct{} // closed when Shutdown has returned
+
+	cancel   context.CancelFunc // of Shutdown; set by drain, for release
+	patience *time.Timer        // set by drain, for release
 
 	mu               sync.Mutex // guards what follows
 	conns            map[net.Conn]http.ConnState
@@ -112,8 +123,9 @@ type httpServer struct {
 
 // request is one that a handler works on.
 type request struct {
-	name  string
-	start time.Time
+	name     string
+	start    time.Time
+	hijacked bool // its connection counts instead
 }
 
 const maxRequestName = 200
@@ -133,7 +145,7 @@ func (s *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.answered(q)
 	pprof.SetGoroutineLabels(s.labels)
 	if r.ProtoMajor == 1 && (r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect) {
-		w = &hijackWriter{ResponseWriter: w, server: s, name: q.name}
+		w = &hijackWriter{ResponseWriter: w, server: s, request: q}
 	}
 	s.handler.ServeHTTP(w, r)
 }
@@ -143,7 +155,7 @@ func (s *httpServer) answered(q *request) {
 	s.mu.Lock()
 	delete(s.inFlight, q)
 	switch {
-	case p == running || p >= abandoned:
+	case p == running || p >= abandoned || q.hijacked:
 	case p == interrupted:
 		s.cutOff++
 		s.oldestCut = max(s.oldestCut, time.Since(q.start))
@@ -166,11 +178,11 @@ func (s *httpServer) hookContext() {
 	g, given := s.group, s.srv.BaseContext
 	s.srv.BaseContext = func(l net.Listener) context.Context {
 		if given == nil {
-			return &splice{values: g.values, end: g.workEnd, group: g}
+			return &splice{values: g.values, end: g.workEnd, group: g, labels: s.labels}
 		}
 		ctx, cancel := context.WithCancelCause(context.WithValue(given(l), groupKey{}, g))
 		context.AfterFunc(g.workEnd, func() { cancel(context.Cause(g.workEnd)) })
-		return ctx
+		return pprof.WithLabels(ctx, g.labels(KindRequest, s.name))
 	}
 }
 
@@ -232,15 +244,14 @@ func (s *httpServer) drain() {
 	s.drains = true
 	s.closeUnwanted()
 	s.mu.Unlock()
+	s.patience = time.AfterFunc(newPatience, func() {
+		s.mu.Lock()
+		s.impatient = true
+		s.closeUnwanted()
+		s.mu.Unlock()
+	})
 	go func() {
 		defer close(s.helped)
-		timer := time.AfterFunc(newPatience, func() {
-			s.mu.Lock()
-			s.impatient = true
-			s.closeUnwanted()
-			s.mu.Unlock()
-		})
-		defer timer.Stop()
 		_ = s.srv.Shutdown(ctx)
 	}()
 }
@@ -282,6 +293,7 @@ func (s *httpServer) abandon() {
 
 func (s *httpServer) release() {
 	s.cancel()
+	s.patience.Stop()
 	timer := time.NewTimer(maxReportTime)
 	defer timer.Stop()
 	select {

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -68,7 +70,7 @@ type process struct {
 	cfg     Config
 	signals <-chan os.Signal
 	caught  chan os.Signal // nil when Config.Signals is used
-	hangup  bool           // SIGHUP begins a stop
+	stopOn  []os.Signal
 	notify  notifier
 	helpers sync.WaitGroup
 	stops   int // stop signals so far
@@ -99,20 +101,25 @@ func newProcess(cfg Config) (*process, error) {
 
 // catch asks for the signals, unless a test brings its own.
 func (m *process) catch() {
+	m.stopOn = m.cfg.StopSignals
+	if m.stopOn == nil {
+		m.stopOn = defaultStopSignals()
+	}
 	if m.cfg.Signals != nil {
 		m.signals = m.cfg.Signals
-		m.hangup = m.cfg.Reload == nil
 		return
 	}
-	m.hangup = m.cfg.Reload == nil && !ignored(hangupSignal)
 	if m.cfg.StopSignals == nil {
-		// A shell starts background jobs with SIGINT ignored: so it stays.
-		m.cfg.StopSignals = withoutIgnored(defaultStopSignals)
+		// nohup ignores SIGHUP, and a shell ignores SIGINT for its background
+		// jobs: whoever did that does not want them to matter.
+		m.stopOn = slices.DeleteFunc(m.stopOn, func(s os.Signal) bool {
+			return s != syscall.SIGTERM && signal.Ignored(s)
+		})
 	}
 	m.caught = make(chan os.Signal, 16)
 	m.signals = m.caught
-	signal.Notify(m.caught, m.cfg.StopSignals...)
-	if m.hangup || m.cfg.Reload != nil {
+	notify(m.caught, m.stopOn...)
+	if m.cfg.Reload != nil {
 		notify(m.caught, hangupSignal)
 	}
 	notify(m.caught, continueSignal)
@@ -187,12 +194,10 @@ func (m *process) handle(sig os.Signal) {
 	case sig == continueSignal:
 		g.beat()
 		return
-	case sig == pipeSignal:
-		return
 	case sig == hangupSignal && m.cfg.Reload != nil:
 		m.reload()
 		return
-	case sig == hangupSignal && !m.hangup:
+	case !slices.Contains(m.stopOn, sig):
 		return
 	}
 	m.stops++
@@ -255,8 +260,8 @@ func (m *process) reloadOnce(ctx context.Context, fn func(context.Context) error
 }
 
 // stopEvent is called by the driver of the stop.
-func (m *process) stopEvent(e event) {
-	switch e.phase {
+func (m *process) stopEvent(p phase) {
+	switch p {
 	case lastCall:
 		m.notify.send("STOPPING=1")
 		m.helpers.Go(m.watch)
@@ -265,7 +270,7 @@ func (m *process) stopEvent(e event) {
 		m.writeTerminationLog()
 		return
 	}
-	m.notify.send("STATUS=stopping: " + e.phase.String())
+	m.notify.send("STATUS=stopping: " + p.String())
 }
 
 // watch ends the process when the stop is not over at its end, and tells

@@ -1,6 +1,7 @@
 package lastcall
 
 import (
+	"context"
 	"log/slog"
 	"time"
 )
@@ -46,6 +47,18 @@ func (g *Group) beat() {
 	}
 	g.journal.log(g.log, slog.LevelWarn, "the process was frozen", "for", frozen.Round(time.Millisecond))
 	if g.cfg.Thawed != nil {
+		g.tellThawed(frozen)
+	}
+}
+
+// tellThawed calls the hook as a goroutine of the group, or, when none may
+// start any more, before the next log line.
+func (g *Group) tellThawed(frozen time.Duration) {
+	err := g.start(g.site(KindBackground, "thawed", g.workEnd, 2), func(context.Context) error {
+		g.cfg.Thawed(frozen)
+		return nil
+	})
+	if err != nil {
 		g.journal.do(func() {
 			defer g.recoverHook("Thawed")
 			g.cfg.Thawed(frozen)
@@ -58,7 +71,9 @@ func (g *Group) beat() {
 // reserve is given again, from now. That may be later than the platform's
 // SIGKILL, which is no worse than giving up at once.
 func (g *Group) thaw(now time.Time, frozen time.Duration) {
-	g.report.Frozen += frozen
+	if g.stopping() {
+		g.report.Frozen += frozen
+	}
 	if g.at.interrupt.IsZero() || now.Before(g.at.interrupt) {
 		return
 	}

@@ -1,14 +1,20 @@
 package lastcall
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 )
 
-var defaultStopSignals = []os.Signal{os.Interrupt, syscall.SIGTERM}
+func defaultStopSignals() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if hangupSignal != nil {
+		signals = append(signals, hangupSignal)
+	}
+	return signals
+}
 
 // checkSignals refuses to listen for what cannot be heard.
 func checkSignals(signals []os.Signal) error {
@@ -17,24 +23,20 @@ func checkSignals(signals []os.Signal) error {
 			return fmt.Errorf("lastcall: %s in StopSignals cannot be caught by any program: leave it out; tasks survive it (package task)", signalName(s))
 		}
 		if s == nil {
-			return fmt.Errorf("lastcall: a nil signal in StopSignals: leave it out")
+			return errors.New("lastcall: a nil signal in StopSignals: leave it out")
 		}
 	}
 	return nil
 }
 
-// notify asks for a signal that this platform may not have.
-func notify(c chan<- os.Signal, s os.Signal) {
-	if s != nil {
-		signal.Notify(c, s)
+// notify asks for signals, nil being one that this platform does not have. For
+// signal.Notify an empty list would mean all of them.
+func notify(c chan<- os.Signal, signals ...os.Signal) {
+	for _, s := range signals {
+		if s != nil {
+			signal.Notify(c, s)
+		}
 	}
-}
-
-func ignored(s os.Signal) bool { return s != nil && signal.Ignored(s) }
-
-func withoutIgnored(signals []os.Signal) []os.Signal {
-	kept := slices.DeleteFunc(slices.Clone(signals), func(s os.Signal) bool { return s == os.Interrupt && ignored(s) })
-	return kept
 }
 
 var signalNames = map[syscall.Signal]string{

@@ -17,12 +17,6 @@ type server interface {
 	served() (finished, cut []Line) // what ended during the stop, in its own time or after Interrupt
 }
 
-// event is something that Main tells the world about a stop.
-type event struct {
-	phase phase
-	until time.Time // the deadline of the phase; zero for none
-}
-
 // drive is a stop, from last call to the report. It is the only goroutine that
 // moves the phase on; every wait in it is bounded, but for a Grace of none.
 func (g *Group) drive() {
@@ -136,7 +130,7 @@ func (g *Group) announce(p phase) {
 	}
 	g.journal.log(g.log, slog.LevelInfo, "stop", attrs...)
 	if g.events != nil {
-		g.events(event{phase: p, until: at.exit})
+		g.events(p)
 	}
 }
 
@@ -192,6 +186,9 @@ func (g *Group) abandonRest(servers []server) {
 	}
 }
 
+// maxLogTime is how long a stop that is over waits for its logger.
+const maxLogTime = time.Second
+
 // finish makes the report, in the last part of the reserve.
 func (g *Group) finish(servers []server) {
 	for _, stop := range g.unhook {
@@ -207,17 +204,21 @@ func (g *Group) finish(servers []server) {
 	sortLines(r.Finished)
 	sortLines(r.Interrupted)
 	sortLines(r.Abandoned)
-	report := *r
+	g.final = *r
 	g.phase.Store(int32(ended))
+	patience := maxLogTime
+	if !g.at.exit.IsZero() {
+		patience = min(patience, time.Until(g.at.exit)-g.budget.report/2)
+	}
 	g.mu.Unlock()
 
 	level := slog.LevelInfo
-	if report.ExitCode() != 0 {
+	if g.final.ExitCode() != 0 {
 		level = slog.LevelError
 	}
-	g.journal.log(g.log, level, "stopped", report.attrs()...)
+	g.journal.log(g.log, level, "stopped", g.final.attrs()...)
 	if g.events != nil {
-		g.events(event{phase: ended})
+		g.events(ended)
 	}
-	g.journal.finish(g.log, max(g.budget.report/2, time.Millisecond))
+	g.journal.finish(g.log, max(patience, g.budget.report/4))
 }
