@@ -5,15 +5,14 @@ SHELL         := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS     += --no-print-directory
 
-# `make run LISTEN=127.0.0.1:9000`, `make fuzz FUZZTIME=5m`, and so on.
-LISTEN   ?= 127.0.0.1:8321
-GRACE    ?= 30s
+# `make fuzz FUZZTIME=5m`; `make run ARGS='--listen 127.0.0.1:9000'`.
 FUZZTIME ?= 20s
+ARGS     ?=
 
 BIN := $(CURDIR)/.bin
 RUN := $(CURDIR)/.run
 # The linters that setup installed win over others of the same name.
-export PATH := $(BIN):$(PATH)
+test lint: export PATH := $(BIN):$(PATH)
 
 .PHONY: help
 help: ## show this list
@@ -28,12 +27,13 @@ build: ## build the program into .bin/lastcall
 	@mkdir -p $(BIN)
 	@go build -trimpath -o $(BIN)/lastcall ./cmd/lastcall
 
-# exec: the program takes make's place in the shell, so Ctrl-C and SIGTERM meet
-# the program itself, and make shows the program's own exit code.
+# exec: the program takes the shell's place, so that Ctrl-C and SIGTERM meet it
+# and no wrapper. make waits for it, says so if its exit code is not 0, and then
+# ends by the same signal.
 .PHONY: run
 run: build ## build and serve the example configuration; Ctrl-C stops it
 	@mkdir -p $(RUN)
-	@exec scripts/run $(LISTEN) $(GRACE)
+	@exec $(BIN)/lastcall serve --config lastcall.example.yaml --store sqlite:$(RUN)/lastcall.db --demo-kinds $(ARGS)
 
 .PHONY: test
 test: ## every check and every test; names what was left out (CI=1: that is a failure)

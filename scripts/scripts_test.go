@@ -1,0 +1,190 @@
+package scripts_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// run runs a command and returns what it printed, on both streams, and its exit
+// code.
+func run(t *testing.T, dir string, env []string, name string, args ...string) (string, int) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("the scripts are for Linux")
+	}
+	var out bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return out.String(), cmd.ProcessState.ExitCode()
+}
+
+// must is run for what has to succeed.
+func must(t *testing.T, dir, name string, args ...string) string {
+	t.Helper()
+	out, code := run(t, dir, nil, name, args...)
+	if code != 0 {
+		t.Fatalf("%s %s: exit code %d\n%s", name, strings.Join(args, " "), code, out)
+	}
+	return out
+}
+
+func TestAReleaseOfThisTreeCanBeInstalled(t *testing.T) {
+	t.Parallel()
+	out := must(t, "..", "scripts/release", "v0.0.1-test")
+	if !strings.Contains(out, "installed, and it says: lastcall v0.0.1-test") || !strings.Contains(out, "nothing was changed here") {
+		t.Error(out)
+	}
+	if tags := must(t, "..", "git", "tag", "--list", "*v0.0.1-test"); tags != "" {
+		t.Errorf("a rehearsal left the tags %s", tags)
+	}
+}
+
+func TestTheDemonstrationWorks(t *testing.T) {
+	t.Parallel()
+	binary := filepath.Join(t.TempDir(), "lastcall")
+	must(t, filepath.Join("..", "cmd", "lastcall"), "go", "build", "-trimpath", "-o", binary, ".")
+	// A larger tree and a longer grace than a person would wait for: other
+	// tests run beside this one.
+	goroot := strings.TrimSpace(must(t, "..", "go", "env", "GOROOT"))
+	out, code := run(t, "..", []string{"LASTCALL=" + binary}, "scripts/demo", goroot, "1s")
+	if code != 0 || !strings.Contains(out, "interrupted (stop)") || !strings.Contains(out, "and no difference") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+}
+
+// repository makes a clone like this one, only smaller, and returns its root.
+func repository(t *testing.T) string {
+	t.Helper()
+	script, err := os.ReadFile("release")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	for name, content := range map[string]string{
+		"scripts/release": string(script),
+		"CHANGELOG.md":    "# Changelog\n\n## Unreleased\n\n## 0.1.0\n",
+		".gitignore":      "secret.go\n",
+		"go.mod":          "module github.com/lastcall-go/lastcall\n\ngo 1.26\n",
+		"lastcall.go":     "package lastcall\n\nconst Word = \"lastcall\"\n",
+		"cmd/lastcall/go.mod": "module github.com/lastcall-go/lastcall/cmd/lastcall\n\ngo 1.26\n\n" +
+			"require github.com/lastcall-go/lastcall v0.0.0\n\nreplace github.com/lastcall-go/lastcall => ../..\n",
+		"cmd/lastcall/main.go": `package main
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/lastcall-go/lastcall"
+)
+
+func main() {
+	info, _ := debug.ReadBuildInfo()
+	fmt.Println(lastcall.Word, info.Main.Version)
+}
+`,
+	} {
+		put(t, root, name, content)
+	}
+	must(t, root, "git", "init", "-q", "-b", "main")
+	must(t, root, "git", "config", "user.name", "test")
+	must(t, root, "git", "config", "user.email", "test@localhost")
+	must(t, root, "git", "add", "-A")
+	must(t, root, "git", "commit", "-qm", "all of it")
+	return root
+}
+
+func put(t *testing.T, root, name, content string) {
+	t.Helper()
+	path := filepath.Join(root, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// refused runs the release script and wants it to fail with these words, and to
+// leave no tag.
+func refused(t *testing.T, root, words string, args ...string) {
+	t.Helper()
+	before := must(t, root, "git", "tag")
+	out, code := run(t, root, nil, "scripts/release", args...)
+	if code != 1 || !strings.Contains(out, words) {
+		t.Errorf("exit code %d, want 1 and %q\n%s", code, words, out)
+	}
+	if after := must(t, root, "git", "tag"); after != before {
+		t.Errorf("the tags were %q and are %q", before, after)
+	}
+}
+
+func TestTagsAreMadeAndNothingElseChanges(t *testing.T) {
+	t.Parallel()
+	root := repository(t)
+	head := must(t, root, "git", "rev-parse", "main")
+	out := must(t, root, "scripts/release", "v0.1.0", "--tag")
+	if !strings.Contains(out, "git push origin v0.1.0") || !strings.Contains(out, "git push origin cmd/lastcall/v0.1.0") {
+		t.Error(out)
+	}
+	if got := must(t, root, "git", "rev-parse", "v0.1.0^{commit}"); got != head {
+		t.Errorf("v0.1.0 is %s, want %s", got, head)
+	}
+	if got := must(t, root, "git", "rev-parse", "main", "cmd/lastcall/v0.1.0^{commit}^"); got != head+head {
+		t.Errorf("main and the program's parent are %s, want %s", got, head)
+	}
+	goMod := must(t, root, "git", "show", "cmd/lastcall/v0.1.0:cmd/lastcall/go.mod")
+	if strings.Contains(goMod, "replace") || !strings.Contains(goMod, "lastcall v0.1.0") {
+		t.Error(goMod)
+	}
+	if changed := must(t, root, "git", "diff", "--name-only", "main", "cmd/lastcall/v0.1.0"); changed != "cmd/lastcall/go.mod\ncmd/lastcall/go.sum\n" {
+		t.Errorf("the program's commit changes %s", changed)
+	}
+	if status := must(t, root, "git", "status", "--porcelain"); status != "" {
+		t.Error(status)
+	}
+	refused(t, root, "a released version never changes", "v0.1.0")
+}
+
+func TestAReleaseThatNobodyCouldInstallIsRefused(t *testing.T) {
+	t.Parallel()
+	t.Run("a file that git ignores is needed", func(t *testing.T) {
+		t.Parallel()
+		root := repository(t)
+		put(t, root, "lastcall.go", "package lastcall\n")
+		put(t, root, "secret.go", "package lastcall\n\nconst Word = \"lastcall\"\n")
+		refused(t, root, "go install does not work for a user", "v0.1.0")
+	})
+	t.Run("another replace is left", func(t *testing.T) {
+		t.Parallel()
+		root := repository(t)
+		put(t, root, "cmd/lastcall/go.mod", "module github.com/lastcall-go/lastcall/cmd/lastcall\n\ngo 1.26\n\n"+
+			"replace github.com/lastcall-go/lastcall => ../..\n\nreplace github.com/lastcall-go/other => ../other\n")
+		refused(t, root, "go install does not work for a user", "v0.1.0")
+	})
+	t.Run("the program says another version", func(t *testing.T) {
+		t.Parallel()
+		root := repository(t)
+		put(t, root, "cmd/lastcall/main.go", "package main\n\nimport _ \"github.com/lastcall-go/lastcall\"\n\nfunc main() { println(\"unknown\") }\n")
+		refused(t, root, "without v0.1.0", "v0.1.0")
+	})
+}
+
+func TestTagsWantACleanTreeAndANoteOfWhatIsNew(t *testing.T) {
+	t.Parallel()
+	root := repository(t)
+	refused(t, root, "CHANGELOG.md has no heading '## 0.2.0'", "v0.2.0", "--tag")
+	put(t, root, "new.go", "package lastcall\n")
+	refused(t, root, "changes that are not committed", "v0.1.0", "--tag")
+	refused(t, root, "usage: scripts/release VERSION", "0.1.0")
+	refused(t, root, "usage: scripts/release VERSION", "v2.0.0")
+	refused(t, root, "can only be --tag", "v0.1.0", "--push")
+}
