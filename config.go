@@ -203,12 +203,20 @@ func (b budget) from(now, limit time.Time) deadlines {
 	case b.unlimited, limit.Sub(now) < total:
 		total = max(limit.Sub(now), 0)
 	}
-	b.reserve = min(b.reserve, total/2)
-	b.report = min(b.report, b.reserve/4)
+	if b.unlimited || total < b.total { // not the budget that the reserve was made for
+		b = b.within(total / 2)
+	}
 	d.interrupt = now.Add(total - b.reserve)
 	b.reserveFrom(&d, d.interrupt)
 	d.delay = earliest(d.delay, d.interrupt)
 	return d
+}
+
+// within is the budget with a reserve of at most this much.
+func (b budget) within(reserve time.Duration) budget {
+	b.reserve = min(b.reserve, max(reserve, 0))
+	b.report = min(b.report, b.reserve/4)
+	return b
 }
 
 // reserveFrom lays the reserve out from the moment of the interrupt.

@@ -155,18 +155,18 @@ func (g *Group) judge(e *entry, err error) {
 	if crashed && crash.stack != nil {
 		attrs = append(attrs, "stack", string(crash.stack))
 	}
-	g.journal.log(g.log, slog.LevelError, "goroutine failed", attrs...)
-	if s.kind == KindBackground {
+	switch s.kind {
+	case KindBackground:
 		g.mu.Lock()
 		g.report.BackgroundErrors++
 		g.mu.Unlock()
-		return
-	}
-	if s.kind == KindSetup {
+	case KindSetup:
 		g.fail(fmt.Errorf("setup: %w", err))
-		return
+	default:
+		g.fail(fmt.Errorf("%s %s: %w", s.kind, s.name, err))
 	}
-	g.fail(fmt.Errorf("%s %s: %w", s.kind, s.name, err))
+	// The stop comes first: it begins even when the logger blocks.
+	g.journal.log(g.log, slog.LevelError, "goroutine failed", attrs...)
 }
 
 // unwoundError is the error of a goroutine that neither returned nil nor an

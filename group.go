@@ -76,7 +76,7 @@ func (p phase) String() string {
 	return [...]string{"running", "last call", "drain", "interrupt", "abandon", "close", "ended"}[p]
 }
 
-// gateClosed is added to Group.live when nothing may start any more: a start
+// gateClosed is set in Group.live when nothing may start any more: a start
 // and the closing of the gate are ordered by one atomic number.
 const gateClosed = 1 << 62
 
@@ -100,10 +100,15 @@ func New(ctx context.Context, cfg Config) (*Group, error) {
 	}
 	g.ready.Store(true)
 	parentEnds := func() { g.begin(nil, nil) }
+	g.mu.Lock() // a parent that has ended already waits until all hooks are there
+	defer g.mu.Unlock()
 	if g.outer != nil {
 		g.unhook = append(g.unhook,
 			context.AfterFunc(g.outer.loopEnd, parentEnds),
-			context.AfterFunc(g.outer.workEnd, g.interruptNow))
+			context.AfterFunc(g.outer.workEnd, func() {
+				parentEnds() // the two hooks may run in either order
+				g.interruptNow()
+			}))
 	}
 	g.unhook = append(g.unhook, context.AfterFunc(ctx, parentEnds))
 	return g, nil
@@ -144,8 +149,9 @@ func (g *Group) Stop(cause error) { g.begin(cause, nil) }
 
 // Wait waits until the group has stopped and returns what became of everyone.
 // From the first Wait on, a group made by New stops by itself when everything
-// has returned. Wait may be called any number of times; a goroutine of the
-// group that calls it waits for itself, until Interrupt at the latest.
+// has returned. Wait may be called any number of times and answers the same
+// each time. A goroutine of the group must not call it: it would wait for
+// itself, and be abandoned.
 func (g *Group) Wait() Report {
 	g.arm()
 	<-g.done
@@ -173,6 +179,9 @@ func (g *Group) Defer(name string, fn func(context.Context) error) {
 		g.log.Error("a closer was registered after the last one had run, and will not run", "name", name, "site", c.where)
 	}
 }
+
+// closeGate makes every later start fail; a second time it does nothing.
+func (g *Group) closeGate() { g.live.Or(gateClosed) }
 
 func (g *Group) stopping() bool { return phase(g.phase.Load()) != running }
 
@@ -204,6 +213,7 @@ func (g *Group) begin(cause error, sig os.Signal) bool {
 	g.at = g.budget.from(now, limit)
 	if len(g.servers) == 0 {
 		g.at.delay = now
+		g.closeGate() // nobody is being served: from now on nothing starts
 	}
 	g.pulse.start(now, stopPulse)
 	g.phase.Store(int32(lastCall)) // before any context ends: whoever sees one end knows why
@@ -229,8 +239,14 @@ func (g *Group) interruptNow() {
 		g.mu.Unlock()
 		return
 	}
+	b := g.budget
+	if g.outer != nil {
+		if limit := g.outer.untilAbandon(); !limit.IsZero() {
+			b = b.within(limit.Sub(now))
+		}
+	}
 	var d deadlines
-	g.budget.reserveFrom(&d, now)
+	b.reserveFrom(&d, now)
 	g.at.delay = earliest(g.at.delay, now)
 	g.at.interrupt = earliest(g.at.interrupt, now)
 	g.at.abandon = earliest(g.at.abandon, d.abandon)

@@ -218,7 +218,7 @@ func (m *process) handle(sig os.Signal) {
 func (m *process) reload() {
 	g := m.group
 	fn := m.cfg.Reload
-	s := g.site(KindBackground, "reload", g.loopEnd, 2)
+	s := g.site(KindBackground, "reload", g.workEnd, 2)
 	g.mu.Lock()
 	busy := g.reloads > 0
 	g.reloads = min(g.reloads+1, 2) // one runs, one more follows: it reads what changed meanwhile
@@ -227,6 +227,7 @@ func (m *process) reload() {
 		return
 	}
 	err := g.start(s, func(ctx context.Context) error {
+		ctx = &splice{values: ctx, end: g.loopEnd, group: g} // this one hears the last call
 		var errs []error
 		for more := true; more; {
 			if err := m.reloadOnce(ctx, fn); err != nil {

@@ -33,7 +33,7 @@ const (
 // what they share (name, labels, context, start site) stands in a site, which
 // is made once per name; what is left is one small entry in a sharded list.
 type registry struct {
-	sites  [4]atomic.Pointer[map[string]*site] // go, loop, background, other; copied on write
+	sites  [5]atomic.Pointer[map[string]*site] // by siteTable; copied on write
 	mu     sync.Mutex                          // guards named and stray, and the writing of sites
 	named  []*site
 	stray  []*site // sites of names beyond maxNames that ended during the stop
@@ -109,8 +109,10 @@ func siteTable(k Kind) int {
 		return 1
 	case KindBackground:
 		return 2
+	case KindServer:
+		return 3
 	}
-	return 3
+	return 4
 }
 
 // site returns the site of a name, which it makes when it is new. skip is the

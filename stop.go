@@ -47,7 +47,7 @@ func (g *Group) drive() {
 	}
 	idle := func() bool { return g.live.Load() == gateClosed }
 	inTime := g.await(toInterrupt, served)
-	g.live.Add(gateClosed)
+	g.closeGate()
 	inTime = inTime && g.await(toInterrupt, idle)
 	if !inTime {
 		g.interrupt(servers)
