@@ -86,9 +86,11 @@ type Store interface {
 
 // NewTask is what a client hands in.
 type NewTask struct {
-	ID       string
-	Kind     string
-	Payload  []byte
+	// ID and Kind are the task's, as the client checked them.
+	ID, Kind string
+	// Payload is kept byte for byte.
+	Payload []byte
+	// Priority: the higher number is claimed first.
 	Priority int
 	// Delay is added to the store's clock to make RunAt.
 	Delay time.Duration
@@ -105,6 +107,7 @@ type ClaimRequest struct {
 
 // KindClaim is one kind in a claim.
 type KindClaim struct {
+	// Kind is its name.
 	Kind string
 	// Max bounds the claim for this kind.
 	Max int
@@ -114,9 +117,10 @@ type KindClaim struct {
 
 // Fence names a run that a worker believes to have.
 type Fence struct {
-	Task   string
-	Run    int64
-	Worker string
+	// Task is the task's id, Worker the incarnation that has the run.
+	Task, Worker string
+	// Run is the run's number.
+	Run int64
 }
 
 // Change is what becomes of a run, decided by this package.
@@ -222,9 +226,12 @@ type Reclaimed struct {
 
 // Query says which tasks. A zero field admits everything.
 type Query struct {
-	IDs    []string
+	// IDs are the only ones wanted.
+	IDs []string
+	// Status is the only one wanted.
 	Status Status
-	Kind   string
+	// Kind is the only one wanted.
+	Kind string
 	// After continues a listing: only tasks with a smaller id, so older ones.
 	After string
 	// Limit bounds the answer; zero is 100.

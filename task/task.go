@@ -17,6 +17,7 @@ type Task struct {
 	// steady stream of high ones starves the low ones.
 	Priority int
 
+	// Status is where the task is in its life.
 	Status Status
 	// Reason says why the task was interrupted last. It stays until the task is interrupted again or has ended.
 	Reason Reason
@@ -60,8 +61,8 @@ type Counters struct {
 // Caps bound the counters. They travel with the claimed run, because whoever takes over a dead worker's
 // tasks may not know their kind. A cap of zero or less means none.
 type Caps struct {
-	MaxAttempts int
-	MaxCrashes  int
+	// MaxAttempts bounds Counters.Attempts, MaxCrashes bounds Counters.CrashStreak.
+	MaxAttempts, MaxCrashes int
 }
 
 // Progress is for people: how far a run is, and a word about it.

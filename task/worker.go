@@ -123,6 +123,8 @@ func (w *Worker) Serve(ctx context.Context) error {
 	endClaims()
 	if err := w.beat(last, WorkerStopping); err != nil {
 		w.log.Warn("stop not announced to the store", "worker", w.incarnation(), "error", err)
+	} else {
+		w.log.Info("stop announced to the store", "worker", w.incarnation())
 	}
 	watchers.Wait()
 	w.handlers.Wait()
