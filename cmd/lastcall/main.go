@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -23,11 +24,11 @@ import (
 func main() {
 	root := newRoot()
 	err := root.ExecuteContext(context.Background())
-	var code exitCode
+	var exit exitError
 	switch {
 	case err == nil:
-	case errors.As(err, &code):
-		os.Exit(int(code))
+	case errors.As(err, &exit):
+		os.Exit(int(exit))
 	default:
 		fmt.Fprintf(os.Stderr, "lastcall: %v\n", err)
 		if errors.As(err, new(usageError)) {
@@ -37,10 +38,10 @@ func main() {
 	}
 }
 
-// exitCode ends the program with a code of which everything has been said.
-type exitCode int
+// exitError ends the program with a code of which everything has been said.
+type exitError int
 
-func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // usageError is a command line that was not understood.
 type usageError struct{ error }
@@ -52,6 +53,8 @@ func newRoot() *cobra.Command {
 		Use:           "lastcall",
 		Short:         "Tasks that survive a deploy",
 		Long:          "Lastcall runs tasks. When its process is stopped, a task is finished in time or recorded as\ninterrupted, with its checkpoint, and the next process takes it up from there.",
+		Args:          noSuchCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -60,6 +63,18 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(newServe(), newSubmit(), newList(), newShow(), newVersion())
 	return root
+}
+
+// noSuchCommand refuses what cobra took for an argument of the program itself.
+func noSuchCommand(cmd *cobra.Command, given []string) error {
+	if len(given) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	return usageError{fmt.Errorf("unknown command %q: use one of %s (see lastcall --help)", given[0], strings.Join(names, ", "))}
 }
 
 // args checks the number of arguments and says what they are.

@@ -82,13 +82,14 @@ func serve(c config, grace time.Duration) error {
 	code := lastcall.Main(lastcall.Config{Grace: c.Grace, GraceFlag: grace, Logger: log},
 		func(ctx context.Context, g *lastcall.Group) error { return setUp(ctx, g, c, log) })
 	if code != 0 {
-		return exitCode(code)
+		return exitError(code)
 	}
 	return nil
 }
 
 func setUp(ctx context.Context, g *lastcall.Group, c config, log *slog.Logger) error {
-	listener, err := net.Listen("tcp", c.Listen)
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", c.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%w: another program has the port, perhaps another lastcall: stop it, or choose --listen 127.0.0.1:0 for any free one", err)
 	}
@@ -121,18 +122,18 @@ func setUp(ctx context.Context, g *lastcall.Group, c config, log *slog.Logger) e
 	if err := g.HTTP("api", newHTTPServer(a.handler(), log), listener); err != nil {
 		return err
 	}
-	return announce(listener.Addr().String(), c)
+	return announce(ctx, listener.Addr().String(), c)
 }
 
 // announce prints the address, and a line to paste.
-func announce(addr string, c config) error {
+func announce(ctx context.Context, addr string, c config) error {
 	fmt.Printf("lastcall serves %s on http://%s\n", c.Store, addr)
 	if !c.DemoKinds {
 		fmt.Println("no kinds are offered: --demo-kinds has two to try")
 		return nil
 	}
 	dir := "/usr/share/doc"
-	if goroot, err := exec.Command("go", "env", "GOROOT").Output(); err == nil && len(goroot) > 1 {
+	if goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output(); err == nil && len(goroot) > 1 {
 		dir = filepath.Join(string(goroot[:len(goroot)-1]), "src")
 	}
 	server := ""
