@@ -1,0 +1,311 @@
+package test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var (
+	seedFlag   = flag.Uint64("seed", 0, "seed of the random choices; 0 takes LASTCALL_TEST_SEED, or a new one")
+	pointsFlag = flag.Int("points", 20, "how many points of interruption for each kind")
+)
+
+// random returns a source of choices, and logs how to make them again.
+func random(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := *seedFlag
+	if v := os.Getenv("LASTCALL_TEST_SEED"); seed == 0 && v != "" {
+		var err error
+		if seed, err = strconv.ParseUint(v, 10, 64); err != nil {
+			t.Fatalf("LASTCALL_TEST_SEED: %v", err)
+		}
+	}
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("the choices can be made again with LASTCALL_TEST_SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// source is a large tree of real files: the Go installation's own source.
+func source(t *testing.T) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(strings.TrimSpace(string(out)), "src")
+}
+
+func TestHashTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
+	t.Parallel()
+	c := newCourse(t, "hash-tree", source(t), 400*time.Millisecond)
+	c.run(*pointsFlag)
+
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sha256sum", "-c", "--quiet", "--strict", c.lastOut)
+	cmd.Dir = c.dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("sha256sum -c: %v\n%s", err, out)
+	}
+}
+
+func TestGzipTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
+	t.Parallel()
+	c := newCourse(t, "gzip-tree", source(t), 600*time.Millisecond)
+	c.run(*pointsFlag)
+
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "tar", "--compare", "--gzip", "--file", c.lastOut)
+	cmd.Dir = c.dir
+	if out, err := cmd.CombinedOutput(); err != nil && !ownersOnly(string(out)) {
+		t.Errorf("tar --compare: %v\n%s", err, out)
+	}
+}
+
+// ownersOnly says whether tar found no other difference than the owners, which the archive does not keep.
+func ownersOnly(out string) bool {
+	for line := range strings.Lines(out) {
+		if !strings.Contains(line, "Uid differs") && !strings.Contains(line, "Gid differs") {
+			return false
+		}
+	}
+	return true
+}
+
+// course is a number of tasks of one kind, one after the other, each interrupted at random until it is done.
+type course struct {
+	t       *testing.T
+	rng     *rand.Rand
+	kind    string
+	dir     string
+	longest time.Duration // until the next interruption
+	store   string
+	work    string
+	want    []byte
+	lastOut string
+	deck    []way
+	tally   map[string]int
+}
+
+// want is what a task's record must say.
+type want struct{ interruptions, crashes, deadlines, stops int }
+
+// way is a way to end a server, and what it makes of a running task.
+type way struct {
+	name  string
+	grace string
+	cut   func(*server)
+	// status is what the task is afterwards, count what it has in the end.
+	status string
+	count  want
+}
+
+// drain leaves time enough: the task is done before the process ends.
+var drain = way{name: "drain", grace: "60s", cut: stop}
+
+// ways are those that cut a task short.
+var ways = []way{
+	{name: "kill", grace: "60s", status: "running", count: want{crashes: 1}, cut: func(s *server) {
+		s.signal(syscall.SIGKILL)
+		s.exit()
+	}},
+	{name: "kill in the drain", grace: "60s", status: "running", count: want{interruptions: 1, deadlines: 1}, cut: func(s *server) {
+		s.signal(syscall.SIGTERM)
+		s.waitLog("stop announced to the store")
+		_ = s.cmd.Process.Signal(syscall.SIGKILL) // it may be done already
+		s.exit()
+	}},
+	{name: "second signal", grace: "60s", status: "interrupted", count: want{interruptions: 1, stops: 1}, cut: func(s *server) {
+		s.signal(syscall.SIGTERM)
+		s.waitLog(`phase="last call"`)
+		_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may be done already
+		s.exits(0)
+	}},
+	{name: "short drain", grace: "800ms", status: "interrupted", count: want{interruptions: 1, stops: 1}, cut: stop},
+}
+
+// stop sends SIGTERM. The exit code is 0 even if a task was cut short, because that is recorded.
+func stop(s *server) {
+	s.signal(syscall.SIGTERM)
+	s.exits(0)
+}
+
+func newCourse(t *testing.T, kind, dir string, longest time.Duration) *course {
+	work := t.TempDir()
+	return &course{t: t, rng: random(t), kind: kind, dir: dir, longest: longest,
+		store: "sqlite:" + filepath.Join(work, "tasks.db"), work: work, tally: make(map[string]int)}
+}
+
+// run makes the uninterrupted result first, and then interrupts tasks at so many points.
+func (c *course) run(points int) {
+	began := time.Now()
+	s := start(c.t, c.store)
+	out := filepath.Join(c.work, "uninterrupted")
+	id := s.submit(c.kind, c.dir, out)
+	s.reaches(id, "succeeded")
+	stop(s)
+	c.want = read(c.t, out)
+	c.t.Logf("uninterrupted: %d bytes in %v", len(c.want), time.Since(began).Round(time.Millisecond))
+
+	tasks := 1
+	for done := 0; done < points; tasks++ {
+		done += c.task(fmt.Sprintf("out-%d", tasks), points-done)
+	}
+	c.t.Logf("%d tasks, %v, in %v", tasks, c.tally, time.Since(began).Round(time.Millisecond))
+	c.listed(tasks)
+	if left := files(c.t, filepath.Join(c.work, "tasks.db-workers")); len(left) > 0 {
+		c.t.Errorf("lock files are left: %v", left)
+	}
+}
+
+// task runs one task to its end, with at most so many interruptions, and returns how many there were.
+func (c *course) task(name string, atMost int) (points int) {
+	var (
+		id      string
+		w       want
+		entries int
+		out     = filepath.Join(c.work, name)
+	)
+	for {
+		how := drain
+		if points < atMost && (points == 0 || c.rng.IntN(6) > 0) {
+			how = c.next()
+		}
+		s := start(c.t, c.store, "--grace", how.grace)
+		if id == "" {
+			id = s.submit(c.kind, c.dir, out)
+		}
+		if s.reaches(id, "running", "succeeded").Status == "running" {
+			c.moment(s)
+		}
+		how.cut(s)
+		c.tally[how.name]++
+		r := show(c.t, c.store, id)
+		if r.Checkpoint.Entries < entries {
+			c.t.Errorf("the checkpoint of %d entries went back to %d", entries, r.Checkpoint.Entries)
+		}
+		entries = r.Checkpoint.Entries
+		if r.Status == "succeeded" {
+			break
+		}
+		if r.Status != how.status || r.Status == "interrupted" && r.Reason != "stop" {
+			c.t.Fatalf("after %s the task is %s (%s), want %s", how.name, r.Status, r.Reason, how.status)
+		}
+		points++
+		w.interruptions += how.count.interruptions
+		w.crashes += how.count.crashes
+		w.deadlines += how.count.deadlines
+		w.stops += how.count.stops
+	}
+	c.verify(id, out, w)
+	return points
+}
+
+// next takes the ways in random order, each as often as the others.
+func (c *course) next() way {
+	if len(c.deck) == 0 {
+		c.deck = slices.Clone(ways)
+		c.rng.Shuffle(len(c.deck), func(i, j int) { c.deck[i], c.deck[j] = c.deck[j], c.deck[i] })
+	}
+	w := c.deck[0]
+	c.deck = c.deck[1:]
+	return w
+}
+
+// moment lets the task run for a random time: this is the point of the interruption.
+func (c *course) moment(s *server) {
+	point := time.After(time.Duration(c.rng.Int64N(int64(c.longest))))
+	select {
+	case <-point:
+	case <-s.done:
+		c.t.Fatalf("the server ended by itself:\n%s", s.text())
+	}
+}
+
+// verify checks the task's end: its file, its counters, its history.
+func (c *course) verify(id, out string, w want) {
+	c.t.Helper()
+	if !bytes.Equal(read(c.t, out), c.want) {
+		c.t.Errorf("%s differs from the uninterrupted result", out)
+	}
+	if left, err := filepath.Glob(filepath.Join(c.work, ".*.partial")); err != nil || len(left) > 0 {
+		c.t.Errorf("partial files are left: %v %v", left, err)
+	}
+	c.lastOut = out
+	r := show(c.t, c.store, id)
+	if r.Attempts != 0 || r.Interruptions != w.interruptions || r.Crashes != w.crashes || r.Runs != w.interruptions+w.crashes+1 || r.Runs != len(r.History) {
+		c.t.Errorf("task %s: %d runs, %d attempts, %d interruptions, %d crashes, history of %d; want %+v",
+			id, r.Runs, r.Attempts, r.Interruptions, r.Crashes, len(r.History), w)
+	}
+	var h want
+	for _, run := range r.History {
+		switch {
+		case run.Crashed && run.Reason == "lost":
+			h.crashes++
+		case run.Reason == "deadline":
+			h.deadlines, h.interruptions = h.deadlines+1, h.interruptions+1
+		case run.Reason == "stop":
+			h.stops, h.interruptions = h.stops+1, h.interruptions+1
+		}
+	}
+	if h != w {
+		c.t.Errorf("task %s: its history says %+v, want %+v", id, h, w)
+	}
+}
+
+// listed checks that all tasks are there, and done.
+func (c *course) listed(tasks int) {
+	c.t.Helper()
+	dec := json.NewDecoder(bytes.NewReader(command(c.t, "list", "--json", "--status", "succeeded", "--store", c.store)))
+	n := 0
+	for ; dec.More(); n++ {
+		var r record
+		if err := dec.Decode(&r); err != nil {
+			c.t.Fatal(err)
+		}
+		if r.Kind != c.kind || r.Status != "succeeded" {
+			c.t.Errorf("list --status succeeded has a %s that is %s", r.Kind, r.Status)
+		}
+	}
+	if n != tasks {
+		c.t.Errorf("list has %d tasks, want %d", n, tasks)
+	}
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}

@@ -1,0 +1,83 @@
+package test
+
+import (
+	"bytes"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestANeighbourTakesOverAKilledServersTaskWithinTwoSeconds(t *testing.T) {
+	t.Parallel()
+	work := t.TempDir()
+	store := "sqlite:" + filepath.Join(work, "tasks.db")
+	first := start(t, store)
+	id := first.submit("gzip-tree", source(t), filepath.Join(work, "out"))
+	first.reaches(id, "running")
+	second := start(t, store)
+
+	first.signal(syscall.SIGKILL)
+	first.exit()
+	killed := time.Now()
+	second.waitLog(`msg="task interrupted" task=` + id)
+	second.waitLog(`msg="task running" task=` + id)
+	if took := time.Since(killed); took > 2*time.Second {
+		t.Errorf("taken over after %v", took)
+	} else {
+		t.Logf("taken over after %v", took)
+	}
+	r := second.reaches(id, "running")
+	if r.Crashes != 1 || r.Interruptions != 0 || r.Runs != 2 {
+		t.Errorf("%d crashes, %d interruptions, %d runs; want 1, 0, 2", r.Crashes, r.Interruptions, r.Runs)
+	}
+	second.signal(syscall.SIGKILL)
+	second.exit()
+}
+
+func TestASecondServerOnOnePortSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	work := t.TempDir()
+	s := start(t, "sqlite:"+filepath.Join(work, "tasks.db"))
+	code, out := fails(t, "serve", "--store", "sqlite:"+filepath.Join(work, "other.db"), "--listen", s.url[len("http://"):])
+	if code != 1 || !bytes.Contains(out, []byte("another program has the port")) {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	stop(s)
+}
+
+func TestMistakesOnTheCommandLineAreToldWithWhatToDo(t *testing.T) {
+	t.Parallel()
+	work := t.TempDir()
+	s := start(t, "sqlite:"+filepath.Join(work, "tasks.db"))
+	for _, c := range []struct {
+		args []string
+		code int
+		text string
+	}{
+		{[]string{"serve"}, 1, "--store sqlite:PATH"},
+		{[]string{"serve", "--store", "mysql://u:secret@h/d"}, 1, "use sqlite:PATH"},
+		{[]string{"serve", "--store", "sqlite:" + work + "/no/such/tasks.db", "--listen", "127.0.0.1:0"}, 1, "does not exist: make it"},
+		{[]string{"serve", "--store", "sqlite:" + work + "/x.db", "--listen", "0.0.0.0:8321"}, 1, "not a loopback address"},
+		{[]string{"serve", "--store", "sqlite:" + work + "/x.db", "--grace", "30"}, 2, "missing unit"},
+		{[]string{"serve", "--store", "sqlite:" + work + "/x.db", "--grace", "-3s"}, 2, "positive duration"},
+		{[]string{"serve", "--config", work + "/none.yaml"}, 1, "no such file"},
+		{[]string{"submit", "--server", s.url, "nothing", "{}"}, 1, "this server has [gzip-tree hash-tree]"},
+		{[]string{"submit", "--server", s.url, "hash-tree", "{dir: 1}"}, 1, "not JSON"},
+		{[]string{"submit", "--server", s.url, "hash-tree"}, 2, "KIND JSON"},
+		{[]string{"submit", "--server", "http://127.0.0.1:1", "hash-tree", "{}"}, 1, "is \"lastcall serve\" running"},
+		{[]string{"list", "--store", "sqlite:" + work + "/typo.db"}, 1, "no such file"},
+		{[]string{"list", "--server", s.url, "--status", "done"}, 2, "use one of"},
+		{[]string{"show", "--server", s.url, "0197c0de-0000-7000-8000-000000000000"}, 1, "not found"},
+		{[]string{"lst"}, 2, "unknown command"},
+	} {
+		code, out := fails(t, c.args...)
+		if code != c.code || !bytes.Contains(out, []byte(c.text)) {
+			t.Errorf("lastcall %q: exit code %d, want %d with %q:\n%s", c.args, code, c.code, c.text, out)
+		}
+		if bytes.Contains(out, []byte("secret")) {
+			t.Errorf("lastcall %q prints the secret:\n%s", c.args, out)
+		}
+	}
+	stop(s)
+}
