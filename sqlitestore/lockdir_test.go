@@ -1,0 +1,116 @@
+//go:build linux || darwin
+
+package sqlitestore
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+func TestAWorkerIsAliveAsLongAsItsLockIsHeldByAnyStore(t *testing.T) {
+	a, path := fresh(t)
+	if _, err := a.Heartbeat(t.Context(), beat("w", 1, task.WorkerRunning)); err != nil {
+		t.Fatal(err)
+	}
+	b := openAt(t, path)
+	defer func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if got := life(t, b, "w"); got != task.LifeAlive {
+		t.Errorf("seen by a neighbour: %s", got)
+	}
+	a.locks.release("w", false) // what the kernel does when the process dies
+	if got := life(t, b, "w"); got != task.LifeDead {
+		t.Errorf("after its death: %s", got)
+	}
+	if _, err := os.Stat(a.locks.path("w")); err != nil {
+		t.Errorf("the file is needed until somebody has reclaimed: %v", err)
+	}
+	if left, err := b.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Evidence: true, Max: 1}); err != nil || !left.Done {
+		t.Fatalf("%+v, %v", left, err)
+	}
+	if _, err := os.Stat(a.locks.path("w")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file is left: %v", err)
+	}
+}
+
+func TestALockOfAnotherBootIsNoEvidence(t *testing.T) {
+	s, _ := fresh(t)
+	if _, err := s.Heartbeat(t.Context(), beat("w", 1, task.WorkerRunning)); err != nil {
+		t.Fatal(err)
+	}
+	s.locks.release("w", false)
+	if _, err := s.write.ExecContext(t.Context(), `update workers set boot = 'before'`); err != nil {
+		t.Fatal(err)
+	}
+	if got := life(t, s, "w"); got != task.LifeUnknown {
+		t.Errorf("life is %s", got)
+	}
+	req := task.ReclaimRequest{Worker: "w", Evidence: true, Seq: 1, Max: 1}
+	if _, err := s.Reclaim(t.Context(), req); !errors.Is(err, task.ErrWorkerAlive) {
+		t.Errorf("with evidence: %v", err)
+	}
+	req.Evidence = false
+	if left, err := s.Reclaim(t.Context(), req); err != nil || !left.Done {
+		t.Errorf("by lease: %+v, %v", left, err)
+	}
+}
+
+func TestAMissingLockFileIsNoEvidenceAndIsNotMade(t *testing.T) {
+	s, _ := fresh(t)
+	if _, err := s.Heartbeat(t.Context(), beat("w", 1, task.WorkerRunning)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(s.locks.path("w")); err != nil {
+		t.Fatal(err)
+	}
+	if got := life(t, s, "w"); got != task.LifeUnknown {
+		t.Errorf("life is %s", got)
+	}
+	if _, err := os.Stat(s.locks.path("w")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("looking made the file: %v", err)
+	}
+}
+
+func TestOpeningTidiesUpLockFilesOfNobody(t *testing.T) {
+	s, path := fresh(t)
+	for _, w := range []string{"orphan", "held", "registered"} {
+		if _, err := s.locks.take(w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Heartbeat(t.Context(), beat("registered", 1, task.WorkerRunning)); err != nil {
+		t.Fatal(err)
+	}
+	s.locks.release("orphan", false)
+	s.locks.release("registered", false)
+	b := openAt(t, path)
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	for w, want := range map[string]bool{"orphan": false, "held": true, "registered": true} {
+		if _, err := os.Stat(s.locks.path(w)); (err == nil) != want {
+			t.Errorf("%s: %v", w, err)
+		}
+	}
+}
+
+func life(t *testing.T, s *Store, worker string) task.Life {
+	t.Helper()
+	all, err := s.Workers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range all {
+		if w.Worker == worker {
+			return w.Life
+		}
+	}
+	t.Fatalf("no worker %s in %+v", worker, all)
+	return ""
+}

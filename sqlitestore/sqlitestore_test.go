@@ -1,0 +1,137 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lastcall-go/lastcall/storetest"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+func TestTheStoreKeepsItsRules(t *testing.T) {
+	paths := make(map[string]string)
+	store := func(t *testing.T) task.Store {
+		if paths[t.Name()] == "" {
+			paths[t.Name()] = filepath.Join(t.TempDir(), "tasks.db")
+		}
+		return openAt(t, paths[t.Name()])
+	}
+	e := storetest.Engine{Open: store, Reopen: store}
+	if canLock {
+		e.Kill = func(_ *testing.T, s task.Store, worker string) { s.(*Store).locks.release(worker, false) }
+	}
+	storetest.Run(t, e)
+}
+
+func openAt(t *testing.T, path string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func fresh(t *testing.T) (*Store, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tasks.db")
+	s := openAt(t, path)
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, path
+}
+
+func beat(worker string, seq uint64, state task.WorkerState) task.Beat {
+	return task.Beat{Worker: worker, Seq: seq, State: state, Lease: 1e9}
+}
+
+func TestADatabaseThatANewerProgramMadeUnreadableIsRefused(t *testing.T) {
+	s, path := fresh(t)
+	for _, c := range []struct {
+		version, oldest int
+		refused         bool
+	}{{7, 1, false}, {8, 2, true}} {
+		if _, err := s.write.ExecContext(t.Context(), `update lastcall set value = case key when 'version' then ? else ? end`, c.version, c.oldest); err != nil {
+			t.Fatal(err)
+		}
+		other, err := Open(t.Context(), Config{Path: path})
+		if c.refused {
+			if err == nil || !strings.Contains(err.Error(), "use the newer program") {
+				t.Errorf("version %d, oldest %d: %v", c.version, c.oldest, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("version %d, oldest %d: %v", c.version, c.oldest, err)
+		}
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestAnotherProgramsDatabaseIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "other.db")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), `create table bookmarks (url text)`); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), Config{Path: path}); err == nil || !strings.Contains(err.Error(), "another program") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestOpenSaysWhatIsWrongWithThePath(t *testing.T) {
+	dir := t.TempDir()
+	garbage := filepath.Join(dir, "garbage.db")
+	if err := os.WriteFile(garbage, []byte(strings.Repeat("not a database. ", 1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"":                            "no path given",
+		dir:                           "is a directory",
+		filepath.Join(dir, "no/x.db"): "does not exist: make it",
+		filepath.Join(garbage, "x"):   "is not a directory",
+		garbage:                       "restore the file from a backup",
+	} {
+		if _, err := Open(t.Context(), Config{Path: path}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", path, err, want)
+		}
+	}
+}
+
+func TestAPathMayHaveAnyCharacters(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a b%20?c#d&e.db")
+	s := openAt(t, path)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCommitsAreSyncedAndTheJournalIsAWAL(t *testing.T) {
+	s, _ := fresh(t)
+	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "busy_timeout": "5000"} {
+		for name, db := range map[string]*sql.DB{"write": s.write, "read": s.read} {
+			var got string
+			if err := db.QueryRowContext(context.Background(), "pragma "+pragma).Scan(&got); err != nil || got != want {
+				t.Errorf("%s connection: %s is %q, %v; want %q", name, pragma, got, err, want)
+			}
+		}
+	}
+}

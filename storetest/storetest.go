@@ -1,0 +1,188 @@
+// Package storetest holds a [task.Store] to its rules.
+//
+// There is a case for each rule, with its number, and a breach prints the rule with its reason. An engine's own test calls
+// the suite:
+//
+//	func TestStore(t *testing.T) {
+//		storetest.Run(t, storetest.Engine{Open: func(t *testing.T) task.Store { ... }, Kill: ...})
+//	}
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// Engine is what is tested.
+type Engine struct {
+	// Open returns a new empty store. The suite closes it.
+	Open func(t *testing.T) task.Store
+	// Reopen returns a store on the same tasks, after the first was closed; nil for an engine that does not outlive its process.
+	Reopen func(t *testing.T) task.Store
+	// Kill makes a worker of the store look as if its process had been killed. Nil for an engine without evidence of life: the
+	// cases about evidence are then left out by name.
+	Kill func(t *testing.T, s task.Store, worker string)
+}
+
+// rule is a case of the suite.
+type rule struct {
+	numbers string // of task.Store's documentation, or "preface" for what stands before them
+	says    string
+	check   func(t *T)
+}
+
+// T is one case's test, with a store of its own.
+type T struct {
+	*testing.T
+	// Store is empty at first.
+	Store  task.Store
+	engine Engine
+	ids    int
+}
+
+// Run checks every rule, each in a subtest and on a store of its own.
+func Run(t *testing.T, e Engine) {
+	for _, group := range [][]rule{addRules, claimRules, applyRules, workerRules, closeRules} {
+		for _, r := range group {
+			t.Run("rule "+r.numbers+" "+r.says, func(t *testing.T) {
+				s := e.Open(t)
+				t.Cleanup(func() {
+					if err := s.Close(); err != nil {
+						t.Errorf("close: %v", err)
+					}
+				})
+				r.check(&T{T: t, Store: s, engine: e})
+			})
+		}
+	}
+}
+
+// lease is long enough to play no part.
+const lease = time.Minute
+
+// id makes the n-th id of a case: they sort by n.
+func (t *T) id() string {
+	t.ids++
+	return fmt.Sprintf("00000000-0000-7000-8000-%012d", t.ids)
+}
+
+// add adds a task and returns its id.
+func (t *T) add(change ...func(*task.NewTask)) string {
+	t.Helper()
+	n := task.NewTask{ID: t.id(), Kind: "k", Payload: []byte("{}")}
+	for _, c := range change {
+		c(&n)
+	}
+	added, err := t.Store.Add(t.Context(), []task.NewTask{n})
+	if err != nil || len(added) != 1 || !added[0] {
+		t.Fatalf("Add: %v, %v", added, err)
+	}
+	return n.ID
+}
+
+// join registers a worker.
+func (t *T) join(worker string) {
+	t.Helper()
+	if _, err := t.beat(worker, 1, task.WorkerRunning); err != nil {
+		t.Fatalf("first beat of %s: %v", worker, err)
+	}
+}
+
+func (t *T) beat(worker string, seq uint64, state task.WorkerState, runs ...task.Fence) (task.BeatReply, error) {
+	return t.Store.Heartbeat(t.Context(), task.Beat{Worker: worker, Name: "n", Host: "h", PID: 1, Kinds: []string{"k"},
+		Lease: lease, Seq: seq, State: state, Runs: runs})
+}
+
+// claim claims up to max tasks of kind k.
+func (t *T) claim(worker string, max int) []task.Task {
+	t.Helper()
+	got, err := t.Store.Claim(t.Context(), request(worker, max))
+	if err != nil {
+		t.Fatalf("Claim: %v", err)
+	}
+	return got
+}
+
+func request(worker string, max int) task.ClaimRequest {
+	return task.ClaimRequest{Worker: worker, Max: max,
+		Kinds: []task.KindClaim{{Kind: "k", Max: max, Caps: task.Caps{MaxAttempts: 3, MaxCrashes: 4}}}}
+}
+
+// run adds a task and lets a new worker claim it.
+func (t *T) run(worker string) task.Task {
+	t.Helper()
+	t.join(worker)
+	id := t.add()
+	got := t.claim(worker, 1)
+	if len(got) != 1 || got[0].ID != id {
+		t.Fatalf("Claim: %+v, want task %s", got, id)
+	}
+	return got[0]
+}
+
+// change is a change of a claimed task's run.
+func change(c task.Task, status task.Status) task.Change {
+	ch := task.Change{Fence: task.Fence{Task: c.ID, Run: c.Run, Worker: c.Worker}, Status: status, Counters: c.Counters}
+	if status == task.Interrupted {
+		ch.Reason = task.ReasonStop
+	}
+	return ch
+}
+
+func (t *T) apply(c task.Change) error {
+	t.Helper()
+	errs := t.Store.Apply(t.Context(), []task.Change{c})
+	if len(errs) != 1 {
+		t.Fatalf("Apply of one change returned %d errors", len(errs))
+	}
+	return errs[0]
+}
+
+func (t *T) mustApply(c task.Change) {
+	t.Helper()
+	if err := t.apply(c); err != nil {
+		t.Fatalf("Apply %s: %v", c.Status, err)
+	}
+}
+
+func (t *T) get(id string) task.Task {
+	t.Helper()
+	got, err := t.Store.Find(t.Context(), task.Query{IDs: []string{id}})
+	if err != nil || len(got) != 1 {
+		t.Fatalf("Find %s: %+v, %v", id, got, err)
+	}
+	return got[0]
+}
+
+func (t *T) worker(name string) (task.WorkerInfo, bool) {
+	t.Helper()
+	all, err := t.Store.Workers(t.Context())
+	if err != nil {
+		t.Fatalf("Workers: %v", err)
+	}
+	for _, w := range all {
+		if w.Worker == name {
+			return w, true
+		}
+	}
+	return task.WorkerInfo{}, false
+}
+
+func ids(tasks []task.Task) []string {
+	var all []string
+	for _, t := range tasks {
+		all = append(all, t.ID)
+	}
+	return all
+}
+
+// ended is a context that has ended already.
+func ended(t *T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}

@@ -1,0 +1,132 @@
+package storetest
+
+import (
+	"errors"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+var workerRules = []rule{
+	{"12", "the first beat registers, and nobody comes back to life", func(t *T) {
+		if _, err := t.beat("w", 2, task.WorkerRunning); !errors.Is(err, task.ErrWorkerGone) {
+			t.Errorf("second beat without a first: %v", err)
+		}
+		t.run("w")
+		if _, err := t.beat("w", 1, task.WorkerRunning); err != nil {
+			t.Errorf("the first beat again: %v", err)
+		}
+		if _, err := t.Store.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Seq: 1, Max: 1}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := t.beat("w", 2, task.WorkerRunning); !errors.Is(err, task.ErrWorkerGone) {
+			t.Errorf("a beat of a dead worker: %v", err)
+		}
+	}},
+	{"13", "the highest beat counts, whatever the order", func(t *T) {
+		t.join("w")
+		for _, b := range []struct {
+			seq   uint64
+			state task.WorkerState
+		}{{3, task.WorkerStopping}, {2, task.WorkerRunning}} {
+			if _, err := t.beat("w", b.seq, b.state); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if w, _ := t.worker("w"); w.Seq != 3 || w.State != task.WorkerStopping || w.Lease != lease || w.Name != "n" {
+			t.Errorf("%+v", w)
+		}
+	}},
+	{"14", "a beat learns which runs are lost", func(t *T) {
+		a := t.run("w")
+		t.add()
+		b := t.claim("w", 1)[0]
+		t.mustApply(change(a, task.Interrupted))
+		reply, err := t.beat("w", 2, task.WorkerRunning, change(a, "").Fence, change(b, "").Fence)
+		if err != nil || len(reply.Lost) != 1 || reply.Lost[0] != change(a, "").Fence {
+			t.Errorf("%+v, %v", reply, err)
+		}
+	}},
+	{"15", "without evidence, a beat that has moved is a life", func(t *T) {
+		t.run("w")
+		if _, err := t.beat("w", 2, task.WorkerRunning); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := t.Store.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Seq: 1, Max: 1}); !errors.Is(err, task.ErrWorkerAlive) {
+			t.Errorf("%v", err)
+		}
+		if w, ok := t.worker("w"); !ok || w.Dead {
+			t.Errorf("%+v, %v", w, ok)
+		}
+	}},
+	{"15", "evidence is verified by the store", func(t *T) {
+		t.run("w")
+		req := task.ReclaimRequest{Worker: "w", Evidence: true, Seq: 1, Max: 10}
+		if _, err := t.Store.Reclaim(t.Context(), req); !errors.Is(err, task.ErrWorkerAlive) {
+			t.Errorf("of a living worker: %v", err)
+		}
+		if t.engine.Kill == nil {
+			t.Log("the engine has no evidence, and says so")
+			return
+		}
+		t.engine.Kill(t.T, t.Store, "w")
+		if w, _ := t.worker("w"); w.Life != task.LifeDead {
+			t.Errorf("life is %s", w.Life)
+		}
+		left, err := t.Store.Reclaim(t.Context(), req)
+		if err != nil || !left.Evidence || left.State != task.WorkerRunning || len(left.Tasks) != 1 || left.Done {
+			t.Errorf("%+v, %v", left, err)
+		}
+	}},
+	{"16", "reclaiming can be continued by anyone until it is done, on the first ground", func(t *T) {
+		t.run("w")
+		t.add()
+		t.claim("w", 1)
+		if _, err := t.beat("w", 2, task.WorkerStopping); err != nil {
+			t.Fatal(err)
+		}
+		req := task.ReclaimRequest{Worker: "w", Seq: 2, Max: 1}
+		for n := 2; ; n-- {
+			left, err := t.Store.Reclaim(t.Context(), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if left.Done {
+				if n != 0 {
+					t.Errorf("done with %d tasks left", n)
+				}
+				break
+			}
+			if len(left.Tasks) != 1 || left.Evidence || left.State != task.WorkerStopping {
+				t.Fatalf("%+v", left)
+			}
+			c := change(left.Tasks[0], task.Interrupted)
+			c.Taken = true
+			t.mustApply(c)
+			req.Seq = 77 // marked dead it is, whoever asks
+		}
+		if _, ok := t.worker("w"); ok {
+			t.Error("the worker is still listed")
+		}
+		if left, err := t.Store.Reclaim(t.Context(), req); err != nil || !left.Done {
+			t.Errorf("once more: %+v, %v", left, err)
+		}
+	}},
+	{"17", "a worker that leaves is gone, unless it holds a run", func(t *T) {
+		c := t.run("w")
+		if _, err := t.beat("w", 2, task.WorkerLeft); err != nil {
+			t.Fatal(err)
+		}
+		w, ok := t.worker("w")
+		if !ok || w.State != task.WorkerLeft || t.engine.Kill != nil && w.Life != task.LifeDead {
+			t.Errorf("with a run: %+v, %v", w, ok)
+		}
+		t.mustApply(change(c, task.Succeeded))
+		t.join("v")
+		if _, err := t.beat("v", 2, task.WorkerLeft); err != nil {
+			t.Fatal(err)
+		}
+		if w, ok := t.worker("v"); ok {
+			t.Errorf("without a run: %+v", w)
+		}
+	}},
+}
