@@ -56,10 +56,10 @@ func (g *Group) runCloser(c closer, n int) {
 	}
 
 	result := make(chan error, 1)
-	go func() {
-		result <- c.call(ctx)
+	go c.call(ctx, func(err error) {
+		result <- err
 		g.wake()
-	}()
+	})
 	if g.await(share, func() bool { return len(result) == 1 }) {
 		if err := <-result; err != nil {
 			g.closerFailed(c, err)
@@ -75,18 +75,20 @@ func (g *Group) runCloser(c closer, n int) {
 	g.journal.log(g.log, slog.LevelError, "abandoned", l[0].attrs()...)
 }
 
-// call runs the closer; stacks are recognised by its frame.
-func (c closer) call(ctx context.Context) (err error) {
+// call runs the closer and tells how it ended, even by a panic or by
+// runtime.Goexit; stacks are recognised by its frame.
+func (c closer) call(ctx context.Context, tell func(error)) {
 	returned := false
+	var err error
 	defer func() {
 		if !returned {
 			err = unwound(recover())
 		}
+		tell(err)
 	}()
 	pprof.SetGoroutineLabels(ctx)
 	err = c.fn(ctx)
 	returned = true
-	return err
 }
 
 func (g *Group) closerFailed(c closer, err error) {

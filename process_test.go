@@ -285,3 +285,7 @@ func hear() error {
 	}
 	return nil
 }
+
+const stopSignal = syscall.SIGTERM
+
+func makeFIFO(path string) error { return syscall.Mkfifo(path, 0o600) }

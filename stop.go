@@ -119,7 +119,7 @@ func (g *Group) announce(p phase) {
 		if report.Cause != nil {
 			attrs = append(attrs, "cause", report.Cause)
 		}
-		attrs = append(attrs, "goroutines", g.live.Load())
+		attrs = append(attrs, "goroutines", g.live.Load()&^gateClosed)
 	case interrupted:
 		until = at.abandon
 	case abandoned, closing:

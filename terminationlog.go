@@ -2,6 +2,7 @@ package lastcall
 
 import (
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -23,15 +24,24 @@ func (m *process) writeTerminationLog() {
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return
 	}
+	text := shorten(m.group.reportSoFar().String(), terminationLogSize)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	m.group.mu.Lock()
-	text := m.group.report.String()
-	m.group.mu.Unlock()
-	_, _ = f.WriteString(shorten(text, terminationLogSize))
+	_, _ = f.WriteString(text)
+}
+
+// reportSoFar is a copy of the report: what prints it calls the Error methods
+// of others, and must not hold mu while it does.
+func (g *Group) reportSoFar() Report {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	r := g.report
+	r.Finished, r.Interrupted, r.Abandoned = slices.Clone(r.Finished), slices.Clone(r.Interrupted), slices.Clone(r.Abandoned)
+	r.Failures = slices.Clone(r.Failures)
+	return r
 }
 
 // shorten cuts a text between lines, and says so.

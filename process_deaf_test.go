@@ -1,0 +1,209 @@
+//go:build unix
+
+package lastcall_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall"
+)
+
+// The functions that stacks in a report are recognised by.
+
+//go:noinline
+func importWithoutLooking() { select {} }
+
+//go:noinline
+func childOfTheImport() { select {} }
+
+//go:noinline
+func strangerOutsideTheGroup() { select {} }
+
+//go:noinline
+func renderObediently(ctx context.Context) { <-ctx.Done() }
+
+func TestADeafGoroutineIsNamedWithItsStackAndNobodyElsesIs(t *testing.T) {
+	t.Parallel()
+	p := start(t, func() int {
+		return lastcall.Main(config(time.Second), func(_ context.Context, g *lastcall.Group) error {
+			go strangerOutsideTheGroup()
+			ready := make(chan struct{})
+			errs := errors.Join(
+				g.Go("import", func(context.Context) error {
+					go childOfTheImport() // inherits the labels, and is not the group's
+					close(ready)
+					importWithoutLooking()
+					return nil
+				}),
+				g.Go("render", func(ctx context.Context) error { renderObediently(ctx); return nil }),
+			)
+			<-ready
+			say("working")
+			return errs
+		})
+	})
+	p.says("working")
+	p.signal(stopSignal)
+	p.exits(3)
+	p.reports("exit code 3: 1 finished, 0 interrupted, 1 abandoned",
+		"abandoned   go import", "started at main/process_deaf_test.go:", "importWithoutLooking", "finished    go render")
+	for _, stranger := range []string{"childOfTheImport", "strangerOutsideTheGroup", "renderObediently"} {
+		if strings.Contains(p.report(), stranger) {
+			t.Errorf("the report shows the stack of %s:\n%s", stranger, p.report())
+		}
+	}
+	p.logs("msg=abandoned kind=go name=import")
+}
+
+func TestOfManyDeafGoroutinesOfOneNameTheReportCounts(t *testing.T) {
+	t.Parallel()
+	p := start(t, func() int {
+		return lastcall.Main(config(time.Second), func(_ context.Context, g *lastcall.Group) error {
+			for range 500 {
+				if err := g.Go("import", func(context.Context) error { importWithoutLooking(); return nil }); err != nil {
+					return err
+				}
+			}
+			say("working")
+			return nil
+		})
+	})
+	p.says("working")
+	p.signal(stopSignal)
+	p.exits(3)
+	p.reports("abandoned   go import x500", "importWithoutLooking")
+}
+
+func TestAStopEndsWithinTheGraceWhateverIsDeaf(t *testing.T) {
+	t.Parallel()
+	p := start(t, func() int {
+		return lastcall.Main(config(time.Second), func(_ context.Context, g *lastcall.Group) error {
+			forever := func(context.Context) error { select {} }
+			g.Defer("deaf closer", forever)
+			g.Defer("another deaf closer", forever)
+			return errors.Join(
+				g.Go("deaf", forever), g.Loop("deaf loop", forever),
+				g.Background(context.Background(), "deaf background", forever),
+				g.Go("ready", func(context.Context) error { say("working"); return nil }))
+		})
+	})
+	p.says("working")
+	began := time.Now()
+	p.signal(stopSignal)
+	p.exits(3)
+	if took := time.Since(began); took < 500*time.Millisecond || took > 2*time.Second {
+		t.Errorf("the stop took %v, want the grace of 1 s", took)
+	}
+	p.reports("abandoned   go deaf,", "abandoned   loop deaf loop", "abandoned   background deaf background",
+		"abandoned   closer deaf closer", "abandoned   closer another deaf closer")
+}
+
+func TestAClosersHangIsNamedAndTheOthersRun(t *testing.T) {
+	t.Parallel()
+	p := start(t, func() int {
+		return lastcall.Main(config(time.Second), func(_ context.Context, g *lastcall.Group) error {
+			g.Defer("first", lastcall.NoContext(func() error { say("closed first"); return nil }))
+			g.Defer("hangs", func(context.Context) error { importWithoutLooking(); return nil })
+			g.Defer("obeys", func(ctx context.Context) error {
+				<-ctx.Done()
+				return fmt.Errorf("the broker did not answer: %w", ctx.Err())
+			})
+			g.Defer("last", lastcall.NoContext(func() error { say("closed last"); return nil }))
+			g.Stop(nil)
+			return nil
+		})
+	})
+	p.exits(3)
+	if got, want := p.out.String(), "closed last\nclosed first\n"; got != want {
+		t.Errorf("the closers printed %q, want %q", got, want)
+	}
+	p.reports("abandoned   closer hangs", "importWithoutLooking", "failed      closer obeys: the broker did not answer")
+	if strings.Contains(p.report(), "abandoned   closer obeys") {
+		t.Errorf("a closer that obeyed its context was abandoned:\n%s", p.report())
+	}
+}
+
+// withFullStderr gives the program a stderr that nobody reads and that takes
+// no more.
+func withFullStderr(t *testing.T) func(*exec.Cmd) {
+	return func(cmd *exec.Cmd) {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.Close(); w.Close() })
+		block := make([]byte, 4096)
+		_ = w.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+		for err == nil {
+			_, err = w.Write(block)
+			if err != nil && len(block) > 1 {
+				err, block = w.SetWriteDeadline(time.Now().Add(100*time.Millisecond)), block[:1]
+			}
+		}
+		cmd.Stderr = w
+	}
+}
+
+func TestALoggerThatBlocksHoldsUpNoStop(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		work func(context.Context) error
+		code int
+	}{
+		"clean":   {func(ctx context.Context) error { <-lastcall.Stopping(ctx); return nil }, 0},
+		"deaf":    {func(context.Context) error { select {} }, 3},
+		"failure": {func(context.Context) error { return errors.New("disk full") }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := start(t, func() int {
+				return lastcall.Main(config(2*time.Second), func(_ context.Context, g *lastcall.Group) error {
+					say("working")
+					return g.Go("job", tc.work)
+				})
+			}, withFullStderr(t))
+			p.says("working")
+			if tc.code != 1 { // a failure begins the stop by itself
+				p.signal(stopSignal)
+			}
+			p.exits(tc.code)
+			p.reports(fmt.Sprintf("exit code %d", tc.code))
+		})
+	}
+}
+
+// hangingError takes for ever to say what it is.
+type hangingError struct{}
+
+func (hangingError) Error() string { select {} }
+
+func TestTheWatchdogEndsAStopThatHangsInItself(t *testing.T) {
+	t.Parallel()
+	p := start(t, func() int {
+		return lastcall.Main(config(time.Second), func(_ context.Context, g *lastcall.Group) error {
+			g.Stop(hangingError{})
+			return nil
+		})
+	})
+	p.exits(3)
+}
+
+func TestATerminationLogThatIsNotAFileHoldsUpNoStop(t *testing.T) {
+	t.Parallel()
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := makeFIFO(fifo); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, func() int {
+		return lastcall.Main(config(time.Minute), func(_ context.Context, g *lastcall.Group) error { return nil })
+	}, func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, logVariable+"="+fifo) })
+	p.exits(0)
+}
