@@ -1,0 +1,167 @@
+package task_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+func TestATaskThatIsDoneInTimeSucceedsInTheDrain(t *testing.T) {
+	bubble(t, func(b *bench) {
+		task.Handle(&b.mux, kind, func(ctx context.Context, r *task.Run, _ args) error {
+			time.Sleep(5 * time.Second)
+			if !r.Stopping() || ctx.Err() != nil {
+				t.Errorf("stopping %v, context %v", r.Stopping(), ctx.Err())
+			}
+			return nil
+		})
+		g := b.serve(b.store)
+		id := b.enqueue()
+		b.want(id, task.Running, "", 0, 0, 0)
+		b.stop(g, 0)
+		b.want(id, task.Succeeded, "", 0, 0, 0)
+	})
+}
+
+func TestAtTheInterruptATaskIsRecordedWithReasonAndCheckpointAndTakenUpByTheNext(t *testing.T) {
+	bubble(t, func(b *bench) {
+		began := time.Now()
+		task.Handle(&b.mux, kind, func(ctx context.Context, r *task.Run, _ args) error {
+			var at int
+			if found, err := r.Load(&at); err != nil || found {
+				if at != 42 {
+					t.Errorf("the next run begins at %d, %v", at, err)
+				}
+				return err
+			}
+			<-ctx.Done()
+			var by *lastcall.InterruptError
+			if !errors.As(context.Cause(ctx), &by) {
+				t.Errorf("cause %v", context.Cause(ctx))
+			}
+			return r.Interrupt(ctx, 42)
+		})
+		g := b.serve(b.store)
+		id := b.enqueue()
+		b.want(id, task.Running, "", 0, 0, 0)
+		b.stop(g, 0)
+		if took := time.Since(began); took != 9*time.Second {
+			t.Errorf("the stop took %v", took)
+		}
+		if got := b.want(id, task.Interrupted, task.ReasonStop, 0, 1, 0); string(got.Checkpoint) != "42" || got.Error != "" {
+			t.Errorf("checkpoint %q, error %q", got.Checkpoint, got.Error)
+		}
+		g = b.serve(b.store)
+		b.want(id, task.Succeeded, "", 0, 1, 0)
+		b.stop(g, 0)
+		runs, err := b.client.History(t.Context(), id)
+		if err != nil || len(runs) != 2 || runs[0].Status != task.Interrupted || runs[1].Status != task.Succeeded || runs[1].Run <= runs[0].Run {
+			t.Errorf("%+v, %v", runs, err)
+		}
+	})
+}
+
+func TestAfterAStopBeganOnlyPermanentErrorsAndPanicsAreTheHandlersFault(t *testing.T) {
+	for name, c := range map[string]struct {
+		end    func() error
+		status task.Status
+		reason task.Reason
+		counts [2]int
+	}{
+		"an error of any kind": {func() error { return errors.New("connection closed") }, task.Interrupted, task.ReasonStop, [2]int{0, 1}},
+		"a permanent error":    {func() error { return task.Permanent(errors.New("no such file")) }, task.Failed, "", [2]int{1, 0}},
+		"a panic":              {func() error { panic("oh") }, task.Queued, "", [2]int{1, 0}},
+		"nil":                  {func() error { return nil }, task.Succeeded, "", [2]int{0, 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(b *bench) {
+				task.Handle(&b.mux, kind, func(ctx context.Context, _ *task.Run, _ args) error {
+					<-lastcall.Stopping(ctx)
+					return c.end()
+				})
+				g := b.serve(b.store)
+				id := b.enqueue()
+				b.want(id, task.Running, "", 0, 0, 0)
+				b.stop(g, 0)
+				b.want(id, c.status, c.reason, c.counts[0], c.counts[1], 0)
+			})
+		})
+	}
+}
+
+func TestAKindMayAskToBeInterruptedAtLastCall(t *testing.T) {
+	bubble(t, func(b *bench) {
+		began := time.Now()
+		k := kind
+		k.OnStop = task.Interrupt
+		task.Handle(&b.mux, k, func(ctx context.Context, r *task.Run, _ args) error {
+			<-ctx.Done()
+			if err := r.Save(ctx, "saved after the end of the context"); err != nil {
+				t.Errorf("Save: %v", err)
+			}
+			return ctx.Err()
+		})
+		g := b.serve(b.store)
+		id := b.enqueue()
+		b.want(id, task.Running, "", 0, 0, 0)
+		b.stop(g, 0)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the stop took %v", took)
+		}
+		if got := b.want(id, task.Interrupted, task.ReasonStop, 0, 1, 0); got.Checkpoint == nil {
+			t.Error("the last checkpoint is missing")
+		}
+	})
+}
+
+func TestAfterLastCallNothingIsClaimed(t *testing.T) {
+	bubble(t, func(b *bench) {
+		task.Handle(&b.mux, kind, func(context.Context, *task.Run, args) error {
+			time.Sleep(5 * time.Second)
+			return nil
+		})
+		g := b.serve(b.store)
+		first := b.enqueue()
+		b.want(first, task.Running, "", 0, 0, 0)
+		g.Stop(nil)
+		synctest.Wait()
+		second := b.enqueue()
+		if code := g.Wait().ExitCode(); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		b.want(first, task.Succeeded, "", 0, 0, 0)
+		b.want(second, task.Queued, "", 0, 0, 0)
+		if ws, err := b.client.Workers(t.Context()); err != nil || len(ws) != 0 {
+			t.Errorf("workers are left: %+v, %v", ws, err)
+		}
+	})
+}
+
+func TestAHandlerThatIgnoresItsContextIsAbandonedAndStaysRunningInTheStore(t *testing.T) {
+	bubble(t, func(b *bench) {
+		task.Handle(&b.mux, kind, func(context.Context, *task.Run, args) error {
+			time.Sleep(time.Minute)
+			return nil
+		})
+		g := b.serve(b.store)
+		id := b.enqueue()
+		b.want(id, task.Running, "", 0, 0, 0)
+		b.stop(g, 3)
+		b.want(id, task.Running, "", 0, 0, 0)
+		b.store.Kill(b.get(id).Worker)
+		next := b.serve(b.store)
+		b.want(id, task.Running, task.ReasonDeadline, 0, 1, 0)
+		runs, err := b.client.History(t.Context(), id)
+		if err != nil || len(runs) != 2 || runs[0].Reason != task.ReasonDeadline || runs[0].Crashed {
+			t.Errorf("%+v, %v", runs, err)
+		}
+		time.Sleep(2 * time.Minute)
+		b.want(id, task.Succeeded, "", 0, 1, 0)
+		b.stop(next, 0)
+	})
+}

@@ -1,0 +1,174 @@
+package task_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// forever registers a handler that runs until its context ends.
+func (b *bench) forever() {
+	task.Handle(&b.mux, kind, func(ctx context.Context, _ *task.Run, _ args) error {
+		<-ctx.Done()
+		return ctx.Err()
+	})
+}
+
+func TestADeathIsACrashAndANeighbourTakesOverWithinAPoll(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.forever()
+		cut := &faultyStore{Store: b.store}
+		dead := b.serve(cut)
+		id := b.enqueue()
+		first := b.want(id, task.Running, "", 0, 0, 0)
+		next := b.serve(b.store)
+		cut.cut(true)
+		b.store.Kill(first.Worker)
+		time.Sleep(300 * time.Millisecond)
+		if got := b.want(id, task.Running, task.ReasonLost, 0, 0, 1); got.Worker == first.Worker || got.Run <= first.Run {
+			t.Errorf("%+v", got)
+		}
+		b.stop(next, 0)
+		dead.Stop(nil)
+		dead.Wait()
+	})
+}
+
+func TestCrashesWithoutANewCheckpointFailTheTaskAtTheCap(t *testing.T) {
+	bubble(t, func(b *bench) {
+		saved := 0
+		task.Handle(&b.mux, kind, func(ctx context.Context, r *task.Run, _ args) error {
+			if saved < 2 {
+				saved++
+				if err := r.Save(ctx, saved); err != nil {
+					t.Errorf("Save: %v", err)
+				}
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		id := b.enqueue()
+		var groups []*lastcall.Group
+		for crashes := 1; crashes <= 4; crashes++ {
+			cut := &faultyStore{Store: b.store}
+			groups = append(groups, b.serve(cut))
+			time.Sleep(10 * time.Second)
+			cut.cut(true)
+			b.store.Kill(b.get(id).Worker)
+		}
+		groups = append(groups, b.serve(b.store))
+		time.Sleep(10 * time.Second)
+		// Crash 1 after checkpoint 1, crash 2 after checkpoint 2: then three in a row, the second's included.
+		if got := b.want(id, task.Failed, "", 0, 0, 4); got.CrashStreak != 3 {
+			t.Errorf("streak %d, error %q", got.CrashStreak, got.Error)
+		}
+		for _, g := range groups {
+			g.Stop(nil)
+			g.Wait()
+		}
+	})
+}
+
+func TestALeaseThatRanOutIsAnInterruptionAndTheStaleRunIsTold(t *testing.T) {
+	bubble(t, func(b *bench) {
+		var stale error
+		runs := 0
+		task.Handle(&b.mux, kind, func(ctx context.Context, _ *task.Run, _ args) error {
+			runs++
+			if runs > 1 {
+				return nil
+			}
+			<-ctx.Done()
+			stale = context.Cause(ctx)
+			return ctx.Err()
+		})
+		cut := &faultyStore{Store: b.store}
+		frozen := b.serve(cut)
+		id := b.enqueue()
+		first := b.want(id, task.Running, "", 0, 0, 0)
+		next := b.serve(b.store)
+		time.Sleep(time.Minute)
+		b.want(id, task.Running, "", 0, 0, 0)
+		cut.cut(true)
+		time.Sleep(14 * time.Second)
+		b.want(id, task.Running, "", 0, 0, 0)
+		time.Sleep(5 * time.Second)
+		if got := b.want(id, task.Succeeded, "", 0, 1, 0); got.Worker == first.Worker {
+			t.Errorf("%+v", got)
+		}
+		if stale != nil {
+			t.Errorf("the stale run was told %v before its worker could know", stale)
+		}
+		cut.cut(false)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if !errors.Is(stale, task.ErrLeaseLost) {
+			t.Errorf("the stale run was told %v", stale)
+		}
+		ws, err := b.client.Workers(t.Context())
+		if err != nil || len(ws) != 2 {
+			t.Errorf("workers %+v, %v: want the neighbour, and the first under a new name", ws, err)
+		}
+		b.stop(frozen, 0)
+		b.stop(next, 0)
+	})
+}
+
+func TestAWorkerThatWasCutOffItselfTakesNobodyForDead(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.forever()
+		owner := b.serve(b.store)
+		id := b.enqueue()
+		first := b.want(id, task.Running, "", 0, 0, 0)
+		cut := &faultyStore{Store: b.store}
+		observer := b.serve(cut)
+		time.Sleep(time.Minute)
+		cut.cut(true)
+		time.Sleep(13 * time.Second) // less than its own lease: nobody takes it for dead either
+		cut.cut(false)
+		time.Sleep(time.Minute)
+		if got := b.want(id, task.Running, "", 0, 0, 0); got.Worker != first.Worker {
+			t.Errorf("%+v", got)
+		}
+		b.stop(owner, 0)
+		b.stop(observer, 0)
+	})
+}
+
+func TestASaveOfAStaleRunIsRefusedAndEndsItsContext(t *testing.T) {
+	bubble(t, func(b *bench) {
+		goOn := make(chan struct{})
+		var save, cause error
+		runs := 0
+		task.Handle(&b.mux, kind, func(ctx context.Context, r *task.Run, _ args) error {
+			if runs++; runs > 1 {
+				return nil
+			}
+			<-goOn
+			save = r.Save(ctx, "late")
+			cause = context.Cause(ctx)
+			return save
+		})
+		cut := &faultyStore{Store: b.store}
+		g := b.serve(cut)
+		id := b.enqueue()
+		first := b.want(id, task.Running, "", 0, 0, 0)
+		b.store.Kill(first.Worker)
+		next := b.serve(b.store)
+		b.want(id, task.Succeeded, "", 0, 0, 1)
+		close(goOn)
+		if got := b.want(id, task.Succeeded, "", 0, 0, 1); got.Checkpoint != nil {
+			t.Errorf("checkpoint %q", got.Checkpoint)
+		}
+		if !errors.Is(save, task.ErrLeaseLost) || !errors.Is(cause, task.ErrLeaseLost) {
+			t.Errorf("Save: %v, cause: %v", save, cause)
+		}
+		b.stop(g, 0)
+		b.stop(next, 0)
+	})
+}
