@@ -5,6 +5,7 @@ package lastcall_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -289,3 +290,8 @@ func hear() error {
 const stopSignal = syscall.SIGTERM
 
 func makeFIFO(path string) error { return syscall.Mkfifo(path, 0o600) }
+
+// plainNotify is what a program without Lastcall does.
+func plainNotify() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+}
