@@ -203,7 +203,7 @@ func TestATerminationLogThatIsNotAFileHoldsUpNoStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := start(t, func() int {
-		return lastcall.Main(config(time.Minute), func(_ context.Context, g *lastcall.Group) error { return nil })
+		return lastcall.Main(config(time.Minute), func(context.Context, *lastcall.Group) error { return nil })
 	}, func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, logVariable+"="+fifo) })
 	p.exits(0)
 }
