@@ -1,0 +1,68 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func writeConfig(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "lastcall.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestTheExampleConfigurationIsReadable(t *testing.T) {
+	c, err := readConfig("../../lastcall.example.yaml")
+	if err == nil {
+		err = c.complete()
+	}
+	if err != nil || !c.DemoKinds || c.Listen != defaultListen || c.Grace != 30*time.Second {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func TestARelativeStoreStartsAtTheFilesDirectory(t *testing.T) {
+	path := writeConfig(t, "version: 1\nstore: sqlite:data/tasks.db\n")
+	c, err := readConfig(path)
+	if want := "sqlite:" + filepath.Join(filepath.Dir(path), "data", "tasks.db"); err != nil || c.Store != want {
+		t.Errorf("store %q, %v; want %q", c.Store, err, want)
+	}
+}
+
+func TestAMistakeInTheConfigurationIsToldWithItsLine(t *testing.T) {
+	for text, want := range map[string]string{
+		"version: 1\nstroe: sqlite:x\n": "line 2: field stroe not found",
+		"version: 2\n":                  "this program reads version 1",
+		"":                              "version is 0",
+		"version: 1\ngrace: 30\n":       "line 2",
+		"version: 1\nstore: sqlite:x\ngrace: -1s\n":      "positive duration",
+		"version: 1\nstore: sqlite:x\nconcurrency: -2\n": "positive number",
+		"version: 1\n": "no store given",
+		"version: 1\nstore: sqlite:x\nlisten: 0.0.0.0:80":  "no access tokens",
+		"version: 1\nstore: sqlite:x\nlisten: \"8321\"\n":  "write it as 127.0.0.1:8321",
+		"version: 1\nstore: sqlite:x\nlisten: \":8321\"\n": "not a loopback address",
+	} {
+		c, err := readConfig(writeConfig(t, text))
+		if err == nil {
+			err = c.complete()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+func TestAStoreAddressIsNeverPrintedWithItsSecret(t *testing.T) {
+	for _, address := range []string{"postgres://user:secret@host/db", "sqlite:", "secret"} {
+		_, err := openStore(t.Context(), address, true, nil)
+		if err == nil || address != "secret" && strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "use sqlite:PATH") {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
