@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lastcall-go/lastcall/memstore"
@@ -27,23 +28,24 @@ func TestEnqueuingAgainWithTheSameIDMakesNoSecondTask(t *testing.T) {
 }
 
 func TestIDsAreUUIDsOfVersionSevenAndSortByTime(t *testing.T) {
-	c := task.NewClient(memstore.New())
-	var ids []string
-	for range 3 {
-		got, err := kind.Enqueue(t.Context(), c, args{}, nil)
-		if err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		c := task.NewClient(memstore.New())
+		var ids []string
+		for range 5 {
+			got, err := kind.Enqueue(t.Context(), c, args{}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got.ID) != 36 || got.ID[14] != '7' || !strings.ContainsRune("89ab", rune(got.ID[19])) {
+				t.Errorf("id %s", got.ID)
+			}
+			ids = append(ids, got.ID)
+			time.Sleep(time.Millisecond)
 		}
-		if len(got.ID) != 36 || got.ID[14] != '7' || !strings.ContainsRune("89ab", rune(got.ID[19])) {
-			t.Errorf("id %s", got.ID)
+		if !slices.IsSorted(ids) {
+			t.Errorf("%v", ids)
 		}
-		ids = append(ids, got.ID)
-		for begin := time.Now(); time.Since(begin) < 2*time.Millisecond; { // the next millisecond
-		}
-	}
-	if !slices.IsSorted(ids) {
-		t.Errorf("%v", ids)
-	}
+	})
 }
 
 func TestWhatCannotBeAcceptedIsErrInvalidAndSaysWhy(t *testing.T) {
