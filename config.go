@@ -226,6 +226,17 @@ func (b budget) reserveFrom(d *deadlines, interrupt time.Time) {
 	d.exit = interrupt.Add(b.reserve)
 }
 
+// hasten brings Interrupt forward to now, and with it what follows.
+func (b budget) hasten(d *deadlines, now time.Time) {
+	var soon deadlines
+	b.reserveFrom(&soon, now)
+	d.delay = earliest(d.delay, now)
+	d.interrupt = earliest(d.interrupt, now)
+	d.abandon = earliest(d.abandon, soon.abandon)
+	d.close = earliest(d.close, soon.close)
+	d.exit = earliest(d.exit, soon.exit)
+}
+
 // earliest returns the earlier of two deadlines.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {

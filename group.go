@@ -245,13 +245,7 @@ func (g *Group) interruptNow() {
 			b = b.within(limit.Sub(now))
 		}
 	}
-	var d deadlines
-	b.reserveFrom(&d, now)
-	g.at.delay = earliest(g.at.delay, now)
-	g.at.interrupt = earliest(g.at.interrupt, now)
-	g.at.abandon = earliest(g.at.abandon, d.abandon)
-	g.at.close = earliest(g.at.close, d.close)
-	g.at.exit = earliest(g.at.exit, d.exit)
+	b.hasten(&g.at, now)
 	g.mu.Unlock()
 	g.wake()
 }
