@@ -84,10 +84,14 @@ func (w *Worker) nextBeat(state WorkerState) Beat {
 	return b
 }
 
-// reborn is what a worker does that was taken for dead: its runs are lost, and unless it is stopping it goes on as a new incarnation.
+// reborn is what a worker does that was taken for dead: its runs are lost, and unless it is
+// stopping it goes on as a new incarnation.
 func (w *Worker) reborn(ctx context.Context, b Beat) error {
-	w.log.Warn("this worker was taken for dead and its tasks were given away; it goes on under a new name", "worker", b.Worker)
 	w.mu.Lock()
+	if w.id != b.Worker { // somebody else was quicker
+		w.mu.Unlock()
+		return nil
+	}
 	for _, r := range w.running {
 		r.cancel(ErrLeaseLost)
 	}
@@ -97,6 +101,7 @@ func (w *Worker) reborn(ctx context.Context, b Beat) error {
 	}
 	w.id, w.seq, w.renewed = newID(), 0, time.Now()
 	w.mu.Unlock()
+	w.log.Warn("this worker was taken for dead and its tasks were given away; it goes on under a new name", "worker", b.Worker)
 	return w.beat(ctx, WorkerRunning)
 }
 

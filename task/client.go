@@ -14,11 +14,12 @@ type Client struct {
 // NewClient returns a client of a store, which stays the caller's to close.
 func NewClient(s Store) *Client { return &Client{store: s} }
 
-// Enqueue records a new task of a kind that is known by its name. When it has returned without an error the
-// task survives this process. opt may be nil. Whether any worker knows the kind is not asked: the task waits for one that does.
+// Enqueue records a new task of a kind that is known by its name. When it has returned without an
+// error the task survives this process. opt may be nil. Whether any worker knows the kind is not
+// asked: the task waits for one that does.
 //
-// An error that is ErrInvalid is the caller's; after any other one it is not known whether the task was
-// recorded, and enqueuing again with the same Options.ID is safe.
+// An error that is ErrInvalid is the caller's; after any other one it is not known whether the task
+// was recorded, and enqueuing again with the same Options.ID is safe.
 func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *Options) (Enqueued, error) {
 	var o Options
 	if opt != nil {

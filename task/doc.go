@@ -1,8 +1,9 @@
 // Package task keeps work that must survive the process that does it.
 //
-// A goroutine is gone when its process ends. A task is a record in a store: it has a status, and when
-// the process is stopped in the middle of it the status becomes [Interrupted], with the reason, with the
-// checkpoint that the handler saved last, and the next process takes it up from there.
+// A goroutine is gone when its process ends. A task is a record in a store: it has a status, and
+// when the process is stopped in the middle of it the status becomes [Interrupted], with the
+// reason, with the checkpoint that the handler saved last, and the next process takes it up from
+// there.
 //
 //	queued ──claim──> running ──> succeeded
 //	  ^  ^              │ │ └───> failed       (attempts or crashes used up, or a permanent error)
@@ -12,8 +13,8 @@
 //
 // # Kinds and handlers
 //
-// A [Kind] names a sort of work, the type of its payload, and its policy. A handler is registered for it
-// in a [Mux] and is given a [Run], through which it loads and saves its checkpoint:
+// A [Kind] names a sort of work, the type of its payload, and its policy. A handler is registered
+// for it in a [Mux] and is given a [Run], through which it loads and saves its checkpoint:
 //
 //	var Import = task.Kind[ImportArgs]{Name: "import", Timeout: time.Hour}
 //
@@ -38,19 +39,19 @@
 //
 // # What a handler's return means
 //
-// Nil: the task has succeeded, whether or not a stop has begun. An error made by [Permanent]: it has
-// failed. Any other error uses up an attempt, and the task waits for its next one or, when
-// there is none left, has failed; but after a stop has begun it is an interruption and uses no attempt. A
-// panic is an attempt, with its stack, always.
+// Nil: the task has succeeded, whether or not a stop has begun. An error made by [Permanent]: it
+// has failed. Any other error uses up an attempt, and the task waits for its next one or, when
+// there is none left, has failed; but after a stop has begun it is an interruption and uses no
+// attempt. A panic is an attempt, with its stack, always.
 //
 // # Three counters
 //
-// An attempt is a run that ended in the handler's own error. An interruption is a run that was stopped on
-// purpose. A crash is a run whose worker vanished without a word. They are counted apart, because they
-// are different people's fault, and each has its own cap.
+// An attempt is a run that ended in the handler's own error. An interruption is a run that was
+// stopped on purpose. A crash is a run whose worker vanished without a word. They are counted
+// apart, because they are different people's fault, and each has its own cap.
 //
 // # Who decides
 //
-// Every decision is made in this package and handed to a [Store], which compares and sets. A store is told
-// what its part is in the numbered rules of [Store]; package storetest checks them.
+// Every decision is made in this package and handed to a [Store], which compares and sets. A store
+// is told what its part is in the numbered rules of [Store]; package storetest checks them.
 package task

@@ -7,16 +7,18 @@ import (
 
 // The errors that callers tell apart, with errors.Is.
 var (
-	// ErrInterrupted marks a handler's error as "cut short, nothing went wrong". Without a stop it is a
-	// failed attempt like any other error.
+	// ErrInterrupted marks a handler's error as "cut short, nothing went wrong". Without a stop it
+	// is a failed attempt like any other error.
 	ErrInterrupted = errors.New("task: interrupted")
-	// ErrLeaseLost means that the run is no longer this worker's: whatever it would write comes too late.
+	// ErrLeaseLost means that the run is no longer this worker's: whatever it would write comes too
+	// late.
 	ErrLeaseLost = errors.New("task: lease lost, the run belongs to somebody else")
 	// ErrAlreadyFinished means that the run has been recorded with another outcome.
 	ErrAlreadyFinished = errors.New("task: run already finished with another outcome")
 	// ErrNotFound means that the store has no task of that id.
 	ErrNotFound = errors.New("task: not found")
-	// ErrWorkerGone means that this incarnation of a worker has been taken for dead: it needs a new one.
+	// ErrWorkerGone means that this incarnation of a worker has been taken for dead: it needs a new
+	// one.
 	ErrWorkerGone = errors.New("task: worker was taken for dead by another one")
 	// ErrWorkerAlive means that a worker that was to be reclaimed shows signs of life.
 	ErrWorkerAlive = errors.New("task: worker is alive")
@@ -24,13 +26,15 @@ var (
 	ErrTimeout = errors.New("task: timeout of the kind exceeded")
 	// ErrClosed means that the store has been closed.
 	ErrClosed = errors.New("task: store is closed")
-	// ErrInvalid means that a task, a kind or an option cannot be accepted as it is; the text says why.
+	// ErrInvalid means that a task, a kind or an option cannot be accepted as it is; the text says
+	// why.
 	ErrInvalid = errors.New("task: invalid")
 	// ErrUnknownKind means that no handler is registered for a kind.
 	ErrUnknownKind = errors.New("task: unknown kind")
 )
 
-// Permanent wraps an error so that the task fails at once: trying again would not help. Permanent(nil) is nil.
+// Permanent wraps an error so that the task fails at once: trying again would not help.
+// Permanent(nil) is nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil

@@ -44,7 +44,8 @@ func before(t Task) Status {
 	return Queued
 }
 
-// execute calls the handler under its timeout, and with its context ended at last call where its kind says so.
+// execute calls the handler under its timeout, and with its context ended at last call where its
+// kind says so.
 func (w *Worker) execute(ctx context.Context, lastCall <-chan struct{}, e entry, r *Run) ending {
 	if e.policy.timeout > 0 {
 		var cancel context.CancelFunc
@@ -83,7 +84,8 @@ func call(ctx context.Context, e entry, r *Run) (err error) {
 	return <-returned
 }
 
-// record writes a run's end, trying again until it is written, the run turns out to be somebody else's, or the group's time is up.
+// record writes a run's end, trying again until it is written, the run turns out to be somebody
+// else's, or the group's time is up.
 func (w *Worker) record(last context.Context, p policy, r *Run, end ending) {
 	t, progress := r.end()
 	if errors.Is(end.cause, ErrLeaseLost) || errors.Is(end.cause, ErrWorkerGone) {

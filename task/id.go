@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// newID makes a UUID of version 7: 48 bits of milliseconds, so that ids sort by the time of their making, and 74 random bits.
+// newID makes a UUID of version 7: 48 bits of milliseconds, so that ids sort by the time of their
+// making, and 74 random bits.
 func newID() string {
 	var b [16]byte
 	ms := time.Now().UnixMilli()
@@ -26,7 +27,8 @@ func newID() string {
 	return string(s[:])
 }
 
-// checkID accepts a UUID in its canonical lower-case form, of any version: an id is chosen by the client.
+// checkID accepts a UUID in its canonical lower-case form, of any version: an id is chosen by the
+// client.
 func checkID(id string) error {
 	bad := len(id) != 36
 	for i := 0; i < len(id) && !bad; i++ {

@@ -17,24 +17,27 @@ const (
 	Interrupt
 )
 
-// Kind names a sort of task and carries its policy. T is the type of its payload, kept as JSON. It must be readable by
-// the versions of the program that run side by side during a deploy.
+// Kind names a sort of task and carries its policy. T is the type of its payload, kept as JSON. It
+// must be readable by the versions of the program that run side by side during a deploy.
 type Kind[T any] struct {
 	// Name is letters, digits and . _ - /, at most 100 of them.
 	Name string
-	// Timeout ends a run's context, with the cause ErrTimeout; that is a failed attempt. 0 means no timeout.
+	// Timeout ends a run's context, with the cause ErrTimeout; that is a failed attempt. 0 means no
+	// timeout.
 	Timeout time.Duration
-	// Concurrency bounds how many tasks of this kind a worker runs at once. 0 leaves it to the worker's own bound.
+	// Concurrency bounds how many tasks of this kind a worker runs at once. 0 leaves it to the
+	// worker's own bound.
 	Concurrency int
 	// OnStop is Finish unless set.
 	OnStop OnStop
-	// MaxAttempts is how many runs may end in the handler's error before the task has failed. 0 means 5, -1 no end.
+	// MaxAttempts is how many runs may end in the handler's error before the task has failed. 0
+	// means 5, -1 no end.
 	MaxAttempts int
-	// MaxCrashes is how many times a worker's process may die during the task, without a new checkpoint in between, before it has failed.
-	// 0 means 5, -1 no end.
+	// MaxCrashes is how many times a worker's process may die during the task, without a new
+	// checkpoint in between, before it has failed. 0 means 5, -1 no end.
 	MaxCrashes int
-	// Backoff says how long the task waits after its n-th failed attempt, n from 1. Nil means a second, doubled
-	// each time, up to five minutes.
+	// Backoff says how long the task waits after its n-th failed attempt, n from 1. Nil means a
+	// second, doubled each time, up to five minutes.
 	Backoff func(n int) time.Duration
 }
 
@@ -56,7 +59,8 @@ type Enqueued struct {
 	Existed bool
 }
 
-// Enqueue records a new task. When it has returned without an error the task survives this process. opt may be nil.
+// Enqueue records a new task. When it has returned without an error the task survives this process.
+// opt may be nil.
 func (k Kind[T]) Enqueue(ctx context.Context, c *Client, args T, opt *Options) (Enqueued, error) {
 	payload, err := json.Marshal(args)
 	if err != nil {
@@ -104,7 +108,8 @@ func orDefault(n, def int) int {
 	return n
 }
 
-// doubling waits first after the first failure and twice as long after each further one, at most limit.
+// doubling waits first after the first failure and twice as long after each further one, at most
+// limit.
 func doubling(first, limit time.Duration) func(n int) time.Duration {
 	return func(n int) time.Duration {
 		d := first

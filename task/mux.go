@@ -10,7 +10,8 @@ import (
 	"sync"
 )
 
-// Mux maps kinds to handlers. The zero Mux is empty and ready. Register every handler before a worker serves it.
+// Mux maps kinds to handlers. The zero Mux is empty and ready. Register every handler before a
+// worker serves it.
 type Mux struct {
 	mu    sync.RWMutex
 	kinds map[string]entry
@@ -21,8 +22,8 @@ type entry struct {
 	handle func(context.Context, *Run) error
 }
 
-// Handle registers the handler of a kind. It panics if the kind is invalid or has a handler already, as
-// net/http does: both are mistakes of the program and show in its first second.
+// Handle registers the handler of a kind. It panics if the kind is invalid or has a handler
+// already, as net/http does: both are mistakes of the program and show in its first second.
 //
 // A payload that does not decode into T is a permanent error: the task fails and keeps its payload.
 func Handle[T any](m *Mux, k Kind[T], fn func(ctx context.Context, r *Run, args T) error) {

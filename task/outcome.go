@@ -19,9 +19,9 @@ type ending struct {
 	stopping bool
 }
 
-// decide says what becomes of a task whose handler has returned. In this order: a panic is an attempt; nil
-// has succeeded; a permanent error has failed; a timeout is an attempt; after a stop began anything else is
-// an interruption; and everything else is an attempt.
+// decide says what becomes of a task whose handler has returned. In this order: a panic is an
+// attempt; nil has succeeded; a permanent error has failed; a timeout is an attempt; after a stop
+// began anything else is an interruption; and everything else is an attempt.
 func decide(t Task, p policy, e ending) Change {
 	c := Change{Fence: fenceOf(t), Counters: t.Counters}
 	var interrupt *interruptedError
@@ -69,8 +69,8 @@ func attempt(c Change, t Task, p policy) Change {
 }
 
 // decideReclaimed says what becomes of a task whose worker is gone. A death after last call is an
-// interruption; so is a lease that ran out, since nobody knows whether the process died; only evidence of the
-// process's death is a crash. The first crash costs no time, the next ones wait.
+// interruption; so is a lease that ran out, since nobody knows whether the process died; only
+// evidence of the process's death is a crash. The first crash costs no time, the next ones wait.
 func decideReclaimed(t Task, r Reclaimed, worker string) Change {
 	c := Change{Fence: fenceOf(t), Counters: t.Counters, Status: Interrupted, Taken: true}
 	switch {

@@ -11,7 +11,8 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// Run is one execution of a task, as its handler sees it. It is safe for concurrent use, and of no use after the handler has returned.
+// Run is one execution of a task, as its handler sees it. It is safe for concurrent use, and of no
+// use after the handler has returned.
 type Run struct {
 	store  Store
 	policy policy
@@ -28,11 +29,13 @@ type Run struct {
 func (r *Run) ID() string { return r.task.ID }
 
 // Fence is the run's number. It is higher in every later run of the task, so that a handler's own
-// conditional writes elsewhere ("where fence <= ?") can refuse those of a run that was taken for dead and was not.
+// conditional writes elsewhere ("where fence <= ?") can refuse those of a run that was taken for
+// dead and was not.
 func (r *Run) Fence() int64 { return r.task.Run }
 
-// Load decodes the checkpoint of an earlier run into v and says whether there was one. After an error
-// v may be partly set: return the error, and the checkpoint stays for a program that can read it.
+// Load decodes the checkpoint of an earlier run into v and says whether there was one. After an
+// error v may be partly set: return the error, and the checkpoint stays for a program that can read
+// it.
 func (r *Run) Load(v any) (bool, error) {
 	r.mu.Lock()
 	b := r.task.Checkpoint
@@ -46,12 +49,13 @@ func (r *Run) Load(v any) (bool, error) {
 	return true, nil
 }
 
-// Save records a checkpoint, as JSON. When it has returned nil the checkpoint survives SIGKILL. A durable
-// store needs a write to the disk for it, about a millisecond or some: save when losing the work since
-// the last time costs more than that.
+// Save records a checkpoint, as JSON. When it has returned nil the checkpoint survives SIGKILL. A
+// durable store needs a write to the disk for it, about a millisecond or some: save when losing the
+// work since the last time costs more than that.
 //
-// It ignores a cancellation whose cause is an [lastcall.InterruptError] and ends with the reserve, so that the last write does
-// not meet a dead context. An error that is ErrLeaseLost means that another run has begun: stop working.
+// It ignores a cancellation whose cause is an [lastcall.InterruptError] and ends with the reserve,
+// so that the last write does not meet a dead context. An error that is ErrLeaseLost means that
+// another run has begun: stop working.
 func (r *Run) Save(ctx context.Context, v any) error {
 	b, err := encodeCheckpoint(v)
 	if err != nil {
@@ -73,8 +77,8 @@ func (r *Run) Save(ctx context.Context, v any) error {
 	return nil
 }
 
-// Interrupt returns the error by which a handler hands its task over: the worker records the checkpoint and the
-// interruption together. It is ErrInterrupted.
+// Interrupt returns the error by which a handler hands its task over: the worker records the
+// checkpoint and the interruption together. It is ErrInterrupted.
 func (r *Run) Interrupt(_ context.Context, v any) error {
 	b, err := encodeCheckpoint(v)
 	if err != nil {
@@ -83,8 +87,8 @@ func (r *Run) Interrupt(_ context.Context, v any) error {
 	return &interruptedError{checkpoint: b}
 }
 
-// Progress says how far the run is, from 0 to 1, with a word about it. It costs nothing: it is written with the next
-// checkpoint, or within a second or so.
+// Progress says how far the run is, from 0 to 1, with a word about it. It costs nothing: it is
+// written with the next checkpoint, or within a second or so.
 func (r *Run) Progress(fraction float64, message string) {
 	if !(fraction > 0) { // NaN too
 		fraction = 0
@@ -95,8 +99,9 @@ func (r *Run) Progress(fraction float64, message string) {
 	r.mu.Unlock()
 }
 
-// Stopping says that last call has been made: the process will end. A handler that cannot be done in time does
-// well to hand over now, with Interrupt; otherwise it may go on until its context ends.
+// Stopping says that last call has been made: the process will end. A handler that cannot be done
+// in time does well to hand over now, with Interrupt; otherwise it may go on until its context
+// ends.
 func (r *Run) Stopping() bool { return closed(r.stopping) }
 
 // flushProgress writes progress that no checkpoint has taken along.
@@ -136,8 +141,8 @@ func encodeCheckpoint(v any) ([]byte, error) {
 	return b, nil
 }
 
-// writable returns a context for a write that must also be possible after an interrupt: it ends when ctx ends by another
-// cause, and otherwise with the reserve.
+// writable returns a context for a write that must also be possible after an interrupt: it ends
+// when ctx ends by another cause, and otherwise with the reserve.
 func writable(ctx context.Context) (context.Context, context.CancelFunc) {
 	last, release := lastWrite(ctx)
 	wctx, cancel := context.WithCancelCause(last)

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Task is the record of a piece of work, as a store keeps it. Stores hand out copies: changing one changes nothing.
+// Task is the record of a piece of work, as a store keeps it. Stores hand out copies: changing one
+// changes nothing.
 type Task struct {
 	// ID is a UUID, version 7, made by the client that enqueued the task.
 	ID string
@@ -19,18 +20,19 @@ type Task struct {
 
 	// Status is where the task is in its life.
 	Status Status
-	// Reason says why the task was interrupted last. It stays until the task is interrupted again or has ended.
+	// Reason says why the task was interrupted last. It stays until the task is interrupted again
+	// or has ended.
 	Reason Reason
 	// Error is the text of the last run's error, empty if it had none.
 	Error string
 
-	// Created is when the store accepted the task, Since when it took on its status, RunAt the time before which
-	// it is not claimed. Started is the begin of the last run, and zero before the first. Finished is zero until
-	// the task has ended. All are the store's clock.
+	// Created is when the store accepted the task, Since when it took on its status, RunAt the time
+	// before which it is not claimed. Started is the begin of the last run, and zero before the
+	// first. Finished is zero until the task has ended. All are the store's clock.
 	Created, Since, RunAt, Started, Finished time.Time
 
-	// Run is the number of the present run, or the last. It only grows, never repeats, and is the task's fencing
-	// token. It is not a count: Runs is.
+	// Run is the number of the present run, or the last. It only grows, never repeats, and is the
+	// task's fencing token. It is not a count: Runs is.
 	Run  int64
 	Runs int
 	// Worker is the incarnation that has the present run or had the last.
@@ -51,15 +53,16 @@ type Counters struct {
 	Attempts int
 	// Interruptions counts the runs that were stopped on purpose.
 	Interruptions int
-	// Crashes counts the runs whose worker's process was seen to be dead without having announced a stop.
+	// Crashes counts the runs whose worker's process was seen to be dead without having announced a
+	// stop.
 	Crashes int
-	// CrashStreak counts the crashes since the last new checkpoint. It is the one that MaxCrashes caps: a
-	// task that gets on between two crashes is not the cause of them.
+	// CrashStreak counts the crashes since the last new checkpoint. It is the one that MaxCrashes
+	// caps: a task that gets on between two crashes is not the cause of them.
 	CrashStreak int
 }
 
-// Caps bound the counters. They travel with the claimed run, because whoever takes over a dead worker's
-// tasks may not know their kind. A cap of zero or less means none.
+// Caps bound the counters. They travel with the claimed run, because whoever takes over a dead
+// worker's tasks may not know their kind. A cap of zero or less means none.
 type Caps struct {
 	// MaxAttempts bounds Counters.Attempts, MaxCrashes bounds Counters.CrashStreak.
 	MaxAttempts, MaxCrashes int
@@ -76,7 +79,8 @@ type Progress struct {
 type Status string
 
 const (
-	// Queued: waiting to be claimed; with RunAt in the future, waiting for its time or for its next attempt.
+	// Queued: waiting to be claimed; with RunAt in the future, waiting for its time or for its next
+	// attempt.
 	Queued Status = "queued"
 	// Running: a worker has it.
 	Running Status = "running"
@@ -86,7 +90,8 @@ const (
 	Failed Status = "failed"
 	// Cancelled: somebody asked for it. An end.
 	Cancelled Status = "cancelled"
-	// Interrupted: a run was cut short, and the task is claimable, before the queued ones of its priority.
+	// Interrupted: a run was cut short, and the task is claimable, before the queued ones of its
+	// priority.
 	Interrupted Status = "interrupted"
 )
 
@@ -121,8 +126,8 @@ const (
 	ReasonDeadline Reason = "deadline"
 	// ReasonFrozen: the process stood still for longer than its lease. No store records it yet.
 	ReasonFrozen Reason = "frozen"
-	// ReasonLost: the worker vanished. When its process is known to be dead this was counted as a crash; when
-	// only its lease ran out, as an interruption.
+	// ReasonLost: the worker vanished. When its process is known to be dead this was counted as a
+	// crash; when only its lease ran out, as an interruption.
 	ReasonLost Reason = "lost"
 	// ReasonAsked: somebody asked for the interruption. No store records it yet.
 	ReasonAsked Reason = "asked"
@@ -141,6 +146,7 @@ type RunRecord struct {
 	Status Status
 	Reason Reason
 	Error  string
-	// Crashed says that it ended because its process died, Taken that somebody else than its worker recorded the end.
+	// Crashed says that it ended because its process died, Taken that somebody else than its worker
+	// recorded the end.
 	Crashed, Taken bool
 }

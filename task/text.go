@@ -5,7 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of what a task may carry. They are far above what a task needs and far below what hurts its neighbours.
+// Bounds of what a task may carry. They are far above what a task needs and far below what hurts
+// its neighbours.
 const (
 	// MaxPayload bounds a payload, in bytes.
 	MaxPayload = 1 << 20
@@ -16,8 +17,8 @@ const (
 	maxName       = 100
 )
 
-// storable makes a text that every store can keep: valid UTF-8, no NUL, at most max bytes. One NUL in one
-// error message must not stop a batch of a thousand records.
+// storable makes a text that every store can keep: valid UTF-8, no NUL, at most max bytes. One NUL
+// in one error message must not stop a batch of a thousand records.
 func storable(s string, max int) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	s = strings.ReplaceAll(s, "\x00", "\uFFFD")

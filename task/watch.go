@@ -9,14 +9,16 @@ import (
 // reclaimBatch bounds how many runs of a dead worker are moved at once.
 const reclaimBatch = 500
 
-// sight is what an observer remembers of a neighbour: the beat, and since when, on its own monotonic clock, it has not moved.
+// sight is what an observer remembers of a neighbour: the beat, and since when, on its own
+// monotonic clock, it has not moved.
 type sight struct {
 	seq   uint64
 	since time.Time
 }
 
-// watch looks after the other workers until ctx ends: who is dead has its tasks taken over, by evidence at
-// once, otherwise after its beat stood still for its whole lease while our own was renewed.
+// watch looks after the other workers until ctx ends: who is dead has its tasks taken over, by
+// evidence at once, otherwise after its beat stood still for its whole lease while our own was
+// renewed.
 func (w *Worker) watch(ctx context.Context) {
 	tick := time.NewTicker(w.poll)
 	defer tick.Stop()

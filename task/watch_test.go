@@ -63,7 +63,8 @@ func TestCrashesWithoutANewCheckpointFailTheTaskAtTheCap(t *testing.T) {
 		}
 		groups = append(groups, b.serve(b.store))
 		time.Sleep(10 * time.Second)
-		// Crash 1 after checkpoint 1, crash 2 after checkpoint 2: then three in a row, the second's included.
+		// Crash 1 after checkpoint 1, crash 2 after checkpoint 2: then three in a row, the second's
+		// included.
 		if got := b.want(id, task.Failed, "", 0, 0, 4); got.CrashStreak != 3 {
 			t.Errorf("streak %d, error %q", got.CrashStreak, got.Error)
 		}

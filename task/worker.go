@@ -3,6 +3,7 @@ package task
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -22,10 +23,12 @@ type WorkerConfig struct {
 	Concurrency int
 	// Name is for people. Empty means the host's name.
 	Name string
-	// Lease is for how long the worker's beat may stand still before others take over its tasks, where they
-	// cannot see that its process is dead. It beats five times as often. 0 means 15 s; less than 1 s is refused.
+	// Lease is for how long the worker's beat may stand still before others take over its tasks,
+	// where they cannot see that its process is dead. It beats five times as often. 0 means 15 s;
+	// less than 1 s is refused.
 	Lease time.Duration
-	// Poll is how often the worker looks for tasks and for dead neighbours that nothing told it about. 0 means 250 ms.
+	// Poll is how often the worker looks for tasks and for dead neighbours that nothing told it
+	// about. 0 means 250 ms.
 	Poll time.Duration
 	// Logger gets a line for each change of a task's status. Nil means slog.Default().
 	Logger *slog.Logger
@@ -86,14 +89,16 @@ func NewWorker(cfg WorkerConfig) (*Worker, error) {
 
 // Serve registers the worker and runs tasks until ctx ends. It is made for [lastcall.Group.Go]:
 //
-//   - At last call it announces the stop to the store and claims no more; what runs, runs on (or is told at
-//     once, where its kind says so). When the last one has returned, Serve returns nil.
-//   - At the interrupt the handlers' contexts end, with the [lastcall.InterruptError] as the cause. Each
-//     handler's return is recorded, with reason and checkpoint, until the group abandons the worker.
-//   - Nil means that every run is recorded. An error means that some are not; the store still has them as running, and
-//     the next worker takes them up as interrupted by the deadline.
+//   - At last call it announces the stop to the store and claims no more; what runs, runs on (or is
+//     told at once, where its kind says so). When the last one has returned, Serve returns nil.
+//   - At the interrupt the handlers' contexts end, with the [lastcall.InterruptError] as the cause.
+//     Each handler's return is recorded, with reason and checkpoint, until the group abandons the
+//     worker.
+//   - Nil means that every run is recorded. An error means that some are not; the store still has
+//     them as running, and the next worker takes them up as interrupted by the deadline.
 //
-// A handler that ignores its context keeps Serve from returning: the group abandons both and says so.
+// A handler that ignores its context keeps Serve from returning: the group abandons both and says
+// so.
 //
 // Outside a group the end of ctx is both last call and interrupt. Serve may be called once.
 func (w *Worker) Serve(ctx context.Context) error {
@@ -104,7 +109,8 @@ func (w *Worker) Serve(ctx context.Context) error {
 	if lastCall == nil {
 		lastCall = ctx.Done()
 	}
-	// last carries what must also be possible after the interrupt, until the group abandons the worker.
+	// last carries what must also be possible after the interrupt, until the group abandons the
+	// worker.
 	last := context.WithoutCancel(ctx)
 	if lastcall.Stopping(ctx) != nil {
 		last = lastcall.Last(ctx)
@@ -121,7 +127,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 
 	w.claims(ctx, last, lastCall)
 	endClaims()
-	if err := w.beat(last, WorkerStopping); err != nil {
+	if err := w.beat(last, WorkerStopping); err != nil { // from now on a death is no crash
 		w.log.Warn("stop not announced to the store", "worker", w.incarnation(), "error", err)
 	} else {
 		w.log.Info("stop announced to the store", "worker", w.incarnation())
@@ -153,7 +159,8 @@ func (w *Worker) claims(ctx, last context.Context, lastCall <-chan struct{}) {
 	defer tick.Stop()
 	var failed string
 	for !closed(lastCall) {
-		// A claim is not cut short by last call: if its answer were lost, so would be its runs until the process has ended.
+		// A claim is not cut short by last call: if its answer were lost, so would be its runs
+		// until the process has ended.
 		got, full, err := w.claim(ctx, last, lastCall)
 		if err != nil && err.Error() != failed {
 			w.log.Error("cannot claim; trying again", "worker", w.incarnation(), "error", err)
@@ -179,6 +186,9 @@ func (w *Worker) claim(ctx, last context.Context, lastCall <-chan struct{}) (got
 		return 0, true, nil
 	}
 	tasks, err := w.store.Claim(last, req)
+	if errors.Is(err, ErrWorkerGone) { // taken for dead: the beat gives it a new name
+		return 0, false, w.beat(last, WorkerRunning)
+	}
 	if err != nil {
 		return 0, false, err
 	}

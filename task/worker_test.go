@@ -3,7 +3,6 @@ package task_test
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -50,7 +49,7 @@ func bubble(t *testing.T, fn func(b *bench)) {
 // serve starts a worker in a group that has 10 seconds for a stop, one of which is the reserve.
 func (b *bench) serve(store task.Store) *lastcall.Group {
 	b.t.Helper()
-	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	quiet := slog.New(slog.DiscardHandler)
 	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &b.mux, Logger: quiet})
 	if err != nil {
 		b.t.Fatal(err)
