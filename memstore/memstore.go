@@ -1,5 +1,5 @@
-// Package memstore keeps tasks in memory: the rules of [task.Store] in their plainest form, for tests and
-// examples. It is gone with its process, and so are its tasks.
+// Package memstore keeps tasks in memory: the rules of [task.Store] in their plainest form, for
+// tests and examples. It is gone with its process, and so are its tasks.
 //
 // Its clock is time.Now, so that it works inside a testing/synctest bubble.
 package memstore
@@ -183,7 +183,8 @@ func (s *Store) apply(c task.Change, now time.Time) error {
 	return nil
 }
 
-// late says what a change means whose run is no longer held: a repetition, a contradiction, or a loss (rule 9).
+// late says what a change means whose run is no longer held: a repetition, a contradiction, or a
+// loss (rule 9).
 func (s *Store) late(c task.Change) error {
 	for _, r := range s.history[c.Task] {
 		if r.Run != c.Run || r.Worker != c.Worker || r.Taken || r.Status == task.Running || c.Status == task.Running {

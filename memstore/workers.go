@@ -41,7 +41,8 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 	return reply, nil
 }
 
-// Workers implements task.Store. Nothing is known about the life of any but those that were killed with Kill.
+// Workers implements task.Store. Nothing is known about the life of any but those that were killed
+// with Kill.
 func (s *Store) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err

@@ -8,7 +8,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Apply implements task.Store. The changes share a transaction; when one of them cannot be written, each gets its own.
+// Apply implements task.Store. The changes share a transaction; when one of them cannot be written,
+// each gets its own.
 func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 	errs := make([]error, len(changes))
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
@@ -36,7 +37,8 @@ func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 	return errs
 }
 
-// apply makes one change, or says by the verdict why it must not be made. The error is the database's.
+// apply makes one change, or says by the verdict why it must not be made. The error is the
+// database's.
 func (s *Store) apply(ctx context.Context, tx *sql.Tx, c task.Change) (verdict, err error) {
 	var held int
 	err = tx.QueryRowContext(ctx, `select 1 from leases where worker = ? and task = ? and run = ?`, c.Worker, c.Task, c.Run).Scan(&held)
@@ -101,7 +103,8 @@ func (s *Store) end(ctx context.Context, tx *sql.Tx, c task.Change) error {
 	return err
 }
 
-// late says what a change means whose run is no longer held: a repetition, a contradiction, or a loss.
+// late says what a change means whose run is no longer held: a repetition, a contradiction, or a
+// loss.
 func late(ctx context.Context, tx *sql.Tx, c task.Change) (verdict, err error) {
 	var (
 		status task.Status

@@ -10,8 +10,8 @@ import (
 
 const canLock = true
 
-// lock takes a lock on an open file without waiting, exclusive or shared, or returns errLocked. It never waits, because
-// nothing could end the waiting: neither a signal nor closing the file.
+// lock takes a lock on an open file without waiting, exclusive or shared, or returns errLocked. It
+// never waits, because nothing could end the waiting: neither a signal nor closing the file.
 func lock(f *os.File, exclusive bool) error {
 	how := syscall.LOCK_SH
 	if exclusive {

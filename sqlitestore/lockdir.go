@@ -12,12 +12,13 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// lockDir is the directory of the workers' lock files: one for each incarnation, locked by its process as long as it lives.
+// lockDir is the directory of the workers' lock files: one for each incarnation, locked by its
+// process as long as it lives.
 //
-// The order of things is the whole point. A file is locked before its worker is registered, so that a registered
-// worker whose file is not locked is dead. It is tried without waiting and without making it. It is
-// removed by whoever holds its lock, after the worker's row is gone, so that the name of a registered worker
-// never means another file.
+// The order of things is the whole point. A file is locked before its worker is registered, so that
+// a registered worker whose file is not locked is dead. It is tried without waiting and without
+// making it. It is removed by whoever holds its lock, after the worker's row is gone, so that the
+// name of a registered worker never means another file.
 type lockDir struct {
 	dir  string
 	boot string
@@ -42,7 +43,8 @@ func openLockDir(dir string, log *slog.Logger) (*lockDir, error) {
 
 func (d *lockDir) path(worker string) string { return filepath.Join(d.dir, worker+".lock") }
 
-// take makes and locks a worker's file and returns the boot in which that happened; "" if there are no locks. Taking one that is held is nil.
+// take makes and locks a worker's file and returns the boot in which that happened; "" if there are
+// no locks. Taking one that is held is nil.
 func (d *lockDir) take(worker string) (boot string, err error) {
 	if d.boot == "" {
 		return "", nil
@@ -52,7 +54,8 @@ func (d *lockDir) take(worker string) (boot string, err error) {
 	if d.held[worker] != nil {
 		return d.boot, nil
 	}
-	// A neighbour that tidies up may remove the file between its making and its locking: then it is made again.
+	// A neighbour that tidies up may remove the file between its making and its locking: then it is
+	// made again.
 	for range 10 {
 		var f *os.File
 		if f, err = os.OpenFile(d.path(worker), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666); err != nil {

@@ -11,9 +11,9 @@ import (
 	"modernc.org/sqlite"
 )
 
-// A step brings the schema from the version before it to its own. Steps expand first and contract one
-// release later, so that two versions of the program can run side by side during a deploy: oldest is the
-// oldest schema version whose programs still work on the result.
+// A step brings the schema from the version before it to its own. Steps expand first and contract
+// one release later, so that two versions of the program can run side by side during a deploy:
+// oldest is the oldest schema version whose programs still work on the result.
 type step struct {
 	oldest int
 	sql    string
@@ -21,9 +21,9 @@ type step struct {
 
 // steps are the schema's history; the n-th (from 1) makes version n.
 //
-// tasks is the record. Which task may be claimed, and who has it, stand in narrow tables of their own, so that
-// claims stay quick whatever else is kept: ready has the claimable ones in the order of the claim, leases the running ones.
-// Times are microseconds since 1970.
+// tasks is the record. Which task may be claimed, and who has it, stand in narrow tables of their
+// own, so that claims stay quick whatever else is kept: ready has the claimable ones in the order
+// of the claim, leases the running ones. Times are microseconds since 1970.
 var steps = []step{{oldest: 1, sql: `
 create table tasks (
 	id               text not null primary key,
@@ -134,7 +134,8 @@ func migrate(ctx context.Context, db *sql.DB) (err error) {
 	return tx.Commit()
 }
 
-// schemaVersion reads the version of the schema and the oldest one that it is compatible with: 0, 0 for an empty database.
+// schemaVersion reads the version of the schema and the oldest one that it is compatible with: 0, 0
+// for an empty database.
 func schemaVersion(ctx context.Context, tx *sql.Tx) (version, oldest int, err error) {
 	var tables, ours int
 	const look = `select count(*), coalesce(sum(name = 'lastcall'), 0) from sqlite_master where type = 'table'`

@@ -1,24 +1,25 @@
-// Package sqlitestore keeps tasks in a SQLite file: the embedded store, for one machine and any number of
-// processes on it.
+// Package sqlitestore keeps tasks in a SQLite file: the embedded store, for one machine and any
+// number of processes on it.
 //
 // # What is promised
 //
-// What Add, Claim and Apply have returned without an error survives SIGKILL and a power failure, as far as the disk
-// keeps its promise to fsync: the file is in WAL mode with synchronous=FULL. The driver is
-// modernc.org/sqlite, which is pure Go.
+// What Add, Claim and Apply have returned without an error survives SIGKILL and a power failure, as
+// far as the disk keeps its promise to fsync: the file is in WAL mode with synchronous=FULL. The
+// driver is modernc.org/sqlite, which is pure Go.
 //
 // # How a dead process is noticed
 //
-// Every worker holds a lock on a file of its own in the directory FILE-workers, from before it is registered until
-// it has left. The kernel lets go of the lock when the process ends, however it ends; a neighbour tries
-// the lock several times a second, and takes over at once. A lock that was taken before the last boot of the machine is
-// no evidence, and where files cannot be locked (Windows) there is none: then a worker's tasks are taken over when its lease has run out.
+// Every worker holds a lock on a file of its own in the directory FILE-workers, from before it is
+// registered until it has left. The kernel lets go of the lock when the process ends, however it
+// ends; a neighbour tries the lock several times a second, and takes over at once. A lock that was
+// taken before the last boot of the machine is no evidence, and where files cannot be locked
+// (Windows) there is none: then a worker's tasks are taken over when its lease has run out.
 //
 // # Limits
 //
-// A network file system is refused: its locks and its memory mapping do not hold what SQLite needs. A process that is
-// stopped (SIGSTOP, a debugger) in the middle of a write holds up every other one until it goes on
-// or is killed; they report "database is locked" after five seconds.
+// A network file system is refused: its locks and its memory mapping do not hold what SQLite needs.
+// A process that is stopped (SIGSTOP, a debugger) in the middle of a write holds up every other one
+// until it goes on or is killed; they report "database is locked" after five seconds.
 package sqlitestore
 
 import (
@@ -63,8 +64,9 @@ type Store struct {
 
 var _ task.Store = (*Store)(nil)
 
-// Open opens the file, makes it if needed, and brings its schema up to date. It refuses a file on a network file
-// system, a database that is not Lastcall's, and one that a newer program has made unreadable for this one.
+// Open opens the file, makes it if needed, and brings its schema up to date. It refuses a file on a
+// network file system, a database that is not Lastcall's, and one that a newer program has made
+// unreadable for this one.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s, err := open(ctx, cfg)
 	if err != nil {
@@ -134,7 +136,8 @@ func checkPlace(path string) error {
 	return refuseNetwork(dir)
 }
 
-// Wait implements task.Store. It hears of changes made through this Store only; workers of other processes are found by polling.
+// Wait implements task.Store. It hears of changes made through this Store only; workers of other
+// processes are found by polling.
 func (s *Store) Wait(ctx context.Context) error {
 	s.mu.Lock()
 	changed := s.changed

@@ -10,7 +10,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Heartbeat implements task.Store. The worker's lock is taken before it is registered, and let go when it has left.
+// Heartbeat implements task.Store. The worker's lock is taken before it is registered, and let go
+// when it has left.
 func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
 	boot := ""
 	if b.Seq == 1 {
@@ -128,8 +129,8 @@ func (s *Store) workers(ctx context.Context) (all []task.WorkerInfo, boots []str
 	return all, boots, rows.Err()
 }
 
-// Reclaim implements task.Store. On evidence it holds the dead worker's lock until its transaction has
-// committed; the lock file goes with the worker's row.
+// Reclaim implements task.Store. On evidence it holds the dead worker's lock until its transaction
+// has committed; the lock file goes with the worker's row.
 func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
 	if err := s.usable(ctx); err != nil {
 		return task.Reclaimed{}, err
@@ -202,7 +203,8 @@ func held(ctx context.Context, tx *sql.Tx, req task.ReclaimRequest) (tasks []tas
 	return tasks, rows.Err()
 }
 
-// sweepLocks removes lock files whose worker is not registered and whose lock is free: what a process left that died before it was registered.
+// sweepLocks removes lock files whose worker is not registered and whose lock is free: what a
+// process left that died before it was registered.
 func (s *Store) sweepLocks(ctx context.Context) {
 	for _, worker := range s.locks.names() {
 		seized := s.locks.seize(worker)

@@ -1,7 +1,7 @@
 // Package storetest holds a [task.Store] to its rules.
 //
-// There is a case for each rule, with its number, and a breach prints the rule with its reason. An engine's own test calls
-// the suite:
+// There is a case for each rule, with its number, and a breach prints the rule with its reason. An
+// engine's own test calls the suite:
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, storetest.Engine{Open: func(t *testing.T) task.Store { ... }, Kill: ...})
@@ -21,10 +21,11 @@ import (
 type Engine struct {
 	// Open returns a new empty store. The suite closes it.
 	Open func(t *testing.T) task.Store
-	// Reopen returns a store on the same tasks, after the first was closed; nil for an engine that does not outlive its process.
+	// Reopen returns a store on the same tasks, after the first was closed; nil for an engine that
+	// does not outlive its process.
 	Reopen func(t *testing.T) task.Store
-	// Kill makes a worker of the store look as if its process had been killed. Nil for an engine without evidence of life: the
-	// cases about evidence are then left out by name.
+	// Kill makes a worker of the store look as if its process had been killed. Nil for an engine
+	// without evidence of life: the cases about evidence are then left out by name.
 	Kill func(t *testing.T, s task.Store, worker string)
 }
 

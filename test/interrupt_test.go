@@ -78,7 +78,8 @@ func TestGzipTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
 	}
 }
 
-// ownersOnly says whether tar found no other difference than the owners, which the archive does not keep.
+// ownersOnly says whether tar found no other difference than the owners, which the archive does not
+// keep.
 func ownersOnly(out string) bool {
 	for line := range strings.Lines(out) {
 		if !strings.Contains(line, "Uid differs") && !strings.Contains(line, "Gid differs") {
@@ -88,7 +89,8 @@ func ownersOnly(out string) bool {
 	return true
 }
 
-// course is a number of tasks of one kind, one after the other, each interrupted at random until it is done.
+// course is a number of tasks of one kind, one after the other, each interrupted at random until it
+// is done.
 type course struct {
 	t       *testing.T
 	rng     *rand.Rand
@@ -174,7 +176,8 @@ func (c *course) run(points int) {
 	}
 }
 
-// task runs one task to its end, with at most so many interruptions, and returns how many there were.
+// task runs one task to its end, with at most so many interruptions, and returns how many there
+// were.
 func (c *course) task(name string, atMost int) (points int) {
 	var (
 		id      string

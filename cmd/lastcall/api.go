@@ -21,10 +21,11 @@ const maxBody = 1 << 20
 
 // api is the HTTP interface of serve.
 //
-// It listens on this machine only and has no tokens, so what it must keep out is a page in a browser of this machine, which can
-// send requests anywhere: a request that changes something must have the Content-Type application/json (which no
-// page may send elsewhere unasked) and come from the same origin; and the Host header must be a name of
-// this machine, so that a foreign name which was made to point here is refused.
+// It listens on this machine only and has no tokens, so what it must keep out is a page in a
+// browser of this machine, which can send requests anywhere: a request that changes something must
+// have the Content-Type application/json (which no page may send elsewhere unasked) and come from
+// the same origin; and the Host header must be a name of this machine, so that a foreign name which
+// was made to point here is refused.
 type api struct {
 	tasks *direct
 	kinds []string
@@ -182,7 +183,8 @@ func (a *api) show(w http.ResponseWriter, r *http.Request) {
 	a.answer(w, http.StatusOK, t)
 }
 
-// readyz is false before the server is set up, from last call on, and when the store does not answer.
+// readyz is false before the server is set up, from last call on, and when the store does not
+// answer.
 func (a *api) readyz(w http.ResponseWriter, r *http.Request) {
 	if !a.ready() {
 		plain(w, http.StatusServiceUnavailable, "stopping")

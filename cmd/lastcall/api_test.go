@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -25,7 +24,7 @@ func newAPI(t *testing.T) (*api, http.Handler) {
 	})
 	a := &api{
 		tasks: &direct{store: s, client: task.NewClient(s)}, kinds: []string{"k"},
-		ready: func() bool { return true }, log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		ready: func() bool { return true }, log: slog.New(slog.DiscardHandler),
 	}
 	return a, a.handler()
 }

@@ -21,7 +21,8 @@ const defaultListen = "127.0.0.1:8321"
 type config struct {
 	// Version of the file's format: 1.
 	Version int `yaml:"version"`
-	// Store is the address of the tasks, as sqlite:PATH. In a file a relative path starts at the file's directory.
+	// Store is the address of the tasks, as sqlite:PATH. In a file a relative path starts at the
+	// file's directory.
 	Store string `yaml:"store"`
 	// Listen is the address of the HTTP interface.
 	Listen string `yaml:"listen"`
@@ -71,8 +72,8 @@ func (c *config) complete() error {
 	return checkLoopback(c.Listen)
 }
 
-// checkLoopback refuses an address that other machines can reach: whoever reaches the interface can start tasks, and
-// there are no tokens yet.
+// checkLoopback refuses an address that other machines can reach: whoever reaches the interface can
+// start tasks, and there are no tokens yet.
 func checkLoopback(listen string) error {
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil {

@@ -5,10 +5,11 @@
 //	lastcall list --status interrupted
 //	lastcall show 0197c0de-...
 //
-// serve works on a store and offers it on HTTP; the other commands ask a server, or a store directly.
+// serve works on a store and offers it on HTTP; the other commands ask a server, or a store
+// directly.
 //
-// Exit codes: 0 all is well; 1 an error, which is said on standard error; 2 the command line was not
-// understood. serve ends with the codes of lastcall.Main.
+// Exit codes: 0 all is well; 1 an error, which is said on standard error; 2 the command line was
+// not understood. serve ends with the codes of lastcall.Main.
 package main
 
 import (

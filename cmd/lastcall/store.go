@@ -13,7 +13,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// openStore opens the store of an address. Unless create is set a file that does not exist is an error: who lists or shows has mistyped it.
+// openStore opens the store of an address. Unless create is set a file that does not exist is an
+// error: who lists or shows has mistyped it.
 func openStore(ctx context.Context, address string, create bool, log *slog.Logger) (task.Store, error) {
 	scheme, path, ok := strings.Cut(address, ":")
 	if !ok || scheme != "sqlite" || path == "" {

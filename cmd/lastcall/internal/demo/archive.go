@@ -63,7 +63,8 @@ func (a *archiver) member(ctx context.Context, w *part, e entry) error {
 	return a.gz.Close()
 }
 
-// header describes an entry, and opens it if it has content. It has nothing in it that depends on when or by whom the archive is made.
+// header describes an entry, and opens it if it has content. It has nothing in it that depends on
+// when or by whom the archive is made.
 func header(e entry) (*tar.Header, *os.File, error) {
 	var (
 		f    *os.File

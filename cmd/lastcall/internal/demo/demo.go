@@ -1,16 +1,18 @@
 // Package demo has two kinds of task that work on real files: hash-tree and gzip-tree.
 //
-// Both go through a directory in the order of the paths' bytes and write one file. The file is the same, byte by
-// byte, however often the task was interrupted or its process killed, as long as the directory did not change
-// meanwhile.
+// Both go through a directory in the order of the paths' bytes and write one file. The file is the
+// same, byte by byte, however often the task was interrupted or its process killed, as long as the
+// directory did not change meanwhile.
 //
-// How: the bytes go to a partial file beside the result. A checkpoint says behind which path, and at which length of the
-// partial file, the next run goes on; the file is synced before each. A new run copies that length into a
-// partial file of its own, named with the run's number, so that a run which was taken for dead and goes on after all writes into a
-// file that nobody reads. At the end the file takes its name in one step.
+// How: the bytes go to a partial file beside the result. A checkpoint says behind which path, and
+// at which length of the partial file, the next run goes on; the file is synced before each. A new
+// run copies that length into a partial file of its own, named with the run's number, so that a run
+// which was taken for dead and goes on after all writes into a file that nobody reads. At the end
+// the file takes its name in one step.
 //
-// At an interrupt the checkpoint is that of the last whole entry. In between one is saved every 100 ms, not after
-// each file: for thousands of small files the syncing would take longer than the work (measured: see docs/tasks.md).
+// At an interrupt the checkpoint is that of the last whole entry. In between one is saved every 100
+// ms, not after each file: for thousands of small files the syncing would take longer than the work
+// (measured: see docs/tasks.md).
 package demo
 
 import (
@@ -26,23 +28,25 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Args is the payload of both kinds. Both paths must be absolute: the task may run in another process, which has another
-// working directory. If Out lies inside Dir it is left out, and so are the partial files beside it.
+// Args is the payload of both kinds. Both paths must be absolute: the task may run in another
+// process, which has another working directory. If Out lies inside Dir it is left out, and so are
+// the partial files beside it.
 type Args struct {
 	Dir string `json:"dir"`
 	Out string `json:"out"`
 }
 
-// HashTree writes the lines of sha256sum for all regular files below Dir, with paths relative to it: what
+// HashTree writes the lines of sha256sum for all regular files below Dir, with paths relative to
+// it: what
 //
 //	find . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum
 //
 // prints there. Symbolic links are not followed, and other special files are left out.
 var HashTree = task.Kind[Args]{Name: "hash-tree"}
 
-// GzipTree writes a compressed tar archive of the directories, regular files and symbolic links below Dir. Each
-// entry is a gzip member of its own, so that a run can go on between any two. Modes and times of modification are kept,
-// owners are not.
+// GzipTree writes a compressed tar archive of the directories, regular files and symbolic links
+// below Dir. Each entry is a gzip member of its own, so that a run can go on between any two. Modes
+// and times of modification are kept, owners are not.
 var GzipTree = task.Kind[Args]{Name: "gzip-tree"}
 
 // Register adds both kinds to a mux.
@@ -157,7 +161,8 @@ func (j job) entries(ctx context.Context, r *task.Run, t *tree, w *part, at *cur
 	})
 }
 
-// cut ends a run early: by handing over, if its context has ended, or with the error and what to do about it.
+// cut ends a run early: by handing over, if its context has ended, or with the error and what to do
+// about it.
 func cut(ctx context.Context, r *task.Run, at cursor, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		return r.Interrupt(ctx, at)

@@ -52,7 +52,7 @@ type lab struct {
 // run runs a job to its end, in as many groups as it takes.
 func (l *lab) run(j job, a Args) task.Task {
 	l.t.Helper()
-	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	quiet := slog.New(slog.DiscardHandler)
 	kind := task.Kind[Args]{Name: "k", OnStop: task.Interrupt, MaxAttempts: 1}
 	client := task.NewClient(l.store)
 	if l.id == "" {

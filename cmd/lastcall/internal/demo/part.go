@@ -33,8 +33,8 @@ func isPart(name, base string) bool {
 	return strings.HasPrefix(name, "."+base+".") && strings.HasSuffix(name, ".partial")
 }
 
-// openPart makes this run's partial file out of the checkpoint's, and lets the cursor name it. If the old one
-// is gone the work begins anew.
+// openPart makes this run's partial file out of the checkpoint's, and lets the cursor name it. If
+// the old one is gone the work begins anew.
 func openPart(a Args, r *task.Run, at *cursor) (*part, error) {
 	dir, base := filepath.Split(a.Out)
 	name := partName(base, r.ID(), r.Fence())
@@ -160,7 +160,8 @@ func (w *part) close(remove bool) {
 	}
 }
 
-// alreadyRenamed ends a task whose earlier run had written everything: it does what was left of the renaming.
+// alreadyRenamed ends a task whose earlier run had written everything: it does what was left of the
+// renaming.
 func alreadyRenamed(a Args, at cursor) (bool, error) {
 	if !at.Complete {
 		return false, nil

@@ -17,7 +17,8 @@ type entry struct {
 	mode fs.FileMode
 }
 
-// key is the path by which entries are ordered: a directory's ends with a slash, so that it comes just before what is in it.
+// key is the path by which entries are ordered: a directory's ends with a slash, so that it comes
+// just before what is in it.
 func (e entry) key() string {
 	if e.mode.IsDir() {
 		return e.path + "/"
@@ -25,14 +26,15 @@ func (e entry) key() string {
 	return e.path
 }
 
-// tree is walked in the order of its keys' bytes. Only one directory's names at each level are in memory.
+// tree is walked in the order of its keys' bytes. Only one directory's names at each level are in
+// memory.
 type tree struct {
 	root string
 	skip func(path string) bool
 }
 
-// walk visits every entry whose key is greater than after. It ends with the first error of visit, and with the
-// cause of ctx once that has ended. What vanishes on the way is left out.
+// walk visits every entry whose key is greater than after. It ends with the first error of visit,
+// and with the cause of ctx once that has ended. What vanishes on the way is left out.
 func (t *tree) walk(ctx context.Context, after string, visit func(entry) error) error {
 	return t.below(ctx, "", after, visit)
 }
