@@ -25,7 +25,9 @@ import (
 // the server goes on accepting for Config.Delay. Then the listener closes;
 // idle connections are closed at once, those that have not sent a whole
 // request header within 10 ms of it too, and all others when their response is
-// complete. The end of each is an event, not something to poll for.
+// complete. The end of each is an event, not something to poll for. HTTP/2
+// clients hear GOAWAY; they close when they have their answers, or are closed
+// after a second without a request.
 //
 // A connection that a handler hijacked (a WebSocket) is waited for like a
 // request, when the request had an Upgrade header or the method CONNECT; its
@@ -44,7 +46,7 @@ func (g *Group) HTTP(name string, srv *http.Server, l net.Listener) error {
 	site := g.site(KindServer, name, g.workEnd, 2)
 	s := &httpServer{
 		group: g, name: site.name, where: site.where, srv: srv, handler: srv.Handler,
-		conns: map[net.Conn]http.ConnState{}, inFlight: map[*request]struct{}{}, hijacked: map[*hijackedConn]struct{}{},
+		conns: map[net.Conn]connection{}, inFlight: map[*request]struct{}{}, hijacked: map[*hijackedConn]struct{}{},
 		labels: pprof.WithLabels(context.Background(), g.labels(KindRequest, site.name)),
 		helped: make(chan struct{}),
 	}
@@ -97,6 +99,10 @@ func (g *Group) addServer(s server) error {
 // send its first request header.
 const newPatience = 10 * time.Millisecond
 
+// longIdle is how long an HTTP/2 connection has to be idle to be closed without
+// waiting for its client. net/http, too, waits for a second after GOAWAY.
+const longIdle = time.Second
+
 // httpServer follows the connections and requests of one http.Server.
 type httpServer struct {
 	group   *Group
@@ -111,7 +117,7 @@ type httpServer struct {
 	patience *time.Timer        // set by drain, for release
 
 	mu               sync.Mutex // guards what follows
-	conns            map[net.Conn]http.ConnState
+	conns            map[net.Conn]connection
 	inFlight         map[*request]struct{}
 	hijacked         map[*hijackedConn]struct{}
 	drains           bool
@@ -119,6 +125,13 @@ type httpServer struct {
 	ended            bool // Serve has returned
 	finished, cutOff int  // requests that ended during the stop
 	oldestCut        time.Duration
+}
+
+// connection is what net/http has said of one.
+type connection struct {
+	state http.ConnState
+	since time.Time
+	late  bool // it sent its first bytes during the drain
 }
 
 // request is one that a handler works on.
@@ -203,8 +216,10 @@ func (s *httpServer) connState(c net.Conn, state http.ConnState) {
 	if state == http.StateClosed || state == http.StateHijacked {
 		delete(s.conns, c)
 	} else {
-		s.conns[c] = state
-		if s.unwanted(state) {
+		last, found := s.conns[c]
+		known := connection{state: state, since: time.Now(), late: last.late || found && s.drains && last.state == http.StateNew}
+		s.conns[c] = known
+		if s.unwanted(c, known) {
 			shut(c)
 		}
 	}
@@ -229,8 +244,29 @@ func cut(c net.Conn) {
 	_ = c.Close()
 }
 
-func (s *httpServer) unwanted(state http.ConnState) bool {
-	return s.drains && state == http.StateIdle || s.impatient && state == http.StateNew
+// unwanted says whether a connection is to be closed now. HTTP/2 says that it
+// is idle when the end of a response is still in its buffer. There net/http
+// does better: it says GOAWAY, writes the rest, and closes the connection when
+// the client has done so, or a second later. Not left to it are those who came
+// too late to hear of the shutdown, and those who have been idle for so long
+// that nothing is on its way.
+func (s *httpServer) unwanted(c net.Conn, known connection) bool {
+	switch known.state {
+	case http.StateNew:
+		return s.impatient
+	case http.StateIdle:
+		settled := s.impatient && time.Since(known.since) > longIdle
+		return s.drains && (known.late || settled || !s.mayBeHTTP2(c))
+	}
+	return false
+}
+
+// mayBeHTTP2 is about a connection whose TLS handshake is over.
+func (s *httpServer) mayBeHTTP2(c net.Conn) bool {
+	if t, ok := c.(*tls.Conn); ok {
+		return t.ConnectionState().NegotiatedProtocol == "h2"
+	}
+	return s.srv.Protocols != nil && s.srv.Protocols.UnencryptedHTTP2()
 }
 
 // drain closes the listener through Shutdown, which also makes net/http close
@@ -257,8 +293,8 @@ func (s *httpServer) drain() {
 }
 
 func (s *httpServer) closeUnwanted() {
-	for c, state := range s.conns {
-		if s.unwanted(state) {
+	for c, known := range s.conns {
+		if s.unwanted(c, known) {
 			shut(c)
 		}
 	}

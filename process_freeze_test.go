@@ -162,10 +162,3 @@ func TestAFreezeBeforeAnyStopIsHeardAndAPanickingHookStopsNobody(t *testing.T) {
 	p.tell("finish")
 	p.exits(0)
 }
-
-func scan(t *testing.T, line, format string, into *int) {
-	t.Helper()
-	if _, err := fmt.Sscanf(line, format, into); err != nil {
-		t.Fatalf("%q: %v", line, err)
-	}
-}

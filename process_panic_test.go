@@ -150,17 +150,3 @@ func TestAPanicInAnHTTPHandlerEndsItsConnectionOnly(t *testing.T) {
 	p.exits(0)
 	p.logs("panic serving")
 }
-
-func get(t *testing.T, client *http.Client, url string) string {
-	t.Helper()
-	res, err := client.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
-}

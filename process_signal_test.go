@@ -182,5 +182,3 @@ func TestSIGQUITStaysGosAndShowsAllStacks(t *testing.T) {
 	p.logs("SIGQUIT: quit")
 	p.logs("goroutine ")
 }
-
-func nothing(context.Context) error { return nil }

@@ -4,7 +4,6 @@ package lastcall_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,10 +30,6 @@ import (
 const (
 	programVariable = "LASTCALL_TEST_PROGRAM"
 	logVariable     = "LASTCALL_TEST_TERMINATION_LOG"
-
-	// patience is for events that come at once or not at all; only a failing
-	// test waits so long.
-	patience = 20 * time.Second
 )
 
 // process is a running program of a test.
@@ -162,23 +157,11 @@ func (p *process) logs(text string) string {
 
 func (p *process) await(from *transcript, verb, text string) string {
 	p.t.Helper()
-	timeout := time.After(patience)
-	for ended := false; ; {
-		line, changed := from.find(text)
-		if line != "" {
-			return line
-		}
-		if ended {
-			p.t.Fatalf("the program ended with code %d and did not %s %q", p.code(), verb, text)
-		}
-		select {
-		case <-changed:
-		case <-p.ended:
-			ended = true
-		case <-timeout:
-			p.t.Fatalf("the program does not %s %q", verb, text)
-		}
+	line := from.await(text, p.ended)
+	if line == "" {
+		p.t.Fatalf("the program did not %s %q", verb, text)
 	}
+	return line
 }
 
 // exits waits for the end of the program and checks its exit code, which is
@@ -223,43 +206,12 @@ func (p *process) reports(texts ...string) {
 	}
 }
 
-// transcript collects lines and tells when more have come.
-type transcript struct {
-	mu      sync.Mutex
-	text    bytes.Buffer
-	changed chan struct{}
-}
-
-func (w *transcript) Write(b []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.changed != nil {
-		close(w.changed)
-		w.changed = nil
+// scan reads a number out of a line.
+func scan(t *testing.T, line, format string, into *int) {
+	t.Helper()
+	if _, err := fmt.Sscanf(line, format, into); err != nil {
+		t.Fatalf("%q: %v", line, err)
 	}
-	return w.text.Write(b)
-}
-
-func (w *transcript) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.String()
-}
-
-// find returns the first complete line that contains text, or a channel that
-// closes when there is more to look at.
-func (w *transcript) find(text string) (string, <-chan struct{}) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for line := range strings.Lines(w.text.String()) {
-		if strings.Contains(line, text) && strings.HasSuffix(line, "\n") {
-			return strings.TrimSpace(line), nil
-		}
-	}
-	if w.changed == nil {
-		w.changed = make(chan struct{})
-	}
-	return "", w.changed
 }
 
 // What follows is for the programs.

@@ -1,0 +1,170 @@
+package lastcall_test
+
+import (
+	"crypto/tls"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall"
+)
+
+// dialect is one way in which clients speak with a server.
+type dialect struct {
+	proto string // what the server must see
+	start func(t *testing.T, cfg lastcall.Config, handler http.HandlerFunc) (*service, *http.Client, string)
+}
+
+// overTLS serves TLS with the given protocols offered.
+func overTLS(protocols ...string) func(*testing.T, lastcall.Config, http.HandlerFunc) (*service, *http.Client, string) {
+	return func(t *testing.T, cfg lastcall.Config, handler http.HandlerFunc) (*service, *http.Client, string) {
+		t.Helper()
+		// Only for its certificate, and a client that trusts it.
+		ca := httptest.NewUnstartedServer(nil)
+		ca.EnableHTTP2 = true
+		ca.StartTLS()
+		t.Cleanup(ca.Close)
+		l := tls.NewListener(listen(t), &tls.Config{Certificates: ca.TLS.Certificates, NextProtos: protocols})
+		s := serveOn(t, cfg, &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}, l)
+		return s, ca.Client(), "https://" + s.addr
+	}
+}
+
+// unencrypted serves HTTP/2 without TLS, as behind a proxy or in a mesh.
+func unencrypted(t *testing.T, cfg lastcall.Config, handler http.HandlerFunc) (*service, *http.Client, string) {
+	t.Helper()
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s := serve(t, cfg, handler, func(srv *http.Server) { srv.Protocols = protocols })
+	only := &http.Protocols{}
+	only.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: only}
+	t.Cleanup(transport.CloseIdleConnections)
+	return s, &http.Client{Transport: transport, Timeout: patience}, "http://" + s.addr
+}
+
+var dialects = map[string]dialect{
+	"HTTP1 over TLS":    {"HTTP/1.1", overTLS("http/1.1")},
+	"HTTP2 over TLS":    {"HTTP/2.0", overTLS("h2", "http/1.1")},
+	"HTTP2 without TLS": {"HTTP/2.0", unencrypted},
+}
+
+func TestASlowRequestFinishesInTheDrainInEveryDialect(t *testing.T) {
+	t.Parallel()
+	for name, d := range dialects {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			// Of a body that fits in a write buffer every byte is still to be
+			// sent when the handler returns.
+			for _, size := range []int{0, 10, 3000, 1 << 20} {
+				h := newHeld()
+				proto := make(chan string, 1)
+				s, client, url := d.start(t, lastcall.Config{Grace: time.Minute}, func(w http.ResponseWriter, r *http.Request) {
+					proto <- r.Proto
+					h.ServeHTTP(w, r)
+					_, _ = io.WriteString(w, strings.Repeat("x", size))
+				})
+				var slow []<-chan answer
+				for range 3 {
+					slow = append(slow, fetching(client, url))
+					arrives(t, "the request", h.entered)
+					if got := arrives(t, "the protocol", proto); got != d.proto {
+						t.Fatalf("the request came by %s, want %s", got, d.proto)
+					}
+				}
+				s.stop()
+				s.logs("phase=drain")
+				close(h.release)
+				for _, a := range slow {
+					if a := arrives(t, "the answer", a); a.err != nil || len(a.body) != len("complete")+size {
+						t.Errorf("a slow request of %d bytes ended with %d bytes, %v", size, len(a.body), a.err)
+					}
+				}
+				began := time.Now()
+				r := s.g.Wait()
+				exits(t, r, 0)
+				finds(t, r, r.Finished, lastcall.KindRequest, "api", 3)
+				if took := time.Since(began); took > time.Second {
+					t.Errorf("%v after the last answer the stop was over", took)
+				}
+			}
+		})
+	}
+}
+
+func TestIdleConnectionsHoldUpNoStopInAnyDialect(t *testing.T) {
+	t.Parallel()
+	for name, d := range dialects {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, client, url := d.start(t, lastcall.Config{Grace: time.Minute}, fine)
+			get(t, client, url)
+			unused := dial(t, s.addr)
+			time.Sleep(1100 * time.Millisecond) // the idleness itself
+			began := time.Now()
+			s.stop()
+			exits(t, s.g.Wait(), 0)
+			took := time.Since(began)
+			t.Logf("the stop took %v", took)
+			if took > 250*time.Millisecond {
+				t.Errorf("a stop with nothing to do took %v", took)
+			}
+			closed(t, unused)
+		})
+	}
+}
+
+func TestAnHTTP2ConnectionThatIsStillWarmIsClosedWithinASecond(t *testing.T) {
+	t.Parallel()
+	for name, d := range dialects {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, client, url := d.start(t, lastcall.Config{Grace: time.Minute}, fine)
+			get(t, client, url)
+			began := time.Now()
+			s.stop()
+			exits(t, s.g.Wait(), 0)
+			if took := time.Since(began); took > 2*time.Second {
+				t.Errorf("a stop with nothing to do took %v", took)
+			}
+		})
+	}
+}
+
+func TestDuringTheDelayEveryDialectTellsClientsToGoElsewhere(t *testing.T) {
+	t.Parallel()
+	for name, d := range dialects {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			remotes := make(chan string, 1)
+			s, client, url := d.start(t, lastcall.Config{Grace: time.Minute, Delay: 1500 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
+				remotes <- r.RemoteAddr
+				fine(w, r)
+			})
+			get(t, client, url)
+			first := arrives(t, "the request", remotes)
+			get(t, client, url)
+			if again := arrives(t, "the request", remotes); again != first {
+				t.Fatalf("before last call a client came from %s, then from %s: its connection was not kept", first, again)
+			}
+			s.stop()
+			// The answer to this one says that the connection closes. HTTP/2 says
+			// so in a frame that may come a moment later.
+			get(t, client, url)
+			arrives(t, "the request", remotes)
+			for deadline := time.Now().Add(patience); ; {
+				get(t, client, url)
+				if arrives(t, "the request", remotes) != first {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatal("the client was never told to open another connection")
+				}
+			}
+		})
+	}
+}
