@@ -33,6 +33,7 @@ func (w *hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.request.hijacked = true
 	w.server.hijacked[c] = struct{}{}
 	w.server.mu.Unlock()
+	c.readNoMore()
 	return c, rw, nil
 }
 
@@ -60,6 +61,27 @@ func (c *hijackedConn) Close() error {
 		s.changed()
 	})
 	return err
+}
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
+
+// readNoMore makes reads fail once Interrupt has come, whatever deadline the
+// user has just set: a WebSocket library sets one before each message.
+func (c *hijackedConn) readNoMore() {
+	if c.server.interrupted.Load() {
+		_ = c.Conn.SetReadDeadline(longAgo)
+	}
+}
+
+func (c *hijackedConn) SetReadDeadline(t time.Time) error {
+	defer c.readNoMore()
+	return c.Conn.SetReadDeadline(t)
+}
+
+func (c *hijackedConn) SetDeadline(t time.Time) error {
+	defer c.readNoMore()
+	return c.Conn.SetDeadline(t)
 }
 
 // ReadFrom, WriteTo and CloseWrite let a proxy use what the connection can.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime/pprof"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -115,6 +116,8 @@ type httpServer struct {
 
 	cancel   context.CancelFunc // of Shutdown; set by drain, for release
 	patience *time.Timer        // set by drain, for release
+
+	interrupted atomic.Bool // reads of hijacked connections fail
 
 	mu               sync.Mutex // guards what follows
 	conns            map[net.Conn]connection
@@ -309,10 +312,11 @@ func (s *httpServer) drained() bool {
 // interrupt ends the reads of hijacked connections; requests hear it from
 // their context.
 func (s *httpServer) interrupt() {
+	s.interrupted.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.hijacked {
-		_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
+		_ = c.Conn.SetReadDeadline(longAgo)
 	}
 }
 
