@@ -2,20 +2,20 @@ package task
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"time"
 )
 
-// newID makes a UUID of version 7: 48 bits of milliseconds, so that ids sort by the time of their
-// making, and 74 random bits.
+// newID makes a UUID of version 7 (RFC 9562, method 3): 48 bits of milliseconds and 12 bits of the
+// fraction, so that ids sort by the time of their making, to about a quarter of a microsecond; the
+// other 62 bits are random.
 func newID() string {
 	var b [16]byte
-	ms := time.Now().UnixMilli()
-	for i := range 6 {
-		b[i] = byte(ms >> (40 - 8*i))
-	}
-	_, _ = rand.Read(b[6:]) // never fails: it ends the program instead
-	b[6] = b[6]&0x0f | 0x70
+	_, _ = rand.Read(b[8:]) // never fails: it ends the program instead
+	now := time.Now()
+	fraction := now.Nanosecond() % 1e6 << 12 / 1e6
+	binary.BigEndian.PutUint64(b[:8], uint64(now.UnixMilli())<<16|7<<12|uint64(fraction))
 	b[8] = b[8]&0x3f | 0x80
 	var s [36]byte
 	hex.Encode(s[0:8], b[0:4])

@@ -1,0 +1,31 @@
+//go:build unix
+
+// Command 3-signals hears signals on a channel. Ctrl-C no longer ends it: what
+// a signal means is now for the program to decide.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	signals := make(chan os.Signal, 8) // with a buffer: Notify drops what nobody takes
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGCONT)
+	// SIGKILL and SIGSTOP could be named here too. It would do nothing: the
+	// kernel never asks the process about them.
+	fmt.Println("listening, pid", os.Getpid())
+	for s := range signals {
+		switch s {
+		case syscall.SIGCONT:
+			fmt.Println("CONT: somebody had stopped me, and I was not told when")
+		case syscall.SIGINT:
+			fmt.Println("INT: Ctrl-C; I go on, since I can")
+		case syscall.SIGTERM:
+			fmt.Println("TERM: the platform wants me to end, so I end")
+			return
+		}
+	}
+}
