@@ -104,9 +104,12 @@ func (r *Run) Progress(fraction float64, message string) {
 // ends.
 func (r *Run) Stopping() bool { return closed(r.stopping) }
 
-// flushProgress writes progress that no checkpoint has taken along.
+// flushProgress writes progress that no checkpoint has taken along. It does not wait for a Save
+// that is under way, which takes the progress along itself.
 func (r *Run) flushProgress(ctx context.Context) error {
-	r.mu.Lock()
+	if !r.mu.TryLock() {
+		return nil
+	}
 	defer r.mu.Unlock()
 	if r.progress == nil {
 		return nil
