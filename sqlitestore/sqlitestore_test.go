@@ -3,9 +3,11 @@ package sqlitestore
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/lastcall-go/lastcall/storetest"
@@ -133,5 +135,35 @@ func TestCommitsAreSyncedAndTheJournalIsAWAL(t *testing.T) {
 				t.Errorf("%s connection: %s is %q, %v; want %q", name, pragma, got, err, want)
 			}
 		}
+	}
+}
+
+func TestManyMayOpenAFreshFileAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tasks.db")
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			s, err := Open(t.Context(), Config{Path: path})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			id := fmt.Sprintf("00000000-0000-7000-8000-%012d", i)
+			if _, err := s.Add(t.Context(), []task.NewTask{{ID: id, Kind: "k"}}); err != nil {
+				t.Error(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	s := openAt(t, path)
+	found, err := s.Find(t.Context(), task.Query{})
+	if err != nil || len(found) != 8 {
+		t.Errorf("%d tasks, %v", len(found), err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }
