@@ -66,7 +66,7 @@ func TestHashTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
 
 func TestGzipTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
 	t.Parallel()
-	c := newCourse(t, "gzip-tree", source(t), 600*time.Millisecond)
+	c := newCourse(t, "gzip-tree", filepath.Join(source(t), "cmd"), 400*time.Millisecond)
 	c.run(*pointsFlag)
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -139,7 +139,7 @@ var ways = []way{
 		_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may be done already
 		s.exits(0)
 	}},
-	{name: "short drain", grace: "800ms", status: "interrupted", count: want{interruptions: 1, stops: 1}, cut: stop},
+	{name: "short drain", grace: "1200ms", status: "interrupted", count: want{interruptions: 1, stops: 1}, cut: stop},
 }
 
 // stop sends SIGTERM. The exit code is 0 even if a task was cut short, because that is recorded.

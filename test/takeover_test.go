@@ -2,7 +2,9 @@ package test
 
 import (
 	"bytes"
+	"fmt"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -77,6 +79,34 @@ func TestMistakesOnTheCommandLineAreToldWithWhatToDo(t *testing.T) {
 		}
 		if bytes.Contains(out, []byte("secret")) {
 			t.Errorf("lastcall %q prints the secret:\n%s", c.args, out)
+		}
+	}
+	stop(s)
+}
+
+func TestATaskSubmittedIntoTheStoreIsFoundByAServerAndItsStoryCanBeRead(t *testing.T) {
+	t.Parallel()
+	work := t.TempDir()
+	store := "sqlite:" + filepath.Join(work, "tasks.db")
+	payload := fmt.Sprintf(`{"dir": %q, "out": %q}`, filepath.Join(source(t), "sort"), filepath.Join(work, "out"))
+	id := strings.TrimSpace(string(command(t, "submit", "--store", store, "hash-tree", payload)))
+	if out := command(t, "list", "--store", store); !bytes.Contains(out, []byte(id+"  hash-tree  queued")) {
+		t.Errorf("list:\n%s", out)
+	}
+	s := start(t, store)
+	s.reaches(id, "succeeded")
+	again := command(t, "submit", "--store", store, "--id", id, "hash-tree", payload)
+	if strings.TrimSpace(string(again)) != id {
+		t.Errorf("submitted again: %s", again)
+	}
+	second := strings.TrimSpace(string(command(t, "submit", "--store", store, "hash-tree", payload)))
+	if r := s.reaches(second, "succeeded"); r.Runs != 1 {
+		t.Errorf("%d runs", r.Runs)
+	}
+	story := command(t, "show", "--server", s.url, id)
+	for _, want := range []string{"status   succeeded since", "counts   1 runs, 0 attempts, 0 interruptions, 0 crashes", "pid " + fmt.Sprint(s.cmd.Process.Pid)} {
+		if !bytes.Contains(story, []byte(want)) {
+			t.Errorf("show lacks %q:\n%s", want, story)
 		}
 	}
 	stop(s)
