@@ -122,27 +122,34 @@ func setUp(ctx context.Context, g *lastcall.Group, c config, log *slog.Logger) e
 	if err := g.HTTP("api", newHTTPServer(a.handler(), log), listener); err != nil {
 		return err
 	}
-	return announce(ctx, listener.Addr().String(), c)
+	return announce(listener.Addr().String(), c)
 }
 
 // announce prints the address, and a line to paste.
-func announce(ctx context.Context, addr string, c config) error {
+func announce(addr string, c config) error {
 	fmt.Printf("lastcall serves %s on http://%s\n", c.Store, addr)
 	if !c.DemoKinds {
 		fmt.Println("no kinds are offered: --demo-kinds has two to try")
 		return nil
-	}
-	dir := "/usr/share/doc"
-	if goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output(); err == nil && len(goroot) > 1 {
-		dir = filepath.Join(string(goroot[:len(goroot)-1]), "src")
 	}
 	server := ""
 	if addr != defaultListen {
 		server = "--server http://" + addr + " "
 	}
 	_, err := fmt.Printf("to submit a task:\n  %s submit %shash-tree '{\"dir\": \"%s\", \"out\": \"%s\"}'\n",
-		program(), server, dir, filepath.Join(os.TempDir(), "lastcall-demo.sums"))
+		program(), server, someTree(), filepath.Join(os.TempDir(), "lastcall-demo.sums"))
 	return err
+}
+
+// someTree is a directory with many files, if this machine has one of the usual ones.
+func someTree() string {
+	trees := []string{filepath.Join(os.Getenv("GOROOT"), "src"), "/usr/local/go/src", "/usr/lib/go/src", "/usr/share/doc"}
+	for _, dir := range trees {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() && filepath.IsAbs(dir) {
+			return dir
+		}
+	}
+	return os.TempDir()
 }
 
 // program is how this program can be called from a shell.
