@@ -30,7 +30,7 @@ func (g *Group) Go(name string, fn func(context.Context) error) error {
 	if fn == nil {
 		panic("lastcall: Go(" + name + "): nil function")
 	}
-	return g.start(g.site(KindGo, name, g.workEnd, 2), fn)
+	return g.start(g.site(g.workEnd, KindGo, name, 2), fn)
 }
 
 // Loop starts work that runs for as long as the program: a consumer, a ticker,
@@ -47,7 +47,7 @@ func (g *Group) Loop(name string, fn func(context.Context) error) error {
 	if g.stopping() {
 		return ErrStopping
 	}
-	return g.start(g.site(KindLoop, name, g.loopEnd, 2), fn)
+	return g.start(g.site(g.loopEnd, KindLoop, name, 2), fn)
 }
 
 // Background starts work that was born from a request and outlives it. fn's
@@ -60,7 +60,7 @@ func (g *Group) Background(ctx context.Context, name string, fn func(context.Con
 	if fn == nil {
 		panic("lastcall: Background(" + name + "): nil function")
 	}
-	s := g.site(KindBackground, name, g.workEnd, 2)
+	s := g.site(g.workEnd, KindBackground, name, 2)
 	own := &splice{values: ctx, end: g.workEnd, group: g, labels: s.ctx}
 	return g.start(s, func(context.Context) error {
 		if !hasLabels(ctx) {

@@ -44,7 +44,7 @@ func (g *Group) HTTP(name string, srv *http.Server, l net.Listener) error {
 	if srv == nil || l == nil {
 		return fmt.Errorf("lastcall: HTTP(%s): the server and the listener must be given; make one with net.Listen", name)
 	}
-	site := g.site(KindServer, name, g.workEnd, 2)
+	site := g.site(g.workEnd, KindServer, name, 2)
 	s := &httpServer{
 		group: g, name: site.name, where: site.where, srv: srv, handler: srv.Handler,
 		conns: map[net.Conn]connection{}, inFlight: map[*request]struct{}{}, hijacked: map[*hijackedConn]struct{}{},

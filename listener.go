@@ -24,7 +24,7 @@ func (g *Group) Listener(name string, srv interface {
 	if srv == nil || l == nil {
 		return fmt.Errorf("lastcall: Listener(%s): the server and the listener must be given; make one with net.Listen", name)
 	}
-	site := g.site(KindServer, name, g.workEnd, 2)
+	site := g.site(g.workEnd, KindServer, name, 2)
 	s := &graceful{group: g, name: site.name, where: site.where, stopGracefully: srv.GracefulStop, stop: srv.Stop}
 	if err := g.addServer(s); err != nil {
 		return err

@@ -143,7 +143,7 @@ func (m *process) setUp(setup func(context.Context, *Group) error) {
 	g.mu.Unlock()
 	// The gate is open as long as the signals have not closed it; then there
 	// is nothing to set up.
-	_ = g.start(g.site(KindSetup, "setup", g.setupEnd, 3), func(ctx context.Context) error {
+	_ = g.start(g.site(g.setupEnd, KindSetup, "setup", 3), func(ctx context.Context) error {
 		var err error
 		if setup != nil {
 			err = setup(ctx, g)
@@ -218,7 +218,7 @@ func (m *process) handle(sig os.Signal) {
 func (m *process) reload() {
 	g := m.group
 	fn := m.cfg.Reload
-	s := g.site(KindBackground, "reload", g.workEnd, 2)
+	s := g.site(g.workEnd, KindBackground, "reload", 2)
 	g.mu.Lock()
 	busy := g.reloads > 0
 	g.reloads = min(g.reloads+1, 2) // one runs, one more follows: it reads what changed meanwhile

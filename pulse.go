@@ -54,7 +54,7 @@ func (g *Group) beat() {
 // tellThawed calls the hook as a goroutine of the group, or, when none may
 // start any more, before the next log line.
 func (g *Group) tellThawed(frozen time.Duration) {
-	err := g.start(g.site(KindBackground, "thawed", g.workEnd, 2), func(context.Context) error {
+	err := g.start(g.site(g.workEnd, KindBackground, "thawed", 2), func(context.Context) error {
 		g.cfg.Thawed(frozen)
 		return nil
 	})

@@ -117,7 +117,7 @@ func siteTable(k Kind) int {
 
 // site returns the site of a name, which it makes when it is new. skip is the
 // number of frames between the caller and the user's code.
-func (g *Group) site(kind Kind, name string, end context.Context, skip int) *site {
+func (g *Group) site(end context.Context, kind Kind, name string, skip int) *site {
 	table := &g.registry.sites[siteTable(kind)]
 	if m := table.Load(); m != nil {
 		if s := (*m)[name]; s != nil {

@@ -37,9 +37,9 @@ type Report struct {
 
 // A Line is about everyone with the same kind and name.
 type Line struct {
-	Kind  Kind
-	Name  string
-	Count int
+	Kind  Kind          // what it is
+	Name  string        // as it was started; for a request with its method and path
+	Count int           // how many
 	Age   time.Duration // of the oldest; 0 in Report.Finished
 	Site  string        // folder/file.go:line where the name was first started
 	Err   error         // the first error, in Report.Interrupted

@@ -19,7 +19,8 @@ import (
 // serverVariable makes this program the server of the exit measure.
 const serverVariable = "LASTCALL_BENCH_SERVER"
 
-func init() {
+// beServer runs a server if this process was started to be one.
+func beServer() {
 	switch os.Getenv(serverVariable) {
 	case "lastcall":
 		os.Exit(lastcall.Main(lastcall.Config{Delay: -1, Logger: quiet}, func(_ context.Context, g *lastcall.Group) error {

@@ -34,6 +34,7 @@ type verdict struct {
 }
 
 func main() {
+	beServer()
 	rounds := flag.Int("rounds", 5, "how often each contender is measured")
 	one := flag.String("one", "", "run one contender (measure/contender) and print its figure; used by the program itself")
 	quick := flag.Bool("quick", false, "a hundredth of the load, to see that everything works; targets are not judged")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -167,7 +168,11 @@ func report(others int) (float64, error) {
 	}
 	if err := g.Go("clock", func(ctx context.Context) error {
 		<-ctx.Done()
-		until = context.Cause(ctx).(*lastcall.InterruptError).Until
+		var interrupt *lastcall.InterruptError
+		if !errors.As(context.Cause(ctx), &interrupt) {
+			return context.Cause(ctx)
+		}
+		until = interrupt.Until
 		return nil
 	}); err != nil {
 		return 0, err
