@@ -21,7 +21,8 @@ type Store struct {
 	tasks   map[string]*task.Task
 	history map[string][]task.RunRecord
 	workers map[string]*worker
-	changed chan struct{} // closed and replaced whenever a task may have become claimable
+	changes uint64        // how often a task may have become claimable, and one
+	changed chan struct{} // closed and replaced with each
 	closed  chan struct{}
 }
 
@@ -42,6 +43,7 @@ func New() *Store {
 		tasks:   make(map[string]*task.Task),
 		history: make(map[string][]task.RunRecord),
 		workers: make(map[string]*worker),
+		changes: 1,
 		changed: make(chan struct{}),
 		closed:  make(chan struct{}),
 	}
@@ -147,8 +149,10 @@ func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 	defer s.mu.Unlock()
 	for i, c := range changes {
 		errs[i] = s.apply(c, time.Now())
+		if errs[i] == nil && c.Status.Claimable() {
+			s.wake()
+		}
 	}
-	s.wake()
 	return errs
 }
 
@@ -236,19 +240,23 @@ func (s *Store) History(ctx context.Context, id string) ([]task.RunRecord, error
 }
 
 // Wait implements task.Store.
-func (s *Store) Wait(ctx context.Context) error {
-	if err := s.enter(ctx); err != nil {
-		return err
-	}
-	changed := s.changed
-	s.mu.Unlock()
-	select {
-	case <-changed:
-		return nil
-	case <-s.closed:
-		return task.ErrClosed
-	case <-ctx.Done():
-		return context.Cause(ctx)
+func (s *Store) Wait(ctx context.Context, seen uint64) (uint64, error) {
+	for {
+		if err := s.enter(ctx); err != nil {
+			return 0, err
+		}
+		now, changed := s.changes, s.changed
+		s.mu.Unlock()
+		if now != seen {
+			return now, nil
+		}
+		select {
+		case <-changed:
+		case <-s.closed:
+			return 0, task.ErrClosed
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
 	}
 }
 
@@ -280,6 +288,7 @@ func (s *Store) enter(ctx context.Context) error {
 }
 
 func (s *Store) wake() {
+	s.changes++
 	close(s.changed)
 	s.changed = make(chan struct{})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -24,7 +25,9 @@ func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 	})
 	switch {
 	case err == nil:
-		s.wake()
+		if slices.ContainsFunc(changes, func(c task.Change) bool { return c.Status.Claimable() }) {
+			s.wake()
+		}
 	case len(changes) == 1 || ctx.Err() != nil || errors.Is(err, task.ErrClosed):
 		for i := range errs {
 			errs[i] = err

@@ -58,7 +58,8 @@ type Store struct {
 	now   func() time.Time
 
 	mu      sync.Mutex
-	changed chan struct{}
+	changes uint64        // how often a task may have become claimable, and one
+	changed chan struct{} // closed and replaced with each
 	closed  chan struct{}
 }
 
@@ -88,7 +89,7 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		path: path, log: cfg.Logger, now: time.Now,
-		changed: make(chan struct{}), closed: make(chan struct{}),
+		changes: 1, changed: make(chan struct{}), closed: make(chan struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.Default()
@@ -136,25 +137,33 @@ func checkPlace(path string) error {
 	return refuseNetwork(dir)
 }
 
-// Wait implements task.Store. It hears of changes made through this Store only; workers of other
+// Wait implements task.Store. It hears of changes made through this Store only; those of other
 // processes are found by polling.
-func (s *Store) Wait(ctx context.Context) error {
-	s.mu.Lock()
-	changed := s.changed
-	s.mu.Unlock()
-	select {
-	case <-s.closed:
-		return task.ErrClosed
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-changed:
-		return nil
+func (s *Store) Wait(ctx context.Context, seen uint64) (uint64, error) {
+	for {
+		if err := s.usable(ctx); err != nil {
+			return 0, err
+		}
+		s.mu.Lock()
+		now, changed := s.changes, s.changed
+		s.mu.Unlock()
+		if now != seen {
+			return now, nil
+		}
+		select {
+		case <-s.closed:
+			return 0, task.ErrClosed
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		case <-changed:
+		}
 	}
 }
 
 func (s *Store) wake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.changes++
 	close(s.changed)
 	s.changed = make(chan struct{})
 }

@@ -261,11 +261,13 @@ var closeRules = []rule{
 	{"19", "after Close everything is ErrClosed, and waiting calls return", func(t *T) {
 		waiting := make(chan error, 1)
 		go func() {
-			for {
-				if err := t.Store.Wait(context.WithoutCancel(t.Context())); err != nil {
+			for seen := uint64(0); ; {
+				now, err := t.Store.Wait(context.WithoutCancel(t.Context()), seen)
+				if err != nil {
 					waiting <- err
 					return
 				}
+				seen = now
 			}
 		}()
 		for range 2 {
@@ -294,25 +296,26 @@ var closeRules = []rule{
 		if _, err := t.Store.Find(ended(t), task.Query{}); !errors.Is(err, context.Canceled) {
 			t.Errorf("Find: %v", err)
 		}
-		if err := t.Store.Wait(ended(t)); !errors.Is(err, context.Canceled) {
+		if _, err := t.Store.Wait(ended(t), 0); !errors.Is(err, context.Canceled) {
 			t.Errorf("Wait: %v", err)
 		}
 	}},
-	{"preface", "Wait returns when a task was added", func(t *T) {
-		done := make(chan error, 1)
-		started := make(chan struct{})
-		go func() { close(started); done <- t.Store.Wait(t.Context()) }()
-		<-started
-		for {
-			t.add()
-			select {
-			case err := <-done:
-				if err != nil {
-					t.Errorf("Wait: %v", err)
-				}
-				return
-			default:
+	{"20", "no change is lost between two calls of Wait, and the number begins above zero", func(t *T) {
+		wait := func(seen uint64) uint64 {
+			now, err := t.Store.Wait(t.Context(), seen)
+			if err != nil {
+				t.Fatalf("Wait: %v", err)
 			}
+			return now
+		}
+		for range 10 {
+			before := wait(0)
+			t.add()
+			after := wait(before) // returns, though the change came before the call
+			done := make(chan struct{})
+			go func() { defer close(done); wait(after) }()
+			t.add()
+			<-done
 		}
 	}},
 }

@@ -56,6 +56,8 @@ import (
 //     on, by evidence, and is there for Reclaim.
 //  18. Find returns the newest first, by id, and only what every given filter admits.
 //  19. After Close every method returns ErrClosed, and no goroutine is left.
+//  20. A change between two calls of Wait is not lost: the second returns at once. It may return early
+//     for no reason. The number begins above zero.
 type Store interface {
 	// Add records tasks as queued and says for each whether it was added (rules 1, 2). All of them
 	// are recorded or none.
@@ -88,10 +90,10 @@ type Store interface {
 	// exist.
 	History(ctx context.Context, id string) ([]RunRecord, error)
 
-	// Wait returns nil once something has happened that may make a task claimable. It may return
-	// early, and a store that cannot see other processes' doings may miss them: workers poll
-	// besides.
-	Wait(ctx context.Context) error
+	// Wait returns once the number of changes that may have made a task claimable is another one
+	// than seen, and returns that number (rule 20). A store that cannot see other processes' doings
+	// counts its own: workers poll besides.
+	Wait(ctx context.Context, seen uint64) (now uint64, err error)
 
 	// Close releases everything, the evidence of its workers' lives too, and ends waiting calls
 	// (rule 19). Closing twice is nil.

@@ -218,10 +218,13 @@ func (w *Worker) request() ClaimRequest {
 
 // listen turns the store's wake-ups into kicks.
 func (w *Worker) listen(ctx context.Context) {
+	var seen uint64
 	for ctx.Err() == nil {
-		if err := w.store.Wait(ctx); err != nil {
+		now, err := w.store.Wait(ctx, seen)
+		if err != nil {
 			return // the polling goes on
 		}
+		seen = now
 		w.nudge()
 	}
 }
