@@ -27,10 +27,7 @@ import (
 // program and exits with its code. Programs and tests shake hands over stdin,
 // stdout and the log on stderr, so nothing here sleeps to be right.
 
-const (
-	programVariable = "LASTCALL_TEST_PROGRAM"
-	logVariable     = "LASTCALL_TEST_TERMINATION_LOG"
-)
+const logVariable = "LASTCALL_TEST_TERMINATION_LOG"
 
 // process is a running program of a test.
 type process struct {
@@ -65,14 +62,7 @@ func start(t *testing.T, main func() int, settings ...func(*exec.Cmd)) *process 
 	p.cmd = cmd
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &p.out, &p.log
 	cmd.WaitDelay = 5 * time.Second
-	for _, kv := range os.Environ() {
-		switch name, _, _ := strings.Cut(kv, "="); name {
-		case "KUBERNETES_SERVICE_HOST", "NOTIFY_SOCKET", "LASTCALL_GRACE", "GORACE":
-		default:
-			cmd.Env = append(cmd.Env, kv)
-		}
-	}
-	cmd.Env = append(cmd.Env, programVariable+"="+t.Name(), logVariable+"="+p.logFile,
+	cmd.Env = append(os.Environ(), programVariable+"="+t.Name(), logVariable+"="+p.logFile,
 		// A program under the race detector otherwise sleeps for a second before it exits.
 		"GORACE=atexit_sleep_ms=0")
 	for _, set := range settings {

@@ -1,0 +1,190 @@
+//go:build unix
+
+package lastcall_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall"
+)
+
+// httpProgram serves on a free port, which it says. A request for /slow takes
+// as long as the test wants.
+func httpProgram(cfg lastcall.Config) int {
+	return lastcall.Main(cfg, func(_ context.Context, g *lastcall.Group) error {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		mux := http.NewServeMux()
+		mux.HandleFunc("/", fine)
+		mux.HandleFunc("/slow", func(w http.ResponseWriter, _ *http.Request) {
+			say("slow request")
+			_ = hear()
+			_, _ = io.WriteString(w, "complete")
+		})
+		mux.HandleFunc("/ready", func(w http.ResponseWriter, _ *http.Request) {
+			if !g.Ready() {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+		})
+		g.Defer("database", lastcall.NoContext(func() error { say("closed the database"); return nil }))
+		defer say("addr %s", l.Addr())
+		return g.HTTP("api", &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}, l)
+	})
+}
+
+func (p *process) addr() string {
+	p.t.Helper()
+	return strings.TrimPrefix(p.says("addr "), "addr ")
+}
+
+func TestAStopWithNothingToDoTakesMillisecondsFromSignalToExit(t *testing.T) {
+	t.Parallel()
+	p := start(t, func() int { return httpProgram(config(time.Minute)) })
+	addr := p.addr()
+	idle, unused := keepAlive(t, addr), dial(t, addr)
+	began := time.Now()
+	p.signal(stopSignal)
+	p.exits(0)
+	took := time.Since(began)
+	t.Logf("from signal to exit: %v", took)
+	if took > 250*time.Millisecond {
+		t.Errorf("a stop with nothing to do took %v", took)
+	}
+	closed(t, idle)
+	closed(t, unused)
+}
+
+func TestARollingRestartUnderLoadShowsNoClientAnError(t *testing.T) {
+	t.Parallel()
+	const delay = time.Second
+	program := func() int {
+		cfg := config(time.Minute)
+		cfg.Delay = delay
+		return httpProgram(cfg)
+	}
+	if os.Getenv(programVariable) != "" {
+		start(t, program)
+	}
+	old := start(t, program)
+	before := "http://" + old.addr()
+	var addr struct {
+		sync.Mutex
+		url string
+	}
+	addr.url = before
+	next := func() string {
+		addr.Lock()
+		defer addr.Unlock()
+		return addr.url
+	}
+
+	// Clients find the program as Kubernetes lets them: by an address that
+	// changes some time after the old process has heard the signal.
+	done := make(chan struct{})
+	var clients sync.WaitGroup
+	var mu sync.Mutex
+	answers := map[string]int{}
+	for i := range 6 {
+		client := newClient(t)
+		if i%2 == 0 {
+			client.Transport.(*http.Transport).DisableKeepAlives = true
+		}
+		clients.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				url := next()
+				if _, err := fetch(client, url); err != nil {
+					t.Errorf("a client saw %v", err)
+					return
+				}
+				mu.Lock()
+				answers[url]++
+				mu.Unlock()
+			}
+		})
+	}
+	started := start(t, program)
+	after := "http://" + started.addr()
+	old.signal(stopSignal)
+	old.logs(`phase="last call"`)
+	lag := time.AfterFunc(delay/2, func() { // the endpoints' lag
+		addr.Lock()
+		defer addr.Unlock()
+		addr.url = after
+	})
+	defer lag.Stop()
+	old.exits(0)
+	close(done)
+	clients.Wait()
+	if answers[before] == 0 || answers[after] == 0 {
+		t.Errorf("answers by address: %v, want some from both", answers)
+	}
+	started.signal(stopSignal)
+	started.exits(0)
+	t.Logf("%d answers before, %d after the change", answers[before], answers[after])
+}
+
+func TestInKubernetesAServerAcceptsFor3SecondsAfterTheSignalAndIsNotReady(t *testing.T) {
+	t.Parallel()
+	p := start(t, func() int { return httpProgram(config(30 * time.Second)) },
+		func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "KUBERNETES_SERVICE_HOST=10.0.0.1") })
+	url := "http://" + p.addr()
+	client := newClient(t)
+	for status := ""; status != "200 OK"; { // setup may not have returned yet
+		status = statusOf(t, client, url+"/ready")
+	}
+	began := time.Now()
+	p.signal(stopSignal)
+	p.logs(`phase="last call"`)
+	if got := statusOf(t, client, url+"/ready"); got != "503 Service Unavailable" {
+		t.Errorf("after last call readiness is %s", got)
+	}
+	get(t, client, url)
+	p.exits(0)
+	if took := time.Since(began); took < 3*time.Second || took > 5*time.Second {
+		t.Errorf("the stop took %v, want the delay of 3 s", took)
+	}
+	// 30 s of grace are 29 s of budget: the kubelet counts whole seconds.
+	p.logs(`phase="last call" signal=SIGTERM goroutines=1 left=26.`)
+}
+
+func statusOf(t *testing.T, client *http.Client, url string) string {
+	t.Helper()
+	res, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	return res.Status
+}
+
+func TestMistake01TheProgramEndsOnlyWhenTheDrainIsOver(t *testing.T) {
+	t.Parallel()
+	p := start(t, func() int { return httpProgram(config(time.Minute)) })
+	slow := fetching(newClient(t), "http://"+p.addr()+"/slow")
+	p.says("slow request")
+	p.signal(stopSignal)
+	p.logs("phase=drain")
+	p.tell("go on")
+	if a := arrives(t, "the answer", slow); a.err != nil || a.body != "complete" {
+		t.Errorf("the request in flight ended with %q, %v", a.body, a.err)
+	}
+	p.says("closed the database")
+	p.exits(0)
+	p.reports("finished    request api")
+}
