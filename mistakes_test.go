@@ -1,0 +1,341 @@
+package lastcall_test
+
+import (
+	"context"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lastcall-go/lastcall"
+)
+
+// docs/shutdown.md lists the mistakes that programs make when they stop, and
+// for each the tests which show what becomes of it here. Most stand beside the
+// behaviour that they are about; what no other test shows is below.
+
+func TestEveryMistakeNamesTestsThatExist(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join("docs", "shutdown.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exists := map[string]bool{}
+	for _, name := range files {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range f.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok {
+				exists[fn.Name.Name] = true
+			}
+		}
+	}
+	for _, name := range regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(string(page), -1) {
+		if !exists[name] {
+			t.Errorf("docs/shutdown.md names %s, which no test file has", name)
+		}
+	}
+	_, list, _ := strings.Cut(string(page), "## The 25 mistakes")
+	rows := regexp.MustCompile(`(?m)^\| *(\d+) \|.*$`).FindAllStringSubmatch(list, -1)
+	if len(rows) != 25 {
+		t.Errorf("docs/shutdown.md has %d mistakes, want 25", len(rows))
+	}
+	for _, row := range rows {
+		if !strings.Contains(row[0], "cannot") && !strings.Contains(row[0], "`Test") {
+			t.Errorf("mistake %s names no test, and does not say that nothing can be done", row[1])
+		}
+	}
+}
+
+func newGroup(t *testing.T, ctx context.Context, cfg lastcall.Config) *lastcall.Group {
+	t.Helper()
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	g, err := lastcall.New(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func TestMistake03TheContextThatTheSignalEndsDoesNotEndTheDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, signal := context.WithCancel(t.Context())
+		g := newGroup(t, ctx, lastcall.Config{Grace: time.Minute})
+		var drained error
+		_ = g.Go("job", func(ctx context.Context) error {
+			<-lastcall.Stopping(ctx)
+			time.Sleep(30 * time.Second)
+			drained = ctx.Err()
+			return nil
+		})
+		signal()
+		if r := g.Wait(); r.Took != 30*time.Second || drained != nil {
+			t.Errorf("the drain took %v of the 30 s that the work needed, and its context said %v", r.Took, drained)
+		}
+	})
+}
+
+func TestMistake04TheDeadlineCountsFromTheStopNotFromTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, t.Context(), lastcall.Config{Grace: 10 * time.Second})
+		var left time.Duration
+		_ = g.Go("job", func(ctx context.Context) error {
+			<-lastcall.Stopping(ctx)
+			left, _ = lastcall.TimeLeft(ctx)
+			return nil
+		})
+		time.Sleep(24 * time.Hour)
+		g.Stop(nil)
+		g.Wait()
+		if left != 9*time.Second {
+			t.Errorf("after a day %v were left to drain, want 9 s", left)
+		}
+	})
+}
+
+func TestMistake06ABudgetThatCannotFitIsAnErrorAtStartThatNamesTheNumbers(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		cfg  lastcall.Config
+		says []string
+	}{
+		{lastcall.Config{Grace: 30 * time.Second, PreStop: 30 * time.Second}, []string{"grace of 30s", "preStop 30s", "1s"}},
+		{lastcall.Config{Grace: 30 * time.Second, Delay: 40 * time.Second}, []string{"delay of 40s", "30s"}},
+		{lastcall.Config{Grace: 5 * time.Second, Reserve: 6 * time.Second}, []string{"reserve of 6s", "5s"}},
+	} {
+		_, err := lastcall.New(t.Context(), tc.cfg)
+		for _, text := range tc.says {
+			if err == nil || !strings.Contains(err.Error(), text) {
+				t.Errorf("New says %v, without %q", err, text)
+			}
+		}
+	}
+}
+
+func TestMistake10ASignalThatCannotBeCaughtIsAnErrorAtStart(t *testing.T) {
+	t.Parallel()
+	var log transcript
+	code := lastcall.Main(lastcall.Config{
+		StopSignals:    []os.Signal{syscall.SIGTERM, os.Kill},
+		Logger:         slog.New(slog.NewTextHandler(&log, nil)),
+		Signals:        make(chan os.Signal),
+		TerminationLog: "-",
+	}, func(context.Context, *lastcall.Group) error {
+		t.Error("setup was called")
+		return nil
+	})
+	if code != 1 || !strings.Contains(log.String(), "SIGKILL") {
+		t.Errorf("Main returned %d and logged %q", code, log.String())
+	}
+}
+
+func TestMistake19LastCallAndInterruptAreTwoContexts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, t.Context(), lastcall.Config{Grace: 20 * time.Second})
+		_ = g.Loop("consumer", func(ctx context.Context) error {
+			work := lastcall.Work(ctx) // for the item in hand
+			<-ctx.Done()
+			if cause := context.Cause(ctx); !errors.Is(cause, lastcall.ErrStopping) {
+				t.Errorf("the loop ends for %v, want ErrStopping", cause)
+			}
+			if work.Err() != nil {
+				t.Error("at last call the item in hand was cancelled too")
+			}
+			began := time.Now()
+			<-work.Done()
+			if waited := time.Since(began); waited != 18*time.Second {
+				t.Errorf("the item in hand had %v, want 18 s", waited)
+			}
+			return nil
+		})
+		g.Stop(nil)
+		g.Wait()
+	})
+}
+
+func TestMistake20ClosersRunInReverseAfterEveryoneWhoUsesThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, t.Context(), lastcall.Config{Grace: time.Minute})
+		var mu sync.Mutex
+		var order []string
+		note := func(what string) func() error {
+			return func() error {
+				mu.Lock()
+				defer mu.Unlock()
+				order = append(order, what)
+				return nil
+			}
+		}
+		g.Defer("db", lastcall.NoContext(note("db closed")))
+		g.Defer("broker", lastcall.NoContext(note("broker closed")))
+		_ = g.Loop("consumer", func(ctx context.Context) error {
+			<-ctx.Done()
+			time.Sleep(10 * time.Second) // the item in hand
+			return note("consumer returned")()
+		})
+		_ = g.Background(t.Context(), "render", func(ctx context.Context) error {
+			<-lastcall.Stopping(ctx)
+			time.Sleep(20 * time.Second)
+			return note("render returned")()
+		})
+		g.Stop(nil)
+		g.Wait()
+		if got, want := strings.Join(order, ", "), "consumer returned, render returned, broker closed, db closed"; got != want {
+			t.Errorf("the order was %s, want %s", got, want)
+		}
+	})
+}
+
+func TestMistake21WorkIsRunAndAwaitedOrRefusedAndNeverLost(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		g := newGroup(t, t.Context(), lastcall.Config{Grace: time.Minute})
+		var accepted, finished atomic.Int64
+		var callers sync.WaitGroup
+		for range 4 {
+			callers.Go(func() {
+				for {
+					err := g.Background(context.Background(), "job", func(context.Context) error {
+						finished.Add(1)
+						return nil
+					})
+					if errors.Is(err, lastcall.ErrStopping) {
+						return
+					}
+					accepted.Add(1)
+				}
+			})
+		}
+		for finished.Load() < 100 { // the stop comes in the middle
+			time.Sleep(time.Millisecond)
+		}
+		g.Stop(nil)
+		g.Wait()
+		ended := finished.Load()
+		callers.Wait()
+		if accepted.Load() != ended {
+			t.Fatalf("%d were accepted, and %d had finished when Wait returned", accepted.Load(), ended)
+		}
+	}
+}
+
+func TestMistake23EveryFailureIsReportedAndEveryCloserRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, t.Context(), lastcall.Config{Grace: time.Minute})
+		disk, network, broker := errors.New("disk full"), errors.New("no network"), errors.New("broker gone")
+		ran := 0
+		g.Defer("db", lastcall.NoContext(func() error { ran++; return nil }))
+		g.Defer("broker", lastcall.NoContext(func() error { ran++; return broker }))
+		g.Defer("telemetry", lastcall.NoContext(func() error { ran++; panic("flush") }))
+		_ = g.Go("import", func(context.Context) error { return disk })
+		_ = g.Loop("consumer", func(ctx context.Context) error { <-ctx.Done(); return network })
+		r := g.Wait()
+		all := errors.Join(r.Failures...)
+		for _, want := range []error{disk, network, broker} {
+			if !errors.Is(all, want) {
+				t.Errorf("the report does not have %q:\n%s", want, r)
+			}
+		}
+		if !strings.Contains(r.String(), "closer telemetry: panic: flush") || ran != 3 {
+			t.Errorf("%d of 3 closers ran:\n%s", ran, r)
+		}
+	})
+}
+
+func TestMistake25TheStopOfAProgramIsTestedLikeAnyFunction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		signals := make(chan os.Signal)
+		go func() {
+			time.Sleep(time.Hour)
+			signals <- syscall.SIGTERM
+		}()
+		recorded := false
+		code := lastcall.Main(lastcall.Config{
+			Signals: signals, Grace: 30 * time.Second, Logger: slog.New(slog.DiscardHandler), TerminationLog: "-",
+		}, func(_ context.Context, g *lastcall.Group) error {
+			return g.Go("job", func(ctx context.Context) error {
+				<-ctx.Done()
+				recorded = true
+				return nil
+			})
+		})
+		if code != 0 || !recorded {
+			t.Errorf("exit code %d, recorded %v", code, recorded)
+		}
+	})
+}
+
+func TestTheWorkedNumbersOfTheBudgetHold(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("docs", "shutdown.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile(`(?m)^\| (Kubernetes|Docker|systemd).*$`).FindAllString(string(page), -1)
+	if len(rows) < 5 {
+		t.Fatalf("docs/shutdown.md has %d rows of worked numbers, want 5", len(rows))
+	}
+	for _, row := range rows {
+		cells := strings.Split(strings.Trim(row, "| "), " | ")
+		t.Run(cells[0], func(t *testing.T) {
+			var n []time.Duration
+			for _, cell := range cells[1:] {
+				d, err := time.ParseDuration(cell)
+				if err != nil {
+					t.Fatal(err)
+				}
+				n = append(n, d)
+			}
+			if strings.HasPrefix(cells[0], "Kubernetes") {
+				t.Setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+			}
+			grace, preStop, want := n[0], n[1], n[3:]
+			if n[2] != n[6] {
+				t.Errorf("a budget of %v ends at %v", n[2], n[6])
+			}
+			synctest.Test(t, func(t *testing.T) {
+				if got := moments(t, lastcall.Config{Grace: grace, PreStop: preStop}); !slices.Equal(got, want) {
+					t.Errorf("Interrupt, Abandon, the closers' end and the exit come at %v, want %v", got, want)
+				}
+			})
+		})
+	}
+}
+
+// moments are when, after last call, those who obey nothing see Interrupt,
+// Abandon, the end of the last closer and the end of the group.
+func moments(t *testing.T, cfg lastcall.Config) []time.Duration {
+	g := newGroup(t, t.Context(), cfg)
+	release := make(chan struct{})
+	defer close(release)
+	began, seen := time.Now(), make(chan time.Duration, 2)
+	_ = g.Go("deaf", func(ctx context.Context) error {
+		<-ctx.Done()
+		seen <- time.Since(began)
+		<-lastcall.Last(ctx).Done()
+		seen <- time.Since(began)
+		<-release
+		return nil
+	})
+	g.Defer("deaf closer", func(context.Context) error { <-release; return nil })
+	g.Stop(nil)
+	closers := g.Wait().Took
+	return []time.Duration{<-seen, <-seen, closers, closers + 100*time.Millisecond}
+}
