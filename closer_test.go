@@ -252,7 +252,7 @@ func TestWithoutAGraceAClosersTimeIsBoundedByASecondSignalOnly(t *testing.T) {
 			return g.Loop("service", obedient)
 		})
 		p.signal(syscall.SIGTERM)
-		time.Sleep(24 * time.Hour)
+		time.Sleep(10 * time.Minute)
 		select {
 		case code := <-p.code:
 			t.Fatalf("ended with %d", code)
