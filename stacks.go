@@ -142,6 +142,7 @@ func label(labels, key string) string {
 // panic prints them, and leaves out the frames below the user's own.
 func tidyStack(frames string) string {
 	var b strings.Builder
+	end := 0 // after the last frame that is not a wrapper of ours
 	for line := range strings.Lines(frames) {
 		fields := strings.Fields(line)
 		if len(fields) < 4 || fields[0] != "#" || b.Len() > maxStack {
@@ -152,6 +153,18 @@ func tidyStack(frames string) string {
 		}
 		fn, _, _ := strings.Cut(fields[2], "+0x")
 		b.WriteString("  " + fn + "\n      " + strings.Join(fields[3:], " ") + "\n")
+		if !isWrapper(fn) {
+			end = b.Len()
+		}
 	}
-	return b.String()
+	if end == 0 {
+		return b.String()
+	}
+	return b.String()[:end]
+}
+
+// isWrapper recognises the closures that stand between the first frame of a
+// goroutine and the user's function.
+func isWrapper(fn string) bool {
+	return strings.Contains(fn, "lastcall.(*Group).") || strings.Contains(fn, "lastcall.(*process).")
 }
