@@ -96,7 +96,7 @@ func findStacks(profile, group string) map[stackKey]*stacks {
 			continue
 		}
 		labels, frames, ok := strings.Cut(labelled, "\n")
-		if !ok || label(labels, groupLabel) != group || !hasRootFrame(frames) {
+		if !ok || label(labels, groupLabel) != group || !hasRootFrame(frames) && !cutOff(head) {
 			continue
 		}
 		key := stackKey{label(labels, kindLabel), label(labels, nameLabel)}
@@ -113,6 +113,15 @@ func findStacks(profile, group string) map[stackKey]*stacks {
 		s.places, s.counts = append(s.places, tidyStack(frames)), append(s.counts, n)
 	}
 	return found
+}
+
+// maxFrames is how many frames the runtime records (Go 1.26).
+const maxFrames = 128
+
+// cutOff reports whether a stack was too deep to be recorded to its root: then
+// its labels are believed.
+func cutOff(head string) bool {
+	return strings.Count(head[strings.LastIndexByte(head, '\n')+1:], " 0x") >= maxFrames
 }
 
 func hasRootFrame(frames string) bool {

@@ -62,7 +62,7 @@ func deep(n int, until <-chan struct{}) {
 }
 
 func TestADeepStackIsShownFromItsTop(t *testing.T) {
-	for _, depth := range []int{20, 110} { // the runtime records 128 frames
+	for _, depth := range []int{20, 110, 1000} { // the runtime records 128 frames
 		bubble(t, func(t *testing.T) {
 			g, _ := newTestGroup(t)
 			letGo := make(chan struct{})
