@@ -285,10 +285,7 @@ func TestAServerThatEndsByItselfBeginsAStopWithCode1(t *testing.T) {
 
 func TestFromLastCallOnAServerIsRefusedAndItsListenerStaysTheCallers(t *testing.T) {
 	t.Parallel()
-	g, err := lastcall.New(t.Context(), lastcall.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := newGroup(t.Context(), t, lastcall.Config{})
 	g.Stop(nil)
 	l := listen(t)
 	if err := g.HTTP("late", &http.Server{ReadHeaderTimeout: time.Minute}, l); !errors.Is(err, lastcall.ErrStopping) {

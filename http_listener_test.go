@@ -136,10 +136,7 @@ func TestAListenerThatStopsBeforeItServedHoldsUpNobody(t *testing.T) {
 
 func TestAListenerThatIsGivenBackAfterLastCallIsTheCallers(t *testing.T) {
 	t.Parallel()
-	g, err := lastcall.New(t.Context(), lastcall.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := newGroup(t.Context(), t, lastcall.Config{})
 	g.Stop(nil)
 	l := listen(t)
 	if err := g.Listener("late", newRPCServer(nil), l); !errors.Is(err, lastcall.ErrStopping) {

@@ -169,7 +169,7 @@ func TestALoggerThatBlocksHoldsUpNoStop(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := start(t, func() int {
-				return lastcall.Main(config(2*time.Second), func(_ context.Context, g *lastcall.Group) error {
+				return lastcall.Main(config(time.Second), func(_ context.Context, g *lastcall.Group) error {
 					say("working")
 					return g.Go("job", tc.work)
 				})
