@@ -86,7 +86,7 @@ func TestAPanicOrGoexitInAnyGoroutineEndsInAnOrderlyStop(t *testing.T) {
 			p.says("closed the db")
 			p.exits(tc.code)
 			p.reports(tc.report)
-			if line, _ := p.log.find("panic: boom"); line != "" && !strings.Contains(line, "panicHere") {
+			if line, _ := p.log.find(`error="panic: boom"`); line != "" && !strings.Contains(line, "panicHere") {
 				t.Errorf("the log does not say where the panic was: %s", line)
 			}
 		})
