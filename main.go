@@ -72,7 +72,8 @@ type process struct {
 	stopOn  []os.Signal
 	notify  notifier
 	helpers sync.WaitGroup
-	stops   int // stop signals so far
+	stops   int       // stop signals so far
+	logOnce sync.Once // the termination log is written
 }
 
 func newProcess(cfg Config) (*process, error) {
@@ -304,10 +305,10 @@ func (m *process) bark() {
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
-		m.writeTerminationLog()
+		m.writeTerminationLog() // first: the logger may be what hangs
 		m.group.log.Error("the stop itself hangs: the watchdog ends the process", "code", codeAbandoned)
 	}()
-	timer := time.NewTimer(maxReportTime / 2)
+	timer := time.NewTimer(maxReportTime)
 	defer timer.Stop()
 	select {
 	case <-told:
