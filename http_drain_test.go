@@ -112,7 +112,7 @@ func TestADeafRequestIsAbandonedByMethodAndPathWithItsStack(t *testing.T) {
 	t.Parallel()
 	entered, release := make(chan struct{}), make(chan struct{})
 	defer close(release)
-	s := serve(t, lastcall.Config{Grace: time.Second}, func(http.ResponseWriter, *http.Request) {
+	s := serve(t, lastcall.Config{Grace: 2 * time.Second, Reserve: 1500 * time.Millisecond}, func(http.ResponseWriter, *http.Request) {
 		close(entered)
 		deafHandler(release)
 	})
