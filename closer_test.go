@@ -57,7 +57,7 @@ func TestClosersRunAfterAbandonWhenSomebodyIsDeaf(t *testing.T) {
 func TestTheContextOfACloserTellsItsFairShareAndHasTheParentsValues(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
-		g := mustNew(t, context.WithValue(t.Context(), traceKey{}, "parent"), cfg)
+		g := mustNew(context.WithValue(t.Context(), traceKey{}, "parent"), t, cfg)
 		var shares []time.Duration
 		var began time.Time
 		share := func(uses time.Duration) func(context.Context) error {

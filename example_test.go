@@ -72,7 +72,7 @@ func ExampleWork() {
 	}
 	code := lastcall.Main(quiet, func(_ context.Context, g *lastcall.Group) error {
 		return g.Loop("worker", func(ctx context.Context) error {
-			for item := 1; ; item++ {
+			for item := 1; ctx.Err() == nil; item++ {
 				if item == 3 {
 					terminate()
 					<-ctx.Done() // last call, in the middle of item 3
@@ -80,10 +80,8 @@ func ExampleWork() {
 				if err := store(lastcall.Work(ctx), item); err != nil {
 					return err
 				}
-				if ctx.Err() != nil {
-					return nil // no new item
-				}
 			}
+			return nil // no new item
 		})
 	})
 	fmt.Println("exit code", code)

@@ -16,7 +16,7 @@ func TestTheEndOfTheParentIsALastCallAndNotACancellation(t *testing.T) {
 		parent, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		cfg, _ := testConfig()
-		g := mustNew(t, parent, cfg)
+		g := mustNew(parent, t, cfg)
 		mustStart(t, g.Go("work", func(ctx context.Context) error {
 			<-Stopping(ctx)
 			time.Sleep(10 * time.Second)
@@ -36,7 +36,7 @@ func TestAGroupWhoseParentHasEndedAlreadyStops(t *testing.T) {
 	cancel()
 	for range 200 { // New and the stop run at the same time
 		cfg, _ := testConfig()
-		g := mustNew(t, parent, cfg)
+		g := mustNew(parent, t, cfg)
 		_ = g.Go("work", takes(0))
 		if r := g.Wait(); r.ExitCode() != 0 {
 			t.Fatal(r)
@@ -263,7 +263,7 @@ func TestASecondSignalReachesTheInnerGroup(t *testing.T) {
 			sub.Reserve = 9 * time.Second // of which the outer one has only a part
 			n = &nested{}
 			return g.Go("outer", func(ctx context.Context) error {
-				inner := mustNew(t, ctx, sub)
+				inner := mustNew(ctx, t, sub)
 				mustStart(t, inner.Go("deaf", deaf(letGo)))
 				n.report = inner.Wait()
 				n.ended = time.Now()
@@ -292,7 +292,7 @@ func TestAGroupMadeInsideAnInterruptedOneIsInterruptedAtOnce(t *testing.T) {
 			<-ctx.Done()
 			began := time.Now()
 			cfg, _ := testConfig()
-			sub := mustNew(t, ctx, cfg)
+			sub := mustNew(ctx, t, cfg)
 			if err := sub.Go("inner", obedient); err != nil && !errors.Is(err, ErrStopping) {
 				t.Error(err)
 			}

@@ -30,7 +30,7 @@ func stuckConfig() (Config, *written, chan struct{}) {
 func TestALoggerThatBlocksDoesNotHoldUpTheStop(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, log, until := stuckConfig()
-		g := mustNew(t, t.Context(), cfg)
+		g := mustNew(t.Context(), t, cfg)
 		mustStart(t, g.Go("work", takes(time.Second)))
 		closed := time.Time{}
 		g.Defer("db", func(context.Context) error { closed = time.Now(); return errBroken })
@@ -54,7 +54,7 @@ func TestALoggerThatBlocksDoesNotHoldUpTheBeginOfAStop(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _, until := stuckConfig()
 		defer close(until)
-		g := mustNew(t, t.Context(), cfg)
+		g := mustNew(t.Context(), t, cfg)
 		mustStart(t, g.Loop("service", obedient))
 		mustStart(t, g.Go("broken", func(context.Context) error { return errBroken }))
 		began := time.Now()

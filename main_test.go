@@ -286,8 +286,8 @@ func TestOtherSignalsDoNotStop(t *testing.T) {
 		cfg, _ := testConfig()
 		p := runMain(cfg, nil)
 		for _, s := range []os.Signal{continueSignal, pipeSignal} {
-			if s != nil {
-				p.signal(s.(syscall.Signal)) //nolint:errcheck,forcetypeassert // it is one on every system that has it
+			if s, ok := s.(syscall.Signal); ok {
+				p.signal(s)
 			}
 		}
 		time.Sleep(time.Minute)

@@ -25,7 +25,7 @@ func (s *grpcLike) Serve(l net.Listener) error {
 		c, err := l.Accept()
 		if err != nil {
 			<-s.stopped
-			return nil
+			return err
 		}
 		_ = c.Close()
 	}
@@ -54,7 +54,7 @@ func TestGroupsMadeAndStoppedThousandsOfTimesLeaveNothingBehind(t *testing.T) {
 	}
 	all.Wait()
 	if after := settledGoroutines(before); after > before {
-		t.Errorf("%d goroutines before, %d after:\n%s", before, after, strings.Join(goroutinesOf("lastcall/"), "\n\n"))
+		t.Errorf("%d goroutines before, %d after:\n%s", before, after, strings.Join(goroutinesWith("lastcall-go/lastcall."), "\n\n"))
 	}
 }
 
@@ -63,7 +63,7 @@ func stressOnce(t *testing.T) {
 	cfg.Delay = none
 	parent, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	g := mustNew(t, parent, cfg)
+	g := mustNew(parent, t, cfg)
 	var ran, accepted atomic.Int64
 	count := func(err error) {
 		switch {
