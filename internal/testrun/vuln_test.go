@@ -18,6 +18,7 @@ func TestAKnownVulnerabilityThatIsCalledFails(t *testing.T) {
 		"index/vulns.json":   `[{"id":"GO-2026-0001","modified":"2026-01-01T00:00:00Z","aliases":[]}]`,
 		"ID/GO-2026-0001.json": `{"schema_version":"1.3.1","id":"GO-2026-0001","modified":"2026-01-01T00:00:00Z",
 			"published":"2026-01-01T00:00:00Z","summary":"Made for this test","details":"Made for this test.",
+			"database_specific":{"url":"https://pkg.go.dev/vuln/GO-2026-0001"},
 			"affected":[{"package":{"ecosystem":"Go","name":"stdlib"},
 			"ranges":[{"type":"SEMVER","events":[{"introduced":"0"}]}],
 			"ecosystem_specific":{"imports":[{"path":"strings","symbols":["Repeat"]}]}}]}`,
