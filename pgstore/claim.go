@@ -1,0 +1,169 @@
+package pgstore
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// claimSQL moves tasks from ready to leases. The worker's own row is locked first, in a mode that
+// its beats do not mind: who marks a worker dead waits for its claims, and sees their leases.
+const claimSQL = `
+with me as materialized (
+	select n from @.workers where id = $1 and not dead for key share
+), picked as (
+	delete from @.ready where ctid = any (array(
+		select r.ctid
+		from me, unnest($2::text[], $3::bigint[]) as k(kind, most), lateral (
+			select q.ctid, q.rank, q.fresh, q.run_at, q.id from @.ready q where q.kind = k.kind
+			order by q.rank, q.fresh, q.run_at, q.id limit k.most for update skip locked
+		) r
+		order by r.rank, r.fresh, r.run_at, r.id limit $4
+	))
+	returning rank, fresh, run_at, id
+), due as materialized (
+	select t.id, t.kind, t.payload, t.priority, t.status, t.reason, t.error, t.created, t.run_at, t.run, t.runs,
+		t.attempts, t.interruptions, t.crashes, t.crash_streak, t.checkpoint, t.fraction, t.message, p.rank, p.fresh
+	from picked p join @.tasks t on t.id = p.id
+), leased as (
+	insert into @.leases (task, run, started, worker, runs, max_attempts, max_crashes)
+	select d.id, greatest(d.run + 1, floor(extract(epoch from now()) * 1000)::bigint), now(), me.n, d.runs + 1, k.attempts, k.crashes
+	from due d, me, unnest($2::text[], $5::integer[], $6::integer[]) as k(kind, attempts, crashes) where k.kind = d.kind
+	returning task, run, started, runs, max_attempts, max_crashes
+)
+select d.id, d.kind, d.payload, d.priority, 'running', d.reason, d.error, d.created, l.started, d.run_at, l.started,
+	l.run, l.runs, $1, d.attempts, d.interruptions, d.crashes, d.crash_streak, l.max_attempts, l.max_crashes,
+	d.checkpoint, d.fraction, d.message
+from me left join (due d join leased l on l.task = d.id) on true
+order by d.rank, d.fresh, d.run_at, d.id`
+
+// lookSQL says whether a worker may claim, whether there is something to claim, and whether a
+// delay has run out. It writes nothing, and reads a handful of pages.
+const lookSQL = `
+select exists (select 1 from @.workers where id = $1 and not dead),
+	exists (select 1 from unnest($2::text[]) as k(kind), lateral (select 1 from @.ready q where q.kind = k.kind limit 1) r),
+	exists (select 1 from @.delayed where run_at <= now())`
+
+// promoteSQL moves tasks whose time has come to those that can be claimed.
+const promoteSQL = `
+with due as (
+	delete from @.delayed where ctid = any (array(
+		select ctid from @.delayed where run_at <= now() order by run_at, id limit 1000 for update skip locked
+	))
+	returning kind, rank, fresh, run_at, id
+)
+insert into @.ready (kind, rank, fresh, run_at, id) select kind, rank, fresh, run_at, id from due`
+
+// claimer remembers whether it is worth while to claim without a look.
+type claimer struct {
+	mu       sync.Mutex
+	busy     bool
+	promoted time.Time
+}
+
+// found says that there is something.
+func (c *claimer) found() { c.set(true) }
+
+func (c *claimer) set(busy bool) {
+	c.mu.Lock()
+	c.busy = busy
+	c.mu.Unlock()
+}
+
+// needsLook says whether a look comes first: when the last claim got nothing, and now and then, for
+// the sake of delays that have run out.
+func (c *claimer) needsLook() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.busy && time.Since(c.promoted) < 100*time.Millisecond {
+		return false
+	}
+	c.promoted = time.Now()
+	return true
+}
+
+// Claim implements task.Store. It looks first when there was nothing the last time: an idle worker
+// writes nothing.
+func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+	var (
+		got   []task.Task
+		kinds = make([]string, 0, len(req.Kinds))
+		most  = make([]int64, 0, len(req.Kinds))
+		caps  [2][]int32
+	)
+	for _, k := range req.Kinds {
+		if n := min(k.Max, req.Max); n > 0 {
+			kinds, most = append(kinds, k.Kind), append(most, int64(n))
+			caps[0], caps[1] = append(caps[0], small(k.Caps.MaxAttempts)), append(caps[1], small(k.Caps.MaxCrashes))
+		}
+	}
+	err := s.call(ctx, func(ctx context.Context) error {
+		if s.claimer.needsLook() {
+			some, err := s.look(ctx, req.Worker, kinds)
+			if err != nil || !some {
+				return err
+			}
+		}
+		rows, err := s.pool.Query(ctx, s.q.claim, req.Worker, kinds, most, int64(max(req.Max, 0)), caps[0], caps[1])
+		if err != nil {
+			return err
+		}
+		got, err = collectClaimed(rows)
+		s.claimer.set(len(got) > 0)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return got, nil
+}
+
+// look says whether a claim is worth while, and promotes what has become due.
+func (s *Store) look(ctx context.Context, worker string, kinds []string) (some bool, err error) {
+	var registered, ready, due bool
+	if err := s.pool.QueryRow(ctx, s.q.look, worker, kinds).Scan(&registered, &ready, &due); err != nil {
+		return false, err
+	}
+	if !registered {
+		return false, task.ErrWorkerGone
+	}
+	if due {
+		if _, err := s.pool.Exec(ctx, s.q.promote); err != nil {
+			return false, err
+		}
+		s.claimable() // not all of them need be of this worker's kinds
+	}
+	return ready || due, nil
+}
+
+// collectClaimed reads the rows of a claim. No row: the worker is not registered. A row of nulls:
+// it is, and there was nothing.
+func collectClaimed(rows pgx.Rows) ([]task.Task, error) {
+	defer rows.Close()
+	var (
+		got   []task.Task
+		known bool
+	)
+	for rows.Next() {
+		known = true
+		if rows.RawValues()[0] == nil {
+			continue
+		}
+		t, err := scanTask(rows)
+		if err != nil {
+			return nil, err
+		}
+		got = append(got, t)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	if !known {
+		return nil, task.ErrWorkerGone
+	}
+	return got, nil
+}
