@@ -63,7 +63,8 @@ type Config struct {
 
 	// Logger hears one line per phase of a stop and one per goroutine that
 	// failed, was interrupted or was abandoned. Default: slog.Default(). A
-	// logger that blocks does not hold up the stop.
+	// logger that blocks does not hold up the stop: what it has not written a
+	// second after the end, or at the end of the budget, is lost.
 	Logger *slog.Logger
 
 	// TerminationLog is a file that receives at most 4,096 bytes of the report,

@@ -193,7 +193,7 @@ func TestAGraceThatCannotBeReadIsAnErrorThatQuotesIt(t *testing.T) {
 func TestNewDoesNotReadTheGraceOfTheEnvironment(t *testing.T) {
 	plainEnvironment(t)
 	t.Setenv(graceVariable, "nonsense")
-	g := mustNew(t, t.Context(), Config{Grace: 3 * time.Second})
+	g := mustNew(t.Context(), t, Config{Grace: 3 * time.Second})
 	if g.budget.total != 3*time.Second {
 		t.Errorf("a budget of %v", g.budget.total)
 	}

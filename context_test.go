@@ -66,7 +66,7 @@ func TestWorkAndLastKeepTheValuesAndHaveNoDeadlineOfTheContextTheyComeFrom(t *te
 	bubble(t, func(t *testing.T) {
 		parent := context.WithValue(t.Context(), traceKey{}, "parent")
 		cfg, _ := testConfig()
-		g := mustNew(t, parent, cfg)
+		g := mustNew(parent, t, cfg)
 		mustStart(t, g.Go("work", func(ctx context.Context) error {
 			if ctx.Value(traceKey{}) != "parent" {
 				t.Error("the group's contexts do not have its parent's values")
@@ -94,9 +94,9 @@ func TestTimeLeftCountsToInterruptAndThenToAbandon(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		letGo := make(chan struct{})
-		var ctx context.Context
-		mustStart(t, g.Go("deaf", func(c context.Context) error { ctx = c; <-letGo; return nil }))
-		synctest.Wait()
+		kept := make(chan context.Context, 1)
+		mustStart(t, g.Go("deaf", func(ctx context.Context) error { kept <- ctx; <-letGo; return nil }))
+		ctx := <-kept
 		if _, ok := TimeLeft(ctx); ok {
 			t.Error("there is a time before last call")
 		}
@@ -123,7 +123,7 @@ func TestTimeLeftIsFalseWhenTheStopHasNoDeadline(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		cfg.Grace = -1
-		g := mustNew(t, t.Context(), cfg)
+		g := mustNew(t.Context(), t, cfg)
 		mustStart(t, g.Go("work", func(ctx context.Context) error {
 			<-Stopping(ctx)
 			if left, ok := TimeLeft(ctx); ok {
@@ -149,7 +149,7 @@ func TestTheCauseOfAnInterruptSaysWhoBeganItAndUntilWhenToWrite(t *testing.T) {
 				defer cancel()
 				<-child.Done()
 				cause = context.Cause(child)
-				if child.Err() != context.Canceled { //nolint:errorlint // this is about the very value
+				if child.Err() != context.Canceled {
 					t.Errorf("Err is %v", child.Err())
 				}
 				return nil
@@ -228,7 +228,7 @@ func TestChildrenOfTheGroupsContextsEndWithItAndCostNoGoroutine(t *testing.T) {
 				defer cancel1()
 				defer cancel2(nil)
 				defer stop()
-				if waiting := goroutinesOf("context/context.go"); len(waiting) > 0 {
+				if waiting := goroutinesWith("created by context.(*cancelCtx).propagateCancel"); len(waiting) > 0 {
 					t.Errorf("a goroutine watches a context:\n%s", waiting[0])
 				}
 				defer func() { <-child.Done() }()

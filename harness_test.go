@@ -86,10 +86,10 @@ const (
 func newTestGroup(t *testing.T) (*Group, *written) {
 	t.Helper()
 	cfg, log := testConfig()
-	return mustNew(t, t.Context(), cfg), log
+	return mustNew(t.Context(), t, cfg), log
 }
 
-func mustNew(t *testing.T, ctx context.Context, cfg Config) *Group {
+func mustNew(ctx context.Context, t *testing.T, cfg Config) *Group {
 	t.Helper()
 	g, err := New(ctx, cfg)
 	if err != nil {
@@ -196,14 +196,13 @@ func (p *program) signal(s syscall.Signal) {
 	synctest.Wait()
 }
 
-// goroutinesOf returns the stacks of all goroutines in which a function of this
-// package's own files stands, tests excepted.
-func goroutinesOf(files ...string) []string {
+// goroutinesWith returns the stacks of all goroutines that contain a text.
+func goroutinesWith(text string) []string {
 	buf := make([]byte, 1<<20)
 	buf = buf[:runtime.Stack(buf, true)]
 	var found []string
 	for stack := range strings.SplitSeq(string(buf), "\n\n") {
-		if slices.ContainsFunc(files, func(f string) bool { return strings.Contains(stack, "/"+f+":") }) {
+		if strings.Contains(stack, text) {
 			found = append(found, stack)
 		}
 	}

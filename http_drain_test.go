@@ -112,7 +112,7 @@ func TestADeafRequestIsAbandonedByMethodAndPathWithItsStack(t *testing.T) {
 	t.Parallel()
 	entered, release := make(chan struct{}), make(chan struct{})
 	defer close(release)
-	s := serve(t, lastcall.Config{Grace: time.Second}, func(http.ResponseWriter, *http.Request) {
+	s := serve(t, lastcall.Config{Grace: 2 * time.Second, Reserve: 1500 * time.Millisecond}, func(http.ResponseWriter, *http.Request) {
 		close(entered)
 		deafHandler(release)
 	})
@@ -285,10 +285,7 @@ func TestAServerThatEndsByItselfBeginsAStopWithCode1(t *testing.T) {
 
 func TestFromLastCallOnAServerIsRefusedAndItsListenerStaysTheCallers(t *testing.T) {
 	t.Parallel()
-	g, err := lastcall.New(t.Context(), lastcall.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := newGroup(t.Context(), t, lastcall.Config{})
 	g.Stop(nil)
 	l := listen(t)
 	if err := g.HTTP("late", &http.Server{ReadHeaderTimeout: time.Minute}, l); !errors.Is(err, lastcall.ErrStopping) {

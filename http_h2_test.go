@@ -88,7 +88,9 @@ func TestASlowRequestFinishesInTheDrainInEveryDialect(t *testing.T) {
 				r := s.g.Wait()
 				exits(t, r, 0)
 				finds(t, r, r.Finished, lastcall.KindRequest, "api", 3)
-				if took := time.Since(began); took > time.Second {
+				// A client that has its answers before it hears GOAWAY may keep
+				// the connection; the server gives it a second.
+				if took := time.Since(began); took > 2*time.Second {
 					t.Errorf("%v after the last answer the stop was over", took)
 				}
 			}
@@ -141,7 +143,7 @@ func TestDuringTheDelayEveryDialectTellsClientsToGoElsewhere(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			remotes := make(chan string, 1)
-			s, client, url := d.start(t, lastcall.Config{Grace: time.Minute, Delay: 1500 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
+			s, client, url := d.start(t, lastcall.Config{Grace: time.Minute, Delay: 700 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
 				remotes <- r.RemoteAddr
 				fine(w, r)
 			})

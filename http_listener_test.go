@@ -89,7 +89,13 @@ func rpc(t *testing.T, cfg lastcall.Config, handle func(context.Context)) *servi
 func TestAListenersCallsFinishInTheDrain(t *testing.T) {
 	t.Parallel()
 	h := newHeld()
-	s := rpc(t, lastcall.Config{Grace: time.Minute}, func(context.Context) { h.entered <- struct{}{}; <-h.release })
+	s := rpc(t, lastcall.Config{Grace: time.Minute}, func(context.Context) {
+		select {
+		case h.entered <- struct{}{}:
+		default: // a call that refused makes while it may
+		}
+		<-h.release
+	})
 	dial(t, s.addr)
 	arrives(t, "the call", h.entered)
 	s.stop()
@@ -136,10 +142,7 @@ func TestAListenerThatStopsBeforeItServedHoldsUpNobody(t *testing.T) {
 
 func TestAListenerThatIsGivenBackAfterLastCallIsTheCallers(t *testing.T) {
 	t.Parallel()
-	g, err := lastcall.New(t.Context(), lastcall.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := newGroup(t.Context(), t, lastcall.Config{})
 	g.Stop(nil)
 	l := listen(t)
 	if err := g.Listener("late", newRPCServer(nil), l); !errors.Is(err, lastcall.ErrStopping) {

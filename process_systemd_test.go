@@ -89,7 +89,7 @@ func TestSystemdHearsEveryPhaseAndIsAskedForTimeAgainAndAgain(t *testing.T) {
 			p.signal(stopSignal)
 			m.hears("STOPPING=1")
 			m.hears("STATUS=stopping: drain")
-			for range 3 {
+			for range 2 {
 				var microseconds int
 				scan(t, m.hears("EXTEND_TIMEOUT_USEC="), "%d", &microseconds)
 				// It lapses later than the next one comes, and holds for
@@ -132,7 +132,7 @@ func TestSystemdIsNotToldReadyWhenSetupFails(t *testing.T) {
 func TestANotificationSocketThatNobodyReadsHoldsUpNoStop(t *testing.T) {
 	t.Parallel()
 	program := func() int {
-		return waiter(2*time.Second, nothing)
+		return waiter(time.Second, nothing)
 	}
 	if os.Getenv(programVariable) != "" {
 		start(t, program)
@@ -145,7 +145,7 @@ func TestANotificationSocketThatNobodyReadsHoldsUpNoStop(t *testing.T) {
 	p.signal(stopSignal)
 	p.exits(0)
 	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("the stop took %v, more than its grace of 2 s", took)
+		t.Errorf("the stop took %v, more than its grace of 1 s", took)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 
 // crowd is a program of many deaf goroutines, each with a long name.
 func crowd() int {
-	return lastcall.Main(config(600*time.Millisecond), func(_ context.Context, g *lastcall.Group) error {
+	return lastcall.Main(config(2*time.Second), func(_ context.Context, g *lastcall.Group) error {
 		for i := range 200 {
 			name := fmt.Sprintf("import-%03d-%s", i, strings.Repeat("x", 60))
 			if err := g.Go(name, func(context.Context) error { select {} }); err != nil {

@@ -96,7 +96,7 @@ func findStacks(profile, group string) map[stackKey]*stacks {
 			continue
 		}
 		labels, frames, ok := strings.Cut(labelled, "\n")
-		if !ok || label(labels, groupLabel) != group || !hasRootFrame(frames) {
+		if !ok || label(labels, groupLabel) != group || !hasRootFrame(frames) && !cutOff(head) {
 			continue
 		}
 		key := stackKey{label(labels, kindLabel), label(labels, nameLabel)}
@@ -113,6 +113,15 @@ func findStacks(profile, group string) map[stackKey]*stacks {
 		s.places, s.counts = append(s.places, tidyStack(frames)), append(s.counts, n)
 	}
 	return found
+}
+
+// maxFrames is how many frames the runtime records (Go 1.26).
+const maxFrames = 128
+
+// cutOff reports whether a stack was too deep to be recorded to its root: then
+// its labels are believed.
+func cutOff(head string) bool {
+	return strings.Count(head[strings.LastIndexByte(head, '\n')+1:], " 0x") >= maxFrames
 }
 
 func hasRootFrame(frames string) bool {
@@ -142,6 +151,7 @@ func label(labels, key string) string {
 // panic prints them, and leaves out the frames below the user's own.
 func tidyStack(frames string) string {
 	var b strings.Builder
+	end := 0 // after the last frame that is not a wrapper of ours
 	for line := range strings.Lines(frames) {
 		fields := strings.Fields(line)
 		if len(fields) < 4 || fields[0] != "#" || b.Len() > maxStack {
@@ -152,6 +162,18 @@ func tidyStack(frames string) string {
 		}
 		fn, _, _ := strings.Cut(fields[2], "+0x")
 		b.WriteString("  " + fn + "\n      " + strings.Join(fields[3:], " ") + "\n")
+		if !isWrapper(fn) {
+			end = b.Len()
+		}
 	}
-	return b.String()
+	if end == 0 {
+		return b.String()
+	}
+	return b.String()[:end]
+}
+
+// isWrapper recognises the closures that stand between the first frame of a
+// goroutine and the user's function.
+func isWrapper(fn string) bool {
+	return strings.Contains(fn, "lastcall.(*Group).") || strings.Contains(fn, "lastcall.(*process).")
 }

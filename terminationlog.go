@@ -4,6 +4,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 )
 
 const (
@@ -11,8 +12,9 @@ const (
 	terminationLogSize    = 4096 // what the kubelet reads
 )
 
-// writeTerminationLog leaves the report where the platform looks for it. The
-// file is never created: where there is none, nobody looks.
+// writeTerminationLog leaves the report where the platform looks for it, once.
+// The file is never created: where there is none, nobody looks. It is never
+// empty in between either: the watchdog may end the process at any moment.
 func (m *process) writeTerminationLog() {
 	path := m.cfg.TerminationLog
 	switch path {
@@ -25,12 +27,16 @@ func (m *process) writeTerminationLog() {
 		return
 	}
 	text := shorten(m.group.reportSoFar().String(), terminationLogSize)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	_, _ = f.WriteString(text)
+	m.logOnce.Do(func() {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return
+		}
+		defer f.Close()
+		if _, err := f.WriteString(text); err == nil {
+			_ = f.Truncate(int64(len(text)))
+		}
+	})
 }
 
 // reportSoFar is a copy of the report: what prints it calls the Error methods
@@ -39,6 +45,7 @@ func (g *Group) reportSoFar() Report {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	r := g.report
+	r.Took = time.Since(r.Began)
 	r.Finished, r.Interrupted, r.Abandoned = slices.Clone(r.Finished), slices.Clone(r.Interrupted), slices.Clone(r.Abandoned)
 	r.Failures = slices.Clone(r.Failures)
 	return r

@@ -1,0 +1,266 @@
+package lastcall
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// order notes what happened when.
+type order []string
+
+func (o *order) closer(name string) func(context.Context) error {
+	return NoContext(func() error { *o = append(*o, name); return nil })
+}
+
+func TestClosersRunInReverseOrderAfterEveryoneWhoUsesThem(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		var got order
+		g.Defer("db", got.closer("db"))
+		g.Defer("cache", got.closer("cache"))
+		mustStart(t, g.Go("work", func(ctx context.Context) error {
+			<-ctx.Done() // as long as it can
+			time.Sleep(500 * time.Millisecond)
+			got = append(got, "work")
+			return nil
+		}))
+		g.Stop(nil)
+		g.Wait()
+		if want := (order{"work", "cache", "db"}); !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	})
+}
+
+func TestClosersRunAfterAbandonWhenSomebodyIsDeaf(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		letGo := make(chan struct{})
+		defer close(letGo)
+		mustStart(t, g.Go("deaf", deaf(letGo)))
+		var began, closed time.Time
+		g.Defer("db", func(context.Context) error { closed = time.Now(); return nil })
+		began = time.Now()
+		g.Stop(nil)
+		wantReport(t, g.Wait(), 3, "", "", "go deaf")
+		wantTook(t, "the wait for the closer", closed.Sub(began), atAbandon, 0)
+	})
+}
+
+func TestTheContextOfACloserTellsItsFairShareAndHasTheParentsValues(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		cfg, _ := testConfig()
+		g := mustNew(context.WithValue(t.Context(), traceKey{}, "parent"), t, cfg)
+		var shares []time.Duration
+		var began time.Time
+		share := func(uses time.Duration) func(context.Context) error {
+			return func(ctx context.Context) error {
+				if ctx.Err() != nil || ctx.Value(traceKey{}) != "parent" {
+					t.Errorf("Err %v, value %v", ctx.Err(), ctx.Value(traceKey{}))
+				}
+				at, _ := ctx.Deadline()
+				shares = append(shares, at.Sub(began))
+				time.Sleep(uses)
+				return nil
+			}
+		}
+		// 19.9 s are left for closing when nothing had to be waited for, and a
+		// context ends 100 ms before its share does.
+		g.Defer("third", share(0))
+		g.Defer("second", share(0))
+		g.Defer("first", share(1900*time.Millisecond))
+		began = time.Now()
+		g.Stop(nil)
+		g.Wait()
+		want := []time.Duration{
+			atClosed/3 - 100*time.Millisecond,                   // a third of 19.9 s
+			(1900+9000)*time.Millisecond - 100*time.Millisecond, // half of the 18 s that are left
+			atClosed - 100*time.Millisecond,                     // all of it
+		}
+		for i := range want {
+			if i >= len(shares) || (shares[i]-want[i]).Abs() > time.Millisecond {
+				t.Fatalf("shares %v, want %v", shares, want)
+			}
+		}
+	})
+}
+
+func TestACloserThatObeysItsContextIsNotAbandoned(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		g.Defer("flush", func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) })
+		g.Stop(nil)
+		r := g.Wait()
+		wantReport(t, r, 1, "", "", "")
+		if len(r.Failures) != 1 || !errors.Is(r.Failures[0], context.DeadlineExceeded) || !strings.HasPrefix(r.Failures[0].Error(), "closer flush: ") {
+			t.Errorf("%v", r.Failures)
+		}
+	})
+}
+
+func TestAClosersOverrunIsAbandonedByNameAndTheNextOneRuns(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, log := newTestGroup(t)
+		letGo := make(chan struct{})
+		defer close(letGo)
+		var got order
+		g.Defer("db", got.closer("db"))
+		g.Defer("hangs", deaf(letGo))
+		g.Defer("cache", got.closer("cache"))
+		g.Stop(nil)
+		r := g.Wait()
+		wantReport(t, r, 3, "", "", "closer hangs")
+		if want := (order{"cache", "db"}); !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+		l := r.Abandoned[0]
+		wantTook(t, "its share", l.Age, atClosed/2, time.Millisecond)
+		if !strings.Contains(l.Site, "/closer_test.go:") || !strings.Contains(l.Stack, "closer_test.go") && !strings.Contains(l.Stack, "deaf") {
+			t.Errorf("%+v", l)
+		}
+		if len(log.lines("level=ERROR", "abandoned", "kind=closer", "name=hangs", "site=")) != 1 {
+			t.Errorf("the log is %s", log)
+		}
+	})
+}
+
+func TestManyClosersThatHangEndWithinTheBudget(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		letGo := make(chan struct{})
+		defer close(letGo)
+		mustStart(t, g.Go("deaf", deaf(letGo)))
+		for range 20 {
+			g.Defer("hangs", deaf(letGo))
+		}
+		g.Stop(nil)
+		r := g.Wait()
+		if r.ExitCode() != 3 || count(r.Abandoned) != 21 || r.Took > atExit {
+			t.Errorf("%v", r)
+		}
+	})
+}
+
+func TestTheErrorPanicOrGoexitOfACloserIsAFailureAndHoldsUpNobody(t *testing.T) {
+	for _, end := range ends {
+		bubble(t, func(t *testing.T) {
+			g, log := newTestGroup(t)
+			var got order
+			g.Defer("db", got.closer("db"))
+			g.Defer("broken", func(context.Context) error { return end.fn() })
+			g.Stop(nil)
+			r := g.Wait()
+			wantReport(t, r, 1, "", "", "")
+			if len(r.Failures) != 1 || !strings.Contains(r.Failures[0].Error(), "closer broken: ") || !strings.Contains(r.Failures[0].Error(), end.want) {
+				t.Errorf("%s: %v", end.name, r.Failures)
+			}
+			if r.Cause != nil || len(got) != 1 || r.Took != 0 {
+				t.Errorf("%s: cause %v, then %v, took %v", end.name, r.Cause, got, r.Took)
+			}
+			if len(log.lines("level=ERROR", "closer failed", "name=broken")) != 1 {
+				t.Errorf("the log is %s", log)
+			}
+		})
+	}
+}
+
+func TestACloserRegisteredWhileClosersRunRunsNext(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		var got order
+		g.Defer("db", got.closer("db"))
+		g.Defer("files", func(context.Context) error {
+			got = append(got, "files")
+			g.Defer("late", got.closer("late"))
+			return nil
+		})
+		g.Stop(nil)
+		g.Wait()
+		if want := (order{"files", "late", "db"}); !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	})
+}
+
+func TestACloserRegisteredAfterTheLastOneIsLoggedAndNotRun(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, log := newTestGroup(t)
+		g.Wait()
+		g.Defer("late", func(context.Context) error { t.Error("it ran"); return nil })
+		synctest.Wait()
+		if len(log.lines("level=ERROR", "name=late", "site=", "/closer_test.go:")) != 1 {
+			t.Errorf("the log is %s", log)
+		}
+	})
+}
+
+func TestEachCloserHasAGoroutineOfItsOwn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		ran := 0
+		for range 3 {
+			g.Defer("exits", func(context.Context) error { ran++; runtime.Goexit(); return nil })
+		}
+		g.Stop(nil)
+		if r := g.Wait(); ran != 3 || len(r.Failures) != 3 {
+			t.Errorf("%d ran, failures %v", ran, r.Failures)
+		}
+	})
+}
+
+func TestASecondSignalShortensTheTimeOfTheClosers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		cfg, _ := testConfig()
+		letGo := make(chan struct{})
+		defer close(letGo)
+		p := runMain(cfg, func(_ context.Context, g *Group) error {
+			g.Defer("hangs", deaf(letGo))
+			return g.Loop("service", obedient)
+		})
+		began := time.Now()
+		p.signal(syscall.SIGTERM)
+		time.Sleep(time.Second)
+		p.signal(syscall.SIGINT)
+		if code := <-p.code; code != 3 {
+			t.Errorf("code %d", code)
+		}
+		wantTook(t, "the stop", time.Since(began), 2900*time.Millisecond, 100*time.Millisecond)
+	})
+}
+
+func TestWithoutAGraceAClosersTimeIsBoundedByASecondSignalOnly(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		cfg, _ := testConfig()
+		cfg.Grace = -1
+		letGo := make(chan struct{})
+		defer close(letGo)
+		p := runMain(cfg, func(_ context.Context, g *Group) error {
+			g.Defer("hangs", func(ctx context.Context) error {
+				if at, ok := ctx.Deadline(); ok {
+					t.Errorf("a deadline at %v", at)
+				}
+				<-letGo
+				return nil
+			})
+			return g.Loop("service", obedient)
+		})
+		p.signal(syscall.SIGTERM)
+		time.Sleep(10 * time.Minute)
+		select {
+		case code := <-p.code:
+			t.Fatalf("ended with %d", code)
+		default:
+		}
+		p.signal(syscall.SIGTERM)
+		if code := <-p.code; code != 3 {
+			t.Errorf("code %d", code)
+		}
+	})
+}

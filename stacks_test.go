@@ -1,0 +1,193 @@
+package lastcall
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+// oddNames are names that a profile has to quote.
+var oddNames = []string{
+	"plain", `with "quotes"`, "with\nnewlines\n\n# labels: {}", "grüße 任务 🚀", `{"lastcall":"fake"}`, `back\slash`, "tab\tand\x00nul", `"`, "a, b: c", "\xff not utf-8",
+}
+
+func TestAbandonedGoroutinesShowTheirStacksWhateverTheirNames(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		letGo := make(chan struct{})
+		defer close(letGo)
+		for _, name := range oddNames {
+			mustStart(t, g.Go(name, func(context.Context) error { standHere(letGo); return nil }))
+			mustStart(t, g.Background(t.Context(), name, func(context.Context) error { standThere(letGo); return nil }))
+		}
+		g.Stop(nil)
+		r := g.Wait()
+		if len(r.Abandoned) != 2*len(oddNames) {
+			t.Fatalf("%d lines", len(r.Abandoned))
+		}
+		for _, l := range r.Abandoned {
+			want := "lastcall.standHere"
+			if l.Kind == KindBackground {
+				want = "lastcall.standThere"
+			}
+			if !strings.Contains(l.Stack, want) || !strings.Contains(l.Stack, "stacks_test.go:") {
+				t.Errorf("%s %q: stack %q", l.Kind, l.Name, l.Stack)
+			}
+			if strings.Contains(l.Stack, "entry") || strings.Contains(l.Stack, "goroutine.go") {
+				t.Errorf("%q shows the group's own frames:\n%s", l.Name, l.Stack)
+			}
+		}
+	})
+}
+
+//go:noinline
+func standHere(until <-chan struct{}) { <-until }
+
+//go:noinline
+func standThere(until <-chan struct{}) { <-until }
+
+//go:noinline
+func deep(n int, until <-chan struct{}) {
+	if n > 0 {
+		deep(n-1, until)
+		return
+	}
+	<-until
+}
+
+func TestADeepStackIsShownFromItsTop(t *testing.T) {
+	for _, depth := range []int{20, 110, 1000} { // the runtime records 128 frames
+		bubble(t, func(t *testing.T) {
+			g, _ := newTestGroup(t)
+			letGo := make(chan struct{})
+			defer close(letGo)
+			mustStart(t, g.Go("deep", func(context.Context) error { deep(depth, letGo); return nil }))
+			g.Stop(nil)
+			r := g.Wait()
+			if stack := r.Abandoned[0].Stack; strings.Count(stack, "lastcall.deep\n") < 20 {
+				t.Errorf("depth %d: %q", depth, stack)
+			}
+		})
+	}
+}
+
+func TestGoroutinesAtManyPlacesAreCountedByPlace(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		letGo := make(chan struct{})
+		defer close(letGo)
+		for range 3 {
+			mustStart(t, g.Go("work", func(context.Context) error { standHere(letGo); return nil }))
+		}
+		for depth := range 12 {
+			mustStart(t, g.Go("work", func(context.Context) error { deep(depth, letGo); return nil }))
+		}
+		g.Stop(nil)
+		r := g.Wait()
+		stack := r.Abandoned[0].Stack
+		if r.Abandoned[0].Count != 15 || !strings.Contains(stack, "  3 at\n  ") || !strings.Contains(stack, "  1 at\n  ") ||
+			!strings.Contains(stack, "  and at 5 other places\n") {
+			t.Errorf("%d:\n%s", r.Abandoned[0].Count, stack)
+		}
+	})
+}
+
+func TestTheStacksOfOtherGroupsAndOfChildrenAreNotTaken(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		letGo := make(chan struct{})
+		defer close(letGo)
+		other, _ := newTestGroup(t)
+		mustStart(t, other.Go("work", func(context.Context) error { standHere(letGo); return nil }))
+		g, _ := newTestGroup(t)
+		mustStart(t, g.Go("work", func(context.Context) error {
+			go standHere(letGo) // it inherits the labels
+			standThere(letGo)
+			return nil
+		}))
+		g.Stop(nil)
+		if stack := g.Wait().Abandoned[0].Stack; !strings.Contains(stack, "standThere") || strings.Contains(stack, "standHere") {
+			t.Errorf("%s", stack)
+		}
+		other.Stop(nil)
+		other.Wait()
+	})
+}
+
+func TestWithoutTimeForADumpTheLinesStayWithoutStacks(t *testing.T) {
+	lines := []Line{{Kind: KindGo, Name: "work"}}
+	addStacks(lines, 1, 0)
+	addStacks(nil, 1, time.Second)
+	if lines[0].Stack != "" {
+		t.Errorf("%q", lines[0].Stack)
+	}
+}
+
+func TestALabelIsReadFromItsOwnKeyOnly(t *testing.T) {
+	for _, c := range []struct{ labels, want string }{
+		{`{"lastcall":"a"}`, "a"},
+		{`{"lastcall.kind":"go", "lastcall":"a"}`, "a"},
+		{`{"a":"\"lastcall\":\"no\"", "lastcall":"yes"}`, "yes"},
+		{`{"lastcall":"say \"hi\"\nthen go"}`, "say \"hi\"\nthen go"},
+		{`{"lastcall":"unfinished`, ""},
+		{`{"lastcall":}`, ""},
+		{``, ""},
+	} {
+		if got := label(c.labels, nameLabel); got != c.want {
+			t.Errorf("%s: %q, want %q", c.labels, got, c.want)
+		}
+	}
+}
+
+func TestAHugeStackIsCut(t *testing.T) {
+	var frames strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&frames, "#\t0x4f\tmain.f%d+0x2f\t\t/src/a.go:%d\n", i, i)
+	}
+	if got := tidyStack(frames.String()); len(got) > maxStack+200 || !strings.HasPrefix(got, "  main.f0\n      /src/a.go:0\n") {
+		t.Errorf("%d bytes", len(got))
+	}
+}
+
+// FuzzFindStacks holds that no profile makes the parser panic, and that what it
+// returns is bounded.
+func FuzzFindStacks(f *testing.F) {
+	var b bytes.Buffer
+	if err := pprof.Lookup("goroutine").WriteTo(&b, 1); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.String())
+	f.Add("1 @ 0x1\n# labels: {\"lastcall\":\"a\", \"lastcall.group\":\"7\", \"lastcall.kind\":\"go\"}\n#\t0x1\tmain.f+0x1\t/a.go:1\n#\t0x1\tgithub.com/lastcall-go/lastcall.(*entry).run+0x1\t/b.go:2\n\n")
+	f.Add("\n\n# labels: \n\n\n# labels: {\"lastcall.group\":\"7\"}\nlastcall.(*entry).run+\n")
+	f.Fuzz(func(t *testing.T, profile string) {
+		for key, s := range findStacks(profile, "7") {
+			if len(s.places) == 0 || len(s.places) > maxPlaces || len(s.places) != len(s.counts) {
+				t.Errorf("%v: %d places, %d counts", key, len(s.places), len(s.counts))
+			}
+			_ = s.String()
+		}
+	})
+}
+
+// FuzzLabel holds that every name comes back from the profile's way to write
+// it, beside whatever labels the program has itself.
+func FuzzLabel(f *testing.F) {
+	for _, name := range oddNames {
+		f.Add(name, "key", "value")
+	}
+	f.Add("a", `lastcall":"b`, `"lastcall":"c"`)
+	f.Fuzz(func(t *testing.T, name, key, value string) {
+		if key == nameLabel || !utf8.ValidString(name) {
+			return
+		}
+		labels := fmt.Sprintf("{%s:%s, %s:%s}", strconv.Quote(key), strconv.Quote(value), strconv.Quote(nameLabel), strconv.Quote(name))
+		if got := label(labels, nameLabel); got != name {
+			t.Errorf("%q became %q in %s", name, got, labels)
+		}
+	})
+}
