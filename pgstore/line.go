@@ -184,6 +184,7 @@ func (l *line) session(ctx context.Context) (err error) {
 	}()
 	l.mu.Lock()
 	l.up = true
+	l.changed()
 	l.mu.Unlock()
 	l.s.wake() // what was announced meanwhile was not heard
 	for {

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -160,4 +161,23 @@ func (s *Server) close() error {
 		err = s.Stop(syscall.SIGQUIT)
 	}
 	return errors.Join(err, os.RemoveAll(s.dir))
+}
+
+// Password makes the server ask a role for its password, where it trusts all others.
+func (s *Server) Password(t testing.TB, role string) {
+	t.Helper()
+	hba := filepath.Join(s.data(), "pg_hba.conf")
+	old, err := os.ReadFile(hba)
+	if err == nil {
+		err = os.WriteFile(hba, append([]byte("local all "+role+" scram-sha-256\n"), old...), 0o600)
+	}
+	if err == nil {
+		err = s.Stop(syscall.SIGINT)
+	}
+	if err == nil {
+		err = s.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }

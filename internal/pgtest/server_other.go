@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+	"testing"
 )
 
 // Server is a private cluster, which only Linux has.
@@ -30,3 +31,6 @@ func start(...string) (*Server, error) {
 	}
 	return nil, fmt.Errorf("%w: %w; LASTCALL_TEST_POSTGRES names a server", errMissing, errElsewhere)
 }
+
+// Password makes the server ask a role for its password.
+func (s *Server) Password(t testing.TB, _ string) { t.Fatal(errElsewhere) }
