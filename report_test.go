@@ -1,6 +1,7 @@
 package lastcall
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -99,6 +100,18 @@ func TestAReportSaysWhoFinishedWhoWasInterruptedAndWhoWasAbandoned(t *testing.T)
 		if len(log.lines("msg=stopped", "code=3", "finished=1", "interrupted=3", "abandoned=1")) != 1 {
 			t.Errorf("the log is %s", log)
 		}
+	})
+}
+
+func TestWhoReturnsAfterAbandonIsNotCountedTwice(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		letGo := make(chan struct{})
+		mustStart(t, g.Go("deaf", deaf(letGo)))
+		mustStart(t, g.Go("late", func(context.Context) error { <-letGo; return errBroken }))
+		g.Defer("slow", func(context.Context) error { close(letGo); time.Sleep(100 * time.Millisecond); return nil })
+		g.Stop(nil)
+		wantReport(t, g.Wait(), 3, "", "", "go deaf, go late")
 	})
 }
 
