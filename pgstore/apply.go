@@ -30,7 +30,7 @@ with held as materialized (
 ), past as (
 	insert into @.runs (task, run, started, ended, worker, crashed, taken, status, reason, error)
 	select t.id, t.run, t.started, t.since, t.worker, t.crashed, t.taken, t.status, t.reason, t.error
-	from held h join @.tasks t on t.id = h.task where t.runs > 0
+	from held h join @.tasks t on t.id = h.task where h.runs > 1
 ), done as (
 	update @.tasks t set run = h.run, runs = h.runs, worker = h.n, started = h.started, since = now(),
 		status = h.status, reason = h.reason, error = h.error, crashed = h.crashed, taken = h.taken,

@@ -22,7 +22,8 @@ type step struct {
 // tasks is the record, with the last run that ended. Nothing is written there when a run begins:
 // which task may be claimed, which must wait for its time and who has which stand in narrow tables
 // of their own, and a task's status follows from where it stands. No index covers what an ending
-// run changes, so that these updates stay within their page. runs has the earlier runs.
+// run changes, so that these updates stay within their page. leases is so small that a dead
+// worker's are found without an index. runs has the earlier runs.
 //
 // A worker's incarnation has a number, which narrow rows and advisory locks can hold; it is kept
 // for the history when the worker has gone.
@@ -103,8 +104,6 @@ create table @.leases (
 	max_attempts integer not null,
 	max_crashes  integer not null
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
-
-create index on @.leases (worker, task);
 
 create table @.runs (
 	task    uuid not null,
