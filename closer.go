@@ -75,6 +75,22 @@ func (g *Group) runCloser(c closer, n int) {
 	g.journal.log(g.log, slog.LevelError, "abandoned", l[0].attrs()...)
 }
 
+// runLate runs a closer for which the stop came too early.
+func (g *Group) runLate(c closer) {
+	ctx, cancel := context.WithTimeout(pprof.WithLabels(g.values, g.labels(KindCloser, c.name)), g.budget.reserve/2)
+	defer cancel()
+	result := make(chan error, 1)
+	go c.call(ctx, func(err error) { result <- err })
+	select {
+	case err := <-result:
+		if err != nil {
+			g.closerFailed(c, err)
+		}
+	case <-ctx.Done():
+		g.journal.log(g.log, slog.LevelError, "abandoned", "kind", string(KindCloser), "name", c.name, "site", c.where)
+	}
+}
+
 // call runs the closer and tells how it ended, even by a panic or by
 // runtime.Goexit; stacks are recognised by its frame.
 func (c closer) call(ctx context.Context, tell func(error)) {

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -189,13 +188,33 @@ func TestACloserRegisteredWhileClosersRunRunsNext(t *testing.T) {
 	})
 }
 
-func TestACloserRegisteredAfterTheLastOneIsLoggedAndNotRun(t *testing.T) {
+func TestACloserRegisteredAfterTheLastOneRunsAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, log := newTestGroup(t)
 		g.Wait()
-		g.Defer("late", func(context.Context) error { t.Error("it ran"); return nil })
-		synctest.Wait()
-		if len(log.lines("level=ERROR", "name=late", "site=", "/closer_test.go:")) != 1 {
+		ran := false
+		g.Defer("late", func(context.Context) error { ran = true; return errors.New("torn") })
+		if !ran {
+			t.Error("it was leaked")
+		}
+		if len(log.lines("level=ERROR", "name=late", "site=", "/closer_test.go:", "error=torn")) != 1 {
+			t.Errorf("the log is %s", log)
+		}
+	})
+}
+
+func TestALateCloserThatHangsIsGivenUpAfterHalfTheReserve(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, log := newTestGroup(t)
+		g.Wait()
+		letGo := make(chan struct{})
+		defer close(letGo)
+		began := time.Now()
+		g.Defer("late", func(context.Context) error { <-letGo; return nil })
+		if took, half := time.Since(began), g.budget.reserve/2; took != half {
+			t.Errorf("Defer took %v, want %v", took, half)
+		}
+		if len(log.lines("level=ERROR", "msg=abandoned", "name=late")) != 1 {
 			t.Errorf("the log is %s", log)
 		}
 	})

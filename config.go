@@ -72,7 +72,8 @@ type Config struct {
 	// /dev/termination-log. "-" means none. Only Main writes it.
 	TerminationLog string
 
-	// Signals replaces the operating system's signals, for tests of Main.
+	// Signals replaces the operating system's signals, for tests of Main. In a
+	// testing/synctest bubble it has to be set.
 	Signals <-chan os.Signal
 
 	exit func(code int) // os.Exit, replaced by this package's tests

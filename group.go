@@ -89,7 +89,7 @@ var groupIDs atomic.Uint64
 //
 // The error says with its numbers which durations cannot fit. The group lives
 // until Wait returns; one that is never stopped holds a hook on ctx, and no
-// goroutine.
+// goroutine. It notices a freeze (see Config.Thawed) only during a stop.
 func New(ctx context.Context, cfg Config) (*Group, error) {
 	if cfg.Signals != nil || cfg.GraceFlag != 0 {
 		return nil, errors.New("lastcall: Config.Signals and Config.GraceFlag are for Main; a Group made by New is stopped by its parent context or by Stop")
@@ -162,8 +162,11 @@ func (g *Group) Wait() Report {
 // first, after everyone who could use them has returned or was abandoned. Each
 // has a fair share of the time that is left, which its context tells; one that
 // overruns it is abandoned by name, and the next one runs. The error or panic
-// of a closer is a failure and holds up nobody. A closer registered after the
-// last one has run is not run, which is logged as an error.
+// of a closer is a failure and holds up nobody.
+//
+// What was opened during a stop that is over by now must be closed too: a
+// closer registered after the last one has run is run at once, and Defer waits
+// for it, for half the reserve at most. Its failure is logged.
 func (g *Group) Defer(name string, fn func(context.Context) error) {
 	if fn == nil {
 		panic("lastcall: Defer(" + name + "): nil function")
@@ -176,7 +179,7 @@ func (g *Group) Defer(name string, fn func(context.Context) error) {
 	}
 	g.mu.Unlock()
 	if late {
-		g.log.Error("a closer was registered after the last one had run, and will not run", "name", name, "site", c.where)
+		g.runLate(c)
 	}
 }
 

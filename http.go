@@ -230,21 +230,23 @@ func (s *httpServer) connState(c net.Conn, state http.ConnState) {
 }
 
 // shut closes a connection without blocking: TLS may take five seconds to say
-// goodbye to a peer that does not read.
+// goodbye to a peer that does not read, and a listener of the user's own may
+// bring connections of any kind.
 func shut(c net.Conn) {
-	if _, ok := c.(*tls.Conn); ok {
+	switch c.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		_ = c.Close()
+	default:
 		go func() { _ = c.Close() }()
-		return
 	}
-	_ = c.Close()
 }
 
-// cut closes a connection without a goodbye.
+// cut closes a connection without a goodbye, and without blocking.
 func cut(c net.Conn) {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}
-	_ = c.Close()
+	shut(c)
 }
 
 // unwanted says whether a connection is to be closed now. HTTP/2 says that it

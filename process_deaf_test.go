@@ -69,7 +69,7 @@ func TestADeafGoroutineIsNamedWithItsStackAndNobodyElsesIs(t *testing.T) {
 	p.interrupt()
 	p.exits(3)
 	p.reports("exit code 3", ", 0 interrupted, 1 abandoned",
-		"abandoned   go import", "started at main/process_deaf_test.go:", "importWithoutLooking", "finished    go render")
+		"abandoned   go import", "/process_deaf_test.go:", "importWithoutLooking", "finished    go render")
 	for _, stranger := range []string{"childOfTheImport", "strangerOutsideTheGroup", "renderObediently"} {
 		if strings.Contains(p.report(), stranger) {
 			t.Errorf("the report shows the stack of %s:\n%s", stranger, p.report())

@@ -148,7 +148,25 @@ var ways = []way{
 		_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may be done already
 		s.exits(0)
 	}},
-	{name: "short drain", grace: "1200ms", status: "interrupted", count: want{interruptions: 1, stops: 1}, cut: stop},
+	{name: "short drain", grace: "1200ms", status: "interrupted", count: want{interruptions: 1, stops: 1}, cut: func(s *server) {
+		s.signal(syscall.SIGTERM)
+		if code := s.exit().ExitCode(); code != 0 && code != abandoned {
+			s.t.Fatalf("exit code %d, want 0 or %d:\n%s", code, abandoned, s.text())
+		}
+	}},
+}
+
+// abandoned is the exit code of a server whose handler did not return within half the reserve, as on
+// a machine that is busy with other things. Then nothing was recorded, and the next server calls
+// it an interruption by the deadline.
+const abandoned = 3
+
+// outcome is what a way has made of a running task.
+func (w way) outcome(s *server) (status string, count want) {
+	if s.cmd.ProcessState.ExitCode() == abandoned {
+		return "running", want{interruptions: 1, deadlines: 1}
+	}
+	return w.status, w.count
 }
 
 // stop sends SIGTERM. The exit code is 0 even if a task was cut short, because that is recorded.
@@ -195,6 +213,7 @@ func (c *course) task(name string, atMost int) (points int) {
 		id      string
 		w       want
 		entries int
+		runs    int
 		out     = filepath.Join(c.work, name)
 	)
 	for {
@@ -206,13 +225,14 @@ func (c *course) task(name string, atMost int) (points int) {
 		if id == "" {
 			id = s.submit(c.kind, c.dir, out)
 		}
-		s.waitLog(`msg="task running" task=` + id) // here, and not in the one that was killed
-		if s.reaches(id, "running", "succeeded").Status == "running" {
+		if c.taken(s, id, runs) {
 			c.moment(s)
 		}
 		how.cut(s)
+		status, count := how.outcome(s)
 		c.tally[how.name]++
 		r := show(c.t, c.store, id)
+		runs = r.Runs
 		if r.Checkpoint.Entries < entries {
 			c.t.Errorf("the checkpoint of %d entries went back to %d", entries, r.Checkpoint.Entries)
 		}
@@ -220,17 +240,32 @@ func (c *course) task(name string, atMost int) (points int) {
 		if r.Status == "succeeded" {
 			break
 		}
-		if r.Status != how.status || r.Status == "interrupted" && r.Reason != "stop" {
-			c.t.Fatalf("after %s the task is %s (%s), want %s", how.name, r.Status, r.Reason, how.status)
+		if r.Status != status || r.Status == "interrupted" && r.Reason != "stop" {
+			c.t.Fatalf("after %s the task is %s (%s), want %s", how.name, r.Status, r.Reason, status)
 		}
 		points++
-		w.interruptions += how.count.interruptions
-		w.crashes += how.count.crashes
-		w.deadlines += how.count.deadlines
-		w.stops += how.count.stops
+		w.interruptions += count.interruptions
+		w.crashes += count.crashes
+		w.deadlines += count.deadlines
+		w.stops += count.stops
 	}
 	c.verify(id, out, w)
 	return points
+}
+
+// taken waits until this server has begun a run of the task, and reports whether that still goes on.
+// A task whose server was killed says that it is running until the next one has taken it over.
+func (c *course) taken(s *server, id string, runs int) bool {
+	var r record
+	s.until("a run of its own of "+id, func() bool {
+		got, err := s.task(id)
+		if err != nil {
+			c.t.Fatalf("task %s: %v\n%s", id, err, s.text())
+		}
+		r = got
+		return r.Runs > runs
+	})
+	return r.Status == "running"
 }
 
 // next takes the ways in random order, each as often as the others.
