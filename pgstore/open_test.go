@@ -206,13 +206,13 @@ func TestAnAnnouncementReachesAnotherStore(t *testing.T) {
 	if _, err := b.Add(t.Context(), []task.NewTask{{ID: "00000000-0000-7000-8000-000000000001", Kind: "k"}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Wait(within(t), seen); err != nil {
+	if _, err := a.Wait(soon(t), seen); err != nil {
 		t.Error(err)
 	}
 }
 
-// within is a context for something that will happen soon.
-func within(t *testing.T) context.Context {
+// soon is a context for something that will happen soon.
+func soon(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
@@ -221,7 +221,7 @@ func within(t *testing.T) context.Context {
 // await waits until something is true of a line.
 func (l *line) await(t *testing.T, what func() bool) {
 	t.Helper()
-	ctx := within(t)
+	ctx := soon(t)
 	for {
 		l.mu.Lock()
 		ok, state := what(), l.state

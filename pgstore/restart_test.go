@@ -106,7 +106,7 @@ func TestARestartOfTheServerInterruptsNobodyAndLosesNothing(t *testing.T) {
 			close(release)
 			tick := time.NewTicker(50 * time.Millisecond)
 			defer tick.Stop()
-			for ctx := within(t); ; {
+			for ctx := soon(t); ; {
 				done, err := client.Find(ctx, task.Query{Status: task.Succeeded})
 				if ctx.Err() != nil {
 					all, err := client.Find(t.Context(), task.Query{})

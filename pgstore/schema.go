@@ -75,7 +75,7 @@ create table @.tasks (
 	message       text not null default '',
 	payload       bytea not null,
 	checkpoint    bytea
-) with (fillfactor = 60);
+) with (fillfactor = 45) -- room for the row as it is when its run has ended;
 
 create table @.ready (
 	rank   bigint not null,  -- the priority's complement: the smaller comes first
