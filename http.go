@@ -189,16 +189,18 @@ func (s *httpServer) changed() {
 	}
 }
 
-// hookContext puts requests into the group.
+// hookContext puts requests into the group. Their contexts carry no labels, so
+// that a Background costs no more than its own: the labels of a request stand
+// at its goroutine only.
 func (s *httpServer) hookContext() {
 	g, given := s.group, s.srv.BaseContext
 	s.srv.BaseContext = func(l net.Listener) context.Context {
 		if given == nil {
-			return &splice{values: g.values, end: g.workEnd, group: g, labels: s.labels}
+			return &splice{values: g.values, end: g.workEnd, group: g}
 		}
 		ctx, cancel := context.WithCancelCause(context.WithValue(given(l), groupKey{}, g))
 		context.AfterFunc(g.workEnd, func() { cancel(context.Cause(g.workEnd)) })
-		return pprof.WithLabels(ctx, g.labels(KindRequest, s.name))
+		return ctx
 	}
 }
 

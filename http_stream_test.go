@@ -137,7 +137,7 @@ func TestAReadThatBeginsAfterInterruptFailsToo(t *testing.T) {
 	upgrade(t, s.addr)
 	arrives(t, "the connection", taken)
 	s.stop()
-	s.logs("msg=interrupted")
+	s.logs("msg=interrupting")
 	close(proceed)
 	if err := arrives(t, "the interrupt", failed); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the read failed with %v", err)

@@ -26,7 +26,7 @@ func (g *Group) dumpTime() time.Duration {
 	return min(maxDumpTime, max(time.Until(g.at.close)/2, g.budget.report/2))
 }
 
-// addStacks gives each line the stack of one of its goroutines, unless the
+// addStacks gives each line the stacks of its goroutines, unless the
 // dump takes longer than the timeout; then it goes on in the background, and
 // the lines stay without. A goroutine belongs to a line when it carries the
 // group's label and that name, and has the group's own frame at its root: the

@@ -151,7 +151,7 @@ func (g *Group) interrupt(servers []server) {
 	g.mu.Unlock()
 	g.enter(interrupted)
 	for _, l := range g.remaining(servers) {
-		g.journal.log(g.log, slog.LevelWarn, "interrupted", l.attrs()...)
+		g.journal.log(g.log, slog.LevelWarn, "interrupting", l.attrs()...)
 	}
 	g.endWork(cause)
 	g.endSetup(cause)
