@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,12 +42,12 @@ select d.id, d.kind, d.payload, d.priority, 'running', d.reason, d.error, d.crea
 from me left join (due d join leased l on l.task = d.id) on true
 order by d.rank, d.fresh, d.run_at, d.id`
 
-// lookSQL says whether a worker may claim, whether there is something to claim, and whether a
-// delay has run out. It writes nothing, and reads a handful of pages.
+// lookSQL says whether a worker may claim, whether there is something to claim, and in how many
+// microseconds the next delay runs out. It writes nothing, and reads a handful of pages.
 const lookSQL = `
 select exists (select 1 from @.workers where id = $1 and not dead),
 	exists (select 1 from unnest($2::text[]) as k(kind), lateral (select 1 from @.ready q where q.kind = k.kind limit 1) r),
-	exists (select 1 from @.delayed where run_at <= now())`
+	coalesce((select floor(extract(epoch from min(run_at) - now()) * 1000000)::bigint from @.delayed), $3)`
 
 // promoteSQL moves tasks whose time has come to those that can be claimed.
 const promoteSQL = `
@@ -58,15 +59,43 @@ with due as (
 )
 insert into @.ready (kind, rank, fresh, run_at, id) select kind, rank, fresh, run_at, id from due`
 
-// claimer remembers whether it is worth while to claim without a look.
+// claimer remembers whether it is worth while to claim without a look, and to look at all.
 type claimer struct {
 	mu       sync.Mutex
 	busy     bool
 	promoted time.Time
+	news     uint64 // how often there was something
+	quiet    string // who looked and found nothing
+	until    time.Time
 }
 
+// quietFor is for how long a look that found nothing stands, unless there is news: an announcement
+// is lost with the process that was to make it.
+const quietFor = time.Second
+
 // found says that there is something.
-func (c *claimer) found() { c.set(true) }
+func (c *claimer) found() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy, c.quiet = true, ""
+	c.news++
+}
+
+// isQuiet says whether this claimer has just looked and found nothing. news is for hush.
+func (c *claimer) isQuiet(who string) (quiet bool, news uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.quiet == who && time.Now().Before(c.until), c.news
+}
+
+// hush says that a claimer looked and found nothing, unless there has been news since.
+func (c *claimer) hush(who string, news uint64, next time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.news == news {
+		c.busy, c.quiet, c.until = false, who, time.Now().Add(min(next, quietFor))
+	}
+}
 
 func (c *claimer) set(busy bool) {
 	c.mu.Lock()
@@ -86,8 +115,9 @@ func (c *claimer) needsLook() bool {
 	return true
 }
 
-// Claim implements task.Store. It looks first when there was nothing the last time: an idle worker
-// writes nothing.
+// Claim implements task.Store. It looks first when there was nothing the last time, and only when
+// something has been announced or some time has gone by: an idle worker writes nothing, and asks
+// little.
 func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
 	var (
 		got   []task.Task
@@ -101,9 +131,14 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 			caps[0], caps[1] = append(caps[0], small(k.Caps.MaxAttempts)), append(caps[1], small(k.Caps.MaxCrashes))
 		}
 	}
+	who := req.Worker + " " + strings.Join(kinds, " ")
+	quiet, news := s.claimer.isQuiet(who)
+	if quiet && s.line.listens() {
+		return nil, s.usable(ctx)
+	}
 	err := s.call(ctx, func(ctx context.Context) error {
 		if s.claimer.needsLook() {
-			some, err := s.look(ctx, req.Worker, kinds)
+			some, err := s.look(ctx, req.Worker, who, kinds, news)
 			if err != nil || !some {
 				return err
 			}
@@ -123,13 +158,21 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 }
 
 // look says whether a claim is worth while, and promotes what has become due.
-func (s *Store) look(ctx context.Context, worker string, kinds []string) (some bool, err error) {
-	var registered, ready, due bool
-	if err := s.pool.QueryRow(ctx, s.q.look, worker, kinds).Scan(&registered, &ready, &due); err != nil {
+func (s *Store) look(ctx context.Context, worker, who string, kinds []string, news uint64) (some bool, err error) {
+	var (
+		registered, ready bool
+		next              int64
+	)
+	if err := s.pool.QueryRow(ctx, s.q.look, worker, kinds, quietFor.Microseconds()).Scan(&registered, &ready, &next); err != nil {
 		return false, err
 	}
 	if !registered {
 		return false, task.ErrWorkerGone
+	}
+	due := next <= 0
+	if !ready && !due {
+		s.claimer.hush(who, news, time.Duration(min(next, quietFor.Microseconds()))*time.Microsecond)
+		return false, nil
 	}
 	if due {
 		if _, err := s.pool.Exec(ctx, s.q.promote); err != nil {
@@ -137,7 +180,7 @@ func (s *Store) look(ctx context.Context, worker string, kinds []string) (some b
 		}
 		s.claimable() // not all of them need be of this worker's kinds
 	}
-	return ready || due, nil
+	return true, nil
 }
 
 // collectClaimed reads the rows of a claim. No row: the worker is not registered. A row of nulls:
