@@ -155,18 +155,20 @@ func (g *Group) judge(e *entry, err error) {
 	if crashed && crash.stack != nil {
 		attrs = append(attrs, "stack", string(crash.stack))
 	}
+	what := "goroutine failed"
 	switch s.kind {
 	case KindBackground:
 		g.mu.Lock()
 		g.report.BackgroundErrors++
 		g.mu.Unlock()
 	case KindSetup:
+		what = "setup failed"
 		g.fail(fmt.Errorf("setup: %w", err))
 	default:
 		g.fail(fmt.Errorf("%s %s: %w", s.kind, s.name, err))
 	}
 	// The stop comes first: it begins even when the logger blocks.
-	g.journal.log(g.log, slog.LevelError, "goroutine failed", attrs...)
+	g.journal.log(g.log, slog.LevelError, what, attrs...)
 }
 
 // unwoundError is the error of a goroutine that neither returned nil nor an

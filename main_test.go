@@ -93,7 +93,7 @@ func TestAnErrorOfSetupIsAFailureAndRunsTheClosersRegisteredSoFar(t *testing.T) 
 				if code := <-p.code; code != 1 || !closed || ready {
 					t.Errorf("code %d, closed %v, ready %v", code, closed, ready)
 				}
-				if len(log.lines("goroutine failed", "kind=setup", end.want)) != 1 {
+				if len(log.lines("setup failed", end.want)) != 1 {
 					t.Errorf("the log is %s", log)
 				}
 			})
