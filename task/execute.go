@@ -95,7 +95,7 @@ func (w *Worker) record(last context.Context, p policy, r *Run, end ending) {
 	c := decide(t, p, end)
 	c.Progress = progress
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := w.store.Apply(last, []Change{c})[0]
+		err := w.recorder.apply(last, c)
 		switch {
 		case err == nil:
 			w.logEnd(t, c)

@@ -57,6 +57,7 @@ type Worker struct {
 	watching map[string]sight
 
 	handlers   sync.WaitGroup
+	recorder   recorder
 	unrecorded int
 }
 
@@ -81,6 +82,7 @@ func NewWorker(cfg WorkerConfig) (*Worker, error) {
 		log:   cmp.Or(cfg.Logger, slog.Default()),
 		kick:  make(chan struct{}, 1),
 	}
+	w.recorder = recorder{store: cfg.Store, calls: &w.handlers}
 	if w.lease < time.Second {
 		return nil, invalid("worker: Lease %v is less than a second: a pause of the machine would look like a death", w.lease)
 	}
@@ -157,8 +159,14 @@ func (w *Worker) leave(ctx context.Context) error {
 func (w *Worker) claims(ctx, last context.Context, lastCall <-chan struct{}) {
 	tick := time.NewTicker(w.poll)
 	defer tick.Stop()
-	var failed string
+	var (
+		failed  string
+		backlog bool
+	)
 	for !closed(lastCall) {
+		if backlog {
+			w.gather(lastCall)
+		}
 		// A claim is not cut short by last call: if its answer were lost, so would be its runs
 		// until the process has ended.
 		got, full, err := w.claim(ctx, last, lastCall)
@@ -168,13 +176,42 @@ func (w *Worker) claims(ctx, last context.Context, lastCall <-chan struct{}) {
 		failed = ""
 		if err != nil {
 			failed = err.Error()
-		} else if got > 0 && !full {
+		}
+		backlog = full
+		if err == nil && got > 0 && !full {
 			continue
 		}
 		select {
 		case <-lastCall:
 		case <-w.kick:
 		case <-tick.C:
+		}
+	}
+}
+
+// gathering is how long a worker with a backlog waits for more than a few of its slots to become
+// free, so that it claims many tasks at once and not one by one.
+const gathering = 5 * time.Millisecond
+
+// gather returns when an eighth of the slots is free, after a short time, or at last call.
+func (w *Worker) gather(lastCall <-chan struct{}) {
+	var late <-chan time.Time
+	for {
+		w.mu.Lock()
+		free := w.slots - len(w.running)
+		w.mu.Unlock()
+		if free >= w.slots/8 {
+			return
+		}
+		if late == nil {
+			late = time.After(gathering)
+		}
+		select {
+		case <-w.kick:
+		case <-late:
+			return
+		case <-lastCall:
+			return
 		}
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
 // patience bounds every wait for something that will happen.
@@ -37,7 +39,7 @@ var binary = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	code := pgtest.Main(m)
 	if path, err := binary(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(path)) // in the temporary directory anyway
 	}
@@ -131,7 +133,7 @@ type server struct {
 // start runs a server on a store and waits until it is ready.
 func start(t *testing.T, store string, args ...string) *server {
 	t.Helper()
-	args = append([]string{"serve", "--store", store, "--listen", "127.0.0.1:0", "--demo-kinds"}, args...)
+	args = append([]string{"serve", "--store", store, "--listen", "127.0.0.1:0", "--demo-kinds", "--migrate"}, args...)
 	s := &server{t: t, cmd: exec.Command(program(t), args...), done: make(chan struct{}), grown: make(chan struct{})}
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
 var (
@@ -62,6 +64,13 @@ func TestHashTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("sha256sum -c: %v\n%s", err, out)
 	}
+}
+
+func TestGzipTreeOnPostgresIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
+	t.Parallel()
+	c := newCourse(t, "gzip-tree", filepath.Join(source(t), "net"), 200*time.Millisecond)
+	c.store = pgtest.DSN(t)
+	c.run(max(1, *pointsFlag/2))
 }
 
 func TestGzipTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
@@ -189,6 +198,9 @@ func (c *course) run(points int) {
 	}
 	c.t.Logf("%d tasks, %v, in %v", tasks, c.tally, time.Since(began).Round(time.Millisecond))
 	c.listed(tasks)
+	if !strings.HasPrefix(c.store, "sqlite:") {
+		return
+	}
 	if left := files(c.t, filepath.Join(c.work, "tasks.db-workers")); len(left) > 0 {
 		c.t.Errorf("lock files are left: %v", left)
 	}

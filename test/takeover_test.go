@@ -8,12 +8,23 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
 func TestANeighbourTakesOverAKilledServersTaskWithinTwoSeconds(t *testing.T) {
 	t.Parallel()
+	takeover(t, "sqlite:"+filepath.Join(t.TempDir(), "tasks.db"))
+}
+
+func TestANeighbourOnPostgresTakesOverAKilledServersTaskWithinTwoSeconds(t *testing.T) {
+	t.Parallel()
+	takeover(t, pgtest.DSN(t))
+}
+
+func takeover(t *testing.T, store string) {
+	t.Helper()
 	work := t.TempDir()
-	store := "sqlite:" + filepath.Join(work, "tasks.db")
 	first := start(t, store)
 	id := first.submit("gzip-tree", source(t), filepath.Join(work, "out"))
 	first.reaches(id, "running")

@@ -31,19 +31,27 @@ type submission struct {
 }
 
 // place is the flags that choose a backend.
-type place struct{ store, server string }
+type place struct{ store, storeFile, server string }
 
 func (p *place) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.server, "server", "", "address of a server (default http://"+defaultListen+")")
-	cmd.Flags().StringVar(&p.store, "store", "", "work on a store directly: sqlite:PATH")
-	cmd.MarkFlagsMutuallyExclusive("server", "store")
+	cmd.Flags().StringVar(&p.store, "store", "", "work on a store directly: "+storeUsage)
+	cmd.Flags().StringVar(&p.storeFile, "store-file", "", "file that has the address of the store")
+	cmd.MarkFlagsMutuallyExclusive("server", "store", "store-file")
 }
 
 func (p *place) open(ctx context.Context, create bool) (backend, error) {
-	if p.store == "" {
+	if p.server != "" {
 		return newServer(p.server)
 	}
-	s, err := openStore(ctx, p.store, create, slog.Default())
+	address, err := storeAddress(p.store, p.storeFile)
+	if err != nil {
+		return nil, err
+	}
+	if address == "" {
+		return newServer("")
+	}
+	s, err := openStore(ctx, address, howToOpen{create: create}, slog.Default())
 	if err != nil {
 		return nil, err
 	}

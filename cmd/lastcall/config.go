@@ -21,9 +21,11 @@ const defaultListen = "127.0.0.1:8321"
 type config struct {
 	// Version of the file's format: 1.
 	Version int `yaml:"version"`
-	// Store is the address of the tasks, as sqlite:PATH. In a file a relative path starts at the
-	// file's directory.
+	// Store is the address of the tasks, as sqlite:PATH or postgres://USER@HOST/DATABASE. In a file
+	// a relative path starts at the file's directory.
 	Store string `yaml:"store"`
+	// Migrate makes the tables in PostgreSQL, or brings them up to date.
+	Migrate bool `yaml:"migrate"`
 	// Listen is the address of the HTTP interface.
 	Listen string `yaml:"listen"`
 	// Grace is the time from the stop signal to the platform's SIGKILL.
@@ -58,7 +60,7 @@ func readConfig(path string) (config, error) {
 // complete fills in defaults and refuses what cannot work.
 func (c *config) complete() error {
 	if c.Store == "" {
-		return errors.New("no store given: use --store sqlite:PATH, or store: in the config file")
+		return errors.New("no store given: use --store sqlite:PATH or --store postgres://USER@HOST/DATABASE, LASTCALL_STORE, or store: in the config file")
 	}
 	if c.Listen == "" {
 		c.Listen = defaultListen

@@ -59,8 +59,8 @@ func TestAMistakeInTheConfigurationIsToldWithItsLine(t *testing.T) {
 }
 
 func TestAStoreAddressIsNeverPrintedWithItsSecret(t *testing.T) {
-	for _, address := range []string{"postgres://user:secret@host/db", "sqlite:", "secret"} {
-		_, err := openStore(t.Context(), address, true, nil)
+	for _, address := range []string{"mysql://user:secret@host/db", "sqlite:", "secret"} {
+		_, err := openStore(t.Context(), address, howToOpen{create: true}, nil)
 		if err == nil || address != "secret" && strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "use sqlite:PATH") {
 			t.Errorf("%s: %v", address, err)
 		}

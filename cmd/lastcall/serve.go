@@ -21,9 +21,10 @@ import (
 
 func newServe() *cobra.Command {
 	var (
-		file  string
-		flags config
-		grace time.Duration
+		file      string
+		storeFile string
+		flags     config
+		grace     time.Duration
 	)
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -45,8 +46,15 @@ at once, a third ends the program. After a SIGKILL the next server takes up the 
 				}
 			}
 			set := cmd.Flags().Changed
-			if set("store") {
-				c.Store = flags.Store
+			address, err := storeAddress(flags.Store, storeFile)
+			if err != nil {
+				return err
+			}
+			if address != "" {
+				c.Store = address
+			}
+			if set("migrate") {
+				c.Migrate = flags.Migrate
 			}
 			if set("listen") {
 				c.Listen = flags.Listen
@@ -68,11 +76,14 @@ at once, a third ends the program. After a SIGKILL the next server takes up the 
 	}
 	f := cmd.Flags()
 	f.StringVar(&file, "config", "", "configuration file (YAML); flags beat it")
-	f.StringVar(&flags.Store, "store", "", "where the tasks are: sqlite:PATH")
+	f.StringVar(&flags.Store, "store", "", "where the tasks are: "+storeUsage)
+	f.StringVar(&storeFile, "store-file", "", "file that has the address of the store")
+	f.BoolVar(&flags.Migrate, "migrate", false, "make the tables in PostgreSQL, or bring them up to date")
 	f.StringVar(&flags.Listen, "listen", defaultListen, "address of the HTTP interface, on this machine only")
 	f.DurationVar(&grace, "grace", 0, "time from the stop signal to the platform's SIGKILL (default 30s, or LASTCALL_GRACE)")
 	f.IntVar(&flags.Concurrency, "concurrency", 10, "how many tasks run at once")
 	f.BoolVar(&flags.DemoKinds, "demo-kinds", false, "offer the kinds hash-tree and gzip-tree")
+	cmd.MarkFlagsMutuallyExclusive("store", "store-file")
 	return cmd
 }
 
@@ -102,7 +113,7 @@ func setUp(ctx context.Context, g *lastcall.Group, c config, log *slog.Logger) e
 		}
 		return nil
 	})
-	store, err := openStore(ctx, c.Store, true, log)
+	store, err := openStore(ctx, c.Store, howToOpen{create: true, migrate: c.Migrate}, log)
 	if err != nil {
 		return err
 	}
@@ -127,7 +138,7 @@ func setUp(ctx context.Context, g *lastcall.Group, c config, log *slog.Logger) e
 
 // announce prints the address, and a line to paste.
 func announce(addr string, c config) error {
-	fmt.Printf("lastcall serves %s on http://%s\n", c.Store, addr)
+	fmt.Printf("lastcall serves %s on http://%s\n", shownStore(c.Store), addr)
 	if !c.DemoKinds {
 		fmt.Println("no kinds are offered: --demo-kinds has two to try")
 		return nil

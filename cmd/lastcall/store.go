@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,25 +10,75 @@ import (
 	"os"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/lastcall-go/lastcall/pgstore"
 	"github.com/lastcall-go/lastcall/sqlitestore"
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// openStore opens the store of an address. Unless create is set a file that does not exist is an
-// error: who lists or shows has mistyped it.
-func openStore(ctx context.Context, address string, create bool, log *slog.Logger) (task.Store, error) {
+// storeEnv has the address of a store. A flag beats it, and it beats the configuration file.
+const storeEnv = "LASTCALL_STORE"
+
+// storeUsage describes the flag --store.
+const storeUsage = "sqlite:PATH or postgres://USER@HOST/DATABASE (default $" + storeEnv + "; a password is better kept in --store-file)"
+
+// howToOpen says what openStore may make.
+type howToOpen struct {
+	// create allows a new SQLite file. Who lists or shows has mistyped its name.
+	create bool
+	// migrate allows tables to be made or changed in PostgreSQL.
+	migrate bool
+}
+
+// openStore opens the store of an address.
+func openStore(ctx context.Context, address string, how howToOpen, log *slog.Logger) (task.Store, error) {
 	scheme, path, ok := strings.Cut(address, ":")
-	if !ok || scheme != "sqlite" || path == "" {
+	switch {
+	case ok && (scheme == "postgres" || scheme == "postgresql"):
+		return pgstore.Open(ctx, pgstore.Config{DSN: address, Migrate: how.migrate, Logger: log})
+	case !ok || scheme != "sqlite" || path == "":
 		shown := address
 		if ok {
 			shown = scheme + ":..." // what follows may hold a password
 		}
-		return nil, fmt.Errorf("store %q is not understood: use sqlite:PATH, as sqlite:/var/lib/lastcall/tasks.db", shown)
+		return nil, fmt.Errorf("store %q is not understood: use sqlite:PATH, as sqlite:/var/lib/lastcall/tasks.db, or postgres://USER@HOST/DATABASE", shown)
 	}
-	if !create {
+	if !how.create {
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("store %s: no such file: serve or submit makes it", address)
 		}
 	}
 	return sqlitestore.Open(ctx, sqlitestore.Config{Path: path, Logger: log})
+}
+
+// storeAddress is the address that the flags or the environment give, "" if neither does.
+func storeAddress(flag, file string) (string, error) {
+	if flag != "" {
+		return flag, nil
+	}
+	if file == "" {
+		return os.Getenv(storeEnv), nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("store file: %w", err)
+	}
+	address := string(bytes.TrimSpace(b))
+	if address == "" || strings.ContainsAny(address, "\r\n") {
+		return "", fmt.Errorf("store file %s: write the address of the store into it, alone on its line", file)
+	}
+	return address, nil
+}
+
+// shownStore is an address without its secrets.
+func shownStore(address string) string {
+	if strings.HasPrefix(address, "sqlite:") {
+		return address
+	}
+	cfg, err := pgxpool.ParseConfig(address)
+	if err != nil {
+		return "a store"
+	}
+	return fmt.Sprintf("the PostgreSQL database %s on %s", cfg.ConnConfig.Database, cfg.ConnConfig.Host)
 }

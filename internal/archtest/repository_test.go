@@ -90,6 +90,12 @@ var table = []archtest.Row{
 		Reason:    "tests of the real binary may use whatever helps them, and nobody uses them",
 	},
 	{
+		Package:   "internal/pgtest",
+		Allow:     []string{archtest.Std, "github.com/jackc/pgx/v5/..."},
+		TestsOnly: true,
+		Reason:    "it starts PostgreSQL for the tests of several packages, and knows nothing of what they test",
+	},
+	{
 		Package:   "internal/archtest",
 		Allow:     []string{archtest.Std},
 		TestsOnly: true,

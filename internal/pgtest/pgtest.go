@@ -1,0 +1,135 @@
+// Package pgtest gives tests a PostgreSQL of their own: a private cluster in a temporary directory,
+// on a Unix socket, run by an unprivileged user, gone with the test. It touches no server that
+// happens to run.
+//
+// LASTCALL_TEST_POSTGRES names another server: the address of a role there that may create
+// databases. Tests that start and stop the server have their own cluster all the same.
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// shared is the cluster of the test binary.
+var shared struct {
+	once   sync.Once
+	server *Server
+	err    error
+}
+
+var databases atomic.Int64
+
+// Main runs the tests and stops the shared cluster. A TestMain of a package that uses DSN calls it.
+func Main(m *testing.M) int {
+	code := m.Run()
+	if shared.server != nil {
+		if err := shared.server.close(); err != nil {
+			fmt.Fprintln(os.Stderr, "pgtest:", err)
+			return max(code, 1)
+		}
+	}
+	return code
+}
+
+// DSN returns the address of a new, empty database. Without a PostgreSQL on the machine it skips
+// the test and says why.
+func DSN(t testing.TB) string {
+	t.Helper()
+	if admin := os.Getenv("LASTCALL_TEST_POSTGRES"); admin != "" {
+		return database(t, admin)
+	}
+	shared.once.Do(func() { shared.server, shared.err = start("fsync=off", "full_page_writes=off") })
+	return database(t, serverOrSkip(t, shared.server, shared.err).DSN("postgres"))
+}
+
+// New returns a cluster for one test, which may stop and start it. Settings are name=value.
+func New(t testing.TB, settings ...string) *Server {
+	t.Helper()
+	s, err := start(settings...)
+	serverOrSkip(t, s, err)
+	t.Cleanup(func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// errMissing means that the tests that need PostgreSQL cannot run here.
+var errMissing = errors.New("no PostgreSQL here")
+
+func serverOrSkip(t testing.TB, s *Server, err error) *Server {
+	t.Helper()
+	if errors.Is(err, errMissing) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// database creates a database on a server, and drops it after the test.
+func database(t testing.TB, admin string) string {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(admin)
+	if err != nil {
+		t.Fatal("the address of the test's server is not understood")
+	}
+	name := fmt.Sprintf("lastcall_test_%d_%d", os.Getpid(), databases.Add(1))
+	do := func(sql string) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+		defer cancel()
+		c, err := pgx.ConnectConfig(ctx, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Exec(ctx, sql); err != nil {
+			t.Errorf("%s: %v", sql, err)
+		}
+		if err := c.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+	do("create database " + name + " template template0")
+	t.Cleanup(func() { do("drop database " + name + " with (force)") })
+	return Keywords(admin, "dbname", name)
+}
+
+// Keywords returns an address with one of its keywords set, in the form of keywords or of a URL as
+// it was given.
+func Keywords(dsn, key, value string) string {
+	if head, query, ok := strings.Cut(dsn, "?"); strings.Contains(head, "://") {
+		if ok {
+			query += "&"
+		}
+		return head + "?" + query + key + "=" + value
+	}
+	return dsn + " " + key + "=" + value
+}
+
+// programs is the directory of the newest PostgreSQL's programs.
+func programs() (string, error) {
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if err != nil || len(found) == 0 {
+		return "", fmt.Errorf("%w: /usr/lib/postgresql/*/bin/initdb is missing; make setup installs it, or LASTCALL_TEST_POSTGRES names a server", errMissing)
+	}
+	version := func(path string) int {
+		n, _ := strconv.Atoi(strings.Split(path, "/")[4]) // 0 for what is no number
+		return n
+	}
+	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })), nil
+}

@@ -1,0 +1,36 @@
+//go:build !linux
+
+package pgtest
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+)
+
+// Server is a private cluster, which only Linux has.
+type Server struct{}
+
+var errElsewhere = errors.New("a private cluster is started on Linux only")
+
+// DSN is the address of one of its databases.
+func (s *Server) DSN(string) string { return "" }
+
+// Start starts the server.
+func (s *Server) Start() error { return errElsewhere }
+
+// Stop stops the server.
+func (s *Server) Stop(syscall.Signal) error { return errElsewhere }
+
+func (s *Server) close() error { return nil }
+
+func start(...string) (*Server, error) {
+	if _, err := programs(); err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("%w: %w; LASTCALL_TEST_POSTGRES names a server", errMissing, errElsewhere)
+}
+
+// Password makes the server ask a role for its password.
+func (s *Server) Password(t testing.TB, _ string) { t.Fatal(errElsewhere) }

@@ -1,0 +1,225 @@
+package pgstore
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// finishSQL ends runs. The leases are locked in the same statement, in the order of the tasks: a
+// guard that is only looked at is none. The last run's record stands in the task's row; the one
+// before it goes to runs.
+const finishSQL = `
+with held as materialized (
+	select c.*, l.started, l.runs, l.max_attempts, l.max_crashes, l.worker as n
+	from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[],
+			$8::integer[], $9::integer[], $10::integer[], $11::integer[],
+			$12::bytea[], $13::double precision[], $14::text[], $15::boolean[], $16::boolean[])
+		as c(task, run, worker, status, reason, error, delay, attempts, interruptions, crashes, crash_streak,
+			checkpoint, fraction, message, crashed, taken)
+	join @.incarnations i on i.id = c.worker
+	join @.leases l on l.task = c.task and l.run = c.run and l.worker = i.n
+	order by c.task for update of l
+), gone as (
+	delete from @.leases l using held h where l.task = h.task
+), past as (
+	insert into @.runs (task, run, started, ended, worker, crashed, taken, status, reason, error)
+	select t.id, t.run, t.started, t.since, t.worker, t.crashed, t.taken, t.status, t.reason, t.error
+	from held h join @.tasks t on t.id = h.task where h.runs > 1
+), done as (
+	update @.tasks t set run = h.run, runs = h.runs, worker = h.n, started = h.started, since = now(),
+		status = h.status, reason = h.reason, error = h.error, crashed = h.crashed, taken = h.taken,
+		attempts = h.attempts, interruptions = h.interruptions, crashes = h.crashes, crash_streak = h.crash_streak,
+		max_attempts = h.max_attempts, max_crashes = h.max_crashes,
+		checkpoint = coalesce(h.checkpoint, t.checkpoint),
+		fraction = coalesce(h.fraction, t.fraction), message = coalesce(h.message, t.message),
+		run_at = case when h.status in ('queued', 'interrupted') then now() + h.delay * interval '1 microsecond' else t.run_at end
+	from held h where t.id = h.task
+	returning t.id, t.kind, t.priority, t.status, t.run_at
+), soon as (
+	insert into @.ready (kind, rank, fresh, run_at, id)
+	select kind, ~priority, status = 'queued', run_at, id from done
+	where status in ('queued', 'interrupted') and run_at <= now()
+), later as (
+	insert into @.delayed (kind, rank, fresh, run_at, id)
+	select kind, ~priority, status = 'queued', run_at, id from done
+	where status in ('queued', 'interrupted') and run_at > now()
+)
+select task from held`
+
+// checkpointSQL changes tasks within their runs.
+const checkpointSQL = `
+with held as materialized (
+	select c.*
+	from unnest($1::uuid[], $2::bigint[], $3::text[], $4::integer[], $5::integer[], $6::integer[], $7::integer[],
+			$8::bytea[], $9::double precision[], $10::text[])
+		as c(task, run, worker, attempts, interruptions, crashes, crash_streak, checkpoint, fraction, message)
+	join @.incarnations i on i.id = c.worker
+	join @.leases l on l.task = c.task and l.run = c.run and l.worker = i.n
+	order by c.task for no key update of l
+)
+update @.tasks t set attempts = h.attempts, interruptions = h.interruptions, crashes = h.crashes, crash_streak = h.crash_streak,
+	checkpoint = coalesce(h.checkpoint, t.checkpoint),
+	fraction = coalesce(h.fraction, t.fraction), message = coalesce(h.message, t.message)
+from held h where t.id = h.task
+returning t.id`
+
+// lateSQL says, for runs that are no longer held, whether the task exists and how the run ended.
+const lateSQL = `
+select t.id is not null, coalesce(x.status, ''), coalesce(x.reason, ''), coalesce(x.taken, false)
+from unnest($1::uuid[], $2::bigint[], $3::text[]) with ordinality as c(task, run, worker, nr)
+left join @.incarnations i on i.id = c.worker
+left join @.tasks t on t.id = c.task
+left join lateral (
+	select t.status, t.reason, t.taken where t.runs > 0 and t.run = c.run and t.worker = i.n
+	union all
+	select r.status, r.reason, r.taken from @.runs r where r.task = c.task and r.run = c.run and r.worker = i.n
+	limit 1
+) x on true
+order by c.nr`
+
+// item is a change that is to be made, with its place in the caller's list.
+type item struct {
+	task.Change
+	key   [16]byte
+	place int
+}
+
+// Apply implements task.Store. The changes are made in statements of many, sorted by task; when one
+// of them cannot be written, the statement is halved until only that one fails.
+func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
+	errs := make([]error, len(changes))
+	if err := s.usable(ctx); err != nil {
+		for i := range errs {
+			errs[i] = err
+		}
+		return errs
+	}
+	for _, batch := range batches(changes, errs) {
+		s.applyBatch(ctx, batch, errs)
+	}
+	for i, c := range changes {
+		if errs[i] == nil && c.Status.Claimable() {
+			s.claimable()
+			break
+		}
+	}
+	return errs
+}
+
+// batches sorts changes into statements: changes within a run apart from those that end one, and
+// changes of one task one after the other.
+func batches(changes []task.Change, errs []error) [][]item {
+	type place struct{ round, of int }
+	var (
+		rounds = make(map[[16]byte]int)
+		all    = make(map[place][]item)
+		order  []place
+	)
+	for i, c := range changes {
+		key, ok := parseID(c.Task)
+		if !ok {
+			errs[i] = task.ErrNotFound
+			continue
+		}
+		p := place{round: rounds[key]}
+		rounds[key]++
+		if c.Status != task.Running {
+			p.of = 1
+		}
+		if all[p] == nil {
+			order = append(order, p)
+		}
+		all[p] = append(all[p], item{Change: c, key: key, place: i})
+	}
+	slices.SortFunc(order, func(a, b place) int { return cmp.Or(cmp.Compare(a.round, b.round), cmp.Compare(a.of, b.of)) })
+	var sorted [][]item
+	for _, p := range order {
+		items := all[p]
+		slices.SortFunc(items, func(a, b item) int { return bytes.Compare(a.key[:], b.key[:]) })
+		for part := range slices.Chunk(items, maxBatch) {
+			sorted = append(sorted, part)
+		}
+	}
+	return sorted
+}
+
+// maxBatch bounds a statement.
+const maxBatch = 1000
+
+func (s *Store) applyBatch(ctx context.Context, items []item, errs []error) {
+	err := s.call(ctx, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, s.applySQL(items), applyArgs(items)...)
+		if err != nil {
+			return err
+		}
+		made, err := collectIDs(rows)
+		if err != nil {
+			return err
+		}
+		var missed []item
+		for _, it := range items {
+			errs[it.place] = nil
+			if !made[it.key] {
+				missed = append(missed, it)
+			}
+		}
+		return s.verdicts(ctx, missed, errs)
+	})
+	if err == nil {
+		return
+	}
+	if len(items) > 1 && itemsFault(err) {
+		half := len(items) / 2
+		s.applyBatch(ctx, items[:half], errs)
+		s.applyBatch(ctx, items[half:], errs)
+		return
+	}
+	for _, it := range items {
+		errs[it.place] = err
+	}
+}
+
+func (s *Store) applySQL(items []item) string {
+	if items[0].Status == task.Running {
+		return s.q.checkpoint
+	}
+	return s.q.finish
+}
+
+// verdicts says what changes mean whose run is no longer held: a repetition, a contradiction, or a
+// loss.
+func (s *Store) verdicts(ctx context.Context, items []item, errs []error) error {
+	if len(items) == 0 {
+		return nil
+	}
+	a := newApplyArrays(items)
+	rows, err := s.pool.Query(ctx, s.q.late, a.tasks, a.runs, a.workers)
+	if err != nil {
+		return err
+	}
+	var (
+		exists, taken  bool
+		status, reason string
+		n              int
+	)
+	_, err = pgx.ForEachRow(rows, []any{&exists, &status, &reason, &taken}, func() error {
+		it := items[n]
+		n++
+		switch {
+		case !exists:
+			errs[it.place] = task.ErrNotFound
+		case status == "" || taken || it.Status == task.Running:
+			errs[it.place] = task.ErrLeaseLost
+		case status != string(it.Status) || reason != string(it.Reason):
+			errs[it.place] = task.ErrAlreadyFinished
+		}
+		return nil
+	})
+	return err
+}

@@ -1,0 +1,58 @@
+package pgstore
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall/internal/pgtest"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// The end of a run changes the task's row within its page: no index covers what it changes, and the
+// page has room. Otherwise each task would leave dead entries in the index.
+func TestTheEndOfARunTouchesNoIndexOfTheTasks(t *testing.T) {
+	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
+	defer closed(t, s)
+	const count, batch = 4000, 500
+	for from := 0; from < count; from += batch {
+		var tasks []task.NewTask
+		for i := range batch {
+			tasks = append(tasks, task.NewTask{ID: fmt.Sprintf("01a20590-8ee5-7b09-80e0-%012d", from+i), Kind: "k", Payload: []byte(`{"n": 1}`)})
+		}
+		if _, err := s.Add(t.Context(), tasks); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: 1, State: task.WorkerRunning}); err != nil {
+		t.Fatal(err)
+	}
+	for range count / batch {
+		got, err := s.Claim(t.Context(), task.ClaimRequest{Worker: "w", Max: batch, Kinds: []task.KindClaim{{Kind: "k", Max: batch}}})
+		if err != nil || len(got) != batch {
+			t.Fatalf("claimed %d, %v", len(got), err)
+		}
+		var changes []task.Change
+		for _, c := range got {
+			changes = append(changes, task.Change{Fence: task.Fence{Task: c.ID, Run: c.Run, Worker: "w"}, Status: task.Succeeded})
+		}
+		for _, err := range s.Apply(t.Context(), changes) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var updated, within int
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for ctx := soon(t); updated < count; { // the server counts with a delay
+		err := s.pool.QueryRow(ctx, `select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where relid = 'lastcall.tasks'::regclass`).Scan(&updated, &within)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-tick.C
+	}
+	if updated != count || within < count*95/100 {
+		t.Errorf("%d updates, %d of them within their page", updated, within)
+	}
+}

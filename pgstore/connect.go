@@ -1,0 +1,104 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// newPool makes the pool of an address.
+func newPool(ctx context.Context, dsn string, timeout time.Duration) (*pgxpool.Pool, error) {
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		// The error would quote the address, and where a password has odd characters, the password.
+		return nil, errors.New("the address is not understood: write it as postgres://USER@HOST:PORT/DATABASE, odd characters as %XX, or in keywords as host=HOST dbname=DATABASE; what it leaves out comes from PGHOST, PGPASSWORD and so on")
+	}
+	cfg.ConnConfig.DialFunc = dialer().DialContext
+	if cfg.ConnConfig.ConnectTimeout == 0 {
+		cfg.ConnConfig.ConnectTimeout = 10 * time.Second
+	}
+	direct, err := probe(ctx, cfg.ConnConfig, timeout)
+	if err != nil {
+		return nil, err
+	}
+	if direct {
+		cfg.AfterConnect = steady
+	} else if cfg.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		// A pooler may give each statement to another session, which does not know what was
+		// prepared in the one before.
+		cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	}
+	return pgxpool.NewWithConfig(ctx, cfg)
+}
+
+// dialer notices within about ten seconds that the other machine has vanished.
+func dialer() *net.Dialer {
+	return &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}}
+}
+
+// steady makes a session's plans those for a few rows found by an index, whatever the statistics
+// say: tables that are full now and empty in a second have none that are right.
+func steady(ctx context.Context, c *pgx.Conn) error {
+	_, err := c.Exec(ctx, `set plan_cache_mode = force_generic_plan; set jit = off; set enable_seqscan = off`)
+	return err
+}
+
+// probe connects once and says whether the sessions are the server's own.
+func probe(ctx context.Context, cfg *pgx.ConnConfig, timeout time.Duration) (direct bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	c, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return false, err
+	}
+	direct, err = isDirect(ctx, c)
+	return direct, errors.Join(err, c.Close(ctx))
+}
+
+// isDirect says whether a connection is a session of the server: a pooler makes up the number by
+// which a connection is cancelled, and the server's is the process that answers.
+func isDirect(ctx context.Context, c *pgx.Conn) (bool, error) {
+	results, err := c.PgConn().Exec(ctx, `select pg_backend_pid()`).ReadAll()
+	if err != nil {
+		return false, err
+	}
+	return string(results[0].Rows[0][0]) == fmt.Sprint(c.PgConn().PID()), nil
+}
+
+// explain adds what to do to Postgres's commonest complaints.
+func explain(err error) error {
+	var e *pgconn.PgError
+	if errors.As(err, &e) {
+		if hint, ok := hints[e.Code]; ok {
+			return fmt.Errorf("%w: %s", err, hint)
+		}
+		return err
+	}
+	if errors.As(err, new(*pgconn.ConnectError)) {
+		return fmt.Errorf("%w: is the server running there, and may this machine reach it?", err)
+	}
+	return err
+}
+
+// hints say what to do about an SQLSTATE.
+var hints = map[string]string{
+	"28P01": "the password is wrong or missing: give it in the address, in PGPASSWORD or in a password file",
+	"28000": "the server does not let this role in: check the role's name and the server's pg_hba.conf",
+	"3D000": "create the database first, or name another one",
+	"3F000": "the schema is missing: make it with lastcall serve --migrate (in Go, Config.Migrate)",
+	"42P01": "the tables are missing: make them with lastcall serve --migrate (in Go, Config.Migrate)",
+	"42501": "this role lacks a right: let it own the schema, or grant it usage on the schema and select, insert, update and delete on its tables; --migrate needs create on the database",
+	"25006": readOnly,
+	"53300": "the server has no connection left: raise max_connections, or lower pool_max_conns in the address",
+	"57014": "the statement was cancelled: a statement_timeout of the role or the database may be too short",
+	"57P01": "the server is being shut down; it is tried again",
+	"57P03": "the server is starting or stopping; it is tried again",
+}
+
+const readOnly = "this server takes no writes: name the primary, or several hosts and target_session_attrs=read-write"

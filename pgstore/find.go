@@ -1,0 +1,165 @@
+package pgstore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// taskColumns and scanTask belong together. A task that has a lease runs, whatever its row says.
+const taskColumns = `t.id, t.kind, t.payload, t.priority, case when l.task is null then t.status else 'running' end,
+	t.reason, t.error, t.created, coalesce(l.started, t.since), t.run_at, coalesce(l.started, t.started),
+	coalesce(l.run, t.run), coalesce(l.runs, t.runs), coalesce(i.id, ''),
+	t.attempts, t.interruptions, t.crashes, t.crash_streak,
+	coalesce(l.max_attempts, t.max_attempts), coalesce(l.max_crashes, t.max_crashes),
+	t.checkpoint, t.fraction, t.message`
+
+const (
+	findSQL = `select ` + taskColumns + ` from @.tasks t left join @.leases l on l.task = t.id
+		left join @.incarnations i on i.n = coalesce(l.worker, t.worker)`
+	heldSQL = `select ` + taskColumns + ` from @.leases l join @.tasks t on t.id = l.task join @.incarnations i on i.n = l.worker
+		where i.id = $1 and exists (select 1 from @.workers where id = $1 and dead) order by l.task limit $2`
+	historySQL = `
+	select r.run, i.id, i.host, i.pid, r.started, r.ended, r.status, r.reason, r.error, r.crashed, r.taken
+	from (
+		select run, worker, started, ended, status, reason, error, crashed, taken from @.runs where task = $1
+		union all
+		select run, worker, started, since, status, reason, error, crashed, taken from @.tasks where id = $1 and runs > 0
+		union all
+		select run, worker, started, null, 'running', '', '', false, false from @.leases where task = $1
+		union all
+		select null, 0, null, null, '', '', '', false, false from @.tasks where id = $1
+	) r left join @.incarnations i on i.n = r.worker
+	order by r.run nulls last`
+)
+
+func scanTask(row pgx.Row) (task.Task, error) {
+	var (
+		t       task.Task
+		id      [16]byte
+		started *time.Time
+	)
+	err := row.Scan(&id, &t.Kind, &t.Payload, &t.Priority, &t.Status, &t.Reason, &t.Error,
+		&t.Created, &t.Since, &t.RunAt, &started, &t.Run, &t.Runs, &t.Worker,
+		&t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.MaxAttempts, &t.MaxCrashes,
+		&t.Checkpoint, &t.Progress.Fraction, &t.Progress.Message)
+	t.ID, t.Started = formatID(id), at(started)
+	if t.Status.Ended() {
+		t.Finished = t.Since
+	}
+	return t, err
+}
+
+// Find implements task.Store.
+func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
+	var found []task.Task
+	err := s.call(ctx, func(ctx context.Context) error {
+		sql, args, err := s.findStatement(q)
+		if err != nil || sql == "" {
+			return err
+		}
+		rows, err := s.pool.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (task.Task, error) { return scanTask(row) })
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// findStatement is empty when no task can be meant.
+func (s *Store) findStatement(q task.Query) (sql string, args []any, err error) {
+	where := []string{"true"}
+	filter := func(cond string, arg any) {
+		args = append(args, arg)
+		where = append(where, fmt.Sprintf(cond, len(args)))
+	}
+	if len(q.IDs) > 0 {
+		var keys [][16]byte
+		for _, id := range q.IDs {
+			if key, ok := parseID(id); ok {
+				keys = append(keys, key)
+			}
+		}
+		if len(keys) == 0 {
+			return "", nil, nil
+		}
+		filter("t.id = any ($%d)", keys)
+	}
+	if q.After != "" {
+		key, err := mustID(q.After)
+		if err != nil {
+			return "", nil, err
+		}
+		filter("t.id < $%d", key)
+	}
+	if q.Kind != "" {
+		filter("t.kind = $%d", q.Kind)
+	}
+	switch {
+	case q.Status == task.Running:
+		where = append(where, "l.task is not null")
+	case q.Status != "":
+		filter("t.status = $%d and l.task is null", string(q.Status))
+	}
+	args = append(args, cmp.Or(q.Limit, 100))
+	return fmt.Sprintf("%s where %s order by t.id desc limit $%d", s.q.find, strings.Join(where, " and "), len(args)), args, nil
+}
+
+// History implements task.Store.
+func (s *Store) History(ctx context.Context, id string) ([]task.RunRecord, error) {
+	var runs []task.RunRecord
+	err := s.call(ctx, func(ctx context.Context) error {
+		key, ok := parseID(id)
+		if !ok {
+			return task.ErrNotFound
+		}
+		rows, err := s.pool.Query(ctx, s.q.history, key)
+		if err != nil {
+			return err
+		}
+		all, err := pgx.CollectRows(rows, scanRun)
+		if err != nil {
+			return err
+		}
+		if len(all) == 0 {
+			return task.ErrNotFound
+		}
+		runs = all[:len(all)-1] // the last row only says that the task exists
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return runs, nil
+}
+
+func scanRun(row pgx.CollectableRow) (task.RunRecord, error) {
+	var (
+		r              task.RunRecord
+		run            *int64
+		worker, host   *string
+		pid            *int
+		started, ended *time.Time
+	)
+	err := row.Scan(&run, &worker, &host, &pid, &started, &ended, &r.Status, &r.Reason, &r.Error, &r.Crashed, &r.Taken)
+	if err != nil || run == nil {
+		return r, err
+	}
+	if worker == nil || host == nil || pid == nil {
+		return r, errors.New("a run's worker is not in the table incarnations: was it deleted by hand?")
+	}
+	r.Run, r.Worker, r.Host, r.PID, r.Started, r.Ended = *run, *worker, *host, *pid, at(started), at(ended)
+	return r, nil
+}

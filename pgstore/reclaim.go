@@ -1,0 +1,71 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// The statements of Reclaim go to the server together and are one transaction, so that a process
+// that is stopped in the middle holds up nobody. The first waits for the claims of the worker that
+// are under way; from then on it can claim and renew no more. The worker's lock, if it is free, is
+// held until the end, so that the worker cannot come back meanwhile.
+const (
+	lockRowSQL  = `select 1 from @.workers where id = $1 for update`
+	markDeadSQL = `update @.workers set dead = true, evidence = $2 where id = $1 and not dead and
+		case when not $2 then seq = $3
+			when state = 'left' then true
+			when not $4 or boot is distinct from pg_postmaster_start_time() then false
+			else pg_try_advisory_xact_lock('@.'::regnamespace::oid::integer, n) end`
+	markedSQL = `select dead, evidence, state from @.workers where id = $1`
+	forgetSQL = `delete from @.workers w where id = $1 and dead and not exists (select 1 from @.leases where worker = w.n)`
+)
+
+// Reclaim implements task.Store.
+func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
+	var left task.Reclaimed
+	err := s.call(ctx, func(ctx context.Context) error {
+		left = task.Reclaimed{}
+		var (
+			batch pgx.Batch
+			found = true
+			dead  bool
+		)
+		batch.Queue(s.q.lockRow, req.Worker)
+		batch.Queue(s.q.markDead, req.Worker, req.Evidence, int64(req.Seq), s.trustsLocks(req.Worker))
+		batch.Queue(s.q.marked, req.Worker).QueryRow(func(row pgx.Row) error {
+			err := row.Scan(&dead, &left.Evidence, &left.State)
+			if errors.Is(err, pgx.ErrNoRows) {
+				found = false
+				return nil
+			}
+			return err
+		})
+		batch.Queue(s.q.held, req.Worker, max(req.Max, 0)).Query(func(rows pgx.Rows) (err error) {
+			left.Tasks, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (task.Task, error) { return scanTask(row) })
+			return err
+		})
+		batch.Queue(s.q.forget, req.Worker).Exec(func(tag pgconn.CommandTag) error {
+			left.Done = tag.RowsAffected() == 1
+			return nil
+		})
+		if err := s.pool.SendBatch(ctx, &batch).Close(); err != nil {
+			return err
+		}
+		switch {
+		case !found:
+			left = task.Reclaimed{Done: true}
+		case !dead:
+			return task.ErrWorkerAlive
+		}
+		return nil
+	})
+	if err != nil {
+		return task.Reclaimed{}, err
+	}
+	return left, nil
+}

@@ -1,0 +1,133 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall/internal/pgtest"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+func TestAWorkerThatOnlyLostItsConnectionIsNotTakenForDead(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	a := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, a)
+	b := openAt(t, Config{DSN: dsn})
+	defer closed(t, b)
+	runOne(t, a)
+	n := a.numbers["w"]
+	a.line.mu.Lock()
+	first := a.line.held[n]
+	a.line.mu.Unlock()
+	if first == nil {
+		t.Fatal("the worker has no lock")
+	}
+	exec(t, dsn, `select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'`)
+	life := func() task.Life {
+		all, err := b.Workers(t.Context())
+		if err != nil || len(all) != 1 {
+			t.Fatalf("%+v, %v", all, err)
+		}
+		return all[0].Life
+	}
+	if got := life(); got == task.LifeDead {
+		t.Error("dead at the first look")
+	}
+	a.line.await(t, func() bool { return a.line.held[n] != nil && a.line.held[n] != first })
+	if got := life(); got != task.LifeAlive {
+		t.Errorf("%s, with its lock taken again", got)
+	}
+	if _, err := b.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Evidence: true, Seq: 1, Max: 1}); !errors.Is(err, task.ErrWorkerAlive) {
+		t.Errorf("Reclaim: %v", err)
+	}
+}
+
+func TestARestartOfTheServerInterruptsNobodyAndLosesNothing(t *testing.T) {
+	for name, sig := range map[string]syscall.Signal{"fast": syscall.SIGINT, "immediate": syscall.SIGQUIT} {
+		t.Run(name, func(t *testing.T) {
+			server := pgtest.New(t, "fsync=off")
+			quiet := slog.New(slog.DiscardHandler)
+			var (
+				stores  [2]*Store
+				mux     task.Mux
+				running = make(chan string, 100)
+				release = make(chan struct{})
+				workers sync.WaitGroup
+			)
+			task.Handle(&mux, task.Kind[int]{Name: "k", MaxAttempts: 1}, func(ctx context.Context, r *task.Run, _ int) error {
+				running <- r.ID()
+				select {
+				case <-release:
+					return r.Save(ctx, 1)
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				}
+			})
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			for i := range stores {
+				stores[i] = openAt(t, Config{DSN: server.DSN("postgres"), Migrate: true, Logger: quiet})
+				defer closed(t, stores[i])
+				w, err := task.NewWorker(task.WorkerConfig{Store: stores[i], Mux: &mux, Logger: quiet, Lease: 2 * time.Second, Poll: 50 * time.Millisecond})
+				if err != nil {
+					t.Fatal(err)
+				}
+				workers.Go(func() {
+					if err := w.Serve(ctx); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			client := task.NewClient(stores[0])
+			const count = 20
+			for range count {
+				if _, err := client.Enqueue(t.Context(), "k", []byte("1"), nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range count {
+				<-running
+			}
+			if err := server.Stop(sig); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := client.Find(t.Context(), task.Query{}); err == nil {
+				t.Error("no error without a server")
+			}
+			if err := server.Start(); err != nil {
+				t.Fatal(err)
+			}
+			close(release)
+			tick := time.NewTicker(50 * time.Millisecond)
+			defer tick.Stop()
+			for ctx := soon(t); ; {
+				done, err := client.Find(ctx, task.Query{Status: task.Succeeded})
+				if ctx.Err() != nil {
+					all, err := client.Find(t.Context(), task.Query{})
+					t.Fatalf("not done: %+v, %v", all, err)
+				}
+				if err == nil && len(done) == count {
+					break
+				}
+				<-tick.C
+			}
+			stop()
+			workers.Wait()
+			all, err := client.Find(t.Context(), task.Query{})
+			if err != nil || len(all) != count {
+				t.Fatalf("%d tasks, %v", len(all), err)
+			}
+			for _, got := range all {
+				if got.Runs != 1 || got.Counters != (task.Counters{}) || string(got.Checkpoint) != "1" {
+					t.Errorf("%s: %s", got.ID, fmt.Sprintf("%d runs, %+v, checkpoint %s", got.Runs, got.Counters, got.Checkpoint))
+				}
+			}
+		})
+	}
+}

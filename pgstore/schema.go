@@ -1,0 +1,212 @@
+package pgstore
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// A step brings the schema from the version before it to its own. Steps expand first and contract
+// one release later, so that two versions of the program can run side by side during a deploy:
+// oldest is the oldest schema version whose programs still work on the result.
+type step struct {
+	oldest int
+	sql    string
+}
+
+// steps are the schema's history; the n-th (from 1) makes version n. An @ before a dot stands for
+// the schema's name.
+//
+// tasks is the record, with the last run that ended. Nothing is written there when a run begins:
+// which task may be claimed, which must wait for its time and who has which stand in narrow tables
+// of their own, and a task's status follows from where it stands. No index covers what an ending
+// run changes, so that these updates stay within their page. leases is so small that a dead
+// worker's are found without an index. runs has the earlier runs.
+//
+// A worker's incarnation has a number, which narrow rows and advisory locks can hold; it is kept
+// for the history when the worker has gone.
+var steps = []step{{oldest: 1, sql: `
+create table @.incarnations (
+	n     integer generated always as identity primary key,
+	id    text collate "C" not null unique,
+	host  text not null,
+	pid   integer not null,
+	since timestamptz not null
+);
+
+create table @.workers (
+	id       text collate "C" not null primary key,
+	n        integer not null unique,
+	name     text not null,
+	kinds    text[] not null,
+	lease    bigint not null, -- microseconds
+	seq      bigint not null,
+	state    text not null,
+	boot     timestamptz,     -- the start of the server on which its lock is held, null if none is
+	dead     boolean not null default false,
+	evidence boolean not null default false
+) with (fillfactor = 50);
+
+create table @.tasks (
+	id            uuid not null primary key,
+	created       timestamptz not null,
+	run_at        timestamptz not null,
+	since         timestamptz not null,
+	started       timestamptz,
+	run           bigint not null default 0,
+	priority      bigint not null,
+	runs          integer not null default 0,
+	worker        integer not null default 0,
+	attempts      integer not null default 0,
+	interruptions integer not null default 0,
+	crashes       integer not null default 0,
+	crash_streak  integer not null default 0,
+	max_attempts  integer not null default 0,
+	max_crashes   integer not null default 0,
+	crashed       boolean not null default false,
+	taken         boolean not null default false,
+	fraction      double precision not null default 0,
+	kind          text collate "C" not null,
+	status        text collate "C" not null,
+	reason        text collate "C" not null default '',
+	error         text not null default '',
+	message       text not null default '',
+	payload       bytea not null,
+	checkpoint    bytea
+) with (fillfactor = 45) -- room for the row as it is when its run has ended;
+
+create table @.ready (
+	rank   bigint not null,  -- the priority's complement: the smaller comes first
+	run_at timestamptz not null,
+	id     uuid not null,
+	fresh  boolean not null, -- false: interrupted
+	kind   text collate "C" not null,
+	primary key (kind, rank, fresh, run_at, id)
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
+
+create table @.delayed (
+	run_at timestamptz not null,
+	id     uuid not null,
+	rank   bigint not null,
+	fresh  boolean not null,
+	kind   text collate "C" not null,
+	primary key (run_at, id)
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
+
+create table @.leases (
+	task         uuid not null primary key,
+	run          bigint not null,
+	started      timestamptz not null,
+	worker       integer not null,
+	runs         integer not null,
+	max_attempts integer not null,
+	max_crashes  integer not null
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
+
+create table @.runs (
+	task    uuid not null,
+	run     bigint not null,
+	started timestamptz not null,
+	ended   timestamptz not null,
+	worker  integer not null,
+	crashed boolean not null,
+	taken   boolean not null,
+	status  text collate "C" not null,
+	reason  text collate "C" not null,
+	error   text not null,
+	primary key (task, run)
+);
+`}}
+
+// prepareSchema checks the schema's version, and brings it up to date if it may.
+func (s *Store) prepareSchema(ctx context.Context, migrate bool) error {
+	version, oldest, err := s.schemaVersion(ctx, s.pool)
+	if err != nil {
+		return err
+	}
+	known := len(steps)
+	switch {
+	case oldest > known:
+		return fmt.Errorf("a newer lastcall has changed the schema %s (version %d, readable from %d; this program knows %d): use the newer program", s.schema, version, oldest, known)
+	case version >= known:
+		return nil
+	case !migrate && version == 0:
+		return fmt.Errorf("the schema %s has no tables of lastcall: make them with lastcall serve --migrate (in Go, Config.Migrate), with a role that may create a schema", s.schema)
+	case !migrate:
+		return fmt.Errorf("the schema %s has version %d and this program needs %d: bring it up to date with lastcall serve --migrate (in Go, Config.Migrate)", s.schema, version, known)
+	}
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.migrate(ctx, tx) })
+}
+
+// migrationLock is the first key of the advisory lock that migrations of a database share.
+const migrationLock = 0x6c617374
+
+// migrate makes the missing steps, one program at a time.
+func (s *Store) migrate(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1, hashtext($2))`, migrationLock, s.schema); err != nil {
+		return err
+	}
+	// create ... if not exists wants the right to create also where nothing is missing.
+	var exists bool
+	if err := tx.QueryRow(ctx, `select exists (select 1 from pg_namespace where nspname = $1)`, s.schema).Scan(&exists); err != nil {
+		return err
+	}
+	if !exists {
+		if _, err := tx.Exec(ctx, `create schema `+s.ident); err != nil {
+			return err
+		}
+	}
+	version, oldest, err := s.schemaVersion(ctx, tx)
+	if err != nil {
+		return err
+	}
+	known := len(steps)
+	if version >= known || oldest > known {
+		return nil // somebody else was quicker
+	}
+	if version == 0 {
+		if _, err := tx.Exec(ctx, s.sql(`create table @.lastcall (key text not null primary key, value integer not null)`)); err != nil {
+			return err
+		}
+	}
+	for _, step := range steps[version:] {
+		for part := range strings.SplitSeq(step.sql, ";\n") {
+			if strings.TrimSpace(part) == "" {
+				continue
+			}
+			if _, err := tx.Exec(ctx, s.sql(part)); err != nil {
+				return fmt.Errorf("schema %s: %w", s.schema, err)
+			}
+		}
+	}
+	_, err = tx.Exec(ctx, s.sql(`insert into @.lastcall (key, value) values ('version', $1), ('oldest', $2)
+		on conflict (key) do update set value = excluded.value`), known, steps[known-1].oldest)
+	return err
+}
+
+// queryer is a pool or a transaction.
+type queryer interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// schemaVersion reads the version of the schema and the oldest one that it is compatible with: 0, 0
+// where there is none.
+func (s *Store) schemaVersion(ctx context.Context, q queryer) (version, oldest int, err error) {
+	var ours bool
+	const look = `select exists (select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where n.nspname = $1 and c.relname = 'lastcall')`
+	if err := q.QueryRow(ctx, look, s.schema).Scan(&ours); err != nil || !ours {
+		return 0, 0, err
+	}
+	err = q.QueryRow(ctx, s.sql(`select coalesce(max(value) filter (where key = 'version'), 0),
+		coalesce(max(value) filter (where key = 'oldest'), 0) from @.lastcall`)).Scan(&version, &oldest)
+	return version, oldest, err
+}
+
+// sql puts the schema's name into a statement.
+func (s *Store) sql(text string) string {
+	text = strings.ReplaceAll(text, "'@.'", "'"+s.ident+"'")
+	return strings.ReplaceAll(text, "@.", s.ident+".")
+}

@@ -1,0 +1,63 @@
+package task_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// crowded is a store whose Apply takes its time, and counts what comes together.
+type crowded struct {
+	task.Store
+	mu    sync.Mutex
+	sizes []int
+	hold  chan struct{} // Apply waits for it to be closed
+	fail  error
+}
+
+func (s *crowded) Apply(ctx context.Context, changes []task.Change) []error {
+	s.mu.Lock()
+	s.sizes = append(s.sizes, len(changes))
+	fail := s.fail
+	s.fail = nil
+	s.mu.Unlock()
+	<-s.hold
+	if fail != nil {
+		errs := make([]error, len(changes))
+		for i := range errs {
+			errs[i] = fail
+		}
+		return errs
+	}
+	return s.Store.Apply(ctx, changes)
+}
+
+func TestEndsThatComeWhileOthersAreWrittenAreWrittenTogether(t *testing.T) {
+	bubble(t, func(b *bench) {
+		store := &crowded{Store: b.store, hold: make(chan struct{}), fail: errors.New("the answer was lost")}
+		task.Handle(&b.mux, kind, func(context.Context, *task.Run, args) error { return nil })
+		for i := range 10 {
+			if _, err := kind.Enqueue(b.t.Context(), b.client, args{N: i}, nil); err != nil {
+				b.t.Fatal(err)
+			}
+		}
+		g := b.serve(store)
+		synctest.Wait() // ten ends, and none is written yet
+		close(store.hold)
+		g.Stop(nil)
+		b.stop(g, 0)
+		done, err := b.client.Find(b.t.Context(), task.Query{Status: task.Succeeded})
+		if err != nil || len(done) != 10 {
+			b.t.Errorf("%d succeeded, %v", len(done), err)
+		}
+		// Two calls under way, the rest in a third, and those whose call failed once more.
+		if len(store.sizes) < 3 || len(store.sizes) > 5 {
+			b.t.Errorf("calls of %s changes", fmt.Sprint(store.sizes))
+		}
+	})
+}
