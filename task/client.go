@@ -46,7 +46,7 @@ func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *
 	if err != nil {
 		return Enqueued{ID: o.ID}, fmt.Errorf("task: enqueue %s: %w", o.ID, err)
 	}
-	return Enqueued{ID: o.ID, Existed: !added[0]}, nil
+	return Enqueued{ID: o.ID, Existed: added[0].Existed}, nil
 }
 
 // Get returns a task, or ErrNotFound.

@@ -22,6 +22,20 @@ var (
 	ErrWorkerGone = errors.New("task: worker was taken for dead by another one")
 	// ErrWorkerAlive means that a worker that was to be reclaimed shows signs of life.
 	ErrWorkerAlive = errors.New("task: worker is alive")
+	// ErrCancelled is the cause of a context whose task was cancelled.
+	ErrCancelled = errors.New("task: cancelled")
+	// ErrAsked is the cause of a context whose run is to be interrupted because somebody asked for
+	// it.
+	ErrAsked = errors.New("task: interruption asked for")
+	// ErrDisconnected is the cause of a context whose worker has not reached the store for so long
+	// that another one may soon take over.
+	ErrDisconnected = errors.New("task: store out of reach, another worker may take over soon")
+	// ErrKeyBusy means that the key of a new task is in the hands of a transaction that is still
+	// open, or of another unfinished task.
+	ErrKeyBusy = errors.New("task: key is busy")
+	// ErrRunning and ErrNotRunning mean that a command does not fit what the task does now.
+	ErrRunning    = errors.New("task: is running")
+	ErrNotRunning = errors.New("task: is not running")
 	// ErrTimeout is the cause of a context that ended with its kind's Timeout.
 	ErrTimeout = errors.New("task: timeout of the kind exceeded")
 	// ErrClosed means that the store has been closed.

@@ -1,7 +1,9 @@
 package task
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 )
 
@@ -57,21 +59,45 @@ import (
 //  18. Find returns the newest first, by id, and only what every given filter admits.
 //  19. After Close every method returns ErrClosed, and no goroutine is left.
 //  20. A change between two calls of Wait is not lost: the second returns at once. It may return early
-//     for no reason. The number begins above zero.
+//     for no reason. The numbers begin above zero.
+//  21. A key is held by one unfinished task of its kind, from Add until that task has ended. Adding
+//     another one changes nothing and answers with the holder's id. Who would have to wait for
+//     somebody's open transaction to know the holder gets ErrKeyBusy instead.
+//  22. No claim that begins after Pause has returned takes a task of that queue; what runs, runs on.
+//  23. Cancel ends a task that waits, at once. Of one that runs it is remembered with the run, and
+//     every end of that run by which the task could be claimed again ends it as cancelled instead,
+//     in the same step: nobody may take it up in between. One that succeeds or fails all the same
+//     has succeeded or failed.
+//  24. Retry makes a failed or cancelled task claimable at once, and one that waits claimable now;
+//     attempts and streaks begin at zero again, the other counters stay.
+//  25. What was asked of a run is told with every answer to its worker's beats until the run has
+//     ended: notifications get lost. Asking twice is asking once, and Cancel outweighs Interrupt.
+//  26. A suspect, a task with two crashes in a row, is claimed only by a claim that says so, and one
+//     by a claim. Reclaim says whether a dead worker held one: then the others' runs are no crashes,
+//     and one bad task does not fail the ninety-nine beside it.
+//  27. A run's log is kept as it came, of all runs together the last MaxLog bytes. A result is kept
+//     byte for byte when the task has succeeded.
+//  28. History keeps the newest MaxHistory runs of a task; the counters count all.
+//  29. Prune removes only tasks that ended at least Age ago by the store's clock, with all that
+//     belongs to them. Two prunings at a time do no harm.
+//  30. Count's numbers are those of one moment, except that an ended task may be counted a little
+//     later than it ended.
+//  31. A beat that is complete, sent while no claim of that worker is under way, is answered with the
+//     runs that the worker holds and did not list: a claim whose answer was lost is found again.
 type Store interface {
-	// Add records tasks as queued and says for each whether it was added (rules 1, 2). All of them
-	// are recorded or none.
-	Add(ctx context.Context, tasks []NewTask) (added []bool, err error)
+	// Add records tasks as queued and says for each what came of it (rules 1, 2, 21). All of them
+	// are recorded or none. A task with a key comes alone: others must not wait for its key.
+	Add(ctx context.Context, tasks []NewTask) ([]Added, error)
 
-	// Claim gives a worker runs of claimable tasks, marked running and committed (rules 3 to 7). It
-	// does not wait for tasks: none is an empty answer. An answer that was lost leaves runs that
-	// the worker does not know of; it learns of them never, and they are reclaimed when it leaves.
+	// Claim gives a worker runs of claimable tasks, marked running and committed (rules 3 to 7, 22,
+	// 26). It does not wait for tasks: none is an empty answer. An answer that was lost leaves runs
+	// that the worker does not know of; a complete beat finds them (rule 31).
 	Claim(ctx context.Context, req ClaimRequest) ([]Task, error)
 
-	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11).
+	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11, 23, 27).
 	Apply(ctx context.Context, changes []Change) []error
 
-	// Heartbeat registers, renews, announces and removes a worker (rules 12 to 14, 17).
+	// Heartbeat registers, renews, announces and removes a worker (rules 12 to 14, 17, 25, 31).
 	Heartbeat(ctx context.Context, beat Beat) (BeatReply, error)
 
 	// Workers lists the registered workers, those marked dead too, with what the store can tell
@@ -87,13 +113,34 @@ type Store interface {
 	Find(ctx context.Context, q Query) ([]Task, error)
 
 	// History returns a task's runs, the oldest first, and ErrNotFound for a task that does not
-	// exist.
+	// exist (rule 28).
 	History(ctx context.Context, id string) ([]RunRecord, error)
 
-	// Wait returns once the number of changes that may have made a task claimable is another one
-	// than seen, and returns that number (rule 20). A store that cannot see other processes' doings
-	// counts its own: workers poll besides.
-	Wait(ctx context.Context, seen uint64) (now uint64, err error)
+	// Log returns the tail of what a task's runs have logged (rule 27), and ErrNotFound for a task
+	// that does not exist.
+	Log(ctx context.Context, id string) ([]byte, error)
+
+	// Control does what a person asks for (rules 22 to 25). Doing it again is nil, unless it is said
+	// otherwise:
+	//
+	//   - Cancel: ErrAlreadyFinished for a task that has succeeded or failed.
+	//   - Retry: ErrRunning, and ErrAlreadyFinished for a task that has succeeded; ErrKeyBusy when
+	//     another unfinished task has its key by now.
+	//   - Interrupt: ErrNotRunning.
+	//   - all of a task: ErrNotFound.
+	Control(ctx context.Context, cmd Command) error
+
+	// Count counts the tasks (rule 30).
+	Count(ctx context.Context) (Counts, error)
+
+	// Prune removes old ended tasks, a part of them with each call (rule 29).
+	Prune(ctx context.Context, req PruneRequest) (Pruned, error)
+
+	// Wait returns once a number is another one than seen, and returns both (rule 20): how many
+	// changes may have made a task claimable, and how many times something may have been asked of a
+	// run of this process. A store that cannot see other processes' doings counts its own: workers
+	// poll besides.
+	Wait(ctx context.Context, seen Seen) (now Seen, err error)
 
 	// Close releases everything, the evidence of its workers' lives too, and ends waiting calls
 	// (rule 19). Closing twice is nil.
@@ -102,14 +149,22 @@ type Store interface {
 
 // NewTask is what a client hands in.
 type NewTask struct {
-	// ID and Kind are the task's, as the client checked them.
-	ID, Kind string
+	// ID, Kind and Queue are the task's, as the client checked them; Key is empty for none.
+	ID, Kind, Queue, Key string
 	// Payload is kept byte for byte.
 	Payload []byte
 	// Priority: the higher number is claimed first.
 	Priority int
 	// Delay is added to the store's clock to make RunAt.
 	Delay time.Duration
+}
+
+// Added says what came of a new task.
+type Added struct {
+	// ID is the task's, or that of the unfinished task that has its key.
+	ID string
+	// Existed: nothing was added, there was one before.
+	Existed bool
 }
 
 // ClaimRequest says who wants what.
@@ -119,6 +174,12 @@ type ClaimRequest struct {
 	// Max bounds the claim over all kinds.
 	Max   int
 	Kinds []KindClaim
+	// Queues are the only ones claimed from; none means every queue.
+	Queues []string
+	// Suspect: one of the tasks may be a suspect.
+	Suspect bool
+	// Except are ids of a few tasks that are not wanted now.
+	Except []string
 }
 
 // KindClaim is one kind in a claim.
@@ -156,6 +217,10 @@ type Change struct {
 	Progress   *Progress
 	// Error replaces the task's when the run ends.
 	Error string
+	// Result becomes the task's when it has succeeded.
+	Result []byte
+	// Log is added to the task's.
+	Log []byte
 	// Crashed and Taken go to the run's record.
 	Crashed, Taken bool
 }
@@ -186,14 +251,26 @@ type Beat struct {
 	// Seq is 1 in the first beat and grows.
 	Seq   uint64
 	State WorkerState
-	// Runs are those that the worker believes to have; none asks nothing.
-	Runs []Fence
+	// Runs are those that the worker believes to have; none asks nothing. Complete: it has no
+	// others.
+	Runs     []Fence
+	Complete bool
 }
 
 // BeatReply is what the store knows and the worker may not.
 type BeatReply struct {
 	// Lost are the listed runs that are no longer the worker's.
 	Lost []Fence
+	// Asked is what was asked of the worker's runs.
+	Asked []Asked
+	// Unlisted are runs that a complete beat did not list.
+	Unlisted []Task
+}
+
+// Asked is what somebody asked of a run: VerbCancel or VerbInterrupt.
+type Asked struct {
+	Fence
+	Verb Verb
 }
 
 // Life is what a store can tell about a worker's process.
@@ -238,6 +315,8 @@ type Reclaimed struct {
 	// they decide whose fault it was.
 	Evidence bool
 	State    WorkerState
+	// Suspects: when it was marked, it held a suspect.
+	Suspects bool
 	// Tasks are running ones that it still holds.
 	Tasks []Task
 	// Done: it holds none, and is removed.
@@ -250,10 +329,96 @@ type Query struct {
 	IDs []string
 	// Status is the only one wanted.
 	Status Status
-	// Kind is the only one wanted.
-	Kind string
+	// Kind, Queue and Key are the only ones wanted.
+	Kind, Queue, Key string
 	// After continues a listing: only tasks with a smaller id, so older ones.
 	After string
 	// Limit bounds the answer; zero is 100.
 	Limit int
+}
+
+// Verb is what can be asked for with Control.
+type Verb string
+
+const (
+	// VerbCancel, VerbRetry and VerbInterrupt are asked of a task.
+	VerbCancel    Verb = "cancel"
+	VerbRetry     Verb = "retry"
+	VerbInterrupt Verb = "interrupt"
+	// VerbPause and VerbResume are asked of a queue.
+	VerbPause  Verb = "pause"
+	VerbResume Verb = "resume"
+)
+
+// Command is something that a person asks for.
+type Command struct {
+	Verb Verb
+	// Task is the id of the task that is meant, or Queue the queue.
+	Task, Queue string
+}
+
+// Count is how many tasks of a kind and a queue have a status.
+type Count struct {
+	Queue, Kind string
+	Status      Status
+	N           int
+}
+
+// Counts are the numbers of all tasks.
+type Counts struct {
+	// Tasks are sorted by queue, kind and the order of Statuses; numbers of zero are left out.
+	Tasks []Count
+	// Paused are the paused queues, sorted.
+	Paused []string
+}
+
+// SortCounts puts counts into the order in which a store returns them.
+func SortCounts(counts []Count) {
+	order := Statuses()
+	slices.SortFunc(counts, func(a, b Count) int {
+		return cmp.Or(cmp.Compare(a.Queue, b.Queue), cmp.Compare(a.Kind, b.Kind),
+			cmp.Compare(slices.Index(order, a.Status), slices.Index(order, b.Status)))
+	})
+}
+
+// PruneRequest says what is old.
+type PruneRequest struct {
+	// Age is for how long a task must have ended.
+	Age time.Duration
+	// After is where the last call stopped, empty at first.
+	After string
+	// Max bounds the tasks that are looked at.
+	Max int
+}
+
+// Pruned is what a call of Prune did.
+type Pruned struct {
+	// Tasks were removed.
+	Tasks int
+	// Next is the After of the next call; empty when there are no more old tasks.
+	Next string
+}
+
+// Seen are the numbers that Wait compares.
+type Seen struct {
+	// Ready counts what may have made a task claimable, Asked what may have been asked of a run.
+	Ready, Asked uint64
+}
+
+// TxStore is a [Store] that can work inside its caller's transaction. It is optional.
+type TxStore interface {
+	Store
+	// AddTx is Add, as a part of tx: the tasks exist when tx commits. It wakes nobody.
+	AddTx(ctx context.Context, tx Tx, tasks []NewTask) ([]Added, error)
+	// FinishTx is Apply of one change as a part of tx. When the run is no longer held it returns
+	// ErrLeaseLost and makes tx impossible to commit, for those who do not look at the error.
+	FinishTx(ctx context.Context, tx Tx, c Change) error
+	// Wake says that a transaction with new tasks has been committed.
+	Wake()
+}
+
+// Tx is a transaction of a store's database, as the store's package wraps it.
+type Tx interface {
+	// StoreTx names the kind of store that can use it.
+	StoreTx() string
 }

@@ -12,6 +12,10 @@ type Task struct {
 	ID string
 	// Kind names the handler.
 	Kind string
+	// Queue is where the task waits. Queues can be paused, and a worker may serve only some.
+	Queue string
+	// Key is unique among the unfinished tasks of the kind. Empty means none.
+	Key string
 	// Payload is what the handler is given: JSON when it came through a Kind or the program.
 	Payload []byte
 	// Priority: the higher number is claimed first. Priority is strict, so that a
@@ -45,7 +49,14 @@ type Task struct {
 	// Checkpoint is what the handler saved last, nil if nothing.
 	Checkpoint []byte
 	Progress   Progress
+	// Result is what the handler left when it had succeeded, nil if nothing.
+	Result []byte
 }
+
+// Suspect says that the task may be what kills its workers: two crashes in a row, without a new
+// checkpoint in between. It then runs without another suspect beside it, and if its worker dies it
+// alone is charged.
+func (t Task) Suspect() bool { return t.CrashStreak >= 2 }
 
 // Counters say how a task's runs ended when it was not in success.
 type Counters struct {
@@ -59,13 +70,17 @@ type Counters struct {
 	// CrashStreak counts the crashes since the last new checkpoint. It is the one that MaxCrashes
 	// caps: a task that gets on between two crashes is not the cause of them.
 	CrashStreak int
+	// InterruptStreak counts the interruptions since the last new checkpoint. MaxInterruptions caps
+	// it, and each one but the first makes the task wait longer.
+	InterruptStreak int
 }
 
 // Caps bound the counters. They travel with the claimed run, because whoever takes over a dead
 // worker's tasks may not know their kind. A cap of zero or less means none.
 type Caps struct {
-	// MaxAttempts bounds Counters.Attempts, MaxCrashes bounds Counters.CrashStreak.
-	MaxAttempts, MaxCrashes int
+	// MaxAttempts bounds Counters.Attempts, MaxCrashes Counters.CrashStreak, MaxInterruptions
+	// Counters.InterruptStreak.
+	MaxAttempts, MaxCrashes, MaxInterruptions int
 }
 
 // Progress is for people: how far a run is, and a word about it.
@@ -124,12 +139,12 @@ const (
 	ReasonStop Reason = "stop"
 	// ReasonDeadline: the process had announced its stop and was gone before the run was recorded.
 	ReasonDeadline Reason = "deadline"
-	// ReasonFrozen: the process stood still for longer than its lease. No store records it yet.
+	// ReasonFrozen: the run was cut short because its process had stood still for too long.
 	ReasonFrozen Reason = "frozen"
 	// ReasonLost: the worker vanished. When its process is known to be dead this was counted as a
 	// crash; when only its lease ran out, as an interruption.
 	ReasonLost Reason = "lost"
-	// ReasonAsked: somebody asked for the interruption. No store records it yet.
+	// ReasonAsked: somebody asked for the interruption.
 	ReasonAsked Reason = "asked"
 )
 

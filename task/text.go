@@ -12,9 +12,15 @@ const (
 	MaxPayload = 1 << 20
 	// MaxCheckpoint bounds a checkpoint, in bytes.
 	MaxCheckpoint = 1 << 20
-	maxErrorText  = 8 << 10
-	maxMessage    = 200
-	maxName       = 100
+	// MaxResult bounds a result, in bytes.
+	MaxResult = 1 << 20
+	// MaxLog bounds what is kept of a task's log, in bytes: its tail.
+	MaxLog = 64 << 10
+	// MaxHistory bounds the runs that are kept of a task.
+	MaxHistory   = 100
+	maxErrorText = 8 << 10
+	maxMessage   = 200
+	maxName      = 100
 )
 
 // storable makes a text that every store can keep: valid UTF-8, no NUL, at most max bytes. One NUL

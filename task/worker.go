@@ -255,7 +255,7 @@ func (w *Worker) request() ClaimRequest {
 
 // listen turns the store's wake-ups into kicks.
 func (w *Worker) listen(ctx context.Context) {
-	var seen uint64
+	var seen Seen
 	for ctx.Err() == nil {
 		now, err := w.store.Wait(ctx, seen)
 		if err != nil {

@@ -1,0 +1,84 @@
+package memstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// Control implements task.Store.
+func (s *Store) Control(ctx context.Context, cmd task.Command) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	switch cmd.Verb {
+	case task.VerbPause:
+		s.paused[cmd.Queue] = true
+		return nil
+	case task.VerbResume:
+		delete(s.paused, cmd.Queue)
+		s.wake()
+		return nil
+	}
+	t, ok := s.tasks[cmd.Task]
+	if !ok {
+		return task.ErrNotFound
+	}
+	switch cmd.Verb {
+	case task.VerbCancel:
+		return s.cancel(t)
+	case task.VerbRetry:
+		return s.retry(t)
+	case task.VerbInterrupt:
+		if t.Status != task.Running {
+			return task.ErrNotRunning
+		}
+		if _, ok := s.asked[t.ID]; !ok {
+			s.asked[t.ID] = task.VerbInterrupt
+			s.tell()
+		}
+		return nil
+	}
+	return task.ErrInvalid
+}
+
+// cancel is rule 23.
+func (s *Store) cancel(t *task.Task) error {
+	now := time.Now()
+	switch {
+	case t.Status == task.Running:
+		s.asked[t.ID] = task.VerbCancel
+		s.tell()
+	case t.Status.Claimable():
+		t.Status, t.Reason, t.Since = task.Cancelled, "", now
+		s.finished(t, now)
+	case t.Status != task.Cancelled:
+		return task.ErrAlreadyFinished
+	}
+	return nil
+}
+
+// retry is rule 24.
+func (s *Store) retry(t *task.Task) error {
+	now := time.Now()
+	switch {
+	case t.Status == task.Running:
+		return task.ErrRunning
+	case t.Status == task.Succeeded:
+		return task.ErrAlreadyFinished
+	case t.Status.Ended():
+		if k := (keyOf{t.Kind, t.Key}); t.Key != "" {
+			if _, ok := s.keys[k]; ok {
+				return task.ErrKeyBusy
+			}
+			s.keys[k] = t.ID
+		}
+		t.Status, t.Reason, t.Since, t.Finished = task.Queued, "", now, time.Time{}
+	}
+	t.RunAt = now
+	t.Attempts, t.CrashStreak, t.InterruptStreak = 0, 0, 0
+	s.wake()
+	return nil
+}
