@@ -19,20 +19,28 @@ import (
 type Store struct {
 	mu      sync.Mutex
 	tasks   map[string]*task.Task
+	keys    map[keyOf]string // the unfinished task that has a key
+	asked   map[string]task.Verb
+	logs    map[string][]byte
 	history map[string][]task.RunRecord
 	workers map[string]*worker
-	changes uint64        // how often a task may have become claimable, and one
-	changed chan struct{} // closed and replaced with each
+	paused  map[string]bool
+	seen    task.Seen     // begins at one and one
+	changed chan struct{} // closed and replaced when seen changes
 	closed  chan struct{}
 }
 
-// worker is a registered one. died is set by Kill; cause and dead by Reclaim.
+// keyOf is a key with its scope.
+type keyOf struct{ kind, key string }
+
+// worker is a registered one. died is set by Kill, and what follows it by Reclaim.
 type worker struct {
 	beat     task.Beat
 	since    time.Time
 	died     bool
 	dead     bool
 	evidence bool
+	suspects bool
 }
 
 var _ task.Store = (*Store)(nil)
@@ -41,9 +49,13 @@ var _ task.Store = (*Store)(nil)
 func New() *Store {
 	return &Store{
 		tasks:   make(map[string]*task.Task),
+		keys:    make(map[keyOf]string),
+		asked:   make(map[string]task.Verb),
+		logs:    make(map[string][]byte),
 		history: make(map[string][]task.RunRecord),
 		workers: make(map[string]*worker),
-		changes: 1,
+		paused:  make(map[string]bool),
+		seen:    task.Seen{Ready: 1, Asked: 1},
 		changed: make(chan struct{}),
 		closed:  make(chan struct{}),
 	}
@@ -59,25 +71,36 @@ func (s *Store) Kill(incarnation string) {
 }
 
 // Add implements task.Store.
-func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]bool, error) {
+func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()
 	now := time.Now()
-	added := make([]bool, len(tasks))
+	added := make([]task.Added, len(tasks))
 	for i, n := range tasks {
-		if _, ok := s.tasks[n.ID]; ok {
-			continue
-		}
-		added[i] = true
-		s.tasks[n.ID] = &task.Task{
-			ID: n.ID, Kind: n.Kind, Payload: bytes.Clone(n.Payload), Priority: n.Priority,
-			Status: task.Queued, Created: now, Since: now, RunAt: now.Add(n.Delay),
-		}
+		added[i] = s.add(n, now)
 	}
 	s.wake()
 	return added, nil
+}
+
+func (s *Store) add(n task.NewTask, now time.Time) task.Added {
+	if _, ok := s.tasks[n.ID]; ok {
+		return task.Added{ID: n.ID, Existed: true}
+	}
+	if n.Key != "" {
+		k := keyOf{n.Kind, n.Key}
+		if holder, ok := s.keys[k]; ok {
+			return task.Added{ID: holder, Existed: true}
+		}
+		s.keys[k] = n.ID
+	}
+	s.tasks[n.ID] = &task.Task{
+		ID: n.ID, Kind: n.Kind, Queue: n.Queue, Key: n.Key, Payload: bytes.Clone(n.Payload), Priority: n.Priority,
+		Status: task.Queued, Created: now, Since: now, RunAt: now.Add(n.Delay),
+	}
+	return task.Added{ID: n.ID}
 }
 
 // Claim implements task.Store.
@@ -93,7 +116,8 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	now := time.Now()
 	var ready []*task.Task
 	for _, t := range s.tasks {
-		if t.Status.Claimable() && !t.RunAt.After(now) {
+		if t.Status.Claimable() && !t.RunAt.After(now) && !s.paused[t.Queue] &&
+			(len(req.Queues) == 0 || slices.Contains(req.Queues, t.Queue)) && !slices.Contains(req.Except, t.ID) {
 			ready = append(ready, t)
 		}
 	}
@@ -102,20 +126,25 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	for _, k := range req.Kinds {
 		room[k.Kind] = k
 	}
+	suspect := req.Suspect
 	var got []task.Task
 	for _, t := range ready {
 		k := room[t.Kind]
-		if k.Max <= 0 || len(got) >= req.Max {
+		if k.Max <= 0 || len(got) >= req.Max || t.Suspect() && !suspect {
 			continue
+		}
+		if t.Suspect() {
+			suspect = false
 		}
 		k.Max--
 		room[t.Kind] = k
 		t.Run = max(t.Run+1, now.UnixMilli())
 		t.Runs++
 		t.Status, t.Since, t.Started, t.Worker, t.Caps = task.Running, now, now, req.Worker, k.Caps
-		s.history[t.ID] = append(s.history[t.ID], task.RunRecord{
+		h := append(s.history[t.ID], task.RunRecord{
 			Run: t.Run, Worker: t.Worker, Host: w.beat.Host, PID: w.beat.PID, Started: now, Status: task.Running,
 		})
+		s.history[t.ID] = h[max(0, len(h)-task.MaxHistory):]
 		got = append(got, clone(t))
 	}
 	return got, nil
@@ -165,6 +194,10 @@ func (s *Store) apply(c task.Change, now time.Time) error {
 		return s.late(c)
 	}
 	t.Counters = c.Counters
+	if len(c.Log) > 0 {
+		log := append(s.logs[c.Task], c.Log...)
+		s.logs[c.Task] = log[max(0, len(log)-task.MaxLog):]
+	}
 	if c.Checkpoint != nil {
 		t.Checkpoint = bytes.Clone(c.Checkpoint)
 	}
@@ -174,9 +207,16 @@ func (s *Store) apply(c task.Change, now time.Time) error {
 	if c.Status == task.Running {
 		return nil
 	}
+	if s.asked[c.Task] == task.VerbCancel && c.Status.Claimable() {
+		c.Status, c.Reason = task.Cancelled, "" // rule 23
+	}
+	delete(s.asked, c.Task)
 	t.Status, t.Reason, t.Error, t.Since = c.Status, c.Reason, c.Error, now
+	if c.Status == task.Succeeded {
+		t.Result = bytes.Clone(c.Result)
+	}
 	if c.Status.Ended() {
-		t.Finished = now
+		s.finished(t, now)
 	} else {
 		t.RunAt = now.Add(c.Delay)
 	}
@@ -194,7 +234,7 @@ func (s *Store) late(c task.Change) error {
 		if r.Run != c.Run || r.Worker != c.Worker || r.Taken || r.Status == task.Running || c.Status == task.Running {
 			continue
 		}
-		if r.Status == c.Status && r.Reason == c.Reason {
+		if r.Status == c.Status && r.Reason == c.Reason || r.Status == task.Cancelled && c.Status.Claimable() {
 			return nil
 		}
 		return task.ErrAlreadyFinished
@@ -207,45 +247,21 @@ func (s *Store) holds(f task.Fence) bool {
 	return ok && t.Status == task.Running && t.Run == f.Run && t.Worker == f.Worker
 }
 
-// Find implements task.Store.
-func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
-	if err := s.enter(ctx); err != nil {
-		return nil, err
+// finished gives back what an ended task held.
+func (s *Store) finished(t *task.Task, now time.Time) {
+	t.Finished = now
+	if k := (keyOf{t.Kind, t.Key}); s.keys[k] == t.ID {
+		delete(s.keys, k)
 	}
-	defer s.mu.Unlock()
-	var found []task.Task
-	for _, t := range s.tasks {
-		if len(q.IDs) > 0 && !slices.Contains(q.IDs, t.ID) ||
-			q.Status != "" && t.Status != q.Status ||
-			q.Kind != "" && t.Kind != q.Kind ||
-			q.After != "" && t.ID >= q.After {
-			continue
-		}
-		found = append(found, clone(t))
-	}
-	slices.SortFunc(found, func(a, b task.Task) int { return cmp.Compare(b.ID, a.ID) })
-	return found[:min(len(found), cmp.Or(q.Limit, 100))], nil
-}
-
-// History implements task.Store.
-func (s *Store) History(ctx context.Context, id string) ([]task.RunRecord, error) {
-	if err := s.enter(ctx); err != nil {
-		return nil, err
-	}
-	defer s.mu.Unlock()
-	if _, ok := s.tasks[id]; !ok {
-		return nil, task.ErrNotFound
-	}
-	return slices.Clone(s.history[id]), nil
 }
 
 // Wait implements task.Store.
-func (s *Store) Wait(ctx context.Context, seen uint64) (uint64, error) {
+func (s *Store) Wait(ctx context.Context, seen task.Seen) (task.Seen, error) {
 	for {
 		if err := s.enter(ctx); err != nil {
-			return 0, err
+			return task.Seen{}, err
 		}
-		now, changed := s.changes, s.changed
+		now, changed := s.seen, s.changed
 		s.mu.Unlock()
 		if now != seen {
 			return now, nil
@@ -253,9 +269,9 @@ func (s *Store) Wait(ctx context.Context, seen uint64) (uint64, error) {
 		select {
 		case <-changed:
 		case <-s.closed:
-			return 0, task.ErrClosed
+			return task.Seen{}, task.ErrClosed
 		case <-ctx.Done():
-			return 0, context.Cause(ctx)
+			return task.Seen{}, context.Cause(ctx)
 		}
 	}
 }
@@ -287,14 +303,24 @@ func (s *Store) enter(ctx context.Context) error {
 	}
 }
 
+// wake says that a task may have become claimable, and tell that something was asked of a run.
 func (s *Store) wake() {
-	s.changes++
+	s.seen.Ready++
+	s.stir()
+}
+
+func (s *Store) tell() {
+	s.seen.Asked++
+	s.stir()
+}
+
+func (s *Store) stir() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
 
 func clone(t *task.Task) task.Task {
 	c := *t
-	c.Payload, c.Checkpoint = bytes.Clone(t.Payload), bytes.Clone(t.Checkpoint)
+	c.Payload, c.Checkpoint, c.Result = bytes.Clone(t.Payload), bytes.Clone(t.Checkpoint), bytes.Clone(t.Result)
 	return c
 }

@@ -25,13 +25,8 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 	case b.Seq > w.beat.Seq:
 		w.beat.Seq, w.beat.State = b.Seq, b.State
 	}
-	w.beat.Runs = nil
-	var reply task.BeatReply
-	for _, f := range b.Runs {
-		if !s.holds(f) {
-			reply.Lost = append(reply.Lost, f)
-		}
-	}
+	w.beat.Runs, w.beat.Complete = nil, false
+	reply := s.reply(b)
 	if w.beat.State == task.WorkerLeft {
 		w.died = true // what it still holds is nobody's
 		if len(s.held(b.Worker)) == 0 {
@@ -39,6 +34,27 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 		}
 	}
 	return reply, nil
+}
+
+// reply is what the worker may not know (rules 14, 25, 31).
+func (s *Store) reply(b task.Beat) (reply task.BeatReply) {
+	listed := make(map[task.Fence]bool, len(b.Runs))
+	for _, f := range b.Runs {
+		listed[f] = true
+		if !s.holds(f) {
+			reply.Lost = append(reply.Lost, f)
+		}
+	}
+	for _, t := range s.held(b.Worker) {
+		f := task.Fence{Task: t.ID, Run: t.Run, Worker: t.Worker}
+		if verb, ok := s.asked[t.ID]; ok {
+			reply.Asked = append(reply.Asked, task.Asked{Fence: f, Verb: verb})
+		}
+		if b.Complete && !listed[f] {
+			reply.Unlisted = append(reply.Unlisted, clone(t))
+		}
+	}
+	return reply
 }
 
 // Workers implements task.Store. Nothing is known about the life of any but those that were killed
@@ -75,8 +91,9 @@ func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Recl
 			return task.Reclaimed{}, task.ErrWorkerAlive
 		}
 		w.dead, w.evidence = true, req.Evidence
+		w.suspects = slices.ContainsFunc(s.held(req.Worker), func(t *task.Task) bool { return t.Suspect() })
 	}
-	left := task.Reclaimed{Evidence: w.evidence, State: w.beat.State}
+	left := task.Reclaimed{Evidence: w.evidence, State: w.beat.State, Suspects: w.suspects}
 	held := s.held(req.Worker)
 	for _, t := range held[:min(len(held), req.Max)] {
 		left.Tasks = append(left.Tasks, clone(t))
