@@ -13,6 +13,7 @@ import (
 func (w *Worker) register(ctx context.Context) error {
 	w.mu.Lock()
 	w.id, w.seq, w.state = newID(), 0, WorkerRunning
+	w.reached, w.ticked = time.Now(), time.Now()
 	w.running, w.busy = make(map[Fence]*Run), make(map[string]int)
 	w.watching = make(map[string]sight)
 	w.renewed = time.Now()
@@ -34,6 +35,7 @@ func (w *Worker) beats(ctx context.Context) {
 		case <-tick.C:
 		}
 		w.flush(ctx)
+		w.cutOff()
 		if time.Now().Before(next) {
 			continue
 		}
@@ -48,7 +50,11 @@ func (w *Worker) beats(ctx context.Context) {
 
 // beat sends one sign of life and acts on the answer.
 func (w *Worker) beat(ctx context.Context, state WorkerState) error {
-	b := w.nextBeat(state)
+	return w.send(ctx, w.nextBeat(state))
+}
+
+// send sends a beat and acts on the answer. Unlisted runs are for the claimer.
+func (w *Worker) send(ctx context.Context, b Beat) error {
 	reply, err := w.store.Heartbeat(ctx, b)
 	if errors.Is(err, ErrWorkerGone) && b.Seq > 1 {
 		return w.reborn(ctx, b)
@@ -59,15 +65,50 @@ func (w *Worker) beat(ctx context.Context, state WorkerState) error {
 		w.renewed = time.Time{}
 		return err
 	}
+	w.reached = time.Now()
 	if w.renewed.IsZero() {
-		w.renewed = time.Now()
+		w.renewed = w.reached
 	}
 	for _, f := range reply.Lost {
 		if r, ok := w.running[f]; ok {
 			r.cancel(ErrLeaseLost)
 		}
 	}
+	for _, a := range reply.Asked {
+		r, ok := w.running[a.Fence]
+		switch {
+		case !ok:
+		case a.Verb == VerbCancel:
+			r.cancel(ErrCancelled)
+		case a.Verb == VerbInterrupt:
+			r.cancel(ErrAsked)
+		}
+	}
+	w.unlisted = append(w.unlisted, reply.Unlisted...)
 	return nil
+}
+
+// cutOff ends the runs of kinds that want it, before a neighbour may take them over: when no beat
+// has been answered for four fifths of the lease. A gap that the wall clock has seen and the
+// monotonic one has not is a process, or a machine, that stood still.
+func (w *Worker) cutOff() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	limit := w.lease - w.lease/5
+	now := time.Now()
+	awake, wall := now.Sub(w.reached), now.Round(0).Sub(w.reached.Round(0))
+	if max(awake, wall) < limit {
+		return
+	}
+	cause := error(ErrDisconnected)
+	if gap := now.Sub(w.ticked); w.frozen || gap > limit || wall-awake > limit {
+		w.frozen, cause = true, errFrozen
+	}
+	for _, r := range w.running {
+		if r.policy.cutOff {
+			r.cancel(cause)
+		}
+	}
 }
 
 func (w *Worker) nextBeat(state WorkerState) Beat {
@@ -76,12 +117,51 @@ func (w *Worker) nextBeat(state WorkerState) Beat {
 	defer w.mu.Unlock()
 	w.seq++
 	w.state = state
+	now := time.Now()
+	if w.ticked = now; now.Sub(w.reached) < w.lease {
+		w.frozen = false
+	}
 	b := Beat{Worker: w.id, Name: w.name, Host: w.host, PID: os.Getpid(), Kinds: kinds, Lease: w.lease, Seq: w.seq, State: state}
 	for f := range w.running {
+		if len(b.Runs) == beatRuns { // the map's order is another one next time
+			break
+		}
 		b.Runs = append(b.Runs, f)
 	}
 	slices.SortFunc(b.Runs, func(x, y Fence) int { return strings.Compare(x.Task, y.Task) })
 	return b
+}
+
+// beatRuns bounds the runs that one beat asks about, so that a beat costs the same however many
+// there are. A loss that it does not name is noticed by the next beats, or by the run's next write.
+const beatRuns = 500
+
+// recover finds the runs of a claim whose answer was lost, and starts them. It is called by the
+// goroutine that claims, so that no claim is under way.
+func (w *Worker) recover(ctx, last context.Context, lastCall <-chan struct{}) error {
+	b := w.nextBeat(w.currentState())
+	w.mu.Lock()
+	b.Complete, b.Runs, w.unlisted = true, make([]Fence, 0, len(w.running)), nil
+	for f := range w.running {
+		b.Runs = append(b.Runs, f)
+	}
+	w.mu.Unlock()
+	if err := w.send(last, b); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	found := w.unlisted
+	w.unlisted = nil
+	w.mu.Unlock()
+	for _, t := range found {
+		w.mu.Lock()
+		_, known := w.running[fenceOf(t)]
+		w.mu.Unlock()
+		if !known {
+			w.start(ctx, lastCall, t)
+		}
+	}
+	return nil
 }
 
 // reborn is what a worker does that was taken for dead: its runs are lost, and unless it is
@@ -111,7 +191,7 @@ func (w *Worker) currentState() WorkerState {
 	return w.state
 }
 
-// flush writes the progress that handlers have reported.
+// flush writes the progress and the logs that handlers have reported.
 func (w *Worker) flush(ctx context.Context) {
 	w.mu.Lock()
 	runs := make([]*Run, 0, len(w.running))
@@ -119,9 +199,24 @@ func (w *Worker) flush(ctx context.Context) {
 		runs = append(runs, r)
 	}
 	w.mu.Unlock()
+	var (
+		changes []Change
+		of      []*Run
+	)
 	for _, r := range runs {
-		if err := r.flushProgress(ctx); errors.Is(err, ErrLeaseLost) {
-			r.cancel(ErrLeaseLost)
+		if c, ok := r.unsaved(); ok {
+			changes, of = append(changes, c), append(of, r)
+		}
+	}
+	if len(changes) == 0 {
+		return
+	}
+	for i, err := range w.store.Apply(ctx, changes) {
+		switch {
+		case errors.Is(err, ErrLeaseLost):
+			of[i].cancel(ErrLeaseLost)
+		case err != nil:
+			of[i].putBack(changes[i])
 		}
 	}
 }

@@ -1,59 +1,26 @@
 package task
 
 import (
-	"bytes"
 	"context"
 	"fmt"
+	"time"
 )
 
-// Client enqueues tasks and looks at them. It is cheap, and safe for concurrent use.
+// Client enqueues tasks, looks at them and says what shall become of them. It is cheap, and safe
+// for concurrent use.
 type Client struct {
 	store Store
+	tx    Tx // nil outside a transaction
 }
 
 // NewClient returns a client of a store, which stays the caller's to close.
 func NewClient(s Store) *Client { return &Client{store: s} }
 
-// Enqueue records a new task of a kind that is known by its name. When it has returned without an
-// error the task survives this process. opt may be nil. Whether any worker knows the kind is not
-// asked: the task waits for one that does.
-//
-// An error that is ErrInvalid is the caller's; after any other one it is not known whether the task
-// was recorded, and enqueuing again with the same Options.ID is safe.
-func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *Options) (Enqueued, error) {
-	var o Options
-	if opt != nil {
-		o = *opt
-	}
-	if o.ID == "" {
-		o.ID = newID()
-	}
-	if err := checkID(o.ID); err != nil {
-		return Enqueued{}, err
-	}
-	if err := checkName("kind", kind); err != nil {
-		return Enqueued{}, err
-	}
-	if len(payload) > MaxPayload {
-		return Enqueued{}, invalid("payload has %d bytes, at most %d are kept: put it into a file and enqueue the file's name", len(payload), MaxPayload)
-	}
-	if o.Delay < 0 {
-		return Enqueued{}, invalid("delay %v is negative", o.Delay)
-	}
-	added, err := c.store.Add(ctx, []NewTask{{
-		ID: o.ID, Kind: kind, Payload: bytes.Clone(payload), Priority: o.Priority, Delay: o.Delay,
-	}})
-	if err != nil {
-		return Enqueued{ID: o.ID}, fmt.Errorf("task: enqueue %s: %w", o.ID, err)
-	}
-	return Enqueued{ID: o.ID, Existed: added[0].Existed}, nil
-}
-
 // Get returns a task, or ErrNotFound.
 func (c *Client) Get(ctx context.Context, id string) (Task, error) {
 	found, err := c.store.Find(ctx, Query{IDs: []string{id}})
 	if err != nil {
-		return Task{}, fmt.Errorf("task: get %s: %w", id, err)
+		return Task{}, fmt.Errorf("task: get %.80q: %w", id, err)
 	}
 	if len(found) == 0 {
 		return Task{}, fmt.Errorf("%w: %.80q", ErrNotFound, id)
@@ -61,7 +28,8 @@ func (c *Client) Get(ctx context.Context, id string) (Task, error) {
 	return found[0], nil
 }
 
-// Find returns the tasks that a query admits, the newest first.
+// Find returns the tasks that a query admits, the newest first. To go on, ask again with the last
+// one's id as Query.After.
 func (c *Client) Find(ctx context.Context, q Query) ([]Task, error) {
 	found, err := c.store.Find(ctx, q)
 	if err != nil {
@@ -70,13 +38,32 @@ func (c *Client) Find(ctx context.Context, q Query) ([]Task, error) {
 	return found, nil
 }
 
-// History returns the runs of a task, the oldest first, or ErrNotFound.
+// Count counts the tasks, and names the paused queues.
+func (c *Client) Count(ctx context.Context) (Counts, error) {
+	n, err := c.store.Count(ctx)
+	if err != nil {
+		return Counts{}, fmt.Errorf("task: count: %w", err)
+	}
+	return n, nil
+}
+
+// History returns the newest MaxHistory runs of a task, the oldest first, or ErrNotFound.
 func (c *Client) History(ctx context.Context, id string) ([]RunRecord, error) {
 	runs, err := c.store.History(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("task: history of %.80q: %w", id, err)
 	}
 	return runs, nil
+}
+
+// Log returns the last MaxLog bytes of what a task's runs have logged, or ErrNotFound. It may be a
+// second or so behind a run that goes on.
+func (c *Client) Log(ctx context.Context, id string) ([]byte, error) {
+	b, err := c.store.Log(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("task: log of %.80q: %w", id, err)
+	}
+	return b, nil
 }
 
 // Workers lists the workers that are registered now.
@@ -86,4 +73,64 @@ func (c *Client) Workers(ctx context.Context) ([]WorkerInfo, error) {
 		return nil, fmt.Errorf("task: workers: %w", err)
 	}
 	return ws, nil
+}
+
+// Cancel ends a task that waits, at once. One that runs is told: its context ends with ErrCancelled,
+// and whatever its handler then returns but success or a permanent error ends it as cancelled. One
+// that has been cancelled is left as it is; one that has succeeded or failed is ErrAlreadyFinished.
+func (c *Client) Cancel(ctx context.Context, id string) error { return c.ask(ctx, VerbCancel, id) }
+
+// Retry makes a failed or cancelled task run again, with all its attempts, and one that waits for
+// its time run now. ErrRunning and ErrAlreadyFinished say what it is instead; ErrKeyBusy, that
+// another task has its key by now.
+func (c *Client) Retry(ctx context.Context, id string) error { return c.ask(ctx, VerbRetry, id) }
+
+// Interrupt makes a running task hand over: its context ends with ErrAsked. It is claimable at
+// once, and for five seconds by other workers only. Any other task is ErrNotRunning.
+func (c *Client) Interrupt(ctx context.Context, id string) error {
+	return c.ask(ctx, VerbInterrupt, id)
+}
+
+func (c *Client) ask(ctx context.Context, verb Verb, id string) error {
+	if err := c.store.Control(ctx, Command{Verb: verb, Task: id}); err != nil {
+		return fmt.Errorf("task: %s %.80q: %w", verb, id, err)
+	}
+	return nil
+}
+
+// Pause keeps the tasks of a queue from being claimed; what runs, runs on. No claim begins after it
+// has returned. It holds for every worker, until Resume. A queue that is not known yet may be paused.
+func (c *Client) Pause(ctx context.Context, queue string) error {
+	return c.steer(ctx, VerbPause, queue)
+}
+
+// Resume ends a Pause.
+func (c *Client) Resume(ctx context.Context, queue string) error {
+	return c.steer(ctx, VerbResume, queue)
+}
+
+func (c *Client) steer(ctx context.Context, verb Verb, queue string) error {
+	if err := checkName("queue", queue); err != nil {
+		return err
+	}
+	if err := c.store.Control(ctx, Command{Verb: verb, Queue: queue}); err != nil {
+		return fmt.Errorf("task: %s queue %s: %w", verb, queue, err)
+	}
+	return nil
+}
+
+// Wait returns a task once it has ended, however it ended: look at its Status. It asks the store
+// after 10 ms, then less and less often, at least once a second.
+func (c *Client) Wait(ctx context.Context, id string) (Task, error) {
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		t, err := c.Get(ctx, id)
+		if err != nil || t.Status.Ended() {
+			return t, err
+		}
+		select {
+		case <-ctx.Done():
+			return t, context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
 }

@@ -3,6 +3,7 @@ package task
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // The errors that callers tell apart, with errors.Is.
@@ -46,6 +47,17 @@ var (
 	// ErrUnknownKind means that no handler is registered for a kind.
 	ErrUnknownKind = errors.New("task: unknown kind")
 )
+
+// errFrozen is ErrDisconnected by a process that stood still.
+var errFrozen = fmt.Errorf("%w: this process stood still", ErrDisconnected)
+
+// Snooze returns the error by which a handler puts its task off: it is queued again, uses up no
+// attempt, and is claimed after d at the earliest.
+func Snooze(d time.Duration) error { return &snoozeError{max(d, 0)} }
+
+type snoozeError struct{ wait time.Duration }
+
+func (e *snoozeError) Error() string { return fmt.Sprintf("put off for %v", e.wait) }
 
 // Permanent wraps an error so that the task fails at once: trying again would not help.
 // Permanent(nil) is nil.

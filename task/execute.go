@@ -3,37 +3,54 @@ package task
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"runtime/debug"
 	"time"
 
 	"github.com/lastcall-go/lastcall"
 )
 
-// start runs a claimed task in a goroutine of its own.
-func (w *Worker) start(ctx, last context.Context, lastCall <-chan struct{}, t Task) {
+// start runs a claimed task in a goroutine of its own, which ends with the handler's return; the
+// recorder then has its end. The slot is taken until that is written.
+func (w *Worker) start(ctx context.Context, lastCall <-chan struct{}, t Task) {
 	e, ok := w.mux.lookup(t.Kind)
 	if !ok { // a store that hands out what was not asked for
 		w.log.Error("store handed out a task of an unknown kind", "task", t.ID, "kind", t.Kind)
 		return
 	}
 	hctx, cancel := context.WithCancelCause(ctx)
-	r := &Run{store: w.store, policy: e.policy, cancel: cancel, stopping: lastCall, task: t}
+	r := &Run{store: w.store, policy: e.policy, cancel: cancel, stopping: lastCall, task: t, now: t, started: time.Now(), suspect: t.Suspect()}
 	w.mu.Lock()
 	w.running[fenceOf(t)] = r
 	w.busy[t.Kind]++
+	if r.suspect {
+		w.suspects++
+	}
 	w.mu.Unlock()
-	w.log.Info("task running", "task", t.ID, "kind", t.Kind, "run", t.Run, "runs", t.Runs,
-		"was", before(t), "worker", t.Worker)
-	w.handlers.Go(func() {
-		defer cancel(nil)
-		end := w.execute(hctx, lastCall, e, r)
-		w.record(last, e.policy, r, end)
-		w.mu.Lock()
-		delete(w.running, fenceOf(t))
-		w.busy[t.Kind]--
-		w.mu.Unlock()
-		w.nudge()
-	})
+	if w.log.Enabled(ctx, slog.LevelInfo) {
+		w.log.Info("task running", "task", t.ID, "kind", t.Kind, "run", t.Run, "runs", t.Runs, "was", before(t), "worker", t.Worker)
+	}
+	w.observe(Event{Task: t, Status: Running, Waited: waited(t)})
+	w.handlers.Add(1) // until the end is written
+	go func() {
+		// The end is handled in a deferred call: so is that of a handler that panics, or calls
+		// runtime.Goexit.
+		err := error(&PanicError{Value: "the handler called runtime.Goexit"})
+		end := ending{}
+		defer func() {
+			if v := recover(); v != nil {
+				err = &PanicError{Value: v, Stack: string(debug.Stack())}
+			}
+			end.err = err
+			if end.cause == nil {
+				end.cause = context.Cause(hctx)
+			}
+			end.stopping = closed(lastCall)
+			cancel(nil)
+			w.ended(r, end)
+		}()
+		err = w.execute(hctx, lastCall, e, r, &end)
+	}()
 }
 
 // before says, for the log, what a claimed task was.
@@ -46,11 +63,12 @@ func before(t Task) Status {
 
 // execute calls the handler under its timeout, and with its context ended at last call where its
 // kind says so.
-func (w *Worker) execute(ctx context.Context, lastCall <-chan struct{}, e entry, r *Run) ending {
+func (w *Worker) execute(ctx context.Context, lastCall <-chan struct{}, e entry, r *Run, end *ending) error {
 	if e.policy.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, e.policy.timeout, ErrTimeout)
 		defer cancel()
+		defer func() { end.cause = context.Cause(ctx) }() // before cancel, which would be the cause
 	}
 	if e.policy.onStop == Interrupt {
 		done := make(chan struct{})
@@ -64,62 +82,111 @@ func (w *Worker) execute(ctx context.Context, lastCall <-chan struct{}, e entry,
 			}
 		}()
 	}
-	err := call(ctx, e, r)
-	return ending{err: err, cause: context.Cause(ctx), stopping: closed(lastCall)}
+	return e.handle(ctx, r)
 }
 
-// call turns a panic, and a Goexit, into an error.
-func call(ctx context.Context, e entry, r *Run) (err error) {
-	returned := make(chan error, 1)
-	go func() {
-		err := error(&PanicError{Value: "the handler called runtime.Goexit"})
-		defer func() {
-			if v := recover(); v != nil {
-				err = &PanicError{Value: v, Stack: string(debug.Stack())}
-			}
-			returned <- err
-		}()
-		err = e.handle(ctx, r)
-	}()
-	return <-returned
-}
-
-// record writes a run's end, trying again until it is written, the run turns out to be somebody
-// else's, or the group's time is up.
-func (w *Worker) record(last context.Context, p policy, r *Run, end ending) {
-	t, progress := r.end()
-	if errors.Is(end.cause, ErrLeaseLost) || errors.Is(end.cause, ErrWorkerGone) {
-		w.log.Warn("task lost", "task", t.ID, "kind", t.Kind, "run", t.Run, "error", ErrLeaseLost)
+// ended decides what becomes of a run whose handler has returned, and has it written.
+func (w *Worker) ended(r *Run, end ending) {
+	if r.inTx {
+		w.verify(r, end)
 		return
 	}
-	c := decide(t, p, end)
-	c.Progress = progress
+	if errors.Is(end.cause, ErrLeaseLost) || errors.Is(end.cause, ErrWorkerGone) {
+		w.lost(r, Change{}, ErrLeaseLost)
+		return
+	}
+	w.recorder.add(pending{run: r, change: r.close(r.policy, end)})
+}
+
+// verify finds out what became of the transaction in which a run was finished.
+func (w *Worker) verify(r *Run, end ending) {
+	f := fenceOf(r.task)
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := w.recorder.apply(last, c)
+		// A change that changes nothing is refused when the run is no longer held.
+		err := w.store.Apply(w.last, []Change{{Fence: f, Status: Running, Counters: r.Task().Counters}})[0]
 		switch {
-		case err == nil:
-			w.logEnd(t, c)
+		case err == nil: // the transaction was rolled back
+			if end.err == nil {
+				end.err = errors.New("the handler returned nil, but the transaction of its FinishIn was rolled back")
+			}
+			w.recorder.add(pending{run: r, change: r.close(r.policy, end)})
 			return
-		case errors.Is(err, ErrLeaseLost), errors.Is(err, ErrAlreadyFinished), errors.Is(err, ErrNotFound):
-			w.log.Warn("outcome came too late", "task", t.ID, "kind", t.Kind, "run", t.Run, "status", c.Status, "error", err)
+		case errors.Is(err, ErrLeaseLost), errors.Is(err, ErrNotFound):
+			if end.err != nil {
+				w.log.Error("error after the task was finished in a transaction; its success stands", "task", f.Task, "error", end.err)
+			}
+			w.recorder.add(pending{run: r, change: Change{Fence: f, Status: Succeeded, Counters: r.Task().Counters}})
 			return
-		case last.Err() != nil:
-			w.log.Error("outcome not recorded", "task", t.ID, "kind", t.Kind, "run", t.Run, "status", c.Status, "error", err)
-			w.mu.Lock()
-			w.unrecorded++
-			w.mu.Unlock()
+		case !pause(w.last, wait):
+			w.unrecordedEnd(r, Change{Status: Succeeded}, err)
 			return
-		}
-		w.log.Warn("outcome not recorded yet; trying again", "task", t.ID, "run", t.Run, "error", err)
-		select {
-		case <-last.Done():
-		case <-time.After(wait):
 		}
 	}
+}
+
+// written is told by the recorder what came of a run's end.
+func (w *Worker) written(p pending, err error) {
+	switch {
+	case err == nil:
+		w.logEnd(p.run.task, p.change)
+		w.observe(Event{Task: p.run.task, Status: p.change.Status, Reason: p.change.Reason, Err: p.change.Error,
+			Waited: waited(p.run.task), Took: time.Since(p.run.started)})
+		if p.change.Reason == ReasonAsked {
+			w.avoid(p.change.Task)
+		}
+		w.free(p.run)
+	case errors.Is(err, ErrLeaseLost), errors.Is(err, ErrAlreadyFinished), errors.Is(err, ErrNotFound):
+		w.lost(p.run, p.change, err)
+	default:
+		w.unrecordedEnd(p.run, p.change, err)
+	}
+}
+
+// lost is the end of a run that is somebody else's by now.
+func (w *Worker) lost(r *Run, c Change, err error) {
+	t := r.task
+	w.log.Warn("task lost: what it did in the end came too late", "task", t.ID, "kind", t.Kind, "run", t.Run, "status", c.Status, "error", err)
+	w.observe(Event{Task: t, Status: c.Status, Stale: true, Took: time.Since(r.started)})
+	w.free(r)
+}
+
+// unrecordedEnd is an end that could not be written before the worker's time was up.
+func (w *Worker) unrecordedEnd(r *Run, c Change, err error) {
+	w.log.Error("outcome not recorded", "task", r.task.ID, "kind", r.task.Kind, "run", r.task.Run, "status", c.Status, "error", err)
+	w.mu.Lock()
+	w.unrecorded++
+	w.mu.Unlock()
+	w.free(r)
+}
+
+// free gives back a run's slot.
+func (w *Worker) free(r *Run) {
+	w.mu.Lock()
+	delete(w.running, fenceOf(r.task))
+	w.busy[r.task.Kind]--
+	if r.suspect {
+		w.suspects--
+	}
+	w.mu.Unlock()
+	w.nudge()
+	w.handlers.Done()
 }
 
 // logEnd writes the line of a status change.
 func (w *Worker) logEnd(t Task, c Change) {
+	level := slog.LevelInfo
+	switch c.Status {
+	case Failed:
+		level = slog.LevelError
+	case Queued:
+		level = slog.LevelWarn
+	}
+	if c.Status == Interrupted && c.Counters.InterruptStreak >= 10 {
+		level = slog.LevelWarn
+	}
+	if !w.log.Enabled(w.last, level) {
+		return
+	}
 	args := []any{"task", t.ID, "kind", t.Kind, "run", t.Run}
 	if c.Reason != "" {
 		args = append(args, "reason", c.Reason)
@@ -130,12 +197,12 @@ func (w *Worker) logEnd(t Task, c Change) {
 	if c.Delay > 0 {
 		args = append(args, "again_in", c.Delay)
 	}
-	switch c.Status {
-	case Failed:
-		w.log.Error("task failed", args...)
-	case Queued:
-		w.log.Warn("task queued again", append(args, "attempts", c.Counters.Attempts)...)
-	default:
-		w.log.Info("task "+string(c.Status), args...)
+	what := "task " + string(c.Status)
+	switch {
+	case c.Status == Queued:
+		what, args = "task queued again", append(args, "attempts", c.Counters.Attempts)
+	case level == slog.LevelWarn:
+		args = append(args, "interruptions_without_checkpoint", c.Counters.InterruptStreak)
 	}
+	w.log.Log(w.last, level, what, args...)
 }

@@ -1,9 +1,7 @@
 package task
 
 import (
-	"context"
-	"encoding/json"
-	"fmt"
+	"math/rand/v2"
 	"time"
 )
 
@@ -22,6 +20,8 @@ const (
 type Kind[T any] struct {
 	// Name is letters, digits and . _ - /, at most 100 of them.
 	Name string
+	// Queue is where its tasks wait unless Options say otherwise. Empty means DefaultQueue.
+	Queue string
 	// Timeout ends a run's context, with the cause ErrTimeout; that is a failed attempt. 0 means no
 	// timeout.
 	Timeout time.Duration
@@ -36,8 +36,17 @@ type Kind[T any] struct {
 	// MaxCrashes is how many times a worker's process may die during the task, without a new
 	// checkpoint in between, before it has failed. 0 means 5, -1 no end.
 	MaxCrashes int
+	// MaxInterruptions is how many times a run may be interrupted, without a new checkpoint in
+	// between, before the task has failed. 0 and -1 mean no end; at the tenth the worker logs a
+	// warning.
+	MaxInterruptions int
+	// CancelOnDisconnect ends a run's context, with the cause ErrDisconnected, when its worker has
+	// been unable to reach the store for most of its lease, and so before another worker may take
+	// the task. Without it the run goes on, and a second one may run beside it for a while; its
+	// late writes are refused.
+	CancelOnDisconnect bool
 	// Backoff says how long the task waits after its n-th failed attempt, n from 1. Nil means a
-	// second, doubled each time, up to five minutes.
+	// second, doubled each time, up to five minutes, and up to a fifth more or less at random.
 	Backoff func(n int) time.Duration
 }
 
@@ -49,24 +58,19 @@ type Options struct {
 	Priority int
 	// Delay puts off the first claim.
 	Delay time.Duration
+	// Queue is where the task waits. Empty means the kind's.
+	Queue string
+	// Key makes the task the only unfinished one of its kind with that key: enqueuing another
+	// answers with the first one's id. At most 200 bytes.
+	Key string
 }
 
 // Enqueued says what came of an Enqueue.
 type Enqueued struct {
 	// ID is the task's.
 	ID string
-	// Existed says that a task of the given ID was there before, and was left as it is.
+	// Existed says that a task of the given ID or Key was there before, and was left as it is.
 	Existed bool
-}
-
-// Enqueue records a new task. When it has returned without an error the task survives this process.
-// opt may be nil.
-func (k Kind[T]) Enqueue(ctx context.Context, c *Client, args T, opt *Options) (Enqueued, error) {
-	payload, err := json.Marshal(args)
-	if err != nil {
-		return Enqueued{}, fmt.Errorf("task: payload of kind %q: %w", k.Name, err)
-	}
-	return c.Enqueue(ctx, k.Name, payload, opt)
 }
 
 // policy is a Kind without its type, with its defaults filled in.
@@ -76,20 +80,27 @@ type policy struct {
 	concurrency int
 	onStop      OnStop
 	caps        Caps
+	cutOff      bool // CancelOnDisconnect
 	backoff     func(n int) time.Duration
 }
 
 func (k Kind[T]) policy() (policy, error) {
 	p := policy{
 		name: k.Name, timeout: k.Timeout, concurrency: k.Concurrency, onStop: k.OnStop,
-		caps:    Caps{MaxAttempts: orDefault(k.MaxAttempts, 5), MaxCrashes: orDefault(k.MaxCrashes, 5)},
+		caps:    Caps{MaxAttempts: orDefault(k.MaxAttempts, 5), MaxCrashes: orDefault(k.MaxCrashes, 5), MaxInterruptions: max(k.MaxInterruptions, 0)},
+		cutOff:  k.CancelOnDisconnect,
 		backoff: k.Backoff,
 	}
 	if p.backoff == nil {
-		p.backoff = doubling(time.Second, 5*time.Minute)
+		p.backoff = jittered(doubling(time.Second, 5*time.Minute))
 	}
 	if err := checkName("kind", k.Name); err != nil {
 		return p, err
+	}
+	if k.Queue != "" {
+		if err := checkName("queue", k.Queue); err != nil {
+			return p, err
+		}
 	}
 	if k.Timeout < 0 || k.Concurrency < 0 {
 		return p, invalid("kind %q: Timeout %v and Concurrency %d must not be negative", k.Name, k.Timeout, k.Concurrency)
@@ -117,5 +128,13 @@ func doubling(first, limit time.Duration) func(n int) time.Duration {
 			d *= 2
 		}
 		return min(d, limit)
+	}
+}
+
+// jittered spreads waits, so that what failed together does not come back together.
+func jittered(wait func(n int) time.Duration) func(n int) time.Duration {
+	return func(n int) time.Duration {
+		d := wait(n)
+		return d - d/5 + rand.N(2*d/5+1)
 	}
 }

@@ -15,11 +15,27 @@ import (
 type Mux struct {
 	mu    sync.RWMutex
 	kinds map[string]entry
+	used  bool // a handler has been registered
+	wraps []func(Handler) Handler
 }
+
+// Handler is a kind's handler without the type of its payload, as middleware sees it.
+type Handler func(ctx context.Context, r *Run) error
 
 type entry struct {
 	policy policy
-	handle func(context.Context, *Run) error
+	handle Handler
+}
+
+// Use wraps every handler that is registered later, the first given outermost. It panics when there
+// is one already: that one would be left out without a word.
+func (m *Mux) Use(middleware ...func(next Handler) Handler) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.used {
+		panic("task: Use comes before the first Handle")
+	}
+	m.wraps = append(m.wraps, middleware...)
 }
 
 // Handle registers the handler of a kind. It panics if the kind is invalid or has a handler
@@ -42,14 +58,19 @@ func Handle[T any](m *Mux, k Kind[T], fn func(ctx context.Context, r *Run, args 
 	if m.kinds == nil {
 		m.kinds = make(map[string]entry)
 	}
-	m.kinds[k.Name] = entry{policy: p, handle: func(ctx context.Context, r *Run) error {
+	m.used = true
+	handle := Handler(func(ctx context.Context, r *Run) error {
 		var args T
 		dec := json.NewDecoder(bytes.NewReader(r.task.Payload))
 		if err := dec.Decode(&args); err != nil {
 			return Permanent(fmt.Errorf("payload does not fit kind %q: %w", k.Name, err))
 		}
 		return fn(ctx, r, args)
-	}}
+	})
+	for _, wrap := range slices.Backward(m.wraps) {
+		handle = wrap(handle)
+	}
+	m.kinds[k.Name] = entry{policy: p, handle: handle}
 }
 
 // Kinds lists the registered kinds, sorted.

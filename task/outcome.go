@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,8 +21,9 @@ type ending struct {
 }
 
 // decide says what becomes of a task whose handler has returned. In this order: a panic is an
-// attempt; nil has succeeded; a permanent error has failed; a timeout is an attempt; after a stop
-// began anything else is an interruption; and everything else is an attempt.
+// attempt; nil has succeeded; a permanent error has failed; a cancelled one is cancelled; a snooze
+// waits; a timeout is an attempt; after a stop began, or when it was asked for, anything else is an
+// interruption; and everything else is an attempt.
 func decide(t Task, p policy, e ending) Change {
 	c := Change{Fence: fenceOf(t), Counters: t.Counters}
 	var interrupt *interruptedError
@@ -35,6 +37,7 @@ func decide(t Task, p policy, e ending) Change {
 	}
 	c.Error = storable(e.err.Error(), maxErrorText)
 	var panicked *PanicError
+	var snoozed *snoozeError
 	var byInterrupt *lastcall.InterruptError
 	switch {
 	case errors.As(e.err, &panicked):
@@ -43,18 +46,55 @@ func decide(t Task, p policy, e ending) Change {
 		c.Status = Failed
 		c.Counters.Attempts++
 		return c
+	case errors.Is(e.cause, ErrCancelled):
+		c.Status = Cancelled
+		return quiet(c, e)
+	case errors.As(e.err, &snoozed):
+		c.Status, c.Error, c.Delay = Queued, "", snoozed.wait
+		return c
 	case errors.Is(e.cause, ErrTimeout):
 		return attempt(c, t, p)
+	case errors.Is(e.cause, ErrAsked):
+		return interruption(quiet(c, e), t, ReasonAsked)
+	case errors.Is(e.cause, errFrozen):
+		return interruption(quiet(c, e), t, ReasonFrozen)
+	case errors.Is(e.cause, ErrDisconnected):
+		return interruption(quiet(c, e), t, ReasonLost)
 	case e.stopping || errors.As(e.cause, &byInterrupt):
-		c.Status, c.Reason = Interrupted, ReasonStop
-		c.Counters.Interruptions++
-		if errors.Is(e.err, ErrInterrupted) || errors.Is(e.err, context.Canceled) {
-			c.Error = "" // it only says what the reason says
-		}
-		return c
+		return interruption(quiet(c, e), t, ReasonStop)
 	}
 	return attempt(c, t, p)
 }
+
+// quiet leaves out an error that only says what the reason says.
+func quiet(c Change, e ending) Change {
+	if errors.Is(e.err, ErrInterrupted) || errors.Is(e.err, context.Canceled) {
+		c.Error = ""
+	}
+	return c
+}
+
+// interruption counts one. The first since the last new checkpoint costs no time, each further one
+// twice as much as the one before: a task that is interrupted again and again without getting on
+// does not keep its workers busy.
+func interruption(c Change, t Task, why Reason) Change {
+	c.Status, c.Reason = Interrupted, why
+	c.Counters.Interruptions++
+	c.Counters.InterruptStreak++
+	n := c.Counters.InterruptStreak
+	if t.MaxInterruptions > 0 && n >= t.MaxInterruptions {
+		c.Status, c.Reason = Failed, ""
+		c.Error = fmt.Sprintf("interrupted %d times without a new checkpoint, the last time by %s", n, why)
+	} else if n > 1 {
+		c.Delay = interruptBackoff(n)
+	}
+	return c
+}
+
+var (
+	interruptBackoff = doubling(100*time.Millisecond, 30*time.Second)
+	crashBackoff     = doubling(500*time.Millisecond, 30*time.Second)
+)
 
 // attempt counts a failed attempt: another try after the backoff, or the end.
 func attempt(c Change, t Task, p policy) Change {
@@ -70,18 +110,20 @@ func attempt(c Change, t Task, p policy) Change {
 
 // decideReclaimed says what becomes of a task whose worker is gone. A death after last call is an
 // interruption; so is a lease that ran out, since nobody knows whether the process died; only
-// evidence of the process's death is a crash. The first crash costs no time, the next ones wait.
+// evidence of the process's death is a crash. Where a suspect was among its tasks only the suspect
+// is charged. The first crash costs no time, the next ones wait.
 func decideReclaimed(t Task, r Reclaimed, worker string) Change {
 	c := Change{Fence: fenceOf(t), Counters: t.Counters, Status: Interrupted, Taken: true}
 	switch {
 	case r.State != WorkerRunning:
-		c.Reason = ReasonDeadline
-		c.Counters.Interruptions++
-		c.Error = "the process ended after last call, before the run was recorded: give it a longer grace, or the handler a shorter step"
+		c = interruption(c, t, ReasonDeadline)
+		c.Error = cmp.Or(c.Error, "the process ended after last call, before the run was recorded: give it a longer grace, or the handler a shorter step")
 	case !r.Evidence:
-		c.Reason = ReasonLost
-		c.Counters.Interruptions++
-		c.Error = fmt.Sprintf("the lease of worker %s ran out", worker)
+		c = interruption(c, t, ReasonLost)
+		c.Error = cmp.Or(c.Error, fmt.Sprintf("the lease of worker %s ran out", worker))
+	case r.Suspects && !t.Suspect():
+		c = interruption(c, t, ReasonLost)
+		c.Error = cmp.Or(c.Error, fmt.Sprintf("the process of worker %s died while another task was under suspicion", worker))
 	default:
 		c.Reason = ReasonLost
 		c.Crashed = true
@@ -98,12 +140,10 @@ func decideReclaimed(t Task, r Reclaimed, worker string) Change {
 	return c
 }
 
-var crashBackoff = doubling(500*time.Millisecond, 30*time.Second)
-
-// progressed resets the crash streak when the new checkpoint differs from the old one.
+// progressed ends the streaks when the new checkpoint differs from the old one.
 func progressed(c Counters, old, new []byte) Counters {
 	if new != nil && string(old) != string(new) {
-		c.CrashStreak = 0
+		c.CrashStreak, c.InterruptStreak = 0, 0
 	}
 	return c
 }

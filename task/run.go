@@ -20,9 +20,23 @@ type Run struct {
 	cancel   context.CancelCauseFunc
 	stopping <-chan struct{}
 
+	task Task // as claimed
+
 	mu       sync.Mutex
-	task     Task // as claimed; checkpoint, progress and counters as saved since
+	now      Task // as saved since
 	progress *Progress
+	log      tail
+	result   []byte
+	inTx     bool // FinishIn has been called
+	started  time.Time
+	suspect  bool // as claimed
+}
+
+// Task returns the task as it was claimed, with what has been saved since.
+func (r *Run) Task() Task {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.now
 }
 
 // ID is the task's.
@@ -38,7 +52,7 @@ func (r *Run) Fence() int64 { return r.task.Run }
 // it.
 func (r *Run) Load(v any) (bool, error) {
 	r.mu.Lock()
-	b := r.task.Checkpoint
+	b := r.now.Checkpoint
 	r.mu.Unlock()
 	if b == nil {
 		return false, nil
@@ -54,8 +68,9 @@ func (r *Run) Load(v any) (bool, error) {
 // work since the last time costs more than that.
 //
 // It ignores a cancellation whose cause is an [lastcall.InterruptError] and ends with the reserve,
-// so that the last write does not meet a dead context. An error that is ErrLeaseLost means that
-// another run has begun: stop working.
+// so that the last write does not meet a dead context. While the store is out of reach it waits,
+// until ctx ends by another cause. An error that is ErrLeaseLost means that another run has begun:
+// stop working.
 func (r *Run) Save(ctx context.Context, v any) error {
 	b, err := encodeCheckpoint(v)
 	if err != nil {
@@ -65,16 +80,22 @@ func (r *Run) Save(ctx context.Context, v any) error {
 	defer release()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := Change{Fence: fenceOf(r.task), Status: Running, Checkpoint: b, Progress: r.progress,
-		Counters: progressed(r.task.Counters, r.task.Checkpoint, b)}
-	if err := r.store.Apply(wctx, []Change{c})[0]; err != nil {
-		if errors.Is(err, ErrLeaseLost) {
+	c := Change{Fence: fenceOf(r.task), Status: Running, Checkpoint: b, Progress: r.progress, Log: r.log.take(),
+		Counters: progressed(r.now.Counters, r.now.Checkpoint, b)}
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		err := r.store.Apply(wctx, []Change{c})[0]
+		switch {
+		case err == nil:
+			r.now.Checkpoint, r.now.Counters, r.progress = b, c.Counters, nil
+			return nil
+		case errors.Is(err, ErrLeaseLost):
 			r.cancel(ErrLeaseLost)
+		case !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrClosed) && pause(wctx, wait):
+			continue
 		}
+		r.log.giveBack(c.Log)
 		return fmt.Errorf("task: save: %w", err)
 	}
-	r.task.Checkpoint, r.task.Counters, r.progress = b, c.Counters, nil
-	return nil
 }
 
 // Interrupt returns the error by which a handler hands its task over: the worker records the
@@ -99,33 +120,95 @@ func (r *Run) Progress(fraction float64, message string) {
 	r.mu.Unlock()
 }
 
+// Log adds a line to the task's log, of which the last MaxLog bytes are kept, for people. It is
+// written within a second or so, and with the end of the run; a SIGKILL loses that second.
+func (r *Run) Log(line string) {
+	r.mu.Lock()
+	r.log.add(storable(line, MaxLog/2) + "\n")
+	r.mu.Unlock()
+}
+
+// Result sets what the task keeps when it has succeeded, as JSON; the last call counts.
+func (r *Run) Result(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("task: result: %w", err)
+	}
+	if len(b) > MaxResult {
+		return fmt.Errorf("task: result has %d bytes, at most %d are kept: save a file's name instead of its content", len(b), MaxResult)
+	}
+	r.mu.Lock()
+	r.result = b
+	r.mu.Unlock()
+	return nil
+}
+
+// FinishIn records the task's success inside the caller's transaction, which a store's package
+// wraps: the handler's own rows and the task's end are committed together, or neither. Commit it and
+// return nil.
+//
+// When the run is no longer this worker's, the error is ErrLeaseLost and the transaction cannot be
+// committed. A handler that returns nil although its transaction was rolled back has used an
+// attempt. An error returned after the commit is logged, and the task has succeeded.
+func (r *Run) FinishIn(ctx context.Context, tx Tx) error {
+	s, ok := r.store.(TxStore)
+	if !ok {
+		return errNoTx(r.store, tx)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := Change{Fence: fenceOf(r.task), Status: Succeeded, Counters: r.now.Counters, Result: r.result,
+		Progress: r.progress, Log: r.log.peek()}
+	if err := s.FinishTx(ctx, tx, c); err != nil {
+		if errors.Is(err, ErrLeaseLost) {
+			r.cancel(ErrLeaseLost)
+		}
+		return fmt.Errorf("task: finish in transaction: %w", err)
+	}
+	r.inTx = true
+	return nil
+}
+
 // Stopping says that last call has been made: the process will end. A handler that cannot be done
 // in time does well to hand over now, with Interrupt; otherwise it may go on until its context
 // ends.
 func (r *Run) Stopping() bool { return closed(r.stopping) }
 
-// flushProgress writes progress that no checkpoint has taken along. It does not wait for a Save
-// that is under way, which takes the progress along itself.
-func (r *Run) flushProgress(ctx context.Context) error {
+// unsaved returns progress and log that no checkpoint has taken along, as a change. It does not
+// wait for a Save that is under way, which takes both along itself.
+func (r *Run) unsaved() (Change, bool) {
 	if !r.mu.TryLock() {
-		return nil
+		return Change{}, false
 	}
 	defer r.mu.Unlock()
-	if r.progress == nil {
-		return nil
+	if r.inTx || r.progress == nil && r.log.empty() {
+		return Change{}, false
 	}
-	c := Change{Fence: fenceOf(r.task), Status: Running, Progress: r.progress, Counters: r.task.Counters}
+	c := Change{Fence: fenceOf(r.task), Status: Running, Progress: r.progress, Log: r.log.take(), Counters: r.now.Counters}
 	r.progress = nil
-	return r.store.Apply(ctx, []Change{c})[0]
+	return c, true
 }
 
-// end returns the task as it is now, and the progress not yet written.
-func (r *Run) end() (Task, *Progress) {
+// putBack keeps what could not be written for the next time.
+func (r *Run) putBack(c Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p := r.progress
-	r.progress = nil
-	return r.task, p
+	if r.progress == nil {
+		r.progress = c.Progress
+	}
+	r.log.giveBack(c.Log)
+}
+
+// close returns the run's end as decided from the task as it is now, with what is not yet written.
+func (r *Run) close(p policy, e ending) Change {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := decide(r.now, p, e)
+	c.Progress, c.Log = r.progress, r.log.take()
+	if c.Status == Succeeded {
+		c.Result = r.result
+	}
+	return c
 }
 
 type interruptedError struct{ checkpoint []byte }
@@ -172,5 +255,15 @@ func closed(ch <-chan struct{}) bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// pause waits, and says whether ctx goes on.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
 	}
 }

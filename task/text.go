@@ -2,6 +2,7 @@ package task
 
 import (
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -21,6 +22,8 @@ const (
 	maxErrorText = 8 << 10
 	maxMessage   = 200
 	maxName      = 100
+	maxKey       = 200
+	maxDelay     = 100 * 365 * 24 * time.Hour
 )
 
 // storable makes a text that every store can keep: valid UTF-8, no NUL, at most max bytes. One NUL

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +32,13 @@ type WorkerConfig struct {
 	// Poll is how often the worker looks for tasks and for dead neighbours that nothing told it
 	// about. 0 means 250 ms.
 	Poll time.Duration
+	// Queues are the only ones that the worker takes tasks from. None means every queue.
+	Queues []string
+	// Retention is for how long ended tasks are kept. 0 means 7 days, -1 for ever.
+	Retention time.Duration
+	// Observe, if set, is told when a run begins and when its end has been written: for metrics and
+	// traces. It is called by many goroutines and must return soon.
+	Observe func(Event)
 	// Logger gets a line for each change of a task's status. Nil means slog.Default().
 	Logger *slog.Logger
 }
@@ -45,6 +54,11 @@ type Worker struct {
 	poll  time.Duration
 	log   *slog.Logger
 
+	queues    []string
+	retention time.Duration
+	observer  func(Event)
+	last      context.Context // what must also be possible after the interrupt
+
 	kick chan struct{} // something may be claimable, or a slot is free
 
 	mu       sync.Mutex
@@ -53,7 +67,13 @@ type Worker struct {
 	state    WorkerState
 	running  map[Fence]*Run
 	busy     map[string]int // running, by kind
+	suspects int            // running
 	renewed  time.Time      // since when every beat has succeeded
+	reached  time.Time      // when the last beat was answered
+	ticked   time.Time      // when the last one was sent
+	frozen   bool
+	unlisted []Task               // runs of ours that we did not know of
+	avoided  map[string]time.Time // tasks that others shall take, until when
 	watching map[string]sight
 
 	handlers   sync.WaitGroup
@@ -82,7 +102,15 @@ func NewWorker(cfg WorkerConfig) (*Worker, error) {
 		log:   cmp.Or(cfg.Logger, slog.Default()),
 		kick:  make(chan struct{}, 1),
 	}
-	w.recorder = recorder{store: cfg.Store, calls: &w.handlers}
+	w.queues, w.observer = slices.Clone(cfg.Queues), cfg.Observe
+	for _, q := range w.queues {
+		if err := checkName("queue", q); err != nil {
+			return nil, err
+		}
+	}
+	if w.retention = cmp.Or(cfg.Retention, 7*24*time.Hour); w.retention < 0 {
+		w.retention = 0
+	}
 	if w.lease < time.Second {
 		return nil, invalid("worker: Lease %v is less than a second: a pause of the machine would look like a death", w.lease)
 	}
@@ -104,9 +132,6 @@ func NewWorker(cfg WorkerConfig) (*Worker, error) {
 //
 // Outside a group the end of ctx is both last call and interrupt. Serve may be called once.
 func (w *Worker) Serve(ctx context.Context) error {
-	if err := w.register(ctx); err != nil {
-		return fmt.Errorf("task: register worker: %w", err)
-	}
 	lastCall := lastcall.Stopping(ctx)
 	if lastCall == nil {
 		lastCall = ctx.Done()
@@ -119,13 +144,21 @@ func (w *Worker) Serve(ctx context.Context) error {
 	}
 	last, release := context.WithCancel(last)
 	defer release()
+	w.last = last
+	w.recorder = recorder{store: w.store, log: w.log, ctx: last, calls: &w.handlers, written: w.written}
+	if err := w.register(ctx); err != nil {
+		return fmt.Errorf("task: register worker: %w", err)
+	}
 	untilLastCall, endClaims := context.WithCancel(last)
 	defer endClaims()
 
 	var helpers, watchers sync.WaitGroup
 	helpers.Go(func() { w.beats(last) })
 	watchers.Go(func() { w.watch(untilLastCall) })
-	watchers.Go(func() { w.listen(untilLastCall) })
+	watchers.Go(func() { w.listen(last, untilLastCall) })
+	if w.retention > 0 {
+		watchers.Go(func() { w.prunes(untilLastCall) })
+	}
 
 	w.claims(ctx, last, lastCall)
 	endClaims()
@@ -162,8 +195,12 @@ func (w *Worker) claims(ctx, last context.Context, lastCall <-chan struct{}) {
 	var (
 		failed  string
 		backlog bool
+		doubt   bool // an answer was lost: there may be runs that we do not know of
 	)
 	for !closed(lastCall) {
+		if doubt && w.recover(ctx, last, lastCall) == nil {
+			doubt = false
+		}
 		if backlog {
 			w.gather(lastCall)
 		}
@@ -175,7 +212,7 @@ func (w *Worker) claims(ctx, last context.Context, lastCall <-chan struct{}) {
 		}
 		failed = ""
 		if err != nil {
-			failed = err.Error()
+			failed, doubt = err.Error(), true
 		}
 		backlog = full
 		if err == nil && got > 0 && !full {
@@ -185,6 +222,11 @@ func (w *Worker) claims(ctx, last context.Context, lastCall <-chan struct{}) {
 		case <-lastCall:
 		case <-w.kick:
 		case <-tick.C:
+		}
+	}
+	if doubt {
+		if err := w.recover(ctx, last, lastCall); err != nil {
+			w.log.Warn("the answer of a claim was lost; what it gave is taken up by others", "worker", w.incarnation(), "error", err)
 		}
 	}
 }
@@ -230,7 +272,7 @@ func (w *Worker) claim(ctx, last context.Context, lastCall <-chan struct{}) (got
 		return 0, false, err
 	}
 	for _, t := range tasks {
-		w.start(ctx, last, lastCall, t)
+		w.start(ctx, lastCall, t)
 	}
 	return len(tasks), len(tasks) == req.Max, nil
 }
@@ -239,7 +281,14 @@ func (w *Worker) claim(ctx, last context.Context, lastCall <-chan struct{}) (got
 func (w *Worker) request() ClaimRequest {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	req := ClaimRequest{Worker: w.id, Max: w.slots - len(w.running)}
+	req := ClaimRequest{Worker: w.id, Max: w.slots - len(w.running), Queues: w.queues, Suspect: w.suspects == 0}
+	for id, until := range w.avoided {
+		if time.Now().After(until) {
+			delete(w.avoided, id)
+			continue
+		}
+		req.Except = append(req.Except, id)
+	}
 	for _, name := range w.mux.Kinds() {
 		e, _ := w.mux.lookup(name)
 		room := req.Max
@@ -253,16 +302,55 @@ func (w *Worker) request() ClaimRequest {
 	return req
 }
 
-// listen turns the store's wake-ups into kicks.
-func (w *Worker) listen(ctx context.Context) {
+// avoidFor is for how long a worker leaves a task to others that somebody asked it to hand over.
+const avoidFor = 5 * time.Second
+
+// avoid leaves a task to others for a while.
+func (w *Worker) avoid(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.avoided == nil {
+		w.avoided = make(map[string]time.Time)
+	}
+	w.avoided[id] = time.Now().Add(avoidFor)
+}
+
+// listen turns the store's wake-ups into kicks, and into a beat when something may have been asked
+// of a run.
+func (w *Worker) listen(last, ctx context.Context) {
 	var seen Seen
 	for ctx.Err() == nil {
 		now, err := w.store.Wait(ctx, seen)
 		if err != nil {
-			return // the polling goes on
+			if errors.Is(err, ErrClosed) || !pause(ctx, time.Second) {
+				return
+			}
+			continue // the polling goes on
+		}
+		if seen.Asked != 0 && now.Asked != seen.Asked {
+			_ = w.beat(last, w.currentState()) // the regular ones go on, and tell of errors
 		}
 		seen = now
 		w.nudge()
+	}
+}
+
+// prunes removes old ended tasks: soon after the start, then now and then, and at no two workers at
+// the same moment.
+func (w *Worker) prunes(ctx context.Context) {
+	for wait := time.Minute; pause(ctx, wait/2+rand.N(wait)); wait = 10 * time.Minute {
+		for req := (PruneRequest{Age: w.retention, Max: 1000}); ; {
+			done, err := w.store.Prune(ctx, req)
+			if err != nil {
+				if ctx.Err() == nil {
+					w.log.Warn("old tasks not removed; trying again later", "error", err)
+				}
+				break
+			}
+			if req.After = done.Next; done.Next == "" || !pause(ctx, 50*time.Millisecond) {
+				break
+			}
+		}
 	}
 }
 

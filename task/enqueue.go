@@ -1,0 +1,147 @@
+package task
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// DefaultQueue is where tasks wait that name no other.
+const DefaultQueue = "default"
+
+// Enqueue records a new task. When it has returned without an error the task survives this process.
+// opt may be nil.
+func (k Kind[T]) Enqueue(ctx context.Context, c *Client, args T, opt *Options) (Enqueued, error) {
+	n, err := k.Task(args, opt)
+	if err != nil {
+		return Enqueued{}, err
+	}
+	return c.enqueue(ctx, n)
+}
+
+// Task prepares a task of the kind for [Client.EnqueueMany]. opt may be nil.
+func (k Kind[T]) Task(args T, opt *Options) (NewTask, error) {
+	payload, err := json.Marshal(args)
+	if err != nil {
+		return NewTask{}, fmt.Errorf("task: payload of kind %q: %w", k.Name, err)
+	}
+	return newTask(k.Name, k.Queue, payload, opt)
+}
+
+// Enqueue records a new task of a kind that is known by its name. When it has returned without an
+// error the task survives this process. opt may be nil. Whether any worker knows the kind is not
+// asked: the task waits for one that does.
+//
+// An error that is ErrInvalid is the caller's, and ErrKeyBusy says to try again; after any other one
+// it is not known whether the task was recorded, and enqueuing again with the same Options.ID is
+// safe.
+func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *Options) (Enqueued, error) {
+	n, err := newTask(kind, "", bytes.Clone(payload), opt)
+	if err != nil {
+		return Enqueued{}, err
+	}
+	return c.enqueue(ctx, n)
+}
+
+func (c *Client) enqueue(ctx context.Context, n NewTask) (Enqueued, error) {
+	added, err := c.add(ctx, []NewTask{n})
+	if err != nil {
+		return Enqueued{ID: n.ID}, fmt.Errorf("task: enqueue %s: %w", n.ID, err)
+	}
+	return Enqueued(added[0]), nil
+}
+
+// manyStep bounds the tasks of one call of the store, and so the length of its transaction.
+const manyStep = 5000
+
+// EnqueueMany records tasks that [Kind.Task] has prepared, thousands in one transaction; those with
+// a key go one by one, so that nobody waits for another's key. The answer has their order. After an
+// error the tasks that are in the answer are recorded, and of the others it is not known: enqueuing
+// the same ones again is safe, since they keep their ids.
+func (c *Client) EnqueueMany(ctx context.Context, tasks []NewTask) ([]Enqueued, error) {
+	done := make([]Enqueued, 0, len(tasks))
+	for len(tasks) > 0 {
+		n := slices.IndexFunc(tasks, func(n NewTask) bool { return n.Key != "" })
+		if n < 0 {
+			n = len(tasks)
+		}
+		n = min(max(n, 1), manyStep)
+		added, err := c.add(ctx, tasks[:n])
+		if err != nil {
+			return done, fmt.Errorf("task: enqueue %d tasks, after %d: %w", n, len(done), err)
+		}
+		for _, a := range added {
+			done = append(done, Enqueued(a))
+		}
+		tasks = tasks[n:]
+	}
+	return done, nil
+}
+
+func (c *Client) add(ctx context.Context, tasks []NewTask) ([]Added, error) {
+	if c.tx == nil {
+		return c.store.Add(ctx, tasks)
+	}
+	s, ok := c.store.(TxStore)
+	if !ok {
+		return nil, errNoTx(c.store, c.tx)
+	}
+	return s.AddTx(ctx, c.tx, tasks)
+}
+
+// In returns a client that enqueues inside the caller's transaction, which a store's package wraps:
+// the tasks exist when it commits, together with the caller's own rows, and never if it does not.
+// Only enqueuing is part of the transaction. Call Wake on the client after the commit; without it
+// workers find the tasks within a second.
+func (c *Client) In(tx Tx) *Client { return &Client{store: c.store, tx: tx} }
+
+// Wake says that a transaction in which tasks were enqueued has been committed.
+func (c *Client) Wake() {
+	if s, ok := c.store.(TxStore); ok {
+		s.Wake()
+	}
+}
+
+func errNoTx(s Store, tx Tx) error {
+	return fmt.Errorf("task: a %T cannot work inside a transaction of %s", s, tx.StoreTx())
+}
+
+// newTask checks what a client hands in.
+func newTask(kind, queue string, payload []byte, opt *Options) (NewTask, error) {
+	var o Options
+	if opt != nil {
+		o = *opt
+	}
+	if o.ID == "" {
+		o.ID = newID()
+	}
+	if o.Queue != "" {
+		queue = o.Queue
+	}
+	if queue == "" {
+		queue = DefaultQueue
+	}
+	n := NewTask{ID: o.ID, Kind: kind, Queue: queue, Key: o.Key, Payload: payload, Priority: o.Priority, Delay: o.Delay}
+	if err := checkID(o.ID); err != nil {
+		return n, err
+	}
+	if err := checkName("kind", kind); err != nil {
+		return n, err
+	}
+	if err := checkName("queue", queue); err != nil {
+		return n, err
+	}
+	switch {
+	case len(o.Key) > maxKey || o.Key != storable(o.Key, maxKey):
+		return n, invalid("key %.40q must be text of at most %d bytes", o.Key, maxKey)
+	case len(payload) > MaxPayload:
+		return n, invalid("payload has %d bytes, at most %d are kept: put it into a file and enqueue the file's name", len(payload), MaxPayload)
+	case o.Delay < 0:
+		return n, invalid("delay %v is negative", o.Delay)
+	case o.Delay > maxDelay:
+		return n, invalid("delay %v is longer than a hundred years", o.Delay)
+	}
+	return n, nil
+}

@@ -1,0 +1,29 @@
+package task
+
+import "time"
+
+// Event is a step in a run's life, for metrics and traces.
+type Event struct {
+	// Task is the task as it was claimed.
+	Task Task
+	// Status is Running when the run begins, and otherwise what the task became by it; Reason is
+	// then why it was interrupted, and Err the text of its error.
+	Status Status
+	Reason Reason
+	Err    string
+	// Waited is for how long the task had been claimable when the run began; Took is how long the
+	// run went on, 0 at its begin.
+	Waited, Took time.Duration
+	// Stale: the end was refused, because the run was no longer this worker's.
+	Stale bool
+}
+
+// observe tells the observer, if there is one.
+func (w *Worker) observe(e Event) {
+	if w.observer != nil {
+		w.observer(e)
+	}
+}
+
+// waited is for how long a claimed task had been claimable.
+func waited(t Task) time.Duration { return max(0, t.Started.Sub(t.RunAt)) }
