@@ -74,12 +74,12 @@ func (t *T) id() string {
 // add adds a task and returns its id.
 func (t *T) add(change ...func(*task.NewTask)) string {
 	t.Helper()
-	n := task.NewTask{ID: t.id(), Kind: "k", Payload: []byte("{}")}
+	n := task.NewTask{ID: t.id(), Kind: "k", Queue: "default", Payload: []byte("{}")}
 	for _, c := range change {
 		c(&n)
 	}
 	added, err := t.Store.Add(t.Context(), []task.NewTask{n})
-	if err != nil || len(added) != 1 || !added[0] {
+	if err != nil || len(added) != 1 || added[0].Existed {
 		t.Fatalf("Add: %v, %v", added, err)
 	}
 	return n.ID

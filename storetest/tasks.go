@@ -13,12 +13,12 @@ import (
 
 var addRules = []rule{
 	{"1", "an id that exists is not added again, so a submit can be repeated", func(t *T) {
-		first := task.NewTask{ID: t.id(), Kind: "k", Payload: []byte("first")}
+		first := task.NewTask{ID: t.id(), Kind: "k", Queue: "default", Payload: []byte("first")}
 		second := first
 		second.Payload = []byte("second")
 		for i, n := range []task.NewTask{first, second} {
 			added, err := t.Store.Add(t.Context(), []task.NewTask{n})
-			if err != nil || added[0] != (i == 0) {
+			if err != nil || added[0].Existed != (i == 1) {
 				t.Fatalf("Add %d: %v, %v", i, added, err)
 			}
 		}
@@ -261,7 +261,7 @@ var closeRules = []rule{
 	{"19", "after Close everything is ErrClosed, and waiting calls return", func(t *T) {
 		waiting := make(chan error, 1)
 		go func() {
-			for seen := uint64(0); ; {
+			for seen := (task.Seen{}); ; {
 				now, err := t.Store.Wait(context.WithoutCancel(t.Context()), seen)
 				if err != nil {
 					waiting <- err
@@ -296,12 +296,12 @@ var closeRules = []rule{
 		if _, err := t.Store.Find(ended(t), task.Query{}); !errors.Is(err, context.Canceled) {
 			t.Errorf("Find: %v", err)
 		}
-		if _, err := t.Store.Wait(ended(t), 0); !errors.Is(err, context.Canceled) {
+		if _, err := t.Store.Wait(ended(t), task.Seen{}); !errors.Is(err, context.Canceled) {
 			t.Errorf("Wait: %v", err)
 		}
 	}},
 	{"20", "no change is lost between two calls of Wait, and the number begins above zero", func(t *T) {
-		wait := func(seen uint64) uint64 {
+		wait := func(seen task.Seen) task.Seen {
 			now, err := t.Store.Wait(t.Context(), seen)
 			if err != nil {
 				t.Fatalf("Wait: %v", err)
@@ -309,7 +309,7 @@ var closeRules = []rule{
 			return now
 		}
 		for range 10 {
-			before := wait(0)
+			before := wait(task.Seen{})
 			t.add()
 			after := wait(before) // returns, though the change came before the call
 			done := make(chan struct{})
