@@ -50,7 +50,8 @@ func (s *Store) wrap(ctx, limited context.Context, err error) error {
 	case limited.Err() != nil:
 		return fmt.Errorf("pgstore: the database did not answer within %v: %w", s.timeout.Round(time.Millisecond), err)
 	}
-	for _, known := range []error{task.ErrWorkerGone, task.ErrWorkerAlive, task.ErrNotFound, task.ErrInvalid} {
+	for _, known := range []error{task.ErrWorkerGone, task.ErrWorkerAlive, task.ErrNotFound, task.ErrInvalid,
+		task.ErrKeyBusy, task.ErrRunning, task.ErrNotRunning, task.ErrAlreadyFinished} {
 		if errors.Is(err, known) {
 			return err
 		}

@@ -2,6 +2,10 @@ package pgstore
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -12,42 +16,57 @@ import (
 )
 
 // claimSQL moves tasks from ready to leases. The worker's own row is locked first, in a mode that
-// its beats do not mind: who marks a worker dead waits for its claims, and sees their leases.
+// its beats do not mind: who marks a worker dead waits for its claims, and sees their leases. Each
+// lane is read in the order of its index, from a lower bound on, and the lanes are merged.
 const claimSQL = `
 with me as materialized (
 	select n from @.workers where id = $1 and not dead for key share
 ), picked as (
 	delete from @.ready where ctid = any (array(
-		select r.ctid
-		from me, unnest($2::text[], $3::bigint[]) as k(kind, most), lateral (
-			select q.ctid, q.rank, q.fresh, q.run_at, q.id from @.ready q where q.kind = k.kind
-			order by q.rank, q.fresh, q.run_at, q.id limit k.most for update skip locked
-		) r
-		order by r.rank, r.fresh, r.run_at, r.id limit $4
+		select m.ctid from (
+			select r.*, k.most, row_number() over (partition by k.kind order by r.rank, r.fresh, r.run_at, r.id) as of_kind,
+				row_number() over (partition by s.suspect order by r.rank, r.fresh, r.run_at, r.id) as of_suspects
+			from me,
+				unnest($2::integer[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[], $7::timestamptz[], $8::uuid[])
+					as k(lane, kind, most, rank, fresh, run_at, id)
+				join @.lanes n on n.n = k.lane and not exists (select 1 from @.paused p where p.queue = n.queue),
+				unnest($9::boolean[]) as s(suspect),
+				lateral (
+					select q.ctid, q.suspect, q.rank, q.fresh, q.run_at, q.id from @.ready q
+					where q.lane = k.lane and q.suspect = s.suspect and q.id <> all ($10::uuid[])
+						and (s.suspect or (q.rank, q.fresh, q.run_at, q.id) >= (k.rank, k.fresh, k.run_at, k.id))
+					order by q.rank, q.fresh, q.run_at, q.id
+					limit case when s.suspect then 1 else k.most end for update skip locked
+				) r
+		) m
+		where m.of_kind <= m.most and (not m.suspect or m.of_suspects = 1)
+		order by m.rank, m.fresh, m.run_at, m.id limit $11
 	))
-	returning rank, fresh, run_at, id
+	returning lane, suspect, rank, fresh, run_at, id
 ), due as materialized (
-	select t.id, t.kind, t.payload, t.priority, t.status, t.reason, t.error, t.created, t.run_at, t.run, t.runs,
-		t.attempts, t.interruptions, t.crashes, t.crash_streak, t.checkpoint, t.fraction, t.message, p.rank, p.fresh
+	select t.*, p.rank, p.fresh, p.suspect, c.attempts as cap_attempts, c.crashes as cap_crashes, c.interruptions as cap_interruptions,
+		greatest(t.run + 1, floor(extract(epoch from now()) * 1000)::bigint) as new_run
 	from picked p join @.tasks t on t.id = p.id
+	join unnest($2::integer[], $12::integer[], $13::integer[], $14::integer[]) as c(lane, attempts, crashes, interruptions) on c.lane = t.lane
 ), leased as (
-	insert into @.leases (task, run, started, worker, runs, max_attempts, max_crashes)
-	select d.id, greatest(d.run + 1, floor(extract(epoch from now()) * 1000)::bigint), now(), me.n, d.runs + 1, k.attempts, k.crashes
-	from due d, me, unnest($2::text[], $5::integer[], $6::integer[]) as k(kind, attempts, crashes) where k.kind = d.kind
-	returning task, run, started, runs, max_attempts, max_crashes
+	insert into @.leases (task, run, worker, lane, runs, max_attempts, max_crashes, max_interruptions, suspect)
+	select d.id, d.new_run, me.n, d.lane, d.runs + 1, d.cap_attempts, d.cap_crashes, d.cap_interruptions, d.suspect from due d, me
 )
-select d.id, d.kind, d.payload, d.priority, 'running', d.reason, d.error, d.created, l.started, d.run_at, l.started,
-	l.run, l.runs, $1, d.attempts, d.interruptions, d.crashes, d.crash_streak, l.max_attempts, l.max_crashes,
-	d.checkpoint, d.fraction, d.message
-from me left join (due d join leased l on l.task = d.id) on true
+select d.id, d.lane, d.key, d.payload, d.priority, 'running', d.reason, d.error, d.created, now(), d.run_at, now(),
+	d.new_run, d.runs + 1, $1, d.attempts, d.interruptions, d.crashes, d.crash_streak, d.interrupt_streak,
+	d.cap_attempts, d.cap_crashes, d.cap_interruptions, d.checkpoint, d.fraction, d.message, null::bytea
+from me left join due d on true
 order by d.rank, d.fresh, d.run_at, d.id`
 
 // lookSQL says whether a worker may claim, whether there is something to claim, and in how many
 // microseconds the next delay runs out. It writes nothing, and reads a handful of pages.
 const lookSQL = `
 select exists (select 1 from @.workers where id = $1 and not dead),
-	exists (select 1 from unnest($2::text[]) as k(kind), lateral (select 1 from @.ready q where q.kind = k.kind limit 1) r),
-	coalesce((select floor(extract(epoch from min(run_at) - now()) * 1000000)::bigint from @.delayed), $3)`
+	exists (select 1 from unnest($2::integer[]) as k(lane)
+		join @.lanes n on n.n = k.lane and not exists (select 1 from @.paused p where p.queue = n.queue),
+		unnest($3::boolean[]) as s(suspect),
+		lateral (select 1 from @.ready q where q.lane = k.lane and q.suspect = s.suspect limit 1) r),
+	coalesce((select floor(extract(epoch from min(run_at) - now()) * 1000000)::bigint from @.delayed), $4)`
 
 // promoteSQL moves tasks whose time has come to those that can be claimed.
 const promoteSQL = `
@@ -55,9 +74,9 @@ with due as (
 	delete from @.delayed where ctid = any (array(
 		select ctid from @.delayed where run_at <= now() order by run_at, id limit 1000 for update skip locked
 	))
-	returning kind, rank, fresh, run_at, id
+	returning lane, suspect, rank, fresh, run_at, id
 )
-insert into @.ready (kind, rank, fresh, run_at, id) select kind, rank, fresh, run_at, id from due`
+insert into @.ready (lane, suspect, rank, fresh, run_at, id) select lane, suspect, rank, fresh, run_at, id from due`
 
 // claimer remembers whether it is worth while to claim without a look, and to look at all.
 type claimer struct {
@@ -67,6 +86,57 @@ type claimer struct {
 	news     uint64 // how often there was something
 	quiet    string // who looked and found nothing
 	until    time.Time
+	bounds   map[int32]bound // where to begin, while claims are slow
+	full     time.Time       // when a claim began at the front
+}
+
+// bound is a place in a lane.
+type bound struct {
+	rank  int64
+	fresh bool
+	runAt time.Time
+	id    [16]byte
+}
+
+const (
+	// slowClaim is how long a claim takes that has to step over what is left of earlier ones: while
+	// somebody's old snapshot keeps the server from clearing it away, there can be hundreds of
+	// thousands. From then on claims begin where the one before ended.
+	slowClaim = 15 * time.Millisecond
+	// fullEvery is how often they begin at the front all the same: for how long a task of a higher
+	// priority may then go unseen.
+	fullEvery = time.Second
+)
+
+// from returns the place in a lane where a claim begins.
+func (c *claimer) from(n int32) bound {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if b, ok := c.bounds[n]; ok && time.Since(c.full) < fullEvery {
+		return b
+	}
+	return bound{rank: math.MinInt64, runAt: longAgo}
+}
+
+var longAgo = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// took records a claim: how long it took, and the last place in each lane.
+func (c *claimer) took(d time.Duration, last map[int32]bound) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.full) >= fullEvery {
+		c.bounds, c.full = nil, time.Now()
+	}
+	if d < slowClaim && c.bounds == nil {
+		return
+	}
+	if c.bounds == nil {
+		c.bounds = make(map[int32]bound)
+	}
+	maps.Copy(c.bounds, last)
+	if len(last) == 0 {
+		c.bounds = nil
+	}
 }
 
 // quietFor is for how long a look that found nothing stands, unless there is news: an announcement
@@ -119,36 +189,34 @@ func (c *claimer) needsLook() bool {
 // something has been announced or some time has gone by: an idle worker writes nothing, and asks
 // little.
 func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
-	var (
-		got   []task.Task
-		kinds = make([]string, 0, len(req.Kinds))
-		most  = make([]int64, 0, len(req.Kinds))
-		caps  [2][]int32
-	)
-	for _, k := range req.Kinds {
-		if n := min(k.Max, req.Max); n > 0 {
-			kinds, most = append(kinds, k.Kind), append(most, int64(n))
-			caps[0], caps[1] = append(caps[0], small(k.Caps.MaxAttempts)), append(caps[1], small(k.Caps.MaxCrashes))
-		}
-	}
-	who := req.Worker + " " + strings.Join(kinds, " ")
+	var got []task.Task
+	who := whoClaims(req)
 	quiet, news := s.claimer.isQuiet(who)
 	if quiet && s.line.listens() {
 		return nil, s.usable(ctx)
 	}
 	err := s.call(ctx, func(ctx context.Context) error {
+		r, err := s.resolve(ctx, req)
+		if err != nil {
+			return err
+		}
 		if s.claimer.needsLook() {
-			some, err := s.look(ctx, req.Worker, who, kinds, news)
+			some, err := s.look(ctx, req.Worker, who, r, news)
 			if err != nil || !some {
 				return err
 			}
 		}
-		rows, err := s.pool.Query(ctx, s.q.claim, req.Worker, kinds, most, int64(max(req.Max, 0)), caps[0], caps[1])
+		began := time.Now()
+		rows, err := s.pool.Query(ctx, s.q.claim, r.args(req)...)
 		if err != nil {
 			return err
 		}
-		got, err = collectClaimed(rows)
-		s.claimer.set(len(got) > 0)
+		var last map[int32]bound
+		got, last, err = s.collectClaimed(ctx, rows)
+		if err == nil {
+			s.claimer.set(len(got) > 0)
+			s.claimer.took(time.Since(began), last)
+		}
 		return err
 	})
 	if err != nil {
@@ -157,13 +225,77 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	return got, nil
 }
 
+// whoClaims names everything that makes a claim find other tasks than another one.
+func whoClaims(req task.ClaimRequest) string {
+	var b strings.Builder
+	fmt.Fprint(&b, req.Worker, req.Suspect, req.Queues, req.Except)
+	for _, k := range req.Kinds {
+		b.WriteString(" " + k.Kind)
+	}
+	return b.String()
+}
+
+// resolved is a claim in terms of lanes.
+type resolved struct {
+	lanes         []int32
+	kinds         []string
+	most          []int64
+	ranks         []int64
+	fresh         []bool
+	runAts        []time.Time
+	ids           [][16]byte
+	attempts      []int32
+	crashes       []int32
+	interruptions []int32
+	suspects      []bool
+}
+
+func (s *Store) resolve(ctx context.Context, req task.ClaimRequest) (*resolved, error) {
+	all, err := s.allLanes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &resolved{lanes: []int32{}, suspects: []bool{false}}
+	if req.Suspect {
+		r.suspects = append(r.suspects, true)
+	}
+	for _, k := range req.Kinds {
+		most := min(k.Max, req.Max)
+		if most <= 0 {
+			continue
+		}
+		for l, n := range all {
+			if l.kind != k.Kind || len(req.Queues) > 0 && !slices.Contains(req.Queues, l.queue) {
+				continue
+			}
+			b := s.claimer.from(n)
+			r.lanes, r.kinds, r.most = append(r.lanes, n), append(r.kinds, k.Kind), append(r.most, int64(most))
+			r.ranks, r.fresh, r.runAts, r.ids = append(r.ranks, b.rank), append(r.fresh, b.fresh), append(r.runAts, b.runAt), append(r.ids, b.id)
+			r.attempts, r.crashes = append(r.attempts, small(k.Caps.MaxAttempts)), append(r.crashes, small(k.Caps.MaxCrashes))
+			r.interruptions = append(r.interruptions, small(k.Caps.MaxInterruptions))
+		}
+	}
+	return r, nil
+}
+
+func (r *resolved) args(req task.ClaimRequest) []any {
+	except := make([][16]byte, 0, len(req.Except))
+	for _, id := range req.Except {
+		if key, ok := parseID(id); ok {
+			except = append(except, key)
+		}
+	}
+	return []any{req.Worker, r.lanes, r.kinds, r.most, r.ranks, r.fresh, r.runAts, r.ids, r.suspects, except,
+		int64(max(req.Max, 0)), r.attempts, r.crashes, r.interruptions}
+}
+
 // look says whether a claim is worth while, and promotes what has become due.
-func (s *Store) look(ctx context.Context, worker, who string, kinds []string, news uint64) (some bool, err error) {
+func (s *Store) look(ctx context.Context, worker, who string, r *resolved, news uint64) (some bool, err error) {
 	var (
 		registered, ready bool
 		next              int64
 	)
-	if err := s.pool.QueryRow(ctx, s.q.look, worker, kinds, quietFor.Microseconds()).Scan(&registered, &ready, &next); err != nil {
+	if err := s.pool.QueryRow(ctx, s.q.look, worker, r.lanes, r.suspects, quietFor.Microseconds()).Scan(&registered, &ready, &next); err != nil {
 		return false, err
 	}
 	if !registered {
@@ -183,30 +315,36 @@ func (s *Store) look(ctx context.Context, worker, who string, kinds []string, ne
 	return true, nil
 }
 
-// collectClaimed reads the rows of a claim. No row: the worker is not registered. A row of nulls:
-// it is, and there was nothing.
-func collectClaimed(rows pgx.Rows) ([]task.Task, error) {
+// collectClaimed reads the rows of a claim, and says where in each lane it ended. No row: the worker
+// is not registered. A row of nulls: it is, and there was nothing.
+func (s *Store) collectClaimed(ctx context.Context, rows pgx.Rows) ([]task.Task, map[int32]bound, error) {
 	defer rows.Close()
 	var (
 		got   []task.Task
+		lanes []int32
 		known bool
+		last  = make(map[int32]bound)
 	)
 	for rows.Next() {
 		known = true
 		if rows.RawValues()[0] == nil {
 			continue
 		}
-		t, err := scanTask(rows)
+		t, id, n, err := scanTask(rows)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		got = append(got, t)
+		if !t.Suspect() {
+			last[n] = bound{rank: ^int64(t.Priority), fresh: t.Reason == "", runAt: t.RunAt, id: id}
+		}
+		got, lanes = append(got, t), append(lanes, n)
 	}
+	rows.Close() // before the lanes, which may need the connection
 	if err := rows.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !known {
-		return nil, task.ErrWorkerGone
+		return nil, nil, task.ErrWorkerGone
 	}
-	return got, nil
+	return got, last, s.nameLanes(ctx, got, lanes)
 }

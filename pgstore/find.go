@@ -14,18 +14,21 @@ import (
 )
 
 // taskColumns and scanTask belong together. A task that has a lease runs, whatever its row says.
-const taskColumns = `t.id, t.kind, t.payload, t.priority, case when l.task is null then t.status else 'running' end,
+const taskColumns = `t.id, t.lane, t.key, t.payload, t.priority, case when l.task is null then t.status else 'running' end,
 	t.reason, t.error, t.created, coalesce(l.started, t.since), t.run_at, coalesce(l.started, t.started),
 	coalesce(l.run, t.run), coalesce(l.runs, t.runs), coalesce(i.id, ''),
-	t.attempts, t.interruptions, t.crashes, t.crash_streak,
-	coalesce(l.max_attempts, t.max_attempts), coalesce(l.max_crashes, t.max_crashes),
-	t.checkpoint, t.fraction, t.message`
+	t.attempts, t.interruptions, t.crashes, t.crash_streak, t.interrupt_streak,
+	coalesce(l.max_attempts, t.max_attempts), coalesce(l.max_crashes, t.max_crashes), coalesce(l.max_interruptions, t.max_interruptions),
+	t.checkpoint, t.fraction, t.message, t.result`
 
 const (
 	findSQL = `select ` + taskColumns + ` from @.tasks t left join @.leases l on l.task = t.id
 		left join @.incarnations i on i.n = coalesce(l.worker, t.worker)`
 	heldSQL = `select ` + taskColumns + ` from @.leases l join @.tasks t on t.id = l.task join @.incarnations i on i.n = l.worker
 		where i.id = $1 and exists (select 1 from @.workers where id = $1 and dead) order by l.task limit $2`
+	unlistedSQL = `select ` + taskColumns + ` from @.leases l join @.tasks t on t.id = l.task join @.incarnations i on i.n = l.worker
+		where i.id = $1 and not exists (select 1 from unnest($2::uuid[], $3::bigint[]) as f(task, run) where f.task = l.task and f.run = l.run)
+		order by l.task`
 	historySQL = `
 	select r.run, i.id, i.host, i.pid, r.started, r.ended, r.status, r.reason, r.error, r.crashed, r.taken
 	from (
@@ -40,21 +43,40 @@ const (
 	order by r.run nulls last`
 )
 
-func scanTask(row pgx.Row) (task.Task, error) {
-	var (
-		t       task.Task
-		id      [16]byte
-		started *time.Time
-	)
-	err := row.Scan(&id, &t.Kind, &t.Payload, &t.Priority, &t.Status, &t.Reason, &t.Error,
+func scanTask(row pgx.Row) (t task.Task, id [16]byte, lane int32, err error) {
+	var started *time.Time
+	err = row.Scan(&id, &lane, &t.Key, &t.Payload, &t.Priority, &t.Status, &t.Reason, &t.Error,
 		&t.Created, &t.Since, &t.RunAt, &started, &t.Run, &t.Runs, &t.Worker,
-		&t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.MaxAttempts, &t.MaxCrashes,
-		&t.Checkpoint, &t.Progress.Fraction, &t.Progress.Message)
+		&t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.InterruptStreak,
+		&t.MaxAttempts, &t.MaxCrashes, &t.MaxInterruptions,
+		&t.Checkpoint, &t.Progress.Fraction, &t.Progress.Message, &t.Result)
 	t.ID, t.Started = formatID(id), at(started)
 	if t.Status.Ended() {
 		t.Finished = t.Since
 	}
-	return t, err
+	return t, id, lane, err
+}
+
+// collectTasks reads tasks, but for their lanes.
+func collectTasks(rows pgx.Rows) (tasks []task.Task, lanes []int32, err error) {
+	tasks, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (task.Task, error) {
+		t, _, n, err := scanTask(row)
+		lanes = append(lanes, n)
+		return t, err
+	})
+	return tasks, lanes, err
+}
+
+// nameLanes fills in the tasks' kinds and queues.
+func (s *Store) nameLanes(ctx context.Context, tasks []task.Task, lanes []int32) error {
+	for i, n := range lanes {
+		l, err := s.byNumber(ctx, n)
+		if err != nil {
+			return err
+		}
+		tasks[i].Kind, tasks[i].Queue = l.kind, l.queue
+	}
+	return nil
 }
 
 // Find implements task.Store.
@@ -69,8 +91,11 @@ func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 		if err != nil {
 			return err
 		}
-		found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (task.Task, error) { return scanTask(row) })
-		return err
+		var lanes []int32
+		if found, lanes, err = collectTasks(rows); err != nil {
+			return err
+		}
+		return s.nameLanes(ctx, found, lanes)
 	})
 	if err != nil {
 		return nil, err
@@ -105,7 +130,13 @@ func (s *Store) findStatement(q task.Query) (sql string, args []any, err error) 
 		filter("t.id < $%d", key)
 	}
 	if q.Kind != "" {
-		filter("t.kind = $%d", q.Kind)
+		filter("t.lane in (select n from "+s.ident+".lanes where kind = $%d)", q.Kind)
+	}
+	if q.Queue != "" {
+		filter("t.lane in (select n from "+s.ident+".lanes where queue = $%d)", q.Queue)
+	}
+	if q.Key != "" {
+		filter("t.key = $%d", q.Key)
 	}
 	switch {
 	case q.Status == task.Running:

@@ -194,7 +194,7 @@ func (l *line) session(ctx context.Context) (err error) {
 	l.changed()
 	l.mu.Unlock()
 	l.s.claimer.found()
-	l.s.wake() // what was announced meanwhile was not heard
+	l.s.wake(1, 1) // what was announced meanwhile was not heard
 	for {
 		missing, err := l.settle(ctx, conn)
 		if err != nil {
@@ -257,11 +257,8 @@ func (l *line) listen(ctx context.Context, conn *pgx.Conn, missing bool) error {
 	l.mu.Unlock()
 	n, err := conn.WaitForNotification(waiting)
 	switch {
-	case err == nil && n.Payload != l.s.nonce:
-		l.s.claimer.found()
-		l.s.wake()
-		return nil
 	case err == nil:
+		l.s.heard(n.Payload)
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -278,11 +275,30 @@ func (l *line) listen(ctx context.Context, conn *pgx.Conn, missing bool) error {
 // channel is the name under which announcements go.
 func (s *Store) channel() string { return "lastcall_" + s.schema }
 
-// tell announces to other processes that there may be something to claim.
-func (s *Store) tell() {
+// What is announced: the first letter of a payload; the announcer's nonce follows.
+const (
+	newsReady = "r"
+	newsAsked = "a"
+)
+
+// heard takes an announcement. Our own have been acted upon already.
+func (s *Store) heard(payload string) {
+	news, nonce := payload[:min(1, len(payload))], payload[min(1, len(payload)):]
+	switch {
+	case nonce == s.nonce:
+	case news == newsAsked:
+		s.wake(0, 1)
+	default:
+		s.claimer.found()
+		s.wake(1, 0)
+	}
+}
+
+// tell announces something to other processes.
+func (s *Store) tell(news string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.life), 2*time.Second)
 	defer cancel()
-	if _, err := s.pool.Exec(ctx, `select pg_notify($1, $2)`, s.channel(), s.nonce); err != nil {
+	if _, err := s.pool.Exec(ctx, `select pg_notify($1, $2)`, s.channel(), news+s.nonce); err != nil {
 		s.log.Debug("other processes were not told of new tasks; they find them by polling", "error", fmt.Errorf("pgstore: %w", explain(err)))
 	}
 }

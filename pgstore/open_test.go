@@ -199,7 +199,7 @@ func TestAnAnnouncementReachesAnotherStore(t *testing.T) {
 	defer closed(t, b)
 	a.line.start()
 	a.line.await(t, func() bool { return a.line.up })
-	seen, err := a.Wait(t.Context(), 0)
+	seen, err := a.Wait(t.Context(), task.Seen{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,18 +82,21 @@ type Store struct {
 	routines sync.WaitGroup
 
 	claimer  claimer
-	announce chan struct{} // other processes should be told
+	lanes    lanes
+	announce chan struct{} // other processes should be told of tasks
 	nonce    string        // tells this store's announcements from others'
 	observer observer
 
+	announceAsked chan struct{} // and that something was asked
+
 	mu      sync.Mutex
 	numbers map[string]int32 // of this store's workers
-	changes uint64           // how often a task may have become claimable, and one
-	changed chan struct{}    // closed and replaced with each
+	seen    task.Seen        // begins at one and one
+	changed chan struct{}    // closed and replaced when seen changes
 	closed  atomic.Bool
 }
 
-var _ task.Store = (*Store)(nil)
+var _ task.TxStore = (*Store)(nil)
 
 // schemaName is what a schema may be called: it is part of statements, and of a channel's name.
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
@@ -114,7 +117,9 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 		timeout: cmp.Or(cfg.Timeout, 15*time.Second), pool: cfg.Pool,
 		announce: make(chan struct{}, 1), nonce: strconv.FormatUint(rand.Uint64(), 36),
 		observer: observer{confirm: confirm, free: make(map[string]sight)},
-		numbers:  make(map[string]int32), changes: 1, changed: make(chan struct{}),
+		numbers:  make(map[string]int32), seen: task.Seen{Ready: 1, Asked: 1}, changed: make(chan struct{}),
+		lanes:         lanes{number: make(map[lane]int32), of: make(map[int32]lane)},
+		announceAsked: make(chan struct{}, 1),
 	}
 	switch {
 	case !schemaName.MatchString(s.schema):
@@ -162,33 +167,34 @@ func (s *Store) connect(ctx context.Context, migrate bool) error {
 
 // Wait implements task.Store. Changes made by other processes count too, once the connection of the
 // store's own has been told of them.
-func (s *Store) Wait(ctx context.Context, seen uint64) (uint64, error) {
+func (s *Store) Wait(ctx context.Context, seen task.Seen) (task.Seen, error) {
 	s.line.start()
 	for {
 		if err := s.usable(ctx); err != nil {
-			return 0, err
+			return task.Seen{}, err
 		}
 		s.mu.Lock()
-		now, changed := s.changes, s.changed
+		now, changed := s.seen, s.changed
 		s.mu.Unlock()
 		if now != seen {
 			return now, nil
 		}
 		select {
 		case <-s.life.Done():
-			return 0, task.ErrClosed
+			return task.Seen{}, task.ErrClosed
 		case <-ctx.Done():
-			return 0, context.Cause(ctx)
+			return task.Seen{}, context.Cause(ctx)
 		case <-changed:
 		}
 	}
 }
 
 // wake ends the waiting calls of this process.
-func (s *Store) wake() {
+func (s *Store) wake(ready, asked uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.changes++
+	s.seen.Ready += ready
+	s.seen.Asked += asked
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
@@ -196,9 +202,18 @@ func (s *Store) wake() {
 // claimable says, here and to other processes, that there may be something to claim.
 func (s *Store) claimable() {
 	s.claimer.found()
-	s.wake()
+	s.wake(1, 0)
 	select {
 	case s.announce <- struct{}{}:
+	default:
+	}
+}
+
+// asked says, here and to other processes, that something was asked of a run.
+func (s *Store) asked() {
+	s.wake(0, 1)
+	select {
+	case s.announceAsked <- struct{}{}:
 	default:
 	}
 }

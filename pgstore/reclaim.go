@@ -16,12 +16,13 @@ import (
 // held until the end, so that the worker cannot come back meanwhile.
 const (
 	lockRowSQL  = `select 1 from @.workers where id = $1 for update`
-	markDeadSQL = `update @.workers set dead = true, evidence = $2 where id = $1 and not dead and
+	markDeadSQL = `update @.workers w set dead = true, evidence = $2,
+		suspects = exists (select 1 from @.leases l where l.worker = w.n and l.suspect) where id = $1 and not dead and
 		case when not $2 then seq = $3
 			when state = 'left' then true
 			when not $4 or boot is distinct from pg_postmaster_start_time() then false
 			else pg_try_advisory_xact_lock('@.'::regnamespace::oid::integer, n) end`
-	markedSQL = `select dead, evidence, state from @.workers where id = $1`
+	markedSQL = `select dead, evidence, suspects, state from @.workers where id = $1`
 	forgetSQL = `delete from @.workers w where id = $1 and dead and not exists (select 1 from @.leases where worker = w.n)`
 )
 
@@ -34,11 +35,12 @@ func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Recl
 			batch pgx.Batch
 			found = true
 			dead  bool
+			lanes []int32
 		)
 		batch.Queue(s.q.lockRow, req.Worker)
 		batch.Queue(s.q.markDead, req.Worker, req.Evidence, int64(req.Seq), s.trustsLocks(req.Worker))
 		batch.Queue(s.q.marked, req.Worker).QueryRow(func(row pgx.Row) error {
-			err := row.Scan(&dead, &left.Evidence, &left.State)
+			err := row.Scan(&dead, &left.Evidence, &left.Suspects, &left.State)
 			if errors.Is(err, pgx.ErrNoRows) {
 				found = false
 				return nil
@@ -46,7 +48,7 @@ func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Recl
 			return err
 		})
 		batch.Queue(s.q.held, req.Worker, max(req.Max, 0)).Query(func(rows pgx.Rows) (err error) {
-			left.Tasks, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (task.Task, error) { return scanTask(row) })
+			left.Tasks, lanes, err = collectTasks(rows)
 			return err
 		})
 		batch.Queue(s.q.forget, req.Worker).Exec(func(tag pgconn.CommandTag) error {
@@ -54,6 +56,9 @@ func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Recl
 			return nil
 		})
 		if err := s.pool.SendBatch(ctx, &batch).Close(); err != nil {
+			return err
+		}
+		if err := s.nameLanes(ctx, left.Tasks, lanes); err != nil {
 			return err
 		}
 		switch {

@@ -23,11 +23,22 @@ type step struct {
 // which task may be claimed, which must wait for its time and who has which stand in narrow tables
 // of their own, and a task's status follows from where it stands. No index covers what an ending
 // run changes, so that these updates stay within their page. leases is so small that a dead
-// worker's are found without an index. runs has the earlier runs.
+// worker's are found without an index; what was asked of a run stands in its lease, since only a
+// row that is locked together with the lease can be relied upon. runs has the earlier runs.
 //
-// A worker's incarnation has a number, which narrow rows and advisory locks can hold; it is kept
-// for the history when the worker has gone.
+// A queue and a kind together are a lane, which has a number; so has a worker's incarnation. Numbers
+// keep the narrow rows narrow. tallies has the numbers of ended tasks, as sums of changes: nobody
+// waits for a neighbour's count.
 var steps = []step{{oldest: 1, sql: `
+create table @.lanes (
+	n     integer generated always as identity primary key,
+	kind  text collate "C" not null,
+	queue text collate "C" not null,
+	unique (kind, queue)
+);
+
+create table @.paused (queue text collate "C" not null primary key);
+
 create table @.incarnations (
 	n     integer generated always as identity primary key,
 	id    text collate "C" not null unique,
@@ -46,64 +57,84 @@ create table @.workers (
 	state    text not null,
 	boot     timestamptz,     -- the start of the server on which its lock is held, null if none is
 	dead     boolean not null default false,
-	evidence boolean not null default false
+	evidence boolean not null default false,
+	suspects boolean not null default false
 ) with (fillfactor = 50);
 
 create table @.tasks (
-	id            uuid not null primary key,
-	created       timestamptz not null,
-	run_at        timestamptz not null,
-	since         timestamptz not null,
-	started       timestamptz,
-	run           bigint not null default 0,
-	priority      bigint not null,
-	runs          integer not null default 0,
-	worker        integer not null default 0,
-	attempts      integer not null default 0,
-	interruptions integer not null default 0,
-	crashes       integer not null default 0,
-	crash_streak  integer not null default 0,
-	max_attempts  integer not null default 0,
-	max_crashes   integer not null default 0,
-	crashed       boolean not null default false,
-	taken         boolean not null default false,
-	fraction      double precision not null default 0,
-	kind          text collate "C" not null,
-	status        text collate "C" not null,
-	reason        text collate "C" not null default '',
-	error         text not null default '',
-	message       text not null default '',
-	payload       bytea not null,
-	checkpoint    bytea
+	id                uuid not null primary key,
+	created           timestamptz not null default now(),
+	run_at            timestamptz not null default now(),
+	since             timestamptz not null default now(),
+	started           timestamptz,
+	run               bigint not null default 0,
+	priority          bigint not null,
+	lane              integer not null,
+	runs              integer not null default 0,
+	worker            integer not null default 0,
+	attempts          integer not null default 0,
+	interruptions     integer not null default 0,
+	crashes           integer not null default 0,
+	crash_streak      integer not null default 0,
+	interrupt_streak  integer not null default 0,
+	max_attempts      integer not null default 0,
+	max_crashes       integer not null default 0,
+	max_interruptions integer not null default 0,
+	crashed           boolean not null default false,
+	taken             boolean not null default false,
+	fraction          double precision not null default 0,
+	status            text collate "C" not null default 'queued',
+	reason            text collate "C" not null default '',
+	error             text not null default '',
+	message           text not null default '',
+	key               text collate "C" not null default '',
+	payload           bytea not null,
+	checkpoint        bytea,
+	result            bytea
 ) with (fillfactor = 45) -- room for the row as it is when its run has ended;
 
+create table @.keys (
+	kind text collate "C" not null,
+	key  text collate "C" not null,
+	task uuid not null,
+	primary key (kind, key)
+);
+
 create table @.ready (
-	rank   bigint not null,  -- the priority's complement: the smaller comes first
-	run_at timestamptz not null,
-	id     uuid not null,
-	fresh  boolean not null, -- false: interrupted
-	kind   text collate "C" not null,
-	primary key (kind, rank, fresh, run_at, id)
+	rank    bigint not null,  -- the priority's complement: the smaller comes first
+	run_at  timestamptz not null default now(),
+	id      uuid not null,
+	lane    integer not null,
+	fresh   boolean not null default true, -- false: interrupted
+	suspect boolean not null default false,
+	primary key (lane, suspect, rank, fresh, run_at, id)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
 
 create table @.delayed (
-	run_at timestamptz not null,
-	id     uuid not null,
-	rank   bigint not null,
-	fresh  boolean not null,
-	kind   text collate "C" not null,
+	run_at  timestamptz not null,
+	id      uuid not null,
+	rank    bigint not null,
+	lane    integer not null,
+	fresh   boolean not null,
+	suspect boolean not null,
 	primary key (run_at, id)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
 
 create table @.leases (
-	task         uuid not null primary key,
-	run          bigint not null,
-	started      timestamptz not null,
-	worker       integer not null,
-	runs         integer not null,
-	max_attempts integer not null,
-	max_crashes  integer not null
+	task              uuid not null primary key,
+	run               bigint not null,
+	started           timestamptz not null default now(),
+	worker            integer not null,
+	lane              integer not null,
+	runs              integer not null,
+	max_attempts      integer not null,
+	max_crashes       integer not null,
+	max_interruptions integer not null,
+	suspect           boolean not null,
+	asked             text collate "C" not null default ''
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
+
+create index asked on @.leases (worker) where asked <> '';
 
 create table @.runs (
 	task    uuid not null,
@@ -117,6 +148,17 @@ create table @.runs (
 	reason  text collate "C" not null,
 	error   text not null,
 	primary key (task, run)
+);
+
+create table @.logs (
+	task uuid not null primary key,
+	body bytea not null
+);
+
+create table @.tallies (
+	lane   integer not null,
+	status text collate "C" not null,
+	n      bigint not null
 );
 `}}
 

@@ -42,7 +42,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 			s.drop(ctx, b.Worker)
 			return task.ErrWorkerGone
 		}
-		if reply.Lost, err = s.lost(ctx, b.Runs); err != nil || b.State != task.WorkerLeft {
+		if reply, err = s.reply(ctx, b); err != nil || b.State != task.WorkerLeft {
 			return err
 		}
 		if _, err := s.pool.Exec(ctx, s.q.remove, b.Worker); err != nil {
@@ -85,6 +85,45 @@ func (s *Store) drop(ctx context.Context, worker string) {
 	if ok {
 		s.line.drop(ctx, n)
 	}
+}
+
+// askedSQL finds a worker's runs of which something was asked, by an index that has only those.
+const askedSQL = `select l.task, l.run, l.asked from @.leases l
+	where l.worker = (select n from @.incarnations where id = $1) and l.asked <> '' order by l.task`
+
+// reply is what a worker may not know.
+func (s *Store) reply(ctx context.Context, b task.Beat) (reply task.BeatReply, err error) {
+	if reply.Lost, err = s.lost(ctx, b.Runs); err != nil {
+		return reply, err
+	}
+	rows, err := s.pool.Query(ctx, s.q.asked, b.Worker)
+	if err != nil {
+		return reply, err
+	}
+	reply.Asked, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (task.Asked, error) {
+		a := task.Asked{Fence: task.Fence{Worker: b.Worker}}
+		var id [16]byte
+		err := row.Scan(&id, &a.Run, &a.Verb)
+		a.Task = formatID(id)
+		return a, err
+	})
+	if err != nil || !b.Complete {
+		return reply, err
+	}
+	tasks, numbers := make([][16]byte, len(b.Runs)), make([]int64, len(b.Runs))
+	for i, f := range b.Runs {
+		tasks[i], _ = parseID(f.Task)
+		numbers[i] = f.Run
+	}
+	rows, err = s.pool.Query(ctx, s.q.unlisted, b.Worker, tasks, numbers)
+	if err != nil {
+		return reply, err
+	}
+	var lanes []int32
+	if reply.Unlisted, lanes, err = collectTasks(rows); err != nil {
+		return reply, err
+	}
+	return reply, s.nameLanes(ctx, reply.Unlisted, lanes)
 }
 
 // lost lists the runs that nobody holds by that fence.

@@ -1,0 +1,165 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+const (
+	pauseSQL  = `insert into @.paused (queue) values ($1) on conflict do nothing`
+	resumeSQL = `delete from @.paused where queue = $1`
+	// The task's row is locked against the end of its run, and the lease besides: who ends the run
+	// sees what was asked, or we see that it has ended.
+	taskStateSQL = `select t.status, t.lane, t.key from @.tasks t where t.id = $1::uuid for update`
+	askSQL       = `update @.leases set asked = case when asked = 'cancel' then asked else $2 end where task = $1::uuid`
+	// A waiting task stands in one of two tables, under a key that its row knows.
+	dropReadySQL = `
+		with r as (delete from @.ready q using @.tasks t where t.id = $1::uuid and q.lane = t.lane and q.suspect = (t.crash_streak >= 2)
+			and q.rank = ~t.priority and q.fresh = (t.status = 'queued') and q.run_at = t.run_at and q.id = t.id returning 1),
+		d as (delete from @.delayed q using @.tasks t where t.id = $1::uuid and q.run_at = t.run_at and q.id = t.id returning 1)
+		select (select count(*) from r) + (select count(*) from d)`
+	cancelNowSQL = `
+		with done as (
+			update @.tasks set status = 'cancelled', reason = '', since = now() where id = $1::uuid returning id, lane, key
+		), unkeyed as (
+			delete from @.keys k using done d, @.lanes n where n.n = d.lane and d.key <> '' and k.kind = n.kind and k.key = d.key and k.task = d.id
+		)
+		insert into @.tallies (lane, status, n) select lane, 'cancelled', 1 from done`
+	retriedSQL = `
+		with was as (
+			select id, lane, status from @.tasks where id = $1::uuid
+		), now as (
+			update @.tasks t set attempts = 0, crash_streak = 0, interrupt_streak = 0, run_at = now(),
+				since = case when w.status in ('failed', 'cancelled') then now() else t.since end,
+				reason = case when w.status in ('failed', 'cancelled') then '' else t.reason end,
+				status = case when w.status in ('failed', 'cancelled') then 'queued' else t.status end
+			from was w where t.id = w.id
+		)
+		insert into @.tallies (lane, status, n) select lane, status, -1 from was where status in ('failed', 'cancelled')`
+)
+
+// Control implements task.Store.
+func (s *Store) Control(ctx context.Context, cmd task.Command) error {
+	var after func()
+	err := s.call(ctx, func(ctx context.Context) error {
+		after = func() {}
+		switch cmd.Verb {
+		case task.VerbPause:
+			_, err := s.pool.Exec(ctx, s.q.pause, cmd.Queue)
+			return err
+		case task.VerbResume:
+			after = s.claimable
+			_, err := s.pool.Exec(ctx, s.q.resume, cmd.Queue)
+			return err
+		case task.VerbCancel, task.VerbRetry, task.VerbInterrupt:
+		default:
+			return fmt.Errorf("%w: verb %q", task.ErrInvalid, cmd.Verb)
+		}
+		if _, ok := parseID(cmd.Task); !ok {
+			return task.ErrNotFound
+		}
+		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
+			after, err = s.control(ctx, tx, cmd)
+			return err
+		})
+	})
+	if err == nil {
+		after()
+	}
+	return err
+}
+
+// control does what is asked of a task, and returns whom to tell after the commit. A task that runs
+// has a lease, and one that waits a row in ready or delayed; a claim moves it from here to there, so
+// both are tried until one is found.
+func (s *Store) control(ctx context.Context, tx pgx.Tx, cmd task.Command) (after func(), err error) {
+	after = func() {}
+	var (
+		status task.Status
+		lane   int32
+		key    string
+	)
+	err = tx.QueryRow(ctx, s.q.taskState, cmd.Task).Scan(&status, &lane, &key)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return after, task.ErrNotFound
+	}
+	if err != nil {
+		return after, err
+	}
+	for {
+		running, err := s.controlRunning(ctx, tx, cmd)
+		if err != nil || running {
+			return s.asked, err
+		}
+		switch {
+		case cmd.Verb == task.VerbInterrupt:
+			return after, task.ErrNotRunning
+		case status == task.Cancelled && cmd.Verb == task.VerbCancel:
+			return after, nil
+		case status == task.Succeeded, status == task.Failed && cmd.Verb == task.VerbCancel:
+			return after, task.ErrAlreadyFinished
+		case status.Ended():
+			return s.claimable, s.revive(ctx, tx, cmd.Task, lane, key)
+		}
+		var n int
+		if err := tx.QueryRow(ctx, s.q.dropReady, cmd.Task).Scan(&n); err != nil {
+			return after, err
+		}
+		if n == 0 {
+			continue // claimed in between
+		}
+		if cmd.Verb == task.VerbCancel {
+			_, err := tx.Exec(ctx, s.q.cancelNow, cmd.Task)
+			return after, err
+		}
+		return s.claimable, s.retry(ctx, tx, cmd.Task)
+	}
+}
+
+// controlRunning asks something of a task's run, and says whether it has one.
+func (s *Store) controlRunning(ctx context.Context, tx pgx.Tx, cmd task.Command) (running bool, err error) {
+	if cmd.Verb == task.VerbRetry {
+		var one int
+		err := tx.QueryRow(ctx, s.sql(`select 1 from @.leases where task = $1::uuid`), cmd.Task).Scan(&one)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return false, nil
+		}
+		if err == nil {
+			err = task.ErrRunning
+		}
+		return false, err
+	}
+	tag, err := tx.Exec(ctx, s.q.ask, cmd.Task, string(cmd.Verb))
+	return tag.RowsAffected() == 1, err
+}
+
+// revive makes an ended task wait again.
+func (s *Store) revive(ctx context.Context, tx pgx.Tx, id string, n int32, key string) error {
+	if key != "" {
+		l, err := s.byNumber(ctx, n)
+		if err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, s.q.takeKey, l.kind, key, id)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return task.ErrKeyBusy
+		}
+	}
+	return s.retry(ctx, tx, id)
+}
+
+func (s *Store) retry(ctx context.Context, tx pgx.Tx, id string) error {
+	if _, err := tx.Exec(ctx, s.q.retried, id); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, s.q.makeReady, id)
+	return err
+}
