@@ -3,7 +3,7 @@ package sqlitestore
 import (
 	"cmp"
 	"context"
-	"database/sql"
+	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -11,61 +11,10 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Add implements task.Store.
-func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]bool, error) {
-	added := make([]bool, len(tasks))
-	err := s.inTx(ctx, func(tx *sql.Tx) error {
-		now := s.now().UnixMicro()
-		for i, n := range tasks {
-			runAt := now + n.Delay.Microseconds()
-			res, err := tx.ExecContext(ctx, `insert into tasks (id, kind, payload, priority, status, created, since, run_at)
-				values (?, ?, ?, ?, 'queued', ?, ?, ?) on conflict (id) do nothing`,
-				n.ID, n.Kind, blob(n.Payload), n.Priority, now, now, runAt)
-			if err != nil {
-				return err
-			}
-			count, err := res.RowsAffected()
-			if err != nil {
-				return err
-			}
-			if added[i] = count == 1; !added[i] {
-				continue
-			}
-			if err := makeReady(ctx, tx, n.ID, n.Kind, n.Priority, task.Queued, runAt); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.wake()
-	return added, nil
-}
-
-// blob is an empty value rather than NULL for a payload of nothing.
-func blob(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
-}
-
-func makeReady(ctx context.Context, tx *sql.Tx, id, kind string, priority int, status task.Status, runAt int64) error {
-	_, err := tx.ExecContext(ctx, `insert into ready (kind, priority, fresh, run_at, id) values (?, ?, ?, ?, ?)`,
-		kind, priority, status == task.Queued, runAt, id)
-	return err
-}
-
-// candidate is a row of ready.
+// candidate is a row of ready that a claim may take.
 type candidate struct {
-	kind     string
-	priority int
-	fresh    int
-	runAt    int64
-	id       string
-	caps     task.Caps
+	waiting
+	kind task.KindClaim
 }
 
 // Claim implements task.Store. It looks without a transaction first: an idle worker writes nothing.
@@ -74,112 +23,182 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 		return nil, err
 	}
 	now := s.now()
-	if some, err := candidates(ctx, s.read, req, now.UnixMicro()); err != nil {
+	some, due, err := s.look(ctx, req, now)
+	if err != nil {
 		return nil, s.wrap(ctx, err)
-	} else if len(some) == 0 {
-		return nil, s.wrap(ctx, registered(ctx, s.read, req.Worker))
+	}
+	if !some && !due {
+		_, err := registered(ctx, s.read, req.Worker)
+		return nil, s.wrap(ctx, err)
 	}
 	var got []task.Task
-	err := s.inTx(ctx, func(tx *sql.Tx) error {
-		if err := registered(ctx, tx, req.Worker); err != nil {
-			return err
-		}
-		some, err := candidates(ctx, tx, req, now.UnixMicro())
+	err = s.inTx(ctx, func(t *txn) error {
+		worker, err := registered(ctx, t, req.Worker)
 		if err != nil {
 			return err
 		}
-		for _, c := range some {
-			t, err := lease(ctx, tx, c, req.Worker, now)
-			if err != nil {
+		if due {
+			if err := promote(t, now.UnixMicro()); err != nil {
 				return err
 			}
-			got = append(got, t)
 		}
-		return nil
+		some, err := s.candidates(ctx, t, req)
+		if err != nil || len(some) == 0 {
+			return err
+		}
+		got, err = s.lease(ctx, t, some, worker, now)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	if due {
+		s.claimable() // not all of them need be of this worker's kinds
+	}
 	return got, nil
 }
 
-// queryer is a pool or a transaction.
-type queryer interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+// look says, without a transaction, whether there is something to claim, and whether a delay has
+// run out.
+func (s *Store) look(ctx context.Context, req task.ClaimRequest, now time.Time) (some, due bool, err error) {
+	one := req
+	one.Max = min(req.Max, 1)
+	found, err := s.candidates(ctx, s.read, one)
+	if err != nil {
+		return false, false, err
+	}
+	err = s.read.QueryRowContext(ctx, `select exists (select 1 from delayed where run_at <= ?)`, now.UnixMicro()).Scan(&due)
+	return len(found) > 0, due, err
 }
 
-// registered is ErrWorkerGone unless the worker may claim.
-func registered(ctx context.Context, q queryer, worker string) error {
-	var one int
-	err := q.QueryRowContext(ctx, `select 1 from workers where id = ? and dead = 0`, worker).Scan(&one)
-	if errors.Is(err, sql.ErrNoRows) {
-		return task.ErrWorkerGone
+// promote moves tasks whose time has come to those that can be claimed.
+func promote(t *txn, now int64) error {
+	const due = `select run_at, id from delayed where run_at <= ? order by run_at, id limit 1000`
+	if _, err := t.exec(`insert into ready (lane, suspect, rank, fresh, run_at, id)
+		select lane, suspect, rank, fresh, run_at, id from delayed where (run_at, id) in (`+due+`)`, now); err != nil {
+		return err
 	}
+	_, err := t.exec(`delete from delayed where (run_at, id) in (`+due+`)`, now)
 	return err
 }
 
-// candidates are the rows that a claim takes, in its order: the best of each kind, merged.
-func candidates(ctx context.Context, q queryer, req task.ClaimRequest, now int64) ([]candidate, error) {
-	var all []candidate
-	for _, k := range req.Kinds {
-		some, err := best(ctx, q, k, min(k.Max, req.Max), now)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, some...)
+// registered returns a worker's number, or ErrWorkerGone unless the worker may claim.
+func registered(ctx context.Context, q queryer, worker string) (n int64, err error) {
+	err = q.QueryRowContext(ctx, `select n from workers where id = ? and dead = 0`, worker).Scan(&n)
+	if noRows(err) {
+		return 0, task.ErrWorkerGone
 	}
-	slices.SortFunc(all, func(a, b candidate) int {
-		return cmp.Or(-cmp.Compare(a.priority, b.priority), cmp.Compare(a.fresh, b.fresh),
-			cmp.Compare(a.runAt, b.runAt), cmp.Compare(a.id, b.id))
-	})
-	return all[:min(len(all), max(req.Max, 0))], nil
+	return n, err
 }
 
-func best(ctx context.Context, q queryer, k task.KindClaim, limit int, now int64) (some []candidate, err error) {
-	if limit <= 0 {
-		return nil, nil
+// candidates are the rows that a claim takes, in its order: the best of each lane, merged.
+func (s *Store) candidates(ctx context.Context, q queryer, req task.ClaimRequest) ([]candidate, error) {
+	open, err := s.openLanes(ctx, q)
+	if err != nil {
+		return nil, err
 	}
-	rows, err := q.QueryContext(ctx, `select priority, fresh, run_at, id from ready
-		where kind = ? and run_at <= ? order by priority desc, fresh, run_at, id limit ?`, k.Kind, now, limit)
+	var all []candidate
+	for _, k := range req.Kinds {
+		most := min(k.Max, req.Max)
+		for l, n := range open {
+			if most <= 0 || l.kind != k.Kind || len(req.Queues) > 0 && !slices.Contains(req.Queues, l.queue) {
+				continue
+			}
+			if all, err = best(ctx, q, all, n, k, false, most+len(req.Except)); err != nil {
+				return nil, err
+			}
+			if req.Suspect {
+				if all, err = best(ctx, q, all, n, k, true, 1+len(req.Except)); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(order(a.fresh), order(b.fresh)),
+			cmp.Compare(a.runAt, b.runAt), cmp.Compare(a.id, b.id))
+	})
+	return cut(all, req), nil
+}
+
+// order puts false first.
+func order(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// cut keeps what a claim may take: so many of each kind and in all, and one suspect.
+func cut(all []candidate, req task.ClaimRequest) []candidate {
+	taken := make(map[string]int)
+	suspects := 0
+	kept := all[:0]
+	for _, c := range all {
+		if len(kept) >= req.Max || taken[c.kind.Kind] >= c.kind.Max || c.suspect && suspects > 0 || slices.Contains(req.Except, c.id) {
+			continue
+		}
+		taken[c.kind.Kind]++
+		if c.suspect {
+			suspects++
+		}
+		kept = append(kept, c)
+	}
+	return kept
+}
+
+func best(ctx context.Context, q queryer, all []candidate, lane int64, k task.KindClaim, suspect bool, limit int) (_ []candidate, err error) {
+	rows, err := q.QueryContext(ctx, `select rank, fresh, run_at, id from ready
+		where lane = ? and suspect = ? order by rank, fresh, run_at, id limit ?`, lane, suspect, limit)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		c := candidate{kind: k.Kind, caps: k.Caps}
-		if err := rows.Scan(&c.priority, &c.fresh, &c.runAt, &c.id); err != nil {
+		c := candidate{kind: k, waiting: waiting{lane: lane, suspect: suspect}}
+		if err := rows.Scan(&c.rank, &c.fresh, &c.runAt, &c.id); err != nil {
 			return nil, err
 		}
-		some = append(some, c)
+		all = append(all, c)
 	}
-	return some, rows.Err()
+	return all, rows.Err()
 }
 
-// lease moves a task from ready to leases and begins its run.
-func lease(ctx context.Context, tx *sql.Tx, c candidate, worker string, now time.Time) (task.Task, error) {
-	us := now.UnixMicro()
-	row := tx.QueryRowContext(ctx, `update tasks set status = 'running', since = ?, started = ?, worker = ?,
-			run = max(run + 1, ?), runs = runs + 1, max_attempts = ?, max_crashes = ?
-		where id = ? returning `+taskColumns,
-		us, us, worker, now.UnixMilli(), c.caps.MaxAttempts, c.caps.MaxCrashes, c.id)
-	t, err := scanTask(row)
+// leaseSQL makes leases of the tasks of a list: id, attempts, crashes, interruptions, suspect.
+const leaseSQL = `
+insert into leases (task, run, worker, lane, runs, started, suspect, max_attempts, max_crashes, max_interruptions)
+select t.id, max(t.run + 1, ?), ?, t.lane, t.runs + 1, ?, j.value ->> 4, j.value ->> 1, j.value ->> 2, j.value ->> 3
+from json_each(?) j cross join tasks t on t.id = j.value ->> 0`
+
+// lease moves tasks from ready to leases: one statement for all of them each time.
+func (s *Store) lease(ctx context.Context, t *txn, some []candidate, worker int64, now time.Time) ([]task.Task, error) {
+	list := make([][5]any, len(some))
+	keys := make([][6]any, len(some))
+	place := make(map[string]int, len(some))
+	for i, c := range some {
+		list[i] = [5]any{c.id, c.kind.Caps.MaxAttempts, c.kind.Caps.MaxCrashes, c.kind.Caps.MaxInterruptions, order(c.suspect)}
+		keys[i] = [6]any{c.lane, order(c.suspect), c.rank, order(c.fresh), c.runAt, c.id}
+		place[c.id] = i
+	}
+	leased, err := json.Marshal(list)
 	if err != nil {
-		return t, err
+		return nil, err
 	}
-	for _, s := range []struct {
-		sql  string
-		args []any
-	}{
-		{`delete from ready where kind = ? and priority = ? and fresh = ? and run_at = ? and id = ?`,
-			[]any{c.kind, c.priority, c.fresh, c.runAt, c.id}},
-		{`insert into leases (worker, task, run) values (?, ?, ?)`, []any{worker, t.ID, t.Run}},
-		{`insert into runs (task, run, worker, host, pid, started, status)
-			select ?, ?, id, host, pid, ?, 'running' from workers where id = ?`, []any{t.ID, t.Run, us, worker}},
-	} {
-		if _, err := tx.ExecContext(ctx, s.sql, s.args...); err != nil {
-			return t, err
-		}
+	dropped, err := json.Marshal(keys)
+	if err != nil {
+		return nil, err
 	}
-	return t, nil
+	if _, err := t.exec(leaseSQL, now.UnixMilli(), worker, now.UnixMicro(), string(leased)); err != nil {
+		return nil, err
+	}
+	if _, err := t.exec(`delete from ready where (lane, suspect, rank, fresh, run_at, id) in (
+		select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 from json_each(?))`, string(dropped)); err != nil {
+		return nil, err
+	}
+	got, err := s.tasks(ctx, t, `where t.id in (select value ->> 0 from json_each(?))`, string(leased))
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(got, func(a, b task.Task) int { return cmp.Compare(place[a.ID], place[b.ID]) })
+	return got, nil
 }

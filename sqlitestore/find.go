@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"strings"
 	"time"
@@ -10,22 +11,60 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// taskColumns and scanTask belong together.
-const taskColumns = `id, kind, payload, priority, status, reason, error, created, since, run_at, started, finished,
-	run, runs, worker, attempts, interruptions, crashes, crash_streak, max_attempts, max_crashes, checkpoint, fraction, message`
+// queryer is a pool or a transaction.
+type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
 
-func scanTask(row interface{ Scan(...any) error }) (task.Task, error) {
-	var (
-		t                                        task.Task
-		created, since, runAt, started, finished int64
-	)
-	err := row.Scan(&t.ID, &t.Kind, &t.Payload, &t.Priority, &t.Status, &t.Reason, &t.Error,
-		&created, &since, &runAt, &started, &finished, &t.Run, &t.Runs, &t.Worker,
-		&t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.MaxAttempts, &t.MaxCrashes,
-		&t.Checkpoint, &t.Progress.Fraction, &t.Progress.Message)
-	t.Created, t.Since, t.RunAt = at(created), at(since), at(runAt)
-	t.Started, t.Finished = at(started), at(finished)
-	return t, err
+// taskSQL and scanTask belong together. A task that has a lease runs, whatever its row says.
+const taskSQL = `select t.id, t.lane, t.key, t.payload, t.priority, iif(l.task is null, t.status, 'running'), t.reason, t.error,
+	t.created, coalesce(l.started, t.since), t.run_at, coalesce(l.started, t.started),
+	coalesce(l.run, t.run), coalesce(l.runs, t.runs), coalesce(i.id, ''),
+	t.attempts, t.interruptions, t.crashes, t.crash_streak, t.interrupt_streak,
+	coalesce(l.max_attempts, t.max_attempts), coalesce(l.max_crashes, t.max_crashes), coalesce(l.max_interruptions, t.max_interruptions),
+	t.checkpoint, t.fraction, t.message, t.result
+	from tasks t left join leases l on l.task = t.id left join incarnations i on i.n = coalesce(l.worker, t.worker) `
+
+func scanTask(row interface{ Scan(...any) error }) (t task.Task, lane int64, err error) {
+	var created, since, runAt, started int64
+	err = row.Scan(&t.ID, &lane, &t.Key, &t.Payload, &t.Priority, &t.Status, &t.Reason, &t.Error,
+		&created, &since, &runAt, &started, &t.Run, &t.Runs, &t.Worker,
+		&t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.InterruptStreak,
+		&t.MaxAttempts, &t.MaxCrashes, &t.MaxInterruptions,
+		&t.Checkpoint, &t.Progress.Fraction, &t.Progress.Message, &t.Result)
+	t.Created, t.Since, t.RunAt, t.Started = at(created), at(since), at(runAt), at(started)
+	if t.Status.Ended() {
+		t.Finished = t.Since
+	}
+	return t, lane, err
+}
+
+// tasks reads the tasks that a condition admits.
+func (s *Store) tasks(ctx context.Context, q queryer, condition string, args ...any) (found []task.Task, err error) {
+	rows, err := q.QueryContext(ctx, taskSQL+condition, args...)
+	if err != nil {
+		return nil, err
+	}
+	var of []int64
+	for rows.Next() {
+		t, n, err := scanTask(rows)
+		if err != nil {
+			return nil, errors.Join(err, rows.Close())
+		}
+		found, of = append(found, t), append(of, n)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, err
+	}
+	for i, n := range of {
+		l, err := s.byNumber(ctx, q, n)
+		if err != nil {
+			return nil, err
+		}
+		found[i].Kind, found[i].Queue = l.kind, l.queue
+	}
+	return found, nil
 }
 
 // at is a stored time; 0 is none.
@@ -55,30 +94,24 @@ func (s *Store) find(ctx context.Context, q task.Query) (found []task.Task, err 
 			where, args = append(where, cond), append(args, arg)
 		}
 	}
-	filter("status = ?", string(q.Status))
-	filter("kind = ?", q.Kind)
-	filter("id < ?", q.After)
+	filter("t.lane in (select n from lanes where kind = ?)", q.Kind)
+	filter("t.lane in (select n from lanes where queue = ?)", q.Queue)
+	filter("t.key = ?", q.Key)
+	filter("t.id < ?", q.After)
+	switch {
+	case q.Status == task.Running:
+		where = append(where, "l.task is not null")
+	case q.Status != "":
+		filter("t.status = ? and l.task is null", string(q.Status))
+	}
 	if len(q.IDs) > 0 {
-		where = append(where, "id in (?"+strings.Repeat(", ?", len(q.IDs)-1)+")")
+		where = append(where, "t.id in (?"+strings.Repeat(", ?", len(q.IDs)-1)+")")
 		for _, id := range q.IDs {
 			args = append(args, id)
 		}
 	}
 	args = append(args, cmp.Or(q.Limit, 100))
-	rows, err := s.read.QueryContext(ctx, "select "+taskColumns+" from tasks where "+
-		strings.Join(where, " and ")+" order by id desc limit ?", args...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		t, err := scanTask(rows)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, t)
-	}
-	return found, rows.Err()
+	return s.tasks(ctx, s.read, "where "+strings.Join(where, " and ")+" order by t.id desc limit ?", args...)
 }
 
 // History implements task.Store.
@@ -98,8 +131,14 @@ func (s *Store) history(ctx context.Context, id string) (runs []task.RunRecord, 
 	if !exists {
 		return nil, task.ErrNotFound
 	}
-	rows, err := s.read.QueryContext(ctx, `select run, worker, host, pid, started, ended, status, reason, error, crashed, taken
-		from runs where task = ? order by run`, id)
+	rows, err := s.read.QueryContext(ctx, `
+		select r.run, i.id, i.host, i.pid, r.started, r.ended, r.status, r.reason, r.error, r.crashed, r.taken from (
+			select run, worker, started, ended, status, reason, error, crashed, taken from runs where task = ?1
+			union all
+			select run, worker, started, since, status, reason, error, crashed, taken from tasks where id = ?1 and runs > 0
+			union all
+			select run, worker, started, 0, 'running', '', '', 0, 0 from leases where task = ?1
+		) r join incarnations i on i.n = r.worker order by r.run`, id)
 	if err != nil {
 		return nil, err
 	}

@@ -21,74 +21,134 @@ type step struct {
 
 // steps are the schema's history; the n-th (from 1) makes version n.
 //
-// tasks is the record. Which task may be claimed, and who has it, stand in narrow tables of their
-// own, so that claims stay quick whatever else is kept: ready has the claimable ones in the order
-// of the claim, leases the running ones. Times are microseconds since 1970.
+// tasks is the record, with the last run that ended. Nothing is written there when a run begins:
+// which task may be claimed, which must wait for its time and who has which stand in narrow tables
+// of their own, and a task's status follows from where it stands. runs has the earlier runs. A
+// queue and a kind together are a lane, which has a number; so has a worker's incarnation, whose
+// row is kept for the history. tallies has the numbers of ended tasks. Times are microseconds since
+// 1970.
 var steps = []step{{oldest: 1, sql: `
+create table lanes (
+	n     integer primary key,
+	kind  text not null,
+	queue text not null,
+	unique (kind, queue)
+) strict;
+
+create table paused (queue text not null primary key) strict, without rowid;
+
+create table incarnations (
+	n    integer primary key,
+	id   text not null unique,
+	host text not null,
+	pid  integer not null
+) strict;
+
 create table tasks (
-	id               text not null primary key,
-	kind             text not null,
-	payload          blob not null,
-	priority         integer not null,
-	status           text not null,
-	reason           text not null default '',
-	error            text not null default '',
-	created          integer not null,
-	since            integer not null,
-	run_at           integer not null,
-	started          integer not null default 0,
-	finished         integer not null default 0,
-	run              integer not null default 0,
-	runs             integer not null default 0,
-	worker           text not null default '',
-	attempts         integer not null default 0,
-	interruptions    integer not null default 0,
-	crashes          integer not null default 0,
-	crash_streak     integer not null default 0,
-	max_attempts     integer not null default 0,
-	max_crashes      integer not null default 0,
-	checkpoint       blob,
-	fraction         real not null default 0,
-	message          text not null default ''
+	id                text not null primary key,
+	lane              integer not null,
+	priority          integer not null,
+	status            text not null default 'queued',
+	created           integer not null,
+	since             integer not null,
+	run_at            integer not null,
+	run               integer not null default 0,
+	runs              integer not null default 0,
+	started           integer not null default 0,
+	worker            integer not null default 0,
+	attempts          integer not null default 0,
+	interruptions     integer not null default 0,
+	crashes           integer not null default 0,
+	crash_streak      integer not null default 0,
+	interrupt_streak  integer not null default 0,
+	max_attempts      integer not null default 0,
+	max_crashes       integer not null default 0,
+	max_interruptions integer not null default 0,
+	crashed           integer not null default 0,
+	taken             integer not null default 0,
+	reason            text not null default '',
+	error             text not null default '',
+	fraction          real not null default 0,
+	message           text not null default '',
+	key               text not null default '',
+	payload           blob not null,
+	checkpoint        blob,
+	result            blob
+) strict, without rowid;
+
+create table keys (
+	kind text not null,
+	key  text not null,
+	task text not null,
+	primary key (kind, key)
 ) strict, without rowid;
 
 create table ready (
-	kind     text not null,
-	priority integer not null,
-	fresh    integer not null, -- 0 interrupted, 1 queued
-	run_at   integer not null,
-	id       text not null,
-	primary key (kind, priority desc, fresh, run_at, id)
+	lane    integer not null,
+	suspect integer not null,
+	rank    integer not null, -- the priority's negative: the smaller comes first
+	fresh   integer not null, -- 0 interrupted, 1 queued
+	run_at  integer not null,
+	id      text not null,
+	primary key (lane, suspect, rank, fresh, run_at, id)
+) strict, without rowid;
+
+create table delayed (
+	run_at  integer not null,
+	id      text not null,
+	lane    integer not null,
+	suspect integer not null,
+	rank    integer not null,
+	fresh   integer not null,
+	primary key (run_at, id)
 ) strict, without rowid;
 
 create table leases (
-	worker text not null,
-	task   text not null,
-	run    integer not null,
-	primary key (worker, task)
+	task              text not null primary key,
+	run               integer not null,
+	worker            integer not null,
+	lane              integer not null,
+	runs              integer not null,
+	started           integer not null,
+	suspect           integer not null,
+	max_attempts      integer not null,
+	max_crashes       integer not null,
+	max_interruptions integer not null,
+	asked             text not null default ''
 ) strict, without rowid;
+
+create index asked on leases (worker) where asked <> '';
 
 create table runs (
 	task    text not null,
 	run     integer not null,
-	worker  text not null,
-	host    text not null,
-	pid     integer not null,
+	worker  integer not null,
 	started integer not null,
-	ended   integer not null default 0,
+	ended   integer not null,
 	status  text not null,
-	reason  text not null default '',
-	error   text not null default '',
-	crashed integer not null default 0,
-	taken   integer not null default 0,
+	reason  text not null,
+	error   text not null,
+	crashed integer not null,
+	taken   integer not null,
 	primary key (task, run)
+) strict, without rowid;
+
+create table logs (
+	task text not null primary key,
+	body blob not null
+) strict, without rowid;
+
+create table tallies (
+	lane   integer not null,
+	status text not null,
+	n      integer not null,
+	primary key (lane, status)
 ) strict, without rowid;
 
 create table workers (
 	id       text not null primary key,
+	n        integer not null unique,
 	name     text not null,
-	host     text not null,
-	pid      integer not null,
 	kinds    text not null,
 	lease    integer not null, -- microseconds
 	seq      integer not null,
@@ -96,7 +156,8 @@ create table workers (
 	since    integer not null,
 	boot     text not null,    -- the boot in which the lock was taken, '' if there is none
 	dead     integer not null default 0,
-	evidence integer not null default 0
+	evidence integer not null default 0,
+	suspects integer not null default 0
 ) strict, without rowid;
 `}}
 
@@ -108,7 +169,7 @@ func migrate(ctx context.Context, db *sql.DB) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, ignoreDone(tx.Rollback()))
+			err = errors.Join(err, rolledBack(tx.Rollback()))
 		}
 	}()
 	version, oldest, err := schemaVersion(ctx, tx)
@@ -153,6 +214,17 @@ func schemaVersion(ctx context.Context, tx *sql.Tx) (version, oldest int, err er
 		coalesce(max(case key when 'oldest' then value end), 0) from lastcall`
 	err = tx.QueryRowContext(ctx, get).Scan(&version, &oldest)
 	return version, oldest, err
+}
+
+// explain names the process that keeps others from writing, where that is what went wrong.
+func (s *Store) explain(err error) error {
+	var e *sqlite.Error
+	if errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_BUSY {
+		if pid := blocker(s.path + "-shm"); pid > 0 {
+			return fmt.Errorf("%w: process %d has been writing for five seconds: is it stopped? continue it (kill -CONT %d) or kill it", err, pid, pid)
+		}
+	}
+	return explain(err)
 }
 
 // explain adds what to do to SQLite's commonest complaints.

@@ -56,10 +56,14 @@ type Store struct {
 	read  *sql.DB
 	locks *lockDir
 	now   func() time.Time
+	lanes lanes
+
+	writer   writer
+	routines sync.WaitGroup
 
 	mu      sync.Mutex
-	changes uint64        // how often a task may have become claimable, and one
-	changed chan struct{} // closed and replaced with each
+	seen    task.Seen     // begins at one and one
+	changed chan struct{} // closed and replaced when seen changes
 	closed  chan struct{}
 }
 
@@ -89,8 +93,10 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		path: path, log: cfg.Logger, now: time.Now,
-		changes: 1, changed: make(chan struct{}), closed: make(chan struct{}),
+		seen: task.Seen{Ready: 1, Asked: 1}, changed: make(chan struct{}), closed: make(chan struct{}),
+		lanes: lanes{number: make(map[lane]int64), of: make(map[int64]lane)},
 	}
+	s.writer = writer{work: make(chan struct{}, 1), stmts: make(map[string]*sql.Stmt)}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -105,10 +111,16 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := migrate(ctx, s.write); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, explain(err)), s.write.Close(), s.read.Close())
 	}
+	err = s.writer.prepare(ctx, s.write, addSQL, readySQL, delayedSQL, leaseSQL, heldSQL, countersSQL, pastSQL, endSQL, unleaseSQL, tallySQL)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, explain(err)), s.write.Close(), s.read.Close())
+	}
 	if s.locks, err = openLockDir(path+"-workers", s.log); err != nil {
 		return nil, errors.Join(err, s.write.Close(), s.read.Close())
 	}
 	s.sweepLocks(ctx)
+	s.routines.Go(s.writes)
+	s.watchNeighbours()
 	return s, nil
 }
 
@@ -137,35 +149,49 @@ func checkPlace(path string) error {
 	return refuseNetwork(dir)
 }
 
-// Wait implements task.Store. It hears of changes made through this Store only; those of other
-// processes are found by polling.
-func (s *Store) Wait(ctx context.Context, seen uint64) (uint64, error) {
+// Wait implements task.Store. Where the system can watch files (Linux) it hears of what other
+// processes have done too; elsewhere that is found by polling.
+func (s *Store) Wait(ctx context.Context, seen task.Seen) (task.Seen, error) {
 	for {
 		if err := s.usable(ctx); err != nil {
-			return 0, err
+			return task.Seen{}, err
 		}
 		s.mu.Lock()
-		now, changed := s.changes, s.changed
+		now, changed := s.seen, s.changed
 		s.mu.Unlock()
 		if now != seen {
 			return now, nil
 		}
 		select {
 		case <-s.closed:
-			return 0, task.ErrClosed
+			return task.Seen{}, task.ErrClosed
 		case <-ctx.Done():
-			return 0, context.Cause(ctx)
+			return task.Seen{}, context.Cause(ctx)
 		case <-changed:
 		}
 	}
 }
 
-func (s *Store) wake() {
+// wake ends the waiting calls of this process.
+func (s *Store) wake(ready, asked uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.changes++
+	s.seen.Ready += ready
+	s.seen.Asked += asked
 	close(s.changed)
 	s.changed = make(chan struct{})
+}
+
+// claimable says, here and to other processes, that there may be something to claim, and asked that
+// something was asked of a run.
+func (s *Store) claimable() {
+	s.wake(1, 0)
+	s.locks.ring()
+}
+
+func (s *Store) asked() {
+	s.wake(0, 1)
+	s.locks.ring()
 }
 
 // Close implements task.Store.
@@ -179,30 +205,9 @@ func (s *Store) Close() error {
 		close(s.closed)
 	}
 	s.mu.Unlock()
+	s.routines.Wait()
 	// The locks go last: as long as they are held, nobody takes this process for dead.
 	return errors.Join(s.read.Close(), s.write.Close(), s.locks.close())
-}
-
-// inTx runs fn in a write transaction.
-func (s *Store) inTx(ctx context.Context, fn func(tx *sql.Tx) error) error {
-	if err := s.usable(ctx); err != nil {
-		return err
-	}
-	tx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return s.wrap(ctx, err)
-	}
-	if err := fn(tx); err != nil {
-		return s.wrap(ctx, errors.Join(err, ignoreDone(tx.Rollback())))
-	}
-	return s.wrap(ctx, tx.Commit())
-}
-
-func ignoreDone(err error) error {
-	if errors.Is(err, sql.ErrTxDone) {
-		return nil
-	}
-	return err
 }
 
 func (s *Store) usable(ctx context.Context) error {
@@ -230,10 +235,11 @@ func (s *Store) wrap(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	for _, known := range []error{task.ErrWorkerGone, task.ErrWorkerAlive, task.ErrNotFound} {
+	for _, known := range []error{task.ErrWorkerGone, task.ErrWorkerAlive, task.ErrNotFound, task.ErrInvalid,
+		task.ErrKeyBusy, task.ErrRunning, task.ErrNotRunning, task.ErrAlreadyFinished} {
 		if errors.Is(err, known) {
-			return known
+			return err
 		}
 	}
-	return fmt.Errorf("sqlitestore: %s: %w", s.path, explain(err))
+	return fmt.Errorf("sqlitestore: %s: %w", s.path, s.explain(err))
 }

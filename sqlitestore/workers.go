@@ -27,28 +27,25 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 		reply   task.BeatReply
 		removed bool
 	)
-	err := s.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err := s.inTx(ctx, func(tx *txn) (err error) {
 		if b.Seq == 1 {
-			if err := register(ctx, tx, b, boot, s.now()); err != nil {
+			if err := register(tx, b, boot, s.now()); err != nil {
 				return err
 			}
 		}
-		if err := registered(ctx, tx, b.Worker); err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, `update workers set seq = ?, state = ? where id = ? and seq < ?`,
-			b.Seq, b.State, b.Worker, b.Seq); err != nil {
-			return err
-		}
-		if reply.Lost, err = lost(ctx, tx, b.Runs); err != nil || b.State != task.WorkerLeft {
-			return err
-		}
-		res, err := tx.ExecContext(ctx, `delete from workers where id = ? and not exists (select 1 from leases where worker = ?)`, b.Worker, b.Worker)
+		n, err := registered(ctx, tx, b.Worker)
 		if err != nil {
 			return err
 		}
-		n, err := res.RowsAffected()
-		removed = n == 1
+		if _, err := tx.exec(`update workers set seq = ?, state = ? where id = ? and seq < ?`,
+			b.Seq, b.State, b.Worker, b.Seq); err != nil {
+			return err
+		}
+		if reply, err = s.reply(ctx, tx, b, n); err != nil || b.State != task.WorkerLeft {
+			return err
+		}
+		gone, err := tx.exec(`delete from workers where id = ? and not exists (select 1 from leases where worker = ?)`, b.Worker, n)
+		removed = gone == 1
 		return err
 	})
 	switch {
@@ -62,32 +59,62 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 	return reply, err
 }
 
-func register(ctx context.Context, tx *sql.Tx, b task.Beat, boot string, now time.Time) error {
+func register(tx *txn, b task.Beat, boot string, now time.Time) error {
 	kinds, err := json.Marshal(b.Kinds)
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `insert into workers (id, name, host, pid, kinds, lease, seq, state, since, boot)
-		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do nothing`,
-		b.Worker, b.Name, b.Host, b.PID, string(kinds), b.Lease.Microseconds(), b.Seq, b.State, now.UnixMicro(), boot)
+	if _, err := tx.exec(`insert into incarnations (id, host, pid) values (?, ?, ?) on conflict (id) do nothing`, b.Worker, b.Host, b.PID); err != nil {
+		return err
+	}
+	_, err = tx.exec(`insert into workers (id, n, name, kinds, lease, seq, state, since, boot)
+		select ?, n, ?, ?, ?, ?, ?, ?, ? from incarnations where id = ? on conflict (id) do nothing`,
+		b.Worker, b.Name, string(kinds), b.Lease.Microseconds(), b.Seq, b.State, now.UnixMicro(), boot, b.Worker)
 	return err
 }
 
-// lost lists the runs that nobody holds by that fence.
-func lost(ctx context.Context, tx *sql.Tx, runs []task.Fence) ([]task.Fence, error) {
-	var gone []task.Fence
-	for _, f := range runs {
+// reply is what a worker may not know.
+func (s *Store) reply(ctx context.Context, tx *txn, b task.Beat, n int64) (reply task.BeatReply, err error) {
+	list := make([][2]any, len(b.Runs))
+	for i, f := range b.Runs {
+		list[i] = [2]any{f.Task, f.Run}
 		var held bool
-		err := tx.QueryRowContext(ctx, `select exists (select 1 from leases where worker = ? and task = ? and run = ?)`,
-			f.Worker, f.Task, f.Run).Scan(&held)
+		err := tx.QueryRowContext(ctx, `select exists (select 1 from leases where task = ? and run = ? and worker = (select n from incarnations where id = ?))`,
+			f.Task, f.Run, f.Worker).Scan(&held)
 		if err != nil {
-			return nil, err
+			return reply, err
 		}
 		if !held {
-			gone = append(gone, f)
+			reply.Lost = append(reply.Lost, f)
 		}
 	}
-	return gone, nil
+	if reply.Asked, err = asked(ctx, tx, b.Worker, n); err != nil || !b.Complete {
+		return reply, err
+	}
+	listed, err := json.Marshal(list)
+	if err != nil {
+		return reply, err
+	}
+	reply.Unlisted, err = s.tasks(ctx, tx, `where l.worker = ? and (l.task, l.run) not in (select value ->> 0, value ->> 1 from json_each(?)) order by t.id`,
+		n, string(listed))
+	return reply, err
+}
+
+// asked lists what was asked of a worker's runs, by an index that has only those.
+func asked(ctx context.Context, tx *txn, worker string, n int64) (all []task.Asked, err error) {
+	rows, err := tx.QueryContext(ctx, `select task, run, asked from leases where worker = ? and asked <> '' order by task`, n)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		a := task.Asked{Fence: task.Fence{Worker: worker}}
+		if err := rows.Scan(&a.Task, &a.Run, &a.Verb); err != nil {
+			return nil, err
+		}
+		all = append(all, a)
+	}
+	return all, rows.Err()
 }
 
 // Workers implements task.Store.
@@ -106,7 +133,8 @@ func (s *Store) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
 }
 
 func (s *Store) workers(ctx context.Context) (all []task.WorkerInfo, boots []string, err error) {
-	rows, err := s.read.QueryContext(ctx, `select id, name, host, pid, kinds, lease, seq, state, since, boot, dead from workers order by id`)
+	rows, err := s.read.QueryContext(ctx, `select w.id, name, host, pid, kinds, lease, seq, state, since, boot, dead
+		from workers w join incarnations i on i.n = w.n order by w.id`)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -138,17 +166,18 @@ func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Recl
 	seized := s.locks.seize(req.Worker)
 	defer seized.release()
 	var left task.Reclaimed
-	err := s.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err := s.inTx(ctx, func(tx *txn) (err error) {
 		left, err = mark(ctx, tx, req, seized)
 		if err != nil || left.Done {
 			return err
 		}
-		left.Tasks, err = held(ctx, tx, req)
+		left.Tasks, err = s.tasks(ctx, tx, `where t.id in (select task from leases
+			where worker = (select n from workers where id = ?) order by task limit ?) order by t.id`, req.Worker, req.Max)
 		if err != nil || len(left.Tasks) > 0 {
 			return err
 		}
 		left.Done = true
-		_, err = tx.ExecContext(ctx, `delete from workers where id = ?`, req.Worker)
+		_, err = tx.exec(`delete from workers where id = ?`, req.Worker)
 		return err
 	})
 	if err != nil {
@@ -161,15 +190,15 @@ func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Recl
 }
 
 // mark marks a worker dead, if it is not yet, on the ground that the request gives.
-func mark(ctx context.Context, tx *sql.Tx, req task.ReclaimRequest, seized *seizure) (task.Reclaimed, error) {
+func mark(ctx context.Context, tx *txn, req task.ReclaimRequest, seized *seizure) (task.Reclaimed, error) {
 	var (
 		left task.Reclaimed
 		seq  uint64
 		boot string
 		dead bool
 	)
-	err := tx.QueryRowContext(ctx, `select seq, state, boot, dead, evidence from workers where id = ?`, req.Worker).
-		Scan(&seq, &left.State, &boot, &dead, &left.Evidence)
+	err := tx.QueryRowContext(ctx, `select seq, state, boot, dead, evidence, suspects from workers where id = ?`, req.Worker).
+		Scan(&seq, &left.State, &boot, &dead, &left.Evidence, &left.Suspects)
 	if errors.Is(err, sql.ErrNoRows) {
 		left.Done = true
 		return left, nil
@@ -181,26 +210,10 @@ func mark(ctx context.Context, tx *sql.Tx, req task.ReclaimRequest, seized *seiz
 		return left, task.ErrWorkerAlive
 	}
 	left.Evidence = req.Evidence
-	_, err = tx.ExecContext(ctx, `update workers set dead = 1, evidence = ? where id = ?`, req.Evidence, req.Worker)
+	err = tx.QueryRowContext(ctx, `update workers set dead = 1, evidence = ?,
+		suspects = exists (select 1 from leases l where l.worker = workers.n and l.suspect) where id = ? returning suspects`,
+		req.Evidence, req.Worker).Scan(&left.Suspects)
 	return left, err
-}
-
-// held lists the running tasks of a worker.
-func held(ctx context.Context, tx *sql.Tx, req task.ReclaimRequest) (tasks []task.Task, err error) {
-	rows, err := tx.QueryContext(ctx, `select `+taskColumns+` from tasks
-		where id in (select task from leases where worker = ? order by task limit ?) order by id`, req.Worker, req.Max)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		t, err := scanTask(rows)
-		if err != nil {
-			return nil, err
-		}
-		tasks = append(tasks, t)
-	}
-	return tasks, rows.Err()
 }
 
 // sweepLocks removes lock files whose worker is not registered and whose lock is free: what a

@@ -1,0 +1,183 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"sync"
+)
+
+// writer is the queue of what wants to write. SQLite has one writer at a time, and a durable commit
+// costs a write to the disk: so one goroutine makes one transaction of all that waits.
+type writer struct {
+	mu    sync.Mutex
+	queue []*job
+	work  chan struct{}        // something is in the queue
+	stmts map[string]*sql.Stmt // prepared, by their text
+}
+
+// job is a piece of a transaction.
+type job struct {
+	ctx context.Context
+	fn  func(*txn) error
+	// done takes the answer without waiting.
+	done chan error
+}
+
+// most bounds the jobs of one transaction, and so what one of them waits for the others.
+const most = 512
+
+// inTx runs fn in a write transaction, together with others that come at the same time: one that
+// fails does not fail the others. When ctx ends first, fn may be done all the same.
+func (s *Store) inTx(ctx context.Context, fn func(*txn) error) error {
+	if err := s.usable(ctx); err != nil {
+		return err
+	}
+	j := &job{ctx: ctx, fn: fn, done: make(chan error, 1)}
+	s.writer.mu.Lock()
+	s.writer.queue = append(s.writer.queue, j)
+	s.writer.mu.Unlock()
+	select {
+	case s.writer.work <- struct{}{}:
+	default:
+	}
+	select {
+	case err := <-j.done:
+		return s.wrap(ctx, err)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.closed:
+		select {
+		case err := <-j.done: // it was in time
+			return s.wrap(ctx, err)
+		default:
+			return s.wrap(ctx, errClosing)
+		}
+	}
+}
+
+var errClosing = errors.New("the store is being closed")
+
+// writes makes transactions until the store is closed.
+func (s *Store) writes() {
+	for {
+		select {
+		case <-s.closed:
+			return
+		case <-s.writer.work:
+		}
+		for {
+			s.writer.mu.Lock()
+			n := min(len(s.writer.queue), most)
+			batch := s.writer.queue[:n:n]
+			s.writer.queue = s.writer.queue[n:]
+			s.writer.mu.Unlock()
+			if n == 0 {
+				break
+			}
+			for i, err := range s.transaction(batch) {
+				batch[i].done <- err
+			}
+		}
+	}
+}
+
+// transaction does jobs in one transaction and returns what came of each. It is bounded by SQLite's
+// own patience and not by anybody's context, since it is not one caller's.
+func (s *Store) transaction(batch []*job) []error {
+	errs := make([]error, len(batch))
+	tx, err := s.write.BeginTx(context.Background(), nil)
+	if err == nil {
+		t := &txn{tx: tx, stmts: s.writer.stmts}
+		for i, j := range batch {
+			errs[i] = t.do(j, len(batch) > 1)
+		}
+		if len(batch) == 1 && errs[0] != nil {
+			_ = tx.Rollback() // the error says more
+			return errs
+		}
+		err = tx.Commit()
+	}
+	if err != nil {
+		for i := range errs {
+			errs[i] = errors.Join(errs[i], err)
+		}
+	}
+	return errs
+}
+
+// txn is a write transaction.
+type txn struct {
+	tx    *sql.Tx
+	stmts map[string]*sql.Stmt
+}
+
+// do runs a job, so that its failure can be undone alone where there are others.
+func (t *txn) do(j *job, others bool) error {
+	if j.ctx.Err() != nil {
+		return context.Cause(j.ctx)
+	}
+	if !others {
+		return j.fn(t)
+	}
+	if _, err := t.exec(`savepoint job`); err != nil {
+		return err
+	}
+	err := j.fn(t)
+	if err != nil {
+		if _, undo := t.exec(`rollback to job`); undo != nil {
+			return errors.Join(err, undo)
+		}
+	}
+	_, released := t.exec(`release job`)
+	return errors.Join(err, released)
+}
+
+// prepare makes the statements that single rows need, while no transaction has the connection.
+func (w *writer) prepare(ctx context.Context, db *sql.DB, queries ...string) error {
+	for _, q := range queries {
+		st, err := db.PrepareContext(ctx, q)
+		if err != nil {
+			return err
+		}
+		w.stmts[q] = st
+	}
+	return nil
+}
+
+// exec returns the number of rows that changed.
+func (t *txn) exec(query string, args ...any) (int64, error) {
+	var (
+		res sql.Result
+		err error
+	)
+	if st := t.stmts[query]; st != nil {
+		res, err = t.tx.Stmt(st).Exec(args...)
+	} else {
+		res, err = t.tx.Exec(query, args...)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// QueryContext and QueryRowContext make a txn a queryer.
+func (t *txn) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return t.tx.QueryContext(ctx, query, args...)
+}
+
+func (t *txn) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	if st := t.stmts[query]; st != nil {
+		return t.tx.Stmt(st).QueryRowContext(ctx, args...)
+	}
+	return t.tx.QueryRowContext(ctx, query, args...)
+}
+
+// rolledBack leaves out the complaint of a rollback that came after the end.
+func rolledBack(err error) error {
+	if errors.Is(err, sql.ErrTxDone) {
+		return nil
+	}
+	return err
+}
