@@ -270,6 +270,7 @@ type BeatReply struct {
 // Asked is what somebody asked of a run: VerbCancel or VerbInterrupt.
 type Asked struct {
 	Fence
+	// Verb is what was asked.
 	Verb Verb
 }
 
@@ -341,17 +342,21 @@ type Query struct {
 type Verb string
 
 const (
-	// VerbCancel, VerbRetry and VerbInterrupt are asked of a task.
-	VerbCancel    Verb = "cancel"
-	VerbRetry     Verb = "retry"
+	// VerbCancel ends a task.
+	VerbCancel Verb = "cancel"
+	// VerbRetry makes a task claimable now.
+	VerbRetry Verb = "retry"
+	// VerbInterrupt makes a run hand over.
 	VerbInterrupt Verb = "interrupt"
-	// VerbPause and VerbResume are asked of a queue.
-	VerbPause  Verb = "pause"
+	// VerbPause keeps a queue's tasks from being claimed.
+	VerbPause Verb = "pause"
+	// VerbResume ends a pause.
 	VerbResume Verb = "resume"
 )
 
 // Command is something that a person asks for.
 type Command struct {
+	// Verb is what is asked for.
 	Verb Verb
 	// Task is the id of the task that is meant, or Queue the queue.
 	Task, Queue string
@@ -359,9 +364,11 @@ type Command struct {
 
 // Count is how many tasks of a kind and a queue have a status.
 type Count struct {
+	// Queue, Kind and Status are what the counted tasks have in common.
 	Queue, Kind string
 	Status      Status
-	N           int
+	// N is how many there are.
+	N int
 }
 
 // Counts are the numbers of all tasks.
