@@ -5,6 +5,7 @@ import (
 
 	"context"
 	"errors"
+	"math"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -69,7 +70,7 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, er
 			delete(made, n.id) // the first one, if an id comes twice
 		}
 	}
-	s.claimable()
+	s.claimable(firstRank(tasks))
 	return added, nil
 }
 
@@ -96,6 +97,15 @@ func (s *Store) prepare(ctx context.Context, tasks []task.NewTask) ([]fresh, err
 		}
 	}
 	return news, nil
+}
+
+// firstRank is that of the most urgent of some tasks.
+func firstRank(tasks []task.NewTask) int64 {
+	rank := int64(math.MaxInt64)
+	for _, n := range tasks {
+		rank = min(rank, ^int64(n.Priority))
+	}
+	return rank
 }
 
 func sorted(news []fresh) []fresh {
@@ -136,7 +146,7 @@ func (s *Store) addKeyed(ctx context.Context, tasks []task.NewTask) ([]task.Adde
 	if err != nil {
 		return nil, err
 	}
-	s.claimable()
+	s.claimable(firstRank(tasks))
 	return added, nil
 }
 
@@ -232,12 +242,16 @@ func (s *Store) announcements() {
 		select {
 		case <-s.announce:
 			s.tell(newsReady)
+		case <-s.announceEarly:
+			s.tell(newsEarly)
 		case <-s.announceAsked:
 			s.tell(newsAsked)
 		case <-s.life.Done():
 			select {
-			case <-s.announce:
-				s.tell(newsReady) // who enqueues and leaves wants to be heard
+			case <-s.announce: // who enqueues and leaves wants to be heard
+				s.tell(newsEarly)
+			case <-s.announceEarly:
+				s.tell(newsEarly)
 			default:
 			}
 			return

@@ -146,7 +146,7 @@ func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 	}
 	for i, c := range changes {
 		if errs[i] == nil && c.Status.Claimable() {
-			s.claimable()
+			s.claimable(everything)
 			break
 		}
 	}

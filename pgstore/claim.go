@@ -99,10 +99,12 @@ type bound struct {
 }
 
 const (
-	// slowClaim is how long a claim takes that has to step over what is left of earlier ones: while
-	// somebody's old snapshot keeps the server from clearing it away, there can be hundreds of
-	// thousands. From then on claims begin where the one before ended.
+	// slowClaim, and slowRow for each task, is how long a claim takes that has to step over what is
+	// left of earlier ones: while somebody's old snapshot keeps the server from clearing it away,
+	// there can be hundreds of thousands. From then on claims begin where the one before ended,
+	// unless something has come that may stand before that place.
 	slowClaim = 15 * time.Millisecond
+	slowRow   = 150 * time.Microsecond
 	// fullEvery is how often they begin at the front all the same: for how long a task of a higher
 	// priority may then go unseen.
 	fullEvery = time.Second
@@ -115,19 +117,35 @@ func (c *claimer) from(n int32) bound {
 	if b, ok := c.bounds[n]; ok && time.Since(c.full) < fullEvery {
 		return b
 	}
-	return bound{rank: math.MinInt64, runAt: longAgo}
+	return bound{rank: everything, runAt: longAgo}
 }
 
 var longAgo = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// took records a claim: how long it took, and the last place in each lane.
-func (c *claimer) took(d time.Duration, last map[int32]bound) {
+// early says that something has come that may stand before the bounds: everything but new tasks of
+// a rank that no bound has reached.
+func (c *claimer) early(rank int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, b := range c.bounds {
+		if rank < b.rank {
+			c.bounds = nil
+			return
+		}
+	}
+}
+
+// everything is a rank before all others.
+const everything = math.MinInt64
+
+// took records a claim: how long it took for how many tasks, and the last place in each lane.
+func (c *claimer) took(d time.Duration, tasks int, last map[int32]bound) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.full) >= fullEvery {
 		c.bounds, c.full = nil, time.Now()
 	}
-	if d < slowClaim && c.bounds == nil {
+	if d < slowClaim+time.Duration(tasks)*slowRow && c.bounds == nil {
 		return
 	}
 	if c.bounds == nil {
@@ -215,7 +233,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 		got, last, err = s.collectClaimed(ctx, rows)
 		if err == nil {
 			s.claimer.set(len(got) > 0)
-			s.claimer.took(time.Since(began), last)
+			s.claimer.took(time.Since(began), len(got), last)
 		}
 		return err
 	})
@@ -310,7 +328,7 @@ func (s *Store) look(ctx context.Context, worker, who string, r *resolved, news 
 		if _, err := s.pool.Exec(ctx, s.q.promote); err != nil {
 			return false, err
 		}
-		s.claimable() // not all of them need be of this worker's kinds
+		s.claimable(everything) // not all of them need be of this worker's kinds
 	}
 	return true, nil
 }

@@ -43,6 +43,9 @@ const (
 		insert into @.tallies (lane, status, n) select lane, status, -1 from was where status in ('failed', 'cancelled')`
 )
 
+// moved says that a task may have become claimable, anywhere in its lane.
+func (s *Store) moved() { s.claimable(everything) }
+
 // Control implements task.Store.
 func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 	var after func()
@@ -53,7 +56,7 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 			_, err := s.pool.Exec(ctx, s.q.pause, cmd.Queue)
 			return err
 		case task.VerbResume:
-			after = s.claimable
+			after = s.moved
 			_, err := s.pool.Exec(ctx, s.q.resume, cmd.Queue)
 			return err
 		case task.VerbCancel, task.VerbRetry, task.VerbInterrupt:
@@ -104,7 +107,7 @@ func (s *Store) control(ctx context.Context, tx pgx.Tx, cmd task.Command) (after
 		case status == task.Succeeded, status == task.Failed && cmd.Verb == task.VerbCancel:
 			return after, task.ErrAlreadyFinished
 		case status.Ended():
-			return s.claimable, s.revive(ctx, tx, cmd.Task, lane, key)
+			return s.moved, s.revive(ctx, tx, cmd.Task, lane, key)
 		}
 		var n int
 		if err := tx.QueryRow(ctx, s.q.dropReady, cmd.Task).Scan(&n); err != nil {
@@ -117,7 +120,7 @@ func (s *Store) control(ctx context.Context, tx pgx.Tx, cmd task.Command) (after
 			_, err := tx.Exec(ctx, s.q.cancelNow, cmd.Task)
 			return after, err
 		}
-		return s.claimable, s.retry(ctx, tx, cmd.Task)
+		return s.moved, s.retry(ctx, tx, cmd.Task)
 	}
 }
 

@@ -193,6 +193,7 @@ func (l *line) session(ctx context.Context) (err error) {
 	l.up = true
 	l.changed()
 	l.mu.Unlock()
+	l.s.claimer.early(everything)
 	l.s.claimer.found()
 	l.s.wake(1, 1) // what was announced meanwhile was not heard
 	for {
@@ -277,7 +278,8 @@ func (s *Store) channel() string { return "lastcall_" + s.schema }
 
 // What is announced: the first letter of a payload; the announcer's nonce follows.
 const (
-	newsReady = "r"
+	newsReady = "r" // new tasks without a priority, or of a lower one
+	newsEarly = "e" // tasks that may come before others
 	newsAsked = "a"
 )
 
@@ -289,6 +291,11 @@ func (s *Store) heard(payload string) {
 	case news == newsAsked:
 		s.wake(0, 1)
 	default:
+		rank := int64(everything)
+		if news == newsReady {
+			rank = plainRank
+		}
+		s.claimer.early(rank)
 		s.claimer.found()
 		s.wake(1, 0)
 	}

@@ -87,6 +87,7 @@ type Store struct {
 	nonce    string        // tells this store's announcements from others'
 	observer observer
 
+	announceEarly chan struct{} // of tasks that may come before others
 	announceAsked chan struct{} // and that something was asked
 
 	mu      sync.Mutex
@@ -119,7 +120,7 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 		observer: observer{confirm: confirm, free: make(map[string]sight)},
 		numbers:  make(map[string]int32), seen: task.Seen{Ready: 1, Asked: 1}, changed: make(chan struct{}),
 		lanes:         lanes{number: make(map[lane]int32), of: make(map[int32]lane)},
-		announceAsked: make(chan struct{}, 1),
+		announceEarly: make(chan struct{}, 1), announceAsked: make(chan struct{}, 1),
 	}
 	switch {
 	case !schemaName.MatchString(s.schema):
@@ -199,15 +200,24 @@ func (s *Store) wake(ready, asked uint64) {
 	s.changed = make(chan struct{})
 }
 
-// claimable says, here and to other processes, that there may be something to claim.
-func (s *Store) claimable() {
+// claimable says, here and to other processes, that there may be something to claim, of that rank
+// or a later one.
+func (s *Store) claimable(rank int64) {
+	s.claimer.early(rank)
 	s.claimer.found()
 	s.wake(1, 0)
+	announce := s.announce
+	if rank < plainRank {
+		announce = s.announceEarly
+	}
 	select {
-	case s.announce <- struct{}{}:
+	case announce <- struct{}{}:
 	default:
 	}
 }
+
+// plainRank is that of a new task without a priority.
+const plainRank = ^int64(0)
 
 // asked says, here and to other processes, that something was asked of a run.
 func (s *Store) asked() {

@@ -139,7 +139,7 @@ func (s *Store) FinishTx(ctx context.Context, tx task.Tx, c task.Change) error {
 }
 
 // Wake implements task.TxStore.
-func (s *Store) Wake() { s.claimable() }
+func (s *Store) Wake() { s.claimable(everything) }
 
 // keyBusy names the error of a wait for a key that took too long.
 func keyBusy(err error) error {

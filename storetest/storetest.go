@@ -38,25 +38,33 @@ type rule struct {
 
 // T is one case's test, with a store of its own.
 type T struct {
-	*testing.T
+	testing.TB
+	real *testing.T // for the engine; nil where a breach is expected
 	// Store is empty at first.
 	Store  task.Store
 	engine Engine
 	ids    int
 }
 
+var groups = [][]rule{addRules, claimRules, applyRules, workerRules, controlRules, suspectRules, keepRules, closeRules}
+
 // Run checks every rule, each in a subtest and on a store of its own.
 func Run(t *testing.T, e Engine) {
-	for _, group := range [][]rule{addRules, claimRules, applyRules, workerRules, closeRules} {
+	for _, group := range groups {
 		for _, r := range group {
 			t.Run("rule "+r.numbers+" "+r.says, func(t *testing.T) {
+				t.Cleanup(func() {
+					if t.Failed() {
+						t.Logf("rule %s of task.Store is broken: %s. Why there is such a rule: %s", r.numbers, r.says, reasons[r.numbers])
+					}
+				})
 				s := e.Open(t)
 				t.Cleanup(func() {
 					if err := s.Close(); err != nil {
 						t.Errorf("close: %v", err)
 					}
 				})
-				r.check(&T{T: t, Store: s, engine: e})
+				r.check(&T{TB: t, real: t, Store: s, engine: e})
 			})
 		}
 	}

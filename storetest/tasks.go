@@ -35,7 +35,7 @@ var addRules = []rule{
 		if err := t.Store.Close(); err != nil {
 			t.Fatal(err)
 		}
-		t.Store = t.engine.Reopen(t.T)
+		t.Store = t.engine.Reopen(t.real)
 		defer func() {
 			if err := t.Store.Close(); err != nil {
 				t.Error(err)

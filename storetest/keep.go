@@ -1,0 +1,221 @@
+package storetest
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+var suspectRules = []rule{
+	{"26", "a suspect is claimed only by a claim that says so, and one by a claim", func(t *T) {
+		t.join("w")
+		var suspects []string
+		for range 2 {
+			id := t.add()
+			crashed := change(t.claim("w", 1)[0], task.Interrupted)
+			crashed.Counters.CrashStreak = 2
+			t.mustApply(crashed)
+			// It is out of the way until both are there.
+			suspects = append(suspects, id)
+			if got := t.claim("w", 10); len(got) != 0 {
+				t.Fatalf("a claim that wants no suspect got %v", ids(got))
+			}
+		}
+		plain := t.add()
+		req := request("w", 10)
+		req.Suspect = true
+		got, err := t.Store.Claim(t.Context(), req)
+		if err != nil || !slices.Equal(ids(got), []string{suspects[0], plain}) {
+			t.Errorf("claimed %v, %v; want %s and %s", ids(got), err, suspects[0], plain)
+		}
+		left, err := t.Store.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Seq: 1, Max: 10})
+		if err != nil || !left.Suspects || len(left.Tasks) != 2 {
+			t.Fatalf("%+v, %v", left, err)
+		}
+		for _, c := range left.Tasks {
+			taken := change(c, task.Interrupted)
+			taken.Taken = true
+			t.mustApply(taken)
+		}
+		if left, err := t.Store.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Max: 10}); err != nil || !left.Done {
+			t.Errorf("%+v, %v", left, err)
+		}
+	}},
+	{"26", "a worker that held no suspect is not said to have held one", func(t *T) {
+		t.run("w")
+		left, err := t.Store.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Seq: 1, Max: 10})
+		if err != nil || left.Suspects {
+			t.Errorf("%+v, %v", left, err)
+		}
+	}},
+	{"31", "a complete beat is answered with the runs that it does not list", func(t *T) {
+		a := t.run("w")
+		t.add()
+		b := t.claim("w", 1)[0]
+		beat := task.Beat{Worker: "w", Lease: lease, Seq: 2, State: task.WorkerRunning, Complete: true, Runs: []task.Fence{change(a, "").Fence}}
+		reply, err := t.Store.Heartbeat(t.Context(), beat)
+		if err != nil || len(reply.Lost) != 0 || len(reply.Unlisted) != 1 {
+			t.Fatalf("%+v, %v", reply, err)
+		}
+		if got := reply.Unlisted[0]; got.ID != b.ID || got.Run != b.Run || got.Kind != b.Kind || got.Caps != b.Caps || !bytes.Equal(got.Payload, b.Payload) || got.Worker != "w" {
+			t.Errorf("%+v, want %+v", got, b)
+		}
+		beat.Seq, beat.Complete = 3, false
+		if reply, err = t.Store.Heartbeat(t.Context(), beat); err != nil || len(reply.Unlisted) != 0 {
+			t.Errorf("a beat that is not complete: %+v, %v", reply, err)
+		}
+	}},
+}
+
+var keepRules = []rule{
+	{"27", "a log keeps its last bytes, and a result every byte", func(t *T) {
+		c := t.run("w")
+		log := func(want []byte) {
+			t.Helper()
+			got, err := t.Store.Log(t.Context(), c.ID)
+			if err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("log of %d bytes, %v, want %d", len(got), err, len(want))
+			}
+		}
+		log(nil)
+		first := change(c, task.Running)
+		first.Log = []byte("\x00one\xff\n")
+		t.mustApply(first)
+		log(first.Log)
+		big := change(c, task.Interrupted)
+		big.Log = bytes.Repeat([]byte("x"), task.MaxLog-3)
+		big.Result = []byte("no success, no result")
+		t.mustApply(big)
+		log(append([]byte("e\xff\n"), big.Log...)) // the last MaxLog bytes of both
+		if got := t.get(c.ID); got.Result != nil {
+			t.Errorf("an interrupted task has the result %q", got.Result)
+		}
+		last := change(t.claim("w", 1)[0], task.Succeeded)
+		last.Result = []byte("\x00\xff'")
+		t.mustApply(last)
+		if got := t.get(c.ID); !bytes.Equal(got.Result, last.Result) {
+			t.Errorf("result %q", got.Result)
+		}
+		_, err := t.Store.Log(t.Context(), t.id())
+		t.wantErr("log of nothing", err, task.ErrNotFound)
+	}},
+	{"28", "History keeps the newest runs", func(t *T) {
+		t.join("w")
+		id := t.add()
+		var numbers []int64
+		const runs = task.MaxHistory + 5
+		for n := range runs {
+			got := t.claim("w", 1)
+			if len(got) != 1 {
+				t.Fatalf("claim %d: nothing", n)
+			}
+			numbers = append(numbers, got[0].Run)
+			if n == runs-1 {
+				break
+			}
+			c := change(got[0], task.Interrupted)
+			c.Counters.Interruptions++
+			t.mustApply(c)
+		}
+		kept, err := t.Store.History(t.Context(), id)
+		if err != nil || len(kept) != task.MaxHistory {
+			t.Fatalf("%d runs, %v, want %d", len(kept), err, task.MaxHistory)
+		}
+		for i, r := range kept {
+			if want := numbers[len(numbers)-task.MaxHistory+i]; r.Run != want {
+				t.Fatalf("run %d is %d, want %d", i, r.Run, want)
+			}
+		}
+		if got := t.get(id); got.Runs != runs || got.Interruptions != runs-1 {
+			t.Errorf("%d runs, %d interruptions", got.Runs, got.Interruptions)
+		}
+	}},
+	{"29", "Prune removes only what ended long enough ago, and all of it", func(t *T) {
+		t.join("w")
+		var gone []string
+		for range 5 {
+			gone = append(gone, t.add())
+		}
+		for _, c := range t.claim("w", 5) {
+			again := change(c, task.Interrupted)
+			again.Log = []byte("log\n")
+			t.mustApply(again)
+		}
+		for _, c := range t.claim("w", 5) {
+			t.mustApply(change(c, task.Succeeded))
+		}
+		waiting := t.add(func(n *task.NewTask) { n.Delay = time.Hour })
+		t.add()
+		running := t.claim("w", 1)[0].ID
+		prune := func(age time.Duration) (total int) {
+			for req := (task.PruneRequest{Age: age, Max: 2}); ; {
+				done, err := t.Store.Prune(t.Context(), req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				total += done.Tasks
+				if req.After = done.Next; done.Next == "" {
+					return total
+				}
+			}
+		}
+		if n := prune(time.Hour); n != 0 {
+			t.Errorf("%d tasks removed that are younger than an hour", n)
+		}
+		for t.get(gone[4]).Since.Equal(time.Now()) {
+			continue // the clock has not moved yet
+		}
+		if n := prune(0); n != len(gone) {
+			t.Errorf("%d tasks removed, want %d", n, len(gone))
+		}
+		found, err := t.Store.Find(t.Context(), task.Query{})
+		if err != nil || !slices.Equal(ids(found), []string{running, waiting}) {
+			t.Errorf("left: %v, %v", ids(found), err)
+		}
+		_, err = t.Store.History(t.Context(), gone[0])
+		t.wantErr("history of a pruned task", err, task.ErrNotFound)
+		_, err = t.Store.Log(t.Context(), gone[0])
+		t.wantErr("log of a pruned task", err, task.ErrNotFound)
+		t.count("default k queued", 1, "default k running", 1)
+	}},
+	{"30", "Count counts by queue, kind and status", func(t *T) {
+		t.count()
+		t.join("w")
+		t.add(func(n *task.NewTask) { n.Kind, n.Queue, n.Delay = "other", "a", time.Hour })
+		for range 6 {
+			t.add()
+		}
+		t.count("a other queued", 1, "default k queued", 6)
+		got := t.claim("w", 5)
+		t.count("a other queued", 1, "default k queued", 1, "default k running", 5)
+		t.mustApply(change(got[0], task.Succeeded))
+		t.mustApply(change(got[1], task.Interrupted))
+		t.mustApply(change(got[2], task.Failed))
+		again := change(got[3], task.Queued)
+		again.Delay = time.Hour
+		t.mustApply(again)
+		t.mustAsk(task.VerbCancel, got[4].ID)
+		t.mustApply(change(got[4], task.Interrupted))
+		t.count("a other queued", 1, "default k queued", 2, "default k interrupted", 1, "default k succeeded", 1, "default k failed", 1, "default k cancelled", 1)
+		t.mustAsk(task.VerbRetry, got[2].ID)
+		t.count("a other queued", 1, "default k queued", 3, "default k interrupted", 1, "default k succeeded", 1, "default k cancelled", 1)
+	}},
+}
+
+// count compares the store's counts with pairs of "queue kind status" and a number.
+func (t *T) count(want ...any) {
+	t.Helper()
+	counts, err := t.Store.Count(t.Context())
+	if err != nil {
+		t.Fatalf("Count: %v", err)
+	}
+	var got []any
+	for _, c := range counts.Tasks {
+		got = append(got, c.Queue+" "+c.Kind+" "+string(c.Status), c.N)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("counts %v, want %v", got, want)
+	}
+}
