@@ -61,6 +61,7 @@ const pastSQL = `past as (
 	insert into @.runs (task, run, started, ended, worker, crashed, taken, status, reason, error)
 	select t.id, t.run, t.started, t.since, t.worker, t.crashed, t.taken, t.status, t.reason, t.error
 	from gone h join @.tasks t on t.id = h.task where h.runs > 1 and t.run > 0
+	on conflict do nothing
 ), trimmed as (
 	delete from @.runs r using gone h, lateral (
 		select o.run from @.runs o where o.task = h.task order by o.run desc offset 97 limit 1
@@ -117,10 +118,10 @@ from unnest($1::uuid[], $2::bigint[], $3::text[]) with ordinality as c(task, run
 left join @.incarnations i on i.id = c.worker
 left join @.tasks t on t.id = c.task
 left join lateral (
-	select t.status, t.reason, t.taken where t.runs > 0 and t.run = c.run and t.worker = i.n
-	union all
 	select r.status, r.reason, r.taken from @.runs r where r.task = c.task and r.run = c.run and r.worker = i.n
-	limit 1
+	union all
+	select t.status, t.reason, t.taken where t.runs > 0 and t.run = c.run and t.worker = i.n
+		and not exists (select 1 from @.runs r where r.task = c.task and r.run = c.run)
 ) x on true
 order by c.nr`
 

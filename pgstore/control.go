@@ -23,6 +23,11 @@ const (
 			and q.rank = ~t.priority and q.fresh = (t.status = 'queued') and q.run_at = t.run_at and q.id = t.id returning 1),
 		d as (delete from @.delayed q using @.tasks t where t.id = $1::uuid and q.run_at = t.run_at and q.id = t.id returning 1)
 		select (select count(*) from r) + (select count(*) from d)`
+	// The last run's record stands in the task's row, and goes to the others before a command
+	// changes that row.
+	keepRunSQL = `insert into @.runs (task, run, started, ended, worker, crashed, taken, status, reason, error)
+		select id, run, started, since, worker, crashed, taken, status, reason, error from @.tasks where id = $1::uuid and runs > 0
+		on conflict do nothing`
 	cancelNowSQL = `
 		with done as (
 			update @.tasks set status = 'cancelled', reason = '', since = now() where id = $1::uuid returning id, lane, key
@@ -117,6 +122,9 @@ func (s *Store) control(ctx context.Context, tx pgx.Tx, cmd task.Command) (after
 			continue // claimed in between
 		}
 		if cmd.Verb == task.VerbCancel {
+			if _, err := tx.Exec(ctx, s.q.keepRun, cmd.Task); err != nil {
+				return after, err
+			}
 			_, err := tx.Exec(ctx, s.q.cancelNow, cmd.Task)
 			return after, err
 		}
@@ -160,6 +168,9 @@ func (s *Store) revive(ctx context.Context, tx pgx.Tx, id string, n int32, key s
 }
 
 func (s *Store) retry(ctx context.Context, tx pgx.Tx, id string) error {
+	if _, err := tx.Exec(ctx, s.q.keepRun, id); err != nil {
+		return err
+	}
 	if _, err := tx.Exec(ctx, s.q.retried, id); err != nil {
 		return err
 	}

@@ -34,7 +34,8 @@ const (
 	from (
 		select run, worker, started, ended, status, reason, error, crashed, taken from @.runs where task = $1
 		union all
-		select run, worker, started, since, status, reason, error, crashed, taken from @.tasks where id = $1 and runs > 0
+		select run, worker, started, since, status, reason, error, crashed, taken from @.tasks t where id = $1 and runs > 0
+			and not exists (select 1 from @.runs r where r.task = t.id and r.run = t.run)
 		union all
 		select run, worker, started, null, 'running', '', '', false, false from @.leases where task = $1
 		union all

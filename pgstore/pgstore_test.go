@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -39,4 +40,27 @@ func openAt(t testing.TB, cfg Config) *Store {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func TestTheStoreDoesWhatTheModelDoes(t *testing.T) {
+	few(t)
+	storetest.Property(t, openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true}))
+}
+
+// few makes the random attempts fewer: each step of one is some statements of a real server.
+func few(t *testing.T) {
+	t.Helper()
+	checks := flag.Lookup("rapid.checks")
+	before := checks.Value.String()
+	if before != checks.DefValue {
+		return // somebody wants so many
+	}
+	if err := flag.Set("rapid.checks", "15"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := flag.Set("rapid.checks", before); err != nil {
+			t.Error(err)
+		}
+	})
 }

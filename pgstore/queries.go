@@ -2,16 +2,16 @@ package pgstore
 
 // queries are the statements, with the schema's name put in.
 type queries struct {
-	lanes, makeLane                                              string
-	add, copyTasks, copyReady                                    string
-	exists, takeKey, holder, addOne, makeReady                   string
-	claim, look, promote                                         string
-	finish, succeed, checkpoint, late, finishOne, logOne         string
-	find, held, unlisted, history, log, count                    string
-	incarnate, register, beat, lost, asked, remove               string
-	workers, lockRow, markDead, marked, forget                   string
-	pause, resume, taskState, ask, dropReady, cancelNow, retried string
-	page, prune, fold                                            string
+	lanes, makeLane                                                       string
+	add, copyTasks, copyReady                                             string
+	exists, takeKey, holder, addOne, makeReady                            string
+	claim, look, promote                                                  string
+	finish, succeed, checkpoint, late, finishOne, logOne                  string
+	find, held, unlisted, history, log, count                             string
+	incarnate, register, beat, lost, asked, remove                        string
+	workers, lockRow, markDead, marked, forget                            string
+	pause, resume, taskState, keepRun, ask, dropReady, cancelNow, retried string
+	page, prune, fold                                                     string
 }
 
 func (s *Store) makeQueries() queries {
@@ -25,7 +25,7 @@ func (s *Store) makeQueries() queries {
 		find: s.sql(findSQL), held: s.sql(heldSQL), unlisted: s.sql(unlistedSQL), history: s.sql(historySQL), log: s.sql(logSQL), count: s.sql(countSQL),
 		incarnate: s.sql(incarnateSQL), register: s.sql(registerSQL), beat: s.sql(beatSQL), lost: s.sql(lostSQL), asked: s.sql(askedSQL), remove: s.sql(removeSQL),
 		workers: s.sql(workersSQL), lockRow: s.sql(lockRowSQL), markDead: s.sql(markDeadSQL), marked: s.sql(markedSQL), forget: s.sql(forgetSQL),
-		pause: s.sql(pauseSQL), resume: s.sql(resumeSQL), taskState: s.sql(taskStateSQL), ask: s.sql(askSQL),
+		pause: s.sql(pauseSQL), resume: s.sql(resumeSQL), taskState: s.sql(taskStateSQL), keepRun: s.sql(keepRunSQL), ask: s.sql(askSQL),
 		dropReady: s.sql(dropReadySQL), cancelNow: s.sql(cancelNowSQL), retried: s.sql(retriedSQL),
 		page: s.sql(pageSQL), prune: s.sql(pruneSQL), fold: s.sql(foldSQL),
 	}

@@ -103,7 +103,8 @@ const (
 		from leases l join incarnations i on i.n = l.worker where l.task = ? and l.run = ? and i.id = ?`
 	countersSQL = `update tasks set attempts = ?, interruptions = ?, crashes = ?, crash_streak = ?, interrupt_streak = ? where id = ?`
 	pastSQL     = `insert into runs (task, run, worker, started, ended, status, reason, error, crashed, taken)
-		select id, run, worker, started, since, status, reason, error, crashed, taken from tasks where id = ? and run > 0`
+		select id, run, worker, started, since, status, reason, error, crashed, taken from tasks where id = ? and run > 0
+		on conflict do nothing`
 	endSQL = `update tasks set status = ?, reason = ?, error = ?, since = ?, run = ?, runs = ?, started = ?, worker = ?, crashed = ?, taken = ?,
 		max_attempts = ?, max_crashes = ?, max_interruptions = ?, result = coalesce(?, result), run_at = coalesce(?, run_at) where id = ?`
 	unleaseSQL = `delete from leases where task = ?`
@@ -210,10 +211,10 @@ func late(t *txn, c task.Change) (verdict, err error) {
 	)
 	err = t.QueryRowContext(context.Background(), `
 		with i as (select n from incarnations where id = ?3)
-		select status, reason, taken from tasks where id = ?1 and run = ?2 and runs > 0 and worker = (select n from i)
-		union all
 		select status, reason, taken from runs where task = ?1 and run = ?2 and worker = (select n from i)
-		limit 1`, c.Task, c.Run, c.Worker).Scan(&status, &reason, &taken)
+		union all
+		select status, reason, taken from tasks where id = ?1 and run = ?2 and runs > 0 and worker = (select n from i)
+			and not exists (select 1 from runs where task = ?1 and run = ?2)`, c.Task, c.Run, c.Worker).Scan(&status, &reason, &taken)
 	switch {
 	case noRows(err):
 		var one int

@@ -69,6 +69,9 @@ func (s *Store) cancel(t *txn, id string, lane int64) error {
 	if err := s.stopWaiting(t, id); err != nil {
 		return err
 	}
+	if _, err := t.exec(pastSQL, id); err != nil { // the last run's record stands in the row that is changed
+		return err
+	}
 	if _, err := t.exec(`update tasks set status = 'cancelled', reason = '', since = ? where id = ?`, s.now().UnixMicro(), id); err != nil {
 		return err
 	}
@@ -78,6 +81,9 @@ func (s *Store) cancel(t *txn, id string, lane int64) error {
 // retry makes a task claimable now, whether it waits or has ended.
 func (s *Store) retry(t *txn, id string, n int64, key string, status task.Status) error {
 	now := s.now().UnixMicro()
+	if _, err := t.exec(pastSQL, id); err != nil {
+		return err
+	}
 	if !status.Ended() {
 		if err := s.stopWaiting(t, id); err != nil {
 			return err

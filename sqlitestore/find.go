@@ -135,7 +135,8 @@ func (s *Store) history(ctx context.Context, id string) (runs []task.RunRecord, 
 		select r.run, i.id, i.host, i.pid, r.started, r.ended, r.status, r.reason, r.error, r.crashed, r.taken from (
 			select run, worker, started, ended, status, reason, error, crashed, taken from runs where task = ?1
 			union all
-			select run, worker, started, since, status, reason, error, crashed, taken from tasks where id = ?1 and runs > 0
+			select run, worker, started, since, status, reason, error, crashed, taken from tasks t where id = ?1 and runs > 0
+				and not exists (select 1 from runs r where r.task = t.id and r.run = t.run)
 			union all
 			select run, worker, started, 0, 'running', '', '', 0, 0 from leases where task = ?1
 		) r join incarnations i on i.n = r.worker order by r.run`, id)

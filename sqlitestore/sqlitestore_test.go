@@ -167,3 +167,8 @@ func TestManyMayOpenAFreshFileAtOnce(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestTheStoreDoesWhatTheModelDoes(t *testing.T) {
+	s, _ := fresh(t)
+	storetest.Property(t, s)
+}

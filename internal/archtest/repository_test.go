@@ -37,7 +37,7 @@ var table = []archtest.Row{
 	},
 	{
 		Package:   "storetest",
-		Allow:     []string{archtest.Std, "task"},
+		Allow:     []string{archtest.Std, "task", "pgregory.net/rapid"},
 		TestsOnly: true,
 		Reason:    "one suite for every store, also those of others: it knows the interface alone, and no program carries package testing",
 	},

@@ -1,0 +1,440 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall/memstore"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// broken is a memstore that keeps every rule but one.
+type broken struct {
+	*memstore.Store
+	add       func(ctx context.Context, tasks []task.NewTask) ([]task.Added, error)
+	claim     func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error)
+	apply     func(ctx context.Context, c []task.Change) []error
+	heartbeat func(ctx context.Context, b task.Beat) (task.BeatReply, error)
+	reclaim   func(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error)
+	find      func(ctx context.Context, q task.Query) ([]task.Task, error)
+	history   func(ctx context.Context, id string) ([]task.RunRecord, error)
+	log       func(ctx context.Context, id string) ([]byte, error)
+	control   func(ctx context.Context, cmd task.Command) error
+	count     func(ctx context.Context) (task.Counts, error)
+	prune     func(ctx context.Context, req task.PruneRequest) (task.Pruned, error)
+	wait      func(ctx context.Context, seen task.Seen) (task.Seen, error)
+	close     func() error
+	reopen    func(*testing.T) task.Store
+}
+
+func (b *broken) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+	return b.add(ctx, tasks)
+}
+func (b *broken) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+	return b.claim(ctx, req)
+}
+func (b *broken) Apply(ctx context.Context, c []task.Change) []error { return b.apply(ctx, c) }
+func (b *broken) Heartbeat(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
+	return b.heartbeat(ctx, beat)
+}
+func (b *broken) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
+	return b.reclaim(ctx, req)
+}
+func (b *broken) Find(ctx context.Context, q task.Query) ([]task.Task, error) { return b.find(ctx, q) }
+func (b *broken) History(ctx context.Context, id string) ([]task.RunRecord, error) {
+	return b.history(ctx, id)
+}
+func (b *broken) Log(ctx context.Context, id string) ([]byte, error) { return b.log(ctx, id) }
+func (b *broken) Control(ctx context.Context, cmd task.Command) error {
+	return b.control(ctx, cmd)
+}
+func (b *broken) Count(ctx context.Context) (task.Counts, error) { return b.count(ctx) }
+func (b *broken) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, error) {
+	return b.prune(ctx, req)
+}
+func (b *broken) Wait(ctx context.Context, seen task.Seen) (task.Seen, error) {
+	return b.wait(ctx, seen)
+}
+func (b *broken) Close() error { return b.close() }
+
+func whole() *broken {
+	s := memstore.New()
+	return &broken{Store: s, add: s.Add, claim: s.Claim, apply: s.Apply, heartbeat: s.Heartbeat, reclaim: s.Reclaim, find: s.Find,
+		history: s.History, log: s.Log, control: s.Control, count: s.Count, prune: s.Prune, wait: s.Wait, close: s.Close}
+}
+
+// eachChange breaks what becomes of single changes.
+func eachChange(b *broken, alter func(c *task.Change)) {
+	inner := b.apply
+	b.apply = func(ctx context.Context, changes []task.Change) []error {
+		changes = slices.Clone(changes)
+		for i := range changes {
+			alter(&changes[i])
+		}
+		return inner(ctx, changes)
+	}
+}
+
+// breaches has a way to break each rule.
+var breaches = map[string]func(b *broken){
+	"preface": func(b *broken) {
+		inner := b.find
+		b.find = func(ctx context.Context, q task.Query) ([]task.Task, error) {
+			return inner(context.WithoutCancel(ctx), q)
+		}
+	},
+	"1": func(b *broken) {
+		inner := b.add
+		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+			added, err := inner(ctx, tasks)
+			for i := range added {
+				added[i].Existed = false
+			}
+			return added, err
+		}
+	},
+	"2": func(b *broken) { b.reopen = func(*testing.T) task.Store { return memstore.New() } },
+	"3": func(b *broken) {
+		inner := b.claim
+		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+			got, err := inner(ctx, req)
+			for i := range got {
+				got[i].Run = int64(got[i].Runs)
+			}
+			return got, err
+		}
+	},
+	"4": func(b *broken) {
+		inner := b.add
+		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+			tasks = slices.Clone(tasks)
+			for i := range tasks {
+				tasks[i].Delay = 0
+			}
+			return inner(ctx, tasks)
+		}
+	},
+	"5": func(b *broken) {
+		inner := b.claim
+		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+			got, err := inner(ctx, req)
+			slices.Reverse(got)
+			return got, err
+		}
+	},
+	"6": func(b *broken) {
+		inner := b.claim
+		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+			got, err := inner(ctx, req)
+			if errors.Is(err, task.ErrWorkerGone) {
+				err = nil
+			}
+			return got, err
+		}
+	},
+	"7": func(b *broken) {
+		inner := b.claim
+		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+			for i := range req.Kinds {
+				req.Kinds[i].Caps = task.Caps{}
+			}
+			return inner(ctx, req)
+		}
+	},
+	"8": func(b *broken) {
+		eachChange(b, func(c *task.Change) {
+			if now, err := b.Store.Find(context.Background(), task.Query{IDs: []string{c.Task}}); err == nil && len(now) == 1 {
+				c.Run, c.Worker = now[0].Run, now[0].Worker
+			}
+		})
+	},
+	"9": func(b *broken) {
+		inner := b.apply
+		b.apply = func(ctx context.Context, changes []task.Change) []error {
+			errs := inner(ctx, changes)
+			for i := range errs {
+				if errors.Is(errs[i], task.ErrAlreadyFinished) {
+					errs[i] = nil
+				}
+			}
+			return errs
+		}
+	},
+	"10": func(b *broken) {
+		inner := b.apply
+		b.apply = func(ctx context.Context, changes []task.Change) []error {
+			errs := make([]error, len(changes))
+			for i := range changes {
+				if errs[i] = inner(ctx, changes[i:i+1])[0]; errs[i] != nil {
+					for ; i < len(errs); i++ {
+						errs[i] = errors.New("held back")
+					}
+					break
+				}
+			}
+			return errs
+		}
+	},
+	"11": func(b *broken) {
+		eachChange(b, func(c *task.Change) {
+			if c.Checkpoint == nil {
+				c.Checkpoint = []byte{}
+			}
+		})
+	},
+	"12": func(b *broken) {
+		inner := b.heartbeat
+		b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
+			reply, err := inner(ctx, beat)
+			if errors.Is(err, task.ErrWorkerGone) {
+				err = nil
+			}
+			return reply, err
+		}
+	},
+	"13": func(b *broken) {
+		inner, last := b.heartbeat, uint64(0)
+		b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
+			if beat.Seq > 1 {
+				last++
+				beat.Seq += 100 * last // the last to come wins
+			}
+			return inner(ctx, beat)
+		}
+	},
+	"14": func(b *broken) { eachReply(b, func(r *task.BeatReply) { r.Lost = nil }) },
+	"15": func(b *broken) {
+		inner := b.reclaim
+		b.reclaim = func(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
+			if req.Evidence {
+				b.Kill(req.Worker)
+			}
+			return inner(ctx, req)
+		}
+	},
+	"16": func(b *broken) {
+		inner := b.reclaim
+		b.reclaim = func(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
+			left, err := inner(ctx, req)
+			left.Done = len(left.Tasks) < 2
+			return left, err
+		}
+	},
+	"17": func(b *broken) {
+		inner := b.heartbeat
+		b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
+			if beat.State == task.WorkerLeft {
+				beat.State = task.WorkerStopping
+			}
+			return inner(ctx, beat)
+		}
+	},
+	"18": func(b *broken) {
+		inner := b.find
+		b.find = func(ctx context.Context, q task.Query) ([]task.Task, error) {
+			found, err := inner(ctx, q)
+			slices.Reverse(found)
+			return found, err
+		}
+	},
+	"19": func(b *broken) {
+		inner := b.history
+		b.history = func(ctx context.Context, id string) ([]task.RunRecord, error) {
+			runs, err := inner(ctx, id)
+			if errors.Is(err, task.ErrClosed) {
+				err = nil
+			}
+			return runs, err
+		}
+	},
+	"20": func(b *broken) {
+		inner := b.wait
+		b.wait = func(ctx context.Context, seen task.Seen) (task.Seen, error) {
+			now, err := inner(ctx, task.Seen{})
+			if err == nil && seen != (task.Seen{}) { // only what comes from now on
+				return inner(ctx, now)
+			}
+			return now, err
+		}
+	},
+	"21": func(b *broken) {
+		inner := b.add
+		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+			tasks = slices.Clone(tasks)
+			for i := range tasks {
+				if tasks[i].Key != "" {
+					tasks[i].Key += tasks[i].ID
+				}
+			}
+			return inner(ctx, tasks)
+		}
+	},
+	"22": func(b *broken) {
+		inner := b.control
+		b.control = func(ctx context.Context, cmd task.Command) error {
+			if cmd.Verb == task.VerbPause {
+				return nil
+			}
+			return inner(ctx, cmd)
+		}
+	},
+	"23": func(b *broken) {
+		inner := b.control
+		b.control = func(ctx context.Context, cmd task.Command) error {
+			if cmd.Verb == task.VerbCancel {
+				if now, err := b.Store.Find(ctx, task.Query{IDs: []string{cmd.Task}}); err == nil && len(now) == 1 && now[0].Status == task.Running {
+					return nil // forgotten
+				}
+			}
+			return inner(ctx, cmd)
+		}
+	},
+	"24": func(b *broken) {
+		inner := b.control
+		b.control = func(ctx context.Context, cmd task.Command) error {
+			if cmd.Verb == task.VerbRetry {
+				return nil
+			}
+			return inner(ctx, cmd)
+		}
+	},
+	"25": func(b *broken) {
+		told := make(map[task.Asked]bool)
+		eachReply(b, func(r *task.BeatReply) {
+			r.Asked = slices.DeleteFunc(r.Asked, func(a task.Asked) bool { return told[a] })
+			for _, a := range r.Asked {
+				told[a] = true
+			}
+		})
+	},
+	"26": func(b *broken) {
+		inner := b.claim
+		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+			req.Suspect = true
+			return inner(ctx, req)
+		}
+	},
+	"27": func(b *broken) {
+		inner := b.log
+		b.log = func(ctx context.Context, id string) ([]byte, error) {
+			got, err := inner(ctx, id)
+			return []byte(strings.ToValidUTF8(string(got), "?")), err
+		}
+	},
+	"28": func(b *broken) {
+		inner := b.history
+		b.history = func(ctx context.Context, id string) ([]task.RunRecord, error) {
+			runs, err := inner(ctx, id)
+			return runs[:min(len(runs), 10)], err
+		}
+	},
+	"29": func(b *broken) {
+		inner := b.prune
+		b.prune = func(ctx context.Context, req task.PruneRequest) (task.Pruned, error) {
+			req.Age = 0
+			return inner(ctx, req)
+		}
+	},
+	"30": func(b *broken) {
+		inner := b.count
+		b.count = func(ctx context.Context) (task.Counts, error) {
+			counts, err := inner(ctx)
+			counts.Tasks = slices.DeleteFunc(counts.Tasks, func(c task.Count) bool { return c.Status == task.Cancelled })
+			return counts, err
+		}
+	},
+	"31": func(b *broken) { eachReply(b, func(r *task.BeatReply) { r.Unlisted = nil }) },
+}
+
+func eachReply(b *broken, alter func(r *task.BeatReply)) {
+	inner := b.heartbeat
+	b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
+		reply, err := inner(ctx, beat)
+		alter(&reply)
+		return reply, err
+	}
+}
+
+// recorder is a test that may fail without failing the one that runs it.
+type recorder struct {
+	testing.TB
+	ctx    context.Context
+	failed bool
+}
+
+func (r *recorder) Context() context.Context  { return r.ctx }
+func (r *recorder) Helper()                   {}
+func (r *recorder) Log(...any)                {}
+func (r *recorder) Logf(string, ...any)       {}
+func (r *recorder) Failed() bool              { return r.failed }
+func (r *recorder) Error(...any)              { r.failed = true }
+func (r *recorder) Errorf(string, ...any)     { r.failed = true }
+func (r *recorder) Fatal(...any)              { r.failed = true; runtime.Goexit() }
+func (r *recorder) Fatalf(f string, a ...any) { r.Fatal() }
+
+// try runs a case on a store and says whether it complains, or does not come to an end.
+func try(t *testing.T, r rule, b *broken) (complains bool) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	rec := &recorder{TB: t, ctx: ctx}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if recover() != nil { // an answer that no store gives
+				rec.failed = true
+			}
+		}()
+		r.check(&T{TB: rec, Store: b, engine: Engine{Kill: func(_ *testing.T, _ task.Store, worker string) { b.Kill(worker) }, Reopen: b.reopen}})
+	}()
+	<-done
+	return rec.failed
+}
+
+func TestABrokenStoreIsCaughtByTheRuleThatItBreaks(t *testing.T) {
+	seen := make(map[string]bool)
+	for _, group := range groups {
+		for _, r := range group {
+			seen[r.numbers] = true
+			if reasons[r.numbers] == "" {
+				t.Errorf("rule %s has no reason", r.numbers)
+			}
+			if try(t, r, whole()) {
+				t.Errorf("rule %s (%s) complains of a whole store", r.numbers, r.says)
+			}
+		}
+	}
+	for number := range reasons {
+		if !seen[number] {
+			t.Errorf("rule %s has no case", number)
+		}
+		t.Run("rule "+number, func(t *testing.T) {
+			breach := breaches[number]
+			if breach == nil {
+				t.Fatal("nothing breaks it")
+			}
+			caught := 0
+			for _, r := range slices.Concat(groups...) {
+				if r.numbers != number {
+					continue
+				}
+				b := whole()
+				breach(b)
+				if try(t, r, b) {
+					caught++
+				}
+			}
+			if caught == 0 {
+				t.Error("a store that breaks it was not caught")
+			}
+		})
+	}
+	if len(breaches) != len(reasons) {
+		t.Errorf("%d breaches for %d rules", len(breaches), len(reasons))
+	}
+}
