@@ -23,6 +23,13 @@ type bench struct {
 	store  *memstore.Store
 	client *task.Client
 	mux    task.Mux
+
+	// handle, if set, is registered for kind by the first serve.
+	handle     func(context.Context, *task.Run) error
+	kind       task.Kind[args]
+	middleware []func(task.Handler) task.Handler
+	observe    func(task.Event)
+	retention  time.Duration
 }
 
 // args is the payload of the tests' kind.
@@ -36,7 +43,7 @@ func bubble(t *testing.T, fn func(b *bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := memstore.New()
-		b := &bench{t: t, store: s, client: task.NewClient(s)}
+		b := &bench{t: t, store: s, client: task.NewClient(s), kind: kind}
 		defer func() {
 			if err := s.Close(); err != nil {
 				t.Error(err)
@@ -49,8 +56,12 @@ func bubble(t *testing.T, fn func(b *bench)) {
 // serve starts a worker in a group that has 10 seconds for a stop, one of which is the reserve.
 func (b *bench) serve(store task.Store) *lastcall.Group {
 	b.t.Helper()
+	if b.handle != nil && len(b.mux.Kinds()) == 0 {
+		b.mux.Use(b.middleware...)
+		task.Handle(&b.mux, b.kind, func(ctx context.Context, r *task.Run, _ args) error { return b.handle(ctx, r) })
+	}
 	quiet := slog.New(slog.DiscardHandler)
-	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &b.mux, Logger: quiet})
+	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &b.mux, Logger: quiet, Observe: b.observe, Retention: b.retention})
 	if err != nil {
 		b.t.Fatal(err)
 	}
