@@ -24,6 +24,8 @@ type Engine struct {
 	// Reopen returns a store on the same tasks, after the first was closed; nil for an engine that
 	// does not outlive its process.
 	Reopen func(t *testing.T) task.Store
+	// Bubble says that the store works inside a testing/synctest bubble, where waiting takes no time.
+	Bubble bool
 	// Kill makes a worker of the store look as if its process had been killed. Nil for an engine
 	// without evidence of life: the cases about evidence are then left out by name.
 	Kill func(t *testing.T, s task.Store, worker string)
