@@ -42,13 +42,12 @@ const (
 // add takes an end to be written.
 func (r *recorder) add(p pending) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.queue = append(r.queue, p)
-	begin := r.active < recordCalls
-	if begin {
+	if r.active < recordCalls {
 		r.active++
-	}
-	r.mu.Unlock()
-	if begin {
+		// Under the lock: the call that is under way cannot write this end yet and so let its run go,
+		// which is what keeps the owner waiting until the new call is counted.
 		r.calls.Go(r.flush)
 	}
 }
