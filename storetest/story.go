@@ -258,7 +258,7 @@ func (p *proc) stop(t *teller) {
 	t.Helper()
 	p.cancel()
 	<-p.done
-	if p.err != nil {
+	if p.err != nil && !errors.Is(p.err, context.Canceled) { // which it is when it had not registered yet
 		t.Errorf("a worker that was stopped: %v", p.err)
 	}
 }
