@@ -22,4 +22,6 @@ var engine = storetest.Engine{
 
 func TestTheStoreKeepsItsRules(t *testing.T) { storetest.Run(t, engine) }
 
+func TestTheStoreKeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine) }
+
 func TestThePromisesHoldThroughFaults(t *testing.T) { storetest.Faults(t, engine, 0) }

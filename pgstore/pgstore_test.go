@@ -15,6 +15,8 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 func TestTheStoreKeepsItsRules(t *testing.T) { storetest.Run(t, engine(t)) }
 
+func TestTheStoreKeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine(t)) }
+
 func TestThePromisesHoldThroughFaults(t *testing.T) { storetest.Faults(t, engine(t), 9) }
 
 // engine makes a schema for each test.

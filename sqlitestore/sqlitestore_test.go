@@ -16,6 +16,8 @@ import (
 
 func TestTheStoreKeepsItsRules(t *testing.T) { storetest.Run(t, engine()) }
 
+func TestTheStoreKeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine()) }
+
 func TestThePromisesHoldThroughFaults(t *testing.T) { storetest.Faults(t, engine(), 18) }
 
 // engine opens a file for each test.

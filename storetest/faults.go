@@ -78,11 +78,11 @@ func tell(t *testing.T, e Engine, nr int, p *plan) {
 	t.Helper()
 	inside := func(t *testing.T) {
 		s := e.Open(t)
-		story(t, t.Context(), e, s, func(worker string) {
+		story(t.Context(), t, s, func(worker string) {
 			if e.Kill != nil {
 				e.Kill(t, s, worker)
 			}
-		}, nr, p)
+		}, e.Kill != nil, nr, p)
 		if e.Bubble {
 			if err := s.Close(); err != nil {
 				t.Errorf("close: %v", err)

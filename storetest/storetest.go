@@ -11,6 +11,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -44,6 +45,7 @@ type T struct {
 	real *testing.T // for the engine; nil where a breach is expected
 	// Store is empty at first.
 	Store  task.Store
+	bare   task.Store // for the engine
 	engine Engine
 	ids    int
 }
@@ -52,23 +54,31 @@ var groups = [][]rule{addRules, claimRules, applyRules, workerRules, controlRule
 
 // Run checks every rule, each in a subtest and on a store of its own.
 func Run(t *testing.T, e Engine) {
-	for _, group := range groups {
-		for _, r := range group {
-			t.Run("rule "+r.numbers+" "+r.says, func(t *testing.T) {
-				t.Cleanup(func() {
-					if t.Failed() {
-						t.Logf("rule %s of task.Store is broken: %s. Why there is such a rule: %s", r.numbers, r.says, reasons[r.numbers])
-					}
-				})
-				s := e.Open(t)
-				t.Cleanup(func() {
-					if err := s.Close(); err != nil {
-						t.Errorf("close: %v", err)
-					}
-				})
-				r.check(&T{TB: t, real: t, Store: s, engine: e})
+	run(t, e, func(_ testing.TB, s task.Store) task.Store { return s })
+}
+
+// RunTwice is Run with every call made twice that may be repeated, as by a caller who did not get
+// the answer.
+func RunTwice(t *testing.T, e Engine) {
+	run(t, e, func(tb testing.TB, s task.Store) task.Store { return &repeating{Store: s, tb: tb} })
+}
+
+func run(t *testing.T, e Engine, wrap func(testing.TB, task.Store) task.Store) {
+	for _, r := range slices.Concat(groups...) {
+		t.Run("rule "+r.numbers+" "+r.says, func(t *testing.T) {
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("rule %s of task.Store is broken: %s. Why there is such a rule: %s", r.numbers, r.says, reasons[r.numbers])
+				}
 			})
-		}
+			s := e.Open(t)
+			t.Cleanup(func() {
+				if err := s.Close(); err != nil {
+					t.Errorf("close: %v", err)
+				}
+			})
+			r.check(&T{TB: t, real: t, Store: wrap(t, s), bare: s, engine: e})
+		})
 	}
 }
 

@@ -61,8 +61,9 @@ type teller struct {
 	workers map[string]string // the incarnation that had a run last, by name
 }
 
-// story tells it, with the faults that are planned, and checks the end.
-func story(tb testing.TB, ctx context.Context, e Engine, s task.Store, kill func(worker string), nr int, p *plan) {
+// story tells it, with the faults that are planned, and checks the end. With kill the store learns
+// that a worker's process is dead, if it can have such evidence.
+func story(ctx context.Context, tb testing.TB, s task.Store, kill func(worker string), evidence bool, nr int, p *plan) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	t := &teller{TB: tb, ctx: ctx, store: s, client: task.NewClient(&Faulty{Store: s, Plan: p.next}), plan: p, nr: nr, exact: p.n == 0 || p.method != "",
@@ -89,7 +90,7 @@ func story(tb testing.TB, ctx context.Context, e Engine, s task.Store, kill func
 	}
 	d.stop(t)
 	t.sweep()
-	t.check(e.Kill != nil)
+	t.check(evidence)
 }
 
 func (t *teller) queue(name string) string { return fmt.Sprintf("%s-%d", name, t.nr) }
