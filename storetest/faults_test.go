@@ -54,7 +54,7 @@ var unrepeatable = map[string]func(b *broken){
 
 func TestAStoreWhoseCallsCannotBeRepeatedIsCaught(t *testing.T) {
 	caught := func(breach func(b *broken)) bool {
-		return slices.ContainsFunc(slices.Concat(groups...), func(r rule) bool {
+		return slices.ContainsFunc(slices.Concat(alone...), func(r rule) bool {
 			b := whole()
 			breach(b)
 			return try(t, r, b, true)
