@@ -95,6 +95,8 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	}
 	var got []task.Task
 	err := s.call(ctx, func(ctx context.Context) error {
+		s.claimer.begin()
+		defer s.claimer.end()
 		w, err := s.want(ctx, req)
 		if err != nil {
 			return err
@@ -116,7 +118,6 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 
 // take claims. One lane, as most programs have, is read without merging, unless there are suspects.
 func (s *Store) take(ctx context.Context, req task.ClaimRequest, w *wanted) ([]task.Task, error) {
-	began := time.Now()
 	statements := []string{s.q.claimOne, s.q.claimMany}
 	if len(w.lanes) > 1 {
 		statements = statements[1:]
@@ -147,7 +148,7 @@ func (s *Store) take(ctx context.Context, req task.ClaimRequest, w *wanted) ([]t
 	if err := s.recall(ctx, tasks); err != nil {
 		return nil, err
 	}
-	s.claimer.took(time.Since(began), len(tasks), got.ends)
+	s.claimer.took(len(tasks) >= req.Max, got.ends)
 	return tasks, nil
 }
 

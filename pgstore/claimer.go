@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"maps"
 	"math"
 	"strings"
 	"sync"
@@ -21,8 +20,10 @@ type claimer struct {
 	news     uint64 // how often there was something
 	quiet    string // who looked and found nothing
 	until    time.Time
-	bounds   map[int32]bound // where to begin, while claims are slow
+	bounds   map[int32]bound // where to begin, while there is more than is asked for
 	full     time.Time       // when a claim began at the front
+	under    int             // claims under way
+	heard    int64           // the first rank that was announced since the first of them began
 }
 
 // bound is a place in a lane.
@@ -44,17 +45,12 @@ func (b bound) compare(other bound) int {
 	return cmp.Or(cmp.Compare(b.rank, other.rank), fresh, b.runAt.Compare(other.runAt), bytes.Compare(b.id[:], other.id[:]))
 }
 
-const (
-	// slowClaim, and slowRow for each task, is how long a claim takes that has to step over what is
-	// left of earlier ones: while somebody's old snapshot keeps the server from clearing it away,
-	// there can be hundreds of thousands. From then on claims begin where the one before ended,
-	// unless something has come that may stand before that place.
-	slowClaim = 15 * time.Millisecond
-	slowRow   = 150 * time.Microsecond
-	// fullEvery is how often they begin at the front all the same: for how long a task of a higher
-	// priority may then go unseen.
-	fullEvery = time.Second
-)
+// fullEvery is how often claims begin at the front of the lanes, although what stands there has been
+// taken: for how long a task may go unseen that was recorded late in its place. While there is more
+// to do than can be done, a claim begins where the one before ended, since what that one and its
+// predecessors took away must be stepped over until the server has cleared it up: a hundred thousand
+// entries, or all of a day's while somebody's old snapshot keeps the server from doing so.
+const fullEvery = time.Second
 
 // from returns the place in a lane where a claim begins.
 func (c *claimer) from(n int32) bound {
@@ -68,11 +64,28 @@ func (c *claimer) from(n int32) bound {
 
 var longAgo = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// early says that something has come that may stand before the bounds: everything but new tasks of
-// a rank that no bound has reached.
+// begin says that a claim is under way, until end.
+func (c *claimer) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.under == 0 {
+		c.heard = math.MaxInt64
+	}
+	c.under++
+}
+
+func (c *claimer) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.under--
+}
+
+// early says that something of a rank has come that may stand before the bounds: everything but new
+// tasks of a rank that no bound has reached.
 func (c *claimer) early(rank int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.heard = min(c.heard, rank)
 	for _, b := range c.bounds {
 		if rank < b.rank {
 			c.bounds = nil
@@ -84,23 +97,27 @@ func (c *claimer) early(rank int64) {
 // everything is a rank before all others.
 const everything = math.MinInt64
 
-// took records a claim: how long it took for how many tasks, and where it ended in each lane.
-func (c *claimer) took(d time.Duration, tasks int, ends func() map[int32]bound) {
+// took records where a claim ended in each lane, and whether it got all that it asked for: otherwise
+// nothing has been left behind it.
+func (c *claimer) took(all bool, ends func() map[int32]bound) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !all {
+		c.bounds = nil
+		return
+	}
 	if time.Since(c.full) >= fullEvery {
 		c.bounds, c.full = nil, time.Now()
-	}
-	if d < slowClaim+time.Duration(tasks)*slowRow && c.bounds == nil {
-		return
 	}
 	if c.bounds == nil {
 		c.bounds = make(map[int32]bound)
 	}
-	last := ends()
-	maps.Copy(c.bounds, last)
-	if len(last) == 0 {
-		c.bounds = nil
+	for n, b := range ends() {
+		if c.heard < b.rank { // something may have come behind the claim's back
+			delete(c.bounds, n)
+		} else {
+			c.bounds[n] = b
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ create table @.workers (
 ) with (fillfactor = 50);
 
 create table @.tasks (
-	id                uuid not null primary key,
+	id                uuid not null primary key, -- the pages have room for a row as it is when its run has ended
 	created           timestamptz not null default now(),
 	run_at            timestamptz not null default now(),
 	since             timestamptz not null default now(),
@@ -91,7 +91,7 @@ create table @.tasks (
 	payload           bytea not null,
 	checkpoint        bytea,
 	result            bytea
-) with (fillfactor = 45) -- room for the row as it is when its run has ended;
+) with (fillfactor = 45);
 
 create table @.keys (
 	kind text collate "C" not null,

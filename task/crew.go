@@ -14,7 +14,7 @@ type crew struct {
 }
 
 // maxIdle bounds the goroutines that wait, and so the memory of their stacks.
-const maxIdle = 256
+const maxIdle = 1000
 
 func newCrew(do func(*Run)) *crew { return &crew{do: do, jobs: make(chan *Run)} }
 
