@@ -36,6 +36,7 @@ type verdict struct {
 
 func main() {
 	beServer()
+	beWorker()
 	rounds := flag.Int("rounds", 5, "how often each contender is measured")
 	one := flag.String("one", "", "run one contender (measure/contender) and print its figure; used by the program itself")
 	profile := flag.String("profile", "", "with -one: write a profile of the processor's time to this file")

@@ -105,15 +105,19 @@ func clocked(server, n int, f func() error) (time.Duration, error) {
 	return took, nil
 }
 
-// enqueue makes n tasks in calls of 1,000.
 func enqueue(ctx context.Context, store task.Store, n int) ([]string, error) {
+	return enqueueOf(ctx, store, noop, n)
+}
+
+// enqueueOf makes n tasks of a kind in calls of 1,000.
+func enqueueOf(ctx context.Context, store task.Store, kind task.Kind[empty], n int) ([]string, error) {
 	client := task.NewClient(store)
 	ids := make([]string, 0, n)
 	for len(ids) < n {
 		batch := make([]task.NewTask, min(1000, n-len(ids)))
 		for i := range batch {
 			var err error
-			if batch[i], err = noop.Task(empty{}, nil); err != nil {
+			if batch[i], err = kind.Task(empty{}, nil); err != nil {
 				return nil, err
 			}
 		}

@@ -56,7 +56,7 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, er
 		if err != nil {
 			return err
 		}
-		made, err = collectIDs(rows)
+		made, err = collectIDs(rows, len(news))
 		return err
 	})
 	if err != nil {
@@ -227,8 +227,9 @@ func (s *Store) takeKey(ctx context.Context, tx execer, n fresh) (holder string,
 	}
 }
 
-func collectIDs(rows pgx.Rows) (map[[16]byte]bool, error) {
-	ids := make(map[[16]byte]bool)
+// collectIDs reads a column of about n ids.
+func collectIDs(rows pgx.Rows, n int) (map[[16]byte]bool, error) {
+	ids := make(map[[16]byte]bool, n)
 	var id [16]byte
 	_, err := pgx.ForEachRow(rows, []any{&id}, func() error { ids[id] = true; return nil })
 	return ids, err

@@ -72,7 +72,8 @@ select exists (select 1 from @.workers where id = $1 and not dead),
 		join @.lanes n on n.n = k.lane and not exists (select 1 from @.paused p where p.queue = n.queue),
 		(select false union all select true where $3) as s(suspect),
 		lateral (select 1 from @.ready q where q.lane = k.lane and q.suspect = s.suspect limit 1) r),
-	coalesce((select floor(extract(epoch from min(run_at) - now()) * 1000000)::bigint from @.delayed), $4)`
+	coalesce((select floor(extract(epoch from min(run_at) - now()) * 1000000)::bigint from @.delayed), $4),
+	coalesce((select max(n) from @.lanes), 0)`
 
 // promoteSQL moves tasks whose time has come to those that can be claimed.
 const promoteSQL = `
@@ -97,16 +98,14 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	err := s.call(ctx, func(ctx context.Context) error {
 		s.claimer.begin()
 		defer s.claimer.end()
-		w, err := s.want(ctx, req)
-		if err != nil {
-			return err
-		}
+		w := s.want(req)
 		if s.claimer.needsLook() {
 			some, err := s.look(ctx, req, who, w, news)
 			if err != nil || !some {
 				return err
 			}
 		}
+		var err error
 		got, err = s.take(ctx, req, w)
 		return err
 	})
@@ -157,12 +156,20 @@ func (s *Store) look(ctx context.Context, req task.ClaimRequest, who string, w *
 	var (
 		registered, ready bool
 		next              int64
+		newest            int32
 	)
-	if err := s.pool.QueryRow(ctx, s.q.look, req.Worker, w.lanes, req.Suspect, quietFor.Microseconds()).Scan(&registered, &ready, &next); err != nil {
+	if err := s.pool.QueryRow(ctx, s.q.look, req.Worker, w.lanes, req.Suspect, quietFor.Microseconds()).Scan(&registered, &ready, &next, &newest); err != nil {
 		return false, err
 	}
 	if !registered {
 		return false, task.ErrWorkerGone
+	}
+	if newest > s.lanes.newest() { // somebody has made a lane: look again, there too
+		if err := s.readLanes(ctx); err != nil {
+			return false, err
+		}
+		*w = *s.want(req)
+		return s.look(ctx, req, who, w, news)
 	}
 	due := next <= 0
 	if !ready && !due {

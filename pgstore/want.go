@@ -1,7 +1,6 @@
 package pgstore
 
 import (
-	"context"
 	"slices"
 	"time"
 
@@ -23,11 +22,8 @@ type wanted struct {
 	caps          map[string]task.Caps // by kind
 }
 
-func (s *Store) want(ctx context.Context, req task.ClaimRequest) (*wanted, error) {
-	all, err := s.allLanes(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (s *Store) want(req task.ClaimRequest) *wanted {
+	all := s.allLanes()
 	w := &wanted{lanes: []int32{}, caps: make(map[string]task.Caps)}
 	for _, k := range req.Kinds {
 		most := min(k.Max, req.Max)
@@ -46,7 +42,7 @@ func (s *Store) want(ctx context.Context, req task.ClaimRequest) (*wanted, error
 			w.interruptions = append(w.interruptions, small(k.Caps.MaxInterruptions))
 		}
 	}
-	return w, nil
+	return w
 }
 
 // args are those of a claim.

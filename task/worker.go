@@ -29,8 +29,8 @@ type WorkerConfig struct {
 	// where they cannot see that its process is dead. It beats five times as often. 0 means 15 s;
 	// less than 1 s is refused.
 	Lease time.Duration
-	// Poll is how often the worker looks for tasks and for dead neighbours that nothing told it
-	// about. 0 means 250 ms.
+	// Poll is how often the worker looks for tasks that nothing told it about. 0 means 250 ms. For
+	// dead neighbours that nothing told it about it looks every six polls.
 	Poll time.Duration
 	// Queues are the only ones that the worker takes tasks from. None means every queue.
 	Queues []string
@@ -62,6 +62,7 @@ type Worker struct {
 	last      context.Context // what must also be possible after the interrupt
 
 	kick chan struct{} // something may be claimable, or a slot is free
+	gone chan struct{} // a neighbour's process may have ended
 
 	mu       sync.Mutex
 	id       string // the present incarnation
@@ -104,6 +105,7 @@ func NewWorker(cfg WorkerConfig) (*Worker, error) {
 		poll:  cmp.Or(cfg.Poll, 250*time.Millisecond),
 		log:   cmp.Or(cfg.Logger, slog.Default()),
 		kick:  make(chan struct{}, 1),
+		gone:  make(chan struct{}, 1),
 	}
 	w.queues, w.observer = slices.Clone(cfg.Queues), cfg.Observe
 	for _, q := range w.queues {
@@ -337,8 +339,16 @@ func (w *Worker) listen(last, ctx context.Context) {
 		if seen.Asked != 0 && now.Asked != seen.Asked {
 			_ = w.beat(last, w.currentState()) // the regular ones go on, and tell of errors
 		}
+		if now.Gone != seen.Gone {
+			select {
+			case w.gone <- struct{}{}:
+			default:
+			}
+		}
+		if now.Ready != seen.Ready {
+			w.nudge()
+		}
 		seen = now
-		w.nudge()
 	}
 }
 
