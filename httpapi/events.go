@@ -71,7 +71,7 @@ type stream struct {
 
 // run writes events until there is a reason to end.
 func (s *stream) run(stopping <-chan struct{}) {
-	beat := time.NewTicker(streamBeat)
+	beat := time.NewTicker(s.h.beat)
 	defer beat.Stop()
 	look := time.NewTicker(s.h.hub.every)
 	defer look.Stop()
@@ -143,7 +143,7 @@ func (s *stream) write(buf *bytes.Buffer) error {
 		return nil
 	}
 	rc := http.NewResponseController(s.a)
-	_ = rc.SetWriteDeadline(time.Now().Add(streamPatience)) // or the connection has none
+	_ = rc.SetWriteDeadline(time.Now().Add(s.h.reading)) // or the connection has none
 	if _, err := buf.WriteTo(s.a); err != nil {
 		return err
 	}

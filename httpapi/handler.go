@@ -65,6 +65,8 @@ type Handler struct {
 	mux        *http.ServeMux
 	kinds      kindCache
 	hub        *hub
+	// beat and reading are streamBeat and streamPatience.
+	beat, reading time.Duration
 }
 
 // New checks the configuration and returns a handler. Its paths begin with /v1/.
@@ -83,6 +85,7 @@ func New(cfg Config) (*Handler, error) {
 		client: task.NewClient(cfg.Store), local: local, hosts: cfg.Hosts, tokens: cfg.Tokens,
 		stopping: cfg.Stopping, served: cfg.Served, log: cfg.Logger,
 		sameOrigin: http.NewCrossOriginProtection(),
+		beat:       streamBeat, reading: streamPatience,
 	}
 	if h.log == nil {
 		h.log = slog.Default()
