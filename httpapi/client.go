@@ -265,7 +265,7 @@ func (c *Client) open(ctx context.Context, method, path, media string, body []by
 		if cause := context.Cause(ctx); cause != nil && ctx.Err() != nil {
 			return nil, fmt.Errorf("%s: %w", c.base, cause)
 		}
-		return nil, fmt.Errorf("%w: is a lastcall server running there?", err)
+		return nil, fmt.Errorf("%w: is \"lastcall serve\" running there?", err)
 	}
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		return resp, nil

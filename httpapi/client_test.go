@@ -280,7 +280,7 @@ func TestWhatIsNoServerOfOursIsSaid(t *testing.T) {
 		}
 	}
 	other.Close()
-	if _, err := c.Count(t.Context()); err == nil || !strings.Contains(err.Error(), "is a lastcall server running there?") {
+	if _, err := c.Count(t.Context()); err == nil || !strings.Contains(err.Error(), "is \"lastcall serve\" running there?") {
 		t.Errorf("nobody there: %v", err)
 	}
 	for _, address := range []string{"", "127.0.0.1:8321", "ftp://x", "http://", "http://user:secret@host", "http://h/?q=secret", ":"} {

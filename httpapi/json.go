@@ -51,10 +51,12 @@ type Task struct {
 	History []Run `json:"history,omitempty"`
 }
 
-// Progress is how far a run is, from 0 to 1, and a word about it.
+// Progress is how far a run is, for people.
 type Progress struct {
+	// Fraction is from 0 to 1.
 	Fraction float64 `json:"fraction"`
-	Message  string  `json:"message,omitempty"`
+	// Message is a word about it.
+	Message string `json:"message,omitempty"`
 }
 
 // Run is one run in a task's history; see [task.RunRecord].
