@@ -38,7 +38,7 @@ func wholeLines(r io.Reader) *bufio.Scanner {
 	lines := bufio.NewScanner(body)
 	lines.Buffer(make([]byte, 0, 64<<10), maxBody)
 	lines.Split(func(data []byte, atEOF bool) (int, []byte, error) {
-		if atEOF && body.err != io.EOF && bytes.IndexByte(data, '\n') < 0 {
+		if atEOF && !errors.Is(body.err, io.EOF) && bytes.IndexByte(data, '\n') < 0 {
 			return len(data), nil, nil
 		}
 		return bufio.ScanLines(data, atEOF)

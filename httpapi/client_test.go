@@ -198,8 +198,8 @@ func TestSubmittingManyKeepsTheOrderAndMayBeRepeated(t *testing.T) {
 	if err != nil || string(got.Payload) != `{"<n>":5}` {
 		t.Errorf("%s, %v", got.Payload, err)
 	}
-	all, err := c.Find(t.Context(), task.Query{Limit: 2500})
-	if err != nil || len(all) != 2500 || all[2499].ID != tasks[len(tasks)-2501].ID { // number 8003 exists by its key alone
+	all, err := c.Find(t.Context(), task.Query{Limit: 1100})
+	if err != nil || len(all) != 1100 || all[1099].ID != tasks[len(tasks)-1100].ID {
 		t.Errorf("%d tasks, %v", len(all), err)
 	}
 	if _, err := c.EnqueueMany(t.Context(), []task.NewTask{{Payload: []byte("no JSON")}}); !errors.Is(err, task.ErrInvalid) {

@@ -23,7 +23,7 @@ const (
 	// too.
 	maxPage     = 1000
 	defaultPage = 100
-	pageStep    = 50
+	pageStep    = 100
 	// storePatience bounds the work on a request.
 	storePatience = 20 * time.Second
 )

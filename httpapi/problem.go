@@ -10,7 +10,7 @@ import (
 
 // Problem is an error of this interface, as RFC 9457 has it. With errors.Is it matches the error of
 // package task that it stands for.
-type Problem struct {
+type Problem struct { //nolint:errname // RFC 9457 calls it a problem
 	// Type is a URI that never changes: its end, after #, names the sort of problem.
 	Type string `json:"type"`
 	// Title is the sort in words, Status the one of HTTP.
