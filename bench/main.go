@@ -193,6 +193,23 @@ func atMost(target float64) func(measure, []map[string]float64) verdict {
 	}
 }
 
+// worstAtMost compares the worst of the other contenders with the first one.
+func worstAtMost(target float64) func(measure, []map[string]float64) verdict {
+	return func(m measure, rounds []map[string]float64) verdict {
+		base, worst, which := m.contenders[0].name, 0.0, ""
+		for _, c := range m.contenders[1:] {
+			var ratios []float64
+			for _, r := range rounds {
+				ratios = append(ratios, r[c.name]/r[base])
+			}
+			if r := median(ratios); r > worst {
+				worst, which = r, c.name
+			}
+		}
+		return verdict{fmt.Sprintf("%s is %.2f x %s, at most %.1f x wanted", which, worst, base, target), worst <= target}
+	}
+}
+
 // differenceAtMost judges how much more than the base the worst of the other
 // contenders takes.
 func differenceAtMost(target float64, base string) func(measure, []map[string]float64) verdict {

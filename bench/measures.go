@@ -118,6 +118,15 @@ var measures = []measure{
 		judge:      ratioAtMost(1.5),
 	},
 	{
+		name: "claim", unit: "ms",
+		what: "PostgreSQL: the 99th percentile of claims of 100 tasks, by what else is there",
+		contenders: []contender{
+			{"40,000 queued", claimFew}, {"5,000,000 queued", claimMany}, {"300,000 taken under an old snapshot", claimOld},
+			{"a million future ones", claimFuture}, {"a million of another kind", claimForeign},
+		},
+		judge: worstAtMost(2),
+	},
+	{
 		name: "idle", unit: "/s",
 		what:       "PostgreSQL: statements of an idle worker",
 		contenders: []contender{{"statements", idleStatements}},
