@@ -35,24 +35,6 @@ func TestARunBeginsAfterTheEndOfTheOneBeforeAlsoWhenItsClaimHadToWait(t *testing
 
 	// The writer is busy; an end of the run waits for it, and after that a claim.
 	var calls sync.WaitGroup
-	waiting := func(n int) {
-		t.Helper()
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
-		for ctx := t.Context(); ; {
-			s.writer.mu.Lock()
-			got := len(s.writer.queue)
-			s.writer.mu.Unlock()
-			if got == n {
-				return
-			}
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				t.Fatalf("%d jobs wait, want %d", got, n)
-			}
-		}
-	}
 	busy, release := make(chan struct{}), make(chan struct{})
 	calls.Go(func() {
 		if err := s.inTx(context.Background(), func(*txn) error { close(busy); <-release; return nil }); err != nil {
@@ -66,13 +48,13 @@ func TestARunBeginsAfterTheEndOfTheOneBeforeAlsoWhenItsClaimHadToWait(t *testing
 			t.Error(err)
 		}
 	})
-	waiting(1)
+	queued(t, s, 1)
 	calls.Go(func() {
 		if got, err := claim(); err != nil || len(got) != 2 {
 			t.Errorf("%+v, %v", got, err)
 		}
 	})
-	waiting(2)
+	queued(t, s, 2)
 	clock.Add(int64(time.Minute))
 	close(release)
 	calls.Wait()
