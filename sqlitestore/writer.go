@@ -85,15 +85,16 @@ func (s *Store) writes() {
 			for i, err := range s.transaction(batch) {
 				batch[i].done <- err
 			}
+			s.yield()
 		}
 	}
 }
 
-// transaction does jobs in one transaction and returns what came of each. It is bounded by SQLite's
-// own patience and not by anybody's context, since it is not one caller's.
+// transaction does jobs in one transaction and returns what came of each. It is bounded by our
+// patience with other processes and not by anybody's context, since it is not one caller's.
 func (s *Store) transaction(batch []*job) []error {
 	errs := make([]error, len(batch))
-	tx, err := s.write.BeginTx(context.Background(), nil)
+	tx, err := s.begin()
 	if err == nil {
 		t := &txn{tx: tx, stmts: s.writer.stmts}
 		for i, j := range batch {
