@@ -19,7 +19,7 @@ import (
 )
 
 // patience bounds every wait for something that will happen.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 var binary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "lastcall-test-")

@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -16,7 +17,9 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// onBothStores runs a test on a SQLite file and on a PostgreSQL database of its own.
+// onBothStores runs a test on a SQLite file and on a PostgreSQL database of its own, both at a time.
+// Scenarios come one after the other: each has some processes, and how soon these notice things is
+// part of what is tested.
 func onBothStores(t *testing.T, test func(t *testing.T, store string)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) {
@@ -28,9 +31,6 @@ func onBothStores(t *testing.T, test func(t *testing.T, store string)) {
 		test(t, pgtest.DSN(t))
 	})
 }
-
-// lease is the worker processes': the shortest there is, and some time for a busy machine.
-const lease = 1500 * time.Millisecond
 
 // ground is a store on which worker processes are ended, and what the test knows of it.
 type ground struct {
@@ -107,9 +107,6 @@ func (g *ground) close() {
 func (g *ground) start(j job) *process {
 	g.t.Helper()
 	j.Store, j.Seed = g.address, g.rng.Uint64()
-	if j.Lease == 0 {
-		j.Lease = lease
-	}
 	text, err := json.Marshal(j)
 	if err != nil {
 		g.t.Fatal(err)
@@ -247,3 +244,8 @@ func (g *ground) finish(last *process) {
 
 // last starts a worker process that has time enough.
 func (g *ground) last(slots int) *process { return g.start(job{Grace: patient, Slots: slots}) }
+
+// newTaskID makes an id, so that enqueuing can be repeated.
+func newTaskID(rng *rand.Rand) string {
+	return fmt.Sprintf("00000000-0000-7000-8000-%012x", rng.Uint64()>>16)
+}

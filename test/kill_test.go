@@ -9,12 +9,11 @@ import (
 )
 
 func TestWhatAKilledProcessHasAcceptedIsDoneByTheNextOne(t *testing.T) {
-	t.Parallel()
 	onBothStores(t, func(t *testing.T, store string) {
 		g := newGround(t, store)
 		for g.cuts() < g.points {
 			p := g.start(job{Grace: patient, Slots: 10, Accept: 15})
-			p.waitLog("task running")
+			p.waitLog("did task=")
 			g.moment(900*time.Millisecond, p)
 			g.kill(p)
 			for _, line := range p.lines("accepted task=") {
@@ -26,7 +25,6 @@ func TestWhatAKilledProcessHasAcceptedIsDoneByTheNextOne(t *testing.T) {
 }
 
 func TestAGraceThatIsTooShortLosesNothing(t *testing.T) {
-	t.Parallel()
 	onBothStores(t, func(t *testing.T, store string) {
 		g := newGround(t, store)
 		slow := func() work {
@@ -39,10 +37,10 @@ func TestAGraceThatIsTooShortLosesNothing(t *testing.T) {
 			j := job{Grace: patient, Slots: 12}
 			short := g.rng.IntN(2) == 0
 			if short { // Interrupt after half of it, and after half of the rest nobody is waited for
-				j.Grace = 400*time.Millisecond + time.Duration(g.rng.Int64N(int64(400*time.Millisecond)))
+				j.Grace = 600*time.Millisecond + time.Duration(g.rng.Int64N(int64(400*time.Millisecond)))
 			}
 			p := g.start(j)
-			p.waitLog("task running")
+			p.waitLog("did task=")
 			g.moment(500*time.Millisecond, p)
 			p.signal(syscall.SIGTERM)
 			if short {
@@ -63,27 +61,31 @@ func (g *ground) cutByItsOwnGrace(p *process) {
 	case 0:
 		g.fates[p.pid()] = fate{"interrupted", handedOver}
 	case abandoned:
-		g.fates[p.pid()] = fate{"abandoned", func(r task.RunRecord) bool { return handedOver(r) || overdue(r) }}
+		late := g.tooLate(p)
+		g.fates[p.pid()] = fate{"abandoned", func(r task.RunRecord) bool { return handedOver(r) || late(r) }}
 	default:
 		g.t.Fatalf("process %d ended with code %d:\n%s", p.pid(), code, p.text())
 	}
 }
 
-// cutByThePlatform kills a process in its drain. Whether its stop had been recorded by then decides
-// whose fault it was.
+// cutByThePlatform kills a process in its drain.
 func (g *ground) cutByThePlatform(p *process) {
 	g.t.Helper()
 	_ = p.cmd.Process.Signal(syscall.SIGKILL) // it may be done already
 	p.exit()
-	may := overdue
-	if len(p.lines("stop announced to the store")) == 0 {
-		may = func(r task.RunRecord) bool { return overdue(r) || crashed(r) }
+	g.fates[p.pid()] = fate{"killed in the drain", g.tooLate(p)}
+}
+
+// tooLate is what becomes of a run whose process has ended in its stop. Whether that had been
+// announced by then decides whose fault it was.
+func (g *ground) tooLate(p *process) func(task.RunRecord) bool {
+	if len(p.lines("stop announced to the store")) > 0 {
+		return overdue
 	}
-	g.fates[p.pid()] = fate{"killed in the drain", may}
+	return func(r task.RunRecord) bool { return overdue(r) || crashed(r) }
 }
 
 func TestADeafHandlersTaskIsTakenUpByTheNextProcess(t *testing.T) {
-	t.Parallel()
 	onBothStores(t, func(t *testing.T, store string) {
 		const each = 10
 		g := newGround(t, store)
@@ -96,24 +98,24 @@ func TestADeafHandlersTaskIsTakenUpByTheNextProcess(t *testing.T) {
 			for range each {
 				g.enqueue(deaf, hanging())
 			}
-			p := g.start(job{Grace: 500 * time.Millisecond, Slots: 3 * each})
+			p := g.start(job{Grace: 800 * time.Millisecond, Slots: 3 * each})
 			p.waitLines("deaf run", each)
 			g.moment(300*time.Millisecond, p)
 			p.signal(syscall.SIGTERM)
 			p.exits(abandoned)
-			g.fates[p.pid()] = fate{"abandoned", func(r task.RunRecord) bool { return handedOver(r) || overdue(r) }}
+			late := g.tooLate(p)
+			g.fates[p.pid()] = fate{"abandoned", func(r task.RunRecord) bool { return handedOver(r) || late(r) }}
 		}
 		g.finish(g.last(20))
 		for _, h := range g.histories {
-			if first := h[0]; !overdue(first) {
-				t.Errorf("a deaf run became %s %s %s", first.Status, first.Reason, first.Error)
+			if handedOver(h[0]) || h[0].Status != task.Interrupted {
+				t.Errorf("a deaf run became %s %s %s", h[0].Status, h[0].Reason, h[0].Error)
 			}
 		}
 	})
 }
 
 func TestAKilledProcesssTasksRunInTheOtherOne(t *testing.T) {
-	t.Parallel()
 	onBothStores(t, func(t *testing.T, store string) {
 		g := newGround(t, store)
 		j := job{Grace: patient, Slots: 30}
@@ -121,6 +123,7 @@ func TestAKilledProcesssTasksRunInTheOtherOne(t *testing.T) {
 		for g.cuts() < g.points {
 			g.until("two workers", func() bool { return len(g.workers()) == 2 })
 			g.topUp(steps, 24, g.work)
+			two[0].waitLog("did task=")
 			g.moment(700*time.Millisecond, two[0])
 			n := g.rng.IntN(2)
 			victim, heir := two[n], two[1-n]

@@ -26,7 +26,7 @@ const workerVariable = "LASTCALL_TEST_WORKER"
 type job struct {
 	Store string
 	Grace time.Duration
-	Lease time.Duration
+	Lease time.Duration // 0 is the default, which no test waits for
 	Slots int
 	// Accept is how many tasks the process accepts itself, one after the other, with choices made
 	// from Seed.
@@ -108,7 +108,7 @@ func (p *workerProgram) setUp(ctx context.Context, g *lastcall.Group) error {
 	g.Defer("ledger", lastcall.NoContext(p.ledger.db.Close))
 	p.client = task.NewClient(store)
 	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: p.mux(), Concurrency: p.job.Slots,
-		Lease: p.job.Lease, Poll: 100 * time.Millisecond, Retention: -1, Logger: p.log})
+		Lease: p.job.Lease, Retention: -1, Logger: p.log})
 	if err != nil {
 		return err
 	}
@@ -173,6 +173,9 @@ func (p *workerProgram) effect(ctx context.Context, r *task.Run, step int) error
 		err := p.ledger.add(ctx, p.ledger.db, effect{r.ID(), step, r.Fence(), os.Getpid()})
 		switch {
 		case err == nil:
+			if step >= 0 {
+				fmt.Printf("did task=%s step=%d\n", r.ID(), step)
+			}
 			return nil
 		case errors.Is(err, errStale):
 			p.log.Warn("effect refused", "task", r.ID(), "run", r.Fence(), "step", step)
