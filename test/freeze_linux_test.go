@@ -79,11 +79,11 @@ func TestAProcessThatStoodStillLosesItsTasksAndItsLateWritesAreRefused(t *testin
 		p := g.start(j)
 		for n := 0; n < g.points; n += each {
 			gate := filepath.Join(t.TempDir(), "gate"+strconv.Itoa(n))
-			for range each {
+			g.enqueue(stale, each, func() work {
 				w := g.work()
 				w.Gate = gate
-				g.enqueue(stale, w)
-			}
+				return w
+			})
 			p.waitLines("runs=1 was=queued", each)
 			next := g.start(j)
 			g.until("two workers", func() bool { return len(g.workers()) == 2 })
@@ -126,9 +126,7 @@ func TestAProcessThatStandsInsideAWriteOfSQLiteIsNamedToTheOthers(t *testing.T) 
 	g.points = 0 // nobody is interrupted
 	j := job{Grace: patient, Slots: 20, Lease: 10 * time.Second}
 	writer := g.start(j)
-	for range j.Slots {
-		g.enqueue(steps, work{Steps: 40, Pace: time.Millisecond})
-	}
+	g.enqueue(steps, j.Slots, func() work { return work{Steps: 40, Pace: time.Millisecond} })
 	writer.waitLines("task running", j.Slots)
 	other := g.start(j)
 	g.until("two workers", func() bool { return len(g.workers()) == 2 })

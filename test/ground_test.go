@@ -123,23 +123,32 @@ func (g *ground) start(j job) *process {
 // patient is a grace in which everything is done.
 const patient = time.Minute
 
-// enqueue accepts a task.
-func (g *ground) enqueue(k task.Kind[work], w work) string {
+// enqueue accepts tasks. On a machine that has too much to do the store may refuse for a while; as a
+// client does, it tries again, with the same ids.
+func (g *ground) enqueue(k task.Kind[work], n int, make func() work) {
 	g.t.Helper()
-	got, err := k.Enqueue(g.t.Context(), g.client, w, nil)
-	if err != nil {
-		g.t.Fatal(err)
+	var tasks []task.NewTask
+	for range n {
+		t, err := k.Task(make(), nil)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		tasks = append(tasks, t)
+		g.accepted[t.ID] = true
 	}
-	g.accepted[got.ID] = true
-	return got.ID
+	var last error
+	if !poll(func() bool {
+		_, last = g.client.EnqueueMany(g.t.Context(), tasks)
+		return last == nil
+	}) {
+		g.t.Fatal(last)
+	}
 }
 
-// topUp enqueues short tasks until so many are unfinished.
+// topUp enqueues tasks until so many are unfinished.
 func (g *ground) topUp(k task.Kind[work], n int, make func() work) {
 	g.t.Helper()
-	for i := g.unfinished(); i < n; i++ {
-		g.enqueue(k, make())
-	}
+	g.enqueue(k, max(0, n-g.unfinished()), make)
 }
 
 func (g *ground) work() work { return randomWork(g.rng) }

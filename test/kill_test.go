@@ -1,6 +1,7 @@
 package test
 
 import (
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -95,9 +96,7 @@ func TestADeafHandlersTaskIsTakenUpByTheNextProcess(t *testing.T) {
 			return w
 		}
 		for n := 0; n < g.points; n += each {
-			for range each {
-				g.enqueue(deaf, hanging())
-			}
+			g.enqueue(deaf, each, hanging)
 			p := g.start(job{Grace: 800 * time.Millisecond, Slots: 3 * each})
 			p.waitLines("deaf run", each)
 			g.moment(300*time.Millisecond, p)
@@ -118,13 +117,15 @@ func TestADeafHandlersTaskIsTakenUpByTheNextProcess(t *testing.T) {
 func TestAKilledProcesssTasksRunInTheOtherOne(t *testing.T) {
 	onBothStores(t, func(t *testing.T, store string) {
 		g := newGround(t, store)
-		j := job{Grace: patient, Slots: 30}
+		j := job{Grace: patient, Slots: 16}
 		two := []*process{g.start(j), g.start(j)}
 		for g.cuts() < g.points {
 			g.until("two workers", func() bool { return len(g.workers()) == 2 })
-			g.topUp(steps, 24, g.work)
-			two[0].waitLog("did task=")
-			g.moment(700*time.Millisecond, two[0])
+			g.until("both busy", func() bool {
+				g.topUp(steps, 24, g.work)
+				return g.busy(two[0]) && g.busy(two[1])
+			})
+			g.moment(400*time.Millisecond, two[0])
 			n := g.rng.IntN(2)
 			victim, heir := two[n], two[1-n]
 			g.heirs[victim.pid()] = heir.pid()
@@ -138,7 +139,19 @@ func TestAKilledProcesssTasksRunInTheOtherOne(t *testing.T) {
 	})
 }
 
-// inherited waits until the tasks of a dead process run elsewhere, or are done.
+// busy says whether a process has tasks; there are more than the other one has room for.
+func (g *ground) busy(p *process) bool {
+	g.t.Helper()
+	running := g.tasks(task.Running)
+	for _, w := range g.workers() {
+		if w.PID == p.pid() {
+			return slices.ContainsFunc(running, func(t task.Task) bool { return t.Worker == w.Worker })
+		}
+	}
+	return false
+}
+
+// inherited waits until the tasks of a dead process run in the other one, or are done.
 func (g *ground) inherited(dead, heir *process) {
 	g.t.Helper()
 	heir.until("heir of all tasks", func() bool {

@@ -135,10 +135,10 @@ func (p *workerProgram) accept(ctx context.Context) error {
 		w := randomWork(rng)
 		w.InTx = !strings.HasPrefix(p.job.Store, "sqlite:") && rng.IntN(2) == 0
 		got, err := steps.Enqueue(ctx, p.client, w, nil)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
 			return err
 		}
 		fmt.Printf("accepted task=%s\n", got.ID)
@@ -152,7 +152,7 @@ func (p *workerProgram) accept(ctx context.Context) error {
 
 // randomWork is a short task.
 func randomWork(rng *rand.Rand) work {
-	return work{Steps: 3 + rng.IntN(6), Pace: 10*time.Millisecond + time.Duration(rng.Int64N(int64(90*time.Millisecond)))}
+	return work{Steps: 3 + rng.IntN(6), Pace: 30*time.Millisecond + time.Duration(rng.Int64N(int64(120*time.Millisecond)))}
 }
 
 // pause waits, and says whether ctx goes on.
