@@ -11,10 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bell is the file in the lock directory that a process touches when it has made something that
-// others may want to know.
-const bell = "bell"
-
 // ring tells the other processes. It costs a write of no bytes to no disk.
 func (d *lockDir) ring() {
 	now := time.Now()

@@ -115,6 +115,11 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, explain(err)), s.write.Close(), s.read.Close())
 	}
+	// From now on writers take turns (turn.go). Should the driver ever make this connection anew, SQLite
+	// waits in its own way again.
+	if _, err := s.write.ExecContext(ctx, `pragma busy_timeout = 0`); err != nil {
+		return nil, errors.Join(err, s.write.Close(), s.read.Close())
+	}
 	if s.locks, err = openLockDir(path+"-workers", s.log); err != nil {
 		return nil, errors.Join(err, s.write.Close(), s.read.Close())
 	}
