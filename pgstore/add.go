@@ -138,8 +138,13 @@ func addArgs(news []fresh) []any {
 func (s *Store) addKeyed(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
 	var added []task.Added
 	err := s.call(ctx, func(ctx context.Context) error {
+		// Before the transaction: who has a connection of the pool must not wait for another one.
+		news, err := s.prepare(ctx, tasks)
+		if err != nil {
+			return err
+		}
 		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
-			added, err = s.addOneByOne(ctx, pgxTx{tx}, tasks)
+			added, err = s.addOneByOne(ctx, pgxTx{tx}, news)
 			return err
 		})
 	})
@@ -167,12 +172,8 @@ const (
 )
 
 // addOneByOne records tasks as a part of a transaction.
-func (s *Store) addOneByOne(ctx context.Context, tx execer, tasks []task.NewTask) ([]task.Added, error) {
-	news, err := s.prepare(ctx, tasks)
-	if err != nil {
-		return nil, err
-	}
-	added := make([]task.Added, len(news))
+func (s *Store) addOneByOne(ctx context.Context, tx execer, news []fresh) (added []task.Added, err error) {
+	added = make([]task.Added, len(news))
 	for i, n := range news {
 		if added[i], err = s.addOne(ctx, tx, n); err != nil {
 			return nil, err

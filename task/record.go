@@ -46,6 +46,7 @@ const (
 // add takes an end to be written.
 func (r *recorder) add(run *Run, c Change) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	n := len(r.queue)
 	if n == 0 || len(r.queue[n-1].runs) >= recordBatch {
 		e := r.spare
@@ -57,12 +58,10 @@ func (r *recorder) add(run *Run, c Change) {
 	}
 	e := r.queue[n-1]
 	e.runs, e.changes = append(e.runs, run), append(e.changes, c)
-	begin := r.active == 0 || n > 1 && r.active < recordCalls
-	if begin {
+	if r.active == 0 || n > 1 && r.active < recordCalls {
 		r.active++
-	}
-	r.mu.Unlock()
-	if begin {
+		// Under the lock: the call that is under way cannot write this end yet and so let its run go,
+		// which is what keeps the owner waiting until the new call is counted.
 		r.calls.Go(r.flush)
 	}
 }

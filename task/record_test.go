@@ -61,3 +61,23 @@ func TestEndsThatComeWhileOthersAreWrittenAreWrittenTogether(t *testing.T) {
 		}
 	})
 }
+
+// An end that comes while two calls are about to be done may be written by one of them before a call
+// for it begins. The race detector sees it when that one begins after the wait may be over.
+func TestAWorkerWaitsForEveryCallThatWritesEnds(t *testing.T) {
+	for range 500 {
+		bubble(t, func(b *bench) {
+			release := make(chan struct{})
+			task.Handle(&b.mux, kind, func(context.Context, *task.Run, args) error { <-release; return nil })
+			for range 4 {
+				b.enqueue()
+			}
+			g := b.serve(b.store)
+			synctest.Wait()
+			g.Stop(nil)
+			synctest.Wait() // the worker waits for its handlers
+			close(release)
+			b.stop(g, 0)
+		})
+	}
+}
