@@ -22,8 +22,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	if err := s.usable(ctx); err != nil {
 		return nil, err
 	}
-	now := s.now()
-	some, due, err := s.look(ctx, req, now)
+	some, due, err := s.look(ctx, req, s.now())
 	if err != nil {
 		return nil, s.wrap(ctx, err)
 	}
@@ -33,6 +32,9 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	}
 	var got []task.Task
 	err = s.inTx(ctx, func(t *txn) error {
+		// Now, and not when the claim began to wait for its turn: a run that ends in between would
+		// have ended after the next one's begin.
+		now := s.now()
 		worker, err := registered(ctx, t, req.Worker)
 		if err != nil {
 			return err

@@ -10,3 +10,5 @@ import (
 const canLock = false
 
 func lock(*os.File, bool) error { return errors.ErrUnsupported }
+
+func unlock(*os.File) error { return errors.ErrUnsupported }

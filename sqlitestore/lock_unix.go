@@ -28,3 +28,6 @@ func lock(f *os.File, exclusive bool) error {
 		return err
 	}
 }
+
+// unlock lets go of a lock and keeps the file open.
+func unlock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }

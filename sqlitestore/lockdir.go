@@ -20,9 +20,10 @@ import (
 // making it. It is removed by whoever holds its lock, after the worker's row is gone, so that the
 // name of a registered worker never means another file.
 type lockDir struct {
-	dir  string
-	boot string
-	log  *slog.Logger
+	dir   string
+	boot  string
+	log   *slog.Logger
+	bench *os.File // see turn.go; nil where files cannot be locked
 
 	mu   sync.Mutex
 	held map[string]*os.File
@@ -38,8 +39,16 @@ func openLockDir(dir string, log *slog.Logger) (*lockDir, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("directory of the workers' locks: %w", err)
 	}
+	var err error
+	if d.bench, err = os.OpenFile(filepath.Join(dir, bell), os.O_RDONLY|os.O_CREATE, 0o666); err != nil {
+		return nil, fmt.Errorf("directory of the workers' locks: %w", err)
+	}
 	return d, nil
 }
+
+// bell is the file in the lock directory that a process touches when it has made something that
+// others may want to know.
+const bell = "bell"
 
 func (d *lockDir) path(worker string) string { return filepath.Join(d.dir, worker+".lock") }
 
@@ -133,6 +142,10 @@ func (d *lockDir) close() error {
 	for worker, f := range d.held {
 		errs = append(errs, f.Close())
 		delete(d.held, worker)
+	}
+	if d.bench != nil {
+		errs = append(errs, d.bench.Close())
+		d.bench = nil
 	}
 	return errors.Join(errs...)
 }

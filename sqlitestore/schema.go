@@ -161,8 +161,16 @@ create table workers (
 ) strict, without rowid;
 `}}
 
-// migrate brings the schema up to date, in one transaction.
+// migrate brings the schema up to date, in one transaction. A look comes first, so that a program
+// that starts beside busy ones needs no turn to write.
 func migrate(ctx context.Context, db *sql.DB) (err error) {
+	ours, version, oldest, err := schemaVersion(ctx, db)
+	if err != nil {
+		return err
+	}
+	if known := len(steps); ours && version >= known && oldest <= known {
+		return nil
+	}
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -172,9 +180,13 @@ func migrate(ctx context.Context, db *sql.DB) (err error) {
 			err = errors.Join(err, rolledBack(tx.Rollback()))
 		}
 	}()
-	version, oldest, err := schemaVersion(ctx, tx)
-	if err != nil {
+	if ours, version, oldest, err = schemaVersion(ctx, tx); err != nil {
 		return err
+	}
+	if !ours {
+		if _, err := tx.ExecContext(ctx, `create table lastcall (key text not null primary key, value integer not null) strict, without rowid`); err != nil {
+			return err
+		}
 	}
 	known := len(steps)
 	if oldest > known {
@@ -196,24 +208,23 @@ func migrate(ctx context.Context, db *sql.DB) (err error) {
 }
 
 // schemaVersion reads the version of the schema and the oldest one that it is compatible with: 0, 0
-// for an empty database.
-func schemaVersion(ctx context.Context, tx *sql.Tx) (version, oldest int, err error) {
-	var tables, ours int
+// for an empty database, which is not ours yet.
+func schemaVersion(ctx context.Context, q queryer) (ours bool, version, oldest int, err error) {
+	var tables, named int
 	const look = `select count(*), coalesce(sum(name = 'lastcall'), 0) from sqlite_master where type = 'table'`
-	if err := tx.QueryRowContext(ctx, look).Scan(&tables, &ours); err != nil {
-		return 0, 0, err
+	if err := q.QueryRowContext(ctx, look).Scan(&tables, &named); err != nil {
+		return false, 0, 0, err
 	}
-	if ours == 0 {
+	if named == 0 {
 		if tables > 0 {
-			return 0, 0, errors.New("this is a SQLite database of another program: name another file")
+			return false, 0, 0, errors.New("this is a SQLite database of another program: name another file")
 		}
-		_, err := tx.ExecContext(ctx, `create table lastcall (key text not null primary key, value integer not null) strict, without rowid`)
-		return 0, 0, err
+		return false, 0, 0, nil
 	}
 	const get = `select coalesce(max(case key when 'version' then value end), 0),
 		coalesce(max(case key when 'oldest' then value end), 0) from lastcall`
-	err = tx.QueryRowContext(ctx, get).Scan(&version, &oldest)
-	return version, oldest, err
+	err = q.QueryRowContext(ctx, get).Scan(&version, &oldest)
+	return true, version, oldest, err
 }
 
 // explain names the process that keeps others from writing, where that is what went wrong.

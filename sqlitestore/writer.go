@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"sync"
+	"sync/atomic"
 )
 
 // writer is the queue of what wants to write. SQLite has one writer at a time, and a durable commit
@@ -20,6 +21,9 @@ type writer struct {
 type job struct {
 	ctx context.Context
 	fn  func(*txn) error
+	// begun is set by whoever is first: the writer that begins it, or its caller that waits no
+	// longer.
+	begun atomic.Bool
 	// done takes the answer without waiting.
 	done chan error
 }
@@ -28,7 +32,8 @@ type job struct {
 const most = 512
 
 // inTx runs fn in a write transaction, together with others that come at the same time: one that
-// fails does not fail the others. When ctx ends first, fn may be done all the same.
+// fails does not fail the others. When ctx ends, fn is not begun any more; if it has begun its end
+// is waited for, which takes no longer than the transaction: fn writes what its caller then reads.
 func (s *Store) inTx(ctx context.Context, fn func(*txn) error) error {
 	if err := s.usable(ctx); err != nil {
 		return err
@@ -41,19 +46,21 @@ func (s *Store) inTx(ctx context.Context, fn func(*txn) error) error {
 	case s.writer.work <- struct{}{}:
 	default:
 	}
+	err := errClosing
 	select {
 	case err := <-j.done:
 		return s.wrap(ctx, err)
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		err = context.Cause(ctx)
 	case <-s.closed:
-		select {
-		case err := <-j.done: // it was in time
-			return s.wrap(ctx, err)
-		default:
-			return s.wrap(ctx, errClosing)
+	}
+	if j.begun.Swap(true) {
+		err = <-j.done
+		if err == nil {
+			return nil // it was in time
 		}
 	}
+	return s.wrap(ctx, err)
 }
 
 var errClosing = errors.New("the store is being closed")
@@ -78,15 +85,16 @@ func (s *Store) writes() {
 			for i, err := range s.transaction(batch) {
 				batch[i].done <- err
 			}
+			s.yield()
 		}
 	}
 }
 
-// transaction does jobs in one transaction and returns what came of each. It is bounded by SQLite's
-// own patience and not by anybody's context, since it is not one caller's.
+// transaction does jobs in one transaction and returns what came of each. It is bounded by our
+// patience with other processes and not by anybody's context, since it is not one caller's.
 func (s *Store) transaction(batch []*job) []error {
 	errs := make([]error, len(batch))
-	tx, err := s.write.BeginTx(context.Background(), nil)
+	tx, err := s.begin()
 	if err == nil {
 		t := &txn{tx: tx, stmts: s.writer.stmts}
 		for i, j := range batch {
@@ -116,6 +124,9 @@ type txn struct {
 func (t *txn) do(j *job, others bool) error {
 	if j.ctx.Err() != nil {
 		return context.Cause(j.ctx)
+	}
+	if j.begun.Swap(true) {
+		return errClosing // its caller has gone
 	}
 	if !others {
 		return j.fn(t)

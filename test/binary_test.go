@@ -1,7 +1,6 @@
 package test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -13,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +19,7 @@ import (
 )
 
 // patience bounds every wait for something that will happen.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 var binary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "lastcall-test-")
@@ -39,7 +37,14 @@ var binary = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	if job := os.Getenv(workerVariable); job != "" {
+		os.Exit(workerMain(job))
+	}
 	code := pgtest.Main(m)
+	if left := leftGoroutines(); left != "" {
+		fmt.Fprintf(os.Stderr, "goroutines are left after the tests:\n%s\n", left)
+		code = max(code, 1)
+	}
 	if path, err := binary(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(path)) // in the temporary directory anyway
 	}
@@ -120,133 +125,21 @@ func show(t *testing.T, store, id string) record {
 
 // server is a running "lastcall serve".
 type server struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	url  string
-	done chan struct{} // closed when the process has ended
-
-	mu    sync.Mutex
-	log   strings.Builder
-	grown chan struct{} // closed and replaced when there is more log
+	*process
+	url string
 }
 
 // start runs a server on a store and waits until it is ready.
 func start(t *testing.T, store string, args ...string) *server {
 	t.Helper()
 	args = append([]string{"serve", "--store", store, "--listen", "127.0.0.1:0", "--demo-kinds", "--migrate"}, args...)
-	s := &server{t: t, cmd: exec.Command(program(t), args...), done: make(chan struct{}), grown: make(chan struct{})}
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.cmd.Stdout, s.cmd.Stderr = w, w
-	s.cmd.Env = append(os.Environ(), "KUBERNETES_SERVICE_HOST=", "LASTCALL_GRACE=")
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(s.done)
-		lines := bufio.NewScanner(r)
-		for lines.Scan() {
-			s.add(lines.Text())
-		}
-		_ = r.Close()    // at its end already
-		_ = s.cmd.Wait() // the state tells
-	}()
-	t.Cleanup(func() {
-		_ = s.cmd.Process.Kill() // ended, mostly
-		<-s.done
-		if t.Failed() {
-			t.Logf("server %d:\n%s", s.cmd.Process.Pid, s.text())
-		}
-	})
+	cmd := exec.Command(program(t), args...)
+	cmd.Env = append(os.Environ(), "KUBERNETES_SERVICE_HOST=", "LASTCALL_GRACE=")
+	s := &server{process: begin(t, cmd)}
 	line := s.waitLog("lastcall serves ")
 	s.url = line[strings.LastIndex(line, "http://"):]
 	s.until("ready", func() bool { return s.status("/readyz") == http.StatusOK })
 	return s
-}
-
-func (s *server) add(line string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.log.WriteString(line + "\n")
-	close(s.grown)
-	s.grown = make(chan struct{})
-}
-
-func (s *server) text() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.String()
-}
-
-// waitLog waits until the server has printed a line with the text in it, and returns the line.
-func (s *server) waitLog(text string) string {
-	s.t.Helper()
-	deadline := time.After(patience)
-	for {
-		s.mu.Lock()
-		log, grown := s.log.String(), s.grown
-		s.mu.Unlock()
-		for line := range strings.Lines(log) {
-			if strings.Contains(line, text) {
-				return strings.TrimSpace(line)
-			}
-		}
-		select {
-		case <-grown:
-		case <-s.done:
-			if !strings.Contains(s.text(), text) {
-				s.t.Fatalf("the server ended without having printed %q:\n%s", text, s.text())
-			}
-		case <-deadline:
-			s.t.Fatalf("the server did not print %q:\n%s", text, s.text())
-		}
-	}
-}
-
-// until polls until something observable has come to pass.
-func (s *server) until(what string, ok func() bool) {
-	s.t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			s.t.Fatalf("not %s after %v:\n%s", what, patience, s.text())
-		}
-	}
-}
-
-func (s *server) signal(sig syscall.Signal) {
-	s.t.Helper()
-	if err := s.cmd.Process.Signal(sig); err != nil {
-		s.t.Fatalf("%v to %d: %v", sig, s.cmd.Process.Pid, err)
-	}
-}
-
-// exit waits for the process's end and returns its state.
-func (s *server) exit() *os.ProcessState {
-	s.t.Helper()
-	select {
-	case <-s.done:
-	case <-time.After(patience):
-		s.t.Fatalf("the server did not end:\n%s", s.text())
-	}
-	return s.cmd.ProcessState
-}
-
-// exits waits for the process's end and checks its code.
-func (s *server) exits(code int) {
-	s.t.Helper()
-	if got := s.exit().ExitCode(); got != code {
-		s.t.Fatalf("exit code %d, want %d:\n%s", got, code, s.text())
-	}
 }
 
 // status asks for a path and returns the status of the answer, 0 for none.

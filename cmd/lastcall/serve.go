@@ -122,15 +122,18 @@ func setUp(ctx context.Context, g *lastcall.Group, c config, log *slog.Logger) e
 	if c.DemoKinds {
 		demo.Register(&mux)
 	}
-	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.Concurrency, Logger: log})
+	api, server, err := newAPI(store, listener.Addr(), g.Ready, log)
+	if err != nil {
+		return err
+	}
+	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.Concurrency, Observe: api.Observe, Logger: log})
 	if err != nil {
 		return err
 	}
 	if err := g.Go("worker", worker.Serve); err != nil {
 		return err
 	}
-	a := &api{tasks: &direct{store: store, client: task.NewClient(store)}, kinds: mux.Kinds(), ready: g.Ready, log: log}
-	if err := g.HTTP("api", newHTTPServer(a.handler(), log), listener); err != nil {
+	if err := g.HTTP("api", server, listener); err != nil {
 		return err
 	}
 	return announce(listener.Addr().String(), c)

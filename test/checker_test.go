@@ -1,0 +1,277 @@
+package test
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// verify proves, after the last process has ended, that the store has kept its promises:
+//
+//   - every task that was accepted is there, and has succeeded; the counts say so too;
+//   - the counters agree with the history, and the history with what was done to the processes;
+//   - the effects are those of runs that held the task at that time, no checkpoint was lost, and no
+//     step was left out;
+//   - no worker, no lock file and no connection is left.
+//
+// That no goroutine is left in them, the worker processes check themselves (workerMain), and
+// TestMain for the tests.
+func (g *ground) verify() {
+	g.t.Helper()
+	all := g.tasks("")
+	effects, err := g.ledger.all(g.t.Context())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	var cut tally
+	for _, t := range all {
+		delete(g.accepted, t.ID)
+		h, err := g.client.History(g.t.Context(), t.ID)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		for _, breach := range slices.Concat(checkRecord(t, h, g.overlap()), g.checkFates(h), checkEffects(t, h, effects[t.ID])) {
+			g.t.Errorf("task %s: %s\n%s%s", t.ID, breach, describe(h), fmt.Sprintln(effects[t.ID]))
+		}
+		cut.add(t, h, effects[t.ID])
+		g.histories = append(g.histories, h)
+	}
+	for id := range g.accepted {
+		g.t.Errorf("task %s was accepted and is gone", id)
+	}
+	if n := g.count(task.Succeeded); n != len(all) || g.unfinished() != 0 {
+		g.t.Errorf("%d tasks are counted as succeeded and %d as unfinished, of %d", n, g.unfinished(), len(all))
+	}
+	if ws := g.workers(); len(ws) > 0 {
+		g.t.Errorf("workers are left: %+v", ws)
+	}
+	g.t.Logf("%d tasks, %d runs cut short, %s", len(all), cut.runs, cut)
+	if cut.runs < g.points {
+		g.t.Errorf("only %d points, want %d", cut.runs, g.points)
+	}
+	g.close()
+	g.checkLeft()
+}
+
+// overlap is by how much the times of two runs may overlap. PostgreSQL's now() is the begin of a
+// transaction, and between that and what the transaction sees the processor may be somewhere else.
+func (g *ground) overlap() time.Duration {
+	if strings.HasPrefix(g.address, "sqlite:") {
+		return 0
+	}
+	return 500 * time.Millisecond
+}
+
+// checkRecord compares a task with its history.
+func checkRecord(t task.Task, h []task.RunRecord, overlap time.Duration) (breaches []string) {
+	breach := func(format string, args ...any) { breaches = append(breaches, fmt.Sprintf(format, args...)) }
+	if t.Status != task.Succeeded {
+		breach("it is %s (%s) %s", t.Status, t.Reason, t.Error)
+	}
+	if len(h) != t.Runs {
+		breach("%d runs, but a history of %d", t.Runs, len(h))
+	}
+	var n task.Counters
+	for i, r := range h {
+		last := i == len(h)-1
+		switch {
+		case r.Status == task.Succeeded && last && r.Run == t.Run:
+		case r.Status == task.Interrupted && r.Crashed && !last:
+			n.Crashes++
+		case r.Status == task.Interrupted && !last:
+			n.Interruptions++
+		default:
+			breach("run %d became %s", r.Run, r.Status)
+		}
+		if r.Ended.Before(r.Started) {
+			breach("run %d ended before it began", r.Run)
+		}
+		if i > 0 && (r.Run <= h[i-1].Run || r.Started.Add(overlap).Before(h[i-1].Ended)) {
+			breach("run %d does not come after run %d", r.Run, h[i-1].Run)
+		}
+	}
+	if t.Attempts != 0 || t.Crashes != n.Crashes || t.Interruptions != n.Interruptions {
+		breach("its counters are %+v, by its history %+v", t.Counters, n)
+	}
+	return breaches
+}
+
+// checkFates compares a history with what was done to the processes that had the runs.
+func (g *ground) checkFates(h []task.RunRecord) (breaches []string) {
+	for i, r := range h {
+		if r.Status != task.Interrupted {
+			continue
+		}
+		f, ok := g.fates[r.PID]
+		if !ok || !f.may(r) {
+			breaches = append(breaches, fmt.Sprintf("run %d of process %d (%s) was interrupted: %s crashed=%t taken=%t %s", r.Run, r.PID, f.name, r.Reason, r.Crashed, r.Taken, r.Error))
+		}
+		if heir := g.heirs[r.PID]; heir != 0 && i+1 < len(h) && h[i+1].PID != heir {
+			breaches = append(breaches, fmt.Sprintf("after run %d of process %d, process %d had it and not %d", r.Run, r.PID, h[i+1].PID, heir))
+		}
+	}
+	return breaches
+}
+
+// checkEffects checks that the effects of a task, in the order in which the ledger took them, are
+// those of its runs one after the other, each of which did one step after the other, beginning at a
+// checkpoint that is not behind what an earlier run did: a step was done again only when the run
+// that did it was cut before its checkpoint was saved.
+func checkEffects(t task.Task, h []task.RunRecord, effects []effect) (breaches []string) {
+	breach := func(format string, args ...any) { breaches = append(breaches, fmt.Sprintf(format, args...)) }
+	var w work
+	if err := json.Unmarshal(t.Payload, &w); err != nil {
+		breach("payload: %v", err)
+	}
+	runs := make(map[int64]task.RunRecord)
+	for _, r := range h {
+		runs[r.Run] = r
+	}
+	var (
+		fence int64
+		next  = begun // the step that must come
+		done  int     // steps done by all runs
+	)
+	for _, e := range effects {
+		r, known := runs[e.fence]
+		switch {
+		case !known || r.PID != e.pid:
+			breach("effect %+v is of no run in its history", e)
+		case e.fence < fence:
+			breach("effect %+v of a stale run", e)
+		case e.fence > fence:
+			if e.step != begun {
+				breach("effect %+v before its run had begun", e)
+			}
+		case next == begun: // the first step of a run
+			if e.step > done || e.step < done-1 || e.step < done && t.Kind == handover.Name {
+				breach("effect %+v follows %d done steps", e, done)
+			}
+		case e.step != next:
+			breach("effect %+v instead of step %d", e, next)
+		}
+		if fence = e.fence; e.step == begun {
+			next = begun
+			continue
+		}
+		next = e.step + 1
+		done = max(done, next)
+	}
+	if done != w.Steps {
+		breach("%d steps were done, of %d", done, w.Steps)
+	}
+	if w.InTx && countStep(effects, w.Steps-1) != 1 {
+		breach("the step that shares a transaction with the task's end was done %d times", countStep(effects, w.Steps-1))
+	}
+	return breaches
+}
+
+func countStep(effects []effect, step int) (n int) {
+	for _, e := range effects {
+		if e.step == step {
+			n++
+		}
+	}
+	return n
+}
+
+func describe(h []task.RunRecord) string {
+	var b strings.Builder
+	for _, r := range h {
+		fmt.Fprintf(&b, "  run %d pid %d %s to %s: %s %s crashed=%t taken=%t %s\n", r.Run, r.PID, r.Started.Format("05.000"), r.Ended.Format("05.000"),
+			r.Status, r.Reason, r.Crashed, r.Taken, r.Error)
+	}
+	return b.String()
+}
+
+// checkLeft looks for what the processes, and the test's own store, have left behind.
+func (g *ground) checkLeft() {
+	g.t.Helper()
+	if path, ok := strings.CutPrefix(g.address, "sqlite:"); ok {
+		if left := files(g.t, path+"-workers"); !slices.Equal(left, []string{"bell"}) {
+			g.t.Errorf("in %s: %v", filepath.Base(path)+"-workers", left)
+		}
+		return
+	}
+	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
+	defer cancel()
+	db, err := sql.Open("pgx", g.address)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer func() {
+		if err := db.Close(); err != nil {
+			g.t.Error(err)
+		}
+	}()
+	db.SetMaxOpenConns(1)
+	const look = `select count(*), coalesce(string_agg(pid || ' ' || application_name || ' ' || coalesce(state, '') || ' ' || query, '; '), '') from pg_stat_activity
+		where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()`
+	var (
+		n    int
+		what string
+	)
+	for { // a server notices the end of a connection in its own time
+		if err := db.QueryRowContext(ctx, look).Scan(&n, &what); err != nil {
+			g.t.Fatalf("%d connections are left: %s; %v", n, what, err)
+		}
+		if n == 0 || !pause(ctx, 10*time.Millisecond) {
+			break
+		}
+	}
+	if n > 0 {
+		g.t.Errorf("%d connections are left: %s", n, what)
+	}
+}
+
+// tally counts points. A point is a run that was cut short: the same process's end is a point for
+// each of the tasks that it had, since each of them was somewhere else in its life.
+type tally struct {
+	runs                int
+	first, middle, last int
+	reasons             map[string]int
+}
+
+func (c *tally) add(t task.Task, h []task.RunRecord, effects []effect) {
+	var w work
+	_ = json.Unmarshal(t.Payload, &w) // checkEffects has complained
+	for _, r := range h {
+		if r.Status != task.Interrupted {
+			continue
+		}
+		c.runs++
+		done := 0
+		for _, e := range effects {
+			if e.fence <= r.Run {
+				done = max(done, e.step+1)
+			}
+		}
+		switch done {
+		case 0:
+			c.first++
+		case w.Steps:
+			c.last++
+		default:
+			c.middle++
+		}
+		if c.reasons == nil {
+			c.reasons = make(map[string]int)
+		}
+		reason := string(r.Reason)
+		if r.Crashed {
+			reason += " (crashed)"
+		}
+		c.reasons[reason]++
+	}
+}
+
+func (c tally) String() string {
+	return fmt.Sprintf("%v: %d before the first step, %d between steps, %d after the last", c.reasons, c.first, c.middle, c.last)
+}

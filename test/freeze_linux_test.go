@@ -1,0 +1,157 @@
+package test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// stand stops a process with SIGSTOP and returns when the kernel says that it stands.
+func (p *process) stand() {
+	p.t.Helper()
+	p.signal(syscall.SIGSTOP)
+	p.until("stopped", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid()))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		// pid (name) state ...
+		_, state, _ := bytes.Cut(stat, []byte(") "))
+		return bytes.HasPrefix(state, []byte("T"))
+	})
+}
+
+// writes says whether a process that stands is inside a write transaction of a SQLite file: the
+// kernel lists who has the byte of that lock.
+func (g *ground) writes(p *process, file string) bool {
+	g.t.Helper()
+	var st syscall.Stat_t
+	if err := syscall.Stat(file+"-shm", &st); err != nil {
+		g.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(read(g.t, "/proc/locks"))) {
+		// 1: POSIX  ADVISORY  WRITE 4711 08:01:1234 120 120
+		f := strings.Fields(line)
+		if len(f) == 8 && f[3] == "WRITE" && f[4] == strconv.Itoa(p.pid()) && f[6] == "120" &&
+			strings.HasSuffix(f[5], ":"+strconv.FormatUint(st.Ino, 10)) {
+			return true
+		}
+	}
+	return false
+}
+
+// outside says whether a process that stands keeps nobody else from writing. PostgreSQL is sent
+// statements that are transactions, whole, and ends them whatever becomes of the client.
+func (g *ground) outside(p *process) bool {
+	path, ok := strings.CutPrefix(g.address, "sqlite:")
+	return !ok || !g.writes(p, path) && !g.writes(p, path+"-effects")
+}
+
+// freeze stops a process at a moment that is fit, and lets it go on for a random time otherwise.
+func (g *ground) freeze(p *process, fit func() bool) {
+	g.t.Helper()
+	p.until("stopped at such a moment", func() bool {
+		p.stand()
+		if fit() {
+			return true
+		}
+		p.signal(syscall.SIGCONT)
+		g.moment(5*time.Millisecond, p)
+		return false
+	})
+}
+
+func TestAProcessThatStoodStillLosesItsTasksAndItsLateWritesAreRefused(t *testing.T) {
+	onBothStores(t, func(t *testing.T, store string) {
+		const each = 20
+		g := newGround(t, store)
+		j := job{Grace: patient, Slots: each, Lease: 2 * time.Second}
+		// One after the other has the tasks, stands still, and sees that the next one has them.
+		p := g.start(j)
+		for n := 0; n < g.points; n += each {
+			gate := filepath.Join(t.TempDir(), "gate"+strconv.Itoa(n))
+			g.enqueue(stale, each, func() work {
+				w := g.work()
+				w.Gate = gate
+				return w
+			})
+			p.waitLines("runs=1 was=queued", each)
+			next := g.start(j)
+			g.until("two workers", func() bool { return len(g.workers()) == 2 })
+			g.moment(500*time.Millisecond, p)
+			g.freeze(p, func() bool { return g.outside(p) })
+			g.fates[p.pid()], g.heirs[p.pid()] = fate{"frozen", expired}, next.pid()
+			next.waitLines("holds task=", each)
+			g.moment(300*time.Millisecond, next)
+			p.signal(syscall.SIGCONT)
+			g.late(p, each)
+			g.drain(p)
+			if err := os.WriteFile(gate, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			g.until("all tasks ended", func() bool { return g.unfinished() == 0 })
+			p = next
+		}
+		g.finish(p)
+	})
+}
+
+// late waits until all runs of a process that stood still have been told, and checks what their
+// late writes came to.
+func (g *ground) late(p *process, n int) {
+	g.t.Helper()
+	for _, line := range p.waitLines("late task=", n) {
+		if !strings.Contains(line, " fate=true,true,true ") {
+			g.t.Errorf("a late write was not refused, or the context has another cause:\n%s", line)
+		}
+	}
+	lost := p.waitLines("task lost: what it did in the end came too late", n)
+	if len(lost) != n {
+		g.t.Errorf("%d tasks are lost, want %d", len(lost), n)
+	}
+}
+
+func TestAProcessThatStandsInsideAWriteOfSQLiteIsNamedToTheOthers(t *testing.T) {
+	t.Parallel()
+	g := newGround(t, "sqlite:"+filepath.Join(t.TempDir(), "tasks.db"))
+	g.points = 0 // nobody is interrupted
+	j := job{Grace: patient, Slots: 20, Lease: 10 * time.Second}
+	writer := g.start(j)
+	g.enqueue(steps, j.Slots, func() work { return work{Steps: 40, Pace: time.Millisecond} })
+	writer.waitLines("task running", j.Slots)
+	other := g.start(j)
+	g.until("two workers", func() bool { return len(g.workers()) == 2 })
+
+	g.freeze(writer, func() bool { return g.writes(writer, strings.TrimPrefix(g.address, "sqlite:")) })
+	named := fmt.Sprintf("process %d has been writing for five seconds: is it stopped? continue it (kill -CONT %d) or kill it", writer.pid(), writer.pid())
+	id := "00000000-0000-7000-8000-00000000c0de"
+	_, err := steps.Enqueue(t.Context(), g.client, work{Steps: 1}, &task.Options{ID: id})
+	if err == nil || !strings.Contains(err.Error(), named) {
+		t.Errorf("Enqueue: %v, want %q", err, named)
+	}
+	if line := other.waitLog(named); !strings.Contains(line, `level=ERROR msg="cannot renew the lease; trying again"`) {
+		t.Errorf("the other process logs %s", line)
+	}
+
+	writer.signal(syscall.SIGCONT)
+	got, err := steps.Enqueue(t.Context(), g.client, work{Steps: 1}, &task.Options{ID: id})
+	if err != nil || got.ID != id {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	g.accepted[id] = true
+	g.until("all tasks ended", func() bool { return g.unfinished() == 0 })
+	g.drain(writer)
+	g.finish(other)
+	if slices.ContainsFunc(g.histories, func(h []task.RunRecord) bool { return len(h) != 1 }) {
+		t.Error("a task ran more than once")
+	}
+}

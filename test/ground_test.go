@@ -1,0 +1,260 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall/internal/pgtest"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// onBothStores runs a test on a SQLite file and on a PostgreSQL database of its own, both at a time.
+// Scenarios come one after the other: each has some processes, and how soon these notice things is
+// part of what is tested.
+func onBothStores(t *testing.T, test func(t *testing.T, store string)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, "sqlite:"+filepath.Join(t.TempDir(), "tasks.db"))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		test(t, pgtest.DSN(t))
+	})
+}
+
+// ground is a store on which worker processes are ended, and what the test knows of it.
+type ground struct {
+	t       *testing.T
+	rng     *rand.Rand
+	address string
+	points  int
+	store   task.Store
+	client  *task.Client
+	ledger  *ledger
+
+	accepted map[string]bool // ids
+	fates    map[int]fate    // of the processes that did not end well, by pid
+	heirs    map[int]int     // which process must have taken over from which, by pid
+
+	histories [][]task.RunRecord // of all tasks, once they have been verified
+}
+
+// fate is a way in which a process ended, and what may stand in the history of a run of its.
+type fate struct {
+	name string
+	may  func(task.RunRecord) bool
+}
+
+// What a record can say of a run that was cut short.
+func crashed(r task.RunRecord) bool {
+	return r.Reason == task.ReasonLost && r.Taken &&
+		(r.Crashed || strings.HasSuffix(r.Error, "died while another task was under suspicion"))
+}
+
+func overdue(r task.RunRecord) bool {
+	return r.Reason == task.ReasonDeadline && r.Taken && !r.Crashed
+}
+
+func handedOver(r task.RunRecord) bool {
+	return r.Reason == task.ReasonStop && !r.Taken && !r.Crashed
+}
+
+func expired(r task.RunRecord) bool {
+	return r.Reason == task.ReasonLost && r.Taken && !r.Crashed && strings.HasPrefix(r.Error, "the lease of worker")
+}
+
+// newGround opens a store for the test itself, which enqueues and looks.
+func newGround(t *testing.T, address string) *ground {
+	t.Helper()
+	g := &ground{t: t, rng: random(t), address: address, points: 5 * *pointsFlag,
+		accepted: make(map[string]bool), fates: make(map[int]fate), heirs: make(map[int]int)}
+	var err error
+	if g.store, err = openStore(t.Context(), address, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	g.client = task.NewClient(g.store)
+	if g.ledger, err = openLedger(address); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.close)
+	if err := g.ledger.create(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// close is not minded when it is done again.
+func (g *ground) close() {
+	if err := g.store.Close(); err != nil {
+		g.t.Error(err)
+	}
+	if err := g.ledger.db.Close(); err != nil {
+		g.t.Error(err)
+	}
+}
+
+// start starts a worker process.
+func (g *ground) start(j job) *process {
+	g.t.Helper()
+	j.Store, j.Seed = g.address, g.rng.Uint64()
+	text, err := json.Marshal(j)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), workerVariable+"="+string(text), "KUBERNETES_SERVICE_HOST=", "LASTCALL_GRACE=",
+		"GORACE=atexit_sleep_ms=0") // under the race detector it otherwise sleeps for a second before it exits
+	if _, err := cmd.StdinPipe(); err != nil { // which ends with the test, and the worker with it
+		g.t.Fatal(err)
+	}
+	return begin(g.t, cmd)
+}
+
+// patient is a grace in which everything is done.
+const patient = time.Minute
+
+// enqueue accepts tasks. On a machine that has too much to do the store may refuse for a while; as a
+// client does, it tries again, with the same ids.
+func (g *ground) enqueue(k task.Kind[work], n int, make func() work) {
+	g.t.Helper()
+	var tasks []task.NewTask
+	for range n {
+		t, err := k.Task(make(), nil)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		tasks = append(tasks, t)
+		g.accepted[t.ID] = true
+	}
+	var last error
+	if !poll(func() bool {
+		_, last = g.client.EnqueueMany(g.t.Context(), tasks)
+		return last == nil
+	}) {
+		g.t.Fatal(last)
+	}
+}
+
+// topUp enqueues tasks until so many are unfinished.
+func (g *ground) topUp(k task.Kind[work], n int, make func() work) {
+	g.t.Helper()
+	g.enqueue(k, max(0, n-g.unfinished()), make)
+}
+
+func (g *ground) work() work { return randomWork(g.rng) }
+
+// count is how many tasks have one of the statuses.
+func (g *ground) count(statuses ...task.Status) (n int) {
+	g.t.Helper()
+	c, err := g.client.Count(g.t.Context())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for _, c := range c.Tasks {
+		for _, s := range statuses {
+			if c.Status == s {
+				n += c.N
+			}
+		}
+	}
+	return n
+}
+
+func (g *ground) unfinished() int { return g.count(task.Queued, task.Running, task.Interrupted) }
+
+// until polls until something observable has come to pass.
+func (g *ground) until(what string, ok func() bool) {
+	g.t.Helper()
+	if !poll(ok) {
+		g.t.Fatalf("not %s after %v", what, patience)
+	}
+}
+
+// tasks lists the tasks of a status, or all.
+func (g *ground) tasks(status task.Status) []task.Task {
+	g.t.Helper()
+	all, err := g.client.Find(g.t.Context(), task.Query{Status: status, Limit: 1 << 20})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return all
+}
+
+// cuts is how many runs are known to have been cut short.
+func (g *ground) cuts() (n int) {
+	g.t.Helper()
+	for _, t := range g.tasks("") {
+		n += t.Interruptions + t.Crashes
+	}
+	return n
+}
+
+// workers lists the registered workers.
+func (g *ground) workers() []task.WorkerInfo {
+	g.t.Helper()
+	all, err := g.client.Workers(g.t.Context())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return all
+}
+
+// moment lets a process work for a random time: this is the point at which it is ended.
+func (g *ground) moment(longest time.Duration, p *process) {
+	g.t.Helper()
+	if !g.outlives(longest, p) {
+		g.t.Fatalf("process %d ended by itself:\n%s", p.pid(), p.text())
+	}
+}
+
+// outlives waits for a random time, and says whether the process still runs.
+func (g *ground) outlives(longest time.Duration, p *process) bool {
+	select {
+	case <-time.After(time.Duration(g.rng.Int64N(int64(longest)))):
+		return true
+	case <-p.done:
+		return false
+	}
+}
+
+// kill ends a process without a word.
+func (g *ground) kill(p *process) {
+	g.t.Helper()
+	g.fates[p.pid()] = fate{"killed", crashed}
+	p.signal(syscall.SIGKILL)
+	p.exit()
+}
+
+// drain ends a process that has nothing to do, or time enough for it.
+func (g *ground) drain(p *process) {
+	g.t.Helper()
+	p.signal(syscall.SIGTERM)
+	p.exits(0)
+}
+
+// finish has a process end what is left, then drains it, and checks everything.
+func (g *ground) finish(last *process) {
+	g.t.Helper()
+	g.until("all tasks ended", func() bool { return g.unfinished() == 0 })
+	g.until("all dead workers gone", func() bool { return len(g.workers()) == 1 })
+	g.drain(last)
+	g.verify()
+}
+
+// last starts a worker process that has time enough.
+func (g *ground) last(slots int) *process { return g.start(job{Grace: patient, Slots: slots}) }
+
+// newTaskID makes an id, so that enqueuing can be repeated.
+func newTaskID(rng *rand.Rand) string {
+	return fmt.Sprintf("00000000-0000-7000-8000-%012x", rng.Uint64()>>16)
+}

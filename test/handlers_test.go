@@ -1,0 +1,176 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/lastcall-go/lastcall/pgstore"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// work is a payload: steps, each with an effect in the ledger.
+type work struct {
+	Steps int
+	// Pace is what a step takes before its effect.
+	Pace time.Duration
+	// Slow is what the handler takes to return after its context has ended.
+	Slow time.Duration `json:",omitempty"`
+	// InTx: the last step's effect and the task's end are one transaction.
+	InTx bool `json:",omitempty"`
+	// Hang is after how many steps a deaf first run does nothing more.
+	Hang int `json:",omitempty"`
+	// Gate is a file for which a second run waits before it goes on.
+	Gate string `json:",omitempty"`
+}
+
+// The kinds. That nothing is ever given up keeps the promise of a checker simple: whatever was
+// accepted succeeds.
+var (
+	// steps saves a checkpoint after each step.
+	steps = task.Kind[work]{Name: "steps", MaxCrashes: -1}
+	// handover saves a checkpoint only when it hands over, at last call.
+	handover = task.Kind[work]{Name: "handover", MaxCrashes: -1}
+	// deaf ignores its context in the first run, and never returns from it.
+	deaf = task.Kind[work]{Name: "deaf", MaxCrashes: -1}
+	// stale goes on in its first run until its context ends, and then tries to write all the same.
+	stale = task.Kind[work]{Name: "stale", MaxCrashes: -1}
+)
+
+func (p *workerProgram) mux() *task.Mux {
+	m := new(task.Mux)
+	task.Handle(m, steps, p.steps)
+	task.Handle(m, handover, p.handover)
+	task.Handle(m, deaf, p.deaf)
+	task.Handle(m, stale, p.stale)
+	return m
+}
+
+// begin returns the step at which a run goes on.
+func (p *workerProgram) begin(ctx context.Context, r *task.Run) (at int, err error) {
+	if _, err := r.Load(&at); err != nil {
+		return 0, err
+	}
+	return at, p.effect(ctx, r, begun)
+}
+
+// step does a step and saves a checkpoint.
+func (p *workerProgram) step(ctx context.Context, r *task.Run, at int, pace time.Duration) error {
+	if !pause(ctx, pace) {
+		return context.Cause(ctx)
+	}
+	if err := p.effect(ctx, r, at); err != nil {
+		return err
+	}
+	return r.Save(ctx, at+1)
+}
+
+func (p *workerProgram) steps(ctx context.Context, r *task.Run, a work) error {
+	err := p.allSteps(ctx, r, a)
+	if ctx.Err() != nil {
+		pause(context.WithoutCancel(ctx), a.Slow)
+	}
+	return err
+}
+
+func (p *workerProgram) allSteps(ctx context.Context, r *task.Run, a work) error {
+	at, err := p.begin(ctx, r)
+	last := a.Steps
+	if a.InTx {
+		last--
+	}
+	for ; err == nil && at < last; at++ {
+		err = p.step(ctx, r, at, a.Pace)
+	}
+	if err != nil || !a.InTx {
+		return err
+	}
+	return p.finishIn(ctx, r, at)
+}
+
+// finishIn does the last step and ends the task in one transaction.
+func (p *workerProgram) finishIn(ctx context.Context, r *task.Run, at int) (err error) {
+	tx, err := p.ledger.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, tx.Rollback())
+		}
+	}()
+	if err := p.ledger.add(ctx, tx, effect{r.ID(), at, r.Fence(), os.Getpid()}); err != nil {
+		return err
+	}
+	if err := r.FinishIn(ctx, pgstore.SQLTx(tx)); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func (p *workerProgram) handover(ctx context.Context, r *task.Run, a work) error {
+	at, err := p.begin(ctx, r)
+	for ; err == nil && at < a.Steps; at++ {
+		if r.Stopping() {
+			return r.Interrupt(ctx, at)
+		}
+		if !pause(ctx, a.Pace) {
+			return context.Cause(ctx)
+		}
+		err = p.effect(ctx, r, at)
+	}
+	return err
+}
+
+func (p *workerProgram) deaf(ctx context.Context, r *task.Run, a work) error {
+	if r.Task().Runs > 1 {
+		return p.steps(ctx, r, a)
+	}
+	unheard := context.WithoutCancel(ctx)
+	at, err := p.begin(unheard, r)
+	p.log.Info("deaf run", "task", r.ID())
+	for ; err == nil && at < a.Hang; at++ {
+		err = p.step(unheard, r, at, a.Pace)
+	}
+	<-make(chan struct{}) // the process's end is the only one
+	return nil
+}
+
+func (p *workerProgram) stale(ctx context.Context, r *task.Run, a work) error {
+	at, err := p.begin(ctx, r)
+	fmt.Printf("holds task=%s runs=%d\n", r.ID(), r.Task().Runs)
+	if r.Task().Runs > 1 {
+		for ; err == nil && at < a.Steps; at++ {
+			if at == a.Steps-1 && !waitFile(ctx, a.Gate) {
+				return context.Cause(ctx)
+			}
+			err = p.step(ctx, r, at, a.Pace)
+		}
+		return err
+	}
+	// The last step is left to the second run.
+	for ; err == nil && at < a.Steps-1; at++ {
+		err = p.step(ctx, r, at, a.Pace)
+	}
+	<-ctx.Done()
+	unheard := context.WithoutCancel(ctx)
+	late, saved := p.effect(unheard, r, at), r.Save(unheard, at+1000)
+	fmt.Printf("late task=%s fate=%t,%t,%t cause=%q effect=%q save=%q\n", r.ID(),
+		errors.Is(context.Cause(ctx), task.ErrLeaseLost), errors.Is(late, errStale), errors.Is(saved, task.ErrLeaseLost),
+		context.Cause(ctx), late, saved)
+	return nil // which comes too late as well
+}
+
+// waitFile waits until a file exists, and says whether ctx goes on.
+func waitFile(ctx context.Context, path string) bool {
+	for {
+		if _, err := os.Stat(path); err == nil {
+			return true
+		}
+		if !pause(ctx, 20*time.Millisecond) {
+			return false
+		}
+	}
+}

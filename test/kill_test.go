@@ -1,0 +1,165 @@
+package test
+
+import (
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+func TestWhatAKilledProcessHasAcceptedIsDoneByTheNextOne(t *testing.T) {
+	onBothStores(t, func(t *testing.T, store string) {
+		g := newGround(t, store)
+		for g.cuts() < g.points {
+			p := g.start(job{Grace: patient, Slots: 10, Accept: 15})
+			p.waitLog("did task=")
+			g.moment(900*time.Millisecond, p)
+			g.kill(p)
+			for _, line := range p.lines("accepted task=") {
+				g.accepted[line[len("accepted task="):]] = true
+			}
+		}
+		g.finish(g.last(20))
+	})
+}
+
+func TestAGraceThatIsTooShortLosesNothing(t *testing.T) {
+	onBothStores(t, func(t *testing.T, store string) {
+		g := newGround(t, store)
+		slow := func() work {
+			w := g.work()
+			w.Slow = time.Duration(g.rng.Int64N(int64(150 * time.Millisecond)))
+			return w
+		}
+		for n := 0; g.cuts() < g.points; n++ {
+			g.topUp(steps, 20, slow)
+			j := job{Grace: patient, Slots: 12}
+			short := g.rng.IntN(2) == 0
+			if short { // Interrupt after half of it, and after half of the rest nobody is waited for
+				j.Grace = 600*time.Millisecond + time.Duration(g.rng.Int64N(int64(400*time.Millisecond)))
+			}
+			p := g.start(j)
+			p.waitLog("did task=")
+			g.moment(500*time.Millisecond, p)
+			p.signal(syscall.SIGTERM)
+			if short {
+				g.cutByItsOwnGrace(p)
+			} else {
+				g.outlives(250*time.Millisecond, p)
+				g.cutByThePlatform(p)
+			}
+		}
+		g.finish(g.last(20))
+	})
+}
+
+// cutByItsOwnGrace waits for the end of a process that knows how little time it has.
+func (g *ground) cutByItsOwnGrace(p *process) {
+	g.t.Helper()
+	switch code := p.exit().ExitCode(); code {
+	case 0:
+		g.fates[p.pid()] = fate{"interrupted", handedOver}
+	case abandoned:
+		late := g.tooLate(p)
+		g.fates[p.pid()] = fate{"abandoned", func(r task.RunRecord) bool { return handedOver(r) || late(r) }}
+	default:
+		g.t.Fatalf("process %d ended with code %d:\n%s", p.pid(), code, p.text())
+	}
+}
+
+// cutByThePlatform kills a process in its drain.
+func (g *ground) cutByThePlatform(p *process) {
+	g.t.Helper()
+	_ = p.cmd.Process.Signal(syscall.SIGKILL) // it may be done already
+	p.exit()
+	g.fates[p.pid()] = fate{"killed in the drain", g.tooLate(p)}
+}
+
+// tooLate is what becomes of a run whose process has ended in its stop. Whether that had been
+// announced by then decides whose fault it was.
+func (g *ground) tooLate(p *process) func(task.RunRecord) bool {
+	if len(p.lines("stop announced to the store")) > 0 {
+		return overdue
+	}
+	return func(r task.RunRecord) bool { return overdue(r) || crashed(r) }
+}
+
+func TestADeafHandlersTaskIsTakenUpByTheNextProcess(t *testing.T) {
+	onBothStores(t, func(t *testing.T, store string) {
+		const each = 10
+		g := newGround(t, store)
+		hanging := func() work {
+			w := g.work()
+			w.Hang = g.rng.IntN(w.Steps)
+			return w
+		}
+		for n := 0; n < g.points; n += each {
+			g.enqueue(deaf, each, hanging)
+			p := g.start(job{Grace: 800 * time.Millisecond, Slots: 3 * each})
+			p.waitLines("deaf run", each)
+			g.moment(300*time.Millisecond, p)
+			p.signal(syscall.SIGTERM)
+			p.exits(abandoned)
+			late := g.tooLate(p)
+			g.fates[p.pid()] = fate{"abandoned", func(r task.RunRecord) bool { return handedOver(r) || late(r) }}
+		}
+		g.finish(g.last(20))
+		for _, h := range g.histories {
+			if handedOver(h[0]) || h[0].Status != task.Interrupted {
+				t.Errorf("a deaf run became %s %s %s", h[0].Status, h[0].Reason, h[0].Error)
+			}
+		}
+	})
+}
+
+func TestAKilledProcesssTasksRunInTheOtherOne(t *testing.T) {
+	onBothStores(t, func(t *testing.T, store string) {
+		g := newGround(t, store)
+		j := job{Grace: patient, Slots: 16}
+		two := []*process{g.start(j), g.start(j)}
+		for g.cuts() < g.points {
+			g.until("two workers", func() bool { return len(g.workers()) == 2 })
+			g.until("both busy", func() bool {
+				g.topUp(steps, 24, g.work)
+				return g.busy(two[0]) && g.busy(two[1])
+			})
+			g.moment(400*time.Millisecond, two[0])
+			n := g.rng.IntN(2)
+			victim, heir := two[n], two[1-n]
+			g.heirs[victim.pid()] = heir.pid()
+			g.kill(victim)
+			g.inherited(victim, heir)
+			two[n] = g.start(j)
+		}
+		g.until("two workers", func() bool { return len(g.workers()) == 2 })
+		g.drain(two[0])
+		g.finish(two[1])
+	})
+}
+
+// busy says whether a process has tasks; there are more than the other one has room for.
+func (g *ground) busy(p *process) bool {
+	g.t.Helper()
+	running := g.tasks(task.Running)
+	for _, w := range g.workers() {
+		if w.PID == p.pid() {
+			return slices.ContainsFunc(running, func(t task.Task) bool { return t.Worker == w.Worker })
+		}
+	}
+	return false
+}
+
+// inherited waits until the tasks of a dead process run in the other one, or are done.
+func (g *ground) inherited(dead, heir *process) {
+	g.t.Helper()
+	heir.until("heir of all tasks", func() bool {
+		for _, w := range g.workers() {
+			if w.PID == dead.pid() {
+				return false
+			}
+		}
+		return g.count(task.Interrupted) == 0
+	})
+}

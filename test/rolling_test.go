@@ -1,0 +1,59 @@
+package test
+
+import (
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestARollingRestartOfThreeWorkersDoesNoStepTwice(t *testing.T) {
+	onBothStores(t, func(t *testing.T, store string) {
+		g := newGround(t, store)
+		j := job{Grace: patient, Slots: 12}
+		three := []*process{g.start(j), g.start(j), g.start(j)}
+		g.until("three workers", func() bool { return len(g.workers()) == 3 })
+		long := func() work {
+			return work{Steps: 4 + g.rng.IntN(12), Pace: 150*time.Millisecond + time.Duration(g.rng.Int64N(int64(200*time.Millisecond)))}
+		}
+		g.enqueue(handover, 200, long)
+		for n := 0; g.cuts() < g.points; n = (n + 1) % len(three) {
+			g.topUp(handover, 60, long)
+			three[n] = g.replace(three[n], j)
+			g.moment(500*time.Millisecond, three[n])
+		}
+		for _, p := range three[1:] {
+			g.replaced(p)
+		}
+		g.finish(three[0])
+		if n := len(g.histories); n < 200 {
+			t.Errorf("%d tasks, want 200 at least", n)
+		}
+	})
+}
+
+// replace starts a process and, when that serves, stops another one, as a rolling update does.
+func (g *ground) replace(old *process, j job) *process {
+	g.t.Helper()
+	p := g.start(j)
+	g.until("a worker more", func() bool { return g.serves(p) })
+	g.replaced(old)
+	return p
+}
+
+// replaced stops a process, whose tasks are handed over.
+func (g *ground) replaced(p *process) {
+	g.t.Helper()
+	g.fates[p.pid()] = fate{"replaced", handedOver}
+	p.signal(syscall.SIGTERM)
+	p.exits(0)
+}
+
+// serves says whether a process has a worker.
+func (g *ground) serves(p *process) bool {
+	for _, w := range g.workers() {
+		if w.PID == p.pid() {
+			return true
+		}
+	}
+	return false
+}

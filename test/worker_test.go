@@ -1,0 +1,189 @@
+package test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/pgstore"
+	"github.com/lastcall-go/lastcall/sqlitestore"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// workerVariable makes this test binary a worker process: it has a job as JSON.
+const workerVariable = "LASTCALL_TEST_WORKER"
+
+// job says what a worker process does.
+type job struct {
+	Store string
+	Grace time.Duration
+	Lease time.Duration // 0 is the default, which no test waits for
+	Slots int
+	// Accept is how many tasks the process accepts itself, one after the other, with choices made
+	// from Seed.
+	Accept int
+	Seed   uint64
+}
+
+// Exit codes of a worker process that are not lastcall's.
+const (
+	codeLeak   = 97 // goroutines were left
+	codeOrphan = 98 // the test has ended
+)
+
+// workerMain is the worker process.
+func workerMain(text string) int {
+	var j job
+	if err := json.Unmarshal([]byte(text), &j); err != nil {
+		fmt.Println("job:", err)
+		return 2
+	}
+	go endWithParent()
+	p := &workerProgram{job: j, log: slog.New(slog.NewTextHandler(os.Stdout, nil))}
+	code := lastcall.Main(lastcall.Config{Grace: j.Grace, Logger: p.log, TerminationLog: "-"}, p.setUp)
+	if code == abandoned { // with its goroutine
+		return code
+	}
+	if left := leftGoroutines(); left != "" {
+		fmt.Printf("goroutines are left:\n%s\n", left)
+		return codeLeak
+	}
+	return code
+}
+
+// endWithParent ends a worker process that the tests have left behind.
+func endWithParent() {
+	_, _ = io.Copy(io.Discard, os.Stdin) // its end is all that counts
+	os.Exit(codeOrphan)
+}
+
+// leftGoroutines returns the stacks of the goroutines of ours, and of the databases' drivers, that
+// still run, once they have had a moment to end; "" if there are none.
+func leftGoroutines() string {
+	var left []string
+	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+		buf := make([]byte, 4<<20)
+		left = nil
+		for _, stack := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")[1:] { // without our own
+			for _, who := range []string{"lastcall-go/lastcall", "database/sql", "jackc/"} {
+				if strings.Contains(stack, who) && !strings.Contains(stack, "endWithParent") {
+					left = append(left, stack)
+					break
+				}
+			}
+		}
+		if left == nil {
+			return ""
+		}
+	}
+	return strings.Join(left, "\n\n")
+}
+
+// workerProgram is what a worker process is made of.
+type workerProgram struct {
+	job    job
+	log    *slog.Logger
+	ledger *ledger
+	client *task.Client
+}
+
+func (p *workerProgram) setUp(ctx context.Context, g *lastcall.Group) error {
+	store, err := openStore(ctx, p.job.Store, p.log)
+	if err != nil {
+		return err
+	}
+	g.Defer("store", lastcall.NoContext(store.Close))
+	if p.ledger, err = openLedger(p.job.Store); err != nil {
+		return err
+	}
+	g.Defer("ledger", lastcall.NoContext(p.ledger.db.Close))
+	p.client = task.NewClient(store)
+	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: p.mux(), Concurrency: p.job.Slots,
+		Lease: p.job.Lease, Retention: -1, Logger: p.log})
+	if err != nil {
+		return err
+	}
+	if p.job.Accept > 0 {
+		if err := g.Loop("accept", p.accept); err != nil {
+			return err
+		}
+	}
+	return g.Go("worker", w.Serve)
+}
+
+// openStore opens the store of an address.
+func openStore(ctx context.Context, address string, log *slog.Logger) (task.Store, error) {
+	if path, ok := strings.CutPrefix(address, "sqlite:"); ok {
+		return sqlitestore.Open(ctx, sqlitestore.Config{Path: path, Logger: log})
+	}
+	return pgstore.Open(ctx, pgstore.Config{DSN: address, Migrate: true, Logger: log})
+}
+
+// accept enqueues tasks and says so, as a server does that answers its clients.
+func (p *workerProgram) accept(ctx context.Context) error {
+	rng := rand.New(rand.NewPCG(p.job.Seed, 0))
+	for range p.job.Accept {
+		w := randomWork(rng)
+		w.InTx = !strings.HasPrefix(p.job.Store, "sqlite:") && rng.IntN(2) == 0
+		got, err := steps.Enqueue(ctx, p.client, w, nil)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		}
+		fmt.Printf("accepted task=%s\n", got.ID)
+		if !pause(ctx, time.Duration(rng.Int64N(int64(60*time.Millisecond)))) {
+			return nil
+		}
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// randomWork is a short task.
+func randomWork(rng *rand.Rand) work {
+	return work{Steps: 3 + rng.IntN(6), Pace: 30*time.Millisecond + time.Duration(rng.Int64N(int64(120*time.Millisecond)))}
+}
+
+// pause waits, and says whether ctx goes on.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// effect writes an effect to the ledger. While that is out of reach it waits, until ctx ends.
+func (p *workerProgram) effect(ctx context.Context, r *task.Run, step int) error {
+	for {
+		err := p.ledger.add(ctx, p.ledger.db, effect{r.ID(), step, r.Fence(), os.Getpid()})
+		switch {
+		case err == nil:
+			if step >= 0 {
+				fmt.Printf("did task=%s step=%d\n", r.ID(), step)
+			}
+			return nil
+		case errors.Is(err, errStale):
+			p.log.Warn("effect refused", "task", r.ID(), "run", r.Fence(), "step", step)
+			return err
+		}
+		p.log.Warn("effect not written yet", "task", r.ID(), "step", step, "error", err)
+		if !pause(ctx, 50*time.Millisecond) {
+			return context.Cause(ctx)
+		}
+	}
+}
