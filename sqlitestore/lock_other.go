@@ -10,3 +10,5 @@ import (
 const canLock = false
 
 func lock(*os.File, bool) error { return errors.ErrUnsupported }
+
+func duplicate(*os.File) (*os.File, error) { return nil, errors.ErrUnsupported }

@@ -4,8 +4,11 @@ package sqlitestore
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 const canLock = true
@@ -27,4 +30,14 @@ func lock(f *os.File, exclusive bool) error {
 		}
 		return err
 	}
+}
+
+// duplicate returns another descriptor of the same open file, which a program that is executed does
+// not inherit unless it is handed to it.
+func duplicate(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("duplicate %s: %w", f.Name(), err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }
