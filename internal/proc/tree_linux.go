@@ -86,7 +86,7 @@ func (t *Tree) Kill() error {
 	if err := t.Signal(syscall.SIGKILL); err != nil {
 		return fmt.Errorf("kill process group %d: %w", t.pid, err)
 	}
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+	for pause := time.Millisecond; !closed(t.gone); pause = min(2*pause, 50*time.Millisecond) {
 		all, err := Descendants(os.Getpid())
 		if err != nil {
 			return err
@@ -98,9 +98,18 @@ func (t *Tree) Kill() error {
 		}
 		select {
 		case <-t.gone:
-			return nil
 		case <-time.After(pause):
 		}
+	}
+	return nil
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 
