@@ -147,7 +147,8 @@ func room(ctx context.Context, killAfter time.Duration) time.Duration {
 	if !limited {
 		return max(0, killAfter)
 	}
-	recording := min(max(left/4, 100*time.Millisecond), time.Second)
+	// A busy machine has been seen to take a tenth of a second for what is milliseconds elsewhere.
+	recording := min(max(left/3, 250*time.Millisecond), time.Second)
 	return max(0, min(killAfter, left-recording))
 }
 

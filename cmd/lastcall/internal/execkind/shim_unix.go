@@ -75,10 +75,12 @@ func (s *shim) run(st start) int {
 			s.kill()
 		case <-exited:
 			exited = nil
-			e := s.tree.Exit()
-			s.report(report{Exit: &e})
+			s.tellExit()
 			s.kill() // what the program has left behind
 		case <-s.tree.Gone():
+			if exited != nil { // both at once
+				s.tellExit()
+			}
 			if orphans {
 				_ = removeAll(st.Scratch) // nobody is left to be told
 			}
@@ -127,6 +129,12 @@ func (s *shim) kill() {
 			s.report(report{Trouble: "only the program's process group was killed: " + err.Error()})
 		}
 	}()
+}
+
+// tellExit reports how the program proper has ended.
+func (s *shim) tellExit() {
+	e := s.tree.Exit()
+	s.report(report{Exit: &e})
 }
 
 // report tells the server, if it is still there.

@@ -84,7 +84,7 @@ func TestAProgramThatFinishesHearsOfTheLastCallByItsFileAndOfTheInterruptBySIGTE
 		t.Fatal(err)
 	}
 	want(t, got, task.Interrupted, task.ReasonStop, 0, 1, 0, "")
-	for name, bound := range map[string][2]float64{"first": {1.5, 3}, "second": {0, 0.4}} {
+	for name, bound := range map[string][2]float64{"first": {1.5, 3}, "second": {0, 0.3}} {
 		fields := strings.Fields(l.prints(name))
 		if left, err := strconv.ParseFloat(fields[1], 64); err != nil || left < bound[0] || left > bound[1] || fields[2] != "stop" {
 			t.Errorf("%s: %q, want %v seconds left", name, fields, bound)
