@@ -22,7 +22,7 @@ func TestTheExampleConfigurationIsReadable(t *testing.T) {
 	if err == nil {
 		err = c.complete()
 	}
-	if err != nil || !c.DemoKinds || c.Listen != defaultListen || c.Grace != 30*time.Second {
+	if err != nil || !c.DemoKinds || c.Listen != defaultListen || c.Grace != 30*time.Second || len(c.programs) != 1 || c.programs[0].Timeout != 10*time.Minute {
 		t.Errorf("%+v, %v", c, err)
 	}
 }
