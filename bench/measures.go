@@ -45,4 +45,16 @@ var measures = []measure{
 		contenders: []contender{{"the others are parked", reportParked}},
 		judge:      atMost(500),
 	},
+	{
+		name: "pgwork", unit: "/s",
+		what:       "PostgreSQL: 200,000 tasks that do nothing, worked by one process",
+		contenders: []contender{{"pgstore", workPostgres}, {"river", riverWorkPostgres}},
+		judge:      ratioAtLeast(4),
+	},
+	{
+		name: "sqlitework", unit: "/s",
+		what:       "SQLite: 100,000 tasks that do nothing, worked by one process, durable",
+		contenders: []contender{{"sqlitestore", workSQLite}, {"riversqlite", riverWorkSQLite}},
+		judge:      ratioAtLeast(8),
+	},
 }

@@ -40,14 +40,14 @@ with gone as (
 		result = case when h.status = 'succeeded' then h.result else t.result end,
 		run_at = case when h.status in ('queued', 'interrupted') then now() + h.delay * interval '1 microsecond' else t.run_at end
 	from gone h where t.id = h.task
-	returning t.id, t.lane, t.priority, t.status, t.run_at, t.crash_streak >= 2 as suspect, t.key
+	returning t.id, t.lane, t.priority, t.status, t.run_at, t.crash_streak >= 2 as suspect, t.key, t.run, t.runs
 ), soon as (
-	insert into @.ready (lane, suspect, rank, fresh, run_at, id)
-	select lane, suspect, ~priority, status = 'queued', run_at, id from done
+	insert into @.ready (lane, suspect, rank, fresh, run_at, id, run, runs)
+	select lane, suspect, ~priority, status = 'queued', run_at, id, run, runs from done
 	where status in ('queued', 'interrupted') and run_at <= now()
 ), later as (
-	insert into @.delayed (lane, suspect, rank, fresh, run_at, id)
-	select lane, suspect, ~priority, status = 'queued', run_at, id from done
+	insert into @.delayed (lane, suspect, rank, fresh, run_at, id, run, runs)
+	select lane, suspect, ~priority, status = 'queued', run_at, id, run, runs from done
 	where status in ('queued', 'interrupted') and run_at > now()
 ), logged as (
 	insert into @.logs as o (task, body) select task, log from gone where log is not null

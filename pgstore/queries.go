@@ -5,7 +5,7 @@ type queries struct {
 	lanes, makeLane                                                       string
 	add, copyTasks, copyReady                                             string
 	exists, takeKey, holder, addOne, makeReady                            string
-	claim, look, promote                                                  string
+	claimOne, claimMany, look, promote                                    string
 	finish, succeed, checkpoint, late, finishOne, logOne                  string
 	find, held, unlisted, history, log, count                             string
 	incarnate, register, beat, lost, asked, remove                        string
@@ -19,7 +19,7 @@ func (s *Store) makeQueries() queries {
 		lanes: s.sql(lanesSQL), makeLane: s.sql(makeLaneSQL),
 		add: s.sql(addSQL), copyTasks: s.sql(copyTasksSQL), copyReady: s.sql(copyReadySQL),
 		exists: s.sql(existsSQL), takeKey: s.sql(takeKeySQL), holder: s.sql(holderSQL), addOne: s.sql(addOneSQL), makeReady: s.sql(makeReadySQL),
-		claim: s.sql(claimSQL), look: s.sql(lookSQL), promote: s.sql(promoteSQL),
+		claimOne: s.sql(claimHead + pickOne + claimTail), claimMany: s.sql(claimHead + pickMany + claimTail), look: s.sql(lookSQL), promote: s.sql(promoteSQL),
 		finish: s.sql(finishSQL), succeed: s.sql(succeedSQL), checkpoint: s.sql(checkpointSQL), late: s.sql(lateSQL),
 		finishOne: s.sql(finishOneSQL), logOne: s.sql(logOneSQL),
 		find: s.sql(findSQL), held: s.sql(heldSQL), unlisted: s.sql(unlistedSQL), history: s.sql(historySQL), log: s.sql(logSQL), count: s.sql(countSQL),

@@ -24,16 +24,16 @@ type ending struct {
 // attempt; nil has succeeded; a permanent error has failed; a cancelled one is cancelled; a snooze
 // waits; a timeout is an attempt; after a stop began, or when it was asked for, anything else is an
 // interruption; what the handler calls a crash is one; and everything else is an attempt.
-func decide(t Task, p policy, e ending) Change {
+func decide(t *Task, p *policy, e ending) Change {
 	c := Change{Fence: fenceOf(t), Counters: t.Counters}
+	if e.err == nil {
+		c.Status = Succeeded
+		return c
+	}
 	var interrupt *interruptedError
 	if errors.As(e.err, &interrupt) {
 		c.Checkpoint = interrupt.checkpoint
 		c.Counters = progressed(c.Counters, t.Checkpoint, interrupt.checkpoint)
-	}
-	if e.err == nil {
-		c.Status = Succeeded
-		return c
 	}
 	c.Error = storable(e.err.Error(), maxErrorText)
 	var panicked *PanicError
@@ -80,7 +80,7 @@ func quiet(c Change, e ending) Change {
 // interruption counts one. The first since the last new checkpoint costs no time, each further one
 // twice as much as the one before: a task that is interrupted again and again without getting on
 // does not keep its workers busy.
-func interruption(c Change, t Task, why Reason) Change {
+func interruption(c Change, t *Task, why Reason) Change {
 	c.Status, c.Reason = Interrupted, why
 	c.Counters.Interruptions++
 	c.Counters.InterruptStreak++
@@ -100,7 +100,7 @@ var (
 )
 
 // attempt counts a failed attempt: another try after the backoff, or the end.
-func attempt(c Change, t Task, p policy) Change {
+func attempt(c Change, t *Task, p *policy) Change {
 	c.Counters.Attempts++
 	if t.MaxAttempts > 0 && c.Counters.Attempts >= t.MaxAttempts {
 		c.Status = Failed
@@ -115,7 +115,7 @@ func attempt(c Change, t Task, p policy) Change {
 // interruption; so is a lease that ran out, since nobody knows whether the process died; only
 // evidence of the process's death is a crash. Where a suspect was among its tasks only the suspect
 // is charged.
-func decideReclaimed(t Task, r Reclaimed, worker string) Change {
+func decideReclaimed(t *Task, r Reclaimed, worker string) Change {
 	c := Change{Fence: fenceOf(t), Counters: t.Counters, Status: Interrupted, Taken: true}
 	switch {
 	case r.State != WorkerRunning:
@@ -136,7 +136,7 @@ func decideReclaimed(t Task, r Reclaimed, worker string) Change {
 
 // crash counts one, and c.Error says which. The first since the last new checkpoint costs no time,
 // the next ones wait.
-func crash(c Change, t Task) Change {
+func crash(c Change, t *Task) Change {
 	c.Status, c.Reason, c.Crashed = Interrupted, ReasonLost, true
 	c.Counters.Crashes++
 	c.Counters.CrashStreak++
@@ -158,4 +158,4 @@ func progressed(c Counters, old, new []byte) Counters {
 	return c
 }
 
-func fenceOf(t Task) Fence { return Fence{Task: t.ID, Run: t.Run, Worker: t.Worker} }
+func fenceOf(t *Task) Fence { return Fence{Task: t.ID, Run: t.Run, Worker: t.Worker} }

@@ -92,8 +92,8 @@ func (w *Worker) reclaim(ctx context.Context, dead WorkerInfo) error {
 			return err
 		}
 		changes := make([]Change, len(left.Tasks))
-		for i, t := range left.Tasks {
-			changes[i] = decideReclaimed(t, left, dead.Worker)
+		for i := range left.Tasks {
+			changes[i] = decideReclaimed(&left.Tasks[i], left, dead.Worker)
 		}
 		if len(changes) > 0 {
 			for i, err := range w.store.Apply(ctx, changes) {
