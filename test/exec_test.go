@@ -73,13 +73,19 @@ func (w *workshop) pid(s *server, name string) int {
 	return pid
 }
 
-// log is what a task has logged.
-func (w *workshop) log(id string) string {
+func (w *workshop) open() *sqlitestore.Store {
 	w.t.Helper()
 	s, err := sqlitestore.Open(w.t.Context(), sqlitestore.Config{Path: strings.TrimPrefix(w.store, "sqlite:")})
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return s
+}
+
+// log is what a task has logged.
+func (w *workshop) log(id string) string {
+	w.t.Helper()
+	s := w.open()
 	defer s.Close()
 	b, err := task.NewClient(s).Log(w.t.Context(), id)
 	if err != nil {
@@ -269,6 +275,20 @@ func TestAProgramThatCannotBeStartedIsToldAtTheStartWithKindAndLine(t *testing.T
 	}
 	if code, out := fails(t, "config", "check", "a", "b"); code != 2 {
 		t.Errorf("exit code %d:\n%s", code, out)
+	}
+}
+
+func TestATaskOfAKindWithAQueueWaitsThere(t *testing.T) {
+	t.Parallel()
+	w := newWorkshop(t, map[string]string{"hello": "exit 0"}, "    queue: images\n")
+	s := w.start()
+	id := submitTo(s, "hello", "{}")
+	s.reaches(id, "succeeded")
+	stop(s)
+	store := w.open()
+	defer store.Close()
+	if got, err := task.NewClient(store).Get(t.Context(), id); err != nil || got.Queue != "images" {
+		t.Errorf("queue %q, %v", got.Queue, err)
 	}
 }
 

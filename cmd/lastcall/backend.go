@@ -71,6 +71,7 @@ func (p *place) with(ctx context.Context, create bool, fn func(backend) error) e
 type direct struct {
 	store  task.Store
 	client *task.Client
+	queues map[string]string // where tasks of a kind wait, if not in the default queue
 }
 
 func (d *direct) submit(ctx context.Context, s submission) (taskJSON, bool, error) {
@@ -78,6 +79,7 @@ func (d *direct) submit(ctx context.Context, s submission) (taskJSON, bool, erro
 	if err != nil {
 		return taskJSON{}, false, err
 	}
+	opt.Queue = d.queues[s.Kind]
 	done, err := d.client.Enqueue(ctx, s.Kind, s.Payload, opt)
 	if err != nil {
 		return taskJSON{}, false, err

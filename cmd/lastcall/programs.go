@@ -23,6 +23,15 @@ func registerPrograms(mux *task.Mux, kinds []execkind.Kind, store task.Store, ke
 	}
 }
 
+// queues says where the tasks of a kind wait that is submitted to this server.
+func queues(kinds []execkind.Kind) map[string]string {
+	all := make(map[string]string)
+	for _, k := range kinds {
+		all[k.Name] = k.Queue
+	}
+	return all
+}
+
 // keepOrphans looks after orphans where this process gets them, as PID 1 and with programs as
 // handlers, until the function that it returns is called.
 func keepOrphans(keeper *proc.Keeper, c config, log *slog.Logger) (end func()) {

@@ -133,7 +133,7 @@ func setUp(ctx context.Context, g *lastcall.Group, c config, keeper *proc.Keeper
 	if err := g.Go("worker", worker.Serve); err != nil {
 		return err
 	}
-	a := &api{tasks: &direct{store: store, client: task.NewClient(store)}, kinds: mux.Kinds(), ready: g.Ready, log: log}
+	a := &api{tasks: &direct{store: store, client: task.NewClient(store), queues: queues(c.programs)}, kinds: mux.Kinds(), ready: g.Ready, log: log}
 	if err := g.HTTP("api", newHTTPServer(a.handler(), log), listener); err != nil {
 		return err
 	}

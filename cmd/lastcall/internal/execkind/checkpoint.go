@@ -24,10 +24,8 @@ type wrapped struct {
 
 // wrap returns the JSON that is kept for a program's checkpoint. An error says that it is too large.
 func wrap(b []byte) (json.RawMessage, error) {
-	kept := []byte(nil)
-	if same, err := json.Marshal(json.RawMessage(b)); err == nil && bytes.Equal(same, b) && !isWrapped(b) {
-		kept = b
-	} else {
+	kept, err := json.Marshal(json.RawMessage(b))
+	if err != nil || !bytes.Equal(kept, b) || isWrapped(b) {
 		w := wrapped{}
 		if text := string(b); utf8.Valid(b) {
 			w.Text = &text
@@ -95,8 +93,14 @@ func (l *ledger) changed() ([]byte, bool, error) {
 		return l.settled()
 	}
 	info, err := os.Lstat(l.path)
-	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 || l.seen != nil && sameContent(info, l.seen) {
-		return nil, false, nil // nothing there, nothing new, or nothing that could be read
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if !info.Mode().IsRegular() || info.Size() == 0 || l.seen != nil && sameContent(info, l.seen) {
+		return nil, false, nil
 	}
 	f, err := openRegular(l.path)
 	if err != nil {

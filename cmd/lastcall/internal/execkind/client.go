@@ -21,7 +21,7 @@ type supervised struct {
 
 	done chan struct{} // closed when the shim has ended, and with it the tree
 	// After done: how the program ended, or why that is not known.
-	failed   error // it could not be started
+	failed   string // why it could not be started
 	exit     *proc.Exit
 	troubles []string
 }
@@ -83,7 +83,7 @@ func (s *supervised) follow(k *proc.Keeper, reports *os.File) {
 		}
 		switch {
 		case r.Failed != "":
-			s.failed = errors.New(r.Failed)
+			s.failed = r.Failed
 		case r.Exit != nil:
 			s.exit = r.Exit
 		case r.Trouble != "":
@@ -103,7 +103,7 @@ func (s *supervised) tell(o order) { _ = s.encoder.Encode(o) }
 
 // lost says that the shim ended without having told how the program ended.
 func (s *supervised) lost() error {
-	if s.exit != nil || s.failed != nil {
+	if s.exit != nil || s.failed != "" {
 		return nil
 	}
 	how := s.cmd.ProcessState.String()

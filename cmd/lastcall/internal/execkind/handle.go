@@ -258,8 +258,8 @@ func (x *execution) end(ctx context.Context, cause error) error {
 // outcome is the end of the run without its checkpoint.
 func (x *execution) outcome(ctx context.Context, cause error) error {
 	p := x.program
-	if p.failed != nil {
-		return fmt.Errorf("%s cannot be started: %w: look at exec and dir of kind %s", x.kind.Path, p.failed, x.kind.Name)
+	if p.failed != "" {
+		return fmt.Errorf("%s cannot be started: %s: look at exec and dir of kind %s", x.kind.Path, p.failed, x.kind.Name)
 	}
 	if err := p.lost(); err != nil {
 		kill, cancel := context.WithTimeout(context.WithoutCancel(ctx), orphanWait)
