@@ -75,11 +75,12 @@ func (s *shim) run(st start) int {
 			s.kill()
 		case <-exited:
 			exited = nil
-			s.tellExit()
+			// A program may die of the server's death, which closes its output, before we see it.
+			orphans = !s.tellExit() || orphans
 			s.kill() // what the program has left behind
 		case <-s.tree.Gone():
 			if exited != nil { // both at once
-				s.tellExit()
+				orphans = !s.tellExit() || orphans
 			}
 			if orphans {
 				_ = removeAll(st.Scratch) // nobody is left to be told
@@ -131,11 +132,12 @@ func (s *shim) kill() {
 	}()
 }
 
-// tellExit reports how the program proper has ended.
-func (s *shim) tellExit() {
+// tellExit reports how the program proper has ended, and says whether the server was there to hear
+// it.
+func (s *shim) tellExit() bool {
 	e := s.tree.Exit()
-	s.report(report{Exit: &e})
+	return s.report(report{Exit: &e})
 }
 
-// report tells the server, if it is still there.
-func (s *shim) report(r report) { _ = s.reports.Encode(r) }
+// report tells the server, and says whether it was there to hear it.
+func (s *shim) report(r report) bool { return s.reports.Encode(r) == nil }
