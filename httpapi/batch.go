@@ -88,7 +88,7 @@ func (b *batch) add(line []byte) bool {
 	if len(bytes.TrimSpace(line)) == 0 {
 		return true
 	}
-	n, err := decodeNewTask(line)
+	n, err := b.h.decodeNewTask(line)
 	if err != nil {
 		b.refuse("", err)
 		return true

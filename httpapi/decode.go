@@ -66,7 +66,7 @@ func notJSON(err error, otherwise string) error {
 var newTaskNames = []string{"id", "kind", "payload", "queue", "key", "priority", "delay"}
 
 // decodeNewTask reads a new task, of a submit or a line of a batch.
-func decodeNewTask(b []byte) (task.NewTask, error) {
+func (h *Handler) decodeNewTask(b []byte) (task.NewTask, error) {
 	m, err := members(b)
 	if err != nil {
 		return task.NewTask{}, err
@@ -97,6 +97,9 @@ func decodeNewTask(b []byte) (task.NewTask, error) {
 		if opt.Delay, err = time.ParseDuration(delay); err != nil {
 			return task.NewTask{}, problem("invalid", `"delay" is %.40q: use a duration with its unit, as 90s or 1h30m`, delay)
 		}
+	}
+	if opt.Queue == "" {
+		opt.Queue = h.waiting[kind]
 	}
 	return task.Prepare(kind, payload, &opt)
 }

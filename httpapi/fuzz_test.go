@@ -19,7 +19,7 @@ func FuzzANewTaskIsDecodedOrRefused(f *testing.F) {
 	f.Add(`{"kind": "k", "payload": [[[[1e999]]]], "priority": 1e2}`)
 	f.Add("{\"kind\": \"k\", \"payload\": \"\xff\"}")
 	f.Fuzz(func(t *testing.T, body string) {
-		n, err := decodeNewTask([]byte(body))
+		n, err := new(Handler).decodeNewTask([]byte(body))
 		if err != nil {
 			if p := problemOf(err); p.Status >= 500 || p.Detail == "" {
 				t.Errorf("%q: %+v", body, p)
@@ -34,7 +34,7 @@ func FuzzANewTaskIsDecodedOrRefused(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q: %v", body, err)
 		}
-		again, err := decodeNewTask(line)
+		again, err := new(Handler).decodeNewTask(line)
 		if err != nil || again.ID != n.ID || again.Kind != n.Kind || again.Queue != n.Queue || again.Key != n.Key || again.Priority != n.Priority ||
 			again.Delay != n.Delay.Round(time.Microsecond) && n.Delay >= time.Microsecond {
 			t.Errorf("%q: %+v, then %+v, %v", body, n, again, err)

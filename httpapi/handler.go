@@ -23,6 +23,9 @@ type Config struct {
 	// Hosts are further names, without a port, that are accepted on a loopback address: those that a
 	// proxy on this machine passes on.
 	Hosts []string
+	// Queues say where tasks of a kind wait that are submitted without a queue. A kind that is not
+	// there has the default queue.
+	Queues map[string]string
 	// Tokens say who may do what. Nil means that everyone may do everything, and is refused unless
 	// Addr is a loopback address or a Unix socket.
 	Tokens *Tokens
@@ -57,6 +60,7 @@ type Handler struct {
 	client     *task.Client
 	local      bool
 	hosts      []string
+	waiting    map[string]string // Config.Queues
 	tokens     *Tokens
 	stopping   func(context.Context) <-chan struct{}
 	served     func(Exchange)
@@ -82,7 +86,7 @@ func New(cfg Config) (*Handler, error) {
 		return nil, fmt.Errorf("httpapi: Config.Look is %v: use a positive duration, or 0 for a second", cfg.Look)
 	}
 	h := &Handler{
-		client: task.NewClient(cfg.Store), local: local, hosts: cfg.Hosts, tokens: cfg.Tokens,
+		client: task.NewClient(cfg.Store), local: local, hosts: cfg.Hosts, waiting: cfg.Queues, tokens: cfg.Tokens,
 		stopping: cfg.Stopping, served: cfg.Served, log: cfg.Logger,
 		sameOrigin: http.NewCrossOriginProtection(),
 		beat:       streamBeat, reading: streamPatience,

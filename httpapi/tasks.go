@@ -21,7 +21,7 @@ func (h *Handler) submit(a *answer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	n, err := decodeNewTask(b)
+	n, err := h.decodeNewTask(b)
 	if err != nil {
 		return err
 	}

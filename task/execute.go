@@ -193,7 +193,7 @@ func (w *Worker) logEnd(t *Task, c *Change) {
 	case Queued:
 		level = slog.LevelWarn
 	}
-	if c.Status == Interrupted && c.Counters.InterruptStreak >= 10 {
+	if c.Status == Interrupted && (c.Crashed || c.Counters.InterruptStreak >= 10) {
 		level = slog.LevelWarn
 	}
 	if !w.log.Enabled(w.last, level) {
@@ -213,6 +213,8 @@ func (w *Worker) logEnd(t *Task, c *Change) {
 	switch {
 	case c.Status == Queued:
 		what, args = "task queued again", append(args, "attempts", c.Counters.Attempts)
+	case c.Crashed:
+		args = append(args, "crashes", c.Counters.Crashes)
 	case level == slog.LevelWarn:
 		args = append(args, "interruptions_without_checkpoint", c.Counters.InterruptStreak)
 	}

@@ -14,7 +14,7 @@ import (
 func TestServeOffersTasksToThisMachineAndProbesToThePlatform(t *testing.T) {
 	store := memstore.New()
 	ready := true
-	_, server, err := newAPI(store, nil, func() bool { return ready }, slog.New(slog.DiscardHandler))
+	_, server, err := newAPI(store, nil, nil, func() bool { return ready }, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
