@@ -36,7 +36,7 @@ func withFile(measure func(path string) (float64, error)) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // of the temporary directory anyway
 	return measure(filepath.Join(dir, "tasks.db"))
 }
 
