@@ -163,6 +163,7 @@ func (t *txn) exec(query string, args ...any) (int64, error) {
 		err error
 	)
 	if st := t.stmts[query]; st != nil {
+		//nolint:sqlclosecheck // it ends with the transaction
 		res, err = t.tx.StmtContext(context.Background(), st).ExecContext(context.Background(), args...)
 	} else {
 		res, err = t.tx.ExecContext(context.Background(), query, args...)
