@@ -98,7 +98,7 @@ func TestADeafHandlersTaskIsTakenUpByTheNextProcess(t *testing.T) {
 		for n := 0; n < g.points; n += each {
 			g.enqueue(deaf, each, hanging)
 			p := g.start(job{Grace: 800 * time.Millisecond, Slots: 3 * each})
-			p.waitLines("deaf run", each)
+			p.waitLines("hears nothing", each)
 			g.moment(300*time.Millisecond, p)
 			p.signal(syscall.SIGTERM)
 			p.exits(abandoned)
@@ -114,7 +114,7 @@ func TestADeafHandlersTaskIsTakenUpByTheNextProcess(t *testing.T) {
 	})
 }
 
-func TestAKilledProcesssTasksRunInTheOtherOne(t *testing.T) {
+func TestTheTasksOfAKilledProcessRunInTheOtherOne(t *testing.T) {
 	onBothStores(t, func(t *testing.T, store string) {
 		g := newGround(t, store)
 		j := job{Grace: patient, Slots: 16}

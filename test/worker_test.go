@@ -135,16 +135,14 @@ func (p *workerProgram) accept(ctx context.Context) error {
 		w := randomWork(rng)
 		w.InTx = !strings.HasPrefix(p.job.Store, "sqlite:") && rng.IntN(2) == 0
 		got, err := steps.Enqueue(ctx, p.client, w, nil)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil {
 			return err
 		}
 		fmt.Printf("accepted task=%s\n", got.ID)
-		if !pause(ctx, time.Duration(rng.Int64N(int64(60*time.Millisecond)))) {
-			return nil
-		}
+		pause(ctx, time.Duration(rng.Int64N(int64(60*time.Millisecond))))
 	}
 	<-ctx.Done()
 	return nil
