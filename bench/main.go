@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"time"
@@ -35,8 +36,10 @@ type verdict struct {
 
 func main() {
 	beServer()
+	beWorker()
 	rounds := flag.Int("rounds", 5, "how often each contender is measured")
 	one := flag.String("one", "", "run one contender (measure/contender) and print its figure; used by the program itself")
+	profile := flag.String("profile", "", "with -one: write a profile of the processor's time to this file")
 	quick := flag.Bool("quick", false, "a hundredth of the load, to see that everything works; targets are not judged")
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), "usage: bench [flags] [measure ...]\n\nmeasures:\n")
@@ -50,7 +53,7 @@ func main() {
 		load = 100
 	}
 	if *one != "" {
-		os.Exit(runOne(*one))
+		os.Exit(profiled(*profile, func() int { return runOne(*one) }))
 	}
 	fmt.Printf("%s %s/%s, GOMAXPROCS %d, %d rounds, medians\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), *rounds)
 	code := 0
@@ -123,6 +126,23 @@ func inProcess(which string, quick bool) (float64, error) {
 	return figure, nil
 }
 
+func profiled(file string, run func() int) int {
+	if file == "" {
+		return run()
+	}
+	f, err := os.Create(file)
+	if err == nil {
+		err = pprof.StartCPUProfile(f)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	defer f.Close()
+	defer pprof.StopCPUProfile()
+	return run()
+}
+
 func runOne(which string) int {
 	name, contenderName, _ := strings.Cut(which, "/")
 	for _, m := range measures {
@@ -143,8 +163,17 @@ func runOne(which string) int {
 	return 2
 }
 
-// ratioAtMost compares the first contender with the second one, round by round.
+// ratioAtMost compares the first contender with the second one, round by round, and ratioAtLeast
+// does so where more is better.
 func ratioAtMost(target float64) func(measure, []map[string]float64) verdict {
+	return ratio(target, "most", func(r float64) bool { return r <= target })
+}
+
+func ratioAtLeast(target float64) func(measure, []map[string]float64) verdict {
+	return ratio(target, "least", func(r float64) bool { return r >= target })
+}
+
+func ratio(target float64, bound string, ok func(float64) bool) func(measure, []map[string]float64) verdict {
 	return func(m measure, rounds []map[string]float64) verdict {
 		ours, theirs := m.contenders[0].name, m.contenders[1].name
 		var ratios []float64
@@ -152,7 +181,7 @@ func ratioAtMost(target float64) func(measure, []map[string]float64) verdict {
 			ratios = append(ratios, r[ours]/r[theirs])
 		}
 		r := median(ratios)
-		return verdict{fmt.Sprintf("%s is %.2f x %s (%.2f to %.2f), at most %.1f x wanted", ours, r, theirs, slices.Min(ratios), slices.Max(ratios), target), r <= target}
+		return verdict{fmt.Sprintf("%s is %.2f x %s (%.2f to %.2f), at %s %.1f x wanted", ours, r, theirs, slices.Min(ratios), slices.Max(ratios), bound, target), ok(r)}
 	}
 }
 
@@ -161,6 +190,23 @@ func atMost(target float64) func(measure, []map[string]float64) verdict {
 	return func(m measure, rounds []map[string]float64) verdict {
 		v := median(column(rounds, m.contenders[0].name))
 		return verdict{fmt.Sprintf("%s takes %.1f %s, at most %.0f wanted", m.contenders[0].name, v, m.unit, target), v <= target}
+	}
+}
+
+// worstAtMost compares the worst of the other contenders with the first one.
+func worstAtMost(target float64) func(measure, []map[string]float64) verdict {
+	return func(m measure, rounds []map[string]float64) verdict {
+		base, worst, which := m.contenders[0].name, 0.0, ""
+		for _, c := range m.contenders[1:] {
+			var ratios []float64
+			for _, r := range rounds {
+				ratios = append(ratios, r[c.name]/r[base])
+			}
+			if r := median(ratios); r > worst {
+				worst, which = r, c.name
+			}
+		}
+		return verdict{fmt.Sprintf("%s is %.2f x %s, at most %.1f x wanted", which, worst, base, target), worst <= target}
 	}
 }
 

@@ -17,7 +17,7 @@ func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 		return nil, err
 	}
 	defer s.mu.Unlock()
-	var found []task.Task
+	var found []*task.Task
 	for _, t := range s.tasks {
 		if len(q.IDs) > 0 && !slices.Contains(q.IDs, t.ID) ||
 			q.Status != "" && t.Status != q.Status ||
@@ -27,10 +27,15 @@ func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 			q.After != "" && t.ID >= q.After {
 			continue
 		}
-		found = append(found, clone(t))
+		found = append(found, t)
 	}
-	slices.SortFunc(found, func(a, b task.Task) int { return cmp.Compare(b.ID, a.ID) })
-	return found[:min(len(found), cmp.Or(q.Limit, 100))], nil
+	slices.SortFunc(found, func(a, b *task.Task) int { return cmp.Compare(b.ID, a.ID) })
+	found = found[:min(len(found), cmp.Or(q.Limit, 100))]
+	copies := make([]task.Task, len(found))
+	for i, t := range found {
+		copies[i] = clone(t)
+	}
+	return copies, nil
 }
 
 // History implements task.Store.

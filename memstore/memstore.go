@@ -55,7 +55,7 @@ func New() *Store {
 		history: make(map[string][]task.RunRecord),
 		workers: make(map[string]*worker),
 		paused:  make(map[string]bool),
-		seen:    task.Seen{Ready: 1, Asked: 1},
+		seen:    task.Seen{Ready: 1, Asked: 1, Gone: 1},
 		changed: make(chan struct{}),
 		closed:  make(chan struct{}),
 	}
@@ -67,6 +67,8 @@ func (s *Store) Kill(incarnation string) {
 	defer s.mu.Unlock()
 	if w, ok := s.workers[incarnation]; ok {
 		w.died = true
+		s.seen.Gone++
+		s.stir()
 	}
 }
 

@@ -8,15 +8,20 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestTheStoreKeepsItsRules(t *testing.T) {
-	storetest.Run(t, storetest.Engine{
-		Open: func(*testing.T) task.Store { return memstore.New() },
-		Kill: func(t *testing.T, s task.Store, worker string) {
-			mem, ok := s.(*memstore.Store)
-			if !ok {
-				t.Fatalf("a %T is no memstore", s)
-			}
-			mem.Kill(worker)
-		},
-	})
+var engine = storetest.Engine{
+	Open:   func(*testing.T) task.Store { return memstore.New() },
+	Bubble: true,
+	Kill: func(t *testing.T, s task.Store, worker string) {
+		mem, ok := s.(*memstore.Store)
+		if !ok {
+			t.Fatalf("a %T is no memstore", s)
+		}
+		mem.Kill(worker)
+	},
 }
+
+func TestTheStoreKeepsItsRules(t *testing.T) { storetest.Run(t, engine) }
+
+func TestTheStoreKeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine) }
+
+func TestThePromisesHoldThroughFaults(t *testing.T) { storetest.Faults(t, engine, 0) }

@@ -56,7 +56,7 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, er
 		if err != nil {
 			return err
 		}
-		made, err = collectIDs(rows)
+		made, err = collectIDs(rows, len(news))
 		return err
 	})
 	if err != nil {
@@ -138,8 +138,13 @@ func addArgs(news []fresh) []any {
 func (s *Store) addKeyed(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
 	var added []task.Added
 	err := s.call(ctx, func(ctx context.Context) error {
+		// Before the transaction: who has a connection of the pool must not wait for another one.
+		news, err := s.prepare(ctx, tasks)
+		if err != nil {
+			return err
+		}
 		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
-			added, err = s.addOneByOne(ctx, pgxTx{tx}, tasks)
+			added, err = s.addOneByOne(ctx, pgxTx{tx}, news)
 			return err
 		})
 	})
@@ -161,18 +166,14 @@ const (
 	addOneSQL = `insert into @.tasks (id, lane, payload, priority, key, run_at)
 		values ($1::uuid, $2, $3, $4, $5, now() + $6 * interval '1 microsecond') on conflict (id) do nothing`
 	makeReadySQL = `
-		with t as (select id, lane, crash_streak >= 2 as suspect, ~priority as rank, status = 'queued' as fresh, run_at from @.tasks where id = $1::uuid),
-		soon as (insert into @.ready (lane, suspect, rank, fresh, run_at, id) select lane, suspect, rank, fresh, run_at, id from t where run_at <= now())
-		insert into @.delayed (lane, suspect, rank, fresh, run_at, id) select lane, suspect, rank, fresh, run_at, id from t where run_at > now()`
+		with t as (select lane, crash_streak >= 2 as suspect, ~priority as rank, status = 'queued' as fresh, run_at, id, run, runs from @.tasks where id = $1::uuid),
+		soon as (insert into @.ready (lane, suspect, rank, fresh, run_at, id, run, runs) select * from t where run_at <= now())
+		insert into @.delayed (lane, suspect, rank, fresh, run_at, id, run, runs) select * from t where run_at > now()`
 )
 
 // addOneByOne records tasks as a part of a transaction.
-func (s *Store) addOneByOne(ctx context.Context, tx execer, tasks []task.NewTask) ([]task.Added, error) {
-	news, err := s.prepare(ctx, tasks)
-	if err != nil {
-		return nil, err
-	}
-	added := make([]task.Added, len(news))
+func (s *Store) addOneByOne(ctx context.Context, tx execer, news []fresh) (added []task.Added, err error) {
+	added = make([]task.Added, len(news))
 	for i, n := range news {
 		if added[i], err = s.addOne(ctx, tx, n); err != nil {
 			return nil, err
@@ -227,8 +228,9 @@ func (s *Store) takeKey(ctx context.Context, tx execer, n fresh) (holder string,
 	}
 }
 
-func collectIDs(rows pgx.Rows) (map[[16]byte]bool, error) {
-	ids := make(map[[16]byte]bool)
+// collectIDs reads a column of about n ids.
+func collectIDs(rows pgx.Rows, n int) (map[[16]byte]bool, error) {
+	ids := make(map[[16]byte]bool, n)
 	var id [16]byte
 	_, err := pgx.ForEachRow(rows, []any{&id}, func() error { ids[id] = true; return nil })
 	return ids, err

@@ -40,14 +40,14 @@ with gone as (
 		result = case when h.status = 'succeeded' then h.result else t.result end,
 		run_at = case when h.status in ('queued', 'interrupted') then now() + h.delay * interval '1 microsecond' else t.run_at end
 	from gone h where t.id = h.task
-	returning t.id, t.lane, t.priority, t.status, t.run_at, t.crash_streak >= 2 as suspect, t.key
+	returning t.id, t.lane, t.priority, t.status, t.run_at, t.crash_streak >= 2 as suspect, t.key, t.run, t.runs
 ), soon as (
-	insert into @.ready (lane, suspect, rank, fresh, run_at, id)
-	select lane, suspect, ~priority, status = 'queued', run_at, id from done
+	insert into @.ready (lane, suspect, rank, fresh, run_at, id, run, runs)
+	select lane, suspect, ~priority, status = 'queued', run_at, id, run, runs from done
 	where status in ('queued', 'interrupted') and run_at <= now()
 ), later as (
-	insert into @.delayed (lane, suspect, rank, fresh, run_at, id)
-	select lane, suspect, ~priority, status = 'queued', run_at, id from done
+	insert into @.delayed (lane, suspect, rank, fresh, run_at, id, run, runs)
+	select lane, suspect, ~priority, status = 'queued', run_at, id, run, runs from done
 	where status in ('queued', 'interrupted') and run_at > now()
 ), logged as (
 	insert into @.logs as o (task, body) select task, log from gone where log is not null
@@ -87,6 +87,32 @@ with gone as (
 		max_attempts = h.max_attempts, max_crashes = h.max_crashes, max_interruptions = h.max_interruptions
 	from gone h where t.id = h.task
 	returning t.id, t.lane, t.status, t.key
+), ` + pastSQL + `
+select task from gone`
+
+// interruptSQL is finishSQL for interruptions of one worker, for one reason, that leave nothing else and
+// of which nothing was asked: at a stop there may be a hundred thousand of them.
+const interruptSQL = `
+with gone as (
+	delete from @.leases l using unnest($1::uuid[], $2::bigint[], $5::integer[], $6::integer[], $7::integer[], $8::integer[], $9::integer[], $10::bigint[])
+		as c(task, run, attempts, interruptions, crashes, crash_streak, interrupt_streak, delay)
+	where l.task = c.task and l.run = c.run and l.worker = (select n from @.incarnations where id = $3) and l.asked = ''
+	returning l.task, l.run, l.started, l.runs, l.worker, l.max_attempts, l.max_crashes, l.max_interruptions,
+		c.attempts, c.interruptions, c.crashes, c.crash_streak, c.interrupt_streak, now() + c.delay * interval '1 microsecond' as run_at
+), done as (
+	update @.tasks t set run = h.run, runs = h.runs, worker = h.worker, started = h.started, since = now(), run_at = h.run_at,
+		status = 'interrupted', reason = $4, error = '', crashed = false, taken = false,
+		attempts = h.attempts, interruptions = h.interruptions, crashes = h.crashes,
+		crash_streak = h.crash_streak, interrupt_streak = h.interrupt_streak,
+		max_attempts = h.max_attempts, max_crashes = h.max_crashes, max_interruptions = h.max_interruptions
+	from gone h where t.id = h.task
+	returning t.id, t.lane, t.priority, t.status, t.run_at, t.crash_streak >= 2 as suspect, t.key, t.run, t.runs
+), soon as (
+	insert into @.ready (lane, suspect, rank, fresh, run_at, id, run, runs)
+	select lane, suspect, ~priority, false, run_at, id, run, runs from done where run_at <= now()
+), later as (
+	insert into @.delayed (lane, suspect, rank, fresh, run_at, id, run, runs)
+	select lane, suspect, ~priority, false, run_at, id, run, runs from done where run_at > now()
 ), ` + pastSQL + `
 select task from gone`
 
@@ -158,11 +184,13 @@ func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 // changes of one task one after the other.
 func batches(changes []task.Change, errs []error) [][]item {
 	type place struct {
-		round, of int
-		worker    string
+		round  int
+		of     sort
+		worker string
+		reason task.Reason // of plain interruptions
 	}
 	var (
-		rounds = make(map[[16]byte]int)
+		rounds = make(map[[16]byte]int, len(changes))
 		all    = make(map[place][]item)
 		order  []place
 	)
@@ -172,13 +200,10 @@ func batches(changes []task.Change, errs []error) [][]item {
 			errs[i] = task.ErrNotFound
 			continue
 		}
-		p := place{round: rounds[key], worker: c.Worker}
+		p := place{round: rounds[key], of: sortOf(&c), worker: c.Worker}
 		rounds[key]++
-		switch {
-		case isPlain(c):
-			p.of = 2
-		case c.Status != task.Running:
-			p.of = 1
+		if p.of == plainInterruption {
+			p.reason = c.Reason
 		}
 		if all[p] == nil {
 			order = append(order, p)
@@ -186,7 +211,7 @@ func batches(changes []task.Change, errs []error) [][]item {
 		all[p] = append(all[p], item{Change: c, key: key, place: i})
 	}
 	slices.SortFunc(order, func(a, b place) int {
-		return cmp.Or(cmp.Compare(a.round, b.round), cmp.Compare(a.of, b.of), cmp.Compare(a.worker, b.worker))
+		return cmp.Or(cmp.Compare(a.round, b.round), cmp.Compare(a.of, b.of), cmp.Compare(a.worker, b.worker), cmp.Compare(a.reason, b.reason))
 	})
 	var sorted [][]item
 	for _, p := range order {
@@ -204,20 +229,13 @@ const maxBatch = 1000
 
 func (s *Store) applyBatch(ctx context.Context, items []item, errs []error) {
 	err := s.call(ctx, func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, s.applySQL(items), applyArgs(items)...)
+		of := sortOf(&items[0].Change)
+		missed, err := s.write(ctx, of, items, errs)
+		if err == nil && len(missed) > 0 && of == plainInterruption { // something was asked of it
+			missed, err = s.write(ctx, ending, missed, errs)
+		}
 		if err != nil {
 			return err
-		}
-		made, err := collectIDs(rows)
-		if err != nil {
-			return err
-		}
-		var missed []item
-		for _, it := range items {
-			errs[it.place] = nil
-			if !made[it.key] {
-				missed = append(missed, it)
-			}
 		}
 		return s.verdicts(ctx, missed, errs)
 	})
@@ -235,18 +253,58 @@ func (s *Store) applyBatch(ctx context.Context, items []item, errs []error) {
 	}
 }
 
-// isPlain says whether a change is a success that leaves nothing else, as succeedSQL wants it. The
-// counters are those of the claim, or have been written with a checkpoint.
-func isPlain(c task.Change) bool {
-	return c.Status == task.Succeeded && c.Checkpoint == nil && c.Progress == nil && c.Result == nil && len(c.Log) == 0 && c.Error == "" && !c.Taken
+// write makes changes of one sort in one statement, and returns those that met no lease.
+func (s *Store) write(ctx context.Context, of sort, items []item, errs []error) (missed []item, err error) {
+	rows, err := s.pool.Query(ctx, s.applySQL(of), applyArgs(of, items)...)
+	if err != nil {
+		return nil, err
+	}
+	made, err := collectIDs(rows, len(items))
+	if err != nil {
+		return nil, err
+	}
+	for _, it := range items {
+		errs[it.place] = nil
+		if len(made) < len(items) && !made[it.key] {
+			missed = append(missed, it)
+		}
+	}
+	return missed, nil
 }
 
-func (s *Store) applySQL(items []item) string {
+// sort says which statement makes a change.
+type sort int
+
+const (
+	within            sort = iota // the run goes on
+	ending                        // any end
+	plainSuccess                  // a success that leaves nothing else
+	plainInterruption             // an interruption that leaves nothing else
+)
+
+// sortOf chooses the statement. The counters of a plain success are those of the claim, or have been
+// written with a checkpoint.
+func sortOf(c *task.Change) sort {
+	bare := c.Checkpoint == nil && c.Progress == nil && c.Result == nil && len(c.Log) == 0 && c.Error == "" && !c.Taken && !c.Crashed
 	switch {
-	case items[0].Status == task.Running:
+	case c.Status == task.Running:
+		return within
+	case bare && c.Status == task.Succeeded:
+		return plainSuccess
+	case bare && c.Status == task.Interrupted:
+		return plainInterruption
+	}
+	return ending
+}
+
+func (s *Store) applySQL(of sort) string {
+	switch of {
+	case within:
 		return s.q.checkpoint
-	case isPlain(items[0].Change):
+	case plainSuccess:
 		return s.q.succeed
+	case plainInterruption:
+		return s.q.interrupt
 	}
 	return s.q.finish
 }

@@ -7,12 +7,11 @@ type applyArrays struct {
 	tasks                              [][16]byte
 	runs, delays                       []int64
 	workers, statuses, reasons, errors []string
-	attempts, interruptions, crashes   []int32
-	crashStreaks, interruptStreaks     []int32
-	checkpoints, results, logs         [][]byte
-	fractions                          []*float64
-	messages                           []*string
-	crashed, taken                     []bool
+	counterArrays
+	checkpoints, results, logs [][]byte
+	fractions                  []*float64
+	messages                   []*string
+	crashed, taken             []bool
 }
 
 func newApplyArrays(items []item) applyArrays {
@@ -20,17 +19,13 @@ func newApplyArrays(items []item) applyArrays {
 	a := applyArrays{
 		tasks: make([][16]byte, n), runs: make([]int64, n), delays: make([]int64, n),
 		workers: make([]string, n), statuses: make([]string, n), reasons: make([]string, n), errors: make([]string, n),
-		attempts: make([]int32, n), interruptions: make([]int32, n), crashes: make([]int32, n),
-		crashStreaks: make([]int32, n), interruptStreaks: make([]int32, n),
-		checkpoints: make([][]byte, n), results: make([][]byte, n), logs: make([][]byte, n), fractions: make([]*float64, n), messages: make([]*string, n),
+		counterArrays: newCounterArrays(items),
+		checkpoints:   make([][]byte, n), results: make([][]byte, n), logs: make([][]byte, n), fractions: make([]*float64, n), messages: make([]*string, n),
 		crashed: make([]bool, n), taken: make([]bool, n),
 	}
 	for i, it := range items {
 		a.tasks[i], a.runs[i], a.delays[i] = it.key, it.Run, it.Delay.Microseconds()
 		a.workers[i], a.statuses[i], a.reasons[i], a.errors[i] = it.Worker, string(it.Status), string(it.Reason), it.Error
-		a.attempts[i], a.interruptions[i] = small(it.Counters.Attempts), small(it.Counters.Interruptions)
-		a.crashes[i] = small(it.Counters.Crashes)
-		a.crashStreaks[i], a.interruptStreaks[i] = small(it.Counters.CrashStreak), small(it.Counters.InterruptStreak)
 		a.checkpoints[i] = it.Checkpoint // a nil one is a null, which leaves what is there
 		a.results[i] = it.Result
 		if len(it.Log) > 0 {
@@ -44,21 +39,51 @@ func newApplyArrays(items []item) applyArrays {
 	return a
 }
 
+// counterArrays are the columns of the counters.
+type counterArrays struct {
+	attempts, interruptions, crashes, crashStreaks, interruptStreaks []int32
+}
+
+func newCounterArrays(items []item) counterArrays {
+	n := len(items)
+	all := make([]int32, 5*n)
+	c := counterArrays{attempts: all[:n], interruptions: all[n : 2*n], crashes: all[2*n : 3*n], crashStreaks: all[3*n : 4*n], interruptStreaks: all[4*n:]}
+	for i, it := range items {
+		c.attempts[i], c.interruptions[i], c.crashes[i] = small(it.Counters.Attempts), small(it.Counters.Interruptions), small(it.Counters.Crashes)
+		c.crashStreaks[i], c.interruptStreaks[i] = small(it.Counters.CrashStreak), small(it.Counters.InterruptStreak)
+	}
+	return c
+}
+
 // applyArgs are the arguments of applySQL.
-func applyArgs(items []item) []any {
-	if isPlain(items[0].Change) {
-		tasks, runs := make([][16]byte, len(items)), make([]int64, len(items))
-		for i, it := range items {
-			tasks[i], runs[i] = it.key, it.Run
-		}
-		return []any{tasks, runs, items[0].Worker}
+func applyArgs(of sort, items []item) []any {
+	switch of {
+	case plainSuccess, plainInterruption:
+		return plainArgs(of, items)
 	}
 	a := newApplyArrays(items)
-	if items[0].Status == task.Running {
+	if of == within {
 		return []any{a.tasks, a.runs, a.workers, a.attempts, a.interruptions, a.crashes, a.crashStreaks, a.interruptStreaks,
 			a.checkpoints, a.fractions, a.messages, a.logs}
 	}
 	return []any{a.tasks, a.runs, a.workers, a.statuses, a.reasons, a.errors, a.delays,
 		a.attempts, a.interruptions, a.crashes, a.crashStreaks, a.interruptStreaks,
 		a.checkpoints, a.fractions, a.messages, a.crashed, a.taken, a.results, a.logs}
+}
+
+// plainArgs are those of the short statements, for the runs of one worker.
+func plainArgs(of sort, items []item) []any {
+	tasks, runs := make([][16]byte, len(items)), make([]int64, len(items))
+	for i, it := range items {
+		tasks[i], runs[i] = it.key, it.Run
+	}
+	if of == plainSuccess {
+		return []any{tasks, runs, items[0].Worker}
+	}
+	c := newCounterArrays(items)
+	delays := make([]int64, len(items))
+	for i, it := range items {
+		delays[i] = it.Delay.Microseconds()
+	}
+	return []any{tasks, runs, items[0].Worker, string(items[0].Reason), c.attempts, c.interruptions, c.crashes, c.crashStreaks, c.interruptStreaks, delays}
 }

@@ -2,12 +2,7 @@ package pgstore
 
 import (
 	"context"
-	"fmt"
-	"maps"
-	"math"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,48 +10,59 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// claimSQL moves tasks from ready to leases. The worker's own row is locked first, in a mode that
-// its beats do not mind: who marks a worker dead waits for its claims, and sees their leases. Each
-// lane is read in the order of its index, from a lower bound on, and the lanes are merged.
-const claimSQL = `
+// A claim moves tasks from ready to leases. The worker's own row is locked first, in a mode that its
+// beats do not mind: who marks a worker dead waits for its claims, and sees their leases. What is
+// picked is locked before it is deleted, so that claims do not wait for each other.
+const claimHead = `
 with me as materialized (
-	select n from @.workers where id = $1 and not dead for key share
+	select n, floor(extract(epoch from now()) * 1000)::bigint as clock from @.workers where id = $1 and not dead for key share
+), want as materialized (
+	select k.* from unnest($2::integer[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[], $7::timestamptz[], $8::uuid[],
+		$9::integer[], $10::integer[], $11::integer[]) as k(lane, kind, most, rank, fresh, run_at, id, attempts, crashes, interruptions)
+	join @.lanes n on n.n = k.lane and not exists (select 1 from @.paused p where p.queue = n.queue)
 ), picked as (
-	delete from @.ready where ctid = any (array(
+	delete from @.ready where ctid = any (array(`
+
+// suspectWaits says whether a claim must look at suspects.
+const suspectWaits = `exists (select 1 from want k join @.ready q on q.lane = k.lane and q.suspect where $12)`
+
+// pickOne reads one lane in the order of its index, from a lower bound on, unless a suspect waits.
+const pickOne = `
+		select r.ctid from me, want k, lateral (
+			select q.ctid from @.ready q
+			where q.lane = k.lane and not q.suspect and (q.rank, q.fresh, q.run_at, q.id) >= (k.rank, k.fresh, k.run_at, k.id) and q.id <> all ($13::uuid[])
+			order by q.rank, q.fresh, q.run_at, q.id limit least(k.most, $14) for update skip locked
+		) r
+		where not ` + suspectWaits
+
+// pickMany reads some lanes, and their suspects, and merges them.
+const pickMany = `
 		select m.ctid from (
 			select r.*, k.most, row_number() over (partition by k.kind order by r.rank, r.fresh, r.run_at, r.id) as of_kind,
 				row_number() over (partition by s.suspect order by r.rank, r.fresh, r.run_at, r.id) as of_suspects
-			from me,
-				unnest($2::integer[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[], $7::timestamptz[], $8::uuid[])
-					as k(lane, kind, most, rank, fresh, run_at, id)
-				join @.lanes n on n.n = k.lane and not exists (select 1 from @.paused p where p.queue = n.queue),
-				unnest($9::boolean[]) as s(suspect),
+			from me, want k, (select false union all select true where $12) as s(suspect),
 				lateral (
 					select q.ctid, q.suspect, q.rank, q.fresh, q.run_at, q.id from @.ready q
-					where q.lane = k.lane and q.suspect = s.suspect and q.id <> all ($10::uuid[])
+					where q.lane = k.lane and q.suspect = s.suspect and q.id <> all ($13::uuid[])
 						and (s.suspect or (q.rank, q.fresh, q.run_at, q.id) >= (k.rank, k.fresh, k.run_at, k.id))
 					order by q.rank, q.fresh, q.run_at, q.id
 					limit case when s.suspect then 1 else k.most end for update skip locked
 				) r
 		) m
 		where m.of_kind <= m.most and (not m.suspect or m.of_suspects = 1)
-		order by m.rank, m.fresh, m.run_at, m.id limit $11
+		order by m.rank, m.fresh, m.run_at, m.id limit $14`
+
+// claimTail returns what a task's first run needs to know; what earlier runs left is read apart.
+const claimTail = `
 	))
-	returning lane, suspect, rank, fresh, run_at, id
-), due as materialized (
-	select t.*, p.rank, p.fresh, p.suspect, c.attempts as cap_attempts, c.crashes as cap_crashes, c.interruptions as cap_interruptions,
-		greatest(t.run + 1, floor(extract(epoch from now()) * 1000)::bigint) as new_run
-	from picked p join @.tasks t on t.id = p.id
-	join unnest($2::integer[], $12::integer[], $13::integer[], $14::integer[]) as c(lane, attempts, crashes, interruptions) on c.lane = t.lane
+	returning lane, suspect, rank, fresh, run_at, id, run, runs
 ), leased as (
 	insert into @.leases (task, run, worker, lane, runs, max_attempts, max_crashes, max_interruptions, suspect)
-	select d.id, d.new_run, me.n, d.lane, d.runs + 1, d.cap_attempts, d.cap_crashes, d.cap_interruptions, d.suspect from due d, me
+	select p.id, greatest(p.run + 1, me.clock), me.n, p.lane, p.runs + 1, k.attempts, k.crashes, k.interruptions, p.suspect
+	from picked p join want k on k.lane = p.lane, me
 )
-select d.id, d.lane, d.key, d.payload, d.priority, 'running', d.reason, d.error, d.created, now(), d.run_at, now(),
-	d.new_run, d.runs + 1, $1, d.attempts, d.interruptions, d.crashes, d.crash_streak, d.interrupt_streak,
-	d.cap_attempts, d.cap_crashes, d.cap_interruptions, d.checkpoint, d.fraction, d.message, null::bytea
-from me left join due d on true
-order by d.rank, d.fresh, d.run_at, d.id`
+select p.id, p.lane, p.suspect, p.rank, p.fresh, p.run_at, greatest(p.run + 1, me.clock), p.runs + 1, t.created, t.key, t.payload, now(), ` + suspectWaits + `
+from me left join (picked p join @.tasks t on t.id = p.id) on true`
 
 // lookSQL says whether a worker may claim, whether there is something to claim, and in how many
 // microseconds the next delay runs out. It writes nothing, and reads a handful of pages.
@@ -64,9 +70,10 @@ const lookSQL = `
 select exists (select 1 from @.workers where id = $1 and not dead),
 	exists (select 1 from unnest($2::integer[]) as k(lane)
 		join @.lanes n on n.n = k.lane and not exists (select 1 from @.paused p where p.queue = n.queue),
-		unnest($3::boolean[]) as s(suspect),
+		(select false union all select true where $3) as s(suspect),
 		lateral (select 1 from @.ready q where q.lane = k.lane and q.suspect = s.suspect limit 1) r),
-	coalesce((select floor(extract(epoch from min(run_at) - now()) * 1000000)::bigint from @.delayed), $4)`
+	coalesce((select floor(extract(epoch from min(run_at) - now()) * 1000000)::bigint from @.delayed), $4),
+	coalesce((select max(n) from @.lanes), 0)`
 
 // promoteSQL moves tasks whose time has come to those that can be claimed.
 const promoteSQL = `
@@ -74,167 +81,32 @@ with due as (
 	delete from @.delayed where ctid = any (array(
 		select ctid from @.delayed where run_at <= now() order by run_at, id limit 1000 for update skip locked
 	))
-	returning lane, suspect, rank, fresh, run_at, id
+	returning lane, suspect, rank, fresh, run_at, id, run, runs
 )
-insert into @.ready (lane, suspect, rank, fresh, run_at, id) select lane, suspect, rank, fresh, run_at, id from due`
-
-// claimer remembers whether it is worth while to claim without a look, and to look at all.
-type claimer struct {
-	mu       sync.Mutex
-	busy     bool
-	promoted time.Time
-	news     uint64 // how often there was something
-	quiet    string // who looked and found nothing
-	until    time.Time
-	bounds   map[int32]bound // where to begin, while claims are slow
-	full     time.Time       // when a claim began at the front
-}
-
-// bound is a place in a lane.
-type bound struct {
-	rank  int64
-	fresh bool
-	runAt time.Time
-	id    [16]byte
-}
-
-const (
-	// slowClaim, and slowRow for each task, is how long a claim takes that has to step over what is
-	// left of earlier ones: while somebody's old snapshot keeps the server from clearing it away,
-	// there can be hundreds of thousands. From then on claims begin where the one before ended,
-	// unless something has come that may stand before that place.
-	slowClaim = 15 * time.Millisecond
-	slowRow   = 150 * time.Microsecond
-	// fullEvery is how often they begin at the front all the same: for how long a task of a higher
-	// priority may then go unseen.
-	fullEvery = time.Second
-)
-
-// from returns the place in a lane where a claim begins.
-func (c *claimer) from(n int32) bound {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if b, ok := c.bounds[n]; ok && time.Since(c.full) < fullEvery {
-		return b
-	}
-	return bound{rank: everything, runAt: longAgo}
-}
-
-var longAgo = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// early says that something has come that may stand before the bounds: everything but new tasks of
-// a rank that no bound has reached.
-func (c *claimer) early(rank int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, b := range c.bounds {
-		if rank < b.rank {
-			c.bounds = nil
-			return
-		}
-	}
-}
-
-// everything is a rank before all others.
-const everything = math.MinInt64
-
-// took records a claim: how long it took for how many tasks, and the last place in each lane.
-func (c *claimer) took(d time.Duration, tasks int, last map[int32]bound) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Since(c.full) >= fullEvery {
-		c.bounds, c.full = nil, time.Now()
-	}
-	if d < slowClaim+time.Duration(tasks)*slowRow && c.bounds == nil {
-		return
-	}
-	if c.bounds == nil {
-		c.bounds = make(map[int32]bound)
-	}
-	maps.Copy(c.bounds, last)
-	if len(last) == 0 {
-		c.bounds = nil
-	}
-}
-
-// quietFor is for how long a look that found nothing stands, unless there is news: an announcement
-// is lost with the process that was to make it.
-const quietFor = time.Second
-
-// found says that there is something.
-func (c *claimer) found() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.busy, c.quiet = true, ""
-	c.news++
-}
-
-// isQuiet says whether this claimer has just looked and found nothing. news is for hush.
-func (c *claimer) isQuiet(who string) (quiet bool, news uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.quiet == who && time.Now().Before(c.until), c.news
-}
-
-// hush says that a claimer looked and found nothing, unless there has been news since.
-func (c *claimer) hush(who string, news uint64, next time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.news == news {
-		c.busy, c.quiet, c.until = false, who, time.Now().Add(min(next, quietFor))
-	}
-}
-
-func (c *claimer) set(busy bool) {
-	c.mu.Lock()
-	c.busy = busy
-	c.mu.Unlock()
-}
-
-// needsLook says whether a look comes first: when the last claim got nothing, and now and then, for
-// the sake of delays that have run out.
-func (c *claimer) needsLook() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.busy && time.Since(c.promoted) < 100*time.Millisecond {
-		return false
-	}
-	c.promoted = time.Now()
-	return true
-}
+insert into @.ready (lane, suspect, rank, fresh, run_at, id, run, runs) select lane, suspect, rank, fresh, run_at, id, run, runs from due`
 
 // Claim implements task.Store. It looks first when there was nothing the last time, and only when
 // something has been announced or some time has gone by: an idle worker writes nothing, and asks
 // little.
 func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
-	var got []task.Task
 	who := whoClaims(req)
 	quiet, news := s.claimer.isQuiet(who)
 	if quiet && s.line.listens() {
 		return nil, s.usable(ctx)
 	}
+	var got []task.Task
 	err := s.call(ctx, func(ctx context.Context) error {
-		r, err := s.resolve(ctx, req)
-		if err != nil {
-			return err
-		}
+		s.claimer.begin()
+		defer s.claimer.end()
+		w := s.want(req)
 		if s.claimer.needsLook() {
-			some, err := s.look(ctx, req.Worker, who, r, news)
+			some, err := s.look(ctx, req, who, w, news)
 			if err != nil || !some {
 				return err
 			}
 		}
-		began := time.Now()
-		rows, err := s.pool.Query(ctx, s.q.claim, r.args(req)...)
-		if err != nil {
-			return err
-		}
-		var last map[int32]bound
-		got, last, err = s.collectClaimed(ctx, rows)
-		if err == nil {
-			s.claimer.set(len(got) > 0)
-			s.claimer.took(time.Since(began), len(got), last)
-		}
+		var err error
+		got, err = s.take(ctx, req, w)
 		return err
 	})
 	if err != nil {
@@ -243,81 +115,61 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	return got, nil
 }
 
-// whoClaims names everything that makes a claim find other tasks than another one.
-func whoClaims(req task.ClaimRequest) string {
-	var b strings.Builder
-	fmt.Fprint(&b, req.Worker, req.Suspect, req.Queues, req.Except)
-	for _, k := range req.Kinds {
-		b.WriteString(" " + k.Kind)
+// take claims. One lane, as most programs have, is read without merging, unless there are suspects.
+func (s *Store) take(ctx context.Context, req task.ClaimRequest, w *wanted) ([]task.Task, error) {
+	statements := []string{s.q.claimOne, s.q.claimMany}
+	if len(w.lanes) > 1 {
+		statements = statements[1:]
 	}
-	return b.String()
-}
-
-// resolved is a claim in terms of lanes.
-type resolved struct {
-	lanes         []int32
-	kinds         []string
-	most          []int64
-	ranks         []int64
-	fresh         []bool
-	runAts        []time.Time
-	ids           [][16]byte
-	attempts      []int32
-	crashes       []int32
-	interruptions []int32
-	suspects      []bool
-}
-
-func (s *Store) resolve(ctx context.Context, req task.ClaimRequest) (*resolved, error) {
-	all, err := s.allLanes(ctx)
-	if err != nil {
+	var got claimed
+	for _, sql := range statements {
+		rows, err := s.pool.Query(ctx, sql, w.args(req)...)
+		if err != nil {
+			return nil, err
+		}
+		if got, err = collectClaimed(rows, req); err != nil {
+			return nil, err
+		}
+		if !got.suspectWaits {
+			break
+		}
+	}
+	s.claimer.set(len(got.places) > 0)
+	tasks := got.inOrder()
+	for i := range tasks {
+		l, err := s.byNumber(ctx, got.places[i].lane)
+		if err != nil {
+			return nil, err
+		}
+		tasks[i].Kind, tasks[i].Queue = l.kind, l.queue
+		tasks[i].Caps = w.caps[l.kind]
+	}
+	if err := s.recall(ctx, tasks); err != nil {
 		return nil, err
 	}
-	r := &resolved{lanes: []int32{}, suspects: []bool{false}}
-	if req.Suspect {
-		r.suspects = append(r.suspects, true)
-	}
-	for _, k := range req.Kinds {
-		most := min(k.Max, req.Max)
-		if most <= 0 {
-			continue
-		}
-		for l, n := range all {
-			if l.kind != k.Kind || len(req.Queues) > 0 && !slices.Contains(req.Queues, l.queue) {
-				continue
-			}
-			b := s.claimer.from(n)
-			r.lanes, r.kinds, r.most = append(r.lanes, n), append(r.kinds, k.Kind), append(r.most, int64(most))
-			r.ranks, r.fresh, r.runAts, r.ids = append(r.ranks, b.rank), append(r.fresh, b.fresh), append(r.runAts, b.runAt), append(r.ids, b.id)
-			r.attempts, r.crashes = append(r.attempts, small(k.Caps.MaxAttempts)), append(r.crashes, small(k.Caps.MaxCrashes))
-			r.interruptions = append(r.interruptions, small(k.Caps.MaxInterruptions))
-		}
-	}
-	return r, nil
-}
-
-func (r *resolved) args(req task.ClaimRequest) []any {
-	except := make([][16]byte, 0, len(req.Except))
-	for _, id := range req.Except {
-		if key, ok := parseID(id); ok {
-			except = append(except, key)
-		}
-	}
-	return []any{req.Worker, r.lanes, r.kinds, r.most, r.ranks, r.fresh, r.runAts, r.ids, r.suspects, except,
-		int64(max(req.Max, 0)), r.attempts, r.crashes, r.interruptions}
+	s.claimer.took(len(tasks) >= req.Max, got.ends)
+	return tasks, nil
 }
 
 // look says whether a claim is worth while, and promotes what has become due.
-func (s *Store) look(ctx context.Context, worker, who string, r *resolved, news uint64) (some bool, err error) {
+func (s *Store) look(ctx context.Context, req task.ClaimRequest, who string, w *wanted, news uint64) (some bool, err error) {
 	var (
 		registered, ready bool
 		next              int64
+		newest            int32
 	)
-	if err := s.pool.QueryRow(ctx, s.q.look, worker, r.lanes, r.suspects, quietFor.Microseconds()).Scan(&registered, &ready, &next); err != nil {
+	if err := s.pool.QueryRow(ctx, s.q.look, req.Worker, w.lanes, req.Suspect, quietFor.Microseconds()).Scan(&registered, &ready, &next, &newest); err != nil {
 		return false, err
 	}
 	if !registered {
 		return false, task.ErrWorkerGone
+	}
+	if newest > s.lanes.newest() { // somebody has made a lane: look again, there too
+		if err := s.readLanes(ctx); err != nil {
+			return false, err
+		}
+		*w = *s.want(req)
+		return s.look(ctx, req, who, w, news)
 	}
 	due := next <= 0
 	if !ready && !due {
@@ -333,36 +185,105 @@ func (s *Store) look(ctx context.Context, worker, who string, r *resolved, news 
 	return true, nil
 }
 
-// collectClaimed reads the rows of a claim, and says where in each lane it ended. No row: the worker
-// is not registered. A row of nulls: it is, and there was nothing.
-func (s *Store) collectClaimed(ctx context.Context, rows pgx.Rows) ([]task.Task, map[int32]bound, error) {
+// claimed is what a claim got.
+type claimed struct {
+	tasks  []task.Task
+	places []place // of the tasks, in the same order
+	// suspectWaits: nothing was taken, since a suspect must be looked at.
+	suspectWaits bool
+}
+
+// place is where a task stood.
+type place struct {
+	bound
+	lane    int32
+	suspect bool
+	row     int // of the answer
+}
+
+// collectClaimed reads the rows of a claim. No row: the worker is not registered. A row of nulls: it
+// is, and there was nothing.
+func collectClaimed(rows pgx.Rows, req task.ClaimRequest) (claimed, error) {
 	defer rows.Close()
 	var (
-		got   []task.Task
-		lanes []int32
+		got   claimed
 		known bool
-		last  = make(map[int32]bound)
 	)
 	for rows.Next() {
-		known = true
-		if rows.RawValues()[0] == nil {
+		values := rows.RawValues()
+		if known = true; values[0] == nil {
+			b := values[len(values)-1]
+			got.suspectWaits = len(b) == 1 && (b[0] == 1 || b[0] == 't') // in binary, or as text
 			continue
 		}
-		t, id, n, err := scanTask(rows)
-		if err != nil {
-			return nil, nil, err
+		if got.tasks == nil {
+			got.tasks, got.places = make([]task.Task, 0, req.Max), make([]place, 0, req.Max)
 		}
-		if !t.Suspect() {
-			last[n] = bound{rank: ^int64(t.Priority), fresh: t.Reason == "", runAt: t.RunAt, id: id}
+		t := task.Task{Worker: req.Worker, Status: task.Running}
+		p := place{row: len(got.tasks)}
+		if err := rows.Scan(&p.id, &p.lane, &p.suspect, &p.rank, &p.fresh, &p.runAt, &t.Run, &t.Runs, &t.Created, &t.Key, &t.Payload, &t.Started, nil); err != nil {
+			return got, err
 		}
-		got, lanes = append(got, t), append(lanes, n)
+		t.ID, t.Priority, t.RunAt, t.Since = formatID(p.id), int(^p.rank), p.runAt, t.Started
+		got.tasks, got.places = append(got.tasks, t), append(got.places, p)
 	}
-	rows.Close() // before the lanes, which may need the connection
 	if err := rows.Err(); err != nil {
-		return nil, nil, err
+		return got, err
 	}
 	if !known {
-		return nil, nil, task.ErrWorkerGone
+		return got, task.ErrWorkerGone
 	}
-	return got, last, s.nameLanes(ctx, got, lanes)
+	return got, nil
+}
+
+// inOrder sorts what was claimed, which comes as it stood on the disk, and returns the tasks.
+func (c *claimed) inOrder() []task.Task {
+	byPlace := func(a, b place) int { return a.compare(b.bound) }
+	if slices.IsSortedFunc(c.places, byPlace) {
+		return c.tasks
+	}
+	slices.SortFunc(c.places, byPlace)
+	sorted := make([]task.Task, len(c.tasks))
+	for i, p := range c.places {
+		sorted[i] = c.tasks[p.row]
+	}
+	c.tasks = sorted
+	return sorted
+}
+
+// ends are the places where the claim ended in each lane.
+func (c *claimed) ends() map[int32]bound {
+	last := make(map[int32]bound)
+	for _, p := range c.places {
+		if !p.suspect {
+			last[p.lane] = p.bound
+		}
+	}
+	return last
+}
+
+// recall fills in what earlier runs have left.
+func (s *Store) recall(ctx context.Context, tasks []task.Task) error {
+	var ids [][16]byte
+	again := make(map[string]*task.Task)
+	for i := range tasks {
+		if t := &tasks[i]; t.Runs > 1 {
+			id, _ := parseID(t.ID) // the server's own
+			ids, again[t.ID] = append(ids, id), t
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	rows, err := s.pool.Query(ctx, s.q.find+" where t.id = any ($1)", ids)
+	if err != nil {
+		return err
+	}
+	was, _, err := collectTasks(rows)
+	for _, w := range was {
+		t := again[w.ID]
+		t.Reason, t.Error, t.Counters = w.Reason, w.Error, w.Counters
+		t.Checkpoint, t.Progress, t.Result = w.Checkpoint, w.Progress, w.Result
+	}
+	return err
 }

@@ -23,6 +23,9 @@ func newPool(ctx context.Context, dsn string, timeout time.Duration) (*pgxpool.P
 	if cfg.ConnConfig.ConnectTimeout == 0 {
 		cfg.ConnConfig.ConnectTimeout = 10 * time.Second
 	}
+	// An idle worker uses a connection every second or so: asking each time whether it is still there
+	// would double what it asks.
+	cfg.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > 10*time.Second }
 	direct, err := probe(ctx, cfg.ConnConfig, timeout)
 	if err != nil {
 		return nil, err

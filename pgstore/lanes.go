@@ -2,8 +2,8 @@ package pgstore
 
 import (
 	"context"
+	"maps"
 	"sync"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -16,7 +16,7 @@ type lanes struct {
 	mu     sync.Mutex
 	number map[lane]int32
 	of     map[int32]lane
-	read   time.Time
+	top    int32 // the highest number
 }
 
 const (
@@ -52,7 +52,7 @@ func (s *Store) numberOf(ctx context.Context, l lane) (int32, error) {
 func (ls *lanes) set(n int32, l lane) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	ls.number[l], ls.of[n] = n, l
+	ls.number[l], ls.of[n], ls.top = n, l, max(ls.top, n)
 }
 
 // byNumber returns the lane of a number, which other processes may have made.
@@ -71,30 +71,21 @@ func (s *Store) byNumber(ctx context.Context, n int32) (lane, error) {
 	return s.lanes.of[n], nil
 }
 
-// lanesMaxAge is for how long a claim goes by the lanes as they were read last.
-const lanesMaxAge = 500 * time.Millisecond
+// newest is the highest number that is known.
+func (ls *lanes) newest() int32 {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return ls.top
+}
 
-// allLanes returns a copy of the lanes, not too old.
-func (s *Store) allLanes(ctx context.Context) (map[lane]int32, error) {
-	s.lanes.mu.Lock()
-	old := time.Since(s.lanes.read) > lanesMaxAge
-	s.lanes.mu.Unlock()
-	if old {
-		if err := s.readLanes(ctx); err != nil {
-			return nil, err
-		}
-	}
+// allLanes returns a copy of the lanes that are known. A claim's look tells of new ones.
+func (s *Store) allLanes() map[lane]int32 {
 	s.lanes.mu.Lock()
 	defer s.lanes.mu.Unlock()
-	all := make(map[lane]int32, len(s.lanes.number))
-	for l, n := range s.lanes.number {
-		all[l] = n
-	}
-	return all, nil
+	return maps.Clone(s.lanes.number)
 }
 
 func (s *Store) readLanes(ctx context.Context) error {
-	began := time.Now()
 	rows, err := s.pool.Query(ctx, s.q.lanes)
 	if err != nil {
 		return err
@@ -107,10 +98,5 @@ func (s *Store) readLanes(ctx context.Context) error {
 		s.lanes.set(n, l)
 		return nil
 	})
-	if err == nil {
-		s.lanes.mu.Lock()
-		s.lanes.read = began
-		s.lanes.mu.Unlock()
-	}
 	return err
 }

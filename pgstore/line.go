@@ -244,7 +244,7 @@ func (l *line) connect(ctx context.Context) (*pgx.Conn, error) {
 // listen waits for an announcement, for a change of what is wanted, or for some time; after a long
 // one it asks whether the server is still there.
 func (l *line) listen(ctx context.Context, conn *pgx.Conn, missing bool) error {
-	patience := 5 * time.Second
+	patience := 30 * time.Second // the kernel notices a vanished server sooner
 	if missing {
 		patience = 50 * time.Millisecond
 	}

@@ -136,6 +136,9 @@ func TestAGivenPoolOfOneConnectionIsEnoughAndStaysOpen(t *testing.T) {
 	if err := s.Apply(t.Context(), []task.Change{{Fence: task.Fence{Task: got.ID, Run: got.Run, Worker: "w"}, Status: task.Succeeded}})[0]; err != nil {
 		t.Error(err)
 	}
+	if _, err := s.Add(t.Context(), []task.NewTask{{ID: "00000000-0000-7000-8000-000000000002", Kind: "new", Key: "key"}}); err != nil {
+		t.Errorf("a task with a key, of a new kind: %v", err)
+	}
 	closed(t, s)
 	if err := pool.Ping(t.Context()); err != nil {
 		t.Errorf("the pool: %v", err)

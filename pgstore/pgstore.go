@@ -118,7 +118,7 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 		timeout: cmp.Or(cfg.Timeout, 15*time.Second), pool: cfg.Pool,
 		announce: make(chan struct{}, 1), nonce: strconv.FormatUint(rand.Uint64(), 36),
 		observer: observer{confirm: confirm, free: make(map[string]sight)},
-		numbers:  make(map[string]int32), seen: task.Seen{Ready: 1, Asked: 1}, changed: make(chan struct{}),
+		numbers:  make(map[string]int32), seen: task.Seen{Ready: 1, Asked: 1, Gone: 1}, changed: make(chan struct{}),
 		lanes:         lanes{number: make(map[lane]int32), of: make(map[int32]lane)},
 		announceEarly: make(chan struct{}, 1), announceAsked: make(chan struct{}, 1),
 	}

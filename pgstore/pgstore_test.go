@@ -13,7 +13,14 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
-func TestTheStoreKeepsItsRules(t *testing.T) {
+func TestTheStoreKeepsItsRules(t *testing.T) { storetest.Run(t, engine(t)) }
+
+func TestTheStoreKeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine(t)) }
+
+func TestThePromisesHoldThroughFaults(t *testing.T) { storetest.Faults(t, engine(t), 9) }
+
+// engine makes a schema for each test.
+func engine(t *testing.T) storetest.Engine {
 	dsn := pgtest.DSN(t)
 	schemas := make(map[string]string)
 	store := func(t *testing.T) task.Store {
@@ -24,13 +31,13 @@ func TestTheStoreKeepsItsRules(t *testing.T) {
 		s.observer.confirm = 0 // who is killed here does not come back
 		return s
 	}
-	storetest.Run(t, storetest.Engine{Open: store, Reopen: store, Kill: func(t *testing.T, s task.Store, worker string) {
+	return storetest.Engine{Open: store, Reopen: store, Kill: func(t *testing.T, s task.Store, worker string) {
 		pg, ok := s.(*Store)
 		if !ok {
 			t.Fatalf("a %T is no pgstore", s)
 		}
 		pg.drop(t.Context(), worker)
-	}})
+	}}
 }
 
 func openAt(t testing.TB, cfg Config) *Store {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -81,7 +82,7 @@ func TestBehindAPoolerTheStoreKeepsItsRulesByLeaseAlone(t *testing.T) {
 	schemas := make(map[string]string)
 	store := func(t *testing.T) task.Store {
 		if schemas[t.Name()] == "" {
-			schemas[t.Name()] = "s" + strings.Repeat("x", len(schemas))
+			schemas[t.Name()] = fmt.Sprintf("s%d", len(schemas))
 		}
 		return openAt(t, Config{DSN: dsn, Schema: schemas[t.Name()], Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	}

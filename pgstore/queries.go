@@ -5,10 +5,10 @@ type queries struct {
 	lanes, makeLane                                                       string
 	add, copyTasks, copyReady                                             string
 	exists, takeKey, holder, addOne, makeReady                            string
-	claim, look, promote                                                  string
-	finish, succeed, checkpoint, late, finishOne, logOne                  string
+	claimOne, claimMany, look, promote                                    string
+	finish, succeed, interrupt, checkpoint, late, finishOne, logOne       string
 	find, held, unlisted, history, log, count                             string
-	incarnate, register, beat, lost, asked, remove                        string
+	incarnate, register, beat, remove                                     string
 	workers, lockRow, markDead, marked, forget                            string
 	pause, resume, taskState, keepRun, ask, dropReady, cancelNow, retried string
 	page, prune, fold                                                     string
@@ -19,11 +19,11 @@ func (s *Store) makeQueries() queries {
 		lanes: s.sql(lanesSQL), makeLane: s.sql(makeLaneSQL),
 		add: s.sql(addSQL), copyTasks: s.sql(copyTasksSQL), copyReady: s.sql(copyReadySQL),
 		exists: s.sql(existsSQL), takeKey: s.sql(takeKeySQL), holder: s.sql(holderSQL), addOne: s.sql(addOneSQL), makeReady: s.sql(makeReadySQL),
-		claim: s.sql(claimSQL), look: s.sql(lookSQL), promote: s.sql(promoteSQL),
-		finish: s.sql(finishSQL), succeed: s.sql(succeedSQL), checkpoint: s.sql(checkpointSQL), late: s.sql(lateSQL),
+		claimOne: s.sql(claimHead + pickOne + claimTail), claimMany: s.sql(claimHead + pickMany + claimTail), look: s.sql(lookSQL), promote: s.sql(promoteSQL),
+		finish: s.sql(finishSQL), succeed: s.sql(succeedSQL), interrupt: s.sql(interruptSQL), checkpoint: s.sql(checkpointSQL), late: s.sql(lateSQL),
 		finishOne: s.sql(finishOneSQL), logOne: s.sql(logOneSQL),
 		find: s.sql(findSQL), held: s.sql(heldSQL), unlisted: s.sql(unlistedSQL), history: s.sql(historySQL), log: s.sql(logSQL), count: s.sql(countSQL),
-		incarnate: s.sql(incarnateSQL), register: s.sql(registerSQL), beat: s.sql(beatSQL), lost: s.sql(lostSQL), asked: s.sql(askedSQL), remove: s.sql(removeSQL),
+		incarnate: s.sql(incarnateSQL), register: s.sql(registerSQL), beat: s.sql(beatSQL), remove: s.sql(removeSQL),
 		workers: s.sql(workersSQL), lockRow: s.sql(lockRowSQL), markDead: s.sql(markDeadSQL), marked: s.sql(markedSQL), forget: s.sql(forgetSQL),
 		pause: s.sql(pauseSQL), resume: s.sql(resumeSQL), taskState: s.sql(taskStateSQL), keepRun: s.sql(keepRunSQL), ask: s.sql(askSQL),
 		dropReady: s.sql(dropReadySQL), cancelNow: s.sql(cancelNowSQL), retried: s.sql(retriedSQL),

@@ -62,7 +62,7 @@ create table @.workers (
 ) with (fillfactor = 50);
 
 create table @.tasks (
-	id                uuid not null primary key,
+	id                uuid not null primary key, -- the pages have room for a row as it is when its run has ended
 	created           timestamptz not null default now(),
 	run_at            timestamptz not null default now(),
 	since             timestamptz not null default now(),
@@ -91,7 +91,7 @@ create table @.tasks (
 	payload           bytea not null,
 	checkpoint        bytea,
 	result            bytea
-) with (fillfactor = 45) -- room for the row as it is when its run has ended;
+) with (fillfactor = 45);
 
 create table @.keys (
 	kind text collate "C" not null,
@@ -107,6 +107,8 @@ create table @.ready (
 	lane    integer not null,
 	fresh   boolean not null default true, -- false: interrupted
 	suspect boolean not null default false,
+	run     bigint not null default 0,  -- of the last run, and how many there were
+	runs    integer not null default 0,
 	primary key (lane, suspect, rank, fresh, run_at, id)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
 
@@ -117,6 +119,8 @@ create table @.delayed (
 	lane    integer not null,
 	fresh   boolean not null,
 	suspect boolean not null,
+	run     bigint not null default 0,
+	runs    integer not null default 0,
 	primary key (run_at, id)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
 

@@ -78,7 +78,11 @@ func (s *Store) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) ([]
 	if !ok {
 		return nil, errForeign(tx)
 	}
-	added, err := s.addOneByOne(ctx, x, tasks)
+	news, err := s.prepare(ctx, tasks)
+	if err != nil {
+		return nil, s.wrap(ctx, ctx, err)
+	}
+	added, err := s.addOneByOne(ctx, x, news)
 	return added, s.wrap(ctx, ctx, err)
 }
 

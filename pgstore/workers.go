@@ -14,12 +14,21 @@ const (
 		on conflict (id) do update set id = excluded.id returning n`
 	registerSQL = `insert into @.workers (id, n, name, kinds, lease, seq, state, boot) values ($1, $2, $3, $4, $5, $6, $7, $8)
 		on conflict (id) do nothing`
-	beatSQL = `update @.workers set seq = greatest(seq, $2), state = case when seq < $2 then $3 else state end
-		where id = $1 and not dead`
-	lostSQL = `select f.nr from unnest($1::uuid[], $2::bigint[], $3::text[]) with ordinality as f(task, run, worker, nr)
-		where not exists (select 1 from @.leases l join @.incarnations i on i.n = l.worker
-			where l.task = f.task and l.run = f.run and i.id = f.worker)
-		order by f.nr`
+	// beatSQL answers with a row for itself, and one for each run that is lost, by its number in the
+	// list, or of which something was asked, by an index that has only those.
+	beatSQL = `
+		with beat as (
+			update @.workers set seq = greatest(seq, $2), state = case when seq < $2 then $3 else state end
+			where id = $1 and not dead returning n
+		)
+		select 0::bigint as lost, null::uuid as task, 0::bigint as run, '' as asked from beat
+		union all
+		select f.nr, null, 0, '' from unnest($4::uuid[], $5::bigint[], $6::text[]) with ordinality as f(task, run, worker, nr)
+			where not exists (select 1 from @.leases l join @.incarnations i on i.n = l.worker
+				where l.task = f.task and l.run = f.run and i.id = f.worker)
+		union all
+		select 0, l.task, l.run, l.asked from beat b join @.leases l on l.worker = b.n and l.asked <> ''
+		order by lost, task`
 	// Who has been left something by a worker needs its row.
 	removeSQL = `delete from @.workers w where id = $1 and state = 'left' and not exists (select 1 from @.leases where worker = w.n)`
 )
@@ -34,16 +43,22 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 				return err
 			}
 		}
-		tag, err := s.pool.Exec(ctx, s.q.beat, b.Worker, int64(b.Seq), string(b.State))
-		if err != nil {
+		known := false
+		var err error
+		if known, reply, err = s.beat(ctx, b); err != nil {
 			return err
 		}
-		if tag.RowsAffected() == 0 {
+		if !known {
 			s.drop(ctx, b.Worker)
 			return task.ErrWorkerGone
 		}
-		if reply, err = s.reply(ctx, b); err != nil || b.State != task.WorkerLeft {
-			return err
+		if b.Complete {
+			if reply.Unlisted, err = s.unlisted(ctx, b); err != nil {
+				return err
+			}
+		}
+		if b.State != task.WorkerLeft {
+			return nil
 		}
 		if _, err := s.pool.Exec(ctx, s.q.remove, b.Worker); err != nil {
 			return err
@@ -87,70 +102,60 @@ func (s *Store) drop(ctx context.Context, worker string) {
 	}
 }
 
-// askedSQL finds a worker's runs of which something was asked, by an index that has only those.
-const askedSQL = `select l.task, l.run, l.asked from @.leases l
-	where l.worker = (select n from @.incarnations where id = $1) and l.asked <> '' order by l.task`
-
-// reply is what a worker may not know.
-func (s *Store) reply(ctx context.Context, b task.Beat) (reply task.BeatReply, err error) {
-	if reply.Lost, err = s.lost(ctx, b.Runs); err != nil {
-		return reply, err
-	}
-	rows, err := s.pool.Query(ctx, s.q.asked, b.Worker)
+// beat renews a worker, unless it is not known, and tells what it may not know.
+func (s *Store) beat(ctx context.Context, b task.Beat) (known bool, reply task.BeatReply, err error) {
+	l := listOf(b.Runs)
+	rows, err := s.pool.Query(ctx, s.q.beat, b.Worker, int64(b.Seq), string(b.State), l.tasks, l.runs, l.workers)
 	if err != nil {
-		return reply, err
-	}
-	reply.Asked, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (task.Asked, error) {
-		a := task.Asked{Fence: task.Fence{Worker: b.Worker}}
-		var id [16]byte
-		err := row.Scan(&id, &a.Run, &a.Verb)
-		a.Task = formatID(id)
-		return a, err
-	})
-	if err != nil || !b.Complete {
-		return reply, err
-	}
-	tasks, numbers := make([][16]byte, len(b.Runs)), make([]int64, len(b.Runs))
-	for i, f := range b.Runs {
-		tasks[i], _ = parseID(f.Task)
-		numbers[i] = f.Run
-	}
-	rows, err = s.pool.Query(ctx, s.q.unlisted, b.Worker, tasks, numbers)
-	if err != nil {
-		return reply, err
-	}
-	var lanes []int32
-	if reply.Unlisted, lanes, err = collectTasks(rows); err != nil {
-		return reply, err
-	}
-	return reply, s.nameLanes(ctx, reply.Unlisted, lanes)
-}
-
-// lost lists the runs that nobody holds by that fence.
-func (s *Store) lost(ctx context.Context, runs []task.Fence) ([]task.Fence, error) {
-	if len(runs) == 0 {
-		return nil, nil
+		return false, reply, err
 	}
 	var (
-		tasks   = make([][16]byte, len(runs))
-		numbers = make([]int64, len(runs))
-		workers = make([]string, len(runs))
+		lost, run int64
+		id        *[16]byte
+		verb      string
 	)
-	for i, f := range runs {
-		tasks[i], _ = parseID(f.Task) // the nil UUID is nobody's
-		numbers[i], workers[i] = f.Run, f.Worker
+	_, err = pgx.ForEachRow(rows, []any{&lost, &id, &run, &verb}, func() error {
+		switch {
+		case lost > 0:
+			reply.Lost = append(reply.Lost, b.Runs[lost-1])
+		case id == nil:
+			known = true
+		default:
+			reply.Asked = append(reply.Asked, task.Asked{Fence: task.Fence{Task: formatID(*id), Run: run, Worker: b.Worker}, Verb: task.Verb(verb)})
+		}
+		return nil
+	})
+	return known, reply, err
+}
+
+// fenceList is the columns of some fences.
+type fenceList struct {
+	tasks   [][16]byte
+	runs    []int64
+	workers []string
+}
+
+func listOf(fences []task.Fence) fenceList {
+	l := fenceList{tasks: make([][16]byte, len(fences)), runs: make([]int64, len(fences)), workers: make([]string, len(fences))}
+	for i, f := range fences {
+		l.tasks[i], _ = parseID(f.Task) // the nil UUID is nobody's
+		l.runs[i], l.workers[i] = f.Run, f.Worker
 	}
-	rows, err := s.pool.Query(ctx, s.q.lost, tasks, numbers, workers)
+	return l
+}
+
+// unlisted reads the runs that a worker holds and did not list.
+func (s *Store) unlisted(ctx context.Context, b task.Beat) ([]task.Task, error) {
+	l := listOf(b.Runs)
+	rows, err := s.pool.Query(ctx, s.q.unlisted, b.Worker, l.tasks, l.runs)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (task.Fence, error) {
-		var nr int64
-		if err := row.Scan(&nr); err != nil {
-			return task.Fence{}, err
-		}
-		return runs[nr-1], nil
-	})
+	tasks, lanes, err := collectTasks(rows)
+	if err != nil {
+		return nil, err
+	}
+	return tasks, s.nameLanes(ctx, tasks, lanes)
 }
 
 // workersSQL tries each worker's lock, in a mode that does not disturb other observers; the

@@ -18,11 +18,21 @@ const (
 // Add implements task.Store.
 func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
 	added := make([]task.Added, len(tasks))
+	used := make(map[lane]int64)
 	err := s.inTx(ctx, func(t *txn) error {
 		now := s.now().UnixMicro()
 		for i, n := range tasks {
+			l := lane{kind: n.Kind, queue: n.Queue}
+			number, ok := used[l]
+			if !ok {
+				var err error
+				if number, err = s.numberOf(t, l); err != nil {
+					return err
+				}
+				used[l] = number
+			}
 			var err error
-			if added[i], err = s.add(t, n, now); err != nil {
+			if added[i], err = s.add(t, n, number, now); err != nil {
 				return err
 			}
 		}
@@ -31,15 +41,12 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, er
 	if err != nil {
 		return nil, err
 	}
+	s.lanes.committed(used)
 	s.claimable()
 	return added, nil
 }
 
-func (s *Store) add(t *txn, n task.NewTask, now int64) (task.Added, error) {
-	number, err := s.numberOf(t, lane{kind: n.Kind, queue: n.Queue})
-	if err != nil {
-		return task.Added{}, err
-	}
+func (s *Store) add(t *txn, n task.NewTask, number, now int64) (task.Added, error) {
 	runAt := now + n.Delay.Microseconds()
 	made, err := t.exec(addSQL, n.ID, number, n.Priority, now, now, runAt, n.Key, blob(n.Payload))
 	if err != nil || made == 0 {

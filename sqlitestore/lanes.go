@@ -18,6 +18,15 @@ type lanes struct {
 	of     map[int64]lane
 }
 
+// committed remembers lanes that are in a transaction that has been committed.
+func (l *lanes) committed(seen map[lane]int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for lane, n := range seen {
+		l.number[lane], l.of[n] = n, lane
+	}
+}
+
 // numberOf returns a lane's number, and makes one for a new lane. It is not remembered from here:
 // the transaction may yet be undone.
 func (s *Store) numberOf(t *txn, l lane) (n int64, err error) {

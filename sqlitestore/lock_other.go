@@ -12,3 +12,5 @@ const canLock = false
 func lock(*os.File, bool) error { return errors.ErrUnsupported }
 
 func unlock(*os.File) error { return errors.ErrUnsupported }
+
+func duplicate(*os.File) (*os.File, error) { return nil, errors.ErrUnsupported }

@@ -4,8 +4,11 @@ package sqlitestore
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 const canLock = true
@@ -31,3 +34,13 @@ func lock(f *os.File, exclusive bool) error {
 
 // unlock lets go of a lock and keeps the file open.
 func unlock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
+
+// duplicate returns another descriptor of the same open file, which a program that is executed does
+// not inherit unless it is handed to it.
+func duplicate(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("duplicate %s: %w", f.Name(), err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}

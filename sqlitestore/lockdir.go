@@ -100,6 +100,20 @@ func (d *lockDir) release(worker string, remove bool) {
 	}
 }
 
+// share returns another descriptor of a lock that this process holds.
+func (d *lockDir) share(worker string) (*os.File, error) {
+	if d.boot == "" {
+		return nil, fmt.Errorf("lock of worker %s: files cannot be locked here: %w", worker, errors.ErrUnsupported)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := d.held[worker]
+	if f == nil {
+		return nil, fmt.Errorf("lock of worker %s: %w", worker, task.ErrWorkerGone)
+	}
+	return duplicate(f)
+}
+
 // life tells whether the process of a worker lives, from a lock taken in the given boot.
 func (d *lockDir) life(worker, boot string) task.Life {
 	if d.boot == "" || boot != d.boot {

@@ -5,6 +5,7 @@ package sqlitestore
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"testing"
 
 	"github.com/lastcall-go/lastcall/task"
@@ -37,6 +38,77 @@ func TestAWorkerIsAliveAsLongAsItsLockIsHeldByAnyStore(t *testing.T) {
 	if _, err := os.Stat(a.locks.path("w")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the file is left: %v", err)
 	}
+}
+
+func TestASharedLockHoldsUntilItsLastDescriptorIsClosed(t *testing.T) {
+	a, path := fresh(t)
+	if _, err := a.ShareLock("w"); !errors.Is(err, task.ErrWorkerGone) {
+		t.Errorf("of a worker that is not registered: %v", err)
+	}
+	if _, err := a.Heartbeat(t.Context(), beat("w", 1, task.WorkerRunning)); err != nil {
+		t.Fatal(err)
+	}
+	shared, err := a.ShareLock("w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Another process has it, which outlives ours.
+	other := exec.Command("cat")
+	other.Stdin, other.ExtraFiles = pipe(t), []*os.File{shared}
+	if err := errors.Join(other.Start(), shared.Close()); err != nil {
+		t.Fatal(err)
+	}
+	b := openAt(t, path)
+	defer b.Close()
+	a.locks.release("w", false)
+	if got := life(t, b, "w"); got != task.LifeAlive {
+		t.Errorf("while the other process lives: %s", got)
+	}
+	if _, err := b.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Evidence: true, Max: 1}); !errors.Is(err, task.ErrWorkerAlive) {
+		t.Errorf("reclaimed by evidence: %v", err)
+	}
+	if err := other.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = other.Wait() // killed
+	if got := life(t, b, "w"); got != task.LifeDead {
+		t.Errorf("after its death: %s", got)
+	}
+}
+
+func TestASharedLockIsNotInheritedByWhomItIsNotHandedTo(t *testing.T) {
+	a, path := fresh(t)
+	if _, err := a.Heartbeat(t.Context(), beat("w", 1, task.WorkerRunning)); err != nil {
+		t.Fatal(err)
+	}
+	shared, err := a.ShareLock("w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := exec.Command("cat")
+	other.Stdin = pipe(t)
+	if err := errors.Join(other.Start(), shared.Close()); err != nil {
+		t.Fatal(err)
+	}
+	b := openAt(t, path)
+	defer b.Close()
+	a.locks.release("w", false)
+	if got := life(t, b, "w"); got != task.LifeDead {
+		t.Errorf("another process holds it: %s", got)
+	}
+	_ = other.Process.Kill()
+	_ = other.Wait() // killed
+}
+
+// pipe returns the reading end of a pipe whose other end stays open.
+func pipe(t *testing.T) *os.File {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close(); w.Close() })
+	return r
 }
 
 func TestALockOfAnotherBootIsNoEvidence(t *testing.T) {

@@ -45,23 +45,24 @@ func (s *Store) watchNeighbours() {
 			if err != nil {
 				return
 			}
-			if concerns(buf[:n]) {
-				s.wake(1, 1)
+			if rung, ended := concerns(buf[:n]); rung || ended {
+				s.wake(count(rung), count(rung), count(ended))
 			}
 		}
 	})
 }
 
-// concerns says whether one of some events may mean work: the bell, or the end of a lock.
-func concerns(buf []byte) bool {
+func count(b bool) uint64 { return uint64(order(b)) }
+
+// concerns says whether some events have the bell, and the end of a lock.
+func concerns(buf []byte) (rung, ended bool) {
 	for len(buf) >= unix.SizeofInotifyEvent {
 		e := (*unix.InotifyEvent)(unsafe.Pointer(&buf[0]))
 		end := unix.SizeofInotifyEvent + int(e.Len)
 		name := strings.TrimRight(string(buf[unix.SizeofInotifyEvent:end]), "\x00")
-		if name == bell || e.Mask&unix.IN_CLOSE_WRITE != 0 && strings.HasSuffix(name, ".lock") {
-			return true
-		}
+		rung = rung || name == bell
+		ended = ended || e.Mask&unix.IN_CLOSE_WRITE != 0 && strings.HasSuffix(name, ".lock")
 		buf = buf[end:]
 	}
-	return false
+	return rung, ended
 }

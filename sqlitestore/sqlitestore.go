@@ -93,7 +93,7 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		path: path, log: cfg.Logger, now: time.Now,
-		seen: task.Seen{Ready: 1, Asked: 1}, changed: make(chan struct{}), closed: make(chan struct{}),
+		seen: task.Seen{Ready: 1, Asked: 1, Gone: 1}, changed: make(chan struct{}), closed: make(chan struct{}),
 		lanes: lanes{number: make(map[lane]int64), of: make(map[int64]lane)},
 	}
 	s.writer = writer{work: make(chan struct{}, 1), stmts: make(map[string]*sql.Stmt)}
@@ -178,11 +178,12 @@ func (s *Store) Wait(ctx context.Context, seen task.Seen) (task.Seen, error) {
 }
 
 // wake ends the waiting calls of this process.
-func (s *Store) wake(ready, asked uint64) {
+func (s *Store) wake(ready, asked, gone uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seen.Ready += ready
 	s.seen.Asked += asked
+	s.seen.Gone += gone
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
@@ -190,12 +191,12 @@ func (s *Store) wake(ready, asked uint64) {
 // claimable says, here and to other processes, that there may be something to claim, and asked that
 // something was asked of a run.
 func (s *Store) claimable() {
-	s.wake(1, 0)
+	s.wake(1, 0, 0)
 	s.locks.ring()
 }
 
 func (s *Store) asked() {
-	s.wake(0, 1)
+	s.wake(0, 1, 0)
 	s.locks.ring()
 }
 

@@ -14,7 +14,14 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestTheStoreKeepsItsRules(t *testing.T) {
+func TestTheStoreKeepsItsRules(t *testing.T) { storetest.Run(t, engine()) }
+
+func TestTheStoreKeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine()) }
+
+func TestThePromisesHoldThroughFaults(t *testing.T) { storetest.Faults(t, engine(), 18) }
+
+// engine opens a file for each test.
+func engine() storetest.Engine {
 	paths := make(map[string]string)
 	store := func(t *testing.T) task.Store {
 		if paths[t.Name()] == "" {
@@ -26,7 +33,7 @@ func TestTheStoreKeepsItsRules(t *testing.T) {
 	if canLock {
 		e.Kill = func(_ *testing.T, s task.Store, worker string) { s.(*Store).locks.release(worker, false) }
 	}
-	storetest.Run(t, e)
+	return e
 }
 
 func openAt(t *testing.T, path string) *Store {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"os"
 	"time"
 
 	"github.com/lastcall-go/lastcall/task"
@@ -116,6 +117,15 @@ func asked(ctx context.Context, tx *txn, worker string, n int64) (all []task.Ask
 	}
 	return all, rows.Err()
 }
+
+// ShareLock returns another descriptor of the lock of a worker of this process, to be handed to a
+// process that works for it. The lock is held until the last descriptor is closed: as long as such a
+// process lives, nobody takes this one for dead by evidence, though its lease may run out. Only a
+// process to which the file is handed inherits it. The caller closes it.
+//
+// ErrWorkerGone means that this process holds no lock of that worker, errors.ErrUnsupported that
+// files cannot be locked on this system.
+func (s *Store) ShareLock(worker string) (*os.File, error) { return s.locks.share(worker) }
 
 // Workers implements task.Store.
 func (s *Store) Workers(ctx context.Context) ([]task.WorkerInfo, error) {

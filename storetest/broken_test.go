@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -364,21 +365,21 @@ func eachReply(b *broken, alter func(r *task.BeatReply)) {
 type recorder struct {
 	testing.TB
 	ctx    context.Context
-	failed bool
+	failed atomic.Bool
 }
 
-func (r *recorder) Context() context.Context  { return r.ctx }
-func (r *recorder) Helper()                   {}
-func (r *recorder) Log(...any)                {}
-func (r *recorder) Logf(string, ...any)       {}
-func (r *recorder) Failed() bool              { return r.failed }
-func (r *recorder) Error(...any)              { r.failed = true }
-func (r *recorder) Errorf(string, ...any)     { r.failed = true }
-func (r *recorder) Fatal(...any)              { r.failed = true; runtime.Goexit() }
-func (r *recorder) Fatalf(f string, a ...any) { r.Fatal() }
+func (r *recorder) Context() context.Context { return r.ctx }
+func (r *recorder) Helper()                  {}
+func (r *recorder) Log(...any)               {}
+func (r *recorder) Logf(string, ...any)      {}
+func (r *recorder) Failed() bool             { return r.failed.Load() }
+func (r *recorder) Error(...any)             { r.failed.Store(true) }
+func (r *recorder) Errorf(string, ...any)    { r.failed.Store(true) }
+func (r *recorder) Fatal(...any)             { r.failed.Store(true); runtime.Goexit() }
+func (r *recorder) Fatalf(string, ...any)    { r.Fatal() }
 
 // try runs a case on a store and says whether it complains, or does not come to an end.
-func try(t *testing.T, r rule, b *broken) (complains bool) {
+func try(t *testing.T, r rule, b *broken, twice bool) (complains bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	rec := &recorder{TB: t, ctx: ctx}
@@ -387,13 +388,17 @@ func try(t *testing.T, r rule, b *broken) (complains bool) {
 		defer close(done)
 		defer func() {
 			if recover() != nil { // an answer that no store gives
-				rec.failed = true
+				rec.failed.Store(true)
 			}
 		}()
-		r.check(&T{TB: rec, Store: b, engine: Engine{Kill: func(_ *testing.T, _ task.Store, worker string) { b.Kill(worker) }, Reopen: b.reopen}})
+		var s task.Store = b
+		if twice {
+			s = &repeating{Store: b, tb: rec}
+		}
+		r.check(&T{TB: rec, Store: s, bare: b, engine: Engine{Kill: func(_ *testing.T, _ task.Store, worker string) { b.Kill(worker) }, Reopen: b.reopen}})
 	}()
 	<-done
-	return rec.failed
+	return rec.Failed()
 }
 
 func TestABrokenStoreIsCaughtByTheRuleThatItBreaks(t *testing.T) {
@@ -404,7 +409,7 @@ func TestABrokenStoreIsCaughtByTheRuleThatItBreaks(t *testing.T) {
 			if reasons[r.numbers] == "" {
 				t.Errorf("rule %s has no reason", r.numbers)
 			}
-			if try(t, r, whole()) {
+			if try(t, r, whole(), false) {
 				t.Errorf("rule %s (%s) complains of a whole store", r.numbers, r.says)
 			}
 		}
@@ -425,7 +430,7 @@ func TestABrokenStoreIsCaughtByTheRuleThatItBreaks(t *testing.T) {
 				}
 				b := whole()
 				breach(b)
-				if try(t, r, b) {
+				if try(t, r, b, false) {
 					caught++
 				}
 			}

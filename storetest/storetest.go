@@ -9,8 +9,8 @@
 package storetest
 
 import (
-	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,6 +24,8 @@ type Engine struct {
 	// Reopen returns a store on the same tasks, after the first was closed; nil for an engine that
 	// does not outlive its process.
 	Reopen func(t *testing.T) task.Store
+	// Bubble says that the store works inside a testing/synctest bubble, where waiting takes no time.
+	Bubble bool
 	// Kill makes a worker of the store look as if its process had been killed. Nil for an engine
 	// without evidence of life: the cases about evidence are then left out by name.
 	Kill func(t *testing.T, s task.Store, worker string)
@@ -42,31 +44,44 @@ type T struct {
 	real *testing.T // for the engine; nil where a breach is expected
 	// Store is empty at first.
 	Store  task.Store
+	bare   task.Store // for the engine
 	engine Engine
 	ids    int
 }
 
-var groups = [][]rule{addRules, claimRules, applyRules, workerRules, controlRules, suspectRules, keepRules, closeRules}
+// groups has all cases; alone, those in which calls do not meet.
+var (
+	alone  = [][]rule{addRules, claimRules, applyRules, workerRules, controlRules, suspectRules, keepRules, closeRules}
+	groups = append(slices.Clip(alone), raceRules)
+)
 
 // Run checks every rule, each in a subtest and on a store of its own.
 func Run(t *testing.T, e Engine) {
-	for _, group := range groups {
-		for _, r := range group {
-			t.Run("rule "+r.numbers+" "+r.says, func(t *testing.T) {
-				t.Cleanup(func() {
-					if t.Failed() {
-						t.Logf("rule %s of task.Store is broken: %s. Why there is such a rule: %s", r.numbers, r.says, reasons[r.numbers])
-					}
-				})
-				s := e.Open(t)
-				t.Cleanup(func() {
-					if err := s.Close(); err != nil {
-						t.Errorf("close: %v", err)
-					}
-				})
-				r.check(&T{TB: t, real: t, Store: s, engine: e})
+	run(t, e, groups, func(_ testing.TB, s task.Store) task.Store { return s })
+}
+
+// RunTwice is Run with every call made twice that may be repeated, as by a caller who did not get
+// the answer. Cases in which calls meet are left out: between two calls of one anything may happen.
+func RunTwice(t *testing.T, e Engine) {
+	run(t, e, alone, func(tb testing.TB, s task.Store) task.Store { return &repeating{Store: s, tb: tb} })
+}
+
+func run(t *testing.T, e Engine, cases [][]rule, wrap func(testing.TB, task.Store) task.Store) {
+	for _, r := range slices.Concat(cases...) {
+		t.Run("rule "+r.numbers+" "+r.says, func(t *testing.T) {
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("rule %s of task.Store is broken: %s. Why there is such a rule: %s", r.numbers, r.says, reasons[r.numbers])
+				}
 			})
-		}
+			s := e.Open(t)
+			t.Cleanup(func() {
+				if err := s.Close(); err != nil {
+					t.Errorf("close: %v", err)
+				}
+			})
+			r.check(&T{TB: t, real: t, Store: wrap(t, s), bare: s, engine: e})
+		})
 	}
 }
 
@@ -187,11 +202,4 @@ func ids(tasks []task.Task) []string {
 		all = append(all, t.ID)
 	}
 	return all
-}
-
-// ended is a context that has ended already.
-func ended(t *T) context.Context {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	return ctx
 }

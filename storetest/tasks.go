@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -45,15 +46,86 @@ var addRules = []rule{
 			t.Errorf("%+v", got)
 		}
 	}},
+	{"2", "what was recorded survives the process too", func(t *T) {
+		if t.engine.Reopen == nil {
+			t.Log("the engine does not outlive its process, and says so")
+			return
+		}
+		t.join("w")
+		key := t.keyed("k", "key").ID
+		c := t.claim("w", 1)[0]
+		save := change(c, task.Running)
+		save.Checkpoint, save.Log = []byte("half"), []byte("line\n")
+		t.mustApply(save)
+		t.mustAsk(task.VerbInterrupt, key)
+		done := t.add()
+		end := change(t.claim("w", 1)[0], task.Succeeded)
+		end.Result = []byte("42")
+		t.mustApply(end)
+		if err := t.Store.Control(t.Context(), task.Command{Verb: task.VerbPause, Queue: "q"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := t.Store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		t.Store = t.engine.Reopen(t.real)
+		defer func() {
+			if err := t.Store.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		if got := t.get(key); got.Status != task.Running || got.Run != c.Run || string(got.Checkpoint) != "half" || got.Caps != c.Caps {
+			t.Errorf("the running task: %+v", got)
+		}
+		if got := t.get(done); got.Status != task.Succeeded || string(got.Result) != "42" {
+			t.Errorf("the ended task: %+v", got)
+		}
+		if log, err := t.Store.Log(t.Context(), key); err != nil || string(log) != "line\n" {
+			t.Errorf("log %q, %v", log, err)
+		}
+		if counts, err := t.Store.Count(t.Context()); err != nil || !slices.Equal(counts.Paused, []string{"q"}) {
+			t.Errorf("paused %v, %v", counts.Paused, err)
+		}
+		if got := t.keyed("k", "key"); !got.Existed || got.ID != key {
+			t.Errorf("the key: %+v", got)
+		}
+		reply, err := t.beat("w", 2, task.WorkerRunning)
+		if err != nil || !slices.Equal(reply.Asked, []task.Asked{{Fence: save.Fence, Verb: task.VerbInterrupt}}) {
+			t.Errorf("asked %+v, %v", reply.Asked, err)
+		}
+		t.mustApply(change(c, task.Interrupted))
+		if again := t.claim("w", 1); len(again) != 1 || again[0].Run <= c.Run {
+			t.Errorf("the next run: %+v after %d", again, c.Run)
+		}
+	}},
 	{"18", "Find returns the newest first, and only what every filter admits", func(t *T) {
 		a, b, c := t.add(), t.add(func(n *task.NewTask) { n.Kind = "other" }), t.add()
+		keyed := t.keyed("k", "key").ID
+		aside := t.add(func(n *task.NewTask) { n.Queue = "aside" })
 		for _, q := range []struct {
 			query task.Query
 			want  []string
 		}{
-			{task.Query{}, []string{c, b, a}},
-			{task.Query{Kind: "k"}, []string{c, a}},
-			{task.Query{Limit: 1}, []string{c}},
+			{task.Query{Key: "key"}, []string{keyed}},
+			{task.Query{Key: "key", Kind: "other"}, nil},
+			{task.Query{Queue: "aside"}, []string{aside}},
+			{task.Query{Queue: "aside", Status: task.Queued, Kind: "k"}, []string{aside}},
+			{task.Query{Queue: "default", After: keyed, Limit: 2}, []string{c, b}},
+		} {
+			got, err := t.Store.Find(t.Context(), q.query)
+			if err != nil || !slices.Equal(ids(got), q.want) {
+				t.Errorf("Find %+v: %v, %v, want %v", q.query, ids(got), err, q.want)
+			}
+		}
+		t.mustAsk(task.VerbCancel, keyed)
+		t.mustAsk(task.VerbCancel, aside)
+		for _, q := range []struct {
+			query task.Query
+			want  []string
+		}{
+			{task.Query{}, []string{aside, keyed, c, b, a}},
+			{task.Query{Kind: "k", Status: task.Queued}, []string{c, a}},
+			{task.Query{Limit: 1}, []string{aside}},
 			{task.Query{After: c}, []string{b, a}},
 			{task.Query{Status: task.Running}, nil},
 			{task.Query{IDs: []string{a, b}, Kind: "other"}, []string{b}},
@@ -127,6 +199,19 @@ var claimRules = []rule{
 		want := []string{high, interrupted, plain, next}
 		if got := ids(t.claim("w", 10)); !slices.Equal(got, want) {
 			t.Errorf("claimed %v, want %v", got, want)
+		}
+	}},
+	{"5", "the order holds across kinds and queues", func(t *T) {
+		t.join("w")
+		sort := func(kind, queue string, priority int) string {
+			return t.add(func(n *task.NewTask) { n.Kind, n.Queue, n.Priority = kind, queue, priority })
+		}
+		want := []string{sort("other", "a", 9), sort("k", "b", 8), sort("other", "b", 7), sort("k", "a", 7), sort("k", "b", 7)}
+		low := sort("k", "a", -1)
+		req := request("w", len(want))
+		req.Kinds = append(req.Kinds, task.KindClaim{Kind: "other", Max: 10})
+		if got, err := t.Store.Claim(t.Context(), req); err != nil || !slices.Equal(ids(got), want) {
+			t.Errorf("claimed %v, %v, want %v and not yet %s", ids(got), err, want, low)
 		}
 	}},
 	{"6", "a worker that is not registered, or is dead, gets nothing", func(t *T) {
@@ -204,6 +289,40 @@ var applyRules = []rule{
 			t.Errorf("after a taking: %v", err)
 		}
 	}},
+	{"9", "a repeated outcome is nil, whatever was asked of the task since", func(t *T) {
+		for i, c := range []struct {
+			end  task.Status
+			asks []task.Verb
+		}{
+			{task.Failed, []task.Verb{task.VerbRetry}},
+			{task.Cancelled, []task.Verb{task.VerbRetry, task.VerbCancel}},
+			{task.Interrupted, []task.Verb{task.VerbCancel}},
+			{task.Queued, []task.Verb{task.VerbCancel, task.VerbRetry}},
+		} {
+			end := change(t.run("w"+strconv.Itoa(i)), c.end)
+			t.mustApply(end)
+			for _, verb := range c.asks {
+				t.mustAsk(verb, end.Task)
+				t.wantErr(string(c.end)+" again, after "+string(verb), t.apply(end), nil)
+			}
+			if t.get(end.Task).Status.Claimable() {
+				t.mustAsk(task.VerbCancel, end.Task) // out of the way
+			}
+		}
+	}},
+	{"8", "a run of a worker that is marked dead may end as long as nobody has taken it", func(t *T) {
+		c := t.run("w")
+		if _, err := t.Store.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Seq: 1, Max: 1}); err != nil {
+			t.Fatal(err)
+		}
+		t.mustApply(change(c, task.Succeeded))
+		taken := change(c, task.Interrupted)
+		taken.Taken = true
+		t.wantErr("a taking that comes too late", t.apply(taken), task.ErrAlreadyFinished)
+		if got := t.get(c.ID); got.Status != task.Succeeded {
+			t.Errorf("%+v", got)
+		}
+	}},
 	{"10", "a change that cannot be made does not hold back its neighbours", func(t *T) {
 		a := t.run("w")
 		t.add()
@@ -278,26 +397,47 @@ var closeRules = []rule{
 		if err := <-waiting; !errors.Is(err, task.ErrClosed) {
 			t.Errorf("Wait: %v", err)
 		}
-		_, add := t.Store.Add(t.Context(), []task.NewTask{{ID: t.id(), Kind: "k"}})
-		_, claim := t.Store.Claim(t.Context(), request("w", 1))
-		_, beat := t.beat("w", 1, task.WorkerRunning)
-		_, workers := t.Store.Workers(t.Context())
-		_, reclaim := t.Store.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w"})
-		_, find := t.Store.Find(t.Context(), task.Query{})
-		_, history := t.Store.History(t.Context(), t.id())
-		apply := t.Store.Apply(t.Context(), []task.Change{{}})[0]
-		for i, err := range []error{add, claim, beat, workers, reclaim, find, history, apply} {
+		for method, err := range t.everyMethod(t.Context()) {
 			if !errors.Is(err, task.ErrClosed) {
-				t.Errorf("method %d: %v", i, err)
+				t.Errorf("%s: %v", method, err)
 			}
 		}
 	}},
 	{"preface", "an ended context is an error, and its cause", func(t *T) {
-		if _, err := t.Store.Find(ended(t), task.Query{}); !errors.Is(err, context.Canceled) {
-			t.Errorf("Find: %v", err)
+		enough := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(enough)
+		errs := t.everyMethod(ctx)
+		_, errs["Wait"] = t.Store.Wait(ctx, task.Seen{})
+		for method, err := range errs {
+			if !errors.Is(err, enough) {
+				t.Errorf("%s: %v", method, err)
+			}
 		}
-		if _, err := t.Store.Wait(ended(t), task.Seen{}); !errors.Is(err, context.Canceled) {
-			t.Errorf("Wait: %v", err)
+	}},
+	{"20", "what makes a task claimable wakes those who wait", func(t *T) {
+		c := t.run("w")
+		failed := t.add()
+		t.mustApply(change(t.claim("w", 1)[0], task.Failed))
+		for what, do := range map[string]func() error{
+			"a task handed over": func() error { return t.apply(change(c, task.Interrupted)) },
+			"a retry":            func() error { return t.ask(task.VerbRetry, failed) },
+			"a resumed queue": func() error {
+				return t.Store.Control(t.Context(), task.Command{Verb: task.VerbResume, Queue: "default"})
+			},
+		} {
+			before, err := t.Store.Wait(t.Context(), task.Seen{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := do(); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			for now := before; now.Ready == before.Ready; { // in vain: the case ends with its test
+				if now, err = t.Store.Wait(t.Context(), now); err != nil {
+					t.Fatalf("%s woke nobody: %v", what, err)
+				}
+			}
 		}
 	}},
 	{"20", "no change is lost between two calls of Wait, and the number begins above zero", func(t *T) {

@@ -68,7 +68,7 @@ var workerRules = []rule{
 			t.Log("the engine has no evidence, and says so")
 			return
 		}
-		t.engine.Kill(t.real, t.Store, "w")
+		t.engine.Kill(t.real, t.bare, "w")
 		if w, _ := t.worker("w"); w.Life != task.LifeDead {
 			t.Errorf("life is %s", w.Life)
 		}

@@ -14,7 +14,7 @@ func (w *Worker) register(ctx context.Context) error {
 	w.mu.Lock()
 	w.id, w.seq, w.state = newID(), 0, WorkerRunning
 	w.reached, w.ticked = time.Now(), time.Now()
-	w.running, w.busy = make(map[Fence]*Run), make(map[string]int)
+	w.running, w.busy = roster{}, make(map[string]int)
 	w.watching = make(map[string]sight)
 	w.renewed = time.Now()
 	w.mu.Unlock()
@@ -69,13 +69,23 @@ func (w *Worker) send(ctx context.Context, b Beat) error {
 	if w.renewed.IsZero() {
 		w.renewed = w.reached
 	}
+	if len(reply.Lost)+len(reply.Asked) > 0 {
+		w.tell(reply)
+	}
+	w.unlisted = append(w.unlisted, reply.Unlisted...)
+	return nil
+}
+
+// tell passes on to the runs what a beat was answered with; w.mu is held.
+func (w *Worker) tell(reply BeatReply) {
+	running := w.running.byFence()
 	for _, f := range reply.Lost {
-		if r, ok := w.running[f]; ok {
+		if r, ok := running[f]; ok {
 			r.cancel(ErrLeaseLost)
 		}
 	}
 	for _, a := range reply.Asked {
-		r, ok := w.running[a.Fence]
+		r, ok := running[a.Fence]
 		switch {
 		case !ok:
 		case a.Verb == VerbCancel:
@@ -84,8 +94,6 @@ func (w *Worker) send(ctx context.Context, b Beat) error {
 			r.cancel(ErrAsked)
 		}
 	}
-	w.unlisted = append(w.unlisted, reply.Unlisted...)
-	return nil
 }
 
 // cutOff ends the runs of kinds that want it, before a neighbour may take them over: when no beat
@@ -104,7 +112,7 @@ func (w *Worker) cutOff() {
 	if gap := now.Sub(w.ticked); w.frozen || gap > limit || wall-awake > limit {
 		w.frozen, cause = true, errFrozen
 	}
-	for _, r := range w.running {
+	for _, r := range w.running.runs {
 		if r.policy.cutOff {
 			r.cancel(cause)
 		}
@@ -122,12 +130,7 @@ func (w *Worker) nextBeat(state WorkerState) Beat {
 		w.frozen = false
 	}
 	b := Beat{Worker: w.id, Name: w.name, Host: w.host, PID: os.Getpid(), Kinds: kinds, Lease: w.lease, Seq: w.seq, State: state}
-	for f := range w.running {
-		if len(b.Runs) == beatRuns { // the map's order is another one next time
-			break
-		}
-		b.Runs = append(b.Runs, f)
-	}
+	b.Runs = w.running.some(beatRuns)
 	slices.SortFunc(b.Runs, func(x, y Fence) int { return strings.Compare(x.Task, y.Task) })
 	return b
 }
@@ -138,27 +141,21 @@ const beatRuns = 500
 
 // recover finds the runs of a claim whose answer was lost, and starts them. It is called by the
 // goroutine that claims, so that no claim is under way.
-func (w *Worker) recover(ctx, last context.Context, lastCall <-chan struct{}) error {
+func (w *Worker) recover(last context.Context) error {
 	b := w.nextBeat(w.currentState())
 	w.mu.Lock()
-	b.Complete, b.Runs, w.unlisted = true, make([]Fence, 0, len(w.running)), nil
-	for f := range w.running {
-		b.Runs = append(b.Runs, f)
-	}
+	b.Complete, b.Runs, w.unlisted = true, w.running.some(len(w.running.runs)), nil
 	w.mu.Unlock()
 	if err := w.send(last, b); err != nil {
 		return err
 	}
 	w.mu.Lock()
-	found := w.unlisted
+	found, known := w.unlisted, w.running.byFence()
 	w.unlisted = nil
 	w.mu.Unlock()
-	for _, t := range found {
-		w.mu.Lock()
-		_, known := w.running[fenceOf(t)]
-		w.mu.Unlock()
-		if !known {
-			w.start(ctx, lastCall, t)
+	for i := range found {
+		if known[fenceOf(&found[i])] == nil {
+			w.start(&found[i])
 		}
 	}
 	return nil
@@ -172,7 +169,7 @@ func (w *Worker) reborn(ctx context.Context, b Beat) error {
 		w.mu.Unlock()
 		return nil
 	}
-	for _, r := range w.running {
+	for _, r := range w.running.runs {
 		r.cancel(ErrLeaseLost)
 	}
 	if b.State != WorkerRunning {
@@ -194,10 +191,7 @@ func (w *Worker) currentState() WorkerState {
 // flush writes the progress and the logs that handlers have reported.
 func (w *Worker) flush(ctx context.Context) {
 	w.mu.Lock()
-	runs := make([]*Run, 0, len(w.running))
-	for _, r := range w.running {
-		runs = append(runs, r)
-	}
+	runs := slices.Clone(w.running.runs)
 	w.mu.Unlock()
 	var (
 		changes []Change

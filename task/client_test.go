@@ -139,3 +139,27 @@ func TestNewWorkerRefusesWhatCannotWork(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAPreparedTaskOfANamedKindIsCheckedAndCanBeHandedInAgain(t *testing.T) {
+	c := task.NewClient(memstore.New())
+	payload := []byte(`{ "spaces": "stay" }`)
+	n, err := task.Prepare("named", payload, &task.Options{Queue: "q", Priority: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, existed := range []bool{false, true} {
+		done, err := c.EnqueueMany(t.Context(), []task.NewTask{n})
+		if err != nil || len(done) != 1 || done[0] != (task.Enqueued{ID: n.ID, Existed: existed}) {
+			t.Errorf("%+v, %v; want %s, existed %v", done, err, n.ID, existed)
+		}
+	}
+	got, err := c.Get(t.Context(), n.ID)
+	if err != nil || string(got.Payload) != string(payload) || got.Kind != "named" || got.Queue != "q" || got.Priority != 3 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for name, opt := range map[string]*task.Options{"no name": nil, "named": {ID: "x"}} {
+		if _, err := task.Prepare(name, payload, opt); !errors.Is(err, task.ErrInvalid) {
+			t.Errorf("Prepare(%q, %+v): %v, want ErrInvalid", name, opt, err)
+		}
+	}
+}

@@ -30,6 +30,13 @@ func (k Kind[T]) Task(args T, opt *Options) (NewTask, error) {
 	return newTask(k.Name, k.Queue, payload, opt)
 }
 
+// Prepare checks a new task of a kind that is known by its name, for [Client.EnqueueMany]: it has its
+// id from here on, so that handing it in again makes no second task. opt may be nil; the payload is
+// kept, not copied. An error is ErrInvalid.
+func Prepare(kind string, payload []byte, opt *Options) (NewTask, error) {
+	return newTask(kind, "", payload, opt)
+}
+
 // Enqueue records a new task of a kind that is known by its name. When it has returned without an
 // error the task survives this process. opt may be nil. Whether any worker knows the kind is not
 // asked: the task waits for one that does.
@@ -56,7 +63,7 @@ func (c *Client) enqueue(ctx context.Context, n NewTask) (Enqueued, error) {
 // manyStep bounds the tasks of one call of the store, and so the length of its transaction.
 const manyStep = 5000
 
-// EnqueueMany records tasks that [Kind.Task] has prepared, thousands in one transaction; those with
+// EnqueueMany records tasks that [Kind.Task] or [Prepare] has prepared, thousands in one transaction; those with
 // a key go one by one, so that nobody waits for another's key. The answer has their order. After an
 // error the tasks that are in the answer are recorded, and of the others it is not known: enqueuing
 // the same ones again is safe, since they keep their ids.

@@ -10,51 +10,58 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// start runs a claimed task in a goroutine of its own, which ends with the handler's return; the
-// recorder then has its end. The slot is taken until that is written.
-func (w *Worker) start(ctx context.Context, lastCall <-chan struct{}, t Task) {
+// start has a claimed task run by a goroutine. Its slot is taken until its end is written.
+func (w *Worker) start(t *Task) {
 	e, ok := w.mux.lookup(t.Kind)
 	if !ok { // a store that hands out what was not asked for
 		w.log.Error("store handed out a task of an unknown kind", "task", t.ID, "kind", t.Kind)
 		return
 	}
-	hctx, cancel := context.WithCancelCause(ctx)
-	r := &Run{store: w.store, policy: e.policy, cancel: cancel, stopping: lastCall, task: t, now: t, started: time.Now(), suspect: t.Suspect()}
+	r := &Run{store: w.store, policy: &e.policy, handle: e.handle, task: *t, started: time.Now(), suspect: t.Suspect()}
+	// The run's context is made here: it may be cancelled as soon as it is in the roster.
+	r.ctx, r.cancel = context.WithCancelCause(w.base)
+	r.stopping = w.lastCall
 	w.mu.Lock()
-	w.running[fenceOf(t)] = r
+	w.running.add(r)
 	w.busy[t.Kind]++
 	if r.suspect {
 		w.suspects++
 	}
 	w.mu.Unlock()
-	if w.log.Enabled(ctx, slog.LevelInfo) {
+	if w.log.Enabled(w.base, slog.LevelInfo) {
 		w.log.Info("task running", "task", t.ID, "kind", t.Kind, "run", t.Run, "runs", t.Runs, "was", before(t), "worker", t.Worker)
 	}
-	w.observe(Event{Task: t, Status: Running, Waited: waited(t)})
+	if w.observer != nil {
+		w.observer(Event{Task: *t, Status: Running, Waited: waited(t)})
+	}
 	w.handlers.Add(1) // until the end is written
-	go func() {
-		// The end is handled in a deferred call: so is that of a handler that panics, or calls
-		// runtime.Goexit.
-		err := error(&PanicError{Value: "the handler called runtime.Goexit"})
-		end := ending{}
-		defer func() {
-			if v := recover(); v != nil {
-				err = &PanicError{Value: v, Stack: string(debug.Stack())}
-			}
-			end.err = err
-			if end.cause == nil {
-				end.cause = context.Cause(hctx)
-			}
-			end.stopping = closed(lastCall)
-			cancel(nil)
-			w.ended(r, end)
-		}()
-		err = w.execute(hctx, lastCall, e, r, &end)
-	}()
+	w.crew.run(r)
 }
 
+// run calls a run's handler and has its end recorded. The end is handled in a deferred call: so is
+// that of a handler that panics, or calls runtime.Goexit.
+func (w *Worker) run(r *Run) {
+	err := error(errGoexit)
+	end := ending{}
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: string(debug.Stack())}
+		}
+		end.err = err
+		if end.cause == nil {
+			end.cause = context.Cause(r.ctx)
+		}
+		end.stopping = closed(r.stopping)
+		r.cancel(nil)
+		w.ended(r, end)
+	}()
+	err = w.execute(r, &end)
+}
+
+var errGoexit = &PanicError{Value: "the handler called runtime.Goexit"}
+
 // before says, for the log, what a claimed task was.
-func before(t Task) Status {
+func before(t *Task) Status {
 	if t.Reason != "" {
 		return Interrupted
 	}
@@ -63,26 +70,27 @@ func before(t Task) Status {
 
 // execute calls the handler under its timeout, and with its context ended at last call where its
 // kind says so.
-func (w *Worker) execute(ctx context.Context, lastCall <-chan struct{}, e entry, r *Run, end *ending) error {
-	if e.policy.timeout > 0 {
+func (w *Worker) execute(r *Run, end *ending) error {
+	ctx := r.ctx
+	if r.policy.timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, e.policy.timeout, ErrTimeout)
+		ctx, cancel = context.WithTimeoutCause(ctx, r.policy.timeout, ErrTimeout)
 		defer cancel()
 		defer func() { end.cause = context.Cause(ctx) }() // before cancel, which would be the cause
 	}
-	if e.policy.onStop == Interrupt {
+	if r.policy.onStop == Interrupt {
 		done := make(chan struct{})
 		defer close(done)
 		go func() {
 			select {
-			case <-lastCall:
+			case <-r.stopping:
 				left, _ := lastcall.TimeLeft(ctx)
 				r.cancel(&lastcall.InterruptError{Until: time.Now().Add(left)})
 			case <-done:
 			}
 		}()
 	}
-	return e.handle(ctx, r)
+	return r.handle(ctx, r)
 }
 
 // ended decides what becomes of a run whose handler has returned, and has it written.
@@ -92,15 +100,15 @@ func (w *Worker) ended(r *Run, end ending) {
 		return
 	}
 	if errors.Is(end.cause, ErrLeaseLost) || errors.Is(end.cause, ErrWorkerGone) {
-		w.lost(r, Change{}, ErrLeaseLost)
+		w.lost(r, &Change{}, ErrLeaseLost)
 		return
 	}
-	w.recorder.add(pending{run: r, change: r.close(r.policy, end)})
+	w.recorder.add(r, r.close(end))
 }
 
 // verify finds out what became of the transaction in which a run was finished.
 func (w *Worker) verify(r *Run, end ending) {
-	f := fenceOf(r.task)
+	f := r.fence()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		// A change that changes nothing is refused when the run is no longer held.
 		err := w.store.Apply(w.last, []Change{{Fence: f, Status: Running, Counters: r.Task().Counters}})[0]
@@ -109,49 +117,53 @@ func (w *Worker) verify(r *Run, end ending) {
 			if end.err == nil {
 				end.err = errors.New("the handler returned nil, but the transaction of its FinishIn was rolled back")
 			}
-			w.recorder.add(pending{run: r, change: r.close(r.policy, end)})
+			w.recorder.add(r, r.close(end))
 			return
 		case errors.Is(err, ErrLeaseLost), errors.Is(err, ErrNotFound):
 			if end.err != nil {
 				w.log.Error("error after the task was finished in a transaction; its success stands", "task", f.Task, "error", end.err)
 			}
-			w.recorder.add(pending{run: r, change: Change{Fence: f, Status: Succeeded, Counters: r.Task().Counters}})
+			w.recorder.add(r, Change{Fence: f, Status: Succeeded, Counters: r.Task().Counters})
 			return
 		case !pause(w.last, wait):
-			w.unrecordedEnd(r, Change{Status: Succeeded}, err)
+			w.unrecordedEnd(r, &Change{Status: Succeeded}, err)
 			return
 		}
 	}
 }
 
 // written is told by the recorder what came of a run's end.
-func (w *Worker) written(p pending, err error) {
+func (w *Worker) written(r *Run, c *Change, err error) {
 	switch {
 	case err == nil:
-		w.logEnd(p.run.task, p.change)
-		w.observe(Event{Task: p.run.task, Status: p.change.Status, Reason: p.change.Reason, Err: p.change.Error,
-			Waited: waited(p.run.task), Took: time.Since(p.run.started)})
-		if p.change.Reason == ReasonAsked {
-			w.avoid(p.change.Task)
+		w.logEnd(&r.task, c)
+		if w.observer != nil {
+			w.observer(Event{Task: r.Task(), Status: c.Status, Reason: c.Reason, Err: c.Error,
+				Waited: waited(&r.task), Took: time.Since(r.started)})
 		}
-		w.free(p.run)
+		if c.Reason == ReasonAsked {
+			w.avoid(c.Task)
+		}
+		w.free(r)
 	case errors.Is(err, ErrLeaseLost), errors.Is(err, ErrAlreadyFinished), errors.Is(err, ErrNotFound):
-		w.lost(p.run, p.change, err)
+		w.lost(r, c, err)
 	default:
-		w.unrecordedEnd(p.run, p.change, err)
+		w.unrecordedEnd(r, c, err)
 	}
 }
 
 // lost is the end of a run that is somebody else's by now.
-func (w *Worker) lost(r *Run, c Change, err error) {
-	t := r.task
+func (w *Worker) lost(r *Run, c *Change, err error) {
+	t := &r.task
 	w.log.Warn("task lost: what it did in the end came too late", "task", t.ID, "kind", t.Kind, "run", t.Run, "status", c.Status, "error", err)
-	w.observe(Event{Task: t, Status: c.Status, Stale: true, Took: time.Since(r.started)})
+	if w.observer != nil {
+		w.observer(Event{Task: r.Task(), Status: c.Status, Stale: true, Took: time.Since(r.started)})
+	}
 	w.free(r)
 }
 
 // unrecordedEnd is an end that could not be written before the worker's time was up.
-func (w *Worker) unrecordedEnd(r *Run, c Change, err error) {
+func (w *Worker) unrecordedEnd(r *Run, c *Change, err error) {
 	w.log.Error("outcome not recorded", "task", r.task.ID, "kind", r.task.Kind, "run", r.task.Run, "status", c.Status, "error", err)
 	w.mu.Lock()
 	w.unrecorded++
@@ -162,7 +174,7 @@ func (w *Worker) unrecordedEnd(r *Run, c Change, err error) {
 // free gives back a run's slot.
 func (w *Worker) free(r *Run) {
 	w.mu.Lock()
-	delete(w.running, fenceOf(r.task))
+	w.running.remove(r)
 	w.busy[r.task.Kind]--
 	if r.suspect {
 		w.suspects--
@@ -173,7 +185,7 @@ func (w *Worker) free(r *Run) {
 }
 
 // logEnd writes the line of a status change.
-func (w *Worker) logEnd(t Task, c Change) {
+func (w *Worker) logEnd(t *Task, c *Change) {
 	level := slog.LevelInfo
 	switch c.Status {
 	case Failed:
@@ -181,7 +193,7 @@ func (w *Worker) logEnd(t Task, c Change) {
 	case Queued:
 		level = slog.LevelWarn
 	}
-	if c.Status == Interrupted && c.Counters.InterruptStreak >= 10 {
+	if c.Status == Interrupted && (c.Crashed || c.Counters.InterruptStreak >= 10) {
 		level = slog.LevelWarn
 	}
 	if !w.log.Enabled(w.last, level) {
@@ -201,6 +213,8 @@ func (w *Worker) logEnd(t Task, c Change) {
 	switch {
 	case c.Status == Queued:
 		what, args = "task queued again", append(args, "attempts", c.Counters.Attempts)
+	case c.Crashed:
+		args = append(args, "crashes", c.Counters.Crashes)
 	case level == slog.LevelWarn:
 		args = append(args, "interruptions_without_checkpoint", c.Counters.InterruptStreak)
 	}

@@ -1,7 +1,6 @@
 package task
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,7 +13,7 @@ import (
 // worker serves it.
 type Mux struct {
 	mu    sync.RWMutex
-	kinds map[string]entry
+	kinds map[string]*entry
 	used  bool // a handler has been registered
 	wraps []func(Handler) Handler
 }
@@ -56,13 +55,12 @@ func Handle[T any](m *Mux, k Kind[T], fn func(ctx context.Context, r *Run, args 
 		panic(fmt.Errorf("task: kind %q has two handlers", k.Name))
 	}
 	if m.kinds == nil {
-		m.kinds = make(map[string]entry)
+		m.kinds = make(map[string]*entry)
 	}
 	m.used = true
 	handle := Handler(func(ctx context.Context, r *Run) error {
 		var args T
-		dec := json.NewDecoder(bytes.NewReader(r.task.Payload))
-		if err := dec.Decode(&args); err != nil {
+		if err := json.Unmarshal(r.task.Payload, &args); err != nil {
 			return Permanent(fmt.Errorf("payload does not fit kind %q: %w", k.Name, err))
 		}
 		return fn(ctx, r, args)
@@ -70,7 +68,7 @@ func Handle[T any](m *Mux, k Kind[T], fn func(ctx context.Context, r *Run, args 
 	for _, wrap := range slices.Backward(m.wraps) {
 		handle = wrap(handle)
 	}
-	m.kinds[k.Name] = entry{policy: p, handle: handle}
+	m.kinds[k.Name] = &entry{policy: p, handle: handle}
 }
 
 // Kinds lists the registered kinds, sorted.
@@ -80,7 +78,7 @@ func (m *Mux) Kinds() []string {
 	return slices.Sorted(maps.Keys(m.kinds))
 }
 
-func (m *Mux) lookup(kind string) (entry, bool) {
+func (m *Mux) lookup(kind string) (*entry, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	e, ok := m.kinds[kind]

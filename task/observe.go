@@ -4,7 +4,7 @@ import "time"
 
 // Event is a step in a run's life, for metrics and traces.
 type Event struct {
-	// Task is the task as it was claimed.
+	// Task is the task as it was claimed, with what the run has saved.
 	Task Task
 	// Status is Running when the run begins, and otherwise what the task became by it; Reason is
 	// then why it was interrupted, and Err the text of its error.
@@ -18,12 +18,5 @@ type Event struct {
 	Stale bool
 }
 
-// observe tells the observer, if there is one.
-func (w *Worker) observe(e Event) {
-	if w.observer != nil {
-		w.observer(e)
-	}
-}
-
 // waited is for how long a claimed task had been claimable.
-func waited(t Task) time.Duration { return max(0, t.Started.Sub(t.RunAt)) }
+func waited(t *Task) time.Duration { return max(0, t.Started.Sub(t.RunAt)) }

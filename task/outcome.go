@@ -23,21 +23,22 @@ type ending struct {
 // decide says what becomes of a task whose handler has returned. In this order: a panic is an
 // attempt; nil has succeeded; a permanent error has failed; a cancelled one is cancelled; a snooze
 // waits; a timeout is an attempt; after a stop began, or when it was asked for, anything else is an
-// interruption; and everything else is an attempt.
-func decide(t Task, p policy, e ending) Change {
+// interruption; what the handler calls a crash is one; and everything else is an attempt.
+func decide(t *Task, p *policy, e ending) Change {
 	c := Change{Fence: fenceOf(t), Counters: t.Counters}
+	if e.err == nil {
+		c.Status = Succeeded
+		return c
+	}
 	var interrupt *interruptedError
 	if errors.As(e.err, &interrupt) {
 		c.Checkpoint = interrupt.checkpoint
 		c.Counters = progressed(c.Counters, t.Checkpoint, interrupt.checkpoint)
 	}
-	if e.err == nil {
-		c.Status = Succeeded
-		return c
-	}
 	c.Error = storable(e.err.Error(), maxErrorText)
 	var panicked *PanicError
 	var snoozed *snoozeError
+	var crashed *crashError
 	var byInterrupt *lastcall.InterruptError
 	switch {
 	case errors.As(e.err, &panicked):
@@ -62,6 +63,8 @@ func decide(t Task, p policy, e ending) Change {
 		return interruption(quiet(c, e), t, ReasonLost)
 	case e.stopping || errors.As(e.cause, &byInterrupt):
 		return interruption(quiet(c, e), t, ReasonStop)
+	case errors.As(e.err, &crashed):
+		return crash(c, t)
 	}
 	return attempt(c, t, p)
 }
@@ -77,7 +80,7 @@ func quiet(c Change, e ending) Change {
 // interruption counts one. The first since the last new checkpoint costs no time, each further one
 // twice as much as the one before: a task that is interrupted again and again without getting on
 // does not keep its workers busy.
-func interruption(c Change, t Task, why Reason) Change {
+func interruption(c Change, t *Task, why Reason) Change {
 	c.Status, c.Reason = Interrupted, why
 	c.Counters.Interruptions++
 	c.Counters.InterruptStreak++
@@ -97,7 +100,7 @@ var (
 )
 
 // attempt counts a failed attempt: another try after the backoff, or the end.
-func attempt(c Change, t Task, p policy) Change {
+func attempt(c Change, t *Task, p *policy) Change {
 	c.Counters.Attempts++
 	if t.MaxAttempts > 0 && c.Counters.Attempts >= t.MaxAttempts {
 		c.Status = Failed
@@ -111,8 +114,8 @@ func attempt(c Change, t Task, p policy) Change {
 // decideReclaimed says what becomes of a task whose worker is gone. A death after last call is an
 // interruption; so is a lease that ran out, since nobody knows whether the process died; only
 // evidence of the process's death is a crash. Where a suspect was among its tasks only the suspect
-// is charged. The first crash costs no time, the next ones wait.
-func decideReclaimed(t Task, r Reclaimed, worker string) Change {
+// is charged.
+func decideReclaimed(t *Task, r Reclaimed, worker string) Change {
 	c := Change{Fence: fenceOf(t), Counters: t.Counters, Status: Interrupted, Taken: true}
 	switch {
 	case r.State != WorkerRunning:
@@ -125,17 +128,24 @@ func decideReclaimed(t Task, r Reclaimed, worker string) Change {
 		c = interruption(c, t, ReasonLost)
 		c.Error = cmp.Or(c.Error, fmt.Sprintf("the process of worker %s died while another task was under suspicion", worker))
 	default:
-		c.Reason = ReasonLost
-		c.Crashed = true
-		c.Counters.Crashes++
-		c.Counters.CrashStreak++
 		c.Error = fmt.Sprintf("the process of worker %s died", worker)
-		if t.MaxCrashes > 0 && c.Counters.CrashStreak >= t.MaxCrashes {
-			c.Status, c.Reason = Failed, ""
-			c.Error = fmt.Sprintf("%d crashes without a new checkpoint, the last one when %s", c.Counters.CrashStreak, c.Error)
-		} else if n := c.Counters.CrashStreak; n > 1 {
-			c.Delay = crashBackoff(n - 1)
-		}
+		c = crash(c, t)
+	}
+	return c
+}
+
+// crash counts one, and c.Error says which. The first since the last new checkpoint costs no time,
+// the next ones wait.
+func crash(c Change, t *Task) Change {
+	c.Status, c.Reason, c.Crashed = Interrupted, ReasonLost, true
+	c.Counters.Crashes++
+	c.Counters.CrashStreak++
+	n := c.Counters.CrashStreak
+	if t.MaxCrashes > 0 && n >= t.MaxCrashes {
+		c.Status, c.Reason = Failed, ""
+		c.Error = storable(fmt.Sprintf("%d crashes without a new checkpoint, the last one: %s", n, c.Error), maxErrorText)
+	} else if n > 1 {
+		c.Delay = crashBackoff(n - 1)
 	}
 	return c
 }
@@ -148,4 +158,4 @@ func progressed(c Counters, old, new []byte) Counters {
 	return c
 }
 
-func fenceOf(t Task) Fence { return Fence{Task: t.ID, Run: t.Run, Worker: t.Worker} }
+func fenceOf(t *Task) Fence { return Fence{Task: t.ID, Run: t.Run, Worker: t.Worker} }

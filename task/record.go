@@ -8,98 +8,148 @@ import (
 	"time"
 )
 
-// recorder writes the ends of runs, many in one call of the store when many come at once. It never
-// waits for more to come: an end is written at once, unless enough calls are under way; then it
-// joins those that wait for the next one. What the store cannot take is written again, until the
-// context has ended. The queue is bounded by the worker's slots, which stay taken.
+// recorder writes the ends of runs, many in one call of the store when many come at once. An end is
+// written at once when no call is under way; otherwise it waits for that call, and is then written
+// together with all that has come meanwhile. A call that takes long does not hold up the others: a
+// second one helps. What the store cannot take is written again, until the context has ended. The
+// queue is bounded by the worker's slots, which stay taken.
 type recorder struct {
 	store Store
 	log   *slog.Logger
 	ctx   context.Context
-	// calls has the calls under way, and is waited for by their owner.
+	// calls has the goroutines that call, and is waited for by their owner.
 	calls *sync.WaitGroup
 	// written is told what came of an end.
-	written func(pending, error)
+	written func(*Run, *Change, error)
 
 	mu     sync.Mutex
-	queue  []pending
+	queue  []*ends // the last one takes what comes
+	spare  *ends   // for the next one
 	active int
 }
 
-// pending is an end that waits to be written.
-type pending struct {
-	run    *Run
-	change Change
+// ends are ends of runs that are written together.
+type ends struct {
+	runs    []*Run
+	changes []Change
 }
 
 const (
-	// recordCalls bounds the calls under way: one is on its way while another is prepared.
+	// recordCalls bounds the calls under way.
 	recordCalls = 2
 	// recordBatch bounds the changes of one call.
 	recordBatch = 1000
+	// recordPatience is how long a call may take before a second one helps.
+	recordPatience = 20 * time.Millisecond
 )
 
 // add takes an end to be written.
-func (r *recorder) add(p pending) {
+func (r *recorder) add(run *Run, c Change) {
 	r.mu.Lock()
-	r.queue = append(r.queue, p)
-	begin := r.active < recordCalls
-	if begin {
-		r.active++
+	defer r.mu.Unlock()
+	n := len(r.queue)
+	if n == 0 || len(r.queue[n-1].runs) >= recordBatch {
+		e := r.spare
+		if r.spare = nil; e == nil {
+			e = new(ends)
+		}
+		r.queue = append(r.queue, e)
+		n++
 	}
-	r.mu.Unlock()
-	if begin {
+	e := r.queue[n-1]
+	e.runs, e.changes = append(e.runs, run), append(e.changes, c)
+	if r.active == 0 || n > 1 && r.active < recordCalls {
+		r.active++
+		// Under the lock: the call that is under way cannot write this end yet and so let its run go,
+		// which is what keeps the owner waiting until the new call is counted.
+		r.calls.Go(r.flush)
+	}
+}
+
+// help begins a second call, if something waits for the first. It is called while that is under way.
+func (r *recorder) help() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.queue) > 0 && r.active > 0 && r.active < recordCalls {
+		r.active++
 		r.calls.Go(r.flush)
 	}
 }
 
 // flush makes calls until nothing is left.
 func (r *recorder) flush() {
-	var failed []pending
 	wait := 50 * time.Millisecond
 	for {
-		batch, ok := r.next(failed)
-		if !ok {
+		batch := r.next()
+		if batch == nil {
 			return
 		}
-		changes := make([]Change, len(batch))
-		for i, p := range batch {
-			changes[i] = p.change
-		}
-		failed = nil
-		var last error
-		for i, err := range r.store.Apply(r.ctx, changes) {
-			if again(err) && r.ctx.Err() == nil {
-				failed, last = append(failed, batch[i]), err
-				continue
-			}
-			r.written(batch[i], err)
-		}
-		if len(failed) == 0 {
+		patience := time.AfterFunc(recordPatience, r.help)
+		errs := r.store.Apply(r.ctx, batch.changes)
+		patience.Stop()
+		failed, err := r.report(batch, errs)
+		if failed == nil {
 			wait = 50 * time.Millisecond
+			if err == nil {
+				r.reuse(batch)
+			}
 			continue
 		}
-		r.log.Warn("outcomes not recorded yet; trying again", "runs", len(failed), "error", last)
+		r.log.Warn("outcomes not recorded yet; trying again", "runs", len(failed.runs), "error", err)
 		pause(r.ctx, wait)
 		wait = min(2*wait, 5*time.Second)
+		r.again(failed)
 	}
 }
 
-// next returns the changes of the next call: those that failed, and what has come since. When there
-// is none the caller is no longer active.
-func (r *recorder) next(failed []pending) ([]pending, bool) {
+// next takes the ends of the next call. When there are none the caller is no longer active.
+func (r *recorder) next() *ends {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := min(len(r.queue), recordBatch)
-	if n == 0 && len(failed) == 0 {
-		r.queue = nil
+	if len(r.queue) == 0 {
 		r.active--
-		return nil, false
+		return nil
 	}
-	n = min(n, max(0, recordBatch-len(failed)))
-	batch := append(failed, r.queue[:n]...)
-	r.queue = r.queue[n:]
-	return batch, true
+	batch := r.queue[0]
+	r.queue[0] = nil
+	r.queue = r.queue[1:]
+	return batch
+}
+
+// report tells what came of a call, and returns what must be tried again, and the last error of any.
+func (r *recorder) report(batch *ends, errs []error) (failed *ends, last error) {
+	for i, err := range errs {
+		if err != nil {
+			last = err
+		}
+		if again(err) && r.ctx.Err() == nil {
+			if failed == nil {
+				failed = new(ends)
+			}
+			failed.runs, failed.changes = append(failed.runs, batch.runs[i]), append(failed.changes, batch.changes[i])
+			continue
+		}
+		r.written(batch.runs[i], &batch.changes[i], err)
+	}
+	return failed, last
+}
+
+// again puts ends in front of the others.
+func (r *recorder) again(failed *ends) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queue = append([]*ends{failed}, r.queue...)
+}
+
+// reuse keeps the memory of ends for the next ones. A store that gave up waiting may still read them,
+// therefore only those are reused that have been written.
+func (r *recorder) reuse(batch *ends) {
+	clear(batch.runs)
+	clear(batch.changes)
+	batch.runs, batch.changes = batch.runs[:0], batch.changes[:0]
+	r.mu.Lock()
+	r.spare = batch
+	r.mu.Unlock()
 }
 
 // again says whether an outcome that was not written may be written later.

@@ -15,15 +15,17 @@ import (
 // use after the handler has returned.
 type Run struct {
 	store  Store
-	policy policy
+	policy *policy
+	handle Handler
+	ctx    context.Context
 	// cancel ends the handler's context with a cause.
 	cancel   context.CancelCauseFunc
 	stopping <-chan struct{}
 
-	task Task // as claimed
+	task  Task // of which Save changes Checkpoint and Counters, under mu
+	place int  // in the worker's roster
 
 	mu       sync.Mutex
-	now      Task // as saved since
 	progress *Progress
 	log      tail
 	result   []byte
@@ -36,8 +38,11 @@ type Run struct {
 func (r *Run) Task() Task {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.now
+	return r.task
 }
+
+// fence names the run.
+func (r *Run) fence() Fence { return fenceOf(&r.task) }
 
 // ID is the task's.
 func (r *Run) ID() string { return r.task.ID }
@@ -52,7 +57,7 @@ func (r *Run) Fence() int64 { return r.task.Run }
 // it.
 func (r *Run) Load(v any) (bool, error) {
 	r.mu.Lock()
-	b := r.now.Checkpoint
+	b := r.task.Checkpoint
 	r.mu.Unlock()
 	if b == nil {
 		return false, nil
@@ -80,13 +85,13 @@ func (r *Run) Save(ctx context.Context, v any) error {
 	defer release()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := Change{Fence: fenceOf(r.task), Status: Running, Checkpoint: b, Progress: r.progress, Log: r.log.take(),
-		Counters: progressed(r.now.Counters, r.now.Checkpoint, b)}
+	c := Change{Fence: r.fence(), Status: Running, Checkpoint: b, Progress: r.progress, Log: r.log.take(),
+		Counters: progressed(r.task.Counters, r.task.Checkpoint, b)}
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		err := r.store.Apply(wctx, []Change{c})[0]
 		switch {
 		case err == nil:
-			r.now.Checkpoint, r.now.Counters, r.progress = b, c.Counters, nil
+			r.task.Checkpoint, r.task.Counters, r.progress = b, c.Counters, nil
 			return nil
 		case errors.Is(err, ErrLeaseLost):
 			r.cancel(ErrLeaseLost)
@@ -157,7 +162,7 @@ func (r *Run) FinishIn(ctx context.Context, tx Tx) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := Change{Fence: fenceOf(r.task), Status: Succeeded, Counters: r.now.Counters, Result: r.result,
+	c := Change{Fence: r.fence(), Status: Succeeded, Counters: r.task.Counters, Result: r.result,
 		Progress: r.progress, Log: r.log.peek()}
 	if err := s.FinishTx(ctx, tx, c); err != nil {
 		if errors.Is(err, ErrLeaseLost) {
@@ -184,7 +189,7 @@ func (r *Run) unsaved() (Change, bool) {
 	if r.inTx || r.progress == nil && r.log.empty() {
 		return Change{}, false
 	}
-	c := Change{Fence: fenceOf(r.task), Status: Running, Progress: r.progress, Log: r.log.take(), Counters: r.now.Counters}
+	c := Change{Fence: r.fence(), Status: Running, Progress: r.progress, Log: r.log.take(), Counters: r.task.Counters}
 	r.progress = nil
 	return c, true
 }
@@ -200,10 +205,10 @@ func (r *Run) putBack(c Change) {
 }
 
 // close returns the run's end as decided from the task as it is now, with what is not yet written.
-func (r *Run) close(p policy, e ending) Change {
+func (r *Run) close(e ending) Change {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := decide(r.now, p, e)
+	c := decide(&r.task, r.policy, e)
 	c.Progress, c.Log = r.progress, r.log.take()
 	if c.Status == Succeeded {
 		c.Result = r.result

@@ -136,10 +136,10 @@ type Store interface {
 	// Prune removes old ended tasks, a part of them with each call (rule 29).
 	Prune(ctx context.Context, req PruneRequest) (Pruned, error)
 
-	// Wait returns once a number is another one than seen, and returns both (rule 20): how many
-	// changes may have made a task claimable, and how many times something may have been asked of a
-	// run of this process. A store that cannot see other processes' doings counts its own: workers
-	// poll besides.
+	// Wait returns once a number is another one than seen, and returns all (rule 20): how many
+	// changes may have made a task claimable, how many times something may have been asked of a run
+	// of this process, and how many processes of workers may have ended. A store that cannot see
+	// other processes' doings counts its own: workers poll besides.
 	Wait(ctx context.Context, seen Seen) (now Seen, err error)
 
 	// Close releases everything, the evidence of its workers' lives too, and ends waiting calls
@@ -408,8 +408,9 @@ type Pruned struct {
 
 // Seen are the numbers that Wait compares.
 type Seen struct {
-	// Ready counts what may have made a task claimable, Asked what may have been asked of a run.
-	Ready, Asked uint64
+	// Ready counts what may have made a task claimable, Asked what may have been asked of a run, Gone
+	// what may have been the end of a worker's process.
+	Ready, Asked, Gone uint64
 }
 
 // TxStore is a [Store] that can work inside its caller's transaction. It is optional.

@@ -65,7 +65,7 @@ type Counters struct {
 	// Interruptions counts the runs that were stopped on purpose.
 	Interruptions int
 	// Crashes counts the runs whose worker's process was seen to be dead without having announced a
-	// stop.
+	// stop, and those that their handler called Crashed.
 	Crashes int
 	// CrashStreak counts the crashes since the last new checkpoint. It is the one that MaxCrashes
 	// caps: a task that gets on between two crashes is not the cause of them.
@@ -142,7 +142,8 @@ const (
 	// ReasonFrozen: the run was cut short because its process had stood still for too long.
 	ReasonFrozen Reason = "frozen"
 	// ReasonLost: the worker vanished. When its process is known to be dead this was counted as a
-	// crash; when only its lease ran out, as an interruption.
+	// crash; when only its lease ran out, as an interruption. Also when the handler said with Crashed
+	// that the process vanished in which it did its work.
 	ReasonLost Reason = "lost"
 	// ReasonAsked: somebody asked for the interruption.
 	ReasonAsked Reason = "asked"
@@ -161,7 +162,7 @@ type RunRecord struct {
 	Status Status
 	Reason Reason
 	Error  string
-	// Crashed says that it ended because its process died, Taken that somebody else than its worker
+	// Crashed says that it ended because its process died, the worker's or the handler's, Taken that somebody else than its worker
 	// recorded the end.
 	Crashed, Taken bool
 }

@@ -14,17 +14,17 @@ const reclaimBatch = 500
 type sight struct {
 	seq   uint64
 	since time.Time
+	alive bool // its store has had evidence of its life
 }
 
 // watch looks after the other workers until ctx ends: who is dead has its tasks taken over, by
 // evidence at once, otherwise after its beat stood still for its whole lease while our own was
-// renewed.
+// renewed. It looks at once when the store says that a process may have ended, and besides every six
+// polls; sooner, when the evidence of a life is no longer there.
 func (w *Worker) watch(ctx context.Context) {
-	tick := time.NewTicker(w.poll)
-	defer tick.Stop()
 	var failed string
 	for {
-		err := w.sweep(ctx)
+		doubt, err := w.sweep(ctx)
 		if err != nil && err.Error() != failed && ctx.Err() == nil {
 			w.log.Error("cannot look after the other workers; trying again", "error", err)
 		}
@@ -32,19 +32,33 @@ func (w *Worker) watch(ctx context.Context) {
 		if err != nil {
 			failed = err.Error()
 		}
+		next := sweepPolls * w.poll
+		if doubt {
+			next = w.poll
+		}
+		tick := time.NewTimer(next)
 		select {
 		case <-ctx.Done():
-			return
+		case <-w.gone:
 		case <-tick.C:
+		}
+		tick.Stop()
+		if ctx.Err() != nil {
+			return
 		}
 	}
 }
 
-// sweep looks at every other worker once.
-func (w *Worker) sweep(ctx context.Context) error {
+// sweepPolls is how many polls there are between two looks at the neighbours that nothing has told
+// of: 1.5 s by default.
+const sweepPolls = 6
+
+// sweep looks at every other worker once, and says whether one of them is in doubt: it was seen alive,
+// and the store does not know any more.
+func (w *Worker) sweep(ctx context.Context) (doubt bool, err error) {
 	workers, err := w.store.Workers(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	seen := make(map[string]sight, len(workers))
 	var errs []error
@@ -56,9 +70,10 @@ func (w *Worker) sweep(ctx context.Context) error {
 		if other.Life == LifeDead || other.Dead || expired {
 			errs = append(errs, w.reclaim(ctx, other))
 		}
+		doubt = doubt || seen[other.Worker].alive && other.Life == LifeUnknown
 	}
 	w.watching = seen // only this goroutine uses it
-	return errors.Join(errs...)
+	return doubt, errors.Join(errs...)
 }
 
 // expired says whether a neighbour's beat has stood still for its lease, and remembers it in seen.
@@ -66,8 +81,9 @@ func (w *Worker) expired(other WorkerInfo, seen map[string]sight) bool {
 	now := time.Now()
 	s, known := w.watching[other.Worker]
 	if !known || s.seq != other.Seq {
-		s = sight{seq: other.Seq, since: now}
+		s.seq, s.since = other.Seq, now
 	}
+	s.alive = s.alive || other.Life == LifeAlive
 	w.mu.Lock()
 	renewed := w.renewed
 	w.mu.Unlock()
@@ -92,8 +108,8 @@ func (w *Worker) reclaim(ctx context.Context, dead WorkerInfo) error {
 			return err
 		}
 		changes := make([]Change, len(left.Tasks))
-		for i, t := range left.Tasks {
-			changes[i] = decideReclaimed(t, left, dead.Worker)
+		for i := range left.Tasks {
+			changes[i] = decideReclaimed(&left.Tasks[i], left, dead.Worker)
 		}
 		if len(changes) > 0 {
 			for i, err := range w.store.Apply(ctx, changes) {

@@ -29,8 +29,8 @@ type WorkerConfig struct {
 	// where they cannot see that its process is dead. It beats five times as often. 0 means 15 s;
 	// less than 1 s is refused.
 	Lease time.Duration
-	// Poll is how often the worker looks for tasks and for dead neighbours that nothing told it
-	// about. 0 means 250 ms.
+	// Poll is how often the worker looks for tasks that nothing told it about. 0 means 250 ms. For
+	// dead neighbours that nothing told it about it looks every six polls.
 	Poll time.Duration
 	// Queues are the only ones that the worker takes tasks from. None means every queue.
 	Queues []string
@@ -57,15 +57,18 @@ type Worker struct {
 	queues    []string
 	retention time.Duration
 	observer  func(Event)
+	base      context.Context // of the runs
+	lastCall  <-chan struct{}
 	last      context.Context // what must also be possible after the interrupt
 
 	kick chan struct{} // something may be claimable, or a slot is free
+	gone chan struct{} // a neighbour's process may have ended
 
 	mu       sync.Mutex
 	id       string // the present incarnation
 	seq      uint64
 	state    WorkerState
-	running  map[Fence]*Run
+	running  roster
 	busy     map[string]int // running, by kind
 	suspects int            // running
 	renewed  time.Time      // since when every beat has succeeded
@@ -76,7 +79,8 @@ type Worker struct {
 	avoided  map[string]time.Time // tasks that others shall take, until when
 	watching map[string]sight
 
-	handlers   sync.WaitGroup
+	crew       *crew
+	handlers   sync.WaitGroup // runs whose end is not written
 	recorder   recorder
 	unrecorded int
 }
@@ -101,6 +105,7 @@ func NewWorker(cfg WorkerConfig) (*Worker, error) {
 		poll:  cmp.Or(cfg.Poll, 250*time.Millisecond),
 		log:   cmp.Or(cfg.Logger, slog.Default()),
 		kick:  make(chan struct{}, 1),
+		gone:  make(chan struct{}, 1),
 	}
 	w.queues, w.observer = slices.Clone(cfg.Queues), cfg.Observe
 	for _, q := range w.queues {
@@ -144,8 +149,9 @@ func (w *Worker) Serve(ctx context.Context) error {
 	}
 	last, release := context.WithCancel(last)
 	defer release()
-	w.last = last
+	w.base, w.lastCall, w.last = ctx, lastCall, last
 	w.recorder = recorder{store: w.store, log: w.log, ctx: last, calls: &w.handlers, written: w.written}
+	w.crew = newCrew(w.run)
 	if err := w.register(ctx); err != nil {
 		return fmt.Errorf("task: register worker: %w", err)
 	}
@@ -160,7 +166,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 		watchers.Go(func() { w.prunes(untilLastCall) })
 	}
 
-	w.claims(ctx, last, lastCall)
+	w.claims(last, lastCall)
 	endClaims()
 	if err := w.beat(last, WorkerStopping); err != nil { // from now on a death is no crash
 		w.log.Warn("stop not announced to the store", "worker", w.incarnation(), "error", err)
@@ -169,6 +175,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 	}
 	watchers.Wait()
 	w.handlers.Wait()
+	w.crew.dismiss()
 	release() // no beat comes after the last one
 	helpers.Wait()
 	return w.leave(ctx)
@@ -189,7 +196,7 @@ func (w *Worker) leave(ctx context.Context) error {
 }
 
 // claims fills the free slots until last call.
-func (w *Worker) claims(ctx, last context.Context, lastCall <-chan struct{}) {
+func (w *Worker) claims(last context.Context, lastCall <-chan struct{}) {
 	tick := time.NewTicker(w.poll)
 	defer tick.Stop()
 	var (
@@ -198,7 +205,7 @@ func (w *Worker) claims(ctx, last context.Context, lastCall <-chan struct{}) {
 		doubt   bool // an answer was lost: there may be runs that we do not know of
 	)
 	for !closed(lastCall) {
-		if doubt && w.recover(ctx, last, lastCall) == nil {
+		if doubt && w.recover(last) == nil {
 			doubt = false
 		}
 		if backlog {
@@ -206,7 +213,7 @@ func (w *Worker) claims(ctx, last context.Context, lastCall <-chan struct{}) {
 		}
 		// A claim is not cut short by last call: if its answer were lost, so would be its runs
 		// until the process has ended.
-		got, full, err := w.claim(ctx, last, lastCall)
+		got, full, err := w.claim(last)
 		if err != nil && err.Error() != failed {
 			w.log.Error("cannot claim; trying again", "worker", w.incarnation(), "error", err)
 		}
@@ -225,7 +232,7 @@ func (w *Worker) claims(ctx, last context.Context, lastCall <-chan struct{}) {
 		}
 	}
 	if doubt {
-		if err := w.recover(ctx, last, lastCall); err != nil {
+		if err := w.recover(last); err != nil {
 			w.log.Warn("the answer of a claim was lost; what it gave is taken up by others", "worker", w.incarnation(), "error", err)
 		}
 	}
@@ -235,14 +242,16 @@ func (w *Worker) claims(ctx, last context.Context, lastCall <-chan struct{}) {
 // free, so that it claims many tasks at once and not one by one.
 const gathering = 5 * time.Millisecond
 
-// gather returns when an eighth of the slots is free, after a short time, or at last call.
+// gather returns when half of the slots are free, or a batch of them, after a short time, or at last
+// call.
 func (w *Worker) gather(lastCall <-chan struct{}) {
+	enough := min(w.slots/2, recordBatch)
 	var late <-chan time.Time
 	for {
 		w.mu.Lock()
-		free := w.slots - len(w.running)
+		free := w.slots - len(w.running.runs)
 		w.mu.Unlock()
-		if free >= w.slots/8 {
+		if free >= enough {
 			return
 		}
 		if late == nil {
@@ -259,7 +268,7 @@ func (w *Worker) gather(lastCall <-chan struct{}) {
 }
 
 // claim asks for as many tasks as there are free slots and starts them.
-func (w *Worker) claim(ctx, last context.Context, lastCall <-chan struct{}) (got int, full bool, err error) {
+func (w *Worker) claim(last context.Context) (got int, full bool, err error) {
 	req := w.request()
 	if req.Max == 0 || len(req.Kinds) == 0 {
 		return 0, true, nil
@@ -271,8 +280,8 @@ func (w *Worker) claim(ctx, last context.Context, lastCall <-chan struct{}) (got
 	if err != nil {
 		return 0, false, err
 	}
-	for _, t := range tasks {
-		w.start(ctx, lastCall, t)
+	for i := range tasks {
+		w.start(&tasks[i])
 	}
 	return len(tasks), len(tasks) == req.Max, nil
 }
@@ -281,7 +290,7 @@ func (w *Worker) claim(ctx, last context.Context, lastCall <-chan struct{}) (got
 func (w *Worker) request() ClaimRequest {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	req := ClaimRequest{Worker: w.id, Max: w.slots - len(w.running), Queues: w.queues, Suspect: w.suspects == 0}
+	req := ClaimRequest{Worker: w.id, Max: w.slots - len(w.running.runs), Queues: w.queues, Suspect: w.suspects == 0}
 	for id, until := range w.avoided {
 		if time.Now().After(until) {
 			delete(w.avoided, id)
@@ -330,8 +339,16 @@ func (w *Worker) listen(last, ctx context.Context) {
 		if seen.Asked != 0 && now.Asked != seen.Asked {
 			_ = w.beat(last, w.currentState()) // the regular ones go on, and tell of errors
 		}
+		if now.Gone != seen.Gone {
+			select {
+			case w.gone <- struct{}{}:
+			default:
+			}
+		}
+		if now.Ready != seen.Ready {
+			w.nudge()
+		}
 		seen = now
-		w.nudge()
 	}
 }
 

@@ -72,15 +72,18 @@ type record struct {
 	Interruptions int
 	Crashes       int
 	Error         string
+	Progress      struct{ Fraction float64 }
 	Checkpoint    struct {
 		Entries, Total int
 		Size           int64
 		Part           string
+		At             int
 	}
 	History []struct {
 		PID     int
 		Status  string
 		Reason  string
+		Error   string
 		Crashed bool
 	}
 }
@@ -132,8 +135,16 @@ type server struct {
 // start runs a server on a store and waits until it is ready.
 func start(t *testing.T, store string, args ...string) *server {
 	t.Helper()
-	args = append([]string{"serve", "--store", store, "--listen", "127.0.0.1:0", "--demo-kinds", "--migrate"}, args...)
-	cmd := exec.Command(program(t), args...)
+	return launch(t, exec.Command(program(t), serveArgs(store, args...)...))
+}
+
+func serveArgs(store string, args ...string) []string {
+	return append([]string{"serve", "--store", store, "--listen", "127.0.0.1:0", "--demo-kinds", "--migrate"}, args...)
+}
+
+// launch starts a server by a command and waits until it is ready.
+func launch(t *testing.T, cmd *exec.Cmd) *server {
+	t.Helper()
 	cmd.Env = append(os.Environ(), "KUBERNETES_SERVICE_HOST=", "LASTCALL_GRACE=")
 	s := &server{process: begin(t, cmd)}
 	line := s.waitLog("lastcall serves ")

@@ -2,7 +2,9 @@ package test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -75,7 +77,7 @@ func TestMistakesOnTheCommandLineAreToldWithWhatToDo(t *testing.T) {
 		{[]string{"serve", "--store", "sqlite:" + work + "/x.db", "--grace", "30"}, 2, "missing unit"},
 		{[]string{"serve", "--store", "sqlite:" + work + "/x.db", "--grace", "-3s"}, 2, "positive duration"},
 		{[]string{"serve", "--config", work + "/none.yaml"}, 1, "no such file"},
-		{[]string{"submit", "--server", s.url, "nothing", "{}"}, 1, "this server has [gzip-tree hash-tree]"},
+		{[]string{"submit", "--server", s.url, "no thing", "{}"}, 1, "only letters, digits"},
 		{[]string{"submit", "--server", s.url, "hash-tree", "{dir: 1}"}, 1, "not JSON"},
 		{[]string{"submit", "--server", s.url, "hash-tree"}, 2, "KIND JSON"},
 		{[]string{"submit", "--server", "http://127.0.0.1:1", "hash-tree", "{}"}, 1, "is \"lastcall serve\" running"},
@@ -90,6 +92,28 @@ func TestMistakesOnTheCommandLineAreToldWithWhatToDo(t *testing.T) {
 		}
 		if bytes.Contains(out, []byte("secret")) {
 			t.Errorf("lastcall %q prints the secret:\n%s", c.args, out)
+		}
+	}
+	stop(s)
+}
+
+func TestATaskOfAKindThatNoServerKnowsStaysQueuedAndIsShownAsSuch(t *testing.T) {
+	t.Parallel()
+	store := "sqlite:" + filepath.Join(t.TempDir(), "tasks.db")
+	s := start(t, store)
+	const want = `no running worker knows the kind "nothing"`
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var id, remark bytes.Buffer
+	cmd := exec.CommandContext(ctx, program(t), "submit", "--server", s.url, "nothing", "{}")
+	cmd.Stdout, cmd.Stderr = &id, &remark
+	if err := cmd.Run(); err != nil || !strings.Contains(remark.String(), want) {
+		t.Errorf("submit: %v, it remarked %q", err, &remark)
+	}
+	for _, place := range [][]string{{"--server", s.url}, {"--store", store}} {
+		story := command(t, append([]string{"show", strings.TrimSpace(id.String())}, place...)...)
+		if !bytes.Contains(story, []byte("status   queued")) || !bytes.Contains(story, []byte("waits    "+want)) {
+			t.Errorf("show %v:\n%s", place, story)
 		}
 	}
 	stop(s)

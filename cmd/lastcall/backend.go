@@ -2,32 +2,27 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/url"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lastcall-go/lastcall/httpapi"
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// backend is where submit, list and show do their work: in a store, or by asking a server.
+// backend is where commands do their work: a *task.Client on a store, or an *httpapi.Client of a
+// server.
 type backend interface {
-	submit(ctx context.Context, s submission) (t taskJSON, existed bool, err error)
-	find(ctx context.Context, q task.Query) ([]taskJSON, error)
-	show(ctx context.Context, id string) (taskJSON, error)
-	close() error
-}
-
-// submission is a new task, as POST /v1/tasks takes it.
-type submission struct {
-	ID       string          `json:"id,omitempty"`
-	Kind     string          `json:"kind"`
-	Payload  json.RawMessage `json:"payload"`
-	Priority int             `json:"priority,omitempty"`
-	// Delay is a duration with its unit, as "90s".
-	Delay string `json:"delay,omitempty"`
+	Enqueue(ctx context.Context, kind string, payload []byte, opt *task.Options) (task.Enqueued, error)
+	Get(ctx context.Context, id string) (task.Task, error)
+	Find(ctx context.Context, q task.Query) ([]task.Task, error)
+	History(ctx context.Context, id string) ([]task.RunRecord, error)
+	Count(ctx context.Context) (task.Counts, error)
+	Workers(ctx context.Context) ([]task.WorkerInfo, error)
 }
 
 // place is the flags that choose a backend.
@@ -40,99 +35,55 @@ func (p *place) flags(cmd *cobra.Command) {
 	cmd.MarkFlagsMutuallyExclusive("server", "store", "store-file")
 }
 
-func (p *place) open(ctx context.Context, create bool) (backend, error) {
-	if p.server != "" {
-		return newServer(p.server)
+// open returns the backend and what is to be closed in the end.
+func (p *place) open(ctx context.Context, create bool) (backend, io.Closer, error) {
+	server := p.server
+	if server == "" {
+		address, err := storeAddress(p.store, p.storeFile)
+		if err != nil {
+			return nil, nil, err
+		}
+		if address != "" {
+			s, err := openStore(ctx, address, howToOpen{create: create}, slog.Default())
+			if err != nil {
+				return nil, nil, err
+			}
+			return task.NewClient(s), s, nil
+		}
+		server = "http://" + defaultListen
 	}
-	address, err := storeAddress(p.store, p.storeFile)
+	c, err := httpapi.NewClient(httpapi.ClientConfig{Server: server})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if address == "" {
-		return newServer("")
-	}
-	s, err := openStore(ctx, address, howToOpen{create: create}, slog.Default())
-	if err != nil {
-		return nil, err
-	}
-	return &direct{store: s, client: task.NewClient(s)}, nil
+	return c, c, nil
 }
 
 // with opens the backend, calls fn, and closes it.
 func (p *place) with(ctx context.Context, create bool, fn func(backend) error) error {
-	b, err := p.open(ctx, create)
+	b, closer, err := p.open(ctx, create)
 	if err != nil {
 		return err
 	}
-	return errors.Join(fn(b), b.close())
+	err = fn(b)
+	if errors.As(err, new(*url.Error)) {
+		err = fmt.Errorf("%w (--server chooses another address, --store works without a server)", err)
+	}
+	return errors.Join(err, closer.Close())
 }
 
-// direct is a backend on a store. The server uses it too.
-type direct struct {
-	store  task.Store
-	client *task.Client
-}
-
-func (d *direct) submit(ctx context.Context, s submission) (taskJSON, bool, error) {
-	opt, err := s.options()
+// story is a task with its runs, and with what it waits for.
+func story(ctx context.Context, b backend, id string) (httpapi.Task, error) {
+	t, err := b.Get(ctx, id)
 	if err != nil {
-		return taskJSON{}, false, err
+		return httpapi.Task{}, err
 	}
-	done, err := d.client.Enqueue(ctx, s.Kind, s.Payload, opt)
+	runs, err := b.History(ctx, id)
 	if err != nil {
-		return taskJSON{}, false, err
+		return httpapi.Task{}, err
 	}
-	t, err := d.client.Get(ctx, done.ID)
-	return toJSON(t), done.Existed, err
-}
-
-// options checks what is not the client's to check.
-func (s submission) options() (*task.Options, error) {
-	if !json.Valid(s.Payload) {
-		return nil, fmt.Errorf("%w: the payload is not JSON", task.ErrInvalid)
-	}
-	opt := &task.Options{ID: s.ID, Priority: s.Priority}
-	if s.Delay != "" {
-		d, err := parseDelay(s.Delay)
-		if err != nil {
-			return nil, err
-		}
-		opt.Delay = d
-	}
-	return opt, nil
-}
-
-func (d *direct) find(ctx context.Context, q task.Query) ([]taskJSON, error) {
-	found, err := d.client.Find(ctx, q)
-	all := make([]taskJSON, len(found))
-	for i, t := range found {
-		all[i] = toJSON(t)
-	}
-	return all, err
-}
-
-func (d *direct) show(ctx context.Context, id string) (taskJSON, error) {
-	t, err := d.client.Get(ctx, id)
-	if err != nil {
-		return taskJSON{}, err
-	}
-	runs, err := d.client.History(ctx, id)
-	j := toJSON(t)
-	j.History = runsToJSON(runs)
+	j := httpapi.TaskOf(t)
+	j.History = httpapi.RunsOf(runs)
+	j.WaitsFor, err = waitsFor(ctx, b, t)
 	return j, err
-}
-
-func (d *direct) close() error { return d.store.Close() }
-
-// known says whether a registered worker claims a kind.
-func (d *direct) known(ctx context.Context, kind string) (bool, error) {
-	workers, err := d.client.Workers(ctx)
-	for _, w := range workers {
-		for _, k := range w.Kinds {
-			if k == kind && !w.Dead && w.Life != task.LifeDead {
-				return true, nil
-			}
-		}
-	}
-	return false, err
 }

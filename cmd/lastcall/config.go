@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -12,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v3"
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/execkind"
 )
 
 const defaultListen = "127.0.0.1:8321"
@@ -34,27 +32,43 @@ type config struct {
 	Concurrency int `yaml:"concurrency"`
 	// DemoKinds offers hash-tree and gzip-tree.
 	DemoKinds bool `yaml:"demoKinds"`
+	// Kinds are the kinds whose handlers are programs, by name.
+	Kinds map[string]kindConfig `yaml:"kinds"`
+
+	file     configFile      // where it was read
+	programs []execkind.Kind // what Kinds say
 }
 
-// readConfig reads a file. A key that it does not know is an error, with its line.
+// readConfig reads a file. The error has every problem of the file with its line.
 func readConfig(path string) (config, error) {
 	var c config
-	b, err := os.ReadFile(path)
+	faults, err := c.read(path)
 	if err != nil {
-		return c, fmt.Errorf("config: %w", err)
+		return c, err
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(b))
-	dec.KnownFields(true)
-	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		return c, fmt.Errorf("config %s: %w", path, err)
-	}
-	if c.Version != 1 {
-		return c, fmt.Errorf("config %s: version is %d, this program reads version 1: write \"version: 1\"", path, c.Version)
+	if len(faults) > 0 {
+		return c, c.file.located(faults)
 	}
 	if file, ok := strings.CutPrefix(c.Store, "sqlite:"); ok && file != "" && !filepath.IsAbs(file) {
 		c.Store = "sqlite:" + filepath.Join(filepath.Dir(path), file)
 	}
 	return c, nil
+}
+
+// read reads a file, and finds what is wrong with it whatever the flags say.
+func (c *config) read(path string) ([]fault, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	faults := c.decode(path, b)
+	if len(faults) == 0 && c.Version != 1 {
+		text := fmt.Sprintf("version is %d, this program reads version 1: write \"version: 1\"", c.Version)
+		faults = append(faults, fault{key: []string{"version"}, text: text})
+	}
+	var wrong []fault
+	c.programs, wrong = programs(c.Kinds, path)
+	return append(faults, c.file.elsewhere(wrong, faults)...), nil
 }
 
 // complete fills in defaults and refuses what cannot work.
@@ -65,13 +79,40 @@ func (c *config) complete() error {
 	if c.Listen == "" {
 		c.Listen = defaultListen
 	}
+	for _, f := range c.faults() { // flags may have said it, so it has no line
+		return errors.New(f.text)
+	}
+	return nil
+}
+
+// faults finds what cannot work, whether it came from a file or from flags.
+func (c *config) faults() []fault {
+	var all []fault
+	add := func(key, text string, args ...any) {
+		all = append(all, fault{key: []string{key}, text: fmt.Sprintf(text, args...)})
+	}
 	if c.Grace < 0 {
-		return fmt.Errorf("grace is %v: use a positive duration, as 30s", c.Grace)
+		add("grace", "grace is %v: use a positive duration, as 30s", c.Grace)
+	}
+	if c.Grace > maxGrace {
+		add("grace", "grace is %v, longer than %s: no platform waits for that; use what terminationGracePeriodSeconds or TimeoutStopSec say", c.Grace, spoken(maxGrace))
 	}
 	if c.Concurrency < 0 {
-		return fmt.Errorf("concurrency is %d: use a positive number, or leave it out for 10", c.Concurrency)
+		add("concurrency", "concurrency is %d: use a positive number, or leave it out for 10", c.Concurrency)
 	}
-	return checkLoopback(c.Listen)
+	if c.Listen != "" {
+		if err := checkLoopback(c.Listen); err != nil {
+			add("listen", "%v", err)
+		}
+	}
+	if c.DemoKinds {
+		for _, name := range []string{"hash-tree", "gzip-tree"} {
+			if _, ok := c.Kinds[name]; ok {
+				add("kinds", "kind %s: a demonstration kind has that name: choose another one, or do without demoKinds", name)
+			}
+		}
+	}
+	return all
 }
 
 // checkLoopback refuses an address that other machines can reach: whoever reaches the interface can

@@ -22,7 +22,7 @@ func TestTheExampleConfigurationIsReadable(t *testing.T) {
 	if err == nil {
 		err = c.complete()
 	}
-	if err != nil || !c.DemoKinds || c.Listen != defaultListen || c.Grace != 30*time.Second {
+	if err != nil || !c.DemoKinds || c.Listen != defaultListen || c.Grace != 30*time.Second || len(c.programs) != 1 || c.programs[0].Timeout != 10*time.Minute {
 		t.Errorf("%+v, %v", c, err)
 	}
 }
@@ -37,10 +37,10 @@ func TestARelativeStoreStartsAtTheFilesDirectory(t *testing.T) {
 
 func TestAMistakeInTheConfigurationIsToldWithItsLine(t *testing.T) {
 	for text, want := range map[string]string{
-		"version: 1\nstroe: sqlite:x\n": "line 2: field stroe not found",
+		"version: 1\nstroe: sqlite:x\n": ":2: unknown key stroe: do you mean store?",
 		"version: 2\n":                  "this program reads version 1",
 		"":                              "version is 0",
-		"version: 1\ngrace: 30\n":       "line 2",
+		"version: 1\ngrace: 30\n":       ":2: 30 has no unit: write 30s",
 		"version: 1\nstore: sqlite:x\ngrace: -1s\n":      "positive duration",
 		"version: 1\nstore: sqlite:x\nconcurrency: -2\n": "positive number",
 		"version: 1\n": "no store given",

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lastcall-go/lastcall/httpapi"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -38,9 +39,13 @@ func newList() *cobra.Command {
 				return usageError{fmt.Errorf("--limit %d: use a number from 1 to 1000, and --after for the next ones", q.Limit)}
 			}
 			return p.with(cmd.Context(), false, func(b backend) error {
-				found, err := b.find(cmd.Context(), q)
+				all, err := b.Find(cmd.Context(), q)
 				if err != nil {
 					return err
+				}
+				found := make([]httpapi.Task, len(all))
+				for i, t := range all {
+					found[i] = httpapi.SummaryOf(t)
 				}
 				if asJSON {
 					return printLines(cmd.OutOrStdout(), found)
@@ -59,7 +64,7 @@ func newList() *cobra.Command {
 	return cmd
 }
 
-func printLines(w io.Writer, tasks []taskJSON) error {
+func printLines(w io.Writer, tasks []httpapi.Task) error {
 	enc := json.NewEncoder(w)
 	for _, t := range tasks {
 		if err := enc.Encode(t); err != nil {
@@ -69,7 +74,7 @@ func printLines(w io.Writer, tasks []taskJSON) error {
 	return nil
 }
 
-func printTable(w io.Writer, tasks []taskJSON) error {
+func printTable(w io.Writer, tasks []httpapi.Task) error {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(tw, "ID\tKIND\tSTATUS\tSINCE\tDONE")
 	for _, t := range tasks {
@@ -79,7 +84,7 @@ func printTable(w io.Writer, tasks []taskJSON) error {
 }
 
 // statusWord is the status, with its reason.
-func statusWord(t taskJSON) string {
+func statusWord(t httpapi.Task) string {
 	if t.Status == task.Interrupted {
 		return string(t.Status) + "/" + string(t.Reason)
 	}

@@ -20,9 +20,14 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/execkind"
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == execkind.ShimCommand { // started by serve, for a program
+		os.Exit(execkind.Shim())
+	}
 	root := newRoot()
 	err := root.ExecuteContext(context.Background())
 	var exit exitError
@@ -62,7 +67,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServe(), newSubmit(), newList(), newShow(), newVersion())
+	root.AddCommand(newServe(), newSubmit(), newList(), newShow(), newConfig(), newVersion())
 	return root
 }
 

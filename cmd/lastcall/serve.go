@@ -16,6 +16,7 @@ import (
 
 	"github.com/lastcall-go/lastcall"
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/demo"
+	"github.com/lastcall-go/lastcall/internal/proc"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -90,15 +91,17 @@ at once, a third ends the program. After a SIGKILL the next server takes up the 
 // serve runs until a stop, and returns the exit code of the group.
 func serve(c config, grace time.Duration) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	var keeper proc.Keeper
+	defer keepOrphans(&keeper, c, log)()
 	code := lastcall.Main(lastcall.Config{Grace: c.Grace, GraceFlag: grace, Logger: log},
-		func(ctx context.Context, g *lastcall.Group) error { return setUp(ctx, g, c, log) })
+		func(ctx context.Context, g *lastcall.Group) error { return setUp(ctx, g, c, &keeper, log) })
 	if code != 0 {
 		return exitError(code)
 	}
 	return nil
 }
 
-func setUp(ctx context.Context, g *lastcall.Group, c config, log *slog.Logger) error {
+func setUp(ctx context.Context, g *lastcall.Group, c config, keeper *proc.Keeper, log *slog.Logger) error {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", c.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -122,15 +125,19 @@ func setUp(ctx context.Context, g *lastcall.Group, c config, log *slog.Logger) e
 	if c.DemoKinds {
 		demo.Register(&mux)
 	}
-	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.Concurrency, Logger: log})
+	registerPrograms(&mux, c.programs, store, keeper, log)
+	api, server, err := newAPI(store, listener.Addr(), queues(c.programs), g.Ready, log)
+	if err != nil {
+		return err
+	}
+	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.Concurrency, Observe: api.Observe, Logger: log})
 	if err != nil {
 		return err
 	}
 	if err := g.Go("worker", worker.Serve); err != nil {
 		return err
 	}
-	a := &api{tasks: &direct{store: store, client: task.NewClient(store)}, kinds: mux.Kinds(), ready: g.Ready, log: log}
-	if err := g.HTTP("api", newHTTPServer(a.handler(), log), listener); err != nil {
+	if err := g.HTTP("api", server, listener); err != nil {
 		return err
 	}
 	return announce(listener.Addr().String(), c)
@@ -139,8 +146,11 @@ func setUp(ctx context.Context, g *lastcall.Group, c config, log *slog.Logger) e
 // announce prints the address, and a line to paste.
 func announce(addr string, c config) error {
 	fmt.Printf("lastcall serves %s on http://%s\n", shownStore(c.Store), addr)
+	if !c.DemoKinds && len(c.programs) > 0 {
+		return nil
+	}
 	if !c.DemoKinds {
-		fmt.Println("no kinds are offered: --demo-kinds has two to try")
+		fmt.Println("no kinds are offered: a configuration file has kinds, and --demo-kinds two to try")
 		return nil
 	}
 	server := ""

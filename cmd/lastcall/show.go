@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/lastcall-go/lastcall/httpapi"
 )
 
 func newShow() *cobra.Command {
@@ -21,7 +23,7 @@ func newShow() *cobra.Command {
 		Args:    args(1, "ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.with(cmd.Context(), false, func(b backend) error {
-				t, err := b.show(cmd.Context(), args[0])
+				t, err := story(cmd.Context(), b, args[0])
 				if err != nil {
 					return err
 				}
@@ -38,7 +40,7 @@ func newShow() *cobra.Command {
 }
 
 // printStory prints what a task is, and one line for each run.
-func printStory(w io.Writer, t taskJSON) error {
+func printStory(w io.Writer, t httpapi.Task) error {
 	lines := []string{
 		fmt.Sprintf("task     %s", t.ID),
 		fmt.Sprintf("kind     %s", t.Kind),
@@ -48,6 +50,9 @@ func printStory(w io.Writer, t taskJSON) error {
 	}
 	if t.Progress.Fraction > 0 || t.Progress.Message != "" {
 		lines = append(lines, fmt.Sprintf("done     %.0f%% %q", 100*t.Progress.Fraction, t.Progress.Message))
+	}
+	if t.WaitsFor != "" {
+		lines = append(lines, "waits    "+t.WaitsFor)
 	}
 	if t.Error != "" {
 		lines = append(lines, "error    "+t.Error)
@@ -64,9 +69,9 @@ func printStory(w io.Writer, t taskJSON) error {
 }
 
 // runLine is a run: from when, how long, where, and why it ended.
-func runLine(r runJSON) string {
+func runLine(r httpapi.Run) string {
 	line := fmt.Sprintf("run      %s  ", local(r.StartedAt))
-	if r.EndedAt == nil {
+	if r.EndedAt.IsZero() {
 		return line + fmt.Sprintf("running on %s, pid %d", r.Host, r.PID)
 	}
 	line += fmt.Sprintf("%-8s on %s, pid %d: %s", r.EndedAt.Sub(r.StartedAt).Round(time.Millisecond), r.Host, r.PID, r.Status)

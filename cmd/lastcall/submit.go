@@ -1,19 +1,22 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lastcall-go/lastcall/httpapi"
 	"github.com/lastcall-go/lastcall/task"
 )
 
 func newSubmit() *cobra.Command {
 	var (
 		p      place
-		s      submission
+		opt    task.Options
+		delay  string
 		asJSON bool
 	)
 	cmd := &cobra.Command{
@@ -26,50 +29,72 @@ With --id a submit whose answer was lost can be sent again: it makes no second t
   lastcall submit --store sqlite:tasks.db --delay 10m gzip-tree '{"dir": "/etc", "out": "/tmp/etc.tar.gz"}'`,
 		Args: args(2, "KIND JSON"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s.Kind, s.Payload = args[0], json.RawMessage(args[1])
-			if !json.Valid(s.Payload) {
-				return fmt.Errorf("the payload is not JSON: %w (in a shell, put it between single quotes)", jsonError(s.Payload))
+			payload := []byte(args[1])
+			if !json.Valid(payload) {
+				return fmt.Errorf("the payload is not JSON: %w (in a shell, put it between single quotes)", jsonError(payload))
+			}
+			if delay != "" {
+				var err error
+				if opt.Delay, err = parseDelay(delay); err != nil {
+					return err
+				}
 			}
 			return p.with(cmd.Context(), true, func(b backend) error {
-				t, existed, err := b.submit(cmd.Context(), s)
+				done, err := b.Enqueue(cmd.Context(), args[0], payload, &opt)
 				if err != nil {
 					return err
 				}
-				if err := remark(cmd, b, t, existed); err != nil {
+				if !asJSON {
+					remark(cmd, b, done)
+					_, err := fmt.Fprintln(cmd.OutOrStdout(), done.ID)
 					return err
 				}
-				if asJSON {
-					return json.NewEncoder(cmd.OutOrStdout()).Encode(t)
+				t, err := b.Get(cmd.Context(), done.ID)
+				if err != nil {
+					return fmt.Errorf("task %s is submitted, but cannot be looked at: %w", done.ID, err)
 				}
-				_, err = fmt.Fprintln(cmd.OutOrStdout(), t.ID)
-				return err
+				remark(cmd, b, done)
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(httpapi.TaskOf(t))
 			})
 		},
 	}
 	p.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&s.ID, "id", "", "the task's id, a UUID (default: a new one)")
-	f.IntVar(&s.Priority, "priority", 0, "the higher number runs first")
-	f.StringVar(&s.Delay, "delay", "", "do not begin before this time has gone by, as 90s")
+	f.StringVar(&opt.ID, "id", "", "the task's id, a UUID (default: a new one)")
+	f.IntVar(&opt.Priority, "priority", 0, "the higher number runs first")
+	f.StringVar(&delay, "delay", "", "do not begin before this time has gone by, as 90s")
 	f.BoolVar(&asJSON, "json", false, "print the task as JSON")
 	return cmd
 }
 
-// remark says on standard error what a person should know about a task that was accepted.
-func remark(cmd *cobra.Command, b backend, t taskJSON, existed bool) error {
-	if existed {
-		_, err := fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: task %s existed already and was left as it is (%s)\n", t.ID, t.Status)
-		return err
+// remark says on standard error what a person should know about a task that was accepted. It may
+// fail: whoever may submit may not always look.
+func remark(cmd *cobra.Command, b backend, done task.Enqueued) {
+	t, err := b.Get(cmd.Context(), done.ID)
+	if err != nil {
+		return
 	}
-	d, ok := b.(*direct)
-	if !ok {
-		return nil
+	if done.Existed {
+		fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: task %s existed already and was left as it is (%s)\n", t.ID, t.Status)
+		return
 	}
-	known, err := d.known(cmd.Context(), t.Kind)
-	if err == nil && !known {
-		_, err = fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: no running server offers the kind %q now; the task waits for one\n", t.Kind)
+	t.RunAt = time.Time{} // a delay was asked for
+	if why, err := waitsFor(cmd.Context(), b, t); err == nil && why != "" {
+		fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: the task waits: %s\n", why)
 	}
-	return err
+}
+
+// waitsFor says why nobody runs a task now.
+func waitsFor(ctx context.Context, b backend, t task.Task) (string, error) {
+	if !t.Status.Claimable() {
+		return "", nil
+	}
+	counts, err := b.Count(ctx)
+	if err != nil {
+		return "", err
+	}
+	workers, err := b.Workers(ctx)
+	return httpapi.WaitsFor(t, workers, counts.Paused, time.Now()), err
 }
 
 // jsonError is why something is not JSON.

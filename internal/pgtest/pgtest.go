@@ -36,7 +36,7 @@ var databases atomic.Int64
 func Main(m *testing.M) int {
 	code := m.Run()
 	if shared.server != nil {
-		if err := shared.server.close(); err != nil {
+		if err := shared.server.Close(); err != nil {
 			fmt.Fprintln(os.Stderr, "pgtest:", err)
 			return max(code, 1)
 		}
@@ -61,12 +61,15 @@ func New(t testing.TB, settings ...string) *Server {
 	s, err := start(settings...)
 	serverOrSkip(t, s, err)
 	t.Cleanup(func() {
-		if err := s.close(); err != nil {
+		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	return s
 }
+
+// Start makes a cluster for a program that is no test, and starts it; Close ends it.
+func Start(settings ...string) (*Server, error) { return start(settings...) }
 
 // errMissing means that the tests that need PostgreSQL cannot run here.
 var errMissing = errors.New("no PostgreSQL here")

@@ -153,7 +153,11 @@ func (s *Server) Stop(sig syscall.Signal) error {
 	}
 }
 
-func (s *Server) close() error {
+// PID is the server's process.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Close stops the server and removes the cluster.
+func (s *Server) Close() error {
 	var err error
 	select {
 	case <-s.done:

@@ -23,7 +23,11 @@ func (s *Server) Start() error { return errElsewhere }
 // Stop stops the server.
 func (s *Server) Stop(syscall.Signal) error { return errElsewhere }
 
-func (s *Server) close() error { return nil }
+// PID is the server's process.
+func (s *Server) PID() int { return 0 }
+
+// Close stops the server.
+func (s *Server) Close() error { return nil }
 
 func start(...string) (*Server, error) {
 	if _, err := programs(); err != nil {

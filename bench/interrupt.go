@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/internal/pgtest"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// interruptAll has 100,000 tasks run, and measures from the interrupt until all of them are recorded
+// as interrupted.
+func interruptAll() (float64, error) {
+	return withCluster(func(server *pgtest.Server) (float64, error) {
+		store, err := openPostgres(server)
+		if err != nil {
+			return 0, err
+		}
+		n := hundredThousand / load
+		g, running, err := runAll(store, n)
+		if err != nil {
+			return 0, err
+		}
+		defer g.Stop(nil)
+		if err := within(time.Minute, func() bool { return int(running.Load()) == n }); err != nil {
+			return 0, fmt.Errorf("%d of %d tasks run: %w", running.Load(), n, err)
+		}
+		began := time.Now()
+		g.Stop(errors.New("the measure")) // the kind wants its interrupt at last call
+		report := g.Wait()
+		took := time.Since(began)
+		if code := report.ExitCode(); code != 1 { // a stop with a cause
+			return 0, fmt.Errorf("exit code %d", code)
+		}
+		counts, err := store.Count(context.Background())
+		if err != nil {
+			return 0, err
+		}
+		if len(counts.Tasks) != 1 || counts.Tasks[0].Status != task.Interrupted || counts.Tasks[0].N != n {
+			return 0, fmt.Errorf("afterwards: %+v", counts.Tasks)
+		}
+		return milliseconds(took), store.Close()
+	})
+}
+
+// runAll enqueues n tasks and runs all of them at once.
+func runAll(store task.Store, n int) (*lastcall.Group, *atomic.Int64, error) {
+	if _, err := enqueueOf(context.Background(), store, patient, n); err != nil {
+		return nil, nil, err
+	}
+	running := new(atomic.Int64)
+	var mux task.Mux
+	task.Handle(&mux, patient, func(ctx context.Context, _ *task.Run, _ empty) error {
+		running.Add(1)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: n, Logger: quiet})
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := lastcall.New(context.Background(), lastcall.Config{Grace: time.Minute, Delay: -1, Logger: quiet})
+	if err != nil {
+		return nil, nil, err
+	}
+	return g, running, g.Go("worker", w.Serve)
+}
+
+// within waits until something has come to pass.
+func within(limit time.Duration, ok func() bool) error {
+	for deadline := time.Now().Add(limit); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not within %v", limit)
+		}
+	}
+	return nil
+}
+
+// bareUpdate is one statement that changes as many rows of such a table and is durable.
+func bareUpdate() (float64, error) {
+	return withCluster(func(server *pgtest.Server) (float64, error) {
+		ctx := context.Background()
+		store, err := openPostgres(server)
+		if err != nil {
+			return 0, err
+		}
+		if _, err := enqueueOf(ctx, store, patient, hundredThousand/load); err != nil {
+			return 0, err
+		}
+		c, err := pgx.Connect(ctx, server.DSN("postgres"))
+		if err != nil {
+			return 0, err
+		}
+		began := time.Now()
+		if _, err := c.Exec(ctx, `update lastcall.tasks set status = 'interrupted', reason = 'stop', since = now()`); err != nil {
+			return 0, err
+		}
+		took := time.Since(began)
+		return milliseconds(took), errors.Join(c.Close(ctx), store.Close())
+	})
+}
+
+func beatSmall() (float64, error) { return beat(10) }
+func beatLarge() (float64, error) { return beat(50_000 / load) }
+
+// beat returns the median time of a beat of a worker that has so many runs.
+func beat(n int) (float64, error) {
+	return withCluster(func(server *pgtest.Server) (float64, error) {
+		store, err := openPostgres(server)
+		if err != nil {
+			return 0, err
+		}
+		timed := &timedBeats{Store: store}
+		g, running, err := runAll(timed, n)
+		if err != nil {
+			return 0, err
+		}
+		if err := within(time.Minute, func() bool { return int(running.Load()) == n }); err != nil {
+			return 0, err
+		}
+		timed.took.Store(0)
+		before := timed.count.Load()
+		if err := within(time.Minute, func() bool { return timed.count.Load() >= before+5 }); err != nil {
+			return 0, err
+		}
+		mean := milliseconds(time.Duration(timed.took.Load())) / float64(timed.count.Load()-before)
+		g.Stop(nil)
+		if code := g.Wait().ExitCode(); code != 0 {
+			return 0, fmt.Errorf("exit code %d", code)
+		}
+		return mean, store.Close()
+	})
+}
+
+// timedBeats measures the beats of a worker.
+type timedBeats struct {
+	task.Store
+	count, took atomic.Int64
+}
+
+func (s *timedBeats) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
+	began := time.Now()
+	reply, err := s.Store.Heartbeat(ctx, b)
+	s.took.Add(int64(time.Since(began)))
+	s.count.Add(1)
+	return reply, err
+}

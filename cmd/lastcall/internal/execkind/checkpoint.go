@@ -1,0 +1,187 @@
+package execkind
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"unicode/utf8"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// The checkpoint that a program writes is bytes, and is given back byte for byte; what a task keeps
+// is JSON. Compact JSON is kept as it is, so that it can be read where tasks are shown; other text as
+// {"text": "..."}, everything else as {"base64": "..."}.
+type wrapped struct {
+	Text   *string `json:"text,omitempty"`
+	Base64 *string `json:"base64,omitempty"`
+}
+
+// wrap returns the JSON that is kept for a program's checkpoint. An error says that it is too large.
+func wrap(b []byte) (json.RawMessage, error) {
+	kept, err := json.Marshal(json.RawMessage(b))
+	if err != nil || !bytes.Equal(kept, b) || isWrapped(b) {
+		w := wrapped{}
+		if text := string(b); utf8.Valid(b) {
+			w.Text = &text
+		} else {
+			text = base64.StdEncoding.EncodeToString(b)
+			w.Base64 = &text
+		}
+		if kept, err = json.Marshal(w); err != nil {
+			return nil, err
+		}
+	}
+	if len(kept) > task.MaxCheckpoint {
+		return nil, tooLarge(len(kept))
+	}
+	return kept, nil
+}
+
+func tooLarge(n int) error {
+	return fmt.Errorf("the checkpoint has %d bytes, at most %d are kept, and less of what is no compact JSON: write a file's name and a position into it, and not the file", n, task.MaxCheckpoint)
+}
+
+// unwrap is the reverse of wrap. A checkpoint that another handler has left is given as it is.
+func unwrap(kept json.RawMessage) ([]byte, error) {
+	if !isWrapped(kept) {
+		return kept, nil
+	}
+	var w wrapped
+	if err := json.Unmarshal(kept, &w); err != nil {
+		return nil, err
+	}
+	if w.Text != nil {
+		return []byte(*w.Text), nil
+	}
+	return base64.StdEncoding.DecodeString(*w.Base64)
+}
+
+// isWrapped says whether JSON has the form that wrap makes.
+func isWrapped(b []byte) bool {
+	var keys map[string]json.RawMessage
+	if json.Unmarshal(b, &keys) != nil || len(keys) != 1 {
+		return false
+	}
+	value := keys["text"]
+	if value == nil {
+		value = keys["base64"]
+	}
+	var text string
+	return value != nil && json.Unmarshal(value, &text) == nil
+}
+
+// ledger follows the checkpoint file of a run.
+type ledger struct {
+	path string
+	kept []byte // what the store has, unwrapped; nil if nothing
+
+	seen os.FileInfo // the file that was last looked at
+	open *os.File    // a file that changed, until it is clear that nobody writes to it
+}
+
+// changed returns a new checkpoint once the file has one, and is called a few times a second while
+// the program runs. A file that takes the place of another one by renaming is whole; one that is
+// written in place is taken when it was left alone between two calls.
+func (l *ledger) changed() ([]byte, bool, error) {
+	if l.open != nil {
+		return l.settled()
+	}
+	info, err := os.Lstat(l.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if !info.Mode().IsRegular() || info.Size() == 0 || l.seen != nil && sameContent(info, l.seen) {
+		return nil, false, nil
+	}
+	f, err := openRegular(l.path)
+	if err != nil {
+		return nil, false, err
+	}
+	l.open = f
+	l.seen, err = f.Stat()
+	return nil, false, err
+}
+
+// settled reads the open file, if nobody has written to it since it was opened.
+func (l *ledger) settled() ([]byte, bool, error) {
+	f, before := l.open, l.seen
+	l.open = nil
+	defer f.Close()
+	now, err := f.Stat()
+	if err != nil {
+		return nil, false, err
+	}
+	if !sameContent(now, before) { // it is being written
+		l.seen = nil
+		return nil, false, nil
+	}
+	b, err := read(f)
+	if err != nil {
+		return nil, false, err
+	}
+	if now, err = f.Stat(); err != nil || !sameContent(now, before) {
+		l.seen = nil
+		return nil, false, err
+	}
+	return b, !bytes.Equal(b, l.kept), nil
+}
+
+// last returns what the file has when nobody can write to it any more, if that is new. A file that
+// is empty or gone is no checkpoint: the one before stays.
+func (l *ledger) last() ([]byte, bool, error) {
+	if l.open != nil {
+		_ = l.open.Close() // only read
+		l.open = nil
+	}
+	f, err := openRegular(l.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close()
+	b, err := read(f)
+	return b, err == nil && len(b) > 0 && !bytes.Equal(b, l.kept), err
+}
+
+func read(f *os.File) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(f, task.MaxCheckpoint+1))
+	if err == nil && len(b) > task.MaxCheckpoint {
+		size := len(b)
+		if info, err := f.Stat(); err == nil {
+			size = int(info.Size())
+		}
+		err = tooLarge(size)
+	}
+	return b, err
+}
+
+func sameContent(a, b os.FileInfo) bool {
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+}
+
+// openRegular opens a regular file to read it. A pipe in its place does not keep it waiting.
+func openRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|nonBlocking, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("the checkpoint is no regular file: write it to another one, and rename that")
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}

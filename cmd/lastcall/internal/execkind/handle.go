@@ -1,0 +1,300 @@
+package execkind
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+const (
+	// lookEvery is the time between two looks at the checkpoint file, and between two deliveries of
+	// the output.
+	lookEvery = 250 * time.Millisecond
+	// tightenEvery is the time between two looks, during a stop, at how much of it is left.
+	tightenEvery = 100 * time.Millisecond
+	// drainWait is how long the output is waited for when the tree is gone: it has an end by then,
+	// unless somebody else got hold of it.
+	drainWait = 2 * time.Second
+	// orphanWait is how long the killing may take of what a killed shim has left.
+	orphanWait = 5 * time.Second
+)
+
+// execution is one run of a program.
+type execution struct {
+	runner *Runner
+	kind   Kind
+	run    *task.Run
+	*scratch
+	console console
+	ledger  ledger
+	program *supervised
+
+	told   bool      // by SIGTERM or by the stop file
+	killAt time.Time // zero before SIGTERM
+	refuse error     // why the last checkpoint was not kept, if it was not
+	// complained is the last such reason in the task's log.
+	complained string
+}
+
+// handle is the handler of every kind.
+func (r *Runner) handle(ctx context.Context, run *task.Run, k Kind, payload []byte) (err error) {
+	x := &execution{runner: r, kind: k, run: run}
+	if kept := run.Task().Checkpoint; kept != nil {
+		if x.ledger.kept, err = unwrap(kept); err != nil {
+			return fmt.Errorf("checkpoint of task %s cannot be given to the program: %w", run.ID(), err)
+		}
+	}
+	if x.scratch, err = newScratch(payload, x.ledger.kept); err != nil {
+		return err
+	}
+	defer func() {
+		if err := x.remove(); err != nil {
+			r.Logger.Warn("cannot tidy up after a run", "task", run.ID(), "kind", k.Name, "error", err)
+		}
+	}()
+	x.ledger.path = x.scratch.checkpoint()
+	if err := x.start(); err != nil {
+		return err
+	}
+	return x.attend(ctx)
+}
+
+// start starts the program.
+func (x *execution) start() (err error) {
+	stdin, err := os.Open(x.payload())
+	if err != nil {
+		return fmt.Errorf("payload: %w", err)
+	}
+	defer stdin.Close()
+	var lock *os.File
+	if share := x.runner.ShareLock; share != nil {
+		lock, err = share(x.run.Task().Worker)
+		switch {
+		case errors.Is(err, errors.ErrUnsupported): // no locks, no evidence, nothing to be held
+		case err != nil:
+			return fmt.Errorf("lock for the shim: %w", err)
+		default:
+			defer lock.Close()
+		}
+	}
+	stdout, stderr, err := x.console.pipes()
+	if err != nil {
+		return err
+	}
+	st := start{Path: x.kind.Path, Argv: x.kind.Argv, Dir: x.kind.Dir, Env: x.env(x.kind, x.run), Scratch: x.dir}
+	x.program, err = supervise(x.runner.Keeper, st, streams{stdin, stdout, stderr}, lock, x.kind.Name, x.run.ID())
+	_ = closeAll(stdout, stderr) // the program's, from now on
+	if err != nil {
+		x.drain()
+	}
+	return err
+}
+
+// attend looks after the program until it has ended, and says what came of it.
+func (x *execution) attend(ctx context.Context) error {
+	recorded := make(chan struct{})
+	go func() {
+		defer close(recorded)
+		x.record(ctx)
+	}()
+	cause := x.watch(ctx)
+	<-recorded
+	x.drain()
+	return x.end(ctx, cause)
+}
+
+// watch tells the program about a stop, and returns when its tree is gone. The cause is why it was
+// told to end, nil if it was not.
+func (x *execution) watch(ctx context.Context) (cause error) {
+	lastCall, ended := lastcall.Stopping(ctx), ctx.Done()
+	tick := time.NewTicker(tightenEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-x.program.done:
+			return cause
+		case <-lastCall: // the program may look for the file, and end before it must
+			lastCall = nil
+			if cause == nil {
+				left, limited := lastcall.TimeLeft(ctx)
+				x.announce(left, limited, whyStopped(nil))
+			}
+		case <-ended:
+			ended, cause = nil, context.Cause(ctx)
+			x.terminate(room(ctx, x.kind.KillAfter), whyStopped(cause))
+		case <-tick.C:
+			if cause == nil {
+				continue
+			}
+			// A second signal, or the interrupt after a timeout, may have left less time.
+			if left := room(ctx, time.Until(x.killAt)); time.Now().Add(left).Before(x.killAt.Add(-tightenEvery)) {
+				x.terminate(left, whyStopped(cause))
+			}
+		}
+	}
+}
+
+// room is for how long a program may go on after SIGTERM: what its kind allows, but so that a stop
+// has time left to kill it and to record the run.
+func room(ctx context.Context, killAfter time.Duration) time.Duration {
+	left, limited := lastcall.TimeLeft(ctx)
+	if !limited {
+		return max(0, killAfter)
+	}
+	// A busy machine has been seen to take a tenth of a second for what is milliseconds elsewhere.
+	recording := min(max(left/3, 250*time.Millisecond), time.Second)
+	return max(0, min(killAfter, left-recording))
+}
+
+// terminate asks the program to end, and has it killed after a time.
+func (x *execution) terminate(killAfter time.Duration, why string) {
+	x.killAt = time.Now().Add(killAfter)
+	x.announce(killAfter, true, why)
+	x.program.stop(killAfter)
+}
+
+// announce writes the stop file.
+func (x *execution) announce(left time.Duration, limited bool, why string) {
+	x.told = true
+	if err := x.writeStop(left, limited, why); err != nil {
+		x.runner.Logger.Warn("a program was not told of its stop", "task", x.run.ID(), "kind", x.kind.Name, "error", err)
+	}
+}
+
+// record hands output, progress and checkpoints to the run while the program runs. It may wait for
+// the store, which must not keep the program or its stop waiting: so it has its own goroutine.
+func (x *execution) record(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	var saved time.Time
+	for {
+		select {
+		case <-x.program.done:
+			return
+		case <-tick.C:
+		}
+		x.console.flush(x.run)
+		if time.Since(saved) < 4*lookEvery { // each one is a write to the disk
+			continue
+		}
+		b, isNew, err := x.ledger.changed()
+		if err == nil && isNew {
+			saved = time.Now()
+			err = x.save(ctx, b)
+		}
+		x.refused(err)
+	}
+}
+
+// save records a checkpoint.
+func (x *execution) save(ctx context.Context, b []byte) error {
+	kept, err := wrap(b)
+	if err != nil {
+		return err
+	}
+	if err := x.run.Save(ctx, kept); err != nil {
+		return err
+	}
+	x.ledger.kept = b
+	return nil
+}
+
+// refused remembers why a checkpoint was not kept, and says it in the task's log once.
+func (x *execution) refused(err error) {
+	if x.refuse = err; err == nil || err.Error() == x.complained {
+		return
+	}
+	x.complained = err.Error()
+	x.run.Log("[lastcall: checkpoint not kept: " + x.complained + "]")
+}
+
+// drain takes the rest of the output.
+func (x *execution) drain() {
+	read := make(chan struct{})
+	go func() {
+		x.console.readers.Wait()
+		close(read)
+	}()
+	select {
+	case <-read:
+	case <-time.After(drainWait):
+		x.runner.Logger.Warn("somebody still holds the output of a program whose processes are gone", "task", x.run.ID(), "kind", x.kind.Name)
+	}
+	x.console.close()
+	<-read
+	x.console.flush(x.run)
+}
+
+// end says what came of the run, when nothing of the program is left.
+func (x *execution) end(ctx context.Context, cause error) error {
+	for _, trouble := range x.program.troubles {
+		x.runner.Logger.Warn("trouble with a program", "task", x.run.ID(), "kind", x.kind.Name, "trouble", trouble)
+	}
+	err := x.outcome(ctx, cause)
+	if err == nil {
+		return nil // a checkpoint is of no use any more
+	}
+	b, isNew, lookErr := x.ledger.last()
+	kept := []byte(nil)
+	if lookErr == nil && isNew {
+		kept, lookErr = wrap(b)
+	}
+	if x.refused(lookErr); lookErr != nil {
+		return notKept(err, lookErr)
+	}
+	if kept == nil {
+		return err
+	}
+	// Together with the outcome, in one write.
+	return carry(err, x.run.Interrupt(ctx, json.RawMessage(kept)))
+}
+
+// outcome is the end of the run without its checkpoint.
+func (x *execution) outcome(ctx context.Context, cause error) error {
+	p := x.program
+	if p.failed != "" {
+		return fmt.Errorf("%s cannot be started: %s: look at exec and dir of kind %s", x.kind.Path, p.failed, x.kind.Name)
+	}
+	if err := p.lost(); err != nil {
+		kill, cancel := context.WithTimeout(context.WithoutCancel(ctx), orphanWait)
+		defer cancel()
+		return task.Crashed(errors.Join(err, x.runner.Keeper.KillOrphans(kill)))
+	}
+	err := x.kind.outcome(fate{exit: *p.exit, cause: cause, told: x.told, complaint: x.console.complaint()})
+	if errors.Is(err, errKilled) {
+		x.run.Log("[lastcall: " + err.Error() + "]")
+	}
+	return err
+}
+
+// notKept adds to an outcome that the checkpoint was not kept, so that it is seen.
+func notKept(err, why error) error {
+	if errors.Is(err, task.ErrInterrupted) { // its text would be left out
+		return fmt.Errorf("interrupted; %w", why)
+	}
+	return fmt.Errorf("%w; %w", err, why)
+}
+
+// carry makes an outcome take a checkpoint along: the worker looks for one in every error.
+func carry(err, checkpoint error) error {
+	if errors.Is(err, task.ErrInterrupted) {
+		return checkpoint
+	}
+	return &carrier{error: err, checkpoint: checkpoint}
+}
+
+// carrier is an outcome in which the worker finds a checkpoint. It is no ErrInterrupted by that: what
+// the outcome says is kept.
+type carrier struct {
+	error
+	checkpoint error
+}
+
+func (e *carrier) Unwrap() error      { return e.error }
+func (e *carrier) As(target any) bool { return errors.As(e.checkpoint, target) }

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package execkind
+
+// Shim is not possible here.
+func Shim() int { return 1 }

@@ -1,0 +1,59 @@
+//go:build unix
+
+package execkind
+
+import (
+	"encoding/gob"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/lastcall-go/lastcall/internal/proc"
+)
+
+// bare starts a shim with a shell script and the run's directory, and returns the server's ends.
+func bare(t *testing.T, script, scratch string) (orders, reports *os.File, wait func()) {
+	t.Helper()
+	ordersR, orders, err1 := os.Pipe()
+	reports, reportsW, err2 := os.Pipe()
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	var k proc.Keeper
+	cmd := shimCommand("test")
+	cmd.ExtraFiles = []*os.File{ordersR, reportsW}
+	if err := errors.Join(k.Start(cmd), closeAll(ordersR, reportsW)); err != nil {
+		t.Fatal(err)
+	}
+	st := start{Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Dir: scratch, Env: []string{"PATH=" + os.Getenv("PATH")}, Scratch: scratch}
+	if err := gob.NewEncoder(orders).Encode(order{Start: &st}); err != nil {
+		t.Fatal(err)
+	}
+	return orders, reports, func() { _ = k.Wait(cmd) } // its reports count
+}
+
+func TestAShimRemovesTheRunsDirectoryWhenTheServerIsGone(t *testing.T) {
+	for name, c := range map[string]struct {
+		script string
+		gone   func(orders, reports *os.File) error
+	}{
+		"before the program has ended": {"while :; do sleep 1000; done", func(orders, reports *os.File) error { return closeAll(orders, reports) }},
+		// A program dies by what it prints, and the shim sees that before it sees the pipe's end.
+		"and the program ends by that": {"sleep 0.3; exit 1", func(_, reports *os.File) error { return reports.Close() }},
+	} {
+		scratch := filepath.Join(t.TempDir(), "run")
+		if err := os.Mkdir(scratch, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		orders, reports, wait := bare(t, c.script, scratch)
+		if err := c.gone(orders, reports); err != nil {
+			t.Fatal(err)
+		}
+		wait()
+		if _, err := os.Stat(scratch); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %v", name, err)
+		}
+		_ = orders.Close() // closed, perhaps
+	}
+}

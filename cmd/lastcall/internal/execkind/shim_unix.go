@@ -1,0 +1,143 @@
+//go:build unix
+
+package execkind
+
+import (
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/lastcall-go/lastcall/internal/proc"
+)
+
+// Shim is what the program does when it is started as a shim, and returns its exit code.
+//
+// It starts one program and stays until nothing of the program's tree is left. It kills the tree when
+// the program proper has ended, when it is told to, and when the server is gone. It ignores signals:
+// a terminal's Ctrl-C and a service manager's SIGTERM are the server's business.
+func Shim() int {
+	signal.Notify(make(chan os.Signal, 1)) // all; a program that is started gets them as they were
+	for _, fd := range []int{ordersFD, reportsFD, lockFD} {
+		syscall.CloseOnExec(fd)
+	}
+	s := &shim{
+		orders:  gob.NewDecoder(os.NewFile(ordersFD, "orders")),
+		reports: gob.NewEncoder(os.NewFile(reportsFD, "reports")),
+	}
+	var first order
+	if s.orders.Decode(&first) != nil || first.Start == nil {
+		fmt.Fprintln(os.Stderr, "lastcall: "+ShimCommand+" is started by lastcall serve, for each program of a task; it is of no use to people")
+		return 1
+	}
+	return s.run(*first.Start)
+}
+
+type shim struct {
+	orders  *gob.Decoder
+	reports *gob.Encoder
+	tree    *proc.Tree
+	killing bool
+}
+
+func (s *shim) run(st start) int {
+	if err := s.start(st); err != nil {
+		s.report(report{Failed: err.Error()})
+		return 0
+	}
+	s.report(report{Started: s.tree.PID()})
+	orders := make(chan order)
+	go s.listen(orders) // ends with this process
+	var (
+		kill    <-chan time.Time
+		termed  bool
+		exited  = s.tree.Exited()
+		orphans bool
+	)
+	for {
+		select {
+		case o, ok := <-orders:
+			switch {
+			case !ok: // the server is gone
+				orders, orphans = nil, true
+				s.kill()
+			case o.Stop != nil:
+				if !termed {
+					termed = true
+					s.terminate()
+				}
+				kill = time.After(o.Stop.KillAfter)
+			}
+		case <-kill:
+			s.kill()
+		case <-exited:
+			exited = nil
+			// A program may die of the server's death, which closes its output, before we see it.
+			orphans = !s.tellExit() || orphans
+			s.kill() // what the program has left behind
+		case <-s.tree.Gone():
+			if exited != nil { // both at once
+				orphans = !s.tellExit() || orphans
+			}
+			if orphans {
+				_ = removeAll(st.Scratch) // nobody is left to be told
+			}
+			return 0
+		}
+	}
+}
+
+func (s *shim) start(st start) (err error) {
+	s.tree, err = proc.Start(st.Path, st.Argv, os.ProcAttr{
+		Dir: st.Dir, Env: st.Env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
+	if err != nil {
+		return err
+	}
+	// From now on the program alone has them: who reads the output sees its end with the tree's.
+	return errors.Join(os.Stdin.Close(), os.Stdout.Close())
+}
+
+// listen passes on orders until the server is gone.
+func (s *shim) listen(orders chan<- order) {
+	defer close(orders)
+	for {
+		var o order
+		if s.orders.Decode(&o) != nil {
+			return
+		}
+		orders <- o
+	}
+}
+
+// terminate tells the program's group to end, also one that is stopped.
+func (s *shim) terminate() {
+	if err := errors.Join(s.tree.Signal(syscall.SIGTERM), s.tree.Signal(syscall.SIGCONT)); err != nil {
+		s.report(report{Trouble: "SIGTERM: " + err.Error()})
+	}
+}
+
+// kill begins to kill the whole tree.
+func (s *shim) kill() {
+	if s.killing {
+		return
+	}
+	s.killing = true
+	go func() { // ends with the tree
+		if err := s.tree.Kill(); err != nil {
+			s.report(report{Trouble: "only the program's process group was killed: " + err.Error()})
+		}
+	}()
+}
+
+// tellExit reports how the program proper has ended, and says whether the server was there to hear
+// it.
+func (s *shim) tellExit() bool {
+	e := s.tree.Exit()
+	return s.report(report{Exit: &e})
+}
+
+// report tells the server, and says whether it was there to hear it.
+func (s *shim) report(r report) bool { return s.reports.Encode(r) == nil }

@@ -1,0 +1,195 @@
+package execkind
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall/internal/proc"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+func TestAfterOurSIGTERMOnlySuccessAndPermanentCodesAreNoInterruption(t *testing.T) {
+	for name, c := range map[string]struct {
+		trap     string
+		status   task.Status
+		reason   task.Reason
+		attempts int
+		interr   int
+		text     string
+	}{
+		"by the signal":  {"trap - TERM", task.Interrupted, task.ReasonStop, 0, 1, ""},
+		"any exit code":  {"trap 'exit 9' TERM", task.Interrupted, task.ReasonStop, 0, 1, ""},
+		"try again":      {"trap 'exit 75' TERM", task.Interrupted, task.ReasonStop, 0, 1, ""},
+		"another signal": {"trap 'kill -KILL $$' TERM", task.Interrupted, task.ReasonStop, 0, 1, ""},
+		"success":        {"trap 'exit 0' TERM", task.Succeeded, "", 0, 0, ""},
+		"permanent":      {"trap 'exit 64' TERM", task.Failed, "", 1, 0, "which is permanent"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, c.trap+"; echo > ready; while :; do sleep 0.02; done")
+			l.kind.OnStop, l.kind.Permanent = task.Interrupt, []int{64}
+			id := l.enqueue("{}")
+			l.serve(time.Minute)
+			l.prints("ready")
+			l.stop()
+			got, err := l.client.Get(t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want(t, got, c.status, c.reason, c.attempts, c.interr, 0, c.text)
+		})
+	}
+}
+
+func TestAProgramIsToldTheDeadlineBeforeSIGTERMAndItsLastCheckpointIsKept(t *testing.T) {
+	l := newLab(t, `
+		trap 'read -r deadline left why < "$LASTCALL_STOP_FILE"
+			echo "$deadline|$left|$why" > told
+			echo 77 > "$LASTCALL_CHECKPOINT"; exit 1' TERM
+		echo > ready; while :; do sleep 0.02; done`)
+	l.kind.OnStop, l.kind.KillAfter = task.Interrupt, 7*time.Second
+	id := l.enqueue("{}")
+	l.serve(time.Minute)
+	l.prints("ready")
+	before := time.Now()
+	l.stop()
+	got, err := l.client.Get(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, got, task.Interrupted, task.ReasonStop, 0, 1, 0, "")
+	if string(got.Checkpoint) != `{"text":"77\n"}` {
+		t.Errorf("checkpoint %s", got.Checkpoint)
+	}
+	told := strings.Split(l.prints("told"), "|")
+	deadline, err := time.Parse(time.RFC3339, told[0])
+	if d := deadline.Sub(before); err != nil || d < 6*time.Second || d > 10*time.Second || told[1] != "7.000" || told[2] != "stop" {
+		t.Errorf("told %q: in %v, %v", told, d, err)
+	}
+}
+
+func TestAProgramThatFinishesHearsOfTheLastCallByItsFileAndOfTheInterruptBySIGTERM(t *testing.T) {
+	l := newLab(t, `
+		trap 'cp "$LASTCALL_STOP_FILE" second; exit 1' TERM
+		echo > ready
+		until [ -s "$LASTCALL_STOP_FILE" ]; do sleep 0.02; done; cp "$LASTCALL_STOP_FILE" first.new; mv first.new first
+		while :; do sleep 0.02; done`)
+	id := l.enqueue("{}")
+	l.serve(4 * time.Second) // 3 s until the interrupt, then half a second
+	l.prints("ready")
+	l.stop()
+	got, err := l.client.Get(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, got, task.Interrupted, task.ReasonStop, 0, 1, 0, "")
+	for name, bound := range map[string][2]float64{"first": {1.5, 3}, "second": {0, 0.3}} {
+		fields := strings.Fields(l.prints(name))
+		if left, err := strconv.ParseFloat(fields[1], 64); err != nil || left < bound[0] || left > bound[1] || fields[2] != "stop" {
+			t.Errorf("%s: %q, want %v seconds left", name, fields, bound)
+		}
+	}
+}
+
+func TestAProgramThatEndsByItselfAfterTheLastCallIsInterruptedWhateverItsCode(t *testing.T) {
+	l := newLab(t, `echo > ready; until [ -s "$LASTCALL_STOP_FILE" ]; do sleep 0.02; done; exit 75`)
+	id := l.enqueue("{}")
+	l.serve(time.Minute)
+	l.prints("ready")
+	l.stop()
+	got, err := l.client.Get(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, got, task.Interrupted, task.ReasonStop, 0, 1, 0, "exit code 75")
+}
+
+func TestWhoIgnoresSIGTERMIsKilledWithAllItsTreeAfterKillAfter(t *testing.T) {
+	l := newLab(t, stubborn)
+	l.kind.OnStop, l.kind.KillAfter = task.Interrupt, 300*time.Millisecond
+	began := killed(l, time.Minute)
+	if took := time.Since(began); took < 300*time.Millisecond || took > 10*time.Second {
+		t.Errorf("the stop took %v", took)
+	}
+}
+
+func TestKillAfterNeverReachesIntoWhatTheStopHasLeftForRecording(t *testing.T) {
+	l := newLab(t, stubborn)
+	l.kind.KillAfter = time.Hour
+	began := killed(l, 3*time.Second)
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("the stop took %v", took)
+	}
+}
+
+// stubborn ignores SIGTERM, with a child that has a session of its own.
+const stubborn = `trap '' TERM
+	setsid sh -c 'trap "" TERM HUP; echo $$ > away; while :; do sleep 1000; done' &
+	until [ -s away ]; do sleep 0.02; done
+	echo $$ > own; while :; do sleep 1000; done`
+
+// killed stops a lab with a stubborn program, checks that nothing of it is left and that the run is
+// recorded, and returns when the stop began.
+func killed(l *lab, grace time.Duration) time.Time {
+	l.t.Helper()
+	id := l.enqueue("{}")
+	l.serve(grace)
+	pids := []string{l.prints("away"), l.prints("own")}
+	began := time.Now()
+	l.stop()
+	got, err := l.client.Get(l.t.Context(), id)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	want(l.t, got, task.Interrupted, task.ReasonStop, 0, 1, 0, "did not end in time after SIGTERM, and was killed")
+	for _, s := range pids {
+		if pid, err := strconv.Atoi(s); err != nil || proc.Alive(pid) {
+			l.t.Errorf("%s lives (%v)", s, err)
+		}
+	}
+	return began
+}
+
+func TestATimeoutIsAnAttemptAndKeepsTheCheckpoint(t *testing.T) {
+	l := newLab(t, `[ "$LASTCALL_RUN" = 2 ] && { grep -q 5 "$LASTCALL_CHECKPOINT"; exit; }
+		trap 'cut -d" " -f3 "$LASTCALL_STOP_FILE" > why; echo 5 > "$LASTCALL_CHECKPOINT"; exit 9' TERM; while :; do sleep 0.02; done`)
+	l.kind.Timeout, l.kind.MaxAttempts = time.Second, 2
+	id := l.enqueue("{}")
+	l.serve(time.Minute)
+	want(t, l.ends(id), task.Succeeded, "", 1, 0, 0, "")
+	runs, err := l.client.History(t.Context(), id)
+	if err != nil || len(runs) != 2 || !strings.HasPrefix(runs[0].Error, "timeout of 1s exceeded: exit code 9") || l.prints("why") != "timeout" {
+		t.Errorf("%+v, %v", runs, err)
+	}
+	l.stop()
+}
+
+func TestACancelledTasksProgramIsEnded(t *testing.T) {
+	l := newLab(t, `trap 'cut -d" " -f3 "$LASTCALL_STOP_FILE" > why; exit 9' TERM; echo > ready; while :; do sleep 0.02; done`)
+	id := l.enqueue("{}")
+	l.serve(time.Minute)
+	l.prints("ready")
+	if err := l.client.Cancel(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	want(t, l.ends(id), task.Cancelled, "", 0, 0, 0, "")
+	if got := l.prints("why"); got != "cancelled" {
+		t.Errorf("told %q", got)
+	}
+	l.stop()
+}
+
+func TestAProgramThatIsStoppedHearsOfItsEnd(t *testing.T) {
+	l := newLab(t, `trap 'exit 9' TERM; echo > ready; kill -STOP $$; while :; do sleep 0.02; done`)
+	l.kind.OnStop, l.kind.KillAfter = task.Interrupt, time.Hour
+	id := l.enqueue("{}")
+	l.serve(time.Minute)
+	l.prints("ready")
+	l.stop()
+	got, err := l.client.Get(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, got, task.Interrupted, task.ReasonStop, 0, 1, 0, "")
+}

@@ -1,0 +1,293 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/execkind"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// kindConfig is a kind whose handler is a program.
+type kindConfig struct {
+	// Exec is the program and its arguments. A program's relative path with a slash in it starts at
+	// the file's directory; one without is looked for in PATH.
+	Exec []string `yaml:"exec"`
+	// Dir is where the program starts; the file's directory if nothing is said.
+	Dir string `yaml:"dir"`
+	// Env is its environment.
+	Env envConfig `yaml:"env"`
+	// Queue is where its tasks wait.
+	Queue string `yaml:"queue"`
+	// Concurrency bounds how many run at once in one process.
+	Concurrency *int `yaml:"concurrency"`
+	// Timeout ends a run.
+	Timeout *time.Duration `yaml:"timeout"`
+	// OnStop is finish or interrupt.
+	OnStop string `yaml:"onStop"`
+	// KillAfter is the time from SIGTERM to SIGKILL.
+	KillAfter *time.Duration `yaml:"killAfter"`
+	// Retry is about failed attempts.
+	Retry retryConfig `yaml:"retry"`
+	// MaxCrashes is how many times a run may be killed from outside; -1 is no end.
+	MaxCrashes *int `yaml:"maxCrashes"`
+}
+
+// envConfig says what a program finds in its environment.
+type envConfig struct {
+	// Inherit names the server's variables that the program gets. Nothing said means usualVariables.
+	Inherit []string `yaml:"inherit"`
+	// Set has more of them, with their values.
+	Set map[string]string `yaml:"set"`
+}
+
+// retryConfig is about failed attempts.
+type retryConfig struct {
+	// MaxAttempts is how many there are; -1 is no end.
+	MaxAttempts *int `yaml:"maxAttempts"`
+	// Backoff is the wait after the first one, and doubles.
+	Backoff *time.Duration `yaml:"backoff"`
+	// PermanentExitCodes are those after which trying again would not help.
+	PermanentExitCodes []int `yaml:"permanentExitCodes"`
+}
+
+// usualVariables are inherited where nothing is said. The others stay with the server: there may be
+// secrets among them, as in LASTCALL_STORE.
+var usualVariables = []string{"PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ"}
+
+const (
+	defaultKillAfter = 10 * time.Second
+	defaultBackoff   = 10 * time.Second
+	maxGrace         = 7 * 24 * time.Hour
+	maxCount         = 1_000_000
+)
+
+// programs makes handlers of the kinds of a file, and finds what cannot work.
+func programs(kinds map[string]kindConfig, path string) ([]execkind.Kind, []fault) {
+	var all []execkind.Kind
+	var faults []fault
+	base, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, []fault{{key: []string{"kinds"}, text: err.Error()}}
+	}
+	for _, name := range slices.Sorted(maps.Keys(kinds)) {
+		c := checker{name: name, base: base}
+		all = append(all, c.kind(kinds[name]))
+		faults = append(faults, c.faults...)
+	}
+	return all, faults
+}
+
+// checker looks at one kind.
+type checker struct {
+	name, base string
+	faults     []fault
+}
+
+// wrong notes a fault of a key of the kind.
+func (c *checker) wrong(key, text string, args ...any) {
+	at := append([]string{"kinds", c.name}, strings.Split(key, ".")...)
+	c.faults = append(c.faults, fault{key: at, text: fmt.Sprintf("kind %s: %s: ", c.name, key) + fmt.Sprintf(text, args...)})
+}
+
+func (c *checker) kind(k kindConfig) execkind.Kind {
+	out := execkind.Kind{
+		Name: c.name, Queue: k.Queue, Argv: k.Exec, Dir: c.dir(k.Dir), Env: c.env(k.Env),
+		Concurrency: c.count("concurrency", k.Concurrency, 0),
+		MaxAttempts: c.count("retry.maxAttempts", k.Retry.MaxAttempts, -1),
+		MaxCrashes:  c.count("maxCrashes", k.MaxCrashes, -1),
+		Timeout:     c.duration("timeout", k.Timeout, 0, 100*time.Millisecond, 365*24*time.Hour, "leave it out for none"),
+		KillAfter:   c.duration("killAfter", k.KillAfter, defaultKillAfter, 10*time.Millisecond, time.Hour, "a stop will hardly leave that much"),
+		Backoff:     c.duration("retry.backoff", k.Retry.Backoff, defaultBackoff, 10*time.Millisecond, 24*time.Hour, "it also doubles with each attempt"),
+		Permanent:   k.Retry.PermanentExitCodes,
+	}
+	// What the worker would refuse later, in its own words.
+	if _, err := (task.Kind[json.RawMessage]{Name: c.name}).Task(json.RawMessage("null"), nil); err != nil {
+		c.faults = append(c.faults, fault{key: []string{"kinds", c.name}, text: strings.TrimPrefix(err.Error(), task.ErrInvalid.Error()+": ")})
+	} else if _, err := (task.Kind[json.RawMessage]{Name: c.name, Queue: k.Queue}).Task(json.RawMessage("null"), nil); err != nil {
+		c.wrong("queue", "%s", strings.TrimPrefix(err.Error(), task.ErrInvalid.Error()+": "))
+	}
+	switch k.OnStop {
+	case "", "finish":
+	case "interrupt":
+		out.OnStop = task.Interrupt
+	default:
+		c.wrong("onStop", "%q is neither finish (SIGTERM when the time is nearly used up) nor interrupt (SIGTERM at once)", k.OnStop)
+	}
+	for _, code := range k.Retry.PermanentExitCodes {
+		switch {
+		case code == 75:
+			c.wrong("retry.permanentExitCodes", "75 means that trying again may help: take it out")
+		case code < 1 || code > 255:
+			c.wrong("retry.permanentExitCodes", "%d is no exit code of a failure: they are from 1 to 255", code)
+		}
+	}
+	out.Path = c.program(k.Exec, out.Env)
+	return out
+}
+
+// count checks a number. none is the value that means no end, 0 if there is no such value.
+func (c *checker) count(key string, n *int, none int) int {
+	switch {
+	case n == nil:
+		return 0
+	case *n == none && none < 0:
+		return *n
+	case *n < 1 && none < 0:
+		c.wrong(key, "%d: use a positive number, or %d for no end", *n, none)
+	case *n < 1:
+		c.wrong(key, "%d: use a positive number, or leave it out", *n)
+	case *n > maxCount:
+		c.wrong(key, "%d is more than %d: is that meant?", *n, maxCount)
+	}
+	return *n
+}
+
+// duration checks one.
+func (c *checker) duration(key string, d *time.Duration, def, least, most time.Duration, why string) time.Duration {
+	switch {
+	case d == nil:
+		return def
+	case *d < least:
+		c.wrong(key, "%v is less than %s: use more, or leave it out", *d, spoken(least))
+	case *d > most:
+		c.wrong(key, "%v is more than %s: %s", *d, spoken(most), why)
+	}
+	return *d
+}
+
+// spoken is a round duration as people say it.
+func spoken(d time.Duration) string {
+	switch {
+	case d == 365*24*time.Hour:
+		return "a year"
+	case d%(24*time.Hour) == 0 && d > 24*time.Hour:
+		return fmt.Sprintf("%d days", d/(24*time.Hour))
+	case d%time.Hour == 0:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	}
+	return d.String()
+}
+
+// dir resolves the directory in which the program starts.
+func (c *checker) dir(dir string) string {
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(c.base, dir)
+	}
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		c.wrong("dir", "%s does not exist: make it", dir)
+	case err != nil:
+		c.wrong("dir", "%v", err)
+	case !info.IsDir():
+		c.wrong("dir", "%s is not a directory", dir)
+	}
+	return dir
+}
+
+// env makes the environment.
+func (c *checker) env(e envConfig) []string {
+	inherit := e.Inherit
+	if inherit == nil {
+		inherit = usualVariables
+	}
+	var all []string
+	for _, name := range inherit {
+		if !c.variable("env.inherit", name) {
+			continue
+		}
+		if value, ok := os.LookupEnv(name); ok {
+			all = append(all, name+"="+value)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Set)) {
+		value := e.Set[name]
+		if strings.Contains(value, "\x00") {
+			c.wrong("env.set", "the value of %s has a NUL in it, which no environment can have", name)
+		}
+		if c.variable("env.set", name) {
+			all = append(all, name+"="+value)
+		}
+	}
+	return all
+}
+
+// variable checks a variable's name.
+func (c *checker) variable(key, name string) bool {
+	switch {
+	case name == "" || strings.ContainsAny(name, "=\x00"):
+		c.wrong(key, "%q cannot be the name of a variable", name)
+	case slices.Contains(execkind.Variables(), name):
+		c.wrong(key, "%s is set for each run: take it out", name)
+	default:
+		return true
+	}
+	return false
+}
+
+// program finds the file of the program.
+func (c *checker) program(argv, env []string) string {
+	if len(argv) == 0 || argv[0] == "" {
+		c.wrong("exec", "no program given: write [\"./program\", \"argument\"]")
+		return ""
+	}
+	for _, arg := range argv {
+		if strings.Contains(arg, "\x00") {
+			c.wrong("exec", "%q has a NUL in it, which no argument can have", arg)
+			return ""
+		}
+	}
+	name := argv[0]
+	if strings.ContainsRune(name, filepath.Separator) {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(c.base, name)
+		}
+		if err := executable(name); err != nil {
+			c.wrong("exec", "%v", err)
+		}
+		return name
+	}
+	path := ""
+	for _, assignment := range env {
+		if value, ok := strings.CutPrefix(assignment, "PATH="); ok {
+			path = value
+		}
+	}
+	for _, dir := range filepath.SplitList(path) {
+		if file := filepath.Join(dir, name); filepath.IsAbs(file) && executable(file) == nil {
+			return file
+		}
+	}
+	hint := "install it, or write its path"
+	if _, err := os.Stat(filepath.Join(c.base, name)); err == nil {
+		hint = "write ./" + name + " for the one beside the file"
+	}
+	c.wrong("exec", "no program %s in the PATH that the kind has (%q): %s", name, path, hint)
+	return ""
+}
+
+// executable says why a file cannot be executed.
+func executable(file string) error {
+	_, err := exec.LookPath(file)
+	switch info, statErr := os.Stat(file); {
+	case errors.Is(statErr, fs.ErrNotExist):
+		return fmt.Errorf("%s does not exist", file)
+	case statErr != nil:
+		return statErr
+	case info.IsDir():
+		return fmt.Errorf("%s is a directory", file)
+	case err != nil:
+		return fmt.Errorf("%s cannot be executed: chmod +x it, if it is a program", file)
+	}
+	return nil
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// writeProgram makes a program beside a configuration file.
+func writeProgram(t *testing.T, config, name, text string, mode os.FileMode) {
+	t.Helper()
+	path := filepath.Join(filepath.Dir(config), name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), mode), os.Chmod(path, mode)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAKindIsReadWithEveryKey(t *testing.T) {
+	t.Setenv("WANTED", "yes")
+	t.Setenv("SECRET", "no")
+	path := writeConfig(t, `version: 1
+kinds:
+  thumbnail:
+    exec: ["./thumb.sh", "--size", 200]
+    dir: ./work
+    env: {inherit: [WANTED, MISSING], set: {LEVEL: high, N: 3}}
+    queue: images
+    concurrency: 4
+    timeout: 10m
+    onStop: interrupt
+    killAfter: 3s
+    retry: {maxAttempts: -1, backoff: 2s, permanentExitCodes: [64, 65]}
+    maxCrashes: 7
+`)
+	writeProgram(t, path, "thumb.sh", "#!/bin/sh\n", 0o700)
+	writeProgram(t, path, "work/keep", "", 0o600)
+	c, err := readConfig(path)
+	if err != nil || len(c.programs) != 1 {
+		t.Fatalf("%+v, %v", c.programs, err)
+	}
+	k, dir := c.programs[0], filepath.Dir(path)
+	if k.Name != "thumbnail" || k.Path != filepath.Join(dir, "thumb.sh") || k.Dir != filepath.Join(dir, "work") ||
+		!slices.Equal(k.Argv, []string{"./thumb.sh", "--size", "200"}) || !slices.Equal(k.Env, []string{"WANTED=yes", "LEVEL=high", "N=3"}) {
+		t.Errorf("%+v", k)
+	}
+	if k.Queue != "images" || k.Concurrency != 4 || k.Timeout != 10*time.Minute || k.OnStop != task.Interrupt || k.KillAfter != 3*time.Second ||
+		k.MaxAttempts != -1 || k.Backoff != 2*time.Second || !slices.Equal(k.Permanent, []int{64, 65}) || k.MaxCrashes != 7 {
+		t.Errorf("%+v", k)
+	}
+}
+
+func TestAKindOfOneLineHasDefaultsAndNoneOfTheServersSecrets(t *testing.T) {
+	t.Setenv("LASTCALL_STORE", "postgres://u:secret@h/d")
+	t.Setenv("HOME", "/home/somebody")
+	path := writeConfig(t, "version: 1\nkinds:\n  k: {exec: [sh, -c, 'exit 0']}\n")
+	c, err := readConfig(path)
+	if err != nil || len(c.programs) != 1 {
+		t.Fatalf("%+v, %v", c.programs, err)
+	}
+	k := c.programs[0]
+	if !filepath.IsAbs(k.Path) || filepath.Base(k.Path) != "sh" || k.Dir != filepath.Dir(path) || k.OnStop != task.Finish || k.KillAfter != 10*time.Second || k.Backoff != 10*time.Second {
+		t.Errorf("%+v", k)
+	}
+	if !slices.Contains(k.Env, "HOME=/home/somebody") || strings.Contains(strings.Join(k.Env, " "), "secret") {
+		t.Errorf("environment %q", k.Env)
+	}
+}
+
+func TestEveryProblemOfAKindIsToldWithItsLineAndWhatToDo(t *testing.T) {
+	for kind, want := range map[string]string{
+		"exec: [./missing.sh]":                                              ":4: kind k: exec: DIR/missing.sh does not exist",
+		"exec: [./plain.txt]":                                               ":4: kind k: exec: DIR/plain.txt cannot be executed: chmod +x it",
+		"exec: [./work]":                                                    ":4: kind k: exec: DIR/work is a directory",
+		"exec: [no-such-program]":                                           ":4: kind k: exec: no program no-such-program in the PATH",
+		"exec: [good.sh]":                                                   "write ./good.sh for the one beside the file",
+		"exec: ./good.sh --size 200":                                        " is no list: write [\"./program\", \"argument\"]",
+		"exec: []":                                                          ":4: kind k: exec: no program given",
+		"queue: q":                                                          ":3: kind k: exec: no program given",
+		"exec: [./good.sh, \"a\\0b\"]":                                      "NUL",
+		"exce: [./good.sh]":                                                 ":4: unknown key exce: do you mean exec?",
+		"exec: [./good.sh]\n    colour: red":                                ":5: unknown key colour: the keys here are exec, dir, env",
+		"exec: [./good.sh]\n    retry: {tries: 3}":                          ":5: unknown key tries: the keys here are maxAttempts, backoff, permanentExitCodes",
+		"exec: [./good.sh]\n    on_stop: finish":                            ":5: unknown key on_stop: do you mean onStop?",
+		"exec: [./good.sh]\n    exec: [./good.sh]":                          ":5: key exec is there twice, first in line 4",
+		"exec: [./good.sh]\n    dir: ./none":                                ":5: kind k: dir: DIR/none does not exist: make it",
+		"exec: [./good.sh]\n    dir: ./good.sh":                             "is not a directory",
+		"exec: [./good.sh]\n    onStop: wait":                               ":5: kind k: onStop: \"wait\" is neither finish",
+		"exec: [./good.sh]\n    timeout: 10":                                ":5: 10 has no unit: write 10s",
+		"exec: [./good.sh]\n    timeout: ten":                               ":5: ten is no duration",
+		"exec: [./good.sh]\n    timeout: -5m":                               ":5: kind k: timeout: -5m0s is less than 100ms",
+		"exec: [./good.sh]\n    timeout: 900000h":                           "is more than a year: leave it out for none",
+		"exec: [./good.sh]\n    timeout: 9999999h":                          ":5: 9999999h is no duration",
+		"exec: [./good.sh]\n    killAfter: 0s":                              ":5: kind k: killAfter: 0s is less than 10ms",
+		"exec: [./good.sh]\n    killAfter: 48h":                             "is more than 1h: a stop will hardly leave that much",
+		"exec: [./good.sh]\n    concurrency: 0":                             ":5: kind k: concurrency: 0: use a positive number, or leave it out",
+		"exec: [./good.sh]\n    concurrency: many":                          ":5: many is no whole number",
+		"exec: [./good.sh]\n    maxCrashes: 0":                              "use a positive number, or -1 for no end",
+		"exec: [./good.sh]\n    maxCrashes: 9999999":                        "is that meant?",
+		"exec: [./good.sh]\n    queue: a b":                                 ":5: kind k: queue: queue \"a b\" may have only letters",
+		"exec: [./good.sh]\n    env: {inherit: PATH}":                       ":5: PATH is no list",
+		"exec: [./good.sh]\n    env: {set: {A=B: c}}":                       "cannot be the name of a variable",
+		"exec: [./good.sh]\n    env: {set: {LASTCALL_FENCE: '1'}}":          "LASTCALL_FENCE is set for each run: take it out",
+		"exec: [./good.sh]\n    retry:\n      permanentExitCodes: [64, 75]": ":6: kind k: retry.permanentExitCodes: 75 means that trying again may help",
+		"exec: [./good.sh]\n    retry:\n      permanentExitCodes: [0]":      "0 is no exit code of a failure",
+		"exec: [./good.sh]\n    retry:\n      permanentExitCodes: [a]":      ":6: a is no whole number",
+		"exec: [./good.sh]\n    retry:\n      backoff: 0s":                  ":6: kind k: retry.backoff: 0s is less than 10ms",
+		"exec: [./good.sh]\n---\nversion: 1":                                "more than one document",
+		"exec: [./good.sh\n":                                                ":3: did not find expected",
+	} {
+		path := writeConfig(t, "version: 1\nkinds:\n  k:\n    "+kind+"\n")
+		writeProgram(t, path, "good.sh", "#!/bin/sh\n", 0o700)
+		writeProgram(t, path, "plain.txt", "", 0o600)
+		writeProgram(t, path, "work/keep", "", 0o600)
+		_, err := readConfig(path)
+		want = strings.ReplaceAll(want, "DIR", filepath.Dir(path))
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), path) {
+			t.Errorf("%q:\n%v\nwant %q", kind, err, want)
+		}
+	}
+}
+
+func TestANameThatNoKindCanHaveIsRefused(t *testing.T) {
+	for kinds, want := range map[string]string{
+		"  a b: {exec: [sh]}\n":                      ":3: kind \"a b\" may have only letters",
+		"  hash-tree: {exec: [sh]}\ndemoKinds: true": "a demonstration kind has that name",
+		"  - k\n": "is no mapping",
+	} {
+		c, err := readConfig(writeConfig(t, "version: 1\nstore: sqlite:x\nkinds:\n"+kinds))
+		if err == nil {
+			err = c.complete()
+		}
+		if want = strings.Replace(want, ":3:", ":4:", 1); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", kinds, err, want)
+		}
+	}
+}
+
+// check runs lastcall config check.
+func check(t *testing.T, path string) (out string, err error) {
+	t.Helper()
+	var b bytes.Buffer
+	root := newRoot()
+	root.SetArgs([]string{"config", "check", path})
+	root.SetOut(&b)
+	err = root.ExecuteContext(t.Context())
+	return b.String(), err
+}
+
+func TestConfigCheckPrintsEveryProblemInTheOrderOfTheLines(t *testing.T) {
+	path := writeConfig(t, `version: 1
+listen: 0.0.0.0:80
+grace: 5000h
+kinds:
+  b:
+    exec: [./missing]
+  a:
+    exec: [sh]
+    killAfter: 5
+    onStop: never
+`)
+	out, err := check(t, path)
+	var code exitError
+	if !errors.As(err, &code) || code != 1 {
+		t.Errorf("%v", err)
+	}
+	var lines []string
+	for line := range strings.Lines(out) {
+		rest, ok := strings.CutPrefix(line, path+":")
+		if !ok {
+			t.Errorf("line %q", line)
+		}
+		number, _, _ := strings.Cut(rest, ":")
+		lines = append(lines, number)
+	}
+	if !slices.Equal(lines, []string{"2", "3", "6", "9", "10"}) {
+		t.Errorf("lines %v:\n%s", lines, out)
+	}
+}
+
+func TestConfigCheckSaysWhenThereIsNoProblem(t *testing.T) {
+	out, err := check(t, writeConfig(t, "version: 1\nkinds:\n  b: {exec: [sh]}\n  a: {exec: [sh]}\n"))
+	if err != nil || !strings.Contains(out, "no problems, programs for the kinds a, b") {
+		t.Errorf("%s, %v", out, err)
+	}
+	if _, err := check(t, filepath.Join(t.TempDir(), "none.yaml")); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("a missing file: %v", err)
+	}
+}

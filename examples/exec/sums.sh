@@ -1,0 +1,50 @@
+#!/bin/sh
+# A task in shell: {"dir": DIR, "out": FILE} writes the lines of sha256sum for the regular files of
+# DIR to FILE. After a stop, a crash or a SIGKILL of anything it goes on where it was.
+set -eu
+
+# The payload is JSON, on standard input. With jq: dir=$(jq -r .dir). This reads plain strings only.
+payload=$(cat)
+field() { printf '%s' "$payload" | sed -n 's/.*"'"$1"'" *: *"\([^"\\]*\)".*/\1/p'; }
+dir=$(field dir) out=$(field out)
+if [ ! -d "$dir" ] || [ -z "$out" ]; then
+  echo "the payload must name a directory in dir, and a file in out: $payload" >&2
+  exit 65 # among the kind's permanentExitCodes: trying again would not help
+fi
+
+# The checkpoint is how many files are done; part has their lines. What a killed run wrote behind its
+# last checkpoint is cut off.
+done=0
+if [ -s "$LASTCALL_CHECKPOINT" ]; then
+  done=$(cat "$LASTCALL_CHECKPOINT")
+fi
+part=$out.$LASTCALL_TASK_ID
+touch "$part"
+head -n "$done" "$part" >"$part.new" && mv "$part.new" "$part"
+
+# Written to another file and renamed, a checkpoint is there as a whole or not at all.
+save() {
+  echo "$done" >"$LASTCALL_CHECKPOINT.new"
+  mv "$LASTCALL_CHECKPOINT.new" "$LASTCALL_CHECKPOINT"
+}
+
+# SIGTERM: lastcall takes what the checkpoint says now, and the next run goes on from it.
+trap 'save; exit 1' TERM
+
+total=0
+for file in "$dir"/*; do
+  [ -f "$file" ] && total=$((total + 1))
+done
+n=0
+for file in "$dir"/*; do
+  [ -f "$file" ] || continue
+  n=$((n + 1))
+  [ "$n" -gt "$done" ] || continue
+  sha256sum "$file" >>"$part"
+  done=$n
+  save
+  percent=$((done * 100 / total))
+  echo "::progress $((percent / 100)).$(printf %02d $((percent % 100))) $done of $total files"
+done
+mv "$part" "$out"
+echo "$total files"

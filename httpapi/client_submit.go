@@ -1,0 +1,122 @@
+package httpapi
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// Enqueue submits a task, whose payload must be JSON and is sent without white space. When it has returned without an error the task
+// survives the server's process. The client makes the task's id, so that what is sent twice because
+// a connection broke makes no second task; for the same across calls give Options.ID. opt may be nil.
+//
+// An error that matches task.ErrInvalid is the caller's, and task.ErrKeyBusy says to try again;
+// after any other one it is not known whether the task was recorded, and enqueuing again with the
+// same id is safe. The answer has the id also then.
+func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *task.Options) (task.Enqueued, error) {
+	n, err := task.Prepare(kind, payload, opt)
+	if err != nil {
+		return task.Enqueued{}, err
+	}
+	body, err := encodeNewTask(n)
+	if err != nil {
+		return task.Enqueued{}, err
+	}
+	var j submitted
+	if _, err := c.send(ctx, http.MethodPost, "/v1/tasks", asJSON, body, &j); err != nil {
+		return task.Enqueued{ID: n.ID}, err
+	}
+	return task.Enqueued{ID: j.ID, Existed: j.Existed}, nil
+}
+
+// EnqueueMany submits tasks that [task.Kind.Task] or [task.Prepare] has prepared, thousands in one
+// request. The answer has their order. After an error the tasks in the answer are recorded, and of
+// the others it is not known: enqueuing the same ones again is safe, since they keep their ids.
+func (c *Client) EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.Enqueued, error) {
+	done := make([]task.Enqueued, 0, len(tasks))
+	for len(done) < len(tasks) {
+		var body bytes.Buffer
+		n := 0
+		for ; n < maxBatchLines && len(done)+n < len(tasks); n++ {
+			line, err := encodeNewTask(tasks[len(done)+n])
+			if err != nil {
+				return done, err
+			}
+			if n > 0 && body.Len()+len(line)+1 > maxBatchBytes {
+				break
+			}
+			body.Write(line)
+			body.WriteByte('\n')
+		}
+		part, err := c.sendBatch(ctx, body.Bytes(), n)
+		done = append(done, part...)
+		if err != nil {
+			return done, fmt.Errorf("submit many, after %d: %w", len(done), err)
+		}
+	}
+	return done, nil
+}
+
+// sendBatch returns what came of the lines up to the first that failed.
+func (c *Client) sendBatch(ctx context.Context, body []byte, lines int) ([]task.Enqueued, error) {
+	var b []byte
+	if _, err := c.send(ctx, http.MethodPost, "/v1/tasks/batch", asLines, body, &b); err != nil {
+		return nil, err
+	}
+	answers, err := decodeBatch(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: the answer is not understood: %w", c.base, err)
+	}
+	var done []task.Enqueued
+	for i, a := range answers {
+		if a.Problem != nil {
+			return done, a.Problem
+		}
+		if a.Line != i+1 {
+			return done, fmt.Errorf("%s: the answer lacks line %d", c.base, i+1)
+		}
+		done = append(done, task.Enqueued{ID: a.ID, Existed: a.Existed})
+	}
+	if len(done) != lines {
+		return done, fmt.Errorf("%s: %d lines were answered, not %d", c.base, len(done), lines)
+	}
+	return done, nil
+}
+
+func decodeBatch(b []byte) ([]batchLine, error) {
+	var all []batchLine
+	lines := bufio.NewScanner(bytes.NewReader(b))
+	lines.Buffer(nil, maxBody)
+	for lines.Scan() {
+		var a batchLine
+		if err := json.Unmarshal(lines.Bytes(), &a); err != nil {
+			return all, err
+		}
+		all = append(all, a)
+	}
+	return all, lines.Err()
+}
+
+// encodeNewTask writes a new task on one line, and so its payload without white space.
+func encodeNewTask(n task.NewTask) ([]byte, error) {
+	s := submission{ID: n.ID, Kind: n.Kind, Payload: n.Payload, Queue: n.Queue, Key: n.Key, Priority: n.Priority}
+	if n.Delay != 0 {
+		s.Delay = n.Delay.Round(time.Microsecond).String()
+	}
+	if !json.Valid(n.Payload) {
+		return nil, fmt.Errorf("%w: the payload is not JSON, which a server wants", task.ErrInvalid)
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+}

@@ -1,0 +1,201 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// members reads one JSON object and nothing after it. Names are exact and come once: package json
+// would take them in any case, and the last of two.
+func members(b []byte) (map[string]json.RawMessage, error) {
+	if !utf8.Valid(b) {
+		return nil, problem("invalid", "the body is not UTF-8: encode it so, as JSON must be")
+	}
+	m := make(map[string]json.RawMessage)
+	dec := json.NewDecoder(bytes.NewReader(b))
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return nil, notJSON(err, "it must be a JSON object")
+	}
+	for dec.More() {
+		t, err := dec.Token()
+		if err != nil {
+			return nil, notJSON(err, "")
+		}
+		name, _ := t.(string) // within an object nothing else comes here
+		if _, twice := m[name]; twice {
+			return nil, problem("invalid", "%.40q is given twice: give it once", name)
+		}
+		var v json.RawMessage
+		if err := dec.Decode(&v); err != nil {
+			return nil, notJSON(err, "")
+		}
+		m[name] = v
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, notJSON(err, "")
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, notJSON(err, "something follows the JSON object")
+	}
+	return m, nil
+}
+
+func notJSON(err error, otherwise string) error {
+	if err == nil {
+		return problem("invalid", "the body is not understood: %s", otherwise)
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return problem("invalid", "the body is not understood: it ends before the JSON object does")
+	}
+	return problem("invalid", "the body is not understood: %v", err)
+}
+
+// newTaskNames are what a submit may have.
+var newTaskNames = []string{"id", "kind", "payload", "queue", "key", "priority", "delay"}
+
+// decodeNewTask reads a new task, of a submit or a line of a batch.
+func (h *Handler) decodeNewTask(b []byte) (task.NewTask, error) {
+	m, err := members(b)
+	if err != nil {
+		return task.NewTask{}, err
+	}
+	for name := range m {
+		if !slices.Contains(newTaskNames, name) {
+			return task.NewTask{}, problem("invalid", "%.40q is not known: a task has %s", name, strings.Join(newTaskNames, ", "))
+		}
+	}
+	payload, ok := m["payload"]
+	if !ok {
+		return task.NewTask{}, problem("invalid", `"payload" is missing: give the task's input, as JSON, or null`)
+	}
+	if len(payload) > task.MaxPayload {
+		return task.NewTask{}, problem("too-large", "the payload has %d bytes, at most %d are kept: put it into a file and submit its name", len(payload), task.MaxPayload)
+	}
+	var (
+		opt         task.Options
+		kind, delay string
+	)
+	err = errors.Join(
+		text(m, "kind", &kind), text(m, "id", &opt.ID), text(m, "queue", &opt.Queue), text(m, "key", &opt.Key),
+		text(m, "delay", &delay), whole(m, "priority", &opt.Priority))
+	if err != nil {
+		return task.NewTask{}, err
+	}
+	if delay != "" {
+		if opt.Delay, err = time.ParseDuration(delay); err != nil {
+			return task.NewTask{}, problem("invalid", `"delay" is %.40q: use a duration with its unit, as 90s or 1h30m`, delay)
+		}
+	}
+	if opt.Queue == "" {
+		opt.Queue = h.waiting[kind]
+	}
+	return task.Prepare(kind, payload, &opt)
+}
+
+// text reads a member that is a text, if it is there. An empty one is more likely a mistake than
+// meant.
+func text(m map[string]json.RawMessage, name string, into *string) error {
+	raw, ok := m[name]
+	if !ok {
+		return nil
+	}
+	var s *string
+	if err := json.Unmarshal(raw, &s); err != nil || s == nil || *s == "" {
+		return problem("invalid", "%q is %.40s: give a text that is not empty, or leave it out", name, raw)
+	}
+	*into = *s
+	return nil
+}
+
+// whole reads a member that is a whole number of 32 bits.
+func whole(m map[string]json.RawMessage, name string, into *int) error {
+	raw, ok := m[name]
+	if !ok {
+		return nil
+	}
+	n, err := strconv.ParseInt(string(raw), 10, 32)
+	if err != nil {
+		return problem("invalid", "%q is %.40s: give a whole number from %d to %d", name, raw, math.MinInt32, math.MaxInt32)
+	}
+	*into = int(n)
+	return nil
+}
+
+// decodeQuery reads what a list is to have.
+func decodeQuery(v url.Values) (task.Query, error) {
+	q := task.Query{Limit: defaultPage}
+	for name, values := range v {
+		if len(values) != 1 {
+			return q, problem("invalid", "%.40q is given %d times: give it once", name, len(values))
+		}
+		given := values[0]
+		if given == "" {
+			continue // as a form has it that was not filled in
+		}
+		if !utf8.ValidString(given) || strings.Contains(given, "\x00") {
+			return q, problem("invalid", "%.40q is not text", name)
+		}
+		switch name {
+		case "status":
+			s, err := task.ParseStatus(given)
+			if err != nil {
+				return q, problem("invalid", "%v", err)
+			}
+			q.Status = s
+		case "kind":
+			q.Kind = given
+		case "queue":
+			q.Queue = given
+		case "key":
+			q.Key = given
+		case "after":
+			if !isID(given) {
+				return q, problem("invalid", "after is %.40q: give the id of the last task that you have, or \"next\" of the page before", given)
+			}
+			q.After = given
+		case "limit":
+			n, err := strconv.Atoi(given)
+			if err != nil || n < 1 || n > maxPage {
+				return q, problem("invalid", "limit is %.20q: give a number from 1 to %d", given, maxPage)
+			}
+			q.Limit = n
+		default:
+			return q, problem("invalid", "%.40q is not known: a list takes status, kind, queue, key, limit, after", name)
+		}
+	}
+	return q, nil
+}
+
+// isID says whether a text has the form of a task's id.
+func isID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i, c := range []byte(s) {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		if dash != (c == '-') || !dash && !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// checkTaskID refuses an id that no task can have.
+func checkTaskID(id string) error {
+	if isID(id) {
+		return nil
+	}
+	return fmt.Errorf("%w: %.80q is not a UUID in lower case", task.ErrNotFound, id)
+}

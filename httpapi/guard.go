@@ -1,0 +1,112 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// checkHost refuses a foreign name that was made to point to this machine: a page of that name would
+// be of the same origin.
+func (h *Handler) checkHost(host string) error {
+	if !h.local {
+		return nil
+	}
+	name := host
+	if n, _, err := net.SplitHostPort(host); err == nil {
+		name = n
+	}
+	if isLoopback(name) || slices.ContainsFunc(h.hosts, func(s string) bool { return strings.EqualFold(s, name) }) {
+		return nil
+	}
+	return problem("wrong-host", "host %.100q is not this machine: ask for 127.0.0.1 or localhost, or make the proxy in front send such a Host", host)
+}
+
+// isLoopback says whether a host, without its port, is this machine only.
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+// checkMedia wants the one media type of a route.
+func checkMedia(r *http.Request, want string) error {
+	given := r.Header.Get("Content-Type")
+	media, _, err := mime.ParseMediaType(given)
+	if err != nil || media != want {
+		return problem("unsupported-media-type", "the Content-Type is %.100q: send the header Content-Type: %s", given, want)
+	}
+	return nil
+}
+
+// readBody reads a body of bounded size.
+func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	// Known to be too large, it is refused before it is read.
+	if r.ContentLength > most {
+		w.Header().Set("Connection", "close")
+		return nil, tooLarge(most)
+	}
+	var buf bytes.Buffer
+	if r.ContentLength > 0 {
+		buf.Grow(int(r.ContentLength) + bytes.MinRead) // what is promised is bounded above
+	}
+	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, most))
+	return buf.Bytes(), bodyError(err)
+}
+
+// bodyError says what is wrong with a body that could not be read.
+func bodyError(err error) error {
+	if over := (*http.MaxBytesError)(nil); errors.As(err, &over) {
+		return tooLarge(over.Limit)
+	}
+	if err != nil {
+		return problem("invalid", "the body ended early: %v: send it whole, within 30 s", err)
+	}
+	return nil
+}
+
+func tooLarge(most int64) error {
+	return problem("too-large", "the body has more than %d bytes: put the data into a file and submit its name", most)
+}
+
+// noBody accepts what a command without arguments may have as its body: nothing, or {}.
+func noBody(w http.ResponseWriter, r *http.Request) error {
+	b, err := readBody(w, r, envelope)
+	if err != nil {
+		return err
+	}
+	if len(bytes.TrimSpace(b)) == 0 {
+		return nil
+	}
+	m, err := members(b)
+	if err != nil {
+		return err
+	}
+	for name := range m {
+		return problem("invalid", "this command takes no arguments, and %.40q was given: send no body, or {}", name)
+	}
+	return nil
+}
+
+// json writes an answer.
+func (a *answer) json(status int, media string, v any) error {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false) // payloads go out as they came
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	a.Header().Set("Content-Type", media)
+	a.WriteHeader(status)
+	_, _ = io.Copy(a, &buf) // the client may be gone
+	return nil
+}

@@ -1,0 +1,194 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// Config says what is offered, and to whom. Only Store is needed on loopback, and Tokens besides
+// anywhere else.
+type Config struct {
+	// Store is where the tasks are; it stays the caller's to close, after the server has ended.
+	Store task.Store
+	// Addr is where the server listens, as its listener says. On a loopback address only names of
+	// this machine are accepted as the Host of a request. Nil means such an address.
+	Addr net.Addr
+	// Hosts are further names, without a port, that are accepted on a loopback address: those that a
+	// proxy on this machine passes on.
+	Hosts []string
+	// Queues say where tasks of a kind wait that are submitted without a queue. A kind that is not
+	// there has the default queue.
+	Queues map[string]string
+	// Tokens say who may do what. Nil means that everyone may do everything, and is refused unless
+	// Addr is a loopback address or a Unix socket.
+	Tokens *Tokens
+	// Stopping returns a channel that closes at last call, for a request's context: streams of events
+	// end then. lastcall.Stopping is made for it. Nil means that they end with their requests only.
+	Stopping func(context.Context) <-chan struct{}
+	// Look is how often the store is looked at for what other processes have done, as long as
+	// somebody listens to events. 0 means a second. A look never takes more than a tenth of the time.
+	Look time.Duration
+	// Served, if set, is told of every request that has been answered: for metrics. It is called by
+	// many goroutines and must return soon.
+	Served func(Exchange)
+	// Logger gets a line for each change that was asked for. Nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// Exchange is a request that has been answered.
+type Exchange struct {
+	// Route is the method and the path's pattern, as "GET /v1/tasks/{id}"; empty when the request
+	// was for none, or refused before that was looked at.
+	Route string
+	// Status is the answer's.
+	Status int
+	// Token is the name of the token that was shown, if it was a good one.
+	Token string
+	// Took is the time until the answer was written, of a stream until its end.
+	Took time.Duration
+}
+
+// Handler serves the interface. It starts no goroutine of its own.
+type Handler struct {
+	client     *task.Client
+	local      bool
+	hosts      []string
+	waiting    map[string]string // Config.Queues
+	tokens     *Tokens
+	stopping   func(context.Context) <-chan struct{}
+	served     func(Exchange)
+	log        *slog.Logger
+	sameOrigin *http.CrossOriginProtection
+	mux        *http.ServeMux
+	kinds      kindCache
+	hub        *hub
+	// beat and reading are streamBeat and streamPatience.
+	beat, reading time.Duration
+}
+
+// New checks the configuration and returns a handler. Its paths begin with /v1/.
+func New(cfg Config) (*Handler, error) {
+	if cfg.Store == nil {
+		return nil, errors.New("httpapi: Config.Store must be set")
+	}
+	unix, local := reach(cfg.Addr)
+	if cfg.Tokens == nil && !unix && !local {
+		return nil, fmt.Errorf("httpapi: %v is not a loopback address: whoever can reach it could start tasks; give a token file, or listen on 127.0.0.1", cfg.Addr)
+	}
+	if cfg.Look < 0 {
+		return nil, fmt.Errorf("httpapi: Config.Look is %v: use a positive duration, or 0 for a second", cfg.Look)
+	}
+	h := &Handler{
+		client: task.NewClient(cfg.Store), local: local, hosts: cfg.Hosts, waiting: cfg.Queues, tokens: cfg.Tokens,
+		stopping: cfg.Stopping, served: cfg.Served, log: cfg.Logger,
+		sameOrigin: http.NewCrossOriginProtection(),
+		beat:       streamBeat, reading: streamPatience,
+	}
+	if h.log == nil {
+		h.log = slog.Default()
+	}
+	if h.stopping == nil {
+		h.stopping = func(context.Context) <-chan struct{} { return nil }
+	}
+	if cfg.Look == 0 {
+		cfg.Look = time.Second
+	}
+	h.hub = newHub(h.client, cfg.Look)
+	h.mux = h.routes()
+	return h, nil
+}
+
+// Observe tells the listeners to events what this process's worker does; it is made for
+// [task.WorkerConfig]'s Observe.
+func (h *Handler) Observe(e task.Event) { h.hub.observe(e) }
+
+// ServeHTTP implements [http.Handler].
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	a := &answer{ResponseWriter: w}
+	if err := h.serve(a, r); err != nil {
+		h.refuse(a, r, err)
+	}
+	if h.served != nil {
+		h.served(Exchange{Route: a.route, Status: a.status, Token: a.token, Took: time.Since(began)})
+	}
+}
+
+// serve answers a request, or says why it is not answered.
+func (h *Handler) serve(a *answer, r *http.Request) error {
+	a.Header().Set("X-Content-Type-Options", "nosniff")
+	a.Header().Set("Cache-Control", "no-store")
+	if err := h.checkHost(r.Host); err != nil {
+		return err
+	}
+	if err := h.sameOrigin.Check(r); err != nil {
+		return problem("cross-origin", "this request comes from a page of another origin, and no page may change anything here: use a program")
+	}
+	h.mux.ServeHTTP(a, r) // an endpoint leaves its error in a
+	return a.err
+}
+
+// refuse answers with a problem. What is not the client's fault is logged too.
+func (h *Handler) refuse(a *answer, r *http.Request, err error) {
+	p := problemOf(err)
+	if p.Status >= http.StatusInternalServerError && r.Context().Err() == nil {
+		h.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	if a.status != 0 {
+		return // an answer has begun
+	}
+	if p.Status == http.StatusServiceUnavailable {
+		a.Header().Set("Retry-After", "1")
+	}
+	_ = a.json(p.Status, "application/problem+json", p) // a problem always encodes
+}
+
+// answer is where an answer is written. It remembers what became of it.
+type answer struct {
+	http.ResponseWriter
+	route  string
+	token  string
+	status int
+	err    error
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [http.ResponseWriter].
+func (a *answer) Write(b []byte) (int, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	return a.ResponseWriter.Write(b)
+}
+
+// Unwrap is for [http.ResponseController].
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// reach says whether an address is a Unix socket's, or this machine's only.
+func reach(addr net.Addr) (unix, local bool) {
+	switch a := addr.(type) {
+	case nil:
+		return false, true
+	case *net.UnixAddr:
+		return true, false
+	case *net.TCPAddr:
+		return false, a.IP.IsLoopback()
+	default:
+		host, _, err := net.SplitHostPort(a.String())
+		return false, err == nil && isLoopback(host)
+	}
+}

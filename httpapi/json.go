@@ -1,0 +1,246 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"time"
+	"unicode/utf8"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// Task is a task for programs: in the answers of this interface, and wherever else one is written as
+// JSON. Times are UTC, and zero ones are left out.
+type Task struct {
+	// ID to Priority are as in [task.Task].
+	ID       string `json:"id"`
+	Kind     string `json:"kind"`
+	Queue    string `json:"queue"`
+	Key      string `json:"key,omitempty"`
+	Priority int    `json:"priority"`
+	// Status is where it is in its life, Reason why it was interrupted last.
+	Status task.Status `json:"status"`
+	Reason task.Reason `json:"reason,omitempty"`
+	// WaitsFor says why a task that waits is not claimed; see [WaitsFor]. Only the answer about one
+	// task has it.
+	WaitsFor string `json:"waitsFor,omitempty"`
+	// Runs counts the runs; Attempts, Interruptions and Crashes those that ended so.
+	Runs          int `json:"runs"`
+	Attempts      int `json:"attempts"`
+	Interruptions int `json:"interruptions"`
+	Crashes       int `json:"crashes"`
+	// Progress is for people.
+	Progress Progress `json:"progress"`
+	// Run is the number of the present run or the last, the fencing token; Worker has or had it.
+	Run    int64  `json:"run,omitempty"`
+	Worker string `json:"worker,omitempty"`
+	// CreatedAt to FinishedAt are by the store's clock.
+	CreatedAt  time.Time `json:"createdAt,omitzero"`
+	StartedAt  time.Time `json:"startedAt,omitzero"`
+	RunAt      time.Time `json:"runAt,omitzero"`
+	Since      time.Time `json:"since,omitzero"`
+	FinishedAt time.Time `json:"finishedAt,omitzero"`
+	// Error is the text of the last run's error.
+	Error string `json:"error,omitempty"`
+	// Payload, Checkpoint and Result are left out of lists.
+	Payload    json.RawMessage `json:"payload,omitempty"`
+	Checkpoint json.RawMessage `json:"checkpoint,omitempty"`
+	Result     json.RawMessage `json:"result,omitempty"`
+	// Base64 names those of the three that are not JSON: they stand as strings in base64.
+	Base64 []string `json:"base64,omitempty"`
+	// History are the newest runs, the oldest first. Only the answer about one task has it.
+	History []Run `json:"history,omitempty"`
+}
+
+// Progress is how far a run is, for people.
+type Progress struct {
+	// Fraction is from 0 to 1.
+	Fraction float64 `json:"fraction"`
+	// Message is a word about it.
+	Message string `json:"message,omitempty"`
+}
+
+// Run is one run in a task's history; see [task.RunRecord].
+type Run struct {
+	// Run is its number, Worker the incarnation that had it, Host and PID where that was.
+	Run    int64  `json:"run"`
+	Worker string `json:"worker"`
+	Host   string `json:"host"`
+	PID    int    `json:"pid"`
+	// EndedAt is zero while it goes on.
+	StartedAt time.Time `json:"startedAt"`
+	EndedAt   time.Time `json:"endedAt,omitzero"`
+	// Status is what the task became by it.
+	Status task.Status `json:"status"`
+	Reason task.Reason `json:"reason,omitempty"`
+	Error  string      `json:"error,omitempty"`
+	// Crashed: its process died. Taken: somebody else recorded the end.
+	Crashed bool `json:"crashed,omitempty"`
+	Taken   bool `json:"taken,omitempty"`
+}
+
+// TaskOf is a task with its payload, checkpoint and result.
+func TaskOf(t task.Task) Task {
+	j := SummaryOf(t)
+	field := func(name string, b []byte) json.RawMessage {
+		if b == nil || json.Valid(b) && utf8.Valid(b) {
+			return b
+		}
+		j.Base64 = append(j.Base64, name)
+		quoted, err := json.Marshal(b)
+		if err != nil { // bytes always encode
+			return nil
+		}
+		return quoted
+	}
+	j.Payload, j.Checkpoint, j.Result = field("payload", t.Payload), field("checkpoint", t.Checkpoint), field("result", t.Result)
+	return j
+}
+
+// SummaryOf is a task without its payload, checkpoint and result, as lists have it.
+func SummaryOf(t task.Task) Task {
+	return Task{
+		ID: t.ID, Kind: t.Kind, Queue: t.Queue, Key: t.Key, Priority: t.Priority, Status: t.Status, Reason: t.Reason,
+		Runs: t.Runs, Attempts: t.Attempts, Interruptions: t.Interruptions, Crashes: t.Crashes,
+		Progress: Progress(t.Progress), Run: t.Run, Worker: t.Worker,
+		CreatedAt: t.Created.UTC(), StartedAt: t.Started.UTC(), RunAt: t.RunAt.UTC(), Since: t.Since.UTC(), FinishedAt: t.Finished.UTC(),
+		Error: t.Error,
+	}
+}
+
+// RunsOf are the runs of a history.
+func RunsOf(records []task.RunRecord) []Run {
+	runs := make([]Run, len(records))
+	for i, r := range records {
+		runs[i] = Run{
+			Run: r.Run, Worker: r.Worker, Host: r.Host, PID: r.PID, StartedAt: r.Started.UTC(), EndedAt: r.Ended.UTC(),
+			Status: r.Status, Reason: r.Reason, Error: r.Error, Crashed: r.Crashed, Taken: r.Taken,
+		}
+	}
+	return runs
+}
+
+// task is the way back.
+func (j Task) task() (task.Task, error) {
+	t := task.Task{
+		ID: j.ID, Kind: j.Kind, Queue: j.Queue, Key: j.Key, Priority: j.Priority, Status: j.Status, Reason: j.Reason,
+		Runs: j.Runs, Progress: task.Progress(j.Progress), Run: j.Run, Worker: j.Worker,
+		Counters: task.Counters{Attempts: j.Attempts, Interruptions: j.Interruptions, Crashes: j.Crashes},
+		Created:  j.CreatedAt, Started: j.StartedAt, RunAt: j.RunAt, Since: j.Since, Finished: j.FinishedAt,
+		Error: j.Error, Payload: j.Payload, Checkpoint: j.Checkpoint, Result: j.Result,
+	}
+	fields := map[string]*[]byte{"payload": &t.Payload, "checkpoint": &t.Checkpoint, "result": &t.Result}
+	for _, name := range j.Base64 {
+		if b := fields[name]; b != nil {
+			quoted := *b
+			if err := json.Unmarshal(quoted, b); err != nil {
+				return t, err
+			}
+		}
+	}
+	return t, nil
+}
+
+func (r Run) record() task.RunRecord {
+	return task.RunRecord{
+		Run: r.Run, Worker: r.Worker, Host: r.Host, PID: r.PID, Started: r.StartedAt, Ended: r.EndedAt,
+		Status: r.Status, Reason: r.Reason, Error: r.Error, Crashed: r.Crashed, Taken: r.Taken,
+	}
+}
+
+// page is an answer to GET /v1/tasks.
+type page struct {
+	Tasks []Task `json:"tasks"`
+	// Next is the after of the next page, empty when there is none.
+	Next string `json:"next,omitempty"`
+}
+
+// submission is a new task, as it is sent.
+type submission struct {
+	ID       string          `json:"id,omitempty"`
+	Kind     string          `json:"kind"`
+	Payload  json.RawMessage `json:"payload"`
+	Queue    string          `json:"queue,omitempty"`
+	Key      string          `json:"key,omitempty"`
+	Priority int             `json:"priority,omitempty"`
+	Delay    string          `json:"delay,omitempty"`
+}
+
+// submitted is the answer to one.
+type submitted struct {
+	ID       string `json:"id"`
+	Existed  bool   `json:"existed"`
+	WaitsFor string `json:"waitsFor,omitempty"`
+}
+
+// batchLine is the answer to one line of a batch.
+type batchLine struct {
+	Line    int      `json:"line"`
+	ID      string   `json:"id,omitempty"`
+	Existed bool     `json:"existed"`
+	Problem *Problem `json:"problem,omitempty"`
+}
+
+// counts is task.Counts.
+type counts struct {
+	Tasks  []count  `json:"tasks"`
+	Paused []string `json:"paused"`
+}
+
+type count struct {
+	Queue  string      `json:"queue"`
+	Kind   string      `json:"kind"`
+	Status task.Status `json:"status"`
+	N      int         `json:"n"`
+}
+
+func countsOf(c task.Counts) counts {
+	j := counts{Tasks: make([]count, len(c.Tasks)), Paused: append([]string{}, c.Paused...)}
+	for i, n := range c.Tasks {
+		j.Tasks[i] = count(n)
+	}
+	return j
+}
+
+func (j counts) counts() task.Counts {
+	c := task.Counts{Paused: j.Paused}
+	for _, n := range j.Tasks {
+		c.Tasks = append(c.Tasks, task.Count(n))
+	}
+	return c
+}
+
+// queue is one in the answer to GET /v1/queues.
+type queue struct {
+	Name   string              `json:"name"`
+	Paused bool                `json:"paused"`
+	Tasks  map[task.Status]int `json:"tasks"`
+}
+
+// worker is task.WorkerInfo.
+type worker struct {
+	Worker string           `json:"worker"`
+	Name   string           `json:"name"`
+	Host   string           `json:"host"`
+	PID    int              `json:"pid"`
+	Kinds  []string         `json:"kinds"`
+	Lease  string           `json:"lease"`
+	State  task.WorkerState `json:"state"`
+	Life   task.Life        `json:"life"`
+	Dead   bool             `json:"dead"`
+	Since  time.Time        `json:"since"`
+}
+
+func workerOf(w task.WorkerInfo) worker {
+	return worker{
+		Worker: w.Worker, Name: w.Name, Host: w.Host, PID: w.PID, Kinds: append([]string{}, w.Kinds...), Lease: w.Lease.String(),
+		State: w.State, Life: w.Life, Dead: w.Dead, Since: w.Since.UTC(),
+	}
+}
+
+func (j worker) info() (task.WorkerInfo, error) {
+	lease, err := time.ParseDuration(j.Lease)
+	return task.WorkerInfo{
+		Beat: task.Beat{Worker: j.Worker, Name: j.Name, Host: j.Host, PID: j.PID, Kinds: j.Kinds, Lease: lease, State: j.State},
+		Life: j.Life, Dead: j.Dead, Since: j.Since,
+	}, err
+}

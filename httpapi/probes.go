@@ -1,0 +1,103 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// ProbeConfig says what readiness depends on.
+type ProbeConfig struct {
+	// Ready says whether the process takes requests: false before it is set up and from last call
+	// on. Nil means always. The Ready of lastcall.Group is made for it.
+	Ready func() bool
+	// Store must answer within a second.
+	Store task.Store
+	// Logger hears when the store stops answering and when it answers again. Nil means
+	// slog.Default().
+	Logger *slog.Logger
+}
+
+const (
+	// probePatience is how long the store may take to answer.
+	probePatience = time.Second
+	// probeTrusted is for how long an answer holds: whoever asks without a token must not be able to
+	// keep the store busy.
+	probeTrusted = 250 * time.Millisecond
+)
+
+// Probes returns a handler of two addresses, for a platform that asks whether this process is well:
+//
+//   - GET /healthz answers 200 as long as the process answers at all. A store that is away is no
+//     reason to kill it.
+//   - GET /readyz answers 200, or 503 with the reason: before the set-up is done, from last call on,
+//     and while the store does not answer.
+//
+// It needs no token and tells nothing else, so it may listen where [Handler] must not.
+func Probes(cfg ProbeConfig) http.Handler {
+	p := &probes{ready: cfg.Ready, store: cfg.Store, log: cfg.Logger}
+	if p.log == nil {
+		p.log = slog.Default()
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", p.readyz)
+	return mux
+}
+
+type probes struct {
+	ready func() bool
+	store task.Store
+	log   *slog.Logger
+
+	mu    sync.Mutex // held while the store is asked, so that one asks for all
+	asked time.Time
+	err   error
+}
+
+func (p *probes) readyz(w http.ResponseWriter, r *http.Request) {
+	if p.ready != nil && !p.ready() {
+		plain(w, http.StatusServiceUnavailable, "not set up yet, or stopping")
+		return
+	}
+	if err := p.ask(r.Context()); err != nil {
+		plain(w, http.StatusServiceUnavailable, "the store does not answer")
+		return
+	}
+	plain(w, http.StatusOK, "ok")
+}
+
+// ask looks for a task that does not exist. What it finds holds for those who ask at the same time.
+func (p *probes) ask(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.asked.IsZero() && time.Since(p.asked) < probeTrusted {
+		return p.err
+	}
+	// Not this request's context: its answer is also the others'.
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), probePatience, errors.New("no answer within a second"))
+	defer cancel()
+	_, err := p.store.Find(ctx, task.Query{IDs: []string{"00000000-0000-0000-0000-000000000000"}, Limit: 1})
+	switch {
+	case err != nil && p.err == nil:
+		p.log.Error("not ready: the store does not answer", "error", err)
+	case err == nil && p.err != nil:
+		p.log.Info("ready again: the store answers")
+	}
+	p.asked, p.err = time.Now(), err
+	return err
+}
+
+func plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text+"\n") // the client may be gone
+}

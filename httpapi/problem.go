@@ -1,0 +1,99 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// Problem is an error of this interface, as RFC 9457 has it. With errors.Is it matches the error of
+// package task that it stands for.
+type Problem struct { //nolint:errname // RFC 9457 calls it a problem
+	// Type is a URI that never changes: its end, after #, names the sort of problem.
+	Type string `json:"type"`
+	// Title is the sort in words, Status the one of HTTP.
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	// Detail says what is wrong here, and what to do.
+	Detail string `json:"detail"`
+}
+
+// Error is the detail.
+func (p *Problem) Error() string { return p.Detail }
+
+// Is says whether target is the error of package task that the problem stands for.
+func (p *Problem) Is(target error) bool {
+	for _, k := range problems {
+		if p.Type == problemBase+k.name && k.is != nil && errors.Is(k.is, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// problemBase begins every type. The page explains each.
+const problemBase = "https://github.com/lastcall-go/lastcall/blob/main/docs/http.md#"
+
+// sort is what problems of one type have in common.
+type sort struct {
+	name   string
+	status int
+	title  string
+	is     error  // the error of package task that it stands for
+	advice string // what to do, where the detail does not say it itself
+}
+
+// problems are all sorts. A name is a promise: clients compare types.
+var problems = []sort{
+	{"invalid", http.StatusBadRequest, "The request is not understood", task.ErrInvalid, ""},
+	{"unauthorized", http.StatusUnauthorized, "A token is needed", nil, ""},
+	{"forbidden", http.StatusForbidden, "The token lacks a role", nil, ""},
+	{"cross-origin", http.StatusForbidden, "The request comes from a page of another origin", nil, ""},
+	{"not-found", http.StatusNotFound, "There is no such task", task.ErrNotFound, "look for it with GET /v1/tasks; an ended task is removed after a while"},
+	{"no-such-route", http.StatusNotFound, "There is no such address", nil, ""},
+	{"method-not-allowed", http.StatusMethodNotAllowed, "The address does not have this method", nil, ""},
+	{"already-finished", http.StatusConflict, "The task has ended", task.ErrAlreadyFinished, "nothing is left to be done; GET it to see how it ended"},
+	{"running", http.StatusConflict, "The task is running", task.ErrRunning, "wait for its end, or cancel or interrupt it first"},
+	{"not-running", http.StatusConflict, "The task is not running", task.ErrNotRunning, "GET it to see what it does"},
+	{"key-busy", http.StatusConflict, "The key is in other hands", task.ErrKeyBusy, "send it again in a moment, or look for the unfinished task that has the key"},
+	{"too-large", http.StatusRequestEntityTooLarge, "The request is too large", task.ErrInvalid, ""},
+	{"unsupported-media-type", http.StatusUnsupportedMediaType, "The Content-Type is not the right one", nil, ""},
+	{"wrong-host", http.StatusMisdirectedRequest, "The Host is not this machine", nil, ""},
+	{"unavailable", http.StatusServiceUnavailable, "The store does not answer", nil, "what was asked may have been done all the same: send it again, a submit with the same id"},
+	{"too-many-streams", http.StatusServiceUnavailable, "Too many streams of events", nil, ""},
+}
+
+// problem makes one of a sort that exists.
+func problem(name, format string, args ...any) *Problem {
+	for _, k := range problems {
+		if k.name == name {
+			return &Problem{Type: problemBase + name, Title: k.title, Status: k.status, Detail: fmt.Sprintf(format, args...)}
+		}
+	}
+	panic("httpapi: no sort of problem is called " + name)
+}
+
+// problemOf turns an error of this package, of package task or of a store into a problem.
+func problemOf(err error) *Problem {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	for _, k := range problems {
+		if k.is == nil || !errors.Is(err, k.is) {
+			continue
+		}
+		if k.advice == "" {
+			return problem(k.name, "%v", err)
+		}
+		return problem(k.name, "%v: %s", err, k.advice)
+	}
+	for _, k := range problems {
+		if k.name == "unavailable" {
+			return problem(k.name, "%v: %s", err, k.advice)
+		}
+	}
+	return nil // not reached: the table has it
+}

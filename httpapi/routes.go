@@ -1,0 +1,102 @@
+package httpapi
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// endpoint answers a request or returns an error, which becomes a problem.
+type endpoint func(a *answer, r *http.Request) error
+
+// route is an address with a method.
+type route struct {
+	method, path string
+	// role is what a token must have; none is needed for an empty one.
+	role Role
+	// media is the Content-Type that a request must have.
+	media string
+	serve endpoint
+}
+
+const (
+	asJSON  = "application/json"
+	asLines = "application/x-ndjson"
+)
+
+// table has every route; the OpenAPI document has the same.
+func (h *Handler) table() []route {
+	return []route{
+		{"POST", "/v1/tasks", RoleSubmit, asJSON, h.submit},
+		{"POST", "/v1/tasks/batch", RoleSubmit, asLines, h.batch},
+		{"GET", "/v1/tasks", RoleRead, "", h.list},
+		{"GET", "/v1/tasks/{id}", RoleRead, "", h.show},
+		{"GET", "/v1/tasks/{id}/log", RoleRead, "", h.taskLog},
+		{"POST", "/v1/tasks/{id}/cancel", RoleOperate, asJSON, h.command("cancel", h.client.Cancel)},
+		{"POST", "/v1/tasks/{id}/retry", RoleOperate, asJSON, h.command("retry", h.client.Retry)},
+		{"POST", "/v1/tasks/{id}/interrupt", RoleOperate, asJSON, h.command("interrupt", h.client.Interrupt)},
+		{"GET", "/v1/queues", RoleRead, "", h.queues},
+		{"POST", "/v1/queues/{queue}/pause", RoleOperate, asJSON, h.steer("pause", h.client.Pause)},
+		{"POST", "/v1/queues/{queue}/resume", RoleOperate, asJSON, h.steer("resume", h.client.Resume)},
+		{"GET", "/v1/workers", RoleRead, "", h.workers},
+		{"GET", "/v1/counts", RoleRead, "", h.counts},
+		{"GET", "/v1/events", RoleRead, "", h.events},
+		{"GET", "/v1/openapi.json", "", "", h.openAPI},
+	}
+}
+
+// routes makes the mux. What no route is for is a problem, too.
+func (h *Handler) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	methods := make(map[string][]string) // by path
+	for _, rt := range h.table() {
+		mux.HandleFunc(rt.method+" "+rt.path, func(w http.ResponseWriter, r *http.Request) {
+			a := w.(*answer) // ServeHTTP made it
+			a.route = rt.method + " " + rt.path
+			a.err = h.enter(a, r, rt)
+		})
+		methods[rt.path] = append(methods[rt.path], rt.method)
+	}
+	paths := http.NewServeMux() // knows the addresses, whatever the method
+	for path := range methods {
+		paths.Handle(path, http.NotFoundHandler())
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		w.(*answer).err = noRoute(w.Header(), r, paths, methods)
+	})
+	return mux
+}
+
+// noRoute says whether the address or the method is wrong.
+func noRoute(header http.Header, r *http.Request, paths *http.ServeMux, methods map[string][]string) error {
+	_, path := paths.Handler(r)
+	allowed := slices.Clone(methods[path])
+	if len(allowed) == 0 {
+		return problem("no-such-route", "nothing is at %.100q: the addresses are in /v1/openapi.json", r.URL.Path)
+	}
+	if slices.Contains(allowed, http.MethodGet) {
+		allowed = append(allowed, http.MethodHead)
+	}
+	slices.Sort(allowed)
+	allow := strings.Join(allowed, ", ")
+	header.Set("Allow", allow)
+	return problem("method-not-allowed", "%.20s is not possible here: use %s", r.Method, allow)
+}
+
+// enter looks at who asks and in which form, and then lets the route answer.
+func (h *Handler) enter(a *answer, r *http.Request, rt route) error {
+	if h.tokens != nil && rt.role != "" {
+		name, err := h.tokens.admit(r.Header, rt.role)
+		a.token = name
+		if err != nil {
+			a.Header().Set("WWW-Authenticate", challenge(err))
+			return err
+		}
+	}
+	if rt.media != "" {
+		if err := checkMedia(r, rt.media); err != nil {
+			return err
+		}
+	}
+	return rt.serve(a, r)
+}

@@ -1,0 +1,171 @@
+package httpapi
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// patiently bounds the store's work on a request, so that a store that hangs gives an answer.
+func patiently(r *http.Request) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(r.Context(), storePatience, errors.New("the store has not answered in time"))
+}
+
+func (h *Handler) submit(a *answer, r *http.Request) error {
+	b, err := readBody(a, r, maxBody)
+	if err != nil {
+		return err
+	}
+	n, err := h.decodeNewTask(b)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := patiently(r)
+	defer cancel()
+	mark := h.hub.mark()
+	done, err := h.client.EnqueueMany(ctx, []task.NewTask{n})
+	if err != nil {
+		return err
+	}
+	j := submitted{ID: done[0].ID, Existed: done[0].Existed}
+	if !j.Existed {
+		h.hub.queued(mark, n)
+		h.log.Info("task queued", "task", n.ID, "kind", n.Kind, "queue", n.Queue, "by", a.token)
+		if !h.kinds.known(ctx, h.client, n.Kind) {
+			j.WaitsFor = noWorker(n.Kind)
+		}
+	}
+	a.Header().Set("Location", "/v1/tasks/"+j.ID)
+	status := http.StatusCreated
+	if j.Existed {
+		status = http.StatusOK
+	}
+	return a.json(status, asJSON, j)
+}
+
+func (h *Handler) list(a *answer, r *http.Request) error {
+	v, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return problem("invalid", "the query is not understood: %v", err)
+	}
+	q, err := decodeQuery(v)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := patiently(r)
+	defer cancel()
+	found, err := summaries(ctx, h.client, q)
+	if err != nil {
+		return err
+	}
+	p := page{Tasks: found}
+	if len(found) == q.Limit {
+		p.Next = found[len(found)-1].ID
+	}
+	return a.json(http.StatusOK, asJSON, p)
+}
+
+// summaries finds tasks a few at a time: the store reads their payloads too, which are not wanted
+// here and may be large.
+func summaries(ctx context.Context, c *task.Client, q task.Query) ([]Task, error) {
+	all := []Task{}
+	for want := cmp.Or(q.Limit, defaultPage); want > 0; {
+		q.Limit = min(want, pageStep)
+		found, err := c.Find(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range found {
+			all = append(all, SummaryOf(t))
+		}
+		if len(found) < q.Limit {
+			break
+		}
+		want -= len(found)
+		q.After = found[len(found)-1].ID
+	}
+	return all, nil
+}
+
+func (h *Handler) show(a *answer, r *http.Request) error {
+	id := r.PathValue("id")
+	if err := checkTaskID(id); err != nil {
+		return err
+	}
+	ctx, cancel := patiently(r)
+	defer cancel()
+	t, err := h.client.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	runs, err := h.client.History(ctx, id)
+	if err != nil {
+		return err
+	}
+	j := TaskOf(t)
+	j.History = RunsOf(runs)
+	if t.Status.Claimable() {
+		if j.WaitsFor, err = h.waitsFor(ctx, t); err != nil {
+			return err
+		}
+	}
+	return a.json(http.StatusOK, asJSON, j)
+}
+
+func (h *Handler) waitsFor(ctx context.Context, t task.Task) (string, error) {
+	counts, err := h.client.Count(ctx)
+	if err != nil {
+		return "", err
+	}
+	workers, err := h.client.Workers(ctx)
+	if err != nil {
+		return "", err
+	}
+	return WaitsFor(t, workers, counts.Paused, time.Now()), nil
+}
+
+func (h *Handler) taskLog(a *answer, r *http.Request) error {
+	id := r.PathValue("id")
+	if err := checkTaskID(id); err != nil {
+		return err
+	}
+	ctx, cancel := patiently(r)
+	defer cancel()
+	b, err := h.client.Log(ctx, id)
+	if err != nil {
+		return err
+	}
+	// Plain text and nosniff: what a task printed is shown, never interpreted.
+	a.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = a.Write(b) // the client may be gone
+	return nil
+}
+
+// command is a route that asks for something about a task.
+func (h *Handler) command(verb string, ask func(context.Context, string) error) endpoint {
+	return func(a *answer, r *http.Request) error {
+		id := r.PathValue("id")
+		if err := errors.Join(noBody(a, r), checkTaskID(id)); err != nil {
+			return err
+		}
+		ctx, cancel := patiently(r)
+		defer cancel()
+		mark := h.hub.mark()
+		if err := ask(ctx, id); err != nil {
+			return err
+		}
+		h.log.Info("task command", "task", id, "command", verb, "by", a.token)
+		if h.hub.listened() {
+			if t, err := h.client.Get(ctx, id); err == nil && t.Status != task.Running {
+				h.hub.changedSince(mark, t)
+			}
+		}
+		a.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+}

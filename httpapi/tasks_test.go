@@ -1,0 +1,246 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall/memstore"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+func TestASubmitIsCreatedOnceAndCanBeRepeated(t *testing.T) {
+	onEachStore(t, func(t *testing.T, s *site) {
+		body := `{"id": "` + someID + `", "kind": "k", "payload": { "a":  1 }, "queue": "q", "priority": 2, "delay": "90s"}`
+		for _, status := range []int{http.StatusCreated, http.StatusOK} {
+			r := s.ask("POST", "/v1/tasks", body)
+			var got submitted
+			s.into(r, status, &got)
+			if got.ID != someID || got.Existed != (status == http.StatusOK) || r.header.Get("Location") != "/v1/tasks/"+someID {
+				t.Errorf("%s %v", r.body, r.header)
+			}
+		}
+		got, err := s.tasks.Get(t.Context(), someID)
+		if err != nil || string(got.Payload) != `{ "a":  1 }` || got.Queue != "q" || got.Priority != 2 || got.RunAt.Sub(got.Created) != 90*time.Second {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
+}
+
+func TestASubmitWithTheKeyOfAnUnfinishedTaskIsAnsweredWithThatTask(t *testing.T) {
+	onEachStore(t, func(t *testing.T, s *site) {
+		var first, second submitted
+		s.into(s.ask("POST", "/v1/tasks", `{"kind": "k", "payload": 1, "key": "K"}`), http.StatusCreated, &first)
+		s.into(s.ask("POST", "/v1/tasks", `{"kind": "k", "payload": 2, "key": "K"}`), http.StatusOK, &second)
+		if first.ID != second.ID || !second.Existed {
+			t.Errorf("%+v, %+v", first, second)
+		}
+	})
+}
+
+func TestAKindThatNoWorkerKnowsIsAcceptedAndShownAsSuch(t *testing.T) {
+	onEachStore(t, func(t *testing.T, s *site) {
+		var j submitted
+		s.into(s.ask("POST", "/v1/tasks", `{"kind": "none/such", "payload": null}`), http.StatusCreated, &j)
+		const want = `no running worker knows the kind "none/such"`
+		if j.WaitsFor != want {
+			t.Errorf("the submit says that it waits for %q", j.WaitsFor)
+		}
+		var got Task
+		s.into(s.ask("GET", "/v1/tasks/"+j.ID, ""), http.StatusOK, &got)
+		if got.Status != task.Queued || got.WaitsFor != want {
+			t.Errorf("%+v", got)
+		}
+		var mux task.Mux
+		task.Handle(&mux, task.Kind[any]{Name: "none/such"}, nothing)
+		s.work(&mux, nil)
+		until(t, "the new worker has done it", func() bool {
+			got, err := s.tasks.Get(t.Context(), j.ID)
+			return err == nil && got.Status == task.Succeeded
+		})
+		until(t, "a submit knows of the worker", func() bool {
+			var j submitted
+			s.into(s.ask("POST", "/v1/tasks", `{"kind": "none/such", "payload": null}`), http.StatusCreated, &j)
+			return j.WaitsFor == ""
+		})
+	})
+}
+
+func TestWhatATaskWaitsForIsSaid(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	alive := []task.WorkerInfo{{Beat: task.Beat{Kinds: []string{"a", "k"}}, Life: task.LifeAlive}}
+	dead := []task.WorkerInfo{{Beat: task.Beat{Kinds: []string{"k"}}, Life: task.LifeDead}, {Beat: task.Beat{Kinds: []string{"k"}}, Dead: true}}
+	for _, c := range []struct {
+		status  task.Status
+		later   time.Duration
+		workers []task.WorkerInfo
+		paused  string
+		want    string
+	}{
+		{task.Queued, 0, alive, "other", ""},
+		{task.Queued, 0, nil, "", `no running worker knows the kind "k"`},
+		{task.Interrupted, 0, dead, "q", `no running worker knows the kind "k"`},
+		{task.Queued, time.Hour, alive, "q", "the queue q is paused"},
+		{task.Interrupted, time.Minute, alive, "", "its time, 2026-01-02T03:05:05Z"},
+		{task.Running, 0, nil, "q", ""},
+		{task.Failed, 0, nil, "q", ""},
+	} {
+		got := WaitsFor(task.Task{Kind: "k", Queue: "q", Status: c.status, RunAt: now.Add(c.later)}, c.workers, []string{c.paused}, now)
+		if got != c.want {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
+
+func TestARequestThatCannotBeServedIsAProblemThatSaysWhatToDo(t *testing.T) {
+	s := serve(t, Config{})
+	ok := `{"kind": "k", "payload": 1`
+	for _, c := range []struct{ method, target, body, sort, says string }{
+		{"POST", "/v1/tasks", `{"kind": "k"}`, "invalid", `"payload" is missing`},
+		{"POST", "/v1/tasks", `{"payload": 1}`, "invalid", `must have 1 to 100 characters`},
+		{"POST", "/v1/tasks", ok + `, "Queue": "q"}`, "invalid", `"Queue" is not known: a task has id, kind`},
+		{"POST", "/v1/tasks", ok + `, "kind": "k"}`, "invalid", `"kind" is given twice`},
+		{"POST", "/v1/tasks", ok + `} {}`, "invalid", "something follows"},
+		{"POST", "/v1/tasks", ok + `, "key": {`, "invalid", "ends before the JSON object does"},
+		{"POST", "/v1/tasks", "", "invalid", "ends before the JSON object does"},
+		{"POST", "/v1/tasks", `[1]`, "invalid", "must be a JSON object"},
+		{"POST", "/v1/tasks", `{"kind": "k", "payload": ` + "\"\xff\"}", "invalid", "not UTF-8"},
+		{"POST", "/v1/tasks", ok + `, "id": "x"}`, "invalid", "UUID"},
+		{"POST", "/v1/tasks", ok + `, "id": ""}`, "invalid", "leave it out"},
+		{"POST", "/v1/tasks", ok + `, "id": null}`, "invalid", "leave it out"},
+		{"POST", "/v1/tasks", ok + `, "queue": "a b"}`, "invalid", "only letters, digits"},
+		{"POST", "/v1/tasks", ok + `, "delay": "soon"}`, "invalid", "as 90s"},
+		{"POST", "/v1/tasks", ok + `, "delay": 90}`, "invalid", "give a text"},
+		{"POST", "/v1/tasks", ok + `, "delay": "-1s"}`, "invalid", "negative"},
+		{"POST", "/v1/tasks", ok + `, "delay": "2000000h"}`, "invalid", "hundred years"},
+		{"POST", "/v1/tasks", ok + `, "priority": 1.5}`, "invalid", "whole number"},
+		{"POST", "/v1/tasks", ok + `, "priority": 3000000000}`, "invalid", "whole number from -2147483648"},
+		{"POST", "/v1/tasks", `{"kind": "k", "payload": "` + strings.Repeat("x", task.MaxPayload) + `"}`, "too-large", "submit its name"},
+		{"POST", "/v1/tasks", `{"kind": "k", "payload": "` + strings.Repeat("x", maxBody) + `"}`, "too-large", "submit its name"},
+		{"GET", "/v1/tasks?status=done", "", "invalid", "use one of"},
+		{"GET", "/v1/tasks?limit=0", "", "invalid", "1 to 1000"},
+		{"GET", "/v1/tasks?limit=5&limit=6", "", "invalid", "give it once"},
+		{"GET", "/v1/tasks?after=x", "", "invalid", `"next" of the page before`},
+		{"GET", "/v1/tasks?stauts=queued", "", "invalid", "a list takes status, kind"},
+		{"GET", "/v1/tasks?kind=%00", "", "invalid", "not text"},
+		{"GET", "/v1/tasks?kind=%zz", "", "invalid", "not understood"},
+		{"GET", "/v1/tasks/" + someID, "", "not-found", "GET /v1/tasks"},
+		{"GET", "/v1/tasks/' or 1=1", "", "not-found", "not a UUID"},
+		{"GET", "/v1/tasks/" + someID + "/log", "", "not-found", "GET /v1/tasks"},
+		{"POST", "/v1/tasks/" + someID + "/cancel", "", "not-found", "GET /v1/tasks"},
+		{"POST", "/v1/tasks/" + someID + "/retry", `{"force": true}`, "invalid", `takes no arguments, and "force"`},
+		{"POST", "/v1/queues/a%20b/pause", "", "invalid", "only letters"},
+		{"GET", "/v1/task", "", "no-such-route", "/v1/openapi.json"},
+		{"GET", "/", "", "no-such-route", "/v1/openapi.json"},
+		{"DELETE", "/v1/tasks/" + someID, "", "method-not-allowed", "use GET, HEAD"},
+		{"PUT", "/v1/tasks", "{}", "method-not-allowed", "use GET, HEAD, POST"},
+		{"GET", "/v1/tasks/" + someID + "/cancel", "", "method-not-allowed", "use POST"},
+	} {
+		t.Run(fmt.Sprintf("%s %s %.40s", c.method, c.target, c.body), func(t *testing.T) {
+			s := *s
+			s.t = t
+			r := s.ask(c.method, strings.ReplaceAll(c.target, " ", "%20"), c.body)
+			s.refused(r, c.sort, c.says)
+			if c.sort == "method-not-allowed" && !strings.HasSuffix(c.says, r.header.Get("Allow")) {
+				t.Errorf("Allow: %s", r.header.Get("Allow"))
+			}
+		})
+	}
+	if r := s.ask("GET", "/v1/tasks", ""); r.body != `{"tasks":[]}`+"\n" {
+		t.Errorf("something was submitted: %s", r.body)
+	}
+}
+
+func TestThePayloadMayHaveAMiBAndComesBackByteForByte(t *testing.T) {
+	onEachStore(t, func(t *testing.T, s *site) {
+		payload := `"<` + strings.Repeat("x", task.MaxPayload-3) + `"`
+		s.into(s.ask("POST", "/v1/tasks", `{"id": "`+someID+`", "kind": "k", "payload": `+payload+`}`), http.StatusCreated, new(submitted))
+		var got Task
+		s.into(s.ask("GET", "/v1/tasks/"+someID, ""), http.StatusOK, &got)
+		if string(got.Payload) != payload || len(got.Base64) != 0 {
+			t.Errorf("%d bytes came back, %q", len(got.Payload), got.Base64)
+		}
+	})
+}
+
+func TestAListIsReadPageByPage(t *testing.T) {
+	onEachStore(t, func(t *testing.T, s *site) {
+		var tasks []task.NewTask
+		for i := range 130 {
+			n, err := task.Prepare([]string{"even", "odd"}[i%2], []byte(`{"large": true}`), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tasks = append(tasks, n)
+		}
+		if _, err := s.tasks.EnqueueMany(t.Context(), tasks); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		target := "/v1/tasks?kind=odd&status=queued&queue=default&limit=60"
+		for after := ""; ; {
+			var p page
+			s.into(s.ask("GET", target+after, ""), http.StatusOK, &p)
+			for _, j := range p.Tasks {
+				got = append(got, j.ID)
+				if j.Payload != nil {
+					t.Errorf("a list has a payload: %s", j.Payload)
+				}
+			}
+			if p.Next == "" {
+				break
+			}
+			after = "&after=" + p.Next
+		}
+		if len(got) != 65 {
+			t.Fatalf("%d tasks, want 65", len(got))
+		}
+		for i, id := range got {
+			if want := tasks[len(tasks)-1-2*i].ID; id != want {
+				t.Fatalf("number %d is %s, want %s", i, id, want)
+			}
+		}
+	})
+}
+
+func TestBytesThatAreNotJSONComeBackInBase64(t *testing.T) {
+	s := serve(t, Config{})
+	for _, payload := range [][]byte{{}, {0xff, 0}, []byte("\"\xff\""), []byte("{")} {
+		done, err := s.tasks.Enqueue(t.Context(), "k", payload, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var j Task
+		s.into(s.ask("GET", "/v1/tasks/"+done.ID, ""), http.StatusOK, &j)
+		var got []byte
+		if err := json.Unmarshal(j.Payload, &got); err != nil || string(got) != string(payload) || len(j.Base64) != 1 || j.Base64[0] != "payload" {
+			t.Errorf("%q: %+v, %v", payload, j, err)
+		}
+		back, err := s.client("").Get(t.Context(), done.ID)
+		if err != nil || string(back.Payload) != string(payload) {
+			t.Errorf("%q: the client has %q, %v", payload, back.Payload, err)
+		}
+	}
+}
+
+func TestAStoreThatFailsIsSaidToTheClientAndTheLog(t *testing.T) {
+	store := memstore.New()
+	s := serve(t, Config{Store: store})
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []string{"/v1/tasks", "/v1/tasks/" + someID, "/v1/workers", "/v1/counts", "/v1/queues", "/v1/events"} {
+		r := s.ask("GET", target, "")
+		s.refused(r, "unavailable", "send it again")
+		if r.header.Get("Retry-After") == "" {
+			t.Errorf("%s: no Retry-After", target)
+		}
+	}
+	s.refused(s.ask("POST", "/v1/tasks", `{"kind": "k", "payload": 1}`), "unavailable", "a submit with the same id")
+	if !strings.Contains(s.log.String(), "request failed") {
+		t.Errorf("the log has only:\n%s", s.log)
+	}
+}

@@ -1,0 +1,136 @@
+package proc
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"syscall"
+)
+
+// Children returns the children of a process, zombies too.
+func Children(pid int) ([]Process, error) {
+	all, err := list()
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(p Process) bool { return p.Parent != pid }), nil
+}
+
+// Descendants returns the processes below a process, zombies too, parents before children. What
+// starts meanwhile may be missing.
+func Descendants(pid int) ([]Process, error) {
+	all, err := list()
+	if err != nil {
+		return nil, err
+	}
+	return below(all, pid), nil
+}
+
+// below picks the descendants of a process from a list.
+func below(all []Process, pid int) []Process {
+	byParent := make(map[int][]Process, len(all))
+	for _, p := range all {
+		byParent[p.Parent] = append(byParent[p.Parent], p)
+	}
+	below := byParent[pid]
+	delete(byParent, pid)
+	for i := 0; i < len(below); i++ { // it grows
+		below = append(below, byParent[below[i].PID]...)
+		delete(byParent, below[i].PID) // a list that is read while processes end may have a circle
+	}
+	return below
+}
+
+// Signal sends a signal to the process, if it is still the same. It is nil when it is gone.
+func (p Process) Signal(sig syscall.Signal) error {
+	handle, err := os.FindProcess(p.PID) // a pidfd, which means one process for ever
+	if err != nil {
+		return err
+	}
+	defer func() { _ = handle.Release() }() // nothing to be told
+	now, err := look(p.PID)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && now.Born != p.Born {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := handle.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("signal process %d: %w", p.PID, err)
+	}
+	return nil
+}
+
+// Alive says whether a process runs, and is no zombie.
+func Alive(pid int) bool {
+	p, err := look(pid)
+	return err == nil && !p.Zombie()
+}
+
+// list returns every process that /proc shows. It refuses a /proc of another PID namespace, in which
+// the numbers mean other processes.
+func list() ([]Process, error) {
+	self, err := os.Readlink("/proc/self")
+	if err != nil {
+		return nil, fmt.Errorf("processes cannot be listed: %w: mount /proc", err)
+	}
+	if self != strconv.Itoa(os.Getpid()) {
+		return nil, fmt.Errorf("processes cannot be listed: /proc says that this is process %s, and it is %d: mount the /proc of this PID namespace", self, os.Getpid())
+	}
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("processes cannot be listed: %w", err)
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("processes cannot be listed: %w", err)
+	}
+	all := make([]Process, 0, len(names))
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		if p, err := look(pid); err == nil { // gone meanwhile
+			all = append(all, p)
+		}
+	}
+	return all, nil
+}
+
+// look reads /proc/PID/stat.
+func look(pid int) (Process, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if errors.Is(err, syscall.ESRCH) { // gone between open and read
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return Process{}, err
+	}
+	return parseStat(pid, b)
+}
+
+// parseStat reads a line of proc(5). The name in parentheses may have any bytes in it.
+func parseStat(pid int, b []byte) (Process, error) {
+	end := bytes.LastIndexByte(b, ')')
+	fields := bytes.Fields(b[end+1:])
+	const born = 19 // the 22nd field, counted from the one behind the name
+	if end < 0 || len(fields) <= born {
+		return Process{}, fmt.Errorf("/proc/%d/stat is not understood: %q", pid, b)
+	}
+	p := Process{PID: pid, State: fields[0][0]}
+	var errs [4]error
+	p.Parent, errs[0] = strconv.Atoi(string(fields[1]))
+	p.Group, errs[1] = strconv.Atoi(string(fields[2]))
+	p.Session, errs[2] = strconv.Atoi(string(fields[3]))
+	p.Born, errs[3] = strconv.ParseUint(string(fields[born]), 10, 64)
+	if err := errors.Join(errs[:]...); err != nil {
+		return Process{}, fmt.Errorf("/proc/%d/stat is not understood: %w", pid, err)
+	}
+	return p, nil
+}

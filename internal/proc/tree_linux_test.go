@@ -1,0 +1,79 @@
+package proc
+
+import (
+	"testing"
+)
+
+func TestTheExitOfTheProgramIsToldWhateverItsDescendantsDo(t *testing.T) {
+	t.Parallel()
+	a := play(t, "tree", "(exit 7) & setsid sh -c 'exit 8' & sleep 1000 & wait %1; exit 3", nil)
+	if got := a.says("exited"); got != "3 0 false" {
+		t.Errorf("exited %s", got)
+	}
+	a.tell("kill") // the sleep
+	a.says("gone")
+}
+
+func TestAProgramThatASignalEndedIsToldApart(t *testing.T) {
+	t.Parallel()
+	a := play(t, "tree", "kill -9 $$", nil)
+	if got := a.says("exited"); got != "-1 9 false" {
+		t.Errorf("exited %s", got)
+	}
+	a.says("gone")
+}
+
+func TestASignalGoesToTheWholeGroup(t *testing.T) {
+	t.Parallel()
+	a := play(t, "tree", "sh -c 'trap \"exit 5\" TERM; echo child ready; while :; do sleep 0.01; done' & trap '' TERM; wait; wait $!; exit $?", nil)
+	a.says("child ready")
+	a.tell("term")
+	if got := a.says("exited"); got != "5 0 false" {
+		t.Errorf("exited %s", got)
+	}
+	a.says("gone")
+}
+
+func TestASignalAfterTheEndIsNoError(t *testing.T) {
+	t.Parallel()
+	a := play(t, "tree", "sleep 1000 & exit 0", nil)
+	a.says("exited")
+	a.tell("term")
+	if got := a.says("did term"); got != "<nil>" {
+		t.Errorf("signal after the end: %s", got)
+	}
+	a.tell("kill")
+	a.says("gone")
+}
+
+func TestKillReachesEveryDescendantHoweverItHasForkedAway(t *testing.T) {
+	t.Parallel()
+	// A daemon as in the books: two forks and a session of its own; its parent is gone. And one that
+	// holds on to nothing but its life.
+	a := play(t, "tree", `
+		trap '' TERM
+		setsid sh -c 'sh -c "trap \"\" TERM HUP; echo daemon \$\$; while :; do sleep 1000; done" &'
+		setsid setsid setsid sh -c 'cd /; exec </dev/null; echo exile $$; while :; do sleep 1000; done' &
+		echo own $$; while :; do sleep 1000; done`, nil)
+	pids := a.numbers("daemon", "exile", "own")
+	a.tell("kill")
+	if got := a.says("exited"); got != "-1 9 true" {
+		t.Errorf("exited %s", got)
+	}
+	a.says("gone")
+	for name, pid := range pids {
+		if Alive(pid) {
+			t.Errorf("%s (%d) lives", name, pid)
+		}
+	}
+}
+
+func TestKillCatchesUpWithAProgramThatForksAllTheTime(t *testing.T) {
+	t.Parallel()
+	a := play(t, "tree", `
+		f() { echo busy; while :; do (sleep 0.01 &) ; done; }
+		f & f & f & wait`, nil)
+	a.says("busy")
+	a.tell("kill")
+	a.says("gone")
+}

@@ -1,0 +1,134 @@
+package storetest
+
+import (
+	"context"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// Faulty is a store whose calls can be made to go wrong, as they do when a network or a database is
+// in trouble. Optional methods of the store, such as those of [task.TxStore], are hidden.
+type Faulty struct {
+	task.Store
+	// Plan is asked at the begin of every call but Close, with the method's name, and says what
+	// happens to it. Many goroutines ask at once.
+	Plan func(method string) Fault
+}
+
+// Fault is what happens to a call. The zero Fault is nothing.
+type Fault struct {
+	// Delay passes before the call does its work, and again before it answers. A call whose context
+	// ends meanwhile returns the cause.
+	Delay time.Duration
+	// Before is returned by a call that does nothing.
+	Before error
+	// After is returned by a call that has done its work: its answer is lost.
+	After error
+}
+
+// call does a call with what was planned for it.
+func call[R any](ctx context.Context, f *Faulty, method string, do func() (R, error)) (R, error) {
+	var none R
+	plan := f.Plan(method)
+	if err := plan.wait(ctx); err != nil {
+		return none, err
+	}
+	if plan.Before != nil {
+		return none, plan.Before
+	}
+	r, err := do()
+	if err := plan.wait(ctx); err != nil {
+		return none, err
+	}
+	if plan.After != nil {
+		return none, plan.After
+	}
+	return r, err
+}
+
+func (p Fault) wait(ctx context.Context) error {
+	if p.Delay <= 0 {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(p.Delay):
+		return nil
+	}
+}
+
+// Add implements task.Store.
+func (f *Faulty) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+	return call(ctx, f, "Add", func() ([]task.Added, error) { return f.Store.Add(ctx, tasks) })
+}
+
+// Claim implements task.Store.
+func (f *Faulty) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+	return call(ctx, f, "Claim", func() ([]task.Task, error) { return f.Store.Claim(ctx, req) })
+}
+
+// Apply implements task.Store. A fault is the answer for every change.
+func (f *Faulty) Apply(ctx context.Context, changes []task.Change) []error {
+	errs, err := call(ctx, f, "Apply", func() ([]error, error) { return f.Store.Apply(ctx, changes), nil })
+	if err == nil {
+		return errs
+	}
+	errs = make([]error, len(changes))
+	for i := range errs {
+		errs[i] = err
+	}
+	return errs
+}
+
+// Heartbeat implements task.Store.
+func (f *Faulty) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
+	return call(ctx, f, "Heartbeat", func() (task.BeatReply, error) { return f.Store.Heartbeat(ctx, b) })
+}
+
+// Workers implements task.Store.
+func (f *Faulty) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
+	return call(ctx, f, "Workers", func() ([]task.WorkerInfo, error) { return f.Store.Workers(ctx) })
+}
+
+// Reclaim implements task.Store.
+func (f *Faulty) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
+	return call(ctx, f, "Reclaim", func() (task.Reclaimed, error) { return f.Store.Reclaim(ctx, req) })
+}
+
+// Find implements task.Store.
+func (f *Faulty) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
+	return call(ctx, f, "Find", func() ([]task.Task, error) { return f.Store.Find(ctx, q) })
+}
+
+// History implements task.Store.
+func (f *Faulty) History(ctx context.Context, id string) ([]task.RunRecord, error) {
+	return call(ctx, f, "History", func() ([]task.RunRecord, error) { return f.Store.History(ctx, id) })
+}
+
+// Log implements task.Store.
+func (f *Faulty) Log(ctx context.Context, id string) ([]byte, error) {
+	return call(ctx, f, "Log", func() ([]byte, error) { return f.Store.Log(ctx, id) })
+}
+
+// Control implements task.Store.
+func (f *Faulty) Control(ctx context.Context, cmd task.Command) error {
+	_, err := call(ctx, f, "Control", func() (struct{}, error) { return struct{}{}, f.Store.Control(ctx, cmd) })
+	return err
+}
+
+// Count implements task.Store.
+func (f *Faulty) Count(ctx context.Context) (task.Counts, error) {
+	return call(ctx, f, "Count", func() (task.Counts, error) { return f.Store.Count(ctx) })
+}
+
+// Prune implements task.Store.
+func (f *Faulty) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, error) {
+	return call(ctx, f, "Prune", func() (task.Pruned, error) { return f.Store.Prune(ctx, req) })
+}
+
+// Wait implements task.Store.
+func (f *Faulty) Wait(ctx context.Context, seen task.Seen) (task.Seen, error) {
+	return call(ctx, f, "Wait", func() (task.Seen, error) { return f.Store.Wait(ctx, seen) })
+}

@@ -1,0 +1,107 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// repeating is a store whose every call that may be repeated is made twice, as by a caller who did
+// not get the answer. The second answer must say what the rules promise for it, and the case goes on
+// with the first.
+//
+// Left out are claims, which give something else each time (rule 31 finds what an answer had that
+// was lost), and lines for a log, which may stand there twice.
+type repeating struct {
+	task.Store
+	tb testing.TB
+}
+
+// same complains unless a repeated call ends as the first one did.
+func (s *repeating) same(method string, first, second error) {
+	s.tb.Helper()
+	if (first == nil) != (second == nil) || first != nil && !errors.Is(second, first) && !errors.Is(first, second) {
+		s.tb.Errorf("%s answered %v, and the same call again %v", method, first, second)
+	}
+}
+
+// Add implements task.Store.
+func (s *repeating) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+	s.tb.Helper()
+	first, err := s.Store.Add(ctx, tasks)
+	second, err2 := s.Store.Add(ctx, tasks)
+	s.same("Add", err, err2)
+	for i, a := range second {
+		if !a.Existed || a.ID != first[i].ID {
+			s.tb.Errorf("Add answered %+v, and the same call again %+v", first[i], a)
+		}
+	}
+	return first, err
+}
+
+// Apply implements task.Store.
+func (s *repeating) Apply(ctx context.Context, changes []task.Change) []error {
+	s.tb.Helper()
+	first := s.Store.Apply(ctx, changes)
+	for i, c := range changes {
+		if c.Status == task.Running && len(c.Log) > 0 {
+			continue
+		}
+		again := s.Store.Apply(ctx, []task.Change{c})[0]
+		if c.Taken && first[i] == nil && errors.Is(again, task.ErrLeaseLost) {
+			continue // who takes a run asks who has it now, and not once more
+		}
+		s.same("Apply", first[i], again)
+	}
+	return first
+}
+
+// Heartbeat implements task.Store.
+func (s *repeating) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
+	s.tb.Helper()
+	first, err := s.Store.Heartbeat(ctx, b)
+	second, err2 := s.Store.Heartbeat(ctx, b)
+	if b.State == task.WorkerLeft && err == nil && errors.Is(err2, task.ErrWorkerGone) {
+		return first, nil // it has been removed
+	}
+	s.same("Heartbeat", err, err2)
+	if !reflect.DeepEqual(first, second) {
+		s.tb.Errorf("Heartbeat answered %+v, and the same beat again %+v", first, second)
+	}
+	return first, err
+}
+
+// Reclaim implements task.Store.
+func (s *repeating) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
+	s.tb.Helper()
+	first, err := s.Store.Reclaim(ctx, req)
+	second, err2 := s.Store.Reclaim(ctx, req)
+	s.same("Reclaim", err, err2)
+	if first.Done != second.Done || !first.Done && (first.Evidence != second.Evidence || first.State != second.State ||
+		first.Suspects != second.Suspects || !slices.Equal(ids(first.Tasks), ids(second.Tasks))) {
+		s.tb.Errorf("Reclaim answered %+v, and the same call again %+v", first, second)
+	}
+	return first, err
+}
+
+// Control implements task.Store.
+func (s *repeating) Control(ctx context.Context, cmd task.Command) error {
+	s.tb.Helper()
+	first := s.Store.Control(ctx, cmd)
+	s.same("Control "+string(cmd.Verb), first, s.Store.Control(ctx, cmd))
+	return first
+}
+
+// Prune implements task.Store.
+func (s *repeating) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, error) {
+	s.tb.Helper()
+	first, err := s.Store.Prune(ctx, req)
+	second, err2 := s.Store.Prune(ctx, req)
+	s.same("Prune", err, err2)
+	first.Tasks += second.Tasks // further ones
+	return first, err
+}

@@ -1,0 +1,79 @@
+package task_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+func TestWhatTheHandlerCallsACrashIsCountedAsOneAndCapped(t *testing.T) {
+	bubble(t, func(b *bench) {
+		killed := errors.New("killed by signal 9")
+		b.handle = func(context.Context, *task.Run) error { return fmt.Errorf("render: %w", task.Crashed(killed)) }
+		id := b.enqueue()
+		g := b.serve(b.store)
+		// The first costs no time, the second half a second.
+		synctest.Wait()
+		b.want(id, task.Interrupted, task.ReasonLost, 0, 0, 2)
+		time.Sleep(time.Second)
+		got := b.want(id, task.Failed, "", 0, 0, 3)
+		if !strings.Contains(got.Error, "3 crashes without a new checkpoint, the last one: render: killed by signal 9") {
+			t.Errorf("error %q", got.Error)
+		}
+		runs, err := b.client.History(t.Context(), id)
+		if err != nil || len(runs) != 3 || !runs[0].Crashed || runs[0].Taken || runs[0].Status != task.Interrupted || !runs[2].Crashed || runs[2].Status != task.Failed {
+			t.Errorf("%+v, %v", runs, err)
+		}
+		b.stop(g, 0)
+	})
+}
+
+func TestANewCheckpointEndsTheStreakOfWhatTheHandlerCallsCrashes(t *testing.T) {
+	bubble(t, func(b *bench) {
+		n := 0
+		b.handle = func(ctx context.Context, r *task.Run) error {
+			if n++; n > 6 {
+				return nil
+			}
+			if err := r.Save(ctx, n); err != nil {
+				return err
+			}
+			return task.Crashed(errors.New("killed by signal 9"))
+		}
+		id := b.enqueue()
+		g := b.serve(b.store)
+		b.want(id, task.Succeeded, "", 0, 0, 6)
+		b.stop(g, 0)
+	})
+}
+
+func TestACrashAfterAStopBeganIsAnInterruption(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.handle = func(ctx context.Context, _ *task.Run) error {
+			<-ctx.Done()
+			return task.Crashed(errors.New("killed by signal 9"))
+		}
+		id := b.enqueue()
+		g := b.serve(b.store)
+		b.want(id, task.Running, "", 0, 0, 0)
+		b.stop(g, 0)
+		if got := b.want(id, task.Interrupted, task.ReasonStop, 0, 1, 0); got.Error != "killed by signal 9" {
+			t.Errorf("error %q", got.Error)
+		}
+	})
+}
+
+func TestACrashOfNothingIsNoError(t *testing.T) {
+	if err := task.Crashed(nil); err != nil {
+		t.Error(err)
+	}
+	if cause := errors.New("x"); !errors.Is(task.Crashed(cause), cause) {
+		t.Error("the cause is not wrapped")
+	}
+}

@@ -1,0 +1,116 @@
+package tasktest_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/tasktest"
+)
+
+// What follows is how the tests of a handler may look. The handler sends a letter to each reader of
+// a list.
+
+// Letters is the payload.
+type Letters struct{ To []string }
+
+// Post sends letters.
+type Post interface {
+	Send(ctx context.Context, to string) error
+}
+
+var SendLetters = task.Kind[Letters]{Name: "send-letters", Timeout: time.Hour, OnStop: task.Interrupt}
+
+// sendLetters is the handler. After each letter it saves how far it is.
+func sendLetters(post Post) func(context.Context, *task.Run, Letters) error {
+	return func(ctx context.Context, r *task.Run, l Letters) error {
+		next := 0
+		if _, err := r.Load(&next); err != nil {
+			return err
+		}
+		for next < len(l.To) {
+			if ctx.Err() != nil {
+				return r.Interrupt(ctx, next)
+			}
+			if err := post.Send(ctx, l.To[next]); err != nil {
+				return err
+			}
+			next++
+			if err := r.Save(ctx, next); err != nil {
+				return err
+			}
+		}
+		return r.Result(next)
+	}
+}
+
+// letterbox is a Post that remembers. Each letter takes a minute.
+type letterbox []string
+
+func (b *letterbox) Send(ctx context.Context, to string) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Minute):
+		*b = append(*b, to)
+		return nil
+	}
+}
+
+var readers = Letters{To: []string{"ann", "ben", "cho"}}
+
+func TestEverybodyGetsALetter(t *testing.T) {
+	var box letterbox
+	got := tasktest.Run(t, sendLetters(&box), readers, tasktest.Options{})
+	if got.Status != task.Succeeded || string(got.Result) != "3" || !slices.Equal(box, readers.To) {
+		t.Errorf("%s (%s), result %s, letters to %v", got.Status, got.Error, got.Result, box)
+	}
+}
+
+// Wherever the stop comes, nobody is left out and nobody gets two letters.
+func TestAStopCostsNobodyALetter(t *testing.T) {
+	saves := tasktest.Run(t, sendLetters(new(letterbox)), readers, tasktest.Options{}).Saves
+	for n := 1; n <= saves; n++ {
+		var box letterbox
+		got := tasktest.Run(t, sendLetters(&box), readers, tasktest.Options{InterruptAtSave: n})
+		if got.Status != task.Succeeded || !slices.Equal(box, readers.To) {
+			t.Errorf("interrupted at save %d: %s (%s), letters to %v", n, got.Status, got.Error, box)
+		}
+	}
+}
+
+func TestAfterACrashTheNextProcessGoesOn(t *testing.T) {
+	var box letterbox
+	got := tasktest.Run(t, sendLetters(&box), readers, tasktest.Options{CrashAtSave: 2})
+	if got.Status != task.Succeeded || got.Crashes != 1 || !slices.Equal(box, readers.To) {
+		t.Errorf("%s (%s) with %d crashes, letters to %v", got.Status, got.Error, got.Crashes, box)
+	}
+}
+
+// The kind's own policy, here OnStop, belongs to the test.
+func TestTheHandlerHandsOverAtLastCall(t *testing.T) {
+	var (
+		box letterbox
+		mux task.Mux
+	)
+	task.Handle(&mux, SendLetters, sendLetters(&box))
+	n, err := SendLetters.Task(readers, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := tasktest.RunTask(t, &mux, n, tasktest.Options{LastCallAtSave: 1, Runs: 1})
+	if got.Status != task.Interrupted || got.Reason != task.ReasonStop || string(got.Checkpoint) != "1" {
+		t.Errorf("%s (%s), checkpoint %s", got.Status, got.Reason, got.Checkpoint)
+	}
+}
+
+// An older version of the program has left a checkpoint.
+func TestAnOldCheckpointIsUnderstood(t *testing.T) {
+	var box letterbox
+	got := tasktest.Run(t, sendLetters(&box), readers, tasktest.Options{Checkpoint: 2})
+	if got.Status != task.Succeeded || !slices.Equal(box, readers.To[2:]) {
+		t.Errorf("%s (%s), letters to %v", got.Status, got.Error, box)
+	}
+}

@@ -1,0 +1,235 @@
+package tasktest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"sync"
+	"time"
+
+	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// process is what stands for one: a group with a worker that runs one task once, and the store as
+// that worker sees it. When it is dead, nothing of it reaches the store.
+type process struct {
+	task.Store
+	way       *way
+	group     *lastcall.Group
+	interrupt context.CancelCauseFunc // set before the worker begins
+
+	mu       sync.Mutex
+	worker   string // the incarnation
+	claimed  bool
+	struck   bool // what the options say has happened here
+	late     bool // stopped by Options.Limit
+	dead     bool
+	returned bool // the handler, after it was left behind
+	timers   []*time.Timer
+}
+
+var (
+	errKilled = errors.New("tasktest: the process was killed")
+	errDead   = fmt.Errorf("%w: %w", task.ErrClosed, errKilled) // ends every attempt to write
+)
+
+// live works until the run has ended and returns the group's report.
+func (p *process) live(ctx context.Context) (lastcall.Report, error) {
+	w, err := task.NewWorker(task.WorkerConfig{Store: p, Mux: p.way.mux, Concurrency: 1, Retention: -1, Logger: p.way.log,
+		Name: "tasktest", Observe: func(e task.Event) {
+			if e.Status != task.Running {
+				p.group.Stop(nil)
+			}
+		}})
+	if err != nil {
+		return lastcall.Report{}, err
+	}
+	if p.group, err = lastcall.New(ctx, p.config()); err != nil {
+		return lastcall.Report{}, err
+	}
+	err = p.group.Go("worker", func(ctx context.Context) error {
+		ctx, p.interrupt = context.WithCancelCause(ctx)
+		defer p.interrupt(nil)
+		// The handler's goroutine inherits the label, by which it is found when it is deaf.
+		pprof.SetGoroutineLabels(pprof.WithLabels(ctx, pprof.Labels(labelKey, p.label())))
+		return w.Serve(ctx)
+	})
+	if err != nil {
+		return lastcall.Report{}, err
+	}
+	report := p.group.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, timer := range p.timers {
+		timer.Stop()
+	}
+	return report, nil
+}
+
+// config gives the group the grace. Where the interrupt comes with the last call, the grace is what
+// is left then: the group gives up its goroutines when the first half of the reserve is over.
+func (p *process) config() lastcall.Config {
+	cfg := lastcall.Config{Grace: p.way.opt.Grace, Reserve: p.way.reserve(), Delay: -1, Logger: p.way.log}
+	if p.way.opt.InterruptAtSave > 0 && !p.way.done() {
+		cfg.Grace, cfg.Reserve = p.way.reserve()*2/3, p.way.reserve()/3
+	}
+	if os.Getenv("KUBERNETES_SERVICE_HOST") != "" {
+		cfg.Grace += time.Second // which a group takes off in a cluster, for the kubelet
+	}
+	return cfg
+}
+
+// Claim hands out the task once.
+func (p *process) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dead {
+		return nil, errDead
+	}
+	if p.claimed {
+		return nil, nil
+	}
+	got, err := p.Store.Claim(ctx, req)
+	if err != nil || len(got) == 0 {
+		return got, err
+	}
+	p.claimed, p.worker = true, req.Worker
+	p.timers = append(p.timers, time.AfterFunc(p.way.opt.Limit, func() {
+		p.mu.Lock()
+		p.late = true
+		p.mu.Unlock()
+		p.group.Stop(nil)
+	}))
+	if after := p.way.opt.LastCallAfter; after > 0 && !p.way.done() {
+		p.timers = append(p.timers, time.AfterFunc(after, func() {
+			p.strike()
+			p.group.Stop(nil)
+		}))
+	}
+	for i := range got {
+		got[i] = p.way.begun(got[i])
+	}
+	return got, nil
+}
+
+// Apply counts the checkpoints, and lets happen what is to happen at one of them.
+func (p *process) Apply(ctx context.Context, changes []task.Change) []error {
+	if p.gone(changes) {
+		errs := make([]error, len(changes))
+		for i := range errs {
+			errs[i] = errDead
+		}
+		return errs
+	}
+	errs := p.Store.Apply(ctx, changes)
+	for i, c := range changes {
+		switch {
+		case errs[i] != nil:
+		case c.Status == task.Running && c.Checkpoint != nil:
+			p.saved()
+		case c.Taken && c.Status.Ended(): // there is nothing to be run
+			p.group.Stop(nil)
+		}
+	}
+	return errs
+}
+
+// gone says whether the process is dead, and notices the return of a handler that it left behind.
+func (p *process) gone(changes []task.Change) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range changes {
+		p.returned = p.returned || p.dead && c.Status != task.Running
+	}
+	return p.dead
+}
+
+// saved is called in the middle of Run.Save, by the handler.
+func (p *process) saved() {
+	w := p.way
+	w.mu.Lock()
+	w.saves++
+	n := w.saves
+	w.mu.Unlock()
+	switch n {
+	case w.opt.LastCallAtSave:
+		p.strike()
+		p.group.Stop(nil)
+	case w.opt.InterruptAtSave:
+		p.strike()
+		p.group.Stop(nil)
+		p.interrupt(&lastcall.InterruptError{Until: time.Now().Add(w.patience())})
+	case w.opt.CrashAtSave:
+		p.strike()
+		p.mu.Lock()
+		p.dead = true
+		p.mu.Unlock()
+		p.group.Stop(nil)
+		p.interrupt(errKilled)
+		runtime.Goexit()
+	}
+}
+
+// strike notes that what the options say happens here and now.
+func (p *process) strike() {
+	p.mu.Lock()
+	p.struck = true
+	p.mu.Unlock()
+	p.way.mu.Lock()
+	p.way.happened = true
+	p.way.mu.Unlock()
+}
+
+// done says whether what was to happen has happened.
+func (w *way) done() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.happened
+}
+
+// leave is the end of a process whose handler has not returned: the platform kills it.
+func (p *process) leave() {
+	p.mu.Lock()
+	p.dead = true
+	p.mu.Unlock()
+	p.way.store.Kill(p.worker)
+}
+
+// told says, for people, how the run heard of the stop.
+func (p *process) told() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.late:
+		return fmt.Sprintf("it had not returned after %v, so it was told to stop", p.way.opt.Limit)
+	case p.way.opt.InterruptAtSave > 0:
+		return fmt.Sprintf("it was interrupted at save %d", p.way.opt.InterruptAtSave)
+	case p.way.opt.LastCallAtSave > 0:
+		return fmt.Sprintf("last call was made at save %d", p.way.opt.LastCallAtSave)
+	}
+	return fmt.Sprintf("last call was made after %v", p.way.opt.LastCallAfter)
+}
+
+// Heartbeat is the store's, for the living.
+func (p *process) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dead {
+		return task.BeatReply{}, errDead
+	}
+	return p.Store.Heartbeat(ctx, b)
+}
+
+// Reclaim is the store's, for the living.
+func (p *process) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dead {
+		return task.Reclaimed{}, errDead
+	}
+	return p.Store.Reclaim(ctx, req)
+}

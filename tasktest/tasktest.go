@@ -1,0 +1,203 @@
+package tasktest
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// Options say what happens to the task on its way. The zero Options are a way without incidents.
+//
+// At most one of LastCallAtSave, LastCallAfter, InterruptAtSave and CrashAtSave is set. It happens
+// once; the runs after it are left alone. If the handler is done before it could happen, the test
+// fails: it would have shown nothing. [Outcome].Saves of a way without incidents says how far the
+// numbers go.
+type Options struct {
+	// Checkpoint is what the first run finds, as if an earlier one had saved it. It is encoded as
+	// Run.Save does. Nil means none.
+	Checkpoint any
+
+	// LastCallAtSave makes the last call during the n-th Save, counted from 1 over all runs: when it
+	// returns, Run.Stopping is true, and the context lives until the interrupt, for most of Grace.
+	LastCallAtSave int
+	// LastCallAfter makes the last call so long after the first run has begun: for handlers that
+	// save nothing.
+	LastCallAfter time.Duration
+	// InterruptAtSave makes the last call and the interrupt during the n-th Save, as when nothing
+	// is left of the grace: when it returns, the context has ended.
+	InterruptAtSave int
+	// CrashAtSave kills the worker when the n-th Save has been recorded, as SIGKILL does: Save does
+	// not return, and nothing that the run does from then on reaches the store. A test cannot take
+	// a goroutine away: the one that called Save ends as by runtime.Goexit, so its deferred calls
+	// still run, and the context of the others ends.
+	CrashAtSave int
+
+	// Deaf says that the handler is known to ignore the end of its context: the test fails if it
+	// does not, and goes on if it does, as the next process would when the old one is gone. In a
+	// bubble the handler's goroutine stands still after the test, unless it has returned by then.
+	Deaf bool
+
+	// Runs ends the way after so many runs, to look at the task in between; after a crash it is then
+	// still marked as running, as SIGKILL leaves it. 0 means that the task is worked until it has
+	// ended; after 100 runs the test fails.
+	Runs int
+	// Grace is the time for a stop, of which a tenth, at least a second if there is as much, is the
+	// reserve. 0 means 30 s, with RealTime 2 s.
+	Grace time.Duration
+	// Limit bounds each run. One that has not ended by then fails the test, by name. 0 means an
+	// hour, with RealTime a minute. In a bubble there is a bound in real time besides, a minute, for
+	// handlers that wait for nothing or for somebody outside: for these the clock stands still.
+	Limit time.Duration
+	// RealTime works without a bubble.
+	RealTime bool
+}
+
+// Outcome is what became of a task.
+type Outcome struct {
+	// Task is its record: Status, Reason, Error, Result, Checkpoint, Progress, and the counters.
+	task.Task
+	// History has its runs, the oldest first.
+	History []task.RunRecord
+	// Log is what the runs have logged.
+	Log string
+	// Saves is how many checkpoints Run.Save has recorded, over all runs. One that was handed over
+	// with Run.Interrupt is not among them.
+	Saves int
+}
+
+// Run works a task with a handler and returns what became of it. The kind has no policy of its own;
+// RunTask takes one.
+//
+// What only a test can get wrong, and a deaf handler, ends the test with a message. A handler that
+// fails is no failure of the test: look at the Outcome. The worker's log is the test's.
+func Run[T any](t *testing.T, handler func(ctx context.Context, r *task.Run, args T) error, args T, opt Options) Outcome {
+	t.Helper()
+	kind := task.Kind[T]{Name: "tasktest"}
+	var mux task.Mux
+	task.Handle(&mux, kind, handler)
+	n, err := kind.Task(args, nil)
+	if err != nil {
+		t.Fatalf("tasktest: %v", err)
+	}
+	return RunTask(t, &mux, n, opt)
+}
+
+// RunTask is Run for a task that [task.Kind.Task] has prepared, with the handler, the policy and the
+// middleware that a Mux has for its kind.
+func RunTask(t *testing.T, mux *task.Mux, n task.NewTask, opt Options) Outcome {
+	t.Helper()
+	o, err := work(t, mux, n, opt, time.Minute)
+	if err != nil {
+		t.Fatalf("tasktest: %v", err)
+	}
+	return o
+}
+
+// work has at most so much patience, in real time, with what happens in a bubble.
+func work(t *testing.T, mux *task.Mux, n task.NewTask, opt Options, patience time.Duration) (Outcome, error) {
+	w, err := newWay(mux, n, opt)
+	if err != nil {
+		return Outcome{}, err
+	}
+	out := &output{w: t.Output()}
+	defer out.close()
+	w.log = slog.New(slog.NewTextHandler(out, nil))
+
+	deadline, bubbled := look(t)
+	if bubbled || opt.RealTime {
+		err = w.walk(t.Context())
+		return w.outcome, err
+	}
+	if !deadline.IsZero() {
+		patience = min(patience, time.Until(deadline)*9/10)
+	}
+	if err := w.inBubble(t, patience); err != nil {
+		return Outcome{}, err // which may have left the way in the middle
+	}
+	return w.outcome, nil
+}
+
+// look returns the test's deadline, zero if it has none, and whether the test is in a bubble: there
+// it is said to panic.
+func look(t *testing.T) (deadline time.Time, bubbled bool) {
+	defer func() { bubbled = recover() != nil }()
+	deadline, _ = t.Deadline()
+	return deadline, false
+}
+
+// inBubble walks in a bubble, which it leaves behind when somebody in it does not come to an end.
+// Whoever stays there costs nothing: the clock stands still, since somebody waits for an outsider.
+func (w *way) inBubble(t *testing.T, patience time.Duration) error {
+	arrived, left, never := make(chan error, 1), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(left)
+		synctest.Test(t, func(t *testing.T) {
+			err := w.walk(t.Context())
+			arrived <- err
+			if w.haunted() {
+				<-never
+			}
+		})
+	}()
+	select {
+	case err := <-arrived:
+		if !w.haunted() {
+			<-left
+		}
+		return err
+	case <-left:
+		select {
+		case err := <-arrived:
+			return err
+		default:
+			return errors.New("the bubble ended before the task did")
+		}
+	case <-time.After(patience):
+		return fmt.Errorf("after %v of real time the handler of kind %q has not returned: it computes without end, or waits for somebody outside of the bubble, where time stands still; set Options.RealTime if it has to. It stands at\n%s",
+			patience.Round(time.Millisecond), w.new.Kind, w.stands())
+	}
+}
+
+// check completes the options and says what is wrong with them.
+func (o *Options) check() error {
+	for _, n := range []int64{int64(o.LastCallAtSave), int64(o.LastCallAfter), int64(o.InterruptAtSave), int64(o.CrashAtSave), int64(o.Runs), int64(o.Grace), int64(o.Limit)} {
+		if n < 0 {
+			return fmt.Errorf("no number of the options may be negative: %+v", *o)
+		}
+	}
+	incidents := slices.DeleteFunc([]int64{int64(o.LastCallAtSave), int64(o.LastCallAfter), int64(o.InterruptAtSave), int64(o.CrashAtSave)},
+		func(n int64) bool { return n == 0 })
+	if len(incidents) > 1 {
+		return fmt.Errorf("only one of LastCallAtSave, LastCallAfter, InterruptAtSave and CrashAtSave can happen: %+v", *o)
+	}
+	if o.Deaf && (len(incidents) == 0 || o.CrashAtSave > 0) {
+		return fmt.Errorf("whether a handler is deaf is seen at a last call or an interrupt: set one of them beside Deaf")
+	}
+	grace, limit := 30*time.Second, time.Hour
+	if o.RealTime {
+		grace, limit = 2*time.Second, time.Minute
+	}
+	o.Grace, o.Limit = cmp.Or(o.Grace, grace), cmp.Or(o.Limit, limit)
+	return nil
+}
+
+// encode returns the checkpoint that the first run finds.
+func (o *Options) encode() ([]byte, error) {
+	if o.Checkpoint == nil {
+		return nil, nil
+	}
+	b, err := json.Marshal(o.Checkpoint)
+	if err != nil {
+		return nil, fmt.Errorf("Options.Checkpoint: %w", err)
+	}
+	return b, nil
+}

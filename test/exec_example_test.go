@@ -1,0 +1,100 @@
+//go:build linux
+
+package test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestTheShellExampleGoesOnAfterAStopAndAfterAKill(t *testing.T) {
+	t.Parallel()
+	sums(t, "sums-sh")
+}
+
+func TestThePythonExampleGoesOnAfterAStopAndAfterAKill(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skip("python3 is missing: make setup installs it")
+	}
+	sums(t, "sums-py")
+}
+
+// sums runs an example, interrupts it, kills its server, and compares what it has made in the end.
+func sums(t *testing.T, kind string) {
+	t.Helper()
+	work := t.TempDir()
+	dir, out := filepath.Join(work, "files"), filepath.Join(work, "out")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	block := strings.Repeat("lastcall ", 1<<16)
+	for i := range 100 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("file %03d", i)), []byte(block[i:]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store := "sqlite:" + filepath.Join(work, "tasks.db")
+	config := []string{"--config", "../examples/exec/lastcall.yaml"}
+	payload := fmt.Sprintf(`{"dir": %q, "out": %q}`, dir, out)
+
+	s := start(t, store, config...)
+	id := submitTo(s, kind, payload)
+	// written waits until the task has so many more lines, and returns how many it has.
+	written := func(s *server, more int) (lines int) {
+		from := -1
+		s.until("getting on", func() bool {
+			b, err := os.ReadFile(out + "." + id)
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+			if lines = bytes.Count(b, []byte("\n")); from < 0 {
+				from = lines
+			}
+			return lines >= from+more
+		})
+		return lines
+	}
+	written(s, 10)
+	s.signal(syscall.SIGTERM)
+	s.waitLog(`phase="last call"`)
+	s.signal(syscall.SIGTERM)
+	s.exits(0)
+	if r := show(t, store, id); r.Status != "interrupted" || r.Reason != "stop" || r.Attempts != 0 || r.Progress.Fraction == 0 {
+		t.Errorf("after the stop: %+v", r)
+	}
+
+	s = start(t, store, config...)
+	if lines := written(s, 10); lines < 20 {
+		t.Errorf("%d lines: the second run began anew", lines)
+	}
+	s.signal(syscall.SIGKILL)
+	s.exit()
+
+	s = start(t, store, config...)
+	r := s.reaches(id, "succeeded", "failed")
+	if r.Status != "succeeded" || r.Interruptions != 1 || r.Crashes > 1 || r.Attempts != 0 {
+		t.Errorf("in the end: %+v", r)
+	}
+	bad := submitTo(s, kind, `{"dir": "/no/such/directory", "out": "x"}`)
+	if r := s.reaches(bad, "failed", "succeeded"); r.Runs != 1 || !strings.Contains(r.Error, "exit code 65") {
+		t.Errorf("a payload that does not fit: %+v", r)
+	}
+	stop(s)
+
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `sha256sum "$0"/*`, dir)
+	want, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, out); string(got) != string(want) {
+		t.Errorf("%d bytes differ from sha256sum's %d", len(got), len(want))
+	}
+}
