@@ -11,8 +11,8 @@ import (
 const (
 	addSQL = `insert into tasks (id, lane, priority, created, since, run_at, key, payload)
 		values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do nothing`
-	readySQL   = `insert into ready (lane, suspect, rank, fresh, run_at, id) values (?, ?, ?, ?, ?, ?)`
-	delayedSQL = `insert into delayed (lane, suspect, rank, fresh, run_at, id) values (?, ?, ?, ?, ?, ?)`
+	readySQL   = `insert into ready (lane, suspect, rank, fresh, run_at, id, run, runs) values (?, ?, ?, ?, ?, ?, ?, ?)`
+	delayedSQL = `insert into delayed (lane, suspect, rank, fresh, run_at, id, run, runs) values (?, ?, ?, ?, ?, ?, ?, ?)`
 )
 
 // Add implements task.Store.
@@ -88,6 +88,8 @@ type waiting struct {
 	fresh   bool
 	runAt   int64
 	id      string
+	run     int64 // the last run, and how many there were
+	runs    int
 }
 
 // makeWait puts a task among those that can be claimed, or those whose time has not come.
@@ -96,14 +98,14 @@ func makeWait(t *txn, w waiting, now int64) error {
 	if w.runAt > now {
 		query = delayedSQL
 	}
-	_, err := t.exec(query, w.lane, w.suspect, w.rank, w.fresh, w.runAt, w.id)
+	_, err := t.exec(query, w.lane, w.suspect, w.rank, w.fresh, w.runAt, w.id, w.run, w.runs)
 	return err
 }
 
 // waitingOf reads where a task that waits stands, from its row.
 func waitingOf(t *txn, id string) (w waiting, err error) {
-	err = t.QueryRowContext(context.Background(), `select lane, crash_streak >= 2, -priority, status = 'queued', run_at, id
-		from tasks where id = ?`, id).Scan(&w.lane, &w.suspect, &w.rank, &w.fresh, &w.runAt, &w.id)
+	err = t.QueryRowContext(context.Background(), `select lane, crash_streak >= 2, -priority, status = 'queued', run_at, id, run, runs
+		from tasks where id = ?`, id).Scan(&w.lane, &w.suspect, &w.rank, &w.fresh, &w.runAt, &w.id, &w.run, &w.runs)
 	return w, err
 }
 

@@ -44,7 +44,18 @@ func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 	return errs
 }
 
-const plainList = `(select value ->> 0 as task, value ->> 1 as run from json_each(?))`
+// The statements of applyPlain. The runs stand in a table of the connection, which costs no disk.
+const (
+	batchTableSQL = `create temp table if not exists batch (task text not null, run integer not null)`
+	batchSQL      = `insert into temp.batch (task, run) select value ->> 0, value ->> 1 from json_each(?)`
+	batchEndSQL   = `update tasks set status = 'succeeded', since = ?1, reason = '', error = '', run = l.run, runs = 1, started = l.started, worker = l.worker,
+		max_attempts = l.max_attempts, max_crashes = l.max_crashes, max_interruptions = l.max_interruptions
+		from (select l.* from temp.batch b cross join leases l on l.task = b.task and l.run = b.run and l.runs = 1
+			and l.worker = (select n from incarnations where id = ?2)) l where tasks.id = l.task and tasks.key = ''`
+	batchTallySQL = `insert into tallies (lane, status, n) select l.lane, 'succeeded', count(*) from temp.batch b cross join leases l on l.task = b.task
+		group by l.lane on conflict (lane, status) do update set n = n + excluded.n`
+	batchUnleaseSQL = `delete from leases where task in (select task from temp.batch)`
+)
 
 // applyPlain ends many runs of one worker at once that have succeeded and leave nothing else: the
 // common case, in a fraction of the time. It says false, and has done nothing, when the changes are
@@ -65,28 +76,42 @@ func (s *Store) applyPlain(t *txn, changes []task.Change, now int64) (done bool,
 	if err != nil {
 		return false, err
 	}
-	var held int
-	ctx := context.Background()
-	if err := t.QueryRowContext(ctx, `select count(*) from `+plainList+` c
-		cross join leases l on l.task = c.task and l.run = c.run and l.runs = 1
-			and l.worker = (select n from incarnations where id = ?)
-		cross join tasks t on t.id = c.task and t.key = ''`, string(b), changes[0].Worker).Scan(&held); err != nil || held != len(changes) {
+	if _, err := t.exec(`savepoint plain`); err != nil {
 		return false, err
 	}
-	for _, q := range []string{
-		`insert into tallies (lane, status, n) select l.lane, 'succeeded', count(*) from ` + plainList + ` c cross join leases l on l.task = c.task
-			group by l.lane on conflict (lane, status) do update set n = n + excluded.n`,
-		`update tasks set status = 'succeeded', since = ?2, reason = '', error = '', run = l.run, runs = 1, started = l.started, worker = l.worker,
-			max_attempts = l.max_attempts, max_crashes = l.max_crashes, max_interruptions = l.max_interruptions
-			from (select l.* from (select value ->> 0 as task from json_each(?1)) c cross join leases l on l.task = c.task) l where tasks.id = l.task`,
-		`delete from leases where task in (select value ->> 0 from json_each(?1))`,
-	} {
-		args := []any{string(b), now}
-		if _, err := t.exec(q, args[:1+order(q[:6] == "update")]...); err != nil {
-			return false, err
-		}
+	n, err := endPlain(t, string(b), now, changes[0].Worker)
+	if err == nil && int(n) == len(changes) {
+		_, err = t.exec(`release plain`)
+		return err == nil, err
 	}
-	return true, nil
+	if _, undo := t.exec(`rollback to plain`); undo != nil {
+		return false, errors.Join(err, undo)
+	}
+	_, released := t.exec(`release plain`)
+	return false, errors.Join(err, released)
+}
+
+// endPlain returns how many of the runs have been ended. If not all of them were, the rest is not
+// done.
+func endPlain(t *txn, list string, now int64, worker string) (n int64, err error) {
+	if _, err := t.exec(batchTableSQL); err != nil {
+		return 0, err
+	}
+	if _, err := t.exec(`delete from temp.batch`); err != nil {
+		return 0, err
+	}
+	listed, err := t.exec(batchSQL, list)
+	if err != nil {
+		return 0, err
+	}
+	if n, err = t.exec(batchEndSQL, now, worker); err != nil || n != listed {
+		return n, err
+	}
+	if _, err := t.exec(batchTallySQL); err != nil {
+		return 0, err
+	}
+	_, err = t.exec(batchUnleaseSQL)
+	return n, err
 }
 
 // held is what a lease says.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -48,7 +49,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 		if err != nil || len(some) == 0 {
 			return err
 		}
-		got, err = s.lease(ctx, t, some, worker, now)
+		got, err = s.lease(ctx, t, some, worker, now, req.Except)
 		return err
 	})
 	if err != nil {
@@ -76,8 +77,8 @@ func (s *Store) look(ctx context.Context, req task.ClaimRequest, now time.Time) 
 // promote moves tasks whose time has come to those that can be claimed.
 func promote(t *txn, now int64) error {
 	const due = `select run_at, id from delayed where run_at <= ? order by run_at, id limit 1000`
-	if _, err := t.exec(`insert into ready (lane, suspect, rank, fresh, run_at, id)
-		select lane, suspect, rank, fresh, run_at, id from delayed where (run_at, id) in (`+due+`)`, now); err != nil {
+	if _, err := t.exec(`insert into ready (lane, suspect, rank, fresh, run_at, id, run, runs)
+		select lane, suspect, rank, fresh, run_at, id, run, runs from delayed where (run_at, id) in (`+due+`)`, now); err != nil {
 		return err
 	}
 	_, err := t.exec(`delete from delayed where (run_at, id) in (`+due+`)`, now)
@@ -166,40 +167,58 @@ func best(ctx context.Context, q queryer, all []candidate, lane int64, k task.Ki
 	return all, rows.Err()
 }
 
-// leaseSQL makes leases of the tasks of a list: id, attempts, crashes, interruptions, suspect.
-const leaseSQL = `
-insert into leases (task, run, worker, lane, runs, started, suspect, max_attempts, max_crashes, max_interruptions)
-select t.id, max(t.run + 1, ?), ?, t.lane, t.runs + 1, ?, j.value ->> 4, j.value ->> 1, j.value ->> 2, j.value ->> 3
-from json_each(?) j cross join tasks t on t.id = j.value ->> 0`
+// taken is a part of a lane, from its front to the last task that is claimed. What a claim takes of a
+// lane is such a part, but for those that it was told to leave.
+type taken struct {
+	candidate
+	n int
+}
 
-// lease moves tasks from ready to leases: one statement for all of them each time.
-func (s *Store) lease(ctx context.Context, t *txn, some []candidate, worker int64, now time.Time) ([]task.Task, error) {
-	list := make([][5]any, len(some))
-	keys := make([][6]any, len(some))
+const takenSQL = ` from ready where lane = ?1 and suspect = ?2 and (rank, fresh, run_at, id) <= (?3, ?4, ?5, ?6)
+	and id not in (select value from json_each(?7))`
+
+const (
+	leaseSQL = `insert into leases (task, run, worker, lane, runs, started, suspect, max_attempts, max_crashes, max_interruptions)
+		select id, max(run + 1, ?8), ?9, lane, runs + 1, ?10, suspect, ?11, ?12, ?13` + takenSQL
+	unreadySQL = `delete` + takenSQL
+)
+
+// lease moves tasks from ready to leases, and returns them in the order of the claim.
+func (s *Store) lease(ctx context.Context, t *txn, some []candidate, worker int64, now time.Time, except []string) ([]task.Task, error) {
+	type part struct {
+		lane    int64
+		suspect bool
+	}
+	parts := make(map[part]taken)
 	place := make(map[string]int, len(some))
 	for i, c := range some {
-		list[i] = [5]any{c.id, c.kind.Caps.MaxAttempts, c.kind.Caps.MaxCrashes, c.kind.Caps.MaxInterruptions, order(c.suspect)}
-		keys[i] = [6]any{c.lane, order(c.suspect), c.rank, order(c.fresh), c.runAt, c.id}
+		p := part{c.lane, c.suspect}
+		parts[p] = taken{c, parts[p].n + 1}
 		place[c.id] = i
 	}
-	leased, err := json.Marshal(list)
+	left, err := json.Marshal(append([]string{}, except...))
 	if err != nil {
 		return nil, err
 	}
-	dropped, err := json.Marshal(keys)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := t.exec(leaseSQL, now.UnixMilli(), worker, now.UnixMicro(), string(leased)); err != nil {
-		return nil, err
-	}
-	if _, err := t.exec(`delete from ready where (lane, suspect, rank, fresh, run_at, id) in (
-		select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 from json_each(?))`, string(dropped)); err != nil {
-		return nil, err
-	}
-	got, err := s.tasks(ctx, t, `where t.id in (select value ->> 0 from json_each(?))`, string(leased))
-	if err != nil {
-		return nil, err
+	got := make([]task.Task, 0, len(some))
+	for _, p := range parts {
+		args := []any{p.lane, order(p.suspect), p.rank, order(p.fresh), p.runAt, p.id, string(left)}
+		caps := p.kind.Caps
+		n, err := t.exec(leaseSQL, append(args, now.UnixMilli(), worker, now.UnixMicro(), caps.MaxAttempts, caps.MaxCrashes, caps.MaxInterruptions)...)
+		if err != nil {
+			return nil, err
+		}
+		if int(n) != p.n {
+			return nil, fmt.Errorf("a claim took %d tasks of lane %d instead of %d: was the database changed by hand?", n, p.lane, p.n)
+		}
+		leased, err := s.tasks(ctx, t, `where t.id in (select id`+takenSQL+`)`, args...)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := t.exec(unreadySQL, args...); err != nil {
+			return nil, err
+		}
+		got = append(got, leased...)
 	}
 	slices.SortFunc(got, func(a, b task.Task) int { return cmp.Compare(place[a.ID], place[b.ID]) })
 	return got, nil

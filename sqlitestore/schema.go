@@ -90,6 +90,8 @@ create table ready (
 	fresh   integer not null, -- 0 interrupted, 1 queued
 	run_at  integer not null,
 	id      text not null,
+	run     integer not null, -- of the last run, and how many there were
+	runs    integer not null,
 	primary key (lane, suspect, rank, fresh, run_at, id)
 ) strict, without rowid;
 
@@ -100,6 +102,8 @@ create table delayed (
 	suspect integer not null,
 	rank    integer not null,
 	fresh   integer not null,
+	run     integer not null,
+	runs    integer not null,
 	primary key (run_at, id)
 ) strict, without rowid;
 

@@ -6,6 +6,9 @@
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, storetest.Engine{Open: func(t *testing.T) task.Store { ... }, Kill: ...})
 //	}
+//
+// [RunTwice] repeats the calls. [Property] makes random use of a store and compares it with a model.
+// [Faults] has clients and workers use it while calls go wrong, by means of [Faulty].
 package storetest
 
 import (

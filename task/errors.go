@@ -70,8 +70,7 @@ func Permanent(err error) error {
 
 // IsPermanent says whether err was made by Permanent, or wraps an error that was.
 func IsPermanent(err error) bool {
-	var p *permanentError
-	return errors.As(err, &p)
+	return is[*permanentError](err)
 }
 
 type permanentError struct{ err error }

@@ -30,18 +30,14 @@ func decide(t *Task, p *policy, e ending) Change {
 		c.Status = Succeeded
 		return c
 	}
-	var interrupt *interruptedError
-	if errors.As(e.err, &interrupt) {
+	if interrupt, ok := errors.AsType[*interruptedError](e.err); ok {
 		c.Checkpoint = interrupt.checkpoint
 		c.Counters = progressed(c.Counters, t.Checkpoint, interrupt.checkpoint)
 	}
 	c.Error = storable(e.err.Error(), maxErrorText)
-	var panicked *PanicError
-	var snoozed *snoozeError
-	var crashed *crashError
-	var byInterrupt *lastcall.InterruptError
+	snoozed, _ := errors.AsType[*snoozeError](e.err)
 	switch {
-	case errors.As(e.err, &panicked):
+	case is[*PanicError](e.err):
 		return attempt(c, t, p)
 	case IsPermanent(e.err):
 		c.Status = Failed
@@ -50,7 +46,7 @@ func decide(t *Task, p *policy, e ending) Change {
 	case errors.Is(e.cause, ErrCancelled):
 		c.Status = Cancelled
 		return quiet(c, e)
-	case errors.As(e.err, &snoozed):
+	case snoozed != nil:
 		c.Status, c.Error, c.Delay = Queued, "", snoozed.wait
 		return c
 	case errors.Is(e.cause, ErrTimeout):
@@ -61,12 +57,18 @@ func decide(t *Task, p *policy, e ending) Change {
 		return interruption(quiet(c, e), t, ReasonFrozen)
 	case errors.Is(e.cause, ErrDisconnected):
 		return interruption(quiet(c, e), t, ReasonLost)
-	case e.stopping || errors.As(e.cause, &byInterrupt):
+	case e.stopping || is[*lastcall.InterruptError](e.cause):
 		return interruption(quiet(c, e), t, ReasonStop)
-	case errors.As(e.err, &crashed):
+	case is[*crashError](e.err):
 		return crash(c, t)
 	}
 	return attempt(c, t, p)
+}
+
+// is says whether an error is of a type, or wraps one that is.
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
 }
 
 // quiet leaves out an error that only says what the reason says.

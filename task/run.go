@@ -237,9 +237,8 @@ func encodeCheckpoint(v any) ([]byte, error) {
 func writable(ctx context.Context) (context.Context, context.CancelFunc) {
 	last, release := lastWrite(ctx)
 	wctx, cancel := context.WithCancelCause(last)
-	var byInterrupt *lastcall.InterruptError
 	stop := context.AfterFunc(ctx, func() {
-		if cause := context.Cause(ctx); !errors.As(cause, &byInterrupt) {
+		if cause := context.Cause(ctx); !is[*lastcall.InterruptError](cause) {
 			cancel(cause)
 		}
 	})

@@ -173,3 +173,32 @@ func TestASaveOfAStaleRunIsRefusedAndEndsItsContext(t *testing.T) {
 		b.stop(next, 0)
 	})
 }
+
+func TestOfADeadWorkersTasksOnlyTheSuspectIsCharged(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.forever()
+		suspect := b.enqueue()
+		var groups []*lastcall.Group
+		die := func() {
+			cut := &faultyStore{Store: b.store}
+			groups = append(groups, b.serve(cut))
+			time.Sleep(10 * time.Second)
+			cut.cut(true)
+			b.store.Kill(b.get(suspect).Worker)
+		}
+		die()
+		die()
+		other := b.enqueue()
+		die() // the third death, with a task beside it
+		groups = append(groups, b.serve(b.store))
+		time.Sleep(10 * time.Second)
+		b.want(suspect, task.Failed, "", 0, 0, 3)
+		if got := b.want(other, task.Running, task.ReasonLost, 0, 1, 0); got.Runs != 2 {
+			t.Errorf("%+v", got)
+		}
+		for _, g := range groups {
+			g.Stop(nil)
+			g.Wait()
+		}
+	})
+}

@@ -196,6 +196,33 @@ func TestATimeoutIsAnAttempt(t *testing.T) {
 	})
 }
 
+func TestAHandlerThatIgnoresItsTimeoutKeepsItsSlotAndItsTaskWaits(t *testing.T) {
+	bubble(t, func(b *bench) {
+		k := kind
+		k.Timeout, k.Concurrency = time.Minute, 1
+		deaf := true
+		task.Handle(&b.mux, k, func(context.Context, *task.Run, args) error {
+			if !deaf {
+				return nil
+			}
+			deaf = false
+			time.Sleep(time.Hour)
+			return errors.New("at last")
+		})
+		g := b.serve(b.store)
+		first := b.enqueue()
+		synctest.Wait()
+		second := b.enqueue()
+		time.Sleep(59 * time.Minute)
+		b.want(first, task.Running, "", 0, 0, 0)
+		b.want(second, task.Queued, "", 0, 0, 0)
+		time.Sleep(time.Minute + time.Second)
+		b.want(first, task.Queued, "", 1, 0, 0)
+		b.want(second, task.Succeeded, "", 0, 0, 0)
+		b.stop(g, 0)
+	})
+}
+
 func TestErrInterruptedWithoutAStopIsAnAttempt(t *testing.T) {
 	bubble(t, func(b *bench) {
 		task.Handle(&b.mux, kind, func(ctx context.Context, r *task.Run, _ args) error { return r.Interrupt(ctx, 7) })

@@ -1,0 +1,278 @@
+package pgstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	_ "github.com/jackc/pgx/v5/stdlib" // a driver for database/sql
+
+	"github.com/lastcall-go/lastcall/internal/pgtest"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// desk is a store with a table of the user's own beside it.
+type desk struct {
+	*Store
+	t      *testing.T
+	dsn    string
+	client *task.Client
+	db     *sql.DB
+}
+
+func newDesk(t *testing.T) *desk {
+	t.Helper()
+	dsn := pgtest.DSN(t)
+	d := &desk{Store: openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)}), t: t, dsn: dsn}
+	d.client = task.NewClient(d.Store)
+	exec(t, dsn, `create table public.rows (n integer)`)
+	var err error
+	if d.db, err = sql.Open("pgx", dsn); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.db.Close(); err != nil {
+			t.Error(err)
+		}
+		closed(t, d.Store)
+	})
+	return d
+}
+
+// rows counts the user's rows.
+func (d *desk) rows() (n int) {
+	d.t.Helper()
+	if err := d.pool.QueryRow(d.t.Context(), `select count(*) from public.rows`).Scan(&n); err != nil {
+		d.t.Fatal(err)
+	}
+	return n
+}
+
+// serve runs a worker with one handler until the task has ended, or has got to the given status.
+func (d *desk) serve(kind task.Kind[int], id string, until func(task.Task) bool, handle func(context.Context, *task.Run) error) task.Task {
+	d.t.Helper()
+	var mux task.Mux
+	task.Handle(&mux, kind, func(ctx context.Context, r *task.Run, _ int) error { return handle(ctx, r) })
+	w, err := task.NewWorker(task.WorkerConfig{Store: d.Store, Mux: &mux, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(d.t.Context())
+	var served sync.WaitGroup
+	served.Go(func() {
+		if err := w.Serve(ctx); err != nil {
+			d.t.Error(err)
+		}
+	})
+	defer func() { stop(); served.Wait() }()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := soon(d.t); ; <-tick.C {
+		got, err := d.client.Get(d.t.Context(), id)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		if until(got) {
+			return got
+		}
+		if deadline.Err() != nil {
+			d.t.Fatalf("the task did not get there: %+v", got)
+		}
+	}
+}
+
+func hasEnded(t task.Task) bool { return t.Status.Ended() }
+
+var numbered = task.Kind[int]{Name: "numbered", MaxAttempts: 1}
+
+func TestATaskExistsWhenItsTransactionHasCommittedAndNeverIfItDoesNot(t *testing.T) {
+	d := newDesk(t)
+	begin := func() (task.Tx, func(commit bool) error) {
+		tx, err := d.pool.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Tx(tx), func(commit bool) error {
+			if commit {
+				return tx.Commit(t.Context())
+			}
+			return tx.Rollback(t.Context())
+		}
+	}
+	beginSQL := func() (task.Tx, func(commit bool) error) {
+		tx, err := d.db.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return SQLTx(tx), func(commit bool) error {
+			if commit {
+				return tx.Commit()
+			}
+			return tx.Rollback()
+		}
+	}
+	for name, begin := range map[string]func() (task.Tx, func(bool) error){"pgx": begin, "database/sql": beginSQL} {
+		for _, commit := range []bool{true, false} {
+			tx, end := begin()
+			e, err := numbered.Enqueue(t.Context(), d.client.In(tx), 1, &task.Options{Key: name})
+			if err != nil || e.Existed {
+				t.Fatalf("%s: %+v, %v", name, e, err)
+			}
+			if _, err := d.client.Get(t.Context(), e.ID); !errors.Is(err, task.ErrNotFound) {
+				t.Errorf("%s: seen before the commit: %v", name, err)
+			}
+			if err := end(commit); err != nil {
+				t.Fatal(err)
+			}
+			d.client.Wake()
+			_, err = d.client.Get(t.Context(), e.ID)
+			if commit && err != nil || !commit && !errors.Is(err, task.ErrNotFound) {
+				t.Errorf("%s, committed %v: %v", name, commit, err)
+			}
+			if commit {
+				if err := d.client.Cancel(t.Context(), e.ID); err != nil { // the key is free again
+					t.Error(err)
+				}
+			}
+		}
+	}
+}
+
+func TestRowsAndTheEndOfTheTaskAreCommittedTogether(t *testing.T) {
+	d := newDesk(t)
+	for name, c := range map[string]struct {
+		finish func(context.Context, *task.Run) error
+		status task.Status
+		rows   int
+	}{
+		"pgx, committed": {func(ctx context.Context, r *task.Run) error {
+			return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+				if _, err := tx.Exec(ctx, `insert into public.rows values (1)`); err != nil {
+					return err
+				}
+				return r.FinishIn(ctx, Tx(tx))
+			})
+		}, task.Succeeded, 1},
+		"database/sql, committed, and then an error": {func(ctx context.Context, r *task.Run) error {
+			tx, err := d.db.BeginTx(ctx, nil)
+			if err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, `insert into public.rows values (1)`); err != nil {
+				return err
+			}
+			if err := r.FinishIn(ctx, SQLTx(tx)); err != nil {
+				return err
+			}
+			return errors.Join(tx.Commit(), errors.New("too late to matter"))
+		}, task.Succeeded, 1},
+		"rolled back, and then nil": {func(ctx context.Context, r *task.Run) error {
+			tx, err := d.pool.Begin(ctx)
+			if err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, `insert into public.rows values (1)`); err != nil {
+				return err
+			}
+			return errors.Join(r.FinishIn(ctx, Tx(tx)), tx.Rollback(ctx))
+		}, task.Failed, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := d.rows()
+			e, err := numbered.Enqueue(t.Context(), d.client, 1, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := d.serve(numbered, e.ID, hasEnded, c.finish)
+			if got.Status != c.status || got.Runs != 1 || d.rows()-before != c.rows {
+				t.Errorf("%s after %d runs, %d rows, error %q", got.Status, got.Runs, d.rows()-before, got.Error)
+			}
+		})
+	}
+}
+
+func TestATransactionOfALostRunCannotBeCommitted(t *testing.T) {
+	d := newDesk(t)
+	c := runOne(t, d.Store)
+	tx, err := d.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `insert into public.rows values (1)`); err != nil {
+		t.Fatal(err)
+	}
+	stale := task.Change{Fence: task.Fence{Task: c.ID, Run: c.Run - 1, Worker: c.Worker}, Status: task.Succeeded}
+	if err := d.FinishTx(t.Context(), Tx(tx), stale); !errors.Is(err, task.ErrLeaseLost) {
+		t.Errorf("FinishTx: %v", err)
+	}
+	if err := tx.Commit(t.Context()); err == nil {
+		t.Error("committed")
+	}
+	if n := d.rows(); n != 0 {
+		t.Errorf("%d rows", n)
+	}
+	if got, err := d.client.Get(t.Context(), c.ID); err != nil || got.Status != task.Running {
+		t.Errorf("%s, %v", got.Status, err)
+	}
+}
+
+func TestAKeyInAnOpenTransactionIsBusyAndHoldsUpNobodyElse(t *testing.T) {
+	d := newDesk(t)
+	if _, err := numbered.Enqueue(t.Context(), d.client, 1, nil); err != nil { // the kind is known
+		t.Fatal(err)
+	}
+	tx, err := d.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := numbered.Enqueue(t.Context(), d.client.In(Tx(tx)), 1, &task.Options{Key: "one"}); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if _, err := numbered.Enqueue(t.Context(), d.client, 1, &task.Options{Key: "one"}); !errors.Is(err, task.ErrKeyBusy) {
+		t.Errorf("the same key: %v", err)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("waited %v", took)
+	}
+	var many []task.NewTask
+	for i := range 500 {
+		n, err := numbered.Task(i, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		many = append(many, n)
+	}
+	if done, err := d.client.EnqueueMany(t.Context(), many); err != nil || len(done) != len(many) {
+		t.Errorf("%d tasks without a key, %v", len(done), err)
+	}
+}
+
+func TestAnIdleWorkerHoldsNoTransactionAndNoSnapshot(t *testing.T) {
+	d := newDesk(t)
+	e, err := numbered.Enqueue(t.Context(), d.client, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	looks := 0
+	d.serve(numbered, e.ID, func(got task.Task) bool {
+		if !got.Status.Ended() {
+			return false
+		}
+		var held, locks int
+		err := d.pool.QueryRow(t.Context(), `select count(*) filter (where state <> 'active' and (xact_start is not null or backend_xmin is not null)),
+			count(*) filter (where application_name = 'lastcall locks')
+			from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`).Scan(&held, &locks)
+		if err != nil || held != 0 || locks != 1 {
+			t.Errorf("%d sessions hold something, %d sessions for locks, %v", held, locks, err)
+		}
+		looks++
+		return looks == 50
+	}, func(context.Context, *task.Run) error { return nil })
+}
