@@ -23,8 +23,10 @@ func TestARestartOfPostgresInterruptsNobodyAndLosesNothing(t *testing.T) {
 			g.until("two workers", func() bool { return len(g.workers()) == 2 })
 			hit := 0
 			for hit < points {
-				g.topUp(steps, 30, g.work)
-				g.until("some tasks running", func() bool { return g.count(task.Running) > 10 })
+				g.until("some tasks running", func() bool {
+					g.topUp(steps, 30, g.work)
+					return g.count(task.Running) > 10
+				})
 				g.moment(500*time.Millisecond, two[0])
 				hit += g.count(task.Running)
 				g.outage(server, sig)

@@ -16,7 +16,7 @@ func TestARollingRestartOfThreeWorkersDoesNoStepTwice(t *testing.T) {
 			return work{Steps: 4 + g.rng.IntN(12), Pace: 200*time.Millisecond + time.Duration(g.rng.Int64N(int64(300*time.Millisecond)))}
 		}
 		g.enqueue(handover, 200, long)
-		for n := 0; g.cuts() < g.points; n = (n + 1) % len(three) {
+		for n := 0; g.lacks(); n = (n + 1) % len(three) {
 			g.topUp(handover, 80, long)
 			three[n] = g.replace(three[n], j)
 			g.moment(500*time.Millisecond, three[n])
