@@ -19,7 +19,7 @@ const claims = 300
 func claimFew() (float64, error)  { return claimAmong(condition{queued: 40_000}) }
 func claimMany() (float64, error) { return claimAmong(condition{queued: 5_000_000 / load}) }
 func claimOld() (float64, error) {
-	return claimAmong(condition{queued: 340_000 / load, taken: 300_000 / load})
+	return claimAmong(condition{queued: 300_000/load + 40_000, taken: 300_000 / load})
 }
 func claimFuture() (float64, error) {
 	return claimAmong(condition{queued: 40_000, future: 1_000_000 / load})

@@ -103,7 +103,7 @@ func handover(address string, sig syscall.Signal) (took float64, err error) {
 		return 0, err
 	}
 	defer second.end()
-	time.Sleep(3 * time.Second) // it has looked at its neighbour, and is idle
+	time.Sleep(3 * time.Second / time.Duration(min(load, 10))) // it has looked at its neighbour, and is idle
 	at := time.Now()
 	if err := first.cmd.Process.Signal(sig); err != nil {
 		return 0, err

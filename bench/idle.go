@@ -40,7 +40,7 @@ func idleStatements() (float64, error) {
 			err = c.QueryRow(ctx, `select xact_commit from pg_stat_database where datname = current_database()`).Scan(&n)
 			return n, err
 		}
-		time.Sleep(4 * time.Second) // what the start has asked is counted by then
+		time.Sleep(4 * time.Second / time.Duration(min(load, 10))) // what the start has asked is counted by then
 		before, err := commits()
 		if err != nil {
 			return 0, err

@@ -14,13 +14,15 @@ const reclaimBatch = 500
 type sight struct {
 	seq   uint64
 	since time.Time
-	alive bool // its store has had evidence of its life
+	first time.Time // when it was seen at first
+	alive bool      // its store has had evidence of its life
 }
 
 // watch looks after the other workers until ctx ends: who is dead has its tasks taken over, by
 // evidence at once, otherwise after its beat stood still for its whole lease while our own was
 // renewed. It looks at once when the store says that a process may have ended, and besides every six
-// polls; sooner, when the evidence of a life is no longer there.
+// polls; sooner, when the evidence of a life is no longer there, or not yet: a process that follows a
+// killed one finds it already dead, and must not have to live for long to take over from it.
 func (w *Worker) watch(ctx context.Context) {
 	var failed string
 	for {
@@ -54,7 +56,8 @@ func (w *Worker) watch(ctx context.Context) {
 const sweepPolls = 6
 
 // sweep looks at every other worker once, and says whether one of them is in doubt: it was seen alive,
-// and the store does not know any more.
+// and the store does not know any more; or it was seen at first a short time ago, and the store does
+// not know yet.
 func (w *Worker) sweep(ctx context.Context) (doubt bool, err error) {
 	workers, err := w.store.Workers(ctx)
 	if err != nil {
@@ -70,7 +73,8 @@ func (w *Worker) sweep(ctx context.Context) (doubt bool, err error) {
 		if other.Life == LifeDead || other.Dead || expired {
 			errs = append(errs, w.reclaim(ctx, other))
 		}
-		doubt = doubt || seen[other.Worker].alive && other.Life == LifeUnknown
+		s := seen[other.Worker]
+		doubt = doubt || other.Life == LifeUnknown && (s.alive || time.Since(s.first) < sweepPolls*w.poll)
 	}
 	w.watching = seen // only this goroutine uses it
 	return doubt, errors.Join(errs...)
@@ -82,6 +86,9 @@ func (w *Worker) expired(other WorkerInfo, seen map[string]sight) bool {
 	s, known := w.watching[other.Worker]
 	if !known || s.seq != other.Seq {
 		s.seq, s.since = other.Seq, now
+	}
+	if !known {
+		s.first = now
 	}
 	s.alive = s.alive || other.Life == LifeAlive
 	w.mu.Lock()

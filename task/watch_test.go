@@ -39,6 +39,46 @@ func TestADeathIsACrashAndANeighbourTakesOverWithinAPoll(t *testing.T) {
 	})
 }
 
+// slowWitness is a store that is sure of a death only when it has seen the signs for some time, as
+// those are whose evidence is a connection.
+type slowWitness struct {
+	task.Store
+	first time.Time
+}
+
+func (s *slowWitness) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
+	all, err := s.Store.Workers(ctx)
+	if s.first.IsZero() {
+		s.first = time.Now()
+	}
+	for i := range all {
+		if all[i].Life == task.LifeDead && time.Since(s.first) < 400*time.Millisecond {
+			all[i].Life = task.LifeUnknown
+		}
+	}
+	return all, err
+}
+
+func TestAProcessThatStartsAfterADeathTakesOverAsSoonAsItsStoreIsSure(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.forever()
+		cut := &faultyStore{Store: b.store}
+		dead := b.serve(cut)
+		id := b.enqueue()
+		first := b.want(id, task.Running, "", 0, 0, 0)
+		cut.cut(true)
+		b.store.Kill(first.Worker)
+		next := b.serve(&slowWitness{Store: b.store})
+		time.Sleep(700 * time.Millisecond)
+		if got := b.want(id, task.Running, task.ReasonLost, 0, 0, 1); got.Worker == first.Worker {
+			t.Errorf("%+v", got)
+		}
+		b.stop(next, 0)
+		dead.Stop(nil)
+		dead.Wait()
+	})
+}
+
 func TestCrashesWithoutANewCheckpointFailTheTaskAtTheCap(t *testing.T) {
 	bubble(t, func(b *bench) {
 		saved := 0

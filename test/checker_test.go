@@ -26,17 +26,11 @@ import (
 func (g *ground) verify() {
 	g.t.Helper()
 	all := g.tasks("")
-	effects, err := g.ledger.all(g.t.Context())
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	effects := ask(g, g.ledger.all)
 	var cut tally
 	for _, t := range all {
 		delete(g.accepted, t.ID)
-		h, err := g.client.History(g.t.Context(), t.ID)
-		if err != nil {
-			g.t.Fatal(err)
-		}
+		h := ask(g, func(ctx context.Context) ([]task.RunRecord, error) { return g.client.History(ctx, t.ID) })
 		for _, breach := range slices.Concat(checkRecord(t, h, g.overlap()), g.checkFates(h), checkEffects(t, h, effects[t.ID])) {
 			g.t.Errorf("task %s: %s\n%s%s", t.ID, breach, describe(h), fmt.Sprintln(effects[t.ID]))
 		}

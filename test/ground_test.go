@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -38,6 +39,7 @@ type ground struct {
 	rng     *rand.Rand
 	address string
 	points  int
+	rounds  int
 	store   task.Store
 	client  *task.Client
 	ledger  *ledger
@@ -123,8 +125,21 @@ func (g *ground) start(j job) *process {
 // patient is a grace in which everything is done.
 const patient = time.Minute
 
-// enqueue accepts tasks. On a machine that has too much to do the store may refuse for a while; as a
-// client does, it tries again, with the same ids.
+// ask makes a call until there is an answer: a server that has just been restarted, or a machine that
+// has too much to do, may refuse some.
+func ask[T any](g *ground, call func(context.Context) (T, error)) (answer T) {
+	g.t.Helper()
+	var err error
+	if !poll(func() bool {
+		answer, err = call(g.t.Context())
+		return err == nil
+	}) {
+		g.t.Fatal(err)
+	}
+	return answer
+}
+
+// enqueue accepts tasks. Trying again, with the same ids, is safe.
 func (g *ground) enqueue(k task.Kind[work], n int, make func() work) {
 	g.t.Helper()
 	var tasks []task.NewTask
@@ -136,13 +151,7 @@ func (g *ground) enqueue(k task.Kind[work], n int, make func() work) {
 		tasks = append(tasks, t)
 		g.accepted[t.ID] = true
 	}
-	var last error
-	if !poll(func() bool {
-		_, last = g.client.EnqueueMany(g.t.Context(), tasks)
-		return last == nil
-	}) {
-		g.t.Fatal(last)
-	}
+	ask(g, func(ctx context.Context) ([]task.Enqueued, error) { return g.client.EnqueueMany(ctx, tasks) })
 }
 
 // topUp enqueues tasks until so many are unfinished.
@@ -156,10 +165,7 @@ func (g *ground) work() work { return randomWork(g.rng) }
 // count is how many tasks have one of the statuses.
 func (g *ground) count(statuses ...task.Status) (n int) {
 	g.t.Helper()
-	c, err := g.client.Count(g.t.Context())
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	c := ask(g, g.client.Count)
 	for _, c := range c.Tasks {
 		for _, s := range statuses {
 			if c.Status == s {
@@ -183,11 +189,9 @@ func (g *ground) until(what string, ok func() bool) {
 // tasks lists the tasks of a status, or all.
 func (g *ground) tasks(status task.Status) []task.Task {
 	g.t.Helper()
-	all, err := g.client.Find(g.t.Context(), task.Query{Status: status, Limit: 1 << 20})
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	return all
+	return ask(g, func(ctx context.Context) ([]task.Task, error) {
+		return g.client.Find(ctx, task.Query{Status: status, Limit: 1 << 20})
+	})
 }
 
 // cuts is how many runs are known to have been cut short.
@@ -199,14 +203,22 @@ func (g *ground) cuts() (n int) {
 	return n
 }
 
+// lacks says whether another process must be ended to have all points. It fails the test when that
+// takes so many that something must be wrong.
+func (g *ground) lacks() bool {
+	g.t.Helper()
+	g.rounds++
+	n := g.cuts()
+	if n < g.points && g.rounds > g.points {
+		g.t.Fatalf("%d processes were ended, and only %d runs are known to have been cut short", g.rounds-1, n)
+	}
+	return n < g.points
+}
+
 // workers lists the registered workers.
 func (g *ground) workers() []task.WorkerInfo {
 	g.t.Helper()
-	all, err := g.client.Workers(g.t.Context())
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	return all
+	return ask(g, g.client.Workers)
 }
 
 // moment lets a process work for a random time: this is the point at which it is ended.

@@ -130,7 +130,7 @@ func (p *workerProgram) deaf(ctx context.Context, r *task.Run, a work) error {
 	}
 	unheard := context.WithoutCancel(ctx)
 	at, err := p.begin(unheard, r)
-	p.log.Info("deaf run", "task", r.ID())
+	p.log.Info("hears nothing", "task", r.ID())
 	for ; err == nil && at < a.Hang; at++ {
 		err = p.step(unheard, r, at, a.Pace)
 	}

@@ -156,14 +156,14 @@ var ways = []way{
 	}},
 }
 
-// abandoned is the exit code of a server whose handler did not return within half the reserve, as on
-// a machine that is busy with other things. Then nothing was recorded, and the next server calls
-// it an interruption by the deadline.
+// abandoned is the exit code of a server in which somebody did not return in time, as on a machine
+// that is busy with other things. If it was the handler nothing was recorded, and the next server
+// calls it an interruption by the deadline.
 const abandoned = 3
 
 // outcome is what a way has made of a running task.
 func (w way) outcome(s *server) (status string, count want) {
-	if s.cmd.ProcessState.ExitCode() == abandoned {
+	if s.cmd.ProcessState.ExitCode() == abandoned && len(s.lines(" reason=stop")) == 0 {
 		return "running", want{interruptions: 1, deadlines: 1}
 	}
 	return w.status, w.count

@@ -12,10 +12,10 @@ import (
 func TestWhatAKilledProcessHasAcceptedIsDoneByTheNextOne(t *testing.T) {
 	onBothStores(t, func(t *testing.T, store string) {
 		g := newGround(t, store)
-		for g.cuts() < g.points {
+		for g.lacks() {
 			p := g.start(job{Grace: patient, Slots: 10, Accept: 15})
 			p.waitLog("did task=")
-			g.moment(900*time.Millisecond, p)
+			g.moment(1200*time.Millisecond, p)
 			g.kill(p)
 			for _, line := range p.lines("accepted task=") {
 				g.accepted[line[len("accepted task="):]] = true
@@ -33,7 +33,7 @@ func TestAGraceThatIsTooShortLosesNothing(t *testing.T) {
 			w.Slow = time.Duration(g.rng.Int64N(int64(150 * time.Millisecond)))
 			return w
 		}
-		for n := 0; g.cuts() < g.points; n++ {
+		for g.lacks() {
 			g.topUp(steps, 20, slow)
 			j := job{Grace: patient, Slots: 12}
 			short := g.rng.IntN(2) == 0
@@ -98,7 +98,7 @@ func TestADeafHandlersTaskIsTakenUpByTheNextProcess(t *testing.T) {
 		for n := 0; n < g.points; n += each {
 			g.enqueue(deaf, each, hanging)
 			p := g.start(job{Grace: 800 * time.Millisecond, Slots: 3 * each})
-			p.waitLines("deaf run", each)
+			p.waitLines("hears nothing", each)
 			g.moment(300*time.Millisecond, p)
 			p.signal(syscall.SIGTERM)
 			p.exits(abandoned)
@@ -114,12 +114,12 @@ func TestADeafHandlersTaskIsTakenUpByTheNextProcess(t *testing.T) {
 	})
 }
 
-func TestAKilledProcesssTasksRunInTheOtherOne(t *testing.T) {
+func TestTheTasksOfAKilledProcessRunInTheOtherOne(t *testing.T) {
 	onBothStores(t, func(t *testing.T, store string) {
 		g := newGround(t, store)
 		j := job{Grace: patient, Slots: 16}
 		two := []*process{g.start(j), g.start(j)}
-		for g.cuts() < g.points {
+		for g.lacks() {
 			g.until("two workers", func() bool { return len(g.workers()) == 2 })
 			g.until("both busy", func() bool {
 				g.topUp(steps, 24, g.work)

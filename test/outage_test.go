@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestARestartOfPostgresInterruptsNoProcesssTasksAndLosesNothing(t *testing.T) {
+func TestARestartOfPostgresInterruptsNobodyAndLosesNothing(t *testing.T) {
 	for name, sig := range map[string]syscall.Signal{"fast": syscall.SIGINT, "immediate": syscall.SIGQUIT} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -23,8 +23,10 @@ func TestARestartOfPostgresInterruptsNoProcesssTasksAndLosesNothing(t *testing.T
 			g.until("two workers", func() bool { return len(g.workers()) == 2 })
 			hit := 0
 			for hit < points {
-				g.topUp(steps, 30, g.work)
-				g.until("some tasks running", func() bool { return g.count(task.Running) > 10 })
+				g.until("some tasks running", func() bool {
+					g.topUp(steps, 30, g.work)
+					return g.count(task.Running) > 10
+				})
 				g.moment(500*time.Millisecond, two[0])
 				hit += g.count(task.Running)
 				g.outage(server, sig)

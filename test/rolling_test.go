@@ -9,15 +9,15 @@ import (
 func TestARollingRestartOfThreeWorkersDoesNoStepTwice(t *testing.T) {
 	onBothStores(t, func(t *testing.T, store string) {
 		g := newGround(t, store)
-		j := job{Grace: patient, Slots: 12}
+		j := job{Grace: patient, Slots: 20}
 		three := []*process{g.start(j), g.start(j), g.start(j)}
 		g.until("three workers", func() bool { return len(g.workers()) == 3 })
 		long := func() work {
-			return work{Steps: 4 + g.rng.IntN(12), Pace: 150*time.Millisecond + time.Duration(g.rng.Int64N(int64(200*time.Millisecond)))}
+			return work{Steps: 4 + g.rng.IntN(12), Pace: 200*time.Millisecond + time.Duration(g.rng.Int64N(int64(300*time.Millisecond)))}
 		}
 		g.enqueue(handover, 200, long)
-		for n := 0; g.cuts() < g.points; n = (n + 1) % len(three) {
-			g.topUp(handover, 60, long)
+		for n := 0; g.lacks(); n = (n + 1) % len(three) {
+			g.topUp(handover, 80, long)
 			three[n] = g.replace(three[n], j)
 			g.moment(500*time.Millisecond, three[n])
 		}
