@@ -1,0 +1,69 @@
+package pgstore
+
+import (
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall/internal/pgtest"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+func TestAClaimBeginsWhereTheOneBeforeEndedAndMissesNothingForLong(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, s)
+	id := func(n int) string { return fmt.Sprintf("00000000-0000-7000-8000-%012d", n) }
+	add := func(n, priority int) {
+		t.Helper()
+		if _, err := s.Add(t.Context(), []task.NewTask{{ID: id(n), Kind: "k", Queue: "default", Priority: priority}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	claim := func() string {
+		t.Helper()
+		got, err := s.Claim(t.Context(), task.ClaimRequest{Worker: "w", Max: 1, Kinds: []task.KindClaim{{Kind: "k", Max: 1}}})
+		if err != nil || len(got) != 1 {
+			t.Fatalf("%d tasks, %v", len(got), err)
+		}
+		return got[0].ID
+	}
+	if _, err := s.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: 1, State: task.WorkerRunning}); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 2000 {
+		add(n, 0)
+	}
+	if got := claim(); got != id(0) {
+		t.Fatalf("claimed %s first", got)
+	}
+	begin := s.claimer.from(1)
+	if begin.id != mustParse(t, id(0)) {
+		t.Errorf("the next claim begins at %+v", begin)
+	}
+	add(5000, 1)
+	if got := claim(); got != id(5000) {
+		t.Errorf("claimed %s before the urgent one", got)
+	}
+	claim()
+	// One that was recorded late in its place, by a process that has not said so.
+	exec(t, dsn, `insert into lastcall.tasks (id, lane, priority, payload) values ('`+id(6000)+`', 1, 0, '')`,
+		`insert into lastcall.ready (rank, run_at, id, lane) values (-1, now() - interval '1 hour', '`+id(6000)+`', 1)`)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); claim() != id(6000); <-tick.C {
+		if since := time.Since(began); since > 10*fullEvery {
+			t.Fatalf("not found after %v", since)
+		}
+	}
+}
+
+func mustParse(t *testing.T, id string) [16]byte {
+	t.Helper()
+	u, err := mustID(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
