@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
@@ -16,8 +20,17 @@ func cluster() (*pgtest.Server, error) {
 	return pgtest.Start("shared_buffers=512MB", "max_wal_size=4GB")
 }
 
+// shared, if set, is used by all measurements instead: the test has no time for a cluster each.
+var shared *pgtest.Server
+
 // withCluster measures on a new cluster.
 func withCluster(measure func(server *pgtest.Server) (float64, error)) (figure float64, err error) {
+	if shared != nil {
+		if err := tidy(shared); err != nil {
+			return 0, err
+		}
+		return measure(shared)
+	}
 	server, err := cluster()
 	if err != nil {
 		return 0, err
@@ -30,13 +43,24 @@ func withCluster(measure func(server *pgtest.Server) (float64, error)) (figure f
 	return measure(server)
 }
 
+// tidy removes what an earlier measurement has left.
+func tidy(server *pgtest.Server) error {
+	ctx := context.Background()
+	db, err := pgx.Connect(ctx, server.DSN("postgres"))
+	if err != nil {
+		return err
+	}
+	_, err = db.Exec(ctx, `drop schema if exists lastcall cascade; drop schema public cascade; create schema public`)
+	return errors.Join(err, db.Close(ctx))
+}
+
 // withFile measures on a new SQLite file, on a real disk and not in memory.
 func withFile(measure func(path string) (float64, error)) (float64, error) {
 	dir, err := os.MkdirTemp("/var/tmp", "lastcall-bench-")
 	if err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // of the temporary directory anyway
 	return measure(filepath.Join(dir, "tasks.db"))
 }
 

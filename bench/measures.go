@@ -118,6 +118,18 @@ var measures = []measure{
 		judge:      ratioAtMost(1.5),
 	},
 	{
+		name: "sqliteclaim", unit: "ms",
+		what:       "SQLite: claims of 100 tasks among 100,000, while the log is brought into the database",
+		contenders: []contender{{"99th percentile", sqliteClaimTail}, {"longest", sqliteClaimLongest}},
+		judge:      atMost(20),
+	},
+	{
+		name: "pgbloat", unit: "x",
+		what:       "PostgreSQL: how the tables have grown after 1,000,000 tasks, since the first 200,000, each worked and pruned",
+		contenders: []contender{{"growth", bloat}},
+		judge:      atMost(2),
+	},
+	{
 		name: "claim", unit: "ms",
 		what: "PostgreSQL: the 99th percentile of claims of 100 tasks, by what else is there",
 		contenders: []contender{

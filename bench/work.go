@@ -193,7 +193,7 @@ func riverWork[Tx any](driver riverdriver.Driver[Tx], n, server int) (float64, e
 		if err := client.Start(ctx); err != nil {
 			return err
 		}
-		for ended := 0; ended < n; ended++ {
+		for ended := range n {
 			if _, ok := <-completed; !ok {
 				return fmt.Errorf("%d of %d jobs ended", ended, n)
 			}

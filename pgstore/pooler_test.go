@@ -1,78 +1,84 @@
+//go:build linux
+
 package pgstore
 
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
+	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/url"
+	"os"
+	osexec "os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
+	"syscall"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/storetest"
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// pooler stands before a server as PgBouncer does, as far as a client can see at the start: it
-// makes up the number by which a connection is cancelled.
+// pooler starts PgBouncer in transaction mode before a server, and returns its address.
 func pooler(t *testing.T, server *pgtest.Server) (dsn string) {
 	t.Helper()
+	program, err := filepath.Abs("../.bin/pgbouncer")
+	if err == nil {
+		_, err = os.Stat(program)
+	}
+	if err != nil {
+		if program, err = osexec.LookPath("pgbouncer"); err != nil {
+			t.Skip("no PgBouncer: make setup unpacks Debian's into .bin")
+		}
+	}
 	u, err := url.Parse(server.DSN("postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	socket := filepath.Join(u.Query().Get("host"), ".s.PGSQL.5432")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	dir, err := os.MkdirTemp("/tmp", "lastcall-pooler-") //nolint:usetesting // a socket's path must be short
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all sync.WaitGroup
-	t.Cleanup(all.Wait)
-	t.Cleanup(func() { l.Close() })
-	all.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			behind, err := net.Dial("unix", socket)
-			if err != nil {
-				client.Close()
-				continue
-			}
-			all.Go(func() { io.Copy(behind, client); behind.Close() })
-			all.Go(func() { renumber(client, behind); client.Close() })
+	config := filepath.Join(dir, "pgbouncer.ini")
+	text := fmt.Sprintf("[databases]\n* = user=lastcall host=%s\n[pgbouncer]\nlisten_addr =\nunix_socket_dir = %s\nlisten_port = 6432\nauth_type = any\npool_mode = transaction\n"+
+		"max_client_conn = 200\nignore_startup_parameters = extra_float_digits\n", u.Query().Get("host"), dir)
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := osexec.Command(program, config)
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	cmd.SysProcAttr = server.Unprivileged(t, dir, config)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // at once
+		if err := cmd.Wait(); err != nil && !errors.As(err, new(*osexec.ExitError)) {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Logf("pgbouncer:\n%s", &log)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
 		}
 	})
-	return "postgres://lastcall@" + l.Addr().String() + "/postgres?sslmode=disable"
-}
-
-// renumber passes the server's messages on, and another process number than its own.
-func renumber(client io.Writer, server io.Reader) {
-	var head [5]byte
-	for {
-		if _, err := io.ReadFull(server, head[:]); err != nil {
-			return
+	dsn = "postgres://lastcall@/postgres?port=6432&host=" + dir
+	for ctx := soon(t); ; {
+		c, err := pgx.Connect(ctx, dsn+"&default_query_exec_mode=exec")
+		if err == nil {
+			if err := c.Close(ctx); err != nil {
+				t.Fatal(err)
+			}
+			return dsn
 		}
-		body := make([]byte, binary.BigEndian.Uint32(head[1:])-4)
-		if _, err := io.ReadFull(server, body); err != nil {
-			return
-		}
-		if head[0] == 'K' {
-			binary.BigEndian.PutUint32(body, 1<<30+binary.BigEndian.Uint32(body))
-		}
-		if _, err := client.Write(append(head[:], body...)); err != nil {
-			return
-		}
-		if head[0] == 'K' {
-			io.Copy(client, server)
-			return
+		if ctx.Err() != nil {
+			t.Fatalf("pgbouncer takes no connection: %v\n%s", err, &log)
 		}
 	}
 }

@@ -43,8 +43,10 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 				return err
 			}
 		}
-		known := false
-		var err error
+		var (
+			known bool
+			err   error
+		)
 		if known, reply, err = s.beat(ctx, b); err != nil {
 			return err
 		}

@@ -40,24 +40,30 @@ func scanTask(row interface{ Scan(...any) error }) (t task.Task, lane int64, err
 	return t, lane, err
 }
 
-// tasks reads the tasks that a condition admits.
-func (s *Store) tasks(ctx context.Context, q queryer, condition string, args ...any) (found []task.Task, err error) {
-	rows, err := q.QueryContext(ctx, taskSQL+condition, args...)
+// scanTasks reads tasks but for their lanes, and the lanes' numbers.
+func scanTasks(ctx context.Context, q queryer, query string, args []any) (found []task.Task, lanes []int64, err error) {
+	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var of []int64
+	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		t, n, err := scanTask(rows)
 		if err != nil {
-			return nil, errors.Join(err, rows.Close())
+			return nil, nil, err
 		}
-		found, of = append(found, t), append(of, n)
+		found, lanes = append(found, t), append(lanes, n)
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+	return found, lanes, rows.Err()
+}
+
+// tasks reads the tasks that a condition admits.
+func (s *Store) tasks(ctx context.Context, q queryer, condition string, args ...any) (found []task.Task, err error) {
+	found, of, err := scanTasks(ctx, q, taskSQL+condition, args)
+	if err != nil {
 		return nil, err
 	}
-	for i, n := range of {
+	for i, n := range of { // when the rows are closed: a transaction has one connection
 		l, err := s.byNumber(ctx, q, n)
 		if err != nil {
 			return nil, err

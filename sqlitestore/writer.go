@@ -147,7 +147,7 @@ func (t *txn) do(j *job, others bool) error {
 // prepare makes the statements that single rows need, while no transaction has the connection.
 func (w *writer) prepare(ctx context.Context, db *sql.DB, queries ...string) error {
 	for _, q := range queries {
-		st, err := db.PrepareContext(ctx, q)
+		st, err := db.PrepareContext(ctx, q) //nolint:sqlclosecheck // they are closed with the database
 		if err != nil {
 			return err
 		}
@@ -163,9 +163,10 @@ func (t *txn) exec(query string, args ...any) (int64, error) {
 		err error
 	)
 	if st := t.stmts[query]; st != nil {
-		res, err = t.tx.Stmt(st).Exec(args...)
+		//nolint:sqlclosecheck // it ends with the transaction
+		res, err = t.tx.StmtContext(context.Background(), st).ExecContext(context.Background(), args...)
 	} else {
-		res, err = t.tx.Exec(query, args...)
+		res, err = t.tx.ExecContext(context.Background(), query, args...)
 	}
 	if err != nil {
 		return 0, err
@@ -180,7 +181,8 @@ func (t *txn) QueryContext(ctx context.Context, query string, args ...any) (*sql
 
 func (t *txn) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
 	if st := t.stmts[query]; st != nil {
-		return t.tx.Stmt(st).QueryRowContext(ctx, args...)
+		//nolint:sqlclosecheck // it ends with the transaction
+		return t.tx.StmtContext(context.Background(), st).QueryRowContext(ctx, args...)
 	}
 	return t.tx.QueryRowContext(ctx, query, args...)
 }

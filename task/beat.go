@@ -108,7 +108,7 @@ func (w *Worker) cutOff() {
 	if max(awake, wall) < limit {
 		return
 	}
-	cause := error(ErrDisconnected)
+	cause := ErrDisconnected
 	if gap := now.Sub(w.ticked); w.frozen || gap > limit || wall-awake > limit {
 		w.frozen, cause = true, errFrozen
 	}

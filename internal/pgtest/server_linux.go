@@ -153,6 +153,21 @@ func (s *Server) Stop(sig syscall.Signal) error {
 	}
 }
 
+// Unprivileged returns the attributes of a process that runs as the server does, and hands it some
+// files.
+func (s *Server) Unprivileged(t testing.TB, files ...string) *syscall.SysProcAttr {
+	t.Helper()
+	for _, f := range files {
+		if s.identity == nil {
+			break
+		}
+		if err := os.Chown(f, int(s.identity.Uid), int(s.identity.Gid)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &syscall.SysProcAttr{Credential: s.identity}
+}
+
 // PID is the server's process.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
