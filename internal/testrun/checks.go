@@ -116,10 +116,11 @@ func prepare(ctx context.Context, dir string, env []string, name string, args ..
 // goTest runs a module's tests and reads their events. One package at a time: many tests end real
 // processes in the middle of real work, and what they prove about time holds better on a machine
 // that does not also compile. Within a package most of them wait, so more run side by side
-// than there are cores.
+// than there are cores. The limit for a package is one for a machine that has other things to do: on
+// an idle one none comes near it.
 func goTest(dir string) func(context.Context) result {
 	return func(ctx context.Context) result {
-		cmd := prepare(ctx, dir, nil, "go", "test", "-json", "-race", "-shuffle=on", "-p=1", "-parallel=4", "./...")
+		cmd := prepare(ctx, dir, nil, "go", "test", "-json", "-race", "-shuffle=on", "-p=1", "-parallel=4", "-timeout=15m", "./...")
 		var complaints bytes.Buffer
 		cmd.Stderr = &complaints
 		pipe, write := io.Pipe()
