@@ -14,6 +14,12 @@ Every command:
   1    an error, which is said on standard error with what to do next
   2    the command line was not understood: nothing was done
 
+lastcall submit --wait:
+  0    the task has succeeded
+  10   the task has failed
+  11   the task was cancelled
+  130  Ctrl-C ended the waiting; the task goes on
+
 lastcall logs --follow:
   130  Ctrl-C ended it
 
@@ -24,6 +30,6 @@ lastcall serve, at the end of a stop:
   75   work was interrupted that nothing has recorded
   129, 130, 143
        a third signal ended it by force`,
-		Example: `  lastcall list --kind hash-tree || echo "it ended with $?"`,
+		Example: `  lastcall submit --wait hash-tree '{"dir": "/etc", "out": "/tmp/etc.sums"}' || echo "it ended with $?"`,
 	}
 }
