@@ -80,13 +80,13 @@ func TestManyTasksAreSubmittedFromLinesIntoAStoreAndThroughAServer(t *testing.T)
 func TestAWrongLineStopsAManySubmitAndTheOnesBeforeItAreKept(t *testing.T) {
 	const good = `{"id": "0197c0de-0000-7000-8000-000000000001", "kind": "k", "payload": {}}`
 	for bad, want := range map[string]string{
-		`{"kind": "k"}`:                                       `line 2: "payload" is missing`,
-		`{"payload": 1}`:                                      `line 2: "kind" is missing`,
-		`{"kind": "k", "payload": 1, "prio": 1}`:              `line 2: it is no task: json: unknown field "prio"`,
-		`{"kind": "k", "payload": 1} {}`:                      "more than one JSON object",
-		`{"kind": "a b", "payload": 1}`:                       "only letters, digits",
-		`{"kind": "k", "payload": 1, "delay": "x"}`:           "use a duration with its unit",
-		`no`:                                                  "line 2: it is no task",
+		`{"kind": "k"}`:                             `line 2: "payload" is missing`,
+		`{"payload": 1}`:                            `line 2: "kind" is missing`,
+		`{"kind": "k", "payload": 1, "prio": 1}`:    `line 2: it is no task: json: unknown field "prio"`,
+		`{"kind": "k", "payload": 1} {}`:            "more than one JSON object",
+		`{"kind": "a b", "payload": 1}`:             "only letters, digits",
+		`{"kind": "k", "payload": 1, "delay": "x"}`: "use a duration with its unit",
+		`no`: "line 2: it is no task",
 		`{"kind": "k"` + strings.Repeat(" ", maxLine+1) + `}`: "line 2: it has more than",
 	} {
 		g := newGround(t)
