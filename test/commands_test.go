@@ -40,6 +40,14 @@ func TestATokenFileOpensTheServerToOthersAndIsReadAgainOnSIGHUP(t *testing.T) {
 		t.Errorf("the probes' listener lists tasks: %d\n%s", code, out)
 	}
 
+	platform := &server{process: s.process, url: "http://" + probes}
+	if got := platform.status("/metrics"); got != http.StatusOK {
+		t.Errorf("metrics for the platform: %d", got)
+	}
+	if got := s.status("/metrics"); got == http.StatusOK {
+		t.Error("metrics are shown to everyone who can reach the interface")
+	}
+
 	secret := filepath.Join(work, "secret")
 	list := func(token string) bool {
 		write(secret, token+"\n")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -143,40 +144,66 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 			return err
 		}
 	}
-	store, err := openStore(ctx, c.Store, howToOpen{create: true, migrate: c.Migrate}, s.log)
+	opened, err := openStore(ctx, c.Store, howToOpen{create: true, migrate: c.Migrate}, s.log)
 	if err != nil {
 		return err
 	}
-	g.Defer("store", lastcall.NoContext(store.Close))
+	g.Defer("store", lastcall.NoContext(opened.Close))
+	m := newMetrics()
+	store := meteredStore{Store: opened, m: m}
+	m.watchStop(ctx)
+	m.watchTasks(store.Count)
 	var mux task.Mux
 	if c.DemoKinds {
 		demo.Register(&mux)
 	}
-	registerPrograms(&mux, c.programs, store, &s.keeper, s.log)
-	probes := newProbes(store, g.Ready, s.log)
+	registerPrograms(&mux, c.programs, opened, &s.keeper, s.log)
 	api, err := httpapi.New(httpapi.Config{
-		Store: store, Addr: listener.Addr(), Queues: queues(c.programs), Tokens: s.tokens, Stopping: lastcall.Stopping, Logger: s.log,
+		Store: store, Addr: listener.Addr(), Queues: queues(c.programs), Tokens: s.tokens, Stopping: lastcall.Stopping,
+		Served: m.served, Logger: s.log,
 	})
 	if err != nil {
 		return err
 	}
-	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.Concurrency, Observe: api.Observe, Logger: s.log})
+	observe := func(e task.Event) {
+		m.observe(e)
+		api.Observe(e)
+	}
+	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.Concurrency, Observe: observe, Logger: s.log})
 	if err != nil {
 		return err
 	}
 	if err := g.Go("worker", worker.Serve); err != nil {
 		return err
 	}
-	if err := g.HTTP("api", httpapi.NewServer(besides(api, probes), s.log), listener); err != nil {
+	if err := s.offer(g, m, listener, probeListener, api, newProbes(store, g.Ready, s.log)); err != nil {
 		return err
 	}
-	if probeListener != nil {
-		if err := g.HTTP("probes", httpapi.NewServer(probes, s.log), probeListener); err != nil {
-			return err
-		}
-		s.log.Info("probes", "address", probeListener.Addr().String())
-	}
 	return announce(listener.Addr().String(), c)
+}
+
+// offer serves the tasks with what the platform may ask, and the latter at a place of its own if there
+// is one. Numbers are shown where nobody else can ask, or where the operator has said so.
+func (s *service) offer(g *lastcall.Group, m *metrics, listener, probeListener net.Listener, api http.Handler, probes *http.ServeMux) error {
+	numbers := m.handler(s.log)
+	beside := http.NewServeMux()
+	beside.Handle("/healthz", probes)
+	beside.Handle("/readyz", probes)
+	if s.tokens == nil {
+		beside.Handle("GET /metrics", thisMachineOnly(numbers))
+	}
+	if err := g.HTTP("api", httpapi.NewServer(besides(api, beside), s.log), listener); err != nil {
+		return err
+	}
+	if probeListener == nil {
+		return nil
+	}
+	probes.Handle("GET /metrics", numbers)
+	if err := g.HTTP("probes", httpapi.NewServer(probes, s.log), probeListener); err != nil {
+		return err
+	}
+	s.log.Info("probes", "address", probeListener.Addr().String())
+	return nil
 }
 
 // listen opens a port, which is the server's later; until then the group closes it.
