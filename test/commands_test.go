@@ -5,6 +5,7 @@ package test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -130,4 +131,38 @@ func TestAFollowedLogAndAWaitGoOnAcrossAHandOver(t *testing.T) {
 		t.Error("the second server is gone")
 	}
 	stop(second)
+}
+
+func TestADemonstrationThatWasStoppedGoesOnAndARolloutDoesNothingTwice(t *testing.T) {
+	t.Parallel()
+	work := t.TempDir()
+	tree, dir := filepath.Join(work, "tree"), filepath.Join(work, "demo")
+	block := bytes.Repeat([]byte("to be compressed, "), 1<<16)
+	for i := range 5 {
+		path := filepath.Join(tree, fmt.Sprint(i))
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for j := range 4 {
+			if err := os.WriteFile(filepath.Join(path, fmt.Sprint(j)), block, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	flags := []string{"--tree", tree, "--dir", dir, "--grace", "200ms", "--concurrency", "1"}
+	out := command(t, append([]string{"demo", "--stop-after", "50ms"}, flags...)...)
+	if !bytes.Contains(out, []byte("\nstop: ")) || !bytes.Contains(out, []byte("run it again")) {
+		t.Errorf("stopped:\n%s", out)
+	}
+	out = command(t, append([]string{"demo"}, flags...)...)
+	if !bytes.Contains(out, []byte("going on where")) || !bytes.Contains(out, []byte("50 succeeded, 0 failed")) {
+		t.Errorf("run again:\n%s", out)
+	}
+	out = command(t, append([]string{"demo", "--workers", "2", "--roll"}, flags...)...)
+	if !bytes.Contains(out, []byte("50 of 50 tasks have succeeded")) || !bytes.Contains(out, []byte("no task was done twice")) || bytes.Count(out, []byte("later exit code 0")) != 2 {
+		t.Errorf("a rollout:\n%s", out)
+	}
+	if results, err := os.ReadDir(filepath.Join(dir, "results")); err != nil || len(results) != 50 {
+		t.Errorf("%d results, %v", len(results), err)
+	}
 }

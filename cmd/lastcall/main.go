@@ -67,7 +67,7 @@ func newRoot() *cobra.Command {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
 	root.AddCommand(newServe(), newSubmit(), newList(), newShow(), newLogs(), newCancel(), newRetry(), newInterrupt(),
-		newPause(), newResume(), newWorkers(), newConfig(), newMigrate(), newDoctor(), newHealthcheck(), newVersion(), newExitCodes())
+		newPause(), newResume(), newWorkers(), newConfig(), newMigrate(), newDoctor(), newHealthcheck(), newDemo(), newVersion(), newExitCodes())
 	return root
 }
 
