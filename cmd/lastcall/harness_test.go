@@ -88,6 +88,12 @@ func (g *ground) work(kind string, handler func(context.Context, *task.Run, map[
 // becomes waits until a task has a status.
 func (g *ground) becomes(id string, want task.Status) task.Task {
 	g.t.Helper()
+	return g.until(id, string(want), func(t task.Task) bool { return t.Status == want })
+}
+
+// until waits until a task is as wanted.
+func (g *ground) until(id, want string, ok func(task.Task) bool) task.Task {
+	g.t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.After(time.Minute); ; {
@@ -95,7 +101,7 @@ func (g *ground) becomes(id string, want task.Status) task.Task {
 		if err != nil {
 			g.t.Fatal(err)
 		}
-		if got.Status == want {
+		if ok(got) {
 			return got
 		}
 		select {
