@@ -124,7 +124,7 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	switch {
 	case !schemaName.MatchString(s.schema):
-		return nil, fmt.Errorf("schema %.50q: use small letters, digits and _, at most 40, not a digit first", s.schema)
+		return nil, badSchema(s.schema)
 	case s.timeout < 0:
 		return nil, fmt.Errorf("timeout %v is negative", s.timeout)
 	case (cfg.Pool == nil) == (cfg.DSN == ""):

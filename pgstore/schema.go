@@ -179,9 +179,9 @@ func (s *Store) prepareSchema(ctx context.Context, migrate bool) error {
 	case version >= known:
 		return nil
 	case !migrate && version == 0:
-		return fmt.Errorf("the schema %s has no tables of lastcall: make them with lastcall serve --migrate (in Go, Config.Migrate), with a role that may create a schema", s.schema)
+		return fmt.Errorf("the schema %s has no tables of lastcall: make them with lastcall migrate up or serve --migrate (in Go, Config.Migrate), with a role that may create a schema", s.schema)
 	case !migrate:
-		return fmt.Errorf("the schema %s has version %d and this program needs %d: bring it up to date with lastcall serve --migrate (in Go, Config.Migrate)", s.schema, version, known)
+		return fmt.Errorf("the schema %s has version %d and this program needs %d: bring it up to date with lastcall migrate up or serve --migrate (in Go, Config.Migrate)", s.schema, version, known)
 	}
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.migrate(ctx, tx) })
 }

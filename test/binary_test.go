@@ -139,7 +139,7 @@ func start(t *testing.T, store string, args ...string) *server {
 }
 
 func serveArgs(store string, args ...string) []string {
-	return append([]string{"serve", "--store", store, "--listen", "127.0.0.1:0", "--demo-kinds", "--migrate"}, args...)
+	return append([]string{"serve", "--store", store, "--listen", "127.0.0.1:0", "--demo-kinds", "--migrate", "--log-format", "text"}, args...)
 }
 
 // launch starts a server by a command and waits until it is ready.

@@ -2,25 +2,28 @@ package main
 
 import (
 	"log/slog"
-	"net"
 	"net/http"
 
-	"github.com/lastcall-go/lastcall"
 	"github.com/lastcall-go/lastcall/httpapi"
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// newAPI makes what serve offers at an address: the tasks, and the probes of the platform. queues says
-// where the tasks of a kind wait that name no queue.
-func newAPI(store task.Store, addr net.Addr, queues map[string]string, ready func() bool, log *slog.Logger) (*httpapi.Handler, *http.Server, error) {
-	api, err := httpapi.New(httpapi.Config{Store: store, Addr: addr, Queues: queues, Stopping: lastcall.Stopping, Logger: log})
-	if err != nil {
-		return nil, nil, err
-	}
+// newProbes makes what a platform may ask for without a token.
+func newProbes(store task.Store, ready func() bool, log *slog.Logger) *http.ServeMux {
 	probes := httpapi.Probes(httpapi.ProbeConfig{Ready: ready, Store: store, Logger: log})
 	mux := http.NewServeMux()
-	mux.Handle("/", api)
 	mux.Handle("/healthz", probes)
 	mux.Handle("/readyz", probes)
-	return api, httpapi.NewServer(mux, log), nil
+	return mux
+}
+
+// besides offers the probes beside the tasks, at one address.
+func besides(api http.Handler, probes *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if h, pattern := probes.Handler(r); pattern != "" {
+			h.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
 }

@@ -8,22 +8,26 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lastcall-go/lastcall/httpapi"
 	"github.com/lastcall-go/lastcall/memstore"
 )
 
 func TestServeOffersTasksToThisMachineAndProbesToThePlatform(t *testing.T) {
 	store := memstore.New()
 	ready := true
-	_, server, err := newAPI(store, nil, nil, func() bool { return ready }, slog.New(slog.DiscardHandler))
+	log := slog.New(slog.DiscardHandler)
+	probes := newProbes(store, func() bool { return ready }, log)
+	api, err := httpapi.New(httpapi.Config{Store: store, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
+	server := besides(api, probes)
 	status := func(method, host, path string) int {
 		r := httptest.NewRequestWithContext(context.Background(), method, path, strings.NewReader(`{"kind": "k", "payload": 1}`))
 		r.Host = host
 		r.Header.Set("Content-Type", "application/json")
 		w := httptest.NewRecorder()
-		server.Handler.ServeHTTP(w, r)
+		server.ServeHTTP(w, r)
 		return w.Code
 	}
 	for _, c := range []struct {
@@ -42,5 +46,17 @@ func TestServeOffersTasksToThisMachineAndProbesToThePlatform(t *testing.T) {
 	ready = false
 	if got := status("GET", "localhost", "/readyz"); got != http.StatusServiceUnavailable {
 		t.Errorf("after last call: %d", got)
+	}
+}
+
+func TestThePlatformsListenerTellsNothingOfTasks(t *testing.T) {
+	store := memstore.New()
+	probes := newProbes(store, nil, slog.New(slog.DiscardHandler))
+	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/v1/tasks": 404, "/v1/counts": 404, "/": 404} {
+		w := httptest.NewRecorder()
+		probes.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", path, nil))
+		if w.Code != want {
+			t.Errorf("%s: %d, want %d", path, w.Code, want)
+		}
 	}
 }

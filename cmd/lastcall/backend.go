@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/url"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -18,45 +21,98 @@ import (
 // server.
 type backend interface {
 	Enqueue(ctx context.Context, kind string, payload []byte, opt *task.Options) (task.Enqueued, error)
+	EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.Enqueued, error)
 	Get(ctx context.Context, id string) (task.Task, error)
 	Find(ctx context.Context, q task.Query) ([]task.Task, error)
 	History(ctx context.Context, id string) ([]task.RunRecord, error)
+	Log(ctx context.Context, id string) ([]byte, error)
 	Count(ctx context.Context) (task.Counts, error)
 	Workers(ctx context.Context) ([]task.WorkerInfo, error)
+	Cancel(ctx context.Context, id string) error
+	Retry(ctx context.Context, id string) error
+	Interrupt(ctx context.Context, id string) error
+	Pause(ctx context.Context, queue string) error
+	Resume(ctx context.Context, queue string) error
 }
 
+// Where a server is and what it wants to see, for commands without flags.
+const (
+	serverEnv    = "LASTCALL_SERVER"
+	tokenEnv     = "LASTCALL_TOKEN"      //nolint:gosec // a variable's name
+	tokenFileEnv = "LASTCALL_TOKEN_FILE" //nolint:gosec // a variable's name
+)
+
 // place is the flags that choose a backend.
-type place struct{ store, storeFile, server string }
+type place struct{ store, storeFile, server, tokenFile string }
 
 func (p *place) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&p.server, "server", "", "address of a server (default http://"+defaultListen+")")
-	cmd.Flags().StringVar(&p.store, "store", "", "work on a store directly: "+storeUsage)
-	cmd.Flags().StringVar(&p.storeFile, "store-file", "", "file that has the address of the store")
+	f := cmd.Flags()
+	f.StringVar(&p.server, "server", "", "address of a server (default $"+serverEnv+", or http://"+defaultListen+")")
+	f.StringVar(&p.tokenFile, "token-file", "", "file that has the secret for the server, alone (default $"+tokenFileEnv+"; $"+tokenEnv+" is the secret itself)")
+	f.StringVar(&p.store, "store", "", "work on a store directly: "+storeUsage)
+	f.StringVar(&p.storeFile, "store-file", "", "file that has the address of the store")
 	cmd.MarkFlagsMutuallyExclusive("server", "store", "store-file")
+	cmd.MarkFlagsMutuallyExclusive("token-file", "store", "store-file")
+}
+
+// serverAddress is the server that is meant, "" if a store is.
+func (p *place) serverAddress() (server, store string, err error) {
+	if p.server != "" {
+		return p.server, "", nil
+	}
+	if p.store == "" && p.storeFile == "" && os.Getenv(serverEnv) != "" {
+		return os.Getenv(serverEnv), "", nil
+	}
+	if store, err = storeAddress(p.store, p.storeFile); err != nil || store != "" {
+		return "", store, err
+	}
+	return "http://" + defaultListen, "", nil
 }
 
 // open returns the backend and what is to be closed in the end.
 func (p *place) open(ctx context.Context, create bool) (backend, io.Closer, error) {
-	server := p.server
-	if server == "" {
-		address, err := storeAddress(p.store, p.storeFile)
+	server, store, err := p.serverAddress()
+	if err != nil {
+		return nil, nil, err
+	}
+	if store != "" {
+		s, err := openStore(ctx, store, howToOpen{create: create}, slog.Default())
 		if err != nil {
 			return nil, nil, err
 		}
-		if address != "" {
-			s, err := openStore(ctx, address, howToOpen{create: create}, slog.Default())
-			if err != nil {
-				return nil, nil, err
-			}
-			return task.NewClient(s), s, nil
-		}
-		server = "http://" + defaultListen
+		return task.NewClient(s), s, nil
 	}
-	c, err := httpapi.NewClient(httpapi.ClientConfig{Server: server})
+	token, err := p.token()
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := httpapi.NewClient(httpapi.ClientConfig{Server: server, Token: token})
 	if err != nil {
 		return nil, nil, err
 	}
 	return c, c, nil
+}
+
+// token is the secret to show to a server, "" if there is none.
+func (p *place) token() (string, error) {
+	file := p.tokenFile
+	if file == "" {
+		if secret := os.Getenv(tokenEnv); secret != "" {
+			return secret, nil
+		}
+		if file = os.Getenv(tokenFileEnv); file == "" {
+			return "", nil
+		}
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("token file: %w", err)
+	}
+	words := bytes.Fields(b)
+	if len(words) != 1 {
+		return "", fmt.Errorf("token file %s: write the secret into it, alone on its line (a server's file has names and roles besides)", file)
+	}
+	return string(words[0]), nil
 }
 
 // with opens the backend, calls fn, and closes it.
@@ -65,25 +121,56 @@ func (p *place) with(ctx context.Context, create bool, fn func(backend) error) e
 	if err != nil {
 		return err
 	}
-	err = fn(b)
-	if errors.As(err, new(*url.Error)) {
-		err = fmt.Errorf("%w (--server chooses another address, --store works without a server)", err)
-	}
+	err = withHint(fn(b))
 	return errors.Join(err, closer.Close())
+}
+
+// withHint adds what to do about the errors of a server that do not say it themselves.
+func withHint(err error) error {
+	refused := (*httpapi.Problem)(nil)
+	switch {
+	case errors.As(err, new(*url.Error)):
+		return fmt.Errorf("%w (--server chooses another address, --store works without a server)", err)
+	case errors.As(err, &refused) && refused.Status == 401:
+		return fmt.Errorf("%w (--token-file or $%s shows one)", err, tokenEnv)
+	}
+	return err
 }
 
 // story is a task with its runs, and with what it waits for.
 func story(ctx context.Context, b backend, id string) (httpapi.Task, error) {
 	t, err := b.Get(ctx, id)
 	if err != nil {
-		return httpapi.Task{}, err
+		return httpapi.Task{}, aboutTask(id, err)
 	}
 	runs, err := b.History(ctx, id)
 	if err != nil {
-		return httpapi.Task{}, err
+		return httpapi.Task{}, aboutTask(id, err)
 	}
 	j := httpapi.TaskOf(t)
 	j.History = httpapi.RunsOf(runs)
 	j.WaitsFor, err = waitsFor(ctx, b, t)
 	return j, err
+}
+
+// aboutTask says which task an error is about, and what to do.
+func aboutTask(id string, err error) error {
+	var hint string
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, task.ErrNotFound):
+		hint = `"lastcall list" shows the tasks that there are; ended ones are removed after a week`
+	case errors.Is(err, task.ErrAlreadyFinished):
+		hint = `it has ended: "lastcall show" says how`
+	case errors.Is(err, task.ErrNotRunning):
+		hint = `only a running task can be interrupted: "lastcall show" says what this one waits for`
+	case errors.Is(err, task.ErrRunning):
+		hint = `"lastcall interrupt" makes it hand over, "lastcall cancel" ends it`
+	case errors.Is(err, task.ErrKeyBusy):
+		hint = `"lastcall list --key" shows the unfinished task that has its key`
+	default:
+		return fmt.Errorf("task %s: %w", cmp.Or(id, "?"), err)
+	}
+	return fmt.Errorf("task %s: %w (%s)", id, err, hint)
 }

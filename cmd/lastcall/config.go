@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,14 @@ type config struct {
 	Migrate bool `yaml:"migrate"`
 	// Listen is the address of the HTTP interface.
 	Listen string `yaml:"listen"`
+	// TokenFile has the tokens of those who may use the interface. Without it the interface is for
+	// this machine only. In a file a relative path starts at the file's directory.
+	TokenFile string `yaml:"tokenFile"`
+	// ProbeListen is the address of a second listener, for the platform: /healthz, /readyz and
+	// /metrics, without a token. Empty means none.
+	ProbeListen string `yaml:"probeListen"`
+	// LogFormat is text, json, or auto: text on a terminal and JSON elsewhere.
+	LogFormat string `yaml:"logFormat"`
 	// Grace is the time from the stop signal to the platform's SIGKILL.
 	Grace time.Duration `yaml:"grace"`
 	// Concurrency bounds how many tasks run at once.
@@ -66,6 +75,9 @@ func (c *config) read(path string) ([]fault, error) {
 		text := fmt.Sprintf("version is %d, this program reads version 1: write \"version: 1\"", c.Version)
 		faults = append(faults, fault{key: []string{"version"}, text: text})
 	}
+	if c.TokenFile != "" && !filepath.IsAbs(c.TokenFile) {
+		c.TokenFile = filepath.Join(filepath.Dir(path), c.TokenFile)
+	}
 	var wrong []fault
 	c.programs, wrong = programs(c.Kinds, path)
 	return append(faults, c.file.elsewhere(wrong, faults)...), nil
@@ -101,9 +113,17 @@ func (c *config) faults() []fault {
 		add("concurrency", "concurrency is %d: use a positive number, or leave it out for 10", c.Concurrency)
 	}
 	if c.Listen != "" {
-		if err := checkLoopback(c.Listen); err != nil {
+		if err := checkListen(c.Listen, c.TokenFile != ""); err != nil {
 			add("listen", "%v", err)
 		}
+	}
+	if c.ProbeListen != "" {
+		if _, _, err := net.SplitHostPort(c.ProbeListen); err != nil {
+			add("probeListen", "probeListen %q: %v: write it as :8322", c.ProbeListen, err)
+		}
+	}
+	if !slices.Contains([]string{"", logAuto, logText, logJSON}, c.LogFormat) {
+		add("logFormat", "logFormat %q: use text, json or auto", c.LogFormat)
 	}
 	if c.DemoKinds {
 		for _, name := range []string{"hash-tree", "gzip-tree"} {
@@ -115,17 +135,17 @@ func (c *config) faults() []fault {
 	return all
 }
 
-// checkLoopback refuses an address that other machines can reach: whoever reaches the interface can
-// start tasks, and there are no tokens yet.
-func checkLoopback(listen string) error {
+// checkListen refuses an address that other machines can reach, unless there are tokens: whoever
+// reaches the interface can start tasks.
+func checkListen(listen string, tokens bool) error {
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil {
 		return fmt.Errorf("listen %q: %w: write it as %s", listen, err, defaultListen)
 	}
-	if isLoopback(host) {
+	if tokens || isLoopback(host) {
 		return nil
 	}
-	return fmt.Errorf("listen %q is not a loopback address: whoever can reach it could start tasks, and this version has no access tokens; use %s, and a tunnel or an authenticating proxy from elsewhere", listen, defaultListen)
+	return fmt.Errorf("listen %q is not a loopback address: whoever can reach it could start tasks; say with --token-file (tokenFile:) who may, or use %s", listen, defaultListen)
 }
 
 // isLoopback says whether a host, without its port, is this machine only.

@@ -44,7 +44,7 @@ func TestAMistakeInTheConfigurationIsToldWithItsLine(t *testing.T) {
 		"version: 1\nstore: sqlite:x\ngrace: -1s\n":      "positive duration",
 		"version: 1\nstore: sqlite:x\nconcurrency: -2\n": "positive number",
 		"version: 1\n": "no store given",
-		"version: 1\nstore: sqlite:x\nlisten: 0.0.0.0:80":  "no access tokens",
+		"version: 1\nstore: sqlite:x\nlisten: 0.0.0.0:80":  "say with --token-file",
 		"version: 1\nstore: sqlite:x\nlisten: \"8321\"\n":  "write it as 127.0.0.1:8321",
 		"version: 1\nstore: sqlite:x\nlisten: \":8321\"\n": "not a loopback address",
 	} {
@@ -63,6 +63,31 @@ func TestAStoreAddressIsNeverPrintedWithItsSecret(t *testing.T) {
 		_, err := openStore(t.Context(), address, howToOpen{create: true}, nil)
 		if err == nil || address != "secret" && strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "use sqlite:PATH") {
 			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
+func TestTokensAllowAnAddressThatOthersCanReach(t *testing.T) {
+	path := writeConfig(t, "version: 1\nstore: sqlite:x\nlisten: :8321\ntokenFile: tokens\nprobeListen: :8322\nlogFormat: json\n")
+	c, err := readConfig(path)
+	if err == nil {
+		err = c.complete()
+	}
+	if want := filepath.Join(filepath.Dir(path), "tokens"); err != nil || c.TokenFile != want {
+		t.Errorf("%q, %v; want %q", c.TokenFile, err, want)
+	}
+	if out, err := check(t, path); err == nil || !strings.Contains(out, ":4: token file ") {
+		t.Errorf("a token file that is missing: %s, %v", out, err)
+	}
+	if err := os.WriteFile(c.TokenFile, []byte("ops read 0123456789abcdefghijklmnop\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := check(t, path); err != nil {
+		t.Errorf("%s, %v", out, err)
+	}
+	for text, want := range map[string]string{"probeListen: 8322": ":3: probeListen", "logFormat: xml": ":3: logFormat \"xml\": use text, json or auto"} {
+		if out, err := check(t, writeConfig(t, "version: 1\nstore: sqlite:x\n"+text+"\n")); err == nil || !strings.Contains(out, want) {
+			t.Errorf("%s: %s, %v", text, out, err)
 		}
 	}
 }

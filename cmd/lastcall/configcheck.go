@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/lastcall-go/lastcall/httpapi"
 )
 
 func newConfig() *cobra.Command {
@@ -54,7 +56,13 @@ func checkConfig(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
-	found := c.file.located(append(faults, c.file.elsewhere(c.faults(), faults)...))
+	more := c.faults()
+	if c.TokenFile != "" {
+		if _, err := httpapi.OpenTokens(c.TokenFile, nil); err != nil {
+			more = append(more, fault{key: []string{"tokenFile"}, text: err.Error()})
+		}
+	}
+	found := c.file.located(append(faults, c.file.elsewhere(more, faults)...))
 	out := cmd.OutOrStdout()
 	for _, p := range found {
 		fmt.Fprintln(out, p)

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -24,7 +24,13 @@ func newList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List tasks, the newest first",
+		Long: `List tasks, the newest first. With several filters a task must pass all of them.
+
+--json prints one object a line, with the keys of the HTTP interface: id, kind, queue, status, reason, runs, attempts,
+interruptions, crashes, progress, worker, createdAt, startedAt, finishedAt, error and others. Empty texts and times are
+left out.`,
 		Example: `  lastcall list --status interrupted
+  lastcall list --kind thumbnail --limit 20
   lastcall list --json --limit 1000 | jq -r 'select(.crashes > 0) | .id'`,
 		Args: args(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -43,14 +49,17 @@ func newList() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				found := make([]httpapi.Task, len(all))
-				for i, t := range all {
-					found[i] = httpapi.SummaryOf(t)
-				}
+				out := cmd.OutOrStdout()
 				if asJSON {
-					return printLines(cmd.OutOrStdout(), found)
+					return printLines(out, all)
 				}
-				return printTable(cmd.OutOrStdout(), found)
+				if err := printTable(out, all, time.Now()); err != nil {
+					return err
+				}
+				if len(all) == q.Limit {
+					fmt.Fprintf(cmd.ErrOrStderr(), "there may be more: --after %s shows the next ones\n", all[len(all)-1].ID)
+				}
+				return nil
 			})
 		},
 	}
@@ -58,44 +67,91 @@ func newList() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&status, "status", "", "only tasks of this status: queued, running, interrupted, succeeded, failed, cancelled")
 	f.StringVar(&q.Kind, "kind", "", "only tasks of this kind")
+	f.StringVar(&q.Queue, "queue", "", "only tasks of this queue")
+	f.StringVar(&q.Key, "key", "", "only tasks with this key")
 	f.StringVar(&q.After, "after", "", "continue behind the task of this id")
 	f.IntVar(&q.Limit, "limit", 100, "at most so many")
 	f.BoolVar(&asJSON, "json", false, "one JSON object a line")
 	return cmd
 }
 
-func printLines(w io.Writer, tasks []httpapi.Task) error {
+func printLines(w io.Writer, tasks []task.Task) error {
 	enc := json.NewEncoder(w)
 	for _, t := range tasks {
-		if err := enc.Encode(t); err != nil {
+		if err := enc.Encode(httpapi.SummaryOf(t)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func printTable(w io.Writer, tasks []httpapi.Task) error {
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(tw, "ID\tKIND\tSTATUS\tSINCE\tDONE")
+// printTable prints a line for each task. No line is longer than the page is wide, as long as that is
+// 80 characters or more: kinds are cut for it, and what is said about a task has the room that is left.
+func printTable(w io.Writer, tasks []task.Task, now time.Time) error {
+	rows := [][]string{{"ID", "KIND", "STATUS", "SINCE", "DONE", ""}}
 	for _, t := range tasks {
-		fmt.Fprintf(tw, "%s\t%.12s\t%s\t%s\t%.0f%%\n", t.ID, t.Kind, statusWord(t), ago(t.Since), 100*t.Progress.Fraction)
+		about := t.Error
+		if t.Status == task.Running || about == "" {
+			about = t.Progress.Message
+		}
+		rows = append(rows, []string{
+			t.ID, t.Kind, statusWord(t.Status, t.Reason), ago(t.Since, now),
+			fmt.Sprintf("%3.0f%%", 100*t.Progress.Fraction), plain(about),
+		})
 	}
-	return tw.Flush()
+	widths := make([]int, 5)
+	for _, row := range rows {
+		for i := range widths {
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+		}
+	}
+	const gap, kind = 2, 1
+	page := columns(w)
+	rest := page
+	for i, width := range widths {
+		if i != kind {
+			rest -= width + gap
+		}
+	}
+	widths[kind] = max(min(widths[kind], rest), 6)
+	rest -= widths[kind] + gap
+	for _, row := range rows {
+		var line strings.Builder
+		for i, width := range widths {
+			line.WriteString(pad(cut(row[i], width), width+gap))
+		}
+		if rest >= 12 { // less says nothing
+			line.WriteString(cut(row[5], rest))
+		}
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line.String(), " ")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // statusWord is the status, with its reason.
-func statusWord(t httpapi.Task) string {
-	if t.Status == task.Interrupted {
-		return string(t.Status) + "/" + string(t.Reason)
+func statusWord(s task.Status, r task.Reason) string {
+	if s == task.Interrupted && r != "" {
+		return string(s) + "/" + string(r)
 	}
-	return string(t.Status)
+	return string(s)
 }
 
-// ago is a rough age.
-func ago(t time.Time) string {
-	d := max(time.Since(t), 0)
-	if d < time.Minute {
-		return d.Truncate(time.Second).String()
+// ago is a rough age of at most four characters.
+func ago(t, now time.Time) string {
+	d := max(now.Sub(t), 0)
+	switch {
+	case t.IsZero():
+		return "-"
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d < 999*24*time.Hour:
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
 	}
-	return strings.TrimSuffix(d.Truncate(time.Minute).String(), "0s")
+	return "long"
 }

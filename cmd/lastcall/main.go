@@ -8,8 +8,7 @@
 // serve works on a store and offers it on HTTP; the other commands ask a server, or a store
 // directly.
 //
-// Exit codes: 0 all is well; 1 an error, which is said on standard error; 2 the command line was
-// not understood. serve ends with the codes of lastcall.Main.
+// "lastcall help exit-codes" and docs/cli.md say what the exit codes mean.
 package main
 
 import (
@@ -67,7 +66,8 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServe(), newSubmit(), newList(), newShow(), newConfig(), newVersion())
+	root.AddCommand(newServe(), newSubmit(), newList(), newShow(), newLogs(), newCancel(), newRetry(), newInterrupt(),
+		newPause(), newResume(), newWorkers(), newConfig(), newMigrate(), newDoctor(), newHealthcheck(), newDemo(), newVersion(), newExitCodes())
 	return root
 }
 
@@ -78,7 +78,9 @@ func noSuchCommand(cmd *cobra.Command, given []string) error {
 	}
 	var names []string
 	for _, c := range cmd.Commands() {
-		names = append(names, c.Name())
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
 	}
 	return usageError{fmt.Errorf("unknown command %q: use one of %s (see lastcall --help)", given[0], strings.Join(names, ", "))}
 }
@@ -88,6 +90,16 @@ func args(n int, usage string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, given []string) error {
 		if len(given) != n {
 			return usageError{fmt.Errorf("%d arguments given, %d needed: %s %s", len(given), n, cmd.CommandPath(), usage)}
+		}
+		return nil
+	}
+}
+
+// atLeastOne wants an argument or more.
+func atLeastOne(usage string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, given []string) error {
+		if len(given) == 0 {
+			return usageError{fmt.Errorf("no argument given: %s %s", cmd.CommandPath(), usage)}
 		}
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/lastcall-go/lastcall"
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/demo"
+	"github.com/lastcall-go/lastcall/httpapi"
 	"github.com/lastcall-go/lastcall/internal/proc"
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -34,8 +36,11 @@ func newServe() *cobra.Command {
 
 Then no new task is begun. Running ones go on until the grace is nearly used up; what is not done by then is
 recorded as interrupted with its checkpoint, and the next server on the same store takes it up. A second signal interrupts
-at once, a third ends the program. After a SIGKILL the next server takes up the tasks too, from their last checkpoint.`,
+at once, a third ends the program. After a SIGKILL the next server takes up the tasks too, from their last checkpoint.
+
+SIGHUP is a stop like SIGTERM, unless there is a token file: then it is read again.`,
 		Example: `  lastcall serve --store sqlite:tasks.db --demo-kinds
+  lastcall serve --store sqlite:tasks.db --listen :8321 --token-file tokens --probe-listen :8322
   lastcall serve --config lastcall.yaml --grace 60s`,
 		Args: args(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -53,6 +58,15 @@ at once, a third ends the program. After a SIGKILL the next server takes up the 
 			}
 			if address != "" {
 				c.Store = address
+			}
+			if set("token-file") {
+				c.TokenFile = flags.TokenFile
+			}
+			if set("probe-listen") {
+				c.ProbeListen = flags.ProbeListen
+			}
+			if set("log-format") {
+				c.LogFormat = flags.LogFormat
 			}
 			if set("migrate") {
 				c.Migrate = flags.Migrate
@@ -80,7 +94,10 @@ at once, a third ends the program. After a SIGKILL the next server takes up the 
 	f.StringVar(&flags.Store, "store", "", "where the tasks are: "+storeUsage)
 	f.StringVar(&storeFile, "store-file", "", "file that has the address of the store")
 	f.BoolVar(&flags.Migrate, "migrate", false, "make the tables in PostgreSQL, or bring them up to date")
-	f.StringVar(&flags.Listen, "listen", defaultListen, "address of the HTTP interface, on this machine only")
+	f.StringVar(&flags.Listen, "listen", defaultListen, "address of the HTTP interface; elsewhere than on this machine --token-file is needed")
+	f.StringVar(&flags.TokenFile, "token-file", "", "file with names, roles and secrets of those who may use the HTTP interface; read again on SIGHUP")
+	f.StringVar(&flags.ProbeListen, "probe-listen", "", "address of a listener for the platform, without a token: /healthz, /readyz, /metrics")
+	f.StringVar(&flags.LogFormat, "log-format", logAuto, "text, json, or auto: text on a terminal and JSON elsewhere")
 	f.DurationVar(&grace, "grace", 0, "time from the stop signal to the platform's SIGKILL (default 30s, or LASTCALL_GRACE)")
 	f.IntVar(&flags.Concurrency, "concurrency", 10, "how many tasks run at once")
 	f.BoolVar(&flags.DemoKinds, "demo-kinds", false, "offer the kinds hash-tree and gzip-tree")
@@ -90,57 +107,122 @@ at once, a third ends the program. After a SIGKILL the next server takes up the 
 
 // serve runs until a stop, and returns the exit code of the group.
 func serve(c config, grace time.Duration) error {
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	var keeper proc.Keeper
-	defer keepOrphans(&keeper, c, log)()
-	code := lastcall.Main(lastcall.Config{Grace: c.Grace, GraceFlag: grace, Logger: log},
-		func(ctx context.Context, g *lastcall.Group) error { return setUp(ctx, g, c, &keeper, log) })
-	if code != 0 {
+	s := service{config: c, log: newLog(os.Stderr, c.LogFormat)}
+	settings := lastcall.Config{Grace: c.Grace, GraceFlag: grace, Logger: s.log}
+	if c.TokenFile != "" {
+		tokens, err := httpapi.OpenTokens(c.TokenFile, s.log)
+		if err != nil {
+			return err
+		}
+		s.tokens = tokens
+		settings.Reload = func(context.Context) error { return tokens.Reload() }
+	}
+	defer keepOrphans(&s.keeper, c, s.log)()
+	if code := lastcall.Main(settings, s.setUp); code != 0 {
 		return exitError(code)
 	}
 	return nil
 }
 
-func setUp(ctx context.Context, g *lastcall.Group, c config, keeper *proc.Keeper, log *slog.Logger) error {
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", c.Listen)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%w: another program has the port, perhaps another lastcall: stop it, or choose --listen 127.0.0.1:0 for any free one", err)
-	}
+// service is what serve runs.
+type service struct {
+	config config
+	log    *slog.Logger
+	tokens *httpapi.Tokens // nil: everyone on this machine may do everything
+	keeper proc.Keeper
+}
+
+func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
+	c := s.config
+	listener, err := listen(ctx, g, "listener", c.Listen)
 	if err != nil {
 		return err
 	}
-	g.Defer("listener", func(context.Context) error { // the server's by then, unless the set-up failed
-		if err := listener.Close(); !errors.Is(err, net.ErrClosed) {
+	var probeListener net.Listener
+	if c.ProbeListen != "" {
+		if probeListener, err = listen(ctx, g, "probe listener", c.ProbeListen); err != nil {
 			return err
 		}
-		return nil
-	})
-	store, err := openStore(ctx, c.Store, howToOpen{create: true, migrate: c.Migrate}, log)
+	}
+	opened, err := openStore(ctx, c.Store, howToOpen{create: true, migrate: c.Migrate}, s.log)
 	if err != nil {
 		return err
 	}
-	g.Defer("store", lastcall.NoContext(store.Close))
+	g.Defer("store", lastcall.NoContext(opened.Close))
+	m := newMetrics()
+	store := meteredStore{Store: opened, m: m}
+	m.watchStop(ctx)
+	m.watchTasks(store.Count)
 	var mux task.Mux
 	if c.DemoKinds {
 		demo.Register(&mux)
 	}
-	registerPrograms(&mux, c.programs, store, keeper, log)
-	api, server, err := newAPI(store, listener.Addr(), queues(c.programs), g.Ready, log)
+	registerPrograms(&mux, c.programs, opened, &s.keeper, s.log)
+	api, err := httpapi.New(httpapi.Config{
+		Store: store, Addr: listener.Addr(), Queues: queues(c.programs), Tokens: s.tokens, Stopping: lastcall.Stopping,
+		Served: m.served, Logger: s.log,
+	})
 	if err != nil {
 		return err
 	}
-	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.Concurrency, Observe: api.Observe, Logger: log})
+	observe := func(e task.Event) {
+		m.observe(e)
+		api.Observe(e)
+	}
+	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.Concurrency, Observe: observe, Logger: s.log})
 	if err != nil {
 		return err
 	}
 	if err := g.Go("worker", worker.Serve); err != nil {
 		return err
 	}
-	if err := g.HTTP("api", server, listener); err != nil {
+	if err := s.offer(g, m, listener, probeListener, api, newProbes(store, g.Ready, s.log)); err != nil {
 		return err
 	}
 	return announce(listener.Addr().String(), c)
+}
+
+// offer serves the tasks with what the platform may ask, and the latter at a place of its own if there
+// is one. Numbers are shown where nobody else can ask, or where the operator has said so.
+func (s *service) offer(g *lastcall.Group, m *metrics, listener, probeListener net.Listener, api http.Handler, probes *http.ServeMux) error {
+	numbers := m.handler(s.log)
+	beside := http.NewServeMux()
+	beside.Handle("/healthz", probes)
+	beside.Handle("/readyz", probes)
+	if s.tokens == nil {
+		beside.Handle("GET /metrics", thisMachineOnly(numbers))
+	}
+	if err := g.HTTP("api", httpapi.NewServer(besides(api, beside), s.log), listener); err != nil {
+		return err
+	}
+	if probeListener == nil {
+		return nil
+	}
+	probes.Handle("GET /metrics", numbers)
+	if err := g.HTTP("probes", httpapi.NewServer(probes, s.log), probeListener); err != nil {
+		return err
+	}
+	s.log.Info("probes", "address", probeListener.Addr().String())
+	return nil
+}
+
+// listen opens a port, which is the server's later; until then the group closes it.
+func listen(ctx context.Context, g *lastcall.Group, name, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%w: another program has the port, perhaps another lastcall: stop it, or choose port 0 for any free one, as --listen 127.0.0.1:0", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	g.Defer(name, func(context.Context) error {
+		if err := listener.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	return listener, nil
 }
 
 // announce prints the address, and a line to paste.

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/lastcall-go/lastcall/httpapi"
+	"github.com/lastcall-go/lastcall/task"
 )
 
 func newShow() *cobra.Command {
@@ -17,10 +20,14 @@ func newShow() *cobra.Command {
 		asJSON bool
 	)
 	cmd := &cobra.Command{
-		Use:     "show ID",
-		Short:   "Show a task and all its runs",
-		Example: "  lastcall show 0197c0de-0000-7000-8000-000000000000",
-		Args:    args(1, "ID"),
+		Use:   "show ID",
+		Short: "Tell the story of a task, run by run",
+		Long: `Tell the story of a task: what it is, and for every run which worker had it, from when to when, and why it ended.
+
+The newest hundred runs are kept. Times are this machine's time zone, by the store's clock.`,
+		Example: `  lastcall show 0197c0de-0000-7000-8000-000000000000
+  lastcall show --json 0197c0de-0000-7000-8000-000000000000 | jq .checkpoint`,
+		Args: args(1, "ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.with(cmd.Context(), false, func(b backend) error {
 				t, err := story(cmd.Context(), b, args[0])
@@ -30,58 +37,111 @@ func newShow() *cobra.Command {
 				if asJSON {
 					return json.NewEncoder(cmd.OutOrStdout()).Encode(t)
 				}
-				return printStory(cmd.OutOrStdout(), t)
+				return printStory(cmd.OutOrStdout(), t, time.Now())
 			})
 		},
 	}
 	p.flags(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the task as JSON")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the task as one JSON object")
 	return cmd
 }
 
-// printStory prints what a task is, and one line for each run.
-func printStory(w io.Writer, t httpapi.Task) error {
-	lines := []string{
-		fmt.Sprintf("task     %s", t.ID),
-		fmt.Sprintf("kind     %s", t.Kind),
-		fmt.Sprintf("status   %s since %s", statusWord(t), local(t.Since)),
-		fmt.Sprintf("payload  %s", t.Payload),
-		fmt.Sprintf("counts   %d runs, %d attempts, %d interruptions, %d crashes", t.Runs, t.Attempts, t.Interruptions, t.Crashes),
+// printStory prints what a task is, and what became of each run.
+func printStory(w io.Writer, t httpapi.Task, now time.Time) error {
+	var lines []string
+	add := func(name, format string, args ...any) {
+		lines = append(lines, pad(name, 9)+plain(fmt.Sprintf(format, args...)))
 	}
+	add("task", "%s", t.ID)
+	add("kind", "%s, queue %s, priority %d", t.Kind, t.Queue, t.Priority)
+	if t.Key != "" {
+		add("key", "%s", t.Key)
+	}
+	add("status", "%s since %s, %s ago", statusWord(t.Status, t.Reason), local(t.Since), ago(t.Since, now))
+	add("created", "%s", local(t.CreatedAt))
+	add("payload", "%s", cut(string(t.Payload), 1000))
+	add("counts", "%d runs, %d attempts, %d interruptions, %d crashes", t.Runs, t.Attempts, t.Interruptions, t.Crashes)
 	if t.Progress.Fraction > 0 || t.Progress.Message != "" {
-		lines = append(lines, fmt.Sprintf("done     %.0f%% %q", 100*t.Progress.Fraction, t.Progress.Message))
+		add("done", "%.0f%% %q", 100*t.Progress.Fraction, t.Progress.Message)
+	}
+	if len(t.Checkpoint) > 0 {
+		add("saved", "%s", cut(string(t.Checkpoint), 1000))
 	}
 	if t.WaitsFor != "" {
-		lines = append(lines, "waits    "+t.WaitsFor)
+		add("waits", "%s", t.WaitsFor)
 	}
 	if t.Error != "" {
-		lines = append(lines, "error    "+t.Error)
+		add("error", "%s", t.Error)
 	}
-	for _, r := range t.History {
-		lines = append(lines, runLine(r))
+	if first := t.Runs - len(t.History); first > 0 && len(t.History) > 0 {
+		add("runs", "%d earlier ones are no longer kept", first)
 	}
-	for _, l := range lines {
-		if _, err := fmt.Fprintln(w, l); err != nil {
-			return err
+	for i, r := range t.History {
+		began, ended := runLines(r, now)
+		if i > 0 {
+			began += pause(t.History[i-1], r)
 		}
+		add(fmt.Sprintf("run %d", t.Runs-len(t.History)+i+1), "%s", began)
+		add("", "%s", ended)
 	}
-	return nil
+	_, err := io.WriteString(w, strings.Join(lines, "\n")+"\n")
+	return err
 }
 
-// runLine is a run: from when, how long, where, and why it ended.
-func runLine(r httpapi.Run) string {
-	line := fmt.Sprintf("run      %s  ", local(r.StartedAt))
+// runLines say of a run where it was and from when to when, and why it ended.
+func runLines(r httpapi.Run, now time.Time) (began, ended string) {
+	end := r.EndedAt
+	if end.IsZero() {
+		end = now
+	}
+	took := max(end.Sub(r.StartedAt), 0).Round(time.Millisecond)
+	where := fmt.Sprintf("on %s, pid %d, worker %s", r.Host, r.PID, r.Worker)
 	if r.EndedAt.IsZero() {
-		return line + fmt.Sprintf("running on %s, pid %d", r.Host, r.PID)
+		return fmt.Sprintf("%s, %s so far, %s", local(r.StartedAt), took.Round(time.Second), where), "running"
 	}
-	line += fmt.Sprintf("%-8s on %s, pid %d: %s", r.EndedAt.Sub(r.StartedAt).Round(time.Millisecond), r.Host, r.PID, r.Status)
-	if r.Reason != "" {
-		line += " (" + string(r.Reason) + ")"
-	}
+	ended = string(r.Status) + because(r)
 	if r.Error != "" {
-		line += ": " + r.Error
+		ended += ": " + r.Error
 	}
-	return line
+	return fmt.Sprintf("%s for %s, %s", local(r.StartedAt), took, where), ended
+}
+
+// reasons say what the reason of an interruption means.
+var reasons = map[task.Reason]string{
+	task.ReasonStop:     "stop: its process was told to end",
+	task.ReasonDeadline: "deadline: its process was told to end, and was gone before the run was recorded",
+	task.ReasonFrozen:   "frozen: its process had stood still for too long",
+	task.ReasonLost:     "lost: its worker gave no more signs of life",
+	task.ReasonAsked:    "asked: somebody wanted it",
+}
+
+// because says why a run ended, where the status alone does not.
+func because(r httpapi.Run) string {
+	var why []string
+	switch {
+	case r.Crashed:
+		why = append(why, "its process died")
+	case r.Status == task.Interrupted:
+		why = append(why, cmp.Or(reasons[r.Reason], string(r.Reason)))
+	}
+	if r.Status == task.Queued {
+		why = append(why, "to be tried again")
+	}
+	if r.Taken {
+		why = append(why, "recorded by another worker")
+	}
+	if len(why) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(why, "; ") + ")"
+}
+
+// pause is the time that a task waited between two runs.
+func pause(before, after httpapi.Run) string {
+	if before.EndedAt.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(", taken up %s after the run before", max(after.StartedAt.Sub(before.EndedAt), 0).Round(time.Millisecond))
 }
 
 func local(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }

@@ -12,59 +12,104 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
+// submission is the flags of submit.
+type submission struct {
+	place  place
+	opt    task.Options
+	delay  string
+	many   string
+	wait   bool
+	asJSON bool
+}
+
 func newSubmit() *cobra.Command {
-	var (
-		p      place
-		opt    task.Options
-		delay  string
-		asJSON bool
-	)
+	var s submission
 	cmd := &cobra.Command{
 		Use:   "submit KIND JSON",
-		Short: "Submit a task, and print its id",
+		Short: "Submit a task, and print its id; or many of them",
 		Long: `Submit a task, and print its id. When this has succeeded the task survives.
 
-With --id a submit whose answer was lost can be sent again: it makes no second task.`,
+With --id a submit whose answer was lost can be sent again: it makes no second task. With --key the task is the only
+unfinished one of its kind with that key: submitting another one answers with the first one's id.
+
+--wait waits until the task has ended, and shows on standard error how it gets on. The exit code is then the task's:
+0 succeeded, 10 failed, 11 cancelled, and 130 when Ctrl-C ended the waiting; the task goes on then.
+
+--many reads a task from each line of a file (- is standard input), as
+  {"kind": "mail", "payload": {"to": "a"}, "id": "...", "queue": "mails", "key": "a", "priority": 1, "delay": "90s"}
+of which only kind and payload are needed, and prints an id for each line. At a line that is wrong it stops; the ids that
+were printed are those of the lines before. Lines with an id can be sent again.`,
 		Example: `  lastcall submit hash-tree '{"dir": "/usr/share/doc", "out": "/tmp/doc.sums"}'
-  lastcall submit --store sqlite:tasks.db --delay 10m gzip-tree '{"dir": "/etc", "out": "/tmp/etc.tar.gz"}'`,
-		Args: args(2, "KIND JSON"),
+  lastcall submit --store sqlite:tasks.db --delay 10m gzip-tree '{"dir": "/etc", "out": "/tmp/etc.tar.gz"}'
+  lastcall submit --wait thumbnail '{"file": "a.jpg"}' && echo done
+  jq -c '{kind: "thumbnail", payload: .}' files.json | lastcall submit --many -`,
+		Args: func(cmd *cobra.Command, given []string) error {
+			if s.many != "" {
+				return args(0, "--many FILE")(cmd, given)
+			}
+			return args(2, "KIND JSON")(cmd, given)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			payload := []byte(args[1])
-			if !json.Valid(payload) {
-				return fmt.Errorf("the payload is not JSON: %w (in a shell, put it between single quotes)", jsonError(payload))
+			if s.many != "" {
+				return submitMany(cmd, &s)
 			}
-			if delay != "" {
-				var err error
-				if opt.Delay, err = parseDelay(delay); err != nil {
-					return err
-				}
-			}
-			return p.with(cmd.Context(), true, func(b backend) error {
-				done, err := b.Enqueue(cmd.Context(), args[0], payload, &opt)
-				if err != nil {
-					return err
-				}
-				if !asJSON {
-					remark(cmd, b, done)
-					_, err := fmt.Fprintln(cmd.OutOrStdout(), done.ID)
-					return err
-				}
-				t, err := b.Get(cmd.Context(), done.ID)
-				if err != nil {
-					return fmt.Errorf("task %s is submitted, but cannot be looked at: %w", done.ID, err)
-				}
-				remark(cmd, b, done)
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(httpapi.TaskOf(t))
-			})
+			return submitOne(cmd, &s, args[0], []byte(args[1]))
 		},
 	}
-	p.flags(cmd)
+	s.place.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&opt.ID, "id", "", "the task's id, a UUID (default: a new one)")
-	f.IntVar(&opt.Priority, "priority", 0, "the higher number runs first")
-	f.StringVar(&delay, "delay", "", "do not begin before this time has gone by, as 90s")
-	f.BoolVar(&asJSON, "json", false, "print the task as JSON")
+	f.StringVar(&s.opt.ID, "id", "", "the task's id, a UUID (default: a new one)")
+	f.StringVar(&s.opt.Queue, "queue", "", "where the task waits (default: its kind's queue at a server, \"default\" in a store)")
+	f.StringVar(&s.opt.Key, "key", "", "make it the only unfinished task of its kind with this key")
+	f.IntVar(&s.opt.Priority, "priority", 0, "the higher number runs first")
+	f.StringVar(&s.delay, "delay", "", "do not begin before this time has gone by, as 90s")
+	f.BoolVar(&s.wait, "wait", false, "wait until the task has ended, and end with its exit code")
+	f.StringVar(&s.many, "many", "", "read tasks from the lines of this file; - is standard input")
+	f.BoolVar(&s.asJSON, "json", false, "print JSON: the task, or with --many id and existed for each line")
+	for _, one := range []string{"id", "queue", "key", "priority", "delay", "wait"} {
+		cmd.MarkFlagsMutuallyExclusive("many", one)
+	}
 	return cmd
+}
+
+func submitOne(cmd *cobra.Command, s *submission, kind string, payload []byte) error {
+	if !json.Valid(payload) {
+		return fmt.Errorf("the payload is not JSON: %w (in a shell, put it between single quotes)", jsonError(payload))
+	}
+	if s.delay != "" {
+		var err error
+		if s.opt.Delay, err = parseDelay(s.delay); err != nil {
+			return err
+		}
+	}
+	return s.place.with(cmd.Context(), true, func(b backend) error {
+		done, err := b.Enqueue(cmd.Context(), kind, payload, &s.opt)
+		if err != nil {
+			return err
+		}
+		remark(cmd, b, done)
+		if !s.asJSON {
+			if _, err := fmt.Fprintln(cmd.OutOrStdout(), done.ID); err != nil {
+				return err
+			}
+		}
+		var ended error
+		if s.wait {
+			if ended = awaitTask(cmd, b, done.ID); ended != nil && !isExit(ended) {
+				return ended
+			}
+		}
+		if s.asJSON {
+			t, err := b.Get(cmd.Context(), done.ID)
+			if err != nil {
+				return fmt.Errorf("task %s is submitted, but cannot be looked at: %w", done.ID, err)
+			}
+			if err := json.NewEncoder(cmd.OutOrStdout()).Encode(httpapi.TaskOf(t)); err != nil {
+				return err
+			}
+		}
+		return ended
+	})
 }
 
 // remark says on standard error what a person should know about a task that was accepted. It may

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lastcall-go/lastcall/httpapi"
+)
+
+// taskCommand is a command that asks something of tasks. It does what it can: an error about one
+// task does not keep it from the others.
+func taskCommand(name, short, long, example string, verb func(backend, context.Context, string) error) *cobra.Command {
+	var (
+		p      place
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   name + " ID...",
+		Short: short,
+		Long: long + `
+
+It prints what each task is after that. A task that it cannot be done to makes the exit code 1, and does not hold back the
+others.`,
+		Example: example,
+		Args:    atLeastOne("ID..."),
+		RunE: func(cmd *cobra.Command, ids []string) error {
+			return p.with(cmd.Context(), false, func(b backend) error {
+				var failed error
+				for _, id := range ids {
+					if err := verb(b, cmd.Context(), id); err != nil {
+						failed = errors.Join(failed, aboutTask(id, err))
+						continue
+					}
+					if err := printNow(cmd, b, id, asJSON); err != nil {
+						return errors.Join(failed, err)
+					}
+				}
+				return failed
+			})
+		},
+	}
+	p.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print each task as a JSON object on a line")
+	return cmd
+}
+
+// printNow prints what a task is now. Whoever may ask something of a task may not always look at it.
+func printNow(cmd *cobra.Command, b backend, id string, asJSON bool) error {
+	t, err := b.Get(cmd.Context(), id)
+	if err != nil {
+		return fmt.Errorf("it is done, but task %s cannot be looked at: %w", id, err)
+	}
+	if asJSON {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(httpapi.SummaryOf(t))
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", t.ID, statusWord(t.Status, t.Reason))
+	return err
+}
+
+// queueCommand is a command that does something to queues.
+func queueCommand(name, said, short, long, example string, verb func(backend, context.Context, string) error) *cobra.Command {
+	var p place
+	cmd := &cobra.Command{
+		Use: name + " QUEUE...", Short: short, Long: long, Example: example,
+		Args: atLeastOne("QUEUE..."),
+		RunE: func(cmd *cobra.Command, queues []string) error {
+			return p.with(cmd.Context(), false, func(b backend) error {
+				for _, queue := range queues {
+					if err := verb(b, cmd.Context(), queue); err != nil {
+						return fmt.Errorf("queue %s: %w", queue, err)
+					}
+					if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", queue, said); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+	p.flags(cmd)
+	return cmd
+}

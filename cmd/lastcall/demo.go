@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/demo"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// demonstration is the flags of demo.
+type demonstration struct {
+	tree, dir   string
+	grace       time.Duration
+	stopAfter   time.Duration
+	concurrency int
+	workers     int
+	roll        bool
+}
+
+// demoTasks is how many tasks a demonstration has.
+const demoTasks = 50
+
+func newDemo() *cobra.Command {
+	var d demonstration
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "See tasks meet a stop: hash and compress real files, be stopped, and go on",
+		Long: `See tasks meet a stop. Fifty tasks hash and compress the directories of a real tree, by default the source of Go, and
+Ctrl-C or SIGTERM stops them: what is not done in time is interrupted with its checkpoint. Run it again, and it goes
+on where it was. It shows what happens on a terminal, and prints a line for each change elsewhere.
+
+--workers 3 --roll starts three servers on one store instead, replaces one after the other while they work, as a rollout
+does, and prints what was handed over and how fast, and whether any task was done twice.
+
+It writes only below --dir, which can be removed afterwards.`,
+		Example: `  lastcall demo
+  lastcall demo --stop-after 2s; lastcall demo
+  lastcall demo --workers 3 --roll`,
+		Args: args(0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := d.complete(); err != nil {
+				return err
+			}
+			if d.roll {
+				return d.rollOut(cmd.Context(), cmd.OutOrStdout())
+			}
+			return d.work(cmd.OutOrStdout())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&d.tree, "tree", someTree(), "the files to work on: a directory with directories")
+	f.StringVar(&d.dir, "dir", filepath.Join(os.TempDir(), fmt.Sprintf("lastcall-demo-%d", os.Getuid())), "where the store and the results are kept")
+	f.DurationVar(&d.grace, "grace", 3*time.Second, "time that a stop has, far less than the tasks need")
+	f.DurationVar(&d.stopAfter, "stop-after", 0, "send this process SIGTERM after so much time")
+	f.IntVar(&d.concurrency, "concurrency", 4, "how many tasks run at once in a process")
+	f.IntVar(&d.workers, "workers", 1, "how many servers, with --roll")
+	f.BoolVar(&d.roll, "roll", false, "replace servers one by one")
+	return cmd
+}
+
+func (d *demonstration) complete() error {
+	switch {
+	case d.grace <= 0 || d.stopAfter < 0 || d.concurrency < 1:
+		return usageError{errors.New("--grace, --stop-after and --concurrency must be positive")}
+	case d.roll && (d.workers < 1 || d.workers > 20):
+		return usageError{fmt.Errorf("--workers %d: use a number from 1 to 20", d.workers)}
+	case !d.roll && d.workers != 1:
+		return usageError{errors.New("--workers is for --roll: give both")}
+	case d.roll && d.stopAfter > 0:
+		return usageError{errors.New("--roll stops servers by itself: leave --stop-after out")}
+	}
+	var err error
+	if d.tree, err = filepath.Abs(d.tree); err != nil {
+		return err
+	}
+	if d.dir, err = filepath.Abs(d.dir); err != nil {
+		return err
+	}
+	return os.MkdirAll(filepath.Join(d.dir, "results"), 0o700)
+}
+
+func (d *demonstration) store() string { return "sqlite:" + filepath.Join(d.dir, "tasks.db") }
+
+// plan returns the ids of the tasks: those that an earlier demonstration has left, or else new ones.
+func (d *demonstration) plan(ctx context.Context, client *task.Client) (ids []string, goesOn bool, err error) {
+	file := filepath.Join(d.dir, "plan.json")
+	if b, err := os.ReadFile(file); err == nil && json.Unmarshal(b, &ids) == nil && len(ids) > 0 {
+		tasks, err := client.Find(ctx, task.Query{IDs: ids, Limit: len(ids)})
+		if err != nil {
+			return nil, false, err
+		}
+		for _, t := range tasks {
+			goesOn = goesOn || !t.Status.Ended()
+		}
+		if goesOn {
+			return ids, true, nil
+		}
+	}
+	tasks, err := d.newTasks()
+	if err != nil {
+		return nil, false, err
+	}
+	ids = nil
+	for _, t := range tasks {
+		ids = append(ids, t.ID)
+	}
+	if _, err := client.EnqueueMany(ctx, tasks); err != nil {
+		return nil, false, err
+	}
+	b, err := json.Marshal(ids)
+	if err != nil {
+		return nil, false, err
+	}
+	return ids, false, os.WriteFile(file, b, 0o600)
+}
+
+// newTasks prepares a task of each kind for directory after directory of the tree.
+func (d *demonstration) newTasks() ([]task.NewTask, error) {
+	entries, err := os.ReadDir(d.tree)
+	if err != nil {
+		return nil, fmt.Errorf("%w: name a directory with --tree", err)
+	}
+	var dirs []string
+	for _, e := range entries {
+		if e.IsDir() {
+			dirs = append(dirs, filepath.Join(d.tree, e.Name()))
+		}
+	}
+	if len(dirs) == 0 {
+		dirs = []string{d.tree}
+	}
+	var tasks []task.NewTask
+	for i := range demoTasks {
+		kind, suffix := demo.HashTree.Name, ".sums"
+		if i%2 == 1 {
+			kind, suffix = demo.GzipTree.Name, ".tar.gz"
+		}
+		dir := dirs[i/2%len(dirs)]
+		payload, err := json.Marshal(demo.Args{Dir: dir, Out: filepath.Join(d.dir, "results", fmt.Sprintf("%02d-%s%s", i+1, filepath.Base(dir), suffix))})
+		if err != nil {
+			return nil, err
+		}
+		one, err := task.Prepare(kind, payload, &task.Options{Priority: demoTasks - i}) // in this order
+		if err != nil {
+			return nil, err
+		}
+		tasks = append(tasks, one)
+	}
+	return tasks, nil
+}
+
+// work does the tasks in this process, until they are done or it is stopped.
+func (d *demonstration) work(out io.Writer) error {
+	log := slog.New(slog.DiscardHandler) // the view tells
+	code := lastcall.Main(lastcall.Config{Grace: d.grace, GraceFlag: d.grace, Logger: log}, func(ctx context.Context, g *lastcall.Group) error {
+		store, err := openStore(ctx, d.store(), howToOpen{create: true}, log)
+		if err != nil {
+			return d.told(err)
+		}
+		g.Defer("store", lastcall.NoContext(store.Close))
+		client := task.NewClient(store)
+		ids, goesOn, err := d.plan(ctx, client)
+		if err != nil {
+			return d.told(err)
+		}
+		var mux task.Mux
+		demo.Register(&mux)
+		worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: d.concurrency, Logger: log})
+		if err != nil {
+			return err
+		}
+		ended := make(chan struct{})
+		view := newView(out, client, ids)
+		view.begin(d, goesOn)
+		err = errors.Join(
+			g.Go("worker", func(ctx context.Context) error {
+				defer close(ended)
+				return worker.Serve(ctx)
+			}),
+			g.Go("view", func(ctx context.Context) error {
+				return view.watch(ctx, ended, func() { g.Stop(nil) })
+			}))
+		if err == nil && d.stopAfter > 0 {
+			err = g.Loop("timer", func(ctx context.Context) error { return signalAfter(ctx, d.stopAfter) })
+		}
+		return err
+	})
+	if code != 0 {
+		return exitError(code)
+	}
+	return nil
+}
+
+// told prints an error that the silent logger would keep to itself.
+func (d *demonstration) told(err error) error {
+	fmt.Fprintf(os.Stderr, "lastcall: demo: %v\n", err)
+	return err
+}
+
+// signalAfter sends this process SIGTERM, as a platform would.
+func signalAfter(ctx context.Context, after time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-time.After(after):
+	}
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		return err
+	}
+	if err := self.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/demo"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// view shows tasks while they are worked on: a picture on a terminal, lines elsewhere.
+type view struct {
+	w      io.Writer
+	live   bool
+	client *task.Client
+	ids    []string
+
+	names  map[string]string
+	was    map[string]task.Status
+	phase  string
+	height int // of the picture that stands there
+}
+
+func newView(w io.Writer, client *task.Client, ids []string) *view {
+	return &view{w: w, live: isTerminal(w), client: client, ids: ids, names: make(map[string]string), was: make(map[string]task.Status), phase: "running"}
+}
+
+func (v *view) print(format string, args ...any) {
+	_, _ = fmt.Fprintf(v.w, format, args...) // a picture: who looks away misses it
+}
+
+// begin says what is going to be seen.
+func (v *view) begin(d *demonstration, goesOn bool) {
+	what := "new"
+	if goesOn {
+		what = "going on where the last demonstration stopped"
+	}
+	v.print("%d tasks on %s, %s; results in %s\nCtrl-C stops, within %v\n\n", len(v.ids), d.tree, what, filepath.Join(d.dir, "results"), d.grace)
+}
+
+// watch shows the tasks until they are done, and calls stop then; or until the worker has ended.
+func (v *view) watch(ctx context.Context, ended <-chan struct{}, stop func()) error {
+	last := lastcall.Last(ctx)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for stopped := false; ; {
+		tasks, err := v.look(last)
+		if err != nil {
+			return err
+		}
+		left, ok := lastcall.TimeLeft(ctx)
+		v.show(tasks, stopPhase(ctx), left, ok)
+		if !stopped && allEnded(tasks) {
+			stop()
+			stopped = true
+		}
+		select {
+		case <-last.Done():
+			return context.Cause(last)
+		case <-tick.C:
+		case <-ended:
+			if tasks, err = v.look(last); err == nil {
+				v.show(tasks, "close", 0, false)
+				v.sum(tasks)
+			}
+			return err
+		}
+	}
+}
+
+// look reads the tasks, in the order of the plan.
+func (v *view) look(ctx context.Context) ([]task.Task, error) {
+	found, err := v.client.Find(ctx, task.Query{IDs: v.ids, Limit: len(v.ids)})
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[string]task.Task, len(found))
+	for _, t := range found {
+		byID[t.ID] = t
+	}
+	var tasks []task.Task
+	for _, id := range v.ids {
+		if t, ok := byID[id]; ok {
+			tasks = append(tasks, t)
+		}
+	}
+	return tasks, nil
+}
+
+func allEnded(tasks []task.Task) bool {
+	for _, t := range tasks {
+		if !t.Status.Ended() {
+			return false
+		}
+	}
+	return true
+}
+
+// show shows what is new.
+func (v *view) show(tasks []task.Task, phase string, left time.Duration, deadline bool) {
+	if v.live {
+		lines := v.picture(tasks, phase, left, deadline)
+		if v.height > 0 {
+			v.print("\x1b[%dA", v.height)
+		}
+		for _, line := range lines {
+			v.print("\x1b[K%s\n", line)
+		}
+		v.print("\x1b[J")
+		v.height = len(lines)
+		return
+	}
+	if phase != v.phase {
+		text := "stop: " + phase
+		if deadline {
+			text += fmt.Sprintf(", %.1fs left", left.Seconds())
+		}
+		v.print("%s\n", text)
+		v.phase = phase
+	}
+	for i, t := range tasks {
+		if v.was[t.ID] == t.Status {
+			continue
+		}
+		if first := v.was[t.ID] == ""; !first || t.Status != task.Queued && t.Status != task.Succeeded {
+			v.print("%2d %-26s %3.0f%%  %s%s\n", i+1, v.name(t), 100*t.Progress.Fraction, statusWord(t.Status, t.Reason), runNumber(t))
+		}
+		v.was[t.ID] = t.Status
+	}
+}
+
+// picture is what stands on a terminal: a line of signs for all tasks, and a bar for each that is
+// worked on or was cut short.
+func (v *view) picture(tasks []task.Task, phase string, left time.Duration, deadline bool) []string {
+	signs := map[task.Status]string{task.Queued: "·", task.Running: "▸", task.Interrupted: "‖", task.Succeeded: "█", task.Failed: "✗", task.Cancelled: "-"}
+	head := "phase " + pad(phase, 10)
+	if deadline {
+		head += fmt.Sprintf("%5.1fs left", left.Seconds())
+	}
+	row := ""
+	for _, t := range tasks {
+		row += signs[t.Status]
+	}
+	width := columns(v.w) - 1
+	lines := []string{cut(row, width), cut(head, width)}
+	for i, t := range tasks {
+		if t.Status == task.Running || t.Status == task.Interrupted {
+			lines = append(lines, cut(fmt.Sprintf("%2d %s %s %3.0f%%  %s%s", i+1, pad(cut(v.name(t), 26), 26), drawBar(t.Progress.Fraction, 20),
+				100*t.Progress.Fraction, statusWord(t.Status, t.Reason), runNumber(t)), width))
+		}
+	}
+	return lines[:min(len(lines), 20)]
+}
+
+// runNumber tells of a run that is not the first.
+func runNumber(t task.Task) string {
+	if t.Runs < 2 {
+		return ""
+	}
+	return fmt.Sprintf(", run %d", t.Runs)
+}
+
+// name is what a task is about, in short.
+func (v *view) name(t task.Task) string {
+	if name, ok := v.names[t.ID]; ok {
+		return name
+	}
+	name := t.Kind
+	var a demo.Args
+	if err := json.Unmarshal(t.Payload, &a); err == nil {
+		name = strings.TrimSuffix(t.Kind, "-tree") + " " + plain(filepath.Base(a.Dir))
+	}
+	v.names[t.ID] = name
+	return name
+}
+
+// sum says how it stands in the end.
+func (v *view) sum(tasks []task.Task) {
+	n := make(map[task.Status]int)
+	interruptions, runs := 0, 0
+	for _, t := range tasks {
+		n[t.Status]++
+		interruptions += t.Interruptions
+		runs += t.Runs
+	}
+	v.print("\n%d succeeded, %d failed, %d interrupted with a checkpoint, %d not begun; %d runs, of which %d were interrupted\n",
+		n[task.Succeeded], n[task.Failed], n[task.Interrupted], n[task.Queued], runs, interruptions)
+	if n[task.Interrupted]+n[task.Queued] > 0 {
+		v.print("run it again: it goes on from there\n")
+	}
+}

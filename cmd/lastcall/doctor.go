@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lastcall-go/lastcall/pgstore"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+func newDoctor() *cobra.Command {
+	var p place
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Look for what is wrong with a store, its workers, and this machine's settings",
+		Long: `Look for what is wrong: whether the store or server can be reached and its tables fit this program, whether workers
+are alive, how far the clocks are apart, tasks whose kind nobody knows, paused queues, and whether the grace fits the
+platform. It changes nothing. Each line begins with ok, warn or fail, and what is not ok says what to do.
+
+Exit codes: 0 nothing has failed, though there may be warnings; 1 something has.`,
+		Example: `  lastcall doctor --store sqlite:tasks.db
+  lastcall doctor --store-file /etc/lastcall/store`,
+		Args: args(0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d := &doctor{w: cmd.OutOrStdout(), env: os.Getenv}
+			d.examine(cmd.Context(), &p)
+			if d.failed {
+				return exitError(1)
+			}
+			return d.err
+		},
+	}
+	p.flags(cmd)
+	return cmd
+}
+
+// doctor writes what it finds.
+type doctor struct {
+	w      io.Writer
+	env    func(string) string
+	failed bool
+	err    error // of writing
+}
+
+func (d *doctor) say(word, what, format string, args ...any) {
+	if _, err := fmt.Fprintf(d.w, "%-4s  %-8s  %s\n", word, what, fmt.Sprintf(format, args...)); err != nil {
+		d.err = err
+	}
+}
+
+func (d *doctor) ok(what, format string, args ...any)   { d.say("ok", what, format, args...) }
+func (d *doctor) warn(what, format string, args ...any) { d.say("warn", what, format, args...) }
+func (d *doctor) fail(what, format string, args ...any) {
+	d.failed = true
+	d.say("fail", what, format, args...)
+}
+
+func (d *doctor) examine(ctx context.Context, p *place) {
+	d.grace()
+	_, store, err := p.serverAddress()
+	if err != nil {
+		d.fail("store", "%v", err)
+		return
+	}
+	if store != "" && !d.schema(ctx, store) {
+		return
+	}
+	b, closer, err := p.open(ctx, false)
+	if err != nil {
+		d.fail("store", "%v", withHint(err))
+		return
+	}
+	d.tasks(ctx, b, store == "")
+	if err := closer.Close(); err != nil {
+		d.fail("store", "%v", err)
+	}
+}
+
+// schema says whether a store can be reached and used.
+func (d *doctor) schema(ctx context.Context, address string) bool {
+	if !isPostgres(address) {
+		if _, _, err := schemaText(ctx, address); err != nil {
+			d.fail("store", "%v", err)
+			return false
+		}
+		d.ok("store", "%s can be opened", shownStore(address))
+		return true
+	}
+	before := time.Now()
+	state, err := pgstore.LookAtSchema(ctx, pgstore.Config{DSN: address, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		d.fail("store", "%v", err)
+		return false
+	}
+	if !state.Usable() {
+		d.fail("store", "%s: %s", shownStore(address), schemaWords(state))
+		return false
+	}
+	d.ok("store", "%s: %s", shownStore(address), schemaWords(state))
+	d.clock(before, state.Now, time.Now())
+	return true
+}
+
+// clock compares the store's clock with this machine's, between which it was read.
+func (d *doctor) clock(before, store, after time.Time) {
+	off := max(before.Sub(store), store.Sub(after), 0).Round(time.Millisecond)
+	if off > 5*time.Second {
+		d.warn("clock", "the store's clock is %v away from this machine's: tasks go by the store's alone, but logs are hard to compare; let both follow NTP", off)
+		return
+	}
+	d.ok("clock", "the store's clock is this machine's, within %v", (off + after.Sub(before)).Round(time.Millisecond))
+}
+
+// tasks looks at workers, queues and what waits.
+func (d *doctor) tasks(ctx context.Context, b backend, server bool) {
+	counts, err := b.Count(ctx)
+	var workers []task.WorkerInfo
+	if err == nil {
+		workers, err = b.Workers(ctx)
+	}
+	if err != nil {
+		d.fail("store", "%v", withHint(err))
+		return
+	}
+	if server {
+		d.ok("server", "it answers, and its store too")
+	}
+	d.workers(workers)
+	d.waiting(counts, workers)
+}
+
+func (d *doctor) workers(all []task.WorkerInfo) {
+	running, stopping, dead := 0, 0, 0
+	for _, w := range all {
+		switch {
+		case !living(w):
+			dead++
+		case w.State == task.WorkerStopping:
+			stopping++
+		default:
+			running++
+		}
+	}
+	switch {
+	case dead > 0 && running == 0:
+		d.warn("workers", "%d dead, and none that could take up their tasks: start lastcall serve on this store", dead)
+	case dead > 0:
+		d.warn("workers", "%d dead, whose tasks should be taken up within seconds: look again, and if they are still there at the logs of the %d running ones", dead, running)
+	case running == 0:
+		d.warn("workers", "none is running: tasks wait until lastcall serve is started on this store")
+	default:
+		d.ok("workers", "%d running, %d stopping", running, stopping)
+	}
+}
+
+// waiting looks for tasks that nobody will run.
+func (d *doctor) waiting(counts task.Counts, workers []task.WorkerInfo) {
+	known := make(map[string]bool)
+	for _, w := range workers {
+		for _, kind := range w.Kinds {
+			known[kind] = known[kind] || living(w)
+		}
+	}
+	var unknown []string
+	waiting := make(map[string]int)
+	for _, c := range counts.Tasks {
+		if !c.Status.Claimable() {
+			continue
+		}
+		waiting[c.Queue] += c.N
+		if !known[c.Kind] && !slices.Contains(unknown, c.Kind) {
+			unknown = append(unknown, c.Kind)
+		}
+	}
+	if len(unknown) > 0 {
+		d.warn("kinds", "tasks wait whose kind no running worker knows: %s; add it to a worker's configuration, or cancel them", strings.Join(unknown, ", "))
+	} else {
+		d.ok("kinds", "every task that waits has a worker that knows its kind")
+	}
+	for _, queue := range counts.Paused {
+		d.warn("queues", "%s is paused, and %d tasks wait in it: lastcall resume %s", queue, waiting[queue], queue)
+	}
+}
+
+// grace compares what serve would take for its grace here with what the platform says.
+func (d *doctor) grace() {
+	text := d.env("LASTCALL_GRACE")
+	grace := 30 * time.Second
+	if text != "" && text != "none" {
+		var err error
+		if grace, err = time.ParseDuration(text); err != nil || grace <= 0 {
+			d.fail("grace", "LASTCALL_GRACE is %q, and serve would refuse it: use a duration, as 45s", text)
+			return
+		}
+	}
+	switch {
+	case d.env("KUBERNETES_SERVICE_HOST") != "" && text == "none":
+		d.warn("grace", "LASTCALL_GRACE is none in Kubernetes, which sends SIGKILL all the same: set it to the pod's terminationGracePeriodSeconds")
+	case d.env("KUBERNETES_SERVICE_HOST") != "" && text == "":
+		d.warn("grace", "in Kubernetes, and LASTCALL_GRACE is not set: serve takes 30s; set it to the pod's terminationGracePeriodSeconds, unless that is 30 or serve has --grace")
+	case d.env("INVOCATION_ID") != "" && text == "":
+		d.warn("grace", "under systemd, and LASTCALL_GRACE is not set: serve takes 30s; set it to the unit's TimeoutStopSec (90s where nothing is said), unless serve has --grace")
+	case text == "":
+		d.ok("grace", "30s, the default; give serve --grace or LASTCALL_GRACE where the platform waits for another time")
+	case text == "none":
+		d.ok("grace", "none: a stop takes as long as the tasks do")
+	default:
+		d.ok("grace", "%v, as LASTCALL_GRACE says", grace)
+	}
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+func TestNoLineOfAListIsWiderThanEightyCharacters(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	id := "0197c0de-0000-7000-8000-000000000000"
+	tasks := []task.Task{
+		{ID: id, Kind: strings.Repeat("kind", 25), Status: task.Interrupted, Reason: task.ReasonDeadline, Since: now.Add(-40 * 24 * time.Hour), Progress: task.Progress{Fraction: 1}},
+		{ID: id, Kind: "k", Status: task.Failed, Error: strings.Repeat("wrong ", 30), Since: now.Add(-time.Minute)},
+	}
+	for n := range tasks {
+		var b bytes.Buffer
+		if err := printTable(&b, tasks[:n+1], now); err != nil {
+			t.Fatal(err)
+		}
+		if lines := strings.Count(b.String(), "\n"); lines != n+2 {
+			t.Errorf("%d lines for %d tasks", lines, n+1)
+		}
+		for line := range strings.Lines(b.String()) {
+			if width := utf8.RuneCountInString(strings.TrimSpace(line)); width > 80 {
+				t.Errorf("%d characters: %q", width, line)
+			}
+		}
+	}
+	var b bytes.Buffer
+	if err := printTable(&b, tasks, now); err != nil || !strings.Contains(b.String(), "interrupted/deadline  40d    100%") || !strings.Contains(b.String(), id+"  kind") {
+		t.Errorf("%v\n%s", err, &b)
+	}
+}
+
+func TestAListHasWhatEveryFilterAdmitsAndSaysWhenThereIsMore(t *testing.T) {
+	g := newGround(t)
+	old := g.submit("a", &task.Options{Queue: "q", Key: "one"})
+	g.submit("a", nil)
+	g.submit("b", &task.Options{Queue: "q"})
+	for filter, want := range map[string]int{"": 3, "--kind a": 2, "--queue q": 2, "--kind a --queue q": 1, "--key one": 1, "--status failed": 0, "--limit 2": 2} {
+		out, remarks, err := run(t, append([]string{"list", "--store", g.address}, strings.Fields(filter)...)...)
+		if got := strings.Count(out, "\n") - 1; err != nil || got != want {
+			t.Errorf("%s: %d tasks, want %d (%v)\n%s", filter, got, want, err, out)
+		}
+		if strings.Contains(remarks, "--after") != (filter == "--limit 2") {
+			t.Errorf("%s: remarks %q", filter, remarks)
+		}
+	}
+	out, _, err := run(t, "list", "--store", g.address, "--json", "--key", "one")
+	var got map[string]any
+	if err := json.Unmarshal([]byte(out), &got); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, name := range []string{"id", "kind", "queue", "status", "runs", "attempts", "interruptions", "crashes", "progress", "createdAt"} {
+		if _, ok := got[name]; !ok {
+			t.Errorf("the JSON lacks %s: %s", name, out)
+		}
+	}
+	if err != nil || got["id"] != old || strings.Count(out, "\n") != 1 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestAnAgeHasFourCharactersAtMost(t *testing.T) {
+	now := time.Now()
+	for d, want := range map[time.Duration]string{
+		-time.Hour: "0s", 59 * time.Second: "59s", time.Minute: "1m", 59 * time.Minute: "59m", 47 * time.Hour: "47h", 48 * time.Hour: "2d",
+		998 * 24 * time.Hour: "998d", 9999 * 24 * time.Hour: "long",
+	} {
+		if got := ago(now.Add(-d), now); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestWhatATaskSaysCannotMoveTheCursor(t *testing.T) {
+	if got := plain("a\x1b[2Jb\nc\u202ed\xff"); got != "a [2Jb c d " {
+		t.Errorf("%q", got)
+	}
+	if got := plainLines("a\tb\x1b[0m\r\n\x00"); got != "a\tb [0m \n " {
+		t.Errorf("%q", got)
+	}
+}

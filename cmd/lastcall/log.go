@@ -1,0 +1,21 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+)
+
+// How serve writes its log.
+const (
+	logAuto = "auto"
+	logText = "text"
+	logJSON = "json"
+)
+
+// newLog returns a logger of a format: text for people, JSON for programs.
+func newLog(w io.Writer, format string) *slog.Logger {
+	if format == logText || format != logJSON && isTerminal(w) {
+		return slog.New(slog.NewTextHandler(w, nil))
+	}
+	return slog.New(slog.NewJSONHandler(w, nil))
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/httpapi"
+	"github.com/lastcall-go/lastcall/memstore"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// scrape is what a scrape says, without comments.
+func scrape(t *testing.T, m *metrics) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.handler(slog.New(slog.DiscardHandler)).ServeHTTP(w, httptest.NewRequestWithContext(context.Background(), "GET", "/metrics", nil))
+	if w.Code != 200 {
+		t.Fatalf("%d: %s", w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+// has checks that a scrape has lines.
+func has(t *testing.T, text string, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		if !strings.Contains(text, "\n"+line+"\n") {
+			t.Errorf("the scrape lacks %s", line)
+		}
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+}
+
+func TestMetricsTellOfRunsAndOfWhatBecameOfThem(t *testing.T) {
+	m := newMetrics()
+	one := task.Task{Kind: "k"}
+	m.observe(task.Event{Task: one, Status: task.Running, Waited: 2 * time.Second})
+	m.observe(task.Event{Task: one, Status: task.Succeeded, Took: 3 * time.Second})
+	m.observe(task.Event{Task: one, Status: task.Failed, Took: time.Second, Stale: true})
+	m.served(httpapi.Exchange{Route: "GET /v1/tasks", Status: 200, Took: time.Millisecond})
+	m.served(httpapi.Exchange{Status: 404})
+	has(t, scrape(t, m),
+		`lastcall_task_wait_seconds_sum{kind="k"} 2`, `lastcall_task_wait_seconds_count{kind="k"} 1`,
+		`lastcall_task_run_seconds_sum{kind="k",status="succeeded"} 3`, `lastcall_task_run_seconds_count{kind="k",status="stale"} 1`,
+		`lastcall_task_interruptions_total{reason="stop"} 0`, `lastcall_stale_writes_refused_total 0`, `lastcall_task_crashes_total 0`,
+		`lastcall_http_request_seconds_count{route="GET /v1/tasks",status="200"} 1`, `lastcall_http_request_seconds_count{route="none",status="404"} 1`)
+}
+
+func TestMetricsCountInterruptionsCrashesAndStaleWritesAtTheStore(t *testing.T) {
+	m := newMetrics()
+	s := meteredStore{Store: memstore.New(), m: m}
+	defer s.Close()
+	stop := task.Change{Status: task.Interrupted, Reason: task.ReasonStop}
+	lost := task.Change{Status: task.Interrupted, Reason: task.ReasonLost, Crashed: true, Taken: true}
+	taken := task.Change{Status: task.Interrupted, Reason: task.ReasonDeadline, Taken: true}
+	s.applied(stop, nil)
+	s.applied(lost, nil)
+	s.applied(stop, task.ErrLeaseLost)
+	s.applied(taken, task.ErrLeaseLost) // a neighbour was quicker: nothing is stale
+	s.applied(stop, errors.New("away"))
+	s.applied(task.Change{Status: task.Succeeded}, nil)
+	if errs := s.Apply(t.Context(), []task.Change{{Fence: task.Fence{Task: "0197c0de-0000-7000-8000-000000000000", Run: 1, Worker: "w"}, Status: task.Succeeded}}); len(errs) != 1 || errs[0] == nil {
+		t.Errorf("a run that is nobody's: %v", errs)
+	}
+	has(t, scrape(t, m), `lastcall_task_interruptions_total{reason="stop"} 1`, `lastcall_task_interruptions_total{reason="deadline"} 0`,
+		`lastcall_task_crashes_total 1`, `lastcall_store_seconds_count{call="apply"} 1`)
+}
+
+func TestMetricsCountTheTasksAtMostOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMetrics()
+		asked := 0
+		var err error
+		m.watchTasks(func(context.Context) (task.Counts, error) {
+			asked++
+			return task.Counts{Tasks: []task.Count{{Queue: "q", Kind: "k", Status: task.Queued, N: 10 * asked}}}, err
+		})
+		for range 3 {
+			has(t, scrape(t, m), `lastcall_tasks{kind="k",queue="q",status="queued"} 10`, `lastcall_store_up 1`)
+		}
+		time.Sleep(countTrusted)
+		has(t, scrape(t, m), `lastcall_tasks{kind="k",queue="q",status="queued"} 20`)
+		time.Sleep(countTrusted)
+		err = errors.New("away")
+		text := scrape(t, m)
+		has(t, text, `lastcall_store_up 0`)
+		if strings.Contains(text, "lastcall_tasks{") || asked != 3 {
+			t.Errorf("asked %d times:\n%s", asked, text)
+		}
+	})
+}
+
+func TestMetricsTellThePhaseOfAStopAndTheTimeLeft(t *testing.T) {
+	m := newMetrics()
+	g, err := lastcall.New(t.Context(), lastcall.Config{Grace: time.Minute, Logger: slog.New(slog.DiscardHandler), TerminationLog: "-"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped, seen := make(chan struct{}), make(chan struct{})
+	if err := g.Go("work", func(ctx context.Context) error {
+		m.watchStop(ctx)
+		close(stopped)
+		<-seen
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	<-stopped
+	text := scrape(t, m)
+	has(t, text, `lastcall_stop_phase{phase="running"} 1`, `lastcall_stop_phase{phase="drain"} 0`)
+	if strings.Contains(text, "\nlastcall_stop_seconds_left") {
+		t.Error("time is left of no stop")
+	}
+	g.Stop(nil)
+	text = scrape(t, m)
+	has(t, text, `lastcall_stop_phase{phase="running"} 0`, `lastcall_stop_phase{phase="drain"} 1`)
+	if !strings.Contains(text, "\nlastcall_stop_seconds_left 5") {
+		t.Errorf("some of a minute must be left:\n%s", text)
+	}
+	close(seen)
+	if report := g.Wait(); report.ExitCode() != 0 {
+		t.Errorf("%v", report)
+	}
+	has(t, scrape(t, m), `lastcall_stop_phase{phase="close"} 1`)
+}
+
+func TestMetricsAreNotShownToAPageOfAnotherName(t *testing.T) {
+	h := thisMachineOnly(newMetrics().handler(slog.New(slog.DiscardHandler)))
+	for host, want := range map[string]int{"127.0.0.1:8321": 200, "localhost": 200, "[::1]:80": 200, "tasks.example:8321": 421, "": 421} {
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != want {
+			t.Errorf("%q: %d, want %d", host, w.Code, want)
+		}
+	}
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall/httpapi"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+func TestTheStoryOfATaskTellsEveryRunAndWhyItEnded(t *testing.T) {
+	at := func(s int) time.Time { return time.Date(2026, 1, 2, 3, 4, s, 0, time.Local) }
+	story := httpapi.Task{
+		ID: "id", Kind: "k", Queue: "q", Status: task.Running, Runs: 7, Attempts: 1, Interruptions: 1, Crashes: 1, Since: at(40), Payload: []byte(`{}`),
+		Progress: httpapi.Progress{Fraction: 0.4, Message: "file \x1b[2J"}, Checkpoint: []byte(`{"row":7}`),
+		History: []httpapi.Run{
+			{Host: "h1", PID: 11, Worker: "w1", StartedAt: at(0), EndedAt: at(2), Status: task.Interrupted, Reason: task.ReasonStop},
+			{Host: "h2", PID: 12, Worker: "w2", StartedAt: at(5), EndedAt: at(6), Status: task.Interrupted, Reason: task.ReasonLost, Crashed: true, Taken: true},
+			{Host: "h3", PID: 13, Worker: "w3", StartedAt: at(8), EndedAt: at(9), Status: task.Queued, Error: "exit code 1"},
+			{Host: "h4", PID: 14, Worker: "w4", StartedAt: at(40), Status: task.Running},
+		},
+	}
+	var b bytes.Buffer
+	if err := printStory(&b, story, at(45)); err != nil {
+		t.Fatal(err)
+	}
+	want := `task     id
+kind     k, queue q, priority 0
+status   running since 2026-01-02 03:04:40, 5s ago
+created  0001-01-01 00:00:00
+payload  {}
+counts   7 runs, 1 attempts, 1 interruptions, 1 crashes
+done     40% "file \x1b[2J"
+saved    {"row":7}
+runs     3 earlier ones are no longer kept
+run 4    2026-01-02 03:04:00 for 2s, on h1, pid 11, worker w1
+         interrupted (stop: its process was told to end)
+run 5    2026-01-02 03:04:05 for 1s, on h2, pid 12, worker w2, taken up 3s after the run before
+         interrupted (its process died; recorded by another worker)
+run 6    2026-01-02 03:04:08 for 1s, on h3, pid 13, worker w3, taken up 2s after the run before
+         queued (to be tried again): exit code 1
+run 7    2026-01-02 03:04:40, 5s so far, on h4, pid 14, worker w4, taken up 31s after the run before
+         running
+`
+	if got := strings.Replace(b.String(), "created  "+local(time.Time{}), "created  0001-01-01 00:00:00", 1); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestATaskThatIsNotThereIsToldWithWhatToDo(t *testing.T) {
+	g := newGround(t)
+	for _, command := range []string{"show", "logs", "cancel", "retry", "interrupt"} {
+		_, _, err := run(t, command, "--store", g.address, "0197c0de-0000-7000-8000-000000000000")
+		if err == nil || !strings.Contains(err.Error(), "not found") || !strings.Contains(err.Error(), `"lastcall list" shows`) {
+			t.Errorf("%s: %v", command, err)
+		}
+	}
+}

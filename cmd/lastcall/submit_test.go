@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lastcall-go/lastcall/httpapi"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+func TestSubmitWithWaitEndsWithTheCodeOfTheTask(t *testing.T) {
+	g := newGround(t)
+	end := g.work("k", func(_ context.Context, r *task.Run, args map[string]any) error {
+		r.Progress(0.5, "half")
+		if args["fail"] == true {
+			return task.Permanent(errors.New("no good"))
+		}
+		return nil
+	})
+	defer end()
+	out, remarks, err := run(t, "submit", "--wait", "--store", g.address, "k", "{}")
+	if id := strings.TrimSpace(out); err != nil || g.becomes(id, task.Succeeded).ID != id || !strings.Contains(remarks, "succeeded") {
+		t.Errorf("%q, %q, %v", out, remarks, err)
+	}
+	out, remarks, err = run(t, "submit", "--wait", "--json", "--store", g.address, "k", `{"fail": true}`)
+	var got httpapi.Task
+	if jsonErr := json.Unmarshal([]byte(out), &got); jsonErr != nil || got.Status != task.Failed {
+		t.Errorf("%q, %v", out, jsonErr)
+	}
+	var code exitError
+	if !errors.As(err, &code) || code != failedCode || !strings.Contains(remarks, "no good") {
+		t.Errorf("%v, %q", err, remarks)
+	}
+}
+
+func TestSubmitWithWaitTellsACancelledTaskApart(t *testing.T) {
+	g := newGround(t)
+	id := g.submit("k", nil)
+	if err := g.client.Cancel(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := run(t, "submit", "--wait", "--id", id, "--store", g.address, "k", "{}")
+	var code exitError
+	if !errors.As(err, &code) || code != cancelledCode {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestManyTasksAreSubmittedFromLinesIntoAStoreAndThroughAServer(t *testing.T) {
+	g := newGround(t)
+	api, err := httpapi.New(httpapi.Config{Store: g.store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(api)
+	defer server.Close()
+	var lines strings.Builder
+	for i := range 2500 {
+		fmt.Fprintf(&lines, "{\"kind\": \"k\", \"payload\": %d, \"queue\": \"q\", \"delay\": \"1h\"}\n\n", i)
+	}
+	for i, place := range [][]string{{"--store", g.address}, {"--server", server.URL}} {
+		out, remarks, err := runWith(t, lines.String(), append([]string{"submit", "--many", "-"}, place...)...)
+		if err != nil || strings.Count(out, "\n") != 2500 || !strings.Contains(remarks, "2500 tasks submitted") {
+			t.Errorf("%v: %d ids, %q, %v", place, strings.Count(out, "\n"), remarks, err)
+		}
+		if c, err := g.client.Count(t.Context()); err != nil || len(c.Tasks) != 1 || c.Tasks[0].N != 2500*(i+1) || c.Tasks[0].Queue != "q" {
+			t.Errorf("%+v, %v", c, err)
+		}
+	}
+}
+
+func TestAWrongLineStopsAManySubmitAndTheOnesBeforeItAreKept(t *testing.T) {
+	const good = `{"id": "0197c0de-0000-7000-8000-000000000001", "kind": "k", "payload": {}}`
+	for bad, want := range map[string]string{
+		`{"kind": "k"}`:                             `line 2: "payload" is missing`,
+		`{"payload": 1}`:                            `line 2: "kind" is missing`,
+		`{"kind": "k", "payload": 1, "prio": 1}`:    `line 2: it is no task: json: unknown field "prio"`,
+		`{"kind": "k", "payload": 1} {}`:            "more than one JSON object",
+		`{"kind": "a b", "payload": 1}`:             "only letters, digits",
+		`{"kind": "k", "payload": 1, "delay": "x"}`: "use a duration with its unit",
+		`no`: "line 2: it is no task",
+		`{"kind": "k"` + strings.Repeat(" ", maxLine+1) + `}`: "line 2: it has more than",
+	} {
+		g := newGround(t)
+		file := filepath.Join(t.TempDir(), "tasks")
+		if err := os.WriteFile(file, []byte(good+"\n"+bad+"\n"+good), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, _, err := run(t, "submit", "--many", file, "--json", "--store", g.address)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "(1 tasks are submitted") {
+			t.Errorf("%.60s: %v, want %q", bad, err, want)
+		}
+		if out != "{\"id\":\"0197c0de-0000-7000-8000-000000000001\",\"existed\":false}\n" {
+			t.Errorf("%.60s: printed %q", bad, out)
+		}
+	}
+}
+
+func TestWhereNobodyWatchesAMeterPrintsOnlyNews(t *testing.T) {
+	var b bytes.Buffer
+	m := newMeter(&b)
+	for i := range 100 {
+		m.show(task.Task{Status: task.Running, Progress: task.Progress{Fraction: float64(i) / 100, Message: "m"}})
+	}
+	m.show(task.Task{Status: task.Interrupted, Reason: task.ReasonStop})
+	m.close()
+	if got := strings.Count(b.String(), "\n"); got != 11 || !strings.Contains(b.String(), "running   10%  m\n") || !strings.Contains(b.String(), "interrupted/stop    0%") {
+		t.Errorf("%d lines:\n%s", got, &b)
+	}
+}
+
+func TestAMeterFitsOnItsLine(t *testing.T) {
+	one := task.Task{Status: task.Running, Runs: 3, Progress: task.Progress{Fraction: 0.5, Message: strings.Repeat("word ", 30)}}
+	if got := meterLine(one, 60); len([]rune(got)) != 60 || !strings.HasPrefix(got, "████████████░░░░░░░░░░░░  50%  running, run 3  word") {
+		t.Errorf("%q", got)
+	}
+	for fraction, want := range map[float64]string{-1: "░░", 0.5: "█░", 2: "██"} {
+		if got := drawBar(fraction, 2); got != want {
+			t.Errorf("%v: %q", fraction, got)
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+const (
+	// manyStep is how many tasks are sent at a time, and manyStepBytes how many bytes of payloads.
+	manyStep      = 1000
+	manyStepBytes = 4 << 20
+	// maxLine bounds a line: a payload of the largest size, and what is around it.
+	maxLine = task.MaxPayload + 64<<10
+)
+
+// taskLine is a line of --many, with the names of the HTTP interface.
+type taskLine struct {
+	ID       string          `json:"id"`
+	Kind     string          `json:"kind"`
+	Payload  json.RawMessage `json:"payload"`
+	Queue    string          `json:"queue"`
+	Key      string          `json:"key"`
+	Priority int             `json:"priority"`
+	Delay    string          `json:"delay"`
+}
+
+// submitMany submits the tasks of a file's lines, many at a time, and prints what came of each.
+func submitMany(cmd *cobra.Command, s *submission) error {
+	in := cmd.InOrStdin()
+	if s.many != "-" {
+		f, err := os.Open(s.many)
+		if err != nil {
+			return fmt.Errorf("submit many: %w", err)
+		}
+		defer f.Close() // only read
+		in = f
+	}
+	return s.place.with(cmd.Context(), true, func(b backend) error {
+		m := many{cmd: cmd, backend: b, asJSON: s.asJSON}
+		err := m.read(in)
+		// The lines before a bad one are good.
+		if sent := m.send(); sent != nil {
+			err = sent
+		}
+		if err != nil {
+			return fmt.Errorf("%w (%d tasks are submitted, their ids are printed)", err, m.done)
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: %d tasks submitted, of which %d existed already\n", m.done, m.existed)
+		return nil
+	})
+}
+
+// many is a file of tasks that is being submitted.
+type many struct {
+	cmd     *cobra.Command
+	backend backend
+	asJSON  bool
+
+	pending       []task.NewTask
+	bytes         int
+	done, existed int
+}
+
+// read takes the lines up to the end or to the first that cannot be submitted.
+func (m *many) read(in io.Reader) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
+	n := 0
+	for lines.Scan() {
+		n++
+		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+			continue
+		}
+		one, err := parseTaskLine(lines.Bytes())
+		if err != nil {
+			return fmt.Errorf("line %d: %w", n, err)
+		}
+		m.pending = append(m.pending, one)
+		if m.bytes += len(one.Payload); len(m.pending) >= manyStep || m.bytes >= manyStepBytes {
+			if err := m.send(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return fmt.Errorf("line %d: it has more than %d bytes: put the payload into a file and submit its name", n+1, maxLine)
+	} else if err != nil {
+		return fmt.Errorf("line %d: %w", n+1, err)
+	}
+	return nil
+}
+
+// send submits what is pending.
+func (m *many) send() error {
+	if len(m.pending) == 0 {
+		return nil
+	}
+	all, err := m.backend.EnqueueMany(m.cmd.Context(), m.pending)
+	m.pending, m.bytes = nil, 0
+	out := bufio.NewWriter(m.cmd.OutOrStdout())
+	for _, one := range all {
+		m.done++
+		if one.Existed {
+			m.existed++
+		}
+		if m.asJSON {
+			fmt.Fprintf(out, "{\"id\":%q,\"existed\":%t}\n", one.ID, one.Existed)
+		} else {
+			fmt.Fprintln(out, one.ID)
+		}
+	}
+	return errors.Join(err, out.Flush())
+}
+
+func parseTaskLine(b []byte) (task.NewTask, error) {
+	var l taskLine
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&l); err != nil {
+		return task.NewTask{}, fmt.Errorf("it is no task: %w (see lastcall submit --help)", err)
+	}
+	if dec.More() {
+		return task.NewTask{}, errors.New("it has more than one JSON object: write each on a line of its own")
+	}
+	switch {
+	case l.Kind == "":
+		return task.NewTask{}, errors.New(`"kind" is missing`)
+	case l.Payload == nil:
+		return task.NewTask{}, errors.New(`"payload" is missing: give the task's input, as JSON, or null`)
+	}
+	opt := task.Options{ID: l.ID, Queue: l.Queue, Key: l.Key, Priority: l.Priority}
+	if l.Delay != "" {
+		var err error
+		if opt.Delay, err = parseDelay(l.Delay); err != nil {
+			return task.NewTask{}, err
+		}
+	}
+	return task.Prepare(l.Kind, l.Payload, &opt)
+}

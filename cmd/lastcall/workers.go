@@ -1,0 +1,114 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+func newWorkers() *cobra.Command {
+	var (
+		p      place
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "workers",
+		Short: "List the workers that are registered now",
+		Long: `List the workers that are registered now. The state is one of
+
+  running   it takes tasks
+  stopping  it was told to stop, and ends what it has
+  dead      its process is gone, and its tasks are about to be taken up
+
+A worker whose lease runs out without a sign of life is listed until another one has taken up its tasks.`,
+		Example: `  lastcall workers
+  lastcall workers --json | jq -r 'select(.state == "stopping") | .host'`,
+		Args: args(0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.with(cmd.Context(), false, func(b backend) error {
+				all, err := b.Workers(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return printWorkerLines(cmd.OutOrStdout(), all)
+				}
+				return printWorkers(cmd.OutOrStdout(), all, time.Now())
+			})
+		},
+	}
+	p.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
+	return cmd
+}
+
+// workerLine is a worker for programs, with the keys of the HTTP interface.
+type workerLine struct {
+	Worker string    `json:"worker"`
+	Name   string    `json:"name"`
+	Host   string    `json:"host"`
+	PID    int       `json:"pid"`
+	Kinds  []string  `json:"kinds"`
+	Lease  string    `json:"lease"`
+	State  string    `json:"state"`
+	Life   task.Life `json:"life"`
+	Dead   bool      `json:"dead"`
+	Since  time.Time `json:"since"`
+}
+
+func printWorkerLines(w io.Writer, workers []task.WorkerInfo) error {
+	enc := json.NewEncoder(w)
+	for _, i := range workers {
+		line := workerLine{
+			Worker: i.Worker, Name: i.Name, Host: i.Host, PID: i.PID, Kinds: append([]string{}, i.Kinds...), Lease: i.Lease.String(),
+			State: string(i.State), Life: i.Life, Dead: i.Dead, Since: i.Since.UTC(),
+		}
+		if err := enc.Encode(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printWorkers(w io.Writer, workers []task.WorkerInfo, now time.Time) error {
+	rows := [][]string{{"HOST", "PID", "STATE", "SINCE", "KINDS"}}
+	for _, i := range workers {
+		rows = append(rows, []string{plain(i.Host), fmt.Sprint(i.PID), workerState(i), ago(i.Since, now), plain(strings.Join(i.Kinds, ", "))})
+	}
+	widths := make([]int, len(rows[0])-1)
+	rest := columns(w)
+	for i := range widths {
+		for _, row := range rows {
+			widths[i] = min(max(widths[i], utf8.RuneCountInString(row[i])), 40)
+		}
+		rest -= widths[i] + 2
+	}
+	for _, row := range rows {
+		line := ""
+		for i, width := range widths {
+			line += pad(cut(row[i], width), width+2)
+		}
+		if _, err := fmt.Fprintln(w, line+cut(row[len(widths)], max(rest, 12))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// workerState is what a worker says of itself, unless it is known to be dead.
+func workerState(w task.WorkerInfo) string {
+	if !living(w) {
+		return "dead"
+	}
+	return string(w.State)
+}
+
+// living says that nothing is known against a worker's life.
+func living(w task.WorkerInfo) bool { return !w.Dead && w.Life != task.LifeDead }

@@ -1,0 +1,104 @@
+package pgstore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// SchemaState is what a database has of the schema that this program wants.
+type SchemaState struct {
+	// Schema is its name.
+	Schema string
+	// Version is the one in the database, 0 where there is none; Oldest is the oldest version whose
+	// programs can work on it.
+	Version, Oldest int
+	// Known is the version that this program makes.
+	Known int
+	// Now is the server's clock.
+	Now time.Time
+}
+
+// Usable says whether this program can work on the schema as it is.
+func (s SchemaState) Usable() bool { return s.Version >= s.Known && s.Oldest <= s.Known }
+
+// LookAtSchema connects to the database and reads the version of its schema. It changes nothing and
+// wants no right but to connect and, where there is a schema, to read it. Migrate is not looked at.
+func LookAtSchema(ctx context.Context, cfg Config) (SchemaState, error) {
+	state, err := lookAtSchema(ctx, cfg)
+	if err != nil {
+		return state, fmt.Errorf("pgstore: %w", explain(err))
+	}
+	return state, nil
+}
+
+func lookAtSchema(ctx context.Context, cfg Config) (state SchemaState, err error) {
+	s := &Store{schema: cmp.Or(cfg.Schema, "lastcall"), timeout: cmp.Or(cfg.Timeout, 15*time.Second), pool: cfg.Pool}
+	switch {
+	case !schemaName.MatchString(s.schema):
+		return state, badSchema(s.schema)
+	case (cfg.Pool == nil) == (cfg.DSN == ""):
+		return state, errors.New("one of Pool and DSN must be set")
+	}
+	s.ident = pgx.Identifier{s.schema}.Sanitize()
+	if s.pool == nil {
+		pool, err := newPool(ctx, cfg.DSN, s.timeout)
+		if err != nil {
+			return state, err
+		}
+		defer pool.Close()
+		s.pool = pool
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	state = SchemaState{Schema: s.schema, Known: len(steps)}
+	if err := s.pool.QueryRow(ctx, `select clock_timestamp()`).Scan(&state.Now); err != nil {
+		return state, err
+	}
+	state.Version, state.Oldest, err = s.schemaVersion(ctx, s.pool)
+	return state, err
+}
+
+// SchemaSQL returns the statements that make the schema of this program from version from, 0 for an
+// empty database: what Config.Migrate does, in one transaction, for those who let another role or
+// another tool do it. Running them on another version than from fails and changes nothing. An empty
+// schema means lastcall.
+func SchemaSQL(schema string, from int) (string, error) {
+	s := &Store{schema: cmp.Or(schema, "lastcall")}
+	if !schemaName.MatchString(s.schema) {
+		return "", fmt.Errorf("pgstore: %w", badSchema(s.schema))
+	}
+	if from < 0 || from > len(steps) {
+		return "", fmt.Errorf("pgstore: schema version %d is not known: this program knows 0 to %d", from, len(steps))
+	}
+	s.ident = pgx.Identifier{s.schema}.Sanitize()
+	var b strings.Builder
+	say := func(text string) { b.WriteString(s.sql(text) + ";\n") }
+	say("begin")
+	say(fmt.Sprintf("select pg_advisory_xact_lock(%d, hashtext('%s'))", migrationLock, s.schema))
+	if from == 0 {
+		say("create schema if not exists " + s.ident)
+		say("create table @.lastcall (key text not null primary key, value integer not null)")
+	} else {
+		// A division by zero is the one error that plain SQL can raise.
+		say(fmt.Sprintf("select 1 / count(*) as \"the schema must have version %d\" from @.lastcall where key = 'version' and value = %d", from, from))
+	}
+	for _, step := range steps[from:] {
+		b.WriteString(s.sql(step.sql))
+	}
+	if from < len(steps) {
+		say(fmt.Sprintf("insert into @.lastcall (key, value) values ('version', %d), ('oldest', %d)\n\ton conflict (key) do update set value = excluded.value",
+			len(steps), steps[len(steps)-1].oldest))
+	}
+	say("commit")
+	return b.String(), nil
+}
+
+func badSchema(name string) error {
+	return fmt.Errorf("schema %.50q: use small letters, digits and _, at most 40, not a digit first", name)
+}
