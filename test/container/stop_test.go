@@ -36,7 +36,7 @@ func TestAContainerThatIsStoppedFinishesItsTaskAndExitsWithZero(t *testing.T) {
 
 func TestATaskLongerThanTheGraceIsInterruptedAndGoesOnInTheNextContainer(t *testing.T) {
 	t.Parallel()
-	g := newGround(t, 60)
+	g := newGround(t, 600)
 	s := g.serve("5s")
 	id := s.submit("steps")
 	g.works(id)
@@ -46,44 +46,44 @@ func TestATaskLongerThanTheGraceIsInterruptedAndGoesOnInTheNextContainer(t *test
 		t.Errorf("the stop took %v, more than the grace", took)
 	}
 	s.exits(0, "Completed")
+	g.hurry()
 	r := g.serve("5s").reaches(id, "succeeded")
 	if r.Runs != 2 || r.Interruptions != 1 || r.Crashes != 0 || r.Attempts != 0 || r.History[0].Reason != "stop" {
 		t.Errorf("the task had %+v, want two runs, the first interrupted by the stop", r)
 	}
-	g.complete(id, 60, 1)
+	g.complete(id, 600, 1)
 }
 
 func TestAnOverlongPreStopHookLeavesTwoSeconds(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		name, grace            string
-		code                   int32
-		reason                 string
-		interruptions, crashes int
+		name, grace string
+		code        int32
+		ended, why  string
 	}{
-		{"enough for a program that counts on two", "2s", 0, "Completed", 1, 0},
-		{"too little for one that counts on more, whose task goes on from its checkpoint", "12s", 137, "Error", 0, 1},
+		{"enough for a program that counts on two", "2s", 0, "Completed", "stop"},
+		{"too little for one that counts on more, whose task goes on from its checkpoint", "12s", 137, "Error", "deadline"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			g := newGround(t, 120)
-			p := g.pod
-			s := g.serveAs(p, c.grace)
+			g := newGround(t, 600)
+			s := g.serve(c.grace)
 			id := s.submit("steps")
 			until(t, "it has worked for more than a second, in which its checkpoint is taken", func() bool { return len(g.steps(id)) > 25 })
 			hook, termed := s.terminate(3, "/helper", "sleep", "20s")
 			if hook == nil {
 				t.Error("the hook of 20 s ended within a grace of 3 s")
 			}
-			ended := time.Unix(0, s.exits(c.code, c.reason).FinishedAt)
+			ended := time.Unix(0, s.exits(c.code, c.ended).FinishedAt)
 			if after := ended.Sub(termed); after > (minimum+1)*time.Second || c.code == 137 && after < minimum*time.Second-200*time.Millisecond {
 				t.Errorf("it ended %v after SIGTERM, want at most %d s, and no less if it was killed", after, minimum)
 			}
+			g.hurry()
 			r := g.serve("10s").reaches(id, "succeeded")
-			if r.Interruptions != c.interruptions || r.Crashes != c.crashes || r.Runs != 2 || r.Attempts != 0 {
-				t.Errorf("the task had %+v, want %d interruptions and %d crashes", r, c.interruptions, c.crashes)
+			if r.Interruptions != 1 || r.Crashes != 0 || r.Runs != 2 || r.Attempts != 0 || r.History[0].Reason != c.why {
+				t.Errorf("the task had %+v, want one interruption with the reason %s and a second run", r, c.why)
 			}
-			g.complete(id, 120, 25) // a killed run loses what it did since its checkpoint was last taken
+			g.complete(id, 600, 30) // a killed run loses what it did since its checkpoint was last taken
 		})
 	}
 }
@@ -121,7 +121,7 @@ func TestAWorkerThatIsKilledForItsMemoryLosesItsTaskToTheOtherWithinThreeSeconds
 
 func TestARolloutHandsTasksOverFromContainerToContainerOnOnePostgres(t *testing.T) {
 	t.Parallel()
-	g := newPostgresGround(t, 80)
+	g := newPostgresGround(t, 600)
 	old := g.serve("5s")
 	var ids []string
 	for range 4 {
@@ -133,16 +133,17 @@ func TestARolloutHandsTasksOverFromContainerToContainerOnOnePostgres(t *testing.
 	next := g.serve("5s") // maxSurge 1, maxUnavailable 0: the old one is stopped when the new one is ready
 	old.terminate(5)
 	ended := time.Unix(0, old.exits(0, "Completed").FinishedAt)
+	g.hurry()
 	for _, id := range ids {
 		r := next.reaches(id, "succeeded")
 		if r.Runs != 2 || r.Interruptions != 1 || r.Crashes != 0 || r.Attempts != 0 {
 			t.Errorf("task %s had %+v, want one interruption and a second run", id, r)
 			continue
 		}
-		if r.History[1].StartedAt.After(ended.Add(time.Second)) {
-			t.Errorf("task %s was taken up at %v, later than a second after the old container's end at %v", id, r.History[1].StartedAt, ended)
+		if r.History[1].StartedAt.After(ended.Add(3 * time.Second)) {
+			t.Errorf("task %s was taken up at %v, later than 3 s after the old container's end at %v", id, r.History[1].StartedAt, ended)
 		}
-		g.complete(id, 80, 1)
+		g.complete(id, 600, 1)
 	}
 }
 

@@ -43,8 +43,8 @@ func run(args []string) error {
 	return fmt.Errorf("unknown arguments %q", args)
 }
 
-// steps does n steps of a tenth of a second, each of which it writes down in the ledger DIR/ID and then
-// in its checkpoint, where it goes on.
+// steps does n steps, each of which it writes down in the ledger DIR/ID and then in its checkpoint, where it
+// goes on. A step takes a tenth of a second, until there is a file DIR/fast.
 func steps(dir string, n int) error {
 	checkpoint := os.Getenv("LASTCALL_CHECKPOINT")
 	done := 0
@@ -61,7 +61,9 @@ func steps(dir string, n int) error {
 	}
 	defer ledger.Close()
 	for ; done < n; done++ {
-		time.Sleep(100 * time.Millisecond)
+		if _, err := os.Stat(dir + "/fast"); err != nil {
+			time.Sleep(100 * time.Millisecond)
+		}
 		if _, err := fmt.Fprintf(ledger, "%d\n", done); err != nil {
 			return err
 		}
