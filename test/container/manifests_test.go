@@ -220,6 +220,9 @@ func TestEveryNameInTheManifestsLeadsSomewhere(t *testing.T) {
 		}
 	}
 	budget, deployment := kustomize(t, "postgres", "").budgets[0], kustomize(t, "postgres", "").deployments[0]
+	if budget.Spec.Selector == nil {
+		t.Fatal("the PodDisruptionBudget selects nothing")
+	}
 	if fmt.Sprint(budget.Spec.Selector.MatchLabels) != fmt.Sprint(deployment.Spec.Selector.MatchLabels) {
 		t.Errorf("the PodDisruptionBudget is for %v, the Deployment for %v", budget.Spec.Selector.MatchLabels, deployment.Spec.Selector.MatchLabels)
 	}
