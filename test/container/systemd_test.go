@@ -75,8 +75,8 @@ func TestSystemdUnderstandsTheUnit(t *testing.T) {
 	if out, err := verify(t, text); err != nil || out != "" {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 	}
-	if out, err := verify(t, text+"\n[Service]\nTimeoutStopsSec=1\n"); err == nil && !strings.Contains(out, "TimeoutStopsSec") {
-		t.Errorf("systemd-analyze does not see a key that there is not: %s", out)
+	if out, _ := verify(t, text+"\n[Service]\nTimeoutStopsSec=1\n"); !strings.Contains(out, "TimeoutStopsSec") {
+		t.Errorf("systemd-analyze does not complain about an unknown key, so it proves nothing: %s", out)
 	}
 }
 
