@@ -100,7 +100,7 @@ func containerd(t *testing.T) *runtime {
 
 func startContainerd(t *testing.T) {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "lastcall-cri-") // a socket's path must be short
+	dir, err := os.MkdirTemp("/tmp", "lastcall-cri-") //nolint:usetesting // a socket's path must be short, and it outlives this test
 	if err != nil {
 		t.Fatal(err)
 	}

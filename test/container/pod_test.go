@@ -139,8 +139,8 @@ const minimum = 2
 
 // terminate stops the container as the kubelet does: the preStop hook, SIGTERM when it has ended or the
 // grace is over, SIGKILL when the grace is over, of which the hook took its whole seconds, and at least two seconds later.
-// It returns what became of the hook, and when the hook was done.
-func (c *container) terminate(grace int64, preStop ...string) (hook error, termed time.Time) {
+// It returns when the hook was done, and what became of it.
+func (c *container) terminate(grace int64, preStop ...string) (termed time.Time, hook error) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.t.Context()), patience)
 	defer cancel()
@@ -157,7 +157,7 @@ func (c *container) terminate(grace int64, preStop ...string) (hook error, terme
 	if _, err := c.r.client.StopContainer(ctx, &cri.StopContainerRequest{ContainerId: c.id, Timeout: left}); err != nil {
 		c.t.Errorf("StopContainer: %v\n%s", err, c.r.said())
 	}
-	return hook, termed
+	return termed, hook
 }
 
 // remove ends what is left of the pod.

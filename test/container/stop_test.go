@@ -70,7 +70,7 @@ func TestAnOverlongPreStopHookLeavesTwoSeconds(t *testing.T) {
 			s := g.serve(c.grace)
 			id := s.submit("steps")
 			until(t, "it has worked for more than a second, in which its checkpoint is taken", func() bool { return len(g.steps(id)) > 25 })
-			hook, termed := s.terminate(3, "/helper", "sleep", "20s")
+			termed, hook := s.terminate(3, "/helper", "sleep", "20s")
 			if hook == nil {
 				t.Error("the hook of 20 s ended within a grace of 3 s")
 			}
