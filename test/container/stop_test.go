@@ -1,0 +1,187 @@
+package container
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+func TestAContainerThatIsStoppedFinishesItsTaskAndExitsWithZero(t *testing.T) {
+	t.Parallel()
+	g := newGround(t, 20)
+	s := g.serve("10s")
+	id := s.submit("steps")
+	g.works(id)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.terminate(10)
+	}()
+	until(t, "it is no longer ready", func() bool { return s.probe("/readyz") == http.StatusServiceUnavailable })
+	if got := s.probe("/healthz"); got != http.StatusOK {
+		t.Errorf("liveness is %d during the stop: the kubelet would kill for that", got)
+	}
+	<-ended
+	s.exits(0, "Completed")
+	g.complete(id, 20, 0)
+	if r := g.serve("10s").show(id); r.Status != "succeeded" || r.Runs != 1 {
+		t.Errorf("the task is %s after %d runs, want succeeded in its only one", r.Status, r.Runs)
+	}
+}
+
+func TestATaskLongerThanTheGraceIsInterruptedAndGoesOnInTheNextContainer(t *testing.T) {
+	t.Parallel()
+	g := newGround(t, 600)
+	s := g.serve("5s")
+	id := s.submit("steps")
+	g.works(id)
+	began := time.Now()
+	s.terminate(5)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the stop took %v, more than the grace", took)
+	}
+	s.exits(0, "Completed")
+	g.hurry()
+	r := g.serve("5s").reaches(id, "succeeded")
+	if r.Runs != 2 || r.Interruptions != 1 || r.Crashes != 0 || r.Attempts != 0 || r.History[0].Reason != "stop" {
+		t.Errorf("the task had %+v, want two runs, the first interrupted by the stop", r)
+	}
+	g.complete(id, 600, 1)
+}
+
+func TestAnOverlongPreStopHookLeavesTwoSeconds(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, grace string
+		code        int32
+		ended, why  string
+	}{
+		{"enough for a program that counts on two", "2s", 0, "Completed", "stop"},
+		{"too little for one that counts on more, whose task goes on from its checkpoint", "12s", 137, "Error", "deadline"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			g := newGround(t, 600)
+			s := g.serve(c.grace)
+			id := s.submit("steps")
+			until(t, "it has worked for more than a second, in which its checkpoint is taken", func() bool { return len(g.steps(id)) > 25 })
+			termed, hook := s.terminate(3, "/helper", "sleep", "20s")
+			if hook == nil {
+				t.Error("the hook of 20 s ended within a grace of 3 s")
+			}
+			ended := time.Unix(0, s.exits(c.code, c.ended).FinishedAt)
+			if after := ended.Sub(termed); after > (minimum+1)*time.Second || c.code == 137 && after < minimum*time.Second-200*time.Millisecond {
+				t.Errorf("it ended %v after SIGTERM, want at most %d s, and no less if it was killed", after, minimum)
+			}
+			g.hurry()
+			r := g.serve("10s").reaches(id, "succeeded")
+			if r.Interruptions != 1 || r.Crashes != 0 || r.Runs != 2 || r.Attempts != 0 || r.History[0].Reason != c.why {
+				t.Errorf("the task had %+v, want one interruption with the reason %s and a second run", r, c.why)
+			}
+			g.complete(id, 600, 30) // a killed run loses what it did since its checkpoint was last taken
+		})
+	}
+}
+
+func TestAWorkerThatIsKilledForItsMemoryLosesItsTaskToTheOtherWithinThreeSeconds(t *testing.T) {
+	t.Parallel()
+	g := newPostgresGround(t, 1)
+	small := g.pod
+	small.memory = 64 << 20
+	first := g.serveAs(small, "10s")
+	id := first.submit("hog")
+	until(t, "the task has begun", func() bool {
+		_, err := os.Stat(filepath.Join(g.dir, "started"))
+		return err == nil
+	})
+	second := g.serveAs(small, "10s")
+	// The kernel shall choose the server, not the program that takes the memory: the program was started before this.
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", first.pid()), []byte("1000"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(g.dir, "hog"), nil, 0o644); err != nil { //nolint:gosec // for another user
+		t.Fatal(err)
+	}
+	killed := time.Unix(0, first.exits(137, "OOMKilled").FinishedAt)
+	r := second.reaches(id, "succeeded")
+	if r.Runs != 2 || r.Crashes != 1 || !r.History[0].Crashed {
+		t.Fatalf("the task had %+v, want a crash and a second run", r)
+	}
+	if gap := r.History[1].StartedAt.Sub(killed); gap > 3*time.Second {
+		t.Errorf("the other worker took the task up %v after the kill, want 3 s at most", gap)
+	} else {
+		t.Logf("taken up %v after the kill", gap)
+	}
+}
+
+func TestARolloutHandsTasksOverFromContainerToContainerOnOnePostgres(t *testing.T) {
+	t.Parallel()
+	g := newPostgresGround(t, 600)
+	old := g.serve("5s")
+	var ids []string
+	for range 4 {
+		ids = append(ids, old.submit("steps"))
+	}
+	for _, id := range ids {
+		g.works(id)
+	}
+	next := g.serve("5s") // maxSurge 1, maxUnavailable 0: the old one is stopped when the new one is ready
+	old.terminate(5)
+	ended := time.Unix(0, old.exits(0, "Completed").FinishedAt)
+	g.hurry()
+	for _, id := range ids {
+		r := next.reaches(id, "succeeded")
+		if r.Runs != 2 || r.Interruptions != 1 || r.Crashes != 0 || r.Attempts != 0 {
+			t.Errorf("task %s had %+v, want one interruption and a second run", id, r)
+			continue
+		}
+		if r.History[1].StartedAt.After(ended.Add(3 * time.Second)) {
+			t.Errorf("task %s was taken up at %v, later than 3 s after the old container's end at %v", id, r.History[1].StartedAt, ended)
+		}
+		g.complete(id, 600, 1)
+	}
+}
+
+func TestTheExitCodesOfTheProgramAsPID1(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		args []string
+		code int32
+	}{
+		{"a command line that is not understood", []string{"serve", "--no-such-flag"}, 2},
+		{"a store that cannot be opened", []string{"serve", "--store", "sqlite:/read-only.db"}, 1},
+		{"no server to be healthy", []string{"show", "--server", "http://127.0.0.1:1", "x"}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := containerd(t).run(t, pod{args: c.args})
+			p.exits(c.code, "Error")
+		})
+	}
+	t.Run("a third signal", func(t *testing.T) {
+		t.Parallel()
+		g := newGround(t, 300)
+		s := g.serve("30s")
+		g.works(s.submit("steps"))
+		// Each has to be seen before the next: signals of one kind that wait become one.
+		pid, signals := s.pid(), 0
+		until(t, "it has ended", func() bool {
+			if s.status().State == cri.ContainerState_CONTAINER_EXITED {
+				return true
+			}
+			signals++
+			s.signal(pid)
+			return false
+		})
+		s.exits(128+15, "Error")
+		if signals < 3 {
+			t.Errorf("%d signals ended it: the first and the second shall leave it time", signals)
+		}
+	})
+}
