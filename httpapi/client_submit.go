@@ -24,6 +24,9 @@ func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *
 	if err != nil {
 		return task.Enqueued{}, err
 	}
+	if opt == nil || opt.Queue == "" {
+		n.Queue = "" // the server knows where tasks of this kind wait
+	}
 	body, err := encodeNewTask(n)
 	if err != nil {
 		return task.Enqueued{}, err
