@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestALogIsJSONWhereNobodyWatches(t *testing.T) {
@@ -12,5 +13,13 @@ func TestALogIsJSONWhereNobodyWatches(t *testing.T) {
 		if newLog(&b, format).Info("said"); !strings.Contains(b.String(), want) {
 			t.Errorf("%q: %s", format, &b)
 		}
+	}
+}
+
+func TestADurationInTheJSONLogHasItsUnit(t *testing.T) {
+	var out bytes.Buffer
+	newLog(&out, logAuto).Info("stop", "left", 90*time.Second)
+	if !strings.Contains(out.String(), `"left":"1m30s"`) {
+		t.Errorf("%s", &out)
 	}
 }

@@ -19,7 +19,7 @@ import (
 type ground struct {
 	t     *testing.T
 	r     *runtime
-	dir   string // mounted as /work
+	dir   string // mounted as /ground
 	store string // as in the container
 	pod   pod
 }
@@ -29,9 +29,9 @@ const kinds = `version: 1
 concurrency: 4
 kinds:
   steps:
-    exec: [/helper, steps, /work/ledger, %q]
+    exec: [/helper, steps, /ground/ledger, %q]
   hog:
-    exec: [/helper, hog, /work]
+    exec: [/helper, hog, /ground]
 `
 
 // newGround prepares containers with SQLite in the shared directory. Tasks of the kind steps
@@ -39,14 +39,14 @@ kinds:
 func newGround(t *testing.T, steps int) *ground {
 	t.Helper()
 	r := containerd(t)
-	g := &ground{t: t, r: r, dir: t.TempDir(), store: "sqlite:/work/tasks.db"}
+	g := &ground{t: t, r: r, dir: t.TempDir(), store: "sqlite:/ground/tasks.db"}
 	if err := os.Mkdir(filepath.Join(g.dir, "ledger"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(g.dir, "lastcall.yaml"), fmt.Appendf(nil, kinds, strconv.Itoa(steps)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g.pod = pod{user: 65532, mounts: map[string]string{"/work": g.dir, "/helper": r.helper}}
+	g.pod = pod{user: 65532, mounts: map[string]string{"/ground": g.dir, "/helper": r.helper}}
 	g.own()
 	return g
 }
@@ -92,7 +92,7 @@ func (g *ground) serve(grace string) *server {
 func (g *ground) serveAs(p pod, grace string) *server {
 	g.t.Helper()
 	s := &server{address: freePort(g.t)}
-	p.args = []string{"serve", "--config", "/work/lastcall.yaml", "--store", g.store, "--migrate", "--listen", s.address}
+	p.args = []string{"serve", "--config", "/ground/lastcall.yaml", "--store", g.store, "--migrate", "--listen", s.address}
 	p.env = map[string]string{"LASTCALL_GRACE": grace, "KUBERNETES_SERVICE_HOST": "127.0.0.1"}
 	s.container = g.r.run(g.t, p)
 	s.says("lastcall serves")
