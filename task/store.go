@@ -94,7 +94,8 @@ type Store interface {
 	// that the worker does not know of; a complete beat finds them (rule 31).
 	Claim(ctx context.Context, req ClaimRequest) ([]Task, error)
 
-	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11, 23, 27).
+	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11, 23, 27). The
+	// changes that it has made are the caller's to use again.
 	Apply(ctx context.Context, changes []Change) []error
 
 	// Heartbeat registers, renews, announces and removes a worker (rules 12 to 14, 17, 25, 31).
