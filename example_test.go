@@ -183,6 +183,7 @@ func ExampleGroup_HTTP() {
 // caller's last call is also its last call.
 func ExampleNew() {
 	// poll is the library: it knows nothing of signals.
+	polling := make(chan struct{})
 	poll := func(ctx context.Context) error {
 		inner, err := lastcall.New(ctx, quiet)
 		if err != nil {
@@ -193,6 +194,7 @@ func ExampleNew() {
 			return nil
 		}))
 		if err := inner.Loop("poll", func(ctx context.Context) error {
+			close(polling)
 			<-ctx.Done()
 			fmt.Println("poll:", context.Cause(ctx))
 			return nil
@@ -210,6 +212,7 @@ func ExampleNew() {
 	if err := outer.Loop("library", poll); err != nil {
 		panic(err)
 	}
+	<-polling
 	outer.Stop(nil)
 	fmt.Println("exit code:", outer.Wait().ExitCode())
 	// Output:

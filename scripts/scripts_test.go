@@ -56,7 +56,7 @@ func TestTheDemonstrationWorks(t *testing.T) {
 	// tests run beside this one.
 	goroot := strings.TrimSpace(must(t, "..", "go", "env", "GOROOT"))
 	out, code := run(t, "..", []string{"LASTCALL=" + binary}, "scripts/demo", goroot, "1s")
-	if code != 0 || !strings.Contains(out, "interrupted (stop)") || !strings.Contains(out, "and no difference") {
+	if code != 0 || !strings.Contains(out, "interrupted (stop: ") || !strings.Contains(out, "and no difference") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 }

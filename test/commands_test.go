@@ -149,7 +149,7 @@ func TestADemonstrationThatWasStoppedGoesOnAndARolloutDoesNothingTwice(t *testin
 			}
 		}
 	}
-	flags := []string{"--tree", tree, "--dir", dir, "--grace", "200ms", "--concurrency", "1"}
+	flags := []string{"--tree", tree, "--dir", dir, "--grace", "5s", "--concurrency", "1"}
 	out := command(t, append([]string{"demo", "--stop-after", "50ms"}, flags...)...)
 	if !bytes.Contains(out, []byte("\nstop: ")) || !bytes.Contains(out, []byte("run it again")) {
 		t.Errorf("stopped:\n%s", out)
