@@ -103,7 +103,11 @@ func (w *Worker) ended(r *Run, end ending) {
 		w.lost(r, &Change{}, ErrLeaseLost)
 		return
 	}
-	w.recorder.add(r, r.close(end))
+	c := r.close(end)
+	if c.Reason == ReasonAsked {
+		w.avoid(c.Task) // before it can be claimed again
+	}
+	w.recorder.add(r, c)
 }
 
 // verify finds out what became of the transaction in which a run was finished.
@@ -140,9 +144,6 @@ func (w *Worker) written(r *Run, c *Change, err error) {
 		if w.observer != nil {
 			w.observer(Event{Task: r.Task(), Status: c.Status, Reason: c.Reason, Err: c.Error,
 				Waited: waited(&r.task), Took: time.Since(r.started)})
-		}
-		if c.Reason == ReasonAsked {
-			w.avoid(c.Task)
 		}
 		w.free(r)
 	case errors.Is(err, ErrLeaseLost), errors.Is(err, ErrAlreadyFinished), errors.Is(err, ErrNotFound):

@@ -26,6 +26,7 @@ type recorder struct {
 	queue  []*ends // the last one takes what comes
 	spare  *ends   // for the next one
 	active int
+	paused int // of them, that wait before they try again
 }
 
 // ends are ends of runs that are written together.
@@ -58,7 +59,7 @@ func (r *recorder) add(run *Run, c Change) {
 	}
 	e := r.queue[n-1]
 	e.runs, e.changes = append(e.runs, run), append(e.changes, c)
-	if r.active == 0 || n > 1 && r.active < recordCalls {
+	if r.active == 0 || r.active < recordCalls && (n > 1 || r.paused > 0) {
 		r.active++
 		// Under the lock: the call that is under way cannot write this end yet and so let its run go,
 		// which is what keeps the owner waiting until the new call is counted.
@@ -96,9 +97,8 @@ func (r *recorder) flush() {
 			continue
 		}
 		r.log.Warn("outcomes not recorded yet; trying again", "runs", len(failed.runs), "error", err)
-		pause(r.ctx, wait)
+		r.later(failed, wait)
 		wait = min(2*wait, 5*time.Second)
-		r.again(failed)
 	}
 }
 
@@ -134,11 +134,17 @@ func (r *recorder) report(batch *ends, errs []error) (failed *ends, last error) 
 	return failed, last
 }
 
-// again puts ends in front of the others.
-func (r *recorder) again(failed *ends) {
+// later puts ends behind the others after a while, in which another call may write those: one that
+// can never be written must not hold them back.
+func (r *recorder) later(failed *ends, wait time.Duration) {
+	r.mu.Lock()
+	r.paused++
+	r.mu.Unlock()
+	pause(r.ctx, wait)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.queue = append([]*ends{failed}, r.queue...)
+	r.paused--
+	r.queue = append(r.queue, failed)
 }
 
 // reuse keeps the memory of ends for the next ones. A store that gave up waiting may still read them,

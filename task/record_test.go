@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -81,4 +83,38 @@ func TestAWorkerWaitsForEveryCallThatWritesEnds(t *testing.T) {
 			b.stop(g, 0)
 		})
 	}
+}
+
+// stubborn is a store that can never write the end of one task.
+type stubborn struct {
+	task.Store
+	id string
+}
+
+func (s *stubborn) Apply(ctx context.Context, changes []task.Change) []error {
+	errs := s.Store.Apply(ctx, slices.DeleteFunc(slices.Clone(changes), func(c task.Change) bool { return c.Task == s.id }))
+	for i, c := range changes {
+		if c.Task == s.id {
+			errs = slices.Insert(errs, i, errors.New("cannot be written"))
+		}
+	}
+	return errs
+}
+
+func TestAnEndThatCannotBeWrittenHoldsBackNoOther(t *testing.T) {
+	bubble(t, func(b *bench) {
+		store := &stubborn{Store: b.store, id: b.enqueue()}
+		b.handle = func(context.Context, *task.Run) error { return nil }
+		g := b.serve(store)
+		for range 30 {
+			time.Sleep(time.Second)
+			began := time.Now()
+			done, err := b.client.Wait(b.t.Context(), b.enqueue())
+			if took := time.Since(began); err != nil || done.Status != task.Succeeded || took > 100*time.Millisecond {
+				t.Fatalf("%s after %v, %v", done.Status, took, err)
+			}
+		}
+		g.Stop(nil)
+		g.Wait()
+	})
 }
