@@ -2,55 +2,99 @@ package task
 
 import "sync"
 
-// crew is the goroutines that run handlers. One that is done waits for another run: its stack has
-// grown once and need not grow again.
+// crew is the goroutines that run handlers. Runs stand in a line, and a goroutine that is done with
+// one takes the next. Before it calls a handler, which may block, it has another one come for the
+// rest of the line: nobody waits behind a handler, and a thousand short ones need no thousand
+// goroutines.
 type crew struct {
-	do   func(*Run)
-	jobs chan *Run
+	do func(*Run)
 
-	waiting sync.WaitGroup
 	mu      sync.Mutex
+	line    []*Run
+	first   int  // in line, that is not taken yet
+	called  bool // one has been called and is not here yet
 	idle    int
+	closed  bool
+	wake    sync.Cond // an idle one is called, or all are dismissed
+	members sync.WaitGroup
 }
 
 // maxIdle bounds the goroutines that wait, and so the memory of their stacks.
 const maxIdle = 1000
 
-func newCrew(do func(*Run)) *crew { return &crew{do: do, jobs: make(chan *Run)} }
+func newCrew(do func(*Run)) *crew {
+	c := &crew{do: do}
+	c.wake.L = &c.mu
+	return c
+}
 
 // run has a run done by a goroutine.
 func (c *crew) run(r *Run) {
-	select {
-	case c.jobs <- r:
-	default:
-		c.waiting.Go(func() {
-			for r := r; r != nil; r = c.another() {
-				c.do(r)
-			}
-		})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.first > len(c.line)/2 {
+		rest := copy(c.line, c.line[c.first:])
+		clear(c.line[rest:])
+		c.line, c.first = c.line[:rest], 0
+	}
+	c.line = append(c.line, r)
+	c.call()
+}
+
+// call has a goroutine come for the line, unless one is on its way; c.mu is held.
+func (c *crew) call() {
+	if c.called || c.first == len(c.line) {
+		return
+	}
+	c.called = true
+	if c.idle > 0 {
+		c.idle--
+		c.wake.Signal()
+		return
+	}
+	c.members.Go(c.serve)
+}
+
+// serve is a goroutine of the crew.
+func (c *crew) serve() {
+	for r := c.next(true); r != nil; r = c.next(false) {
+		c.do(r)
 	}
 }
 
-// another waits for a run; nil says to end.
-func (c *crew) another() *Run {
+// next takes a run from the line, or waits for one; nil says to end. arrived is a goroutine that has
+// been called.
+func (c *crew) next(arrived bool) *Run {
 	c.mu.Lock()
-	full := c.idle == maxIdle
-	if !full {
+	defer c.mu.Unlock()
+	if arrived {
+		c.called = false
+	}
+	for c.first == len(c.line) {
+		if c.closed || c.idle == maxIdle {
+			return nil
+		}
 		c.idle++
+		c.wake.Wait()
+		if c.closed {
+			return nil
+		}
+		c.called = false
 	}
-	c.mu.Unlock()
-	if full {
-		return nil
+	r := c.line[c.first]
+	c.line[c.first] = nil
+	if c.first++; c.first == len(c.line) {
+		c.line, c.first = c.line[:0], 0
 	}
-	r := <-c.jobs
-	c.mu.Lock()
-	c.idle--
-	c.mu.Unlock()
+	c.call()
 	return r
 }
 
 // dismiss ends the goroutines and waits for them. Nothing may be run any more.
 func (c *crew) dismiss() {
-	close(c.jobs)
-	c.waiting.Wait()
+	c.mu.Lock()
+	c.closed = true
+	c.wake.Broadcast()
+	c.mu.Unlock()
+	c.members.Wait()
 }

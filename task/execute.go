@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/lastcall-go/lastcall"
@@ -27,7 +28,11 @@ func (w *Worker) start(t *Task) {
 	if r.suspect {
 		w.suspects++
 	}
+	late := w.called
 	w.mu.Unlock()
+	if late {
+		w.atLastCall(r)
+	}
 	if w.log.Enabled(w.base, slog.LevelInfo) {
 		w.log.Info("task running", "task", t.ID, "kind", t.Kind, "run", t.Run, "runs", t.Runs, "was", before(t), "worker", t.Worker)
 	}
@@ -68,8 +73,27 @@ func before(t *Task) Status {
 	return Queued
 }
 
-// execute calls the handler under its timeout, and with its context ended at last call where its
-// kind says so.
+// heedLastCall ends the contexts of the runs whose kinds want it so when last call comes.
+func (w *Worker) heedLastCall() {
+	<-w.lastCall
+	w.mu.Lock()
+	w.called = true
+	runs := slices.Clone(w.running.runs)
+	w.mu.Unlock()
+	for _, r := range runs {
+		w.atLastCall(r)
+	}
+}
+
+// atLastCall ends a run's context, if its kind wants that.
+func (w *Worker) atLastCall(r *Run) {
+	if r.policy.onStop == Interrupt {
+		left, _ := lastcall.TimeLeft(w.base)
+		r.cancel(&lastcall.InterruptError{Until: time.Now().Add(left)})
+	}
+}
+
+// execute calls the handler under its timeout.
 func (w *Worker) execute(r *Run, end *ending) error {
 	ctx := r.ctx
 	if r.policy.timeout > 0 {
@@ -77,18 +101,6 @@ func (w *Worker) execute(r *Run, end *ending) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, r.policy.timeout, ErrTimeout)
 		defer cancel()
 		defer func() { end.cause = context.Cause(ctx) }() // before cancel, which would be the cause
-	}
-	if r.policy.onStop == Interrupt {
-		done := make(chan struct{})
-		defer close(done)
-		go func() {
-			select {
-			case <-r.stopping:
-				left, _ := lastcall.TimeLeft(ctx)
-				r.cancel(&lastcall.InterruptError{Until: time.Now().Add(left)})
-			case <-done:
-			}
-		}()
 	}
 	return r.handle(ctx, r)
 }

@@ -69,6 +69,7 @@ type Worker struct {
 	seq      uint64
 	state    WorkerState
 	running  roster
+	called   bool           // last call has been made, and the runs know
 	busy     map[string]int // running, by kind
 	suspects int            // running
 	renewed  time.Time      // since when every beat has succeeded
@@ -160,6 +161,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 
 	var helpers, watchers sync.WaitGroup
 	helpers.Go(func() { w.beats(last) })
+	watchers.Go(w.heedLastCall)
 	watchers.Go(func() { w.watch(untilLastCall) })
 	watchers.Go(func() { w.listen(last, untilLastCall) })
 	if w.retention > 0 {

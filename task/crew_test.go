@@ -1,0 +1,59 @@
+package task
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+)
+
+func TestARunNeverWaitsBehindAHandlerThatBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 3 * maxIdle
+		var begun atomic.Int64
+		release := make(chan struct{})
+		c := newCrew(func(*Run) {
+			begun.Add(1)
+			<-release
+		})
+		for round := range 3 { // the later ones find goroutines that are idle, and fewer than they are
+			for range n {
+				c.run(new(Run))
+			}
+			synctest.Wait()
+			if got := begun.Load(); got != int64((round+1)*n) {
+				t.Fatalf("round %d: %d of %d runs have begun", round, got, (round+1)*n)
+			}
+			for range n {
+				release <- struct{}{}
+			}
+			synctest.Wait()
+			if c.idle != maxIdle {
+				t.Fatalf("round %d: %d goroutines are idle, want %d", round, c.idle, maxIdle)
+			}
+		}
+		c.dismiss()
+	})
+}
+
+func TestEachRunIsDoneOnce(t *testing.T) {
+	const n = 50_000
+	runs, done := make([]Run, n), make([]atomic.Int32, n)
+	var all sync.WaitGroup
+	all.Add(n)
+	c := newCrew(func(r *Run) {
+		done[r.place].Add(1)
+		all.Done()
+	})
+	for i := range runs {
+		runs[i].place = i
+		c.run(&runs[i])
+	}
+	all.Wait()
+	c.dismiss()
+	for i := range done {
+		if times := done[i].Load(); times != 1 {
+			t.Fatalf("run %d was done %d times", i, times)
+		}
+	}
+}
