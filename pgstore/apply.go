@@ -53,7 +53,7 @@ with gone as (
 	insert into @.logs as o (task, body) select task, log from gone where log is not null
 	on conflict (task) do update set body = substring(o.body || excluded.body from greatest(length(o.body || excluded.body) - 65535, 1))
 ), ` + pastSQL + `
-select task from gone`
+` + madeSQL
 
 // pastSQL is what ends of any sort have in common. A history keeps a hundred runs: the lease's, the
 // one in the task's row, and ninety-eight more.
@@ -74,6 +74,9 @@ const pastSQL = `past as (
 	where status in ('succeeded', 'failed', 'cancelled') group by lane, status
 )`
 
+// madeSQL tells which runs were ended, where not all were.
+const madeSQL = `select array_agg(task) from gone having count(*) < cardinality($1)`
+
 // succeedSQL is finishSQL for successes of one worker that leave nothing but themselves: the common
 // case, in a fraction of the time.
 const succeedSQL = `
@@ -88,7 +91,7 @@ with gone as (
 	from gone h where t.id = h.task
 	returning t.id, t.lane, t.status, t.key
 ), ` + pastSQL + `
-select task from gone`
+` + madeSQL
 
 // interruptSQL is finishSQL for interruptions of one worker, for one reason, that leave nothing else and
 // of which nothing was asked: at a stop there may be a hundred thousand of them.
@@ -114,7 +117,7 @@ with gone as (
 	insert into @.delayed (lane, suspect, rank, fresh, run_at, id, run, runs)
 	select lane, suspect, ~priority, false, run_at, id, run, runs from done where run_at > now()
 ), ` + pastSQL + `
-select task from gone`
+` + madeSQL
 
 // checkpointSQL changes tasks within their runs.
 const checkpointSQL = `
@@ -129,13 +132,15 @@ with held as materialized (
 ), logged as (
 	insert into @.logs as o (task, body) select task, log from held where log is not null
 	on conflict (task) do update set body = substring(o.body || excluded.body from greatest(length(o.body || excluded.body) - 65535, 1))
+), gone as (
+	update @.tasks t set attempts = h.attempts, interruptions = h.interruptions, crashes = h.crashes,
+		crash_streak = h.crash_streak, interrupt_streak = h.interrupt_streak,
+		checkpoint = coalesce(h.checkpoint, t.checkpoint),
+		fraction = coalesce(h.fraction, t.fraction), message = coalesce(h.message, t.message)
+	from held h where t.id = h.task
+	returning t.id as task
 )
-update @.tasks t set attempts = h.attempts, interruptions = h.interruptions, crashes = h.crashes,
-	crash_streak = h.crash_streak, interrupt_streak = h.interrupt_streak,
-	checkpoint = coalesce(h.checkpoint, t.checkpoint),
-	fraction = coalesce(h.fraction, t.fraction), message = coalesce(h.message, t.message)
-from held h where t.id = h.task
-returning t.id`
+` + madeSQL
 
 // lateSQL says, for runs that are no longer held, whether the task exists and how the run ended.
 const lateSQL = `
@@ -151,11 +156,27 @@ left join lateral (
 ) x on true
 order by c.nr`
 
-// item is a change that is to be made, with its place in the caller's list.
+// item is a change that is to be made.
 type item struct {
-	task.Change
+	*task.Change
 	key   [16]byte
-	place int
+	place int  // in the caller's list
+	round int  // of the changes of one task, which are made one after the other
+	of    sort // of statement
+}
+
+// together says that two changes can be made in one statement.
+func (it *item) together(other *item) bool {
+	return it.round == other.round && it.of == other.of && (it.of < plainSuccess || it.Worker == other.Worker) &&
+		(it.of < plainInterruption || it.Reason == other.Reason)
+}
+
+// compare is the order of the statements, and in a statement that of the tasks.
+func (it *item) compare(other *item) int {
+	if it.together(other) {
+		return bytes.Compare(it.key[:], other.key[:])
+	}
+	return cmp.Or(cmp.Compare(it.round, other.round), cmp.Compare(it.of, other.of), cmp.Compare(it.Worker, other.Worker), cmp.Compare(it.Reason, other.Reason))
 }
 
 // Apply implements task.Store. The changes are made in statements of many, sorted by task; when one
@@ -183,42 +204,29 @@ func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 // batches sorts changes into statements: changes within a run apart from those that end one, and
 // changes of one task one after the other.
 func batches(changes []task.Change, errs []error) [][]item {
-	type place struct {
-		round  int
-		of     sort
-		worker string
-		reason task.Reason // of plain interruptions
-	}
-	var (
-		rounds = make(map[[16]byte]int, len(changes))
-		all    = make(map[place][]item)
-		order  []place
-	)
-	for i, c := range changes {
+	all := make([]item, 0, len(changes))
+	for i := range changes {
+		c := &changes[i]
 		key, ok := parseID(c.Task)
 		if !ok {
 			errs[i] = task.ErrNotFound
 			continue
 		}
-		p := place{round: rounds[key], of: sortOf(&c), worker: c.Worker}
-		rounds[key]++
-		if p.of == plainInterruption {
-			p.reason = c.Reason
-		}
-		if all[p] == nil {
-			order = append(order, p)
-		}
-		all[p] = append(all[p], item{Change: c, key: key, place: i})
+		all = append(all, item{Change: c, key: key, place: i, of: sortOf(c)})
 	}
-	slices.SortFunc(order, func(a, b place) int {
-		return cmp.Or(cmp.Compare(a.round, b.round), cmp.Compare(a.of, b.of), cmp.Compare(a.worker, b.worker), cmp.Compare(a.reason, b.reason))
+	slices.SortFunc(all, func(a, b item) int {
+		return cmp.Or(bytes.Compare(a.key[:], b.key[:]), cmp.Compare(a.place, b.place))
 	})
+	for i := 1; i < len(all); i++ {
+		if all[i].key == all[i-1].key {
+			all[i].round = all[i-1].round + 1
+		}
+	}
+	slices.SortFunc(all, func(a, b item) int { return a.compare(&b) })
 	var sorted [][]item
-	for _, p := range order {
-		items := all[p]
-		slices.SortFunc(items, func(a, b item) int { return bytes.Compare(a.key[:], b.key[:]) })
-		for part := range slices.Chunk(items, maxBatch) {
-			sorted = append(sorted, part)
+	for from, i := 0, 1; i <= len(all); i++ {
+		if i == len(all) || i-from == maxBatch || !all[i].together(&all[from]) {
+			sorted, from = append(sorted, all[from:i]), i
 		}
 	}
 	return sorted
@@ -229,7 +237,7 @@ const maxBatch = 1000
 
 func (s *Store) applyBatch(ctx context.Context, items []item, errs []error) {
 	err := s.call(ctx, func(ctx context.Context) error {
-		of := sortOf(&items[0].Change)
+		of := items[0].of
 		missed, err := s.write(ctx, of, items, errs)
 		if err == nil && len(missed) > 0 && of == plainInterruption { // something was asked of it
 			missed, err = s.write(ctx, ending, missed, errs)
@@ -259,17 +267,30 @@ func (s *Store) write(ctx context.Context, of sort, items []item, errs []error) 
 	if err != nil {
 		return nil, err
 	}
-	made, err := collectIDs(rows, len(items))
+	made, all, err := collectMade(rows)
 	if err != nil {
 		return nil, err
 	}
 	for _, it := range items {
 		errs[it.place] = nil
-		if len(made) < len(items) && !made[it.key] {
+		if !all && !made[it.key] {
 			missed = append(missed, it)
 		}
 	}
 	return missed, nil
+}
+
+// collectMade reads the answer of madeSQL.
+func collectMade(rows pgx.Rows) (made map[[16]byte]bool, all bool, err error) {
+	some, err := pgx.CollectRows(rows, pgx.RowTo[[][16]byte])
+	if err != nil || len(some) == 0 {
+		return nil, err == nil, err
+	}
+	made = make(map[[16]byte]bool, len(some[0]))
+	for _, id := range some[0] {
+		made[id] = true
+	}
+	return made, false, nil
 }
 
 // sort says which statement makes a change.

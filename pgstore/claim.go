@@ -127,14 +127,14 @@ func (s *Store) take(ctx context.Context, req task.ClaimRequest, w *wanted) ([]t
 		if err != nil {
 			return nil, err
 		}
-		if got, err = collectClaimed(rows, req); err != nil {
+		if got, err = collectClaimed(rows, req, s.claimer.got()); err != nil {
 			return nil, err
 		}
 		if !got.suspectWaits {
 			break
 		}
 	}
-	s.claimer.set(len(got.places) > 0)
+	s.claimer.set(len(got.places))
 	tasks := got.inOrder()
 	for i := range tasks {
 		l, err := s.byNumber(ctx, got.places[i].lane)
@@ -202,8 +202,8 @@ type place struct {
 }
 
 // collectClaimed reads the rows of a claim. No row: the worker is not registered. A row of nulls: it
-// is, and there was nothing.
-func collectClaimed(rows pgx.Rows, req task.ClaimRequest) (claimed, error) {
+// is, and there was nothing. expected is about how many there are.
+func collectClaimed(rows pgx.Rows, req task.ClaimRequest, expected int) (claimed, error) {
 	defer rows.Close()
 	var (
 		got   claimed
@@ -217,7 +217,8 @@ func collectClaimed(rows pgx.Rows, req task.ClaimRequest) (claimed, error) {
 			continue
 		}
 		if got.tasks == nil {
-			got.tasks, got.places = make([]task.Task, 0, req.Max), make([]place, 0, req.Max)
+			n := min(req.Max, expected+expected/4+8)
+			got.tasks, got.places = make([]task.Task, 0, n), make([]place, 0, n)
 		}
 		t := task.Task{Worker: req.Worker, Status: task.Running}
 		p := place{row: len(got.tasks)}
@@ -243,12 +244,18 @@ func (c *claimed) inOrder() []task.Task {
 		return c.tasks
 	}
 	slices.SortFunc(c.places, byPlace)
-	sorted := make([]task.Task, len(c.tasks))
-	for i, p := range c.places {
-		sorted[i] = c.tasks[p.row]
+	for i := range c.places { // along each cycle of the permutation
+		for at := i; c.places[at].row != at; {
+			from := c.places[at].row
+			c.places[at].row = at
+			if from == i {
+				break
+			}
+			c.tasks[at], c.tasks[from] = c.tasks[from], c.tasks[at]
+			at = from
+		}
 	}
-	c.tasks = sorted
-	return sorted
+	return c.tasks
 }
 
 // ends are the places where the claim ended in each lane.

@@ -16,6 +16,7 @@ import (
 type claimer struct {
 	mu       sync.Mutex
 	busy     bool
+	last     int // how many tasks the last claim got
 	promoted time.Time
 	news     uint64 // how often there was something
 	quiet    string // who looked and found nothing
@@ -149,10 +150,18 @@ func (c *claimer) hush(who string, news uint64, next time.Duration) {
 	}
 }
 
-func (c *claimer) set(busy bool) {
+// set says what a claim got.
+func (c *claimer) set(n int) {
 	c.mu.Lock()
-	c.busy = busy
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	c.busy, c.last = n > 0, n
+}
+
+// got is how many tasks the last claim got.
+func (c *claimer) got() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
 }
 
 // needsLook says whether a look comes first: when the last claim got nothing, and now and then, for

@@ -24,7 +24,7 @@ type recorder struct {
 
 	mu     sync.Mutex
 	queue  []*ends // the last one takes what comes
-	spare  *ends   // for the next one
+	spare  []*ends // for the next ones
 	active int
 	paused int // of them, that wait before they try again
 }
@@ -50,9 +50,9 @@ func (r *recorder) add(run *Run, c Change) {
 	defer r.mu.Unlock()
 	n := len(r.queue)
 	if n == 0 || len(r.queue[n-1].runs) >= recordBatch {
-		e := r.spare
-		if r.spare = nil; e == nil {
-			e = new(ends)
+		e := new(ends)
+		if last := len(r.spare) - 1; last >= 0 {
+			e, r.spare = r.spare[last], r.spare[:last]
 		}
 		r.queue = append(r.queue, e)
 		n++
@@ -154,8 +154,10 @@ func (r *recorder) reuse(batch *ends) {
 	clear(batch.changes)
 	batch.runs, batch.changes = batch.runs[:0], batch.changes[:0]
 	r.mu.Lock()
-	r.spare = batch
-	r.mu.Unlock()
+	defer r.mu.Unlock()
+	if len(r.spare) <= recordCalls {
+		r.spare = append(r.spare, batch)
+	}
 }
 
 // again says whether an outcome that was not written may be written later.
