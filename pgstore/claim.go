@@ -121,20 +121,25 @@ func (s *Store) take(ctx context.Context, req task.ClaimRequest, w *wanted) ([]t
 	if len(w.lanes) > 1 {
 		statements = statements[1:]
 	}
-	var got claimed
+	got, _ := s.scratch.Get().(*claimed)
+	if got == nil {
+		got = new(claimed)
+	}
+	defer s.scratch.Put(got)
+	defer got.reset()
 	for _, sql := range statements {
 		rows, err := s.pool.Query(ctx, sql, w.args(req)...)
 		if err != nil {
 			return nil, err
 		}
-		if got, err = collectClaimed(rows, req, s.claimer.got()); err != nil {
+		if err := got.collect(rows, req.Worker); err != nil {
 			return nil, err
 		}
 		if !got.suspectWaits {
 			break
 		}
 	}
-	s.claimer.set(len(got.places))
+	s.claimer.set(len(got.places) > 0)
 	tasks := got.inOrder()
 	for i := range tasks {
 		l, err := s.byNumber(ctx, got.places[i].lane)
@@ -185,12 +190,18 @@ func (s *Store) look(ctx context.Context, req task.ClaimRequest, who string, w *
 	return true, nil
 }
 
-// claimed is what a claim got.
+// claimed is what a claim got. Its memory is used again.
 type claimed struct {
 	tasks  []task.Task
 	places []place // of the tasks, in the same order
 	// suspectWaits: nothing was taken, since a suspect must be looked at.
 	suspectWaits bool
+}
+
+// reset forgets everything, and lets go what the tasks refer to.
+func (c *claimed) reset() {
+	clear(c.tasks)
+	c.tasks, c.places, c.suspectWaits = c.tasks[:0], c.places[:0], false
 }
 
 // place is where a task stood.
@@ -201,61 +212,47 @@ type place struct {
 	row     int // of the answer
 }
 
-// collectClaimed reads the rows of a claim. No row: the worker is not registered. A row of nulls: it
-// is, and there was nothing. expected is about how many there are.
-func collectClaimed(rows pgx.Rows, req task.ClaimRequest, expected int) (claimed, error) {
+// collect reads the rows of a claim. No row: the worker is not registered. A row of nulls: it is, and
+// there was nothing.
+func (c *claimed) collect(rows pgx.Rows, worker string) error {
 	defer rows.Close()
-	var (
-		got   claimed
-		known bool
-	)
+	c.reset()
+	known := false
 	for rows.Next() {
 		values := rows.RawValues()
 		if known = true; values[0] == nil {
 			b := values[len(values)-1]
-			got.suspectWaits = len(b) == 1 && (b[0] == 1 || b[0] == 't') // in binary, or as text
+			c.suspectWaits = len(b) == 1 && (b[0] == 1 || b[0] == 't') // in binary, or as text
 			continue
 		}
-		if got.tasks == nil {
-			n := min(req.Max, expected+expected/4+8)
-			got.tasks, got.places = make([]task.Task, 0, n), make([]place, 0, n)
-		}
-		t := task.Task{Worker: req.Worker, Status: task.Running}
-		p := place{row: len(got.tasks)}
+		t := task.Task{Worker: worker, Status: task.Running}
+		p := place{row: len(c.tasks)}
 		if err := rows.Scan(&p.id, &p.lane, &p.suspect, &p.rank, &p.fresh, &p.runAt, &t.Run, &t.Runs, &t.Created, &t.Key, &t.Payload, &t.Started, nil); err != nil {
-			return got, err
+			return err
 		}
 		t.ID, t.Priority, t.RunAt, t.Since = formatID(p.id), int(^p.rank), p.runAt, t.Started
-		got.tasks, got.places = append(got.tasks, t), append(got.places, p)
+		c.tasks, c.places = append(c.tasks, t), append(c.places, p)
 	}
 	if err := rows.Err(); err != nil {
-		return got, err
+		return err
 	}
 	if !known {
-		return got, task.ErrWorkerGone
+		return task.ErrWorkerGone
 	}
-	return got, nil
+	return nil
 }
 
-// inOrder sorts what was claimed, which comes as it stood on the disk, and returns the tasks.
+// inOrder copies the tasks, which come as they stood on the disk, in the order of their lanes.
 func (c *claimed) inOrder() []task.Task {
 	byPlace := func(a, b place) int { return a.compare(b.bound) }
-	if slices.IsSortedFunc(c.places, byPlace) {
-		return c.tasks
+	if !slices.IsSortedFunc(c.places, byPlace) {
+		slices.SortFunc(c.places, byPlace)
 	}
-	slices.SortFunc(c.places, byPlace)
-	for i := range c.places { // along each cycle of the permutation
-		for at := i; c.places[at].row != at; {
-			from := c.places[at].row
-			c.places[at].row = at
-			if from == i {
-				break
-			}
-			c.tasks[at], c.tasks[from] = c.tasks[from], c.tasks[at]
-			at = from
-		}
+	tasks := make([]task.Task, len(c.tasks))
+	for i, p := range c.places {
+		tasks[i] = c.tasks[p.row]
 	}
-	return c.tasks
+	return tasks
 }
 
 // ends are the places where the claim ended in each lane.

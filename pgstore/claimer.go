@@ -16,7 +16,6 @@ import (
 type claimer struct {
 	mu       sync.Mutex
 	busy     bool
-	last     int // how many tasks the last claim got
 	promoted time.Time
 	news     uint64 // how often there was something
 	quiet    string // who looked and found nothing
@@ -150,18 +149,10 @@ func (c *claimer) hush(who string, news uint64, next time.Duration) {
 	}
 }
 
-// set says what a claim got.
-func (c *claimer) set(n int) {
+func (c *claimer) set(busy bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.busy, c.last = n > 0, n
-}
-
-// got is how many tasks the last claim got.
-func (c *claimer) got() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.last
+	c.busy = busy
+	c.mu.Unlock()
 }
 
 // needsLook says whether a look comes first: when the last claim got nothing, and now and then, for

@@ -82,6 +82,7 @@ type Store struct {
 	routines sync.WaitGroup
 
 	claimer  claimer
+	scratch  sync.Pool // of *claimed
 	lanes    lanes
 	announce chan struct{} // other processes should be told of tasks
 	nonce    string        // tells this store's announcements from others'
