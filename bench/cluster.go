@@ -16,22 +16,22 @@ import (
 )
 
 // cluster is a PostgreSQL for one measurement, with fsync on and the memory of a small server.
-func cluster() (*pgtest.Server, error) {
-	return pgtest.Start("shared_buffers=512MB", "max_wal_size=4GB")
+func cluster(settings ...string) (*pgtest.Server, error) {
+	return pgtest.Start(append(settings, "shared_buffers=512MB", "max_wal_size=4GB")...)
 }
 
 // shared, if set, is used by all measurements instead: the test has no time for a cluster each.
 var shared *pgtest.Server
 
-// withCluster measures on a new cluster.
-func withCluster(measure func(server *pgtest.Server) (float64, error)) (figure float64, err error) {
+// withCluster measures on a new cluster, with settings beside those of all.
+func withCluster(measure func(server *pgtest.Server) (float64, error), settings ...string) (figure float64, err error) {
 	if shared != nil {
 		if err := tidy(shared); err != nil {
 			return 0, err
 		}
 		return measure(shared)
 	}
-	server, err := cluster()
+	server, err := cluster(settings...)
 	if err != nil {
 		return 0, err
 	}

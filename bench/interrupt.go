@@ -31,12 +31,15 @@ func interruptAll() (float64, error) {
 		if err := within(time.Minute, func() bool { return int(running.Load()) == n }); err != nil {
 			return 0, fmt.Errorf("%d of %d tasks run: %w", running.Load(), n, err)
 		}
-		began := time.Now()
-		g.Stop(errors.New("the measure")) // the kind wants its interrupt at last call
-		report := g.Wait()
-		took := time.Since(began)
-		if code := report.ExitCode(); code != 1 { // a stop with a cause
-			return 0, fmt.Errorf("exit code %d", code)
+		took, err := clocked(server.PID(), n, func() error {
+			g.Stop(errors.New("the measure")) // the kind wants its interrupt at last call
+			if code := g.Wait().ExitCode(); code != 1 { // a stop with a cause
+				return fmt.Errorf("exit code %d", code)
+			}
+			return nil
+		})
+		if err != nil {
+			return 0, err
 		}
 		counts, err := store.Count(context.Background())
 		if err != nil {

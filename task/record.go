@@ -53,6 +53,8 @@ func (r *recorder) add(run *Run, c Change) {
 		e := new(ends)
 		if last := len(r.spare) - 1; last >= 0 {
 			e, r.spare = r.spare[last], r.spare[:last]
+		} else if n > 0 { // this one will be full, too
+			e.runs, e.changes = make([]*Run, 0, recordBatch), make([]Change, 0, recordBatch)
 		}
 		r.queue = append(r.queue, e)
 		n++
