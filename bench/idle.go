@@ -41,7 +41,7 @@ func idleStatements() (float64, error) {
 			err = c.QueryRow(ctx, `select xact_commit from pg_stat_database where datname = current_database()`).Scan(&n)
 			return n, err
 		}
-		time.Sleep(4 * time.Second / time.Duration(min(load, 10))) // what the start has asked is counted by then
+		time.Sleep(13 * time.Second / time.Duration(min(load, 10))) // a connection that is idle publishes after ten seconds what it asked at the start
 		before, err := commits()
 		if err != nil {
 			return 0, err

@@ -81,7 +81,7 @@ func (w *Worker) tell(reply BeatReply) {
 	running := w.running.byFence()
 	for _, f := range reply.Lost {
 		if r, ok := running[f]; ok {
-			r.cancel(ErrLeaseLost)
+			r.ctx.cancel(ErrLeaseLost)
 		}
 	}
 	for _, a := range reply.Asked {
@@ -89,9 +89,9 @@ func (w *Worker) tell(reply BeatReply) {
 		switch {
 		case !ok:
 		case a.Verb == VerbCancel:
-			r.cancel(ErrCancelled)
+			r.ctx.cancel(ErrCancelled)
 		case a.Verb == VerbInterrupt:
-			r.cancel(ErrAsked)
+			r.ctx.cancel(ErrAsked)
 		}
 	}
 }
@@ -114,7 +114,7 @@ func (w *Worker) cutOff() {
 	}
 	for _, r := range w.running.runs {
 		if r.policy.cutOff {
-			r.cancel(cause)
+			r.ctx.cancel(cause)
 		}
 	}
 }
@@ -170,7 +170,7 @@ func (w *Worker) reborn(ctx context.Context, b Beat) error {
 		return nil
 	}
 	for _, r := range w.running.runs {
-		r.cancel(ErrLeaseLost)
+		r.ctx.cancel(ErrLeaseLost)
 	}
 	if b.State != WorkerRunning {
 		w.mu.Unlock()
@@ -208,7 +208,7 @@ func (w *Worker) flush(ctx context.Context) {
 	for i, err := range w.store.Apply(ctx, changes) {
 		switch {
 		case errors.Is(err, ErrLeaseLost):
-			of[i].cancel(ErrLeaseLost)
+			of[i].ctx.cancel(ErrLeaseLost)
 		case err != nil:
 			of[i].putBack(changes[i])
 		}

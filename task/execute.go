@@ -18,10 +18,8 @@ func (w *Worker) start(t *Task) {
 		w.log.Error("store handed out a task of an unknown kind", "task", t.ID, "kind", t.Kind)
 		return
 	}
-	r := &Run{store: w.store, policy: &e.policy, handle: e.handle, task: *t, started: time.Now(), suspect: t.Suspect()}
-	// The run's context is made here: it may be cancelled as soon as it is in the roster.
-	r.ctx, r.cancel = context.WithCancelCause(w.base)
-	r.stopping = w.lastCall
+	r := &Run{store: w.store, policy: &e.policy, handle: e.handle, task: *t, started: time.Now(), suspect: t.Suspect(), stopping: w.lastCall}
+	r.ctx.parent = w.base
 	w.mu.Lock()
 	w.running.add(r)
 	w.busy[t.Kind]++
@@ -54,10 +52,10 @@ func (w *Worker) run(r *Run) {
 		}
 		end.err = err
 		if end.cause == nil {
-			end.cause = context.Cause(r.ctx)
+			end.cause = r.ctx.cause()
 		}
 		end.stopping = closed(r.stopping)
-		r.cancel(nil)
+		r.ctx.end()
 		w.ended(r, end)
 	}()
 	err = w.execute(r, &end)
@@ -89,13 +87,13 @@ func (w *Worker) heedLastCall() {
 func (w *Worker) atLastCall(r *Run) {
 	if r.policy.onStop == Interrupt {
 		left, _ := lastcall.TimeLeft(w.base)
-		r.cancel(&lastcall.InterruptError{Until: time.Now().Add(left)})
+		r.ctx.cancel(&lastcall.InterruptError{Until: time.Now().Add(left)})
 	}
 }
 
 // execute calls the handler under its timeout.
 func (w *Worker) execute(r *Run, end *ending) error {
-	ctx := r.ctx
+	ctx := context.Context(&r.ctx)
 	if r.policy.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, r.policy.timeout, ErrTimeout)

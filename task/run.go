@@ -14,12 +14,10 @@ import (
 // Run is one execution of a task, as its handler sees it. It is safe for concurrent use, and of no
 // use after the handler has returned.
 type Run struct {
-	store  Store
-	policy *policy
-	handle Handler
-	ctx    context.Context
-	// cancel ends the handler's context with a cause.
-	cancel   context.CancelCauseFunc
+	store    Store
+	policy   *policy
+	handle   Handler
+	ctx      runContext
 	stopping <-chan struct{}
 
 	task  Task // of which Save changes Checkpoint and Counters, under mu
@@ -94,7 +92,7 @@ func (r *Run) Save(ctx context.Context, v any) error {
 			r.task.Checkpoint, r.task.Counters, r.progress = b, c.Counters, nil
 			return nil
 		case errors.Is(err, ErrLeaseLost):
-			r.cancel(ErrLeaseLost)
+			r.ctx.cancel(ErrLeaseLost)
 		case !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrClosed) && pause(wctx, wait):
 			continue
 		}
@@ -166,7 +164,7 @@ func (r *Run) FinishIn(ctx context.Context, tx Tx) error {
 		Progress: r.progress, Log: r.log.peek()}
 	if err := s.FinishTx(ctx, tx, c); err != nil {
 		if errors.Is(err, ErrLeaseLost) {
-			r.cancel(ErrLeaseLost)
+			r.ctx.cancel(ErrLeaseLost)
 		}
 		return fmt.Errorf("task: finish in transaction: %w", err)
 	}

@@ -1,0 +1,83 @@
+package task
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// runContext is a run's context: a child of the worker's that has a cause of its own. It registers
+// with its parent only when somebody asks whether it has ended, or ends it: most short handlers never
+// look, and then it costs nothing.
+type runContext struct {
+	parent context.Context
+	child  atomic.Pointer[cancelled]
+	over   atomic.Bool // the handler has returned
+
+	mu sync.Mutex // who makes the child
+}
+
+// cancelled is a context and the function that ends it.
+type cancelled struct {
+	context.Context
+	cancel context.CancelCauseFunc
+}
+
+// real makes the child when it is first needed.
+func (c *runContext) real() *cancelled {
+	if child := c.child.Load(); child != nil {
+		return child
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if child := c.child.Load(); child != nil {
+		return child
+	}
+	child := new(cancelled)
+	child.Context, child.cancel = context.WithCancelCause(c.parent)
+	if c.over.Load() {
+		child.cancel(nil)
+	}
+	c.child.Store(child)
+	return child
+}
+
+// Deadline implements context.Context.
+func (c *runContext) Deadline() (deadline time.Time, ok bool) { return c.parent.Deadline() }
+
+// Done implements context.Context.
+func (c *runContext) Done() <-chan struct{} { return c.real().Done() }
+
+// Err implements context.Context.
+func (c *runContext) Err() error { return c.real().Err() }
+
+// Value implements context.Context.
+func (c *runContext) Value(key any) any {
+	if child := c.child.Load(); child != nil {
+		return child.Value(key) // by which context.Cause finds the child
+	}
+	return c.parent.Value(key)
+}
+
+// cause is context.Cause for the time in which the handler runs, and asks nothing of the parent.
+func (c *runContext) cause() error {
+	if child := c.child.Load(); child != nil {
+		return context.Cause(child)
+	}
+	return context.Cause(c.parent)
+}
+
+// cancel ends the context with a cause.
+func (c *runContext) cancel(cause error) { c.real().cancel(cause) }
+
+// end ends the context when the handler has returned.
+func (c *runContext) end() {
+	c.over.Store(true)
+	c.mu.Lock()
+	child := c.child.Load()
+	c.mu.Unlock()
+	if child != nil {
+		child.cancel(nil)
+	}
+}
