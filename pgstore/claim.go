@@ -140,7 +140,7 @@ func (s *Store) take(ctx context.Context, req task.ClaimRequest, w *wanted) ([]t
 		}
 	}
 	s.claimer.set(len(got.places) > 0)
-	tasks := got.inOrder()
+	tasks := got.inOrder(req.Into)
 	for i := range tasks {
 		l, err := s.byNumber(ctx, got.places[i].lane)
 		if err != nil {
@@ -243,16 +243,16 @@ func (c *claimed) collect(rows pgx.Rows, worker string) error {
 }
 
 // inOrder copies the tasks, which come as they stood on the disk, in the order of their lanes.
-func (c *claimed) inOrder() []task.Task {
+func (c *claimed) inOrder(into []task.Task) []task.Task {
 	byPlace := func(a, b place) int { return a.compare(b.bound) }
 	if !slices.IsSortedFunc(c.places, byPlace) {
 		slices.SortFunc(c.places, byPlace)
 	}
-	tasks := make([]task.Task, len(c.tasks))
-	for i, p := range c.places {
-		tasks[i] = c.tasks[p.row]
+	into = slices.Grow(into[:0], len(c.places))
+	for _, p := range c.places {
+		into = append(into, c.tasks[p.row])
 	}
-	return tasks
+	return into
 }
 
 // ends are the places where the claim ended in each lane.

@@ -49,7 +49,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 		if err != nil || len(some) == 0 {
 			return err
 		}
-		got, err = s.lease(ctx, t, some, worker, now, req.Except)
+		got, err = s.lease(ctx, t, some, worker, now, req)
 		return err
 	})
 	if err != nil {
@@ -184,7 +184,7 @@ const (
 )
 
 // lease moves tasks from ready to leases, and returns them in the order of the claim.
-func (s *Store) lease(ctx context.Context, t *txn, some []candidate, worker int64, now time.Time, except []string) ([]task.Task, error) {
+func (s *Store) lease(ctx context.Context, t *txn, some []candidate, worker int64, now time.Time, req task.ClaimRequest) ([]task.Task, error) {
 	type part struct {
 		lane    int64
 		suspect bool
@@ -196,11 +196,11 @@ func (s *Store) lease(ctx context.Context, t *txn, some []candidate, worker int6
 		parts[p] = taken{c, parts[p].n + 1}
 		place[c.id] = i
 	}
-	left, err := json.Marshal(append([]string{}, except...))
+	left, err := json.Marshal(append([]string{}, req.Except...))
 	if err != nil {
 		return nil, err
 	}
-	got := make([]task.Task, 0, len(some))
+	got := slices.Grow(req.Into[:0], len(some))
 	for _, p := range parts {
 		args := []any{p.lane, order(p.suspect), p.rank, order(p.fresh), p.runAt, p.id, string(left)}
 		caps := p.kind.Caps

@@ -181,6 +181,8 @@ type ClaimRequest struct {
 	Suspect bool
 	// Except are ids of a few tasks that are not wanted now.
 	Except []string
+	// Into is memory that the answer may take, as in append(Into[:0], ...). It may be nil.
+	Into []Task
 }
 
 // KindClaim is one kind in a claim.

@@ -80,6 +80,7 @@ type Worker struct {
 	avoided  map[string]time.Time // tasks that others shall take, until when
 	watching map[string]sight
 
+	scratch    []Task // for the next claim
 	crew       *crew
 	handlers   sync.WaitGroup // runs whose end is not written
 	recorder   recorder
@@ -269,9 +270,13 @@ func (w *Worker) gather(lastCall <-chan struct{}) {
 	}
 }
 
+// maxScratch bounds the memory that a worker keeps for its next claim.
+const maxScratch = 4096
+
 // claim asks for as many tasks as there are free slots and starts them.
 func (w *Worker) claim(last context.Context) (got int, full bool, err error) {
 	req := w.request()
+	req.Into = w.scratch
 	if req.Max == 0 || len(req.Kinds) == 0 {
 		return 0, true, nil
 	}
@@ -284,6 +289,9 @@ func (w *Worker) claim(last context.Context) (got int, full bool, err error) {
 	}
 	for i := range tasks {
 		w.start(&tasks[i])
+	}
+	if clear(tasks); cap(tasks) <= maxScratch {
+		w.scratch = tasks
 	}
 	return len(tasks), len(tasks) == req.Max, nil
 }
