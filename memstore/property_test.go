@@ -7,4 +7,4 @@ import (
 	"github.com/lastcall-go/lastcall/storetest"
 )
 
-func TestTheStoreDoesWhatTheModelDoes(t *testing.T) { storetest.Property(t, memstore.New()) }
+func TestTheStoreDoesWhatTheModelDoes(t *testing.T) { storetest.Property(t, memstore.New(), 100) }

@@ -1,7 +1,6 @@
 package pgstore
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -50,24 +49,5 @@ func openAt(t testing.TB, cfg Config) *Store {
 }
 
 func TestTheStoreDoesWhatTheModelDoes(t *testing.T) {
-	few(t)
-	storetest.Property(t, openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true}))
-}
-
-// few makes the random attempts fewer: each step of one is some statements of a real server.
-func few(t *testing.T) {
-	t.Helper()
-	checks := flag.Lookup("rapid.checks")
-	before := checks.Value.String()
-	if before != checks.DefValue {
-		return // somebody wants so many
-	}
-	if err := flag.Set("rapid.checks", "15"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := flag.Set("rapid.checks", before); err != nil {
-			t.Error(err)
-		}
-	})
+	storetest.Property(t, openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true}), 12)
 }

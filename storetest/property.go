@@ -2,7 +2,9 @@ package storetest
 
 import (
 	"errors"
+	"flag"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -14,8 +16,10 @@ import (
 // Property makes random use of a store and compares it with a model after every step: that a task
 // becomes only what the table of moves allows, that its counters and runs are those that were
 // written, that its run number grows, that stale changes are refused, and that the counts are right.
-// The store must be empty; it is used for all the attempts.
-func Property(t *testing.T, store task.Store) {
+// The store must be empty; it is used for all the attempts, of which there are so many unless
+// -rapid.checks says otherwise.
+func Property(t *testing.T, store task.Store, attempts int) {
+	limit(t, attempts)
 	ids := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		ids++
@@ -35,6 +39,24 @@ func Property(t *testing.T, store task.Store) {
 			"":          m.check,
 		})
 		m.close(rt)
+	})
+}
+
+// limit sets the number of attempts, unless somebody has set it.
+func limit(t *testing.T, attempts int) {
+	t.Helper()
+	checks := flag.Lookup("rapid.checks")
+	before := checks.Value.String()
+	if before != checks.DefValue {
+		return
+	}
+	if err := checks.Value.Set(strconv.Itoa(attempts)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := checks.Value.Set(before); err != nil {
+			t.Error(err)
+		}
 	})
 }
 
