@@ -3,8 +3,11 @@ package pgstore
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/task"
@@ -66,4 +69,20 @@ func mustParse(t *testing.T, id string) [16]byte {
 		t.Fatal(err)
 	}
 	return u
+}
+
+func TestACountStartsNoOtherProcesses(t *testing.T) {
+	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
+	defer closed(t, s)
+	rows, err := s.pool.Query(t.Context(), "explain "+s.q.count)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := strings.Join(plan, "\n"); strings.Contains(text, "Workers Planned") {
+		t.Error(text)
+	}
 }

@@ -49,5 +49,5 @@ func openAt(t testing.TB, cfg Config) *Store {
 }
 
 func TestTheStoreDoesWhatTheModelDoes(t *testing.T) {
-	storetest.Property(t, openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true}), 12)
+	storetest.Property(t, openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true}), 40)
 }

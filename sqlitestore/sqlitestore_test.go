@@ -177,5 +177,5 @@ func TestManyMayOpenAFreshFileAtOnce(t *testing.T) {
 
 func TestTheStoreDoesWhatTheModelDoes(t *testing.T) {
 	s, _ := fresh(t)
-	storetest.Property(t, s, 30)
+	storetest.Property(t, s, 50)
 }
