@@ -36,13 +36,13 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, er
 				return err
 			}
 		}
+		t.news = true
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.lanes.committed(used)
-	s.claimable()
 	return added, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"slices"
 
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -24,14 +23,12 @@ func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 				return err
 			}
 			errs[i] = verdict
+			t.news = t.news || c.Status.Claimable()
 		}
 		return nil
 	})
 	switch {
 	case err == nil:
-		if slices.ContainsFunc(changes, func(c task.Change) bool { return c.Status.Claimable() }) {
-			s.claimable()
-		}
 	case len(changes) == 1 || ctx.Err() != nil || errors.Is(err, task.ErrClosed):
 		for i := range errs {
 			errs[i] = err

@@ -44,6 +44,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 			if err := promote(t, now.UnixMicro()); err != nil {
 				return err
 			}
+			t.news = true // not all of them need be of this worker's kinds
 		}
 		some, err := s.candidates(ctx, t, req)
 		if err != nil || len(some) == 0 {
@@ -54,9 +55,6 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	})
 	if err != nil {
 		return nil, err
-	}
-	if due {
-		s.claimable() // not all of them need be of this worker's kinds
 	}
 	return got, nil
 }

@@ -82,7 +82,11 @@ func (s *Store) writes() {
 			if n == 0 {
 				break
 			}
-			for i, err := range s.transaction(batch) {
+			errs, news := s.transaction(batch)
+			if news {
+				s.claimable()
+			}
+			for i, err := range errs {
 				batch[i].done <- err
 			}
 			s.yield()
@@ -90,10 +94,11 @@ func (s *Store) writes() {
 	}
 }
 
-// transaction does jobs in one transaction and returns what came of each. It is bounded by our
-// patience with other processes and not by anybody's context, since it is not one caller's.
-func (s *Store) transaction(batch []*job) []error {
-	errs := make([]error, len(batch))
+// transaction does jobs in one transaction and returns what came of each, and whether there is
+// something to claim now. It is bounded by our patience with other processes and not by anybody's
+// context, since it is not one caller's.
+func (s *Store) transaction(batch []*job) (errs []error, news bool) {
+	errs = make([]error, len(batch))
 	tx, err := s.begin()
 	if err == nil {
 		t := &txn{tx: tx, stmts: s.writer.stmts}
@@ -102,8 +107,9 @@ func (s *Store) transaction(batch []*job) []error {
 		}
 		if len(batch) == 1 && errs[0] != nil {
 			_ = tx.Rollback() // the error says more
-			return errs
+			return errs, false
 		}
+		news = t.news
 		err = tx.Commit()
 	}
 	if err != nil {
@@ -111,14 +117,22 @@ func (s *Store) transaction(batch []*job) []error {
 			errs[i] = errors.Join(errs[i], err)
 		}
 	}
-	return errs
+	return errs, news && err == nil
 }
 
 // txn is a write transaction.
 type txn struct {
 	tx    *sql.Tx
 	stmts map[string]*sql.Stmt
+	news  bool // there is something to claim, which others are told once it is committed
 }
+
+// What makes a job's failure its own.
+const (
+	savepointSQL = `savepoint job`
+	undoSQL      = `rollback to job`
+	releaseSQL   = `release job`
+)
 
 // do runs a job, so that its failure can be undone alone where there are others.
 func (t *txn) do(j *job, others bool) error {
@@ -131,16 +145,16 @@ func (t *txn) do(j *job, others bool) error {
 	if !others {
 		return j.fn(t)
 	}
-	if _, err := t.exec(`savepoint job`); err != nil {
+	if _, err := t.exec(savepointSQL); err != nil {
 		return err
 	}
 	err := j.fn(t)
 	if err != nil {
-		if _, undo := t.exec(`rollback to job`); undo != nil {
+		if _, undo := t.exec(undoSQL); undo != nil {
 			return errors.Join(err, undo)
 		}
 	}
-	_, released := t.exec(`release job`)
+	_, released := t.exec(releaseSQL)
 	return errors.Join(err, released)
 }
 
