@@ -1,0 +1,114 @@
+package pgstore
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lastcall-go/lastcall/internal/pgtest"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// claims returns the ids that a claim of some kinds gets.
+func claims(t *testing.T, s *Store, kinds ...string) (ids []string) {
+	t.Helper()
+	req := task.ClaimRequest{Worker: "w", Max: 100}
+	for _, k := range kinds {
+		req.Kinds = append(req.Kinds, task.KindClaim{Kind: k, Max: 100})
+	}
+	got, err := s.Claim(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range got {
+		ids = append(ids, one.ID)
+	}
+	return ids
+}
+
+func TestALaneThatAnotherProcessMadeJustBeforeOurOwnIsClaimedFrom(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	ours := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, ours)
+	theirs := openAt(t, Config{DSN: dsn, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, theirs)
+	if _, err := ours.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: 1, State: task.WorkerRunning}); err != nil {
+		t.Fatal(err)
+	}
+	if err := ours.readLanes(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const id = "00000000-0000-7000-8000-000000000001"
+	if _, err := theirs.Add(t.Context(), []task.NewTask{{ID: id, Kind: "theirs"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ours.makeLane(t.Context(), lane{kind: "ours"}); err != nil { // as after a look in which theirs was not there
+		t.Fatal(err)
+	}
+	if got := claims(t, ours, "ours", "theirs"); len(got) != 1 || got[0] != id {
+		t.Errorf("claimed %v, want the task of the kind that another process made", got)
+	}
+}
+
+// A number that was given becomes visible only after all lower ones: a claim would never look for it.
+func TestTheNumbersOfLanesBecomeVisibleInTheirOrder(t *testing.T) {
+	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, s)
+	tx, err := s.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }() // it was committed
+	var first int32
+	if err := tx.QueryRow(t.Context(), s.q.makeLane, "slow", "q").Scan(&first); err != nil {
+		t.Fatal(err)
+	}
+	made := make(chan int32, 1)
+	go func() {
+		n, err := s.makeLane(t.Context(), lane{kind: "quick", queue: "q"})
+		if err != nil {
+			t.Error(err)
+		}
+		made <- n
+	}()
+	waitsForLock(t, s.pool.Config().ConnConfig)
+	select {
+	case n := <-made:
+		t.Fatalf("lane %d was made while lane %d was not visible yet", n, first)
+	default:
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-made; n <= first {
+		t.Errorf("lane %d after lane %d", n, first)
+	}
+}
+
+// waitsForLock waits until a session of the database waits for an advisory lock.
+func waitsForLock(t *testing.T, cfg *pgx.ConnConfig) {
+	t.Helper()
+	c, err := pgx.ConnectConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := soon(t); ; <-tick.C {
+		var waiting int
+		const look = `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and wait_event = 'advisory'`
+		if err := c.QueryRow(t.Context(), look).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+		if waiting > 0 {
+			return
+		}
+		if deadline.Err() != nil {
+			t.Fatal("no session waits for the lock")
+		}
+	}
+}
