@@ -53,6 +53,18 @@ func badAddress(err error) error {
 		"sslmode is one of disable, allow, prefer, require, verify-ca, verify-full, and the files of sslrootcert, sslcert and sslkey are PEM; what it leaves out comes from PGHOST, PGPASSWORD and so on")
 }
 
+// dial makes a connection as those of the pool are, which does not belong to it.
+func (s *Store) dial(ctx context.Context) (*pgx.Conn, error) {
+	pool := s.pool.Config()
+	cfg := pool.ConnConfig
+	if pool.BeforeConnect != nil {
+		if err := pool.BeforeConnect(ctx, cfg); err != nil {
+			return nil, err
+		}
+	}
+	return pgx.ConnectConfig(ctx, cfg)
+}
+
 // dialer notices within about ten seconds that the other machine has vanished.
 func dialer() *net.Dialer {
 	return &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}}

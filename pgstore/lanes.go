@@ -2,6 +2,8 @@ package pgstore
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"sync"
 
@@ -21,6 +23,7 @@ type lanes struct {
 
 const (
 	lanesSQL = `select n, kind, queue from @.lanes`
+	laneSQL  = `select n from @.lanes where kind = $1 and queue = $2`
 	// The update does nothing but make the row one that is returned. The lock makes numbers become visible in
 	// their order: who has seen one has seen those below it, and need look only for higher ones.
 	makeLaneSQL = `insert into @.lanes (kind, queue) select $1, $2 from pg_advisory_xact_lock('@.'::regnamespace::oid::integer, -1)
@@ -45,6 +48,40 @@ func (s *Store) numberOf(ctx context.Context, l lane) (int32, error) {
 		return n, nil
 	}
 	return s.makeLane(ctx, l)
+}
+
+// numberIn returns a lane's number for a transaction that is not the store's, which may have the last connection of
+// the pool: a lane is looked for inside, and a new one is made on a connection of its own. Made inside it would
+// let everybody else who enqueues there wait for the end of the transaction.
+func (s *Store) numberIn(ctx context.Context, tx execer, l lane) (int32, error) {
+	s.lanes.mu.Lock()
+	n, ok := s.lanes.number[l]
+	s.lanes.mu.Unlock()
+	if ok {
+		return n, nil
+	}
+	err := tx.row(ctx, s.q.lane, []any{l.kind, l.queue}, &n)
+	if errors.Is(err, errNoRow) {
+		n, err = s.makeLaneApart(ctx, l)
+	}
+	if err != nil {
+		return 0, err
+	}
+	s.lanes.set(n, l)
+	return n, nil
+}
+
+func (s *Store) makeLaneApart(ctx context.Context, l lane) (n int32, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	c, err := s.dial(ctx)
+	if err == nil {
+		err = errors.Join(c.QueryRow(ctx, s.q.makeLane, l.kind, l.queue).Scan(&n), c.Close(ctx))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("the first task of kind %q in queue %q takes a moment's connection beside the transaction: %w", l.kind, l.queue, err)
+	}
+	return n, nil
 }
 
 func (s *Store) makeLane(ctx context.Context, l lane) (n int32, err error) {

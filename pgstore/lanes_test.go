@@ -2,11 +2,14 @@ package pgstore
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/task"
@@ -85,6 +88,86 @@ func TestTheNumbersOfLanesBecomeVisibleInTheirOrder(t *testing.T) {
 	}
 	if n := <-made; n <= first {
 		t.Errorf("lane %d after lane %d", n, first)
+	}
+}
+
+// poolOfOne is a pool with a single connection.
+func poolOfOne(t *testing.T, dsn string) *pgxpool.Pool {
+	t.Helper()
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.MaxConns = 1
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+func TestATransactionThatHasTheOnlyConnectionOfThePoolEnqueuesANewKind(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	pool := poolOfOne(t, dsn)
+	s := openAt(t, Config{Pool: pool, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, s)
+	other := openAt(t, Config{DSN: dsn, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, other)
+	client, theirs := task.NewClient(s), task.NewClient(other)
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := soon(t)
+	inside, err := numbered.Enqueue(ctx, client.In(Tx(tx)), 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The lane is there for everybody, before the transaction has ended.
+	outside, err := numbered.Enqueue(ctx, theirs, 2, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.In(Tx(tx)).Enqueue(ctx, "theirs", []byte("1"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Rollback(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := theirs.Get(ctx, inside.ID); !errors.Is(err, task.ErrNotFound) {
+		t.Errorf("rolled back, and the task: %v", err)
+	}
+	again, err := numbered.Enqueue(ctx, client, 3, nil) // the lane that was made has survived
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{outside.ID, again.ID} {
+		if got, err := theirs.Get(ctx, id); err != nil || got.Kind != numbered.Name {
+			t.Errorf("%s: %+v, %v", id, got, err)
+		}
+	}
+}
+
+func TestANewKindWithoutAConnectionLeftIsAnErrorAndTheTransactionLives(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	closed(t, openAt(t, Config{DSN: dsn, Migrate: true}))
+	exec(t, dsn, `drop role if exists narrow`, `create role narrow login connection limit 1`,
+		`grant usage on schema lastcall to narrow`, `grant select, insert, update, delete on all tables in schema lastcall to narrow`)
+	defer exec(t, dsn, `drop owned by narrow`, `drop role narrow`)
+	pool := poolOfOne(t, pgtest.Keywords(dsn, "user", "narrow"))
+	s := openAt(t, Config{Pool: pool, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, s)
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = numbered.Enqueue(soon(t), task.NewClient(s).In(Tx(tx)), 1, nil)
+	if err == nil || !strings.Contains(err.Error(), `the first task of kind "numbered" in queue "default" takes a moment's connection`) || !strings.Contains(err.Error(), "no connection left") {
+		t.Errorf("%v", err)
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Errorf("the transaction: %v", err)
 	}
 }
 
