@@ -6,9 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
@@ -58,7 +56,8 @@ func TestALaneThatAnotherProcessMadeJustBeforeOurOwnIsClaimedFrom(t *testing.T) 
 
 // A number that was given becomes visible only after all lower ones: a claim would never look for it.
 func TestTheNumbersOfLanesBecomeVisibleInTheirOrder(t *testing.T) {
-	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	dsn := pgtest.DSN(t)
+	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
 	tx, err := s.pool.Begin(t.Context())
 	if err != nil {
@@ -77,7 +76,9 @@ func TestTheNumbersOfLanesBecomeVisibleInTheirOrder(t *testing.T) {
 		}
 		made <- n
 	}()
-	waitsForLock(t, s.pool.Config().ConnConfig)
+	if !eventually(t, dsn, `select exists (select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and wait_event = 'advisory')`) {
+		t.Error("nobody waits for the lock")
+	}
 	select {
 	case n := <-made:
 		t.Fatalf("lane %d was made while lane %d was not visible yet", n, first)
@@ -168,30 +169,5 @@ func TestANewKindWithoutAConnectionLeftIsAnErrorAndTheTransactionLives(t *testin
 	}
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Errorf("the transaction: %v", err)
-	}
-}
-
-// waitsForLock waits until a session of the database waits for an advisory lock.
-func waitsForLock(t *testing.T, cfg *pgx.ConnConfig) {
-	t.Helper()
-	c, err := pgx.ConnectConfig(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close(t.Context())
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := soon(t); ; <-tick.C {
-		var waiting int
-		const look = `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and wait_event = 'advisory'`
-		if err := c.QueryRow(t.Context(), look).Scan(&waiting); err != nil {
-			t.Fatal(err)
-		}
-		if waiting > 0 {
-			return
-		}
-		if deadline.Err() != nil {
-			t.Fatal("no session waits for the lock")
-		}
 	}
 }
