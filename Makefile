@@ -59,7 +59,7 @@ fuzz: ## each fuzz target for FUZZTIME (20s)
 	@scripts/fuzz $(FUZZTIME)
 
 .PHONY: demo
-demo: build ## a task meets SIGTERM, is interrupted, and goes on in the next process
+demo: build ## fifty tasks meet SIGTERM and go on when run again; then a rollout of three servers
 	@scripts/demo
 
 .PHONY: cover

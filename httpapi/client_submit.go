@@ -39,7 +39,7 @@ func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *
 }
 
 // EnqueueMany submits tasks that [task.Kind.Task] or [task.Prepare] has prepared, thousands in one
-// request. The answer has their order. After an error the tasks in the answer are recorded, and of
+// request. One whose Queue has been emptied waits where the server has tasks of its kind wait. The answer has their order. After an error the tasks in the answer are recorded, and of
 // the others it is not known: enqueuing the same ones again is safe, since they keep their ids.
 func (c *Client) EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.Enqueued, error) {
 	done := make([]task.Enqueued, 0, len(tasks))

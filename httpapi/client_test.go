@@ -207,6 +207,38 @@ func TestSubmittingManyKeepsTheOrderAndMayBeRepeated(t *testing.T) {
 	}
 }
 
+func TestAQueueThatNobodyNamedIsTheServersChoice(t *testing.T) {
+	s := serve(t, Config{Queues: map[string]string{"k": "images"}})
+	c := s.client("")
+	var tasks []task.NewTask
+	for _, queue := range []string{"", "default"} {
+		one, err := task.Prepare("k", []byte("1"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		one.Queue = queue
+		tasks = append(tasks, one)
+	}
+	many, err := c.EnqueueMany(t.Context(), tasks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := c.Enqueue(t.Context(), "k", []byte("1"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named, err := c.Enqueue(t.Context(), "k", []byte("1"), &task.Options{Queue: "default"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, done := range append(many, one, named) {
+		want := []string{"images", "default"}[i%2]
+		if got, err := c.Get(t.Context(), done.ID); err != nil || got.Queue != want {
+			t.Errorf("task %d waits in %q, want %q (%v)", i, got.Queue, want, err)
+		}
+	}
+}
+
 func TestAClientShowsItsTokenAndHearsWhatItLacks(t *testing.T) {
 	s := serve(t, Config{Tokens: openTokens(t, "reader read "+readSecret)})
 	c := s.client(readSecret)

@@ -147,7 +147,7 @@ func (h *Handler) refuse(a *answer, r *http.Request, err error) {
 	if p.Status == http.StatusServiceUnavailable {
 		a.Header().Set("Retry-After", "1")
 	}
-	_ = a.json(p.Status, "application/problem+json", p) // a problem always encodes
+	_ = a.json(p.Status, asProblem, p) // a problem always encodes
 }
 
 // answer is where an answer is written. It remembers what became of it.

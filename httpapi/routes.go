@@ -20,8 +20,9 @@ type route struct {
 }
 
 const (
-	asJSON  = "application/json"
-	asLines = "application/x-ndjson"
+	asJSON    = "application/json"
+	asLines   = "application/x-ndjson"
+	asProblem = "application/problem+json"
 )
 
 // table has every route; the OpenAPI document has the same.

@@ -237,6 +237,23 @@ func (t *Tokens) admit(h http.Header, role Role) (name string, err error) {
 	return all[found].name, nil
 }
 
+// Require returns a handler for what a program serves beside the tasks, as its metrics: it hands on a
+// request that shows a token with the role, and answers any other one as [Handler] does.
+func (t *Tokens) Require(role Role, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, err := t.admit(r.Header, role)
+		if err == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		a, p := &answer{ResponseWriter: w}, problemOf(err)
+		a.Header().Set("X-Content-Type-Options", "nosniff")
+		a.Header().Set("Cache-Control", "no-store")
+		a.Header().Set("WWW-Authenticate", challenge(err))
+		_ = a.json(p.Status, asProblem, p) // a problem always encodes
+	})
+}
+
 // challenge is the header WWW-Authenticate for a refusal, as RFC 6750 has it.
 func challenge(err error) string {
 	p := problemOf(err)

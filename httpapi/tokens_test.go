@@ -3,9 +3,12 @@ package httpapi
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +99,34 @@ func TestWithoutAGoodTokenNothingIsToldAndTheSecretIsNowhere(t *testing.T) {
 	}
 	if strings.Contains(s.log.String(), "rrrr") {
 		t.Errorf("the log has the secret:\n%s", s.log)
+	}
+}
+
+func TestAHandlerBesideTheTasksIsReachedWithTheRoleAndRefusedAsTheyAre(t *testing.T) {
+	s := serve(t, Config{Tokens: openTokens(t, "reader read "+readSecret+"\nsubmitter submit "+submitSecret)})
+	beside := s.handler.tokens.Require(RoleRead, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		plain(w, http.StatusOK, "numbers")
+	}))
+	for name, change := range map[string]func(*http.Request){
+		"no token": func(*http.Request) {}, "an unknown one": bearer(operateSecret), "another role": bearer(submitSecret),
+	} {
+		want, got := httptest.NewRecorder(), httptest.NewRecorder()
+		for path, c := range map[string]struct {
+			handler http.Handler
+			answer  *httptest.ResponseRecorder
+		}{"/v1/counts": {s.handler, want}, "/numbers": {beside, got}} {
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost"+path, nil)
+			change(r)
+			c.handler.ServeHTTP(c.answer, r)
+		}
+		if want.Code != 401 && want.Code != 403 || got.Code != want.Code || got.Body.String() != want.Body.String() || !maps.EqualFunc(got.Header(), want.Header(), slices.Equal) {
+			t.Errorf("%s: %d %v %s\nwant %d %v %s", name, got.Code, got.Header(), got.Body, want.Code, want.Header(), want.Body)
+		}
+	}
+	r, w := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/numbers", nil), httptest.NewRecorder()
+	bearer(readSecret)(r)
+	if beside.ServeHTTP(w, r); w.Code != http.StatusOK || w.Body.String() != "numbers\n" {
+		t.Errorf("with the role: %d %q", w.Code, w.Body)
 	}
 }
 

@@ -44,7 +44,7 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, er
 	)
 	err := s.call(ctx, func(ctx context.Context) (err error) {
 		made = nil
-		if news, err = s.prepare(ctx, tasks); err != nil {
+		if news, err = s.prepare(ctx, tasks, s.numberOf); err != nil {
 			return err
 		}
 		if len(tasks) >= copyFrom && !slices.ContainsFunc(tasks, func(n task.NewTask) bool { return n.Delay > 0 }) {
@@ -74,18 +74,17 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, er
 	return added, nil
 }
 
-// prepare finds the tasks' keys and lanes.
-func (s *Store) prepare(ctx context.Context, tasks []task.NewTask) ([]fresh, error) {
+// prepare finds the tasks' keys, and their lanes with number.
+func (s *Store) prepare(ctx context.Context, tasks []task.NewTask, number func(context.Context, lane) (int32, error)) ([]fresh, error) {
 	news := make([]fresh, len(tasks))
 	for i, n := range tasks {
 		if i > 0 && n.Kind == tasks[i-1].Kind && n.Queue == tasks[i-1].Queue {
 			news[i].lane = news[i-1].lane
 		} else {
-			number, err := s.numberOf(ctx, lane{kind: n.Kind, queue: n.Queue})
-			if err != nil {
+			var err error
+			if news[i].lane, err = number(ctx, lane{kind: n.Kind, queue: n.Queue}); err != nil {
 				return nil, err
 			}
-			news[i].lane = number
 		}
 		id, err := mustID(n.ID)
 		if err != nil {
@@ -139,7 +138,7 @@ func (s *Store) addKeyed(ctx context.Context, tasks []task.NewTask) ([]task.Adde
 	var added []task.Added
 	err := s.call(ctx, func(ctx context.Context) error {
 		// Before the transaction: who has a connection of the pool must not wait for another one.
-		news, err := s.prepare(ctx, tasks)
+		news, err := s.prepare(ctx, tasks, s.numberOf)
 		if err != nil {
 			return err
 		}

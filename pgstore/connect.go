@@ -2,8 +2,12 @@ package pgstore
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"net"
 	"time"
 
@@ -16,8 +20,7 @@ import (
 func newPool(ctx context.Context, dsn string, timeout time.Duration) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
-		// The error would quote the address, and where a password has odd characters, the password.
-		return nil, errors.New("the address is not understood: write it as postgres://USER@HOST:PORT/DATABASE, odd characters as %XX, or in keywords as host=HOST dbname=DATABASE; what it leaves out comes from PGHOST, PGPASSWORD and so on")
+		return nil, badAddress(err)
 	}
 	cfg.ConnConfig.DialFunc = dialer().DialContext
 	if cfg.ConnConfig.ConnectTimeout == 0 {
@@ -38,6 +41,28 @@ func newPool(ctx context.Context, dsn string, timeout time.Duration) (*pgxpool.P
 		cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
 	return pgxpool.NewWithConfig(ctx, cfg)
+}
+
+// badAddress says what is wrong with an address, and nothing of what it is: the driver's error would quote
+// it, and where a password has odd characters, the password.
+func badAddress(err error) error {
+	if file := (*fs.PathError)(nil); errors.As(err, &file) {
+		return fmt.Errorf("the address, or the environment, names a file that cannot be read: %w: mend sslrootcert, sslcert, sslkey or servicefile", file)
+	}
+	return errors.New("the address is not understood: write it as postgres://USER@HOST:PORT/DATABASE, odd characters as %XX, or in keywords as host=HOST dbname=DATABASE; " +
+		"sslmode is one of disable, allow, prefer, require, verify-ca, verify-full, and the files of sslrootcert, sslcert and sslkey are PEM; what it leaves out comes from PGHOST, PGPASSWORD and so on")
+}
+
+// dial makes a connection as those of the pool are, which does not belong to it.
+func (s *Store) dial(ctx context.Context) (*pgx.Conn, error) {
+	pool := s.pool.Config()
+	cfg := pool.ConnConfig
+	if pool.BeforeConnect != nil {
+		if err := pool.BeforeConnect(ctx, cfg); err != nil {
+			return nil, err
+		}
+	}
+	return pgx.ConnectConfig(ctx, cfg)
 }
 
 // dialer notices within about ten seconds that the other machine has vanished.
@@ -84,16 +109,25 @@ func explain(err error) error {
 		}
 		return err
 	}
-	if errors.As(err, new(*pgconn.ConnectError)) {
-		return fmt.Errorf("%w: is the server running there, and may this machine reach it?", err)
+	refused := (*pgconn.ConnectError)(nil)
+	if !errors.As(err, &refused) {
+		return err
 	}
-	return err
+	switch {
+	case errors.As(err, new(x509.HostnameError)):
+		return fmt.Errorf("%w: name the server as its certificate does, or give sslmode=verify-ca, which does not look at the name", err)
+	case errors.As(err, new(*tls.CertificateVerificationError)) || errors.As(err, new(x509.UnknownAuthorityError)) || errors.As(err, new(x509.CertificateInvalidError)):
+		return fmt.Errorf("%w: the server's certificate is not trusted: give sslrootcert=FILE with the certificate of who signed it", err)
+	case refused.Config.TLSConfig != nil && !errors.As(err, new(net.Error)) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF):
+		return fmt.Errorf("%w: the server has no TLS for us: set ssl=on there, or give sslmode=disable where nobody else can listen", err)
+	}
+	return fmt.Errorf("%w: is the server running there, and may this machine reach it?", err)
 }
 
 // hints say what to do about an SQLSTATE.
 var hints = map[string]string{
 	"28P01": "the password is wrong or missing: give it in the address, in PGPASSWORD or in a password file",
-	"28000": "the server does not let this role in: check the role's name and the server's pg_hba.conf",
+	"28000": "the server does not let this role in: check the role's name, the server's pg_hba.conf, and whether it wants TLS (sslmode=require) or a certificate",
 	"3D000": "create the database first, or name another one",
 	"3F000": "the schema is missing: make it with lastcall serve --migrate (in Go, Config.Migrate)",
 	"42P01": "the tables are missing: make them with lastcall serve --migrate (in Go, Config.Migrate)",

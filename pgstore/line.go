@@ -211,14 +211,7 @@ func (l *line) session(ctx context.Context) (err error) {
 func (l *line) connect(ctx context.Context) (*pgx.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.s.timeout)
 	defer cancel()
-	pool := l.s.pool.Config()
-	cfg := pool.ConnConfig
-	if pool.BeforeConnect != nil {
-		if err := pool.BeforeConnect(ctx, cfg); err != nil {
-			return nil, err
-		}
-	}
-	conn, err := pgx.ConnectConfig(ctx, cfg)
+	conn, err := l.s.dial(ctx)
 	if err != nil {
 		return nil, err
 	}

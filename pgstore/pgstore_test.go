@@ -1,6 +1,8 @@
 package pgstore
 
 import (
+	"context"
+	"database/sql"
 	"fmt"
 	"os"
 	"testing"
@@ -30,13 +32,49 @@ func engine(t *testing.T) storetest.Engine {
 		s.observer.confirm = 0 // who is killed here does not come back
 		return s
 	}
-	return storetest.Engine{Open: store, Reopen: store, Kill: func(t *testing.T, s task.Store, worker string) {
-		pg, ok := s.(*Store)
-		if !ok {
-			t.Fatalf("a %T is no pgstore", s)
-		}
-		pg.drop(t.Context(), worker)
+	begin := []func(*testing.T, task.Store) storetest.Transaction{beginPgx, beginSQL(t, dsn)}
+	return storetest.Engine{Open: store, Reopen: store, Begin: begin, Kill: func(t *testing.T, s task.Store, worker string) {
+		ours(t, s).drop(t.Context(), worker)
 	}}
+}
+
+func ours(t *testing.T, s task.Store) *Store {
+	t.Helper()
+	pg, ok := s.(*Store)
+	if !ok {
+		t.Fatalf("a %T is no pgstore", s)
+	}
+	return pg
+}
+
+func beginPgx(t *testing.T, s task.Store) storetest.Transaction {
+	tx, err := ours(t, s).pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }) // it has ended, unless the case has failed
+	return storetest.Transaction{
+		Tx: Tx(tx), Commit: func() error { return tx.Commit(t.Context()) }, Rollback: func() error { return tx.Rollback(t.Context()) },
+	}
+}
+
+func beginSQL(t *testing.T, dsn string) func(*testing.T, task.Store) storetest.Transaction {
+	db, err := sql.Open("pgx", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return func(t *testing.T, _ task.Store) storetest.Transaction {
+		tx, err := db.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return storetest.Transaction{Tx: SQLTx(tx), Commit: tx.Commit, Rollback: tx.Rollback}
+	}
 }
 
 func openAt(t testing.TB, cfg Config) *Store {

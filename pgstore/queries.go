@@ -2,7 +2,7 @@ package pgstore
 
 // queries are the statements, with the schema's name put in.
 type queries struct {
-	lanes, makeLane                                                       string
+	lanes, lane, makeLane                                                 string
 	add, copyTasks, copyReady                                             string
 	exists, takeKey, holder, addOne, makeReady                            string
 	claimOne, claimMany, look, promote                                    string
@@ -16,7 +16,7 @@ type queries struct {
 
 func (s *Store) makeQueries() queries {
 	return queries{
-		lanes: s.sql(lanesSQL), makeLane: s.sql(makeLaneSQL),
+		lanes: s.sql(lanesSQL), lane: s.sql(laneSQL), makeLane: s.sql(makeLaneSQL),
 		add: s.sql(addSQL), copyTasks: s.sql(copyTasksSQL), copyReady: s.sql(copyReadySQL),
 		exists: s.sql(existsSQL), takeKey: s.sql(takeKeySQL), holder: s.sql(holderSQL), addOne: s.sql(addOneSQL), makeReady: s.sql(makeReadySQL),
 		claimOne: s.sql(claimHead + pickOne + claimTail), claimMany: s.sql(claimHead + pickMany + claimTail), look: s.sql(lookSQL), promote: s.sql(promoteSQL),

@@ -69,7 +69,8 @@ func errForeign(tx task.Tx) error {
 	return fmt.Errorf("%w: a transaction of %s is none of PostgreSQL: wrap it with pgstore.Tx or pgstore.SQLTx", task.ErrInvalid, tx.StoreTx())
 }
 
-// AddTx implements task.TxStore.
+// AddTx implements task.TxStore. It works inside the transaction alone, but for the first task of a kind in a
+// queue, which takes a connection beside it for a moment, none of the pool.
 func (s *Store) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) ([]task.Added, error) {
 	if err := s.usable(ctx); err != nil {
 		return nil, err
@@ -78,7 +79,7 @@ func (s *Store) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) ([]
 	if !ok {
 		return nil, errForeign(tx)
 	}
-	news, err := s.prepare(ctx, tasks)
+	news, err := s.prepare(ctx, tasks, func(ctx context.Context, l lane) (int32, error) { return s.numberIn(ctx, x, l) })
 	if err != nil {
 		return nil, s.wrap(ctx, ctx, err)
 	}

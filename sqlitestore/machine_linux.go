@@ -17,9 +17,11 @@ func bootID() string {
 }
 
 // refuseNetwork refuses a directory on a network file system.
-func refuseNetwork(dir string) error {
+func refuseNetwork(dir string) error { return refuseBy(syscall.Statfs, dir) }
+
+func refuseBy(statfs func(string, *syscall.Statfs_t) error, dir string) error {
 	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil {
+	if err := statfs(dir, &st); err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
 	names := map[uint32]string{0x6969: "NFS", 0x517b: "SMB", 0xff534d42: "CIFS", 0xfe534d42: "SMB2"} // linux/magic.h

@@ -32,6 +32,17 @@ type Engine struct {
 	// Kill makes a worker of the store look as if its process had been killed. Nil for an engine
 	// without evidence of life: the cases about evidence are then left out by name.
 	Kill func(t *testing.T, s task.Store, worker string)
+	// Begin are the ways to begin a transaction of the database of a store that is a [task.TxStore];
+	// none for one that is not. The engine ends what a case that fails leaves open.
+	Begin []func(t *testing.T, s task.Store) Transaction
+}
+
+// Transaction is one that has begun.
+type Transaction struct {
+	// Tx is it, as the store's package wraps it.
+	Tx task.Tx
+	// Commit and Rollback end it.
+	Commit, Rollback func() error
 }
 
 // rule is a case of the suite.
@@ -58,9 +69,11 @@ var (
 	groups = append(slices.Clip(alone), raceRules)
 )
 
-// Run checks every rule, each in a subtest and on a store of its own.
+// Run checks every rule, each in a subtest and on a store of its own, and what task.TxStore says if the
+// engine can begin transactions.
 func Run(t *testing.T, e Engine) {
 	run(t, e, groups, func(_ testing.TB, s task.Store) task.Store { return s })
+	runTx(t, e)
 }
 
 // RunTwice is Run with every call made twice that may be repeated, as by a caller who did not get

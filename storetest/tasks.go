@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strconv"
 	"sync"
@@ -212,6 +213,25 @@ var claimRules = []rule{
 		req.Kinds = append(req.Kinds, task.KindClaim{Kind: "other", Max: 10})
 		if got, err := t.Store.Claim(t.Context(), req); err != nil || !slices.Equal(ids(got), want) {
 			t.Errorf("claimed %v, %v, want %v and not yet %s", ids(got), err, want, low)
+		}
+	}},
+	{"5", "the order holds up to the ends of the range", func(t *T) {
+		t.join("w")
+		with := func(priority int) string {
+			return t.add(func(n *task.NewTask) { n.Priority = priority })
+		}
+		low, next, plain, high := with(math.MinInt32), with(math.MinInt32+1), with(0), with(math.MaxInt32)
+		for _, one := range t.claim("w", 2) { // that order is kept by what was interrupted too
+			t.mustApply(change(one, task.Interrupted))
+		}
+		got := t.claim("w", 10)
+		if want := []string{high, plain, next, low}; !slices.Equal(ids(got), want) {
+			t.Fatalf("claimed %v, want %v", ids(got), want)
+		}
+		for i, want := range []int{math.MaxInt32, 0, math.MinInt32 + 1, math.MinInt32} {
+			if got[i].Priority != want {
+				t.Errorf("a priority is %d, and was %d", got[i].Priority, want)
+			}
 		}
 	}},
 	{"6", "a worker that is not registered, or is dead, gets nothing", func(t *T) {

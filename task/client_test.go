@@ -3,6 +3,7 @@ package task_test
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -58,6 +59,12 @@ func TestWhatCannotBeAcceptedIsErrInvalidAndSaysWhy(t *testing.T) {
 		},
 		"put it into a file": func() (task.Enqueued, error) {
 			return c.Enqueue(t.Context(), "k", make([]byte, task.MaxPayload+1), nil)
+		},
+		"priority 9223372036854775807 must be from -2147483648 to 2147483647": func() (task.Enqueued, error) {
+			return c.Enqueue(t.Context(), "k", nil, &task.Options{Priority: math.MaxInt})
+		},
+		"priority -9223372036854775808 must be from": func() (task.Enqueued, error) {
+			return c.Enqueue(t.Context(), "k", nil, &task.Options{Priority: math.MinInt})
 		},
 		"is negative": func() (task.Enqueued, error) {
 			return c.Enqueue(t.Context(), "k", nil, &task.Options{Delay: -time.Second})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -145,6 +146,8 @@ func newTask(kind, queue string, payload []byte, opt *Options) (NewTask, error) 
 		return n, invalid("key %.40q must be text of at most %d bytes", o.Key, maxKey)
 	case len(payload) > MaxPayload:
 		return n, invalid("payload has %d bytes, at most %d are kept: put it into a file and enqueue the file's name", len(payload), MaxPayload)
+	case o.Priority < math.MinInt32 || o.Priority > math.MaxInt32:
+		return n, invalid("priority %d must be from %d to %d", o.Priority, math.MinInt32, math.MaxInt32)
 	case o.Delay < 0:
 		return n, invalid("delay %v is negative", o.Delay)
 	case o.Delay > maxDelay:

@@ -154,7 +154,8 @@ type NewTask struct {
 	ID, Kind, Queue, Key string
 	// Payload is kept byte for byte.
 	Payload []byte
-	// Priority: the higher number is claimed first.
+	// Priority: the higher number is claimed first. It has 32 bits with their sign, so a store of 64
+	// may negate it.
 	Priority int
 	// Delay is added to the store's clock to make RunAt.
 	Delay time.Duration

@@ -26,7 +26,7 @@ func TestTheDoctorFindsWhatWaitsForNobody(t *testing.T) {
 		t.Error(err)
 	}
 	for _, want := range []string{
-		"ok    store     sqlite:", "warn  workers   none is running: ", "warn  kinds     tasks wait whose kind no running worker knows: nobody-knows-it; ",
+		"ok    store     sqlite:", "ok    clock     there is only one: a file is for the processes of this machine", "warn  workers   none is running: ", "warn  kinds     tasks wait whose kind no running worker knows: nobody-knows-it; ",
 		"warn  queues    default is paused, and 1 tasks wait in it: lastcall resume default",
 	} {
 		if !strings.Contains(out, want) {

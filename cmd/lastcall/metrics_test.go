@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -133,8 +135,31 @@ func TestMetricsTellThePhaseOfAStopAndTheTimeLeft(t *testing.T) {
 	has(t, scrape(t, m), `lastcall_stop_phase{phase="close"} 1`)
 }
 
+func TestBesideTasksWithTokensMetricsAreForThoseWhoMayRead(t *testing.T) {
+	log, file := slog.New(slog.DiscardHandler), filepath.Join(t.TempDir(), "tokens")
+	reader, submitter := strings.Repeat("r", 24), strings.Repeat("s", 24)
+	if err := os.WriteFile(file, []byte("prometheus read "+reader+"\nshop submit "+submitter), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := httpapi.OpenTokens(file, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := guarded(newMetrics().handler(log), tokens)
+	for secret, want := range map[string]int{"": 401, submitter: 403, reader: 200} {
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "http://tasks.example/metrics", nil)
+		if secret != "" {
+			r.Header.Set("Authorization", "Bearer "+secret)
+		}
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != want || strings.Contains(w.Body.String(), "lastcall_task_crashes_total") != (want == 200) {
+			t.Errorf("%.1q: %d, want %d\n%.500s", secret, w.Code, want, w.Body)
+		}
+	}
+}
+
 func TestMetricsAreNotShownToAPageOfAnotherName(t *testing.T) {
-	h := thisMachineOnly(newMetrics().handler(slog.New(slog.DiscardHandler)))
+	h := guarded(newMetrics().handler(slog.New(slog.DiscardHandler)), nil)
 	for host, want := range map[string]int{"127.0.0.1:8321": 200, "localhost": 200, "[::1]:80": 200, "tasks.example:8321": 421, "": 421} {
 		r := httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil)
 		r.Host = host

@@ -183,15 +183,13 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 }
 
 // offer serves the tasks with what the platform may ask, and the latter at a place of its own if there
-// is one. Numbers are shown where nobody else can ask, or where the operator has said so.
+// is one.
 func (s *service) offer(g *lastcall.Group, m *metrics, listener, probeListener net.Listener, api http.Handler, probes *http.ServeMux) error {
 	numbers := m.handler(s.log)
 	beside := http.NewServeMux()
 	beside.Handle("/healthz", probes)
 	beside.Handle("/readyz", probes)
-	if s.tokens == nil {
-		beside.Handle("GET /metrics", thisMachineOnly(numbers))
-	}
+	beside.Handle("GET /metrics", guarded(numbers, s.tokens))
 	if err := g.HTTP("api", httpapi.NewServer(besides(api, beside), s.log), listener); err != nil {
 		return err
 	}

@@ -77,6 +77,39 @@ func TestManyTasksAreSubmittedFromLinesIntoAStoreAndThroughAServer(t *testing.T)
 	}
 }
 
+func TestALineWithoutAQueueWaitsInItsKindsQueueAtAServerAndInTheDefaultOneInAStore(t *testing.T) {
+	g := newGround(t)
+	api, err := httpapi.New(httpapi.Config{Store: g.store, Queues: map[string]string{"k": "images"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(api)
+	defer server.Close()
+	const lines = `{"kind": "k", "payload": 1}
+{"kind": "k", "payload": 2, "queue": "default"}
+{"kind": "other", "payload": 3}`
+	for _, c := range []struct{ flag, address, want string }{
+		{"--server", server.URL, "images default default"},
+		{"--store", g.address, "default default default"},
+	} {
+		out, _, err := runWith(t, lines, "submit", "--many", "-", c.flag, c.address)
+		if err != nil {
+			t.Fatalf("%s: %v", c.flag, err)
+		}
+		var queues []string
+		for _, id := range strings.Fields(out) {
+			got, err := g.client.Get(t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			queues = append(queues, got.Queue)
+		}
+		if got := strings.Join(queues, " "); got != c.want {
+			t.Errorf("%s: the tasks wait in %s, want %s", c.flag, got, c.want)
+		}
+	}
+}
+
 func TestAWrongLineStopsAManySubmitAndTheOnesBeforeItAreKept(t *testing.T) {
 	const good = `{"id": "0197c0de-0000-7000-8000-000000000001", "kind": "k", "payload": {}}`
 	for bad, want := range map[string]string{

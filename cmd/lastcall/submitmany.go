@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lastcall-go/lastcall/httpapi"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -45,7 +46,8 @@ func submitMany(cmd *cobra.Command, s *submission) error {
 		in = f
 	}
 	return s.place.with(cmd.Context(), true, func(b backend) error {
-		m := many{cmd: cmd, backend: b, asJSON: s.asJSON}
+		_, server := b.(*httpapi.Client)
+		m := many{cmd: cmd, backend: b, server: server, asJSON: s.asJSON}
 		err := m.read(in)
 		// The lines before a bad one are good.
 		if sent := m.send(); sent != nil {
@@ -63,6 +65,7 @@ func submitMany(cmd *cobra.Command, s *submission) error {
 type many struct {
 	cmd     *cobra.Command
 	backend backend
+	server  bool // the backend is one, and knows where tasks of a kind wait
 	asJSON  bool
 
 	pending       []task.NewTask
@@ -80,7 +83,7 @@ func (m *many) read(in io.Reader) error {
 		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
 			continue
 		}
-		one, err := parseTaskLine(lines.Bytes())
+		one, err := m.parse(lines.Bytes())
 		if err != nil {
 			return fmt.Errorf("line %d: %w", n, err)
 		}
@@ -121,7 +124,8 @@ func (m *many) send() error {
 	return errors.Join(err, out.Flush())
 }
 
-func parseTaskLine(b []byte) (task.NewTask, error) {
+// parse reads a line, and leaves a queue that it does not name to a server.
+func (m *many) parse(b []byte) (task.NewTask, error) {
 	var l taskLine
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
@@ -144,5 +148,9 @@ func parseTaskLine(b []byte) (task.NewTask, error) {
 			return task.NewTask{}, err
 		}
 	}
-	return task.Prepare(l.Kind, l.Payload, &opt)
+	one, err := task.Prepare(l.Kind, l.Payload, &opt)
+	if m.server && l.Queue == "" {
+		one.Queue = ""
+	}
+	return one, err
 }

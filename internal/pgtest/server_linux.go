@@ -23,6 +23,7 @@ type Server struct {
 	bin, dir string
 	settings []string
 	identity *syscall.Credential
+	port     string // "" is the usual one
 	cmd      *exec.Cmd
 	log      *os.File
 	done     chan struct{} // closed when the process has ended
@@ -30,7 +31,11 @@ type Server struct {
 
 // DSN is the address of one of its databases.
 func (s *Server) DSN(database string) string {
-	return "postgres://lastcall@/" + database + "?host=" + s.dir
+	dsn := "postgres://lastcall@/" + database + "?host=" + s.dir
+	if s.port != "" {
+		dsn += "&port=" + s.port
+	}
+	return dsn
 }
 
 // start makes a cluster and starts it.
@@ -180,23 +185,4 @@ func (s *Server) Close() error {
 		err = s.Stop(syscall.SIGQUIT)
 	}
 	return errors.Join(err, os.RemoveAll(s.dir))
-}
-
-// Password makes the server ask a role for its password, where it trusts all others.
-func (s *Server) Password(t testing.TB, role string) {
-	t.Helper()
-	hba := filepath.Join(s.data(), "pg_hba.conf")
-	old, err := os.ReadFile(hba)
-	if err == nil {
-		err = os.WriteFile(hba, append([]byte("local all "+role+" scram-sha-256\n"), old...), 0o600)
-	}
-	if err == nil {
-		err = s.Stop(syscall.SIGINT)
-	}
-	if err == nil {
-		err = s.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 }

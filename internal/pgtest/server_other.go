@@ -38,3 +38,12 @@ func start(...string) (*Server, error) {
 
 // Password makes the server ask a role for its password.
 func (s *Server) Password(t testing.TB, _ string) { t.Fatal(errElsewhere) }
+
+// Admit puts lines before those of pg_hba.conf.
+func (s *Server) Admit(t testing.TB, _ ...string) { t.Fatal(errElsewhere) }
+
+// Listen makes the server listen on TCP, with TLS.
+func (s *Server) Listen(t testing.TB, _, _ []byte) string {
+	t.Fatal(errElsewhere)
+	return ""
+}

@@ -24,12 +24,15 @@ type ground struct {
 	pod   pod
 }
 
-// kinds are two programs for tasks: one works in steps and writes each down, the other takes all memory in its first run.
+// kinds are programs for tasks: one works in steps and writes each down, the others do not hear SIGTERM, or take all memory, in their first run.
 const kinds = `version: 1
 concurrency: 4
 kinds:
   steps:
     exec: [/helper, steps, /ground/ledger, %q]
+  deaf:
+    exec: [/helper, deaf, /ground]
+    killAfter: 60s
   hog:
     exec: [/helper, hog, /ground]
 `

@@ -173,4 +173,24 @@ func TestTheExitCodesOfTheProgramAsPID1(t *testing.T) {
 		s.says("second signal: interrupting now")
 		s.exits(0, "Completed")
 	})
+	t.Run("a third signal", func(t *testing.T) {
+		g := newGround(t, 1)
+		s := g.serve("120s")
+		id := s.submit("deaf")
+		until(t, "the task has begun", func() bool {
+			_, err := os.Stat(filepath.Join(g.dir, "started"))
+			return err == nil
+		})
+		pid := s.pid()
+		s.signal(pid)
+		s.says("last call")
+		s.signal(pid)
+		s.says("second signal: interrupting now")
+		s.signal(pid) // while the program is waited for, for half of the reserve of 5 s
+		s.exits(143, "Error")
+		r := g.serve("10s").reaches(id, "succeeded")
+		if r.Runs != 2 || r.Interruptions != 1 || r.Crashes != 0 || r.Attempts != 0 || r.History[0].Reason != "deadline" {
+			t.Errorf("the task had %+v, want one interruption by the deadline, since it had had its last call, and a second run", r)
+		}
+	})
 }

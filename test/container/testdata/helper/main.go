@@ -1,5 +1,5 @@
 // Command helper is what the tests put into containers besides the program: the pause process of a
-// pod, a preStop hook, and two programs for tasks. It is static, as everything in these images.
+// pod, a preStop hook, and three programs for tasks. It is static, as everything in these images.
 package main
 
 import (
@@ -37,6 +37,8 @@ func run(args []string) error {
 			return err
 		}
 		return steps(args[1], n)
+	case args[0] == "deaf" && len(args) == 2:
+		return deaf(args[1])
 	case args[0] == "hog" && len(args) == 2:
 		return hog(args[1])
 	}
@@ -74,6 +76,19 @@ func steps(dir string, n int) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// deaf does not end for SIGTERM in its first run. It says that it runs with the file DIR/started. In its second run it is content.
+func deaf(dir string) error {
+	if os.Getenv("LASTCALL_RUN") != "1" {
+		return nil
+	}
+	signal.Ignore(syscall.SIGTERM)
+	if err := os.WriteFile(dir+"/started", nil, 0o644); err != nil {
+		return err
+	}
+	time.Sleep(10 * time.Minute)
 	return nil
 }
 

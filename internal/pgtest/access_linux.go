@@ -1,0 +1,79 @@
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Password makes the server ask a role for its password, where it trusts all others.
+func (s *Server) Password(t testing.TB, role string) {
+	t.Helper()
+	s.Admit(t, "local all "+role+" scram-sha-256")
+}
+
+// Admit puts lines before those of pg_hba.conf, which trusts all, and restarts the server.
+func (s *Server) Admit(t testing.TB, lines ...string) {
+	t.Helper()
+	hba := filepath.Join(s.data(), "pg_hba.conf")
+	old, err := os.ReadFile(hba)
+	if err == nil {
+		err = os.WriteFile(hba, append([]byte(strings.Join(lines, "\n")+"\n"), old...), 0o600)
+	}
+	if err == nil {
+		err = s.restart()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Listen makes the server listen on 127.0.0.1 and 127.0.0.2 too, with TLS if there is a certificate, restarts
+// it, and returns the port. What is then asked for with DSN is still its socket.
+func (s *Server) Listen(t testing.TB, certificate, key []byte) (port string) {
+	t.Helper()
+	var err error
+	if s.port == "" {
+		if s.port, err = freePort(); err != nil {
+			t.Fatal(err)
+		}
+		s.settings = append(s.settings, "port="+s.port, "listen_addresses=127.0.0.1,127.0.0.2")
+	}
+	if certificate != nil {
+		s.settings = append(s.settings, "ssl=on")
+		for name, content := range map[string][]byte{"server.crt": certificate, "server.key": key} {
+			path := filepath.Join(s.data(), name)
+			err = errors.Join(err, os.WriteFile(path, content, 0o600))
+			if s.identity != nil {
+				err = errors.Join(err, os.Chown(path, int(s.identity.Uid), int(s.identity.Gid)))
+			}
+		}
+	}
+	if err = errors.Join(err, s.restart()); err != nil {
+		t.Fatal(err)
+	}
+	return s.port
+}
+
+func (s *Server) restart() error {
+	if err := s.Stop(syscall.SIGINT); err != nil {
+		return err
+	}
+	return s.Start()
+}
+
+// freePort is one that nobody has now.
+func freePort() (string, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, errors.Join(err, l.Close())
+}
