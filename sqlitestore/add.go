@@ -17,33 +17,33 @@ const (
 
 // Add implements task.Store.
 func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
-	added := make([]task.Added, len(tasks))
-	used := make(map[lane]int64)
-	err := s.inTx(ctx, func(t *txn) error {
-		now := s.now().UnixMicro()
-		for i, n := range tasks {
-			l := lane{kind: n.Kind, queue: n.Queue}
-			number, ok := used[l]
-			if !ok {
-				var err error
-				if number, err = s.numberOf(t, l); err != nil {
-					return err
-				}
-				used[l] = number
-			}
-			var err error
-			if added[i], err = s.add(t, n, number, now); err != nil {
-				return err
-			}
-		}
-		t.news = true
-		return nil
-	})
-	if err != nil {
+	a := &adding{tasks: tasks, added: make([]task.Added, len(tasks)), lanes: make(map[lane]int64)}
+	j := &job{ctx: ctx, fn: func(t *txn) error { return s.addEach(t, a) }}
+	if a.plain() {
+		j.adding = a
+	}
+	if err := s.enter(j); err != nil {
 		return nil, err
 	}
-	s.lanes.committed(used)
-	return added, nil
+	s.lanes.committed(a.lanes)
+	return a.added, nil
+}
+
+// addEach makes tasks of any sort, one after the other.
+func (s *Store) addEach(t *txn, a *adding) error {
+	now := s.now().UnixMicro()
+	clear(a.lanes) // what has been tried before is undone
+	for i := range a.tasks {
+		number, err := s.laneOf(t, a, &a.tasks[i])
+		if err != nil {
+			return err
+		}
+		if a.added[i], err = s.add(t, a.tasks[i], number, now); err != nil {
+			return err
+		}
+	}
+	t.news = true
+	return nil
 }
 
 func (s *Store) add(t *txn, n task.NewTask, number, now int64) (task.Added, error) {

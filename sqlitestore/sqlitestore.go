@@ -111,7 +111,14 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := migrate(ctx, s.write); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, explain(err)), s.write.Close(), s.read.Close())
 	}
-	err = s.writer.prepare(ctx, s.write, savepointSQL, undoSQL, releaseSQL, addSQL, readySQL, delayedSQL, leaseSQL, heldSQL, countersSQL, pastSQL, endSQL, unleaseSQL, tallySQL)
+	for _, b := range bulks {
+		if err == nil {
+			err = s.writer.prepare(ctx, s.write, b.add, b.ready)
+		}
+	}
+	if err == nil {
+		err = s.writer.prepare(ctx, s.write, savepointSQL, undoSQL, releaseSQL, delayedSQL, leaseSQL, heldSQL, countersSQL, pastSQL, endSQL, unleaseSQL, tallySQL)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, explain(err)), s.write.Close(), s.read.Close())
 	}

@@ -21,6 +21,8 @@ type writer struct {
 type job struct {
 	ctx context.Context
 	fn  func(*txn) error
+	// adding, if set, is what fn does, and may be done together with others of its sort.
+	adding *adding
 	// begun is set by whoever is first: the writer that begins it, or its caller that waits no
 	// longer.
 	begun atomic.Bool
@@ -35,10 +37,16 @@ const most = 512
 // fails does not fail the others. When ctx ends, fn is not begun any more; if it has begun its end
 // is waited for, which takes no longer than the transaction: fn writes what its caller then reads.
 func (s *Store) inTx(ctx context.Context, fn func(*txn) error) error {
+	return s.enter(&job{ctx: ctx, fn: fn})
+}
+
+// enter puts a job into the queue and waits for its end.
+func (s *Store) enter(j *job) error {
+	ctx := j.ctx
+	j.done = make(chan error, 1)
 	if err := s.usable(ctx); err != nil {
 		return err
 	}
-	j := &job{ctx: ctx, fn: fn, done: make(chan error, 1)}
 	s.writer.mu.Lock()
 	s.writer.queue = append(s.writer.queue, j)
 	s.writer.mu.Unlock()
@@ -102,9 +110,7 @@ func (s *Store) transaction(batch []*job) (errs []error, news bool) {
 	tx, err := s.begin()
 	if err == nil {
 		t := &txn{tx: tx, stmts: s.writer.stmts}
-		for i, j := range batch {
-			errs[i] = t.do(j, len(batch) > 1)
-		}
+		s.work(t, batch, errs)
 		if len(batch) == 1 && errs[0] != nil {
 			_ = tx.Rollback() // the error says more
 			return errs, false
@@ -134,21 +140,44 @@ const (
 	releaseSQL   = `release job`
 )
 
-// do runs a job, so that its failure can be undone alone where there are others.
-func (t *txn) do(j *job, others bool) error {
-	if j.ctx.Err() != nil {
-		return context.Cause(j.ctx)
+// work does the jobs of a transaction. Adds come first and together, if that is possible.
+func (s *Store) work(t *txn, batch []*job, errs []error) {
+	var (
+		calls []*adding
+		left  []int // of the batch, to be done one by one
+		adds  []int
+		rows  int
+	)
+	for i, j := range batch {
+		switch {
+		case j.ctx.Err() != nil:
+			errs[i] = context.Cause(j.ctx)
+		case j.begun.Swap(true):
+			errs[i] = errClosing // its caller has gone
+		case j.adding != nil:
+			calls, adds, rows = append(calls, j.adding), append(adds, i), rows+len(j.adding.tasks)
+		default:
+			left = append(left, i)
+		}
 	}
-	if j.begun.Swap(true) {
-		return errClosing // its caller has gone
+	if rows <= 1 || t.alone(func(t *txn) error { return s.addTogether(t, calls) }) != nil {
+		left = append(adds, left...)
 	}
-	if !others {
-		return j.fn(t)
+	for _, i := range left {
+		if len(batch) == 1 {
+			errs[i] = batch[i].fn(t)
+		} else {
+			errs[i] = t.alone(batch[i].fn)
+		}
 	}
+}
+
+// alone runs fn so that its failure can be undone without what came before it.
+func (t *txn) alone(fn func(*txn) error) error {
 	if _, err := t.exec(savepointSQL); err != nil {
 		return err
 	}
-	err := j.fn(t)
+	err := fn(t)
 	if err != nil {
 		if _, undo := t.exec(undoSQL); undo != nil {
 			return errors.Join(err, undo)

@@ -3,8 +3,13 @@ package sqlitestore
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/task"
 )
 
 func TestATransactionThatHasBegunIsWaitedForAlsoWhenItsContextEnds(t *testing.T) {
@@ -74,3 +79,94 @@ func queued(t *testing.T, s *Store, n int) {
 		}
 	}
 }
+
+func TestCallsThatAddTogetherAreAsIfEachWereAlone(t *testing.T) {
+	for name, odd := range map[string]task.NewTask{
+		"all plain":            {ID: id(100), Kind: "k", Queue: "other"},
+		"one exists":           {ID: id(0), Kind: "k", Queue: "default"},
+		"one comes twice":      {ID: id(50), Kind: "k", Queue: "default"},
+		"one has a key":        {ID: id(100), Kind: "k", Queue: "default", Key: "key"},
+		"one is for later":     {ID: id(100), Kind: "k", Queue: "default", Delay: time.Hour},
+		"one has another kind": {ID: id(100), Kind: "new", Queue: "default"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := fresh(t)
+			if _, err := s.Add(t.Context(), []task.NewTask{{ID: id(0), Kind: "k", Queue: "default"}}); err != nil {
+				t.Fatal(err)
+			}
+			busy, release, first := make(chan struct{}), make(chan struct{}), make(chan error)
+			go func() {
+				first <- s.inTx(context.Background(), func(*txn) error { close(busy); <-release; return nil })
+			}()
+			<-busy
+			const calls = 45
+			var (
+				wg   sync.WaitGroup
+				made atomic.Int64
+			)
+			call := func(tasks ...task.NewTask) {
+				wg.Go(func() {
+					added, err := s.Add(t.Context(), tasks)
+					if err != nil {
+						t.Error(err)
+					}
+					for i, a := range added {
+						if a.ID != tasks[i].ID {
+							t.Errorf("%s was added as %q", tasks[i].ID, a.ID)
+						}
+						if !a.Existed {
+							made.Add(1)
+						}
+					}
+				})
+			}
+			for n := range calls {
+				call(task.NewTask{ID: id(n + 1), Kind: "k", Queue: "default"})
+			}
+			call(odd, task.NewTask{ID: id(200), Kind: "k", Queue: "default"})
+			call(task.NewTask{ID: id(50), Kind: "k", Queue: "default"}, task.NewTask{ID: id(51), Kind: "k", Queue: "default"})
+			queued(t, s, calls+2)
+			close(release)
+			if err := <-first; err != nil {
+				t.Error(err)
+			}
+			wg.Wait()
+			want := int64(calls + 3) // and the odd one
+			if name == "all plain" || name == "one has a key" || name == "one is for later" || name == "one has another kind" {
+				want++
+			}
+			if made.Load() != want {
+				t.Errorf("%d tasks were made, want %d", made.Load(), want)
+			}
+			counts, err := s.Count(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var sum int64
+			for _, c := range counts.Tasks {
+				if sum += int64(c.N); c.Status != task.Queued {
+					t.Errorf("%d are %s", c.N, c.Status)
+				}
+			}
+			if sum != want+1 {
+				t.Errorf("%d tasks are queued, want %d", sum, want+1)
+			}
+			if _, err := s.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: 1, State: task.WorkerRunning}); err != nil {
+				t.Fatal(err)
+			}
+			got, err := s.Claim(t.Context(), task.ClaimRequest{Worker: "w", Max: 100, Kinds: []task.KindClaim{{Kind: "k", Max: 100}, {Kind: "new", Max: 100}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name == "one is for later" {
+				sum--
+			}
+			if int64(len(got)) != sum {
+				t.Errorf("%d tasks can be claimed, want %d", len(got), sum)
+			}
+		})
+	}
+}
+
+// id is a task's id.
+func id(n int) string { return fmt.Sprintf("00000000-0000-7000-8000-%012d", n) }
