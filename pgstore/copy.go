@@ -25,22 +25,21 @@ type fresh struct {
 // addByCopy records many tasks with COPY, which writes whole pages at a time. It says false, and
 // has done nothing, when one of them exists already: COPY cannot leave it out.
 func (s *Store) addByCopy(ctx context.Context, tasks []fresh) (ok bool, err error) {
-	var record, ready copyBuffer
-	record.begin()
-	ready.begin()
-	for _, n := range tasks {
-		record.row(4)
-		record.bytes(n.id[:])
-		record.int64(int64(n.Priority))
-		record.int32(n.lane)
-		record.bytes(n.Payload)
-		ready.row(3)
-		ready.int64(^int64(n.Priority))
-		ready.bytes(n.id[:])
-		ready.int32(n.lane)
-	}
-	record.end()
-	ready.end()
+	record := &copyStream{rows: len(tasks), row: func(b *copyBuffer, i int) {
+		n := &tasks[i]
+		b.row(4)
+		b.bytes(n.id[:])
+		b.int64(int64(n.Priority))
+		b.int32(n.lane)
+		b.bytes(n.Payload)
+	}}
+	ready := &copyStream{rows: len(tasks), row: func(b *copyBuffer, i int) {
+		n := &tasks[i]
+		b.row(3)
+		b.int64(^int64(n.Priority))
+		b.bytes(n.id[:])
+		b.int32(n.lane)
+	}}
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return false, err
@@ -50,9 +49,9 @@ func (s *Store) addByCopy(ctx context.Context, tasks []fresh) (ok bool, err erro
 	if _, err := pg.Exec(ctx, `begin`).ReadAll(); err != nil {
 		return false, err
 	}
-	_, err = pg.CopyFrom(ctx, &record.Buffer, s.q.copyTasks)
+	_, err = pg.CopyFrom(ctx, record, s.q.copyTasks)
 	if err == nil {
-		_, err = pg.CopyFrom(ctx, &ready.Buffer, s.q.copyReady)
+		_, err = pg.CopyFrom(ctx, ready, s.q.copyReady)
 	}
 	if err == nil {
 		_, err = pg.Exec(ctx, `commit`).ReadAll()
@@ -76,18 +75,42 @@ const (
 	copyReadySQL = `copy @.ready (rank, id, lane) from stdin binary`
 )
 
-// copyBuffer is a stream in the binary format of COPY.
+// copyStream is rows in the binary format of COPY. They are encoded as they are sent: meanwhile the
+// server is at those that were sent before.
+type copyStream struct {
+	rows int
+	row  func(b *copyBuffer, i int)
+
+	next    int // row
+	begun   bool
+	ended   bool
+	encoded copyBuffer
+}
+
+// Read implements io.Reader.
+func (s *copyStream) Read(p []byte) (int, error) {
+	for s.encoded.Len() < len(p) && !s.ended {
+		if !s.begun {
+			s.begun = true
+			s.encoded.WriteString("PGCOPY\n\xff\r\n\x00") // the signature
+			s.encoded.Write(make([]byte, 8))              // no flags, no extension
+		}
+		if s.next < s.rows {
+			s.row(&s.encoded, s.next)
+			s.next++
+			continue
+		}
+		s.ended = true
+		s.encoded.row(-1)
+	}
+	return s.encoded.Read(p)
+}
+
+// copyBuffer takes encoded rows.
 type copyBuffer struct {
 	bytes.Buffer
 	scratch [8]byte
 }
-
-func (b *copyBuffer) begin() {
-	b.WriteString("PGCOPY\n\xff\r\n\x00") // the signature
-	b.Write(make([]byte, 8))              // no flags, no extension
-}
-
-func (b *copyBuffer) end() { b.row(-1) }
 
 func (b *copyBuffer) row(columns int16) {
 	binary.BigEndian.PutUint16(b.scratch[:], uint16(columns))

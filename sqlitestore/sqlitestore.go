@@ -111,15 +111,11 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := migrate(ctx, s.write); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, explain(err)), s.write.Close(), s.read.Close())
 	}
+	often := []string{savepointSQL, undoSQL, releaseSQL, delayedSQL, leaseSQL, heldSQL, countersSQL, pastSQL, endSQL, unleaseSQL, tallySQL}
 	for _, b := range bulks {
-		if err == nil {
-			err = s.writer.prepare(ctx, s.write, b.add, b.ready)
-		}
+		often = append(often, b.add, b.ready)
 	}
-	if err == nil {
-		err = s.writer.prepare(ctx, s.write, savepointSQL, undoSQL, releaseSQL, delayedSQL, leaseSQL, heldSQL, countersSQL, pastSQL, endSQL, unleaseSQL, tallySQL)
-	}
-	if err != nil {
+	if err := s.writer.prepare(ctx, s.write, often...); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, explain(err)), s.write.Close(), s.read.Close())
 	}
 	// From now on writers take turns (turn.go). Should the driver ever make this connection anew, SQLite
