@@ -74,7 +74,7 @@ func TestMistakesOnTheCommandLineAreToldWithWhatToDo(t *testing.T) {
 		{[]string{"serve", "--store", "mysql://u:secret@h/d"}, 1, "use sqlite:PATH"},
 		{[]string{"serve", "--store", "sqlite:" + work + "/no/such/tasks.db", "--listen", "127.0.0.1:0"}, 1, "does not exist: make it"},
 		{[]string{"serve", "--store", "sqlite:" + work + "/x.db", "--listen", "0.0.0.0:8321"}, 1, "not a loopback address"},
-		{[]string{"serve", "--store", "sqlite:" + work + "/x.db", "--grace", "30"}, 2, "missing unit"},
+		{[]string{"serve", "--store", "sqlite:" + work + "/x.db", "--grace", "30"}, 2, "it has no unit: use 30s"},
 		{[]string{"serve", "--store", "sqlite:" + work + "/x.db", "--grace", "-3s"}, 2, "positive duration"},
 		{[]string{"serve", "--config", work + "/none.yaml"}, 1, "no such file"},
 		{[]string{"submit", "--server", s.url, "no thing", "{}"}, 1, "only letters, digits"},
