@@ -26,8 +26,13 @@ func TestANeighbourOnPostgresTakesOverAKilledServersTaskWithinTwoSeconds(t *test
 
 func takeover(t *testing.T, store string) {
 	t.Helper()
+	takeoverFrom(t, store, start(t, store))
+}
+
+// takeoverFrom kills a server, and a second one takes up its task.
+func takeoverFrom(t *testing.T, store string, first *server) {
+	t.Helper()
 	work := t.TempDir()
-	first := start(t, store)
 	id := first.submit("gzip-tree", source(t), filepath.Join(work, "out"))
 	first.reaches(id, "running")
 	second := start(t, store)
