@@ -126,14 +126,6 @@ func TestOnAFullDiskSubmitsFailWithTheReasonAcceptedTasksStayAndWorkGoesOnWhenTh
 	stop(d.server)
 }
 
-// try runs a command that may fail, and returns its first line and all that it printed.
-func try(t *testing.T, args ...string) (line string, out []byte, ok bool) {
-	t.Helper()
-	out, err := exec.CommandContext(t.Context(), program(t), args...).CombinedOutput()
-	line, _, _ = strings.Cut(string(out), "\n")
-	return line, out, err == nil
-}
-
 func TestAStoreThatCannotBeWrittenIsRefusedWithWhatMustBeWritable(t *testing.T) {
 	t.Parallel()
 	attr := namespaces(t)

@@ -120,6 +120,9 @@ func TestATaskOfAKindThatNoServerKnowsStaysQueuedAndIsShownAsSuch(t *testing.T) 
 		if !bytes.Contains(story, []byte("status   queued")) || !bytes.Contains(story, []byte("waits    "+want)) {
 			t.Errorf("show %v:\n%s", place, story)
 		}
+		if _, list, ok := try(t, append([]string{"list"}, place...)...); !ok || !bytes.Contains(list, []byte("  queued  ")) || !bytes.Contains(list, []byte("1 of these wait: "+want)) {
+			t.Errorf("list %v:\n%s", place, list)
+		}
 	}
 	stop(s)
 }
