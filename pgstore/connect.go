@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -84,10 +86,29 @@ func explain(err error) error {
 		return err
 	}
 	if errors.As(err, new(*pgconn.ConnectError)) {
-		return fmt.Errorf("%w: is the server running there, and may this machine reach it?", err)
+		return fmt.Errorf("%w: is the server running there, and may this machine reach it?", oneLine{err})
 	}
 	return err
 }
+
+// oneLine is an error that has a line for each address, each with and without TLS, on one line and each
+// reason once.
+type oneLine struct{ error }
+
+// Error implements error.
+func (e oneLine) Error() string {
+	first, rest, _ := strings.Cut(e.error.Error(), "\n")
+	var reasons []string
+	for line := range strings.Lines(rest) {
+		if line = strings.TrimSpace(line); line != "" && !slices.Contains(reasons, line) {
+			reasons = append(reasons, line)
+		}
+	}
+	return strings.TrimSpace(first + " " + strings.Join(reasons, "; "))
+}
+
+// Unwrap is for package errors.
+func (e oneLine) Unwrap() error { return e.error }
 
 // hints say what to do about an SQLSTATE.
 var hints = map[string]string{
