@@ -86,17 +86,17 @@ func explain(err error) error {
 		return err
 	}
 	if errors.As(err, new(*pgconn.ConnectError)) {
-		return fmt.Errorf("%w: is the server running there, and may this machine reach it?", oneLine{err})
+		return fmt.Errorf("%w: is the server running there, and may this machine reach it?", oneLineError{err})
 	}
 	return err
 }
 
-// oneLine is an error that has a line for each address, each with and without TLS, on one line and each
+// oneLineError is an error that has a line for each address, each with and without TLS, on one line and each
 // reason once.
-type oneLine struct{ error }
+type oneLineError struct{ error }
 
 // Error implements error.
-func (e oneLine) Error() string {
+func (e oneLineError) Error() string {
 	first, rest, _ := strings.Cut(e.error.Error(), "\n")
 	var reasons []string
 	for line := range strings.Lines(rest) {
@@ -108,7 +108,7 @@ func (e oneLine) Error() string {
 }
 
 // Unwrap is for package errors.
-func (e oneLine) Unwrap() error { return e.error }
+func (e oneLineError) Unwrap() error { return e.error }
 
 // hints say what to do about an SQLSTATE.
 var hints = map[string]string{

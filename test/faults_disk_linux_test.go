@@ -126,6 +126,33 @@ func TestOnAFullDiskSubmitsFailWithTheReasonAcceptedTasksStayAndWorkGoesOnWhenTh
 	stop(d.server)
 }
 
+// SQLite needs room to open a file. What it says without any is "disk I/O error".
+func TestAServerThatStartsOnAFullDiskSaysSoAndTheTasksAreThereWhenThereIsRoom(t *testing.T) {
+	t.Parallel()
+	attr := namespaces(t)
+	dir := t.TempDir()
+	store := "sqlite:" + filepath.Join(dir, "tasks.db")
+	const script = `mount -t tmpfs -o size=2m none "$1" && "$0" submit --store "$2" k '{}' || exit 10
+		dd if=/dev/zero of="$1/filler" bs=4k 2>/dev/null
+		for args in "serve --listen 127.0.0.1:0" "submit k {}" list doctor; do
+			"$0" $args --store "$2" && exit 11
+			echo "-- $args"
+		done
+		rm "$1/filler"; echo room; "$0" list --store "$2" || exit 12`
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", script, program(t), dir, store)
+	cmd.SysProcAttr = attr
+	out, err := cmd.CombinedOutput()
+	full, room, ok := strings.Cut(string(out), "\nroom\n")
+	if err != nil || !ok || !strings.Contains(room, "  queued  ") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for said := range strings.SplitSeq(full, "\n-- ") {
+		if said != "doctor" && (!strings.Contains(said, "full") || !strings.Contains(said, "ake room on")) {
+			t.Errorf("it does not tell of the full disk: %s", said)
+		}
+	}
+}
+
 func TestAStoreThatCannotBeWrittenIsRefusedWithWhatMustBeWritable(t *testing.T) {
 	t.Parallel()
 	attr := namespaces(t)
