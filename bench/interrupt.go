@@ -32,7 +32,7 @@ func interruptAll() (float64, error) {
 			return 0, fmt.Errorf("%d of %d tasks run: %w", running.Load(), n, err)
 		}
 		took, err := clocked(server.PID(), n, func() error {
-			g.Stop(errors.New("the measure")) // the kind wants its interrupt at last call
+			g.Stop(errors.New("the measure"))           // the kind wants its interrupt at last call
 			if code := g.Wait().ExitCode(); code != 1 { // a stop with a cause
 				return fmt.Errorf("exit code %d", code)
 			}

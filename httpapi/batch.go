@@ -36,7 +36,7 @@ func (h *Handler) batch(a *answer, r *http.Request) error {
 func wholeLines(r io.Reader) *bufio.Scanner {
 	body := &remembering{r: r}
 	lines := bufio.NewScanner(body)
-	lines.Buffer(make([]byte, 0, 64<<10), maxBody)
+	lines.Buffer(make([]byte, 0, bodyStep), maxBody)
 	lines.Split(func(data []byte, atEOF bool) (int, []byte, error) {
 		if atEOF && !errors.Is(body.err, io.EOF) && bytes.IndexByte(data, '\n') < 0 {
 			return len(data), nil, nil

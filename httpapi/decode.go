@@ -95,7 +95,7 @@ func (h *Handler) decodeNewTask(b []byte) (task.NewTask, error) {
 	}
 	if delay != "" {
 		if opt.Delay, err = time.ParseDuration(delay); err != nil {
-			return task.NewTask{}, problem("invalid", `"delay" is %.40q: use a duration with its unit, as 90s or 1h30m`, delay)
+			return task.NewTask{}, problem("invalid", `"delay" is %.40q: use a duration with its unit, as 90s or 1h30m, of at most a hundred years`, delay)
 		}
 	}
 	if opt.Queue == "" {

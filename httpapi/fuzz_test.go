@@ -42,6 +42,68 @@ func FuzzANewTaskIsDecodedOrRefused(f *testing.F) {
 	})
 }
 
+// A batch is cut into lines, whose lengths are bounded, and every line has its answer.
+func FuzzABatchOfLinesHasAnAnswerForEachOrIsRefused(f *testing.F) {
+	f.Add("{\"kind\": \"k\", \"payload\": 1}\n\nnonsense\r\n{\"kind\": \"k\", \"payload\": {}}")
+	f.Add("\n\n\n")
+	f.Add("\xff\x00\n{")
+	f.Add(strings.Repeat("{", 5000) + "\n")
+	f.Fuzz(func(t *testing.T, body string) {
+		b := batch{h: new(Handler)}
+		lines := wholeLines(strings.NewReader(body))
+		wanted := 0
+		for lines.Scan() {
+			if strings.TrimSpace(lines.Text()) != "" {
+				wanted++
+			}
+			if len(b.pending) == batchStep-1 || !b.add(lines.Bytes()) {
+				return // from here on there would have to be a store
+			}
+		}
+		if err := lines.Err(); err != nil {
+			t.Errorf("%q: %v", body, err)
+		}
+		if len(b.answers) != wanted || b.lines > strings.Count(body, "\n")+1 {
+			t.Errorf("%q: %d answers for %d lines", body, len(b.answers), wanted)
+		}
+		for _, at := range b.at {
+			if a := b.answers[at]; a.Problem != nil || !isID(a.ID) {
+				t.Errorf("%q: %+v is to be recorded", body, a)
+			}
+		}
+	})
+}
+
+// What a client says was its last event leads to one that is there, or to a reset.
+func FuzzTheLastEventIsFoundOrTheStreamIsReset(f *testing.F) {
+	h := newHub(nil, 0)
+	h.boot = "boot" // the same in every process of a fuzzer
+	h.join()
+	for range 10 {
+		h.tell(EventTask, someID, struct{}{})
+	}
+	for n := range uint64(14) {
+		f.Add(h.id(n))
+	}
+	f.Add("")
+	f.Add("-")
+	f.Add(h.boot + "-18446744073709551615")
+	f.Add(h.boot + "-9223372036854775807")
+	f.Add(h.boot + "--1")
+	f.Fuzz(func(t *testing.T, last string) {
+		next := h.resume(last)
+		events, _, ok := h.after(next, streamPart)
+		if ok && next == 0 {
+			t.Errorf("%q: resumed though its last event is not known", last)
+		}
+		for i, e := range events {
+			if e.number != next+uint64(i) || e.number >= h.next {
+				t.Errorf("%q: event %d, of which %d is the %dth", last, next, e.number, i)
+			}
+		}
+	})
+}
+
 func FuzzAQueryIsDecodedOrRefused(f *testing.F) {
 	f.Add("status=queued&kind=k&queue=q&key=x&limit=5&after=" + someID)
 	f.Add("limit=1001")

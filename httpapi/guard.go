@@ -57,7 +57,9 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error
 	}
 	var buf bytes.Buffer
 	if r.ContentLength > 0 {
-		buf.Grow(int(r.ContentLength) + bytes.MinRead) // what is promised is bounded above
+		// Memory is for what has come and not for what is promised: thousands may promise a MiB each and
+		// send nothing.
+		buf.Grow(int(min(r.ContentLength, bodyStep)) + bytes.MinRead)
 	}
 	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, most))
 	return buf.Bytes(), bodyError(err)

@@ -13,6 +13,8 @@ const (
 	// envelope is what a submit may be larger than its payload.
 	envelope = 64 << 10
 	maxBody  = task.MaxPayload + envelope
+	// bodyStep is how much of a body is made room for before any of it has come.
+	bodyStep = 4 << 10
 	// maxBatchLines and maxBatchBytes bound a batch; batchStep and batchStepBytes what is read of it
 	// before it is recorded, and so the memory that it needs.
 	maxBatchLines  = 10_000

@@ -9,6 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -113,6 +115,7 @@ func explain(err error) error {
 	if !errors.As(err, &refused) {
 		return err
 	}
+	err = oneLineError{err}
 	switch {
 	case errors.As(err, new(x509.HostnameError)):
 		return fmt.Errorf("%w: name the server as its certificate does, or give sslmode=verify-ca, which does not look at the name", err)
@@ -123,6 +126,25 @@ func explain(err error) error {
 	}
 	return fmt.Errorf("%w: is the server running there, and may this machine reach it?", err)
 }
+
+// oneLineError is an error that has a line for each address, each with and without TLS, on one line and each
+// reason once.
+type oneLineError struct{ error }
+
+// Error implements error.
+func (e oneLineError) Error() string {
+	first, rest, _ := strings.Cut(e.error.Error(), "\n")
+	var reasons []string
+	for line := range strings.Lines(rest) {
+		if line = strings.TrimSpace(line); line != "" && !slices.Contains(reasons, line) {
+			reasons = append(reasons, line)
+		}
+	}
+	return strings.TrimSpace(first + " " + strings.Join(reasons, "; "))
+}
+
+// Unwrap is for package errors.
+func (e oneLineError) Unwrap() error { return e.error }
 
 // hints say what to do about an SQLSTATE.
 var hints = map[string]string{

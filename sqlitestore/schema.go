@@ -242,6 +242,9 @@ func (s *Store) explain(err error) error {
 	return explain(err)
 }
 
+// damaged says what to do about a file that is.
+const damaged = "the file is damaged: stop all servers on it and restore it from a backup, or save what can be read with sqlite3 FILE .recover; and look at the disk"
+
 // explain adds what to do to SQLite's commonest complaints.
 func explain(err error) error {
 	var e *sqlite.Error
@@ -250,8 +253,13 @@ func explain(err error) error {
 	}
 	var hint string
 	switch e.Code() & 0xff {
-	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
+	case sqlite3.SQLITE_NOTADB:
 		hint = "restore the file from a backup, or name another one"
+	case sqlite3.SQLITE_CORRUPT:
+		hint = damaged
+	case sqlite3.SQLITE_IOERR:
+		// SQLite says so too when there is no room for the file -shm, which it makes when it opens another.
+		hint = "is the disk full (df), or mounted read-only? Make room on it; what was accepted is safe. Otherwise it is failing: look at the kernel's log (dmesg)"
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		hint = "another process has been writing for five seconds: is one of them stopped?"
 	case sqlite3.SQLITE_FULL:

@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -119,6 +120,40 @@ func TestOpenSaysWhatIsWrongWithThePath(t *testing.T) {
 		if _, err := Open(t.Context(), Config{Path: path}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", path, err, want)
 		}
+	}
+}
+
+func TestACheckFindsADamagedPageThatNobodyHasAskedFor(t *testing.T) {
+	s, path := fresh(t)
+	if err := s.Check(t.Context()); err != nil {
+		t.Errorf("a good file: %v", err)
+	}
+	var page int64
+	if err := s.read.QueryRowContext(t.Context(), `select rootpage from sqlite_master where name = 'paused'`).Scan(&page); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.write.ExecContext(t.Context(), `pragma wal_checkpoint(truncate)`); err != nil {
+		t.Fatal(err)
+	}
+	// Whoever opens the database file and closes it again takes away SQLite's locks, so another file is spoiled.
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(b[(page-1)*4096:], strings.Repeat("garbage!", 512))
+	spoiled := filepath.Join(t.TempDir(), "tasks.db")
+	if err := os.WriteFile(spoiled, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := openAt(t, spoiled)
+	if err := other.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "restore it from a backup, or save what can be read") {
+		t.Errorf("%v", err)
+	}
+	if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := other.Check(t.Context()); !errors.Is(err, task.ErrClosed) {
+		t.Errorf("closed: %v", err)
 	}
 }
 

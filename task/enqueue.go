@@ -78,6 +78,9 @@ func (c *Client) EnqueueMany(ctx context.Context, tasks []NewTask) ([]Enqueued, 
 		n = min(max(n, 1), manyStep)
 		added, err := c.add(ctx, tasks[:n])
 		if err != nil {
+			if len(done) == 0 && n == 1 {
+				return done, fmt.Errorf("task: enqueue %s: %w", tasks[0].ID, err)
+			}
 			return done, fmt.Errorf("task: enqueue %d tasks, after %d: %w", n, len(done), err)
 		}
 		for _, a := range added {
@@ -149,9 +152,9 @@ func newTask(kind, queue string, payload []byte, opt *Options) (NewTask, error) 
 	case o.Priority < math.MinInt32 || o.Priority > math.MaxInt32:
 		return n, invalid("priority %d must be from %d to %d", o.Priority, math.MinInt32, math.MaxInt32)
 	case o.Delay < 0:
-		return n, invalid("delay %v is negative", o.Delay)
+		return n, invalid("delay %v is negative: leave it out to begin at once", o.Delay)
 	case o.Delay > maxDelay:
-		return n, invalid("delay %v is longer than a hundred years", o.Delay)
+		return n, invalid("delay %v is longer than a hundred years: use less", o.Delay)
 	}
 	return n, nil
 }

@@ -198,12 +198,16 @@ func (w *Worker) leave(ctx context.Context) error {
 	return nil
 }
 
+// complainAgain is how often the log hears of a claim that fails as the one before did.
+const complainAgain = time.Minute
+
 // claims fills the free slots until last call.
 func (w *Worker) claims(last context.Context, lastCall <-chan struct{}) {
 	tick := time.NewTicker(w.poll)
 	defer tick.Stop()
 	var (
 		failed  string
+		said    time.Time
 		backlog bool
 		doubt   bool // an answer was lost: there may be runs that we do not know of
 	)
@@ -217,7 +221,8 @@ func (w *Worker) claims(last context.Context, lastCall <-chan struct{}) {
 		// A claim is not cut short by last call: if its answer were lost, so would be its runs
 		// until the process has ended.
 		got, full, err := w.claim(last)
-		if err != nil && err.Error() != failed {
+		if err != nil && (err.Error() != failed || time.Since(said) >= complainAgain) {
+			said = time.Now()
 			w.log.Error("cannot claim; trying again", "worker", w.incarnation(), "error", err)
 		}
 		failed = ""

@@ -1,6 +1,7 @@
 package task_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -30,6 +31,7 @@ type bench struct {
 	middleware []func(task.Handler) task.Handler
 	observe    func(task.Event)
 	retention  time.Duration
+	log        *slog.Logger // nil: nobody hears the worker
 }
 
 // args is the payload of the tests' kind.
@@ -61,7 +63,7 @@ func (b *bench) serve(store task.Store) *lastcall.Group {
 		task.Handle(&b.mux, b.kind, func(ctx context.Context, r *task.Run, _ args) error { return b.handle(ctx, r) })
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &b.mux, Logger: quiet, Observe: b.observe, Retention: b.retention})
+	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &b.mux, Logger: cmp.Or(b.log, quiet), Observe: b.observe, Retention: b.retention})
 	if err != nil {
 		b.t.Fatal(err)
 	}

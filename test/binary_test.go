@@ -116,6 +116,16 @@ func fails(t *testing.T, args ...string) (code int, out []byte) {
 	return exit.ExitCode(), out
 }
 
+// try runs a command that may fail, and returns its first line and all that it printed.
+func try(t *testing.T, args ...string) (line string, out []byte, ok bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, program(t), args...).CombinedOutput()
+	line, _, _ = strings.Cut(string(out), "\n")
+	return line, out, err == nil
+}
+
 func show(t *testing.T, store, id string) record {
 	t.Helper()
 	var r record

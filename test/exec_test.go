@@ -218,20 +218,22 @@ func TestAServerStopsInTimeThoughItsProgramIgnoresSIGTERM(t *testing.T) {
 	}
 }
 
+// A gigabyte, of text, after what is no text.
 func TestAFloodOfOutputAndBinaryOutputNeitherFillTheServerNorBreakTheLog(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"flood": `
 		head -c 1000 /dev/urandom >&2; printf '\377\000\n' >&2
 		head -c 100000 /dev/zero >&2; echo >&2
-		yes 'the quick brown fox jumps over the lazy dog' | head -c 268435456
+		yes 'the quick brown fox jumps over the lazy dog' | head -c 1073741824
 		echo; printf 'n\344chstes: \000\n'; echo "the end"`}, "")
 	s := w.start()
-	submitTo(s, "flood", "{}") // so that what every task needs is there
 	before := peakMemory(t, s)
 	id := submitTo(s, "flood", "{}")
 	s.reaches(id, "succeeded")
 	if grown := peakMemory(t, s) - before; grown > 64<<20 {
 		t.Errorf("the server grew by %d MiB", grown>>20)
+	} else {
+		t.Logf("the server grew by %d KiB", grown>>10)
 	}
 	stop(s)
 	log := w.log(id)

@@ -26,8 +26,13 @@ func TestANeighbourOnPostgresTakesOverAKilledServersTaskWithinTwoSeconds(t *test
 
 func takeover(t *testing.T, store string) {
 	t.Helper()
+	takeoverFrom(t, store, start(t, store))
+}
+
+// takeoverFrom kills a server, and a second one takes up its task.
+func takeoverFrom(t *testing.T, store string, first *server) {
+	t.Helper()
 	work := t.TempDir()
-	first := start(t, store)
 	id := first.submit("gzip-tree", source(t), filepath.Join(work, "out"))
 	first.reaches(id, "running")
 	second := start(t, store)
@@ -74,7 +79,7 @@ func TestMistakesOnTheCommandLineAreToldWithWhatToDo(t *testing.T) {
 		{[]string{"serve", "--store", "mysql://u:secret@h/d"}, 1, "use sqlite:PATH"},
 		{[]string{"serve", "--store", "sqlite:" + work + "/no/such/tasks.db", "--listen", "127.0.0.1:0"}, 1, "does not exist: make it"},
 		{[]string{"serve", "--store", "sqlite:" + work + "/x.db", "--listen", "0.0.0.0:8321"}, 1, "not a loopback address"},
-		{[]string{"serve", "--store", "sqlite:" + work + "/x.db", "--grace", "30"}, 2, "missing unit"},
+		{[]string{"serve", "--store", "sqlite:" + work + "/x.db", "--grace", "30"}, 2, "it has no unit: use 30s"},
 		{[]string{"serve", "--store", "sqlite:" + work + "/x.db", "--grace", "-3s"}, 2, "positive duration"},
 		{[]string{"serve", "--config", work + "/none.yaml"}, 1, "no such file"},
 		{[]string{"submit", "--server", s.url, "no thing", "{}"}, 1, "only letters, digits"},
@@ -114,6 +119,9 @@ func TestATaskOfAKindThatNoServerKnowsStaysQueuedAndIsShownAsSuch(t *testing.T) 
 		story := command(t, append([]string{"show", strings.TrimSpace(id.String())}, place...)...)
 		if !bytes.Contains(story, []byte("status   queued")) || !bytes.Contains(story, []byte("waits    "+want)) {
 			t.Errorf("show %v:\n%s", place, story)
+		}
+		if _, list, ok := try(t, append([]string{"list"}, place...)...); !ok || !bytes.Contains(list, []byte("  queued  ")) || !bytes.Contains(list, []byte("1 of these wait: "+want)) {
+			t.Errorf("list %v:\n%s", place, list)
 		}
 	}
 	stop(s)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -106,11 +107,17 @@ func (c *config) faults() []fault {
 	if c.Grace < 0 {
 		add("grace", "grace is %v: use a positive duration, as 30s", c.Grace)
 	}
+	if c.Grace > 0 && c.Grace < minGrace {
+		add("grace", "grace is %v, less than %s: no stop fits into that; use what terminationGracePeriodSeconds or TimeoutStopSec say", c.Grace, spoken(minGrace))
+	}
 	if c.Grace > maxGrace {
 		add("grace", "grace is %v, longer than %s: no platform waits for that; use what terminationGracePeriodSeconds or TimeoutStopSec say", c.Grace, spoken(maxGrace))
 	}
 	if c.Concurrency < 0 {
 		add("concurrency", "concurrency is %d: use a positive number, or leave it out for 10", c.Concurrency)
+	}
+	if c.Concurrency > maxCount {
+		add("concurrency", "concurrency is %d, more than %d: is that meant?", c.Concurrency, maxCount)
 	}
 	if c.Listen != "" {
 		if err := checkListen(c.Listen, c.TokenFile != ""); err != nil {
@@ -138,9 +145,12 @@ func (c *config) faults() []fault {
 // checkListen refuses an address that other machines can reach, unless there are tokens: whoever
 // reaches the interface can start tasks.
 func checkListen(listen string, tokens bool) error {
-	host, _, err := net.SplitHostPort(listen)
+	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		return fmt.Errorf("listen %q: %w: write it as %s", listen, err, defaultListen)
+	}
+	if n, err := strconv.Atoi(port); err == nil && (n < 0 || n > 65535) {
+		return fmt.Errorf("listen %q: port %d does not exist: use one from 1 to 65535, or 0 for any free one", listen, n)
 	}
 	if tokens || isLoopback(host) {
 		return nil

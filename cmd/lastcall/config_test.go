@@ -44,13 +44,25 @@ func TestAMistakeInTheConfigurationIsToldWithItsLine(t *testing.T) {
 		"version: 1\nstore: sqlite:x\ngrace: -1s\n":      "positive duration",
 		"version: 1\nstore: sqlite:x\nconcurrency: -2\n": "positive number",
 		"version: 1\n": "no store given",
-		"version: 1\nstore: sqlite:x\nlisten: 0.0.0.0:80":  "say with --token-file",
-		"version: 1\nstore: sqlite:x\nlisten: \"8321\"\n":  "write it as 127.0.0.1:8321",
-		"version: 1\nstore: sqlite:x\nlisten: \":8321\"\n": "not a loopback address",
+		"version: 1\nstore: sqlite:x\ngrace: 1ns\n":              ":3: grace is 1ns, less than 100ms",
+		"version: 1\nstore: sqlite:x\ngrace: 10000h\n":           ":3: grace is 10000h0m0s, longer than 7 days",
+		"version: 1\nstore: sqlite:x\ngrace: 99999999h\n":        ":3: 99999999h is longer than anything lasts",
+		"version: 1\nstore: sqlite:x\ngrace: 99999999999999h\n":  "or longer than anything lasts",
+		"version: 1\nstore: sqlite:x\ngrace: ''\n":               `:3: "" is no duration`,
+		"version: 1\nstore: sqlite:x\nconcurrency: 1000000000\n": ":3: concurrency is 1000000000, more than 1000000",
+		"version: 1\n\tstore: sqlite:x\n":                        ":2: found a tab character that violates indentation: write spaces instead",
+		"version: 1\nstore: sqlite:x\nlisten: 127.0.0.1:99999\n": ":3: listen \"127.0.0.1:99999\": port 99999 does not exist: use one from 1 to 65535",
+		"version: 1\nstore: sqlite:x\nlisten: 0.0.0.0:80":        "say with --token-file",
+		"version: 1\nstore: sqlite:x\nlisten: \"8321\"\n":        "write it as 127.0.0.1:8321",
+		"version: 1\nstore: sqlite:x\nlisten: \":8321\"\n":       "not a loopback address",
 	} {
 		c, err := readConfig(writeConfig(t, text))
 		if err == nil {
-			err = c.complete()
+			if err = c.complete(); err == nil || strings.HasPrefix(want, ":") {
+				if faults := c.faults(); len(faults) > 0 {
+					err = c.file.located(faults)
+				}
+			}
 		}
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
@@ -59,10 +71,26 @@ func TestAMistakeInTheConfigurationIsToldWithItsLine(t *testing.T) {
 }
 
 func TestAStoreAddressIsNeverPrintedWithItsSecret(t *testing.T) {
-	for _, address := range []string{"mysql://user:secret@host/db", "sqlite:", "secret"} {
+	for address, want := range map[string]string{
+		"mysql://user:secret@host/db":         "(mysql://...) is not understood: use sqlite:PATH",
+		"Postgres://user:secret@host/db":      "(Postgres://...) is not understood",
+		"sqlite:":                             "use sqlite:PATH",
+		"secret":                              "use sqlite:PATH",
+		"secret:word":                         "use sqlite:PATH",
+		"postgres://user:secret@host:port/db": "write it as postgres://USER@HOST:PORT/DATABASE",
+		"postgres://user:sec/ret@127.0.0.1:99999/secret":                "write it as postgres://USER@HOST:PORT/DATABASE",
+		"postgres://user:secret%zz@host/db":                             "write it as postgres://USER@HOST:PORT/DATABASE",
+		"postgres://user@host/db?password=secret&pool_max_conns=x":      "write it as postgres://USER@HOST:PORT/DATABASE",
+		"user=u password=secret host=127.0.0.1 port=1":                  "is the server running",
+		"host=127.0.0.1 port=x password='secret":                        "in keywords as host=HOST",
+		"postgres://user:secret@127.0.0.1:1/db?sslmode=no-such-sslmode": "write it as postgres://USER@HOST:PORT/DATABASE",
+	} {
 		_, err := openStore(t.Context(), address, howToOpen{create: true}, nil)
-		if err == nil || address != "secret" && strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "use sqlite:PATH") {
-			t.Errorf("%s: %v", address, err)
+		if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", address, err, want)
+		}
+		if shown := shownStore(address); strings.Contains(shown, "secret") && !strings.HasSuffix(address, "/secret") {
+			t.Errorf("%s is shown as %q", address, shown)
 		}
 	}
 }

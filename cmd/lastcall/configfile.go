@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -135,17 +136,27 @@ func inWords(said string) string {
 	if m := duplicateOf.FindStringSubmatch(said); m != nil {
 		return fmt.Sprintf("key %s is there twice, first in line %s: remove one", m[1], m[2])
 	}
+	switch said {
+	case "found character that cannot start any token":
+		return said + ": write spaces instead of tabs, and put a text that begins with a sign such as @ between quotes"
+	case "found a tab character that violates indentation":
+		return said + ": write spaces instead"
+	}
 	m := wrongType.FindStringSubmatch(said)
 	if m == nil {
 		return said
 	}
 	given := m[2]
 	if given == "" {
-		given = map[string]string{"seq": "a list", "map": "a mapping"}[m[1]]
+		given = cmp.Or(map[string]string{"seq": "a list", "map": "a mapping"}[m[1]], `""`)
 	}
 	switch {
 	case m[3] == "time.Duration" && m[1] == "int":
 		return fmt.Sprintf("%s has no unit: write %ss for seconds", given, given)
+	case m[3] == "time.Duration" && someDuration.MatchString(given):
+		return fmt.Sprintf("%s is longer than anything lasts: use less", given)
+	case m[3] == "time.Duration" && strings.HasSuffix(given, "..."): // the YAML package has cut it
+		return fmt.Sprintf("%s is no duration, or longer than anything lasts: write a number with its unit, as 30s, 10m or 1h30m", given)
 	case m[3] == "time.Duration":
 		return fmt.Sprintf("%s is no duration: write a number with its unit, as 30s, 10m or 1h30m", given)
 	case m[3] == "[]string":

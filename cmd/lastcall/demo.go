@@ -62,8 +62,8 @@ It writes only below --dir, which can be removed afterwards.`,
 	f := cmd.Flags()
 	f.StringVar(&d.tree, "tree", someTree(), "the files to work on: a directory with directories")
 	f.StringVar(&d.dir, "dir", filepath.Join(os.TempDir(), fmt.Sprintf("lastcall-demo-%d", os.Getuid())), "where the store and the results are kept")
-	f.DurationVar(&d.grace, "grace", 3*time.Second, "time that a stop has, far less than the tasks need")
-	f.DurationVar(&d.stopAfter, "stop-after", 0, "send this process SIGTERM after so much time")
+	f.Var(newDuration(&d.grace, 3*time.Second, minGrace, maxGrace), "grace", "time that a stop has, far less than the tasks need")
+	f.Var(newDuration(&d.stopAfter, 0, 0, time.Hour), "stop-after", "send this process SIGTERM after so much time")
 	f.IntVar(&d.concurrency, "concurrency", 4, "how many tasks run at once in a process")
 	f.IntVar(&d.workers, "workers", 1, "how many servers, with --roll")
 	f.BoolVar(&d.roll, "roll", false, "replace servers one by one")
@@ -72,8 +72,8 @@ It writes only below --dir, which can be removed afterwards.`,
 
 func (d *demonstration) complete() error {
 	switch {
-	case d.grace <= 0 || d.stopAfter < 0 || d.concurrency < 1:
-		return usageError{errors.New("--grace, --stop-after and --concurrency must be positive")}
+	case d.concurrency < 1:
+		return usageError{fmt.Errorf("--concurrency %d: use a positive number", d.concurrency)}
 	case d.roll && (d.workers < 1 || d.workers > 20):
 		return usageError{fmt.Errorf("--workers %d: use a number from 1 to 20", d.workers)}
 	case !d.roll && d.workers != 1:

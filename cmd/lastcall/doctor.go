@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lastcall-go/lastcall/pgstore"
+	"github.com/lastcall-go/lastcall/sqlitestore"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -21,9 +23,10 @@ func newDoctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what is wrong with a store, its workers, and this machine's settings",
-		Long: `Look for what is wrong: whether the store or server can be reached and its tables fit this program, whether workers
-are alive, how far the clocks are apart, tasks whose kind nobody knows, paused queues, and whether the grace fits the
-platform. It changes nothing. Each line begins with ok, warn or fail, and what is not ok says what to do.
+		Long: `Look for what is wrong: whether the store or server can be reached and its tables fit this program, whether a SQLite
+file is damaged (all of it is read), whether workers are alive, how far the clocks are apart, tasks whose kind nobody
+knows, paused queues, and whether the grace fits the platform. It changes nothing. Each line begins with ok, warn or
+fail, and what is not ok says what to do.
 
 Exit codes: 0 nothing has failed, though there may be warnings; 1 something has.`,
 		Example: `  lastcall doctor --store sqlite:tasks.db
@@ -87,11 +90,11 @@ func (d *doctor) examine(ctx context.Context, p *place) {
 // schema says whether a store can be reached and used.
 func (d *doctor) schema(ctx context.Context, address string) bool {
 	if !isPostgres(address) {
-		if _, _, err := schemaText(ctx, address); err != nil {
+		if err := checkFile(ctx, address); err != nil {
 			d.fail("store", "%v", err)
 			return false
 		}
-		d.ok("store", "%s can be opened", shownStore(address))
+		d.ok("store", "%s can be opened, and nothing in it is damaged", shownStore(address))
 		d.ok("clock", "there is only one: a file is for the processes of this machine, so nothing is compared")
 		return true
 	}
@@ -108,6 +111,18 @@ func (d *doctor) schema(ctx context.Context, address string) bool {
 	d.ok("store", "%s: %s", shownStore(address), schemaWords(state))
 	d.clock(before, state.Now, time.Now())
 	return true
+}
+
+// checkFile opens a SQLite file and reads all of it.
+func checkFile(ctx context.Context, address string) error {
+	s, err := openStore(ctx, address, howToOpen{}, slog.Default())
+	if err != nil {
+		return err
+	}
+	if file, ok := s.(*sqlitestore.Store); ok {
+		err = file.Check(ctx)
+	}
+	return errors.Join(err, s.Close())
 }
 
 // clock compares the store's clock with this machine's, between which it was read.

@@ -35,9 +35,6 @@ Exit codes: 0 it is; 1 it is not, or does not answer, and the reason is said; 2 
   lastcall healthcheck --live --server http://127.0.0.1:8322`,
 		Args: args(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if wait <= 0 {
-				return usageError{fmt.Errorf("--timeout %v: use a positive duration, as 3s", wait)}
-			}
 			if server == "" {
 				server = os.Getenv(serverEnv)
 			}
@@ -59,7 +56,7 @@ Exit codes: 0 it is; 1 it is not, or does not answer, and the reason is said; 2 
 	f := cmd.Flags()
 	f.StringVar(&server, "server", "", "address of the server (default $"+serverEnv+", or http://"+defaultListen+")")
 	f.BoolVar(&live, "live", false, "ask only whether it answers at all")
-	f.DurationVar(&wait, "timeout", 3*time.Second, "how long it may take")
+	f.Var(newDuration(&wait, 3*time.Second, time.Millisecond, time.Hour), "timeout", "how long it may take")
 	return cmd
 }
 

@@ -67,6 +67,7 @@ var usualVariables = []string{"PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ"}
 const (
 	defaultKillAfter = 10 * time.Second
 	defaultBackoff   = 10 * time.Second
+	minGrace         = 100 * time.Millisecond
 	maxGrace         = 7 * 24 * time.Hour
 	maxCount         = 1_000_000
 )
@@ -168,6 +169,8 @@ func (c *checker) duration(key string, d *time.Duration, def, least, most time.D
 // spoken is a round duration as people say it.
 func spoken(d time.Duration) string {
 	switch {
+	case d == maxDelay:
+		return "a hundred years"
 	case d == 365*24*time.Hour:
 		return "a year"
 	case d%(24*time.Hour) == 0 && d > 24*time.Hour:

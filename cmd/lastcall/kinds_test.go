@@ -96,7 +96,7 @@ func TestEveryProblemOfAKindIsToldWithItsLineAndWhatToDo(t *testing.T) {
 		"exec: [./good.sh]\n    timeout: ten":                               ":5: ten is no duration",
 		"exec: [./good.sh]\n    timeout: -5m":                               ":5: kind k: timeout: -5m0s is less than 100ms",
 		"exec: [./good.sh]\n    timeout: 900000h":                           "is more than a year: leave it out for none",
-		"exec: [./good.sh]\n    timeout: 9999999h":                          ":5: 9999999h is no duration",
+		"exec: [./good.sh]\n    timeout: 9999999h":                          ":5: 9999999h is longer than anything lasts: use less",
 		"exec: [./good.sh]\n    killAfter: 0s":                              ":5: kind k: killAfter: 0s is less than 10ms",
 		"exec: [./good.sh]\n    killAfter: 48h":                             "is more than 1h: a stop will hardly leave that much",
 		"exec: [./good.sh]\n    concurrency: 0":                             ":5: kind k: concurrency: 0: use a positive number, or leave it out",

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -27,8 +30,8 @@ func newList() *cobra.Command {
 		Long: `List tasks, the newest first. With several filters a task must pass all of them.
 
 --json prints one object a line, with the keys of the HTTP interface: id, kind, queue, status, reason, runs, attempts,
-interruptions, crashes, progress, worker, createdAt, startedAt, finishedAt, error and others. Empty texts and times are
-left out.`,
+interruptions, crashes, progress, worker, createdAt, startedAt, finishedAt, error and others; waitsFor says why nobody
+begins a task. Empty texts and times are left out.`,
 		Example: `  lastcall list --status interrupted
   lastcall list --kind thumbnail --limit 20
   lastcall list --json --limit 1000 | jq -r 'select(.crashes > 0) | .id'`,
@@ -50,12 +53,14 @@ left out.`,
 					return err
 				}
 				out := cmd.OutOrStdout()
+				reasons := waitingFor(cmd.Context(), b, all, asJSON) // in a table a delay is no news
 				if asJSON {
-					return printLines(out, all)
+					return printLines(out, all, reasons)
 				}
 				if err := printTable(out, all, time.Now()); err != nil {
 					return err
 				}
+				printWaiting(cmd.ErrOrStderr(), reasons)
 				if len(all) == q.Limit {
 					fmt.Fprintf(cmd.ErrOrStderr(), "there may be more: --after %s shows the next ones\n", all[len(all)-1].ID)
 				}
@@ -75,10 +80,51 @@ left out.`,
 	return cmd
 }
 
-func printLines(w io.Writer, tasks []task.Task) error {
+// waitingFor says for each task why nobody begins it, "" where nothing is known to be in its way. It
+// may know of none: the list is worth more than that. delays says whether a time that has not come is
+// a reason.
+func waitingFor(ctx context.Context, b backend, tasks []task.Task, delays bool) []string {
+	reasons := make([]string, len(tasks))
+	if !slices.ContainsFunc(tasks, func(t task.Task) bool { return t.Status.Claimable() }) {
+		return reasons
+	}
+	counts, err := b.Count(ctx)
+	if err != nil {
+		return reasons
+	}
+	workers, err := b.Workers(ctx)
+	if err != nil {
+		return reasons
+	}
+	now := time.Now()
+	for i, t := range tasks {
+		if !delays {
+			t.RunAt = time.Time{}
+		}
+		reasons[i] = httpapi.WaitsFor(t, workers, counts.Paused, now)
+	}
+	return reasons
+}
+
+// printWaiting says how many of the tasks of a table wait for what.
+func printWaiting(w io.Writer, reasons []string) {
+	how := make(map[string]int)
+	for _, why := range reasons {
+		if why != "" {
+			how[why]++
+		}
+	}
+	for _, why := range slices.Sorted(maps.Keys(how)) {
+		fmt.Fprintf(w, "%d of these wait: %s\n", how[why], why)
+	}
+}
+
+func printLines(w io.Writer, tasks []task.Task, waitsFor []string) error {
 	enc := json.NewEncoder(w)
-	for _, t := range tasks {
-		if err := enc.Encode(httpapi.SummaryOf(t)); err != nil {
+	for i, t := range tasks {
+		j := httpapi.SummaryOf(t)
+		j.WaitsFor = waitsFor[i]
+		if err := enc.Encode(j); err != nil {
 			return err
 		}
 	}

@@ -52,6 +52,13 @@ func TestAListHasWhatEveryFilterAdmitsAndSaysWhenThereIsMore(t *testing.T) {
 			t.Errorf("%s: remarks %q", filter, remarks)
 		}
 	}
+	const unknown = `of these wait: no running worker knows the kind "a"`
+	if _, remarks, err := run(t, "list", "--store", g.address, "--kind", "a"); err != nil || remarks != "2 "+unknown+"\n" {
+		t.Errorf("remarks %q, %v", remarks, err)
+	}
+	if out, _, err := run(t, "list", "--store", g.address, "--json", "--kind", "a"); err != nil || strings.Count(out, `"waitsFor":"no running worker knows the kind \"a\""`) != 2 {
+		t.Errorf("%s, %v", out, err)
+	}
 	out, _, err := run(t, "list", "--store", g.address, "--json", "--key", "one")
 	var got map[string]any
 	if err := json.Unmarshal([]byte(out), &got); err != nil {

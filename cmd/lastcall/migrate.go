@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -42,10 +41,6 @@ func (p *storePlace) address() (string, error) {
 		err = usageError{errors.New("no store given: use --store, --store-file or $" + storeEnv)}
 	}
 	return address, err
-}
-
-func isPostgres(address string) bool {
-	return strings.HasPrefix(address, "postgres:") || strings.HasPrefix(address, "postgresql:")
 }
 
 func newMigrateUp() *cobra.Command {

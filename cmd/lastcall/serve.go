@@ -80,9 +80,6 @@ SIGHUP is a stop like SIGTERM, unless there is a token file: then it is read aga
 			if set("demo-kinds") {
 				c.DemoKinds = flags.DemoKinds
 			}
-			if set("grace") && grace <= 0 {
-				return usageError{fmt.Errorf("--grace %v: use a positive duration, as 30s", grace)}
-			}
 			if err := c.complete(); err != nil {
 				return err
 			}
@@ -98,7 +95,7 @@ SIGHUP is a stop like SIGTERM, unless there is a token file: then it is read aga
 	f.StringVar(&flags.TokenFile, "token-file", "", "file with names, roles and secrets of those who may use the HTTP interface; read again on SIGHUP")
 	f.StringVar(&flags.ProbeListen, "probe-listen", "", "address of a listener for the platform, without a token: /healthz, /readyz, /metrics")
 	f.StringVar(&flags.LogFormat, "log-format", logAuto, "text, json, or auto: text on a terminal and JSON elsewhere")
-	f.DurationVar(&grace, "grace", 0, "time from the stop signal to the platform's SIGKILL (default 30s, or LASTCALL_GRACE)")
+	f.Var(newDuration(&grace, 0, minGrace, maxGrace), "grace", "time from the stop signal to the platform's SIGKILL (default 30s, or LASTCALL_GRACE)")
 	f.IntVar(&flags.Concurrency, "concurrency", 10, "how many tasks run at once")
 	f.BoolVar(&flags.DemoKinds, "demo-kinds", false, "offer the kinds hash-tree and gzip-tree")
 	cmd.MarkFlagsMutuallyExclusive("store", "store-file")

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -33,16 +34,12 @@ type howToOpen struct {
 
 // openStore opens the store of an address.
 func openStore(ctx context.Context, address string, how howToOpen, log *slog.Logger) (task.Store, error) {
-	scheme, path, ok := strings.Cut(address, ":")
-	switch {
-	case ok && (scheme == "postgres" || scheme == "postgresql"):
+	if isPostgres(address) {
 		return pgstore.Open(ctx, pgstore.Config{DSN: address, Migrate: how.migrate, Logger: log})
-	case !ok || scheme != "sqlite" || path == "":
-		shown := address
-		if ok {
-			shown = scheme + ":..." // what follows may hold a password
-		}
-		return nil, fmt.Errorf("store %q is not understood: use sqlite:PATH, as sqlite:/var/lib/lastcall/tasks.db, or postgres://USER@HOST/DATABASE", shown)
+	}
+	path, ok := strings.CutPrefix(address, "sqlite:")
+	if !ok || path == "" {
+		return nil, fmt.Errorf("the address of the store%s is not understood: use sqlite:PATH, as sqlite:/var/lib/lastcall/tasks.db, or postgres://USER@HOST/DATABASE", schemeOf(address))
 	}
 	if !how.create {
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
@@ -52,13 +49,33 @@ func openStore(ctx context.Context, address string, how howToOpen, log *slog.Log
 	return sqlitestore.Open(ctx, sqlitestore.Config{Path: path, Logger: log})
 }
 
+// isPostgres says whether an address is a URL of PostgreSQL or has libpq's keywords, as in
+// "host=db.example dbname=tasks".
+func isPostgres(address string) bool {
+	return strings.HasPrefix(address, "postgres:") || strings.HasPrefix(address, "postgresql:") || keywords.MatchString(address)
+}
+
+var (
+	keywords = regexp.MustCompile(`^[a-z_]+\s*=`)
+	scheme   = regexp.MustCompile(`^[A-Za-z]{2,12}://`)
+)
+
+// schemeOf is what may be shown of an address that is not understood: its begin, if that is one. The
+// rest may hold a password, or be one.
+func schemeOf(address string) string {
+	if found := scheme.FindString(address); found != "" {
+		return " (" + found + "...)"
+	}
+	return ""
+}
+
 // storeAddress is the address that the flags or the environment give, "" if neither does.
 func storeAddress(flag, file string) (string, error) {
 	if flag != "" {
-		return flag, nil
+		return strings.TrimSpace(flag), nil
 	}
 	if file == "" {
-		return os.Getenv(storeEnv), nil
+		return strings.TrimSpace(os.Getenv(storeEnv)), nil
 	}
 	b, err := os.ReadFile(file)
 	if err != nil {

@@ -148,10 +148,13 @@ func jsonError(b []byte) error {
 	return json.Unmarshal(b, &v)
 }
 
+// maxDelay is the longest that a task can be kept waiting, as package task has it.
+const maxDelay = 100 * 365 * 24 * time.Hour
+
 func parseDelay(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 {
-		return 0, fmt.Errorf("%w: delay %.40q: use a duration with its unit, as 90s", task.ErrInvalid, s)
+	d, err := parseDuration(s, 0, maxDelay)
+	if err != nil {
+		return 0, fmt.Errorf("%w: delay %.40q: %w", task.ErrInvalid, s, err)
 	}
 	return d, nil
 }

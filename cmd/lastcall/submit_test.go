@@ -118,7 +118,7 @@ func TestAWrongLineStopsAManySubmitAndTheOnesBeforeItAreKept(t *testing.T) {
 		`{"kind": "k", "payload": 1, "prio": 1}`:    `line 2: it is no task: json: unknown field "prio"`,
 		`{"kind": "k", "payload": 1} {}`:            "more than one JSON object",
 		`{"kind": "a b", "payload": 1}`:             "only letters, digits",
-		`{"kind": "k", "payload": 1, "delay": "x"}`: "use a duration with its unit",
+		`{"kind": "k", "payload": 1, "delay": "x"}`: "use a number with its unit",
 		`no`: "line 2: it is no task",
 		`{"kind": "k"` + strings.Repeat(" ", maxLine+1) + `}`: "line 2: it has more than",
 	} {

@@ -259,7 +259,7 @@ func (x *execution) end(ctx context.Context, cause error) error {
 func (x *execution) outcome(ctx context.Context, cause error) error {
 	p := x.program
 	if p.failed != "" {
-		return fmt.Errorf("%s cannot be started: %s: look at exec and dir of kind %s", x.kind.Path, p.failed, x.kind.Name)
+		return fmt.Errorf("%s cannot be started: %s: %s", x.kind.Path, p.failed, x.kind.whyNotStarted())
 	}
 	if err := p.lost(); err != nil {
 		kill, cancel := context.WithTimeout(context.WithoutCancel(ctx), orphanWait)

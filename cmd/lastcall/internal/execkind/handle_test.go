@@ -55,7 +55,7 @@ func TestAnExitDecidesWhatBecomesOfTheTask(t *testing.T) {
 		"SIGKILL":        {"kill -KILL $$", task.Failed, 0, 0, 2, "2 crashes without a new checkpoint, the last one: ended by signal 9 (killed), which was not lastcall's"},
 		"in a shell":     {"exit 137", task.Failed, 1, 0, 0, "a shell says so when what it ran was killed by signal 9"},
 		"not now":        {`[ "$LASTCALL_RUN" = 3 ] || exit 75`, task.Succeeded, 0, 0, 0, ""},
-		"no interpreter": {"", task.Failed, 1, 0, 0, "cannot be started"},
+		"no interpreter": {"", task.Failed, 1, 0, 0, `its first line names the interpreter "/no/such/interpreter", which is not there: install it`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t, c.script)

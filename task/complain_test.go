@@ -1,0 +1,35 @@
+package task_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// unclaimable is a store from which nothing can be claimed, as one with a damaged page where the
+// claimable tasks stand.
+type unclaimable struct{ task.Store }
+
+func (unclaimable) Claim(context.Context, task.ClaimRequest) ([]task.Task, error) {
+	return nil, errors.New("malformed")
+}
+
+func TestAClaimThatGoesOnFailingIsToldAtOnceAndThenOnceAMinute(t *testing.T) {
+	bubble(t, func(b *bench) {
+		var log bytes.Buffer // its handler writes a line at a time
+		b.handle = func(context.Context, *task.Run) error { return nil }
+		b.log = slog.New(slog.NewTextHandler(&log, nil))
+		g := b.serve(unclaimable{b.store})
+		b.enqueue()
+		time.Sleep(10*time.Minute + time.Second)
+		b.stop(g, 0)
+		if n := bytes.Count(log.Bytes(), []byte("cannot claim; trying again")); n < 9 || n > 11 {
+			t.Errorf("told %d times in ten minutes:\n%s", n, &log)
+		}
+	})
+}

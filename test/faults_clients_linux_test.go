@@ -1,0 +1,141 @@
+package test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// slowClients is how many connections there are at once that never send a whole request.
+const slowClients = 10_000
+
+// openFiles lets this process, and the server that it starts, have so many files open.
+func openFiles(t *testing.T, n uint64) {
+	t.Helper()
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if limit.Cur >= n {
+		return
+	}
+	limit.Cur, limit.Max = n, max(limit.Max, n)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Skipf("%d open files: run as root, or raise the hard limit (ulimit -Hn %d): %v", n, n, err)
+	}
+}
+
+// slowBegins are what the slow clients send, in turn, and how long the server waits for more.
+var slowBegins = []struct {
+	text  string
+	limit time.Duration
+}{
+	{"", 10 * time.Second},
+	{"POST /v1/tasks HT", 10 * time.Second},
+	{"GET /v1/tasks HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", 10 * time.Second},
+	{"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n{\"kind\": ", 30 * time.Second},
+	{"POST /v1/tasks/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"kin\r\n", 30 * time.Second},
+}
+
+// Every hundredth client sends a byte now and then, which wins it no time.
+func TestTenThousandSlowClientsAreDroppedInTimeNeedLittleMemoryAndHoldUpNobody(t *testing.T) {
+	t.Parallel()
+	openFiles(t, slowClients+1000)
+	s := start(t, "sqlite:"+filepath.Join(t.TempDir(), "tasks.db"))
+	before := peakMemory(t, s)
+	conns := make([]net.Conn, slowClients)
+	opened := make([]time.Time, slowClients)
+	defer func() {
+		for _, conn := range conns {
+			if conn != nil {
+				_ = conn.Close() // by the server, mostly
+			}
+		}
+	}()
+	var d net.Dialer
+	for i := range conns {
+		conn, err := d.DialContext(t.Context(), "tcp", strings.TrimPrefix(s.url, "http://"))
+		if err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		conns[i], opened[i] = conn, time.Now()
+		if _, err := io.WriteString(conn, slowBegins[i%len(slowBegins)].text); err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+	}
+	t.Logf("%d connections after %v; the server has %d files open", slowClients, time.Since(opened[0]), openedFiles(t, s.pid()))
+	end := make(chan struct{})
+	var trickle sync.WaitGroup
+	trickle.Go(func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-end:
+				return
+			case <-tick.C:
+			}
+			for i := 0; i < slowClients; i += 101 { // of every sort
+				_, _ = io.WriteString(conns[i], " ") // until the server has closed it
+			}
+		}
+	})
+	defer trickle.Wait()
+	defer close(end)
+	for range 10 {
+		began := time.Now()
+		submitTo(s, "nobody-knows", "{}")
+		if got := s.status("/v1/tasks"); got != http.StatusOK {
+			t.Errorf("a list beside slow clients: %d", got)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("a submit and a list beside %d slow clients took %v", slowClients, took)
+		}
+	}
+
+	// One reader for all, those first that end first.
+	const slack = 20 * time.Second // of a busy machine
+	var last time.Duration
+	for _, limit := range []time.Duration{10 * time.Second, 30 * time.Second} {
+		for i, conn := range conns {
+			begin := slowBegins[i%len(slowBegins)]
+			if begin.limit != limit {
+				continue
+			}
+			_ = conn.SetReadDeadline(opened[i].Add(limit + slack)) // it has one
+			if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("connection %d, of which %q was sent, is still open %v after its limit of %v", i, begin.text, slack, limit)
+			}
+			last = max(last, time.Since(opened[i]))
+		}
+	}
+	grown := peakMemory(t, s) - before
+	t.Logf("all are closed, the last one was open for %v; the server grew by %d MiB", last, grown>>20)
+	if grown > slowClients*(48<<10) {
+		t.Errorf("the server grew by %d KiB for each slow client", grown/slowClients>>10)
+	}
+	s.until("rid of their files", func() bool { return openedFiles(t, s.pid()) < 200 })
+	if out := command(t, "list", "--server", s.url); strings.Count(string(out), "queued") != 10 {
+		t.Errorf("a slow client's task was accepted, or another one lost:\n%s", out)
+	}
+	stop(s)
+}
+
+// openedFiles is how many a process has open.
+func openedFiles(t *testing.T, pid int) int {
+	t.Helper()
+	all, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "fd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
+}
