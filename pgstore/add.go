@@ -165,7 +165,7 @@ const (
 	addOneSQL = `insert into @.tasks (id, lane, payload, priority, key, run_at)
 		values ($1::uuid, $2, $3, $4, $5, now() + $6 * interval '1 microsecond') on conflict (id) do nothing`
 	makeReadySQL = `
-		with t as (select lane, crash_streak >= 2 as suspect, ~priority as rank, status = 'queued' as fresh, run_at, id, run, runs from @.tasks where id = $1::uuid),
+		with t as (select lane, crash_streak >= 2 as suspect, ~priority as rank, status = 'queued' as fresh, run_at, id, run, runs from @.records where id = $1::uuid),
 		soon as (insert into @.ready (lane, suspect, rank, fresh, run_at, id, run, runs) select * from t where run_at <= now())
 		insert into @.delayed (lane, suspect, rank, fresh, run_at, id, run, runs) select * from t where run_at > now()`
 )

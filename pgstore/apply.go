@@ -60,7 +60,7 @@ with gone as (
 const pastSQL = `past as (
 	insert into @.runs (task, run, started, ended, worker, crashed, taken, status, reason, error)
 	select t.id, t.run, t.started, t.since, t.worker, t.crashed, t.taken, t.status, t.reason, t.error
-	from gone h join @.tasks t on t.id = h.task where h.runs > 1 and t.run > 0
+	from gone h join @.records t on t.id = h.task where h.runs > 1 and t.run > 0
 	on conflict do nothing
 ), trimmed as (
 	delete from @.runs r using gone h, lateral (
@@ -86,7 +86,7 @@ with gone as (
 	returning l.task, l.run, l.started, l.runs, l.worker, l.max_attempts, l.max_crashes, l.max_interruptions
 ), done as (
 	update @.tasks t set run = h.run, runs = h.runs, worker = h.worker, started = h.started, since = now(),
-		status = 'succeeded', reason = '', error = '', crashed = false, taken = false, result = null,
+		status = 'succeeded', reason = null, error = null, crashed = null, taken = null, result = null,
 		max_attempts = h.max_attempts, max_crashes = h.max_crashes, max_interruptions = h.max_interruptions
 	from gone h where t.id = h.task
 	returning t.id, t.lane, t.status, t.key
@@ -104,7 +104,7 @@ with gone as (
 		c.attempts, c.interruptions, c.crashes, c.crash_streak, c.interrupt_streak, now() + c.delay * interval '1 microsecond' as run_at
 ), done as (
 	update @.tasks t set run = h.run, runs = h.runs, worker = h.worker, started = h.started, since = now(), run_at = h.run_at,
-		status = 'interrupted', reason = $4, error = '', crashed = false, taken = false,
+		status = 'interrupted', reason = $4, error = null, crashed = null, taken = null,
 		attempts = h.attempts, interruptions = h.interruptions, crashes = h.crashes,
 		crash_streak = h.crash_streak, interrupt_streak = h.interrupt_streak,
 		max_attempts = h.max_attempts, max_crashes = h.max_crashes, max_interruptions = h.max_interruptions
@@ -147,7 +147,7 @@ const lateSQL = `
 select t.id is not null, coalesce(x.status, ''), coalesce(x.reason, ''), coalesce(x.taken, false)
 from unnest($1::uuid[], $2::bigint[], $3::text[]) with ordinality as c(task, run, worker, nr)
 left join @.incarnations i on i.id = c.worker
-left join @.tasks t on t.id = c.task
+left join @.records t on t.id = c.task
 left join lateral (
 	select r.status, r.reason, r.taken from @.runs r where r.task = c.task and r.run = c.run and r.worker = i.n
 	union all

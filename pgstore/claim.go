@@ -61,7 +61,7 @@ const claimTail = `
 	select p.id, greatest(p.run + 1, me.clock), me.n, p.lane, p.runs + 1, k.attempts, k.crashes, k.interruptions, p.suspect
 	from picked p join want k on k.lane = p.lane, me
 )
-select p.id, p.lane, p.suspect, p.rank, p.fresh, p.run_at, greatest(p.run + 1, me.clock), p.runs + 1, t.created, t.key, t.payload, now(), ` + suspectWaits + `
+select p.id, p.lane, p.suspect, p.rank, p.fresh, p.run_at, greatest(p.run + 1, me.clock), p.runs + 1, t.created, coalesce(t.key, ''), t.payload, now(), ` + suspectWaits + `
 from me left join (picked p join @.tasks t on t.id = p.id) on true`
 
 // lookSQL says whether a worker may claim, whether there is something to claim, and in how many

@@ -15,18 +15,18 @@ const (
 	resumeSQL = `delete from @.paused where queue = $1`
 	// The task's row is locked against the end of its run, and the lease besides: who ends the run
 	// sees what was asked, or we see that it has ended.
-	taskStateSQL = `select t.status, t.lane, t.key from @.tasks t where t.id = $1::uuid for update`
+	taskStateSQL = `select t.status, t.lane, t.key from @.records t where t.id = $1::uuid for update`
 	askSQL       = `update @.leases set asked = case when asked = 'cancel' then asked else $2 end where task = $1::uuid`
 	// A waiting task stands in one of two tables, under a key that its row knows.
 	dropReadySQL = `
-		with r as (delete from @.ready q using @.tasks t where t.id = $1::uuid and q.lane = t.lane and q.suspect = (t.crash_streak >= 2)
+		with r as (delete from @.ready q using @.records t where t.id = $1::uuid and q.lane = t.lane and q.suspect = (t.crash_streak >= 2)
 			and q.rank = ~t.priority and q.fresh = (t.status = 'queued') and q.run_at = t.run_at and q.id = t.id returning 1),
-		d as (delete from @.delayed q using @.tasks t where t.id = $1::uuid and q.run_at = t.run_at and q.id = t.id returning 1)
+		d as (delete from @.delayed q using @.records t where t.id = $1::uuid and q.run_at = t.run_at and q.id = t.id returning 1)
 		select (select count(*) from r) + (select count(*) from d)`
 	// The last run's record stands in the task's row, and goes to the others before a command
 	// changes that row.
 	keepRunSQL = `insert into @.runs (task, run, started, ended, worker, crashed, taken, status, reason, error)
-		select id, run, started, since, worker, crashed, taken, status, reason, error from @.tasks where id = $1::uuid and runs > 0
+		select id, run, started, since, worker, crashed, taken, status, reason, error from @.records where id = $1::uuid and runs > 0
 		on conflict do nothing`
 	cancelNowSQL = `
 		with done as (
@@ -37,7 +37,7 @@ const (
 		insert into @.tallies (lane, status, n) select lane, 'cancelled', 1 from done`
 	retriedSQL = `
 		with was as (
-			select id, lane, status from @.tasks where id = $1::uuid
+			select id, lane, status from @.records where id = $1::uuid
 		), now as (
 			update @.tasks t set attempts = 0, crash_streak = 0, interrupt_streak = 0, run_at = now(),
 				since = case when w.status in ('failed', 'cancelled') then now() else t.since end,

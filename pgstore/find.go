@@ -22,11 +22,11 @@ const taskColumns = `t.id, t.lane, t.key, t.payload, t.priority, case when l.tas
 	t.checkpoint, t.fraction, t.message, t.result`
 
 const (
-	findSQL = `select ` + taskColumns + ` from @.tasks t left join @.leases l on l.task = t.id
+	findSQL = `select ` + taskColumns + ` from @.records t left join @.leases l on l.task = t.id
 		left join @.incarnations i on i.n = coalesce(l.worker, t.worker)`
-	heldSQL = `select ` + taskColumns + ` from @.leases l join @.tasks t on t.id = l.task join @.incarnations i on i.n = l.worker
+	heldSQL = `select ` + taskColumns + ` from @.leases l join @.records t on t.id = l.task join @.incarnations i on i.n = l.worker
 		where i.id = $1 and exists (select 1 from @.workers where id = $1 and dead) order by l.task limit $2`
-	unlistedSQL = `select ` + taskColumns + ` from @.leases l join @.tasks t on t.id = l.task join @.incarnations i on i.n = l.worker
+	unlistedSQL = `select ` + taskColumns + ` from @.leases l join @.records t on t.id = l.task join @.incarnations i on i.n = l.worker
 		where i.id = $1 and not exists (select 1 from unnest($2::uuid[], $3::bigint[]) as f(task, run) where f.task = l.task and f.run = l.run)
 		order by l.task`
 	historySQL = `
@@ -34,7 +34,7 @@ const (
 	from (
 		select run, worker, started, ended, status, reason, error, crashed, taken from @.runs where task = $1
 		union all
-		select run, worker, started, since, status, reason, error, crashed, taken from @.tasks t where id = $1 and runs > 0
+		select run, worker, started, since, status, reason, error, crashed, taken from @.records t where id = $1 and runs > 0
 			and not exists (select 1 from @.runs r where r.task = t.id and r.run = t.run)
 		union all
 		select run, worker, started, null, 'running', '', '', false, false from @.leases where task = $1

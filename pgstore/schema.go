@@ -19,7 +19,9 @@ type step struct {
 // steps are the schema's history; the n-th (from 1) makes version n. An @ before a dot stands for
 // the schema's name.
 //
-// tasks is the record, with the last run that ended. Nothing is written there when a run begins:
+// tasks is the record, with the last run that ended. What is null is as it was when the task was made,
+// nothing or nought: most rows are small and cheap to make so. records has the rows with all of it, to be
+// read. Nothing is written there when a run begins:
 // which task may be claimed, which must wait for its time and who has which stand in narrow tables
 // of their own, and a task's status follows from where it stands. No index covers what an ending
 // run changes, so that these updates stay within their page. leases is so small that a dead
@@ -62,36 +64,46 @@ create table @.workers (
 ) with (fillfactor = 50);
 
 create table @.tasks (
-	id                uuid not null primary key, -- the pages have room for a row as it is when its run has ended
+	id                uuid not null primary key,
 	created           timestamptz not null default now(),
-	run_at            timestamptz not null default now(),
-	since             timestamptz not null default now(),
-	started           timestamptz,
-	run               bigint not null default 0,
 	priority          bigint not null,
 	lane              integer not null,
-	runs              integer not null default 0,
-	worker            integer not null default 0,
-	attempts          integer not null default 0,
-	interruptions     integer not null default 0,
-	crashes           integer not null default 0,
-	crash_streak      integer not null default 0,
-	interrupt_streak  integer not null default 0,
-	max_attempts      integer not null default 0,
-	max_crashes       integer not null default 0,
-	max_interruptions integer not null default 0,
-	crashed           boolean not null default false,
-	taken             boolean not null default false,
-	fraction          double precision not null default 0,
-	status            text collate "C" not null default 'queued',
-	reason            text collate "C" not null default '',
-	error             text not null default '',
-	message           text not null default '',
-	key               text collate "C" not null default '',
+	worker            integer,
+	run               bigint,
+	started           timestamptz,
+	since             timestamptz,
+	run_at            timestamptz,
+	runs              integer,
+	attempts          integer,
+	interruptions     integer,
+	crashes           integer,
+	crash_streak      integer,
+	interrupt_streak  integer,
+	max_attempts      integer,
+	max_crashes       integer,
+	max_interruptions integer,
+	crashed           boolean,
+	taken             boolean,
+	fraction          double precision,
+	status            text collate "C",
+	reason            text collate "C",
+	error             text,
+	message           text,
+	key               text collate "C",
 	payload           bytea not null,
 	checkpoint        bytea,
 	result            bytea
-) with (fillfactor = 45);
+) with (fillfactor = 34); -- room for a row as it is when its first run has ended
+
+create view @.records as
+select id, created, priority, lane, coalesce(worker, 0) as worker, coalesce(run, 0) as run, started, coalesce(since, created) as since,
+	coalesce(run_at, created) as run_at, coalesce(runs, 0) as runs, coalesce(attempts, 0) as attempts, coalesce(interruptions, 0) as interruptions,
+	coalesce(crashes, 0) as crashes, coalesce(crash_streak, 0) as crash_streak, coalesce(interrupt_streak, 0) as interrupt_streak,
+	coalesce(max_attempts, 0) as max_attempts, coalesce(max_crashes, 0) as max_crashes, coalesce(max_interruptions, 0) as max_interruptions,
+	coalesce(crashed, false) as crashed, coalesce(taken, false) as taken, coalesce(fraction, 0) as fraction, coalesce(status, 'queued') as status,
+	coalesce(reason, '') as reason, coalesce(error, '') as error, coalesce(message, '') as message, coalesce(key, '') as key,
+	payload, checkpoint, result
+from @.tasks;
 
 create table @.keys (
 	kind text collate "C" not null,

@@ -96,7 +96,7 @@ with gone as (
 ), past as (
 	insert into @.runs (task, run, started, ended, worker, crashed, taken, status, reason, error)
 	select t.id, t.run, t.started, t.since, t.worker, t.crashed, t.taken, t.status, t.reason, t.error
-	from gone h join @.tasks t on t.id = h.task where h.runs > 1
+	from gone h join @.records t on t.id = h.task where h.runs > 1
 	on conflict do nothing
 ), done as (
 	update @.tasks t set run = h.run, runs = h.runs, worker = h.worker, started = h.started, since = now(),
