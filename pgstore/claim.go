@@ -23,8 +23,9 @@ with me as materialized (
 ), picked as (
 	delete from @.ready where ctid = any (array(`
 
-// suspectWaits says whether a claim must look at suspects.
-const suspectWaits = `exists (select 1 from want k join @.ready q on q.lane = k.lane and q.suspect where $12)`
+// suspectWaits says whether a claim must look at suspects. As a join it could be planned as a walk
+// through all that is ready.
+const suspectWaits = `exists (select 1 from want k, lateral (select 1 from @.ready q where q.lane = k.lane and q.suspect limit 1) s where $12)`
 
 // pickOne reads one lane in the order of its index, from a lower bound on, unless a suspect waits.
 const pickOne = `
@@ -35,6 +36,10 @@ const pickOne = `
 		) r
 		where not ` + suspectWaits
 
+// fromBound is where to begin in a lane; its suspects are looked at from the first on. It is one comparison,
+// so that the index is entered there: with an or it is walked from its beginning.
+const fromBound = `(q.rank, q.fresh, q.run_at, q.id) >= (case when s.suspect then -9223372036854775808 else k.rank end, k.fresh, k.run_at, k.id)`
+
 // pickMany reads some lanes, and their suspects, and merges them.
 const pickMany = `
 		select m.ctid from (
@@ -44,7 +49,7 @@ const pickMany = `
 				lateral (
 					select q.ctid, q.suspect, q.rank, q.fresh, q.run_at, q.id from @.ready q
 					where q.lane = k.lane and q.suspect = s.suspect and q.id <> all ($13::uuid[])
-						and (s.suspect or (q.rank, q.fresh, q.run_at, q.id) >= (k.rank, k.fresh, k.run_at, k.id))
+						and ` + fromBound + `
 					order by q.rank, q.fresh, q.run_at, q.id
 					limit case when s.suspect then 1 else k.most end for update skip locked
 				) r
@@ -64,14 +69,15 @@ const claimTail = `
 select p.id, p.lane, p.suspect, p.rank, p.fresh, p.run_at, greatest(p.run + 1, me.clock), p.runs + 1, t.created, coalesce(t.key, ''), t.payload, now(), ` + suspectWaits + `
 from me left join (picked p join @.tasks t on t.id = p.id) on true`
 
-// lookSQL says whether a worker may claim, whether there is something to claim, and in how many
-// microseconds the next delay runs out. It writes nothing, and reads a handful of pages.
+// lookSQL says whether a worker may claim, whether there is something to claim from the bounds on, and
+// in how many microseconds the next delay runs out. It writes nothing, and reads a handful of pages.
 const lookSQL = `
 select exists (select 1 from @.workers where id = $1 and not dead),
-	exists (select 1 from unnest($2::integer[]) as k(lane)
+	exists (select 1 from unnest($2::integer[], $5::bigint[], $6::boolean[], $7::timestamptz[], $8::uuid[]) as k(lane, rank, fresh, run_at, id)
 		join @.lanes n on n.n = k.lane and not exists (select 1 from @.paused p where p.queue = n.queue),
 		(select false union all select true where $3) as s(suspect),
-		lateral (select 1 from @.ready q where q.lane = k.lane and q.suspect = s.suspect limit 1) r),
+		lateral (select 1 from @.ready q where q.lane = k.lane and q.suspect = s.suspect
+			and ` + fromBound + ` limit 1) r),
 	coalesce((select floor(extract(epoch from min(run_at) - now()) * 1000000)::bigint from @.delayed), $4),
 	coalesce((select max(n) from @.lanes), 0)`
 
@@ -117,6 +123,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 
 // take claims. One lane, as most programs have, is read without merging, unless there are suspects.
 func (s *Store) take(ctx context.Context, req task.ClaimRequest, w *wanted) ([]task.Task, error) {
+	began := time.Now()
 	statements := []string{s.q.claimOne, s.q.claimMany}
 	if len(w.lanes) > 1 {
 		statements = statements[1:]
@@ -152,7 +159,7 @@ func (s *Store) take(ctx context.Context, req task.ClaimRequest, w *wanted) ([]t
 	if err := s.recall(ctx, tasks); err != nil {
 		return nil, err
 	}
-	s.claimer.took(len(tasks) >= req.Max, got.ends)
+	s.claimer.took(len(tasks) >= req.Max, time.Since(began), got.ends)
 	return tasks, nil
 }
 
@@ -163,7 +170,8 @@ func (s *Store) look(ctx context.Context, req task.ClaimRequest, who string, w *
 		next              int64
 		newest            int32
 	)
-	if err := s.pool.QueryRow(ctx, s.q.look, req.Worker, w.lanes, req.Suspect, quietFor.Microseconds()).Scan(&registered, &ready, &next, &newest); err != nil {
+	err = s.pool.QueryRow(ctx, s.q.look, req.Worker, w.lanes, req.Suspect, quietFor.Microseconds(), w.ranks, w.fresh, w.runAts, w.ids).Scan(&registered, &ready, &next, &newest)
+	if err != nil {
 		return false, err
 	}
 	if !registered {
@@ -178,6 +186,10 @@ func (s *Store) look(ctx context.Context, req task.ClaimRequest, who string, w *
 	}
 	due := next <= 0
 	if !ready && !due {
+		if s.claimer.forget() { // what stands before the bounds has not been seen
+			*w = *s.want(req)
+			return s.look(ctx, req, who, w, news)
+		}
 		s.claimer.hush(who, news, time.Duration(min(next, quietFor.Microseconds()))*time.Microsecond)
 		return false, nil
 	}

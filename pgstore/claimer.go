@@ -22,6 +22,7 @@ type claimer struct {
 	until    time.Time
 	bounds   map[int32]bound // where to begin, while there is more than is asked for
 	full     time.Time       // when a claim began at the front
+	every    time.Duration   // how often one does
 	under    int             // claims under way
 	heard    int64           // the first rank that was announced since the first of them began
 }
@@ -46,17 +47,21 @@ func (b bound) compare(other bound) int {
 }
 
 // fullEvery is how often claims begin at the front of the lanes, although what stands there has been
-// taken: for how long a task may go unseen that was recorded late in its place. While there is more
+// taken: for how long a task may go unseen that was recorded late in its place. Where such a claim takes
+// long it is made less often, so that it costs a hundredth of the time, up to fullAtMost. While there is more
 // to do than can be done, a claim begins where the one before ended, since what that one and its
 // predecessors took away must be stepped over until the server has cleared it up: a hundred thousand
 // entries, or all of a day's while somebody's old snapshot keeps the server from doing so.
-const fullEvery = time.Second
+const (
+	fullEvery  = time.Second
+	fullAtMost = 10 * time.Second
+)
 
 // from returns the place in a lane where a claim begins.
 func (c *claimer) from(n int32) bound {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if b, ok := c.bounds[n]; ok && time.Since(c.full) < fullEvery {
+	if b, ok := c.bounds[n]; ok && time.Since(c.full) < c.every {
 		return b
 	}
 	return bound{rank: everything, runAt: longAgo}
@@ -97,17 +102,18 @@ func (c *claimer) early(rank int64) {
 // everything is a rank before all others.
 const everything = math.MinInt64
 
-// took records where a claim ended in each lane, and whether it got all that it asked for: otherwise
-// nothing has been left behind it.
-func (c *claimer) took(all bool, ends func() map[int32]bound) {
+// took records where a claim ended in each lane, how long it took, and whether it got all that it asked
+// for: otherwise nothing has been left behind it.
+func (c *claimer) took(all bool, long time.Duration, ends func() map[int32]bound) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !all {
 		c.bounds = nil
 		return
 	}
-	if time.Since(c.full) >= fullEvery {
+	if time.Since(c.full) >= c.every {
 		c.bounds, c.full = nil, time.Now()
+		c.every = min(max(fullEvery, 100*long), fullAtMost)
 	}
 	if c.bounds == nil {
 		c.bounds = make(map[int32]bound)
@@ -119,6 +125,15 @@ func (c *claimer) took(all bool, ends func() map[int32]bound) {
 			c.bounds[n] = b
 		}
 	}
+}
+
+// forget drops the bounds, and says whether there were any.
+func (c *claimer) forget() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	had := len(c.bounds) > 0
+	c.bounds = nil
+	return had
 }
 
 // quietFor is for how long a look that found nothing stands, unless there is news: an announcement
