@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -127,30 +129,52 @@ func beat(n int) (float64, error) {
 		if err := within(time.Minute, func() bool { return int(running.Load()) == n }); err != nil {
 			return 0, err
 		}
-		timed.took.Store(0)
-		before := timed.count.Load()
-		if err := within(time.Minute, func() bool { return timed.count.Load() >= before+5 }); err != nil {
+		timed.forget()
+		beats := 9 / min(load, 3)
+		if err := within(time.Minute, func() bool { return timed.count() >= beats }); err != nil {
 			return 0, err
 		}
-		mean := milliseconds(time.Duration(timed.took.Load())) / float64(timed.count.Load()-before)
+		median := timed.median()
 		g.Stop(nil)
 		if code := g.Wait().ExitCode(); code != 0 {
 			return 0, fmt.Errorf("exit code %d", code)
 		}
-		return mean, store.Close()
+		return median, store.Close()
 	})
 }
 
 // timedBeats measures the beats of a worker.
 type timedBeats struct {
 	task.Store
-	count, took atomic.Int64
+	mu   sync.Mutex
+	took []time.Duration
 }
 
 func (s *timedBeats) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
 	began := time.Now()
 	reply, err := s.Store.Heartbeat(ctx, b)
-	s.took.Add(int64(time.Since(began)))
-	s.count.Add(1)
+	s.mu.Lock()
+	s.took = append(s.took, time.Since(began))
+	s.mu.Unlock()
 	return reply, err
+}
+
+func (s *timedBeats) forget() {
+	s.mu.Lock()
+	s.took = nil
+	s.mu.Unlock()
+}
+
+func (s *timedBeats) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.took)
+}
+
+// median is in milliseconds.
+func (s *timedBeats) median() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slices.Sort(s.took)
+	return milliseconds(s.took[len(s.took)/2])
 }

@@ -63,10 +63,10 @@ const claimTail = `
 	returning lane, suspect, rank, fresh, run_at, id, run, runs
 ), leased as (
 	insert into @.leases (task, run, worker, lane, runs, max_attempts, max_crashes, max_interruptions, suspect)
-	select p.id, greatest(p.run + 1, me.clock), me.n, p.lane, p.runs + 1, k.attempts, k.crashes, k.interruptions, p.suspect
+	select p.id, greatest(coalesce(p.run, 0) + 1, me.clock), me.n, p.lane, coalesce(p.runs, 0) + 1, k.attempts, k.crashes, k.interruptions, p.suspect
 	from picked p join want k on k.lane = p.lane, me
 )
-select p.id, p.lane, p.suspect, p.rank, p.fresh, p.run_at, greatest(p.run + 1, me.clock), p.runs + 1, t.created, coalesce(t.key, ''), t.payload, now(), ` + suspectWaits + `
+select p.id, p.lane, p.suspect, p.rank, p.fresh, p.run_at, greatest(coalesce(p.run, 0) + 1, me.clock), coalesce(p.runs, 0) + 1, t.created, coalesce(t.key, ''), t.payload, now(), ` + suspectWaits + `
 from me left join (picked p join @.tasks t on t.id = p.id) on true`
 
 // lookSQL says whether a worker may claim, whether there is something to claim from the bounds on, and

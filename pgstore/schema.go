@@ -119,8 +119,8 @@ create table @.ready (
 	lane    integer not null,
 	fresh   boolean not null default true, -- false: interrupted
 	suspect boolean not null default false,
-	run     bigint not null default 0,  -- of the last run, and how many there were
-	runs    integer not null default 0,
+	run     bigint,  -- of the last run, and how many there were; null if none
+	runs    integer,
 	primary key (lane, suspect, rank, fresh, run_at, id)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
 
@@ -131,8 +131,8 @@ create table @.delayed (
 	lane    integer not null,
 	fresh   boolean not null,
 	suspect boolean not null,
-	run     bigint not null default 0,
-	runs    integer not null default 0,
+	run     bigint,
+	runs    integer,
 	primary key (run_at, id)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
 
