@@ -18,8 +18,8 @@ func (w *Worker) start(t *Task) {
 		w.log.Error("store handed out a task of an unknown kind", "task", t.ID, "kind", t.Kind)
 		return
 	}
-	r := &Run{store: w.store, policy: &e.policy, handle: e.handle, task: *t, started: time.Now(), suspect: t.Suspect(), stopping: w.lastCall}
-	r.ctx.parent = w.base
+	r := &Run{store: w.store, policy: &e.policy, handle: e.handle, task: *t, started: time.Now(), suspect: t.Suspect(),
+		ctx: runContext{parent: w.base}, stopping: w.lastCall}
 	w.mu.Lock()
 	w.running.add(r)
 	w.busy[t.Kind]++
