@@ -212,5 +212,5 @@ func TestManyMayOpenAFreshFileAtOnce(t *testing.T) {
 
 func TestTheStoreDoesWhatTheModelDoes(t *testing.T) {
 	s, _ := fresh(t)
-	storetest.Property(t, s, 50)
+	storetest.Property(t, s, 25)
 }
