@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -96,6 +97,9 @@ func (s *Store) writes() {
 			}
 			for i, err := range errs {
 				batch[i].done <- err
+			}
+			if n > 1 {
+				runtime.Gosched() // who was answered may come again, and share the next commit
 			}
 			s.yield()
 		}
