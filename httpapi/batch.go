@@ -27,7 +27,7 @@ func (h *Handler) batch(a *answer, r *http.Request) error {
 	b.stopped(lines.Err())
 	b.record()
 	if b.made > 0 {
-		h.log.Info("tasks queued", "tasks", b.made, "by", a.token)
+		h.say(a, "tasks queued", "tasks", b.made)
 	}
 	return b.answer(a)
 }

@@ -150,6 +150,14 @@ func (h *Handler) refuse(a *answer, r *http.Request, err error) {
 	_ = a.json(p.Status, asProblem, p) // a problem always encodes
 }
 
+// say logs what a client has done, and the name of the token that it has shown, if any.
+func (h *Handler) say(a *answer, what string, args ...any) {
+	if a.token != "" {
+		args = append(args, "by", a.token)
+	}
+	h.log.Info(what, args...)
+}
+
 // answer is where an answer is written. It remembers what became of it.
 type answer struct {
 	http.ResponseWriter

@@ -53,7 +53,7 @@ func (h *Handler) steer(verb string, ask func(context.Context, string) error) en
 		if err := ask(ctx, name); err != nil {
 			return err
 		}
-		h.log.Info("queue command", "queue", name, "command", verb, "by", a.token)
+		h.say(a, "queue command", "queue", name, "command", verb)
 		a.WriteHeader(http.StatusNoContent)
 		return nil
 	}

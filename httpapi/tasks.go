@@ -35,7 +35,7 @@ func (h *Handler) submit(a *answer, r *http.Request) error {
 	j := submitted{ID: done[0].ID, Existed: done[0].Existed}
 	if !j.Existed {
 		h.hub.queued(mark, n)
-		h.log.Info("task queued", "task", n.ID, "kind", n.Kind, "queue", n.Queue, "by", a.token)
+		h.say(a, "task queued", "task", n.ID, "kind", n.Kind, "queue", n.Queue)
 		if !h.kinds.known(ctx, h.client, n.Kind) {
 			j.WaitsFor = noWorker(n.Kind)
 		}
@@ -159,7 +159,7 @@ func (h *Handler) command(verb string, ask func(context.Context, string) error) 
 		if err := ask(ctx, id); err != nil {
 			return err
 		}
-		h.log.Info("task command", "task", id, "command", verb, "by", a.token)
+		h.say(a, "task command", "task", id, "command", verb)
 		if h.hub.listened() {
 			if t, err := h.client.Get(ctx, id); err == nil && t.Status != task.Running {
 				h.hub.changedSince(mark, t)

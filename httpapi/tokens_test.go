@@ -234,3 +234,21 @@ func TestTheTokenFileIsReadAgainWhenItHasChangedAndABadOneChangesNothing(t *test
 		t.Errorf("after Reload: %v", err)
 	}
 }
+
+func TestTheLogNamesTheTokenThatWasShownAndNoneWhereNoneIsNeeded(t *testing.T) {
+	const body = `{"kind":"k","payload":{}}`
+	open := serve(t, Config{})
+	if r := open.ask("POST", "/v1/tasks", body); r.status != http.StatusCreated {
+		t.Fatal(r)
+	}
+	if log := open.log.String(); !strings.Contains(log, "task queued") || strings.Contains(log, "by=") {
+		t.Errorf("without a token: %s", log)
+	}
+	guarded := serve(t, Config{Tokens: openTokens(t, "batch-job submit "+submitSecret)})
+	if r := guarded.ask("POST", "/v1/tasks", body, bearer(submitSecret)); r.status != http.StatusCreated {
+		t.Fatal(r)
+	}
+	if log := guarded.log.String(); !strings.Contains(log, "by=batch-job") || strings.Contains(log, submitSecret) {
+		t.Errorf("with a token: %s", log)
+	}
+}
