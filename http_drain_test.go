@@ -202,11 +202,11 @@ func TestDuringTheDelayClientsAreServedAndToldToGoElsewhere(t *testing.T) {
 			}
 		})
 	}
+	began := time.Now()
 	s.stop()
 	if s.g.Ready() {
 		t.Error("Ready is true after last call")
 	}
-	began := time.Now()
 	time.AfterFunc(delay/2, func() { close(elsewhere) }) // the endpoints' lag
 	clients.Wait()
 	r := s.g.Wait()
