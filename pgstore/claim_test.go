@@ -86,3 +86,33 @@ func TestACountStartsNoOtherProcesses(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+func TestALookThatFindsNothingBehindTheBoundLooksBeforeIt(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, s)
+	id := func(n int) string { return fmt.Sprintf("00000000-0000-7000-8000-%012d", n) }
+	if _, err := s.Add(t.Context(), []task.NewTask{{ID: id(1), Kind: "k", Queue: "default"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: 1, State: task.WorkerRunning}); err != nil {
+		t.Fatal(err)
+	}
+	claim := func() []task.Task {
+		t.Helper()
+		got, err := s.Claim(t.Context(), task.ClaimRequest{Worker: "w", Max: 1, Kinds: []task.KindClaim{{Kind: "k", Max: 1}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got := claim(); len(got) != 1 { // all that it asked for: there is a bound now
+		t.Fatalf("%d tasks", len(got))
+	}
+	exec(t, dsn, `insert into lastcall.tasks (id, lane, priority, payload) values ('`+id(2)+`', 1, 0, '')`,
+		`insert into lastcall.ready (rank, run_at, id, lane) values (-1, now() - interval '1 hour', '`+id(2)+`', 1)`)
+	s.claimer.promoted = time.Time{} // it is time for a look
+	if got := claim(); len(got) != 1 || got[0].ID != id(2) {
+		t.Errorf("claimed %v, want the task that was recorded late", got)
+	}
+}
