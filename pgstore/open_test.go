@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
+	"github.com/lastcall-go/lastcall/storetest"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -237,5 +238,22 @@ func (l *line) await(t *testing.T, what func() bool) {
 		case <-ctx.Done():
 			t.Fatal("the connection for locks did not get there within a minute")
 		}
+	}
+}
+
+func TestARoleThatMayReadAndWriteTheTablesIsEnough(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	closed(t, openAt(t, Config{DSN: dsn, Migrate: true}))
+	exec(t, dsn, `drop role if exists modest`, `create role modest login`,
+		`grant usage on schema lastcall to modest`, `grant select, insert, update, delete on all tables in schema lastcall to modest`)
+	defer exec(t, dsn, `drop owned by modest`, `drop role modest`)
+	s := openAt(t, Config{DSN: pgtest.Keywords(dsn, "user", "modest"), Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, s)
+	storetest.Property(t, s, 3)
+	if _, err := s.Prune(t.Context(), task.PruneRequest{Max: 100}); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Count(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

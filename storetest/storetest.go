@@ -147,8 +147,11 @@ func (t *T) claim(worker string, max int) []task.Task {
 	return got
 }
 
+// request is a claim into memory that was used before, of which an answer must have nothing.
 func request(worker string, max int) task.ClaimRequest {
-	return task.ClaimRequest{Worker: worker, Max: max,
+	used := task.Task{ID: "used", Kind: "used", Queue: "used", Key: "used", Payload: []byte("used"), Reason: task.ReasonLost, Error: "used",
+		Checkpoint: []byte("used"), Result: []byte("used"), Progress: task.Progress{Fraction: 0.5, Message: "used"}, Counters: task.Counters{Attempts: 7}}
+	return task.ClaimRequest{Worker: worker, Max: max, Into: []task.Task{used, used, used},
 		Kinds: []task.KindClaim{{Kind: "k", Max: max, Caps: task.Caps{MaxAttempts: 3, MaxCrashes: 4}}}}
 }
 
