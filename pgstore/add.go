@@ -13,16 +13,23 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
+// carried is the length up to which a payload stands in ready too, in bytes, so that a claim need not look
+// for it: of a task that is claimable at once and has nothing else that its first run must know.
+const (
+	carried    = 256
+	carriedSQL = `256`
+)
+
 const addSQL = `
 with added as (
 	insert into @.tasks (id, lane, payload, priority, run_at)
 	select id, lane, payload, priority, now() + delay * interval '1 microsecond'
 	from unnest($1::uuid[], $2::integer[], $3::bytea[], $4::bigint[], $5::bigint[]) as n(id, lane, payload, priority, delay)
 	on conflict (id) do nothing
-	returning id, lane, priority, run_at
+	returning id, lane, priority, run_at, payload
 ), soon as (
-	insert into @.ready (lane, suspect, rank, fresh, run_at, id)
-	select lane, false, ~priority, true, run_at, id from added where run_at <= now()
+	insert into @.ready (lane, suspect, rank, fresh, run_at, id, payload)
+	select lane, false, ~priority, true, run_at, id, case when length(payload) <= ` + carriedSQL + ` then payload end from added where run_at <= now()
 ), later as (
 	insert into @.delayed (lane, suspect, rank, fresh, run_at, id)
 	select lane, false, ~priority, true, run_at, id from added where run_at > now()
@@ -165,9 +172,10 @@ const (
 	addOneSQL = `insert into @.tasks (id, lane, payload, priority, key, run_at)
 		values ($1::uuid, $2, $3, $4, $5, now() + $6 * interval '1 microsecond') on conflict (id) do nothing`
 	makeReadySQL = `
-		with t as (select lane, crash_streak >= 2 as suspect, ~priority as rank, status = 'queued' as fresh, run_at, id, run, runs from @.records where id = $1::uuid),
-		soon as (insert into @.ready (lane, suspect, rank, fresh, run_at, id, run, runs) select * from t where run_at <= now())
-		insert into @.delayed (lane, suspect, rank, fresh, run_at, id, run, runs) select * from t where run_at > now()`
+		with t as (select lane, crash_streak >= 2 as suspect, ~priority as rank, status = 'queued' as fresh, run_at, id, run, runs,
+			case when key = '' and run_at = created and length(payload) <= ` + carriedSQL + ` then payload end as payload from @.records where id = $1::uuid),
+		soon as (insert into @.ready (lane, suspect, rank, fresh, run_at, id, run, runs, payload) select * from t where run_at <= now())
+		insert into @.delayed (lane, suspect, rank, fresh, run_at, id, run, runs) select lane, suspect, rank, fresh, run_at, id, run, runs from t where run_at > now()`
 )
 
 // addOneByOne records tasks as a part of a transaction.

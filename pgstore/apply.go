@@ -11,36 +11,34 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// finishSQL ends runs. Deleting the leases is what locks them, and shows what was asked of a run in
-// the version that is deleted: a guard that is only looked at is none. The last run's record stands
-// in the task's row; the one before it goes to runs.
+// finishSQL ends runs. A run has ended when its number stands in the task's row, so the update of that row
+// is the guard of all ends, and shows what was asked of the run in the version that is replaced: a guard
+// that is only looked at is none. The claim says whose the run was; its row goes only when all its runs have
+// ended. The last run's record stands in the task's row; the one before it goes to runs.
 const finishSQL = `
-with gone as (
-	delete from @.leases l
-	using unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[],
+with done as (
+	update @.tasks t set run = c.run, runs = coalesce(t.runs, 0) + 1, worker = k.worker, started = k.started, since = now(),
+		status = case when t.asked = 'cancel' and c.status in ('queued', 'interrupted') then 'cancelled' else c.status end,
+		reason = case when t.asked = 'cancel' then '' else c.reason end,
+		error = c.error, crashed = c.crashed, taken = c.taken,
+		attempts = c.attempts, interruptions = c.interruptions, crashes = c.crashes,
+		crash_streak = c.crash_streak, interrupt_streak = c.interrupt_streak,
+		max_attempts = k.max_attempts, max_crashes = k.max_crashes, max_interruptions = k.max_interruptions,
+		checkpoint = coalesce(c.checkpoint, t.checkpoint),
+		fraction = coalesce(c.fraction, t.fraction), message = coalesce(c.message, t.message),
+		result = case when c.status = 'succeeded' then c.result else t.result end,
+		run_at = case when c.status in ('queued', 'interrupted') and t.asked is distinct from 'cancel'
+			then now() + c.delay * interval '1 microsecond' else t.run_at end,
+		asked = null
+	from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[],
 			$8::integer[], $9::integer[], $10::integer[], $11::integer[], $12::integer[],
 			$13::bytea[], $14::double precision[], $15::text[], $16::boolean[], $17::boolean[], $18::bytea[], $19::bytea[])
 		as c(task, run, incarnation, status, reason, error, delay, attempts, interruptions, crashes, crash_streak, interrupt_streak,
 			checkpoint, fraction, message, crashed, taken, result, log)
 	join @.incarnations i on i.id = c.incarnation
-	where l.task = c.task and l.run = c.run and l.worker = i.n
-	returning c.task, c.run, case when l.asked = 'cancel' and c.status in ('queued', 'interrupted') then 'cancelled' else c.status end as status,
-		case when l.asked = 'cancel' then '' else c.reason end as reason, c.error, c.delay,
-		c.attempts, c.interruptions, c.crashes, c.crash_streak, c.interrupt_streak,
-		c.checkpoint, c.fraction, c.message, c.crashed, c.taken, c.result, c.log,
-		l.started, l.runs, l.max_attempts, l.max_crashes, l.max_interruptions, l.worker as n
-), done as (
-	update @.tasks t set run = h.run, runs = h.runs, worker = h.n, started = h.started, since = now(),
-		status = h.status, reason = h.reason, error = h.error, crashed = h.crashed, taken = h.taken,
-		attempts = h.attempts, interruptions = h.interruptions, crashes = h.crashes,
-		crash_streak = h.crash_streak, interrupt_streak = h.interrupt_streak,
-		max_attempts = h.max_attempts, max_crashes = h.max_crashes, max_interruptions = h.max_interruptions,
-		checkpoint = coalesce(h.checkpoint, t.checkpoint),
-		fraction = coalesce(h.fraction, t.fraction), message = coalesce(h.message, t.message),
-		result = case when h.status = 'succeeded' then h.result else t.result end,
-		run_at = case when h.status in ('queued', 'interrupted') then now() + h.delay * interval '1 microsecond' else t.run_at end
-	from gone h where t.id = h.task
-	returning t.id, t.lane, t.priority, t.status, t.run_at, t.crash_streak >= 2 as suspect, t.key, t.run, t.runs
+	join @.claims k on k.worker = i.n and k.run = c.run
+	where t.id = c.task and t.lane = k.lane and coalesce(t.run, 0) < c.run
+	returning t.id, t.lane, t.priority, t.status, t.run_at, t.crash_streak >= 2 as suspect, t.key, t.run, t.runs, c.log
 ), soon as (
 	insert into @.ready (lane, suspect, rank, fresh, run_at, id, run, runs)
 	select lane, suspect, ~priority, status = 'queued', run_at, id, run, runs from done
@@ -50,22 +48,24 @@ with gone as (
 	select lane, suspect, ~priority, status = 'queued', run_at, id, run, runs from done
 	where status in ('queued', 'interrupted') and run_at > now()
 ), logged as (
-	insert into @.logs as o (task, body) select task, log from gone where log is not null
+	insert into @.logs as o (task, body) select id, log from done where log is not null
 	on conflict (task) do update set body = substring(o.body || excluded.body from greatest(length(o.body || excluded.body) - 65535, 1))
+), heard as (
+	delete from @.asked a using done d where a.task = d.id
 ), ` + pastSQL + `
 ` + madeSQL
 
-// pastSQL is what ends of any sort have in common. A history keeps a hundred runs: the lease's, the
-// one in the task's row, and ninety-eight more.
+// pastSQL is what ends of any sort have in common. A history keeps a hundred runs: the one under way, the
+// one in the task's row, which is read as it was before the end, and ninety-eight more.
 const pastSQL = `past as (
 	insert into @.runs (task, run, started, ended, worker, crashed, taken, status, reason, error)
 	select t.id, t.run, t.started, t.since, t.worker, t.crashed, t.taken, t.status, t.reason, t.error
-	from gone h join @.records t on t.id = h.task where h.runs > 1 and t.run > 0
+	from done h join @.records t on t.id = h.id where h.runs > 1 and t.run > 0
 	on conflict do nothing
 ), trimmed as (
-	delete from @.runs r using gone h, lateral (
-		select o.run from @.runs o where o.task = h.task order by o.run desc offset 97 limit 1
-	) old where h.runs > 98 and r.task = h.task and r.run <= old.run
+	delete from @.runs r using done h, lateral (
+		select o.run from @.runs o where o.task = h.id order by o.run desc offset 97 limit 1
+	) old where h.runs > 98 and r.task = h.id and r.run <= old.run
 ), unkeyed as (
 	delete from @.keys k using done d, @.lanes n where d.key <> '' and d.status in ('succeeded', 'failed', 'cancelled')
 		and n.n = d.lane and k.kind = n.kind and k.key = d.key and k.task = d.id
@@ -75,40 +75,36 @@ const pastSQL = `past as (
 )`
 
 // madeSQL tells which runs were ended, where not all were.
-const madeSQL = `select array_agg(task) from gone having count(*) < cardinality($1)`
+const madeSQL = `select array_agg(id) from done having count(*) < cardinality($1)`
 
-// succeedSQL is finishSQL for successes of one worker that leave nothing but themselves: the common
-// case, in a fraction of the time.
+// succeedSQL is finishSQL for successes of one worker that leave nothing but themselves, and of which nothing
+// was asked: the common case, in a fraction of the time.
 const succeedSQL = `
-with gone as (
-	delete from @.leases l using unnest($1::uuid[], $2::bigint[]) as c(task, run)
-	where l.task = c.task and l.run = c.run and l.worker = (select n from @.incarnations where id = $3)
-	returning l.task, l.run, l.started, l.runs, l.worker, l.max_attempts, l.max_crashes, l.max_interruptions
-), done as (
-	update @.tasks t set run = h.run, runs = h.runs, worker = h.worker, started = h.started, since = now(),
+with done as (
+	update @.tasks t set run = c.run, runs = coalesce(t.runs, 0) + 1, worker = k.worker, started = k.started, since = now(),
 		status = 'succeeded', reason = null, error = null, crashed = null, taken = null, result = null,
-		max_attempts = h.max_attempts, max_crashes = h.max_crashes, max_interruptions = h.max_interruptions
-	from gone h where t.id = h.task
-	returning t.id, t.lane, t.status, t.key
+		max_attempts = k.max_attempts, max_crashes = k.max_crashes, max_interruptions = k.max_interruptions
+	from unnest($1::uuid[], $2::bigint[]) as c(task, run)
+	join @.claims k on k.worker = (select n from @.incarnations where id = $3) and k.run = c.run
+	where t.id = c.task and t.lane = k.lane and coalesce(t.run, 0) < c.run and t.asked is null
+	returning t.id, t.lane, t.status, t.key, t.runs
 ), ` + pastSQL + `
 ` + madeSQL
 
 // interruptSQL is finishSQL for interruptions of one worker, for one reason, that leave nothing else and
 // of which nothing was asked: at a stop there may be a hundred thousand of them.
 const interruptSQL = `
-with gone as (
-	delete from @.leases l using unnest($1::uuid[], $2::bigint[], $5::integer[], $6::integer[], $7::integer[], $8::integer[], $9::integer[], $10::bigint[])
-		as c(task, run, attempts, interruptions, crashes, crash_streak, interrupt_streak, delay)
-	where l.task = c.task and l.run = c.run and l.worker = (select n from @.incarnations where id = $3) and l.asked = ''
-	returning l.task, l.run, l.started, l.runs, l.worker, l.max_attempts, l.max_crashes, l.max_interruptions,
-		c.attempts, c.interruptions, c.crashes, c.crash_streak, c.interrupt_streak, now() + c.delay * interval '1 microsecond' as run_at
-), done as (
-	update @.tasks t set run = h.run, runs = h.runs, worker = h.worker, started = h.started, since = now(), run_at = h.run_at,
+with done as (
+	update @.tasks t set run = c.run, runs = coalesce(t.runs, 0) + 1, worker = k.worker, started = k.started, since = now(),
+		run_at = now() + c.delay * interval '1 microsecond',
 		status = 'interrupted', reason = $4, error = null, crashed = null, taken = null,
-		attempts = h.attempts, interruptions = h.interruptions, crashes = h.crashes,
-		crash_streak = h.crash_streak, interrupt_streak = h.interrupt_streak,
-		max_attempts = h.max_attempts, max_crashes = h.max_crashes, max_interruptions = h.max_interruptions
-	from gone h where t.id = h.task
+		attempts = c.attempts, interruptions = c.interruptions, crashes = c.crashes,
+		crash_streak = c.crash_streak, interrupt_streak = c.interrupt_streak,
+		max_attempts = k.max_attempts, max_crashes = k.max_crashes, max_interruptions = k.max_interruptions
+	from unnest($1::uuid[], $2::bigint[], $5::integer[], $6::integer[], $7::integer[], $8::integer[], $9::integer[], $10::bigint[])
+		as c(task, run, attempts, interruptions, crashes, crash_streak, interrupt_streak, delay)
+	join @.claims k on k.worker = (select n from @.incarnations where id = $3) and k.run = c.run
+	where t.id = c.task and t.lane = k.lane and coalesce(t.run, 0) < c.run and t.asked is null
 	returning t.id, t.lane, t.priority, t.status, t.run_at, t.crash_streak >= 2 as suspect, t.key, t.run, t.runs
 ), soon as (
 	insert into @.ready (lane, suspect, rank, fresh, run_at, id, run, runs)
@@ -121,24 +117,21 @@ with gone as (
 
 // checkpointSQL changes tasks within their runs.
 const checkpointSQL = `
-with held as materialized (
-	select c.*
+with done as (
+	update @.tasks t set attempts = c.attempts, interruptions = c.interruptions, crashes = c.crashes,
+		crash_streak = c.crash_streak, interrupt_streak = c.interrupt_streak,
+		checkpoint = coalesce(c.checkpoint, t.checkpoint),
+		fraction = coalesce(c.fraction, t.fraction), message = coalesce(c.message, t.message)
 	from unnest($1::uuid[], $2::bigint[], $3::text[], $4::integer[], $5::integer[], $6::integer[], $7::integer[], $8::integer[],
 			$9::bytea[], $10::double precision[], $11::text[], $12::bytea[])
-		as c(task, run, worker, attempts, interruptions, crashes, crash_streak, interrupt_streak, checkpoint, fraction, message, log)
-	join @.incarnations i on i.id = c.worker
-	join @.leases l on l.task = c.task and l.run = c.run and l.worker = i.n
-	order by c.task for no key update of l
+		as c(task, run, incarnation, attempts, interruptions, crashes, crash_streak, interrupt_streak, checkpoint, fraction, message, log)
+	join @.incarnations i on i.id = c.incarnation
+	join @.claims k on k.worker = i.n and k.run = c.run
+	where t.id = c.task and t.lane = k.lane and coalesce(t.run, 0) < c.run
+	returning t.id, c.log
 ), logged as (
-	insert into @.logs as o (task, body) select task, log from held where log is not null
+	insert into @.logs as o (task, body) select id, log from done where log is not null
 	on conflict (task) do update set body = substring(o.body || excluded.body from greatest(length(o.body || excluded.body) - 65535, 1))
-), gone as (
-	update @.tasks t set attempts = h.attempts, interruptions = h.interruptions, crashes = h.crashes,
-		crash_streak = h.crash_streak, interrupt_streak = h.interrupt_streak,
-		checkpoint = coalesce(h.checkpoint, t.checkpoint),
-		fraction = coalesce(h.fraction, t.fraction), message = coalesce(h.message, t.message)
-	from held h where t.id = h.task
-	returning t.id as task
 )
 ` + madeSQL
 
@@ -239,7 +232,7 @@ func (s *Store) applyBatch(ctx context.Context, items []item, errs []error) {
 	err := s.call(ctx, func(ctx context.Context) error {
 		of := items[0].of
 		missed, err := s.write(ctx, of, items, errs)
-		if err == nil && len(missed) > 0 && of == plainInterruption { // something was asked of it
+		if err == nil && len(missed) > 0 && of >= plainSuccess { // something was asked of it
 			missed, err = s.write(ctx, ending, missed, errs)
 		}
 		if err != nil {
@@ -271,12 +264,16 @@ func (s *Store) write(ctx context.Context, of sort, items []item, errs []error) 
 	if err != nil {
 		return nil, err
 	}
+	ended := make(map[held]int)
 	for _, it := range items {
 		errs[it.place] = nil
 		if !all && !made[it.key] {
 			missed = append(missed, it)
+		} else if of != within {
+			ended[held{it.Worker, it.Run}]++
 		}
 	}
+	s.holdings.ended(ended)
 	return missed, nil
 }
 

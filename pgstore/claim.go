@@ -10,9 +10,10 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// A claim moves tasks from ready to leases. The worker's own row is locked first, in a mode that its
-// beats do not mind: who marks a worker dead waits for its claims, and sees their leases. What is
-// picked is locked before it is deleted, so that claims do not wait for each other.
+// A claim takes tasks out of ready, and writes one row for all of them of a lane. The worker's own row is
+// locked first, in a mode that its beats do not mind: who marks a worker dead waits for its claims, and
+// sees what they took. What is picked is locked before it is deleted, so that claims do not wait for each
+// other. Rows of earlier claims of which everything has ended go with it.
 const claimHead = `
 with me as materialized (
 	select n, floor(extract(epoch from now()) * 1000)::bigint as clock from @.workers where id = $1 and not dead for key share
@@ -57,17 +58,20 @@ const pickMany = `
 		where m.of_kind <= m.most and (not m.suspect or m.of_suspects = 1)
 		order by m.rank, m.fresh, m.run_at, m.id limit $14`
 
-// claimTail returns what a task's first run needs to know; what earlier runs left is read apart.
+// claimTail returns what the first run of most tasks needs to know; the rest is read apart.
 const claimTail = `
 	))
-	returning lane, suspect, rank, fresh, run_at, id, run, runs
-), leased as (
-	insert into @.leases (task, run, worker, lane, runs, max_attempts, max_crashes, max_interruptions, suspect)
-	select p.id, greatest(coalesce(p.run, 0) + 1, me.clock), me.n, p.lane, coalesce(p.runs, 0) + 1, k.attempts, k.crashes, k.interruptions, p.suspect
-	from picked p join want k on k.lane = p.lane, me
+	returning lane, suspect, rank, fresh, run_at, id, run, runs, payload
+), held as (
+	insert into @.claims (worker, run, lane, suspect, max_attempts, max_crashes, max_interruptions, tasks)
+	select me.n, (select greatest(coalesce(max(run), 0) + 1, me.clock) from picked), p.lane, p.suspect, k.attempts, k.crashes, k.interruptions, p.tasks
+	from (select lane, suspect, array_agg(id) as tasks from picked group by lane, suspect) p join want k on k.lane = p.lane, me
+	returning n, run, lane, suspect
+), cleared as (
+	delete from @.claims where n = any ($15::bigint[])
 )
-select p.id, p.lane, p.suspect, p.rank, p.fresh, p.run_at, greatest(coalesce(p.run, 0) + 1, me.clock), coalesce(p.runs, 0) + 1, t.created, coalesce(t.key, ''), t.payload, now(), ` + suspectWaits + `
-from me left join (picked p join @.tasks t on t.id = p.id) on true`
+select p.id, p.lane, p.suspect, p.rank, p.fresh, p.run_at, h.n, h.run, coalesce(p.runs, 0) + 1, p.payload, now(), ` + suspectWaits + `
+from me left join (picked p join held h on h.lane = p.lane and h.suspect = p.suspect) on true`
 
 // lookSQL says whether a worker may claim, whether there is something to claim from the bounds on, and
 // in how many microseconds the next delay runs out. It writes nothing, and reads a handful of pages.
@@ -90,6 +94,11 @@ with due as (
 	returning lane, suspect, rank, fresh, run_at, id, run, runs
 )
 insert into @.ready (lane, suspect, rank, fresh, run_at, id, run, runs) select lane, suspect, rank, fresh, run_at, id, run, runs from due`
+
+// recallSQL reads what a claim does not return.
+const recallSQL = `
+select id, created, key, payload, reason, error, attempts, interruptions, crashes, crash_streak, interrupt_streak, checkpoint, fraction, message, result
+from @.records where id = any ($1)`
 
 // Claim implements task.Store. It looks first when there was nothing the last time, and only when
 // something has been announced or some time has gone by: an idle worker writes nothing, and asks
@@ -134,18 +143,21 @@ func (s *Store) take(ctx context.Context, req task.ClaimRequest, w *wanted) ([]t
 	}
 	defer s.scratch.Put(got)
 	defer got.reset()
+	over := s.holdings.takeOver()
 	for _, sql := range statements {
-		rows, err := s.pool.Query(ctx, sql, w.args(req)...)
-		if err != nil {
-			return nil, err
+		rows, err := s.pool.Query(ctx, sql, append(w.args(req), over)...)
+		if err == nil {
+			err = got.collect(rows, req.Worker)
 		}
-		if err := got.collect(rows, req.Worker); err != nil {
+		if err != nil {
+			s.holdings.giveBack(over)
 			return nil, err
 		}
 		if !got.suspectWaits {
 			break
 		}
 	}
+	s.holdings.add(got)
 	s.claimer.set(len(got.places) > 0)
 	tasks := got.inOrder(req.Into)
 	for i := range tasks {
@@ -221,7 +233,8 @@ type place struct {
 	bound
 	lane    int32
 	suspect bool
-	row     int // of the answer
+	claim   int64 // the row that it is in now
+	row     int   // of the answer
 }
 
 // collect reads the rows of a claim. No row: the worker is not registered. A row of nulls: it is, and
@@ -239,10 +252,10 @@ func (c *claimed) collect(rows pgx.Rows, worker string) error {
 		}
 		t := task.Task{Worker: worker, Status: task.Running}
 		p := place{row: len(c.tasks)}
-		if err := rows.Scan(&p.id, &p.lane, &p.suspect, &p.rank, &p.fresh, &p.runAt, &t.Run, &t.Runs, &t.Created, &t.Key, &t.Payload, &t.Started, nil); err != nil {
+		if err := rows.Scan(&p.id, &p.lane, &p.suspect, &p.rank, &p.fresh, &p.runAt, &p.claim, &t.Run, &t.Runs, &t.Payload, &t.Started, nil); err != nil {
 			return err
 		}
-		t.ID, t.Priority, t.RunAt, t.Since = formatID(p.id), int(^p.rank), p.runAt, t.Started
+		t.ID, t.Priority, t.Created, t.RunAt, t.Since = formatID(p.id), int(^p.rank), p.runAt, p.runAt, t.Started
 		c.tasks, c.places = append(c.tasks, t), append(c.places, p)
 	}
 	if err := rows.Err(); err != nil {
@@ -278,28 +291,35 @@ func (c *claimed) ends() map[int32]bound {
 	return last
 }
 
-// recall fills in what earlier runs have left.
+// recall fills in what the claim did not return: of tasks that have run before, and of those that are more
+// than a small payload.
 func (s *Store) recall(ctx context.Context, tasks []task.Task) error {
 	var ids [][16]byte
-	again := make(map[string]*task.Task)
+	known := make(map[[16]byte]*task.Task)
 	for i := range tasks {
-		if t := &tasks[i]; t.Runs > 1 {
+		if t := &tasks[i]; t.Payload == nil {
 			id, _ := parseID(t.ID) // the server's own
-			ids, again[t.ID] = append(ids, id), t
+			ids, known[id] = append(ids, id), t
 		}
 	}
 	if len(ids) == 0 {
 		return nil
 	}
-	rows, err := s.pool.Query(ctx, s.q.find+" where t.id = any ($1)", ids)
+	rows, err := s.pool.Query(ctx, s.q.recall, ids)
 	if err != nil {
 		return err
 	}
-	was, _, err := collectTasks(rows)
-	for _, w := range was {
-		t := again[w.ID]
-		t.Reason, t.Error, t.Counters = w.Reason, w.Error, w.Counters
-		t.Checkpoint, t.Progress, t.Result = w.Checkpoint, w.Progress, w.Result
+	defer rows.Close()
+	for rows.Next() {
+		var id [16]byte
+		if err := rows.Scan(&id, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil); err != nil {
+			return err
+		}
+		t := known[id]
+		if err := rows.Scan(nil, &t.Created, &t.Key, &t.Payload, &t.Reason, &t.Error, &t.Attempts, &t.Interruptions, &t.Crashes,
+			&t.CrashStreak, &t.InterruptStreak, &t.Checkpoint, &t.Progress.Fraction, &t.Progress.Message, &t.Result); err != nil {
+			return err
+		}
 	}
-	return err
+	return rows.Err()
 }

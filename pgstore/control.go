@@ -13,10 +13,16 @@ import (
 const (
 	pauseSQL  = `insert into @.paused (queue) values ($1) on conflict do nothing`
 	resumeSQL = `delete from @.paused where queue = $1`
-	// The task's row is locked against the end of its run, and the lease besides: who ends the run
-	// sees what was asked, or we see that it has ended.
+	// The task's row is locked against the end of its run: who ends the run sees what was asked, or we see
+	// that it has ended.
 	taskStateSQL = `select t.status, t.lane, t.key from @.records t where t.id = $1::uuid for update`
-	askSQL       = `update @.leases set asked = case when asked = 'cancel' then asked else $2 end where task = $1::uuid`
+	runningSQL   = `select m.run, m.worker from @.members m join @.records t on t.id = m.task and m.run > t.run where m.task = $1::uuid`
+	askSQL       = `
+		with noted as (
+			update @.tasks set asked = case when asked = 'cancel' then asked else $4 end where id = $1::uuid returning id, asked
+		)
+		insert into @.asked (task, run, worker, verb) select id, $2, $3, asked from noted
+		on conflict (task) do update set run = excluded.run, worker = excluded.worker, verb = excluded.verb`
 	// A waiting task stands in one of two tables, under a key that its row knows.
 	dropReadySQL = `
 		with r as (delete from @.ready q using @.records t where t.id = $1::uuid and q.lane = t.lane and q.suspect = (t.crash_streak >= 2)
@@ -83,7 +89,7 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 }
 
 // control does what is asked of a task, and returns whom to tell after the commit. A task that runs
-// has a lease, and one that waits a row in ready or delayed; a claim moves it from here to there, so
+// is in a claim, and one that waits has a row in ready or delayed; a claim moves it from here to there, so
 // both are tried until one is found.
 func (s *Store) control(ctx context.Context, tx pgx.Tx, cmd task.Command) (after func(), err error) {
 	after = func() {}
@@ -134,19 +140,21 @@ func (s *Store) control(ctx context.Context, tx pgx.Tx, cmd task.Command) (after
 
 // controlRunning asks something of a task's run, and says whether it has one.
 func (s *Store) controlRunning(ctx context.Context, tx pgx.Tx, cmd task.Command) (running bool, err error) {
-	if cmd.Verb == task.VerbRetry {
-		var one int
-		err := tx.QueryRow(ctx, s.sql(`select 1 from @.leases where task = $1::uuid`), cmd.Task).Scan(&one)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return false, nil
-		}
-		if err == nil {
-			err = task.ErrRunning
-		}
+	var (
+		run    int64
+		worker int32
+	)
+	err = tx.QueryRow(ctx, s.q.running, cmd.Task).Scan(&run, &worker)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return false, nil
+	case err != nil:
 		return false, err
+	case cmd.Verb == task.VerbRetry:
+		return false, task.ErrRunning
 	}
-	tag, err := tx.Exec(ctx, s.q.ask, cmd.Task, string(cmd.Verb))
-	return tag.RowsAffected() == 1, err
+	_, err = tx.Exec(ctx, s.q.ask, cmd.Task, run, worker, string(cmd.Verb))
+	return err == nil, err
 }
 
 // revive makes an ended task wait again.

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -35,10 +36,15 @@ func (s *Store) addByCopy(ctx context.Context, tasks []fresh) (ok bool, err erro
 	}}
 	ready := &copyStream{rows: len(tasks), row: func(b *copyBuffer, i int) {
 		n := &tasks[i]
-		b.row(3)
+		b.row(4)
 		b.int64(^int64(n.Priority))
 		b.bytes(n.id[:])
 		b.int32(n.lane)
+		if len(n.Payload) > carried {
+			b.null()
+		} else {
+			b.bytes(n.Payload)
+		}
 	}}
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -72,7 +78,7 @@ func (s *Store) addByCopy(ctx context.Context, tasks []fresh) (ok bool, err erro
 
 const (
 	copyTasksSQL = `copy @.tasks (id, priority, lane, payload) from stdin binary`
-	copyReadySQL = `copy @.ready (rank, id, lane) from stdin binary`
+	copyReadySQL = `copy @.ready (rank, id, lane, payload) from stdin binary`
 )
 
 // copyStream is rows in the binary format of COPY. They are encoded as they are sent: meanwhile the
@@ -121,6 +127,8 @@ func (b *copyBuffer) length(n uint32) {
 	binary.BigEndian.PutUint32(b.scratch[:], n)
 	b.Write(b.scratch[:4])
 }
+
+func (b *copyBuffer) null() { b.length(math.MaxUint32) } // minus one
 
 func (b *copyBuffer) bytes(p []byte) {
 	b.length(uint32(len(p)))

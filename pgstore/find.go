@@ -13,20 +13,21 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// taskColumns and scanTask belong together. A task that has a lease runs, whatever its row says.
+// taskColumns and scanTask belong together. A task runs that is in a claim whose number its row does not
+// have yet, whatever else the row says.
 const taskColumns = `t.id, t.lane, t.key, t.payload, t.priority, case when l.task is null then t.status else 'running' end,
 	t.reason, t.error, t.created, coalesce(l.started, t.since), t.run_at, coalesce(l.started, t.started),
-	coalesce(l.run, t.run), coalesce(l.runs, t.runs), coalesce(i.id, ''),
+	coalesce(l.run, t.run), case when l.run is null then t.runs else t.runs + 1 end, coalesce(i.id, ''),
 	t.attempts, t.interruptions, t.crashes, t.crash_streak, t.interrupt_streak,
 	coalesce(l.max_attempts, t.max_attempts), coalesce(l.max_crashes, t.max_crashes), coalesce(l.max_interruptions, t.max_interruptions),
 	t.checkpoint, t.fraction, t.message, t.result`
 
 const (
-	findSQL = `select ` + taskColumns + ` from @.records t left join @.leases l on l.task = t.id
+	findSQL = `select ` + taskColumns + ` from @.records t left join @.members l on l.task = t.id and l.run > t.run
 		left join @.incarnations i on i.n = coalesce(l.worker, t.worker)`
-	heldSQL = `select ` + taskColumns + ` from @.leases l join @.records t on t.id = l.task join @.incarnations i on i.n = l.worker
-		where i.id = $1 and exists (select 1 from @.workers where id = $1 and dead) order by l.task limit $2`
-	unlistedSQL = `select ` + taskColumns + ` from @.leases l join @.records t on t.id = l.task join @.incarnations i on i.n = l.worker
+	heldSQL = `select ` + taskColumns + ` from @.members l join @.records t on t.id = l.task and l.run > t.run join @.incarnations i on i.n = l.worker
+		where i.id = $1 and exists (select 1 from @.workers where id = $1 and dead) limit $2`
+	unlistedSQL = `select ` + taskColumns + ` from @.members l join @.records t on t.id = l.task and l.run > t.run join @.incarnations i on i.n = l.worker
 		where i.id = $1 and not exists (select 1 from unnest($2::uuid[], $3::bigint[]) as f(task, run) where f.task = l.task and f.run = l.run)
 		order by l.task`
 	historySQL = `
@@ -37,7 +38,8 @@ const (
 		select run, worker, started, since, status, reason, error, crashed, taken from @.records t where id = $1 and runs > 0
 			and not exists (select 1 from @.runs r where r.task = t.id and r.run = t.run)
 		union all
-		select run, worker, started, null, 'running', '', '', false, false from @.leases where task = $1
+		select m.run, m.worker, m.started, null, 'running', '', '', false, false
+			from @.members m join @.records t on t.id = m.task and m.run > t.run where m.task = $1
 		union all
 		select null, 0, null, null, '', '', '', false, false from @.tasks where id = $1
 	) r left join @.incarnations i on i.n = r.worker

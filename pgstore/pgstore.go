@@ -83,6 +83,7 @@ type Store struct {
 
 	claimer  claimer
 	scratch  sync.Pool // of *claimed
+	holdings holdings
 	lanes    lanes
 	announce chan struct{} // other processes should be told of tasks
 	nonce    string        // tells this store's announcements from others'

@@ -17,13 +17,13 @@ import (
 const (
 	lockRowSQL  = `select 1 from @.workers where id = $1 for update`
 	markDeadSQL = `update @.workers w set dead = true, evidence = $2,
-		suspects = exists (select 1 from @.leases l where l.worker = w.n and l.suspect) where id = $1 and not dead and
+		suspects = exists (select 1 from @.members m join @.tasks t on t.id = m.task and coalesce(t.run, 0) < m.run where m.worker = w.n and m.suspect) where id = $1 and not dead and
 		case when not $2 then seq = $3
 			when state = 'left' then true
 			when not $4 or boot is distinct from pg_postmaster_start_time() then false
 			else pg_try_advisory_xact_lock('@.'::regnamespace::oid::integer, n) end`
 	markedSQL = `select dead, evidence, suspects, state from @.workers where id = $1`
-	forgetSQL = `delete from @.workers w where id = $1 and dead and not exists (select 1 from @.leases where worker = w.n)`
+	forgetSQL = `delete from @.workers w where id = $1 and dead and not exists (select 1 from @.claims where worker = w.n)`
 )
 
 // Reclaim implements task.Store.
@@ -51,6 +51,7 @@ func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Recl
 			left.Tasks, lanes, err = collectTasks(rows)
 			return err
 		})
+		batch.Queue(s.q.sweep, req.Worker)
 		batch.Queue(s.q.forget, req.Worker).Exec(func(tag pgconn.CommandTag) error {
 			left.Done = tag.RowsAffected() == 1
 			return nil

@@ -90,6 +90,7 @@ create table @.tasks (
 	error             text,
 	message           text,
 	key               text collate "C",
+	asked             text collate "C",
 	payload           bytea not null,
 	checkpoint        bytea,
 	result            bytea
@@ -121,6 +122,7 @@ create table @.ready (
 	suspect boolean not null default false,
 	run     bigint,  -- of the last run, and how many there were; null if none
 	runs    integer,
+	payload bytea,   -- of a task that is nothing but its payload, a small one; null: the record has it
 	primary key (lane, suspect, rank, fresh, run_at, id)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
 
@@ -136,21 +138,31 @@ create table @.delayed (
 	primary key (run_at, id)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
 
-create table @.leases (
-	task              uuid not null primary key,
-	run               bigint not null,
-	started           timestamptz not null default now(),
+create table @.claims (
+	n                 bigint generated always as identity primary key,
 	worker            integer not null,
+	run               bigint not null,
 	lane              integer not null,
-	runs              integer not null,
+	suspect           boolean not null,
+	started           timestamptz not null default now(),
 	max_attempts      integer not null,
 	max_crashes       integer not null,
 	max_interruptions integer not null,
-	suspect           boolean not null,
-	asked             text collate "C" not null default ''
-) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
+	tasks             uuid[] not null
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
-create index asked on @.leases (worker) where asked <> '';
+create index held on @.claims (worker, run);
+
+create view @.members as
+select m.task, c.run, c.worker, c.suspect, c.started, c.max_attempts, c.max_crashes, c.max_interruptions
+from @.claims c, unnest(c.tasks) as m(task);
+
+create table @.asked (
+	task   uuid not null primary key,
+	run    bigint not null,
+	worker integer not null,
+	verb   text collate "C" not null
+);
 
 create table @.runs (
 	task    uuid not null,

@@ -89,21 +89,20 @@ func (s *Store) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) ([]
 
 const (
 	finishOneSQL = `
-with gone as (
-	delete from @.leases l using @.incarnations i
-	where l.task = $1::uuid and l.run = $2 and i.id = $3 and l.worker = i.n
-	returning l.*
+with done as (
+	update @.tasks t set run = k.run, runs = coalesce(t.runs, 0) + 1, worker = k.worker, started = k.started, since = now(),
+		status = 'succeeded', reason = null, error = null, crashed = null, taken = null, asked = null,
+		max_attempts = k.max_attempts, max_crashes = k.max_crashes, max_interruptions = k.max_interruptions, result = $4
+	from @.claims k join @.incarnations i on i.n = k.worker
+	where t.id = $1::uuid and i.id = $3 and k.run = $2 and t.lane = k.lane and coalesce(t.run, 0) < k.run
+	returning t.id, t.lane, t.key, t.runs
 ), past as (
 	insert into @.runs (task, run, started, ended, worker, crashed, taken, status, reason, error)
 	select t.id, t.run, t.started, t.since, t.worker, t.crashed, t.taken, t.status, t.reason, t.error
-	from gone h join @.records t on t.id = h.task where h.runs > 1
+	from done h join @.records t on t.id = h.id where h.runs > 1 and t.run > 0
 	on conflict do nothing
-), done as (
-	update @.tasks t set run = h.run, runs = h.runs, worker = h.worker, started = h.started, since = now(),
-		status = 'succeeded', reason = '', error = '', crashed = false, taken = false,
-		max_attempts = h.max_attempts, max_crashes = h.max_crashes, max_interruptions = h.max_interruptions, result = $4
-	from gone h where t.id = h.task
-	returning t.id, t.lane, t.key
+), heard as (
+	delete from @.asked a using done d where a.task = d.id
 ), unkeyed as (
 	delete from @.keys k using done d, @.lanes n where n.n = d.lane and d.key <> '' and k.kind = n.kind and k.key = d.key and k.task = d.id
 )

@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,22 +16,29 @@ const (
 	registerSQL = `insert into @.workers (id, n, name, kinds, lease, seq, state, boot) values ($1, $2, $3, $4, $5, $6, $7, $8)
 		on conflict (id) do nothing`
 	// beatSQL answers with a row for itself, and one for each run that is lost, by its number in the
-	// list, or of which something was asked, by an index that has only those.
+	// list, or of which something was asked.
 	beatSQL = `
 		with beat as (
 			update @.workers set seq = greatest(seq, $2), state = case when seq < $2 then $3 else state end
 			where id = $1 and not dead returning n
+		), cleared as (
+			delete from @.claims where n = any ($7::bigint[])
 		)
 		select 0::bigint as lost, null::uuid as task, 0::bigint as run, '' as asked from beat
 		union all
 		select f.nr, null, 0, '' from unnest($4::uuid[], $5::bigint[], $6::text[]) with ordinality as f(task, run, worker, nr)
-			where not exists (select 1 from @.leases l join @.incarnations i on i.n = l.worker
-				where l.task = f.task and l.run = f.run and i.id = f.worker)
+			where not exists (select 1 from @.tasks t, @.incarnations i join @.claims k on k.worker = i.n
+				where t.id = f.task and coalesce(t.run, 0) < f.run and i.id = f.worker and k.run = f.run and k.lane = t.lane)
 		union all
-		select 0, l.task, l.run, l.asked from beat b join @.leases l on l.worker = b.n and l.asked <> ''
+		select 0, a.task, a.run, a.verb from beat b join @.asked a on a.worker = b.n
 		order by lost, task`
 	// Who has been left something by a worker needs its row.
-	removeSQL = `delete from @.workers w where id = $1 and state = 'left' and not exists (select 1 from @.leases where worker = w.n)`
+	removeSQL = `delete from @.workers w where id = $1 and state = 'left' and not exists (select 1 from @.claims where worker = w.n)`
+	// sweepSQL takes away a worker's claims of which everything has ended.
+	sweepSQL = `
+		delete from @.claims c using @.incarnations i where i.id = $1 and c.worker = i.n and not exists (
+			select 1 from unnest(c.tasks) as m(task) join @.tasks t on t.id = m.task where coalesce(t.run, 0) < c.run
+		) returning c.run`
 )
 
 // Heartbeat implements task.Store. The worker's lock is taken before it is registered, and let go
@@ -56,6 +64,11 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 		}
 		if b.Complete {
 			if reply.Unlisted, err = s.unlisted(ctx, b); err != nil {
+				return err
+			}
+		}
+		if b.Complete || b.State == task.WorkerLeft {
+			if err := s.sweep(ctx, b.Worker); err != nil {
 				return err
 			}
 		}
@@ -93,8 +106,20 @@ func (s *Store) register(ctx context.Context, b task.Beat) error {
 	return err
 }
 
+// sweep takes away a worker's claims of which everything has ended, also those that could not be counted.
+func (s *Store) sweep(ctx context.Context, worker string) error {
+	rows, err := s.pool.Query(ctx, s.q.sweep, worker)
+	if err != nil {
+		return err
+	}
+	runs, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	s.holdings.forget(worker, func(run int64) bool { return slices.Contains(runs, run) })
+	return err
+}
+
 // drop lets go of a worker's lock.
 func (s *Store) drop(ctx context.Context, worker string) {
+	s.holdings.forget(worker, func(int64) bool { return true })
 	s.mu.Lock()
 	n, ok := s.numbers[worker]
 	delete(s.numbers, worker)
@@ -106,8 +131,13 @@ func (s *Store) drop(ctx context.Context, worker string) {
 
 // beat renews a worker, unless it is not known, and tells what it may not know.
 func (s *Store) beat(ctx context.Context, b task.Beat) (known bool, reply task.BeatReply, err error) {
-	l := listOf(b.Runs)
-	rows, err := s.pool.Query(ctx, s.q.beat, b.Worker, int64(b.Seq), string(b.State), l.tasks, l.runs, l.workers)
+	l, over := listOf(b.Runs), s.holdings.takeOver()
+	defer func() {
+		if err != nil {
+			s.holdings.giveBack(over)
+		}
+	}()
+	rows, err := s.pool.Query(ctx, s.q.beat, b.Worker, int64(b.Seq), string(b.State), l.tasks, l.runs, l.workers, over)
 	if err != nil {
 		return false, reply, err
 	}
