@@ -251,6 +251,7 @@ func (s *Store) applyBatch(ctx context.Context, items []item, errs []error) {
 	}
 	for _, it := range items {
 		errs[it.place] = err
+		s.holdings.miss(it.Worker) // the answer may have been lost
 	}
 }
 

@@ -58,20 +58,25 @@ const pickMany = `
 		where m.of_kind <= m.most and (not m.suspect or m.of_suspects = 1)
 		order by m.rank, m.fresh, m.run_at, m.id limit $14`
 
-// claimTail returns what the first run of most tasks needs to know; the rest is read apart.
+// claimTail returns what the first run of most tasks needs to know, a row of lists for each row that it writes;
+// the rest is read apart.
 const claimTail = `
 	))
 	returning lane, suspect, rank, fresh, run_at, id, run, runs, payload
+), parts as materialized (
+	select lane, suspect, max(run) as run, array_agg(id) as ids, array_agg(rank) as ranks, array_agg(fresh) as fresh, array_agg(run_at) as run_ats,
+		array_agg(coalesce(runs, 0) + 1) as runs, array_agg(payload) as payloads
+	from picked group by lane, suspect
 ), held as (
 	insert into @.claims (worker, run, lane, suspect, max_attempts, max_crashes, max_interruptions, tasks)
-	select me.n, (select greatest(coalesce(max(run), 0) + 1, me.clock) from picked), p.lane, p.suspect, k.attempts, k.crashes, k.interruptions, p.tasks
-	from (select lane, suspect, array_agg(id) as tasks from picked group by lane, suspect) p join want k on k.lane = p.lane, me
+	select me.n, greatest((select max(run) from parts) + 1, me.clock), p.lane, p.suspect, k.attempts, k.crashes, k.interruptions, p.ids
+	from parts p join want k on k.lane = p.lane, me
 	returning n, run, lane, suspect
 ), cleared as (
 	delete from @.claims where n = any ($15::bigint[])
 )
-select p.id, p.lane, p.suspect, p.rank, p.fresh, p.run_at, h.n, h.run, coalesce(p.runs, 0) + 1, p.payload, now(), ` + suspectWaits + `
-from me left join (picked p join held h on h.lane = p.lane and h.suspect = p.suspect) on true`
+select h.n, h.run, p.lane, p.suspect, p.ids, p.ranks, p.fresh, p.run_ats, p.runs, p.payloads, now(), ` + suspectWaits + `
+from me left join (parts p join held h on h.lane = p.lane and h.suspect = p.suspect) on true`
 
 // lookSQL says whether a worker may claim, whether there is something to claim from the bounds on, and
 // in how many microseconds the next delay runs out. It writes nothing, and reads a handful of pages.
@@ -151,6 +156,7 @@ func (s *Store) take(ctx context.Context, req task.ClaimRequest, w *wanted) ([]t
 		}
 		if err != nil {
 			s.holdings.giveBack(over)
+			s.holdings.miss(req.Worker)
 			return nil, err
 		}
 		if !got.suspectWaits {
@@ -218,6 +224,7 @@ func (s *Store) look(ctx context.Context, req task.ClaimRequest, who string, w *
 type claimed struct {
 	tasks  []task.Task
 	places []place // of the tasks, in the same order
+	rows   []int64 // of the table of claims
 	// suspectWaits: nothing was taken, since a suspect must be looked at.
 	suspectWaits bool
 }
@@ -225,7 +232,7 @@ type claimed struct {
 // reset forgets everything, and lets go what the tasks refer to.
 func (c *claimed) reset() {
 	clear(c.tasks)
-	c.tasks, c.places, c.suspectWaits = c.tasks[:0], c.places[:0], false
+	c.tasks, c.places, c.rows, c.suspectWaits = c.tasks[:0], c.places[:0], c.rows[:0], false
 }
 
 // place is where a task stood.
@@ -233,8 +240,7 @@ type place struct {
 	bound
 	lane    int32
 	suspect bool
-	claim   int64 // the row that it is in now
-	row     int   // of the answer
+	row     int // of the answer
 }
 
 // collect reads the rows of a claim. No row: the worker is not registered. A row of nulls: it is, and
@@ -244,19 +250,36 @@ func (c *claimed) collect(rows pgx.Rows, worker string) error {
 	c.reset()
 	known := false
 	for rows.Next() {
-		values := rows.RawValues()
-		if known = true; values[0] == nil {
-			b := values[len(values)-1]
-			c.suspectWaits = len(b) == 1 && (b[0] == 1 || b[0] == 't') // in binary, or as text
+		if known = true; rows.RawValues()[0] == nil {
+			if err := rows.Scan(nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, &c.suspectWaits); err != nil {
+				return err
+			}
 			continue
 		}
-		t := task.Task{Worker: worker, Status: task.Running}
-		p := place{row: len(c.tasks)}
-		if err := rows.Scan(&p.id, &p.lane, &p.suspect, &p.rank, &p.fresh, &p.runAt, &p.claim, &t.Run, &t.Runs, &t.Payload, &t.Started, nil); err != nil {
+		var (
+			of       place
+			n, run   int64
+			ids      [][16]byte
+			ranks    []int64
+			fresh    []bool
+			runAts   []time.Time
+			runs     []int32
+			payloads [][]byte
+			started  time.Time
+		)
+		if err := rows.Scan(&n, &run, &of.lane, &of.suspect, &ids, &ranks, &fresh, &runAts, &runs, &payloads, &started, nil); err != nil {
 			return err
 		}
-		t.ID, t.Priority, t.Created, t.RunAt, t.Since = formatID(p.id), int(^p.rank), p.runAt, p.runAt, t.Started
-		c.tasks, c.places = append(c.tasks, t), append(c.places, p)
+		c.rows = append(c.rows, n)
+		for i, id := range ids {
+			of.row = len(c.tasks)
+			of.bound = bound{rank: ranks[i], fresh: fresh[i], runAt: runAts[i], id: id}
+			c.places = append(c.places, of)
+			c.tasks = append(c.tasks, task.Task{
+				ID: formatID(id), Worker: worker, Status: task.Running, Run: run, Runs: int(runs[i]), Payload: payloads[i],
+				Priority: int(^ranks[i]), Created: runAts[i], RunAt: runAts[i], Started: started, Since: started,
+			})
+		}
 	}
 	if err := rows.Err(); err != nil {
 		return err

@@ -16,7 +16,7 @@ const (
 	// The task's row is locked against the end of its run: who ends the run sees what was asked, or we see
 	// that it has ended.
 	taskStateSQL = `select t.status, t.lane, t.key from @.records t where t.id = $1::uuid for update`
-	runningSQL   = `select m.run, m.worker from @.members m join @.records t on t.id = m.task and m.run > t.run where m.task = $1::uuid`
+	runningSQL   = `select run, worker from @.running where task = $1::uuid`
 	askSQL       = `
 		with noted as (
 			update @.tasks set asked = case when asked = 'cancel' then asked else $4 end where id = $1::uuid returning id, asked

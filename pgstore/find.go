@@ -23,11 +23,15 @@ const taskColumns = `t.id, t.lane, t.key, t.payload, t.priority, case when l.tas
 	t.checkpoint, t.fraction, t.message, t.result`
 
 const (
-	findSQL = `select ` + taskColumns + ` from @.records t left join @.members l on l.task = t.id and l.run > t.run
+	// Who is in a claim is read once, and not once for each task.
+	findSQL     = `with l as materialized (select * from @.members) ` + besideSQL
+	findSomeSQL = `with l as materialized (select * from @.members where task = any ($1)) ` + besideSQL
+	besideSQL   = `select ` + taskColumns + ` from @.records t left join l on l.task = t.id and l.run > t.run
 		left join @.incarnations i on i.n = coalesce(l.worker, t.worker)`
-	heldSQL = `select ` + taskColumns + ` from @.members l join @.records t on t.id = l.task and l.run > t.run join @.incarnations i on i.n = l.worker
-		where i.id = $1 and exists (select 1 from @.workers where id = $1 and dead) limit $2`
-	unlistedSQL = `select ` + taskColumns + ` from @.members l join @.records t on t.id = l.task and l.run > t.run join @.incarnations i on i.n = l.worker
+	findRunningSQL = `select ` + taskColumns + ` from @.running l cross join lateral (select * from @.records t where t.id = l.task offset 0) t
+		join @.incarnations i on i.n = l.worker`
+	heldSQL     = findRunningSQL + ` where i.id = $1 and exists (select 1 from @.workers where id = $1 and dead) limit $2`
+	unlistedSQL = findRunningSQL + `
 		where i.id = $1 and not exists (select 1 from unnest($2::uuid[], $3::bigint[]) as f(task, run) where f.task = l.task and f.run = l.run)
 		order by l.task`
 	historySQL = `
@@ -39,7 +43,7 @@ const (
 			and not exists (select 1 from @.runs r where r.task = t.id and r.run = t.run)
 		union all
 		select m.run, m.worker, m.started, null, 'running', '', '', false, false
-			from @.members m join @.records t on t.id = m.task and m.run > t.run where m.task = $1
+			from @.running m where m.task = $1
 		union all
 		select null, 0, null, null, '', '', '', false, false from @.tasks where id = $1
 	) r left join @.incarnations i on i.n = r.worker
@@ -108,7 +112,7 @@ func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 
 // findStatement is empty when no task can be meant.
 func (s *Store) findStatement(q task.Query) (sql string, args []any, err error) {
-	where := []string{"true"}
+	base, where := s.q.find, []string{"true"}
 	filter := func(cond string, arg any) {
 		args = append(args, arg)
 		where = append(where, fmt.Sprintf(cond, len(args)))
@@ -123,6 +127,7 @@ func (s *Store) findStatement(q task.Query) (sql string, args []any, err error) 
 		if len(keys) == 0 {
 			return "", nil, nil
 		}
+		base = s.q.findSome
 		filter("t.id = any ($%d)", keys)
 	}
 	if q.After != "" {
@@ -143,12 +148,12 @@ func (s *Store) findStatement(q task.Query) (sql string, args []any, err error) 
 	}
 	switch {
 	case q.Status == task.Running:
-		where = append(where, "l.task is not null")
+		base = s.q.findRunning
 	case q.Status != "":
 		filter("t.status = $%d and l.task is null", string(q.Status))
 	}
 	args = append(args, cmp.Or(q.Limit, 100))
-	return fmt.Sprintf("%s where %s order by t.id desc limit $%d", s.q.find, strings.Join(where, " and "), len(args)), args, nil
+	return fmt.Sprintf("%s where %s order by t.id desc limit $%d", base, strings.Join(where, " and "), len(args)), args, nil
 }
 
 // History implements task.Store.

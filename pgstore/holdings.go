@@ -1,14 +1,27 @@
 package pgstore
 
-import "sync"
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
 
 // holdings counts what of this process's claims has not ended yet, so that a claim's row is taken away
-// soon after the last. It may count too much, when an answer was lost or a run has ended in somebody's
-// transaction, never too little: what it misses is found by a sweep, which looks.
+// soon after the last. It may count too much, where an answer was lost or a run has ended in somebody's
+// transaction, never too little. What it misses is found by a sweep, which looks at the tasks.
 type holdings struct {
-	mu   sync.Mutex
-	open map[held]*holding
-	over []int64 // rows of claims of which everything has ended
+	mu     sync.Mutex
+	open   map[held]*holding
+	over   []int64 // rows of claims of which everything has ended
+	unsure map[string]*doubt
+}
+
+// doubt is about a worker of which something may have been missed.
+type doubt struct {
+	swept time.Time
+	again bool // something has been missed since
 }
 
 // held names the runs of a claim, or of two that were made in the same millisecond.
@@ -22,27 +35,24 @@ type holding struct {
 	rows []int64
 }
 
-// add records what a claim got.
+// add records what a claim got. All its runs have one number.
 func (h *holdings) add(got *claimed) {
+	if len(got.tasks) == 0 {
+		return
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.open == nil {
 		h.open = make(map[held]*holding)
 	}
-	var of *holding
-	for i, p := range got.places {
-		if i == 0 { // all runs of a claim have one number
-			key := held{worker: got.tasks[0].Worker, run: got.tasks[0].Run}
-			if of = h.open[key]; of == nil {
-				of = new(holding)
-				h.open[key] = of
-			}
-		}
-		if n := len(of.rows); n == 0 || of.rows[n-1] != p.claim {
-			of.rows = append(of.rows, p.claim)
-		}
-		of.left++
+	key := held{worker: got.tasks[0].Worker, run: got.tasks[0].Run}
+	of := h.open[key]
+	if of == nil {
+		of = new(holding)
+		h.open[key] = of
 	}
+	of.left += len(got.tasks)
+	of.rows = append(of.rows, got.rows...)
 }
 
 // ended says how many runs of claims the store has just ended.
@@ -77,13 +87,84 @@ func (h *holdings) giveBack(over []int64) {
 	h.over = append(h.over, over...)
 }
 
-// forget drops what a worker holds, or those claims of it that are gone.
-func (h *holdings) forget(worker string, gone func(run int64) bool) {
+// miss says that a claim, or an end, of a worker may not have been counted.
+func (h *holdings) miss(worker string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.unsure == nil {
+		h.unsure = make(map[string]*doubt)
+	}
+	d := h.unsure[worker]
+	if d == nil {
+		d = new(doubt)
+		h.unsure[worker] = d
+	}
+	d.again = true
+}
+
+// sweepEvery is how often a worker is swept while something may have been missed. That costs a look at the row
+// of each task that it has.
+const sweepEvery = 5 * time.Second
+
+// needsSweep says whether a worker is to be swept now.
+func (h *holdings) needsSweep(worker string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d := h.unsure[worker]
+	if d == nil || time.Since(d.swept) < sweepEvery {
+		return false
+	}
+	d.swept, d.again = time.Now(), false
+	return true
+}
+
+// swept says which claims of a worker are gone, and how many are left. Nothing more is missing when
+// none of those is left.
+func (h *holdings) swept(worker string, gone []int64, left int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, run := range gone {
+		delete(h.open, held{worker: worker, run: run})
+	}
+	if d := h.unsure[worker]; d != nil && left == 0 && !d.again {
+		delete(h.unsure, worker)
+	}
+}
+
+// forget drops all that a worker holds.
+func (h *holdings) forget(worker string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.unsure, worker)
 	for key := range h.open {
-		if key.worker == worker && gone(key.run) {
+		if key.worker == worker {
 			delete(h.open, key)
 		}
 	}
+}
+
+// sweepSQL takes away a worker's claims of which everything has ended. Its last row says how many there were.
+const sweepSQL = `
+with gone as (
+	delete from @.claims c using @.incarnations i where i.id = $1 and c.worker = i.n and not exists (
+		select 1 from unnest(c.tasks) as m(task) join @.tasks t on t.id = m.task where coalesce(t.run, 0) < c.run
+	) returning c.run
+)
+select run from gone
+union all
+select count(*) from @.claims c join @.incarnations i on i.n = c.worker where i.id = $1`
+
+// sweep takes away a worker's claims of which everything has ended, also those that were not counted.
+func (s *Store) sweep(ctx context.Context, worker string) error {
+	rows, err := s.pool.Query(ctx, s.q.sweep, worker)
+	if err != nil {
+		return err
+	}
+	gone, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return err
+	}
+	last := len(gone) - 1
+	s.holdings.swept(worker, gone[:last], int(gone[last])-last)
+	return nil
 }

@@ -23,7 +23,7 @@ const (
 		union all
 		select lane, case when fresh then 'queued' else 'interrupted' end, count(*) from @.delayed group by 1, 2
 		union all
-		select t.lane, 'running', count(*) from @.members m join @.tasks t on t.id = m.task and coalesce(t.run, 0) < m.run group by 1
+		select lane, 'running', count(*) from @.running group by 1
 		union all
 		select lane, status, n from @.tallies
 	) c join @.lanes n on n.n = c.lane

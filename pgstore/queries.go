@@ -2,17 +2,17 @@ package pgstore
 
 // queries are the statements, with the schema's name put in.
 type queries struct {
-	lanes, lane, makeLane                                           string
-	add, copyTasks, copyReady                                       string
-	exists, takeKey, holder, addOne, makeReady                      string
-	claimOne, claimMany, recall, look, promote                      string
-	finish, succeed, interrupt, checkpoint, late, finishOne, logOne string
-	find, held, unlisted, history, log, count                       string
-	incarnate, register, beat, remove, sweep                        string
-	workers, lockRow, markDead, marked, forget                      string
-	pause, resume, taskState, running, keepRun, ask                 string
-	dropReady, cancelNow, retried                                   string
-	page, prune, fold                                               string
+	lanes, lane, makeLane                                            string
+	add, copyTasks, copyReady                                        string
+	exists, takeKey, holder, addOne, makeReady                       string
+	claimOne, claimMany, recall, look, promote                       string
+	finish, succeed, interrupt, checkpoint, late, finishOne, logOne  string
+	find, findSome, findRunning, held, unlisted, history, log, count string
+	incarnate, register, beat, remove, sweep                         string
+	workers, lockRow, markDead, marked, forget                       string
+	pause, resume, taskState, running, keepRun, ask                  string
+	dropReady, cancelNow, retried                                    string
+	page, prune, fold                                                string
 }
 
 func (s *Store) makeQueries() queries {
@@ -23,7 +23,7 @@ func (s *Store) makeQueries() queries {
 		claimOne: s.sql(claimHead + pickOne + claimTail), claimMany: s.sql(claimHead + pickMany + claimTail), recall: s.sql(recallSQL), look: s.sql(lookSQL), promote: s.sql(promoteSQL),
 		finish: s.sql(finishSQL), succeed: s.sql(succeedSQL), interrupt: s.sql(interruptSQL), checkpoint: s.sql(checkpointSQL), late: s.sql(lateSQL),
 		finishOne: s.sql(finishOneSQL), logOne: s.sql(logOneSQL),
-		find: s.sql(findSQL), held: s.sql(heldSQL), unlisted: s.sql(unlistedSQL), history: s.sql(historySQL), log: s.sql(logSQL), count: s.sql(countSQL),
+		find: s.sql(findSQL), findSome: s.sql(findSomeSQL), findRunning: s.sql(findRunningSQL), held: s.sql(heldSQL), unlisted: s.sql(unlistedSQL), history: s.sql(historySQL), log: s.sql(logSQL), count: s.sql(countSQL),
 		incarnate: s.sql(incarnateSQL), register: s.sql(registerSQL), beat: s.sql(beatSQL), remove: s.sql(removeSQL), sweep: s.sql(sweepSQL),
 		workers: s.sql(workersSQL), lockRow: s.sql(lockRowSQL), markDead: s.sql(markDeadSQL), marked: s.sql(markedSQL), forget: s.sql(forgetSQL),
 		pause: s.sql(pauseSQL), resume: s.sql(resumeSQL), taskState: s.sql(taskStateSQL), running: s.sql(runningSQL), keepRun: s.sql(keepRunSQL), ask: s.sql(askSQL),

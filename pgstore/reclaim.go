@@ -17,7 +17,7 @@ import (
 const (
 	lockRowSQL  = `select 1 from @.workers where id = $1 for update`
 	markDeadSQL = `update @.workers w set dead = true, evidence = $2,
-		suspects = exists (select 1 from @.members m join @.tasks t on t.id = m.task and coalesce(t.run, 0) < m.run where m.worker = w.n and m.suspect) where id = $1 and not dead and
+		suspects = exists (select 1 from @.running r where r.worker = w.n and r.suspect) where id = $1 and not dead and
 		case when not $2 then seq = $3
 			when state = 'left' then true
 			when not $4 or boot is distinct from pg_postmaster_start_time() then false

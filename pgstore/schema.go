@@ -151,11 +151,18 @@ create table @.claims (
 	tasks             uuid[] not null
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
+alter table @.claims alter tasks set storage external;
+
 create index held on @.claims (worker, run);
 
 create view @.members as
 select m.task, c.run, c.worker, c.suspect, c.started, c.max_attempts, c.max_crashes, c.max_interruptions
 from @.claims c, unnest(c.tasks) as m(task);
+
+create view @.running as
+select m.*, t.lane from @.members m, lateral (
+	select t.lane, coalesce(t.run, 0) as ended from @.tasks t where t.id = m.task offset 0 -- looked for by its key, one by one
+) t where m.run > t.ended;
 
 create table @.asked (
 	task   uuid not null primary key,

@@ -131,6 +131,7 @@ func (s *Store) FinishTx(ctx context.Context, tx task.Tx, c task.Change) error {
 		}
 	}
 	if n == 1 {
+		s.holdings.miss(c.Worker) // it has ended when the transaction is committed
 		if len(c.Log) > 0 {
 			_, err := x.exec(ctx, s.q.logOne, c.Task, c.Log)
 			return s.wrap(ctx, ctx, err)

@@ -2,7 +2,6 @@ package pgstore
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -34,11 +33,6 @@ const (
 		order by lost, task`
 	// Who has been left something by a worker needs its row.
 	removeSQL = `delete from @.workers w where id = $1 and state = 'left' and not exists (select 1 from @.claims where worker = w.n)`
-	// sweepSQL takes away a worker's claims of which everything has ended.
-	sweepSQL = `
-		delete from @.claims c using @.incarnations i where i.id = $1 and c.worker = i.n and not exists (
-			select 1 from unnest(c.tasks) as m(task) join @.tasks t on t.id = m.task where coalesce(t.run, 0) < c.run
-		) returning c.run`
 )
 
 // Heartbeat implements task.Store. The worker's lock is taken before it is registered, and let go
@@ -67,7 +61,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 				return err
 			}
 		}
-		if b.Complete || b.State == task.WorkerLeft {
+		if b.State == task.WorkerLeft || s.holdings.needsSweep(b.Worker) {
 			if err := s.sweep(ctx, b.Worker); err != nil {
 				return err
 			}
@@ -106,20 +100,9 @@ func (s *Store) register(ctx context.Context, b task.Beat) error {
 	return err
 }
 
-// sweep takes away a worker's claims of which everything has ended, also those that could not be counted.
-func (s *Store) sweep(ctx context.Context, worker string) error {
-	rows, err := s.pool.Query(ctx, s.q.sweep, worker)
-	if err != nil {
-		return err
-	}
-	runs, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	s.holdings.forget(worker, func(run int64) bool { return slices.Contains(runs, run) })
-	return err
-}
-
 // drop lets go of a worker's lock.
 func (s *Store) drop(ctx context.Context, worker string) {
-	s.holdings.forget(worker, func(int64) bool { return true })
+	s.holdings.forget(worker)
 	s.mu.Lock()
 	n, ok := s.numbers[worker]
 	delete(s.numbers, worker)
