@@ -89,6 +89,16 @@ func within(limit time.Duration, ok func() bool) error {
 
 // bareUpdate is one statement that changes as many rows of such a table and is durable.
 func bareUpdate() (float64, error) {
+	return bareStatement(`update lastcall.tasks set status = 'interrupted', reason = 'stop', since = now()`)
+}
+
+// bareMove is one that takes as many rows out of one such table and puts them into another.
+func bareMove() (float64, error) {
+	return bareStatement(`with gone as (delete from lastcall.ready returning *) insert into moved select * from gone`)
+}
+
+// bareStatement measures a statement about tasks that wait.
+func bareStatement(sql string) (float64, error) {
 	return withCluster(func(server *pgtest.Server) (float64, error) {
 		ctx := context.Background()
 		store, err := openPostgres(server)
@@ -102,11 +112,18 @@ func bareUpdate() (float64, error) {
 		if err != nil {
 			return 0, err
 		}
+		if _, err := c.Exec(ctx, `create table moved (like lastcall.ready including all)`); err != nil {
+			return 0, err
+		}
 		began := time.Now()
-		if _, err := c.Exec(ctx, `update lastcall.tasks set status = 'interrupted', reason = 'stop', since = now()`); err != nil {
+		tag, err := c.Exec(ctx, sql)
+		if err != nil {
 			return 0, err
 		}
 		took := time.Since(began)
+		if n := tag.RowsAffected(); n != int64(hundredThousand/load) {
+			return 0, fmt.Errorf("%d rows", n)
+		}
 		return milliseconds(took), errors.Join(c.Close(ctx), store.Close())
 	})
 }

@@ -108,7 +108,7 @@ var measures = []measure{
 	{
 		name: "interrupt", unit: "ms",
 		what:       "PostgreSQL: 100,000 running tasks, from the interrupt until all are recorded as interrupted",
-		contenders: []contender{{"pgstore", interruptAll}, {"bare update of as many rows", bareUpdate}},
+		contenders: []contender{{"pgstore", interruptAll}, {"bare update of as many rows", bareUpdate}, {"bare move of as many rows", bareMove}},
 		judge:      ratioAtMost(3),
 	},
 	{

@@ -143,6 +143,21 @@ func (h *holdings) forget(worker string) {
 	}
 }
 
+const clearSQL = `delete from @.claims where n = any ($1::bigint[])`
+
+// clear takes away the claims of which everything has ended, for those who cannot wait for the next claim or beat.
+func (s *Store) clear(ctx context.Context) error {
+	over := s.holdings.takeOver()
+	if len(over) == 0 {
+		return nil
+	}
+	_, err := s.pool.Exec(ctx, s.q.clear, over)
+	if err != nil {
+		s.holdings.giveBack(over)
+	}
+	return err
+}
+
 // sweepSQL takes away a worker's claims of which everything has ended. Its last row says how many there were.
 const sweepSQL = `
 with gone as (

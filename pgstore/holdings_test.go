@@ -155,6 +155,32 @@ func TestASweepLeavesWhatRuns(t *testing.T) {
 	b.end(got[2])
 }
 
+func TestATaskIsPrunedWhenNoClaimNamesIt(t *testing.T) {
+	b := newBench(t)
+	prune := func() int {
+		t.Helper()
+		pruned, err := b.store.Prune(t.Context(), task.PruneRequest{Max: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pruned.Tasks
+	}
+	got := b.three()
+	b.end(got[:2]...)
+	if n := prune(); n != 0 {
+		t.Fatalf("%d tasks pruned while another one of their claim runs", n)
+	}
+	b.end(got[2])
+	if n := prune(); n != 3 {
+		t.Fatalf("%d tasks pruned, want 3", n)
+	}
+	b.add(task.NewTask{ID: got[0].ID})
+	if errs := b.store.Apply(t.Context(), []task.Change{success(got[0])}); errs[0] == nil {
+		t.Error("an end of the pruned task's run was taken for one of the new task's")
+	}
+	b.end(b.claim(1)...)
+}
+
 func TestAWorkerThatLeavesLeavesNoClaims(t *testing.T) {
 	b := newBench(t)
 	got := b.three()

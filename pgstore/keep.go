@@ -33,11 +33,12 @@ const (
 
 	pageSQL = `select id, created < now() - $3 * interval '1 microsecond' from @.tasks where id > $1 order by id limit $2`
 
-	// Another pruning that is at the same tasks is left to it.
+	// Another pruning that is at the same tasks is left to it. A task stays while a claim names it, since another
+	// task of that claim runs: its id may come again, and an old end of the one must not end the other.
 	pruneSQL = `
 	with old as (
-		select id from @.tasks where id > $1 and id <= $2 and status in ('succeeded', 'failed', 'cancelled')
-			and since < now() - $3 * interval '1 microsecond' order by id for update skip locked
+		select id from @.tasks as tasks where id > $1 and id <= $2 and status in ('succeeded', 'failed', 'cancelled')
+			and since < now() - $3 * interval '1 microsecond' and not exists (select 1 from @.members m where m.task = tasks.id) order by id for update skip locked
 	), gone as (
 		delete from @.tasks t using old where t.id = old.id returning t.id, t.lane, t.status
 	), runs as (
@@ -111,6 +112,9 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, 
 	var done task.Pruned
 	err := s.call(ctx, func(ctx context.Context) error {
 		done = task.Pruned{}
+		if err := s.clear(ctx); err != nil {
+			return err
+		}
 		var after, last, id [16]byte
 		if req.After != "" {
 			var err error

@@ -8,7 +8,7 @@ type queries struct {
 	claimOne, claimMany, recall, look, promote                       string
 	finish, succeed, interrupt, checkpoint, late, finishOne, logOne  string
 	find, findSome, findRunning, held, unlisted, history, log, count string
-	incarnate, register, beat, remove, sweep                         string
+	incarnate, register, beat, remove, sweep, clear                  string
 	workers, lockRow, markDead, marked, forget                       string
 	pause, resume, taskState, running, keepRun, ask                  string
 	dropReady, cancelNow, retried                                    string
@@ -24,7 +24,7 @@ func (s *Store) makeQueries() queries {
 		finish: s.sql(finishSQL), succeed: s.sql(succeedSQL), interrupt: s.sql(interruptSQL), checkpoint: s.sql(checkpointSQL), late: s.sql(lateSQL),
 		finishOne: s.sql(finishOneSQL), logOne: s.sql(logOneSQL),
 		find: s.sql(findSQL), findSome: s.sql(findSomeSQL), findRunning: s.sql(findRunningSQL), held: s.sql(heldSQL), unlisted: s.sql(unlistedSQL), history: s.sql(historySQL), log: s.sql(logSQL), count: s.sql(countSQL),
-		incarnate: s.sql(incarnateSQL), register: s.sql(registerSQL), beat: s.sql(beatSQL), remove: s.sql(removeSQL), sweep: s.sql(sweepSQL),
+		incarnate: s.sql(incarnateSQL), register: s.sql(registerSQL), beat: s.sql(beatSQL), remove: s.sql(removeSQL), sweep: s.sql(sweepSQL), clear: s.sql(clearSQL),
 		workers: s.sql(workersSQL), lockRow: s.sql(lockRowSQL), markDead: s.sql(markDeadSQL), marked: s.sql(markedSQL), forget: s.sql(forgetSQL),
 		pause: s.sql(pauseSQL), resume: s.sql(resumeSQL), taskState: s.sql(taskStateSQL), running: s.sql(runningSQL), keepRun: s.sql(keepRunSQL), ask: s.sql(askSQL),
 		dropReady: s.sql(dropReadySQL), cancelNow: s.sql(cancelNowSQL), retried: s.sql(retriedSQL),

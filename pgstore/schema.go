@@ -21,12 +21,15 @@ type step struct {
 //
 // tasks is the record, with the last run that ended. What is null is as it was when the task was made,
 // nothing or nought: most rows are small and cheap to make so. records has the rows with all of it, to be
-// read. Nothing is written there when a run begins:
-// which task may be claimed, which must wait for its time and who has which stand in narrow tables
-// of their own, and a task's status follows from where it stands. No index covers what an ending
-// run changes, so that these updates stay within their page. leases is so small that a dead
-// worker's are found without an index; what was asked of a run stands in its lease, since only a
-// row that is locked together with the lease can be relied upon. runs has the earlier runs.
+// read. Nothing is written there when a run begins: which task may be claimed, and which must wait for its
+// time, stand in narrow tables of their own, and a task's status follows from where it stands. No index
+// covers what an ending run changes, so that these updates stay within their page. runs has the earlier runs.
+//
+// claims has a row for all that a worker got of a lane at once, whose runs have one number. A task runs that
+// is named there and whose row does not have that number yet: to write it ends the run, and everything that
+// is written of a run has this for a condition. So the row of a claim need not be touched before the last of
+// its runs has ended. members has the claims task by task, running those that run. What was asked of a run
+// stands in the task's row, where its end meets it, and in asked, for the beats.
 //
 // A queue and a kind together are a lane, which has a number; so has a worker's incarnation. Numbers
 // keep the narrow rows narrow. tallies has the numbers of ended tasks, as sums of changes: nobody
