@@ -13,8 +13,8 @@ import (
 
 // finishSQL ends runs. A run has ended when its number stands in the task's row, so the update of that row
 // is the guard of all ends, and shows what was asked of the run in the version that is replaced: a guard
-// that is only looked at is none. The claim says whose the run was; its row goes only when all its runs have
-// ended. The last run's record stands in the task's row; the one before it goes to runs.
+// that is only looked at is none. The claim says whose the run is, which does not change: its row goes only when
+// all its runs have ended. The last run's record stands in the task's row; the one before it goes to runs.
 const finishSQL = `
 with done as (
 	update @.tasks t set run = c.run, runs = coalesce(t.runs, 0) + 1, worker = k.worker, started = k.started, since = now(),
@@ -32,12 +32,12 @@ with done as (
 		asked = null
 	from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[],
 			$8::integer[], $9::integer[], $10::integer[], $11::integer[], $12::integer[],
-			$13::bytea[], $14::double precision[], $15::text[], $16::boolean[], $17::boolean[], $18::bytea[], $19::bytea[])
+			$13::bytea[], $14::double precision[], $15::text[], $16::boolean[], $17::boolean[], $18::bytea[], $19::bytea[], $20::boolean[])
 		as c(task, run, incarnation, status, reason, error, delay, attempts, interruptions, crashes, crash_streak, interrupt_streak,
-			checkpoint, fraction, message, crashed, taken, result, log)
+			checkpoint, fraction, message, crashed, taken, result, log, known)
 	join @.incarnations i on i.id = c.incarnation
 	join @.claims k on k.worker = i.n and k.run = c.run
-	where t.id = c.task and t.lane = k.lane and coalesce(t.run, 0) < c.run
+	where t.id = c.task and t.lane = k.lane and coalesce(t.run, 0) < c.run and (c.known or c.task = any (k.tasks))
 	returning t.id, t.lane, t.priority, t.status, t.run_at, t.crash_streak >= 2 as suspect, t.key, t.run, t.runs, c.log
 ), soon as (
 	insert into @.ready (lane, suspect, rank, fresh, run_at, id, run, runs)
@@ -77,8 +77,8 @@ const pastSQL = `past as (
 // madeSQL tells which runs were ended, where not all were.
 const madeSQL = `select array_agg(id) from done having count(*) < cardinality($1)`
 
-// succeedSQL is finishSQL for successes of one worker that leave nothing but themselves, and of which nothing
-// was asked: the common case, in a fraction of the time.
+// succeedSQL is finishSQL for successes of known runs of one worker that leave nothing but themselves, and of
+// which nothing was asked: the common case, in a fraction of the time.
 const succeedSQL = `
 with done as (
 	update @.tasks t set run = c.run, runs = coalesce(t.runs, 0) + 1, worker = k.worker, started = k.started, since = now(),
@@ -91,7 +91,7 @@ with done as (
 ), ` + pastSQL + `
 ` + madeSQL
 
-// interruptSQL is finishSQL for interruptions of one worker, for one reason, that leave nothing else and
+// interruptSQL is finishSQL for interruptions of known runs of one worker, for one reason, that leave nothing else and
 // of which nothing was asked: at a stop there may be a hundred thousand of them.
 const interruptSQL = `
 with done as (
@@ -123,11 +123,11 @@ with done as (
 		checkpoint = coalesce(c.checkpoint, t.checkpoint),
 		fraction = coalesce(c.fraction, t.fraction), message = coalesce(c.message, t.message)
 	from unnest($1::uuid[], $2::bigint[], $3::text[], $4::integer[], $5::integer[], $6::integer[], $7::integer[], $8::integer[],
-			$9::bytea[], $10::double precision[], $11::text[], $12::bytea[])
-		as c(task, run, incarnation, attempts, interruptions, crashes, crash_streak, interrupt_streak, checkpoint, fraction, message, log)
+			$9::bytea[], $10::double precision[], $11::text[], $12::bytea[], $13::boolean[])
+		as c(task, run, incarnation, attempts, interruptions, crashes, crash_streak, interrupt_streak, checkpoint, fraction, message, log, known)
 	join @.incarnations i on i.id = c.incarnation
 	join @.claims k on k.worker = i.n and k.run = c.run
-	where t.id = c.task and t.lane = k.lane and coalesce(t.run, 0) < c.run
+	where t.id = c.task and t.lane = k.lane and coalesce(t.run, 0) < c.run and (c.known or c.task = any (k.tasks))
 	returning t.id, c.log
 ), logged as (
 	insert into @.logs as o (task, body) select id, log from done where log is not null
@@ -156,6 +156,7 @@ type item struct {
 	place int  // in the caller's list
 	round int  // of the changes of one task, which are made one after the other
 	of    sort // of statement
+	known bool // the claim of this process that has the run
 }
 
 // together says that two changes can be made in one statement.
@@ -182,7 +183,7 @@ func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 		}
 		return errs
 	}
-	for _, batch := range batches(changes, errs) {
+	for _, batch := range batches(changes, errs, s.holdings.knows) {
 		s.applyBatch(ctx, batch, errs)
 	}
 	for i, c := range changes {
@@ -196,7 +197,7 @@ func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 
 // batches sorts changes into statements: changes within a run apart from those that end one, and
 // changes of one task one after the other.
-func batches(changes []task.Change, errs []error) [][]item {
+func batches(changes []task.Change, errs []error, knows func(task.Fence, [16]byte) bool) [][]item {
 	all := make([]item, 0, len(changes))
 	for i := range changes {
 		c := &changes[i]
@@ -205,7 +206,8 @@ func batches(changes []task.Change, errs []error) [][]item {
 			errs[i] = task.ErrNotFound
 			continue
 		}
-		all = append(all, item{Change: c, key: key, place: i, of: sortOf(c)})
+		known := knows(c.Fence, key)
+		all = append(all, item{Change: c, key: key, place: i, known: known, of: sortOf(c, known)})
 	}
 	slices.SortFunc(all, func(a, b item) int {
 		return cmp.Or(bytes.Compare(a.key[:], b.key[:]), cmp.Compare(a.place, b.place))
@@ -255,7 +257,7 @@ func (s *Store) applyBatch(ctx context.Context, items []item, errs []error) {
 	}
 }
 
-// write makes changes of one sort in one statement, and returns those that met no lease.
+// write makes changes of one sort in one statement, and returns those that met no run.
 func (s *Store) write(ctx context.Context, of sort, items []item, errs []error) (missed []item, err error) {
 	rows, err := s.pool.Query(ctx, s.applySQL(of), applyArgs(of, items)...)
 	if err != nil {
@@ -265,13 +267,13 @@ func (s *Store) write(ctx context.Context, of sort, items []item, errs []error) 
 	if err != nil {
 		return nil, err
 	}
-	ended := make(map[held]int)
-	for _, it := range items {
+	ended := make([]*item, 0, len(items))
+	for i, it := range items {
 		errs[it.place] = nil
 		if !all && !made[it.key] {
 			missed = append(missed, it)
 		} else if of != within {
-			ended[held{it.Worker, it.Run}]++
+			ended = append(ended, &items[i])
 		}
 	}
 	s.holdings.ended(ended)
@@ -297,14 +299,14 @@ type sort int
 const (
 	within            sort = iota // the run goes on
 	ending                        // any end
-	plainSuccess                  // a success that leaves nothing else
-	plainInterruption             // an interruption that leaves nothing else
+	plainSuccess                  // a success of a known run that leaves nothing else
+	plainInterruption             // an interruption of that kind
 )
 
 // sortOf chooses the statement. The counters of a plain success are those of the claim, or have been
 // written with a checkpoint.
-func sortOf(c *task.Change) sort {
-	bare := c.Checkpoint == nil && c.Progress == nil && c.Result == nil && len(c.Log) == 0 && c.Error == "" && !c.Taken && !c.Crashed
+func sortOf(c *task.Change, known bool) sort {
+	bare := known && c.Checkpoint == nil && c.Progress == nil && c.Result == nil && len(c.Log) == 0 && c.Error == "" && !c.Taken && !c.Crashed
 	switch {
 	case c.Status == task.Running:
 		return within

@@ -11,7 +11,7 @@ type applyArrays struct {
 	checkpoints, results, logs [][]byte
 	fractions                  []*float64
 	messages                   []*string
-	crashed, taken             []bool
+	crashed, taken, known      []bool
 }
 
 func newApplyArrays(items []item) applyArrays {
@@ -21,7 +21,7 @@ func newApplyArrays(items []item) applyArrays {
 		workers: make([]string, n), statuses: make([]string, n), reasons: make([]string, n), errors: make([]string, n),
 		counterArrays: newCounterArrays(items),
 		checkpoints:   make([][]byte, n), results: make([][]byte, n), logs: make([][]byte, n), fractions: make([]*float64, n), messages: make([]*string, n),
-		crashed: make([]bool, n), taken: make([]bool, n),
+		crashed: make([]bool, n), taken: make([]bool, n), known: make([]bool, n),
 	}
 	for i, it := range items {
 		a.tasks[i], a.runs[i], a.delays[i] = it.key, it.Run, it.Delay.Microseconds()
@@ -34,7 +34,7 @@ func newApplyArrays(items []item) applyArrays {
 		if p := it.Progress; p != nil {
 			a.fractions[i], a.messages[i] = &p.Fraction, &p.Message
 		}
-		a.crashed[i], a.taken[i] = it.Crashed, it.Taken
+		a.crashed[i], a.taken[i], a.known[i] = it.Crashed, it.Taken, it.known
 	}
 	return a
 }
@@ -64,11 +64,11 @@ func applyArgs(of sort, items []item) []any {
 	a := newApplyArrays(items)
 	if of == within {
 		return []any{a.tasks, a.runs, a.workers, a.attempts, a.interruptions, a.crashes, a.crashStreaks, a.interruptStreaks,
-			a.checkpoints, a.fractions, a.messages, a.logs}
+			a.checkpoints, a.fractions, a.messages, a.logs, a.known}
 	}
 	return []any{a.tasks, a.runs, a.workers, a.statuses, a.reasons, a.errors, a.delays,
 		a.attempts, a.interruptions, a.crashes, a.crashStreaks, a.interruptStreaks,
-		a.checkpoints, a.fractions, a.messages, a.crashed, a.taken, a.results, a.logs}
+		a.checkpoints, a.fractions, a.messages, a.crashed, a.taken, a.results, a.logs, a.known}
 }
 
 // plainArgs are those of the short statements, for the runs of one worker.

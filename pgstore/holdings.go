@@ -6,11 +6,14 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/lastcall-go/lastcall/task"
 )
 
-// holdings counts what of this process's claims has not ended yet, so that a claim's row is taken away
-// soon after the last. It may count too much, where an answer was lost or a run has ended in somebody's
-// transaction, never too little. What it misses is found by a sweep, which looks at the tasks.
+// holdings are the runs of this process's claims that have not ended yet, as far as it knows: so a fence of
+// one of them need not be compared with all tasks that its claim names, and the claim's row is taken away soon
+// after the last. There may be too many, where an answer was lost or a run has ended in somebody's
+// transaction. What it misses is found by a sweep, which looks at the tasks.
 type holdings struct {
 	mu     sync.Mutex
 	open   map[held]*holding
@@ -31,8 +34,8 @@ type held struct {
 }
 
 type holding struct {
-	left int
-	rows []int64
+	tasks map[[16]byte]struct{}
+	rows  []int64
 }
 
 // add records what a claim got. All its runs have one number.
@@ -48,23 +51,38 @@ func (h *holdings) add(got *claimed) {
 	key := held{worker: got.tasks[0].Worker, run: got.tasks[0].Run}
 	of := h.open[key]
 	if of == nil {
-		of = new(holding)
+		of = &holding{tasks: make(map[[16]byte]struct{}, len(got.places))}
 		h.open[key] = of
 	}
-	of.left += len(got.tasks)
+	for i := range got.places {
+		of.tasks[got.places[i].id] = struct{}{}
+	}
 	of.rows = append(of.rows, got.rows...)
 }
 
-// ended says how many runs of claims the store has just ended.
-func (h *holdings) ended(runs map[held]int) {
+// knows says whether a run was got by a claim of this process, and has not ended.
+func (h *holdings) knows(f task.Fence, key [16]byte) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for key, n := range runs {
+	of := h.open[held{worker: f.Worker, run: f.Run}]
+	if of == nil {
+		return false
+	}
+	_, ok := of.tasks[key]
+	return ok
+}
+
+// ended says that the store has ended these runs.
+func (h *holdings) ended(items []*item) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, it := range items {
+		key := held{worker: it.Worker, run: it.Run}
 		of := h.open[key]
 		if of == nil {
 			continue
 		}
-		if of.left -= n; of.left == 0 {
+		if delete(of.tasks, it.key); len(of.tasks) == 0 {
 			h.over = append(h.over, of.rows...)
 			delete(h.open, key)
 		}

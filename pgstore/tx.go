@@ -94,7 +94,7 @@ with done as (
 		status = 'succeeded', reason = null, error = null, crashed = null, taken = null, asked = null,
 		max_attempts = k.max_attempts, max_crashes = k.max_crashes, max_interruptions = k.max_interruptions, result = $4
 	from @.claims k join @.incarnations i on i.n = k.worker
-	where t.id = $1::uuid and i.id = $3 and k.run = $2 and t.lane = k.lane and coalesce(t.run, 0) < k.run
+	where t.id = $1::uuid and i.id = $3 and k.run = $2 and t.id = any (k.tasks) and coalesce(t.run, 0) < k.run
 	returning t.id, t.lane, t.key, t.runs
 ), past as (
 	insert into @.runs (task, run, started, ended, worker, crashed, taken, status, reason, error)

@@ -21,13 +21,13 @@ const (
 			update @.workers set seq = greatest(seq, $2), state = case when seq < $2 then $3 else state end
 			where id = $1 and not dead returning n
 		), cleared as (
-			delete from @.claims where n = any ($7::bigint[])
+			delete from @.claims where n = any ($8::bigint[])
 		)
 		select 0::bigint as lost, null::uuid as task, 0::bigint as run, '' as asked from beat
 		union all
-		select f.nr, null, 0, '' from unnest($4::uuid[], $5::bigint[], $6::text[]) with ordinality as f(task, run, worker, nr)
+		select f.nr, null, 0, '' from unnest($4::uuid[], $5::bigint[], $6::text[], $7::boolean[]) with ordinality as f(task, run, worker, known, nr)
 			where not exists (select 1 from @.tasks t, @.incarnations i join @.claims k on k.worker = i.n
-				where t.id = f.task and coalesce(t.run, 0) < f.run and i.id = f.worker and k.run = f.run and k.lane = t.lane)
+				where t.id = f.task and coalesce(t.run, 0) < f.run and i.id = f.worker and k.run = f.run and (f.known or t.id = any (k.tasks)))
 		union all
 		select 0, a.task, a.run, a.verb from beat b join @.asked a on a.worker = b.n
 		order by lost, task`
@@ -115,12 +115,16 @@ func (s *Store) drop(ctx context.Context, worker string) {
 // beat renews a worker, unless it is not known, and tells what it may not know.
 func (s *Store) beat(ctx context.Context, b task.Beat) (known bool, reply task.BeatReply, err error) {
 	l, over := listOf(b.Runs), s.holdings.takeOver()
+	ours := make([]bool, len(b.Runs))
+	for i, f := range b.Runs {
+		ours[i] = s.holdings.knows(f, l.tasks[i])
+	}
 	defer func() {
 		if err != nil {
 			s.holdings.giveBack(over)
 		}
 	}()
-	rows, err := s.pool.Query(ctx, s.q.beat, b.Worker, int64(b.Seq), string(b.State), l.tasks, l.runs, l.workers, over)
+	rows, err := s.pool.Query(ctx, s.q.beat, b.Worker, int64(b.Seq), string(b.State), l.tasks, l.runs, l.workers, ours, over)
 	if err != nil {
 		return false, reply, err
 	}
