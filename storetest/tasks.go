@@ -291,6 +291,27 @@ var applyRules = []rule{
 			t.Errorf("an unknown task: %v", err)
 		}
 	}},
+	{"8", "a worker's number for another task's run is none for this one", func(t *T) {
+		first, numbers := t.run("w"), make(map[int64]bool)
+		for range 5 {
+			next := t.run("w").Run
+			numbers[next], numbers[next+1] = true, true
+		}
+		numbers[first.Run-1], numbers[first.Run+1] = true, true
+		delete(numbers, first.Run)
+		for run := range numbers {
+			for _, status := range []task.Status{task.Running, task.Succeeded, task.Interrupted, task.Failed} {
+				c := change(first, status)
+				c.Run = run
+				if err := t.apply(c); !errors.Is(err, task.ErrLeaseLost) {
+					t.Errorf("%s with the number %d instead of %d: %v", status, run, first.Run, err)
+				}
+			}
+		}
+		if got := t.get(first.ID); got.Status != task.Running || got.Run != first.Run {
+			t.Errorf("%s in run %d", got.Status, got.Run)
+		}
+	}},
 	{"9", "a repeated outcome is nil, another one ErrAlreadyFinished, after a taking ErrLeaseLost", func(t *T) {
 		first := t.run("w")
 		t.mustApply(change(first, task.Interrupted))
