@@ -259,11 +259,7 @@ func (s *Store) applyBatch(ctx context.Context, items []item, errs []error) {
 
 // write makes changes of one sort in one statement, and returns those that met no run.
 func (s *Store) write(ctx context.Context, of sort, items []item, errs []error) (missed []item, err error) {
-	rows, err := s.pool.Query(ctx, s.applySQL(of), applyArgs(of, items)...)
-	if err != nil {
-		return nil, err
-	}
-	made, all, err := collectMade(rows)
+	made, all, err := s.execute(ctx, of, items)
 	if err != nil {
 		return nil, err
 	}
@@ -278,6 +274,30 @@ func (s *Store) write(ctx context.Context, of sort, items []item, errs []error) 
 	}
 	s.holdings.ended(ended)
 	return missed, nil
+}
+
+// takePatience bounds the wait for a row when runs are taken from a worker, in milliseconds: one of them may
+// be ending in a transaction that somebody has open, for as long as its process stands still, and must not hold
+// back the others.
+const takePatience = "100"
+
+// execute runs a statement of changes, and says which of them, or that all, were made.
+func (s *Store) execute(ctx context.Context, of sort, items []item) (made map[[16]byte]bool, all bool, err error) {
+	sql, args := s.applySQL(of), applyArgs(of, items)
+	if !slices.ContainsFunc(items, func(it item) bool { return it.Taken }) {
+		rows, err := s.pool.Query(ctx, sql, args...)
+		if err != nil {
+			return nil, false, err
+		}
+		return collectMade(rows)
+	}
+	var both pgx.Batch // in one transaction
+	both.Queue(`select set_config('lock_timeout', $1, true)`, takePatience)
+	both.Queue(sql, args...).Query(func(rows pgx.Rows) (err error) {
+		made, all, err = collectMade(rows)
+		return err
+	})
+	return made, all, s.pool.SendBatch(ctx, &both).Close()
 }
 
 // collectMade reads the answer of madeSQL.

@@ -28,6 +28,9 @@ func (s *Store) call(ctx context.Context, fn func(ctx context.Context) error) er
 	}
 }
 
+// lockNotAvailable is the code of a wait that took longer than lock_timeout.
+const lockNotAvailable = "55P03"
+
 // again says whether a statement has done nothing and may do better next time: a deadlock, a
 // serialization failure, or a connection that was broken before it was used.
 func again(err error) bool {
@@ -59,12 +62,15 @@ func (s *Store) wrap(ctx, limited context.Context, err error) error {
 	return fmt.Errorf("pgstore: %w", explain(err))
 }
 
-// itemsFault says whether an error was caused by what was to be written, and not by the server's
-// state: then the other items of a batch may be written without the bad one.
+// itemsFault says whether an error was caused by what was to be written, or by who is at it, and not by the
+// server's state: then the other items of a batch may be written without that one.
 func itemsFault(err error) bool {
 	var e *pgconn.PgError
 	if !errors.As(err, &e) {
 		return false
+	}
+	if e.Code == lockNotAvailable {
+		return true
 	}
 	switch e.Code[:2] {
 	case "21", "22", "23", "54": // cardinality, data, integrity, program limit

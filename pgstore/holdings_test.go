@@ -10,22 +10,22 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// bench is a store with one worker.
-type bench struct {
+// rig is a store with one worker.
+type rig struct {
 	*testing.T
 	store *Store
 	seq   uint64
 }
 
-func newBench(t *testing.T) *bench {
+func newRig(t *testing.T) *rig {
 	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
 	t.Cleanup(func() { closed(t, s) })
-	b := &bench{T: t, store: s}
+	b := &rig{T: t, store: s}
 	b.beat(task.WorkerRunning)
 	return b
 }
 
-func (b *bench) beat(state task.WorkerState) {
+func (b *rig) beat(state task.WorkerState) {
 	b.Helper()
 	b.seq++
 	if _, err := b.store.Heartbeat(b.Context(), task.Beat{Worker: "w", Seq: b.seq, State: state}); err != nil {
@@ -35,7 +35,7 @@ func (b *bench) beat(state task.WorkerState) {
 
 func testID(n int) string { return fmt.Sprintf("00000000-0000-7000-8000-%012d", n) }
 
-func (b *bench) add(tasks ...task.NewTask) {
+func (b *rig) add(tasks ...task.NewTask) {
 	b.Helper()
 	for i := range tasks {
 		tasks[i].Kind, tasks[i].Queue = "k", "default"
@@ -45,7 +45,7 @@ func (b *bench) add(tasks ...task.NewTask) {
 	}
 }
 
-func (b *bench) claim(n int) []task.Task {
+func (b *rig) claim(n int) []task.Task {
 	b.Helper()
 	got, err := b.store.Claim(b.Context(), task.ClaimRequest{Worker: "w", Max: n, Kinds: []task.KindClaim{{Kind: "k", Max: n}}})
 	if err != nil || len(got) != n {
@@ -55,7 +55,7 @@ func (b *bench) claim(n int) []task.Task {
 }
 
 // three claims three new tasks at once.
-func (b *bench) three() []task.Task {
+func (b *rig) three() []task.Task {
 	b.Helper()
 	for n := range 3 {
 		b.add(task.NewTask{ID: testID(n)})
@@ -63,7 +63,7 @@ func (b *bench) three() []task.Task {
 	return b.claim(3)
 }
 
-func (b *bench) end(tasks ...task.Task) {
+func (b *rig) end(tasks ...task.Task) {
 	b.Helper()
 	var all []task.Change
 	for _, t := range tasks {
@@ -80,7 +80,7 @@ func success(t task.Task) task.Change {
 	return task.Change{Fence: task.Fence{Task: t.ID, Run: t.Run, Worker: t.Worker}, Status: task.Succeeded, Counters: t.Counters}
 }
 
-func (b *bench) claims() (n int) {
+func (b *rig) claims() (n int) {
 	b.Helper()
 	if err := b.store.pool.QueryRow(b.Context(), `select count(*) from lastcall.claims`).Scan(&n); err != nil {
 		b.Fatal(err)
@@ -89,7 +89,7 @@ func (b *bench) claims() (n int) {
 }
 
 func TestTheRowOfAClaimGoesAfterItsLastRun(t *testing.T) {
-	b := newBench(t)
+	b := newRig(t)
 	got := b.three()
 	b.end(got[:2]...)
 	b.beat(task.WorkerRunning)
@@ -108,7 +108,7 @@ func TestTheRowOfAClaimGoesAfterItsLastRun(t *testing.T) {
 }
 
 func TestTheNextClaimTakesTheRowAway(t *testing.T) {
-	b := newBench(t)
+	b := newRig(t)
 	b.end(b.three()...)
 	b.add(task.NewTask{ID: testID(7)})
 	b.claim(1)
@@ -118,7 +118,7 @@ func TestTheNextClaimTakesTheRowAway(t *testing.T) {
 }
 
 func TestWhatEndedInATransactionIsSwept(t *testing.T) {
-	b := newBench(t)
+	b := newRig(t)
 	got := b.three()
 	b.end(got[:2]...)
 	tx, err := b.store.pool.Begin(t.Context())
@@ -143,7 +143,7 @@ func TestWhatEndedInATransactionIsSwept(t *testing.T) {
 }
 
 func TestASweepLeavesWhatRuns(t *testing.T) {
-	b := newBench(t)
+	b := newRig(t)
 	got := b.three()
 	b.end(got[:2]...)
 	if err := b.store.sweep(t.Context(), "w"); err != nil {
@@ -156,7 +156,7 @@ func TestASweepLeavesWhatRuns(t *testing.T) {
 }
 
 func TestATaskIsPrunedWhenNoClaimNamesIt(t *testing.T) {
-	b := newBench(t)
+	b := newRig(t)
 	prune := func() int {
 		t.Helper()
 		pruned, err := b.store.Prune(t.Context(), task.PruneRequest{Max: 10})
@@ -182,7 +182,7 @@ func TestATaskIsPrunedWhenNoClaimNamesIt(t *testing.T) {
 }
 
 func TestAWorkerThatLeavesLeavesNoClaims(t *testing.T) {
-	b := newBench(t)
+	b := newRig(t)
 	got := b.three()
 	b.end(got...)
 	b.store.holdings.forget("w") // as if nothing had been counted
@@ -198,7 +198,7 @@ func TestAWorkerThatLeavesLeavesNoClaims(t *testing.T) {
 
 func TestAClaimReturnsPayloadsOfEveryLength(t *testing.T) {
 	for _, together := range []int{1, copyFrom} {
-		b := newBench(t) // on a database of its own
+		b := newRig(t) // on a database of its own
 		want := make(map[string][]byte)
 		var tasks []task.NewTask
 		for i, length := range []int{0, 1, carried, carried + 1, 100_000} {
@@ -232,7 +232,7 @@ func TestAClaimReturnsPayloadsOfEveryLength(t *testing.T) {
 }
 
 func TestATaskThatWaitedKeepsItsTimeOfCreation(t *testing.T) {
-	b := newBench(t)
+	b := newRig(t)
 	b.add(task.NewTask{ID: testID(1), Payload: []byte("later"), Delay: 300 * time.Millisecond})
 	due(t, b.store)
 	got := b.claim(1)[0]

@@ -118,16 +118,20 @@ func (w *Worker) reclaim(ctx context.Context, dead WorkerInfo) error {
 		for i := range left.Tasks {
 			changes[i] = decideReclaimed(&left.Tasks[i], left, dead.Worker)
 		}
-		if len(changes) > 0 {
-			for i, err := range w.store.Apply(ctx, changes) {
-				switch {
-				case err == nil:
-					w.logReclaimed(left.Tasks[i], changes[i], dead)
-				case !errors.Is(err, ErrLeaseLost) && !errors.Is(err, ErrAlreadyFinished):
-					return err
-				}
+		var failed error
+		for i, err := range w.store.Apply(ctx, changes) {
+			switch {
+			case err == nil:
+				w.logReclaimed(left.Tasks[i], changes[i], dead)
+			case !errors.Is(err, ErrLeaseLost) && !errors.Is(err, ErrAlreadyFinished):
+				failed = err
 			}
+		}
+		if len(changes) > 0 {
 			w.nudge()
+		}
+		if failed != nil {
+			return failed // the rest is taken with the next look
 		}
 		if left.Done {
 			return nil
