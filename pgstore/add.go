@@ -15,10 +15,7 @@ import (
 
 // carried is the length up to which a payload stands in ready too, in bytes, so that a claim need not look
 // for it: of a task that is claimable at once and has nothing else that its first run must know.
-const (
-	carried    = 256
-	carriedSQL = `256`
-)
+const carried = 256
 
 const addSQL = `
 with added as (
@@ -29,7 +26,7 @@ with added as (
 	returning id, lane, priority, run_at, payload
 ), soon as (
 	insert into @.ready (lane, suspect, rank, fresh, run_at, id, payload)
-	select lane, false, ~priority, true, run_at, id, case when length(payload) <= ` + carriedSQL + ` then payload end from added where run_at <= now()
+	select lane, false, ~priority, true, run_at, id, case when length(payload) <= $6 then payload end from added where run_at <= now()
 ), later as (
 	insert into @.delayed (lane, suspect, rank, fresh, run_at, id)
 	select lane, false, ~priority, true, run_at, id from added where run_at > now()
@@ -136,7 +133,7 @@ func addArgs(news []fresh) []any {
 		ids[i], lanes[i], payloads[i] = n.id, n.lane, n.Payload
 		priorities[i], delays[i] = int64(n.Priority), n.Delay.Microseconds()
 	}
-	return []any{ids, lanes, payloads, priorities, delays}
+	return []any{ids, lanes, payloads, priorities, delays, carried}
 }
 
 // addKeyed records tasks of which some have keys, in one transaction. It does not wait long for
@@ -173,7 +170,7 @@ const (
 		values ($1::uuid, $2, $3, $4, $5, now() + $6 * interval '1 microsecond') on conflict (id) do nothing`
 	makeReadySQL = `
 		with t as (select lane, crash_streak >= 2 as suspect, ~priority as rank, status = 'queued' as fresh, run_at, id, run, runs,
-			case when key = '' and run_at = created and length(payload) <= ` + carriedSQL + ` then payload end as payload from @.records where id = $1::uuid),
+			case when key = '' and run_at = created and length(payload) <= $2 then payload end as payload from @.records where id = $1::uuid),
 		soon as (insert into @.ready (lane, suspect, rank, fresh, run_at, id, run, runs, payload) select * from t where run_at <= now())
 		insert into @.delayed (lane, suspect, rank, fresh, run_at, id, run, runs) select lane, suspect, rank, fresh, run_at, id, run, runs from t where run_at > now()`
 )
@@ -205,7 +202,7 @@ func (s *Store) addOne(ctx context.Context, tx execer, n fresh) (task.Added, err
 	if err != nil || made == 0 {
 		return existed, err
 	}
-	_, err = tx.exec(ctx, s.q.makeReady, n.ID)
+	_, err = tx.exec(ctx, s.q.makeReady, n.ID, carried)
 	return task.Added{ID: n.ID}, err
 }
 

@@ -1,7 +1,6 @@
 package pgstore
 
 import (
-	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -17,10 +16,9 @@ func TestAClaimBeginsWhereTheOneBeforeEndedAndMissesNothingForLong(t *testing.T)
 	dsn := pgtest.DSN(t)
 	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
-	id := func(n int) string { return fmt.Sprintf("00000000-0000-7000-8000-%012d", n) }
 	add := func(n, priority int) {
 		t.Helper()
-		if _, err := s.Add(t.Context(), []task.NewTask{{ID: id(n), Kind: "k", Queue: "default", Priority: priority}}); err != nil {
+		if _, err := s.Add(t.Context(), []task.NewTask{{ID: testID(n), Kind: "k", Queue: "default", Priority: priority}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -38,24 +36,24 @@ func TestAClaimBeginsWhereTheOneBeforeEndedAndMissesNothingForLong(t *testing.T)
 	for n := range 2000 {
 		add(n, 0)
 	}
-	if got := claim(); got != id(0) {
+	if got := claim(); got != testID(0) {
 		t.Fatalf("claimed %s first", got)
 	}
 	begin := s.claimer.from(1)
-	if begin.id != mustParse(t, id(0)) {
+	if begin.id != mustParse(t, testID(0)) {
 		t.Errorf("the next claim begins at %+v", begin)
 	}
 	add(5000, 1)
-	if got := claim(); got != id(5000) {
+	if got := claim(); got != testID(5000) {
 		t.Errorf("claimed %s before the urgent one", got)
 	}
 	claim()
 	// One that was recorded late in its place, by a process that has not said so.
-	exec(t, dsn, `insert into lastcall.tasks (id, lane, priority, payload) values ('`+id(6000)+`', 1, 0, '')`,
-		`insert into lastcall.ready (rank, run_at, id, lane) values (-1, now() - interval '1 hour', '`+id(6000)+`', 1)`)
+	exec(t, dsn, `insert into lastcall.tasks (id, lane, priority, payload) values ('`+testID(6000)+`', 1, 0, '')`,
+		`insert into lastcall.ready (rank, run_at, id, lane) values (-1, now() - interval '1 hour', '`+testID(6000)+`', 1)`)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for began := time.Now(); claim() != id(6000); <-tick.C {
+	for began := time.Now(); claim() != testID(6000); <-tick.C {
 		if since := time.Since(began); since > 10*fullEvery {
 			t.Fatalf("not found after %v", since)
 		}
@@ -91,8 +89,7 @@ func TestALookThatFindsNothingBehindTheBoundLooksBeforeIt(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
-	id := func(n int) string { return fmt.Sprintf("00000000-0000-7000-8000-%012d", n) }
-	if _, err := s.Add(t.Context(), []task.NewTask{{ID: id(1), Kind: "k", Queue: "default"}}); err != nil {
+	if _, err := s.Add(t.Context(), []task.NewTask{{ID: testID(1), Kind: "k", Queue: "default"}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: 1, State: task.WorkerRunning}); err != nil {
@@ -109,10 +106,10 @@ func TestALookThatFindsNothingBehindTheBoundLooksBeforeIt(t *testing.T) {
 	if got := claim(); len(got) != 1 { // all that it asked for: there is a bound now
 		t.Fatalf("%d tasks", len(got))
 	}
-	exec(t, dsn, `insert into lastcall.tasks (id, lane, priority, payload) values ('`+id(2)+`', 1, 0, '')`,
-		`insert into lastcall.ready (rank, run_at, id, lane) values (-1, now() - interval '1 hour', '`+id(2)+`', 1)`)
+	exec(t, dsn, `insert into lastcall.tasks (id, lane, priority, payload) values ('`+testID(2)+`', 1, 0, '')`,
+		`insert into lastcall.ready (rank, run_at, id, lane) values (-1, now() - interval '1 hour', '`+testID(2)+`', 1)`)
 	s.claimer.promoted = time.Time{} // it is time for a look
-	if got := claim(); len(got) != 1 || got[0].ID != id(2) {
+	if got := claim(); len(got) != 1 || got[0].ID != testID(2) {
 		t.Errorf("claimed %v, want the task that was recorded late", got)
 	}
 }

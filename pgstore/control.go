@@ -182,6 +182,6 @@ func (s *Store) retry(ctx context.Context, tx pgx.Tx, id string) error {
 	if _, err := tx.Exec(ctx, s.q.retried, id); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, s.q.makeReady, id)
+	_, err := tx.Exec(ctx, s.q.makeReady, id, carried)
 	return err
 }

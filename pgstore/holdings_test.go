@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -140,6 +141,42 @@ func TestWhatEndedInATransactionIsSwept(t *testing.T) {
 	if n := b.claims(); n != 0 || len(b.store.holdings.open) != 0 || len(b.store.holdings.unsure) != 0 {
 		t.Errorf("%d claims, %d in memory, unsure %v", n, len(b.store.holdings.open), b.store.holdings.unsure)
 	}
+}
+
+func TestALostAnswerMakesTheStoreUnsure(t *testing.T) {
+	b := newRig(t)
+	got := b.three()
+	b.add(task.NewTask{ID: testID(7)})
+	for _, lost := range []struct{ call, locks string }{
+		{"a claim", `select 1 from lastcall.workers for update`},
+		{"an end", `select 1 from lastcall.tasks for update`},
+	} {
+		tx, err := b.store.pool.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec(t.Context(), lost.locks); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		if lost.call == "a claim" {
+			_, err = b.store.Claim(ctx, task.ClaimRequest{Worker: "w", Max: 1, Kinds: []task.KindClaim{{Kind: "k", Max: 1}}})
+		} else {
+			err = b.store.Apply(ctx, []task.Change{success(got[0])})[0]
+		}
+		cancel()
+		if err == nil {
+			t.Errorf("%s was answered", lost.call)
+		}
+		if b.store.holdings.unsure["w"] == nil {
+			t.Errorf("%s whose answer was lost leaves no doubt", lost.call)
+		}
+		if err := tx.Rollback(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.store.holdings.unsure = nil
+	}
+	b.end(got...)
 }
 
 func TestASweepLeavesWhatRuns(t *testing.T) {

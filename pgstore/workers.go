@@ -62,8 +62,8 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 			}
 		}
 		if b.State == task.WorkerLeft || s.holdings.needsSweep(b.Worker) {
-			if err := s.sweep(ctx, b.Worker); err != nil {
-				return err
+			if err := s.sweep(ctx, b.Worker); err != nil { // it is tidying, and the beat has been heard
+				s.log.Warn("what a worker's ended claims have left could not be cleared up; it will be tried again", "worker", b.Worker, "error", err)
 			}
 		}
 		if b.State != task.WorkerLeft {
