@@ -170,7 +170,7 @@ const (
 		values ($1::uuid, $2, $3, $4, $5, now() + $6 * interval '1 microsecond') on conflict (id) do nothing`
 	makeReadySQL = `
 		with t as (select lane, crash_streak >= 2 as suspect, ~priority as rank, status = 'queued' as fresh, run_at, id, run, runs,
-			case when key = '' and run_at = created and length(payload) <= $2 then payload end as payload from @.records where id = $1::uuid),
+			case when key = '' and run_at = created and length(payload) <= $2 then payload end as payload from @.rows where id = $1::uuid),
 		soon as (insert into @.ready (lane, suspect, rank, fresh, run_at, id, run, runs, payload) select * from t where run_at <= now())
 		insert into @.delayed (lane, suspect, rank, fresh, run_at, id, run, runs) select lane, suspect, rank, fresh, run_at, id, run, runs from t where run_at > now()`
 )

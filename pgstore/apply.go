@@ -37,17 +37,9 @@ with done as (
 			checkpoint, fraction, message, crashed, taken, result, log, known)
 	join @.incarnations i on i.id = c.incarnation
 	join @.claims k on k.worker = i.n and k.run = c.run
-	where t.id = c.task and t.lane = k.lane and coalesce(t.run, 0) < c.run and (c.known or c.task = any (k.tasks))
+	where t.id = c.task and t.lane = k.lane and coalesce(t.run, 0) < c.run and (c.known or c.task = any (k.tasks) and ` + inNoSheet + `)
 	returning t.id, t.lane, t.priority, t.status, t.run_at, t.crash_streak >= 2 as suspect, t.key, t.run, t.runs, c.log
-), soon as (
-	insert into @.ready (lane, suspect, rank, fresh, run_at, id, run, runs)
-	select lane, suspect, ~priority, status = 'queued', run_at, id, run, runs from done
-	where status in ('queued', 'interrupted') and run_at <= now()
-), later as (
-	insert into @.delayed (lane, suspect, rank, fresh, run_at, id, run, runs)
-	select lane, suspect, ~priority, status = 'queued', run_at, id, run, runs from done
-	where status in ('queued', 'interrupted') and run_at > now()
-), logged as (
+), ` + againSQL + `, logged as (
 	insert into @.logs as o (task, body) select id, log from done where log is not null
 	on conflict (task) do update set body = substring(o.body || excluded.body from greatest(length(o.body || excluded.body) - 65535, 1))
 ), heard as (
@@ -55,18 +47,32 @@ with done as (
 ), ` + pastSQL + `
 ` + madeSQL
 
-// pastSQL is what ends of any sort have in common. A history keeps a hundred runs: the one under way, the
+// againSQL puts those whose run has ended, but not they, where they wait.
+const againSQL = `soon as (
+	insert into @.ready (lane, suspect, rank, fresh, run_at, id, run, runs)
+	select lane, suspect, ~priority, status = 'queued', run_at, id, run, runs from done
+	where status in ('queued', 'interrupted') and run_at <= now()
+), later as (
+	insert into @.delayed (lane, suspect, rank, fresh, run_at, id, run, runs)
+	select lane, suspect, ~priority, status = 'queued', run_at, id, run, runs from done
+	where status in ('queued', 'interrupted') and run_at > now()
+)`
+
+// keptSQL keeps the runs before the last one. A history keeps a hundred: the one under way, the
 // one in the task's row, which is read as it was before the end, and ninety-eight more.
-const pastSQL = `past as (
+const keptSQL = `past as (
 	insert into @.runs (task, run, started, ended, worker, crashed, taken, status, reason, error)
 	select t.id, t.run, t.started, t.since, t.worker, t.crashed, t.taken, t.status, t.reason, t.error
-	from done h join @.records t on t.id = h.id where h.runs > 1 and t.run > 0
+	from done h join @.rows t on t.id = h.id where h.runs > 1 and t.run > 0
 	on conflict do nothing
 ), trimmed as (
 	delete from @.runs r using done h, lateral (
 		select o.run from @.runs o where o.task = h.id order by o.run desc offset 97 limit 1
 	) old where h.runs > 98 and r.task = h.id and r.run <= old.run
-), unkeyed as (
+)`
+
+// pastSQL is what ends of any sort have in common.
+const pastSQL = keptSQL + `, unkeyed as (
 	delete from @.keys k using done d, @.lanes n where d.key <> '' and d.status in ('succeeded', 'failed', 'cancelled')
 		and n.n = d.lane and k.kind = n.kind and k.key = d.key and k.task = d.id
 ), counted as (
@@ -91,30 +97,6 @@ with done as (
 ), ` + pastSQL + `
 ` + madeSQL
 
-// interruptSQL is finishSQL for interruptions of known runs of one worker, for one reason, that leave nothing else and
-// of which nothing was asked: at a stop there may be a hundred thousand of them.
-const interruptSQL = `
-with done as (
-	update @.tasks t set run = c.run, runs = coalesce(t.runs, 0) + 1, worker = k.worker, started = k.started, since = now(),
-		run_at = now() + c.delay * interval '1 microsecond',
-		status = 'interrupted', reason = $4, error = null, crashed = null, taken = null,
-		attempts = c.attempts, interruptions = c.interruptions, crashes = c.crashes,
-		crash_streak = c.crash_streak, interrupt_streak = c.interrupt_streak,
-		max_attempts = k.max_attempts, max_crashes = k.max_crashes, max_interruptions = k.max_interruptions
-	from unnest($1::uuid[], $2::bigint[], $5::integer[], $6::integer[], $7::integer[], $8::integer[], $9::integer[], $10::bigint[])
-		as c(task, run, attempts, interruptions, crashes, crash_streak, interrupt_streak, delay)
-	join @.claims k on k.worker = (select n from @.incarnations where id = $3) and k.run = c.run
-	where t.id = c.task and t.lane = k.lane and coalesce(t.run, 0) < c.run and t.asked is null
-	returning t.id, t.lane, t.priority, t.status, t.run_at, t.crash_streak >= 2 as suspect, t.key, t.run, t.runs
-), soon as (
-	insert into @.ready (lane, suspect, rank, fresh, run_at, id, run, runs)
-	select lane, suspect, ~priority, false, run_at, id, run, runs from done where run_at <= now()
-), later as (
-	insert into @.delayed (lane, suspect, rank, fresh, run_at, id, run, runs)
-	select lane, suspect, ~priority, false, run_at, id, run, runs from done where run_at > now()
-), ` + pastSQL + `
-` + madeSQL
-
 // checkpointSQL changes tasks within their runs.
 const checkpointSQL = `
 with done as (
@@ -127,7 +109,7 @@ with done as (
 		as c(task, run, incarnation, attempts, interruptions, crashes, crash_streak, interrupt_streak, checkpoint, fraction, message, log, known)
 	join @.incarnations i on i.id = c.incarnation
 	join @.claims k on k.worker = i.n and k.run = c.run
-	where t.id = c.task and t.lane = k.lane and coalesce(t.run, 0) < c.run and (c.known or c.task = any (k.tasks))
+	where t.id = c.task and t.lane = k.lane and coalesce(t.run, 0) < c.run and (c.known or c.task = any (k.tasks) and ` + inNoSheet + `)
 	returning t.id, c.log
 ), logged as (
 	insert into @.logs as o (task, body) select id, log from done where log is not null
@@ -140,12 +122,14 @@ const lateSQL = `
 select t.id is not null, coalesce(x.status, ''), coalesce(x.reason, ''), coalesce(x.taken, false)
 from unnest($1::uuid[], $2::bigint[], $3::text[]) with ordinality as c(task, run, worker, nr)
 left join @.incarnations i on i.id = c.worker
-left join @.records t on t.id = c.task
+left join @.rows t on t.id = c.task
 left join lateral (
 	select r.status, r.reason, r.taken from @.runs r where r.task = c.task and r.run = c.run and r.worker = i.n
 	union all
 	select t.status, t.reason, t.taken where t.runs > 0 and t.run = c.run and t.worker = i.n
 		and not exists (select 1 from @.runs r where r.task = c.task and r.run = c.run)
+	union all
+	select s.status, s.reason, s.taken from @.records s where s.id = c.task and s.run = c.run and s.run > t.run and s.worker = i.n
 ) x on true
 order by c.nr`
 
@@ -156,13 +140,14 @@ type item struct {
 	place int  // in the caller's list
 	round int  // of the changes of one task, which are made one after the other
 	of    sort // of statement
-	known bool // the claim of this process that has the run
+	known bool // a claim of this process has the run
+	claim int64
+	sheet bool // it can stand on a sheet
 }
 
 // together says that two changes can be made in one statement.
 func (it *item) together(other *item) bool {
-	return it.round == other.round && it.of == other.of && (it.of < plainSuccess || it.Worker == other.Worker) &&
-		(it.of < plainInterruption || it.Reason == other.Reason)
+	return it.round == other.round && it.of == other.of && (it.of != plainSuccess || it.Worker == other.Worker)
 }
 
 // compare is the order of the statements, and in a statement that of the tasks.
@@ -170,11 +155,11 @@ func (it *item) compare(other *item) int {
 	if it.together(other) {
 		return bytes.Compare(it.key[:], other.key[:])
 	}
-	return cmp.Or(cmp.Compare(it.round, other.round), cmp.Compare(it.of, other.of), cmp.Compare(it.Worker, other.Worker), cmp.Compare(it.Reason, other.Reason))
+	return cmp.Or(cmp.Compare(it.round, other.round), cmp.Compare(it.of, other.of), cmp.Compare(it.Worker, other.Worker))
 }
 
-// Apply implements task.Store. The changes are made in statements of many, sorted by task; when one
-// of them cannot be written, the statement is halved until only that one fails.
+// Apply implements task.Store. Ends that leave nothing else stand on sheets, where there are enough of them. The other changes are
+// made in statements of many, sorted by task; when one of them cannot be written, the statement is halved until only that one fails.
 func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 	errs := make([]error, len(changes))
 	if err := s.usable(ctx); err != nil {
@@ -183,11 +168,14 @@ func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 		}
 		return errs
 	}
-	for _, batch := range batches(changes, errs, s.holdings.knows) {
+	sheets, items := s.sheets(s.items(changes, errs))
+	items = append(items, s.writeSheets(ctx, sheets, errs)...)
+	for _, batch := range batches(items) {
 		s.applyBatch(ctx, batch, errs)
 	}
 	for i, c := range changes {
 		if errs[i] == nil && c.Status.Claimable() {
+			s.claimer.lookAgain() // it may stand on a sheet
 			s.claimable(everything)
 			break
 		}
@@ -195,9 +183,8 @@ func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 	return errs
 }
 
-// batches sorts changes into statements: changes within a run apart from those that end one, and
-// changes of one task one after the other.
-func batches(changes []task.Change, errs []error, knows func(task.Fence, [16]byte) bool) [][]item {
+// items finds out how changes can be made. They are sorted by task.
+func (s *Store) items(changes []task.Change, errs []error) []item {
 	all := make([]item, 0, len(changes))
 	for i := range changes {
 		c := &changes[i]
@@ -206,17 +193,27 @@ func batches(changes []task.Change, errs []error, knows func(task.Fence, [16]byt
 			errs[i] = task.ErrNotFound
 			continue
 		}
-		known := knows(c.Fence, key)
-		all = append(all, item{Change: c, key: key, place: i, known: known, of: sortOf(c, known)})
+		all = append(all, item{Change: c, key: key, place: i, of: sortOf(c)})
 	}
-	slices.SortFunc(all, func(a, b item) int {
+	s.holdings.look(all)
+	byTask := func(a, b item) int {
 		return cmp.Or(bytes.Compare(a.key[:], b.key[:]), cmp.Compare(a.place, b.place))
-	})
-	for i := 1; i < len(all); i++ {
-		if all[i].key == all[i-1].key {
+	}
+	if !slices.IsSortedFunc(all, byTask) {
+		slices.SortFunc(all, byTask)
+	}
+	for i := range all {
+		if i > 0 && all[i].key == all[i-1].key {
 			all[i].round = all[i-1].round + 1
+			all[i].sheet, all[i-1].sheet = false, false
 		}
 	}
+	return all
+}
+
+// batches sorts changes into statements: changes within a run apart from those that end one, and
+// changes of one task one after the other.
+func batches(all []item) [][]item {
 	slices.SortFunc(all, func(a, b item) int { return a.compare(&b) })
 	var sorted [][]item
 	for from, i := 0, 1; i <= len(all); i++ {
@@ -234,7 +231,7 @@ func (s *Store) applyBatch(ctx context.Context, items []item, errs []error) {
 	err := s.call(ctx, func(ctx context.Context) error {
 		of := items[0].of
 		missed, err := s.write(ctx, of, items, errs)
-		if err == nil && len(missed) > 0 && of >= plainSuccess { // something was asked of it
+		if err == nil && len(missed) > 0 && of == plainSuccess { // something was asked of it
 			missed, err = s.write(ctx, ending, missed, errs)
 		}
 		if err != nil {
@@ -281,23 +278,41 @@ func (s *Store) write(ctx context.Context, of sort, items []item, errs []error) 
 // back the others.
 const takePatience = "100"
 
-// execute runs a statement of changes, and says which of them, or that all, were made.
+// execute runs a statement of changes, and says which of them, or that all, were made. The claims of runs that this process
+// does not know are set apart before: who knows them writes no more sheets.
 func (s *Store) execute(ctx context.Context, of sort, items []item) (made map[[16]byte]bool, all bool, err error) {
 	sql, args := s.applySQL(of), applyArgs(of, items)
-	if !slices.ContainsFunc(items, func(it item) bool { return it.Taken }) {
+	foreign, taken := foreignOf(items), slices.ContainsFunc(items, func(it item) bool { return it.Taken })
+	if len(foreign.runs) == 0 && !taken {
 		rows, err := s.pool.Query(ctx, sql, args...)
 		if err != nil {
 			return nil, false, err
 		}
 		return collectMade(rows)
 	}
-	var both pgx.Batch // in one transaction
-	both.Queue(`select set_config('lock_timeout', $1, true)`, takePatience)
-	both.Queue(sql, args...).Query(func(rows pgx.Rows) (err error) {
+	var together pgx.Batch // in one transaction
+	if taken {
+		together.Queue(`select set_config('lock_timeout', $1, true)`, takePatience)
+	}
+	together.Queue(s.q.apart, foreign.workers, foreign.runs)
+	together.Queue(sql, args...).Query(func(rows pgx.Rows) (err error) {
 		made, all, err = collectMade(rows)
 		return err
 	})
-	return made, all, s.pool.SendBatch(ctx, &both).Close()
+	return made, all, s.pool.SendBatch(ctx, &together).Close()
+}
+
+// foreignOf returns the runs' numbers and workers of what this process does not know.
+func foreignOf(items []item) (l fenceList) {
+	for _, it := range items {
+		if it.known {
+			continue
+		}
+		if n := len(l.runs); n == 0 || l.runs[n-1] != it.Run || l.workers[n-1] != it.Worker {
+			l.runs, l.workers = append(l.runs, it.Run), append(l.workers, it.Worker)
+		}
+	}
+	return l
 }
 
 // collectMade reads the answer of madeSQL.
@@ -313,29 +328,30 @@ func collectMade(rows pgx.Rows) (made map[[16]byte]bool, all bool, err error) {
 	return made, false, nil
 }
 
-// sort says which statement makes a change.
+// sort says which statement makes a change, if it does not stand on a sheet.
 type sort int
 
 const (
-	within            sort = iota // the run goes on
-	ending                        // any end
-	plainSuccess                  // a success of a known run that leaves nothing else
-	plainInterruption             // an interruption of that kind
+	within       sort = iota // the run goes on
+	ending                   // any end
+	plainSuccess             // a success of a known run that leaves nothing else
 )
 
-// sortOf chooses the statement. The counters of a plain success are those of the claim, or have been
+// sortOf chooses the statement for a run that is known. The counters of a plain success are those of the claim, or have been
 // written with a checkpoint.
-func sortOf(c *task.Change, known bool) sort {
-	bare := known && c.Checkpoint == nil && c.Progress == nil && c.Result == nil && len(c.Log) == 0 && c.Error == "" && !c.Taken && !c.Crashed
+func sortOf(c *task.Change) sort {
 	switch {
 	case c.Status == task.Running:
 		return within
-	case bare && c.Status == task.Succeeded:
+	case c.Status == task.Succeeded && isBare(c):
 		return plainSuccess
-	case bare && c.Status == task.Interrupted:
-		return plainInterruption
 	}
 	return ending
+}
+
+// isBare says that a change leaves nothing but its status, reason and counters.
+func isBare(c *task.Change) bool {
+	return c.Checkpoint == nil && c.Progress == nil && c.Result == nil && len(c.Log) == 0 && c.Error == "" && !c.Taken && !c.Crashed
 }
 
 func (s *Store) applySQL(of sort) string {
@@ -344,8 +360,6 @@ func (s *Store) applySQL(of sort) string {
 		return s.q.checkpoint
 	case plainSuccess:
 		return s.q.succeed
-	case plainInterruption:
-		return s.q.interrupt
 	}
 	return s.q.finish
 }

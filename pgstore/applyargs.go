@@ -58,8 +58,8 @@ func newCounterArrays(items []item) counterArrays {
 // applyArgs are the arguments of applySQL.
 func applyArgs(of sort, items []item) []any {
 	switch of {
-	case plainSuccess, plainInterruption:
-		return plainArgs(of, items)
+	case plainSuccess:
+		return plainArgs(items)
 	}
 	a := newApplyArrays(items)
 	if of == within {
@@ -71,19 +71,11 @@ func applyArgs(of sort, items []item) []any {
 		a.checkpoints, a.fractions, a.messages, a.crashed, a.taken, a.results, a.logs, a.known}
 }
 
-// plainArgs are those of the short statements, for the runs of one worker.
-func plainArgs(of sort, items []item) []any {
+// plainArgs are those of the short statement, for the runs of one worker.
+func plainArgs(items []item) []any {
 	tasks, runs := make([][16]byte, len(items)), make([]int64, len(items))
 	for i, it := range items {
 		tasks[i], runs[i] = it.key, it.Run
 	}
-	if of == plainSuccess {
-		return []any{tasks, runs, items[0].Worker}
-	}
-	c := newCounterArrays(items)
-	delays := make([]int64, len(items))
-	for i, it := range items {
-		delays[i] = it.Delay.Microseconds()
-	}
-	return []any{tasks, runs, items[0].Worker, string(items[0].Reason), c.attempts, c.interruptions, c.crashes, c.crashStreaks, c.interruptStreaks, delays}
+	return []any{tasks, runs, items[0].Worker}
 }

@@ -75,8 +75,11 @@ const claimTail = `
 ), cleared as (
 	delete from @.claims where n = any ($15::bigint[])
 )
-select h.n, h.run, p.lane, p.suspect, p.ids, p.ranks, p.fresh, p.run_ats, p.runs, p.payloads, now(), ` + suspectWaits + `
+select h.n, h.run, p.lane, p.suspect, p.ids, p.ranks, p.fresh, p.run_ats, p.runs, p.payloads, now(), ` + suspectWaits + `, ` + sheetsWait + `
 from me left join (parts p join held h on h.lane = p.lane and h.suspect = p.suspect) on true`
+
+// sheetsWait says whether something has been interrupted that is not among what is claimed from.
+const sheetsWait = `exists (select 1 from @.interruptions i where i.lane = any ($2::integer[]))`
 
 // lookSQL says whether a worker may claim, whether there is something to claim from the bounds on, and
 // in how many microseconds the next delay runs out. It writes nothing, and reads a handful of pages.
@@ -87,6 +90,7 @@ select exists (select 1 from @.workers where id = $1 and not dead),
 		(select false union all select true where $3) as s(suspect),
 		lateral (select 1 from @.ready q where q.lane = k.lane and q.suspect = s.suspect
 			and ` + fromBound + ` limit 1) r),
+	` + sheetsWait + `,
 	coalesce((select floor(extract(epoch from min(run_at) - now()) * 1000000)::bigint from @.delayed), $4),
 	coalesce((select max(n) from @.lanes), 0)`
 
@@ -103,7 +107,7 @@ insert into @.ready (lane, suspect, rank, fresh, run_at, id, run, runs) select l
 // recallSQL reads what a claim does not return.
 const recallSQL = `
 select id, created, key, payload, reason, error, attempts, interruptions, crashes, crash_streak, interrupt_streak, checkpoint, fraction, message, result
-from @.records where id = any ($1)`
+from @.rows where id = any ($1)`
 
 // Claim implements task.Store. It looks first when there was nothing the last time, and only when
 // something has been announced or some time has gone by: an idle worker writes nothing, and asks
@@ -118,16 +122,21 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	err := s.call(ctx, func(ctx context.Context) error {
 		s.claimer.begin()
 		defer s.claimer.end()
-		w := s.want(req)
-		if s.claimer.needsLook() {
-			some, err := s.look(ctx, req, who, w, news)
-			if err != nil || !some {
+		again := true
+		for n := 0; again && n < 2; n++ { // what somebody else puts back is announced by him
+			w := s.want(req)
+			if s.claimer.needsLook() {
+				some, err := s.look(ctx, req, who, w, news)
+				if err != nil || !some {
+					return err
+				}
+			}
+			var err error
+			if got, again, err = s.take(ctx, req, w); err != nil {
 				return err
 			}
 		}
-		var err error
-		got, err = s.take(ctx, req, w)
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -135,8 +144,9 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	return got, nil
 }
 
-// take claims. One lane, as most programs have, is read without merging, unless there are suspects.
-func (s *Store) take(ctx context.Context, req task.ClaimRequest, w *wanted) ([]task.Task, error) {
+// take claims. One lane, as most programs have, is read without merging, unless there are suspects. It says that there was nothing, but will
+// be after a look.
+func (s *Store) take(ctx context.Context, req task.ClaimRequest, w *wanted) (tasks []task.Task, again bool, err error) {
 	began := time.Now()
 	statements := []string{s.q.claimOne, s.q.claimMany}
 	if len(w.lanes) > 1 {
@@ -157,38 +167,50 @@ func (s *Store) take(ctx context.Context, req task.ClaimRequest, w *wanted) ([]t
 		if err != nil {
 			s.holdings.giveBack(over)
 			s.holdings.miss(req.Worker)
-			return nil, err
+			return nil, false, err
 		}
 		if !got.suspectWaits {
 			break
 		}
 	}
-	s.holdings.add(got)
 	s.claimer.set(len(got.places) > 0)
-	tasks := got.inOrder(req.Into)
+	if got.sheetsWait {
+		s.claimer.lookAgain()
+		if len(got.places) == 0 && req.Max > 0 {
+			return nil, true, nil
+		}
+	}
+	tasks = got.inOrder(req.Into)
+	err = s.complete(ctx, tasks, got.places, w)
+	s.holdings.add(got, tasks, err == nil)
+	if err != nil {
+		return nil, false, err
+	}
+	s.claimer.took(len(tasks) >= req.Max, time.Since(began), got.ends)
+	return tasks, false, nil
+}
+
+// complete fills in what a claim did not return.
+func (s *Store) complete(ctx context.Context, tasks []task.Task, places []place, w *wanted) error {
 	for i := range tasks {
-		l, err := s.byNumber(ctx, got.places[i].lane)
+		l, err := s.byNumber(ctx, places[i].lane)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		tasks[i].Kind, tasks[i].Queue = l.kind, l.queue
 		tasks[i].Caps = w.caps[l.kind]
 	}
-	if err := s.recall(ctx, tasks); err != nil {
-		return nil, err
-	}
-	s.claimer.took(len(tasks) >= req.Max, time.Since(began), got.ends)
-	return tasks, nil
+	return s.recall(ctx, tasks)
 }
 
 // look says whether a claim is worth while, and promotes what has become due.
 func (s *Store) look(ctx context.Context, req task.ClaimRequest, who string, w *wanted, news uint64) (some bool, err error) {
 	var (
-		registered, ready bool
-		next              int64
-		newest            int32
+		registered, ready, sheets bool
+		next                      int64
+		newest                    int32
 	)
-	err = s.pool.QueryRow(ctx, s.q.look, req.Worker, w.lanes, req.Suspect, quietFor.Microseconds(), w.ranks, w.fresh, w.runAts, w.ids).Scan(&registered, &ready, &next, &newest)
+	err = s.pool.QueryRow(ctx, s.q.look, req.Worker, w.lanes, req.Suspect, quietFor.Microseconds(), w.ranks, w.fresh, w.runAts, w.ids).Scan(&registered, &ready, &sheets, &next, &newest)
 	if err != nil {
 		return false, err
 	}
@@ -201,6 +223,9 @@ func (s *Store) look(ctx context.Context, req task.ClaimRequest, who string, w *
 		}
 		*w = *s.want(req)
 		return s.look(ctx, req, who, w, news)
+	}
+	if sheets {
+		return true, s.takeUp(ctx, w.lanes)
 	}
 	due := next <= 0
 	if !ready && !due {
@@ -220,19 +245,29 @@ func (s *Store) look(ctx context.Context, req task.ClaimRequest, who string, w *
 	return true, nil
 }
 
+// takeUp puts back some of what was interrupted in some lanes. More of it is found by the next claim's look.
+func (s *Store) takeUp(ctx context.Context, lanes []int32) error {
+	n, err := s.restore(ctx, lanes)
+	if n > 0 {
+		s.claimer.early(everything)
+		s.claimer.lookAgain()
+	}
+	return err
+}
+
 // claimed is what a claim got. Its memory is used again.
 type claimed struct {
 	tasks  []task.Task
 	places []place // of the tasks, in the same order
 	rows   []int64 // of the table of claims
-	// suspectWaits: nothing was taken, since a suspect must be looked at.
-	suspectWaits bool
+	// suspectWaits: nothing was taken, since a suspect must be looked at. sheetsWait: there is more to claim than what could be taken.
+	suspectWaits, sheetsWait bool
 }
 
 // reset forgets everything, and lets go what the tasks refer to.
 func (c *claimed) reset() {
 	clear(c.tasks)
-	c.tasks, c.places, c.rows, c.suspectWaits = c.tasks[:0], c.places[:0], c.rows[:0], false
+	c.tasks, c.places, c.rows, c.suspectWaits, c.sheetsWait = c.tasks[:0], c.places[:0], c.rows[:0], false, false
 }
 
 // place is where a task stood.
@@ -240,6 +275,7 @@ type place struct {
 	bound
 	lane    int32
 	suspect bool
+	claim   int64
 	row     int // of the answer
 }
 
@@ -251,14 +287,14 @@ func (c *claimed) collect(rows pgx.Rows, worker string) error {
 	known := false
 	for rows.Next() {
 		if known = true; rows.RawValues()[0] == nil {
-			if err := rows.Scan(nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, &c.suspectWaits); err != nil {
+			if err := rows.Scan(nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, &c.suspectWaits, &c.sheetsWait); err != nil {
 				return err
 			}
 			continue
 		}
 		var (
 			of       place
-			n, run   int64
+			run      int64
 			ids      [][16]byte
 			ranks    []int64
 			fresh    []bool
@@ -267,10 +303,10 @@ func (c *claimed) collect(rows pgx.Rows, worker string) error {
 			payloads [][]byte
 			started  time.Time
 		)
-		if err := rows.Scan(&n, &run, &of.lane, &of.suspect, &ids, &ranks, &fresh, &runAts, &runs, &payloads, &started, nil); err != nil {
+		if err := rows.Scan(&of.claim, &run, &of.lane, &of.suspect, &ids, &ranks, &fresh, &runAts, &runs, &payloads, &started, nil, &c.sheetsWait); err != nil {
 			return err
 		}
-		c.rows = append(c.rows, n)
+		c.rows = append(c.rows, of.claim)
 		for i, id := range ids {
 			of.row = len(c.tasks)
 			of.bound = bound{rank: ranks[i], fresh: fresh[i], runAt: runAts[i], id: id}

@@ -170,6 +170,13 @@ func (c *claimer) set(busy bool) {
 	c.mu.Unlock()
 }
 
+// lookAgain has the next claim look first.
+func (c *claimer) lookAgain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.promoted = time.Time{}
+}
+
 // needsLook says whether a look comes first: when the last claim got nothing, and now and then, for
 // the sake of delays that have run out.
 func (c *claimer) needsLook() bool {

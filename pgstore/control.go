@@ -15,8 +15,11 @@ const (
 	resumeSQL = `delete from @.paused where queue = $1`
 	// The task's row is locked against the end of its run: who ends the run sees what was asked, or we see
 	// that it has ended.
-	taskStateSQL = `select t.status, t.lane, t.key from @.records t where t.id = $1::uuid for update`
-	runningSQL   = `select run, worker from @.running where task = $1::uuid`
+	taskStateSQL = `select t.status, t.lane, t.key from @.rows t where t.id = $1::uuid for update of t`
+	onSheetSQL   = `select status = 'succeeded' and row_status <> 'succeeded' from @.records where id = $1::uuid`
+	runningSQL   = `select claim, run, worker from @.running where task = $1::uuid`
+	// Sheets do not look at rows: they must have been written before, or there is none.
+	apartTaskSQL = `update @.claims set apart = true where n = $1`
 	askSQL       = `
 		with noted as (
 			update @.tasks set asked = case when asked = 'cancel' then asked else $4 end where id = $1::uuid returning id, asked
@@ -25,14 +28,14 @@ const (
 		on conflict (task) do update set run = excluded.run, worker = excluded.worker, verb = excluded.verb`
 	// A waiting task stands in one of two tables, under a key that its row knows.
 	dropReadySQL = `
-		with r as (delete from @.ready q using @.records t where t.id = $1::uuid and q.lane = t.lane and q.suspect = (t.crash_streak >= 2)
+		with r as (delete from @.ready q using @.rows t where t.id = $1::uuid and q.lane = t.lane and q.suspect = (t.crash_streak >= 2)
 			and q.rank = ~t.priority and q.fresh = (t.status = 'queued') and q.run_at = t.run_at and q.id = t.id returning 1),
-		d as (delete from @.delayed q using @.records t where t.id = $1::uuid and q.run_at = t.run_at and q.id = t.id returning 1)
+		d as (delete from @.delayed q using @.rows t where t.id = $1::uuid and q.run_at = t.run_at and q.id = t.id returning 1)
 		select (select count(*) from r) + (select count(*) from d)`
 	// The last run's record stands in the task's row, and goes to the others before a command
 	// changes that row.
 	keepRunSQL = `insert into @.runs (task, run, started, ended, worker, crashed, taken, status, reason, error)
-		select id, run, started, since, worker, crashed, taken, status, reason, error from @.records where id = $1::uuid and runs > 0
+		select id, run, started, since, worker, crashed, taken, status, reason, error from @.rows where id = $1::uuid and runs > 0
 		on conflict do nothing`
 	cancelNowSQL = `
 		with done as (
@@ -43,7 +46,7 @@ const (
 		insert into @.tallies (lane, status, n) select lane, 'cancelled', 1 from done`
 	retriedSQL = `
 		with was as (
-			select id, lane, status from @.records where id = $1::uuid
+			select id, lane, status from @.rows where id = $1::uuid
 		), now as (
 			update @.tasks t set attempts = 0, crash_streak = 0, interrupt_streak = 0, run_at = now(),
 				since = case when w.status in ('failed', 'cancelled') then now() else t.since end,
@@ -89,72 +92,100 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 }
 
 // control does what is asked of a task, and returns whom to tell after the commit. A task that runs
-// is in a claim, and one that waits has a row in ready or delayed; a claim moves it from here to there, so
-// both are tried until one is found.
+// is in a claim, and one that waits has a row in ready or delayed, or stands on a sheet; claims and ends move it from here to there, so
+// all are tried until one is found.
 func (s *Store) control(ctx context.Context, tx pgx.Tx, cmd task.Command) (after func(), err error) {
-	after = func() {}
+	for done := false; !done; {
+		if _, err := tx.Exec(ctx, s.q.restoreOne, cmd.Task); err != nil {
+			return nil, err
+		}
+		if after, done, err = s.controlOnce(ctx, tx, cmd); err != nil {
+			return nil, err
+		}
+	}
+	return after, nil
+}
+
+// controlOnce is not done when the task has moved meanwhile.
+func (s *Store) controlOnce(ctx context.Context, tx pgx.Tx, cmd task.Command) (after func(), done bool, err error) {
 	var (
-		status task.Status
-		lane   int32
-		key    string
+		status  task.Status
+		lane    int32
+		key     string
+		onSheet bool
 	)
 	err = tx.QueryRow(ctx, s.q.taskState, cmd.Task).Scan(&status, &lane, &key)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return after, task.ErrNotFound
+		return nil, false, task.ErrNotFound
 	}
 	if err != nil {
-		return after, err
+		return nil, false, err
 	}
-	for {
-		running, err := s.controlRunning(ctx, tx, cmd)
-		if err != nil || running {
-			return s.asked, err
-		}
-		switch {
-		case cmd.Verb == task.VerbInterrupt:
-			return after, task.ErrNotRunning
-		case status == task.Cancelled && cmd.Verb == task.VerbCancel:
-			return after, nil
-		case status == task.Succeeded, status == task.Failed && cmd.Verb == task.VerbCancel:
-			return after, task.ErrAlreadyFinished
-		case status.Ended():
-			return s.moved, s.revive(ctx, tx, cmd.Task, lane, key)
-		}
-		var n int
-		if err := tx.QueryRow(ctx, s.q.dropReady, cmd.Task).Scan(&n); err != nil {
-			return after, err
-		}
-		if n == 0 {
-			continue // claimed in between
-		}
-		if cmd.Verb == task.VerbCancel {
-			if _, err := tx.Exec(ctx, s.q.keepRun, cmd.Task); err != nil {
-				return after, err
-			}
-			_, err := tx.Exec(ctx, s.q.cancelNow, cmd.Task)
-			return after, err
-		}
-		return s.moved, s.retry(ctx, tx, cmd.Task)
+	if err := tx.QueryRow(ctx, s.q.onSheet, cmd.Task).Scan(&onSheet); err != nil {
+		return nil, false, err
 	}
+	if onSheet {
+		status = task.Succeeded
+	}
+	running, done, err := s.controlRunning(ctx, tx, cmd)
+	if err != nil || running {
+		return s.asked, done, err
+	}
+	after = func() {}
+	switch {
+	case cmd.Verb == task.VerbInterrupt:
+		return nil, false, task.ErrNotRunning
+	case status == task.Cancelled && cmd.Verb == task.VerbCancel:
+		return after, true, nil
+	case status == task.Succeeded, status == task.Failed && cmd.Verb == task.VerbCancel:
+		return nil, false, task.ErrAlreadyFinished
+	case status.Ended():
+		return s.moved, true, s.revive(ctx, tx, cmd.Task, lane, key)
+	}
+	var n int
+	if err := tx.QueryRow(ctx, s.q.dropReady, cmd.Task).Scan(&n); err != nil {
+		return nil, false, err
+	}
+	switch {
+	case n == 0: // claimed in between
+		return nil, false, nil
+	case cmd.Verb == task.VerbCancel:
+		if _, err := tx.Exec(ctx, s.q.keepRun, cmd.Task); err != nil {
+			return nil, false, err
+		}
+		_, err := tx.Exec(ctx, s.q.cancelNow, cmd.Task)
+		return after, true, err
+	}
+	return s.moved, true, s.retry(ctx, tx, cmd.Task)
 }
 
-// controlRunning asks something of a task's run, and says whether it has one.
-func (s *Store) controlRunning(ctx context.Context, tx pgx.Tx, cmd task.Command) (running bool, err error) {
+// controlRunning asks something of a task's run, if it has one. It is not done when the run has ended on a sheet meanwhile.
+func (s *Store) controlRunning(ctx context.Context, tx pgx.Tx, cmd task.Command) (running, done bool, err error) {
 	var (
-		run    int64
-		worker int32
+		claim, run int64
+		worker     int32
 	)
-	err = tx.QueryRow(ctx, s.q.running, cmd.Task).Scan(&run, &worker)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return false, nil
-	case err != nil:
-		return false, err
-	case cmd.Verb == task.VerbRetry:
-		return false, task.ErrRunning
+	look := func() (bool, error) {
+		err := tx.QueryRow(ctx, s.q.running, cmd.Task).Scan(&claim, &run, &worker, nil)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	if running, err = look(); err != nil || !running {
+		return false, false, err
+	}
+	if cmd.Verb == task.VerbRetry {
+		return false, false, task.ErrRunning
+	}
+	if _, err := tx.Exec(ctx, s.q.apartTask, claim); err != nil {
+		return false, false, err
+	}
+	if still, err := look(); err != nil || !still {
+		return true, false, err
 	}
 	_, err = tx.Exec(ctx, s.q.ask, cmd.Task, run, worker, string(cmd.Verb))
-	return err == nil, err
+	return true, err == nil, err
 }
 
 // revive makes an ended task wait again.

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,28 +24,46 @@ const taskColumns = `t.id, t.lane, t.key, t.payload, t.priority, case when l.tas
 	coalesce(l.max_attempts, t.max_attempts), coalesce(l.max_crashes, t.max_crashes), coalesce(l.max_interruptions, t.max_interruptions),
 	t.checkpoint, t.fraction, t.message, t.result`
 
+// A listing picks ids first, from where the tasks of the wanted status stand, and then reads those tasks. Who runs is
+// found in the claims, which are walked through once.
 const (
-	// Who is in a claim is read once, and not once for each task.
-	findSQL     = `with l as materialized (select * from @.members) ` + besideSQL
-	findSomeSQL = `with l as materialized (select * from @.members where task = any ($1)) ` + besideSQL
-	besideSQL   = `select ` + taskColumns + ` from @.records t left join l on l.task = t.id and l.run > t.run
-		left join @.incarnations i on i.n = coalesce(l.worker, t.worker)`
-	findRunningSQL = `select ` + taskColumns + ` from @.running l cross join lateral (select * from @.records t where t.id = l.task offset 0) t
-		join @.incarnations i on i.n = l.worker`
-	heldSQL     = findRunningSQL + ` where i.id = $1 and exists (select 1 from @.workers where id = $1 and dead) limit $2`
-	unlistedSQL = findRunningSQL + `
-		where i.id = $1 and not exists (select 1 from unnest($2::uuid[], $3::bigint[]) as f(task, run) where f.task = l.task and f.run = l.run)
-		order by l.task`
+	pickIDs = `with p as materialized (select t.id from `
+	// The place of a task that waits is told by its narrow tables, and by the sheets.
+	waitingTasks = `(
+		select id, lane, fresh from @.ready
+		union all select id, lane, fresh from @.delayed
+		union all select m.task, i.lane, false from @.interruptions i, unnest(i.tasks) as m(task)
+	) t`
+	runningTasks = `(select task as id, lane, run, worker from @.running) t`
+	thoseTasks   = `), l as materialized (
+		select m.* from @.members m where m.task in (select id from p)
+	)
+	select ` + taskColumns + ` from p cross join lateral (select * from @.records t where t.id = p.id offset 0) t
+		left join l on l.task = t.id and l.run > t.run
+		left join @.incarnations i on i.n = coalesce(l.worker, t.worker) order by t.id desc`
+
+	heldSQL = pickIDs + runningTasks + ` join @.workers w on w.n = t.worker where w.id = $1 and w.dead limit $2` + thoseTasks
+	// unlistedSQL answers with the runs of a worker that are not listed.
+	unlistedSQL = pickIDs + runningTasks + ` join @.incarnations i on i.n = t.worker where i.id = $1
+		and not exists (select 1 from unnest($2::uuid[], $3::bigint[]) as f(task, run) where f.task = t.id and f.run = t.run)` + thoseTasks
+
+	// runsSQL finds the run of one task.
+	runsSQL = `select c.n as claim, c.run, c.worker, c.started from (select $1::uuid as task) o, @.claims c, @.tasks t
+		where t.id = o.task and o.task = any (c.tasks) and c.run > coalesce(t.run, 0)
+			and not exists (select 1 from @.successes s where s.claim = c.n and o.task = any (s.tasks))
+			and not exists (select 1 from @.interruptions i where i.claim = c.n and o.task = any (i.tasks))`
 	historySQL = `
 	select r.run, i.id, i.host, i.pid, r.started, r.ended, r.status, r.reason, r.error, r.crashed, r.taken
 	from (
 		select run, worker, started, ended, status, reason, error, crashed, taken from @.runs where task = $1
 		union all
-		select run, worker, started, since, status, reason, error, crashed, taken from @.records t where id = $1 and runs > 0
+		select run, worker, started, since, status, reason, error, crashed, taken from @.rows t where id = $1 and runs > 0
 			and not exists (select 1 from @.runs r where r.task = t.id and r.run = t.run)
 		union all
-		select m.run, m.worker, m.started, null, 'running', '', '', false, false
-			from @.running m where m.task = $1
+		select run, worker, started, since, status, reason, error, crashed, taken from @.records t where id = $1
+			and run > (select run from @.rows w where w.id = $1)
+		union all
+		select m.run, m.worker, m.started, null, 'running', '', '', false, false from (` + runsSQL + `) m
 		union all
 		select null, 0, null, null, '', '', '', false, false from @.tasks where id = $1
 	) r left join @.incarnations i on i.n = r.worker
@@ -112,11 +132,12 @@ func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 
 // findStatement is empty when no task can be meant.
 func (s *Store) findStatement(q task.Query) (sql string, args []any, err error) {
-	base, where := s.q.find, []string{"true"}
-	filter := func(cond string, arg any) {
-		args = append(args, arg)
-		where = append(where, fmt.Sprintf(cond, len(args)))
+	var where []string
+	arg := func(a any) string {
+		args = append(args, a)
+		return fmt.Sprintf("$%d", len(args))
 	}
+	limit := arg(cmp.Or(q.Limit, 100))
 	if len(q.IDs) > 0 {
 		var keys [][16]byte
 		for _, id := range q.IDs {
@@ -127,33 +148,66 @@ func (s *Store) findStatement(q task.Query) (sql string, args []any, err error) 
 		if len(keys) == 0 {
 			return "", nil, nil
 		}
-		base = s.q.findSome
-		filter("t.id = any ($%d)", keys)
+		where = append(where, "t.id = any ("+arg(keys)+")")
 	}
 	if q.After != "" {
 		key, err := mustID(q.After)
 		if err != nil {
 			return "", nil, err
 		}
-		filter("t.id < $%d", key)
+		where = append(where, "t.id < "+arg(key))
 	}
 	if q.Kind != "" {
-		filter("t.lane in (select n from "+s.ident+".lanes where kind = $%d)", q.Kind)
+		where = append(where, "t.lane in (select n from @.lanes where kind = "+arg(q.Kind)+")")
 	}
 	if q.Queue != "" {
-		filter("t.lane in (select n from "+s.ident+".lanes where queue = $%d)", q.Queue)
+		where = append(where, "t.lane in (select n from @.lanes where queue = "+arg(q.Queue)+")")
+	}
+	from, keyed := `@.tasks t`, "t.key = "
+	switch q.Status {
+	case "":
+	case task.Running, task.Queued, task.Interrupted:
+		keyed = "t.id = any (select task from @.keys where key = "
+		if from = runningTasks; q.Status != task.Running {
+			from = waitingTasks
+			where = append(where, "t.fresh = "+arg(q.Status == task.Queued))
+		}
+	case task.Succeeded:
+		if q.Key == "" && len(q.IDs) == 0 {
+			from, where = succeededTasks(where, limit), nil
+			break
+		}
+		from = `@.records t` // a few, which are looked for one by one
+		where = append(where, "t.status = 'succeeded'")
+	default: // on no sheet
+		where = append(where, "t.status = "+arg(string(q.Status)))
 	}
 	if q.Key != "" {
-		filter("t.key = $%d", q.Key)
+		keyed += arg(q.Key)
+		where = append(where, keyed+strings.Repeat(")", strings.Count(keyed, "(")))
 	}
-	switch {
-	case q.Status == task.Running:
-		base = s.q.findRunning
-	case q.Status != "":
-		filter("t.status = $%d and l.task is null", string(q.Status))
+	return s.sql(pickIDs + from + whereAll(where) + " order by t.id desc limit " + limit + thoseTasks), args, nil
+}
+
+func whereAll(conds []string) string {
+	if len(conds) == 0 {
+		return ""
 	}
-	args = append(args, cmp.Or(q.Limit, 100))
-	return fmt.Sprintf("%s where %s order by t.id desc limit $%d", base, strings.Join(where, " and "), len(args)), args, nil
+	return " where " + strings.Join(conds, " and ")
+}
+
+// succeededTasks are the newest ones that are admitted, and perhaps some more: those of rows, and those of the sheets that begin
+// with the newest ids. As many sheets as tasks are wanted have enough of them, and no older one has a newer id than theirs, unless it began
+// within the time that a sheet may span.
+func succeededTasks(where []string, limit string) string {
+	rows := append(slices.Clone(where), "t.status = 'succeeded'")
+	sheets := append(slices.Clone(where), `t.ms >= coalesce((select t.ms from (select first as id, lane, ms from @.successes) t`+
+		whereAll(where)+` order by t.ms desc offset `+limit+` limit 1), 0) - `+strconv.Itoa(maxSpan))
+	return `(
+		(select t.id from @.tasks t` + whereAll(rows) + ` order by t.id desc limit ` + limit + `)
+		union all
+		select t.id from (select m.task as id, s.lane, s.ms from @.successes s, unnest(s.tasks) as m(task)) t` + whereAll(sheets) + `
+	) t`
 }
 
 // History implements task.Store.

@@ -34,13 +34,24 @@ type held struct {
 }
 
 type holding struct {
-	tasks map[[16]byte]struct{}
+	tasks map[[16]byte]holds
 	rows  []int64
 }
 
-// add records what a claim got. All its runs have one number.
-func (h *holdings) add(got *claimed) {
-	if len(got.tasks) == 0 {
+// holds is what is known of one run.
+type holds struct {
+	claim int64 // row
+	// simple: it is the first run of a task without a key, so that its success changes nothing else.
+	simple bool
+	// byRow: its end must not stand on a sheet, since it may have ended otherwise.
+	byRow bool
+	// doubtful: it may have ended on a sheet.
+	doubtful bool
+}
+
+// add records what a claim got, whose runs have one number. complete: all that is asked about the tasks is known.
+func (h *holdings) add(got *claimed, tasks []task.Task, complete bool) {
+	if len(tasks) == 0 {
 		return
 	}
 	h.mu.Lock()
@@ -48,14 +59,15 @@ func (h *holdings) add(got *claimed) {
 	if h.open == nil {
 		h.open = make(map[held]*holding)
 	}
-	key := held{worker: got.tasks[0].Worker, run: got.tasks[0].Run}
+	key := held{worker: tasks[0].Worker, run: tasks[0].Run}
 	of := h.open[key]
 	if of == nil {
-		of = &holding{tasks: make(map[[16]byte]struct{}, len(got.places))}
+		of = &holding{tasks: make(map[[16]byte]holds, len(tasks))}
 		h.open[key] = of
 	}
-	for i := range got.places {
-		of.tasks[got.places[i].id] = struct{}{}
+	for i := range tasks {
+		p, t := &got.places[i], &tasks[i]
+		of.tasks[p.id] = holds{claim: p.claim, simple: complete && t.Runs == 1 && t.Key == ""}
 	}
 	of.rows = append(of.rows, got.rows...)
 }
@@ -64,27 +76,81 @@ func (h *holdings) add(got *claimed) {
 func (h *holdings) knows(f task.Fence, key [16]byte) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	of := h.open[held{worker: f.Worker, run: f.Run}]
-	if of == nil {
-		return false
+	of, ok := h.find(f, key)
+	return ok && !of.doubtful
+}
+
+// find wants h.mu held.
+func (h *holdings) find(f task.Fence, key [16]byte) (of holds, ok bool) {
+	if all := h.open[held{worker: f.Worker, run: f.Run}]; all != nil {
+		of, ok = all.tasks[key]
 	}
-	_, ok := of.tasks[key]
-	return ok
+	return of, ok
+}
+
+// look says of changes whether their runs are known, and whether they can stand on a sheet.
+func (h *holdings) look(items []item) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range items {
+		it := &items[i]
+		of, ok := h.find(it.Fence, it.key)
+		if !ok || of.doubtful {
+			if it.of == plainSuccess {
+				it.of = ending
+			}
+			continue
+		}
+		it.known, it.claim = true, of.claim
+		it.sheet = !of.byRow && (it.Status == task.Interrupted || it.Status == task.Succeeded && of.simple) && isBare(it.Change)
+	}
+}
+
+// byRow says that a run may end otherwise, from now on.
+func (h *holdings) byRow(f task.Fence, key [16]byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if of, ok := h.find(f, key); ok {
+		of.byRow = true
+		h.open[held{worker: f.Worker, run: f.Run}].tasks[key] = of
+	}
+}
+
+// doubt says that these runs may have ended on a sheet.
+func (h *holdings) doubt(items []item) {
+	for _, it := range items {
+		h.miss(it.Worker)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, it := range items {
+		if of, ok := h.find(it.Fence, it.key); ok {
+			of.doubtful = true
+			h.open[held{worker: it.Worker, run: it.Run}].tasks[it.key] = of
+		}
+	}
 }
 
 // ended says that the store has ended these runs.
 func (h *holdings) ended(items []*item) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	var (
+		key held
+		of  *holding
+	)
 	for _, it := range items {
-		key := held{worker: it.Worker, run: it.Run}
-		of := h.open[key]
+		if of == nil || it.Run != key.run || it.Worker != key.worker {
+			key = held{worker: it.Worker, run: it.Run}
+			of = h.open[key]
+		}
 		if of == nil {
 			continue
 		}
 		if delete(of.tasks, it.key); len(of.tasks) == 0 {
 			h.over = append(h.over, of.rows...)
 			delete(h.open, key)
+			of = nil
 		}
 	}
 }
@@ -180,7 +246,7 @@ func (s *Store) clear(ctx context.Context) error {
 const sweepSQL = `
 with gone as (
 	delete from @.claims c using @.incarnations i where i.id = $1 and c.worker = i.n and not exists (
-		select 1 from unnest(c.tasks) as m(task) join @.tasks t on t.id = m.task where coalesce(t.run, 0) < c.run
+		select 1 from @.running r where r.claim = c.n
 	) returning c.run
 )
 select run from gone

@@ -23,6 +23,8 @@ const (
 		union all
 		select lane, case when fresh then 'queued' else 'interrupted' end, count(*) from @.delayed group by 1, 2
 		union all
+		select lane, 'interrupted', sum(cardinality(tasks)) from @.interruptions group by 1
+		union all
 		select lane, 'running', count(*) from @.running group by 1
 		union all
 		select lane, status, n from @.tallies
@@ -47,6 +49,23 @@ const (
 		delete from @.logs l using gone where l.task = gone.id
 	), counted as (
 		insert into @.tallies (lane, status, n) select lane, status, -count(*) from gone group by 1, 2
+	)
+	select count(*) from gone`
+
+	// pruneSheetsSQL removes sheets that end between two ids, with their tasks.
+	pruneSheetsSQL = `
+	with sheets as (
+		delete from @.successes where ctid = any (array(
+			select ctid from @.successes s where ms between @.ms($1::uuid) - 250 and @.ms($2::uuid) and last > $1::uuid and last <= $2::uuid
+				and since < now() - $3 * interval '1 microsecond' and not exists (select 1 from @.claims c where c.n = s.claim) for update skip locked
+		))
+		returning lane, tasks
+	), gone as (
+		delete from @.tasks t using sheets s, unnest(s.tasks) as m(task) where t.id = m.task returning t.id
+	), logs as (
+		delete from @.logs l using gone where l.task = gone.id
+	), counted as (
+		insert into @.tallies (lane, status, n) select lane, 'succeeded', -sum(cardinality(tasks)) from sheets group by 1
 	)
 	select count(*) from gone`
 
@@ -146,7 +165,13 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, 
 		if more && looked == req.Max {
 			done.Next = formatID(last)
 		}
-		return s.pool.QueryRow(ctx, s.q.prune, after, last, req.Age.Microseconds()).Scan(&done.Tasks)
+		var onSheets int
+		if err := s.pool.QueryRow(ctx, s.q.pruneSheets, after, last, req.Age.Microseconds()).Scan(&onSheets); err != nil {
+			return err
+		}
+		err = s.pool.QueryRow(ctx, s.q.prune, after, last, req.Age.Microseconds()).Scan(&done.Tasks)
+		done.Tasks += onSheets
+		return err
 	})
 	if err != nil {
 		return task.Pruned{}, err

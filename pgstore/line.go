@@ -287,6 +287,8 @@ func (s *Store) heard(payload string) {
 		rank := int64(everything)
 		if news == newsReady {
 			rank = plainRank
+		} else {
+			s.claimer.lookAgain() // they may stand on a sheet
 		}
 		s.claimer.early(rank)
 		s.claimer.found()

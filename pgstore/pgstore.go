@@ -81,13 +81,14 @@ type Store struct {
 	end      context.CancelFunc
 	routines sync.WaitGroup
 
-	claimer  claimer
-	scratch  sync.Pool // of *claimed
-	holdings holdings
-	lanes    lanes
-	announce chan struct{} // other processes should be told of tasks
-	nonce    string        // tells this store's announcements from others'
-	observer observer
+	claimer   claimer
+	scratch   sync.Pool // of *claimed
+	holdings  holdings
+	sheetFrom int // the number of ends; a test has smaller sheets
+	lanes     lanes
+	announce  chan struct{} // other processes should be told of tasks
+	nonce     string        // tells this store's announcements from others'
+	observer  observer
 
 	announceEarly chan struct{} // of tasks that may come before others
 	announceAsked chan struct{} // and that something was asked
@@ -122,6 +123,7 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 		observer: observer{confirm: confirm, free: make(map[string]sight)},
 		numbers:  make(map[string]int32), seen: task.Seen{Ready: 1, Asked: 1, Gone: 1}, changed: make(chan struct{}),
 		lanes:         lanes{number: make(map[lane]int32), of: make(map[int32]lane)},
+		sheetFrom:     sheetFrom,
 		announceEarly: make(chan struct{}, 1), announceAsked: make(chan struct{}, 1),
 	}
 	switch {

@@ -14,14 +14,22 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
-func TestTheStoreKeepsItsRules(t *testing.T) { storetest.Run(t, engine(t)) }
+func TestTheStoreKeepsItsRules(t *testing.T) { storetest.Run(t, engine(t, sheetFrom)) }
 
-func TestTheStoreKeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine(t)) }
+func TestTheStoreKeepsItsRulesWhereEveryEndThatCanStandsOnASheet(t *testing.T) {
+	storetest.Run(t, engine(t, 1))
+}
 
-func TestThePromisesHoldThroughFaults(t *testing.T) { storetest.Faults(t, engine(t), 9) }
+func TestTheStoreKeepsItsRulesWhenCallsAreRepeated(t *testing.T) {
+	storetest.RunTwice(t, engine(t, 1))
+}
+
+func TestThePromisesHoldThroughFaults(t *testing.T) { storetest.Faults(t, engine(t, sheetFrom), 9) }
+
+func TestThePromisesHoldThroughFaultsWithSheets(t *testing.T) { storetest.Faults(t, engine(t, 1), 9) }
 
 // engine makes a schema for each test.
-func engine(t *testing.T) storetest.Engine {
+func engine(t *testing.T, sheetFrom int) storetest.Engine {
 	dsn := pgtest.DSN(t)
 	schemas := make(map[string]string)
 	store := func(t *testing.T) task.Store {
@@ -29,6 +37,7 @@ func engine(t *testing.T) storetest.Engine {
 			schemas[t.Name()] = fmt.Sprintf("s%d", len(schemas))
 		}
 		s := openAt(t, Config{DSN: dsn, Schema: schemas[t.Name()], Migrate: true})
+		s.sheetFrom = sheetFrom
 		s.observer.confirm = 0 // who is killed here does not come back
 		return s
 	}

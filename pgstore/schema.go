@@ -26,10 +26,14 @@ type step struct {
 // covers what an ending run changes, so that these updates stay within their page. runs has the earlier runs.
 //
 // claims has a row for all that a worker got of a lane at once, whose runs have one number. A task runs that
-// is named there and whose row does not have that number yet: to write it ends the run, and everything that
+// is named there, is in none of its sheets, and whose row does not have that number yet: to write it ends the run, and everything that
 // is written of a run has this for a condition. So the row of a claim need not be touched before the last of
 // its runs has ended. members has the claims task by task, running those that run. What was asked of a run
 // stands in the task's row, where its end meets it, and in asked, for the beats.
+//
+// A sheet is one row for many runs of a claim that ended together and left nothing but that (sheets.go): in successes for good, in
+// interruptions until they are put back among those that wait. records has what the sheets say, rows has not. A claim
+// that is apart has no more sheets: somebody else is at its runs, who looks at their rows.
 //
 // A queue and a kind together are a lane, which has a number; so has a worker's incarnation. Numbers
 // keep the narrow rows narrow. tallies has the numbers of ended tasks, as sums of changes: nobody
@@ -99,7 +103,7 @@ create table @.tasks (
 	result            bytea
 ) with (fillfactor = 34); -- room for a row as it is when its first run has ended
 
-create view @.records as
+create view @.rows as
 select id, created, priority, lane, coalesce(worker, 0) as worker, coalesce(run, 0) as run, started, coalesce(since, created) as since,
 	coalesce(run_at, created) as run_at, coalesce(runs, 0) as runs, coalesce(attempts, 0) as attempts, coalesce(interruptions, 0) as interruptions,
 	coalesce(crashes, 0) as crashes, coalesce(crash_streak, 0) as crash_streak, coalesce(interrupt_streak, 0) as interrupt_streak,
@@ -151,6 +155,7 @@ create table @.claims (
 	max_attempts      integer not null,
 	max_crashes       integer not null,
 	max_interruptions integer not null,
+	apart             boolean not null default false,
 	tasks             uuid[] not null
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
@@ -162,10 +167,92 @@ create view @.members as
 select m.task, c.run, c.worker, c.suspect, c.started, c.max_attempts, c.max_crashes, c.max_interruptions
 from @.claims c, unnest(c.tasks) as m(task);
 
+-- when an id was made, in milliseconds, if it is a UUIDv7
+create function @.ms(id uuid) returns bigint language sql immutable parallel safe
+	as $$ select ('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint $$;
+
+create table @.successes (
+	claim             bigint not null,
+	lane              integer not null,
+	worker            integer not null,
+	run               bigint not null,
+	started           timestamptz not null,
+	since             timestamptz not null,
+	max_attempts      integer not null,
+	max_crashes       integer not null,
+	max_interruptions integer not null,
+	ms                bigint not null, -- of the first of the tasks
+	first             uuid not null,
+	last              uuid not null,
+	tasks             uuid[] not null
+);
+
+create index successes_tasks on @.successes (ms, first, last);
+
+create index successes_claim on @.successes (claim);
+
+create table @.interruptions (
+	n                 bigint generated always as identity primary key,
+	claim             bigint not null,
+	lane              integer not null,
+	worker            integer not null,
+	run               bigint not null,
+	started           timestamptz not null,
+	since             timestamptz not null,
+	max_attempts      integer not null,
+	max_crashes       integer not null,
+	max_interruptions integer not null,
+	reason            text collate "C" not null,
+	first             uuid not null,
+	last              uuid not null,
+	tasks             uuid[] not null,
+	attempts          integer[] not null, -- these and the following in the order of tasks
+	interruptions     integer[] not null,
+	crashes           integer[] not null,
+	crash_streaks     integer[] not null,
+	interrupt_streaks integer[] not null,
+	delays            bigint[] not null -- microseconds after since
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 100, autovacuum_vacuum_cost_delay = 0);
+
+alter table @.interruptions alter tasks set storage external, alter attempts set storage external, alter interruptions set storage external,
+	alter crashes set storage external, alter crash_streaks set storage external, alter interrupt_streaks set storage external, alter delays set storage external;
+
+create index interruptions_claim on @.interruptions (claim);
+
 create view @.running as
-select m.*, t.lane from @.members m, lateral (
+select m.task, c.n as claim, c.run, c.worker, c.suspect, c.started, c.max_attempts, c.max_crashes, c.max_interruptions, t.lane
+from @.claims c, lateral (
+	select unnest(c.tasks) as task
+	except select unnest(s.tasks) from @.successes s where s.claim = c.n
+	except select unnest(i.tasks) from @.interruptions i where i.claim = c.n
+) m, lateral (
 	select t.lane, coalesce(t.run, 0) as ended from @.tasks t where t.id = m.task offset 0 -- looked for by its key, one by one
-) t where m.run > t.ended;
+) t where c.run > t.ended;
+
+create view @.records as
+select t.id, t.created, t.priority, t.lane, coalesce(s.worker, t.worker) as worker, coalesce(s.run, t.run) as run, coalesce(s.started, t.started) as started,
+	coalesce(s.since, t.since) as since, coalesce(s.run_at, t.run_at) as run_at, case when s.run is null then t.runs else t.runs + 1 end as runs,
+	coalesce(s.attempts, t.attempts) as attempts, coalesce(s.interruptions, t.interruptions) as interruptions, coalesce(s.crashes, t.crashes) as crashes,
+	coalesce(s.crash_streak, t.crash_streak) as crash_streak, coalesce(s.interrupt_streak, t.interrupt_streak) as interrupt_streak,
+	coalesce(s.max_attempts, t.max_attempts) as max_attempts, coalesce(s.max_crashes, t.max_crashes) as max_crashes,
+	coalesce(s.max_interruptions, t.max_interruptions) as max_interruptions, s.run is null and t.crashed as crashed, s.run is null and t.taken as taken,
+	t.fraction, coalesce(s.status, t.status) as status, coalesce(s.reason, t.reason) as reason, case when s.run is null then t.error else '' end as error,
+	t.message, t.key, t.payload, t.checkpoint, t.result, t.status as row_status
+from @.rows t left join lateral (
+	(
+		select s.worker, s.run, s.started, s.since, null::timestamptz as run_at, null::integer as attempts, null::integer as interruptions,
+			null::integer as crashes, null::integer as crash_streak, null::integer as interrupt_streak,
+			s.max_attempts, s.max_crashes, s.max_interruptions, 'succeeded' as status, '' as reason
+		from @.successes s
+		where s.ms between @.ms(t.id) - 250 and @.ms(t.id) and s.first <= t.id and s.last >= t.id and t.id = any (s.tasks) and s.run > t.run
+		order by s.ms desc, s.first desc limit 1 -- sheets seldom overlap: it is the nearest
+	)
+	union all
+	select i.worker, i.run, i.started, i.since, i.since + i.delays[p.n] * interval '1 microsecond', i.attempts[p.n], i.interruptions[p.n],
+		i.crashes[p.n], i.crash_streaks[p.n], i.interrupt_streaks[p.n],
+		i.max_attempts, i.max_crashes, i.max_interruptions, 'interrupted', i.reason
+	from @.interruptions i, array_position(i.tasks, t.id) as p(n) where i.first <= t.id and i.last >= t.id and p.n > 0 and i.run > t.run
+) s on true;
 
 create table @.asked (
 	task   uuid not null primary key,

@@ -93,13 +93,13 @@ with done as (
 	update @.tasks t set run = k.run, runs = coalesce(t.runs, 0) + 1, worker = k.worker, started = k.started, since = now(),
 		status = 'succeeded', reason = null, error = null, crashed = null, taken = null, asked = null,
 		max_attempts = k.max_attempts, max_crashes = k.max_crashes, max_interruptions = k.max_interruptions, result = $4
-	from @.claims k join @.incarnations i on i.n = k.worker
-	where t.id = $1::uuid and i.id = $3 and k.run = $2 and t.id = any (k.tasks) and coalesce(t.run, 0) < k.run
+	from (select $1::uuid as task) c, @.claims k join @.incarnations i on i.n = k.worker
+	where t.id = c.task and i.id = $3 and k.run = $2 and t.id = any (k.tasks) and coalesce(t.run, 0) < k.run and ` + inNoSheet + `
 	returning t.id, t.lane, t.key, t.runs
 ), past as (
 	insert into @.runs (task, run, started, ended, worker, crashed, taken, status, reason, error)
 	select t.id, t.run, t.started, t.since, t.worker, t.crashed, t.taken, t.status, t.reason, t.error
-	from done h join @.records t on t.id = h.id where h.runs > 1 and t.run > 0
+	from done h join @.rows t on t.id = h.id where h.runs > 1 and t.run > 0
 	on conflict do nothing
 ), heard as (
 	delete from @.asked a using done d where a.task = d.id
@@ -107,6 +107,7 @@ with done as (
 	delete from @.keys k using done d, @.lanes n where n.n = d.lane and d.key <> '' and k.kind = n.kind and k.key = d.key and k.task = d.id
 )
 insert into @.tallies (lane, status, n) select lane, 'succeeded', 1 from done`
+	apartOneSQL = `update @.claims k set apart = true from @.incarnations i where i.id = $1 and k.worker = i.n and k.run = $2 and not k.apart`
 	// poison makes a transaction impossible to commit.
 	poison = `do $$ begin raise exception 'lastcall: the run is no longer held, nothing of this transaction may be committed'; end $$`
 )
@@ -124,7 +125,10 @@ func (s *Store) FinishTx(ctx context.Context, tx task.Tx, c task.Change) error {
 		return fmt.Errorf("%w: only a success can be recorded in a transaction, not %s", task.ErrInvalid, c.Status)
 	}
 	n := int64(0)
-	if _, ok := parseID(c.Task); ok {
+	if key, ok := parseID(c.Task); ok {
+		if err := s.endsApart(ctx, x, c.Fence, key); err != nil {
+			return err
+		}
 		var err error
 		if n, err = x.exec(ctx, s.q.finishOne, c.Task, c.Run, c.Worker, c.Result); err != nil {
 			return s.wrap(ctx, ctx, err)
@@ -142,6 +146,16 @@ func (s *Store) FinishTx(ctx context.Context, tx task.Tx, c task.Change) error {
 		return errors.New("pgstore: a transaction that must not be committed could not be made so: roll it back")
 	}
 	return task.ErrLeaseLost
+}
+
+// endsApart keeps a run that is ending in a transaction off the sheets.
+func (s *Store) endsApart(ctx context.Context, tx execer, f task.Fence, key [16]byte) error {
+	if s.holdings.knows(f, key) {
+		s.holdings.byRow(f, key)
+		return nil
+	}
+	_, err := tx.exec(ctx, s.q.apartOne, f.Worker, f.Run)
+	return s.wrap(ctx, ctx, err)
 }
 
 // Wake implements task.TxStore.

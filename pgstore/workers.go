@@ -27,7 +27,9 @@ const (
 		union all
 		select f.nr, null, 0, '' from unnest($4::uuid[], $5::bigint[], $6::text[], $7::boolean[]) with ordinality as f(task, run, worker, known, nr)
 			where not exists (select 1 from @.tasks t, @.incarnations i join @.claims k on k.worker = i.n
-				where t.id = f.task and coalesce(t.run, 0) < f.run and i.id = f.worker and k.run = f.run and (f.known or t.id = any (k.tasks)))
+				where t.id = f.task and coalesce(t.run, 0) < f.run and i.id = f.worker and k.run = f.run and (f.known or t.id = any (k.tasks))
+					and not exists (select 1 from @.successes s where s.claim = k.n and t.id = any (s.tasks))
+					and not exists (select 1 from @.interruptions i where i.claim = k.n and t.id = any (i.tasks)))
 		union all
 		select 0, a.task, a.run, a.verb from beat b join @.asked a on a.worker = b.n
 		order by lost, task`
