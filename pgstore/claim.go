@@ -60,7 +60,7 @@ const pickMany = `
 
 // claimTail returns what the first run of most tasks needs to know, a row of lists for each row that it writes;
 // the rest is read apart.
-const claimTail = `
+var claimTail = `
 	))
 	returning lane, suspect, rank, fresh, run_at, id, run, runs, payload
 ), parts as materialized (
@@ -72,9 +72,7 @@ const claimTail = `
 	select me.n, greatest((select max(run) from parts) + 1, me.clock), p.lane, p.suspect, k.attempts, k.crashes, k.interruptions, p.ids
 	from parts p join want k on k.lane = p.lane, me
 	returning n, run, lane, suspect
-), cleared as (
-	delete from @.claims where n = any ($15::bigint[])
-)
+), ` + clearing(`$15`) + `
 select h.n, h.run, p.lane, p.suspect, p.ids, p.ranks, p.fresh, p.run_ats, p.runs, p.payloads, now(), ` + suspectWaits + `, ` + sheetsWait + `
 from me left join (parts p join held h on h.lane = p.lane and h.suspect = p.suspect) on true`
 

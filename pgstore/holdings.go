@@ -227,7 +227,18 @@ func (h *holdings) forget(worker string) {
 	}
 }
 
-const clearSQL = `delete from @.claims where n = any ($1::bigint[])`
+// clearing takes away the claims of an argument, and what is still said to be asked of their runs: who ended such a run at the moment
+// when something was asked of it could not see that yet.
+func clearing(arg string) string {
+	rows := `n = any (` + arg + `::bigint[])`
+	return `cleared as (
+	delete from @.claims where ` + rows + `
+), silenced as (
+	delete from @.asked a using @.claims c where c.` + rows + ` and a.worker = c.worker and a.run = c.run and a.task = any (c.tasks)
+)`
+}
+
+var clearSQL = `with ` + clearing(`$1`) + ` select 1`
 
 // clear takes away the claims of which everything has ended, for those who cannot wait for the next claim or beat.
 func (s *Store) clear(ctx context.Context) error {
@@ -247,7 +258,9 @@ const sweepSQL = `
 with gone as (
 	delete from @.claims c using @.incarnations i where i.id = $1 and c.worker = i.n and not exists (
 		select 1 from @.running r where r.claim = c.n
-	) returning c.run
+	) returning c.worker, c.run, c.tasks
+), silenced as (
+	delete from @.asked a using gone g where a.worker = g.worker and a.run = g.run and a.task = any (g.tasks)
 )
 select run from gone
 union all

@@ -14,28 +14,27 @@ const (
 		on conflict (id) do update set id = excluded.id returning n`
 	registerSQL = `insert into @.workers (id, n, name, kinds, lease, seq, state, boot) values ($1, $2, $3, $4, $5, $6, $7, $8)
 		on conflict (id) do nothing`
-	// beatSQL answers with a row for itself, and one for each run that is lost, by its number in the
-	// list, or of which something was asked.
-	beatSQL = `
-		with beat as (
-			update @.workers set seq = greatest(seq, $2), state = case when seq < $2 then $3 else state end
-			where id = $1 and not dead returning n
-		), cleared as (
-			delete from @.claims where n = any ($8::bigint[])
-		)
-		select 0::bigint as lost, null::uuid as task, 0::bigint as run, '' as asked from beat
-		union all
-		select f.nr, null, 0, '' from unnest($4::uuid[], $5::bigint[], $6::text[], $7::boolean[]) with ordinality as f(task, run, worker, known, nr)
-			where not exists (select 1 from @.tasks t, @.incarnations i join @.claims k on k.worker = i.n
-				where t.id = f.task and coalesce(t.run, 0) < f.run and i.id = f.worker and k.run = f.run and (f.known or t.id = any (k.tasks))
-					and not exists (select 1 from @.successes s where s.claim = k.n and t.id = any (s.tasks))
-					and not exists (select 1 from @.interruptions i where i.claim = k.n and t.id = any (i.tasks)))
-		union all
-		select 0, a.task, a.run, a.verb from beat b join @.asked a on a.worker = b.n
-		order by lost, task`
 	// Who has been left something by a worker needs its row.
 	removeSQL = `delete from @.workers w where id = $1 and state = 'left' and not exists (select 1 from @.claims where worker = w.n)`
 )
+
+// beatSQL answers with a row for itself, and one for each run that is lost, by its number in the
+// list, or of which something was asked.
+var beatSQL = `
+	with beat as (
+		update @.workers set seq = greatest(seq, $2), state = case when seq < $2 then $3 else state end
+		where id = $1 and not dead returning n
+	), ` + clearing(`$8`) + `
+	select 0::bigint as lost, null::uuid as task, 0::bigint as run, '' as asked from beat
+	union all
+	select f.nr, null, 0, '' from unnest($4::uuid[], $5::bigint[], $6::text[], $7::boolean[]) with ordinality as f(task, run, worker, known, nr)
+		where not exists (select 1 from @.tasks t, @.incarnations i join @.claims k on k.worker = i.n
+			where t.id = f.task and coalesce(t.run, 0) < f.run and i.id = f.worker and k.run = f.run and (f.known or t.id = any (k.tasks))
+				and not exists (select 1 from @.successes s where s.claim = k.n and t.id = any (s.tasks))
+				and not exists (select 1 from @.interruptions i where i.claim = k.n and t.id = any (i.tasks)))
+	union all
+	select 0, a.task, a.run, a.verb from beat b join @.asked a on a.worker = b.n
+	order by lost, task`
 
 // Heartbeat implements task.Store. The worker's lock is taken before it is registered, and let go
 // when it has left.
