@@ -549,7 +549,6 @@ func TestALostAnswerOfASheetIsFoundOut(t *testing.T) {
 	b.store.holdings.open[key] = before
 	var all []item
 	for _, c := range changes(success, got[50:]) {
-		c := c
 		id, _ := parseID(c.Task)
 		all = append(all, item{Change: &c, key: id})
 	}
