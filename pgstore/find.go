@@ -37,7 +37,12 @@ const (
 	runningTasks = `(select task as id, lane, run, worker from @.running) t`
 	thoseTasks   = `), l as materialized (
 		select m.* from @.members m where m.task in (select id from p)
-	)
+	)` + readTasks
+	// theseFewTasks looks for each of them in each claim, without taking the claims apart.
+	theseFewTasks = `), l as materialized (
+		select p.id as task, c.run, c.worker, c.started, c.max_attempts, c.max_crashes, c.max_interruptions from p, @.claims c where p.id = any (c.tasks)
+	)` + readTasks
+	readTasks = `
 	select ` + taskColumns + ` from p cross join lateral (select * from @.records t where t.id = p.id offset 0) t
 		left join l on l.task = t.id and l.run > t.run
 		left join @.incarnations i on i.n = coalesce(l.worker, t.worker) order by t.id desc`
@@ -130,6 +135,9 @@ func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	return found, nil
 }
 
+// fewTasks is the number up to which looking for them one by one is the quicker way.
+const fewTasks = 8
+
 // findStatement is empty when no task can be meant.
 func (s *Store) findStatement(q task.Query) (sql string, args []any, err error) {
 	var where []string
@@ -137,7 +145,7 @@ func (s *Store) findStatement(q task.Query) (sql string, args []any, err error) 
 		args = append(args, a)
 		return fmt.Sprintf("$%d", len(args))
 	}
-	limit := arg(cmp.Or(q.Limit, 100))
+	limit, read := arg(cmp.Or(q.Limit, 100)), thoseTasks
 	if len(q.IDs) > 0 {
 		var keys [][16]byte
 		for _, id := range q.IDs {
@@ -149,6 +157,9 @@ func (s *Store) findStatement(q task.Query) (sql string, args []any, err error) 
 			return "", nil, nil
 		}
 		where = append(where, "t.id = any ("+arg(keys)+")")
+		if len(keys) <= fewTasks {
+			read = theseFewTasks
+		}
 	}
 	if q.After != "" {
 		key, err := mustID(q.After)
@@ -186,7 +197,7 @@ func (s *Store) findStatement(q task.Query) (sql string, args []any, err error) 
 		keyed += arg(q.Key)
 		where = append(where, keyed+strings.Repeat(")", strings.Count(keyed, "(")))
 	}
-	return s.sql(pickIDs + from + whereAll(where) + " order by t.id desc limit " + limit + thoseTasks), args, nil
+	return s.sql(pickIDs + from + whereAll(where) + " order by t.id desc limit " + limit + read), args, nil
 }
 
 func whereAll(conds []string) string {

@@ -23,7 +23,7 @@
 //
 // # Limits
 //
-// A listing of ended tasks by their status walks through all tasks, the newest first: no index
+// A listing of failed or cancelled tasks walks through all tasks, the newest first: no index
 // covers the status, which keeps the end of a run cheap.
 package pgstore
 

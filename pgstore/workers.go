@@ -19,19 +19,23 @@ const (
 )
 
 // beatSQL answers with a row for itself, and one for each run that is lost, by its number in the
-// list, or of which something was asked.
+// list, or of which something was asked. A run that this process knows to have can only have been lost to somebody who wrote its
+// number into the task's row.
 var beatSQL = `
 	with beat as (
 		update @.workers set seq = greatest(seq, $2), state = case when seq < $2 then $3 else state end
 		where id = $1 and not dead returning n
-	), ` + clearing(`$8`) + `
+	), ` + clearing(`$8`) + `, listed as (
+		select c.* from unnest($4::uuid[], $5::bigint[], $6::text[], $7::boolean[]) with ordinality as c(task, run, worker, known, nr)
+	)
 	select 0::bigint as lost, null::uuid as task, 0::bigint as run, '' as asked from beat
 	union all
-	select f.nr, null, 0, '' from unnest($4::uuid[], $5::bigint[], $6::text[], $7::boolean[]) with ordinality as f(task, run, worker, known, nr)
-		where not exists (select 1 from @.tasks t, @.incarnations i join @.claims k on k.worker = i.n
-			where t.id = f.task and coalesce(t.run, 0) < f.run and i.id = f.worker and k.run = f.run and (f.known or t.id = any (k.tasks))
-				and not exists (select 1 from @.successes s where s.claim = k.n and t.id = any (s.tasks))
-				and not exists (select 1 from @.interruptions i where i.claim = k.n and t.id = any (i.tasks)))
+	select c.nr, null, 0, '' from listed c where c.known and not exists (
+		select 1 from @.tasks t where t.id = c.task and coalesce(t.run, 0) < c.run)
+	union all
+	select c.nr, null, 0, '' from listed c where not c.known and not exists (
+		select 1 from @.tasks t, @.incarnations i join @.claims k on k.worker = i.n
+		where t.id = c.task and coalesce(t.run, 0) < c.run and i.id = c.worker and k.run = c.run and t.id = any (k.tasks) and ` + inNoSheet + `)
 	union all
 	select 0, a.task, a.run, a.verb from beat b join @.asked a on a.worker = b.n
 	order by lost, task`

@@ -137,7 +137,7 @@ func (w *Worker) nextBeat(state WorkerState) Beat {
 
 // beatRuns bounds the runs that one beat asks about, so that a beat costs the same however many
 // there are. A loss that it does not name is noticed by the next beats, or by the run's next write.
-const beatRuns = 100
+const beatRuns = 32
 
 // recover finds the runs of a claim whose answer was lost, and starts them. It is called by the
 // goroutine that claims, so that no claim is under way.
