@@ -18,8 +18,8 @@ const (
 	taskStateSQL = `select t.status, t.lane, t.key from @.rows t where t.id = $1::uuid for update of t`
 	onSheetSQL   = `select status = 'succeeded' and row_status <> 'succeeded' from @.records where id = $1::uuid`
 	runningSQL   = `select claim, run, worker from @.running where task = $1::uuid`
-	// Sheets do not look at rows: they must have been written before, or there is none.
-	apartTaskSQL = `update @.claims set apart = true where n = $1`
+	// Sheets do not look at rows: they have been written before this, or never will be.
+	apartTaskSQL = `update @.claims set apart = true where $1::uuid = any (tasks) and not apart`
 	askSQL       = `
 		with noted as (
 			update @.tasks set asked = case when asked = 'cancel' then asked else $4 end where id = $1::uuid returning id, asked
@@ -80,10 +80,9 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 		if _, ok := parseID(cmd.Task); !ok {
 			return task.ErrNotFound
 		}
-		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
-			after, err = s.control(ctx, tx, cmd)
-			return err
-		})
+		var err error
+		after, err = s.control(ctx, cmd)
+		return err
 	})
 	if err == nil {
 		after()
@@ -93,13 +92,23 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 
 // control does what is asked of a task, and returns whom to tell after the commit. A task that runs
 // is in a claim, and one that waits has a row in ready or delayed, or stands on a sheet; claims and ends move it from here to there, so
-// all are tried until one is found.
-func (s *Store) control(ctx context.Context, tx pgx.Tx, cmd task.Command) (after func(), err error) {
+// all are tried until one is found. Sheets, and claims that they look at, are seen to first and apart: they concern
+// other tasks too, which must not wait for this process if it is stopped in the middle of the transaction.
+func (s *Store) control(ctx context.Context, cmd task.Command) (after func(), err error) {
 	for done := false; !done; {
-		if _, err := tx.Exec(ctx, s.q.restoreOne, cmd.Task); err != nil {
+		if _, err := s.pool.Exec(ctx, s.q.restoreOne, cmd.Task); err != nil {
 			return nil, err
 		}
-		if after, done, err = s.controlOnce(ctx, tx, cmd); err != nil {
+		if cmd.Verb != task.VerbRetry {
+			if _, err := s.pool.Exec(ctx, s.q.apartTask, cmd.Task); err != nil {
+				return nil, err
+			}
+		}
+		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
+			after, done, err = s.controlOnce(ctx, tx, cmd)
+			return err
+		})
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -159,30 +168,23 @@ func (s *Store) controlOnce(ctx context.Context, tx pgx.Tx, cmd task.Command) (a
 	return s.moved, true, s.retry(ctx, tx, cmd.Task)
 }
 
-// controlRunning asks something of a task's run, if it has one. It is not done when the run has ended on a sheet meanwhile.
+// controlRunning asks something of a task's run, if it has one. It is not done when the run might still end on a sheet.
 func (s *Store) controlRunning(ctx context.Context, tx pgx.Tx, cmd task.Command) (running, done bool, err error) {
 	var (
-		claim, run int64
-		worker     int32
+		run    int64
+		worker int32
+		apart  bool
 	)
-	look := func() (bool, error) {
-		err := tx.QueryRow(ctx, s.q.running, cmd.Task).Scan(&claim, &run, &worker, nil)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return false, nil
-		}
-		return err == nil, err
-	}
-	if running, err = look(); err != nil || !running {
+	err = tx.QueryRow(ctx, s.q.running, cmd.Task).Scan(&run, &worker, nil, &apart)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return false, false, nil
+	case err != nil:
 		return false, false, err
-	}
-	if cmd.Verb == task.VerbRetry {
+	case cmd.Verb == task.VerbRetry:
 		return false, false, task.ErrRunning
-	}
-	if _, err := tx.Exec(ctx, s.q.apartTask, claim); err != nil {
-		return false, false, err
-	}
-	if still, err := look(); err != nil || !still {
-		return true, false, err
+	case !apart:
+		return true, false, nil
 	}
 	_, err = tx.Exec(ctx, s.q.ask, cmd.Task, run, worker, string(cmd.Verb))
 	return true, err == nil, err

@@ -53,7 +53,7 @@ const (
 		and not exists (select 1 from unnest($2::uuid[], $3::bigint[]) as f(task, run) where f.task = t.id and f.run = t.run)` + thoseTasks
 
 	// runsSQL finds the run of one task.
-	runsSQL = `select c.n as claim, c.run, c.worker, c.started from (select $1::uuid as task) o, @.claims c, @.tasks t
+	runsSQL = `select c.run, c.worker, c.started, c.apart from (select $1::uuid as task) o, @.claims c, @.tasks t
 		where t.id = o.task and o.task = any (c.tasks) and c.run > coalesce(t.run, 0)
 			and not exists (select 1 from @.successes s where s.claim = c.n and o.task = any (s.tasks))
 			and not exists (select 1 from @.interruptions i where i.claim = c.n and o.task = any (i.tasks))`
@@ -174,11 +174,11 @@ func (s *Store) findStatement(q task.Query) (sql string, args []any, err error) 
 	if q.Queue != "" {
 		where = append(where, "t.lane in (select n from @.lanes where queue = "+arg(q.Queue)+")")
 	}
-	from, keyed := `@.tasks t`, "t.key = "
+	from, keyed := `@.tasks t`, "t.key = %s"
 	switch q.Status {
 	case "":
 	case task.Running, task.Queued, task.Interrupted:
-		keyed = "t.id = any (select task from @.keys where key = "
+		keyed = "t.id in (select task from @.keys where key = %s)"
 		if from = runningTasks; q.Status != task.Running {
 			from = waitingTasks
 			where = append(where, "t.fresh = "+arg(q.Status == task.Queued))
@@ -194,8 +194,7 @@ func (s *Store) findStatement(q task.Query) (sql string, args []any, err error) 
 		where = append(where, "t.status = "+arg(string(q.Status)))
 	}
 	if q.Key != "" {
-		keyed += arg(q.Key)
-		where = append(where, keyed+strings.Repeat(")", strings.Count(keyed, "(")))
+		where = append(where, fmt.Sprintf(keyed, arg(q.Key)))
 	}
 	return s.sql(pickIDs + from + whereAll(where) + " order by t.id desc limit " + limit + read), args, nil
 }

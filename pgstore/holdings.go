@@ -56,20 +56,35 @@ func (h *holdings) add(got *claimed, tasks []task.Task, complete bool) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.open == nil {
-		h.open = make(map[held]*holding)
-	}
-	key := held{worker: tasks[0].Worker, run: tasks[0].Run}
-	of := h.open[key]
-	if of == nil {
-		of = &holding{tasks: make(map[[16]byte]holds, len(tasks))}
-		h.open[key] = of
-	}
+	of := h.of(&tasks[0], len(tasks))
 	for i := range tasks {
 		p, t := &got.places[i], &tasks[i]
 		of.tasks[p.id] = holds{claim: p.claim, simple: complete && t.Runs == 1 && t.Key == ""}
 	}
 	of.rows = append(of.rows, got.rows...)
+}
+
+// of returns what there is of a claim, or makes it for so many runs. It wants h.mu held.
+func (h *holdings) of(t *task.Task, size int) *holding {
+	if h.open == nil {
+		h.open = make(map[held]*holding)
+	}
+	key := held{worker: t.Worker, run: t.Run}
+	if h.open[key] == nil {
+		h.open[key] = &holding{tasks: make(map[[16]byte]holds, size)}
+	}
+	return h.open[key]
+}
+
+// adopt records runs that a claim whose answer was lost has got. The row of that claim is found by a sweep.
+func (h *holdings) adopt(tasks []task.Task) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range tasks {
+		if id, ok := parseID(tasks[i].ID); ok {
+			h.of(&tasks[i], 0).tasks[id] = holds{byRow: true}
+		}
+	}
 }
 
 // knows says whether a run was got by a claim of this process, and has not ended.

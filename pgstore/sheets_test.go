@@ -349,6 +349,33 @@ func TestACancellationMeetsTheSheetOrTheRun(t *testing.T) {
 	}
 }
 
+// A process may be stopped in the middle of a command.
+func TestACommandThatIsUnderWayHoldsBackNoOtherRun(t *testing.T) {
+	b := newRig(t)
+	got := b.many(100)
+	tx, err := b.store.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `lock table lastcall.asked in exclusive mode`); err != nil {
+		t.Fatal(err)
+	}
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		if err := b.store.Control(t.Context(), task.Command{Verb: task.VerbCancel, Task: got[0].ID}); err != nil {
+			t.Error(err)
+		}
+	})
+	b.waiting(1)
+	b.apply(success, got[1:]...)
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	asking.Wait()
+	b.apply(interruption, got[0])
+	b.counts(map[task.Status]int{task.Succeeded: 99, task.Cancelled: 1})
+}
+
 // Who marks a worker dead waits for its sheets, and after that it has none.
 func TestATakenRunIsOnNoSheet(t *testing.T) {
 	dsn := pgtest.DSN(t)

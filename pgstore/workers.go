@@ -179,6 +179,7 @@ func (s *Store) unlisted(ctx context.Context, b task.Beat) ([]task.Task, error) 
 	if err != nil {
 		return nil, err
 	}
+	s.holdings.adopt(tasks)
 	return tasks, s.nameLanes(ctx, tasks, lanes)
 }
 

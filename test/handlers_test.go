@@ -37,6 +37,8 @@ var (
 	deaf = task.Kind[work]{Name: "deaf", MaxCrashes: -1}
 	// stale goes on in its first run until its context ends, and then tries to write all the same.
 	stale = task.Kind[work]{Name: "stale", MaxCrashes: -1}
+	// bare leaves nothing but its end, and hands over at last call.
+	bare = task.Kind[work]{Name: "bare", MaxCrashes: -1, OnStop: task.Interrupt}
 )
 
 func (p *workerProgram) mux() *task.Mux {
@@ -45,6 +47,7 @@ func (p *workerProgram) mux() *task.Mux {
 	task.Handle(m, handover, p.handover)
 	task.Handle(m, deaf, p.deaf)
 	task.Handle(m, stale, p.stale)
+	task.Handle(m, bare, p.bare)
 	return m
 }
 
@@ -161,6 +164,13 @@ func (p *workerProgram) stale(ctx context.Context, r *task.Run, a work) error {
 		errors.Is(context.Cause(ctx), task.ErrLeaseLost), errors.Is(late, errStale), errors.Is(saved, task.ErrLeaseLost),
 		context.Cause(ctx), late, saved)
 	return nil // which comes too late as well
+}
+
+func (p *workerProgram) bare(ctx context.Context, _ *task.Run, a work) error {
+	if !pause(ctx, a.Pace) {
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 // waitFile waits until a file exists, and says whether ctx goes on.
