@@ -80,7 +80,8 @@ from me left join (parts p join held h on h.lane = p.lane and h.suspect = p.susp
 const sheetsWait = `exists (select 1 from @.interruptions i where i.lane = any ($2::integer[]))`
 
 // lookSQL says whether a worker may claim, whether there is something to claim from the bounds on, and
-// in how many microseconds the next delay runs out. It writes nothing, and reads a handful of pages.
+// in how many microseconds the next delay runs out. It writes nothing, and reads a handful of pages. And it says whether a neighbour's lock
+// is free, if that is asked: who comes by so often need not wait for the next round of those who look after neighbours.
 const lookSQL = `
 select exists (select 1 from @.workers where id = $1 and not dead),
 	exists (select 1 from unnest($2::integer[], $5::bigint[], $6::boolean[], $7::timestamptz[], $8::uuid[]) as k(lane, rank, fresh, run_at, id)
@@ -89,6 +90,9 @@ select exists (select 1 from @.workers where id = $1 and not dead),
 		lateral (select 1 from @.ready q where q.lane = k.lane and q.suspect = s.suspect
 			and ` + fromBound + ` limit 1) r),
 	` + sheetsWait + `,
+	case when $9 then exists (select 1 from @.workers w where w.id <> $1 and not w.dead and w.state <> 'left'
+		and case when w.boot is distinct from pg_postmaster_start_time() then false
+			else pg_try_advisory_xact_lock_shared('@.'::regnamespace::oid::integer, w.n) end) else false end,
 	coalesce((select floor(extract(epoch from min(run_at) - now()) * 1000000)::bigint from @.delayed), $4),
 	coalesce((select max(n) from @.lanes), 0)`
 
@@ -204,16 +208,20 @@ func (s *Store) complete(ctx context.Context, tasks []task.Task, places []place,
 // look says whether a claim is worth while, and promotes what has become due.
 func (s *Store) look(ctx context.Context, req task.ClaimRequest, who string, w *wanted, news uint64) (some bool, err error) {
 	var (
-		registered, ready, sheets bool
-		next                      int64
-		newest                    int32
+		registered, ready, sheets, free bool
+		next                            int64
+		newest                          int32
 	)
-	err = s.pool.QueryRow(ctx, s.q.look, req.Worker, w.lanes, req.Suspect, quietFor.Microseconds(), w.ranks, w.fresh, w.runAts, w.ids).Scan(&registered, &ready, &sheets, &next, &newest)
+	err = s.pool.QueryRow(ctx, s.q.look, req.Worker, w.lanes, req.Suspect, quietFor.Microseconds(), w.ranks, w.fresh, w.runAts, w.ids,
+		s.claimer.glances()).Scan(&registered, &ready, &sheets, &free, &next, &newest)
 	if err != nil {
 		return false, err
 	}
 	if !registered {
 		return false, task.ErrWorkerGone
+	}
+	if free {
+		s.wake(0, 0, 1)
 	}
 	if newest > s.lanes.newest() { // somebody has made a lane: look again, there too
 		if err := s.readLanes(ctx); err != nil {

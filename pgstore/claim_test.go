@@ -113,3 +113,37 @@ func TestALookThatFindsNothingBehindTheBoundLooksBeforeIt(t *testing.T) {
 		t.Errorf("claimed %v, want the task that was recorded late", got)
 	}
 }
+
+func TestALookNoticesThatANeighboursLockIsFree(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	ours, theirs := openAt(t, Config{DSN: dsn, Migrate: true}), openAt(t, Config{DSN: dsn})
+	defer closed(t, ours)
+	defer closed(t, theirs)
+	for worker, s := range map[string]*Store{"w": ours, "n": theirs} {
+		if _, err := s.Heartbeat(t.Context(), task.Beat{Worker: worker, Seq: 1, State: task.WorkerRunning}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone := func() uint64 {
+		t.Helper()
+		ours.claimer.found() // so that it looks
+		ours.claimer.set(false)
+		ours.claimer.glanced = time.Time{}
+		if got := claims(t, ours, "k"); len(got) != 0 {
+			t.Fatal(got)
+		}
+		now, err := ours.Wait(t.Context(), task.Seen{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return now.Gone
+	}
+	before := gone()
+	if again := gone(); again != before {
+		t.Errorf("a neighbour that lives is said to be gone: %d, then %d", before, again)
+	}
+	theirs.line.drop(t.Context(), theirs.numbers["n"])
+	if after := gone(); after != before+1 {
+		t.Errorf("a neighbour's lock is free, and the count of those that may be gone went from %d to %d", before, after)
+	}
+}

@@ -17,6 +17,7 @@ type claimer struct {
 	mu       sync.Mutex
 	busy     bool
 	promoted time.Time
+	glanced  time.Time
 	news     uint64 // how often there was something
 	quiet    string // who looked and found nothing
 	until    time.Time
@@ -168,6 +169,20 @@ func (c *claimer) set(busy bool) {
 	c.mu.Lock()
 	c.busy = busy
 	c.mu.Unlock()
+}
+
+// glanceEvery is how often looks have an eye on the neighbours' locks, if there are so many looks.
+const glanceEvery = 900 * time.Millisecond
+
+// glances says whether a look that begins now is to do so.
+func (c *claimer) glances() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.glanced) < glanceEvery {
+		return false
+	}
+	c.glanced = time.Now()
+	return true
 }
 
 // lookAgain has the next claim look first.

@@ -195,7 +195,7 @@ func (l *line) session(ctx context.Context) (err error) {
 	l.mu.Unlock()
 	l.s.claimer.early(everything)
 	l.s.claimer.found()
-	l.s.wake(1, 1) // what was announced meanwhile was not heard
+	l.s.wake(1, 1, 0) // what was announced meanwhile was not heard
 	for {
 		missing, err := l.settle(ctx, conn)
 		if err != nil {
@@ -282,7 +282,7 @@ func (s *Store) heard(payload string) {
 	switch {
 	case nonce == s.nonce:
 	case news == newsAsked:
-		s.wake(0, 1)
+		s.wake(0, 1, 0)
 	default:
 		rank := int64(everything)
 		if news == newsReady {
@@ -292,7 +292,7 @@ func (s *Store) heard(payload string) {
 		}
 		s.claimer.early(rank)
 		s.claimer.found()
-		s.wake(1, 0)
+		s.wake(1, 0, 0)
 	}
 }
 

@@ -195,11 +195,12 @@ func (s *Store) Wait(ctx context.Context, seen task.Seen) (task.Seen, error) {
 }
 
 // wake ends the waiting calls of this process.
-func (s *Store) wake(ready, asked uint64) {
+func (s *Store) wake(ready, asked, gone uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seen.Ready += ready
 	s.seen.Asked += asked
+	s.seen.Gone += gone
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
@@ -209,7 +210,7 @@ func (s *Store) wake(ready, asked uint64) {
 func (s *Store) claimable(rank int64) {
 	s.claimer.early(rank)
 	s.claimer.found()
-	s.wake(1, 0)
+	s.wake(1, 0, 0)
 	announce := s.announce
 	if rank < plainRank {
 		announce = s.announceEarly
@@ -225,7 +226,7 @@ const plainRank = ^int64(0)
 
 // asked says, here and to other processes, that something was asked of a run.
 func (s *Store) asked() {
-	s.wake(0, 1)
+	s.wake(0, 1, 0)
 	select {
 	case s.announceAsked <- struct{}{}:
 	default:
