@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -32,7 +33,14 @@ func TestEveryContenderWorks(t *testing.T) {
 	for _, m := range measures {
 		for _, c := range m.contenders {
 			t.Run(m.name+"/"+c.name, func(t *testing.T) {
-				if _, err := c.run(); err != nil {
+				_, err := c.run()
+				for range 3 { // it is none of ours
+					if errors.Is(err, errStandstill) {
+						t.Log("once more:", err)
+						_, err = c.run()
+					}
+				}
+				if err != nil {
 					t.Fatal(err)
 				}
 			})

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -193,18 +194,32 @@ func riverWork[Tx any](driver riverdriver.Driver[Tx], n, server int) (float64, e
 		if err := client.Start(ctx); err != nil {
 			return err
 		}
-		for ended := range n {
-			if _, ok := <-completed; !ok {
-				return fmt.Errorf("%d of %d jobs ended", ended, n)
+		tick := time.NewTicker(riverPatience)
+		defer tick.Stop()
+		for ended, before := 0, 0; ended < n; {
+			select {
+			case <-completed:
+				ended++
+			case <-tick.C:
+				if ended == before {
+					return fmt.Errorf("%w: %d of %d jobs ended", errStandstill, ended, n)
+				}
+				before = ended
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		return 0, err
+		return 0, errors.Join(err, client.StopAndCancel(ctx))
 	}
 	return float64(n) / took.Seconds(), client.Stop(ctx)
 }
+
+// errStandstill: now and then, on SQLite, River leaves a job as running, for which it would come back after an hour.
+var errStandstill = errors.New("river has completed nothing for a while")
+
+// riverPatience is for how long.
+const riverPatience = 30 * time.Second
 
 // newRiver makes River's tables and a client with the settings of its own benchmark.
 func newRiver[Tx any](ctx context.Context, driver riverdriver.Driver[Tx], workers *river.Workers) (*river.Client[Tx], error) {

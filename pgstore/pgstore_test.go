@@ -16,13 +16,8 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 func TestTheStoreKeepsItsRules(t *testing.T) { storetest.Run(t, engine(t, sheetFrom)) }
 
-func TestTheStoreKeepsItsRulesWhereEveryEndThatCanStandsOnASheet(t *testing.T) {
-	storetest.Run(t, engine(t, 1))
-}
-
-func TestTheStoreKeepsItsRulesWhenCallsAreRepeated(t *testing.T) {
-	storetest.RunTwice(t, engine(t, 1))
-}
+// Every end that can stands on a sheet.
+func TestTheStoreKeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine(t, 1)) }
 
 func TestThePromisesHoldThroughFaults(t *testing.T) { storetest.Faults(t, engine(t, 1), 9) }
 

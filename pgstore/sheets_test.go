@@ -114,6 +114,11 @@ func TestManyPlainSuccessesAreAFewRows(t *testing.T) {
 }
 
 func TestOnlyEndsThatLeaveNothingElseAndAreManyStandOnSheets(t *testing.T) {
+	b := newRig(t)
+	sheets := func() int {
+		return b.number(`select (select count(*) from lastcall.successes) + (select count(*) from lastcall.interruptions)`)
+	}
+	first := 0 // id of the next tasks
 	for name, rare := range map[string]struct {
 		n      int
 		change func(*task.Change)
@@ -131,8 +136,14 @@ func TestOnlyEndsThatLeaveNothingElseAndAreManyStandOnSheets(t *testing.T) {
 		"interrupted, error": {n: sheetFrom, change: func(c *task.Change) { c.Status, c.Reason, c.Error = task.Interrupted, task.ReasonStop, "e" }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newRig(t)
-			all := changes(success, b.many(rare.n))
+			before := sheets()
+			var tasks []task.NewTask
+			for i := range rare.n {
+				tasks = append(tasks, task.NewTask{ID: testID(first + i), Payload: []byte("{}")})
+			}
+			first += rare.n
+			b.add(tasks...)
+			all := changes(success, b.claim(rare.n))
 			for i := range all {
 				if rare.change != nil {
 					rare.change(&all[i])
@@ -146,12 +157,17 @@ func TestOnlyEndsThatLeaveNothingElseAndAreManyStandOnSheets(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if n := b.number(`select (select count(*) from lastcall.successes) + (select count(*) from lastcall.interruptions)`); n != rare.sheets {
+			if n := sheets() - before; n != rare.sheets {
 				t.Errorf("%d sheets, want %d", n, rare.sheets)
 			}
-			for i, found := range b.find(task.Query{Limit: 100}) {
+			for i, found := range b.find(task.Query{Limit: rare.n}) {
 				if want := all[len(all)-1-i]; found.ID != want.Task || found.Status != want.Status {
 					t.Errorf("%s is %s", found.ID, found.Status)
+				}
+			}
+			for _, found := range b.find(task.Query{Status: task.Interrupted}) { // it would be claimed next
+				if err := b.store.Control(t.Context(), task.Command{Verb: task.VerbCancel, Task: found.ID}); err != nil {
+					t.Fatal(err)
 				}
 			}
 		})
