@@ -17,7 +17,6 @@ const (
 	// that it has ended.
 	taskStateSQL = `select t.status, t.lane, t.key from @.rows t where t.id = $1::uuid for update of t`
 	onSheetSQL   = `select status = 'succeeded' and row_status <> 'succeeded' from @.records where id = $1::uuid`
-	runningSQL   = `select claim, run, worker from @.running where task = $1::uuid`
 	// Sheets do not look at rows: they have been written before this, or never will be.
 	apartTaskSQL = `update @.claims set apart = true where $1::uuid = any (tasks) and not apart`
 	askSQL       = `

@@ -81,8 +81,10 @@ func (h *holdings) adopt(tasks []task.Task) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range tasks {
-		if id, ok := parseID(tasks[i].ID); ok {
-			h.of(&tasks[i], 0).tasks[id] = holds{byRow: true}
+		id, _ := parseID(tasks[i].ID) // the server's own
+		of := h.of(&tasks[i], 0).tasks
+		if _, known := of[id]; !known { // what is doubted stays so
+			of[id] = holds{byRow: true}
 		}
 	}
 }

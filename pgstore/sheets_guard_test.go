@@ -162,6 +162,36 @@ func TestARunThatEndsInATransactionIsOnNoSheet(t *testing.T) {
 	b.counts(map[task.Status]int{task.Succeeded: 100})
 }
 
+// Runs whose claim's answer was lost are known again once they have been asked for.
+func TestARunThatWasFoundAgainHoldsBackNoOtherInATransaction(t *testing.T) {
+	b := newRig(t)
+	b.many(3)
+	b.store.holdings.open = nil // as if the answer had been lost
+	b.seq++
+	reply, err := b.store.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: b.seq, State: task.WorkerRunning, Complete: true})
+	if err != nil || len(reply.Unlisted) != 3 {
+		t.Fatalf("%+v, %v", reply, err)
+	}
+	tx, err := b.store.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.store.FinishTx(t.Context(), Tx(tx), success(reply.Unlisted[0])); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	for _, err := range b.store.Apply(ctx, changes(success, reply.Unlisted[1:])) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.counts(map[task.Status]int{task.Succeeded: 3})
+}
+
 // Another process that has a run's fence may end it, and the one that has the run must not end it again.
 func TestARunThatAnotherProcessEndedIsOnNoSheet(t *testing.T) {
 	b := newRig(t)
