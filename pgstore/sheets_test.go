@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -310,6 +311,21 @@ func TestInterruptionsOnSheetsAreSeenAndClaimedAgain(t *testing.T) {
 	b.apply(interruption, again...) // the second time costs no checkpoint: it waits
 	b.counts(map[task.Status]int{task.Interrupted: 100})
 	history(2)
+}
+
+// A claim that comes before the news, and does not look first, finds them too.
+func TestAnotherProcessClaimsWhatStandsOnASheetAtOnce(t *testing.T) {
+	b := newRig(t)
+	b.apply(interruption, b.many(100)...)
+	theirs := openAt(t, Config{DSN: b.store.pool.Config().ConnString()})
+	defer closed(t, theirs)
+	if err := theirs.readLanes(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	theirs.claimer.busy, theirs.claimer.promoted = true, time.Now()
+	if got := claims(t, theirs, "k"); len(got) != 100 {
+		t.Errorf("%d tasks were claimed, want 100", len(got))
+	}
 }
 
 func TestACommandFindsATaskOnASheet(t *testing.T) {
