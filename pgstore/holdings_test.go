@@ -179,6 +179,23 @@ func TestALostAnswerMakesTheStoreUnsure(t *testing.T) {
 	b.end(got...)
 }
 
+func TestARunThatIsFoundAgainStaysInDoubt(t *testing.T) {
+	b := newRig(t)
+	got := b.three()
+	id, _ := parseID(got[0].ID)
+	end := success(got[0])
+	b.store.holdings.doubt([]item{{Change: &end, key: id}})
+	b.store.holdings.adopt(got)
+	for i, want := range []bool{false, true, true} {
+		f := success(got[i]).Fence
+		id, _ := parseID(f.Task)
+		if b.store.holdings.knows(f, id) != want {
+			t.Errorf("run %d is known: %v, want %v", i, !want, want)
+		}
+	}
+	b.end(got...)
+}
+
 func TestASweepLeavesWhatRuns(t *testing.T) {
 	b := newRig(t)
 	got := b.three()

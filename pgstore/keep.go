@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 
@@ -52,11 +53,19 @@ const (
 	)
 	select count(*) from gone`
 
-	// pruneSheetsSQL removes sheets that end between two ids, with their tasks.
-	pruneSheetsSQL = `
+	// foldSQL adds up the changes of the tallies, if nobody else does.
+	foldSQL = `
+	with gone as (
+		delete from @.tallies where (select pg_try_advisory_xact_lock('@.'::regnamespace::oid::integer, 0)) returning lane, status, n
+	)
+	insert into @.tallies (lane, status, n) select lane, status, sum(n) from gone group by 1, 2`
+)
+
+// pruneSheetsSQL removes sheets that end between two ids, with their tasks.
+var pruneSheetsSQL = `
 	with sheets as (
 		delete from @.successes where ctid = any (array(
-			select ctid from @.successes s where ms between @.ms($1::uuid) - 250 and @.ms($2::uuid) and last > $1::uuid and last <= $2::uuid
+			select ctid from @.successes s where ms between @.ms($1::uuid) - ` + strconv.Itoa(maxSpan) + ` and @.ms($2::uuid) and last > $1::uuid and last <= $2::uuid
 				and since < now() - $3 * interval '1 microsecond' and not exists (select 1 from @.claims c where c.n = s.claim) for update skip locked
 		))
 		returning lane, tasks
@@ -68,14 +77,6 @@ const (
 		insert into @.tallies (lane, status, n) select lane, 'succeeded', -sum(cardinality(tasks)) from sheets group by 1
 	)
 	select count(*) from gone`
-
-	// foldSQL adds up the changes of the tallies, if nobody else does.
-	foldSQL = `
-	with gone as (
-		delete from @.tallies where (select pg_try_advisory_xact_lock('@.'::regnamespace::oid::integer, 0)) returning lane, status, n
-	)
-	insert into @.tallies (lane, status, n) select lane, status, sum(n) from gone group by 1, 2`
-)
 
 // Log implements task.Store.
 func (s *Store) Log(ctx context.Context, id string) ([]byte, error) {

@@ -31,8 +31,8 @@ const (
 	// maxSuccesses bounds a sheet of successes, which must fit into a page's part that PostgreSQL does not store elsewhere. Interruptions
 	// are not looked for one by one, and have a statement's bound.
 	maxSuccesses = 100
-	// maxSpan bounds the time between a sheet's first and last id, in milliseconds: who looks for a task looks no further back, in the view
-	// records and in pruneSheetsSQL. It is also what keeps ids off that are not ordered by time.
+	// maxSpan bounds the time between a sheet's first and last id, in milliseconds: who looks for a task looks no further back. The view
+	// records has the same number. It is also what keeps ids off that are not ordered by time.
 	maxSpan = 250
 )
 
