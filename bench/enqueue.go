@@ -56,7 +56,7 @@ func riverBulk() (float64, error) {
 		defer pool.Close()
 		workers := river.NewWorkers()
 		river.AddWorker(workers, &riverNoop{})
-		client, err := newRiver(context.Background(), riverpgxv5.New(pool), workers)
+		client, err := newRiver(context.Background(), riverpgxv5.New(pool), workers, slots)
 		if err != nil {
 			return 0, err
 		}

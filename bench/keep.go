@@ -50,7 +50,7 @@ func bloatRound(ctx context.Context, server *pgtest.Server) error {
 	if err != nil {
 		return err
 	}
-	if _, err := work(store, 200_000/load, server.PID()); err != nil { // closes the store
+	if _, err := work(store, nothings(200_000/load), server.PID()); err != nil { // closes the store
 		return err
 	}
 	if store, err = openPostgres(server); err != nil {

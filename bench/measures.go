@@ -52,6 +52,12 @@ var measures = []measure{
 		judge:      ratioAtLeast(4),
 	},
 	{
+		name: "pgshort", unit: "/s",
+		what:       "PostgreSQL: 20,000 tasks of 2 ms, worked by one process, ten at once",
+		contenders: []contender{{"pgstore", shortPostgres}, {"river", riverShortPostgres}},
+		judge:      ratioAtLeast(1.5),
+	},
+	{
 		name: "sqlitework", unit: "/s",
 		what:       "SQLite: 100,000 tasks that do nothing, worked by one process, durable",
 		contenders: []contender{{"sqlitestore", workSQLite}, {"riversqlite", riverWorkSQLite}},

@@ -25,6 +25,25 @@ import (
 // slots is how many tasks a worker of the throughput measures may run at once, of either library.
 const slots = 2000
 
+// crowd is a number of tasks and how they are worked.
+type crowd struct {
+	n      int
+	atOnce int
+	each   time.Duration // for which a handler sleeps
+}
+
+// nothings do nothing.
+func nothings(n int) crowd { return crowd{n: n, atOnce: slots} }
+
+// shortOnes are worked by a worker with the default concurrency.
+func shortOnes() crowd { return crowd{n: 20_000 / load, atOnce: 10, each: 2 * time.Millisecond} }
+
+func (c crowd) handle() {
+	if c.each > 0 {
+		time.Sleep(c.each)
+	}
+}
+
 // empty is the payload of tasks that do nothing.
 type empty struct{}
 
@@ -33,13 +52,16 @@ func (empty) Kind() string { return "noop" }
 
 var noop = task.Kind[empty]{Name: "noop"}
 
-func workPostgres() (float64, error) {
+func workPostgres() (float64, error)  { return workOnPostgres(nothings(200_000 / load)) }
+func shortPostgres() (float64, error) { return workOnPostgres(shortOnes()) }
+
+func workOnPostgres(c crowd) (float64, error) {
 	return withCluster(func(server *pgtest.Server) (float64, error) {
 		store, err := openPostgres(server)
 		if err != nil {
 			return 0, err
 		}
-		return work(store, 200_000/load, server.PID())
+		return work(store, c, server.PID())
 	})
 }
 
@@ -53,37 +75,37 @@ func workSQLite() (float64, error) {
 		if err != nil {
 			return 0, err
 		}
-		return work(store, 100_000/load, 0)
+		return work(store, nothings(100_000/load), 0)
 	})
 }
 
-// work enqueues n tasks that do nothing, and measures from the start of a worker until the end of
+// work enqueues tasks, and measures from the start of a worker until the end of
 // the last one is recorded. It returns tasks a second.
-func work(store task.Store, n, server int) (float64, error) {
+func work(store task.Store, c crowd, server int) (float64, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	if _, err := enqueue(ctx, store, n); err != nil {
+	if _, err := enqueue(ctx, store, c.n); err != nil {
 		return 0, err
 	}
 	var mux task.Mux
-	task.Handle(&mux, noop, func(context.Context, *task.Run, empty) error { return nil })
+	task.Handle(&mux, noop, func(context.Context, *task.Run, empty) error { c.handle(); return nil })
 	var ended atomic.Int64
-	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: slots, Logger: quiet, Observe: func(e task.Event) {
-		if e.Status == task.Succeeded && ended.Add(1) == int64(n) {
+	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.atOnce, Logger: quiet, Observe: func(e task.Event) {
+		if e.Status == task.Succeeded && ended.Add(1) == int64(c.n) {
 			stop()
 		}
 	}})
 	if err != nil {
 		return 0, err
 	}
-	took, err := clocked(server, n, func() error { return w.Serve(ctx) })
+	took, err := clocked(server, c.n, func() error { return w.Serve(ctx) })
 	if err != nil {
 		return 0, err
 	}
-	if got := int(ended.Load()); got != n {
-		return 0, fmt.Errorf("%d of %d tasks ended", got, n)
+	if got := int(ended.Load()); got != c.n {
+		return 0, fmt.Errorf("%d of %d tasks ended", got, c.n)
 	}
-	return float64(n) / took.Seconds(), store.Close()
+	return float64(c.n) / took.Seconds(), store.Close()
 }
 
 // clocked runs f, and prints what it cost of the processors for each of n.
@@ -136,22 +158,27 @@ func enqueueOf(ctx context.Context, store task.Store, kind task.Kind[empty], n i
 // riverNoop is the handler of River.
 type riverNoop struct {
 	river.WorkerDefaults[empty]
-	ran *atomic.Int64
+	crowd crowd
+	ran   *atomic.Int64
 }
 
 func (w *riverNoop) Work(context.Context, *river.Job[empty]) error {
+	w.crowd.handle()
 	w.ran.Add(1)
 	return nil
 }
 
-func riverWorkPostgres() (float64, error) {
+func riverWorkPostgres() (float64, error)  { return riverOnPostgres(nothings(200_000 / load)) }
+func riverShortPostgres() (float64, error) { return riverOnPostgres(shortOnes()) }
+
+func riverOnPostgres(c crowd) (float64, error) {
 	return withCluster(func(server *pgtest.Server) (float64, error) {
 		pool, err := pgxpool.New(context.Background(), server.DSN("postgres")+"&pool_max_conns=20")
 		if err != nil {
 			return 0, err
 		}
 		defer pool.Close()
-		return riverWork(riverpgxv5.New(pool), 200_000/load, server.PID())
+		return riverWork(riverpgxv5.New(pool), c, server.PID())
 	})
 }
 
@@ -166,17 +193,17 @@ func riverWorkSQLite() (float64, error) {
 		db.SetMaxOpenConns(1)
 		// It completes all that it has in one transaction, for which it gives itself 10 s: under the race detector too little
 		// for a thousand jobs, which it would try again for ever.
-		return riverWork(riversqlite.New(db), 100_000/load/min(load, 10), 0)
+		return riverWork(riversqlite.New(db), nothings(100_000/load/min(load, 10)), 0)
 	})
 }
 
 // riverWork is work for River.
-func riverWork[Tx any](driver riverdriver.Driver[Tx], n, server int) (float64, error) {
-	ctx := context.Background()
+func riverWork[Tx any](driver riverdriver.Driver[Tx], c crowd, server int) (float64, error) {
+	ctx, n := context.Background(), c.n
 	var ran atomic.Int64
 	workers := river.NewWorkers()
-	river.AddWorker(workers, &riverNoop{ran: &ran})
-	client, err := newRiver(ctx, driver, workers)
+	river.AddWorker(workers, &riverNoop{crowd: c, ran: &ran})
+	client, err := newRiver(ctx, driver, workers, c.atOnce)
 	if err != nil {
 		return 0, err
 	}
@@ -221,7 +248,7 @@ func riverWork[Tx any](driver riverdriver.Driver[Tx], n, server int) (float64, e
 const riverPatience = 30 * time.Second
 
 // newRiver makes River's tables and a client with the settings of its own benchmark.
-func newRiver[Tx any](ctx context.Context, driver riverdriver.Driver[Tx], workers *river.Workers) (*river.Client[Tx], error) {
+func newRiver[Tx any](ctx context.Context, driver riverdriver.Driver[Tx], workers *river.Workers, atOnce int) (*river.Client[Tx], error) {
 	migrator, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: quiet})
 	if err != nil {
 		return nil, err
@@ -232,6 +259,6 @@ func newRiver[Tx any](ctx context.Context, driver riverdriver.Driver[Tx], worker
 	return river.NewClient(driver, &river.Config{
 		Logger: quiet, Workers: workers, JobTimeout: -1,
 		FetchCooldown: 2 * time.Millisecond, FetchPollInterval: 5 * time.Millisecond,
-		Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: slots}},
+		Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: atOnce}},
 	})
 }

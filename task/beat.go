@@ -14,7 +14,7 @@ func (w *Worker) register(ctx context.Context) error {
 	w.mu.Lock()
 	w.id, w.seq, w.state = newID(), 0, WorkerRunning
 	w.reached, w.ticked = time.Now(), time.Now()
-	w.running, w.busy = roster{}, make(map[string]int)
+	w.running, w.atWork, w.busy = roster{}, 0, make(map[string]int)
 	w.watching = make(map[string]sight)
 	w.renewed = time.Now()
 	w.mu.Unlock()
@@ -36,6 +36,7 @@ func (w *Worker) beats(ctx context.Context) {
 		}
 		w.flush(ctx)
 		w.cutOff()
+		w.dismissWaiting(waitsAtMost)
 		if time.Now().Before(next) {
 			continue
 		}
@@ -155,7 +156,7 @@ func (w *Worker) recover(last context.Context) error {
 	w.mu.Unlock()
 	for i := range found {
 		if known[fenceOf(&found[i])] == nil {
-			w.start(&found[i])
+			w.start(&found[i], time.Now())
 		}
 	}
 	return nil

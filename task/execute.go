@@ -11,34 +11,35 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// start has a claimed task run by a goroutine. Its slot is taken until its end is written.
-func (w *Worker) start(t *Task) {
+// start takes a claimed task, and has its handler called as soon as there is a slot for it.
+func (w *Worker) start(t *Task, now time.Time) {
 	e, ok := w.mux.lookup(t.Kind)
 	if !ok { // a store that hands out what was not asked for
 		w.log.Error("store handed out a task of an unknown kind", "task", t.ID, "kind", t.Kind)
 		return
 	}
-	r := &Run{store: w.store, policy: &e.policy, handle: e.handle, task: *t, started: time.Now(), suspect: t.Suspect(),
+	r := &Run{store: w.store, policy: &e.policy, handle: e.handle, task: *t, claimed: now, suspect: t.Suspect(),
 		ctx: runContext{parent: w.base}, stopping: w.lastCall}
+	w.handlers.Add(1) // until the end is written
 	w.mu.Lock()
 	w.running.add(r)
 	w.busy[t.Kind]++
 	if r.suspect {
 		w.suspects++
 	}
+	begins, waits := w.seat(r)
 	late := w.called
 	w.mu.Unlock()
-	if late {
+	switch {
+	case waits:
+		return
+	case !begins:
+		w.giveBack(r)
+		return
+	case late:
 		w.atLastCall(r)
 	}
-	if w.log.Enabled(w.base, slog.LevelInfo) {
-		w.log.Info("task running", "task", t.ID, "kind", t.Kind, "run", t.Run, "runs", t.Runs, "was", before(t), "worker", t.Worker)
-	}
-	if w.observer != nil {
-		w.observer(Event{Task: *t, Status: Running, Waited: waited(t)})
-	}
-	w.handlers.Add(1) // until the end is written
-	w.crew.run(r)
+	w.begin(r, now)
 }
 
 // run calls a run's handler and has its end recorded. The end is handled in a deferred call: so is
@@ -78,6 +79,7 @@ func (w *Worker) heedLastCall() {
 	w.called = true
 	runs := slices.Clone(w.running.runs)
 	w.mu.Unlock()
+	w.dismissWaiting(0)
 	for _, r := range runs {
 		w.atLastCall(r)
 	}
@@ -105,6 +107,7 @@ func (w *Worker) execute(r *Run, end *ending) error {
 
 // ended decides what becomes of a run whose handler has returned, and has it written.
 func (w *Worker) ended(r *Run, end ending) {
+	w.vacate(r)
 	if r.inTx {
 		w.verify(r, end)
 		return
@@ -149,13 +152,13 @@ func (w *Worker) verify(r *Run, end ending) {
 // written is told by the recorder what came of a run's end.
 func (w *Worker) written(r *Run, c *Change, err error) {
 	switch {
+	case err == nil && r.started.IsZero():
+		w.log.Info("task given back, it had not begun", "task", c.Task, "kind", r.task.Kind, "run", c.Run, "is", c.Status)
+		w.forget(r)
 	case err == nil:
 		w.logEnd(&r.task, c)
-		if w.observer != nil {
-			w.observer(Event{Task: r.Task(), Status: c.Status, Reason: c.Reason, Err: c.Error,
-				Waited: waited(&r.task), Took: time.Since(r.started)})
-		}
-		w.free(r)
+		w.observe(r, Event{Status: c.Status, Reason: c.Reason, Err: c.Error, Waited: waited(&r.task)})
+		w.forget(r)
 	case errors.Is(err, ErrLeaseLost), errors.Is(err, ErrAlreadyFinished), errors.Is(err, ErrNotFound):
 		w.lost(r, c, err)
 	default:
@@ -163,14 +166,20 @@ func (w *Worker) written(r *Run, c *Change, err error) {
 	}
 }
 
+// observe tells of the end of a run that has begun.
+func (w *Worker) observe(r *Run, e Event) {
+	if w.observer != nil && !r.started.IsZero() {
+		e.Task, e.Took = r.Task(), time.Since(r.started)
+		w.observer(e)
+	}
+}
+
 // lost is the end of a run that is somebody else's by now.
 func (w *Worker) lost(r *Run, c *Change, err error) {
 	t := &r.task
 	w.log.Warn("task lost: what it did in the end came too late", "task", t.ID, "kind", t.Kind, "run", t.Run, "status", c.Status, "error", err)
-	if w.observer != nil {
-		w.observer(Event{Task: r.Task(), Status: c.Status, Stale: true, Took: time.Since(r.started)})
-	}
-	w.free(r)
+	w.observe(r, Event{Status: c.Status, Stale: true})
+	w.forget(r)
 }
 
 // unrecordedEnd is an end that could not be written before the worker's time was up.
@@ -179,14 +188,13 @@ func (w *Worker) unrecordedEnd(r *Run, c *Change, err error) {
 	w.mu.Lock()
 	w.unrecorded++
 	w.mu.Unlock()
-	w.free(r)
+	w.forget(r)
 }
 
-// free gives back a run's slot.
-func (w *Worker) free(r *Run) {
+// forget is for a run of which nothing is left to do.
+func (w *Worker) forget(r *Run) {
 	w.mu.Lock()
 	w.running.remove(r)
-	w.busy[r.task.Kind]--
 	if r.suspect {
 		w.suspects--
 	}

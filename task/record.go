@@ -12,7 +12,7 @@ import (
 // written at once when no call is under way; otherwise it waits for that call, and is then written
 // together with all that has come meanwhile. A call that takes long does not hold up the others: a
 // second one helps. What the store cannot take is written again, until the context has ended. The
-// queue is bounded by the worker's slots, which stay taken.
+// queue is bounded: no more ends wait than the worker has slots, since it claims nothing then.
 type recorder struct {
 	store Store
 	log   *slog.Logger

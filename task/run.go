@@ -28,8 +28,9 @@ type Run struct {
 	log      tail
 	result   []byte
 	inTx     bool // FinishIn has been called
-	started  time.Time
-	suspect  bool // as claimed
+	claimed  time.Time
+	started  time.Time // zero while it waits for a slot
+	suspect  bool      // as claimed
 }
 
 // Task returns the task as it was claimed, with what has been saved since.

@@ -21,7 +21,10 @@ type WorkerConfig struct {
 	Store Store
 	// Mux has the handlers. Only tasks of its kinds are claimed.
 	Mux *Mux
-	// Concurrency bounds how many tasks run at once. 0 means 10.
+	// Concurrency bounds how many handlers run at once. 0 means 10. While there is more to do than can
+	// be done, and handlers are about as short as a claim, the worker claims ahead, at most 100 tasks or
+	// Concurrency: they are running for everybody else, and given back if no slot becomes free for them
+	// in about a second, or at last call.
 	Concurrency int
 	// Name is for people. Empty means the host's name.
 	Name string
@@ -70,7 +73,9 @@ type Worker struct {
 	state    WorkerState
 	running  roster
 	called   bool           // last call has been made, and the runs know
-	busy     map[string]int // running, by kind
+	atWork   int            // runs that have a slot
+	ahead    ahead          // those that wait for one
+	busy     map[string]int // both, by kind
 	suspects int            // running
 	renewed  time.Time      // since when every beat has succeeded
 	reached  time.Time      // when the last beat was answered
@@ -246,20 +251,17 @@ func (w *Worker) claims(last context.Context, lastCall <-chan struct{}) {
 	}
 }
 
-// gathering is how long a worker with a backlog waits for more than a few of its slots to become
-// free, so that it claims many tasks at once and not one by one.
+// gathering is how long a worker with a backlog waits for room for more than a few tasks, so that it claims many tasks at once and not one by one.
 const gathering = 5 * time.Millisecond
 
-// gather returns when half of the slots are free, or a batch of them, after a short time, or at last
-// call.
+// gather returns when there is room for a batch, after a short time, or at last call.
 func (w *Worker) gather(lastCall <-chan struct{}) {
-	enough := min(w.slots/2, recordBatch)
 	var late <-chan time.Time
 	for {
 		w.mu.Lock()
-		free := w.slots - len(w.running.runs)
+		enough := w.room() >= w.batch()
 		w.mu.Unlock()
-		if free >= enough {
+		if enough {
 			return
 		}
 		if late == nil {
@@ -278,13 +280,14 @@ func (w *Worker) gather(lastCall <-chan struct{}) {
 // maxScratch bounds the memory that a worker keeps for its next claim.
 const maxScratch = 4096
 
-// claim asks for as many tasks as there are free slots and starts them.
+// claim asks for as many tasks as there is room for and starts them.
 func (w *Worker) claim(last context.Context) (got int, full bool, err error) {
 	req := w.request()
 	req.Into = w.scratch
 	if req.Max == 0 || len(req.Kinds) == 0 {
 		return 0, true, nil
 	}
+	began := time.Now()
 	tasks, err := w.store.Claim(last, req)
 	if errors.Is(err, ErrWorkerGone) { // taken for dead: the beat gives it a new name
 		return 0, false, w.beat(last, WorkerRunning)
@@ -292,20 +295,23 @@ func (w *Worker) claim(last context.Context) (got int, full bool, err error) {
 	if err != nil {
 		return 0, false, err
 	}
+	now := time.Now()
+	full = len(tasks) == req.Max
+	w.paced(now.Sub(began), full)
 	for i := range tasks {
-		w.start(&tasks[i])
+		w.start(&tasks[i], now)
 	}
 	if clear(tasks); cap(tasks) <= maxScratch {
 		w.scratch = tasks
 	}
-	return len(tasks), len(tasks) == req.Max, nil
+	return len(tasks), full, nil
 }
 
 // request says what there is room for.
 func (w *Worker) request() ClaimRequest {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	req := ClaimRequest{Worker: w.id, Max: w.slots - len(w.running.runs), Queues: w.queues, Suspect: w.suspects == 0}
+	req := ClaimRequest{Worker: w.id, Max: w.room(), Queues: w.queues, Suspect: w.suspects == 0}
 	for id, until := range w.avoided {
 		if time.Now().After(until) {
 			delete(w.avoided, id)
