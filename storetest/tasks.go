@@ -213,6 +213,18 @@ var claimRules = []rule{
 			t.Errorf("claimed %v, %v, want %v and not yet %s", ids(got), err, want, low)
 		}
 	}},
+	{"5", "a negative delay gives a task its place back", func(t *T) {
+		t.join("w")
+		first, second := t.add(), t.add()
+		runs := t.claim("w", 2)
+		early := change(runs[1], task.Queued)
+		early.Delay = -time.Minute
+		t.mustApply(change(runs[0], task.Queued))
+		t.mustApply(early)
+		if got, want := ids(t.claim("w", 10)), []string{second, first}; !slices.Equal(got, want) {
+			t.Errorf("claimed %v, want %v", got, want)
+		}
+	}},
 	{"5", "the order holds up to the ends of the range", func(t *T) {
 		t.join("w")
 		with := func(priority int) string {

@@ -7,9 +7,8 @@ import (
 
 // A worker that has tasks of a few milliseconds would spend more time on waiting for its claims than on
 // handlers. So it claims ahead: beyond its free slots as many tasks as handlers are likely to return while
-// the claim is under way, and a batch more, so that a claim has not to be made for each. Where a
-// claim takes a millisecond and a handler a second, or where there are fewer tasks than it has slots for,
-// nothing is claimed ahead.
+// the claim is under way, and a batch more, so that a claim has not to be made for each. Where handlers
+// take longer, or where there are fewer tasks than it has slots for, nothing is claimed ahead.
 //
 // What is claimed and has not begun is running for everybody else. So it does not wait for long: when
 // handlers keep their slots against expectation, and at last call, those that wait are given back.
@@ -24,6 +23,9 @@ type ahead struct {
 }
 
 const (
+	// shortEnough is how long handlers may take, on average, for which tasks are claimed ahead. A claim that takes longer
+	// counts as no longer: a store that is slow or busy must not make the worker take all there is.
+	shortEnough = 50 * time.Millisecond
 	// mostAhead bounds what a worker with few slots claims ahead; one with more has as many as slots.
 	mostAhead = 100
 	// waitsAtMost is how old a run may get that has not begun.
@@ -40,9 +42,11 @@ func (w *Worker) paced(claim time.Duration, full bool) {
 		a.pace = 0
 	case a.returned == 0:
 		a.pace /= 2
+	case a.took > time.Duration(a.returned)*shortEnough:
+		a.pace = 0
 	default:
 		each := max(a.took/time.Duration(a.returned), 1)
-		a.pace = min(int(time.Duration(w.slots)*claim/each), max(w.slots, mostAhead)/2)
+		a.pace = min(int(time.Duration(w.slots)*min(claim, shortEnough)/each), max(w.slots, mostAhead)/2)
 	}
 	a.returned, a.took = 0, 0
 }
@@ -124,14 +128,15 @@ func (w *Worker) dismissWaiting(tooLong time.Duration) {
 	}
 }
 
-// giveBack has a run that never began end as if its task had not been claimed: queued, or interrupted as before,
-// which is one interruption more, and costs no time.
+// giveBack has a run that never began end as if its task had not been claimed: queued, or interrupted as before, which is
+// one interruption more; and in its old place in the line.
 func (w *Worker) giveBack(r *Run) {
 	w.mu.Lock()
 	w.busy[r.task.Kind]--
 	w.mu.Unlock()
 	r.ctx.end()
-	c := Change{Fence: r.fence(), Status: before(&r.task), Reason: r.task.Reason, Counters: r.task.Counters}
+	c := Change{Fence: r.fence(), Status: before(&r.task), Reason: r.task.Reason, Counters: r.task.Counters,
+		Delay: -waited(&r.task) - time.Since(r.claimed)}
 	if c.Status == Interrupted {
 		c.Counters.Interruptions++
 	}

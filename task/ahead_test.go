@@ -105,18 +105,20 @@ func TestTasksThatAreShorterThanAClaimAreClaimedAhead(t *testing.T) {
 }
 
 // Handlers that began together return together, which does not make them short.
-func TestTasksThatAreLongerThanAClaimAreNotClaimedAhead(t *testing.T) {
-	bubble(t, func(b *bench) {
-		d := &distant{Store: b.store, takes: 5 * time.Millisecond}
-		b.many(100)
-		b.quick(d, time.Second)
-		g := b.serve(d)
-		time.Sleep(time.Minute)
-		if d.peak() > slots {
-			t.Errorf("%d tasks were claimed for %d slots", d.peak(), slots)
-		}
-		b.stop(g, 0)
-	})
+func TestLongerTasksAreNotClaimedAhead(t *testing.T) {
+	for _, claim := range []time.Duration{5 * time.Millisecond, time.Second} {
+		bubble(t, func(b *bench) {
+			d := &distant{Store: b.store, takes: claim}
+			b.many(100)
+			b.quick(d, 100*time.Millisecond)
+			g := b.serve(d)
+			time.Sleep(time.Minute)
+			if d.peak() > slots {
+				t.Errorf("%d tasks were claimed for %d slots", d.peak(), slots)
+			}
+			b.stop(g, 0)
+		})
+	}
 }
 
 // turning has handlers that are short until so many have begun, and then wait for their context or
@@ -164,7 +166,7 @@ func TestWhatWasClaimedAheadIsGivenBackWhenTheSlotsStayTaken(t *testing.T) {
 			defer mu.Unlock()
 			events[e.Status]++
 		}
-		b.many(500)
+		ids := b.many(500)
 		g := b.serve(&distant{Store: b.store, takes: 5 * time.Millisecond})
 		time.Sleep(500 * time.Millisecond)
 		if n := b.statuses(); n[task.Succeeded] != 200 || n[task.Running] <= slots {
@@ -173,6 +175,11 @@ func TestWhatWasClaimedAheadIsGivenBackWhenTheSlotsStayTaken(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if n := b.statuses(); n[task.Running] != slots || n[task.Queued] != 290 {
 			t.Errorf("%v, want %d running and all others queued", n, slots)
+		}
+		for _, id := range ids {
+			if got := b.get(id); got.Status == task.Queued && !got.RunAt.Equal(got.Created) {
+				t.Errorf("a task that was given back has lost its place: claimable since %v, created %v", got.RunAt, got.Created)
+			}
 		}
 		close(open)
 		time.Sleep(time.Minute)

@@ -214,7 +214,8 @@ type Change struct {
 	Reason Reason
 	// Counters replace the task's.
 	Counters Counters
-	// Delay, added to the store's clock, makes the RunAt of a task that is claimable again.
+	// Delay, added to the store's clock, makes the RunAt of a task that is claimable again. A negative one
+	// gives it a place before those that came meanwhile.
 	Delay time.Duration
 	// Checkpoint and Progress replace the task's when they are not nil.
 	Checkpoint []byte

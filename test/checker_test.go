@@ -81,6 +81,7 @@ func checkRecord(t task.Task, h []task.RunRecord, overlap time.Duration) (breach
 			n.Crashes++
 		case r.Status == task.Interrupted && !last:
 			n.Interruptions++
+		case r.Status == task.Queued && r.Error == "" && !last: // claimed ahead, and given back before it began
 		default:
 			breach("run %d became %s", r.Run, r.Status)
 		}
@@ -138,6 +139,8 @@ func checkEffects(t task.Task, h []task.RunRecord, effects []effect) (breaches [
 		switch {
 		case !known || r.PID != e.pid:
 			breach("effect %+v is of no run in its history", e)
+		case r.Status == task.Queued:
+			breach("effect %+v of a run that was given back", e)
 		case e.fence < fence:
 			breach("effect %+v of a stale run", e)
 		case e.fence > fence:
