@@ -83,7 +83,9 @@ func demoTree(t *testing.T) string {
 		_, _ = noise.Read(data) // never fails
 		put(t, root, fmt.Sprintf("a/%d", i), string(data))
 	}
-	put(t, root, "b/1", "one")
+	for _, dir := range []string{"b", "c", "d", "e"} { // most of the fifty tasks are short
+		put(t, root, dir+"/1", "one")
+	}
 	return root
 }
 
