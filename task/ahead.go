@@ -7,8 +7,9 @@ import (
 
 // A worker that has tasks of a few milliseconds would spend more time on waiting for its claims than on
 // handlers. So it claims ahead: beyond its free slots as many tasks as handlers are likely to return while
-// the claim is under way, and a batch more, so that a claim has not to be made for each. Where handlers
-// take longer, or where there are fewer tasks than it has slots for, nothing is claimed ahead.
+// the claim is under way, and a batch more, so that a claim has not to be made for each. It does so only
+// where there is more to do than can be done, and where it has seen nothing but short handlers for a while:
+// behind a long one the others would wait, and no other worker could take them.
 //
 // What is claimed and has not begun is running for everybody else. So it does not wait for long: when
 // handlers keep their slots against expectation, and at last call, those that wait are given back.
@@ -18,37 +19,61 @@ type ahead struct {
 	// handlers that have returned since the last claim, and for how long they ran, together.
 	returned int
 	took     time.Duration
-	// pace is how many are likely to return during a claim.
+	// pace is how many are likely to return during a claim, 0 where nothing is claimed ahead.
 	pace int
+	// since when every claim has got what it asked for, and no handler was seen that was long; zero: not now.
+	since time.Time
+	// until when nothing is claimed ahead, after a long handler.
+	until time.Time
 }
 
 const (
-	// shortEnough is how long handlers may take, on average, for which tasks are claimed ahead. A claim that takes longer
-	// counts as no longer: a store that is slow or busy must not make the worker take all there is.
+	// shortEnough is how long a handler may take. A claim that takes longer counts as no longer: a store that
+	// is slow or busy must not make the worker take all there is.
 	shortEnough = 50 * time.Millisecond
+	// aWhile is how long nothing but short handlers must have been seen.
+	aWhile = 2 * shortEnough
+	// After a long handler nothing is claimed ahead for this many times its duration, which is at most long: that
+	// bounds what a few long ones among many can hold up, and one that only stumbled is soon forgotten.
+	afterLong = 10
+	long      = time.Minute
 	// mostAhead bounds what a worker with few slots claims ahead; one with more has as many as slots.
 	mostAhead = 100
 	// waitsAtMost is how old a run may get that has not begun.
 	waitsAtMost = time.Second
+	// looksAt bounds the runs that are looked at for a long one. Those that stay do not move back in the roster, and
+	// among more slots than this a long one more or less holds up nothing.
+	looksAt = 64
 )
 
-// paced is told how long a claim took, and whether there was as much as it asked for.
-func (w *Worker) paced(claim time.Duration, full bool) {
+// paced is told of a claim that took so long and has ended now, and whether there was as much as it asked for.
+func (w *Worker) paced(now time.Time, claim time.Duration, full bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a := &w.ahead
 	switch {
-	case !full:
-		a.pace = 0
+	case !full || w.hasLong(now):
+		a.pace, a.since = 0, time.Time{}
+	case a.since.IsZero():
+		a.since = now
+	case now.Sub(a.since) < aWhile || now.Before(a.until):
 	case a.returned == 0:
 		a.pace /= 2
-	case a.took > time.Duration(a.returned)*shortEnough:
-		a.pace = 0
 	default:
 		each := max(a.took/time.Duration(a.returned), 1)
 		a.pace = min(int(time.Duration(w.slots)*min(claim, shortEnough)/each), max(w.slots, mostAhead)/2)
 	}
 	a.returned, a.took = 0, 0
+}
+
+// hasLong says whether a handler is running that is long already. It wants w.mu held.
+func (w *Worker) hasLong(now time.Time) bool {
+	for _, r := range w.running.runs[:min(len(w.running.runs), looksAt)] {
+		if !r.started.IsZero() && now.Sub(r.started) > shortEnough {
+			return true
+		}
+	}
+	return false
 }
 
 // batch is for how many tasks a claim is worth while when there are more than can be done.
@@ -71,6 +96,7 @@ func (w *Worker) seat(r *Run) (begins, waits bool) {
 	switch {
 	case w.atWork < w.slots:
 		w.atWork++
+		r.started = r.claimed
 		return true, false
 	case w.called:
 		return false, false
@@ -83,27 +109,35 @@ func (w *Worker) seat(r *Run) (begins, waits bool) {
 func (w *Worker) vacate(r *Run) {
 	var next *Run
 	now := time.Now()
+	took := now.Sub(r.started)
 	w.mu.Lock()
 	w.busy[r.task.Kind]--
-	w.ahead.returned++
-	w.ahead.took += now.Sub(r.started)
-	if waiting := w.ahead.waiting; len(waiting) > 0 {
-		next, waiting[0] = waiting[0], nil
-		w.ahead.waiting = waiting[1:]
+	a := &w.ahead
+	a.returned++
+	a.took += took
+	if took > shortEnough {
+		a.pace, a.since = 0, time.Time{}
+		if until := now.Add(min(afterLong*took, long)); until.After(a.until) {
+			a.until = until
+		}
+	}
+	if len(a.waiting) > 0 {
+		next, a.waiting[0] = a.waiting[0], nil
+		a.waiting = a.waiting[1:]
+		next.started = now
 	} else {
 		w.atWork--
 	}
 	w.mu.Unlock()
 	if next != nil {
-		w.begin(next, now)
+		w.begin(next)
 	}
 	w.nudge()
 }
 
-// begin has a run's handler called.
-func (w *Worker) begin(r *Run, now time.Time) {
+// begin has the handler called of a run that has a slot.
+func (w *Worker) begin(r *Run) {
 	t := &r.task
-	r.started = now
 	if w.log.Enabled(w.base, slog.LevelInfo) {
 		w.log.Info("task running", "task", t.ID, "kind", t.Kind, "run", t.Run, "runs", t.Runs, "was", before(t), "worker", t.Worker)
 	}
@@ -121,7 +155,7 @@ func (w *Worker) dismissWaiting(tooLong time.Duration) {
 		w.mu.Unlock()
 		return
 	}
-	w.ahead.waiting, w.ahead.pace = nil, 0
+	w.ahead.waiting, w.ahead.pace, w.ahead.since = nil, 0, time.Time{}
 	w.mu.Unlock()
 	for _, r := range waiting {
 		w.giveBack(r)

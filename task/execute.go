@@ -39,7 +39,7 @@ func (w *Worker) start(t *Task, now time.Time) {
 	case late:
 		w.atLastCall(r)
 	}
-	w.begin(r, now)
+	w.begin(r)
 }
 
 // run calls a run's handler and has its end recorded. The end is handled in a deferred call: so is

@@ -22,7 +22,7 @@ type WorkerConfig struct {
 	// Mux has the handlers. Only tasks of its kinds are claimed.
 	Mux *Mux
 	// Concurrency bounds how many handlers run at once. 0 means 10. While there is more to do than can
-	// be done, and handlers take at most 50 ms on average, the worker claims ahead, at most 100 tasks or
+	// be done, and no handler takes longer than 50 ms, the worker claims ahead, at most 100 tasks or
 	// Concurrency: they are running for everybody else, and given back if no slot becomes free for them
 	// in about a second, or at last call.
 	Concurrency int
@@ -297,7 +297,7 @@ func (w *Worker) claim(last context.Context) (got int, full bool, err error) {
 	}
 	now := time.Now()
 	full = len(tasks) == req.Max
-	w.paced(now.Sub(began), full)
+	w.paced(now, now.Sub(began), full)
 	for i := range tasks {
 		w.start(&tasks[i], now)
 	}
