@@ -2,6 +2,7 @@ package task
 
 import (
 	"log/slog"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,12 +15,19 @@ import (
 // What is claimed and has not begun is running for everybody else. So it does not wait for long: when
 // handlers keep their slots against expectation, and at last call, those that wait are given back.
 type ahead struct {
+	// slots that are taken; it grows only under the worker's lock. A hundred thousand handlers that return at
+	// once do not wait for that lock, one after the other: this and what follows is counted without.
+	atWork atomic.Int64
+	// waits is whether waiting has any.
+	waits atomic.Bool
+	// handlers that have returned since the last claim, for how long they ran, together and at most.
+	returned, took, longest atomic.Int64
+
+	// The worker's lock guards the rest.
+
 	// waiting are the runs that have no slot yet, the first first.
 	waiting []*Run
-	// handlers that have returned since the last claim, and for how long they ran, together.
-	returned int
-	took     time.Duration
-	// pace is how many are likely to return during a claim, 0 where nothing is claimed ahead.
+	// pace is how many handlers are likely to return during a claim, 0 where nothing is claimed ahead.
 	pace int
 	// since when every claim has got what it asked for, and no handler was seen that was long; zero: not now.
 	since time.Time
@@ -51,19 +59,24 @@ func (w *Worker) paced(now time.Time, claim time.Duration, full bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a := &w.ahead
+	returned, took, longest := a.returned.Swap(0), a.took.Swap(0), time.Duration(a.longest.Swap(0))
+	if longest > shortEnough {
+		if until := now.Add(min(afterLong*longest, long)); until.After(a.until) {
+			a.until = until
+		}
+	}
 	switch {
-	case !full || w.hasLong(now):
+	case !full || longest > shortEnough || w.hasLong(now):
 		a.pace, a.since = 0, time.Time{}
 	case a.since.IsZero():
 		a.since = now
 	case now.Sub(a.since) < aWhile || now.Before(a.until):
-	case a.returned == 0:
+	case returned == 0:
 		a.pace /= 2
 	default:
-		each := max(a.took/time.Duration(a.returned), 1)
-		a.pace = min(int(time.Duration(w.slots)*min(claim, shortEnough)/each), max(w.slots, mostAhead)/2)
+		each := max(took/returned, 1)
+		a.pace = min(int(int64(w.slots)*int64(min(claim, shortEnough))/each), max(w.slots, mostAhead)/2)
 	}
-	a.returned, a.took = 0, 0
 }
 
 // hasLong says whether a handler is running that is long already. It wants w.mu held.
@@ -82,10 +95,12 @@ func (w *Worker) batch() int { return min(max(w.slots/2, w.ahead.pace), recordBa
 // room is how many tasks to claim: for the free slots, and ahead. A slot is free when its handler has
 // returned; when ends cannot be written, no more of them wait than there are slots. It wants w.mu held.
 func (w *Worker) room() int {
-	unwritten := len(w.running.runs) - w.atWork - len(w.ahead.waiting)
-	room := min(w.slots-w.atWork, w.slots-unwritten) - len(w.ahead.waiting)
-	if w.ahead.pace > 0 {
-		room += w.ahead.pace + w.batch()
+	a := &w.ahead
+	atWork, waiting := int(a.atWork.Load()), len(a.waiting)
+	unwritten := len(w.running.runs) - atWork - waiting
+	room := min(w.slots-atWork, w.slots-unwritten) - waiting
+	if a.pace > 0 && time.Duration(a.longest.Load()) <= shortEnough {
+		room += a.pace + w.batch()
 	}
 	return max(0, room)
 }
@@ -93,46 +108,60 @@ func (w *Worker) room() int {
 // seat gives a run a slot, or has it wait for one. After last call no run waits: then it says no. It wants
 // w.mu held.
 func (w *Worker) seat(r *Run) (begins, waits bool) {
+	a := &w.ahead
 	switch {
-	case w.atWork < w.slots:
-		w.atWork++
+	case len(a.waiting) == 0 && int(a.atWork.Load()) < w.slots:
+		a.atWork.Add(1)
 		r.started = r.claimed
 		return true, false
 	case w.called:
 		return false, false
 	}
-	w.ahead.waiting = append(w.ahead.waiting, r)
+	a.waiting = append(a.waiting, r)
+	a.waits.Store(true)
 	return false, true
 }
 
-// vacate gives the slot of a run whose handler has returned to the next one, if one waits.
+// vacate is for a run whose handler has returned.
 func (w *Worker) vacate(r *Run) {
-	var next *Run
-	now := time.Now()
-	took := now.Sub(r.started)
-	w.mu.Lock()
-	w.busy[r.task.Kind]--
+	if r.policy.concurrency > 0 {
+		w.mu.Lock()
+		w.busy[r.task.Kind]--
+		w.mu.Unlock()
+	}
 	a := &w.ahead
-	a.returned++
-	a.took += took
-	if took > shortEnough {
-		a.pace, a.since = 0, time.Time{}
-		if until := now.Add(min(afterLong*took, long)); until.After(a.until) {
-			a.until = until
-		}
+	now := time.Now()
+	took := int64(now.Sub(r.started))
+	a.returned.Add(1)
+	a.took.Add(took)
+	for most := a.longest.Load(); took > most && !a.longest.CompareAndSwap(most, took); most = a.longest.Load() {
 	}
-	if len(a.waiting) > 0 {
-		next, a.waiting[0] = a.waiting[0], nil
-		a.waiting = a.waiting[1:]
-		next.started = now
-	} else {
-		w.atWork--
-	}
-	w.mu.Unlock()
-	if next != nil {
-		w.begin(next)
+	a.atWork.Add(-1)
+	if a.waits.Load() {
+		w.fill(now)
 	}
 	w.nudge()
+}
+
+// fill gives free slots to those that wait. It is called by who has freed one and sees that somebody waits, and
+// by who has had somebody wait: one of the two sees what the other did.
+func (w *Worker) fill(now time.Time) {
+	for {
+		w.mu.Lock()
+		a := &w.ahead
+		if len(a.waiting) == 0 || int(a.atWork.Load()) >= w.slots {
+			w.mu.Unlock()
+			return
+		}
+		next := a.waiting[0]
+		a.waiting[0] = nil
+		a.waiting = a.waiting[1:]
+		a.waits.Store(len(a.waiting) > 0)
+		a.atWork.Add(1)
+		next.started = now
+		w.mu.Unlock()
+		w.begin(next)
+	}
 }
 
 // begin has the handler called of a run that has a slot.
@@ -156,6 +185,7 @@ func (w *Worker) dismissWaiting(tooLong time.Duration) {
 		return
 	}
 	w.ahead.waiting, w.ahead.pace, w.ahead.since = nil, 0, time.Time{}
+	w.ahead.waits.Store(false)
 	w.mu.Unlock()
 	for _, r := range waiting {
 		w.giveBack(r)
@@ -165,9 +195,11 @@ func (w *Worker) dismissWaiting(tooLong time.Duration) {
 // giveBack has a run that never began end as if its task had not been claimed: queued, or interrupted as before, which is
 // one interruption more; and in its old place in the line.
 func (w *Worker) giveBack(r *Run) {
-	w.mu.Lock()
-	w.busy[r.task.Kind]--
-	w.mu.Unlock()
+	if r.policy.concurrency > 0 {
+		w.mu.Lock()
+		w.busy[r.task.Kind]--
+		w.mu.Unlock()
+	}
 	r.ctx.end()
 	c := Change{Fence: r.fence(), Status: before(&r.task), Reason: r.task.Reason, Counters: r.task.Counters,
 		Delay: -waited(&r.task) - time.Since(r.claimed)}

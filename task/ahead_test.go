@@ -261,7 +261,14 @@ func TestAnInterruptedTaskThatIsGivenBackIsInterruptedStill(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		b.turning(500) // those of the higher priority
+		hold := b.handle
+		b.handle = func(ctx context.Context, r *task.Run) error {
+			if r.Task().Priority == 0 {
+				return hold(ctx, r)
+			}
+			time.Sleep(5 * time.Millisecond)
+			return nil
+		}
 		g := b.serve(&distant{Store: b.store, takes: 5 * time.Millisecond})
 		time.Sleep(500 * time.Millisecond)
 		if n := b.statuses(); n[task.Running] <= slots {

@@ -14,7 +14,7 @@ func (w *Worker) register(ctx context.Context) error {
 	w.mu.Lock()
 	w.id, w.seq, w.state = newID(), 0, WorkerRunning
 	w.reached, w.ticked = time.Now(), time.Now()
-	w.running, w.atWork, w.busy = roster{}, 0, make(map[string]int)
+	w.running, w.busy = roster{}, make(map[string]int)
 	w.watching = make(map[string]sight)
 	w.renewed = time.Now()
 	w.mu.Unlock()

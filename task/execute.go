@@ -23,7 +23,9 @@ func (w *Worker) start(t *Task, now time.Time) {
 	w.handlers.Add(1) // until the end is written
 	w.mu.Lock()
 	w.running.add(r)
-	w.busy[t.Kind]++
+	if e.policy.concurrency > 0 {
+		w.busy[t.Kind]++
+	}
 	if r.suspect {
 		w.suspects++
 	}
@@ -32,6 +34,7 @@ func (w *Worker) start(t *Task, now time.Time) {
 	w.mu.Unlock()
 	switch {
 	case waits:
+		w.fill(now)
 		return
 	case !begins:
 		w.giveBack(r)
@@ -114,6 +117,7 @@ func (w *Worker) ended(r *Run, end ending) {
 	}
 	if errors.Is(end.cause, ErrLeaseLost) || errors.Is(end.cause, ErrWorkerGone) {
 		w.lost(r, &Change{}, ErrLeaseLost)
+		w.forget(r)
 		return
 	}
 	c := r.close(end)
@@ -144,6 +148,7 @@ func (w *Worker) verify(r *Run, end ending) {
 			return
 		case !pause(w.last, wait):
 			w.unrecordedEnd(r, &Change{Status: Succeeded}, err)
+			w.forget(r)
 			return
 		}
 	}
@@ -154,11 +159,9 @@ func (w *Worker) written(r *Run, c *Change, err error) {
 	switch {
 	case err == nil && r.started.IsZero():
 		w.log.Info("task given back, it had not begun", "task", c.Task, "kind", r.task.Kind, "run", c.Run, "is", c.Status)
-		w.forget(r)
 	case err == nil:
 		w.logEnd(&r.task, c)
 		w.observe(r, Event{Status: c.Status, Reason: c.Reason, Err: c.Error, Waited: waited(&r.task)})
-		w.forget(r)
 	case errors.Is(err, ErrLeaseLost), errors.Is(err, ErrAlreadyFinished), errors.Is(err, ErrNotFound):
 		w.lost(r, c, err)
 	default:
@@ -179,7 +182,6 @@ func (w *Worker) lost(r *Run, c *Change, err error) {
 	t := &r.task
 	w.log.Warn("task lost: what it did in the end came too late", "task", t.ID, "kind", t.Kind, "run", t.Run, "status", c.Status, "error", err)
 	w.observe(r, Event{Status: c.Status, Stale: true})
-	w.forget(r)
 }
 
 // unrecordedEnd is an end that could not be written before the worker's time was up.
@@ -188,19 +190,23 @@ func (w *Worker) unrecordedEnd(r *Run, c *Change, err error) {
 	w.mu.Lock()
 	w.unrecorded++
 	w.mu.Unlock()
-	w.forget(r)
 }
 
-// forget is for a run of which nothing is left to do.
-func (w *Worker) forget(r *Run) {
+// forget is for runs of which nothing is left to do.
+func (w *Worker) forget(runs ...*Run) {
 	w.mu.Lock()
-	w.running.remove(r)
-	if r.suspect {
-		w.suspects--
+	awaited := w.suspects > 0 || w.room() == 0 // by the goroutine that claims; otherwise vacate has told it
+	for _, r := range runs {
+		w.running.remove(r)
+		if r.suspect {
+			w.suspects--
+		}
 	}
 	w.mu.Unlock()
-	w.nudge()
-	w.handlers.Done()
+	if awaited {
+		w.nudge()
+	}
+	w.handlers.Add(-len(runs))
 }
 
 // logEnd writes the line of a status change.

@@ -19,8 +19,9 @@ type recorder struct {
 	ctx   context.Context
 	// calls has the goroutines that call, and is waited for by their owner.
 	calls *sync.WaitGroup
-	// written is told what came of an end.
+	// written is told what came of an end, and then forget of those that are not written again.
 	written func(*Run, *Change, error)
+	forget  func(...*Run)
 
 	mu     sync.Mutex
 	queue  []*ends // the last one takes what comes
@@ -120,6 +121,7 @@ func (r *recorder) next() *ends {
 
 // report tells what came of a call, and returns what must be tried again, and the last error of any.
 func (r *recorder) report(batch *ends, errs []error) (failed *ends, last error) {
+	done := batch.runs[:0] // those before i have been looked at
 	for i, err := range errs {
 		if err != nil {
 			last = err
@@ -132,7 +134,9 @@ func (r *recorder) report(batch *ends, errs []error) (failed *ends, last error) 
 			continue
 		}
 		r.written(batch.runs[i], &batch.changes[i], err)
+		done = append(done, batch.runs[i])
 	}
+	r.forget(done...)
 	return failed, last
 }
 

@@ -73,9 +73,8 @@ type Worker struct {
 	state    WorkerState
 	running  roster
 	called   bool           // last call has been made, and the runs know
-	atWork   int            // runs that have a slot
-	ahead    ahead          // those that wait for one
-	busy     map[string]int // both, by kind
+	ahead    ahead          // slots, and runs that wait for one
+	busy     map[string]int // runs of kinds that have a limit of their own
 	suspects int            // running
 	renewed  time.Time      // since when every beat has succeeded
 	reached  time.Time      // when the last beat was answered
@@ -157,7 +156,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 	last, release := context.WithCancel(last)
 	defer release()
 	w.base, w.lastCall, w.last = ctx, lastCall, last
-	w.recorder = recorder{store: w.store, log: w.log, ctx: last, calls: &w.handlers, written: w.written}
+	w.recorder = recorder{store: w.store, log: w.log, ctx: last, calls: &w.handlers, written: w.written, forget: w.forget}
 	w.crew = newCrew(w.run)
 	if err := w.register(ctx); err != nil {
 		return fmt.Errorf("task: register worker: %w", err)
