@@ -95,7 +95,7 @@ func TestACrowdOfTasksLosesNothingToKillsAndStops(t *testing.T) {
 		alike := func() work { return work{Pace: 40 * time.Millisecond} }
 		together := 0 // interruptions that were recorded together
 		for round := range 2 + g.points/25 {
-			g.topUp(bare, 400, alike)
+			g.topUp(bare, 1000, alike) // more than can be done before the moment comes
 			p := g.start(job{Grace: patient, Slots: 100})
 			p.waitLog("task running")
 			g.moment(300*time.Millisecond, p)
