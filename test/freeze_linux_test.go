@@ -2,7 +2,9 @@ package test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,18 +17,31 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// stand stops a process with SIGSTOP and returns when the kernel says that it stands.
+// stand stops a process with SIGSTOP and returns when the kernel says that it stands, with every thread: one that is in
+// the middle of a call of the kernel ends that first, and may get a lock by it.
 func (p *process) stand() {
 	p.t.Helper()
 	p.signal(syscall.SIGSTOP)
 	p.until("stopped", func() bool {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid()))
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.pid()))
 		if err != nil {
 			p.t.Fatal(err)
 		}
-		// pid (name) state ...
-		_, state, _ := bytes.Cut(stat, []byte(") "))
-		return bytes.HasPrefix(state, []byte("T"))
+		stand := 0
+		for _, thread := range threads {
+			stat, err := os.ReadFile(thread)
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+				return false // it has ended meanwhile
+			}
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			// pid (name) state ...
+			if _, state, _ := bytes.Cut(stat, []byte(") ")); bytes.HasPrefix(state, []byte("T")) {
+				stand++
+			}
+		}
+		return stand > 0 && stand == len(threads)
 	})
 }
 
