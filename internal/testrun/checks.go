@@ -113,26 +113,49 @@ func prepare(ctx context.Context, dir string, env []string, name string, args ..
 	return cmd
 }
 
-// goTest runs a module's tests and reads their events. One package at a time: many tests end real
-// processes in the middle of real work, and what they prove about time holds better on a machine
-// that does not also compile. Within a package most of them wait, so more run side by side
-// than there are cores. The limit for a package is one for a machine that has other things to do: on
-// an idle one none comes near it.
+// goTest runs a module's tests and reads their events: two packages at a time, since most tests wait most of the
+// time, and then, alone, those whose tests end real processes in the middle of real work. What these prove about
+// time holds better on a machine that does nothing else. Within a package more run side by side than there
+// are cores. The limit for a package is one for a machine that has other things to do: on an idle one none
+// comes near it.
 func goTest(dir string) func(context.Context) result {
 	return func(ctx context.Context) result {
-		cmd := prepare(ctx, dir, nil, "go", "test", "-json", "-race", "-shuffle=on", "-p=1", "-parallel=4", "-timeout=15m", "./...")
 		var complaints bytes.Buffer
-		cmd.Stderr = &complaints
 		pipe, write := io.Pipe()
-		cmd.Stdout = write
+		test := func(together string, packages ...string) error {
+			if len(packages) == 0 {
+				return nil
+			}
+			args := []string{"test", "-json", "-race", "-shuffle=on", "-p=" + together, "-parallel=4", "-timeout=15m"}
+			cmd := prepare(ctx, dir, nil, "go", append(args, packages...)...)
+			cmd.Stdout, cmd.Stderr = write, &complaints
+			return cmd.Run()
+		}
 		done := make(chan error, 1)
 		go func() {
-			err := cmd.Run()
-			done <- errors.Join(err, write.Close())
+			some, alone := packages(ctx, dir)
+			done <- errors.Join(test("2", some...), test("1", alone...), write.Close())
 		}()
 		t, readErr := readEvents(pipe)
 		return judge(t, errors.Join(<-done, readErr), complaints.String())
 	}
+}
+
+// packages lists a module's packages, and apart those that are tested alone: the ones called test. What cannot be listed go
+// test will complain about.
+func packages(ctx context.Context, dir string) (some, alone []string) {
+	out, err := output(ctx, dir, nil, "go", "list", "./...")
+	if err != nil {
+		return []string{"./..."}, nil
+	}
+	for p := range strings.FieldsSeq(string(out)) {
+		if path.Base(p) == "test" {
+			alone = append(alone, p)
+		} else {
+			some = append(some, p)
+		}
+	}
+	return some, alone
 }
 
 // judge decides from the events and from how go test ended. Either is enough
