@@ -44,6 +44,8 @@ with done as (
 	on conflict (task) do update set body = substring(o.body || excluded.body from greatest(length(o.body || excluded.body) - 65535, 1))
 ), heard as (
 	delete from @.asked a using done d where a.task = d.id
+), fallen as (
+	insert into @.failures (id, lane, status) select id, lane, status from done where status in ('failed', 'cancelled')
 ), ` + pastSQL + `
 ` + madeSQL
 

@@ -41,6 +41,8 @@ const (
 			update @.tasks set status = 'cancelled', reason = '', since = now() where id = $1::uuid returning id, lane, key
 		), unkeyed as (
 			delete from @.keys k using done d, @.lanes n where n.n = d.lane and d.key <> '' and k.kind = n.kind and k.key = d.key and k.task = d.id
+		), fallen as (
+			insert into @.failures (id, lane, status) select id, lane, 'cancelled' from done
 		)
 		insert into @.tallies (lane, status, n) select lane, 'cancelled', 1 from done`
 	retriedSQL = `
@@ -52,6 +54,8 @@ const (
 				reason = case when w.status in ('failed', 'cancelled') then '' else t.reason end,
 				status = case when w.status in ('failed', 'cancelled') then 'queued' else t.status end
 			from was w where t.id = w.id
+		), risen as (
+			delete from @.failures where id = $1::uuid
 		)
 		insert into @.tallies (lane, status, n) select lane, status, -1 from was where status in ('failed', 'cancelled')`
 )

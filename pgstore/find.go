@@ -190,7 +190,8 @@ func (s *Store) findStatement(q task.Query) (sql string, args []any, err error) 
 		}
 		from = `@.records t` // a few, which are looked for one by one
 		where = append(where, "t.status = 'succeeded'")
-	default: // on no sheet
+	default:
+		from, keyed = `@.failures t`, "exists (select 1 from @.tasks k where k.id = t.id and k.key = %s)"
 		where = append(where, "t.status = "+arg(string(q.Status)))
 	}
 	if q.Key != "" {

@@ -48,6 +48,8 @@ const (
 		delete from @.runs r using gone where r.task = gone.id
 	), logs as (
 		delete from @.logs l using gone where l.task = gone.id
+	), failures as (
+		delete from @.failures f using gone where f.id = gone.id
 	), counted as (
 		insert into @.tallies (lane, status, n) select lane, status, -count(*) from gone group by 1, 2
 	)

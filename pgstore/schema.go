@@ -36,8 +36,8 @@ type step struct {
 // that is apart has no more sheets: somebody else is at its runs, who looks at their rows.
 //
 // A queue and a kind together are a lane, which has a number; so has a worker's incarnation. Numbers
-// keep the narrow rows narrow. tallies has the numbers of ended tasks, as sums of changes: nobody
-// waits for a neighbour's count.
+// keep the narrow rows narrow. failures has the tasks that have failed or were cancelled, so that a listing finds them. tallies has
+// the numbers of ended tasks, as sums of changes: nobody waits for a neighbour's count.
 var steps = []step{{oldest: 1, sql: `
 create table @.lanes (
 	n     integer generated always as identity primary key,
@@ -273,6 +273,13 @@ create table @.runs (
 	reason  text collate "C" not null,
 	error   text not null,
 	primary key (task, run)
+);
+
+-- the tasks that have failed or were cancelled, for listings
+create table @.failures (
+	id     uuid not null primary key,
+	lane   integer not null,
+	status text collate "C" not null
 );
 
 create table @.logs (

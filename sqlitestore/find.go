@@ -81,6 +81,13 @@ func at(us int64) time.Time {
 	return time.UnixMicro(us)
 }
 
+// Where few tasks wait they are looked up one by one. Where many do, some are among the newest, and a walk from there soon has
+// a page of them.
+const (
+	fewWait    = 1000
+	fewWaitSQL = `select count(*) from (select 1 from ready union all select 1 from delayed limit ?)`
+)
+
 // Find implements task.Store.
 func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	if err := s.usable(ctx); err != nil {
@@ -104,11 +111,23 @@ func (s *Store) find(ctx context.Context, q task.Query) (found []task.Task, err 
 	filter("t.lane in (select n from lanes where queue = ?)", q.Queue)
 	filter("t.key = ?", q.Key)
 	filter("t.id < ?", q.After)
-	switch {
-	case q.Status == task.Running:
-		where = append(where, "l.task is not null")
-	case q.Status != "":
+	switch q.Status {
+	case "":
+	case task.Running:
+		where = append(where, "t.id in (select task from leases)")
+	case task.Failed, task.Cancelled:
+		filter("t.status in ('failed', 'cancelled') and t.status = ?", string(q.Status)) // as the index has it
+	default:
 		filter("t.status = ? and l.task is null", string(q.Status))
+	}
+	if q.Status == task.Queued || q.Status == task.Interrupted {
+		var wait int
+		if err := s.read.QueryRowContext(ctx, fewWaitSQL, fewWait+1).Scan(&wait); err != nil {
+			return nil, err
+		}
+		if wait <= fewWait {
+			where = append(where, "t.id in (select id from ready union all select id from delayed)")
+		}
 	}
 	if len(q.IDs) > 0 {
 		where = append(where, "t.id in (?"+strings.Repeat(", ?", len(q.IDs)-1)+")")

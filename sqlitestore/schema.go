@@ -24,6 +24,7 @@ type step struct {
 // tasks is the record, with the last run that ended. Nothing is written there when a run begins:
 // which task may be claimed, which must wait for its time and who has which stand in narrow tables
 // of their own, and a task's status follows from where it stands. runs has the earlier runs. A
+// listing finds failed and cancelled tasks by an index of their own. A
 // queue and a kind together are a lane, which has a number; so has a worker's incarnation, whose
 // row is kept for the history. tallies has the numbers of ended tasks. Times are microseconds since
 // 1970.
@@ -163,6 +164,8 @@ create table workers (
 	evidence integer not null default 0,
 	suspects integer not null default 0
 ) strict, without rowid;
+`}, {oldest: 1, sql: `
+create index failures on tasks (id) where status in ('failed', 'cancelled');
 `}}
 
 // migrate brings the schema up to date, in one transaction. A look comes first, so that a program

@@ -97,6 +97,60 @@ var addRules = []rule{
 			t.Errorf("the next run: %+v after %d", again, c.Run)
 		}
 	}},
+	{"18", "Find knows a task by the status that it has, whatever it was before", func(t *T) {
+		var made []string
+		all := func(statuses ...task.Status) {
+			t.Helper()
+			got := make(map[string]task.Status)
+			for _, s := range task.Statuses() {
+				found, err := t.Store.Find(t.Context(), task.Query{Status: s})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, f := range found {
+					if f.Status != s || got[f.ID] != "" {
+						t.Errorf("found as %s: %+v", s, f)
+					}
+					got[f.ID] = s
+				}
+			}
+			for i, id := range made {
+				if want := statuses[i]; got[id] != want {
+					t.Errorf("task %d is found as %q, want %q", i, got[id], want)
+				}
+			}
+			if n := len(got); n != len(statuses) {
+				t.Errorf("%d tasks are found, want %d", n, len(statuses))
+			}
+		}
+		t.join("w")
+		for range 5 {
+			made = append(made, t.add())
+		}
+		all(task.Queued, task.Queued, task.Queued, task.Queued, task.Queued)
+		runs := t.claim("w", 4)
+		t.mustAsk(task.VerbCancel, made[4])
+		all(task.Running, task.Running, task.Running, task.Running, task.Cancelled)
+		t.mustAsk(task.VerbCancel, runs[3].ID)
+		for i, s := range []task.Status{task.Succeeded, task.Failed, task.Interrupted, task.Interrupted} {
+			t.mustApply(change(runs[i], s))
+		}
+		all(task.Succeeded, task.Failed, task.Interrupted, task.Cancelled, task.Cancelled)
+		t.mustAsk(task.VerbRetry, made[1])
+		t.mustAsk(task.VerbRetry, made[3])
+		t.mustAsk(task.VerbCancel, made[2])
+		all(task.Succeeded, task.Queued, task.Cancelled, task.Queued, task.Cancelled)
+		again := t.claim("w", 2)
+		t.mustApply(change(again[0], task.Failed))
+		t.mustApply(change(again[1], task.Succeeded))
+		all(task.Succeeded, task.Failed, task.Cancelled, task.Succeeded, task.Cancelled)
+		t.tick()
+		if n := t.prune(0, 100); n != 5 {
+			t.Errorf("%d tasks pruned, want 5", n)
+		}
+		made = nil
+		all()
+	}},
 	{"18", "Find returns the newest first, and only what every filter admits", func(t *T) {
 		a, b, c := t.add(), t.add(func(n *task.NewTask) { n.Kind = "other" }), t.add()
 		keyed := t.keyed("k", "key").ID
