@@ -250,7 +250,8 @@ func (w *Worker) claims(last context.Context, lastCall <-chan struct{}) {
 	}
 }
 
-// gathering is how long a worker with a backlog waits for room for more than a few tasks, so that it claims many tasks at once and not one by one.
+// gathering is how long a worker with a backlog waits for room for more than a few tasks, so that it
+// claims many at once and not one by one.
 const gathering = 5 * time.Millisecond
 
 // gather returns when there is room for a batch, after a short time, or at last call.
