@@ -62,12 +62,37 @@ func beat(worker string, seq uint64, state task.WorkerState) task.Beat {
 	return task.Beat{Worker: worker, Seq: seq, State: state, Lease: 1e9}
 }
 
+func TestADatabaseOfTheFirstVersionIsBroughtUpToDateAndStaysReadableForIt(t *testing.T) {
+	s, path := fresh(t)
+	for _, back := range []string{`drop index failures`, `update lastcall set value = 1`} {
+		if _, err := s.write.ExecContext(t.Context(), back); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Add(t.Context(), []task.NewTask{{ID: id(1), Kind: "k", Queue: "default"}}); err != nil {
+		t.Fatal(err) // the one that is open goes on
+	}
+	next := openAt(t, path)
+	if err := s.Control(t.Context(), task.Command{Verb: task.VerbCancel, Task: id(1)}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := next.Find(t.Context(), task.Query{Status: task.Cancelled}); err != nil || len(got) != 1 {
+		t.Errorf("%d tasks are found as cancelled, %v", len(got), err)
+	}
+	if _, version, oldest, err := schemaVersion(t.Context(), next.read); err != nil || version != len(steps) || oldest != 1 {
+		t.Errorf("version %d, oldest %d, %v", version, oldest, err)
+	}
+	if err := next.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestADatabaseThatANewerProgramMadeUnreadableIsRefused(t *testing.T) {
 	s, path := fresh(t)
 	for _, c := range []struct {
 		version, oldest int
 		refused         bool
-	}{{7, 1, false}, {8, 2, true}} {
+	}{{len(steps) + 6, len(steps), false}, {len(steps) + 7, len(steps) + 1, true}} {
 		if _, err := s.write.ExecContext(t.Context(), `update lastcall set value = case key when 'version' then ? else ? end`, c.version, c.oldest); err != nil {
 			t.Fatal(err)
 		}
