@@ -22,9 +22,9 @@ type WorkerConfig struct {
 	// Mux has the handlers. Only tasks of its kinds are claimed.
 	Mux *Mux
 	// Concurrency bounds how many handlers run at once. 0 means 10. While there is more to do than can
-	// be done, and no handler takes longer than 50 ms, the worker claims ahead, at most 100 tasks or
-	// Concurrency: they are running for everybody else, and given back if no slot becomes free for them
-	// in about a second, or at last call.
+	// be done, and no handler takes longer than 50 ms, the worker claims ahead, at most 100 tasks, or
+	// Concurrency where that is more: they are running for everybody else, and given back if no slot
+	// becomes free for them in about a second, or at last call.
 	Concurrency int
 	// Name is for people. Empty means the host's name.
 	Name string
