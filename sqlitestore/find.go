@@ -117,10 +117,10 @@ func (s *Store) find(ctx context.Context, q task.Query) (found []task.Task, err 
 		where = append(where, "t.id in (select task from leases)")
 	case task.Failed, task.Cancelled:
 		filter("t.status in ('failed', 'cancelled') and t.status = ?", string(q.Status)) // as the index has it
+	case task.Succeeded:
+		filter("t.status = ? and l.task is null", string(q.Status))
 	default:
 		filter("t.status = ? and l.task is null", string(q.Status))
-	}
-	if q.Status == task.Queued || q.Status == task.Interrupted {
 		var wait int
 		if err := s.read.QueryRowContext(ctx, fewWaitSQL, fewWait+1).Scan(&wait); err != nil {
 			return nil, err

@@ -87,6 +87,37 @@ func TestADatabaseOfTheFirstVersionIsBroughtUpToDateAndStaysReadableForIt(t *tes
 	}
 }
 
+func TestFewAndManyWaitingTasksAreFoundByTheirStatus(t *testing.T) {
+	s, _ := fresh(t)
+	if _, err := s.Heartbeat(t.Context(), beat("w", 1, task.WorkerRunning)); err != nil {
+		t.Fatal(err)
+	}
+	kinds := []task.KindClaim{{Kind: "k", Max: 1}}
+	for _, n := range []int{2, fewWait + 2} {
+		var many []task.NewTask
+		for i := range n {
+			many = append(many, task.NewTask{ID: id(n + i), Kind: "k", Queue: "default"})
+		}
+		if _, err := s.Add(t.Context(), many); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Claim(t.Context(), task.ClaimRequest{Worker: "w", Max: 1, Kinds: kinds})
+		if err != nil || len(got) != 1 {
+			t.Fatalf("%d tasks, %v", len(got), err)
+		}
+		end := task.Change{Fence: task.Fence{Task: got[0].ID, Run: got[0].Run, Worker: "w"}, Status: task.Interrupted, Reason: task.ReasonStop}
+		if errs := s.Apply(t.Context(), []task.Change{end}); errs[0] != nil {
+			t.Fatal(errs[0])
+		}
+		for status, want := range map[task.Status]string{task.Interrupted: got[0].ID, task.Queued: many[n-1].ID} {
+			found, err := s.Find(t.Context(), task.Query{Status: status, Limit: 1})
+			if err != nil || len(found) != 1 || found[0].ID != want || found[0].Status != status {
+				t.Errorf("of %d, %s: %+v, %v; want %s", n, status, found, err, want)
+			}
+		}
+	}
+}
+
 func TestADatabaseThatANewerProgramMadeUnreadableIsRefused(t *testing.T) {
 	s, path := fresh(t)
 	for _, c := range []struct {

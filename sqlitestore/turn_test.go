@@ -49,6 +49,31 @@ func TestWhoWaitsForItsTurnToWriteIsSeenAndIsLetIn(t *testing.T) {
 	}
 }
 
+func TestEnqueuesTogetherAreNotMorePatientThanOthers(t *testing.T) {
+	t.Parallel()
+	a, path := fresh(t)
+	b := openAt(t, path)
+	defer func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	inside, leave, first := make(chan struct{}), make(chan struct{}), make(chan error)
+	go func() {
+		first <- a.inTx(context.Background(), func(*txn) error { close(inside); <-leave; return nil })
+	}()
+	<-inside
+	began := time.Now()
+	_, err := b.Add(t.Context(), []task.NewTask{{ID: id(1), Kind: "k", Queue: "default"}, {ID: id(2), Kind: "k", Queue: "default"}})
+	if took := time.Since(began); err == nil || took < turnPatience || took > turnPatience*3/2 {
+		t.Errorf("after %v: %v; want an error after %v", took, err, turnPatience)
+	}
+	close(leave)
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+}
+
 // A process whose transactions take long, on a slow disk, and follow each other without a gap: with
 // SQLite's own way of waiting, others waited for seconds, and some gave up.
 func TestABusyProcessDoesNotKeepTheOthersFromWriting(t *testing.T) {

@@ -111,15 +111,20 @@ func (s *Store) writes() {
 // context, since it is not one caller's.
 func (s *Store) transaction(batch []*job) (errs []error, news bool) {
 	errs = make([]error, len(batch))
-	w := begin(batch, errs)
+	w := take(batch, errs)
+	var err error
 	if w.onlyAdds() {
-		news, err := s.committed(func(t *txn) error { return s.addTogether(t, w.adds) })
-		if err == nil {
-			return errs, news
-		}
-		w.apart()
+		news, err = s.committed(func(t *txn) error {
+			if err := s.addTogether(t, w.adds); err != nil {
+				w.apart()
+				return err
+			}
+			return nil
+		})
 	}
-	news, err := s.committed(func(t *txn) error { return s.each(t, batch, w, errs) })
+	if !w.onlyAdds() { // from the first, or from now on
+		news, err = s.committed(func(t *txn) error { return s.each(t, batch, w, errs) })
+	}
 	for i := range errs {
 		if err != nil && !errors.Is(errs[i], err) {
 			errs[i] = errors.Join(errs[i], err)
@@ -167,8 +172,8 @@ type work struct {
 	rest []int
 }
 
-// begin takes the jobs whose callers wait still; what became of the others stands in errs.
-func begin(batch []*job, errs []error) *work {
+// take takes the jobs whose callers wait still; what became of the others stands in errs.
+func take(batch []*job, errs []error) *work {
 	w := new(work)
 	for i, j := range batch {
 		switch {
