@@ -41,10 +41,10 @@ const (
 	shortEnough = 50 * time.Millisecond
 	// aWhile is how long nothing but short handlers must have been seen.
 	aWhile = 2 * shortEnough
-	// After a long handler nothing is claimed ahead for this many times its duration, which is at most long: that
+	// After a long handler nothing is claimed ahead for this many times its duration, and at most for so long: that
 	// bounds what a few long ones among many can hold up, and one that only stumbled is soon forgotten.
-	afterLong = 10
-	long      = time.Minute
+	afterLong       = 10
+	afterLongAtMost = time.Minute
 	// mostAhead bounds what a worker with few slots claims ahead; one with more has as many as slots.
 	mostAhead = 100
 	// waitsAtMost is how old a run may get that has not begun.
@@ -61,7 +61,7 @@ func (w *Worker) paced(now time.Time, claim time.Duration, full bool) {
 	a := &w.ahead
 	returned, took, longest := a.returned.Swap(0), a.took.Swap(0), time.Duration(a.longest.Swap(0))
 	if longest > shortEnough {
-		if until := now.Add(min(afterLong*longest, long)); until.After(a.until) {
+		if until := now.Add(min(afterLong*longest, afterLongAtMost)); until.After(a.until) {
 			a.until = until
 		}
 	}

@@ -137,6 +137,54 @@ func (b *bench) count(s task.Status) (n int) {
 	return n
 }
 
+// Short ones that were claimed ahead would wait behind the long ones, while other workers have nothing to do.
+func TestNothingIsClaimedAheadBesideLongTasks(t *testing.T) {
+	bubble(t, func(b *bench) {
+		d := &distant{Store: b.store, takes: 5 * time.Millisecond}
+		b.many(1000)
+		var n atomic.Int32
+		b.handle = func(context.Context, *task.Run) error {
+			d.begun()
+			if n.Add(1)%100 == 3 {
+				time.Sleep(5 * time.Second)
+			}
+			return nil
+		}
+		g := b.serve(d)
+		time.Sleep(time.Minute)
+		if n := b.count(task.Succeeded); n != 1000 || d.peak() > slots {
+			t.Errorf("%d tasks have succeeded, and %d were claimed for %d slots", n, d.peak(), slots)
+		}
+		b.stop(g, 0)
+	})
+}
+
+func TestALongTaskIsForgottenAfterTenTimesItsDuration(t *testing.T) {
+	bubble(t, func(b *bench) {
+		d := &distant{Store: b.store, takes: 10 * time.Millisecond}
+		b.many(2000)
+		var first atomic.Bool
+		b.handle = func(context.Context, *task.Run) error {
+			d.begun()
+			if !first.Swap(true) {
+				time.Sleep(100 * time.Millisecond)
+			}
+			time.Sleep(2 * time.Millisecond)
+			return nil
+		}
+		g := b.serve(d)
+		time.Sleep(time.Second)
+		if d.peak() > slots {
+			t.Errorf("%d tasks were claimed for %d slots soon after a long one", d.peak(), slots)
+		}
+		time.Sleep(time.Minute)
+		if n := b.count(task.Succeeded); n != 2000 || d.peak() <= slots {
+			t.Errorf("%d tasks have succeeded, and never more than %d were claimed for %d slots", n, d.peak(), slots)
+		}
+		b.stop(g, 0)
+	})
+}
+
 // turning has handlers that are short until so many have begun, and then wait for their context or
 // the channel.
 func (b *bench) turning(short int) (open chan struct{}) {
