@@ -137,27 +137,32 @@ func look(t *testing.T) (deadline time.Time, bubbled bool) {
 // inBubble walks in a bubble, which it leaves behind when somebody in it does not come to an end.
 // Whoever stays there costs nothing: the clock stands still, since somebody waits for an outsider.
 func (w *way) inBubble(t *testing.T, patience time.Duration) error {
-	arrived, left, never := make(chan error, 1), make(chan struct{}), make(chan struct{})
+	type end struct {
+		err   error
+		stays bool // the bubble is left behind: asked once, since the answer may change
+	}
+	arrived, left, never := make(chan end, 1), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(left)
 		synctest.Test(t, func(t *testing.T) {
-			err := w.walk(t.Context())
-			arrived <- err
-			if w.haunted() {
+			e := end{err: w.walk(t.Context())}
+			e.stays = w.haunted()
+			arrived <- e
+			if e.stays {
 				<-never
 			}
 		})
 	}()
 	select {
-	case err := <-arrived:
-		if !w.haunted() {
+	case e := <-arrived:
+		if !e.stays {
 			<-left
 		}
-		return err
+		return e.err
 	case <-left:
 		select {
-		case err := <-arrived:
-			return err
+		case e := <-arrived:
+			return e.err
 		default:
 			return errors.New("the bubble ended before the task did")
 		}
