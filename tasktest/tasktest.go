@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,29 +137,38 @@ func look(t *testing.T) (deadline time.Time, bubbled bool) {
 
 // inBubble walks in a bubble, which it leaves behind when somebody in it does not come to an end.
 // Whoever stays there costs nothing: the clock stands still, since somebody waits for an outsider.
+// A bubble that is left behind never ends, whatever its handler does later: its end would concern a
+// test that is over.
 func (w *way) inBubble(t *testing.T, patience time.Duration) error {
 	type end struct {
 		err   error
 		stays bool // the bubble is left behind: asked once, since the answer may change
 	}
+	var decided atomic.Bool // by the first of the two: the walk is over, or patience is
 	arrived, left, never := make(chan end, 1), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(left)
 		synctest.Test(t, func(t *testing.T) {
 			e := end{err: w.walk(t.Context())}
 			e.stays = w.haunted()
+			if !decided.CompareAndSwap(false, true) {
+				<-never
+			}
 			arrived <- e
 			if e.stays {
 				<-never
 			}
 		})
 	}()
-	select {
-	case e := <-arrived:
+	over := func(e end) error {
 		if !e.stays {
 			<-left
 		}
 		return e.err
+	}
+	select {
+	case e := <-arrived:
+		return over(e)
 	case <-left:
 		select {
 		case e := <-arrived:
@@ -167,6 +177,9 @@ func (w *way) inBubble(t *testing.T, patience time.Duration) error {
 			return errors.New("the bubble ended before the task did")
 		}
 	case <-time.After(patience):
+		if !decided.CompareAndSwap(false, true) {
+			return over(<-arrived) // at the last moment
+		}
 		return fmt.Errorf("after %v of real time the handler of kind %q has not returned: it computes without end, or waits for somebody outside of the bubble, where time stands still; set Options.RealTime if it has to. It stands at\n%s",
 			patience.Round(time.Millisecond), w.new.Kind, w.stands())
 	}
