@@ -111,6 +111,10 @@ func (w *Worker) execute(r *Run, end *ending) error {
 // ended decides what becomes of a run whose handler has returned, and has it written.
 func (w *Worker) ended(r *Run, end ending) {
 	w.vacate(r)
+	if r.decided.Swap(true) { // as deaf
+		w.lost(r, new(r.close(end)), ErrAlreadyFinished)
+		return
+	}
 	if r.inTx {
 		w.verify(r, end)
 		return

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lastcall-go/lastcall"
@@ -27,7 +28,8 @@ type Run struct {
 	progress *Progress
 	log      tail
 	result   []byte
-	inTx     bool // FinishIn has been called
+	inTx     bool        // FinishIn has been called
+	decided  atomic.Bool // what becomes of it: by its handler's return, or because that is deaf
 	claimed  time.Time
 	started  time.Time // zero while it waits for a slot
 	suspect  bool      // as claimed

@@ -141,27 +141,3 @@ func TestAfterLastCallNothingIsClaimed(t *testing.T) {
 		}
 	})
 }
-
-func TestAHandlerThatIgnoresItsContextIsAbandonedAndStaysRunningInTheStore(t *testing.T) {
-	bubble(t, func(b *bench) {
-		task.Handle(&b.mux, kind, func(context.Context, *task.Run, args) error {
-			time.Sleep(time.Minute)
-			return nil
-		})
-		g := b.serve(b.store)
-		id := b.enqueue()
-		b.want(id, task.Running, "", 0, 0, 0)
-		b.stop(g, 3)
-		b.want(id, task.Running, "", 0, 0, 0)
-		b.store.Kill(b.get(id).Worker)
-		next := b.serve(b.store)
-		b.want(id, task.Running, task.ReasonDeadline, 0, 1, 0)
-		runs, err := b.client.History(t.Context(), id)
-		if err != nil || len(runs) != 2 || runs[0].Reason != task.ReasonDeadline || runs[0].Crashed {
-			t.Errorf("%+v, %v", runs, err)
-		}
-		time.Sleep(2 * time.Minute)
-		b.want(id, task.Succeeded, "", 0, 1, 0)
-		b.stop(next, 0)
-	})
-}

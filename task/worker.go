@@ -134,7 +134,8 @@ func NewWorker(cfg WorkerConfig) (*Worker, error) {
 //     told at once, where its kind says so). When the last one has returned, Serve returns nil.
 //   - At the interrupt the handlers' contexts end, with the [lastcall.InterruptError] as the cause.
 //     Each handler's return is recorded, with reason and checkpoint, until the group abandons the
-//     worker.
+//     worker. Just before that, the tasks of those that have not returned are recorded as interrupted
+//     by the deadline, claimable when the stop is over.
 //   - Nil means that every run is recorded. An error means that some are not; the store still has
 //     them as running, and the next worker takes them up as interrupted by the deadline.
 //
@@ -166,6 +167,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 
 	var helpers, watchers sync.WaitGroup
 	helpers.Go(func() { w.beats(last) })
+	helpers.Go(func() { w.recordDeaf(ctx, last) })
 	watchers.Go(w.heedLastCall)
 	watchers.Go(func() { w.watch(untilLastCall) })
 	watchers.Go(func() { w.listen(last, untilLastCall) })

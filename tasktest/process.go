@@ -40,11 +40,7 @@ var (
 // live works until the run has ended and returns the group's report.
 func (p *process) live(ctx context.Context) (lastcall.Report, error) {
 	w, err := task.NewWorker(task.WorkerConfig{Store: p, Mux: p.way.mux, Concurrency: 1, Retention: -1, Logger: p.way.log,
-		Name: "tasktest", Observe: func(e task.Event) {
-			if e.Status != task.Running {
-				p.group.Stop(nil)
-			}
-		}})
+		Name: "tasktest", Observe: p.observe})
 	if err != nil {
 		return lastcall.Report{}, err
 	}
@@ -68,6 +64,19 @@ func (p *process) live(ctx context.Context) (lastcall.Report, error) {
 		timer.Stop()
 	}
 	return report, nil
+}
+
+// observe ends the process with its run, and notices the return of a handler that was recorded as deaf.
+func (p *process) observe(e task.Event) {
+	if e.Status == task.Running {
+		return
+	}
+	p.group.Stop(nil)
+	if e.Stale {
+		p.mu.Lock()
+		p.returned = true
+		p.mu.Unlock()
+	}
 }
 
 // config gives the group the grace. Where the interrupt comes with the last call, the grace is what

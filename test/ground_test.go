@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -67,8 +68,20 @@ func overdue(r task.RunRecord) bool {
 	return r.Reason == task.ReasonDeadline && r.Taken && !r.Crashed
 }
 
+// unheard is what a process has recorded before it abandoned a handler.
+func unheard(r task.RunRecord) bool {
+	return r.Reason == task.ReasonDeadline && !r.Taken && !r.Crashed && strings.HasPrefix(r.Error, "the handler is deaf")
+}
+
 func handedOver(r task.RunRecord) bool {
 	return r.Reason == task.ReasonStop && !r.Taken && !r.Crashed
+}
+
+// either is what became of the runs of a process some of which were in time.
+func either(may ...func(task.RunRecord) bool) func(task.RunRecord) bool {
+	return func(r task.RunRecord) bool {
+		return slices.ContainsFunc(may, func(one func(task.RunRecord) bool) bool { return one(r) })
+	}
 }
 
 func expired(r task.RunRecord) bool {

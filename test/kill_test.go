@@ -61,10 +61,9 @@ func (g *ground) cutByItsOwnGrace(p *process) {
 	g.t.Helper()
 	switch code := p.exit().ExitCode(); code {
 	case 0:
-		g.fates[p.pid()] = fate{"interrupted", handedOver}
+		g.fates[p.pid()] = fate{"interrupted", either(handedOver, unheard)}
 	case abandoned:
-		late := g.tooLate(p)
-		g.fates[p.pid()] = fate{"abandoned", func(r task.RunRecord) bool { return handedOver(r) || late(r) }}
+		g.fates[p.pid()] = fate{"abandoned", either(handedOver, unheard, g.tooLate(p))}
 	default:
 		g.t.Fatalf("process %d ended with code %d:\n%s", p.pid(), code, p.text())
 	}
@@ -84,7 +83,7 @@ func (g *ground) tooLate(p *process) func(task.RunRecord) bool {
 	if len(p.lines("stop announced to the store")) > 0 {
 		return overdue
 	}
-	return func(r task.RunRecord) bool { return overdue(r) || crashed(r) }
+	return either(overdue, crashed)
 }
 
 // Many runs that end at the same moment are recorded together, and so are the ends of which a process was killed in the
@@ -144,15 +143,22 @@ func TestADeafHandlersTaskIsTakenUpByTheNextProcess(t *testing.T) {
 			g.moment(300*time.Millisecond, p)
 			p.signal(syscall.SIGTERM)
 			p.exits(abandoned)
-			late := g.tooLate(p)
-			g.fates[p.pid()] = fate{"abandoned", func(r task.RunRecord) bool { return handedOver(r) || late(r) }}
+			g.fates[p.pid()] = fate{"abandoned", either(handedOver, unheard, g.tooLate(p))}
 		}
 		g.finish(g.last(20))
+		inTime := 0
 		for _, h := range g.histories {
+			if unheard(h[0]) {
+				inTime++
+			}
 			if handedOver(h[0]) || h[0].Status != task.Interrupted {
 				t.Errorf("a deaf run became %s %s %s", h[0].Status, h[0].Reason, h[0].Error)
 			}
 		}
+		if inTime == 0 {
+			t.Error("no deaf run was recorded before its process ended")
+		}
+		t.Logf("%d of %d deaf runs were recorded before their process ended", inTime, len(g.histories))
 	})
 }
 

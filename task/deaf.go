@@ -1,0 +1,77 @@
+package task
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lastcall-go/lastcall"
+)
+
+// A handler that ignores the end of its context is deaf: the group abandons it, and it ends with its
+// process. Its task is recorded as interrupted just before, while that is still possible: otherwise it
+// would be found as running where nothing runs. But it must not be taken up beside the handler. It
+// becomes claimable when the stop is over at the latest: as long as handlers have for returning, the
+// rest of a stop has for closing. Should the handler go on after that, its fence refuses what it does.
+//
+// Where the store cannot be reached the run stays the worker's, and whoever finds its process gone
+// takes the task up, as after SIGKILL.
+
+// deafMargin is how long before the group abandons the worker it is decided who is deaf, at most: a
+// store needs milliseconds to write it.
+const deafMargin = 100 * time.Millisecond
+
+// recordDeaf waits for the time when handlers are given up, and records the runs of those that have
+// not returned. It does nothing when last ends before, which is the worker's end, or where the
+// interrupt has no deadline.
+func (w *Worker) recordDeaf(ctx, last context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-last.Done():
+		return
+	}
+	by, ok := errors.AsType[*lastcall.InterruptError](context.Cause(ctx))
+	if !ok || by.Until.IsZero() {
+		return
+	}
+	patience := max(0, time.Until(by.Until))
+	margin := min(patience/8, deafMargin)
+	for left := patience; left > margin; left, _ = lastcall.TimeLeft(ctx) { // again, if the process was frozen meanwhile
+		if !pause(last, left-margin) {
+			return
+		}
+	}
+	w.mu.Lock()
+	var begun []*Run
+	for _, r := range w.running.runs {
+		if !r.started.IsZero() {
+			begun = append(begun, r)
+		}
+	}
+	w.mu.Unlock()
+	for _, r := range begun {
+		if c, ok := r.closeDeaf(patience-margin, margin+patience); ok {
+			w.recorder.add(r, c)
+		}
+	}
+}
+
+// closeDeaf returns the end of a run whose handler has not returned so long after the interrupt, and
+// whose process may live for so long. It does not wait: a handler in the middle of Save or FinishIn
+// is left alone, and so is one that has finished in a transaction, or has returned.
+func (r *Run) closeDeaf(deafFor, alive time.Duration) (Change, bool) {
+	if !r.mu.TryLock() {
+		return Change{}, false
+	}
+	defer r.mu.Unlock()
+	if r.inTx || r.decided.Swap(true) {
+		return Change{}, false
+	}
+	c := interruption(Change{Fence: r.fence(), Counters: r.task.Counters}, &r.task, ReasonDeadline)
+	c.Delay = max(c.Delay, alive)
+	c.Error = cmp.Or(c.Error, fmt.Sprintf("the handler is deaf: %v after the interrupt it had not returned", deafFor.Round(time.Millisecond)))
+	c.Progress, c.Log = r.progress, r.log.take()
+	return c, true
+}

@@ -1,0 +1,155 @@
+package task_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// sleepy ignores its context in its first run and succeeds after a time.
+func (b *bench) sleepy(d time.Duration) {
+	b.handle = func(_ context.Context, r *task.Run) error {
+		r.Log("begun")
+		if r.Task().Runs == 1 {
+			time.Sleep(d)
+		}
+		return nil
+	}
+}
+
+func TestADeafHandlersTaskIsInterruptedByTheDeadlineAndTakenUpWhenTheStopIsOver(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.sleepy(time.Minute)
+		g := b.serve(b.store)
+		id := b.enqueue()
+		b.want(id, task.Running, "", 0, 0, 0)
+		began := time.Now()
+		b.stop(g, 3)
+		got := b.want(id, task.Interrupted, task.ReasonDeadline, 0, 1, 0)
+		if over := got.RunAt.Sub(began); over != 10*time.Second {
+			t.Errorf("claimable %v after the stop began, which has 10s", over)
+		}
+		if !strings.Contains(got.Error, "the handler is deaf: 438ms after the interrupt") {
+			t.Errorf("error %q", got.Error)
+		}
+		if log, err := b.client.Log(t.Context(), id); err != nil || string(log) != "begun\n" {
+			t.Errorf("log %q, %v", log, err)
+		}
+
+		next := b.serve(b.store)
+		time.Sleep(time.Until(got.RunAt) - time.Millisecond)
+		b.want(id, task.Interrupted, task.ReasonDeadline, 0, 1, 0)
+		time.Sleep(time.Second)
+		b.want(id, task.Succeeded, "", 0, 1, 0)
+		time.Sleep(time.Minute) // the deaf one returns, and is not heard
+		runs, err := b.client.History(t.Context(), id)
+		if err != nil || len(runs) != 2 || runs[0].Reason != task.ReasonDeadline || runs[0].Crashed {
+			t.Errorf("%+v, %v", runs, err)
+		}
+		b.stop(next, 0)
+	})
+}
+
+func TestWhatADeafHandlerReturnsInTheLastMomentComesTooLate(t *testing.T) {
+	bubble(t, func(b *bench) {
+		var log bytes.Buffer
+		b.log = slog.New(slog.NewTextHandler(&log, nil))
+		stale := 0
+		b.observe = func(e task.Event) {
+			if e.Stale {
+				stale++
+			}
+		}
+		b.sleepy(9*time.Second + 450*time.Millisecond) // abandoned after 9.5 s, and decided a sixteenth before
+		g := b.serve(b.store)
+		id := b.enqueue()
+		b.want(id, task.Running, "", 0, 0, 0)
+		b.stop(g, 0)
+		b.want(id, task.Interrupted, task.ReasonDeadline, 0, 1, 0)
+		if stale != 1 || !strings.Contains(log.String(), "what it did in the end came too late") {
+			t.Errorf("%d stale ends were observed; log:\n%s", stale, &log)
+		}
+	})
+}
+
+func TestAHandlerThatReturnsJustBeforeItIsTakenForDeafIsHeard(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.sleepy(9*time.Second + 430*time.Millisecond)
+		g := b.serve(b.store)
+		id := b.enqueue()
+		b.want(id, task.Running, "", 0, 0, 0)
+		b.stop(g, 0)
+		b.want(id, task.Succeeded, "", 0, 0, 0)
+	})
+}
+
+func TestADeafHandlersTaskStaysRunningUntilItsProcessIsGoneWhereTheStoreIsOutOfReach(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.sleepy(time.Minute)
+		cut := &faultyStore{Store: b.store}
+		g := b.serve(cut)
+		id := b.enqueue()
+		b.want(id, task.Running, "", 0, 0, 0)
+		g.Stop(nil)
+		time.Sleep(time.Second) // the stop has been announced
+		cut.cut(true)
+		b.stop(g, 3)
+		b.want(id, task.Running, "", 0, 0, 0)
+		b.store.Kill(b.get(id).Worker)
+		next := b.serve(b.store)
+		synctest.Wait()
+		b.want(id, task.Succeeded, "", 0, 1, 0)
+		time.Sleep(time.Minute)
+		b.stop(next, 0)
+	})
+}
+
+// standing is a store in which a checkpoint is never written.
+type standing struct{ task.Store }
+
+func (s standing) Apply(ctx context.Context, c []task.Change) []error {
+	if c[0].Checkpoint != nil {
+		<-ctx.Done()
+		return []error{context.Cause(ctx)}
+	}
+	return s.Store.Apply(ctx, c)
+}
+
+func TestAHandlerInTheMiddleOfASaveIsNotTakenForDeaf(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.handle = func(ctx context.Context, r *task.Run) error { return r.Save(ctx, 1) }
+		g := b.serve(standing{b.store})
+		id := b.enqueue()
+		b.want(id, task.Running, "", 0, 0, 0)
+		b.stop(g, 3)
+		b.want(id, task.Running, "", 0, 0, 0) // its Save ended when it was abandoned
+	})
+}
+
+func TestWithoutADeadlineNobodyIsTakenForDeaf(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.sleepy(time.Hour)
+		ctx, interrupt := context.WithCancel(b.t.Context())
+		quiet := slog.New(slog.DiscardHandler)
+		task.Handle(&b.mux, b.kind, func(ctx context.Context, r *task.Run, _ args) error { return b.handle(ctx, r) })
+		w, err := task.NewWorker(task.WorkerConfig{Store: b.store, Mux: &b.mux, Logger: quiet})
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		go func() { served <- w.Serve(ctx) }()
+		id := b.enqueue()
+		b.want(id, task.Running, "", 0, 0, 0)
+		interrupt()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		b.want(id, task.Succeeded, "", 0, 0, 0)
+	})
+}
