@@ -14,7 +14,8 @@ type Event struct {
 	// Waited is for how long the task had been claimable when the run began; Took is how long the
 	// run went on, 0 at its begin.
 	Waited, Took time.Duration
-	// Stale: the end was refused, because the run was no longer this worker's.
+	// Stale: the end was refused, because the run was no longer this worker's. That is also told of a
+	// handler that returns after it was recorded as deaf.
 	Stale bool
 }
 
