@@ -20,11 +20,6 @@
 // Through PgBouncer in transaction mode there are no such sessions; that is noticed and said in the
 // log. Then a dead worker's tasks are taken over when its lease has run out, and new tasks are
 // found by polling.
-//
-// # Limits
-//
-// A listing of failed or cancelled tasks walks through all tasks, the newest first: no index
-// covers the status, which keeps the end of a run cheap.
 package pgstore
 
 import (
@@ -98,6 +93,7 @@ type Store struct {
 	seen    task.Seen        // begins at one and one
 	changed chan struct{}    // closed and replaced when seen changes
 	closed  atomic.Bool
+	warmed  atomic.Bool
 }
 
 var _ task.TxStore = (*Store)(nil)

@@ -102,6 +102,9 @@ func (s *Store) register(ctx context.Context, b task.Beat) error {
 		kinds = []string{}
 	}
 	_, err := s.pool.Exec(ctx, s.q.register, b.Worker, n, b.Name, kinds, b.Lease.Microseconds(), int64(b.Seq), string(b.State), boot)
+	if err == nil {
+		s.warm()
+	}
 	return err
 }
 
