@@ -206,5 +206,5 @@ func (w *Worker) giveBack(r *Run) {
 	if c.Status == Interrupted {
 		c.Counters.Interruptions++
 	}
-	w.recorder.add(r, c)
+	w.recorder.add(r, &c)
 }

@@ -52,26 +52,28 @@ func (w *Worker) recordDeaf(ctx, last context.Context) {
 	}
 	w.mu.Unlock()
 	for _, r := range begun {
-		if c, ok := r.closeDeaf(patience-margin, margin+patience); ok {
-			w.recorder.add(r, c)
+		var c Change
+		if r.closeDeaf(&c, patience-margin, margin+patience) {
+			w.recorder.add(r, &c)
 		}
 	}
 }
 
-// closeDeaf returns the end of a run whose handler has not returned so long after the interrupt, and
-// whose process may live for so long. It does not wait: a handler in the middle of Save or FinishIn
-// is left alone, and so is one that has finished in a transaction, or has returned.
-func (r *Run) closeDeaf(deafFor, alive time.Duration) (Change, bool) {
+// closeDeaf fills in the end of a run whose handler has not returned so long after the interrupt, and
+// whose process may live for so long. It does not wait, and says no: a handler in the middle of Save
+// or FinishIn is left alone, and so is one that has finished in a transaction, or has returned.
+func (r *Run) closeDeaf(c *Change, deafFor, alive time.Duration) bool {
 	if !r.mu.TryLock() {
-		return Change{}, false
+		return false
 	}
 	defer r.mu.Unlock()
 	if r.inTx || r.decided.Swap(true) {
-		return Change{}, false
+		return false
 	}
-	c := interruption(Change{Fence: r.fence(), Counters: r.task.Counters}, &r.task, ReasonDeadline)
+	c.Fence, c.Counters = r.fence(), r.task.Counters
+	c.interruption(&r.task, ReasonDeadline)
 	c.Delay = max(c.Delay, alive)
 	c.Error = cmp.Or(c.Error, fmt.Sprintf("the handler is deaf: %v after the interrupt it had not returned", deafFor.Round(time.Millisecond)))
 	c.Progress, c.Log = r.progress, r.log.take()
-	return c, true
+	return true
 }

@@ -40,7 +40,7 @@ func (w *Worker) start(t *Task, now time.Time) {
 		w.giveBack(r)
 		return
 	case late:
-		w.atLastCall(r)
+		r.atLastCall(w.lastCallCause())
 	}
 	w.begin(r)
 }
@@ -60,7 +60,7 @@ func (w *Worker) run(r *Run) {
 		}
 		end.stopping = closed(r.stopping)
 		r.ctx.end()
-		w.ended(r, end)
+		w.ended(r, &end)
 	}()
 	err = w.execute(r, &end)
 }
@@ -83,16 +83,22 @@ func (w *Worker) heedLastCall() {
 	runs := slices.Clone(w.running.runs)
 	w.mu.Unlock()
 	w.dismissWaiting(0)
+	cause := w.lastCallCause()
 	for _, r := range runs {
-		w.atLastCall(r)
+		r.atLastCall(cause)
 	}
 }
 
+// lastCallCause is that of contexts which end at last call.
+func (w *Worker) lastCallCause() *lastcall.InterruptError {
+	left, _ := lastcall.TimeLeft(w.base)
+	return &lastcall.InterruptError{Until: time.Now().Add(left)}
+}
+
 // atLastCall ends a run's context, if its kind wants that.
-func (w *Worker) atLastCall(r *Run) {
+func (r *Run) atLastCall(cause *lastcall.InterruptError) {
 	if r.policy.onStop == Interrupt {
-		left, _ := lastcall.TimeLeft(w.base)
-		r.ctx.cancel(&lastcall.InterruptError{Until: time.Now().Add(left)})
+		r.ctx.cancel(cause)
 	}
 }
 
@@ -109,30 +115,31 @@ func (w *Worker) execute(r *Run, end *ending) error {
 }
 
 // ended decides what becomes of a run whose handler has returned, and has it written.
-func (w *Worker) ended(r *Run, end ending) {
+func (w *Worker) ended(r *Run, end *ending) {
 	w.vacate(r)
-	if r.decided.Swap(true) { // as deaf
-		w.lost(r, new(r.close(end)), ErrAlreadyFinished)
+	var c Change
+	switch {
+	case r.decided.Swap(true): // as deaf
+		r.close(end, &c)
+		w.lost(r, &c, ErrAlreadyFinished)
 		return
-	}
-	if r.inTx {
+	case r.inTx:
 		w.verify(r, end)
 		return
-	}
-	if errors.Is(end.cause, ErrLeaseLost) || errors.Is(end.cause, ErrWorkerGone) {
-		w.lost(r, &Change{}, ErrLeaseLost)
+	case errors.Is(end.cause, ErrLeaseLost), errors.Is(end.cause, ErrWorkerGone):
+		w.lost(r, &c, ErrLeaseLost)
 		w.forget(r)
 		return
 	}
-	c := r.close(end)
+	r.close(end, &c)
 	if c.Reason == ReasonAsked {
 		w.avoid(c.Task) // before it can be claimed again
 	}
-	w.recorder.add(r, c)
+	w.recorder.add(r, &c)
 }
 
 // verify finds out what became of the transaction in which a run was finished.
-func (w *Worker) verify(r *Run, end ending) {
+func (w *Worker) verify(r *Run, end *ending) {
 	f := r.fence()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		// A change that changes nothing is refused when the run is no longer held.
@@ -142,13 +149,15 @@ func (w *Worker) verify(r *Run, end ending) {
 			if end.err == nil {
 				end.err = errors.New("the handler returned nil, but the transaction of its FinishIn was rolled back")
 			}
-			w.recorder.add(r, r.close(end))
+			var c Change
+			r.close(end, &c)
+			w.recorder.add(r, &c)
 			return
 		case errors.Is(err, ErrLeaseLost), errors.Is(err, ErrNotFound):
 			if end.err != nil {
 				w.log.Error("error after the task was finished in a transaction; its success stands", "task", f.Task, "error", end.err)
 			}
-			w.recorder.add(r, Change{Fence: f, Status: Succeeded, Counters: r.Task().Counters})
+			w.recorder.add(r, &Change{Fence: f, Status: Succeeded, Counters: r.Task().Counters})
 			return
 		case !pause(w.last, wait):
 			w.unrecordedEnd(r, &Change{Status: Succeeded}, err)

@@ -24,11 +24,14 @@ type ending struct {
 // attempt; nil has succeeded; a permanent error has failed; a cancelled one is cancelled; a snooze
 // waits; a timeout is an attempt; after a stop began, or when it was asked for, anything else is an
 // interruption; what the handler calls a crash is one; and everything else is an attempt.
-func decide(t *Task, p *policy, e ending) Change {
-	c := Change{Fence: fenceOf(t), Counters: t.Counters}
+//
+// A change is filled in where it stands: a hundred thousand handlers that return at once would have
+// their stacks grow by copies of it.
+func (c *Change) decide(t *Task, p *policy, e *ending) {
+	c.Fence, c.Counters = fenceOf(t), t.Counters
 	if e.err == nil {
 		c.Status = Succeeded
-		return c
+		return
 	}
 	if interrupt, ok := errors.AsType[*interruptedError](e.err); ok {
 		c.Checkpoint = interrupt.checkpoint
@@ -38,31 +41,34 @@ func decide(t *Task, p *policy, e ending) Change {
 	snoozed, _ := errors.AsType[*snoozeError](e.err)
 	switch {
 	case is[*PanicError](e.err):
-		return attempt(c, t, p)
+		c.attempt(t, p)
 	case IsPermanent(e.err):
 		c.Status = Failed
 		c.Counters.Attempts++
-		return c
 	case errors.Is(e.cause, ErrCancelled):
 		c.Status = Cancelled
-		return quiet(c, e)
+		c.quiet(e)
 	case snoozed != nil:
 		c.Status, c.Error, c.Delay = Queued, "", snoozed.wait
-		return c
 	case errors.Is(e.cause, ErrTimeout):
-		return attempt(c, t, p)
+		c.attempt(t, p)
 	case errors.Is(e.cause, ErrAsked):
-		return interruption(quiet(c, e), t, ReasonAsked)
+		c.quiet(e)
+		c.interruption(t, ReasonAsked)
 	case errors.Is(e.cause, errFrozen):
-		return interruption(quiet(c, e), t, ReasonFrozen)
+		c.quiet(e)
+		c.interruption(t, ReasonFrozen)
 	case errors.Is(e.cause, ErrDisconnected):
-		return interruption(quiet(c, e), t, ReasonLost)
+		c.quiet(e)
+		c.interruption(t, ReasonLost)
 	case e.stopping || is[*lastcall.InterruptError](e.cause):
-		return interruption(quiet(c, e), t, ReasonStop)
+		c.quiet(e)
+		c.interruption(t, ReasonStop)
 	case is[*crashError](e.err):
-		return crash(c, t)
+		c.crash(t)
+	default:
+		c.attempt(t, p)
 	}
-	return attempt(c, t, p)
 }
 
 // is says whether an error is of a type, or wraps one that is.
@@ -72,17 +78,16 @@ func is[E error](err error) bool {
 }
 
 // quiet leaves out an error that only says what the reason says.
-func quiet(c Change, e ending) Change {
+func (c *Change) quiet(e *ending) {
 	if errors.Is(e.err, ErrInterrupted) || errors.Is(e.err, context.Canceled) {
 		c.Error = ""
 	}
-	return c
 }
 
 // interruption counts one. The first since the last new checkpoint costs no time, each further one
 // twice as much as the one before: a task that is interrupted again and again without getting on
 // does not keep its workers busy.
-func interruption(c Change, t *Task, why Reason) Change {
+func (c *Change) interruption(t *Task, why Reason) {
 	c.Status, c.Reason = Interrupted, why
 	c.Counters.Interruptions++
 	c.Counters.InterruptStreak++
@@ -93,7 +98,6 @@ func interruption(c Change, t *Task, why Reason) Change {
 	} else if n > 1 {
 		c.Delay = interruptBackoff(n)
 	}
-	return c
 }
 
 var (
@@ -102,43 +106,41 @@ var (
 )
 
 // attempt counts a failed attempt: another try after the backoff, or the end.
-func attempt(c Change, t *Task, p *policy) Change {
+func (c *Change) attempt(t *Task, p *policy) {
 	c.Counters.Attempts++
 	if t.MaxAttempts > 0 && c.Counters.Attempts >= t.MaxAttempts {
 		c.Status = Failed
-		return c
+		return
 	}
 	c.Status = Queued
 	c.Delay = max(0, p.backoff(c.Counters.Attempts))
-	return c
 }
 
-// decideReclaimed says what becomes of a task whose worker is gone. A death after last call is an
+// reclaim says what becomes of a task whose worker is gone. A death after last call is an
 // interruption; so is a lease that ran out, since nobody knows whether the process died; only
 // evidence of the process's death is a crash. Where a suspect was among its tasks only the suspect
 // is charged.
-func decideReclaimed(t *Task, r Reclaimed, worker string) Change {
-	c := Change{Fence: fenceOf(t), Counters: t.Counters, Status: Interrupted, Taken: true}
+func (c *Change) reclaim(t *Task, r *Reclaimed, worker string) {
+	c.Fence, c.Counters, c.Taken = fenceOf(t), t.Counters, true
 	switch {
 	case r.State != WorkerRunning:
-		c = interruption(c, t, ReasonDeadline)
+		c.interruption(t, ReasonDeadline)
 		c.Error = cmp.Or(c.Error, "the process ended after last call, before the run was recorded: give it a longer grace, or the handler a shorter step")
 	case !r.Evidence:
-		c = interruption(c, t, ReasonLost)
+		c.interruption(t, ReasonLost)
 		c.Error = cmp.Or(c.Error, fmt.Sprintf("the lease of worker %s ran out", worker))
 	case r.Suspects && !t.Suspect():
-		c = interruption(c, t, ReasonLost)
+		c.interruption(t, ReasonLost)
 		c.Error = cmp.Or(c.Error, fmt.Sprintf("the process of worker %s died while another task was under suspicion", worker))
 	default:
 		c.Error = fmt.Sprintf("the process of worker %s died", worker)
-		c = crash(c, t)
+		c.crash(t)
 	}
-	return c
 }
 
 // crash counts one, and c.Error says which. The first since the last new checkpoint costs no time,
 // the next ones wait.
-func crash(c Change, t *Task) Change {
+func (c *Change) crash(t *Task) {
 	c.Status, c.Reason, c.Crashed = Interrupted, ReasonLost, true
 	c.Counters.Crashes++
 	c.Counters.CrashStreak++
@@ -149,7 +151,6 @@ func crash(c Change, t *Task) Change {
 	} else if n > 1 {
 		c.Delay = crashBackoff(n - 1)
 	}
-	return c
 }
 
 // progressed ends the streaks when the new checkpoint differs from the old one.

@@ -45,8 +45,8 @@ const (
 	recordPatience = 20 * time.Millisecond
 )
 
-// add takes an end to be written.
-func (r *recorder) add(run *Run, c Change) {
+// add takes an end to be written, of which it makes a copy.
+func (r *recorder) add(run *Run, c *Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := len(r.queue)
@@ -61,7 +61,7 @@ func (r *recorder) add(run *Run, c Change) {
 		n++
 	}
 	e := r.queue[n-1]
-	e.runs, e.changes = append(e.runs, run), append(e.changes, c)
+	e.runs, e.changes = append(e.runs, run), append(e.changes, *c)
 	if r.active == 0 || r.active < recordCalls && (n > 1 || r.paused > 0) {
 		r.active++
 		// Under the lock: the call that is under way cannot write this end yet and so let its run go,

@@ -205,16 +205,15 @@ func (r *Run) putBack(c Change) {
 	r.log.giveBack(c.Log)
 }
 
-// close returns the run's end as decided from the task as it is now, with what is not yet written.
-func (r *Run) close(e ending) Change {
+// close fills in the run's end as decided from the task as it is now, with what is not yet written.
+func (r *Run) close(e *ending, c *Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := decide(&r.task, r.policy, e)
+	c.decide(&r.task, r.policy, e)
 	c.Progress, c.Log = r.progress, r.log.take()
 	if c.Status == Succeeded {
 		c.Result = r.result
 	}
-	return c
 }
 
 type interruptedError struct{ checkpoint []byte }

@@ -116,7 +116,7 @@ func (w *Worker) reclaim(ctx context.Context, dead WorkerInfo) error {
 		}
 		changes := make([]Change, len(left.Tasks))
 		for i := range left.Tasks {
-			changes[i] = decideReclaimed(&left.Tasks[i], left, dead.Worker)
+			changes[i].reclaim(&left.Tasks[i], &left, dead.Worker)
 		}
 		var failed error
 		for i, err := range w.store.Apply(ctx, changes) {
