@@ -93,7 +93,7 @@ type Store struct {
 	seen    task.Seen        // begins at one and one
 	changed chan struct{}    // closed and replaced when seen changes
 	closed  atomic.Bool
-	warmed  atomic.Bool
+	warming sync.Once
 }
 
 var _ task.TxStore = (*Store)(nil)
@@ -235,6 +235,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.end()
+	s.warming.Do(func() {})
 	s.line.close() // the locks go first: what this store still holds is nobody's
 	s.routines.Wait()
 	if s.ownPool {

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -18,30 +19,40 @@ import (
 // warmConnections is how many: one for what it does, and one for the beat that comes meanwhile.
 const warmConnections = 2
 
-// warm has the statements planned, once for a store. What fails here fails again where it is reported.
+// warmPatience is how long one is held while another is waited for, which a busy pool may not have.
+const warmPatience = 500 * time.Millisecond
+
+// warm has the statements planned, once for a store.
 func (s *Store) warm() {
-	if s.warmed.Swap(true) || s.pool.Config().ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement {
-		return // where nothing is prepared, nothing is kept
-	}
-	s.routines.Go(func() {
-		ctx, cancel := context.WithTimeout(s.life, s.timeout)
-		defer cancel()
-		var conns []*pgxpool.Conn
-		for range min(warmConnections, int(s.pool.Config().MaxConns)) { // at once: the pool would hand out the same one twice
-			conn, err := s.pool.Acquire(ctx)
-			if err != nil {
-				break
-			}
-			conns = append(conns, conn)
-		}
-		for _, conn := range conns {
-			err := s.plan(ctx, conn)
-			conn.Release()
-			if err != nil {
-				s.log.Debug("statements not planned ahead", "error", err)
-			}
+	s.warming.Do(func() {
+		// Where nothing is prepared, nothing is kept.
+		if !s.closed.Load() && s.pool.Config().ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+			s.routines.Go(s.planAll)
 		}
 	})
+}
+
+// planAll plans on some connections. What fails here fails again where it is reported.
+func (s *Store) planAll() {
+	ctx, cancel := context.WithTimeout(s.life, s.timeout)
+	defer cancel()
+	soon, tooLate := context.WithTimeout(ctx, warmPatience)
+	defer tooLate()
+	var conns []*pgxpool.Conn
+	for range min(warmConnections, int(s.pool.Config().MaxConns)) { // all of them first: one that was given back would come again
+		conn, err := s.pool.Acquire(soon)
+		if err != nil {
+			break
+		}
+		conns = append(conns, conn)
+	}
+	for _, conn := range conns {
+		err := s.plan(ctx, conn)
+		conn.Release()
+		if err != nil {
+			s.log.Debug("statements not planned ahead", "error", err)
+		}
+	}
 }
 
 // plan runs the statements so that they find nothing. Without a worker a claim locks nothing.

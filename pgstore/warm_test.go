@@ -80,3 +80,36 @@ func TestAStoreWithAWorkerHasItsStatementsPlannedOnTwoConnections(t *testing.T) 
 		}
 	}
 }
+
+func TestABusyPoolIsNotHeldUpByPlanning(t *testing.T) {
+	cfg, err := pgxpool.ParseConfig(pgtest.DSN(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.MaxConns = warmConnections
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	s := openAt(t, Config{Pool: pool, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, s)
+	busy, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Release()
+	if _, err := s.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: 1, State: task.WorkerRunning}); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for seq := uint64(2); time.Since(began) < 2*warmPatience; seq++ {
+		asked := time.Now()
+		if _, err := s.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: seq, State: task.WorkerRunning}); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(asked); took > 5*time.Second {
+			t.Fatalf("a beat took %v while a connection was busy", took)
+		}
+	}
+}
