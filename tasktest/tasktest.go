@@ -43,7 +43,7 @@ type Options struct {
 	CrashAtSave int
 
 	// Deaf says that the handler is known to ignore the end of its context: the test fails if it
-	// does not, and goes on if it does, as the next process would when the old one is gone. In a
+	// does not, and goes on if it does, as the next process would when the stop is over. In a
 	// bubble the handler's goroutine stands still after the test, unless it has returned by then.
 	Deaf bool
 
