@@ -83,8 +83,9 @@ func (s *stacks) String() string {
 	return b.String()
 }
 
-// rootFrames are the functions of this package that call the user's.
-var rootFrames = []string{"lastcall.(*entry).run+", "lastcall.closer.call+", "lastcall.(*httpServer).ServeHTTP+"}
+// rootFrames are the functions of ours that call the user's. A worker of package task calls handlers
+// in goroutines that it starts itself: when it is abandoned, it is they who hang.
+var rootFrames = []string{"lastcall.(*entry).run+", "lastcall.closer.call+", "lastcall.(*httpServer).ServeHTTP+", "lastcall/task.(*Worker).execute+"}
 
 // findStacks reads a goroutine profile (debug=1), in which goroutines with the
 // same stack and labels are one record, and returns the group's stacks.
@@ -175,5 +176,5 @@ func tidyStack(frames string) string {
 // isWrapper recognises the closures that stand between the first frame of a
 // goroutine and the user's function.
 func isWrapper(fn string) bool {
-	return strings.Contains(fn, "lastcall.(*Group).") || strings.Contains(fn, "lastcall.(*process).")
+	return strings.Contains(fn, "lastcall.(*Group).") || strings.Contains(fn, "lastcall.(*process).") || strings.Contains(fn, "lastcall/task.Handle[")
 }

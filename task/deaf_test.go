@@ -56,6 +56,27 @@ func TestADeafHandlersTaskIsInterruptedByTheDeadlineAndTakenUpWhenTheStopIsOver(
 	})
 }
 
+func TestTheReportOfAStopShowsWhereADeafHandlerStands(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.sleepy(time.Minute)
+		g := b.serve(b.store)
+		for range 3 {
+			b.enqueue()
+		}
+		synctest.Wait()
+		g.Stop(nil)
+		r := g.Wait()
+		if len(r.Abandoned) != 1 {
+			t.Fatalf("%+v", r)
+		}
+		at := r.Abandoned[0].Stack
+		if !strings.Contains(at, "  3 at\n  time.Sleep\n") || !strings.Contains(at, "task/deaf_test.go:") || strings.Contains(at, "execute") {
+			t.Errorf("it is said to stand\n%s", at)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
 func TestWhatADeafHandlerReturnsInTheLastMomentComesTooLate(t *testing.T) {
 	bubble(t, func(b *bench) {
 		var log bytes.Buffer

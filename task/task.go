@@ -137,7 +137,8 @@ type Reason string
 const (
 	// ReasonStop: the process was stopped, and the worker recorded the run itself.
 	ReasonStop Reason = "stop"
-	// ReasonDeadline: the process had announced its stop and was gone before the run was recorded.
+	// ReasonDeadline: the process had announced its stop, and was gone, or gave up its handler, before
+	// the run had ended.
 	ReasonDeadline Reason = "deadline"
 	// ReasonFrozen: the run was cut short because its process had stood still for too long.
 	ReasonFrozen Reason = "frozen"

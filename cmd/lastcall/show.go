@@ -109,7 +109,7 @@ func runLines(r httpapi.Run, now time.Time) (began, ended string) {
 // reasons say what the reason of an interruption means.
 var reasons = map[task.Reason]string{
 	task.ReasonStop:     "stop: its process was told to end",
-	task.ReasonDeadline: "deadline: its process was told to end, and was gone before the run was recorded",
+	task.ReasonDeadline: "deadline: its process was told to end, and its time was over before the run was",
 	task.ReasonFrozen:   "frozen: its process had stood still for too long",
 	task.ReasonLost:     "lost: its worker gave no more signs of life",
 	task.ReasonAsked:    "asked: somebody wanted it",
