@@ -199,8 +199,8 @@ func (w *work) apart() {
 	w.adds, w.places = nil, nil
 }
 
-// onlyAdds says that there is nothing else: then no savepoint is needed, which would cost a fifth of what they
-// cost, since SQLite copies every page that is changed after it.
+// onlyAdds says that there is nothing else: then no savepoint is needed, which would cost a fifth of
+// what they cost, since SQLite copies every page that is changed after it.
 func (w *work) onlyAdds() bool { return len(w.adds) > 0 && len(w.rest) == 0 }
 
 // each does the work of a transaction so that one that fails does not fail the others.
