@@ -61,13 +61,14 @@ func (w *Worker) recordDeaf(ctx, last context.Context) {
 
 // closeDeaf fills in the end of a run whose handler has not returned so long after the interrupt, and
 // whose process may live for so long. It does not wait, and says no: a handler in the middle of Save
-// or FinishIn is left alone, and so is one that has finished in a transaction, or has returned.
+// or FinishIn is left alone, and so is one that has finished in a transaction, or has returned, or
+// whose run is somebody else's.
 func (r *Run) closeDeaf(c *Change, deafFor, alive time.Duration) bool {
 	if !r.mu.TryLock() {
 		return false
 	}
 	defer r.mu.Unlock()
-	if r.inTx || r.decided.Swap(true) {
+	if r.inTx || isLoss(r.ctx.cause()) || r.decided.Swap(true) {
 		return false
 	}
 	c.Fence, c.Counters = r.fence(), r.task.Counters

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,6 +128,39 @@ func TestADeafHandlersTaskStaysRunningUntilItsProcessIsGoneWhereTheStoreIsOutOfR
 		synctest.Wait()
 		b.want(id, task.Succeeded, "", 0, 1, 0)
 		time.Sleep(time.Minute)
+		b.stop(next, 0)
+	})
+}
+
+func TestADeafHandlerWhoseTaskIsSomebodyElsesRecordsNothing(t *testing.T) {
+	bubble(t, func(b *bench) {
+		var late, begun atomic.Int32
+		b.observe = func(e task.Event) {
+			if e.Stale {
+				late.Add(1)
+			}
+		}
+		b.handle = func(context.Context, *task.Run) error {
+			if begun.Add(1) == 1 {
+				time.Sleep(time.Minute)
+			}
+			return nil
+		}
+		g := b.serve(b.store)
+		id := b.enqueue()
+		b.want(id, task.Running, "", 0, 0, 0)
+		b.store.Kill(b.get(id).Worker) // as if its process were dead
+		next := b.serve(b.store)
+		time.Sleep(10 * time.Second)
+		done := b.want(id, task.Succeeded, "", 0, 0, 1)
+		b.stop(g, 3)
+		if n := late.Load(); n != 0 {
+			t.Errorf("%d ends came too late before the handler had returned", n)
+		}
+		time.Sleep(time.Minute)
+		if got := b.get(id); late.Load() != 1 || got.Run != done.Run || got.Status != task.Succeeded {
+			t.Errorf("%d ends came too late; the task is %+v", late.Load(), got)
+		}
 		b.stop(next, 0)
 	})
 }

@@ -126,7 +126,7 @@ func (w *Worker) ended(r *Run, end *ending) {
 	case r.inTx:
 		w.verify(r, end)
 		return
-	case errors.Is(end.cause, ErrLeaseLost), errors.Is(end.cause, ErrWorkerGone):
+	case isLoss(end.cause):
 		w.lost(r, &c, ErrLeaseLost)
 		w.forget(r)
 		return
@@ -136,6 +136,11 @@ func (w *Worker) ended(r *Run, end *ending) {
 		w.avoid(c.Task) // before it can be claimed again
 	}
 	w.recorder.add(r, &c)
+}
+
+// isLoss says whether a context has ended because its run is somebody else's.
+func isLoss(cause error) bool {
+	return errors.Is(cause, ErrLeaseLost) || errors.Is(cause, ErrWorkerGone)
 }
 
 // verify finds out what became of the transaction in which a run was finished.
