@@ -171,9 +171,7 @@ func TestATaskIsNotTakenUpWhileAProgramOfItsKilledServerLives(t *testing.T) {
 	own, daemon, shim := w.pid(first, "own.pid"), w.pid(first, "daemon.pid"), w.pid(first, "shim.pid")
 	atCheckpoint(first, id)
 	second := w.start()
-	if err := syscall.Kill(shim, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	halt(t, shim)
 	t.Cleanup(func() { _ = syscall.Kill(-own, syscall.SIGKILL) }) // if the test failed half way
 	first.signal(syscall.SIGKILL)
 	first.exit()

@@ -17,32 +17,46 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// stand stops a process with SIGSTOP and returns when the kernel says that it stands, with every thread: one that is in
-// the middle of a call of the kernel ends that first, and may get a lock by it.
+// stand stops a process, as [halt] does.
 func (p *process) stand() {
 	p.t.Helper()
-	p.signal(syscall.SIGSTOP)
-	p.until("stopped", func() bool {
-		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.pid()))
+	halt(p.t, p.pid())
+}
+
+// halt stops a process with SIGSTOP and returns when the kernel says that it stands, with every thread: one that is in
+// the middle of a call of the kernel ends that first, and may get a lock by it; one that has not heard yet goes on.
+func halt(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatalf("SIGSTOP to %d: %v", pid, err)
+	}
+	if !poll(func() bool { return stands(t, pid) }) {
+		t.Fatalf("process %d does not stand after %v", pid, patience)
+	}
+}
+
+// stands says whether all threads of a process are stopped.
+func stands(t *testing.T, pid int) bool {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stand := 0
+	for _, thread := range threads {
+		stat, err := os.ReadFile(thread)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			return false // it has ended meanwhile
+		}
 		if err != nil {
-			p.t.Fatal(err)
+			t.Fatal(err)
 		}
-		stand := 0
-		for _, thread := range threads {
-			stat, err := os.ReadFile(thread)
-			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
-				return false // it has ended meanwhile
-			}
-			if err != nil {
-				p.t.Fatal(err)
-			}
-			// pid (name) state ...
-			if _, state, _ := bytes.Cut(stat, []byte(") ")); bytes.HasPrefix(state, []byte("T")) {
-				stand++
-			}
+		// pid (name) state ...
+		if _, state, _ := bytes.Cut(stat, []byte(") ")); bytes.HasPrefix(state, []byte("T")) {
+			stand++
 		}
-		return stand > 0 && stand == len(threads)
-	})
+	}
+	return stand > 0 && stand == len(threads)
 }
 
 // writes says whether a process that stands is inside a write transaction of a SQLite file: the
