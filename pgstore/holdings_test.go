@@ -7,11 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// rig is a store with one worker.
+// rig is a store with one worker. It plans nothing ahead, which would wait at the locks of a test, with connections of the pool.
 type rig struct {
 	*testing.T
 	store *Store
@@ -22,8 +24,20 @@ func newRig(t *testing.T) *rig {
 	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
 	t.Cleanup(func() { closed(t, s) })
 	b := &rig{T: t, store: s}
+	s.warming.Do(func() {})
 	b.beat(task.WorkerRunning)
 	return b
+}
+
+// begin opens a transaction, which a test that fails does not leave open.
+func (b *rig) begin() pgx.Tx {
+	b.Helper()
+	tx, err := b.store.pool.Begin(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(b.Context())) }) // it has ended, unless the test has failed
+	return tx
 }
 
 func (b *rig) beat(state task.WorkerState) {
@@ -122,10 +136,7 @@ func TestWhatEndedInATransactionIsSwept(t *testing.T) {
 	b := newRig(t)
 	got := b.three()
 	b.end(got[:2]...)
-	tx, err := b.store.pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	tx := b.begin()
 	if err := b.store.FinishTx(t.Context(), Tx(tx), success(got[2])); err != nil {
 		t.Fatal(err)
 	}
@@ -151,14 +162,12 @@ func TestALostAnswerMakesTheStoreUnsure(t *testing.T) {
 		{"a claim", `select 1 from lastcall.workers for update`},
 		{"an end", `select 1 from lastcall.tasks for update`},
 	} {
-		tx, err := b.store.pool.Begin(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		tx := b.begin()
 		if _, err := tx.Exec(t.Context(), lost.locks); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		var err error
 		if lost.call == "a claim" {
 			_, err = b.store.Claim(ctx, task.ClaimRequest{Worker: "w", Max: 1, Kinds: []task.KindClaim{{Kind: "k", Max: 1}}})
 		} else {

@@ -15,10 +15,7 @@ func TestARunThatIsEndingInAnOpenTransactionHoldsBackNoOther(t *testing.T) {
 		b.add(task.NewTask{ID: testID(n)})
 	}
 	got := b.claim(40)
-	tx, err := b.store.pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	tx := b.begin()
 	if err := b.store.FinishTx(t.Context(), Tx(tx), success(got[17])); err != nil {
 		t.Fatal(err)
 	}

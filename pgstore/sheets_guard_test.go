@@ -40,10 +40,7 @@ func TestACancellationMeetsTheSheetOrTheRun(t *testing.T) {
 func TestACommandThatIsUnderWayHoldsBackNoOtherRun(t *testing.T) {
 	b := newRig(t)
 	got := b.many(100)
-	tx, err := b.store.pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	tx := b.begin()
 	if _, err := tx.Exec(t.Context(), `lock table lastcall.asked in exclusive mode`); err != nil {
 		t.Fatal(err)
 	}
@@ -145,10 +142,7 @@ func TestATakenRunIsOnNoSheet(t *testing.T) {
 func TestARunThatEndsInATransactionIsOnNoSheet(t *testing.T) {
 	b := newRig(t)
 	got := b.many(100)
-	tx, err := b.store.pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	tx := b.begin()
 	for _, one := range got[:sheetFrom] {
 		if err := b.store.FinishTx(t.Context(), Tx(tx), success(one)); err != nil {
 			t.Fatal(err)
@@ -172,10 +166,7 @@ func TestARunThatWasFoundAgainHoldsBackNoOtherInATransaction(t *testing.T) {
 	if err != nil || len(reply.Unlisted) != 3 {
 		t.Fatalf("%+v, %v", reply, err)
 	}
-	tx, err := b.store.pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	tx := b.begin()
 	if err := b.store.FinishTx(t.Context(), Tx(tx), success(reply.Unlisted[0])); err != nil {
 		t.Fatal(err)
 	}
@@ -219,10 +210,7 @@ func TestARunThatAnotherProcessEndedIsOnNoSheet(t *testing.T) {
 func TestWhoMarksAWorkerDeadWaitsForItsSheets(t *testing.T) {
 	b := newRig(t)
 	got := b.many(100)
-	tx, err := b.store.pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	tx := b.begin()
 	if _, err := tx.Exec(t.Context(), `select 1 from lastcall.claims for update`); err != nil {
 		t.Fatal(err)
 	}
@@ -272,10 +260,7 @@ func TestALostAnswerOfASheetIsFoundOut(t *testing.T) {
 		return &holding{tasks: tasks, rows: of.rows}
 	}
 	// It never came to be written: somebody had the claim's row.
-	tx, err := b.store.pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	tx := b.begin()
 	if _, err := tx.Exec(t.Context(), `select 1 from lastcall.claims for update`); err != nil {
 		t.Fatal(err)
 	}

@@ -157,16 +157,20 @@ var ways = []way{
 }
 
 // abandoned is the exit code of a server in which somebody did not return in time, as on a machine
-// that is busy with other things. If it was the handler nothing was recorded, and the next server
-// calls it an interruption by the deadline.
+// that is busy with other things.
 const abandoned = 3
 
-// outcome is what a way has made of a running task.
-func (w way) outcome(s *server) (status string, count want) {
-	if s.cmd.ProcessState.ExitCode() == abandoned && len(s.lines(" reason=stop")) == 0 {
-		return "running", want{interruptions: 1, deadlines: 1}
+// outcome is what a way has made of a running task. A handler that was abandoned is recorded as deaf;
+// where that came too late, the next server calls it an interruption by the deadline.
+func (w way) outcome(s *server) (status, reason string, count want) {
+	deadline := want{interruptions: 1, deadlines: 1}
+	switch {
+	case s.cmd.ProcessState.ExitCode() != abandoned || len(s.lines(" reason=stop")) > 0:
+		return w.status, "stop", w.count
+	case len(s.lines(" reason=deadline")) > 0:
+		return "interrupted", "deadline", deadline
 	}
-	return w.status, w.count
+	return "running", "", deadline
 }
 
 // stop sends SIGTERM. The exit code is 0 even if a task was cut short, because that is recorded.
@@ -231,7 +235,7 @@ func (c *course) task(name string, atMost int) (points int) {
 			c.moment(s)
 		}
 		how.cut(s)
-		status, count := how.outcome(s)
+		status, reason, count := how.outcome(s)
 		c.tally[how.name]++
 		r := show(c.t, c.store, id)
 		runs = r.Runs
@@ -242,8 +246,8 @@ func (c *course) task(name string, atMost int) (points int) {
 		if r.Status == "succeeded" {
 			break
 		}
-		if r.Status != status || r.Status == "interrupted" && r.Reason != "stop" {
-			c.t.Fatalf("after %s the task is %s (%s), want %s", how.name, r.Status, r.Reason, status)
+		if r.Status != status || r.Status == "interrupted" && r.Reason != reason {
+			c.t.Fatalf("after %s the task is %s (%s), want %s (%s)", how.name, r.Status, r.Reason, status, reason)
 		}
 		points++
 		w.interruptions += count.interruptions
