@@ -87,9 +87,10 @@ func within(limit time.Duration, ok func() bool) error {
 	return nil
 }
 
-// bareUpdate is one statement that changes as many rows of such a table and is durable.
+// bareUpdate is one statement that changes as many rows of a table that has tasks and their states in one, within their pages, and
+// is durable.
 func bareUpdate() (float64, error) {
-	return bareStatement(`update lastcall.tasks set status = 'interrupted', reason = 'stop', since = now()`)
+	return bareStatement(`update plain set status = 'interrupted', reason = 'stop', since = now()`)
 }
 
 // bareMove is one that takes as many rows out of one such table and puts them into another.
@@ -97,7 +98,11 @@ func bareMove() (float64, error) {
 	return bareStatement(`with gone as (delete from lastcall.ready returning *) insert into moved select * from gone`)
 }
 
-// bareStatement measures a statement about tasks that wait.
+// wideTable is a table for tasks and their states, and for tasks that wait.
+const wideTable = `create table plain with (fillfactor = 34) as
+	select t.id, t.created, t.priority, t.lane, t.key, t.payload, s.* from lastcall.tasks t left join lastcall.states s on s.task = t.id where false`
+
+// bareStatement measures a statement about tasks that have just been enqueued, or about as many rows of a table of its own.
 func bareStatement(sql string) (float64, error) {
 	return withCluster(func(server *pgtest.Server) (float64, error) {
 		ctx := context.Background()
@@ -105,14 +110,21 @@ func bareStatement(sql string) (float64, error) {
 		if err != nil {
 			return 0, err
 		}
-		if _, err := enqueueOf(ctx, store, patient, hundredThousand/load); err != nil {
-			return 0, err
-		}
 		c, err := pgx.Connect(ctx, server.DSN("postgres"))
 		if err != nil {
 			return 0, err
 		}
-		if _, err := c.Exec(ctx, `create table moved (like lastcall.ready including all)`); err != nil {
+		for _, sql := range []string{
+			`create table moved (like lastcall.ready including all)`,
+			wideTable,
+			`alter table plain add primary key (id)`,
+			fmt.Sprintf(`insert into plain (id, created, priority, lane, payload) select gen_random_uuid(), now(), 0, 1, '{}' from generate_series(1, %d)`, hundredThousand/load),
+		} {
+			if _, err := c.Exec(ctx, sql); err != nil {
+				return 0, err
+			}
+		}
+		if _, err := enqueueOf(ctx, store, patient, hundredThousand/load); err != nil {
 			return 0, err
 		}
 		began := time.Now()

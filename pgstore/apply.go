@@ -11,43 +11,71 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// finishSQL ends runs. A run has ended when its number stands in the task's row, so the update of that row
-// is the guard of all ends, and shows what was asked of the run in the version that is replaced: a guard
+// What is written over a task's state: by the end of a run, and by whatever has the counters.
+const (
+	anotherRun = `run = excluded.run, runs = coalesce(s.runs, 0) + 1, worker = excluded.worker, started = excluded.started, since = excluded.since,
+		max_attempts = excluded.max_attempts, max_crashes = excluded.max_crashes, max_interruptions = excluded.max_interruptions`
+	counters = `attempts = excluded.attempts, interruptions = excluded.interruptions, crashes = excluded.crashes,
+		crash_streak = excluded.crash_streak, interrupt_streak = excluded.interrupt_streak`
+)
+
+// finishSQL ends runs. A run has ended when its number stands in the task's state, so the writing of that row
+// is the guard of all ends, and meets what was asked of the run in the version that is replaced: a guard
 // that is only looked at is none. The claim says whose the run is, which does not change: its row goes only when
-// all its runs have ended. The last run's record stands in the task's row; the one before it goes to runs.
+// all its runs have ended. The task's row is locked against being pruned, and against commands. The last run's record stands in the
+// task's state; the one before it goes to runs.
 const finishSQL = `
-with done as (
-	update @.tasks t set run = c.run, runs = coalesce(t.runs, 0) + 1, worker = k.worker, started = k.started, since = now(),
-		status = case when t.asked = 'cancel' and c.status in ('queued', 'interrupted') then 'cancelled' else c.status end,
-		reason = case when t.asked = 'cancel' then '' else c.reason end,
-		error = c.error, crashed = c.crashed, taken = c.taken,
-		attempts = c.attempts, interruptions = c.interruptions, crashes = c.crashes,
-		crash_streak = c.crash_streak, interrupt_streak = c.interrupt_streak,
-		max_attempts = k.max_attempts, max_crashes = k.max_crashes, max_interruptions = k.max_interruptions,
-		checkpoint = coalesce(c.checkpoint, t.checkpoint),
-		fraction = coalesce(c.fraction, t.fraction), message = coalesce(c.message, t.message),
-		result = case when c.status = 'succeeded' then c.result else t.result end,
-		run_at = case when c.status in ('queued', 'interrupted') and t.asked is distinct from 'cancel'
-			then now() + c.delay * interval '1 microsecond' else t.run_at end,
-		asked = null
+with ended as materialized (
+	select c.*, k.worker, k.started, k.max_attempts, k.max_crashes, k.max_interruptions
 	from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[],
 			$8::integer[], $9::integer[], $10::integer[], $11::integer[], $12::integer[],
 			$13::bytea[], $14::double precision[], $15::text[], $16::boolean[], $17::boolean[], $18::bytea[], $19::bytea[], $20::boolean[])
 		as c(task, run, incarnation, status, reason, error, delay, attempts, interruptions, crashes, crash_streak, interrupt_streak,
 			checkpoint, fraction, message, crashed, taken, result, log, known)
 	join @.incarnations i on i.id = c.incarnation
-	join @.claims k on k.worker = i.n and k.run = c.run
-	where t.id = c.task and t.lane = k.lane and coalesce(t.run, 0) < c.run and (c.known or c.task = any (k.tasks) and ` + inNoSheet + `)
-	returning t.id, t.lane, t.priority, t.status, t.run_at, t.crash_streak >= 2 as suspect, t.key, t.run, t.runs, c.log
-), ` + againSQL + `, logged as (
-	insert into @.logs as o (task, body) select id, log from done where log is not null
-	on conflict (task) do update set body = substring(o.body || excluded.body from greatest(length(o.body || excluded.body) - 65535, 1))
-), heard as (
+	join @.tasks t on t.id = c.task
+	join lateral (
+		select * from @.claims k where k.worker = i.n and k.run = c.run and k.lane = t.lane and (c.known or c.task = any (k.tasks) and ` + inNoSheet + `)
+		limit 1 -- of two claims in one millisecond
+	) k on true
+	for key share of t
+), written as (
+	insert into @.states as s (task, run, runs, worker, started, since, status, reason, error, crashed, taken,
+		attempts, interruptions, crashes, crash_streak, interrupt_streak, max_attempts, max_crashes, max_interruptions,
+		checkpoint, fraction, message, result, run_at)
+	select task, run, 1, worker, started, now(), status, reason, error, crashed, taken,
+		attempts, interruptions, crashes, crash_streak, interrupt_streak, max_attempts, max_crashes, max_interruptions,
+		checkpoint, fraction, message, case when status = 'succeeded' then result end,
+		case when status in ('queued', 'interrupted') then now() + delay * interval '1 microsecond' end
+	from ended
+	on conflict (task) do update set ` + anotherRun + `,
+		status = case when s.asked = 'cancel' and excluded.status in ('queued', 'interrupted') then 'cancelled' else excluded.status end,
+		reason = case when s.asked = 'cancel' then '' else excluded.reason end,
+		error = excluded.error, crashed = excluded.crashed, taken = excluded.taken,
+		` + counters + `,
+		checkpoint = coalesce(excluded.checkpoint, s.checkpoint),
+		fraction = coalesce(excluded.fraction, s.fraction), message = coalesce(excluded.message, s.message),
+		result = case when excluded.status = 'succeeded' then excluded.result else s.result end,
+		run_at = case when s.asked = 'cancel' then s.run_at else coalesce(excluded.run_at, s.run_at) end,
+		asked = null
+	where coalesce(s.run, 0) < excluded.run
+	returning s.task, s.status, s.run_at, s.crash_streak, s.run, s.runs
+), done as (
+	select t.id, t.lane, t.priority, t.key, w.status, w.run_at, w.crash_streak >= 2 as suspect, w.run, w.runs
+	from written w join @.tasks t on t.id = w.task
+), ` + againSQL + `, ` + loggedSQL + `, heard as (
 	delete from @.asked a using done d where a.task = d.id
 ), fallen as (
 	insert into @.failures (id, lane, status) select id, lane, status from done where status in ('failed', 'cancelled')
 ), ` + pastSQL + `
 ` + madeSQL
+
+// loggedSQL appends to the logs of what was written. The comparison is in brackets, so that it is one with a table of hashes. A join of
+// two lists might compare each with each, for want of estimates; that is also why done looks for its tasks once more, by their keys.
+const loggedSQL = `logged as (
+	insert into @.logs as o (task, body) select task, log from ended where log is not null and (task in (select id from done)) is true
+	on conflict (task) do update set body = substring(o.body || excluded.body from greatest(length(o.body || excluded.body) - 65535, 1))
+)`
 
 // againSQL puts those whose run has ended, but not they, where they wait.
 const againSQL = `soon as (
@@ -61,7 +89,7 @@ const againSQL = `soon as (
 )`
 
 // keptSQL keeps the runs before the last one. A history keeps a hundred: the one under way, the
-// one in the task's row, which is read as it was before the end, and ninety-eight more.
+// one in the task's state, which is read as it was before the end, and ninety-eight more.
 const keptSQL = `past as (
 	insert into @.runs (task, run, started, ended, worker, crashed, taken, status, reason, error)
 	select t.id, t.run, t.started, t.since, t.worker, t.crashed, t.taken, t.status, t.reason, t.error
@@ -88,35 +116,52 @@ const madeSQL = `select array_agg(id) from done having count(*) < cardinality($1
 // succeedSQL is finishSQL for successes of known runs of one worker that leave nothing but themselves, and of
 // which nothing was asked: the common case, in a fraction of the time.
 const succeedSQL = `
-with done as (
-	update @.tasks t set run = c.run, runs = coalesce(t.runs, 0) + 1, worker = k.worker, started = k.started, since = now(),
-		status = 'succeeded', reason = null, error = null, crashed = null, taken = null, result = null,
-		max_attempts = k.max_attempts, max_crashes = k.max_crashes, max_interruptions = k.max_interruptions
+with ended as materialized (
+	select c.task, c.run, k.worker, k.started, k.max_attempts, k.max_crashes, k.max_interruptions
 	from unnest($1::uuid[], $2::bigint[]) as c(task, run)
-	join @.claims k on k.worker = (select n from @.incarnations where id = $3) and k.run = c.run
-	where t.id = c.task and t.lane = k.lane and coalesce(t.run, 0) < c.run and t.asked is null
-	returning t.id, t.lane, t.status, t.key, t.runs
+	join @.tasks t on t.id = c.task
+	join lateral (
+		select * from @.claims k where k.worker = (select n from @.incarnations where id = $3) and k.run = c.run and k.lane = t.lane
+		limit 1 -- of two claims in one millisecond
+	) k on true
+	for key share of t
+), written as (
+	insert into @.states as s (task, run, runs, worker, started, since, status, max_attempts, max_crashes, max_interruptions)
+	select task, run, 1, worker, started, now(), 'succeeded', max_attempts, max_crashes, max_interruptions from ended
+	on conflict (task) do update set ` + anotherRun + `,
+		status = excluded.status, reason = null, error = null, crashed = null, taken = null, result = null
+	where coalesce(s.run, 0) < excluded.run and s.asked is null
+	returning s.task, s.status, s.runs
+), done as (
+	select t.id, t.lane, t.key, w.status, w.runs from written w join @.tasks t on t.id = w.task
 ), ` + pastSQL + `
 ` + madeSQL
 
 // checkpointSQL changes tasks within their runs.
 const checkpointSQL = `
-with done as (
-	update @.tasks t set attempts = c.attempts, interruptions = c.interruptions, crashes = c.crashes,
-		crash_streak = c.crash_streak, interrupt_streak = c.interrupt_streak,
-		checkpoint = coalesce(c.checkpoint, t.checkpoint),
-		fraction = coalesce(c.fraction, t.fraction), message = coalesce(c.message, t.message)
-	from unnest($1::uuid[], $2::bigint[], $3::text[], $4::integer[], $5::integer[], $6::integer[], $7::integer[], $8::integer[],
+with ended as materialized (
+	select c.* from unnest($1::uuid[], $2::bigint[], $3::text[], $4::integer[], $5::integer[], $6::integer[], $7::integer[], $8::integer[],
 			$9::bytea[], $10::double precision[], $11::text[], $12::bytea[], $13::boolean[])
 		as c(task, run, incarnation, attempts, interruptions, crashes, crash_streak, interrupt_streak, checkpoint, fraction, message, log, known)
 	join @.incarnations i on i.id = c.incarnation
-	join @.claims k on k.worker = i.n and k.run = c.run
-	where t.id = c.task and t.lane = k.lane and coalesce(t.run, 0) < c.run and (c.known or c.task = any (k.tasks) and ` + inNoSheet + `)
-	returning t.id, c.log
-), logged as (
-	insert into @.logs as o (task, body) select id, log from done where log is not null
-	on conflict (task) do update set body = substring(o.body || excluded.body from greatest(length(o.body || excluded.body) - 65535, 1))
-)
+	join @.tasks t on t.id = c.task
+	join lateral (
+		select * from @.claims k where k.worker = i.n and k.run = c.run and k.lane = t.lane and (c.known or c.task = any (k.tasks) and ` + inNoSheet + `)
+		limit 1 -- of two claims in one millisecond
+	) k on true
+	for key share of t
+), written as (
+	insert into @.states as s (task, saved, attempts, interruptions, crashes, crash_streak, interrupt_streak, checkpoint, fraction, message)
+	select task, run, attempts, interruptions, crashes, crash_streak, interrupt_streak, checkpoint, fraction, message from ended
+	on conflict (task) do update set saved = excluded.saved,
+		` + counters + `,
+		checkpoint = coalesce(excluded.checkpoint, s.checkpoint),
+		fraction = coalesce(excluded.fraction, s.fraction), message = coalesce(excluded.message, s.message)
+	where coalesce(s.run, 0) < excluded.saved
+	returning s.task
+), done as (
+	select task as id from written
+), ` + loggedSQL + `
 ` + madeSQL
 
 // lateSQL says, for runs that are no longer held, whether the task exists and how the run ended.

@@ -13,17 +13,20 @@ import (
 const (
 	pauseSQL  = `insert into @.paused (queue) values ($1) on conflict do nothing`
 	resumeSQL = `delete from @.paused where queue = $1`
-	// The task's row is locked against the end of its run: who ends the run sees what was asked, or we see
-	// that it has ended.
-	taskStateSQL = `select t.status, t.lane, t.key from @.rows t where t.id = $1::uuid for update of t`
+	// The task's row is locked against other commands, and against the end of its run. It does not change: what is to be seen of
+	// who had it before is seen by the next statement.
+	lockTaskSQL  = `select 1 from @.tasks where id = $1::uuid for update`
+	taskStateSQL = `select status, lane, key from @.rows where id = $1::uuid`
 	onSheetSQL   = `select status = 'succeeded' and row_status <> 'succeeded' from @.records where id = $1::uuid`
 	// Sheets do not look at rows: they have been written before this, or never will be.
 	apartTaskSQL = `update @.claims set apart = true where $1::uuid = any (tasks) and not apart`
 	askSQL       = `
 		with noted as (
-			update @.tasks set asked = case when asked = 'cancel' then asked else $4 end where id = $1::uuid returning id, asked
+			insert into @.states as s (task, asked) values ($1::uuid, $4)
+			on conflict (task) do update set asked = case when s.asked = 'cancel' then s.asked else excluded.asked end
+			where coalesce(s.run, 0) < $2 returning s.task, s.asked
 		)
-		insert into @.asked (task, run, worker, verb) select id, $2, $3, asked from noted
+		insert into @.asked (task, run, worker, verb) select task, $2, $3, asked from noted
 		on conflict (task) do update set run = excluded.run, worker = excluded.worker, verb = excluded.verb`
 	// A waiting task stands in one of two tables, under a key that its row knows.
 	dropReadySQL = `
@@ -31,14 +34,17 @@ const (
 			and q.rank = ~t.priority and q.fresh = (t.status = 'queued') and q.run_at = t.run_at and q.id = t.id returning 1),
 		d as (delete from @.delayed q using @.rows t where t.id = $1::uuid and q.run_at = t.run_at and q.id = t.id returning 1)
 		select (select count(*) from r) + (select count(*) from d)`
-	// The last run's record stands in the task's row, and goes to the others before a command
-	// changes that row.
+	// The last run's record stands in the task's state, and goes to the others before a command
+	// changes that.
 	keepRunSQL = `insert into @.runs (task, run, started, ended, worker, crashed, taken, status, reason, error)
 		select id, run, started, since, worker, crashed, taken, status, reason, error from @.rows where id = $1::uuid and runs > 0
 		on conflict do nothing`
 	cancelNowSQL = `
-		with done as (
-			update @.tasks set status = 'cancelled', reason = '', since = now() where id = $1::uuid returning id, lane, key
+		with written as (
+			insert into @.states as s (task, status, reason, since) values ($1::uuid, 'cancelled', '', now())
+			on conflict (task) do update set status = excluded.status, reason = excluded.reason, since = excluded.since
+		), done as (
+			select id, lane, key from @.tasks where id = $1::uuid
 		), unkeyed as (
 			delete from @.keys k using done d, @.lanes n where n.n = d.lane and d.key <> '' and k.kind = n.kind and k.key = d.key and k.task = d.id
 		), fallen as (
@@ -49,11 +55,11 @@ const (
 		with was as (
 			select id, lane, status from @.rows where id = $1::uuid
 		), now as (
-			update @.tasks t set attempts = 0, crash_streak = 0, interrupt_streak = 0, run_at = now(),
-				since = case when w.status in ('failed', 'cancelled') then now() else t.since end,
-				reason = case when w.status in ('failed', 'cancelled') then '' else t.reason end,
-				status = case when w.status in ('failed', 'cancelled') then 'queued' else t.status end
-			from was w where t.id = w.id
+			insert into @.states as s (task, attempts, crash_streak, interrupt_streak, run_at, since, reason, status)
+			select id, 0, 0, 0, now(), case when ended then now() end, case when ended then '' end, case when ended then 'queued' end
+			from (select id, status in ('failed', 'cancelled') as ended from was) w
+			on conflict (task) do update set attempts = 0, crash_streak = 0, interrupt_streak = 0, run_at = excluded.run_at,
+				since = coalesce(excluded.since, s.since), reason = coalesce(excluded.reason, s.reason), status = coalesce(excluded.status, s.status)
 		), risen as (
 			delete from @.failures where id = $1::uuid
 		)
@@ -126,11 +132,14 @@ func (s *Store) controlOnce(ctx context.Context, tx pgx.Tx, cmd task.Command) (a
 		key     string
 		onSheet bool
 	)
-	err = tx.QueryRow(ctx, s.q.taskState, cmd.Task).Scan(&status, &lane, &key)
-	if errors.Is(err, pgx.ErrNoRows) {
+	locked, err := tx.Exec(ctx, s.q.lockTask, cmd.Task)
+	if err != nil {
+		return nil, false, err
+	}
+	if locked.RowsAffected() == 0 {
 		return nil, false, task.ErrNotFound
 	}
-	if err != nil {
+	if err := tx.QueryRow(ctx, s.q.taskState, cmd.Task).Scan(&status, &lane, &key); err != nil {
 		return nil, false, err
 	}
 	if err := tx.QueryRow(ctx, s.q.onSheet, cmd.Task).Scan(&onSheet); err != nil {
@@ -189,8 +198,8 @@ func (s *Store) controlRunning(ctx context.Context, tx pgx.Tx, cmd task.Command)
 	case !apart:
 		return true, false, nil
 	}
-	_, err = tx.Exec(ctx, s.q.ask, cmd.Task, run, worker, string(cmd.Verb))
-	return true, err == nil, err
+	asked, err := tx.Exec(ctx, s.q.ask, cmd.Task, run, worker, string(cmd.Verb))
+	return true, err == nil && asked.RowsAffected() == 1, err
 }
 
 // revive makes an ended task wait again.

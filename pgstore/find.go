@@ -15,7 +15,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// taskColumns and scanTask belong together. A task runs that is in a claim whose number its row does not
+// taskColumns and scanTask belong together. A task runs that is in a claim whose number its state does not
 // have yet, whatever else the row says.
 const taskColumns = `t.id, t.lane, t.key, t.payload, t.priority, case when l.task is null then t.status else 'running' end,
 	t.reason, t.error, t.created, coalesce(l.started, t.since), t.run_at, coalesce(l.started, t.started),
@@ -53,8 +53,8 @@ const (
 		and not exists (select 1 from unnest($2::uuid[], $3::bigint[]) as f(task, run) where f.task = t.id and f.run = t.run)` + thoseTasks
 
 	// runsSQL finds the run of one task.
-	runsSQL = `select c.run, c.worker, c.started, c.apart from (select $1::uuid as task) o, @.claims c, @.tasks t
-		where t.id = o.task and o.task = any (c.tasks) and c.run > coalesce(t.run, 0)
+	runsSQL = `select c.run, c.worker, c.started, c.apart from (select $1::uuid as task) o, @.claims c, @.tasks t left join @.states w on w.task = t.id
+		where t.id = o.task and o.task = any (c.tasks) and c.run > coalesce(w.run, 0)
 			and not exists (select 1 from @.successes s where s.claim = c.n and o.task = any (s.tasks))
 			and not exists (select 1 from @.interruptions i where i.claim = c.n and o.task = any (i.tasks))`
 	historySQL = `
@@ -215,7 +215,7 @@ func succeededTasks(where []string, limit string) string {
 	sheets := append(slices.Clone(where), `t.ms >= coalesce((select t.ms from (select first as id, lane, ms from @.successes) t`+
 		whereAll(where)+` order by t.ms desc offset `+limit+` limit 1), 0) - `+strconv.Itoa(maxSpan))
 	return `(
-		(select t.id from @.tasks t` + whereAll(rows) + ` order by t.id desc limit ` + limit + `)
+		(select t.id from (select s.task as id, t.lane, s.status from @.states s join @.tasks t on t.id = s.task) t` + whereAll(rows) + ` order by t.id desc limit ` + limit + `)
 		union all
 		select t.id from (select m.task as id, s.lane, s.ms from @.successes s, unnest(s.tasks) as m(task)) t` + whereAll(sheets) + `
 	) t`

@@ -40,10 +40,13 @@ const (
 	// task of that claim runs: its id may come again, and an old end of the one must not end the other.
 	pruneSQL = `
 	with old as (
-		select id from @.tasks as tasks where id > $1 and id <= $2 and status in ('succeeded', 'failed', 'cancelled')
-			and since < now() - $3 * interval '1 microsecond' and not exists (select 1 from @.members m where m.task = tasks.id) order by id for update skip locked
+		select t.id, s.status from @.tasks t join @.states s on s.task = t.id
+		where t.id > $1 and t.id <= $2 and s.status in ('succeeded', 'failed', 'cancelled') and s.since < now() - $3 * interval '1 microsecond'
+			and not exists (select 1 from @.members m where m.task = t.id) order by t.id for update of t, s skip locked
 	), gone as (
-		delete from @.tasks t using old where t.id = old.id returning t.id, t.lane, t.status
+		delete from @.tasks t using old where t.id = old.id returning t.id, t.lane, old.status
+	), states as (
+		delete from @.states s using gone where s.task = gone.id
 	), runs as (
 		delete from @.runs r using gone where r.task = gone.id
 	), logs as (
@@ -73,6 +76,8 @@ var pruneSheetsSQL = `
 		returning lane, tasks
 	), gone as (
 		delete from @.tasks t using sheets s, unnest(s.tasks) as m(task) where t.id = m.task returning t.id
+	), states as (
+		delete from @.states s using gone where s.task = gone.id
 	), logs as (
 		delete from @.logs l using gone where l.task = gone.id
 	), counted as (

@@ -12,7 +12,8 @@ type queries struct {
 	held, unlisted, history, log, count                           string
 	incarnate, register, beat, remove, sweep, clear               string
 	workers, lockRow, markDead, marked, forget                    string
-	pause, resume, taskState, onSheet, running, keepRun, ask      string
+	pause, resume, lockTask, taskState, onSheet                   string
+	running, keepRun, ask                                         string
 	dropReady, cancelNow, retried                                 string
 	page, prune, pruneSheets, fold                                string
 }
@@ -30,7 +31,7 @@ func (s *Store) makeQueries() queries {
 		held: s.sql(heldSQL), unlisted: s.sql(unlistedSQL), history: s.sql(historySQL), log: s.sql(logSQL), count: s.sql(countSQL),
 		incarnate: s.sql(incarnateSQL), register: s.sql(registerSQL), beat: s.sql(beatSQL), remove: s.sql(removeSQL), sweep: s.sql(sweepSQL), clear: s.sql(clearSQL),
 		workers: s.sql(workersSQL), lockRow: s.sql(lockRowSQL), markDead: s.sql(markDeadSQL), marked: s.sql(markedSQL), forget: s.sql(forgetSQL),
-		pause: s.sql(pauseSQL), resume: s.sql(resumeSQL), taskState: s.sql(taskStateSQL), onSheet: s.sql(onSheetSQL), running: s.sql(runsSQL), keepRun: s.sql(keepRunSQL), ask: s.sql(askSQL),
+		pause: s.sql(pauseSQL), resume: s.sql(resumeSQL), lockTask: s.sql(lockTaskSQL), taskState: s.sql(taskStateSQL), onSheet: s.sql(onSheetSQL), running: s.sql(runsSQL), keepRun: s.sql(keepRunSQL), ask: s.sql(askSQL),
 		dropReady: s.sql(dropReadySQL), cancelNow: s.sql(cancelNowSQL), retried: s.sql(retriedSQL),
 		page: s.sql(pageSQL), prune: s.sql(pruneSQL), pruneSheets: s.sql(pruneSheetsSQL), fold: s.sql(foldSQL),
 	}

@@ -19,17 +19,18 @@ type step struct {
 // steps are the schema's history; the n-th (from 1) makes version n. An @ before a dot stands for
 // the schema's name.
 //
-// tasks is the record, with the last run that ended. What is null is as it was when the task was made,
-// nothing or nought: most rows are small and cheap to make so. records has the rows with all of it, to be
-// read. Nothing is written there when a run begins: which task may be claimed, and which must wait for its
+// tasks has what was submitted, which never changes. states has what has come of it since: a row is made by the first thing that happens
+// to a task and is more than a place on a sheet, and what is null there is as it was when the task was made. Most tasks that
+// are made many at once have none. rows has both, to be read.
+// Nothing is written there when a run begins: which task may be claimed, and which must wait for its
 // time, stand in narrow tables of their own, and a task's status follows from where it stands. No index
-// covers what an ending run changes, so that these updates stay within their page. runs has the earlier runs.
+// covers what an ending run changes. runs has the runs before the last one.
 //
 // claims has a row for all that a worker got of a lane at once, whose runs have one number. A task runs that
-// is named there, is in none of its sheets, and whose row does not have that number yet: to write it ends the run, and everything that
+// is named there, is in none of its sheets, and whose state does not have that number yet: to write it ends the run, and everything that
 // is written of a run has this for a condition. So the row of a claim need not be touched before the last of
 // its runs has ended. members has the claims task by task, running those that run. What was asked of a run
-// stands in the task's row, where its end meets it, and in asked, for the beats.
+// stands in the task's state, where its end meets it, and in asked, for the beats.
 //
 // A sheet is one row for many runs of a claim that ended together and left nothing but that (sheets.go): in successes for good, in
 // interruptions until they are put back among those that wait. records has what the sheets say, rows has not. A claim
@@ -71,15 +72,23 @@ create table @.workers (
 ) with (fillfactor = 50);
 
 create table @.tasks (
-	id                uuid not null primary key,
-	created           timestamptz not null default now(),
-	priority          bigint not null,
-	lane              integer not null,
-	worker            integer,
+	id       uuid not null primary key,
+	created  timestamptz not null default now(),
+	run_at   timestamptz, -- null: at once
+	priority bigint not null,
+	lane     integer not null,
+	key      text collate "C",
+	payload  bytea not null
+);
+
+create table @.states (
+	task              uuid not null primary key,
 	run               bigint,
+	saved             bigint, -- the last run that has changed the task before it ended
 	started           timestamptz,
 	since             timestamptz,
 	run_at            timestamptz,
+	worker            integer,
 	runs              integer,
 	attempts          integer,
 	interruptions     integer,
@@ -96,22 +105,20 @@ create table @.tasks (
 	reason            text collate "C",
 	error             text,
 	message           text,
-	key               text collate "C",
 	asked             text collate "C",
-	payload           bytea not null,
 	checkpoint        bytea,
 	result            bytea
-) with (fillfactor = 34); -- room for a row as it is when its first run has ended
+) with (fillfactor = 45); -- room for each row once more
 
 create view @.rows as
-select id, created, priority, lane, coalesce(worker, 0) as worker, coalesce(run, 0) as run, started, coalesce(since, created) as since,
-	coalesce(run_at, created) as run_at, coalesce(runs, 0) as runs, coalesce(attempts, 0) as attempts, coalesce(interruptions, 0) as interruptions,
-	coalesce(crashes, 0) as crashes, coalesce(crash_streak, 0) as crash_streak, coalesce(interrupt_streak, 0) as interrupt_streak,
-	coalesce(max_attempts, 0) as max_attempts, coalesce(max_crashes, 0) as max_crashes, coalesce(max_interruptions, 0) as max_interruptions,
-	coalesce(crashed, false) as crashed, coalesce(taken, false) as taken, coalesce(fraction, 0) as fraction, coalesce(status, 'queued') as status,
-	coalesce(reason, '') as reason, coalesce(error, '') as error, coalesce(message, '') as message, coalesce(key, '') as key,
-	payload, checkpoint, result
-from @.tasks;
+select t.id, t.created, t.priority, t.lane, coalesce(s.worker, 0) as worker, coalesce(s.run, 0) as run, s.started, coalesce(s.since, t.created) as since,
+	coalesce(s.run_at, t.run_at, t.created) as run_at, coalesce(s.runs, 0) as runs, coalesce(s.attempts, 0) as attempts,
+	coalesce(s.interruptions, 0) as interruptions, coalesce(s.crashes, 0) as crashes, coalesce(s.crash_streak, 0) as crash_streak,
+	coalesce(s.interrupt_streak, 0) as interrupt_streak, coalesce(s.max_attempts, 0) as max_attempts, coalesce(s.max_crashes, 0) as max_crashes,
+	coalesce(s.max_interruptions, 0) as max_interruptions, coalesce(s.crashed, false) as crashed, coalesce(s.taken, false) as taken,
+	coalesce(s.fraction, 0) as fraction, coalesce(s.status, 'queued') as status, coalesce(s.reason, '') as reason, coalesce(s.error, '') as error,
+	coalesce(s.message, '') as message, coalesce(t.key, '') as key, t.payload, s.checkpoint, s.result
+from @.tasks t left join @.states s on s.task = t.id;
 
 create table @.keys (
 	kind text collate "C" not null,
@@ -226,7 +233,7 @@ from @.claims c, lateral (
 	except select unnest(s.tasks) from @.successes s where s.claim = c.n
 	except select unnest(i.tasks) from @.interruptions i where i.claim = c.n
 ) m, lateral (
-	select t.lane, coalesce(t.run, 0) as ended from @.tasks t where t.id = m.task offset 0 -- looked for by its key, one by one
+	select t.lane, coalesce(s.run, 0) as ended from @.tasks t left join @.states s on s.task = t.id where t.id = m.task offset 0 -- looked for one by one
 ) t where c.run > t.ended;
 
 create view @.records as

@@ -13,7 +13,7 @@ import (
 )
 
 // A sheet is one row for many runs of a claim that ended together and left nothing but that: a thousand successes are
-// ten rows, and no task's row is touched. It is written only by the process that has the runs, which knows that they
+// ten rows, and no row of a task is written. It is written only by the process that has the runs, which knows that they
 // have not ended (holdings.go), and that no transaction of somebody is ending them. Two rows are its guard, and locked: that of the worker, so
 // that who marks the worker dead waits for its sheets and sees what they ended; and that of the claim, which whoever else is at one of
 // its runs sets apart first: from then on the claim has no more sheets, and its runs are ended one by one.
@@ -78,7 +78,8 @@ where k.worker = i.n and k.run = c.run and not k.apart`
 const inNoSheet = `not exists (select 1 from @.successes s where s.claim = k.n and c.task = any (s.tasks))
 	and not exists (select 1 from @.interruptions i where i.claim = k.n and c.task = any (i.tasks))`
 
-// restoreHead takes sheets of interruptions away, and puts their tasks where they can be claimed.
+// restoreHead takes sheets of interruptions away, and puts their tasks where they can be claimed. Their rows are not locked: what has
+// not ended is not pruned, and a command has its own task put back first.
 const restoreHead = `
 with gone as (
 	delete from @.interruptions where n = any (array(`
@@ -86,20 +87,24 @@ with gone as (
 const restoreTail = `))
 	returning lane, worker, run, started, since, reason, max_attempts, max_crashes, max_interruptions,
 		tasks, attempts, interruptions, crashes, crash_streaks, interrupt_streaks, delays
+), put as materialized (
+	select g.worker, g.run, g.started, g.since, g.reason, g.max_attempts, g.max_crashes, g.max_interruptions, m.*
+	from gone g, unnest(g.tasks, g.attempts, g.interruptions, g.crashes, g.crash_streaks, g.interrupt_streaks, g.delays)
+		as m(task, attempts, interruptions, crashes, crash_streak, interrupt_streak, delay)
+	join @.tasks t on t.id = m.task where t.lane = g.lane
+), written as (
+	insert into @.states as s (task, run, runs, worker, started, since, run_at, status, reason,
+		attempts, interruptions, crashes, crash_streak, interrupt_streak, max_attempts, max_crashes, max_interruptions)
+	select task, run, 1, worker, started, since, since + delay * interval '1 microsecond', 'interrupted', reason,
+		attempts, interruptions, crashes, crash_streak, interrupt_streak, max_attempts, max_crashes, max_interruptions from put
+	on conflict (task) do update set ` + anotherRun + `,
+		run_at = excluded.run_at, status = excluded.status, reason = excluded.reason, error = null, crashed = null, taken = null,
+		` + counters + `
+	where coalesce(s.run, 0) < excluded.run
+	returning s.task, s.status, s.run_at, s.crash_streak, s.run, s.runs
 ), done as (
-	update @.tasks t set run = c.run, runs = coalesce(t.runs, 0) + 1, worker = c.worker, started = c.started, since = c.since,
-		run_at = c.since + c.delay * interval '1 microsecond',
-		status = 'interrupted', reason = c.reason, error = null, crashed = null, taken = null,
-		attempts = c.attempts, interruptions = c.interruptions, crashes = c.crashes,
-		crash_streak = c.crash_streak, interrupt_streak = c.interrupt_streak,
-		max_attempts = c.max_attempts, max_crashes = c.max_crashes, max_interruptions = c.max_interruptions
-	from (
-		select g.lane, g.worker, g.run, g.started, g.since, g.reason, g.max_attempts, g.max_crashes, g.max_interruptions, m.*
-		from gone g, unnest(g.tasks, g.attempts, g.interruptions, g.crashes, g.crash_streaks, g.interrupt_streaks, g.delays)
-			as m(task, attempts, interruptions, crashes, crash_streak, interrupt_streak, delay)
-	) c
-	where t.id = c.task and t.lane = c.lane and coalesce(t.run, 0) < c.run
-	returning t.id, t.lane, t.priority, t.status, t.run_at, t.crash_streak >= 2 as suspect, t.key, t.run, t.runs
+	select t.id, t.lane, t.priority, t.key, w.status, w.run_at, w.crash_streak >= 2 as suspect, w.run, w.runs
+	from written w join @.tasks t on t.id = w.task
 ), ` + againSQL + `, ` + keptSQL + `
 select count(*) from gone`
 

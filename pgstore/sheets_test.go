@@ -87,7 +87,7 @@ func TestManyPlainSuccessesAreAFewRows(t *testing.T) {
 	if rows := b.number(`select count(*) from lastcall.successes`); rows != 3 {
 		t.Errorf("250 successes are %d rows, want 3", rows)
 	}
-	if written := b.number(`select count(*) from lastcall.tasks where run is not null`); written != 0 {
+	if written := b.number(`select count(*) from lastcall.states`); written != 0 {
 		t.Errorf("%d rows of tasks were written", written)
 	}
 	b.counts(map[task.Status]int{task.Succeeded: 250})

@@ -89,13 +89,20 @@ func (s *Store) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) ([]
 
 const (
 	finishOneSQL = `
-with done as (
-	update @.tasks t set run = k.run, runs = coalesce(t.runs, 0) + 1, worker = k.worker, started = k.started, since = now(),
-		status = 'succeeded', reason = null, error = null, crashed = null, taken = null, asked = null,
-		max_attempts = k.max_attempts, max_crashes = k.max_crashes, max_interruptions = k.max_interruptions, result = $4
-	from (select $1::uuid as task) c, @.claims k join @.incarnations i on i.n = k.worker
-	where t.id = c.task and i.id = $3 and k.run = $2 and t.id = any (k.tasks) and coalesce(t.run, 0) < k.run and ` + inNoSheet + `
-	returning t.id, t.lane, t.key, t.runs
+with ended as materialized (
+	select c.task, k.run, k.worker, k.started, k.max_attempts, k.max_crashes, k.max_interruptions
+	from (select $1::uuid as task) c join @.tasks t on t.id = c.task, @.claims k join @.incarnations i on i.n = k.worker
+	where i.id = $3 and k.run = $2 and c.task = any (k.tasks) and ` + inNoSheet + `
+	for key share of t
+), written as (
+	insert into @.states as s (task, run, runs, worker, started, since, status, max_attempts, max_crashes, max_interruptions, result)
+	select task, run, 1, worker, started, now(), 'succeeded', max_attempts, max_crashes, max_interruptions, $4 from ended
+	on conflict (task) do update set ` + anotherRun + `,
+		status = excluded.status, reason = null, error = null, crashed = null, taken = null, asked = null, result = excluded.result
+	where coalesce(s.run, 0) < excluded.run
+	returning s.task, s.runs
+), done as (
+	select t.id, t.lane, t.key, w.runs from written w join @.tasks t on t.id = w.task
 ), past as (
 	insert into @.runs (task, run, started, ended, worker, crashed, taken, status, reason, error)
 	select t.id, t.run, t.started, t.since, t.worker, t.crashed, t.taken, t.status, t.reason, t.error

@@ -20,7 +20,7 @@ const (
 
 // beatSQL answers with a row for itself, and one for each run that is lost, by its number in the
 // list, or of which something was asked. A run that this process knows to have can only have been lost to somebody who wrote its
-// number into the task's row.
+// number into the task's state.
 var beatSQL = `
 	with beat as (
 		update @.workers set seq = greatest(seq, $2), state = case when seq < $2 then $3 else state end
@@ -31,11 +31,11 @@ var beatSQL = `
 	select 0::bigint as lost, null::uuid as task, 0::bigint as run, '' as asked from beat
 	union all
 	select c.nr, null, 0, '' from listed c where c.known and not exists (
-		select 1 from @.tasks t where t.id = c.task and coalesce(t.run, 0) < c.run)
+		select 1 from @.tasks t left join @.states s on s.task = t.id where t.id = c.task and coalesce(s.run, 0) < c.run)
 	union all
 	select c.nr, null, 0, '' from listed c where not c.known and not exists (
-		select 1 from @.tasks t, @.incarnations i join @.claims k on k.worker = i.n
-		where t.id = c.task and coalesce(t.run, 0) < c.run and i.id = c.worker and k.run = c.run and t.id = any (k.tasks) and ` + inNoSheet + `)
+		select 1 from @.tasks t left join @.states s on s.task = t.id, @.incarnations i join @.claims k on k.worker = i.n
+		where t.id = c.task and coalesce(s.run, 0) < c.run and i.id = c.worker and k.run = c.run and t.id = any (k.tasks) and ` + inNoSheet + `)
 	union all
 	select 0, a.task, a.run, a.verb from beat b join @.asked a on a.worker = b.n
 	order by lost, task`
