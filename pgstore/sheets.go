@@ -85,18 +85,15 @@ with gone as (
 	delete from @.interruptions where n = any (array(`
 
 const restoreTail = `))
-	returning lane, worker, run, started, since, reason, max_attempts, max_crashes, max_interruptions,
+	returning worker, run, started, since, reason, max_attempts, max_crashes, max_interruptions,
 		tasks, attempts, interruptions, crashes, crash_streaks, interrupt_streaks, delays
-), put as materialized (
-	select g.worker, g.run, g.started, g.since, g.reason, g.max_attempts, g.max_crashes, g.max_interruptions, m.*
-	from gone g, unnest(g.tasks, g.attempts, g.interruptions, g.crashes, g.crash_streaks, g.interrupt_streaks, g.delays)
-		as m(task, attempts, interruptions, crashes, crash_streak, interrupt_streak, delay)
-	join @.tasks t on t.id = m.task where t.lane = g.lane
 ), written as (
 	insert into @.states as s (task, run, runs, worker, started, since, run_at, status, reason,
 		attempts, interruptions, crashes, crash_streak, interrupt_streak, max_attempts, max_crashes, max_interruptions)
-	select task, run, 1, worker, started, since, since + delay * interval '1 microsecond', 'interrupted', reason,
-		attempts, interruptions, crashes, crash_streak, interrupt_streak, max_attempts, max_crashes, max_interruptions from put
+	select m.task, g.run, 1, g.worker, g.started, g.since, g.since + m.delay * interval '1 microsecond', 'interrupted', g.reason,
+		m.attempts, m.interruptions, m.crashes, m.crash_streak, m.interrupt_streak, g.max_attempts, g.max_crashes, g.max_interruptions
+	from gone g, unnest(g.tasks, g.attempts, g.interruptions, g.crashes, g.crash_streaks, g.interrupt_streaks, g.delays)
+		as m(task, attempts, interruptions, crashes, crash_streak, interrupt_streak, delay)
 	on conflict (task) do update set ` + anotherRun + `,
 		run_at = excluded.run_at, status = excluded.status, reason = excluded.reason, error = null, crashed = null, taken = null,
 		` + counters + `
