@@ -19,6 +19,15 @@ const (
 		crash_streak = excluded.crash_streak, interrupt_streak = excluded.interrupt_streak`
 )
 
+// ofTheirClaims finds, for changes c, the task t and the claim k that has its run, and locks the task's row.
+const ofTheirClaims = `join @.incarnations i on i.id = c.incarnation
+	join @.tasks t on t.id = c.task
+	join lateral (
+		select * from @.claims k where k.worker = i.n and k.run = c.run and k.lane = t.lane and (c.known or c.task = any (k.tasks) and ` + inNoSheet + `)
+		limit 1 -- of two claims in one millisecond
+	) k on true
+	for key share of t`
+
 // finishSQL ends runs. A run has ended when its number stands in the task's state, so the writing of that row
 // is the guard of all ends, and meets what was asked of the run in the version that is replaced: a guard
 // that is only looked at is none. The claim says whose the run is, which does not change: its row goes only when
@@ -32,13 +41,7 @@ with ended as materialized (
 			$13::bytea[], $14::double precision[], $15::text[], $16::boolean[], $17::boolean[], $18::bytea[], $19::bytea[], $20::boolean[])
 		as c(task, run, incarnation, status, reason, error, delay, attempts, interruptions, crashes, crash_streak, interrupt_streak,
 			checkpoint, fraction, message, crashed, taken, result, log, known)
-	join @.incarnations i on i.id = c.incarnation
-	join @.tasks t on t.id = c.task
-	join lateral (
-		select * from @.claims k where k.worker = i.n and k.run = c.run and k.lane = t.lane and (c.known or c.task = any (k.tasks) and ` + inNoSheet + `)
-		limit 1 -- of two claims in one millisecond
-	) k on true
-	for key share of t
+	` + ofTheirClaims + `
 ), written as (
 	insert into @.states as s (task, run, runs, worker, started, since, status, reason, error, crashed, taken,
 		attempts, interruptions, crashes, crash_streak, interrupt_streak, max_attempts, max_crashes, max_interruptions,
@@ -143,13 +146,7 @@ with ended as materialized (
 	select c.* from unnest($1::uuid[], $2::bigint[], $3::text[], $4::integer[], $5::integer[], $6::integer[], $7::integer[], $8::integer[],
 			$9::bytea[], $10::double precision[], $11::text[], $12::bytea[], $13::boolean[])
 		as c(task, run, incarnation, attempts, interruptions, crashes, crash_streak, interrupt_streak, checkpoint, fraction, message, log, known)
-	join @.incarnations i on i.id = c.incarnation
-	join @.tasks t on t.id = c.task
-	join lateral (
-		select * from @.claims k where k.worker = i.n and k.run = c.run and k.lane = t.lane and (c.known or c.task = any (k.tasks) and ` + inNoSheet + `)
-		limit 1 -- of two claims in one millisecond
-	) k on true
-	for key share of t
+	` + ofTheirClaims + `
 ), written as (
 	insert into @.states as s (task, saved, attempts, interruptions, crashes, crash_streak, interrupt_streak, checkpoint, fraction, message)
 	select task, run, attempts, interruptions, crashes, crash_streak, interrupt_streak, checkpoint, fraction, message from ended

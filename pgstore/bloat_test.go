@@ -65,3 +65,30 @@ func endAll(t *testing.T, s *Store, count, batch int, end task.Change) {
 		}
 	}
 }
+
+// Whatever a task has left goes with it: on sheets, with a checkpoint of its own, and in a row.
+func TestPruningLeavesNothingOfATask(t *testing.T) {
+	b := newRig(t)
+	got := b.many(40)
+	saved := success(got[0])
+	saved.Status, saved.Checkpoint, saved.Log = task.Running, []byte("1"), []byte("a line\n")
+	kept := success(got[1])
+	kept.Result = []byte("1")
+	for _, change := range []task.Change{saved, kept} {
+		if err := b.store.Apply(t.Context(), []task.Change{change})[0]; err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.apply(success, append(got[2:], got[0])...)
+	if states, sheets := b.number(`select count(*) from lastcall.states`), b.number(`select count(*) from lastcall.successes`); states != 2 || sheets != 1 {
+		t.Fatalf("%d states and %d sheets, want the task that has saved on the sheet, and another one in a row", states, sheets)
+	}
+	if done, err := b.store.Prune(t.Context(), task.PruneRequest{Max: 1000}); err != nil || done.Tasks != 40 {
+		t.Fatalf("%d tasks pruned, %v", done.Tasks, err)
+	}
+	for _, table := range []string{"tasks", "states", "successes", "logs", "runs", "claims", "ready"} {
+		if n := b.number(`select count(*) from lastcall.` + table); n != 0 {
+			t.Errorf("%d rows are left in %s", n, table)
+		}
+	}
+}

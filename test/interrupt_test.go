@@ -167,7 +167,7 @@ func (w way) outcome(s *server) (status, reason string, count want) {
 	switch {
 	case s.cmd.ProcessState.ExitCode() != abandoned || len(s.lines(" reason=stop")) > 0:
 		return w.status, "stop", w.count
-	case len(s.lines(" reason=deadline")) > 0:
+	case len(s.lines("the handler is deaf")) > 0:
 		return "interrupted", "deadline", deadline
 	}
 	return "running", "", deadline
