@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 // Find implements task.Store.
@@ -17,6 +19,10 @@ func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 		return nil, err
 	}
 	defer s.mu.Unlock()
+	after, err := s.after(q.After)
+	if err != nil {
+		return nil, err
+	}
 	var found []*task.Task
 	for _, t := range s.tasks {
 		if len(q.IDs) > 0 && !slices.Contains(q.IDs, t.ID) ||
@@ -24,18 +30,39 @@ func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 			q.Kind != "" && t.Kind != q.Kind ||
 			q.Queue != "" && t.Queue != q.Queue ||
 			q.Key != "" && t.Key != q.Key ||
-			q.After != "" && t.ID >= q.After {
+			after != nil && newestFirst(t, after) <= 0 {
 			continue
 		}
 		found = append(found, t)
 	}
-	slices.SortFunc(found, func(a, b *task.Task) int { return cmp.Compare(b.ID, a.ID) })
+	slices.SortFunc(found, newestFirst)
 	found = found[:min(len(found), cmp.Or(q.Limit, 100))]
 	copies := make([]task.Task, len(found))
 	for i, t := range found {
 		copies[i] = clone(t)
 	}
 	return copies, nil
+}
+
+// newestFirst is the order of rule 18.
+func newestFirst(a, b *task.Task) int {
+	return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(b.ID, a.ID))
+}
+
+// after returns the task behind which a listing continues, or one that stands in for it when it is
+// gone, and nil for a listing from the start.
+func (s *Store) after(id string) (*task.Task, error) {
+	if id == "" {
+		return nil, nil
+	}
+	if t, ok := s.tasks[id]; ok {
+		return t, nil
+	}
+	created, ok := storekit.TimeOf(id)
+	if !ok {
+		return nil, fmt.Errorf("%w: %.80q, behind which the listing was to continue: start it again", task.ErrNotFound, id)
+	}
+	return &task.Task{ID: id, Created: created}, nil
 }
 
 // History implements task.Store.
@@ -87,29 +114,29 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, 
 		return task.Pruned{}, err
 	}
 	defer s.mu.Unlock()
-	var pruned task.Pruned
-	before := time.Now().Add(-req.Age)
-	ids := slices.Sorted(maps.Keys(s.tasks))
-	looked := 0
-	for _, id := range ids {
-		t := s.tasks[id]
-		if id <= req.After {
-			continue
-		}
-		if looked == req.Max || t.Created.After(before) {
-			break
-		}
-		looked++
-		pruned.Next = id
-		if t.Status.Ended() && !t.Finished.After(before) {
-			pruned.Tasks++
-			delete(s.tasks, id)
-			delete(s.history, id)
-			delete(s.logs, id)
+	now := time.Now()
+	if !req.Clock.IsZero() && req.Clock.Before(now) {
+		now = req.Clock
+	}
+	var old []*task.Task
+	for _, t := range s.tasks {
+		if t.Status.Ended() && !t.Finished.After(now.Add(-req.Age)) {
+			old = append(old, t)
 		}
 	}
-	if looked < req.Max {
-		pruned.Next = ""
+	slices.SortFunc(old, func(a, b *task.Task) int {
+		return cmp.Or(a.Finished.Compare(b.Finished), cmp.Compare(a.ID, b.ID))
+	})
+	var pruned task.Pruned
+	for _, t := range old[:min(len(old), req.Max)] {
+		pruned.Tasks++
+		pruned.Next = t.ID
+		delete(s.tasks, t.ID)
+		delete(s.history, t.ID)
+		delete(s.logs, t.ID)
+	}
+	if pruned.Tasks == len(old) {
+		pruned.Next = "" // otherwise any text: the next call finds the others without it
 	}
 	return pruned, nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 // Store is a [task.Store] of maps and a mutex. The zero Store is not usable: call New.
@@ -25,9 +26,8 @@ type Store struct {
 	history map[string][]task.RunRecord
 	workers map[string]*worker
 	paused  map[string]bool
-	seen    task.Seen     // begins at one and one
-	changed chan struct{} // closed and replaced when seen changes
-	closed  chan struct{}
+	closed  bool
+	signals storekit.Signals
 }
 
 // keyOf is a key with its scope.
@@ -55,9 +55,6 @@ func New() *Store {
 		history: make(map[string][]task.RunRecord),
 		workers: make(map[string]*worker),
 		paused:  make(map[string]bool),
-		seen:    task.Seen{Ready: 1, Asked: 1, Gone: 1},
-		changed: make(chan struct{}),
-		closed:  make(chan struct{}),
 	}
 }
 
@@ -67,8 +64,7 @@ func (s *Store) Kill(incarnation string) {
 	defer s.mu.Unlock()
 	if w, ok := s.workers[incarnation]; ok {
 		w.died = true
-		s.seen.Gone++
-		s.stir()
+		s.signals.Wake(0, 0, 1)
 	}
 }
 
@@ -259,34 +255,15 @@ func (s *Store) finished(t *task.Task, now time.Time) {
 
 // Wait implements task.Store.
 func (s *Store) Wait(ctx context.Context, seen task.Seen) (task.Seen, error) {
-	for {
-		if err := s.enter(ctx); err != nil {
-			return task.Seen{}, err
-		}
-		now, changed := s.seen, s.changed
-		s.mu.Unlock()
-		if now != seen {
-			return now, nil
-		}
-		select {
-		case <-changed:
-		case <-s.closed:
-			return task.Seen{}, task.ErrClosed
-		case <-ctx.Done():
-			return task.Seen{}, context.Cause(ctx)
-		}
-	}
+	return s.signals.Wait(ctx, seen)
 }
 
 // Close implements task.Store.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	select {
-	case <-s.closed:
-	default:
-		close(s.closed)
-	}
+	s.closed = true
+	s.signals.Close()
 	return nil
 }
 
@@ -296,30 +273,18 @@ func (s *Store) enter(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	s.mu.Lock()
-	select {
-	case <-s.closed:
+	if s.closed {
 		s.mu.Unlock()
 		return task.ErrClosed
-	default:
-		return nil
 	}
+	return nil
 }
 
-// wake says that a task may have become claimable, and tell that something was asked of a run.
-func (s *Store) wake() {
-	s.seen.Ready++
-	s.stir()
-}
+// wake notifies those who wait that a task may have become claimable, and tell that something was
+// asked of a run.
+func (s *Store) wake() { s.signals.Wake(1, 0, 0) }
 
-func (s *Store) tell() {
-	s.seen.Asked++
-	s.stir()
-}
-
-func (s *Store) stir() {
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
+func (s *Store) tell() { s.signals.Wake(0, 1, 0) }
 
 func clone(t *task.Task) task.Task {
 	c := *t

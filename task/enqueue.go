@@ -58,35 +58,41 @@ func (c *Client) enqueue(ctx context.Context, n NewTask) (Enqueued, error) {
 	if err != nil {
 		return Enqueued{ID: n.ID}, fmt.Errorf("task: enqueue %s: %w", n.ID, err)
 	}
-	return Enqueued(added[0]), nil
+	done := enqueued(added[0])
+	if done.Err != nil {
+		return Enqueued{ID: n.ID}, fmt.Errorf("task: enqueue %s: %w", n.ID, done.Err)
+	}
+	return done, nil
 }
 
 // manyStep bounds the tasks of one call of the store, and so the length of its transaction.
 const manyStep = 5000
 
-// EnqueueMany records tasks that [Kind.Task] or [Prepare] has prepared, thousands in one transaction; those with
-// a key go one by one, so that nobody waits for another's key. The answer has their order. After an
-// error the tasks that are in the answer are recorded, and of the others it is not known: enqueuing
-// the same ones again is safe, since they keep their ids.
+// EnqueueMany records tasks that [Kind.Task] or [Prepare] has prepared, thousands in one transaction.
+// The answer has their order.
+//
+// When some are busy (see Enqueued.Err) all others have been recorded, the answer is complete, and
+// the error is ErrKeyBusy and gives their number. After any other error the tasks that are in the
+// answer without an Err are recorded, and of the others it is not known. In both cases enqueuing the
+// same ones again is safe, since they keep their ids.
 func (c *Client) EnqueueMany(ctx context.Context, tasks []NewTask) ([]Enqueued, error) {
 	done := make([]Enqueued, 0, len(tasks))
-	for len(tasks) > 0 {
-		n := slices.IndexFunc(tasks, func(n NewTask) bool { return n.Key != "" })
-		if n < 0 {
-			n = len(tasks)
-		}
-		n = min(max(n, 1), manyStep)
-		added, err := c.add(ctx, tasks[:n])
+	busy := 0
+	for step := range slices.Chunk(tasks, manyStep) {
+		added, err := c.add(ctx, step)
 		if err != nil {
-			if len(done) == 0 && n == 1 {
-				return done, fmt.Errorf("task: enqueue %s: %w", tasks[0].ID, err)
-			}
-			return done, fmt.Errorf("task: enqueue %d tasks, after %d: %w", n, len(done), err)
+			return done, fmt.Errorf("task: enqueue %d tasks, after %d: %w", len(step), len(done), err)
 		}
 		for _, a := range added {
-			done = append(done, Enqueued(a))
+			if a.Busy {
+				busy++
+			}
+			done = append(done, enqueued(a))
 		}
-		tasks = tasks[n:]
+	}
+	if busy > 0 {
+		return done, fmt.Errorf("task: enqueue %d tasks: %w: %d of them wait for an open transaction, enqueue those again",
+			len(tasks), ErrKeyBusy, busy)
 	}
 	return done, nil
 }

@@ -66,12 +66,23 @@ type Options struct {
 	Key string
 }
 
-// Enqueued says what came of an Enqueue.
+// Enqueued is the outcome of enqueuing one task.
 type Enqueued struct {
 	// ID is the task's.
 	ID string
-	// Existed says that a task of the given ID or Key was there before, and was left as it is.
+	// Existed: a task of the given ID or Key was there before, and was left as it is.
 	Existed bool
+	// Err is nil, or ErrKeyBusy for a task that was not added, since an open transaction holds its
+	// key or its id: enqueue it again. Only EnqueueMany sets it.
+	Err error
+}
+
+// enqueued is what a store has answered.
+func enqueued(a Added) Enqueued {
+	if a.Busy {
+		return Enqueued{ID: a.ID, Err: ErrKeyBusy}
+	}
+	return Enqueued{ID: a.ID, Existed: a.Existed}
 }
 
 // policy is a Kind without its type, with its defaults filled in.

@@ -56,13 +56,19 @@ import (
 //     is done: the one who began it may have died too. Why it was marked stays the first answer.
 //  17. A worker that leaves is removed when it holds no run; otherwise it counts as dead from then
 //     on, by evidence, and is there for Reclaim.
-//  18. Find returns the newest first, by id, and only what every given filter admits.
+//  18. Find returns the newest first, by the time of creation, which is the store's clock at Add, then
+//     by the larger id, and only what every given filter admits. After names a task, and the answer
+//     has only those that follow it in this order. When that task is gone, the time in its id stands
+//     in for that of its creation; an id without one, not a UUID of version 7, is then ErrNotFound.
+//     Ids are the clients', of any version, so no order follows from them.
 //  19. After Close every method returns ErrClosed, and no goroutine is left.
 //  20. A change between two calls of Wait is not lost: the second returns at once. It may return early
 //     for no reason. The numbers begin above zero.
 //  21. A key is held by one unfinished task of its kind, from Add until that task has ended. Adding
-//     another one changes nothing and answers with the holder's id. Who would have to wait for
-//     somebody's open transaction to know the holder gets ErrKeyBusy instead.
+//     another one changes nothing and answers with the holder's id. Where an open transaction has to
+//     end before it is known whether a key is held, or an id exists, the task is not added and
+//     answered as Busy: a new task does not wait for a transaction of somebody else. One that is busy
+//     holds up no other of the same call.
 //  22. No claim that begins after Pause has returned takes a task of that queue; what runs, runs on.
 //  23. Cancel ends a task that waits, at once. Of one that runs it is remembered with the run, and
 //     every end of that run by which the task could be claimed again ends it as cancelled instead,
@@ -78,15 +84,18 @@ import (
 //  27. A run's log is kept as it came, of all runs together the last MaxLog bytes. A result is kept
 //     byte for byte when the task has succeeded.
 //  28. History keeps the newest MaxHistory runs of a task; the counters count all.
-//  29. Prune removes only tasks that ended at least Age ago by the store's clock, with all that
-//     belongs to them. Two prunings at a time do no harm.
+//  29. Prune removes only tasks that ended at least Age ago, with all that belongs to them, and those
+//     that ended first go first, whatever their ids: one young task or one odd id never stops it. The
+//     clock is the store's, or the caller's where that is behind: a clock that leaps ahead by a week
+//     must not remove everything at once. Two prunings at a time do no harm.
 //  30. Count's numbers are those of one moment, except that an ended task may be counted a little
 //     later than it ended.
 //  31. A beat that is complete, sent while no claim of that worker is under way, is answered with the
 //     runs that the worker holds and did not list: a claim whose answer was lost is found again.
 type Store interface {
-	// Add records tasks as queued and says for each what came of it (rules 1, 2, 21). All of them
-	// are recorded or none. A task with a key comes alone: others must not wait for its key.
+	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1, 2,
+	// 21). All that are not busy are recorded together; after an error, all or none. A task may have
+	// a key or an id that another one of the call has: the first one counts.
 	Add(ctx context.Context, tasks []NewTask) ([]Added, error)
 
 	// Claim gives a worker runs of claimable tasks, marked running and committed (rules 3 to 7, 22,
@@ -161,12 +170,15 @@ type NewTask struct {
 	Delay time.Duration
 }
 
-// Added says what came of a new task.
+// Added is the outcome of adding one task.
 type Added struct {
 	// ID is the task's, or that of the unfinished task that has its key.
 	ID string
 	// Existed: nothing was added, there was one before.
 	Existed bool
+	// Busy: nothing was added, since an open transaction holds the key or the id: try again. ID is
+	// then the new task's own, and Existed is false.
+	Busy bool
 }
 
 // ClaimRequest says who wants what.
@@ -337,7 +349,8 @@ type Query struct {
 	Status Status
 	// Kind, Queue and Key are the only ones wanted.
 	Kind, Queue, Key string
-	// After continues a listing: only tasks with a smaller id, so older ones.
+	// After continues a listing: only the tasks that follow the one of this id, so older ones (rule
+	// 18).
 	After string
 	// Limit bounds the answer; zero is 100.
 	Limit int
@@ -397,9 +410,12 @@ func SortCounts(counts []Count) {
 type PruneRequest struct {
 	// Age is for how long a task must have ended.
 	Age time.Duration
-	// After is where the last call stopped, empty at first.
+	// Clock is the caller's clock; zero means that the store's alone counts. Where both are there,
+	// the one that is behind counts.
+	Clock time.Time
+	// After is the Next of the last call, empty at first.
 	After string
-	// Max bounds the tasks that are looked at.
+	// Max bounds the tasks that the call removes.
 	Max int
 }
 
@@ -407,7 +423,8 @@ type PruneRequest struct {
 type Pruned struct {
 	// Tasks were removed.
 	Tasks int
-	// Next is the After of the next call; empty when there are no more old tasks.
+	// Next is the After of the next call, a text that only the store reads; empty when there are no
+	// more old tasks.
 	Next string
 }
 
@@ -419,9 +436,14 @@ type Seen struct {
 }
 
 // TxStore is a [Store] that can work inside its caller's transaction. It is optional.
+//
+// A caller may leave its transaction open for as long as it likes. Meanwhile no claim, save or end of
+// another task waits for it, nor a command, a pruning or the reclaiming of a worker; and if AddTx only
+// found a key or an id that exists, the task that it found may end as well.
 type TxStore interface {
 	Store
-	// AddTx is Add, as a part of tx: the tasks exist when tx commits. It wakes nobody.
+	// AddTx is Add, as a part of tx: the tasks exist when tx commits. It wakes nobody. A task that is
+	// busy leaves tx as usable as it was.
 	AddTx(ctx context.Context, tx Tx, tasks []NewTask) ([]Added, error)
 	// FinishTx is Apply of one change as a part of tx. When the run is no longer held it returns
 	// ErrLeaseLost and makes tx impossible to commit, for those who do not look at the error.

@@ -1,0 +1,22 @@
+package storekit
+
+import (
+	"errors"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// IsContractError reports whether err is one of the errors that the documentation of [task.Store]
+// names. Callers tell them apart, so a store returns them as they are; all others are its own, and it
+// adds its name to them.
+func IsContractError(err error) bool {
+	for _, known := range []error{
+		task.ErrLeaseLost, task.ErrAlreadyFinished, task.ErrNotFound, task.ErrWorkerGone, task.ErrWorkerAlive,
+		task.ErrKeyBusy, task.ErrRunning, task.ErrNotRunning, task.ErrClosed, task.ErrInvalid,
+	} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
+}
