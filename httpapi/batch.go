@@ -123,35 +123,24 @@ func (b *batch) stopped(err error) {
 	b.refuse("", err)
 }
 
-// record hands the pending tasks to the store.
+// record hands the pending tasks to the store, and answers their lines.
 func (b *batch) record() {
 	ctx, cancel := patiently(b.r)
 	defer cancel()
 	mark := b.h.hub.mark()
-	for len(b.pending) > 0 {
-		done, err := b.h.client.EnqueueMany(ctx, b.pending)
-		for i, d := range done {
-			line := &b.answers[b.at[i]]
-			line.ID, line.Existed = d.ID, d.Existed
-			if !d.Existed {
-				b.made++
-				b.h.hub.queued(mark, b.pending[i])
-			}
+	done, err := b.h.client.EnqueueMany(ctx, b.pending)
+	for i, d := range done {
+		line := &b.answers[b.at[i]]
+		switch line.ID, line.Existed = d.ID, d.Existed; {
+		case d.Err != nil:
+			line.Problem = problemOf(d.Err)
+		case !d.Existed:
+			b.made++
+			b.h.hub.queued(mark, b.pending[i])
 		}
-		b.pending, b.at = b.pending[len(done):], b.at[len(done):]
-		if err == nil {
-			continue
-		}
-		failed := len(b.pending)
-		if errors.Is(err, task.ErrKeyBusy) {
-			failed = 1 // one with a key goes alone
-		} else {
-			b.failed = err
-		}
-		for _, i := range b.at[:failed] {
-			b.answers[i].Problem = problemOf(err)
-		}
-		b.pending, b.at = b.pending[failed:], b.at[failed:]
+	}
+	for _, i := range b.at[len(done):] { // none where the error only counts the busy ones
+		b.answers[i].Problem, b.failed = problemOf(err), err
 	}
 	b.pending, b.at, b.bytes = nil, nil, 0
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 
@@ -120,7 +119,7 @@ func TestALineThatIsTooLongEndsABatch(t *testing.T) {
 	}
 }
 
-// busyStore has one key that is in other hands, and fails when told to.
+// busyStore has one key that an open transaction holds, and fails when told to.
 type busyStore struct {
 	task.Store
 	adds, failAt int
@@ -130,10 +129,20 @@ func (s *busyStore) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added
 	if s.adds++; s.adds == s.failAt {
 		return nil, errors.New("disk full")
 	}
-	if slices.ContainsFunc(tasks, func(n task.NewTask) bool { return n.Key == "busy" }) {
-		return nil, task.ErrKeyBusy
+	added := make([]task.Added, len(tasks))
+	var free []task.NewTask
+	for i, n := range tasks {
+		if added[i] = (task.Added{ID: n.ID, Busy: n.Key == "busy"}); n.Key != "busy" {
+			free = append(free, n)
+		}
 	}
-	return s.Store.Add(ctx, tasks)
+	done, err := s.Store.Add(ctx, free)
+	for i := range added {
+		if !added[i].Busy && err == nil {
+			added[i], done = done[0], done[1:]
+		}
+	}
+	return added, err
 }
 
 func TestABusyKeyInABatchHoldsBackNobodyElse(t *testing.T) {
@@ -148,9 +157,40 @@ func TestABusyKeyInABatchHoldsBackNobodyElse(t *testing.T) {
 	}
 	got := s.batch(body.String())
 	for i, busy := range []bool{false, true, false, false, true} {
-		if p := got[i].Problem; (p != nil) != busy || busy && !errors.Is(p, task.ErrKeyBusy) {
-			t.Errorf("line %d: %v", i+1, p)
+		if p := got[i].Problem; (p != nil) != busy || busy && !errors.Is(p, task.ErrKeyBusy) || got[i].ID == "" {
+			t.Errorf("line %d: %+v, %v", i+1, got[i], p)
 		}
+	}
+	if found, err := s.tasks.Find(t.Context(), task.Query{}); err != nil || len(found) != 3 {
+		t.Errorf("%d tasks, %v: want the three that are not busy", len(found), err)
+	}
+}
+
+func TestClient_ABusyKeyIsToldOfItsTaskAndTheOthersAreSubmitted(t *testing.T) {
+	s := serve(t, Config{Store: &busyStore{Store: memstore.New()}})
+	c := s.client("")
+	var tasks []task.NewTask
+	for _, key := range []string{"busy", "", "free"} {
+		n, err := task.Prepare("k", []byte("1"), &task.Options{Key: key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tasks = append(tasks, n)
+	}
+	done, err := c.EnqueueMany(t.Context(), tasks)
+	if !errors.Is(err, task.ErrKeyBusy) || !strings.Contains(err.Error(), "1 of 3 tasks") || len(done) != 3 {
+		t.Fatalf("%+v, %v: want the whole answer, and ErrKeyBusy with its number", done, err)
+	}
+	for i, d := range done {
+		if d.ID != tasks[i].ID || d.Existed || (d.Err != nil) != (i == 0) || i == 0 && !errors.Is(d.Err, task.ErrKeyBusy) {
+			t.Errorf("task %d: %+v", i, d)
+		}
+	}
+	if _, err := c.Enqueue(t.Context(), "k", []byte("1"), &task.Options{Key: "busy"}); !errors.Is(err, task.ErrKeyBusy) {
+		t.Errorf("a single one: %v", err)
+	}
+	if found, err := s.tasks.Find(t.Context(), task.Query{}); err != nil || len(found) != 2 {
+		t.Errorf("%d tasks, %v", len(found), err)
 	}
 }
 

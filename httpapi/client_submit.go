@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -12,9 +13,10 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Enqueue submits a task, whose payload must be JSON and is sent without white space. When it has returned without an error the task
-// survives the server's process. The client makes the task's id, so that what is sent twice because
-// a connection broke makes no second task; for the same across calls give Options.ID. opt may be nil.
+// Enqueue submits a task, whose payload must be JSON and is sent without white space. When it has
+// returned without an error the task survives the server's process. The client makes the task's id,
+// so that what is sent twice because a connection broke makes no second task; for the same across
+// calls give Options.ID. opt may be nil.
 //
 // An error that matches task.ErrInvalid is the caller's, and task.ErrKeyBusy says to try again;
 // after any other one it is not known whether the task was recorded, and enqueuing again with the
@@ -39,10 +41,13 @@ func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *
 }
 
 // EnqueueMany submits tasks that [task.Kind.Task] or [task.Prepare] has prepared, thousands in one
-// request. One whose Queue has been emptied waits where the server has tasks of its kind wait. The answer has their order. After an error the tasks in the answer are recorded, and of
-// the others it is not known: enqueuing the same ones again is safe, since they keep their ids.
+// request. One whose Queue has been emptied waits where the server has tasks of its kind wait. The
+// answer has their order, and what is said of busy ones at [task.Client.EnqueueMany] is true here.
+// After any other error the tasks in the answer without an Err are recorded, and of the others it is
+// not known: enqueuing the same ones again is safe, since they keep their ids.
 func (c *Client) EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.Enqueued, error) {
 	done := make([]task.Enqueued, 0, len(tasks))
+	busy := 0
 	for len(done) < len(tasks) {
 		var body bytes.Buffer
 		n := 0
@@ -58,15 +63,23 @@ func (c *Client) EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.
 			body.WriteByte('\n')
 		}
 		part, err := c.sendBatch(ctx, body.Bytes(), n)
-		done = append(done, part...)
+		for _, one := range part {
+			if one.Err != nil {
+				busy++
+			}
+			done = append(done, one)
+		}
 		if err != nil {
 			return done, fmt.Errorf("submit many, after %d: %w", len(done), err)
 		}
 	}
+	if busy > 0 {
+		return done, fmt.Errorf("submit many: %w: %d of %d tasks were not added, submit those again", task.ErrKeyBusy, busy, len(tasks))
+	}
 	return done, nil
 }
 
-// sendBatch returns what came of the lines up to the first that failed.
+// sendBatch returns the outcomes of the lines up to the first that failed; a busy one has not.
 func (c *Client) sendBatch(ctx context.Context, body []byte, lines int) ([]task.Enqueued, error) {
 	var b []byte
 	if _, err := c.send(ctx, http.MethodPost, "/v1/tasks/batch", asLines, body, &b); err != nil {
@@ -78,13 +91,18 @@ func (c *Client) sendBatch(ctx context.Context, body []byte, lines int) ([]task.
 	}
 	var done []task.Enqueued
 	for i, a := range answers {
-		if a.Problem != nil {
+		busy := a.Problem != nil && errors.Is(a.Problem, task.ErrKeyBusy)
+		if a.Problem != nil && !busy {
 			return done, a.Problem
 		}
 		if a.Line != i+1 {
 			return done, fmt.Errorf("%s: the answer lacks line %d", c.base, i+1)
 		}
-		done = append(done, task.Enqueued{ID: a.ID, Existed: a.Existed})
+		one := task.Enqueued{ID: a.ID, Existed: a.Existed}
+		if busy {
+			one.Err = task.ErrKeyBusy
+		}
+		done = append(done, one)
 	}
 	if len(done) != lines {
 		return done, fmt.Errorf("%s: %d lines were answered, not %d", c.base, len(done), lines)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lastcall-go/lastcall/memstore"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -406,4 +407,21 @@ func FuzzAStreamOfEventsIsReadOrRefused(f *testing.F) {
 			t.Errorf("%v after %d events and %d lines", err, told, alive)
 		}
 	})
+}
+
+func TestEvents_ANewTaskIsToldWhateverItsID(t *testing.T) {
+	store := memstore.New()
+	s := serve(t, Config{Store: store, Look: time.Millisecond})
+	elsewhere := task.NewClient(store)
+	for range lookRecent + 1 {
+		if _, err := elsewhere.Enqueue(t.Context(), "k", []byte("1"), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, _ := s.listen("")
+	const odd = "00000000-0000-4000-8000-000000000000" // smaller than all others
+	if _, err := elsewhere.Enqueue(t.Context(), "k", []byte("1"), &task.Options{ID: odd}); err != nil {
+		t.Fatal(err)
+	}
+	l.task(odd, task.Queued)
 }

@@ -22,7 +22,7 @@ type look struct {
 	base    bool                     // there has been a first look
 	running map[string]task.Progress // what runs, as it was told last
 	recent  map[string]bool          // the newest tasks
-	oldest  string                   // of them; empty when there were no others
+	oldest  task.Task                // of them; without an id when there were no others
 }
 
 const (
@@ -135,12 +135,12 @@ func (h *hub) remember(running, recent []task.Task) {
 
 // met remembers the newest tasks: the caller holds mu.
 func (h *hub) met(recent []task.Task) {
-	h.look.recent, h.look.oldest = make(map[string]bool, len(recent)), ""
+	h.look.recent, h.look.oldest = make(map[string]bool, len(recent)), task.Task{}
 	for _, t := range recent {
 		h.look.recent[t.ID] = true
 	}
 	if len(recent) == lookRecent {
-		h.look.oldest = recent[len(recent)-1].ID
+		h.look.oldest = recent[len(recent)-1]
 	}
 }
 
@@ -167,13 +167,18 @@ func (h *hub) tellSeen(mark uint64, running, recent []task.Task) (gone []string)
 	}
 	for _, t := range recent {
 		// One behind the oldest is not new: another one has been removed.
-		known := h.look.recent[t.ID] || t.ID < h.look.oldest
+		known := h.look.recent[t.ID] || h.look.oldest.ID != "" && older(t, h.look.oldest)
 		if !known && !runs[t.ID] && !h.toldSince(mark, t.ID) {
 			h.tell(EventTask, t.ID, eventOf(t))
 		}
 	}
 	h.met(recent)
 	return gone
+}
+
+// older reports whether a comes behind b in a listing, which begins with the newest.
+func older(a, b task.Task) bool {
+	return a.Created.Before(b.Created) || a.Created.Equal(b.Created) && a.ID < b.ID
 }
 
 // tellGone tells what has become of tasks that ran.

@@ -91,8 +91,8 @@ func (c *Client) EnqueueMany(ctx context.Context, tasks []NewTask) ([]Enqueued, 
 		}
 	}
 	if busy > 0 {
-		return done, fmt.Errorf("task: enqueue %d tasks: %w: %d of them wait for an open transaction, enqueue those again",
-			len(tasks), ErrKeyBusy, busy)
+		return done, fmt.Errorf("task: enqueue: %w: %d of %d tasks were not added, since open transactions hold their keys: enqueue those again",
+			ErrKeyBusy, busy, len(tasks))
 	}
 	return done, nil
 }

@@ -137,6 +137,54 @@ func TestAWrongLineStopsAManySubmitAndTheOnesBeforeItAreKept(t *testing.T) {
 	}
 }
 
+// busyStore answers for one key that an open transaction holds it.
+type busyStore struct{ task.Store }
+
+func (s busyStore) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+	var added []task.Added
+	for _, n := range tasks {
+		if n.Key == "held" {
+			added = append(added, task.Added{ID: n.ID, Busy: true})
+			continue
+		}
+		one, err := s.Store.Add(ctx, []task.NewTask{n})
+		if err != nil {
+			return nil, err
+		}
+		added = append(added, one...)
+	}
+	return added, nil
+}
+
+func TestSubmitMany_NamesTheLinesWhoseKeyIsBusyAndSubmitsTheOthers(t *testing.T) {
+	g := newGround(t)
+	api, err := httpapi.New(httpapi.Config{Store: busyStore{g.store}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(api)
+	defer server.Close()
+	const lines = `{"kind": "k", "payload": 1, "key": "free"}
+
+{"kind": "k", "payload": 2, "key": "held"}
+{"kind": "k", "payload": 3}`
+	out, remarks, err := runWith(t, lines, "submit", "--many", "-", "--server", server.URL)
+	if err == nil || !errors.Is(err, task.ErrKeyBusy) || !strings.Contains(err.Error(), "1 lines are not submitted") ||
+		!strings.Contains(err.Error(), "(2 tasks are submitted") {
+		t.Errorf("%v", err)
+	}
+	if strings.Count(out, "\n") != 2 || !strings.Contains(remarks, `line 3 is not submitted: an open transaction holds its key "held"`) {
+		t.Errorf("printed %q, and %q beside it", out, remarks)
+	}
+	if c, err := g.client.Count(t.Context()); err != nil || len(c.Tasks) != 1 || c.Tasks[0].N != 2 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	_, _, err = run(t, "submit", "k", "1", "--key", "held", "--server", server.URL)
+	if !errors.Is(err, task.ErrKeyBusy) {
+		t.Errorf("a single one: %v", err)
+	}
+}
+
 func TestWhereNobodyWatchesAMeterPrintsOnlyNews(t *testing.T) {
 	var b bytes.Buffer
 	m := newMeter(&b)

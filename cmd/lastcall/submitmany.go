@@ -34,7 +34,7 @@ type taskLine struct {
 	Delay    string          `json:"delay"`
 }
 
-// submitMany submits the tasks of a file's lines, many at a time, and prints what came of each.
+// submitMany submits the tasks of a file's lines, many at a time, and prints the id of each.
 func submitMany(cmd *cobra.Command, s *submission) error {
 	in := cmd.InOrStdin()
 	if s.many != "-" {
@@ -53,6 +53,9 @@ func submitMany(cmd *cobra.Command, s *submission) error {
 		if sent := m.send(); sent != nil {
 			err = sent
 		}
+		if err == nil && m.busy > 0 {
+			err = fmt.Errorf("%w: %d lines are not submitted, submit them again", task.ErrKeyBusy, m.busy)
+		}
 		if err != nil {
 			return fmt.Errorf("%w (%d tasks are submitted, their ids are printed)", err, m.done)
 		}
@@ -68,9 +71,10 @@ type many struct {
 	server  bool // the backend is one, and knows where tasks of a kind wait
 	asJSON  bool
 
-	pending       []task.NewTask
-	bytes         int
-	done, existed int
+	pending             []task.NewTask
+	lines               []int // of the file, in which the pending ones are
+	bytes               int
+	done, existed, busy int
 }
 
 // read takes the lines up to the end or to the first that cannot be submitted.
@@ -87,7 +91,7 @@ func (m *many) read(in io.Reader) error {
 		if err != nil {
 			return fmt.Errorf("line %d: %w", n, err)
 		}
-		m.pending = append(m.pending, one)
+		m.pending, m.lines = append(m.pending, one), append(m.lines, n)
 		if m.bytes += len(one.Payload); len(m.pending) >= manyStep || m.bytes >= manyStepBytes {
 			if err := m.send(); err != nil {
 				return err
@@ -102,25 +106,34 @@ func (m *many) read(in io.Reader) error {
 	return nil
 }
 
-// send submits what is pending.
+// send submits what is pending. A task whose key is busy is reported, and does not stop the others.
 func (m *many) send() error {
 	if len(m.pending) == 0 {
 		return nil
 	}
 	all, err := m.backend.EnqueueMany(m.cmd.Context(), m.pending)
-	m.pending, m.bytes = nil, 0
+	if errors.Is(err, task.ErrKeyBusy) {
+		err = nil // the answer is complete, and names those that are busy
+	}
 	out := bufio.NewWriter(m.cmd.OutOrStdout())
-	for _, one := range all {
-		m.done++
-		if one.Existed {
+	for i, one := range all {
+		switch {
+		case one.Err != nil:
+			m.busy++
+			fmt.Fprintf(m.cmd.ErrOrStderr(), "lastcall: line %d is not submitted: an open transaction holds its key %q\n",
+				m.lines[i], m.pending[i].Key)
+			continue
+		case one.Existed:
 			m.existed++
 		}
+		m.done++
 		if m.asJSON {
 			fmt.Fprintf(out, "{\"id\":%q,\"existed\":%t}\n", one.ID, one.Existed)
 		} else {
 			fmt.Fprintln(out, one.ID)
 		}
 	}
+	m.pending, m.lines, m.bytes = nil, nil, 0
 	return errors.Join(err, out.Flush())
 }
 
