@@ -34,7 +34,7 @@ func (w *Worker) beats(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		w.flush(ctx)
+		w.saveUnsaved()
 		w.cutOff()
 		w.dismissWaiting(waitsAtMost)
 		if time.Now().Before(next) {
@@ -189,30 +189,13 @@ func (w *Worker) currentState() WorkerState {
 	return w.state
 }
 
-// flush writes the progress and the logs that handlers have reported.
-func (w *Worker) flush(ctx context.Context) {
+// saveUnsaved has the progress and the logs written that handlers have reported.
+func (w *Worker) saveUnsaved() {
 	w.mu.Lock()
 	runs := slices.Clone(w.running.runs)
 	w.mu.Unlock()
-	var (
-		changes []Change
-		of      []*Run
-	)
 	for _, r := range runs {
-		if c, ok := r.unsaved(); ok {
-			changes, of = append(changes, c), append(of, r)
-		}
-	}
-	if len(changes) == 0 {
-		return
-	}
-	for i, err := range w.store.Apply(ctx, changes) {
-		switch {
-		case errors.Is(err, ErrLeaseLost):
-			of[i].ctx.cancel(ErrLeaseLost)
-		case err != nil:
-			of[i].putBack(changes[i])
-		}
+		r.saveUnsaved()
 	}
 }
 

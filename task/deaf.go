@@ -68,6 +68,7 @@ func (r *Run) closeDeaf(c *Change, deafFor, alive time.Duration) bool {
 		return false
 	}
 	defer r.mu.Unlock()
+	r.settle()
 	if r.inTx || isLoss(r.ctx.cause()) || r.decided.Swap(true) {
 		return false
 	}

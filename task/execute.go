@@ -18,7 +18,7 @@ func (w *Worker) start(t *Task, now time.Time) {
 		w.log.Error("store handed out a task of an unknown kind", "task", t.ID, "kind", t.Kind)
 		return
 	}
-	r := &Run{store: w.store, policy: &e.policy, handle: e.handle, task: *t, claimed: now, suspect: t.Suspect(),
+	r := &Run{store: w.store, saver: &w.saver, policy: &e.policy, handle: e.handle, task: *t, claimed: now, suspect: t.Suspect(),
 		ctx: runContext{parent: w.base}, stopping: w.lastCall}
 	w.handlers.Add(1) // until the end is written
 	w.mu.Lock()

@@ -16,6 +16,7 @@ import (
 // use after the handler has returned.
 type Run struct {
 	store    Store
+	saver    *saver
 	policy   *policy
 	handle   Handler
 	ctx      runContext
@@ -27,6 +28,7 @@ type Run struct {
 	mu       sync.Mutex
 	progress *Progress
 	log      tail
+	sending  *save // what was sent last, until its answer has been noted
 	result   []byte
 	inTx     bool        // FinishIn has been called
 	decided  atomic.Bool // what becomes of it: by its handler's return, or because that is deaf
@@ -73,10 +75,12 @@ func (r *Run) Load(v any) (bool, error) {
 // durable store needs a write to the disk for it, about a millisecond or some: save when losing the
 // work since the last time costs more than that.
 //
+// Saves of many runs share a write: a thousand at once cost about as much as a few.
+//
 // It ignores a cancellation whose cause is an [lastcall.InterruptError] and ends with the reserve,
 // so that the last write does not meet a dead context. While the store is out of reach it waits,
-// until ctx ends by another cause. An error that is ErrLeaseLost means that another run has begun:
-// stop working.
+// until ctx ends by another cause; the checkpoint is then not recorded or, if it was on its way, may
+// be. An error that is ErrLeaseLost means that another run has begun: stop working.
 func (r *Run) Save(ctx context.Context, v any) error {
 	b, err := encodeCheckpoint(v)
 	if err != nil {
@@ -86,22 +90,20 @@ func (r *Run) Save(ctx context.Context, v any) error {
 	defer release()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := Change{Fence: r.fence(), Status: Running, Checkpoint: b, Progress: r.progress, Log: r.log.take(),
-		Counters: progressed(r.task.Counters, r.task.Checkpoint, b)}
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		err := r.store.Apply(wctx, []Change{c})[0]
-		switch {
-		case err == nil:
-			r.task.Checkpoint, r.task.Counters, r.progress = b, c.Counters, nil
+		err := r.trySave(wctx, b)
+		if err == nil {
 			return nil
-		case errors.Is(err, ErrLeaseLost):
-			r.ctx.cancel(ErrLeaseLost)
-		case !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrClosed) && pause(wctx, wait):
-			continue
 		}
-		r.log.giveBack(c.Log)
-		return fmt.Errorf("task: save: %w", err)
+		if !savedLater(err) || !pause(wctx, wait) {
+			return fmt.Errorf("task: save: %w", err)
+		}
 	}
+}
+
+// savedLater reports whether a save that failed so may succeed later.
+func savedLater(err error) bool {
+	return again(err) && !errors.Is(err, ErrInvalid) && !errors.Is(err, errOver)
 }
 
 // Interrupt returns the error by which a handler hands its task over: the worker records the
@@ -163,6 +165,7 @@ func (r *Run) FinishIn(ctx context.Context, tx Tx) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.settle()
 	c := Change{Fence: r.fence(), Status: Succeeded, Counters: r.task.Counters, Result: r.result,
 		Progress: r.progress, Log: r.log.peek()}
 	if err := s.FinishTx(ctx, tx, c); err != nil {
@@ -180,35 +183,11 @@ func (r *Run) FinishIn(ctx context.Context, tx Tx) error {
 // ends.
 func (r *Run) Stopping() bool { return closed(r.stopping) }
 
-// unsaved returns progress and log that no checkpoint has taken along, as a change. It does not
-// wait for a Save that is under way, which takes both along itself.
-func (r *Run) unsaved() (Change, bool) {
-	if !r.mu.TryLock() {
-		return Change{}, false
-	}
-	defer r.mu.Unlock()
-	if r.inTx || r.progress == nil && r.log.empty() {
-		return Change{}, false
-	}
-	c := Change{Fence: r.fence(), Status: Running, Progress: r.progress, Log: r.log.take(), Counters: r.task.Counters}
-	r.progress = nil
-	return c, true
-}
-
-// putBack keeps what could not be written for the next time.
-func (r *Run) putBack(c Change) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.progress == nil {
-		r.progress = c.Progress
-	}
-	r.log.giveBack(c.Log)
-}
-
 // close fills in the run's end as decided from the task as it is now, with what is not yet written.
 func (r *Run) close(e *ending, c *Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.settle()
 	c.decide(&r.task, r.policy, e)
 	c.Progress, c.Log = r.progress, r.log.take()
 	if c.Status == Succeeded {

@@ -88,6 +88,7 @@ type Worker struct {
 	crew       *crew
 	handlers   sync.WaitGroup // runs whose end is not written
 	recorder   recorder
+	saver      saver
 	unrecorded int
 }
 
@@ -158,6 +159,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 	defer release()
 	w.base, w.lastCall, w.last = ctx, lastCall, last
 	w.recorder = recorder{store: w.store, log: w.log, ctx: last, calls: &w.handlers, written: w.written, forget: w.forget}
+	w.saver.store, w.saver.ctx = w.store, last
 	w.crew = newCrew(w.run)
 	if err := w.register(ctx); err != nil {
 		return fmt.Errorf("task: register worker: %w", err)
@@ -184,6 +186,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 	}
 	watchers.Wait()
 	w.handlers.Wait()
+	w.saver.close() // no save comes after the last beat
 	w.crew.dismiss()
 	release() // no beat comes after the last one
 	helpers.Wait()

@@ -1,0 +1,211 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// saver writes what runs save: checkpoints, progress, logs. The saves of many runs share a call of
+// the store. A save is written at once when no call is under way, and otherwise together with all
+// that come before that call is done; no timer waits for company. A call that takes long does not
+// hold up the others: a second one helps. Each save gets its own answer, and whether it is tried
+// again is up to the run.
+type saver struct {
+	store Store
+	ctx   context.Context // of the calls
+	calls sync.WaitGroup
+
+	mu     sync.Mutex
+	queue  []*save
+	active int  // calls under way
+	closed bool // none begins any more
+}
+
+// save is a change within a run on its way to the store.
+type save struct {
+	run    *Run
+	change Change
+	done   chan struct{} // closed when it has been answered
+	err    error         // the answer
+
+	withdrawn bool // not to be sent; the saver's lock guards it, and sent
+	sent      bool
+}
+
+const (
+	// saveCalls bounds the calls under way.
+	saveCalls = 2
+	// saveBatch and saveBytes bound the changes of one call, and their checkpoints together.
+	saveBatch = 1000
+	saveBytes = 16 << 20
+)
+
+// errOver is the answer to a save of a run whose worker has ended.
+var errOver = errors.New("the worker has ended")
+
+// add takes a change to be written.
+func (s *saver) add(r *Run, c *Change) *save {
+	x := &save{run: r, change: *c, done: make(chan struct{})}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		x.answer(errOver)
+		return x
+	}
+	s.queue = append(s.queue, x)
+	if s.active == 0 || s.active < saveCalls && len(s.queue) > saveBatch {
+		s.active++
+		s.calls.Go(s.flush)
+	}
+	return x
+}
+
+// help begins a second call, if something waits for the first. It is called while that is under way.
+func (s *saver) help() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) > 0 && s.active > 0 && s.active < saveCalls {
+		s.active++
+		s.calls.Go(s.flush)
+	}
+}
+
+// flush makes calls until nothing is left.
+func (s *saver) flush() {
+	for batch := s.next(); batch != nil; batch = s.next() {
+		changes := make([]Change, len(batch))
+		for i, x := range batch {
+			changes[i] = x.change
+		}
+		patience := time.AfterFunc(recordPatience, s.help)
+		errs := s.store.Apply(s.ctx, changes)
+		patience.Stop()
+		for i, x := range batch {
+			x.answer(errs[i])
+		}
+	}
+}
+
+// next takes the saves of the next call. When there are none the caller is no longer active.
+func (s *saver) next() (batch []*save) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	bytes := 0
+	for len(s.queue) > 0 && len(batch) < saveBatch {
+		x := s.queue[0]
+		if bytes += len(x.change.Checkpoint); bytes > saveBytes && len(batch) > 0 && !x.withdrawn {
+			break
+		}
+		s.queue[0], s.queue = nil, s.queue[1:]
+		if !x.withdrawn {
+			x.sent = true
+			batch = append(batch, x)
+		}
+	}
+	if batch == nil {
+		s.active--
+	}
+	return batch
+}
+
+// withdraw answers a save with err, unless it has been sent, and reports whether it did.
+func (s *saver) withdraw(x *save, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x.sent || x.withdrawn || closed(x.done) {
+		return false
+	}
+	x.withdrawn = true
+	x.answer(err)
+	return true
+}
+
+// close waits for the calls under way. What is saved later is refused.
+func (s *saver) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.calls.Wait()
+}
+
+// answer is called once.
+func (x *save) answer(err error) {
+	if errors.Is(err, ErrLeaseLost) {
+		x.run.ctx.cancel(ErrLeaseLost)
+	}
+	x.err = err
+	close(x.done)
+}
+
+// trySave has a checkpoint written, with the progress and the log that are not written yet. r.mu is
+// held. Where ctx ends first, its cause is the error, and the change is not sent any more or, where
+// it is under way, may be made: it is a state of the run that was good when it was saved, a later
+// save of the run is sent behind it, and once the run has ended the store refuses it.
+func (r *Run) trySave(ctx context.Context, checkpoint []byte) error {
+	_ = r.awaitAnswer(ctx) // that of another save, whose caller has it
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	c := Change{Fence: r.fence(), Status: Running, Checkpoint: checkpoint, Progress: r.progress, Log: r.log.take(),
+		Counters: progressed(r.task.Counters, r.task.Checkpoint, checkpoint)}
+	r.progress = nil
+	r.sending = r.saver.add(r, &c)
+	return r.awaitAnswer(ctx)
+}
+
+// saveUnsaved has progress and log written that no checkpoint has taken along. It waits for nothing,
+// and leaves a run alone that is in the middle of a Save, which takes both along itself.
+func (r *Run) saveUnsaved() {
+	if !r.mu.TryLock() {
+		return
+	}
+	defer r.mu.Unlock()
+	r.settle()
+	if r.sending != nil || r.inTx || r.progress == nil && r.log.empty() {
+		return
+	}
+	c := Change{Fence: r.fence(), Status: Running, Progress: r.progress, Log: r.log.take(), Counters: r.task.Counters}
+	r.progress = nil
+	r.sending = r.saver.add(r, &c)
+}
+
+// awaitAnswer waits for the answer to what was sent last, and returns it, or the cause of ctx when
+// that ends first. r.mu is held.
+func (r *Run) awaitAnswer(ctx context.Context) error {
+	x := r.sending
+	if x == nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case <-x.done:
+	case <-ctx.Done():
+		if !r.saver.withdraw(x, context.Cause(ctx)) && !closed(x.done) {
+			return context.Cause(ctx)
+		}
+	}
+	r.settle()
+	return x.err
+}
+
+// settle takes note of the answer to what was sent last, if there is one. What could not be written
+// is kept for the next time. r.mu is held.
+func (r *Run) settle() {
+	x := r.sending
+	if x == nil || !closed(x.done) {
+		return
+	}
+	r.sending = nil
+	if x.err != nil {
+		if r.progress == nil {
+			r.progress = x.change.Progress
+		}
+		r.log.giveBack(x.change.Log)
+		return
+	}
+	r.task.Counters = x.change.Counters
+	if x.change.Checkpoint != nil {
+		r.task.Checkpoint = x.change.Checkpoint
+	}
+}
