@@ -10,8 +10,7 @@ import (
 
 // recorder writes the ends of runs, many in one call of the store when many come at once. An end is
 // written at once when no call is under way; otherwise it waits for that call, and is then written
-// together with all that has come meanwhile. A call that takes long does not hold up the others: a
-// second one helps. What the store cannot take is written again, until the context has ended. The
+// together with all that has come meanwhile. A call that takes long does not hold up the others. What the store cannot take is written again, until the context has ended. The
 // queue is bounded: no more ends wait than the worker has slots, since it claims nothing then.
 type recorder struct {
 	store Store
@@ -23,11 +22,10 @@ type recorder struct {
 	written func(*Run, *Change, error)
 	forget  func(...*Run)
 
-	mu     sync.Mutex
-	queue  []*ends // the last one takes what comes
-	spare  []*ends // for the next ones
-	active int
-	paused int // of them, that wait before they try again
+	mu    sync.Mutex
+	queue []*ends // the last one takes what comes
+	spare []*ends // for the next ones
+	turns turns
 }
 
 // ends are ends of runs that are written together.
@@ -36,14 +34,8 @@ type ends struct {
 	changes []Change
 }
 
-const (
-	// recordCalls bounds the calls under way.
-	recordCalls = 2
-	// recordBatch bounds the changes of one call.
-	recordBatch = 1000
-	// recordPatience is how long a call may take before a second one helps.
-	recordPatience = 20 * time.Millisecond
-)
+// recordBatch bounds the changes of one call.
+const recordBatch = 1000
 
 // add takes an end to be written, of which it makes a copy.
 func (r *recorder) add(run *Run, c *Change) {
@@ -62,20 +54,14 @@ func (r *recorder) add(run *Run, c *Change) {
 	}
 	e := r.queue[n-1]
 	e.runs, e.changes = append(e.runs, run), append(e.changes, *c)
-	if r.active == 0 || r.active < recordCalls && (n > 1 || r.paused > 0) {
-		r.active++
-		// Under the lock: the call that is under way cannot write this end yet and so let its run go,
-		// which is what keeps the owner waiting until the new call is counted.
-		r.calls.Go(r.flush)
-	}
+	r.begin()
 }
 
-// help begins a second call, if something waits for the first. It is called while that is under way.
-func (r *recorder) help() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.queue) > 0 && r.active > 0 && r.active < recordCalls {
-		r.active++
+// begin begins a call, if it is time for one. It is called with r.mu held: a call that is under way
+// cannot take what waits and let its runs go, which is what keeps the owner waiting until the new
+// call is counted.
+func (r *recorder) begin() {
+	if r.turns.begins(len(r.queue) > 0, len(r.queue) > 1) {
 		r.calls.Go(r.flush)
 	}
 }
@@ -88,9 +74,9 @@ func (r *recorder) flush() {
 		if batch == nil {
 			return
 		}
-		patience := time.AfterFunc(recordPatience, r.help)
+		done := r.turns.watch(&r.mu, r.begin)
 		errs := r.store.Apply(r.ctx, batch.changes)
-		patience.Stop()
+		done()
 		failed, err := r.report(batch, errs)
 		if failed == nil {
 			wait = 50 * time.Millisecond
@@ -110,7 +96,7 @@ func (r *recorder) next() *ends {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.queue) == 0 {
-		r.active--
+		r.turns.active--
 		return nil
 	}
 	batch := r.queue[0]
@@ -144,12 +130,13 @@ func (r *recorder) report(batch *ends, errs []error) (failed *ends, last error) 
 // can never be written must not hold them back.
 func (r *recorder) later(failed *ends, wait time.Duration) {
 	r.mu.Lock()
-	r.paused++
+	r.turns.slow++
+	r.begin()
 	r.mu.Unlock()
 	pause(r.ctx, wait)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.paused--
+	r.turns.slow--
 	r.queue = append(r.queue, failed)
 }
 
@@ -161,7 +148,7 @@ func (r *recorder) reuse(batch *ends) {
 	batch.runs, batch.changes = batch.runs[:0], batch.changes[:0]
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.spare) <= recordCalls {
+	if len(r.spare) <= maxTurns {
 		r.spare = append(r.spare, batch)
 	}
 }

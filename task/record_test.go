@@ -118,3 +118,39 @@ func TestAnEndThatCannotBeWrittenHoldsBackNoOther(t *testing.T) {
 		g.Wait()
 	})
 }
+
+func TestRecorder_AnEndThatComesLongAfterACallBeganDoesNotWaitForIt(t *testing.T) {
+	bubble(t, func(b *bench) {
+		release := make(chan struct{})
+		hung := &hanging{Store: b.store, release: release}
+		b.handle = func(context.Context, *task.Run) error { return nil }
+		first := b.enqueue()
+		g := b.serve(hung)
+		time.Sleep(10 * time.Second)
+		done, err := b.client.Wait(b.t.Context(), b.enqueue())
+		if err != nil || done.Status != task.Succeeded || done.Finished.Sub(done.Started) > 100*time.Millisecond {
+			t.Errorf("%+v, %v", done, err)
+		}
+		if got, err := b.client.Get(b.t.Context(), first); err != nil || got.Status != task.Running {
+			t.Errorf("the first one is %s, %v", got.Status, err)
+		}
+		close(release)
+		b.stop(g, 0)
+	})
+}
+
+// hanging is a store whose first Apply hangs.
+type hanging struct {
+	task.Store
+	once    sync.Once
+	release chan struct{}
+}
+
+func (s *hanging) Apply(ctx context.Context, changes []task.Change) []error {
+	wait := false
+	s.once.Do(func() { wait = true })
+	if wait {
+		<-s.release
+	}
+	return s.Store.Apply(ctx, changes)
+}

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 )
 
 // saver writes what runs save: checkpoints, progress, logs. The saves of many runs share a call of
 // the store. A save is written at once when no call is under way, and otherwise together with all
-// that come before that call is done; no timer waits for company. A call that takes long does not
-// hold up the others: a second one helps. Each save gets its own answer, and whether it is tried
-// again is up to the run.
+// that come before that call is done; no timer waits for company. Each save gets its own answer, and
+// whether it is tried again is up to the run.
 type saver struct {
 	store Store
 	ctx   context.Context // of the calls
@@ -19,8 +17,8 @@ type saver struct {
 
 	mu     sync.Mutex
 	queue  []*save
-	active int  // calls under way
-	closed bool // none begins any more
+	turns  turns
+	closed bool // no call begins any more
 }
 
 // save is a change within a run on its way to the store.
@@ -35,8 +33,6 @@ type save struct {
 }
 
 const (
-	// saveCalls bounds the calls under way.
-	saveCalls = 2
 	// saveBatch and saveBytes bound the changes of one call, and their checkpoints together.
 	saveBatch = 1000
 	saveBytes = 16 << 20
@@ -55,19 +51,13 @@ func (s *saver) add(r *Run, c *Change) *save {
 		return x
 	}
 	s.queue = append(s.queue, x)
-	if s.active == 0 || s.active < saveCalls && len(s.queue) > saveBatch {
-		s.active++
-		s.calls.Go(s.flush)
-	}
+	s.begin()
 	return x
 }
 
-// help begins a second call, if something waits for the first. It is called while that is under way.
-func (s *saver) help() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.queue) > 0 && s.active > 0 && s.active < saveCalls {
-		s.active++
+// begin begins a call, if it is time for one; s.mu is held.
+func (s *saver) begin() {
+	if s.turns.begins(len(s.queue) > 0, len(s.queue) > saveBatch) {
 		s.calls.Go(s.flush)
 	}
 }
@@ -79,9 +69,9 @@ func (s *saver) flush() {
 		for i, x := range batch {
 			changes[i] = x.change
 		}
-		patience := time.AfterFunc(recordPatience, s.help)
+		done := s.turns.watch(&s.mu, s.begin)
 		errs := s.store.Apply(s.ctx, changes)
-		patience.Stop()
+		done()
 		for i, x := range batch {
 			x.answer(errs[i])
 		}
@@ -105,7 +95,7 @@ func (s *saver) next() (batch []*save) {
 		}
 	}
 	if batch == nil {
-		s.active--
+		s.turns.active--
 	}
 	return batch
 }

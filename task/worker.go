@@ -382,7 +382,7 @@ func (w *Worker) listen(last, ctx context.Context) {
 // the same moment.
 func (w *Worker) prunes(ctx context.Context) {
 	for wait := time.Minute; pause(ctx, wait/2+rand.N(wait)); wait = 10 * time.Minute {
-		for req := (PruneRequest{Age: w.retention, Max: 1000}); ; {
+		for req := (PruneRequest{Age: w.retention, Clock: time.Now(), Max: 1000}); ; {
 			done, err := w.store.Prune(ctx, req)
 			if err != nil {
 				if ctx.Err() == nil {
