@@ -103,7 +103,7 @@ func (s *session) connect(ctx context.Context) (*pgx.Conn, uint32, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.phase = phaseUp
+	s.phase, s.since = phaseUp, time.Now()
 	s.confirm = confirmAfter(time.Since(began))
 	s.setHeld(held)
 	s.recordAgain() // with the time that has just been measured

@@ -28,6 +28,7 @@ type session struct {
 	locks     map[string]*workerLock // by worker
 	phase     phase
 	changed   chan struct{} // closed and replaced when locks or phase change
+	since     time.Time     // when it was made last
 	lost      time.Time     // when it was lost last
 	confirm   time.Duration // for how long a lock of ours must have been free to be evidence
 	dirty     bool          // locks have changed since they were synchronised
@@ -84,6 +85,9 @@ const (
 	// requestPatience bounds a request, and the server's part of it. Then the connection counts as
 	// lost.
 	requestPatience = 4 * time.Second
+	// minPause and maxPause bound the time between two attempts to connect.
+	minPause = 50 * time.Millisecond
+	maxPause = 2 * time.Second
 	// missingPause is after how long a lock is tried again that a neighbour is just probing.
 	missingPause = 50 * time.Millisecond
 	// The lock of a worker is evidence of its death when it has been free for three times as long as
@@ -275,12 +279,11 @@ func (s *session) run() {
 	defer s.spare.close()
 	var (
 		failed string
-		pause  time.Duration // none before the first attempt to make it anew
+		pause  time.Duration
 	)
 	for {
-		began := time.Now()
 		err := s.serve(s.cfg.life)
-		s.down(errors.Is(err, errPooled))
+		up := s.down(errors.Is(err, errPooled))
 		switch {
 		case s.cfg.life.Err() != nil:
 			return
@@ -292,23 +295,31 @@ func (s *session) run() {
 			s.cfg.log.Warn("connection for locks, beats and announcements lost; trying again", "error", explain(err))
 		}
 		failed = err.Error()
-		if time.Since(began) > time.Second {
+		switch { // at once, since neighbours see the locks free; then ever less often
+		case up > time.Second:
 			pause = 0
+		case up > 0:
+			pause = minPause
+		default:
+			pause = min(max(minPause, 2*pause), maxPause)
 		}
 		select {
 		case <-time.After(pause):
 		case <-s.cfg.life.Done():
 			return
 		}
-		pause = min(max(50*time.Millisecond, 2*pause), 2*time.Second)
 	}
 }
 
-// down records that the connection is gone, and the locks with it.
-func (s *session) down(impossible bool) {
+// down records that the connection is gone, and the locks with it, and returns for how long it was
+// up.
+func (s *session) down(impossible bool) (up time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	wasUp := s.phase == phaseUp
+	if s.phase == phaseUp {
+		s.lost = time.Now()
+		up = s.lost.Sub(s.since)
+	}
 	s.phase = phaseDown
 	if impossible {
 		s.phase = phaseImpossible
@@ -327,13 +338,11 @@ func (s *session) down(impossible bool) {
 		req.done <- errSessionLost
 	}
 	s.queue = nil
-	if wasUp {
-		s.lost = time.Now()
-	}
 	if len(held) > 0 && s.cfg.life.Err() == nil {
 		s.cfg.start(func() { s.withdraw(held) })
 	}
 	s.broadcast()
+	return up
 }
 
 // withdraw says of some locks that they are no evidence. It may have come after the session has
