@@ -23,7 +23,7 @@ const connectTimeout = 10 * time.Second
 // trackedSettings are set for every session of a pool of ours when it begins. A pooler carries these
 // from one session of the server to the other.
 var trackedSettings = map[string]string{
-	"client_encoding": "UTF8", "standard_conforming_strings": "on", "DateStyle": "ISO", "TimeZone": "UTC",
+	"client_encoding": "UTF8", "standard_conforming_strings": "on", "DateStyle": "ISO, MDY", "TimeZone": "UTC",
 }
 
 // ownSettings are set too where the session is ours alone, whatever the role, the database and the

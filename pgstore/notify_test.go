@@ -3,7 +3,9 @@ package pgstore
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -108,5 +110,60 @@ func TestAnAnnouncementReachesAnotherStore(t *testing.T) {
 	}
 	if _, err := a.Wait(soon(t), seen); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAnnouncer_SaysTheSameThingOnceForManyChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said []announcement
+		release := make(chan struct{})
+		a := newAnnouncer(slog.New(slog.DiscardHandler), nil)
+		a.send = func(_ context.Context, payload string) error {
+			what, foreign := a.parse(payload)
+			if foreign {
+				t.Errorf("%q is not known as our own", payload)
+			}
+			said = append(said, what)
+			<-release
+			return nil
+		}
+		life, end := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); a.run(life) }()
+		a.announce(announceReady)
+		synctest.Wait() // it is being sent
+		for range 100 {
+			a.announce(announceReady)
+			a.announce(announceAsked)
+		}
+		close(release)
+		synctest.Wait()
+		slices.Sort(said) // what was asked for meanwhile has no order
+		if want := []announcement{announceAsked, announceReady, announceReady}; !slices.Equal(said, want) {
+			t.Errorf("said %q, want %q", said, want)
+		}
+		end()
+		<-ended
+	})
+}
+
+func TestAnnouncer_SaysTheLastThingBeforeItEnds(t *testing.T) {
+	var said []string
+	a := newAnnouncer(slog.New(slog.DiscardHandler), func(_ context.Context, payload string) error {
+		said = append(said, payload)
+		return nil
+	})
+	life, end := context.WithCancel(t.Context())
+	end()
+	a.announce(announceReady)
+	a.run(life)
+	if !slices.Equal(said, []string{"r" + a.nonce}) {
+		t.Errorf("said %q", said)
+	}
+	if _, foreign := a.parse("r" + "other"); !foreign {
+		t.Error("another's announcement is taken for our own")
+	}
+	if what, foreign := a.parse(""); what != "" || !foreign {
+		t.Errorf("an empty payload is %q, foreign %v", what, foreign)
 	}
 }
