@@ -46,7 +46,7 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, er
 		made map[[16]byte]bool // nil: all
 		news []fresh
 	)
-	err := s.call(ctx, func(ctx context.Context) (err error) {
+	err := s.once(ctx, func(ctx context.Context) (err error) {
 		made = nil
 		if news, err = s.prepare(ctx, tasks, s.numberOf); err != nil {
 			return err
@@ -140,7 +140,7 @@ func addArgs(news []fresh) []any {
 // somebody else's.
 func (s *Store) addKeyed(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
 	var added []task.Added
-	err := s.call(ctx, func(ctx context.Context) error {
+	err := s.once(ctx, func(ctx context.Context) error {
 		// Before the transaction: who has a connection of the pool must not wait for another one.
 		news, err := s.prepare(ctx, tasks, s.numberOf)
 		if err != nil {
@@ -238,29 +238,4 @@ func collectIDs(rows pgx.Rows, n int) (map[[16]byte]bool, error) {
 	var id [16]byte
 	_, err := pgx.ForEachRow(rows, []any{&id}, func() error { ids[id] = true; return nil })
 	return ids, err
-}
-
-// announcements tells other processes that there may be something to claim, or that something was
-// asked: in a transaction of its own, since a notification serialises the commits of the whole
-// database, and one for many changes.
-func (s *Store) announcements() {
-	for {
-		select {
-		case <-s.announce:
-			s.tell(newsReady)
-		case <-s.announceEarly:
-			s.tell(newsEarly)
-		case <-s.announceAsked:
-			s.tell(newsAsked)
-		case <-s.life.Done():
-			select {
-			case <-s.announce: // who enqueues and leaves wants to be heard
-				s.tell(newsEarly)
-			case <-s.announceEarly:
-				s.tell(newsEarly)
-			default:
-			}
-			return
-		}
-	}
 }

@@ -272,7 +272,7 @@ func batches(all []item) [][]item {
 const maxBatch = 1000
 
 func (s *Store) applyBatch(ctx context.Context, items []item, errs []error) {
-	err := s.call(ctx, func(ctx context.Context) error {
+	err := s.once(ctx, func(ctx context.Context) error {
 		of := items[0].of
 		missed, err := s.write(ctx, of, items, errs)
 		if err == nil && len(missed) > 0 && of == plainSuccess { // something was asked of it
@@ -286,7 +286,7 @@ func (s *Store) applyBatch(ctx context.Context, items []item, errs []error) {
 	if err == nil {
 		return
 	}
-	if len(items) > 1 && itemsFault(err) {
+	if len(items) > 1 && isRowError(err) {
 		half := len(items) / 2
 		s.applyBatch(ctx, items[:half], errs)
 		s.applyBatch(ctx, items[half:], errs)

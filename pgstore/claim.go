@@ -82,7 +82,7 @@ const sheetsWait = `exists (select 1 from @.interruptions i where i.lane = any (
 // lookSQL says whether a worker may claim, whether there is something to claim from the bounds on, and
 // in how many microseconds the next delay runs out. It writes nothing, and reads a handful of pages. And it says whether a neighbour's lock
 // is free, if that is asked: who comes by so often need not wait for the next round of those who look after neighbours.
-const lookSQL = `
+var lookSQL = `
 select exists (select 1 from @.workers where id = $1 and not dead),
 	exists (select 1 from unnest($2::integer[], $5::bigint[], $6::boolean[], $7::timestamptz[], $8::uuid[]) as k(lane, rank, fresh, run_at, id)
 		join @.lanes n on n.n = k.lane and not exists (select 1 from @.paused p where p.queue = n.queue),
@@ -92,7 +92,7 @@ select exists (select 1 from @.workers where id = $1 and not dead),
 	` + sheetsWait + `,
 	case when $9 then exists (select 1 from @.workers w where w.id <> $1 and not w.dead and w.state <> 'left'
 		and case when w.boot is distinct from pg_postmaster_start_time() then false
-			else pg_try_advisory_xact_lock_shared('@.'::regnamespace::oid::integer, w.n) end) else false end,
+			else pg_try_advisory_xact_lock_shared(` + lockKey("w.id") + `) end) else false end,
 	coalesce((select floor(extract(epoch from min(run_at) - now()) * 1000000)::bigint from @.delayed), $4),
 	coalesce((select max(n) from @.lanes), 0)`
 
@@ -117,11 +117,11 @@ from @.rows where id = any ($1)`
 func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
 	who := whoClaims(req)
 	quiet, news := s.claimer.isQuiet(who)
-	if quiet && s.line.listens() {
+	if quiet && s.session.isUp() {
 		return nil, s.usable(ctx)
 	}
 	var got []task.Task
-	err := s.call(ctx, func(ctx context.Context) error {
+	err := s.once(ctx, func(ctx context.Context) error {
 		s.claimer.begin()
 		defer s.claimer.end()
 		again := true

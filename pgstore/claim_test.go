@@ -142,7 +142,7 @@ func TestALookNoticesThatANeighboursLockIsFree(t *testing.T) {
 	if again := gone(); again != before {
 		t.Errorf("a neighbour that lives is said to be gone: %d, then %d", before, again)
 	}
-	theirs.line.drop(t.Context(), theirs.numbers["n"])
+	theirs.session.unlock(t.Context(), "n")
 	if after := gone(); after != before+1 {
 		t.Errorf("a neighbour's lock is free, and the count of those that may be gone went from %d to %d", before, after)
 	}

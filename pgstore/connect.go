@@ -2,14 +2,13 @@ package pgstore
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,35 +17,143 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// newPool makes the pool of an address.
-func newPool(ctx context.Context, dsn string, timeout time.Duration) (*pgxpool.Pool, error) {
-	cfg, err := pgxpool.ParseConfig(dsn)
-	if err != nil {
-		return nil, badAddress(err)
-	}
-	cfg.ConnConfig.DialFunc = dialer().DialContext
-	if cfg.ConnConfig.ConnectTimeout == 0 {
-		cfg.ConnConfig.ConnectTimeout = 10 * time.Second
-	}
-	// An idle worker uses a connection every second or so: asking each time whether it is still there
-	// would double what it asks.
-	cfg.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > 10*time.Second }
-	direct, err := probe(ctx, cfg.ConnConfig, timeout)
-	if err != nil {
-		return nil, err
-	}
-	if direct {
-		cfg.AfterConnect = steady
-	} else if cfg.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
-		// A pooler may give each statement to another session, which does not know what was
-		// prepared in the one before.
-		cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
-	}
-	return pgxpool.NewWithConfig(ctx, cfg)
+// connectTimeout bounds the making of a connection where the address does not say it.
+const connectTimeout = 10 * time.Second
+
+// trackedSettings are set for every session of a pool of ours when it begins. A pooler carries these
+// from one session of the server to the other.
+var trackedSettings = map[string]string{
+	"client_encoding": "UTF8", "standard_conforming_strings": "on", "DateStyle": "ISO, MDY", "TimeZone": "UTC",
 }
 
-// badAddress says what is wrong with an address, and nothing of what it is: the driver's error would quote
-// it, and where a password has odd characters, the password.
+// ownSettings are set too where the session is ours alone, whatever the role, the database and the
+// address say. The transactions rely on read committed: a statement sees what was committed before
+// it. Unqualified names are the server's own. A policy for rows is an error and hides nothing. What
+// a lost client has begun ends soon after the client has given up.
+//
+// The plans are those for a few rows found by an index, whatever the statistics say: tables that are
+// full now and empty in a second have none that are right. And since all else seems expensive to
+// such a planner, it may not start more processes for it.
+func ownSettings(timeout time.Duration, major int) map[string]string {
+	limit := strconv.FormatInt((timeout + time.Second).Milliseconds(), 10)
+	set := map[string]string{
+		"default_transaction_isolation": "read committed", "default_transaction_read_only": "off", "default_transaction_deferrable": "off",
+		"search_path": "pg_catalog", "row_security": "off",
+		"statement_timeout": limit, "idle_in_transaction_session_timeout": limit, "lock_timeout": "0",
+		"plan_cache_mode": "force_generic_plan", "jit": "off", "enable_seqscan": "off", "max_parallel_workers_per_gather": "0",
+	}
+	if major >= 14 {
+		set["idle_session_timeout"] = "0"
+	}
+	if major >= 17 {
+		set["transaction_timeout"] = "0"
+	}
+	return set
+}
+
+// newPool makes the pool of an address.
+func newPool(ctx context.Context, dsn string, timeout time.Duration) (*pgxpool.Pool, pooling, error) {
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, unpooled, badAddress(err)
+	}
+	conn := cfg.ConnConfig
+	if err := checkMode(conn.DefaultQueryExecMode); err != nil {
+		return nil, unpooled, err
+	}
+	if asksReadOnly(conn.RuntimeParams) {
+		return nil, unpooled, fmt.Errorf("the address asks for sessions that are read-only (default_transaction_read_only): %w", errReadOnly)
+	}
+	conn.DialFunc = dialer().DialContext
+	conn.ValidateConnect = takesWrites
+	if conn.ConnectTimeout == 0 {
+		conn.ConnectTimeout = connectTimeout
+	}
+	// An idle worker uses a connection every second or so: a ping each time would double what it asks
+	// of the server.
+	cfg.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > 10*time.Second }
+	setParams(conn.RuntimeParams, trackedSettings)
+	by, major, err := probe(ctx, conn, timeout)
+	if err != nil {
+		return nil, unpooled, err
+	}
+	own := ownSettings(timeout, major)
+	switch by {
+	case unpooled:
+		setParams(conn.RuntimeParams, own)
+	case pooledBySession: // refuses what it does not know when a session begins
+		cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error { return setAll(ctx, c, own) }
+	case pooledByTransaction:
+		// Each statement may go to another session, which does not know what was prepared in the one
+		// before, and what is set there stays for other clients.
+		if conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+			conn.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+		}
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	return pool, by, err
+}
+
+// setParams sets parameters of the start of a session, whose names are the same in any case.
+func setParams(params, to map[string]string) {
+	maps.DeleteFunc(params, func(name, _ string) bool {
+		return slices.ContainsFunc(slices.Collect(maps.Keys(to)), func(ours string) bool { return strings.EqualFold(name, ours) })
+	})
+	maps.Copy(params, to)
+}
+
+func asksReadOnly(params map[string]string) bool {
+	for name, value := range params {
+		if strings.EqualFold(name, "default_transaction_read_only") {
+			return !slices.Contains([]string{"off", "false", "no", "0"}, strings.ToLower(value))
+		}
+	}
+	return false
+}
+
+// setAll sets what this version of the server knows.
+func setAll(ctx context.Context, c *pgx.Conn, settings map[string]string) error {
+	names := slices.Sorted(maps.Keys(settings))
+	values := make([]string, len(names))
+	for i, name := range names {
+		values[i] = settings[name]
+	}
+	_, err := c.Exec(ctx, `select set_config(s.name, w.value, false) from unnest($1::text[], $2::text[]) as w(name, value)
+		join pg_catalog.pg_settings s on lower(s.name) = lower(w.name)`, pgx.QueryExecModeExec, names, values)
+	return err
+}
+
+// takesWrites is asked of every new session of our pools, so that of several hosts the one is taken
+// that is no standby.
+func takesWrites(ctx context.Context, c *pgconn.PgConn) error {
+	switch c.ParameterStatus("in_hot_standby") { // since PostgreSQL 14
+	case "off":
+		return nil
+	case "on":
+		return errReadOnly
+	}
+	results, err := c.Exec(ctx, `select pg_is_in_recovery()`).ReadAll()
+	if err != nil {
+		return err
+	}
+	if string(results[0].Rows[0][0]) == "t" {
+		return errReadOnly
+	}
+	return nil
+}
+
+// checkMode refuses the ways of sending parameters that do not know their types.
+func checkMode(mode pgx.QueryExecMode) error {
+	switch mode {
+	case pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol:
+		return fmt.Errorf("default_query_exec_mode=%s cannot send every parameter: leave it out, or give cache_describe where a pooler forgets prepared statements "+
+			"(in Go, ConnConfig.DefaultQueryExecMode)", strings.ReplaceAll(mode.String(), " ", "_"))
+	}
+	return nil
+}
+
+// badAddress says what is wrong with an address, and nothing of what it is: the driver's error would
+// quote it, and where a password has odd characters, the password.
 func badAddress(err error) error {
 	if file := (*fs.PathError)(nil); errors.As(err, &file) {
 		return fmt.Errorf("the address, or the environment, names a file that cannot be read: %w: mend sslrootcert, sslcert, sslkey or servicefile", file)
@@ -55,16 +162,25 @@ func badAddress(err error) error {
 		"sslmode is one of disable, allow, prefer, require, verify-ca, verify-full, and the files of sslrootcert, sslcert and sslkey are PEM; what it leaves out comes from PGHOST, PGPASSWORD and so on")
 }
 
-// dial makes a connection as those of the pool are, which does not belong to it.
-func (s *Store) dial(ctx context.Context) (*pgx.Conn, error) {
-	pool := s.pool.Config()
-	cfg := pool.ConnConfig
-	if pool.BeforeConnect != nil {
-		if err := pool.BeforeConnect(ctx, cfg); err != nil {
-			return nil, err
+// dialLike returns a function that makes connections as those of a pool are, which do not belong to
+// it.
+func dialLike(pool *pgxpool.Pool) func(context.Context) (*pgx.Conn, error) {
+	return func(ctx context.Context) (*pgx.Conn, error) {
+		cfg := pool.Config()
+		if cfg.BeforeConnect != nil {
+			if err := cfg.BeforeConnect(ctx, cfg.ConnConfig); err != nil {
+				return nil, err
+			}
 		}
+		c, err := pgx.ConnectConfig(ctx, cfg.ConnConfig)
+		if err != nil || cfg.AfterConnect == nil {
+			return c, err
+		}
+		if err := cfg.AfterConnect(ctx, c); err != nil {
+			return nil, errors.Join(err, c.Close(ctx))
+		}
+		return c, nil
 	}
-	return pgx.ConnectConfig(ctx, cfg)
 }
 
 // dialer notices within about ten seconds that the other machine has vanished.
@@ -72,93 +188,75 @@ func dialer() *net.Dialer {
 	return &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}}
 }
 
-// steady makes a session's plans those for a few rows found by an index, whatever the statistics
-// say: tables that are full now and empty in a second have none that are right. And since all else
-// looks dear to such a planner, it may not start more processes for it: a count took 0.1 s so.
-func steady(ctx context.Context, c *pgx.Conn) error {
-	_, err := c.Exec(ctx, `set plan_cache_mode = force_generic_plan; set jit = off; set enable_seqscan = off; set max_parallel_workers_per_gather = 0`)
-	return err
-}
-
-// probe connects once and says whether the sessions are the server's own.
-func probe(ctx context.Context, cfg *pgx.ConnConfig, timeout time.Duration) (direct bool, err error) {
+// probe connects once and returns what is between us and the server, and the server's version.
+func probe(ctx context.Context, cfg *pgx.ConnConfig, timeout time.Duration) (by pooling, major int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	c, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return false, err
+		return unpooled, 0, err
 	}
-	direct, err = isDirect(ctx, c)
-	return direct, errors.Join(err, c.Close(ctx))
+	number, _, _ := strings.Cut(c.PgConn().ParameterStatus("server_version"), ".")
+	major, _ = strconv.Atoi(number) // of a server that is being developed: 0, and what is new is not set
+	by, err = poolingOf(ctx, c, func(ctx context.Context) (*pgx.Conn, error) { return pgx.ConnectConfig(ctx, cfg) })
+	return by, major, errors.Join(err, c.Close(ctx))
 }
 
-// isDirect says whether a connection is a session of the server: a pooler makes up the number by
-// which a connection is cancelled, and the server's is the process that answers.
-func isDirect(ctx context.Context, c *pgx.Conn) (bool, error) {
-	results, err := c.PgConn().Exec(ctx, `select pg_backend_pid()`).ReadAll()
+// wrongSetting is a setting that a session must not have, and what it must be.
+type wrongSetting struct{ name, is, want string }
+
+// checkPool checks the sessions of a pool that we have not made, or cannot set up.
+func checkPool(ctx context.Context, pool *pgxpool.Pool, given bool) error {
+	if err := checkMode(pool.Config().ConnConfig.DefaultQueryExecMode); err != nil {
+		return err
+	}
+	rows, err := pool.Query(ctx, `select w.name, s.setting, w.value from pg_catalog.pg_settings s join (values ('client_encoding', 'UTF8'),
+		('default_transaction_isolation', 'read committed'), ('default_transaction_read_only', 'off'), ('standard_conforming_strings', 'on')
+		) as w(name, value) on s.name = w.name and s.setting <> w.value order by w.name`)
 	if err != nil {
-		return false, err
+		return err
 	}
-	return string(results[0].Rows[0][0]) == fmt.Sprint(c.PgConn().PID()), nil
+	wrong, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (w wrongSetting, err error) {
+		return w, row.Scan(&w.name, &w.is, &w.want)
+	})
+	if err != nil || len(wrong) == 0 {
+		return err
+	}
+	w := wrong[0]
+	mend := fmt.Sprintf("change the role's default with: alter role ROLE set %s = '%s'", w.name, w.want)
+	if given {
+		mend = fmt.Sprintf("set ConnConfig.RuntimeParams[%q] of the pool, let its AfterConnect do it, or %s", w.name, mend)
+	}
+	return fmt.Errorf("the sessions have %s = %s and must have %s: %s", w.name, w.is, w.want, mend)
 }
 
-// explain adds what to do to Postgres's commonest complaints.
-func explain(err error) error {
-	var e *pgconn.PgError
-	if errors.As(err, &e) {
-		if hint, ok := hints[e.Code]; ok {
-			return fmt.Errorf("%w: %s", err, hint)
-		}
-		return err
-	}
-	refused := (*pgconn.ConnectError)(nil)
-	if !errors.As(err, &refused) {
-		return err
-	}
-	err = oneLineError{err}
+// checkDatabase refuses a database that takes no writes, or cannot hold every text.
+func checkDatabase(ctx context.Context, pool *pgxpool.Pool) error {
+	var (
+		encoding string
+		refuses  bool
+	)
+	err := pool.QueryRow(ctx, `select current_setting('server_encoding'), pg_is_in_recovery() or current_setting('transaction_read_only') = 'on'`).Scan(&encoding, &refuses)
 	switch {
-	case errors.As(err, new(x509.HostnameError)):
-		return fmt.Errorf("%w: name the server as its certificate does, or give sslmode=verify-ca, which does not look at the name", err)
-	case errors.As(err, new(*tls.CertificateVerificationError)) || errors.As(err, new(x509.UnknownAuthorityError)) || errors.As(err, new(x509.CertificateInvalidError)):
-		return fmt.Errorf("%w: the server's certificate is not trusted: give sslrootcert=FILE with the certificate of who signed it", err)
-	case refused.Config.TLSConfig != nil && !errors.As(err, new(net.Error)) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF):
-		return fmt.Errorf("%w: the server has no TLS for us: set ssl=on there, or give sslmode=disable where nobody else can listen", err)
+	case err != nil:
+		return err
+	case refuses:
+		return errReadOnly
+	case encoding != "UTF8" && encoding != "SQL_ASCII":
+		return fmt.Errorf("the database has the encoding %s, which cannot hold every text: create one with encoding 'UTF8' and template template0, and name that", encoding)
 	}
-	return fmt.Errorf("%w: is the server running there, and may this machine reach it?", err)
+	return nil
 }
 
-// oneLineError is an error that has a line for each address, each with and without TLS, on one line and each
-// reason once.
-type oneLineError struct{ error }
-
-// Error implements error.
-func (e oneLineError) Error() string {
-	first, rest, _ := strings.Cut(e.error.Error(), "\n")
-	var reasons []string
-	for line := range strings.Lines(rest) {
-		if line = strings.TrimSpace(line); line != "" && !slices.Contains(reasons, line) {
-			reasons = append(reasons, line)
+// Ping reports, as an error or nil, whether the server answers and takes writes. It costs one round
+// trip. After a failover it also has the connections to the former primary closed.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.again(ctx, func(ctx context.Context) error {
+		var refuses bool
+		err := s.pool.QueryRow(ctx, `select pg_is_in_recovery() or current_setting('transaction_read_only') = 'on'`).Scan(&refuses)
+		if err == nil && refuses {
+			err = errReadOnly
 		}
-	}
-	return strings.TrimSpace(first + " " + strings.Join(reasons, "; "))
+		return err
+	})
 }
-
-// Unwrap is for package errors.
-func (e oneLineError) Unwrap() error { return e.error }
-
-// hints say what to do about an SQLSTATE.
-var hints = map[string]string{
-	"28P01": "the password is wrong or missing: give it in the address, in PGPASSWORD or in a password file",
-	"28000": "the server does not let this role in: check the role's name, the server's pg_hba.conf, and whether it wants TLS (sslmode=require) or a certificate",
-	"3D000": "create the database first, or name another one",
-	"3F000": "the schema is missing: make it with lastcall serve --migrate (in Go, Config.Migrate)",
-	"42P01": "the tables are missing: make them with lastcall serve --migrate (in Go, Config.Migrate)",
-	"42501": "this role lacks a right: let it own the schema, or grant it usage on the schema and select, insert, update and delete on its tables; --migrate needs create on the database",
-	"25006": readOnly,
-	"53300": "the server has no connection left: raise max_connections, or lower pool_max_conns in the address",
-	"57014": "the statement was cancelled: a statement_timeout of the role or the database may be too short",
-	"57P01": "the server is being shut down; it is tried again",
-	"57P03": "the server is starting or stopping; it is tried again",
-}
-
-const readOnly = "this server takes no writes: name the primary, or several hosts and target_session_attrs=read-write"

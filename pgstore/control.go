@@ -72,7 +72,7 @@ func (s *Store) moved() { s.claimable(everything) }
 // Control implements task.Store.
 func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 	var after func()
-	err := s.call(ctx, func(ctx context.Context) error {
+	err := s.once(ctx, func(ctx context.Context) error {
 		after = func() {}
 		switch cmd.Verb {
 		case task.VerbPause:

@@ -114,7 +114,7 @@ func (s *Store) nameLanes(ctx context.Context, tasks []task.Task, lanes []int32)
 // Find implements task.Store.
 func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	var found []task.Task
-	err := s.call(ctx, func(ctx context.Context) error {
+	err := s.again(ctx, func(ctx context.Context) error {
 		sql, args, err := s.findStatement(q)
 		if err != nil || sql == "" {
 			return err
@@ -224,7 +224,7 @@ func succeededTasks(where []string, limit string) string {
 // History implements task.Store.
 func (s *Store) History(ctx context.Context, id string) ([]task.RunRecord, error) {
 	var runs []task.RunRecord
-	err := s.call(ctx, func(ctx context.Context) error {
+	err := s.again(ctx, func(ctx context.Context) error {
 		key, ok := parseID(id)
 		if !ok {
 			return task.ErrNotFound

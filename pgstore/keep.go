@@ -88,7 +88,7 @@ var pruneSheetsSQL = `
 // Log implements task.Store.
 func (s *Store) Log(ctx context.Context, id string) ([]byte, error) {
 	var body []byte
-	err := s.call(ctx, func(ctx context.Context) error {
+	err := s.again(ctx, func(ctx context.Context) error {
 		key, ok := parseID(id)
 		if !ok {
 			return task.ErrNotFound
@@ -108,7 +108,7 @@ func (s *Store) Log(ctx context.Context, id string) ([]byte, error) {
 // Count implements task.Store.
 func (s *Store) Count(ctx context.Context) (task.Counts, error) {
 	var counts task.Counts
-	err := s.call(ctx, func(ctx context.Context) error {
+	err := s.again(ctx, func(ctx context.Context) error {
 		counts = task.Counts{}
 		rows, err := s.pool.Query(ctx, s.q.count)
 		if err != nil {
@@ -137,7 +137,7 @@ func (s *Store) Count(ctx context.Context) (task.Counts, error) {
 // first task that is too young.
 func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, error) {
 	var done task.Pruned
-	err := s.call(ctx, func(ctx context.Context) error {
+	err := s.once(ctx, func(ctx context.Context) error {
 		done = task.Pruned{}
 		if err := s.clear(ctx); err != nil {
 			return err

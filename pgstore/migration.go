@@ -47,7 +47,7 @@ func lookAtSchema(ctx context.Context, cfg Config) (state SchemaState, err error
 	}
 	s.ident = pgx.Identifier{s.schema}.Sanitize()
 	if s.pool == nil {
-		pool, err := newPool(ctx, cfg.DSN, s.timeout)
+		pool, _, err := newPool(ctx, cfg.DSN, s.timeout)
 		if err != nil {
 			return state, err
 		}

@@ -195,50 +195,11 @@ func TestABadItemFailsAloneInItsBatch(t *testing.T) {
 	}
 }
 
-func TestAnAnnouncementReachesAnotherStore(t *testing.T) {
-	dsn := pgtest.DSN(t)
-	a := openAt(t, Config{DSN: dsn, Migrate: true})
-	defer closed(t, a)
-	b := openAt(t, Config{DSN: dsn, Logger: slog.New(slog.DiscardHandler)})
-	defer closed(t, b)
-	a.line.start()
-	a.line.await(t, func() bool { return a.line.up })
-	seen, err := a.Wait(t.Context(), task.Seen{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.Add(t.Context(), []task.NewTask{{ID: "00000000-0000-7000-8000-000000000001", Kind: "k"}}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.Wait(soon(t), seen); err != nil {
-		t.Error(err)
-	}
-}
-
 // soon is a context for something that will happen soon.
 func soon(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// await waits until something is true of a line.
-func (l *line) await(t *testing.T, what func() bool) {
-	t.Helper()
-	ctx := soon(t)
-	for {
-		l.mu.Lock()
-		ok, state := what(), l.state
-		l.mu.Unlock()
-		if ok {
-			return
-		}
-		select {
-		case <-state:
-		case <-ctx.Done():
-			t.Fatal("the connection for locks did not get there within a minute")
-		}
-	}
 }
 
 func TestARoleThatMayReadAndWriteTheTablesIsEnough(t *testing.T) {

@@ -11,15 +11,26 @@
 // # How a dead process is noticed
 //
 // Besides its pool a store has one connection of its own. It holds an advisory lock for each worker
-// and listens for wake-ups. The server frees the lock when the process ends, however it ends; a
-// neighbour tries the lock at every look, and takes over when it has found it free for 400 ms. A
-// worker that only lost this connection takes the lock again within that time. A lock of an earlier
-// start of the server is no evidence, and a store that has just lost its own connection believes no
-// lock for one lease: a server that restarts kills nobody.
+// listens for announcements, and carries the beats, so that a pool that is exhausted kills nobody.
+// The server frees the lock when the process ends, however it ends; a neighbour probes the lock, and
+// takes over when it has found it free for 400 ms while the beat stood still. A worker that only lost
+// this connection has taken the lock again by then, or has written that its lock is no evidence; where
+// connecting takes long, the time is longer, up to 1.75 s, and where it takes more than a second, only
+// the lease decides. A lock of an earlier start of the server is no evidence, and a store that has
+// just lost its own connection believes no lock for one lease: a server that restarts kills nobody.
 //
-// Through PgBouncer in transaction mode there are no such sessions; that is noticed and said in the
-// log. Then a dead worker's tasks are taken over when its lease has run out, and new tasks are
-// found by polling.
+// # Connections
+//
+// A pool that the store makes of a DSN has sessions of its own: their isolation, encoding, time
+// limits and plans are set whatever the role and the database say, and only a server that takes
+// writes is connected to, so after a failover a DSN with several hosts finds the new primary by
+// itself. A pool that is given is used as it is; Open refuses one whose sessions have another
+// isolation than read committed, another encoding than UTF8, or take no writes.
+//
+// Through PgBouncer in session mode all of this holds. In transaction mode there are no sessions that
+// could hold a lock; that is noticed and said in the log. Then a dead worker's tasks are taken over
+// when its lease has run out, new tasks are found by polling, and the sessions' settings are those of
+// the role, which Open checks.
 package pgstore
 
 import (
@@ -28,9 +39,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"regexp"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,7 +78,9 @@ type Store struct {
 	pool    *pgxpool.Pool
 	ownPool bool
 	timeout time.Duration
-	line    *line
+	dial    func(context.Context) (*pgx.Conn, error) // makes a connection beside the pool
+	pooling pooling
+	session *session
 	q       queries
 
 	life     context.Context // ends with Close
@@ -81,17 +92,12 @@ type Store struct {
 	holdings  holdings
 	sheetFrom int // the number of ends; a test has smaller sheets
 	lanes     lanes
-	announce  chan struct{} // other processes should be told of tasks
-	nonce     string        // tells this store's announcements from others'
-	observer  observer
-
-	announceEarly chan struct{} // of tasks that may come before others
-	announceAsked chan struct{} // and that something was asked
+	announcer *announcer
+	detector  failureDetector
 
 	mu      sync.Mutex
-	numbers map[string]int32 // of this store's workers
-	seen    task.Seen        // begins at one and one
-	changed chan struct{}    // closed and replaced when seen changes
+	seen    task.Seen     // begins at one and one
+	changed chan struct{} // closed and replaced when seen changes
 	closed  atomic.Bool
 	warming sync.Once
 }
@@ -115,12 +121,9 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{
 		schema: cmp.Or(cfg.Schema, "lastcall"), log: cmp.Or(cfg.Logger, slog.Default()),
 		timeout: cmp.Or(cfg.Timeout, 15*time.Second), pool: cfg.Pool,
-		announce: make(chan struct{}, 1), nonce: strconv.FormatUint(rand.Uint64(), 36),
-		observer: observer{confirm: confirm, free: make(map[string]sight)},
-		numbers:  make(map[string]int32), seen: task.Seen{Ready: 1, Asked: 1, Gone: 1}, changed: make(chan struct{}),
-		lanes:         lanes{number: make(map[lane]int32), of: make(map[int32]lane)},
-		sheetFrom:     sheetFrom,
-		announceEarly: make(chan struct{}, 1), announceAsked: make(chan struct{}, 1),
+		detector: failureDetector{most: maxConfirm}, seen: task.Seen{Ready: 1, Asked: 1, Gone: 1}, changed: make(chan struct{}),
+		lanes:     lanes{number: make(map[lane]int32), of: make(map[int32]lane)},
+		sheetFrom: sheetFrom,
 	}
 	switch {
 	case !schemaName.MatchString(s.schema):
@@ -133,12 +136,13 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 	s.ident = pgx.Identifier{s.schema}.Sanitize()
 	s.q = s.makeQueries()
 	if s.pool == nil {
-		pool, err := newPool(ctx, cfg.DSN, s.timeout)
+		pool, by, err := newPool(ctx, cfg.DSN, s.timeout)
 		if err != nil {
 			return nil, err
 		}
-		s.pool, s.ownPool = pool, true
+		s.pool, s.ownPool, s.pooling = pool, true, by
 	}
+	s.dial = dialLike(s.pool)
 	if err := s.connect(ctx, cfg.Migrate); err != nil {
 		if s.ownPool {
 			s.pool.Close()
@@ -146,30 +150,61 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
-	s.line = newLine(s)
-	s.routines.Go(s.announcements)
+	s.session = newSession(s.sessionConfig())
+	s.announcer = newAnnouncer(s.log, s.notify)
+	s.routines.Go(func() { s.announcer.run(s.life) })
 	return s, nil
 }
 
-// connect looks at the server and at the schema.
+// connect checks the server and the schema.
 func (s *Store) connect(ctx context.Context, migrate bool) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	var refuses bool
-	const look = `select pg_is_in_recovery() or current_setting('transaction_read_only') = 'on'`
-	if err := s.pool.QueryRow(ctx, look).Scan(&refuses); err != nil {
+	if err := checkDatabase(ctx, s.pool); err != nil {
 		return err
 	}
-	if refuses {
-		return errors.New(readOnly)
+	if !s.ownPool {
+		by, err := s.poolingOfPool(ctx)
+		if err != nil {
+			return err
+		}
+		s.pooling = by
+	}
+	if !s.ownPool || s.pooling == pooledByTransaction {
+		if err := checkPool(ctx, s.pool, !s.ownPool); err != nil {
+			return err
+		}
 	}
 	return s.prepareSchema(ctx, migrate)
+}
+
+// poolingOfPool reports what is between a pool that was given and the server.
+func (s *Store) poolingOfPool(ctx context.Context) (pooling, error) {
+	c, err := s.dial(ctx)
+	if err != nil {
+		return unpooled, err
+	}
+	by, err := poolingOf(ctx, c, s.dial)
+	return by, errors.Join(err, c.Close(ctx))
+}
+
+// sessionConfig is what the session knows of the store.
+func (s *Store) sessionConfig() sessionConfig {
+	return sessionConfig{
+		dial: s.dial, pooling: s.pooling, schema: s.ident, channel: s.channel(), timeout: s.timeout, log: s.log,
+		life: s.life, start: func(f func()) { s.routines.Go(f) }, onNotify: s.heard, onConnect: s.connected,
+		withdraw: func(ctx context.Context, workers []string) {
+			if _, err := s.pool.Exec(ctx, s.sql(withdrawSQL), workers); err != nil {
+				s.log.Debug("the workers' locks could not be withdrawn as evidence", "error", err)
+			}
+		},
+	}
 }
 
 // Wait implements task.Store. Changes made by other processes count too, once the connection of the
 // store's own has been told of them.
 func (s *Store) Wait(ctx context.Context, seen task.Seen) (task.Seen, error) {
-	s.line.start()
+	s.session.begin()
 	for {
 		if err := s.usable(ctx); err != nil {
 			return task.Seen{}, err
@@ -201,34 +236,6 @@ func (s *Store) wake(ready, asked, gone uint64) {
 	s.changed = make(chan struct{})
 }
 
-// claimable says, here and to other processes, that there may be something to claim, of that rank
-// or a later one.
-func (s *Store) claimable(rank int64) {
-	s.claimer.early(rank)
-	s.claimer.found()
-	s.wake(1, 0, 0)
-	announce := s.announce
-	if rank < plainRank {
-		announce = s.announceEarly
-	}
-	select {
-	case announce <- struct{}{}:
-	default:
-	}
-}
-
-// plainRank is that of a new task without a priority.
-const plainRank = ^int64(0)
-
-// asked says, here and to other processes, that something was asked of a run.
-func (s *Store) asked() {
-	s.wake(0, 1, 0)
-	select {
-	case s.announceAsked <- struct{}{}:
-	default:
-	}
-}
-
 // Close implements task.Store. A pool that was given stays open.
 func (s *Store) Close() error {
 	if s.closed.Swap(true) {
@@ -236,7 +243,7 @@ func (s *Store) Close() error {
 	}
 	s.end()
 	s.warming.Do(func() {})
-	s.line.close() // the locks go first: what this store still holds is nobody's
+	s.session.close() // the locks go first: what this store still holds is nobody's
 	s.routines.Wait()
 	if s.ownPool {
 		s.pool.Close()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/storetest"
@@ -31,7 +32,7 @@ func engine(t *testing.T, sheetFrom int) storetest.Engine {
 		}
 		s := openAt(t, Config{DSN: dsn, Schema: schemas[t.Name()], Migrate: true})
 		s.sheetFrom = sheetFrom
-		s.observer.confirm = 0 // who is killed here does not come back
+		s.detector.most = -time.Minute // who is killed here does not come back
 		return s
 	}
 	begin := []func(*testing.T, task.Store) storetest.Transaction{beginPgx, beginSQL(t, dsn)}

@@ -15,21 +15,22 @@ import (
 // are under way; from then on it can claim and renew no more. The worker's lock, if it is free, is
 // held until the end, so that the worker cannot come back meanwhile.
 const (
-	lockRowSQL  = `select 1 from @.workers where id = $1 for update`
-	markDeadSQL = `update @.workers w set dead = true, evidence = $2,
-		suspects = exists (select 1 from @.running r where r.worker = w.n and r.suspect) where id = $1 and not dead and
-		case when not $2 then seq = $3
-			when state = 'left' then true
-			when not $4 or boot is distinct from pg_postmaster_start_time() then false
-			else pg_try_advisory_xact_lock('@.'::regnamespace::oid::integer, n) end`
-	markedSQL = `select dead, evidence, suspects, state from @.workers where id = $1`
-	forgetSQL = `delete from @.workers w where id = $1 and dead and not exists (select 1 from @.claims where worker = w.n)`
+	lockRowSQL = `select 1 from @.workers where id = $1 for update`
+	markedSQL  = `select dead, evidence, suspects, state from @.workers where id = $1`
+	forgetSQL  = `delete from @.workers w where id = $1 and dead and not exists (select 1 from @.claims where worker = w.n)`
 )
+
+var markDeadSQL = `update @.workers w set dead = true, evidence = $2,
+	suspects = exists (select 1 from @.running r where r.worker = w.n and r.suspect) where id = $1 and not dead and
+	case when not $2 then seq = $3
+		when state = 'left' then true
+		when not $4 or seq <> $3 or boot is distinct from pg_postmaster_start_time() then false
+		else pg_try_advisory_xact_lock(` + lockKey("id") + `) end`
 
 // Reclaim implements task.Store.
 func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
 	var left task.Reclaimed
-	err := s.call(ctx, func(ctx context.Context) error {
+	err := s.once(ctx, func(ctx context.Context) error {
 		left = task.Reclaimed{}
 		var (
 			batch pgx.Batch
@@ -37,8 +38,12 @@ func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Recl
 			dead  bool
 			lanes []int32
 		)
+		seq, confirmed := req.Seq, false
+		if req.Evidence { // the beat has stood still since the lock was seen free
+			seq, confirmed = s.detector.confirmed(req.Worker)
+		}
 		batch.Queue(s.q.lockRow, req.Worker)
-		batch.Queue(s.q.markDead, req.Worker, req.Evidence, int64(req.Seq), s.trustsLocks(req.Worker))
+		batch.Queue(s.q.markDead, req.Worker, req.Evidence, int64(seq), confirmed)
 		batch.Queue(s.q.marked, req.Worker).QueryRow(func(row pgx.Row) error {
 			err := row.Scan(&dead, &left.Evidence, &left.Suspects, &left.State)
 			if errors.Is(err, pgx.ErrNoRows) {

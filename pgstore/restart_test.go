@@ -21,11 +21,7 @@ func TestAWorkerThatOnlyLostItsConnectionIsNotTakenForDead(t *testing.T) {
 	b := openAt(t, Config{DSN: dsn})
 	defer closed(t, b)
 	runOne(t, a)
-	n := a.numbers["w"]
-	a.line.mu.Lock()
-	first := a.line.held[n]
-	a.line.mu.Unlock()
-	if first == nil {
+	if !hasLock(a, "w") {
 		t.Fatal("the worker has no lock")
 	}
 	exec(t, dsn, `select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'`)
@@ -39,13 +35,22 @@ func TestAWorkerThatOnlyLostItsConnectionIsNotTakenForDead(t *testing.T) {
 	if got := life(); got == task.LifeDead {
 		t.Error("dead at the first look")
 	}
-	a.line.await(t, func() bool { return a.line.held[n] != nil && a.line.held[n] != first })
+	awaitSession(t, a.session, func() bool { return !a.session.lost.IsZero() })
+	a.session.lock(t.Context(), "w") // returns when it has it again
 	if got := life(); got != task.LifeAlive {
 		t.Errorf("%s, with its lock taken again", got)
 	}
 	if _, err := b.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Evidence: true, Seq: 1, Max: 1}); !errors.Is(err, task.ErrWorkerAlive) {
 		t.Errorf("Reclaim: %v", err)
 	}
+}
+
+// hasLock reports whether a store's session has the lock of a worker.
+func hasLock(s *Store, worker string) bool {
+	s.session.mu.Lock()
+	defer s.session.mu.Unlock()
+	l := s.session.locks[worker]
+	return l != nil && l.held && l.recorded
 }
 
 func TestARestartOfTheServerInterruptsNobodyAndLosesNothing(t *testing.T) {

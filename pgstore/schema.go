@@ -66,6 +66,7 @@ create table @.workers (
 	seq      bigint not null,
 	state    text not null,
 	boot     timestamptz,     -- the start of the server on which its lock is held, null if none is
+	confirm  bigint not null default 0, -- microseconds: for how long its lock must have been free to be evidence
 	dead     boolean not null default false,
 	evidence boolean not null default false,
 	suspects boolean not null default false
@@ -387,7 +388,4 @@ func (s *Store) schemaVersion(ctx context.Context, q queryer) (version, oldest i
 }
 
 // sql puts the schema's name into a statement.
-func (s *Store) sql(text string) string {
-	text = strings.ReplaceAll(text, "'@.'", "'"+s.ident+"'")
-	return strings.ReplaceAll(text, "@.", s.ident+".")
-}
+func (s *Store) sql(text string) string { return withSchema(text, s.ident) }

@@ -204,7 +204,7 @@ func (s *Store) writeSome(ctx context.Context, sheets []sheet, errs []error) (re
 		args = append(args, interruptionArgs(items)...)
 	}
 	var written []int64
-	err := s.call(ctx, func(ctx context.Context) error {
+	err := s.once(ctx, func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, sql, args...)
 		if err == nil {
 			written, err = pgx.CollectRows(rows, pgx.RowTo[int64])

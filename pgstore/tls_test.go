@@ -71,8 +71,7 @@ func accepted(t *testing.T, encrypted bool, dsn string) {
 		return
 	}
 	defer closed(t, s)
-	s.line.start()
-	s.line.await(t, func() bool { return s.line.up })
+	awaitUp(t, s)
 	var pooled, locks bool
 	const look = `select (select ssl from pg_stat_ssl where pid = pg_backend_pid()),
 		(select ssl from pg_stat_ssl join pg_stat_activity using (pid) where usename = 'crypt' and application_name = 'lastcall locks' order by backend_start desc limit 1)`

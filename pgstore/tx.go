@@ -171,7 +171,7 @@ func (s *Store) Wake() { s.claimable(everything) }
 // keyBusy names the error of a wait for a key that took too long.
 func keyBusy(err error) error {
 	var e *pgconn.PgError
-	if errors.As(err, &e) && e.Code == lockNotAvailable {
+	if errors.As(err, &e) && e.Code == codeLockNotAvailable {
 		return task.ErrKeyBusy
 	}
 	return err

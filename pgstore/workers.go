@@ -12,7 +12,7 @@ import (
 const (
 	incarnateSQL = `insert into @.incarnations (id, host, pid, since) values ($1, $2, $3, now())
 		on conflict (id) do update set id = excluded.id returning n`
-	registerSQL = `insert into @.workers (id, n, name, kinds, lease, seq, state, boot) values ($1, $2, $3, $4, $5, $6, $7, $8)
+	registerSQL = `insert into @.workers (id, n, name, kinds, lease, seq, state) values ($1, $2, $3, $4, $5, $6, $7)
 		on conflict (id) do nothing`
 	// Who has been left something by a worker needs its row.
 	removeSQL = `delete from @.workers w where id = $1 and state = 'left' and not exists (select 1 from @.claims where worker = w.n)`
@@ -40,11 +40,11 @@ var beatSQL = `
 	select 0, a.task, a.run, a.verb from beat b join @.asked a on a.worker = b.n
 	order by lost, task`
 
-// Heartbeat implements task.Store. The worker's lock is taken before it is registered, and let go
-// when it has left.
+// Heartbeat implements task.Store. The worker's lock is taken when it is registered, and let go when
+// it has left.
 func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
 	var reply task.BeatReply
-	err := s.call(ctx, func(ctx context.Context) error {
+	err := s.again(ctx, func(ctx context.Context) error {
 		if b.Seq == 1 {
 			if err := s.register(ctx, b); err != nil {
 				return err
@@ -86,23 +86,20 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 	return reply, nil
 }
 
-// register gives a worker its number, takes its lock, and writes its row, in this order: a
-// registered worker whose lock is free is dead.
+// register gives a worker its number, writes its row, and takes its lock, which the row names as
+// evidence only then.
 func (s *Store) register(ctx context.Context, b task.Beat) error {
 	var n int32
 	if err := s.pool.QueryRow(ctx, s.q.incarnate, b.Worker, b.Host, small(b.PID)).Scan(&n); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	s.numbers[b.Worker] = n
-	s.mu.Unlock()
-	boot := s.line.take(ctx, n)
 	kinds := b.Kinds
 	if kinds == nil {
 		kinds = []string{}
 	}
-	_, err := s.pool.Exec(ctx, s.q.register, b.Worker, n, b.Name, kinds, b.Lease.Microseconds(), int64(b.Seq), string(b.State), boot)
+	_, err := s.pool.Exec(ctx, s.q.register, b.Worker, n, b.Name, kinds, b.Lease.Microseconds(), int64(b.Seq), string(b.State))
 	if err == nil {
+		s.session.lock(ctx, b.Worker)
 		s.warm()
 	}
 	return err
@@ -111,13 +108,7 @@ func (s *Store) register(ctx context.Context, b task.Beat) error {
 // drop lets go of a worker's lock.
 func (s *Store) drop(ctx context.Context, worker string) {
 	s.holdings.forget(worker)
-	s.mu.Lock()
-	n, ok := s.numbers[worker]
-	delete(s.numbers, worker)
-	s.mu.Unlock()
-	if ok {
-		s.line.drop(ctx, n)
-	}
+	s.session.unlock(ctx, worker)
 }
 
 // beat renews a worker, unless it is not known, and tells what it may not know.
@@ -132,27 +123,38 @@ func (s *Store) beat(ctx context.Context, b task.Beat) (known bool, reply task.B
 			s.holdings.giveBack(over)
 		}
 	}()
-	rows, err := s.pool.Query(ctx, s.q.beat, b.Worker, int64(b.Seq), string(b.State), l.tasks, l.runs, l.workers, ours, over)
+	// What the server answers is read into a place of its own: it may come after ctx has ended.
+	answer := new([]beatRow)
+	err = s.session.exec(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		rows, err := c.Query(ctx, s.q.beat, b.Worker, int64(b.Seq), string(b.State), l.tasks, l.runs, l.workers, ours, over)
+		if err != nil {
+			return err
+		}
+		*answer, err = pgx.CollectRows(rows, pgx.RowToStructByPos[beatRow])
+		return err
+	})
 	if err != nil {
 		return false, reply, err
 	}
-	var (
-		lost, run int64
-		id        *[16]byte
-		verb      string
-	)
-	_, err = pgx.ForEachRow(rows, []any{&lost, &id, &run, &verb}, func() error {
+	for _, row := range *answer {
 		switch {
-		case lost > 0:
-			reply.Lost = append(reply.Lost, b.Runs[lost-1])
-		case id == nil:
+		case row.Lost > 0:
+			reply.Lost = append(reply.Lost, b.Runs[row.Lost-1])
+		case row.Task == nil:
 			known = true
 		default:
-			reply.Asked = append(reply.Asked, task.Asked{Fence: task.Fence{Task: formatID(*id), Run: run, Worker: b.Worker}, Verb: task.Verb(verb)})
+			reply.Asked = append(reply.Asked, task.Asked{Fence: task.Fence{Task: formatID(*row.Task), Run: row.Run, Worker: b.Worker}, Verb: task.Verb(row.Verb)})
 		}
-		return nil
-	})
-	return known, reply, err
+	}
+	return known, reply, nil
+}
+
+// beatRow is a row of the answer of beatSQL.
+type beatRow struct {
+	Lost int64
+	Task *[16]byte
+	Run  int64
+	Verb string
 }
 
 // fenceList is the columns of some fences.
@@ -186,37 +188,39 @@ func (s *Store) unlisted(ctx context.Context, b task.Beat) ([]task.Task, error) 
 	return tasks, s.nameLanes(ctx, tasks, lanes)
 }
 
-// workersSQL tries each worker's lock, in a mode that does not disturb other observers; the
+// workersSQL tries each worker's lock, in a mode that does not disturb other processes; the
 // statement's end lets go of what it got.
-const workersSQL = `
-select w.id, w.n, w.name, i.host, i.pid, w.kinds, w.lease, w.seq, w.state, i.since, w.dead,
+var workersSQL = `
+select w.id, w.name, i.host, i.pid, w.kinds, w.lease, w.seq, w.state, i.since, w.dead,
 	case when w.boot is distinct from pg_postmaster_start_time() then null
-		else pg_try_advisory_xact_lock_shared('@.'::regnamespace::oid::integer, w.n) end
+		else pg_try_advisory_xact_lock_shared(` + lockKey("w.id") + `) end, w.confirm
 from @.workers w join @.incarnations i on i.n = w.n order by w.id`
 
 // Workers implements task.Store.
 func (s *Store) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
 	var all []task.WorkerInfo
-	err := s.call(ctx, func(ctx context.Context) error {
+	err := s.again(ctx, func(ctx context.Context) error {
+		all = nil
+		var locks []lockReading
+		asked := time.Now()
 		rows, err := s.pool.Query(ctx, s.q.workers)
 		if err != nil {
 			return err
 		}
-		var free []*bool
 		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (task.WorkerInfo, error) {
 			var (
-				w          task.WorkerInfo
-				n          int32
-				lease, seq int64
-				f          *bool
+				w                   task.WorkerInfo
+				lease, seq, confirm int64
+				l                   lockReading
 			)
-			err := row.Scan(&w.Worker, &n, &w.Name, &w.Host, &w.PID, &w.Kinds, &lease, &seq, &w.State, &w.Since, &w.Dead, &f)
+			err := row.Scan(&w.Worker, &w.Name, &w.Host, &w.PID, &w.Kinds, &lease, &seq, &w.State, &w.Since, &w.Dead, &l.free, &confirm)
 			w.Lease, w.Seq = time.Duration(lease)*time.Microsecond, uint64(seq)
-			free = append(free, f)
+			l.confirm = time.Duration(confirm) * time.Microsecond
+			locks = append(locks, l)
 			return w, err
 		})
 		if err == nil {
-			s.observer.judge(all, free, s.line.lostAgo())
+			s.detector.assess(all, locks, asked, s.session.lostFor())
 		}
 		return err
 	})

@@ -47,3 +47,15 @@ func (s *Server) Listen(t testing.TB, _, _ []byte) string {
 	t.Fatal(errElsewhere)
 	return ""
 }
+
+// Standby returns a streaming standby of the server.
+func (s *Server) Standby(t testing.TB) *Server {
+	t.Fatal(errElsewhere)
+	return nil
+}
+
+// Promote makes a standby the primary.
+func (s *Server) Promote() error { return errElsewhere }
+
+// Host is the directory of the server's socket.
+func (s *Server) Host() string { return "" }

@@ -3,7 +3,9 @@ package pgstore
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -11,31 +13,6 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/task"
 )
-
-func TestTheConnectionOfTheLocksOutlivesTheServersLimitsAndNoticesAVanishedPeer(t *testing.T) {
-	server := pgtest.New(t, "fsync=off", "statement_timeout=1s", "lock_timeout=1s", "idle_session_timeout=1s", "tcp_keepalives_idle=7200")
-	port := server.Listen(t, nil, nil) // a Unix socket has no keepalives
-	s := openAt(t, Config{DSN: "postgres://lastcall@127.0.0.1:" + port + "/postgres?sslmode=disable", Migrate: true, Logger: slog.New(slog.DiscardHandler)})
-	defer closed(t, s)
-	c, err := s.line.connect(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close(t.Context())
-	for name, want := range map[string]string{
-		"statement_timeout": "0", "lock_timeout": "0", "idle_session_timeout": "0", "client_connection_check_interval": "5s",
-		"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3", "tcp_user_timeout": "10000",
-		"application_name": "lastcall locks",
-	} {
-		var got string
-		if err := c.QueryRow(t.Context(), `show `+pgx.Identifier{name}.Sanitize()).Scan(&got); err != nil {
-			t.Fatal(err)
-		}
-		if got != want {
-			t.Errorf("%s is %s, want %s", name, got, want)
-		}
-	}
-}
 
 // The commits of transactions that notify go one by one, through a lock of the whole cluster. One that holds it is made
 // to hang in its commit, which waits for a standby that does not exist.
@@ -117,23 +94,76 @@ func hangNotify(t *testing.T, dsn string) (release func()) {
 	return release
 }
 
-// eventually waits until a question to the server is answered with true.
-func eventually(t *testing.T, dsn, question string) bool {
-	t.Helper()
-	c, err := pgx.Connect(t.Context(), dsn)
+func TestAnAnnouncementReachesAnotherStore(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	a := openAt(t, Config{DSN: dsn, Migrate: true})
+	defer closed(t, a)
+	b := openAt(t, Config{DSN: dsn, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, b)
+	awaitUp(t, a)
+	seen, err := a.Wait(t.Context(), task.Seen{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close(t.Context())
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := soon(t); ; <-tick.C {
-		var yes bool
-		if err := c.QueryRow(t.Context(), question).Scan(&yes); err != nil {
-			t.Fatal(err)
+	if _, err := b.Add(t.Context(), []task.NewTask{{ID: "00000000-0000-7000-8000-000000000001", Kind: "k"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Wait(soon(t), seen); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnnouncer_SaysTheSameThingOnceForManyChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said []announcement
+		release := make(chan struct{})
+		a := newAnnouncer(slog.New(slog.DiscardHandler), nil)
+		a.send = func(_ context.Context, payload string) error {
+			what, foreign := a.parse(payload)
+			if foreign {
+				t.Errorf("%q is not known as our own", payload)
+			}
+			said = append(said, what)
+			<-release
+			return nil
 		}
-		if yes || deadline.Err() != nil {
-			return yes
+		life, end := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); a.run(life) }()
+		a.announce(announceReady)
+		synctest.Wait() // it is being sent
+		for range 100 {
+			a.announce(announceReady)
+			a.announce(announceAsked)
 		}
+		close(release)
+		synctest.Wait()
+		slices.Sort(said) // what was asked for meanwhile has no order
+		if want := []announcement{announceAsked, announceReady, announceReady}; !slices.Equal(said, want) {
+			t.Errorf("said %q, want %q", said, want)
+		}
+		end()
+		<-ended
+	})
+}
+
+func TestAnnouncer_SaysTheLastThingBeforeItEnds(t *testing.T) {
+	var said []string
+	a := newAnnouncer(slog.New(slog.DiscardHandler), func(_ context.Context, payload string) error {
+		said = append(said, payload)
+		return nil
+	})
+	life, end := context.WithCancel(t.Context())
+	end()
+	a.announce(announceReady)
+	a.run(life)
+	if !slices.Equal(said, []string{"r" + a.nonce}) {
+		t.Errorf("said %q", said)
+	}
+	if _, foreign := a.parse("r" + "other"); !foreign {
+		t.Error("another's announcement is taken for our own")
+	}
+	if what, foreign := a.parse(""); what != "" || !foreign {
+		t.Errorf("an empty payload is %q, foreign %v", what, foreign)
 	}
 }

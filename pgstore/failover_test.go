@@ -1,0 +1,185 @@
+//go:build linux
+
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/lastcall-go/lastcall/internal/pgtest"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// pair is a primary and its standby, and the address that names both.
+type pair struct {
+	primary, standby *pgtest.Server
+	dsn              string
+}
+
+func newPair(t *testing.T) pair {
+	t.Helper()
+	p := pair{primary: pgtest.New(t, "fsync=off")}
+	closed(t, openAt(t, Config{DSN: p.primary.DSN("postgres"), Migrate: true}))
+	p.standby = p.primary.Standby(t)
+	p.dsn = fmt.Sprintf("host=%s,%s user=lastcall dbname=postgres", p.primary.Host(), p.standby.Host())
+	return p
+}
+
+// untilAdded adds a task and returns how long it took until that was possible.
+func untilAdded(t *testing.T, s *Store, id int) time.Duration {
+	t.Helper()
+	began := time.Now()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for ctx := soon(t); ; <-tick.C {
+		_, err := s.Add(ctx, []task.NewTask{{ID: testID(id), Kind: "k"}})
+		if err == nil {
+			return time.Since(began)
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// fewSeconds is how long a store may take to find the server that takes writes.
+const fewSeconds = 5 * time.Second
+
+func TestAfterAFailoverEverythingFindsTheNewPrimary(t *testing.T) {
+	p := newPair(t)
+	s := openAt(t, Config{DSN: p.dsn, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, s)
+	beat := beatAt(t, s, 15*time.Second)
+	untilAdded(t, s, 1)
+	if err := p.primary.Stop(syscall.SIGINT); err != nil { // sends what it has to the standby first
+		t.Fatal(err)
+	}
+	if err := s.Ping(t.Context()); err == nil {
+		t.Error("ready, with a standby alone")
+	}
+	if _, err := s.Add(t.Context(), []task.NewTask{{ID: testID(2), Kind: "k"}}); err == nil {
+		t.Error("a standby has taken a task")
+	}
+	if err := p.standby.Promote(); err != nil {
+		t.Fatal(err)
+	}
+	if took := untilAdded(t, s, 2); took > fewSeconds {
+		t.Errorf("writing took %v", took)
+	}
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("not ready: %v", err)
+	}
+	s.session.lock(t.Context(), "w")
+	awaitSession(t, s.session, func() bool { l := s.session.locks["w"]; return l.held && l.recorded })
+	if err := beat(t.Context()); err != nil {
+		t.Errorf("a beat: %v", err)
+	}
+}
+
+func TestAPrimaryThatComesBackIsFoundAgain(t *testing.T) {
+	p := newPair(t)
+	s := openAt(t, Config{DSN: p.dsn, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, s)
+	untilAdded(t, s, 1)
+	if err := p.primary.Stop(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 { // each would leave a connection to the standby in the pool
+		if _, err := s.Count(t.Context()); err == nil {
+			t.Fatal("a standby was asked")
+		}
+	}
+	if err := p.primary.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if took := untilAdded(t, s, 2); took > fewSeconds {
+		t.Errorf("writing took %v", took)
+	}
+}
+
+// A pool that was given does not check where it leads.
+func TestAGivenPoolDoesNotKeepSessionsOfAStandby(t *testing.T) {
+	p := newPair(t)
+	pool, err := pgxpool.New(t.Context(), p.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	s := openAt(t, Config{Pool: pool, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, s)
+	untilAdded(t, s, 1)
+	if err := p.primary.Stop(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	for pool.Ping(t.Context()) != nil && t.Context().Err() == nil { // the dead ones go first
+	}
+	if err := s.Ping(t.Context()); !errors.Is(err, errReadOnly) {
+		t.Errorf("Ping: %v", err)
+	}
+	var conns []*pgxpool.Conn
+	for range 3 {
+		c, err := pool.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+	}
+	for _, c := range conns {
+		c.Release()
+	}
+	if err := p.primary.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Add(context.WithoutCancel(t.Context()), []task.NewTask{{ID: testID(2), Kind: "k"}}); err != nil {
+		t.Errorf("the first write: %v", err)
+	}
+}
+
+func TestAPreparedStatementOfAnOlderTableIsForgotten(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	s := openAt(t, Config{DSN: pgtest.Keywords(dsn, "pool_max_conns", "1"), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, s)
+	exec(t, dsn, `create table public.t as select 1 as a`)
+	read := func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, `select * from public.t`)
+		if err != nil {
+			return err
+		}
+		rows.Close()
+		return rows.Err()
+	}
+	if err := s.again(t.Context(), read); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := s.pool.Begin(t.Context()) // where the driver itself cannot help
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec(t, dsn, `alter table public.t alter column a type text`)
+	rows, err := tx.Query(t.Context(), `select * from public.t`)
+	if err == nil {
+		rows.Close()
+		err = rows.Err()
+	}
+	if !isUnusableSession(err) || !isUndone(err) {
+		t.Errorf("%v is not seen as a fault of the session", err)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := s.pool.Stat().NewConnsCount()
+	s.discard(err)
+	if err := s.again(t.Context(), read); err != nil {
+		t.Error(err)
+	}
+	if after := s.pool.Stat().NewConnsCount(); after == before {
+		t.Error("the session is used again")
+	}
+}

@@ -1,0 +1,129 @@
+package pgstore
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// seen is what a detector is shown of one worker.
+type seen struct {
+	free    bool
+	seq     uint64
+	confirm time.Duration
+}
+
+// watchFor assesses one worker that was asked about just now, answered after some time.
+func watchFor(d *failureDetector, see seen, answer time.Duration) task.Life {
+	asked := time.Now()
+	time.Sleep(answer)
+	workers := []task.WorkerInfo{{Beat: task.Beat{Worker: "w", Seq: see.seq, Lease: 15 * time.Second}}}
+	d.assess(workers, []lockReading{{free: &see.free, confirm: see.confirm}}, asked, forever)
+	return workers[0].Life
+}
+
+func TestFailureDetector_NeedsAFreeLockAndABeatThatStandsStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := failureDetector{most: maxConfirm}
+		see := seen{free: true, seq: 7, confirm: 400 * time.Millisecond}
+		for i, step := range []struct {
+			after time.Duration
+			free  bool
+			seq   uint64
+			want  task.Life
+		}{
+			{0, false, 7, task.LifeAlive},
+			{0, true, 7, task.LifeUnknown},
+			{399 * time.Millisecond, true, 7, task.LifeUnknown},
+			{0, true, 8, task.LifeUnknown}, // a beat came
+			{399 * time.Millisecond, true, 8, task.LifeUnknown},
+			{0, false, 8, task.LifeAlive}, // the lock is back
+			{0, true, 8, task.LifeUnknown},
+			{400 * time.Millisecond, true, 8, task.LifeDead},
+		} {
+			time.Sleep(step.after)
+			see.free, see.seq = step.free, step.seq
+			if got := watchFor(&d, see, 0); got != step.want {
+				t.Errorf("step %d: %s, want %s", i, got, step.want)
+			}
+		}
+		if seq, dead := d.confirmed("w"); seq != 8 || !dead {
+			t.Errorf("confirmed at beat %d: %v", seq, dead)
+		}
+	})
+}
+
+func TestFailureDetector_GivesAWorkerFarAwayTheTimeThatItAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := failureDetector{most: maxConfirm}
+		see := seen{free: true, seq: 1, confirm: time.Second}
+		watchFor(&d, see, 0)
+		time.Sleep(999 * time.Millisecond)
+		if got := watchFor(&d, see, 0); got != task.LifeUnknown {
+			t.Errorf("%s before its time", got)
+		}
+		time.Sleep(time.Millisecond)
+		if got := watchFor(&d, see, 0); got != task.LifeDead {
+			t.Errorf("%s after its time", got)
+		}
+	})
+}
+
+// The server may have read both states within a moment, although their answers came far apart.
+func TestFailureDetector_DoesNotCountTheTimeThatAnAnswerTook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := failureDetector{most: maxConfirm}
+		see := seen{free: true, seq: 1, confirm: 400 * time.Millisecond}
+		watchFor(&d, see, 0)
+		if got := watchFor(&d, see, 10*time.Second); got != task.LifeUnknown {
+			t.Errorf("%s", got)
+		}
+		if got := watchFor(&d, see, 0); got != task.LifeDead {
+			t.Errorf("%s at the next reading", got)
+		}
+	})
+}
+
+func TestFailureDetector_BelievesNoLockForALeaseAfterItsOwnSessionWasLost(t *testing.T) {
+	free := true
+	assess := func(d *failureDetector, lost time.Duration) task.Life {
+		workers := []task.WorkerInfo{{Beat: task.Beat{Worker: "w", Seq: 1, Lease: 15 * time.Second}}}
+		d.assess(workers, []lockReading{{free: &free}}, time.Now(), lost)
+		return workers[0].Life
+	}
+	synctest.Test(t, func(t *testing.T) {
+		d := failureDetector{most: maxConfirm}
+		if got := assess(&d, 14*time.Second); got != task.LifeUnknown {
+			t.Errorf("%s", got)
+		}
+		if _, dead := d.confirmed("w"); dead {
+			t.Error("confirmed")
+		}
+		if got := assess(&d, 15*time.Second); got != task.LifeDead {
+			t.Errorf("%s after the lease", got)
+		}
+	})
+}
+
+func TestFailureDetector_KnowsNothingOfAWorkerWithoutALock(t *testing.T) {
+	d := failureDetector{most: maxConfirm}
+	workers := []task.WorkerInfo{{Beat: task.Beat{Worker: "w", State: task.WorkerRunning}}, {Beat: task.Beat{Worker: "gone", State: task.WorkerLeft}}}
+	d.assess(workers, make([]lockReading, 2), time.Now(), forever)
+	if workers[0].Life != task.LifeUnknown || workers[1].Life != task.LifeDead {
+		t.Errorf("%s, and %s of one that left", workers[0].Life, workers[1].Life)
+	}
+}
+
+func TestConfirmAfter_GrowsWithTheTimeThatConnectingTakes(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{
+		0: minConfirm, 20 * time.Millisecond: minConfirm, 200 * time.Millisecond: 600 * time.Millisecond,
+		320 * time.Millisecond: 950 * time.Millisecond, 640 * time.Millisecond: maxConfirm, time.Second: maxConfirm,
+		1001 * time.Millisecond: 0,
+	} {
+		if got := confirmAfter(took); got != want {
+			t.Errorf("%v: %v, want %v", took, got, want)
+		}
+	}
+}

@@ -1,0 +1,145 @@
+package pgstore
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// announcement is something that other processes should hear, as the first letter of a payload; the
+// announcer's nonce follows. Those that may be announced later are of less use.
+type announcement string
+
+const (
+	announceEarly announcement = "e" // tasks that may come before others
+	announceReady announcement = "r" // new tasks without a priority, or of a lower one
+	announceAsked announcement = "a" // something was asked of a run
+)
+
+// announcer tells other processes that there may be something to claim, or that something was asked:
+// in a transaction of its own, since a notification serialises the commits of the whole database, and
+// one for many changes.
+type announcer struct {
+	nonce string // tells our announcements from others'
+	send  func(ctx context.Context, payload string) error
+	log   *slog.Logger
+
+	mu      sync.Mutex
+	pending map[announcement]bool
+	some    chan struct{} // has room for one: something is pending
+}
+
+func newAnnouncer(log *slog.Logger, send func(context.Context, string) error) *announcer {
+	return &announcer{nonce: strconv.FormatUint(rand.Uint64(), 36), send: send, log: log,
+		pending: make(map[announcement]bool), some: make(chan struct{}, 1)}
+}
+
+// announce has something said soon, once for all who ask for it meanwhile.
+func (a *announcer) announce(what announcement) {
+	a.mu.Lock()
+	a.pending[what] = true
+	a.mu.Unlock()
+	select {
+	case a.some <- struct{}{}:
+	default:
+	}
+}
+
+// run says what is to be said until life ends, and then the last of it: a process that enqueues and
+// ends wants to be heard.
+func (a *announcer) run(life context.Context) {
+	for {
+		select {
+		case <-a.some:
+			a.flush(life, announceEarly, announceReady, announceAsked)
+		case <-life.Done():
+			a.flush(life, announceEarly, announceReady)
+			return
+		}
+	}
+}
+
+// flush says what is pending of some kinds.
+func (a *announcer) flush(life context.Context, kinds ...announcement) {
+	for _, what := range kinds {
+		a.mu.Lock()
+		pending := a.pending[what]
+		delete(a.pending, what)
+		a.mu.Unlock()
+		if !pending {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(life), 2*time.Second)
+		err := a.send(ctx, string(what)+a.nonce)
+		cancel()
+		if err != nil {
+			a.log.Debug("other processes were not told of a change; they find it by polling", "error", explain(err))
+		}
+	}
+}
+
+// parse returns what a payload announces, and whether it comes from another process.
+func (a *announcer) parse(payload string) (what announcement, foreign bool) {
+	n := min(1, len(payload))
+	return announcement(payload[:n]), payload[n:] != a.nonce
+}
+
+// channel is the name under which announcements go.
+func (s *Store) channel() string { return "lastcall_" + s.schema }
+
+// notify sends an announcement.
+func (s *Store) notify(ctx context.Context, payload string) error {
+	_, err := s.pool.Exec(ctx, `select pg_notify($1, $2)`, s.channel(), payload)
+	return err
+}
+
+// heard takes an announcement. Our own have been acted upon already.
+func (s *Store) heard(payload string) {
+	switch what, foreign := s.announcer.parse(payload); {
+	case !foreign:
+	case what == announceAsked:
+		s.wake(0, 1, 0)
+	case what == announceReady:
+		s.mayClaim(plainRank)
+	default:
+		s.claimer.lookAgain() // they may stand on a sheet
+		s.mayClaim(everything)
+	}
+}
+
+// claimable says, here and to other processes, that there may be something to claim, of that rank
+// or a later one.
+func (s *Store) claimable(rank int64) {
+	s.mayClaim(rank)
+	what := announceReady
+	if rank < plainRank {
+		what = announceEarly
+	}
+	s.announcer.announce(what)
+}
+
+// mayClaim has this process's workers claim.
+func (s *Store) mayClaim(rank int64) {
+	s.claimer.early(rank)
+	s.claimer.found()
+	s.wake(1, 0, 0)
+}
+
+// plainRank is that of a new task without a priority.
+const plainRank = ^int64(0)
+
+// asked says, here and to other processes, that something was asked of a run.
+func (s *Store) asked() {
+	s.wake(0, 1, 0)
+	s.announcer.announce(announceAsked)
+}
+
+// connected is called when there may have been announcements that nobody heard.
+func (s *Store) connected() {
+	s.claimer.early(everything)
+	s.claimer.found()
+	s.wake(1, 1, 0)
+}

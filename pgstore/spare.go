@@ -1,0 +1,61 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// spare is one connection for beats, kept only while the session's is down.
+type spare struct {
+	dial func(context.Context) (*pgx.Conn, error)
+	turn chan struct{} // of one: who has put something in has the connection
+	conn *pgx.Conn
+}
+
+// exec runs fn on the connection, one caller at a time.
+func (s *spare) exec(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-s.turn }()
+	if s.conn == nil || s.conn.IsClosed() {
+		var err error
+		if s.conn, err = s.dial(ctx); err != nil {
+			s.conn = nil
+			return err
+		}
+	}
+	err := fn(ctx, s.conn)
+	if isUnusableSession(err) {
+		err = errors.Join(err, s.end())
+	}
+	return err
+}
+
+// close ends the connection, if nobody is using it: who does so has found the session down.
+func (s *spare) close() {
+	select {
+	case s.turn <- struct{}{}:
+	default:
+		return
+	}
+	defer func() { <-s.turn }()
+	_ = s.end() // nothing was under way
+}
+
+// end closes the connection; the caller has the turn.
+func (s *spare) end() error {
+	if s.conn == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	err := s.conn.Close(ctx)
+	s.conn = nil
+	return err
+}
