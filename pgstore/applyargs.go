@@ -2,80 +2,77 @@ package pgstore
 
 import "github.com/lastcall-go/lastcall/task"
 
-// applyArrays are the columns of a batch of changes.
-type applyArrays struct {
-	tasks                              [][16]byte
-	runs, delays                       []int64
-	workers, statuses, reasons, errors []string
-	counterArrays
-	checkpoints, results, logs [][]byte
-	fractions                  []*float64
-	messages                   []*string
-	crashed, taken, known      []bool
-}
-
-func newApplyArrays(items []item) applyArrays {
+// fenceArgs are the columns that name the runs of changes.
+func fenceArgs(items []item) (tasks [][16]byte, runs []int64, workers [][16]byte) {
 	n := len(items)
-	a := applyArrays{
-		tasks: make([][16]byte, n), runs: make([]int64, n), delays: make([]int64, n),
-		workers: make([]string, n), statuses: make([]string, n), reasons: make([]string, n), errors: make([]string, n),
-		counterArrays: newCounterArrays(items),
-		checkpoints:   make([][]byte, n), results: make([][]byte, n), logs: make([][]byte, n), fractions: make([]*float64, n), messages: make([]*string, n),
-		crashed: make([]bool, n), taken: make([]bool, n), known: make([]bool, n),
-	}
-	for i, it := range items {
-		a.tasks[i], a.runs[i], a.delays[i] = it.key, it.Run, it.Delay.Microseconds()
-		a.workers[i], a.statuses[i], a.reasons[i], a.errors[i] = it.Worker, string(it.Status), string(it.Reason), it.Error
-		a.checkpoints[i] = it.Checkpoint // a nil one is a null, which leaves what is there
-		a.results[i] = it.Result
-		if len(it.Log) > 0 {
-			a.logs[i] = it.Log[max(0, len(it.Log)-task.MaxLog):]
-		}
-		if p := it.Progress; p != nil {
-			a.fractions[i], a.messages[i] = &p.Fraction, &p.Message
-		}
-		a.crashed[i], a.taken[i], a.known[i] = it.Crashed, it.Taken, it.known
-	}
-	return a
-}
-
-// counterArrays are the columns of the counters.
-type counterArrays struct {
-	attempts, interruptions, crashes, crashStreaks, interruptStreaks []int32
-}
-
-func newCounterArrays(items []item) counterArrays {
-	n := len(items)
-	all := make([]int32, 5*n)
-	c := counterArrays{attempts: all[:n], interruptions: all[n : 2*n], crashes: all[2*n : 3*n], crashStreaks: all[3*n : 4*n], interruptStreaks: all[4*n:]}
-	for i, it := range items {
-		c.attempts[i], c.interruptions[i], c.crashes[i] = small(it.Counters.Attempts), small(it.Counters.Interruptions), small(it.Counters.Crashes)
-		c.crashStreaks[i], c.interruptStreaks[i] = small(it.Counters.CrashStreak), small(it.Counters.InterruptStreak)
-	}
-	return c
-}
-
-// applyArgs are the arguments of applySQL.
-func applyArgs(of sort, items []item) []any {
-	switch of {
-	case plainSuccess:
-		return plainArgs(items)
-	}
-	a := newApplyArrays(items)
-	if of == within {
-		return []any{a.tasks, a.runs, a.workers, a.attempts, a.interruptions, a.crashes, a.crashStreaks, a.interruptStreaks,
-			a.checkpoints, a.fractions, a.messages, a.logs, a.known}
-	}
-	return []any{a.tasks, a.runs, a.workers, a.statuses, a.reasons, a.errors, a.delays,
-		a.attempts, a.interruptions, a.crashes, a.crashStreaks, a.interruptStreaks,
-		a.checkpoints, a.fractions, a.messages, a.crashed, a.taken, a.results, a.logs, a.known}
-}
-
-// plainArgs are those of the short statement, for the runs of one worker.
-func plainArgs(items []item) []any {
-	tasks, runs := make([][16]byte, len(items)), make([]int64, len(items))
+	tasks, runs, workers = make([][16]byte, n), make([]int64, n), make([][16]byte, n)
 	for i, it := range items {
 		tasks[i], runs[i] = it.key, it.Run
+		if i > 0 && it.Worker == items[i-1].Worker {
+			workers[i] = workers[i-1]
+		} else {
+			workers[i] = workerKey(it.Worker)
+		}
 	}
-	return []any{tasks, runs, items[0].Worker}
+	return tasks, runs, workers
+}
+
+// counterArgs are the columns of the counters: attempts, interruptions, crashes, and the streaks of
+// crashes and interruptions.
+func counterArgs(items []item) []any {
+	n := len(items)
+	all := make([]int32, 5*n)
+	columns := [5][]int32{all[:n], all[n : 2*n], all[2*n : 3*n], all[3*n : 4*n], all[4*n:]}
+	for i, it := range items {
+		c := &it.Counters
+		for k, v := range [5]int{c.Attempts, c.Interruptions, c.Crashes, c.CrashStreak, c.InterruptStreak} {
+			columns[k][i] = clampInt32(v)
+		}
+	}
+	return []any{columns[0], columns[1], columns[2], columns[3], columns[4]}
+}
+
+// leftArgs are the columns of what a change leaves: checkpoint, fraction, message and log. What is null
+// leaves what is there, and so does a fraction of -1.
+func leftArgs(items []item) (checkpoints [][]byte, fractions []float64, messages []string, logs [][]byte) {
+	n := len(items)
+	checkpoints, fractions, messages, logs = make([][]byte, n), make([]float64, n), make([]string, n), make([][]byte, n)
+	for i, it := range items {
+		checkpoints[i], fractions[i] = it.Checkpoint, -1
+		if p := it.Progress; p != nil {
+			fractions[i], messages[i] = p.Fraction, p.Message
+		}
+		if len(it.Log) > 0 {
+			logs[i] = it.Log[max(0, len(it.Log)-task.MaxLog):]
+		}
+	}
+	return checkpoints, fractions, messages, logs
+}
+
+// finishArgs are the arguments of the statement FinishRuns.
+func finishArgs(items []item) []any {
+	n := len(items)
+	var (
+		tasks, runs, workers                   = fenceArgs(items)
+		checkpoints, fractions, messages, logs = leftArgs(items)
+		statuses, reasons, errors              = make([]string, n), make([]string, n), make([]string, n)
+		delays                                 = make([]int64, n)
+		suspects, crashed, reclaimed           = make([]bool, n), make([]bool, n), make([]bool, n)
+		results                                = make([][]byte, n)
+	)
+	for i, it := range items {
+		statuses[i], reasons[i], errors[i] = string(it.Status), string(it.Reason), it.Error
+		delays[i], suspects[i] = it.Delay.Microseconds(), task.Task{Counters: it.Counters}.Suspect()
+		crashed[i], reclaimed[i], results[i] = it.Crashed, it.Taken, it.Result
+	}
+	args := append([]any{tasks, runs, workers, statuses, reasons, errors, delays}, counterArgs(items)...)
+	return append(args, suspects, checkpoints, fractions, messages, crashed, reclaimed, results, logs, task.MaxHistory, task.MaxLog)
+}
+
+// saveArgs are the arguments of the statement SaveRuns.
+func saveArgs(items []item) []any {
+	tasks, runs, workers := fenceArgs(items)
+	checkpoints, fractions, messages, logs := leftArgs(items)
+	args := append([]any{tasks, runs, workers}, counterArgs(items)...)
+	return append(args, checkpoints, fractions, messages, logs, task.MaxLog)
 }

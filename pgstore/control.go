@@ -6,227 +6,155 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-const (
-	pauseSQL  = `insert into @.paused (queue) values ($1) on conflict do nothing`
-	resumeSQL = `delete from @.paused where queue = $1`
-	// The task's row is locked against other commands, and against the end of its run. It does not change: what is to be seen of
-	// who had it before is seen by the next statement.
-	lockTaskSQL  = `select 1 from @.tasks where id = $1::uuid for update`
-	taskStateSQL = `select status, lane, key from @.rows where id = $1::uuid`
-	onSheetSQL   = `select status = 'succeeded' and row_status <> 'succeeded' from @.records where id = $1::uuid`
-	// Sheets do not look at rows: they have been written before this, or never will be.
-	apartTaskSQL = `update @.claims set apart = true where $1::uuid = any (tasks) and not apart`
-	askSQL       = `
-		with noted as (
-			insert into @.states as s (task, asked) values ($1::uuid, $4)
-			on conflict (task) do update set asked = case when s.asked = 'cancel' then s.asked else excluded.asked end
-			where coalesce(s.run, 0) < $2 returning s.task, s.asked
-		)
-		insert into @.asked (task, run, worker, verb) select task, $2, $3, asked from noted
-		on conflict (task) do update set run = excluded.run, worker = excluded.worker, verb = excluded.verb`
-	// A waiting task stands in one of two tables, under a key that its row knows.
-	dropReadySQL = `
-		with r as (delete from @.ready q using @.rows t where t.id = $1::uuid and q.lane = t.lane and q.suspect = (t.crash_streak >= 2)
-			and q.rank = ~t.priority and q.fresh = (t.status = 'queued') and q.run_at = t.run_at and q.id = t.id returning 1),
-		d as (delete from @.delayed q using @.rows t where t.id = $1::uuid and q.run_at = t.run_at and q.id = t.id returning 1)
-		select (select count(*) from r) + (select count(*) from d)`
-	// The last run's record stands in the task's state, and goes to the others before a command
-	// changes that.
-	keepRunSQL = `insert into @.runs (task, run, started, ended, worker, crashed, taken, status, reason, error)
-		select id, run, started, since, worker, crashed, taken, status, reason, error from @.rows where id = $1::uuid and runs > 0
-		on conflict do nothing`
-	cancelNowSQL = `
-		with written as (
-			insert into @.states as s (task, status, reason, since) values ($1::uuid, 'cancelled', '', now())
-			on conflict (task) do update set status = excluded.status, reason = excluded.reason, since = excluded.since
-		), done as (
-			select id, lane, key from @.tasks where id = $1::uuid
-		), unkeyed as (
-			delete from @.keys k using done d, @.lanes n where n.n = d.lane and d.key <> '' and k.kind = n.kind and k.key = d.key and k.task = d.id
-		), fallen as (
-			insert into @.failures (id, lane, status) select id, lane, 'cancelled' from done
-		)
-		insert into @.tallies (lane, status, n) select lane, 'cancelled', 1 from done`
-	retriedSQL = `
-		with was as (
-			select id, lane, status from @.rows where id = $1::uuid
-		), now as (
-			insert into @.states as s (task, attempts, crash_streak, interrupt_streak, run_at, since, reason, status)
-			select id, 0, 0, 0, now(), case when ended then now() end, case when ended then '' end, case when ended then 'queued' end
-			from (select id, status in ('failed', 'cancelled') as ended from was) w
-			on conflict (task) do update set attempts = 0, crash_streak = 0, interrupt_streak = 0, run_at = excluded.run_at,
-				since = coalesce(excluded.since, s.since), reason = coalesce(excluded.reason, s.reason), status = coalesce(excluded.status, s.status)
-		), risen as (
-			delete from @.failures where id = $1::uuid
-		)
-		insert into @.tallies (lane, status, n) select lane, status, -1 from was where status in ('failed', 'cancelled')`
-)
-
-// moved says that a task may have become claimable, anywhere in its lane.
-func (s *Store) moved() { s.claimable(everything) }
+// commandPatience bounds the wait of a command for a transaction that has the task, in milliseconds.
+const commandPatience = "2000"
 
 // Control implements task.Store.
 func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 	var after func()
-	err := s.once(ctx, func(ctx context.Context) error {
-		after = func() {}
-		switch cmd.Verb {
-		case task.VerbPause:
-			_, err := s.pool.Exec(ctx, s.q.pause, cmd.Queue)
-			return err
-		case task.VerbResume:
-			after = s.moved
-			_, err := s.pool.Exec(ctx, s.q.resume, cmd.Queue)
-			return err
-		case task.VerbCancel, task.VerbRetry, task.VerbInterrupt:
-		default:
-			return fmt.Errorf("%w: verb %q", task.ErrInvalid, cmd.Verb)
-		}
-		if _, ok := parseID(cmd.Task); !ok {
-			return task.ErrNotFound
-		}
-		var err error
+	err := s.again(ctx, func(ctx context.Context) (err error) {
 		after, err = s.control(ctx, cmd)
 		return err
 	})
-	if err == nil {
+	if err == nil && after != nil {
 		after()
 	}
 	return err
 }
 
-// control does what is asked of a task, and returns whom to tell after the commit. A task that runs
-// is in a claim, and one that waits has a row in ready or delayed, or stands on a sheet; claims and ends move it from here to there, so
-// all are tried until one is found. Sheets, and claims that they look at, are seen to first and apart: they concern
-// other tasks too, which must not wait for this process if it is stopped in the middle of the transaction.
+// control does what is asked, and returns whom to tell.
 func (s *Store) control(ctx context.Context, cmd task.Command) (after func(), err error) {
-	for done := false; !done; {
-		if _, err := s.pool.Exec(ctx, s.q.restoreOne, cmd.Task); err != nil {
+	moved := func() { s.claimable(everything) }
+	switch cmd.Verb {
+	case task.VerbPause:
+		_, err := s.pool.Exec(ctx, s.q.Pause, cmd.Queue)
+		return nil, err
+	case task.VerbResume:
+		_, err := s.pool.Exec(ctx, s.q.Resume, cmd.Queue)
+		return moved, err
+	}
+	id, ok := storekit.ParseID(cmd.Task)
+	if !ok {
+		return nil, task.ErrNotFound
+	}
+	switch cmd.Verb {
+	case task.VerbCancel:
+		return s.cancel(ctx, id)
+	case task.VerbRetry:
+		return moved, s.retryTask(ctx, id)
+	case task.VerbInterrupt:
+		return s.interrupt(ctx, id)
+	}
+	return nil, fmt.Errorf("%w: verb %q", task.ErrInvalid, cmd.Verb)
+}
+
+// A command is a statement for each place where the task may be, each in a transaction of its own. The
+// task may move from one place to another meanwhile: then the places are tried once more.
+
+// cancel ends a task that waits, and asks it of one that runs.
+func (s *Store) cancel(ctx context.Context, id [16]byte) (after func(), err error) {
+	for {
+		if n, err := s.command(ctx, s.q.CommandRun, id, string(task.VerbCancel)); err != nil || n > 0 {
+			return s.asked, err
+		}
+		var waited int
+		if err := s.commandRow(ctx, s.q.CancelWaiting, []any{id}, &waited); err != nil || waited > 0 {
 			return nil, err
 		}
-		if cmd.Verb != task.VerbRetry {
-			if _, err := s.pool.Exec(ctx, s.q.apartTask, cmd.Task); err != nil {
-				return nil, err
-			}
-		}
-		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
-			after, done, err = s.controlOnce(ctx, tx, cmd)
-			return err
-		})
-		if err != nil {
+		switch place, err := s.place(ctx, id); {
+		case err != nil:
 			return nil, err
+		case place == placeCancelled:
+			return nil, nil
+		case place != placeRunning && place != placeWaiting:
+			return nil, task.ErrAlreadyFinished
 		}
 	}
-	return after, nil
 }
 
-// controlOnce is not done when the task has moved meanwhile.
-func (s *Store) controlOnce(ctx context.Context, tx pgx.Tx, cmd task.Command) (after func(), done bool, err error) {
-	var (
-		status  task.Status
-		lane    int32
-		key     string
-		onSheet bool
-	)
-	locked, err := tx.Exec(ctx, s.q.lockTask, cmd.Task)
-	if err != nil {
-		return nil, false, err
-	}
-	if locked.RowsAffected() == 0 {
-		return nil, false, task.ErrNotFound
-	}
-	if err := tx.QueryRow(ctx, s.q.taskState, cmd.Task).Scan(&status, &lane, &key); err != nil {
-		return nil, false, err
-	}
-	if err := tx.QueryRow(ctx, s.q.onSheet, cmd.Task).Scan(&onSheet); err != nil {
-		return nil, false, err
-	}
-	if onSheet {
-		status = task.Succeeded
-	}
-	running, done, err := s.controlRunning(ctx, tx, cmd)
-	if err != nil || running {
-		return s.asked, done, err
-	}
-	after = func() {}
-	switch {
-	case cmd.Verb == task.VerbInterrupt:
-		return nil, false, task.ErrNotRunning
-	case status == task.Cancelled && cmd.Verb == task.VerbCancel:
-		return after, true, nil
-	case status == task.Succeeded, status == task.Failed && cmd.Verb == task.VerbCancel:
-		return nil, false, task.ErrAlreadyFinished
-	case status.Ended():
-		return s.moved, true, s.revive(ctx, tx, cmd.Task, lane, key)
-	}
-	var n int
-	if err := tx.QueryRow(ctx, s.q.dropReady, cmd.Task).Scan(&n); err != nil {
-		return nil, false, err
-	}
-	switch {
-	case n == 0: // claimed in between
-		return nil, false, nil
-	case cmd.Verb == task.VerbCancel:
-		if _, err := tx.Exec(ctx, s.q.keepRun, cmd.Task); err != nil {
-			return nil, false, err
+// interrupt asks it of a task that runs.
+func (s *Store) interrupt(ctx context.Context, id [16]byte) (after func(), err error) {
+	for {
+		if n, err := s.command(ctx, s.q.CommandRun, id, string(task.VerbInterrupt)); err != nil || n > 0 {
+			return s.asked, err
 		}
-		_, err := tx.Exec(ctx, s.q.cancelNow, cmd.Task)
-		return after, true, err
+		if place, err := s.place(ctx, id); err != nil {
+			return nil, err
+		} else if place != placeRunning {
+			return nil, task.ErrNotRunning
+		}
 	}
-	return s.moved, true, s.retry(ctx, tx, cmd.Task)
 }
 
-// controlRunning asks something of a task's run, if it has one. It is not done when the run might still end on a sheet.
-func (s *Store) controlRunning(ctx context.Context, tx pgx.Tx, cmd task.Command) (running, done bool, err error) {
-	var (
-		run    int64
-		worker int32
-		apart  bool
-	)
-	err = tx.QueryRow(ctx, s.q.running, cmd.Task).Scan(&run, &worker, nil, &apart)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return false, false, nil
-	case err != nil:
-		return false, false, err
-	case cmd.Verb == task.VerbRetry:
-		return false, false, task.ErrRunning
-	case !apart:
-		return true, false, nil
-	}
-	asked, err := tx.Exec(ctx, s.q.ask, cmd.Task, run, worker, string(cmd.Verb))
-	return true, err == nil && asked.RowsAffected() == 1, err
-}
-
-// revive makes an ended task wait again.
-func (s *Store) revive(ctx context.Context, tx pgx.Tx, id string, n int32, key string) error {
-	if key != "" {
-		l, err := s.byNumber(ctx, n)
-		if err != nil {
+// retryTask makes a task claimable now.
+func (s *Store) retryTask(ctx context.Context, id [16]byte) error {
+	for {
+		var waited, ended, again int
+		if err := s.commandRow(ctx, s.q.RetryWaiting, []any{id}, &waited); err != nil || waited > 0 {
 			return err
 		}
-		tag, err := tx.Exec(ctx, s.q.takeKey, l.kind, key, id)
-		if err != nil {
-			return err
-		}
-		if tag.RowsAffected() == 0 {
+		err := s.commandRow(ctx, s.q.RetryEnded, []any{id}, &ended, &again)
+		switch {
+		case isLockTimeout(err), err == nil && ended > again:
 			return task.ErrKeyBusy
+		case err != nil || again > 0:
+			return err
+		}
+		switch place, err := s.place(ctx, id); {
+		case err != nil:
+			return err
+		case place == placeRunning:
+			return task.ErrRunning
+		case place == placeSucceeded:
+			return task.ErrAlreadyFinished
 		}
 	}
-	return s.retry(ctx, tx, id)
 }
 
-func (s *Store) retry(ctx context.Context, tx pgx.Tx, id string) error {
-	if _, err := tx.Exec(ctx, s.q.keepRun, id); err != nil {
-		return err
+// command runs a statement of a command, and returns how many rows it changed.
+func (s *Store) command(ctx context.Context, sql string, args ...any) (n int64, err error) {
+	var batch pgx.Batch // one transaction
+	batch.Queue(`select set_config('lock_timeout', $1, true)`, commandPatience)
+	q := batch.Queue(sql, args...)
+	q.Exec(func(tag pgconn.CommandTag) error { n = tag.RowsAffected(); return nil })
+	return n, explainHeld(s.pool.SendBatch(ctx, &batch).Close())
+}
+
+// commandRow runs a statement of a command that answers with a row.
+func (s *Store) commandRow(ctx context.Context, sql string, args []any, into ...any) error {
+	var batch pgx.Batch // one transaction
+	batch.Queue(`select set_config('lock_timeout', $1, true)`, commandPatience)
+	batch.Queue(sql, args...).QueryRow(func(row pgx.Row) error { return row.Scan(into...) })
+	return explainHeld(s.pool.SendBatch(ctx, &batch).Close())
+}
+
+// explainHeld says who holds up a command.
+func explainHeld(err error) error {
+	if isLockTimeout(err) {
+		return fmt.Errorf("a transaction that is still open has the task: commit it or roll it back, and try again: %w", err)
 	}
-	if _, err := tx.Exec(ctx, s.q.retried, id); err != nil {
-		return err
-	}
-	_, err := tx.Exec(ctx, s.q.makeReady, id, carried)
 	return err
+}
+
+// Where a task is, other than that it has ended with another status.
+const (
+	placeRunning   = "running"
+	placeWaiting   = "waiting"
+	placeCancelled = string(task.Cancelled)
+	placeSucceeded = string(task.Succeeded)
+)
+
+// place finds out where a task is.
+func (s *Store) place(ctx context.Context, id [16]byte) (place string, err error) {
+	err = s.pool.QueryRow(ctx, s.q.Place, id).Scan(&place)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", task.ErrNotFound
+	}
+	return place, err
 }

@@ -148,3 +148,9 @@ func isRowError(err error) bool {
 	}
 	return false
 }
+
+// isLockTimeout reports whether a wait for somebody's lock took longer than it may.
+func isLockTimeout(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && e.Code == codeLockNotAvailable
+}

@@ -1,0 +1,59 @@
+package pgstore
+
+import (
+	"context"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// Count implements task.Store: what is there, less what has ended, runs or was interrupted, is queued.
+func (s *Store) Count(ctx context.Context) (task.Counts, error) {
+	var counts task.Counts
+	err := s.again(ctx, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, s.q.Count)
+		if err != nil {
+			return err
+		}
+		counts, err = collectCounts(rows)
+		return err
+	})
+	if err != nil {
+		return task.Counts{}, err
+	}
+	return counts, nil
+}
+
+// addedTasks is what the counts call all tasks that are there.
+const addedTasks = "added"
+
+func collectCounts(rows pgx.Rows) (counts task.Counts, err error) {
+	numbers := make(map[task.Count]int)
+	var (
+		queue, kind, status string
+		n                   int
+	)
+	_, err = pgx.ForEachRow(rows, []any{&queue, &kind, &status, &n}, func() error {
+		queued := task.Count{Queue: queue, Kind: kind, Status: task.Queued}
+		switch {
+		case kind == "":
+			counts.Paused = append(counts.Paused, queue)
+		case status == addedTasks:
+			numbers[queued] += n
+		default:
+			numbers[queued] -= n
+			numbers[task.Count{Queue: queue, Kind: kind, Status: task.Status(status)}] += n
+		}
+		return nil
+	})
+	for c, n := range numbers {
+		if c.N = n; n > 0 {
+			counts.Tasks = append(counts.Tasks, c)
+		}
+	}
+	slices.Sort(counts.Paused)
+	task.SortCounts(counts.Tasks)
+	return counts, err
+}

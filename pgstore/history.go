@@ -1,0 +1,74 @@
+package pgstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storekit"
+)
+
+// History implements task.Store.
+func (s *Store) History(ctx context.Context, id string) ([]task.RunRecord, error) {
+	var runs []task.RunRecord
+	err := s.again(ctx, func(ctx context.Context) error {
+		key, ok := storekit.ParseID(id)
+		if !ok {
+			return task.ErrNotFound
+		}
+		rows, err := s.pool.Query(ctx, s.q.History, key)
+		if err != nil {
+			return err
+		}
+		all, err := pgx.CollectRows(rows, scanRun)
+		if err != nil {
+			return err
+		}
+		if len(all) == 0 {
+			return task.ErrNotFound
+		}
+		runs = all[:len(all)-1] // the last row only says that the task exists
+		runs = runs[max(0, len(runs)-task.MaxHistory):]
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return runs, nil
+}
+
+func scanRun(row pgx.CollectableRow) (r task.RunRecord, err error) {
+	var (
+		run                *int64
+		started, ended     *time.Time
+		crashed, reclaimed bool
+	)
+	err = row.Scan(&run, &r.Worker, &r.Host, &r.PID, &started, &ended, &r.Status, &r.Reason, &r.Error, &crashed, &reclaimed)
+	if run != nil {
+		r.Run = *run
+	}
+	r.Started, r.Ended, r.Crashed, r.Taken = timeOrZero(started), timeOrZero(ended), crashed, reclaimed
+	return r, err
+}
+
+// Log implements task.Store.
+func (s *Store) Log(ctx context.Context, id string) ([]byte, error) {
+	var body []byte
+	err := s.again(ctx, func(ctx context.Context) error {
+		key, ok := storekit.ParseID(id)
+		if !ok {
+			return task.ErrNotFound
+		}
+		err := s.pool.QueryRow(ctx, s.q.Log, key).Scan(&body)
+		if noRows(err) {
+			return task.ErrNotFound
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return body, nil
+}

@@ -1,0 +1,75 @@
+package pgstore
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// idle keeps a worker that found nothing from polling again, until something is announced or some time
+// has gone by: an idle worker writes nothing, and asks little.
+type idle struct {
+	mu         sync.Mutex
+	generation uint64 // how often something was announced
+	claimer    string // that found nothing
+	until      time.Time
+	neighbours time.Time // when a poll looked after the neighbours
+}
+
+const (
+	// idleFor is for how long a poll that found nothing counts: an announcement is lost with the
+	// process that was to make it.
+	idleFor = time.Second
+	// neighboursEvery is how often polls look after the neighbours' locks, if there are that many.
+	neighboursEvery = 900 * time.Millisecond
+)
+
+// wake notes that there may be something.
+func (i *idle) wake() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.claimer = ""
+	i.generation++
+}
+
+// isIdle reports whether this claimer has just found nothing. The generation is for set.
+func (i *idle) isIdle(claimer string) (idle bool, generation uint64) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.claimer == claimer && time.Now().Before(i.until), i.generation
+}
+
+// set notes that a claimer found nothing, unless something was announced since.
+func (i *idle) set(claimer string, generation uint64, next time.Duration) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.generation == generation {
+		i.claimer, i.until = claimer, time.Now().Add(min(next, idleFor))
+	}
+}
+
+// checksNeighbours reports whether a poll that begins now is to look after the neighbours.
+func (i *idle) checksNeighbours() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if time.Since(i.neighbours) < neighboursEvery {
+		return false
+	}
+	i.neighbours = time.Now()
+	return true
+}
+
+// claimerOf names everything that makes a claim find other tasks than another one.
+func claimerOf(req task.ClaimRequest) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %v %q %q", req.Worker, req.Suspect, req.Queues, req.Except)
+	for _, k := range req.Kinds {
+		if min(k.Max, req.Max) > 0 {
+			fmt.Fprintf(&b, " %q", k.Kind)
+		}
+	}
+	return b.String()
+}

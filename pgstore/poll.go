@@ -1,0 +1,109 @@
+package pgstore
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+const (
+	// promoteMost bounds the tasks that one statement moves from delayed to ready.
+	promoteMost = 5000
+	// promoteRounds bounds the statements of one poll. Other polls go on.
+	promoteRounds = 10
+)
+
+// poll finds the routes that have something to claim, and moves what has become due to ready. It
+// returns in how long the next delay runs out.
+func (s *Store) poll(ctx context.Context, req task.ClaimRequest) (next time.Duration, err error) {
+	for range promoteRounds {
+		var registered bool
+		if registered, next, err = s.pollOnce(ctx, req); err != nil {
+			return 0, err
+		}
+		if !registered {
+			return 0, task.ErrWorkerGone
+		}
+		if next > 0 {
+			return next, nil
+		}
+		if err := s.promote(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return next, nil
+}
+
+// promote moves tasks whose time has come to ready.
+func (s *Store) promote(ctx context.Context) error {
+	err := s.once(ctx, func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, s.q.Promote, int64(promoteMost))
+		return err
+	})
+	if err == nil {
+		s.claimable(everything) // not all of them need be of this worker's kinds
+	}
+	return err
+}
+
+// pollOnce asks once.
+func (s *Store) pollOnce(ctx context.Context, req task.ClaimRequest) (registered bool, next time.Duration, err error) {
+	pieces, full := s.scan.pieces(req)
+	var (
+		all            []found
+		neighbourGone  bool
+		checkNeighbour = s.idle.checksNeighbours()
+		args           = append([]any{workerKey(req.Worker), idleFor.Microseconds(), checkNeighbour}, pieceArgs(pieces)...)
+		began          = time.Now()
+	)
+	err = s.again(ctx, func(ctx context.Context) error {
+		all = all[:0]
+		rows, err := s.pool.Query(ctx, s.q.Poll, append(slices.Clip(args), req.Suspect)...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			if rows.RawValues()[0] != nil {
+				var micros int64
+				if err := rows.Scan(&registered, &micros, &neighbourGone, nil, nil, nil, nil, nil, nil, nil); err != nil {
+					return err
+				}
+				next = time.Duration(micros) * time.Microsecond
+				continue
+			}
+			var f found
+			if err := rows.Scan(nil, nil, nil, &f.number, &f.kind, &f.queue, &f.first.sortPriority, &f.first.queued, &f.first.runAt, &f.first.id); err != nil {
+				return err
+			}
+			all = append(all, f)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return false, 0, err
+	}
+	s.scan.polledAll(pieces, all, full, time.Since(began))
+	if neighbourGone {
+		s.signals.Wake(0, 0, 1)
+	}
+	return registered, next, nil
+}
+
+func pieceArgs(pieces []piece) []any {
+	n := len(pieces)
+	first, last, priorities := make([]int64, n), make([]int64, n), make([]int32, n)
+	queued, runAts, ids := make([]bool, n), make([]time.Time, n), make([][16]byte, n)
+	for i, p := range pieces {
+		first[i], last[i] = p.first, p.last
+		priorities[i], queued[i], runAts[i], ids[i] = p.from.sortPriority, p.from.queued, p.from.runAt, p.from.id
+	}
+	return []any{first, last, priorities, queued, runAts, ids}
+}
+
+// noRows reports whether nothing was found.
+func noRows(err error) bool { return err == pgx.ErrNoRows } //nolint:errorlint // Scan returns it as it is

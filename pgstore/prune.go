@@ -1,0 +1,90 @@
+package pgstore
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storekit"
+)
+
+// Prune implements task.Store. It walks along the times at which tasks ended.
+func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, error) {
+	var done task.Pruned
+	from, id, err := parsePosition(req.After)
+	if err != nil {
+		return done, err
+	}
+	clock := req.Clock
+	if clock.IsZero() {
+		clock = farAway
+	}
+	err = s.once(ctx, func(ctx context.Context) error {
+		done = task.Pruned{}
+		var (
+			looked int
+			ended  time.Time
+			last   [16]byte
+		)
+		err := s.pool.QueryRow(ctx, s.q.Prune, clock, req.Age.Microseconds(), from, id, int64(max(req.Max, 0))).Scan(&done.Tasks, &looked, &ended, &last)
+		if noRows(err) {
+			return nil
+		}
+		if looked == req.Max {
+			done.Next = formatPosition(ended, last)
+		}
+		return err
+	})
+	if err == nil && req.After == "" {
+		err = s.tidy(ctx, clock, req.Age)
+	}
+	if err != nil {
+		return task.Pruned{}, err
+	}
+	return done, nil
+}
+
+// farAway is a clock that is never behind.
+var farAway = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// tidy removes workers that have been gone for as long as tasks are kept.
+func (s *Store) tidy(ctx context.Context, clock time.Time, age time.Duration) error {
+	return s.again(ctx, func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, s.q.RemoveGoneWorkers, clock, age.Microseconds())
+		return err
+	})
+}
+
+// A position is where a pruning stopped: the time of an end, in microseconds, and the task's id.
+func formatPosition(ended time.Time, id [16]byte) string {
+	return strconv.FormatInt(ended.UnixMicro(), 10) + "-" + hex.EncodeToString(id[:])
+}
+
+func parsePosition(text string) (ended time.Time, id [16]byte, err error) {
+	if text == "" {
+		return time.UnixMicro(0), id, nil
+	}
+	micros, digits, _ := strings.Cut(text, "-")
+	n, err := strconv.ParseInt(micros, 10, 64)
+	if err == nil {
+		var b []byte
+		if b, err = hex.DecodeString(digits); err == nil && len(b) == len(id) {
+			return time.UnixMicro(n), [16]byte(b), nil
+		}
+	}
+	return ended, id, fmt.Errorf("%w: %.60q is no position of a pruning: use what the last call returned, or begin again", task.ErrInvalid, text)
+}
+
+// createdOf is when a task was created that a listing goes on after. Where it is gone, the time in its
+// id stands in.
+func createdOf(id string) (time.Time, error) {
+	t, ok := storekit.TimeOf(id)
+	if !ok {
+		return t, fmt.Errorf("%w: the task %s, after which the listing goes on, is gone: start the listing again", task.ErrNotFound, id)
+	}
+	return t, nil
+}

@@ -1,0 +1,276 @@
+-- The tables of version 1. README.md tells how a task goes through them. An @ before a dot stands for
+-- the schema's name.
+
+-- What was submitted. A row is written once, never changed, and deleted when the task is pruned.
+create table @.tasks (
+	id              uuid not null primary key,
+	created         timestamptz not null default now(),
+	run_at          timestamptz, -- null: at once
+	route           bigint not null,
+	priority        integer not null,
+	kind            text collate "C" not null,
+	queue           text collate "C" not null,
+	key             text collate "C",
+	payload         bytea not null,
+	parent          uuid,
+	batch           uuid,
+	schedule        text collate "C",
+	concurrency_key text collate "C",
+	meta            jsonb
+);
+create index tasks_created on @.tasks (created);
+create index tasks_kind on @.tasks (kind, created);
+create index tasks_queue on @.tasks (queue, kind, created);
+create index tasks_key on @.tasks (key, created) where key is not null;
+
+-- What can be claimed now. The columns after payload are those of a task that has run before.
+create table @.ready (
+	created          timestamptz not null default now(),
+	id               uuid not null,
+	run_at           timestamptz not null default now(),
+	route            bigint not null,
+	sort_priority    integer not null,              -- the complement of the priority: the smaller comes first
+	queued           boolean not null default true, -- false: interrupted
+	suspect          boolean not null default false,
+	kind             text collate "C" not null,
+	queue            text collate "C" not null,
+	key              text collate "C",
+	concurrency_key  text collate "C",
+	payload          bytea, -- null: tasks has it
+	last_run         bigint,
+	runs             integer,
+	attempts         integer,
+	interruptions    integer,
+	crashes          integer,
+	crash_streak     integer,
+	interrupt_streak integer,
+	since            timestamptz,
+	reason           text collate "C",
+	primary key (created, id)
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+create index ready_order on @.ready (route, sort_priority, queued, run_at, id) where not suspect;
+create index ready_suspects on @.ready (sort_priority, queued, run_at, id) where suspect;
+
+-- What waits for its time, as it will stand in ready.
+create table @.delayed (
+	like @.ready including defaults,
+	primary key (created, id)
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+create index delayed_time on @.delayed (run_at);
+create index delayed_order on @.delayed (sort_priority, run_at);
+
+-- What runs. The row is the run: whoever deletes it has ended the run, and nobody else can. Only a
+-- command updates it.
+create table @.running (
+	task              uuid not null primary key,
+	run               bigint not null,
+	worker            uuid not null,
+	started           timestamptz not null default now(),
+	created           timestamptz not null,
+	route             bigint not null,
+	sort_priority     integer not null,
+	suspect           boolean not null,
+	max_attempts      integer not null,
+	max_crashes       integer not null,
+	max_interruptions integer not null,
+	runs              integer not null,
+	last_run          bigint,
+	attempts          integer,
+	interruptions     integer,
+	crashes           integer,
+	crash_streak      integer,
+	interrupt_streak  integer,
+	kind              text collate "C" not null,
+	queue             text collate "C" not null,
+	key               text collate "C",
+	concurrency_key   text collate "C",
+	reason            text collate "C",
+	command           text collate "C" -- what was asked of the run: cancel or interrupt
+) with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+create index running_commands on @.running (worker) where command is not null;
+create index running_suspects on @.running (worker) where suspect;
+
+-- What has ended, and how: one row while, and only while, a task has ended. The record of the run
+-- that ended it is here too; started is null where the task was cancelled while it waited.
+create table @.ended (
+	created          timestamptz not null,
+	task             uuid not null,
+	ended            timestamptz not null default now(),
+	started          timestamptz,
+	run              bigint,
+	worker           uuid,
+	runs             integer,
+	attempts         integer,
+	interruptions    integer,
+	crashes          integer,
+	crash_streak     integer,
+	interrupt_streak integer,
+	crashed          boolean,
+	reclaimed        boolean,
+	fraction         double precision,
+	status           text collate "C" not null,
+	kind             text collate "C" not null,
+	queue            text collate "C" not null,
+	error            text,
+	message          text,
+	result           bytea,
+	primary key (created, task)
+);
+create index ended_at on @.ended (ended);
+create index ended_kind on @.ended (kind, status, created);
+create index ended_unsuccessful on @.ended (status, created) where status <> 'succeeded';
+
+-- The runs that did not end their tasks. They are history and decide nothing.
+create table @.runs (
+	task      uuid not null,
+	run       bigint not null,
+	worker    uuid not null,
+	started   timestamptz not null,
+	ended     timestamptz not null,
+	crashed   boolean,
+	reclaimed boolean,
+	status    text collate "C" not null,
+	reason    text collate "C",
+	error     text,
+	primary key (task, run)
+);
+
+-- What handlers have saved, and how far they are. The counters are those of the run that saved.
+create table @.checkpoints (
+	task             uuid not null,
+	step             text collate "C" not null default '',
+	run              bigint not null,
+	saved            timestamptz not null default now(),
+	attempts         integer,
+	interruptions    integer,
+	crashes          integer,
+	crash_streak     integer,
+	interrupt_streak integer,
+	fraction         double precision,
+	message          text,
+	body             bytea,
+	primary key (task, step)
+) with (fillfactor = 50);
+
+create table @.logs (
+	task uuid not null primary key,
+	body bytea not null
+);
+
+-- Who has a key: an unfinished task of the kind.
+create table @.keys (
+	kind text collate "C" not null,
+	key  text collate "C" not null,
+	task uuid not null,
+	primary key (kind, key)
+);
+
+create table @.paused (queue text collate "C" not null primary key);
+
+-- The registered workers, and for the history those that are gone.
+create table @.workers (
+	worker   uuid not null primary key,
+	id       text collate "C" not null unique,
+	name     text not null,
+	host     text not null,
+	pid      integer not null,
+	kinds    text[] not null,
+	lease    bigint not null, -- microseconds
+	seq      bigint not null,
+	state    text not null,
+	since    timestamptz not null default now(),
+	boot     timestamptz, -- the start of the server on which its lock is evidence, null if it is none
+	confirm  bigint not null default 0, -- microseconds for which the lock must have been free to be evidence
+	epoch    bigint not null default 0, -- claims of an earlier one come too late
+	dead     boolean not null default false,
+	evidence boolean not null default false,
+	suspects boolean not null default false,
+	gone     timestamptz
+) with (fillfactor = 50);
+create index workers_gone on @.workers (gone) where gone is not null;
+
+-- How many tasks there are, as sums of changes: nobody waits for a neighbour's count. The status is
+-- added (all that are there), interrupted (of those that wait), or that of an ended task.
+create table @.counts (
+	n      uuid not null primary key default gen_random_uuid(),
+	kind   text collate "C" not null,
+	queue  text collate "C" not null,
+	status text collate "C" not null,
+	delta  bigint not null
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+
+-- take_keys takes keys for those of some new tasks that have one, and returns for each, by its place, the task that has the key
+-- now, and whether the new task's id exists already. A holder that is null is not known: an open
+-- transaction has the key. All of them are taken by one statement; if that meets an open transaction,
+-- one by one, so that only those are left out that are held.
+create function @.take_keys(kinds text[], keys text[], tasks uuid[]) returns table (place bigint, holder uuid, existed boolean)
+	language plpgsql set lock_timeout = '100ms' set search_path = pg_catalog as $$
+declare
+	busy bigint[] := '{}';
+	c record;
+begin
+	begin
+		insert into @.keys (kind, key, task)
+		select a.kind, a.key, a.task from unnest(kinds, keys, tasks) with ordinality as a(kind, key, task, n)
+		where a.key is not null and not exists (select 1 from @.tasks t where t.id = a.task)
+		order by a.kind, a.key, a.n
+		on conflict do nothing;
+	exception when lock_not_available then
+		perform set_config('lock_timeout', '10ms', true);
+		for c in select a.* from unnest(kinds, keys, tasks) with ordinality as a(kind, key, task, n)
+			where a.key is not null and not exists (select 1 from @.tasks t where t.id = a.task) order by a.kind, a.key, a.n
+		loop
+			begin
+				insert into @.keys (kind, key, task) values (c.kind, c.key, c.task) on conflict do nothing;
+			exception when lock_not_available then
+				busy := busy || c.n;
+			end;
+		end loop;
+	end;
+	-- A later statement sees who has the others. A key that was left by a task that is not there, or
+	-- has ended, or has another key, is taken from it.
+	update @.keys k set task = a.task
+	from unnest(kinds, keys, tasks) with ordinality as a(kind, key, task, n)
+	where k.kind = a.kind and k.key = a.key and k.task <> all (tasks) and a.n <> all (busy)
+		and not exists (select 1 from @.tasks t where t.id = a.task)
+		and not exists (select 1 from @.tasks t left join @.ended e on e.created = t.created and e.task = t.id
+			where t.id = k.task and t.kind = k.kind and t.key = k.key and e.task is null);
+	return query select a.n, case when a.n <> all (busy) then k.task end, exists (select 1 from @.tasks t where t.id = a.task)
+	from unnest(kinds, keys, tasks) with ordinality as a(kind, key, task, n)
+	left join @.keys k on k.kind = a.kind and k.key = a.key
+	where a.key is not null;
+end $$;
+
+-- For SQL of your own: every task as it is. docs/stores.md describes the columns. All other tables
+-- are private, and change from one version to the next.
+create view @.task_records as
+select e.task as id, e.kind, e.queue, t.key, t.priority, e.status, null::text as reason, e.error, e.created, e.ended as since, t.run_at,
+	e.started, e.ended as finished, e.run, coalesce(e.runs, 0) as runs, coalesce(e.attempts, 0) as attempts,
+	coalesce(e.interruptions, 0) as interruptions, coalesce(e.crashes, 0) as crashes, w.id as worker, w.host,
+	coalesce(e.fraction, k.fraction) as fraction, coalesce(e.message, k.message) as message,
+	length(k.body) as checkpoint_size, k.saved as checkpoint_saved, t.payload, e.result
+from @.ended e
+join @.tasks t on t.id = e.task
+left join @.checkpoints k on k.task = e.task and k.step = ''
+left join @.workers w on w.worker = e.worker
+union all
+select r.task, r.kind, r.queue, r.key, t.priority, 'running', r.reason, null, r.created, r.started, t.run_at,
+	r.started, null, r.run, r.runs, coalesce(r.attempts, 0),
+	coalesce(r.interruptions, 0), coalesce(r.crashes, 0), w.id, w.host,
+	k.fraction, k.message,
+	length(k.body), k.saved, t.payload, null
+from @.running r
+join @.tasks t on t.id = r.task
+left join @.checkpoints k on k.task = r.task and k.step = ''
+left join @.workers w on w.worker = r.worker
+union all
+select q.id, q.kind, q.queue, q.key, t.priority, case when q.queued then 'queued' else 'interrupted' end, q.reason, l.error, q.created,
+	coalesce(q.since, q.created), q.run_at, l.started, null, q.last_run, coalesce(q.runs, 0), coalesce(q.attempts, 0),
+	coalesce(q.interruptions, 0), coalesce(q.crashes, 0), w.id, w.host,
+	k.fraction, k.message,
+	length(k.body), k.saved, t.payload, null
+from (select * from @.ready union all select * from @.delayed) q
+join @.tasks t on t.id = q.id
+left join @.runs l on l.task = q.id and l.run = q.last_run
+left join @.checkpoints k on k.task = q.id and k.step = ''
+left join @.workers w on w.worker = l.worker;

@@ -1,0 +1,113 @@
+-- name: Claim
+-- Moves tasks from ready to running. The worker's row is locked first, in a mode that its beats do not
+-- mind: whoever marks the worker dead waits for its claims, and sees what they took. Each route is
+-- read in the order of its index, from where the last claim ended; what is picked is locked before it
+-- is deleted, so that claims do not wait for each other. A suspect is looked for apart.
+with claimer as materialized (
+	select worker, floor(extract(epoch from now()) * 1000)::bigint as clock from @.workers
+	where worker = $1 and gone is null and not dead and epoch <= $2 for key share
+), wanted as materialized (
+	select w.* from (
+		select unnest($6::bigint[]) as route, unnest($7::text[]) as kind, unnest($8::text[]) as queue, unnest($9::bigint[]) as most,
+			unnest($10::integer[]) as sort_priority, unnest($11::boolean[]) as queued, unnest($12::timestamptz[]) as run_at, unnest($13::uuid[]) as id,
+			unnest($14::integer[]) as max_attempts, unnest($15::integer[]) as max_crashes, unnest($16::integer[]) as max_interruptions
+	) w where not exists (select 1 from @.paused p where p.queue = w.queue)
+), picked as (
+	delete from @.ready where ctid = any (array(
+		select m.ctid from (
+			select c.*, row_number() over (partition by c.kind order by c.sort_priority, c.queued, c.run_at, c.id) as nth
+			from (
+				select r.*, w.kind, w.most from claimer, wanted w, lateral (
+					select q.ctid, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
+					where not q.suspect and q.route = w.route and q.kind = w.kind and q.queue = w.queue
+						and (q.sort_priority, q.queued, q.run_at, q.id) >= (w.sort_priority, w.queued, w.run_at, w.id) and q.id <> all ($5::uuid[])
+					order by q.sort_priority, q.queued, q.run_at, q.id limit w.most for update skip locked
+				) r
+				union all
+				select s.ctid, s.sort_priority, s.queued, s.run_at, s.id, w.kind, w.most from claimer, lateral (
+					select q.ctid, q.sort_priority, q.queued, q.run_at, q.id, q.route from @.ready q
+					where q.suspect and $4 and q.id <> all ($5::uuid[]) and exists (
+						select 1 from wanted w where w.route = q.route and w.kind = q.kind and w.queue = q.queue
+					)
+					order by q.sort_priority, q.queued, q.run_at, q.id limit 1 for update skip locked
+				) s join wanted w on w.route = s.route
+			) c
+		) m where m.nth <= m.most order by m.sort_priority, m.queued, m.run_at, m.id limit $3
+	)) returning *
+), begun as (
+	insert into @.running (task, run, worker, created, route, sort_priority, suspect, max_attempts, max_crashes, max_interruptions, runs, last_run,
+		attempts, interruptions, crashes, crash_streak, interrupt_streak, kind, queue, key, concurrency_key, reason)
+	select p.id, greatest(p.last_run + 1, c.clock), c.worker, p.created, p.route, p.sort_priority, p.suspect, w.max_attempts, w.max_crashes, w.max_interruptions,
+		coalesce(p.runs, 0) + 1, p.last_run, p.attempts, p.interruptions, p.crashes, p.crash_streak, p.interrupt_streak, p.kind, p.queue, p.key, p.concurrency_key, p.reason
+	from picked p join wanted w on w.route = p.route, claimer c
+), counted as (
+	insert into @.counts (kind, queue, status, delta)
+	select kind, queue, 'interrupted', -count(*) from picked where not queued group by kind, queue
+)
+select c.clock, now(), array_agg(p.id), array_agg(p.route), array_agg(p.sort_priority), array_agg(p.queued), array_agg(p.run_at), array_agg(p.created), array_agg(p.suspect),
+	array_agg(coalesce(p.key, '')), array_agg(case when p.payload is null then (select t.payload from @.tasks t where t.id = p.id) else p.payload end),
+	-- of those that have run before
+	array_agg(p.id) filter (where p.runs is not null), array_agg(coalesce(p.last_run, 0)) filter (where p.runs is not null), array_agg(p.runs) filter (where p.runs is not null),
+	array_agg(coalesce(p.attempts, 0)) filter (where p.runs is not null), array_agg(coalesce(p.interruptions, 0)) filter (where p.runs is not null),
+	array_agg(coalesce(p.crashes, 0)) filter (where p.runs is not null), array_agg(coalesce(p.crash_streak, 0)) filter (where p.runs is not null),
+	array_agg(coalesce(p.interrupt_streak, 0)) filter (where p.runs is not null), array_agg(coalesce(p.reason, '')) filter (where p.runs is not null),
+	array_agg(coalesce(l.error, '')) filter (where p.runs is not null), array_agg(k.body) filter (where p.runs is not null),
+	array_agg(coalesce(k.fraction, 0)) filter (where p.runs is not null), array_agg(coalesce(k.message, '')) filter (where p.runs is not null)
+from claimer c left join picked p on true
+left join lateral (select r.error from @.runs r where p.runs is not null and r.task = p.id and r.run = p.last_run) l on true
+left join lateral (select k.body, k.fraction, k.message from @.checkpoints k where p.runs is not null and k.task = p.id and k.step = '') k on true
+group by c.clock
+
+-- name: Poll
+-- Reports whether a worker may claim, in how many microseconds the next delay runs out, whether a
+-- neighbour's lock is free, if that is asked, and which routes have something to claim, with the
+-- place of the first. The routes are found by jumping from each to the next one in the index, within
+-- ranges that begin at a place; what is suspect is found apart. It writes nothing.
+with recursive piece as materialized (
+	select unnest($4::bigint[]) as first, unnest($5::bigint[]) as last, unnest($6::integer[]) as sort_priority, unnest($7::boolean[]) as queued,
+		unnest($8::timestamptz[]) as run_at, unnest($9::uuid[]) as id
+), found as (
+	select q.*, p.last from piece p, lateral (
+		select q.route, q.kind, q.queue, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
+		where not q.suspect and (q.route, q.sort_priority, q.queued, q.run_at, q.id) >= (p.first, p.sort_priority, p.queued, p.run_at, p.id) and q.route <= p.last
+		order by q.route, q.sort_priority, q.queued, q.run_at, q.id limit 1
+	) q
+	union all
+	select q.*, f.last from found f, lateral (
+		select q.route, q.kind, q.queue, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
+		where f.route < f.last and not q.suspect and q.route > f.route and q.route <= f.last
+		order by q.route, q.sort_priority, q.queued, q.run_at, q.id limit 1
+	) q
+), suspects as (
+	select q.route, q.kind, q.queue, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
+	where q.suspect and $10 and exists (select 1 from piece p where q.route between p.first and p.last)
+	order by q.sort_priority, q.queued, q.run_at, q.id limit 10
+)
+select exists (select 1 from @.workers where worker = $1 and gone is null and not dead),
+	coalesce((select floor(extract(epoch from min(run_at) - now()) * 1000000)::bigint from @.delayed), $2),
+	case when $3 then exists (select 1 from @.workers w where w.worker <> $1 and w.gone is null and not w.dead and w.state <> 'left'
+		and case when w.boot is distinct from pg_postmaster_start_time() then false
+			else pg_try_advisory_xact_lock_shared(hashtextextended(w.id collate "C", '@.'::regnamespace::oid::bigint)) end) else false end,
+	null::bigint, null, null, null::integer, null::boolean, null::timestamptz, null::uuid
+union all
+select null, null, null, f.route, f.kind, f.queue, f.sort_priority, f.queued, f.run_at, f.id
+from (select route, kind, queue, sort_priority, queued, run_at, id from found union all select * from suspects) f
+where not exists (select 1 from @.paused p where p.queue = f.queue)
+
+-- name: Promote
+-- Moves tasks whose time has come to ready, the most urgent first.
+with recursive priority as (
+	(select sort_priority from @.delayed order by sort_priority limit 1)
+	union all
+	select n.sort_priority from priority p, lateral (
+		select d.sort_priority from @.delayed d where d.sort_priority > p.sort_priority order by d.sort_priority limit 1
+	) n
+), due as (
+	delete from @.delayed where ctid = any (array(
+		select d.ctid from priority p, lateral (
+			select d.ctid from @.delayed d where d.sort_priority = p.sort_priority and d.run_at <= now()
+			order by d.run_at limit $1 for update skip locked
+		) d limit $1
+	)) returning *
+)
+insert into @.ready select * from due

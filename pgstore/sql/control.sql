@@ -1,0 +1,79 @@
+-- name: Pause
+insert into @.paused (queue) values ($1) on conflict do nothing
+
+-- name: Resume
+delete from @.paused where queue = $1
+
+-- name: CommandRun
+-- Notes what is asked of a task's run; a cancellation stays one.
+update @.running set command = case when command = 'cancel' then command else $2 end where task = $1
+
+-- name: CancelWaiting
+-- Ends a task that waits.
+with t as materialized (
+	select created, id from @.tasks where id = $1
+), from_ready as (
+	delete from @.ready r using t where r.created = t.created and r.id = t.id returning r.*
+), from_delayed as (
+	delete from @.delayed r using t where r.created = t.created and r.id = t.id returning r.*
+), waited as (
+	select * from from_ready union all select * from from_delayed
+), into_ended as (
+	insert into @.ended (created, task, run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, status, kind, queue)
+	select created, id, last_run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, 'cancelled', kind, queue from waited
+), keys_released as (
+	delete from @.keys k using waited w where w.key is not null and k.kind = w.kind and k.key = w.key and k.task = w.id
+), counted as (
+	insert into @.counts (kind, queue, status, delta)
+	select kind, queue, 'cancelled', 1 from waited union all select kind, queue, 'interrupted', -1 from waited where not queued
+)
+select count(*) from waited
+
+-- name: RetryWaiting
+-- Makes a task that waits claimable now.
+with t as materialized (
+	select created, id from @.tasks where id = $1
+), from_ready as (
+	delete from @.ready r using t where r.created = t.created and r.id = t.id returning r.*
+), from_delayed as (
+	delete from @.delayed r using t where r.created = t.created and r.id = t.id returning r.*
+), waited as (
+	select * from from_ready union all select * from from_delayed
+), into_ready as (
+	insert into @.ready (created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason)
+	select created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason from waited
+)
+select count(*) from waited
+
+-- name: RetryEnded
+-- Makes a failed or cancelled task claimable again. It answers whether there was one, and whether it
+-- has its key.
+with t as materialized (
+	select * from @.tasks where id = $1
+), e as materialized (
+	select e.* from @.ended e join t on e.created = t.created and e.task = t.id where e.status in ('failed', 'cancelled') for update of e
+), key_taken as (
+	insert into @.keys (kind, key, task) select t.kind, t.key, t.id from t, e where t.key is not null on conflict do nothing returning task
+), again as materialized (
+	select e.* from e, t where t.key is null or exists (select 1 from key_taken)
+), gone as (
+	delete from @.ended x using again a where x.created = a.created and x.task = a.task
+), into_history as (
+	insert into @.runs (task, run, worker, started, ended, crashed, reclaimed, status, error)
+	select task, run, worker, started, ended, crashed, reclaimed, status, error from again where started is not null
+), saved as (
+	insert into @.checkpoints as k (task, run, fraction, message) select task, coalesce(run, 0), fraction, message from again where fraction is not null
+	on conflict (task, step) do update set fraction = excluded.fraction, message = excluded.message
+), into_ready as (
+	insert into @.ready (created, id, route, sort_priority, kind, queue, key, concurrency_key, last_run, runs, interruptions, crashes, since)
+	select t.created, t.id, t.route, ~t.priority, t.kind, t.queue, t.key, t.concurrency_key, a.run, a.runs, a.interruptions, a.crashes, now() from again a, t
+), counted as (
+	insert into @.counts (kind, queue, status, delta) select kind, queue, status, -1 from again
+)
+select (select count(*) from e), (select count(*) from again)
+
+-- name: Place
+-- Reports where a task is: its status if it has ended, or running, or waiting.
+select coalesce(e.status, case when r.task is not null then 'running' else 'waiting' end)
+from @.tasks t left join @.ended e on e.created = t.created and e.task = t.id left join @.running r on r.task = t.id
+where t.id = $1

@@ -1,0 +1,79 @@
+-- name: ReadPicked
+-- Reads the tasks whose ids a part named p has picked.
+select t.id, t.kind, t.queue, coalesce(t.key, ''), t.payload, t.priority,
+	case when e.task is not null then e.status when r.task is not null then 'running' when q.queued then 'queued' else 'interrupted' end,
+	coalesce(r.reason, q.reason, ''), case when e.started is not null then coalesce(e.error, '') else coalesce(l.error, '') end,
+	t.created, coalesce(e.ended, r.started, q.since, t.created), coalesce(q.run_at, t.run_at, t.created), coalesce(r.started, e.started, l.started),
+	coalesce(r.run, e.run, q.last_run, 0), coalesce(r.runs, e.runs, q.runs, 0), coalesce(w.id, coalesce(r.worker, e.worker, l.worker)::text, ''),
+	coalesce(case when k.run = r.run then k.attempts else r.attempts end, e.attempts, q.attempts, 0),
+	coalesce(case when k.run = r.run then k.interruptions else r.interruptions end, e.interruptions, q.interruptions, 0),
+	coalesce(case when k.run = r.run then k.crashes else r.crashes end, e.crashes, q.crashes, 0),
+	coalesce(case when k.run = r.run then k.crash_streak else r.crash_streak end, e.crash_streak, q.crash_streak, 0),
+	coalesce(case when k.run = r.run then k.interrupt_streak else r.interrupt_streak end, e.interrupt_streak, q.interrupt_streak, 0),
+	coalesce(r.max_attempts, 0), coalesce(r.max_crashes, 0), coalesce(r.max_interruptions, 0),
+	k.body, coalesce(e.fraction, k.fraction, 0), coalesce(case when e.fraction is null then k.message else e.message end, ''), e.result
+from p
+join @.tasks t on t.id = p.id
+left join @.ended e on e.created = t.created and e.task = t.id
+left join @.running r on r.task = t.id
+left join lateral (
+	select a.queued, a.reason, a.since, a.run_at, a.last_run, a.runs, a.attempts, a.interruptions, a.crashes, a.crash_streak, a.interrupt_streak
+	from @.ready a where a.created = t.created and a.id = t.id
+	union all
+	select a.queued, a.reason, a.since, a.run_at, a.last_run, a.runs, a.attempts, a.interruptions, a.crashes, a.crash_streak, a.interrupt_streak
+	from @.delayed a where a.created = t.created and a.id = t.id
+) q on true
+left join @.checkpoints k on k.task = t.id and k.step = ''
+left join @.runs l on l.task = t.id and l.run = coalesce(r.last_run, q.last_run, case when e.started is null then e.run end)
+left join @.workers w on w.worker = coalesce(r.worker, e.worker, l.worker)
+order by t.created desc, t.id desc
+
+-- name: PickHeld
+-- The runs of a dead worker.
+select r.task as id from @.running r join @.workers w on w.worker = r.worker where w.worker = $1 and w.dead limit $2
+
+-- name: PickUnlisted
+-- The runs of a worker that are not listed.
+select r.task as id from @.running r where r.worker = $1 and ((r.task, r.run) in (
+	select unnest($2::uuid[]), unnest($3::bigint[])
+)) is not true
+
+-- name: CreatedOf
+select created from @.tasks where id = $1
+
+-- name: KindsOfQueue
+-- Jumps through the index from each kind that has tasks in a queue to the next.
+with recursive found as (
+	(select kind from @.tasks where queue = $1 order by kind limit 1)
+	union all
+	select n.kind from found f, lateral (
+		select t.kind from @.tasks t where t.queue = $1 and t.kind > f.kind order by t.kind limit 1
+	) n
+)
+select kind from found
+
+-- name: History
+select h.run, coalesce(w.id, h.worker::text, ''), coalesce(w.host, ''), coalesce(w.pid, 0), h.started, h.ended, h.status, h.reason, h.error, h.crashed, h.reclaimed
+from (
+	select run, worker, started, ended, status, coalesce(reason, '') as reason, coalesce(error, '') as error, coalesce(crashed, false) as crashed, coalesce(reclaimed, false) as reclaimed
+	from @.runs where task = $1
+	union all
+	select e.run, e.worker, e.started, e.ended, e.status, '', coalesce(e.error, ''), coalesce(e.crashed, false), coalesce(e.reclaimed, false)
+	from @.tasks t join @.ended e on e.created = t.created and e.task = t.id where t.id = $1 and e.started is not null
+	union all
+	select r.run, r.worker, r.started, null, 'running', '', '', false, false from @.running r where r.task = $1
+	union all
+	select null, null, null, null, '', '', '', false, false from @.tasks where id = $1
+) h left join @.workers w on w.worker = h.worker
+order by h.run nulls last
+
+-- name: Log
+select coalesce(l.body, '') from @.tasks t left join @.logs l on l.task = t.id where t.id = $1
+
+-- name: Count
+-- The sums of the changes, and what runs.
+select queue, kind, status, sum(delta)::bigint from @.counts group by queue, kind, status
+union all
+select queue, kind, 'running', count(*) from @.running group by queue, kind
+union all
+select queue, '', '', 0 from @.paused

@@ -1,0 +1,88 @@
+-- name: FinishRuns
+-- Ends runs, whatever they leave. The runs are locked first, in the order of their ids, and those
+-- that somebody else is at are left out: they are tried apart. The deleted row is the guard, and says
+-- what was asked of the run. What the run leaves goes where it belongs. It answers with the tasks
+-- whose runs were ended, unless all were.
+with changes as materialized (
+	select unnest($1::uuid[]) as task, unnest($2::bigint[]) as run, unnest($3::uuid[]) as worker, unnest($4::text[]) as status, unnest($5::text[]) as reason,
+		unnest($6::text[]) as error, unnest($7::bigint[]) as delay, unnest($8::integer[]) as attempts, unnest($9::integer[]) as interruptions,
+		unnest($10::integer[]) as crashes, unnest($11::integer[]) as crash_streak, unnest($12::integer[]) as interrupt_streak, unnest($13::boolean[]) as suspect,
+		unnest($14::bytea[]) as checkpoint, unnest($15::double precision[]) as fraction, unnest($16::text[]) as message,
+		unnest($17::boolean[]) as crashed, unnest($18::boolean[]) as reclaimed, unnest($19::bytea[]) as result, unnest($20::bytea[]) as log
+), locked as materialized (
+	select ctid, task, run, worker, started, created, route, sort_priority, kind, queue, key, concurrency_key, runs, command
+	from @.running where task = any ($1::uuid[]) order by task for update skip locked
+), outcome as (
+	delete from @.running r using locked l join changes c on c.task = l.task and c.run = l.run and c.worker = l.worker where r.ctid = l.ctid
+	returning l.task, l.run, l.worker, l.started, l.created, l.route, l.sort_priority, l.kind, l.queue, l.key, l.concurrency_key, l.runs,
+		case when l.command = 'cancel' and c.status in ('queued', 'interrupted') then 'cancelled' else c.status end as status,
+		case when l.command <> 'cancel' or l.command is null then nullif(c.reason, '') end as reason, nullif(c.error, '') as error, c.delay,
+		nullif(c.attempts, 0) as attempts, nullif(c.interruptions, 0) as interruptions, nullif(c.crashes, 0) as crashes,
+		nullif(c.crash_streak, 0) as crash_streak, nullif(c.interrupt_streak, 0) as interrupt_streak, c.suspect,
+		c.checkpoint, nullif(c.fraction, -1) as fraction, nullif(c.message, '') as message,
+		nullif(c.crashed, false) as crashed, nullif(c.reclaimed, false) as reclaimed, c.result, c.log
+), into_ended as (
+	insert into @.ended (created, task, started, run, worker, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak,
+		crashed, reclaimed, fraction, status, kind, queue, error, message, result)
+	select created, task, started, run, worker, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak,
+		crashed, reclaimed, fraction, status, kind, queue, error, message, case when status = 'succeeded' then result end
+	from outcome where status in ('succeeded', 'failed', 'cancelled')
+), again as materialized (
+	select *, now() + delay * interval '1 microsecond' as run_at from outcome where status in ('queued', 'interrupted')
+), into_history as (
+	insert into @.runs (task, run, worker, started, ended, crashed, reclaimed, status, reason, error)
+	select task, run, worker, started, now(), crashed, reclaimed, status, reason, error from again
+), history_trimmed as (
+	delete from @.runs r using again a, lateral (
+		select h.run from @.runs h where h.task = a.task order by h.run desc offset $21 - 1 limit 1
+	) oldest where a.runs >= $21 and r.task = a.task and r.run <= oldest.run
+), into_ready as (
+	insert into @.ready (created, id, run_at, route, sort_priority, queued, suspect, kind, queue, key, concurrency_key, last_run, runs,
+		attempts, interruptions, crashes, crash_streak, interrupt_streak, since, reason)
+	select created, task, run_at, route, sort_priority, status = 'queued', suspect, kind, queue, key, concurrency_key, run, runs,
+		attempts, interruptions, crashes, crash_streak, interrupt_streak, now(), reason
+	from again where run_at <= now()
+), into_delayed as (
+	insert into @.delayed (created, id, run_at, route, sort_priority, queued, suspect, kind, queue, key, concurrency_key, last_run, runs,
+		attempts, interruptions, crashes, crash_streak, interrupt_streak, since, reason)
+	select created, task, run_at, route, sort_priority, status = 'queued', suspect, kind, queue, key, concurrency_key, run, runs,
+		attempts, interruptions, crashes, crash_streak, interrupt_streak, now(), reason
+	from again where run_at > now()
+), saved as (
+	insert into @.checkpoints as k (task, run, attempts, interruptions, crashes, crash_streak, interrupt_streak, fraction, message, body)
+	select task, run, attempts, interruptions, crashes, crash_streak, interrupt_streak, fraction, message, checkpoint
+	from outcome where checkpoint is not null or fraction is not null and status in ('queued', 'interrupted')
+	on conflict (task, step) do update set run = excluded.run, saved = case when excluded.body is null then k.saved else excluded.saved end,
+		attempts = excluded.attempts, interruptions = excluded.interruptions, crashes = excluded.crashes,
+		crash_streak = excluded.crash_streak, interrupt_streak = excluded.interrupt_streak,
+		fraction = coalesce(excluded.fraction, k.fraction), message = case when excluded.fraction is null then k.message else excluded.message end, body = coalesce(excluded.body, k.body)
+), logged as (
+	insert into @.logs as l (task, body) select task, log from outcome where log is not null
+	on conflict (task) do update set body = substring(l.body || excluded.body from greatest(length(l.body || excluded.body) - $22 + 1, 1))
+), keys_released as (
+	delete from @.keys k using outcome o
+	where o.key is not null and o.status in ('succeeded', 'failed', 'cancelled') and k.kind = o.kind and k.key = o.key and k.task = o.task
+), counted as (
+	insert into @.counts (kind, queue, status, delta)
+	select kind, queue, status, count(*) from outcome where status <> 'queued' group by kind, queue, status
+)
+select array_agg(task) from outcome having count(*) < cardinality($1::uuid[])
+
+-- name: Verdicts
+-- Reports, for changes that met no run, whether the task exists, whether the run still goes on, and
+-- how it ended.
+select t.id is not null, r.task is not null, coalesce(x.status, ''), coalesce(x.reason, ''), coalesce(x.reclaimed, false)
+from unnest($1::uuid[], $2::bigint[], $3::uuid[]) with ordinality as c(task, run, worker, n)
+left join @.tasks t on t.id = c.task
+left join @.running r on r.task = c.task and r.run = c.run and r.worker = c.worker
+left join lateral (
+	select h.status, h.reason, h.reclaimed from @.runs h where h.task = c.task and h.run = c.run and h.worker = c.worker
+	union all
+	select e.status, null, e.reclaimed from @.ended e where e.created = t.created and e.task = c.task and e.run = c.run and e.worker = c.worker and e.started is not null
+	limit 1
+) x on true
+order by c.n
+
+-- name: Poison
+-- Makes a transaction impossible to commit.
+do $$ begin raise exception 'lastcall: the run is no longer held, nothing of this transaction may be committed'; end $$

@@ -1,0 +1,41 @@
+-- name: Prune
+-- Removes tasks that ended long enough ago, the first ones first, with all that belongs to them.
+-- Those that a command or another pruning is at are left to it.
+with cutoff as materialized (
+	select least(now(), $1::timestamptz) - $2 * interval '1 microsecond' as at
+), old as materialized (
+	select e.created, e.task, e.ended from @.ended e
+	where e.ended >= $3::timestamptz and (e.ended, e.task) > ($3::timestamptz, $4::uuid) and e.ended < (select at from cutoff)
+	order by e.ended, e.task limit $5 for update skip locked
+), gone as (
+	delete from @.ended e using old o where e.created = o.created and e.task = o.task returning e.task, e.kind, e.queue, e.status, e.ended
+), tasks_gone as (
+	delete from @.tasks t using gone g where t.id = g.task
+), runs_gone as (
+	delete from @.runs r using gone g where r.task = g.task
+), checkpoints_gone as (
+	delete from @.checkpoints k using gone g where k.task = g.task
+), logs_gone as (
+	delete from @.logs l using gone g where l.task = g.task
+), counted as (
+	insert into @.counts (kind, queue, status, delta)
+	select kind, queue, s.status, -count(*) from gone g, lateral (select g.status union all select 'added') s group by kind, queue, s.status
+)
+select (select count(*) from gone), (select count(*) from old), o.ended, o.task from (select ended, task from old order by ended desc, task desc limit 1) o
+
+-- name: RemoveGoneWorkers
+delete from @.workers where gone < least(now(), $1::timestamptz) - $2 * interval '1 microsecond'
+
+-- name: CompactCounts
+-- Adds up the changes of the counts that have many, if nobody else does.
+with gone as (
+	delete from @.counts where (select pg_try_advisory_xact_lock(hashtextextended('counts', '@.'::regnamespace::oid::bigint)))
+		and ((kind, queue, status) in (select kind, queue, status from @.counts group by kind, queue, status having count(*) > $1)) is true
+	returning kind, queue, status, delta
+)
+insert into @.counts (kind, queue, status, delta) select kind, queue, status, sum(delta) from gone group by kind, queue, status having sum(delta) <> 0
+
+-- name: Bloat
+-- The tables whose dead rows far exceed the others, by the server's own statistics.
+select c.relname from pg_catalog.pg_class c join pg_catalog.pg_stat_user_tables s on s.relid = c.oid
+where c.relnamespace = '@.'::regnamespace and c.relkind = 'r' and s.n_dead_tup > $1 and s.n_dead_tup > 2 * s.n_live_tup

@@ -1,0 +1,25 @@
+-- name: SaveRuns
+-- Writes checkpoints, progress and logs of runs that go on. The runs are locked, so that none ends
+-- meanwhile; those that somebody else is at are left out: they are tried apart. It answers with the
+-- tasks whose changes were written, unless all were.
+with changes as materialized (
+	select unnest($1::uuid[]) as task, unnest($2::bigint[]) as run, unnest($3::uuid[]) as worker, unnest($4::integer[]) as attempts, unnest($5::integer[]) as interruptions,
+		unnest($6::integer[]) as crashes, unnest($7::integer[]) as crash_streak, unnest($8::integer[]) as interrupt_streak,
+		unnest($9::bytea[]) as checkpoint, unnest($10::double precision[]) as fraction, unnest($11::text[]) as message, unnest($12::bytea[]) as log
+), locked as materialized (
+	select task, run, worker from @.running where task = any ($1::uuid[]) order by task for key share skip locked
+), written as materialized (
+	select c.* from changes c join locked l on l.task = c.task and l.run = c.run and l.worker = c.worker
+), saved as (
+	insert into @.checkpoints as k (task, run, attempts, interruptions, crashes, crash_streak, interrupt_streak, fraction, message, body)
+	select task, run, nullif(attempts, 0), nullif(interruptions, 0), nullif(crashes, 0), nullif(crash_streak, 0), nullif(interrupt_streak, 0),
+		nullif(fraction, -1), nullif(message, ''), checkpoint from written
+	on conflict (task, step) do update set run = excluded.run, saved = case when excluded.body is null then k.saved else excluded.saved end,
+		attempts = excluded.attempts, interruptions = excluded.interruptions, crashes = excluded.crashes,
+		crash_streak = excluded.crash_streak, interrupt_streak = excluded.interrupt_streak,
+		fraction = coalesce(excluded.fraction, k.fraction), message = case when excluded.fraction is null then k.message else excluded.message end, body = coalesce(excluded.body, k.body)
+), logged as (
+	insert into @.logs as l (task, body) select task, log from written where log is not null
+	on conflict (task) do update set body = substring(l.body || excluded.body from greatest(length(l.body || excluded.body) - $13 + 1, 1))
+)
+select array_agg(task) from written having count(*) < cardinality($1::uuid[])

@@ -1,0 +1,77 @@
+-- name: RegisterWorker
+insert into @.workers (worker, id, name, host, pid, kinds, lease, seq, state) values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing
+
+-- name: Beat
+-- Renews a worker. It answers with a row for the worker, one for each run that is lost, by its place
+-- in the list, and one for each run of which something was asked.
+with beat as (
+	update @.workers set seq = greatest(seq, $2), state = case when seq < $2 then $3 else state end
+	where worker = $1 and gone is null and not dead returning worker
+), listed as (
+	select unnest($4::uuid[]) as task, unnest($5::bigint[]) as run, unnest($6::uuid[]) as worker, generate_subscripts($4::uuid[], 1) as place
+), held as materialized (
+	select task, run, worker from @.running where task = any ($4::uuid[])
+)
+select 0 as lost, null::uuid as task, 0::bigint as run, '' as command from beat
+union all
+select l.place, null, 0, '' from listed l where ((l.task, l.run, l.worker) in (select task, run, worker from held)) is not true
+union all
+select 0, r.task, r.run, r.command from beat b join @.running r on r.worker = b.worker where r.command is not null
+
+-- name: LockWorker
+-- Waits for the claims of a worker that are under way, and keeps new ones out.
+select 1 from @.workers where worker = $1 for update
+
+-- name: RaiseEpoch
+update @.workers set epoch = greatest(epoch, $2) where worker = $1
+
+-- name: RemoveLeftWorker
+update @.workers set gone = now() where worker = $1 and state = 'left' and gone is null and not exists (select 1 from @.running where worker = $1)
+
+-- name: Workers
+-- Tries each worker's lock, in a mode that does not disturb other processes; the statement's end lets
+-- go of what it got.
+select w.id, w.name, w.host, w.pid, w.kinds, w.lease, w.seq, w.state, w.since, w.dead,
+	case when w.boot is distinct from pg_postmaster_start_time() then null
+		else pg_try_advisory_xact_lock_shared(hashtextextended(w.id collate "C", '@.'::regnamespace::oid::bigint)) end, w.confirm
+from @.workers w where w.gone is null order by w.id
+
+-- name: MarkDead
+-- The worker's lock, if it is free, is held until the transaction ends, so that the worker cannot
+-- come back meanwhile.
+update @.workers w set dead = true, evidence = $2, suspects = exists (select 1 from @.running r where r.worker = w.worker and r.suspect)
+where worker = $1 and gone is null and not dead and case
+	when not $2 then seq = $3
+	when state = 'left' then true
+	when not $4 or seq <> $3 or boot is distinct from pg_postmaster_start_time() then false
+	else pg_try_advisory_xact_lock(hashtextextended(id collate "C", '@.'::regnamespace::oid::bigint)) end
+
+-- name: MarkedDead
+select dead, evidence, suspects, state from @.workers where worker = $1 and gone is null
+
+-- name: RemoveDeadWorker
+update @.workers set gone = now() where worker = $1 and dead and gone is null and not exists (select 1 from @.running where worker = $1)
+
+-- name: SyncLocks
+-- Takes the locks of the workers $1, and writes of them, and of the workers $2 whose locks are held,
+-- that the lock is evidence when it has been free for $3 microseconds, or that it is none if that is
+-- zero. It answers with the process of the session, and each of the workers.
+with held as materialized (
+	select id from unnest($1::text[]) as id where pg_try_advisory_lock(hashtextextended(id collate "C", '@.'::regnamespace::oid::bigint))
+	union all
+	select id from unnest($2::text[]) as id
+), recorded as (
+	update @.workers w set boot = case when $3 > 0 then pg_postmaster_start_time() end, confirm = $3
+	from held where w.id = held.id and not w.dead
+		and (w.boot is distinct from case when $3 > 0 then pg_postmaster_start_time() end or w.confirm <> $3)
+)
+select pg_backend_pid()::text, null
+union all
+select null, id from held
+
+-- name: Unlock
+select pg_advisory_unlock(hashtextextended(id collate "C", '@.'::regnamespace::oid::bigint)) from unnest($1::text[]) as id
+
+-- name: WithdrawLocks
+-- Says that the locks of some workers are no evidence.
+update @.workers set boot = null where id = any ($1) and boot is not null and not dead
