@@ -7,8 +7,10 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/lastcall-go/lastcall/memstore"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -262,6 +264,20 @@ func TestSuite_ACaseCatchesTheStoreThatItIsFor(t *testing.T) {
 			if !try(t, r, b, false) {
 				t.Error("a store that breaks it was not caught")
 			}
+		})
+	}
+}
+
+func TestSuite_CasesHoldInABubble(t *testing.T) {
+	for _, r := range slices.Concat(groups...) {
+		t.Run("rule "+r.numbers+" "+r.says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := memstore.New()
+				r.check(&T{TB: t, real: t, Store: s, bare: s, engine: Engine{Kill: func(_ *testing.T, _ task.Store, worker string) { s.Kill(worker) }}})
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			})
 		})
 	}
 }

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/lastcall-go/lastcall/task"
@@ -52,7 +53,7 @@ func (n *neighbour) goOn() {
 	n.within("Claim", func(ctx context.Context) error {
 		got, err := n.Store.Claim(ctx, request("w", 10))
 		if err == nil && len(got) == 0 {
-			return fmt.Errorf("it gave nothing")
+			return errors.New("it gave nothing")
 		}
 		n.runs = append(n.runs, got...)
 		return err
@@ -74,8 +75,8 @@ func (n *neighbour) goOn() {
 	})
 	n.within("Prune", func(ctx context.Context) error {
 		done, err := n.Store.Prune(ctx, task.PruneRequest{Max: 2})
-		if err == nil && done.Tasks != 2 {
-			return fmt.Errorf("it removed %d tasks, want 2", done.Tasks)
+		if err == nil && done.Tasks == 0 {
+			return errors.New("it removed nothing")
 		}
 		return err
 	})

@@ -127,11 +127,21 @@ var neighbourRules = []txRule{
 			news := t.news(key, key)
 			var inTx, alone, retried task.Added
 			var contenders sync.WaitGroup
-			contenders.Go(func() { inTx = t.insistIn(news[0]) })
+			tried := make(chan struct{})
+			answered := sync.OnceFunc(func() { close(tried) })
+			if round%2 == 0 { // it comes first, and commits when another one has tried
+				tx := t.begin()
+				inTx.ID = t.addIn(tx, func(n *task.NewTask) { *n = news[0] })
+				contenders.Go(func() { <-tried; t.commit(tx) })
+			} else {
+				contenders.Go(func() { inTx = t.insistIn(news[0]) })
+			}
 			contenders.Go(func() {
+				defer answered()
 				t.until("Add", func() bool {
 					got, err := t.Store.Add(t.Context(), news[1:])
 					alone = t.wantAdded(got, err)
+					answered()
 					return !alone.Busy
 				})
 			})
