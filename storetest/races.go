@@ -112,7 +112,7 @@ var raceRules = []rule{
 			adders.Go(func() {
 				for {
 					got, err := t.Store.Add(t.Context(), []task.NewTask{n})
-					if errors.Is(err, task.ErrKeyBusy) {
+					if err == nil && got[0].Busy {
 						continue
 					}
 					mu.Lock()

@@ -65,8 +65,8 @@ type T struct {
 
 // groups has all cases; alone, those in which calls do not meet.
 var (
-	alone  = [][]rule{addRules, claimRules, applyRules, workerRules, controlRules, suspectRules, keepRules, closeRules}
-	groups = append(slices.Clip(alone), raceRules)
+	alone  = [][]rule{addRules, claimRules, applyRules, workerRules, controlRules, suspectRules, keepRules, orderRules, batchRules, closeRules}
+	groups = append(slices.Clip(alone), raceRules, meetRules)
 )
 
 // Run checks every rule, each in a subtest and on a store of its own, and what task.TxStore says if the
@@ -118,8 +118,8 @@ func (t *T) add(change ...func(*task.NewTask)) string {
 		c(&n)
 	}
 	added, err := t.Store.Add(t.Context(), []task.NewTask{n})
-	if err != nil || len(added) != 1 || added[0].Existed {
-		t.Fatalf("Add: %v, %v", added, err)
+	if err != nil || len(added) != 1 || added[0] != (task.Added{ID: n.ID}) {
+		t.Fatalf("Add: %+v, %v", added, err)
 	}
 	return n.ID
 }

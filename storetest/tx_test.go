@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,10 +12,14 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// buffered is a memstore with transactions that do everything at their commit. One of its parts may be broken.
+// buffered is a memstore with transactions that do everything at their commit. One of its parts may be
+// broken.
 type buffered struct {
 	*memstore.Store
 	flaw string
+
+	mu   sync.Mutex
+	open map[*buffer]bool
 }
 
 // buffer is its transaction.
@@ -22,12 +27,79 @@ type buffer struct {
 	s        *buffered
 	tasks    []task.NewTask
 	ends     []task.Change
+	found    []string // tasks that have a key or an id that it wanted
 	poisoned bool
 }
 
 func (*buffer) StoreTx() string { return "a buffer" }
 
+func (s *buffered) begin() Transaction {
+	b := &buffer{s: s}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		s.open = make(map[*buffer]bool)
+	}
+	s.open[b] = true
+	return Transaction{Tx: b, Commit: b.commit, Rollback: b.rollback}
+}
+
 func (s *buffered) Wake() {}
+
+// busy reports whether a transaction other than b is about to add a task with that id or key; s.mu is
+// held.
+func (s *buffered) busy(b *buffer, n task.NewTask) bool {
+	for other := range s.open {
+		if other != b && slices.ContainsFunc(other.tasks, func(o task.NewTask) bool {
+			return o.ID == n.ID || n.Key != "" && o.Key == n.Key && o.Kind == n.Kind
+		}) {
+			return s.flaw != "does not see what others are about to add"
+		}
+	}
+	return false
+}
+
+// holder returns the task that has the id or the key of a new one, in the store or in b; s.mu is held.
+func (s *buffered) holder(ctx context.Context, b *buffer, n task.NewTask) (string, error) {
+	for _, o := range b.tasks {
+		if o.ID == n.ID || n.Key != "" && o.Key == n.Key && o.Kind == n.Kind {
+			return o.ID, nil
+		}
+	}
+	found, err := s.Find(ctx, task.Query{IDs: []string{n.ID}})
+	if err != nil {
+		return "", err
+	}
+	if n.Key != "" && len(found) == 0 {
+		keyed, err := s.Find(ctx, task.Query{Kind: n.Kind, Key: n.Key})
+		if err != nil {
+			return "", err
+		}
+		found = slices.DeleteFunc(keyed, func(t task.Task) bool { return t.Status.Ended() })
+	}
+	if len(found) == 0 {
+		return "", nil
+	}
+	return found[0].ID, nil
+}
+
+func (s *buffered) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	added := make([]task.Added, len(tasks))
+	for i, n := range tasks {
+		if s.busy(nil, n) {
+			added[i] = task.Added{ID: n.ID, Busy: true}
+			continue
+		}
+		one, err := s.Store.Add(ctx, []task.NewTask{n})
+		if err != nil {
+			return nil, err
+		}
+		added[i] = one[0]
+	}
+	return added, nil
+}
 
 func (s *buffered) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) ([]task.Added, error) {
 	b, ok := tx.(*buffer)
@@ -35,18 +107,31 @@ func (s *buffered) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) 
 		return nil, task.ErrInvalid
 	}
 	if s.flaw == "adds at once" {
-		return s.Add(ctx, tasks)
+		return s.Store.Add(ctx, tasks)
 	}
+	if s.flaw == "takes a hundred" {
+		tasks = tasks[:min(len(tasks), 100)]
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	added := make([]task.Added, len(tasks))
 	for i, n := range tasks {
-		found, err := s.Find(ctx, task.Query{IDs: []string{n.ID}})
+		if s.busy(b, n) {
+			added[i] = task.Added{ID: n.ID, Busy: true}
+			b.poisoned = b.poisoned || s.flaw == "is spoiled by a key that is busy"
+			continue
+		}
+		holder, err := s.holder(ctx, b, n)
 		if err != nil {
 			return nil, err
 		}
-		added[i] = task.Added{ID: n.ID, Existed: len(found) > 0 && s.flaw != "knows no repetition"}
-		if !added[i].Existed {
-			b.tasks = append(b.tasks, n)
+		if holder != "" && s.flaw != "knows no repetition" {
+			added[i] = task.Added{ID: holder, Existed: true}
+			b.found = append(b.found, holder)
+			continue
 		}
+		added[i] = task.Added{ID: n.ID}
+		b.tasks = append(b.tasks, n)
 	}
 	return added, nil
 }
@@ -65,13 +150,48 @@ func (s *buffered) FinishTx(ctx context.Context, tx task.Tx, c task.Change) erro
 		return task.ErrLeaseLost
 	}
 	if s.flaw == "finishes at once" {
-		return s.Apply(ctx, []task.Change{c})[0]
+		return s.Store.Apply(ctx, []task.Change{c})[0]
 	}
 	b.ends = append(b.ends, c)
 	return nil
 }
 
+// Apply is held up by the open transactions of a store with that flaw.
+func (s *buffered) Apply(ctx context.Context, changes []task.Change) []error {
+	s.mu.Lock()
+	held := false
+	for b := range s.open {
+		held = held || s.flaw == "holds up an end by another end" && len(b.ends) > 0 ||
+			s.flaw == "holds up an end by a new task" && len(b.tasks) > 0 ||
+			s.flaw == "holds up what it found" && slices.Contains(b.found, changes[0].Task)
+	}
+	s.mu.Unlock()
+	if held {
+		<-ctx.Done()
+	}
+	return s.Store.Apply(ctx, changes)
+}
+
+// Control refuses a retry whose key is about to be taken.
+func (s *buffered) Control(ctx context.Context, cmd task.Command) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if cmd.Verb == task.VerbRetry {
+		found, err := s.Find(ctx, task.Query{IDs: []string{cmd.Task}})
+		if err != nil {
+			return err
+		}
+		if len(found) == 1 && found[0].Status.Ended() && s.busy(nil, task.NewTask{Kind: found[0].Kind, Key: found[0].Key}) {
+			return task.ErrKeyBusy
+		}
+	}
+	return s.Store.Control(ctx, cmd)
+}
+
 func (b *buffer) commit() error {
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	delete(b.s.open, b)
 	if b.poisoned {
 		return errors.New("it cannot be committed")
 	}
@@ -86,63 +206,77 @@ func (b *buffer) commit() error {
 	}
 	var errs []error
 	if len(b.tasks) > 0 {
-		_, err := b.s.Add(ctx, b.tasks)
+		_, err := b.s.Store.Add(ctx, b.tasks)
 		errs = append(errs, err)
 	}
-	return errors.Join(append(errs, b.s.Apply(ctx, b.ends)...)...)
+	errs = append(errs, b.s.Store.Apply(ctx, b.ends)...)
+	if b.s.flaw == "commits whatever has become of the run" {
+		return nil
+	}
+	return errors.Join(errs...)
 }
 
 func (b *buffer) rollback() error {
 	if b.s.flaw == "rolls nothing back" {
 		return b.commit()
 	}
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	delete(b.s.open, b)
 	return nil
 }
 
-// caught are the cases that complain of a store with a flaw.
-func caught(t *testing.T, flaw string) (cases []string) {
+// blamed reports whether a case complains of a store with a flaw.
+func blamed(t *testing.T, r txRule, flaw string) bool {
 	t.Helper()
-	for _, r := range txRules {
-		s := &buffered{Store: memstore.New(), flaw: flaw}
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		rec := &recorder{TB: t, ctx: ctx}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			r.check(&txT{T: &T{TB: rec, Store: s, bare: s}, store: s, begin: func() Transaction {
-				b := &buffer{s: s}
-				return Transaction{Tx: b, Commit: b.commit, Rollback: b.rollback}
-			}})
-		}()
-		<-done
-		cancel()
+	s := &buffered{Store: memstore.New(), flaw: flaw}
+	defer func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		if rec.Failed() {
-			cases = append(cases, r.says)
-		}
-	}
-	return cases
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	rec := &recorder{TB: t, ctx: ctx}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.check(&txT{T: &T{TB: rec, Store: s, bare: s}, store: s, begin: s.begin})
+	}()
+	<-done
+	return rec.Failed()
 }
 
 func TestAStoreWithABrokenTransactionIsCaught(t *testing.T) {
-	if got := caught(t, ""); len(got) > 0 {
-		t.Errorf("a whole store is complained of: %q", got)
+	for _, r := range slices.Concat(txRules, neighbourRules) {
+		if blamed(t, r, "") {
+			t.Errorf("a whole store is complained of by %q", r.says)
+		}
 	}
-	blamed := make(map[string]bool)
+	caught := make(map[string]bool)
 	for _, flaw := range []string{
 		"adds at once", "adds nothing", "knows no repetition", "finishes at once", "forgets the result", "rolls nothing back", "commits what is stale",
 	} {
-		got := caught(t, flaw)
-		if len(got) == 0 {
+		found := false
+		for _, r := range txRules {
+			if blamed(t, r, flaw) {
+				found, caught[r.says] = true, true
+			}
+		}
+		if !found {
 			t.Errorf("a store that %s was not caught", flaw)
 		}
-		for _, says := range got {
-			blamed[says] = true
-		}
 	}
-	if i := slices.IndexFunc(txRules, func(r txRule) bool { return !blamed[r.says] }); i >= 0 {
-		t.Errorf("no flaw is caught by %q", txRules[i].says)
+	for i, flaw := range []string{ // one for each of the cases, in their order
+		"holds up an end by another end", "holds up an end by a new task", "holds up what it found",
+		"does not see what others are about to add", "is spoiled by a key that is busy", "does not see what others are about to add",
+		"takes a hundred", "commits whatever has become of the run",
+	} {
+		caught[neighbourRules[i].says] = blamed(t, neighbourRules[i], flaw)
+	}
+	for _, r := range slices.Concat(txRules, neighbourRules) {
+		if !caught[r.says] {
+			t.Errorf("no flaw is caught by %q", r.says)
+		}
 	}
 }

@@ -170,9 +170,7 @@ func (w *Worker) begin(r *Run) {
 	if w.log.Enabled(w.base, slog.LevelInfo) {
 		w.log.Info("task running", "task", t.ID, "kind", t.Kind, "run", t.Run, "runs", t.Runs, "was", before(t), "worker", t.Worker)
 	}
-	if w.observer != nil {
-		w.observer(Event{Task: *t, Status: Running, Waited: waited(t)})
-	}
+	w.tell(Event{Task: *t, Status: Running, Waited: waited(t)})
 	w.crew.run(r)
 }
 

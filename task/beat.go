@@ -71,14 +71,14 @@ func (w *Worker) send(ctx context.Context, b Beat) error {
 		w.renewed = w.reached
 	}
 	if len(reply.Lost)+len(reply.Asked) > 0 {
-		w.tell(reply)
+		w.heed(reply)
 	}
 	w.unlisted = append(w.unlisted, reply.Unlisted...)
 	return nil
 }
 
-// tell passes on to the runs what a beat was answered with; w.mu is held.
-func (w *Worker) tell(reply BeatReply) {
+// heed passes on to the runs what a beat was answered with; w.mu is held.
+func (w *Worker) heed(reply BeatReply) {
 	running := w.running.byFence()
 	for _, f := range reply.Lost {
 		if r, ok := running[f]; ok {

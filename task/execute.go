@@ -127,6 +127,7 @@ func (w *Worker) ended(r *Run, end *ending) {
 		w.verify(r, end)
 		return
 	case isLoss(end.cause):
+		r.close(end, &c)
 		w.lost(r, &c, ErrLeaseLost)
 		w.forget(r)
 		return
@@ -160,7 +161,7 @@ func (w *Worker) verify(r *Run, end *ending) {
 			return
 		case errors.Is(err, ErrLeaseLost), errors.Is(err, ErrNotFound):
 			if end.err != nil {
-				w.log.Error("error after the task was finished in a transaction; its success stands", "task", f.Task, "error", end.err)
+				w.log.Error("error after the task was finished in a transaction; its success stands", "task", f.Task, "error", errorText(end.err))
 			}
 			w.recorder.add(r, &Change{Fence: f, Status: Succeeded, Counters: r.Task().Counters})
 			return
@@ -170,6 +171,18 @@ func (w *Worker) verify(r *Run, end *ending) {
 			return
 		}
 	}
+}
+
+// errorText is the text of a handler's error, or of the panic of its Error.
+func errorText(err error) (text string) {
+	var bad *PanicError
+	defer func() {
+		if bad != nil {
+			text = bad.Error()
+		}
+	}()
+	defer recovered(&bad)
+	return err.Error()
 }
 
 // written is told by the recorder what came of a run's end.
@@ -191,7 +204,7 @@ func (w *Worker) written(r *Run, c *Change, err error) {
 func (w *Worker) observe(r *Run, e Event) {
 	if w.observer != nil && !r.started.IsZero() {
 		e.Task, e.Took = r.Task(), time.Since(r.started)
-		w.observer(e)
+		w.tell(e)
 	}
 }
 
@@ -199,7 +212,7 @@ func (w *Worker) observe(r *Run, e Event) {
 func (w *Worker) lost(r *Run, c *Change, err error) {
 	t := &r.task
 	w.log.Warn("task lost: what it did in the end came too late", "task", t.ID, "kind", t.Kind, "run", t.Run, "status", c.Status, "error", err)
-	w.observe(r, Event{Status: c.Status, Stale: true})
+	w.observe(r, Event{Status: c.Status, Reason: c.Reason, Err: c.Error, Stale: true})
 }
 
 // unrecordedEnd is an end that could not be written before the worker's time was up.

@@ -104,7 +104,7 @@ func (k Kind[T]) policy() (policy, error) {
 		backoff: k.Backoff,
 	}
 	if p.backoff == nil {
-		p.backoff = jittered(doubling(time.Second, 5*time.Minute))
+		p.backoff = defaultBackoff
 	}
 	if err := checkName("kind", k.Name); err != nil {
 		return p, err

@@ -6,8 +6,8 @@ import "time"
 type Event struct {
 	// Task is the task as it was claimed, with what the run has saved.
 	Task Task
-	// Status is Running when the run begins, and otherwise what the task became by it; Reason is
-	// then why it was interrupted, and Err the text of its error.
+	// Status is Running when the run begins, and otherwise what the task became by it, or would have
+	// become by a Stale end; Reason is then why it was interrupted, and Err the text of its error.
 	Status Status
 	Reason Reason
 	Err    string
@@ -17,6 +17,25 @@ type Event struct {
 	// Stale: the end was refused, because the run was no longer this worker's. That is also told of a
 	// handler that returns after it was recorded as deaf.
 	Stale bool
+	// Taken: the run was another worker's, which is dead, and this one has recorded its end. Took is
+	// then 0, since nobody knows when it ended, and this worker was not told of its begin.
+	Taken bool
+}
+
+// tell passes an event on. Who listens is the user's code: what it does wrong ends no run.
+func (w *Worker) tell(e Event) {
+	if w.observer == nil {
+		return
+	}
+	if bad := w.observed(e); bad != nil {
+		w.log.Error("WorkerConfig.Observe panicked", "task", e.Task.ID, "kind", e.Task.Kind, "status", e.Status, "error", bad)
+	}
+}
+
+func (w *Worker) observed(e Event) (bad *PanicError) {
+	defer recovered(&bad)
+	w.observer(e)
+	return nil
 }
 
 // waited is for how long a claimed task had been claimable.

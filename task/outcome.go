@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/lastcall-go/lastcall"
@@ -25,6 +26,9 @@ type ending struct {
 // waits; a timeout is an attempt; after a stop began, or when it was asked for, anything else is an
 // interruption; what the handler calls a crash is one; and everything else is an attempt.
 //
+// The methods of the error are the handler's own code, and so is its kind's Backoff. One that panics,
+// as the Error of a nil pointer does, is what the handler's panic is.
+//
 // A change is filled in where it stands: a hundred thousand handlers that return at once would have
 // their stacks grow by copies of it.
 func (c *Change) decide(t *Task, p *policy, e *ending) {
@@ -33,6 +37,15 @@ func (c *Change) decide(t *Task, p *policy, e *ending) {
 		c.Status = Succeeded
 		return
 	}
+	if bad := c.judge(t, p, e); bad != nil {
+		*c = Change{Fence: c.Fence, Counters: t.Counters, Error: storable(bad.Error(), maxErrorText)}
+		c.attempt(t, p)
+	}
+}
+
+// judge is decide for an error, and returns the panic of what it has asked the error.
+func (c *Change) judge(t *Task, p *policy, e *ending) (bad *PanicError) {
+	defer recovered(&bad)
 	if interrupt, ok := errors.AsType[*interruptedError](e.err); ok {
 		c.Checkpoint = interrupt.checkpoint
 		c.Counters = progressed(c.Counters, t.Checkpoint, interrupt.checkpoint)
@@ -69,6 +82,14 @@ func (c *Change) decide(t *Task, p *policy, e *ending) {
 	default:
 		c.attempt(t, p)
 	}
+	return nil
+}
+
+// recovered is deferred by what calls code of the user's, and keeps its panic.
+func recovered(bad **PanicError) {
+	if v := recover(); v != nil {
+		*bad = &PanicError{Value: v, Stack: string(debug.Stack())}
+	}
 }
 
 // is says whether an error is of a type, or wraps one that is.
@@ -101,6 +122,7 @@ func (c *Change) interruption(t *Task, why Reason) {
 }
 
 var (
+	defaultBackoff   = jittered(doubling(time.Second, 5*time.Minute))
 	interruptBackoff = doubling(100*time.Millisecond, 30*time.Second)
 	crashBackoff     = doubling(500*time.Millisecond, 30*time.Second)
 )
@@ -113,7 +135,22 @@ func (c *Change) attempt(t *Task, p *policy) {
 		return
 	}
 	c.Status = Queued
-	c.Delay = max(0, p.backoff(c.Counters.Attempts))
+	delay, bad := p.wait(c.Counters.Attempts)
+	if c.Delay = max(0, delay); bad != nil {
+		c.Error = storable(fmt.Sprintf("%s\nand the Backoff of its kind: %v", c.Error, bad), maxErrorText)
+	}
+}
+
+// wait is for how long a task waits after its nth failed attempt: what its kind's Backoff says, and
+// what it would be without one when that panics.
+func (p *policy) wait(n int) (d time.Duration, bad *PanicError) {
+	defer func() {
+		if bad != nil {
+			d = defaultBackoff(n)
+		}
+	}()
+	defer recovered(&bad)
+	return p.backoff(n), nil
 }
 
 // reclaim says what becomes of a task whose worker is gone. A death after last call is an

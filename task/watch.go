@@ -122,7 +122,9 @@ func (w *Worker) reclaim(ctx context.Context, dead WorkerInfo) error {
 		for i, err := range w.store.Apply(ctx, changes) {
 			switch {
 			case err == nil:
-				w.logReclaimed(left.Tasks[i], changes[i], dead)
+				c := &changes[i]
+				w.logReclaimed(left.Tasks[i], *c, dead)
+				w.tell(Event{Task: left.Tasks[i], Status: c.Status, Reason: c.Reason, Err: c.Error, Waited: waited(&left.Tasks[i]), Taken: true})
 			case !errors.Is(err, ErrLeaseLost) && !errors.Is(err, ErrAlreadyFinished):
 				failed = err
 			}

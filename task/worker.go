@@ -39,8 +39,9 @@ type WorkerConfig struct {
 	Queues []string
 	// Retention is for how long ended tasks are kept. 0 means 7 days, -1 for ever.
 	Retention time.Duration
-	// Observe, if set, is told when a run begins and when its end has been written: for metrics and
-	// traces. It is called by many goroutines and must return soon.
+	// Observe, if set, is told when a run begins and when its end has been written, also that of a dead
+	// worker's run which this worker has recorded: for metrics and traces. It is called by many
+	// goroutines and must return soon.
 	Observe func(Event)
 	// Logger gets a line for each change of a task's status. Nil means slog.Default().
 	Logger *slog.Logger

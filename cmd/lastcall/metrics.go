@@ -77,6 +77,9 @@ func (m *metrics) observe(e task.Event) {
 		m.waited.WithLabelValues(e.Task.Kind).Observe(e.Waited.Seconds())
 		return
 	}
+	if e.Taken {
+		return // how long it took is not known, and its crash is counted with the calls of the store
+	}
 	status := string(e.Status)
 	if e.Stale {
 		status = "stale"

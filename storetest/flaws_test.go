@@ -1,0 +1,283 @@
+package storetest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lastcall-go/lastcall/memstore"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// flaws have for each case, by what it says, a store that it has to catch.
+var flaws = map[string]func(b *broken){
+	"the order is that of creation, whatever the ids, and a listing goes on in it": func(b *broken) {
+		inner := b.find
+		b.find = func(ctx context.Context, q task.Query) ([]task.Task, error) {
+			after, limit := q.After, q.Limit
+			q.After, q.Limit = "", 1000
+			found, err := inner(ctx, q)
+			slices.SortFunc(found, func(x, y task.Task) int { return -cmp.Compare(x.ID, y.ID) }) // by id
+			found = slices.DeleteFunc(found, func(t task.Task) bool { return after != "" && t.ID >= after })
+			if limit > 0 {
+				found = found[:min(limit, len(found))]
+			}
+			return found, err
+		}
+	},
+	"tasks of one moment are in the order of their ids, the larger one first": func(b *broken) {
+		inner := b.find
+		b.find = func(ctx context.Context, q task.Query) ([]task.Task, error) {
+			found, err := inner(ctx, q)
+			slices.SortStableFunc(found, func(x, y task.Task) int {
+				if x.Created.Equal(y.Created) {
+					return cmp.Compare(x.ID, y.ID)
+				}
+				return 0
+			})
+			return found, err
+		}
+	},
+	"a listing goes on behind a task that is gone, by the time in its id": func(b *broken) {
+		inner := b.find
+		b.find = func(ctx context.Context, q task.Query) ([]task.Task, error) {
+			found, err := inner(ctx, q)
+			if errors.Is(err, task.ErrNotFound) {
+				return nil, nil // as if it were the end
+			}
+			return found, err
+		}
+	},
+	"those that ended first go first, whatever their ids, and no young task stops it": func(b *broken) {
+		inner := b.prune
+		b.prune = func(ctx context.Context, req task.PruneRequest) (task.Pruned, error) {
+			found, err := b.Store.Find(ctx, task.Query{Limit: 1000})
+			if err != nil {
+				return task.Pruned{}, err
+			}
+			first := slices.MinFunc(found, func(x, y task.Task) int { return cmp.Compare(x.ID, y.ID) })
+			if !first.Status.Ended() { // it walks along the ids
+				return task.Pruned{}, nil
+			}
+			return inner(ctx, req)
+		}
+	},
+	"of the store's clock and the caller's the one that is behind counts": func(b *broken) {
+		inner := b.prune
+		b.prune = func(ctx context.Context, req task.PruneRequest) (task.Pruned, error) {
+			req.Clock = time.Time{}
+			return inner(ctx, req)
+		}
+	},
+	"tasks with keys and without come together, and a key that is held holds up no other": func(b *broken) {
+		eachAdd(b, func(added []task.Added) {
+			if slices.ContainsFunc(added, func(a task.Added) bool { return a.Existed }) {
+				for i := range added {
+					added[i] = task.Added{ID: added[i].ID, Busy: true}
+				}
+			}
+		})
+	},
+	"of those that have one key in a call the first one gets it": func(b *broken) {
+		inner := b.add
+		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+			tasks = slices.Clone(tasks)
+			seen := make(map[string]bool)
+			for i := range tasks {
+				if key := tasks[i].Key; key != "" && seen[key] {
+					tasks[i].Key = "" // looked at before the call, and then forgotten
+				}
+				seen[tasks[i].Key] = true
+			}
+			return inner(ctx, tasks)
+		}
+	},
+	"of those that have one id in a call the first one is added": func(b *broken) {
+		inner := b.add
+		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+			tasks = slices.Clone(tasks)
+			slices.Reverse(tasks)
+			added, err := inner(ctx, tasks)
+			slices.Reverse(added)
+			return added, err
+		}
+	},
+	"a task that exists does not take another key": func(b *broken) {
+		inner := b.add
+		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+			added, err := inner(ctx, tasks)
+			for i := range added {
+				if added[i].Existed && added[i].ID == tasks[i].ID {
+					holder := tasks[i]
+					holder.ID = random(i)
+					_, err = inner(ctx, []task.NewTask{holder})
+				}
+			}
+			return added, err
+		}
+	},
+	"a repeated end is counted once, and what is pruned not at all": func(b *broken) {
+		ends := 0
+		inner, count := b.apply, b.count
+		b.apply = func(ctx context.Context, changes []task.Change) []error {
+			errs := inner(ctx, changes)
+			for i, err := range errs {
+				if err == nil && changes[i].Status == task.Succeeded {
+					ends++
+				}
+			}
+			return errs
+		}
+		b.count = func(ctx context.Context) (task.Counts, error) {
+			counts, err := count(ctx)
+			for i := range counts.Tasks {
+				if counts.Tasks[i].Status == task.Succeeded {
+					counts.Tasks[i].N = ends
+				}
+			}
+			return counts, err
+		}
+	},
+	"an end that is repeated while it is still being written is nil for everyone": func(b *broken) {
+		var mu sync.Mutex
+		writing := make(map[string]bool)
+		inner := b.apply
+		b.apply = func(ctx context.Context, changes []task.Change) []error {
+			id := changes[0].Task
+			mu.Lock()
+			busy := writing[id]
+			writing[id] = true
+			mu.Unlock()
+			if busy {
+				return slices.Repeat([]error{task.ErrLeaseLost}, len(changes))
+			}
+			time.Sleep(time.Millisecond)
+			errs := inner(ctx, changes)
+			mu.Lock()
+			defer mu.Unlock()
+			writing[id] = false
+			return errs
+		}
+	},
+	"of an end, a taking, a cancellation and saves that meet, one outcome is left": func(b *broken) {
+		inner := b.apply
+		b.apply = func(ctx context.Context, changes []task.Change) []error {
+			errs := inner(ctx, changes)
+			for i, c := range changes {
+				if c.Status != task.Running {
+					errs[i] = nil // whoever asks is told that he was first
+				}
+			}
+			return errs
+		}
+	},
+	"a claim that was given up is answered, or found by a complete beat, or never made": func(b *broken) {
+		claim, heartbeat := b.claim, b.heartbeat
+		var late []task.ClaimRequest
+		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+			if ctx.Err() != nil {
+				late = append(late, req) // on its way
+			}
+			return claim(ctx, req)
+		}
+		b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
+			reply, err := heartbeat(ctx, beat)
+			for _, req := range late {
+				if _, err := claim(ctx, req); err != nil {
+					return reply, err
+				}
+			}
+			late = nil
+			return reply, err
+		}
+	},
+	"a last beat that meets claims leaves no orphan": func(b *broken) {
+		heartbeat, reclaim := b.heartbeat, b.reclaim
+		var mu sync.Mutex
+		gone := make(map[string]bool)
+		b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			gone[beat.Worker] = beat.State == task.WorkerLeft // whatever it holds
+			return heartbeat(ctx, beat)
+		}
+		b.reclaim = func(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if gone[req.Worker] {
+				return task.Reclaimed{Done: true}, nil
+			}
+			return reclaim(ctx, req)
+		}
+	},
+	"a retry that meets a pruning saves the task, or comes too late": func(b *broken) {
+		inner := b.control
+		b.control = func(ctx context.Context, cmd task.Command) error {
+			err := inner(ctx, cmd)
+			if cmd.Verb == task.VerbRetry && errors.Is(err, task.ErrNotFound) {
+				return nil
+			}
+			if cmd.Verb == task.VerbRetry && err == nil { // the pruning had looked at it before
+				if err := inner(ctx, task.Command{Verb: task.VerbCancel, Task: cmd.Task}); err != nil {
+					return err
+				}
+				_, err = b.Store.Prune(ctx, task.PruneRequest{Max: 1000})
+			}
+			return err
+		}
+	},
+}
+
+// eachAdd breaks the answers of Add.
+func eachAdd(b *broken, alter func(added []task.Added)) {
+	inner := b.add
+	b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+		added, err := inner(ctx, tasks)
+		alter(added)
+		return added, err
+	}
+}
+
+func TestSuite_ACaseCatchesTheStoreThatItIsFor(t *testing.T) {
+	cases := make(map[string]rule)
+	for _, r := range slices.Concat(groups...) {
+		cases[r.says] = r
+	}
+	for _, r := range slices.Concat(orderRules, batchRules, meetRules) {
+		if flaws[r.says] == nil {
+			t.Errorf("rule %s (%s) has no store that it catches", r.numbers, r.says)
+		}
+	}
+	for says, breach := range flaws {
+		t.Run(says, func(t *testing.T) {
+			r, ok := cases[says]
+			if !ok {
+				t.Fatal("there is no such case")
+			}
+			b := whole()
+			breach(b)
+			if !try(t, r, b, false) {
+				t.Error("a store that breaks it was not caught")
+			}
+		})
+	}
+}
+
+func TestSuite_CasesHoldInABubble(t *testing.T) {
+	for _, r := range slices.Concat(groups...) {
+		t.Run("rule "+r.numbers+" "+r.says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := memstore.New()
+				r.check(&T{TB: t, real: t, Store: s, bare: s, engine: Engine{Kill: func(_ *testing.T, _ task.Store, worker string) { s.Kill(worker) }}})
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
