@@ -49,8 +49,8 @@ func untilAdded(t *testing.T, s *Store, id int) time.Duration {
 	}
 }
 
-// fewSeconds is how long a store may take to find the server that takes writes.
-const fewSeconds = 5 * time.Second
+// findsPrimary is how long a store may take to find the server that takes writes.
+const findsPrimary = 5 * time.Second
 
 func TestAfterAFailoverEverythingFindsTheNewPrimary(t *testing.T) {
 	p := newPair(t)
@@ -70,7 +70,7 @@ func TestAfterAFailoverEverythingFindsTheNewPrimary(t *testing.T) {
 	if err := p.standby.Promote(); err != nil {
 		t.Fatal(err)
 	}
-	if took := untilAdded(t, s, 2); took > fewSeconds {
+	if took := untilAdded(t, s, 2); took > findsPrimary {
 		t.Errorf("writing took %v", took)
 	}
 	if err := s.Ping(t.Context()); err != nil {
@@ -99,7 +99,7 @@ func TestAPrimaryThatComesBackIsFoundAgain(t *testing.T) {
 	if err := p.primary.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if took := untilAdded(t, s, 2); took > fewSeconds {
+	if took := untilAdded(t, s, 2); took > findsPrimary {
 		t.Errorf("writing took %v", took)
 	}
 }
