@@ -17,7 +17,8 @@ type ProbeConfig struct {
 	// Ready says whether the process takes requests: false before it is set up and from last call
 	// on. Nil means always. The Ready of lastcall.Group is made for it.
 	Ready func() bool
-	// Store must answer within a second.
+	// Store must answer within a second. One that has a method Ping(context.Context) error, which
+	// reports whether it takes writes, is asked for that too.
 	Store task.Store
 	// Logger hears when the store stops answering and when it answers again. Nil means
 	// slog.Default().
@@ -73,7 +74,8 @@ func (p *probes) readyz(w http.ResponseWriter, r *http.Request) {
 	plain(w, http.StatusOK, "ok")
 }
 
-// ask looks for a task that does not exist. What it finds holds for those who ask at the same time.
+// ask asks the store whether it takes writes, and for a task that does not exist. What it finds holds
+// for those who ask at the same time.
 func (p *probes) ask(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,7 +85,13 @@ func (p *probes) ask(ctx context.Context) error {
 	// Not this request's context: its answer is also the others'.
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), probePatience, errors.New("no answer within a second"))
 	defer cancel()
-	_, err := p.store.Find(ctx, task.Query{IDs: []string{"00000000-0000-0000-0000-000000000000"}, Limit: 1})
+	var err error
+	if pinger, ok := p.store.(interface{ Ping(context.Context) error }); ok {
+		err = pinger.Ping(ctx)
+	}
+	if err == nil {
+		_, err = p.store.Find(ctx, task.Query{IDs: []string{"00000000-0000-0000-0000-000000000000"}, Limit: 1})
+	}
 	switch {
 	case err != nil && p.err == nil:
 		p.log.Error("not ready: the store does not answer", "error", err)

@@ -205,10 +205,15 @@ func probe(ctx context.Context, cfg *pgx.ConnConfig, timeout time.Duration) (by 
 // wrongSetting is a setting that a session must not have, and what it must be.
 type wrongSetting struct{ name, is, want string }
 
-// checkPool checks the sessions of a pool that we have not made, or cannot set up.
+// checkPool checks the sessions of a pool that was given, or that we cannot set up.
 func checkPool(ctx context.Context, pool *pgxpool.Pool, given bool) error {
-	if err := checkMode(pool.Config().ConnConfig.DefaultQueryExecMode); err != nil {
+	cfg := pool.Config().ConnConfig
+	if err := checkMode(cfg.DefaultQueryExecMode); err != nil {
 		return err
+	}
+	if cfg.ValidateConnect == nil && slices.ContainsFunc(cfg.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.Host != cfg.Host || f.Port != cfg.Port }) {
+		return errors.New("the pool leads to several hosts and takes the first that answers, which may be a standby: add target_session_attrs=read-write to its address, " +
+			"or set ConnConfig.ValidateConnect")
 	}
 	rows, err := pool.Query(ctx, `select w.name, s.setting, w.value from pg_catalog.pg_settings s join (values ('client_encoding', 'UTF8'),
 		('default_transaction_isolation', 'read committed'), ('default_transaction_read_only', 'off'), ('standard_conforming_strings', 'on')

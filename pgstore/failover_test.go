@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -49,8 +50,8 @@ func untilAdded(t *testing.T, s *Store, id int) time.Duration {
 	}
 }
 
-// fewSeconds is how long a store may take to find the server that takes writes.
-const fewSeconds = 5 * time.Second
+// findsPrimary is how long a store may take to find the server that takes writes.
+const findsPrimary = 5 * time.Second
 
 func TestAfterAFailoverEverythingFindsTheNewPrimary(t *testing.T) {
 	p := newPair(t)
@@ -70,7 +71,7 @@ func TestAfterAFailoverEverythingFindsTheNewPrimary(t *testing.T) {
 	if err := p.standby.Promote(); err != nil {
 		t.Fatal(err)
 	}
-	if took := untilAdded(t, s, 2); took > fewSeconds {
+	if took := untilAdded(t, s, 2); took > findsPrimary {
 		t.Errorf("writing took %v", took)
 	}
 	if err := s.Ping(t.Context()); err != nil {
@@ -99,32 +100,40 @@ func TestAPrimaryThatComesBackIsFoundAgain(t *testing.T) {
 	if err := p.primary.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if took := untilAdded(t, s, 2); took > fewSeconds {
+	if took := untilAdded(t, s, 2); took > findsPrimary {
 		t.Errorf("writing took %v", took)
 	}
 }
 
-// A pool that was given does not check where it leads.
+// Whatever stands before the servers leads to the standby for a while. A pool that was given does not
+// check where it is led.
 func TestAGivenPoolDoesNotKeepSessionsOfAStandby(t *testing.T) {
-	p := newPair(t)
-	pool, err := pgxpool.New(t.Context(), p.dsn)
+	servers := newPair(t)
+	p, through := newProxy(t, servers.primary.DSN("postgres"))
+	pool, err := pgxpool.New(t.Context(), through)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer pool.Close()
 	s := openAt(t, Config{Pool: pool, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
+	beat := beatAt(t, s, 15*time.Second)
 	untilAdded(t, s, 1)
-	if err := p.primary.Stop(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	for pool.Ping(t.Context()) != nil && t.Context().Err() == nil { // the dead ones go first
-	}
+	p.lead(servers.standby.Host())
+	p.cut()
+	awaitSession(t, s.session, func() bool { return s.session.phase == phaseDown })
+	pool.Reset()
 	if err := s.Ping(t.Context()); !errors.Is(err, errReadOnly) {
 		t.Errorf("Ping: %v", err)
 	}
+	if _, err := s.Add(t.Context(), []task.NewTask{{ID: testID(2), Kind: "k"}}); err == nil || !strings.Contains(err.Error(), readOnly) {
+		t.Errorf("a write: %v", err)
+	}
+	if err := beat(t.Context()); err == nil {
+		t.Error("a standby has taken a beat")
+	}
 	var conns []*pgxpool.Conn
-	for range 3 {
+	for range 3 { // which lead to the standby
 		c, err := pool.Acquire(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -134,11 +143,32 @@ func TestAGivenPoolDoesNotKeepSessionsOfAStandby(t *testing.T) {
 	for _, c := range conns {
 		c.Release()
 	}
-	if err := p.primary.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Add(context.WithoutCancel(t.Context()), []task.NewTask{{ID: testID(2), Kind: "k"}}); err != nil {
+	p.lead(servers.primary.Host())
+	if _, err := s.Add(t.Context(), []task.NewTask{{ID: testID(2), Kind: "k"}}); err != nil {
 		t.Errorf("the first write: %v", err)
+	}
+	if err := beat(t.Context()); err != nil {
+		t.Errorf("a beat: %v", err)
+	}
+	s.session.lock(t.Context(), "w")
+	awaitSession(t, s.session, func() bool { l := s.session.locks["w"]; return l.held && l.recorded })
+}
+
+func TestOpen_RefusesAPoolThatMayTakeAnyOfSeveralHosts(t *testing.T) {
+	p := newPair(t)
+	for dsn, refused := range map[string]bool{p.dsn: true, p.dsn + " target_session_attrs=read-write": false} {
+		pool, err := pgxpool.New(t.Context(), dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(t.Context(), Config{Pool: pool})
+		if err == nil {
+			closed(t, s)
+		}
+		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "add target_session_attrs=read-write") {
+			t.Errorf("%s: %v", dsn, err)
+		}
+		pool.Close()
 	}
 }
 

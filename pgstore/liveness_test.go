@@ -1,10 +1,14 @@
 package pgstore
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -113,6 +117,36 @@ func TestFailureDetector_KnowsNothingOfAWorkerWithoutALock(t *testing.T) {
 	d.assess(workers, make([]lockReading, 2), time.Now(), forever)
 	if workers[0].Life != task.LifeUnknown || workers[1].Life != task.LifeDead {
 		t.Errorf("%s, and %s of one that left", workers[0].Life, workers[1].Life)
+	}
+}
+
+func TestSession_HasNeighboursWaitForLongerWhenTheNetworkBecomesSlower(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	near := openAt(t, Config{DSN: dsn, Migrate: true})
+	defer closed(t, near)
+	p, through := newProxy(t, dsn)
+	far := openAt(t, Config{DSN: through})
+	defer closed(t, far)
+	beat := beatAt(t, far, 15*time.Second)
+	if !eventually(t, dsn, `select confirm between 400000 and 1700000 from lastcall.workers`) {
+		t.Error("the time is too long for a network that is quick")
+	}
+	p.delay.Store(int64(50 * time.Millisecond))
+	if err := beat(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !eventually(t, dsn, `select confirm = 1750000 from lastcall.workers`) {
+		t.Error("the time is too short for a network that is slow")
+	}
+	p.delay.Store(0)
+	if err := far.session.exec(t.Context(), func(ctx context.Context, c *pgx.Conn) error { return far.session.check(ctx, c, c.PgConn().PID()) }); err != nil {
+		t.Fatal(err)
+	}
+	far.session.mu.Lock()
+	far.session.nudge()
+	far.session.mu.Unlock()
+	if !eventually(t, dsn, `select confirm < 1750000 from lastcall.workers`) {
+		t.Error("the time stays as long as it was while the network was slow")
 	}
 }
 

@@ -179,13 +179,12 @@ func (s *Store) connect(ctx context.Context, migrate bool) error {
 }
 
 // poolingOfPool reports what is between a pool that was given and the server.
-func (s *Store) poolingOfPool(ctx context.Context) (pooling, error) {
-	c, err := s.dial(ctx)
-	if err != nil {
-		return unpooled, err
-	}
-	by, err := poolingOf(ctx, c, s.dial)
-	return by, errors.Join(err, c.Close(ctx))
+func (s *Store) poolingOfPool(ctx context.Context) (by pooling, err error) {
+	err = s.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) (err error) {
+		by, err = poolingOf(ctx, c.Conn(), s.dial)
+		return err
+	})
+	return by, err
 }
 
 // sessionConfig is what the session knows of the store.

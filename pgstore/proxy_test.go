@@ -16,9 +16,9 @@ import (
 // proxy stands between a store and the server: a network that is slow, and that breaks.
 type proxy struct {
 	listener net.Listener
-	target   string       // a Unix socket
-	delay    atomic.Int64 // nanoseconds, each way
-	refuses  atomic.Bool  // new connections are closed at once
+	target   atomic.Pointer[string] // a Unix socket
+	delay    atomic.Int64           // nanoseconds, each way
+	refuses  atomic.Bool            // new connections are closed at once
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -39,7 +39,8 @@ func newProxy(t *testing.T, dsn string) (p *proxy, through string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p = &proxy{listener: l, target: cfg.Host + "/.s.PGSQL.5432", conns: make(map[net.Conn]bool)}
+	p = &proxy{listener: l, conns: make(map[net.Conn]bool)}
+	p.lead(cfg.Host)
 	p.ended.Go(p.accept)
 	t.Cleanup(func() {
 		if err := l.Close(); err != nil {
@@ -52,13 +53,19 @@ func newProxy(t *testing.T, dsn string) (p *proxy, through string) {
 	return p, "postgres://" + cfg.User + "@" + l.Addr().String() + "/" + cfg.Database + "?sslmode=disable"
 }
 
+// lead has new connections lead to the server whose socket is in a directory.
+func (p *proxy) lead(host string) {
+	target := host + "/.s.PGSQL.5432"
+	p.target.Store(&target)
+}
+
 func (p *proxy) accept() {
 	for {
 		client, err := p.listener.Accept()
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("unix", p.target)
+		server, err := net.Dial("unix", *p.target.Load())
 		if err != nil || p.refuses.Load() {
 			_ = client.Close()
 			if err == nil {

@@ -42,7 +42,7 @@ func (s *Store) call(ctx context.Context, repeatable func(error) bool, fn func(c
 // in use now are closed when they come back.
 func (s *Store) discard(err error) {
 	if isUnusableSession(err) {
-		s.log.Warn("the connections to the database are made anew: one of them was of no use", "error", err)
+		s.log.Debug("the connections to the database are made anew, since one of them was of no use", "error", err)
 		s.pool.Reset()
 	}
 }

@@ -28,9 +28,9 @@ func TestRetry_RepeatsWhatIsUndoneWithPausesThatGrow(t *testing.T) {
 		if !isUndone(err) || len(at) != maxAttempts {
 			t.Errorf("%d attempts, %v", len(at), err)
 		}
-		for i, least := range []time.Duration{0, 2, 7, 17, 37} { // milliseconds
-			if at[i] < least*time.Millisecond || at[i] > 4*least*time.Millisecond {
-				t.Errorf("attempt %d after %v, want %v to %v", i+1, at[i], least*time.Millisecond, 4*least*time.Millisecond)
+		for i, ms := range []int64{0, 2, 7, 17, 37} {
+			if got := at[i].Milliseconds(); got < ms || got > 4*ms {
+				t.Errorf("attempt %d after %d ms, want %d to %d", i+1, got, ms, 4*ms)
 			}
 		}
 	})

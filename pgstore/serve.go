@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,22 +21,14 @@ func lockKey(id string) string {
 	return `hashtextextended(` + id + ` collate "C", '@.'::regnamespace::oid::bigint)`
 }
 
-// syncSQL takes the locks of the workers $1, and writes of them, and of the workers $2 whose locks
-// are held, that the lock is evidence when it has been free for $3 microseconds, or that it is none
-// if that is zero. It answers with the process of the session, and each of the workers.
-var syncSQL = `
-with held as materialized (
-	select id from unnest($1::text[]) as id where pg_try_advisory_lock(` + lockKey("id") + `)
-	union all
-	select id from unnest($2::text[]) as id
-), recorded as (
-	update @.workers w set boot = case when $3 > 0 then pg_postmaster_start_time() end, confirm = $3
-	from held where w.id = held.id and not w.dead
-		and (w.boot is distinct from case when $3 > 0 then pg_postmaster_start_time() end or w.confirm <> $3)
-)
-select pg_backend_pid()::text, null
-union all
-select null, id from held`
+// lockSQL takes the locks of the workers $1, and answers with those that it got.
+var lockSQL = `select id from unnest($1::text[]) as id where pg_try_advisory_lock(` + lockKey("id") + `)`
+
+// recordSQL writes that the locks of the workers $1 are evidence when they have been free for $2
+// microseconds, or that they are none if that is zero.
+const recordSQL = `update @.workers set boot = case when $2 > 0 then pg_postmaster_start_time() end, confirm = $2
+	where id = any ($1) and not dead
+	and (boot is distinct from case when $2 > 0 then pg_postmaster_start_time() end or confirm <> $2)`
 
 // unlockSQL lets go of the locks of the workers $1.
 var unlockSQL = `select pg_advisory_unlock(` + lockKey("id") + `) from unnest($1::text[]) as id`
@@ -69,18 +60,56 @@ func (s *session) serve(ctx context.Context) (err error) {
 	}()
 	s.spare.close()
 	s.cfg.onConnect()
+	check := time.Now().Add(s.checkEvery())
 	for {
-		missing, err := s.syncLocks(ctx, conn, pid)
+		if !time.Now().Before(check) {
+			if err := s.check(ctx, conn, pid); err != nil {
+				return err
+			}
+			check = time.Now().Add(s.checkEvery())
+		}
+		missing, err := s.syncLocks(ctx, conn)
 		if err != nil {
 			return err
 		}
 		if err := s.serveQueue(ctx, conn); err != nil {
 			return err
 		}
-		if err := s.listen(ctx, conn, missing); err != nil {
+		if err := s.listen(ctx, conn, missing, time.Until(check)); err != nil {
 			return err
 		}
 	}
+}
+
+// checkEvery is how often the session is checked: whether the server is still there, which the kernel
+// notices sooner, how long it takes to answer, and whether the workers' rows still name their locks.
+// A pooler that does not keep what it promised is noticed by it too.
+func (s *session) checkEvery() time.Duration {
+	if s.cfg.pooling != unpooled {
+		return 5 * time.Second
+	}
+	return 30 * time.Second
+}
+
+// check asks the server for a sign of life, and has all locks recorded once more.
+func (s *session) check(ctx context.Context, conn *pgx.Conn, pid uint32) error {
+	ctx, cancel := context.WithTimeout(ctx, requestPatience)
+	defer cancel()
+	began := time.Now()
+	now, err := backendPID(ctx, conn, "")
+	if err != nil {
+		return err
+	}
+	if now != pid {
+		return fmt.Errorf("%w: another session answers than the one that has the locks", errPooled)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.confirm > 0 {
+		s.confirm = max(s.connected, confirmAt(time.Since(began)))
+	}
+	s.recordAgain()
+	return nil
 }
 
 // connect makes a connection and has it take the locks. All that is said on it goes to the server
@@ -93,7 +122,7 @@ func (s *session) connect(ctx context.Context) (*pgx.Conn, uint32, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	take, _, _ := s.difference()
+	take, _ := s.difference()
 	pid, held, err := s.introduce(ctx, conn, take)
 	if err == nil && s.cfg.pooling == unpooled && pid != conn.PgConn().PID() {
 		err = errPooled
@@ -101,13 +130,12 @@ func (s *session) connect(ctx context.Context) (*pgx.Conn, uint32, error) {
 	if err != nil {
 		return nil, 0, errors.Join(err, conn.Close(ctx))
 	}
+	s.setHeld(held)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.phase, s.since = phaseUp, time.Now()
-	s.confirm = confirmAfter(time.Since(began))
-	s.setHeld(held)
-	s.recordAgain() // with the time that has just been measured
-	s.dirty = true
+	s.connected = confirmAfter(time.Since(began))
+	s.confirm = s.connected
 	s.broadcast()
 	return conn, pid, nil
 }
@@ -121,46 +149,51 @@ func confirmAfter(took time.Duration) time.Duration {
 	return min(max(minConfirm, (3*took).Round(confirmStep)), maxConfirm)
 }
 
+// confirmAt is the same of a worker whose requests take so long now: connecting may take eight times
+// as long, with TLS and a password.
+func confirmAt(roundTrip time.Duration) time.Duration {
+	return confirmAfter(min(8*roundTrip, slowConnect))
+}
+
+// noteRoundTrip has neighbours wait for longer when the network has become slower.
+func (s *session) noteRoundTrip(took time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if confirm := confirmAt(took); s.confirm > 0 && confirm > s.confirm {
+		s.confirm = confirm
+		s.recordAgain()
+		s.dirty = true
+	}
+}
+
 // introduce makes the settings, listens, and takes locks, in one round trip.
 func (s *session) introduce(ctx context.Context, conn *pgx.Conn, take []string) (pid uint32, held []string, err error) {
 	ids, err := conn.TypeMap().Encode(pgtype.TextArrayOID, pgtype.TextFormatCode, take, nil)
 	if err != nil {
 		return 0, nil, err
 	}
-	s.mu.Lock()
-	confirm := s.confirm
-	s.mu.Unlock()
-	micros := []byte(strconv.FormatInt(confirm.Microseconds(), 10))
 	var batch pgconn.Batch
 	batch.ExecParams(sessionSettingsSQL, nil, nil, nil, nil)
 	batch.ExecParams(`listen `+pgx.Identifier{s.cfg.channel}.Sanitize(), nil, nil, nil, nil)
-	batch.ExecParams(s.sql(syncSQL), [][]byte{ids, []byte("{}"), micros},
-		[]uint32{pgtype.TextArrayOID, pgtype.TextArrayOID, pgtype.Int8OID}, nil, nil)
-	batch.ExecParams(`select pg_is_in_recovery()`, nil, nil, nil, nil)
+	batch.ExecParams(`select pg_backend_pid(), pg_is_in_recovery()`, nil, nil, nil, nil)
+	batch.ExecParams(s.sql(lockSQL), [][]byte{ids}, []uint32{pgtype.TextArrayOID}, nil, nil)
 	results, err := conn.PgConn().ExecBatch(ctx, &batch).ReadAll()
 	if err != nil {
 		return 0, nil, err
 	}
-	for _, row := range results[2].Rows {
-		if row[0] == nil {
-			held = append(held, string(row[1]))
-			continue
-		}
-		n, err := strconv.ParseUint(string(row[0]), 10, 32)
-		if err != nil {
-			return 0, nil, err
-		}
-		pid = uint32(n)
+	about := results[2].Rows[0]
+	n, err := strconv.ParseUint(string(about[0]), 10, 32)
+	if err == nil && string(about[1]) == "t" {
+		err = errReadOnly
 	}
-	if string(results[3].Rows[0][0]) == "t" {
-		return 0, nil, errReadOnly
+	for _, row := range results[3].Rows {
+		held = append(held, string(row[0]))
 	}
-	return pid, held, nil
+	return uint32(n), held, err
 }
 
-// difference says which locks are to be taken, which are held and not recorded, and which are to be
-// let go.
-func (s *session) difference() (take, record, drop []string) {
+// difference returns the locks that are to be taken, and those that are to be let go.
+func (s *session) difference() (take, drop []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dirty = false
@@ -168,82 +201,92 @@ func (s *session) difference() (take, record, drop []string) {
 		switch {
 		case l.wanted && !l.held:
 			take = append(take, worker)
-		case l.wanted && !l.recorded:
-			record = append(record, worker)
 		case !l.wanted && l.held:
 			drop = append(drop, worker)
 		}
 	}
-	return take, record, drop
+	return take, drop
 }
 
-// syncLocks takes the locks that are wanted, records them, and lets go of the others. A lock that a
-// neighbour is just probing is missing, and is tried again soon.
-func (s *session) syncLocks(ctx context.Context, conn *pgx.Conn, pid uint32) (missing bool, err error) {
+// unrecorded returns the workers whose locks are held, and not in their rows, and what is to be
+// written there.
+func (s *session) unrecorded() (workers []string, confirm time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for worker, l := range s.locks {
+		if l.held && !l.recorded {
+			workers = append(workers, worker)
+		}
+	}
+	return workers, s.confirm
+}
+
+// syncLocks takes the locks that are wanted, records them, and lets go of the others. What is missing
+// is tried again soon: a lock that a neighbour is just probing, or a row that somebody has locked.
+func (s *session) syncLocks(ctx context.Context, conn *pgx.Conn) (missing bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestPatience)
 	defer cancel()
-	take, record, drop := s.difference()
-	if len(take)+len(record) > 0 {
-		s.mu.Lock()
-		confirm := s.confirm
-		s.mu.Unlock()
-		held, err := s.sync(ctx, conn, pid, take, record, confirm)
+	take, drop := s.difference()
+	if len(take) > 0 {
+		rows, err := conn.Query(ctx, s.sql(lockSQL), pgx.QueryExecModeExec, take)
 		if err != nil {
 			return false, err
 		}
-		s.mu.Lock()
+		held, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return false, err
+		}
 		s.setHeld(held)
-		s.broadcast()
-		s.mu.Unlock()
-		missing = len(held) < len(take)+len(record)
+		missing = len(held) < len(take)
 	}
 	if len(drop) > 0 {
 		if _, err := conn.Exec(ctx, s.sql(unlockSQL), pgx.QueryExecModeExec, drop); err != nil {
 			return false, err
 		}
-		s.mu.Lock()
-		s.dropped(drop)
-		s.mu.Unlock()
+		s.setDropped(drop)
 	}
-	return missing, nil
+	recorded, err := s.record(ctx, conn)
+	return missing || !recorded, err
 }
 
-// sync runs syncSQL and checks that the session is still the same one.
-func (s *session) sync(ctx context.Context, conn *pgx.Conn, pid uint32, take, record []string, confirm time.Duration) (held []string, err error) {
-	rows, err := conn.Query(ctx, s.sql(syncSQL), pgx.QueryExecModeExec, orEmpty(take), orEmpty(record), confirm.Microseconds())
-	if err != nil {
-		return nil, err
+// record writes of the locks that are held that they are evidence, unless somebody's lock is in the
+// way.
+func (s *session) record(ctx context.Context, conn *pgx.Conn) (done bool, err error) {
+	workers, confirm := s.unrecorded()
+	if len(workers) == 0 {
+		return true, nil
 	}
-	var process, worker *string
-	_, err = pgx.ForEachRow(rows, []any{&process, &worker}, func() error {
-		switch {
-		case worker != nil:
-			held = append(held, *worker)
-		case *process != strconv.FormatUint(uint64(pid), 10):
-			return fmt.Errorf("%w: another session answers than the one that has the locks", errPooled)
-		}
-		return nil
-	})
-	return held, err
+	_, err = conn.Exec(ctx, s.sql(recordSQL), pgx.QueryExecModeExec, workers, confirm.Microseconds())
+	if isRowError(err) {
+		return false, nil
+	}
+	if err == nil {
+		s.setRecorded(workers, confirm)
+	}
+	return err == nil, err
 }
 
-// setHeld notes the locks that are held and recorded; s.mu is held.
+// setHeld notes the locks that are held.
 func (s *session) setHeld(workers []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, worker := range workers {
-		if l := s.locks[worker]; l != nil {
-			l.held, l.recorded = true, true
-			continue
+		if s.locks[worker] == nil { // let go of meanwhile
+			s.locks[worker] = new(workerLock)
+			s.dirty = true
 		}
-		s.locks[worker] = &workerLock{held: true} // let go of meanwhile
-		s.dirty = true
+		s.locks[worker].held = true
 	}
+	s.broadcast()
 }
 
-// dropped notes the locks that are free; s.mu is held.
-func (s *session) dropped(workers []string) {
+// setDropped notes the locks that are free.
+func (s *session) setDropped(workers []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, worker := range workers {
 		if l := s.locks[worker]; l.wanted {
-			l.held = false // asked for again meanwhile
+			l.held, l.recorded = false, false // asked for again meanwhile
 			s.dirty = true
 		} else {
 			delete(s.locks, worker)
@@ -252,14 +295,20 @@ func (s *session) dropped(workers []string) {
 	s.broadcast()
 }
 
-// listen waits for an announcement, for a request, for a change of the locks, or for some time. After
-// a long one the locks are recorded again, which asks whether the server is still there, and whether
-// it is the same session.
-func (s *session) listen(ctx context.Context, conn *pgx.Conn, missing bool) error {
-	patience := 30 * time.Second // the kernel notices a vanished server sooner
-	if s.cfg.pooling != unpooled {
-		patience = 5 * time.Second
+// setRecorded notes what has been written of some locks.
+func (s *session) setRecorded(workers []string, confirm time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, worker := range workers {
+		if l := s.locks[worker]; l != nil {
+			l.recorded = confirm == s.confirm
+		}
 	}
+	s.broadcast()
+}
+
+// listen waits for an announcement, for a request, for a change of the locks, or for some time.
+func (s *session) listen(ctx context.Context, conn *pgx.Conn, missing bool, patience time.Duration) error {
 	if missing {
 		patience = missingPause
 	}
@@ -280,19 +329,8 @@ func (s *session) listen(ctx context.Context, conn *pgx.Conn, missing bool) erro
 		return ctx.Err()
 	case waiting.Err() == nil:
 		return err // the connection's, not the wait's
-	case missing || errors.Is(waiting.Err(), context.Canceled):
-		return nil
 	}
-	s.mu.Lock()
-	s.recordAgain()
-	idle := len(s.locks) == 0
-	s.mu.Unlock()
-	if !idle {
-		return nil
-	}
-	asking, done := context.WithTimeout(ctx, requestPatience)
-	defer done()
-	return conn.Ping(asking)
+	return nil
 }
 
 // sql puts the schema's name into a statement.
@@ -302,5 +340,3 @@ func (s *session) sql(text string) string { return withSchema(text, s.cfg.schema
 func withSchema(text, ident string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(text, "'@.'", "'"+ident+"'"), "@.", ident+".")
 }
-
-func orEmpty(list []string) []string { return slices.Clip(append([]string{}, list...)) }

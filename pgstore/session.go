@@ -30,6 +30,7 @@ type session struct {
 	changed   chan struct{} // closed and replaced when locks or phase change
 	since     time.Time     // when it was made last
 	lost      time.Time     // when it was lost last
+	connected time.Duration // what confirm was when it was made
 	confirm   time.Duration // for how long a lock of ours must have been free to be evidence
 	dirty     bool          // locks have changed since they were synchronised
 	queue     []*request
@@ -262,8 +263,12 @@ func (s *session) serveQueue(ctx context.Context, conn *pgx.Conn) error {
 			continue // the caller has left
 		}
 		limited, cancel := context.WithTimeout(ctx, requestPatience)
+		began := time.Now()
 		err := req.fn(limited, conn)
 		cancel()
+		if err == nil {
+			s.noteRoundTrip(time.Since(began))
+		}
 		if err != nil && (conn.IsClosed() || isUnusableSession(err)) {
 			err = fmt.Errorf("%w: %w", errSessionLost, err)
 			req.done <- err

@@ -1,13 +1,17 @@
 package pgstore
 
 import (
+	"context"
+	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
+	"github.com/lastcall-go/lastcall/task"
 )
 
 func TestSession_OutlivesTheServersLimitsAndNoticesAVanishedPeer(t *testing.T) {
@@ -71,4 +75,134 @@ func awaitUp(t *testing.T, s *Store) {
 	t.Helper()
 	s.session.begin()
 	awaitSession(t, s.session, func() bool { return s.session.phase == phaseUp })
+}
+
+func TestSession_RunsARequestAgainOnASpareConnectionWhenItIsLostInTheMiddle(t *testing.T) {
+	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, s)
+	awaitUp(t, s)
+	var pids []uint32
+	err := s.session.exec(t.Context(), func(ctx context.Context, c *pgx.Conn) error {
+		pids = append(pids, c.PgConn().PID())
+		if len(pids) == 1 {
+			_, err := c.Exec(ctx, `select pg_terminate_backend(pg_backend_pid())`)
+			return err
+		}
+		return nil
+	})
+	if err != nil || len(pids) != 2 || pids[0] == pids[1] {
+		t.Errorf("sessions %d, %v", pids, err)
+	}
+	awaitSession(t, s.session, func() bool { return s.session.phase == phaseUp && !s.session.lost.IsZero() })
+	if lost := s.session.lostFor(); lost == 0 || lost == forever {
+		t.Errorf("lost %v ago", lost)
+	}
+	if err := s.session.exec(t.Context(), func(_ context.Context, c *pgx.Conn) error { pids = append(pids, c.PgConn().PID()); return nil }); err != nil || len(pids) != 3 {
+		t.Fatal(pids, err)
+	}
+	if pids[2] == pids[0] || pids[2] == pids[1] {
+		t.Errorf("sessions %d: the last should be the new one", pids)
+	}
+}
+
+func TestSession_KeepsItsConnectionWhenARequestFailsOrItsCallerLeaves(t *testing.T) {
+	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, s)
+	awaitUp(t, s)
+	wrong := func(ctx context.Context, c *pgx.Conn) error {
+		_, err := c.Exec(ctx, `select 1/0`)
+		return err
+	}
+	if err := s.session.exec(t.Context(), wrong); err == nil {
+		t.Error("no error")
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	running, release := make(chan struct{}), make(chan struct{})
+	left := make(chan error)
+	go func() {
+		left <- s.session.exec(ctx, func(context.Context, *pgx.Conn) error { close(running); <-release; return nil })
+	}()
+	<-running
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("the caller that left: %v", err)
+	}
+	close(release)
+	if err := s.session.exec(t.Context(), func(ctx context.Context, c *pgx.Conn) error { return c.Ping(ctx) }); err != nil {
+		t.Error(err)
+	}
+	if s.session.lostFor() != forever {
+		t.Error("the connection was lost")
+	}
+}
+
+func TestSession_EndsARequestThatWaitsForSomebodysLock(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, s)
+	beat := beatAt(t, s, 15*time.Second)
+	c, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	if _, err := c.Exec(t.Context(), `begin; lock table lastcall.workers`); err != nil {
+		t.Fatal(err)
+	}
+	if err := beat(t.Context()); err == nil || !strings.Contains(err.Error(), codeLockNotAvailable) {
+		t.Errorf("%v", err)
+	}
+	if !hasLock(s, "w") || s.session.lostFor() != forever {
+		t.Error("the session was lost for it")
+	}
+	if _, err := c.Exec(t.Context(), `rollback`); err != nil {
+		t.Fatal(err)
+	}
+	if err := beat(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSession_RecordsALockAgainThatWasWithdrawnTooLate(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	s := openAt(t, Config{DSN: dsn, Migrate: true})
+	defer closed(t, s)
+	beatAt(t, s, 15*time.Second)
+	s.session.withdraw([]string{"w"})
+	if !eventually(t, dsn, `select boot is not null from lastcall.workers`) {
+		t.Error("the lock is no evidence any more")
+	}
+}
+
+func TestTheLockOfAWorkerIsThatOfItsIDInItsSchema(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	one := openAt(t, Config{DSN: dsn, Schema: "one", Migrate: true})
+	defer closed(t, one)
+	other := openAt(t, Config{DSN: dsn, Schema: "other", Migrate: true})
+	defer closed(t, other)
+	beatAt(t, one, 15*time.Second)
+	beatAt(t, other, 15*time.Second)
+	if !hasLock(one, "w") || !hasLock(other, "w") {
+		t.Fatal("both want the same lock")
+	}
+	if _, err := one.Heartbeat(t.Context(), task.Beat{Worker: "v", Seq: 1, State: task.WorkerRunning, Lease: 15e9}); err != nil {
+		t.Fatal(err)
+	}
+	one.session.unlock(t.Context(), "w")
+	if hasLock(one, "w") || !hasLock(one, "v") || !hasLock(other, "w") {
+		t.Error("another lock than the one that was asked for was let go of")
+	}
+	var locks int
+	if err := one.pool.QueryRow(t.Context(), `select count(*) from pg_locks where locktype = 'advisory' and granted`).Scan(&locks); err != nil || locks != 2 {
+		t.Errorf("%d locks are held, %v", locks, err)
+	}
+}
+
+func TestSession_ThatIsClosedBeforeItBeginsDoesNotBegin(t *testing.T) {
+	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
+	closed(t, s)
+	s.session.begin()
+	if s.session.isUp() {
+		t.Error("it is up")
+	}
 }

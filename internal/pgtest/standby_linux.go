@@ -15,7 +15,8 @@ func (s *Server) Standby(t testing.TB) *Server {
 	t.Helper()
 	standby := &Server{bin: s.bin, identity: s.identity, settings: s.settings}
 	var err error
-	if standby.dir, err = os.MkdirTemp("/tmp", "lastcall-pg-"); err != nil { // a socket's path must be short
+	standby.dir, err = os.MkdirTemp("/tmp", "lastcall-pg-") //nolint:usetesting // a socket's path must be short
+	if err != nil {
 		t.Fatal(err)
 	}
 	standby.done = make(chan struct{})
