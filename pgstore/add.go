@@ -6,20 +6,12 @@ import (
 	"math"
 	"slices"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/lastcall-go/lastcall/task"
-	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-const (
-	// inlinePayload is the length up to which a payload is in ready too, in bytes, so that a claim need
-	// not read it.
-	inlinePayload = 256
-	// addPatience bounds the wait for an open transaction that has the id of a new task, in
-	// milliseconds.
-	addPatience = "250"
-)
+// inlinePayload is the length up to which a payload is in ready too, in bytes, so that a claim need not
+// read it.
+const inlinePayload = 256
 
 // newTask is a new task with its id in bytes and its place in the call.
 type newTask struct {
@@ -48,34 +40,16 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, er
 	return added, nil
 }
 
-// add records tasks in one statement. An id that an open transaction has holds up the statement, which
-// is then halved, until only the tasks are left out that cannot be added now.
+// add records tasks in one statement.
 func (s *Store) add(ctx context.Context, news []newTask, added []task.Added) error {
+	var answer addAnswer
 	err := s.once(ctx, func(ctx context.Context) error {
-		var (
-			batch  pgx.Batch
-			answer addAnswer
-		)
-		batch.Queue(`select set_config('lock_timeout', $1, true)`, addPatience)
-		batch.Queue(s.q.Add, addArgs(news)...).QueryRow(func(row pgx.Row) error { return answer.read(row) })
-		if err := s.pool.SendBatch(ctx, &batch).Close(); err != nil {
-			return err
-		}
-		answer.fill(news, added)
-		return nil
+		return s.pool.QueryRow(ctx, s.q.Add, addArgs(news)...).Scan(answer.columns()...)
 	})
-	if !isLockTimeout(err) {
-		return err
+	if err == nil {
+		answer.fill(news, added)
 	}
-	if len(news) == 1 {
-		added[news[0].place] = task.Added{ID: news[0].ID, Busy: true}
-		return nil
-	}
-	half := len(news) / 2
-	if err := s.add(ctx, news[:half], added); err != nil {
-		return err
-	}
-	return s.add(ctx, news[half:], added)
+	return err
 }
 
 // newTasks reads the ids of new tasks, and sorts the tasks by them, so that two calls with the same ids
@@ -116,7 +90,6 @@ func addArgs(news []newTask) []any {
 		priorities     = make([]int32, n)
 		payloads       = make([][]byte, n)
 		numbers        = make(routeNumbers)
-		keyed          bool
 	)
 	for i, t := range news {
 		ids[i], kinds[i], queues[i], routes[i] = t.id, t.Kind, t.Queue, numbers.of(route{kind: t.Kind, queue: t.Queue})
@@ -125,54 +98,35 @@ func addArgs(news []newTask) []any {
 			payloads[i] = []byte{} // a payload of nothing is no null
 		}
 		if t.Key != "" {
-			keys[i], keyed = &t.Key, true
+			keys[i] = &t.Key
 		}
 	}
-	return []any{ids, kinds, queues, keys, routes, priorities, delays, payloads, inlinePayload, keyed}
+	return []any{ids, kinds, queues, keys, routes, priorities, delays, payloads, inlinePayload}
 }
 
-// addAnswer is the answer of the statement Add.
+// addAnswer is the answer of the statement Add: the tasks that were left out.
 type addAnswer struct {
-	added   [][16]byte // nil: all
-	places  []int64    // of the tasks with keys, from 1
-	holders []*[16]byte
-	existed []bool
+	places        []int32 // in the statement's lists, from 1
+	holders       []string
+	existed, busy []bool
 }
 
-func (a *addAnswer) read(row pgx.Row) error {
-	return row.Scan(&a.added, &a.places, &a.holders, &a.existed)
-}
+func (a *addAnswer) columns() []any { return []any{&a.places, &a.holders, &a.existed, &a.busy} }
 
 // fill says of each task what became of it.
 func (a *addAnswer) fill(news []newTask, added []task.Added) {
-	var made map[[16]byte]bool
-	if a.added != nil {
-		made = make(map[[16]byte]bool, len(a.added))
-		for _, id := range a.added {
-			made[id] = true
-		}
+	for _, t := range news {
+		added[t.place] = task.Added{ID: t.ID}
 	}
-	keyed := make(map[int]int, len(a.places))
 	for i, place := range a.places {
-		keyed[int(place)-1] = i
-	}
-	for i, t := range news {
-		out := &added[t.place]
-		*out = task.Added{ID: t.ID}
-		if a.added == nil {
-			continue
-		}
-		if made[t.id] {
-			delete(made, t.id) // the first one, if an id comes twice
-			continue
-		}
-		out.Existed = true
-		if k, ok := keyed[i]; ok && !a.existed[k] {
-			if holder := a.holders[k]; holder != nil {
-				out.ID = storekit.FormatID(*holder)
-			} else {
-				out.Existed, out.Busy = false, true
-			}
+		out := &added[news[place-1].place]
+		switch {
+		case a.existed[i]:
+			out.Existed = true
+		case a.busy[i] || a.holders[i] == "": // of a key that has just become free
+			out.Busy = true
+		default:
+			out.ID, out.Existed = a.holders[i], true
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // commandPatience bounds the wait of a command for a transaction that has the task, in milliseconds.
-const commandPatience = "2000"
+const commandPatience = "500"
 
 // Control implements task.Store.
 func (s *Store) Control(ctx context.Context, cmd task.Command) error {

@@ -101,45 +101,42 @@ func (s *Store) heard(payload string) {
 	switch what, foreign := s.announcer.parse(payload); {
 	case !foreign:
 	case what == announceAsked:
-		s.wake(0, 1, 0)
+		s.signals.Wake(0, 1, 0)
 	case what == announceReady:
-		s.mayClaim(plainRank)
+		s.mayClaim(plainPriority)
 	default:
-		s.claimer.lookAgain() // they may stand on a sheet
 		s.mayClaim(everything)
 	}
 }
 
-// claimable says, here and to other processes, that there may be something to claim, of that rank
-// or a later one.
-func (s *Store) claimable(rank int64) {
-	s.mayClaim(rank)
+// claimable says, here and to other processes, that there may be something to claim, of that
+// priority or a later one, as priorities are sorted.
+func (s *Store) claimable(sortPriority int64) {
+	s.mayClaim(sortPriority)
 	what := announceReady
-	if rank < plainRank {
+	if sortPriority < plainPriority {
 		what = announceEarly
 	}
 	s.announcer.announce(what)
 }
 
 // mayClaim has this process's workers claim.
-func (s *Store) mayClaim(rank int64) {
-	s.claimer.early(rank)
-	s.claimer.found()
-	s.wake(1, 0, 0)
+func (s *Store) mayClaim(sortPriority int64) {
+	s.busy.Store(true)
+	s.scan.arrived(sortPriority)
+	s.idle.wake()
+	s.signals.Wake(1, 0, 0)
 }
-
-// plainRank is that of a new task without a priority.
-const plainRank = ^int64(0)
 
 // asked says, here and to other processes, that something was asked of a run.
 func (s *Store) asked() {
-	s.wake(0, 1, 0)
+	s.signals.Wake(0, 1, 0)
 	s.announcer.announce(announceAsked)
 }
 
 // connected is called when there may have been announcements that nobody heard.
 func (s *Store) connected() {
-	s.claimer.early(everything)
-	s.claimer.found()
-	s.wake(1, 1, 0)
+	s.scan.arrived(everything)
+	s.idle.wake()
+	s.signals.Wake(1, 1, 0)
 }

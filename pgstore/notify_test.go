@@ -36,7 +36,7 @@ func TestEnqueuingNotifiesNobodyInsideItsTransaction(t *testing.T) {
 	if _, err := client.Enqueue(ctx, "k", []byte("1"), &task.Options{Key: "key"}); err != nil {
 		t.Errorf("a task with a key: %v", err)
 	}
-	many := make([]task.NewTask, 2*copyFrom)
+	many := make([]task.NewTask, 2*32)
 	for i := range many {
 		var err error
 		if many[i], err = task.Prepare("k", []byte("1"), nil); err != nil {

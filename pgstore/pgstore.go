@@ -48,6 +48,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 // Config says which database. One of Pool and DSN is needed.
@@ -81,25 +82,23 @@ type Store struct {
 	dial    func(context.Context) (*pgx.Conn, error) // makes a connection beside the pool
 	pooling pooling
 	session *session
-	q       queries
+	q       statements
 
 	life     context.Context // ends with Close
 	end      context.CancelFunc
 	routines sync.WaitGroup
 
-	claimer   claimer
-	scratch   sync.Pool // of *claimed
-	holdings  holdings
-	sheetFrom int // the number of ends; a test has smaller sheets
-	lanes     lanes
+	scan      scan
+	idle      idle
+	epochs    epochs
 	announcer *announcer
 	detector  failureDetector
 
-	mu      sync.Mutex
-	seen    task.Seen     // begins at one and one
-	changed chan struct{} // closed and replaced when seen changes
-	closed  atomic.Bool
-	warming sync.Once
+	signals     storekit.Signals
+	closed      atomic.Bool
+	busy        atomic.Bool // since the tables were looked after
+	preparing   sync.Once
+	maintaining sync.Once
 }
 
 var _ task.TxStore = (*Store)(nil)
@@ -121,9 +120,7 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{
 		schema: cmp.Or(cfg.Schema, "lastcall"), log: cmp.Or(cfg.Logger, slog.Default()),
 		timeout: cmp.Or(cfg.Timeout, 15*time.Second), pool: cfg.Pool,
-		detector: failureDetector{most: maxConfirm}, seen: task.Seen{Ready: 1, Asked: 1, Gone: 1}, changed: make(chan struct{}),
-		lanes:     lanes{number: make(map[lane]int32), of: make(map[int32]lane)},
-		sheetFrom: sheetFrom,
+		detector: failureDetector{most: maxConfirm},
 	}
 	switch {
 	case !schemaName.MatchString(s.schema):
@@ -134,7 +131,7 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, errors.New("one of Pool and DSN must be set")
 	}
 	s.ident = pgx.Identifier{s.schema}.Sanitize()
-	s.q = s.makeQueries()
+	s.q = loadStatements(s.ident)
 	if s.pool == nil {
 		pool, by, err := newPool(ctx, cfg.DSN, s.timeout)
 		if err != nil {
@@ -204,35 +201,7 @@ func (s *Store) sessionConfig() sessionConfig {
 // store's own has been told of them.
 func (s *Store) Wait(ctx context.Context, seen task.Seen) (task.Seen, error) {
 	s.session.begin()
-	for {
-		if err := s.usable(ctx); err != nil {
-			return task.Seen{}, err
-		}
-		s.mu.Lock()
-		now, changed := s.seen, s.changed
-		s.mu.Unlock()
-		if now != seen {
-			return now, nil
-		}
-		select {
-		case <-s.life.Done():
-			return task.Seen{}, task.ErrClosed
-		case <-ctx.Done():
-			return task.Seen{}, context.Cause(ctx)
-		case <-changed:
-		}
-	}
-}
-
-// wake ends the waiting calls of this process.
-func (s *Store) wake(ready, asked, gone uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.seen.Ready += ready
-	s.seen.Asked += asked
-	s.seen.Gone += gone
-	close(s.changed)
-	s.changed = make(chan struct{})
+	return s.signals.Wait(ctx, seen)
 }
 
 // Close implements task.Store. A pool that was given stays open.
@@ -240,8 +209,10 @@ func (s *Store) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
+	s.signals.Close()
 	s.end()
-	s.warming.Do(func() {})
+	s.preparing.Do(func() {})
+	s.maintaining.Do(func() {})
 	s.session.close() // the locks go first: what this store still holds is nobody's
 	s.routines.Wait()
 	if s.ownPool {

@@ -15,15 +15,14 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
-func TestTheStoreKeepsItsRules(t *testing.T) { storetest.Run(t, engine(t, sheetFrom)) }
+func TestTheStoreKeepsItsRules(t *testing.T) { storetest.Run(t, engine(t)) }
 
-// Every end that can stands on a sheet.
-func TestTheStoreKeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine(t, 1)) }
+func TestTheStoreKeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine(t)) }
 
-func TestThePromisesHoldThroughFaults(t *testing.T) { storetest.Faults(t, engine(t, 1), 9) }
+func TestThePromisesHoldThroughFaults(t *testing.T) { storetest.Faults(t, engine(t), 9) }
 
 // engine makes a schema for each test.
-func engine(t *testing.T, sheetFrom int) storetest.Engine {
+func engine(t *testing.T) storetest.Engine {
 	dsn := pgtest.DSN(t)
 	schemas := make(map[string]string)
 	store := func(t *testing.T) task.Store {
@@ -31,13 +30,12 @@ func engine(t *testing.T, sheetFrom int) storetest.Engine {
 			schemas[t.Name()] = fmt.Sprintf("s%d", len(schemas))
 		}
 		s := openAt(t, Config{DSN: dsn, Schema: schemas[t.Name()], Migrate: true})
-		s.sheetFrom = sheetFrom
 		s.detector.most = -time.Minute // who is killed here does not come back
 		return s
 	}
 	begin := []func(*testing.T, task.Store) storetest.Transaction{beginPgx, beginSQL(t, dsn)}
 	return storetest.Engine{Open: store, Reopen: store, Begin: begin, Kill: func(t *testing.T, s task.Store, worker string) {
-		ours(t, s).drop(t.Context(), worker)
+		ours(t, s).forgetWorker(t.Context(), worker)
 	}}
 }
 
@@ -91,6 +89,5 @@ func openAt(t testing.TB, cfg Config) *Store {
 
 func TestTheStoreDoesWhatTheModelDoes(t *testing.T) {
 	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
-	s.sheetFrom = 1
 	storetest.Property(t, s, 40)
 }

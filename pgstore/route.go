@@ -24,7 +24,7 @@ func firstRoute(kind string) int64 {
 	return int64(uint64(binary.BigEndian.Uint16(of[:2])) << 48)
 }
 
-func lastRoute(kind string) int64 { return firstRoute(kind) | 1<<48 - 1 }
+func lastRoute(kind string) int64 { return firstRoute(kind) | (1<<48 - 1) }
 
 // routeNumbers finds the numbers of many routes, most of which are the same.
 type routeNumbers map[route]int64

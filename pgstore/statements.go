@@ -21,7 +21,6 @@ type statements struct {
 	RetryEnded, Place                                              string
 	RegisterWorker, Beat, LockWorker, RaiseEpoch, RemoveLeftWorker string
 	Workers, MarkDead, MarkedDead, RemoveDeadWorker                string
-	SyncLocks, Unlock, WithdrawLocks                               string
 	ReadPicked, PickHeld, PickUnlisted, CreatedOf, KindsOfQueue    string
 	History, Log, Count                                            string
 	Prune, RemoveGoneWorkers, CompactCounts, Bloat                 string
@@ -79,11 +78,6 @@ func parseStatements(file string, into map[string]string) {
 	for name, text := range into {
 		into[name] = strings.TrimSpace(text)
 	}
-}
-
-// withSchema puts the quoted name of a schema into a statement.
-func withSchema(text, ident string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(text, "'@.'", "'"+ident+"'"), "@.", ident+".")
 }
 
 // sql puts the schema's name into a statement.

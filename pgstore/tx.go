@@ -75,11 +75,7 @@ func (t sqlTx) row(ctx context.Context, text string, args []any, into ...any) er
 	}
 	for i := 0; err == nil && i < len(into); i++ {
 		if answers[i].Valid {
-			t, _ := m.TypeForValue(into[i])
-			if t == nil {
-				return fmt.Errorf("no type for a %T", into[i])
-			}
-			err = m.Scan(t.OID, pgtype.TextFormatCode, []byte(answers[i].String), into[i])
+			err = m.Scan(listOID(into[i]), pgtype.TextFormatCode, []byte(answers[i].String), into[i])
 		}
 	}
 	return err
@@ -87,27 +83,33 @@ func (t sqlTx) row(ctx context.Context, text string, args []any, into ...any) er
 
 // textOf is an argument as text, where it is a list.
 func textOf(m *pgtype.Map, arg any) (any, error) {
-	var oid uint32
-	switch arg.(type) {
-	case [][16]byte:
-		oid = pgtype.UUIDArrayOID
-	case []string, []*string:
-		oid = pgtype.TextArrayOID
-	case []int64:
-		oid = pgtype.Int8ArrayOID
-	case []int32:
-		oid = pgtype.Int4ArrayOID
-	case []bool:
-		oid = pgtype.BoolArrayOID
-	case []float64:
-		oid = pgtype.Float8ArrayOID
-	case [][]byte:
-		oid = pgtype.ByteaArrayOID
-	default:
+	oid := listOID(arg)
+	if oid == 0 {
 		return arg, nil
 	}
 	b, err := m.Encode(oid, pgtype.TextFormatCode, arg, nil)
 	return string(b), err
+}
+
+// listOID is the type of a list, or of what points to one; 0 for all else.
+func listOID(v any) uint32 {
+	switch v.(type) {
+	case [][16]byte, *[][16]byte:
+		return pgtype.UUIDArrayOID
+	case []string, []*string, *[]string:
+		return pgtype.TextArrayOID
+	case []int64:
+		return pgtype.Int8ArrayOID
+	case []int32, *[]int32:
+		return pgtype.Int4ArrayOID
+	case []bool, *[]bool:
+		return pgtype.BoolArrayOID
+	case []float64:
+		return pgtype.Float8ArrayOID
+	case [][]byte:
+		return pgtype.ByteaArrayOID
+	}
+	return 0
 }
 
 func errForeign(tx task.Tx) error {
@@ -135,7 +137,7 @@ func (s *Store) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) ([]
 		return nil, s.wrap(ctx, ctx, err)
 	}
 	var a addAnswer
-	if err := x.row(ctx, s.q.Add, addArgs(news), &a.added, &a.places, &a.holders, &a.existed); err != nil {
+	if err := x.row(ctx, s.q.Add, addArgs(news), a.columns()...); err != nil {
 		return nil, s.wrap(ctx, ctx, err)
 	}
 	a.fill(news, added)

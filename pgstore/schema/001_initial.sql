@@ -199,46 +199,76 @@ create table @.counts (
 	delta  bigint not null
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 
--- take_keys takes keys for those of some new tasks that have one, and returns for each, by its place, the task that has the key
--- now, and whether the new task's id exists already. A holder that is null is not known: an open
--- transaction has the key. All of them are taken by one statement; if that meets an open transaction,
--- one by one, so that only those are left out that are held.
-create function @.take_keys(kinds text[], keys text[], tasks uuid[]) returns table (place bigint, holder uuid, existed boolean)
-	language plpgsql set lock_timeout = '100ms' set search_path = pg_catalog as $$
+-- add_tasks records new tasks, and returns those that it left out, by their places: since their ids
+-- exist, or their keys are held, or it is not known whether they are since an open transaction has
+-- them. It waits only a little for such a transaction; then it finds out which of the tasks are
+-- concerned, one by one, and records the others. A function has its own settings, whatever those of the
+-- caller's session are, and an error in it can be undone without the caller's transaction.
+create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[], routes bigint[], priorities integer[], delays bigint[], payloads bytea[], inline integer)
+	returns table (place integer, holder uuid, existed boolean, busy boolean)
+	language plpgsql set lock_timeout = '100ms' set search_path = pg_catalog
+	set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
-	busy bigint[] := '{}';
-	c record;
+	left_out integer[] := '{}';
+	made uuid[];
+	n integer;
 begin
-	begin
-		insert into @.keys (kind, key, task)
-		select a.kind, a.key, a.task from unnest(kinds, keys, tasks) with ordinality as a(kind, key, task, n)
-		where a.key is not null and not exists (select 1 from @.tasks t where t.id = a.task)
-		order by a.kind, a.key, a.n
-		on conflict do nothing;
-	exception when lock_not_available then
-		perform set_config('lock_timeout', '10ms', true);
-		for c in select a.* from unnest(kinds, keys, tasks) with ordinality as a(kind, key, task, n)
-			where a.key is not null and not exists (select 1 from @.tasks t where t.id = a.task) order by a.kind, a.key, a.n
-		loop
-			begin
-				insert into @.keys (kind, key, task) values (c.kind, c.key, c.task) on conflict do nothing;
-			exception when lock_not_available then
-				busy := busy || c.n;
-			end;
-		end loop;
-	end;
-	-- A later statement sees who has the others. A key that was left by a task that is not there, or
-	-- has ended, or has another key, is taken from it.
-	update @.keys k set task = a.task
-	from unnest(kinds, keys, tasks) with ordinality as a(kind, key, task, n)
-	where k.kind = a.kind and k.key = a.key and k.task <> all (tasks) and a.n <> all (busy)
-		and not exists (select 1 from @.tasks t where t.id = a.task)
-		and not exists (select 1 from @.tasks t left join @.ended e on e.created = t.created and e.task = t.id
-			where t.id = k.task and t.kind = k.kind and t.key = k.key and e.task is null);
-	return query select a.n, case when a.n <> all (busy) then k.task end, exists (select 1 from @.tasks t where t.id = a.task)
-	from unnest(kinds, keys, tasks) with ordinality as a(kind, key, task, n)
+	loop
+		begin
+			insert into @.keys (kind, key, task)
+			select a.kind, a.key, a.id
+			from (select unnest(kinds) as kind, unnest(keys) as key, unnest(ids) as id, generate_subscripts(ids, 1) as n) a
+			where a.key is not null and a.n <> all (left_out) and not exists (select 1 from @.tasks t where t.id = a.id)
+			order by a.kind, a.key, a.n
+			on conflict do nothing;
+			-- The next statement sees who has the keys.
+			with added as (
+				insert into @.tasks (id, kind, queue, key, route, priority, run_at, payload)
+				select a.id, a.kind, a.queue, a.key, a.route, a.priority, case when a.delay > 0 then now() + a.delay * interval '1 microsecond' end, a.payload
+				from (select unnest(ids) as id, unnest(kinds) as kind, unnest(queues) as queue, unnest(keys) as key, unnest(routes) as route,
+					unnest(priorities) as priority, unnest(delays) as delay, unnest(payloads) as payload, generate_subscripts(ids, 1) as n) a
+				where a.n <> all (left_out) and (a.key is null
+					or exists (select 1 from @.keys k where k.kind = a.kind and k.key = a.key and k.task = a.id))
+				on conflict do nothing
+				returning tasks.id, tasks.kind, tasks.queue, tasks.key, tasks.route, tasks.priority, tasks.run_at, tasks.payload
+			), into_ready as (
+				insert into @.ready (id, kind, queue, key, route, sort_priority, payload)
+				select a.id, a.kind, a.queue, a.key, a.route, ~a.priority, case when length(a.payload) <= inline then a.payload end from added a where a.run_at is null
+			), into_delayed as (
+				insert into @.delayed (id, run_at, kind, queue, key, route, sort_priority)
+				select a.id, a.run_at, a.kind, a.queue, a.key, a.route, ~a.priority from added a where a.run_at is not null
+			), counted as (
+				insert into @.counts (kind, queue, status, delta) select a.kind, a.queue, 'added', count(*) from added a group by a.kind, a.queue
+			)
+			select array_agg(a.id) into made from added a;
+			exit;
+		exception when lock_not_available then
+			perform set_config('lock_timeout', '10ms', true);
+			for n in 1 .. cardinality(ids) loop
+				continue when n = any (left_out);
+				begin -- undone in any case
+					insert into @.keys (kind, key, task) select kinds[n], keys[n], ids[n] where keys[n] is not null on conflict do nothing;
+					insert into @.tasks (id, kind, queue, route, priority, payload) values (ids[n], '', '', 0, 0, '') on conflict do nothing;
+					raise exception using errcode = 'LC000';
+				exception
+					when lock_not_available then left_out := left_out || n;
+					when sqlstate 'LC000' then null;
+				end;
+			end loop;
+		end;
+	end loop;
+	if cardinality(made) = cardinality(ids) then
+		return;
+	end if;
+	-- A key of a task whose id somebody else added meanwhile is given back.
+	delete from @.keys k using (select unnest(kinds) as kind, unnest(keys) as key, unnest(ids) as id) a
+	where k.kind = a.kind and k.key = a.key and k.task = a.id
+		and not exists (select 1 from @.tasks t where t.id = a.id and t.kind = k.kind and t.key = k.key);
+	return query select a.n, k.task, t.id is not null, a.n = any (left_out)
+	from (select unnest(ids) as id, unnest(kinds) as kind, unnest(keys) as key, generate_subscripts(ids, 1) as n) a
+	left join @.tasks t on t.id = a.id
 	left join @.keys k on k.kind = a.kind and k.key = a.key
-	where a.key is not null;
+	where (a.id = any (made)) is not true or exists (select 1 from generate_subscripts(ids, 1) as m where m < a.n and ids[m] = a.id);
 end $$;
 
 -- For SQL of your own: every task as it is. docs/stores.md describes the columns. All other tables

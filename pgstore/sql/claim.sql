@@ -44,19 +44,20 @@ with claimer as materialized (
 	insert into @.counts (kind, queue, status, delta)
 	select kind, queue, 'interrupted', -count(*) from picked where not queued group by kind, queue
 )
-select c.clock, now(), array_agg(p.id), array_agg(p.route), array_agg(p.sort_priority), array_agg(p.queued), array_agg(p.run_at), array_agg(p.created), array_agg(p.suspect),
-	array_agg(coalesce(p.key, '')), array_agg(case when p.payload is null then (select t.payload from @.tasks t where t.id = p.id) else p.payload end),
-	-- of those that have run before
-	array_agg(p.id) filter (where p.runs is not null), array_agg(coalesce(p.last_run, 0)) filter (where p.runs is not null), array_agg(p.runs) filter (where p.runs is not null),
-	array_agg(coalesce(p.attempts, 0)) filter (where p.runs is not null), array_agg(coalesce(p.interruptions, 0)) filter (where p.runs is not null),
-	array_agg(coalesce(p.crashes, 0)) filter (where p.runs is not null), array_agg(coalesce(p.crash_streak, 0)) filter (where p.runs is not null),
-	array_agg(coalesce(p.interrupt_streak, 0)) filter (where p.runs is not null), array_agg(coalesce(p.reason, '')) filter (where p.runs is not null),
-	array_agg(coalesce(l.error, '')) filter (where p.runs is not null), array_agg(k.body) filter (where p.runs is not null),
-	array_agg(coalesce(k.fraction, 0)) filter (where p.runs is not null), array_agg(coalesce(k.message, '')) filter (where p.runs is not null)
-from claimer c left join picked p on true
-left join lateral (select r.error from @.runs r where p.runs is not null and r.task = p.id and r.run = p.last_run) l on true
-left join lateral (select k.body, k.fraction, k.message from @.checkpoints k where p.runs is not null and k.task = p.id and k.step = '') k on true
-group by c.clock
+select c.clock, now(), a.* from claimer c, (
+	select array_agg(p.id), array_agg(p.route), array_agg(p.sort_priority), array_agg(p.queued), array_agg(p.run_at), array_agg(p.created), array_agg(p.suspect),
+		array_agg(coalesce(p.key, '')), array_agg(case when p.payload is null then (select t.payload from @.tasks t where t.id = p.id) else p.payload end),
+		-- of those that have run before
+		array_agg(p.id) filter (where p.runs is not null), array_agg(coalesce(p.last_run, 0)) filter (where p.runs is not null), array_agg(p.runs) filter (where p.runs is not null),
+		array_agg(coalesce(p.attempts, 0)) filter (where p.runs is not null), array_agg(coalesce(p.interruptions, 0)) filter (where p.runs is not null),
+		array_agg(coalesce(p.crashes, 0)) filter (where p.runs is not null), array_agg(coalesce(p.crash_streak, 0)) filter (where p.runs is not null),
+		array_agg(coalesce(p.interrupt_streak, 0)) filter (where p.runs is not null), array_agg(coalesce(p.reason, '')) filter (where p.runs is not null),
+		array_agg(coalesce(l.error, '')) filter (where p.runs is not null), array_agg(k.body) filter (where p.runs is not null),
+		array_agg(coalesce(k.fraction, 0)) filter (where p.runs is not null), array_agg(coalesce(k.message, '')) filter (where p.runs is not null)
+	from picked p
+	left join lateral (select r.error from @.runs r where p.runs is not null and r.task = p.id and r.run = p.last_run) l on true
+	left join lateral (select k.body, k.fraction, k.message from @.checkpoints k where p.runs is not null and k.task = p.id and k.step = '') k on true
+) a
 
 -- name: Poll
 -- Reports whether a worker may claim, in how many microseconds the next delay runs out, whether a

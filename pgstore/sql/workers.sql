@@ -51,27 +51,3 @@ select dead, evidence, suspects, state from @.workers where worker = $1 and gone
 
 -- name: RemoveDeadWorker
 update @.workers set gone = now() where worker = $1 and dead and gone is null and not exists (select 1 from @.running where worker = $1)
-
--- name: SyncLocks
--- Takes the locks of the workers $1, and writes of them, and of the workers $2 whose locks are held,
--- that the lock is evidence when it has been free for $3 microseconds, or that it is none if that is
--- zero. It answers with the process of the session, and each of the workers.
-with held as materialized (
-	select id from unnest($1::text[]) as id where pg_try_advisory_lock(hashtextextended(id collate "C", '@.'::regnamespace::oid::bigint))
-	union all
-	select id from unnest($2::text[]) as id
-), recorded as (
-	update @.workers w set boot = case when $3 > 0 then pg_postmaster_start_time() end, confirm = $3
-	from held where w.id = held.id and not w.dead
-		and (w.boot is distinct from case when $3 > 0 then pg_postmaster_start_time() end or w.confirm <> $3)
-)
-select pg_backend_pid()::text, null
-union all
-select null, id from held
-
--- name: Unlock
-select pg_advisory_unlock(hashtextextended(id collate "C", '@.'::regnamespace::oid::bigint)) from unnest($1::text[]) as id
-
--- name: WithdrawLocks
--- Says that the locks of some workers are no evidence.
-update @.workers set boot = null where id = any ($1) and boot is not null and not dead
