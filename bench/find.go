@@ -160,6 +160,7 @@ const patience = 3 * time.Second
 // repeated does something a number of times, fewer times if it takes long, and returns the 95th
 // percentile.
 func repeated(n int, do func() error) (float64, error) {
+	n = max(n/min(load, 10), 3)
 	var all []float64
 	for until := time.Now().Add(patience); len(all) < n && (len(all) < 3 || time.Now().Before(until)); {
 		began := time.Now()

@@ -20,7 +20,7 @@ type library struct{ ended, waiting, running, queues, daily int }
 
 func fullLibrary() library {
 	less := load * min(load, 10) // a thousandth in the short form
-	return library{10_000_000 / less, 1_000_000 / less, 50_000 / less, 10_000 / load, 1000 / min(load, 20)}
+	return library{10_000_000 / less, 1_000_000 / less, 50_000 / less, 10_000 / less, 1000 / min(load, 50)}
 }
 
 // The values that are found. Mails are in the queue default and in many small ones, reports in the

@@ -65,6 +65,10 @@ func seconds(n int) time.Duration {
 
 // saves has so many handlers at once save one checkpoint after the other, for a time.
 func saves(store task.Store, handlers int, d time.Duration, db database, found figures) error {
+	name := handlers
+	if handlers > 10 {
+		handlers /= min(load, 10)
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	client := task.NewClient(store)
@@ -92,7 +96,7 @@ func saves(store task.Store, handlers int, d time.Duration, db database, found f
 		return err
 	}
 	n := float64(s.saved.Load())
-	switch handlers {
+	switch name {
 	case 1:
 		found[saveOfOne] = milliseconds(d) / n
 	case 10:
@@ -119,6 +123,9 @@ func (s *saving) handle(ctx context.Context, r *task.Run, _ empty) error {
 	}
 	<-s.all
 	at := somewhere
+	if _, err := r.Load(&at); err != nil {
+		return err
+	}
 	for until := time.Now().Add(s.d); time.Now().Before(until); {
 		at.At++
 		if err := r.Save(ctx, at); err != nil {
