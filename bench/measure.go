@@ -34,8 +34,8 @@ type figures map[string]float64
 const (
 	perSecond   = "tasks /s"
 	processor   = "processor time us" // for each task, of the worker and the server
-	ofTheWorker = "of it the worker us"
-	ofTheServer = "of it the server us"
+	ofTheWorker = "processor time, worker us"
+	ofTheServer = "processor time, server us"
 	duration    = "duration ms"
 	forEach     = "for each task us"
 	p99         = "p99 ms"
@@ -103,8 +103,7 @@ func (m measure) run(rounds int, quick bool) results {
 	for _, c := range m.contenders {
 		for _, name := range r.names(c.name) {
 			vs := r.column(figure{c.name, name})
-			fmt.Printf("  %-28s %-36s %16s (%s to %s)\n", c.name, strings.TrimSuffix(name, " "+unit(name)),
-				amount(median(vs), unit(name)), amount(slices.Min(vs), ""), amount(slices.Max(vs), ""))
+			fmt.Printf("  %-24s %-36s %16s%s\n", c.name, strings.TrimSuffix(name, " "+unit(name)), amount(median(vs), unit(name)), spread(vs))
 		}
 	}
 	return r
@@ -160,6 +159,14 @@ func median(vs []float64) float64 {
 		return (vs[n/2-1] + vs[n/2]) / 2
 	}
 	return vs[len(vs)/2]
+}
+
+// spread is from where to where figures go, if there are several.
+func spread(vs []float64) string {
+	if len(vs) < 2 {
+		return ""
+	}
+	return fmt.Sprintf(" (%s to %s)", amount(slices.Min(vs), ""), amount(slices.Max(vs), ""))
 }
 
 // quantile of figures that it sorts: at least such a part of them is not above it.

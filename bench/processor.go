@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// clocked runs f, which does n of something, and finds how long it took and what it cost of the
-// processors.
+// clocked runs f, which does n of something, and finds how many a second those are and what each
+// costs of the processors.
 func clocked(db database, n int, f func() error) (figures, error) {
 	self, others, err := processorTime(db.pid)
 	if err != nil {
@@ -25,12 +25,7 @@ func clocked(db database, n int, f func() error) (figures, error) {
 		return nil, err
 	}
 	each := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(n) }
-	found := figures{
-		perSecond: float64(n) / took.Seconds(),
-		duration:  milliseconds(took),
-		forEach:   each(took),
-		processor: each(selfNow - self + othersNow - others),
-	}
+	found := figures{perSecond: float64(n) / took.Seconds(), processor: each(selfNow - self + othersNow - others)}
 	if db.pid != 0 {
 		found[ofTheWorker], found[ofTheServer] = each(selfNow-self), each(othersNow-others)
 	}

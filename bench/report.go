@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -72,10 +71,7 @@ func (p promise) judge(line row, r results) row {
 		if p.more {
 			suffix = unit(p.ours.name)
 		}
-		line.ratio = amount(decisive, suffix)
-		if len(compared) > 1 {
-			line.ratio += fmt.Sprintf(" (%s to %s)", amount(slices.Min(compared), ""), amount(slices.Max(compared), ""))
-		}
+		line.ratio = amount(decisive, suffix) + spread(compared)
 	}
 	if p.holds(decisive) {
 		line.verdict = reached

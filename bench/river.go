@@ -96,8 +96,9 @@ func riverSQLite(w workload) func() (figures, error) {
 	}
 }
 
-// newRiver makes River's tables and a client. The intervals are those of River's own benchmark;
-// shorter ones, larger pools, polling alone and a client that is no leader were not faster.
+// newRiver makes River's tables and a client. The intervals are the shortest that River admits: with
+// few slots longer ones are slower. Other pools, polling alone and a client that is no leader made no
+// difference that could be told from chance.
 func newRiver[Tx any](ctx context.Context, driver riverdriver.Driver[Tx], w workload) (*river.Client[Tx], error) {
 	migrator, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: quiet})
 	if err != nil {
@@ -111,7 +112,7 @@ func newRiver[Tx any](ctx context.Context, driver riverdriver.Driver[Tx], w work
 	river.AddWorker(workers, &riverWorker[numbered]{work: w.work})
 	return river.NewClient(driver, &river.Config{
 		Logger: quiet, Workers: workers, JobTimeout: -1,
-		FetchCooldown: 2 * time.Millisecond, FetchPollInterval: 5 * time.Millisecond,
+		FetchCooldown: river.FetchCooldownMin, FetchPollInterval: river.FetchPollIntervalMin,
 		Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: w.slots}},
 	})
 }

@@ -65,6 +65,8 @@ func stopAll(store task.Store, n int, checkpoint bool, db database) (figures, er
 	if err != nil {
 		return nil, err
 	}
+	found[forEach] = 1e6 / found[perSecond]
+	found[duration] = found[forEach] * float64(n) / 1000
 	return found, errors.Join(allAre(store, task.Interrupted, n), checkpointed(store, checkpoint))
 }
 
