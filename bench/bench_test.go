@@ -51,7 +51,7 @@ func TestMeasures_EachContenderWorksAndEachPromiseFindsItsFigures(t *testing.T) 
 					t.Errorf("%s: %v: %v", c.name, found[c.name], err)
 				}
 			}
-			for _, r := range m.judge(results{rounds: []round{found}}, false) {
+			for _, r := range m.judge(results{found}, false) {
 				if r.verdict == failed {
 					t.Errorf("the promise %q finds no figures in %v", r.what, found)
 				}
@@ -80,12 +80,12 @@ func TestMeasures_HaveNamesOfTheirOwnAndABoundForEachPromise(t *testing.T) {
 
 func TestPromise_IsJudgedByTheMedianOfWhatTheRoundsFound(t *testing.T) {
 	a, b := figure{"a", "ms"}, figure{"b", "ms"}
-	r := results{rounds: []round{
+	r := results{
 		{"a": {"ms": 30}, "b": {"ms": 10}},
 		{"a": {"ms": 20}, "b": {"ms": 10}},
 		{"a": {"ms": 10}, "b": {"ms": 10}},
 		{"a": {"ms": 20}}, // in which b was not measured
-	}}
+	}
 	for _, c := range []struct {
 		name string
 		p    promise
@@ -114,11 +114,11 @@ func TestTable_EndsWithFailedWhereAContenderHasFailed(t *testing.T) {
 		want  string
 		code  int
 	}{
-		{results{err: os.ErrNotExist}, false, failed, 2},
-		{results{err: os.ErrNotExist}, true, failed, 2},
-		{results{rounds: []round{{"a": {"ms": 21}}}}, false, missed, 1},
-		{results{rounds: []round{{"a": {"ms": 21}}}}, true, notJudged, 0},
-		{results{rounds: []round{{"a": {"ms": 20}}}}, false, reached, 0},
+		{results{{}}, false, failed, 2},
+		{results{{}}, true, failed, 2},
+		{results{{"a": {"ms": 21}}}, false, missed, 1},
+		{results{{"a": {"ms": 21}}}, true, notJudged, 0},
+		{results{{"a": {"ms": 20}}}, false, reached, 0},
 	} {
 		rows := m.judge(c.r, c.quick)
 		var out strings.Builder

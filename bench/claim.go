@@ -93,8 +93,8 @@ func (c condition) prepare(store task.Store) error {
 	return nil
 }
 
-// oldSnapshot opens a transaction that has read and stays idle until it is released: what is deleted
-// meanwhile cannot be cleared away.
+// oldSnapshot opens a transaction that has read and stays idle until it is released: what is
+// deleted meanwhile cannot be cleared away.
 func oldSnapshot(db database) (release func() error, err error) {
 	ctx := context.Background()
 	c, err := pgx.Connect(ctx, db.dsn)

@@ -45,7 +45,8 @@ func riverBulk() (figures, error) {
 	}, w)
 }
 
-// txPostgres enqueues 50,000 tasks in one transaction of the caller's, from its begin to its commit.
+// txPostgres enqueues 50,000 tasks in one transaction of the caller's, from its begin to its
+// commit.
 func txPostgres() (figures, error) {
 	return onPostgres(func(store task.Store, db database) (figures, error) {
 		ctx := context.Background()
@@ -121,8 +122,8 @@ func enqueueSingly(routines, n int) (figures, error) {
 	})
 }
 
-// latency enqueues single tasks, with pauses, through a store of its own, for a worker that is idle,
-// and measures from the call of Enqueue to the begin of the handler.
+// latency enqueues single tasks, with pauses, through a store of its own, for a worker that is
+// idle, and measures from the call of Enqueue to the begin of the handler.
 func latency() (figures, error) {
 	return withCluster(func(db database) (figures, error) {
 		var stores [2]*pgstore.Store

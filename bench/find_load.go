@@ -124,7 +124,7 @@ type loader struct {
 	ended  atomic.Int64
 
 	mu  sync.Mutex
-	ids []string // a sample, one in each call
+	ids []string // a sample of those that have ended, one of each claim
 }
 
 // loadLibrary returns ids of tasks that have ended, the oldest first.
@@ -202,9 +202,6 @@ func (l *loader) call(s shelf, worker string, from, n int) error {
 	if s.become == nil {
 		return nil
 	}
-	l.mu.Lock()
-	l.ids = append(l.ids, batch[0].ID)
-	l.mu.Unlock()
 	req := task.ClaimRequest{Worker: worker}
 	for q := range queues {
 		req.Queues = append(req.Queues, q)
@@ -234,6 +231,11 @@ func (l *loader) end(s shelf, got []task.Task) error {
 		if c, ends := s.become(int(l.ended.Add(1)), t); ends {
 			changes = append(changes, c)
 		}
+	}
+	if s.step == bulk && len(changes) > 0 {
+		l.mu.Lock()
+		l.ids = append(l.ids, changes[0].Task)
+		l.mu.Unlock()
 	}
 	return errors.Join(l.store.Apply(context.Background(), changes)...)
 }

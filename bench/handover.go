@@ -52,9 +52,9 @@ func signalSQLite(sig syscall.Signal) func() (figures, error) {
 	}
 }
 
-// handover has a task run in one of two processes, ends that one by a signal, and measures until the
-// other one has begun it: from the record of the interruption after SIGTERM, and from the signal
-// itself after SIGKILL.
+// handover has a task run in one of two processes, ends that one by a signal, and measures until
+// the other one has begun it: from the record of the interruption after SIGTERM, and from the
+// signal itself after SIGKILL.
 func handover(address string, sig syscall.Signal) (found figures, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

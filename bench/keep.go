@@ -16,10 +16,10 @@ import (
 const tableSize = `select coalesce(sum(pg_total_relation_size(relid)), 0)::bigint, coalesce(sum(n_dead_tup), 0)::bigint
 	from pg_stat_user_tables where schemaname = 'lastcall'`
 
-// bloat enqueues, works and prunes a million tasks in five rounds, and finds how large the tables are
-// after the last round and at most were after one of the first two: a round may end just before or
-// just after the server has cleaned up. The million takes a minute or so, which is the server's own
-// rhythm of cleaning up: it is twelve times as often here.
+// bloat enqueues, works and prunes a million tasks in five rounds, and finds how large the tables
+// are after the last round and at most were after one of the first two: a round may end just
+// before or just after the server has cleaned up. The million takes a minute or so, which is the
+// server's own rhythm of cleaning up: it is twelve times as often here.
 func bloat() (figures, error) {
 	return withCluster(func(db database) (found figures, err error) {
 		ctx := context.Background()
@@ -79,8 +79,8 @@ func prune(store task.Store, req task.PruneRequest, pages *times) (removed int, 
 	}
 }
 
-// claimsSQLite claims and ends 100,000 tasks, a hundred at a time, while the log is brought into the
-// database now and then.
+// claimsSQLite claims and ends 100,000 tasks, a hundred at a time, while the log is brought into
+// the database now and then.
 func claimsSQLite() (figures, error) {
 	return onSQLite(func(store task.Store, _ database) (figures, error) {
 		ctx := context.Background()

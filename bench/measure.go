@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"os/exec"
@@ -49,9 +50,7 @@ func (f figures) print(w io.Writer) error { return json.NewEncoder(w).Encode(f) 
 
 // merge adds the figures of another one.
 func (f figures) merge(other figures) figures {
-	for name, v := range other {
-		f[name] = v
-	}
+	maps.Copy(f, other)
 	return f
 }
 
@@ -73,56 +72,57 @@ func only(name string, run func() (float64, error)) func() (figures, error) {
 // round has the figures of one round by contender.
 type round map[string]figures
 
-// results are what the rounds of a measure have found, or the error that ended them.
-type results struct {
-	rounds []round
-	err    error
-}
+// results are what the rounds of a measure have found.
+type results []round
 
-// run measures the contenders in turn, round by round, and prints what they have found.
+// run measures the contenders in turn, round by round, and prints what they have found. One that
+// fails is left out, with what it has found before.
 func (m measure) run(rounds int, quick bool) results {
 	fmt.Printf("\n%s: %s\n", m.name, m.what)
 	var r results
+	fell := map[string]bool{}
 	for i := range rounds {
 		found := round{}
 		for _, c := range m.contenders {
-			if i > 0 && c.once {
+			if fell[c.name] || i > 0 && c.once {
 				continue
 			}
 			fmt.Fprintf(os.Stderr, "  %s, round %d\n", c.name, i+1)
-			if found[c.name], r.err = inProcess(m.name+"/"+c.name, quick); r.err != nil {
-				fmt.Fprintln(os.Stderr, r.err)
-				return r
+			got, err := inProcess(m.name+"/"+c.name, quick)
+			if err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				fell[c.name] = true
 			}
+			found[c.name] = got
 		}
-		r.rounds = append(r.rounds, found)
-		if !slices.ContainsFunc(m.contenders, func(c contender) bool { return !c.once }) {
-			break
-		}
+		r = append(r, found)
 	}
+	for _, found := range r {
+		maps.DeleteFunc(found, func(name string, _ figures) bool { return fell[name] })
+	}
+	m.printFigures(r)
+	return r
+}
+
+// printFigures prints the median of each figure, and its range.
+func (m measure) printFigures(r results) {
 	for _, c := range m.contenders {
 		for _, name := range r.names(c.name) {
 			vs := r.column(figure{c.name, name})
 			fmt.Printf("  %-24s %-36s %16s%s\n", c.name, strings.TrimSuffix(name, " "+unit(name)), amount(median(vs), unit(name)), spread(vs))
 		}
 	}
-	return r
 }
 
 // names are those of a contender's figures, sorted.
 func (r results) names(contender string) []string {
-	var names []string
-	for name := range r.rounds[0][contender] {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(r[0][contender]))
 }
 
 // column has a figure of all rounds in which it was measured.
 func (r results) column(f figure) []float64 {
 	var vs []float64
-	for _, found := range r.rounds {
+	for _, found := range r {
 		if v, ok := found[f.contender][f.name]; ok {
 			vs = append(vs, v)
 		}

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// measures are all that is promised, by subject. Of each promise, least or most decides whether it is
-// reached; aim is what we would like.
+// measures are all that is promised, by subject. Of each promise, least or most decides whether it
+// is reached; aim is what we would like.
 var measures = slices.Concat(groups, throughput, checkpoints, stops, crowds, waits, inSQLite)
 
 // The contenders that many measures have.

@@ -32,8 +32,8 @@ func clocked(db database, n int, f func() error) (figures, error) {
 	return found, nil
 }
 
-// processorTime is what this process and a server, if there is one, have used of the processors. Where
-// other work takes a part of the machine it says more than the clock.
+// processorTime is what this process and a server, if there is one, have used of the processors.
+// Where other work takes a part of the machine it says more than the clock.
 func processorTime(server int) (self, others time.Duration, err error) {
 	if self, err = ticks(os.Getpid(), false); err != nil || server == 0 {
 		return self, 0, err

@@ -12,7 +12,8 @@ import (
 // figure is one that a contender finds.
 type figure struct{ contender, name string }
 
-// promise is a bound for one of our figures, or for how it compares with a peer's of the same round.
+// promise is a bound for one of our figures, or for how it compares with a peer's of the same
+// round.
 type promise struct {
 	what string
 	ours figure
@@ -40,19 +41,16 @@ const (
 func (m measure) judge(r results, quick bool) []row {
 	var rows []row
 	for _, p := range m.promises {
-		line := row{measure: m.name, what: p.what, wanted: p.wanted(), verdict: failed}
-		if r.err == nil {
-			line = p.judge(line, r)
-			if quick {
-				line.verdict = notJudged
-			}
+		line := p.judge(row{measure: m.name, what: p.what, wanted: p.wanted(), verdict: failed}, r)
+		if quick && line.verdict != failed {
+			line.verdict = notJudged
 		}
 		rows = append(rows, line)
 	}
 	return rows
 }
 
-// judge fills in what the rounds have found.
+// judge fills in what the rounds have found. It stays failed where a contender has not found it.
 func (p promise) judge(line row, r results) row {
 	ours := r.column(p.ours)
 	if len(ours) == 0 {
@@ -84,7 +82,7 @@ func (p promise) judge(line row, r results) row {
 // compare returns the ratio, or the difference, of each round that has both figures.
 func (p promise) compare(r results) []float64 {
 	var compared []float64
-	for _, found := range r.rounds {
+	for _, found := range r {
 		ours, ok := found[p.ours.contender][p.ours.name]
 		peer, both := found[p.peer.contender][p.peer.name]
 		switch {

@@ -96,9 +96,9 @@ func riverSQLite(w workload) func() (figures, error) {
 	}
 }
 
-// newRiver makes River's tables and a client. The intervals are the shortest that River admits: with
-// few slots longer ones are slower. Other pools, polling alone and a client that is no leader made no
-// difference that could be told from chance.
+// newRiver makes River's tables and a client. The intervals are the shortest that River admits:
+// with few slots longer ones are slower. Other pools, polling alone and a client that is no leader
+// made no difference that could be told from chance.
 func newRiver[Tx any](ctx context.Context, driver riverdriver.Driver[Tx], w workload) (*river.Client[Tx], error) {
 	migrator, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: quiet})
 	if err != nil {

@@ -17,9 +17,9 @@ import (
 // steadyRate is how many tasks are enqueued in a second.
 const steadyRate = 20_000
 
-// minutes is how long the steady load goes on. A snapshot is held from the half of the first minute
-// to that of the fourth. The server cleans up once a minute, so what the tables have grown to is seen
-// after one minute more, and then they must not grow.
+// minutes is how long the steady load goes on. A snapshot is held from the half of the first
+// minute to that of the fourth. The server cleans up once a minute, so what the tables have grown
+// to is seen after one minute more, and then they must not grow.
 const minutes = 5
 
 // The figures of a steady load.

@@ -58,7 +58,7 @@ func stopAll(store task.Store, n int, checkpoint bool, db database) (figures, er
 	found, err := clocked(db, n, func() error {
 		g.Stop(errors.New("the measure"))           // the kind wants its interrupt at last call
 		if code := g.Wait().ExitCode(); code != 1 { // a stop with a cause
-			return fmt.Errorf("exit code %d", code)
+			return fmt.Errorf("the group has ended with exit code %d: it had a minute", code)
 		}
 		return nil
 	})
