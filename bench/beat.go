@@ -19,7 +19,7 @@ func beatOf(n int) func() (figures, error) {
 				return nil, err
 			}
 			timed.beats.take()
-			beats := 9 / min(load, 3)
+			beats := max(5/load, 2)
 			if err := within(time.Minute, func() bool { return timed.beats.count() >= beats }); err != nil {
 				return nil, err
 			}

@@ -41,6 +41,11 @@ func withLibrary(measure func(db database, ids []string) (figures, error)) (figu
 			return measure(db, ids)
 		})
 	}
+	return withKept(size, measure)
+}
+
+// withKept measures on a library that outlives the measurement.
+func withKept(size library, measure func(db database, ids []string) (figures, error)) (figures, error) {
 	schema, err := pgstore.SchemaSQL("", 0)
 	if err != nil {
 		return nil, err

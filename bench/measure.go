@@ -80,6 +80,7 @@ type results []round
 func (m measure) run(rounds int, quick bool) results {
 	fmt.Printf("\n%s: %s\n", m.name, m.what)
 	var r results
+	began := time.Now()
 	fell := map[string]bool{}
 	for i := range rounds {
 		found := round{}
@@ -101,6 +102,7 @@ func (m measure) run(rounds int, quick bool) results {
 		maps.DeleteFunc(found, func(name string, _ figures) bool { return fell[name] })
 	}
 	m.printFigures(r)
+	fmt.Printf("  (%.0f s)\n", time.Since(began).Seconds())
 	return r
 }
 

@@ -93,14 +93,14 @@ var throughput = []measure{
 		promises:   []promise{{ours: figure{ours, perSecond}, peer: figure{peer, perSecond}, least: 2, aim: 2.5}},
 	},
 	{
-		name: "pgslots", what: "no-ops (pgwork) and real ones (pgreal) at 10, 100 and 2,000 slots: 20,000, 50,000 and 100,000 tasks",
+		name: "pgslots", what: "no-ops (pgwork) and real ones (pgreal) at 10, 100 and 2,000 slots: 10,000, 30,000 and 60,000 tasks",
 		contenders: []contender{
-			every(ours+" 10", workPostgres(nothings(20_000, 10))), every(peer+" 10", riverPostgres(nothings(20_000, 10))),
-			every(ours+" 100", workPostgres(nothings(50_000, 100))), every(peer+" 100", riverPostgres(nothings(50_000, 100))),
-			every(ours+" 2,000", workPostgres(nothings(100_000, slots))), every(peer+" 2,000", riverPostgres(nothings(100_000, slots))),
-			every(ours+" 10 real", workPostgres(realOnes(20_000, 10))), every(peer+" 10 real", riverPostgres(realOnes(20_000, 10))),
-			every(ours+" 100 real", workPostgres(realOnes(50_000, 100))), every(peer+" 100 real", riverPostgres(realOnes(50_000, 100))),
-			every(ours+" 2,000 real", workPostgres(realOnes(100_000, slots))), every(peer+" 2,000 real", riverPostgres(realOnes(100_000, slots))),
+			every(ours+" 10", workPostgres(nothings(10_000, 10))), every(peer+" 10", riverPostgres(nothings(10_000, 10))),
+			every(ours+" 100", workPostgres(nothings(30_000, 100))), every(peer+" 100", riverPostgres(nothings(30_000, 100))),
+			every(ours+" 2,000", workPostgres(nothings(60_000, slots))), every(peer+" 2,000", riverPostgres(nothings(60_000, slots))),
+			every(ours+" 10 real", workPostgres(realOnes(10_000, 10))), every(peer+" 10 real", riverPostgres(realOnes(10_000, 10))),
+			every(ours+" 100 real", workPostgres(realOnes(30_000, 100))), every(peer+" 100 real", riverPostgres(realOnes(30_000, 100))),
+			every(ours+" 2,000 real", workPostgres(realOnes(60_000, slots))), every(peer+" 2,000 real", riverPostgres(realOnes(60_000, slots))),
 		},
 		promises: []promise{
 			{what: "10 slots", ours: figure{ours + " 10", perSecond}, peer: figure{peer + " 10", perSecond}, least: 1},

@@ -38,7 +38,7 @@ func savePostgres() (figures, error) {
 			if err := bare.run(seconds(1)); err != nil {
 				return nil, err
 			}
-			if err := saves(store, handlers, seconds(4), db, found); err != nil {
+			if err := saves(store, handlers, seconds(3), db, found); err != nil {
 				return nil, err
 			}
 		}
@@ -54,7 +54,7 @@ func savePostgres() (figures, error) {
 func saveSQLite() (figures, error) {
 	return onSQLite(func(store task.Store, db database) (figures, error) {
 		found := figures{}
-		return found, saves(store, 1000, seconds(4), db, found)
+		return found, saves(store, 1000, seconds(3), db, found)
 	})
 }
 
