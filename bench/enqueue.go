@@ -4,38 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
-	"github.com/lastcall-go/lastcall/internal/pgtest"
-	"github.com/lastcall-go/lastcall/sqlitestore"
+	"github.com/lastcall-go/lastcall/pgstore"
 	"github.com/lastcall-go/lastcall/task"
 )
 
 // bulk is how many tasks one call of the bulk measure hands over, to either library.
 const bulk = 5000
 
-func bulkPostgres() (float64, error) {
-	return withCluster(func(server *pgtest.Server) (float64, error) {
-		store, err := openPostgres(server)
-		if err != nil {
-			return 0, err
-		}
-		client, n := task.NewClient(store), 200_000/load
-		took, err := clocked(server.PID(), n, func() error {
-			for made := 0; made < n; made += bulk {
-				batch := make([]task.NewTask, min(bulk, n-made))
-				for i := range batch {
-					var err error
-					if batch[i], err = noop.Task(empty{}, nil); err != nil {
-						return err
-					}
+// bulkPostgres enqueues 200,000 tasks.
+func bulkPostgres() (figures, error) {
+	return onPostgres(func(store task.Store, db database) (figures, error) {
+		client, w := task.NewClient(store), nothings(200_000, slots).scaled()
+		return clocked(db, w.n, func() error {
+			for made := 0; made < w.n; made += bulk {
+				batch, err := w.batch(made, min(bulk, w.n-made))
+				if err != nil {
+					return err
 				}
 				if _, err := client.EnqueueMany(context.Background(), batch); err != nil {
 					return err
@@ -43,121 +35,144 @@ func bulkPostgres() (float64, error) {
 			}
 			return nil
 		})
-		return float64(n) / took.Seconds(), errors.Join(err, store.Close())
 	})
 }
 
-func riverBulk() (float64, error) {
-	return withCluster(func(server *pgtest.Server) (float64, error) {
-		pool, err := pgxpool.New(context.Background(), server.DSN("postgres"))
+func riverBulk() (figures, error) {
+	w := nothings(200_000, slots).scaled()
+	return onRiver(func(client *river.Client[pgx.Tx], _ *pgxpool.Pool, db database) (figures, error) {
+		return clocked(db, w.n, func() error { return riverEnqueue(context.Background(), client, w) })
+	}, w)
+}
+
+// txPostgres enqueues 50,000 tasks in one transaction of the caller's, from its begin to its
+// commit.
+func txPostgres() (figures, error) {
+	return onPostgres(func(store task.Store, db database) (figures, error) {
+		ctx := context.Background()
+		c, err := pgx.Connect(ctx, db.dsn)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		defer pool.Close()
-		workers := river.NewWorkers()
-		river.AddWorker(workers, &riverNoop{})
-		client, err := newRiver(context.Background(), riverpgxv5.New(pool), workers, slots)
-		if err != nil {
-			return 0, err
-		}
-		n := 200_000 / load
-		took, err := clocked(server.PID(), n, func() error { return riverInsert(client, n) })
-		return float64(n) / took.Seconds(), err
+		defer func() { _ = c.Close(ctx) }() // nothing depends on it
+		client, w := task.NewClient(store), nothings(50_000, slots).scaled()
+		found, err := clocked(db, w.n, func() error {
+			batch, err := w.batch(0, w.n)
+			if err != nil {
+				return err
+			}
+			return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+				_, err := client.In(pgstore.Tx(tx)).EnqueueMany(ctx, batch)
+				return err
+			})
+		})
+		client.Wake()
+		return found, errors.Join(err, allAre(store, task.Queued, w.n))
 	})
 }
 
-func riverInsert[Tx any](client *river.Client[Tx], n int) error {
-	for made := 0; made < n; made += bulk {
-		batch := make([]river.InsertManyParams, min(bulk, n-made))
-		for i := range batch {
-			batch[i].Args = empty{}
+func riverTx() (figures, error) {
+	w := nothings(50_000, slots).scaled()
+	return onRiver(func(client *river.Client[pgx.Tx], pool *pgxpool.Pool, db database) (figures, error) {
+		ctx, inserted := context.Background(), 0
+		found, err := clocked(db, w.n, func() error {
+			batch := riverBatch(w, 0, w.n)
+			return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) (err error) {
+				inserted, err = client.InsertManyFastTx(ctx, tx, batch)
+				return err
+			})
+		})
+		if err == nil && inserted != w.n {
+			err = fmt.Errorf("%d of %d jobs inserted", inserted, w.n)
 		}
-		if _, err := client.InsertManyFast(context.Background(), batch); err != nil {
-			return err
-		}
-	}
-	return nil
+		return found, err
+	}, w)
 }
 
-func enqueueOne() (float64, error)  { return enqueueSingly(1, 500/min(load, 10)) }
-func enqueueMany() (float64, error) { return enqueueSingly(64, 20_000/load) }
+func enqueueOne() (figures, error)  { return enqueueSingly(1, 500/min(load, 10)) }
+func enqueueMany() (figures, error) { return enqueueSingly(64, 20_000/load) }
 
-// enqueueSingly enqueues n tasks into SQLite, each in a call of its own, from so many goroutines, and
-// returns tasks a second.
-func enqueueSingly(routines, n int) (float64, error) {
-	return withFile(func(path string) (float64, error) {
-		store, err := sqlitestore.Open(context.Background(), sqlitestore.Config{Path: path, Logger: quiet})
-		if err != nil {
-			return 0, err
-		}
+// enqueueSingly enqueues n tasks into SQLite, each in a call of its own, from so many goroutines.
+func enqueueSingly(routines, n int) (figures, error) {
+	return onSQLite(func(store task.Store, db database) (figures, error) {
 		client := task.NewClient(store)
 		var (
 			wg      sync.WaitGroup
 			next    atomic.Int64
 			failure atomic.Pointer[error]
 		)
-		began := time.Now()
-		for range routines {
-			wg.Go(func() {
-				for int(next.Add(1)) <= n {
-					if _, err := noop.Enqueue(context.Background(), client, empty{}, nil); err != nil {
-						failure.Store(&err)
-						return
+		found, err := clocked(db, n, func() error {
+			for range routines {
+				wg.Go(func() {
+					for int(next.Add(1)) <= n {
+						if _, err := noop.Enqueue(context.Background(), client, empty{}, nil); err != nil {
+							failure.Store(&err)
+							return
+						}
 					}
-				}
-			})
-		}
-		wg.Wait()
-		took := time.Since(began)
+				})
+			}
+			wg.Wait()
+			return nil
+		})
 		if err := failure.Load(); err != nil {
-			return 0, *err
+			return nil, *err
 		}
-		return float64(n) / took.Seconds(), store.Close()
+		return found, errors.Join(err, allAre(store, task.Queued, n))
 	})
 }
 
-func latencyMedian() (float64, error) { return latency(0.5) }
-func latencyTail() (float64, error)   { return latency(0.99) }
-
-// latency enqueues single tasks, with pauses, through a store of its own, for a worker that is idle,
-// and returns a quantile of the times from the call of Enqueue to the begin of the handler.
-func latency(quantile float64) (float64, error) {
-	return withCluster(func(server *pgtest.Server) (float64, error) {
-		ctx, stop := context.WithCancel(context.Background())
-		defer stop()
-		stores := [2]task.Store{}
+// latency enqueues single tasks, with pauses, through a store of its own, for a worker that is
+// idle, and measures from the call of Enqueue to the begin of the handler.
+func latency() (figures, error) {
+	return withCluster(func(db database) (figures, error) {
+		var stores [2]*pgstore.Store
 		for i := range stores {
 			var err error
-			if stores[i], err = openPostgres(server); err != nil {
-				return 0, err
+			if stores[i], err = openPostgres(db); err != nil {
+				return nil, err
 			}
 		}
-		began := make(chan time.Time, 1)
-		var mux task.Mux
-		task.Handle(&mux, noop, func(context.Context, *task.Run, empty) error { began <- time.Now(); return nil })
-		w, err := task.NewWorker(task.WorkerConfig{Store: stores[0], Mux: &mux, Logger: quiet})
-		if err != nil {
-			return 0, err
-		}
-		served := make(chan error, 1)
-		go func() { served <- w.Serve(ctx) }()
-		var all []float64
-		client := task.NewClient(stores[1])
-		for i := range 600 / min(load, 20) {
-			time.Sleep(time.Duration(5+i%20) * time.Millisecond) // the worker is idle
-			at := time.Now()
-			if _, err := noop.Enqueue(ctx, client, empty{}, nil); err != nil {
-				return 0, err
-			}
-			select {
-			case t := <-began:
-				all = append(all, milliseconds(t.Sub(at)))
-			case <-time.After(10 * time.Second):
-				return 0, fmt.Errorf("task %d has not begun", i)
-			}
-		}
-		stop()
-		slices.Sort(all)
-		return all[int(float64(len(all)-1)*quantile)], errors.Join(<-served, stores[0].Close(), stores[1].Close())
+		found, err := latencyOf(stores[0], stores[1])
+		return found, errors.Join(err, stores[0].Close(), stores[1].Close())
 	})
+}
+
+func latencyOf(worked, enqueued task.Store) (figures, error) {
+	began := make(chan time.Time, 1)
+	stop, err := serveNoop(worked, 0, func() { began <- time.Now() })
+	if err != nil {
+		return nil, err
+	}
+	var all []float64
+	client := task.NewClient(enqueued)
+	for i := range 600 / min(load, 20) {
+		time.Sleep(time.Duration(5+i%20) * time.Millisecond) // the worker is idle
+		at := time.Now()
+		if _, err := noop.Enqueue(context.Background(), client, empty{}, nil); err != nil {
+			return nil, errors.Join(err, stop())
+		}
+		select {
+		case t := <-began:
+			all = append(all, milliseconds(t.Sub(at)))
+		case <-time.After(10 * time.Second):
+			return nil, errors.Join(fmt.Errorf("task %d has not begun", i), stop())
+		}
+	}
+	return figures{"median ms": quantile(all, 0.5), p99: quantile(all, 0.99)}, stop()
+}
+
+// serveNoop starts a worker for tasks that do nothing but call a function, and returns what stops
+// it. No slots is the default.
+func serveNoop(store task.Store, slots int, does func()) (stop func() error, err error) {
+	var mux task.Mux
+	task.Handle(&mux, noop, func(context.Context, *task.Run, empty) error { does(); return nil })
+	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: slots, Logger: quiet})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- w.Serve(ctx) }()
+	return func() error { cancel(); return <-served }, nil
 }

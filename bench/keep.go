@@ -5,114 +5,111 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/lastcall-go/lastcall/internal/pgtest"
-	"github.com/lastcall-go/lastcall/sqlitestore"
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// bloat enqueues, works and prunes a million tasks in five rounds, and returns how much larger the
-// tables are after the last round than after one of the first two: a round may end just before or just after the server
-// has cleaned up. The million takes a minute or so, which is the
-// server's own rhythm of cleaning up: it looks twelve times as often here.
-func bloat() (float64, error) {
-	return withCluster(func(server *pgtest.Server) (growth float64, err error) {
+// tableSize is how large the store's tables are, with what is dead in them.
+const tableSize = `select coalesce(sum(pg_total_relation_size(relid)), 0)::bigint, coalesce(sum(n_dead_tup), 0)::bigint
+	from pg_stat_user_tables where schemaname = 'lastcall'`
+
+// bloat enqueues, works and prunes a million tasks in five rounds, and finds how large the tables
+// are after the last round and at most were after one of the first two: a round may end just
+// before or just after the server has cleaned up. The million takes a minute or so, which is the
+// server's own rhythm of cleaning up: it is twelve times as often here.
+func bloat() (figures, error) {
+	return withCluster(func(db database) (found figures, err error) {
 		ctx := context.Background()
-		db, err := pgx.Connect(ctx, server.DSN("postgres"))
+		c, err := pgx.Connect(ctx, db.dsn)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		defer func() { err = errors.Join(err, db.Close(ctx)) }()
-		var first, last int64
+		defer func() { err = errors.Join(err, c.Close(ctx)) }()
+		var first, last, dead int64
 		for round := range 5 {
-			if err := bloatRound(ctx, server); err != nil {
-				return 0, err
+			if err := bloatRound(db); err != nil {
+				return nil, err
 			}
-			var dead int64
-			err := db.QueryRow(ctx, `select sum(pg_total_relation_size(relid))::bigint, sum(n_dead_tup)::bigint from pg_stat_user_tables where schemaname = 'lastcall'`).Scan(&last, &dead)
-			if err != nil {
-				return 0, err
+			if err := c.QueryRow(ctx, tableSize).Scan(&last, &dead); err != nil {
+				return nil, err
 			}
 			if round < 2 {
 				first = max(first, last)
 			}
 			fmt.Fprintf(os.Stderr, "    after %d tasks: %d MiB, %d dead rows\n", (round+1)*200_000/load, last>>20, dead)
 		}
-		return float64(last) / float64(first), nil
+		return figures{"first MiB": float64(first) / (1 << 20), "last MiB": float64(last) / (1 << 20)}, nil
 	}, "autovacuum_naptime=5s")
 }
 
 // bloatRound works 200,000 tasks and prunes them.
-func bloatRound(ctx context.Context, server *pgtest.Server) error {
-	store, err := openPostgres(server)
+func bloatRound(db database) error {
+	store, err := openPostgres(db)
 	if err != nil {
 		return err
 	}
-	if _, err := work(store, nothings(200_000/load), server.PID()); err != nil { // closes the store
-		return err
+	w := nothings(200_000, slots).scaled()
+	if _, err := work(store, w, db); err != nil {
+		return errors.Join(err, store.Close())
 	}
-	if store, err = openPostgres(server); err != nil {
-		return err
+	removed, err := prune(store, task.PruneRequest{Max: 1000}, nil)
+	if err == nil && removed != w.n {
+		err = fmt.Errorf("%d tasks pruned", removed)
 	}
-	removed := 0
-	for req := (task.PruneRequest{Max: 1000}); ; {
-		done, err := store.Prune(ctx, req)
-		if err != nil {
-			return err
-		}
-		removed += done.Tasks
-		if req.After = done.Next; done.Next == "" {
-			break
-		}
-	}
-	if removed != 200_000/load {
-		return fmt.Errorf("%d tasks pruned", removed)
-	}
-	return store.Close()
+	return errors.Join(err, store.Close())
 }
 
-func sqliteClaimTail() (float64, error)    { return sqliteClaims(0.99) }
-func sqliteClaimLongest() (float64, error) { return sqliteClaims(1) }
-
-// sqliteClaims claims and ends 100,000 tasks, a hundred at a time, while the log is brought into the
-// database now and then, and returns a quantile of the times of the claims.
-func sqliteClaims(quantile float64) (float64, error) {
-	return withFile(func(path string) (float64, error) {
-		ctx := context.Background()
-		store, err := sqlitestore.Open(ctx, sqlitestore.Config{Path: path, Logger: quiet})
+// prune removes what is old, page by page, and times the pages.
+func prune(store task.Store, req task.PruneRequest, pages *times) (removed int, err error) {
+	for {
+		began := time.Now()
+		done, err := store.Prune(context.Background(), req)
 		if err != nil {
-			return 0, err
+			return removed, err
 		}
-		n := 100_000 / load
-		if _, err := enqueue(ctx, store, n); err != nil {
-			return 0, err
+		if removed += done.Tasks; pages != nil && done.Tasks > 0 {
+			pages.add(time.Since(began))
+		}
+		if req.After = done.Next; done.Next == "" {
+			return removed, nil
+		}
+	}
+}
+
+// claimsSQLite claims and ends 100,000 tasks, a hundred at a time, while the log is brought into
+// the database now and then.
+func claimsSQLite() (figures, error) {
+	return onSQLite(func(store task.Store, _ database) (figures, error) {
+		ctx := context.Background()
+		w := nothings(100_000, slots).scaled()
+		if err := w.enqueue(store); err != nil {
+			return nil, err
 		}
 		if _, err := store.Heartbeat(ctx, task.Beat{Worker: "w", Seq: 1, State: task.WorkerRunning}); err != nil {
-			return 0, err
+			return nil, err
 		}
 		var all []float64
-		for range n / 100 {
-			took, err := claimOnce(ctx, store, 100)
+		for range w.n / 100 {
+			took, err := claimOnce(store, 100)
 			if err != nil {
-				return 0, err
+				return nil, err
 			}
 			all = append(all, took)
 			running, err := store.Find(ctx, task.Query{Status: task.Running, Limit: 100})
 			if err != nil {
-				return 0, err
+				return nil, err
 			}
 			changes := make([]task.Change, len(running))
 			for i, t := range running {
 				changes[i] = task.Change{Fence: task.Fence{Task: t.ID, Run: t.Run, Worker: t.Worker}, Status: task.Succeeded}
 			}
 			if err := errors.Join(store.Apply(ctx, changes)...); err != nil {
-				return 0, err
+				return nil, err
 			}
 		}
-		slices.Sort(all)
-		return all[int(float64(len(all)-1)*quantile)], store.Close()
+		return figures{p99: quantile(all, 0.99), "longest ms": quantile(all, 1)}, nil
 	})
 }

@@ -137,13 +137,13 @@ func settle() {
 	time.Sleep(100 * time.Millisecond)
 }
 
-func reportEnded() (float64, error) { return report(0) }
+func reportEnded() (float64, error) { return reportBeside(0) }
 
-func reportParked() (float64, error) { return report(hundredThousand / load) }
+func reportParked() (float64, error) { return reportBeside(hundredThousand / load) }
 
-// report measures from the moment of Abandon to the first closer: in between
+// reportBeside measures from the moment of Abandon to the first closer: in between
 // stand the names and the stacks.
-func report(others int) (float64, error) {
+func reportBeside(others int) (float64, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	for range others {
@@ -186,7 +186,7 @@ func report(others int) (float64, error) {
 	if len(r.Abandoned) != 1 || r.Abandoned[0].Count != 3 || r.Abandoned[0].Name != "stuck" {
 		return 0, fmt.Errorf("3 stuck goroutines, but abandoned are: %v", r.Abandoned)
 	}
-	if !strings.Contains(r.Abandoned[0].Stack, ".report.func") {
+	if !strings.Contains(r.Abandoned[0].Stack, ".reportBeside.func") {
 		return 0, fmt.Errorf("no stack after %v: %q", took, r.Abandoned[0].Stack)
 	}
 	return milliseconds(took), nil

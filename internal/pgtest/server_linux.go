@@ -21,6 +21,7 @@ import (
 // Server is a private cluster.
 type Server struct {
 	bin, dir string
+	kept     string // the directory of data that outlive the server; "" if none
 	settings []string
 	identity *syscall.Credential
 	port     string // "" is the usual one
@@ -44,17 +45,44 @@ func start(settings ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{bin: bin, settings: settings}
+	return (&Server{bin: bin, settings: settings}).begin()
+}
+
+// StartIn starts a cluster for a program that is no test, with its data in a directory that Close
+// leaves; they are created if there are none. Its parent must be one that the user nobody may enter
+// when the program is run by root.
+func StartIn(data string, settings ...string) (*Server, error) {
+	bin, err := programs()
+	if err != nil {
+		return nil, err
+	}
+	return (&Server{bin: bin, settings: settings, kept: data}).begin()
+}
+
+// begin gives the server its directories and starts it.
+func (s *Server) begin() (_ *Server, err error) {
 	if s.dir, err = os.MkdirTemp("/tmp", "lastcall-pg-"); err != nil { // a socket's path must be short
 		return nil, err
 	}
-	if err := s.create(); err != nil {
+	if err = s.own(); err == nil {
+		err = s.create()
+	}
+	if err == nil {
+		err = s.Start()
+	}
+	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.dir))
 	}
 	return s, nil
 }
 
-func (s *Server) create() error {
+// own hands the directories to the server's user.
+func (s *Server) own() error {
+	if s.kept != "" {
+		if err := os.MkdirAll(s.kept, 0o700); err != nil {
+			return err
+		}
+	}
 	if os.Getuid() == 0 { // which PostgreSQL refuses to be run by
 		nobody, err := user.Lookup("nobody")
 		if err != nil {
@@ -69,9 +97,22 @@ func (s *Server) create() error {
 			return err
 		}
 		s.identity = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		if err := os.Chown(s.dir, int(uid), int(gid)); err != nil {
-			return err
+		for _, dir := range []string{s.dir, s.kept} {
+			if dir == "" {
+				continue
+			}
+			if err := os.Chown(dir, int(uid), int(gid)); err != nil {
+				return err
+			}
 		}
+	}
+	return nil
+}
+
+// create makes the cluster's files, unless they are there.
+func (s *Server) create() error {
+	if _, err := os.Stat(filepath.Join(s.data(), "PG_VERSION")); err == nil {
+		return nil
 	}
 	cmd := exec.CommandContext(context.Background(), filepath.Join(s.bin, "initdb"), "--pgdata", s.data(), "--username", "lastcall",
 		"--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync")
@@ -79,10 +120,15 @@ func (s *Server) create() error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
-	return s.Start()
+	return nil
 }
 
-func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+func (s *Server) data() string {
+	if s.kept != "" {
+		return s.kept
+	}
+	return filepath.Join(s.dir, "data")
+}
 
 // Start starts the server and returns when it takes connections.
 func (s *Server) Start() error {
@@ -176,13 +222,17 @@ func (s *Server) Unprivileged(t testing.TB, files ...string) *syscall.SysProcAtt
 // PID is the server's process.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
-// Close stops the server and removes the cluster.
+// Close stops the server and removes the cluster, but for data in a directory of their own.
 func (s *Server) Close() error {
+	sig := syscall.SIGQUIT
+	if s.kept != "" {
+		sig = syscall.SIGINT // a checkpoint: the next start need not recover
+	}
 	var err error
 	select {
 	case <-s.done:
 	default:
-		err = s.Stop(syscall.SIGQUIT)
+		err = s.Stop(sig)
 	}
 	return errors.Join(err, os.RemoveAll(s.dir))
 }

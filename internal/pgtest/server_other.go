@@ -36,6 +36,9 @@ func start(...string) (*Server, error) {
 	return nil, fmt.Errorf("%w: %w; LASTCALL_TEST_POSTGRES names a server", errMissing, errElsewhere)
 }
 
+// StartIn starts a cluster with its data in a directory.
+func StartIn(string, ...string) (*Server, error) { return start() }
+
 // Password makes the server ask a role for its password.
 func (s *Server) Password(t testing.TB, _ string) { t.Fatal(errElsewhere) }
 

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// beatOf returns the median time of a beat of a worker that has so many runs.
+func beatOf(n int) func() (figures, error) {
+	return func() (figures, error) {
+		return onPostgres(func(store task.Store, _ database) (figures, error) {
+			timed := &timedStore{Store: store}
+			g, err := running(timed, max(n/load, 10), handing(false))
+			if err != nil {
+				return nil, err
+			}
+			timed.beats.take()
+			beats := max(5/load, 2)
+			if err := within(time.Minute, func() bool { return timed.beats.count() >= beats }); err != nil {
+				return nil, err
+			}
+			median := quantile(timed.beats.take(), 0.5)
+			g.Stop(nil)
+			if code := g.Wait().ExitCode(); code != 0 {
+				return nil, fmt.Errorf("exit code %d", code)
+			}
+			return figures{duration: median}, nil
+		})
+	}
+}
+
+// times are milliseconds that several goroutines note down.
+type times struct {
+	mu  sync.Mutex
+	all []float64
+}
+
+func (t *times) add(took time.Duration) {
+	t.mu.Lock()
+	t.all = append(t.all, milliseconds(took))
+	t.mu.Unlock()
+}
+
+func (t *times) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.all)
+}
+
+// take returns the times and forgets them.
+func (t *times) take() []float64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := t.all
+	t.all = nil
+	return all
+}
+
+// timedStore times what a worker does: its beats, the complete ones apart, its claims that found
+// something, and the calls that end runs.
+type timedStore struct {
+	task.Store
+	beats, complete, claims, ends times
+
+	mu   sync.Mutex
+	fail error // of the next claim
+}
+
+func (s *timedStore) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
+	began := time.Now()
+	reply, err := s.Store.Heartbeat(ctx, b)
+	if b.Complete {
+		s.complete.add(time.Since(began))
+	} else {
+		s.beats.add(time.Since(began))
+	}
+	return reply, err
+}
+
+func (s *timedStore) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+	s.mu.Lock()
+	fail := s.fail
+	s.fail = nil
+	s.mu.Unlock()
+	if fail != nil {
+		return nil, fail
+	}
+	began := time.Now()
+	got, err := s.Store.Claim(ctx, req)
+	if len(got) > 0 {
+		s.claims.add(time.Since(began))
+	}
+	return got, err
+}
+
+func (s *timedStore) Apply(ctx context.Context, changes []task.Change) []error {
+	began := time.Now()
+	errs := s.Store.Apply(ctx, changes)
+	if len(changes) > 0 && changes[0].Status != task.Running {
+		s.ends.add(time.Since(began))
+	}
+	return errs
+}
+
+// failClaim has the next claim fail: the worker then asks by a complete beat what it has.
+func (s *timedStore) failClaim(err error) {
+	s.mu.Lock()
+	s.fail = err
+	s.mu.Unlock()
+}
