@@ -40,7 +40,7 @@ func ownSettings(timeout time.Duration, major int) map[string]string {
 		"default_transaction_isolation": "read committed", "default_transaction_read_only": "off", "default_transaction_deferrable": "off",
 		"search_path": "pg_catalog", "row_security": "off",
 		"statement_timeout": limit, "idle_in_transaction_session_timeout": limit, "lock_timeout": "0",
-		"plan_cache_mode": "force_generic_plan", "jit": "off", "enable_seqscan": "off", "max_parallel_workers_per_gather": "0",
+		"plan_cache_mode": "force_generic_plan", "jit": "off", "enable_seqscan": "off", "enable_bitmapscan": "off", "max_parallel_workers_per_gather": "0",
 	}
 	if major >= 14 {
 		set["idle_session_timeout"] = "0"
