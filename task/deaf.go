@@ -68,7 +68,7 @@ func (r *Run) closeDeaf(c *Change, deafFor, alive time.Duration) bool {
 		return false
 	}
 	defer r.mu.Unlock()
-	r.settle()
+	r.recall()
 	if r.inTx || isLoss(r.ctx.cause()) || r.decided.Swap(true) {
 		return false
 	}

@@ -165,7 +165,7 @@ func (r *Run) FinishIn(ctx context.Context, tx Tx) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.settle()
+	_ = r.awaitAnswer(ctx) // no save of this run shall wait for the transaction
 	c := Change{Fence: r.fence(), Status: Succeeded, Counters: r.task.Counters, Result: r.result,
 		Progress: r.progress, Log: r.log.peek()}
 	if err := s.FinishTx(ctx, tx, c); err != nil {
@@ -187,7 +187,13 @@ func (r *Run) Stopping() bool { return closed(r.stopping) }
 func (r *Run) close(e *ending, c *Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.settle()
+	if r.recall(); r.sending != nil {
+		select {
+		case <-r.sending.done: // it comes before the end, which would have it refused
+		case <-time.After(callPatience):
+		}
+		r.settle()
+	}
 	c.decide(&r.task, r.policy, e)
 	c.Progress, c.Log = r.progress, r.log.take()
 	if c.Status == Succeeded {

@@ -38,8 +38,8 @@ const (
 	saveBytes = 16 << 20
 )
 
-// errOver is the answer to a save of a run whose worker has ended.
-var errOver = errors.New("the worker has ended")
+// errOver is the answer to a save that comes too late.
+var errOver = errors.New("the run has ended")
 
 // add takes a change to be written.
 func (s *saver) add(r *Run, c *Change) *save {
@@ -177,6 +177,15 @@ func (r *Run) awaitAnswer(ctx context.Context) error {
 	}
 	r.settle()
 	return x.err
+}
+
+// recall takes back what was sent last, where it is not under way, so that the end of the run has it.
+// r.mu is held.
+func (r *Run) recall() {
+	if r.sending != nil {
+		r.saver.withdraw(r.sending, errOver)
+		r.settle()
+	}
 }
 
 // settle takes note of the answer to what was sent last, if there is one. What could not be written
