@@ -90,7 +90,7 @@ func (w *Worker) hasLong(now time.Time) bool {
 }
 
 // batch is for how many tasks a claim is worth while when there are more than can be done.
-func (w *Worker) batch() int { return min(max(w.slots/2, w.ahead.pace), recordBatch) }
+func (w *Worker) batch() int { return min(max(w.slots/2, w.ahead.pace), callChanges) }
 
 // room is how many tasks to claim: for the free slots, and ahead. A slot is free when its handler has
 // returned; when ends cannot be written, no more of them wait than there are slots. It wants w.mu held.

@@ -32,28 +32,31 @@ type recorder struct {
 type ends struct {
 	runs    []*Run
 	changes []Change
+	bytes   int // that the changes have the store keep
 }
 
-// recordBatch bounds the changes of one call.
-const recordBatch = 1000
+// full reports whether there is no room for one more change.
+func (e *ends) full(c *Change) bool {
+	return len(e.runs) >= callChanges || len(e.runs) > 0 && e.bytes+c.weight() > callBytes
+}
 
 // add takes an end to be written, of which it makes a copy.
 func (r *recorder) add(run *Run, c *Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := len(r.queue)
-	if n == 0 || len(r.queue[n-1].runs) >= recordBatch {
+	if n == 0 || r.queue[n-1].full(c) {
 		e := new(ends)
 		if last := len(r.spare) - 1; last >= 0 {
 			e, r.spare = r.spare[last], r.spare[:last]
 		} else if n > 0 { // this one will be full, too
-			e.runs, e.changes = make([]*Run, 0, recordBatch), make([]Change, 0, recordBatch)
+			e.runs, e.changes = make([]*Run, 0, callChanges), make([]Change, 0, callChanges)
 		}
 		r.queue = append(r.queue, e)
 		n++
 	}
 	e := r.queue[n-1]
-	e.runs, e.changes = append(e.runs, run), append(e.changes, *c)
+	e.runs, e.changes, e.bytes = append(e.runs, run), append(e.changes, *c), e.bytes+c.weight()
 	r.begin()
 }
 
@@ -117,6 +120,7 @@ func (r *recorder) report(batch *ends, errs []error) (failed *ends, last error) 
 				failed = new(ends)
 			}
 			failed.runs, failed.changes = append(failed.runs, batch.runs[i]), append(failed.changes, batch.changes[i])
+			failed.bytes += batch.changes[i].weight()
 			continue
 		}
 		r.written(batch.runs[i], &batch.changes[i], err)
@@ -145,7 +149,7 @@ func (r *recorder) later(failed *ends, wait time.Duration) {
 func (r *recorder) reuse(batch *ends) {
 	clear(batch.runs)
 	clear(batch.changes)
-	batch.runs, batch.changes = batch.runs[:0], batch.changes[:0]
+	batch.runs, batch.changes, batch.bytes = batch.runs[:0], batch.changes[:0], 0
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.spare) <= maxTurns {

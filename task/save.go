@@ -32,12 +32,6 @@ type save struct {
 	sent      bool
 }
 
-const (
-	// saveBatch and saveBytes bound the changes of one call, and their checkpoints together.
-	saveBatch = 1000
-	saveBytes = 16 << 20
-)
-
 // errOver is the answer to a save that comes too late.
 var errOver = errors.New("the run has ended")
 
@@ -57,7 +51,7 @@ func (s *saver) add(r *Run, c *Change) *save {
 
 // begin begins a call, if it is time for one; s.mu is held.
 func (s *saver) begin() {
-	if s.turns.begins(len(s.queue) > 0, len(s.queue) > saveBatch) {
+	if s.turns.begins(len(s.queue) > 0, len(s.queue) > callChanges) {
 		s.calls.Go(s.flush)
 	}
 }
@@ -83,16 +77,16 @@ func (s *saver) next() (batch []*save) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	bytes := 0
-	for len(s.queue) > 0 && len(batch) < saveBatch {
+	for len(s.queue) > 0 && len(batch) < callChanges {
 		x := s.queue[0]
-		if bytes += len(x.change.Checkpoint); bytes > saveBytes && len(batch) > 0 && !x.withdrawn {
-			break
-		}
-		s.queue[0], s.queue = nil, s.queue[1:]
 		if !x.withdrawn {
+			if bytes += x.change.weight(); bytes > callBytes && len(batch) > 0 {
+				break
+			}
 			x.sent = true
 			batch = append(batch, x)
 		}
+		s.queue[0], s.queue = nil, s.queue[1:]
 	}
 	if batch == nil {
 		s.turns.active--
