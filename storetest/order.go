@@ -187,8 +187,8 @@ var orderRules = []rule{
 	}},
 }
 
-// addAll adds tasks in one call, and checks what is answered for each: the id that counts, and whether
-// that existed.
+// addAll adds tasks in one call, and checks what is answered for each: the id that counts, and
+// whether that existed.
 func (t *T) addAll(news []task.NewTask, want []task.Added) {
 	t.Helper()
 	added, err := t.Store.Add(t.Context(), news)

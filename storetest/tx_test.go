@@ -12,8 +12,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// buffered is a memstore with transactions that do everything at their commit. One of its parts may be
-// broken.
+// buffered is a memstore with transactions that do everything at their commit. One of its parts may
+// be broken.
 type buffered struct {
 	*memstore.Store
 	flaw string
@@ -46,8 +46,8 @@ func (s *buffered) begin() Transaction {
 
 func (s *buffered) Wake() {}
 
-// busy reports whether a transaction other than b is about to add a task with that id or key; s.mu is
-// held.
+// busy reports whether a transaction other than b is about to add a task with that id or key; s.mu
+// is held.
 func (s *buffered) busy(b *buffer, n task.NewTask) bool {
 	for other := range s.open {
 		if other != b && slices.ContainsFunc(other.tasks, func(o task.NewTask) bool {
@@ -59,7 +59,8 @@ func (s *buffered) busy(b *buffer, n task.NewTask) bool {
 	return false
 }
 
-// holder returns the task that has the id or the key of a new one, in the store or in b; s.mu is held.
+// holder returns the task that has the id or the key of a new one, in the store or in b; s.mu is
+// held.
 func (s *buffered) holder(ctx context.Context, b *buffer, n task.NewTask) (string, error) {
 	for _, o := range b.tasks {
 		if o.ID == n.ID || n.Key != "" && o.Key == n.Key && o.Kind == n.Kind {

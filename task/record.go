@@ -10,8 +10,9 @@ import (
 
 // recorder writes the ends of runs, many in one call of the store when many come at once. An end is
 // written at once when no call is under way; otherwise it waits for that call, and is then written
-// together with all that has come meanwhile. A call that takes long does not hold up the others. What the store cannot take is written again, until the context has ended. The
-// queue is bounded: no more ends wait than the worker has slots, since it claims nothing then.
+// together with all that has come meanwhile. A call that takes long does not hold up the others.
+// What the store cannot take is written again, until the context has ended. The queue is bounded:
+// no more ends wait than the worker has slots, since it claims nothing then.
 type recorder struct {
 	store Store
 	log   *slog.Logger
@@ -108,7 +109,8 @@ func (r *recorder) next() *ends {
 	return batch
 }
 
-// report tells what came of a call, and returns what must be tried again, and the last error of any.
+// report tells what came of a call, and returns what must be tried again, and the last error of
+// any.
 func (r *recorder) report(batch *ends, errs []error) (failed *ends, last error) {
 	done := batch.runs[:0] // those before i have been looked at
 	for i, err := range errs {
@@ -144,8 +146,8 @@ func (r *recorder) later(failed *ends, wait time.Duration) {
 	r.queue = append(r.queue, failed)
 }
 
-// reuse keeps the memory of ends for the next ones. A store that gave up waiting may still read them,
-// therefore only those are reused that have been written.
+// reuse keeps the memory of ends for the next ones. A store that gave up waiting may still read
+// them, therefore only those are reused that have been written.
 func (r *recorder) reuse(batch *ends) {
 	clear(batch.runs)
 	clear(batch.changes)

@@ -65,8 +65,8 @@ func TestEndsThatComeWhileOthersAreWrittenAreWrittenTogether(t *testing.T) {
 	})
 }
 
-// An end that comes while two calls are about to be done may be written by one of them before a call
-// for it begins. The race detector sees it when that one begins after the wait may be over.
+// An end that comes while two calls are about to be done may be written by one of them before a
+// call for it begins. The race detector sees it when that one begins after the wait may be over.
 func TestAWorkerWaitsForEveryCallThatWritesEnds(t *testing.T) {
 	for range 500 {
 		bubble(t, func(b *bench) {

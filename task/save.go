@@ -8,8 +8,8 @@ import (
 
 // saver writes what runs save: checkpoints, progress, logs. The saves of many runs share a call of
 // the store. A save is written at once when no call is under way, and otherwise together with all
-// that come before that call is done; no timer waits for company. Each save gets its own answer, and
-// whether it is tried again is up to the run.
+// that come before that call is done; no timer waits for company. Each save gets its own answer,
+// and whether it is tried again is up to the run.
 type saver struct {
 	store Store
 	ctx   context.Context // of the calls
@@ -139,8 +139,8 @@ func (r *Run) trySave(ctx context.Context, checkpoint []byte) error {
 	return r.awaitAnswer(ctx)
 }
 
-// saveUnsaved has progress and log written that no checkpoint has taken along. It waits for nothing,
-// and leaves a run alone that is in the middle of a Save, which takes both along itself.
+// saveUnsaved has progress and log written that no checkpoint has taken along. It waits for
+// nothing, and leaves a run alone that is in the middle of a Save, which takes both along itself.
 func (r *Run) saveUnsaved() {
 	if !r.mu.TryLock() {
 		return
@@ -173,8 +173,8 @@ func (r *Run) awaitAnswer(ctx context.Context) error {
 	return x.err
 }
 
-// recall takes back what was sent last, where it is not under way, so that the end of the run has it.
-// r.mu is held.
+// recall takes back what was sent last, where it is not under way, so that the end of the run has
+// it. r.mu is held.
 func (r *Run) recall() {
 	if r.sending != nil {
 		r.saver.withdraw(r.sending, errOver)
