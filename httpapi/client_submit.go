@@ -43,8 +43,8 @@ func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *
 // EnqueueMany submits tasks that [task.Kind.Task] or [task.Prepare] has prepared, thousands in one
 // request. One whose Queue has been emptied waits where the server has tasks of its kind wait. The
 // answer has their order, and what is said of busy ones at [task.Client.EnqueueMany] is true here.
-// After any other error the tasks in the answer without an Err are recorded, and of the others it is
-// not known: enqueuing the same ones again is safe, since they keep their ids.
+// After any other error the tasks in the answer without an Err are recorded, and of the others it
+// is not known: enqueuing the same ones again is safe, since they keep their ids.
 func (c *Client) EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.Enqueued, error) {
 	done := make([]task.Enqueued, 0, len(tasks))
 	busy := 0

@@ -145,8 +145,8 @@ func (h *hub) met(recent []task.Task) {
 }
 
 // tellSeen tells of the tasks that run now and did not, that have got on, and that are new. It
-// returns those that ran and were not seen. What has been told since the mark is newer than what was
-// seen.
+// returns those that ran and were not seen. What has been told since the mark is newer than what
+// was seen.
 func (h *hub) tellSeen(mark uint64, running, recent []task.Task) (gone []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

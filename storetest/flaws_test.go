@@ -121,6 +121,16 @@ var flaws = map[string]func(b *broken){
 			return added, err
 		}
 	},
+	"many checkpoints come in one call, each is kept, and each has its own answer": func(b *broken) {
+		inner := b.apply
+		b.apply = func(ctx context.Context, changes []task.Change) []error {
+			changes = slices.Clone(changes)
+			for i := range changes {
+				changes[i].Checkpoint = changes[0].Checkpoint
+			}
+			return inner(ctx, changes)
+		}
+	},
 	"a repeated end is counted once, and what is pruned not at all": func(b *broken) {
 		ends := 0
 		inner, count := b.apply, b.count

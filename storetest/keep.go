@@ -205,8 +205,8 @@ func (t *T) prune(age time.Duration, step int) (total int) {
 	}
 }
 
-// tick waits until the clock has moved, so that what has ended, ended before now. In a bubble nothing
-// else moves it.
+// tick waits until the clock has moved, so that what has ended, ended before now. In a bubble
+// nothing else moves it.
 func (t *T) tick() { time.Sleep(2 * time.Millisecond) }
 
 // count compares the store's counts with pairs of "queue kind status" and a number.

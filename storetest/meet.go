@@ -150,8 +150,8 @@ var meetRules = []rule{
 	}},
 }
 
-// oneOutcome checks that a run has one record, and the task the counters, which are those of the end
-// that was accepted.
+// oneOutcome checks that a run has one record, and the task the counters, which are those of the
+// end that was accepted.
 func (t *T) oneOutcome(end task.Change, want task.Status) {
 	t.Helper()
 	got := t.get(end.Task)
@@ -214,8 +214,8 @@ func (m *meeting) start(own func() error, round int) {
 	all.Wait()
 }
 
-// check holds what is left against the answers. It is the nth task of a store that has no others but
-// those of such meetings.
+// check holds what is left against the answers. It is the nth task of a store that has no others
+// but those of such meetings.
 func (m *meeting) check(nth int) {
 	m.Helper()
 	if (m.own == nil) == (m.taken == nil) {

@@ -160,15 +160,15 @@ func (n *neighbour) takeAll() {
 
 // take ends runs in the place of their worker.
 func (n *neighbour) take(ctx context.Context, runs []task.Task) error {
+	return errors.Join(n.Store.Apply(ctx, taken(runs))...)
+}
+
+// taken are the changes by which a neighbour takes runs.
+func taken(runs []task.Task) []task.Change {
 	changes := make([]task.Change, len(runs))
 	for i, c := range runs {
 		changes[i] = change(c, task.Interrupted)
 		changes[i].Taken, changes[i].Reason = true, task.ReasonLost
 	}
-	for _, err := range n.Store.Apply(ctx, changes) {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return changes
 }

@@ -187,8 +187,8 @@ var orderRules = []rule{
 	}},
 }
 
-// addAll adds tasks in one call, and checks what is answered for each: the id that counts, and whether
-// that existed.
+// addAll adds tasks in one call, and checks what is answered for each: the id that counts, and
+// whether that existed.
 func (t *T) addAll(news []task.NewTask, want []task.Added) {
 	t.Helper()
 	added, err := t.Store.Add(t.Context(), news)
@@ -263,6 +263,44 @@ var batchRules = []rule{
 		t.addAll([]task.NewTask{again}, []task.Added{{ID: n.ID, Existed: true}})
 		if got := t.keyed("k", "two"); got.Existed {
 			t.Errorf("the other key is held by %s", got.ID)
+		}
+	}},
+	{"11", "many checkpoints come in one call, each is kept, and each has its own answer", func(t *T) {
+		t.join("w")
+		const runs = 200
+		for range runs {
+			t.add()
+		}
+		got := t.claim("w", runs)
+		saves := make([]task.Change, len(got))
+		for i, c := range got {
+			saves[i] = change(c, task.Running)
+			saves[i].Checkpoint = []byte(c.ID)
+			saves[i].Counters.InterruptStreak = i
+			if i%10 == 5 {
+				saves[i].Run--
+			}
+		}
+		for i, err := range t.Store.Apply(t.Context(), saves) {
+			want := error(nil)
+			if i%10 == 5 {
+				want = task.ErrLeaseLost
+			}
+			t.wantErr("save", err, want)
+		}
+		found, err := t.Store.Find(t.Context(), task.Query{Status: task.Running, Limit: runs + 1})
+		if err != nil || len(found) != runs {
+			t.Fatalf("%d run, %v", len(found), err)
+		}
+		for i, c := range found {
+			i = runs - 1 - i // the newest first
+			want, streak := c.ID, i
+			if i%10 == 5 {
+				want, streak = "", 0
+			}
+			if string(c.Checkpoint) != want || c.InterruptStreak != streak {
+				t.Errorf("task %s has the checkpoint %q and the streak %d, want %q and %d", c.ID, c.Checkpoint, c.InterruptStreak, want, streak)
+			}
 		}
 	}},
 	{"30", "a repeated end is counted once, and what is pruned not at all", func(t *T) {

@@ -7,8 +7,8 @@
 //		storetest.Run(t, storetest.Engine{Open: func(t *testing.T) task.Store { ... }, Kill: ...})
 //	}
 //
-// [RunTwice] repeats the calls. [Property] makes random use of a store and compares it with a model.
-// [Faults] has clients and workers use it while calls go wrong, by means of [Faulty].
+// [RunTwice] repeats the calls. [Property] makes random use of a store and compares it with a
+// model. [Faults] has clients and workers use it while calls go wrong, by means of [Faulty].
 package storetest
 
 import (
@@ -27,13 +27,14 @@ type Engine struct {
 	// Reopen returns a store on the same tasks, after the first was closed; nil for an engine that
 	// does not outlive its process.
 	Reopen func(t *testing.T) task.Store
-	// Bubble says that the store works inside a testing/synctest bubble, where waiting takes no time.
+	// Bubble says that the store works inside a testing/synctest bubble, where waiting takes no
+	// time.
 	Bubble bool
 	// Kill makes a worker of the store look as if its process had been killed. Nil for an engine
 	// without evidence of life: the cases about evidence are then left out by name.
 	Kill func(t *testing.T, s task.Store, worker string)
-	// Begin are the ways to begin a transaction of the database of a store that is a [task.TxStore];
-	// none for one that is not. The engine ends what a case that fails leaves open.
+	// Begin are the ways to begin a transaction of the database of a store that is a
+	// [task.TxStore]; none for one that is not. The engine ends what a case that fails leaves open.
 	Begin []func(t *testing.T, s task.Store) Transaction
 }
 
@@ -69,8 +70,8 @@ var (
 	groups = append(slices.Clip(alone), raceRules, meetRules)
 )
 
-// Run checks every rule, each in a subtest and on a store of its own, and what task.TxStore says if the
-// engine can begin transactions.
+// Run checks every rule, each in a subtest and on a store of its own, and what task.TxStore says if
+// the engine can begin transactions.
 func Run(t *testing.T, e Engine) {
 	run(t, e, groups, func(_ testing.TB, s task.Store) task.Store { return s })
 	runTx(t, e)

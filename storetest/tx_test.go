@@ -12,8 +12,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// buffered is a memstore with transactions that do everything at their commit. One of its parts may be
-// broken.
+// buffered is a memstore with transactions that do everything at their commit. One of its parts may
+// be broken.
 type buffered struct {
 	*memstore.Store
 	flaw string
@@ -46,8 +46,8 @@ func (s *buffered) begin() Transaction {
 
 func (s *buffered) Wake() {}
 
-// busy reports whether a transaction other than b is about to add a task with that id or key; s.mu is
-// held.
+// busy reports whether a transaction other than b is about to add a task with that id or key; s.mu
+// is held.
 func (s *buffered) busy(b *buffer, n task.NewTask) bool {
 	for other := range s.open {
 		if other != b && slices.ContainsFunc(other.tasks, func(o task.NewTask) bool {
@@ -59,7 +59,8 @@ func (s *buffered) busy(b *buffer, n task.NewTask) bool {
 	return false
 }
 
-// holder returns the task that has the id or the key of a new one, in the store or in b; s.mu is held.
+// holder returns the task that has the id or the key of a new one, in the store or in b; s.mu is
+// held.
 func (s *buffered) holder(ctx context.Context, b *buffer, n task.NewTask) (string, error) {
 	for _, o := range b.tasks {
 		if o.ID == n.ID || n.Key != "" && o.Key == n.Key && o.Kind == n.Kind {
@@ -141,6 +142,8 @@ func (s *buffered) FinishTx(ctx context.Context, tx task.Tx, c task.Change) erro
 	if !ok {
 		return task.ErrInvalid
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	found, err := s.Find(ctx, task.Query{IDs: []string{c.Task}})
 	if err != nil {
 		return err
@@ -156,6 +159,30 @@ func (s *buffered) FinishTx(ctx context.Context, tx task.Tx, c task.Change) erro
 	return nil
 }
 
+// locked reports whether a change is of a run that an open transaction finishes; s.mu is held.
+func (s *buffered) locked(c task.Change) bool {
+	for b := range s.open {
+		if slices.ContainsFunc(b.ends, func(end task.Change) bool { return end.Fence == c.Fence }) {
+			return true
+		}
+	}
+	return false
+}
+
+// wait waits for the transaction that finishes a run, for a short time.
+func (s *buffered) wait(c task.Change) error {
+	for range 100 {
+		s.mu.Lock()
+		locked := s.locked(c)
+		s.mu.Unlock()
+		if !locked {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return errors.New("its end is in an open transaction")
+}
+
 // Apply is held up by the open transactions of a store with that flaw.
 func (s *buffered) Apply(ctx context.Context, changes []task.Change) []error {
 	s.mu.Lock()
@@ -163,13 +190,23 @@ func (s *buffered) Apply(ctx context.Context, changes []task.Change) []error {
 	for b := range s.open {
 		held = held || s.flaw == "holds up an end by another end" && len(b.ends) > 0 ||
 			s.flaw == "holds up an end by a new task" && len(b.tasks) > 0 ||
-			s.flaw == "holds up what it found" && slices.Contains(b.found, changes[0].Task)
+			s.flaw == "holds up what it found" && slices.Contains(b.found, changes[0].Task) ||
+			s.flaw == "holds up a whole call" && slices.ContainsFunc(changes, s.locked)
 	}
 	s.mu.Unlock()
 	if held {
 		<-ctx.Done()
 	}
-	return s.Store.Apply(ctx, changes)
+	errs := make([]error, len(changes))
+	for i, c := range changes {
+		if s.flaw != "commits whatever has become of the run" {
+			errs[i] = s.wait(c)
+		}
+		if errs[i] == nil {
+			errs[i] = s.Store.Apply(ctx, []task.Change{c})[0]
+		}
+	}
+	return errs
 }
 
 // Control refuses a retry whose key is about to be taken.
@@ -271,6 +308,7 @@ func TestAStoreWithABrokenTransactionIsCaught(t *testing.T) {
 		"holds up an end by another end", "holds up an end by a new task", "holds up what it found",
 		"does not see what others are about to add", "is spoiled by a key that is busy", "does not see what others are about to add",
 		"takes a hundred", "commits whatever has become of the run",
+		"holds up a whole call",
 	} {
 		caught[neighbourRules[i].says] = blamed(t, neighbourRules[i], flaw)
 	}

@@ -6,55 +6,64 @@ import (
 	"time"
 )
 
-// A worker that has tasks of a few milliseconds would spend more time on waiting for its claims than on
-// handlers. So it claims ahead: beyond its free slots as many tasks as handlers are likely to return while
-// the claim is under way, and a batch more, so that a claim has not to be made for each. It does so only
-// where there is more to do than can be done, and where it has seen nothing but short handlers for a while:
-// behind a long one the others would wait, and no other worker could take them.
+// A worker that has tasks of a few milliseconds would spend more time on waiting for its claims
+// than on handlers. So it claims ahead: beyond its free slots as many tasks as handlers are likely
+// to return while the claim is under way, and a batch more, so that a claim has not to be made for
+// each. It does so only where there is more to do than can be done, and where it has seen nothing
+// but short handlers for a while: behind a long one the others would wait, and no other worker
+// could take them.
 //
-// What is claimed and has not begun is running for everybody else. So it does not wait for long: when
-// handlers keep their slots against expectation, and at last call, those that wait are given back.
+// What is claimed and has not begun is running for everybody else. So it does not wait for long:
+// when handlers keep their slots against expectation, and at last call, those that wait are given
+// back.
 type ahead struct {
-	// slots that are taken; it grows only under the worker's lock. A hundred thousand handlers that return at
-	// once do not wait for that lock, one after the other: this and what follows is counted without.
+	// slots that are taken; it grows only under the worker's lock. A hundred thousand handlers that
+	// return at once do not wait for that lock, one after the other: this and what follows is
+	// counted without.
 	atWork atomic.Int64
 	// waits is whether waiting has any.
 	waits atomic.Bool
-	// handlers that have returned since the last claim, for how long they ran, together and at most.
+	// handlers that have returned since the last claim, for how long they ran, together and at
+	// most.
 	returned, took, longest atomic.Int64
 
 	// The worker's lock guards the rest.
 
 	// waiting are the runs that have no slot yet, the first first.
 	waiting []*Run
-	// pace is how many handlers are likely to return during a claim, 0 where nothing is claimed ahead.
+	// pace is how many handlers are likely to return during a claim, 0 where nothing is claimed
+	// ahead.
 	pace int
-	// since when every claim has got what it asked for, and no handler was seen that was long; zero: not now.
+	// since when every claim has got what it asked for, and no handler was seen that was long;
+	// zero: not now.
 	since time.Time
 	// until when nothing is claimed ahead, after a long handler.
 	until time.Time
 }
 
 const (
-	// shortEnough is how long a handler may take. A claim that takes longer counts as no longer: a store that
-	// is slow or busy must not make the worker take all there is.
+	// shortEnough is how long a handler may take. A claim that takes longer counts as no longer: a
+	// store that is slow or busy must not make the worker take all there is.
 	shortEnough = 50 * time.Millisecond
 	// aWhile is how long nothing but short handlers must have been seen.
 	aWhile = 2 * shortEnough
-	// After a long handler nothing is claimed ahead for this many times its duration, and at most for so long: that
-	// bounds what a few long ones among many can hold up, and one that only stumbled is soon forgotten.
+	// After a long handler nothing is claimed ahead for this many times its duration, and at most
+	// for so long: that bounds what a few long ones among many can hold up, and one that only
+	// stumbled is soon forgotten.
 	afterLong       = 10
 	afterLongAtMost = time.Minute
-	// mostAhead bounds what a worker with few slots claims ahead; one with more has as many as slots.
+	// mostAhead bounds what a worker with few slots claims ahead; one with more has as many as
+	// slots.
 	mostAhead = 100
 	// waitsAtMost is how old a run may get that has not begun.
 	waitsAtMost = time.Second
-	// looksAt bounds the runs that are looked at for a long one. Those that stay do not move back in the roster, and
-	// among more slots than this a long one more or less holds up nothing.
+	// looksAt bounds the runs that are looked at for a long one. Those that stay do not move back
+	// in the roster, and among more slots than this a long one more or less holds up nothing.
 	looksAt = 64
 )
 
-// paced is told of a claim that took so long and has ended now, and whether there was as much as it asked for.
+// paced is told of a claim that took so long and has ended now, and whether there was as much as it
+// asked for.
 func (w *Worker) paced(now time.Time, claim time.Duration, full bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -90,10 +99,11 @@ func (w *Worker) hasLong(now time.Time) bool {
 }
 
 // batch is for how many tasks a claim is worth while when there are more than can be done.
-func (w *Worker) batch() int { return min(max(w.slots/2, w.ahead.pace), recordBatch) }
+func (w *Worker) batch() int { return min(max(w.slots/2, w.ahead.pace), callChanges) }
 
-// room is how many tasks to claim: for the free slots, and ahead. A slot is free when its handler has
-// returned; when ends cannot be written, no more of them wait than there are slots. It wants w.mu held.
+// room is how many tasks to claim: for the free slots, and ahead. A slot is free when its handler
+// has returned; when ends cannot be written, no more of them wait than there are slots. It wants
+// w.mu held.
 func (w *Worker) room() int {
 	a := &w.ahead
 	atWork, waiting := int(a.atWork.Load()), len(a.waiting)
@@ -105,8 +115,8 @@ func (w *Worker) room() int {
 	return max(0, room)
 }
 
-// seat gives a run a slot, or has it wait for one. After last call no run waits: then it says no. It wants
-// w.mu held.
+// seat gives a run a slot, or has it wait for one. After last call no run waits: then it says no.
+// It wants w.mu held.
 func (w *Worker) seat(r *Run) (begins, waits bool) {
 	a := &w.ahead
 	switch {
@@ -143,8 +153,8 @@ func (w *Worker) vacate(r *Run) {
 	w.nudge()
 }
 
-// fill gives free slots to those that wait. It is called by who has freed one and sees that somebody waits, and
-// by who has had somebody wait: one of the two sees what the other did.
+// fill gives free slots to those that wait. It is called by who has freed one and sees that
+// somebody waits, and by who has had somebody wait: one of the two sees what the other did.
 func (w *Worker) fill(now time.Time) {
 	for {
 		w.mu.Lock()
@@ -190,8 +200,8 @@ func (w *Worker) dismissWaiting(tooLong time.Duration) {
 	}
 }
 
-// giveBack has a run that never began end as if its task had not been claimed: queued, or interrupted as before, which is
-// one interruption more; and in its old place in the line.
+// giveBack has a run that never began end as if its task had not been claimed: queued, or
+// interrupted as before, which is one interruption more; and in its old place in the line.
 func (w *Worker) giveBack(r *Run) {
 	if r.policy.concurrency > 0 {
 		w.mu.Lock()

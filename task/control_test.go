@@ -211,6 +211,38 @@ func TestOldTasksAreRemovedAndYoungOnesStay(t *testing.T) {
 	})
 }
 
+// pruneAsked is a store that keeps what it was asked to remove.
+type pruneAsked struct {
+	task.Store
+	asked []task.PruneRequest
+}
+
+func (s *pruneAsked) Prune(_ context.Context, req task.PruneRequest) (task.Pruned, error) {
+	s.asked = append(s.asked, req)
+	return task.Pruned{}, nil
+}
+
+func TestPrune_TheWorkerGivesItsOwnClock(t *testing.T) {
+	bubble(t, func(b *bench) {
+		store := &pruneAsked{Store: b.store}
+		b.handle = func(context.Context, *task.Run) error { return nil }
+		g := b.serve(store)
+		began := time.Now()
+		time.Sleep(time.Hour)
+		b.stop(g, 0)
+		if len(store.asked) < 3 {
+			t.Fatalf("%d times in an hour", len(store.asked))
+		}
+		last := began
+		for _, req := range store.asked {
+			if !req.Clock.After(last) || req.Clock.After(time.Now()) {
+				t.Errorf("the clock is %v, after %v", req.Clock, last)
+			}
+			last = req.Clock
+		}
+	})
+}
+
 func TestEnqueueManyKeepsOrderKeysAndIDs(t *testing.T) {
 	bubble(t, func(b *bench) {
 		k := task.Kind[int]{Name: "many", Queue: "bulk"}

@@ -10,11 +10,12 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// A handler that ignores the end of its context is deaf: the group abandons it, and it ends with its
-// process. Its task is recorded as interrupted just before, while that is still possible: otherwise it
-// would be found as running where nothing runs. But it must not be taken up beside the handler. It
-// becomes claimable when the stop is over at the latest: as long as handlers have for returning, the
-// rest of a stop has for closing. Should the handler go on after that, its fence refuses what it does.
+// A handler that ignores the end of its context is deaf: the group abandons it, and it ends with
+// its process. Its task is recorded as interrupted just before, while that is still possible:
+// otherwise it would be found as running where nothing runs. But it must not be taken up beside the
+// handler. It becomes claimable when the stop is over at the latest: as long as handlers have for
+// returning, the rest of a stop has for closing. Should the handler go on after that, its fence
+// refuses what it does.
 //
 // Where the store cannot be reached the run stays the worker's, and whoever finds its process gone
 // takes the task up, as after SIGKILL.
@@ -59,16 +60,16 @@ func (w *Worker) recordDeaf(ctx, last context.Context) {
 	}
 }
 
-// closeDeaf fills in the end of a run whose handler has not returned so long after the interrupt, and
-// whose process may live for so long. It does not wait, and says no: a handler in the middle of Save
-// or FinishIn is left alone, and so is one that has finished in a transaction, or has returned, or
-// whose run is somebody else's.
+// closeDeaf fills in the end of a run whose handler has not returned so long after the interrupt,
+// and whose process may live for so long. It does not wait, and says no: a handler in the middle of
+// Save or FinishIn is left alone, and so is one that has finished in a transaction, or has
+// returned, or whose run is somebody else's.
 func (r *Run) closeDeaf(c *Change, deafFor, alive time.Duration) bool {
 	if !r.mu.TryLock() {
 		return false
 	}
 	defer r.mu.Unlock()
-	r.settle()
+	r.recall()
 	if r.inTx || isLoss(r.ctx.cause()) || r.decided.Swap(true) {
 		return false
 	}

@@ -31,9 +31,9 @@ func (k Kind[T]) Task(args T, opt *Options) (NewTask, error) {
 	return newTask(k.Name, k.Queue, payload, opt)
 }
 
-// Prepare checks a new task of a kind that is known by its name, for [Client.EnqueueMany]: it has its
-// id from here on, so that handing it in again makes no second task. opt may be nil; the payload is
-// kept, not copied. An error is ErrInvalid.
+// Prepare checks a new task of a kind that is known by its name, for [Client.EnqueueMany]: it has
+// its id from here on, so that handing it in again makes no second task. opt may be nil; the
+// payload is kept, not copied. An error is ErrInvalid.
 func Prepare(kind string, payload []byte, opt *Options) (NewTask, error) {
 	return newTask(kind, "", payload, opt)
 }
@@ -42,9 +42,9 @@ func Prepare(kind string, payload []byte, opt *Options) (NewTask, error) {
 // error the task survives this process. opt may be nil. Whether any worker knows the kind is not
 // asked: the task waits for one that does.
 //
-// An error that is ErrInvalid is the caller's, and ErrKeyBusy says to try again; after any other one
-// it is not known whether the task was recorded, and enqueuing again with the same Options.ID is
-// safe.
+// An error that is ErrInvalid is the caller's, and ErrKeyBusy says to try again; after any other
+// one it is not known whether the task was recorded, and enqueuing again with the same Options.ID
+// is safe.
 func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *Options) (Enqueued, error) {
 	n, err := newTask(kind, "", bytes.Clone(payload), opt)
 	if err != nil {
@@ -68,13 +68,13 @@ func (c *Client) enqueue(ctx context.Context, n NewTask) (Enqueued, error) {
 // manyStep bounds the tasks of one call of the store, and so the length of its transaction.
 const manyStep = 5000
 
-// EnqueueMany records tasks that [Kind.Task] or [Prepare] has prepared, thousands in one transaction.
-// The answer has their order.
+// EnqueueMany records tasks that [Kind.Task] or [Prepare] has prepared, thousands in one
+// transaction. The answer has their order.
 //
 // When some are busy (see Enqueued.Err) all others have been recorded, the answer is complete, and
 // the error is ErrKeyBusy and gives their number. After any other error the tasks that are in the
-// answer without an Err are recorded, and of the others it is not known. In both cases enqueuing the
-// same ones again is safe, since they keep their ids.
+// answer without an Err are recorded, and of the others it is not known. In both cases enqueuing
+// the same ones again is safe, since they keep their ids.
 func (c *Client) EnqueueMany(ctx context.Context, tasks []NewTask) ([]Enqueued, error) {
 	done := make([]Enqueued, 0, len(tasks))
 	busy := 0

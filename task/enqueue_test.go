@@ -10,7 +10,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// heldKeys is a store in which an open transaction holds the key "held". It counts the calls of Add.
+// heldKeys is a store in which an open transaction holds the key "held". It counts the calls of
+// Add.
 type heldKeys struct {
 	task.Store
 	calls int

@@ -54,8 +54,8 @@ type Kind[T any] struct {
 type Options struct {
 	// ID makes the enqueuing repeatable: a task of this id is made once. Empty means a new one.
 	ID string
-	// Priority: the higher number is claimed first. It has 32 bits with their sign: from -2147483648 to
-	// 2147483647.
+	// Priority: the higher number is claimed first. It has 32 bits with their sign: from
+	// -2147483648 to 2147483647.
 	Priority int
 	// Delay puts off the first claim.
 	Delay time.Duration

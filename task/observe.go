@@ -6,19 +6,20 @@ import "time"
 type Event struct {
 	// Task is the task as it was claimed, with what the run has saved.
 	Task Task
-	// Status is Running when the run begins, and otherwise what the task became by it, or would have
-	// become by a Stale end; Reason is then why it was interrupted, and Err the text of its error.
+	// Status is Running when the run begins, and otherwise what the task became by it, or would
+	// have become by a Stale end; Reason is then why it was interrupted, and Err the text of its
+	// error.
 	Status Status
 	Reason Reason
 	Err    string
 	// Waited is for how long the task had been claimable when the run began; Took is how long the
 	// run went on, 0 at its begin.
 	Waited, Took time.Duration
-	// Stale: the end was refused, because the run was no longer this worker's. That is also told of a
-	// handler that returns after it was recorded as deaf.
+	// Stale: the end was refused, because the run was no longer this worker's. That is also told of
+	// a handler that returns after it was recorded as deaf.
 	Stale bool
-	// Taken: the run was another worker's, which is dead, and this one has recorded its end. Took is
-	// then 0, since nobody knows when it ended, and this worker was not told of its begin.
+	// Taken: the run was another worker's, which is dead, and this one has recorded its end. Took
+	// is then 0, since nobody knows when it ended, and this worker was not told of its begin.
 	Taken bool
 }
 

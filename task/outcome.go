@@ -26,8 +26,8 @@ type ending struct {
 // waits; a timeout is an attempt; after a stop began, or when it was asked for, anything else is an
 // interruption; what the handler calls a crash is one; and everything else is an attempt.
 //
-// The methods of the error are the handler's own code, and so is its kind's Backoff. One that panics,
-// as the Error of a nil pointer does, is what the handler's panic is.
+// The methods of the error are the handler's own code, and so is its kind's Backoff. One that
+// panics, as the Error of a nil pointer does, is what the handler's panic is.
 //
 // A change is filled in where it stands: a hundred thousand handlers that return at once would have
 // their stacks grow by copies of it.

@@ -10,8 +10,9 @@ import (
 
 // recorder writes the ends of runs, many in one call of the store when many come at once. An end is
 // written at once when no call is under way; otherwise it waits for that call, and is then written
-// together with all that has come meanwhile. A call that takes long does not hold up the others. What the store cannot take is written again, until the context has ended. The
-// queue is bounded: no more ends wait than the worker has slots, since it claims nothing then.
+// together with all that has come meanwhile. A call that takes long does not hold up the others.
+// What the store cannot take is written again, until the context has ended. The queue is bounded:
+// no more ends wait than the worker has slots, since it claims nothing then.
 type recorder struct {
 	store Store
 	log   *slog.Logger
@@ -32,28 +33,31 @@ type recorder struct {
 type ends struct {
 	runs    []*Run
 	changes []Change
+	bytes   int // that the changes have the store keep
 }
 
-// recordBatch bounds the changes of one call.
-const recordBatch = 1000
+// full reports whether there is no room for one more change.
+func (e *ends) full(c *Change) bool {
+	return len(e.runs) >= callChanges || len(e.runs) > 0 && e.bytes+c.weight() > callBytes
+}
 
 // add takes an end to be written, of which it makes a copy.
 func (r *recorder) add(run *Run, c *Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := len(r.queue)
-	if n == 0 || len(r.queue[n-1].runs) >= recordBatch {
+	if n == 0 || r.queue[n-1].full(c) {
 		e := new(ends)
 		if last := len(r.spare) - 1; last >= 0 {
 			e, r.spare = r.spare[last], r.spare[:last]
 		} else if n > 0 { // this one will be full, too
-			e.runs, e.changes = make([]*Run, 0, recordBatch), make([]Change, 0, recordBatch)
+			e.runs, e.changes = make([]*Run, 0, callChanges), make([]Change, 0, callChanges)
 		}
 		r.queue = append(r.queue, e)
 		n++
 	}
 	e := r.queue[n-1]
-	e.runs, e.changes = append(e.runs, run), append(e.changes, *c)
+	e.runs, e.changes, e.bytes = append(e.runs, run), append(e.changes, *c), e.bytes+c.weight()
 	r.begin()
 }
 
@@ -105,7 +109,8 @@ func (r *recorder) next() *ends {
 	return batch
 }
 
-// report tells what came of a call, and returns what must be tried again, and the last error of any.
+// report tells what came of a call, and returns what must be tried again, and the last error of
+// any.
 func (r *recorder) report(batch *ends, errs []error) (failed *ends, last error) {
 	done := batch.runs[:0] // those before i have been looked at
 	for i, err := range errs {
@@ -117,6 +122,7 @@ func (r *recorder) report(batch *ends, errs []error) (failed *ends, last error) 
 				failed = new(ends)
 			}
 			failed.runs, failed.changes = append(failed.runs, batch.runs[i]), append(failed.changes, batch.changes[i])
+			failed.bytes += batch.changes[i].weight()
 			continue
 		}
 		r.written(batch.runs[i], &batch.changes[i], err)
@@ -140,12 +146,12 @@ func (r *recorder) later(failed *ends, wait time.Duration) {
 	r.queue = append(r.queue, failed)
 }
 
-// reuse keeps the memory of ends for the next ones. A store that gave up waiting may still read them,
-// therefore only those are reused that have been written.
+// reuse keeps the memory of ends for the next ones. A store that gave up waiting may still read
+// them, therefore only those are reused that have been written.
 func (r *recorder) reuse(batch *ends) {
 	clear(batch.runs)
 	clear(batch.changes)
-	batch.runs, batch.changes = batch.runs[:0], batch.changes[:0]
+	batch.runs, batch.changes, batch.bytes = batch.runs[:0], batch.changes[:0], 0
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.spare) <= maxTurns {

@@ -65,8 +65,8 @@ func TestEndsThatComeWhileOthersAreWrittenAreWrittenTogether(t *testing.T) {
 	})
 }
 
-// An end that comes while two calls are about to be done may be written by one of them before a call
-// for it begins. The race detector sees it when that one begins after the wait may be over.
+// An end that comes while two calls are about to be done may be written by one of them before a
+// call for it begins. The race detector sees it when that one begins after the wait may be over.
 func TestAWorkerWaitsForEveryCallThatWritesEnds(t *testing.T) {
 	for range 500 {
 		bubble(t, func(b *bench) {
@@ -152,5 +152,52 @@ func (s *hanging) Apply(ctx context.Context, changes []task.Change) []error {
 	if wait {
 		<-s.release
 	}
+	return s.Store.Apply(ctx, changes)
+}
+
+func TestRecorder_ManyLargeEndsAreNotOneCall(t *testing.T) {
+	bubble(t, func(b *bench) {
+		const n = 50
+		store := &weighed{Store: b.store}
+		b.slots = n
+		now := make(chan struct{})
+		b.handle = func(ctx context.Context, r *task.Run) error {
+			<-now
+			return r.Result(make([]byte, 700<<10)) // some 930 KiB in base64
+		}
+		for range n {
+			b.enqueue()
+		}
+		g := b.serve(store)
+		synctest.Wait()
+		close(now)
+		time.Sleep(time.Second)
+		b.stop(g, 0)
+		done, err := b.client.Find(b.t.Context(), task.Query{Status: task.Succeeded})
+		if err != nil || len(done) != n {
+			t.Errorf("%d succeeded, %v", len(done), err)
+		}
+		if store.most > 16<<20 || store.calls > 8 {
+			t.Errorf("%d calls, the largest of %d bytes", store.calls, store.most)
+		}
+	})
+}
+
+// weighed is a store that takes a millisecond for a call, and notes how much it was given.
+type weighed struct {
+	task.Store
+	mu          sync.Mutex
+	calls, most int
+}
+
+func (s *weighed) Apply(ctx context.Context, changes []task.Change) []error {
+	bytes := 0
+	for _, c := range changes {
+		bytes += len(c.Result) + len(c.Checkpoint)
+	}
+	s.mu.Lock()
+	s.calls, s.most = s.calls+1, max(s.most, bytes)
+	s.mu.Unlock()
+	time.Sleep(time.Millisecond)
 	return s.Store.Apply(ctx, changes)
 }

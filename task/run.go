@@ -79,8 +79,8 @@ func (r *Run) Load(v any) (bool, error) {
 //
 // It ignores a cancellation whose cause is an [lastcall.InterruptError] and ends with the reserve,
 // so that the last write does not meet a dead context. While the store is out of reach it waits,
-// until ctx ends by another cause; the checkpoint is then not recorded or, if it was on its way, may
-// be. An error that is ErrLeaseLost means that another run has begun: stop working.
+// until ctx ends by another cause; the checkpoint is then not recorded or, if it was on its way,
+// may be. An error that is ErrLeaseLost means that another run has begun: stop working.
 func (r *Run) Save(ctx context.Context, v any) error {
 	b, err := encodeCheckpoint(v)
 	if err != nil {
@@ -152,8 +152,8 @@ func (r *Run) Result(v any) error {
 }
 
 // FinishIn records the task's success inside the caller's transaction, which a store's package
-// wraps: the handler's own rows and the task's end are committed together, or neither. Commit it and
-// return nil.
+// wraps: the handler's own rows and the task's end are committed together, or neither. Commit it
+// and return nil.
 //
 // When the run is no longer this worker's, the error is ErrLeaseLost and the transaction cannot be
 // committed. A handler that returns nil although its transaction was rolled back has used an
@@ -165,7 +165,7 @@ func (r *Run) FinishIn(ctx context.Context, tx Tx) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.settle()
+	_ = r.awaitAnswer(ctx) // no save of this run shall wait for the transaction
 	c := Change{Fence: r.fence(), Status: Succeeded, Counters: r.task.Counters, Result: r.result,
 		Progress: r.progress, Log: r.log.peek()}
 	if err := s.FinishTx(ctx, tx, c); err != nil {
@@ -187,7 +187,13 @@ func (r *Run) Stopping() bool { return closed(r.stopping) }
 func (r *Run) close(e *ending, c *Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.settle()
+	if r.recall(); r.sending != nil {
+		select {
+		case <-r.sending.done: // it comes before the end, which would have it refused
+		case <-time.After(callPatience):
+		}
+		r.settle()
+	}
 	c.decide(&r.task, r.policy, e)
 	c.Progress, c.Log = r.progress, r.log.take()
 	if c.Status == Succeeded {

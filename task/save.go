@@ -8,8 +8,8 @@ import (
 
 // saver writes what runs save: checkpoints, progress, logs. The saves of many runs share a call of
 // the store. A save is written at once when no call is under way, and otherwise together with all
-// that come before that call is done; no timer waits for company. Each save gets its own answer, and
-// whether it is tried again is up to the run.
+// that come before that call is done; no timer waits for company. Each save gets its own answer,
+// and whether it is tried again is up to the run.
 type saver struct {
 	store Store
 	ctx   context.Context // of the calls
@@ -32,14 +32,8 @@ type save struct {
 	sent      bool
 }
 
-const (
-	// saveBatch and saveBytes bound the changes of one call, and their checkpoints together.
-	saveBatch = 1000
-	saveBytes = 16 << 20
-)
-
-// errOver is the answer to a save of a run whose worker has ended.
-var errOver = errors.New("the worker has ended")
+// errOver is the answer to a save that comes too late.
+var errOver = errors.New("the run has ended")
 
 // add takes a change to be written.
 func (s *saver) add(r *Run, c *Change) *save {
@@ -57,7 +51,7 @@ func (s *saver) add(r *Run, c *Change) *save {
 
 // begin begins a call, if it is time for one; s.mu is held.
 func (s *saver) begin() {
-	if s.turns.begins(len(s.queue) > 0, len(s.queue) > saveBatch) {
+	if s.turns.begins(len(s.queue) > 0, len(s.queue) > callChanges) {
 		s.calls.Go(s.flush)
 	}
 }
@@ -83,16 +77,16 @@ func (s *saver) next() (batch []*save) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	bytes := 0
-	for len(s.queue) > 0 && len(batch) < saveBatch {
+	for len(s.queue) > 0 && len(batch) < callChanges {
 		x := s.queue[0]
-		if bytes += len(x.change.Checkpoint); bytes > saveBytes && len(batch) > 0 && !x.withdrawn {
-			break
-		}
-		s.queue[0], s.queue = nil, s.queue[1:]
 		if !x.withdrawn {
+			if bytes += x.change.weight(); bytes > callBytes && len(batch) > 0 {
+				break
+			}
 			x.sent = true
 			batch = append(batch, x)
 		}
+		s.queue[0], s.queue = nil, s.queue[1:]
 	}
 	if batch == nil {
 		s.turns.active--
@@ -145,8 +139,8 @@ func (r *Run) trySave(ctx context.Context, checkpoint []byte) error {
 	return r.awaitAnswer(ctx)
 }
 
-// saveUnsaved has progress and log written that no checkpoint has taken along. It waits for nothing,
-// and leaves a run alone that is in the middle of a Save, which takes both along itself.
+// saveUnsaved has progress and log written that no checkpoint has taken along. It waits for
+// nothing, and leaves a run alone that is in the middle of a Save, which takes both along itself.
 func (r *Run) saveUnsaved() {
 	if !r.mu.TryLock() {
 		return
@@ -177,6 +171,15 @@ func (r *Run) awaitAnswer(ctx context.Context) error {
 	}
 	r.settle()
 	return x.err
+}
+
+// recall takes back what was sent last, where it is not under way, so that the end of the run has
+// it. r.mu is held.
+func (r *Run) recall() {
+	if r.sending != nil {
+		r.saver.withdraw(r.sending, errOver)
+		r.settle()
+	}
 }
 
 // settle takes note of the answer to what was sent last, if there is one. What could not be written

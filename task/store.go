@@ -56,20 +56,21 @@ import (
 //     is done: the one who began it may have died too. Why it was marked stays the first answer.
 //  17. A worker that leaves is removed when it holds no run; otherwise it counts as dead from then
 //     on, by evidence, and is there for Reclaim.
-//  18. Find returns the newest first, by the time of creation, which is the store's clock at Add, then
-//     by the larger id, and only what every given filter admits. After names a task, and the answer
-//     has only those that follow it in this order. When that task is gone, the time in its id stands
-//     in for that of its creation; an id without one, not a UUID of version 7, is then ErrNotFound.
-//     Ids are the clients', of any version, so no order follows from them.
+//  18. Find returns the newest first, by the time of creation, which is the store's clock at Add,
+//     then by the larger id, and only what every given filter admits. After names a task, and the
+//     answer has only those that follow it in this order. When that task is gone, the time in its
+//     id stands in for that of its creation; an id without one, not a UUID of version 7, is then
+//     ErrNotFound. Ids are the clients', of any version, so no order follows from them.
 //  19. After Close every method returns ErrClosed, and no goroutine is left.
-//  20. A change between two calls of Wait is not lost: the second returns at once. It may return early
-//     for no reason. The numbers begin above zero.
+//  20. A change between two calls of Wait is not lost: the second returns at once. It may return
+//     early for no reason. The numbers begin above zero.
 //  21. A key is held by one unfinished task of its kind, from Add until that task has ended. Adding
-//     another one changes nothing and answers with the holder's id. Where an open transaction has to
-//     end before it is known whether a key is held, or an id exists, the task is not added and
-//     answered as Busy: a new task does not wait for a transaction of somebody else. One that is busy
-//     holds up no other of the same call.
-//  22. No claim that begins after Pause has returned takes a task of that queue; what runs, runs on.
+//     another one changes nothing and answers with the holder's id. Where an open transaction has
+//     to end before it is known whether a key is held, or an id exists, the task is not added and
+//     answered as Busy: a new task does not wait for a transaction of somebody else. One that is
+//     busy holds up no other of the same call.
+//  22. No claim that begins after Pause has returned takes a task of that queue; what runs, runs
+//     on.
 //  23. Cancel ends a task that waits, at once. Of one that runs it is remembered with the run, and
 //     every end of that run by which the task could be claimed again ends it as cancelled instead,
 //     in the same step: nobody may take it up in between. One that succeeds or fails all the same
@@ -78,24 +79,25 @@ import (
 //     attempts and streaks begin at zero again, the other counters stay.
 //  25. What was asked of a run is told with every answer to its worker's beats until the run has
 //     ended: notifications get lost. Asking twice is asking once, and Cancel outweighs Interrupt.
-//  26. A suspect, a task with two crashes in a row, is claimed only by a claim that says so, and one
-//     by a claim. Reclaim says whether a dead worker held one: then the others' runs are no crashes,
-//     and one bad task does not fail the ninety-nine beside it.
+//  26. A suspect, a task with two crashes in a row, is claimed only by a claim that says so, and
+//     one by a claim. Reclaim says whether a dead worker held one: then the others' runs are no
+//     crashes, and one bad task does not fail the ninety-nine beside it.
 //  27. A run's log is kept as it came, of all runs together the last MaxLog bytes. A result is kept
 //     byte for byte when the task has succeeded.
 //  28. History keeps the newest MaxHistory runs of a task; the counters count all.
-//  29. Prune removes only tasks that ended at least Age ago, with all that belongs to them, and those
-//     that ended first go first, whatever their ids: one young task or one odd id never stops it. The
-//     clock is the store's, or the caller's where that is behind: a clock that leaps ahead by a week
-//     must not remove everything at once. Two prunings at a time do no harm.
+//  29. Prune removes only tasks that ended at least Age ago, with all that belongs to them, and
+//     those that ended first go first, whatever their ids: one young task or one odd id never stops
+//     it. The clock is the store's, or the caller's where that is behind: a clock that leaps ahead
+//     by a week must not remove everything at once. Two prunings at a time do no harm.
 //  30. Count's numbers are those of one moment, except that an ended task may be counted a little
 //     later than it ended.
-//  31. A beat that is complete, sent while no claim of that worker is under way, is answered with the
-//     runs that the worker holds and did not list: a claim whose answer was lost is found again.
+//  31. A beat that is complete, sent while no claim of that worker is under way, is answered with
+//     the runs that the worker holds and did not list: a claim whose answer was lost is found
+//     again.
 type Store interface {
-	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1, 2,
-	// 21). All that are not busy are recorded together; after an error, all or none. A task may have
-	// a key or an id that another one of the call has: the first one counts.
+	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
+	// 2, 21). All that are not busy are recorded together; after an error, all or none. A task may
+	// have a key or an id that another one of the call has: the first one counts.
 	Add(ctx context.Context, tasks []NewTask) ([]Added, error)
 
 	// Claim gives a worker runs of claimable tasks, marked running and committed (rules 3 to 7, 22,
@@ -103,8 +105,8 @@ type Store interface {
 	// that the worker does not know of; a complete beat finds them (rule 31).
 	Claim(ctx context.Context, req ClaimRequest) ([]Task, error)
 
-	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11, 23, 27). The
-	// changes that it has made are the caller's to use again.
+	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11, 23, 27).
+	// The changes that it has made are the caller's to use again.
 	Apply(ctx context.Context, changes []Change) []error
 
 	// Heartbeat registers, renews, announces and removes a worker (rules 12 to 14, 17, 25, 31).
@@ -130,8 +132,8 @@ type Store interface {
 	// that does not exist.
 	Log(ctx context.Context, id string) ([]byte, error)
 
-	// Control does what a person asks for (rules 22 to 25). Doing it again is nil, unless it is said
-	// otherwise:
+	// Control does what a person asks for (rules 22 to 25). Doing it again is nil, unless it is
+	// said otherwise:
 	//
 	//   - Cancel: ErrAlreadyFinished for a task that has succeeded or failed.
 	//   - Retry: ErrRunning, and ErrAlreadyFinished for a task that has succeeded; ErrKeyBusy when
@@ -163,8 +165,8 @@ type NewTask struct {
 	ID, Kind, Queue, Key string
 	// Payload is kept byte for byte.
 	Payload []byte
-	// Priority: the higher number is claimed first. It has 32 bits with their sign, so a store of 64
-	// may negate it.
+	// Priority: the higher number is claimed first. It has 32 bits with their sign, so a store of
+	// 64 may negate it.
 	Priority int
 	// Delay is added to the store's clock to make RunAt.
 	Delay time.Duration
@@ -226,8 +228,8 @@ type Change struct {
 	Reason Reason
 	// Counters replace the task's.
 	Counters Counters
-	// Delay, added to the store's clock, makes the RunAt of a task that is claimable again. A negative one
-	// gives it a place before those that came meanwhile.
+	// Delay, added to the store's clock, makes the RunAt of a task that is claimable again. A
+	// negative one gives it a place before those that came meanwhile.
 	Delay time.Duration
 	// Checkpoint and Progress replace the task's when they are not nil.
 	Checkpoint []byte
@@ -430,20 +432,20 @@ type Pruned struct {
 
 // Seen are the numbers that Wait compares.
 type Seen struct {
-	// Ready counts what may have made a task claimable, Asked what may have been asked of a run, Gone
-	// what may have been the end of a worker's process.
+	// Ready counts what may have made a task claimable, Asked what may have been asked of a run,
+	// Gone what may have been the end of a worker's process.
 	Ready, Asked, Gone uint64
 }
 
 // TxStore is a [Store] that can work inside its caller's transaction. It is optional.
 //
-// A caller may leave its transaction open for as long as it likes. Meanwhile no claim, save or end of
-// another task waits for it, nor a command, a pruning or the reclaiming of a worker; and if AddTx only
-// found a key or an id that exists, the task that it found may end as well.
+// A caller may leave its transaction open for as long as it likes. Meanwhile no claim, save or end
+// of another task waits for it, nor a command, a pruning or the reclaiming of a worker; and if
+// AddTx only found a key or an id that exists, the task that it found may end as well.
 type TxStore interface {
 	Store
-	// AddTx is Add, as a part of tx: the tasks exist when tx commits. It wakes nobody. A task that is
-	// busy leaves tx as usable as it was.
+	// AddTx is Add, as a part of tx: the tasks exist when tx commits. It wakes nobody. A task that
+	// is busy leaves tx as usable as it was.
 	AddTx(ctx context.Context, tx Tx, tasks []NewTask) ([]Added, error)
 	// FinishTx is Apply of one change as a part of tx. When the run is no longer held it returns
 	// ErrLeaseLost and makes tx impossible to commit, for those who do not look at the error.

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// turns decides when a call of the store begins, for changes that share calls: at once where none is
-// under way, or those that are take long; and a second one where more changes wait than one call
+// turns decides when a call of the store begins, for changes that share calls: at once where none
+// is under way, or those that are take long; and a second one where more changes wait than one call
 // takes. Its owner's lock guards it.
 type turns struct {
 	active int // calls under way
@@ -16,9 +16,16 @@ type turns struct {
 const (
 	// maxTurns bounds the calls under way.
 	maxTurns = 2
+	// callChanges bounds the changes of a call, and callBytes what they have the store keep: a
+	// checkpoint may have a mebibyte, and a thousand of them are too much for one transaction.
+	callChanges = 1000
+	callBytes   = 16 << 20
 	// callPatience is how long a call may take before a second one begins beside it.
 	callPatience = 20 * time.Millisecond
 )
+
+// weight is how many bytes a change has the store keep.
+func (c *Change) weight() int { return len(c.Checkpoint) + len(c.Result) + len(c.Log) }
 
 // begins reports whether a call is to begin, and counts it. waiting: there is something to write;
 // full: that is more than one call takes.

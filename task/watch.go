@@ -20,9 +20,10 @@ type sight struct {
 
 // watch looks after the other workers until ctx ends: who is dead has its tasks taken over, by
 // evidence at once, otherwise after its beat stood still for its whole lease while our own was
-// renewed. It looks at once when the store says that a process may have ended, and besides every six
-// polls; sooner, when the evidence of a life is no longer there, or not yet: a process that follows a
-// killed one finds it already dead, and must not have to live for long to take over from it.
+// renewed. It looks at once when the store says that a process may have ended, and besides every
+// six polls; sooner, when the evidence of a life is no longer there, or not yet: a process that
+// follows a killed one finds it already dead, and must not have to live for long to take over from
+// it.
 func (w *Worker) watch(ctx context.Context) {
 	var failed string
 	for {
@@ -55,9 +56,9 @@ func (w *Worker) watch(ctx context.Context) {
 // of: 1.5 s by default.
 const sweepPolls = 6
 
-// sweep looks at every other worker once, and says whether one of them is in doubt: it was seen alive,
-// and the store does not know any more; or it was seen at first a short time ago, and the store does
-// not know yet.
+// sweep looks at every other worker once, and says whether one of them is in doubt: it was seen
+// alive, and the store does not know any more; or it was seen at first a short time ago, and the
+// store does not know yet.
 func (w *Worker) sweep(ctx context.Context) (doubt bool, err error) {
 	workers, err := w.store.Workers(ctx)
 	if err != nil {

@@ -21,10 +21,10 @@ type WorkerConfig struct {
 	Store Store
 	// Mux has the handlers. Only tasks of its kinds are claimed.
 	Mux *Mux
-	// Concurrency bounds how many handlers run at once. 0 means 10. While there is more to do than can
-	// be done, and no handler takes longer than 50 ms, the worker claims ahead, at most 100 tasks, or
-	// Concurrency where that is more: they are running for everybody else, and given back if no slot
-	// becomes free for them in about a second, or at last call.
+	// Concurrency bounds how many handlers run at once. 0 means 10. While there is more to do than
+	// can be done, and no handler takes longer than 50 ms, the worker claims ahead, at most 100
+	// tasks, or Concurrency where that is more: they are running for everybody else, and given back
+	// if no slot becomes free for them in about a second, or at last call.
 	Concurrency int
 	// Name is for people. Empty means the host's name.
 	Name string
@@ -39,9 +39,9 @@ type WorkerConfig struct {
 	Queues []string
 	// Retention is for how long ended tasks are kept. 0 means 7 days, -1 for ever.
 	Retention time.Duration
-	// Observe, if set, is told when a run begins and when its end has been written, also that of a dead
-	// worker's run which this worker has recorded: for metrics and traces. It is called by many
-	// goroutines and must return soon.
+	// Observe, if set, is told when a run begins and when its end has been written, also that of a
+	// dead worker's run which this worker has recorded: for metrics and traces. It is called by
+	// many goroutines and must return soon.
 	Observe func(Event)
 	// Logger gets a line for each change of a task's status. Nil means slog.Default().
 	Logger *slog.Logger
@@ -136,8 +136,8 @@ func NewWorker(cfg WorkerConfig) (*Worker, error) {
 //     told at once, where its kind says so). When the last one has returned, Serve returns nil.
 //   - At the interrupt the handlers' contexts end, with the [lastcall.InterruptError] as the cause.
 //     Each handler's return is recorded, with reason and checkpoint, until the group abandons the
-//     worker. Just before that, the tasks of those that have not returned are recorded as interrupted
-//     by the deadline, claimable when the stop is over.
+//     worker. Just before that, the tasks of those that have not returned are recorded as
+//     interrupted by the deadline, claimable when the stop is over.
 //   - Nil means that every run is recorded. An error means that some are not; the store still has
 //     them as running, and the next worker takes them up as interrupted by the deadline.
 //
@@ -256,8 +256,8 @@ func (w *Worker) claims(last context.Context, lastCall <-chan struct{}) {
 	}
 }
 
-// gathering is how long a worker with a backlog waits for room for more than a few tasks, so that it
-// claims many at once and not one by one.
+// gathering is how long a worker with a backlog waits for room for more than a few tasks, so that
+// it claims many at once and not one by one.
 const gathering = 5 * time.Millisecond
 
 // gather returns when there is room for a batch, after a short time, or at last call.

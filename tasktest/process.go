@@ -66,7 +66,8 @@ func (p *process) live(ctx context.Context) (lastcall.Report, error) {
 	return report, nil
 }
 
-// observe ends the process with its run, and notices the return of a handler that was recorded as deaf.
+// observe ends the process with its run, and notices the return of a handler that was recorded as
+// deaf.
 func (p *process) observe(e task.Event) {
 	if e.Status == task.Running || e.Taken { // the end of the process before
 		return

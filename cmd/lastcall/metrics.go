@@ -193,8 +193,8 @@ func (c *taskCollector) ask() (task.Counts, error) {
 	return c.now, c.err
 }
 
-// guarded shows metrics beside the tasks: to those who may read them, or where there are no tokens to
-// this machine.
+// guarded shows metrics beside the tasks: to those who may read them, or where there are no tokens
+// to this machine.
 func guarded(h http.Handler, tokens *httpapi.Tokens) http.Handler {
 	if tokens == nil {
 		return thisMachineOnly(h)
@@ -202,8 +202,8 @@ func guarded(h http.Handler, tokens *httpapi.Tokens) http.Handler {
 	return tokens.Require(httpapi.RoleRead, h)
 }
 
-// thisMachineOnly refuses requests by names that are not this machine's, as a page in a browser makes
-// them by a name of its own that leads here.
+// thisMachineOnly refuses requests by names that are not this machine's, as a page in a browser
+// makes them by a name of its own that leads here.
 func thisMachineOnly(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, err := net.SplitHostPort(r.Host)

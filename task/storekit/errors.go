@@ -7,8 +7,8 @@ import (
 )
 
 // IsContractError reports whether err is one of the errors that the documentation of [task.Store]
-// names. Callers tell them apart, so a store returns them as they are; all others are its own, and it
-// adds its name to them.
+// names. Callers tell them apart, so a store returns them as they are; all others are its own, and
+// it adds its name to them.
 func IsContractError(err error) bool {
 	for _, known := range []error{
 		task.ErrLeaseLost, task.ErrAlreadyFinished, task.ErrNotFound, task.ErrWorkerGone, task.ErrWorkerAlive,

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// ParseID returns the bytes of an id in its canonical form, a UUID in lower case of any version, and
-// reports whether it is one. A text that is not names no task: an upper-case letter would make two
-// ids of one.
+// ParseID returns the bytes of an id in its canonical form, a UUID in lower case of any version,
+// and reports whether it is one. A text that is not names no task: an upper-case letter would make
+// two ids of one.
 func ParseID(id string) (u [16]byte, ok bool) {
 	if len(id) != 36 || id[8] != '-' || id[13] != '-' || id[18] != '-' || id[23] != '-' {
 		return [16]byte{}, false
@@ -41,8 +41,8 @@ func FormatID(u [16]byte) string {
 	return string(s[:])
 }
 
-// TimeOf returns the time in an id, to the millisecond, and reports whether there is one: only a UUID
-// of version 7 (RFC 9562) has it. It is that of the client's clock when the id was made.
+// TimeOf returns the time in an id, to the millisecond, and reports whether there is one: only a
+// UUID of version 7 (RFC 9562) has it. It is that of the client's clock when the id was made.
 func TimeOf(id string) (time.Time, bool) {
 	u, ok := ParseID(id)
 	if !ok || u[6]>>4 != 7 || u[8]>>6 != 0b10 {
