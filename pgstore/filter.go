@@ -175,6 +175,15 @@ func (f *filter) few(kinds []string) (rows string, ok bool) {
 	return "", false
 }
 
+// fewRows bounds what few gives.
+const fewRows = 20_000
+
+// fewStatement reports whether few gave all, and the newest of those that meet the conditions.
+func (f *filter) fewStatement(rows string) string {
+	return fmt.Sprintf("with s as materialized (%s limit %d) select (select count(*) from s) < %d, array(select t.id from s t%s order by t.created desc, t.id desc limit %s)",
+		rows, fewRows, fewRows, whereAll(f.where), f.limit)
+}
+
 // admitted leaves out tasks that the query does not admit.
 func (f *filter) admitted(tasks []task.Task) []task.Task {
 	return slices.DeleteFunc(tasks, func(t task.Task) bool {

@@ -2,7 +2,6 @@ package pgstore
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -108,9 +107,7 @@ func (s *Store) findIDs(ctx context.Context, f *filter) ([]task.Task, error) {
 // as are wanted, or has seen all.
 func (s *Store) findFew(ctx context.Context, f *filter, rows string) (tasks []task.Task, enough bool, err error) {
 	var ids [][16]byte
-	sql := fmt.Sprintf("with s as materialized (%s limit %d) select (select count(*) from s) < %d, array(select t.id from s t%s order by t.created desc, t.id desc limit %s)",
-		rows, fewRows, fewRows, whereAll(f.where), f.limit)
-	if err := s.pool.QueryRow(ctx, s.sql(sql), f.args...).Scan(&enough, &ids); err != nil {
+	if err := s.pool.QueryRow(ctx, s.sql(f.fewStatement(rows)), f.args...).Scan(&enough, &ids); err != nil {
 		return nil, false, err
 	}
 	if !enough && len(ids) < f.most {
@@ -120,9 +117,6 @@ func (s *Store) findFew(ctx context.Context, f *filter, rows string) (tasks []ta
 	tasks, err = s.readTasks(ctx, picked("select unnest($1::uuid[]) as id", s.q.ReadPicked), ids)
 	return f.admitted(tasks), true, err
 }
-
-// fewRows bounds what findFew looks at.
-const fewRows = 20_000
 
 func (s *Store) kindsOfQueue(ctx context.Context, queue string) ([]string, error) {
 	rows, err := s.pool.Query(ctx, s.q.KindsOfQueue, queue)

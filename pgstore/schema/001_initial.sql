@@ -49,7 +49,7 @@ create table @.ready (
 	primary key (created, id)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 create index ready_order on @.ready (route, sort_priority, queued, run_at, id) where not suspect;
-create index ready_suspects on @.ready (sort_priority, queued, run_at, id) where suspect;
+create index ready_suspects on @.ready (route, sort_priority, queued, run_at, id) where suspect;
 
 -- What waits for its time, as it will stand in ready.
 create table @.delayed (
@@ -57,6 +57,7 @@ create table @.delayed (
 	primary key (created, id)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 create index delayed_time on @.delayed (run_at);
+create index delayed_route on @.delayed (route);
 create index delayed_order on @.delayed (sort_priority, run_at);
 
 -- What runs. The row is the run: whoever deletes it has ended the run, and nobody else can. Only a

@@ -24,13 +24,12 @@ with claimer as materialized (
 					order by q.sort_priority, q.queued, q.run_at, q.id limit w.most for update skip locked
 				) r
 				union all
-				select s.ctid, s.sort_priority, s.queued, s.run_at, s.id, w.kind, w.most from claimer, lateral (
-					select q.ctid, q.sort_priority, q.queued, q.run_at, q.id, q.route from @.ready q
-					where q.suspect and $4 and q.id <> all ($5::uuid[]) and exists (
-						select 1 from wanted w where w.route = q.route and w.kind = q.kind and w.queue = q.queue
-					)
+				(select s.*, w.kind, w.most from claimer, wanted w, lateral (
+					select q.ctid, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
+					where q.suspect and q.route = w.route and q.kind = w.kind and q.queue = w.queue and q.id <> all ($5::uuid[])
 					order by q.sort_priority, q.queued, q.run_at, q.id limit 1 for update skip locked
-				) s join wanted w on w.route = s.route
+				) s where $4 and (select q.suspect from @.ready q where q.suspect limit 1)
+				order by s.sort_priority, s.queued, s.run_at, s.id limit 1)
 			) c
 		) m where m.nth <= m.most order by m.sort_priority, m.queued, m.run_at, m.id limit $3
 	)) returning *
@@ -55,15 +54,15 @@ select c.clock, now(), a.* from claimer c, (
 		array_agg(coalesce(l.error, '')) filter (where p.runs is not null), array_agg(k.body) filter (where p.runs is not null),
 		array_agg(coalesce(k.fraction, 0)) filter (where p.runs is not null), array_agg(coalesce(k.message, '')) filter (where p.runs is not null)
 	from picked p
-	left join lateral (select r.error from @.runs r where p.runs is not null and r.task = p.id and r.run = p.last_run) l on true
-	left join lateral (select k.body, k.fraction, k.message from @.checkpoints k where p.runs is not null and k.task = p.id and k.step = '') k on true
+	left join lateral (select r.error from @.runs r where p.runs is not null and r.task = p.id and r.run = p.last_run limit 1) l on true
+	left join lateral (select k.body, k.fraction, k.message from @.checkpoints k where p.runs is not null and k.task = p.id and k.step = '' limit 1) k on true
 ) a
 
 -- name: Poll
 -- Reports whether a worker may claim, in how many microseconds the next delay runs out, whether a
 -- neighbour's lock is free, if that is asked, and which routes have something to claim, with the
 -- place of the first. The routes are found by jumping from each to the next one in the index, within
--- ranges that begin at a place; what is suspect is found apart. It writes nothing.
+-- pieces of it that begin at a place, and for suspects in an index of their own. It writes nothing.
 with recursive piece as materialized (
 	select unnest($4::bigint[]) as first, unnest($5::bigint[]) as last, unnest($6::integer[]) as sort_priority, unnest($7::boolean[]) as queued,
 		unnest($8::timestamptz[]) as run_at, unnest($9::uuid[]) as id
@@ -80,9 +79,17 @@ with recursive piece as materialized (
 		order by q.route, q.sort_priority, q.queued, q.run_at, q.id limit 1
 	) q
 ), suspects as (
-	select q.route, q.kind, q.queue, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
-	where q.suspect and $10 and exists (select 1 from piece p where q.route between p.first and p.last)
-	order by q.sort_priority, q.queued, q.run_at, q.id limit 10
+	select q.*, p.last from piece p, lateral (
+		select q.route, q.kind, q.queue, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
+		where q.suspect and q.route >= p.first and q.route <= p.last
+		order by q.route, q.sort_priority, q.queued, q.run_at, q.id limit 1
+	) q where $10 and (select q.suspect from @.ready q where q.suspect limit 1)
+	union all
+	select q.*, f.last from suspects f, lateral (
+		select q.route, q.kind, q.queue, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
+		where f.route < f.last and q.suspect and q.route > f.route and q.route <= f.last
+		order by q.route, q.sort_priority, q.queued, q.run_at, q.id limit 1
+	) q
 )
 select exists (select 1 from @.workers where worker = $1 and gone is null and not dead),
 	coalesce((select floor(extract(epoch from min(run_at) - now()) * 1000000)::bigint from @.delayed), $2),
@@ -92,7 +99,7 @@ select exists (select 1 from @.workers where worker = $1 and gone is null and no
 	null::bigint, null, null, null::integer, null::boolean, null::timestamptz, null::uuid
 union all
 select null, null, null, f.route, f.kind, f.queue, f.sort_priority, f.queued, f.run_at, f.id
-from (select route, kind, queue, sort_priority, queued, run_at, id from found union all select * from suspects) f
+from (select * from found union all select * from suspects) f
 where not exists (select 1 from @.paused p where p.queue = f.queue)
 
 -- name: Promote

@@ -10,19 +10,19 @@ update @.running set command = case when command = 'cancel' then command else $2
 
 -- name: CancelWaiting
 -- Ends a task that waits.
-with t as materialized (
-	select created, id from @.tasks where id = $1
-), from_ready as (
-	delete from @.ready r using t where r.created = t.created and r.id = t.id returning r.*
+with from_ready as (
+	delete from @.ready where created = (select created from @.tasks where id = $1) and id = $1 returning *
 ), from_delayed as (
-	delete from @.delayed r using t where r.created = t.created and r.id = t.id returning r.*
+	delete from @.delayed where created = (select created from @.tasks where id = $1) and id = $1 returning *
 ), waited as (
 	select * from from_ready union all select * from from_delayed
 ), into_ended as (
 	insert into @.ended (created, task, run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, status, kind, queue)
 	select created, id, last_run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, 'cancelled', kind, queue from waited
 ), keys_released as (
-	delete from @.keys k using waited w where w.key is not null and k.kind = w.kind and k.key = w.key and k.task = w.id
+	delete from @.keys where ctid = any (array(
+		select k.ctid from waited w, lateral (select k.ctid from @.keys k where k.kind = w.kind and k.key = w.key and k.task = w.id limit 1) k
+	))
 ), counted as (
 	insert into @.counts (kind, queue, status, delta)
 	select kind, queue, 'cancelled', 1 from waited union all select kind, queue, 'interrupted', -1 from waited where not queued
@@ -31,12 +31,10 @@ select count(*) from waited
 
 -- name: RetryWaiting
 -- Makes a task that waits claimable now.
-with t as materialized (
-	select created, id from @.tasks where id = $1
-), from_ready as (
-	delete from @.ready r using t where r.created = t.created and r.id = t.id returning r.*
+with from_ready as (
+	delete from @.ready where created = (select created from @.tasks where id = $1) and id = $1 returning *
 ), from_delayed as (
-	delete from @.delayed r using t where r.created = t.created and r.id = t.id returning r.*
+	delete from @.delayed where created = (select created from @.tasks where id = $1) and id = $1 returning *
 ), waited as (
 	select * from from_ready union all select * from from_delayed
 ), into_ready as (
@@ -51,13 +49,13 @@ select count(*) from waited
 with t as materialized (
 	select * from @.tasks where id = $1
 ), e as materialized (
-	select e.* from @.ended e join t on e.created = t.created and e.task = t.id where e.status in ('failed', 'cancelled') for update of e
+	select * from @.ended where created = (select created from t) and task = $1 and status in ('failed', 'cancelled') for update
 ), key_taken as (
 	insert into @.keys (kind, key, task) select t.kind, t.key, t.id from t, e where t.key is not null on conflict do nothing returning task
 ), again as materialized (
 	select e.* from e, t where t.key is null or exists (select 1 from key_taken)
 ), gone as (
-	delete from @.ended x using again a where x.created = a.created and x.task = a.task
+	delete from @.ended where created = (select created from again) and task = (select task from again)
 ), into_history as (
 	insert into @.runs (task, run, worker, started, ended, crashed, reclaimed, status, error)
 	select task, run, worker, started, ended, crashed, reclaimed, status, error from again where started is not null
@@ -75,5 +73,7 @@ select (select count(*) from e), (select count(*) from again)
 -- name: Place
 -- Reports where a task is: its status if it has ended, or running, or waiting.
 select coalesce(e.status, case when r.task is not null then 'running' else 'waiting' end)
-from @.tasks t left join @.ended e on e.created = t.created and e.task = t.id left join @.running r on r.task = t.id
+from @.tasks t
+left join lateral (select e.status from @.ended e where e.created = t.created and e.task = t.id limit 1) e on true
+left join lateral (select r.task from @.running r where r.task = t.id limit 1) r on true
 where t.id = $1

@@ -1,5 +1,6 @@
 -- name: ReadPicked
--- Reads the tasks whose ids a part named p has picked.
+-- Reads the tasks whose ids a part named p has picked. As a list the ids are expected to be few, and
+-- each is looked for by its key.
 select t.id, t.kind, t.queue, coalesce(t.key, ''), t.payload, t.priority,
 	case when e.task is not null then e.status when r.task is not null then 'running' when q.queued then 'queued' else 'interrupted' end,
 	coalesce(r.reason, q.reason, ''), case when e.started is not null then coalesce(e.error, '') else coalesce(l.error, '') end,
@@ -12,25 +13,25 @@ select t.id, t.kind, t.queue, coalesce(t.key, ''), t.payload, t.priority,
 	coalesce(case when k.run = r.run then k.interrupt_streak else r.interrupt_streak end, e.interrupt_streak, q.interrupt_streak, 0),
 	coalesce(r.max_attempts, 0), coalesce(r.max_crashes, 0), coalesce(r.max_interruptions, 0),
 	k.body, coalesce(e.fraction, k.fraction, 0), coalesce(case when e.fraction is null then k.message else e.message end, ''), e.result
-from p
-join @.tasks t on t.id = p.id
-left join @.ended e on e.created = t.created and e.task = t.id
-left join @.running r on r.task = t.id
+from (select * from @.tasks where id = any (array(select p.id from p)) offset 0) t
+left join lateral (select * from @.ended e where e.created = t.created and e.task = t.id limit 1) e on true
+left join lateral (select * from @.running r where r.task = t.id limit 1) r on true
 left join lateral (
-	select a.queued, a.reason, a.since, a.run_at, a.last_run, a.runs, a.attempts, a.interruptions, a.crashes, a.crash_streak, a.interrupt_streak
-	from @.ready a where a.created = t.created and a.id = t.id
+	(select * from @.ready q where q.created = t.created and q.id = t.id limit 1)
 	union all
-	select a.queued, a.reason, a.since, a.run_at, a.last_run, a.runs, a.attempts, a.interruptions, a.crashes, a.crash_streak, a.interrupt_streak
-	from @.delayed a where a.created = t.created and a.id = t.id
+	(select * from @.delayed q where q.created = t.created and q.id = t.id limit 1)
+	limit 1
 ) q on true
-left join @.checkpoints k on k.task = t.id and k.step = ''
-left join @.runs l on l.task = t.id and l.run = coalesce(r.last_run, q.last_run, case when e.started is null then e.run end)
+left join lateral (select * from @.checkpoints k where k.task = t.id and k.step = '' limit 1) k on true
+left join lateral (
+	select * from @.runs l where l.task = t.id and l.run = coalesce(r.last_run, q.last_run, case when e.started is null then e.run end) limit 1
+) l on true
 left join @.workers w on w.worker = coalesce(r.worker, e.worker, l.worker)
 order by t.created desc, t.id desc
 
 -- name: PickHeld
 -- The runs of a dead worker.
-select r.task as id from @.running r join @.workers w on w.worker = r.worker where w.worker = $1 and w.dead limit $2
+select r.task as id from @.running r where r.worker = $1 and exists (select 1 from @.workers w where w.worker = $1 and w.dead) limit $2
 
 -- name: PickUnlisted
 -- The runs of a worker that are not listed.
@@ -59,7 +60,7 @@ from (
 	from @.runs where task = $1
 	union all
 	select e.run, e.worker, e.started, e.ended, e.status, '', coalesce(e.error, ''), coalesce(e.crashed, false), coalesce(e.reclaimed, false)
-	from @.tasks t join @.ended e on e.created = t.created and e.task = t.id where t.id = $1 and e.started is not null
+	from @.ended e where e.created = (select created from @.tasks where id = $1) and e.task = $1 and e.started is not null
 	union all
 	select r.run, r.worker, r.started, null, 'running', '', '', false, false from @.running r where r.task = $1
 	union all
@@ -68,7 +69,7 @@ from (
 order by h.run nulls last
 
 -- name: Log
-select coalesce(l.body, '') from @.tasks t left join @.logs l on l.task = t.id where t.id = $1
+select coalesce((select body from @.logs where task = $1), '') from @.tasks where id = $1
 
 -- name: Count
 -- The sums of the changes, and what runs.

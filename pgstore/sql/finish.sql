@@ -33,9 +33,11 @@ with changes as materialized (
 	insert into @.runs (task, run, worker, started, ended, crashed, reclaimed, status, reason, error)
 	select task, run, worker, started, now(), crashed, reclaimed, status, reason, error from again
 ), history_trimmed as (
-	delete from @.runs r using again a, lateral (
-		select h.run from @.runs h where h.task = a.task order by h.run desc offset $21 - 1 limit 1
-	) oldest where a.runs >= $21 and r.task = a.task and r.run <= oldest.run
+	delete from @.runs where ctid = any (array(
+		select h.ctid from again a, lateral (
+			select h.ctid from @.runs h where h.task = a.task order by h.run desc offset $21 - 1
+		) h where a.runs >= $21
+	))
 ), into_ready as (
 	insert into @.ready (created, id, run_at, route, sort_priority, queued, suspect, kind, queue, key, concurrency_key, last_run, runs,
 		attempts, interruptions, crashes, crash_streak, interrupt_streak, since, reason)
@@ -60,8 +62,11 @@ with changes as materialized (
 	insert into @.logs as l (task, body) select task, log from outcome where log is not null
 	on conflict (task) do update set body = substring(l.body || excluded.body from greatest(length(l.body || excluded.body) - $22 + 1, 1))
 ), keys_released as (
-	delete from @.keys k using outcome o
-	where o.key is not null and o.status in ('succeeded', 'failed', 'cancelled') and k.kind = o.kind and k.key = o.key and k.task = o.task
+	delete from @.keys where ctid = any (array(
+		select k.ctid from outcome o, lateral (
+			select k.ctid from @.keys k where k.kind = o.kind and k.key = o.key and k.task = o.task limit 1
+		) k where o.key is not null and o.status in ('succeeded', 'failed', 'cancelled')
+	))
 ), counted as (
 	insert into @.counts (kind, queue, status, delta)
 	select kind, queue, status, count(*) from outcome where status <> 'queued' group by kind, queue, status
@@ -73,12 +78,12 @@ select array_agg(task) from outcome having count(*) < cardinality($1::uuid[])
 -- how it ended.
 select t.id is not null, r.task is not null, coalesce(x.status, ''), coalesce(x.reason, ''), coalesce(x.reclaimed, false)
 from unnest($1::uuid[], $2::bigint[], $3::uuid[]) with ordinality as c(task, run, worker, n)
-left join @.tasks t on t.id = c.task
-left join @.running r on r.task = c.task and r.run = c.run and r.worker = c.worker
+left join lateral (select t.id, t.created from @.tasks t where t.id = c.task limit 1) t on true
+left join lateral (select r.task from @.running r where r.task = c.task and r.run = c.run and r.worker = c.worker limit 1) r on true
 left join lateral (
-	select h.status, h.reason, h.reclaimed from @.runs h where h.task = c.task and h.run = c.run and h.worker = c.worker
+	(select h.status, h.reason, h.reclaimed from @.runs h where h.task = c.task and h.run = c.run and h.worker = c.worker limit 1)
 	union all
-	select e.status, null, e.reclaimed from @.ended e where e.created = t.created and e.task = c.task and e.run = c.run and e.worker = c.worker and e.started is not null
+	(select e.status, null, e.reclaimed from @.ended e where e.created = t.created and e.task = c.task and e.run = c.run and e.worker = c.worker and e.started is not null limit 1)
 	limit 1
 ) x on true
 order by c.n

@@ -4,19 +4,19 @@
 with cutoff as materialized (
 	select least(now(), $1::timestamptz) - $2 * interval '1 microsecond' as at
 ), old as materialized (
-	select e.created, e.task, e.ended from @.ended e
+	select e.ctid, e.task, e.ended from @.ended e
 	where e.ended >= $3::timestamptz and (e.ended, e.task) > ($3::timestamptz, $4::uuid) and e.ended < (select at from cutoff)
 	order by e.ended, e.task limit $5 for update skip locked
 ), gone as (
-	delete from @.ended e using old o where e.created = o.created and e.task = o.task returning e.task, e.kind, e.queue, e.status, e.ended
+	delete from @.ended where ctid = any (array(select ctid from old)) returning task, kind, queue, status, ended
 ), tasks_gone as (
-	delete from @.tasks t using gone g where t.id = g.task
+	delete from @.tasks where id = any (array(select task from gone))
 ), runs_gone as (
-	delete from @.runs r using gone g where r.task = g.task
+	delete from @.runs where task = any (array(select task from gone))
 ), checkpoints_gone as (
-	delete from @.checkpoints k using gone g where k.task = g.task
+	delete from @.checkpoints where task = any (array(select task from gone))
 ), logs_gone as (
-	delete from @.logs l using gone g where l.task = g.task
+	delete from @.logs where task = any (array(select task from gone))
 ), counted as (
 	insert into @.counts (kind, queue, status, delta)
 	select kind, queue, s.status, -count(*) from gone g, lateral (select g.status union all select 'added') s group by kind, queue, s.status

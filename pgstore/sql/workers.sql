@@ -16,7 +16,7 @@ select 0 as lost, null::uuid as task, 0::bigint as run, '' as command from beat
 union all
 select l.place, null, 0, '' from listed l where ((l.task, l.run, l.worker) in (select task, run, worker from held)) is not true
 union all
-select 0, r.task, r.run, r.command from beat b join @.running r on r.worker = b.worker where r.command is not null
+select 0, r.task, r.run, r.command from @.running r where r.worker = $1 and r.command is not null and exists (select 1 from beat)
 
 -- name: LockWorker
 -- Waits for the claims of a worker that are under way, and keeps new ones out.
@@ -39,7 +39,7 @@ from @.workers w where w.gone is null order by w.id
 -- name: MarkDead
 -- The worker's lock, if it is free, is held until the transaction ends, so that the worker cannot
 -- come back meanwhile.
-update @.workers w set dead = true, evidence = $2, suspects = exists (select 1 from @.running r where r.worker = w.worker and r.suspect)
+update @.workers w set dead = true, evidence = $2, suspects = exists (select 1 from @.running r where r.worker = $1 and r.suspect)
 where worker = $1 and gone is null and not dead and case
 	when not $2 then seq = $3
 	when state = 'left' then true

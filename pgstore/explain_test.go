@@ -1,0 +1,186 @@
+package pgstore
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall/internal/pgtest"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// growing are the tables that may be large.
+var growing = []string{"tasks", "ready", "delayed", "running", "ended", "runs", "checkpoints", "logs", "keys", "counts"}
+
+// walks are the statements that may walk through a table that grows, and why.
+var walks = map[string]string{
+	"PickHeld":         "running: once for each call of Reclaim",
+	"PickUnlisted":     "running: once for each complete beat",
+	"RemoveLeftWorker": "running: once when a worker leaves",
+	"RemoveDeadWorker": "running: once for each call of Reclaim",
+	"Count":            "running and counts: a count reads what is counted",
+	"CompactCounts":    "counts: it adds them up",
+}
+
+// plan is a node of what EXPLAIN returns.
+type plan struct {
+	NodeType  string `json:"Node Type"`
+	Relation  string `json:"Relation Name"`
+	Index     string `json:"Index Name"`
+	IndexCond string `json:"Index Cond"`
+	Plans     []plan `json:"Plans"`
+}
+
+// walk returns the tables that a plan walks through: those that are read row by row, or by an index
+// without a condition, unless only the first rows are wanted.
+func (p *plan) walk(limited bool) (tables []string) {
+	if slices.Contains(growing, p.Relation) {
+		switch {
+		case p.NodeType == "Seq Scan", strings.HasPrefix(p.NodeType, "Bitmap"):
+			tables = append(tables, p.Relation+" ("+p.NodeType+")")
+		case strings.HasPrefix(p.NodeType, "Index") && p.IndexCond == "" && !limited:
+			tables = append(tables, p.Relation+" (all of "+p.Index+")")
+		}
+	}
+	limited = p.NodeType == "Limit" || limited && slices.Contains([]string{"LockRows", "Result", "Subquery Scan", "Incremental Sort", "Append", "Merge Append"}, p.NodeType)
+	for i := range p.Plans {
+		tables = append(tables, p.Plans[i].walk(limited)...)
+	}
+	return tables
+}
+
+// explained are the statements that are explained: those of the folder sql, and listings.
+func explained(t *testing.T, s *Store) map[string]string {
+	t.Helper()
+	all := make(map[string]string)
+	v := reflect.ValueOf(s.q)
+	for i := range v.NumField() {
+		all[v.Type().Field(i).Name] = v.Field(i).String()
+	}
+	delete(all, "Poison")
+	read := all["ReadPicked"]
+	delete(all, "ReadPicked")
+	for _, pick := range []string{"PickHeld", "PickUnlisted"} {
+		all[pick] = picked(all[pick], read)
+	}
+	all["ReadPicked of some ids"] = picked("select unnest($1::uuid[]) as id", read)
+	return all
+}
+
+func TestStatements_WalkThroughNothingThatGrows(t *testing.T) {
+	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true, Timeout: time.Minute})
+	defer closed(t, s)
+	check := func(when string) {
+		for name, sql := range explained(t, s) {
+			tables := explain1(t, s, sql)
+			if _, may := walks[name]; !may && len(tables) > 0 {
+				t.Errorf("%s, the statement %s walks through %v", when, name, tables)
+			}
+		}
+		s.pool.Reset()
+	}
+	check("with empty tables")
+	mustExec(t, s, `analyze`)
+	check("with statistics of empty tables")
+	fill(t, s, 1_000_000)
+	check("with a million rows and no statistics")
+	mustExec(t, s, `analyze`)
+	check("with a million rows and statistics")
+}
+
+// explain1 returns the tables that a statement walks through, whatever its arguments are.
+func explain1(t *testing.T, s *Store, sql string) []string {
+	t.Helper()
+	c, err := s.pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Release()
+	if _, err := c.Exec(t.Context(), "prepare explained as "+sql); err != nil {
+		t.Fatalf("%v\n%s", err, sql)
+	}
+	defer func() {
+		if _, err := c.Exec(t.Context(), "deallocate explained"); err != nil {
+			t.Error(err)
+		}
+	}()
+	var types []string
+	if err := c.QueryRow(t.Context(), `select parameter_types::text[] from pg_prepared_statements where name = 'explained'`).Scan(&types); err != nil {
+		t.Fatal(err)
+	}
+	args := ""
+	if len(types) > 0 {
+		args = "(null::" + strings.Join(types, ", null::") + ")"
+	}
+	var answer []byte
+	if err := c.QueryRow(t.Context(), "explain (format json) execute explained"+args).Scan(&answer); err != nil {
+		t.Fatal(err)
+	}
+	var plans []struct{ Plan plan }
+	if err := json.Unmarshal(answer, &plans); err != nil {
+		t.Fatal(err)
+	}
+	return plans[0].Plan.walk(false)
+}
+
+func mustExec(t *testing.T, s *Store, sql string, args ...any) {
+	t.Helper()
+	if _, err := s.pool.Exec(t.Context(), s.sql(sql), args...); err != nil {
+		t.Fatalf("%v\n%s", err, sql)
+	}
+}
+
+// fill makes n tasks of every sort: eight tenths have ended, a tenth waits, and as many run.
+func fill(t *testing.T, s *Store, n int) {
+	t.Helper()
+	mustExec(t, s, `alter table @.tasks set (autovacuum_enabled = off); alter table @.ended set (autovacuum_enabled = off)`)
+	number := route{kind: "k", queue: "default"}.number()
+	for _, sql := range []string{
+		fmt.Sprintf(`insert into @.tasks (id, created, kind, queue, route, priority, payload)
+			select gen_random_uuid(), now() - i * interval '1 second', 'k' || i %% 10, 'q' || i %% 1000, %d, 0, '{}' from generate_series(1, %d) i`, number, n),
+		`insert into @.ended (created, task, started, run, worker, runs, status, kind, queue)
+			select created, id, created, 1, gen_random_uuid(), 1, case when random() < 0.01 then 'failed' else 'succeeded' end, kind, queue from @.tasks where kind < 'k8'`,
+		`insert into @.ready (created, id, route, sort_priority, kind, queue, run_at) select created, id, route, -1, kind, queue, created from @.tasks where kind = 'k8'`,
+		`insert into @.running (task, run, worker, created, route, sort_priority, suspect, max_attempts, max_crashes, max_interruptions, runs, kind, queue)
+			select id, 1, gen_random_uuid(), created, route, -1, false, 0, 0, 0, 1, kind, queue from @.tasks where kind = 'k9'`,
+		`insert into @.runs (task, run, worker, started, ended, status) select id, 0, gen_random_uuid(), created, created, 'queued' from @.tasks where kind < 'k2'`,
+		`insert into @.checkpoints (task, run, body) select id, 1, '{}' from @.tasks where kind < 'k2'`,
+		`insert into @.logs (task, body) select id, '{}' from @.tasks where kind < 'k2'`,
+	} {
+		mustExec(t, s, sql)
+	}
+}
+
+func TestStatements_OfListingsWalkThroughNothingThatGrows(t *testing.T) {
+	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
+	defer closed(t, s)
+	fill(t, s, 200_000)
+	mustExec(t, s, `analyze`)
+	for _, status := range append([]task.Status{""}, task.Statuses()...) {
+		for _, kind := range []string{"", "k1"} {
+			for _, queue := range []string{"", "q1"} {
+				q := task.Query{Status: status, Kind: kind, Queue: queue}
+				f, err := s.filterOf(t.Context(), q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if few, ok := f.few([]string{"k1"}); ok {
+					if tables := explain1(t, s, s.sql(f.fewStatement(few))); len(tables) > 0 {
+						t.Errorf("%+v: the first look walks through %v", q, tables)
+					}
+					continue
+				}
+				if status == task.Running {
+					continue // what runs is walked through
+				}
+				if tables := explain1(t, s, s.sql(picked(newest(f.source([]string{"k1"}), f.limit), s.q.ReadPicked))); len(tables) > 0 {
+					t.Errorf("%+v walks through %v", q, tables)
+				}
+			}
+		}
+	}
+}
