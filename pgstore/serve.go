@@ -96,7 +96,7 @@ func (s *session) check(ctx context.Context, conn *pgx.Conn, pid uint32) error {
 	ctx, cancel := context.WithTimeout(ctx, requestPatience)
 	defer cancel()
 	began := time.Now()
-	now, err := backendPID(ctx, conn, "")
+	now, err := backendPID(ctx, conn)
 	if err != nil {
 		return err
 	}
