@@ -369,7 +369,7 @@ func (s *session) recordAgain() {
 	}
 }
 
-// broadcast tells those who wait; s.mu is held.
+// broadcast wakes the callers of await; s.mu is held.
 func (s *session) broadcast() {
 	close(s.changed)
 	s.changed = make(chan struct{})
