@@ -94,7 +94,7 @@ func TestSession_IsBackInTimeOverASlowNetworkThatBreaks(t *testing.T) {
 	}
 
 	far.end() // as if it had been killed
-	if took := untilDead(t, near); took > 2*time.Second {
+	if took := untilDead(t, near); took > maxConfirm+time.Second {
 		t.Errorf("its death was certain after %v", took)
 	}
 }

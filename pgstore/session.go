@@ -30,8 +30,7 @@ type session struct {
 	changed   chan struct{} // closed and replaced when locks or phase change
 	since     time.Time     // when it was made last
 	lost      time.Time     // when it was lost last
-	connected time.Duration // what confirm was when it was made
-	confirm   time.Duration // for how long a lock of ours must have been free to be evidence
+	confirm   time.Duration // how long a lock of ours must have been free to be evidence; 0: it is none
 	dirty     bool          // locks have changed since they were synchronised
 	queue     []*request
 	interrupt context.CancelFunc // ends the wait for an announcement
@@ -92,12 +91,16 @@ const (
 	// missingPause is after how long a lock is tried again that a neighbour is just probing.
 	missingPause = 50 * time.Millisecond
 	// The lock of a worker is evidence of its death when it has been free for three times as long as
-	// the worker took to connect, within these bounds: a worker that lost its connection, and not its
-	// life, has withdrawn the lock or taken it again by then.
+	// the worker needs to connect, within these bounds: a worker that lost its connection, and not its
+	// life, has withdrawn the lock or taken it again by then. What it needs is measured when it
+	// connects, and after that taken from its round trips.
 	minConfirm = 400 * time.Millisecond
 	maxConfirm = 1750 * time.Millisecond
 	// confirmStep keeps the time the same from one connection to the next.
 	confirmStep = 50 * time.Millisecond
+	// firstCheck is after how long that time is measured again: a process that has just begun connects
+	// more slowly than it will.
+	firstCheck = time.Second
 	// slowConnect is how long connecting takes where no lock is evidence: there would not be time
 	// for a second attempt.
 	slowConnect = time.Second
