@@ -105,7 +105,10 @@ func (s *session) check(ctx context.Context, conn *pgx.Conn, pid uint32) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.confirm > 0 {
+	if s.trust == unsteady && time.Since(s.since) >= s.cfg.steady {
+		s.trust = trusted
+	}
+	if s.trust == trusted {
 		s.confirm = confirmAt(time.Since(began))
 	}
 	s.recordAgain()
@@ -134,7 +137,12 @@ func (s *session) connect(ctx context.Context) (*pgx.Conn, uint32, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.phase, s.since = phaseUp, time.Now()
-	s.confirm = confirmAfter(time.Since(began))
+	if s.confirm = confirmAfter(time.Since(began)); s.confirm == 0 {
+		s.trust = farAway
+	}
+	if s.trust != trusted {
+		s.confirm = 0
+	}
 	s.broadcast()
 	return conn, pid, nil
 }
