@@ -17,7 +17,7 @@ import (
 // hostileSettings are what a role may have that other programs use too.
 var hostileSettings = map[string]string{
 	"default_transaction_isolation": "serializable", "default_transaction_read_only": "on", "client_encoding": "WIN1252",
-	"search_path": "elsewhere", "statement_timeout": "1ms", "lock_timeout": "1ms", "idle_in_transaction_session_timeout": "1ms",
+	"search_path": "elsewhere", "statement_timeout": "500ms", "lock_timeout": "1ms", "idle_in_transaction_session_timeout": "1ms",
 	"standard_conforming_strings": "off", "DateStyle": "'SQL, DMY'", "TimeZone": "'Asia/Kathmandu'", "plan_cache_mode": "force_custom_plan", "jit": "on",
 }
 
@@ -91,7 +91,7 @@ func TestTheSessionsAreTheStoresOwnWhateverTheRoleSays(t *testing.T) {
 
 func TestTheAddressDoesNotChangeTheSessions(t *testing.T) {
 	dsn := pgtest.Keywords(pgtest.Keywords(pgtest.DSN(t), "client_encoding", "LATIN1"), "Search_Path", "elsewhere")
-	t.Setenv("PGOPTIONS", "-c default_transaction_isolation=serializable -c statement_timeout=1")
+	t.Setenv("PGOPTIONS", "-c default_transaction_isolation=serializable -c statement_timeout=500")
 	s := openAt(t, Config{DSN: dsn, Migrate: true})
 	defer closed(t, s)
 	var isolation, encoding, path string

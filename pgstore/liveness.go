@@ -13,7 +13,8 @@ import (
 // then, or has withdrawn it as evidence.
 //
 // Of a worker that was killed this is known after 400 ms where it connected in less than 130 ms, and
-// at most after 1.75 s. One that needs longer than a second to connect has no lock that counts.
+// at most after 1.75 s. One that needs longer than a second to connect, or loses its connection time
+// and again, has no lock that counts.
 type failureDetector struct {
 	// most bounds for how long a lock is watched.
 	most time.Duration

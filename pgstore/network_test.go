@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -61,6 +63,7 @@ func TestSession_IsBackInTimeOverASlowNetworkThatBreaks(t *testing.T) {
 	p.delay.Store(int64(80 * time.Millisecond))
 	far := openAt(t, Config{DSN: through, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, far)
+	far.session.cfg.steady = 0 // its lock stays evidence all the time
 	beatAt(t, far, 15*time.Second)
 	if got := lifeOf(t, near).Life; got != task.LifeAlive {
 		t.Fatalf("%s, with a lock", got)
@@ -94,7 +97,7 @@ func TestSession_IsBackInTimeOverASlowNetworkThatBreaks(t *testing.T) {
 	}
 
 	far.end() // as if it had been killed
-	if took := untilDead(t, near); took > 2*time.Second {
+	if took := untilDead(t, near); took > maxConfirm+time.Second {
 		t.Errorf("its death was certain after %v", took)
 	}
 }
@@ -127,6 +130,48 @@ func TestSession_ThatDoesNotComeBackKillsNobodyWhoseOtherConnectionsWork(t *test
 	awaitSession(t, far.session, func() bool { l := far.session.locks["w"]; return l.held && l.recorded })
 	if !eventually(t, dsn, `select boot is not null from lastcall.workers`) {
 		t.Error("the lock that is back is no evidence")
+	}
+}
+
+func TestSession_ThatIsLostTimeAndAgainIsNoEvidenceUntilItIsSteady(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, s)
+	const long = time.Hour
+	s.session.cfg.steady = long
+	beatAt(t, s, 15*time.Second)
+	lose := func() {
+		t.Helper()
+		s.session.mu.Lock()
+		before := s.session.lost
+		s.session.mu.Unlock()
+		exec(t, dsn, `select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'`)
+		awaitSession(t, s.session, func() bool { return s.session.lost != before && s.session.phase == phaseUp })
+		s.session.lock(t.Context(), "w")
+		if !hasLock(s, "w") {
+			t.Fatal("the lock is not there again")
+		}
+	}
+	lose()
+	if !eventually(t, dsn, `select boot is not null from lastcall.workers`) {
+		t.Error("a lock that was lost once is no evidence")
+	}
+	lose()
+	if !eventually(t, dsn, `select boot is null from lastcall.workers`) {
+		t.Error("a lock that was lost twice is evidence")
+	}
+	s.session.mu.Lock()
+	s.session.since = s.session.since.Add(-2 * long)
+	s.session.mu.Unlock()
+	check := func(ctx context.Context, c *pgx.Conn) error { return s.session.check(ctx, c, c.PgConn().PID()) }
+	if err := s.session.exec(t.Context(), check); err != nil {
+		t.Fatal(err)
+	}
+	s.session.mu.Lock()
+	s.session.nudge()
+	s.session.mu.Unlock()
+	if !eventually(t, dsn, `select boot is not null from lastcall.workers`) {
+		t.Error("a lock that has been held for long is no evidence")
 	}
 }
 

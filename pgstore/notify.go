@@ -37,7 +37,7 @@ func newAnnouncer(log *slog.Logger, send func(context.Context, string) error) *a
 		pending: make(map[announcement]bool), some: make(chan struct{}, 1)}
 }
 
-// announce has something said soon, once for all who ask for it meanwhile.
+// announce has something said soon, once for all calls that come meanwhile.
 func (a *announcer) announce(what announcement) {
 	a.mu.Lock()
 	a.pending[what] = true

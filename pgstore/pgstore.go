@@ -15,8 +15,8 @@
 // The server frees the lock when the process ends, however it ends; a neighbour probes the lock, and
 // takes over when it has found it free for 400 ms while the beat stood still. A worker that only lost
 // this connection has taken the lock again by then, or has written that its lock is no evidence; where
-// connecting takes long, the time is longer, up to 1.75 s, and where it takes more than a second, only
-// the lease decides. A lock of an earlier start of the server is no evidence, and a store that has
+// connecting takes long, the time is longer, up to 1.75 s. Where it takes more than a second, or the
+// connection was lost twice within 30 s, only the lease decides. A lock of an earlier start of the server is no evidence, and a store that has
 // just lost its own connection believes no lock for one lease: a server that restarts kills nobody.
 //
 // # Connections
@@ -187,7 +187,7 @@ func (s *Store) poolingOfPool(ctx context.Context) (by pooling, err error) {
 // sessionConfig is what the session knows of the store.
 func (s *Store) sessionConfig() sessionConfig {
 	return sessionConfig{
-		dial: s.dial, pooling: s.pooling, schema: s.ident, channel: s.channel(), timeout: s.timeout, log: s.log,
+		dial: s.dial, pooling: s.pooling, schema: s.ident, channel: s.channel(), timeout: s.timeout, steady: steadyAfter, log: s.log,
 		life: s.life, start: func(f func()) { s.routines.Go(f) }, onNotify: s.heard, onConnect: s.connected,
 		withdraw: func(ctx context.Context, workers []string) {
 			if _, err := s.pool.Exec(ctx, s.sql(withdrawSQL), workers); err != nil {

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -33,11 +34,11 @@ const (
 // which a connection is cancelled; the server's is the process that answers.
 //
 // The modes of a pooler look the same until a second client comes. A pooler takes an idle session
-// before it makes a new one: if c's session is idle for it between two transactions of c, a second
-// client's open transaction has it. In doubt the answer is by transaction, by which no lock is
-// believed.
+// before it makes a new one. So if c's session is given away between two transactions of c, either a
+// second client of ours gets it, or somebody else has, and the last statement there is not c's. In
+// doubt the answer is by transaction, by which no lock is believed.
 func poolingOf(ctx context.Context, c *pgx.Conn, dial func(context.Context) (*pgx.Conn, error)) (pooling, error) {
-	pid, err := backendPID(ctx, c, "")
+	pid, err := backendPID(ctx, c)
 	if err != nil {
 		return unpooled, err
 	}
@@ -62,33 +63,49 @@ func givesAway(ctx context.Context, c *pgx.Conn, pid uint32, dial func(context.C
 		}
 	}()
 	for range poolingRounds {
+		name := "lastcall_probe_" + strconv.FormatUint(rand.Uint64(), 36)
+		now, err := askText(ctx, c, `select pg_backend_pid() as `+name)
+		if err != nil || now != formatPID(pid) {
+			return true
+		}
 		other, err := dial(ctx)
 		if err != nil {
 			return true
 		}
 		others = append(others, other)
-		theirs, err := backendPID(ctx, other, "begin;")
-		if err != nil || theirs == pid {
+		theirs, err := askText(ctx, other, `begin; select pg_backend_pid()`)
+		if err != nil || theirs == now {
 			return true
 		}
-		now, err := backendPID(ctx, c, "")
-		if err != nil || now != pid {
+		untouched, err := askText(ctx, other, `select coalesce(bool_or(state = 'idle' and query like '%`+name+`%'), false) from pg_stat_activity where pid = `+now)
+		if err != nil || untouched != "t" {
 			return true
 		}
 	}
 	return false
 }
 
-// backendPID asks for the process that answers, after some other statement.
-func backendPID(ctx context.Context, c *pgx.Conn, before string) (uint32, error) {
-	results, err := c.PgConn().Exec(ctx, before+`select pg_backend_pid()`).ReadAll()
+// backendPID asks for the process that answers.
+func backendPID(ctx context.Context, c *pgx.Conn) (uint32, error) {
+	text, err := askText(ctx, c, `select pg_backend_pid()`)
 	if err != nil {
 		return 0, err
 	}
-	last := results[len(results)-1]
-	if len(last.Rows) != 1 {
-		return 0, errors.New("the server does not tell its process")
-	}
-	pid, err := strconv.ParseUint(string(last.Rows[0][0]), 10, 32)
+	pid, err := strconv.ParseUint(text, 10, 32)
 	return uint32(pid), err
+}
+
+func formatPID(pid uint32) string { return strconv.FormatUint(uint64(pid), 10) }
+
+// askText runs statements that answer last with one text.
+func askText(ctx context.Context, c *pgx.Conn, statements string) (string, error) {
+	results, err := c.PgConn().Exec(ctx, statements).ReadAll()
+	if err != nil {
+		return "", err
+	}
+	last := results[len(results)-1]
+	if len(last.Rows) != 1 || len(last.Rows[0]) != 1 {
+		return "", errors.New("the server does not answer what it was asked: is it PostgreSQL?")
+	}
+	return string(last.Rows[0][0]), nil
 }

@@ -33,7 +33,7 @@ func TestAWorkerThatOnlyLostItsConnectionIsNotTakenForDead(t *testing.T) {
 		return all[0].Life
 	}
 	if got := life(); got == task.LifeDead {
-		t.Error("dead at the first look")
+		t.Error("dead at the first reading")
 	}
 	awaitSession(t, a.session, func() bool { return !a.session.lost.IsZero() })
 	a.session.lock(t.Context(), "w") // returns when it has it again

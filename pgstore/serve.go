@@ -60,7 +60,7 @@ func (s *session) serve(ctx context.Context) (err error) {
 	}()
 	s.spare.close()
 	s.cfg.onConnect()
-	check := time.Now().Add(s.checkEvery())
+	check := time.Now().Add(firstCheck)
 	for {
 		if !time.Now().Before(check) {
 			if err := s.check(ctx, conn, pid); err != nil {
@@ -96,7 +96,7 @@ func (s *session) check(ctx context.Context, conn *pgx.Conn, pid uint32) error {
 	ctx, cancel := context.WithTimeout(ctx, requestPatience)
 	defer cancel()
 	began := time.Now()
-	now, err := backendPID(ctx, conn, "")
+	now, err := backendPID(ctx, conn)
 	if err != nil {
 		return err
 	}
@@ -105,8 +105,11 @@ func (s *session) check(ctx context.Context, conn *pgx.Conn, pid uint32) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.confirm > 0 {
-		s.confirm = max(s.connected, confirmAt(time.Since(began)))
+	if s.trust == unsteady && time.Since(s.since) >= s.cfg.steady {
+		s.trust = trusted
+	}
+	if s.trust == trusted {
+		s.confirm = confirmAt(time.Since(began))
 	}
 	s.recordAgain()
 	return nil
@@ -134,8 +137,12 @@ func (s *session) connect(ctx context.Context) (*pgx.Conn, uint32, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.phase, s.since = phaseUp, time.Now()
-	s.connected = confirmAfter(time.Since(began))
-	s.confirm = s.connected
+	if s.confirm = confirmAfter(time.Since(began)); s.confirm == 0 {
+		s.trust = farAway
+	}
+	if s.trust != trusted {
+		s.confirm = 0
+	}
 	s.broadcast()
 	return conn, pid, nil
 }

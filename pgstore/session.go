@@ -30,8 +30,8 @@ type session struct {
 	changed   chan struct{} // closed and replaced when locks or phase change
 	since     time.Time     // when it was made last
 	lost      time.Time     // when it was lost last
-	connected time.Duration // what confirm was when it was made
-	confirm   time.Duration // for how long a lock of ours must have been free to be evidence
+	trust     trust         // whether a lock of ours may be evidence
+	confirm   time.Duration // how long a lock of ours must have been free to be evidence; 0: it is none
 	dirty     bool          // locks have changed since they were synchronised
 	queue     []*request
 	interrupt context.CancelFunc // ends the wait for an announcement
@@ -45,9 +45,10 @@ type sessionConfig struct {
 	pooling pooling
 	// schema is the name of the schema, quoted; channel that of the announcements.
 	schema, channel string
-	// timeout bounds the making of a connection.
-	timeout time.Duration
-	log     *slog.Logger
+	// timeout bounds the making of a connection. One that is lost twice within steady is expected to
+	// be lost again.
+	timeout, steady time.Duration
+	log             *slog.Logger
 	// life ends the session; start runs a function in a goroutine that the store waits for.
 	life  context.Context
 	start func(func())
@@ -66,6 +67,15 @@ const (
 	phaseDown phase = iota
 	phaseUp
 	phaseImpossible // behind a pooler that keeps no sessions
+)
+
+// trust is whether a worker that lost its connection would be back in time.
+type trust int
+
+const (
+	trusted  trust = iota
+	farAway        // connecting takes too long
+	unsteady       // the connection is lost time and again, and so may be an attempt to connect
 )
 
 // workerLock is the lock of a worker.
@@ -92,12 +102,18 @@ const (
 	// missingPause is after how long a lock is tried again that a neighbour is just probing.
 	missingPause = 50 * time.Millisecond
 	// The lock of a worker is evidence of its death when it has been free for three times as long as
-	// the worker took to connect, within these bounds: a worker that lost its connection, and not its
-	// life, has withdrawn the lock or taken it again by then.
+	// the worker needs to connect, within these bounds: a worker that lost its connection, and not its
+	// life, has withdrawn the lock or taken it again by then. What it needs is measured when it
+	// connects, and after that taken from its round trips.
 	minConfirm = 400 * time.Millisecond
 	maxConfirm = 1750 * time.Millisecond
 	// confirmStep keeps the time the same from one connection to the next.
 	confirmStep = 50 * time.Millisecond
+	// firstCheck is after how long that time is measured again: a process that has just begun connects
+	// more slowly than it will.
+	firstCheck = time.Second
+	// steadyAfter is after how long a connection is trusted again that was lost twice in less.
+	steadyAfter = 30 * time.Second
 	// slowConnect is how long connecting takes where no lock is evidence: there would not be time
 	// for a second attempt.
 	slowConnect = time.Second
@@ -322,8 +338,12 @@ func (s *session) down(impossible bool) (up time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.phase == phaseUp {
-		s.lost = time.Now()
-		up = s.lost.Sub(s.since)
+		now := time.Now()
+		s.trust = trusted
+		if !s.lost.IsZero() && now.Sub(s.lost) < s.cfg.steady {
+			s.trust = unsteady
+		}
+		s.lost, up = now, now.Sub(s.since)
 	}
 	s.phase = phaseDown
 	if impossible {
@@ -369,7 +389,7 @@ func (s *session) recordAgain() {
 	}
 }
 
-// broadcast tells those who wait; s.mu is held.
+// broadcast wakes the callers of await; s.mu is held.
 func (s *session) broadcast() {
 	close(s.changed)
 	s.changed = make(chan struct{})

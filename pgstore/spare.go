@@ -11,7 +11,7 @@ import (
 // spare is one connection for beats, kept only while the session's is down.
 type spare struct {
 	dial func(context.Context) (*pgx.Conn, error)
-	turn chan struct{} // of one: who has put something in has the connection
+	turn chan struct{} // has room for one: a caller that has filled it has the connection
 	conn *pgx.Conn
 }
 
@@ -37,7 +37,7 @@ func (s *spare) exec(ctx context.Context, fn func(context.Context, *pgx.Conn) er
 	return err
 }
 
-// close ends the connection, if nobody is using it: who does so has found the session down.
+// close ends the connection, unless it is in use: by a caller that found the session down.
 func (s *spare) close() {
 	select {
 	case s.turn <- struct{}{}:

@@ -73,9 +73,9 @@ func accepted(t *testing.T, encrypted bool, dsn string) {
 	defer closed(t, s)
 	awaitUp(t, s)
 	var pooled, locks bool
-	const look = `select (select ssl from pg_stat_ssl where pid = pg_backend_pid()),
+	const question = `select (select ssl from pg_stat_ssl where pid = pg_backend_pid()),
 		(select ssl from pg_stat_ssl join pg_stat_activity using (pid) where usename = 'crypt' and application_name = 'lastcall locks' order by backend_start desc limit 1)`
-	if err := s.pool.QueryRow(t.Context(), look).Scan(&pooled, &locks); err != nil {
+	if err := s.pool.QueryRow(t.Context(), question).Scan(&pooled, &locks); err != nil {
 		t.Fatal(err)
 	}
 	if pooled != encrypted || locks != encrypted {
