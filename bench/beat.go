@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -70,13 +71,23 @@ type timedStore struct {
 	fail error // of the next claim
 }
 
+// failedCall is what a call counts as that has returned an error: no bound admits it.
+const failedCall = time.Hour
+
+func elapsed(began time.Time, err error) time.Duration {
+	if err != nil {
+		return failedCall
+	}
+	return time.Since(began)
+}
+
 func (s *timedStore) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
 	began := time.Now()
 	reply, err := s.Store.Heartbeat(ctx, b)
 	if b.Complete {
-		s.complete.add(time.Since(began))
+		s.complete.add(elapsed(began, err))
 	} else {
-		s.beats.add(time.Since(began))
+		s.beats.add(elapsed(began, err))
 	}
 	return reply, err
 }
@@ -91,8 +102,8 @@ func (s *timedStore) Claim(ctx context.Context, req task.ClaimRequest) ([]task.T
 	}
 	began := time.Now()
 	got, err := s.Store.Claim(ctx, req)
-	if len(got) > 0 {
-		s.claims.add(time.Since(began))
+	if err != nil || len(got) > 0 {
+		s.claims.add(elapsed(began, err))
 	}
 	return got, err
 }
@@ -101,7 +112,7 @@ func (s *timedStore) Apply(ctx context.Context, changes []task.Change) []error {
 	began := time.Now()
 	errs := s.Store.Apply(ctx, changes)
 	if len(changes) > 0 && changes[0].Status != task.Running {
-		s.ends.add(time.Since(began))
+		s.ends.add(elapsed(began, errors.Join(errs...)))
 	}
 	return errs
 }

@@ -27,7 +27,7 @@ const (
 // findAmong reads in a store of many tasks: every filter of Find alone and in pairs, single tasks
 // and their runs, counts, and the public view.
 func findAmong() (figures, error) {
-	return withLibrary(func(db database, ids []string) (found figures, err error) {
+	return withDataset(func(db database, ids []string) (found figures, err error) {
 		store, err := openPostgres(db)
 		if err != nil {
 			return nil, err
@@ -46,7 +46,7 @@ func findAmong() (figures, error) {
 	})
 }
 
-// reader reads what is in the library.
+// reader reads what is in the data set.
 type reader struct {
 	client *task.Client
 	ids    []string // of tasks that have ended, the oldest first

@@ -15,12 +15,12 @@ import (
 // The data of pgfind are recorded through the store's own methods, as clients and workers would, so
 // that they are in whatever tables the store has. That takes some minutes, once.
 
-// library is how much is recorded.
-type library struct{ ended, waiting, running, queues, daily int }
+// dataset is how much is recorded.
+type dataset struct{ ended, waiting, running, queues, daily int }
 
-func fullLibrary() library {
+func fullDataset() dataset {
 	less := load * min(load, 10) // a thousandth in the short form
-	return library{10_000_000 / less, 1_000_000 / less, 50_000 / less, 10_000 / less, 1000 / min(load, 50)}
+	return dataset{10_000_000 / less, 1_000_000 / less, 50_000 / less, 10_000 / less, 1000 / min(load, 50)}
 }
 
 // The values that are found. Mails are in the queue default and in many small ones, reports in the
@@ -48,34 +48,34 @@ func keyOfCustomer(i int) string {
 	return ""
 }
 
-// shelf is a part of the library: tasks that are enqueued together, and what becomes of them.
-type shelf struct {
+// portion is a part of the data set: tasks that are enqueued together, and what becomes of them.
+type portion struct {
 	kind   string
 	n      int
 	queue  func(i int) string
 	key    func(i int) string
-	step   int // tasks of one call
-	become func(i int, t task.Task) (task.Change, bool)
+	step   int                                          // tasks of one call
+	become func(i int, t task.Task) (task.Change, bool) // nil: they wait
 }
 
-// shelves are in the order of their age.
-func (l library) shelves() []shelf {
-	perQueue := max(l.ended/10/l.queues, 1)
-	spread := func(i int) string { return smallQueue(i / perQueue % l.queues) }
-	later := func(i int) string { return smallQueue(i % l.queues) }
-	return []shelf{
-		{report, l.daily, reportsQueue, dailyKeyOnly, 1, succeed},
+// portions are in the order of their age.
+func (d dataset) portions() []portion {
+	perQueue := max(d.ended/10/d.queues, 1)
+	spread := func(i int) string { return smallQueue(i / perQueue % d.queues) }
+	later := func(i int) string { return smallQueue(i % d.queues) }
+	return []portion{
+		{report, d.daily, reportsQueue, dailyKeyOnly, 1, succeed},
 		{rare, 10, defaultQueue, withoutKey, 5, succeed},
-		{report, l.ended * 4 / 10, reportsQueue, withoutKey, bulk, succeed},
+		{report, d.ended * 4 / 10, reportsQueue, withoutKey, bulk, succeed},
 		{report, hardly, reportsQueue, withoutKey, bulk, fail},
-		{mail, l.ended / 10, spread, withoutKey, bulk, mixed},
-		{mail, l.ended / 2, defaultQueue, keyOfCustomer, bulk, mixed},
+		{mail, d.ended / 10, spread, withoutKey, bulk, mixed},
+		{mail, d.ended / 2, defaultQueue, keyOfCustomer, bulk, mixed},
 		{mail, hardly, reportsQueue, withoutKey, bulk, succeed},
 		{rare, 5, defaultQueue, withoutKey, 5, interrupt},
-		{mail, l.running, defaultQueue, withoutKey, bulk, run},
-		{mail, l.waiting * 4 / 10, defaultQueue, withoutKey, bulk, nil},
-		{mail, l.waiting / 10, later, withoutKey, bulk, nil},
-		{report, l.waiting / 2, reportsQueue, withoutKey, bulk, nil},
+		{mail, d.running, defaultQueue, withoutKey, bulk, run},
+		{mail, d.waiting * 4 / 10, defaultQueue, keyOfCustomer, bulk, nil},
+		{mail, d.waiting / 10, later, withoutKey, bulk, nil},
+		{report, d.waiting / 2, reportsQueue, withoutKey, bulk, nil},
 	}
 }
 
@@ -117,7 +117,7 @@ func changeOf(t task.Task, status task.Status) task.Change {
 	return task.Change{Fence: task.Fence{Task: t.ID, Run: t.Run, Worker: t.Worker}, Status: status, Counters: t.Counters}
 }
 
-// loader records a library.
+// loader records a data set.
 type loader struct {
 	store  task.Store
 	client *task.Client
@@ -127,11 +127,11 @@ type loader struct {
 	ids []string // a sample of those that have ended, one of each claim
 }
 
-// loadLibrary returns ids of tasks that have ended, the oldest first.
-func loadLibrary(store task.Store, size library) ([]string, error) {
+// loadDataset returns ids of tasks that have ended, the oldest first.
+func loadDataset(store task.Store, size dataset) ([]string, error) {
 	l := &loader{store: store, client: task.NewClient(store)}
 	began := time.Now()
-	for _, s := range size.shelves() {
+	for _, s := range size.portions() {
 		if err := l.fill(s); err != nil {
 			return nil, fmt.Errorf("tasks of kind %s: %w", s.kind, err)
 		}
@@ -140,8 +140,8 @@ func loadLibrary(store task.Store, size library) ([]string, error) {
 	return l.ids, nil
 }
 
-// fill records a shelf, in several calls at a time.
-func (l *loader) fill(s shelf) error {
+// fill records a portion, in several calls at a time.
+func (l *loader) fill(s portion) error {
 	var (
 		wg      sync.WaitGroup
 		next    atomic.Int64
@@ -184,7 +184,7 @@ func (l *loader) register() (string, error) {
 }
 
 // call enqueues n tasks, claims as many, and ends them.
-func (l *loader) call(s shelf, worker string, from, n int) error {
+func (l *loader) call(s portion, worker string, from, n int) error {
 	ctx := context.Background()
 	batch := make([]task.NewTask, n)
 	queues := map[string]bool{}
@@ -225,7 +225,7 @@ func (l *loader) call(s shelf, worker string, from, n int) error {
 }
 
 // end makes of runs what shall become of them.
-func (l *loader) end(s shelf, got []task.Task) error {
+func (l *loader) end(s portion, got []task.Task) error {
 	changes := make([]task.Change, 0, len(got))
 	for _, t := range got {
 		if c, ends := s.become(int(l.ended.Add(1)), t); ends {

@@ -28,13 +28,13 @@ func defaultDataDir() string {
 // recipe is the version of how the data are loaded: another one loads them anew.
 const recipe = 1
 
-// withLibrary measures on a server that has the library of pgfind. The ids are of tasks that have
-// ended, the oldest first. It loads the library unless there is one of the same size and schema.
-func withLibrary(measure func(db database, ids []string) (figures, error)) (figures, error) {
-	size := fullLibrary()
+// withDataset measures on a server that has the data set of pgfind. The ids are of tasks that have
+// ended, the oldest first. It loads the data set unless there is one of the same size and schema.
+func withDataset(measure func(db database, ids []string) (figures, error)) (figures, error) {
+	size := fullDataset()
 	if shared != nil {
 		return withDatabase(shared, func(db database) (figures, error) {
-			ids, err := fillLibrary(db, size)
+			ids, err := fillDataset(db, size)
 			if err != nil {
 				return nil, err
 			}
@@ -44,8 +44,8 @@ func withLibrary(measure func(db database, ids []string) (figures, error)) (figu
 	return withKept(size, measure)
 }
 
-// withKept measures on a library that outlives the measurement.
-func withKept(size library, measure func(db database, ids []string) (figures, error)) (figures, error) {
+// withKept measures on a data set that outlives the measurement.
+func withKept(size dataset, measure func(db database, ids []string) (figures, error)) (figures, error) {
 	schema, err := pgstore.SchemaSQL("", 0)
 	if err != nil {
 		return nil, err
@@ -78,9 +78,9 @@ func readIDs(dir string) (ids []string, err error) {
 	return ids, json.Unmarshal(b, &ids)
 }
 
-// loadInto loads the library on a server that does not wait for the disk, in place of others of its
-// size.
-func loadInto(dir string, size library) ([]string, error) {
+// loadInto loads the data set on a server that does not wait for the disk, in place of others of
+// its size.
+func loadInto(dir string, size dataset) ([]string, error) {
 	others, err := filepath.Glob(filepath.Join(dataDir, fmt.Sprintf("find-%d-*", size.ended)))
 	if err != nil {
 		return nil, err
@@ -99,7 +99,7 @@ func loadInto(dir string, size library) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	ids, err := fillLibrary(database{server.DSN("postgres"), server.PID()}, size)
+	ids, err := fillDataset(database{server.DSN("postgres"), server.PID()}, size)
 	if err = errors.Join(err, server.Close()); err != nil {
 		return nil, err
 	}
@@ -110,13 +110,13 @@ func loadInto(dir string, size library) ([]string, error) {
 	return ids, os.WriteFile(filepath.Join(dir, idsFile), b, 0o600)
 }
 
-// fillLibrary records the library, and gives the server time to collect its statistics.
-func fillLibrary(db database, size library) ([]string, error) {
+// fillDataset records the data set, and gives the server time to collect its statistics.
+func fillDataset(db database, size dataset) ([]string, error) {
 	store, err := openPostgres(db)
 	if err != nil {
 		return nil, err
 	}
-	ids, err := loadLibrary(store, size)
+	ids, err := loadDataset(store, size)
 	if err = errors.Join(err, store.Close()); err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 
 // The server is run by the user nobody where the test is run by root, and must get into the
 // directory.
-func TestKept_LoadsALibraryOnceAndUsesItAgainWhileItsSizeIsTheSame(t *testing.T) {
+func TestKept_LoadsADataSetOnceAndUsesItAgainWhileItsSizeIsTheSame(t *testing.T) {
 	dir, err := os.MkdirTemp("/var/tmp", "lastcall-bench-") //nolint:usetesting // nobody may not enter the test's own
 	if err != nil {
 		t.Fatal(err)
@@ -27,7 +27,7 @@ func TestKept_LoadsALibraryOnceAndUsesItAgainWhileItsSizeIsTheSame(t *testing.T)
 		t.Fatal(err)
 	}
 	dataDir = dir
-	size := library{ended: 40, waiting: 20, running: 5, queues: 2, daily: 2}
+	size := dataset{ended: 40, waiting: 20, running: 5, queues: 2, daily: 2}
 	var first []string
 	for range 2 {
 		_, err := withKept(size, func(db database, ids []string) (figures, error) {
@@ -56,7 +56,7 @@ func TestKept_LoadsALibraryOnceAndUsesItAgainWhileItsSizeIsTheSame(t *testing.T)
 	size.waiting++
 	_, err = withKept(size, func(_ database, ids []string) (figures, error) {
 		if slices.Equal(ids, first) {
-			t.Error("a library of another size is taken for this one")
+			t.Error("a data set of another size is taken for this one")
 		}
 		return nil, nil
 	})
@@ -65,6 +65,6 @@ func TestKept_LoadsALibraryOnceAndUsesItAgainWhileItsSizeIsTheSame(t *testing.T)
 	}
 	kept, err := os.ReadDir(dir)
 	if err != nil || len(kept) != 1 {
-		t.Errorf("%d libraries of one size are kept (%v), want the last one", len(kept), err)
+		t.Errorf("%d data sets of one size are kept (%v), want the last one", len(kept), err)
 	}
 }

@@ -135,12 +135,13 @@ func singly(store *timedStore, ids []string, commands int) (figures, error) {
 			do.t.add(time.Since(began))
 		}
 	}
-	stop()
-	return figures{
+	found := figures{
 		"claim p99 ms":     quantile(store.claims.take(), 0.99),
 		"end p99 ms":       quantile(store.ends.take(), 0.99),
 		"show p99 ms":      quantile(shown.take(), 0.99),
 		"cancel p99 ms":    quantile(cancelled.take(), 0.99),
 		"interrupt p99 ms": quantile(interrupted.take(), 0.99),
-	}, <-served
+	}
+	stop()
+	return found, <-served
 }

@@ -20,13 +20,13 @@ const workerVariable = "LASTCALL_BENCH_WORKER"
 
 // The parts that this program plays as a worker.
 const (
-	ready   = "handover"
-	resumer = "resume"
+	handingOver = "handover"
+	resuming    = "resume"
 )
 
 var parts = map[string]func(g *lastcall.Group, store task.Store, n int) error{
-	ready:   serveHandover,
-	resumer: serveResumed,
+	handingOver: serveHandover,
+	resuming:    serveResumed,
 }
 
 // beWorker serves tasks if this process was started to do so.
@@ -73,7 +73,7 @@ func startProcess(part, address string, n int) (*process, error) {
 
 // startReady starts a worker of tasks that are handed over, and waits until it serves.
 func startReady(address string) (*process, error) {
-	p, err := startProcess(ready, address, 0)
+	p, err := startProcess(handingOver, address, 0)
 	if err != nil {
 		return nil, err
 	}

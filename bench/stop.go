@@ -163,7 +163,7 @@ func resume() (figures, error) {
 			return nil, err
 		}
 		began := time.Now()
-		next, err := startProcess(resumer, db.dsn, n)
+		next, err := startProcess(resuming, db.dsn, n)
 		if err != nil {
 			return nil, err
 		}
