@@ -21,7 +21,7 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, 
 	}
 	clock := req.Clock
 	if clock.IsZero() {
-		clock = farAway
+		clock = noClock
 	}
 	err = s.once(ctx, func(ctx context.Context) error {
 		done = task.Pruned{}
@@ -48,8 +48,8 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, 
 	return done, nil
 }
 
-// farAway is a clock that is never behind.
-var farAway = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+// noClock is a clock that is never behind.
+var noClock = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // tidy removes workers that have been gone for as long as tasks are kept.
 func (s *Store) tidy(ctx context.Context, clock time.Time, age time.Duration) error {
