@@ -116,14 +116,14 @@ func (f *filter) source(kinds []string) string {
 	case f.Status.Claimable():
 		conditions := append(f.equal("kind", "queue"), "t.queued = "+f.arg(f.Status == task.Queued))
 		return "((" + newest("@.ready t"+whereAll(conditions), f.limit) + ") union all (" + newest("@.delayed t"+whereAll(conditions), f.limit) + ")) t"
-	case f.Queue != "" && f.Kind == "":
-		return f.ofEachKind(kinds, ofEnded, f.equal("status", "queue"))
+	case f.Status == task.Succeeded && f.Kind != "":
+		return ofTasks + whereAll(append(f.equal("kind", "queue"), f.probe()))
+	case f.Status == task.Succeeded && f.Queue != "":
+		return f.ofEachKind(kinds, ofTasks, append(f.equal("queue"), f.probe()))
+	case f.Status == task.Succeeded:
+		return ofEnded + whereAll(f.equal("status"))
 	}
-	conditions := f.equal("status", "kind", "queue")
-	if f.Status != task.Succeeded {
-		conditions = append(conditions, "t.status <> 'succeeded'") // the index is for these
-	}
-	return ofEnded + whereAll(conditions)
+	return ofEnded + whereAll(append(f.equal("status", "kind", "queue"), "t.status <> 'succeeded'")) // the indexes are for these
 }
 
 // ofEachKind merges the newest tasks of each kind.
@@ -167,8 +167,13 @@ func (f *filter) few(kinds []string) (rows string, ok bool) {
 		const columns = `select id, created, kind, queue, queued from `
 		return columns + `@.ready where not suspect and route ` + routes + ` union all ` + columns + `@.ready where suspect and route ` + routes +
 			` union all ` + columns + `@.delayed where route ` + routes, true
-	case f.Status != "" && f.Status != task.Running && f.Kind == "":
-		source := f.ofEachKind(kinds, ofTasks, f.equal("queue"))
+	case f.Status != "" && f.Status != task.Running && (f.Kind == "" || f.Status == task.Succeeded):
+		var source string
+		if f.Kind != "" {
+			source = ofTasks + whereAll(f.equal("kind", "queue"))
+		} else {
+			source = f.ofEachKind(kinds, ofTasks, f.equal("queue"))
+		}
 		f.where = []string{f.probe()}
 		return "select t.id, t.created from " + strings.ReplaceAll(source, " limit "+f.limit, fmt.Sprintf(" limit %d", fewRows)) + " order by t.created desc, t.id desc", true
 	}

@@ -115,11 +115,12 @@ create table @.ended (
 	error            text,
 	message          text,
 	result           bytea,
+	log              bytea, -- the last lines, which came with the end
 	primary key (created, task)
 );
 create index ended_at on @.ended (ended);
-create index ended_kind on @.ended (kind, status, created);
 create index ended_unsuccessful on @.ended (status, created) where status <> 'succeeded';
+create index ended_unsuccessful_kind on @.ended (status, kind, created) where status <> 'succeeded';
 
 -- The runs that did not end their tasks. They are history and decide nothing.
 create table @.runs (
@@ -153,6 +154,7 @@ create table @.checkpoints (
 	primary key (task, step)
 ) with (fillfactor = 50);
 
+-- What the runs before the last one have logged, and the last one before it ended.
 create table @.logs (
 	task uuid not null primary key,
 	body bytea not null
