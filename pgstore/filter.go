@@ -91,11 +91,15 @@ const (
 	ofTasks   = `@.tasks t`
 	ofRunning = `(select task as id, created, kind, queue, key from @.running) t`
 	ofEnded   = `(select task as id, created, kind, queue, status from @.ended) t`
-	// withStatus are tasks that are looked for one by one.
-	endedProbe   = `exists (select 1 from @.ended e where e.created = t.created and e.task = t.id and e.status = %s)`
-	runningProbe = `exists (select 1 from @.running r where r.task = t.id)`
-	waitingProbe = `exists (select 1 from @.ready r where r.created = t.created and r.id = t.id and r.queued = %[1]s
-		union all select 1 from @.delayed r where r.created = t.created and r.id = t.id and r.queued = %[1]s)`
+	// The probes find out the status of one task. As they may answer with one row only, each is looked
+	// for by its key.
+	endedProbe   = `(select true from @.ended e where e.created = t.created and e.task = t.id and e.status = %s limit 1)`
+	runningProbe = `(select true from @.running r where r.task = t.id limit 1)`
+	waitingProbe = `(select true from (
+		(select 1 from @.ready r where r.created = t.created and r.id = t.id and r.queued = %[1]s limit 1)
+		union all
+		(select 1 from @.delayed r where r.created = t.created and r.id = t.id and r.queued = %[1]s limit 1)
+	) w limit 1)`
 )
 
 // source is a table t that has the tasks that are asked for, and no others.
