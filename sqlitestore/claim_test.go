@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestARunBeginsAfterTheEndOfTheOneBeforeAlsoWhenItsClaimHadToWait(t *testing.T) {
+func TestClaim_ThatHadToWaitBeginsARunAfterTheEndOfTheOneBefore(t *testing.T) {
 	s, _ := fresh(t)
 	var clock atomic.Int64
 	clock.Store(time.Now().UnixNano())

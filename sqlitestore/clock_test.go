@@ -11,7 +11,7 @@ import (
 
 // The wall clock is the machine's, and somebody may set it: leases are counters and locks, and do not
 // go by it; run numbers and claims must not mind.
-func TestAClockThatJumpsRepeatsNoRunNumberTakesNoRunAwayAndHidesNoTask(t *testing.T) {
+func TestClock_ThatJumpsRepeatsNoRunNumberTakesNoRunAndHidesNoTask(t *testing.T) {
 	s, path := fresh(t)
 	neighbour := openAt(t, path) // with the right clock
 	defer neighbour.Close()

@@ -23,7 +23,8 @@ type lockDir struct {
 	dir   string
 	boot  string
 	log   *slog.Logger
-	bench *os.File // see turn.go; nil where files cannot be locked
+	// waiters is the file of waiters.go; nil where files cannot be locked.
+	waiters *os.File
 
 	mu   sync.Mutex
 	held map[string]*os.File
@@ -40,15 +41,15 @@ func openLockDir(dir string, log *slog.Logger) (*lockDir, error) {
 		return nil, fmt.Errorf("directory of the workers' locks: %w", err)
 	}
 	var err error
-	if d.bench, err = os.OpenFile(filepath.Join(dir, bell), os.O_RDONLY|os.O_CREATE, 0o666); err != nil {
+	if d.waiters, err = os.OpenFile(filepath.Join(dir, notifyFile), os.O_RDONLY|os.O_CREATE, 0o666); err != nil {
 		return nil, fmt.Errorf("directory of the workers' locks: %w", err)
 	}
 	return d, nil
 }
 
-// bell is the file in the lock directory that a process touches when it has made something that
-// others may want to know.
-const bell = "bell"
+// notifyFile is the file in the lock directory that a process touches when it has done something that
+// others may want to know. It is the waiters' file, too.
+const notifyFile = "bell"
 
 func (d *lockDir) path(worker string) string { return filepath.Join(d.dir, worker+".lock") }
 
@@ -157,9 +158,9 @@ func (d *lockDir) close() error {
 		errs = append(errs, f.Close())
 		delete(d.held, worker)
 	}
-	if d.bench != nil {
-		errs = append(errs, d.bench.Close())
-		d.bench = nil
+	if d.waiters != nil {
+		errs = append(errs, d.waiters.Close())
+		d.waiters = nil
 	}
 	return errors.Join(errs...)
 }
