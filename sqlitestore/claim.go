@@ -271,7 +271,7 @@ func (t *txn) beginRuns(chosen []candidate, w claimer, now time.Time, req task.C
 	if err != nil {
 		return nil, err
 	}
-	got, err := tasks(context.Background(), t, slices.Grow(req.Into[:0], len(chosen)), "TasksOfNumbers", arg)
+	got, err := runningTasks(t, slices.Grow(req.Into[:0], len(chosen)), "RunningTasksOfNumbers", arg)
 	if err != nil {
 		return nil, err
 	}

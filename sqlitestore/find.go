@@ -15,10 +15,10 @@ import (
 )
 
 // scanTask reads a row of the statement Tasks.
-func scanTask(row interface{ Scan(...any) error }, t *task.Task) error {
-	var number, created, since, runAt, started int64
+func scanTask(row *sql.Rows, t *task.Task) error {
+	var created, since, runAt, started int64
 	*t = task.Task{}
-	err := row.Scan(&t.ID, &number, &t.Kind, &t.Queue, &t.Key, &t.Payload, &t.Priority, &created,
+	err := row.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Payload, &t.Priority, &created,
 		&t.Status, &t.Reason, &t.Error, &since, &runAt, &started, &t.Run, &t.Runs, &t.Worker,
 		&t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.InterruptStreak,
 		&t.MaxAttempts, &t.MaxCrashes, &t.MaxInterruptions,
@@ -30,11 +30,17 @@ func scanTask(row interface{ Scan(...any) error }, t *task.Task) error {
 	return err
 }
 
-// tasks appends the tasks that a query finds.
-func tasks(ctx context.Context, q queryer, found []task.Task, name string, args ...any) ([]task.Task, error) {
-	err := each(ctx, q, name, args, func(rows *sql.Rows) error {
-		found = append(found, task.Task{})
-		return scanTask(rows, &found[len(found)-1])
+// runningTasks appends the tasks that a query finds, one of those that begin with RunningTasks.
+func runningTasks(q queryer, found []task.Task, name string, args ...any) ([]task.Task, error) {
+	err := each(context.Background(), q, name, args, func(row *sql.Rows) error {
+		var created, started, runAt int64
+		found = append(found, task.Task{Status: task.Running})
+		t := &found[len(found)-1]
+		err := row.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Payload, &t.Priority, &created, &t.Reason, &t.Error, &started, &runAt,
+			&t.Run, &t.Runs, &t.Worker, &t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.InterruptStreak,
+			&t.MaxAttempts, &t.MaxCrashes, &t.MaxInterruptions, &t.Checkpoint, &t.Progress.Fraction, &t.Progress.Message)
+		t.Created, t.Since, t.RunAt, t.Started = at(created), at(started), at(runAt), at(started)
+		return err
 	})
 	return found, err
 }

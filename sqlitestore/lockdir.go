@@ -20,9 +20,9 @@ import (
 // making it. It is removed by whoever holds its lock, after the worker's row is gone, so that the
 // name of a registered worker never means another file.
 type lockDir struct {
-	dir   string
-	boot  string
-	log   *slog.Logger
+	dir  string
+	boot string
+	log  *slog.Logger
 	// waiters is the file of waiters.go; nil where files cannot be locked.
 	waiters *os.File
 

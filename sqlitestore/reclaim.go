@@ -22,7 +22,7 @@ func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Recl
 		if err != nil || left.Done {
 			return err
 		}
-		left.Tasks, err = tasks(context.Background(), t, nil, "TasksHeldBy", req.Worker, req.Max)
+		left.Tasks, err = runningTasks(t, nil, "RunningTasksHeldBy", req.Worker, req.Max)
 		if err != nil || len(left.Tasks) > 0 {
 			return err
 		}

@@ -34,9 +34,9 @@ func readStatements() map[string]string {
 		panic(err) // they are in the program
 	}
 	for name, where := range map[string]string{
-		"TasksOfNumbers": "OfNumbers", "TasksHeldAndNotListed": "HeldAndNotListed", "TasksHeldBy": "HeldBy",
+		"RunningTasksOfNumbers": "OfNumbers", "RunningTasksNotListed": "HeldAndNotListed", "RunningTasksHeldBy": "HeldBy",
 	} {
-		all[name] = all["Tasks"] + "\n" + all[where]
+		all[name] = all["RunningTasks"] + "\n" + all[where]
 	}
 	return all
 }

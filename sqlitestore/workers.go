@@ -98,7 +98,7 @@ func (t *txn) reply(b task.Beat) (reply task.BeatReply, err error) {
 		return reply, err
 	}
 	if arg, err = list(listed); err == nil {
-		reply.Unlisted, err = tasks(ctx, t, nil, "TasksHeldAndNotListed", b.Worker, arg)
+		reply.Unlisted, err = runningTasks(t, nil, "RunningTasksNotListed", b.Worker, arg)
 	}
 	return reply, err
 }

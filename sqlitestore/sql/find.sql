@@ -2,7 +2,7 @@
 
 -- name: Tasks
 -- conditions follow
-select t.id, t.n, t.kind, t.queue, t.key, t.payload, t.priority, t.created,
+select t.id, t.kind, t.queue, t.key, t.payload, t.priority, t.created,
 	case when r.task is not null then 'running' when e.task is not null then e.status
 		when w.interrupted then 'interrupted' else 'queued' end,
 	coalesce(r.reason, e.reason, w.reason), coalesce(r.error, e.error, w.error),
@@ -21,14 +21,22 @@ left join waiting w on w.task = t.n
 left join runs l on l.task = w.task and l.run = w.run
 left join checkpoints c on c.task = t.n
 
+-- name: RunningTasks
+-- conditions follow
+select t.id, t.kind, t.queue, t.key, t.payload, t.priority, t.created, r.reason, r.error, r.started, r.run_at,
+	r.run, r.runs, r.worker, r.attempts, r.interruptions, r.crashes, r.crash_streak, r.interrupt_streak,
+	r.max_attempts, r.max_crashes, r.max_interruptions, c.checkpoint, coalesce(c.fraction, 0), coalesce(c.message, '')
+from running r cross join tasks t on t.n = r.task
+left join checkpoints c on c.task = r.task
+
 -- name: OfNumbers
-where t.n in (select value from json_each(?))
+where r.task in (select value from json_each(?))
 
 -- name: HeldAndNotListed
-where t.n in (select task from running where worker = ?1) and (t.id, r.run) not in (select value ->> 0, value ->> 1 from json_each(?2)) order by t.id
+where r.worker = ?1 and (t.id, r.run) not in (select value ->> 0, value ->> 1 from json_each(?2)) order by t.id
 
 -- name: HeldBy
-where t.n in (select task from running where worker = ?1 limit ?2) order by t.id
+where r.task in (select task from running where worker = ?1 limit ?2) order by t.id
 
 -- name: CreatedAt
 select created from tasks where id = ?
