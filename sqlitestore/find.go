@@ -86,7 +86,7 @@ func (s *Store) find(ctx context.Context, q task.Query) (found []task.Task, err 
 // numbersOf returns a query for the numbers of the tasks that another query admits. It begins with the
 // table that has the fewest rows to be looked at.
 func (s *Store) numbersOf(ctx context.Context, q task.Query) (text string, args []any, err error) {
-	from, created, err := s.source(ctx, q.Status)
+	from, created, err := s.source(ctx, q)
 	if err != nil {
 		return "", nil, err
 	}
@@ -96,8 +96,10 @@ func (s *Store) numbersOf(ctx context.Context, q task.Query) (text string, args 
 	}
 	switch q.Status {
 	case "", task.Running:
-	case task.Queued, task.Interrupted:
-		filter("w.interrupted = ?", q.Status == task.Interrupted)
+	case task.Queued:
+		filter("w.interrupted = 0")
+	case task.Interrupted:
+		filter("w.interrupted = 1") // as the index has it
 	case task.Failed, task.Cancelled:
 		filter("e.status <> 'succeeded' and e.status = ?", string(q.Status)) // as the index has it
 	default:
@@ -130,26 +132,36 @@ func (s *Store) numbersOf(ctx context.Context, q task.Query) (text string, args 
 	return "select t.n from " + from + " where " + strings.Join(where, " and ") + " order by " + created + " desc, t.id desc limit ?", args, nil
 }
 
-// source returns where tasks of a status are found, and the column that has their time of creation.
-func (s *Store) source(ctx context.Context, status task.Status) (from, created string, err error) {
-	switch status {
+// source returns the tables that have the tasks of a query, in the order in which they are read, and the
+// column that has their time of creation.
+func (s *Store) source(ctx context.Context, q task.Query) (from, created string, err error) {
+	narrow := len(q.IDs) == 0 && q.Key == "" // a few tasks are found by an index of tasks
+	switch q.Status {
 	case "":
 		return "tasks t", "t.created", nil
 	case task.Running:
-		return "running r cross join tasks t on t.n = r.task", "t.created", nil
-	case task.Failed, task.Cancelled:
-		return "ended e cross join tasks t on t.n = e.task", "e.created", nil
+		return join("running r", "r.task", narrow), "t.created", nil
 	case task.Interrupted:
-		return "waiting w cross join tasks t on t.n = w.task", "t.created", nil
+		return join("waiting w", "w.task", narrow), "t.created", nil
 	case task.Queued:
-		few := false
-		err := one(ctx, s.reader, "FewWait", []any{fewWait}, &few)
-		if few {
-			return "waiting w cross join tasks t on t.n = w.task", "t.created", err
+		if narrow {
+			err = one(ctx, s.reader, "FewWait", []any{fewWait}, &narrow)
 		}
-		return "tasks t cross join waiting w on w.task = t.n", "t.created", err
+		return join("waiting w", "w.task", narrow), "t.created", err
+	case task.Failed, task.Cancelled:
+		if narrow {
+			return join("ended e", "e.task", true), "e.created", nil
+		}
 	}
-	return "tasks t cross join ended e on e.task = t.n", "t.created", nil
+	return join("ended e", "e.task", false), "t.created", nil
+}
+
+// join joins a table with tasks, and reads it before tasks or after.
+func join(table, number string, before bool) string {
+	if before {
+		return table + " cross join tasks t on t.n = " + number
+	}
+	return "tasks t cross join " + table + " on t.n = " + number
 }
 
 // createdAt returns when the task was created behind which a listing continues.

@@ -49,7 +49,7 @@ func openLockDir(dir string, log *slog.Logger) (*lockDir, error) {
 
 // notifyFile is the file in the lock directory that a process touches when it has done something that
 // others may want to know. It is the waiters' file, too.
-const notifyFile = "bell"
+const notifyFile = "notify"
 
 func (d *lockDir) path(worker string) string { return filepath.Join(d.dir, worker+".lock") }
 
