@@ -22,11 +22,12 @@ func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 	err := s.inTx(ctx, func(t *txn) error {
 		clear(errs) // the transaction may be made again
 		now := s.now().UnixMicro()
-		for i, n := 0, 0; i < len(changes); i += n {
-			n = portion(changes[i:])
-			if err := t.apply(changes[i:i+n], errs[i:i+n], now); err != nil {
+		for from := 0; from < len(changes); {
+			to := from + portion(changes[from:])
+			if err := t.apply(changes[from:to], errs[from:to], now); err != nil {
 				return err
 			}
+			from = to
 		}
 		return nil
 	})

@@ -91,8 +91,9 @@ func TestApply_ManyChangesOfEverySortAreAsIfEachWereAlone(t *testing.T) {
 		if err != nil || len(found) != 1 {
 			t.Fatalf("%d: %+v, %v", i, found, err)
 		}
-		f, log := found[0], []byte(nil)
-		if log, err = s.Log(t.Context(), c.Task); err != nil {
+		f := found[0]
+		log, err := s.Log(t.Context(), c.Task)
+		if err != nil {
 			t.Fatal(err)
 		}
 		if i%11 == 0 {

@@ -19,7 +19,11 @@
 //
 // A network file system is refused: its locks and its memory mapping do not hold what SQLite needs.
 // A process that is stopped (SIGSTOP, a debugger) in the middle of a write holds up every other one
-// until it goes on or is killed; they report "database is locked" after five seconds.
+// until it goes on or is killed; they report "database is locked" after five seconds. When the file is
+// removed or replaced while it is open, every call fails: what was written would be lost at the end of
+// the process.
+//
+// README.md, beside this file, shows the tables and a task's way through them.
 package sqlitestore
 
 import (
@@ -121,6 +125,9 @@ func (s *Store) connect(ctx context.Context) (err error) {
 	s.reader = &prepared{prepare: s.read.PrepareContext, stmts: make(map[string]*sql.Stmt)}
 	if err := migrate(ctx, s.write); err != nil {
 		return fmt.Errorf("%s: %w", s.path, explain(err))
+	}
+	if _, err := s.reader.named("Tasks"); err != nil {
+		return fmt.Errorf("%s: %w: the tables are not those of this program: was the file made by an unreleased version? name another one", s.path, err)
 	}
 	if s.file, err = os.Stat(s.path); err != nil {
 		return err

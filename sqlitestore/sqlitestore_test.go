@@ -133,6 +133,21 @@ func TestOpen_RefusesADatabaseThatANewerProgramMadeUnreadable(t *testing.T) {
 	}
 }
 
+func TestOpen_RefusesTablesOfAnUnreleasedVersion(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "trial.db")
+	for _, text := range []string{
+		`create table lastcall (key text not null primary key, value integer not null)`, `insert into lastcall values ('version', 2), ('oldest', 1)`,
+		`create table tasks (id text, lane integer)`,
+	} {
+		if _, err := rawDB(t, path).ExecContext(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Open(t.Context(), Config{Path: path}); err == nil || !strings.Contains(err.Error(), "name another one") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestOpen_RefusesAnotherProgramsDatabase(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "other.db")
 	db, err := sql.Open("sqlite", path)

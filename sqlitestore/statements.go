@@ -89,7 +89,7 @@ func (p *prepared) named(name string) (*sql.Stmt, error) {
 
 // query makes prepared a queryer.
 func (p *prepared) query(ctx context.Context, name string, args ...any) (*sql.Rows, error) {
-	st, err := p.named(name)
+	st, err := p.named(name) //nolint:sqlclosecheck // it is closed with the database
 	if err != nil {
 		return nil, err
 	}

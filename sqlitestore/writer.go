@@ -204,7 +204,7 @@ func (s *Store) do(t *txn, jobs []*job) error {
 }
 
 func (w *writer) exec(text string) error {
-	st, err := w.stmts.statement(text)
+	st, err := w.stmts.statement(text) //nolint:sqlclosecheck // it is closed with the database
 	if err != nil {
 		return err
 	}
