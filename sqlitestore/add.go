@@ -112,8 +112,8 @@ func (t *txn) holders(keys [][2]string) (map[kindKey]string, error) {
 	return holders, err
 }
 
-// insertTasks writes new tasks. They get numbers in the order of their ids, so that those which are as
-// old as each other are beside each other in every table.
+// insertTasks writes new tasks. They get numbers in the order of their ids, so that those which are
+// as old as each other are beside each other in every table.
 func (t *txn) insertTasks(accepted []*task.NewTask, now int64) error {
 	slices.SortFunc(accepted, func(a, b *task.NewTask) int { return cmp.Compare(a.ID, b.ID) })
 	var last int64

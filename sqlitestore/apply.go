@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// maxPortion and maxPortionBytes bound the changes that are written at once, and so the memory that
-	// a call takes.
+	// maxPortion and maxPortionBytes bound the changes that are written at once, and so the memory
+	// that a call takes.
 	maxPortion      = 500
 	maxPortionBytes = 4 << 20
 )
@@ -45,8 +45,8 @@ func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 	return errs
 }
 
-// portion returns how many changes are written next. A task comes once in a portion: the second change
-// has to see the first.
+// portion returns how many changes are written next. A task comes once in a portion: the second
+// change has to see the first.
 func portion(changes []task.Change) int {
 	seen := make(map[string]bool, min(len(changes), maxPortion))
 	bytes := 0
@@ -73,8 +73,8 @@ type held struct {
 	command                   task.Verb
 }
 
-// apply makes changes of different tasks, and says in errs why one must not be made. The error is the
-// database's.
+// apply makes changes of different tasks, and says in errs why one must not be made. The error is
+// the database's.
 func (t *txn) apply(changes []task.Change, errs []error, now int64) error {
 	runs, err := t.heldRuns(changes)
 	if err != nil {

@@ -39,8 +39,8 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
-// Claim implements task.Store. It first looks for tasks without a transaction: an idle worker writes
-// nothing.
+// Claim implements task.Store. It first looks for tasks without a transaction: an idle worker
+// writes nothing.
 func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
 	if err := s.usable(ctx); err != nil {
 		return nil, err
@@ -110,8 +110,8 @@ func claiming(ctx context.Context, q queryer, worker string) (w claimer, err err
 	return w, err
 }
 
-// candidates are the tasks that a claim takes, in its order. A claim from all queues reads the tasks of
-// a kind in their order; one from some queues reads those of each queue.
+// candidates are the tasks that a claim takes, in its order. A claim from all queues reads the
+// tasks of a kind in their order; one from some queues reads those of each queue.
 func candidates(ctx context.Context, q queryer, req task.ClaimRequest) ([]candidate, error) {
 	paused, err := texts(ctx, q, "PausedQueues")
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 )
 
-// realPath returns the absolute path of a file, without symbolic links: the lock directory is beside the
-// file, whatever it is called. The file need not exist.
+// realPath returns the absolute path of a file, without symbolic links: the lock directory is
+// beside the file, whatever it is called. The file need not exist.
 func realPath(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -53,16 +53,16 @@ func checkPlace(path string) error {
 	return refuseNetwork(dir)
 }
 
-// dsn is the address of the file, with what every connection needs. The log is cut to 16 MiB after a
-// long reader had it grow.
+// dsn is the address of the file, with what every connection needs. The log is cut to 16 MiB after
+// a long reader had it grow.
 func dsn(path, more string) string {
 	u := url.URL{Path: filepath.ToSlash(path)}
 	return "file:" + u.EscapedPath() + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)" +
 		"&_pragma=journal_size_limit(16777216)&_pragma=synchronous(FULL)&" + more
 }
 
-// checkFile refuses to go on when the file is no longer the one that was opened: what is written to a
-// file that was removed is lost when the process ends.
+// checkFile refuses to go on when the file is no longer the one that was opened: what is written to
+// a file that was removed is lost when the process ends.
 func (s *Store) checkFile() error {
 	info, err := os.Stat(s.path)
 	switch {

@@ -53,8 +53,8 @@ func at(us int64) time.Time {
 	return time.UnixMicro(us)
 }
 
-// fewWait is how many waiting tasks are few. Those are sorted when queued tasks are listed. Where there
-// are more, some are among the newest tasks, and a walk from there soon has a page of them.
+// fewWait is how many waiting tasks are few. Those are sorted when queued tasks are listed. Where
+// there are more, some are among the newest tasks, and a walk from there soon has a page of them.
 const fewWait = 1000
 
 // Find implements task.Store.
@@ -83,8 +83,8 @@ func (s *Store) find(ctx context.Context, q task.Query) (found []task.Task, err 
 	return found, err
 }
 
-// numbersOf returns a query for the numbers of the tasks that another query admits. It begins with the
-// table that has the fewest rows to be looked at.
+// numbersOf returns a query for the numbers of the tasks that another query admits. It begins with
+// the table that has the fewest rows to be looked at.
 func (s *Store) numbersOf(ctx context.Context, q task.Query) (text string, args []any, err error) {
 	from, created, err := s.source(ctx, q)
 	if err != nil {
@@ -132,8 +132,8 @@ func (s *Store) numbersOf(ctx context.Context, q task.Query) (text string, args 
 	return "select t.n from " + from + " where " + strings.Join(where, " and ") + " order by " + created + " desc, t.id desc limit ?", args, nil
 }
 
-// source returns the tables that have the tasks of a query, in the order in which they are read, and the
-// column that has their time of creation.
+// source returns the tables that have the tasks of a query, in the order in which they are read,
+// and the column that has their time of creation.
 func (s *Store) source(ctx context.Context, q task.Query) (from, created string, err error) {
 	narrow := len(q.IDs) == 0 && q.Key == "" // a few tasks are found by an index of tasks
 	switch q.Status {

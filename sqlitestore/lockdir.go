@@ -47,8 +47,8 @@ func openLockDir(dir string, log *slog.Logger) (*lockDir, error) {
 	return d, nil
 }
 
-// notifyFile is the file in the lock directory that a process touches when it has done something that
-// others may want to know. It is the waiters' file, too.
+// notifyFile is the file in the lock directory that a process touches when it has done something
+// that others may want to know. It is the waiters' file, too.
 const notifyFile = "notify"
 
 func (d *lockDir) path(worker string) string { return filepath.Join(d.dir, worker+".lock") }

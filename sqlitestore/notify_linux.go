@@ -21,8 +21,8 @@ func (d *lockDir) notify() {
 	}
 }
 
-// watchOthers watches the lock directory until the store is closed: a touch of that file, and the lock
-// file of a process that ends, which the kernel closes, wake the waiting calls.
+// watchOthers watches the lock directory until the store is closed: a touch of that file, and the
+// lock file of a process that ends, which the kernel closes, wake the waiting calls.
 func (s *Store) watchOthers() {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err == nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Prune implements task.Store. What is removed is no more in the way of the next call, so a position is
-// not needed: Next only reports that there may be more.
+// Prune implements task.Store. What is removed is no more in the way of the next call, so a
+// position is not needed: Next only reports that there may be more.
 func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, error) {
 	var done task.Pruned
 	err := s.inTx(ctx, func(t *txn) (err error) {

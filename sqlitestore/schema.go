@@ -27,8 +27,8 @@ type rowQueryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// migrate brings the schema up to date, in one transaction. The version is read before that, so that a
-// program that starts beside busy ones needs no turn to write.
+// migrate brings the schema up to date, in one transaction. The version is read before that, so
+// that a program that starts beside busy ones needs no turn to write.
 func migrate(ctx context.Context, db *sql.DB) (err error) {
 	ours, version, oldest, err := schemaVersion(ctx, db)
 	if err != nil {

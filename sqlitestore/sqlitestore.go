@@ -19,9 +19,9 @@
 //
 // A network file system is refused: its locks and its memory mapping do not hold what SQLite needs.
 // A process that is stopped (SIGSTOP, a debugger) in the middle of a write holds up every other one
-// until it goes on or is killed; they report "database is locked" after five seconds. When the file is
-// removed or replaced while it is open, every call fails: what was written would be lost at the end of
-// the process.
+// until it goes on or is killed; they report "database is locked" after five seconds. When the file
+// is removed or replaced while it is open, every call fails: what was written would be lost at the
+// end of the process.
 //
 // README.md, beside this file, shows the tables and a task's way through them.
 package sqlitestore
@@ -163,8 +163,8 @@ func (s *Store) Wait(ctx context.Context, seen task.Seen) (task.Seen, error) {
 	return s.signals.Wait(ctx, seen)
 }
 
-// claimable announces, here and to other processes, that there may be something to claim, and commanded
-// that something was asked of a run.
+// claimable announces, here and to other processes, that there may be something to claim, and
+// commanded that something was asked of a run.
 func (s *Store) claimable() {
 	s.signals.Wake(1, 0, 0)
 	s.locks.notify()
@@ -175,8 +175,8 @@ func (s *Store) commanded() {
 	s.locks.notify()
 }
 
-// Check reads the whole file and says what is damaged in it: a page that nobody has asked for yet may
-// have been spoiled long ago. It holds up nobody, and takes as long as reading the file does.
+// Check reads the whole file and says what is damaged in it: a page that nobody has asked for yet
+// may have been spoiled long ago. It holds up nobody, and takes as long as reading the file does.
 func (s *Store) Check(ctx context.Context) error {
 	if err := s.usable(ctx); err != nil {
 		return err

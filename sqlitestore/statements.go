@@ -41,11 +41,12 @@ func readStatements() map[string]string {
 	return all
 }
 
-// bulkSizes are how many rows a statement inserts at once, the largest first: most of what a single row
-// costs is not the row.
+// bulkSizes are how many rows a statement inserts at once, the largest first: most of what a single
+// row costs is not the row.
 var bulkSizes = []int{64, 8, 1}
 
-// several returns a statement for n rows, made of one for one row, and how many arguments a row has.
+// several returns a statement for n rows, made of one for one row, and how many arguments a row
+// has.
 func several(text string, n int) (string, int) {
 	const values = "values ("
 	from := strings.Index(text, values) + len(values) - 1

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Processes take turns at writing. SQLite has no queue for them: a process that finds the file locked
-// tries again, ever less often, and one that writes one transaction after the other leaves gaps of
-// microseconds. Beside one that was busy others waited for seconds, and gave up after five.
+// Processes take turns at writing. SQLite has no queue for them: a process that finds the file
+// locked tries again, ever less often, and one that writes one transaction after the other leaves
+// gaps of microseconds. Beside one that was busy others waited for seconds, and gave up after five.
 //
 // So a process that waits tries every millisecond, and meanwhile holds a shared lock on a file, the
-// waiters' file. One that has written looks whether that lock is held, and then leaves a gap that is
-// long enough. This is an advice and no lock on anything: a process that is stopped while it waits
-// makes the others slower and does not hold them up.
+// waiters' file. One that has written looks whether that lock is held, and then leaves a gap that
+// is long enough. This is an advice and no lock on anything: a process that is stopped while it
+// waits makes the others slower and does not hold them up.
 const (
 	retryEvery = time.Millisecond
 	writersGap = 3 * time.Millisecond
@@ -55,8 +55,8 @@ func (s *Store) letOthersWrite() {
 	}
 }
 
-// announceWaiting says that this process waits for its turn. When another process looks at that moment
-// it fails: it is called again.
+// announceWaiting says that this process waits for its turn. When another process looks at that
+// moment it fails: it is called again.
 func (d *lockDir) announceWaiting() {
 	if d.waiters != nil {
 		_ = lock(d.waiters, false) // as said

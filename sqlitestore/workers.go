@@ -104,8 +104,8 @@ func (t *txn) reply(b task.Beat) (reply task.BeatReply, err error) {
 }
 
 // ShareLock returns another descriptor of the lock of a worker of this process, to be handed to a
-// process that works for it. The lock is held until the last descriptor is closed: as long as such a
-// process lives, nobody takes this one for dead by evidence, though its lease may run out. Only a
+// process that works for it. The lock is held until the last descriptor is closed: as long as such
+// a process lives, nobody takes this one for dead by evidence, though its lease may run out. Only a
 // process to which the file is handed inherits it. The caller closes it.
 //
 // ErrWorkerGone means that this process holds no lock of that worker, errors.ErrUnsupported that

@@ -25,9 +25,9 @@ type writer struct {
 // job is a part of a transaction.
 type job struct {
 	ctx context.Context
-	// fn does it. It may be called again, when the transaction was undone because of another job. An
-	// error of the contract is its answer, before which it has written nothing; any other error undoes
-	// the transaction.
+	// fn does it. It may be called again, when the transaction was undone because of another job.
+	// An error of the contract is its answer, before which it has written nothing; any other error
+	// undoes the transaction.
 	fn func(*txn) error
 	// adding, in place of fn, is a call of Add: those of a transaction are done together.
 	adding *adding
@@ -131,9 +131,9 @@ func (w *writer) next() []*job {
 	return batch
 }
 
-// transactions does jobs in one transaction, and when one of them cannot be written, each in its own.
-// It reports whether there may be something to claim now. It is bounded by the patience with other
-// processes and not by a context, since it does not belong to one caller.
+// transactions does jobs in one transaction, and when one of them cannot be written, each in its
+// own. It reports whether there may be something to claim now. It is bounded by the patience with
+// other processes and not by a context, since it does not belong to one caller.
 func (s *Store) transactions(batch []*job) (news bool) {
 	var live []*job
 	for _, j := range batch {
