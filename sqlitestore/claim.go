@@ -110,8 +110,7 @@ func claiming(ctx context.Context, q queryer, worker string) (w claimer, err err
 	return w, err
 }
 
-// candidates are the tasks that a claim takes, in its order. A claim from all queues reads the
-// tasks of a kind in their order; one from some queues reads those of each queue.
+// candidates are the tasks that a claim takes, in its order.
 func candidates(ctx context.Context, q queryer, req task.ClaimRequest) ([]candidate, error) {
 	paused, err := texts(ctx, q, "PausedQueues")
 	if err != nil {
@@ -123,45 +122,22 @@ func candidates(ctx context.Context, q queryer, req task.ClaimRequest) ([]candid
 		if most <= 0 {
 			continue
 		}
-		queues, err := openQueues(ctx, q, k.Kind, req.Queues, paused)
-		if err != nil {
+		plain := first{q: q, kind: i, most: most, except: req.Except}
+		if err := plain.read(ctx, k.Kind, req.Queues, paused); err != nil {
 			return nil, err
 		}
-		for _, suspect := range []bool{false, true} {
-			if suspect && !req.Suspect {
-				continue
-			}
-			if suspect {
-				most = 1
-			}
-			of := first{q: q, kind: i, suspect: suspect, most: most, except: req.Except}
-			if err := of.read(ctx, k.Kind, queues); err != nil {
-				return nil, err
-			}
-			all = append(all, of.found...)
+		all = append(all, plain.found...)
+		if !req.Suspect {
+			continue
 		}
+		suspects := first{q: q, kind: i, suspect: true, most: 1, except: req.Except}
+		if err := suspects.read(ctx, k.Kind, req.Queues, paused); err != nil {
+			return nil, err
+		}
+		all = append(all, suspects.found...)
 	}
 	slices.SortFunc(all, order)
 	return cut(all, req), nil
-}
-
-// openQueues lists the queues that a claim reads one by one; nil means all at once.
-func openQueues(ctx context.Context, q queryer, kind string, wanted, paused []string) (open []string, err error) {
-	if len(wanted) == 0 && len(paused) == 0 {
-		return nil, nil
-	}
-	if len(wanted) == 0 {
-		if wanted, err = texts(ctx, q, "ReadyQueues", kind); err != nil {
-			return nil, err
-		}
-	}
-	open = []string{} // not nil
-	for _, queue := range wanted {
-		if !slices.Contains(paused, queue) {
-			open = append(open, queue)
-		}
-	}
-	return open, nil
 }
 
 func texts(ctx context.Context, q queryer, name string, args ...any) (all []string, err error) {
@@ -184,13 +160,22 @@ type first struct {
 	found   []candidate // sorted
 }
 
-// read reads the candidates of a kind, from all queues or from some.
-func (f *first) read(ctx context.Context, kind string, queues []string) error {
+// read reads the candidates of a kind: from all queues in one walk, or from each of those that are wanted
+// or not paused. As many queues as tasks are enough, those whose first tasks come first.
+func (f *first) read(ctx context.Context, kind string, wanted, paused []string) (err error) {
 	limit := f.most + len(f.except)
-	if queues == nil {
+	if len(wanted) == 0 && len(paused) == 0 {
 		return f.readOne(ctx, "ReadyOfKind", kind, f.suspect, limit)
 	}
-	for _, queue := range queues {
+	if len(wanted) == 0 {
+		if wanted, err = texts(ctx, f.q, "FirstQueues", kind, f.suspect, limit); err != nil {
+			return err
+		}
+	}
+	for _, queue := range wanted {
+		if slices.Contains(paused, queue) {
+			continue
+		}
 		if err := f.readOne(ctx, "ReadyOfQueue", kind, f.suspect, limit, queue); err != nil {
 			return err
 		}

@@ -10,14 +10,19 @@ update waiting set due = 1 where due = 0 and task in (
 -- name: PausedQueues
 select queue from paused
 
--- name: ReadyQueues
--- the queues in which a kind has ready tasks, found by one step in the index for each
+-- name: FirstQueues
+-- the queues that are not paused and whose first ready tasks come first; one step in the index finds the next
+-- queue that is not empty, and another its first task
 with recursive q (queue) as (
 	select min(queue) from waiting where due = 1 and kind = ?1
 	union all
 	select (select min(queue) from waiting where due = 1 and kind = ?1 and queue > q.queue) from q where q.queue is not null
 )
-select queue from q where queue is not null
+select q.queue from q cross join waiting w on w.task = (
+	select task from waiting where due = 1 and kind = ?1 and queue = q.queue and suspect = ?2
+	order by priority desc, interrupted desc, run_at, id limit 1)
+where q.queue not in (select queue from paused)
+order by w.priority desc, w.interrupted desc, w.run_at, w.id limit ?3
 
 -- name: ReadyOfKind
 select task, id, priority, interrupted, run_at from waiting
