@@ -73,7 +73,7 @@ type held struct {
 	command                   task.Verb
 }
 
-// apply makes changes of different tasks, and says in errs why one must not be made. The error is
+// apply makes changes of different tasks, and leaves in errs why one must not be made. The error is
 // the database's.
 func (t *txn) apply(changes []task.Change, errs []error, now int64) error {
 	runs, err := t.heldRuns(changes)

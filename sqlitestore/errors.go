@@ -62,7 +62,7 @@ func (s *Store) explain(err error) error {
 	return explain(err)
 }
 
-// damaged says what to do about a file that is.
+// damaged is what to do about a file that is.
 const damaged = "the file is damaged: stop all servers on it and restore it from a backup, or save what can be read with sqlite3 FILE .recover; and check the disk"
 
 // explain adds what to do to SQLite's commonest complaints.
@@ -74,8 +74,8 @@ func explain(err error) error {
 	case sqlite3.SQLITE_CORRUPT:
 		hint = damaged
 	case sqlite3.SQLITE_IOERR:
-		// SQLite says so too when there is no room for the file -shm, which it makes when it opens
-		// another.
+		// SQLite reports this too when there is no room for the file -shm, which it makes when it
+		// opens another.
 		hint = "is the disk full (df), or mounted read-only? Make room on it; what was accepted is safe. Otherwise it is failing: look at the kernel's log (dmesg)"
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		hint = "another process has been writing for five seconds: is one of them stopped?"

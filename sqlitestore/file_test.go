@@ -54,7 +54,7 @@ func TestOpen_FollowsSymbolicLinksSoThatAFileHasOneLockDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, link := range []struct{ target, name string }{
-		{real, linked},                                // the directory
+		{real, linked}, // the directory
 		{"tasks.db", filepath.Join(real, "again.db")}, // the file, which is not there yet
 		{filepath.Join(linked, "again.db"), filepath.Join(real, "twice.db")},
 	} {

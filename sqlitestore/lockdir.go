@@ -17,8 +17,8 @@ import (
 //
 // The order of things is the whole point. A file is locked before its worker is registered, so that
 // a registered worker whose file is not locked is dead. It is tried without waiting and without
-// making it. It is removed by whoever holds its lock, after the worker's row is gone, so that the
-// name of a registered worker never means another file.
+// making it. It is removed by the process that holds its lock, after the worker's row is gone, so
+// that the name of a registered worker never means another file.
 type lockDir struct {
 	dir  string
 	boot string
@@ -115,7 +115,7 @@ func (d *lockDir) share(worker string) (*os.File, error) {
 	return duplicate(f)
 }
 
-// life tells whether the process of a worker lives, from a lock taken in the given boot.
+// life reports whether the process of a worker lives, from a lock taken in the given boot.
 func (d *lockDir) life(worker, boot string) task.Life {
 	if d.boot == "" || boot != d.boot {
 		return task.LifeUnknown
@@ -149,7 +149,7 @@ func (d *lockDir) names() []string {
 	return names
 }
 
-// close lets go of all locks; the files stay for those who take over.
+// close releases all locks; the files stay for those that reclaim.
 func (d *lockDir) close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -165,7 +165,7 @@ func (d *lockDir) close() error {
 	return errors.Join(errs...)
 }
 
-// seizure is the lock of a worker that is believed dead, held by who takes over.
+// seizure is the lock of a worker that is believed dead, held by the process that reclaims.
 type seizure struct {
 	dir  *lockDir
 	file *os.File // nil: the lock was not to be had
@@ -192,7 +192,8 @@ func (d *lockDir) seize(worker string) *seizure {
 
 func (s *seizure) held() bool { return s.file != nil }
 
-// proves says whether the seized lock shows that a worker is dead which took it in the given boot.
+// proves reports whether the seized lock shows that a worker is dead which took it in the given
+// boot.
 func (s *seizure) proves(boot string) bool { return s.file != nil && boot == s.dir.boot }
 
 // remove takes the file away.
@@ -221,7 +222,7 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// sameFile says whether the open file is still the one of that name.
+// sameFile reports whether the open file is still the one of that name.
 func sameFile(f *os.File, path string) bool {
 	a, err := f.Stat()
 	if err != nil {

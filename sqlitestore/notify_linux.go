@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notify tells the other processes. It costs a write of no bytes to no disk.
+// notify wakes the waiting calls of other processes. It costs a write of no bytes to no disk.
 func (d *lockDir) notify() {
 	now := time.Now()
 	if err := os.Chtimes(filepath.Join(d.dir, notifyFile), now, now); errors.Is(err, os.ErrNotExist) {
@@ -59,7 +59,7 @@ func count(b bool) uint64 {
 	return 0
 }
 
-// concerns says whether some events have that file, and the end of a lock.
+// concerns reports whether some events are of that file, and of the end of a lock.
 func concerns(buf []byte) (notified, ended bool) {
 	for len(buf) >= unix.SizeofInotifyEvent {
 		e := (*unix.InotifyEvent)(unsafe.Pointer(&buf[0]))

@@ -42,7 +42,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// Config says which file. Only Path is needed.
+// Config has the settings of a store. Only Path is needed.
 type Config struct {
 	// Path is the database file. It is made if it does not exist; its directory must exist.
 	Path string
@@ -55,7 +55,7 @@ type Store struct {
 	path  string
 	file  os.FileInfo // of the file that was opened
 	log   *slog.Logger
-	write *sql.DB // one connection, which the writer has: SQLite has one writer, and Go's queue is fairer than its own
+	write *sql.DB // one connection, which the writer has
 	read  *sql.DB
 	locks *lockDir
 	now   func() time.Time
@@ -175,7 +175,7 @@ func (s *Store) commanded() {
 	s.locks.notify()
 }
 
-// Check reads the whole file and says what is damaged in it: a page that nobody has asked for yet
+// Check reads the whole file and reports what is damaged in it: a page that nobody has read yet
 // may have been spoiled long ago. It holds up nobody, and takes as long as reading the file does.
 func (s *Store) Check(ctx context.Context) error {
 	if err := s.usable(ctx); err != nil {

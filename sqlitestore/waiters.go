@@ -10,7 +10,7 @@ import (
 // gaps of microseconds. Beside one that was busy others waited for seconds, and gave up after five.
 //
 // So a process that waits tries every millisecond, and meanwhile holds a shared lock on a file, the
-// waiters' file. One that has written looks whether that lock is held, and then leaves a gap that
+// waiters' file. One that has written checks whether that lock is held, and then leaves a gap that
 // is long enough. This is an advice and no lock on anything: a process that is stopped while it
 // waits makes the others slower and does not hold them up.
 const (
@@ -55,15 +55,15 @@ func (s *Store) letOthersWrite() {
 	}
 }
 
-// announceWaiting says that this process waits for its turn. When another process looks at that
-// moment it fails: it is called again.
+// announceWaiting announces that this process waits for its turn. When another process looks at
+// that moment it fails: it is called again.
 func (d *lockDir) announceWaiting() {
 	if d.waiters != nil {
 		_ = lock(d.waiters, false) // as said
 	}
 }
 
-// stopWaiting says that it waits no longer.
+// stopWaiting takes that back.
 func (d *lockDir) stopWaiting() {
 	if d.waiters != nil {
 		_ = unlock(d.waiters) // closing the file does it too
