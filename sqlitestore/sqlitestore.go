@@ -146,10 +146,10 @@ func (s *Store) connect(ctx context.Context) (err error) {
 // disconnect closes what connect has opened.
 func (s *Store) disconnect() (err error) {
 	if s.read != nil {
-		err = s.read.Close()
+		err = errors.Join(s.reader.close(), s.read.Close())
 	}
 	if s.writer.conn != nil {
-		err = errors.Join(err, s.writer.conn.Close())
+		err = errors.Join(err, s.writer.stmts.close(), s.writer.conn.Close())
 	}
 	if s.write != nil {
 		err = errors.Join(err, s.write.Close())

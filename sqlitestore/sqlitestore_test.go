@@ -230,6 +230,25 @@ func TestOpen_TakesAPathOfAnyCharacters(t *testing.T) {
 	}
 }
 
+func TestClose_BringsTheLogIntoTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tasks.db")
+	s := openAt(t, path)
+	if _, err := s.Add(t.Context(), []task.NewTask{{ID: id(1), Kind: "k"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Find(t.Context(), task.Query{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, left := range []string{"-wal", "-shm"} {
+		if _, err := os.Stat(path + left); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("tasks.db%s is left: %v", left, err)
+		}
+	}
+}
+
 func TestOpen_SyncsCommitsAndBoundsTheLog(t *testing.T) {
 	s, _ := fresh(t)
 	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "journal_size_limit": "16777216"} {

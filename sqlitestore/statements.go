@@ -80,6 +80,18 @@ func (p *prepared) statement(text string) (*sql.Stmt, error) {
 	return st, nil
 }
 
+// close closes the statements. SQLite closes a connection, and brings its log into the file, when the
+// last of its statements is closed.
+func (p *prepared) close() (err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, st := range p.stmts {
+		err = errors.Join(err, st.Close())
+	}
+	clear(p.stmts)
+	return err
+}
+
 func (p *prepared) named(name string) (*sql.Stmt, error) {
 	text, ok := statements[name]
 	if !ok {
