@@ -184,15 +184,17 @@ func TestTransaction_AJobThatTheDatabaseRefusesDoesNotFailTheOthers(t *testing.T
 	}
 }
 
-func TestTransaction_IsBoundedInJobsAndRows(t *testing.T) {
+func TestTransaction_IsBoundedInJobsAndSize(t *testing.T) {
 	w := &writer{}
 	for range maxJobs + 1 {
 		w.queue = append(w.queue, &job{})
 	}
-	for _, rows := range []int{maxRows - 1, 2, maxRows + 1, 1, 1} {
+	for _, rows := range []int{maxSize - 1, 2, maxSize + 1, 1, 1} {
 		w.queue = append(w.queue, &job{adding: &adding{tasks: make([]task.NewTask, rows)}})
 	}
-	for i, want := range []int{maxJobs, 2, 1, 1, 2, 0} {
+	large := []task.NewTask{{Payload: make([]byte, 4096*maxSize)}}
+	w.queue = append(w.queue, &job{adding: &adding{tasks: large}}, &job{})
+	for i, want := range []int{maxJobs, 2, 1, 1, 2, 1, 1, 0} {
 		if got := len(w.next()); got != want {
 			t.Errorf("transaction %d has %d jobs, want %d", i, got, want)
 		}

@@ -126,7 +126,7 @@ func (s *Store) connect(ctx context.Context) (err error) {
 	if err := migrate(ctx, s.write); err != nil {
 		return fmt.Errorf("%s: %w", s.path, explain(err))
 	}
-	if _, err := s.reader.named("Tasks"); err != nil {
+	if _, err := s.read.ExecContext(ctx, statements["Tasks"]+" limit 0"); err != nil {
 		return fmt.Errorf("%s: %w: the tables are not those of this program: was the file made by an unreleased version? name another one", s.path, err)
 	}
 	if s.file, err = os.Stat(s.path); err != nil {

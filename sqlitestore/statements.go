@@ -66,15 +66,23 @@ type prepared struct {
 	stmts   map[string]*sql.Stmt
 }
 
-func (p *prepared) statement(text string) (*sql.Stmt, error) {
+// statement prepares a statement, if it is not yet.
+func (p *prepared) statement(ctx context.Context, text string) (*sql.Stmt, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if st := p.stmts[text]; st != nil {
+	st := p.stmts[text]
+	p.mu.Unlock()
+	if st != nil {
 		return st, nil
 	}
-	st, err := p.prepare(context.Background(), text) //nolint:sqlclosecheck // it is closed with the database
+	// This may have to wait for a connection, so it is not done under the lock.
+	st, err := p.prepare(ctx, text)
 	if err != nil {
 		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if first := p.stmts[text]; first != nil { // another goroutine was faster
+		return first, st.Close() //nolint:sqlclosecheck // one of two, which has not been used
 	}
 	p.stmts[text] = st
 	return st, nil
@@ -92,17 +100,17 @@ func (p *prepared) close() (err error) {
 	return err
 }
 
-func (p *prepared) named(name string) (*sql.Stmt, error) {
+func (p *prepared) named(ctx context.Context, name string) (*sql.Stmt, error) {
 	text, ok := statements[name]
 	if !ok {
 		return nil, fmt.Errorf("no statement is called %s", name)
 	}
-	return p.statement(text)
+	return p.statement(ctx, text)
 }
 
 // query makes prepared a queryer.
 func (p *prepared) query(ctx context.Context, name string, args ...any) (*sql.Rows, error) {
-	st, err := p.named(name) //nolint:sqlclosecheck // it is closed with the database
+	st, err := p.named(ctx, name) //nolint:sqlclosecheck // close does it
 	if err != nil {
 		return nil, err
 	}

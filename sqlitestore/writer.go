@@ -41,17 +41,22 @@ type job struct {
 }
 
 const (
-	// maxJobs and maxRows bound a transaction, and so what one job waits for the others.
+	// maxJobs and maxSize bound a transaction, and so what one job waits for the others.
 	maxJobs = 512
-	maxRows = 5000
+	maxSize = 5000
 )
 
-// rows is about how much the job writes.
-func (j *job) rows() int {
-	if j.adding != nil {
-		return len(j.adding.tasks)
+// size is about how many rows and pages the job writes.
+func (j *job) size() int {
+	if j.adding == nil {
+		return 1
 	}
-	return 1
+	const page = 4096
+	n := len(j.adding.tasks)
+	for i := range j.adding.tasks {
+		n += len(j.adding.tasks[i].Payload) / page
+	}
+	return n
 }
 
 // inTx runs fn in a write transaction, together with others that come at the same time: one that
@@ -121,10 +126,11 @@ func (s *Store) writes() {
 func (w *writer) next() []*job {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n, rows := 0, 0
-	for n < min(len(w.queue), maxJobs) && (n == 0 || rows+w.queue[n].rows() <= maxRows) {
-		rows += w.queue[n].rows()
-		n++
+	n := 0
+	for size := 0; n < min(len(w.queue), maxJobs); n++ {
+		if size += w.queue[n].size(); n > 0 && size > maxSize {
+			break
+		}
 	}
 	batch := w.queue[:n:n]
 	w.queue = w.queue[n:]
@@ -204,7 +210,7 @@ func (s *Store) do(t *txn, jobs []*job) error {
 }
 
 func (w *writer) exec(text string) error {
-	st, err := w.stmts.statement(text) //nolint:sqlclosecheck // it is closed with the database
+	st, err := w.stmts.statement(context.Background(), text) //nolint:sqlclosecheck // close does it
 	if err != nil {
 		return err
 	}
@@ -225,7 +231,7 @@ func (t *txn) query(_ context.Context, name string, args ...any) (*sql.Rows, err
 
 // exec returns the number of rows that changed.
 func (t *txn) exec(name string, args ...any) (int64, error) {
-	st, err := t.stmts.named(name)
+	st, err := t.stmts.named(context.Background(), name)
 	if err != nil {
 		return 0, err
 	}
@@ -250,7 +256,7 @@ func (t *txn) rows(name string, args []any, after ...any) error {
 	for _, size := range bulkSizes {
 		text, width := several(statements[name], size)
 		for ; len(args) >= size*width; args = args[size*width:] {
-			st, err := t.stmts.statement(text)
+			st, err := t.stmts.statement(context.Background(), text)
 			if err != nil {
 				return err
 			}
