@@ -1,4 +1,5 @@
--- Times are microseconds since 1970. The README of the package shows a task's way through the tables.
+-- Times are microseconds since 1970. The README of the package shows a task's way through the
+-- tables.
 
 -- tasks has what was submitted. A row is written once, and removed with all that belongs to it.
 create table tasks (
@@ -56,7 +57,7 @@ create table waiting (
 ) strict;
 
 create index ready_by_kind on waiting (kind, suspect, priority desc, interrupted desc, run_at, id) where due = 1;
-create index ready_by_queue on waiting (kind, queue, suspect, priority desc, interrupted desc, run_at, id) where due = 1;
+create index ready_by_queue on waiting (kind, suspect, queue, priority desc, interrupted desc, run_at, id) where due = 1;
 create index delayed on waiting (run_at) where due = 0;
 create index interrupted on waiting (task) where interrupted = 1;
 

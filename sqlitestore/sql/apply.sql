@@ -60,8 +60,8 @@ values (?, ?, ?, ?)
 on conflict (queue, kind, status) do update set n = n + excluded.n
 
 -- name: OutcomeOfRun
--- what is known of a run that is no longer held; a task's last run may be in both tables, when the task was
--- cancelled while it waited
+-- what is known of a run that is no longer held; a task's last run may be in both tables, when
+-- the task was cancelled while it waited
 select r.status, r.reason, r.reclaimed from tasks t
 join runs r on r.task = t.n where t.id = ?1 and r.run = ?2 and r.worker = ?3
 union all

@@ -11,12 +11,13 @@ update waiting set due = 1 where due = 0 and task in (
 select queue from paused
 
 -- name: FirstQueues
--- the queues that are not paused and whose first ready tasks come first; one step in the index finds the next
--- queue that is not empty, and another its first task
+-- the queues that are not paused and whose first ready tasks come first; one step in the index
+-- finds the next queue that is not empty, and another its first task
 with recursive q (queue) as (
-	select min(queue) from waiting where due = 1 and kind = ?1
+	select min(queue) from waiting where due = 1 and kind = ?1 and suspect = ?2
 	union all
-	select (select min(queue) from waiting where due = 1 and kind = ?1 and queue > q.queue) from q where q.queue is not null
+	select (select min(queue) from waiting where due = 1 and kind = ?1 and suspect = ?2 and queue > q.queue)
+	from q where q.queue is not null
 )
 select q.queue from q cross join waiting w on w.task = (
 	select task from waiting where due = 1 and kind = ?1 and queue = q.queue and suspect = ?2

@@ -1,8 +1,16 @@
 -- Statements of Count and Prune.
 
 -- name: Counts
+-- what can be claimed is counted along an index
+with w as materialized (
+	select queue, kind, sum(interrupted) as interrupted, count(*) as n from waiting where due = 1 group by kind, suspect, queue
+	union all
+	select queue, kind, sum(interrupted), count(*) from waiting where due = 0 group by 1, 2
+)
 select queue, kind, status, sum(n) from (
-	select queue, kind, iif(interrupted, 'interrupted', 'queued') as status, count(*) as n from waiting group by 1, 2, 3
+	select queue, kind, 'queued' as status, n - interrupted as n from w
+	union all
+	select queue, kind, 'interrupted', interrupted from w
 	union all
 	select t.queue, t.kind, 'running', count(*) from running r join tasks t on t.n = r.task group by 1, 2
 	union all
