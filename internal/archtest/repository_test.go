@@ -37,8 +37,8 @@ var table = []archtest.Row{
 	},
 	{
 		Package: "pgstore",
-		Allow:   []string{archtest.Std, "task", "task/storekit", "github.com/jackc/pgx/v5/..."},
-		Reason:  "stores know the interface and never each other; pgx itself, for its batches, COPY and notifications",
+		Allow:   []string{archtest.Std, "task", "task/storekit", "internal/sqlfile", "github.com/jackc/pgx/v5/..."},
+		Reason:  "stores know the interface and never each other; pgx itself, for its batches and notifications",
 	},
 	{
 		Package:   "storetest",
