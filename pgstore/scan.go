@@ -229,7 +229,7 @@ func (s *scan) claimed(planned []cursor, ends map[int64]position, all bool) {
 			continue
 		}
 		end, some := ends[p.number]
-		if some && int64(end.sortPriority) < s.urgent { // otherwise something may have come behind the claim's back
+		if some && int64(end.sortPriority) <= s.urgent { // otherwise something may have come behind the claim's back
 			c.next, c.first = end, end
 		}
 		if all && s.urgent == math.MaxInt64 {

@@ -213,6 +213,7 @@ create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[]
 	set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
 	left_out integer[] := '{}';
+	before integer := 0;
 	made uuid[];
 	n integer;
 begin
@@ -257,7 +258,12 @@ begin
 					when lock_not_available then left_out := left_out || n;
 					when sqlstate 'LC000' then null;
 				end;
+				exit when cardinality(left_out) - before > 500;
 			end loop;
+			if cardinality(left_out) = before or cardinality(left_out) - before > 500 then
+				raise; -- it is not about some tasks: somebody has locked a table
+			end if;
+			before := cardinality(left_out);
 		end;
 	end loop;
 	if cardinality(made) = cardinality(ids) then
