@@ -187,10 +187,10 @@ func (s *Store) poolingOfPool(ctx context.Context) (by pooling, err error) {
 // sessionConfig is what the session knows of the store.
 func (s *Store) sessionConfig() sessionConfig {
 	return sessionConfig{
-		dial: s.dial, pooling: s.pooling, schema: s.ident, channel: s.channel(), timeout: s.timeout, steady: steadyAfter, log: s.log,
+		dial: s.dial, pooling: s.pooling, statements: &s.q, channel: s.channel(), timeout: s.timeout, steady: steadyAfter, log: s.log,
 		life: s.life, start: func(f func()) { s.routines.Go(f) }, onNotify: s.heard, onConnect: s.connected,
 		withdraw: func(ctx context.Context, workers []string) {
-			if _, err := s.pool.Exec(ctx, s.sql(withdrawSQL), workers); err != nil {
+			if _, err := s.pool.Exec(ctx, s.q.WithdrawLocks, workers); err != nil {
 				s.log.Debug("the workers' locks could not be withdrawn as evidence", "error", err)
 			}
 		},

@@ -43,8 +43,9 @@ type sessionConfig struct {
 	dial func(context.Context) (*pgx.Conn, error)
 	// pooling is what dial leads through.
 	pooling pooling
-	// schema is the name of the schema, quoted; channel that of the announcements.
-	schema, channel string
+	// statements are the store's; channel is the name of the announcements.
+	statements *statements
+	channel    string
 	// timeout bounds the making of a connection. One that is lost twice within steady is expected to
 	// be lost again.
 	timeout, steady time.Duration
