@@ -19,6 +19,7 @@ type proxy struct {
 	target   atomic.Pointer[string] // a Unix socket
 	delay    atomic.Int64           // nanoseconds, each way
 	refuses  atomic.Bool            // new connections are closed at once
+	muted    atomic.Bool            // what the server answers is lost
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -76,13 +77,13 @@ func (p *proxy) accept() {
 		p.mu.Lock()
 		p.conns[client], p.conns[server] = true, true
 		p.mu.Unlock()
-		p.ended.Go(func() { p.carry(client, server) })
-		p.ended.Go(func() { p.carry(server, client) })
+		p.ended.Go(func() { p.carry(client, server, new(atomic.Bool)) })
+		p.ended.Go(func() { p.carry(server, client, &p.muted) })
 	}
 }
 
-// carry copies what comes from one side to the other, each piece after the delay.
-func (p *proxy) carry(from, to net.Conn) {
+// carry copies what comes from one side to the other, each piece after the delay, unless it is lost.
+func (p *proxy) carry(from, to net.Conn, lost *atomic.Bool) {
 	type piece struct {
 		due  time.Time
 		data []byte
@@ -101,7 +102,7 @@ func (p *proxy) carry(from, to net.Conn) {
 	for {
 		buf := make([]byte, 32<<10)
 		n, err := from.Read(buf)
-		if n > 0 {
+		if n > 0 && !lost.Load() {
 			pieces <- piece{due: time.Now().Add(time.Duration(p.delay.Load())), data: buf[:n]}
 		}
 		if err != nil {

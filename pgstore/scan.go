@@ -37,9 +37,10 @@ type scan struct {
 type cursor struct {
 	route
 	number int64
-	// next is where to go on, first where the first task that can be claimed stood, if there is one.
-	next, first position
-	waiting     bool
+	// next is where to go on, and no task that can be claimed stands before first. If exact is set, one
+	// stood there at the last poll; otherwise there may be none.
+	next, first    position
+	waiting, exact bool
 }
 
 // position is a place in the order of a route.
@@ -171,29 +172,38 @@ func (s *scan) know(f found) {
 		}
 		s.cursors[f.number] = c
 	}
-	if !c.waiting || f.first.compare(c.first) < 0 {
-		c.first = f.first
+	if !c.waiting || f.first.compare(c.first) <= 0 {
+		c.first, c.exact = f.first, true
 	}
 	c.waiting = true
 }
 
-// plan returns the routes that a claim is to ask for: those whose first tasks come first, as many as
-// it may take tasks, since the tasks that come first of all are in these.
+// plan returns the routes that a claim is to ask for: those whose first tasks come first, until as many
+// of them have one as it may take tasks, since the tasks that come first of all are in these.
 func (s *scan) plan(req task.ClaimRequest) []cursor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	wanted := make(map[string]bool, len(req.Kinds))
+	room, roomOf := req.Max, make(map[string]int, len(req.Kinds))
 	for _, k := range req.Kinds {
-		wanted[k.Kind] = min(k.Max, req.Max) > 0
+		roomOf[k.Kind] = min(k.Max, req.Max)
 	}
 	var all []cursor
 	for _, c := range s.cursors {
-		if c.waiting && wanted[c.kind] && (len(req.Queues) == 0 || slices.Contains(req.Queues, c.queue)) {
+		if c.waiting && roomOf[c.kind] > 0 && (len(req.Queues) == 0 || slices.Contains(req.Queues, c.queue)) {
 			all = append(all, *c)
 		}
 	}
 	slices.SortFunc(all, func(a, b cursor) int { return a.first.compare(b.first) })
-	return all[:min(len(all), max(req.Max, 0))]
+	return slices.DeleteFunc(all, func(c cursor) bool {
+		if room <= 0 || roomOf[c.kind] <= 0 {
+			return true
+		}
+		if c.exact {
+			room--
+			roomOf[c.kind]--
+		}
+		return false
+	})
 }
 
 // needsPoll reports whether a poll comes before a claim.
@@ -236,6 +246,9 @@ func (s *scan) claimed(planned []cursor, ends map[int64]position, all bool) {
 			continue
 		}
 		end, some := ends[p.number]
+		if some {
+			c.exact = false
+		}
 		if some && int64(end.sortPriority) < s.urgent { // otherwise something may have come behind the claim's back
 			c.next, c.first = end, end
 		}
