@@ -59,7 +59,7 @@ func (s *Store) claim(ctx context.Context, req task.ClaimRequest, routes []curso
 		return nil, err
 	}
 	tasks, ends := answer.tasks(req, routes)
-	s.scan.claimed(routes, ends, tookAll(req, tasks))
+	s.scan.claimed(routes, ends, answer.started, tookAll(req, tasks))
 	return tasks, nil
 }
 

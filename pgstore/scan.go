@@ -69,7 +69,10 @@ const (
 	// priority.
 	everything    = math.MinInt64
 	plainPriority = int64(^0)
-	// fullEvery is for how long a task may go unseen that was recorded late in its place. Where a poll
+	// lateness is how long before its commit a task may have got its place, which is the beginning of its
+	// transaction, and still be found at once.
+	lateness = 250 * time.Millisecond
+	// fullEvery is for how long a task may go unseen that was recorded later in its place. Where a poll
 	// from the front takes long it is made less often, so that it costs a hundredth of the time.
 	fullEvery  = time.Second
 	fullAtMost = 10 * time.Second
@@ -236,8 +239,9 @@ func (s *scan) end() {
 	s.claims--
 }
 
-// claimed records where a claim ended in each route, and whether it took all that there was.
-func (s *scan) claimed(planned []cursor, ends map[int64]position, all bool) {
+// claimed records where a claim ended in each route, when it was made by the server's clock, and
+// whether it took all that there was.
+func (s *scan) claimed(planned []cursor, ends map[int64]position, at time.Time, all bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range planned {
@@ -245,17 +249,28 @@ func (s *scan) claimed(planned []cursor, ends map[int64]position, all bool) {
 		if c == nil {
 			continue
 		}
-		end, some := ends[p.number]
-		if some {
+		if end, some := ends[p.number]; some {
 			c.exact = false
-		}
-		if some && int64(end.sortPriority) < s.urgent { // otherwise something may have come behind the claim's back
-			c.next, c.first = end, end
+			if int64(end.sortPriority) <= s.urgent { // otherwise something may have come behind the claim's back
+				c.goOn(end, at.Add(-lateness))
+			}
 		}
 		if all && s.urgent == math.MaxInt64 {
 			c.waiting = false
 		}
 	}
+}
+
+// goOn has claims go on where the last one ended, or a little before that: at what had its place before
+// a time.
+func (c *cursor) goOn(end position, before time.Time) {
+	if end.runAt.After(before) {
+		end.runAt, end.id = before, [16]byte{}
+	}
+	if c.next.compare(end) < 0 {
+		c.next = end
+	}
+	c.first = c.next
 }
 
 // arrived notes that something of a priority, or of a later one, has come that may stand before the
