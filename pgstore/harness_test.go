@@ -273,8 +273,10 @@ type farRig struct {
 func newFarRig(t *testing.T) *farRig {
 	b := newRig(t)
 	p, through := newProxy(t, b.store.pool.Config().ConnString())
+	p.stubborn.Store(true)
 	far := openAt(t, Config{DSN: pgtest.Keywords(through, "pool_max_conns", "1"), Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() { closed(t, far) })
+	far.announcer.send = func(context.Context, string) error { return nil } // it would take the connection
 	far.preparing.Do(func() {})
 	far.maintaining.Do(func() {})
 	return &farRig{rig: b, far: far, net: p}

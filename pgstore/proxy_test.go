@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -20,6 +21,7 @@ type proxy struct {
 	delay    atomic.Int64           // nanoseconds, each way
 	refuses  atomic.Bool            // new connections are closed at once
 	muted    atomic.Bool            // what the server answers is lost
+	stubborn atomic.Bool            // requests to cancel a statement are lost
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -102,7 +104,7 @@ func (p *proxy) carry(from, to net.Conn, lost *atomic.Bool) {
 	for {
 		buf := make([]byte, 32<<10)
 		n, err := from.Read(buf)
-		if n > 0 && !lost.Load() {
+		if n > 0 && !lost.Load() && !(p.stubborn.Load() && asksToCancel(buf[:n])) {
 			pieces <- piece{due: time.Now().Add(time.Duration(p.delay.Load())), data: buf[:n]}
 		}
 		if err != nil {
@@ -112,6 +114,11 @@ func (p *proxy) carry(from, to net.Conn, lost *atomic.Bool) {
 			return
 		}
 	}
+}
+
+// asksToCancel reports whether data is what a connection begins with that cancels another's statement.
+func asksToCancel(data []byte) bool {
+	return len(data) == 16 && binary.BigEndian.Uint32(data) == 16 && binary.BigEndian.Uint32(data[4:]) == 80877102
 }
 
 func (p *proxy) drop(conns ...net.Conn) {
