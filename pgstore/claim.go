@@ -24,19 +24,28 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	}
 	s.scan.begin()
 	defer s.scan.end()
-	routes := s.scan.plan(req)
-	if len(routes) == 0 || s.scan.needsPoll() {
-		next, err := s.poll(ctx, req)
-		if err != nil {
-			return nil, err
+	for range claimRounds {
+		routes := s.scan.plan(req)
+		if len(routes) == 0 || s.scan.needsPoll() {
+			next, err := s.poll(ctx, req)
+			if err != nil {
+				return nil, err
+			}
+			if routes = s.scan.plan(req); len(routes) == 0 {
+				s.idle.set(claimer, generation, next)
+				return nil, nil
+			}
 		}
-		if routes = s.scan.plan(req); len(routes) == 0 {
-			s.idle.set(claimer, generation, next)
-			return nil, nil
+		if tasks, err := s.claim(ctx, req, routes); err != nil || len(tasks) > 0 {
+			return tasks, err
 		}
 	}
-	return s.claim(ctx, req, routes)
+	return nil, nil
 }
+
+// claimRounds bounds the statements of one claim that find nothing where there was something: other
+// processes were quicker.
+const claimRounds = 3
 
 // claim claims from some routes. What it does after the commit cannot fail.
 func (s *Store) claim(ctx context.Context, req task.ClaimRequest, routes []cursor) ([]task.Task, error) {
@@ -50,7 +59,7 @@ func (s *Store) claim(ctx context.Context, req task.ClaimRequest, routes []curso
 		return nil, err
 	}
 	tasks, ends := answer.tasks(req, routes)
-	s.scan.claimed(routes, ends, tookAll(req, tasks))
+	s.scan.claimed(routes, ends, answer.started, tookAll(req, tasks))
 	return tasks, nil
 }
 

@@ -2,7 +2,9 @@ package pgstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -197,4 +199,113 @@ func poolOfOne(t *testing.T, dsn string) *pgxpool.Pool {
 	}
 	t.Cleanup(pool.Close)
 	return pool
+}
+
+// fillReady makes tasks of the kind k that can be claimed, from one number to another, in one statement.
+func (b *rig) fillReady(first, last int, queue string) {
+	b.Helper()
+	mustExec(b.T, b.store, `with added as (
+			insert into @.tasks (id, kind, queue, route, priority, payload)
+			select ('00000000-0000-7000-8000-' || lpad(i::text, 12, '0'))::uuid, 'k', $3, $4, 0, '{}' from generate_series($1::integer, $2::integer) i
+			returning id, created, kind, queue, route
+		), counted as (
+			insert into @.counts (kind, queue, status, delta) select kind, queue, 'added', count(*) from added group by kind, queue
+		)
+		insert into @.ready (id, created, run_at, route, sort_priority, kind, queue) select id, created, created, route, -1, kind, queue from added`,
+		first, last, queue, route{kind: "k", queue: queue}.number())
+}
+
+// fillRunning makes tasks that a worker runs, each in its run 1, in one statement.
+func (b *rig) fillRunning(first, last int, worker string) {
+	b.Helper()
+	mustExec(b.T, b.store, `with added as (
+			insert into @.tasks (id, kind, queue, route, priority, payload)
+			select ('00000000-0000-7000-8000-' || lpad(i::text, 12, '0'))::uuid, 'k', 'default', $3, 0, '{}' from generate_series($1::integer, $2::integer) i
+			returning id, created, kind, queue, route
+		)
+		insert into @.running (task, run, worker, created, route, sort_priority, suspect, max_attempts, max_crashes, max_interruptions, runs, kind, queue)
+		select id, 1, $4, created, route, -1, false, 0, 0, 0, 1, kind, queue from added`,
+		first, last, route{kind: "k", queue: "default"}.number(), workerKey(worker))
+}
+
+// gate keeps rows out of a table: a statement that inserts one waits until the gate is opened. It holds
+// up nothing before that, so that what a statement has locked until then stays locked.
+func (b *rig) gate(table string) (open func()) {
+	b.Helper()
+	const lock = 77
+	mustExec(b.T, b.store, fmt.Sprintf(`create function public.gate() returns trigger language plpgsql as
+		$$ begin perform pg_advisory_xact_lock_shared(%d); return new; end $$`, lock))
+	mustExec(b.T, b.store, `create trigger gate before insert on @.`+table+` for each row execute function public.gate()`)
+	tx := b.begin()
+	if _, err := tx.Exec(b.Context(), `select pg_advisory_xact_lock($1)`, lock); err != nil {
+		b.Fatal(err)
+	}
+	return func() {
+		b.Helper()
+		if err := tx.Rollback(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// until waits for the answer true.
+func (b *rig) until(question string) {
+	b.Helper()
+	if !eventually(b.T, b.store.pool.Config().ConnString(), b.store.sql(question)) {
+		b.Fatalf("never true: %s", question)
+	}
+}
+
+// untilWaiting waits until so many sessions wait for a lock.
+func (b *rig) untilWaiting(n int) {
+	b.Helper()
+	b.until(fmt.Sprintf(`select count(*) = %d from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`, n))
+}
+
+// farRig is a rig, and a second store with the same worker behind a network that can lose answers. It has
+// one connection in its pool, so that what was prepared once is prepared.
+type farRig struct {
+	*rig
+	far *Store
+	net *proxy
+}
+
+func newFarRig(t *testing.T) *farRig {
+	b := newRig(t)
+	p, through := newProxy(t, b.store.pool.Config().ConnString())
+	p.stubborn.Store(true)
+	far := openAt(t, Config{DSN: pgtest.Keywords(through, "pool_max_conns", "1"), Logger: slog.New(slog.DiscardHandler)})
+	t.Cleanup(func() { closed(t, far) })
+	far.announcer.send = func(context.Context, string) error { return nil } // it would take the connection
+	far.preparing.Do(func() {})
+	far.maintaining.Do(func() {})
+	return &farRig{rig: b, far: far, net: p}
+}
+
+// losing makes a call of the far store, whose statement it has prepared, and the call's answer is lost
+// after the server has done so much that a question is answered with true.
+func (b *farRig) losing(call func() error, done string) {
+	b.Helper()
+	b.net.muted.Store(true)
+	failed := make(chan error, 1)
+	go func() { failed <- call() }()
+	b.until(done)
+	b.net.cut()
+	b.net.muted.Store(false)
+	if err := <-failed; err == nil || errors.Is(err, context.Canceled) {
+		b.Fatalf("a call whose answer was lost: %v", err)
+	}
+}
+
+// claimOf is a claim of the kind k for the worker w.
+func claimOf(n int) task.ClaimRequest {
+	return task.ClaimRequest{Worker: "w", Max: n, Kinds: []task.KindClaim{{Kind: "k", Max: n}}}
+}
+
+// ids are those of some tasks.
+func ids(tasks []task.Task) (all []string) {
+	for _, t := range tasks {
+		all = append(all, t.ID)
+	}
+	return all
 }

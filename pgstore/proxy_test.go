@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -19,6 +20,8 @@ type proxy struct {
 	target   atomic.Pointer[string] // a Unix socket
 	delay    atomic.Int64           // nanoseconds, each way
 	refuses  atomic.Bool            // new connections are closed at once
+	muted    atomic.Bool            // what the server answers is lost
+	stubborn atomic.Bool            // requests to cancel a statement are lost
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -76,13 +79,13 @@ func (p *proxy) accept() {
 		p.mu.Lock()
 		p.conns[client], p.conns[server] = true, true
 		p.mu.Unlock()
-		p.ended.Go(func() { p.carry(client, server) })
-		p.ended.Go(func() { p.carry(server, client) })
+		p.ended.Go(func() { p.carry(client, server, new(atomic.Bool)) })
+		p.ended.Go(func() { p.carry(server, client, &p.muted) })
 	}
 }
 
-// carry copies what comes from one side to the other, each piece after the delay.
-func (p *proxy) carry(from, to net.Conn) {
+// carry copies what comes from one side to the other, each piece after the delay, unless it is lost.
+func (p *proxy) carry(from, to net.Conn, lost *atomic.Bool) {
 	type piece struct {
 		due  time.Time
 		data []byte
@@ -101,7 +104,7 @@ func (p *proxy) carry(from, to net.Conn) {
 	for {
 		buf := make([]byte, 32<<10)
 		n, err := from.Read(buf)
-		if n > 0 {
+		if n > 0 && !lost.Load() && !(p.stubborn.Load() && asksToCancel(buf[:n])) {
 			pieces <- piece{due: time.Now().Add(time.Duration(p.delay.Load())), data: buf[:n]}
 		}
 		if err != nil {
@@ -111,6 +114,11 @@ func (p *proxy) carry(from, to net.Conn) {
 			return
 		}
 	}
+}
+
+// asksToCancel reports whether data is what a connection begins with that cancels another's statement.
+func asksToCancel(data []byte) bool {
+	return len(data) == 16 && binary.BigEndian.Uint32(data) == 16 && binary.BigEndian.Uint32(data[4:]) == 80877102
 }
 
 func (p *proxy) drop(conns ...net.Conn) {

@@ -37,9 +37,10 @@ type scan struct {
 type cursor struct {
 	route
 	number int64
-	// next is where to go on, first where the first task that can be claimed stood, if there is one.
-	next, first position
-	waiting     bool
+	// next is where to go on, and no task that can be claimed stands before first. If exact is set, one
+	// stood there at the last poll; otherwise there may be none.
+	next, first    position
+	waiting, exact bool
 }
 
 // position is a place in the order of a route.
@@ -68,7 +69,10 @@ const (
 	// priority.
 	everything    = math.MinInt64
 	plainPriority = int64(^0)
-	// fullEvery is for how long a task may go unseen that was recorded late in its place. Where a poll
+	// lateness is how long before its commit a task may have got its place, which is the beginning of its
+	// transaction, and still be found at once.
+	lateness = 250 * time.Millisecond
+	// fullEvery is for how long a task may go unseen that was recorded later in its place. Where a poll
 	// from the front takes long it is made less often, so that it costs a hundredth of the time.
 	fullEvery  = time.Second
 	fullAtMost = 10 * time.Second
@@ -171,29 +175,38 @@ func (s *scan) know(f found) {
 		}
 		s.cursors[f.number] = c
 	}
-	if !c.waiting || f.first.compare(c.first) < 0 {
-		c.first = f.first
+	if !c.waiting || f.first.compare(c.first) <= 0 {
+		c.first, c.exact = f.first, true
 	}
 	c.waiting = true
 }
 
-// plan returns the routes that a claim is to ask for: those whose first tasks come first, as many as
-// it may take tasks, since the tasks that come first of all are in these.
+// plan returns the routes that a claim is to ask for: those whose first tasks come first, until as many
+// of them have one as it may take tasks, since the tasks that come first of all are in these.
 func (s *scan) plan(req task.ClaimRequest) []cursor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	wanted := make(map[string]bool, len(req.Kinds))
+	room, roomOf := req.Max, make(map[string]int, len(req.Kinds))
 	for _, k := range req.Kinds {
-		wanted[k.Kind] = min(k.Max, req.Max) > 0
+		roomOf[k.Kind] = min(k.Max, req.Max)
 	}
 	var all []cursor
 	for _, c := range s.cursors {
-		if c.waiting && wanted[c.kind] && (len(req.Queues) == 0 || slices.Contains(req.Queues, c.queue)) {
+		if c.waiting && roomOf[c.kind] > 0 && (len(req.Queues) == 0 || slices.Contains(req.Queues, c.queue)) {
 			all = append(all, *c)
 		}
 	}
 	slices.SortFunc(all, func(a, b cursor) int { return a.first.compare(b.first) })
-	return all[:min(len(all), max(req.Max, 0))]
+	return slices.DeleteFunc(all, func(c cursor) bool {
+		if room <= 0 || roomOf[c.kind] <= 0 {
+			return true
+		}
+		if c.exact {
+			room--
+			roomOf[c.kind]--
+		}
+		return false
+	})
 }
 
 // needsPoll reports whether a poll comes before a claim.
@@ -219,8 +232,9 @@ func (s *scan) end() {
 	s.claims--
 }
 
-// claimed records where a claim ended in each route, and whether it took all that there was.
-func (s *scan) claimed(planned []cursor, ends map[int64]position, all bool) {
+// claimed records where a claim ended in each route, when it was made by the server's clock, and
+// whether it took all that there was.
+func (s *scan) claimed(planned []cursor, ends map[int64]position, at time.Time, all bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range planned {
@@ -228,14 +242,28 @@ func (s *scan) claimed(planned []cursor, ends map[int64]position, all bool) {
 		if c == nil {
 			continue
 		}
-		end, some := ends[p.number]
-		if some && int64(end.sortPriority) <= s.urgent { // otherwise something may have come behind the claim's back
-			c.next, c.first = end, end
+		if end, some := ends[p.number]; some {
+			c.exact = false
+			if int64(end.sortPriority) <= s.urgent { // otherwise something may have come behind the claim's back
+				c.goOn(end, at.Add(-lateness))
+			}
 		}
 		if all && s.urgent == math.MaxInt64 {
 			c.waiting = false
 		}
 	}
+}
+
+// goOn has claims go on where the last one ended, or a little before that: at what had its place before
+// a time.
+func (c *cursor) goOn(end position, before time.Time) {
+	if end.runAt.After(before) {
+		end.runAt, end.id = before, [16]byte{}
+	}
+	if c.next.compare(end) < 0 {
+		c.next = end
+	}
+	c.first = c.next
 }
 
 // arrived notes that something of a priority, or of a later one, has come that may stand before the
