@@ -32,8 +32,8 @@ func counterArgs(items []item) []any {
 	return []any{columns[0], columns[1], columns[2], columns[3], columns[4]}
 }
 
-// leftArgs are the columns of what a change leaves: checkpoint, fraction, message and log. What is null
-// leaves what is there, and so does a fraction of -1.
+// leftArgs are the columns of what a change leaves: checkpoint, fraction, message and log. A null
+// checkpoint or log and a fraction of -1 leave what is there.
 func leftArgs(items []item) (checkpoints [][]byte, fractions []float64, messages []string, logs [][]byte) {
 	n := len(items)
 	checkpoints, fractions, messages, logs = make([][]byte, n), make([]float64, n), make([]string, n), make([][]byte, n)

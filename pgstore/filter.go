@@ -11,14 +11,15 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// filter is a query, with the arguments of the statement that answers it. Sources are tables t with the
-// columns id and created, in the order of an index as far as possible.
+// filter is a query, with the arguments of the statement that answers it. That statement picks ids
+// from a source: a table t with the columns id and created, in the order of an index as far as
+// possible.
 type filter struct {
 	task.Query
 	args  []any
 	most  int
 	limit string // the argument of most
-	// where are conditions on a source that has all columns of tasks and status.
+	// where are the conditions for the rows that few returns.
 	where []string
 
 	afterID      [16]byte
@@ -61,7 +62,7 @@ func (f *filter) after() string {
 	return fmt.Sprintf("t.created <= %s and (t.created, t.id) < (%s, %s)", created, created, id)
 }
 
-// equal is a condition for each value that is asked for.
+// equal returns a condition for each of these columns of which a value is asked for, and after.
 func (f *filter) equal(columns ...string) (all []string) {
 	for _, column := range columns {
 		value := map[string]string{"kind": f.Kind, "queue": f.Queue, "key": f.Key, "status": string(f.Status)}[column]
@@ -91,14 +92,14 @@ const (
 	ofTasks   = `@.tasks t`
 	ofRunning = `(select task as id, created, kind, queue, key from @.running) t`
 	ofEnded   = `(select task as id, created, kind, queue, status from @.ended) t`
-	// withStatus are tasks that are looked for one by one.
+	// The probes are conditions on a row of tasks that find its status by a key.
 	endedProbe   = `exists (select 1 from @.ended e where e.created = t.created and e.task = t.id and e.status = %s)`
 	runningProbe = `exists (select 1 from @.running r where r.task = t.id)`
 	waitingProbe = `exists (select 1 from @.ready r where r.created = t.created and r.id = t.id and r.queued = %[1]s
 		union all select 1 from @.delayed r where r.created = t.created and r.id = t.id and r.queued = %[1]s)`
 )
 
-// source is a table t that has the tasks that are asked for, and no others.
+// source returns a table t that has the tasks that are asked for, and no others.
 func (f *filter) source(kinds []string) string {
 	switch {
 	case f.Key != "":
@@ -132,7 +133,7 @@ func (f *filter) ofEachKind(kinds []string, table string, conditions []string) s
 	return "(select t.id, t.created from unnest(" + f.arg(kinds) + "::text[]) as k(kind), lateral (" + newest(table+whereAll(conditions), f.limit) + ") t) t"
 }
 
-// probe is a condition that finds out a task's status.
+// probe returns the condition that a task has the status that is asked for.
 func (f *filter) probe() string {
 	switch {
 	case f.Status == task.Running:
@@ -143,8 +144,9 @@ func (f *filter) probe() string {
 	return fmt.Sprintf(endedProbe, f.arg(string(f.Status)))
 }
 
-// few is a statement that gives the rows that are worth looking at first, if there are few of them: of
-// the routes that wait, or of the tasks of a queue. The conditions that they must meet are in where.
+// few returns a statement for rows that may be few, and of which the conditions in where then
+// choose: those that wait in some routes, or the tasks of a queue. It is worth to read these first,
+// since an index in the order of the listing might have to be read far for such a pair of filters.
 func (f *filter) few(kinds []string) (rows string, ok bool) {
 	switch {
 	case f.Key != "" || f.Kind == "" && f.Queue == "":
@@ -175,10 +177,11 @@ func (f *filter) few(kinds []string) (rows string, ok bool) {
 	return "", false
 }
 
-// fewRows bounds what few gives.
+// fewRows bounds the rows of few.
 const fewRows = 20_000
 
-// fewStatement reports whether few gave all, and the newest of those that meet the conditions.
+// fewStatement returns the statement that answers whether few has all rows, and with the newest ids
+// of those that meet the conditions.
 func (f *filter) fewStatement(rows string) string {
 	return fmt.Sprintf("with s as materialized (%s limit %d) select (select count(*) from s) < %d, array(select t.id from s t%s order by t.created desc, t.id desc limit %s)",
 		rows, fewRows, fewRows, whereAll(f.where), f.limit)

@@ -11,15 +11,15 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// scan remembers where claims go on: which routes have something, as far as is known, and where in
-// each of them the last claim ended. While there is more to do than can be done, what earlier claims
-// took away must not be stepped over again, until the server has cleared it up: a hundred thousand
-// entries of the index, or those of a whole day while somebody's old snapshot keeps the server from
-// doing so.
+// scan remembers where claims go on: which routes have something to claim, as far as is known, and
+// where in each of them the last claim ended. While more waits than can be done, the entries that
+// earlier claims deleted are still in the index until the server has vacuumed it: a hundred
+// thousand of them, or those of a whole day while an old snapshot keeps it from doing so. A claim
+// that began at the front would step over all of them.
 //
-// It is a hint. What it does not know is found by the next poll, and what stands before the places
-// where claims go on is found when a claim begins at the front again: at once when something urgent is
-// announced, otherwise after fullEvery.
+// It is a hint. What it does not know is found by the next poll, and what is before the cursors is
+// found when a poll begins at the front again: at once when something urgent is announced,
+// otherwise after fullEvery.
 type scan struct {
 	mu      sync.Mutex
 	cursors map[int64]*cursor // by the number of the route
@@ -30,14 +30,15 @@ type scan struct {
 	pollEvery time.Duration
 
 	claims int   // under way
-	urgent int64 // the first priority that was announced since the first of them began
+	urgent int64 // the least sort_priority that was announced since the first of them began
 }
 
 // cursor is what is known of a route.
 type cursor struct {
 	route
 	number int64
-	// next is where to go on, first where the first task that can be claimed stood, if there is one.
+	// next is where the next claim begins. If waiting, there is something to claim, and first is
+	// the place of the first task, as far as is known.
 	next, first position
 	waiting     bool
 }
@@ -64,16 +65,17 @@ func (p position) compare(other position) int {
 }
 
 const (
-	// everything is a sort_priority before all others, and plainPriority that of a new task without a
-	// priority.
+	// everything is a sort_priority before all others, and plainPriority that of a new task without
+	// a priority.
 	everything    = math.MinInt64
 	plainPriority = int64(^0)
-	// fullEvery is for how long a task may go unseen that was recorded late in its place. Where a poll
-	// from the front takes long it is made less often, so that it costs a hundredth of the time.
+	// fullEvery is for how long a task may go unseen that was recorded late in its place. Where a
+	// poll from the front takes long it is made less often, so that it costs a hundredth of the
+	// time.
 	fullEvery  = time.Second
 	fullAtMost = 10 * time.Second
-	// pollEvery is how often a busy worker polls, for the sake of routes that it does not know and of
-	// delays that have run out; or less often, so that it costs a tenth of the time.
+	// pollEvery is how often a busy worker polls, for the sake of routes that it does not know and
+	// of delays that have run out; or less often, so that it costs a tenth of the time.
 	pollEvery  = 100 * time.Millisecond
 	pollAtMost = time.Second
 )
@@ -84,9 +86,9 @@ type piece struct {
 	from        position
 }
 
-// pieces are the parts that a poll for a request must look at: those of the routes that are known,
-// from where the last claim ended, and what is between them. full reports whether it begins at the
-// front everywhere.
+// pieces returns the parts of the index that a poll for a request must read: the routes that are
+// known, each from where the last claim ended, and the gaps between them. full reports whether it
+// begins at the front everywhere.
 func (s *scan) pieces(req task.ClaimRequest) (all []piece, full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,7 +119,7 @@ func (s *scan) pieces(req task.ClaimRequest) (all []piece, full bool) {
 	return all, full
 }
 
-// rangesOf are the routes that a request admits, sorted.
+// rangesOf returns the routes that a request admits, sorted.
 func rangesOf(req task.ClaimRequest) []piece {
 	var all []piece
 	for _, k := range req.Kinds {
@@ -177,8 +179,8 @@ func (s *scan) know(f found) {
 	c.waiting = true
 }
 
-// plan returns the routes that a claim is to ask for: those whose first tasks come first, as many as
-// it may take tasks, since the tasks that come first of all are in these.
+// plan returns the routes that a claim is to ask for: those whose first tasks come first, as many
+// as it may take tasks, since the tasks that come first of all are in these.
 func (s *scan) plan(req task.ClaimRequest) []cursor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -236,7 +238,7 @@ func (s *scan) claimed(planned []cursor, ends map[int64]position, all bool) {
 			continue
 		}
 		end, some := ends[p.number]
-		if some && int64(end.sortPriority) < s.urgent { // otherwise something may have come behind the claim's back
+		if some && int64(end.sortPriority) < s.urgent { // otherwise a task may have come before the end, while the claim was under way
 			c.next, c.first = end, end
 		}
 		if all && s.urgent == math.MaxInt64 {
@@ -245,8 +247,8 @@ func (s *scan) claimed(planned []cursor, ends map[int64]position, all bool) {
 	}
 }
 
-// arrived notes that something of a priority, or of a later one, has come that may stand before the
-// places where claims go on.
+// arrived notes that tasks of this sort_priority, or of a greater one, have come, and may be before
+// the cursors.
 func (s *scan) arrived(sortPriority int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,10 +13,10 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// lockKey is the advisory lock of a worker, for statements: a hash of 64 bits of the worker's id, so
-// that no number that a crash gives out again leads to somebody else's lock. The schema is the seed.
-// Of 10,000 workers two have the same key with a probability of 3 in 10^12; then the second one has
-// no lock, and lives by its lease.
+// lockKey is the advisory lock of a worker, for statements: a hash of 64 bits of the worker's id,
+// so that no number that a crash gives out again leads to somebody else's lock. The schema is the
+// seed. Of 10,000 workers two have the same key with a probability of 3 in 10^12; then the second
+// one has no lock, and lives by its lease.
 func lockKey(id string) string {
 	return `hashtextextended(` + id + ` collate "C", '@.'::regnamespace::oid::bigint)`
 }
@@ -37,8 +37,8 @@ var unlockSQL = `select pg_advisory_unlock(` + lockKey("id") + `) from unnest($1
 const withdrawSQL = `update @.workers set boot = null where id = any ($1) and boot is not null and not dead`
 
 // sessionSettingsSQL makes a session notice a vanished peer, and never end for idling. A vanished
-// peer is noticed after 20 s and not before a usual lease has run out: it may be alive, and cut off.
-// The settings that this version of the server does not know are left out.
+// peer is noticed after 20 s and not before a usual lease has run out: it may be alive, and cut
+// off. The settings that this version of the server does not know are left out.
 const sessionSettingsSQL = `select set_config(name, value, false) from (values
 	('statement_timeout', '3s'), ('lock_timeout', '1s'), ('idle_session_timeout', '0'), ('client_connection_check_interval', '5s'),
 	('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '20000'),
@@ -81,9 +81,9 @@ func (s *session) serve(ctx context.Context) (err error) {
 	}
 }
 
-// checkEvery is how often the session is checked: whether the server is still there, which the kernel
-// notices sooner, how long it takes to answer, and whether the workers' rows still name their locks.
-// A pooler that does not keep what it promised is noticed by it too.
+// checkEvery is how often the session is checked: whether the server is still there, which the
+// kernel notices sooner, how long it takes to answer, and whether the workers' rows still name
+// their locks. A pooler that does not keep what it promised is noticed by it too.
 func (s *session) checkEvery() time.Duration {
 	if s.cfg.pooling != unpooled {
 		return 5 * time.Second
@@ -156,8 +156,8 @@ func confirmAfter(took time.Duration) time.Duration {
 	return min(max(minConfirm, (3*took).Round(confirmStep)), maxConfirm)
 }
 
-// confirmAt is the same of a worker whose requests take so long now: connecting may take eight times
-// as long, with TLS and a password.
+// confirmAt is the same of a worker whose requests take so long now: connecting may take eight
+// times as long, with TLS and a password.
 func confirmAt(roundTrip time.Duration) time.Duration {
 	return confirmAfter(min(8*roundTrip, slowConnect))
 }
@@ -228,8 +228,9 @@ func (s *session) unrecorded() (workers []string, confirm time.Duration) {
 	return workers, s.confirm
 }
 
-// syncLocks takes the locks that are wanted, records them, and lets go of the others. What is missing
-// is tried again soon: a lock that a neighbour is just probing, or a row that somebody has locked.
+// syncLocks takes the locks that are wanted, records them, and lets go of the others. What is
+// missing is tried again soon: a lock that a neighbour is just probing, or a row that somebody has
+// locked.
 func (s *session) syncLocks(ctx context.Context, conn *pgx.Conn) (missing bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestPatience)
 	defer cancel()

@@ -16,9 +16,9 @@ import (
 // keeps a worker alive does not wait for requests. It never waits for anybody's lock, since a
 // session that waits is not ended at once when its client dies.
 //
-// It begins with its first use. When it is lost it is made anew at once, and takes the locks again;
-// meanwhile beats go over a spare connection, and the workers' rows say that their locks are no
-// evidence.
+// It begins with its first use. When it is lost it connects again at once, and takes the locks
+// again; meanwhile beats go over a spare connection, and the workers' rows have that their locks
+// are no evidence.
 type session struct {
 	cfg   sessionConfig
 	once  sync.Once
@@ -45,15 +45,14 @@ type sessionConfig struct {
 	pooling pooling
 	// schema is the name of the schema, quoted; channel that of the announcements.
 	schema, channel string
-	// timeout bounds the making of a connection. One that is lost twice within steady is expected to
-	// be lost again.
+	// timeout bounds the making of a connection. One that is lost twice within steady is expected
+	// to be lost again.
 	timeout, steady time.Duration
 	log             *slog.Logger
 	// life ends the session; start runs a function in a goroutine that the store waits for.
 	life  context.Context
 	start func(func())
-	// onNotify hears announcements. onConnect is called when there may have been some that nobody
-	// heard.
+	// onNotify receives announcements. onConnect is called when some may have been missed.
 	onNotify  func(payload string)
 	onConnect func()
 	// withdraw writes, over another connection, that the locks of some workers are no evidence.
@@ -101,16 +100,16 @@ const (
 	maxPause = 2 * time.Second
 	// missingPause is after how long a lock is tried again that a neighbour is just probing.
 	missingPause = 50 * time.Millisecond
-	// The lock of a worker is evidence of its death when it has been free for three times as long as
-	// the worker needs to connect, within these bounds: a worker that lost its connection, and not its
-	// life, has withdrawn the lock or taken it again by then. What it needs is measured when it
-	// connects, and after that taken from its round trips.
+	// The lock of a worker is evidence of its death when it has been free for three times as long
+	// as the worker needs to connect, within these bounds: a worker that lost its connection, and
+	// not its life, has withdrawn the lock or taken it again by then. What it needs is measured
+	// when it connects, and after that taken from its round trips.
 	minConfirm = 400 * time.Millisecond
 	maxConfirm = 1750 * time.Millisecond
 	// confirmStep keeps the time the same from one connection to the next.
 	confirmStep = 50 * time.Millisecond
-	// firstCheck is after how long that time is measured again: a process that has just begun connects
-	// more slowly than it will.
+	// firstCheck is after how long that time is measured again: a process that has just begun
+	// connects more slowly than it will.
 	firstCheck = time.Second
 	// steadyAfter is after how long a connection is trusted again that was lost twice in less.
 	steadyAfter = 30 * time.Second
@@ -370,8 +369,8 @@ func (s *session) down(impossible bool) (up time.Duration) {
 	return up
 }
 
-// withdraw says of some locks that they are no evidence. It may have come after the session has
-// taken them again: therefore they are recorded once more.
+// withdraw writes that some locks are no evidence. That may come after the session has taken them
+// again: therefore they are recorded once more.
 func (s *session) withdraw(workers []string) {
 	ctx, cancel := context.WithTimeout(s.cfg.life, maxConfirm)
 	defer cancel()

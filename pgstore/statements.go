@@ -24,12 +24,12 @@ type statements struct {
 	ReadPicked, PickHeld, PickUnlisted, CreatedOf, KindsOfQueue    string
 	History, Log, Count                                            string
 	Prune, RemoveGoneWorkers, CompactCounts, Bloat                 string
-	// FinishRun is FinishRuns for one that is waited for.
+	// FinishRun and SaveRun are FinishRuns and SaveRuns for one change, and wait for a locked run.
 	FinishRun, SaveRun string
 }
 
-// loadStatements reads the statements for the schema of that quoted name. A statement that is missing,
-// or that nobody uses, is a mistake of this package.
+// loadStatements reads the statements for the schema of that quoted name. It panics over a
+// statement that is missing, or that no field is for: either is a mistake of this package.
 func loadStatements(ident string) statements {
 	texts := make(map[string]string)
 	files, err := fs.Glob(sqlFiles, "sql/*.sql")
@@ -43,8 +43,8 @@ func loadStatements(ident string) statements {
 	if err != nil {
 		panic(fmt.Sprintf("pgstore: the embedded statements cannot be read: %v", err))
 	}
-	// Whether a row that is locked is left out is no parameter. One that was waited for may have
-	// another place then than it had when the statement began.
+	// "skip locked" cannot be an argument. A row that was waited for may have been updated, and
+	// then has another ctid than when the statement began: it is found by its key.
 	texts["FinishRun"] = strings.NewReplacer(" skip locked", "", "r.ctid = l.ctid", "r.task = l.task").Replace(texts["FinishRuns"])
 	texts["SaveRun"] = strings.ReplaceAll(texts["SaveRuns"], " skip locked", "")
 	var s statements
@@ -64,7 +64,7 @@ func loadStatements(ident string) statements {
 	return s
 }
 
-// parseStatements adds the statements of a file to a map, by their names: each stands behind a line
+// parseStatements adds the statements of a file to a map, by their names: each follows a line
 // "-- name: NAME". Comments are left out.
 func parseStatements(file string, into map[string]string) {
 	var name string
