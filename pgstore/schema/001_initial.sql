@@ -1,5 +1,5 @@
--- The tables of version 1. README.md tells how a task goes through them. An @ before a dot stands for
--- the schema's name.
+-- The tables of version 1. README.md describes how a task moves through them. An @ before a dot
+-- stands for the schema's name.
 
 -- What was submitted. A row is written once, never changed, and deleted when the task is pruned.
 create table @.tasks (
@@ -60,8 +60,8 @@ create index delayed_time on @.delayed (run_at);
 create index delayed_route on @.delayed (route);
 create index delayed_order on @.delayed (sort_priority, run_at);
 
--- What runs. The row is the run: whoever deletes it has ended the run, and nobody else can. Only a
--- command updates it.
+-- What runs. The row is the run: the transaction that deletes it has ended the run, and no other can.
+-- Only a command updates it.
 create table @.running (
 	task              uuid not null primary key,
 	run               bigint not null,
@@ -121,7 +121,8 @@ create index ended_at on @.ended (ended);
 create index ended_kind on @.ended (kind, status, created);
 create index ended_unsuccessful on @.ended (status, created) where status <> 'succeeded';
 
--- The runs that did not end their tasks. They are history and decide nothing.
+-- The runs that did not end their tasks. They are history: what happens to a task does not depend on
+-- them.
 create table @.runs (
 	task      uuid not null,
 	run       bigint not null,
@@ -136,7 +137,8 @@ create table @.runs (
 	primary key (task, run)
 );
 
--- What handlers have saved, and how far they are. The counters are those of the run that saved.
+-- What handlers have saved, with their progress. The counters are those of the run that saved. The
+-- row of a task without a checkpoint, but with progress, has no body.
 create table @.checkpoints (
 	task             uuid not null,
 	step             text collate "C" not null default '',
@@ -158,7 +160,7 @@ create table @.logs (
 	body bytea not null
 );
 
--- Who has a key: an unfinished task of the kind.
+-- Which unfinished task of a kind has a key.
 create table @.keys (
 	kind text collate "C" not null,
 	key  text collate "C" not null,
@@ -168,7 +170,7 @@ create table @.keys (
 
 create table @.paused (queue text collate "C" not null primary key);
 
--- The registered workers, and for the history those that are gone.
+-- The registered workers, and those that are gone, for the history.
 create table @.workers (
 	worker   uuid not null primary key,
 	id       text collate "C" not null unique,
@@ -190,8 +192,9 @@ create table @.workers (
 ) with (fillfactor = 50);
 create index workers_gone on @.workers (gone) where gone is not null;
 
--- How many tasks there are, as sums of changes: nobody waits for a neighbour's count. The status is
--- added (all that are there), interrupted (of those that wait), or that of an ended task.
+-- How many tasks there are, as sums of changes, so that no transaction waits for another one's count.
+-- The status is added (all that are there), interrupted (of those that wait), or that of an ended
+-- task.
 create table @.counts (
 	n      uuid not null primary key default gen_random_uuid(),
 	kind   text collate "C" not null,
@@ -200,11 +203,11 @@ create table @.counts (
 	delta  bigint not null
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 
--- add_tasks records new tasks, and returns those that it left out, by their places: since their ids
--- exist, or their keys are held, or it is not known whether they are since an open transaction has
--- them. It waits only a little for such a transaction; then it finds out which of the tasks are
--- concerned, one by one, and records the others. A function has its own settings, whatever those of the
--- caller's session are, and an error in it can be undone without the caller's transaction.
+-- add_tasks records new tasks, and returns those that it left out, by their places in the arrays: their
+-- ids exist, their keys are held, or an open transaction has one of them, so that neither is known. It
+-- waits only a little for such a transaction; then it tries the tasks one by one to find those that are
+-- concerned, and records the others. It is a function because one has its own settings, whatever those
+-- of the caller's session are, and can undo an error without the caller's transaction.
 create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[], routes bigint[], priorities integer[], delays bigint[], payloads bytea[], inline integer)
 	returns table (place integer, holder uuid, existed boolean, busy boolean)
 	language plpgsql set lock_timeout = '100ms' set search_path = pg_catalog
@@ -261,7 +264,7 @@ begin
 	if cardinality(made) = cardinality(ids) then
 		return;
 	end if;
-	-- A key of a task whose id somebody else added meanwhile is given back.
+	-- The key of a task whose id another transaction added meanwhile is released.
 	delete from @.keys k using (select unnest(kinds) as kind, unnest(keys) as key, unnest(ids) as id) a
 	where k.kind = a.kind and k.key = a.key and k.task = a.id
 		and not exists (select 1 from @.tasks t where t.id = a.id and t.kind = k.kind and t.key = k.key);
