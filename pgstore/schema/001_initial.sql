@@ -60,8 +60,8 @@ create index delayed_time on @.delayed (run_at);
 create index delayed_route on @.delayed (route);
 create index delayed_order on @.delayed (sort_priority, run_at);
 
--- What runs. The row is the run: the transaction that deletes it has ended the run, and no other can.
--- Only a command updates it.
+-- What runs. The row is the run: the transaction that deletes it has ended the run, and no other
+-- can. Only a command updates it.
 create table @.running (
 	task              uuid not null primary key,
 	run               bigint not null,
@@ -121,8 +121,8 @@ create index ended_at on @.ended (ended);
 create index ended_kind on @.ended (kind, status, created);
 create index ended_unsuccessful on @.ended (status, created) where status <> 'succeeded';
 
--- The runs that did not end their tasks. They are history: what happens to a task does not depend on
--- them.
+-- The runs that did not end their tasks. They are history: what happens to a task does not depend
+-- on them.
 create table @.runs (
 	task      uuid not null,
 	run       bigint not null,
@@ -192,9 +192,9 @@ create table @.workers (
 ) with (fillfactor = 50);
 create index workers_gone on @.workers (gone) where gone is not null;
 
--- How many tasks there are, as sums of changes, so that no transaction waits for another one's count.
--- The status is added (all that are there), interrupted (of those that wait), or that of an ended
--- task.
+-- How many tasks there are, as sums of changes, so that no transaction waits for another one's
+-- count. The status is added (all that are there), interrupted (of those that wait), or that of an
+-- ended task.
 create table @.counts (
 	n      uuid not null primary key default gen_random_uuid(),
 	kind   text collate "C" not null,
@@ -203,11 +203,12 @@ create table @.counts (
 	delta  bigint not null
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 
--- add_tasks records new tasks, and returns those that it left out, by their places in the arrays: their
--- ids exist, their keys are held, or an open transaction has one of them, so that neither is known. It
--- waits only a little for such a transaction; then it tries the tasks one by one to find those that are
--- concerned, and records the others. It is a function because one has its own settings, whatever those
--- of the caller's session are, and can undo an error without the caller's transaction.
+-- add_tasks records new tasks, and returns those that it left out, by their places in the arrays:
+-- their ids exist, their keys are held, or an open transaction has one of them, so that neither is
+-- known. It waits only a little for such a transaction; then it tries the tasks one by one to find
+-- those that are concerned, and records the others. It is a function because one has its own
+-- settings, whatever those of the caller's session are, and can undo an error without the caller's
+-- transaction.
 create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[], routes bigint[], priorities integer[], delays bigint[], payloads bytea[], inline integer)
 	returns table (place integer, holder uuid, existed boolean, busy boolean)
 	language plpgsql set lock_timeout = '100ms' set search_path = pg_catalog

@@ -1,9 +1,9 @@
 -- name: Claim
 -- Moves tasks from ready to running. The worker's row is locked first, in a mode that beats do not
--- wait for: a process that marks the worker dead waits for its claims, and sees what they took. Each
--- route is read in the order of the index, from where the last claim ended. A row is locked before it
--- is deleted, and skipped if it is locked, so that claims do not wait for each other. A suspect is
--- picked apart, by an index of its own.
+-- wait for: a process that marks the worker dead waits for its claims, and sees what they took.
+-- Each route is read in the order of the index, from where the last claim ended. A row is locked
+-- before it is deleted, and skipped if it is locked, so that claims do not wait for each other. A
+-- suspect is picked apart, by an index of its own.
 with claimer as materialized (
 	select worker, floor(extract(epoch from now()) * 1000)::bigint as clock from @.workers
 	where worker = $1 and gone is null and not dead and epoch <= $2 for key share

@@ -44,8 +44,8 @@ with from_ready as (
 select count(*) from waited
 
 -- name: RetryEnded
--- Makes a failed or cancelled task claimable again. The answer is whether there was one, and whether
--- it was moved: it is not if another task has its key.
+-- Makes a failed or cancelled task claimable again. The answer is whether there was one, and
+-- whether it was moved: it is not if another task has its key.
 with t as materialized (
 	select * from @.tasks where id = $1
 ), e as materialized (

@@ -1,8 +1,8 @@
 -- name: FinishRuns
--- Ends runs, whatever they leave. The runs are locked first, in the order of their tasks' ids; those
--- that another transaction has locked are skipped, and ended one by one later. The deleted row is the
--- guard, and has what was asked of the run. The answer is the tasks whose runs were ended, or no row
--- if all were.
+-- Ends runs, whatever they leave. The runs are locked first, in the order of their tasks' ids;
+-- those that another transaction has locked are skipped, and ended one by one later. The deleted
+-- row is the guard, and has what was asked of the run. The answer is the tasks whose runs were
+-- ended, or no row if all were.
 with changes as materialized (
 	select unnest($1::uuid[]) as task, unnest($2::bigint[]) as run, unnest($3::uuid[]) as worker, unnest($4::text[]) as status, unnest($5::text[]) as reason,
 		unnest($6::text[]) as error, unnest($7::bigint[]) as delay, unnest($8::integer[]) as attempts, unnest($9::integer[]) as interruptions,
