@@ -79,7 +79,8 @@ func firstPriority(tasks []task.NewTask) int64 {
 	return first
 }
 
-// addArgs are the arguments of the statement Add.
+// addArgs are the arguments of the statement Add: columns with an element for each task, sorted by
+// id, and the length up to which a payload is put into ready too. A delay is in microseconds.
 func addArgs(news []newTask) []any {
 	n := len(news)
 	var (

@@ -49,7 +49,8 @@ func leftArgs(items []item) (checkpoints [][]byte, fractions []float64, messages
 	return checkpoints, fractions, messages, logs
 }
 
-// finishArgs are the arguments of the statement FinishRuns.
+// finishArgs are the arguments of the statement FinishRuns: columns with an element for each
+// change, and how much of the history and of the log is kept. A delay is in microseconds.
 func finishArgs(items []item) []any {
 	n := len(items)
 	var (
@@ -69,7 +70,8 @@ func finishArgs(items []item) []any {
 	return append(args, suspects, checkpoints, fractions, messages, crashed, reclaimed, results, logs, task.MaxHistory, task.MaxLog)
 }
 
-// saveArgs are the arguments of the statement SaveRuns.
+// saveArgs are the arguments of the statement SaveRuns: columns with an element for each change,
+// and how much of the log is kept.
 func saveArgs(items []item) []any {
 	tasks, runs, workers := fenceArgs(items)
 	checkpoints, fractions, messages, logs := leftArgs(items)

@@ -69,7 +69,10 @@ func tookAll(req task.ClaimRequest, tasks []task.Task) bool {
 	return len(tasks) < req.Max
 }
 
-// claimArgs are the arguments of the statement Claim.
+// claimArgs are the arguments of the statement Claim: the worker and its epoch, how many tasks,
+// whether a suspect may be one, which tasks are not wanted; and as columns, with an element for
+// each route: its number, its names, how many tasks of the kind, the position to begin at, and the
+// kind's caps.
 func (s *Store) claimArgs(req task.ClaimRequest, routes []cursor) []any {
 	n := len(routes)
 	var (

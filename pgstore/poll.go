@@ -94,6 +94,8 @@ func (s *Store) pollOnce(ctx context.Context, req task.ClaimRequest) (registered
 	return registered, next, nil
 }
 
+// pieceArgs are the columns of pieces: the first and the last route, and the position at which the
+// first one begins. The other routes of a piece are read from their front.
 func pieceArgs(pieces []piece) []any {
 	n := len(pieces)
 	first, last, priorities := make([]int64, n), make([]int64, n), make([]int32, n)
