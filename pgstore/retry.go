@@ -20,8 +20,8 @@ func (s *Store) once(ctx context.Context, fn func(ctx context.Context) error) er
 	return s.call(ctx, isUndone, fn)
 }
 
-// again runs fn as once does, and repeats it also when the answer was lost: fn reads, or writes what
-// is the same after the second time.
+// again runs fn as once does, and repeats it also when the answer was lost: fn reads, or writes
+// what is the same after the second time.
 func (s *Store) again(ctx context.Context, fn func(ctx context.Context) error) error {
 	return s.call(ctx, isTransient, fn)
 }
@@ -60,7 +60,7 @@ func retry(ctx context.Context, repeatable func(error) bool, failed func(error),
 			return err
 		}
 		select {
-		case <-time.After(pause/2 + rand.N(pause)): // two that met each other do not do so again
+		case <-time.After(pause/2 + rand.N(pause)): // two transactions that collided do not do so again
 		case <-ctx.Done():
 			return err
 		}

@@ -11,8 +11,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// epochs number the times between the complete beats of this process's workers. A claim that a complete
-// beat has overtaken has an earlier epoch, and comes too late.
+// epochs number the times between the complete beats of this process's workers. A claim that a
+// complete beat has overtaken has an earlier epoch, and is refused.
 type epochs struct {
 	mu sync.Mutex
 	by map[string]int64
@@ -24,7 +24,7 @@ func (e *epochs) of(worker string) int64 {
 	return e.by[worker]
 }
 
-// raise begins a new epoch: what has been sent before is of an earlier one.
+// raise begins a new epoch: claims that have been sent before are of an earlier one.
 func (e *epochs) raise(worker string) int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -41,8 +41,8 @@ func (e *epochs) forget(worker string) {
 	delete(e.by, worker)
 }
 
-// Heartbeat implements task.Store. The worker's lock is taken when it is registered, and let go when
-// it has left.
+// Heartbeat implements task.Store. The worker's lock is taken when it is registered, and let go
+// when it has left.
 func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
 	var reply task.BeatReply
 	err := s.again(ctx, func(ctx context.Context) error {
@@ -112,8 +112,8 @@ type beatRow struct {
 	Command string
 }
 
-// beat renews a worker, unless it is not known, and returns what it may not know. It goes over the
-// session, and not over the pool.
+// beat renews a worker, and reports whether it is known, and what it may not know itself. It goes
+// over the session, and not over the pool.
 func (s *Store) beat(ctx context.Context, b task.Beat) (known bool, reply task.BeatReply, err error) {
 	tasks, runs, workers := listed(b.Runs)
 	// What the server answers is read into a place of its own: it may come after ctx has ended.
@@ -158,7 +158,7 @@ func listed(fences []task.Fence) (tasks [][16]byte, runs []int64, workers [][16]
 const claimPatience = "2000"
 
 // unlisted reads the runs that a worker holds and did not list. It waits for claims that the server
-// is still at, and keeps out those that have not begun: no claim that was sent before comes after it.
+// has begun, and refuses those that it has not: no claim that was sent before comes after it.
 func (s *Store) unlisted(ctx context.Context, b task.Beat) (tasks []task.Task, err error) {
 	worker, epoch := workerKey(b.Worker), s.epochs.raise(b.Worker)
 	ids, runs, _ := listed(b.Runs)

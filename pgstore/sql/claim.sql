@@ -1,8 +1,9 @@
 -- name: Claim
--- Moves tasks from ready to running. The worker's row is locked first, in a mode that its beats do not
--- mind: whoever marks the worker dead waits for its claims, and sees what they took. Each route is
--- read in the order of its index, from where the last claim ended; what is picked is locked before it
--- is deleted, so that claims do not wait for each other. A suspect is looked for apart.
+-- Moves tasks from ready to running. The worker's row is locked first, in a mode that beats do not
+-- wait for: a process that marks the worker dead waits for its claims, and sees what they took.
+-- Each route is read in the order of the index, from where the last claim ended. A row is locked
+-- before it is deleted, and skipped if it is locked, so that claims do not wait for each other. A
+-- suspect is picked apart, by an index of its own.
 with claimer as materialized (
 	select worker, floor(extract(epoch from now()) * 1000)::bigint as clock from @.workers
 	where worker = $1 and gone is null and not dead and epoch <= $2 for key share
@@ -62,8 +63,8 @@ select c.clock, now(), a.*, b.* from claimer c, (
 -- name: Poll
 -- Reports whether a worker may claim, in how many microseconds the next delay runs out, whether a
 -- neighbour's lock is free, if that is asked, and which routes have something to claim, with the
--- place of the first. The routes are found by jumping from each to the next one in the index, within
--- pieces of it that begin at a place, and for suspects in an index of their own. It writes nothing.
+-- position of the first task. It jumps from each route to the next one in the index, within pieces
+-- of it that begin at a position, and for suspects in an index of their own. It writes nothing.
 with recursive piece as materialized (
 	select unnest($4::bigint[]) as first, unnest($5::bigint[]) as last, unnest($6::integer[]) as sort_priority, unnest($7::boolean[]) as queued,
 		unnest($8::timestamptz[]) as run_at, unnest($9::uuid[]) as id

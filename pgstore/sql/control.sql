@@ -5,7 +5,7 @@ insert into @.paused (queue) values ($1) on conflict do nothing
 delete from @.paused where queue = $1
 
 -- name: CommandRun
--- Notes what is asked of a task's run; a cancellation stays one.
+-- Notes what is asked of a task's run. A cancellation stays one.
 update @.running set command = case when command = 'cancel' then command else $2 end where task = $1
 
 -- name: CancelWaiting
@@ -44,8 +44,8 @@ with from_ready as (
 select count(*) from waited
 
 -- name: RetryEnded
--- Makes a failed or cancelled task claimable again. It answers whether there was one, and whether it
--- has its key.
+-- Makes a failed or cancelled task claimable again. The answer is whether there was one, and
+-- whether it was moved: it is not if another task has its key.
 with t as materialized (
 	select * from @.tasks where id = $1
 ), e as materialized (

@@ -1,6 +1,6 @@
 -- name: ReadPicked
--- Reads the tasks whose ids a part named p has picked. As a list the ids are expected to be few, and
--- each is looked for by its key.
+-- Reads the tasks whose ids a part named p has picked. Of an array the planner expects few
+-- elements, so each row is found by its key.
 select t.id, t.kind, t.queue, coalesce(t.key, ''), t.payload, t.priority,
 	case when e.task is not null then e.status when r.task is not null then 'running' when q.queued then 'queued' else 'interrupted' end,
 	coalesce(r.reason, q.reason, ''), case when e.started is not null then coalesce(e.error, '') else coalesce(l.error, '') end,

@@ -1,8 +1,8 @@
 -- name: FinishRuns
--- Ends runs, whatever they leave. The runs are locked first, in the order of their ids, and those
--- that somebody else is at are left out: they are tried apart. The deleted row is the guard, and says
--- what was asked of the run. What the run leaves goes where it belongs. It answers with the tasks
--- whose runs were ended, unless all were.
+-- Ends runs, whatever they leave. The runs are locked first, in the order of their tasks' ids;
+-- those that another transaction has locked are skipped, and ended one by one later. The deleted
+-- row is the guard, and has what was asked of the run. The answer is the tasks whose runs were
+-- ended, or no row if all were.
 with changes as materialized (
 	select unnest($1::uuid[]) as task, unnest($2::bigint[]) as run, unnest($3::uuid[]) as worker, unnest($4::text[]) as status, unnest($5::text[]) as reason,
 		unnest($6::text[]) as error, unnest($7::bigint[]) as delay, unnest($8::integer[]) as attempts, unnest($9::integer[]) as interruptions,
@@ -77,8 +77,8 @@ with changes as materialized (
 select array_agg(task) from outcome having count(*) < cardinality($1::uuid[])
 
 -- name: Verdicts
--- Reports, for changes that met no run, whether the task exists, whether the run still goes on, and
--- how it ended.
+-- Reports, for changes that were not made, whether the task exists, whether the run still goes on,
+-- and how it ended.
 select t.id is not null, r.task is not null, coalesce(x.status, ''), coalesce(x.reason, ''), coalesce(x.reclaimed, false)
 from unnest($1::uuid[], $2::bigint[], $3::uuid[]) with ordinality as c(task, run, worker, n)
 left join lateral (select t.id, t.created from @.tasks t where t.id = c.task limit 1) t on true
