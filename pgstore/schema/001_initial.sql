@@ -275,23 +275,26 @@ end $$;
 -- For SQL of your own: every task as it is. docs/stores.md describes the columns. All other tables
 -- are private, and change from one version to the next.
 create view @.task_records as
-select e.task as id, e.kind, e.queue, t.key, t.priority, e.status, null::text as reason, e.error, e.created, e.ended as since, t.run_at,
-	e.started, e.ended as finished, e.run, coalesce(e.runs, 0) as runs, coalesce(e.attempts, 0) as attempts,
+select e.task as id, e.kind, e.queue, t.key, t.priority, e.status, null::text as reason, coalesce(e.error, l.error) as error, e.created, e.ended as since, t.run_at,
+	coalesce(e.started, l.started) as started, e.ended as finished, e.run, coalesce(e.runs, 0) as runs, coalesce(e.attempts, 0) as attempts,
 	coalesce(e.interruptions, 0) as interruptions, coalesce(e.crashes, 0) as crashes, w.id as worker, w.host,
 	coalesce(e.fraction, k.fraction) as fraction, coalesce(e.message, k.message) as message,
-	length(k.body) as checkpoint_size, k.saved as checkpoint_saved, t.payload, e.result
+	length(k.body) as checkpoint_size, case when k.body is not null then k.saved end as checkpoint_saved, t.payload, e.result
 from @.ended e
 join @.tasks t on t.id = e.task
+left join @.runs l on e.started is null and l.task = e.task and l.run = e.run -- it was cancelled while it waited
 left join @.checkpoints k on k.task = e.task and k.step = ''
-left join @.workers w on w.worker = e.worker
+left join @.workers w on w.worker = coalesce(e.worker, l.worker)
 union all
-select r.task, r.kind, r.queue, r.key, t.priority, 'running', r.reason, null, r.created, r.started, t.run_at,
-	r.started, null, r.run, r.runs, coalesce(r.attempts, 0),
-	coalesce(r.interruptions, 0), coalesce(r.crashes, 0), w.id, w.host,
+select r.task, r.kind, r.queue, r.key, t.priority, 'running', r.reason, l.error, r.created, r.started, t.run_at,
+	r.started, null, r.run, r.runs, coalesce(case when k.run = r.run then k.attempts else r.attempts end, 0),
+	coalesce(case when k.run = r.run then k.interruptions else r.interruptions end, 0),
+	coalesce(case when k.run = r.run then k.crashes else r.crashes end, 0), w.id, w.host,
 	k.fraction, k.message,
-	length(k.body), k.saved, t.payload, null
+	length(k.body), case when k.body is not null then k.saved end, t.payload, null
 from @.running r
 join @.tasks t on t.id = r.task
+left join @.runs l on l.task = r.task and l.run = r.last_run
 left join @.checkpoints k on k.task = r.task and k.step = ''
 left join @.workers w on w.worker = r.worker
 union all
@@ -299,7 +302,7 @@ select q.id, q.kind, q.queue, q.key, t.priority, case when q.queued then 'queued
 	coalesce(q.since, q.created), q.run_at, l.started, null, q.last_run, coalesce(q.runs, 0), coalesce(q.attempts, 0),
 	coalesce(q.interruptions, 0), coalesce(q.crashes, 0), w.id, w.host,
 	k.fraction, k.message,
-	length(k.body), k.saved, t.payload, null
+	length(k.body), case when k.body is not null then k.saved end, t.payload, null
 from (select * from @.ready union all select * from @.delayed) q
 join @.tasks t on t.id = q.id
 left join @.runs l on l.task = q.id and l.run = q.last_run
