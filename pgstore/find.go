@@ -68,6 +68,7 @@ func (s *Store) find(ctx context.Context, q task.Query) ([]task.Task, error) {
 		if err != nil || enough {
 			return tasks, err
 		}
+		f.args = f.args[:1] // of the other statement the limit alone
 	}
 	return s.readTasks(ctx, picked(newest(f.source(kinds), f.limit), s.q.ReadPicked), f.args...)
 }

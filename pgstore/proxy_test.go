@@ -104,7 +104,11 @@ func (p *proxy) carry(from, to net.Conn, lost *atomic.Bool) {
 	for {
 		buf := make([]byte, 32<<10)
 		n, err := from.Read(buf)
-		if n > 0 && !lost.Load() && !(p.stubborn.Load() && asksToCancel(buf[:n])) {
+		if p.stubborn.Load() && asksToCancel(buf[:n]) {
+			p.drop(from, to)
+			return
+		}
+		if n > 0 && !lost.Load() {
 			pieces <- piece{due: time.Now().Add(time.Duration(p.delay.Load())), data: buf[:n]}
 		}
 		if err != nil {

@@ -287,23 +287,26 @@ end $$;
 -- For SQL of your own: every task as it is. docs/stores.md describes the columns. All other tables
 -- are private, and change from one version to the next.
 create view @.task_records as
-select t.id, t.kind, t.queue, t.key, t.priority, e.status, null::text as reason, e.error, t.created, e.ended as since, t.run_at,
-	e.started, e.ended as finished, e.run, coalesce(e.runs, 0) as runs, coalesce(e.attempts, 0) as attempts,
+select t.id, t.kind, t.queue, t.key, t.priority, e.status, null::text as reason, coalesce(e.error, l.error) as error, t.created, e.ended as since, t.run_at,
+	coalesce(e.started, l.started) as started, e.ended as finished, e.run, coalesce(e.runs, 0) as runs, coalesce(e.attempts, 0) as attempts,
 	coalesce(e.interruptions, 0) as interruptions, coalesce(e.crashes, 0) as crashes, w.id as worker, w.host,
 	coalesce(e.fraction, k.fraction) as fraction, coalesce(e.message, k.message) as message,
-	length(k.body) as checkpoint_size, k.saved as checkpoint_saved, t.payload, e.result
+	length(k.body) as checkpoint_size, case when k.body is not null then k.saved end as checkpoint_saved, t.payload, e.result
 from @.tasks t
 join @.ended e on e.created = t.created and e.task = t.id
+left join @.runs l on e.started is null and l.task = t.id and l.run = e.run -- it was cancelled while it waited
 left join @.checkpoints k on k.task = t.id and k.step = ''
-left join @.workers w on w.worker = e.worker
+left join @.workers w on w.worker = coalesce(e.worker, l.worker)
 union all
-select t.id, t.kind, t.queue, t.key, t.priority, 'running', r.reason, null, t.created, r.started, t.run_at,
-	r.started, null, r.run, r.runs, coalesce(r.attempts, 0),
-	coalesce(r.interruptions, 0), coalesce(r.crashes, 0), w.id, w.host,
+select t.id, t.kind, t.queue, t.key, t.priority, 'running', r.reason, l.error, t.created, r.started, t.run_at,
+	r.started, null, r.run, r.runs, coalesce(case when k.run = r.run then k.attempts else r.attempts end, 0),
+	coalesce(case when k.run = r.run then k.interruptions else r.interruptions end, 0),
+	coalesce(case when k.run = r.run then k.crashes else r.crashes end, 0), w.id, w.host,
 	k.fraction, k.message,
-	length(k.body), k.saved, t.payload, null
+	length(k.body), case when k.body is not null then k.saved end, t.payload, null
 from @.tasks t
 join @.running r on r.task = t.id
+left join @.runs l on l.task = t.id and l.run = r.last_run
 left join @.checkpoints k on k.task = t.id and k.step = ''
 left join @.workers w on w.worker = r.worker
 union all
@@ -311,7 +314,7 @@ select t.id, t.kind, t.queue, t.key, t.priority, case when q.queued then 'queued
 	coalesce(q.since, t.created), q.run_at, l.started, null, q.last_run, coalesce(q.runs, 0), coalesce(q.attempts, 0),
 	coalesce(q.interruptions, 0), coalesce(q.crashes, 0), w.id, w.host,
 	k.fraction, k.message,
-	length(k.body), k.saved, t.payload, null
+	length(k.body), case when k.body is not null then k.saved end, t.payload, null
 from @.tasks t
 join (select * from @.ready union all select * from @.delayed) q on q.created = t.created and q.id = t.id
 left join @.runs l on l.task = t.id and l.run = q.last_run

@@ -1,0 +1,57 @@
+package pgstore
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestParseStatements_ReadsNamesAndLeavesOutComments(t *testing.T) {
+	got := make(map[string]string)
+	parseStatements("-- a file\n-- name: One\n-- Does this.\nselect 1\n\t-- in between\n\tfrom @.tasks -- behind\n\n-- name: Two\nselect 2\n", got)
+	delete(got, "") // what comes before the first name
+	want := map[string]string{"One": "select 1\n\tfrom @.tasks -- behind", "Two": "select 2"}
+	if !maps.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestLoadStatements_PutsTheSchemaInEverywhere(t *testing.T) {
+	v := reflect.ValueOf(loadStatements(`"odd"`))
+	for i := range v.NumField() {
+		name, text := v.Type().Field(i).Name, v.Field(i).String()
+		if text == "" || strings.Contains(text, "@.") {
+			t.Errorf("%s: %q", name, text)
+		}
+	}
+}
+
+// What waits for a run must not leave it out, and one that was waited for may have moved.
+func TestLoadStatements_MakesThoseThatWaitForOneRun(t *testing.T) {
+	q := loadStatements("s")
+	for _, waits := range []string{q.FinishRun, q.SaveRun} {
+		if strings.Contains(waits, "skip locked") || strings.Contains(waits, "r.ctid = l.ctid") {
+			t.Errorf("it does not wait: %.400s", waits)
+		}
+	}
+	for _, passes := range []string{q.FinishRuns, q.SaveRuns} {
+		if strings.Count(passes, "skip locked") != 1 {
+			t.Errorf("it waits: %.400s", passes)
+		}
+	}
+	if !strings.Contains(q.FinishRun, "r.task = l.task") {
+		t.Error("FinishRun does not name its run")
+	}
+}
+
+// A claim compares the names too: two routes may have one number.
+func TestStatements_CompareTheNamesOfARoute(t *testing.T) {
+	b := newRig(t)
+	b.fillReady(1, 2, "default")
+	mustExec(t, b.store, `with one as (update @.tasks set kind = 'other' where id = $1 returning id) update @.ready set kind = 'other' where id = (select id from one)`, testID(2))
+	if got := claims(t, b.store, "k"); !slices.Equal(got, []string{testID(1)}) {
+		t.Errorf("claimed %v, and one of them is of another kind", got)
+	}
+}
