@@ -136,13 +136,16 @@ func (s *Store) applyBatch(ctx context.Context, items []item, errs []error, dead
 // write makes changes in one statement, and returns those that were missed: their run has ended, or
 // another transaction has locked it.
 func (s *Store) write(ctx context.Context, items []item) (missed []item, err error) {
-	sql, args := s.q.SaveRuns, []any(nil)
-	if items[0].ends() {
-		sql, args = s.q.FinishRuns, finishArgs(items)
-	} else {
-		args = saveArgs(items)
-	}
+	sql, args := statement(s.q.FinishRuns, s.q.SaveRuns, items)
 	return missedOf(s.pool.QueryRow(ctx, sql, args...), items)
+}
+
+// statement returns one of two statements, for changes that are made together.
+func statement(finish, save string, items []item) (sql string, args []any) {
+	if items[0].ends() {
+		return finish, finishArgs(items)
+	}
+	return save, saveArgs(items)
 }
 
 // missedOf reads which changes were made: no row means all of them.
@@ -210,12 +213,7 @@ func (s *Store) writeApart(ctx context.Context, it item, deadline time.Time) (do
 		return false, errHeldUp
 	}
 	one := []item{it}
-	sql, args := s.q.SaveRun, []any(nil)
-	if it.ends() {
-		sql, args = s.q.FinishRun, finishArgs(one)
-	} else {
-		args = saveArgs(one)
-	}
+	sql, args := statement(s.q.FinishRun, s.q.SaveRun, one)
 	err = s.once(ctx, func(ctx context.Context) error {
 		var batch pgx.Batch // one transaction
 		batch.Queue(`select set_config('lock_timeout', $1, true)`, lockPatience)

@@ -70,5 +70,5 @@ func (s *Store) Log(ctx context.Context, id string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return body, nil
+	return body[max(0, len(body)-task.MaxLog):], nil
 }

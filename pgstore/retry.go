@@ -2,12 +2,12 @@ package pgstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 // maxAttempts is how often a call is tried.
@@ -80,11 +80,8 @@ func (s *Store) wrap(ctx, limited context.Context, err error) error {
 	case limited.Err() != nil:
 		return fmt.Errorf("pgstore: the database did not answer within %v: %w", s.timeout.Round(time.Millisecond), err)
 	}
-	for _, known := range []error{task.ErrWorkerGone, task.ErrWorkerAlive, task.ErrNotFound, task.ErrInvalid,
-		task.ErrKeyBusy, task.ErrRunning, task.ErrNotRunning, task.ErrAlreadyFinished} {
-		if errors.Is(err, known) {
-			return err
-		}
+	if storekit.IsContractError(err) {
+		return err
 	}
 	return fmt.Errorf("pgstore: %w", explain(err))
 }

@@ -205,13 +205,6 @@ func (s *scan) needsPoll() bool {
 	return time.Since(s.polled) >= max(s.pollEvery, pollEvery)
 }
 
-// pollNext has the next claim poll first.
-func (s *scan) pollNext() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.polled = time.Time{}
-}
-
 // begin notes that a claim is under way, until end.
 func (s *scan) begin() {
 	s.mu.Lock()
@@ -238,7 +231,7 @@ func (s *scan) claimed(planned []cursor, ends map[int64]position, all bool) {
 			continue
 		}
 		end, some := ends[p.number]
-		if some && int64(end.sortPriority) < s.urgent { // otherwise a task may have come before the end, while the claim was under way
+		if some && int64(end.sortPriority) <= s.urgent { // otherwise a task may have come before the end, while the claim was under way
 			c.next, c.first = end, end
 		}
 		if all && s.urgent == math.MaxInt64 {

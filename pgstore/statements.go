@@ -4,8 +4,11 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"maps"
 	"reflect"
 	"strings"
+
+	"github.com/lastcall-go/lastcall/internal/sqlfile"
 )
 
 //go:embed sql/*.sql
@@ -38,7 +41,7 @@ func loadStatements(ident string) statements {
 		if text, err = sqlFiles.ReadFile(file); err != nil {
 			break
 		}
-		parseStatements(string(text), texts)
+		maps.Copy(texts, sqlfile.Parse(string(text)))
 	}
 	if err != nil {
 		panic(fmt.Sprintf("pgstore: the embedded statements cannot be read: %v", err))
@@ -62,22 +65,6 @@ func loadStatements(ident string) statements {
 		panic("pgstore: nobody uses the statement " + name)
 	}
 	return s
-}
-
-// parseStatements adds the statements of a file to a map, by their names: each follows a line
-// "-- name: NAME". Comments are left out.
-func parseStatements(file string, into map[string]string) {
-	var name string
-	for line := range strings.Lines(file) {
-		if n, ok := strings.CutPrefix(line, "-- name: "); ok {
-			name = strings.TrimSpace(n)
-		} else if !strings.HasPrefix(strings.TrimSpace(line), "--") {
-			into[name] += line
-		}
-	}
-	for name, text := range into {
-		into[name] = strings.TrimSpace(text)
-	}
 }
 
 // sql puts the schema's name into a statement.

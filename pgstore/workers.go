@@ -153,12 +153,17 @@ func listed(fences []task.Fence) (tasks [][16]byte, runs []int64, workers [][16]
 	return fenceArgs(items)
 }
 
+// claimPatience bounds the wait for a worker's claims that are under way, in milliseconds: beats
+// wait behind a transaction that waits for them.
+const claimPatience = "2000"
+
 // unlisted reads the runs that a worker holds and did not list. It waits for claims that the server
 // has begun, and refuses those that it has not: no claim that was sent before comes after it.
 func (s *Store) unlisted(ctx context.Context, b task.Beat) (tasks []task.Task, err error) {
 	worker, epoch := workerKey(b.Worker), s.epochs.raise(b.Worker)
 	ids, runs, _ := listed(b.Runs)
 	var batch pgx.Batch // one transaction, in which each statement sees what was committed before it
+	batch.Queue(`select set_config('lock_timeout', $1, true)`, claimPatience)
 	batch.Queue(s.q.LockWorker, worker)
 	batch.Queue(s.q.RaiseEpoch, worker, epoch)
 	batch.Queue(picked(s.q.PickUnlisted, s.q.ReadPicked), worker, ids, runs).Query(func(rows pgx.Rows) (err error) {
@@ -170,7 +175,8 @@ func (s *Store) unlisted(ctx context.Context, b task.Beat) (tasks []task.Task, e
 
 // removeLeft removes a worker that has left, unless it still holds runs.
 func (s *Store) removeLeft(ctx context.Context, worker string) error {
-	var batch pgx.Batch // one transaction, in which the second statement sees the claims that the first waited for
+	var batch pgx.Batch // one transaction, in which the last statement sees the claims that were waited for
+	batch.Queue(`select set_config('lock_timeout', $1, true)`, claimPatience)
 	batch.Queue(s.q.LockWorker, workerKey(worker))
 	batch.Queue(s.q.RemoveLeftWorker, workerKey(worker))
 	return s.pool.SendBatch(ctx, &batch).Close()

@@ -115,11 +115,12 @@ create table @.ended (
 	error            text,
 	message          text,
 	result           bytea,
+	log              bytea, -- the last lines, which came with the end
 	primary key (created, task)
 );
 create index ended_at on @.ended (ended);
-create index ended_kind on @.ended (kind, status, created);
 create index ended_unsuccessful on @.ended (status, created) where status <> 'succeeded';
+create index ended_unsuccessful_kind on @.ended (status, kind, created) where status <> 'succeeded';
 
 -- The runs that did not end their tasks. They are history: what happens to a task does not depend
 -- on them.
@@ -155,6 +156,7 @@ create table @.checkpoints (
 	primary key (task, step)
 ) with (fillfactor = 50);
 
+-- What the runs before the last one have logged, and the last one before it ended.
 create table @.logs (
 	task uuid not null primary key,
 	body bytea not null
@@ -215,6 +217,7 @@ create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[]
 	set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
 	left_out integer[] := '{}';
+	before integer := 0;
 	made uuid[];
 	n integer;
 begin
@@ -259,7 +262,12 @@ begin
 					when lock_not_available then left_out := left_out || n;
 					when sqlstate 'LC000' then null;
 				end;
+				exit when cardinality(left_out) - before > 500;
 			end loop;
+			if cardinality(left_out) = before or cardinality(left_out) - before > 500 then
+				raise; -- it is not about some tasks: another transaction has locked a table
+			end if;
+			before := cardinality(left_out);
 		end;
 	end loop;
 	if cardinality(made) = cardinality(ids) then

@@ -62,6 +62,9 @@ with t as materialized (
 ), saved as (
 	insert into @.checkpoints as k (task, run, fraction, message) select task, coalesce(run, 0), fraction, message from again where fraction is not null
 	on conflict (task, step) do update set fraction = excluded.fraction, message = excluded.message
+), logged as (
+	insert into @.logs as l (task, body) select task, log from again where log is not null
+	on conflict (task) do update set body = l.body || excluded.body
 ), into_ready as (
 	insert into @.ready (created, id, route, sort_priority, kind, queue, key, concurrency_key, last_run, runs, interruptions, crashes, since)
 	select t.created, t.id, t.route, ~t.priority, t.kind, t.queue, t.key, t.concurrency_key, a.run, a.runs, a.interruptions, a.crashes, now() from again a, t

@@ -69,7 +69,9 @@ from (
 order by h.run nulls last
 
 -- name: Log
-select coalesce((select body from @.logs where task = $1), '') from @.tasks where id = $1
+select coalesce((select l.body from @.logs l where l.task = $1), '')
+	|| coalesce((select e.log from @.ended e where e.created = t.created and e.task = $1), '')
+from @.tasks t where t.id = $1
 
 -- name: Count
 -- The sums of the changes, and what runs.
