@@ -140,7 +140,7 @@ func (s *Store) write(ctx context.Context, items []item) (missed []item, err err
 	return missedOf(s.pool.QueryRow(ctx, sql, args...), items)
 }
 
-// statement chooses one of two statements for changes that go together.
+// statement returns one of two statements, for changes that are made together.
 func statement(finish, save string, items []item) (sql string, args []any) {
 	if items[0].ends() {
 		return finish, finishArgs(items)

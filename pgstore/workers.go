@@ -153,8 +153,8 @@ func listed(fences []task.Fence) (tasks [][16]byte, runs []int64, workers [][16]
 	return fenceArgs(items)
 }
 
-// claimPatience bounds the wait for a worker's claims that are under way, in milliseconds: beats wait
-// behind whoever waits for them.
+// claimPatience bounds the wait for a worker's claims that are under way, in milliseconds: beats
+// wait behind a transaction that waits for them.
 const claimPatience = "2000"
 
 // unlisted reads the runs that a worker holds and did not list. It waits for claims that the server

@@ -265,7 +265,7 @@ begin
 				exit when cardinality(left_out) - before > 500;
 			end loop;
 			if cardinality(left_out) = before or cardinality(left_out) - before > 500 then
-				raise; -- it is not about some tasks: somebody has locked a table
+				raise; -- it is not about some tasks: another transaction has locked a table
 			end if;
 			before := cardinality(left_out);
 		end;

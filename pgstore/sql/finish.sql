@@ -1,8 +1,8 @@
 -- name: FinishRuns
--- Ends runs, whatever they leave. The runs are locked first, in the order of their tasks' ids;
--- those that another transaction has locked are skipped, and ended one by one later. The deleted
--- row is the guard, and has what was asked of the run. The answer is the tasks whose runs were
--- ended, or no row if all were.
+-- Ends runs, whatever they leave. The runs are locked first, in the order of the ids of their
+-- tasks; those that another transaction has locked are skipped, and ended one by one later. The
+-- deleted row is the guard, and has what was asked of the run. The answer is the tasks whose runs
+-- were ended, or no row if all were.
 with changes as materialized (
 	select unnest($1::uuid[]) as task, unnest($2::bigint[]) as run, unnest($3::uuid[]) as worker, unnest($4::text[]) as status, unnest($5::text[]) as reason,
 		unnest($6::text[]) as error, unnest($7::bigint[]) as delay, unnest($8::integer[]) as attempts, unnest($9::integer[]) as interruptions,
@@ -15,7 +15,7 @@ with changes as materialized (
 ), outcome as (
 	delete from @.running r using locked l join changes c on c.task = l.task and c.run = l.run and c.worker = l.worker where r.ctid = l.ctid
 	returning case when l.command = 'cancel' and c.status in ('queued', 'interrupted') then 'cancelled' else c.status end as status,
-		-- These are looked at for every run, and so come first.
+		-- The columns that are read for every run come first.
 		l.key, c.checkpoint, nullif(c.fraction, -1) as fraction, c.log, l.kind, l.queue, l.task, l.run, l.worker, l.started, l.created, l.runs,
 		nullif(c.attempts, 0) as attempts, nullif(c.interruptions, 0) as interruptions, nullif(c.crashes, 0) as crashes,
 		nullif(c.crash_streak, 0) as crash_streak, nullif(c.interrupt_streak, 0) as interrupt_streak,
