@@ -33,12 +33,6 @@ order by t.created desc, t.id desc
 -- The runs of a dead worker.
 select r.task as id from @.running r where r.worker = $1 and exists (select 1 from @.workers w where w.worker = $1 and w.dead) limit $2
 
--- name: PickUnlisted
--- The runs of a worker that are not listed.
-select r.task as id from @.running r where r.worker = $1 and ((r.task, r.run) in (
-	select unnest($2::uuid[]), unnest($3::bigint[])
-)) is not true
-
 -- name: CreatedOf
 select created from @.tasks where id = $1
 

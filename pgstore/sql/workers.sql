@@ -25,6 +25,10 @@ select 1 from @.workers where worker = $1 for update
 -- name: RaiseEpoch
 update @.workers set epoch = greatest(epoch, $2) where worker = $1
 
+-- name: HeldRuns
+-- The runs of a worker.
+select array_agg(task), array_agg(run) from @.running where worker = $1
+
 -- name: RemoveLeftWorker
 update @.workers set gone = now() where worker = $1 and state = 'left' and gone is null and not exists (select 1 from @.running where worker = $1)
 
