@@ -11,8 +11,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// filter is a query, with the arguments of the statement that answers it. Sources are tables t with the
-// columns id and created, in the order of an index as far as possible.
+// filter is a query, with the arguments of the statement that answers it. Sources are tables t with
+// the columns id and created, in the order of an index as far as possible.
 type filter struct {
 	task.Query
 	args  []any
@@ -91,8 +91,8 @@ const (
 	ofTasks   = `@.tasks t`
 	ofRunning = `(select task as id, created, kind, queue, key from @.running) t`
 	ofEnded   = `(select task as id, created, kind, queue, status from @.ended) t`
-	// The probes find out the status of one task. As they may answer with one row only, each is looked
-	// for by its key.
+	// The probes find out the status of one task. As they may answer with one row only, each is
+	// looked for by its key.
 	endedProbe   = `(select true from @.ended e where e.created = t.created and e.task = t.id and e.status = %s limit 1)`
 	runningProbe = `(select true from @.running r where r.task = t.id limit 1)`
 	waitingProbe = `(select true from (
@@ -147,8 +147,9 @@ func (f *filter) probe() string {
 	return fmt.Sprintf(endedProbe, f.arg(string(f.Status)))
 }
 
-// few is a statement that gives the rows that are worth looking at first, if there are few of them: of
-// the routes that wait, or of the tasks of a queue. The conditions that they must meet are in where.
+// few is a statement that gives the rows that are worth looking at first, if there are few of them:
+// of the routes that wait, or of the tasks of a queue. The conditions that they must meet are in
+// where.
 func (f *filter) few(kinds []string) (rows string, ok bool) {
 	switch {
 	case f.Key != "" || f.Kind == "" && f.Queue == "":

@@ -49,9 +49,9 @@ func (s *session) serve(ctx context.Context) (err error) {
 	}
 }
 
-// checkEvery is how often the session is checked: whether the server is still there, which the kernel
-// notices sooner, how long it takes to answer, and whether the workers' rows still name their locks.
-// A pooler that does not keep what it promised is noticed by it too.
+// checkEvery is how often the session is checked: whether the server is still there, which the
+// kernel notices sooner, how long it takes to answer, and whether the workers' rows still name
+// their locks. A pooler that does not keep what it promised is noticed by it too.
 func (s *session) checkEvery() time.Duration {
 	if s.cfg.pooling != unpooled {
 		return 5 * time.Second
@@ -124,8 +124,8 @@ func confirmAfter(took time.Duration) time.Duration {
 	return min(max(minConfirm, (3*took).Round(confirmStep)), maxConfirm)
 }
 
-// confirmAt is the same of a worker whose requests take so long now: connecting may take eight times
-// as long, with TLS and a password.
+// confirmAt is the same of a worker whose requests take so long now: connecting may take eight
+// times as long, with TLS and a password.
 func confirmAt(roundTrip time.Duration) time.Duration {
 	return confirmAfter(min(8*roundTrip, slowConnect))
 }
@@ -196,8 +196,9 @@ func (s *session) unrecorded() (workers []string, confirm time.Duration) {
 	return workers, s.confirm
 }
 
-// syncLocks takes the locks that are wanted, records them, and lets go of the others. What is missing
-// is tried again soon: a lock that a neighbour is just probing, or a row that somebody has locked.
+// syncLocks takes the locks that are wanted, records them, and lets go of the others. What is
+// missing is tried again soon: a lock that a neighbour is just probing, or a row that somebody has
+// locked.
 func (s *session) syncLocks(ctx context.Context, conn *pgx.Conn) (missing bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestPatience)
 	defer cancel()

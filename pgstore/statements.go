@@ -32,8 +32,8 @@ type statements struct {
 	FinishRun, SaveRun string
 }
 
-// loadStatements reads the statements for the schema of that quoted name. A statement that is missing,
-// or that nobody uses, is a mistake of this package.
+// loadStatements reads the statements for the schema of that quoted name. A statement that is
+// missing, or that nobody uses, is a mistake of this package.
 func loadStatements(ident string) statements {
 	texts := make(map[string]string)
 	files, err := fs.Glob(sqlFiles, "sql/*.sql")
