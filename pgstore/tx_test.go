@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	_ "github.com/jackc/pgx/v5/stdlib" // a driver for database/sql
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
@@ -275,4 +276,41 @@ func TestAnIdleWorkerHoldsNoTransactionAndNoSnapshot(t *testing.T) {
 		looks++
 		return looks == 50
 	}, func(context.Context, *task.Run) error { return nil })
+}
+
+// The transaction's snapshot is older than what somebody has done to the run since.
+func TestFinishTx_InARepeatableReadTransactionFailsAndLeavesNothingBehind(t *testing.T) {
+	d := newDesk(t)
+	run := runOne(t, d.Store)
+	tx, err := d.pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := tx.Exec(t.Context(), `insert into public.rows values (1)`); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Control(t.Context(), task.Command{Verb: task.VerbInterrupt, Task: run.ID}); err != nil {
+		t.Fatal(err)
+	}
+	var e *pgconn.PgError
+	if err := d.FinishTx(t.Context(), Tx(tx), success(run)); !errors.As(err, &e) || e.Code != codeSerialization {
+		t.Errorf("FinishTx: %v", err)
+	}
+	if err := tx.Commit(t.Context()); err == nil {
+		t.Error("committed")
+	}
+	if n := d.rows(); n != 0 {
+		t.Errorf("%d rows", n)
+	}
+	if got, err := d.client.Get(t.Context(), run.ID); err != nil || got.Status != task.Running {
+		t.Errorf("%s, %v", got.Status, err)
+	}
+	err = pgx.BeginTxFunc(t.Context(), d.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error { // once more
+		_, err := tx.Exec(t.Context(), `insert into public.rows values (1)`)
+		return errors.Join(err, d.FinishTx(t.Context(), Tx(tx), success(run)))
+	})
+	if got, findErr := d.client.Get(t.Context(), run.ID); err != nil || findErr != nil || got.Status != task.Succeeded || d.rows() != 1 {
+		t.Errorf("%s, %v, %v", got.Status, err, findErr)
+	}
 }

@@ -1,0 +1,122 @@
+package pgstore
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/lastcall-go/lastcall/internal/pgtest"
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// forgetful is a cluster that forgets at its crash what was committed since remember was called.
+type forgetful struct {
+	*testing.T
+	server *pgtest.Server
+	writer int
+}
+
+func newForgetful(t *testing.T) *forgetful {
+	return &forgetful{T: t, server: pgtest.New(t, "synchronous_commit=off", "bgwriter_lru_maxpages=0", "autovacuum=off")}
+}
+
+func (f *forgetful) remember(s *Store) {
+	f.Helper()
+	exec(f.T, f.server.DSN("postgres"), `checkpoint`)
+	if err := s.pool.QueryRow(f.Context(), `select pid from pg_stat_activity where backend_type = 'walwriter'`).Scan(&f.writer); err != nil {
+		f.Fatal(err)
+	}
+	if err := syscall.Kill(f.writer, syscall.SIGSTOP); err != nil { // what is committed from now on is not written
+		f.Fatal(err)
+	}
+}
+
+// crash crashes the server, and starts it again. The stores have connections that work afterwards.
+func (f *forgetful) crash(stores ...*Store) {
+	f.Helper()
+	if err := errors.Join(syscall.Kill(f.writer, syscall.SIGKILL), f.server.Stop(syscall.SIGQUIT), f.server.Start()); err != nil {
+		f.Fatal(err)
+	}
+	for _, s := range stores {
+		s.pool.Reset()
+		awaitUp(f.T, s)
+	}
+}
+
+// After commits were lost the server gives numbers again, and tasks and runs are others than those that
+// a process remembers.
+func TestLostCommits_MisdirectNothing(t *testing.T) {
+	f := newForgetful(t)
+	open := func(worker string) *rig {
+		b := &rig{T: t, store: openAt(t, Config{DSN: f.server.DSN("postgres"), Migrate: true, Logger: slog.New(slog.DiscardHandler)})}
+		t.Cleanup(func() { closed(t, b.store) })
+		if _, err := b.store.Heartbeat(t.Context(), task.Beat{Worker: worker, Seq: 1, State: task.WorkerRunning}); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	a, b := open("a"), open("b")
+	claim := func(of *rig, worker string, kinds ...string) []task.Task {
+		t.Helper()
+		req := task.ClaimRequest{Worker: worker, Max: 100}
+		for _, kind := range kinds {
+			req.Kinds = append(req.Kinds, task.KindClaim{Kind: kind, Max: 100})
+		}
+		of.store.Wake()
+		got, err := of.store.Claim(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	add := func(to *rig, n int, r route) {
+		t.Helper()
+		if _, err := to.store.Add(t.Context(), []task.NewTask{{ID: testID(n), Kind: r.kind, Queue: r.queue}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const count = 60
+	a.fillReady(0, count-1, "default")
+	f.remember(a.store)
+	lost := claim(a, "a", "k")
+	add(a, 1000, route{"charge", "cards"}) // a queue that nobody knows after the crash
+	if len(lost) != count {
+		t.Fatalf("claimed %d", len(lost))
+	}
+	f.crash(a.store, b.store)
+	if n := a.number(`select count(*) from lastcall.running`); n != 0 {
+		t.Fatalf("%d of the claims are still there: this test shows nothing", n)
+	}
+
+	add(b, 2000, route{"mail", "letters"})
+	add(a, 1000, route{"charge", "cards"}) // again, as a client does that is not sure
+	theirs := claim(b, "b", "k")
+	if len(theirs) != count {
+		t.Fatalf("%d were claimed again", len(theirs))
+	}
+	var fences []task.Fence
+	for i := range lost {
+		fences = append(fences, success(lost[i]).Fence)
+	}
+	reply, err := a.store.Heartbeat(t.Context(), task.Beat{Worker: "a", Seq: 2, State: task.WorkerRunning, Runs: fences, Complete: true})
+	if err != nil || len(reply.Lost) != count || len(reply.Unlisted) != 0 {
+		t.Errorf("lost %d, unlisted %d, %v", len(reply.Lost), len(reply.Unlisted), err)
+	}
+	for i, err := range a.store.Apply(t.Context(), changes(success, lost)) {
+		if !errors.Is(err, task.ErrLeaseLost) {
+			t.Errorf("%s: %v", lost[i].ID, err)
+		}
+	}
+	if n := b.number(`select count(*) from lastcall.running`); n != count {
+		t.Errorf("%d of the new claims are left", n)
+	}
+	b.end(theirs...)
+	for id, kind := range map[string]string{testID(1000): "charge", testID(2000): "mail"} {
+		if got := ids(claim(b, "b", kind)); !slices.Equal(got, []string{id}) {
+			t.Errorf("of the kind %s: %v, want %s", kind, got, id)
+		}
+	}
+	b.counts(map[task.Status]int{task.Succeeded: count, task.Running: 2})
+}
