@@ -135,13 +135,11 @@ func (s *Store) applyBatch(ctx context.Context, items []item, errs []error, dead
 // write makes changes in one statement, and returns those that met no run, or one that somebody else
 // is at.
 func (s *Store) write(ctx context.Context, items []item) (missed []item, err error) {
-	sql, args := s.q.SaveRuns, []any(nil)
+	sql, argsOf := s.q.SaveRuns, saveArgs
 	if items[0].ends() {
-		sql, args = s.q.FinishRuns, finishArgs(items)
-	} else {
-		args = saveArgs(items)
+		sql, argsOf = s.q.FinishRuns, finishArgs
 	}
-	return missedOf(s.pool.QueryRow(ctx, sql, args...), items)
+	return missedOf(s.pool.QueryRow(ctx, sql, argsOf(items)...), items)
 }
 
 // missedOf reads which changes were made: no row means all of them.
@@ -209,16 +207,14 @@ func (s *Store) writeApart(ctx context.Context, it item, deadline time.Time) (do
 		return false, errHeldUp
 	}
 	one := []item{it}
-	sql, args := s.q.SaveRun, []any(nil)
+	sql, argsOf := s.q.SaveRun, saveArgs
 	if it.ends() {
-		sql, args = s.q.FinishRun, finishArgs(one)
-	} else {
-		args = saveArgs(one)
+		sql, argsOf = s.q.FinishRun, finishArgs
 	}
 	err = s.once(ctx, func(ctx context.Context) error {
 		var batch pgx.Batch // one transaction
 		batch.Queue(`select set_config('lock_timeout', $1, true)`, lockPatience)
-		batch.Queue(sql, args...).QueryRow(func(row pgx.Row) error {
+		batch.Queue(sql, argsOf(one)...).QueryRow(func(row pgx.Row) error {
 			missed, err := missedOf(row, one)
 			done = len(missed) == 0
 			return err

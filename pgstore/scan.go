@@ -216,13 +216,6 @@ func (s *scan) needsPoll() bool {
 	return time.Since(s.polled) >= max(s.pollEvery, pollEvery)
 }
 
-// pollNext has the next claim poll first.
-func (s *scan) pollNext() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.polled = time.Time{}
-}
-
 // begin notes that a claim is under way, until end.
 func (s *scan) begin() {
 	s.mu.Lock()
