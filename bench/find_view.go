@@ -4,7 +4,7 @@ package main
 // kind, and of a span of time. This is the only SQL of the benchmarks that names what a store's
 // schema has.
 const (
-	viewByStatus = `select id from lastcall.records where status = $1 order by created desc limit 100`
-	viewByKind   = `select r.id from lastcall.records r join lastcall.lanes l on l.n = r.lane where l.kind = $1 order by r.created desc limit 100`
-	viewByTime   = `select id from lastcall.records where created >= $1 and created < $2 order by created desc limit 100`
+	viewByStatus = `select id from lastcall.task_records where status = $1 order by created desc limit 100`
+	viewByKind   = `select id from lastcall.task_records where kind = $1 order by created desc limit 100`
+	viewByTime   = `select id from lastcall.task_records where created >= $1 and created < $2 order by created desc limit 100`
 )

@@ -9,8 +9,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// inlinePayload is the length up to which a payload is in ready too, in bytes, so that a claim need not
-// read it.
+// inlinePayload is the length up to which a payload is in ready too, in bytes, so that a claim need
+// not read it.
 const inlinePayload = 256
 
 // newTask is a new task with its id in bytes and its place in the call.
@@ -52,8 +52,8 @@ func (s *Store) add(ctx context.Context, news []newTask, added []task.Added) err
 	return err
 }
 
-// newTasks reads the ids of new tasks, and sorts the tasks by them, so that two calls with the same ids
-// do not wait for each other in a circle.
+// newTasks reads the ids of new tasks, and sorts the tasks by them, so that two calls with the same
+// ids do not wait for each other in a circle.
 func newTasks(tasks []task.NewTask) ([]newTask, error) {
 	news := make([]newTask, len(tasks))
 	for i := range tasks {
@@ -79,7 +79,8 @@ func firstPriority(tasks []task.NewTask) int64 {
 	return first
 }
 
-// addArgs are the arguments of the statement Add.
+// addArgs are the arguments of the statement Add: columns with an element for each task, sorted by
+// id, and the length up to which a payload is put into ready too. A delay is in microseconds.
 func addArgs(news []newTask) []any {
 	n := len(news)
 	var (
@@ -95,7 +96,7 @@ func addArgs(news []newTask) []any {
 		ids[i], kinds[i], queues[i], routes[i] = t.id, t.Kind, t.Queue, numbers.of(route{kind: t.Kind, queue: t.Queue})
 		priorities[i], delays[i], payloads[i] = clampInt32(t.Priority), t.Delay.Microseconds(), t.Payload
 		if t.Payload == nil {
-			payloads[i] = []byte{} // a payload of nothing is no null
+			payloads[i] = []byte{} // an empty payload is not null
 		}
 		if t.Key != "" {
 			keys[i] = &t.Key
@@ -113,7 +114,7 @@ type addAnswer struct {
 
 func (a *addAnswer) columns() []any { return []any{&a.places, &a.holders, &a.existed, &a.busy} }
 
-// fill says of each task what became of it.
+// fill sets the outcome of each task.
 func (a *addAnswer) fill(news []newTask, added []task.Added) {
 	for _, t := range news {
 		added[t.place] = task.Added{ID: t.ID}
@@ -123,7 +124,7 @@ func (a *addAnswer) fill(news []newTask, added []task.Added) {
 		switch {
 		case a.existed[i]:
 			out.Existed = true
-		case a.busy[i] || a.holders[i] == "": // of a key that has just become free
+		case a.busy[i] || a.holders[i] == "": // the key was held, and has just become free
 			out.Busy = true
 		default:
 			out.ID, out.Existed = a.holders[i], true

@@ -17,13 +17,13 @@ import (
 const (
 	// maxBatch bounds the changes of a statement.
 	maxBatch = 1000
-	// lockPatience bounds the wait for a run that another transaction is at, in milliseconds, and
-	// lockBudget the time that one call of Apply spends on such runs.
+	// lockPatience bounds the wait for a run that another transaction has locked, in milliseconds,
+	// and lockBudget the time that one call of Apply spends on such runs.
 	lockPatience = "100"
 	lockBudget   = 2 * time.Second
 )
 
-// item is a change that is to be made.
+// item is a change to be made.
 type item struct {
 	*task.Change
 	key   [16]byte
@@ -39,9 +39,10 @@ func (it *item) together(other *item) bool {
 	return it.round == other.round && it.ends() == other.ends()
 }
 
-// Apply implements task.Store. The changes are made in statements of many, whatever they carry, sorted
-// by task: one statement for runs that go on, and one for runs that end. Runs that somebody else is at
-// are tried apart. When a change cannot be written the statement is halved until only that one fails.
+// Apply implements task.Store. Changes are made in batches, whatever they carry, sorted by task:
+// with one statement for runs that go on, and one for runs that end. Changes of runs that another
+// transaction has locked are made one by one. When a change cannot be written its batch is halved
+// until only that one fails.
 func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 	errs := make([]error, len(changes))
 	if err := s.usable(ctx); err != nil {
@@ -63,7 +64,7 @@ func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 	return errs
 }
 
-// items are the changes whose tasks can exist, in rounds.
+// items returns the changes whose tasks can exist, in rounds.
 func items(changes []task.Change, errs []error) []item {
 	all := make([]item, 0, len(changes))
 	for i := range changes {
@@ -88,7 +89,7 @@ func items(changes []task.Change, errs []error) []item {
 	return all
 }
 
-// batches sorts changes into statements.
+// batches splits changes into those of one statement each.
 func batches(all []item) [][]item {
 	order := func(a, b item) int {
 		ends := 0
@@ -111,7 +112,7 @@ func batches(all []item) [][]item {
 	return sorted
 }
 
-// applyBatch makes changes that go together.
+// applyBatch makes the changes of one statement.
 func (s *Store) applyBatch(ctx context.Context, items []item, errs []error, deadline time.Time) {
 	var missed []item
 	err := s.once(ctx, func(ctx context.Context) (err error) {
@@ -132,14 +133,19 @@ func (s *Store) applyBatch(ctx context.Context, items []item, errs []error, dead
 	}
 }
 
-// write makes changes in one statement, and returns those that met no run, or one that somebody else
-// is at.
+// write makes changes in one statement, and returns those that were missed: their run has ended, or
+// another transaction has locked it.
 func (s *Store) write(ctx context.Context, items []item) (missed []item, err error) {
-	sql, argsOf := s.q.SaveRuns, saveArgs
+	sql, args := statement(s.q.FinishRuns, s.q.SaveRuns, items)
+	return missedOf(s.pool.QueryRow(ctx, sql, args...), items)
+}
+
+// statement returns one of two statements, for changes that are made together.
+func statement(finish, save string, items []item) (sql string, args []any) {
 	if items[0].ends() {
-		sql, argsOf = s.q.FinishRuns, finishArgs
+		return finish, finishArgs(items)
 	}
-	return missedOf(s.pool.QueryRow(ctx, sql, argsOf(items)...), items)
+	return save, saveArgs(items)
 }
 
 // missedOf reads which changes were made: no row means all of them.
@@ -162,8 +168,8 @@ func missedOf(row pgx.Row, items []item) (missed []item, err error) {
 	return missed, nil
 }
 
-// settle finds out what became of changes that met no run: a later statement sees what the first one
-// could not. Those whose runs go on are tried apart.
+// settle finds the outcome of changes that were missed: a later statement sees what the first one
+// could not. Those whose runs go on are made one by one.
 func (s *Store) settle(ctx context.Context, missed []item, errs []error, deadline time.Time) {
 	running, err := s.verdicts(ctx, missed, errs)
 	if err != nil {
@@ -197,24 +203,21 @@ func (s *Store) settle(ctx context.Context, missed []item, errs []error, deadlin
 	}
 }
 
-// errHeldUp is about a run that another transaction was at for longer than is waited.
+// errHeldUp is about a run that another transaction kept locked for longer than is waited.
 var errHeldUp = fmt.Errorf("pgstore: the run is being ended, or asked something, in a transaction that is still open: try again")
 
-// writeApart makes one change, and waits a little for whoever is at the run. It reports whether the
-// run was met.
+// writeApart makes one change, and waits a little for a transaction that has locked the run. It
+// reports whether the change was made.
 func (s *Store) writeApart(ctx context.Context, it item, deadline time.Time) (done bool, err error) {
 	if time.Now().After(deadline) {
 		return false, errHeldUp
 	}
 	one := []item{it}
-	sql, argsOf := s.q.SaveRun, saveArgs
-	if it.ends() {
-		sql, argsOf = s.q.FinishRun, finishArgs
-	}
+	sql, args := statement(s.q.FinishRun, s.q.SaveRun, one)
 	err = s.once(ctx, func(ctx context.Context) error {
 		var batch pgx.Batch // one transaction
 		batch.Queue(`select set_config('lock_timeout', $1, true)`, lockPatience)
-		batch.Queue(sql, argsOf(one)...).QueryRow(func(row pgx.Row) error {
+		batch.Queue(sql, args...).QueryRow(func(row pgx.Row) error {
 			missed, err := missedOf(row, one)
 			done = len(missed) == 0
 			return err
@@ -227,8 +230,8 @@ func (s *Store) writeApart(ctx context.Context, it item, deadline time.Time) (do
 	return done && err == nil, err
 }
 
-// verdicts says what changes mean that met no run: a repetition, a contradiction, or a loss. It returns
-// those whose runs go on.
+// verdicts sets the errors of changes that were missed: for a repetition, a contradiction, or a
+// loss. It returns those whose runs go on.
 func (s *Store) verdicts(ctx context.Context, missed []item, errs []error) (running []item, err error) {
 	tasks, runs, workers := fenceArgs(missed)
 	err = s.again(ctx, func(ctx context.Context) error {
@@ -266,7 +269,7 @@ func verdict(c *task.Change, exists bool, status task.Status, reason task.Reason
 	case status == "" || reclaimed || c.Status == task.Running:
 		return task.ErrLeaseLost
 	case status == task.Cancelled && c.Status.Claimable():
-		return nil // the cancellation that was asked for went before it
+		return nil // the run was cancelled by request instead
 	case status != c.Status || reason != c.Reason:
 		return task.ErrAlreadyFinished
 	}

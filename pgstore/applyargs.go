@@ -32,8 +32,8 @@ func counterArgs(items []item) []any {
 	return []any{columns[0], columns[1], columns[2], columns[3], columns[4]}
 }
 
-// leftArgs are the columns of what a change leaves: checkpoint, fraction, message and log. What is null
-// leaves what is there, and so does a fraction of -1.
+// leftArgs are the columns of what a change leaves: checkpoint, fraction, message and log. A null
+// checkpoint or log and a fraction of -1 leave what is there.
 func leftArgs(items []item) (checkpoints [][]byte, fractions []float64, messages []string, logs [][]byte) {
 	n := len(items)
 	checkpoints, fractions, messages, logs = make([][]byte, n), make([]float64, n), make([]string, n), make([][]byte, n)
@@ -49,7 +49,8 @@ func leftArgs(items []item) (checkpoints [][]byte, fractions []float64, messages
 	return checkpoints, fractions, messages, logs
 }
 
-// finishArgs are the arguments of the statement FinishRuns.
+// finishArgs are the arguments of the statement FinishRuns: columns with an element for each
+// change, and how much of the history and of the log is kept. A delay is in microseconds.
 func finishArgs(items []item) []any {
 	n := len(items)
 	var (
@@ -69,7 +70,8 @@ func finishArgs(items []item) []any {
 	return append(args, suspects, checkpoints, fractions, messages, crashed, reclaimed, results, logs, task.MaxHistory, task.MaxLog)
 }
 
-// saveArgs are the arguments of the statement SaveRuns.
+// saveArgs are the arguments of the statement SaveRuns: columns with an element for each change,
+// and how much of the log is kept.
 func saveArgs(items []item) []any {
 	tasks, runs, workers := fenceArgs(items)
 	checkpoints, fractions, messages, logs := leftArgs(items)

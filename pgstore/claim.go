@@ -11,8 +11,9 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// Claim implements task.Store. It polls first when it does not know of anything, and only when
-// something has been announced or some time has gone by.
+// Claim implements task.Store. It polls first when it knows of no route with something to claim, or
+// has not polled for a while. A worker that found nothing does not ask the server again until
+// something is announced or some time has passed.
 func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
 	if err := s.usable(ctx); err != nil {
 		return nil, err
@@ -77,7 +78,10 @@ func tookAll(req task.ClaimRequest, tasks []task.Task) bool {
 	return len(tasks) < req.Max
 }
 
-// claimArgs are the arguments of the statement Claim.
+// claimArgs are the arguments of the statement Claim: the worker and its epoch, how many tasks,
+// whether a suspect may be one, which tasks are not wanted; and as columns, with an element for
+// each route: its number, its names, how many tasks of the kind, the position to begin at, and the
+// kind's caps.
 func (s *Store) claimArgs(req task.ClaimRequest, routes []cursor) []any {
 	n := len(routes)
 	var (
@@ -109,8 +113,8 @@ func (s *Store) claimArgs(req task.ClaimRequest, routes []cursor) []any {
 		numbers, kinds, queues, most, priorities, queued, runAts, ids, attempts, crashes, interruptions}
 }
 
-// claimAnswer is the answer of the statement Claim: lists with an element for each task, and lists
-// with one for each task that has run before.
+// claimAnswer is the answer of the statement Claim: arrays with an element for each task, and, from
+// again on, arrays with one for each task that has run before.
 type claimAnswer struct {
 	clock    int64 // milliseconds
 	started  time.Time
@@ -145,7 +149,7 @@ func readClaim(row pgx.Row) (*claimAnswer, error) {
 	return &a, err
 }
 
-// tasks are the claimed tasks, in their order, and where the claim ended in each route.
+// tasks returns the claimed tasks, in their order, and where the claim ended in each route.
 func (a *claimAnswer) tasks(req task.ClaimRequest, routes []cursor) ([]task.Task, map[int64]position) {
 	names := make(map[int64]route, len(routes))
 	for _, r := range routes {
@@ -195,7 +199,8 @@ type placed struct {
 	row int
 }
 
-// order is that in which the tasks were to be claimed: they come as they stood on the disk.
+// order returns the rows in the order in which the tasks were to be claimed: the answer has them as
+// they were deleted.
 func (a *claimAnswer) order() []placed {
 	all := make([]placed, len(a.ids))
 	for i, id := range a.ids {

@@ -20,8 +20,8 @@ import (
 // connectTimeout bounds the making of a connection where the address does not say it.
 const connectTimeout = 10 * time.Second
 
-// trackedSettings are set for every session of a pool of ours when it begins. A pooler carries these
-// from one session of the server to the other.
+// trackedSettings are set for every session of a pool of ours when it begins. A pooler carries
+// these from one session of the server to the other.
 var trackedSettings = map[string]string{
 	"client_encoding": "UTF8", "standard_conforming_strings": "on", "DateStyle": "ISO, MDY", "TimeZone": "UTC",
 }
@@ -31,9 +31,9 @@ var trackedSettings = map[string]string{
 // it. Unqualified names are the server's own. A policy for rows is an error and hides nothing. What
 // a lost client has begun ends soon after the client has given up.
 //
-// The plans are those for a few rows found by an index, whatever the statistics say: tables that are
-// full now and empty in a second have none that are right. And since all else seems expensive to
-// such a planner, it may not start more processes for it.
+// The plans are those for a few rows found by an index, whatever the statistics say: tables that
+// are full now and empty in a second have none that are right. And since all else seems expensive
+// to such a planner, it may not start more processes for it.
 func ownSettings(timeout time.Duration, major int) map[string]string {
 	limit := strconv.FormatInt((timeout + time.Second).Milliseconds(), 10)
 	set := map[string]string{
@@ -69,8 +69,8 @@ func newPool(ctx context.Context, dsn string, timeout time.Duration) (*pgxpool.P
 	if conn.ConnectTimeout == 0 {
 		conn.ConnectTimeout = connectTimeout
 	}
-	// An idle worker uses a connection every second or so: a ping each time would double what it asks
-	// of the server.
+	// An idle worker uses a connection every second or so: a ping each time would double what it
+	// asks of the server.
 	cfg.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > 10*time.Second }
 	setParams(conn.RuntimeParams, trackedSettings)
 	by, major, err := probe(ctx, conn, timeout)
@@ -84,8 +84,8 @@ func newPool(ctx context.Context, dsn string, timeout time.Duration) (*pgxpool.P
 	case pooledBySession: // refuses what it does not know when a session begins
 		cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error { return setAll(ctx, c, own) }
 	case pooledByTransaction:
-		// Each statement may go to another session, which does not know what was prepared in the one
-		// before, and what is set there stays for other clients.
+		// Each statement may go to another session, which does not know what was prepared in the
+		// one before, and what is set there stays for other clients.
 		if conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
 			conn.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 		}
@@ -152,8 +152,8 @@ func checkMode(mode pgx.QueryExecMode) error {
 	return nil
 }
 
-// badAddress says what is wrong with an address, and nothing of what it is: the driver's error would
-// quote it, and where a password has odd characters, the password.
+// badAddress says what is wrong with an address, and nothing of what it is: the driver's error
+// would quote it, and where a password has odd characters, the password.
 func badAddress(err error) error {
 	if file := (*fs.PathError)(nil); errors.As(err, &file) {
 		return fmt.Errorf("the address, or the environment, names a file that cannot be read: %w: mend sslrootcert, sslcert, sslkey or servicefile", file)

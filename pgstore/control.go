@@ -12,7 +12,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// commandPatience bounds the wait of a command for a transaction that has the task, in milliseconds.
+// commandPatience bounds the wait of a command for a transaction that has the task, in
+// milliseconds.
 const commandPatience = "500"
 
 // Control implements task.Store.
@@ -28,7 +29,7 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 	return err
 }
 
-// control does what is asked, and returns whom to tell.
+// control does what is asked, and returns what notifies the workers.
 func (s *Store) control(ctx context.Context, cmd task.Command) (after func(), err error) {
 	moved := func() { s.claimable(everything) }
 	switch cmd.Verb {
@@ -54,10 +55,10 @@ func (s *Store) control(ctx context.Context, cmd task.Command) (after func(), er
 	return nil, fmt.Errorf("%w: verb %q", task.ErrInvalid, cmd.Verb)
 }
 
-// A command is a statement for each place where the task may be, each in a transaction of its own. The
-// task may move from one place to another meanwhile: then the places are tried once more.
+// A command is a statement for each place where the task may be, each in a transaction of its own.
+// The task may move from one place to another meanwhile: then the places are tried once more.
 
-// cancel ends a task that waits, and asks it of one that runs.
+// cancel ends a task that waits, and notes the command for one that runs.
 func (s *Store) cancel(ctx context.Context, id [16]byte) (after func(), err error) {
 	for {
 		if n, err := s.command(ctx, s.q.CommandRun, id, string(task.VerbCancel)); err != nil || n > 0 {
@@ -78,7 +79,7 @@ func (s *Store) cancel(ctx context.Context, id [16]byte) (after func(), err erro
 	}
 }
 
-// interrupt asks it of a task that runs.
+// interrupt notes the command for a task that runs.
 func (s *Store) interrupt(ctx context.Context, id [16]byte) (after func(), err error) {
 	for {
 		if n, err := s.command(ctx, s.q.CommandRun, id, string(task.VerbInterrupt)); err != nil || n > 0 {
@@ -134,7 +135,7 @@ func (s *Store) commandRow(ctx context.Context, sql string, args []any, into ...
 	return explainHeld(s.pool.SendBatch(ctx, &batch).Close())
 }
 
-// explainHeld says who holds up a command.
+// explainHeld adds to an error what holds up a command.
 func explainHeld(err error) error {
 	if isLockTimeout(err) {
 		return fmt.Errorf("a transaction that is still open has the task: commit it or roll it back, and try again: %w", err)
@@ -142,7 +143,8 @@ func explainHeld(err error) error {
 	return err
 }
 
-// Where a task is, other than that it has ended with another status.
+// Where a task is, as the statement Place answers. Of an ended task it is the status; failed is
+// left.
 const (
 	placeRunning   = "running"
 	placeWaiting   = "waiting"
@@ -150,7 +152,7 @@ const (
 	placeSucceeded = string(task.Succeeded)
 )
 
-// place finds out where a task is.
+// place returns where a task is.
 func (s *Store) place(ctx context.Context, id [16]byte) (place string, err error) {
 	err = s.pool.QueryRow(ctx, s.q.Place, id).Scan(&place)
 	if errors.Is(err, pgx.ErrNoRows) {

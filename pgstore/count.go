@@ -9,7 +9,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Count implements task.Store: what is there, less what has ended, runs or was interrupted, is queued.
+// Count implements task.Store. Queued is what remains of all tasks that are there, less those that
+// have ended, run, or wait after an interruption.
 func (s *Store) Count(ctx context.Context) (task.Counts, error) {
 	var counts task.Counts
 	err := s.again(ctx, func(ctx context.Context) error {
@@ -26,7 +27,7 @@ func (s *Store) Count(ctx context.Context) (task.Counts, error) {
 	return counts, nil
 }
 
-// addedTasks is what the counts call all tasks that are there.
+// addedTasks is the status under which the counts have all tasks that are there.
 const addedTasks = "added"
 
 func collectCounts(rows pgx.Rows) (counts task.Counts, err error) {

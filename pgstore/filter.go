@@ -11,8 +11,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// filter is a query, with the arguments of the statement that answers it. Sources are tables t with the
-// columns id and created, in the order of an index as far as possible.
+// filter is a query, with the arguments of the statement that answers it. Sources are tables t with
+// the columns id and created, in the order of an index as far as possible.
 type filter struct {
 	task.Query
 	args  []any
@@ -91,11 +91,15 @@ const (
 	ofTasks   = `@.tasks t`
 	ofRunning = `(select task as id, created, kind, queue, key from @.running) t`
 	ofEnded   = `(select task as id, created, kind, queue, status from @.ended) t`
-	// withStatus are tasks that are looked for one by one.
-	endedProbe   = `exists (select 1 from @.ended e where e.created = t.created and e.task = t.id and e.status = %s)`
-	runningProbe = `exists (select 1 from @.running r where r.task = t.id)`
-	waitingProbe = `exists (select 1 from @.ready r where r.created = t.created and r.id = t.id and r.queued = %[1]s
-		union all select 1 from @.delayed r where r.created = t.created and r.id = t.id and r.queued = %[1]s)`
+	// The probes find out the status of one task. As they may answer with one row only, each is
+	// looked for by its key.
+	endedProbe   = `(select true from @.ended e where e.created = t.created and e.task = t.id and e.status = %s limit 1)`
+	runningProbe = `(select true from @.running r where r.task = t.id limit 1)`
+	waitingProbe = `(select true from (
+		(select 1 from @.ready r where r.created = t.created and r.id = t.id and r.queued = %[1]s limit 1)
+		union all
+		(select 1 from @.delayed r where r.created = t.created and r.id = t.id and r.queued = %[1]s limit 1)
+	) w limit 1)`
 )
 
 // source is a table t that has the tasks that are asked for, and no others.
@@ -116,14 +120,14 @@ func (f *filter) source(kinds []string) string {
 	case f.Status.Claimable():
 		conditions := append(f.equal("kind", "queue"), "t.queued = "+f.arg(f.Status == task.Queued))
 		return "((" + newest("@.ready t"+whereAll(conditions), f.limit) + ") union all (" + newest("@.delayed t"+whereAll(conditions), f.limit) + ")) t"
-	case f.Queue != "" && f.Kind == "":
-		return f.ofEachKind(kinds, ofEnded, f.equal("status", "queue"))
+	case f.Status == task.Succeeded && f.Kind != "":
+		return ofTasks + whereAll(append(f.equal("kind", "queue"), f.probe()))
+	case f.Status == task.Succeeded && f.Queue != "":
+		return f.ofEachKind(kinds, ofTasks, append(f.equal("queue"), f.probe()))
+	case f.Status == task.Succeeded:
+		return ofEnded + whereAll(f.equal("status"))
 	}
-	conditions := f.equal("status", "kind", "queue")
-	if f.Status != task.Succeeded {
-		conditions = append(conditions, "t.status <> 'succeeded'") // the index is for these
-	}
-	return ofEnded + whereAll(conditions)
+	return ofEnded + whereAll(append(f.equal("status", "kind", "queue"), "t.status <> 'succeeded'")) // the indexes are for these
 }
 
 // ofEachKind merges the newest tasks of each kind.
@@ -143,8 +147,9 @@ func (f *filter) probe() string {
 	return fmt.Sprintf(endedProbe, f.arg(string(f.Status)))
 }
 
-// few is a statement that gives the rows that are worth looking at first, if there are few of them: of
-// the routes that wait, or of the tasks of a queue. The conditions that they must meet are in where.
+// few is a statement that gives the rows that are worth looking at first, if there are few of them:
+// of the routes that wait, or of the tasks of a queue. The conditions that they must meet are in
+// where.
 func (f *filter) few(kinds []string) (rows string, ok bool) {
 	switch {
 	case f.Key != "" || f.Kind == "" && f.Queue == "":
@@ -167,8 +172,13 @@ func (f *filter) few(kinds []string) (rows string, ok bool) {
 		const columns = `select id, created, kind, queue, queued from `
 		return columns + `@.ready where not suspect and route ` + routes + ` union all ` + columns + `@.ready where suspect and route ` + routes +
 			` union all ` + columns + `@.delayed where route ` + routes, true
-	case f.Status != "" && f.Status != task.Running && f.Kind == "":
-		source := f.ofEachKind(kinds, ofTasks, f.equal("queue"))
+	case f.Status != "" && f.Status != task.Running && (f.Kind == "" || f.Status == task.Succeeded):
+		var source string
+		if f.Kind != "" {
+			source = ofTasks + whereAll(f.equal("kind", "queue"))
+		} else {
+			source = f.ofEachKind(kinds, ofTasks, f.equal("queue"))
+		}
 		f.where = []string{f.probe()}
 		return "select t.id, t.created from " + strings.ReplaceAll(source, " limit "+f.limit, fmt.Sprintf(" limit %d", fewRows)) + " order by t.created desc, t.id desc", true
 	}

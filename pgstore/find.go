@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// picked is a statement that picks ids, and reads those tasks.
+// picked returns a statement that picks ids, and reads those tasks.
 func picked(pick, read string) string {
 	return "with p as materialized (\n" + pick + "\n)\n" + read
 }
@@ -35,8 +35,8 @@ func collectTasks(rows pgx.Rows) ([]task.Task, error) {
 	})
 }
 
-// Find implements task.Store. A listing picks ids where an index leads to them in their order; which
-// index that is depends on what is asked for.
+// Find implements task.Store. A listing picks ids from an index that has them in their order; which
+// one that is depends on what is asked for.
 func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	var all []task.Task
 	err := s.again(ctx, func(ctx context.Context) (err error) {
@@ -104,8 +104,8 @@ func (s *Store) findIDs(ctx context.Context, f *filter) ([]task.Task, error) {
 	return tasks[:min(len(tasks), f.most)], err
 }
 
-// findFew looks at a bounded number of rows, and reports whether that was enough: it found as many tasks
-// as are wanted, or has seen all.
+// findFew reads a bounded number of rows, and reports whether that was enough: it found as many
+// tasks as are wanted, or has read all.
 func (s *Store) findFew(ctx context.Context, f *filter, rows string) (tasks []task.Task, enough bool, err error) {
 	var ids [][16]byte
 	if err := s.pool.QueryRow(ctx, s.sql(f.fewStatement(rows)), f.args...).Scan(&enough, &ids); err != nil {

@@ -29,7 +29,7 @@ func (s *Store) History(ctx context.Context, id string) ([]task.RunRecord, error
 		if len(all) == 0 {
 			return task.ErrNotFound
 		}
-		runs = all[:len(all)-1] // the last row only says that the task exists
+		runs = all[:len(all)-1] // the last row is for a task without runs
 		runs = runs[max(0, len(runs)-task.MaxHistory):]
 		return nil
 	})
@@ -70,5 +70,5 @@ func (s *Store) Log(ctx context.Context, id string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return body, nil
+	return body[max(0, len(body)-task.MaxLog):], nil
 }

@@ -9,21 +9,21 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// idle keeps a worker that found nothing from polling again, until something is announced or some time
-// has gone by: an idle worker writes nothing, and asks little.
+// idle keeps a worker that found nothing from polling again, until something is announced or some
+// time has passed: an idle worker writes nothing but its beats, and asks little.
 type idle struct {
 	mu         sync.Mutex
 	generation uint64 // how often something was announced
-	claimer    string // that found nothing
+	claimer    string // which found nothing
 	until      time.Time
-	neighbours time.Time // when a poll looked after the neighbours
+	neighbours time.Time // when a poll checked the neighbours' locks
 }
 
 const (
-	// idleFor is for how long a poll that found nothing counts: an announcement is lost with the
-	// process that was to make it.
+	// idleFor is for how long a poll that found nothing counts. It is short because an announcement
+	// is lost with the process that was to make it.
 	idleFor = time.Second
-	// neighboursEvery is how often polls look after the neighbours' locks, if there are that many.
+	// neighboursEvery is how often a poll checks the neighbours' locks too.
 	neighboursEvery = 900 * time.Millisecond
 )
 
@@ -35,7 +35,7 @@ func (i *idle) wake() {
 	i.generation++
 }
 
-// isIdle reports whether this claimer has just found nothing. The generation is for set.
+// isIdle reports whether this claimer has just found nothing. The generation is an argument of set.
 func (i *idle) isIdle(claimer string) (idle bool, generation uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -51,7 +51,7 @@ func (i *idle) set(claimer string, generation uint64, next time.Duration) {
 	}
 }
 
-// checksNeighbours reports whether a poll that begins now is to look after the neighbours.
+// checksNeighbours reports whether a poll that begins now is to check the neighbours' locks.
 func (i *idle) checksNeighbours() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -9,12 +9,12 @@ import (
 
 // failureDetector turns locks that are free into evidence of death. Two witnesses are needed: the
 // worker's lock is free, and its beat stands still, both for as long as the worker said it may need
-// to connect again. A worker that lost its connection, and not its life, has taken the lock again by
-// then, or has withdrawn it as evidence.
+// to connect again. A worker that lost its connection, and not its life, has taken the lock again
+// by then, or has withdrawn it as evidence.
 //
-// Of a worker that was killed this is known after 400 ms where it connected in less than 130 ms, and
-// at most after 1.75 s. One that needs longer than a second to connect, or loses its connection time
-// and again, has no lock that counts.
+// Of a worker that was killed this is known after 400 ms where it connected in less than 130 ms,
+// and at most after 1.75 s. One that needs longer than a second to connect, or loses its connection
+// time and again, has no lock that counts.
 type failureDetector struct {
 	// most bounds for how long a lock is watched.
 	most time.Duration
@@ -38,9 +38,9 @@ type lockReading struct {
 	confirm time.Duration
 }
 
-// assess fills in the life of each worker. asked is when the server was asked for the readings; lost
-// is how long ago this store lost its own session: a server that lost all of them frees all locks,
-// and kills nobody.
+// assess fills in the life of each worker. asked is when the server was asked for the readings;
+// lost is how long ago this store lost its own session: a server that lost all of them frees all
+// locks, and kills nobody.
 func (d *failureDetector) assess(workers []task.WorkerInfo, locks []lockReading, asked time.Time, lost time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -60,8 +60,8 @@ func (d *failureDetector) assess(workers []task.WorkerInfo, locks []lockReading,
 			if !known || o.seq != w.Seq {
 				o = observation{seq: w.Seq, since: answered}
 			}
-			// The first reading was made before its answer came, and this one after it was asked for:
-			// the time between them was at least that between these moments.
+			// The first reading was made before its answer came, and this one after it was asked
+			// for: the time between them was at least that between these moments.
 			o.dead = o.dead || asked.Sub(o.since) >= min(locks[i].confirm, d.most)
 			suspected[w.Worker] = o
 			w.Life = task.LifeUnknown

@@ -8,17 +8,17 @@ import (
 )
 
 const (
-	// maintainEvery is how often a process with workers looks after the tables.
+	// maintainEvery is how often a process with workers maintains the tables.
 	maintainEvery = 10 * time.Second
 	// deadRows is the number of dead rows from which a table is vacuumed, if they are also twice as
-	// many as the others. The server does so too, but by default looks once a minute.
+	// many as the others. The server vacuums too, but by default checks once a minute.
 	deadRows = 20_000
 	// countRows is the number of changes from which the counts of a kind, a queue and a status are
 	// added up.
 	countRows = 20
 )
 
-// maintain begins to look after the tables, once for a store.
+// maintain begins to maintain the tables, once for a store.
 func (s *Store) maintain() {
 	s.maintaining.Do(func() {
 		if !s.closed.Load() {
@@ -48,8 +48,8 @@ func (s *Store) maintainTables() {
 	}
 }
 
-// vacuum clears up the tables whose dead rows far exceed the others. A role that may not do that is
-// told so by the server, in a notice.
+// vacuum vacuums the tables whose dead rows far exceed the others. The server answers a role that
+// may not do that with a warning, and leaves the table to its own vacuum.
 func (s *Store) vacuum(ctx context.Context) error {
 	if !s.busy.Load() {
 		return nil

@@ -11,9 +11,9 @@ import (
 //go:embed schema/*.sql
 var schemaFiles embed.FS
 
-// A step brings the schema from the version before it to its own. Steps expand first and contract one
-// release later, so that two versions of the program can run side by side during a deploy: oldest is
-// the oldest schema version whose programs still work on the result.
+// A step brings the schema from the version before it to its own. Steps expand first and contract
+// one release later, so that two versions of the program can run side by side during a deploy:
+// oldest is the oldest schema version whose programs still work on the result.
 type step struct {
 	oldest int
 	file   string
@@ -31,7 +31,7 @@ func (s step) text() string {
 	return string(b)
 }
 
-// prepareSchema checks the schema's version, and brings it up to date if it may.
+// prepareSchema checks the schema's version, and brings it up to date if migrate is set.
 func (s *Store) prepareSchema(ctx context.Context, migrate bool) error {
 	version, oldest, err := s.schemaVersion(ctx, s.pool)
 	if err != nil {
@@ -75,7 +75,7 @@ func (s *Store) migrate(ctx context.Context, tx pgx.Tx) error {
 	}
 	known := len(steps)
 	if version >= known || oldest > known {
-		return nil // somebody else was quicker
+		return nil // another process was quicker
 	}
 	if version == 0 {
 		if _, err := tx.Exec(ctx, s.sql(`create table @.lastcall (key text not null primary key, value integer not null)`)); err != nil {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// announcement is something that other processes should hear, as the first letter of a payload; the
-// announcer's nonce follows. Those that may be announced later are of less use.
+// announcement is what other processes are notified of, as the first letter of a payload; the
+// announcer's nonce follows.
 type announcement string
 
 const (
@@ -19,9 +19,9 @@ const (
 	announceAsked announcement = "a" // something was asked of a run
 )
 
-// announcer tells other processes that there may be something to claim, or that something was asked:
-// in a transaction of its own, since a notification serialises the commits of the whole database, and
-// one for many changes.
+// announcer notifies other processes that there may be something to claim, or that something was
+// asked of a run: in a transaction of its own, since one with a notification serialises the commits
+// of the whole database, and once for many changes.
 type announcer struct {
 	nonce string // tells our announcements from others'
 	send  func(ctx context.Context, payload string) error
@@ -37,7 +37,7 @@ func newAnnouncer(log *slog.Logger, send func(context.Context, string) error) *a
 		pending: make(map[announcement]bool), some: make(chan struct{}, 1)}
 }
 
-// announce has something said soon, once for all calls that come meanwhile.
+// announce has a notification sent soon, one for all calls that come meanwhile.
 func (a *announcer) announce(what announcement) {
 	a.mu.Lock()
 	a.pending[what] = true
@@ -48,8 +48,8 @@ func (a *announcer) announce(what announcement) {
 	}
 }
 
-// run says what is to be said until life ends, and then the last of it: a process that enqueues and
-// ends wants to be heard.
+// run sends what is pending until life ends, and then the last of it: a process may enqueue and end
+// at once.
 func (a *announcer) run(life context.Context) {
 	for {
 		select {
@@ -62,7 +62,7 @@ func (a *announcer) run(life context.Context) {
 	}
 }
 
-// flush says what is pending of some kinds.
+// flush sends what is pending of some kinds.
 func (a *announcer) flush(life context.Context, kinds ...announcement) {
 	for _, what := range kinds {
 		a.mu.Lock()
@@ -96,7 +96,7 @@ func (s *Store) notify(ctx context.Context, payload string) error {
 	return err
 }
 
-// heard takes an announcement. Our own have been acted upon already.
+// heard acts on an announcement. Our own have been acted upon already.
 func (s *Store) heard(payload string) {
 	switch what, foreign := s.announcer.parse(payload); {
 	case !foreign:
@@ -109,8 +109,8 @@ func (s *Store) heard(payload string) {
 	}
 }
 
-// claimable says, here and to other processes, that there may be something to claim, of that
-// priority or a later one, as priorities are sorted.
+// claimable notifies this and other processes that there may be something to claim, of that
+// sort_priority or a greater one.
 func (s *Store) claimable(sortPriority int64) {
 	s.mayClaim(sortPriority)
 	what := announceReady
@@ -128,13 +128,13 @@ func (s *Store) mayClaim(sortPriority int64) {
 	s.signals.Wake(1, 0, 0)
 }
 
-// asked says, here and to other processes, that something was asked of a run.
+// asked notifies this and other processes that something was asked of a run.
 func (s *Store) asked() {
 	s.signals.Wake(0, 1, 0)
 	s.announcer.announce(announceAsked)
 }
 
-// connected is called when there may have been announcements that nobody heard.
+// connected is called when announcements may have been missed.
 func (s *Store) connected() {
 	s.scan.arrived(everything)
 	s.idle.wake()

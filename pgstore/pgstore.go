@@ -10,14 +10,15 @@
 //
 // # How a dead process is noticed
 //
-// Besides its pool a store has one connection of its own. It holds an advisory lock for each worker
-// listens for announcements, and carries the beats, so that a pool that is exhausted kills nobody.
-// The server frees the lock when the process ends, however it ends; a neighbour probes the lock, and
-// takes over when it has found it free for 400 ms while the beat stood still. A worker that only lost
-// this connection has taken the lock again by then, or has written that its lock is no evidence; where
-// connecting takes long, the time is longer, up to 1.75 s. Where it takes more than a second, or the
-// connection was lost twice within 30 s, only the lease decides. A lock of an earlier start of the server is no evidence, and a store that has
-// just lost its own connection believes no lock for one lease: a server that restarts kills nobody.
+// Besides its pool a store has one connection of its own. It holds an advisory lock for each
+// worker, listens for announcements, and carries the beats, so that a pool that is exhausted kills
+// nobody. The server frees the lock when the process ends, however it ends; a neighbour probes the
+// lock, and takes over when it has found it free for 400 ms while the beat stood still. A worker
+// that only lost this connection has taken the lock again by then, or has written that its lock is
+// no evidence; where connecting takes long, the time is longer, up to 1.75 s. Where it takes more
+// than a second, or the connection was lost twice within 30 s, only the lease decides. A lock of an
+// earlier start of the server is no evidence, and a store that has just lost its own connection
+// believes no lock for one lease: a server that restarts kills nobody.
 //
 // # Connections
 //
@@ -27,10 +28,15 @@
 // itself. A pool that is given is used as it is; Open refuses one whose sessions have another
 // isolation than read committed, another encoding than UTF8, or take no writes.
 //
-// Through PgBouncer in session mode all of this holds. In transaction mode there are no sessions that
-// could hold a lock; that is noticed and said in the log. Then a dead worker's tasks are taken over
-// when its lease has run out, new tasks are found by polling, and the sessions' settings are those of
-// the role, which Open checks.
+// Through PgBouncer in session mode all of this holds. In transaction mode there are no sessions
+// that could hold a lock; that is noticed and said in the log. Then a dead worker's tasks are taken
+// over when its lease has run out, new tasks are found by polling, and the sessions' settings are
+// those of the role, which Open checks.
+//
+// # The tables
+//
+// README.md explains them, their locks and the words of this package. Statements are in the folder
+// sql, tables in the folder schema.
 package pgstore
 
 import (
@@ -51,7 +57,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// Config says which database. One of Pool and DSN is needed.
+// Config names the database. One of Pool and DSN is needed.
 type Config struct {
 	// Pool is used and stays the caller's to close, after the store. The store opens one connection
 	// more, with the pool's configuration.
@@ -62,12 +68,12 @@ type Config struct {
 	DSN string
 	// Schema has the tables. Empty means lastcall. Several may live in one database.
 	Schema string
-	// Migrate makes the schema, or brings it up to date. Without it a schema that is missing or too
-	// old is an error.
+	// Migrate creates the schema, or brings it up to date. Without it a schema that is missing or
+	// too old is an error.
 	Migrate bool
 	// Timeout bounds how long the server may take to answer a call. 0 means 15 s.
 	Timeout time.Duration
-	// Logger hears what the store cannot return as an error. Nil means slog.Default().
+	// Logger receives what the store cannot return as an error. Nil means slog.Default().
 	Logger *slog.Logger
 }
 
@@ -96,7 +102,7 @@ type Store struct {
 
 	signals     storekit.Signals
 	closed      atomic.Bool
-	busy        atomic.Bool // since the tables were looked after
+	busy        atomic.Bool // something may have changed since the last maintenance
 	preparing   sync.Once
 	maintaining sync.Once
 }
@@ -106,8 +112,8 @@ var _ task.TxStore = (*Store)(nil)
 // schemaName is what a schema may be called: it is part of statements, and of a channel's name.
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
 
-// Open connects to the database and checks, or makes, the schema. The errors say what to do about a
-// wrong password, a standby, missing rights and a newer schema, and never show the DSN.
+// Open connects to the database and checks, or creates, the schema. The errors say what to do about
+// a wrong password, a standby, missing rights and a newer schema, and never show the DSN.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s, err := open(ctx, cfg)
 	if err != nil {
@@ -184,21 +190,21 @@ func (s *Store) poolingOfPool(ctx context.Context) (by pooling, err error) {
 	return by, err
 }
 
-// sessionConfig is what the session knows of the store.
+// sessionConfig returns what the session knows of the store.
 func (s *Store) sessionConfig() sessionConfig {
 	return sessionConfig{
-		dial: s.dial, pooling: s.pooling, schema: s.ident, channel: s.channel(), timeout: s.timeout, steady: steadyAfter, log: s.log,
+		dial: s.dial, pooling: s.pooling, statements: &s.q, channel: s.channel(), timeout: s.timeout, steady: steadyAfter, log: s.log,
 		life: s.life, start: func(f func()) { s.routines.Go(f) }, onNotify: s.heard, onConnect: s.connected,
 		withdraw: func(ctx context.Context, workers []string) {
-			if _, err := s.pool.Exec(ctx, s.sql(withdrawSQL), workers); err != nil {
+			if _, err := s.pool.Exec(ctx, s.q.WithdrawLocks, workers); err != nil {
 				s.log.Debug("the workers' locks could not be withdrawn as evidence", "error", err)
 			}
 		},
 	}
 }
 
-// Wait implements task.Store. Changes made by other processes count too, once the connection of the
-// store's own has been told of them.
+// Wait implements task.Store. Changes made by other processes count too, once the session has
+// received their announcements.
 func (s *Store) Wait(ctx context.Context, seen task.Seen) (task.Seen, error) {
 	s.session.begin()
 	return s.signals.Wait(ctx, seen)

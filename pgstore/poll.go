@@ -45,12 +45,12 @@ func (s *Store) promote(ctx context.Context) error {
 		return err
 	})
 	if err == nil {
-		s.claimable(everything) // not all of them need be of this worker's kinds
+		s.claimable(everything) // some may be of kinds that other workers have
 	}
 	return err
 }
 
-// pollOnce asks once.
+// pollOnce runs the statement Poll, and records what it found.
 func (s *Store) pollOnce(ctx context.Context, req task.ClaimRequest) (registered bool, next time.Duration, err error) {
 	pieces, full := s.scan.pieces(req)
 	var (
@@ -94,6 +94,8 @@ func (s *Store) pollOnce(ctx context.Context, req task.ClaimRequest) (registered
 	return registered, next, nil
 }
 
+// pieceArgs are the columns of pieces: the first and the last route, and the position at which the
+// first one begins. The other routes of a piece are read from their front.
 func pieceArgs(pieces []piece) []any {
 	n := len(pieces)
 	first, last, priorities := make([]int64, n), make([]int64, n), make([]int32, n)
@@ -105,5 +107,5 @@ func pieceArgs(pieces []piece) []any {
 	return []any{first, last, priorities, queued, runAts, ids}
 }
 
-// noRows reports whether nothing was found.
+// noRows reports whether a query returned no row.
 func noRows(err error) bool { return err == pgx.ErrNoRows } //nolint:errorlint // Scan returns it as it is

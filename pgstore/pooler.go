@@ -34,9 +34,9 @@ const (
 // which a connection is cancelled; the server's is the process that answers.
 //
 // The modes of a pooler look the same until a second client comes. A pooler takes an idle session
-// before it makes a new one. So if c's session is given away between two transactions of c, either a
-// second client of ours gets it, or somebody else has, and the last statement there is not c's. In
-// doubt the answer is by transaction, by which no lock is believed.
+// before it makes a new one. So if c's session is given away between two transactions of c, either
+// a second client of ours gets it, or somebody else has, and the last statement there is not c's.
+// In doubt the answer is by transaction, by which no lock is believed.
 func poolingOf(ctx context.Context, c *pgx.Conn, dial func(context.Context) (*pgx.Conn, error)) (pooling, error) {
 	pid, err := backendPID(ctx, c)
 	if err != nil {

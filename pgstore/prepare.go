@@ -11,17 +11,17 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// A session of the server plans a statement when it meets it for the first time, and reads about the
-// tables in it: 10 to 20 ms for a claim, or for the end of a run, where each later one takes one or
-// two. In a handover both would come to that, the process that ends and the one that takes over. So a
-// worker's store has them planned when it registers, with nothing to claim or to end, on as many
-// connections as a worker uses that has little to do.
+// A session of the server plans a statement when it receives it for the first time, and reads the
+// catalogues about its tables: 10 to 20 ms for a claim, or for the end of a run, where each later
+// one takes one or two. A handover would pay that twice, in the process that ends and in the one
+// that takes over. So a store has the statements of a run planned when a worker registers, with
+// nothing to claim or to end, on as many connections as a worker uses that has little to do.
 
 const (
-	// preparedConnections is how many: one for what it does, and one for what comes meanwhile.
+	// preparedConnections is their number: one for a statement, and one for what comes meanwhile.
 	preparedConnections = 2
-	// preparePatience is how long one is held while another is waited for, which a busy pool may not
-	// have.
+	// preparePatience is how long one is held while another is waited for, which a busy pool may
+	// not have.
 	preparePatience = 500 * time.Millisecond
 )
 
@@ -35,14 +35,15 @@ func (s *Store) prepareAhead() {
 	})
 }
 
-// prepareAll plans on some connections. What fails here fails again where it is reported.
+// prepareAll has the statements planned on some connections. What fails here fails again where it
+// is reported.
 func (s *Store) prepareAll() {
 	ctx, cancel := context.WithTimeout(s.life, s.timeout)
 	defer cancel()
 	soon, tooLate := context.WithTimeout(ctx, preparePatience)
 	defer tooLate()
 	var conns []*pgxpool.Conn
-	for range min(preparedConnections, int(s.pool.Config().MaxConns)) { // all of them first: one that was given back would come again
+	for range min(preparedConnections, int(s.pool.Config().MaxConns)) { // all of them first: a released one would be acquired again
 		conn, err := s.pool.Acquire(soon)
 		if err != nil {
 			break
@@ -58,7 +59,8 @@ func (s *Store) prepareAll() {
 	}
 }
 
-// prepareOn runs the statements so that they find nothing. Without a worker a claim locks nothing.
+// prepareOn runs the statements with arguments that match nothing. Without a worker a claim locks
+// nothing.
 func (s *Store) prepareOn(ctx context.Context, conn *pgxpool.Conn) error {
 	_, claim := conn.Exec(ctx, s.q.Claim, s.claimArgs(task.ClaimRequest{}, nil)...)
 	_, finish := conn.Exec(ctx, s.q.FinishRuns, finishArgs(nil)...)

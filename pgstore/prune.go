@@ -79,8 +79,8 @@ func parsePosition(text string) (ended time.Time, id [16]byte, err error) {
 	return ended, id, fmt.Errorf("%w: %.60q is no position of a pruning: use what the last call returned, or begin again", task.ErrInvalid, text)
 }
 
-// createdOf is when a task was created that a listing goes on after. Where it is gone, the time in its
-// id stands in.
+// createdOf returns when a task was created that has been removed, and after which a listing goes
+// on: the time in its id.
 func createdOf(id string) (time.Time, error) {
 	t, ok := storekit.TimeOf(id)
 	if !ok {

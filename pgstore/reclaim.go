@@ -9,9 +9,9 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Reclaim implements task.Store. Its statements go to the server together and are one transaction, so
-// that a process that is stopped in the middle holds up nobody. The first waits for the claims of the
-// worker that are under way; from then on it can claim and renew no more.
+// Reclaim implements task.Store. Its statements go to the server together and are one transaction,
+// so that a process that is stopped in the middle holds up nobody. The first one waits for the
+// claims of the worker that are under way; from then on the worker can neither claim nor renew.
 func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
 	var left task.Reclaimed
 	err := s.again(ctx, func(ctx context.Context) (err error) {

@@ -2,12 +2,12 @@ package pgstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 // maxAttempts is how often a call is tried.
@@ -20,8 +20,8 @@ func (s *Store) once(ctx context.Context, fn func(ctx context.Context) error) er
 	return s.call(ctx, isUndone, fn)
 }
 
-// again runs fn as once does, and repeats it also when the answer was lost: fn reads, or writes what
-// is the same after the second time.
+// again runs fn as once does, and repeats it also when the answer was lost: fn reads, or writes
+// what is the same after the second time.
 func (s *Store) again(ctx context.Context, fn func(ctx context.Context) error) error {
 	return s.call(ctx, isTransient, fn)
 }
@@ -60,7 +60,7 @@ func retry(ctx context.Context, repeatable func(error) bool, failed func(error),
 			return err
 		}
 		select {
-		case <-time.After(pause/2 + rand.N(pause)): // two that met each other do not do so again
+		case <-time.After(pause/2 + rand.N(pause)): // two transactions that collided do not do so again
 		case <-ctx.Done():
 			return err
 		}
@@ -80,11 +80,8 @@ func (s *Store) wrap(ctx, limited context.Context, err error) error {
 	case limited.Err() != nil:
 		return fmt.Errorf("pgstore: the database did not answer within %v: %w", s.timeout.Round(time.Millisecond), err)
 	}
-	for _, known := range []error{task.ErrWorkerGone, task.ErrWorkerAlive, task.ErrNotFound, task.ErrInvalid,
-		task.ErrKeyBusy, task.ErrRunning, task.ErrNotRunning, task.ErrAlreadyFinished} {
-		if errors.Is(err, known) {
-			return err
-		}
+	if storekit.IsContractError(err) {
+		return err
 	}
 	return fmt.Errorf("pgstore: %w", explain(err))
 }

@@ -9,8 +9,8 @@ import (
 // which tasks are claimed.
 //
 // The number follows from the names alone, so that nobody has to look it up or remember it, and a
-// claim compares the names too: two routes with one number would still be kept apart. The high 16 bits
-// come from the kind: the routes of a kind are neighbours in the index.
+// claim compares the names too: two routes with one number would still be kept apart. The high 16
+// bits come from the kind: the routes of a kind are neighbours in the index.
 type route struct{ kind, queue string }
 
 func (r route) number() int64 {

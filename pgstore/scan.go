@@ -11,15 +11,15 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// scan remembers where claims go on: which routes have something, as far as is known, and where in
-// each of them the last claim ended. While there is more to do than can be done, what earlier claims
-// took away must not be stepped over again, until the server has cleared it up: a hundred thousand
-// entries of the index, or those of a whole day while somebody's old snapshot keeps the server from
-// doing so.
+// scan remembers where claims go on: which routes have something to claim, as far as is known, and
+// where in each of them the last claim ended. While more waits than can be done, the entries that
+// earlier claims deleted are still in the index until the server has vacuumed it: a hundred
+// thousand of them, or those of a whole day while an old snapshot keeps it from doing so. A claim
+// that began at the front would step over all of them.
 //
-// It is a hint. What it does not know is found by the next poll, and what stands before the places
-// where claims go on is found when a claim begins at the front again: at once when something urgent is
-// announced, otherwise after fullEvery.
+// It is a hint. What it does not know is found by the next poll, and what is before the cursors is
+// found when a poll begins at the front again: at once when something urgent is announced,
+// otherwise after fullEvery.
 type scan struct {
 	mu      sync.Mutex
 	cursors map[int64]*cursor // by the number of the route
@@ -30,15 +30,15 @@ type scan struct {
 	pollEvery time.Duration
 
 	claims int   // under way
-	urgent int64 // the first priority that was announced since the first of them began
+	urgent int64 // the least sort_priority that was announced since the first of them began
 }
 
 // cursor is what is known of a route.
 type cursor struct {
 	route
 	number int64
-	// next is where to go on, and no task that can be claimed stands before first. If exact is set, one
-	// stood there at the last poll; otherwise there may be none.
+	// next is where the next claim begins. No task that can be claimed is before first, as far as
+	// is known; if exact is set one was there at the last poll, otherwise there may be none.
 	next, first    position
 	waiting, exact bool
 }
@@ -65,19 +65,20 @@ func (p position) compare(other position) int {
 }
 
 const (
-	// everything is a sort_priority before all others, and plainPriority that of a new task without a
-	// priority.
+	// everything is a sort_priority before all others, and plainPriority that of a new task without
+	// a priority.
 	everything    = math.MinInt64
 	plainPriority = int64(^0)
-	// lateness is how long before its commit a task may have got its place, which is the beginning of its
-	// transaction, and still be found at once.
+	// lateness is how long before its commit a task may have got its place, which is the beginning
+	// of its transaction, and still be found at once.
 	lateness = 250 * time.Millisecond
-	// fullEvery is for how long a task may go unseen that was recorded later in its place. Where a poll
-	// from the front takes long it is made less often, so that it costs a hundredth of the time.
+	// fullEvery is for how long a task may go unseen that was recorded later in its place. Where a
+	// poll from the front takes long it is made less often, so that it costs a hundredth of the
+	// time.
 	fullEvery  = time.Second
 	fullAtMost = 10 * time.Second
-	// pollEvery is how often a busy worker polls, for the sake of routes that it does not know and of
-	// delays that have run out; or less often, so that it costs a tenth of the time.
+	// pollEvery is how often a busy worker polls, for the sake of routes that it does not know and
+	// of delays that have run out; or less often, so that it costs a tenth of the time.
 	pollEvery  = 100 * time.Millisecond
 	pollAtMost = time.Second
 )
@@ -88,9 +89,9 @@ type piece struct {
 	from        position
 }
 
-// pieces are the parts that a poll for a request must look at: those of the routes that are known,
-// from where the last claim ended, and what is between them. full reports whether it begins at the
-// front everywhere.
+// pieces returns the parts of the index that a poll for a request must read: the routes that are
+// known, each from where the last claim ended, and the gaps between them. full reports whether it
+// begins at the front everywhere.
 func (s *scan) pieces(req task.ClaimRequest) (all []piece, full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +122,7 @@ func (s *scan) pieces(req task.ClaimRequest) (all []piece, full bool) {
 	return all, full
 }
 
-// rangesOf are the routes that a request admits, sorted.
+// rangesOf returns the routes that a request admits, sorted.
 func rangesOf(req task.ClaimRequest) []piece {
 	var all []piece
 	for _, k := range req.Kinds {
@@ -181,8 +182,8 @@ func (s *scan) know(f found) {
 	c.waiting = true
 }
 
-// plan returns the routes that a claim is to ask for: those whose first tasks come first, until as many
-// of them have one as it may take tasks, since the tasks that come first of all are in these.
+// plan returns the routes that a claim is to ask for: those whose first tasks come first, until as
+// many of them have one as it may take tasks, since the tasks that come first of all are in these.
 func (s *scan) plan(req task.ClaimRequest) []cursor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -244,7 +245,7 @@ func (s *scan) claimed(planned []cursor, ends map[int64]position, at time.Time, 
 		}
 		if end, some := ends[p.number]; some {
 			c.exact = false
-			if int64(end.sortPriority) <= s.urgent { // otherwise something may have come behind the claim's back
+			if int64(end.sortPriority) <= s.urgent { // otherwise a task may have come before the end meanwhile
 				c.goOn(end, at.Add(-lateness))
 			}
 		}
@@ -254,8 +255,8 @@ func (s *scan) claimed(planned []cursor, ends map[int64]position, at time.Time, 
 	}
 }
 
-// goOn has claims go on where the last one ended, or a little before that: at what had its place before
-// a time.
+// goOn has claims go on where the last one ended, or a little before that: at the tasks that got
+// their place at that time, or later.
 func (c *cursor) goOn(end position, before time.Time) {
 	if end.runAt.After(before) {
 		end.runAt, end.id = before, [16]byte{}
@@ -266,8 +267,8 @@ func (c *cursor) goOn(end position, before time.Time) {
 	c.first = c.next
 }
 
-// arrived notes that something of a priority, or of a later one, has come that may stand before the
-// places where claims go on.
+// arrived notes that tasks of this sort_priority, or of a greater one, have come, and may be before
+// the cursors.
 func (s *scan) arrived(sortPriority int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

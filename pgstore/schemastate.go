@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// SchemaState is what a database has of the schema that this program wants.
+// SchemaState describes the schema in a database, and the one that this program wants.
 type SchemaState struct {
 	// Schema is its name.
 	Schema string
@@ -24,11 +24,11 @@ type SchemaState struct {
 	Now time.Time
 }
 
-// Usable says whether this program can work on the schema as it is.
+// Usable reports whether this program can work on the schema as it is.
 func (s SchemaState) Usable() bool { return s.Version >= s.Known && s.Oldest <= s.Known }
 
 // LookAtSchema connects to the database and reads the version of its schema. It changes nothing and
-// wants no right but to connect and, where there is a schema, to read it. Migrate is not looked at.
+// wants no right but to connect and, where there is a schema, to read it. Migrate is ignored.
 func LookAtSchema(ctx context.Context, cfg Config) (SchemaState, error) {
 	state, err := lookAtSchema(ctx, cfg)
 	if err != nil {
@@ -64,10 +64,10 @@ func lookAtSchema(ctx context.Context, cfg Config) (state SchemaState, err error
 	return state, err
 }
 
-// SchemaSQL returns the statements that make the schema of this program from version from, 0 for an
-// empty database: what Config.Migrate does, in one transaction, for those who let another role or
-// another tool do it. Running them on another version than from fails and changes nothing. An empty
-// schema means lastcall.
+// SchemaSQL returns the statements that create the schema of this program from version from, 0 for
+// an empty database: what Config.Migrate does, in one transaction, for those who let another role
+// or another tool do it. Running them on another version than from fails and changes nothing. An
+// empty schema means lastcall.
 func SchemaSQL(schema string, from int) (string, error) {
 	s := &Store{schema: cmp.Or(schema, "lastcall")}
 	if !schemaName.MatchString(s.schema) {

@@ -5,44 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 )
-
-// lockKey is the advisory lock of a worker, for statements: a hash of 64 bits of the worker's id, so
-// that no number that a crash gives out again leads to somebody else's lock. The schema is the seed.
-// Of 10,000 workers two have the same key with a probability of 3 in 10^12; then the second one has
-// no lock, and lives by its lease.
-func lockKey(id string) string {
-	return `hashtextextended(` + id + ` collate "C", '@.'::regnamespace::oid::bigint)`
-}
-
-// lockSQL takes the locks of the workers $1, and answers with those that it got.
-var lockSQL = `select id from unnest($1::text[]) as id where pg_try_advisory_lock(` + lockKey("id") + `)`
-
-// recordSQL writes that the locks of the workers $1 are evidence when they have been free for $2
-// microseconds, or that they are none if that is zero.
-const recordSQL = `update @.workers set boot = case when $2 > 0 then pg_postmaster_start_time() end, confirm = $2
-	where id = any ($1) and not dead
-	and (boot is distinct from case when $2 > 0 then pg_postmaster_start_time() end or confirm <> $2)`
-
-// unlockSQL lets go of the locks of the workers $1.
-var unlockSQL = `select pg_advisory_unlock(` + lockKey("id") + `) from unnest($1::text[]) as id`
-
-// withdrawSQL says that the locks of the workers $1 are no evidence.
-const withdrawSQL = `update @.workers set boot = null where id = any ($1) and boot is not null and not dead`
-
-// sessionSettingsSQL makes a session notice a vanished peer, and never end for idling. A vanished
-// peer is noticed after 20 s and not before a usual lease has run out: it may be alive, and cut off.
-// The settings that this version of the server does not know are left out.
-const sessionSettingsSQL = `select set_config(name, value, false) from (values
-	('statement_timeout', '3s'), ('lock_timeout', '1s'), ('idle_session_timeout', '0'), ('client_connection_check_interval', '5s'),
-	('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '20000'),
-	('application_name', 'lastcall locks')) as s(name, value) join pg_catalog.pg_settings using (name)`
 
 // serve connects and serves until something fails.
 func (s *session) serve(ctx context.Context) (err error) {
@@ -81,9 +49,9 @@ func (s *session) serve(ctx context.Context) (err error) {
 	}
 }
 
-// checkEvery is how often the session is checked: whether the server is still there, which the kernel
-// notices sooner, how long it takes to answer, and whether the workers' rows still name their locks.
-// A pooler that does not keep what it promised is noticed by it too.
+// checkEvery is how often the session is checked: whether the server is still there, which the
+// kernel notices sooner, how long it takes to answer, and whether the workers' rows still name
+// their locks. A pooler that does not keep what it promised is noticed by it too.
 func (s *session) checkEvery() time.Duration {
 	if s.cfg.pooling != unpooled {
 		return 5 * time.Second
@@ -156,8 +124,8 @@ func confirmAfter(took time.Duration) time.Duration {
 	return min(max(minConfirm, (3*took).Round(confirmStep)), maxConfirm)
 }
 
-// confirmAt is the same of a worker whose requests take so long now: connecting may take eight times
-// as long, with TLS and a password.
+// confirmAt is the same of a worker whose requests take so long now: connecting may take eight
+// times as long, with TLS and a password.
 func confirmAt(roundTrip time.Duration) time.Duration {
 	return confirmAfter(min(8*roundTrip, slowConnect))
 }
@@ -180,10 +148,10 @@ func (s *session) introduce(ctx context.Context, conn *pgx.Conn, take []string) 
 		return 0, nil, err
 	}
 	var batch pgconn.Batch
-	batch.ExecParams(sessionSettingsSQL, nil, nil, nil, nil)
+	batch.ExecParams(s.cfg.statements.SessionSettings, nil, nil, nil, nil)
 	batch.ExecParams(`listen `+pgx.Identifier{s.cfg.channel}.Sanitize(), nil, nil, nil, nil)
 	batch.ExecParams(`select pg_backend_pid(), pg_is_in_recovery()`, nil, nil, nil, nil)
-	batch.ExecParams(s.sql(lockSQL), [][]byte{ids}, []uint32{pgtype.TextArrayOID}, nil, nil)
+	batch.ExecParams(s.cfg.statements.TakeLocks, [][]byte{ids}, []uint32{pgtype.TextArrayOID}, nil, nil)
 	results, err := conn.PgConn().ExecBatch(ctx, &batch).ReadAll()
 	if err != nil {
 		return 0, nil, err
@@ -228,14 +196,15 @@ func (s *session) unrecorded() (workers []string, confirm time.Duration) {
 	return workers, s.confirm
 }
 
-// syncLocks takes the locks that are wanted, records them, and lets go of the others. What is missing
-// is tried again soon: a lock that a neighbour is just probing, or a row that somebody has locked.
+// syncLocks takes the locks that are wanted, records them, and lets go of the others. What is
+// missing is tried again soon: a lock that a neighbour is just probing, or a row that somebody has
+// locked.
 func (s *session) syncLocks(ctx context.Context, conn *pgx.Conn) (missing bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestPatience)
 	defer cancel()
 	take, drop := s.difference()
 	if len(take) > 0 {
-		rows, err := conn.Query(ctx, s.sql(lockSQL), pgx.QueryExecModeExec, take)
+		rows, err := conn.Query(ctx, s.cfg.statements.TakeLocks, pgx.QueryExecModeExec, take)
 		if err != nil {
 			return false, err
 		}
@@ -247,7 +216,7 @@ func (s *session) syncLocks(ctx context.Context, conn *pgx.Conn) (missing bool, 
 		missing = len(held) < len(take)
 	}
 	if len(drop) > 0 {
-		if _, err := conn.Exec(ctx, s.sql(unlockSQL), pgx.QueryExecModeExec, drop); err != nil {
+		if _, err := conn.Exec(ctx, s.cfg.statements.ReleaseLocks, pgx.QueryExecModeExec, drop); err != nil {
 			return false, err
 		}
 		s.setDropped(drop)
@@ -263,7 +232,7 @@ func (s *session) record(ctx context.Context, conn *pgx.Conn) (done bool, err er
 	if len(workers) == 0 {
 		return true, nil
 	}
-	_, err = conn.Exec(ctx, s.sql(recordSQL), pgx.QueryExecModeExec, workers, confirm.Microseconds())
+	_, err = conn.Exec(ctx, s.cfg.statements.RecordLocks, pgx.QueryExecModeExec, workers, confirm.Microseconds())
 	if isRowError(err) {
 		return false, nil
 	}
@@ -338,12 +307,4 @@ func (s *session) listen(ctx context.Context, conn *pgx.Conn, missing bool, pati
 		return err // the connection's, not the wait's
 	}
 	return nil
-}
-
-// sql puts the schema's name into a statement.
-func (s *session) sql(text string) string { return withSchema(text, s.cfg.schema) }
-
-// withSchema puts the quoted name of a schema into a statement.
-func withSchema(text, ident string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(text, "'@.'", "'"+ident+"'"), "@.", ident+".")
 }

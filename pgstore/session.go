@@ -43,10 +43,11 @@ type sessionConfig struct {
 	dial func(context.Context) (*pgx.Conn, error)
 	// pooling is what dial leads through.
 	pooling pooling
-	// schema is the name of the schema, quoted; channel that of the announcements.
-	schema, channel string
-	// timeout bounds the making of a connection. One that is lost twice within steady is expected to
-	// be lost again.
+	// statements are the store's; channel is the name of the announcements.
+	statements *statements
+	channel    string
+	// timeout bounds the making of a connection. One that is lost twice within steady is expected
+	// to be lost again.
 	timeout, steady time.Duration
 	log             *slog.Logger
 	// life ends the session; start runs a function in a goroutine that the store waits for.
@@ -101,16 +102,16 @@ const (
 	maxPause = 2 * time.Second
 	// missingPause is after how long a lock is tried again that a neighbour is just probing.
 	missingPause = 50 * time.Millisecond
-	// The lock of a worker is evidence of its death when it has been free for three times as long as
-	// the worker needs to connect, within these bounds: a worker that lost its connection, and not its
-	// life, has withdrawn the lock or taken it again by then. What it needs is measured when it
-	// connects, and after that taken from its round trips.
+	// The lock of a worker is evidence of its death when it has been free for three times as long
+	// as the worker needs to connect, within these bounds: a worker that lost its connection, and
+	// not its life, has withdrawn the lock or taken it again by then. What it needs is measured
+	// when it connects, and after that taken from its round trips.
 	minConfirm = 400 * time.Millisecond
 	maxConfirm = 1750 * time.Millisecond
 	// confirmStep keeps the time the same from one connection to the next.
 	confirmStep = 50 * time.Millisecond
-	// firstCheck is after how long that time is measured again: a process that has just begun connects
-	// more slowly than it will.
+	// firstCheck is after how long that time is measured again: a process that has just begun
+	// connects more slowly than it will.
 	firstCheck = time.Second
 	// steadyAfter is after how long a connection is trusted again that was lost twice in less.
 	steadyAfter = 30 * time.Second

@@ -4,8 +4,11 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"maps"
 	"reflect"
 	"strings"
+
+	"github.com/lastcall-go/lastcall/internal/sqlfile"
 )
 
 //go:embed sql/*.sql
@@ -14,22 +17,23 @@ var sqlFiles embed.FS
 // statements are the statements of the folder sql, by their names there, with the schema's name put
 // in.
 type statements struct {
-	Add                                                            string
-	Claim, Poll, Promote                                           string
-	FinishRuns, Verdicts, Poison, SaveRuns                         string
-	Pause, Resume, CommandRun, CancelWaiting, RetryWaiting         string
-	RetryEnded, Place                                              string
-	RegisterWorker, Beat, LockWorker, RaiseEpoch, RemoveLeftWorker string
-	Workers, MarkDead, MarkedDead, RemoveDeadWorker                string
-	ReadPicked, PickHeld, PickUnlisted, CreatedOf, KindsOfQueue    string
-	History, Log, Count                                            string
-	Prune, RemoveGoneWorkers, CompactCounts, Bloat                 string
+	Add                                                                      string
+	Claim, Poll, Promote                                                     string
+	FinishRuns, Verdicts, Poison, SaveRuns                                   string
+	Pause, Resume, CommandRun, CancelWaiting, RetryWaiting                   string
+	RetryEnded, Place                                                        string
+	RegisterWorker, Beat, LockWorker, RaiseEpoch, HeldRuns, RemoveLeftWorker string
+	Workers, MarkDead, MarkedDead, RemoveDeadWorker                          string
+	TakeLocks, RecordLocks, ReleaseLocks, WithdrawLocks, SessionSettings     string
+	ReadPicked, PickHeld, CreatedOf, KindsOfQueue                            string
+	History, Log, Count                                                      string
+	Prune, RemoveGoneWorkers, CompactCounts, Bloat                           string
 	// FinishRun is FinishRuns for one that is waited for.
 	FinishRun, SaveRun string
 }
 
-// loadStatements reads the statements for the schema of that quoted name. A statement that is missing,
-// or that nobody uses, is a mistake of this package.
+// loadStatements reads the statements for the schema of that quoted name. A statement that is
+// missing, or that nobody uses, is a mistake of this package.
 func loadStatements(ident string) statements {
 	texts := make(map[string]string)
 	files, err := fs.Glob(sqlFiles, "sql/*.sql")
@@ -38,7 +42,7 @@ func loadStatements(ident string) statements {
 		if text, err = sqlFiles.ReadFile(file); err != nil {
 			break
 		}
-		parseStatements(string(text), texts)
+		maps.Copy(texts, sqlfile.Parse(string(text)))
 	}
 	if err != nil {
 		panic(fmt.Sprintf("pgstore: the embedded statements cannot be read: %v", err))
@@ -64,20 +68,9 @@ func loadStatements(ident string) statements {
 	return s
 }
 
-// parseStatements adds the statements of a file to a map, by their names: each stands behind a line
-// "-- name: NAME". Comments are left out.
-func parseStatements(file string, into map[string]string) {
-	var name string
-	for line := range strings.Lines(file) {
-		if n, ok := strings.CutPrefix(line, "-- name: "); ok {
-			name = strings.TrimSpace(n)
-		} else if !strings.HasPrefix(strings.TrimSpace(line), "--") {
-			into[name] += line
-		}
-	}
-	for name, text := range into {
-		into[name] = strings.TrimSpace(text)
-	}
+// withSchema puts the quoted name of a schema into a statement.
+func withSchema(text, ident string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(text, "'@.'", "'"+ident+"'"), "@.", ident+".")
 }
 
 // sql puts the schema's name into a statement.

@@ -1,22 +1,11 @@
 package pgstore
 
 import (
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 )
-
-func TestParseStatements_ReadsNamesAndLeavesOutComments(t *testing.T) {
-	got := make(map[string]string)
-	parseStatements("-- a file\n-- name: One\n-- Does this.\nselect 1\n\t-- in between\n\tfrom @.tasks -- behind\n\n-- name: Two\nselect 2\n", got)
-	delete(got, "") // what comes before the first name
-	want := map[string]string{"One": "select 1\n\tfrom @.tasks -- behind", "Two": "select 2"}
-	if !maps.Equal(got, want) {
-		t.Errorf("%q", got)
-	}
-}
 
 func TestLoadStatements_PutsTheSchemaInEverywhere(t *testing.T) {
 	v := reflect.ValueOf(loadStatements(`"odd"`))

@@ -144,7 +144,7 @@ func (s *Store) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) ([]
 	return added, nil
 }
 
-// FinishTx implements task.TxStore. It waits for whoever is at the run just now.
+// FinishTx implements task.TxStore. It waits for another transaction that has locked the run.
 func (s *Store) FinishTx(ctx context.Context, tx task.Tx, c task.Change) error {
 	if err := s.usable(ctx); err != nil {
 		return err

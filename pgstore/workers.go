@@ -2,6 +2,8 @@ package pgstore
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,8 +13,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// epochs number the times between the complete beats of this process's workers. A claim that a complete
-// beat has overtaken has an earlier epoch, and comes too late.
+// epochs number the times between the complete beats of this process's workers. A claim that a
+// complete beat has overtaken has an earlier epoch, and is refused.
 type epochs struct {
 	mu sync.Mutex
 	by map[string]int64
@@ -24,7 +26,7 @@ func (e *epochs) of(worker string) int64 {
 	return e.by[worker]
 }
 
-// raise begins a new epoch: what has been sent before is of an earlier one.
+// raise begins a new epoch: claims that have been sent before are of an earlier one.
 func (e *epochs) raise(worker string) int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -41,8 +43,8 @@ func (e *epochs) forget(worker string) {
 	delete(e.by, worker)
 }
 
-// Heartbeat implements task.Store. The worker's lock is taken when it is registered, and let go when
-// it has left.
+// Heartbeat implements task.Store. The worker's lock is taken when it is registered, and let go
+// when it has left.
 func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
 	var reply task.BeatReply
 	err := s.again(ctx, func(ctx context.Context) error {
@@ -55,7 +57,11 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 			known bool
 			err   error
 		)
-		if known, reply, err = s.beat(ctx, b); err != nil {
+		asked := b.Runs
+		if b.Complete {
+			asked = nil // they are compared with all that the worker holds
+		}
+		if known, reply, err = s.beat(ctx, b, asked); err != nil {
 			return err
 		}
 		if !known {
@@ -63,7 +69,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 			return task.ErrWorkerGone
 		}
 		if b.Complete {
-			if reply.Unlisted, err = s.unlisted(ctx, b); err != nil {
+			if reply.Lost, reply.Unlisted, err = s.compareRuns(ctx, b); err != nil {
 				return err
 			}
 		}
@@ -112,10 +118,10 @@ type beatRow struct {
 	Command string
 }
 
-// beat renews a worker, unless it is not known, and returns what it may not know. It goes over the
-// session, and not over the pool.
-func (s *Store) beat(ctx context.Context, b task.Beat) (known bool, reply task.BeatReply, err error) {
-	tasks, runs, workers := listed(b.Runs)
+// beat renews a worker, and reports whether it is known, and what it may not know itself. It goes
+// over the session, and not over the pool.
+func (s *Store) beat(ctx context.Context, b task.Beat, asked []task.Fence) (known bool, reply task.BeatReply, err error) {
+	tasks, runs, workers := listed(asked)
 	// What the server answers is read into a place of its own: it may come after ctx has ended.
 	answer := new([]beatRow)
 	err = s.session.exec(ctx, func(ctx context.Context, c *pgx.Conn) error {
@@ -132,7 +138,7 @@ func (s *Store) beat(ctx context.Context, b task.Beat) (known bool, reply task.B
 	for _, row := range *answer {
 		switch {
 		case row.Lost > 0:
-			reply.Lost = append(reply.Lost, b.Runs[row.Lost-1])
+			reply.Lost = append(reply.Lost, asked[row.Lost-1])
 		case row.Task == nil:
 			known = true
 		default:
@@ -153,24 +159,52 @@ func listed(fences []task.Fence) (tasks [][16]byte, runs []int64, workers [][16]
 	return fenceArgs(items)
 }
 
-// unlisted reads the runs that a worker holds and did not list. It waits for claims that the server
-// is still at, and keeps out those that have not begun: no claim that was sent before comes after it.
-func (s *Store) unlisted(ctx context.Context, b task.Beat) (tasks []task.Task, err error) {
-	worker, epoch := workerKey(b.Worker), s.epochs.raise(b.Worker)
-	ids, runs, _ := listed(b.Runs)
-	var batch pgx.Batch // one transaction, in which each statement sees what was committed before it
+// claimPatience bounds the wait for a worker's claims that are under way, in milliseconds: beats
+// wait behind a transaction that waits for them.
+const claimPatience = "2000"
+
+// compareRuns compares the runs that a complete beat lists with those that the worker holds, and
+// returns those that are listed and not held, and those that are held and not listed. It waits for
+// claims that the server has begun, and refuses those that it has not: no claim that was sent before
+// comes after it.
+func (s *Store) compareRuns(ctx context.Context, b task.Beat) (lost []task.Fence, unlisted []task.Task, err error) {
+	var (
+		worker, epoch = workerKey(b.Worker), s.epochs.raise(b.Worker)
+		ids           [][16]byte
+		runs          []int64
+		batch         pgx.Batch // one transaction, in which each statement sees what was committed before it
+	)
+	batch.Queue(`select set_config('lock_timeout', $1, true)`, claimPatience)
 	batch.Queue(s.q.LockWorker, worker)
 	batch.Queue(s.q.RaiseEpoch, worker, epoch)
-	batch.Queue(picked(s.q.PickUnlisted, s.q.ReadPicked), worker, ids, runs).Query(func(rows pgx.Rows) (err error) {
-		tasks, err = collectTasks(rows)
-		return err
-	})
-	return tasks, s.pool.SendBatch(ctx, &batch).Close()
+	batch.Queue(s.q.HeldRuns, worker).QueryRow(func(row pgx.Row) error { return row.Scan(&ids, &runs) })
+	if err := s.pool.SendBatch(ctx, &batch).Close(); err != nil {
+		return nil, nil, err
+	}
+	held := make(map[[16]byte]int64, len(ids))
+	for i, id := range ids {
+		held[id] = runs[i]
+	}
+	for _, f := range b.Runs {
+		id, ok := storekit.ParseID(f.Task)
+		if run, holds := held[id]; !ok || !holds || run != f.Run || f.Worker != b.Worker {
+			lost = append(lost, f)
+			continue
+		}
+		delete(held, id)
+	}
+	if len(held) == 0 {
+		return lost, nil, nil
+	}
+	tasks, err := s.readTasks(ctx, picked("select unnest($1::uuid[]) as id", s.q.ReadPicked), slices.Collect(maps.Keys(held)))
+	// Some may have ended since.
+	return lost, slices.DeleteFunc(tasks, func(t task.Task) bool { return t.Status != task.Running || t.Worker != b.Worker }), err
 }
 
 // removeLeft removes a worker that has left, unless it still holds runs.
 func (s *Store) removeLeft(ctx context.Context, worker string) error {
-	var batch pgx.Batch // one transaction, in which the second statement sees the claims that the first waited for
+	var batch pgx.Batch // one transaction, in which the last statement sees the claims that were waited for
+	batch.Queue(`select set_config('lock_timeout', $1, true)`, claimPatience)
 	batch.Queue(s.q.LockWorker, workerKey(worker))
 	batch.Queue(s.q.RemoveLeftWorker, workerKey(worker))
 	return s.pool.SendBatch(ctx, &batch).Close()

@@ -1,75 +1,143 @@
 package sqlitestore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
-	"errors"
+	"slices"
 
 	"github.com/lastcall-go/lastcall/task"
 )
 
-const (
-	addSQL = `insert into tasks (id, lane, priority, created, since, run_at, key, payload)
-		values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do nothing`
-	readySQL   = `insert into ready (lane, suspect, rank, fresh, run_at, id, run, runs) values (?, ?, ?, ?, ?, ?, ?, ?)`
-	delayedSQL = `insert into delayed (lane, suspect, rank, fresh, run_at, id, run, runs) values (?, ?, ?, ?, ?, ?, ?, ?)`
-)
+// adding is a call of Add.
+type adding struct {
+	tasks []task.NewTask
+	added []task.Added
+}
 
-// Add implements task.Store.
+// Add implements task.Store. SQLite has one writer, so no key and no id is ever busy.
 func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
-	a := &adding{tasks: tasks, added: make([]task.Added, len(tasks)), lanes: make(map[lane]int64)}
-	j := &job{ctx: ctx, fn: func(t *txn) error { return s.addEach(t, a) }}
-	if a.plain() {
-		j.adding = a
-	}
-	if err := s.enter(j); err != nil {
+	a := &adding{tasks: tasks, added: make([]task.Added, len(tasks))}
+	if err := s.enter(&job{ctx: ctx, adding: a}); err != nil {
 		return nil, err
 	}
-	s.lanes.committed(a.lanes)
 	return a.added, nil
 }
 
-// addEach makes tasks of any sort, one after the other.
-func (s *Store) addEach(t *txn, a *adding) error {
-	now := s.now().UnixMicro()
-	clear(a.lanes) // what has been tried before is undone
-	for i := range a.tasks {
-		number, err := s.laneOf(t, a, &a.tasks[i])
-		if err != nil {
-			return err
+// kindKey is a key with its scope.
+type kindKey struct{ kind, key string }
+
+// addAll makes the tasks of several calls.
+func (s *Store) addAll(t *txn, calls []*adding) error {
+	exists, holders, err := t.existing(calls)
+	if err != nil {
+		return err
+	}
+	var accepted []*task.NewTask
+	for _, a := range calls {
+		for i := range a.tasks {
+			n := &a.tasks[i]
+			k := kindKey{n.Kind, n.Key}
+			holder, held := holders[k]
+			switch {
+			case exists[n.ID]:
+				a.added[i] = task.Added{ID: n.ID, Existed: true}
+				continue
+			case held:
+				a.added[i] = task.Added{ID: holder, Existed: true}
+				continue
+			case n.Key != "":
+				holders[k] = n.ID
+			}
+			exists[n.ID] = true
+			a.added[i] = task.Added{ID: n.ID}
+			accepted = append(accepted, n)
 		}
-		if a.added[i], err = s.add(t, a.tasks[i], number, now); err != nil {
-			return err
-		}
+	}
+	if len(accepted) == 0 {
+		return nil
 	}
 	t.news = true
-	return nil
+	return t.insertTasks(accepted, s.now().UnixMicro())
 }
 
-func (s *Store) add(t *txn, n task.NewTask, number, now int64) (task.Added, error) {
-	runAt := now + n.Delay.Microseconds()
-	made, err := t.exec(addSQL, n.ID, number, n.Priority, now, now, runAt, n.Key, blob(n.Payload))
-	if err != nil || made == 0 {
-		return task.Added{ID: n.ID, Existed: true}, err
-	}
-	if n.Key != "" {
-		holder, err := takeKey(t, n.Kind, n.Key, n.ID)
-		if err != nil {
-			return task.Added{}, err
-		}
-		if holder != n.ID {
-			_, err := t.exec(`delete from tasks where id = ?`, n.ID)
-			return task.Added{ID: holder, Existed: true}, err
+// existing returns the ids of calls that exist, and the holders of their keys.
+func (t *txn) existing(calls []*adding) (exists map[string]bool, holders map[kindKey]string, err error) {
+	var (
+		ids  []string
+		keys [][2]string
+	)
+	for _, a := range calls {
+		for i := range a.tasks {
+			ids = append(ids, a.tasks[i].ID)
+			if a.tasks[i].Key != "" {
+				keys = append(keys, [2]string{a.tasks[i].Kind, a.tasks[i].Key})
+			}
 		}
 	}
-	return task.Added{ID: n.ID}, makeWait(t, waiting{lane: number, rank: -n.Priority, fresh: true, runAt: runAt, id: n.ID}, now)
+	exists = make(map[string]bool, len(ids))
+	arg, err := list(ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = each(context.Background(), t, "ExistingIDs", []any{arg}, func(rows *sql.Rows) error {
+		var id string
+		err := rows.Scan(&id)
+		exists[id] = true
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	holders, err = t.holders(keys)
+	return exists, holders, err
 }
 
-// takeKey returns the task that has a key from now on: the given one, unless another has it.
-func takeKey(t *txn, kind, key, id string) (holder string, err error) {
-	err = t.QueryRowContext(context.Background(), `insert into keys (kind, key, task) values (?, ?, ?)
-		on conflict (kind, key) do update set task = task returning task`, kind, key, id).Scan(&holder)
-	return holder, err
+// holders returns the tasks that have the keys of a list of pairs of a kind and a key.
+func (t *txn) holders(keys [][2]string) (map[kindKey]string, error) {
+	holders := make(map[kindKey]string)
+	arg, err := list(keys)
+	if err != nil {
+		return nil, err
+	}
+	err = each(context.Background(), t, "KeyHolders", []any{arg}, func(rows *sql.Rows) error {
+		var (
+			k  kindKey
+			id string
+		)
+		err := rows.Scan(&k.kind, &k.key, &id)
+		holders[k] = id
+		return err
+	})
+	return holders, err
+}
+
+// insertTasks writes new tasks. They get numbers in the order of their ids, so that those which are
+// as old as each other are beside each other in every table.
+func (t *txn) insertTasks(accepted []*task.NewTask, now int64) error {
+	slices.SortFunc(accepted, func(a, b *task.NewTask) int { return cmp.Compare(a.ID, b.ID) })
+	var last int64
+	if err := one(context.Background(), t, "LastNumber", nil, &last); err != nil {
+		return err
+	}
+	tasks, waiting := make([]any, 0, 9*len(accepted)), make([]any, 0, 8*len(accepted))
+	var keys []any
+	for i, n := range accepted {
+		number, priority := last+1+int64(i), int64(n.Priority)
+		runAt := now + n.Delay.Microseconds()
+		tasks = append(tasks, number, n.ID, now, n.Kind, n.Queue, n.Key, priority, runAt, blob(n.Payload))
+		waiting = append(waiting, number, n.ID, n.Kind, n.Queue, runAt <= now, priority, runAt, now)
+		if n.Key != "" {
+			keys = append(keys, number, n.Kind, n.Key)
+		}
+	}
+	if err := t.rows("AddTasks", tasks); err != nil {
+		return err
+	}
+	if err := t.rows("AddWaiting", waiting); err != nil {
+		return err
+	}
+	return t.rows("AddKeys", keys)
 }
 
 // blob is an empty value rather than NULL for a payload of nothing.
@@ -79,46 +147,3 @@ func blob(b []byte) []byte {
 	}
 	return b
 }
-
-// waiting is a row of ready or of delayed.
-type waiting struct {
-	lane    int64
-	suspect bool
-	rank    int
-	fresh   bool
-	runAt   int64
-	id      string
-	run     int64 // the last run, and how many there were
-	runs    int
-}
-
-// makeWait puts a task among those that can be claimed, or those whose time has not come.
-func makeWait(t *txn, w waiting, now int64) error {
-	query := readySQL
-	if w.runAt > now {
-		query = delayedSQL
-	}
-	_, err := t.exec(query, w.lane, w.suspect, w.rank, w.fresh, w.runAt, w.id, w.run, w.runs)
-	return err
-}
-
-// waitingOf reads where a task that waits stands, from its row.
-func waitingOf(t *txn, id string) (w waiting, err error) {
-	err = t.QueryRowContext(context.Background(), `select lane, crash_streak >= 2, -priority, status = 'queued', run_at, id, run, runs
-		from tasks where id = ?`, id).Scan(&w.lane, &w.suspect, &w.rank, &w.fresh, &w.runAt, &w.id, &w.run, &w.runs)
-	return w, err
-}
-
-// dropWait takes a task from where it waits, and says whether it did wait.
-func dropWait(t *txn, w waiting) (bool, error) {
-	n, err := t.exec(`delete from ready where lane = ? and suspect = ? and rank = ? and fresh = ? and run_at = ? and id = ?`,
-		w.lane, w.suspect, w.rank, w.fresh, w.runAt, w.id)
-	if err != nil || n == 1 {
-		return n == 1, err
-	}
-	n, err = t.exec(`delete from delayed where run_at = ? and id = ?`, w.runAt, w.id)
-	return n == 1, err
-}
-
-// noRows says whether nothing was found.
-func noRows(err error) bool { return errors.Is(err, sql.ErrNoRows) }

@@ -8,8 +8,9 @@ import (
 	"syscall"
 )
 
-// blocker returns the process that holds SQLite's write lock, as the kernel lists it, or 0. The lock
-// is the byte 120 of the shared-memory file (https://sqlite.org/walformat.html#the_wal_index_file_format).
+// blocker returns the process that holds SQLite's write lock, as the kernel lists it, or 0. The
+// lock is the byte 120 of the shared-memory file
+// (https://sqlite.org/walformat.html#the_wal_index_file_format).
 func blocker(shm string) int {
 	var st syscall.Stat_t
 	if err := syscall.Stat(shm, &st); err != nil {

@@ -3,7 +3,7 @@ package sqlitestore
 import (
 	"cmp"
 	"context"
-	"encoding/json"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,45 +12,49 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// candidate is a row of ready that a claim may take.
+// maxPromoted bounds the tasks whose delays a claim ends.
+const maxPromoted = 1000
+
+// candidate is a task that a claim may take.
 type candidate struct {
-	waiting
-	kind task.KindClaim
+	task, priority, runAt int64
+	id                    string
+	interrupted, suspect  bool
+	kind                  int // in the request
 }
 
-// Claim implements task.Store. It looks without a transaction first: an idle worker writes nothing.
+// order is the order of a claim.
+func order(a, b candidate) int {
+	return cmp.Or(cmp.Compare(b.priority, a.priority), compareBool(b.interrupted, a.interrupted),
+		cmp.Compare(a.runAt, b.runAt), cmp.Compare(a.id, b.id))
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// Claim implements task.Store. It first looks for tasks without a transaction: an idle worker
+// writes nothing.
 func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
 	if err := s.usable(ctx); err != nil {
 		return nil, err
 	}
-	some, due, err := s.look(ctx, req, s.now())
-	if err != nil {
-		return nil, s.wrap(ctx, err)
+	something, err := s.somethingToClaim(ctx, req)
+	if err == nil && !something {
+		_, err = claiming(ctx, s.reader, req.Worker)
 	}
-	if !some && !due {
-		_, err := registered(ctx, s.read, req.Worker)
+	if err != nil || !something {
 		return nil, s.wrap(ctx, err)
 	}
 	var got []task.Task
-	err = s.inTx(ctx, func(t *txn) error {
-		// Now, and not when the claim began to wait for its turn: a run that ends in between would
-		// have ended after the next one's begin.
-		now := s.now()
-		worker, err := registered(ctx, t, req.Worker)
-		if err != nil {
-			return err
-		}
-		if due {
-			if err := promote(t, now.UnixMicro()); err != nil {
-				return err
-			}
-			t.news = true // not all of them need be of this worker's kinds
-		}
-		some, err := s.candidates(ctx, t, req)
-		if err != nil || len(some) == 0 {
-			return err
-		}
-		got, err = s.lease(ctx, t, some, worker, now, req)
+	err = s.inTx(ctx, func(t *txn) (err error) {
+		got, err = s.claim(t, req)
 		return err
 	})
 	if err != nil {
@@ -59,87 +63,160 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	return got, nil
 }
 
-// look says, without a transaction, whether there is something to claim, and whether a delay has
-// run out.
-func (s *Store) look(ctx context.Context, req task.ClaimRequest, now time.Time) (some, due bool, err error) {
-	one := req
-	one.Max = min(req.Max, 1)
-	found, err := s.candidates(ctx, s.read, one)
+// somethingToClaim reports whether there is a task to claim, or a delay is over.
+func (s *Store) somethingToClaim(ctx context.Context, req task.ClaimRequest) (bool, error) {
+	req.Max = min(req.Max, 1)
+	found, err := candidates(ctx, s.reader, req)
+	if err != nil || len(found) > 0 {
+		return err == nil, err
+	}
+	due := false
+	err = one(ctx, s.reader, "DelayIsOver", []any{s.now().UnixMicro()}, &due)
+	return due, err
+}
+
+func (s *Store) claim(t *txn, req task.ClaimRequest) ([]task.Task, error) {
+	// The clock is read now, and not when the claim began to wait for its turn: a run that ends in
+	// between would have ended after the next one's begin.
+	now := s.now()
+	w, err := claiming(context.Background(), t, req.Worker)
 	if err != nil {
-		return false, false, err
+		return nil, err
 	}
-	err = s.read.QueryRowContext(ctx, `select exists (select 1 from delayed where run_at <= ?)`, now.UnixMicro()).Scan(&due)
-	return len(found) > 0, due, err
+	promoted, err := t.exec("Promote", now.UnixMicro(), maxPromoted)
+	if err != nil {
+		return nil, err
+	}
+	t.news = t.news || promoted > 0 // another worker may want them
+	chosen, err := candidates(context.Background(), t, req)
+	if err != nil || len(chosen) == 0 {
+		return nil, err
+	}
+	return t.beginRuns(chosen, w, now, req)
 }
 
-// promote moves tasks whose time has come to those that can be claimed.
-func promote(t *txn, now int64) error {
-	const due = `select run_at, id from delayed where run_at <= ? order by run_at, id limit 1000`
-	if _, err := t.exec(`insert into ready (lane, suspect, rank, fresh, run_at, id, run, runs)
-		select lane, suspect, rank, fresh, run_at, id, run, runs from delayed where (run_at, id) in (`+due+`)`, now); err != nil {
-		return err
-	}
-	_, err := t.exec(`delete from delayed where (run_at, id) in (`+due+`)`, now)
-	return err
+// claimer is a worker that claims.
+type claimer struct {
+	host string
+	pid  int64
 }
 
-// registered returns a worker's number, or ErrWorkerGone unless the worker may claim.
-func registered(ctx context.Context, q queryer, worker string) (n int64, err error) {
-	err = q.QueryRowContext(ctx, `select n from workers where id = ? and dead = 0`, worker).Scan(&n)
-	if noRows(err) {
-		return 0, task.ErrWorkerGone
+// claiming returns a worker, or ErrWorkerGone unless it may claim.
+func claiming(ctx context.Context, q queryer, worker string) (w claimer, err error) {
+	err = one(ctx, q, "ClaimingWorker", []any{worker}, &w.host, &w.pid)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = task.ErrWorkerGone
 	}
-	return n, err
+	return w, err
 }
 
-// candidates are the rows that a claim takes, in its order: the best of each lane, merged.
-func (s *Store) candidates(ctx context.Context, q queryer, req task.ClaimRequest) ([]candidate, error) {
-	open, err := s.openLanes(ctx, q)
+// candidates are the tasks that a claim takes, in its order.
+func candidates(ctx context.Context, q queryer, req task.ClaimRequest) ([]candidate, error) {
+	paused, err := texts(ctx, q, "PausedQueues")
 	if err != nil {
 		return nil, err
 	}
 	var all []candidate
-	for _, k := range req.Kinds {
+	for i, k := range req.Kinds {
 		most := min(k.Max, req.Max)
-		for l, n := range open {
-			if most <= 0 || l.kind != k.Kind || len(req.Queues) > 0 && !slices.Contains(req.Queues, l.queue) {
-				continue
-			}
-			if all, err = best(ctx, q, all, n, k, false, most+len(req.Except)); err != nil {
-				return nil, err
-			}
-			if req.Suspect {
-				if all, err = best(ctx, q, all, n, k, true, 1+len(req.Except)); err != nil {
-					return nil, err
-				}
-			}
+		if most <= 0 {
+			continue
 		}
+		plain := first{q: q, kind: i, most: most, except: req.Except}
+		if err := plain.read(ctx, k.Kind, req.Queues, paused); err != nil {
+			return nil, err
+		}
+		all = append(all, plain.found...)
+		if !req.Suspect {
+			continue
+		}
+		suspects := first{q: q, kind: i, suspect: true, most: 1, except: req.Except}
+		if err := suspects.read(ctx, k.Kind, req.Queues, paused); err != nil {
+			return nil, err
+		}
+		all = append(all, suspects.found...)
 	}
-	slices.SortFunc(all, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(order(a.fresh), order(b.fresh)),
-			cmp.Compare(a.runAt, b.runAt), cmp.Compare(a.id, b.id))
-	})
+	slices.SortFunc(all, order)
 	return cut(all, req), nil
 }
 
-// order puts false first.
-func order(b bool) int {
-	if b {
-		return 1
+func texts(ctx context.Context, q queryer, name string, args ...any) (all []string, err error) {
+	err = each(ctx, q, name, args, func(rows *sql.Rows) error {
+		var text string
+		err := rows.Scan(&text)
+		all = append(all, text)
+		return err
+	})
+	return all, err
+}
+
+// first collects the first candidates of a kind, in the order of a claim.
+type first struct {
+	q       queryer
+	kind    int
+	suspect bool
+	most    int
+	except  []string
+	found   []candidate // sorted
+}
+
+// read reads the candidates of a kind: from all queues in one walk, or from each of those that are wanted
+// or not paused. As many queues as tasks are enough, those whose first tasks come first.
+func (f *first) read(ctx context.Context, kind string, wanted, paused []string) (err error) {
+	limit := f.most + len(f.except)
+	if len(wanted) == 0 && len(paused) == 0 {
+		return f.readOne(ctx, "ReadyOfKind", kind, f.suspect, limit)
 	}
-	return 0
+	if len(wanted) == 0 {
+		if wanted, err = texts(ctx, f.q, "FirstQueues", kind, f.suspect, limit); err != nil {
+			return err
+		}
+	}
+	for _, queue := range wanted {
+		if slices.Contains(paused, queue) {
+			continue
+		}
+		if err := f.readOne(ctx, "ReadyOfQueue", kind, f.suspect, limit, queue); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *first) readOne(ctx context.Context, name string, args ...any) (err error) {
+	rows, err := f.q.query(ctx, name, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		c := candidate{kind: f.kind, suspect: f.suspect}
+		if err := rows.Scan(&c.task, &c.id, &c.priority, &c.interrupted, &c.runAt); err != nil {
+			return err
+		}
+		if slices.Contains(f.except, c.id) {
+			continue
+		}
+		at, _ := slices.BinarySearchFunc(f.found, c, order)
+		if at == f.most {
+			break // as many come before it as are wanted, and before those that follow it
+		}
+		f.found = slices.Insert(f.found, at, c)
+		f.found = f.found[:min(len(f.found), f.most)]
+	}
+	return rows.Err()
 }
 
 // cut keeps what a claim may take: so many of each kind and in all, and one suspect.
 func cut(all []candidate, req task.ClaimRequest) []candidate {
-	taken := make(map[string]int)
+	taken := make([]int, len(req.Kinds))
 	suspects := 0
 	kept := all[:0]
 	for _, c := range all {
-		if len(kept) >= req.Max || taken[c.kind.Kind] >= c.kind.Max || c.suspect && suspects > 0 || slices.Contains(req.Except, c.id) {
+		if len(kept) >= req.Max || taken[c.kind] >= req.Kinds[c.kind].Max || c.suspect && suspects > 0 {
 			continue
 		}
-		taken[c.kind.Kind]++
+		taken[c.kind]++
 		if c.suspect {
 			suspects++
 		}
@@ -148,76 +225,41 @@ func cut(all []candidate, req task.ClaimRequest) []candidate {
 	return kept
 }
 
-func best(ctx context.Context, q queryer, all []candidate, lane int64, k task.KindClaim, suspect bool, limit int) (_ []candidate, err error) {
-	rows, err := q.QueryContext(ctx, `select rank, fresh, run_at, id from ready
-		where lane = ? and suspect = ? order by rank, fresh, run_at, id limit ?`, lane, suspect, limit)
-	if err != nil {
-		return nil, err
+// beginRuns moves tasks from waiting to running, and returns them in their order.
+func (t *txn) beginRuns(chosen []candidate, w claimer, now time.Time, req task.ClaimRequest) ([]task.Task, error) {
+	all := make([]int64, len(chosen))
+	of := make([][]int64, len(req.Kinds))
+	place := make(map[string]int, len(chosen))
+	for i, c := range chosen {
+		all[i], place[c.id] = c.task, i
+		of[c.kind] = append(of[c.kind], c.task)
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		c := candidate{kind: k, waiting: waiting{lane: lane, suspect: suspect}}
-		if err := rows.Scan(&c.rank, &c.fresh, &c.runAt, &c.id); err != nil {
-			return nil, err
+	for i, tasks := range of {
+		if len(tasks) == 0 {
+			continue
 		}
-		all = append(all, c)
-	}
-	return all, rows.Err()
-}
-
-// taken is a part of a lane, from its front to the last task that is claimed. What a claim takes of a
-// lane is such a part, but for those that it was told to leave.
-type taken struct {
-	candidate
-	n int
-}
-
-const takenSQL = ` from ready where lane = ?1 and suspect = ?2 and (rank, fresh, run_at, id) <= (?3, ?4, ?5, ?6)
-	and id not in (select value from json_each(?7))`
-
-const (
-	leaseSQL = `insert into leases (task, run, worker, lane, runs, started, suspect, max_attempts, max_crashes, max_interruptions)
-		select id, max(run + 1, ?8), ?9, lane, runs + 1, ?10, suspect, ?11, ?12, ?13` + takenSQL
-	unreadySQL = `delete` + takenSQL
-)
-
-// lease moves tasks from ready to leases, and returns them in the order of the claim.
-func (s *Store) lease(ctx context.Context, t *txn, some []candidate, worker int64, now time.Time, req task.ClaimRequest) ([]task.Task, error) {
-	type part struct {
-		lane    int64
-		suspect bool
-	}
-	parts := make(map[part]taken)
-	place := make(map[string]int, len(some))
-	for i, c := range some {
-		p := part{c.lane, c.suspect}
-		parts[p] = taken{c, parts[p].n + 1}
-		place[c.id] = i
-	}
-	left, err := json.Marshal(append([]string{}, req.Except...))
-	if err != nil {
-		return nil, err
-	}
-	got := slices.Grow(req.Into[:0], len(some))
-	for _, p := range parts {
-		args := []any{p.lane, order(p.suspect), p.rank, order(p.fresh), p.runAt, p.id, string(left)}
-		caps := p.kind.Caps
-		n, err := t.exec(leaseSQL, append(args, now.UnixMilli(), worker, now.UnixMicro(), caps.MaxAttempts, caps.MaxCrashes, caps.MaxInterruptions)...)
+		arg, err := list(tasks)
 		if err != nil {
 			return nil, err
 		}
-		if int(n) != p.n {
-			return nil, fmt.Errorf("a claim took %d tasks of lane %d instead of %d: was the database changed by hand?", n, p.lane, p.n)
+		caps := req.Kinds[i].Caps
+		n, err := t.exec("BeginRuns", arg, now.UnixMilli(), req.Worker, w.host, w.pid, now.UnixMicro(),
+			caps.MaxAttempts, caps.MaxCrashes, caps.MaxInterruptions)
+		if err == nil && int(n) != len(tasks) {
+			err = fmt.Errorf("a claim began %d runs instead of %d: was the database changed by hand?", n, len(tasks))
 		}
-		leased, err := s.tasks(ctx, t, `where t.id in (select id`+takenSQL+`)`, args...)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := t.exec(unreadySQL, args...); err != nil {
-			return nil, err
-		}
-		got = append(got, leased...)
+	}
+	arg, err := list(all)
+	if err != nil {
+		return nil, err
+	}
+	got, err := runningTasks(t, slices.Grow(req.Into[:0], len(chosen)), "RunningTasksOfNumbers", arg)
+	if err != nil {
+		return nil, err
 	}
 	slices.SortFunc(got, func(a, b task.Task) int { return cmp.Compare(place[a.ID], place[b.ID]) })
-	return got, nil
+	return got, t.execList("EndWaits", all)
 }

@@ -1,7 +1,10 @@
 package sqlitestore
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestARunBeginsAfterTheEndOfTheOneBeforeAlsoWhenItsClaimHadToWait(t *testing.T) {
+func TestClaim_ThatHadToWaitBeginsARunAfterTheEndOfTheOneBefore(t *testing.T) {
 	s, _ := fresh(t)
 	var clock atomic.Int64
 	clock.Store(time.Now().UnixNano())
@@ -65,5 +68,57 @@ func TestARunBeginsAfterTheEndOfTheOneBeforeAlsoWhenItsClaimHadToWait(t *testing
 	}
 	if h[1].Started.Before(h[0].Ended) {
 		t.Errorf("the second run began at %v, the first ended at %v", h[1].Started, h[0].Ended)
+	}
+}
+
+// Queues have tasks of different priorities; some are paused, and some claims name a few of them.
+func TestClaim_FromManyQueuesTakesTheFirstTasksOfThoseThatAreOpen(t *testing.T) {
+	s, _ := fresh(t)
+	if _, err := s.Heartbeat(t.Context(), beat("w", 1, task.WorkerRunning)); err != nil {
+		t.Fatal(err)
+	}
+	const queues, tasks = 150, 600
+	var waiting []task.NewTask
+	for i := range tasks {
+		waiting = append(waiting, task.NewTask{ID: id(i), Kind: []string{"k", "other", "foreign"}[i%3], Queue: fmt.Sprint("q", i*7%queues), Priority: i * 13 % 5})
+	}
+	if _, err := s.Add(t.Context(), waiting); err != nil {
+		t.Fatal(err)
+	}
+	slices.SortStableFunc(waiting, func(a, b task.NewTask) int { return cmp.Compare(b.Priority, a.Priority) })
+	for n, c := range []struct {
+		pause string
+		from  []string
+		max   int
+	}{{"", nil, 20}, {"", []string{"q3", "q4", "q5", "none"}, 2}, {"q7", nil, 20}, {"q8", []string{"q7", "q8", "q9"}, 5}, {"", nil, tasks}} {
+		if c.pause != "" {
+			if err := s.Control(t.Context(), task.Command{Verb: task.VerbPause, Queue: c.pause}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		paused, err := texts(t.Context(), s.reader, "PausedQueues")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		waiting = slices.DeleteFunc(waiting, func(w task.NewTask) bool {
+			takes := len(want) < c.max && w.Kind != "foreign" && !slices.Contains(paused, w.Queue) && (c.from == nil || slices.Contains(c.from, w.Queue))
+			if takes {
+				want = append(want, w.ID)
+			}
+			return takes
+		})
+		got, err := s.Claim(t.Context(), task.ClaimRequest{Worker: "w", Max: c.max, Queues: c.from, Suspect: true,
+			Kinds: []task.KindClaim{{Kind: "other", Max: tasks}, {Kind: "k", Max: tasks}, {Kind: "nothing", Max: tasks}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for _, g := range got {
+			ids = append(ids, g.ID)
+		}
+		if !slices.Equal(ids, want) {
+			t.Errorf("claim %d: %v, want %v", n, ids, want)
+		}
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// The wall clock is the machine's, and somebody may set it: leases are counters and locks, and do not
-// go by it; run numbers and claims must not mind.
-func TestAClockThatJumpsRepeatsNoRunNumberTakesNoRunAwayAndHidesNoTask(t *testing.T) {
+// The wall clock is the machine's, and somebody may set it: leases are counters and locks, and do
+// not go by it; run numbers and claims must not mind.
+func TestClock_ThatJumpsRepeatsNoRunNumberTakesNoRunAndHidesNoTask(t *testing.T) {
 	s, path := fresh(t)
 	neighbour := openAt(t, path) // with the right clock
 	defer neighbour.Close()

@@ -2,6 +2,8 @@ package sqlitestore
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/lastcall-go/lastcall/task"
@@ -9,122 +11,106 @@ import (
 
 // Control implements task.Store.
 func (s *Store) Control(ctx context.Context, cmd task.Command) error {
-	after := func() {}
+	commanded := false
 	err := s.inTx(ctx, func(t *txn) (err error) {
 		switch cmd.Verb {
 		case task.VerbPause:
-			_, err = t.exec(`insert into paused (queue) values (?) on conflict do nothing`, cmd.Queue)
+			_, err = t.exec("Pause", cmd.Queue)
 		case task.VerbResume:
-			after = s.claimable
-			_, err = t.exec(`delete from paused where queue = ?`, cmd.Queue)
+			t.news = true
+			_, err = t.exec("Resume", cmd.Queue)
 		case task.VerbCancel, task.VerbRetry, task.VerbInterrupt:
-			after, err = s.control(t, cmd)
+			commanded, err = t.control(cmd, s.now().UnixMicro())
 		default:
 			err = fmt.Errorf("%w: verb %q", task.ErrInvalid, cmd.Verb)
 		}
 		return err
 	})
-	if err == nil {
-		after()
+	if err == nil && commanded {
+		s.commanded()
 	}
 	return err
 }
 
-// control does what is asked of a task, and returns whom to tell after the commit.
-func (s *Store) control(t *txn, cmd task.Command) (after func(), err error) {
-	after = func() {}
-	var (
-		status  task.Status
-		lane    int64
-		key     string
-		running bool
-	)
-	err = t.QueryRowContext(context.Background(), `select status, lane, key, exists (select 1 from leases where task = tasks.id)
-		from tasks where id = ?`, cmd.Task).Scan(&status, &lane, &key, &running)
+// state is where a task is.
+type state struct {
+	number           int64
+	id               string
+	kind, queue, key string
+	running          bool
+	ended            task.Status // "" unless it has ended
+}
+
+// control does what is asked of a task, and reports whether a run has to hear of it.
+func (t *txn) control(cmd task.Command, now int64) (commanded bool, err error) {
+	s := state{id: cmd.Task}
+	err = one(context.Background(), t, "StateOfTask", []any{cmd.Task}, &s.number, &s.kind, &s.queue, &s.key, &s.running, &s.ended)
 	switch {
-	case noRows(err):
-		return after, task.ErrNotFound
+	case errors.Is(err, sql.ErrNoRows):
+		return false, task.ErrNotFound
 	case err != nil:
-		return after, err
-	case running && cmd.Verb == task.VerbRetry:
-		return after, task.ErrRunning
-	case running:
-		_, err := t.exec(`update leases set asked = case asked when 'cancel' then asked else ? end where task = ?`, cmd.Verb, cmd.Task)
-		return s.asked, err
+		return false, err
+	case s.running && cmd.Verb == task.VerbRetry:
+		return false, task.ErrRunning
+	case s.running:
+		_, err := t.exec("Command", s.number, string(cmd.Verb))
+		return true, err
 	case cmd.Verb == task.VerbInterrupt:
-		return after, task.ErrNotRunning
-	case status == task.Succeeded, status == task.Failed && cmd.Verb == task.VerbCancel:
-		return after, task.ErrAlreadyFinished
+		return false, task.ErrNotRunning
+	case s.ended == task.Succeeded, s.ended == task.Failed && cmd.Verb == task.VerbCancel:
+		return false, task.ErrAlreadyFinished
+	case cmd.Verb == task.VerbCancel && s.ended == task.Cancelled:
+		return false, nil
 	case cmd.Verb == task.VerbCancel:
-		if status == task.Cancelled {
-			return after, nil
-		}
-		return after, s.cancel(t, cmd.Task, lane)
+		return false, t.cancel(s, now)
 	}
-	return s.claimable, s.retry(t, cmd.Task, lane, key, status)
+	t.news = true
+	if s.ended == "" {
+		_, err = t.exec("RetryWaiting", s.number, now)
+		return false, err
+	}
+	return false, t.retry(s, now)
 }
 
 // cancel ends a task that waits.
-func (s *Store) cancel(t *txn, id string, lane int64) error {
-	if err := s.stopWaiting(t, id); err != nil {
-		return err
+func (t *txn) cancel(s state, now int64) error {
+	n, err := t.exec("CancelWaiting", s.number, now)
+	if err == nil && n == 0 {
+		err = fmt.Errorf("task %s is in none of the tables waiting, running and ended: was the database changed by hand?", s.id)
 	}
-	if _, err := t.exec(pastSQL, id); err != nil { // the last run's record stands in the row that is changed
-		return err
-	}
-	if _, err := t.exec(`update tasks set status = 'cancelled', reason = '', since = ? where id = ?`, s.now().UnixMicro(), id); err != nil {
-		return err
-	}
-	return ended(t, id, lane, task.Cancelled)
-}
-
-// retry makes a task claimable now, whether it waits or has ended.
-func (s *Store) retry(t *txn, id string, n int64, key string, status task.Status) error {
-	now := s.now().UnixMicro()
-	if _, err := t.exec(pastSQL, id); err != nil {
-		return err
-	}
-	if !status.Ended() {
-		if err := s.stopWaiting(t, id); err != nil {
-			return err
-		}
-	} else {
-		if key != "" {
-			l, err := s.byNumber(context.Background(), t, n)
-			if err != nil {
-				return err
-			}
-			if holder, err := takeKey(t, l.kind, key, id); err != nil {
-				return err
-			} else if holder != id {
-				return task.ErrKeyBusy
-			}
-		}
-		if _, err := t.exec(tallySQL, n, status, -1); err != nil {
-			return err
-		}
-		if _, err := t.exec(`update tasks set status = 'queued', reason = '', since = ? where id = ?`, now, id); err != nil {
-			return err
-		}
-	}
-	if _, err := t.exec(`update tasks set attempts = 0, crash_streak = 0, interrupt_streak = 0, run_at = ? where id = ?`, now, id); err != nil {
-		return err
-	}
-	w, err := waitingOf(t, id)
 	if err != nil {
 		return err
 	}
-	return makeWait(t, w, now)
+	for _, name := range []string{"EndWaits", "ReleaseKeys"} {
+		if err := t.execList(name, []int64{s.number}); err != nil {
+			return err
+		}
+	}
+	return t.rows("CountEnded", []any{s.queue, s.kind, string(task.Cancelled), 1})
 }
 
-func (s *Store) stopWaiting(t *txn, id string) error {
-	w, err := waitingOf(t, id)
-	if err != nil {
+// retry has a task wait again that has ended.
+func (t *txn) retry(s state, now int64) error {
+	if s.key != "" {
+		holders, err := t.holders([][2]string{{s.kind, s.key}})
+		if err != nil {
+			return err
+		}
+		if len(holders) > 0 {
+			return task.ErrKeyBusy
+		}
+		if err := t.rows("AddKeys", []any{s.number, s.kind, s.key}); err != nil {
+			return err
+		}
+	}
+	if _, err := t.exec("KeepLastRun", s.number); err != nil {
 		return err
 	}
-	waited, err := dropWait(t, w)
-	if err == nil && !waited {
-		err = fmt.Errorf("task %s waits nowhere: was the database changed by hand?", id)
+	if _, err := t.exec("RetryEnded", s.number, now); err != nil {
+		return err
 	}
-	return err
+	if _, err := t.exec("TakeBackEnd", s.number); err != nil {
+		return err
+	}
+	return t.rows("CountEnded", []any{s.queue, s.kind, string(s.ended), -1})
 }

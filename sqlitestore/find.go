@@ -5,31 +5,21 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// queryer is a pool or a transaction.
-type queryer interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
-// taskSQL and scanTask belong together. A task that has a lease runs, whatever its row says.
-const taskSQL = `select t.id, t.lane, t.key, t.payload, t.priority, iif(l.task is null, t.status, 'running'), t.reason, t.error,
-	t.created, coalesce(l.started, t.since), t.run_at, coalesce(l.started, t.started),
-	coalesce(l.run, t.run), coalesce(l.runs, t.runs), coalesce(i.id, ''),
-	t.attempts, t.interruptions, t.crashes, t.crash_streak, t.interrupt_streak,
-	coalesce(l.max_attempts, t.max_attempts), coalesce(l.max_crashes, t.max_crashes), coalesce(l.max_interruptions, t.max_interruptions),
-	t.checkpoint, t.fraction, t.message, t.result
-	from tasks t left join leases l on l.task = t.id left join incarnations i on i.n = coalesce(l.worker, t.worker) `
-
-func scanTask(row interface{ Scan(...any) error }) (t task.Task, lane int64, err error) {
+// scanTask reads a row of the statement Tasks.
+func scanTask(row *sql.Rows, t *task.Task) error {
 	var created, since, runAt, started int64
-	err = row.Scan(&t.ID, &lane, &t.Key, &t.Payload, &t.Priority, &t.Status, &t.Reason, &t.Error,
-		&created, &since, &runAt, &started, &t.Run, &t.Runs, &t.Worker,
+	*t = task.Task{}
+	err := row.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Payload, &t.Priority, &created,
+		&t.Status, &t.Reason, &t.Error, &since, &runAt, &started, &t.Run, &t.Runs, &t.Worker,
 		&t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.InterruptStreak,
 		&t.MaxAttempts, &t.MaxCrashes, &t.MaxInterruptions,
 		&t.Checkpoint, &t.Progress.Fraction, &t.Progress.Message, &t.Result)
@@ -37,40 +27,22 @@ func scanTask(row interface{ Scan(...any) error }) (t task.Task, lane int64, err
 	if t.Status.Ended() {
 		t.Finished = t.Since
 	}
-	return t, lane, err
+	return err
 }
 
-// scanTasks reads tasks but for their lanes, and the lanes' numbers.
-func scanTasks(ctx context.Context, q queryer, query string, args []any) (found []task.Task, lanes []int64, err error) {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		t, n, err := scanTask(rows)
-		if err != nil {
-			return nil, nil, err
-		}
-		found, lanes = append(found, t), append(lanes, n)
-	}
-	return found, lanes, rows.Err()
-}
-
-// tasks reads the tasks that a condition admits.
-func (s *Store) tasks(ctx context.Context, q queryer, condition string, args ...any) (found []task.Task, err error) {
-	found, of, err := scanTasks(ctx, q, taskSQL+condition, args)
-	if err != nil {
-		return nil, err
-	}
-	for i, n := range of { // when the rows are closed: a transaction has one connection
-		l, err := s.byNumber(ctx, q, n)
-		if err != nil {
-			return nil, err
-		}
-		found[i].Kind, found[i].Queue = l.kind, l.queue
-	}
-	return found, nil
+// runningTasks appends the tasks that a query finds, one of those that begin with RunningTasks.
+func runningTasks(q queryer, found []task.Task, name string, args ...any) ([]task.Task, error) {
+	err := each(context.Background(), q, name, args, func(row *sql.Rows) error {
+		var created, started, runAt int64
+		found = append(found, task.Task{Status: task.Running})
+		t := &found[len(found)-1]
+		err := row.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Payload, &t.Priority, &created, &t.Reason, &t.Error, &started, &runAt,
+			&t.Run, &t.Runs, &t.Worker, &t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.InterruptStreak,
+			&t.MaxAttempts, &t.MaxCrashes, &t.MaxInterruptions, &t.Checkpoint, &t.Progress.Fraction, &t.Progress.Message)
+		t.Created, t.Since, t.RunAt, t.Started = at(created), at(started), at(runAt), at(started)
+		return err
+	})
+	return found, err
 }
 
 // at is a stored time; 0 is none.
@@ -81,12 +53,9 @@ func at(us int64) time.Time {
 	return time.UnixMicro(us)
 }
 
-// Where few tasks wait they are looked up one by one. Where many do, some are among the newest, and a walk from there soon has
-// a page of them.
-const (
-	fewWait    = 1000
-	fewWaitSQL = `select count(*) from (select 1 from ready union all select 1 from delayed limit ?)`
-)
+// fewWait is how many waiting tasks are few. Those are sorted when queued tasks are listed. Where
+// there are more, some are among the newest tasks, and a walk from there soon has a page of them.
+const fewWait = 1000
 
 // Find implements task.Store.
 func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
@@ -98,45 +67,113 @@ func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 }
 
 func (s *Store) find(ctx context.Context, q task.Query) (found []task.Task, err error) {
-	var (
-		where = []string{"true"}
-		args  []any
-	)
-	filter := func(cond string, arg string) {
-		if arg != "" {
-			where, args = append(where, cond), append(args, arg)
-		}
+	text, args, err := s.numbersOf(ctx, q)
+	if err != nil {
+		return nil, err
 	}
-	filter("t.lane in (select n from lanes where kind = ?)", q.Kind)
-	filter("t.lane in (select n from lanes where queue = ?)", q.Queue)
-	filter("t.key = ?", q.Key)
-	filter("t.id < ?", q.After)
+	text = statements["Tasks"] + "\nwhere t.n in (" + text + ") order by t.created desc, t.id desc"
+	rows, err := s.read.QueryContext(ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	err = eachRow(rows, func(rows *sql.Rows) error {
+		found = append(found, task.Task{})
+		return scanTask(rows, &found[len(found)-1])
+	})
+	return found, err
+}
+
+// numbersOf returns a query for the numbers of the tasks that another query admits. It begins with
+// the table that has the fewest rows to be looked at.
+func (s *Store) numbersOf(ctx context.Context, q task.Query) (text string, args []any, err error) {
+	from, created, err := s.source(ctx, q)
+	if err != nil {
+		return "", nil, err
+	}
+	where := []string{"true"}
+	filter := func(condition string, values ...any) {
+		where, args = append(where, condition), append(args, values...)
+	}
 	switch q.Status {
-	case "":
-	case task.Running:
-		where = append(where, "t.id in (select task from leases)")
+	case "", task.Running:
+	case task.Queued:
+		filter("w.interrupted = 0")
+	case task.Interrupted:
+		filter("w.interrupted = 1") // as the index has it
 	case task.Failed, task.Cancelled:
-		filter("t.status in ('failed', 'cancelled') and t.status = ?", string(q.Status)) // as the index has it
-	case task.Succeeded:
-		filter("t.status = ? and l.task is null", string(q.Status))
+		filter("e.status <> 'succeeded' and e.status = ?", string(q.Status)) // as the index has it
 	default:
-		filter("t.status = ? and l.task is null", string(q.Status))
-		var wait int
-		if err := s.read.QueryRowContext(ctx, fewWaitSQL, fewWait+1).Scan(&wait); err != nil {
-			return nil, err
-		}
-		if wait <= fewWait {
-			where = append(where, "t.id in (select id from ready union all select id from delayed)")
-		}
+		filter("e.status = ?", string(q.Status))
+	}
+	if q.Kind != "" {
+		filter("t.kind = ?", q.Kind)
+	}
+	if q.Queue != "" {
+		filter("t.queue = ?", q.Queue)
+	}
+	if q.Key != "" {
+		filter("t.key <> '' and t.key = ?", q.Key)
 	}
 	if len(q.IDs) > 0 {
-		where = append(where, "t.id in (?"+strings.Repeat(", ?", len(q.IDs)-1)+")")
-		for _, id := range q.IDs {
-			args = append(args, id)
+		ids, err := list(q.IDs)
+		if err != nil {
+			return "", nil, err
 		}
+		filter("t.id in (select value from json_each(?))", ids)
+	}
+	if q.After != "" {
+		after, err := s.createdAt(ctx, q.After)
+		if err != nil {
+			return "", nil, err
+		}
+		filter("("+created+", t.id) < (?, ?)", after, q.After)
 	}
 	args = append(args, cmp.Or(q.Limit, 100))
-	return s.tasks(ctx, s.read, "where "+strings.Join(where, " and ")+" order by t.id desc limit ?", args...)
+	return "select t.n from " + from + " where " + strings.Join(where, " and ") + " order by " + created + " desc, t.id desc limit ?", args, nil
+}
+
+// source returns the tables that have the tasks of a query, in the order in which they are read,
+// and the column that has their time of creation.
+func (s *Store) source(ctx context.Context, q task.Query) (from, created string, err error) {
+	narrow := len(q.IDs) == 0 && q.Key == "" // a few tasks are found by an index of tasks
+	switch q.Status {
+	case "":
+		return "tasks t", "t.created", nil
+	case task.Running:
+		return join("running r", "r.task", narrow), "t.created", nil
+	case task.Interrupted:
+		return join("waiting w", "w.task", narrow), "t.created", nil
+	case task.Queued:
+		if narrow {
+			err = one(ctx, s.reader, "FewWait", []any{fewWait}, &narrow)
+		}
+		return join("waiting w", "w.task", narrow), "t.created", err
+	case task.Failed, task.Cancelled:
+		if narrow {
+			return join("ended e", "e.task", true), "e.created", nil
+		}
+	}
+	return join("ended e", "e.task", false), "t.created", nil
+}
+
+// join joins a table with tasks, and reads it before tasks or after.
+func join(table, number string, before bool) string {
+	if before {
+		return table + " cross join tasks t on t.n = " + number
+	}
+	return "tasks t cross join " + table + " on t.n = " + number
+}
+
+// createdAt returns when the task was created behind which a listing continues.
+func (s *Store) createdAt(ctx context.Context, id string) (created int64, err error) {
+	err = one(ctx, s.reader, "CreatedAt", []any{id}, &created)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return created, err
+	}
+	if t, ok := storekit.TimeOf(id); ok {
+		return t.UnixMicro(), nil
+	}
+	return 0, fmt.Errorf("%w: %.80q, behind which the listing was to continue: start it again", task.ErrNotFound, id)
 }
 
 // History implements task.Store.
@@ -149,36 +186,35 @@ func (s *Store) History(ctx context.Context, id string) ([]task.RunRecord, error
 }
 
 func (s *Store) history(ctx context.Context, id string) (runs []task.RunRecord, err error) {
-	var exists bool
-	if err := s.read.QueryRowContext(ctx, `select exists (select 1 from tasks where id = ?)`, id).Scan(&exists); err != nil {
-		return nil, err
-	}
-	if !exists {
-		return nil, task.ErrNotFound
-	}
-	rows, err := s.read.QueryContext(ctx, `
-		select r.run, i.id, i.host, i.pid, r.started, r.ended, r.status, r.reason, r.error, r.crashed, r.taken from (
-			select run, worker, started, ended, status, reason, error, crashed, taken from runs where task = ?1
-			union all
-			select run, worker, started, since, status, reason, error, crashed, taken from tasks t where id = ?1 and runs > 0
-				and not exists (select 1 from runs r where r.task = t.id and r.run = t.run)
-			union all
-			select run, worker, started, 0, 'running', '', '', 0, 0 from leases where task = ?1
-		) r join incarnations i on i.n = r.worker order by r.run`, id)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
+	err = each(ctx, s.reader, "History", []any{id, task.MaxHistory}, func(rows *sql.Rows) error {
 		var (
 			r              task.RunRecord
 			started, ended int64
 		)
-		if err := rows.Scan(&r.Run, &r.Worker, &r.Host, &r.PID, &started, &ended, &r.Status, &r.Reason, &r.Error, &r.Crashed, &r.Taken); err != nil {
-			return nil, err
-		}
+		err := rows.Scan(&r.Run, &r.Worker, &r.Host, &r.PID, &started, &ended, &r.Status, &r.Reason, &r.Error, &r.Crashed, &r.Taken)
 		r.Started, r.Ended = at(started), at(ended)
 		runs = append(runs, r)
+		return err
+	})
+	if err != nil || len(runs) > 0 {
+		slices.Reverse(runs) // the newest were asked for
+		return runs, err
 	}
-	return runs, rows.Err()
+	exists := false
+	if err := one(ctx, s.reader, "TaskExists", []any{id}, &exists); err != nil || exists {
+		return nil, err
+	}
+	return nil, task.ErrNotFound
+}
+
+// Log implements task.Store.
+func (s *Store) Log(ctx context.Context, id string) (body []byte, err error) {
+	if err := s.usable(ctx); err != nil {
+		return nil, err
+	}
+	err = one(ctx, s.reader, "Log", []any{id}, &body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, task.ErrNotFound
+	}
+	return body, s.wrap(ctx, err)
 }

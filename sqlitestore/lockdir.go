@@ -17,13 +17,14 @@ import (
 //
 // The order of things is the whole point. A file is locked before its worker is registered, so that
 // a registered worker whose file is not locked is dead. It is tried without waiting and without
-// making it. It is removed by whoever holds its lock, after the worker's row is gone, so that the
-// name of a registered worker never means another file.
+// making it. It is removed by the process that holds its lock, after the worker's row is gone, so
+// that the name of a registered worker never means another file.
 type lockDir struct {
-	dir   string
-	boot  string
-	log   *slog.Logger
-	bench *os.File // see turn.go; nil where files cannot be locked
+	dir  string
+	boot string
+	log  *slog.Logger
+	// waiters is the file of waiters.go; nil where files cannot be locked.
+	waiters *os.File
 
 	mu   sync.Mutex
 	held map[string]*os.File
@@ -40,15 +41,15 @@ func openLockDir(dir string, log *slog.Logger) (*lockDir, error) {
 		return nil, fmt.Errorf("directory of the workers' locks: %w", err)
 	}
 	var err error
-	if d.bench, err = os.OpenFile(filepath.Join(dir, bell), os.O_RDONLY|os.O_CREATE, 0o666); err != nil {
+	if d.waiters, err = os.OpenFile(filepath.Join(dir, notifyFile), os.O_RDONLY|os.O_CREATE, 0o666); err != nil {
 		return nil, fmt.Errorf("directory of the workers' locks: %w", err)
 	}
 	return d, nil
 }
 
-// bell is the file in the lock directory that a process touches when it has made something that
-// others may want to know.
-const bell = "bell"
+// notifyFile is the file in the lock directory that a process touches when it has done something
+// that others may want to know. It is the waiters' file, too.
+const notifyFile = "notify"
 
 func (d *lockDir) path(worker string) string { return filepath.Join(d.dir, worker+".lock") }
 
@@ -114,7 +115,7 @@ func (d *lockDir) share(worker string) (*os.File, error) {
 	return duplicate(f)
 }
 
-// life tells whether the process of a worker lives, from a lock taken in the given boot.
+// life reports whether the process of a worker lives, from a lock taken in the given boot.
 func (d *lockDir) life(worker, boot string) task.Life {
 	if d.boot == "" || boot != d.boot {
 		return task.LifeUnknown
@@ -148,7 +149,7 @@ func (d *lockDir) names() []string {
 	return names
 }
 
-// close lets go of all locks; the files stay for those who take over.
+// close releases all locks; the files stay for those that reclaim.
 func (d *lockDir) close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -157,14 +158,14 @@ func (d *lockDir) close() error {
 		errs = append(errs, f.Close())
 		delete(d.held, worker)
 	}
-	if d.bench != nil {
-		errs = append(errs, d.bench.Close())
-		d.bench = nil
+	if d.waiters != nil {
+		errs = append(errs, d.waiters.Close())
+		d.waiters = nil
 	}
 	return errors.Join(errs...)
 }
 
-// seizure is the lock of a worker that is believed dead, held by who takes over.
+// seizure is the lock of a worker that is believed dead, held by the process that reclaims.
 type seizure struct {
 	dir  *lockDir
 	file *os.File // nil: the lock was not to be had
@@ -191,7 +192,8 @@ func (d *lockDir) seize(worker string) *seizure {
 
 func (s *seizure) held() bool { return s.file != nil }
 
-// proves says whether the seized lock shows that a worker is dead which took it in the given boot.
+// proves reports whether the seized lock shows that a worker is dead which took it in the given
+// boot.
 func (s *seizure) proves(boot string) bool { return s.file != nil && boot == s.dir.boot }
 
 // remove takes the file away.
@@ -220,7 +222,7 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// sameFile says whether the open file is still the one of that name.
+// sameFile reports whether the open file is still the one of that name.
 func sameFile(f *os.File, path string) bool {
 	a, err := f.Stat()
 	if err != nil {

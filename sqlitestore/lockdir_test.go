@@ -112,12 +112,12 @@ func pipe(t *testing.T) *os.File {
 }
 
 func TestALockOfAnotherBootIsNoEvidence(t *testing.T) {
-	s, _ := fresh(t)
+	s, path := fresh(t)
 	if _, err := s.Heartbeat(t.Context(), beat("w", 1, task.WorkerRunning)); err != nil {
 		t.Fatal(err)
 	}
 	s.locks.release("w", false)
-	if _, err := s.write.ExecContext(t.Context(), `update workers set boot = 'before'`); err != nil {
+	if _, err := rawDB(t, path).ExecContext(t.Context(), `update workers set boot = 'before'`); err != nil {
 		t.Fatal(err)
 	}
 	if got := life(t, s, "w"); got != task.LifeUnknown {

@@ -15,8 +15,8 @@ func of(magic uint32) func(string, *syscall.Statfs_t) error {
 	}
 }
 
-// fill writes a number into a field whose type depends on the machine: where it has 32 bits and a sign the numbers of
-// CIFS and SMB2 are negative.
+// fill writes a number into a field whose type depends on the machine: where it has 32 bits and a
+// sign the numbers of CIFS and SMB2 are negative.
 func fill[T int32 | int64 | uint32](field *T, magic uint32) { *field = T(magic) }
 
 func TestNetworkFileSystemsAreRefusedByName(t *testing.T) {

@@ -19,7 +19,11 @@
 //
 // A network file system is refused: its locks and its memory mapping do not hold what SQLite needs.
 // A process that is stopped (SIGSTOP, a debugger) in the middle of a write holds up every other one
-// until it goes on or is killed; they report "database is locked" after five seconds.
+// until it goes on or is killed; they report "database is locked" after five seconds. When the file
+// is removed or replaced while it is open, every call fails: what was written would be lost at the
+// end of the process.
+//
+// README.md, beside this file, shows the tables and a task's way through them.
 package sqlitestore
 
 import (
@@ -27,20 +31,18 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"net/url"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver
 
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// Config says which file. Only Path is needed.
+// Config has the settings of a store. Only Path is needed.
 type Config struct {
 	// Path is the database file. It is made if it does not exist; its directory must exist.
 	Path string
@@ -51,19 +53,19 @@ type Config struct {
 // Store is a [task.Store] in a SQLite file.
 type Store struct {
 	path  string
+	file  os.FileInfo // of the file that was opened
 	log   *slog.Logger
-	write *sql.DB // one connection: SQLite has one writer, and Go's queue is fairer than its own
+	write *sql.DB // one connection, which the writer has
 	read  *sql.DB
 	locks *lockDir
 	now   func() time.Time
-	lanes lanes
 
+	reader   *prepared
 	writer   writer
 	routines sync.WaitGroup
+	signals  storekit.Signals
 
-	mu      sync.Mutex
-	seen    task.Seen     // begins at one and one
-	changed chan struct{} // closed and replaced when seen changes
+	closing sync.Once
 	closed  chan struct{}
 }
 
@@ -84,127 +86,97 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Path == "" {
 		return nil, errors.New("no path given: name a file, as in sqlite:/var/lib/lastcall/tasks.db")
 	}
-	path, err := filepath.Abs(cfg.Path)
+	if err := checkPlace(cfg.Path); err != nil {
+		return nil, err
+	}
+	path, err := realPath(cfg.Path)
 	if err != nil {
 		return nil, err
 	}
 	if err := checkPlace(path); err != nil {
 		return nil, err
 	}
-	s := &Store{
-		path: path, log: cfg.Logger, now: time.Now,
-		seen: task.Seen{Ready: 1, Asked: 1, Gone: 1}, changed: make(chan struct{}), closed: make(chan struct{}),
-		lanes: lanes{number: make(map[lane]int64), of: make(map[int64]lane)},
-	}
-	s.writer = writer{work: make(chan struct{}, 1), stmts: make(map[string]*sql.Stmt)}
+	s := &Store{path: path, log: cfg.Logger, now: time.Now, closed: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
-	if s.write, err = sql.Open("sqlite", dsn(path, "_txlock=immediate")); err != nil {
-		return nil, err
-	}
-	s.write.SetMaxOpenConns(1)
-	if s.read, err = sql.Open("sqlite", dsn(path, "_pragma=query_only(1)")); err != nil {
-		return nil, errors.Join(err, s.write.Close())
-	}
-	s.read.SetMaxOpenConns(4)
-	if err := migrate(ctx, s.write); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, explain(err)), s.write.Close(), s.read.Close())
-	}
-	often := []string{savepointSQL, undoSQL, releaseSQL, delayedSQL, leaseSQL, heldSQL, countersSQL, pastSQL, endSQL, unleaseSQL, tallySQL}
-	for _, b := range bulks {
-		often = append(often, b.add, b.ready)
-	}
-	if err := s.writer.prepare(ctx, s.write, often...); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, explain(err)), s.write.Close(), s.read.Close())
-	}
-	// From now on writers take turns (turn.go). Should the driver ever make this connection anew, SQLite
-	// waits in its own way again.
-	if _, err := s.write.ExecContext(ctx, `pragma busy_timeout = 0`); err != nil {
-		return nil, errors.Join(err, s.write.Close(), s.read.Close())
+	if err := s.connect(ctx); err != nil {
+		return nil, errors.Join(err, s.disconnect())
 	}
 	if s.locks, err = openLockDir(path+"-workers", s.log); err != nil {
-		return nil, errors.Join(err, s.write.Close(), s.read.Close())
+		return nil, errors.Join(err, s.disconnect())
 	}
 	s.sweepLocks(ctx)
 	s.routines.Go(s.writes)
-	s.watchNeighbours()
+	s.watchOthers()
 	return s, nil
 }
 
-// dsn is the address of the file, with what every connection needs.
-func dsn(path, more string) string {
-	u := url.URL{Path: filepath.ToSlash(path)}
-	return "file:" + u.EscapedPath() +
-		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&" + more
+// connect opens the file for the writer and for readers.
+func (s *Store) connect(ctx context.Context) (err error) {
+	if s.write, err = sql.Open("sqlite", dsn(s.path, "_txlock=immediate&_pragma=cache_size(-16384)")); err != nil {
+		return err
+	}
+	s.write.SetMaxOpenConns(1)
+	if s.read, err = sql.Open("sqlite", dsn(s.path, "_pragma=query_only(1)")); err != nil {
+		return err
+	}
+	s.read.SetMaxOpenConns(4)
+	s.reader = &prepared{prepare: s.read.PrepareContext, stmts: make(map[string]*sql.Stmt)}
+	if err := migrate(ctx, s.write); err != nil {
+		return fmt.Errorf("%s: %w", s.path, explain(err))
+	}
+	if _, err := s.read.ExecContext(ctx, statements["Tasks"]+" limit 0"); err != nil {
+		return fmt.Errorf("%s: %w: the tables are not those of this program: was the file made by an unreleased version? name another one", s.path, err)
+	}
+	if s.file, err = os.Stat(s.path); err != nil {
+		return err
+	}
+	conn, err := s.write.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.path, explain(err))
+	}
+	s.writer = writer{conn: conn, work: make(chan struct{}, 1),
+		stmts: &prepared{prepare: conn.PrepareContext, stmts: make(map[string]*sql.Stmt)}}
+	// From now on writers take turns (waiters.go), and SQLite does not wait in its own way.
+	_, err = conn.ExecContext(ctx, `pragma busy_timeout = 0`)
+	return err
 }
 
-// checkPlace gives a better error than SQLite's "unable to open database file".
-func checkPlace(path string) error {
-	dir := filepath.Dir(path)
-	info, err := os.Stat(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("the directory %s does not exist: make it, or name another file", dir)
-	case err != nil:
-		return err
-	case !info.IsDir():
-		return fmt.Errorf("%s is not a directory", dir)
+// disconnect closes what connect has opened.
+func (s *Store) disconnect() (err error) {
+	if s.read != nil {
+		err = errors.Join(s.reader.close(), s.read.Close())
 	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return fmt.Errorf("%s is a directory: name a file in it, as in %s", path, filepath.Join(path, "tasks.db"))
+	if s.writer.conn != nil {
+		err = errors.Join(err, s.writer.stmts.close(), s.writer.conn.Close())
 	}
-	return refuseNetwork(dir)
+	if s.write != nil {
+		err = errors.Join(err, s.write.Close())
+	}
+	return err
 }
 
 // Wait implements task.Store. Where the system can watch files (Linux) it hears of what other
 // processes have done too; elsewhere that is found by polling.
 func (s *Store) Wait(ctx context.Context, seen task.Seen) (task.Seen, error) {
-	for {
-		if err := s.usable(ctx); err != nil {
-			return task.Seen{}, err
-		}
-		s.mu.Lock()
-		now, changed := s.seen, s.changed
-		s.mu.Unlock()
-		if now != seen {
-			return now, nil
-		}
-		select {
-		case <-s.closed:
-			return task.Seen{}, task.ErrClosed
-		case <-ctx.Done():
-			return task.Seen{}, context.Cause(ctx)
-		case <-changed:
-		}
-	}
+	return s.signals.Wait(ctx, seen)
 }
 
-// wake ends the waiting calls of this process.
-func (s *Store) wake(ready, asked, gone uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.seen.Ready += ready
-	s.seen.Asked += asked
-	s.seen.Gone += gone
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
-
-// claimable says, here and to other processes, that there may be something to claim, and asked that
-// something was asked of a run.
+// claimable announces, here and to other processes, that there may be something to claim, and
+// commanded that something was asked of a run.
 func (s *Store) claimable() {
-	s.wake(1, 0, 0)
-	s.locks.ring()
+	s.signals.Wake(1, 0, 0)
+	s.locks.notify()
 }
 
-func (s *Store) asked() {
-	s.wake(0, 1, 0)
-	s.locks.ring()
+func (s *Store) commanded() {
+	s.signals.Wake(0, 1, 0)
+	s.locks.notify()
 }
 
-// Check reads the whole file and says what is damaged in it: a page that nobody has asked for yet may
-// have been spoiled long ago. It holds up nobody, and takes as long as reading the file does.
+// Check reads the whole file and reports what is damaged in it: a page that nobody has read yet
+// may have been spoiled long ago. It holds up nobody, and takes as long as reading the file does.
 func (s *Store) Check(ctx context.Context) error {
 	if err := s.usable(ctx); err != nil {
 		return err
@@ -220,21 +192,18 @@ func (s *Store) Check(ctx context.Context) error {
 }
 
 // Close implements task.Store.
-func (s *Store) Close() error {
-	s.mu.Lock()
-	select {
-	case <-s.closed:
-		s.mu.Unlock()
-		return nil
-	default:
+func (s *Store) Close() (err error) {
+	s.closing.Do(func() {
 		close(s.closed)
-	}
-	s.mu.Unlock()
-	s.routines.Wait()
-	// The locks go last: as long as they are held, nobody takes this process for dead.
-	return errors.Join(s.read.Close(), s.write.Close(), s.locks.close())
+		s.signals.Close()
+		s.routines.Wait()
+		// The locks go last: while they are held, nobody takes this process for dead.
+		err = errors.Join(s.disconnect(), s.locks.close())
+	})
+	return err
 }
 
+// usable returns why a call must not be made, nil if it may.
 func (s *Store) usable(ctx context.Context) error {
 	select {
 	case <-s.closed:
@@ -244,27 +213,5 @@ func (s *Store) usable(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return nil
-}
-
-// wrap names the store in an error, and lets the contract's own errors through.
-func (s *Store) wrap(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	select {
-	case <-s.closed:
-		return task.ErrClosed
-	default:
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	for _, known := range []error{task.ErrWorkerGone, task.ErrWorkerAlive, task.ErrNotFound, task.ErrInvalid,
-		task.ErrKeyBusy, task.ErrRunning, task.ErrNotRunning, task.ErrAlreadyFinished} {
-		if errors.Is(err, known) {
-			return err
-		}
-	}
-	return fmt.Errorf("sqlitestore: %s: %w", s.path, s.explain(err))
+	return s.checkFile()
 }

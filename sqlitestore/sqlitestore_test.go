@@ -15,11 +15,11 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestTheStoreKeepsItsRules(t *testing.T) { storetest.Run(t, engine()) }
+func TestStore_KeepsItsRules(t *testing.T) { storetest.Run(t, engine()) }
 
-func TestTheStoreKeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine()) }
+func TestStore_KeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine()) }
 
-func TestThePromisesHoldThroughFaults(t *testing.T) { storetest.Faults(t, engine(), 18) }
+func TestStore_KeepsItsPromisesThroughFaults(t *testing.T) { storetest.Faults(t, engine(), 18) }
 
 // engine opens a file for each test.
 func engine() storetest.Engine {
@@ -58,36 +58,26 @@ func fresh(t *testing.T) (*Store, string) {
 	return s, path
 }
 
+// rawDB is another connection to a store's file.
+func rawDB(t *testing.T, path string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", dsn(path, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
 func beat(worker string, seq uint64, state task.WorkerState) task.Beat {
 	return task.Beat{Worker: worker, Seq: seq, State: state, Lease: 1e9}
 }
 
-func TestADatabaseOfTheFirstVersionIsBroughtUpToDateAndStaysReadableForIt(t *testing.T) {
-	s, path := fresh(t)
-	for _, back := range []string{`drop index failures`, `update lastcall set value = 1`} {
-		if _, err := s.write.ExecContext(t.Context(), back); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := s.Add(t.Context(), []task.NewTask{{ID: id(1), Kind: "k", Queue: "default"}}); err != nil {
-		t.Fatal(err) // the one that is open goes on
-	}
-	next := openAt(t, path)
-	if err := s.Control(t.Context(), task.Command{Verb: task.VerbCancel, Task: id(1)}); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := next.Find(t.Context(), task.Query{Status: task.Cancelled}); err != nil || len(got) != 1 {
-		t.Errorf("%d tasks are found as cancelled, %v", len(got), err)
-	}
-	if _, version, oldest, err := schemaVersion(t.Context(), next.read); err != nil || version != len(steps) || oldest != 1 {
-		t.Errorf("version %d, oldest %d, %v", version, oldest, err)
-	}
-	if err := next.Close(); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestFewAndManyWaitingTasksAreFoundByTheirStatus(t *testing.T) {
+func TestFind_ByStatusAmongFewAndManyWaitingTasks(t *testing.T) {
 	s, _ := fresh(t)
 	if _, err := s.Heartbeat(t.Context(), beat("w", 1, task.WorkerRunning)); err != nil {
 		t.Fatal(err)
@@ -118,13 +108,13 @@ func TestFewAndManyWaitingTasksAreFoundByTheirStatus(t *testing.T) {
 	}
 }
 
-func TestADatabaseThatANewerProgramMadeUnreadableIsRefused(t *testing.T) {
-	s, path := fresh(t)
+func TestOpen_RefusesADatabaseThatANewerProgramMadeUnreadable(t *testing.T) {
+	_, path := fresh(t)
 	for _, c := range []struct {
 		version, oldest int
 		refused         bool
 	}{{len(steps) + 6, len(steps), false}, {len(steps) + 7, len(steps) + 1, true}} {
-		if _, err := s.write.ExecContext(t.Context(), `update lastcall set value = case key when 'version' then ? else ? end`, c.version, c.oldest); err != nil {
+		if _, err := rawDB(t, path).ExecContext(t.Context(), `update lastcall set value = case key when 'version' then ? else ? end`, c.version, c.oldest); err != nil {
 			t.Fatal(err)
 		}
 		other, err := Open(t.Context(), Config{Path: path})
@@ -143,7 +133,22 @@ func TestADatabaseThatANewerProgramMadeUnreadableIsRefused(t *testing.T) {
 	}
 }
 
-func TestAnotherProgramsDatabaseIsRefused(t *testing.T) {
+func TestOpen_RefusesTablesOfAnUnreleasedVersion(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "trial.db")
+	for _, text := range []string{
+		`create table lastcall (key text not null primary key, value integer not null)`, `insert into lastcall values ('version', 2), ('oldest', 1)`,
+		`create table tasks (id text, lane integer)`,
+	} {
+		if _, err := rawDB(t, path).ExecContext(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Open(t.Context(), Config{Path: path}); err == nil || !strings.Contains(err.Error(), "name another one") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestOpen_RefusesAnotherProgramsDatabase(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "other.db")
 	db, err := sql.Open("sqlite", path)
 	if err != nil {
@@ -160,7 +165,7 @@ func TestAnotherProgramsDatabaseIsRefused(t *testing.T) {
 	}
 }
 
-func TestOpenSaysWhatIsWrongWithThePath(t *testing.T) {
+func TestOpen_ReportsWhatIsWrongWithThePath(t *testing.T) {
 	dir := t.TempDir()
 	garbage := filepath.Join(dir, "garbage.db")
 	if err := os.WriteFile(garbage, []byte(strings.Repeat("not a database. ", 1000)), 0o600); err != nil {
@@ -179,7 +184,7 @@ func TestOpenSaysWhatIsWrongWithThePath(t *testing.T) {
 	}
 }
 
-func TestACheckFindsADamagedPageThatNobodyHasAskedFor(t *testing.T) {
+func TestCheck_FindsADamagedPageThatNoQueryHasRead(t *testing.T) {
 	s, path := fresh(t)
 	if err := s.Check(t.Context()); err != nil {
 		t.Errorf("a good file: %v", err)
@@ -188,10 +193,11 @@ func TestACheckFindsADamagedPageThatNobodyHasAskedFor(t *testing.T) {
 	if err := s.read.QueryRowContext(t.Context(), `select rootpage from sqlite_master where name = 'paused'`).Scan(&page); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.write.ExecContext(t.Context(), `pragma wal_checkpoint(truncate)`); err != nil {
+	if _, err := rawDB(t, path).ExecContext(t.Context(), `pragma wal_checkpoint(truncate)`); err != nil {
 		t.Fatal(err)
 	}
-	// Whoever opens the database file and closes it again takes away SQLite's locks, so another file is spoiled.
+	// Whoever opens the database file and closes it again takes away SQLite's locks, so another
+	// file is spoiled.
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -213,7 +219,7 @@ func TestACheckFindsADamagedPageThatNobodyHasAskedFor(t *testing.T) {
 	}
 }
 
-func TestAPathMayHaveAnyCharacters(t *testing.T) {
+func TestOpen_TakesAPathOfAnyCharacters(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a b%20?c#d&e.db")
 	s := openAt(t, path)
 	if err := s.Close(); err != nil {
@@ -224,10 +230,29 @@ func TestAPathMayHaveAnyCharacters(t *testing.T) {
 	}
 }
 
-func TestCommitsAreSyncedAndTheJournalIsAWAL(t *testing.T) {
+func TestClose_BringsTheLogIntoTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tasks.db")
+	s := openAt(t, path)
+	if _, err := s.Add(t.Context(), []task.NewTask{{ID: id(1), Kind: "k"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Find(t.Context(), task.Query{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, left := range []string{"-wal", "-shm"} {
+		if _, err := os.Stat(path + left); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("tasks.db%s is left: %v", left, err)
+		}
+	}
+}
+
+func TestOpen_SyncsCommitsAndBoundsTheLog(t *testing.T) {
 	s, _ := fresh(t)
-	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2"} {
-		for name, db := range map[string]*sql.DB{"write": s.write, "read": s.read} {
+	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "journal_size_limit": "16777216"} {
+		for name, db := range map[string]rowQueryer{"write": s.writer.conn, "read": s.read} {
 			var got string
 			if err := db.QueryRowContext(context.Background(), "pragma "+pragma).Scan(&got); err != nil || got != want {
 				t.Errorf("%s connection: %s is %q, %v; want %q", name, pragma, got, err, want)
@@ -236,7 +261,7 @@ func TestCommitsAreSyncedAndTheJournalIsAWAL(t *testing.T) {
 	}
 }
 
-func TestManyMayOpenAFreshFileAtOnce(t *testing.T) {
+func TestOpen_OfAFreshFileByManyAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tasks.db")
 	var wg sync.WaitGroup
 	for i := range 8 {
@@ -266,7 +291,7 @@ func TestManyMayOpenAFreshFileAtOnce(t *testing.T) {
 	}
 }
 
-func TestTheStoreDoesWhatTheModelDoes(t *testing.T) {
+func TestStore_DoesWhatTheModelDoes(t *testing.T) {
 	s, _ := fresh(t)
 	storetest.Property(t, s, 25)
 }

@@ -7,32 +7,57 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 // writer is the queue of what wants to write. SQLite has one writer at a time, and a durable commit
 // costs a write to the disk: so one goroutine makes one transaction of all that waits.
 type writer struct {
+	conn  *sql.Conn
+	stmts *prepared
+	work  chan struct{} // something is in the queue
+
 	mu    sync.Mutex
 	queue []*job
-	work  chan struct{}        // something is in the queue
-	stmts map[string]*sql.Stmt // prepared, by their text
 }
 
-// job is a piece of a transaction.
+// job is a part of a transaction.
 type job struct {
 	ctx context.Context
-	fn  func(*txn) error
-	// adding, if set, is what fn does, and may be done together with others of its sort.
+	// fn does it. It may be called again, when the transaction was undone because of another job.
+	// An error of the contract is its answer, before which it has written nothing; any other error
+	// undoes the transaction.
+	fn func(*txn) error
+	// adding, in place of fn, is a call of Add: those of a transaction are done together.
 	adding *adding
-	// begun is set by whoever is first: the writer that begins it, or its caller that waits no
+	// begun is set by the first of the two: the writer that begins it, or the caller that waits no
 	// longer.
 	begun atomic.Bool
+	// err is the answer, until done has it.
+	err error
 	// done takes the answer without waiting.
 	done chan error
 }
 
-// most bounds the jobs of one transaction, and so what one of them waits for the others.
-const most = 512
+const (
+	// maxJobs and maxSize bound a transaction, and so what one job waits for the others.
+	maxJobs = 512
+	maxSize = 5000
+)
+
+// size is about how many rows and pages the job writes.
+func (j *job) size() int {
+	if j.adding == nil {
+		return 1
+	}
+	const page = 4096
+	n := len(j.adding.tasks)
+	for i := range j.adding.tasks {
+		n += len(j.adding.tasks[i].Payload) / page
+	}
+	return n
+}
 
 // inTx runs fn in a write transaction, together with others that come at the same time: one that
 // fails does not fail the others. When ctx ends, fn is not begun any more; if it has begun its end
@@ -82,204 +107,171 @@ func (s *Store) writes() {
 			return
 		case <-s.writer.work:
 		}
-		for {
-			s.writer.mu.Lock()
-			n := min(len(s.writer.queue), most)
-			batch := s.writer.queue[:n:n]
-			s.writer.queue = s.writer.queue[n:]
-			s.writer.mu.Unlock()
-			if n == 0 {
-				break
-			}
-			errs, news := s.transaction(batch)
-			if news {
+		for batch := s.writer.next(); len(batch) > 0; batch = s.writer.next() {
+			if s.transactions(batch) {
 				s.claimable()
 			}
-			for i, err := range errs {
-				batch[i].done <- err
+			for _, j := range batch {
+				j.done <- j.err
 			}
-			if n > 1 {
-				runtime.Gosched() // who was answered may come again, and share the next commit
+			if len(batch) > 1 {
+				runtime.Gosched() // those that were answered may come again, and share the next commit
 			}
-			s.yield()
+			s.letOthersWrite()
 		}
 	}
 }
 
-// transaction does jobs in one transaction and returns what came of each, and whether there is
-// something to claim now. It is bounded by our patience with other processes and not by anybody's
-// context, since it is not one caller's.
-func (s *Store) transaction(batch []*job) (errs []error, news bool) {
-	errs = make([]error, len(batch))
-	w := take(batch, errs)
-	var err error
-	if w.onlyAdds() {
-		news, err = s.committed(func(t *txn) error {
-			if err := s.addTogether(t, w.adds); err != nil {
-				w.apart()
-				return err
-			}
-			return nil
-		})
-	}
-	if !w.onlyAdds() { // from the first, or from now on
-		news, err = s.committed(func(t *txn) error { return s.each(t, batch, w, errs) })
-	}
-	for i := range errs {
-		if err != nil && !errors.Is(errs[i], err) {
-			errs[i] = errors.Join(errs[i], err)
+// next takes the jobs of the next transaction.
+func (w *writer) next() []*job {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for size := 0; n < min(len(w.queue), maxJobs); n++ {
+		if size += w.queue[n].size(); n > 0 && size > maxSize {
+			break
 		}
 	}
-	return errs, news
+	batch := w.queue[:n:n]
+	w.queue = w.queue[n:]
+	return batch
 }
 
-// committed makes a transaction of fn. The error of fn undoes it.
-func (s *Store) committed(fn func(*txn) error) (news bool, err error) {
-	tx, err := s.begin()
+// transactions does jobs in one transaction, and when one of them cannot be written, each in its
+// own. It reports whether there may be something to claim now. It is bounded by the patience with
+// other processes and not by a context, since it does not belong to one caller.
+func (s *Store) transactions(batch []*job) (news bool) {
+	var live []*job
+	for _, j := range batch {
+		switch {
+		case j.ctx.Err() != nil:
+			j.err = context.Cause(j.ctx)
+		case j.begun.Swap(true):
+			j.err = errClosing // its caller waits no longer
+		default:
+			live = append(live, j)
+		}
+	}
+	news, err := s.transaction(live)
+	if err == nil || len(live) < 2 || !isOfRow(err) {
+		return news
+	}
+	for i := range live {
+		alone, _ := s.transaction(live[i : i+1]) // the job has the error
+		news = news || alone
+	}
+	return news
+}
+
+// transaction does jobs in one transaction, and leaves its answer with each. The error undid it.
+func (s *Store) transaction(jobs []*job) (news bool, err error) {
+	if len(jobs) == 0 {
+		return false, nil
+	}
+	if err = s.begin(); err == nil {
+		t := &txn{s.writer.stmts, false}
+		if err = s.do(t, jobs); err == nil {
+			err = s.writer.exec("commit")
+		}
+		news = t.news && err == nil
+	}
 	if err != nil {
-		return false, err
+		_ = s.writer.exec("rollback") // it may have ended already, and the error says more
+		for _, j := range jobs {
+			j.err = err
+		}
 	}
-	t := &txn{tx: tx, stmts: s.writer.stmts}
-	if err := fn(t); err != nil {
-		_ = tx.Rollback() // the error says more
-		return false, err
+	return news, err
+}
+
+// do does jobs, those first that add tasks, all at once.
+func (s *Store) do(t *txn, jobs []*job) error {
+	var adds []*adding
+	for _, j := range jobs {
+		j.err = nil
+		if j.adding != nil {
+			adds = append(adds, j.adding)
+		}
 	}
-	err = tx.Commit()
-	return t.news && err == nil, err
+	if len(adds) > 0 {
+		if err := s.addAll(t, adds); err != nil {
+			return err
+		}
+	}
+	for _, j := range jobs {
+		if j.adding != nil {
+			continue
+		}
+		if j.err = j.fn(t); j.err != nil && !storekit.IsContractError(j.err) {
+			return j.err
+		}
+	}
+	return nil
+}
+
+func (w *writer) exec(text string) error {
+	st, err := w.stmts.statement(context.Background(), text) //nolint:sqlclosecheck // close does it
+	if err != nil {
+		return err
+	}
+	_, err = st.ExecContext(context.Background())
+	return err
 }
 
 // txn is a write transaction.
 type txn struct {
-	tx    *sql.Tx
-	stmts map[string]*sql.Stmt
-	news  bool // there is something to claim, which others are told once it is committed
+	stmts *prepared
+	news  bool // there is something to claim, of which others hear after the commit
 }
 
-// What makes a job's failure its own.
-const (
-	savepointSQL = `savepoint job`
-	undoSQL      = `rollback to job`
-	releaseSQL   = `release job`
-)
-
-// work is what a transaction has to do.
-type work struct {
-	// adds are done first and together, if that is possible; their places are in the batch.
-	adds   []*adding
-	places []int
-	rows   int
-	// rest is done one by one.
-	rest []int
-}
-
-// take takes the jobs whose callers wait still; what became of the others stands in errs.
-func take(batch []*job, errs []error) *work {
-	w := new(work)
-	for i, j := range batch {
-		switch {
-		case j.ctx.Err() != nil:
-			errs[i] = context.Cause(j.ctx)
-		case j.begun.Swap(true):
-			errs[i] = errClosing // its caller has gone
-		case j.adding != nil:
-			w.adds, w.places, w.rows = append(w.adds, j.adding), append(w.places, i), w.rows+len(j.adding.tasks)
-		default:
-			w.rest = append(w.rest, i)
-		}
-	}
-	if w.rows <= 1 {
-		w.apart()
-	}
-	return w
-}
-
-// apart has everything done one by one.
-func (w *work) apart() {
-	w.rest = append(w.places, w.rest...)
-	w.adds, w.places = nil, nil
-}
-
-// onlyAdds says that there is nothing else: then no savepoint is needed, which would cost a fifth of
-// what they cost, since SQLite copies every page that is changed after it.
-func (w *work) onlyAdds() bool { return len(w.adds) > 0 && len(w.rest) == 0 }
-
-// each does the work of a transaction so that one that fails does not fail the others.
-func (s *Store) each(t *txn, batch []*job, w *work, errs []error) error {
-	if len(w.adds) > 0 && t.alone(func(t *txn) error { return s.addTogether(t, w.adds) }) != nil {
-		w.apart()
-	}
-	for _, i := range w.rest {
-		if len(batch) == 1 {
-			errs[i] = batch[i].fn(t)
-			return errs[i]
-		}
-		errs[i] = t.alone(batch[i].fn)
-	}
-	return nil
-}
-
-// alone runs fn so that its failure can be undone without what came before it.
-func (t *txn) alone(fn func(*txn) error) error {
-	if _, err := t.exec(savepointSQL); err != nil {
-		return err
-	}
-	err := fn(t)
-	if err != nil {
-		if _, undo := t.exec(undoSQL); undo != nil {
-			return errors.Join(err, undo)
-		}
-	}
-	_, released := t.exec(releaseSQL)
-	return errors.Join(err, released)
-}
-
-// prepare makes the statements that single rows need, while no transaction has the connection.
-func (w *writer) prepare(ctx context.Context, db *sql.DB, queries ...string) error {
-	for _, q := range queries {
-		st, err := db.PrepareContext(ctx, q) //nolint:sqlclosecheck // they are closed with the database
-		if err != nil {
-			return err
-		}
-		w.stmts[q] = st
-	}
-	return nil
+// query makes a txn a queryer. A transaction does not end with a context.
+func (t *txn) query(_ context.Context, name string, args ...any) (*sql.Rows, error) {
+	return t.stmts.query(context.Background(), name, args...)
 }
 
 // exec returns the number of rows that changed.
-func (t *txn) exec(query string, args ...any) (int64, error) {
-	var (
-		res sql.Result
-		err error
-	)
-	if st := t.stmts[query]; st != nil {
-		//nolint:sqlclosecheck // it ends with the transaction
-		res, err = t.tx.StmtContext(context.Background(), st).ExecContext(context.Background(), args...)
-	} else {
-		res, err = t.tx.ExecContext(context.Background(), query, args...)
+func (t *txn) exec(name string, args ...any) (int64, error) {
+	st, err := t.stmts.named(context.Background(), name)
+	if err != nil {
+		return 0, err
 	}
+	return changed(st, args)
+}
+
+// execList runs a statement whose only argument is a list of tasks.
+func (t *txn) execList(name string, tasks []int64) error {
+	if len(tasks) == 0 {
+		return nil
+	}
+	arg, err := list(tasks)
+	if err == nil {
+		_, err = t.exec(name, arg)
+	}
+	return err
+}
+
+// rows runs a statement with a list of values for many rows: args has those of one row after the
+// other, and after what follows the list.
+func (t *txn) rows(name string, args []any, after ...any) error {
+	for _, size := range bulkSizes {
+		text, width := several(statements[name], size)
+		for ; len(args) >= size*width; args = args[size*width:] {
+			st, err := t.stmts.statement(context.Background(), text)
+			if err != nil {
+				return err
+			}
+			if _, err := changed(st, append(args[:size*width:size*width], after...)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func changed(st *sql.Stmt, args []any) (int64, error) {
+	res, err := st.ExecContext(context.Background(), args...)
 	if err != nil {
 		return 0, err
 	}
 	return res.RowsAffected()
-}
-
-// QueryContext and QueryRowContext make a txn a queryer.
-func (t *txn) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return t.tx.QueryContext(ctx, query, args...)
-}
-
-func (t *txn) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	if st := t.stmts[query]; st != nil {
-		//nolint:sqlclosecheck // it ends with the transaction
-		return t.tx.StmtContext(context.Background(), st).QueryRowContext(ctx, args...)
-	}
-	return t.tx.QueryRowContext(ctx, query, args...)
-}
-
-// rolledBack leaves out the complaint of a rollback that came after the end.
-func rolledBack(err error) error {
-	if errors.Is(err, sql.ErrTxDone) {
-		return nil
-	}
-	return err
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestATransactionThatHasBegunIsWaitedForAlsoWhenItsContextEnds(t *testing.T) {
+func TestTransaction_ThatHasBegunIsWaitedForWhenItsContextEnds(t *testing.T) {
 	s, _ := fresh(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -35,7 +35,7 @@ func TestATransactionThatHasBegunIsWaitedForAlsoWhenItsContextEnds(t *testing.T)
 	}
 }
 
-func TestATransactionWhoseContextEndsWhileItWaitsIsNotBegun(t *testing.T) {
+func TestTransaction_WhoseContextEndsWhileItWaitsIsNotBegun(t *testing.T) {
 	s, _ := fresh(t)
 	busy, release, first := make(chan struct{}), make(chan struct{}), make(chan error)
 	go func() {
@@ -80,7 +80,7 @@ func queued(t *testing.T, s *Store, n int) {
 	}
 }
 
-func TestCallsThatAddTogetherAreAsIfEachWereAlone(t *testing.T) {
+func TestAdd_CallsThatShareATransactionAreAsIfEachWereAlone(t *testing.T) {
 	for name, odd := range map[string]task.NewTask{
 		"all plain":            {ID: id(100), Kind: "k", Queue: "other"},
 		"one exists":           {ID: id(0), Kind: "k", Queue: "default"},

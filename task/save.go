@@ -140,14 +140,15 @@ func (r *Run) trySave(ctx context.Context, checkpoint []byte) error {
 }
 
 // saveUnsaved has progress and log written that no checkpoint has taken along. It waits for
-// nothing, and leaves a run alone that is in the middle of a Save, which takes both along itself.
+// nothing, and leaves a run alone that is in the middle of a Save, or has ended: what is written then
+// takes both along.
 func (r *Run) saveUnsaved() {
 	if !r.mu.TryLock() {
 		return
 	}
 	defer r.mu.Unlock()
 	r.settle()
-	if r.sending != nil || r.inTx || r.progress == nil && r.log.empty() {
+	if r.sending != nil || r.inTx || r.decided.Load() || r.progress == nil && r.log.empty() {
 		return
 	}
 	c := Change{Fence: r.fence(), Status: Running, Progress: r.progress, Log: r.log.take(), Counters: r.task.Counters}

@@ -502,3 +502,41 @@ func (s *slowLog) Apply(ctx context.Context, changes []task.Change) []error {
 	}
 	return s.Store.Apply(ctx, changes)
 }
+
+// slowEnds is a store that is slow at recording ends, and notes what is written of runs that go on.
+type slowEnds struct {
+	task.Store
+	saves atomic.Int64
+}
+
+func (s *slowEnds) Apply(ctx context.Context, changes []task.Change) []error {
+	if changes[0].Status == task.Running {
+		s.saves.Add(int64(len(changes)))
+	} else {
+		time.Sleep(5 * time.Second)
+	}
+	return s.Store.Apply(ctx, changes)
+}
+
+func TestSave_OfProgressAndLogIsLeftToTheEndOnceTheHandlerHasReturned(t *testing.T) {
+	bubble(t, func(b *bench) {
+		store := &slowEnds{Store: b.store}
+		stop := b.crowd(store, 1, func(_ context.Context, r *task.Run) error {
+			r.Progress(1, "done")
+			r.Log("a line")
+			return nil
+		})
+		time.Sleep(10 * time.Second)
+		stop(0)
+		if n := store.saves.Load(); n != 0 {
+			t.Errorf("%d changes within the run were written while its end was on its way", n)
+		}
+		got, err := b.client.Find(b.t.Context(), task.Query{})
+		if err != nil || len(got) != 1 || got[0].Progress.Message != "done" {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		if log, err := b.client.Log(b.t.Context(), got[0].ID); err != nil || string(log) != "a line\n" {
+			t.Errorf("log %q, %v", log, err)
+		}
+	})
+}

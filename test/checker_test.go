@@ -192,7 +192,7 @@ func describe(h []task.RunRecord) string {
 func (g *ground) checkLeft() {
 	g.t.Helper()
 	if path, ok := strings.CutPrefix(g.address, "sqlite:"); ok {
-		if left := files(g.t, path+"-workers"); !slices.Equal(left, []string{"bell"}) {
+		if left := files(g.t, path+"-workers"); !slices.Equal(left, []string{"notify"}) {
 			g.t.Errorf("in %s: %v", filepath.Base(path)+"-workers", left)
 		}
 		return

@@ -73,7 +73,7 @@ func TestADamagedPageInTheMiddleIsFoundByTheDoctorAndToldByTheServer(t *testing.
 			return err
 		}
 		var page int64
-		err = db.QueryRowContext(t.Context(), `select rootpage from sqlite_master where name = 'ready'`).Scan(&page)
+		err = db.QueryRowContext(t.Context(), `select rootpage from sqlite_master where name = 'waiting'`).Scan(&page)
 		if err = errors.Join(err, db.Close()); err != nil {
 			return err
 		}

@@ -32,13 +32,13 @@ var table = []archtest.Row{
 	},
 	{
 		Package: "sqlitestore",
-		Allow:   []string{archtest.Std, "task", "task/storekit", "modernc.org/sqlite/...", "golang.org/x/sys/..."},
+		Allow:   []string{archtest.Std, "task", "task/storekit", "internal/sqlfile", "modernc.org/sqlite/...", "golang.org/x/sys/..."},
 		Reason:  "stores know the interface and never each other; SQLite without cgo, and the system calls for lock files that syscall does not have",
 	},
 	{
 		Package: "pgstore",
-		Allow:   []string{archtest.Std, "task", "task/storekit", "github.com/jackc/pgx/v5/..."},
-		Reason:  "stores know the interface and never each other; pgx itself, for its batches, COPY and notifications",
+		Allow:   []string{archtest.Std, "task", "task/storekit", "internal/sqlfile", "github.com/jackc/pgx/v5/..."},
+		Reason:  "stores know the interface and never each other; pgx itself, for its batches and notifications",
 	},
 	{
 		Package:   "storetest",
@@ -71,6 +71,11 @@ var table = []archtest.Row{
 		Package: "internal/proc",
 		Allow:   []string{archtest.Std},
 		Reason:  "process trees are system calls; everything above may use it, so it uses nothing above",
+	},
+	{
+		Package: "internal/sqlfile",
+		Allow:   []string{archtest.Std},
+		Reason:  "it reads the stores' files of SQL, and knows none of the databases",
 	},
 	{
 		Package: "cmd/lastcall/...",

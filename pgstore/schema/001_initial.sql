@@ -1,5 +1,5 @@
--- The tables of version 1. README.md tells how a task goes through them. An @ before a dot stands for
--- the schema's name.
+-- The tables of version 1. README.md describes how a task moves through them. An @ before a dot
+-- stands for the schema's name.
 
 -- What was submitted. A row is written once, never changed, and deleted when the task is pruned.
 create table @.tasks (
@@ -60,8 +60,8 @@ create index delayed_time on @.delayed (run_at);
 create index delayed_route on @.delayed (route);
 create index delayed_order on @.delayed (sort_priority, run_at);
 
--- What runs. The row is the run: whoever deletes it has ended the run, and nobody else can. Only a
--- command updates it.
+-- What runs. The row is the run: the transaction that deletes it has ended the run, and no other
+-- can. Only a command updates it.
 create table @.running (
 	task              uuid not null primary key,
 	run               bigint not null,
@@ -115,13 +115,15 @@ create table @.ended (
 	error            text,
 	message          text,
 	result           bytea,
+	log              bytea, -- the last lines, which came with the end
 	primary key (created, task)
 );
 create index ended_at on @.ended (ended);
-create index ended_kind on @.ended (kind, status, created);
 create index ended_unsuccessful on @.ended (status, created) where status <> 'succeeded';
+create index ended_unsuccessful_kind on @.ended (status, kind, created) where status <> 'succeeded';
 
--- The runs that did not end their tasks. They are history and decide nothing.
+-- The runs that did not end their tasks. They are history: what happens to a task does not depend
+-- on them.
 create table @.runs (
 	task      uuid not null,
 	run       bigint not null,
@@ -136,7 +138,8 @@ create table @.runs (
 	primary key (task, run)
 );
 
--- What handlers have saved, and how far they are. The counters are those of the run that saved.
+-- What handlers have saved, with their progress. The counters are those of the run that saved. The
+-- row of a task without a checkpoint, but with progress, has no body.
 create table @.checkpoints (
 	task             uuid not null,
 	step             text collate "C" not null default '',
@@ -153,12 +156,13 @@ create table @.checkpoints (
 	primary key (task, step)
 ) with (fillfactor = 50);
 
+-- What the runs before the last one have logged, and the last one before it ended.
 create table @.logs (
 	task uuid not null primary key,
 	body bytea not null
 );
 
--- Who has a key: an unfinished task of the kind.
+-- Which unfinished task of a kind has a key.
 create table @.keys (
 	kind text collate "C" not null,
 	key  text collate "C" not null,
@@ -168,7 +172,7 @@ create table @.keys (
 
 create table @.paused (queue text collate "C" not null primary key);
 
--- The registered workers, and for the history those that are gone.
+-- The registered workers, and those that are gone, for the history.
 create table @.workers (
 	worker   uuid not null primary key,
 	id       text collate "C" not null unique,
@@ -190,8 +194,9 @@ create table @.workers (
 ) with (fillfactor = 50);
 create index workers_gone on @.workers (gone) where gone is not null;
 
--- How many tasks there are, as sums of changes: nobody waits for a neighbour's count. The status is
--- added (all that are there), interrupted (of those that wait), or that of an ended task.
+-- How many tasks there are, as sums of changes, so that no transaction waits for another one's
+-- count. The status is added (all that are there), interrupted (of those that wait), or that of an
+-- ended task.
 create table @.counts (
 	n      uuid not null primary key default gen_random_uuid(),
 	kind   text collate "C" not null,
@@ -200,17 +205,19 @@ create table @.counts (
 	delta  bigint not null
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 
--- add_tasks records new tasks, and returns those that it left out, by their places: since their ids
--- exist, or their keys are held, or it is not known whether they are since an open transaction has
--- them. It waits only a little for such a transaction; then it finds out which of the tasks are
--- concerned, one by one, and records the others. A function has its own settings, whatever those of the
--- caller's session are, and an error in it can be undone without the caller's transaction.
+-- add_tasks records new tasks, and returns those that it left out, by their places in the arrays:
+-- their ids exist, their keys are held, or an open transaction has one of them, so that neither is
+-- known. It waits only a little for such a transaction; then it tries the tasks one by one to find
+-- those that are concerned, and records the others. It is a function because one has its own
+-- settings, whatever those of the caller's session are, and can undo an error without the caller's
+-- transaction.
 create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[], routes bigint[], priorities integer[], delays bigint[], payloads bytea[], inline integer)
 	returns table (place integer, holder uuid, existed boolean, busy boolean)
 	language plpgsql set lock_timeout = '100ms' set search_path = pg_catalog
 	set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
 	left_out integer[] := '{}';
+	before integer := 0;
 	made uuid[];
 	n integer;
 begin
@@ -255,13 +262,18 @@ begin
 					when lock_not_available then left_out := left_out || n;
 					when sqlstate 'LC000' then null;
 				end;
+				exit when cardinality(left_out) - before > 500;
 			end loop;
+			if cardinality(left_out) = before or cardinality(left_out) - before > 500 then
+				raise; -- it is not about some tasks: another transaction has locked a table
+			end if;
+			before := cardinality(left_out);
 		end;
 	end loop;
 	if cardinality(made) = cardinality(ids) then
 		return;
 	end if;
-	-- A key of a task whose id somebody else added meanwhile is given back.
+	-- The key of a task whose id another transaction added meanwhile is released.
 	delete from @.keys k using (select unnest(kinds) as kind, unnest(keys) as key, unnest(ids) as id) a
 	where k.kind = a.kind and k.key = a.key and k.task = a.id
 		and not exists (select 1 from @.tasks t where t.id = a.id and t.kind = k.kind and t.key = k.key);
@@ -275,36 +287,36 @@ end $$;
 -- For SQL of your own: every task as it is. docs/stores.md describes the columns. All other tables
 -- are private, and change from one version to the next.
 create view @.task_records as
-select e.task as id, e.kind, e.queue, t.key, t.priority, e.status, null::text as reason, coalesce(e.error, l.error) as error, e.created, e.ended as since, t.run_at,
+select t.id, t.kind, t.queue, t.key, t.priority, e.status, null::text as reason, coalesce(e.error, l.error) as error, t.created, e.ended as since, t.run_at,
 	coalesce(e.started, l.started) as started, e.ended as finished, e.run, coalesce(e.runs, 0) as runs, coalesce(e.attempts, 0) as attempts,
 	coalesce(e.interruptions, 0) as interruptions, coalesce(e.crashes, 0) as crashes, w.id as worker, w.host,
 	coalesce(e.fraction, k.fraction) as fraction, coalesce(e.message, k.message) as message,
 	length(k.body) as checkpoint_size, case when k.body is not null then k.saved end as checkpoint_saved, t.payload, e.result
-from @.ended e
-join @.tasks t on t.id = e.task
-left join @.runs l on e.started is null and l.task = e.task and l.run = e.run -- it was cancelled while it waited
-left join @.checkpoints k on k.task = e.task and k.step = ''
+from @.tasks t
+join @.ended e on e.created = t.created and e.task = t.id
+left join @.runs l on e.started is null and l.task = t.id and l.run = e.run -- it was cancelled while it waited
+left join @.checkpoints k on k.task = t.id and k.step = ''
 left join @.workers w on w.worker = coalesce(e.worker, l.worker)
 union all
-select r.task, r.kind, r.queue, r.key, t.priority, 'running', r.reason, l.error, r.created, r.started, t.run_at,
+select t.id, t.kind, t.queue, t.key, t.priority, 'running', r.reason, l.error, t.created, r.started, t.run_at,
 	r.started, null, r.run, r.runs, coalesce(case when k.run = r.run then k.attempts else r.attempts end, 0),
 	coalesce(case when k.run = r.run then k.interruptions else r.interruptions end, 0),
 	coalesce(case when k.run = r.run then k.crashes else r.crashes end, 0), w.id, w.host,
 	k.fraction, k.message,
 	length(k.body), case when k.body is not null then k.saved end, t.payload, null
-from @.running r
-join @.tasks t on t.id = r.task
-left join @.runs l on l.task = r.task and l.run = r.last_run
-left join @.checkpoints k on k.task = r.task and k.step = ''
+from @.tasks t
+join @.running r on r.task = t.id
+left join @.runs l on l.task = t.id and l.run = r.last_run
+left join @.checkpoints k on k.task = t.id and k.step = ''
 left join @.workers w on w.worker = r.worker
 union all
-select q.id, q.kind, q.queue, q.key, t.priority, case when q.queued then 'queued' else 'interrupted' end, q.reason, l.error, q.created,
-	coalesce(q.since, q.created), q.run_at, l.started, null, q.last_run, coalesce(q.runs, 0), coalesce(q.attempts, 0),
+select t.id, t.kind, t.queue, t.key, t.priority, case when q.queued then 'queued' else 'interrupted' end, q.reason, l.error, t.created,
+	coalesce(q.since, t.created), q.run_at, l.started, null, q.last_run, coalesce(q.runs, 0), coalesce(q.attempts, 0),
 	coalesce(q.interruptions, 0), coalesce(q.crashes, 0), w.id, w.host,
 	k.fraction, k.message,
 	length(k.body), case when k.body is not null then k.saved end, t.payload, null
-from (select * from @.ready union all select * from @.delayed) q
-join @.tasks t on t.id = q.id
-left join @.runs l on l.task = q.id and l.run = q.last_run
-left join @.checkpoints k on k.task = q.id and k.step = ''
+from @.tasks t
+join (select * from @.ready union all select * from @.delayed) q on q.created = t.created and q.id = t.id
+left join @.runs l on l.task = t.id and l.run = q.last_run
+left join @.checkpoints k on k.task = t.id and k.step = ''
 left join @.workers w on w.worker = l.worker;

@@ -1,8 +1,9 @@
 -- name: Claim
--- Moves tasks from ready to running. The worker's row is locked first, in a mode that its beats do not
--- mind: whoever marks the worker dead waits for its claims, and sees what they took. Each route is
--- read in the order of its index, from where the last claim ended; what is picked is locked before it
--- is deleted, so that claims do not wait for each other. A suspect is looked for apart.
+-- Moves tasks from ready to running. The worker's row is locked first, in a mode that beats do not
+-- wait for: a process that marks the worker dead waits for its claims, and sees what they took.
+-- Each route is read in the order of the index, from where the last claim ended. A row is locked
+-- before it is deleted, and skipped if it is locked, so that claims do not wait for each other. A
+-- suspect is picked apart, by an index of its own.
 with claimer as materialized (
 	select worker, floor(extract(epoch from now()) * 1000)::bigint as clock from @.workers
 	where worker = $1 and gone is null and not dead and epoch <= $2 for key share
@@ -12,26 +13,28 @@ with claimer as materialized (
 			unnest($10::integer[]) as sort_priority, unnest($11::boolean[]) as queued, unnest($12::timestamptz[]) as run_at, unnest($13::uuid[]) as id,
 			unnest($14::integer[]) as max_attempts, unnest($15::integer[]) as max_crashes, unnest($16::integer[]) as max_interruptions
 	) w where not exists (select 1 from @.paused p where p.queue = w.queue)
+), suspect as materialized (
+	select s.*, w.kind from claimer, wanted w, lateral (
+		select q.ctid, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
+		where q.suspect and q.route = w.route and q.kind = w.kind and q.queue = w.queue and q.id <> all ($5::uuid[])
+		order by q.sort_priority, q.queued, q.run_at, q.id limit 1 for update skip locked
+	) s where $4 and (select q.suspect from @.ready q where q.suspect limit 1)
+	order by s.sort_priority, s.queued, s.run_at, s.id limit 1
 ), picked as (
 	delete from @.ready where ctid = any (array(
 		select m.ctid from (
-			select c.*, row_number() over (partition by c.kind order by c.sort_priority, c.queued, c.run_at, c.id) as nth
-			from (
-				select r.*, w.kind, w.most from claimer, wanted w, lateral (
+			select r.* from (select kind, max(most) as most from wanted group by kind) k, lateral (
+				select r.* from claimer, wanted w, lateral (
 					select q.ctid, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
 					where not q.suspect and q.route = w.route and q.kind = w.kind and q.queue = w.queue
 						and (q.sort_priority, q.queued, q.run_at, q.id) >= (w.sort_priority, w.queued, w.run_at, w.id) and q.id <> all ($5::uuid[])
 					order by q.sort_priority, q.queued, q.run_at, q.id limit w.most for update skip locked
-				) r
+				) r where w.kind = k.kind
 				union all
-				(select s.*, w.kind, w.most from claimer, wanted w, lateral (
-					select q.ctid, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
-					where q.suspect and q.route = w.route and q.kind = w.kind and q.queue = w.queue and q.id <> all ($5::uuid[])
-					order by q.sort_priority, q.queued, q.run_at, q.id limit 1 for update skip locked
-				) s where $4 and (select q.suspect from @.ready q where q.suspect limit 1)
-				order by s.sort_priority, s.queued, s.run_at, s.id limit 1)
-			) c
-		) m where m.nth <= m.most order by m.sort_priority, m.queued, m.run_at, m.id limit $3
+				select s.ctid, s.sort_priority, s.queued, s.run_at, s.id from suspect s where s.kind = k.kind
+				order by sort_priority, queued, run_at, id limit k.most
+			) r
+		) m order by m.sort_priority, m.queued, m.run_at, m.id limit $3
 	)) returning *
 ), begun as (
 	insert into @.running (task, run, worker, created, route, sort_priority, suspect, max_attempts, max_crashes, max_interruptions, runs, last_run,
@@ -43,26 +46,25 @@ with claimer as materialized (
 	insert into @.counts (kind, queue, status, delta)
 	select kind, queue, 'interrupted', -count(*) from picked where not queued group by kind, queue
 )
-select c.clock, now(), a.* from claimer c, (
+select c.clock, now(), a.*, b.* from claimer c, (
 	select array_agg(p.id), array_agg(p.route), array_agg(p.sort_priority), array_agg(p.queued), array_agg(p.run_at), array_agg(p.created), array_agg(p.suspect),
-		array_agg(coalesce(p.key, '')), array_agg(case when p.payload is null then (select t.payload from @.tasks t where t.id = p.id) else p.payload end),
-		-- of those that have run before
-		array_agg(p.id) filter (where p.runs is not null), array_agg(coalesce(p.last_run, 0)) filter (where p.runs is not null), array_agg(p.runs) filter (where p.runs is not null),
-		array_agg(coalesce(p.attempts, 0)) filter (where p.runs is not null), array_agg(coalesce(p.interruptions, 0)) filter (where p.runs is not null),
-		array_agg(coalesce(p.crashes, 0)) filter (where p.runs is not null), array_agg(coalesce(p.crash_streak, 0)) filter (where p.runs is not null),
-		array_agg(coalesce(p.interrupt_streak, 0)) filter (where p.runs is not null), array_agg(coalesce(p.reason, '')) filter (where p.runs is not null),
-		array_agg(coalesce(l.error, '')) filter (where p.runs is not null), array_agg(k.body) filter (where p.runs is not null),
-		array_agg(coalesce(k.fraction, 0)) filter (where p.runs is not null), array_agg(coalesce(k.message, '')) filter (where p.runs is not null)
+		array_agg(coalesce(p.key, '')), array_agg(case when p.payload is null then (select t.payload from @.tasks t where t.id = p.id) else p.payload end)
 	from picked p
-	left join lateral (select r.error from @.runs r where p.runs is not null and r.task = p.id and r.run = p.last_run limit 1) l on true
-	left join lateral (select k.body, k.fraction, k.message from @.checkpoints k where p.runs is not null and k.task = p.id and k.step = '' limit 1) k on true
-) a
+) a, ( -- those that have run before
+	select array_agg(p.id), array_agg(coalesce(p.last_run, 0)), array_agg(p.runs), array_agg(coalesce(p.attempts, 0)), array_agg(coalesce(p.interruptions, 0)),
+		array_agg(coalesce(p.crashes, 0)), array_agg(coalesce(p.crash_streak, 0)), array_agg(coalesce(p.interrupt_streak, 0)), array_agg(coalesce(p.reason, '')),
+		array_agg(coalesce(l.error, '')), array_agg(k.body), array_agg(coalesce(k.fraction, 0)), array_agg(coalesce(k.message, ''))
+	from picked p
+	left join lateral (select r.error from @.runs r where r.task = p.id and r.run = p.last_run limit 1) l on true
+	left join lateral (select k.body, k.fraction, k.message from @.checkpoints k where k.task = p.id and k.step = '' limit 1) k on true
+	where p.runs is not null
+) b
 
 -- name: Poll
 -- Reports whether a worker may claim, in how many microseconds the next delay runs out, whether a
 -- neighbour's lock is free, if that is asked, and which routes have something to claim, with the
--- place of the first. The routes are found by jumping from each to the next one in the index, within
--- pieces of it that begin at a place, and for suspects in an index of their own. It writes nothing.
+-- position of the first task. It jumps from each route to the next one in the index, within pieces
+-- of it that begin at a position, and for suspects in an index of their own. It writes nothing.
 with recursive piece as materialized (
 	select unnest($4::bigint[]) as first, unnest($5::bigint[]) as last, unnest($6::integer[]) as sort_priority, unnest($7::boolean[]) as queued,
 		unnest($8::timestamptz[]) as run_at, unnest($9::uuid[]) as id

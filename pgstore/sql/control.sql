@@ -5,7 +5,7 @@ insert into @.paused (queue) values ($1) on conflict do nothing
 delete from @.paused where queue = $1
 
 -- name: CommandRun
--- Notes what is asked of a task's run; a cancellation stays one.
+-- Notes what is asked of a task's run. A cancellation stays one.
 update @.running set command = case when command = 'cancel' then command else $2 end where task = $1
 
 -- name: CancelWaiting
@@ -44,8 +44,8 @@ with from_ready as (
 select count(*) from waited
 
 -- name: RetryEnded
--- Makes a failed or cancelled task claimable again. It answers whether there was one, and whether it
--- has its key.
+-- Makes a failed or cancelled task claimable again. The answer is whether there was one, and
+-- whether it was moved: it is not if another task has its key.
 with t as materialized (
 	select * from @.tasks where id = $1
 ), e as materialized (
@@ -62,6 +62,9 @@ with t as materialized (
 ), saved as (
 	insert into @.checkpoints as k (task, run, fraction, message) select task, coalesce(run, 0), fraction, message from again where fraction is not null
 	on conflict (task, step) do update set fraction = excluded.fraction, message = excluded.message
+), logged as (
+	insert into @.logs as l (task, body) select task, log from again where log is not null
+	on conflict (task) do update set body = l.body || excluded.body
 ), into_ready as (
 	insert into @.ready (created, id, route, sort_priority, kind, queue, key, concurrency_key, last_run, runs, interruptions, crashes, since)
 	select t.created, t.id, t.route, ~t.priority, t.kind, t.queue, t.key, t.concurrency_key, a.run, a.runs, a.interruptions, a.crashes, now() from again a, t

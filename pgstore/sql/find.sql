@@ -1,6 +1,6 @@
 -- name: ReadPicked
--- Reads the tasks whose ids a part named p has picked. As a list the ids are expected to be few, and
--- each is looked for by its key.
+-- Reads the tasks whose ids a part named p has picked. Of an array the planner expects few
+-- elements, so each row is found by its key.
 select t.id, t.kind, t.queue, coalesce(t.key, ''), t.payload, t.priority,
 	case when e.task is not null then e.status when r.task is not null then 'running' when q.queued then 'queued' else 'interrupted' end,
 	coalesce(r.reason, q.reason, ''), case when e.started is not null then coalesce(e.error, '') else coalesce(l.error, '') end,
@@ -33,12 +33,6 @@ order by t.created desc, t.id desc
 -- The runs of a dead worker.
 select r.task as id from @.running r where r.worker = $1 and exists (select 1 from @.workers w where w.worker = $1 and w.dead) limit $2
 
--- name: PickUnlisted
--- The runs of a worker that are not listed.
-select r.task as id from @.running r where r.worker = $1 and ((r.task, r.run) in (
-	select unnest($2::uuid[]), unnest($3::bigint[])
-)) is not true
-
 -- name: CreatedOf
 select created from @.tasks where id = $1
 
@@ -69,7 +63,9 @@ from (
 order by h.run nulls last
 
 -- name: Log
-select coalesce((select body from @.logs where task = $1), '') from @.tasks where id = $1
+select coalesce((select l.body from @.logs l where l.task = $1), '')
+	|| coalesce((select e.log from @.ended e where e.created = t.created and e.task = $1), '')
+from @.tasks t where t.id = $1
 
 -- name: Count
 -- The sums of the changes, and what runs.

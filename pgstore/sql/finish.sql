@@ -1,8 +1,8 @@
 -- name: FinishRuns
--- Ends runs, whatever they leave. The runs are locked first, in the order of their ids, and those
--- that somebody else is at are left out: they are tried apart. The deleted row is the guard, and says
--- what was asked of the run. What the run leaves goes where it belongs. It answers with the tasks
--- whose runs were ended, unless all were.
+-- Ends runs, whatever they leave. The runs are locked first, in the order of the ids of their
+-- tasks; those that another transaction has locked are skipped, and ended one by one later. The
+-- deleted row is the guard, and has what was asked of the run. The answer is the tasks whose runs
+-- were ended, or no row if all were.
 with changes as materialized (
 	select unnest($1::uuid[]) as task, unnest($2::bigint[]) as run, unnest($3::uuid[]) as worker, unnest($4::text[]) as status, unnest($5::text[]) as reason,
 		unnest($6::text[]) as error, unnest($7::bigint[]) as delay, unnest($8::integer[]) as attempts, unnest($9::integer[]) as interruptions,
@@ -14,18 +14,19 @@ with changes as materialized (
 	from @.running where task = any ($1::uuid[]) order by task for update skip locked
 ), outcome as (
 	delete from @.running r using locked l join changes c on c.task = l.task and c.run = l.run and c.worker = l.worker where r.ctid = l.ctid
-	returning l.task, l.run, l.worker, l.started, l.created, l.route, l.sort_priority, l.kind, l.queue, l.key, l.concurrency_key, l.runs,
-		case when l.command = 'cancel' and c.status in ('queued', 'interrupted') then 'cancelled' else c.status end as status,
-		case when l.command <> 'cancel' or l.command is null then nullif(c.reason, '') end as reason, nullif(c.error, '') as error, c.delay,
+	returning case when l.command = 'cancel' and c.status in ('queued', 'interrupted') then 'cancelled' else c.status end as status,
+		-- The columns that are read for every run come first.
+		l.key, c.checkpoint, nullif(c.fraction, -1) as fraction, c.log, l.kind, l.queue, l.task, l.run, l.worker, l.started, l.created, l.runs,
 		nullif(c.attempts, 0) as attempts, nullif(c.interruptions, 0) as interruptions, nullif(c.crashes, 0) as crashes,
-		nullif(c.crash_streak, 0) as crash_streak, nullif(c.interrupt_streak, 0) as interrupt_streak, c.suspect,
-		c.checkpoint, nullif(c.fraction, -1) as fraction, nullif(c.message, '') as message,
-		nullif(c.crashed, false) as crashed, nullif(c.reclaimed, false) as reclaimed, c.result, c.log
+		nullif(c.crash_streak, 0) as crash_streak, nullif(c.interrupt_streak, 0) as interrupt_streak,
+		nullif(c.crashed, false) as crashed, nullif(c.reclaimed, false) as reclaimed, nullif(c.error, '') as error, nullif(c.message, '') as message, c.result,
+		case when l.command <> 'cancel' or l.command is null then nullif(c.reason, '') end as reason,
+		c.delay, c.suspect, l.route, l.sort_priority, l.concurrency_key
 ), into_ended as (
 	insert into @.ended (created, task, started, run, worker, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak,
-		crashed, reclaimed, fraction, status, kind, queue, error, message, result)
+		crashed, reclaimed, fraction, status, kind, queue, error, message, result, log)
 	select created, task, started, run, worker, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak,
-		crashed, reclaimed, fraction, status, kind, queue, error, message, case when status = 'succeeded' then result end
+		crashed, reclaimed, fraction, status, kind, queue, error, message, case when status = 'succeeded' then result end, log
 	from outcome where status in ('succeeded', 'failed', 'cancelled')
 ), again as materialized (
 	select *, now() + delay * interval '1 microsecond' as run_at from outcome where status in ('queued', 'interrupted')
@@ -53,13 +54,15 @@ with changes as materialized (
 ), saved as (
 	insert into @.checkpoints as k (task, run, attempts, interruptions, crashes, crash_streak, interrupt_streak, fraction, message, body)
 	select task, run, attempts, interruptions, crashes, crash_streak, interrupt_streak, fraction, message, checkpoint
-	from outcome where checkpoint is not null or fraction is not null and status in ('queued', 'interrupted')
+	from outcome where checkpoint is not null
+	union all
+	select task, run, attempts, interruptions, crashes, crash_streak, interrupt_streak, fraction, message, null from again where checkpoint is null and fraction is not null
 	on conflict (task, step) do update set run = excluded.run, saved = case when excluded.body is null then k.saved else excluded.saved end,
 		attempts = excluded.attempts, interruptions = excluded.interruptions, crashes = excluded.crashes,
 		crash_streak = excluded.crash_streak, interrupt_streak = excluded.interrupt_streak,
 		fraction = coalesce(excluded.fraction, k.fraction), message = case when excluded.fraction is null then k.message else excluded.message end, body = coalesce(excluded.body, k.body)
 ), logged as (
-	insert into @.logs as l (task, body) select task, log from outcome where log is not null
+	insert into @.logs as l (task, body) select task, log from again where log is not null
 	on conflict (task) do update set body = substring(l.body || excluded.body from greatest(length(l.body || excluded.body) - $22 + 1, 1))
 ), keys_released as (
 	delete from @.keys where ctid = any (array(
@@ -74,8 +77,8 @@ with changes as materialized (
 select array_agg(task) from outcome having count(*) < cardinality($1::uuid[])
 
 -- name: Verdicts
--- Reports, for changes that met no run, whether the task exists, whether the run still goes on, and
--- how it ended.
+-- Reports, for changes that were not made, whether the task exists, whether the run still goes on,
+-- and how it ended.
 select t.id is not null, r.task is not null, coalesce(x.status, ''), coalesce(x.reason, ''), coalesce(x.reclaimed, false)
 from unnest($1::uuid[], $2::bigint[], $3::uuid[]) with ordinality as c(task, run, worker, n)
 left join lateral (select t.id, t.created from @.tasks t where t.id = c.task limit 1) t on true

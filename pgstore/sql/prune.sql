@@ -1,6 +1,7 @@
 -- name: Prune
--- Removes tasks that ended long enough ago, the first ones first, with all that belongs to them.
--- Those that a command or another pruning is at are left to it.
+-- Removes tasks that ended long enough ago, in the order of their ends, with all that belongs to
+-- them. Those that a command or another pruning has locked are skipped. The answer is how many were
+-- removed, how many were read, and the position of the last.
 with cutoff as materialized (
 	select least(now(), $1::timestamptz) - $2 * interval '1 microsecond' as at
 ), old as materialized (
@@ -27,7 +28,7 @@ select (select count(*) from gone), (select count(*) from old), o.ended, o.task 
 delete from @.workers where gone < least(now(), $1::timestamptz) - $2 * interval '1 microsecond'
 
 -- name: CompactCounts
--- Adds up the changes of the counts that have many, if nobody else does.
+-- Adds up the rows of those counts that have many, unless another process is doing so.
 with gone as (
 	delete from @.counts where (select pg_try_advisory_xact_lock(hashtextextended('counts', '@.'::regnamespace::oid::bigint)))
 		and ((kind, queue, status) in (select kind, queue, status from @.counts group by kind, queue, status having count(*) > $1)) is true
@@ -36,6 +37,6 @@ with gone as (
 insert into @.counts (kind, queue, status, delta) select kind, queue, status, sum(delta) from gone group by kind, queue, status having sum(delta) <> 0
 
 -- name: Bloat
--- The tables whose dead rows far exceed the others, by the server's own statistics.
+-- The tables that have far more dead rows than others, by the server's own statistics.
 select c.relname from pg_catalog.pg_class c join pg_catalog.pg_stat_user_tables s on s.relid = c.oid
 where c.relnamespace = '@.'::regnamespace and c.relkind = 'r' and s.n_dead_tup > $1 and s.n_dead_tup > 2 * s.n_live_tup

@@ -2,7 +2,7 @@
 insert into @.workers (worker, id, name, host, pid, kinds, lease, seq, state) values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing
 
 -- name: Beat
--- Renews a worker. It answers with a row for the worker, one for each run that is lost, by its place
+-- Renews a worker. The answer is a row for the worker, one for each run that is lost, by its place
 -- in the list, and one for each run of which something was asked.
 with beat as (
 	update @.workers set seq = greatest(seq, $2), state = case when seq < $2 then $3 else state end
@@ -25,12 +25,16 @@ select 1 from @.workers where worker = $1 for update
 -- name: RaiseEpoch
 update @.workers set epoch = greatest(epoch, $2) where worker = $1
 
+-- name: HeldRuns
+-- The runs of a worker.
+select array_agg(task), array_agg(run) from @.running where worker = $1
+
 -- name: RemoveLeftWorker
 update @.workers set gone = now() where worker = $1 and state = 'left' and gone is null and not exists (select 1 from @.running where worker = $1)
 
 -- name: Workers
--- Tries each worker's lock, in a mode that does not disturb other processes; the statement's end lets
--- go of what it got.
+-- Tries each worker's lock, in a mode that does not disturb other processes. The end of the
+-- statement releases the locks that it got.
 select w.id, w.name, w.host, w.pid, w.kinds, w.lease, w.seq, w.state, w.since, w.dead,
 	case when w.boot is distinct from pg_postmaster_start_time() then null
 		else pg_try_advisory_xact_lock_shared(hashtextextended(w.id collate "C", '@.'::regnamespace::oid::bigint)) end, w.confirm

@@ -11,19 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ring tells the other processes. It costs a write of no bytes to no disk.
-func (d *lockDir) ring() {
+// notify wakes the waiting calls of other processes. It costs a write of no bytes to no disk.
+func (d *lockDir) notify() {
 	now := time.Now()
-	if err := os.Chtimes(filepath.Join(d.dir, bell), now, now); errors.Is(err, os.ErrNotExist) {
-		if f, err := os.Create(filepath.Join(d.dir, bell)); err == nil {
+	if err := os.Chtimes(filepath.Join(d.dir, notifyFile), now, now); errors.Is(err, os.ErrNotExist) {
+		if f, err := os.Create(filepath.Join(d.dir, notifyFile)); err == nil {
 			_ = f.Close() // polling finds what is not heard
 		}
 	}
 }
 
-// watchNeighbours listens to the lock directory until the store is closed: the bell, and the lock
-// file of a process that ends, which the kernel closes, wake the waiting calls.
-func (s *Store) watchNeighbours() {
+// watchOthers watches the lock directory until the store is closed: a touch of that file, and the
+// lock file of a process that ends, which the kernel closes, wake the waiting calls.
+func (s *Store) watchOthers() {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err == nil {
 		_, err = unix.InotifyAddWatch(fd, s.locks.dir, unix.IN_ATTRIB|unix.IN_CLOSE_WRITE|unix.IN_CREATE)
@@ -45,24 +45,29 @@ func (s *Store) watchNeighbours() {
 			if err != nil {
 				return
 			}
-			if rung, ended := concerns(buf[:n]); rung || ended {
-				s.wake(count(rung), count(rung), count(ended))
+			if notified, ended := concerns(buf[:n]); notified || ended {
+				s.signals.Wake(count(notified), count(notified), count(ended))
 			}
 		}
 	})
 }
 
-func count(b bool) uint64 { return uint64(order(b)) }
+func count(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}
 
-// concerns says whether some events have the bell, and the end of a lock.
-func concerns(buf []byte) (rung, ended bool) {
+// concerns reports whether some events are of that file, and of the end of a lock.
+func concerns(buf []byte) (notified, ended bool) {
 	for len(buf) >= unix.SizeofInotifyEvent {
 		e := (*unix.InotifyEvent)(unsafe.Pointer(&buf[0]))
 		end := unix.SizeofInotifyEvent + int(e.Len)
 		name := strings.TrimRight(string(buf[unix.SizeofInotifyEvent:end]), "\x00")
-		rung = rung || name == bell
+		notified = notified || name == notifyFile
 		ended = ended || e.Mask&unix.IN_CLOSE_WRITE != 0 && strings.HasSuffix(name, ".lock")
 		buf = buf[end:]
 	}
-	return rung, ended
+	return notified, ended
 }

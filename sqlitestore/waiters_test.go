@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestWhoWaitsForItsTurnToWriteIsSeenAndIsLetIn(t *testing.T) {
+func TestWriter_ThatWaitsForItsTurnIsSeenAndLetIn(t *testing.T) {
 	a, path := fresh(t)
 	b := openAt(t, path)
 	defer func() {
@@ -24,13 +24,13 @@ func TestWhoWaitsForItsTurnToWriteIsSeenAndIsLetIn(t *testing.T) {
 		first <- a.inTx(context.Background(), func(*txn) error { close(inside); <-leave; return nil })
 	}()
 	<-inside
-	if a.locks.awaited() {
+	if a.locks.othersWait() {
 		t.Error("somebody waits, before anybody does")
 	}
 	go func() { second <- b.inTx(context.Background(), func(*txn) error { return nil }) }()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for !a.locks.awaited() { // until the test's time is over
+	for !a.locks.othersWait() { // until the test's time is over
 		select {
 		case <-tick.C:
 		case err := <-second:
@@ -44,12 +44,12 @@ func TestWhoWaitsForItsTurnToWriteIsSeenAndIsLetIn(t *testing.T) {
 	if err := <-second; err != nil {
 		t.Error(err)
 	}
-	if a.locks.awaited() {
+	if a.locks.othersWait() {
 		t.Error("somebody waits, after all have written")
 	}
 }
 
-func TestEnqueuesTogetherAreNotMorePatientThanOthers(t *testing.T) {
+func TestAdd_OfManyTasksIsNotMorePatientThanOtherCalls(t *testing.T) {
 	t.Parallel()
 	a, path := fresh(t)
 	b := openAt(t, path)
@@ -65,8 +65,8 @@ func TestEnqueuesTogetherAreNotMorePatientThanOthers(t *testing.T) {
 	<-inside
 	began := time.Now()
 	_, err := b.Add(t.Context(), []task.NewTask{{ID: id(1), Kind: "k", Queue: "default"}, {ID: id(2), Kind: "k", Queue: "default"}})
-	if took := time.Since(began); err == nil || took < turnPatience || took > turnPatience*3/2 {
-		t.Errorf("after %v: %v; want an error after %v", took, err, turnPatience)
+	if took := time.Since(began); err == nil || took < patience || took > patience*3/2 {
+		t.Errorf("after %v: %v; want an error after %v", took, err, patience)
 	}
 	close(leave)
 	if err := <-first; err != nil {
@@ -76,7 +76,7 @@ func TestEnqueuesTogetherAreNotMorePatientThanOthers(t *testing.T) {
 
 // A process whose transactions take long, on a slow disk, and follow each other without a gap: with
 // SQLite's own way of waiting, others waited for seconds, and some gave up.
-func TestABusyProcessDoesNotKeepTheOthersFromWriting(t *testing.T) {
+func TestWriter_ThatIsBusyDoesNotKeepOtherProcessesFromWriting(t *testing.T) {
 	a, path := fresh(t)
 	b := openAt(t, path)
 	defer func() {
@@ -91,7 +91,7 @@ func TestABusyProcessDoesNotKeepTheOthersFromWriting(t *testing.T) {
 		busy.Go(func() {
 			for ctx.Err() == nil {
 				if err := a.inTx(t.Context(), func(tx *txn) error {
-					_, err := tx.exec(`insert into paused (queue) values ('q') on conflict do update set queue = excluded.queue`)
+					_, err := tx.exec("CountEnded", "q", "k", "failed", 1)
 					select { // what the disk takes
 					case inside <- struct{}{}:
 						<-time.After(5 * time.Millisecond)

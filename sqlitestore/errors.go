@@ -1,0 +1,90 @@
+package sqlitestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"modernc.org/sqlite"
+
+	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storekit"
+)
+
+// wrap names the store in an error, and lets the contract's own errors through.
+func (s *Store) wrap(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	select {
+	case <-s.closed:
+		return task.ErrClosed
+	default:
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if storekit.IsContractError(err) {
+		return err
+	}
+	return fmt.Errorf("sqlitestore: %s: %w", s.path, s.explain(err))
+}
+
+// resultCode is SQLite's primary result code of an error, 0 if it has none.
+func resultCode(err error) int {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return e.Code() & 0xff
+	}
+	return 0
+}
+
+// isBusy reports whether another process is writing.
+func isBusy(err error) bool { return resultCode(err) == sqlite3.SQLITE_BUSY }
+
+// isOfRow reports whether an error is a row's own, so that others can be written without it.
+func isOfRow(err error) bool {
+	switch resultCode(err) {
+	case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG:
+		return true
+	}
+	return false
+}
+
+// explain names the process that keeps others from writing, where that is what went wrong.
+func (s *Store) explain(err error) error {
+	if isBusy(err) {
+		if pid := blocker(s.path + "-shm"); pid > 0 {
+			return fmt.Errorf("%w: process %d has been writing for five seconds: is it stopped? continue it (kill -CONT %d) or kill it", err, pid, pid)
+		}
+	}
+	return explain(err)
+}
+
+// damaged is what to do about a file that is.
+const damaged = "the file is damaged: stop all servers on it and restore it from a backup, or save what can be read with sqlite3 FILE .recover; and check the disk"
+
+// explain adds what to do to SQLite's commonest complaints.
+func explain(err error) error {
+	var hint string
+	switch resultCode(err) {
+	case sqlite3.SQLITE_NOTADB:
+		hint = "restore the file from a backup, or name another one"
+	case sqlite3.SQLITE_CORRUPT:
+		hint = damaged
+	case sqlite3.SQLITE_IOERR:
+		// SQLite reports this too when there is no room for the file -shm, which it makes when it
+		// opens another.
+		hint = "is the disk full (df), or mounted read-only? Make room on it; what was accepted is safe. Otherwise it is failing: look at the kernel's log (dmesg)"
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		hint = "another process has been writing for five seconds: is one of them stopped?"
+	case sqlite3.SQLITE_FULL:
+		hint = "make room on the disk; what was accepted is safe"
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
+		hint = "the file, its -wal and -shm beside it, and the directory must be writable for this user"
+	default:
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, hint)
+}

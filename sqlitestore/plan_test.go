@@ -1,0 +1,87 @@
+package sqlitestore
+
+import (
+	"database/sql"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// plan returns how SQLite executes a statement, step by step.
+func plan(t *testing.T, s *Store, text string) (steps []string) {
+	t.Helper()
+	rows, err := s.read.QueryContext(t.Context(), "explain query plan "+text, make([]any, strings.Count(text, "?"))...)
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	err = eachRow(rows, func(rows *sql.Rows) error {
+		var (
+			id, parent, unused int
+			step               string
+		)
+		err := rows.Scan(&id, &parent, &unused, &step)
+		steps = append(steps, step)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return steps
+}
+
+func TestStatements_FindTheirRowsByIndexes(t *testing.T) {
+	s, _ := fresh(t)
+	readAll := map[string][]string{
+		"Counts": {"waiting", "w", "r", "counts", "paused"}, "PruneCounts": {"counts"}, "PausedQueues": {"paused"}, "Workers": {"workers"},
+		"FewWait":  {"waiting"},                                  // as far as it counts
+		"MarkDead": {"running"}, "RemoveIdleWorker": {"running"}, // to the first row
+		"RunningTasksHeldBy": {"running"}, "RunningTasksNotListed": {"r"},
+	}
+	for name, text := range statements {
+		if name == "Tasks" || name == "RunningTasks" || strings.HasPrefix(text, "where") {
+			continue // conditions follow, or they are one
+		}
+		for _, step := range plan(t, s, text) {
+			table, scans := strings.CutPrefix(step, "SCAN ")
+			table, _, _ = strings.Cut(table, " ")
+			if scans && !strings.HasPrefix(table, "(") && !slices.Contains([]string{"CONSTANT", "j", "json_each", "q", "v"}, table) &&
+				!slices.Contains(readAll[name], table) {
+				t.Errorf("%s: %s", name, step)
+			}
+			if strings.HasPrefix(name, "ReadyOf") && strings.Contains(step, "TEMP B-TREE") {
+				t.Errorf("%s sorts: %s", name, step)
+			}
+		}
+	}
+}
+
+func TestFind_BeginsWithTheTableThatHasTheFewestRows(t *testing.T) {
+	s, _ := fresh(t)
+	for _, c := range []struct {
+		query task.Query
+		want  string
+	}{
+		{task.Query{}, "SCAN t USING COVERING INDEX tasks_created"},
+		{task.Query{After: id(1)}, "SEARCH t USING COVERING INDEX tasks_created ((created,id)<(?,?))"},
+		{task.Query{Kind: "k", Queue: "q"}, "SCAN t USING INDEX tasks_created"},
+		{task.Query{Key: "key"}, "SEARCH t USING COVERING INDEX tasks_key (key=?)"},
+		{task.Query{Key: "key", Status: task.Failed}, "SEARCH t USING COVERING INDEX tasks_key (key=?)"},
+		{task.Query{IDs: []string{id(1)}, Status: task.Running}, "SEARCH t USING INDEX sqlite_autoindex_tasks_1 (id=?)"},
+		{task.Query{Status: task.Running}, "SCAN r"},
+		{task.Query{Status: task.Queued}, "SCAN w"},
+		{task.Query{Status: task.Interrupted}, "SCAN w USING COVERING INDEX interrupted"},
+		{task.Query{Status: task.Succeeded}, "SCAN t USING COVERING INDEX tasks_created"},
+		{task.Query{Status: task.Failed}, "SEARCH e USING COVERING INDEX unsuccessful (status=?)"},
+		{task.Query{Status: task.Cancelled, Kind: "k"}, "SEARCH e USING COVERING INDEX unsuccessful (status=?)"},
+	} {
+		text, _, err := s.numbersOf(t.Context(), c.query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := plan(t, s, text)[0]; got != c.want {
+			t.Errorf("%+v: %s, want %s", c.query, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// Prune implements task.Store. What is removed is no more in the way of the next call, so a
+// position is not needed: Next only reports that there may be more.
+func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, error) {
+	var done task.Pruned
+	err := s.inTx(ctx, func(t *txn) (err error) {
+		now := s.now()
+		if !req.Clock.IsZero() && req.Clock.Before(now) {
+			now = req.Clock
+		}
+		done.Tasks, err = t.prune(now.Add(-req.Age).UnixMicro(), req.Max)
+		return err
+	})
+	if err != nil {
+		return task.Pruned{}, err
+	}
+	if done.Tasks > 0 && done.Tasks == req.Max {
+		done.Next = "more"
+	}
+	return done, nil
+}
+
+// prune removes tasks that had ended by a time, those first that ended first.
+func (t *txn) prune(before int64, most int) (int, error) {
+	var old []int64
+	fewer := make(counts)
+	err := each(context.Background(), t, "EndedFirst", []any{before, most}, func(rows *sql.Rows) error {
+		var (
+			number int64
+			c      task.Count
+		)
+		err := rows.Scan(&number, &c.Status, &c.Queue, &c.Kind)
+		old = append(old, number)
+		fewer.add(c.Queue, c.Kind, c.Status, -1)
+		return err
+	})
+	if err != nil || len(old) == 0 {
+		return 0, err
+	}
+	for _, name := range []string{"PruneRuns", "PruneCheckpoints", "PruneLogs", "PruneEnded", "PruneTasks"} {
+		if err := t.execList(name, old); err != nil {
+			return 0, err
+		}
+	}
+	if err := t.rows("CountEnded", fewer.rows()); err != nil {
+		return 0, err
+	}
+	_, err = t.exec("PruneCounts")
+	return len(old), err
+}

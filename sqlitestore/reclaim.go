@@ -1,0 +1,64 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// Reclaim implements task.Store. On evidence it holds the dead worker's lock until its transaction
+// has committed; the lock file goes with the worker's row.
+func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
+	if err := s.usable(ctx); err != nil {
+		return task.Reclaimed{}, err
+	}
+	seized := s.locks.seize(req.Worker)
+	defer seized.release()
+	var left task.Reclaimed
+	err := s.inTx(ctx, func(t *txn) (err error) {
+		left, err = t.markDead(req, seized)
+		if err != nil || left.Done {
+			return err
+		}
+		left.Tasks, err = runningTasks(t, nil, "RunningTasksHeldBy", req.Worker, req.Max)
+		if err != nil || len(left.Tasks) > 0 {
+			return err
+		}
+		left.Done = true
+		_, err = t.exec("RemoveWorker", req.Worker)
+		return err
+	})
+	if err != nil {
+		return task.Reclaimed{}, err
+	}
+	if left.Done {
+		seized.remove()
+	}
+	return left, nil
+}
+
+// markDead marks a worker dead, if it is not yet, on the ground that the request gives.
+func (t *txn) markDead(req task.ReclaimRequest, seized *seizure) (task.Reclaimed, error) {
+	var (
+		left task.Reclaimed
+		seq  uint64
+		boot string
+		dead bool
+	)
+	err := one(context.Background(), t, "WorkerToReclaim", []any{req.Worker}, &seq, &left.State, &boot, &dead, &left.Evidence, &left.Suspects)
+	if errors.Is(err, sql.ErrNoRows) {
+		left.Done = true
+		return left, nil
+	}
+	if err != nil || dead {
+		return left, err
+	}
+	if req.Evidence && !seized.proves(boot) || !req.Evidence && seq != req.Seq {
+		return left, task.ErrWorkerAlive
+	}
+	left.Evidence = req.Evidence
+	err = one(context.Background(), t, "MarkDead", []any{req.Worker, req.Evidence}, &left.Suspects)
+	return left, err
+}

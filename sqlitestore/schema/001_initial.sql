@@ -1,0 +1,178 @@
+-- Times are microseconds since 1970. The README of the package shows a task's way through the
+-- tables.
+
+-- tasks has what was submitted. A row is written once, and removed with all that belongs to it.
+create table tasks (
+	n        integer primary key, -- names the task in the other tables
+	id       text    not null unique,
+	created  integer not null,
+	kind     text    not null,
+	queue    text    not null,
+	key      text    not null,    -- '' for none
+	priority integer not null,
+	run_at   integer not null,    -- the first time that it may be claimed
+	parent   text,                -- room for later: null
+	batch    text,
+	schedule text,
+	meta     text,
+	payload  blob    not null
+) strict;
+
+create index tasks_created on tasks (created, id);
+create index tasks_key on tasks (key, created, id) where key <> '';
+
+-- keys has the keys of the tasks that have not ended.
+create table keys (
+	task integer primary key,
+	kind text not null,
+	key  text not null,
+	unique (kind, key)
+) strict;
+
+-- waiting has the tasks that no worker has. Those that are due can be claimed, in the order of either
+-- index; the others wait for their time.
+create table waiting (
+	task              integer primary key,
+	id                text    not null,
+	kind              text    not null,
+	queue             text    not null,
+	due               integer not null,
+	suspect           integer not null default 0,
+	priority          integer not null,
+	interrupted       integer not null default 0,
+	run_at            integer not null,
+	since             integer not null,           -- of the status
+	run               integer not null default 0, -- the last one
+	runs              integer not null default 0,
+	attempts          integer not null default 0,
+	interruptions     integer not null default 0,
+	crashes           integer not null default 0,
+	crash_streak      integer not null default 0,
+	interrupt_streak  integer not null default 0,
+	max_attempts      integer not null default 0, -- as the last run had them
+	max_crashes       integer not null default 0,
+	max_interruptions integer not null default 0,
+	reason            text    not null default '',
+	error             text    not null default ''
+) strict;
+
+create index ready_by_kind on waiting (kind, suspect, priority desc, interrupted desc, run_at, id) where due = 1;
+create index ready_by_queue on waiting (kind, suspect, queue, priority desc, interrupted desc, run_at, id) where due = 1;
+create index delayed on waiting (run_at) where due = 0;
+create index interrupted on waiting (task) where interrupted = 1;
+
+-- running has the runs that have not ended. The row is the fence: who names another run or another
+-- worker changes nothing. reason and error are those of the run before.
+create table running (
+	task              integer primary key,
+	run               integer not null,
+	runs              integer not null,
+	worker            text    not null,
+	host              text    not null,
+	pid               integer not null,
+	started           integer not null,
+	run_at            integer not null,
+	suspect           integer not null,
+	attempts          integer not null,
+	interruptions     integer not null,
+	crashes           integer not null,
+	crash_streak      integer not null,
+	interrupt_streak  integer not null,
+	max_attempts      integer not null,
+	max_crashes       integer not null,
+	max_interruptions integer not null,
+	reason            text    not null,
+	error             text    not null,
+	command           text    not null default '' -- cancel or interrupt, when it was asked for
+) strict;
+
+create index commands on running (worker) where command <> '';
+
+-- ended has the tasks that have ended, with their last run.
+create table ended (
+	task              integer primary key,
+	created           integer not null, -- the task's, for listings
+	ended             integer not null,
+	status            text    not null,
+	reason            text    not null,
+	error             text    not null,
+	run               integer not null,
+	runs              integer not null,
+	worker            text    not null,
+	host              text    not null,
+	pid               integer not null,
+	started           integer not null,
+	run_at            integer not null,
+	crashed           integer not null,
+	reclaimed         integer not null,
+	attempts          integer not null,
+	interruptions     integer not null,
+	crashes           integer not null,
+	crash_streak      integer not null,
+	interrupt_streak  integer not null,
+	max_attempts      integer not null,
+	max_crashes       integer not null,
+	max_interruptions integer not null,
+	result            blob
+) strict;
+
+create index ended_first on ended (ended, task);
+create index unsuccessful on ended (status, created, task) where status <> 'succeeded';
+
+-- counts has how many rows of ended have a status.
+create table counts (
+	queue  text    not null,
+	kind   text    not null,
+	status text    not null,
+	n      integer not null,
+	primary key (queue, kind, status)
+) strict, without rowid;
+
+-- runs has the runs that were followed by another state of their task than its end.
+create table runs (
+	task      integer not null,
+	run       integer not null,
+	worker    text    not null,
+	host      text    not null,
+	pid       integer not null,
+	started   integer not null,
+	ended     integer not null,
+	status    text    not null,
+	reason    text    not null,
+	error     text    not null,
+	crashed   integer not null,
+	reclaimed integer not null,
+	primary key (task, run)
+) strict, without rowid;
+
+-- checkpoints and logs have what the runs of a task have left.
+create table checkpoints (
+	task       integer primary key,
+	checkpoint blob,
+	fraction   real,
+	message    text
+) strict;
+
+create table logs (
+	task integer primary key,
+	body blob not null
+) strict;
+
+-- workers has those that are registered. A row is removed when its worker has no run any more.
+create table workers (
+	id       text    not null primary key,
+	name     text    not null,
+	host     text    not null,
+	pid      integer not null,
+	kinds    text    not null,
+	lease    integer not null, -- microseconds
+	seq      integer not null,
+	state    text    not null,
+	since    integer not null,
+	boot     text    not null, -- the boot in which the lock was taken, '' if there is none
+	dead     integer not null default 0,
+	evidence integer not null default 0,
+	suspects integer not null default 0
+) strict, without rowid;
+
+create table paused (queue text not null primary key) strict, without rowid;

@@ -1,0 +1,43 @@
+-- Statements of Control.
+
+-- name: Pause
+insert into paused (queue) values (?) on conflict do nothing
+
+-- name: Resume
+delete from paused where queue = ?
+
+-- name: StateOfTask
+select t.n, t.kind, t.queue, t.key, coalesce(r.task is not null, 0), coalesce(e.status, '')
+from tasks t left join running r on r.task = t.n left join ended e on e.task = t.n where t.id = ?
+
+-- name: Command
+-- a cancellation outweighs an interruption
+update running set command = case command when 'cancel' then command else ?2 end where task = ?1
+
+-- name: CancelWaiting
+insert into ended (task, created, ended, status, reason, error, run, runs, worker, host, pid, started, run_at, crashed, reclaimed,
+	attempts, interruptions, crashes, crash_streak, interrupt_streak, max_attempts, max_crashes, max_interruptions)
+select w.task, t.created, ?2, 'cancelled', '', w.error, w.run, w.runs,
+	coalesce(l.worker, ''), coalesce(l.host, ''), coalesce(l.pid, 0), coalesce(l.started, 0), w.run_at,
+	coalesce(l.crashed, 0), coalesce(l.reclaimed, 0),
+	w.attempts, w.interruptions, w.crashes, w.crash_streak, w.interrupt_streak, w.max_attempts, w.max_crashes, w.max_interruptions
+from waiting w join tasks t on t.n = w.task left join runs l on l.task = w.task and l.run = w.run where w.task = ?1
+
+-- name: RetryWaiting
+update waiting set due = 1, suspect = 0, run_at = ?2, attempts = 0, crash_streak = 0, interrupt_streak = 0 where task = ?1
+
+-- name: RetryEnded
+insert into waiting (task, id, kind, queue, due, priority, run_at, since, run, runs,
+	interruptions, crashes, max_attempts, max_crashes, max_interruptions, error)
+select e.task, t.id, t.kind, t.queue, 1, t.priority, ?2, ?2, e.run, e.runs,
+	e.interruptions, e.crashes, e.max_attempts, e.max_crashes, e.max_interruptions, e.error
+from ended e join tasks t on t.n = e.task where e.task = ?1
+
+-- name: KeepLastRun
+-- its task goes on; when the task was cancelled while it waited, the run is there already
+insert into runs (task, run, worker, host, pid, started, ended, status, reason, error, crashed, reclaimed)
+select task, run, worker, host, pid, started, ended, status, reason, error, crashed, reclaimed from ended where task = ? and run > 0
+on conflict (task, run) do nothing
+
+-- name: TakeBackEnd
+delete from ended where task = ?

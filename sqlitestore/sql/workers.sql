@@ -1,0 +1,37 @@
+-- Statements of Heartbeat, Workers and Reclaim.
+
+-- name: Register
+insert into workers (id, name, host, pid, kinds, lease, seq, state, since, boot)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do nothing
+
+-- name: Renew
+update workers set seq = ?2, state = ?3 where id = ?1 and seq < ?2
+
+-- name: LostRuns
+-- of a list of triples of a task, a run and a worker, the places of those that are not held
+select j.key from json_each(?) j where not exists (
+	select 1 from tasks t cross join running r on r.task = t.n
+	where t.id = j.value ->> 0 and r.run = j.value ->> 1 and r.worker = j.value ->> 2)
+order by j.key
+
+-- name: Commands
+select t.id, r.run, r.command from running r join tasks t on t.n = r.task where r.worker = ? and r.command <> '' order by t.id
+
+-- name: RemoveIdleWorker
+delete from workers where id = ?1 and not exists (select 1 from running where worker = ?1)
+
+-- name: RemoveWorker
+delete from workers where id = ?
+
+-- name: Workers
+select id, name, host, pid, kinds, lease, seq, state, since, boot, dead from workers order by id
+
+-- name: WorkerToReclaim
+select seq, state, boot, dead, evidence, suspects from workers where id = ?
+
+-- name: MarkDead
+update workers set dead = 1, evidence = ?2,
+	suspects = exists (select 1 from running where worker = ?1 and suspect = 1) where id = ?1 returning suspects
+
+-- name: IsRegistered
+select exists (select 1 from workers where id = ?)
