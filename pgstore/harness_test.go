@@ -72,15 +72,6 @@ func (b *rig) claim(n int) []task.Task {
 	return got
 }
 
-// three claims three new tasks at once.
-func (b *rig) three() []task.Task {
-	b.Helper()
-	for n := range 3 {
-		b.add(task.NewTask{ID: testID(n)})
-	}
-	return b.claim(3)
-}
-
 func (b *rig) end(tasks ...task.Task) {
 	b.Helper()
 	var all []task.Change
@@ -254,6 +245,14 @@ func (b *rig) until(question string) {
 	if !eventually(b.T, b.store.pool.Config().ConnString(), b.store.sql(question)) {
 		b.Fatalf("never true: %s", question)
 	}
+}
+
+// untilCounted waits until an answer of the server's statistics is true, to which a session adds what
+// it has done when it ends.
+func (b *rig) untilCounted(question string) {
+	b.Helper()
+	b.store.pool.Reset()
+	b.until(question)
 }
 
 // untilWaiting waits until so many sessions wait for a lock.

@@ -32,8 +32,11 @@ func TestRoute_IsAmongThoseOfItsKind(t *testing.T) {
 			if other, ok := seen[n]; ok {
 				t.Errorf("%+v and %+v have one number", r, other)
 			}
-			if seen[n] = r; numbers.of(r) != n || numbers.of(r) != n {
-				t.Errorf("%+v has two numbers", r)
+			seen[n] = r
+			for range 2 {
+				if got := numbers.of(r); got != n {
+					t.Errorf("%+v has the numbers %d and %d", r, n, got)
+				}
 			}
 		}
 	}
