@@ -89,5 +89,6 @@ func openAt(t testing.TB, cfg Config) *Store {
 
 func TestTheStoreDoesWhatTheModelDoes(t *testing.T) {
 	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
+	defer closed(t, s)
 	storetest.Property(t, s, 40)
 }
