@@ -163,7 +163,8 @@ func (d *demonstration) newTasks() ([]task.NewTask, error) {
 
 // work does the tasks in this process, until they are done or it is stopped.
 func (d *demonstration) work(out io.Writer) error {
-	log := slog.New(slog.DiscardHandler) // the view tells
+	// The view tells what happens, and the log what goes wrong.
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	code := lastcall.Main(lastcall.Config{Grace: d.grace, GraceFlag: d.grace, Logger: log}, func(ctx context.Context, g *lastcall.Group) error {
 		store, err := openStore(ctx, d.store(), howToOpen{create: true}, log)
 		if err != nil {
