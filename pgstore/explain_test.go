@@ -84,7 +84,7 @@ func TestStatements_WalkThroughNothingThatGrows(t *testing.T) {
 	check("with empty tables")
 	mustExec(t, s, `analyze`)
 	check("with statistics of empty tables")
-	fill(t, s, 300_000)
+	fill(t, s, 1_000_000)
 	check("with many rows and no statistics")
 	mustExec(t, s, `analyze`)
 	check("with many rows and statistics")
