@@ -51,7 +51,7 @@ create table @.ready (
 create index ready_order on @.ready (route, sort_priority, queued, run_at, id) where not suspect;
 create index ready_suspects on @.ready (route, sort_priority, queued, run_at, id) where suspect;
 
--- What waits for its time, as it will stand in ready.
+-- What waits for its time: rows of ready, with the time until which they wait.
 create table @.delayed (
 	like @.ready including defaults,
 	primary key (created, id)

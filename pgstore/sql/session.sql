@@ -19,7 +19,7 @@ where id = any ($1) and not dead
 select pg_advisory_unlock(hashtextextended(id collate "C", '@.'::regnamespace::oid::bigint)) from unnest($1::text[]) as id
 
 -- name: WithdrawLocks
--- Says that the locks of the workers $1 are no evidence.
+-- Records that the locks of the workers $1 are no evidence.
 update @.workers set boot = null where id = any ($1) and boot is not null and not dead
 
 -- name: SessionSettings
