@@ -1,7 +1,8 @@
 -- name: FinishRuns
 -- Ends runs, whatever they leave. The runs are locked first, in the order of the ids of their
 -- tasks; those that another transaction has locked are skipped, and ended one by one later. The
--- deleted row is the guard, and has what was asked of the run. The answer is the tasks whose runs
+-- deleted row is the guard, and has what was asked of the run: no other table is joined to the
+-- deletion, which would carry whole rows of it along. The answer is the tasks whose runs
 -- were ended, or no row if all were.
 with changes as materialized (
 	select unnest($1::uuid[]) as task, unnest($2::bigint[]) as run, unnest($3::uuid[]) as worker, unnest($4::text[]) as status, unnest($5::text[]) as reason,
@@ -9,19 +10,27 @@ with changes as materialized (
 		unnest($10::integer[]) as crashes, unnest($11::integer[]) as crash_streak, unnest($12::integer[]) as interrupt_streak, unnest($13::boolean[]) as suspect,
 		unnest($14::bytea[]) as checkpoint, unnest($15::double precision[]) as fraction, unnest($16::text[]) as message,
 		unnest($17::boolean[]) as crashed, unnest($18::boolean[]) as reclaimed, unnest($19::bytea[]) as result, unnest($20::bytea[]) as log
-), locked as materialized (
-	select ctid, task, run, worker, started, created, route, sort_priority, kind, queue, key, concurrency_key, runs, command
-	from @.running where task = any ($1::uuid[]) order by task for update skip locked
-), outcome as (
-	delete from @.running r using locked l join changes c on c.task = l.task and c.run = l.run and c.worker = l.worker where r.ctid = l.ctid
-	returning case when l.command = 'cancel' and c.status in ('queued', 'interrupted') then 'cancelled' else c.status end as status,
+), deleted as (
+	delete from @.running where ctid = any (array(
+		select l.ctid from (
+			select ctid, task, run, worker from @.running where task = any ($1::uuid[]) order by task for update skip locked
+		) l join (select unnest($1::uuid[]) as task, unnest($2::bigint[]) as run, unnest($3::uuid[]) as worker) f
+			on f.task = l.task and f.run = l.run and f.worker = l.worker
+	)) returning task, started, created, route, sort_priority, kind, queue, key, concurrency_key, runs, command
+), outcome as materialized (
+	select case when d.command = 'cancel' and c.status in ('queued', 'interrupted') then 'cancelled' else c.status end as status,
 		-- The columns that are read for every run come first.
-		l.key, c.checkpoint, nullif(c.fraction, -1) as fraction, c.log, l.kind, l.queue, l.task, l.run, l.worker, l.started, l.created, l.runs,
+		d.key, c.checkpoint, nullif(c.fraction, -1) as fraction, c.log, d.kind, d.queue, d.task, c.run, c.worker, d.started, d.created, d.runs,
 		nullif(c.attempts, 0) as attempts, nullif(c.interruptions, 0) as interruptions, nullif(c.crashes, 0) as crashes,
 		nullif(c.crash_streak, 0) as crash_streak, nullif(c.interrupt_streak, 0) as interrupt_streak,
 		nullif(c.crashed, false) as crashed, nullif(c.reclaimed, false) as reclaimed, nullif(c.error, '') as error, nullif(c.message, '') as message, c.result,
-		case when l.command <> 'cancel' or l.command is null then nullif(c.reason, '') end as reason,
-		c.delay, c.suspect, l.route, l.sort_priority, l.concurrency_key
+		case when d.command <> 'cancel' or d.command is null then nullif(c.reason, '') end as reason,
+		c.delay, c.suspect, d.route, d.sort_priority, d.concurrency_key
+	from deleted d join changes c on c.task = d.task
+), grouped as materialized (
+	select kind, queue, status, count(*) as n from outcome group by kind, queue, status
+), special as materialized ( -- runs that leave more than a row of ended
+	select * from outcome where status not in ('succeeded', 'failed', 'cancelled') or checkpoint is not null or key is not null
 ), into_ended as (
 	insert into @.ended (created, task, started, run, worker, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak,
 		crashed, reclaimed, fraction, status, kind, queue, error, message, result, log)
@@ -29,7 +38,7 @@ with changes as materialized (
 		crashed, reclaimed, fraction, status, kind, queue, error, message, case when status = 'succeeded' then result end, log
 	from outcome where status in ('succeeded', 'failed', 'cancelled')
 ), again as materialized (
-	select *, now() + delay * interval '1 microsecond' as run_at from outcome where status in ('queued', 'interrupted')
+	select *, now() + delay * interval '1 microsecond' as run_at from special where status in ('queued', 'interrupted')
 ), into_history as (
 	insert into @.runs (task, run, worker, started, ended, crashed, reclaimed, status, reason, error)
 	select task, run, worker, started, now(), crashed, reclaimed, status, reason, error from again
@@ -54,7 +63,7 @@ with changes as materialized (
 ), saved as (
 	insert into @.checkpoints as k (task, run, attempts, interruptions, crashes, crash_streak, interrupt_streak, fraction, message, body)
 	select task, run, attempts, interruptions, crashes, crash_streak, interrupt_streak, fraction, message, checkpoint
-	from outcome where checkpoint is not null
+	from special where checkpoint is not null
 	union all
 	select task, run, attempts, interruptions, crashes, crash_streak, interrupt_streak, fraction, message, null from again where checkpoint is null and fraction is not null
 	on conflict (task, step) do update set run = excluded.run, saved = case when excluded.body is null then k.saved else excluded.saved end,
@@ -66,15 +75,15 @@ with changes as materialized (
 	on conflict (task) do update set body = substring(l.body || excluded.body from greatest(length(l.body || excluded.body) - $22 + 1, 1))
 ), keys_released as (
 	delete from @.keys where ctid = any (array(
-		select k.ctid from outcome o, lateral (
+		select k.ctid from special o, lateral (
 			select k.ctid from @.keys k where k.kind = o.kind and k.key = o.key and k.task = o.task limit 1
 		) k where o.key is not null and o.status in ('succeeded', 'failed', 'cancelled')
 	))
 ), counted as (
 	insert into @.counts (kind, queue, status, delta)
-	select kind, queue, status, count(*) from outcome where status <> 'queued' group by kind, queue, status
+	select kind, queue, status, n from grouped where status <> 'queued'
 )
-select array_agg(task) from outcome having count(*) < cardinality($1::uuid[])
+select (select array_agg(task) from outcome) from grouped having coalesce(sum(n), 0) < cardinality($1::uuid[])
 
 -- name: Verdicts
 -- Reports, for changes that were not made, whether the task exists, whether the run still goes on,
