@@ -1,6 +1,20 @@
 package pgstore
 
-import "github.com/lastcall-go/lastcall/task"
+import (
+	"slices"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// set sets element i of a column, an argument with an element for each of n changes. A column is
+// null until an element differs from the default, which the others have: a statement unpacks only
+// what some change has.
+func set[T any](column *[]T, i, n int, v, otherwise T) {
+	if *column == nil {
+		*column = slices.Repeat([]T{otherwise}, n)
+	}
+	(*column)[i] = v
+}
 
 // fenceArgs are the columns that name the runs of changes.
 func fenceArgs(items []item) (tasks [][16]byte, runs []int64, workers [][16]byte) {
@@ -20,13 +34,13 @@ func fenceArgs(items []item) (tasks [][16]byte, runs []int64, workers [][16]byte
 // counterArgs are the columns of the counters: attempts, interruptions, crashes, and the streaks of
 // crashes and interruptions.
 func counterArgs(items []item) []any {
-	n := len(items)
-	all := make([]int32, 5*n)
-	columns := [5][]int32{all[:n], all[n : 2*n], all[2*n : 3*n], all[3*n : 4*n], all[4*n:]}
+	var columns [5][]int32
 	for i, it := range items {
 		c := &it.Counters
 		for k, v := range [5]int{c.Attempts, c.Interruptions, c.Crashes, c.CrashStreak, c.InterruptStreak} {
-			columns[k][i] = clampInt32(v)
+			if v != 0 {
+				set(&columns[k], i, len(items), clampInt32(v), 0)
+			}
 		}
 	}
 	return []any{columns[0], columns[1], columns[2], columns[3], columns[4]}
@@ -34,47 +48,73 @@ func counterArgs(items []item) []any {
 
 // leftArgs are the columns of what a change leaves: checkpoint, fraction, message and log. A null
 // checkpoint or log and a fraction of -1 leave what is there.
-func leftArgs(items []item) (checkpoints [][]byte, fractions []float64, messages []string, logs [][]byte) {
-	n := len(items)
-	checkpoints, fractions, messages, logs = make([][]byte, n), make([]float64, n), make([]string, n), make([][]byte, n)
-	for i, it := range items {
-		checkpoints[i], fractions[i] = it.Checkpoint, -1
-		if p := it.Progress; p != nil {
-			fractions[i], messages[i] = p.Fraction, p.Message
-		}
-		if len(it.Log) > 0 {
-			logs[i] = it.Log[max(0, len(it.Log)-task.MaxLog):]
-		}
-	}
-	return checkpoints, fractions, messages, logs
-}
-
-// finishArgs are the arguments of the statement FinishRuns: columns with an element for each
-// change, and how much of the history and of the log is kept. A delay is in microseconds.
-func finishArgs(items []item) []any {
-	n := len(items)
+func leftArgs(items []item) []any {
 	var (
-		tasks, runs, workers                   = fenceArgs(items)
-		checkpoints, fractions, messages, logs = leftArgs(items)
-		statuses, reasons, errors              = make([]string, n), make([]string, n), make([]string, n)
-		delays                                 = make([]int64, n)
-		suspects, crashed, reclaimed           = make([]bool, n), make([]bool, n), make([]bool, n)
-		results                                = make([][]byte, n)
+		n                 = len(items)
+		checkpoints, logs [][]byte
+		fractions         []float64
+		messages          []string
 	)
 	for i, it := range items {
-		statuses[i], reasons[i], errors[i] = string(it.Status), string(it.Reason), it.Error
-		delays[i], suspects[i] = it.Delay.Microseconds(), task.Task{Counters: it.Counters}.Suspect()
-		crashed[i], reclaimed[i], results[i] = it.Crashed, it.Taken, it.Result
+		if it.Checkpoint != nil {
+			set(&checkpoints, i, n, it.Checkpoint, nil)
+		}
+		if p := it.Progress; p != nil {
+			set(&fractions, i, n, p.Fraction, -1)
+			if p.Message != "" {
+				set(&messages, i, n, p.Message, "")
+			}
+		}
+		if len(it.Log) > 0 {
+			set(&logs, i, n, it.Log[max(0, len(it.Log)-task.MaxLog):], nil)
+		}
 	}
-	args := append([]any{tasks, runs, workers, statuses, reasons, errors, delays}, counterArgs(items)...)
-	return append(args, suspects, checkpoints, fractions, messages, crashed, reclaimed, results, logs, task.MaxHistory, task.MaxLog)
+	return []any{checkpoints, fractions, messages, logs}
 }
 
-// saveArgs are the arguments of the statement SaveRuns: columns with an element for each change,
-// and how much of the log is kept.
+// finishArgs are the arguments of the statement FinishRuns: columns, and how much of the history
+// and of the log is kept. A delay is in microseconds.
+func finishArgs(items []item) []any {
+	var (
+		n                            = len(items)
+		tasks, runs, workers         = fenceArgs(items)
+		statuses                     = make([]string, n)
+		reasons, errors              []string
+		delays                       []int64
+		suspects, crashed, reclaimed []bool
+		results                      [][]byte
+	)
+	for i, it := range items {
+		statuses[i] = string(it.Status)
+		if it.Reason != "" {
+			set(&reasons, i, n, string(it.Reason), "")
+		}
+		if it.Error != "" {
+			set(&errors, i, n, it.Error, "")
+		}
+		if it.Delay != 0 {
+			set(&delays, i, n, it.Delay.Microseconds(), 0)
+		}
+		if (task.Task{Counters: it.Counters}).Suspect() {
+			set(&suspects, i, n, true, false)
+		}
+		if it.Crashed {
+			set(&crashed, i, n, true, false)
+		}
+		if it.Taken {
+			set(&reclaimed, i, n, true, false)
+		}
+		if it.Result != nil {
+			set(&results, i, n, it.Result, nil)
+		}
+	}
+	args := append([]any{tasks, runs, workers, statuses, reasons, errors, delays, crashed, reclaimed, suspects, results}, counterArgs(items)...)
+	return append(append(args, leftArgs(items)...), task.MaxHistory, task.MaxLog)
+}
+
+// saveArgs are the arguments of the statement SaveRuns: columns, and how much of the log is kept.
 func saveArgs(items []item) []any {
 	tasks, runs, workers := fenceArgs(items)
-	checkpoints, fractions, messages, logs := leftArgs(items)
 	args := append([]any{tasks, runs, workers}, counterArgs(items)...)
-	return append(args, checkpoints, fractions, messages, logs, task.MaxLog)
+	return append(append(args, leftArgs(items)...), task.MaxLog)
 }

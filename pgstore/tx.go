@@ -88,7 +88,10 @@ func textOf(m *pgtype.Map, arg any) (any, error) {
 		return arg, nil
 	}
 	b, err := m.Encode(oid, pgtype.TextFormatCode, arg, nil)
-	return string(b), err
+	if err != nil || b == nil { // no list at all is null
+		return nil, err
+	}
+	return string(b), nil
 }
 
 // listOID is the type of a list, or of what points to one; 0 for all else.

@@ -3,13 +3,14 @@
 -- tasks; those that another transaction has locked are skipped, and ended one by one later. The
 -- deleted row is the guard, and has what was asked of the run: no other table is joined to the
 -- deletion, which would carry whole rows of it along. The answer is the tasks whose runs
--- were ended, or no row if all were.
+-- were ended, or no row if all were. A column of the arguments is null where no change differs from
+-- the default.
 with changes as materialized (
 	select unnest($1::uuid[]) as task, unnest($2::bigint[]) as run, unnest($3::uuid[]) as worker, unnest($4::text[]) as status, unnest($5::text[]) as reason,
-		unnest($6::text[]) as error, unnest($7::bigint[]) as delay, unnest($8::integer[]) as attempts, unnest($9::integer[]) as interruptions,
-		unnest($10::integer[]) as crashes, unnest($11::integer[]) as crash_streak, unnest($12::integer[]) as interrupt_streak, unnest($13::boolean[]) as suspect,
-		unnest($14::bytea[]) as checkpoint, unnest($15::double precision[]) as fraction, unnest($16::text[]) as message,
-		unnest($17::boolean[]) as crashed, unnest($18::boolean[]) as reclaimed, unnest($19::bytea[]) as result, unnest($20::bytea[]) as log
+		unnest($6::text[]) as error, unnest($7::bigint[]) as delay, unnest($8::boolean[]) as crashed, unnest($9::boolean[]) as reclaimed, unnest($10::boolean[]) as suspect,
+		unnest($11::bytea[]) as result, unnest($12::integer[]) as attempts, unnest($13::integer[]) as interruptions, unnest($14::integer[]) as crashes,
+		unnest($15::integer[]) as crash_streak, unnest($16::integer[]) as interrupt_streak,
+		unnest($17::bytea[]) as checkpoint, unnest($18::double precision[]) as fraction, unnest($19::text[]) as message, unnest($20::bytea[]) as log
 ), deleted as (
 	delete from @.running where ctid = any (array(
 		select l.ctid from (
@@ -25,7 +26,7 @@ with changes as materialized (
 		nullif(c.crash_streak, 0) as crash_streak, nullif(c.interrupt_streak, 0) as interrupt_streak,
 		nullif(c.crashed, false) as crashed, nullif(c.reclaimed, false) as reclaimed, nullif(c.error, '') as error, nullif(c.message, '') as message, c.result,
 		case when d.command <> 'cancel' or d.command is null then nullif(c.reason, '') end as reason,
-		c.delay, c.suspect, d.route, d.sort_priority, d.concurrency_key
+		coalesce(c.delay, 0) as delay, coalesce(c.suspect, false) as suspect, d.route, d.sort_priority, d.concurrency_key
 	from deleted d join changes c on c.task = d.task
 ), grouped as materialized (
 	select kind, queue, status, count(*) as n from outcome group by kind, queue, status
