@@ -84,22 +84,28 @@ func firstPriority(tasks []task.NewTask) int64 {
 func addArgs(news []newTask) []any {
 	n := len(news)
 	var (
-		ids            = make([][16]byte, n)
-		kinds, queues  = make([]string, n), make([]string, n)
-		keys           = make([]*string, n)
-		routes, delays = make([]int64, n), make([]int64, n)
-		priorities     = make([]int32, n)
-		payloads       = make([][]byte, n)
-		numbers        = make(routeNumbers)
+		ids           = make([][16]byte, n)
+		kinds, queues = make([]string, n), make([]string, n)
+		routes        = make([]int64, n)
+		payloads      = make([][]byte, n)
+		numbers       = make(routeNumbers)
+		keys          []*string
+		delays        []int64
+		priorities    []int32
 	)
 	for i, t := range news {
-		ids[i], kinds[i], queues[i], routes[i] = t.id, t.Kind, t.Queue, numbers.of(route{kind: t.Kind, queue: t.Queue})
-		priorities[i], delays[i], payloads[i] = clampInt32(t.Priority), t.Delay.Microseconds(), t.Payload
+		ids[i], kinds[i], queues[i], routes[i], payloads[i] = t.id, t.Kind, t.Queue, numbers.of(route{kind: t.Kind, queue: t.Queue}), t.Payload
 		if t.Payload == nil {
 			payloads[i] = []byte{} // an empty payload is not null
 		}
 		if t.Key != "" {
-			keys[i] = &t.Key
+			set(&keys, i, n, &t.Key, nil)
+		}
+		if t.Delay != 0 {
+			set(&delays, i, n, t.Delay.Microseconds(), 0)
+		}
+		if t.Priority != 0 {
+			set(&priorities, i, n, clampInt32(t.Priority), 0)
 		}
 	}
 	return []any{ids, kinds, queues, keys, routes, priorities, delays, payloads, inlinePayload}

@@ -205,83 +205,92 @@ create table @.counts (
 	delta  bigint not null
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 
--- add_tasks records new tasks, and returns those that it left out, by their places in the arrays:
--- their ids exist, their keys are held, or an open transaction has one of them, so that neither is
--- known. It waits only a little for such a transaction; then it tries the tasks one by one to find
--- those that are concerned, and records the others. It is a function because one has its own
--- settings, whatever those of the caller's session are, and can undo an error without the caller's
--- transaction.
+-- add_tasks records new tasks, and returns those that it left out, by their places in the arrays,
+-- which are sorted by id: their ids exist, their keys are held, or an open transaction has one of
+-- them, so that neither is known. An array that no task needs is null. It waits only a little for an
+-- open transaction; then it tries the tasks one by one to find those that are concerned, and records
+-- the others. It is a function because one has its own settings, whatever those of the caller's
+-- session are, and can undo an error without the caller's transaction.
 create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[], routes bigint[], priorities integer[], delays bigint[], payloads bytea[], inline integer)
 	returns table (place integer, holder uuid, existed boolean, busy boolean)
 	language plpgsql set lock_timeout = '100ms' set search_path = pg_catalog
 	set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
-	left_out integer[] := '{}';
-	before integer := 0;
-	made uuid[];
+	left_out boolean[];
+	held_up integer[] := '{}'; -- the places of those left out because of an open transaction
+	before integer;
+	made bigint;
+	made_with_key uuid[];
 	n integer;
 begin
 	loop
 		begin
-			insert into @.keys (kind, key, task)
-			select a.kind, a.key, a.id
-			from (select unnest(kinds) as kind, unnest(keys) as key, unnest(ids) as id, generate_subscripts(ids, 1) as n) a
-			where a.key is not null and a.n <> all (left_out) and not exists (select 1 from @.tasks t where t.id = a.id)
-			order by a.kind, a.key, a.n
-			on conflict do nothing;
-			-- The next statement sees who has the keys.
-			with added as (
+			with taken as (
+				insert into @.keys (kind, key, task)
+				select a.kind, a.key, a.id
+				from (select unnest(kinds) as kind, unnest(keys) as key, unnest(ids) as id, unnest(left_out) as left_out, generate_subscripts(ids, 1) as n) a
+				where keys is not null and a.key is not null and a.left_out is not true
+				order by a.kind, a.key, a.n
+				on conflict do nothing returning task
+			), added as (
 				insert into @.tasks (id, kind, queue, key, route, priority, run_at, payload)
-				select a.id, a.kind, a.queue, a.key, a.route, a.priority, case when a.delay > 0 then now() + a.delay * interval '1 microsecond' end, a.payload
+				select a.id, a.kind, a.queue, a.key, a.route, coalesce(a.priority, 0), case when a.delay > 0 then now() + a.delay * interval '1 microsecond' end, a.payload
 				from (select unnest(ids) as id, unnest(kinds) as kind, unnest(queues) as queue, unnest(keys) as key, unnest(routes) as route,
-					unnest(priorities) as priority, unnest(delays) as delay, unnest(payloads) as payload, generate_subscripts(ids, 1) as n) a
-				where a.n <> all (left_out) and (a.key is null
-					or exists (select 1 from @.keys k where k.kind = a.kind and k.key = a.key and k.task = a.id))
-				on conflict do nothing
+					unnest(priorities) as priority, unnest(delays) as delay, unnest(payloads) as payload, unnest(left_out) as left_out) a
+				where (select count(*) from taken) >= 0 -- all keys are taken before the first task is recorded
+					and a.left_out is not true and (a.key is null or a.id in (select t.task from taken t))
 				returning tasks.id, tasks.kind, tasks.queue, tasks.key, tasks.route, tasks.priority, tasks.run_at, tasks.payload
 			), into_ready as (
 				insert into @.ready (id, kind, queue, key, route, sort_priority, payload)
 				select a.id, a.kind, a.queue, a.key, a.route, ~a.priority, case when length(a.payload) <= inline then a.payload end from added a where a.run_at is null
 			), into_delayed as (
 				insert into @.delayed (id, run_at, kind, queue, key, route, sort_priority)
-				select a.id, a.run_at, a.kind, a.queue, a.key, a.route, ~a.priority from added a where a.run_at is not null
+				select a.id, a.run_at, a.kind, a.queue, a.key, a.route, ~a.priority from added a where delays is not null and a.run_at is not null
 			), counted as (
 				insert into @.counts (kind, queue, status, delta) select a.kind, a.queue, 'added', count(*) from added a group by a.kind, a.queue
 			)
-			select array_agg(a.id) into made from added a;
+			select count(*), array_agg(a.id) filter (where a.key is not null) into made, made_with_key from added a;
 			exit;
-		exception when lock_not_available then
-			perform set_config('lock_timeout', '10ms', true);
-			for n in 1 .. cardinality(ids) loop
-				continue when n = any (left_out);
-				begin -- undone in any case
-					insert into @.keys (kind, key, task) select kinds[n], keys[n], ids[n] where keys[n] is not null on conflict do nothing;
-					insert into @.tasks (id, kind, queue, route, priority, payload) values (ids[n], '', '', 0, 0, '') on conflict do nothing;
-					raise exception using errcode = 'LC000';
-				exception
-					when lock_not_available then left_out := left_out || n;
-					when sqlstate 'LC000' then null;
-				end;
-				exit when cardinality(left_out) - before > 500;
-			end loop;
-			if cardinality(left_out) = before or cardinality(left_out) - before > 500 then
-				raise; -- it is not about some tasks: another transaction has locked a table
-			end if;
-			before := cardinality(left_out);
+		exception
+			when unique_violation then -- an id exists, or comes twice
+				before := cardinality(array_positions(left_out, true));
+				select array_agg(a.left_out is true or a.id = a.previous or exists (select 1 from @.tasks t where t.id = a.id) order by a.n) into left_out
+				from (select unnest(ids) as id, unnest(array_prepend(null, ids)) as previous, unnest(left_out) as left_out, generate_subscripts(ids, 1) as n) a
+				where a.n is not null;
+				if cardinality(array_positions(left_out, true)) = coalesce(before, 0) then
+					raise exception using errcode = 'serialization_failure', message = 'could not serialize access: another transaction has added one of the tasks';
+				end if;
+			when lock_not_available then
+				perform set_config('lock_timeout', '10ms', true);
+				left_out := coalesce(left_out, array_fill(false, array[cardinality(ids)]));
+				before := cardinality(held_up);
+				for n in 1 .. cardinality(ids) loop
+					continue when left_out[n];
+					begin -- undone in any case
+						insert into @.keys (kind, key, task) select kinds[n], keys[n], ids[n] where keys[n] is not null on conflict do nothing;
+						insert into @.tasks (id, kind, queue, route, priority, payload) values (ids[n], '', '', 0, 0, '') on conflict do nothing;
+						raise exception using errcode = 'LC000';
+					exception
+						when lock_not_available then
+							held_up := held_up || n;
+							left_out[n] := true;
+						when sqlstate 'LC000' then null;
+					end;
+					exit when cardinality(held_up) - before > 500;
+				end loop;
+				if cardinality(held_up) = before or cardinality(held_up) - before > 500 then
+					raise; -- it is not about some tasks: another transaction has locked a table
+				end if;
 		end;
 	end loop;
-	if cardinality(made) = cardinality(ids) then
+	if made = cardinality(ids) then
 		return;
 	end if;
-	-- The key of a task whose id another transaction added meanwhile is released.
-	delete from @.keys k using (select unnest(kinds) as kind, unnest(keys) as key, unnest(ids) as id) a
-	where k.kind = a.kind and k.key = a.key and k.task = a.id
-		and not exists (select 1 from @.tasks t where t.id = a.id and t.kind = k.kind and t.key = k.key);
-	return query select a.n, k.task, t.id is not null, a.n = any (left_out)
-	from (select unnest(ids) as id, unnest(kinds) as kind, unnest(keys) as key, generate_subscripts(ids, 1) as n) a
+	return query select a.n, k.task, t.id is not null, a.n = any (held_up)
+	from (select unnest(ids) as id, unnest(kinds) as kind, unnest(keys) as key, unnest(left_out) as left_out, generate_subscripts(ids, 1) as n) a
 	left join @.tasks t on t.id = a.id
 	left join @.keys k on k.kind = a.kind and k.key = a.key
-	where (a.id = any (made)) is not true or exists (select 1 from generate_subscripts(ids, 1) as m where m < a.n and ids[m] = a.id);
+	where a.left_out is true or a.key is not null and not exists (select 1 from unnest(made_with_key) m where m = a.id);
 end $$;
 
 -- For SQL of your own: every task as it is. docs/stores.md describes the columns. All other tables
