@@ -70,25 +70,22 @@ func (w *Worker) send(ctx context.Context, b Beat) error {
 	if w.renewed.IsZero() {
 		w.renewed = w.reached
 	}
-	if len(reply.Lost)+len(reply.Asked) > 0 {
-		w.heed(reply)
-	}
+	w.heed(reply)
 	w.unlisted = append(w.unlisted, reply.Unlisted...)
 	return nil
 }
 
 // heed passes on to the runs what a beat was answered with; w.mu is held.
 func (w *Worker) heed(reply BeatReply) {
-	running := w.running.byFence()
 	for _, f := range reply.Lost {
-		if r, ok := running[f]; ok {
+		if r := w.running.find(f); r != nil {
 			r.ctx.cancel(ErrLeaseLost)
 		}
 	}
 	for _, a := range reply.Asked {
-		r, ok := running[a.Fence]
+		r := w.running.find(a.Fence)
 		switch {
-		case !ok:
+		case r == nil:
 		case a.Verb == VerbCancel:
 			r.ctx.cancel(ErrCancelled)
 		case a.Verb == VerbInterrupt:
@@ -151,13 +148,11 @@ func (w *Worker) recover(last context.Context) error {
 		return err
 	}
 	w.mu.Lock()
-	found, known := w.unlisted, w.running.byFence()
+	found := slices.DeleteFunc(w.unlisted, func(t Task) bool { return w.running.find(fenceOf(&t)) != nil })
 	w.unlisted = nil
 	w.mu.Unlock()
 	for i := range found {
-		if known[fenceOf(&found[i])] == nil {
-			w.start(&found[i], time.Now())
-		}
+		w.start(&found[i], time.Now())
 	}
 	return nil
 }

@@ -2,7 +2,8 @@ package task
 
 // roster is the runs that a worker has, in no order. The worker's lock guards it.
 type roster struct {
-	runs []*Run
+	runs    []*Run
+	byFence map[Fence]*Run
 	// next is where the list of the next beat begins, so that all runs come to be asked about.
 	next int
 }
@@ -10,6 +11,10 @@ type roster struct {
 func (r *roster) add(run *Run) {
 	run.place = len(r.runs)
 	r.runs = append(r.runs, run)
+	if r.byFence == nil {
+		r.byFence = make(map[Fence]*Run)
+	}
+	r.byFence[run.fence()] = run
 }
 
 // remove takes out a run; the last one takes its place.
@@ -19,16 +24,11 @@ func (r *roster) remove(run *Run) {
 	r.runs[run.place], last.place = last, run.place
 	r.runs[end] = nil
 	r.runs = r.runs[:end]
+	delete(r.byFence, run.fence())
 }
 
-// byFence is an index, made when it is needed.
-func (r *roster) byFence() map[Fence]*Run {
-	index := make(map[Fence]*Run, len(r.runs))
-	for _, run := range r.runs {
-		index[run.fence()] = run
-	}
-	return index
-}
+// find returns the run of that fence, or nil.
+func (r *roster) find(f Fence) *Run { return r.byFence[f] }
 
 // some returns the fences of at most n runs, other ones the next time.
 func (r *roster) some(n int) []Fence {
