@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -16,6 +17,14 @@ import (
 
 // flaws have for each case, by what it says, a store that it has to catch.
 var flaws = map[string]func(b *broken){
+	"one task in each of many queues: claims of a few take them in their order, and none is empty before the last": func(b *broken) {
+		inner, queue := b.claim, 0
+		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) { // from one queue after the other
+			req.Queues = []string{fmt.Sprintf("q%d", queue)}
+			queue++
+			return inner(ctx, req)
+		}
+	},
 	"the order is that of creation, whatever the ids, and a listing goes on in it": func(b *broken) {
 		inner := b.find
 		b.find = func(ctx context.Context, q task.Query) ([]task.Task, error) {

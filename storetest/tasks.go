@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -241,6 +242,32 @@ var claimRules = []rule{
 			if n != 1 {
 				t.Errorf("task %s was claimed %d times", id, n)
 			}
+		}
+	}},
+	{"5", "one task in each of many queues: claims of a few take them in their order, and none is empty before the last", func(t *T) {
+		t.join("w")
+		const queues = 60
+		var news []task.NewTask
+		for i := range queues {
+			news = append(news, task.NewTask{ID: t.id(), Kind: "k", Queue: fmt.Sprintf("q%d", i*7%queues), Priority: i % 4})
+		}
+		if _, err := t.Store.Add(t.Context(), news); err != nil {
+			t.Fatal(err)
+		}
+		slices.SortStableFunc(news, func(a, b task.NewTask) int { return b.Priority - a.Priority })
+		var want, got []string
+		for _, n := range news {
+			want = append(want, n.ID)
+		}
+		for len(got) < queues {
+			some := ids(t.claim("w", 7))
+			if len(some) == 0 {
+				t.Fatalf("a claim was empty when %d of %d tasks had been claimed", len(got), queues)
+			}
+			got = append(got, some...)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("claimed %v, want %v", got, want)
 		}
 	}},
 	{"5", "priority, then interrupted before queued, then RunAt, then id", func(t *T) {
