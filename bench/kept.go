@@ -10,7 +10,7 @@ import (
 	"slices"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
-	"github.com/lastcall-go/lastcall/pgstore"
+	"github.com/lastcall-go/lastcall/task/pgstore"
 )
 
 // dataDir has the data that are kept between runs. PostgreSQL is run by the user nobody where the

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lastcall-go/lastcall/memstore"
+	"github.com/lastcall-go/lastcall/task/memstore"
 	"github.com/lastcall-go/lastcall/task"
 )
 

@@ -17,7 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/lastcall-go/lastcall/internal/proc"
-	"github.com/lastcall-go/lastcall/sqlitestore"
+	"github.com/lastcall-go/lastcall/task/sqlitestore"
 	"github.com/lastcall-go/lastcall/task"
 )
 

@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/lastcall-go/lastcall/pgstore"
+	"github.com/lastcall-go/lastcall/task/pgstore"
 	"github.com/lastcall-go/lastcall/task"
 )
 

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall"
-	"github.com/lastcall-go/lastcall/pgstore"
-	"github.com/lastcall-go/lastcall/sqlitestore"
+	"github.com/lastcall-go/lastcall/task/pgstore"
+	"github.com/lastcall-go/lastcall/task/sqlitestore"
 	"github.com/lastcall-go/lastcall/task"
 )
 

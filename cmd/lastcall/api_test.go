@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lastcall-go/lastcall/httpapi"
-	"github.com/lastcall-go/lastcall/memstore"
+	"github.com/lastcall-go/lastcall/task/httpapi"
+	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
 func TestServeOffersTasksToThisMachineAndProbesToThePlatform(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/lastcall-go/lastcall/httpapi"
+	"github.com/lastcall-go/lastcall/task/httpapi"
 	"github.com/lastcall-go/lastcall/task"
 )
 

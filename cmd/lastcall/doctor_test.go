@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lastcall-go/lastcall/httpapi"
-	"github.com/lastcall-go/lastcall/pgstore"
+	"github.com/lastcall-go/lastcall/task/httpapi"
+	"github.com/lastcall-go/lastcall/task/pgstore"
 	"github.com/lastcall-go/lastcall/task"
 )
 

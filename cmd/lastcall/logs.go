@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lastcall-go/lastcall/httpapi"
+	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
 // interruptedCode is that of a command which a person has ended while it waited, as shells have it.

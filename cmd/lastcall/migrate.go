@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lastcall-go/lastcall/pgstore"
+	"github.com/lastcall-go/lastcall/task/pgstore"
 )
 
 func newMigrate() *cobra.Command {

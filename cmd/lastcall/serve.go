@@ -17,7 +17,7 @@ import (
 
 	"github.com/lastcall-go/lastcall"
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/demo"
-	"github.com/lastcall-go/lastcall/httpapi"
+	"github.com/lastcall-go/lastcall/task/httpapi"
 	"github.com/lastcall-go/lastcall/internal/proc"
 	"github.com/lastcall-go/lastcall/task"
 )

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lastcall-go/lastcall/httpapi"
+	"github.com/lastcall-go/lastcall/task/httpapi"
 	"github.com/lastcall-go/lastcall/task"
 )
 

@@ -13,8 +13,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/lastcall-go/lastcall/pgstore"
-	"github.com/lastcall-go/lastcall/sqlitestore"
+	"github.com/lastcall-go/lastcall/task/pgstore"
+	"github.com/lastcall-go/lastcall/task/sqlitestore"
 	"github.com/lastcall-go/lastcall/task"
 )
 

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lastcall-go/lastcall/httpapi"
+	"github.com/lastcall-go/lastcall/task/httpapi"
 	"github.com/lastcall-go/lastcall/task"
 )
 

@@ -182,7 +182,7 @@ func excluded(message string) bool {
 }
 
 // Imports returns every breach of the table by the packages, and every row that
-// gives no reason. A row may stand there before its package does.
+// gives no reason or is about no package.
 func Imports(packages []Package, table []Row) []string {
 	var breaches []string
 	breach := func(format string, args ...any) { breaches = append(breaches, fmt.Sprintf(format, args...)) }
@@ -196,8 +196,12 @@ func Imports(packages []Package, table []Row) []string {
 			breach("the row for %s has no reason: say why it may import what it may", row.Package)
 		}
 	}
+	used := map[string]bool{}
 	for _, p := range packages {
 		row := rowFor(table, p.Dir)
+		if row != nil {
+			used[row.Package] = true
+		}
 		if row == nil {
 			breach("%s is not in the table of allowed imports: add a row with its reason", p.Dir)
 			continue
@@ -214,6 +218,11 @@ func Imports(packages []Package, table []Row) []string {
 			if !allowed(row.Allow, what, p.std[imported]) {
 				breach("%s imports %s, and may import only %s: %s", p.Dir, what, strings.Join(row.Allow, ", "), row.Reason)
 			}
+		}
+	}
+	for _, row := range table {
+		if !used[row.Package] {
+			breach("the row for %s is about no package: remove it", row.Package)
 		}
 	}
 	return breaches

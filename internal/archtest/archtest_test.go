@@ -43,8 +43,15 @@ func TestARowNeedsAReason(t *testing.T) {
 	}
 }
 
+func TestARowWithoutAPackageIsABreach(t *testing.T) {
+	table := append(slices.Clone(sound), archtest.Row{Package: "gone/...", Allow: []string{archtest.Std}, Reason: "it was here once"})
+	if got := archtest.Imports(load(t, broken), table); !slices.Contains(got, "the row for gone/... is about no package: remove it") {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestTheLongestRowThatFitsCounts(t *testing.T) {
-	packages := []archtest.Package{{Dir: "a/b/c", Path: "x/a/b/c", Imports: []string{"y"}}}
+	packages := []archtest.Package{{Dir: "a", Path: "x/a"}, {Dir: "a/b", Path: "x/a/b"}, {Dir: "a/b/c", Path: "x/a/b/c", Imports: []string{"y"}}}
 	table := []archtest.Row{
 		{Package: "a/...", Allow: []string{archtest.Any}, Reason: "loose"},
 		{Package: "a/b/...", Reason: "strict"},

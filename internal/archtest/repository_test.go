@@ -26,46 +26,36 @@ var table = []archtest.Row{
 		Reason:  "what all stores share beside the contract: whoever writes another store takes it without taking one of ours",
 	},
 	{
-		Package: "memstore",
+		Package: "task/memstore",
 		Allow:   []string{archtest.Std, "task", "task/storekit"},
 		Reason:  "stores know the interface and never each other; this one is used in tests, where a dependency would be everybody's",
 	},
 	{
-		Package: "sqlitestore",
+		Package: "task/sqlitestore",
 		Allow:   []string{archtest.Std, "task", "task/storekit", "internal/sqlfile", "modernc.org/sqlite/...", "golang.org/x/sys/..."},
 		Reason:  "stores know the interface and never each other; SQLite without cgo, and the system calls for lock files that syscall does not have",
 	},
 	{
-		Package: "pgstore",
+		Package: "task/pgstore",
 		Allow:   []string{archtest.Std, "task", "task/storekit", "internal/sqlfile", "github.com/jackc/pgx/v5/..."},
 		Reason:  "stores know the interface and never each other; pgx itself, for its batches and notifications",
 	},
 	{
-		Package:   "storetest",
+		Package:   "task/storetest",
 		Allow:     []string{archtest.Std, "task", "pgregory.net/rapid"},
 		TestsOnly: true,
 		Reason:    "one suite for every store, also those of others: it knows the interface alone, and no program carries package testing",
 	},
 	{
-		Package:   "tasktest",
-		Allow:     []string{archtest.Std, ".", "task", "memstore"},
+		Package:   "task/tasktest",
+		Allow:     []string{archtest.Std, ".", "task", "task/memstore"},
 		TestsOnly: true,
 		Reason:    "for the tests of those who write handlers: it runs them under a group and on the store in memory, and no program carries package testing",
 	},
 	{
-		Package: "httpapi",
+		Package: "task/httpapi",
 		Allow:   []string{archtest.Std, "task"},
 		Reason:  "the API speaks to the client of any store, so it knows none",
-	},
-	{
-		Package: "dashboard",
-		Allow:   []string{archtest.Std, "task"},
-		Reason:  "the pages speak to the client of any store, so they know none",
-	},
-	{
-		Package: "rehearse",
-		Allow:   []string{archtest.Std, "internal/proc"},
-		Reason:  "it rehearses programs in any language, and must not be lenient to ours: of this repository it knows only how to handle process trees",
 	},
 	{
 		Package: "internal/proc",
@@ -90,7 +80,7 @@ var table = []archtest.Row{
 	},
 	{
 		Package: "examples/...",
-		Allow:   []string{archtest.Std, ".", "task", "memstore", "sqlitestore"},
+		Allow:   []string{archtest.Std, ".", "task", "task/memstore", "task/sqlitestore"},
 		Reason:  "an example shows the public packages and what a reader needs to run it, nothing else",
 	},
 	{

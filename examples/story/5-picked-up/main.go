@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall"
-	"github.com/lastcall-go/lastcall/sqlitestore"
+	"github.com/lastcall-go/lastcall/task/sqlitestore"
 	"github.com/lastcall-go/lastcall/task"
 )
 

@@ -3,8 +3,8 @@ package memstore_test
 import (
 	"testing"
 
-	"github.com/lastcall-go/lastcall/memstore"
-	"github.com/lastcall-go/lastcall/storetest"
+	"github.com/lastcall-go/lastcall/task/memstore"
+	"github.com/lastcall-go/lastcall/task/storetest"
 )
 
 func TestTheStoreDoesWhatTheModelDoes(t *testing.T) { storetest.Property(t, memstore.New(), 100) }

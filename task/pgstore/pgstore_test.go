@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
-	"github.com/lastcall-go/lastcall/storetest"
+	"github.com/lastcall-go/lastcall/task/storetest"
 	"github.com/lastcall-go/lastcall/task"
 )
 

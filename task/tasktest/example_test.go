@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall/task"
-	"github.com/lastcall-go/lastcall/tasktest"
+	"github.com/lastcall-go/lastcall/task/tasktest"
 )
 
 // What follows is how the tests of a handler may look. The handler sends a letter to each reader of

@@ -125,7 +125,7 @@ func TestTheExamplesOfTheDocumentFitItsSchemas(t *testing.T) {
 }
 
 func TestTheDocumentNamesEverySortOfProblemOrThePageDoes(t *testing.T) {
-	page, err := os.ReadFile("../docs/http.md")
+	page, err := os.ReadFile("../../docs/http.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/lastcall-go/lastcall/memstore"
+	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
 func TestAPageInABrowserCanChangeNothing(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lastcall-go/lastcall/memstore"
+	"github.com/lastcall-go/lastcall/task/memstore"
 	"github.com/lastcall-go/lastcall/task"
 )
 

@@ -21,14 +21,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
-	"github.com/lastcall-go/lastcall/storetest"
+	"github.com/lastcall-go/lastcall/task/storetest"
 	"github.com/lastcall-go/lastcall/task"
 )
 
 // pooler starts PgBouncer in a mode before a server, and returns its address.
 func pooler(t *testing.T, server *pgtest.Server, mode string) (dsn string) {
 	t.Helper()
-	program, err := filepath.Abs("../.bin/pgbouncer")
+	program, err := filepath.Abs("../../.bin/pgbouncer")
 	if err == nil {
 		_, err = os.Stat(program)
 	}

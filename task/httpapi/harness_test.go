@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lastcall-go/lastcall/memstore"
-	"github.com/lastcall-go/lastcall/sqlitestore"
+	"github.com/lastcall-go/lastcall/task/memstore"
+	"github.com/lastcall-go/lastcall/task/sqlitestore"
 	"github.com/lastcall-go/lastcall/task"
 )
 

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
-	"github.com/lastcall-go/lastcall/storetest"
+	"github.com/lastcall-go/lastcall/task/storetest"
 )
 
 // hostileSettings are what a role may have that other programs use too.

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/lastcall-go/lastcall/storetest"
+	"github.com/lastcall-go/lastcall/task/storetest"
 	"github.com/lastcall-go/lastcall/task"
 )
 
