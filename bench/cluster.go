@@ -12,9 +12,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
+	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/pgstore"
 	"github.com/lastcall-go/lastcall/task/sqlitestore"
-	"github.com/lastcall-go/lastcall/task"
 )
 
 // database is where a measurement has its tables.

@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 
-	"github.com/lastcall-go/lastcall/task/pgstore"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/pgstore"
 )
 
 // bulk is how many tasks one call of the bulk measure hands over, to either library.

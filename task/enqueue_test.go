@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lastcall-go/lastcall/task/memstore"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
 // heldKeys is a store in which an open transaction holds the key "held". It counts the calls of

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall"
-	"github.com/lastcall-go/lastcall/task/memstore"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
 // Rows is the payload of the example's kind.

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall"
-	"github.com/lastcall-go/lastcall/task/memstore"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
 // bench is a store with a client, and a mux for the handlers of a test.

@@ -17,8 +17,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/lastcall-go/lastcall/internal/proc"
-	"github.com/lastcall-go/lastcall/task/sqlitestore"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/sqlitestore"
 )
 
 // workshop is a directory with a configuration, programs and a store.

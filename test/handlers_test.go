@@ -7,8 +7,8 @@ import (
 	"os"
 	"time"
 
-	"github.com/lastcall-go/lastcall/task/pgstore"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/pgstore"
 )
 
 // work is a payload: steps, each with an effect in the ledger.

@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/pgstore"
 	"github.com/lastcall-go/lastcall/task/sqlitestore"
-	"github.com/lastcall-go/lastcall/task"
 )
 
 // workerVariable makes this test binary a worker process: it has a job as JSON.

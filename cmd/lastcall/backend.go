@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lastcall-go/lastcall/task/httpapi"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
 // backend is where commands do their work: a *task.Client on a store, or an *httpapi.Client of a

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lastcall-go/lastcall/task/httpapi"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
 func TestATaskIsCancelledAndRetriedByItsIdOnAStoreAndThroughAServer(t *testing.T) {

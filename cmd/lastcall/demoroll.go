@@ -14,8 +14,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/lastcall-go/lastcall/task/httpapi"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
 // rollout is a demonstration with several servers, which are replaced one by one.

@@ -13,9 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/pgstore"
 	"github.com/lastcall-go/lastcall/task/sqlitestore"
-	"github.com/lastcall-go/lastcall/task"
 )
 
 func newDoctor() *cobra.Command {

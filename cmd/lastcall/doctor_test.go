@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/httpapi"
 	"github.com/lastcall-go/lastcall/task/pgstore"
-	"github.com/lastcall-go/lastcall/task"
 )
 
 func TestTheDoctorFindsWhatWaitsForNobody(t *testing.T) {

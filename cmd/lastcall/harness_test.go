@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lastcall-go/lastcall/task/sqlitestore"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/sqlitestore"
 )
 
 // run runs the program's command line in this process.

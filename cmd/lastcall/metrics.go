@@ -14,8 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/lastcall-go/lastcall"
-	"github.com/lastcall-go/lastcall/task/httpapi"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
 // metrics are what serve tells Prometheus. docs/cli.md has the list.

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/httpapi"
 	"github.com/lastcall-go/lastcall/task/memstore"
-	"github.com/lastcall-go/lastcall/task"
 )
 
 // scrape is what a scrape says, without comments.

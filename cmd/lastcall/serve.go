@@ -17,9 +17,9 @@ import (
 
 	"github.com/lastcall-go/lastcall"
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/demo"
-	"github.com/lastcall-go/lastcall/task/httpapi"
 	"github.com/lastcall-go/lastcall/internal/proc"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
 func newServe() *cobra.Command {

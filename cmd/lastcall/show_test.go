@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lastcall-go/lastcall/task/httpapi"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
 func TestTheStoryOfATaskTellsEveryRunAndWhyItEnded(t *testing.T) {

@@ -13,9 +13,9 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/pgstore"
 	"github.com/lastcall-go/lastcall/task/sqlitestore"
-	"github.com/lastcall-go/lastcall/task"
 )
 
 // storeEnv has the address of a store. A flag beats it, and it beats the configuration file.

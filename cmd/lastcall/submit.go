@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lastcall-go/lastcall/task/httpapi"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
 // submission is the flags of submit.

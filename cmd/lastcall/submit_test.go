@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lastcall-go/lastcall/task/httpapi"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
 func TestSubmitWithWaitEndsWithTheCodeOfTheTask(t *testing.T) {

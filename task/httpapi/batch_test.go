@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lastcall-go/lastcall/task/memstore"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
 func (s *site) batch(body string) []batchLine {

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall"
-	"github.com/lastcall-go/lastcall/task/memstore"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
 // TestReadingAndSubmittingGoOnDuringADrainUntilTheListenerCloses stops a whole group whose server

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lastcall-go/lastcall/task/memstore"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
 // listener reads the events of a site.

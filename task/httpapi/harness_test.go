@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/memstore"
 	"github.com/lastcall-go/lastcall/task/sqlitestore"
-	"github.com/lastcall-go/lastcall/task"
 )
 
 // patience bounds every wait for something that will happen.

@@ -12,8 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/lastcall-go/lastcall/task/memstore"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
 // hanging is a store that does not answer while it hangs.

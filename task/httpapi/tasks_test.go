@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lastcall-go/lastcall/task/memstore"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
 func TestASubmitIsCreatedOnceAndCanBeRepeated(t *testing.T) {

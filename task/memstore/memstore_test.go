@@ -3,9 +3,9 @@ package memstore_test
 import (
 	"testing"
 
+	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/memstore"
 	"github.com/lastcall-go/lastcall/task/storetest"
-	"github.com/lastcall-go/lastcall/task"
 )
 
 var engine = storetest.Engine{

@@ -13,8 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
-	"github.com/lastcall-go/lastcall/task/storetest"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storetest"
 )
 
 // exec runs statements on a database.

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
-	"github.com/lastcall-go/lastcall/task/storetest"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storetest"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }

@@ -21,8 +21,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
-	"github.com/lastcall-go/lastcall/task/storetest"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storetest"
 )
 
 // pooler starts PgBouncer in a mode before a server, and returns its address.

@@ -11,8 +11,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/lastcall-go/lastcall/task/storetest"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storetest"
 )
 
 func TestStore_KeepsItsRules(t *testing.T) { storetest.Run(t, engine()) }

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lastcall-go/lastcall/task/memstore"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
 // buffered is a memstore with transactions that do everything at their commit. One of its parts may

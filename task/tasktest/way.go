@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lastcall-go/lastcall/task/memstore"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
 // maxRuns is when a task is taken for one that never ends.

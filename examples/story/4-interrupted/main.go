@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall"
-	"github.com/lastcall-go/lastcall/task/memstore"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
 // Image is what a task needs to know.

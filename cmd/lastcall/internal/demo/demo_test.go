@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall"
-	"github.com/lastcall-go/lastcall/task/memstore"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
 // plant makes a tree of files, with names that are hard to sort, to print and to store.

@@ -13,8 +13,8 @@ import (
 
 	"github.com/lastcall-go/lastcall"
 	"github.com/lastcall-go/lastcall/internal/proc"
-	"github.com/lastcall-go/lastcall/task/memstore"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
 // patience bounds every wait for something that will happen.

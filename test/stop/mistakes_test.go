@@ -1,11 +1,8 @@
-package lastcall_test
+package stop_test
 
 import (
 	"context"
 	"errors"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -24,46 +21,8 @@ import (
 
 // docs/shutdown.md lists the mistakes that programs make when they stop, and
 // for each the tests which show what becomes of it here. Most stand beside the
-// behaviour that they are about; what no other test shows is below.
-
-func TestEveryMistakeNamesTestsThatExist(t *testing.T) {
-	t.Parallel()
-	page, err := os.ReadFile(filepath.Join("docs", "shutdown.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := filepath.Glob("*_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	exists := map[string]bool{}
-	for _, name := range files {
-		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range f.Decls {
-			if fn, ok := d.(*ast.FuncDecl); ok {
-				exists[fn.Name.Name] = true
-			}
-		}
-	}
-	for _, name := range regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(string(page), -1) {
-		if !exists[name] {
-			t.Errorf("docs/shutdown.md names %s, which no test file has", name)
-		}
-	}
-	_, list, _ := strings.Cut(string(page), "## The 25 mistakes")
-	rows := regexp.MustCompile(`(?m)^\| *(\d+) \|.*$`).FindAllStringSubmatch(list, -1)
-	if len(rows) != 25 {
-		t.Errorf("docs/shutdown.md has %d mistakes, want 25", len(rows))
-	}
-	for _, row := range rows {
-		if !strings.Contains(row[0], "cannot") && !strings.Contains(row[0], "`Test") {
-			t.Errorf("mistake %s names no test, and does not say that nothing can be done", row[1])
-		}
-	}
-}
+// behaviour that they are about; what no other test shows is below. A test of
+// package docs checks that those which the page names exist.
 
 func newGroup(ctx context.Context, t *testing.T, cfg lastcall.Config) *lastcall.Group {
 	t.Helper()

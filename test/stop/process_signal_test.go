@@ -1,6 +1,6 @@
 //go:build unix
 
-package lastcall_test
+package stop_test
 
 import (
 	"context"

@@ -1,6 +1,6 @@
 //go:build linux
 
-package lastcall_test
+package stop_test
 
 import (
 	"bytes"
