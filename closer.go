@@ -45,7 +45,7 @@ func (g *Group) runCloser(c closer, n int) {
 		}
 		return began.Add(max(g.at.close.Sub(began)/time.Duration(n), 0))
 	}
-	ctx, cancel := context.WithCancel(pprof.WithLabels(g.values, g.labels(KindCloser, c.name)))
+	ctx, cancel := context.WithCancel(pprof.WithLabels(g.values, g.labels(EntryCloser, c.name)))
 	defer cancel()
 	if end := share(); !end.IsZero() {
 		// A little before its share is over, so that a closer which obeys its
@@ -66,7 +66,7 @@ func (g *Group) runCloser(c closer, n int) {
 		}
 		return
 	}
-	l := []Line{{Kind: KindCloser, Name: c.name, Count: 1, Age: time.Since(began), Site: c.where, label: c.name}}
+	l := []Entry{{Kind: EntryCloser, Name: c.name, Count: 1, Age: time.Since(began), Site: c.where, label: c.name}}
 	addStacks(l, g.id, g.dumpTime())
 	g.mu.Lock()
 	g.report.Abandoned = append(g.report.Abandoned, l...)
@@ -77,7 +77,7 @@ func (g *Group) runCloser(c closer, n int) {
 
 // runLate runs a closer for which the stop came too early.
 func (g *Group) runLate(c closer) {
-	ctx, cancel := context.WithTimeout(pprof.WithLabels(g.values, g.labels(KindCloser, c.name)), g.budget.reserve/2)
+	ctx, cancel := context.WithTimeout(pprof.WithLabels(g.values, g.labels(EntryCloser, c.name)), g.budget.reserve/2)
 	defer cancel()
 	result := make(chan error, 1)
 	go c.call(ctx, func(err error) { result <- err })
@@ -87,7 +87,7 @@ func (g *Group) runLate(c closer) {
 			g.closerFailed(c, err)
 		}
 	case <-ctx.Done():
-		g.journal.log(g.log, slog.LevelError, "abandoned", "kind", string(KindCloser), "name", c.name, "site", c.where)
+		g.journal.log(g.log, slog.LevelError, "abandoned", "kind", string(EntryCloser), "name", c.name, "site", c.where)
 	}
 }
 
@@ -108,7 +108,7 @@ func (c closer) call(ctx context.Context, tell func(error)) {
 }
 
 func (g *Group) closerFailed(c closer, err error) {
-	attrs := []any{"kind", string(KindCloser), "name", c.name, "site", c.where, "error", err}
+	attrs := []any{"kind", string(EntryCloser), "name", c.name, "site", c.where, "error", err}
 	var crash *unwoundError
 	if errors.As(err, &crash) && crash.stack != nil {
 		attrs = append(attrs, "stack", string(crash.stack))

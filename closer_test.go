@@ -15,7 +15,7 @@ import (
 type order []string
 
 func (o *order) closer(name string) func(context.Context) error {
-	return NoContext(func() error { *o = append(*o, name); return nil })
+	return CloseFunc(func() error { *o = append(*o, name); return nil })
 }
 
 func TestClosersRunInReverseOrderAfterEveryoneWhoUsesThem(t *testing.T) {

@@ -50,16 +50,16 @@ type Config struct {
 	// STOPSIGNAL. SIGKILL and SIGSTOP cannot be caught: naming them is an error.
 	StopSignals []os.Signal
 
-	// Reload, when given, is called on SIGHUP instead of a stop: one call at a
+	// OnReload, when given, is called on SIGHUP instead of a stop: one call at a
 	// time, in a goroutine of the group named "reload", with a context that
 	// ends at last call. Its errors are logged and stop nobody.
-	Reload func(context.Context) error
+	OnReload func(context.Context) error
 
-	// Thawed, when given, is called after the process was frozen: stopped and
+	// OnThaw, when given, is called after the process was frozen: stopped and
 	// continued (SIGSTOP, SIGCONT), paused with its container or its machine,
 	// or starved of CPU. It hears for about how long; the resolution is one
 	// second, a tenth of a second during a stop. It runs as a Background.
-	Thawed func(frozen time.Duration)
+	OnThaw func(frozen time.Duration)
 
 	// Logger hears one line per phase of a stop and one per goroutine that
 	// failed, was interrupted or was abandoned. Default: slog.Default(). A

@@ -35,9 +35,9 @@ func (e *InterruptError) Error() string {
 // Is makes an interrupt a cancellation for those who only know that word.
 func (e *InterruptError) Is(target error) bool { return target == context.Canceled }
 
-// Stopping returns a channel that closes at the last call of the group that
+// LastCall returns a channel that closes at the last call of the group that
 // ctx belongs to. Outside a group it is nil, which never delivers.
-func Stopping(ctx context.Context) <-chan struct{} {
+func LastCall(ctx context.Context) <-chan struct{} {
 	if g := groupOf(ctx); g != nil {
 		return g.loopEnd.Done()
 	}
@@ -64,29 +64,29 @@ func TimeLeft(ctx context.Context) (time.Duration, bool) {
 	return max(time.Until(next), 0), true
 }
 
-// Work returns a context for the item in hand: it has the values of ctx and
+// UntilInterrupt returns a context for the item in hand: it has the values of ctx and
 // ends at Interrupt, whatever ends ctx. A Loop, whose own context ends at last
 // call, finishes its current item with it. Outside a group it is ctx.
-func Work(ctx context.Context) context.Context {
+func UntilInterrupt(ctx context.Context) context.Context {
 	if g := groupOf(ctx); g != nil {
 		return &splice{values: ctx, end: g.workEnd, group: g}
 	}
 	return ctx
 }
 
-// Last returns a context for the last write of interrupted work: it has the
+// UntilAbandon returns a context for the last write of interrupted work: it has the
 // values of ctx and ends at Abandon, whatever ends ctx. Outside a group it is
 // ctx.
-func Last(ctx context.Context) context.Context {
+func UntilAbandon(ctx context.Context) context.Context {
 	if g := groupOf(ctx); g != nil {
 		return &splice{values: ctx, end: g.lastEnd, group: g}
 	}
 	return ctx
 }
 
-// NoContext makes a closer of a function that takes no context, such as the
+// CloseFunc makes a closer of a function that takes no context, such as the
 // Close method of almost everything.
-func NoContext(close func() error) func(context.Context) error {
+func CloseFunc(close func() error) func(context.Context) error {
 	return func(context.Context) error { return close() }
 }
 

@@ -14,13 +14,13 @@ type traceKey struct{}
 
 func TestOutsideAGroupTheContextFunctionsAnswerForTheContextAlone(t *testing.T) {
 	ctx := t.Context()
-	if Stopping(ctx) != nil {
+	if LastCall(ctx) != nil {
 		t.Error("Stopping is not nil")
 	}
 	if left, ok := TimeLeft(ctx); ok || left != 0 {
 		t.Errorf("TimeLeft is %v, %v", left, ok)
 	}
-	if Work(ctx) != ctx || Last(ctx) != ctx {
+	if UntilInterrupt(ctx) != ctx || UntilAbandon(ctx) != ctx {
 		t.Error("Work or Last is another context")
 	}
 }
@@ -36,9 +36,9 @@ func TestTheContextsOfAGroupEndAtTheirMoments(t *testing.T) {
 			// Work and Last know the group in derived contexts too.
 			derived, cancel := context.WithTimeout(context.WithValue(ctx, traceKey{}, "7f"), time.Hour)
 			defer cancel()
-			work, last := Work(derived), Last(derived)
+			work, last := UntilInterrupt(derived), UntilAbandon(derived)
 			m := moments{}
-			<-Stopping(derived)
+			<-LastCall(derived)
 			began := time.Now()
 			for _, c := range []struct {
 				name string
@@ -73,7 +73,7 @@ func TestWorkAndLastKeepTheValuesAndHaveNoDeadlineOfTheContextTheyComeFrom(t *te
 			}
 			derived, cancel := context.WithTimeout(context.WithValue(ctx, traceKey{}, "mine"), time.Second)
 			cancel()
-			for name, c := range map[string]context.Context{"Work": Work(derived), "Last": Last(derived)} {
+			for name, c := range map[string]context.Context{"Work": UntilInterrupt(derived), "Last": UntilAbandon(derived)} {
 				if c.Value(traceKey{}) != "mine" {
 					t.Errorf("%s lost the value", name)
 				}
@@ -125,7 +125,7 @@ func TestTimeLeftIsFalseWhenTheStopHasNoDeadline(t *testing.T) {
 		cfg.Grace = -1
 		g := mustNew(t.Context(), t, cfg)
 		mustStart(t, g.Go("work", func(ctx context.Context) error {
-			<-Stopping(ctx)
+			<-LastCall(ctx)
 			if left, ok := TimeLeft(ctx); ok {
 				t.Errorf("%v left", left)
 			}
@@ -143,7 +143,7 @@ func TestTheCauseOfAnInterruptSaysWhoBeganItAndUntilWhenToWrite(t *testing.T) {
 		var began time.Time
 		p := runMain(cfg, func(_ context.Context, g *Group) error {
 			return g.Go("work", func(ctx context.Context) error {
-				<-Stopping(ctx)
+				<-LastCall(ctx)
 				began = time.Now()
 				child, cancel := context.WithCancel(ctx)
 				defer cancel()
@@ -202,7 +202,7 @@ func TestAContextKeptBeyondTheGroupHasEnded(t *testing.T) {
 		g, _ := newTestGroup(t)
 		var kept []context.Context
 		mustStart(t, g.Go("work", func(ctx context.Context) error {
-			kept = []context.Context{ctx, Work(ctx), Last(ctx)}
+			kept = []context.Context{ctx, UntilInterrupt(ctx), UntilAbandon(ctx)}
 			return nil
 		}))
 		g.Wait()
@@ -221,7 +221,7 @@ func TestChildrenOfTheGroupsContextsEndWithItAndCostNoGoroutine(t *testing.T) {
 		g, _ := newTestGroup(t)
 		request := context.WithValue(t.Context(), traceKey{}, "7f")
 		watch := func(ctx context.Context) error {
-			for _, parent := range []context.Context{ctx, Work(ctx), Last(ctx), context.WithValue(ctx, traceKey{}, 1)} {
+			for _, parent := range []context.Context{ctx, UntilInterrupt(ctx), UntilAbandon(ctx), context.WithValue(ctx, traceKey{}, 1)} {
 				timeout, cancel1 := context.WithTimeout(parent, time.Hour)
 				child, cancel2 := context.WithCancelCause(timeout)
 				stop := context.AfterFunc(child, func() {})
@@ -245,7 +245,7 @@ func TestChildrenOfTheGroupsContextsEndWithItAndCostNoGoroutine(t *testing.T) {
 }
 
 func TestNoContextMakesACloserOfAFunctionWithoutContext(t *testing.T) {
-	if err := NoContext(func() error { return errBroken })(t.Context()); !errors.Is(err, errBroken) {
+	if err := CloseFunc(func() error { return errBroken })(t.Context()); !errors.Is(err, errBroken) {
 		t.Errorf("got %v", err)
 	}
 }

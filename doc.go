@@ -19,13 +19,13 @@
 //
 // [Group.Go] is finite work: its context ends at Interrupt, so a last call lets
 // it finish. [Group.Loop] runs for as long as the program: its context ends at
-// last call, and [Work] gives it a context for the item in hand.
+// last call, and [UntilInterrupt] gives it a context for the item in hand.
 // [Group.Background] is work born from a request that outlives the request: it
 // keeps the request's values and not its cancellation.
 //
 // # The order of a stop
 //
-//  1. Last call. Ready turns false, [Stopping] closes, Loop contexts end.
+//  1. Last call. Ready turns false, [LastCall] closes, Loop contexts end.
 //  2. Delay. Servers go on accepting and answer "Connection: close", while the
 //     platform takes the process out of its endpoints.
 //  3. Drain. Listeners close, requests in flight and goroutines finish.

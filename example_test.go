@@ -32,7 +32,7 @@ func terminate() {
 // message: the message is finished, and the database is closed after it.
 func ExampleMain() {
 	setup := func(_ context.Context, g *lastcall.Group) error {
-		g.Defer("db", lastcall.NoContext(func() error {
+		g.Defer("db", lastcall.CloseFunc(func() error {
 			fmt.Println("database closed")
 			return nil
 		}))
@@ -77,7 +77,7 @@ func ExampleWork() {
 					terminate()
 					<-ctx.Done() // last call, in the middle of item 3
 				}
-				if err := store(lastcall.Work(ctx), item); err != nil {
+				if err := store(lastcall.UntilInterrupt(ctx), item); err != nil {
 					return err
 				}
 			}
@@ -101,7 +101,7 @@ func ExampleStopping() {
 				fmt.Println("no hurry")
 			}
 			terminate()
-			<-lastcall.Stopping(ctx)
+			<-lastcall.LastCall(ctx)
 			left, _ := lastcall.TimeLeft(ctx)
 			fmt.Printf("last call: %v left, saving row 4711\n", left.Round(time.Second))
 			return nil
@@ -127,7 +127,7 @@ func ExampleLast() {
 			if errors.As(context.Cause(ctx), &interrupt) {
 				fmt.Println("interrupted by", interrupt.Signal)
 			}
-			fmt.Println("a last write is possible:", lastcall.Last(ctx).Err() == nil)
+			fmt.Println("a last write is possible:", lastcall.UntilAbandon(ctx).Err() == nil)
 			return nil // it is recorded; an error would make the exit code 75
 		})
 	})
@@ -145,7 +145,7 @@ func ExampleGroup_HTTP() {
 		mux := http.NewServeMux()
 		mux.HandleFunc("POST /reports", func(w http.ResponseWriter, r *http.Request) {
 			terminate()
-			<-lastcall.Stopping(r.Context()) // the stop begins while this request is served
+			<-lastcall.LastCall(r.Context()) // the stop begins while this request is served
 			err := g.Background(r.Context(), "report", func(context.Context) error {
 				fmt.Println("report rendered")
 				return nil
@@ -189,7 +189,7 @@ func ExampleNew() {
 		if err != nil {
 			return err
 		}
-		inner.Defer("session", lastcall.NoContext(func() error {
+		inner.Defer("session", lastcall.CloseFunc(func() error {
 			fmt.Println("session closed")
 			return nil
 		}))
@@ -232,7 +232,7 @@ func ExampleReport() {
 	}
 	hangs := make(chan struct{})
 	for name, work := range map[string]func(context.Context) error{
-		"quick": func(ctx context.Context) error { <-lastcall.Stopping(ctx); return nil },
+		"quick": func(ctx context.Context) error { <-lastcall.LastCall(ctx); return nil },
 		"long":  func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
 		"deaf":  func(context.Context) error { <-hangs; return nil },
 	} {

@@ -30,12 +30,12 @@ func (g *Group) Go(name string, fn func(context.Context) error) error {
 	if fn == nil {
 		panic("lastcall: Go(" + name + "): nil function")
 	}
-	return g.start(g.site(g.workEnd, KindGo, name, 2), fn)
+	return g.start(g.site(g.workEnd, EntryGo, name, 2), fn)
 }
 
 // Loop starts work that runs for as long as the program: a consumer, a ticker,
 // a watcher. Its context ends at last call, with ErrStopping as the cause. The
-// item in hand is finished with the context of [Work], until Interrupt.
+// item in hand is finished with the context of [UntilInterrupt], until Interrupt.
 //
 // Returning before last call, even with nil, begins a stop with exit code 1:
 // a program without its loop is not the program. After last call the rules of
@@ -47,7 +47,7 @@ func (g *Group) Loop(name string, fn func(context.Context) error) error {
 	if g.stopping() {
 		return ErrStopping
 	}
-	return g.start(g.site(g.loopEnd, KindLoop, name, 2), fn)
+	return g.start(g.site(g.loopEnd, EntryLoop, name, 2), fn)
 }
 
 // Background starts work that was born from a request and outlives it. fn's
@@ -60,13 +60,13 @@ func (g *Group) Background(ctx context.Context, name string, fn func(context.Con
 	if fn == nil {
 		panic("lastcall: Background(" + name + "): nil function")
 	}
-	s := g.site(g.workEnd, KindBackground, name, 2)
+	s := g.site(g.workEnd, EntryBackground, name, 2)
 	own := &splice{values: ctx, end: g.workEnd, group: g, labels: s.ctx}
 	return g.start(s, func(context.Context) error {
 		if !hasLabels(ctx) {
 			return fn(own)
 		}
-		ctx := pprof.WithLabels(own, g.labels(KindBackground, s.name)) // both the request's labels and ours
+		ctx := pprof.WithLabels(own, g.labels(EntryBackground, s.name)) // both the request's labels and ours
 		pprof.SetGoroutineLabels(ctx)
 		return fn(ctx)
 	})
@@ -108,7 +108,7 @@ func (e *entry) run() {
 
 // ended takes a goroutine that has returned out of the group.
 func (g *Group) ended(e *entry, err error) {
-	if err != nil || e.site.kind != KindGo || g.stopping() {
+	if err != nil || e.site.kind != EntryGo || g.stopping() {
 		g.judge(e, err)
 	}
 	g.registry.remove(e)
@@ -146,7 +146,7 @@ func (g *Group) judge(e *entry, err error) {
 	}
 	switch {
 	case err != nil:
-	case s.kind == KindLoop || s.kind == KindServer:
+	case s.kind == EntryLoop || s.kind == EntryServer:
 		err = errors.New("returned before last call; a " + string(s.kind) + " runs until then")
 	default:
 		return
@@ -157,11 +157,11 @@ func (g *Group) judge(e *entry, err error) {
 	}
 	what := "goroutine failed"
 	switch s.kind {
-	case KindBackground:
+	case EntryBackground:
 		g.mu.Lock()
 		g.report.BackgroundErrors++
 		g.mu.Unlock()
-	case KindSetup:
+	case EntrySetup:
 		what = "setup failed"
 		g.fail(fmt.Errorf("setup: %w", err))
 	default:

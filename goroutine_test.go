@@ -39,14 +39,14 @@ var ends = []struct {
 }
 
 func TestAnErrorPanicOrGoexitBeginsAStopAndIsAFailure(t *testing.T) {
-	for _, kind := range []Kind{KindGo, KindLoop} {
+	for _, kind := range []EntryKind{EntryGo, EntryLoop} {
 		for _, end := range ends {
 			t.Run(string(kind)+" "+end.name, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					g, log := newTestGroup(t)
 					mustStart(t, g.Loop("other", obedient))
 					fn := func(context.Context) error { time.Sleep(time.Second); return end.fn() }
-					if kind == KindGo {
+					if kind == EntryGo {
 						mustStart(t, g.Go("worker", fn))
 					} else {
 						mustStart(t, g.Loop("worker", fn))
@@ -119,20 +119,20 @@ func TestAfterLastCallAnErrorMeansWhatItsMomentSays(t *testing.T) {
 		{"cancelled after Interrupt", atInterrupt + 1, wrapped, 75, "", "%s work"},
 		{"an error after Interrupt", atInterrupt + 1, errBroken, 75, "", "%s work"},
 	} {
-		for _, kind := range []Kind{KindGo, KindLoop, KindBackground} {
+		for _, kind := range []EntryKind{EntryGo, EntryLoop, EntryBackground} {
 			t.Run(c.name+" "+string(kind), func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					g, _ := newTestGroup(t)
 					fn := func(ctx context.Context) error {
-						<-Stopping(ctx)
+						<-LastCall(ctx)
 						time.Sleep(c.after)
 						return c.err
 					}
 					code := c.code
 					switch kind {
-					case KindGo:
+					case EntryGo:
 						mustStart(t, g.Go("work", fn))
-					case KindLoop:
+					case EntryLoop:
 						mustStart(t, g.Loop("work", fn))
 					default:
 						mustStart(t, g.Background(t.Context(), "work", fn))
@@ -157,7 +157,7 @@ func TestAPanicIsAFailureInEveryPhase(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			g, log := newTestGroup(t)
 			mustStart(t, g.Go("work", func(ctx context.Context) error {
-				<-Stopping(ctx)
+				<-LastCall(ctx)
 				time.Sleep(after)
 				panic(context.Canceled) // not even this is a clean end
 			}))
@@ -317,7 +317,7 @@ func TestFromLastCallOnAGroupWithoutAServerRefuses(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		mustStart(t, g.Go("work", func(ctx context.Context) error {
-			<-Stopping(ctx)
+			<-LastCall(ctx)
 			for kind, err := range map[string]error{
 				"Go": g.Go("more", obedient), "Loop": g.Loop("more", obedient), "Background": g.Background(ctx, "more", obedient),
 			} {

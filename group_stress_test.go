@@ -78,8 +78,8 @@ func stressOnce(t *testing.T) {
 		child, cancel := context.WithTimeout(ctx, time.Hour)
 		defer cancel()
 		select {
-		case <-Stopping(child):
-		case <-Work(child).Done():
+		case <-LastCall(child):
+		case <-UntilInterrupt(child).Done():
 		}
 		return nil
 	}
@@ -88,7 +88,7 @@ func stressOnce(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		inner.Defer("inner", NoContext(func() error { return nil }))
+		inner.Defer("inner", CloseFunc(func() error { return nil }))
 		if err := inner.Loop("inner", obedient); err != nil && !errors.Is(err, ErrStopping) {
 			return err
 		}
@@ -99,14 +99,14 @@ func stressOnce(t *testing.T) {
 
 	closers := rand.IntN(3)
 	for range closers {
-		g.Defer("closer", NoContext(func() error { ran.Add(1); return nil }))
+		g.Defer("closer", CloseFunc(func() error { ran.Add(1); return nil }))
 	}
 	l := newPipeListener()
 	if rand.IntN(2) == 0 {
 		if err := g.HTTP("http", quietServer(nil), newPipeListener()); err != nil {
 			t.Error(err)
 		}
-		if err := g.Listener("rpc", &grpcLike{l: l, stopped: make(chan struct{})}, l); err != nil {
+		if err := g.Serve("rpc", &grpcLike{l: l, stopped: make(chan struct{})}, l); err != nil {
 			t.Error(err)
 		}
 	}

@@ -18,7 +18,7 @@ func TestTheEndOfTheParentIsALastCallAndNotACancellation(t *testing.T) {
 		cfg, _ := testConfig()
 		g := mustNew(parent, t, cfg)
 		mustStart(t, g.Go("work", func(ctx context.Context) error {
-			<-Stopping(ctx)
+			<-LastCall(ctx)
 			time.Sleep(10 * time.Second)
 			return ctx.Err()
 		}))
@@ -313,7 +313,7 @@ func TestTheInnerGroupAnswersForContextsInside(t *testing.T) {
 		cfg, _ := testConfig()
 		nest(t, g, cfg, func(sub *Group) {
 			mustStart(t, sub.Loop("inner", func(ctx context.Context) error {
-				if Stopping(ctx) == Stopping(g.values) || groupOf(ctx) != sub || groupOf(Work(ctx)) != sub {
+				if LastCall(ctx) == LastCall(g.values) || groupOf(ctx) != sub || groupOf(UntilInterrupt(ctx)) != sub {
 					t.Error("the context belongs to another group")
 				}
 				<-ctx.Done()
@@ -334,7 +334,7 @@ func TestFailuresAreKeptInOrderUpTo100(t *testing.T) {
 		g, _ := newTestGroup(t)
 		for i := range 150 {
 			mustStart(t, g.Go("worker", func(ctx context.Context) error {
-				<-Stopping(ctx)
+				<-LastCall(ctx)
 				time.Sleep(time.Duration(i) * time.Millisecond)
 				return fmt.Errorf("number %d", i)
 			}))

@@ -113,7 +113,7 @@ func wantReport(t *testing.T, r Report, code int, finished, interrupted, abandon
 	}
 	for _, part := range []struct {
 		name  string
-		lines []Line
+		lines []Entry
 		want  string
 	}{{"finished", r.Finished, finished}, {"interrupted", r.Interrupted, interrupted}, {"abandoned", r.Abandoned, abandoned}} {
 		if got := names(part.lines); got != part.want {
@@ -126,7 +126,7 @@ func wantReport(t *testing.T, r Report, code int, finished, interrupted, abandon
 }
 
 // names writes lines as "go a, loop b x3", in the order of their names.
-func names(lines []Line) string {
+func names(lines []Entry) string {
 	var out []string
 	for _, l := range lines {
 		s := string(l.Kind) + " " + l.Name

@@ -17,7 +17,7 @@ import (
 // it serves until the drain, and changes Handler, BaseContext and ConnState of
 // srv to functions that call the given ones.
 //
-// Requests have a context of the group: [Stopping] and [TimeLeft] work in it,
+// Requests have a context of the group: [LastCall] and [TimeLeft] work in it,
 // and it ends at Interrupt with an [*InterruptError] as its cause, as well as
 // when the client goes away. A request that outlives Abandon loses its
 // connection and is named in the report with its method and path.
@@ -44,11 +44,11 @@ func (g *Group) HTTP(name string, srv *http.Server, l net.Listener) error {
 	if srv == nil || l == nil {
 		return fmt.Errorf("lastcall: HTTP(%s): the server and the listener must be given; make one with net.Listen", name)
 	}
-	site := g.site(g.workEnd, KindServer, name, 2)
+	site := g.site(g.workEnd, EntryServer, name, 2)
 	s := &httpServer{
 		group: g, name: site.name, where: site.where, srv: srv, handler: srv.Handler,
 		conns: map[net.Conn]connection{}, inFlight: map[*request]struct{}{}, hijacked: map[*hijackedConn]struct{}{},
-		labels: pprof.WithLabels(context.Background(), g.labels(KindRequest, site.name)),
+		labels: pprof.WithLabels(context.Background(), g.labels(EntryRequest, site.name)),
 		helped: make(chan struct{}),
 	}
 	if s.handler == nil {
@@ -346,26 +346,26 @@ func (s *httpServer) release() {
 	}
 }
 
-func (s *httpServer) open() []Line {
+func (s *httpServer) open() []Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	byName := map[string]*Line{}
-	add := func(kind Kind, name string, start time.Time) {
+	byName := map[string]*Entry{}
+	add := func(kind EntryKind, name string, start time.Time) {
 		l := byName[string(kind)+name]
 		if l == nil {
-			l = &Line{Kind: kind, Name: name, Site: s.where, label: s.name}
+			l = &Entry{Kind: kind, Name: name, Site: s.where, label: s.name}
 			byName[string(kind)+name] = l
 		}
 		l.Count++
 		l.Age = max(l.Age, time.Since(start))
 	}
 	for q := range s.inFlight {
-		add(KindRequest, q.name, q.start)
+		add(EntryRequest, q.name, q.start)
 	}
 	for c := range s.hijacked {
-		add(KindConnection, c.name, c.start)
+		add(EntryConnection, c.name, c.start)
 	}
-	lines := make([]Line, 0, len(byName))
+	lines := make([]Entry, 0, len(byName))
 	for _, l := range byName {
 		lines = append(lines, *l)
 	}
@@ -373,10 +373,10 @@ func (s *httpServer) open() []Line {
 	return lines
 }
 
-func (s *httpServer) served() (finished, cut []Line) {
+func (s *httpServer) served() (finished, cut []Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := Line{Kind: KindRequest, Name: s.name, Site: s.where}
+	l := Entry{Kind: EntryRequest, Name: s.name, Site: s.where}
 	if l.Count = s.finished; l.Count > 0 {
 		finished = append(finished, l)
 	}

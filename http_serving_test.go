@@ -67,7 +67,7 @@ func TestGoAndBackgroundStartWhileARequestIsServedAndNotAfterIt(t *testing.T) {
 		g, _ := newTestGroup(t)
 		l := newPipeListener()
 		h := func(w http.ResponseWriter, r *http.Request) {
-			<-Stopping(r.Context())
+			<-LastCall(r.Context())
 			time.Sleep(5 * time.Second) // the listener is closed; this request is not done
 			mustStart(t, g.Go("for the request", takes(time.Second)))
 			mustStart(t, g.Background(r.Context(), "after the request", takes(2*time.Second)))
@@ -199,7 +199,7 @@ func TestAServerOrListenerThatIsMissingIsAnError(t *testing.T) {
 	if err := g.HTTP("api", quietServer(nil), nil); err == nil {
 		t.Error("no listener")
 	}
-	if err := g.Listener("rpc", nil, newPipeListener()); err == nil {
+	if err := g.Serve("rpc", nil, newPipeListener()); err == nil {
 		t.Error("no server")
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Listener starts a server that knows how to stop: Serve accepts until
+// Serve starts a server that knows how to stop: Serve accepts until
 // GracefulStop, which stops accepting and waits for what runs, or Stop, which
 // cuts off what runs. A *grpc.Server is one.
 //
@@ -16,7 +16,7 @@ import (
 // if GracefulStop has not returned by then: it is the only way to end the
 // contexts of the calls in flight. What has not returned at Abandon is named
 // in the report. For the rest, and for errors, it is like HTTP.
-func (g *Group) Listener(name string, srv interface {
+func (g *Group) Serve(name string, srv interface {
 	Serve(net.Listener) error
 	GracefulStop()
 	Stop()
@@ -24,7 +24,7 @@ func (g *Group) Listener(name string, srv interface {
 	if srv == nil || l == nil {
 		return fmt.Errorf("lastcall: Listener(%s): the server and the listener must be given; make one with net.Listen", name)
 	}
-	site := g.site(g.workEnd, KindServer, name, 2)
+	site := g.site(g.workEnd, EntryServer, name, 2)
 	s := &graceful{group: g, name: site.name, where: site.where, stopGracefully: srv.GracefulStop, stop: srv.Stop}
 	if err := g.addServer(s); err != nil {
 		return err
@@ -96,20 +96,20 @@ func (s *graceful) interrupt() {
 func (s *graceful) abandon() {}
 func (s *graceful) release() {}
 
-func (s *graceful) open() []Line {
+func (s *graceful) open() []Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
 		return nil
 	}
-	return []Line{{Kind: KindServer, Name: s.name + " calls in flight", Count: 1, Age: time.Since(s.began), Site: s.where}}
+	return []Entry{{Kind: EntryServer, Name: s.name + " calls in flight", Count: 1, Age: time.Since(s.began), Site: s.where}}
 }
 
-func (s *graceful) served() (finished, cut []Line) {
+func (s *graceful) served() (finished, cut []Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped && s.cut {
-		cut = append(cut, Line{Kind: KindServer, Name: s.name + " calls in flight", Count: 1, Age: time.Since(s.began), Site: s.where})
+		cut = append(cut, Entry{Kind: EntryServer, Name: s.name + " calls in flight", Count: 1, Age: time.Since(s.began), Site: s.where})
 	}
 	return nil, cut
 }

@@ -119,7 +119,7 @@ func (m *process) catch() {
 	m.caught = make(chan os.Signal, 16)
 	m.signals = m.caught
 	notify(m.caught, m.stopOn...)
-	if m.cfg.Reload != nil {
+	if m.cfg.OnReload != nil {
 		notify(m.caught, hangupSignal)
 	}
 	notify(m.caught, continueSignal)
@@ -143,7 +143,7 @@ func (m *process) setUp(setup func(context.Context, *Group) error) {
 	g.mu.Unlock()
 	// The gate is open as long as the signals have not closed it; then there
 	// is nothing to set up.
-	_ = g.start(g.site(g.setupEnd, KindSetup, "setup", 3), func(ctx context.Context) error {
+	_ = g.start(g.site(g.setupEnd, EntrySetup, "setup", 3), func(ctx context.Context) error {
 		var err error
 		if setup != nil {
 			err = setup(ctx, g)
@@ -194,7 +194,7 @@ func (m *process) handle(sig os.Signal) {
 	case sig == continueSignal:
 		g.beat()
 		return
-	case sig == hangupSignal && m.cfg.Reload != nil:
+	case sig == hangupSignal && m.cfg.OnReload != nil:
 		m.reload()
 		return
 	case !slices.Contains(m.stopOn, sig):
@@ -230,7 +230,7 @@ func (m *process) reload() {
 
 func (m *process) reloadNext() {
 	g := m.group
-	s := g.site(g.workEnd, KindBackground, "reload", 2)
+	s := g.site(g.workEnd, EntryBackground, "reload", 2)
 	err := g.start(s, func(ctx context.Context) error {
 		defer func() { // also after a panic or a Goexit
 			g.mu.Lock()
@@ -241,7 +241,7 @@ func (m *process) reloadNext() {
 				m.reloadNext()
 			}
 		}()
-		if err := m.cfg.Reload(&splice{values: ctx, end: g.loopEnd, group: g}); err != nil {
+		if err := m.cfg.OnReload(&splice{values: ctx, end: g.loopEnd, group: g}); err != nil {
 			return fmt.Errorf("reload: %w", err)
 		}
 		return nil

@@ -13,8 +13,8 @@ func TestSIGHUPReloadsInsteadOfStopping(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		calls := 0
-		cfg.Reload = func(ctx context.Context) error {
-			if Stopping(ctx) == nil {
+		cfg.OnReload = func(ctx context.Context) error {
+			if LastCall(ctx) == nil {
 				t.Error("the context has no group")
 			}
 			calls++
@@ -50,7 +50,7 @@ func TestReloadsRunOneAtATimeAndThoseThatComeMeanwhileBecomeOne(t *testing.T) {
 		cfg, _ := testConfig()
 		var began []time.Time
 		at, most := 0, 0
-		cfg.Reload = func(context.Context) error {
+		cfg.OnReload = func(context.Context) error {
 			began = append(began, time.Now())
 			at++
 			most = max(most, at)
@@ -79,7 +79,7 @@ func TestTheErrorsOfAReloadAreLoggedAndStopNobody(t *testing.T) {
 	for _, end := range ends {
 		bubble(t, func(t *testing.T) {
 			cfg, log := testConfig()
-			cfg.Reload = func(context.Context) error { return end.fn() }
+			cfg.OnReload = func(context.Context) error { return end.fn() }
 			p := runMain(cfg, nil)
 			p.signal(syscall.SIGHUP)
 			p.signal(syscall.SIGHUP) // it is called again
@@ -99,7 +99,7 @@ func TestTheContextOfAReloadEndsAtLastCallWhateverElseHasItsName(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		var ended time.Time
-		cfg.Reload = func(ctx context.Context) error { <-ctx.Done(); ended = time.Now(); return context.Cause(ctx) }
+		cfg.OnReload = func(ctx context.Context) error { <-ctx.Done(); ended = time.Now(); return context.Cause(ctx) }
 		var cut time.Time
 		p := runMain(cfg, func(ctx context.Context, g *Group) error {
 			mustStart(t, g.Loop("service", obedient))
@@ -119,7 +119,7 @@ func TestTheContextOfAReloadEndsAtLastCallWhateverElseHasItsName(t *testing.T) {
 func TestNothingIsReloadedDuringAStop(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, log := testConfig()
-		cfg.Reload = func(context.Context) error { t.Error("it was"); return errors.ErrUnsupported }
+		cfg.OnReload = func(context.Context) error { t.Error("it was"); return errors.ErrUnsupported }
 		p := runMain(cfg, func(_ context.Context, g *Group) error { return g.Go("work", takes(5*time.Second)) })
 		p.signal(syscall.SIGTERM)
 		p.signal(syscall.SIGHUP)

@@ -149,7 +149,7 @@ func TestASignalBeforeSetupIsNotLostAndSetupHearsIt(t *testing.T) {
 		ran := false
 		code := Main(cfg, func(ctx context.Context, g *Group) error {
 			ran = true // which of the two comes first is open
-			<-Stopping(ctx)
+			<-LastCall(ctx)
 			<-ctx.Done()
 			return nil
 		})

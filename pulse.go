@@ -46,7 +46,7 @@ func (g *Group) beat() {
 		return
 	}
 	g.journal.log(g.log, slog.LevelWarn, "the process was frozen", "for", frozen.Round(time.Millisecond))
-	if g.cfg.Thawed != nil {
+	if g.cfg.OnThaw != nil {
 		g.tellThawed(frozen)
 	}
 }
@@ -54,14 +54,14 @@ func (g *Group) beat() {
 // tellThawed calls the hook as a goroutine of the group, or, when none may
 // start any more, before the next log line.
 func (g *Group) tellThawed(frozen time.Duration) {
-	err := g.start(g.site(g.workEnd, KindBackground, "thawed", 2), func(context.Context) error {
-		g.cfg.Thawed(frozen)
+	err := g.start(g.site(g.workEnd, EntryBackground, "thawed", 2), func(context.Context) error {
+		g.cfg.OnThaw(frozen)
 		return nil
 	})
 	if err != nil {
 		g.journal.do(func() {
 			defer g.recoverHook("Thawed")
-			g.cfg.Thawed(frozen)
+			g.cfg.OnThaw(frozen)
 		})
 	}
 }

@@ -41,7 +41,7 @@ func TestAFreezeIsToldToTheHookAndTheLogAndStopsNobody(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, log := testConfig()
 		told := make(chan time.Duration, 1)
-		cfg.Thawed = func(d time.Duration) { told <- d; panic("a hook may break") }
+		cfg.OnThaw = func(d time.Duration) { told <- d; panic("a hook may break") }
 		p := runMain(cfg, nil)
 		p.group.freeze(30 * time.Second)
 		if continueSignal != nil { // else the next tick tells
@@ -69,7 +69,7 @@ func TestAHookThatBlocksHoldsUpNoSignal(t *testing.T) {
 		cfg, _ := testConfig()
 		letGo := make(chan struct{})
 		defer close(letGo)
-		cfg.Thawed = func(time.Duration) { <-letGo }
+		cfg.OnThaw = func(time.Duration) { <-letGo }
 		p := runMain(cfg, nil)
 		p.group.freeze(30 * time.Second)
 		time.Sleep(2 * time.Second)
@@ -128,7 +128,7 @@ func TestAfterAFreezeOverTheWholeGraceTheReserveIsStillGiven(t *testing.T) {
 			return g.Go("work", func(ctx context.Context) error {
 				<-ctx.Done()
 				left, _ = TimeLeft(ctx)
-				<-Last(ctx).Done() // uses all of it
+				<-UntilAbandon(ctx).Done() // uses all of it
 				return nil
 			})
 		})

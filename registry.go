@@ -13,19 +13,19 @@ import (
 	"time"
 )
 
-// Kind is what a line of a Report is about.
-type Kind string
+// EntryKind is what a line of a Report is about.
+type EntryKind string
 
 // The kinds of what a group waits for.
 const (
-	KindSetup      Kind = "setup"
-	KindGo         Kind = "go"
-	KindLoop       Kind = "loop"
-	KindBackground Kind = "background"
-	KindServer     Kind = "server"
-	KindRequest    Kind = "request"
-	KindConnection Kind = "connection"
-	KindCloser     Kind = "closer"
+	EntrySetup      EntryKind = "setup"
+	EntryGo         EntryKind = "go"
+	EntryLoop       EntryKind = "loop"
+	EntryBackground EntryKind = "background"
+	EntryServer     EntryKind = "server"
+	EntryRequest    EntryKind = "request"
+	EntryConnection EntryKind = "connection"
+	EntryCloser     EntryKind = "closer"
 )
 
 // registry knows every goroutine of a group that has not returned: its name,
@@ -64,7 +64,7 @@ type entry struct {
 // site is what all goroutines of one kind and name share.
 type site struct {
 	group *Group
-	kind  Kind
+	kind  EntryKind
 	name  string
 	where string // file:line of the call that used the name first
 	ctx   context.Context
@@ -101,15 +101,15 @@ func (r *registry) remove(e *entry) {
 	s.mu.Unlock()
 }
 
-func siteTable(k Kind) int {
+func siteTable(k EntryKind) int {
 	switch k {
-	case KindGo:
+	case EntryGo:
 		return 0
-	case KindLoop:
+	case EntryLoop:
 		return 1
-	case KindBackground:
+	case EntryBackground:
 		return 2
-	case KindServer:
+	case EntryServer:
 		return 3
 	}
 	return 4
@@ -117,7 +117,7 @@ func siteTable(k Kind) int {
 
 // site returns the site of a name, which it makes when it is new. skip is the
 // number of frames between the caller and the user's code.
-func (g *Group) site(end context.Context, kind Kind, name string, skip int) *site {
+func (g *Group) site(end context.Context, kind EntryKind, name string, skip int) *site {
 	table := &g.registry.sites[siteTable(kind)]
 	if m := table.Load(); m != nil {
 		if s := (*m)[name]; s != nil {
@@ -160,7 +160,7 @@ const (
 	groupLabel = "lastcall.group"
 )
 
-func (g *Group) labels(kind Kind, name string) pprof.LabelSet {
+func (g *Group) labels(kind EntryKind, name string) pprof.LabelSet {
 	return pprof.Labels(nameLabel, name, kindLabel, string(kind), groupLabel, strconv.FormatUint(g.id, 10))
 }
 
@@ -202,8 +202,8 @@ func (r *registry) all() []*site {
 
 // alive returns a line for each name that has goroutines which have not
 // returned, with how many and the age of the oldest.
-func (g *Group) alive() []Line {
-	lines := map[*site]*Line{}
+func (g *Group) alive() []Entry {
+	lines := map[*site]*Entry{}
 	now := g.now()
 	var order []*site
 	for i := range g.registry.shards {
@@ -212,7 +212,7 @@ func (g *Group) alive() []Line {
 		for e := s.root.next; e != &s.root; e = e.next {
 			l := lines[e.site]
 			if l == nil {
-				l = &Line{Kind: e.site.kind, Name: e.site.name, Site: e.site.where, label: e.site.name}
+				l = &Entry{Kind: e.site.kind, Name: e.site.name, Site: e.site.where, label: e.site.name}
 				lines[e.site] = l
 				order = append(order, e.site)
 			}
@@ -221,7 +221,7 @@ func (g *Group) alive() []Line {
 		}
 		s.mu.Unlock()
 	}
-	out := make([]Line, 0, len(order))
+	out := make([]Entry, 0, len(order))
 	for _, s := range order {
 		out = append(out, *lines[s])
 	}

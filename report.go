@@ -24,9 +24,9 @@ type Report struct {
 	Took   time.Duration // from last call to the report
 	Frozen time.Duration // about how long the process did not run meanwhile
 
-	Finished    []Line // ended during the stop, in their own time
-	Interrupted []Line // ended with an error after Interrupt: not done, and recorded nowhere
-	Abandoned   []Line // never returned, closers included
+	Finished    []Entry // ended during the stop, in their own time
+	Interrupted []Entry // ended with an error after Interrupt: not done, and recorded nowhere
+	Abandoned   []Entry // never returned, closers included
 
 	// Failures are the errors and panics of setup, goroutines, loops, servers
 	// and closers, in the order in which they came; the first 100 of them.
@@ -35,9 +35,9 @@ type Report struct {
 	BackgroundErrors int
 }
 
-// A Line is about everyone with the same kind and name.
-type Line struct {
-	Kind  Kind          // what it is
+// A Entry is about everyone with the same kind and name.
+type Entry struct {
+	Kind  EntryKind          // what it is
 	Name  string        // as it was started; for a request with its method and path
 	Count int           // how many
 	Age   time.Duration // of the oldest; 0 in Report.Finished
@@ -103,7 +103,7 @@ func (r Report) String() string {
 }
 
 // String is one line: kind, name, how many, how old, where from.
-func (l Line) String() string {
+func (l Entry) String() string {
 	s := string(l.Kind) + " " + l.Name
 	if l.Count > 1 {
 		s += fmt.Sprintf(" x%d", l.Count)
@@ -120,7 +120,7 @@ func (l Line) String() string {
 	return s
 }
 
-func (l Line) attrs() []any {
+func (l Entry) attrs() []any {
 	a := []any{"kind", string(l.Kind), "name", l.Name, "count", l.Count, "age", l.Age.Round(time.Millisecond), "site", l.Site}
 	if l.Err != nil {
 		a = append(a, "error", l.Err)
@@ -151,7 +151,7 @@ func (r *Report) addServer(s server) {
 // addSites adds what the registry counted during the stop.
 func (r *Report) addSites(sites []*site, base time.Time) {
 	for _, s := range sites {
-		l := Line{Kind: s.kind, Name: s.name, Site: s.where}
+		l := Entry{Kind: s.kind, Name: s.name, Site: s.where}
 		if n := s.finished.Load(); n > 0 {
 			l.Count = int(n)
 			r.Finished = append(r.Finished, l)
@@ -167,7 +167,7 @@ func (r *Report) addSites(sites []*site, base time.Time) {
 	}
 }
 
-func count(lines []Line) int {
+func count(lines []Entry) int {
 	n := 0
 	for _, l := range lines {
 		n += l.Count
@@ -176,8 +176,8 @@ func count(lines []Line) int {
 }
 
 // sortLines puts the oldest first, then goes by name, so that reports compare.
-func sortLines(lines []Line) {
-	slices.SortStableFunc(lines, func(a, b Line) int {
+func sortLines(lines []Entry) {
+	slices.SortStableFunc(lines, func(a, b Entry) int {
 		return cmp.Or(cmp.Compare(b.Age.Round(time.Second), a.Age.Round(time.Second)),
 			cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
 	})

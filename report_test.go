@@ -11,7 +11,7 @@ import (
 )
 
 func TestTheWorstPartOfAReportDecidesTheExitCode(t *testing.T) {
-	line, failure := []Line{{Count: 1}}, []error{errBroken}
+	line, failure := []Entry{{Count: 1}}, []error{errBroken}
 	for want, reports := range map[int][]Report{
 		0:  {{}, {Finished: line}, {BackgroundErrors: 7}, {Signal: syscall.SIGTERM, Frozen: time.Second}},
 		75: {{Interrupted: line}, {Interrupted: line, Finished: line}},
@@ -29,9 +29,9 @@ func TestTheWorstPartOfAReportDecidesTheExitCode(t *testing.T) {
 func TestTheReportIsASummaryThenTheWorstFirstThenTheStacks(t *testing.T) {
 	r := Report{
 		Signal: syscall.SIGTERM, Took: 12345678 * time.Microsecond, Frozen: 2 * time.Second,
-		Finished:         []Line{{Kind: KindRequest, Name: "api", Count: 3, Site: "app/main.go:10"}},
-		Interrupted:      []Line{{Kind: KindGo, Name: "import", Count: 1, Age: time.Minute, Site: "app/main.go:20", Err: errBroken}},
-		Abandoned:        []Line{{Kind: KindLoop, Name: "poll", Count: 2, Age: time.Hour, Site: "app/main.go:30", Stack: "  main.poll\n      /src/app/main.go:31\n"}},
+		Finished:         []Entry{{Kind: EntryRequest, Name: "api", Count: 3, Site: "app/main.go:10"}},
+		Interrupted:      []Entry{{Kind: EntryGo, Name: "import", Count: 1, Age: time.Minute, Site: "app/main.go:20", Err: errBroken}},
+		Abandoned:        []Entry{{Kind: EntryLoop, Name: "poll", Count: 2, Age: time.Hour, Site: "app/main.go:30", Stack: "  main.poll\n      /src/app/main.go:31\n"}},
 		Failures:         []error{errors.New("go export: no space")},
 		BackgroundErrors: 4,
 	}
@@ -59,9 +59,9 @@ loop poll is at
 }
 
 func TestLinesGoFromTheOldestAndThenByName(t *testing.T) {
-	lines := []Line{
+	lines := []Entry{
 		{Name: "b", Age: time.Second}, {Name: "a", Age: time.Second + time.Millisecond},
-		{Name: "old", Age: time.Hour}, {Name: "a", Kind: KindGo, Age: time.Second}, {Name: "new"},
+		{Name: "old", Age: time.Hour}, {Name: "a", Kind: EntryGo, Age: time.Second}, {Name: "new"},
 	}
 	sortLines(lines)
 	var got []string

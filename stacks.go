@@ -31,7 +31,7 @@ func (g *Group) dumpTime() time.Duration {
 // the lines stay without. A goroutine belongs to a line when it carries the
 // group's label and that name, and has the group's own frame at its root: the
 // labels alone would also match the goroutines that it started itself.
-func addStacks(lines []Line, group uint64, timeout time.Duration) {
+func addStacks(lines []Entry, group uint64, timeout time.Duration) {
 	if len(lines) == 0 || timeout <= 0 {
 		return
 	}

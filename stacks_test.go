@@ -33,7 +33,7 @@ func TestAbandonedGoroutinesShowTheirStacksWhateverTheirNames(t *testing.T) {
 		}
 		for _, l := range r.Abandoned {
 			want := "lastcall.standHere"
-			if l.Kind == KindBackground {
+			if l.Kind == EntryBackground {
 				want = "lastcall.standThere"
 			}
 			if !strings.Contains(l.Stack, want) || !strings.Contains(l.Stack, "stacks_test.go:") {
@@ -120,7 +120,7 @@ func TestTheStacksOfOtherGroupsAndOfChildrenAreNotTaken(t *testing.T) {
 }
 
 func TestWithoutTimeForADumpTheLinesStayWithoutStacks(t *testing.T) {
-	lines := []Line{{Kind: KindGo, Name: "work"}}
+	lines := []Entry{{Kind: EntryGo, Name: "work"}}
 	addStacks(lines, 1, 0)
 	addStacks(nil, 1, time.Second)
 	if lines[0].Stack != "" {

@@ -13,8 +13,8 @@ type server interface {
 	interrupt()                     // tell what still runs, in the way it listens to
 	abandon()                       // close what is still open
 	release()                       // end drain's helpers, for which it waits a moment
-	open() []Line                   // what still runs or is connected
-	served() (finished, cut []Line) // what ended during the stop, in its own time or after Interrupt
+	open() []Entry                   // what still runs or is connected
+	served() (finished, cut []Entry) // what ended during the stop, in its own time or after Interrupt
 }
 
 // drive is a stop, from last call to the report. It is the only goroutine that
@@ -161,7 +161,7 @@ func (g *Group) interrupt(servers []server) {
 }
 
 // remaining is everyone who has not returned.
-func (g *Group) remaining(servers []server) []Line {
+func (g *Group) remaining(servers []server) []Entry {
 	lines := g.alive()
 	for _, s := range servers {
 		lines = append(lines, s.open()...)

@@ -42,7 +42,7 @@ func serveGRPC(t *testing.T, cfg lastcall.Config, obey bool) (g *lastcall.Group,
 		}
 	}))
 	healthpb.RegisterHealthServer(srv, health.NewServer())
-	if err := g.Listener("grpc", srv, l); err != nil {
+	if err := g.Serve("grpc", srv, l); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -45,7 +45,7 @@ func beWorker() {
 		if err != nil {
 			return err
 		}
-		g.Defer("store", lastcall.NoContext(store.Close))
+		g.Defer("store", lastcall.CloseFunc(store.Close))
 		return serve(g, store, n)
 	}))
 }

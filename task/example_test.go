@@ -33,7 +33,7 @@ func Example() {
 			for ; row < a.Count; row++ {
 				if row == stopAt {
 					signals <- os.Interrupt
-					<-lastcall.Stopping(ctx)
+					<-lastcall.LastCall(ctx)
 				}
 				if r.Stopping() {
 					return r.Interrupt(ctx, row)

@@ -232,10 +232,10 @@ func writable(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // lastWrite is lastcall.Last, and outside a group a context of five seconds that ignores ctx's end.
 func lastWrite(ctx context.Context) (context.Context, context.CancelFunc) {
-	if lastcall.Stopping(ctx) == nil {
+	if lastcall.LastCall(ctx) == nil {
 		return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	}
-	return lastcall.Last(ctx), func() {}
+	return lastcall.UntilAbandon(ctx), func() {}
 }
 
 func closed(ch <-chan struct{}) bool {

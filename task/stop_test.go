@@ -81,7 +81,7 @@ func TestAfterAStopBeganOnlyPermanentErrorsAndPanicsAreTheHandlersFault(t *testi
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(b *bench) {
 				task.Handle(&b.mux, kind, func(ctx context.Context, _ *task.Run, _ args) error {
-					<-lastcall.Stopping(ctx)
+					<-lastcall.LastCall(ctx)
 					return c.end()
 				})
 				g := b.serve(b.store)

@@ -146,15 +146,15 @@ func NewWorker(cfg WorkerConfig) (*Worker, error) {
 //
 // Outside a group the end of ctx is both last call and interrupt. Serve may be called once.
 func (w *Worker) Serve(ctx context.Context) error {
-	lastCall := lastcall.Stopping(ctx)
+	lastCall := lastcall.LastCall(ctx)
 	if lastCall == nil {
 		lastCall = ctx.Done()
 	}
 	// last carries what must also be possible after the interrupt, until the group abandons the
 	// worker.
 	last := context.WithoutCancel(ctx)
-	if lastcall.Stopping(ctx) != nil {
-		last = lastcall.Last(ctx)
+	if lastcall.LastCall(ctx) != nil {
+		last = lastcall.UntilAbandon(ctx)
 	}
 	last, release := context.WithCancel(last)
 	defer release()

@@ -101,11 +101,11 @@ func (p *workerProgram) setUp(ctx context.Context, g *lastcall.Group) error {
 	if err != nil {
 		return err
 	}
-	g.Defer("store", lastcall.NoContext(store.Close))
+	g.Defer("store", lastcall.CloseFunc(store.Close))
 	if p.ledger, err = openLedger(p.job.Store); err != nil {
 		return err
 	}
-	g.Defer("ledger", lastcall.NoContext(p.ledger.db.Close))
+	g.Defer("ledger", lastcall.CloseFunc(p.ledger.db.Close))
 	p.client = task.NewClient(store)
 	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: p.mux(), Concurrency: p.job.Slots,
 		Lease: p.job.Lease, Retention: -1, Logger: p.log})

@@ -170,7 +170,7 @@ func (d *demonstration) work(out io.Writer) error {
 		if err != nil {
 			return d.told(err)
 		}
-		g.Defer("store", lastcall.NoContext(store.Close))
+		g.Defer("store", lastcall.CloseFunc(store.Close))
 		client := task.NewClient(store)
 		ids, goesOn, err := d.plan(ctx, client)
 		if err != nil {

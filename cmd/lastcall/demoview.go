@@ -46,7 +46,7 @@ func (v *view) begin(d *demonstration, goesOn bool) {
 
 // watch shows the tasks until they are done, and calls stop then; or until the worker has ended.
 func (v *view) watch(ctx context.Context, ended <-chan struct{}, stop func()) error {
-	last := lastcall.Last(ctx)
+	last := lastcall.UntilAbandon(ctx)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for stopped := false; ; {

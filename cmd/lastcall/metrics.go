@@ -137,14 +137,14 @@ func (c *stopCollector) Collect(ch chan<- prometheus.Metric) {
 // stopPhase is how far the stop of a context's group is.
 func stopPhase(ctx context.Context) string {
 	select {
-	case <-lastcall.Stopping(ctx):
+	case <-lastcall.LastCall(ctx):
 	default:
 		return "running"
 	}
 	switch {
-	case lastcall.Last(ctx).Err() != nil:
+	case lastcall.UntilAbandon(ctx).Err() != nil:
 		return "close"
-	case lastcall.Work(ctx).Err() != nil:
+	case lastcall.UntilInterrupt(ctx).Err() != nil:
 		return "interrupt"
 	}
 	return "drain"

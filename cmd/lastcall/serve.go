@@ -112,7 +112,7 @@ func serve(c config, grace time.Duration) error {
 			return err
 		}
 		s.tokens = tokens
-		settings.Reload = func(context.Context) error { return tokens.Reload() }
+		settings.OnReload = func(context.Context) error { return tokens.Reload() }
 	}
 	defer keepOrphans(&s.keeper, c, s.log)()
 	if code := lastcall.Main(settings, s.setUp); code != 0 {
@@ -145,7 +145,7 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	if err != nil {
 		return err
 	}
-	g.Defer("store", lastcall.NoContext(opened.Close))
+	g.Defer("store", lastcall.CloseFunc(opened.Close))
 	m := newMetrics()
 	store := meteredStore{Store: opened, m: m}
 	m.watchStop(ctx)
@@ -156,7 +156,7 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	}
 	registerPrograms(&mux, c.programs, opened, &s.keeper, s.log)
 	api, err := httpapi.New(httpapi.Config{
-		Store: store, Addr: listener.Addr(), Queues: queues(c.programs), Tokens: s.tokens, Stopping: lastcall.Stopping,
+		Store: store, Addr: listener.Addr(), Queues: queues(c.programs), Tokens: s.tokens, Stopping: lastcall.LastCall,
 		Served: m.served, Logger: s.log,
 	})
 	if err != nil {

@@ -27,7 +27,7 @@ func TestReadingAndSubmittingGoOnDuringADrainUntilTheListenerCloses(t *testing.T
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := New(Config{Store: store, Addr: l.Addr(), Stopping: lastcall.Stopping, Logger: log})
+	h, err := New(Config{Store: store, Addr: l.Addr(), Stopping: lastcall.LastCall, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}

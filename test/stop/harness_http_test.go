@@ -83,7 +83,7 @@ func (s *service) logs(text string) {
 
 // finds checks that lines has one with this kind, name and count, and returns
 // it.
-func finds(t *testing.T, r lastcall.Report, lines []lastcall.Line, kind lastcall.Kind, name string, count int) lastcall.Line {
+func finds(t *testing.T, r lastcall.Report, lines []lastcall.Entry, kind lastcall.EntryKind, name string, count int) lastcall.Entry {
 	t.Helper()
 	for _, l := range lines {
 		if l.Kind == kind && l.Name == name {
@@ -94,7 +94,7 @@ func finds(t *testing.T, r lastcall.Report, lines []lastcall.Line, kind lastcall
 		}
 	}
 	t.Errorf("%s %s is not where it should be in the report:\n%s", kind, name, r)
-	return lastcall.Line{}
+	return lastcall.Entry{}
 }
 
 // exits checks the report's exit code.

@@ -30,7 +30,7 @@ func TestASlowRequestFinishesInTheDrainAndNewOnesAreRefused(t *testing.T) {
 	}
 	r := s.g.Wait()
 	exits(t, r, 0)
-	finds(t, r, r.Finished, lastcall.KindRequest, "api", 1)
+	finds(t, r, r.Finished, lastcall.EntryRequest, "api", 1)
 }
 
 // refused waits until nobody accepts at an address.
@@ -85,7 +85,7 @@ func TestARequestLongerThanTheBudgetHearsOfTheInterrupt(t *testing.T) {
 		if left, ok := lastcall.TimeLeft(r.Context()); !ok || left <= 0 {
 			t.Errorf("after the interrupt %v are left, %v", left, ok)
 		}
-		if lastcall.Last(r.Context()).Err() != nil {
+		if lastcall.UntilAbandon(r.Context()).Err() != nil {
 			t.Error("the context for the last write has ended before Abandon")
 		}
 		_, _ = io.WriteString(w, "cut short")
@@ -101,7 +101,7 @@ func TestARequestLongerThanTheBudgetHearsOfTheInterrupt(t *testing.T) {
 		t.Errorf("the client got %q, %v", a.body, a.err)
 	}
 	r := s.g.Wait()
-	finds(t, r, r.Interrupted, lastcall.KindRequest, "api", 1)
+	finds(t, r, r.Interrupted, lastcall.EntryRequest, "api", 1)
 	exits(t, r, 75)
 }
 
@@ -124,7 +124,7 @@ func TestADeafRequestIsAbandonedByMethodAndPathWithItsStack(t *testing.T) {
 	}
 	r := s.g.Wait()
 	exits(t, r, 3)
-	l := finds(t, r, r.Abandoned, lastcall.KindRequest, "api GET /report", 1)
+	l := finds(t, r, r.Abandoned, lastcall.EntryRequest, "api GET /report", 1)
 	if !strings.Contains(l.Stack, "deafHandler") {
 		t.Errorf("the stack is not the handler's:\n%s", l.Stack)
 	}
@@ -227,7 +227,7 @@ func TestTheUsersOwnServerHooksStillWork(t *testing.T) {
 	states := map[http.ConnState]int{}
 	stopping, idle := make(chan bool, 1), make(chan struct{}, 1)
 	s := serve(t, lastcall.Config{Grace: time.Minute}, func(w http.ResponseWriter, r *http.Request) {
-		stopping <- lastcall.Stopping(r.Context()) != nil
+		stopping <- lastcall.LastCall(r.Context()) != nil
 		_, _ = io.WriteString(w, r.Context().Value(key("base")).(string)+" "+r.Context().Value(key("conn")).(string))
 	}, func(srv *http.Server) {
 		srv.BaseContext = func(net.Listener) context.Context {

@@ -87,7 +87,7 @@ func TestASlowRequestFinishesInTheDrainInEveryDialect(t *testing.T) {
 				began := time.Now()
 				r := s.g.Wait()
 				exits(t, r, 0)
-				finds(t, r, r.Finished, lastcall.KindRequest, "api", 3)
+				finds(t, r, r.Finished, lastcall.EntryRequest, "api", 3)
 				// A client that has its answers before it hears GOAWAY may keep
 				// the connection; the server gives it a second.
 				if took := time.Since(began); took > 2*time.Second {

@@ -80,7 +80,7 @@ func rpc(t *testing.T, cfg lastcall.Config, handle func(context.Context)) *servi
 		t.Fatal(err)
 	}
 	s.g = g
-	if err := g.Listener("rpc", newRPCServer(handle), l); err != nil {
+	if err := g.Serve("rpc", newRPCServer(handle), l); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -114,7 +114,7 @@ func TestAListenersCallsAreCutOffAtInterrupt(t *testing.T) {
 	s.stop()
 	closed(t, c)
 	r := s.g.Wait()
-	finds(t, r, r.Interrupted, lastcall.KindServer, "rpc calls in flight", 1)
+	finds(t, r, r.Interrupted, lastcall.EntryServer, "rpc calls in flight", 1)
 	exits(t, r, 75)
 }
 
@@ -127,7 +127,7 @@ func TestAListenerWithADeafCallIsAbandonedByName(t *testing.T) {
 	arrives(t, "the call", entered)
 	s.stop()
 	r := s.g.Wait()
-	finds(t, r, r.Abandoned, lastcall.KindServer, "rpc calls in flight", 1)
+	finds(t, r, r.Abandoned, lastcall.EntryServer, "rpc calls in flight", 1)
 	exits(t, r, 3)
 }
 
@@ -145,7 +145,7 @@ func TestAListenerThatIsGivenBackAfterLastCallIsTheCallers(t *testing.T) {
 	g := newGroup(t.Context(), t, lastcall.Config{})
 	g.Stop(nil)
 	l := listen(t)
-	if err := g.Listener("late", newRPCServer(nil), l); !errors.Is(err, lastcall.ErrStopping) {
+	if err := g.Serve("late", newRPCServer(nil), l); !errors.Is(err, lastcall.ErrStopping) {
 		t.Errorf("Listener says %v, want ErrStopping", err)
 	}
 	g.Wait()

@@ -61,7 +61,7 @@ func TestAHijackedConnectionHearsOfTheStopAndMaySayGoodbye(t *testing.T) {
 	t.Parallel()
 	s := serve(t, lastcall.Config{Grace: time.Minute}, func(w http.ResponseWriter, r *http.Request) {
 		c, _ := hijack(t, w)
-		stopping := lastcall.Stopping(r.Context())
+		stopping := lastcall.LastCall(r.Context())
 		go func() { // outlives its handler, as many do
 			defer c.Close()
 			<-stopping
@@ -117,7 +117,7 @@ func TestReadsOfAHijackedConnectionFailFromInterruptOnAndWritesDoNot(t *testing.
 		t.Errorf("the last write came as %q", got)
 	}
 	rep := s.g.Wait()
-	finds(t, rep, rep.Interrupted, lastcall.KindRequest, "api", 1)
+	finds(t, rep, rep.Interrupted, lastcall.EntryRequest, "api", 1)
 	exits(t, rep, 75)
 }
 
@@ -158,7 +158,7 @@ func TestAHijackedConnectionIsClosedAndNamedAtAbandon(t *testing.T) {
 	s.stop()
 	closed(t, c)
 	r := s.g.Wait()
-	finds(t, r, r.Abandoned, lastcall.KindConnection, "api GET /socket", 1)
+	finds(t, r, r.Abandoned, lastcall.EntryConnection, "api GET /socket", 1)
 	exits(t, r, 3)
 }
 
@@ -181,7 +181,7 @@ func TestAnEventStreamEndsCleanly(t *testing.T) {
 		until func(*http.Request) <-chan struct{}
 		code  int
 	}{
-		"at last call": {func(r *http.Request) <-chan struct{} { return lastcall.Stopping(r.Context()) }, 0},
+		"at last call": {func(r *http.Request) <-chan struct{} { return lastcall.LastCall(r.Context()) }, 0},
 		"at interrupt": {func(r *http.Request) <-chan struct{} { return r.Context().Done() }, 75},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -40,7 +40,7 @@ func TestMistake03TheContextThatTheSignalEndsDoesNotEndTheDrain(t *testing.T) {
 		g := newGroup(ctx, t, lastcall.Config{Grace: time.Minute})
 		var drained error
 		_ = g.Go("job", func(ctx context.Context) error {
-			<-lastcall.Stopping(ctx)
+			<-lastcall.LastCall(ctx)
 			time.Sleep(30 * time.Second)
 			drained = ctx.Err()
 			return nil
@@ -57,7 +57,7 @@ func TestMistake04TheDeadlineCountsFromTheStopNotFromTheStart(t *testing.T) {
 		g := newGroup(t.Context(), t, lastcall.Config{Grace: 10 * time.Second})
 		var left time.Duration
 		_ = g.Go("job", func(ctx context.Context) error {
-			<-lastcall.Stopping(ctx)
+			<-lastcall.LastCall(ctx)
 			left, _ = lastcall.TimeLeft(ctx)
 			return nil
 		})
@@ -110,7 +110,7 @@ func TestMistake19LastCallAndInterruptAreTwoContexts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t.Context(), t, lastcall.Config{Grace: 20 * time.Second})
 		_ = g.Loop("consumer", func(ctx context.Context) error {
-			work := lastcall.Work(ctx) // for the item in hand
+			work := lastcall.UntilInterrupt(ctx) // for the item in hand
 			<-ctx.Done()
 			if cause := context.Cause(ctx); !errors.Is(cause, lastcall.ErrStopping) {
 				t.Errorf("the loop ends for %v, want ErrStopping", cause)
@@ -143,15 +143,15 @@ func TestMistake20ClosersRunInReverseAfterEveryoneWhoUsesThem(t *testing.T) {
 				return nil
 			}
 		}
-		g.Defer("db", lastcall.NoContext(note("db closed")))
-		g.Defer("broker", lastcall.NoContext(note("broker closed")))
+		g.Defer("db", lastcall.CloseFunc(note("db closed")))
+		g.Defer("broker", lastcall.CloseFunc(note("broker closed")))
 		_ = g.Loop("consumer", func(ctx context.Context) error {
 			<-ctx.Done()
 			time.Sleep(10 * time.Second) // the item in hand
 			return note("consumer returned")()
 		})
 		_ = g.Background(t.Context(), "render", func(ctx context.Context) error {
-			<-lastcall.Stopping(ctx)
+			<-lastcall.LastCall(ctx)
 			time.Sleep(20 * time.Second)
 			return note("render returned")()
 		})
@@ -201,9 +201,9 @@ func TestMistake23EveryFailureIsReportedAndEveryCloserRuns(t *testing.T) {
 		g := newGroup(t.Context(), t, lastcall.Config{Grace: time.Minute})
 		disk, network, broker := errors.New("disk full"), errors.New("no network"), errors.New("broker gone")
 		ran := 0
-		g.Defer("db", lastcall.NoContext(func() error { ran++; return nil }))
-		g.Defer("broker", lastcall.NoContext(func() error { ran++; return broker }))
-		g.Defer("telemetry", lastcall.NoContext(func() error { ran++; panic("flush") }))
+		g.Defer("db", lastcall.CloseFunc(func() error { ran++; return nil }))
+		g.Defer("broker", lastcall.CloseFunc(func() error { ran++; return broker }))
+		g.Defer("telemetry", lastcall.CloseFunc(func() error { ran++; panic("flush") }))
 		_ = g.Loop("consumer", func(ctx context.Context) error { <-ctx.Done(); return network })
 		_ = g.Go("import", func(context.Context) error { return disk })
 		r := g.Wait()
@@ -288,7 +288,7 @@ func moments(t *testing.T, cfg lastcall.Config) []time.Duration {
 	_ = g.Go("deaf", func(ctx context.Context) error {
 		<-ctx.Done()
 		seen <- time.Since(began)
-		<-lastcall.Last(ctx).Done()
+		<-lastcall.UntilAbandon(ctx).Done()
 		seen <- time.Since(began)
 		<-release
 		return nil

@@ -129,13 +129,13 @@ func TestAClosersHangIsNamedAndTheOthersRun(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
 		return lastcall.Main(config(3*time.Second), func(_ context.Context, g *lastcall.Group) error {
-			g.Defer("first", lastcall.NoContext(func() error { say("closed first"); return nil }))
+			g.Defer("first", lastcall.CloseFunc(func() error { say("closed first"); return nil }))
 			g.Defer("hangs", func(context.Context) error { importWithoutLooking(); return nil })
 			g.Defer("obeys", func(ctx context.Context) error {
 				<-ctx.Done()
 				return fmt.Errorf("the broker did not answer: %w", ctx.Err())
 			})
-			g.Defer("last", lastcall.NoContext(func() error { say("closed last"); return nil }))
+			g.Defer("last", lastcall.CloseFunc(func() error { say("closed last"); return nil }))
 			g.Stop(nil)
 			return nil
 		})
@@ -177,7 +177,7 @@ func TestALoggerThatBlocksHoldsUpNoStop(t *testing.T) {
 		work func(context.Context) error
 		code int
 	}{
-		"clean":   {func(ctx context.Context) error { <-lastcall.Stopping(ctx); return nil }, 0},
+		"clean":   {func(ctx context.Context) error { <-lastcall.LastCall(ctx); return nil }, 0},
 		"deaf":    {func(context.Context) error { select {} }, 3},
 		"failure": {func(context.Context) error { return errors.New("disk full") }, 1},
 	} {

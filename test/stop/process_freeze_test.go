@@ -83,7 +83,7 @@ func TestTwoTermsSentToAStoppedPlainGoProgramBecomeOne(t *testing.T) {
 func frozenProgram(deaf bool) int {
 	cfg := config(2 * time.Second)
 	cfg.Reserve = time.Second
-	cfg.Thawed = func(frozen time.Duration) { say("thawed after %d ms", frozen.Milliseconds()) }
+	cfg.OnThaw = func(frozen time.Duration) { say("thawed after %d ms", frozen.Milliseconds()) }
 	return lastcall.Main(cfg, func(_ context.Context, g *lastcall.Group) error {
 		return g.Go("job", func(ctx context.Context) error {
 			say("working")
@@ -140,7 +140,7 @@ func TestAFreezeBeforeAnyStopIsHeardAndAPanickingHookStopsNobody(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
 		cfg := config(time.Minute)
-		cfg.Thawed = func(frozen time.Duration) {
+		cfg.OnThaw = func(frozen time.Duration) {
 			say("thawed after %d ms", frozen.Milliseconds())
 			panic("in the hook")
 		}

@@ -37,7 +37,7 @@ func httpProgram(cfg lastcall.Config) int {
 				w.WriteHeader(http.StatusServiceUnavailable)
 			}
 		})
-		g.Defer("database", lastcall.NoContext(func() error { say("closed the database"); return nil }))
+		g.Defer("database", lastcall.CloseFunc(func() error { say("closed the database"); return nil }))
 		defer say("addr %s", l.Addr())
 		return g.HTTP("api", &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}, l)
 	})

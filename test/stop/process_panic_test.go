@@ -57,7 +57,7 @@ func TestAPanicOrGoexitInAnyGoroutineEndsInAnOrderlyStop(t *testing.T) {
 		"closer_goexit": {func(_ context.Context, g *lastcall.Group) error { g.Defer("culprit", goexit); return nil },
 			false, 1, "failed      closer culprit: left by runtime.Goexit"},
 		"after_last_call": {func(_ context.Context, g *lastcall.Group) error {
-			return g.Go("culprit", func(ctx context.Context) error { <-lastcall.Stopping(ctx); return panicHere(ctx) })
+			return g.Go("culprit", func(ctx context.Context) error { <-lastcall.LastCall(ctx); return panicHere(ctx) })
 		}, false, 1, "failed      go culprit: panic: boom"},
 		"after_interrupt": {func(_ context.Context, g *lastcall.Group) error {
 			return g.Go("culprit", func(ctx context.Context) error { <-ctx.Done(); return panicHere(ctx) })
@@ -67,9 +67,9 @@ func TestAPanicOrGoexitInAnyGoroutineEndsInAnOrderlyStop(t *testing.T) {
 			t.Parallel()
 			p := start(t, func() int {
 				return lastcall.Main(config(time.Second), func(ctx context.Context, g *lastcall.Group) error {
-					g.Defer("db", lastcall.NoContext(func() error { say("closed the db"); return nil }))
+					g.Defer("db", lastcall.CloseFunc(func() error { say("closed the db"); return nil }))
 					err := g.Go("bystander", func(ctx context.Context) error {
-						<-lastcall.Stopping(ctx)
+						<-lastcall.LastCall(ctx)
 						say("the bystander finished")
 						return nil
 					})
@@ -107,7 +107,7 @@ func TestAPanicOfAReloadIsLoggedAndTheProgramGoesOn(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
 		cfg := config(time.Minute)
-		cfg.Reload = panicHere
+		cfg.OnReload = panicHere
 		return drainer(cfg)
 	})
 	p.says("working")

@@ -19,7 +19,7 @@ func drainer(cfg lastcall.Config) int {
 	return lastcall.Main(cfg, func(_ context.Context, g *lastcall.Group) error {
 		return g.Go("job", func(ctx context.Context) error {
 			say("working")
-			<-lastcall.Stopping(ctx)
+			<-lastcall.LastCall(ctx)
 			say("heard the last call")
 			if err := hear(); err != nil {
 				return err
@@ -68,7 +68,7 @@ func TestASignalDuringSetupEndsItsContextAndIsNotLost(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
 		return lastcall.Main(config(time.Minute), func(ctx context.Context, g *lastcall.Group) error {
-			g.Defer("db", lastcall.NoContext(func() error { say("closed the db"); return nil }))
+			g.Defer("db", lastcall.CloseFunc(func() error { say("closed the db"); return nil }))
 			say("setting up")
 			<-ctx.Done()
 			say("cause: %v", context.Cause(ctx))

@@ -65,7 +65,7 @@ func talker() int {
 	return lastcall.Main(config(time.Minute), func(_ context.Context, g *lastcall.Group) error {
 		return g.Go("job", func(ctx context.Context) error {
 			say("working")
-			<-lastcall.Stopping(ctx)
+			<-lastcall.LastCall(ctx)
 			for {
 				if _, err := fmt.Println("draining"); errors.Is(err, syscall.EPIPE) {
 					fmt.Fprintln(os.Stderr, "met the closed pipe")
@@ -137,7 +137,7 @@ func TestSIGHUPUnderNohupStopsNothing(t *testing.T) {
 func reloader() int {
 	n := 0
 	cfg := config(time.Minute)
-	cfg.Reload = func(context.Context) error {
+	cfg.OnReload = func(context.Context) error {
 		n++
 		say("reload %d", n)
 		defer say("reloaded %d", n)

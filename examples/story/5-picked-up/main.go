@@ -34,7 +34,7 @@ func setup(ctx context.Context, g *lastcall.Group) error {
 	if err != nil {
 		return err
 	}
-	g.Defer("store", lastcall.NoContext(store.Close))
+	g.Defer("store", lastcall.CloseFunc(store.Close))
 	var mux task.Mux
 	task.Handle(&mux, images, draw)
 	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: 1})

@@ -112,7 +112,7 @@ func (x *execution) attend(ctx context.Context) error {
 // watch tells the program about a stop, and returns when its tree is gone. The cause is why it was
 // told to end, nil if it was not.
 func (x *execution) watch(ctx context.Context) (cause error) {
-	lastCall, ended := lastcall.Stopping(ctx), ctx.Done()
+	lastCall, ended := lastcall.LastCall(ctx), ctx.Done()
 	tick := time.NewTicker(tightenEvery)
 	defer tick.Stop()
 	for {
