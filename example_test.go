@@ -62,7 +62,7 @@ func ExampleMain() {
 
 // A Loop's own context ends at last call. The item in hand gets the context of
 // Work, which lives until Interrupt.
-func ExampleWork() {
+func ExampleUntilInterrupt() {
 	store := func(ctx context.Context, item int) error {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -94,7 +94,7 @@ func ExampleWork() {
 
 // Long work asks whether a stop has begun and how much time it has, and decides
 // by itself to save its place and end.
-func ExampleStopping() {
+func ExampleLastCall() {
 	code := lastcall.Main(quiet, func(_ context.Context, g *lastcall.Group) error {
 		return g.Go("import", func(ctx context.Context) error {
 			if _, ok := lastcall.TimeLeft(ctx); !ok {
@@ -116,7 +116,7 @@ func ExampleStopping() {
 
 // Work that its budget was too short for is interrupted. The cause says so, and
 // the context of Last allows one more write.
-func ExampleLast() {
+func ExampleUntilAbandon() {
 	cfg := quiet
 	cfg.Grace = 200 * time.Millisecond
 	code := lastcall.Main(cfg, func(_ context.Context, g *lastcall.Group) error {

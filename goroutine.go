@@ -84,7 +84,7 @@ func (g *Group) start(s *site, fn func(context.Context) error) error {
 		g.leave()
 		return ErrStopping
 	}
-	e := &entry{site: s, fn: fn, start: g.now()}
+	e := &goroutine{site: s, fn: fn, start: g.now()}
 	g.registry.insert(e)
 	go e.run()
 	return nil
@@ -92,7 +92,7 @@ func (g *Group) start(s *site, fn func(context.Context) error) error {
 
 // run is the first frame of every goroutine of a group; stacks are recognised
 // by it.
-func (e *entry) run() {
+func (e *goroutine) run() {
 	returned := false
 	var err error
 	defer func() {
@@ -107,7 +107,7 @@ func (e *entry) run() {
 }
 
 // ended takes a goroutine that has returned out of the group.
-func (g *Group) ended(e *entry, err error) {
+func (g *Group) ended(e *goroutine, err error) {
 	if err != nil || e.site.kind != EntryGo || g.stopping() {
 		g.judge(e, err)
 	}
@@ -129,7 +129,7 @@ func (g *Group) leave() {
 }
 
 // judge decides what the end of a goroutine means.
-func (g *Group) judge(e *entry, err error) {
+func (g *Group) judge(e *goroutine, err error) {
 	s := e.site
 	p := phase(g.phase.Load())
 	var crash *unwoundError

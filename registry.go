@@ -48,13 +48,13 @@ const (
 
 type shard struct {
 	mu   sync.Mutex
-	root entry    // of a circular list
-	_    [64]byte // shards do not share a cache line
+	root goroutine // of a circular list
+	_    [64]byte  // shards do not share a cache line
 }
 
-// entry is one goroutine that has not returned.
-type entry struct {
-	next, prev *entry
+// goroutine is one goroutine that has not returned.
+type goroutine struct {
+	next, prev *goroutine
 	site       *site
 	fn         func(context.Context) error
 	start      int64 // nanoseconds since Group.base
@@ -84,7 +84,7 @@ func (r *registry) init() {
 	}
 }
 
-func (r *registry) insert(e *entry) {
+func (r *registry) insert(e *goroutine) {
 	e.shard = rand.Uint32() % shardCount
 	s := &r.shards[e.shard]
 	s.mu.Lock()
@@ -94,7 +94,7 @@ func (r *registry) insert(e *entry) {
 	s.mu.Unlock()
 }
 
-func (r *registry) remove(e *entry) {
+func (r *registry) remove(e *goroutine) {
 	s := &r.shards[e.shard]
 	s.mu.Lock()
 	e.prev.next, e.next.prev = e.next, e.prev

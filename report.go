@@ -37,7 +37,7 @@ type Report struct {
 
 // A Entry is about everyone with the same kind and name.
 type Entry struct {
-	Kind  EntryKind          // what it is
+	Kind  EntryKind     // what it is
 	Name  string        // as it was started; for a request with its method and path
 	Count int           // how many
 	Age   time.Duration // of the oldest; 0 in Report.Finished

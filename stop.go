@@ -8,11 +8,11 @@ import (
 // server is what a Group stops in two steps: first it takes no more, then it
 // is empty. All methods return at once.
 type server interface {
-	drain()                         // stop accepting
-	drained() bool                  // nothing is open or running any more
-	interrupt()                     // tell what still runs, in the way it listens to
-	abandon()                       // close what is still open
-	release()                       // end drain's helpers, for which it waits a moment
+	drain()                          // stop accepting
+	drained() bool                   // nothing is open or running any more
+	interrupt()                      // tell what still runs, in the way it listens to
+	abandon()                        // close what is still open
+	release()                        // end drain's helpers, for which it waits a moment
 	open() []Entry                   // what still runs or is connected
 	served() (finished, cut []Entry) // what ended during the stop, in its own time or after Interrupt
 }

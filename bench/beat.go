@@ -84,7 +84,7 @@ func elapsed(began time.Time, err error) time.Duration {
 func (s *timedStore) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
 	began := time.Now()
 	reply, err := s.Store.Heartbeat(ctx, b)
-	if b.Complete {
+	if b.ListsAllRuns {
 		s.complete.add(elapsed(began, err))
 	} else {
 		s.beats.add(elapsed(began, err))
@@ -111,7 +111,7 @@ func (s *timedStore) Claim(ctx context.Context, req task.ClaimRequest) ([]task.T
 func (s *timedStore) Apply(ctx context.Context, changes []task.Change) []error {
 	began := time.Now()
 	errs := s.Store.Apply(ctx, changes)
-	if len(changes) > 0 && changes[0].Status != task.Running {
+	if len(changes) > 0 && changes[0].Status != task.StatusRunning {
 		s.ends.add(elapsed(began, errors.Join(errs...)))
 	}
 	return errs

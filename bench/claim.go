@@ -71,11 +71,11 @@ func (c condition) prepare(store task.Store) error {
 	for _, f := range []struct {
 		kind string
 		n    int
-		opt  *task.Options
+		opt  *task.EnqueueOptions
 	}{
 		{noop.Name, c.queued + c.taken, nil},
-		{noop.Name, c.future, &task.Options{Delay: time.Hour}},
-		{"foreign", c.foreign, &task.Options{Priority: 5}},
+		{noop.Name, c.future, &task.EnqueueOptions{Delay: time.Hour}},
+		{"foreign", c.foreign, &task.EnqueueOptions{Priority: 5}},
 	} {
 		for made := 0; made < f.n; made += bulk {
 			batch := make([]task.NewTask, min(bulk, f.n-made))

@@ -62,12 +62,12 @@ func txPostgres() (figures, error) {
 				return err
 			}
 			return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
-				_, err := client.In(pgstore.Tx(tx)).EnqueueMany(ctx, batch)
+				_, err := client.WithTx(pgstore.Tx(tx)).EnqueueMany(ctx, batch)
 				return err
 			})
 		})
 		client.Wake()
-		return found, errors.Join(err, allAre(store, task.Queued, w.n))
+		return found, errors.Join(err, allAre(store, task.StatusQueued, w.n))
 	})
 }
 
@@ -118,7 +118,7 @@ func enqueueSingly(routines, n int) (figures, error) {
 		if err := failure.Load(); err != nil {
 			return nil, *err
 		}
-		return found, errors.Join(err, allAre(store, task.Queued, n))
+		return found, errors.Join(err, allAre(store, task.StatusQueued, n))
 	})
 }
 

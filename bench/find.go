@@ -65,7 +65,7 @@ func (f filter) String() string { return f.of + "=" + f.value }
 func (r *reader) values() []filter {
 	var all []filter
 	for _, s := range task.Statuses() {
-		all = append(all, filter{"status", string(s), s != task.Interrupted, func(q *task.Query) { q.Status = s }})
+		all = append(all, filter{"status", string(s), s != task.StatusInterrupted, func(q *task.Query) { q.Status = s }})
 	}
 	for _, k := range []string{mail, report, rare} {
 		all = append(all, filter{"kind", k, k != rare, func(q *task.Query) { q.Kind = k }})

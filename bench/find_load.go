@@ -80,7 +80,7 @@ func (d dataset) portions() []portion {
 }
 
 func succeed(i int, t task.Task) (task.Change, bool) {
-	c := changeOf(t, task.Succeeded)
+	c := changeOf(t, task.StatusSucceeded)
 	if i%4 == 0 {
 		c.Result = []byte(`{"rows":4711}`)
 	}
@@ -88,7 +88,7 @@ func succeed(i int, t task.Task) (task.Change, bool) {
 }
 
 func fail(_ int, t task.Task) (task.Change, bool) {
-	c := changeOf(t, task.Failed)
+	c := changeOf(t, task.StatusFailed)
 	c.Counters.Attempts, c.Error = 5, "the mail server has refused the message"
 	return c, true
 }
@@ -99,13 +99,13 @@ func mixed(i int, t task.Task) (task.Change, bool) {
 	case 0:
 		return fail(i, t)
 	case 1:
-		return changeOf(t, task.Cancelled), true
+		return changeOf(t, task.StatusCancelled), true
 	}
 	return succeed(i, t)
 }
 
 func interrupt(_ int, t task.Task) (task.Change, bool) {
-	c := changeOf(t, task.Interrupted)
+	c := changeOf(t, task.StatusInterrupted)
 	c.Reason, c.Counters.Interruptions, c.Checkpoint = task.ReasonStop, 1, []byte(`{"at":7}`)
 	return c, true
 }
@@ -190,7 +190,7 @@ func (l *loader) call(s portion, worker string, from, n int) error {
 	queues := map[string]bool{}
 	for i := range batch {
 		var err error
-		opt := task.Options{Queue: s.queue(from + i), Key: s.key(from + i)}
+		opt := task.EnqueueOptions{Queue: s.queue(from + i), Key: s.key(from + i)}
 		if batch[i], err = task.Prepare(s.kind, []byte(`{"customer":4711,"template":"welcome"}`), &opt); err != nil {
 			return err
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 // patient is a task that works until it is told to stop, and then hands over.
-var patient = task.Kind[empty]{Name: "patient", OnStop: task.Interrupt}
+var patient = task.Kind[empty]{Name: "patient", OnStop: task.InterruptOnStop}
 
 func openAddress(address string) (task.Store, error) {
 	if path, ok := strings.CutPrefix(address, "sqlite:"); ok {

@@ -98,13 +98,13 @@ func claimsSQLite() (figures, error) {
 				return nil, err
 			}
 			all = append(all, took)
-			running, err := store.Find(ctx, task.Query{Status: task.Running, Limit: 100})
+			running, err := store.Find(ctx, task.Query{Status: task.StatusRunning, Limit: 100})
 			if err != nil {
 				return nil, err
 			}
 			changes := make([]task.Change, len(running))
 			for i, t := range running {
-				changes[i] = task.Change{Fence: task.Fence{Task: t.ID, Run: t.Run, Worker: t.Worker}, Status: task.Succeeded}
+				changes[i] = task.Change{Fence: task.Fence{Task: t.ID, Run: t.Run, Worker: t.Worker}, Status: task.StatusSucceeded}
 			}
 			if err := errors.Join(store.Apply(ctx, changes)...); err != nil {
 				return nil, err

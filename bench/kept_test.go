@@ -40,7 +40,7 @@ func TestKept_LoadsADataSetOnceAndUsesItAgainWhileItsSizeIsTheSame(t *testing.T)
 			} else if !slices.Equal(ids, first) {
 				t.Errorf("it was loaded anew: the ids are %v, and were %v", ids, first)
 			}
-			running, err := store.Find(t.Context(), task.Query{Status: task.Running})
+			running, err := store.Find(t.Context(), task.Query{Status: task.StatusRunning})
 			if len(running) != size.running {
 				t.Errorf("%d tasks run, want %d", len(running), size.running)
 			}

@@ -59,7 +59,7 @@ func enqueueInQueues(store task.Store, queues, n int) error {
 		for i := range batch {
 			var err error
 			queue := fmt.Sprintf("queue-%d", (made+i)%queues)
-			if batch[i], err = noop.Task(empty{}, &task.Options{Queue: queue}); err != nil {
+			if batch[i], err = noop.Prepare(empty{}, &task.EnqueueOptions{Queue: queue}); err != nil {
 				return err
 			}
 		}

@@ -145,7 +145,7 @@ func (s *saving) observe(e task.Event) {
 
 // check sees that the tasks have the last of their checkpoints.
 func (s *saving) check(store task.Store) error {
-	newest, err := store.Find(context.Background(), task.Query{Kind: saver.Name, Status: task.Succeeded, Limit: int(s.handlers)})
+	newest, err := store.Find(context.Background(), task.Query{Kind: saver.Name, Status: task.StatusSucceeded, Limit: int(s.handlers)})
 	if err != nil {
 		return err
 	}

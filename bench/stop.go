@@ -67,12 +67,12 @@ func stopAll(store task.Store, n int, checkpoint bool, db database) (figures, er
 	}
 	found[forEach] = 1e6 / found[perSecond]
 	found[duration] = found[forEach] * float64(n) / 1000
-	return found, errors.Join(allAre(store, task.Interrupted, n), checkpointed(store, checkpoint))
+	return found, errors.Join(allAre(store, task.StatusInterrupted, n), checkpointed(store, checkpoint))
 }
 
 // checkpointed sees that the newest tasks have their checkpoints.
 func checkpointed(store task.Store, want bool) error {
-	newest, err := store.Find(context.Background(), task.Query{Status: task.Interrupted, Limit: 100})
+	newest, err := store.Find(context.Background(), task.Query{Status: task.StatusInterrupted, Limit: 100})
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func enqueuePatient(store task.Store, n int) error {
 		batch := make([]task.NewTask, min(perCall, n-made))
 		for i := range batch {
 			var err error
-			if batch[i], err = patient.Task(empty{}, nil); err != nil {
+			if batch[i], err = patient.Prepare(empty{}, nil); err != nil {
 				return err
 			}
 		}

@@ -78,9 +78,9 @@ func (w workload) batch(from, n int) ([]task.NewTask, error) {
 	for i := range batch {
 		var err error
 		if w.keyed {
-			batch[i], err = named.Task(numbered{from + i}, &task.Options{Key: strconv.Itoa(from + i)})
+			batch[i], err = named.Prepare(numbered{from + i}, &task.EnqueueOptions{Key: strconv.Itoa(from + i)})
 		} else {
-			batch[i], err = noop.Task(empty{}, nil)
+			batch[i], err = noop.Prepare(empty{}, nil)
 		}
 		if err != nil {
 			return nil, err
@@ -115,10 +115,10 @@ func serve(store task.Store, w workload, db database) (figures, error) {
 // checkTasks sees that all have succeeded, and that the newest ones have what their handlers left.
 func (w workload) checkTasks(store task.Store) error {
 	ctx, client := context.Background(), task.NewClient(store)
-	if err := allAre(store, task.Succeeded, w.n); err != nil {
+	if err := allAre(store, task.StatusSucceeded, w.n); err != nil {
 		return err
 	}
-	newest, err := client.Find(ctx, task.Query{Status: task.Succeeded, Limit: 100})
+	newest, err := client.Find(ctx, task.Query{Status: task.StatusSucceeded, Limit: 100})
 	for i := 0; err == nil && i < len(newest); i++ {
 		if err = w.check(ctx, client, newest[i]); err != nil {
 			err = fmt.Errorf("task %s: %w", newest[i].ID, err)

@@ -77,8 +77,8 @@ func realOnes(n, slots int) workload {
 	w := nothings(n, slots)
 	w.handle = func(r *task.Run) error {
 		r.Log("read 4711 customers, wrote exports/2026/customers-0017.csv")
-		r.Progress(1, "written")
-		return r.Result(anything)
+		r.SetProgress(1, "written")
+		return r.SetResult(anything)
 	}
 	w.work = func(ctx context.Context, _ *rivertype.JobRow) error { return river.RecordOutput(ctx, anything) }
 	w.check = func(ctx context.Context, client *task.Client, t task.Task) error {

@@ -115,9 +115,9 @@ func (w *Worker) room() int {
 	return max(0, room)
 }
 
-// seat gives a run a slot, or has it wait for one. After last call no run waits: then it says no.
+// acquireSlot gives a run a slot, or has it wait for one. After last call no run waits: then it says no.
 // It wants w.mu held.
-func (w *Worker) seat(r *Run) (begins, waits bool) {
+func (w *Worker) acquireSlot(r *Run) (begins, waits bool) {
 	a := &w.ahead
 	switch {
 	case len(a.waiting) == 0 && int(a.atWork.Load()) < w.slots:
@@ -132,8 +132,8 @@ func (w *Worker) seat(r *Run) (begins, waits bool) {
 	return false, true
 }
 
-// vacate is for a run whose handler has returned.
-func (w *Worker) vacate(r *Run) {
+// releaseSlot is for a run whose handler has returned.
+func (w *Worker) releaseSlot(r *Run) {
 	if r.policy.concurrency > 0 {
 		w.mu.Lock()
 		w.busy[r.task.Kind]--
@@ -148,14 +148,14 @@ func (w *Worker) vacate(r *Run) {
 	}
 	a.atWork.Add(-1)
 	if a.waits.Load() {
-		w.fill(now)
+		w.fillSlots(now)
 	}
 	w.nudge()
 }
 
-// fill gives free slots to those that wait. It is called by who has freed one and sees that
+// fillSlots gives free slots to those that wait. It is called by who has freed one and sees that
 // somebody waits, and by who has had somebody wait: one of the two sees what the other did.
-func (w *Worker) fill(now time.Time) {
+func (w *Worker) fillSlots(now time.Time) {
 	for {
 		w.mu.Lock()
 		a := &w.ahead
@@ -180,7 +180,7 @@ func (w *Worker) begin(r *Run) {
 	if w.log.Enabled(w.base, slog.LevelInfo) {
 		w.log.Info("task running", "task", t.ID, "kind", t.Kind, "run", t.Run, "runs", t.Runs, "was", before(t), "worker", t.Worker)
 	}
-	w.tell(Event{Task: *t, Status: Running, Waited: waited(t)})
+	w.tell(Event{Task: *t, Status: StatusRunning, Waited: waited(t)})
 	w.crew.run(r)
 }
 
@@ -211,7 +211,7 @@ func (w *Worker) giveBack(r *Run) {
 	r.ctx.end()
 	c := Change{Fence: r.fence(), Status: before(&r.task), Reason: r.task.Reason, Counters: r.task.Counters,
 		Delay: -waited(&r.task) - time.Since(r.claimed)}
-	if c.Status == Interrupted {
+	if c.Status == StatusInterrupted {
 		c.Counters.Interruptions++
 	}
 	w.recorder.add(r, &c)

@@ -85,7 +85,7 @@ func TestTasksThatAreShorterThanAClaimAreClaimedAhead(t *testing.T) {
 				atOnce, took := b.quick(d, c.each)
 				g := b.serve(d)
 				time.Sleep(time.Minute)
-				if n := b.count(task.Succeeded); n != len(ids) {
+				if n := b.count(task.StatusSucceeded); n != len(ids) {
 					t.Errorf("%d of %d tasks have succeeded", n, len(ids))
 				}
 				ideal := time.Duration(len(ids)) * c.each / slots
@@ -152,7 +152,7 @@ func TestNothingIsClaimedAheadBesideLongTasks(t *testing.T) {
 		}
 		g := b.serve(d)
 		time.Sleep(time.Minute)
-		if n := b.count(task.Succeeded); n != 1000 || d.peak() > slots {
+		if n := b.count(task.StatusSucceeded); n != 1000 || d.peak() > slots {
 			t.Errorf("%d tasks have succeeded, and %d were claimed for %d slots", n, d.peak(), slots)
 		}
 		b.stop(g, 0)
@@ -178,7 +178,7 @@ func TestALongTaskIsForgottenAfterTenTimesItsDuration(t *testing.T) {
 			t.Errorf("%d tasks were claimed for %d slots soon after a long one", d.peak(), slots)
 		}
 		time.Sleep(time.Minute)
-		if n := b.count(task.Succeeded); n != 2000 || d.peak() <= slots {
+		if n := b.count(task.StatusSucceeded); n != 2000 || d.peak() <= slots {
 			t.Errorf("%d tasks have succeeded, and never more than %d were claimed for %d slots", n, d.peak(), slots)
 		}
 		b.stop(g, 0)
@@ -233,26 +233,26 @@ func TestWhatWasClaimedAheadIsGivenBackWhenTheSlotsStayTaken(t *testing.T) {
 		ids := b.many(900)
 		g := b.serve(&distant{Store: b.store, takes: 5 * time.Millisecond})
 		time.Sleep(500 * time.Millisecond)
-		if n := b.statuses(); n[task.Succeeded] != 500 || n[task.Running] <= slots {
+		if n := b.statuses(); n[task.StatusSucceeded] != 500 || n[task.StatusRunning] <= slots {
 			t.Fatalf("%v: nothing waits for a slot", n)
 		}
 		time.Sleep(2 * time.Second)
-		if n := b.statuses(); n[task.Running] != slots || n[task.Queued] != 390 {
+		if n := b.statuses(); n[task.StatusRunning] != slots || n[task.StatusQueued] != 390 {
 			t.Errorf("%v, want %d running and all others queued", n, slots)
 		}
 		for _, id := range ids {
-			if got := b.get(id); got.Status == task.Queued && !got.RunAt.Equal(got.Created) {
+			if got := b.get(id); got.Status == task.StatusQueued && !got.RunAt.Equal(got.Created) {
 				t.Errorf("a task that was given back has lost its place: claimable since %v, created %v", got.RunAt, got.Created)
 			}
 		}
 		close(open)
 		time.Sleep(time.Minute)
-		if n := b.statuses(); n[task.Succeeded] != 900 {
+		if n := b.statuses(); n[task.StatusSucceeded] != 900 {
 			t.Errorf("in the end %v", n)
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if events[task.Running] != 900 || events[task.Succeeded] != 900 || len(events) != 2 {
+		if events[task.StatusRunning] != 900 || events[task.StatusSucceeded] != 900 || len(events) != 2 {
 			t.Errorf("an observer heard of %v", events)
 		}
 		b.stop(g, 0)
@@ -265,12 +265,12 @@ func TestWhatWasClaimedAheadIsGivenBackAtLastCall(t *testing.T) {
 		ids := b.many(900)
 		g := b.serve(&distant{Store: b.store, takes: 5 * time.Millisecond})
 		time.Sleep(500 * time.Millisecond)
-		if n := b.statuses(); n[task.Running] <= slots {
+		if n := b.statuses(); n[task.StatusRunning] <= slots {
 			t.Fatalf("%v: nothing waits for a slot", n)
 		}
 		g.Stop(nil)
 		time.Sleep(20 * time.Millisecond) // a claim may be under way
-		if n := b.statuses(); n[task.Running] != slots || n[task.Queued] != 390 {
+		if n := b.statuses(); n[task.StatusRunning] != slots || n[task.StatusQueued] != 390 {
 			t.Errorf("after last call %v, want %d running and all others queued", n, slots)
 		}
 		if code := g.Wait().ExitCode(); code != 0 {
@@ -279,10 +279,10 @@ func TestWhatWasClaimedAheadIsGivenBackAtLastCall(t *testing.T) {
 		given := 0
 		for _, id := range ids {
 			got := b.get(id)
-			if got.Status == task.Queued && got.Runs > 0 {
+			if got.Status == task.StatusQueued && got.Runs > 0 {
 				given++
 			}
-			if got.Attempts != 0 || got.Status == task.Queued && got.Interruptions != 0 {
+			if got.Attempts != 0 || got.Status == task.StatusQueued && got.Interruptions != 0 {
 				t.Errorf("a task that had not begun: %+v", got)
 			}
 		}
@@ -301,11 +301,11 @@ func TestAnInterruptedTaskThatIsGivenBackIsInterruptedStill(t *testing.T) {
 		first.Stop(nil)
 		b.stop(second, 0)
 		first.Wait()
-		if n := b.statuses(); n[task.Interrupted] != len(ids) {
+		if n := b.statuses(); n[task.StatusInterrupted] != len(ids) {
 			t.Fatalf("%v, want %d interrupted", n, len(ids))
 		}
 		for range 500 {
-			if _, err := kind.Enqueue(t.Context(), b.client, args{N: 1}, &task.Options{Priority: 1}); err != nil {
+			if _, err := kind.Enqueue(t.Context(), b.client, args{N: 1}, &task.EnqueueOptions{Priority: 1}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -319,13 +319,13 @@ func TestAnInterruptedTaskThatIsGivenBackIsInterruptedStill(t *testing.T) {
 		}
 		g := b.serve(&distant{Store: b.store, takes: 5 * time.Millisecond})
 		time.Sleep(500 * time.Millisecond)
-		if n := b.statuses(); n[task.Running] <= slots {
+		if n := b.statuses(); n[task.StatusRunning] <= slots {
 			t.Fatalf("%v: nothing waits for a slot", n)
 		}
 		b.stop(g, 0)
 		streaks := make(map[int]int)
 		for _, id := range ids {
-			streaks[b.want(id, task.Interrupted, task.ReasonStop, 0, 2, 0).InterruptStreak]++
+			streaks[b.want(id, task.StatusInterrupted, task.ReasonStop, 0, 2, 0).InterruptStreak]++
 		}
 		if streaks[1] != slots || streaks[2] != slots {
 			t.Errorf("streaks %v: want 1 for the %d that had not begun, and 2 for the others", streaks, slots)

@@ -14,8 +14,8 @@ func (w *Worker) register(ctx context.Context) error {
 	w.mu.Lock()
 	w.id, w.seq, w.state = newID(), 0, WorkerRunning
 	w.reached, w.ticked = time.Now(), time.Now()
-	w.running, w.busy = roster{}, make(map[string]int)
-	w.watching = make(map[string]sight)
+	w.running, w.busy = runSet{}, make(map[string]int)
+	w.watching = make(map[string]observation)
 	w.renewed = time.Now()
 	w.mu.Unlock()
 	return w.beat(ctx, WorkerRunning)
@@ -58,7 +58,7 @@ func (w *Worker) beat(ctx context.Context, state WorkerState) error {
 func (w *Worker) send(ctx context.Context, b Beat) error {
 	reply, err := w.store.Heartbeat(ctx, b)
 	if errors.Is(err, ErrWorkerGone) && b.Seq > 1 {
-		return w.reborn(ctx, b)
+		return w.reregister(ctx, b)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -71,7 +71,7 @@ func (w *Worker) send(ctx context.Context, b Beat) error {
 		w.renewed = w.reached
 	}
 	w.heed(reply)
-	w.unlisted = append(w.unlisted, reply.Unlisted...)
+	w.unlisted = append(w.unlisted, reply.Missing...)
 	return nil
 }
 
@@ -82,14 +82,14 @@ func (w *Worker) heed(reply BeatReply) {
 			r.ctx.cancel(ErrLeaseLost)
 		}
 	}
-	for _, a := range reply.Asked {
+	for _, a := range reply.Commands {
 		r := w.running.find(a.Fence)
 		switch {
 		case r == nil:
 		case a.Verb == VerbCancel:
 			r.ctx.cancel(ErrCancelled)
 		case a.Verb == VerbInterrupt:
-			r.ctx.cancel(ErrAsked)
+			r.ctx.cancel(ErrInterruptRequested)
 		}
 	}
 }
@@ -142,7 +142,7 @@ const beatRuns = 32
 func (w *Worker) recover(last context.Context) error {
 	b := w.nextBeat(w.currentState())
 	w.mu.Lock()
-	b.Complete, b.Runs, w.unlisted = true, w.running.some(len(w.running.runs)), nil
+	b.ListsAllRuns, b.Runs, w.unlisted = true, w.running.some(len(w.running.runs)), nil
 	w.mu.Unlock()
 	if err := w.send(last, b); err != nil {
 		return err
@@ -157,9 +157,9 @@ func (w *Worker) recover(last context.Context) error {
 	return nil
 }
 
-// reborn is what a worker does that was taken for dead: its runs are lost, and unless it is
+// reregister is what a worker does that was taken for dead: its runs are lost, and unless it is
 // stopping it goes on as a new incarnation.
-func (w *Worker) reborn(ctx context.Context, b Beat) error {
+func (w *Worker) reregister(ctx context.Context, b Beat) error {
 	w.mu.Lock()
 	if w.id != b.Worker { // somebody else was quicker
 		w.mu.Unlock()

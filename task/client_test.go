@@ -16,7 +16,7 @@ import (
 
 func TestEnqueuingAgainWithTheSameIDMakesNoSecondTask(t *testing.T) {
 	c := task.NewClient(memstore.New())
-	opt := &task.Options{ID: "0197c0de-0000-7000-8000-000000000000"}
+	opt := &task.EnqueueOptions{ID: "0197c0de-0000-7000-8000-000000000000"}
 	for i, existed := range []bool{false, true} {
 		got, err := kind.Enqueue(t.Context(), c, args{N: i}, opt)
 		if err != nil || got.ID != opt.ID || got.Existed != existed {
@@ -51,23 +51,25 @@ func TestIDsAreUUIDsOfVersionSevenAndSortByTime(t *testing.T) {
 
 func TestWhatCannotBeAcceptedIsErrInvalidAndSaysWhy(t *testing.T) {
 	c := task.NewClient(memstore.New())
-	for name, call := range map[string]func() (task.Enqueued, error){
-		"not a UUID":  func() (task.Enqueued, error) { return c.Enqueue(t.Context(), "k", nil, &task.Options{ID: "7"}) },
-		"must have 1": func() (task.Enqueued, error) { return c.Enqueue(t.Context(), "", nil, nil) },
-		"may have only letters": func() (task.Enqueued, error) {
+	for name, call := range map[string]func() (task.EnqueueResult, error){
+		"not a UUID": func() (task.EnqueueResult, error) {
+			return c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{ID: "7"})
+		},
+		"must have 1": func() (task.EnqueueResult, error) { return c.Enqueue(t.Context(), "", nil, nil) },
+		"may have only letters": func() (task.EnqueueResult, error) {
 			return c.Enqueue(t.Context(), "a kind", nil, nil)
 		},
-		"put it into a file": func() (task.Enqueued, error) {
+		"put it into a file": func() (task.EnqueueResult, error) {
 			return c.Enqueue(t.Context(), "k", make([]byte, task.MaxPayload+1), nil)
 		},
-		"priority 9223372036854775807 must be from -2147483648 to 2147483647": func() (task.Enqueued, error) {
-			return c.Enqueue(t.Context(), "k", nil, &task.Options{Priority: math.MaxInt})
+		"priority 9223372036854775807 must be from -2147483648 to 2147483647": func() (task.EnqueueResult, error) {
+			return c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{Priority: math.MaxInt})
 		},
-		"priority -9223372036854775808 must be from": func() (task.Enqueued, error) {
-			return c.Enqueue(t.Context(), "k", nil, &task.Options{Priority: math.MinInt})
+		"priority -9223372036854775808 must be from": func() (task.EnqueueResult, error) {
+			return c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{Priority: math.MinInt})
 		},
-		"is negative": func() (task.Enqueued, error) {
-			return c.Enqueue(t.Context(), "k", nil, &task.Options{Delay: -time.Second})
+		"is negative": func() (task.EnqueueResult, error) {
+			return c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{Delay: -time.Second})
 		},
 	} {
 		if _, err := call(); !errors.Is(err, task.ErrInvalid) || !strings.Contains(err.Error(), name) {
@@ -150,13 +152,13 @@ func TestNewWorkerRefusesWhatCannotWork(t *testing.T) {
 func TestAPreparedTaskOfANamedKindIsCheckedAndCanBeHandedInAgain(t *testing.T) {
 	c := task.NewClient(memstore.New())
 	payload := []byte(`{ "spaces": "stay" }`)
-	n, err := task.Prepare("named", payload, &task.Options{Queue: "q", Priority: 3})
+	n, err := task.Prepare("named", payload, &task.EnqueueOptions{Queue: "q", Priority: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, existed := range []bool{false, true} {
 		done, err := c.EnqueueMany(t.Context(), []task.NewTask{n})
-		if err != nil || len(done) != 1 || done[0] != (task.Enqueued{ID: n.ID, Existed: existed}) {
+		if err != nil || len(done) != 1 || done[0] != (task.EnqueueResult{ID: n.ID, Existed: existed}) {
 			t.Errorf("%+v, %v; want %s, existed %v", done, err, n.ID, existed)
 		}
 	}
@@ -164,7 +166,7 @@ func TestAPreparedTaskOfANamedKindIsCheckedAndCanBeHandedInAgain(t *testing.T) {
 	if err != nil || string(got.Payload) != string(payload) || got.Kind != "named" || got.Queue != "q" || got.Priority != 3 {
 		t.Errorf("%+v, %v", got, err)
 	}
-	for name, opt := range map[string]*task.Options{"no name": nil, "named": {ID: "x"}} {
+	for name, opt := range map[string]*task.EnqueueOptions{"no name": nil, "named": {ID: "x"}} {
 		if _, err := task.Prepare(name, payload, opt); !errors.Is(err, task.ErrInvalid) {
 			t.Errorf("Prepare(%q, %+v): %v, want ErrInvalid", name, opt, err)
 		}

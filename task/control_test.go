@@ -36,7 +36,7 @@ func TestCancelEndsARunningTaskAndSaysSoToItsHandler(t *testing.T) {
 			t.Errorf("cause %v", cause)
 		}
 		synctest.Wait()
-		b.want(id, task.Cancelled, "", 0, 0, 0)
+		b.want(id, task.StatusCancelled, "", 0, 0, 0)
 		b.stop(g, 0)
 	})
 }
@@ -50,7 +50,7 @@ func TestInterruptHandsATaskToAnotherWorkerFirst(t *testing.T) {
 				return nil
 			}
 			<-ctx.Done()
-			if !errors.Is(context.Cause(ctx), task.ErrAsked) {
+			if !errors.Is(context.Cause(ctx), task.ErrInterruptRequested) {
 				t.Errorf("cause %v", context.Cause(ctx))
 			}
 			return ctx.Err()
@@ -62,10 +62,10 @@ func TestInterruptHandsATaskToAnotherWorkerFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		b.want(id, task.Interrupted, task.ReasonAsked, 0, 1, 0)
+		b.want(id, task.StatusInterrupted, task.ReasonRequested, 0, 1, 0)
 		began := time.Now()
 		done, err := b.client.Wait(b.t.Context(), id)
-		if err != nil || done.Status != task.Succeeded {
+		if err != nil || done.Status != task.StatusSucceeded {
 			t.Errorf("%+v, %v", done, err)
 		}
 		if took := time.Since(began); took < 5*time.Second || took > 7*time.Second {
@@ -89,7 +89,7 @@ func TestASnoozeWaitsAndCostsNothing(t *testing.T) {
 		if _, err := b.client.Wait(b.t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
-		b.want(id, task.Succeeded, "", 0, 0, 0)
+		b.want(id, task.StatusSucceeded, "", 0, 0, 0)
 		if d := began[1].Sub(began[0]); d < time.Minute || d > 62*time.Second {
 			t.Errorf("run again after %v", d)
 		}
@@ -102,7 +102,7 @@ func TestResultAndLogAreKept(t *testing.T) {
 		b.handle = func(_ context.Context, r *task.Run) error {
 			r.Log("one")
 			r.Log("two")
-			return r.Result(map[string]int{"n": 3})
+			return r.SetResult(map[string]int{"n": 3})
 		}
 		g := b.serve(b.store)
 		id := b.enqueue()
@@ -124,7 +124,7 @@ func TestAClaimWhoseAnswerWasLostIsFoundAgain(t *testing.T) {
 		s := &forgetful{Store: b.store}
 		g := b.serve(s)
 		done, err := b.client.Wait(b.t.Context(), id)
-		if err != nil || done.Status != task.Succeeded || done.Runs != 1 || !s.lost.Load() {
+		if err != nil || done.Status != task.StatusSucceeded || done.Runs != 1 || !s.lost.Load() {
 			t.Errorf("%+v, %v; an answer was lost: %v", done, err, s.lost.Load())
 		}
 		b.stop(g, 0)
@@ -152,18 +152,18 @@ func TestInterruptionsWithoutACheckpointWaitLongerEachTimeAndAreCapped(t *testin
 		id := b.enqueue()
 		for n, want := range []time.Duration{0, 200 * time.Millisecond, 0} {
 			g := b.serve(b.store)
-			for b.get(id).Status != task.Running {
+			for b.get(id).Status != task.StatusRunning {
 				time.Sleep(10 * time.Millisecond)
 			}
 			b.stop(g, 0)
 			got := b.get(id)
 			if n == 2 {
-				if got.Status != task.Failed {
+				if got.Status != task.StatusFailed {
 					t.Errorf("after three interruptions: %s", got.Status)
 				}
 				return
 			}
-			if d := got.RunAt.Sub(got.Since); got.Status != task.Interrupted || d != want {
+			if d := got.RunAt.Sub(got.Since); got.Status != task.StatusInterrupted || d != want {
 				t.Errorf("interruption %d: %s, waits %v, want %v", n+1, got.Status, d, want)
 			}
 		}
@@ -188,7 +188,7 @@ func TestMiddlewareWrapsInItsOrderAndObserversHearOfEveryRun(t *testing.T) {
 		g := b.serve(b.store)
 		b.enqueue()
 		synctest.Wait()
-		if !slices.Equal(order, []string{"outer", "inner"}) || !slices.Equal(seen, []task.Status{task.Running, task.Succeeded}) {
+		if !slices.Equal(order, []string{"outer", "inner"}) || !slices.Equal(seen, []task.Status{task.StatusRunning, task.StatusSucceeded}) {
 			t.Errorf("order %v, seen %v", order, seen)
 		}
 		b.stop(g, 0)
@@ -202,7 +202,7 @@ func TestOldTasksAreRemovedAndYoungOnesStay(t *testing.T) {
 		g := b.serve(b.store)
 		id := b.enqueue()
 		time.Sleep(time.Hour - time.Minute)
-		b.want(id, task.Succeeded, "", 0, 0, 0)
+		b.want(id, task.StatusSucceeded, "", 0, 0, 0)
 		time.Sleep(time.Hour)
 		if _, err := b.client.Get(b.t.Context(), id); !errors.Is(err, task.ErrNotFound) {
 			t.Errorf("after its retention: %v", err)
@@ -217,9 +217,9 @@ type pruneAsked struct {
 	asked []task.PruneRequest
 }
 
-func (s *pruneAsked) Prune(_ context.Context, req task.PruneRequest) (task.Pruned, error) {
+func (s *pruneAsked) Prune(_ context.Context, req task.PruneRequest) (task.PruneReply, error) {
 	s.asked = append(s.asked, req)
-	return task.Pruned{}, nil
+	return task.PruneReply{}, nil
 }
 
 func TestPrune_TheWorkerGivesItsOwnClock(t *testing.T) {
@@ -248,11 +248,11 @@ func TestEnqueueManyKeepsOrderKeysAndIDs(t *testing.T) {
 		k := task.Kind[int]{Name: "many", Queue: "bulk"}
 		var tasks []task.NewTask
 		for i := range 12_000 {
-			var opt *task.Options
+			var opt *task.EnqueueOptions
 			if i%5000 == 7 {
-				opt = &task.Options{Key: "same"}
+				opt = &task.EnqueueOptions{Key: "same"}
 			}
-			n, err := k.Task(i, opt)
+			n, err := k.Prepare(i, opt)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -271,7 +271,7 @@ func TestEnqueueManyKeepsOrderKeysAndIDs(t *testing.T) {
 			}
 		}
 		counts, err := b.client.Count(b.t.Context())
-		want := []task.Count{{Queue: "bulk", Kind: "many", Status: task.Queued, N: 11_998}}
+		want := []task.Count{{Queue: "bulk", Kind: "many", Status: task.StatusQueued, N: 11_998}}
 		if err != nil || !slices.Equal(counts.Tasks, want) {
 			t.Errorf("%+v, %v", counts, err)
 		}

@@ -20,14 +20,14 @@ func TestWhatTheHandlerCallsACrashIsCountedAsOneAndCapped(t *testing.T) {
 		g := b.serve(b.store)
 		// The first costs no time, the second half a second.
 		synctest.Wait()
-		b.want(id, task.Interrupted, task.ReasonLost, 0, 0, 2)
+		b.want(id, task.StatusInterrupted, task.ReasonLost, 0, 0, 2)
 		time.Sleep(time.Second)
-		got := b.want(id, task.Failed, "", 0, 0, 3)
+		got := b.want(id, task.StatusFailed, "", 0, 0, 3)
 		if !strings.Contains(got.Error, "3 crashes without a new checkpoint, the last one: render: killed by signal 9") {
 			t.Errorf("error %q", got.Error)
 		}
 		runs, err := b.client.History(t.Context(), id)
-		if err != nil || len(runs) != 3 || !runs[0].Crashed || runs[0].Taken || runs[0].Status != task.Interrupted || !runs[2].Crashed || runs[2].Status != task.Failed {
+		if err != nil || len(runs) != 3 || !runs[0].Crashed || runs[0].Reclaimed || runs[0].Status != task.StatusInterrupted || !runs[2].Crashed || runs[2].Status != task.StatusFailed {
 			t.Errorf("%+v, %v", runs, err)
 		}
 		b.stop(g, 0)
@@ -48,7 +48,7 @@ func TestANewCheckpointEndsTheStreakOfWhatTheHandlerCallsCrashes(t *testing.T) {
 		}
 		id := b.enqueue()
 		g := b.serve(b.store)
-		b.want(id, task.Succeeded, "", 0, 0, 6)
+		b.want(id, task.StatusSucceeded, "", 0, 0, 6)
 		b.stop(g, 0)
 	})
 }
@@ -61,9 +61,9 @@ func TestACrashAfterAStopBeganIsAnInterruption(t *testing.T) {
 		}
 		id := b.enqueue()
 		g := b.serve(b.store)
-		b.want(id, task.Running, "", 0, 0, 0)
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
 		b.stop(g, 0)
-		if got := b.want(id, task.Interrupted, task.ReasonStop, 0, 1, 0); got.Error != "killed by signal 9" {
+		if got := b.want(id, task.StatusInterrupted, task.ReasonStop, 0, 1, 0); got.Error != "killed by signal 9" {
 			t.Errorf("error %q", got.Error)
 		}
 	})

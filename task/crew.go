@@ -2,11 +2,11 @@ package task
 
 import "sync"
 
-// crew is the goroutines that run handlers. Runs stand in a line, and a goroutine that is done with
+// goroutinePool is the goroutines that run handlers. Runs stand in a line, and a goroutine that is done with
 // one takes the next. Before it calls a handler, which may block, it has another one come for the
 // rest of the line: nobody waits behind a handler, and a thousand short ones need no thousand
 // goroutines.
-type crew struct {
+type goroutinePool struct {
 	do func(*Run)
 
 	mu      sync.Mutex
@@ -22,14 +22,14 @@ type crew struct {
 // maxIdle bounds the goroutines that wait, and so the memory of their stacks.
 const maxIdle = 1000
 
-func newCrew(do func(*Run)) *crew {
-	c := &crew{do: do}
+func newCrew(do func(*Run)) *goroutinePool {
+	c := &goroutinePool{do: do}
 	c.wake.L = &c.mu
 	return c
 }
 
 // run has a run done by a goroutine.
-func (c *crew) run(r *Run) {
+func (c *goroutinePool) run(r *Run) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.first > len(c.line)/2 {
@@ -42,7 +42,7 @@ func (c *crew) run(r *Run) {
 }
 
 // call has a goroutine come for the line, unless one is on its way; c.mu is held.
-func (c *crew) call() {
+func (c *goroutinePool) call() {
 	if c.called || c.first == len(c.line) {
 		return
 	}
@@ -56,7 +56,7 @@ func (c *crew) call() {
 }
 
 // serve is a goroutine of the crew.
-func (c *crew) serve() {
+func (c *goroutinePool) serve() {
 	for r := c.next(true); r != nil; r = c.next(false) {
 		c.do(r)
 	}
@@ -64,7 +64,7 @@ func (c *crew) serve() {
 
 // next takes a run from the line, or waits for one; nil says to end. arrived is a goroutine that has
 // been called.
-func (c *crew) next(arrived bool) *Run {
+func (c *goroutinePool) next(arrived bool) *Run {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if arrived {
@@ -91,7 +91,7 @@ func (c *crew) next(arrived bool) *Run {
 }
 
 // dismiss ends the goroutines and waits for them. Nothing may be run any more.
-func (c *crew) dismiss() {
+func (c *goroutinePool) dismiss() {
 	c.mu.Lock()
 	c.closed = true
 	c.wake.Broadcast()

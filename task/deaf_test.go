@@ -29,10 +29,10 @@ func TestADeafHandlersTaskIsInterruptedByTheDeadlineAndTakenUpWhenTheStopIsOver(
 		b.sleepy(time.Minute)
 		g := b.serve(b.store)
 		id := b.enqueue()
-		b.want(id, task.Running, "", 0, 0, 0)
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
 		began := time.Now()
 		b.stop(g, 3)
-		got := b.want(id, task.Interrupted, task.ReasonDeadline, 0, 1, 0)
+		got := b.want(id, task.StatusInterrupted, task.ReasonDeadline, 0, 1, 0)
 		if over := got.RunAt.Sub(began); over != 10*time.Second {
 			t.Errorf("claimable %v after the stop began, which has 10s", over)
 		}
@@ -45,9 +45,9 @@ func TestADeafHandlersTaskIsInterruptedByTheDeadlineAndTakenUpWhenTheStopIsOver(
 
 		next := b.serve(b.store)
 		time.Sleep(time.Until(got.RunAt) - time.Millisecond)
-		b.want(id, task.Interrupted, task.ReasonDeadline, 0, 1, 0)
+		b.want(id, task.StatusInterrupted, task.ReasonDeadline, 0, 1, 0)
 		time.Sleep(time.Second)
-		b.want(id, task.Succeeded, "", 0, 1, 0)
+		b.want(id, task.StatusSucceeded, "", 0, 1, 0)
 		time.Sleep(time.Minute) // the deaf one returns, and is not heard
 		runs, err := b.client.History(t.Context(), id)
 		if err != nil || len(runs) != 2 || runs[0].Reason != task.ReasonDeadline || runs[0].Crashed {
@@ -91,9 +91,9 @@ func TestWhatADeafHandlerReturnsInTheLastMomentComesTooLate(t *testing.T) {
 		b.sleepy(9*time.Second + 450*time.Millisecond) // abandoned after 9.5 s, and decided a sixteenth before
 		g := b.serve(b.store)
 		id := b.enqueue()
-		b.want(id, task.Running, "", 0, 0, 0)
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
 		b.stop(g, 0)
-		b.want(id, task.Interrupted, task.ReasonDeadline, 0, 1, 0)
+		b.want(id, task.StatusInterrupted, task.ReasonDeadline, 0, 1, 0)
 		if stale != 1 || !strings.Contains(log.String(), "what it did in the end came too late") {
 			t.Errorf("%d stale ends were observed; log:\n%s", stale, &log)
 		}
@@ -105,9 +105,9 @@ func TestAHandlerThatReturnsJustBeforeItIsTakenForDeafIsHeard(t *testing.T) {
 		b.sleepy(9*time.Second + 430*time.Millisecond)
 		g := b.serve(b.store)
 		id := b.enqueue()
-		b.want(id, task.Running, "", 0, 0, 0)
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
 		b.stop(g, 0)
-		b.want(id, task.Succeeded, "", 0, 0, 0)
+		b.want(id, task.StatusSucceeded, "", 0, 0, 0)
 	})
 }
 
@@ -117,16 +117,16 @@ func TestADeafHandlersTaskStaysRunningUntilItsProcessIsGoneWhereTheStoreIsOutOfR
 		cut := &faultyStore{Store: b.store}
 		g := b.serve(cut)
 		id := b.enqueue()
-		b.want(id, task.Running, "", 0, 0, 0)
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
 		g.Stop(nil)
 		time.Sleep(time.Second) // the stop has been announced
 		cut.cut(true)
 		b.stop(g, 3)
-		b.want(id, task.Running, "", 0, 0, 0)
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
 		b.store.Kill(b.get(id).Worker)
 		next := b.serve(b.store)
 		synctest.Wait()
-		b.want(id, task.Succeeded, "", 0, 1, 0)
+		b.want(id, task.StatusSucceeded, "", 0, 1, 0)
 		time.Sleep(time.Minute)
 		b.stop(next, 0)
 	})
@@ -148,17 +148,17 @@ func TestADeafHandlerWhoseTaskIsSomebodyElsesRecordsNothing(t *testing.T) {
 		}
 		g := b.serve(b.store)
 		id := b.enqueue()
-		b.want(id, task.Running, "", 0, 0, 0)
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
 		b.store.Kill(b.get(id).Worker) // as if its process were dead
 		next := b.serve(b.store)
 		time.Sleep(10 * time.Second)
-		done := b.want(id, task.Succeeded, "", 0, 0, 1)
+		done := b.want(id, task.StatusSucceeded, "", 0, 0, 1)
 		b.stop(g, 3)
 		if n := late.Load(); n != 0 {
 			t.Errorf("%d ends came too late before the handler had returned", n)
 		}
 		time.Sleep(time.Minute)
-		if got := b.get(id); late.Load() != 1 || got.Run != done.Run || got.Status != task.Succeeded {
+		if got := b.get(id); late.Load() != 1 || got.Run != done.Run || got.Status != task.StatusSucceeded {
 			t.Errorf("%d ends came too late; the task is %+v", late.Load(), got)
 		}
 		b.stop(next, 0)
@@ -181,9 +181,9 @@ func TestAHandlerInTheMiddleOfASaveIsNotTakenForDeaf(t *testing.T) {
 		b.handle = func(ctx context.Context, r *task.Run) error { return r.Save(ctx, 1) }
 		g := b.serve(standing{b.store})
 		id := b.enqueue()
-		b.want(id, task.Running, "", 0, 0, 0)
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
 		b.stop(g, 3)
-		b.want(id, task.Running, "", 0, 0, 0) // its Save ended when it was abandoned
+		b.want(id, task.StatusRunning, "", 0, 0, 0) // its Save ended when it was abandoned
 	})
 }
 
@@ -200,11 +200,11 @@ func TestWithoutADeadlineNobodyIsTakenForDeaf(t *testing.T) {
 		served := make(chan error, 1)
 		go func() { served <- w.Serve(ctx) }()
 		id := b.enqueue()
-		b.want(id, task.Running, "", 0, 0, 0)
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
 		interrupt()
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
-		b.want(id, task.Succeeded, "", 0, 0, 0)
+		b.want(id, task.StatusSucceeded, "", 0, 0, 0)
 	})
 }

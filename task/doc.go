@@ -1,7 +1,7 @@
 // Package task keeps work that must survive the process that does it.
 //
 // A goroutine is gone when its process ends. A task is a record in a store: it has a status, and
-// when the process is stopped in the middle of it the status becomes [Interrupted], with the
+// when the process is stopped in the middle of it the status becomes [StatusInterrupted], with the
 // reason, with the checkpoint that the handler saved last, and the next process takes it up from
 // there.
 //

@@ -14,16 +14,16 @@ const DefaultQueue = "default"
 
 // Enqueue records a new task. When it has returned without an error the task survives this process.
 // opt may be nil.
-func (k Kind[T]) Enqueue(ctx context.Context, c *Client, args T, opt *Options) (Enqueued, error) {
-	n, err := k.Task(args, opt)
+func (k Kind[T]) Enqueue(ctx context.Context, c *Client, args T, opt *EnqueueOptions) (EnqueueResult, error) {
+	n, err := k.Prepare(args, opt)
 	if err != nil {
-		return Enqueued{}, err
+		return EnqueueResult{}, err
 	}
 	return c.enqueue(ctx, n)
 }
 
-// Task prepares a task of the kind for [Client.EnqueueMany]. opt may be nil.
-func (k Kind[T]) Task(args T, opt *Options) (NewTask, error) {
+// Prepare prepares a task of the kind for [Client.EnqueueMany]. opt may be nil.
+func (k Kind[T]) Prepare(args T, opt *EnqueueOptions) (NewTask, error) {
 	payload, err := json.Marshal(args)
 	if err != nil {
 		return NewTask{}, fmt.Errorf("task: payload of kind %q: %w", k.Name, err)
@@ -34,7 +34,7 @@ func (k Kind[T]) Task(args T, opt *Options) (NewTask, error) {
 // Prepare checks a new task of a kind that is known by its name, for [Client.EnqueueMany]: it has
 // its id from here on, so that handing it in again makes no second task. opt may be nil; the
 // payload is kept, not copied. An error is ErrInvalid.
-func Prepare(kind string, payload []byte, opt *Options) (NewTask, error) {
+func Prepare(kind string, payload []byte, opt *EnqueueOptions) (NewTask, error) {
 	return newTask(kind, "", payload, opt)
 }
 
@@ -45,22 +45,22 @@ func Prepare(kind string, payload []byte, opt *Options) (NewTask, error) {
 // An error that is ErrInvalid is the caller's, and ErrKeyBusy says to try again; after any other
 // one it is not known whether the task was recorded, and enqueuing again with the same Options.ID
 // is safe.
-func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *Options) (Enqueued, error) {
+func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *EnqueueOptions) (EnqueueResult, error) {
 	n, err := newTask(kind, "", bytes.Clone(payload), opt)
 	if err != nil {
-		return Enqueued{}, err
+		return EnqueueResult{}, err
 	}
 	return c.enqueue(ctx, n)
 }
 
-func (c *Client) enqueue(ctx context.Context, n NewTask) (Enqueued, error) {
+func (c *Client) enqueue(ctx context.Context, n NewTask) (EnqueueResult, error) {
 	added, err := c.add(ctx, []NewTask{n})
 	if err != nil {
-		return Enqueued{ID: n.ID}, fmt.Errorf("task: enqueue %s: %w", n.ID, err)
+		return EnqueueResult{ID: n.ID}, fmt.Errorf("task: enqueue %s: %w", n.ID, err)
 	}
 	done := enqueued(added[0])
 	if done.Err != nil {
-		return Enqueued{ID: n.ID}, fmt.Errorf("task: enqueue %s: %w", n.ID, done.Err)
+		return EnqueueResult{ID: n.ID}, fmt.Errorf("task: enqueue %s: %w", n.ID, done.Err)
 	}
 	return done, nil
 }
@@ -68,15 +68,15 @@ func (c *Client) enqueue(ctx context.Context, n NewTask) (Enqueued, error) {
 // manyStep bounds the tasks of one call of the store, and so the length of its transaction.
 const manyStep = 5000
 
-// EnqueueMany records tasks that [Kind.Task] or [Prepare] has prepared, thousands in one
+// EnqueueMany records tasks that [Kind.Prepare] or [Prepare] has prepared, thousands in one
 // transaction. The answer has their order.
 //
 // When some are busy (see Enqueued.Err) all others have been recorded, the answer is complete, and
 // the error is ErrKeyBusy and gives their number. After any other error the tasks that are in the
 // answer without an Err are recorded, and of the others it is not known. In both cases enqueuing
 // the same ones again is safe, since they keep their ids.
-func (c *Client) EnqueueMany(ctx context.Context, tasks []NewTask) ([]Enqueued, error) {
-	done := make([]Enqueued, 0, len(tasks))
+func (c *Client) EnqueueMany(ctx context.Context, tasks []NewTask) ([]EnqueueResult, error) {
+	done := make([]EnqueueResult, 0, len(tasks))
 	busy := 0
 	for step := range slices.Chunk(tasks, manyStep) {
 		added, err := c.add(ctx, step)
@@ -97,7 +97,7 @@ func (c *Client) EnqueueMany(ctx context.Context, tasks []NewTask) ([]Enqueued, 
 	return done, nil
 }
 
-func (c *Client) add(ctx context.Context, tasks []NewTask) ([]Added, error) {
+func (c *Client) add(ctx context.Context, tasks []NewTask) ([]AddResult, error) {
 	if c.tx == nil {
 		return c.store.Add(ctx, tasks)
 	}
@@ -108,11 +108,11 @@ func (c *Client) add(ctx context.Context, tasks []NewTask) ([]Added, error) {
 	return s.AddTx(ctx, c.tx, tasks)
 }
 
-// In returns a client that enqueues inside the caller's transaction, which a store's package wraps:
+// WithTx returns a client that enqueues inside the caller's transaction, which a store's package wraps:
 // the tasks exist when it commits, together with the caller's own rows, and never if it does not.
 // Only enqueuing is part of the transaction. Call Wake on the client after the commit; without it
 // workers find the tasks within a second.
-func (c *Client) In(tx Tx) *Client { return &Client{store: c.store, tx: tx} }
+func (c *Client) WithTx(tx Tx) *Client { return &Client{store: c.store, tx: tx} }
 
 // Wake says that a transaction in which tasks were enqueued has been committed.
 func (c *Client) Wake() {
@@ -126,8 +126,8 @@ func errNoTx(s Store, tx Tx) error {
 }
 
 // newTask checks what a client hands in.
-func newTask(kind, queue string, payload []byte, opt *Options) (NewTask, error) {
-	var o Options
+func newTask(kind, queue string, payload []byte, opt *EnqueueOptions) (NewTask, error) {
+	var o EnqueueOptions
 	if opt != nil {
 		o = *opt
 	}

@@ -18,14 +18,14 @@ type heldKeys struct {
 	err   error // of the second call
 }
 
-func (s *heldKeys) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+func (s *heldKeys) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 	if s.calls++; s.calls == 2 && s.err != nil {
 		return nil, s.err
 	}
-	var added []task.Added
+	var added []task.AddResult
 	for _, n := range tasks {
 		if n.Key == "held" {
-			added = append(added, task.Added{ID: n.ID, Busy: true})
+			added = append(added, task.AddResult{ID: n.ID, Busy: true})
 			continue
 		}
 		one, err := s.Store.Add(ctx, []task.NewTask{n})
@@ -41,7 +41,7 @@ func prepared(t *testing.T, keys ...string) []task.NewTask {
 	t.Helper()
 	var tasks []task.NewTask
 	for _, key := range keys {
-		n, err := task.Prepare("k", nil, &task.Options{Key: key})
+		n, err := task.Prepare("k", nil, &task.EnqueueOptions{Key: key})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,10 +96,10 @@ func TestEnqueueMany_AnErrorInTheMiddleLeavesTheAnswersBeforeIt(t *testing.T) {
 func TestEnqueue_ABusyTaskIsErrKeyBusy(t *testing.T) {
 	s := &heldKeys{Store: memstore.New()}
 	c := task.NewClient(s)
-	if done, err := c.Enqueue(t.Context(), "k", nil, &task.Options{Key: "held"}); !errors.Is(err, task.ErrKeyBusy) || done.ID == "" {
+	if done, err := c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{Key: "held"}); !errors.Is(err, task.ErrKeyBusy) || done.ID == "" {
 		t.Errorf("%+v, %v", done, err)
 	}
-	if done, err := c.Enqueue(t.Context(), "k", nil, &task.Options{Key: "free"}); err != nil || done.Err != nil || done.Existed {
+	if done, err := c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{Key: "free"}); err != nil || done.Err != nil || done.Existed {
 		t.Errorf("%+v, %v", done, err)
 	}
 }

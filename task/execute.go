@@ -29,12 +29,12 @@ func (w *Worker) start(t *Task, now time.Time) {
 	if r.suspect {
 		w.suspects++
 	}
-	begins, waits := w.seat(r)
+	begins, waits := w.acquireSlot(r)
 	late := w.called
 	w.mu.Unlock()
 	switch {
 	case waits:
-		w.fill(now)
+		w.fillSlots(now)
 		return
 	case !begins:
 		w.giveBack(r)
@@ -70,13 +70,13 @@ var errGoexit = &PanicError{Value: "the handler called runtime.Goexit"}
 // before says, for the log, what a claimed task was.
 func before(t *Task) Status {
 	if t.Reason != "" {
-		return Interrupted
+		return StatusInterrupted
 	}
-	return Queued
+	return StatusQueued
 }
 
-// heedLastCall ends the contexts of the runs whose kinds want it so when last call comes.
-func (w *Worker) heedLastCall() {
+// onLastCall ends the contexts of the runs whose kinds want it so when last call comes.
+func (w *Worker) onLastCall() {
 	<-w.lastCall
 	w.mu.Lock()
 	w.called = true
@@ -97,7 +97,7 @@ func (w *Worker) lastCallCause() *lastcall.InterruptError {
 
 // atLastCall ends a run's context, if its kind wants that.
 func (r *Run) atLastCall(cause *lastcall.InterruptError) {
-	if r.policy.onStop == Interrupt {
+	if r.policy.onStop == InterruptOnStop {
 		r.ctx.cancel(cause)
 	}
 }
@@ -116,7 +116,7 @@ func (w *Worker) execute(r *Run, end *ending) error {
 
 // ended decides what becomes of a run whose handler has returned, and has it written.
 func (w *Worker) ended(r *Run, end *ending) {
-	w.vacate(r)
+	w.releaseSlot(r)
 	var c Change
 	switch {
 	case r.decided.Swap(true): // as deaf
@@ -133,7 +133,7 @@ func (w *Worker) ended(r *Run, end *ending) {
 		return
 	}
 	r.close(end, &c)
-	if c.Reason == ReasonAsked {
+	if c.Reason == ReasonRequested {
 		w.avoid(c.Task) // before it can be claimed again
 	}
 	w.recorder.add(r, &c)
@@ -149,7 +149,7 @@ func (w *Worker) verify(r *Run, end *ending) {
 	f := r.fence()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		// A change that changes nothing is refused when the run is no longer held.
-		err := w.store.Apply(w.last, []Change{{Fence: f, Status: Running, Counters: r.Task().Counters}})[0]
+		err := w.store.Apply(w.last, []Change{{Fence: f, Status: StatusRunning, Counters: r.Task().Counters}})[0]
 		switch {
 		case err == nil: // the transaction was rolled back
 			if end.err == nil {
@@ -163,10 +163,10 @@ func (w *Worker) verify(r *Run, end *ending) {
 			if end.err != nil {
 				w.log.Error("error after the task was finished in a transaction; its success stands", "task", f.Task, "error", errorText(end.err))
 			}
-			w.recorder.add(r, &Change{Fence: f, Status: Succeeded, Counters: r.Task().Counters})
+			w.recorder.add(r, &Change{Fence: f, Status: StatusSucceeded, Counters: r.Task().Counters})
 			return
 		case !pause(w.last, wait):
-			w.unrecordedEnd(r, &Change{Status: Succeeded}, err)
+			w.unrecordedEnd(r, &Change{Status: StatusSucceeded}, err)
 			w.forget(r)
 			return
 		}
@@ -244,12 +244,12 @@ func (w *Worker) forget(runs ...*Run) {
 func (w *Worker) logEnd(t *Task, c *Change) {
 	level := slog.LevelInfo
 	switch c.Status {
-	case Failed:
+	case StatusFailed:
 		level = slog.LevelError
-	case Queued:
+	case StatusQueued:
 		level = slog.LevelWarn
 	}
-	if c.Status == Interrupted && (c.Crashed || c.Counters.InterruptStreak >= 10) {
+	if c.Status == StatusInterrupted && (c.Crashed || c.Counters.InterruptStreak >= 10) {
 		level = slog.LevelWarn
 	}
 	if !w.log.Enabled(w.last, level) {
@@ -267,7 +267,7 @@ func (w *Worker) logEnd(t *Task, c *Change) {
 	}
 	what := "task " + string(c.Status)
 	switch {
-	case c.Status == Queued:
+	case c.Status == StatusQueued:
 		what, args = "task queued again", append(args, "attempts", c.Counters.Attempts)
 	case c.Crashed:
 		args = append(args, "crashes", c.Counters.Crashes)

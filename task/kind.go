@@ -9,10 +9,10 @@ import (
 type OnStop int
 
 const (
-	// Finish lets a run go on until the group's interrupt: it may well end by itself before that.
-	Finish OnStop = iota
-	// Interrupt cancels the run's context at last call.
-	Interrupt
+	// FinishOnStop lets a run go on until the group's interrupt: it may well end by itself before that.
+	FinishOnStop OnStop = iota
+	// InterruptOnStop cancels the run's context at last call.
+	InterruptOnStop
 )
 
 // Kind names a sort of task and carries its policy. T is the type of its payload, kept as JSON. It
@@ -50,8 +50,8 @@ type Kind[T any] struct {
 	Backoff func(n int) time.Duration
 }
 
-// Options are what else can be said about a new task.
-type Options struct {
+// EnqueueOptions are what else can be said about a new task.
+type EnqueueOptions struct {
 	// ID makes the enqueuing repeatable: a task of this id is made once. Empty means a new one.
 	ID string
 	// Priority: the higher number is claimed first. It has 32 bits with their sign: from
@@ -66,8 +66,8 @@ type Options struct {
 	Key string
 }
 
-// Enqueued is the outcome of enqueuing one task.
-type Enqueued struct {
+// EnqueueResult is the outcome of enqueuing one task.
+type EnqueueResult struct {
 	// ID is the task's.
 	ID string
 	// Existed: a task of the given ID or Key was there before, and was left as it is.
@@ -78,11 +78,11 @@ type Enqueued struct {
 }
 
 // enqueued is what a store has answered.
-func enqueued(a Added) Enqueued {
+func enqueued(a AddResult) EnqueueResult {
 	if a.Busy {
-		return Enqueued{ID: a.ID, Err: ErrKeyBusy}
+		return EnqueueResult{ID: a.ID, Err: ErrKeyBusy}
 	}
-	return Enqueued{ID: a.ID, Existed: a.Existed}
+	return EnqueueResult{ID: a.ID, Existed: a.Existed}
 }
 
 // policy is a Kind without its type, with its defaults filled in.

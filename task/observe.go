@@ -18,9 +18,9 @@ type Event struct {
 	// Stale: the end was refused, because the run was no longer this worker's. That is also told of
 	// a handler that returns after it was recorded as deaf.
 	Stale bool
-	// Taken: the run was another worker's, which is dead, and this one has recorded its end. Took
+	// Reclaimed: the run was another worker's, which is dead, and this one has recorded its end. Took
 	// is then 0, since nobody knows when it ended, and this worker was not told of its begin.
-	Taken bool
+	Reclaimed bool
 }
 
 // tell passes an event on. Who listens is the user's code: what it does wrong ends no run.

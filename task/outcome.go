@@ -34,7 +34,7 @@ type ending struct {
 func (c *Change) decide(t *Task, p *policy, e *ending) {
 	c.Fence, c.Counters = fenceOf(t), t.Counters
 	if e.err == nil {
-		c.Status = Succeeded
+		c.Status = StatusSucceeded
 		return
 	}
 	if bad := c.judge(t, p, e); bad != nil {
@@ -56,18 +56,18 @@ func (c *Change) judge(t *Task, p *policy, e *ending) (bad *PanicError) {
 	case is[*PanicError](e.err):
 		c.attempt(t, p)
 	case IsPermanent(e.err):
-		c.Status = Failed
+		c.Status = StatusFailed
 		c.Counters.Attempts++
 	case errors.Is(e.cause, ErrCancelled):
-		c.Status = Cancelled
+		c.Status = StatusCancelled
 		c.quiet(e)
 	case snoozed != nil:
-		c.Status, c.Error, c.Delay = Queued, "", snoozed.wait
+		c.Status, c.Error, c.Delay = StatusQueued, "", snoozed.wait
 	case errors.Is(e.cause, ErrTimeout):
 		c.attempt(t, p)
-	case errors.Is(e.cause, ErrAsked):
+	case errors.Is(e.cause, ErrInterruptRequested):
 		c.quiet(e)
-		c.interruption(t, ReasonAsked)
+		c.interruption(t, ReasonRequested)
 	case errors.Is(e.cause, errFrozen):
 		c.quiet(e)
 		c.interruption(t, ReasonFrozen)
@@ -109,12 +109,12 @@ func (c *Change) quiet(e *ending) {
 // twice as much as the one before: a task that is interrupted again and again without getting on
 // does not keep its workers busy.
 func (c *Change) interruption(t *Task, why Reason) {
-	c.Status, c.Reason = Interrupted, why
+	c.Status, c.Reason = StatusInterrupted, why
 	c.Counters.Interruptions++
 	c.Counters.InterruptStreak++
 	n := c.Counters.InterruptStreak
 	if t.MaxInterruptions > 0 && n >= t.MaxInterruptions {
-		c.Status, c.Reason = Failed, ""
+		c.Status, c.Reason = StatusFailed, ""
 		c.Error = fmt.Sprintf("interrupted %d times without a new checkpoint, the last time by %s", n, why)
 	} else if n > 1 {
 		c.Delay = interruptBackoff(n)
@@ -131,10 +131,10 @@ var (
 func (c *Change) attempt(t *Task, p *policy) {
 	c.Counters.Attempts++
 	if t.MaxAttempts > 0 && c.Counters.Attempts >= t.MaxAttempts {
-		c.Status = Failed
+		c.Status = StatusFailed
 		return
 	}
-	c.Status = Queued
+	c.Status = StatusQueued
 	delay, bad := p.wait(c.Counters.Attempts)
 	if c.Delay = max(0, delay); bad != nil {
 		c.Error = storable(fmt.Sprintf("%s\nand the Backoff of its kind: %v", c.Error, bad), maxErrorText)
@@ -157,8 +157,8 @@ func (p *policy) wait(n int) (d time.Duration, bad *PanicError) {
 // interruption; so is a lease that ran out, since nobody knows whether the process died; only
 // evidence of the process's death is a crash. Where a suspect was among its tasks only the suspect
 // is charged.
-func (c *Change) reclaim(t *Task, r *Reclaimed, worker string) {
-	c.Fence, c.Counters, c.Taken = fenceOf(t), t.Counters, true
+func (c *Change) reclaim(t *Task, r *ReclaimReply, worker string) {
+	c.Fence, c.Counters, c.Reclaimed = fenceOf(t), t.Counters, true
 	switch {
 	case r.State != WorkerRunning:
 		c.interruption(t, ReasonDeadline)
@@ -178,12 +178,12 @@ func (c *Change) reclaim(t *Task, r *Reclaimed, worker string) {
 // crash counts one, and c.Error says which. The first since the last new checkpoint costs no time,
 // the next ones wait.
 func (c *Change) crash(t *Task) {
-	c.Status, c.Reason, c.Crashed = Interrupted, ReasonLost, true
+	c.Status, c.Reason, c.Crashed = StatusInterrupted, ReasonLost, true
 	c.Counters.Crashes++
 	c.Counters.CrashStreak++
 	n := c.Counters.CrashStreak
 	if t.MaxCrashes > 0 && n >= t.MaxCrashes {
-		c.Status, c.Reason = Failed, ""
+		c.Status, c.Reason = StatusFailed, ""
 		c.Error = storable(fmt.Sprintf("%d crashes without a new checkpoint, the last one: %s", n, c.Error), maxErrorText)
 	} else if n > 1 {
 		c.Delay = crashBackoff(n - 1)

@@ -53,7 +53,7 @@ func TestEndsThatComeWhileOthersAreWrittenAreWrittenTogether(t *testing.T) {
 		close(store.hold)
 		g.Stop(nil)
 		b.stop(g, 0)
-		done, err := b.client.Find(b.t.Context(), task.Query{Status: task.Succeeded})
+		done, err := b.client.Find(b.t.Context(), task.Query{Status: task.StatusSucceeded})
 		if err != nil || len(done) != 10 {
 			b.t.Errorf("%d succeeded, %v", len(done), err)
 		}
@@ -110,7 +110,7 @@ func TestAnEndThatCannotBeWrittenHoldsBackNoOther(t *testing.T) {
 			time.Sleep(time.Second)
 			began := time.Now()
 			done, err := b.client.Wait(b.t.Context(), b.enqueue())
-			if took := time.Since(began); err != nil || done.Status != task.Succeeded || took > 100*time.Millisecond {
+			if took := time.Since(began); err != nil || done.Status != task.StatusSucceeded || took > 100*time.Millisecond {
 				t.Fatalf("%s after %v, %v", done.Status, took, err)
 			}
 		}
@@ -128,10 +128,10 @@ func TestRecorder_AnEndThatComesLongAfterACallBeganDoesNotWaitForIt(t *testing.T
 		g := b.serve(hung)
 		time.Sleep(10 * time.Second)
 		done, err := b.client.Wait(b.t.Context(), b.enqueue())
-		if err != nil || done.Status != task.Succeeded || done.Finished.Sub(done.Started) > 100*time.Millisecond {
+		if err != nil || done.Status != task.StatusSucceeded || done.Finished.Sub(done.Started) > 100*time.Millisecond {
 			t.Errorf("%+v, %v", done, err)
 		}
-		if got, err := b.client.Get(b.t.Context(), first); err != nil || got.Status != task.Running {
+		if got, err := b.client.Get(b.t.Context(), first); err != nil || got.Status != task.StatusRunning {
 			t.Errorf("the first one is %s, %v", got.Status, err)
 		}
 		close(release)
@@ -163,7 +163,7 @@ func TestRecorder_ManyLargeEndsAreNotOneCall(t *testing.T) {
 		now := make(chan struct{})
 		b.handle = func(ctx context.Context, r *task.Run) error {
 			<-now
-			return r.Result(make([]byte, 700<<10)) // some 930 KiB in base64
+			return r.SetResult(make([]byte, 700<<10)) // some 930 KiB in base64
 		}
 		for range n {
 			b.enqueue()
@@ -173,7 +173,7 @@ func TestRecorder_ManyLargeEndsAreNotOneCall(t *testing.T) {
 		close(now)
 		time.Sleep(time.Second)
 		b.stop(g, 0)
-		done, err := b.client.Find(b.t.Context(), task.Query{Status: task.Succeeded})
+		done, err := b.client.Find(b.t.Context(), task.Query{Status: task.StatusSucceeded})
 		if err != nil || len(done) != n {
 			t.Errorf("%d succeeded, %v", len(done), err)
 		}

@@ -1,14 +1,14 @@
 package task
 
-// roster is the runs that a worker has, in no order. The worker's lock guards it.
-type roster struct {
+// runSet is the runs that a worker has, in no order. The worker's lock guards it.
+type runSet struct {
 	runs    []*Run
 	byFence map[Fence]*Run
 	// next is where the list of the next beat begins, so that all runs come to be asked about.
 	next int
 }
 
-func (r *roster) add(run *Run) {
+func (r *runSet) add(run *Run) {
 	run.place = len(r.runs)
 	r.runs = append(r.runs, run)
 	if r.byFence == nil {
@@ -18,7 +18,7 @@ func (r *roster) add(run *Run) {
 }
 
 // remove takes out a run; the last one takes its place.
-func (r *roster) remove(run *Run) {
+func (r *runSet) remove(run *Run) {
 	end := len(r.runs) - 1
 	last := r.runs[end]
 	r.runs[run.place], last.place = last, run.place
@@ -28,10 +28,10 @@ func (r *roster) remove(run *Run) {
 }
 
 // find returns the run of that fence, or nil.
-func (r *roster) find(f Fence) *Run { return r.byFence[f] }
+func (r *runSet) find(f Fence) *Run { return r.byFence[f] }
 
 // some returns the fences of at most n runs, other ones the next time.
-func (r *roster) some(n int) []Fence {
+func (r *runSet) some(n int) []Fence {
 	n = min(n, len(r.runs))
 	fences := make([]Fence, 0, n)
 	for range n {

@@ -50,10 +50,10 @@ func (r *Run) fence() Fence { return fenceOf(&r.task) }
 // ID is the task's.
 func (r *Run) ID() string { return r.task.ID }
 
-// Fence is the run's number. It is higher in every later run of the task, so that a handler's own
+// FencingToken is the run's number. It is higher in every later run of the task, so that a handler's own
 // conditional writes elsewhere ("where fence <= ?") can refuse those of a run that was taken for
 // dead and was not.
-func (r *Run) Fence() int64 { return r.task.Run }
+func (r *Run) FencingToken() int64 { return r.task.Run }
 
 // Load decodes the checkpoint of an earlier run into v and says whether there was one. After an
 // error v may be partly set: return the error, and the checkpoint stays for a program that can read
@@ -116,9 +116,9 @@ func (r *Run) Interrupt(_ context.Context, v any) error {
 	return &interruptedError{checkpoint: b}
 }
 
-// Progress says how far the run is, from 0 to 1, with a word about it. It costs nothing: it is
+// SetProgress says how far the run is, from 0 to 1, with a word about it. It costs nothing: it is
 // written with the next checkpoint, or within a second or so.
-func (r *Run) Progress(fraction float64, message string) {
+func (r *Run) SetProgress(fraction float64, message string) {
 	if !(fraction > 0) { // NaN too
 		fraction = 0
 	}
@@ -136,8 +136,8 @@ func (r *Run) Log(line string) {
 	r.mu.Unlock()
 }
 
-// Result sets what the task keeps when it has succeeded, as JSON; the last call counts.
-func (r *Run) Result(v any) error {
+// SetResult sets what the task keeps when it has succeeded, as JSON; the last call counts.
+func (r *Run) SetResult(v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("task: result: %w", err)
@@ -151,14 +151,14 @@ func (r *Run) Result(v any) error {
 	return nil
 }
 
-// FinishIn records the task's success inside the caller's transaction, which a store's package
+// FinishTx records the task's success inside the caller's transaction, which a store's package
 // wraps: the handler's own rows and the task's end are committed together, or neither. Commit it
 // and return nil.
 //
 // When the run is no longer this worker's, the error is ErrLeaseLost and the transaction cannot be
 // committed. A handler that returns nil although its transaction was rolled back has used an
 // attempt. An error returned after the commit is logged, and the task has succeeded.
-func (r *Run) FinishIn(ctx context.Context, tx Tx) error {
+func (r *Run) FinishTx(ctx context.Context, tx Tx) error {
 	s, ok := r.store.(TxStore)
 	if !ok {
 		return errNoTx(r.store, tx)
@@ -166,7 +166,7 @@ func (r *Run) FinishIn(ctx context.Context, tx Tx) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_ = r.awaitAnswer(ctx) // no save of this run shall wait for the transaction
-	c := Change{Fence: r.fence(), Status: Succeeded, Counters: r.task.Counters, Result: r.result,
+	c := Change{Fence: r.fence(), Status: StatusSucceeded, Counters: r.task.Counters, Result: r.result,
 		Progress: r.progress, Log: r.log.peek()}
 	if err := s.FinishTx(ctx, tx, c); err != nil {
 		if errors.Is(err, ErrLeaseLost) {
@@ -196,7 +196,7 @@ func (r *Run) close(e *ending, c *Change) {
 	}
 	c.decide(&r.task, r.policy, e)
 	c.Progress, c.Log = r.progress, r.log.take()
-	if c.Status == Succeeded {
+	if c.Status == StatusSucceeded {
 		c.Result = r.result
 	}
 }

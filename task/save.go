@@ -132,7 +132,7 @@ func (r *Run) trySave(ctx context.Context, checkpoint []byte) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	c := Change{Fence: r.fence(), Status: Running, Checkpoint: checkpoint, Progress: r.progress, Log: r.log.take(),
+	c := Change{Fence: r.fence(), Status: StatusRunning, Checkpoint: checkpoint, Progress: r.progress, Log: r.log.take(),
 		Counters: progressed(r.task.Counters, r.task.Checkpoint, checkpoint)}
 	r.progress = nil
 	r.sending = r.saver.add(r, &c)
@@ -151,7 +151,7 @@ func (r *Run) saveUnsaved() {
 	if r.sending != nil || r.inTx || r.decided.Load() || r.progress == nil && r.log.empty() {
 		return
 	}
-	c := Change{Fence: r.fence(), Status: Running, Progress: r.progress, Log: r.log.take(), Counters: r.task.Counters}
+	c := Change{Fence: r.fence(), Status: StatusRunning, Progress: r.progress, Log: r.log.take(), Counters: r.task.Counters}
 	r.progress = nil
 	r.sending = r.saver.add(r, &c)
 }

@@ -17,7 +17,7 @@ type slowEnds struct {
 }
 
 func (s *slowEnds) Apply(ctx context.Context, changes []task.Change) []error {
-	if changes[0].Status == task.Running {
+	if changes[0].Status == task.StatusRunning {
 		s.saves.Add(int64(len(changes)))
 	} else {
 		time.Sleep(5 * time.Second)
@@ -29,7 +29,7 @@ func TestSave_OfProgressAndLogIsLeftToTheEndOnceTheHandlerHasReturned(t *testing
 	bubble(t, func(b *bench) {
 		store := &slowEnds{Store: b.store}
 		stop := b.crowd(store, 1, func(_ context.Context, r *task.Run) error {
-			r.Progress(1, "done")
+			r.SetProgress(1, "done")
 			r.Log("a line")
 			return nil
 		})
@@ -72,7 +72,7 @@ func TestLog_ALineThatWaitsForACallIsWrittenWithTheEnd(t *testing.T) {
 			return nil
 		})
 		time.Sleep(5 * time.Second)
-		done, err := b.client.Find(b.t.Context(), task.Query{Status: task.Succeeded})
+		done, err := b.client.Find(b.t.Context(), task.Query{Status: task.StatusSucceeded})
 		if err != nil || len(done) != 1 {
 			t.Fatalf("%d succeeded, %v", len(done), err)
 		}
@@ -95,7 +95,7 @@ func TestLog_ALineOnItsWayIsWrittenBeforeTheEnd(t *testing.T) {
 		})
 		time.Sleep(5 * time.Second)
 		stop(0)
-		done, err := b.client.Find(b.t.Context(), task.Query{Status: task.Succeeded})
+		done, err := b.client.Find(b.t.Context(), task.Query{Status: task.StatusSucceeded})
 		if err != nil || len(done) != 1 || !flushed {
 			t.Fatalf("%d succeeded, %v; the line was on its way: %t", len(done), err, flushed)
 		}
@@ -112,7 +112,7 @@ type slowLog struct {
 }
 
 func (s *slowLog) Apply(ctx context.Context, changes []task.Change) []error {
-	if changes[0].Status == task.Running {
+	if changes[0].Status == task.StatusRunning {
 		*s.flushed = true
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -25,7 +25,7 @@ type savings struct {
 }
 
 func (s *savings) Apply(ctx context.Context, changes []task.Change) []error {
-	if changes[0].Status != task.Running || changes[0].Checkpoint == nil {
+	if changes[0].Status != task.StatusRunning || changes[0].Checkpoint == nil {
 		return s.Store.Apply(ctx, changes)
 	}
 	s.mu.Lock()
@@ -125,7 +125,7 @@ func TestSave_ManyLargeCheckpointsAreNotOneCall(t *testing.T) {
 				t.Errorf("a call of %d bytes", bytes)
 			}
 		}
-		if c, err := b.client.Count(b.t.Context()); err != nil || len(c.Tasks) != 1 || c.Tasks[0].Status != task.Succeeded {
+		if c, err := b.client.Count(b.t.Context()); err != nil || len(c.Tasks) != 1 || c.Tasks[0].Status != task.StatusSucceeded {
 			t.Errorf("%+v, %v", c, err)
 		}
 	})
@@ -210,7 +210,7 @@ func TestSave_IsTriedAgainAlone(t *testing.T) {
 		}
 		stop := b.crowd(store, 1, func(ctx context.Context, r *task.Run) error {
 			r.Log("before")
-			r.Progress(0.5, "half")
+			r.SetProgress(0.5, "half")
 			return r.Save(ctx, "at last")
 		})
 		time.Sleep(time.Second)
@@ -354,7 +354,7 @@ func TestSave_WorksDuringAStopWithinTheReserve(t *testing.T) {
 			return ctx.Err()
 		})
 		stop(0)
-		found, err := b.client.Find(b.t.Context(), task.Query{Status: task.Interrupted, Limit: n + 1})
+		found, err := b.client.Find(b.t.Context(), task.Query{Status: task.StatusInterrupted, Limit: n + 1})
 		if err != nil || len(found) != n {
 			t.Fatalf("%d interrupted, %v", len(found), err)
 		}
@@ -386,13 +386,13 @@ func TestProgress_OfManyRunsSharesCallsAndIsKeptUntilItIsWritten(t *testing.T) {
 		const n = 100
 		fails := &failing{Store: b.store, times: 2}
 		stop := b.crowd(fails, n, func(ctx context.Context, r *task.Run) error {
-			r.Progress(0.5, "half")
+			r.SetProgress(0.5, "half")
 			r.Log("one line")
 			time.Sleep(10 * time.Second)
 			return nil
 		})
 		time.Sleep(5 * time.Second)
-		found, err := b.client.Find(b.t.Context(), task.Query{Status: task.Running, Limit: n + 1})
+		found, err := b.client.Find(b.t.Context(), task.Query{Status: task.StatusRunning, Limit: n + 1})
 		if err != nil || len(found) != n {
 			t.Fatalf("%d running, %v", len(found), err)
 		}
@@ -418,7 +418,7 @@ type failing struct {
 }
 
 func (s *failing) Apply(ctx context.Context, changes []task.Change) []error {
-	if changes[0].Status != task.Running {
+	if changes[0].Status != task.StatusRunning {
 		return s.Store.Apply(ctx, changes)
 	}
 	time.Sleep(time.Millisecond)

@@ -5,12 +5,12 @@ import "slices"
 // moves is the whole life of a task: what a status can become by one step. A claim makes a task
 // running; the end of a run, or a command, makes it something else.
 var moves = map[Status][]Status{
-	Queued:      {Running, Cancelled},
-	Interrupted: {Running, Cancelled},
-	Running:     {Queued, Interrupted, Succeeded, Failed, Cancelled},
-	Succeeded:   {},
-	Failed:      {Queued}, // by Retry
-	Cancelled:   {Queued}, // by Retry
+	StatusQueued:      {StatusRunning, StatusCancelled},
+	StatusInterrupted: {StatusRunning, StatusCancelled},
+	StatusRunning:     {StatusQueued, StatusInterrupted, StatusSucceeded, StatusFailed, StatusCancelled},
+	StatusSucceeded:   {},
+	StatusFailed:      {StatusQueued}, // by Retry
+	StatusCancelled:   {StatusQueued}, // by Retry
 }
 
 // CanBecome says whether a task of this status can have the other one after the next step.

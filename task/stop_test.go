@@ -22,9 +22,9 @@ func TestATaskThatIsDoneInTimeSucceedsInTheDrain(t *testing.T) {
 		})
 		g := b.serve(b.store)
 		id := b.enqueue()
-		b.want(id, task.Running, "", 0, 0, 0)
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
 		b.stop(g, 0)
-		b.want(id, task.Succeeded, "", 0, 0, 0)
+		b.want(id, task.StatusSucceeded, "", 0, 0, 0)
 	})
 }
 
@@ -48,19 +48,19 @@ func TestAtTheInterruptATaskIsRecordedWithReasonAndCheckpointAndTakenUpByTheNext
 		})
 		g := b.serve(b.store)
 		id := b.enqueue()
-		b.want(id, task.Running, "", 0, 0, 0)
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
 		b.stop(g, 0)
 		if took := time.Since(began); took != 9*time.Second {
 			t.Errorf("the stop took %v", took)
 		}
-		if got := b.want(id, task.Interrupted, task.ReasonStop, 0, 1, 0); string(got.Checkpoint) != "42" || got.Error != "" {
+		if got := b.want(id, task.StatusInterrupted, task.ReasonStop, 0, 1, 0); string(got.Checkpoint) != "42" || got.Error != "" {
 			t.Errorf("checkpoint %q, error %q", got.Checkpoint, got.Error)
 		}
 		g = b.serve(b.store)
-		b.want(id, task.Succeeded, "", 0, 1, 0)
+		b.want(id, task.StatusSucceeded, "", 0, 1, 0)
 		b.stop(g, 0)
 		runs, err := b.client.History(t.Context(), id)
-		if err != nil || len(runs) != 2 || runs[0].Status != task.Interrupted || runs[1].Status != task.Succeeded || runs[1].Run <= runs[0].Run {
+		if err != nil || len(runs) != 2 || runs[0].Status != task.StatusInterrupted || runs[1].Status != task.StatusSucceeded || runs[1].Run <= runs[0].Run {
 			t.Errorf("%+v, %v", runs, err)
 		}
 	})
@@ -73,10 +73,10 @@ func TestAfterAStopBeganOnlyPermanentErrorsAndPanicsAreTheHandlersFault(t *testi
 		reason task.Reason
 		counts [2]int
 	}{
-		"an error of any kind": {func() error { return errors.New("connection closed") }, task.Interrupted, task.ReasonStop, [2]int{0, 1}},
-		"a permanent error":    {func() error { return task.Permanent(errors.New("no such file")) }, task.Failed, "", [2]int{1, 0}},
-		"a panic":              {func() error { panic("oh") }, task.Queued, "", [2]int{1, 0}},
-		"nil":                  {func() error { return nil }, task.Succeeded, "", [2]int{0, 0}},
+		"an error of any kind": {func() error { return errors.New("connection closed") }, task.StatusInterrupted, task.ReasonStop, [2]int{0, 1}},
+		"a permanent error":    {func() error { return task.Permanent(errors.New("no such file")) }, task.StatusFailed, "", [2]int{1, 0}},
+		"a panic":              {func() error { panic("oh") }, task.StatusQueued, "", [2]int{1, 0}},
+		"nil":                  {func() error { return nil }, task.StatusSucceeded, "", [2]int{0, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(b *bench) {
@@ -86,7 +86,7 @@ func TestAfterAStopBeganOnlyPermanentErrorsAndPanicsAreTheHandlersFault(t *testi
 				})
 				g := b.serve(b.store)
 				id := b.enqueue()
-				b.want(id, task.Running, "", 0, 0, 0)
+				b.want(id, task.StatusRunning, "", 0, 0, 0)
 				b.stop(g, 0)
 				b.want(id, c.status, c.reason, c.counts[0], c.counts[1], 0)
 			})
@@ -98,7 +98,7 @@ func TestAKindMayAskToBeInterruptedAtLastCall(t *testing.T) {
 	bubble(t, func(b *bench) {
 		began := time.Now()
 		k := kind
-		k.OnStop = task.Interrupt
+		k.OnStop = task.InterruptOnStop
 		task.Handle(&b.mux, k, func(ctx context.Context, r *task.Run, _ args) error {
 			<-ctx.Done()
 			if err := r.Save(ctx, "saved after the end of the context"); err != nil {
@@ -108,12 +108,12 @@ func TestAKindMayAskToBeInterruptedAtLastCall(t *testing.T) {
 		})
 		g := b.serve(b.store)
 		id := b.enqueue()
-		b.want(id, task.Running, "", 0, 0, 0)
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
 		b.stop(g, 0)
 		if took := time.Since(began); took != 0 {
 			t.Errorf("the stop took %v", took)
 		}
-		if got := b.want(id, task.Interrupted, task.ReasonStop, 0, 1, 0); got.Checkpoint == nil {
+		if got := b.want(id, task.StatusInterrupted, task.ReasonStop, 0, 1, 0); got.Checkpoint == nil {
 			t.Error("the last checkpoint is missing")
 		}
 	})
@@ -127,15 +127,15 @@ func TestAfterLastCallNothingIsClaimed(t *testing.T) {
 		})
 		g := b.serve(b.store)
 		first := b.enqueue()
-		b.want(first, task.Running, "", 0, 0, 0)
+		b.want(first, task.StatusRunning, "", 0, 0, 0)
 		g.Stop(nil)
 		synctest.Wait()
 		second := b.enqueue()
 		if code := g.Wait().ExitCode(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
-		b.want(first, task.Succeeded, "", 0, 0, 0)
-		b.want(second, task.Queued, "", 0, 0, 0)
+		b.want(first, task.StatusSucceeded, "", 0, 0, 0)
+		b.want(second, task.StatusQueued, "", 0, 0, 0)
 		if ws, err := b.client.Workers(t.Context()); err != nil || len(ws) != 0 {
 			t.Errorf("workers are left: %+v, %v", ws, err)
 		}

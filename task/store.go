@@ -98,7 +98,7 @@ type Store interface {
 	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
 	// 2, 21). All that are not busy are recorded together; after an error, all or none. A task may
 	// have a key or an id that another one of the call has: the first one counts.
-	Add(ctx context.Context, tasks []NewTask) ([]Added, error)
+	Add(ctx context.Context, tasks []NewTask) ([]AddResult, error)
 
 	// Claim gives a worker runs of claimable tasks, marked running and committed (rules 3 to 7, 22,
 	// 26). It does not wait for tasks: none is an empty answer. An answer that was lost leaves runs
@@ -119,7 +119,7 @@ type Store interface {
 	// Reclaim marks a worker dead and lists runs that it still holds (rules 15, 16); the caller
 	// ends them through Apply, with the dead worker's name in the fence and Taken set, and calls
 	// again until Done.
-	Reclaim(ctx context.Context, req ReclaimRequest) (Reclaimed, error)
+	Reclaim(ctx context.Context, req ReclaimRequest) (ReclaimReply, error)
 
 	// Find returns the tasks that a query admits (rule 18); none is an empty answer.
 	Find(ctx context.Context, q Query) ([]Task, error)
@@ -146,13 +146,13 @@ type Store interface {
 	Count(ctx context.Context) (Counts, error)
 
 	// Prune removes old ended tasks, a part of them with each call (rule 29).
-	Prune(ctx context.Context, req PruneRequest) (Pruned, error)
+	Prune(ctx context.Context, req PruneRequest) (PruneReply, error)
 
 	// Wait returns once a number is another one than seen, and returns all (rule 20): how many
 	// changes may have made a task claimable, how many times something may have been asked of a run
 	// of this process, and how many processes of workers may have ended. A store that cannot see
 	// other processes' doings counts its own: workers poll besides.
-	Wait(ctx context.Context, seen Seen) (now Seen, err error)
+	Wait(ctx context.Context, seen Generations) (now Generations, err error)
 
 	// Close releases everything, the evidence of its workers' lives too, and ends waiting calls
 	// (rule 19). Closing twice is nil.
@@ -172,8 +172,8 @@ type NewTask struct {
 	Delay time.Duration
 }
 
-// Added is the outcome of adding one task.
-type Added struct {
+// AddResult is the outcome of adding one task.
+type AddResult struct {
 	// ID is the task's, or that of the unfinished task that has its key.
 	ID string
 	// Existed: nothing was added, there was one before.
@@ -240,8 +240,8 @@ type Change struct {
 	Result []byte
 	// Log is added to the task's.
 	Log []byte
-	// Crashed and Taken go to the run's record.
-	Crashed, Taken bool
+	// Crashed and Reclaimed go to the run's record.
+	Crashed, Reclaimed bool
 }
 
 // WorkerState is what a worker says of itself.
@@ -252,8 +252,8 @@ const (
 	WorkerRunning WorkerState = "running"
 	// WorkerStopping has had its last call: its death from now on is an interruption, not a crash.
 	WorkerStopping WorkerState = "stopping"
-	// WorkerLeft is the last beat.
-	WorkerLeft WorkerState = "left"
+	// WorkerStopped is the last beat.
+	WorkerStopped WorkerState = "left"
 )
 
 // Beat is a worker's sign of life.
@@ -272,45 +272,45 @@ type Beat struct {
 	State WorkerState
 	// Runs are those that the worker believes to have; none asks nothing. Complete: it has no
 	// others.
-	Runs     []Fence
-	Complete bool
+	Runs         []Fence
+	ListsAllRuns bool
 }
 
 // BeatReply is what the store knows and the worker may not.
 type BeatReply struct {
 	// Lost are the listed runs that are no longer the worker's.
 	Lost []Fence
-	// Asked is what was asked of the worker's runs.
-	Asked []Asked
-	// Unlisted are runs that a complete beat did not list.
-	Unlisted []Task
+	// Commands is what was asked of the worker's runs.
+	Commands []PendingCommand
+	// Missing are runs that a complete beat did not list.
+	Missing []Task
 }
 
-// Asked is what somebody asked of a run: VerbCancel or VerbInterrupt.
-type Asked struct {
+// PendingCommand is what somebody asked of a run: VerbCancel or VerbInterrupt.
+type PendingCommand struct {
 	Fence
 	// Verb is what was asked.
 	Verb Verb
 }
 
-// Life is what a store can tell about a worker's process.
-type Life string
+// Liveness is what a store can tell about a worker's process.
+type Liveness string
 
 const (
-	// LifeUnknown: no evidence; only the lease decides.
-	LifeUnknown Life = "unknown"
-	// LifeAlive: its process holds its lock.
-	LifeAlive Life = "alive"
-	// LifeDead: its process is gone, for certain.
-	LifeDead Life = "dead"
+	// LivenessUnknown: no evidence; only the lease decides.
+	LivenessUnknown Liveness = "unknown"
+	// LivenessAlive: its process holds its lock.
+	LivenessAlive Liveness = "alive"
+	// LivenessDead: its process is gone, for certain.
+	LivenessDead Liveness = "dead"
 )
 
 // WorkerInfo is a registered worker.
 type WorkerInfo struct {
 	// Beat is the last one, without its Runs.
 	Beat
-	// Life is the evidence at this moment.
-	Life Life
+	// Liveness is the evidence at this moment.
+	Liveness Liveness
 	// Dead: it has been marked so, and its runs wait to be moved.
 	Dead bool
 	// Since is when it registered.
@@ -329,8 +329,8 @@ type ReclaimRequest struct {
 	Max int
 }
 
-// Reclaimed is a part of what a dead worker left.
-type Reclaimed struct {
+// ReclaimReply is a part of what a dead worker left.
+type ReclaimReply struct {
 	// Evidence and State are the ground on which it was marked, and the state in which it was then:
 	// they decide whose fault it was.
 	Evidence bool
@@ -421,8 +421,8 @@ type PruneRequest struct {
 	Max int
 }
 
-// Pruned is what a call of Prune did.
-type Pruned struct {
+// PruneReply is what a call of Prune did.
+type PruneReply struct {
 	// Tasks were removed.
 	Tasks int
 	// Next is the After of the next call, a text that only the store reads; empty when there are no
@@ -430,11 +430,11 @@ type Pruned struct {
 	Next string
 }
 
-// Seen are the numbers that Wait compares.
-type Seen struct {
-	// Ready counts what may have made a task claimable, Asked what may have been asked of a run,
-	// Gone what may have been the end of a worker's process.
-	Ready, Asked, Gone uint64
+// Generations are the numbers that Wait compares.
+type Generations struct {
+	// Tasks counts what may have made a task claimable, Commands what may have been asked of a run,
+	// Workers what may have been the end of a worker's process.
+	Tasks, Commands, Workers uint64
 }
 
 // TxStore is a [Store] that can work inside its caller's transaction. It is optional.
@@ -446,7 +446,7 @@ type TxStore interface {
 	Store
 	// AddTx is Add, as a part of tx: the tasks exist when tx commits. It wakes nobody. A task that
 	// is busy leaves tx as usable as it was.
-	AddTx(ctx context.Context, tx Tx, tasks []NewTask) ([]Added, error)
+	AddTx(ctx context.Context, tx Tx, tasks []NewTask) ([]AddResult, error)
 	// FinishTx is Apply of one change as a part of tx. When the run is no longer held it returns
 	// ErrLeaseLost and makes tx impossible to commit, for those who do not look at the error.
 	FinishTx(ctx context.Context, tx Tx, c Change) error

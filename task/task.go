@@ -94,25 +94,25 @@ type Progress struct {
 type Status string
 
 const (
-	// Queued: waiting to be claimed; with RunAt in the future, waiting for its time or for its next
+	// StatusQueued: waiting to be claimed; with RunAt in the future, waiting for its time or for its next
 	// attempt.
-	Queued Status = "queued"
-	// Running: a worker has it.
-	Running Status = "running"
-	// Succeeded: the handler returned nil. An end.
-	Succeeded Status = "succeeded"
-	// Failed: a permanent error, or attempts or crashes used up. An end.
-	Failed Status = "failed"
-	// Cancelled: somebody asked for it. An end.
-	Cancelled Status = "cancelled"
-	// Interrupted: a run was cut short, and the task is claimable, before the queued ones of its
+	StatusQueued Status = "queued"
+	// StatusRunning: a worker has it.
+	StatusRunning Status = "running"
+	// StatusSucceeded: the handler returned nil. An end.
+	StatusSucceeded Status = "succeeded"
+	// StatusFailed: a permanent error, or attempts or crashes used up. An end.
+	StatusFailed Status = "failed"
+	// StatusCancelled: somebody asked for it. An end.
+	StatusCancelled Status = "cancelled"
+	// StatusInterrupted: a run was cut short, and the task is claimable, before the queued ones of its
 	// priority.
-	Interrupted Status = "interrupted"
+	StatusInterrupted Status = "interrupted"
 )
 
 // Statuses lists every status, in the order of a task's life.
 func Statuses() []Status {
-	return []Status{Queued, Running, Interrupted, Succeeded, Failed, Cancelled}
+	return []Status{StatusQueued, StatusRunning, StatusInterrupted, StatusSucceeded, StatusFailed, StatusCancelled}
 }
 
 // ParseStatus returns the status of that name, or an error that lists the names.
@@ -126,10 +126,12 @@ func ParseStatus(name string) (Status, error) {
 }
 
 // Ended says whether a task of this status will never run again.
-func (s Status) Ended() bool { return s == Succeeded || s == Failed || s == Cancelled }
+func (s Status) Ended() bool {
+	return s == StatusSucceeded || s == StatusFailed || s == StatusCancelled
+}
 
 // Claimable says whether a worker may take a task of this status, once its RunAt has come.
-func (s Status) Claimable() bool { return s == Queued || s == Interrupted }
+func (s Status) Claimable() bool { return s == StatusQueued || s == StatusInterrupted }
 
 // Reason says why a run was cut short.
 type Reason string
@@ -146,8 +148,8 @@ const (
 	// crash; when only its lease ran out, as an interruption. Also when the handler said with Crashed
 	// that the process vanished in which it did its work.
 	ReasonLost Reason = "lost"
-	// ReasonAsked: somebody asked for the interruption.
-	ReasonAsked Reason = "asked"
+	// ReasonRequested: somebody asked for the interruption.
+	ReasonRequested Reason = "asked"
 )
 
 // RunRecord is one run in a task's history.
@@ -163,7 +165,7 @@ type RunRecord struct {
 	Status Status
 	Reason Reason
 	Error  string
-	// Crashed says that it ended because its process died, the worker's or the handler's, Taken that somebody else than its worker
+	// Crashed says that it ended because its process died, the worker's or the handler's, Reclaimed that somebody else than its worker
 	// recorded the end.
-	Crashed, Taken bool
+	Crashed, Reclaimed bool
 }

@@ -55,14 +55,14 @@ func TestHandler_AnErrorThatPanicsIsWhatAPanicOfTheHandlerIs(t *testing.T) {
 				}
 				g := b.serve(b.store)
 				id := b.enqueue()
-				got := b.want(id, task.Queued, "", 1, 0, 0)
+				got := b.want(id, task.StatusQueued, "", 1, 0, 0)
 				if !strings.Contains(got.Error, "panic: ") || !strings.Contains(got.Error, "goroutine ") {
 					t.Errorf("error %q: want the panic with its stack", got.Error)
 				}
 				other := b.enqueue()
-				b.want(other, task.Succeeded, "", 0, 0, 0)
+				b.want(other, task.StatusSucceeded, "", 0, 0, 0)
 				time.Sleep(2 * time.Minute)
-				b.want(id, task.Succeeded, "", 1, 0, 0)
+				b.want(id, task.StatusSucceeded, "", 1, 0, 0)
 				b.stop(g, 0)
 			})
 		})
@@ -76,7 +76,7 @@ func TestHandler_AnErrorThatPanicsDuringAStopIsAnAttemptToo(t *testing.T) {
 		id := b.enqueue()
 		synctest.Wait()
 		b.stop(g, 0)
-		b.want(id, task.Queued, "", 1, 0, 0)
+		b.want(id, task.StatusQueued, "", 1, 0, 0)
 	})
 }
 
@@ -86,7 +86,7 @@ func TestBackoff_APanicLeavesTheTaskWithTheBackoffOfOthers(t *testing.T) {
 		b.handle = func(context.Context, *task.Run) error { return errors.New("no luck") }
 		g := b.serve(b.store)
 		id := b.enqueue()
-		got := b.want(id, task.Queued, "", 1, 0, 0)
+		got := b.want(id, task.StatusQueued, "", 1, 0, 0)
 		if wait := got.RunAt.Sub(got.Since); wait <= 0 || wait > 2*time.Second {
 			t.Errorf("it waits for %v", wait)
 		}
@@ -94,7 +94,7 @@ func TestBackoff_APanicLeavesTheTaskWithTheBackoffOfOthers(t *testing.T) {
 			t.Errorf("error %q", got.Error)
 		}
 		time.Sleep(time.Minute)
-		b.want(id, task.Failed, "", 3, 0, 0)
+		b.want(id, task.StatusFailed, "", 3, 0, 0)
 		b.stop(g, 0)
 	})
 }
@@ -107,7 +107,7 @@ func TestObserve_APanicEndsNoRunAndIsLogged(t *testing.T) {
 		b.handle = func(context.Context, *task.Run) error { return nil }
 		g := b.serve(b.store)
 		id := b.enqueue()
-		b.want(id, task.Succeeded, "", 0, 0, 0)
+		b.want(id, task.StatusSucceeded, "", 0, 0, 0)
 		b.stop(g, 0)
 		for _, want := range []string{"Observe panicked", "wrong label for running", "wrong label for succeeded"} {
 			if !strings.Contains(log.String(), want) {
@@ -120,7 +120,7 @@ func TestObserve_APanicEndsNoRunAndIsLogged(t *testing.T) {
 // immediate is a store whose transactions do everything at once.
 type immediate struct{ task.Store }
 
-func (s immediate) AddTx(ctx context.Context, _ task.Tx, tasks []task.NewTask) ([]task.Added, error) {
+func (s immediate) AddTx(ctx context.Context, _ task.Tx, tasks []task.NewTask) ([]task.AddResult, error) {
 	return s.Add(ctx, tasks)
 }
 func (s immediate) FinishTx(ctx context.Context, _ task.Tx, c task.Change) error {
@@ -155,14 +155,14 @@ func TestFinishIn_AnErrorThatPanicsAfterTheCommitIsLoggedAndTheSuccessStands(t *
 		var texts []string
 		b.log = slog.New(textOnly{slog.NewTextHandler(new(bytes.Buffer), nil), &texts})
 		b.handle = func(ctx context.Context, r *task.Run) error {
-			if err := r.FinishIn(ctx, noTx{}); err != nil {
+			if err := r.FinishTx(ctx, noTx{}); err != nil {
 				return err
 			}
 			return typedNil()
 		}
 		g := b.serve(immediate{b.store})
 		id := b.enqueue()
-		b.want(id, task.Succeeded, "", 0, 0, 0)
+		b.want(id, task.StatusSucceeded, "", 0, 0, 0)
 		b.stop(g, 0)
 		if !strings.Contains(strings.Join(texts, " "), "panic: ") {
 			t.Errorf("logged: %q", texts)
@@ -191,25 +191,25 @@ func TestObserve_HearsOfAnEndThatANeighbourHasRecorded(t *testing.T) {
 		b.observe = dying.observe
 		dead := b.serve(cut)
 		id := b.enqueue()
-		first := b.want(id, task.Running, "", 0, 0, 0)
+		first := b.want(id, task.StatusRunning, "", 0, 0, 0)
 		b.observe = taking.observe
 		next := b.serve(b.store)
 		cut.cut(true)
 		b.store.Kill(first.Worker)
 		time.Sleep(time.Second)
-		got := b.want(id, task.Failed, "", 0, 0, 1)
+		got := b.want(id, task.StatusFailed, "", 0, 0, 1)
 		if len(taking.all) != 1 {
 			t.Fatalf("the neighbour tells of %+v", taking.all)
 		}
 		e := taking.all[0]
-		if !e.Taken || e.Stale || e.Status != task.Failed || e.Err != got.Error || e.Task.ID != id || e.Task.Run != first.Run || e.Took != 0 {
+		if !e.Reclaimed || e.Stale || e.Status != task.StatusFailed || e.Err != got.Error || e.Task.ID != id || e.Task.Run != first.Run || e.Took != 0 {
 			t.Errorf("the neighbour tells of %+v", e)
 		}
 		b.stop(next, 0)
 		cut.cut(false) // it was not dead after all
 		dead.Stop(nil)
 		dead.Wait()
-		if last := dying.all[len(dying.all)-1]; !last.Stale || last.Taken || last.Status != task.Interrupted {
+		if last := dying.all[len(dying.all)-1]; !last.Stale || last.Reclaimed || last.Status != task.StatusInterrupted {
 			t.Errorf("the worker that was taken for dead tells of %+v", last)
 		}
 	})

@@ -9,9 +9,9 @@ import (
 // reclaimBatch bounds how many runs of a dead worker are moved at once.
 const reclaimBatch = 500
 
-// sight is what an observer remembers of a neighbour: the beat, and since when, on its own
+// observation is what an observer remembers of a neighbour: the beat, and since when, on its own
 // monotonic clock, it has not moved.
-type sight struct {
+type observation struct {
 	seq   uint64
 	since time.Time
 	first time.Time // when it was seen at first
@@ -64,25 +64,25 @@ func (w *Worker) sweep(ctx context.Context) (doubt bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	seen := make(map[string]sight, len(workers))
+	seen := make(map[string]observation, len(workers))
 	var errs []error
 	for _, other := range workers {
 		if other.Worker == w.incarnation() {
 			continue
 		}
 		expired := w.expired(other, seen)
-		if other.Life == LifeDead || other.Dead || expired {
+		if other.Liveness == LivenessDead || other.Dead || expired {
 			errs = append(errs, w.reclaim(ctx, other))
 		}
 		s := seen[other.Worker]
-		doubt = doubt || other.Life == LifeUnknown && (s.alive || time.Since(s.first) < sweepPolls*w.poll)
+		doubt = doubt || other.Liveness == LivenessUnknown && (s.alive || time.Since(s.first) < sweepPolls*w.poll)
 	}
 	w.watching = seen // only this goroutine uses it
 	return doubt, errors.Join(errs...)
 }
 
 // expired says whether a neighbour's beat has stood still for its lease, and remembers it in seen.
-func (w *Worker) expired(other WorkerInfo, seen map[string]sight) bool {
+func (w *Worker) expired(other WorkerInfo, seen map[string]observation) bool {
 	now := time.Now()
 	s, known := w.watching[other.Worker]
 	if !known || s.seq != other.Seq {
@@ -91,7 +91,7 @@ func (w *Worker) expired(other WorkerInfo, seen map[string]sight) bool {
 	if !known {
 		s.first = now
 	}
-	s.alive = s.alive || other.Life == LifeAlive
+	s.alive = s.alive || other.Liveness == LivenessAlive
 	w.mu.Lock()
 	renewed := w.renewed
 	w.mu.Unlock()
@@ -106,7 +106,7 @@ func (w *Worker) expired(other WorkerInfo, seen map[string]sight) bool {
 
 // reclaim takes over what a dead worker left.
 func (w *Worker) reclaim(ctx context.Context, dead WorkerInfo) error {
-	req := ReclaimRequest{Worker: dead.Worker, Evidence: dead.Life == LifeDead, Seq: dead.Seq, Max: reclaimBatch}
+	req := ReclaimRequest{Worker: dead.Worker, Evidence: dead.Liveness == LivenessDead, Seq: dead.Seq, Max: reclaimBatch}
 	for ctx.Err() == nil {
 		left, err := w.store.Reclaim(ctx, req)
 		if errors.Is(err, ErrWorkerAlive) {
@@ -125,7 +125,7 @@ func (w *Worker) reclaim(ctx context.Context, dead WorkerInfo) error {
 			case err == nil:
 				c := &changes[i]
 				w.logReclaimed(left.Tasks[i], *c, dead)
-				w.tell(Event{Task: left.Tasks[i], Status: c.Status, Reason: c.Reason, Err: c.Error, Waited: waited(&left.Tasks[i]), Taken: true})
+				w.tell(Event{Task: left.Tasks[i], Status: c.Status, Reason: c.Reason, Err: c.Error, Waited: waited(&left.Tasks[i]), Reclaimed: true})
 			case !errors.Is(err, ErrLeaseLost) && !errors.Is(err, ErrAlreadyFinished):
 				failed = err
 			}
@@ -146,7 +146,7 @@ func (w *Worker) reclaim(ctx context.Context, dead WorkerInfo) error {
 func (w *Worker) logReclaimed(t Task, c Change, dead WorkerInfo) {
 	args := []any{"task", t.ID, "kind", t.Kind, "run", t.Run, "reason", c.Reason, "crashed", c.Crashed,
 		"worker", dead.Worker, "host", dead.Host, "pid", dead.PID, "error", c.Error}
-	if c.Status == Failed {
+	if c.Status == StatusFailed {
 		w.log.Error("task failed", args...)
 		return
 	}

@@ -25,12 +25,12 @@ func TestADeathIsACrashAndANeighbourTakesOverWithinAPoll(t *testing.T) {
 		cut := &faultyStore{Store: b.store}
 		dead := b.serve(cut)
 		id := b.enqueue()
-		first := b.want(id, task.Running, "", 0, 0, 0)
+		first := b.want(id, task.StatusRunning, "", 0, 0, 0)
 		next := b.serve(b.store)
 		cut.cut(true)
 		b.store.Kill(first.Worker)
 		time.Sleep(300 * time.Millisecond)
-		if got := b.want(id, task.Running, task.ReasonLost, 0, 0, 1); got.Worker == first.Worker || got.Run <= first.Run {
+		if got := b.want(id, task.StatusRunning, task.ReasonLost, 0, 0, 1); got.Worker == first.Worker || got.Run <= first.Run {
 			t.Errorf("%+v", got)
 		}
 		b.stop(next, 0)
@@ -52,8 +52,8 @@ func (s *slowWitness) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
 		s.first = time.Now()
 	}
 	for i := range all {
-		if all[i].Life == task.LifeDead && time.Since(s.first) < 400*time.Millisecond {
-			all[i].Life = task.LifeUnknown
+		if all[i].Liveness == task.LivenessDead && time.Since(s.first) < 400*time.Millisecond {
+			all[i].Liveness = task.LivenessUnknown
 		}
 	}
 	return all, err
@@ -65,12 +65,12 @@ func TestAProcessThatStartsAfterADeathTakesOverAsSoonAsItsStoreIsSure(t *testing
 		cut := &faultyStore{Store: b.store}
 		dead := b.serve(cut)
 		id := b.enqueue()
-		first := b.want(id, task.Running, "", 0, 0, 0)
+		first := b.want(id, task.StatusRunning, "", 0, 0, 0)
 		cut.cut(true)
 		b.store.Kill(first.Worker)
 		next := b.serve(&slowWitness{Store: b.store})
 		time.Sleep(700 * time.Millisecond)
-		if got := b.want(id, task.Running, task.ReasonLost, 0, 0, 1); got.Worker == first.Worker {
+		if got := b.want(id, task.StatusRunning, task.ReasonLost, 0, 0, 1); got.Worker == first.Worker {
 			t.Errorf("%+v", got)
 		}
 		b.stop(next, 0)
@@ -105,7 +105,7 @@ func TestCrashesWithoutANewCheckpointFailTheTaskAtTheCap(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		// Crash 1 after checkpoint 1, crash 2 after checkpoint 2: then three in a row, the second's
 		// included.
-		if got := b.want(id, task.Failed, "", 0, 0, 4); got.CrashStreak != 3 {
+		if got := b.want(id, task.StatusFailed, "", 0, 0, 4); got.CrashStreak != 3 {
 			t.Errorf("streak %d, error %q", got.CrashStreak, got.Error)
 		}
 		for _, g := range groups {
@@ -131,15 +131,15 @@ func TestALeaseThatRanOutIsAnInterruptionAndTheStaleRunIsTold(t *testing.T) {
 		cut := &faultyStore{Store: b.store}
 		frozen := b.serve(cut)
 		id := b.enqueue()
-		first := b.want(id, task.Running, "", 0, 0, 0)
+		first := b.want(id, task.StatusRunning, "", 0, 0, 0)
 		next := b.serve(b.store)
 		time.Sleep(time.Minute)
-		b.want(id, task.Running, "", 0, 0, 0)
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
 		cut.cut(true)
 		time.Sleep(14 * time.Second)
-		b.want(id, task.Running, "", 0, 0, 0)
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
 		time.Sleep(5 * time.Second)
-		if got := b.want(id, task.Succeeded, "", 0, 1, 0); got.Worker == first.Worker {
+		if got := b.want(id, task.StatusSucceeded, "", 0, 1, 0); got.Worker == first.Worker {
 			t.Errorf("%+v", got)
 		}
 		if stale != nil {
@@ -165,7 +165,7 @@ func TestAWorkerThatWasCutOffItselfTakesNobodyForDead(t *testing.T) {
 		b.forever()
 		owner := b.serve(b.store)
 		id := b.enqueue()
-		first := b.want(id, task.Running, "", 0, 0, 0)
+		first := b.want(id, task.StatusRunning, "", 0, 0, 0)
 		cut := &faultyStore{Store: b.store}
 		observer := b.serve(cut)
 		time.Sleep(time.Minute)
@@ -173,7 +173,7 @@ func TestAWorkerThatWasCutOffItselfTakesNobodyForDead(t *testing.T) {
 		time.Sleep(13 * time.Second) // less than its own lease: nobody takes it for dead either
 		cut.cut(false)
 		time.Sleep(time.Minute)
-		if got := b.want(id, task.Running, "", 0, 0, 0); got.Worker != first.Worker {
+		if got := b.want(id, task.StatusRunning, "", 0, 0, 0); got.Worker != first.Worker {
 			t.Errorf("%+v", got)
 		}
 		b.stop(owner, 0)
@@ -198,12 +198,12 @@ func TestASaveOfAStaleRunIsRefusedAndEndsItsContext(t *testing.T) {
 		cut := &faultyStore{Store: b.store}
 		g := b.serve(cut)
 		id := b.enqueue()
-		first := b.want(id, task.Running, "", 0, 0, 0)
+		first := b.want(id, task.StatusRunning, "", 0, 0, 0)
 		b.store.Kill(first.Worker)
 		next := b.serve(b.store)
-		b.want(id, task.Succeeded, "", 0, 0, 1)
+		b.want(id, task.StatusSucceeded, "", 0, 0, 1)
 		close(goOn)
-		if got := b.want(id, task.Succeeded, "", 0, 0, 1); got.Checkpoint != nil {
+		if got := b.want(id, task.StatusSucceeded, "", 0, 0, 1); got.Checkpoint != nil {
 			t.Errorf("checkpoint %q", got.Checkpoint)
 		}
 		if !errors.Is(save, task.ErrLeaseLost) || !errors.Is(cause, task.ErrLeaseLost) {
@@ -232,8 +232,8 @@ func TestOfADeadWorkersTasksOnlyTheSuspectIsCharged(t *testing.T) {
 		die() // the third death, with a task beside it
 		groups = append(groups, b.serve(b.store))
 		time.Sleep(10 * time.Second)
-		b.want(suspect, task.Failed, "", 0, 0, 3)
-		if got := b.want(other, task.Running, task.ReasonLost, 0, 1, 0); got.Runs != 2 {
+		b.want(suspect, task.StatusFailed, "", 0, 0, 3)
+		if got := b.want(other, task.StatusRunning, task.ReasonLost, 0, 1, 0); got.Runs != 2 {
 			t.Errorf("%+v", got)
 		}
 		for _, g := range groups {

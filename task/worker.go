@@ -72,7 +72,7 @@ type Worker struct {
 	id       string // the present incarnation
 	seq      uint64
 	state    WorkerState
-	running  roster
+	running  runSet
 	called   bool           // last call has been made, and the runs know
 	ahead    ahead          // slots, and runs that wait for one
 	busy     map[string]int // runs of kinds that have a limit of their own
@@ -83,10 +83,10 @@ type Worker struct {
 	frozen   bool
 	unlisted []Task               // runs of ours that we did not know of
 	avoided  map[string]time.Time // tasks that others shall take, until when
-	watching map[string]sight
+	watching map[string]observation
 
 	scratch    []Task // for the next claim
-	crew       *crew
+	crew       *goroutinePool
 	handlers   sync.WaitGroup // runs whose end is not written
 	recorder   recorder
 	saver      saver
@@ -171,7 +171,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 	var helpers, watchers sync.WaitGroup
 	helpers.Go(func() { w.beats(last) })
 	helpers.Go(func() { w.recordDeaf(ctx, last) })
-	watchers.Go(w.heedLastCall)
+	watchers.Go(w.onLastCall)
 	watchers.Go(func() { w.watch(untilLastCall) })
 	watchers.Go(func() { w.listen(last, untilLastCall) })
 	if w.retention > 0 {
@@ -198,7 +198,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 func (w *Worker) leave(ctx context.Context) error {
 	last, release := lastWrite(ctx)
 	defer release()
-	err := w.beat(last, WorkerLeft)
+	err := w.beat(last, WorkerStopped)
 	if w.unrecorded > 0 {
 		return fmt.Errorf("task: %d runs could not be recorded before the end; the next worker takes them up: look for the store's error above", w.unrecorded)
 	}
@@ -226,7 +226,7 @@ func (w *Worker) claims(last context.Context, lastCall <-chan struct{}) {
 			doubt = false
 		}
 		if backlog {
-			w.gather(lastCall)
+			w.awaitBatch(lastCall)
 		}
 		// A claim is not cut short by last call: if its answer were lost, so would be its runs
 		// until the process has ended.
@@ -260,8 +260,8 @@ func (w *Worker) claims(last context.Context, lastCall <-chan struct{}) {
 // it claims many at once and not one by one.
 const gathering = 5 * time.Millisecond
 
-// gather returns when there is room for a batch, after a short time, or at last call.
-func (w *Worker) gather(lastCall <-chan struct{}) {
+// awaitBatch returns when there is room for a batch, after a short time, or at last call.
+func (w *Worker) awaitBatch(lastCall <-chan struct{}) {
 	var late <-chan time.Time
 	for {
 		w.mu.Lock()
@@ -354,7 +354,7 @@ func (w *Worker) avoid(id string) {
 // listen turns the store's wake-ups into kicks, and into a beat when something may have been asked
 // of a run.
 func (w *Worker) listen(last, ctx context.Context) {
-	var seen Seen
+	var seen Generations
 	for ctx.Err() == nil {
 		now, err := w.store.Wait(ctx, seen)
 		if err != nil {
@@ -363,16 +363,16 @@ func (w *Worker) listen(last, ctx context.Context) {
 			}
 			continue // the polling goes on
 		}
-		if seen.Asked != 0 && now.Asked != seen.Asked {
+		if seen.Commands != 0 && now.Commands != seen.Commands {
 			_ = w.beat(last, w.currentState()) // the regular ones go on, and tell of errors
 		}
-		if now.Gone != seen.Gone {
+		if now.Workers != seen.Workers {
 			select {
 			case w.gone <- struct{}{}:
 			default:
 			}
 		}
-		if now.Ready != seen.Ready {
+		if now.Tasks != seen.Tasks {
 			w.nudge()
 		}
 		seen = now

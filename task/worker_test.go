@@ -121,14 +121,14 @@ func (b *bench) want(id string, status task.Status, reason task.Reason, attempts
 func TestNilIsSuccess(t *testing.T) {
 	bubble(t, func(b *bench) {
 		task.Handle(&b.mux, kind, func(_ context.Context, r *task.Run, a args) error {
-			if a.N != 1 || r.ID() == "" || r.Fence() == 0 {
-				t.Errorf("args %+v, id %q, fence %d", a, r.ID(), r.Fence())
+			if a.N != 1 || r.ID() == "" || r.FencingToken() == 0 {
+				t.Errorf("args %+v, id %q, fence %d", a, r.ID(), r.FencingToken())
 			}
 			return nil
 		})
 		g := b.serve(b.store)
 		id := b.enqueue()
-		if got := b.want(id, task.Succeeded, "", 0, 0, 0); got.Finished.IsZero() || got.Runs != 1 {
+		if got := b.want(id, task.StatusSucceeded, "", 0, 0, 0); got.Finished.IsZero() || got.Runs != 1 {
 			t.Errorf("%+v", got)
 		}
 		b.stop(g, 0)
@@ -140,15 +140,15 @@ func TestAnErrorIsAnAttemptThatWaitsForItsBackoffUntilTheCap(t *testing.T) {
 		task.Handle(&b.mux, kind, func(context.Context, *task.Run, args) error { return errors.New("no\x00luck") })
 		g := b.serve(b.store)
 		id := b.enqueue()
-		if got := b.want(id, task.Queued, "", 1, 0, 0); got.Error != "no\uFFFDluck" {
+		if got := b.want(id, task.StatusQueued, "", 1, 0, 0); got.Error != "no\uFFFDluck" {
 			t.Errorf("error is %q", got.Error)
 		}
 		time.Sleep(59 * time.Second)
-		b.want(id, task.Queued, "", 1, 0, 0)
+		b.want(id, task.StatusQueued, "", 1, 0, 0)
 		time.Sleep(2 * time.Second)
-		b.want(id, task.Queued, "", 2, 0, 0)
+		b.want(id, task.StatusQueued, "", 2, 0, 0)
 		time.Sleep(3 * time.Minute)
-		b.want(id, task.Failed, "", 3, 0, 0)
+		b.want(id, task.StatusFailed, "", 3, 0, 0)
 		b.stop(g, 0)
 	})
 }
@@ -158,12 +158,12 @@ func TestAPermanentErrorFailsAtOnceAndAPayloadThatDoesNotFitIsOne(t *testing.T) 
 		cause := errors.New("broken for good")
 		task.Handle(&b.mux, kind, func(context.Context, *task.Run, args) error { return task.Permanent(cause) })
 		g := b.serve(b.store)
-		b.want(b.enqueue(), task.Failed, "", 1, 0, 0)
+		b.want(b.enqueue(), task.StatusFailed, "", 1, 0, 0)
 		e, err := b.client.Enqueue(t.Context(), "k", []byte(`{"N": "one"}`), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := b.want(e.ID, task.Failed, "", 1, 0, 0); !strings.Contains(got.Error, "does not fit") || string(got.Payload) != `{"N": "one"}` {
+		if got := b.want(e.ID, task.StatusFailed, "", 1, 0, 0); !strings.Contains(got.Error, "does not fit") || string(got.Payload) != `{"N": "one"}` {
 			t.Errorf("error %q, payload %q", got.Error, got.Payload)
 		}
 		b.stop(g, 0)
@@ -174,7 +174,7 @@ func TestAPanicIsAnAttemptWithItsStack(t *testing.T) {
 	bubble(t, func(b *bench) {
 		task.Handle(&b.mux, kind, func(context.Context, *task.Run, args) error { panic("oh") })
 		g := b.serve(b.store)
-		if got := b.want(b.enqueue(), task.Queued, "", 1, 0, 0); !strings.Contains(got.Error, "panic: oh") || !strings.Contains(got.Error, "worker_test.go") {
+		if got := b.want(b.enqueue(), task.StatusQueued, "", 1, 0, 0); !strings.Contains(got.Error, "panic: oh") || !strings.Contains(got.Error, "worker_test.go") {
 			t.Errorf("error %q", got.Error)
 		}
 		b.stop(g, 0)
@@ -191,9 +191,9 @@ func TestATimeoutIsAnAttempt(t *testing.T) {
 		})
 		g := b.serve(b.store)
 		id := b.enqueue()
-		b.want(id, task.Running, "", 0, 0, 0)
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
 		time.Sleep(time.Hour + time.Second)
-		if got := b.want(id, task.Queued, "", 1, 0, 0); got.Error != task.ErrTimeout.Error() {
+		if got := b.want(id, task.StatusQueued, "", 1, 0, 0); got.Error != task.ErrTimeout.Error() {
 			t.Errorf("error %q", got.Error)
 		}
 		b.stop(g, 0)
@@ -218,11 +218,11 @@ func TestAHandlerThatIgnoresItsTimeoutKeepsItsSlotAndItsTaskWaits(t *testing.T) 
 		synctest.Wait()
 		second := b.enqueue()
 		time.Sleep(59 * time.Minute)
-		b.want(first, task.Running, "", 0, 0, 0)
-		b.want(second, task.Queued, "", 0, 0, 0)
+		b.want(first, task.StatusRunning, "", 0, 0, 0)
+		b.want(second, task.StatusQueued, "", 0, 0, 0)
 		time.Sleep(time.Minute + time.Second)
-		b.want(first, task.Queued, "", 1, 0, 0)
-		b.want(second, task.Succeeded, "", 0, 0, 0)
+		b.want(first, task.StatusQueued, "", 1, 0, 0)
+		b.want(second, task.StatusSucceeded, "", 0, 0, 0)
 		b.stop(g, 0)
 	})
 }
@@ -231,7 +231,7 @@ func TestErrInterruptedWithoutAStopIsAnAttempt(t *testing.T) {
 	bubble(t, func(b *bench) {
 		task.Handle(&b.mux, kind, func(ctx context.Context, r *task.Run, _ args) error { return r.Interrupt(ctx, 7) })
 		g := b.serve(b.store)
-		if got := b.want(b.enqueue(), task.Queued, "", 1, 0, 0); string(got.Checkpoint) != "7" {
+		if got := b.want(b.enqueue(), task.StatusQueued, "", 1, 0, 0); string(got.Checkpoint) != "7" {
 			t.Errorf("checkpoint %q", got.Checkpoint)
 		}
 		b.stop(g, 0)
@@ -264,7 +264,7 @@ func TestConcurrencyIsBoundedInTotalAndByKind(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		left = slices.DeleteFunc(left, func(t task.Task) bool { return t.Status == task.Succeeded })
+		left = slices.DeleteFunc(left, func(t task.Task) bool { return t.Status == task.StatusSucceeded })
 		if len(left) != 0 || mostNarrow.Load() != 2 || most.Load() < 8 || most.Load() > 10 {
 			t.Errorf("%d left; at most %d and %d at once", len(left), most.Load(), mostNarrow.Load())
 		}
@@ -279,10 +279,10 @@ func TestAnOutcomeIsWrittenAgainUntilTheStoreTakesIt(t *testing.T) {
 		g := b.serve(faulty)
 		id := b.enqueue()
 		time.Sleep(5 * time.Second)
-		b.want(id, task.Running, "", 0, 0, 0)
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
 		faulty.cut(false)
 		time.Sleep(10 * time.Second)
-		b.want(id, task.Succeeded, "", 0, 0, 0)
+		b.want(id, task.StatusSucceeded, "", 0, 0, 0)
 		b.stop(g, 0)
 	})
 }
@@ -297,13 +297,13 @@ func TestAnOutcomeThatCannotBeWrittenBeforeTheEndIsExitCode75(t *testing.T) {
 		})
 		g := b.serve(faulty)
 		id := b.enqueue()
-		b.want(id, task.Running, "", 0, 0, 0)
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
 		g.Stop(nil)
 		if code := g.Wait().ExitCode(); code == 0 {
 			t.Errorf("exit code %d, though nothing was recorded", code)
 		}
 		synctest.Wait()
-		b.want(id, task.Running, "", 0, 0, 0)
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
 	})
 }
 

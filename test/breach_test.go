@@ -12,11 +12,11 @@ import (
 // story is that of a task which was killed after its second step, and then done.
 func story() (task.Task, []task.RunRecord, []effect) {
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	t := task.Task{ID: "t", Kind: steps.Name, Status: task.Succeeded, Run: 20, Runs: 2, Payload: []byte(`{"Steps": 3}`),
+	t := task.Task{ID: "t", Kind: steps.Name, Status: task.StatusSucceeded, Run: 20, Runs: 2, Payload: []byte(`{"Steps": 3}`),
 		Counters: task.Counters{Crashes: 1}}
 	h := []task.RunRecord{
-		{Run: 10, PID: 1, Started: at, Ended: at.Add(time.Second), Status: task.Interrupted, Reason: task.ReasonLost, Crashed: true, Taken: true},
-		{Run: 20, PID: 2, Started: at.Add(2 * time.Second), Ended: at.Add(3 * time.Second), Status: task.Succeeded},
+		{Run: 10, PID: 1, Started: at, Ended: at.Add(time.Second), Status: task.StatusInterrupted, Reason: task.ReasonLost, Crashed: true, Reclaimed: true},
+		{Run: 20, PID: 2, Started: at.Add(2 * time.Second), Ended: at.Add(3 * time.Second), Status: task.StatusSucceeded},
 	}
 	e := []effect{{"t", begun, 10, 1}, {"t", 0, 10, 1}, {"t", 1, 10, 1}, {"t", begun, 20, 2}, {"t", 1, 20, 2}, {"t", 2, 20, 2}}
 	return t, h, e
@@ -35,11 +35,11 @@ func TestTheCheckerFindsEachBreach(t *testing.T) {
 		breach func(*task.Task, []task.RunRecord, *[]effect)
 		want   string
 	}{
-		"not ended":              {func(tk *task.Task, _ []task.RunRecord, _ *[]effect) { tk.Status = task.Interrupted }, "it is interrupted"},
+		"not ended":              {func(tk *task.Task, _ []task.RunRecord, _ *[]effect) { tk.Status = task.StatusInterrupted }, "it is interrupted"},
 		"a run without a record": {func(tk *task.Task, _ []task.RunRecord, _ *[]effect) { tk.Runs = 3 }, "a history of 2"},
 		"a crash not counted":    {func(tk *task.Task, _ []task.RunRecord, _ *[]effect) { tk.Crashes = 0 }, "its counters are"},
 		"an attempt":             {func(tk *task.Task, _ []task.RunRecord, _ *[]effect) { tk.Attempts = 1 }, "its counters are"},
-		"two successes":          {func(_ *task.Task, h []task.RunRecord, _ *[]effect) { h[0].Status = task.Succeeded }, "run 10 became succeeded"},
+		"two successes":          {func(_ *task.Task, h []task.RunRecord, _ *[]effect) { h[0].Status = task.StatusSucceeded }, "run 10 became succeeded"},
 		"runs beside each other": {func(_ *task.Task, h []task.RunRecord, _ *[]effect) { h[1].Started = h[0].Started }, "does not come after"},
 		"a run that never ended": {func(_ *task.Task, h []task.RunRecord, _ *[]effect) { h[1].Ended = time.Time{} }, "ended before it began"},
 		"another reason":         {func(_ *task.Task, h []task.RunRecord, _ *[]effect) { h[0].Reason = task.ReasonStop }, "was interrupted"},

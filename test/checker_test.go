@@ -40,7 +40,7 @@ func (g *ground) verify() {
 	for id := range g.accepted {
 		g.t.Errorf("task %s was accepted and is gone", id)
 	}
-	if n := g.count(task.Succeeded); n != len(all) || g.unfinished() != 0 {
+	if n := g.count(task.StatusSucceeded); n != len(all) || g.unfinished() != 0 {
 		g.t.Errorf("%d tasks are counted as succeeded and %d as unfinished, of %d", n, g.unfinished(), len(all))
 	}
 	if ws := g.workers(); len(ws) > 0 {
@@ -66,7 +66,7 @@ func (g *ground) overlap() time.Duration {
 // checkRecord compares a task with its history.
 func checkRecord(t task.Task, h []task.RunRecord, overlap time.Duration) (breaches []string) {
 	breach := func(format string, args ...any) { breaches = append(breaches, fmt.Sprintf(format, args...)) }
-	if t.Status != task.Succeeded {
+	if t.Status != task.StatusSucceeded {
 		breach("it is %s (%s) %s", t.Status, t.Reason, t.Error)
 	}
 	if len(h) != t.Runs {
@@ -76,12 +76,12 @@ func checkRecord(t task.Task, h []task.RunRecord, overlap time.Duration) (breach
 	for i, r := range h {
 		last := i == len(h)-1
 		switch {
-		case r.Status == task.Succeeded && last && r.Run == t.Run:
-		case r.Status == task.Interrupted && r.Crashed && !last:
+		case r.Status == task.StatusSucceeded && last && r.Run == t.Run:
+		case r.Status == task.StatusInterrupted && r.Crashed && !last:
 			n.Crashes++
-		case r.Status == task.Interrupted && !last:
+		case r.Status == task.StatusInterrupted && !last:
 			n.Interruptions++
-		case r.Status == task.Queued && r.Error == "" && !last: // claimed ahead, and given back before it began
+		case r.Status == task.StatusQueued && r.Error == "" && !last: // claimed ahead, and given back before it began
 		default:
 			breach("run %d became %s", r.Run, r.Status)
 		}
@@ -101,12 +101,12 @@ func checkRecord(t task.Task, h []task.RunRecord, overlap time.Duration) (breach
 // checkFates compares a history with what was done to the processes that had the runs.
 func (g *ground) checkFates(h []task.RunRecord) (breaches []string) {
 	for i, r := range h {
-		if r.Status != task.Interrupted {
+		if r.Status != task.StatusInterrupted {
 			continue
 		}
 		f, ok := g.fates[r.PID]
 		if !ok || !f.may(r) {
-			breaches = append(breaches, fmt.Sprintf("run %d of process %d (%s) was interrupted: %s crashed=%t taken=%t %s", r.Run, r.PID, f.name, r.Reason, r.Crashed, r.Taken, r.Error))
+			breaches = append(breaches, fmt.Sprintf("run %d of process %d (%s) was interrupted: %s crashed=%t taken=%t %s", r.Run, r.PID, f.name, r.Reason, r.Crashed, r.Reclaimed, r.Error))
 		}
 		if heir := g.heirs[r.PID]; heir != 0 && i+1 < len(h) && h[i+1].PID != heir {
 			breaches = append(breaches, fmt.Sprintf("after run %d of process %d, process %d had it and not %d", r.Run, r.PID, h[i+1].PID, heir))
@@ -139,7 +139,7 @@ func checkEffects(t task.Task, h []task.RunRecord, effects []effect) (breaches [
 		switch {
 		case !known || r.PID != e.pid:
 			breach("effect %+v is of no run in its history", e)
-		case r.Status == task.Queued:
+		case r.Status == task.StatusQueued:
 			breach("effect %+v of a run that was given back", e)
 		case e.fence < fence:
 			breach("effect %+v of a stale run", e)
@@ -183,7 +183,7 @@ func describe(h []task.RunRecord) string {
 	var b strings.Builder
 	for _, r := range h {
 		fmt.Fprintf(&b, "  run %d pid %d %s to %s: %s %s crashed=%t taken=%t %s\n", r.Run, r.PID, r.Started.Format("05.000"), r.Ended.Format("05.000"),
-			r.Status, r.Reason, r.Crashed, r.Taken, r.Error)
+			r.Status, r.Reason, r.Crashed, r.Reclaimed, r.Error)
 	}
 	return b.String()
 }
@@ -240,7 +240,7 @@ func (c *tally) add(t task.Task, h []task.RunRecord, effects []effect) {
 	var w work
 	_ = json.Unmarshal(t.Payload, &w) // checkEffects has complained
 	for _, r := range h {
-		if r.Status != task.Interrupted {
+		if r.Status != task.StatusInterrupted {
 			continue
 		}
 		c.runs++

@@ -163,7 +163,7 @@ func TestAProcessThatStandsInsideAWriteOfSQLiteIsNamedToTheOthers(t *testing.T) 
 	g.freeze(writer, func() bool { return g.writes(writer, strings.TrimPrefix(g.address, "sqlite:")) })
 	named := fmt.Sprintf("process %d has been writing for five seconds: is it stopped? continue it (kill -CONT %d) or kill it", writer.pid(), writer.pid())
 	id := "00000000-0000-7000-8000-00000000c0de"
-	_, err := steps.Enqueue(t.Context(), g.client, work{Steps: 1}, &task.Options{ID: id})
+	_, err := steps.Enqueue(t.Context(), g.client, work{Steps: 1}, &task.EnqueueOptions{ID: id})
 	if err == nil || !strings.Contains(err.Error(), named) {
 		t.Errorf("Enqueue: %v, want %q", err, named)
 	}
@@ -172,7 +172,7 @@ func TestAProcessThatStandsInsideAWriteOfSQLiteIsNamedToTheOthers(t *testing.T) 
 	}
 
 	writer.signal(syscall.SIGCONT)
-	got, err := steps.Enqueue(t.Context(), g.client, work{Steps: 1}, &task.Options{ID: id})
+	got, err := steps.Enqueue(t.Context(), g.client, work{Steps: 1}, &task.EnqueueOptions{ID: id})
 	if err != nil || got.ID != id {
 		t.Fatalf("%+v, %v", got, err)
 	}

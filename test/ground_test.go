@@ -60,21 +60,21 @@ type fate struct {
 
 // What a record can say of a run that was cut short.
 func crashed(r task.RunRecord) bool {
-	return r.Reason == task.ReasonLost && r.Taken &&
+	return r.Reason == task.ReasonLost && r.Reclaimed &&
 		(r.Crashed || strings.HasSuffix(r.Error, "died while another task was under suspicion"))
 }
 
 func overdue(r task.RunRecord) bool {
-	return r.Reason == task.ReasonDeadline && r.Taken && !r.Crashed
+	return r.Reason == task.ReasonDeadline && r.Reclaimed && !r.Crashed
 }
 
 // unheard is what a process has recorded before it abandoned a handler.
 func unheard(r task.RunRecord) bool {
-	return r.Reason == task.ReasonDeadline && !r.Taken && !r.Crashed && strings.HasPrefix(r.Error, "the handler is deaf")
+	return r.Reason == task.ReasonDeadline && !r.Reclaimed && !r.Crashed && strings.HasPrefix(r.Error, "the handler is deaf")
 }
 
 func handedOver(r task.RunRecord) bool {
-	return r.Reason == task.ReasonStop && !r.Taken && !r.Crashed
+	return r.Reason == task.ReasonStop && !r.Reclaimed && !r.Crashed
 }
 
 // either is what became of the runs of a process some of which were in time.
@@ -85,7 +85,7 @@ func either(may ...func(task.RunRecord) bool) func(task.RunRecord) bool {
 }
 
 func expired(r task.RunRecord) bool {
-	return r.Reason == task.ReasonLost && r.Taken && !r.Crashed && strings.HasPrefix(r.Error, "the lease of worker")
+	return r.Reason == task.ReasonLost && r.Reclaimed && !r.Crashed && strings.HasPrefix(r.Error, "the lease of worker")
 }
 
 // newGround opens a store for the test itself, which enqueues and looks.
@@ -157,14 +157,14 @@ func (g *ground) enqueue(k task.Kind[work], n int, make func() work) {
 	g.t.Helper()
 	var tasks []task.NewTask
 	for range n {
-		t, err := k.Task(make(), nil)
+		t, err := k.Prepare(make(), nil)
 		if err != nil {
 			g.t.Fatal(err)
 		}
 		tasks = append(tasks, t)
 		g.accepted[t.ID] = true
 	}
-	ask(g, func(ctx context.Context) ([]task.Enqueued, error) { return g.client.EnqueueMany(ctx, tasks) })
+	ask(g, func(ctx context.Context) ([]task.EnqueueResult, error) { return g.client.EnqueueMany(ctx, tasks) })
 }
 
 // topUp enqueues tasks until so many are unfinished.
@@ -189,7 +189,9 @@ func (g *ground) count(statuses ...task.Status) (n int) {
 	return n
 }
 
-func (g *ground) unfinished() int { return g.count(task.Queued, task.Running, task.Interrupted) }
+func (g *ground) unfinished() int {
+	return g.count(task.StatusQueued, task.StatusRunning, task.StatusInterrupted)
+}
 
 // until polls until something observable has come to pass.
 func (g *ground) until(what string, ok func() bool) {

@@ -38,7 +38,7 @@ var (
 	// stale goes on in its first run until its context ends, and then tries to write all the same.
 	stale = task.Kind[work]{Name: "stale", MaxCrashes: -1}
 	// bare leaves nothing but its end, and hands over at last call.
-	bare = task.Kind[work]{Name: "bare", MaxCrashes: -1, OnStop: task.Interrupt}
+	bare = task.Kind[work]{Name: "bare", MaxCrashes: -1, OnStop: task.InterruptOnStop}
 )
 
 func (p *workerProgram) mux() *task.Mux {
@@ -104,10 +104,10 @@ func (p *workerProgram) finishIn(ctx context.Context, r *task.Run, at int) (err 
 			err = errors.Join(err, tx.Rollback())
 		}
 	}()
-	if err := p.ledger.add(ctx, tx, effect{r.ID(), at, r.Fence(), os.Getpid()}); err != nil {
+	if err := p.ledger.add(ctx, tx, effect{r.ID(), at, r.FencingToken(), os.Getpid()}); err != nil {
 		return err
 	}
-	if err := r.FinishIn(ctx, pgstore.SQLTx(tx)); err != nil {
+	if err := r.FinishTx(ctx, pgstore.SQLTx(tx)); err != nil {
 		return err
 	}
 	return tx.Commit()

@@ -132,7 +132,7 @@ func TestADeafHandlersTaskIsTakenUpByTheNextProcess(t *testing.T) {
 			if unheard(h[0]) {
 				inTime++
 			}
-			if handedOver(h[0]) || h[0].Status != task.Interrupted {
+			if handedOver(h[0]) || h[0].Status != task.StatusInterrupted {
 				t.Errorf("a deaf run became %s %s %s", h[0].Status, h[0].Reason, h[0].Error)
 			}
 		}
@@ -178,7 +178,7 @@ func TestTheTasksOfAKilledProcessRunInTheOtherOne(t *testing.T) {
 // busy says whether a process has tasks; there are more than the other one has room for.
 func (g *ground) busy(p *process) bool {
 	g.t.Helper()
-	running := g.tasks(task.Running)
+	running := g.tasks(task.StatusRunning)
 	for _, w := range g.workers() {
 		if w.PID == p.pid() {
 			return slices.ContainsFunc(running, func(t task.Task) bool { return t.Worker == w.Worker })
@@ -201,7 +201,7 @@ func (g *ground) inherited(dead, heir *process) (noticed time.Duration) {
 		if noticed == 0 {
 			noticed = time.Since(began)
 		}
-		return g.count(task.Interrupted) == 0
+		return g.count(task.StatusInterrupted) == 0
 	})
 	return noticed
 }

@@ -25,10 +25,10 @@ func TestARestartOfPostgresInterruptsNobodyAndLosesNothing(t *testing.T) {
 			for hit < points {
 				g.until("some tasks running", func() bool {
 					g.topUp(steps, 30, g.work)
-					return g.count(task.Running) > 10
+					return g.count(task.StatusRunning) > 10
 				})
 				g.moment(500*time.Millisecond, two[0])
-				hit += g.count(task.Running)
+				hit += g.count(task.StatusRunning)
 				g.outage(server, sig)
 			}
 			t.Logf("the server was gone in the middle of %d runs", hit)
@@ -48,7 +48,7 @@ func (g *ground) outage(server *pgtest.Server, sig syscall.Signal) {
 	w := g.work()
 	go func() {
 		for {
-			_, err := steps.Enqueue(g.t.Context(), g.client, w, &task.Options{ID: id})
+			_, err := steps.Enqueue(g.t.Context(), g.client, w, &task.EnqueueOptions{ID: id})
 			if err == nil || !pause(g.t.Context(), 20*time.Millisecond) {
 				accepted <- err
 				return

@@ -165,7 +165,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 // effect writes an effect to the ledger. While that is out of reach it waits, until ctx ends.
 func (p *workerProgram) effect(ctx context.Context, r *task.Run, step int) error {
 	for {
-		err := p.ledger.add(ctx, p.ledger.db, effect{r.ID(), step, r.Fence(), os.Getpid()})
+		err := p.ledger.add(ctx, p.ledger.db, effect{r.ID(), step, r.FencingToken(), os.Getpid()})
 		switch {
 		case err == nil:
 			if step >= 0 {
@@ -173,7 +173,7 @@ func (p *workerProgram) effect(ctx context.Context, r *task.Run, step int) error
 			}
 			return nil
 		case errors.Is(err, errStale):
-			p.log.Warn("effect refused", "task", r.ID(), "run", r.Fence(), "step", step)
+			p.log.Warn("effect refused", "task", r.ID(), "run", r.FencingToken(), "step", step)
 			return err
 		}
 		p.log.Warn("effect not written yet", "task", r.ID(), "step", step, "error", err)

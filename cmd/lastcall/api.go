@@ -10,7 +10,7 @@ import (
 
 // newProbes makes what a platform may ask for without a token.
 func newProbes(store task.Store, ready func() bool, log *slog.Logger) *http.ServeMux {
-	probes := httpapi.Probes(httpapi.ProbeConfig{Ready: ready, Store: store, Logger: log})
+	probes := httpapi.ProbeHandler(httpapi.ProbeConfig{Ready: ready, Store: store, Logger: log})
 	mux := http.NewServeMux()
 	mux.Handle("/healthz", probes)
 	mux.Handle("/readyz", probes)

@@ -69,9 +69,9 @@ func final(err error) bool {
 func outcome(cmd *cobra.Command, screen *meter, t task.Task) error {
 	screen.close()
 	switch t.Status {
-	case task.Succeeded:
+	case task.StatusSucceeded:
 		return nil
-	case task.Cancelled:
+	case task.StatusCancelled:
 		return exitError(cancelledCode)
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: task %s failed: %s (\"lastcall logs\" has what it said, \"lastcall retry\" runs it again)\n", t.ID, plain(t.Error))

@@ -20,8 +20,8 @@ import (
 // backend is where commands do their work: a *task.Client on a store, or an *httpapi.Client of a
 // server.
 type backend interface {
-	Enqueue(ctx context.Context, kind string, payload []byte, opt *task.Options) (task.Enqueued, error)
-	EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.Enqueued, error)
+	Enqueue(ctx context.Context, kind string, payload []byte, opt *task.EnqueueOptions) (task.EnqueueResult, error)
+	EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.EnqueueResult, error)
 	Get(ctx context.Context, id string) (task.Task, error)
 	Find(ctx context.Context, q task.Query) ([]task.Task, error)
 	History(ctx context.Context, id string) ([]task.RunRecord, error)
@@ -42,10 +42,10 @@ const (
 	tokenFileEnv = "LASTCALL_TOKEN_FILE" //nolint:gosec // a variable's name
 )
 
-// place is the flags that choose a backend.
-type place struct{ store, storeFile, server, tokenFile string }
+// target is the flags that choose a backend.
+type target struct{ store, storeFile, server, tokenFile string }
 
-func (p *place) flags(cmd *cobra.Command) {
+func (p *target) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&p.server, "server", "", "address of a server (default $"+serverEnv+", or http://"+defaultListen+")")
 	f.StringVar(&p.tokenFile, "token-file", "", "file that has the secret for the server, alone (default $"+tokenFileEnv+"; $"+tokenEnv+" is the secret itself)")
@@ -56,7 +56,7 @@ func (p *place) flags(cmd *cobra.Command) {
 }
 
 // serverAddress is the server that is meant, "" if a store is.
-func (p *place) serverAddress() (server, store string, err error) {
+func (p *target) serverAddress() (server, store string, err error) {
 	if p.server != "" {
 		return p.server, "", nil
 	}
@@ -70,13 +70,13 @@ func (p *place) serverAddress() (server, store string, err error) {
 }
 
 // open returns the backend and what is to be closed in the end.
-func (p *place) open(ctx context.Context, create bool) (backend, io.Closer, error) {
+func (p *target) open(ctx context.Context, create bool) (backend, io.Closer, error) {
 	server, store, err := p.serverAddress()
 	if err != nil {
 		return nil, nil, err
 	}
 	if store != "" {
-		s, err := openStore(ctx, store, howToOpen{create: create}, slog.Default())
+		s, err := openStore(ctx, store, openOptions{create: create}, slog.Default())
 		if err != nil {
 			return nil, nil, err
 		}
@@ -94,7 +94,7 @@ func (p *place) open(ctx context.Context, create bool) (backend, io.Closer, erro
 }
 
 // token is the secret to show to a server, "" if there is none.
-func (p *place) token() (string, error) {
+func (p *target) token() (string, error) {
 	file := p.tokenFile
 	if file == "" {
 		if secret := os.Getenv(tokenEnv); secret != "" {
@@ -116,7 +116,7 @@ func (p *place) token() (string, error) {
 }
 
 // with opens the backend, calls fn, and closes it.
-func (p *place) with(ctx context.Context, create bool, fn func(backend) error) error {
+func (p *target) with(ctx context.Context, create bool, fn func(backend) error) error {
 	b, closer, err := p.open(ctx, create)
 	if err != nil {
 		return err
@@ -147,8 +147,8 @@ func story(ctx context.Context, b backend, id string) (httpapi.Task, error) {
 	if err != nil {
 		return httpapi.Task{}, aboutTask(id, err)
 	}
-	j := httpapi.TaskOf(t)
-	j.History = httpapi.RunsOf(runs)
+	j := httpapi.NewTask(t)
+	j.History = httpapi.NewRuns(runs)
 	j.WaitsFor, err = waitsFor(ctx, b, t)
 	return j, err
 }

@@ -85,7 +85,7 @@ func TestAStoreAddressIsNeverPrintedWithItsSecret(t *testing.T) {
 		"host=127.0.0.1 port=x password='secret":                        "in keywords as host=HOST",
 		"postgres://user:secret@127.0.0.1:1/db?sslmode=no-such-sslmode": "write it as postgres://USER@HOST:PORT/DATABASE",
 	} {
-		_, err := openStore(t.Context(), address, howToOpen{create: true}, nil)
+		_, err := openStore(t.Context(), address, openOptions{create: true}, nil)
 		if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", address, err, want)
 		}

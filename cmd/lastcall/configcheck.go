@@ -58,7 +58,7 @@ func checkConfig(cmd *cobra.Command, path string) error {
 	}
 	more := c.faults()
 	if c.TokenFile != "" {
-		if _, err := httpapi.OpenTokens(c.TokenFile, nil); err != nil {
+		if _, err := httpapi.LoadTokens(c.TokenFile, nil); err != nil {
 			more = append(more, fault{key: []string{"tokenFile"}, text: err.Error()})
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // task does not keep it from the others.
 func taskCommand(name, short, long, example string, verb func(backend, context.Context, string) error) *cobra.Command {
 	var (
-		p      place
+		p      target
 		asJSON bool
 	)
 	cmd := &cobra.Command{
@@ -55,7 +55,7 @@ func printNow(cmd *cobra.Command, b backend, id string, asJSON bool) error {
 		return fmt.Errorf("it is done, but task %s cannot be looked at: %w", id, err)
 	}
 	if asJSON {
-		return json.NewEncoder(cmd.OutOrStdout()).Encode(httpapi.SummaryOf(t))
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(httpapi.NewTaskSummary(t))
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", t.ID, statusWord(t.Status, t.Reason))
 	return err
@@ -63,7 +63,7 @@ func printNow(cmd *cobra.Command, b backend, id string, asJSON bool) error {
 
 // queueCommand is a command that does something to queues.
 func queueCommand(name, said, short, long, example string, verb func(backend, context.Context, string) error) *cobra.Command {
-	var p place
+	var p target
 	cmd := &cobra.Command{
 		Use: name + " QUEUE...", Short: short, Long: long, Example: example,
 		Args: atLeastOne("QUEUE..."),

@@ -55,7 +55,7 @@ func TestARunningTaskIsInterruptedAndItsWorkerIsListed(t *testing.T) {
 	})
 	defer end()
 	id := g.submit("k", nil)
-	g.becomes(id, task.Running)
+	g.becomes(id, task.StatusRunning)
 	out, _, err := run(t, "workers", "--store", g.address)
 	if err != nil || !strings.Contains(out, "running") || !strings.HasSuffix(out, "  k\n") {
 		t.Errorf("%v\n%s", err, out)
@@ -71,7 +71,7 @@ func TestARunningTaskIsInterruptedAndItsWorkerIsListed(t *testing.T) {
 		t.Errorf("interrupt: %q, %v", out, err)
 	}
 	// It may be running again by the time that this is looked at.
-	if got := g.until(id, "interrupted once", func(t task.Task) bool { return t.Interruptions > 0 }); got.Reason != task.ReasonAsked {
+	if got := g.until(id, "interrupted once", func(t task.Task) bool { return t.Interruptions > 0 }); got.Reason != task.ReasonRequested {
 		t.Errorf("%+v", got)
 	}
 }
@@ -121,7 +121,7 @@ func TestTheTokenForAServerComesFromAFileOrTheEnvironment(t *testing.T) {
 		}
 		return path
 	}
-	tokens, err := httpapi.OpenTokens(write("tokens", "ops read,submit,operate "+secret+"\n"), nil)
+	tokens, err := httpapi.LoadTokens(write("tokens", "ops read,submit,operate "+secret+"\n"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -152,7 +152,7 @@ func (d *demonstration) newTasks() ([]task.NewTask, error) {
 		if err != nil {
 			return nil, err
 		}
-		one, err := task.Prepare(kind, payload, &task.Options{Priority: demoTasks - i}) // in this order
+		one, err := task.Prepare(kind, payload, &task.EnqueueOptions{Priority: demoTasks - i}) // in this order
 		if err != nil {
 			return nil, err
 		}
@@ -166,7 +166,7 @@ func (d *demonstration) work(out io.Writer) error {
 	// The view tells what happens, and the log what goes wrong.
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	code := lastcall.Main(lastcall.Config{Grace: d.grace, GraceFlag: d.grace, Logger: log}, func(ctx context.Context, g *lastcall.Group) error {
-		store, err := openStore(ctx, d.store(), howToOpen{create: true}, log)
+		store, err := openStore(ctx, d.store(), openOptions{create: true}, log)
 		if err != nil {
 			return d.told(err)
 		}

@@ -67,7 +67,7 @@ func TestThePictureOfTasksFitsAndTellsThePhase(t *testing.T) {
 	v := newView(&bytes.Buffer{}, nil, nil)
 	var tasks []task.Task
 	for i := range 60 {
-		status := []task.Status{task.Succeeded, task.Running, task.Interrupted, task.Queued}[i%4]
+		status := []task.Status{task.StatusSucceeded, task.StatusRunning, task.StatusInterrupted, task.StatusQueued}[i%4]
 		tasks = append(tasks, task.Task{ID: string(rune('A' + i)), Kind: "gzip-tree", Status: status, Runs: 2, Payload: []byte(`{"dir": "/` + strings.Repeat("long", 20) + `"}`)})
 	}
 	lines := v.picture(tasks, "drain", 1500*time.Millisecond, true)
@@ -84,14 +84,14 @@ func TestThePictureOfTasksFitsAndTellsThePhase(t *testing.T) {
 func TestWhereNobodyWatchesADemonstrationPrintsALineForEachChange(t *testing.T) {
 	var b bytes.Buffer
 	v := newView(&b, nil, nil)
-	one := task.Task{ID: "1", Kind: "hash-tree", Payload: []byte(`{"dir": "/x/sort"}`), Status: task.Queued}
+	one := task.Task{ID: "1", Kind: "hash-tree", Payload: []byte(`{"dir": "/x/sort"}`), Status: task.StatusQueued}
 	v.show([]task.Task{one}, "running", 0, false)
-	one.Status = task.Running
+	one.Status = task.StatusRunning
 	for range 3 {
 		v.show([]task.Task{one}, "running", 0, false)
 	}
 	v.show([]task.Task{one}, "drain", 2*time.Second, true)
-	one.Status, one.Reason, one.Progress.Fraction = task.Interrupted, task.ReasonStop, 0.4
+	one.Status, one.Reason, one.Progress.Fraction = task.StatusInterrupted, task.ReasonStop, 0.4
 	v.show([]task.Task{one}, "interrupt", time.Second, true)
 	want := " 1 hash sort                    0%  running\nstop: drain, 2.0s left\nstop: interrupt, 1.0s left\n 1 hash sort                   40%  interrupted/stop\n"
 	if b.String() != want {
@@ -101,10 +101,10 @@ func TestWhereNobodyWatchesADemonstrationPrintsALineForEachChange(t *testing.T) 
 
 func TestARolloutIsJudgedByTheHistoriesOfItsTasks(t *testing.T) {
 	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
-	cut := httpapi.Run{StartedAt: at(1), EndedAt: at(2), Status: task.Interrupted}
-	good := httpapi.Run{StartedAt: at(5), EndedAt: at(9), Status: task.Succeeded}
-	early := httpapi.Run{StartedAt: at(1), EndedAt: at(9), Status: task.Succeeded}
-	done, failed := task.Task{ID: "id", Status: task.Succeeded}, task.Task{ID: "id", Status: task.Failed, Error: "no good"}
+	cut := httpapi.Run{StartedAt: at(1), EndedAt: at(2), Status: task.StatusInterrupted}
+	good := httpapi.Run{StartedAt: at(5), EndedAt: at(9), Status: task.StatusSucceeded}
+	early := httpapi.Run{StartedAt: at(1), EndedAt: at(9), Status: task.StatusSucceeded}
+	done, failed := task.Task{ID: "id", Status: task.StatusSucceeded}, task.Task{ID: "id", Status: task.StatusFailed, Error: "no good"}
 	for _, c := range []struct {
 		t    task.Task
 		runs []httpapi.Run
@@ -113,7 +113,7 @@ func TestARolloutIsJudgedByTheHistoriesOfItsTasks(t *testing.T) {
 		{done, []httpapi.Run{cut, good}, ""},
 		{done, []httpapi.Run{cut, early}, "two runs at the same time"},
 		{done, []httpapi.Run{{StartedAt: at(0)}, good}, "two runs at the same time"},
-		{done, []httpapi.Run{{StartedAt: at(0), EndedAt: at(1), Status: task.Succeeded}, good}, "was done 2 times"},
+		{done, []httpapi.Run{{StartedAt: at(0), EndedAt: at(1), Status: task.StatusSucceeded}, good}, "was done 2 times"},
 		{failed, []httpapi.Run{cut}, "is failed: no good"},
 		{done, nil, "is succeeded"},
 	} {

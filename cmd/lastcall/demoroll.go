@@ -31,7 +31,7 @@ type rollout struct {
 func (d *demonstration) rollOut(ctx context.Context, out io.Writer) (err error) {
 	ctx, stop := untilInterrupt(ctx)
 	defer stop()
-	store, err := openStore(ctx, d.store(), howToOpen{create: true}, slog.New(slog.DiscardHandler))
+	store, err := openStore(ctx, d.store(), openOptions{create: true}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (r *rollout) holding(ctx context.Context, pid int, tasks []task.Task) []str
 	var ids []string
 	for _, w := range workers {
 		for _, t := range tasks {
-			if w.PID == pid && t.Status == task.Running && t.Worker == w.Worker {
+			if w.PID == pid && t.Status == task.StatusRunning && t.Worker == w.Worker {
 				ids = append(ids, t.ID)
 			}
 		}
@@ -150,7 +150,7 @@ func (r *rollout) judge(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		v.add(t, httpapi.RunsOf(runs))
+		v.add(t, httpapi.NewRuns(runs))
 	}
 	for _, line := range v.lines() {
 		r.say("%s", line)
@@ -173,7 +173,7 @@ func (v *verdict) add(t task.Task, runs []httpapi.Run) {
 	v.tasks++
 	successes := 0
 	for i, r := range runs {
-		if r.Status == task.Succeeded {
+		if r.Status == task.StatusSucceeded {
 			successes++
 		}
 		if i == 0 {
@@ -183,12 +183,12 @@ func (v *verdict) add(t task.Task, runs []httpapi.Run) {
 		if before.EndedAt.IsZero() || r.StartedAt.Before(before.EndedAt) {
 			v.wrong = append(v.wrong, fmt.Sprintf("task %s had two runs at the same time", t.ID))
 		}
-		if before.Status == task.Interrupted {
+		if before.Status == task.StatusInterrupted {
 			v.gaps = append(v.gaps, max(r.StartedAt.Sub(before.EndedAt), 0))
 		}
 	}
 	switch {
-	case t.Status == task.Succeeded && successes == 1:
+	case t.Status == task.StatusSucceeded && successes == 1:
 		v.succeeded++
 	case successes > 1:
 		v.wrong = append(v.wrong, fmt.Sprintf("task %s was done %d times", t.ID, successes))

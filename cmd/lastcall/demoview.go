@@ -128,7 +128,7 @@ func (v *view) show(tasks []task.Task, phase string, left time.Duration, deadlin
 		if v.was[t.ID] == t.Status {
 			continue
 		}
-		if first := v.was[t.ID] == ""; !first || t.Status != task.Queued && t.Status != task.Succeeded {
+		if first := v.was[t.ID] == ""; !first || t.Status != task.StatusQueued && t.Status != task.StatusSucceeded {
 			v.print("%2d %-26s %3.0f%%  %s%s\n", i+1, v.name(t), 100*t.Progress.Fraction, statusWord(t.Status, t.Reason), runNumber(t))
 		}
 		v.was[t.ID] = t.Status
@@ -138,7 +138,7 @@ func (v *view) show(tasks []task.Task, phase string, left time.Duration, deadlin
 // picture is what stands on a terminal: a line of signs for all tasks, and a bar for each that is
 // worked on or was cut short.
 func (v *view) picture(tasks []task.Task, phase string, left time.Duration, deadline bool) []string {
-	signs := map[task.Status]string{task.Queued: "·", task.Running: "▸", task.Interrupted: "‖", task.Succeeded: "█", task.Failed: "✗", task.Cancelled: "-"}
+	signs := map[task.Status]string{task.StatusQueued: "·", task.StatusRunning: "▸", task.StatusInterrupted: "‖", task.StatusSucceeded: "█", task.StatusFailed: "✗", task.StatusCancelled: "-"}
 	head := "phase " + pad(phase, 10)
 	if deadline {
 		head += fmt.Sprintf("%5.1fs left", left.Seconds())
@@ -150,7 +150,7 @@ func (v *view) picture(tasks []task.Task, phase string, left time.Duration, dead
 	width := columns(v.w) - 1
 	lines := []string{cut(row, width), cut(head, width)}
 	for i, t := range tasks {
-		if t.Status == task.Running || t.Status == task.Interrupted {
+		if t.Status == task.StatusRunning || t.Status == task.StatusInterrupted {
 			lines = append(lines, cut(fmt.Sprintf("%2d %s %s %3.0f%%  %s%s", i+1, pad(cut(v.name(t), 26), 26), drawBar(t.Progress.Fraction, 20),
 				100*t.Progress.Fraction, statusWord(t.Status, t.Reason), runNumber(t)), width))
 		}
@@ -190,8 +190,8 @@ func (v *view) sum(tasks []task.Task) {
 		runs += t.Runs
 	}
 	v.print("\n%d succeeded, %d failed, %d interrupted with a checkpoint, %d not begun; %d runs, of which %d were interrupted\n",
-		n[task.Succeeded], n[task.Failed], n[task.Interrupted], n[task.Queued], runs, interruptions)
-	if n[task.Interrupted]+n[task.Queued] > 0 {
+		n[task.StatusSucceeded], n[task.StatusFailed], n[task.StatusInterrupted], n[task.StatusQueued], runs, interruptions)
+	if n[task.StatusInterrupted]+n[task.StatusQueued] > 0 {
 		v.print("run it again: it goes on from there\n")
 	}
 }

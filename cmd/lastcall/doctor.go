@@ -19,7 +19,7 @@ import (
 )
 
 func newDoctor() *cobra.Command {
-	var p place
+	var p target
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what is wrong with a store, its workers, and this machine's settings",
@@ -66,7 +66,7 @@ func (d *doctor) fail(what, format string, args ...any) {
 	d.say("fail", what, format, args...)
 }
 
-func (d *doctor) examine(ctx context.Context, p *place) {
+func (d *doctor) examine(ctx context.Context, p *target) {
 	d.grace()
 	_, store, err := p.serverAddress()
 	if err != nil {
@@ -99,7 +99,7 @@ func (d *doctor) schema(ctx context.Context, address string) bool {
 		return true
 	}
 	before := time.Now()
-	state, err := pgstore.LookAtSchema(ctx, pgstore.Config{DSN: address, Logger: slog.New(slog.DiscardHandler)})
+	state, err := pgstore.InspectSchema(ctx, pgstore.Config{DSN: address, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		d.fail("store", "%v", err)
 		return false
@@ -115,12 +115,12 @@ func (d *doctor) schema(ctx context.Context, address string) bool {
 
 // checkFile opens a SQLite file and reads all of it.
 func checkFile(ctx context.Context, address string) error {
-	s, err := openStore(ctx, address, howToOpen{}, slog.Default())
+	s, err := openStore(ctx, address, openOptions{}, slog.Default())
 	if err != nil {
 		return err
 	}
 	if file, ok := s.(*sqlitestore.Store); ok {
-		err = file.Check(ctx)
+		err = file.CheckIntegrity(ctx)
 	}
 	return errors.Join(err, s.Close())
 }

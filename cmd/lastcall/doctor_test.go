@@ -49,9 +49,9 @@ func TestTheDoctorFailsWhereNothingCanBeReached(t *testing.T) {
 }
 
 func TestTheDoctorTellsAHealthyPlaceFromASickOne(t *testing.T) {
-	alive := task.WorkerInfo{Beat: task.Beat{Kinds: []string{"k"}, State: task.WorkerRunning}, Life: task.LifeAlive}
-	dead := task.WorkerInfo{Beat: task.Beat{Kinds: []string{"k"}, State: task.WorkerRunning}, Life: task.LifeDead}
-	waits := task.Counts{Tasks: []task.Count{{Kind: "k", Queue: "q", Status: task.Queued, N: 1}, {Kind: "old", Status: task.Succeeded, N: 9}}}
+	alive := task.WorkerInfo{Beat: task.Beat{Kinds: []string{"k"}, State: task.WorkerRunning}, Liveness: task.LivenessAlive}
+	dead := task.WorkerInfo{Beat: task.Beat{Kinds: []string{"k"}, State: task.WorkerRunning}, Liveness: task.LivenessDead}
+	waits := task.Counts{Tasks: []task.Count{{Kind: "k", Queue: "q", Status: task.StatusQueued, N: 1}, {Kind: "old", Status: task.StatusSucceeded, N: 9}}}
 	for _, c := range []struct {
 		look func(*doctor)
 		want string
@@ -106,7 +106,7 @@ func TestTheDoctorComparesTheGraceWithThePlatform(t *testing.T) {
 func TestAHealthcheckFailsUnlessTheServerIsReady(t *testing.T) {
 	ready := false
 	g := newGround(t)
-	server := httptest.NewServer(httpapi.Probes(httpapi.ProbeConfig{Store: g.store, Ready: func() bool { return ready }}))
+	server := httptest.NewServer(httpapi.ProbeHandler(httpapi.ProbeConfig{Store: g.store, Ready: func() bool { return ready }}))
 	defer server.Close()
 	if _, _, err := run(t, "healthcheck", "--server", server.URL); err == nil || !strings.Contains(err.Error(), "answers 503: not set up yet") {
 		t.Errorf("not ready: %v", err)
@@ -149,11 +149,11 @@ func TestAHealthcheckOfNobodySaysWhy(t *testing.T) {
 
 func TestTheStateOfASchemaIsToldWithWhatToDo(t *testing.T) {
 	for want, s := range map[string]pgstore.SchemaState{
-		"lastcall migrate up makes them":  {Version: 0, Known: 2},
-		"migrate up brings it up to date": {Version: 1, Oldest: 1, Known: 2},
-		"is up to date, version 2":        {Version: 2, Oldest: 1, Known: 2},
-		"newer than this program's 2":     {Version: 3, Oldest: 2, Known: 2},
-		"knows 2: use the newer program":  {Version: 4, Oldest: 3, Known: 2},
+		"lastcall migrate up makes them":  {Version: 0, Latest: 2},
+		"migrate up brings it up to date": {Version: 1, MinCompatible: 1, Latest: 2},
+		"is up to date, version 2":        {Version: 2, MinCompatible: 1, Latest: 2},
+		"newer than this program's 2":     {Version: 3, MinCompatible: 2, Latest: 2},
+		"knows 2: use the newer program":  {Version: 4, MinCompatible: 3, Latest: 2},
 	} {
 		if got := schemaWords(s); !strings.Contains(got, want) {
 			t.Errorf("%+v: %q, want %q", s, got, want)

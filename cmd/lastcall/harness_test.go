@@ -56,7 +56,7 @@ func newGround(t *testing.T) *ground {
 }
 
 // submit makes a task.
-func (g *ground) submit(kind string, opt *task.Options) string {
+func (g *ground) submit(kind string, opt *task.EnqueueOptions) string {
 	g.t.Helper()
 	done, err := g.client.Enqueue(g.t.Context(), kind, []byte(`{"n":1}`), opt)
 	if err != nil {

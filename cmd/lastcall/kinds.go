@@ -112,15 +112,15 @@ func (c *checker) kind(k kindConfig) execkind.Kind {
 		Permanent:   k.Retry.PermanentExitCodes,
 	}
 	// What the worker would refuse later, in its own words.
-	if _, err := (task.Kind[json.RawMessage]{Name: c.name}).Task(json.RawMessage("null"), nil); err != nil {
+	if _, err := (task.Kind[json.RawMessage]{Name: c.name}).Prepare(json.RawMessage("null"), nil); err != nil {
 		c.faults = append(c.faults, fault{key: []string{"kinds", c.name}, text: strings.TrimPrefix(err.Error(), task.ErrInvalid.Error()+": ")})
-	} else if _, err := (task.Kind[json.RawMessage]{Name: c.name, Queue: k.Queue}).Task(json.RawMessage("null"), nil); err != nil {
+	} else if _, err := (task.Kind[json.RawMessage]{Name: c.name, Queue: k.Queue}).Prepare(json.RawMessage("null"), nil); err != nil {
 		c.wrong("queue", "%s", strings.TrimPrefix(err.Error(), task.ErrInvalid.Error()+": "))
 	}
 	switch k.OnStop {
 	case "", "finish":
 	case "interrupt":
-		out.OnStop = task.Interrupt
+		out.OnStop = task.InterruptOnStop
 	default:
 		c.wrong("onStop", "%q is neither finish (SIGTERM when the time is nearly used up) nor interrupt (SIGTERM at once)", k.OnStop)
 	}

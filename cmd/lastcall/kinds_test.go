@@ -50,7 +50,7 @@ kinds:
 		!slices.Equal(k.Argv, []string{"./thumb.sh", "--size", "200"}) || !slices.Equal(k.Env, []string{"WANTED=yes", "LEVEL=high", "N=3"}) {
 		t.Errorf("%+v", k)
 	}
-	if k.Queue != "images" || k.Concurrency != 4 || k.Timeout != 10*time.Minute || k.OnStop != task.Interrupt || k.KillAfter != 3*time.Second ||
+	if k.Queue != "images" || k.Concurrency != 4 || k.Timeout != 10*time.Minute || k.OnStop != task.InterruptOnStop || k.KillAfter != 3*time.Second ||
 		k.MaxAttempts != -1 || k.Backoff != 2*time.Second || !slices.Equal(k.Permanent, []int{64, 65}) || k.MaxCrashes != 7 {
 		t.Errorf("%+v", k)
 	}
@@ -65,7 +65,7 @@ func TestAKindOfOneLineHasDefaultsAndNoneOfTheServersSecrets(t *testing.T) {
 		t.Fatalf("%+v, %v", c.programs, err)
 	}
 	k := c.programs[0]
-	if !filepath.IsAbs(k.Path) || filepath.Base(k.Path) != "sh" || k.Dir != filepath.Dir(path) || k.OnStop != task.Finish || k.KillAfter != 10*time.Second || k.Backoff != 10*time.Second {
+	if !filepath.IsAbs(k.Path) || filepath.Base(k.Path) != "sh" || k.Dir != filepath.Dir(path) || k.OnStop != task.FinishOnStop || k.KillAfter != 10*time.Second || k.Backoff != 10*time.Second {
 		t.Errorf("%+v", k)
 	}
 	if !slices.Contains(k.Env, "HOME=/home/somebody") || strings.Contains(strings.Join(k.Env, " "), "secret") {

@@ -19,7 +19,7 @@ import (
 
 func newList() *cobra.Command {
 	var (
-		p      place
+		p      target
 		status string
 		q      task.Query
 		asJSON bool
@@ -122,7 +122,7 @@ func printWaiting(w io.Writer, reasons []string) {
 func printLines(w io.Writer, tasks []task.Task, waitsFor []string) error {
 	enc := json.NewEncoder(w)
 	for i, t := range tasks {
-		j := httpapi.SummaryOf(t)
+		j := httpapi.NewTaskSummary(t)
 		j.WaitsFor = waitsFor[i]
 		if err := enc.Encode(j); err != nil {
 			return err
@@ -137,7 +137,7 @@ func printTable(w io.Writer, tasks []task.Task, now time.Time) error {
 	rows := [][]string{{"ID", "KIND", "STATUS", "SINCE", "DONE", ""}}
 	for _, t := range tasks {
 		about := t.Error
-		if t.Status == task.Running || about == "" {
+		if t.Status == task.StatusRunning || about == "" {
 			about = t.Progress.Message
 		}
 		rows = append(rows, []string{
@@ -178,7 +178,7 @@ func printTable(w io.Writer, tasks []task.Task, now time.Time) error {
 
 // statusWord is the status, with its reason.
 func statusWord(s task.Status, r task.Reason) string {
-	if s == task.Interrupted && r != "" {
+	if s == task.StatusInterrupted && r != "" {
 		return string(s) + "/" + string(r)
 	}
 	return string(s)

@@ -15,8 +15,8 @@ func TestNoLineOfAListIsWiderThanEightyCharacters(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	id := "0197c0de-0000-7000-8000-000000000000"
 	tasks := []task.Task{
-		{ID: id, Kind: strings.Repeat("kind", 25), Status: task.Interrupted, Reason: task.ReasonDeadline, Since: now.Add(-40 * 24 * time.Hour), Progress: task.Progress{Fraction: 1}},
-		{ID: id, Kind: "k", Status: task.Failed, Error: strings.Repeat("wrong ", 30), Since: now.Add(-time.Minute)},
+		{ID: id, Kind: strings.Repeat("kind", 25), Status: task.StatusInterrupted, Reason: task.ReasonDeadline, Since: now.Add(-40 * 24 * time.Hour), Progress: task.Progress{Fraction: 1}},
+		{ID: id, Kind: "k", Status: task.StatusFailed, Error: strings.Repeat("wrong ", 30), Since: now.Add(-time.Minute)},
 	}
 	for n := range tasks {
 		var b bytes.Buffer
@@ -40,9 +40,9 @@ func TestNoLineOfAListIsWiderThanEightyCharacters(t *testing.T) {
 
 func TestAListHasWhatEveryFilterAdmitsAndSaysWhenThereIsMore(t *testing.T) {
 	g := newGround(t)
-	old := g.submit("a", &task.Options{Queue: "q", Key: "one"})
+	old := g.submit("a", &task.EnqueueOptions{Queue: "q", Key: "one"})
 	g.submit("a", nil)
-	g.submit("b", &task.Options{Queue: "q"})
+	g.submit("b", &task.EnqueueOptions{Queue: "q"})
 	for filter, want := range map[string]int{"": 3, "--kind a": 2, "--queue q": 2, "--kind a --queue q": 1, "--key one": 1, "--status failed": 0, "--limit 2": 2} {
 		out, remarks, err := run(t, append([]string{"list", "--store", g.address}, strings.Fields(filter)...)...)
 		if got := strings.Count(out, "\n") - 1; err != nil || got != want {

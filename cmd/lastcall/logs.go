@@ -18,7 +18,7 @@ const interruptedCode = 128 + int(syscall.SIGINT)
 
 func newLogs() *cobra.Command {
 	var (
-		p      place
+		p      target
 		follow bool
 	)
 	cmd := &cobra.Command{

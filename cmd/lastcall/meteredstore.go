@@ -27,7 +27,7 @@ func (s meteredStore) call(name string) func(error) {
 }
 
 // Add implements task.Store.
-func (s meteredStore) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+func (s meteredStore) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 	done := s.call("add")
 	added, err := s.Store.Add(ctx, tasks)
 	done(err)
@@ -60,12 +60,12 @@ func (s meteredStore) Apply(ctx context.Context, changes []task.Change) []error 
 // applied counts what became of a run.
 func (s meteredStore) applied(c task.Change, err error) {
 	switch {
-	case errors.Is(err, task.ErrLeaseLost) && !c.Taken:
+	case errors.Is(err, task.ErrLeaseLost) && !c.Reclaimed:
 		s.m.stale.Inc()
 	case err != nil:
 	case c.Crashed:
 		s.m.crashes.Inc()
-	case c.Status == task.Interrupted:
+	case c.Status == task.StatusInterrupted:
 		s.m.interruptions.WithLabelValues(string(c.Reason)).Inc()
 	}
 }

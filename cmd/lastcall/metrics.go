@@ -56,7 +56,7 @@ func newMetrics() *metrics {
 		}, []string{"call"}),
 		requests: histogram("lastcall_http_request_seconds", "How long HTTP requests took, by route and status.", short, "route", "status"),
 	}
-	for _, r := range []task.Reason{task.ReasonStop, task.ReasonDeadline, task.ReasonFrozen, task.ReasonLost, task.ReasonAsked} {
+	for _, r := range []task.Reason{task.ReasonStop, task.ReasonDeadline, task.ReasonFrozen, task.ReasonLost, task.ReasonRequested} {
 		m.interruptions.WithLabelValues(string(r))
 	}
 	m.registry.MustRegister(m.waited, m.took, m.interruptions, m.crashes, m.stale, m.store, m.storeErrors, m.requests,
@@ -73,11 +73,11 @@ func (m *metrics) handler(log *slog.Logger) http.Handler {
 
 // observe is told of a run's begin and end.
 func (m *metrics) observe(e task.Event) {
-	if e.Status == task.Running {
+	if e.Status == task.StatusRunning {
 		m.waited.WithLabelValues(e.Task.Kind).Observe(e.Waited.Seconds())
 		return
 	}
-	if e.Taken {
+	if e.Reclaimed {
 		return // how long it took is not known, and its crash is counted with the calls of the store
 	}
 	status := string(e.Status)
@@ -88,7 +88,7 @@ func (m *metrics) observe(e task.Event) {
 }
 
 // served is told of a request.
-func (m *metrics) served(e httpapi.Exchange) {
+func (m *metrics) served(e httpapi.RequestInfo) {
 	route := e.Route
 	if route == "" {
 		route = "none"

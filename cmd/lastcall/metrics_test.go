@@ -45,11 +45,11 @@ func has(t *testing.T, text string, lines ...string) {
 func TestMetricsTellOfRunsAndOfWhatBecameOfThem(t *testing.T) {
 	m := newMetrics()
 	one := task.Task{Kind: "k"}
-	m.observe(task.Event{Task: one, Status: task.Running, Waited: 2 * time.Second})
-	m.observe(task.Event{Task: one, Status: task.Succeeded, Took: 3 * time.Second})
-	m.observe(task.Event{Task: one, Status: task.Failed, Took: time.Second, Stale: true})
-	m.served(httpapi.Exchange{Route: "GET /v1/tasks", Status: 200, Took: time.Millisecond})
-	m.served(httpapi.Exchange{Status: 404})
+	m.observe(task.Event{Task: one, Status: task.StatusRunning, Waited: 2 * time.Second})
+	m.observe(task.Event{Task: one, Status: task.StatusSucceeded, Took: 3 * time.Second})
+	m.observe(task.Event{Task: one, Status: task.StatusFailed, Took: time.Second, Stale: true})
+	m.served(httpapi.RequestInfo{Route: "GET /v1/tasks", Status: 200, Took: time.Millisecond})
+	m.served(httpapi.RequestInfo{Status: 404})
 	has(t, scrape(t, m),
 		`lastcall_task_wait_seconds_sum{kind="k"} 2`, `lastcall_task_wait_seconds_count{kind="k"} 1`,
 		`lastcall_task_run_seconds_sum{kind="k",status="succeeded"} 3`, `lastcall_task_run_seconds_count{kind="k",status="stale"} 1`,
@@ -61,16 +61,16 @@ func TestMetricsCountInterruptionsCrashesAndStaleWritesAtTheStore(t *testing.T) 
 	m := newMetrics()
 	s := meteredStore{Store: memstore.New(), m: m}
 	defer s.Close()
-	stop := task.Change{Status: task.Interrupted, Reason: task.ReasonStop}
-	lost := task.Change{Status: task.Interrupted, Reason: task.ReasonLost, Crashed: true, Taken: true}
-	taken := task.Change{Status: task.Interrupted, Reason: task.ReasonDeadline, Taken: true}
+	stop := task.Change{Status: task.StatusInterrupted, Reason: task.ReasonStop}
+	lost := task.Change{Status: task.StatusInterrupted, Reason: task.ReasonLost, Crashed: true, Reclaimed: true}
+	taken := task.Change{Status: task.StatusInterrupted, Reason: task.ReasonDeadline, Reclaimed: true}
 	s.applied(stop, nil)
 	s.applied(lost, nil)
 	s.applied(stop, task.ErrLeaseLost)
 	s.applied(taken, task.ErrLeaseLost) // a neighbour was quicker: nothing is stale
 	s.applied(stop, errors.New("away"))
-	s.applied(task.Change{Status: task.Succeeded}, nil)
-	if errs := s.Apply(t.Context(), []task.Change{{Fence: task.Fence{Task: "0197c0de-0000-7000-8000-000000000000", Run: 1, Worker: "w"}, Status: task.Succeeded}}); len(errs) != 1 || errs[0] == nil {
+	s.applied(task.Change{Status: task.StatusSucceeded}, nil)
+	if errs := s.Apply(t.Context(), []task.Change{{Fence: task.Fence{Task: "0197c0de-0000-7000-8000-000000000000", Run: 1, Worker: "w"}, Status: task.StatusSucceeded}}); len(errs) != 1 || errs[0] == nil {
 		t.Errorf("a run that is nobody's: %v", errs)
 	}
 	has(t, scrape(t, m), `lastcall_task_interruptions_total{reason="stop"} 1`, `lastcall_task_interruptions_total{reason="deadline"} 0`,
@@ -84,7 +84,7 @@ func TestMetricsCountTheTasksAtMostOnceASecond(t *testing.T) {
 		var err error
 		m.watchTasks(func(context.Context) (task.Counts, error) {
 			asked++
-			return task.Counts{Tasks: []task.Count{{Queue: "q", Kind: "k", Status: task.Queued, N: 10 * asked}}}, err
+			return task.Counts{Tasks: []task.Count{{Queue: "q", Kind: "k", Status: task.StatusQueued, N: 10 * asked}}}, err
 		})
 		for range 3 {
 			has(t, scrape(t, m), `lastcall_tasks{kind="k",queue="q",status="queued"} 10`, `lastcall_store_up 1`)
@@ -141,7 +141,7 @@ func TestBesideTasksWithTokensMetricsAreForThoseWhoMayRead(t *testing.T) {
 	if err := os.WriteFile(file, []byte("prometheus read "+reader+"\nshop submit "+submitter), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	tokens, err := httpapi.OpenTokens(file, log)
+	tokens, err := httpapi.LoadTokens(file, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func newMigrateUp() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := openStore(cmd.Context(), address, howToOpen{create: true, migrate: true}, slog.Default())
+			s, err := openStore(cmd.Context(), address, openOptions{create: true, migrate: true}, slog.Default())
 			if err != nil {
 				return err
 			}
@@ -108,13 +108,13 @@ func printSchema(cmd *cobra.Command, address string) error {
 // schemaText says which version a store's tables have, and whether this program can use them.
 func schemaText(ctx context.Context, address string) (text string, usable bool, err error) {
 	if !isPostgres(address) {
-		s, err := openStore(ctx, address, howToOpen{}, slog.Default())
+		s, err := openStore(ctx, address, openOptions{}, slog.Default())
 		if err != nil {
 			return "", false, err
 		}
 		return "up to date, as every SQLite file that has been opened", true, s.Close()
 	}
-	state, err := pgstore.LookAtSchema(ctx, pgstore.Config{DSN: address})
+	state, err := pgstore.InspectSchema(ctx, pgstore.Config{DSN: address})
 	if err != nil {
 		return "", false, err
 	}
@@ -125,12 +125,12 @@ func schemaWords(s pgstore.SchemaState) string {
 	switch {
 	case s.Version == 0:
 		return fmt.Sprintf("the schema %s has no tables yet: lastcall migrate up makes them", s.Schema)
-	case s.Oldest > s.Known:
-		return fmt.Sprintf("the schema %s has version %d, of a newer lastcall; this program knows %d: use the newer program", s.Schema, s.Version, s.Known)
-	case s.Version < s.Known:
-		return fmt.Sprintf("the schema %s has version %d, and this program needs %d: lastcall migrate up brings it up to date", s.Schema, s.Version, s.Known)
-	case s.Version > s.Known:
-		return fmt.Sprintf("the schema %s has version %d, newer than this program's %d, and can be used by it", s.Schema, s.Version, s.Known)
+	case s.MinCompatible > s.Latest:
+		return fmt.Sprintf("the schema %s has version %d, of a newer lastcall; this program knows %d: use the newer program", s.Schema, s.Version, s.Latest)
+	case s.Version < s.Latest:
+		return fmt.Sprintf("the schema %s has version %d, and this program needs %d: lastcall migrate up brings it up to date", s.Schema, s.Version, s.Latest)
+	case s.Version > s.Latest:
+		return fmt.Sprintf("the schema %s has version %d, newer than this program's %d, and can be used by it", s.Schema, s.Version, s.Latest)
 	}
 	return fmt.Sprintf("the schema %s is up to date, version %d", s.Schema, s.Version)
 }

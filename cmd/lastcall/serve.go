@@ -107,7 +107,7 @@ func serve(c config, grace time.Duration) error {
 	s := service{config: c, log: newLog(os.Stderr, c.LogFormat)}
 	settings := lastcall.Config{Grace: c.Grace, GraceFlag: grace, Logger: s.log}
 	if c.TokenFile != "" {
-		tokens, err := httpapi.OpenTokens(c.TokenFile, s.log)
+		tokens, err := httpapi.LoadTokens(c.TokenFile, s.log)
 		if err != nil {
 			return err
 		}
@@ -141,7 +141,7 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 			return err
 		}
 	}
-	opened, err := openStore(ctx, c.Store, howToOpen{create: true, migrate: c.Migrate}, s.log)
+	opened, err := openStore(ctx, c.Store, openOptions{create: true, migrate: c.Migrate}, s.log)
 	if err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	registerPrograms(&mux, c.programs, opened, &s.keeper, s.log)
 	api, err := httpapi.New(httpapi.Config{
 		Store: store, Addr: listener.Addr(), Queues: queues(c.programs), Tokens: s.tokens, Stopping: lastcall.LastCall,
-		Served: m.served, Logger: s.log,
+		OnResponse: m.served, Logger: s.log,
 	})
 	if err != nil {
 		return err

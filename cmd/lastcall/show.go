@@ -16,7 +16,7 @@ import (
 
 func newShow() *cobra.Command {
 	var (
-		p      place
+		p      target
 		asJSON bool
 	)
 	cmd := &cobra.Command{
@@ -108,11 +108,11 @@ func runLines(r httpapi.Run, now time.Time) (began, ended string) {
 
 // reasons say what the reason of an interruption means.
 var reasons = map[task.Reason]string{
-	task.ReasonStop:     "stop: its process was told to end",
-	task.ReasonDeadline: "deadline: its process was told to end, and its time was over before the run was",
-	task.ReasonFrozen:   "frozen: its process had stood still for too long",
-	task.ReasonLost:     "lost: its worker gave no more signs of life",
-	task.ReasonAsked:    "asked: somebody wanted it",
+	task.ReasonStop:      "stop: its process was told to end",
+	task.ReasonDeadline:  "deadline: its process was told to end, and its time was over before the run was",
+	task.ReasonFrozen:    "frozen: its process had stood still for too long",
+	task.ReasonLost:      "lost: its worker gave no more signs of life",
+	task.ReasonRequested: "asked: somebody wanted it",
 }
 
 // because says why a run ended, where the status alone does not.
@@ -121,10 +121,10 @@ func because(r httpapi.Run) string {
 	switch {
 	case r.Crashed:
 		why = append(why, "its process died")
-	case r.Status == task.Interrupted:
+	case r.Status == task.StatusInterrupted:
 		why = append(why, cmp.Or(reasons[r.Reason], string(r.Reason)))
 	}
-	if r.Status == task.Queued {
+	if r.Status == task.StatusQueued {
 		why = append(why, "to be tried again")
 	}
 	if r.Taken {

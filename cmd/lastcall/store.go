@@ -24,8 +24,8 @@ const storeEnv = "LASTCALL_STORE"
 // storeUsage describes the flag --store.
 const storeUsage = "sqlite:PATH or postgres://USER@HOST/DATABASE (default $" + storeEnv + "; a password is better kept in --store-file)"
 
-// howToOpen says what openStore may make.
-type howToOpen struct {
+// openOptions says what openStore may make.
+type openOptions struct {
 	// create allows a new SQLite file. Who lists or shows has mistyped its name.
 	create bool
 	// migrate allows tables to be made or changed in PostgreSQL.
@@ -33,7 +33,7 @@ type howToOpen struct {
 }
 
 // openStore opens the store of an address.
-func openStore(ctx context.Context, address string, how howToOpen, log *slog.Logger) (task.Store, error) {
+func openStore(ctx context.Context, address string, how openOptions, log *slog.Logger) (task.Store, error) {
 	if isPostgres(address) {
 		return pgstore.Open(ctx, pgstore.Config{DSN: address, Migrate: how.migrate, Logger: log})
 	}

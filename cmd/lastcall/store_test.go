@@ -43,7 +43,7 @@ func TestAStoreIsShownWithoutItsPassword(t *testing.T) {
 }
 
 func TestAServerThatCannotBeReachedIsToldWithoutThePassword(t *testing.T) {
-	_, err := openStore(t.Context(), "postgres://user:secret@127.0.0.1:1/db", howToOpen{}, nil)
+	_, err := openStore(t.Context(), "postgres://user:secret@127.0.0.1:1/db", openOptions{}, nil)
 	if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "is the server running") ||
 		strings.Contains(err.Error(), "\n") || strings.Count(err.Error(), "connection refused") != 1 {
 		t.Errorf("%v", err)

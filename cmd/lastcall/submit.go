@@ -14,8 +14,8 @@ import (
 
 // submission is the flags of submit.
 type submission struct {
-	place  place
-	opt    task.Options
+	place  target
+	opt    task.EnqueueOptions
 	delay  string
 	many   string
 	wait   bool
@@ -104,7 +104,7 @@ func submitOne(cmd *cobra.Command, s *submission, kind string, payload []byte) e
 			if err != nil {
 				return fmt.Errorf("task %s is submitted, but cannot be looked at: %w", done.ID, err)
 			}
-			if err := json.NewEncoder(cmd.OutOrStdout()).Encode(httpapi.TaskOf(t)); err != nil {
+			if err := json.NewEncoder(cmd.OutOrStdout()).Encode(httpapi.NewTask(t)); err != nil {
 				return err
 			}
 		}
@@ -114,7 +114,7 @@ func submitOne(cmd *cobra.Command, s *submission, kind string, payload []byte) e
 
 // remark says on standard error what a person should know about a task that was accepted. It may
 // fail: whoever may submit may not always look.
-func remark(cmd *cobra.Command, b backend, done task.Enqueued) {
+func remark(cmd *cobra.Command, b backend, done task.EnqueueResult) {
 	t, err := b.Get(cmd.Context(), done.ID)
 	if err != nil {
 		return

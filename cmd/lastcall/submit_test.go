@@ -19,7 +19,7 @@ import (
 func TestSubmitWithWaitEndsWithTheCodeOfTheTask(t *testing.T) {
 	g := newGround(t)
 	end := g.work("k", func(_ context.Context, r *task.Run, args map[string]any) error {
-		r.Progress(0.5, "half")
+		r.SetProgress(0.5, "half")
 		if args["fail"] == true {
 			return task.Permanent(errors.New("no good"))
 		}
@@ -27,12 +27,12 @@ func TestSubmitWithWaitEndsWithTheCodeOfTheTask(t *testing.T) {
 	})
 	defer end()
 	out, remarks, err := run(t, "submit", "--wait", "--store", g.address, "k", "{}")
-	if id := strings.TrimSpace(out); err != nil || g.becomes(id, task.Succeeded).ID != id || !strings.Contains(remarks, "succeeded") {
+	if id := strings.TrimSpace(out); err != nil || g.becomes(id, task.StatusSucceeded).ID != id || !strings.Contains(remarks, "succeeded") {
 		t.Errorf("%q, %q, %v", out, remarks, err)
 	}
 	out, remarks, err = run(t, "submit", "--wait", "--json", "--store", g.address, "k", `{"fail": true}`)
 	var got httpapi.Task
-	if jsonErr := json.Unmarshal([]byte(out), &got); jsonErr != nil || got.Status != task.Failed {
+	if jsonErr := json.Unmarshal([]byte(out), &got); jsonErr != nil || got.Status != task.StatusFailed {
 		t.Errorf("%q, %v", out, jsonErr)
 	}
 	var code exitError
@@ -140,11 +140,11 @@ func TestAWrongLineStopsAManySubmitAndTheOnesBeforeItAreKept(t *testing.T) {
 // busyStore answers for one key that an open transaction holds it.
 type busyStore struct{ task.Store }
 
-func (s busyStore) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
-	var added []task.Added
+func (s busyStore) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
+	var added []task.AddResult
 	for _, n := range tasks {
 		if n.Key == "held" {
-			added = append(added, task.Added{ID: n.ID, Busy: true})
+			added = append(added, task.AddResult{ID: n.ID, Busy: true})
 			continue
 		}
 		one, err := s.Store.Add(ctx, []task.NewTask{n})
@@ -189,9 +189,9 @@ func TestWhereNobodyWatchesAMeterPrintsOnlyNews(t *testing.T) {
 	var b bytes.Buffer
 	m := newMeter(&b)
 	for i := range 100 {
-		m.show(task.Task{Status: task.Running, Progress: task.Progress{Fraction: float64(i) / 100, Message: "m"}})
+		m.show(task.Task{Status: task.StatusRunning, Progress: task.Progress{Fraction: float64(i) / 100, Message: "m"}})
 	}
-	m.show(task.Task{Status: task.Interrupted, Reason: task.ReasonStop})
+	m.show(task.Task{Status: task.StatusInterrupted, Reason: task.ReasonStop})
 	m.close()
 	if got := strings.Count(b.String(), "\n"); got != 11 || !strings.Contains(b.String(), "running   10%  m\n") || !strings.Contains(b.String(), "interrupted/stop    0%") {
 		t.Errorf("%d lines:\n%s", got, &b)
@@ -199,7 +199,7 @@ func TestWhereNobodyWatchesAMeterPrintsOnlyNews(t *testing.T) {
 }
 
 func TestAMeterFitsOnItsLine(t *testing.T) {
-	one := task.Task{Status: task.Running, Runs: 3, Progress: task.Progress{Fraction: 0.5, Message: strings.Repeat("word ", 30)}}
+	one := task.Task{Status: task.StatusRunning, Runs: 3, Progress: task.Progress{Fraction: 0.5, Message: strings.Repeat("word ", 30)}}
 	if got := meterLine(one, 60); len([]rune(got)) != 60 || !strings.HasPrefix(got, "████████████░░░░░░░░░░░░  50%  running, run 3  word") {
 		t.Errorf("%q", got)
 	}

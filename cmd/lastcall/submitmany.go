@@ -154,7 +154,7 @@ func (m *many) parse(b []byte) (task.NewTask, error) {
 	case l.Payload == nil:
 		return task.NewTask{}, errors.New(`"payload" is missing: give the task's input, as JSON, or null`)
 	}
-	opt := task.Options{ID: l.ID, Queue: l.Queue, Key: l.Key, Priority: l.Priority}
+	opt := task.EnqueueOptions{ID: l.ID, Queue: l.Queue, Key: l.Key, Priority: l.Priority}
 	if l.Delay != "" {
 		var err error
 		if opt.Delay, err = parseDelay(l.Delay); err != nil {

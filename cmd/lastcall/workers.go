@@ -15,7 +15,7 @@ import (
 
 func newWorkers() *cobra.Command {
 	var (
-		p      place
+		p      target
 		asJSON bool
 	)
 	cmd := &cobra.Command{
@@ -51,16 +51,16 @@ A worker whose lease runs out without a sign of life is listed until another one
 
 // workerLine is a worker for programs, with the keys of the HTTP interface.
 type workerLine struct {
-	Worker string    `json:"worker"`
-	Name   string    `json:"name"`
-	Host   string    `json:"host"`
-	PID    int       `json:"pid"`
-	Kinds  []string  `json:"kinds"`
-	Lease  string    `json:"lease"`
-	State  string    `json:"state"`
-	Life   task.Life `json:"life"`
-	Dead   bool      `json:"dead"`
-	Since  time.Time `json:"since"`
+	Worker string        `json:"worker"`
+	Name   string        `json:"name"`
+	Host   string        `json:"host"`
+	PID    int           `json:"pid"`
+	Kinds  []string      `json:"kinds"`
+	Lease  string        `json:"lease"`
+	State  string        `json:"state"`
+	Life   task.Liveness `json:"life"`
+	Dead   bool          `json:"dead"`
+	Since  time.Time     `json:"since"`
 }
 
 func printWorkerLines(w io.Writer, workers []task.WorkerInfo) error {
@@ -68,7 +68,7 @@ func printWorkerLines(w io.Writer, workers []task.WorkerInfo) error {
 	for _, i := range workers {
 		line := workerLine{
 			Worker: i.Worker, Name: i.Name, Host: i.Host, PID: i.PID, Kinds: append([]string{}, i.Kinds...), Lease: i.Lease.String(),
-			State: string(i.State), Life: i.Life, Dead: i.Dead, Since: i.Since.UTC(),
+			State: string(i.State), Life: i.Liveness, Dead: i.Dead, Since: i.Since.UTC(),
 		}
 		if err := enc.Encode(line); err != nil {
 			return err
@@ -111,4 +111,4 @@ func workerState(w task.WorkerInfo) string {
 }
 
 // living says that nothing is known against a worker's life.
-func living(w task.WorkerInfo) bool { return !w.Dead && w.Life != task.LifeDead }
+func living(w task.WorkerInfo) bool { return !w.Dead && w.Liveness != task.LivenessDead }

@@ -27,7 +27,7 @@ func (h *Handler) batch(a *answer, r *http.Request) error {
 	b.stopped(lines.Err())
 	b.record()
 	if b.made > 0 {
-		h.say(a, "tasks queued", "tasks", b.made)
+		h.audit(a, "tasks queued", "tasks", b.made)
 	}
 	return b.answer(a)
 }
@@ -125,7 +125,7 @@ func (b *batch) stopped(err error) {
 
 // record hands the pending tasks to the store, and answers their lines.
 func (b *batch) record() {
-	ctx, cancel := patiently(b.r)
+	ctx, cancel := withStoreTimeout(b.r)
 	defer cancel()
 	mark := b.h.hub.mark()
 	done, err := b.h.client.EnqueueMany(ctx, b.pending)

@@ -125,14 +125,14 @@ type busyStore struct {
 	adds, failAt int
 }
 
-func (s *busyStore) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+func (s *busyStore) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 	if s.adds++; s.adds == s.failAt {
 		return nil, errors.New("disk full")
 	}
-	added := make([]task.Added, len(tasks))
+	added := make([]task.AddResult, len(tasks))
 	var free []task.NewTask
 	for i, n := range tasks {
-		if added[i] = (task.Added{ID: n.ID, Busy: n.Key == "busy"}); n.Key != "busy" {
+		if added[i] = (task.AddResult{ID: n.ID, Busy: n.Key == "busy"}); n.Key != "busy" {
 			free = append(free, n)
 		}
 	}
@@ -171,7 +171,7 @@ func TestClient_ABusyKeyIsToldOfItsTaskAndTheOthersAreSubmitted(t *testing.T) {
 	c := s.client("")
 	var tasks []task.NewTask
 	for _, key := range []string{"busy", "", "free"} {
-		n, err := task.Prepare("k", []byte("1"), &task.Options{Key: key})
+		n, err := task.Prepare("k", []byte("1"), &task.EnqueueOptions{Key: key})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,7 +186,7 @@ func TestClient_ABusyKeyIsToldOfItsTaskAndTheOthersAreSubmitted(t *testing.T) {
 			t.Errorf("task %d: %+v", i, d)
 		}
 	}
-	if _, err := c.Enqueue(t.Context(), "k", []byte("1"), &task.Options{Key: "busy"}); !errors.Is(err, task.ErrKeyBusy) {
+	if _, err := c.Enqueue(t.Context(), "k", []byte("1"), &task.EnqueueOptions{Key: "busy"}); !errors.Is(err, task.ErrKeyBusy) {
 		t.Errorf("a single one: %v", err)
 	}
 	if found, err := s.tasks.Find(t.Context(), task.Query{}); err != nil || len(found) != 2 {

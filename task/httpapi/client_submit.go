@@ -21,32 +21,32 @@ import (
 // An error that matches task.ErrInvalid is the caller's, and task.ErrKeyBusy says to try again;
 // after any other one it is not known whether the task was recorded, and enqueuing again with the
 // same id is safe. The answer has the id also then.
-func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *task.Options) (task.Enqueued, error) {
+func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *task.EnqueueOptions) (task.EnqueueResult, error) {
 	n, err := task.Prepare(kind, payload, opt)
 	if err != nil {
-		return task.Enqueued{}, err
+		return task.EnqueueResult{}, err
 	}
 	if opt == nil || opt.Queue == "" {
 		n.Queue = "" // the server knows where tasks of this kind wait
 	}
 	body, err := encodeNewTask(n)
 	if err != nil {
-		return task.Enqueued{}, err
+		return task.EnqueueResult{}, err
 	}
 	var j submitted
 	if _, err := c.send(ctx, http.MethodPost, "/v1/tasks", asJSON, body, &j); err != nil {
-		return task.Enqueued{ID: n.ID}, err
+		return task.EnqueueResult{ID: n.ID}, err
 	}
-	return task.Enqueued{ID: j.ID, Existed: j.Existed}, nil
+	return task.EnqueueResult{ID: j.ID, Existed: j.Existed}, nil
 }
 
-// EnqueueMany submits tasks that [task.Kind.Task] or [task.Prepare] has prepared, thousands in one
+// EnqueueMany submits tasks that [task.Kind.Prepare] or [task.Prepare] has prepared, thousands in one
 // request. One whose Queue has been emptied waits where the server has tasks of its kind wait. The
 // answer has their order, and what is said of busy ones at [task.Client.EnqueueMany] is true here.
 // After any other error the tasks in the answer without an Err are recorded, and of the others it
 // is not known: enqueuing the same ones again is safe, since they keep their ids.
-func (c *Client) EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.Enqueued, error) {
-	done := make([]task.Enqueued, 0, len(tasks))
+func (c *Client) EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.EnqueueResult, error) {
+	done := make([]task.EnqueueResult, 0, len(tasks))
 	busy := 0
 	for len(done) < len(tasks) {
 		var body bytes.Buffer
@@ -80,7 +80,7 @@ func (c *Client) EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.
 }
 
 // sendBatch returns the outcomes of the lines up to the first that failed; a busy one has not.
-func (c *Client) sendBatch(ctx context.Context, body []byte, lines int) ([]task.Enqueued, error) {
+func (c *Client) sendBatch(ctx context.Context, body []byte, lines int) ([]task.EnqueueResult, error) {
 	var b []byte
 	if _, err := c.send(ctx, http.MethodPost, "/v1/tasks/batch", asLines, body, &b); err != nil {
 		return nil, err
@@ -89,7 +89,7 @@ func (c *Client) sendBatch(ctx context.Context, body []byte, lines int) ([]task.
 	if err != nil {
 		return nil, fmt.Errorf("%s: the answer is not understood: %w", c.base, err)
 	}
-	var done []task.Enqueued
+	var done []task.EnqueueResult
 	for i, a := range answers {
 		busy := a.Problem != nil && errors.Is(a.Problem, task.ErrKeyBusy)
 		if a.Problem != nil && !busy {
@@ -98,7 +98,7 @@ func (c *Client) sendBatch(ctx context.Context, body []byte, lines int) ([]task.
 		if a.Line != i+1 {
 			return done, fmt.Errorf("%s: the answer lacks line %d", c.base, i+1)
 		}
-		one := task.Enqueued{ID: a.ID, Existed: a.Existed}
+		one := task.EnqueueResult{ID: a.ID, Existed: a.Existed}
 		if busy {
 			one.Err = task.ErrKeyBusy
 		}

@@ -17,8 +17,8 @@ import (
 
 // verbs are what both clients have.
 type verbs interface {
-	Enqueue(ctx context.Context, kind string, payload []byte, opt *task.Options) (task.Enqueued, error)
-	EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.Enqueued, error)
+	Enqueue(ctx context.Context, kind string, payload []byte, opt *task.EnqueueOptions) (task.EnqueueResult, error)
+	EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.EnqueueResult, error)
 	Get(ctx context.Context, id string) (task.Task, error)
 	Find(ctx context.Context, q task.Query) ([]task.Task, error)
 	Count(ctx context.Context) (task.Counts, error)
@@ -44,17 +44,17 @@ func TestBothClientsTellTheSame(t *testing.T) {
 		var mux task.Mux
 		task.Handle(&mux, task.Kind[any]{Name: "k", MaxAttempts: 1}, func(_ context.Context, r *task.Run, arg any) error {
 			r.Log("hello")
-			r.Progress(1, "done")
+			r.SetProgress(1, "done")
 			if arg == "fail" {
 				return errors.New("as asked")
 			}
-			return r.Result(map[string]any{"answer": arg})
+			return r.SetResult(map[string]any{"answer": arg})
 		})
 		s.work(&mux, nil)
 		remote := s.client("")
 		for _, c := range []verbs{s.tasks, remote} {
 			for _, payload := range []string{`"fail"`, `{"n":1}`} {
-				done, err := c.Enqueue(t.Context(), "k", []byte(payload), &task.Options{Queue: "q/r", Priority: -3, Key: "key " + payload, Delay: time.Millisecond})
+				done, err := c.Enqueue(t.Context(), "k", []byte(payload), &task.EnqueueOptions{Queue: "q/r", Priority: -3, Key: "key " + payload, Delay: time.Millisecond})
 				if err != nil || done.Existed {
 					t.Fatalf("%T: %+v, %v", c, done, err)
 				}
@@ -81,12 +81,12 @@ func TestBothClientsTellTheSame(t *testing.T) {
 		same(t, "Workers", func(c verbs) (any, error) {
 			all, err := c.Workers(t.Context())
 			for i := range all {
-				all[i].Seq, all[i].Complete = 0, false
+				all[i].Seq, all[i].ListsAllRuns = 0, false
 			}
 			return all, err
 		}, s.tasks, remote)
 		same(t, "Find", func(c verbs) (any, error) {
-			all, err := c.Find(t.Context(), task.Query{Kind: "k", Queue: "q/r", Status: task.Failed, Limit: 1500})
+			all, err := c.Find(t.Context(), task.Query{Kind: "k", Queue: "q/r", Status: task.StatusFailed, Limit: 1500})
 			var ids []string
 			for _, t := range all {
 				ids = append(ids, t.ID)
@@ -172,7 +172,7 @@ func TestSubmittingManyKeepsTheOrderAndMayBeRepeated(t *testing.T) {
 	c := s.client("")
 	var tasks []task.NewTask
 	for i := range maxBatchLines + 7 {
-		opt := &task.Options{}
+		opt := &task.EnqueueOptions{}
 		if i%4000 == 3 {
 			opt.Key = "same"
 		}
@@ -227,7 +227,7 @@ func TestAQueueThatNobodyNamedIsTheServersChoice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	named, err := c.Enqueue(t.Context(), "k", []byte("1"), &task.Options{Queue: "default"})
+	named, err := c.Enqueue(t.Context(), "k", []byte("1"), &task.EnqueueOptions{Queue: "default"})
 	if err != nil {
 		t.Fatal(err)
 	}

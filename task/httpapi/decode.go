@@ -84,7 +84,7 @@ func (h *Handler) decodeNewTask(b []byte) (task.NewTask, error) {
 		return task.NewTask{}, problem("too-large", "the payload has %d bytes, at most %d are kept: put it into a file and submit its name", len(payload), task.MaxPayload)
 	}
 	var (
-		opt         task.Options
+		opt         task.EnqueueOptions
 		kind, delay string
 	)
 	err = errors.Join(

@@ -39,7 +39,7 @@ func (h *Handler) events(a *answer, r *http.Request) error {
 		return problem("too-many-streams", "there are %d streams of events already: close one, or ask for what you need with GET", maxStreams)
 	}
 	defer h.hub.leave()
-	ctx, cancel := patiently(r)
+	ctx, cancel := withStoreTimeout(r)
 	err := h.hub.begin(ctx)
 	cancel()
 	if err != nil {
@@ -159,7 +159,7 @@ func (s *stream) stops() {
 
 // look looks for what other processes have done.
 func (s *stream) look() {
-	ctx, cancel := patiently(s.r)
+	ctx, cancel := withStoreTimeout(s.r)
 	defer cancel()
 	err := s.h.hub.lookAgain(ctx)
 	if err != nil && !s.complained && s.r.Context().Err() == nil {

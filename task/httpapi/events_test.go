@@ -93,20 +93,20 @@ func TestAListenerHearsWhatIsSubmittedAskedAndDoneHere(t *testing.T) {
 		}
 		var other submitted
 		s.into(s.ask("POST", "/v1/tasks", `{"kind": "none", "payload": 1, "queue": "q"}`), http.StatusCreated, &other)
-		if got := l.task(other.ID, task.Queued); got[0].Kind != "none" || got[0].Queue != "q" || got[0].At.IsZero() {
+		if got := l.task(other.ID, task.StatusQueued); got[0].Kind != "none" || got[0].Queue != "q" || got[0].At.IsZero() {
 			t.Errorf("%+v", got)
 		}
 		s.ask("POST", "/v1/tasks/"+other.ID+"/cancel", "")
-		l.task(other.ID, task.Cancelled)
+		l.task(other.ID, task.StatusCancelled)
 		s.ask("POST", "/v1/tasks/"+other.ID+"/retry", "")
-		l.task(other.ID, task.Queued)
+		l.task(other.ID, task.StatusQueued)
 
 		var mux task.Mux
 		task.Handle(&mux, task.Kind[any]{Name: "fails", MaxAttempts: 1}, func(context.Context, *task.Run, any) error { return errors.New("no luck") })
 		s.work(&mux, s.handler.Observe)
 		var j submitted
 		s.into(s.ask("POST", "/v1/tasks", `{"kind": "fails", "payload": 1}`), http.StatusCreated, &j)
-		got := l.task(j.ID, task.Failed)
+		got := l.task(j.ID, task.StatusFailed)
 		if s := statuses(got); s != "queued running failed" && s != "running failed" {
 			t.Errorf("%s", s)
 		}
@@ -117,7 +117,7 @@ func TestAListenerHearsWhatIsSubmittedAskedAndDoneHere(t *testing.T) {
 }
 
 func TestTheLastEventOfATaskIsItsEndHoweverFastItIs(t *testing.T) {
-	s := serve(t, Config{Look: 5 * time.Millisecond})
+	s := serve(t, Config{PollInterval: 5 * time.Millisecond})
 	var mux task.Mux
 	task.Handle(&mux, task.Kind[any]{Name: "k"}, nothing)
 	s.work(&mux, s.handler.Observe)
@@ -143,7 +143,7 @@ func TestTheLastEventOfATaskIsItsEndHoweverFastItIs(t *testing.T) {
 		}
 		ended := 0
 		for _, s := range last {
-			if s == task.Succeeded {
+			if s == task.StatusSucceeded {
 				ended++
 			}
 		}
@@ -153,13 +153,13 @@ func TestTheLastEventOfATaskIsItsEndHoweverFastItIs(t *testing.T) {
 
 func TestAListenerHearsWhatOtherProcessesDo(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tasks.db")
-	s := serve(t, Config{Store: openSQLite(t, path), Look: 10 * time.Millisecond})
+	s := serve(t, Config{Store: openSQLite(t, path), PollInterval: 10 * time.Millisecond})
 	elsewhere := serve(t, Config{Store: openSQLite(t, path)})
 	l, _ := s.listen("")
 	release := make(chan struct{})
 	var mux task.Mux
 	task.Handle(&mux, task.Kind[any]{Name: "k"}, func(ctx context.Context, r *task.Run, _ any) error {
-		r.Progress(0.5, "half")
+		r.SetProgress(0.5, "half")
 		if err := r.Save(ctx, 1); err != nil {
 			return err
 		}
@@ -170,10 +170,10 @@ func TestAListenerHearsWhatOtherProcessesDo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.task(done.ID, task.Queued)
+	l.task(done.ID, task.StatusQueued)
 	elsewhere.work(&mux, nil)
 	for {
-		if got := l.task(done.ID, task.Running); got[0].Progress != nil {
+		if got := l.task(done.ID, task.StatusRunning); got[0].Progress != nil {
 			if p := *got[0].Progress; p != (Progress{0.5, "half"}) || got[0].Worker == "" {
 				t.Errorf("%+v", got[0])
 			}
@@ -181,10 +181,10 @@ func TestAListenerHearsWhatOtherProcessesDo(t *testing.T) {
 		}
 	}
 	close(release)
-	l.task(done.ID, task.Succeeded)
+	l.task(done.ID, task.StatusSucceeded)
 	for {
 		e := l.next()
-		if e.Type == EventCounts && len(e.Counts.Tasks) == 1 && e.Counts.Tasks[0] == (task.Count{Queue: "default", Kind: "k", Status: task.Succeeded, N: 1}) {
+		if e.Type == EventCounts && len(e.Counts.Tasks) == 1 && e.Counts.Tasks[0] == (task.Count{Queue: "default", Kind: "k", Status: task.StatusSucceeded, N: 1}) {
 			break
 		}
 	}
@@ -319,7 +319,7 @@ func TestAStreamOutlivesTheServersLimitsAndSaysThatItLives(t *testing.T) {
 
 func TestAStreamEndsWhenItsTokenIsNoLongerGood(t *testing.T) {
 	path := tokenFile(t, "a read "+readSecret)
-	tokens, err := OpenTokens(path, nil)
+	tokens, err := LoadTokens(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -411,7 +411,7 @@ func FuzzAStreamOfEventsIsReadOrRefused(f *testing.F) {
 
 func TestEvents_ANewTaskIsToldWhateverItsID(t *testing.T) {
 	store := memstore.New()
-	s := serve(t, Config{Store: store, Look: time.Millisecond})
+	s := serve(t, Config{Store: store, PollInterval: time.Millisecond})
 	elsewhere := task.NewClient(store)
 	for range lookRecent + 1 {
 		if _, err := elsewhere.Enqueue(t.Context(), "k", []byte("1"), nil); err != nil {
@@ -420,8 +420,8 @@ func TestEvents_ANewTaskIsToldWhateverItsID(t *testing.T) {
 	}
 	l, _ := s.listen("")
 	const odd = "00000000-0000-4000-8000-000000000000" // smaller than all others
-	if _, err := elsewhere.Enqueue(t.Context(), "k", []byte("1"), &task.Options{ID: odd}); err != nil {
+	if _, err := elsewhere.Enqueue(t.Context(), "k", []byte("1"), &task.EnqueueOptions{ID: odd}); err != nil {
 		t.Fatal(err)
 	}
-	l.task(odd, task.Queued)
+	l.task(odd, task.StatusQueued)
 }

@@ -40,12 +40,12 @@ func TestALogIsFollowedAcrossRunsAndErrorsUntilTheTaskHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		away := errors.New("away")
 		src := &script{steps: []step{
-			{"", task.Queued, nil},
-			{"one\n", task.Running, nil},
-			{"one\ntwo\n", task.Interrupted, nil},
-			{"two\nthree\n", task.Running, nil}, // the begin was dropped
-			{"five\n", task.Running, nil},       // and more than that
-			{"five\nend\n", task.Succeeded, nil},
+			{"", task.StatusQueued, nil},
+			{"one\n", task.StatusRunning, nil},
+			{"one\ntwo\n", task.StatusInterrupted, nil},
+			{"two\nthree\n", task.StatusRunning, nil}, // the begin was dropped
+			{"five\n", task.StatusRunning, nil},       // and more than that
+			{"five\nend\n", task.StatusSucceeded, nil},
 		}}
 		var got []string
 		began := time.Now()

@@ -93,7 +93,7 @@ func TestWithoutTokensOnlyThisMachineIsServed(t *testing.T) {
 func TestWhatWasAnsweredIsToldForMetrics(t *testing.T) {
 	var mu sync.Mutex
 	var told []string
-	s := serve(t, Config{Served: func(e Exchange) {
+	s := serve(t, Config{OnResponse: func(e RequestInfo) {
 		mu.Lock()
 		defer mu.Unlock()
 		if e.Took <= 0 {

@@ -32,18 +32,18 @@ type Config struct {
 	// Stopping returns a channel that closes at last call, for a request's context: streams of events
 	// end then. lastcall.Stopping is made for it. Nil means that they end with their requests only.
 	Stopping func(context.Context) <-chan struct{}
-	// Look is how often the store is looked at for what other processes have done, as long as
+	// PollInterval is how often the store is looked at for what other processes have done, as long as
 	// somebody listens to events. 0 means a second. A look never takes more than a tenth of the time.
-	Look time.Duration
-	// Served, if set, is told of every request that has been answered: for metrics. It is called by
+	PollInterval time.Duration
+	// OnResponse, if set, is told of every request that has been answered: for metrics. It is called by
 	// many goroutines and must return soon.
-	Served func(Exchange)
+	OnResponse func(RequestInfo)
 	// Logger gets a line for each change that was asked for. Nil means slog.Default().
 	Logger *slog.Logger
 }
 
-// Exchange is a request that has been answered.
-type Exchange struct {
+// RequestInfo is a request that has been answered.
+type RequestInfo struct {
 	// Route is the method and the path's pattern, as "GET /v1/tasks/{id}"; empty when the request
 	// was for none, or refused before that was looked at.
 	Route string
@@ -63,7 +63,7 @@ type Handler struct {
 	waiting    map[string]string // Config.Queues
 	tokens     *Tokens
 	stopping   func(context.Context) <-chan struct{}
-	served     func(Exchange)
+	served     func(RequestInfo)
 	log        *slog.Logger
 	sameOrigin *http.CrossOriginProtection
 	mux        *http.ServeMux
@@ -82,12 +82,12 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.Tokens == nil && !unix && !local {
 		return nil, fmt.Errorf("httpapi: %v is not a loopback address: whoever can reach it could start tasks; give a token file, or listen on 127.0.0.1", cfg.Addr)
 	}
-	if cfg.Look < 0 {
-		return nil, fmt.Errorf("httpapi: Config.Look is %v: use a positive duration, or 0 for a second", cfg.Look)
+	if cfg.PollInterval < 0 {
+		return nil, fmt.Errorf("httpapi: Config.Look is %v: use a positive duration, or 0 for a second", cfg.PollInterval)
 	}
 	h := &Handler{
 		client: task.NewClient(cfg.Store), local: local, hosts: cfg.Hosts, waiting: cfg.Queues, tokens: cfg.Tokens,
-		stopping: cfg.Stopping, served: cfg.Served, log: cfg.Logger,
+		stopping: cfg.Stopping, served: cfg.OnResponse, log: cfg.Logger,
 		sameOrigin: http.NewCrossOriginProtection(),
 		beat:       streamBeat, reading: streamPatience,
 	}
@@ -97,10 +97,10 @@ func New(cfg Config) (*Handler, error) {
 	if h.stopping == nil {
 		h.stopping = func(context.Context) <-chan struct{} { return nil }
 	}
-	if cfg.Look == 0 {
-		cfg.Look = time.Second
+	if cfg.PollInterval == 0 {
+		cfg.PollInterval = time.Second
 	}
-	h.hub = newHub(h.client, cfg.Look)
+	h.hub = newHub(h.client, cfg.PollInterval)
 	h.mux = h.routes()
 	return h, nil
 }
@@ -117,7 +117,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(a, r, err)
 	}
 	if h.served != nil {
-		h.served(Exchange{Route: a.route, Status: a.status, Token: a.token, Took: time.Since(began)})
+		h.served(RequestInfo{Route: a.route, Status: a.status, Token: a.token, Took: time.Since(began)})
 	}
 }
 
@@ -150,8 +150,8 @@ func (h *Handler) refuse(a *answer, r *http.Request, err error) {
 	_ = a.json(p.Status, asProblem, p) // a problem always encodes
 }
 
-// say logs what a client has done, and the name of the token that it has shown, if any.
-func (h *Handler) say(a *answer, what string, args ...any) {
+// audit logs what a client has done, and the name of the token that it has shown, if any.
+func (h *Handler) audit(a *answer, what string, args ...any) {
 	if a.token != "" {
 		args = append(args, "by", a.token)
 	}

@@ -159,7 +159,7 @@ func (h *hub) observe(e task.Event) {
 	if !h.listening() {
 		return
 	}
-	if e.Status == task.Running {
+	if e.Status == task.StatusRunning {
 		h.look.runs(ev.ID, e.Task.Progress)
 		ev.Reason, ev.Error = "", ""
 	} else {
@@ -178,7 +178,7 @@ func (h *hub) queued(mark uint64, n task.NewTask) {
 	}
 	h.look.submitted(n.ID)
 	if !h.toldSince(mark, n.ID) {
-		h.tell(EventTask, n.ID, TaskEvent{ID: n.ID, Kind: n.Kind, Queue: n.Queue, Status: task.Queued, At: time.Now().UTC()})
+		h.tell(EventTask, n.ID, TaskEvent{ID: n.ID, Kind: n.Kind, Queue: n.Queue, Status: task.StatusQueued, At: time.Now().UTC()})
 	}
 }
 
@@ -190,7 +190,7 @@ func (h *hub) changedSince(mark uint64, t task.Task) {
 	if h.toldSince(mark, t.ID) {
 		return
 	}
-	if t.Status != task.Running {
+	if t.Status != task.StatusRunning {
 		delete(h.look.running, t.ID)
 	}
 	h.tell(EventTask, t.ID, eventOf(t))
@@ -198,11 +198,11 @@ func (h *hub) changedSince(mark uint64, t task.Task) {
 
 func eventOf(t task.Task) TaskEvent {
 	e := TaskEvent{ID: t.ID, Kind: t.Kind, Queue: t.Queue, Status: t.Status, Run: t.Run, Worker: t.Worker, At: time.Now().UTC()}
-	if t.Status == task.Running && t.Progress != (task.Progress{}) {
+	if t.Status == task.StatusRunning && t.Progress != (task.Progress{}) {
 		p := Progress(t.Progress)
 		e.Progress = &p
 	}
-	if t.Status != task.Running {
+	if t.Status != task.StatusRunning {
 		e.Reason, e.Error = t.Reason, t.Error
 	}
 	return e

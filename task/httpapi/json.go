@@ -78,9 +78,9 @@ type Run struct {
 	Taken   bool `json:"taken,omitempty"`
 }
 
-// TaskOf is a task with its payload, checkpoint and result.
-func TaskOf(t task.Task) Task {
-	j := SummaryOf(t)
+// NewTask is a task with its payload, checkpoint and result.
+func NewTask(t task.Task) Task {
+	j := NewTaskSummary(t)
 	field := func(name string, b []byte) json.RawMessage {
 		if b == nil || json.Valid(b) && utf8.Valid(b) {
 			return b
@@ -96,8 +96,8 @@ func TaskOf(t task.Task) Task {
 	return j
 }
 
-// SummaryOf is a task without its payload, checkpoint and result, as lists have it.
-func SummaryOf(t task.Task) Task {
+// NewTaskSummary is a task without its payload, checkpoint and result, as lists have it.
+func NewTaskSummary(t task.Task) Task {
 	return Task{
 		ID: t.ID, Kind: t.Kind, Queue: t.Queue, Key: t.Key, Priority: t.Priority, Status: t.Status, Reason: t.Reason,
 		Runs: t.Runs, Attempts: t.Attempts, Interruptions: t.Interruptions, Crashes: t.Crashes,
@@ -107,13 +107,13 @@ func SummaryOf(t task.Task) Task {
 	}
 }
 
-// RunsOf are the runs of a history.
-func RunsOf(records []task.RunRecord) []Run {
+// NewRuns are the runs of a history.
+func NewRuns(records []task.RunRecord) []Run {
 	runs := make([]Run, len(records))
 	for i, r := range records {
 		runs[i] = Run{
 			Run: r.Run, Worker: r.Worker, Host: r.Host, PID: r.PID, StartedAt: r.Started.UTC(), EndedAt: r.Ended.UTC(),
-			Status: r.Status, Reason: r.Reason, Error: r.Error, Crashed: r.Crashed, Taken: r.Taken,
+			Status: r.Status, Reason: r.Reason, Error: r.Error, Crashed: r.Crashed, Taken: r.Reclaimed,
 		}
 	}
 	return runs
@@ -143,7 +143,7 @@ func (j Task) task() (task.Task, error) {
 func (r Run) record() task.RunRecord {
 	return task.RunRecord{
 		Run: r.Run, Worker: r.Worker, Host: r.Host, PID: r.PID, Started: r.StartedAt, Ended: r.EndedAt,
-		Status: r.Status, Reason: r.Reason, Error: r.Error, Crashed: r.Crashed, Taken: r.Taken,
+		Status: r.Status, Reason: r.Reason, Error: r.Error, Crashed: r.Crashed, Reclaimed: r.Taken,
 	}
 }
 
@@ -225,7 +225,7 @@ type worker struct {
 	Kinds  []string         `json:"kinds"`
 	Lease  string           `json:"lease"`
 	State  task.WorkerState `json:"state"`
-	Life   task.Life        `json:"life"`
+	Life   task.Liveness    `json:"life"`
 	Dead   bool             `json:"dead"`
 	Since  time.Time        `json:"since"`
 }
@@ -233,14 +233,14 @@ type worker struct {
 func workerOf(w task.WorkerInfo) worker {
 	return worker{
 		Worker: w.Worker, Name: w.Name, Host: w.Host, PID: w.PID, Kinds: append([]string{}, w.Kinds...), Lease: w.Lease.String(),
-		State: w.State, Life: w.Life, Dead: w.Dead, Since: w.Since.UTC(),
+		State: w.State, Life: w.Liveness, Dead: w.Dead, Since: w.Since.UTC(),
 	}
 }
 
 func (j worker) info() (task.WorkerInfo, error) {
 	lease, err := time.ParseDuration(j.Lease)
 	return task.WorkerInfo{
-		Beat: task.Beat{Worker: j.Worker, Name: j.Name, Host: j.Host, PID: j.PID, Kinds: j.Kinds, Lease: lease, State: j.State},
-		Life: j.Life, Dead: j.Dead, Since: j.Since,
+		Beat:     task.Beat{Worker: j.Worker, Name: j.Name, Host: j.Host, PID: j.PID, Kinds: j.Kinds, Lease: lease, State: j.State},
+		Liveness: j.Life, Dead: j.Dead, Since: j.Since,
 	}, err
 }

@@ -89,14 +89,14 @@ func (h *hub) lookNow(ctx context.Context, first bool) error {
 		return err
 	}
 	same := reflect.DeepEqual(counts, h.look.counts)
-	if !first && same && !slices.ContainsFunc(counts.Tasks, func(c task.Count) bool { return c.Status == task.Running }) {
+	if !first && same && !slices.ContainsFunc(counts.Tasks, func(c task.Count) bool { return c.Status == task.StatusRunning }) {
 		return nil
 	}
-	running, err := slim(ctx, h.client, task.Query{Status: task.Running, Limit: lookRunning})
+	running, err := findWithoutBlobs(ctx, h.client, task.Query{Status: task.StatusRunning, Limit: lookRunning})
 	if err != nil {
 		return err
 	}
-	recent, err := slim(ctx, h.client, task.Query{Limit: lookRecent})
+	recent, err := findWithoutBlobs(ctx, h.client, task.Query{Limit: lookRecent})
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (h *hub) lookNow(ctx context.Context, first bool) error {
 	}
 	gone := h.tellSeen(mark, running, recent)
 	for part := range slices.Chunk(gone, pageStep) {
-		found, err := slim(ctx, h.client, task.Query{IDs: part, Limit: pageStep})
+		found, err := findWithoutBlobs(ctx, h.client, task.Query{IDs: part, Limit: pageStep})
 		if err != nil {
 			return err
 		}
@@ -130,11 +130,11 @@ func (h *hub) remember(running, recent []task.Task) {
 	for _, t := range running {
 		h.look.running[t.ID] = t.Progress
 	}
-	h.met(recent)
+	h.rememberNewest(recent)
 }
 
-// met remembers the newest tasks: the caller holds mu.
-func (h *hub) met(recent []task.Task) {
+// rememberNewest remembers the newest tasks: the caller holds mu.
+func (h *hub) rememberNewest(recent []task.Task) {
 	h.look.recent, h.look.oldest = make(map[string]bool, len(recent)), task.Task{}
 	for _, t := range recent {
 		h.look.recent[t.ID] = true
@@ -172,7 +172,7 @@ func (h *hub) tellSeen(mark uint64, running, recent []task.Task) (gone []string)
 			h.tell(EventTask, t.ID, eventOf(t))
 		}
 	}
-	h.met(recent)
+	h.rememberNewest(recent)
 	return gone
 }
 
@@ -195,7 +195,7 @@ func (h *hub) tellGone(mark uint64, ids []string, found []task.Task) {
 		case h.toldSince(mark, id):
 		case !exists: // removed
 			delete(h.look.running, id)
-		case t.Status == task.Running: // one of very many
+		case t.Status == task.StatusRunning: // one of very many
 			h.look.running[id] = t.Progress
 		default:
 			delete(h.look.running, id)
@@ -204,8 +204,8 @@ func (h *hub) tellGone(mark uint64, ids []string, found []task.Task) {
 	}
 }
 
-// slim finds tasks a few at a time, without what may be large.
-func slim(ctx context.Context, c *task.Client, q task.Query) ([]task.Task, error) {
+// findWithoutBlobs finds tasks a few at a time, without what may be large.
+func findWithoutBlobs(ctx context.Context, c *task.Client, q task.Query) ([]task.Task, error) {
 	var all []task.Task
 	for want := q.Limit; want > 0; {
 		q.Limit = min(want, pageStep)

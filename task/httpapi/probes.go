@@ -33,7 +33,7 @@ const (
 	probeTrusted = 250 * time.Millisecond
 )
 
-// Probes returns a handler of two addresses, for a platform that asks whether this process is well:
+// ProbeHandler returns a handler of two addresses, for a platform that asks whether this process is well:
 //
 //   - GET /healthz answers 200 as long as the process answers at all. A store that is away is no
 //     reason to kill it.
@@ -41,7 +41,7 @@ const (
 //     and while the store does not answer.
 //
 // It needs no token and tells nothing else, so it may listen where [Handler] must not.
-func Probes(cfg ProbeConfig) http.Handler {
+func ProbeHandler(cfg ProbeConfig) http.Handler {
 	p := &probes{ready: cfg.Ready, store: cfg.Store, log: cfg.Logger}
 	if p.log == nil {
 		p.log = slog.Default()

@@ -37,7 +37,7 @@ func TestReadinessEndsWithLastCallAndWithTheStoreAndLifeDoesNot(t *testing.T) {
 		store := &hanging{Store: memstore.New()}
 		var ready atomic.Bool
 		var log logBook
-		h := Probes(ProbeConfig{Store: store, Ready: ready.Load, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		h := ProbeHandler(ProbeConfig{Store: store, Ready: ready.Load, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		probe := func(path string) (int, string, time.Duration) {
 			began := time.Now()
 			w := httptest.NewRecorder()
@@ -81,7 +81,7 @@ func TestReadinessEndsWithLastCallAndWithTheStoreAndLifeDoesNot(t *testing.T) {
 
 func TestManyProbesAskTheStoreOnce(t *testing.T) {
 	store := &hanging{Store: memstore.New()}
-	h := Probes(ProbeConfig{Store: store, Logger: slog.New(slog.DiscardHandler)})
+	h := ProbeHandler(ProbeConfig{Store: store, Logger: slog.New(slog.DiscardHandler)})
 	synctest.Test(t, func(t *testing.T) {
 		for range 100 {
 			w := httptest.NewRecorder()
@@ -97,7 +97,7 @@ func TestManyProbesAskTheStoreOnce(t *testing.T) {
 }
 
 func TestAProbeThatIsBrokenOffSpoilsNoOthers(t *testing.T) {
-	h := Probes(ProbeConfig{Store: memstore.New(), Logger: slog.New(slog.DiscardHandler)})
+	h := ProbeHandler(ProbeConfig{Store: memstore.New(), Logger: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("the client went away"))
 	w := httptest.NewRecorder()

@@ -12,7 +12,7 @@ import (
 
 // queues lists those that have tasks or are paused.
 func (h *Handler) queues(a *answer, r *http.Request) error {
-	ctx, cancel := patiently(r)
+	ctx, cancel := withStoreTimeout(r)
 	defer cancel()
 	c, err := h.client.Count(ctx)
 	if err != nil {
@@ -47,20 +47,20 @@ func (h *Handler) steer(verb string, ask func(context.Context, string) error) en
 		if err := noBody(a, r); err != nil {
 			return err
 		}
-		ctx, cancel := patiently(r)
+		ctx, cancel := withStoreTimeout(r)
 		defer cancel()
 		name := r.PathValue("queue")
 		if err := ask(ctx, name); err != nil {
 			return err
 		}
-		h.say(a, "queue command", "queue", name, "command", verb)
+		h.audit(a, "queue command", "queue", name, "command", verb)
 		a.WriteHeader(http.StatusNoContent)
 		return nil
 	}
 }
 
 func (h *Handler) workers(a *answer, r *http.Request) error {
-	ctx, cancel := patiently(r)
+	ctx, cancel := withStoreTimeout(r)
 	defer cancel()
 	found, err := h.client.Workers(ctx)
 	if err != nil {
@@ -74,7 +74,7 @@ func (h *Handler) workers(a *answer, r *http.Request) error {
 }
 
 func (h *Handler) counts(a *answer, r *http.Request) error {
-	ctx, cancel := patiently(r)
+	ctx, cancel := withStoreTimeout(r)
 	defer cancel()
 	c, err := h.client.Count(ctx)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// patiently bounds the store's work on a request, so that a store that hangs gives an answer.
-func patiently(r *http.Request) (context.Context, context.CancelFunc) {
+// withStoreTimeout bounds the store's work on a request, so that a store that hangs gives an answer.
+func withStoreTimeout(r *http.Request) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(r.Context(), storePatience, errors.New("the store has not answered in time"))
 }
 
@@ -25,7 +25,7 @@ func (h *Handler) submit(a *answer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := patiently(r)
+	ctx, cancel := withStoreTimeout(r)
 	defer cancel()
 	mark := h.hub.mark()
 	done, err := h.client.EnqueueMany(ctx, []task.NewTask{n})
@@ -35,7 +35,7 @@ func (h *Handler) submit(a *answer, r *http.Request) error {
 	j := submitted{ID: done[0].ID, Existed: done[0].Existed}
 	if !j.Existed {
 		h.hub.queued(mark, n)
-		h.say(a, "task queued", "task", n.ID, "kind", n.Kind, "queue", n.Queue)
+		h.audit(a, "task queued", "task", n.ID, "kind", n.Kind, "queue", n.Queue)
 		if !h.kinds.known(ctx, h.client, n.Kind) {
 			j.WaitsFor = noWorker(n.Kind)
 		}
@@ -57,7 +57,7 @@ func (h *Handler) list(a *answer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := patiently(r)
+	ctx, cancel := withStoreTimeout(r)
 	defer cancel()
 	found, err := summaries(ctx, h.client, q)
 	if err != nil {
@@ -81,7 +81,7 @@ func summaries(ctx context.Context, c *task.Client, q task.Query) ([]Task, error
 			return nil, err
 		}
 		for _, t := range found {
-			all = append(all, SummaryOf(t))
+			all = append(all, NewTaskSummary(t))
 		}
 		if len(found) < q.Limit {
 			break
@@ -97,7 +97,7 @@ func (h *Handler) show(a *answer, r *http.Request) error {
 	if err := checkTaskID(id); err != nil {
 		return err
 	}
-	ctx, cancel := patiently(r)
+	ctx, cancel := withStoreTimeout(r)
 	defer cancel()
 	t, err := h.client.Get(ctx, id)
 	if err != nil {
@@ -107,8 +107,8 @@ func (h *Handler) show(a *answer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	j := TaskOf(t)
-	j.History = RunsOf(runs)
+	j := NewTask(t)
+	j.History = NewRuns(runs)
 	if t.Status.Claimable() {
 		if j.WaitsFor, err = h.waitsFor(ctx, t); err != nil {
 			return err
@@ -134,7 +134,7 @@ func (h *Handler) taskLog(a *answer, r *http.Request) error {
 	if err := checkTaskID(id); err != nil {
 		return err
 	}
-	ctx, cancel := patiently(r)
+	ctx, cancel := withStoreTimeout(r)
 	defer cancel()
 	b, err := h.client.Log(ctx, id)
 	if err != nil {
@@ -153,15 +153,15 @@ func (h *Handler) command(verb string, ask func(context.Context, string) error) 
 		if err := errors.Join(noBody(a, r), checkTaskID(id)); err != nil {
 			return err
 		}
-		ctx, cancel := patiently(r)
+		ctx, cancel := withStoreTimeout(r)
 		defer cancel()
 		mark := h.hub.mark()
 		if err := ask(ctx, id); err != nil {
 			return err
 		}
-		h.say(a, "task command", "task", id, "command", verb)
+		h.audit(a, "task command", "task", id, "command", verb)
 		if h.hub.listened() {
-			if t, err := h.client.Get(ctx, id); err == nil && t.Status != task.Running {
+			if t, err := h.client.Get(ctx, id); err == nil && t.Status != task.StatusRunning {
 				h.hub.changedSince(mark, t)
 			}
 		}

@@ -51,7 +51,7 @@ func TestAKindThatNoWorkerKnowsIsAcceptedAndShownAsSuch(t *testing.T) {
 		}
 		var got Task
 		s.into(s.ask("GET", "/v1/tasks/"+j.ID, ""), http.StatusOK, &got)
-		if got.Status != task.Queued || got.WaitsFor != want {
+		if got.Status != task.StatusQueued || got.WaitsFor != want {
 			t.Errorf("%+v", got)
 		}
 		var mux task.Mux
@@ -59,7 +59,7 @@ func TestAKindThatNoWorkerKnowsIsAcceptedAndShownAsSuch(t *testing.T) {
 		s.work(&mux, nil)
 		until(t, "the new worker has done it", func() bool {
 			got, err := s.tasks.Get(t.Context(), j.ID)
-			return err == nil && got.Status == task.Succeeded
+			return err == nil && got.Status == task.StatusSucceeded
 		})
 		until(t, "a submit knows of the worker", func() bool {
 			var j submitted
@@ -71,8 +71,8 @@ func TestAKindThatNoWorkerKnowsIsAcceptedAndShownAsSuch(t *testing.T) {
 
 func TestWhatATaskWaitsForIsSaid(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	alive := []task.WorkerInfo{{Beat: task.Beat{Kinds: []string{"a", "k"}}, Life: task.LifeAlive}}
-	dead := []task.WorkerInfo{{Beat: task.Beat{Kinds: []string{"k"}}, Life: task.LifeDead}, {Beat: task.Beat{Kinds: []string{"k"}}, Dead: true}}
+	alive := []task.WorkerInfo{{Beat: task.Beat{Kinds: []string{"a", "k"}}, Liveness: task.LivenessAlive}}
+	dead := []task.WorkerInfo{{Beat: task.Beat{Kinds: []string{"k"}}, Liveness: task.LivenessDead}, {Beat: task.Beat{Kinds: []string{"k"}}, Dead: true}}
 	for _, c := range []struct {
 		status  task.Status
 		later   time.Duration
@@ -80,13 +80,13 @@ func TestWhatATaskWaitsForIsSaid(t *testing.T) {
 		paused  string
 		want    string
 	}{
-		{task.Queued, 0, alive, "other", ""},
-		{task.Queued, 0, nil, "", `no running worker knows the kind "k"`},
-		{task.Interrupted, 0, dead, "q", `no running worker knows the kind "k"`},
-		{task.Queued, time.Hour, alive, "q", "the queue q is paused"},
-		{task.Interrupted, time.Minute, alive, "", "its time, 2026-01-02T03:05:05Z"},
-		{task.Running, 0, nil, "q", ""},
-		{task.Failed, 0, nil, "q", ""},
+		{task.StatusQueued, 0, alive, "other", ""},
+		{task.StatusQueued, 0, nil, "", `no running worker knows the kind "k"`},
+		{task.StatusInterrupted, 0, dead, "q", `no running worker knows the kind "k"`},
+		{task.StatusQueued, time.Hour, alive, "q", "the queue q is paused"},
+		{task.StatusInterrupted, time.Minute, alive, "", "its time, 2026-01-02T03:05:05Z"},
+		{task.StatusRunning, 0, nil, "q", ""},
+		{task.StatusFailed, 0, nil, "q", ""},
 	} {
 		got := WaitsFor(task.Task{Kind: "k", Queue: "q", Status: c.status, RunAt: now.Add(c.later)}, c.workers, []string{c.paused}, now)
 		if got != c.want {

@@ -64,11 +64,11 @@ const (
 	lookAgain = time.Second
 )
 
-// OpenTokens reads a file of tokens. It is refused when it is readable by others than its owner and
+// LoadTokens reads a file of tokens. It is refused when it is readable by others than its owner and
 // its group, or can be written by the group. The file is read again when a request comes after it
 // has changed; if that fails the tokens stay what they were, and the logger hears of it. Nil as the
 // logger means slog.Default().
-func OpenTokens(path string, log *slog.Logger) (*Tokens, error) {
+func LoadTokens(path string, log *slog.Logger) (*Tokens, error) {
 	if log == nil {
 		log = slog.Default()
 	}

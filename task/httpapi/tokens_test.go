@@ -31,7 +31,7 @@ func tokenFile(t *testing.T, text string) string {
 
 func openTokens(t *testing.T, text string) *Tokens {
 	t.Helper()
-	tokens, err := OpenTokens(tokenFile(t, text), slog.New(slog.DiscardHandler))
+	tokens, err := LoadTokens(tokenFile(t, text), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,12 +145,12 @@ func TestAMistakeInATokenFileIsToldWithItsLineAndWithoutTheSecret(t *testing.T) 
 		"a read SECRETSECRETSECRETSECRET\nb submit SECRETSECRETSECRETSECRET":  "line 2: the secret is another token's too",
 		strings.Repeat("# comment\n", maxTokens/10+1):                         "more than",
 	} {
-		_, err := OpenTokens(tokenFile(t, text), nil)
+		_, err := LoadTokens(tokenFile(t, text), nil)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "SECRETS") {
 			t.Errorf("%.60q: %v, want %q", text, err, want)
 		}
 	}
-	if _, err := OpenTokens(filepath.Join(t.TempDir(), "none"), nil); err == nil || !strings.Contains(err.Error(), "no such file") {
+	if _, err := LoadTokens(filepath.Join(t.TempDir(), "none"), nil); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("no file: %v", err)
 	}
 }
@@ -161,7 +161,7 @@ func TestATokenFileThatOthersCanReadIsRefused(t *testing.T) {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
-		_, err := OpenTokens(path, nil)
+		_, err := LoadTokens(path, nil)
 		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "run chmod 600 "+path) {
 			t.Errorf("mode %o: %v", mode, err)
 		}
@@ -171,7 +171,7 @@ func TestATokenFileThatOthersCanReadIsRefused(t *testing.T) {
 func TestTheTokenFileIsReadAgainWhenItHasChangedAndABadOneChangesNothing(t *testing.T) {
 	var log logBook
 	path := tokenFile(t, "a read "+readSecret)
-	tokens, err := OpenTokens(path, slog.New(slog.NewTextHandler(&log, nil)))
+	tokens, err := LoadTokens(path, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

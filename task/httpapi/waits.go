@@ -33,7 +33,7 @@ func noWorker(kind string) string { return fmt.Sprintf("no running worker knows 
 func kindsOf(workers []task.WorkerInfo) []string {
 	var kinds []string
 	for _, w := range workers {
-		if !w.Dead && w.Life != task.LifeDead {
+		if !w.Dead && w.Liveness != task.LivenessDead {
 			kinds = append(kinds, w.Kinds...)
 		}
 	}

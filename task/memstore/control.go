@@ -32,7 +32,7 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 	case task.VerbRetry:
 		return s.retry(t)
 	case task.VerbInterrupt:
-		if t.Status != task.Running {
+		if t.Status != task.StatusRunning {
 			return task.ErrNotRunning
 		}
 		if _, ok := s.asked[t.ID]; !ok {
@@ -48,13 +48,13 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 func (s *Store) cancel(t *task.Task) error {
 	now := time.Now()
 	switch {
-	case t.Status == task.Running:
+	case t.Status == task.StatusRunning:
 		s.asked[t.ID] = task.VerbCancel
 		s.tell()
 	case t.Status.Claimable():
-		t.Status, t.Reason, t.Since = task.Cancelled, "", now
+		t.Status, t.Reason, t.Since = task.StatusCancelled, "", now
 		s.finished(t, now)
-	case t.Status != task.Cancelled:
+	case t.Status != task.StatusCancelled:
 		return task.ErrAlreadyFinished
 	}
 	return nil
@@ -64,9 +64,9 @@ func (s *Store) cancel(t *task.Task) error {
 func (s *Store) retry(t *task.Task) error {
 	now := time.Now()
 	switch {
-	case t.Status == task.Running:
+	case t.Status == task.StatusRunning:
 		return task.ErrRunning
-	case t.Status == task.Succeeded:
+	case t.Status == task.StatusSucceeded:
 		return task.ErrAlreadyFinished
 	case t.Status.Ended():
 		if k := (keyOf{t.Kind, t.Key}); t.Key != "" {
@@ -75,7 +75,7 @@ func (s *Store) retry(t *task.Task) error {
 			}
 			s.keys[k] = t.ID
 		}
-		t.Status, t.Reason, t.Since, t.Finished = task.Queued, "", now, time.Time{}
+		t.Status, t.Reason, t.Since, t.Finished = task.StatusQueued, "", now, time.Time{}
 	}
 	t.RunAt = now
 	t.Attempts, t.CrashStreak, t.InterruptStreak = 0, 0, 0

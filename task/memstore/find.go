@@ -109,9 +109,9 @@ func (s *Store) Count(ctx context.Context) (task.Counts, error) {
 }
 
 // Prune implements task.Store.
-func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, error) {
+func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
 	if err := s.enter(ctx); err != nil {
-		return task.Pruned{}, err
+		return task.PruneReply{}, err
 	}
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -127,7 +127,7 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, 
 	slices.SortFunc(old, func(a, b *task.Task) int {
 		return cmp.Or(a.Finished.Compare(b.Finished), cmp.Compare(a.ID, b.ID))
 	})
-	var pruned task.Pruned
+	var pruned task.PruneReply
 	for _, t := range old[:min(len(old), req.Max)] {
 		pruned.Tasks++
 		pruned.Next = t.ID

@@ -69,13 +69,13 @@ func (s *Store) Kill(incarnation string) {
 }
 
 // Add implements task.Store.
-func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()
 	now := time.Now()
-	added := make([]task.Added, len(tasks))
+	added := make([]task.AddResult, len(tasks))
 	for i, n := range tasks {
 		added[i] = s.add(n, now)
 	}
@@ -83,22 +83,22 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, er
 	return added, nil
 }
 
-func (s *Store) add(n task.NewTask, now time.Time) task.Added {
+func (s *Store) add(n task.NewTask, now time.Time) task.AddResult {
 	if _, ok := s.tasks[n.ID]; ok {
-		return task.Added{ID: n.ID, Existed: true}
+		return task.AddResult{ID: n.ID, Existed: true}
 	}
 	if n.Key != "" {
 		k := keyOf{n.Kind, n.Key}
 		if holder, ok := s.keys[k]; ok {
-			return task.Added{ID: holder, Existed: true}
+			return task.AddResult{ID: holder, Existed: true}
 		}
 		s.keys[k] = n.ID
 	}
 	s.tasks[n.ID] = &task.Task{
 		ID: n.ID, Kind: n.Kind, Queue: n.Queue, Key: n.Key, Payload: bytes.Clone(n.Payload), Priority: n.Priority,
-		Status: task.Queued, Created: now, Since: now, RunAt: now.Add(n.Delay),
+		Status: task.StatusQueued, Created: now, Since: now, RunAt: now.Add(n.Delay),
 	}
-	return task.Added{ID: n.ID}
+	return task.AddResult{ID: n.ID}
 }
 
 // Claim implements task.Store.
@@ -138,9 +138,9 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 		room[t.Kind] = k
 		t.Run = max(t.Run+1, now.UnixMilli())
 		t.Runs++
-		t.Status, t.Since, t.Started, t.Worker, t.Caps = task.Running, now, now, req.Worker, k.Caps
+		t.Status, t.Since, t.Started, t.Worker, t.Caps = task.StatusRunning, now, now, req.Worker, k.Caps
 		h := append(s.history[t.ID], task.RunRecord{
-			Run: t.Run, Worker: t.Worker, Host: w.beat.Host, PID: w.beat.PID, Started: now, Status: task.Running,
+			Run: t.Run, Worker: t.Worker, Host: w.beat.Host, PID: w.beat.PID, Started: now, Status: task.StatusRunning,
 		})
 		s.history[t.ID] = h[max(0, len(h)-task.MaxHistory):]
 		got = append(got, clone(t))
@@ -151,7 +151,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 // order is rule 5.
 func order(a, b *task.Task) int {
 	begun := func(t *task.Task) int {
-		if t.Status == task.Interrupted {
+		if t.Status == task.StatusInterrupted {
 			return 0
 		}
 		return 1
@@ -202,15 +202,15 @@ func (s *Store) apply(c task.Change, now time.Time) error {
 	if c.Progress != nil {
 		t.Progress = *c.Progress
 	}
-	if c.Status == task.Running {
+	if c.Status == task.StatusRunning {
 		return nil
 	}
 	if s.asked[c.Task] == task.VerbCancel && c.Status.Claimable() {
-		c.Status, c.Reason = task.Cancelled, "" // rule 23
+		c.Status, c.Reason = task.StatusCancelled, "" // rule 23
 	}
 	delete(s.asked, c.Task)
 	t.Status, t.Reason, t.Error, t.Since = c.Status, c.Reason, c.Error, now
-	if c.Status == task.Succeeded {
+	if c.Status == task.StatusSucceeded {
 		t.Result = bytes.Clone(c.Result)
 	}
 	if c.Status.Ended() {
@@ -221,7 +221,7 @@ func (s *Store) apply(c task.Change, now time.Time) error {
 	h := s.history[c.Task]
 	last := &h[len(h)-1]
 	last.Ended, last.Status, last.Reason, last.Error = now, c.Status, c.Reason, c.Error
-	last.Crashed, last.Taken = c.Crashed, c.Taken
+	last.Crashed, last.Reclaimed = c.Crashed, c.Reclaimed
 	return nil
 }
 
@@ -229,10 +229,10 @@ func (s *Store) apply(c task.Change, now time.Time) error {
 // loss (rule 9).
 func (s *Store) late(c task.Change) error {
 	for _, r := range s.history[c.Task] {
-		if r.Run != c.Run || r.Worker != c.Worker || r.Taken || r.Status == task.Running || c.Status == task.Running {
+		if r.Run != c.Run || r.Worker != c.Worker || r.Reclaimed || r.Status == task.StatusRunning || c.Status == task.StatusRunning {
 			continue
 		}
-		if r.Status == c.Status && r.Reason == c.Reason || r.Status == task.Cancelled && c.Status.Claimable() {
+		if r.Status == c.Status && r.Reason == c.Reason || r.Status == task.StatusCancelled && c.Status.Claimable() {
 			return nil
 		}
 		return task.ErrAlreadyFinished
@@ -242,7 +242,7 @@ func (s *Store) late(c task.Change) error {
 
 func (s *Store) holds(f task.Fence) bool {
 	t, ok := s.tasks[f.Task]
-	return ok && t.Status == task.Running && t.Run == f.Run && t.Worker == f.Worker
+	return ok && t.Status == task.StatusRunning && t.Run == f.Run && t.Worker == f.Worker
 }
 
 // finished gives back what an ended task held.
@@ -254,7 +254,7 @@ func (s *Store) finished(t *task.Task, now time.Time) {
 }
 
 // Wait implements task.Store.
-func (s *Store) Wait(ctx context.Context, seen task.Seen) (task.Seen, error) {
+func (s *Store) Wait(ctx context.Context, seen task.Generations) (task.Generations, error) {
 	return s.signals.Wait(ctx, seen)
 }
 

@@ -24,4 +24,4 @@ func TestTheStoreKeepsItsRules(t *testing.T) { storetest.Run(t, engine) }
 
 func TestTheStoreKeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine) }
 
-func TestThePromisesHoldThroughFaults(t *testing.T) { storetest.Faults(t, engine, 0) }
+func TestThePromisesHoldThroughFaults(t *testing.T) { storetest.RunFaults(t, engine, 0) }

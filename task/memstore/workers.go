@@ -25,9 +25,9 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 	case b.Seq > w.beat.Seq:
 		w.beat.Seq, w.beat.State = b.Seq, b.State
 	}
-	w.beat.Runs, w.beat.Complete = nil, false
+	w.beat.Runs, w.beat.ListsAllRuns = nil, false
 	reply := s.reply(b)
-	if w.beat.State == task.WorkerLeft {
+	if w.beat.State == task.WorkerStopped {
 		w.died = true // what it still holds is nobody's
 		if len(s.held(b.Worker)) == 0 {
 			delete(s.workers, b.Worker)
@@ -48,10 +48,10 @@ func (s *Store) reply(b task.Beat) (reply task.BeatReply) {
 	for _, t := range s.held(b.Worker) {
 		f := task.Fence{Task: t.ID, Run: t.Run, Worker: t.Worker}
 		if verb, ok := s.asked[t.ID]; ok {
-			reply.Asked = append(reply.Asked, task.Asked{Fence: f, Verb: verb})
+			reply.Commands = append(reply.Commands, task.PendingCommand{Fence: f, Verb: verb})
 		}
-		if b.Complete && !listed[f] {
-			reply.Unlisted = append(reply.Unlisted, clone(t))
+		if b.ListsAllRuns && !listed[f] {
+			reply.Missing = append(reply.Missing, clone(t))
 		}
 	}
 	return reply
@@ -66,34 +66,34 @@ func (s *Store) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
 	defer s.mu.Unlock()
 	var all []task.WorkerInfo
 	for _, w := range s.workers {
-		life := task.LifeUnknown
+		life := task.LivenessUnknown
 		if w.died {
-			life = task.LifeDead
+			life = task.LivenessDead
 		}
-		all = append(all, task.WorkerInfo{Beat: w.beat, Life: life, Dead: w.dead, Since: w.since})
+		all = append(all, task.WorkerInfo{Beat: w.beat, Liveness: life, Dead: w.dead, Since: w.since})
 	}
 	slices.SortFunc(all, func(a, b task.WorkerInfo) int { return cmp.Compare(a.Worker, b.Worker) })
 	return all, nil
 }
 
 // Reclaim implements task.Store.
-func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
+func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error) {
 	if err := s.enter(ctx); err != nil {
-		return task.Reclaimed{}, err
+		return task.ReclaimReply{}, err
 	}
 	defer s.mu.Unlock()
 	w, ok := s.workers[req.Worker]
 	if !ok {
-		return task.Reclaimed{Done: true}, nil
+		return task.ReclaimReply{Done: true}, nil
 	}
 	if !w.dead {
 		if req.Evidence && !w.died || !req.Evidence && w.beat.Seq != req.Seq {
-			return task.Reclaimed{}, task.ErrWorkerAlive
+			return task.ReclaimReply{}, task.ErrWorkerAlive
 		}
 		w.dead, w.evidence = true, req.Evidence
 		w.suspects = slices.ContainsFunc(s.held(req.Worker), func(t *task.Task) bool { return t.Suspect() })
 	}
-	left := task.Reclaimed{Evidence: w.evidence, State: w.beat.State, Suspects: w.suspects}
+	left := task.ReclaimReply{Evidence: w.evidence, State: w.beat.State, Suspects: w.suspects}
 	held := s.held(req.Worker)
 	for _, t := range held[:min(len(held), req.Max)] {
 		left.Tasks = append(left.Tasks, clone(t))
@@ -109,7 +109,7 @@ func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Recl
 func (s *Store) held(incarnation string) []*task.Task {
 	var held []*task.Task
 	for _, t := range s.tasks {
-		if t.Status == task.Running && t.Worker == incarnation {
+		if t.Status == task.StatusRunning && t.Worker == incarnation {
 			held = append(held, t)
 		}
 	}

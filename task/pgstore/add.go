@@ -21,11 +21,11 @@ type newTask struct {
 }
 
 // Add implements task.Store.
-func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 	if err := s.usable(ctx); err != nil {
 		return nil, err
 	}
-	added := make([]task.Added, len(tasks))
+	added := make([]task.AddResult, len(tasks))
 	if len(tasks) == 0 {
 		return added, nil
 	}
@@ -41,7 +41,7 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, er
 }
 
 // add records tasks in one statement.
-func (s *Store) add(ctx context.Context, news []newTask, added []task.Added) error {
+func (s *Store) add(ctx context.Context, news []newTask, added []task.AddResult) error {
 	var answer addAnswer
 	err := s.once(ctx, func(ctx context.Context) error {
 		return s.pool.QueryRow(ctx, s.q.Add, addArgs(news)...).Scan(answer.columns()...)
@@ -121,9 +121,9 @@ type addAnswer struct {
 func (a *addAnswer) columns() []any { return []any{&a.places, &a.holders, &a.existed, &a.busy} }
 
 // fill sets the outcome of each task.
-func (a *addAnswer) fill(news []newTask, added []task.Added) {
+func (a *addAnswer) fill(news []newTask, added []task.AddResult) {
 	for _, t := range news {
-		added[t.place] = task.Added{ID: t.ID}
+		added[t.place] = task.AddResult{ID: t.ID}
 	}
 	for i, place := range a.places {
 		out := &added[news[place-1].place]

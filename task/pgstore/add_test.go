@@ -24,7 +24,7 @@ func TestAddTx_NeedsNoOtherConnectionForAQueueThatNobodyHasSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inside, err := numbered.Enqueue(ctx, client.In(Tx(tx)), 1, &task.Options{Queue: "new", Key: "key"})
+	inside, err := numbered.Enqueue(ctx, client.WithTx(Tx(tx)), 1, &task.EnqueueOptions{Queue: "new", Key: "key"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestAddTx_NeedsNoOtherConnectionForAQueueThatNobodyHasSeen(t *testing.T) {
 	if got, err := client.Get(ctx, inside.ID); err != nil || got.Queue != "new" || got.Kind != numbered.Name || got.Key != "key" {
 		t.Errorf("%+v, %v", got, err)
 	}
-	again, err := numbered.Enqueue(ctx, client, 1, &task.Options{Queue: "new", Key: "key"})
+	again, err := numbered.Enqueue(ctx, client, 1, &task.EnqueueOptions{Queue: "new", Key: "key"})
 	if err != nil || again.ID != inside.ID || !again.Existed {
 		t.Errorf("%+v, %v", again, err)
 	}
@@ -49,7 +49,7 @@ func TestAdd_GivesTheKeyBackOfATaskThatSomebodyElseAdds(t *testing.T) {
 		$$ begin while not exists (select 1 from public.open) loop perform pg_sleep(0.005); end loop; return new; end $$`)
 	mustExec(t, b.store, `create trigger slow before insert on @.keys for each row execute function public.slow()`)
 	var (
-		added []task.Added
+		added []task.AddResult
 		err   error
 		done  sync.WaitGroup
 	)
@@ -60,13 +60,13 @@ func TestAdd_GivesTheKeyBackOfATaskThatSomebodyElseAdds(t *testing.T) {
 	b.add(task.NewTask{ID: testID(1)})
 	mustExec(t, b.store, `insert into public.open values (1)`)
 	done.Wait()
-	if want := []task.Added{{ID: testID(1), Existed: true}, {ID: testID(2)}}; err != nil || !slices.Equal(added, want) {
+	if want := []task.AddResult{{ID: testID(1), Existed: true}, {ID: testID(2)}}; err != nil || !slices.Equal(added, want) {
 		t.Errorf("%+v, %v, want %+v", added, err, want)
 	}
 	if n := b.number(`select count(*) from lastcall.keys`); n != 1 {
 		t.Errorf("%d keys are held, want that of the task that was added", n)
 	}
-	b.counts(map[task.Status]int{task.Queued: 2})
+	b.counts(map[task.Status]int{task.StatusQueued: 2})
 }
 
 func TestAdd_InOppositeOrdersDoesNotEndInADeadlock(t *testing.T) {
@@ -96,7 +96,7 @@ func TestAdd_InOppositeOrdersDoesNotEndInADeadlock(t *testing.T) {
 		})
 	}
 	both.Wait()
-	b.counts(map[task.Status]int{task.Queued: 400})
+	b.counts(map[task.Status]int{task.StatusQueued: 400})
 }
 
 func TestAdd_IsRepeatedAfterItsAnswerWasLostAndAddsOnce(t *testing.T) {
@@ -110,10 +110,10 @@ func TestAdd_IsRepeatedAfterItsAnswerWasLostAndAddsOnce(t *testing.T) {
 		return err
 	}, `select count(*) = 3 from @.tasks`)
 	added, err := b.far.Add(t.Context(), tasks)
-	if want := []task.Added{{ID: testID(1), Existed: true}, {ID: testID(2), Existed: true}}; err != nil || !slices.Equal(added, want) {
+	if want := []task.AddResult{{ID: testID(1), Existed: true}, {ID: testID(2), Existed: true}}; err != nil || !slices.Equal(added, want) {
 		t.Errorf("%+v, %v", added, err)
 	}
-	b.counts(map[task.Status]int{task.Queued: 3})
+	b.counts(map[task.Status]int{task.StatusQueued: 3})
 }
 
 // Its transaction may be open for hours.
@@ -136,14 +136,14 @@ func TestAdd_LeavesOutWhatAnOpenTransactionHasAndRecordsTheRest(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	for i, a := range added {
-		if want := (task.Added{ID: testID(i), Busy: i == 7 || i == 8}); a != want {
+		if want := (task.AddResult{ID: testID(i), Busy: i == 7 || i == 8}); a != want {
 			t.Errorf("%+v, want %+v", a, want)
 		}
 	}
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	b.counts(map[task.Status]int{task.Queued: 298})
+	b.counts(map[task.Status]int{task.StatusQueued: 298})
 }
 
 func TestAdd_RefusesAnIDThatIsNone(t *testing.T) {

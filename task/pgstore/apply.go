@@ -32,7 +32,7 @@ type item struct {
 }
 
 // ends reports whether the change ends its run.
-func (it *item) ends() bool { return it.Status != task.Running }
+func (it *item) ends() bool { return it.Status != task.StatusRunning }
 
 // together reports whether two changes can be made in one statement.
 func (it *item) together(other *item) bool {
@@ -266,9 +266,9 @@ func verdict(c *task.Change, exists bool, status task.Status, reason task.Reason
 	switch {
 	case !exists:
 		return task.ErrNotFound
-	case status == "" || reclaimed || c.Status == task.Running:
+	case status == "" || reclaimed || c.Status == task.StatusRunning:
 		return task.ErrLeaseLost
-	case status == task.Cancelled && c.Status.Claimable():
+	case status == task.StatusCancelled && c.Status.Claimable():
 		return nil // the run was cancelled by request instead
 	case status != c.Status || reason != c.Reason:
 		return task.ErrAlreadyFinished

@@ -26,7 +26,7 @@ func TestApply_OfAnEndWhoseAnswerWasLostCountsItOnce(t *testing.T) {
 			t.Errorf("%s, once more: %v", ends[i].Task, err)
 		}
 	}
-	b.counts(map[task.Status]int{task.Succeeded: 41})
+	b.counts(map[task.Status]int{task.StatusSucceeded: 41})
 	if done, err := b.store.Prune(t.Context(), task.PruneRequest{Max: 100}); err != nil || done.Tasks != 41 {
 		t.Errorf("%+v, %v", done, err)
 	}
@@ -49,9 +49,9 @@ func TestApply_OfAnInterruptionWhoseAnswerWasLostLeavesTheNextRunAlone(t *testin
 			t.Errorf("%s, once more: %v", ends[i].Task, err)
 		}
 	}
-	b.counts(map[task.Status]int{task.Running: 11})
+	b.counts(map[task.Status]int{task.StatusRunning: 11})
 	b.end(next...)
-	b.counts(map[task.Status]int{task.Succeeded: 11})
+	b.counts(map[task.Status]int{task.StatusSucceeded: 11})
 }
 
 func TestApply_MakesTheChangesOfOneTaskInTheirOrder(t *testing.T) {
@@ -62,14 +62,14 @@ func TestApply_MakesTheChangesOfOneTaskInTheirOrder(t *testing.T) {
 	for _, run := range got {
 		for n := range 5 {
 			c := success(run)
-			c.Status, c.Log, c.Progress = task.Running, []byte(fmt.Sprint(n)), &task.Progress{Fraction: float64(n) / 10}
+			c.Status, c.Log, c.Progress = task.StatusRunning, []byte(fmt.Sprint(n)), &task.Progress{Fraction: float64(n) / 10}
 			c.Checkpoint = []byte{byte(n)}
 			all = append(all, c)
 		}
 		all = append(all, success(run))
 	}
 	late := success(got[0])
-	late.Status, late.Log = task.Running, []byte("too late")
+	late.Status, late.Log = task.StatusRunning, []byte("too late")
 	all = append(all, late)
 	for i, err := range b.store.Apply(t.Context(), all) {
 		if last := i == len(all)-1; last != (err != nil) || last && !errors.Is(err, task.ErrLeaseLost) {
@@ -77,7 +77,7 @@ func TestApply_MakesTheChangesOfOneTaskInTheirOrder(t *testing.T) {
 		}
 	}
 	for _, found := range b.find(task.Query{}) {
-		if found.Status != task.Succeeded || !slices.Equal(found.Checkpoint, []byte{4}) || found.Progress.Fraction != 0.4 {
+		if found.Status != task.StatusSucceeded || !slices.Equal(found.Checkpoint, []byte{4}) || found.Progress.Fraction != 0.4 {
 			t.Errorf("%+v", found)
 		}
 		if log, err := b.store.Log(t.Context(), found.ID); err != nil || string(log) != "01234" {
@@ -89,9 +89,9 @@ func TestApply_MakesTheChangesOfOneTaskInTheirOrder(t *testing.T) {
 func TestBatches_HoldChangesThatAreOfOneStatement(t *testing.T) {
 	var all []task.Change
 	for i := range 2*maxBatch + 1 {
-		all = append(all, task.Change{Fence: task.Fence{Task: testID(i)}, Status: task.Succeeded})
+		all = append(all, task.Change{Fence: task.Fence{Task: testID(i)}, Status: task.StatusSucceeded})
 	}
-	save := task.Change{Fence: task.Fence{Task: testID(3)}, Status: task.Running}
+	save := task.Change{Fence: task.Fence{Task: testID(3)}, Status: task.StatusRunning}
 	all = append([]task.Change{save, save}, all...)
 	all = append(all, task.Change{Fence: task.Fence{Task: "none"}})
 	errs := make([]error, len(all))
@@ -139,11 +139,11 @@ func TestApply_WaitsOnlyALittleForRunsThatAnOpenTransactionHas(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.end(got...) // some of them once more
-	b.counts(map[task.Status]int{task.Succeeded: 100})
+	b.counts(map[task.Status]int{task.StatusSucceeded: 100})
 }
 
 func TestVerdict_IsThatOfRuleNine(t *testing.T) {
-	succeeded, interrupted := task.Change{Status: task.Succeeded}, task.Change{Status: task.Interrupted, Reason: task.ReasonStop}
+	succeeded, interrupted := task.Change{Status: task.StatusSucceeded}, task.Change{Status: task.StatusInterrupted, Reason: task.ReasonStop}
 	for _, c := range []struct {
 		change    task.Change
 		exists    bool
@@ -154,14 +154,14 @@ func TestVerdict_IsThatOfRuleNine(t *testing.T) {
 	}{
 		{change: succeeded, want: task.ErrNotFound},
 		{change: succeeded, exists: true, want: task.ErrLeaseLost},
-		{change: succeeded, exists: true, status: task.Succeeded},
-		{change: succeeded, exists: true, status: task.Failed, want: task.ErrAlreadyFinished},
-		{change: succeeded, exists: true, status: task.Succeeded, reclaimed: true, want: task.ErrLeaseLost},
-		{change: task.Change{Status: task.Running}, exists: true, status: task.Succeeded, want: task.ErrLeaseLost},
-		{change: interrupted, exists: true, status: task.Interrupted, reason: task.ReasonStop},
-		{change: interrupted, exists: true, status: task.Interrupted, reason: task.ReasonLost, want: task.ErrAlreadyFinished},
-		{change: interrupted, exists: true, status: task.Cancelled},
-		{change: succeeded, exists: true, status: task.Cancelled, want: task.ErrAlreadyFinished},
+		{change: succeeded, exists: true, status: task.StatusSucceeded},
+		{change: succeeded, exists: true, status: task.StatusFailed, want: task.ErrAlreadyFinished},
+		{change: succeeded, exists: true, status: task.StatusSucceeded, reclaimed: true, want: task.ErrLeaseLost},
+		{change: task.Change{Status: task.StatusRunning}, exists: true, status: task.StatusSucceeded, want: task.ErrLeaseLost},
+		{change: interrupted, exists: true, status: task.StatusInterrupted, reason: task.ReasonStop},
+		{change: interrupted, exists: true, status: task.StatusInterrupted, reason: task.ReasonLost, want: task.ErrAlreadyFinished},
+		{change: interrupted, exists: true, status: task.StatusCancelled},
+		{change: succeeded, exists: true, status: task.StatusCancelled, want: task.ErrAlreadyFinished},
 	} {
 		if got := verdict(&c.change, c.exists, c.status, c.reason, c.reclaimed); !errors.Is(got, c.want) || (got == nil) != (c.want == nil) {
 			t.Errorf("%+v: %v, want %v", c, got, c.want)

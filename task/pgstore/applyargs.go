@@ -101,7 +101,7 @@ func finishArgs(items []item) []any {
 		if it.Crashed {
 			set(&crashed, i, n, true, false)
 		}
-		if it.Taken {
+		if it.Reclaimed {
 			set(&reclaimed, i, n, true, false)
 		}
 		if it.Result != nil {

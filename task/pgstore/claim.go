@@ -170,7 +170,7 @@ func (a *claimAnswer) tasks(req task.ClaimRequest, routes []cursor) ([]task.Task
 		i, r := o.row, names[a.routes[o.row]]
 		t := task.Task{
 			ID: storekit.FormatID(a.ids[i]), Kind: r.kind, Queue: r.queue, Key: a.keys[i], Payload: a.payloads[i], Priority: int(^a.priority[i]),
-			Status: task.Running, Created: a.created[i], RunAt: a.runAts[i], Started: a.started, Since: a.started,
+			Status: task.StatusRunning, Created: a.created[i], RunAt: a.runAts[i], Started: a.started, Since: a.started,
 			Worker: req.Worker, Run: a.clock, Runs: 1, Caps: caps[r.kind],
 		}
 		if n, ok := before[a.ids[i]]; ok {

@@ -33,17 +33,17 @@ func TestClaim_IsNotRepeatedWhenItsAnswerIsLost(t *testing.T) {
 	if n := b.number(`select count(*) from lastcall.running`); n != 2 {
 		t.Fatalf("%d tasks run, want those of one claim", n)
 	}
-	reply, err := b.far.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: 2, State: task.WorkerRunning, Complete: true})
-	if err != nil || len(reply.Unlisted) != 2 {
-		t.Fatalf("a complete beat found %v, %v", ids(reply.Unlisted), err)
+	reply, err := b.far.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: 2, State: task.WorkerRunning, ListsAllRuns: true})
+	if err != nil || len(reply.Missing) != 2 {
+		t.Fatalf("a complete beat found %v, %v", ids(reply.Missing), err)
 	}
-	b.end(reply.Unlisted...)
+	b.end(reply.Missing...)
 	rest, err := b.far.Claim(t.Context(), claimOf(2))
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.end(rest...)
-	b.counts(map[task.Status]int{task.Succeeded: 5})
+	b.counts(map[task.Status]int{task.StatusSucceeded: 5})
 }
 
 // What is gone with its connection before it was committed was not done, and is done by the next claim.

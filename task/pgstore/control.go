@@ -148,8 +148,8 @@ func explainHeld(err error) error {
 const (
 	placeRunning   = "running"
 	placeWaiting   = "waiting"
-	placeCancelled = string(task.Cancelled)
-	placeSucceeded = string(task.Succeeded)
+	placeCancelled = string(task.StatusCancelled)
+	placeSucceeded = string(task.StatusSucceeded)
 )
 
 // place returns where a task is.

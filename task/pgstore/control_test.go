@@ -42,7 +42,7 @@ func TestControl_RetriesATaskWithAKeyWithAPoolOfOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	add.ID = testID(2)
-	if added, err := s.Add(t.Context(), []task.NewTask{add}); err != nil || added[0] != (task.Added{ID: testID(1), Existed: true}) {
+	if added, err := s.Add(t.Context(), []task.NewTask{add}); err != nil || added[0] != (task.AddResult{ID: testID(1), Existed: true}) {
 		t.Errorf("%+v, %v: the task has its key again", added, err)
 	}
 }
@@ -66,7 +66,7 @@ func TestControl_DoesNotWaitForAKeyThatAnOpenTransactionHas(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.mustControl(task.VerbRetry, testID(1))
-	b.counts(map[task.Status]int{task.Queued: 1})
+	b.counts(map[task.Status]int{task.StatusQueued: 1})
 }
 
 // A process may be stopped in the middle of a command.
@@ -91,7 +91,7 @@ func TestControl_ThatIsUnderWayHoldsBackNoOtherRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.apply(interruption, got[0])
-	b.counts(map[task.Status]int{task.Interrupted: 99, task.Cancelled: 1})
+	b.counts(map[task.Status]int{task.StatusInterrupted: 99, task.StatusCancelled: 1})
 }
 
 func TestControl_SaysWhoHoldsItUp(t *testing.T) {
@@ -152,7 +152,7 @@ func TestControl_FindsATaskThatIsClaimedAndInterruptedMeanwhile(t *testing.T) {
 	b.mustControl(task.VerbCancel, testID(0))
 	close(stop)
 	both.Wait()
-	b.counts(map[task.Status]int{task.Cancelled: 1})
+	b.counts(map[task.Status]int{task.StatusCancelled: 1})
 }
 
 func TestControl_KnowsNoTaskThatIsNotThere(t *testing.T) {

@@ -37,7 +37,7 @@ func collectCounts(rows pgx.Rows) (counts task.Counts, err error) {
 		n                   int
 	)
 	_, err = pgx.ForEachRow(rows, []any{&queue, &kind, &status, &n}, func() error {
-		queued := task.Count{Queue: queue, Kind: kind, Status: task.Queued}
+		queued := task.Count{Queue: queue, Kind: kind, Status: task.StatusQueued}
 		switch {
 		case kind == "":
 			counts.Paused = append(counts.Paused, queue)

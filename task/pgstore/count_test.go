@@ -46,8 +46,8 @@ func TestCount_KeepsKindsAndQueuesApart(t *testing.T) {
 	}
 	got, err := b.store.Count(t.Context())
 	want := []task.Count{
-		{Queue: "x", Kind: "a", Status: task.Queued, N: 1}, {Queue: "x", Kind: "a", Status: task.Cancelled, N: 1},
-		{Queue: "x", Kind: "b", Status: task.Running, N: 1}, {Queue: "y", Kind: "a", Status: task.Queued, N: 1},
+		{Queue: "x", Kind: "a", Status: task.StatusQueued, N: 1}, {Queue: "x", Kind: "a", Status: task.StatusCancelled, N: 1},
+		{Queue: "x", Kind: "b", Status: task.StatusRunning, N: 1}, {Queue: "y", Kind: "a", Status: task.StatusQueued, N: 1},
 	}
 	task.SortCounts(want)
 	if err != nil || !slices.Equal(got.Tasks, want) || !slices.Equal(got.Paused, []string{"never used", "y"}) {
@@ -94,12 +94,12 @@ func TestCount_IsRightWhileTheChangesAreAddedUp(t *testing.T) {
 		}
 	})
 	all.Wait()
-	b.counts(map[task.Status]int{task.Queued: rounds})
+	b.counts(map[task.Status]int{task.StatusQueued: rounds})
 	mustExec(t, b.store, b.store.q.CompactCounts, int64(1))
 	if n := b.number(`select count(*) from lastcall.counts`); n != 1 {
 		t.Errorf("%d rows are left of the counts", n)
 	}
-	b.counts(map[task.Status]int{task.Queued: rounds})
+	b.counts(map[task.Status]int{task.StatusQueued: rounds})
 }
 
 // A process that was stopped while it added up the changes keeps nobody from anything.
@@ -117,9 +117,9 @@ func TestCompactCounts_LeavesItToWhoeverIsAtIt(t *testing.T) {
 		t.Errorf("%v, %v", tag, err)
 	}
 	b.add(task.NewTask{ID: testID(10)})
-	b.counts(map[task.Status]int{task.Queued: 11})
+	b.counts(map[task.Status]int{task.StatusQueued: 11})
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	b.counts(map[task.Status]int{task.Queued: 11})
+	b.counts(map[task.Status]int{task.StatusQueued: 11})
 }

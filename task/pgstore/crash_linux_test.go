@@ -74,7 +74,7 @@ func TestARunNumberThatAWorkerHasSeenIsNotGivenAgainAfterTheServerHasCrashed(t *
 		if one.Run < seen.highest[one.ID] {
 			forgotten++
 		}
-		if one.Status == task.Running {
+		if one.Status == task.StatusRunning {
 			if err := s.Apply(t.Context(), []task.Change{handOver(one)})[0]; err != nil {
 				t.Error(err)
 			}
@@ -102,7 +102,7 @@ func TestARunNumberThatAWorkerHasSeenIsNotGivenAgainAfterTheServerHasCrashed(t *
 
 // handOver is the change that makes a run's task claimable again.
 func handOver(run task.Task) task.Change {
-	return task.Change{Fence: task.Fence{Task: run.ID, Run: run.Run, Worker: "w"}, Status: task.Interrupted, Reason: task.ReasonStop}
+	return task.Change{Fence: task.Fence{Task: run.ID, Run: run.Run, Worker: "w"}, Status: task.StatusInterrupted, Reason: task.ReasonStop}
 }
 
 // sightings are the run numbers that workers have seen.

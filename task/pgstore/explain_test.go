@@ -172,7 +172,7 @@ func TestStatements_OfListingsWalkThroughNothingThatGrows(t *testing.T) {
 					}
 					continue
 				}
-				if status == task.Running {
+				if status == task.StatusRunning {
 					continue // what runs is walked through
 				}
 				if tables := explain1(t, s, s.sql(picked(newest(f.source([]string{"k1"}), f.limit), s.q.ReadPicked))); len(tables) > 0 {

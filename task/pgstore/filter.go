@@ -115,16 +115,16 @@ func (f *filter) source(kinds []string) string {
 		return f.ofEachKind(kinds, ofTasks, f.equal("queue"))
 	case f.Status == "":
 		return ofTasks + whereAll(f.equal("kind", "queue"))
-	case f.Status == task.Running:
+	case f.Status == task.StatusRunning:
 		return ofRunning + whereAll(f.equal("kind", "queue"))
 	case f.Status.Claimable():
-		conditions := append(f.equal("kind", "queue"), "t.queued = "+f.arg(f.Status == task.Queued))
+		conditions := append(f.equal("kind", "queue"), "t.queued = "+f.arg(f.Status == task.StatusQueued))
 		return "((" + newest("@.ready t"+whereAll(conditions), f.limit) + ") union all (" + newest("@.delayed t"+whereAll(conditions), f.limit) + ")) t"
-	case f.Status == task.Succeeded && f.Kind != "":
+	case f.Status == task.StatusSucceeded && f.Kind != "":
 		return ofTasks + whereAll(append(f.equal("kind", "queue"), f.probe()))
-	case f.Status == task.Succeeded && f.Queue != "":
+	case f.Status == task.StatusSucceeded && f.Queue != "":
 		return f.ofEachKind(kinds, ofTasks, append(f.equal("queue"), f.probe()))
-	case f.Status == task.Succeeded:
+	case f.Status == task.StatusSucceeded:
 		return ofEnded + whereAll(f.equal("status"))
 	}
 	return ofEnded + whereAll(append(f.equal("status", "kind", "queue"), "t.status <> 'succeeded'")) // the indexes are for these
@@ -139,10 +139,10 @@ func (f *filter) ofEachKind(kinds []string, table string, conditions []string) s
 // probe is a condition that finds out a task's status.
 func (f *filter) probe() string {
 	switch {
-	case f.Status == task.Running:
+	case f.Status == task.StatusRunning:
 		return runningProbe
 	case f.Status.Claimable():
-		return fmt.Sprintf(waitingProbe, f.arg(f.Status == task.Queued))
+		return fmt.Sprintf(waitingProbe, f.arg(f.Status == task.StatusQueued))
 	}
 	return fmt.Sprintf(endedProbe, f.arg(string(f.Status)))
 }
@@ -168,11 +168,11 @@ func (f *filter) few(kinds []string) (rows string, ok bool) {
 			}
 			routes = "= any (" + f.arg(numbers) + "::bigint[])"
 		}
-		f.where = append(f.equal("kind", "queue"), "t.queued = "+f.arg(f.Status == task.Queued))
+		f.where = append(f.equal("kind", "queue"), "t.queued = "+f.arg(f.Status == task.StatusQueued))
 		const columns = `select id, created, kind, queue, queued from `
 		return columns + `@.ready where not suspect and route ` + routes + ` union all ` + columns + `@.ready where suspect and route ` + routes +
 			` union all ` + columns + `@.delayed where route ` + routes, true
-	case f.Status != "" && f.Status != task.Running && (f.Kind == "" || f.Status == task.Succeeded):
+	case f.Status != "" && f.Status != task.StatusRunning && (f.Kind == "" || f.Status == task.StatusSucceeded):
 		var source string
 		if f.Kind != "" {
 			source = ofTasks + whereAll(f.equal("kind", "queue"))

@@ -91,14 +91,14 @@ func (b *rig) lives() {
 		c := success(got[at])
 		c.Status = status
 		c.Counters.Attempts++
-		if status == task.Interrupted {
+		if status == task.StatusInterrupted {
 			c.Reason = task.ReasonStop
 			c.Counters = task.Counters{Interruptions: 2, Crashes: 1}
 		}
 		if with {
 			c.Progress, c.Checkpoint = &task.Progress{Fraction: 0.25, Message: "a quarter"}, []byte("four")
 			c.Error = "of the run"
-			if status == task.Succeeded {
+			if status == task.StatusSucceeded {
 				c.Result, c.Error = []byte("result"), ""
 			}
 		}
@@ -106,12 +106,12 @@ func (b *rig) lives() {
 			b.Fatal(errs[0])
 		}
 	}
-	for i, status := range []task.Status{task.Running, task.Succeeded, task.Failed, task.Cancelled, task.Interrupted, task.Queued} {
+	for i, status := range []task.Status{task.StatusRunning, task.StatusSucceeded, task.StatusFailed, task.StatusCancelled, task.StatusInterrupted, task.StatusQueued} {
 		left(status, 2*i, false)
 		left(status, 2*i+1, true)
 	}
-	left(task.Queued, 12, true)
-	left(task.Interrupted, 13, true)
+	left(task.StatusQueued, 12, true)
+	left(task.StatusInterrupted, 13, true)
 	again := b.claim(6)
 	for _, run := range again {
 		if run.ID == got[12].ID || run.ID == got[13].ID {
@@ -168,13 +168,13 @@ func TestFind_ListsTheSameByEitherWay(t *testing.T) {
 		q    task.Query
 		want []string
 	}{
-		{task.Query{Kind: "k", Status: task.Interrupted}, []string{testID(50_050), testID(15_000), testID(7)}},
-		{task.Query{Kind: "k", Status: task.Interrupted, Queue: "default"}, []string{testID(15_000), testID(7)}},
-		{task.Query{Status: task.Interrupted, Queue: "other"}, []string{testID(50_050)}},
-		{task.Query{Status: task.Interrupted}, []string{testID(50_050), testID(15_000), testID(7)}},
-		{task.Query{Kind: "k", Status: task.Queued, Queue: "other", Limit: 2}, []string{testID(50_100), testID(50_099)}},
-		{task.Query{Kind: "k", Status: task.Queued, Queue: "default", Limit: 2, After: testID(9)}, []string{testID(8), testID(6)}},
-		{task.Query{Kind: "none", Status: task.Queued}, nil},
+		{task.Query{Kind: "k", Status: task.StatusInterrupted}, []string{testID(50_050), testID(15_000), testID(7)}},
+		{task.Query{Kind: "k", Status: task.StatusInterrupted, Queue: "default"}, []string{testID(15_000), testID(7)}},
+		{task.Query{Status: task.StatusInterrupted, Queue: "other"}, []string{testID(50_050)}},
+		{task.Query{Status: task.StatusInterrupted}, []string{testID(50_050), testID(15_000), testID(7)}},
+		{task.Query{Kind: "k", Status: task.StatusQueued, Queue: "other", Limit: 2}, []string{testID(50_100), testID(50_099)}},
+		{task.Query{Kind: "k", Status: task.StatusQueued, Queue: "default", Limit: 2, After: testID(9)}, []string{testID(8), testID(6)}},
+		{task.Query{Kind: "none", Status: task.StatusQueued}, nil},
 	} {
 		if got := ids(b.find(c.q)); !slices.Equal(got, c.want) {
 			t.Errorf("%+v: %v, want %v", c.q, got, c.want)

@@ -86,7 +86,7 @@ func (b *rig) end(tasks ...task.Task) {
 }
 
 func success(t task.Task) task.Change {
-	return task.Change{Fence: task.Fence{Task: t.ID, Run: t.Run, Worker: t.Worker}, Status: task.Succeeded, Counters: t.Counters}
+	return task.Change{Fence: task.Fence{Task: t.ID, Run: t.Run, Worker: t.Worker}, Status: task.StatusSucceeded, Counters: t.Counters}
 }
 
 // many claims n new tasks at once.
@@ -102,7 +102,7 @@ func (b *rig) many(n int) []task.Task {
 
 func interruption(t task.Task) task.Change {
 	c := success(t)
-	c.Status, c.Reason = task.Interrupted, task.ReasonStop
+	c.Status, c.Reason = task.StatusInterrupted, task.ReasonStop
 	c.Counters.Interruptions++
 	c.Counters.InterruptStreak++
 	return c

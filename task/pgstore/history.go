@@ -49,7 +49,7 @@ func scanRun(row pgx.CollectableRow) (r task.RunRecord, err error) {
 	if run != nil {
 		r.Run = *run
 	}
-	r.Started, r.Ended, r.Crashed, r.Taken = timeOrZero(started), timeOrZero(ended), crashed, reclaimed
+	r.Started, r.Ended, r.Crashed, r.Reclaimed = timeOrZero(started), timeOrZero(ended), crashed, reclaimed
 	return r, err
 }
 

@@ -49,12 +49,12 @@ func (d *failureDetector) assess(workers []task.WorkerInfo, locks []lockReading,
 	for i := range workers {
 		w := &workers[i]
 		switch {
-		case w.State == task.WorkerLeft:
-			w.Life = task.LifeDead
+		case w.State == task.WorkerStopped:
+			w.Liveness = task.LivenessDead
 		case locks[i].free == nil || lost < max(w.Lease, time.Second):
-			w.Life = task.LifeUnknown
+			w.Liveness = task.LivenessUnknown
 		case !*locks[i].free:
-			w.Life = task.LifeAlive
+			w.Liveness = task.LivenessAlive
 		default:
 			o, known := d.suspected[w.Worker]
 			if !known || o.seq != w.Seq {
@@ -64,9 +64,9 @@ func (d *failureDetector) assess(workers []task.WorkerInfo, locks []lockReading,
 			// for: the time between them was at least that between these moments.
 			o.dead = o.dead || asked.Sub(o.since) >= min(locks[i].confirm, d.most)
 			suspected[w.Worker] = o
-			w.Life = task.LifeUnknown
+			w.Liveness = task.LivenessUnknown
 			if o.dead {
-				w.Life = task.LifeDead
+				w.Liveness = task.LivenessDead
 			}
 		}
 	}

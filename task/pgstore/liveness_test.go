@@ -20,12 +20,12 @@ type seen struct {
 }
 
 // watchFor assesses one worker that was asked about just now, answered after some time.
-func watchFor(d *failureDetector, see seen, answer time.Duration) task.Life {
+func watchFor(d *failureDetector, see seen, answer time.Duration) task.Liveness {
 	asked := time.Now()
 	time.Sleep(answer)
 	workers := []task.WorkerInfo{{Beat: task.Beat{Worker: "w", Seq: see.seq, Lease: 15 * time.Second}}}
 	d.assess(workers, []lockReading{{free: &see.free, confirm: see.confirm}}, asked, forever)
-	return workers[0].Life
+	return workers[0].Liveness
 }
 
 func TestFailureDetector_NeedsAFreeLockAndABeatThatStandsStill(t *testing.T) {
@@ -36,16 +36,16 @@ func TestFailureDetector_NeedsAFreeLockAndABeatThatStandsStill(t *testing.T) {
 			after time.Duration
 			free  bool
 			seq   uint64
-			want  task.Life
+			want  task.Liveness
 		}{
-			{0, false, 7, task.LifeAlive},
-			{0, true, 7, task.LifeUnknown},
-			{399 * time.Millisecond, true, 7, task.LifeUnknown},
-			{0, true, 8, task.LifeUnknown}, // a beat came
-			{399 * time.Millisecond, true, 8, task.LifeUnknown},
-			{0, false, 8, task.LifeAlive}, // the lock is back
-			{0, true, 8, task.LifeUnknown},
-			{400 * time.Millisecond, true, 8, task.LifeDead},
+			{0, false, 7, task.LivenessAlive},
+			{0, true, 7, task.LivenessUnknown},
+			{399 * time.Millisecond, true, 7, task.LivenessUnknown},
+			{0, true, 8, task.LivenessUnknown}, // a beat came
+			{399 * time.Millisecond, true, 8, task.LivenessUnknown},
+			{0, false, 8, task.LivenessAlive}, // the lock is back
+			{0, true, 8, task.LivenessUnknown},
+			{400 * time.Millisecond, true, 8, task.LivenessDead},
 		} {
 			time.Sleep(step.after)
 			see.free, see.seq = step.free, step.seq
@@ -65,11 +65,11 @@ func TestFailureDetector_GivesAWorkerFarAwayTheTimeThatItAskedFor(t *testing.T) 
 		see := seen{free: true, seq: 1, confirm: time.Second}
 		watchFor(&d, see, 0)
 		time.Sleep(999 * time.Millisecond)
-		if got := watchFor(&d, see, 0); got != task.LifeUnknown {
+		if got := watchFor(&d, see, 0); got != task.LivenessUnknown {
 			t.Errorf("%s before its time", got)
 		}
 		time.Sleep(time.Millisecond)
-		if got := watchFor(&d, see, 0); got != task.LifeDead {
+		if got := watchFor(&d, see, 0); got != task.LivenessDead {
 			t.Errorf("%s after its time", got)
 		}
 	})
@@ -81,10 +81,10 @@ func TestFailureDetector_DoesNotCountTheTimeThatAnAnswerTook(t *testing.T) {
 		d := failureDetector{most: maxConfirm}
 		see := seen{free: true, seq: 1, confirm: 400 * time.Millisecond}
 		watchFor(&d, see, 0)
-		if got := watchFor(&d, see, 10*time.Second); got != task.LifeUnknown {
+		if got := watchFor(&d, see, 10*time.Second); got != task.LivenessUnknown {
 			t.Errorf("%s", got)
 		}
-		if got := watchFor(&d, see, 0); got != task.LifeDead {
+		if got := watchFor(&d, see, 0); got != task.LivenessDead {
 			t.Errorf("%s at the next reading", got)
 		}
 	})
@@ -92,20 +92,20 @@ func TestFailureDetector_DoesNotCountTheTimeThatAnAnswerTook(t *testing.T) {
 
 func TestFailureDetector_BelievesNoLockForALeaseAfterItsOwnSessionWasLost(t *testing.T) {
 	free := true
-	assess := func(d *failureDetector, lost time.Duration) task.Life {
+	assess := func(d *failureDetector, lost time.Duration) task.Liveness {
 		workers := []task.WorkerInfo{{Beat: task.Beat{Worker: "w", Seq: 1, Lease: 15 * time.Second}}}
 		d.assess(workers, []lockReading{{free: &free}}, time.Now(), lost)
-		return workers[0].Life
+		return workers[0].Liveness
 	}
 	synctest.Test(t, func(t *testing.T) {
 		d := failureDetector{most: maxConfirm}
-		if got := assess(&d, 14*time.Second); got != task.LifeUnknown {
+		if got := assess(&d, 14*time.Second); got != task.LivenessUnknown {
 			t.Errorf("%s", got)
 		}
 		if _, dead := d.confirmed("w"); dead {
 			t.Error("confirmed")
 		}
-		if got := assess(&d, 15*time.Second); got != task.LifeDead {
+		if got := assess(&d, 15*time.Second); got != task.LivenessDead {
 			t.Errorf("%s after the lease", got)
 		}
 	})
@@ -113,10 +113,10 @@ func TestFailureDetector_BelievesNoLockForALeaseAfterItsOwnSessionWasLost(t *tes
 
 func TestFailureDetector_KnowsNothingOfAWorkerWithoutALock(t *testing.T) {
 	d := failureDetector{most: maxConfirm}
-	workers := []task.WorkerInfo{{Beat: task.Beat{Worker: "w", State: task.WorkerRunning}}, {Beat: task.Beat{Worker: "gone", State: task.WorkerLeft}}}
+	workers := []task.WorkerInfo{{Beat: task.Beat{Worker: "w", State: task.WorkerRunning}}, {Beat: task.Beat{Worker: "gone", State: task.WorkerStopped}}}
 	d.assess(workers, make([]lockReading, 2), time.Now(), forever)
-	if workers[0].Life != task.LifeUnknown || workers[1].Life != task.LifeDead {
-		t.Errorf("%s, and %s of one that left", workers[0].Life, workers[1].Life)
+	if workers[0].Liveness != task.LivenessUnknown || workers[1].Liveness != task.LivenessDead {
+		t.Errorf("%s, and %s of one that left", workers[0].Liveness, workers[1].Liveness)
 	}
 }
 

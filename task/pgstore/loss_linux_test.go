@@ -100,9 +100,9 @@ func TestLostCommits_MisdirectNothing(t *testing.T) {
 	for i := range lost {
 		fences = append(fences, success(lost[i]).Fence)
 	}
-	reply, err := a.store.Heartbeat(t.Context(), task.Beat{Worker: "a", Seq: 2, State: task.WorkerRunning, Runs: fences, Complete: true})
-	if err != nil || len(reply.Lost) != count || len(reply.Unlisted) != 0 {
-		t.Errorf("lost %d, unlisted %d, %v", len(reply.Lost), len(reply.Unlisted), err)
+	reply, err := a.store.Heartbeat(t.Context(), task.Beat{Worker: "a", Seq: 2, State: task.WorkerRunning, Runs: fences, ListsAllRuns: true})
+	if err != nil || len(reply.Lost) != count || len(reply.Missing) != 0 {
+		t.Errorf("lost %d, unlisted %d, %v", len(reply.Lost), len(reply.Missing), err)
 	}
 	for i, err := range a.store.Apply(t.Context(), changes(success, lost)) {
 		if !errors.Is(err, task.ErrLeaseLost) {
@@ -118,5 +118,5 @@ func TestLostCommits_MisdirectNothing(t *testing.T) {
 			t.Errorf("of the kind %s: %v, want %s", kind, got, id)
 		}
 	}
-	b.counts(map[task.Status]int{task.Succeeded: count, task.Running: 2})
+	b.counts(map[task.Status]int{task.StatusSucceeded: count, task.StatusRunning: 2})
 }

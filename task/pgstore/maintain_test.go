@@ -55,7 +55,7 @@ func TestTables_DoNotGrowWithWhatHasBeen(t *testing.T) {
 	const n = 400
 	checkpoint := func(run task.Task) task.Change {
 		c := success(run)
-		c.Status, c.Checkpoint = task.Running, make([]byte, 200)
+		c.Status, c.Checkpoint = task.StatusRunning, make([]byte, 200)
 		return c
 	}
 	round := func(nth int) (pages int) {
@@ -94,7 +94,7 @@ func TestTables_AreUpdatedWithinTheirPages(t *testing.T) {
 	for range saves {
 		b.apply(func(run task.Task) task.Change {
 			c := success(run)
-			c.Status, c.Checkpoint, c.Progress = task.Running, []byte(`{"row": 12345}`), &task.Progress{Fraction: 0.5}
+			c.Status, c.Checkpoint, c.Progress = task.StatusRunning, []byte(`{"row": 12345}`), &task.Progress{Fraction: 0.5}
 			return c
 		}, got...)
 		b.beat(task.WorkerRunning)

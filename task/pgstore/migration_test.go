@@ -10,8 +10,8 @@ import (
 
 func TestTheSchemasSQLMakesWhatMigrateMakes(t *testing.T) {
 	dsn := pgtest.DSN(t)
-	before, err := LookAtSchema(t.Context(), Config{DSN: dsn, Schema: "made"})
-	if err != nil || before.Version != 0 || before.Usable() || before.Known != len(steps) {
+	before, err := InspectSchema(t.Context(), Config{DSN: dsn, Schema: "made"})
+	if err != nil || before.Version != 0 || before.Usable() || before.Latest != len(steps) {
 		t.Errorf("an empty database: %+v, %v", before, err)
 	}
 	if age := time.Since(before.Now); age < -time.Minute || age > time.Minute {
@@ -22,7 +22,7 @@ func TestTheSchemasSQLMakesWhatMigrateMakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	exec(t, dsn, sql)
-	after, err := LookAtSchema(t.Context(), Config{DSN: dsn, Schema: "made"})
+	after, err := InspectSchema(t.Context(), Config{DSN: dsn, Schema: "made"})
 	if err != nil || after.Version != len(steps) || !after.Usable() {
 		t.Errorf("after it: %+v, %v", after, err)
 	}
@@ -54,12 +54,12 @@ func TestTheSchemasSQLDoesNothingToAnotherVersion(t *testing.T) {
 	if _, err := pool.pool.Exec(t.Context(), same); err == nil {
 		t.Error("another version was taken for this one")
 	}
-	state, err := LookAtSchema(t.Context(), Config{DSN: dsn})
+	state, err := InspectSchema(t.Context(), Config{DSN: dsn})
 	if err != nil || state.Version != 99 || !state.Usable() { // readable from the version before
 		t.Errorf("%+v, %v", state, err)
 	}
 	exec(t, dsn, `update lastcall.lastcall set value = 99 where key = 'oldest'`)
-	if state, err = LookAtSchema(t.Context(), Config{DSN: dsn}); err != nil || state.Usable() {
+	if state, err = InspectSchema(t.Context(), Config{DSN: dsn}); err != nil || state.Usable() {
 		t.Errorf("a newer program's: %+v, %v", state, err)
 	}
 }
@@ -71,10 +71,10 @@ func TestASchemaThatCannotBeIsRefused(t *testing.T) {
 	if _, err := SchemaSQL("", 99); err == nil || !strings.Contains(err.Error(), "is not known") {
 		t.Error(err)
 	}
-	if _, err := LookAtSchema(t.Context(), Config{}); err == nil || !strings.Contains(err.Error(), "one of Pool and DSN") {
+	if _, err := InspectSchema(t.Context(), Config{}); err == nil || !strings.Contains(err.Error(), "one of Pool and DSN") {
 		t.Error(err)
 	}
-	if _, err := LookAtSchema(t.Context(), Config{DSN: "postgres://u:secret@127.0.0.1:1/d"}); err == nil || strings.Contains(err.Error(), "secret") {
+	if _, err := InspectSchema(t.Context(), Config{DSN: "postgres://u:secret@127.0.0.1:1/d"}); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Error(err)
 	}
 }

@@ -47,7 +47,7 @@ func untilDead(t *testing.T, s *Store) time.Duration {
 	began := time.Now()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for ctx := soon(t); lifeOf(t, s).Life != task.LifeDead; <-tick.C {
+	for ctx := soon(t); lifeOf(t, s).Liveness != task.LivenessDead; <-tick.C {
 		if ctx.Err() != nil {
 			t.Fatal("it is not known to be dead after a minute")
 		}
@@ -65,7 +65,7 @@ func TestSession_IsBackInTimeOverASlowNetworkThatBreaks(t *testing.T) {
 	defer closed(t, far)
 	far.session.cfg.steady = 0 // its lock stays evidence all the time
 	beatAt(t, far, 15*time.Second)
-	if got := lifeOf(t, near).Life; got != task.LifeAlive {
+	if got := lifeOf(t, near).Liveness; got != task.LivenessAlive {
 		t.Fatalf("%s, with a lock", got)
 	}
 	var dead atomic.Bool
@@ -76,7 +76,7 @@ func TestSession_IsBackInTimeOverASlowNetworkThatBreaks(t *testing.T) {
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		for watching.Err() == nil {
-			if all, err := near.Workers(watching); err == nil && len(all) == 1 && all[0].Life == task.LifeDead {
+			if all, err := near.Workers(watching); err == nil && len(all) == 1 && all[0].Liveness == task.LivenessDead {
 				dead.Store(true)
 			}
 			<-tick.C
@@ -121,7 +121,7 @@ func TestSession_ThatDoesNotComeBackKillsNobodyWhoseOtherConnectionsWork(t *test
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for began := time.Now(); time.Since(began) < 2*minConfirm; <-tick.C {
-		if got := lifeOf(t, near).Life; got != task.LifeUnknown {
+		if got := lifeOf(t, near).Liveness; got != task.LivenessUnknown {
 			t.Fatalf("%s after %v", got, time.Since(began))
 		}
 	}
@@ -182,7 +182,7 @@ func TestADeadProcessIsKnownAfterABreathOnALocalNetwork(t *testing.T) {
 	b := openAt(t, Config{DSN: dsn})
 	defer closed(t, b)
 	beatAt(t, a, 15*time.Second)
-	if got := lifeOf(t, b).Life; got != task.LifeAlive {
+	if got := lifeOf(t, b).Liveness; got != task.LivenessAlive {
 		t.Fatalf("%s, with a lock", got)
 	}
 	a.end() // as if it had been killed
@@ -242,8 +242,8 @@ func TestHeartbeat_DoesNotWaitForAPoolThatRequestsHaveExhausted(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := lifeOf(t, b)
-		if got.Life != task.LifeAlive || got.Seq != seq+1 {
-			t.Errorf("%s at beat %d, want it alive at %d", got.Life, got.Seq, seq+1)
+		if got.Liveness != task.LivenessAlive || got.Seq != seq+1 {
+			t.Errorf("%s at beat %d, want it alive at %d", got.Liveness, got.Seq, seq+1)
 		}
 		seq++
 	}

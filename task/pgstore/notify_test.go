@@ -33,7 +33,7 @@ func TestEnqueuingNotifiesNobodyInsideItsTransaction(t *testing.T) {
 	if _, err := client.Enqueue(ctx, "k", []byte("1"), nil); err != nil {
 		t.Errorf("a task: %v", err)
 	}
-	if _, err := client.Enqueue(ctx, "k", []byte("1"), &task.Options{Key: "key"}); err != nil {
+	if _, err := client.Enqueue(ctx, "k", []byte("1"), &task.EnqueueOptions{Key: "key"}); err != nil {
 		t.Errorf("a task with a key: %v", err)
 	}
 	many := make([]task.NewTask, 2*32)
@@ -52,7 +52,7 @@ func TestEnqueuingNotifiesNobodyInsideItsTransaction(t *testing.T) {
 	}
 	defer c.Close(t.Context())
 	err = pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
-		_, err := client.In(Tx(tx)).Enqueue(ctx, "k", []byte("1"), nil)
+		_, err := client.WithTx(Tx(tx)).Enqueue(ctx, "k", []byte("1"), nil)
 		return err
 	})
 	if err != nil {
@@ -101,7 +101,7 @@ func TestAnAnnouncementReachesAnotherStore(t *testing.T) {
 	b := openAt(t, Config{DSN: dsn, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, b)
 	awaitUp(t, a)
-	seen, err := a.Wait(t.Context(), task.Seen{})
+	seen, err := a.Wait(t.Context(), task.Generations{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -134,7 +134,7 @@ func TestAGivenPoolOfOneConnectionIsEnoughAndStaysOpen(t *testing.T) {
 	defer pool.Close()
 	s := openAt(t, Config{Pool: pool, Migrate: true, Schema: "other"})
 	got := runOne(t, s)
-	if err := s.Apply(t.Context(), []task.Change{{Fence: task.Fence{Task: got.ID, Run: got.Run, Worker: "w"}, Status: task.Succeeded}})[0]; err != nil {
+	if err := s.Apply(t.Context(), []task.Change{{Fence: task.Fence{Task: got.ID, Run: got.Run, Worker: "w"}, Status: task.StatusSucceeded}})[0]; err != nil {
 		t.Error(err)
 	}
 	if _, err := s.Add(t.Context(), []task.NewTask{{ID: "00000000-0000-7000-8000-000000000002", Kind: "new", Key: "key"}}); err != nil {
@@ -182,7 +182,7 @@ func TestABadItemFailsAloneInItsBatch(t *testing.T) {
 	}
 	var changes []task.Change
 	for i, c := range got {
-		ch := task.Change{Fence: task.Fence{Task: c.ID, Run: c.Run, Worker: "w"}, Status: task.Succeeded}
+		ch := task.Change{Fence: task.Fence{Task: c.ID, Run: c.Run, Worker: "w"}, Status: task.StatusSucceeded}
 		if i == 4 {
 			ch.Error = "a NUL\x00 that nothing has made storable"
 		}

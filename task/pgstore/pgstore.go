@@ -205,7 +205,7 @@ func (s *Store) sessionConfig() sessionConfig {
 
 // Wait implements task.Store. Changes made by other processes count too, once the session has
 // received their announcements.
-func (s *Store) Wait(ctx context.Context, seen task.Seen) (task.Seen, error) {
+func (s *Store) Wait(ctx context.Context, seen task.Generations) (task.Generations, error) {
 	s.session.begin()
 	return s.signals.Wait(ctx, seen)
 }

@@ -19,7 +19,7 @@ func TestTheStoreKeepsItsRules(t *testing.T) { storetest.Run(t, engine(t)) }
 
 func TestTheStoreKeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine(t)) }
 
-func TestThePromisesHoldThroughFaults(t *testing.T) { storetest.Faults(t, engine(t), 9) }
+func TestThePromisesHoldThroughFaults(t *testing.T) { storetest.RunFaults(t, engine(t), 9) }
 
 // engine makes a schema for each test.
 func engine(t *testing.T) storetest.Engine {

@@ -29,7 +29,7 @@ func TestPoll_MovesTheMostUrgentTaskFirstOfManyThatAreDue(t *testing.T) {
 	if n := b.number(`select count(*) from lastcall.delayed`); n != 0 {
 		t.Errorf("%d tasks whose time has come are still delayed", n)
 	}
-	b.counts(map[task.Status]int{task.Queued: 6000, task.Running: 1})
+	b.counts(map[task.Status]int{task.StatusQueued: 6000, task.StatusRunning: 1})
 }
 
 func TestPromote_MovesABoundedNumberOfTheMostUrgentTasks(t *testing.T) {
@@ -138,11 +138,11 @@ func TestPoll_NoticesThatANeighboursLockIsFree(t *testing.T) {
 		if got := claims(t, b.store, "k"); len(got) != 0 {
 			t.Fatal(got)
 		}
-		now, err := b.store.Wait(t.Context(), task.Seen{})
+		now, err := b.store.Wait(t.Context(), task.Generations{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return now.Gone
+		return now.Workers
 	}
 	before := gone()
 	if again := gone(); again != before {

@@ -104,7 +104,7 @@ func TestAPoolerIsNoticedAndNoLockIsBelieved(t *testing.T) {
 	direct := openAt(t, Config{DSN: server.DSN("postgres")})
 	defer closed(t, direct)
 	runOne(t, behind)
-	if all, err := direct.Workers(context.WithoutCancel(t.Context())); err != nil || len(all) != 1 || all[0].Life != task.LifeUnknown {
+	if all, err := direct.Workers(context.WithoutCancel(t.Context())); err != nil || len(all) != 1 || all[0].Liveness != task.LivenessUnknown {
 		t.Errorf("%+v, %v", all, err)
 	}
 	closed(t, behind) // its log is complete then
@@ -124,7 +124,7 @@ func TestAPoolerBySessionHoldsLocksAndAnnounces(t *testing.T) {
 	neighbour := openAt(t, Config{DSN: dsn, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, neighbour)
 	runOne(t, behind)
-	if got := lifeOf(t, neighbour).Life; got != task.LifeAlive {
+	if got := lifeOf(t, neighbour).Liveness; got != task.LivenessAlive {
 		t.Errorf("%s, with a lock", got)
 	}
 	var isolation, seqscan string
@@ -134,7 +134,7 @@ func TestAPoolerBySessionHoldsLocksAndAnnounces(t *testing.T) {
 	if isolation != "read committed" || seqscan != "off" {
 		t.Errorf("isolation %s, enable_seqscan %s", isolation, seqscan)
 	}
-	seen, err := behind.Wait(t.Context(), task.Seen{})
+	seen, err := behind.Wait(t.Context(), task.Generations{})
 	if err != nil {
 		t.Fatal(err)
 	}

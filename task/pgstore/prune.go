@@ -13,8 +13,8 @@ import (
 )
 
 // Prune implements task.Store. It walks along the times at which tasks ended.
-func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, error) {
-	var done task.Pruned
+func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
+	var done task.PruneReply
 	from, id, err := parsePosition(req.After)
 	if err != nil {
 		return done, err
@@ -24,7 +24,7 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, 
 		clock = noClock
 	}
 	err = s.once(ctx, func(ctx context.Context) error {
-		done = task.Pruned{}
+		done = task.PruneReply{}
 		var (
 			looked int
 			ended  time.Time
@@ -43,7 +43,7 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, 
 		err = s.tidy(ctx, clock, req.Age)
 	}
 	if err != nil {
-		return task.Pruned{}, err
+		return task.PruneReply{}, err
 	}
 	return done, nil
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func (b *rig) prune(req task.PruneRequest) task.Pruned {
+func (b *rig) prune(req task.PruneRequest) task.PruneReply {
 	b.Helper()
 	done, err := b.store.Prune(b.Context(), req)
 	if err != nil {
@@ -23,7 +23,7 @@ func TestPrune_LeavesNothingOfATask(t *testing.T) {
 	b := newRig(t)
 	got := b.many(40)
 	saved := success(got[0])
-	saved.Status, saved.Checkpoint, saved.Log = task.Running, []byte("1"), []byte("a line\n")
+	saved.Status, saved.Checkpoint, saved.Log = task.StatusRunning, []byte("1"), []byte("a line\n")
 	if err := b.store.Apply(t.Context(), []task.Change{saved})[0]; err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestPrune_DeletesFromTablesThatArePublished(t *testing.T) {
 		t.Errorf("%+v", done)
 	}
 	mustExec(t, b.store, b.store.q.CompactCounts, int64(0))
-	b.beat(task.WorkerLeft)
+	b.beat(task.WorkerStopped)
 	mustExec(t, b.store, `update @.workers set gone = now() - interval '1 day'`)
 	b.prune(task.PruneRequest{Max: 100})
 	if n := b.number(`select count(*) from pg_class c where relnamespace = 'lastcall'::regnamespace and relkind = 'r'
@@ -137,7 +137,7 @@ func TestPrune_IsQuickWhileFiftyThousandTasksRun(t *testing.T) {
 
 func TestPrune_ForgetsWorkersThatHaveBeenGoneForLong(t *testing.T) {
 	b := newRig(t)
-	b.beat(task.WorkerLeft)
+	b.beat(task.WorkerStopped)
 	if b.prune(task.PruneRequest{Age: time.Hour, Max: 1}); b.number(`select count(*) from lastcall.workers`) != 1 {
 		t.Error("a worker that has just left is forgotten, and the history knows it no more")
 	}

@@ -12,19 +12,19 @@ import (
 // Reclaim implements task.Store. Its statements go to the server together and are one transaction,
 // so that a process that is stopped in the middle holds up nobody. The first one waits for the
 // claims of the worker that are under way; from then on the worker can neither claim nor renew.
-func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
-	var left task.Reclaimed
+func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error) {
+	var left task.ReclaimReply
 	err := s.again(ctx, func(ctx context.Context) (err error) {
 		left, err = s.reclaim(ctx, req)
 		return err
 	})
 	if err != nil {
-		return task.Reclaimed{}, err
+		return task.ReclaimReply{}, err
 	}
 	return left, nil
 }
 
-func (s *Store) reclaim(ctx context.Context, req task.ReclaimRequest) (left task.Reclaimed, err error) {
+func (s *Store) reclaim(ctx context.Context, req task.ReclaimRequest) (left task.ReclaimReply, err error) {
 	var (
 		batch     pgx.Batch
 		worker    = workerKey(req.Worker)
@@ -55,13 +55,13 @@ func (s *Store) reclaim(ctx context.Context, req task.ReclaimRequest) (left task
 		return nil
 	})
 	if err := s.pool.SendBatch(ctx, &batch).Close(); err != nil {
-		return task.Reclaimed{}, err
+		return task.ReclaimReply{}, err
 	}
 	switch {
 	case !found:
-		return task.Reclaimed{Done: true}, nil
+		return task.ReclaimReply{Done: true}, nil
 	case !dead:
-		return task.Reclaimed{}, task.ErrWorkerAlive
+		return task.ReclaimReply{}, task.ErrWorkerAlive
 	}
 	return left, nil
 }

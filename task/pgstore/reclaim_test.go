@@ -19,7 +19,7 @@ func TestARunThatIsEndingInAnOpenTransactionHoldsBackNoOther(t *testing.T) {
 	if err := b.store.FinishTx(t.Context(), Tx(tx), success(got[17])); err != nil {
 		t.Fatal(err)
 	}
-	reclaim := func() task.Reclaimed {
+	reclaim := func() task.ReclaimReply {
 		t.Helper()
 		left, err := b.store.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Seq: b.seq, Max: 100})
 		if err != nil {
@@ -31,7 +31,7 @@ func TestARunThatIsEndingInAnOpenTransactionHoldsBackNoOther(t *testing.T) {
 		var all []task.Change
 		for _, held := range tasks {
 			c := success(held)
-			c.Status, c.Reason, c.Taken = task.Interrupted, task.ReasonLost, true
+			c.Status, c.Reason, c.Reclaimed = task.StatusInterrupted, task.ReasonLost, true
 			all = append(all, c)
 		}
 		return b.store.Apply(t.Context(), all)

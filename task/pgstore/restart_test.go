@@ -25,19 +25,19 @@ func TestAWorkerThatOnlyLostItsConnectionIsNotTakenForDead(t *testing.T) {
 		t.Fatal("the worker has no lock")
 	}
 	exec(t, dsn, `select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'`)
-	life := func() task.Life {
+	life := func() task.Liveness {
 		all, err := b.Workers(t.Context())
 		if err != nil || len(all) != 1 {
 			t.Fatalf("%+v, %v", all, err)
 		}
-		return all[0].Life
+		return all[0].Liveness
 	}
-	if got := life(); got == task.LifeDead {
+	if got := life(); got == task.LivenessDead {
 		t.Error("dead at the first reading")
 	}
 	awaitSession(t, a.session, func() bool { return !a.session.lost.IsZero() })
 	a.session.lock(t.Context(), "w") // returns when it has it again
-	if got := life(); got != task.LifeAlive {
+	if got := life(); got != task.LivenessAlive {
 		t.Errorf("%s, with its lock taken again", got)
 	}
 	if _, err := b.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Evidence: true, Seq: 1, Max: 1}); !errors.Is(err, task.ErrWorkerAlive) {
@@ -112,7 +112,7 @@ func TestARestartOfTheServerInterruptsNobodyAndLosesNothing(t *testing.T) {
 			tick := time.NewTicker(50 * time.Millisecond)
 			defer tick.Stop()
 			for ctx := soon(t); ; {
-				done, err := client.Find(ctx, task.Query{Status: task.Succeeded})
+				done, err := client.Find(ctx, task.Query{Status: task.StatusSucceeded})
 				if ctx.Err() != nil {
 					all, err := client.Find(t.Context(), task.Query{})
 					t.Fatalf("not done: %+v, %v", all, err)

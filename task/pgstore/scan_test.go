@@ -74,13 +74,13 @@ func (b *rig) neighbour() *Store {
 func (b *rig) news(do func()) {
 	b.Helper()
 	awaitUp(b.T, b.store)
-	seen, err := b.store.Wait(b.Context(), task.Seen{})
+	seen, err := b.store.Wait(b.Context(), task.Generations{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	do()
 	ctx := soon(b.T)
-	for now := seen; now.Ready == seen.Ready; {
+	for now := seen; now.Tasks == seen.Tasks; {
 		if now, err = b.store.Wait(ctx, now); err != nil {
 			b.Fatal(err)
 		}

@@ -15,21 +15,21 @@ import (
 type SchemaState struct {
 	// Schema is its name.
 	Schema string
-	// Version is the one in the database, 0 where there is none; Oldest is the oldest version whose
+	// Version is the one in the database, 0 where there is none; MinCompatible is the oldest version whose
 	// programs can work on it.
-	Version, Oldest int
-	// Known is the version that this program makes.
-	Known int
+	Version, MinCompatible int
+	// Latest is the version that this program makes.
+	Latest int
 	// Now is the server's clock.
 	Now time.Time
 }
 
 // Usable reports whether this program can work on the schema as it is.
-func (s SchemaState) Usable() bool { return s.Version >= s.Known && s.Oldest <= s.Known }
+func (s SchemaState) Usable() bool { return s.Version >= s.Latest && s.MinCompatible <= s.Latest }
 
-// LookAtSchema connects to the database and reads the version of its schema. It changes nothing and
+// InspectSchema connects to the database and reads the version of its schema. It changes nothing and
 // wants no right but to connect and, where there is a schema, to read it. Migrate is ignored.
-func LookAtSchema(ctx context.Context, cfg Config) (SchemaState, error) {
+func InspectSchema(ctx context.Context, cfg Config) (SchemaState, error) {
 	state, err := lookAtSchema(ctx, cfg)
 	if err != nil {
 		return state, fmt.Errorf("pgstore: %w", explain(err))
@@ -56,11 +56,11 @@ func lookAtSchema(ctx context.Context, cfg Config) (state SchemaState, err error
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	state = SchemaState{Schema: s.schema, Known: len(steps)}
+	state = SchemaState{Schema: s.schema, Latest: len(steps)}
 	if err := s.pool.QueryRow(ctx, `select clock_timestamp()`).Scan(&state.Now); err != nil {
 		return state, err
 	}
-	state.Version, state.Oldest, err = s.schemaVersion(ctx, s.pool)
+	state.Version, state.MinCompatible, err = s.schemaVersion(ctx, s.pool)
 	return state, err
 }
 

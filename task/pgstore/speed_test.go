@@ -83,7 +83,7 @@ func BenchmarkClaimAndFinishBatchesOf500(b *testing.B) {
 		}
 		changes := make([]task.Change, len(got))
 		for i, t := range got {
-			changes[i] = task.Change{Fence: task.Fence{Task: t.ID, Run: t.Run, Worker: t.Worker}, Status: task.Succeeded}
+			changes[i] = task.Change{Fence: task.Fence{Task: t.ID, Run: t.Run, Worker: t.Worker}, Status: task.StatusSucceeded}
 		}
 		for _, err := range s.Apply(b.Context(), changes) {
 			if err != nil {

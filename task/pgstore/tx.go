@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// Tx wraps a transaction of pgx for [task.Client.In] and [task.Run.FinishIn]. It must be one of the
+// Tx wraps a transaction of pgx for [task.Client.WithTx] and [task.Run.FinishTx]. It must be one of the
 // database that has the store's schema.
 //
 // In a transaction that is repeatable read or serializable, enqueuing and finishing may fail with a
@@ -123,7 +123,7 @@ func errForeign(tx task.Tx) error {
 }
 
 // AddTx implements task.TxStore: one statement, whatever the tasks are.
-func (s *Store) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) ([]task.Added, error) {
+func (s *Store) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) ([]task.AddResult, error) {
 	if err := s.usable(ctx); err != nil {
 		return nil, err
 	}
@@ -131,7 +131,7 @@ func (s *Store) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) ([]
 	if !ok {
 		return nil, errForeign(tx)
 	}
-	added := make([]task.Added, len(tasks))
+	added := make([]task.AddResult, len(tasks))
 	if len(tasks) == 0 {
 		return added, nil
 	}
@@ -156,7 +156,7 @@ func (s *Store) FinishTx(ctx context.Context, tx task.Tx, c task.Change) error {
 	if !ok {
 		return errForeign(tx)
 	}
-	if c.Status != task.Succeeded {
+	if c.Status != task.StatusSucceeded {
 		return fmt.Errorf("%w: only a success can be recorded in a transaction, not %s", task.ErrInvalid, c.Status)
 	}
 	if key, ok := storekit.ParseID(c.Task); ok {

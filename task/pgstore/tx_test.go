@@ -120,7 +120,7 @@ func TestATaskExistsWhenItsTransactionHasCommittedAndNeverIfItDoesNot(t *testing
 	for name, begin := range map[string]func() (task.Tx, func(bool) error){"pgx": begin, "database/sql": beginSQL} {
 		for _, commit := range []bool{true, false} {
 			tx, end := begin()
-			e, err := numbered.Enqueue(t.Context(), d.client.In(tx), 1, &task.Options{Key: name})
+			e, err := numbered.Enqueue(t.Context(), d.client.WithTx(tx), 1, &task.EnqueueOptions{Key: name})
 			if err != nil || e.Existed {
 				t.Fatalf("%s: %+v, %v", name, e, err)
 			}
@@ -156,9 +156,9 @@ func TestRowsAndTheEndOfTheTaskAreCommittedTogether(t *testing.T) {
 				if _, err := tx.Exec(ctx, `insert into public.rows values (1)`); err != nil {
 					return err
 				}
-				return r.FinishIn(ctx, Tx(tx))
+				return r.FinishTx(ctx, Tx(tx))
 			})
-		}, task.Succeeded, 1},
+		}, task.StatusSucceeded, 1},
 		"database/sql, committed, and then an error": {func(ctx context.Context, r *task.Run) error {
 			tx, err := d.db.BeginTx(ctx, nil)
 			if err != nil {
@@ -167,11 +167,11 @@ func TestRowsAndTheEndOfTheTaskAreCommittedTogether(t *testing.T) {
 			if _, err := tx.ExecContext(ctx, `insert into public.rows values (1)`); err != nil {
 				return err
 			}
-			if err := r.FinishIn(ctx, SQLTx(tx)); err != nil {
+			if err := r.FinishTx(ctx, SQLTx(tx)); err != nil {
 				return err
 			}
 			return errors.Join(tx.Commit(), errors.New("too late to matter"))
-		}, task.Succeeded, 1},
+		}, task.StatusSucceeded, 1},
 		"rolled back, and then nil": {func(ctx context.Context, r *task.Run) error {
 			tx, err := d.pool.Begin(ctx)
 			if err != nil {
@@ -180,8 +180,8 @@ func TestRowsAndTheEndOfTheTaskAreCommittedTogether(t *testing.T) {
 			if _, err := tx.Exec(ctx, `insert into public.rows values (1)`); err != nil {
 				return err
 			}
-			return errors.Join(r.FinishIn(ctx, Tx(tx)), tx.Rollback(ctx))
-		}, task.Failed, 0},
+			return errors.Join(r.FinishTx(ctx, Tx(tx)), tx.Rollback(ctx))
+		}, task.StatusFailed, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := d.rows()
@@ -207,7 +207,7 @@ func TestATransactionOfALostRunCannotBeCommitted(t *testing.T) {
 	if _, err := tx.Exec(t.Context(), `insert into public.rows values (1)`); err != nil {
 		t.Fatal(err)
 	}
-	stale := task.Change{Fence: task.Fence{Task: c.ID, Run: c.Run - 1, Worker: c.Worker}, Status: task.Succeeded}
+	stale := task.Change{Fence: task.Fence{Task: c.ID, Run: c.Run - 1, Worker: c.Worker}, Status: task.StatusSucceeded}
 	if err := d.FinishTx(t.Context(), Tx(tx), stale); !errors.Is(err, task.ErrLeaseLost) {
 		t.Errorf("FinishTx: %v", err)
 	}
@@ -217,7 +217,7 @@ func TestATransactionOfALostRunCannotBeCommitted(t *testing.T) {
 	if n := d.rows(); n != 0 {
 		t.Errorf("%d rows", n)
 	}
-	if got, err := d.client.Get(t.Context(), c.ID); err != nil || got.Status != task.Running {
+	if got, err := d.client.Get(t.Context(), c.ID); err != nil || got.Status != task.StatusRunning {
 		t.Errorf("%s, %v", got.Status, err)
 	}
 }
@@ -232,11 +232,11 @@ func TestAKeyInAnOpenTransactionIsBusyAndHoldsUpNobodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
-	if _, err := numbered.Enqueue(t.Context(), d.client.In(Tx(tx)), 1, &task.Options{Key: "one"}); err != nil {
+	if _, err := numbered.Enqueue(t.Context(), d.client.WithTx(Tx(tx)), 1, &task.EnqueueOptions{Key: "one"}); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if _, err := numbered.Enqueue(t.Context(), d.client, 1, &task.Options{Key: "one"}); !errors.Is(err, task.ErrKeyBusy) {
+	if _, err := numbered.Enqueue(t.Context(), d.client, 1, &task.EnqueueOptions{Key: "one"}); !errors.Is(err, task.ErrKeyBusy) {
 		t.Errorf("the same key: %v", err)
 	}
 	if took := time.Since(began); took > 10*time.Second {
@@ -244,7 +244,7 @@ func TestAKeyInAnOpenTransactionIsBusyAndHoldsUpNobodyElse(t *testing.T) {
 	}
 	var many []task.NewTask
 	for i := range 500 {
-		n, err := numbered.Task(i, nil)
+		n, err := numbered.Prepare(i, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -303,14 +303,14 @@ func TestFinishTx_InARepeatableReadTransactionFailsAndLeavesNothingBehind(t *tes
 	if n := d.rows(); n != 0 {
 		t.Errorf("%d rows", n)
 	}
-	if got, err := d.client.Get(t.Context(), run.ID); err != nil || got.Status != task.Running {
+	if got, err := d.client.Get(t.Context(), run.ID); err != nil || got.Status != task.StatusRunning {
 		t.Errorf("%s, %v", got.Status, err)
 	}
 	err = pgx.BeginTxFunc(t.Context(), d.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error { // once more
 		_, err := tx.Exec(t.Context(), `insert into public.rows values (1)`)
 		return errors.Join(err, d.FinishTx(t.Context(), Tx(tx), success(run)))
 	})
-	if got, findErr := d.client.Get(t.Context(), run.ID); err != nil || findErr != nil || got.Status != task.Succeeded || d.rows() != 1 {
+	if got, findErr := d.client.Get(t.Context(), run.ID); err != nil || findErr != nil || got.Status != task.StatusSucceeded || d.rows() != 1 {
 		t.Errorf("%s, %v, %v", got.Status, err, findErr)
 	}
 }

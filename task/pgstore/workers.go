@@ -58,7 +58,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 			err   error
 		)
 		asked := b.Runs
-		if b.Complete {
+		if b.ListsAllRuns {
 			asked = nil // they are compared with all that the worker holds
 		}
 		if known, reply, err = s.beat(ctx, b, asked); err != nil {
@@ -68,12 +68,12 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 			s.forgetWorker(ctx, b.Worker)
 			return task.ErrWorkerGone
 		}
-		if b.Complete {
-			if reply.Lost, reply.Unlisted, err = s.compareRuns(ctx, b); err != nil {
+		if b.ListsAllRuns {
+			if reply.Lost, reply.Missing, err = s.compareRuns(ctx, b); err != nil {
 				return err
 			}
 		}
-		if b.State != task.WorkerLeft {
+		if b.State != task.WorkerStopped {
 			return nil
 		}
 		if err := s.removeLeft(ctx, b.Worker); err != nil {
@@ -143,7 +143,7 @@ func (s *Store) beat(ctx context.Context, b task.Beat, asked []task.Fence) (know
 			known = true
 		default:
 			f := task.Fence{Task: storekit.FormatID(*row.Task), Run: row.Run, Worker: b.Worker}
-			reply.Asked = append(reply.Asked, task.Asked{Fence: f, Verb: task.Verb(row.Command)})
+			reply.Commands = append(reply.Commands, task.PendingCommand{Fence: f, Verb: task.Verb(row.Command)})
 		}
 	}
 	return known, reply, nil
@@ -198,7 +198,7 @@ func (s *Store) compareRuns(ctx context.Context, b task.Beat) (lost []task.Fence
 	}
 	tasks, err := s.readTasks(ctx, picked("select unnest($1::uuid[]) as id", s.q.ReadPicked), slices.Collect(maps.Keys(held)))
 	// Some may have ended since.
-	return lost, slices.DeleteFunc(tasks, func(t task.Task) bool { return t.Status != task.Running || t.Worker != b.Worker }), err
+	return lost, slices.DeleteFunc(tasks, func(t task.Task) bool { return t.Status != task.StatusRunning || t.Worker != b.Worker }), err
 }
 
 // removeLeft removes a worker that has left, unless it still holds runs.

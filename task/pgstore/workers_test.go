@@ -11,7 +11,7 @@ import (
 
 // complete is a beat that lists some runs, and says that there are no others.
 func complete(seq uint64, runs ...task.Fence) task.Beat {
-	return task.Beat{Worker: "w", Seq: seq, State: task.WorkerRunning, Runs: runs, Complete: true}
+	return task.Beat{Worker: "w", Seq: seq, State: task.WorkerRunning, Runs: runs, ListsAllRuns: true}
 }
 
 // The connection of a claim breaks while the server is still at it: nobody but the beat asks again.
@@ -49,10 +49,10 @@ func TestHeartbeat_ThatIsCompleteWaitsForAClaimThatTheServerIsAt(t *testing.T) {
 	}
 	open()
 	a := <-answered
-	if a.err != nil || len(a.reply.Unlisted) != 2 {
-		t.Fatalf("%v, %v", ids(a.reply.Unlisted), a.err)
+	if a.err != nil || len(a.reply.Missing) != 2 {
+		t.Fatalf("%v, %v", ids(a.reply.Missing), a.err)
 	}
-	b.end(a.reply.Unlisted...)
+	b.end(a.reply.Missing...)
 }
 
 func TestClaim_ThatACompleteBeatHasOvertakenTakesNothing(t *testing.T) {
@@ -63,7 +63,7 @@ func TestClaim_ThatACompleteBeatHasOvertakenTakesNothing(t *testing.T) {
 	}
 	sent := b.store.claimArgs(claimOf(2), b.store.scan.plan(claimOf(2))) // and it comes late
 	reply, err := b.store.Heartbeat(t.Context(), complete(2))
-	if err != nil || len(reply.Unlisted) != 0 {
+	if err != nil || len(reply.Missing) != 0 {
 		t.Fatalf("%+v, %v", reply, err)
 	}
 	if _, err := readClaim(b.store.pool.QueryRow(t.Context(), b.store.q.Claim, sent...)); !errors.Is(err, task.ErrWorkerGone) {
@@ -90,7 +90,7 @@ func TestHeartbeat_ThatIsTheLastLeavesAWorkerWhoseClaimIsUnderWay(t *testing.T) 
 	<-lost
 	left := make(chan error, 1)
 	go func() {
-		_, err := b.far.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: 2, State: task.WorkerLeft})
+		_, err := b.far.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: 2, State: task.WorkerStopped})
 		left <- err
 	}()
 	b.untilWaiting(2)
@@ -104,13 +104,13 @@ func TestHeartbeat_ThatIsTheLastLeavesAWorkerWhoseClaimIsUnderWay(t *testing.T) 
 	}
 	b.apply(func(run task.Task) task.Change {
 		c := interruption(run)
-		c.Reason, c.Taken = task.ReasonLost, true
+		c.Reason, c.Reclaimed = task.ReasonLost, true
 		return c
 	}, held.Tasks...)
 	if held, err = b.store.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Seq: 2, Evidence: true, Max: 10}); err != nil || !held.Done {
 		t.Errorf("%+v, %v", held, err)
 	}
-	b.counts(map[task.Status]int{task.Interrupted: 2})
+	b.counts(map[task.Status]int{task.StatusInterrupted: 2})
 }
 
 func TestReclaim_WaitsForAClaimThatIsUnderWay(t *testing.T) {
@@ -126,7 +126,7 @@ func TestReclaim_WaitsForAClaimThatIsUnderWay(t *testing.T) {
 		claimed <- got
 	}()
 	b.untilWaiting(1)
-	left := make(chan task.Reclaimed, 1)
+	left := make(chan task.ReclaimReply, 1)
 	go func() {
 		r, err := b.store.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Seq: 1, Max: 10})
 		if err != nil {
@@ -169,7 +169,7 @@ func TestHeartbeat_ThatIsCompleteIsQuickWithTwentyThousandRuns(t *testing.T) {
 	for i := n - unknown; i < n; i++ {
 		want = append(want, testID(i))
 	}
-	got := ids(reply.Unlisted)
+	got := ids(reply.Missing)
 	if slices.Sort(got); !slices.Equal(got, want) || !slices.Equal(reply.Lost, runs[5:6]) {
 		t.Errorf("unlisted %v, lost %v", got, reply.Lost)
 	}

@@ -12,12 +12,12 @@ import (
 // adding is a call of Add.
 type adding struct {
 	tasks []task.NewTask
-	added []task.Added
+	added []task.AddResult
 }
 
 // Add implements task.Store. SQLite has one writer, so no key and no id is ever busy.
-func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
-	a := &adding{tasks: tasks, added: make([]task.Added, len(tasks))}
+func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
+	a := &adding{tasks: tasks, added: make([]task.AddResult, len(tasks))}
 	if err := s.enter(&job{ctx: ctx, adding: a}); err != nil {
 		return nil, err
 	}
@@ -41,16 +41,16 @@ func (s *Store) addAll(t *txn, calls []*adding) error {
 			holder, held := holders[k]
 			switch {
 			case exists[n.ID]:
-				a.added[i] = task.Added{ID: n.ID, Existed: true}
+				a.added[i] = task.AddResult{ID: n.ID, Existed: true}
 				continue
 			case held:
-				a.added[i] = task.Added{ID: holder, Existed: true}
+				a.added[i] = task.AddResult{ID: holder, Existed: true}
 				continue
 			case n.Key != "":
 				holders[k] = n.ID
 			}
 			exists[n.ID] = true
-			a.added[i] = task.Added{ID: n.ID}
+			a.added[i] = task.AddResult{ID: n.ID}
 			accepted = append(accepted, n)
 		}
 	}

@@ -142,9 +142,9 @@ func (t *txn) late(c *task.Change) (verdict, err error) {
 		return task.ErrLeaseLost, err
 	case err != nil:
 		return nil, err
-	case reclaimed || c.Status == task.Running:
+	case reclaimed || c.Status == task.StatusRunning:
 		return task.ErrLeaseLost, nil
-	case status == c.Status && reason == c.Reason, status == task.Cancelled && c.Status.Claimable():
+	case status == c.Status && reason == c.Reason, status == task.StatusCancelled && c.Status.Claimable():
 		return nil, nil
 	}
 	return task.ErrAlreadyFinished, nil
@@ -175,7 +175,7 @@ func (w *writes) add(c *task.Change, h *held) {
 		w.logs = append(w.logs, h.number, c.Log[max(0, len(c.Log)-task.MaxLog):])
 	}
 	suspect := task.Task{Counters: *n}.Suspect()
-	if c.Status == task.Running {
+	if c.Status == task.StatusRunning {
 		if *n != h.counters {
 			w.counters = append(w.counters, h.number, suspect, n.Attempts, n.Interruptions, n.Crashes, n.CrashStreak, n.InterruptStreak)
 		}
@@ -183,17 +183,17 @@ func (w *writes) add(c *task.Change, h *held) {
 	}
 	status, reason := c.Status, c.Reason
 	if h.command == task.VerbCancel && status.Claimable() {
-		status, reason = task.Cancelled, "" // it was asked for
+		status, reason = task.StatusCancelled, "" // it was asked for
 	}
 	w.endedRuns = append(w.endedRuns, h.number)
 	if status.Ended() {
 		var result []byte
-		if status == task.Succeeded {
+		if status == task.StatusSucceeded {
 			result = c.Result
 		}
 		w.endedTasks = append(w.endedTasks, h.number)
 		w.ended = append(w.ended, h.number, h.created, w.now, string(status), string(reason), c.Error,
-			h.run, h.runs, h.worker, h.host, h.pid, h.started, h.runAt, c.Crashed, c.Taken,
+			h.run, h.runs, h.worker, h.host, h.pid, h.started, h.runAt, c.Crashed, c.Reclaimed,
 			n.Attempts, n.Interruptions, n.Crashes, n.CrashStreak, n.InterruptStreak,
 			h.caps.MaxAttempts, h.caps.MaxCrashes, h.caps.MaxInterruptions, result)
 		w.counts.add(h.queue, h.kind, status, 1)
@@ -201,12 +201,12 @@ func (w *writes) add(c *task.Change, h *held) {
 	}
 	runAt := w.now + c.Delay.Microseconds()
 	w.runs = append(w.runs, h.number, h.run, h.worker, h.host, h.pid, h.started, w.now,
-		string(status), string(reason), c.Error, c.Crashed, c.Taken)
+		string(status), string(reason), c.Error, c.Crashed, c.Reclaimed)
 	if h.runs > task.MaxHistory {
 		w.longHistories = append(w.longHistories, h.number)
 	}
 	w.waiting = append(w.waiting, h.number, c.Task, h.kind, h.queue, runAt <= w.now, suspect, h.priority,
-		status == task.Interrupted, runAt, w.now, h.run, h.runs,
+		status == task.StatusInterrupted, runAt, w.now, h.run, h.runs,
 		n.Attempts, n.Interruptions, n.Crashes, n.CrashStreak, n.InterruptStreak,
 		h.caps.MaxAttempts, h.caps.MaxCrashes, h.caps.MaxInterruptions, string(reason), c.Error)
 }

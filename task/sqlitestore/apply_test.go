@@ -40,7 +40,7 @@ func endOf(c task.Task, status task.Status) task.Change {
 func TestApply_ChangesOfOneTaskInOneCallFollowEachOther(t *testing.T) {
 	s, _ := fresh(t)
 	c := claimed(t, s, 1)[0]
-	save, more, end := endOf(c, task.Running), endOf(c, task.Running), endOf(c, task.Succeeded)
+	save, more, end := endOf(c, task.StatusRunning), endOf(c, task.StatusRunning), endOf(c, task.StatusSucceeded)
 	save.Checkpoint, save.Log = []byte("first"), []byte("one\n")
 	more.Checkpoint, more.Log = []byte("second"), []byte("two\n")
 	end.Log, end.Result = []byte("three\n"), []byte("7")
@@ -63,7 +63,7 @@ func TestApply_ManyChangesOfEverySortAreAsIfEachWereAlone(t *testing.T) {
 	const n = 2*maxPortion + 77
 	s, _ := fresh(t)
 	got := claimed(t, s, n)
-	statuses := []task.Status{task.Running, task.Succeeded, task.Failed, task.Interrupted, task.Queued, task.Cancelled}
+	statuses := []task.Status{task.StatusRunning, task.StatusSucceeded, task.StatusFailed, task.StatusInterrupted, task.StatusQueued, task.StatusCancelled}
 	changes := make([]task.Change, n)
 	for i, c := range got {
 		changes[i] = endOf(c, statuses[i%len(statuses)])
@@ -97,7 +97,7 @@ func TestApply_ManyChangesOfEverySortAreAsIfEachWereAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i%11 == 0 {
-			if !errors.Is(errs[i], task.ErrLeaseLost) || f.Status != task.Running || f.Attempts != 0 || f.Checkpoint != nil {
+			if !errors.Is(errs[i], task.ErrLeaseLost) || f.Status != task.StatusRunning || f.Attempts != 0 || f.Checkpoint != nil {
 				t.Errorf("%d, which is not held: %v, %+v", i, errs[i], f)
 			}
 			continue
@@ -107,7 +107,7 @@ func TestApply_ManyChangesOfEverySortAreAsIfEachWereAlone(t *testing.T) {
 			progress = *c.Progress
 		}
 		result := c.Result
-		if c.Status != task.Succeeded {
+		if c.Status != task.StatusSucceeded {
 			result = nil
 		}
 		if errs[i] != nil || f.Status != c.Status || f.Attempts != i || !bytes.Equal(f.Checkpoint, c.Checkpoint) || f.Progress != progress ||
@@ -130,13 +130,13 @@ func TestApply_AChangeThatTheDatabaseRefusesFailsAlone(t *testing.T) {
 	s, path := fresh(t)
 	got := claimed(t, s, 3)
 	refuse(t, path, "ended", "error", "bad")
-	changes := []task.Change{endOf(got[0], task.Succeeded), endOf(got[1], task.Failed), endOf(got[2], task.Failed)}
+	changes := []task.Change{endOf(got[0], task.StatusSucceeded), endOf(got[1], task.StatusFailed), endOf(got[2], task.StatusFailed)}
 	changes[1].Error, changes[2].Error = "bad", "good"
 	errs := s.Apply(t.Context(), changes)
 	if errs[0] != nil || errs[1] == nil || !strings.Contains(errs[1].Error(), "refused") || errs[2] != nil {
 		t.Errorf("%v", errs)
 	}
-	for status, want := range map[task.Status]int{task.Succeeded: 1, task.Failed: 1, task.Running: 1} {
+	for status, want := range map[task.Status]int{task.StatusSucceeded: 1, task.StatusFailed: 1, task.StatusRunning: 1} {
 		if found, err := s.Find(t.Context(), task.Query{Status: status}); err != nil || len(found) != want {
 			t.Errorf("%d tasks are %s, %v, want %d", len(found), status, err, want)
 		}
@@ -167,7 +167,7 @@ func TestTransaction_AJobThatTheDatabaseRefusesDoesNotFailTheOthers(t *testing.T
 	add(101, "bad", true)
 	add(102, "good", false)
 	calls.Go(func() {
-		if errs := s.Apply(t.Context(), []task.Change{endOf(got[0], task.Succeeded)}); errs[0] != nil {
+		if errs := s.Apply(t.Context(), []task.Change{endOf(got[0], task.StatusSucceeded)}); errs[0] != nil {
 			t.Error(errs[0])
 		}
 	})

@@ -46,7 +46,7 @@ func TestClaim_ThatHadToWaitBeginsARunAfterTheEndOfTheOneBefore(t *testing.T) {
 	})
 	<-busy
 	calls.Go(func() {
-		end := task.Change{Fence: task.Fence{Task: id, Run: first[0].Run, Worker: "w"}, Status: task.Interrupted, Reason: task.ReasonStop}
+		end := task.Change{Fence: task.Fence{Task: id, Run: first[0].Run, Worker: "w"}, Status: task.StatusInterrupted, Reason: task.ReasonStop}
 		if err := s.Apply(t.Context(), []task.Change{end})[0]; err != nil {
 			t.Error(err)
 		}

@@ -54,13 +54,13 @@ func TestClock_ThatJumpsRepeatsNoRunNumberTakesNoRunAndHidesNoTask(t *testing.T)
 		live("w")
 		for _, store := range []*Store{s, neighbour} {
 			workers, err := store.Workers(t.Context())
-			if err != nil || len(workers) != 1 || workers[0].Dead || workers[0].Life == task.LifeDead {
+			if err != nil || len(workers) != 1 || workers[0].Dead || workers[0].Liveness == task.LivenessDead {
 				t.Fatalf("clock off by %v: %+v, %v", jump, workers, err)
 			}
 		}
-		change := task.Change{Fence: task.Fence{Task: id, Run: got.Run, Worker: "w"}, Status: task.Interrupted, Reason: task.ReasonStop, Checkpoint: fmt.Append(nil, n)}
+		change := task.Change{Fence: task.Fence{Task: id, Run: got.Run, Worker: "w"}, Status: task.StatusInterrupted, Reason: task.ReasonStop, Checkpoint: fmt.Append(nil, n)}
 		if n == len(jumps)-1 {
-			change.Status, change.Reason = task.Succeeded, ""
+			change.Status, change.Reason = task.StatusSucceeded, ""
 		}
 		if err := s.Apply(t.Context(), []task.Change{change})[0]; err != nil {
 			t.Fatalf("clock off by %v: %v", jump, err)

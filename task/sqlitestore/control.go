@@ -57,9 +57,9 @@ func (t *txn) control(cmd task.Command, now int64) (commanded bool, err error) {
 		return true, err
 	case cmd.Verb == task.VerbInterrupt:
 		return false, task.ErrNotRunning
-	case s.ended == task.Succeeded, s.ended == task.Failed && cmd.Verb == task.VerbCancel:
+	case s.ended == task.StatusSucceeded, s.ended == task.StatusFailed && cmd.Verb == task.VerbCancel:
 		return false, task.ErrAlreadyFinished
-	case cmd.Verb == task.VerbCancel && s.ended == task.Cancelled:
+	case cmd.Verb == task.VerbCancel && s.ended == task.StatusCancelled:
 		return false, nil
 	case cmd.Verb == task.VerbCancel:
 		return false, t.cancel(s, now)
@@ -86,7 +86,7 @@ func (t *txn) cancel(s state, now int64) error {
 			return err
 		}
 	}
-	return t.rows("CountEnded", []any{s.queue, s.kind, string(task.Cancelled), 1})
+	return t.rows("CountEnded", []any{s.queue, s.kind, string(task.StatusCancelled), 1})
 }
 
 // retry has a task wait again that has ended.

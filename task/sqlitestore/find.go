@@ -34,7 +34,7 @@ func scanTask(row *sql.Rows, t *task.Task) error {
 func runningTasks(q queryer, found []task.Task, name string, args ...any) ([]task.Task, error) {
 	err := each(context.Background(), q, name, args, func(row *sql.Rows) error {
 		var created, started, runAt int64
-		found = append(found, task.Task{Status: task.Running})
+		found = append(found, task.Task{Status: task.StatusRunning})
 		t := &found[len(found)-1]
 		err := row.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Payload, &t.Priority, &created, &t.Reason, &t.Error, &started, &runAt,
 			&t.Run, &t.Runs, &t.Worker, &t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.InterruptStreak,
@@ -95,12 +95,12 @@ func (s *Store) numbersOf(ctx context.Context, q task.Query) (text string, args 
 		where, args = append(where, condition), append(args, values...)
 	}
 	switch q.Status {
-	case "", task.Running:
-	case task.Queued:
+	case "", task.StatusRunning:
+	case task.StatusQueued:
 		filter("w.interrupted = 0")
-	case task.Interrupted:
+	case task.StatusInterrupted:
 		filter("w.interrupted = 1") // as the index has it
-	case task.Failed, task.Cancelled:
+	case task.StatusFailed, task.StatusCancelled:
 		filter("e.status <> 'succeeded' and e.status = ?", string(q.Status)) // as the index has it
 	default:
 		filter("e.status = ?", string(q.Status))
@@ -139,16 +139,16 @@ func (s *Store) source(ctx context.Context, q task.Query) (from, created string,
 	switch q.Status {
 	case "":
 		return "tasks t", "t.created", nil
-	case task.Running:
+	case task.StatusRunning:
 		return join("running r", "r.task", narrow), "t.created", nil
-	case task.Interrupted:
+	case task.StatusInterrupted:
 		return join("waiting w", "w.task", narrow), "t.created", nil
-	case task.Queued:
+	case task.StatusQueued:
 		if narrow {
 			err = one(ctx, s.reader, "FewWait", []any{fewWait}, &narrow)
 		}
 		return join("waiting w", "w.task", narrow), "t.created", err
-	case task.Failed, task.Cancelled:
+	case task.StatusFailed, task.StatusCancelled:
 		if narrow {
 			return join("ended e", "e.task", true), "e.created", nil
 		}
@@ -191,7 +191,7 @@ func (s *Store) history(ctx context.Context, id string) (runs []task.RunRecord, 
 			r              task.RunRecord
 			started, ended int64
 		)
-		err := rows.Scan(&r.Run, &r.Worker, &r.Host, &r.PID, &started, &ended, &r.Status, &r.Reason, &r.Error, &r.Crashed, &r.Taken)
+		err := rows.Scan(&r.Run, &r.Worker, &r.Host, &r.PID, &started, &ended, &r.Status, &r.Reason, &r.Error, &r.Crashed, &r.Reclaimed)
 		r.Started, r.Ended = at(started), at(ended)
 		runs = append(runs, r)
 		return err

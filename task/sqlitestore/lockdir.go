@@ -116,22 +116,22 @@ func (d *lockDir) share(worker string) (*os.File, error) {
 }
 
 // life reports whether the process of a worker lives, from a lock taken in the given boot.
-func (d *lockDir) life(worker, boot string) task.Life {
+func (d *lockDir) life(worker, boot string) task.Liveness {
 	if d.boot == "" || boot != d.boot {
-		return task.LifeUnknown
+		return task.LivenessUnknown
 	}
 	f, err := os.Open(d.path(worker))
 	if err != nil {
-		return task.LifeUnknown
+		return task.LivenessUnknown
 	}
 	defer f.Close()
 	switch err := lock(f, false); {
 	case err == nil:
-		return task.LifeDead
+		return task.LivenessDead
 	case errors.Is(err, errLocked):
-		return task.LifeAlive
+		return task.LivenessAlive
 	}
-	return task.LifeUnknown
+	return task.LivenessUnknown
 }
 
 // names lists the workers that have a file.

@@ -22,11 +22,11 @@ func TestAWorkerIsAliveAsLongAsItsLockIsHeldByAnyStore(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	if got := life(t, b, "w"); got != task.LifeAlive {
+	if got := life(t, b, "w"); got != task.LivenessAlive {
 		t.Errorf("seen by a neighbour: %s", got)
 	}
 	a.locks.release("w", false) // what the kernel does when the process dies
-	if got := life(t, b, "w"); got != task.LifeDead {
+	if got := life(t, b, "w"); got != task.LivenessDead {
 		t.Errorf("after its death: %s", got)
 	}
 	if _, err := os.Stat(a.locks.path("w")); err != nil {
@@ -42,13 +42,13 @@ func TestAWorkerIsAliveAsLongAsItsLockIsHeldByAnyStore(t *testing.T) {
 
 func TestASharedLockHoldsUntilItsLastDescriptorIsClosed(t *testing.T) {
 	a, path := fresh(t)
-	if _, err := a.ShareLock("w"); !errors.Is(err, task.ErrWorkerGone) {
+	if _, err := a.InheritLock("w"); !errors.Is(err, task.ErrWorkerGone) {
 		t.Errorf("of a worker that is not registered: %v", err)
 	}
 	if _, err := a.Heartbeat(t.Context(), beat("w", 1, task.WorkerRunning)); err != nil {
 		t.Fatal(err)
 	}
-	shared, err := a.ShareLock("w")
+	shared, err := a.InheritLock("w")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestASharedLockHoldsUntilItsLastDescriptorIsClosed(t *testing.T) {
 	b := openAt(t, path)
 	defer b.Close()
 	a.locks.release("w", false)
-	if got := life(t, b, "w"); got != task.LifeAlive {
+	if got := life(t, b, "w"); got != task.LivenessAlive {
 		t.Errorf("while the other process lives: %s", got)
 	}
 	if _, err := b.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Evidence: true, Max: 1}); !errors.Is(err, task.ErrWorkerAlive) {
@@ -71,7 +71,7 @@ func TestASharedLockHoldsUntilItsLastDescriptorIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = other.Wait() // killed
-	if got := life(t, b, "w"); got != task.LifeDead {
+	if got := life(t, b, "w"); got != task.LivenessDead {
 		t.Errorf("after its death: %s", got)
 	}
 }
@@ -81,7 +81,7 @@ func TestASharedLockIsNotInheritedByWhomItIsNotHandedTo(t *testing.T) {
 	if _, err := a.Heartbeat(t.Context(), beat("w", 1, task.WorkerRunning)); err != nil {
 		t.Fatal(err)
 	}
-	shared, err := a.ShareLock("w")
+	shared, err := a.InheritLock("w")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestASharedLockIsNotInheritedByWhomItIsNotHandedTo(t *testing.T) {
 	b := openAt(t, path)
 	defer b.Close()
 	a.locks.release("w", false)
-	if got := life(t, b, "w"); got != task.LifeDead {
+	if got := life(t, b, "w"); got != task.LivenessDead {
 		t.Errorf("another process holds it: %s", got)
 	}
 	_ = other.Process.Kill()
@@ -120,7 +120,7 @@ func TestALockOfAnotherBootIsNoEvidence(t *testing.T) {
 	if _, err := rawDB(t, path).ExecContext(t.Context(), `update workers set boot = 'before'`); err != nil {
 		t.Fatal(err)
 	}
-	if got := life(t, s, "w"); got != task.LifeUnknown {
+	if got := life(t, s, "w"); got != task.LivenessUnknown {
 		t.Errorf("life is %s", got)
 	}
 	req := task.ReclaimRequest{Worker: "w", Evidence: true, Seq: 1, Max: 1}
@@ -141,7 +141,7 @@ func TestAMissingLockFileIsNoEvidenceAndIsNotMade(t *testing.T) {
 	if err := os.Remove(s.locks.path("w")); err != nil {
 		t.Fatal(err)
 	}
-	if got := life(t, s, "w"); got != task.LifeUnknown {
+	if got := life(t, s, "w"); got != task.LivenessUnknown {
 		t.Errorf("life is %s", got)
 	}
 	if _, err := os.Stat(s.locks.path("w")); !errors.Is(err, os.ErrNotExist) {
@@ -172,7 +172,7 @@ func TestOpeningTidiesUpLockFilesOfNobody(t *testing.T) {
 	}
 }
 
-func life(t *testing.T, s *Store, worker string) task.Life {
+func life(t *testing.T, s *Store, worker string) task.Liveness {
 	t.Helper()
 	all, err := s.Workers(t.Context())
 	if err != nil {
@@ -180,7 +180,7 @@ func life(t *testing.T, s *Store, worker string) task.Life {
 	}
 	for _, w := range all {
 		if w.Worker == worker {
-			return w.Life
+			return w.Liveness
 		}
 	}
 	t.Fatalf("no worker %s in %+v", worker, all)

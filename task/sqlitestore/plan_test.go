@@ -67,14 +67,14 @@ func TestFind_BeginsWithTheTableThatHasTheFewestRows(t *testing.T) {
 		{task.Query{After: id(1)}, "SEARCH t USING COVERING INDEX tasks_created ((created,id)<(?,?))"},
 		{task.Query{Kind: "k", Queue: "q"}, "SCAN t USING INDEX tasks_created"},
 		{task.Query{Key: "key"}, "SEARCH t USING COVERING INDEX tasks_key (key=?)"},
-		{task.Query{Key: "key", Status: task.Failed}, "SEARCH t USING COVERING INDEX tasks_key (key=?)"},
-		{task.Query{IDs: []string{id(1)}, Status: task.Running}, "SEARCH t USING INDEX sqlite_autoindex_tasks_1 (id=?)"},
-		{task.Query{Status: task.Running}, "SCAN r"},
-		{task.Query{Status: task.Queued}, "SCAN w"},
-		{task.Query{Status: task.Interrupted}, "SCAN w USING COVERING INDEX interrupted"},
-		{task.Query{Status: task.Succeeded}, "SCAN t USING COVERING INDEX tasks_created"},
-		{task.Query{Status: task.Failed}, "SEARCH e USING COVERING INDEX unsuccessful (status=?)"},
-		{task.Query{Status: task.Cancelled, Kind: "k"}, "SEARCH e USING COVERING INDEX unsuccessful (status=?)"},
+		{task.Query{Key: "key", Status: task.StatusFailed}, "SEARCH t USING COVERING INDEX tasks_key (key=?)"},
+		{task.Query{IDs: []string{id(1)}, Status: task.StatusRunning}, "SEARCH t USING INDEX sqlite_autoindex_tasks_1 (id=?)"},
+		{task.Query{Status: task.StatusRunning}, "SCAN r"},
+		{task.Query{Status: task.StatusQueued}, "SCAN w"},
+		{task.Query{Status: task.StatusInterrupted}, "SCAN w USING COVERING INDEX interrupted"},
+		{task.Query{Status: task.StatusSucceeded}, "SCAN t USING COVERING INDEX tasks_created"},
+		{task.Query{Status: task.StatusFailed}, "SEARCH e USING COVERING INDEX unsuccessful (status=?)"},
+		{task.Query{Status: task.StatusCancelled, Kind: "k"}, "SEARCH e USING COVERING INDEX unsuccessful (status=?)"},
 	} {
 		text, _, err := s.numbersOf(t.Context(), c.query)
 		if err != nil {

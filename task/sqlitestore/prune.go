@@ -9,8 +9,8 @@ import (
 
 // Prune implements task.Store. What is removed is no more in the way of the next call, so a
 // position is not needed: Next only reports that there may be more.
-func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, error) {
-	var done task.Pruned
+func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
+	var done task.PruneReply
 	err := s.inTx(ctx, func(t *txn) (err error) {
 		now := s.now()
 		if !req.Clock.IsZero() && req.Clock.Before(now) {
@@ -20,7 +20,7 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, 
 		return err
 	})
 	if err != nil {
-		return task.Pruned{}, err
+		return task.PruneReply{}, err
 	}
 	if done.Tasks > 0 && done.Tasks == req.Max {
 		done.Next = "more"

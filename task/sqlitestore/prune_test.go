@@ -11,7 +11,7 @@ import (
 func TestPrune_LeavesNothingOfATask(t *testing.T) {
 	s, path := fresh(t)
 	const n = 40
-	ends := []task.Status{task.Succeeded, task.Failed, task.Cancelled, task.Interrupted}
+	ends := []task.Status{task.StatusSucceeded, task.StatusFailed, task.StatusCancelled, task.StatusInterrupted}
 	if _, err := s.Heartbeat(t.Context(), beat("w", 1, task.WorkerRunning)); err != nil {
 		t.Fatal(err)
 	}
@@ -35,17 +35,17 @@ func TestPrune_LeavesNothingOfATask(t *testing.T) {
 		}
 	}
 	for _, c := range claim() {
-		apply(endOf(c, task.Interrupted))
+		apply(endOf(c, task.StatusInterrupted))
 	}
 	for i, c := range claim() {
 		apply(endOf(c, ends[i%len(ends)]))
-		if ends[i%len(ends)] == task.Interrupted {
+		if ends[i%len(ends)] == task.StatusInterrupted {
 			if err := s.Control(t.Context(), task.Command{Verb: task.VerbCancel, Task: c.ID}); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if _, err := s.Heartbeat(t.Context(), beat("w", 2, task.WorkerLeft)); err != nil {
+	if _, err := s.Heartbeat(t.Context(), beat("w", 2, task.WorkerStopped)); err != nil {
 		t.Fatal(err)
 	}
 	left := 0
@@ -78,7 +78,7 @@ func TestPrune_GoesByTheClockThatIsBehind(t *testing.T) {
 	now := time.Now()
 	s.now = func() time.Time { return now }
 	for _, c := range claimed(t, s, 2) {
-		if err := s.Apply(t.Context(), []task.Change{endOf(c, task.Succeeded)})[0]; err != nil {
+		if err := s.Apply(t.Context(), []task.Change{endOf(c, task.StatusSucceeded)})[0]; err != nil {
 			t.Fatal(err)
 		}
 	}

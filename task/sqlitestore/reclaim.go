@@ -10,13 +10,13 @@ import (
 
 // Reclaim implements task.Store. On evidence it holds the dead worker's lock until its transaction
 // has committed; the lock file goes with the worker's row.
-func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
+func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error) {
 	if err := s.usable(ctx); err != nil {
-		return task.Reclaimed{}, err
+		return task.ReclaimReply{}, err
 	}
 	seized := s.locks.seize(req.Worker)
 	defer seized.release()
-	var left task.Reclaimed
+	var left task.ReclaimReply
 	err := s.inTx(ctx, func(t *txn) (err error) {
 		left, err = t.markDead(req, seized)
 		if err != nil || left.Done {
@@ -31,7 +31,7 @@ func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Recl
 		return err
 	})
 	if err != nil {
-		return task.Reclaimed{}, err
+		return task.ReclaimReply{}, err
 	}
 	if left.Done {
 		seized.remove()
@@ -40,9 +40,9 @@ func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Recl
 }
 
 // markDead marks a worker dead, if it is not yet, on the ground that the request gives.
-func (t *txn) markDead(req task.ReclaimRequest, seized *seizure) (task.Reclaimed, error) {
+func (t *txn) markDead(req task.ReclaimRequest, seized *seizure) (task.ReclaimReply, error) {
 	var (
-		left task.Reclaimed
+		left task.ReclaimReply
 		seq  uint64
 		boot string
 		dead bool

@@ -159,7 +159,7 @@ func (s *Store) disconnect() (err error) {
 
 // Wait implements task.Store. Where the system can watch files (Linux) it hears of what other
 // processes have done too; elsewhere that is found by polling.
-func (s *Store) Wait(ctx context.Context, seen task.Seen) (task.Seen, error) {
+func (s *Store) Wait(ctx context.Context, seen task.Generations) (task.Generations, error) {
 	return s.signals.Wait(ctx, seen)
 }
 
@@ -175,9 +175,9 @@ func (s *Store) commanded() {
 	s.locks.notify()
 }
 
-// Check reads the whole file and reports what is damaged in it: a page that nobody has read yet
+// CheckIntegrity reads the whole file and reports what is damaged in it: a page that nobody has read yet
 // may have been spoiled long ago. It holds up nobody, and takes as long as reading the file does.
-func (s *Store) Check(ctx context.Context) error {
+func (s *Store) CheckIntegrity(ctx context.Context) error {
 	if err := s.usable(ctx); err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ func TestStore_KeepsItsRules(t *testing.T) { storetest.Run(t, engine()) }
 
 func TestStore_KeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine()) }
 
-func TestStore_KeepsItsPromisesThroughFaults(t *testing.T) { storetest.Faults(t, engine(), 18) }
+func TestStore_KeepsItsPromisesThroughFaults(t *testing.T) { storetest.RunFaults(t, engine(), 18) }
 
 // engine opens a file for each test.
 func engine() storetest.Engine {
@@ -95,11 +95,11 @@ func TestFind_ByStatusAmongFewAndManyWaitingTasks(t *testing.T) {
 		if err != nil || len(got) != 1 {
 			t.Fatalf("%d tasks, %v", len(got), err)
 		}
-		end := task.Change{Fence: task.Fence{Task: got[0].ID, Run: got[0].Run, Worker: "w"}, Status: task.Interrupted, Reason: task.ReasonStop}
+		end := task.Change{Fence: task.Fence{Task: got[0].ID, Run: got[0].Run, Worker: "w"}, Status: task.StatusInterrupted, Reason: task.ReasonStop}
 		if errs := s.Apply(t.Context(), []task.Change{end}); errs[0] != nil {
 			t.Fatal(errs[0])
 		}
-		for status, want := range map[task.Status]string{task.Interrupted: got[0].ID, task.Queued: many[n-1].ID} {
+		for status, want := range map[task.Status]string{task.StatusInterrupted: got[0].ID, task.StatusQueued: many[n-1].ID} {
 			found, err := s.Find(t.Context(), task.Query{Status: status, Limit: 1})
 			if err != nil || len(found) != 1 || found[0].ID != want || found[0].Status != status {
 				t.Errorf("of %d, %s: %+v, %v; want %s", n, status, found, err, want)
@@ -186,7 +186,7 @@ func TestOpen_ReportsWhatIsWrongWithThePath(t *testing.T) {
 
 func TestCheck_FindsADamagedPageThatNoQueryHasRead(t *testing.T) {
 	s, path := fresh(t)
-	if err := s.Check(t.Context()); err != nil {
+	if err := s.CheckIntegrity(t.Context()); err != nil {
 		t.Errorf("a good file: %v", err)
 	}
 	var page int64
@@ -208,13 +208,13 @@ func TestCheck_FindsADamagedPageThatNoQueryHasRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := openAt(t, spoiled)
-	if err := other.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "restore it from a backup, or save what can be read") {
+	if err := other.CheckIntegrity(t.Context()); err == nil || !strings.Contains(err.Error(), "restore it from a backup, or save what can be read") {
 		t.Errorf("%v", err)
 	}
 	if err := other.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := other.Check(t.Context()); !errors.Is(err, task.ErrClosed) {
+	if err := other.CheckIntegrity(t.Context()); !errors.Is(err, task.ErrClosed) {
 		t.Errorf("closed: %v", err)
 	}
 }

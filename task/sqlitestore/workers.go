@@ -35,7 +35,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 	switch {
 	case err != nil && b.Seq == 1 && !errors.Is(err, task.ErrWorkerGone):
 		s.locks.release(b.Worker, true)
-	case err == nil && b.State == task.WorkerLeft:
+	case err == nil && b.State == task.WorkerStopped:
 		s.locks.release(b.Worker, removed)
 	case errors.Is(err, task.ErrWorkerGone):
 		s.locks.release(b.Worker, true)
@@ -61,7 +61,7 @@ func (t *txn) beat(b task.Beat, boot string, now time.Time) (reply task.BeatRepl
 	if _, err := t.exec("Renew", b.Worker, b.Seq, string(b.State)); err != nil {
 		return reply, false, err
 	}
-	if reply, err = t.reply(b); err != nil || b.State != task.WorkerLeft {
+	if reply, err = t.reply(b); err != nil || b.State != task.WorkerStopped {
 		return reply, false, err
 	}
 	n, err := t.exec("RemoveIdleWorker", b.Worker)
@@ -89,28 +89,28 @@ func (t *txn) reply(b task.Beat) (reply task.BeatReply, err error) {
 		return reply, err
 	}
 	err = each(ctx, t, "Commands", []any{b.Worker}, func(rows *sql.Rows) error {
-		a := task.Asked{Fence: task.Fence{Worker: b.Worker}}
+		a := task.PendingCommand{Fence: task.Fence{Worker: b.Worker}}
 		err := rows.Scan(&a.Task, &a.Run, &a.Verb)
-		reply.Asked = append(reply.Asked, a)
+		reply.Commands = append(reply.Commands, a)
 		return err
 	})
-	if err != nil || !b.Complete {
+	if err != nil || !b.ListsAllRuns {
 		return reply, err
 	}
 	if arg, err = list(listed); err == nil {
-		reply.Unlisted, err = runningTasks(t, nil, "RunningTasksNotListed", b.Worker, arg)
+		reply.Missing, err = runningTasks(t, nil, "RunningTasksNotListed", b.Worker, arg)
 	}
 	return reply, err
 }
 
-// ShareLock returns another descriptor of the lock of a worker of this process, to be handed to a
+// InheritLock returns another descriptor of the lock of a worker of this process, to be handed to a
 // process that works for it. The lock is held until the last descriptor is closed: as long as such
 // a process lives, nobody takes this one for dead by evidence, though its lease may run out. Only a
 // process to which the file is handed inherits it. The caller closes it.
 //
 // ErrWorkerGone means that this process holds no lock of that worker, errors.ErrUnsupported that
 // files cannot be locked on this system.
-func (s *Store) ShareLock(worker string) (*os.File, error) { return s.locks.share(worker) }
+func (s *Store) InheritLock(worker string) (*os.File, error) { return s.locks.share(worker) }
 
 // Workers implements task.Store.
 func (s *Store) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
@@ -138,7 +138,7 @@ func (s *Store) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
 		return nil, s.wrap(ctx, err)
 	}
 	for i := range all {
-		all[i].Life = s.locks.life(all[i].Worker, boots[i])
+		all[i].Liveness = s.locks.life(all[i].Worker, boots[i])
 	}
 	return all, nil
 }

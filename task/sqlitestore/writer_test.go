@@ -144,7 +144,7 @@ func TestAdd_CallsThatShareATransactionAreAsIfEachWereAlone(t *testing.T) {
 			}
 			var sum int64
 			for _, c := range counts.Tasks {
-				if sum += int64(c.N); c.Status != task.Queued {
+				if sum += int64(c.N); c.Status != task.StatusQueued {
 					t.Errorf("%d are %s", c.N, c.Status)
 				}
 			}

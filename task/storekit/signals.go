@@ -11,8 +11,8 @@ import (
 // zero Signals are ready to use. They must not be copied.
 type Signals struct {
 	mu      sync.Mutex
-	counted task.Seen     // what was counted; Wait returns one more of each
-	changed chan struct{} // closed at the next change; nil when nobody waits
+	counted task.Generations // what was counted; Wait returns one more of each
+	changed chan struct{}    // closed at the next change; nil when nobody waits
 	closed  bool
 }
 
@@ -23,22 +23,22 @@ func (s *Signals) Wake(ready, asked, gone uint64) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.counted.Ready += ready
-	s.counted.Asked += asked
-	s.counted.Gone += gone
+	s.counted.Tasks += ready
+	s.counted.Commands += asked
+	s.counted.Workers += gone
 	s.stir()
 }
 
 // Wait returns the numbers once one of them differs from seen, ErrClosed after Close, and the cause
 // of ctx when that has ended.
-func (s *Signals) Wait(ctx context.Context, seen task.Seen) (task.Seen, error) {
+func (s *Signals) Wait(ctx context.Context, seen task.Generations) (task.Generations, error) {
 	for {
 		now, changed, err := s.current()
 		switch {
 		case err != nil:
-			return task.Seen{}, err
+			return task.Generations{}, err
 		case ctx.Err() != nil:
-			return task.Seen{}, context.Cause(ctx)
+			return task.Generations{}, context.Cause(ctx)
 		case now != seen:
 			return now, nil
 		}
@@ -58,16 +58,16 @@ func (s *Signals) Close() {
 }
 
 // current returns the numbers and what is closed when they change.
-func (s *Signals) current() (task.Seen, <-chan struct{}, error) {
+func (s *Signals) current() (task.Generations, <-chan struct{}, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return task.Seen{}, nil, task.ErrClosed
+		return task.Generations{}, nil, task.ErrClosed
 	}
 	if s.changed == nil {
 		s.changed = make(chan struct{})
 	}
-	now := task.Seen{Ready: s.counted.Ready + 1, Asked: s.counted.Asked + 1, Gone: s.counted.Gone + 1}
+	now := task.Generations{Tasks: s.counted.Tasks + 1, Commands: s.counted.Commands + 1, Workers: s.counted.Workers + 1}
 	return now, s.changed, nil
 }
 

@@ -12,21 +12,21 @@ import (
 
 func TestSignals_BeginAboveZero(t *testing.T) {
 	var s storekit.Signals
-	got, err := s.Wait(t.Context(), task.Seen{})
-	if err != nil || got.Ready == 0 || got.Asked == 0 || got.Gone == 0 {
+	got, err := s.Wait(t.Context(), task.Generations{})
+	if err != nil || got.Tasks == 0 || got.Commands == 0 || got.Workers == 0 {
 		t.Errorf("%+v, %v: want numbers above zero at once", got, err)
 	}
 }
 
 func TestSignals_DoNotLoseAChangeBetweenTwoCallsOfWait(t *testing.T) {
 	var s storekit.Signals
-	before, err := s.Wait(t.Context(), task.Seen{})
+	before, err := s.Wait(t.Context(), task.Generations{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Wake(1, 2, 3)
 	after, err := s.Wait(t.Context(), before)
-	want := task.Seen{Ready: before.Ready + 1, Asked: before.Asked + 2, Gone: before.Gone + 3}
+	want := task.Generations{Tasks: before.Tasks + 1, Commands: before.Commands + 2, Workers: before.Workers + 3}
 	if err != nil || after != want {
 		t.Errorf("%+v, %v: want %+v", after, err, want)
 	}
@@ -35,11 +35,11 @@ func TestSignals_DoNotLoseAChangeBetweenTwoCallsOfWait(t *testing.T) {
 func TestSignals_WakeEndsEveryWaitingCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s storekit.Signals
-		seen, err := s.Wait(t.Context(), task.Seen{})
+		seen, err := s.Wait(t.Context(), task.Generations{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		woken := make(chan task.Seen, 3)
+		woken := make(chan task.Generations, 3)
 		for range cap(woken) {
 			go func() {
 				now, err := s.Wait(t.Context(), seen)
@@ -59,7 +59,7 @@ func TestSignals_WakeEndsEveryWaitingCall(t *testing.T) {
 		if n := len(woken); n != cap(woken) {
 			t.Fatalf("%d of %d calls returned", n, cap(woken))
 		}
-		if got := <-woken; got.Gone != seen.Gone+1 {
+		if got := <-woken; got.Workers != seen.Workers+1 {
 			t.Errorf("%+v after %+v", got, seen)
 		}
 	})
@@ -68,7 +68,7 @@ func TestSignals_WakeEndsEveryWaitingCall(t *testing.T) {
 func TestSignals_WaitEndsWithTheCauseOfItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s storekit.Signals
-		seen, err := s.Wait(t.Context(), task.Seen{})
+		seen, err := s.Wait(t.Context(), task.Generations{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func TestSignals_WaitEndsWithTheCauseOfItsContext(t *testing.T) {
 func TestSignals_CloseEndsWaitingAndLaterCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s storekit.Signals
-		seen, err := s.Wait(t.Context(), task.Seen{})
+		seen, err := s.Wait(t.Context(), task.Generations{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +105,7 @@ func TestSignals_CloseEndsWaitingAndLaterCalls(t *testing.T) {
 		if err := <-ended; !errors.Is(err, task.ErrClosed) {
 			t.Errorf("a waiting call: %v", err)
 		}
-		if _, err := s.Wait(t.Context(), task.Seen{}); !errors.Is(err, task.ErrClosed) {
+		if _, err := s.Wait(t.Context(), task.Generations{}); !errors.Is(err, task.ErrClosed) {
 			t.Errorf("a later call: %v", err)
 		}
 	})

@@ -17,23 +17,23 @@ import (
 // broken is a memstore that keeps every rule but one.
 type broken struct {
 	*memstore.Store
-	add       func(ctx context.Context, tasks []task.NewTask) ([]task.Added, error)
+	add       func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error)
 	claim     func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error)
 	apply     func(ctx context.Context, c []task.Change) []error
 	heartbeat func(ctx context.Context, b task.Beat) (task.BeatReply, error)
-	reclaim   func(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error)
+	reclaim   func(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error)
 	find      func(ctx context.Context, q task.Query) ([]task.Task, error)
 	history   func(ctx context.Context, id string) ([]task.RunRecord, error)
 	log       func(ctx context.Context, id string) ([]byte, error)
 	control   func(ctx context.Context, cmd task.Command) error
 	count     func(ctx context.Context) (task.Counts, error)
-	prune     func(ctx context.Context, req task.PruneRequest) (task.Pruned, error)
-	wait      func(ctx context.Context, seen task.Seen) (task.Seen, error)
+	prune     func(ctx context.Context, req task.PruneRequest) (task.PruneReply, error)
+	wait      func(ctx context.Context, seen task.Generations) (task.Generations, error)
 	close     func() error
 	reopen    func(*testing.T) task.Store
 }
 
-func (b *broken) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+func (b *broken) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 	return b.add(ctx, tasks)
 }
 func (b *broken) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
@@ -43,7 +43,7 @@ func (b *broken) Apply(ctx context.Context, c []task.Change) []error { return b.
 func (b *broken) Heartbeat(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
 	return b.heartbeat(ctx, beat)
 }
-func (b *broken) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
+func (b *broken) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error) {
 	return b.reclaim(ctx, req)
 }
 func (b *broken) Find(ctx context.Context, q task.Query) ([]task.Task, error) { return b.find(ctx, q) }
@@ -55,10 +55,10 @@ func (b *broken) Control(ctx context.Context, cmd task.Command) error {
 	return b.control(ctx, cmd)
 }
 func (b *broken) Count(ctx context.Context) (task.Counts, error) { return b.count(ctx) }
-func (b *broken) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, error) {
+func (b *broken) Prune(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
 	return b.prune(ctx, req)
 }
-func (b *broken) Wait(ctx context.Context, seen task.Seen) (task.Seen, error) {
+func (b *broken) Wait(ctx context.Context, seen task.Generations) (task.Generations, error) {
 	return b.wait(ctx, seen)
 }
 func (b *broken) Close() error { return b.close() }
@@ -91,7 +91,7 @@ var breaches = map[string]func(b *broken){
 	},
 	"1": func(b *broken) {
 		inner := b.add
-		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 			added, err := inner(ctx, tasks)
 			for i := range added {
 				added[i].Existed = false
@@ -112,7 +112,7 @@ var breaches = map[string]func(b *broken){
 	},
 	"4": func(b *broken) {
 		inner := b.add
-		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 			tasks = slices.Clone(tasks)
 			for i := range tasks {
 				tasks[i].Delay = 0
@@ -211,7 +211,7 @@ var breaches = map[string]func(b *broken){
 	"14": func(b *broken) { eachReply(b, func(r *task.BeatReply) { r.Lost = nil }) },
 	"15": func(b *broken) {
 		inner := b.reclaim
-		b.reclaim = func(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
+		b.reclaim = func(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error) {
 			if req.Evidence {
 				b.Kill(req.Worker)
 			}
@@ -220,7 +220,7 @@ var breaches = map[string]func(b *broken){
 	},
 	"16": func(b *broken) {
 		inner := b.reclaim
-		b.reclaim = func(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
+		b.reclaim = func(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error) {
 			left, err := inner(ctx, req)
 			left.Done = len(left.Tasks) < 2
 			return left, err
@@ -229,7 +229,7 @@ var breaches = map[string]func(b *broken){
 	"17": func(b *broken) {
 		inner := b.heartbeat
 		b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
-			if beat.State == task.WorkerLeft {
+			if beat.State == task.WorkerStopped {
 				beat.State = task.WorkerStopping
 			}
 			return inner(ctx, beat)
@@ -255,9 +255,9 @@ var breaches = map[string]func(b *broken){
 	},
 	"20": func(b *broken) {
 		inner := b.wait
-		b.wait = func(ctx context.Context, seen task.Seen) (task.Seen, error) {
-			now, err := inner(ctx, task.Seen{})
-			if err == nil && seen != (task.Seen{}) { // only what comes from now on
+		b.wait = func(ctx context.Context, seen task.Generations) (task.Generations, error) {
+			now, err := inner(ctx, task.Generations{})
+			if err == nil && seen != (task.Generations{}) { // only what comes from now on
 				return inner(ctx, now)
 			}
 			return now, err
@@ -265,7 +265,7 @@ var breaches = map[string]func(b *broken){
 	},
 	"21": func(b *broken) {
 		inner := b.add
-		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 			tasks = slices.Clone(tasks)
 			for i := range tasks {
 				if tasks[i].Key != "" {
@@ -288,7 +288,7 @@ var breaches = map[string]func(b *broken){
 		inner := b.control
 		b.control = func(ctx context.Context, cmd task.Command) error {
 			if cmd.Verb == task.VerbCancel {
-				if now, err := b.Store.Find(ctx, task.Query{IDs: []string{cmd.Task}}); err == nil && len(now) == 1 && now[0].Status == task.Running {
+				if now, err := b.Store.Find(ctx, task.Query{IDs: []string{cmd.Task}}); err == nil && len(now) == 1 && now[0].Status == task.StatusRunning {
 					return nil // forgotten
 				}
 			}
@@ -305,10 +305,10 @@ var breaches = map[string]func(b *broken){
 		}
 	},
 	"25": func(b *broken) {
-		told := make(map[task.Asked]bool)
+		told := make(map[task.PendingCommand]bool)
 		eachReply(b, func(r *task.BeatReply) {
-			r.Asked = slices.DeleteFunc(r.Asked, func(a task.Asked) bool { return told[a] })
-			for _, a := range r.Asked {
+			r.Commands = slices.DeleteFunc(r.Commands, func(a task.PendingCommand) bool { return told[a] })
+			for _, a := range r.Commands {
 				told[a] = true
 			}
 		})
@@ -336,7 +336,7 @@ var breaches = map[string]func(b *broken){
 	},
 	"29": func(b *broken) {
 		inner := b.prune
-		b.prune = func(ctx context.Context, req task.PruneRequest) (task.Pruned, error) {
+		b.prune = func(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
 			req.Age = 0
 			return inner(ctx, req)
 		}
@@ -345,11 +345,11 @@ var breaches = map[string]func(b *broken){
 		inner := b.count
 		b.count = func(ctx context.Context) (task.Counts, error) {
 			counts, err := inner(ctx)
-			counts.Tasks = slices.DeleteFunc(counts.Tasks, func(c task.Count) bool { return c.Status == task.Cancelled })
+			counts.Tasks = slices.DeleteFunc(counts.Tasks, func(c task.Count) bool { return c.Status == task.StatusCancelled })
 			return counts, err
 		}
 	},
-	"31": func(b *broken) { eachReply(b, func(r *task.BeatReply) { r.Unlisted = nil }) },
+	"31": func(b *broken) { eachReply(b, func(r *task.BeatReply) { r.Missing = nil }) },
 }
 
 func eachReply(b *broken, alter func(r *task.BeatReply)) {

@@ -30,7 +30,7 @@ func (t *T) wantErr(what string, err, want error) {
 }
 
 // keyed adds a task with a key and returns what came of it.
-func (t *T) keyed(kind, key string) task.Added {
+func (t *T) keyed(kind, key string) task.AddResult {
 	t.Helper()
 	added, err := t.Store.Add(t.Context(), []task.NewTask{{ID: t.id(), Kind: kind, Queue: "default", Key: key}})
 	if err != nil {
@@ -54,11 +54,11 @@ var controlRules = []rule{
 			t.Errorf("key is %q", got.Key)
 		}
 		t.join("w")
-		t.mustApply(change(t.claim("w", 1)[0], task.Interrupted))
+		t.mustApply(change(t.claim("w", 1)[0], task.StatusInterrupted))
 		if got := t.keyed("k", "one"); !got.Existed || got.ID != first.ID {
 			t.Errorf("while it is interrupted: %+v", got)
 		}
-		t.mustApply(change(t.claim("w", 1)[0], task.Succeeded))
+		t.mustApply(change(t.claim("w", 1)[0], task.StatusSucceeded))
 		next := t.keyed("k", "one")
 		if next.Existed {
 			t.Errorf("after its end: %+v", next)
@@ -105,20 +105,20 @@ var controlRules = []rule{
 		waiting := t.add()
 		t.mustAsk(task.VerbCancel, waiting)
 		t.mustAsk(task.VerbCancel, waiting)
-		if got := t.get(waiting); got.Status != task.Cancelled || got.Finished.IsZero() {
+		if got := t.get(waiting); got.Status != task.StatusCancelled || got.Finished.IsZero() {
 			t.Errorf("%+v", got)
 		}
 		late := t.add(func(n *task.NewTask) { n.Delay = time.Hour })
 		t.mustAsk(task.VerbCancel, late)
-		for i, status := range []task.Status{task.Interrupted, task.Queued, task.Succeeded, task.Failed} {
+		for i, status := range []task.Status{task.StatusInterrupted, task.StatusQueued, task.StatusSucceeded, task.StatusFailed} {
 			w := string(rune('a' + i))
 			c := t.run(w)
 			t.mustAsk(task.VerbCancel, c.ID)
-			if got := t.get(c.ID); got.Status != task.Running {
+			if got := t.get(c.ID); got.Status != task.StatusRunning {
 				t.Fatalf("asked, a run is %s", got.Status)
 			}
 			t.mustApply(change(c, status))
-			want := task.Cancelled
+			want := task.StatusCancelled
 			if !status.Claimable() {
 				want = status
 				t.wantErr("cancel of a "+string(status)+" task", t.ask(task.VerbCancel, c.ID), task.ErrAlreadyFinished)
@@ -136,29 +136,29 @@ var controlRules = []rule{
 	{"23", "a reclaimed run of a cancelled task ends as cancelled", func(t *T) {
 		c := t.run("w")
 		t.mustAsk(task.VerbCancel, c.ID)
-		taken := change(c, task.Interrupted)
-		taken.Taken, taken.Reason = true, task.ReasonLost
+		taken := change(c, task.StatusInterrupted)
+		taken.Reclaimed, taken.Reason = true, task.ReasonLost
 		t.mustApply(taken)
-		if got := t.get(c.ID); got.Status != task.Cancelled || got.Reason != "" {
+		if got := t.get(c.ID); got.Status != task.StatusCancelled || got.Reason != "" {
 			t.Errorf("%s, reason %q", got.Status, got.Reason)
 		}
 	}},
 	{"24", "Retry makes a task claimable at once, with all its attempts", func(t *T) {
 		c := t.run("w")
-		failed := change(c, task.Failed)
+		failed := change(c, task.StatusFailed)
 		failed.Counters = task.Counters{Attempts: 5, Interruptions: 4, Crashes: 3, CrashStreak: 2, InterruptStreak: 1}
 		t.wantErr("retry of a running task", t.ask(task.VerbRetry, c.ID), task.ErrRunning)
 		t.mustApply(failed)
 		t.mustAsk(task.VerbRetry, c.ID)
 		got := t.get(c.ID)
-		if want := (task.Counters{Interruptions: 4, Crashes: 3}); got.Status != task.Queued || got.Counters != want || !got.Finished.IsZero() {
+		if want := (task.Counters{Interruptions: 4, Crashes: 3}); got.Status != task.StatusQueued || got.Counters != want || !got.Finished.IsZero() {
 			t.Errorf("%s, %+v, finished %v", got.Status, got.Counters, got.Finished)
 		}
 		again := t.claim("w", 1)
 		if len(again) != 1 || again[0].Runs != 2 {
 			t.Fatalf("claimed %+v", again)
 		}
-		waits := change(again[0], task.Queued)
+		waits := change(again[0], task.StatusQueued)
 		waits.Delay = time.Hour
 		t.mustApply(waits)
 		t.mustAsk(task.VerbRetry, c.ID)
@@ -166,7 +166,7 @@ var controlRules = []rule{
 		if len(last) != 1 {
 			t.Fatal("a task whose waiting was cut short cannot be claimed")
 		}
-		t.mustApply(change(last[0], task.Succeeded))
+		t.mustApply(change(last[0], task.StatusSucceeded))
 		t.wantErr("retry of a succeeded task", t.ask(task.VerbRetry, c.ID), task.ErrAlreadyFinished)
 		t.wantErr("retry of nothing", t.ask(task.VerbRetry, t.id()), task.ErrNotFound)
 		cancelled := t.add()
@@ -179,22 +179,22 @@ var controlRules = []rule{
 	{"25", "what was asked is told with every beat until the run has ended", func(t *T) {
 		c := t.run("w")
 		f := change(c, "").Fence
-		beat := func(seq uint64, want ...task.Asked) {
+		beat := func(seq uint64, want ...task.PendingCommand) {
 			t.Helper()
 			reply, err := t.beat("w", seq, task.WorkerRunning)
-			if err != nil || !slices.Equal(reply.Asked, want) {
-				t.Errorf("beat %d: asked %+v, %v, want %+v", seq, reply.Asked, err, want)
+			if err != nil || !slices.Equal(reply.Commands, want) {
+				t.Errorf("beat %d: asked %+v, %v, want %+v", seq, reply.Commands, err, want)
 			}
 		}
 		beat(2)
 		t.mustAsk(task.VerbInterrupt, c.ID)
 		t.mustAsk(task.VerbInterrupt, c.ID)
-		beat(3, task.Asked{Fence: f, Verb: task.VerbInterrupt})
-		beat(3, task.Asked{Fence: f, Verb: task.VerbInterrupt})
+		beat(3, task.PendingCommand{Fence: f, Verb: task.VerbInterrupt})
+		beat(3, task.PendingCommand{Fence: f, Verb: task.VerbInterrupt})
 		t.mustAsk(task.VerbCancel, c.ID)
 		t.mustAsk(task.VerbInterrupt, c.ID)
-		beat(4, task.Asked{Fence: f, Verb: task.VerbCancel})
-		t.mustApply(change(c, task.Cancelled))
+		beat(4, task.PendingCommand{Fence: f, Verb: task.VerbCancel})
+		t.mustApply(change(c, task.StatusCancelled))
 		beat(5)
 		t.wantErr("interrupt of an ended task", t.ask(task.VerbInterrupt, c.ID), task.ErrNotRunning)
 		t.wantErr("interrupt of a waiting task", t.ask(task.VerbInterrupt, t.add()), task.ErrNotRunning)
@@ -202,12 +202,12 @@ var controlRules = []rule{
 	}},
 	{"25", "a waiting call hears that something was asked of a run", func(t *T) {
 		c := t.run("w")
-		before, err := t.Store.Wait(t.Context(), task.Seen{})
+		before, err := t.Store.Wait(t.Context(), task.Generations{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.mustAsk(task.VerbInterrupt, c.ID)
-		for now := before; now.Asked == before.Asked; {
+		for now := before; now.Commands == before.Commands; {
 			if now, err = t.Store.Wait(t.Context(), now); err != nil {
 				t.Fatal(err)
 			}

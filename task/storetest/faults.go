@@ -15,7 +15,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Faults lets clients and workers use a store whose calls go wrong, and proves at the end what is
+// RunFaults lets clients and workers use a store whose calls go wrong, and proves at the end what is
 // promised all the same: that every accepted task has ended as it should, once, that none ran twice
 // at a time, that the counters say what the history says, that nothing is left running and no worker
 // listed, and that what was asked again was done once.
@@ -26,7 +26,7 @@ import (
 // answer, or is slow: the first call of each method, the second, and so on up to the last; then the
 // n-th calls of all methods together. Where that takes too long, most bounds the tellings; 0 is no
 // bound. The store of an Engine without Bubble is opened once, for all of them.
-func Faults(t *testing.T, e Engine, most int) {
+func RunFaults(t *testing.T, e Engine, most int) {
 	if !e.Bubble {
 		s := e.Open(t)
 		t.Cleanup(func() {

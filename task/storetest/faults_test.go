@@ -23,14 +23,14 @@ var unrepeatable = map[string]func(b *broken){
 				if seen[c.Fence] {
 					errs[i] = task.ErrLeaseLost
 				}
-				seen[c.Fence] = seen[c.Fence] || c.Status != task.Running
+				seen[c.Fence] = seen[c.Fence] || c.Status != task.StatusRunning
 			}
 			return errs
 		}
 	},
 	"a task that is added again is another one": func(b *broken) {
 		inner, n := b.add, 0
-		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 			tasks = slices.Clone(tasks)
 			if n++; n%2 == 0 {
 				for i := range tasks {
@@ -93,7 +93,7 @@ var untrue = map[string]struct {
 				return got, err
 			}
 			// One that runs for a while is given out once more.
-			running, err := b.Find(ctx, task.Query{Status: task.Running})
+			running, err := b.Find(ctx, task.Query{Status: task.StatusRunning})
 			mu.Lock()
 			defer mu.Unlock()
 			for _, t := range running {
@@ -119,7 +119,7 @@ var untrue = map[string]struct {
 		}
 	}, &plan{}},
 	"nothing is ever removed": {func(b *broken) {
-		b.prune = func(context.Context, task.PruneRequest) (task.Pruned, error) { return task.Pruned{}, nil }
+		b.prune = func(context.Context, task.PruneRequest) (task.PruneReply, error) { return task.PruneReply{}, nil }
 	}, &plan{}},
 }
 

@@ -60,8 +60,8 @@ func (p Fault) wait(ctx context.Context) error {
 }
 
 // Add implements task.Store.
-func (f *Faulty) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
-	return call(ctx, f, "Add", func() ([]task.Added, error) { return f.Store.Add(ctx, tasks) })
+func (f *Faulty) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
+	return call(ctx, f, "Add", func() ([]task.AddResult, error) { return f.Store.Add(ctx, tasks) })
 }
 
 // Claim implements task.Store.
@@ -93,8 +93,8 @@ func (f *Faulty) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
 }
 
 // Reclaim implements task.Store.
-func (f *Faulty) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
-	return call(ctx, f, "Reclaim", func() (task.Reclaimed, error) { return f.Store.Reclaim(ctx, req) })
+func (f *Faulty) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error) {
+	return call(ctx, f, "Reclaim", func() (task.ReclaimReply, error) { return f.Store.Reclaim(ctx, req) })
 }
 
 // Find implements task.Store.
@@ -124,11 +124,11 @@ func (f *Faulty) Count(ctx context.Context) (task.Counts, error) {
 }
 
 // Prune implements task.Store.
-func (f *Faulty) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, error) {
-	return call(ctx, f, "Prune", func() (task.Pruned, error) { return f.Store.Prune(ctx, req) })
+func (f *Faulty) Prune(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
+	return call(ctx, f, "Prune", func() (task.PruneReply, error) { return f.Store.Prune(ctx, req) })
 }
 
 // Wait implements task.Store.
-func (f *Faulty) Wait(ctx context.Context, seen task.Seen) (task.Seen, error) {
-	return call(ctx, f, "Wait", func() (task.Seen, error) { return f.Store.Wait(ctx, seen) })
+func (f *Faulty) Wait(ctx context.Context, seen task.Generations) (task.Generations, error) {
+	return call(ctx, f, "Wait", func() (task.Generations, error) { return f.Store.Wait(ctx, seen) })
 }

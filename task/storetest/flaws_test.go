@@ -64,37 +64,37 @@ var flaws = map[string]func(b *broken){
 	},
 	"those that ended first go first, whatever their ids, and no young task stops it": func(b *broken) {
 		inner := b.prune
-		b.prune = func(ctx context.Context, req task.PruneRequest) (task.Pruned, error) {
+		b.prune = func(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
 			found, err := b.Store.Find(ctx, task.Query{Limit: 1000})
 			if err != nil {
-				return task.Pruned{}, err
+				return task.PruneReply{}, err
 			}
 			first := slices.MinFunc(found, func(x, y task.Task) int { return cmp.Compare(x.ID, y.ID) })
 			if !first.Status.Ended() { // it walks along the ids
-				return task.Pruned{}, nil
+				return task.PruneReply{}, nil
 			}
 			return inner(ctx, req)
 		}
 	},
 	"of the store's clock and the caller's the one that is behind counts": func(b *broken) {
 		inner := b.prune
-		b.prune = func(ctx context.Context, req task.PruneRequest) (task.Pruned, error) {
+		b.prune = func(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
 			req.Clock = time.Time{}
 			return inner(ctx, req)
 		}
 	},
 	"tasks with keys and without come together, and a key that is held holds up no other": func(b *broken) {
-		eachAdd(b, func(added []task.Added) {
-			if slices.ContainsFunc(added, func(a task.Added) bool { return a.Existed }) {
+		eachAdd(b, func(added []task.AddResult) {
+			if slices.ContainsFunc(added, func(a task.AddResult) bool { return a.Existed }) {
 				for i := range added {
-					added[i] = task.Added{ID: added[i].ID, Busy: true}
+					added[i] = task.AddResult{ID: added[i].ID, Busy: true}
 				}
 			}
 		})
 	},
 	"of those that have one key in a call the first one gets it": func(b *broken) {
 		inner := b.add
-		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 			tasks = slices.Clone(tasks)
 			seen := make(map[string]bool)
 			for i := range tasks {
@@ -108,7 +108,7 @@ var flaws = map[string]func(b *broken){
 	},
 	"of those that have one id in a call the first one is added": func(b *broken) {
 		inner := b.add
-		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 			tasks = slices.Clone(tasks)
 			slices.Reverse(tasks)
 			added, err := inner(ctx, tasks)
@@ -118,7 +118,7 @@ var flaws = map[string]func(b *broken){
 	},
 	"a task that exists does not take another key": func(b *broken) {
 		inner := b.add
-		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 			added, err := inner(ctx, tasks)
 			for i := range added {
 				if added[i].Existed && added[i].ID == tasks[i].ID {
@@ -146,7 +146,7 @@ var flaws = map[string]func(b *broken){
 		b.apply = func(ctx context.Context, changes []task.Change) []error {
 			errs := inner(ctx, changes)
 			for i, err := range errs {
-				if err == nil && changes[i].Status == task.Succeeded {
+				if err == nil && changes[i].Status == task.StatusSucceeded {
 					ends++
 				}
 			}
@@ -155,7 +155,7 @@ var flaws = map[string]func(b *broken){
 		b.count = func(ctx context.Context) (task.Counts, error) {
 			counts, err := count(ctx)
 			for i := range counts.Tasks {
-				if counts.Tasks[i].Status == task.Succeeded {
+				if counts.Tasks[i].Status == task.StatusSucceeded {
 					counts.Tasks[i].N = ends
 				}
 			}
@@ -188,7 +188,7 @@ var flaws = map[string]func(b *broken){
 		b.apply = func(ctx context.Context, changes []task.Change) []error {
 			errs := inner(ctx, changes)
 			for i, c := range changes {
-				if c.Status != task.Running {
+				if c.Status != task.StatusRunning {
 					errs[i] = nil // whoever asks is told that he was first
 				}
 			}
@@ -222,14 +222,14 @@ var flaws = map[string]func(b *broken){
 		b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
 			mu.Lock()
 			defer mu.Unlock()
-			gone[beat.Worker] = beat.State == task.WorkerLeft // whatever it holds
+			gone[beat.Worker] = beat.State == task.WorkerStopped // whatever it holds
 			return heartbeat(ctx, beat)
 		}
-		b.reclaim = func(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
+		b.reclaim = func(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			if gone[req.Worker] {
-				return task.Reclaimed{Done: true}, nil
+				return task.ReclaimReply{Done: true}, nil
 			}
 			return reclaim(ctx, req)
 		}
@@ -253,9 +253,9 @@ var flaws = map[string]func(b *broken){
 }
 
 // eachAdd breaks the answers of Add.
-func eachAdd(b *broken, alter func(added []task.Added)) {
+func eachAdd(b *broken, alter func(added []task.AddResult)) {
 	inner := b.add
-	b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+	b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 		added, err := inner(ctx, tasks)
 		alter(added)
 		return added, err

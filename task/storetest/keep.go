@@ -14,7 +14,7 @@ var suspectRules = []rule{
 		var suspects []string
 		for range 2 {
 			id := t.add()
-			crashed := change(t.claim("w", 1)[0], task.Interrupted)
+			crashed := change(t.claim("w", 1)[0], task.StatusInterrupted)
 			crashed.Counters.CrashStreak = 2
 			t.mustApply(crashed)
 			// It is out of the way until both are there.
@@ -35,8 +35,8 @@ var suspectRules = []rule{
 			t.Fatalf("%+v, %v", left, err)
 		}
 		for _, c := range left.Tasks {
-			taken := change(c, task.Interrupted)
-			taken.Taken = true
+			taken := change(c, task.StatusInterrupted)
+			taken.Reclaimed = true
 			t.mustApply(taken)
 		}
 		if left, err := t.Store.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Max: 10}); err != nil || !left.Done {
@@ -54,16 +54,16 @@ var suspectRules = []rule{
 		a := t.run("w")
 		t.add()
 		b := t.claim("w", 1)[0]
-		beat := task.Beat{Worker: "w", Lease: lease, Seq: 2, State: task.WorkerRunning, Complete: true, Runs: []task.Fence{change(a, "").Fence}}
+		beat := task.Beat{Worker: "w", Lease: lease, Seq: 2, State: task.WorkerRunning, ListsAllRuns: true, Runs: []task.Fence{change(a, "").Fence}}
 		reply, err := t.Store.Heartbeat(t.Context(), beat)
-		if err != nil || len(reply.Lost) != 0 || len(reply.Unlisted) != 1 {
+		if err != nil || len(reply.Lost) != 0 || len(reply.Missing) != 1 {
 			t.Fatalf("%+v, %v", reply, err)
 		}
-		if got := reply.Unlisted[0]; got.ID != b.ID || got.Run != b.Run || got.Kind != b.Kind || got.Caps != b.Caps || !bytes.Equal(got.Payload, b.Payload) || got.Worker != "w" {
+		if got := reply.Missing[0]; got.ID != b.ID || got.Run != b.Run || got.Kind != b.Kind || got.Caps != b.Caps || !bytes.Equal(got.Payload, b.Payload) || got.Worker != "w" {
 			t.Errorf("%+v, want %+v", got, b)
 		}
-		beat.Seq, beat.Complete = 3, false
-		if reply, err = t.Store.Heartbeat(t.Context(), beat); err != nil || len(reply.Unlisted) != 0 {
+		beat.Seq, beat.ListsAllRuns = 3, false
+		if reply, err = t.Store.Heartbeat(t.Context(), beat); err != nil || len(reply.Missing) != 0 {
 			t.Errorf("a beat that is not complete: %+v, %v", reply, err)
 		}
 	}},
@@ -80,11 +80,11 @@ var keepRules = []rule{
 			}
 		}
 		log(nil)
-		first := change(c, task.Running)
+		first := change(c, task.StatusRunning)
 		first.Log = []byte("\x00one\xff\n")
 		t.mustApply(first)
 		log(first.Log)
-		big := change(c, task.Interrupted)
+		big := change(c, task.StatusInterrupted)
 		big.Log = bytes.Repeat([]byte("x"), task.MaxLog-3)
 		big.Result = []byte("no success, no result")
 		t.mustApply(big)
@@ -92,7 +92,7 @@ var keepRules = []rule{
 		if got := t.get(c.ID); got.Result != nil {
 			t.Errorf("an interrupted task has the result %q", got.Result)
 		}
-		last := change(t.claim("w", 1)[0], task.Succeeded)
+		last := change(t.claim("w", 1)[0], task.StatusSucceeded)
 		last.Result = []byte("\x00\xff'")
 		t.mustApply(last)
 		if got := t.get(c.ID); !bytes.Equal(got.Result, last.Result) {
@@ -115,7 +115,7 @@ var keepRules = []rule{
 			if n == runs-1 {
 				break
 			}
-			c := change(got[0], task.Interrupted)
+			c := change(got[0], task.StatusInterrupted)
 			c.Counters.Interruptions++
 			t.mustApply(c)
 		}
@@ -139,12 +139,12 @@ var keepRules = []rule{
 			gone = append(gone, t.add())
 		}
 		for _, c := range t.claim("w", 5) {
-			again := change(c, task.Interrupted)
+			again := change(c, task.StatusInterrupted)
 			again.Log = []byte("log\n")
 			t.mustApply(again)
 		}
 		for _, c := range t.claim("w", 5) {
-			t.mustApply(change(c, task.Succeeded))
+			t.mustApply(change(c, task.StatusSucceeded))
 		}
 		waiting := t.add(func(n *task.NewTask) { n.Delay = time.Hour })
 		t.add()
@@ -176,14 +176,14 @@ var keepRules = []rule{
 		t.count("a other queued", 1, "default k queued", 6)
 		got := t.claim("w", 5)
 		t.count("a other queued", 1, "default k queued", 1, "default k running", 5)
-		t.mustApply(change(got[0], task.Succeeded))
-		t.mustApply(change(got[1], task.Interrupted))
-		t.mustApply(change(got[2], task.Failed))
-		again := change(got[3], task.Queued)
+		t.mustApply(change(got[0], task.StatusSucceeded))
+		t.mustApply(change(got[1], task.StatusInterrupted))
+		t.mustApply(change(got[2], task.StatusFailed))
+		again := change(got[3], task.StatusQueued)
 		again.Delay = time.Hour
 		t.mustApply(again)
 		t.mustAsk(task.VerbCancel, got[4].ID)
-		t.mustApply(change(got[4], task.Interrupted))
+		t.mustApply(change(got[4], task.StatusInterrupted))
 		t.count("a other queued", 1, "default k queued", 2, "default k interrupted", 1, "default k succeeded", 1, "default k failed", 1, "default k cancelled", 1)
 		t.mustAsk(task.VerbRetry, got[2].ID)
 		t.count("a other queued", 1, "default k queued", 3, "default k interrupted", 1, "default k succeeded", 1, "default k cancelled", 1)

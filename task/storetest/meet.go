@@ -16,7 +16,7 @@ import (
 var meetRules = []rule{
 	{"9", "an end that is repeated while it is still being written is nil for everyone", func(t *T) {
 		t.join("w")
-		for round, status := range []task.Status{task.Succeeded, task.Failed, task.Interrupted, task.Queued, task.Succeeded, task.Interrupted} {
+		for round, status := range []task.Status{task.StatusSucceeded, task.StatusFailed, task.StatusInterrupted, task.StatusQueued, task.StatusSucceeded, task.StatusInterrupted} {
 			t.add()
 			c := t.claim("w", 1)[0]
 			end := change(c, status)
@@ -41,7 +41,7 @@ var meetRules = []rule{
 		for round := range 12 {
 			c := t.run("w" + strconv.Itoa(round))
 			m := &meeting{T: t, run: c}
-			m.start(func() error { return t.apply(change(c, task.Succeeded)) }, round)
+			m.start(func() error { return t.apply(change(c, task.StatusSucceeded)) }, round)
 			m.check(round + 1)
 		}
 	}},
@@ -59,15 +59,15 @@ var meetRules = []rule{
 				}
 			}
 			reply, err := t.Store.Heartbeat(t.Context(), task.Beat{Worker: "w", Lease: lease, Seq: uint64(round + 2),
-				State: task.WorkerRunning, Complete: true, Runs: known})
+				State: task.WorkerRunning, ListsAllRuns: true, Runs: known})
 			if err != nil || len(reply.Lost) > 0 {
 				t.Fatalf("a complete beat: %+v, %v", reply, err)
 			}
-			for _, c := range reply.Unlisted {
+			for _, c := range reply.Missing {
 				known = append(known, change(c, "").Fence)
 			}
 			t.tick() // a claim that comes now comes too late
-			running, err := t.Store.Find(t.Context(), task.Query{Status: task.Running})
+			running, err := t.Store.Find(t.Context(), task.Query{Status: task.StatusRunning})
 			if err != nil || len(running) != len(known) {
 				t.Fatalf("%d tasks run, %v, and their worker knows of %d", len(running), err, len(known))
 			}
@@ -95,15 +95,15 @@ var meetRules = []rule{
 				})
 			}
 			time.Sleep(time.Duration(round) * 200 * time.Microsecond)
-			if _, err := t.beat(w, 2, task.WorkerLeft); err != nil {
+			if _, err := t.beat(w, 2, task.WorkerStopped); err != nil {
 				t.Errorf("the last beat: %v", err)
 			}
 			claimers.Wait()
 			t.reclaim(task.ReclaimRequest{Worker: w, Seq: 2, Max: 7})
-			if running := t.found(task.Query{Status: task.Running}); len(running) != 0 {
+			if running := t.found(task.Query{Status: task.StatusRunning}); len(running) != 0 {
 				t.Fatalf("%d tasks run for a worker that has left and holds nothing", len(running))
 			}
-			for _, id := range t.found(task.Query{Status: task.Queued}) {
+			for _, id := range t.found(task.Query{Status: task.StatusQueued}) {
 				t.mustAsk(task.VerbCancel, id) // out of the way of the next round
 			}
 		}
@@ -159,8 +159,8 @@ func (t *T) oneOutcome(end task.Change, want task.Status) {
 		t.Errorf("the task is %s with %+v, want %s with %+v", got.Status, got.Counters, want, end.Counters)
 	}
 	runs, err := t.Store.History(t.Context(), end.Task)
-	if err != nil || len(runs) != 1 || runs[0].Ended.IsZero() || runs[0].Taken != end.Taken {
-		t.Errorf("history %+v, %v; taken %t", runs, err, end.Taken)
+	if err != nil || len(runs) != 1 || runs[0].Ended.IsZero() || runs[0].Reclaimed != end.Reclaimed {
+		t.Errorf("history %+v, %v; taken %t", runs, err, end.Reclaimed)
 	}
 }
 
@@ -177,8 +177,8 @@ type meeting struct {
 
 // taking is the change by which a neighbour takes the run.
 func (m *meeting) taking() task.Change {
-	c := change(m.run, task.Interrupted)
-	c.Taken, c.Reason, c.Counters.Interruptions = true, task.ReasonLost, 1
+	c := change(m.run, task.StatusInterrupted)
+	c.Reclaimed, c.Reason, c.Counters.Interruptions = true, task.ReasonLost, 1
 	return c
 }
 
@@ -192,7 +192,7 @@ func (m *meeting) start(own func() error, round int) {
 		func() { m.cancelled = m.ask(task.VerbCancel, m.run.ID) },
 		func() {
 			for n := range 5 {
-				save := change(m.run, task.Running)
+				save := change(m.run, task.StatusRunning)
 				save.Checkpoint = []byte(strconv.Itoa(n))
 				if err := m.apply(save); err != nil {
 					m.wantErr("a save that comes too late", err, task.ErrLeaseLost)
@@ -226,9 +226,9 @@ func (m *meeting) check(nth int) {
 			m.Errorf("the one that came too late: %v", err)
 		}
 	}
-	end, want := m.taking(), task.Cancelled
+	end, want := m.taking(), task.StatusCancelled
 	if m.own == nil {
-		end, want = change(m.run, task.Succeeded), task.Succeeded
+		end, want = change(m.run, task.StatusSucceeded), task.StatusSucceeded
 	} else {
 		m.wantErr("Cancel", m.cancelled, nil)
 	}

@@ -30,10 +30,10 @@ func (t *txT) settle() *neighbour {
 	n.runs = t.claim("w", 8)
 	n.left = t.claim("gone", 2)
 	n.mine, n.runs = n.runs[0], n.runs[1:]
-	if _, err := t.beat("gone", 2, task.WorkerLeft); err != nil {
+	if _, err := t.beat("gone", 2, task.WorkerStopped); err != nil {
 		t.Fatal(err)
 	}
-	failed := change(n.runs[0], task.Failed)
+	failed := change(n.runs[0], task.StatusFailed)
 	n.failed, n.runs = failed.Task, n.runs[1:]
 	t.mustApply(failed)
 	for range 3 {
@@ -85,10 +85,10 @@ func (n *neighbour) goOn() {
 // write saves and ends runs, alone, together, and in another transaction.
 func (n *neighbour) write() {
 	n.Helper()
-	save := change(n.runs[0], task.Running)
+	save := change(n.runs[0], task.StatusRunning)
 	save.Checkpoint = []byte("saved")
 	n.within("a save", func(ctx context.Context) error { return n.Store.Apply(ctx, []task.Change{save})[0] })
-	ends := []task.Change{change(n.runs[0], task.Interrupted), change(n.runs[1], task.Succeeded), change(n.runs[2], task.Queued)}
+	ends := []task.Change{change(n.runs[0], task.StatusInterrupted), change(n.runs[1], task.StatusSucceeded), change(n.runs[2], task.StatusQueued)}
 	ends[1].Result = []byte("result")
 	n.within("ends", func(ctx context.Context) error {
 		for _, err := range n.Store.Apply(ctx, ends) {
@@ -100,7 +100,7 @@ func (n *neighbour) write() {
 	})
 	tx := n.begin()
 	n.within("an end in another transaction", func(ctx context.Context) error {
-		return n.store.FinishTx(ctx, tx.Tx, change(n.runs[3], task.Succeeded))
+		return n.store.FinishTx(ctx, tx.Tx, change(n.runs[3], task.StatusSucceeded))
 	})
 	n.commit(tx)
 	n.runs = n.runs[4:]
@@ -132,9 +132,9 @@ func (n *neighbour) steer() {
 		n.within(string(cmd.Verb), func(ctx context.Context) error { return n.Store.Control(ctx, cmd) })
 	}
 	n.within("a complete beat", func(ctx context.Context) error {
-		reply, err := n.Store.Heartbeat(ctx, task.Beat{Worker: "w", Lease: lease, Seq: 2, State: task.WorkerRunning, Complete: true,
+		reply, err := n.Store.Heartbeat(ctx, task.Beat{Worker: "w", Lease: lease, Seq: 2, State: task.WorkerRunning, ListsAllRuns: true,
 			Runs: []task.Fence{change(n.runs[0], "").Fence}})
-		if err == nil && (len(reply.Asked) != 2 || len(reply.Unlisted) < 1) {
+		if err == nil && (len(reply.Commands) != 2 || len(reply.Missing) < 1) {
 			return fmt.Errorf("it was answered %+v", reply)
 		}
 		return err
@@ -167,8 +167,8 @@ func (n *neighbour) take(ctx context.Context, runs []task.Task) error {
 func taken(runs []task.Task) []task.Change {
 	changes := make([]task.Change, len(runs))
 	for i, c := range runs {
-		changes[i] = change(c, task.Interrupted)
-		changes[i].Taken, changes[i].Reason = true, task.ReasonLost
+		changes[i] = change(c, task.StatusInterrupted)
+		changes[i].Reclaimed, changes[i].Reason = true, task.ReasonLost
 	}
 	return changes
 }

@@ -17,13 +17,13 @@ var neighbourRules = []txRule{
 	{"while a transaction is open that finishes a task, no other task is held up", "a handler may keep its transaction open for minutes", func(t *txT) {
 		n := t.settle()
 		tx := t.begin()
-		if err := t.store.FinishTx(t.Context(), tx.Tx, change(n.mine, task.Succeeded)); err != nil {
+		if err := t.store.FinishTx(t.Context(), tx.Tx, change(n.mine, task.StatusSucceeded)); err != nil {
 			t.Fatalf("FinishTx: %v", err)
 		}
 		n.goOn()
 		n.takeAll()
 		t.commit(tx)
-		if got := t.get(n.mine.ID); got.Status != task.Succeeded {
+		if got := t.get(n.mine.ID); got.Status != task.StatusSucceeded {
 			t.Errorf("the task that was finished is %s", got.Status)
 		}
 	}},
@@ -46,12 +46,12 @@ var neighbourRules = []txRule{
 		tx := t.begin()
 		news := t.news("runs", "waits", "")
 		news[2].ID = holder
-		t.addAllIn(tx, news, []task.Added{{ID: holder, Existed: true}, {ID: idle, Existed: true}, {ID: holder, Existed: true}})
+		t.addAllIn(tx, news, []task.AddResult{{ID: holder, Existed: true}, {ID: idle, Existed: true}, {ID: holder, Existed: true}})
 		t.within("a save of the task that has the key", func(ctx context.Context) error {
-			return t.Store.Apply(ctx, []task.Change{change(run, task.Running)})[0]
+			return t.Store.Apply(ctx, []task.Change{change(run, task.StatusRunning)})[0]
 		})
 		t.within("its end", func(ctx context.Context) error {
-			return t.Store.Apply(ctx, []task.Change{change(run, task.Succeeded)})[0]
+			return t.Store.Apply(ctx, []task.Change{change(run, task.StatusSucceeded)})[0]
 		})
 		t.within("a cancellation", func(ctx context.Context) error {
 			return t.Store.Control(ctx, task.Command{Verb: task.VerbCancel, Task: idle})
@@ -67,7 +67,7 @@ var neighbourRules = []txRule{
 			added := t.addIn(tx, func(n *task.NewTask) { n.Key = "key" })
 			news := t.news("", "key", "free", "")
 			news[3].ID = added
-			want := []task.Added{{ID: news[0].ID}, {ID: news[1].ID, Busy: true}, {ID: news[2].ID}, {ID: added, Busy: true}}
+			want := []task.AddResult{{ID: news[0].ID}, {ID: news[1].ID, Busy: true}, {ID: news[2].ID}, {ID: added, Busy: true}}
 			t.within("Add", func(ctx context.Context) error {
 				got, err := t.Store.Add(ctx, news)
 				if err == nil && !slices.Equal(got, want) {
@@ -92,7 +92,7 @@ var neighbourRules = []txRule{
 			t.commit(tx)
 			news = t.news("key", "")
 			news[1].ID = added
-			t.addAll(news, []task.Added{{ID: added, Existed: true}, {ID: added, Existed: true}})
+			t.addAll(news, []task.AddResult{{ID: added, Existed: true}, {ID: added, Existed: true}})
 			t.wantErr("Retry", t.ask(task.VerbRetry, ended), task.ErrKeyBusy)
 		}
 	}},
@@ -103,7 +103,7 @@ var neighbourRules = []txRule{
 		first := t.addIn(tx)
 		news := t.news("", "key", "mine", "")
 		news[3].ID = theirs
-		t.addAllIn(tx, news, []task.Added{{ID: news[0].ID}, {ID: news[1].ID, Busy: true}, {ID: news[2].ID}, {ID: theirs, Busy: true}})
+		t.addAllIn(tx, news, []task.AddResult{{ID: news[0].ID}, {ID: news[1].ID, Busy: true}, {ID: news[2].ID}, {ID: theirs, Busy: true}})
 		last := t.addIn(tx)
 		t.commit(tx)
 		for _, id := range []string{first, news[0].ID, news[2].ID, last} {
@@ -125,7 +125,7 @@ var neighbourRules = []txRule{
 			ended := t.keyed("k", key).ID
 			t.mustAsk(task.VerbCancel, ended)
 			news := t.news(key, key)
-			var inTx, alone, retried task.Added
+			var inTx, alone, retried task.AddResult
 			var contenders sync.WaitGroup
 			tried := make(chan struct{})
 			answered := sync.OnceFunc(func() { close(tried) })
@@ -147,16 +147,16 @@ var neighbourRules = []txRule{
 			})
 			contenders.Go(func() {
 				err := t.ask(task.VerbRetry, ended)
-				if retried = (task.Added{ID: ended, Existed: err != nil}); err != nil {
+				if retried = (task.AddResult{ID: ended, Existed: err != nil}); err != nil {
 					t.wantErr("Retry", err, task.ErrKeyBusy)
 				}
 			})
 			contenders.Wait()
-			unfinished := t.found(task.Query{Key: key, Status: task.Queued})
+			unfinished := t.found(task.Query{Key: key, Status: task.StatusQueued})
 			if len(unfinished) != 1 {
 				t.Fatalf("%d unfinished tasks have the key", len(unfinished))
 			}
-			for _, got := range []task.Added{inTx, alone, retried} {
+			for _, got := range []task.AddResult{inTx, alone, retried} {
 				if won := got.ID == unfinished[0]; !won && !got.Existed {
 					t.Errorf("%s has the key, and another one was told that it has: %+v", unfinished[0], got)
 				}
@@ -169,7 +169,7 @@ var neighbourRules = []txRule{
 	{"a thousand tasks of every sort can be added in one call", "an import is one transaction", func(t *txT) {
 		const tasks = 1000
 		var news []task.NewTask
-		var want []task.Added
+		var want []task.AddResult
 		for n := range tasks {
 			one := task.NewTask{ID: random(n), Kind: fmt.Sprintf("k%d", n%3), Queue: fmt.Sprintf("new %d", n%50), Payload: []byte("{}"), Priority: n % 7}
 			if n%2 == 0 {
@@ -178,7 +178,7 @@ var neighbourRules = []txRule{
 			if n%4 < 2 {
 				one.Delay = time.Hour
 			}
-			news, want = append(news, one), append(want, task.Added{ID: one.ID})
+			news, want = append(news, one), append(want, task.AddResult{ID: one.ID})
 		}
 		tx := t.begin()
 		t.addAllIn(tx, news, want)
@@ -202,7 +202,7 @@ var neighbourRules = []txRule{
 			run := t.run(fmt.Sprintf("w%d", round))
 			m := &meeting{T: t.T, run: run}
 			tx := t.begin()
-			finish := func() error { return t.store.FinishTx(t.Context(), tx.Tx, change(run, task.Succeeded)) }
+			finish := func() error { return t.store.FinishTx(t.Context(), tx.Tx, change(run, task.StatusSucceeded)) }
 			if round%2 == 0 { // before the others begin
 				err := finish()
 				finish = func() error { return err }
@@ -223,7 +223,7 @@ var neighbourRules = []txRule{
 	{"ends that come in one call with that of a task in an open transaction are recorded", "who takes the runs of a dead worker takes them in one call", func(t *txT) {
 		n := t.settle()
 		tx := t.begin()
-		if err := t.store.FinishTx(t.Context(), tx.Tx, change(n.mine, task.Succeeded)); err != nil {
+		if err := t.store.FinishTx(t.Context(), tx.Tx, change(n.mine, task.StatusSucceeded)); err != nil {
 			t.Fatalf("FinishTx: %v", err)
 		}
 		all := taken(append([]task.Task{n.mine}, n.runs...))
@@ -235,12 +235,12 @@ var neighbourRules = []txRule{
 			return errors.Join(errs[1:]...)
 		})
 		for _, c := range n.runs {
-			if got := t.get(c.ID); got.Status != task.Interrupted {
+			if got := t.get(c.ID); got.Status != task.StatusInterrupted {
 				t.Errorf("another task of the call is %s", got.Status)
 			}
 		}
 		t.commit(tx)
-		if got := t.get(n.mine.ID); got.Status != task.Succeeded {
+		if got := t.get(n.mine.ID); got.Status != task.StatusSucceeded {
 			t.Errorf("the task of the transaction is %s", got.Status)
 		}
 		t.wantErr("the taking that came too late", t.apply(all[0]), task.ErrAlreadyFinished)
@@ -258,7 +258,7 @@ func (t *txT) within(what string, call func(ctx context.Context) error) {
 }
 
 // addAllIn is addAll as a part of a transaction.
-func (t *txT) addAllIn(tx Transaction, news []task.NewTask, want []task.Added) {
+func (t *txT) addAllIn(tx Transaction, news []task.NewTask, want []task.AddResult) {
 	t.Helper()
 	added, err := t.store.AddTx(t.Context(), tx.Tx, news)
 	if err != nil {
@@ -284,17 +284,17 @@ func (t *txT) until(what string, done func() bool) {
 }
 
 // wantAdded returns the answer to the addition of one task.
-func (t *txT) wantAdded(got []task.Added, err error) task.Added {
+func (t *txT) wantAdded(got []task.AddResult, err error) task.AddResult {
 	t.Helper()
 	if err != nil || len(got) != 1 {
 		t.Errorf("Add: %+v, %v", got, err)
-		return task.Added{Existed: true} // it is not tried again
+		return task.AddResult{Existed: true} // it is not tried again
 	}
 	return got[0]
 }
 
 // insistIn adds a task in a transaction, as often as it takes.
-func (t *txT) insistIn(n task.NewTask) (added task.Added) {
+func (t *txT) insistIn(n task.NewTask) (added task.AddResult) {
 	t.Helper()
 	t.until("AddTx", func() bool {
 		tx := t.begin()

@@ -149,7 +149,7 @@ var orderRules = []rule{
 			if err != nil || done.Tasks > 4 { // two calls of two
 				t.Fatalf("Prune: %+v, %v", done, err)
 			}
-			left := t.found(task.Query{Status: task.Cancelled})
+			left := t.found(task.Query{Status: task.StatusCancelled})
 			for i, id := range order {
 				if gone := i < len(order)-len(left); gone == slices.Contains(left, id) {
 					t.Fatalf("left are %v of %v, in the order of their ends", left, order)
@@ -189,7 +189,7 @@ var orderRules = []rule{
 
 // addAll adds tasks in one call, and checks what is answered for each: the id that counts, and
 // whether that existed.
-func (t *T) addAll(news []task.NewTask, want []task.Added) {
+func (t *T) addAll(news []task.NewTask, want []task.AddResult) {
 	t.Helper()
 	added, err := t.Store.Add(t.Context(), news)
 	if err != nil || !slices.Equal(added, want) {
@@ -211,11 +211,11 @@ var batchRules = []rule{
 		news := t.news("", "held", "free", "", "other", "held")
 		news[4].Kind, news[4].Key = "other", "held" // of another kind
 		news[3].Delay = time.Hour
-		want := make([]task.Added, len(news))
+		want := make([]task.AddResult, len(news))
 		for i, n := range news {
 			want[i].ID = n.ID
 		}
-		want[1], want[5] = task.Added{ID: holder, Existed: true}, task.Added{ID: holder, Existed: true}
+		want[1], want[5] = task.AddResult{ID: holder, Existed: true}, task.AddResult{ID: holder, Existed: true}
 		t.addAll(news, want)
 		t.count("default k queued", 4, "default other queued", 1)
 		if got := t.get(news[2].ID); got.Key != "free" || string(got.Payload) != "free" {
@@ -232,8 +232,8 @@ var batchRules = []rule{
 	{"21", "of those that have one key in a call the first one gets it", func(t *T) {
 		news := t.news("a", "b", "a", "a", "b")
 		news[4].Kind = "other"
-		first := task.Added{ID: news[0].ID, Existed: true}
-		t.addAll(news, []task.Added{{ID: news[0].ID}, {ID: news[1].ID}, first, first, {ID: news[4].ID}})
+		first := task.AddResult{ID: news[0].ID, Existed: true}
+		t.addAll(news, []task.AddResult{{ID: news[0].ID}, {ID: news[1].ID}, first, first, {ID: news[4].ID}})
 		t.count("default k queued", 2, "default other queued", 1)
 		t.mustAsk(task.VerbCancel, news[0].ID)
 		if got := t.keyed("k", "a"); got.Existed {
@@ -246,7 +246,7 @@ var batchRules = []rule{
 			news[i].ID, news[i].Payload = news[of].ID, []byte("second")
 		}
 		plain, keyed := news[0].ID, news[1].ID
-		t.addAll(news, []task.Added{{ID: plain}, {ID: keyed}, {ID: plain, Existed: true}, {ID: keyed, Existed: true}, {ID: keyed, Existed: true}})
+		t.addAll(news, []task.AddResult{{ID: plain}, {ID: keyed}, {ID: plain, Existed: true}, {ID: keyed, Existed: true}, {ID: keyed, Existed: true}})
 		t.count("default k queued", 2)
 		if got := t.get(keyed); got.Key != "a" || string(got.Payload) != "a" {
 			t.Errorf("%+v", got)
@@ -257,10 +257,10 @@ var batchRules = []rule{
 	}},
 	{"1", "a task that exists does not take another key", func(t *T) {
 		n := t.news("one")[0]
-		t.addAll([]task.NewTask{n}, []task.Added{{ID: n.ID}})
+		t.addAll([]task.NewTask{n}, []task.AddResult{{ID: n.ID}})
 		again := n
 		again.Key = "two"
-		t.addAll([]task.NewTask{again}, []task.Added{{ID: n.ID, Existed: true}})
+		t.addAll([]task.NewTask{again}, []task.AddResult{{ID: n.ID, Existed: true}})
 		if got := t.keyed("k", "two"); got.Existed {
 			t.Errorf("the other key is held by %s", got.ID)
 		}
@@ -274,7 +274,7 @@ var batchRules = []rule{
 		got := t.claim("w", runs)
 		saves := make([]task.Change, len(got))
 		for i, c := range got {
-			saves[i] = change(c, task.Running)
+			saves[i] = change(c, task.StatusRunning)
 			saves[i].Checkpoint = []byte(c.ID)
 			saves[i].Counters.InterruptStreak = i
 			if i%10 == 5 {
@@ -288,7 +288,7 @@ var batchRules = []rule{
 			}
 			t.wantErr("save", err, want)
 		}
-		found, err := t.Store.Find(t.Context(), task.Query{Status: task.Running, Limit: runs + 1})
+		found, err := t.Store.Find(t.Context(), task.Query{Status: task.StatusRunning, Limit: runs + 1})
 		if err != nil || len(found) != runs {
 			t.Fatalf("%d run, %v", len(found), err)
 		}
@@ -309,7 +309,7 @@ var batchRules = []rule{
 			t.add()
 		}
 		for i, c := range t.claim("w", 4) {
-			end := change(c, []task.Status{task.Succeeded, task.Failed, task.Interrupted, task.Succeeded}[i])
+			end := change(c, []task.Status{task.StatusSucceeded, task.StatusFailed, task.StatusInterrupted, task.StatusSucceeded}[i])
 			for range 3 {
 				t.mustApply(end)
 			}
@@ -317,7 +317,7 @@ var batchRules = []rule{
 		t.count("default k interrupted", 1, "default k succeeded", 2, "default k failed", 1)
 		for _, c := range t.claim("w", 1) {
 			for range 2 {
-				t.mustApply(change(c, task.Cancelled))
+				t.mustApply(change(c, task.StatusCancelled))
 			}
 		}
 		t.count("default k succeeded", 2, "default k failed", 1, "default k cancelled", 1)

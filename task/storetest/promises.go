@@ -103,13 +103,13 @@ func (t *teller) books(got task.Task, do string) {
 		switch {
 		case r.Crashed:
 			sums.Crashes++
-		case r.Status == task.Interrupted:
+		case r.Status == task.StatusInterrupted:
 			sums.Interruptions++
-		case r.Status == task.Failed, r.Status == task.Queued && r.Error != "":
+		case r.Status == task.StatusFailed, r.Status == task.StatusQueued && r.Error != "":
 			sums.Attempts++
 		}
 		numbers = append(numbers, r.Run)
-		if i > 0 && r.Run <= runs[i-1].Run || r.Status == task.Running || r.Ended.IsZero() {
+		if i > 0 && r.Run <= runs[i-1].Run || r.Status == task.StatusRunning || r.Ended.IsZero() {
 			t.Errorf("the history of the %s task: %+v", do, runs)
 		}
 	}
@@ -173,7 +173,7 @@ func (t *teller) counted() {
 
 // freed checks that the key of an ended task is free.
 func (t *teller) freed() {
-	next, err := t.kind().Enqueue(t.ctx, task.NewClient(t.store), job{Do: "plain"}, &task.Options{Key: "key"})
+	next, err := t.kind().Enqueue(t.ctx, task.NewClient(t.store), job{Do: "plain"}, &task.EnqueueOptions{Key: "key"})
 	if err != nil || next.Existed {
 		t.Errorf("the key is not free: %+v, %v", next, err)
 		return
@@ -199,7 +199,7 @@ func (t *teller) pruned() {
 	}
 	poll(t.ctx, t, "the ended tasks are gone", func() bool {
 		for req := (task.PruneRequest{Max: 5}); ; {
-			var done task.Pruned
+			var done task.PruneReply
 			t.insist("Prune", func() (err error) { done, err = s.Prune(t.ctx, req); return err })
 			if req.After = done.Next; done.Next == "" {
 				return left() == 0

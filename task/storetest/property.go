@@ -101,7 +101,7 @@ func (m *model) add(rt *rapid.T) {
 	if _, err := m.store.Add(m.t.Context(), []task.NewTask{n}); err != nil {
 		rt.Fatalf("Add: %v", err)
 	}
-	m.tasks[id] = &modelTask{status: task.Queued, delayed: n.Delay > 0}
+	m.tasks[id] = &modelTask{status: task.StatusQueued, delayed: n.Delay > 0}
 	m.order = append(m.order, id)
 }
 
@@ -130,7 +130,7 @@ func (m *model) claim(rt *rapid.T) {
 	}
 	for _, g := range got {
 		mt := m.tasks[g.ID]
-		m.move(rt, g.ID, task.Running)
+		m.move(rt, g.ID, task.StatusRunning)
 		if g.Run <= mt.run || g.Runs != mt.runs+1 || string(g.Checkpoint) != mt.check {
 			rt.Fatalf("claimed %+v after %+v", g, mt)
 		}
@@ -152,7 +152,7 @@ func (m *model) pick(rt *rapid.T, ok func(*modelTask) bool) string {
 	return rapid.SampledFrom(some).Draw(rt, "task")
 }
 
-func running(mt *modelTask) bool { return mt.status == task.Running }
+func running(mt *modelTask) bool { return mt.status == task.StatusRunning }
 
 func (m *model) apply(c task.Change) error { return m.store.Apply(m.t.Context(), []task.Change{c})[0] }
 
@@ -160,13 +160,13 @@ func (m *model) end(rt *rapid.T) {
 	id := m.pick(rt, running)
 	mt := m.tasks[id]
 	c := task.Change{Fence: task.Fence{Task: id, Run: mt.run, Worker: m.worker}, Counters: mt.counters,
-		Status: rapid.SampledFrom(moved(task.Running)).Draw(rt, "status")}
+		Status: rapid.SampledFrom(moved(task.StatusRunning)).Draw(rt, "status")}
 	switch c.Status {
-	case task.Interrupted:
+	case task.StatusInterrupted:
 		c.Reason = task.ReasonLost
 		c.Counters.Crashes++
 		c.Counters.CrashStreak++
-	case task.Queued:
+	case task.StatusQueued:
 		c.Counters.Attempts++
 	}
 	if rapid.Bool().Draw(rt, "delay") {
@@ -178,9 +178,9 @@ func (m *model) end(rt *rapid.T) {
 	m.ended = append(m.ended, c)
 	next := c.Status
 	if mt.asked == task.VerbCancel && next.Claimable() {
-		next = task.Cancelled
+		next = task.StatusCancelled
 	}
-	if next != task.Succeeded { // a plain success leaves the counters alone, and they are the same
+	if next != task.StatusSucceeded { // a plain success leaves the counters alone, and they are the same
 		mt.counters = c.Counters
 	}
 	mt.delayed, mt.asked = c.Delay > 0, ""
@@ -200,7 +200,7 @@ func moved(from task.Status) (all []task.Status) {
 func (m *model) save(rt *rapid.T) {
 	id := m.pick(rt, running)
 	mt := m.tasks[id]
-	c := task.Change{Fence: task.Fence{Task: id, Run: mt.run, Worker: m.worker}, Status: task.Running, Counters: mt.counters,
+	c := task.Change{Fence: task.Fence{Task: id, Run: mt.run, Worker: m.worker}, Status: task.StatusRunning, Counters: mt.counters,
 		Checkpoint: []byte(rapid.StringN(1, 5, -1).Draw(rt, "checkpoint"))}
 	c.Counters.CrashStreak = 0
 	if err := m.apply(c); err != nil {
@@ -211,7 +211,7 @@ func (m *model) save(rt *rapid.T) {
 
 func (m *model) stale(rt *rapid.T) {
 	id := m.pick(rt, func(mt *modelTask) bool { return mt.runs > 0 })
-	c := task.Change{Fence: task.Fence{Task: id, Run: m.tasks[id].run - 1, Worker: m.worker}, Status: task.Failed, Checkpoint: []byte("stale")}
+	c := task.Change{Fence: task.Fence{Task: id, Run: m.tasks[id].run - 1, Worker: m.worker}, Status: task.StatusFailed, Checkpoint: []byte("stale")}
 	for _, e := range m.ended {
 		if e.Fence == c.Fence {
 			rt.Skip("no stale run, but an earlier one")
@@ -237,23 +237,23 @@ func (m *model) command(rt *rapid.T, verb task.Verb) {
 	err := m.store.Control(m.t.Context(), task.Command{Verb: verb, Task: id})
 	var want error
 	switch was := mt.status; {
-	case was == task.Running && verb == task.VerbRetry:
+	case was == task.StatusRunning && verb == task.VerbRetry:
 		want = task.ErrRunning
-	case was == task.Running:
+	case was == task.StatusRunning:
 		if mt.asked != task.VerbCancel {
 			mt.asked = verb
 		}
 	case verb == task.VerbInterrupt:
 		want = task.ErrNotRunning
-	case was == task.Succeeded, was == task.Failed && verb == task.VerbCancel:
+	case was == task.StatusSucceeded, was == task.StatusFailed && verb == task.VerbCancel:
 		want = task.ErrAlreadyFinished
 	case verb == task.VerbCancel:
-		if was != task.Cancelled {
-			m.move(rt, id, task.Cancelled)
+		if was != task.StatusCancelled {
+			m.move(rt, id, task.StatusCancelled)
 		}
 	default:
 		if was.Ended() {
-			m.move(rt, id, task.Queued)
+			m.move(rt, id, task.StatusQueued)
 		}
 		mt.counters.Attempts, mt.counters.CrashStreak, mt.counters.InterruptStreak, mt.delayed = 0, 0, 0, false
 	}
@@ -309,7 +309,7 @@ func (m *model) close(rt *rapid.T) {
 			rt.Fatalf("history of %d runs, %v, want %d", len(runs), err, mt.runs)
 		}
 		for i, r := range runs {
-			if i > 0 && r.Run <= runs[i-1].Run || (r.Status == task.Running) != (i == len(runs)-1 && mt.status == task.Running) {
+			if i > 0 && r.Run <= runs[i-1].Run || (r.Status == task.StatusRunning) != (i == len(runs)-1 && mt.status == task.StatusRunning) {
 				rt.Fatalf("history %+v of %+v", runs, mt)
 			}
 		}

@@ -39,7 +39,7 @@ var raceRules = []rule{
 			}
 			taken := t.reclaim(task.ReclaimRequest{Worker: w, Seq: 1, Max: 7})
 			claimers.Wait()
-			found, err := t.Store.Find(t.Context(), task.Query{Status: task.Running})
+			found, err := t.Store.Find(t.Context(), task.Query{Status: task.StatusRunning})
 			if err != nil || len(found) != 0 {
 				t.Fatalf("%d runs were taken, and %d tasks still run, %v", taken, len(found), err)
 			}
@@ -52,7 +52,7 @@ var raceRules = []rule{
 			var saver sync.WaitGroup
 			saver.Go(func() {
 				for n := range 1000 {
-					save := change(c, task.Running)
+					save := change(c, task.StatusRunning)
 					save.Checkpoint = []byte(strconv.Itoa(n))
 					if err := t.apply(save); err != nil {
 						t.wantErr("a late checkpoint", err, task.ErrLeaseLost)
@@ -64,11 +64,11 @@ var raceRules = []rule{
 				}
 			})
 			<-begun
-			taken := change(c, task.Interrupted)
-			taken.Taken = true
+			taken := change(c, task.StatusInterrupted)
+			taken.Reclaimed = true
 			t.mustApply(taken)
 			saver.Wait()
-			if got := t.get(c.ID); string(got.Checkpoint) != accepted || got.Status != task.Interrupted {
+			if got := t.get(c.ID); string(got.Checkpoint) != accepted || got.Status != task.StatusInterrupted {
 				t.Fatalf("%s with checkpoint %s; the last one that was accepted is %s", got.Status, got.Checkpoint, accepted)
 			}
 			t.mustAsk(task.VerbCancel, c.ID) // out of the way of the next round
@@ -84,7 +84,7 @@ var raceRules = []rule{
 		for n := range 4 {
 			batch := make([]task.Change, len(got))
 			for i, c := range got {
-				batch[i] = change(c, task.Running)
+				batch[i] = change(c, task.StatusRunning)
 				batch[i].Progress = &task.Progress{Fraction: float64(n)}
 			}
 			if n%2 == 1 {
@@ -156,14 +156,14 @@ var raceRules = []rule{
 			t.wantErr("Cancel", t.ask(task.VerbCancel, id), nil)
 		}
 		claimer.Wait()
-		running, err := t.Store.Find(t.Context(), task.Query{Status: task.Running})
+		running, err := t.Store.Find(t.Context(), task.Query{Status: task.StatusRunning})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, c := range running {
-			t.mustApply(change(c, task.Interrupted))
+			t.mustApply(change(c, task.StatusInterrupted))
 		}
-		if found, err := t.Store.Find(t.Context(), task.Query{Status: task.Cancelled}); err != nil || len(found) != len(all) {
+		if found, err := t.Store.Find(t.Context(), task.Query{Status: task.StatusCancelled}); err != nil || len(found) != len(all) {
 			t.Errorf("%d of %d are cancelled, %d ran, %v", len(found), len(all), len(running), err)
 		}
 	}},
@@ -173,7 +173,7 @@ var raceRules = []rule{
 			t.add()
 		}
 		for _, c := range t.claim("w", 20) {
-			t.mustApply(change(c, task.Succeeded))
+			t.mustApply(change(c, task.StatusSucceeded))
 		}
 		var (
 			pruners sync.WaitGroup
@@ -209,8 +209,8 @@ func (t *T) reclaim(req task.ReclaimRequest) (taken int) {
 			return taken
 		}
 		for _, c := range left.Tasks {
-			end := change(c, task.Cancelled)
-			end.Taken = true
+			end := change(c, task.StatusCancelled)
+			end.Reclaimed = true
 			t.mustApply(end)
 			taken++
 		}
@@ -223,7 +223,7 @@ func (t *T) everyMethod(ctx context.Context) map[string]error {
 	errs := make(map[string]error)
 	_, errs["Add"] = s.Add(ctx, []task.NewTask{{ID: t.id(), Kind: "k", Queue: "default"}})
 	_, errs["Claim"] = s.Claim(ctx, request("w", 1))
-	errs["Apply"] = s.Apply(ctx, []task.Change{{Fence: task.Fence{Task: t.id(), Run: 1, Worker: "w"}, Status: task.Succeeded}})[0]
+	errs["Apply"] = s.Apply(ctx, []task.Change{{Fence: task.Fence{Task: t.id(), Run: 1, Worker: "w"}, Status: task.StatusSucceeded}})[0]
 	_, errs["Heartbeat"] = s.Heartbeat(ctx, task.Beat{Worker: "x", Lease: lease, Seq: 1, State: task.WorkerRunning})
 	_, errs["Workers"] = s.Workers(ctx)
 	_, errs["Reclaim"] = s.Reclaim(ctx, task.ReclaimRequest{Worker: "w", Max: 1})

@@ -30,7 +30,7 @@ func (s *repeating) same(method string, first, second error) {
 }
 
 // Add implements task.Store.
-func (s *repeating) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+func (s *repeating) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 	s.tb.Helper()
 	first, err := s.Store.Add(ctx, tasks)
 	second, err2 := s.Store.Add(ctx, tasks)
@@ -48,11 +48,11 @@ func (s *repeating) Apply(ctx context.Context, changes []task.Change) []error {
 	s.tb.Helper()
 	first := s.Store.Apply(ctx, changes)
 	for i, c := range changes {
-		if c.Status == task.Running && len(c.Log) > 0 {
+		if c.Status == task.StatusRunning && len(c.Log) > 0 {
 			continue
 		}
 		again := s.Store.Apply(ctx, []task.Change{c})[0]
-		if c.Taken && first[i] == nil && errors.Is(again, task.ErrLeaseLost) {
+		if c.Reclaimed && first[i] == nil && errors.Is(again, task.ErrLeaseLost) {
 			continue // who takes a run asks who has it now, and not once more
 		}
 		s.same("Apply", first[i], again)
@@ -65,7 +65,7 @@ func (s *repeating) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply,
 	s.tb.Helper()
 	first, err := s.Store.Heartbeat(ctx, b)
 	second, err2 := s.Store.Heartbeat(ctx, b)
-	if b.State == task.WorkerLeft && err == nil && errors.Is(err2, task.ErrWorkerGone) {
+	if b.State == task.WorkerStopped && err == nil && errors.Is(err2, task.ErrWorkerGone) {
 		return first, nil // it has been removed
 	}
 	s.same("Heartbeat", err, err2)
@@ -76,7 +76,7 @@ func (s *repeating) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply,
 }
 
 // Reclaim implements task.Store.
-func (s *repeating) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
+func (s *repeating) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error) {
 	s.tb.Helper()
 	first, err := s.Store.Reclaim(ctx, req)
 	second, err2 := s.Store.Reclaim(ctx, req)
@@ -97,7 +97,7 @@ func (s *repeating) Control(ctx context.Context, cmd task.Command) error {
 }
 
 // Prune implements task.Store.
-func (s *repeating) Prune(ctx context.Context, req task.PruneRequest) (task.Pruned, error) {
+func (s *repeating) Prune(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
 	s.tb.Helper()
 	first, err := s.Store.Prune(ctx, req)
 	second, err2 := s.Store.Prune(ctx, req)

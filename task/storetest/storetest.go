@@ -8,7 +8,7 @@
 //	}
 //
 // [RunTwice] repeats the calls. [Property] makes random use of a store and compares it with a
-// model. [Faults] has clients and workers use it while calls go wrong, by means of [Faulty].
+// model. [RunFaults] has clients and workers use it while calls go wrong, by means of [Faulty].
 package storetest
 
 import (
@@ -119,7 +119,7 @@ func (t *T) add(change ...func(*task.NewTask)) string {
 		c(&n)
 	}
 	added, err := t.Store.Add(t.Context(), []task.NewTask{n})
-	if err != nil || len(added) != 1 || added[0] != (task.Added{ID: n.ID}) {
+	if err != nil || len(added) != 1 || added[0] != (task.AddResult{ID: n.ID}) {
 		t.Fatalf("Add: %+v, %v", added, err)
 	}
 	return n.ID
@@ -171,7 +171,7 @@ func (t *T) run(worker string) task.Task {
 // change is a change of a claimed task's run.
 func change(c task.Task, status task.Status) task.Change {
 	ch := task.Change{Fence: task.Fence{Task: c.ID, Run: c.Run, Worker: c.Worker}, Status: status, Counters: c.Counters}
-	if status == task.Interrupted {
+	if status == task.StatusInterrupted {
 		ch.Reason = task.ReasonStop
 	}
 	return ch

@@ -28,17 +28,17 @@ type want struct {
 
 // wants has the sorts of tasks. Steps 1 to 6 are each done once.
 var wants = map[string]want{
-	"plain":   {status: task.Succeeded, result: `"plain"`, runs: 1},
-	"flaky":   {status: task.Succeeded, runs: 3, attempts: 2},
-	"doomed":  {status: task.Failed, runs: 1, attempts: 1},
-	"worn":    {status: task.Failed, runs: 3, attempts: 3},
-	"late":    {status: task.Succeeded, runs: 2, attempts: 1},
-	"snoozes": {status: task.Succeeded, runs: 2},
-	"waits":   {status: task.Cancelled},
-	"cancel":  {status: task.Cancelled, runs: 1},
-	"ask":     {status: task.Succeeded, checkpoint: `"asked"`, runs: 2, interruptions: 1},
-	"again":   {status: task.Succeeded, runs: 2, reset: true},
-	"steps":   {status: task.Succeeded, checkpoint: "6", runs: 3, interruptions: 1, crashes: 1},
+	"plain":   {status: task.StatusSucceeded, result: `"plain"`, runs: 1},
+	"flaky":   {status: task.StatusSucceeded, runs: 3, attempts: 2},
+	"doomed":  {status: task.StatusFailed, runs: 1, attempts: 1},
+	"worn":    {status: task.StatusFailed, runs: 3, attempts: 3},
+	"late":    {status: task.StatusSucceeded, runs: 2, attempts: 1},
+	"snoozes": {status: task.StatusSucceeded, runs: 2},
+	"waits":   {status: task.StatusCancelled},
+	"cancel":  {status: task.StatusCancelled, runs: 1},
+	"ask":     {status: task.StatusSucceeded, checkpoint: `"asked"`, runs: 2, interruptions: 1},
+	"again":   {status: task.StatusSucceeded, runs: 2, reset: true},
+	"steps":   {status: task.StatusSucceeded, checkpoint: "6", runs: 3, interruptions: 1, crashes: 1},
 }
 
 // teller tells one story.
@@ -129,12 +129,12 @@ func (t *teller) insist(what string, ask func() error, done ...error) {
 }
 
 // prepare makes a task of a sort.
-func (t *teller) prepare(do string, opt task.Options) task.NewTask {
+func (t *teller) prepare(do string, opt task.EnqueueOptions) task.NewTask {
 	k := t.kind()
 	if do == "late" {
 		k = t.lateKind()
 	}
-	n, err := k.Task(job{Do: do}, &opt)
+	n, err := k.Prepare(job{Do: do}, &opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,10 +148,10 @@ func (t *teller) enqueue() {
 	t.insist("Pause", func() error { return t.client.Pause(t.ctx, aside) })
 	var many []task.NewTask
 	for _, do := range []string{"plain", "plain", "flaky", "doomed", "worn", "late", "snoozes", "cancel", "ask", "again", "steps", "steps"} {
-		many = append(many, t.prepare(do, task.Options{}))
+		many = append(many, t.prepare(do, task.EnqueueOptions{}))
 	}
-	many = append(many, t.prepare("plain", task.Options{Key: "key", Queue: aside}), t.prepare("waits", task.Options{Queue: aside}))
-	add := func(all []task.NewTask) (done []task.Enqueued) {
+	many = append(many, t.prepare("plain", task.EnqueueOptions{Key: "key", Queue: aside}), t.prepare("waits", task.EnqueueOptions{Queue: aside}))
+	add := func(all []task.NewTask) (done []task.EnqueueResult) {
 		t.insist("EnqueueMany", func() (err error) { done, err = t.client.EnqueueMany(t.ctx, all); return err })
 		return done
 	}
@@ -162,7 +162,7 @@ func (t *teller) enqueue() {
 			t.Errorf("the %s task again: %+v, want %s", t.tasks[many[i].ID], e, many[i].ID)
 		}
 	}
-	second := t.prepare("plain", task.Options{Key: "key"})
+	second := t.prepare("plain", task.EnqueueOptions{Key: "key"})
 	delete(t.tasks, second.ID)
 	if got := add([]task.NewTask{second})[0]; !got.Existed || t.tasks[got.ID] != "plain" {
 		t.Errorf("a second task with the key: %+v", got)
@@ -208,7 +208,7 @@ func (t *teller) command() {
 	t.insist("Cancel", func() error { return t.client.Cancel(t.ctx, t.one("cancel")) })
 	t.insist("Interrupt", func() error { return t.client.Interrupt(t.ctx, t.one("ask")) }, task.ErrNotRunning)
 	again := t.one("again")
-	if got := t.wait(again); got.Status != task.Failed || got.Attempts != 1 {
+	if got := t.wait(again); got.Status != task.StatusFailed || got.Attempts != 1 {
 		t.Errorf("before its retry a task is %s with %+v", got.Status, got.Counters)
 	}
 	t.insist("Retry", func() error { return t.client.Retry(t.ctx, again) }, task.ErrRunning, task.ErrAlreadyFinished)
@@ -279,7 +279,7 @@ func (t *teller) work(ctx context.Context, r *task.Run, do, name string) error {
 		t.Errorf("a %s task runs twice at a time", do)
 	}
 	nth := len(t.runs[id])
-	t.runs[id] = append(t.runs[id], r.Fence())
+	t.runs[id] = append(t.runs[id], r.FencingToken())
 	t.workers[name] = r.Task().Worker
 	t.mu.Unlock()
 	defer func() {
@@ -288,10 +288,10 @@ func (t *teller) work(ctx context.Context, r *task.Run, do, name string) error {
 		t.mu.Unlock()
 	}()
 	r.Log(do)
-	r.Progress(0.5, do)
+	r.SetProgress(0.5, do)
 	switch {
 	case do == "plain":
-		return r.Result(do)
+		return r.SetResult(do)
 	case do == "flaky" && nth < 2, do == "worn":
 		return errors.New("no luck")
 	case do == "doomed", do == "again" && nth == 0:

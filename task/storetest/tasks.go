@@ -42,7 +42,7 @@ var addRules = []rule{
 				t.Error(err)
 			}
 		}()
-		if got := t.get(id); got.Status != task.Queued || got.Created.IsZero() {
+		if got := t.get(id); got.Status != task.StatusQueued || got.Created.IsZero() {
 			t.Errorf("%+v", got)
 		}
 	}},
@@ -54,12 +54,12 @@ var addRules = []rule{
 		t.join("w")
 		key := t.keyed("k", "key").ID
 		c := t.claim("w", 1)[0]
-		save := change(c, task.Running)
+		save := change(c, task.StatusRunning)
 		save.Checkpoint, save.Log = []byte("half"), []byte("line\n")
 		t.mustApply(save)
 		t.mustAsk(task.VerbInterrupt, key)
 		done := t.add()
-		end := change(t.claim("w", 1)[0], task.Succeeded)
+		end := change(t.claim("w", 1)[0], task.StatusSucceeded)
 		end.Result = []byte("42")
 		t.mustApply(end)
 		if err := t.Store.Control(t.Context(), task.Command{Verb: task.VerbPause, Queue: "q"}); err != nil {
@@ -74,10 +74,10 @@ var addRules = []rule{
 				t.Error(err)
 			}
 		}()
-		if got := t.get(key); got.Status != task.Running || got.Run != c.Run || string(got.Checkpoint) != "half" || got.Caps != c.Caps {
+		if got := t.get(key); got.Status != task.StatusRunning || got.Run != c.Run || string(got.Checkpoint) != "half" || got.Caps != c.Caps {
 			t.Errorf("the running task: %+v", got)
 		}
-		if got := t.get(done); got.Status != task.Succeeded || string(got.Result) != "42" {
+		if got := t.get(done); got.Status != task.StatusSucceeded || string(got.Result) != "42" {
 			t.Errorf("the ended task: %+v", got)
 		}
 		if log, err := t.Store.Log(t.Context(), key); err != nil || string(log) != "line\n" {
@@ -90,10 +90,10 @@ var addRules = []rule{
 			t.Errorf("the key: %+v", got)
 		}
 		reply, err := t.beat("w", 2, task.WorkerRunning)
-		if err != nil || !slices.Equal(reply.Asked, []task.Asked{{Fence: save.Fence, Verb: task.VerbInterrupt}}) {
-			t.Errorf("asked %+v, %v", reply.Asked, err)
+		if err != nil || !slices.Equal(reply.Commands, []task.PendingCommand{{Fence: save.Fence, Verb: task.VerbInterrupt}}) {
+			t.Errorf("asked %+v, %v", reply.Commands, err)
 		}
-		t.mustApply(change(c, task.Interrupted))
+		t.mustApply(change(c, task.StatusInterrupted))
 		if again := t.claim("w", 1); len(again) != 1 || again[0].Run <= c.Run {
 			t.Errorf("the next run: %+v after %d", again, c.Run)
 		}
@@ -128,23 +128,23 @@ var addRules = []rule{
 		for range 5 {
 			made = append(made, t.add())
 		}
-		all(task.Queued, task.Queued, task.Queued, task.Queued, task.Queued)
+		all(task.StatusQueued, task.StatusQueued, task.StatusQueued, task.StatusQueued, task.StatusQueued)
 		runs := t.claim("w", 4)
 		t.mustAsk(task.VerbCancel, made[4])
-		all(task.Running, task.Running, task.Running, task.Running, task.Cancelled)
+		all(task.StatusRunning, task.StatusRunning, task.StatusRunning, task.StatusRunning, task.StatusCancelled)
 		t.mustAsk(task.VerbCancel, runs[3].ID)
-		for i, s := range []task.Status{task.Succeeded, task.Failed, task.Interrupted, task.Interrupted} {
+		for i, s := range []task.Status{task.StatusSucceeded, task.StatusFailed, task.StatusInterrupted, task.StatusInterrupted} {
 			t.mustApply(change(runs[i], s))
 		}
-		all(task.Succeeded, task.Failed, task.Interrupted, task.Cancelled, task.Cancelled)
+		all(task.StatusSucceeded, task.StatusFailed, task.StatusInterrupted, task.StatusCancelled, task.StatusCancelled)
 		t.mustAsk(task.VerbRetry, made[1])
 		t.mustAsk(task.VerbRetry, made[3])
 		t.mustAsk(task.VerbCancel, made[2])
-		all(task.Succeeded, task.Queued, task.Cancelled, task.Queued, task.Cancelled)
+		all(task.StatusSucceeded, task.StatusQueued, task.StatusCancelled, task.StatusQueued, task.StatusCancelled)
 		again := t.claim("w", 2)
-		t.mustApply(change(again[0], task.Failed))
-		t.mustApply(change(again[1], task.Succeeded))
-		all(task.Succeeded, task.Failed, task.Cancelled, task.Succeeded, task.Cancelled)
+		t.mustApply(change(again[0], task.StatusFailed))
+		t.mustApply(change(again[1], task.StatusSucceeded))
+		all(task.StatusSucceeded, task.StatusFailed, task.StatusCancelled, task.StatusSucceeded, task.StatusCancelled)
 		t.tick()
 		if n := t.prune(0, 100); n != 5 {
 			t.Errorf("%d tasks pruned, want 5", n)
@@ -163,7 +163,7 @@ var addRules = []rule{
 			{task.Query{Key: "key"}, []string{keyed}},
 			{task.Query{Key: "key", Kind: "other"}, nil},
 			{task.Query{Queue: "aside"}, []string{aside}},
-			{task.Query{Queue: "aside", Status: task.Queued, Kind: "k"}, []string{aside}},
+			{task.Query{Queue: "aside", Status: task.StatusQueued, Kind: "k"}, []string{aside}},
 			{task.Query{Queue: "default", After: keyed, Limit: 2}, []string{c, b}},
 		} {
 			got, err := t.Store.Find(t.Context(), q.query)
@@ -178,10 +178,10 @@ var addRules = []rule{
 			want  []string
 		}{
 			{task.Query{}, []string{aside, keyed, c, b, a}},
-			{task.Query{Kind: "k", Status: task.Queued}, []string{c, a}},
+			{task.Query{Kind: "k", Status: task.StatusQueued}, []string{c, a}},
 			{task.Query{Limit: 1}, []string{aside}},
 			{task.Query{After: c}, []string{b, a}},
-			{task.Query{Status: task.Running}, nil},
+			{task.Query{Status: task.StatusRunning}, nil},
 			{task.Query{IDs: []string{a, b}, Kind: "other"}, []string{b}},
 			{task.Query{IDs: []string{t.id()}}, nil},
 		} {
@@ -197,7 +197,7 @@ var claimRules = []rule{
 	{"3", "a run number grows, and is at least the clock in milliseconds", func(t *T) {
 		before := time.Now().UnixMilli()
 		first := t.run("w")
-		t.mustApply(change(first, task.Interrupted))
+		t.mustApply(change(first, task.StatusInterrupted))
 		second := t.claim("w", 1)[0]
 		if first.Run < before || second.Run <= first.Run || second.Runs != 2 {
 			t.Errorf("runs %d, %d (%d) after %d", first.Run, second.Run, second.Runs, before)
@@ -273,7 +273,7 @@ var claimRules = []rule{
 	{"5", "priority, then interrupted before queued, then RunAt, then id", func(t *T) {
 		t.join("w")
 		interrupted := t.add()
-		t.mustApply(change(t.claim("w", 1)[0], task.Interrupted))
+		t.mustApply(change(t.claim("w", 1)[0], task.StatusInterrupted))
 		plain, next := t.add(), t.add()
 		high := t.add(func(n *task.NewTask) { n.Priority = 1 })
 		want := []string{high, interrupted, plain, next}
@@ -298,9 +298,9 @@ var claimRules = []rule{
 		t.join("w")
 		first, second := t.add(), t.add()
 		runs := t.claim("w", 2)
-		early := change(runs[1], task.Queued)
+		early := change(runs[1], task.StatusQueued)
 		early.Delay = -time.Minute
-		t.mustApply(change(runs[0], task.Queued))
+		t.mustApply(change(runs[0], task.StatusQueued))
 		t.mustApply(early)
 		if got, want := ids(t.claim("w", 10)), []string{second, first}; !slices.Equal(got, want) {
 			t.Errorf("claimed %v, want %v", got, want)
@@ -313,7 +313,7 @@ var claimRules = []rule{
 		}
 		low, next, plain, high := with(math.MinInt32), with(math.MinInt32+1), with(0), with(math.MaxInt32)
 		for _, one := range t.claim("w", 2) { // that order is kept by what was interrupted too
-			t.mustApply(change(one, task.Interrupted))
+			t.mustApply(change(one, task.StatusInterrupted))
 		}
 		got := t.claim("w", 10)
 		if want := []string{high, plain, next, low}; !slices.Equal(ids(got), want) {
@@ -362,7 +362,7 @@ var closeRules = []rule{
 	{"19", "after Close everything is ErrClosed, and waiting calls return", func(t *T) {
 		waiting := make(chan error, 1)
 		go func() {
-			for seen := (task.Seen{}); ; {
+			for seen := (task.Generations{}); ; {
 				now, err := t.Store.Wait(context.WithoutCancel(t.Context()), seen)
 				if err != nil {
 					waiting <- err
@@ -390,7 +390,7 @@ var closeRules = []rule{
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(enough)
 		errs := t.everyMethod(ctx)
-		_, errs["Wait"] = t.Store.Wait(ctx, task.Seen{})
+		_, errs["Wait"] = t.Store.Wait(ctx, task.Generations{})
 		for method, err := range errs {
 			if !errors.Is(err, enough) {
 				t.Errorf("%s: %v", method, err)
@@ -400,22 +400,22 @@ var closeRules = []rule{
 	{"20", "what makes a task claimable wakes those who wait", func(t *T) {
 		c := t.run("w")
 		failed := t.add()
-		t.mustApply(change(t.claim("w", 1)[0], task.Failed))
+		t.mustApply(change(t.claim("w", 1)[0], task.StatusFailed))
 		for what, do := range map[string]func() error{
-			"a task handed over": func() error { return t.apply(change(c, task.Interrupted)) },
+			"a task handed over": func() error { return t.apply(change(c, task.StatusInterrupted)) },
 			"a retry":            func() error { return t.ask(task.VerbRetry, failed) },
 			"a resumed queue": func() error {
 				return t.Store.Control(t.Context(), task.Command{Verb: task.VerbResume, Queue: "default"})
 			},
 		} {
-			before, err := t.Store.Wait(t.Context(), task.Seen{})
+			before, err := t.Store.Wait(t.Context(), task.Generations{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if err := do(); err != nil {
 				t.Fatalf("%s: %v", what, err)
 			}
-			for now := before; now.Ready == before.Ready; { // in vain: the case ends with its test
+			for now := before; now.Tasks == before.Tasks; { // in vain: the case ends with its test
 				if now, err = t.Store.Wait(t.Context(), now); err != nil {
 					t.Fatalf("%s woke nobody: %v", what, err)
 				}
@@ -423,7 +423,7 @@ var closeRules = []rule{
 		}
 	}},
 	{"20", "no change is lost between two calls of Wait, and the number begins above zero", func(t *T) {
-		wait := func(seen task.Seen) task.Seen {
+		wait := func(seen task.Generations) task.Generations {
 			now, err := t.Store.Wait(t.Context(), seen)
 			if err != nil {
 				t.Fatalf("Wait: %v", err)
@@ -431,7 +431,7 @@ var closeRules = []rule{
 			return now
 		}
 		for range 10 {
-			before := wait(task.Seen{})
+			before := wait(task.Generations{})
 			t.add()
 			after := wait(before) // returns, though the change came before the call
 			done := make(chan struct{})

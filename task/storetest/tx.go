@@ -87,7 +87,7 @@ var txRules = []txRule{
 		id := t.add()
 		tx := t.begin()
 		added, err := t.store.AddTx(t.Context(), tx.Tx, []task.NewTask{{ID: id, Kind: "k", Queue: "default", Payload: []byte("other")}})
-		if err != nil || len(added) != 1 || added[0] != (task.Added{ID: id, Existed: true}) {
+		if err != nil || len(added) != 1 || added[0] != (task.AddResult{ID: id, Existed: true}) {
 			t.Errorf("AddTx: %+v, %v", added, err)
 		}
 		t.commit(tx)
@@ -98,16 +98,16 @@ var txRules = []txRule{
 	{"a run that is finished in a transaction has succeeded when it commits", "the rows that a handler wrote and the end of its task are one step", func(t *txT) {
 		run := t.run("w")
 		tx := t.begin()
-		end := change(run, task.Succeeded)
+		end := change(run, task.StatusSucceeded)
 		end.Result = []byte("result")
 		if err := t.store.FinishTx(t.Context(), tx.Tx, end); err != nil {
 			t.Fatalf("FinishTx: %v", err)
 		}
-		if got := t.get(run.ID); got.Status != task.Running {
+		if got := t.get(run.ID); got.Status != task.StatusRunning {
 			t.Errorf("it is %s before the commit", got.Status)
 		}
 		t.commit(tx)
-		if got := t.get(run.ID); got.Status != task.Succeeded || string(got.Result) != "result" {
+		if got := t.get(run.ID); got.Status != task.StatusSucceeded || string(got.Result) != "result" {
 			t.Errorf("it is %s with the result %q", got.Status, got.Result)
 		}
 		if err := t.apply(end); err != nil { // rule 9
@@ -117,24 +117,24 @@ var txRules = []txRule{
 	{"a run that is finished in a transaction that is rolled back goes on", "nothing of what the handler wrote is there", func(t *txT) {
 		run := t.run("w")
 		tx := t.begin()
-		if err := t.store.FinishTx(t.Context(), tx.Tx, change(run, task.Succeeded)); err != nil {
+		if err := t.store.FinishTx(t.Context(), tx.Tx, change(run, task.StatusSucceeded)); err != nil {
 			t.Fatalf("FinishTx: %v", err)
 		}
 		t.rollback(tx)
-		if got := t.get(run.ID); got.Status != task.Running || got.Run != run.Run || got.Worker != run.Worker {
+		if got := t.get(run.ID); got.Status != task.StatusRunning || got.Run != run.Run || got.Worker != run.Worker {
 			t.Errorf("it is %s in run %d of %s", got.Status, got.Run, got.Worker)
 		}
-		t.mustApply(change(run, task.Interrupted)) // it is still held
+		t.mustApply(change(run, task.StatusInterrupted)) // it is still held
 	}},
 	{"a transaction of a run that is no longer held cannot be committed", "a stale worker's rows would be there, and its successor's too", func(t *txT) {
 		stale := t.run("w")
-		t.mustApply(change(stale, task.Interrupted))
+		t.mustApply(change(stale, task.StatusInterrupted))
 		if again := t.claim("w", 1); len(again) != 1 {
 			t.Fatalf("claimed %v", ids(again))
 		}
 		tx := t.begin()
 		beside := t.addIn(tx)
-		if err := t.store.FinishTx(t.Context(), tx.Tx, change(stale, task.Succeeded)); !errors.Is(err, task.ErrLeaseLost) {
+		if err := t.store.FinishTx(t.Context(), tx.Tx, change(stale, task.StatusSucceeded)); !errors.Is(err, task.ErrLeaseLost) {
 			t.Errorf("FinishTx: %v, want ErrLeaseLost", err)
 		}
 		if err := tx.Commit(); err == nil {
@@ -143,7 +143,7 @@ var txRules = []txRule{
 		if t.exists(beside) {
 			t.Error("what else the transaction did is there")
 		}
-		if got := t.get(stale.ID); got.Status != task.Running || got.Run == stale.Run {
+		if got := t.get(stale.ID); got.Status != task.StatusRunning || got.Run == stale.Run {
 			t.Errorf("the task is %s in run %d", got.Status, got.Run)
 		}
 	}},
@@ -157,7 +157,7 @@ func (t *txT) addIn(tx Transaction, change ...func(*task.NewTask)) string {
 		c(&n)
 	}
 	added, err := t.store.AddTx(t.Context(), tx.Tx, []task.NewTask{n})
-	if err != nil || len(added) != 1 || added[0] != (task.Added{ID: n.ID}) {
+	if err != nil || len(added) != 1 || added[0] != (task.AddResult{ID: n.ID}) {
 		t.Fatalf("AddTx: %+v, %v", added, err)
 	}
 	return n.ID

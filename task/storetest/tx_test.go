@@ -84,13 +84,13 @@ func (s *buffered) holder(ctx context.Context, b *buffer, n task.NewTask) (strin
 	return found[0].ID, nil
 }
 
-func (s *buffered) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added, error) {
+func (s *buffered) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	added := make([]task.Added, len(tasks))
+	added := make([]task.AddResult, len(tasks))
 	for i, n := range tasks {
 		if s.busy(nil, n) {
-			added[i] = task.Added{ID: n.ID, Busy: true}
+			added[i] = task.AddResult{ID: n.ID, Busy: true}
 			continue
 		}
 		one, err := s.Store.Add(ctx, []task.NewTask{n})
@@ -102,7 +102,7 @@ func (s *buffered) Add(ctx context.Context, tasks []task.NewTask) ([]task.Added,
 	return added, nil
 }
 
-func (s *buffered) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) ([]task.Added, error) {
+func (s *buffered) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) ([]task.AddResult, error) {
 	b, ok := tx.(*buffer)
 	if !ok {
 		return nil, task.ErrInvalid
@@ -115,10 +115,10 @@ func (s *buffered) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	added := make([]task.Added, len(tasks))
+	added := make([]task.AddResult, len(tasks))
 	for i, n := range tasks {
 		if s.busy(b, n) {
-			added[i] = task.Added{ID: n.ID, Busy: true}
+			added[i] = task.AddResult{ID: n.ID, Busy: true}
 			b.poisoned = b.poisoned || s.flaw == "is spoiled by a key that is busy"
 			continue
 		}
@@ -127,11 +127,11 @@ func (s *buffered) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) 
 			return nil, err
 		}
 		if holder != "" && s.flaw != "knows no repetition" {
-			added[i] = task.Added{ID: holder, Existed: true}
+			added[i] = task.AddResult{ID: holder, Existed: true}
 			b.found = append(b.found, holder)
 			continue
 		}
-		added[i] = task.Added{ID: n.ID}
+		added[i] = task.AddResult{ID: n.ID}
 		b.tasks = append(b.tasks, n)
 	}
 	return added, nil
@@ -148,7 +148,7 @@ func (s *buffered) FinishTx(ctx context.Context, tx task.Tx, c task.Change) erro
 	if err != nil {
 		return err
 	}
-	if len(found) != 1 || found[0].Status != task.Running || found[0].Run != c.Run || found[0].Worker != c.Worker {
+	if len(found) != 1 || found[0].Status != task.StatusRunning || found[0].Run != c.Run || found[0].Worker != c.Worker {
 		b.poisoned = s.flaw != "commits what is stale"
 		return task.ErrLeaseLost
 	}

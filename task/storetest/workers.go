@@ -40,7 +40,7 @@ var workerRules = []rule{
 		a := t.run("w")
 		t.add()
 		b := t.claim("w", 1)[0]
-		t.mustApply(change(a, task.Interrupted))
+		t.mustApply(change(a, task.StatusInterrupted))
 		reply, err := t.beat("w", 2, task.WorkerRunning, change(a, "").Fence, change(b, "").Fence)
 		if err != nil || len(reply.Lost) != 1 || reply.Lost[0] != change(a, "").Fence {
 			t.Errorf("%+v, %v", reply, err)
@@ -69,8 +69,8 @@ var workerRules = []rule{
 			return
 		}
 		t.engine.Kill(t.real, t.bare, "w")
-		if w, _ := t.worker("w"); w.Life != task.LifeDead {
-			t.Errorf("life is %s", w.Life)
+		if w, _ := t.worker("w"); w.Liveness != task.LivenessDead {
+			t.Errorf("life is %s", w.Liveness)
 		}
 		left, err := t.Store.Reclaim(t.Context(), req)
 		if err != nil || !left.Evidence || left.State != task.WorkerRunning || len(left.Tasks) != 1 || left.Done {
@@ -99,8 +99,8 @@ var workerRules = []rule{
 			if len(left.Tasks) != 1 || left.Evidence || left.State != task.WorkerStopping {
 				t.Fatalf("%+v", left)
 			}
-			c := change(left.Tasks[0], task.Interrupted)
-			c.Taken = true
+			c := change(left.Tasks[0], task.StatusInterrupted)
+			c.Reclaimed = true
 			t.mustApply(c)
 			req.Seq = 77 // marked dead it is, whoever asks
 		}
@@ -113,16 +113,16 @@ var workerRules = []rule{
 	}},
 	{"17", "a worker that leaves is gone, unless it holds a run", func(t *T) {
 		c := t.run("w")
-		if _, err := t.beat("w", 2, task.WorkerLeft); err != nil {
+		if _, err := t.beat("w", 2, task.WorkerStopped); err != nil {
 			t.Fatal(err)
 		}
 		w, ok := t.worker("w")
-		if !ok || w.State != task.WorkerLeft || t.engine.Kill != nil && w.Life != task.LifeDead {
+		if !ok || w.State != task.WorkerStopped || t.engine.Kill != nil && w.Liveness != task.LivenessDead {
 			t.Errorf("with a run: %+v, %v", w, ok)
 		}
-		t.mustApply(change(c, task.Succeeded))
+		t.mustApply(change(c, task.StatusSucceeded))
 		t.join("v")
-		if _, err := t.beat("v", 2, task.WorkerLeft); err != nil {
+		if _, err := t.beat("v", 2, task.WorkerStopped); err != nil {
 			t.Fatal(err)
 		}
 		if w, ok := t.worker("v"); ok {

@@ -21,7 +21,7 @@ type Post interface {
 	Send(ctx context.Context, to string) error
 }
 
-var SendLetters = task.Kind[Letters]{Name: "send-letters", Timeout: time.Hour, OnStop: task.Interrupt}
+var SendLetters = task.Kind[Letters]{Name: "send-letters", Timeout: time.Hour, OnStop: task.InterruptOnStop}
 
 // sendLetters is the handler. After each letter it saves how far it is.
 func sendLetters(post Post) func(context.Context, *task.Run, Letters) error {
@@ -42,7 +42,7 @@ func sendLetters(post Post) func(context.Context, *task.Run, Letters) error {
 				return err
 			}
 		}
-		return r.Result(next)
+		return r.SetResult(next)
 	}
 }
 
@@ -64,7 +64,7 @@ var readers = Letters{To: []string{"ann", "ben", "cho"}}
 func TestEverybodyGetsALetter(t *testing.T) {
 	var box letterbox
 	got := tasktest.Run(t, sendLetters(&box), readers, tasktest.Options{})
-	if got.Status != task.Succeeded || string(got.Result) != "3" || !slices.Equal(box, readers.To) {
+	if got.Status != task.StatusSucceeded || string(got.Result) != "3" || !slices.Equal(box, readers.To) {
 		t.Errorf("%s (%s), result %s, letters to %v", got.Status, got.Error, got.Result, box)
 	}
 }
@@ -75,7 +75,7 @@ func TestAStopCostsNobodyALetter(t *testing.T) {
 	for n := 1; n <= saves; n++ {
 		var box letterbox
 		got := tasktest.Run(t, sendLetters(&box), readers, tasktest.Options{InterruptAtSave: n})
-		if got.Status != task.Succeeded || !slices.Equal(box, readers.To) {
+		if got.Status != task.StatusSucceeded || !slices.Equal(box, readers.To) {
 			t.Errorf("interrupted at save %d: %s (%s), letters to %v", n, got.Status, got.Error, box)
 		}
 	}
@@ -84,7 +84,7 @@ func TestAStopCostsNobodyALetter(t *testing.T) {
 func TestAfterACrashTheNextProcessGoesOn(t *testing.T) {
 	var box letterbox
 	got := tasktest.Run(t, sendLetters(&box), readers, tasktest.Options{CrashAtSave: 2})
-	if got.Status != task.Succeeded || got.Crashes != 1 || !slices.Equal(box, readers.To) {
+	if got.Status != task.StatusSucceeded || got.Crashes != 1 || !slices.Equal(box, readers.To) {
 		t.Errorf("%s (%s) with %d crashes, letters to %v", got.Status, got.Error, got.Crashes, box)
 	}
 }
@@ -96,12 +96,12 @@ func TestTheHandlerHandsOverAtLastCall(t *testing.T) {
 		mux task.Mux
 	)
 	task.Handle(&mux, SendLetters, sendLetters(&box))
-	n, err := SendLetters.Task(readers, nil)
+	n, err := SendLetters.Prepare(readers, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := tasktest.RunTask(t, &mux, n, tasktest.Options{LastCallAtSave: 1, Runs: 1})
-	if got.Status != task.Interrupted || got.Reason != task.ReasonStop || string(got.Checkpoint) != "1" {
+	got := tasktest.RunTask(t, &mux, n, tasktest.Options{LastCallAtSave: 1, MaxRuns: 1})
+	if got.Status != task.StatusInterrupted || got.Reason != task.ReasonStop || string(got.Checkpoint) != "1" {
 		t.Errorf("%s (%s), checkpoint %s", got.Status, got.Reason, got.Checkpoint)
 	}
 }
@@ -110,7 +110,7 @@ func TestTheHandlerHandsOverAtLastCall(t *testing.T) {
 func TestAnOldCheckpointIsUnderstood(t *testing.T) {
 	var box letterbox
 	got := tasktest.Run(t, sendLetters(&box), readers, tasktest.Options{Checkpoint: 2})
-	if got.Status != task.Succeeded || !slices.Equal(box, readers.To[2:]) {
+	if got.Status != task.StatusSucceeded || !slices.Equal(box, readers.To[2:]) {
 		t.Errorf("%s (%s), letters to %v", got.Status, got.Error, box)
 	}
 }

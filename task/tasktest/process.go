@@ -69,7 +69,7 @@ func (p *process) live(ctx context.Context) (lastcall.Report, error) {
 // observe ends the process with its run, and notices the return of a handler that was recorded as
 // deaf.
 func (p *process) observe(e task.Event) {
-	if e.Status == task.Running || e.Taken { // the end of the process before
+	if e.Status == task.StatusRunning || e.Reclaimed { // the end of the process before
 		return
 	}
 	p.group.Stop(nil)
@@ -108,7 +108,7 @@ func (p *process) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task
 		return got, err
 	}
 	p.claimed, p.worker = true, req.Worker
-	p.timers = append(p.timers, time.AfterFunc(p.way.opt.Limit, func() {
+	p.timers = append(p.timers, time.AfterFunc(p.way.opt.RunTimeout, func() {
 		p.mu.Lock()
 		p.late = true
 		p.mu.Unlock()
@@ -139,9 +139,9 @@ func (p *process) Apply(ctx context.Context, changes []task.Change) []error {
 	for i, c := range changes {
 		switch {
 		case errs[i] != nil:
-		case c.Status == task.Running && c.Checkpoint != nil:
+		case c.Status == task.StatusRunning && c.Checkpoint != nil:
 			p.saved()
-		case c.Taken && c.Status.Ended(): // there is nothing to be run
+		case c.Reclaimed && c.Status.Ended(): // there is nothing to be run
 			p.group.Stop(nil)
 		}
 	}
@@ -153,7 +153,7 @@ func (p *process) gone(changes []task.Change) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range changes {
-		p.returned = p.returned || p.dead && c.Status != task.Running
+		p.returned = p.returned || p.dead && c.Status != task.StatusRunning
 	}
 	return p.dead
 }
@@ -215,7 +215,7 @@ func (p *process) told() string {
 	defer p.mu.Unlock()
 	switch {
 	case p.late:
-		return fmt.Sprintf("it had not returned after %v, so it was told to stop", p.way.opt.Limit)
+		return fmt.Sprintf("it had not returned after %v, so it was told to stop", p.way.opt.RunTimeout)
 	case p.way.opt.InterruptAtSave > 0:
 		return fmt.Sprintf("it was interrupted at save %d", p.way.opt.InterruptAtSave)
 	case p.way.opt.LastCallAtSave > 0:
@@ -235,11 +235,11 @@ func (p *process) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, e
 }
 
 // Reclaim is the store's, for the living.
-func (p *process) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Reclaimed, error) {
+func (p *process) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.dead {
-		return task.Reclaimed{}, errDead
+		return task.ReclaimReply{}, errDead
 	}
 	return p.Store.Reclaim(ctx, req)
 }

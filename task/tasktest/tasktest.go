@@ -42,22 +42,22 @@ type Options struct {
 	// still run, and the context of the others ends.
 	CrashAtSave int
 
-	// Deaf says that the handler is known to ignore the end of its context: the test fails if it
+	// IgnoresContext says that the handler is known to ignore the end of its context: the test fails if it
 	// does not, and goes on if it does, as the next process would when the stop is over. In a
 	// bubble the handler's goroutine stands still after the test, unless it has returned by then.
-	Deaf bool
+	IgnoresContext bool
 
-	// Runs ends the way after so many runs, to look at the task in between; after a crash it is then
+	// MaxRuns ends the way after so many runs, to look at the task in between; after a crash it is then
 	// still marked as running, as SIGKILL leaves it. 0 means that the task is worked until it has
 	// ended; after 100 runs the test fails.
-	Runs int
+	MaxRuns int
 	// Grace is the time for a stop, of which a tenth, at least a second if there is as much, is the
 	// reserve. 0 means 30 s, with RealTime 2 s.
 	Grace time.Duration
-	// Limit bounds each run. One that has not ended by then fails the test, by name. 0 means an
+	// RunTimeout bounds each run. One that has not ended by then fails the test, by name. 0 means an
 	// hour, with RealTime a minute. In a bubble there is a bound in real time besides, a minute, for
 	// handlers that wait for nothing or for somebody outside: for these the clock stands still.
-	Limit time.Duration
+	RunTimeout time.Duration
 	// RealTime works without a bubble.
 	RealTime bool
 }
@@ -85,14 +85,14 @@ func Run[T any](t *testing.T, handler func(ctx context.Context, r *task.Run, arg
 	kind := task.Kind[T]{Name: "tasktest"}
 	var mux task.Mux
 	task.Handle(&mux, kind, handler)
-	n, err := kind.Task(args, nil)
+	n, err := kind.Prepare(args, nil)
 	if err != nil {
 		t.Fatalf("tasktest: %v", err)
 	}
 	return RunTask(t, &mux, n, opt)
 }
 
-// RunTask is Run for a task that [task.Kind.Task] has prepared, with the handler, the policy and the
+// RunTask is Run for a task that [task.Kind.Prepare] has prepared, with the handler, the policy and the
 // middleware that a Mux has for its kind.
 func RunTask(t *testing.T, mux *task.Mux, n task.NewTask, opt Options) Outcome {
 	t.Helper()
@@ -187,7 +187,7 @@ func (w *way) inBubble(t *testing.T, patience time.Duration) error {
 
 // check completes the options and says what is wrong with them.
 func (o *Options) check() error {
-	for _, n := range []int64{int64(o.LastCallAtSave), int64(o.LastCallAfter), int64(o.InterruptAtSave), int64(o.CrashAtSave), int64(o.Runs), int64(o.Grace), int64(o.Limit)} {
+	for _, n := range []int64{int64(o.LastCallAtSave), int64(o.LastCallAfter), int64(o.InterruptAtSave), int64(o.CrashAtSave), int64(o.MaxRuns), int64(o.Grace), int64(o.RunTimeout)} {
 		if n < 0 {
 			return fmt.Errorf("no number of the options may be negative: %+v", *o)
 		}
@@ -197,14 +197,14 @@ func (o *Options) check() error {
 	if len(incidents) > 1 {
 		return fmt.Errorf("only one of LastCallAtSave, LastCallAfter, InterruptAtSave and CrashAtSave can happen: %+v", *o)
 	}
-	if o.Deaf && (len(incidents) == 0 || o.CrashAtSave > 0) {
+	if o.IgnoresContext && (len(incidents) == 0 || o.CrashAtSave > 0) {
 		return fmt.Errorf("whether a handler is deaf is seen at a last call or an interrupt: set one of them beside Deaf")
 	}
 	grace, limit := 30*time.Second, time.Hour
 	if o.RealTime {
 		grace, limit = 2*time.Second, time.Minute
 	}
-	o.Grace, o.Limit = cmp.Or(o.Grace, grace), cmp.Or(o.Limit, limit)
+	o.Grace, o.RunTimeout = cmp.Or(o.Grace, grace), cmp.Or(o.RunTimeout, limit)
 	return nil
 }
 

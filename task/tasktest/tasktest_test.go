@@ -25,7 +25,7 @@ func try(t *testing.T, k task.Kind[args], opt Options, handler func(context.Cont
 	t.Helper()
 	var mux task.Mux
 	task.Handle(&mux, k, handler)
-	n, err := k.Task(args{N: 3}, nil)
+	n, err := k.Prepare(args{N: 3}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,14 +72,14 @@ func TestTheOutcomeHasWhatTheHandlerLeft(t *testing.T) {
 	t.Parallel()
 	o, err := try(t, kind, Options{}, func(ctx context.Context, r *task.Run, a args) error {
 		r.Log("one")
-		r.Progress(0.5, "half")
+		r.SetProgress(0.5, "half")
 		r.Log("two")
-		if err := r.Result(a.N); err != nil {
+		if err := r.SetResult(a.N); err != nil {
 			return err
 		}
 		return count(ctx, r, a)
 	})
-	counts(t, o, err, task.Succeeded, 1, 0, 0, 0)
+	counts(t, o, err, task.StatusSucceeded, 1, 0, 0, 0)
 	if o.Log != "one\ntwo\n" || o.Progress.Message != "half" || string(o.Result) != "3" || o.Saves != 3 || string(o.Checkpoint) != "3" {
 		t.Errorf("%+v", o)
 	}
@@ -89,7 +89,7 @@ func TestAFailingHandlerIsTriedAgainInNoTime(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
 	o, err := try(t, kind, Options{}, func(context.Context, *task.Run, args) error { return errors.New("no luck") })
-	counts(t, o, err, task.Failed, 3, 3, 0, 0)
+	counts(t, o, err, task.StatusFailed, 3, 3, 0, 0)
 	if o.Error != "no luck" || o.History[2].Started.Sub(o.History[0].Started) < 3*time.Hour || time.Since(began) > time.Minute {
 		t.Errorf("%q, %v later, %v", o.Error, o.History[2].Started.Sub(o.History[0].Started), time.Since(began))
 	}
@@ -112,8 +112,8 @@ func TestAPanicATimeoutAndASnoozeAreWhatTheyAreForAWorker(t *testing.T) {
 		}
 		return nil
 	})
-	counts(t, o, err, task.Succeeded, 4, 2, 0, 0)
-	if !strings.Contains(o.History[0].Error, "panic: oh") || o.History[1].Error != task.ErrTimeout.Error() || o.History[2].Status != task.Queued {
+	counts(t, o, err, task.StatusSucceeded, 4, 2, 0, 0)
+	if !strings.Contains(o.History[0].Error, "panic: oh") || o.History[1].Error != task.ErrTimeout.Error() || o.History[2].Status != task.StatusQueued {
 		t.Errorf("%+v", o.History)
 	}
 }
@@ -141,7 +141,7 @@ func TestAtLastCallTheContextLives(t *testing.T) {
 		alive = time.Since(began)
 		return ctx.Err()
 	})
-	counts(t, o, err, task.Succeeded, 2, 0, 1, 0)
+	counts(t, o, err, task.StatusSucceeded, 2, 0, 1, 0)
 	if alive != 18*time.Second || left != alive || o.History[0].Reason != task.ReasonStop {
 		t.Errorf("the context lived for %v, %v were left, %+v", alive, left, o.History[0])
 	}
@@ -149,7 +149,7 @@ func TestAtLastCallTheContextLives(t *testing.T) {
 
 func TestAtTheInterruptTheContextHasEndedAndALastWriteIsPossible(t *testing.T) {
 	t.Parallel()
-	o, err := try(t, kind, Options{InterruptAtSave: 1, Runs: 1}, func(ctx context.Context, r *task.Run, _ args) error {
+	o, err := try(t, kind, Options{InterruptAtSave: 1, MaxRuns: 1}, func(ctx context.Context, r *task.Run, _ args) error {
 		if err := r.Save(ctx, 1); err != nil {
 			return err
 		}
@@ -163,7 +163,7 @@ func TestAtTheInterruptTheContextHasEndedAndALastWriteIsPossible(t *testing.T) {
 		}
 		return ctx.Err()
 	})
-	counts(t, o, err, task.Interrupted, 1, 0, 1, 0)
+	counts(t, o, err, task.StatusInterrupted, 1, 0, 1, 0)
 	if string(o.Checkpoint) != "2" || o.Saves != 2 {
 		t.Errorf("%s, %d saves", o.Checkpoint, o.Saves)
 	}
@@ -179,7 +179,7 @@ func TestLastCallComesAfterATimeForHandlersThatSaveNothing(t *testing.T) {
 		}
 		return nil
 	})
-	counts(t, o, err, task.Succeeded, 2, 0, 1, 0)
+	counts(t, o, err, task.StatusSucceeded, 2, 0, 1, 0)
 	if took := o.History[0].Ended.Sub(o.History[0].Started); took < time.Minute || took > 65*time.Second {
 		t.Errorf("the first run took %v", took)
 	}
@@ -197,12 +197,12 @@ func TestAfterACrashNothingReachesTheStore(t *testing.T) {
 		returned++
 		return nil
 	})
-	counts(t, o, err, task.Succeeded, 2, 0, 0, 1)
+	counts(t, o, err, task.StatusSucceeded, 2, 0, 0, 1)
 	if effects != 2 || returned != 1 || !o.History[0].Crashed || o.Saves != 3 || o.Log != "run\nrun\n" {
 		t.Errorf("%d begun, %d returned, %+v, log %q", effects, returned, o.History, o.Log)
 	}
-	o, err = try(t, kind, Options{CrashAtSave: 2, Runs: 1}, count)
-	counts(t, o, err, task.Running, 1, 0, 0, 0)
+	o, err = try(t, kind, Options{CrashAtSave: 2, MaxRuns: 1}, count)
+	counts(t, o, err, task.StatusRunning, 1, 0, 0, 0)
 	if string(o.Checkpoint) != "2" {
 		t.Errorf("checkpoint %s", o.Checkpoint)
 	}
@@ -220,7 +220,7 @@ func TestACrashEndsAlsoWhatTheHandlerHasStarted(t *testing.T) {
 		wg.Wait()
 		return r.Save(context.Background(), 2)
 	})
-	counts(t, o, err, task.Succeeded, 2, 0, 0, 1)
+	counts(t, o, err, task.StatusSucceeded, 2, 0, 0, 1)
 	if string(o.Checkpoint) != "1" {
 		t.Errorf("a dead process has saved %s", o.Checkpoint)
 	}
@@ -239,7 +239,7 @@ func TestAGivenCheckpointIsFoundByEveryRunUntilThereIsANewOne(t *testing.T) {
 		}
 		return count(ctx, r, a)
 	})
-	counts(t, o, err, task.Succeeded, 2, 1, 0, 0)
+	counts(t, o, err, task.StatusSucceeded, 2, 1, 0, 0)
 	if len(found) != 2 || found[0] != 2 || found[1] != 2 || o.Saves != 1 {
 		t.Errorf("found %v, %d saves", found, o.Saves)
 	}
@@ -291,7 +291,7 @@ func TestAHandlerIsDeafWhoReturnsTooLate(t *testing.T) {
 				complains(t, err, want)
 				continue
 			}
-			counts(t, o, err, task.Succeeded, 2, 0, 1, 0)
+			counts(t, o, err, task.StatusSucceeded, 2, 0, 1, 0)
 		}
 	}
 }
@@ -311,13 +311,13 @@ func TestAHandlerThatIsKnownToBeDeafIsWorkedOn(t *testing.T) {
 		}
 	}
 	for _, first := range []time.Duration{time.Minute, 1000 * time.Hour} {
-		o, err := try(t, kind, Options{LastCallAtSave: 1, Deaf: true}, deaf(first))
-		counts(t, o, err, task.Succeeded, 2, 0, 1, 0)
+		o, err := try(t, kind, Options{LastCallAtSave: 1, IgnoresContext: true}, deaf(first))
+		counts(t, o, err, task.StatusSucceeded, 2, 0, 1, 0)
 		if o.History[0].Reason != task.ReasonDeadline || string(o.Checkpoint) != "1" {
 			t.Errorf("%+v, checkpoint %s", o.History[0], o.Checkpoint)
 		}
 	}
-	_, err := try(t, kind, Options{LastCallAtSave: 1, Deaf: true}, deaf(0))
+	_, err := try(t, kind, Options{LastCallAtSave: 1, IgnoresContext: true}, deaf(0))
 	complains(t, err, `the handler of kind "k" is not deaf`)
 }
 
@@ -325,7 +325,7 @@ func TestAHandlerThatDoesNotComeToAnEndIsNamed(t *testing.T) {
 	t.Parallel()
 	_, err := try(t, kind, Options{}, func(ctx context.Context, _ *task.Run, _ args) error { <-ctx.Done(); return nil })
 	complains(t, err, `"k" had not returned after 1h0m0s`, "Options.Limit")
-	_, err = try(t, kind, Options{Limit: time.Minute}, func(context.Context, *task.Run, args) error { select {} })
+	_, err = try(t, kind, Options{RunTimeout: time.Minute}, func(context.Context, *task.Run, args) error { select {} })
 	complains(t, err, `"k" is deaf`, "had not returned after 1m0s")
 	k := kind
 	k.Timeout = time.Second
@@ -341,7 +341,7 @@ func TestAHandlerForWhichTheClockStandsStillIsNamed(t *testing.T) {
 	defer close(outside) // afterwards it goes on to its end
 	var mux task.Mux
 	task.Handle(&mux, kind, func(context.Context, *task.Run, args) error { <-outside; return nil })
-	n, err := kind.Task(args{}, nil)
+	n, err := kind.Prepare(args{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,9 +360,9 @@ func TestWhatNeverHappenedFailsTheTest(t *testing.T) {
 		{Options{LastCallAtSave: 6}, "save 6"},
 		{Options{LastCallAfter: time.Minute}, "done before LastCallAfter"},
 		{Options{CrashAtSave: 1, InterruptAtSave: 1}, "only one"},
-		{Options{Runs: -1}, "negative"},
-		{Options{Deaf: true}, "beside Deaf"},
-		{Options{CrashAtSave: 1, Deaf: true}, "beside Deaf"},
+		{Options{MaxRuns: -1}, "negative"},
+		{Options{IgnoresContext: true}, "beside Deaf"},
+		{Options{CrashAtSave: 1, IgnoresContext: true}, "beside Deaf"},
 		{Options{Checkpoint: func() {}}, "Options.Checkpoint"},
 	} {
 		_, err := try(t, kind, c.opt, count)
@@ -384,7 +384,7 @@ func TestABubbleOfTheTestsOwnIsUsed(t *testing.T) {
 			}
 			return count(ctx, r, a)
 		})
-		counts(t, o, err, task.Succeeded, 2, 0, 1, 0)
+		counts(t, o, err, task.StatusSucceeded, 2, 0, 1, 0)
 		<-inside
 	})
 }
@@ -405,7 +405,7 @@ func TestInRealTimeAHandlerMayWaitForTheNetwork(t *testing.T) {
 			path = <-asked
 			return errors.Join(resp.Body.Close(), count(ctx, r, a))
 		})
-		counts(t, o, err, task.Succeeded, 2, 0, o.Interruptions, o.Crashes)
+		counts(t, o, err, task.StatusSucceeded, 2, 0, o.Interruptions, o.Crashes)
 		if o.Interruptions+o.Crashes != 1 || path != "/run" || o.Created.Year() < 2020 {
 			t.Errorf("%+v, path %s, created %v", o.Counters, path, o.Created)
 		}
@@ -428,12 +428,12 @@ func TestMiddlewareBelongsToTheTest(t *testing.T) {
 		return func(ctx context.Context, r *task.Run) error { order = append(order, "around"); return next(ctx, r) }
 	})
 	task.Handle(&mux, kind, func(context.Context, *task.Run, args) error { order = append(order, "inside"); return nil })
-	n, err := kind.Task(args{}, &task.Options{Delay: time.Hour})
+	n, err := kind.Prepare(args{}, &task.EnqueueOptions{Delay: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := RunTask(t, &mux, n, Options{})
-	counts(t, o, nil, task.Succeeded, 1, 0, 0, 0)
+	counts(t, o, nil, task.StatusSucceeded, 1, 0, 0, 0)
 	if strings.Join(order, " ") != "around inside" || o.Started.Sub(o.Created) < time.Hour {
 		t.Errorf("%v, %v", order, o.Started.Sub(o.Created))
 	}

@@ -62,7 +62,7 @@ func (w *way) walk(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		if t.Status.Ended() || w.opt.Runs > 0 && t.Runs >= w.opt.Runs {
+		if t.Status.Ended() || w.opt.MaxRuns > 0 && t.Runs >= w.opt.MaxRuns {
 			break
 		}
 		if t.Runs >= maxRuns {
@@ -105,15 +105,15 @@ func (w *way) step(ctx context.Context) error {
 		w.store.Kill(p.worker)
 	case abandoned:
 		p.leave()
-		if !w.opt.Deaf || !struck {
+		if !w.opt.IgnoresContext || !struck {
 			return fmt.Errorf("the handler of kind %q is deaf: %s, and %v after the end of its context it had not returned. It stands at\n%s",
 				w.new.Kind, p.told(), w.patience(), w.stands())
 		}
 	case late:
-		return fmt.Errorf("the handler of kind %q had not returned after %v, and did so only when it was told to stop: it waits for something that does not come, or Options.Limit is too small", w.new.Kind, w.opt.Limit)
+		return fmt.Errorf("the handler of kind %q had not returned after %v, and did so only when it was told to stop: it waits for something that does not come, or Options.Limit is too small", w.new.Kind, w.opt.RunTimeout)
 	case len(report.Failures) > 0:
 		return fmt.Errorf("the worker failed: %w", errors.Join(report.Failures...))
-	case w.opt.Deaf && struck:
+	case w.opt.IgnoresContext && struck:
 		return fmt.Errorf("the handler of kind %q is not deaf: it returned when its context had ended, or before; leave out Options.Deaf", w.new.Kind)
 	}
 	return nil

@@ -42,7 +42,7 @@ func setup(ctx context.Context, g *lastcall.Group) error {
 		return err
 	}
 	// A task that exists is not made again: the id says which one is meant.
-	once := &task.Options{ID: "00000000-0000-7000-8000-00000000003e"}
+	once := &task.EnqueueOptions{ID: "00000000-0000-7000-8000-00000000003e"}
 	if _, err := images.Enqueue(ctx, task.NewClient(store), Image{"moon"}, once); err != nil {
 		return err
 	}

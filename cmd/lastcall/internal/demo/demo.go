@@ -125,7 +125,7 @@ func (j job) run(ctx context.Context, r *task.Run, a Args) (err error) {
 	if err := r.Save(ctx, at); err != nil {
 		return err
 	}
-	r.Progress(1, fmt.Sprintf("%d entries, %d bytes", at.Entries, at.Size))
+	r.SetProgress(1, fmt.Sprintf("%d entries, %d bytes", at.Entries, at.Size))
 	return w.rename()
 }
 
@@ -154,7 +154,7 @@ func (j job) entries(ctx context.Context, r *task.Run, t *tree, w *part, at *cur
 		if err := w.sync(); err != nil {
 			return err
 		}
-		r.Progress(float64(at.Entries)/float64(max(at.Total, at.Entries)), e.path)
+		r.SetProgress(float64(at.Entries)/float64(max(at.Total, at.Entries)), e.path)
 		err = r.Save(ctx, *at)
 		saved = time.Now()
 		return err

@@ -53,7 +53,7 @@ type lab struct {
 func (l *lab) run(j job, a Args) task.Task {
 	l.t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	kind := task.Kind[Args]{Name: "k", OnStop: task.Interrupt, MaxAttempts: 1}
+	kind := task.Kind[Args]{Name: "k", OnStop: task.InterruptOnStop, MaxAttempts: 1}
 	client := task.NewClient(l.store)
 	if l.id == "" {
 		e, err := kind.Enqueue(l.t.Context(), client, a, nil)
@@ -88,7 +88,7 @@ func (l *lab) run(j job, a Args) task.Task {
 		if got.Status.Ended() {
 			return got
 		}
-		if got.Status != task.Interrupted {
+		if got.Status != task.StatusInterrupted {
 			l.t.Fatalf("task is %s: %s", got.Status, got.Error)
 		}
 	}
@@ -104,7 +104,7 @@ func result(t *testing.T, j job, dir string) []byte {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out")
 	inLab(t, func(l *lab) {
-		if got := l.run(j, Args{Dir: dir, Out: out}); got.Status != task.Succeeded {
+		if got := l.run(j, Args{Dir: dir, Out: out}); got.Status != task.StatusSucceeded {
 			t.Fatalf("%s: %s", got.Status, got.Error)
 		}
 	})
@@ -153,7 +153,7 @@ func TestInterruptedAtEveryEntryTheResultIsTheSameAndEachEntryIsDoneOnce(t *test
 					return err
 				}
 				got := l.run(j, Args{Dir: dir, Out: filepath.Join(outDir, "out")})
-				if got.Status != task.Succeeded || got.Interruptions != len(met) || got.Attempts != 0 {
+				if got.Status != task.StatusSucceeded || got.Interruptions != len(met) || got.Attempts != 0 {
 					t.Errorf("%s with %+v after %d entries: %s", got.Status, got.Counters, len(met), got.Error)
 				}
 				for key, n := range done {
@@ -180,7 +180,7 @@ func TestTheResultMayLieInTheTree(t *testing.T) {
 			out := filepath.Join(dir, "a", "out")
 			for range 2 { // the second time over the first result
 				inLab(t, func(l *lab) {
-					if got := l.run(make(), Args{Dir: dir, Out: out}); got.Status != task.Succeeded {
+					if got := l.run(make(), Args{Dir: dir, Out: out}); got.Status != task.StatusSucceeded {
 						t.Fatalf("%s: %s", got.Status, got.Error)
 					}
 				})
@@ -205,7 +205,7 @@ func TestWhatVanishesIsLeftOutAndWhatCannotBeReadFailsTheTask(t *testing.T) {
 			return hashEntry(ctx, w, e)
 		}}
 		got := l.run(j, Args{Dir: dir, Out: out})
-		if got.Status != task.Succeeded || strings.Contains(string(read(t, out)), "  a0\n") {
+		if got.Status != task.StatusSucceeded || strings.Contains(string(read(t, out)), "  a0\n") {
 			t.Errorf("%s: %s", got.Status, got.Error)
 		}
 	})
@@ -214,7 +214,7 @@ func TestWhatVanishesIsLeftOutAndWhatCannotBeReadFailsTheTask(t *testing.T) {
 			return &fs.PathError{Op: "open", Path: e.file, Err: fs.ErrPermission}
 		}}
 		got := l.run(j, Args{Dir: dir, Out: out})
-		if got.Status != task.Failed || !strings.Contains(got.Error, "make it readable") {
+		if got.Status != task.StatusFailed || !strings.Contains(got.Error, "make it readable") {
 			t.Errorf("%s: %s", got.Status, got.Error)
 		}
 		if left, err := filepath.Glob(filepath.Join(filepath.Dir(out), ".*.partial")); err != nil || len(left) > 0 {
@@ -275,7 +275,7 @@ func TestAPartialFileThatIsGoneOrTooShortIsBegunAnew(t *testing.T) {
 				return hashEntry(ctx, w, e)
 			}
 			got := l.run(j, Args{Dir: dir, Out: out})
-			if got.Status != task.Succeeded || string(read(t, out)) != string(want) {
+			if got.Status != task.StatusSucceeded || string(read(t, out)) != string(want) {
 				t.Errorf("%s: %s, %s", name, got.Status, got.Error)
 			}
 		})
@@ -297,7 +297,7 @@ func TestWhatCannotWorkIsRefusedForGood(t *testing.T) {
 	} {
 		inLab(t, func(l *lab) {
 			got := l.run(job{add: hashEntry}, a)
-			if got.Status != task.Failed || !strings.Contains(got.Error, want) {
+			if got.Status != task.StatusFailed || !strings.Contains(got.Error, want) {
 				t.Errorf("%+v: %s, %q; want %q", a, got.Status, got.Error, want)
 			}
 		})

@@ -37,7 +37,7 @@ func isPart(name, base string) bool {
 // the old one is gone the work begins anew.
 func openPart(a Args, r *task.Run, at *cursor) (*part, error) {
 	dir, base := filepath.Split(a.Out)
-	name := partName(base, r.ID(), r.Fence())
+	name := partName(base, r.ID(), r.FencingToken())
 	w := &part{out: a.Out, task: r.ID(), path: filepath.Join(dir, name)}
 	var err error
 	if w.f, err = os.OpenFile(w.path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666); err != nil {

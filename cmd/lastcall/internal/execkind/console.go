@@ -108,7 +108,7 @@ func (c *console) flush(run *task.Run) {
 	c.progress = false
 	c.mu.Unlock()
 	if progress {
-		run.Progress(fraction, message)
+		run.SetProgress(fraction, message)
 	}
 	if left > 0 {
 		run.Log(fmt.Sprintf("[lastcall: %d bytes of output were left out here]", left))

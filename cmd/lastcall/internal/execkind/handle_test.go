@@ -27,7 +27,7 @@ func TestAProgramFindsItsPayloadAndWhoItIs(t *testing.T) {
 	id := l.enqueue(`{"a": "ü"}`)
 	l.serve(time.Minute)
 	got := l.ends(id)
-	want(t, got, task.Succeeded, "", 0, 0, 0, "")
+	want(t, got, task.StatusSucceeded, "", 0, 0, 0, "")
 	for _, line := range []string{
 		`{"a": "ü"}`, `file {"a": "ü"}`, "no checkpoint", "no stop",
 		fmt.Sprintf("name two words in %s kind k run 1 task %s fence %d level high", l.dir, id, got.Run),
@@ -47,15 +47,15 @@ func TestAnExitDecidesWhatBecomesOfTheTask(t *testing.T) {
 		attempts, interruptions, crashes int
 		text                             string
 	}{
-		"success":        {"exit 0", task.Succeeded, 0, 0, 0, ""},
-		"a failure":      {"echo first >&2; echo the disk is full >&2; echo; exit 3", task.Failed, 1, 0, 0, "exit code 3, its last words: the disk is full"},
-		"permanent":      {"exit 64", task.Failed, 1, 0, 0, "exit code 64, which is permanent"},
-		"a signal":       {"kill -SEGV $$", task.Failed, 1, 0, 0, "ended by signal 11 (segmentation fault)"},
-		"SIGTERM":        {"kill -TERM $$", task.Failed, 1, 0, 0, "ended by signal 15 (terminated)"},
-		"SIGKILL":        {"kill -KILL $$", task.Failed, 0, 0, 2, "2 crashes without a new checkpoint, the last one: ended by signal 9 (killed), which was not lastcall's"},
-		"in a shell":     {"exit 137", task.Failed, 1, 0, 0, "a shell says so when what it ran was killed by signal 9"},
-		"not now":        {`[ "$LASTCALL_RUN" = 3 ] || exit 75`, task.Succeeded, 0, 0, 0, ""},
-		"no interpreter": {"", task.Failed, 1, 0, 0, `its first line names the interpreter "/no/such/interpreter", which is not there: install it`},
+		"success":        {"exit 0", task.StatusSucceeded, 0, 0, 0, ""},
+		"a failure":      {"echo first >&2; echo the disk is full >&2; echo; exit 3", task.StatusFailed, 1, 0, 0, "exit code 3, its last words: the disk is full"},
+		"permanent":      {"exit 64", task.StatusFailed, 1, 0, 0, "exit code 64, which is permanent"},
+		"a signal":       {"kill -SEGV $$", task.StatusFailed, 1, 0, 0, "ended by signal 11 (segmentation fault)"},
+		"SIGTERM":        {"kill -TERM $$", task.StatusFailed, 1, 0, 0, "ended by signal 15 (terminated)"},
+		"SIGKILL":        {"kill -KILL $$", task.StatusFailed, 0, 0, 2, "2 crashes without a new checkpoint, the last one: ended by signal 9 (killed), which was not lastcall's"},
+		"in a shell":     {"exit 137", task.StatusFailed, 1, 0, 0, "a shell says so when what it ran was killed by signal 9"},
+		"not now":        {`[ "$LASTCALL_RUN" = 3 ] || exit 75`, task.StatusSucceeded, 0, 0, 0, ""},
+		"no interpreter": {"", task.StatusFailed, 1, 0, 0, `its first line names the interpreter "/no/such/interpreter", which is not there: install it`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t, c.script)
@@ -89,7 +89,7 @@ func TestACheckpointIsGivenBackByteForByteOnTheNextRun(t *testing.T) {
 	l.kind.MaxAttempts, l.kind.Permanent = 5, []int{64}
 	id := l.enqueue("{}")
 	l.serve(time.Minute)
-	want(t, l.ends(id), task.Succeeded, "", 4, 0, 0, "")
+	want(t, l.ends(id), task.StatusSucceeded, "", 4, 0, 0, "")
 	l.stop()
 }
 
@@ -103,7 +103,7 @@ func TestACheckpointAndTheProgressAreKeptWhileTheProgramRuns(t *testing.T) {
 	id := l.enqueue("{}")
 	l.serve(2 * time.Second)
 	got := l.reaches(id, "at checkpoint 1", func(t task.Task) bool { return string(t.Checkpoint) == `{"text":"1\n"}` })
-	if got.Status != task.Running {
+	if got.Status != task.StatusRunning {
 		t.Errorf("%+v", got)
 	}
 	got = l.reaches(id, "in progress", func(t task.Task) bool { return t.Progress.Fraction > 0 })
@@ -137,7 +137,7 @@ func TestACheckpointThatIsTooLargeIsToldInTheLogAndInTheOutcome(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(l.dir, "go"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want(t, l.ends(id), task.Failed, "", 1, 0, 0, "exit code 1; "+said)
+	want(t, l.ends(id), task.StatusFailed, "", 1, 0, 0, "exit code 1; "+said)
 	if n := strings.Count(l.output(id), said); n != 1 {
 		t.Errorf("told %d times", n)
 	}
@@ -150,7 +150,7 @@ func TestWhatForksAwayIsKilledWithItsRun(t *testing.T) {
 		until [ -s pid ]; do sleep 0.02; done`)
 	id := l.enqueue("{}")
 	l.serve(time.Minute)
-	want(t, l.ends(id), task.Succeeded, "", 0, 0, 0, "")
+	want(t, l.ends(id), task.StatusSucceeded, "", 0, 0, 0, "")
 	pid, err := strconv.Atoi(l.prints("pid"))
 	if err != nil || proc.Alive(pid) {
 		t.Errorf("the daemon %d lives (%v)", pid, err)
@@ -180,7 +180,7 @@ func TestAShimThatIsKilledIsACrashAndItsProgramIsKilled(t *testing.T) {
 	if err := p.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	want(t, l.ends(id), task.Succeeded, "", 0, 0, 1, "")
+	want(t, l.ends(id), task.StatusSucceeded, "", 0, 0, 1, "")
 	runs, err := l.client.History(t.Context(), id)
 	if err != nil || len(runs) != 2 || !runs[0].Crashed || !strings.Contains(runs[0].Error, "the shim that watched over the program has ended (killed by signal 9)") {
 		t.Errorf("%+v, %v", runs, err)

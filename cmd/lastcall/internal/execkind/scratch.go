@@ -60,7 +60,7 @@ func (s *scratch) env(k Kind, run *task.Run) []string {
 	all := slices.Concat([]string{"PWD=" + k.Dir, "TMPDIR=" + s.tmp()}, k.Env, []string{
 		envTaskID + "=" + run.ID(),
 		envKind + "=" + k.Name,
-		envFence + "=" + strconv.FormatInt(run.Fence(), 10),
+		envFence + "=" + strconv.FormatInt(run.FencingToken(), 10),
 		envRun + "=" + strconv.Itoa(run.Task().Runs),
 		envPayload + "=" + s.payload(),
 		envCheckpoint + "=" + s.checkpoint(),
@@ -107,7 +107,7 @@ func whyStopped(cause error) string {
 	for _, c := range []struct {
 		err  error
 		word string
-	}{{task.ErrTimeout, "timeout"}, {task.ErrCancelled, "cancelled"}, {task.ErrAsked, "asked"},
+	}{{task.ErrTimeout, "timeout"}, {task.ErrCancelled, "cancelled"}, {task.ErrInterruptRequested, "asked"},
 		{task.ErrLeaseLost, "lost"}, {task.ErrWorkerGone, "lost"}, {task.ErrDisconnected, "lost"}} {
 		if errors.Is(cause, c.err) {
 			return c.word

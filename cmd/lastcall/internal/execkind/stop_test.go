@@ -19,16 +19,16 @@ func TestAfterOurSIGTERMOnlySuccessAndPermanentCodesAreNoInterruption(t *testing
 		interr   int
 		text     string
 	}{
-		"by the signal":  {"trap - TERM", task.Interrupted, task.ReasonStop, 0, 1, ""},
-		"any exit code":  {"trap 'exit 9' TERM", task.Interrupted, task.ReasonStop, 0, 1, ""},
-		"try again":      {"trap 'exit 75' TERM", task.Interrupted, task.ReasonStop, 0, 1, ""},
-		"another signal": {"trap 'kill -KILL $$' TERM", task.Interrupted, task.ReasonStop, 0, 1, ""},
-		"success":        {"trap 'exit 0' TERM", task.Succeeded, "", 0, 0, ""},
-		"permanent":      {"trap 'exit 64' TERM", task.Failed, "", 1, 0, "which is permanent"},
+		"by the signal":  {"trap - TERM", task.StatusInterrupted, task.ReasonStop, 0, 1, ""},
+		"any exit code":  {"trap 'exit 9' TERM", task.StatusInterrupted, task.ReasonStop, 0, 1, ""},
+		"try again":      {"trap 'exit 75' TERM", task.StatusInterrupted, task.ReasonStop, 0, 1, ""},
+		"another signal": {"trap 'kill -KILL $$' TERM", task.StatusInterrupted, task.ReasonStop, 0, 1, ""},
+		"success":        {"trap 'exit 0' TERM", task.StatusSucceeded, "", 0, 0, ""},
+		"permanent":      {"trap 'exit 64' TERM", task.StatusFailed, "", 1, 0, "which is permanent"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t, c.trap+"; echo > ready; while :; do sleep 0.02; done")
-			l.kind.OnStop, l.kind.Permanent = task.Interrupt, []int{64}
+			l.kind.OnStop, l.kind.Permanent = task.InterruptOnStop, []int{64}
 			id := l.enqueue("{}")
 			l.serve(time.Minute)
 			l.prints("ready")
@@ -48,7 +48,7 @@ func TestAProgramIsToldTheDeadlineBeforeSIGTERMAndItsLastCheckpointIsKept(t *tes
 			echo "$deadline|$left|$why" > told
 			echo 77 > "$LASTCALL_CHECKPOINT"; exit 1' TERM
 		echo > ready; while :; do sleep 0.02; done`)
-	l.kind.OnStop, l.kind.KillAfter = task.Interrupt, 7*time.Second
+	l.kind.OnStop, l.kind.KillAfter = task.InterruptOnStop, 7*time.Second
 	id := l.enqueue("{}")
 	l.serve(time.Minute)
 	l.prints("ready")
@@ -58,7 +58,7 @@ func TestAProgramIsToldTheDeadlineBeforeSIGTERMAndItsLastCheckpointIsKept(t *tes
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, got, task.Interrupted, task.ReasonStop, 0, 1, 0, "")
+	want(t, got, task.StatusInterrupted, task.ReasonStop, 0, 1, 0, "")
 	if string(got.Checkpoint) != `{"text":"77\n"}` {
 		t.Errorf("checkpoint %s", got.Checkpoint)
 	}
@@ -83,7 +83,7 @@ func TestAProgramThatFinishesHearsOfTheLastCallByItsFileAndOfTheInterruptBySIGTE
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, got, task.Interrupted, task.ReasonStop, 0, 1, 0, "")
+	want(t, got, task.StatusInterrupted, task.ReasonStop, 0, 1, 0, "")
 	for name, bound := range map[string][2]float64{"first": {1.5, 3}, "second": {0, 0.3}} {
 		fields := strings.Fields(l.prints(name))
 		if left, err := strconv.ParseFloat(fields[1], 64); err != nil || left < bound[0] || left > bound[1] || fields[2] != "stop" {
@@ -102,12 +102,12 @@ func TestAProgramThatEndsByItselfAfterTheLastCallIsInterruptedWhateverItsCode(t 
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, got, task.Interrupted, task.ReasonStop, 0, 1, 0, "exit code 75")
+	want(t, got, task.StatusInterrupted, task.ReasonStop, 0, 1, 0, "exit code 75")
 }
 
 func TestWhoIgnoresSIGTERMIsKilledWithAllItsTreeAfterKillAfter(t *testing.T) {
 	l := newLab(t, stubborn)
-	l.kind.OnStop, l.kind.KillAfter = task.Interrupt, 300*time.Millisecond
+	l.kind.OnStop, l.kind.KillAfter = task.InterruptOnStop, 300*time.Millisecond
 	began := killed(l, time.Minute)
 	if took := time.Since(began); took < 300*time.Millisecond || took > 10*time.Second {
 		t.Errorf("the stop took %v", took)
@@ -142,7 +142,7 @@ func killed(l *lab, grace time.Duration) time.Time {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	want(l.t, got, task.Interrupted, task.ReasonStop, 0, 1, 0, "did not end in time after SIGTERM, and was killed")
+	want(l.t, got, task.StatusInterrupted, task.ReasonStop, 0, 1, 0, "did not end in time after SIGTERM, and was killed")
 	for _, s := range pids {
 		if pid, err := strconv.Atoi(s); err != nil || proc.Alive(pid) {
 			l.t.Errorf("%s lives (%v)", s, err)
@@ -157,7 +157,7 @@ func TestATimeoutIsAnAttemptAndKeepsTheCheckpoint(t *testing.T) {
 	l.kind.Timeout, l.kind.MaxAttempts = time.Second, 2
 	id := l.enqueue("{}")
 	l.serve(time.Minute)
-	want(t, l.ends(id), task.Succeeded, "", 1, 0, 0, "")
+	want(t, l.ends(id), task.StatusSucceeded, "", 1, 0, 0, "")
 	runs, err := l.client.History(t.Context(), id)
 	if err != nil || len(runs) != 2 || !strings.HasPrefix(runs[0].Error, "timeout of 1s exceeded: exit code 9") || l.prints("why") != "timeout" {
 		t.Errorf("%+v, %v", runs, err)
@@ -173,7 +173,7 @@ func TestACancelledTasksProgramIsEnded(t *testing.T) {
 	if err := l.client.Cancel(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	want(t, l.ends(id), task.Cancelled, "", 0, 0, 0, "")
+	want(t, l.ends(id), task.StatusCancelled, "", 0, 0, 0, "")
 	if got := l.prints("why"); got != "cancelled" {
 		t.Errorf("told %q", got)
 	}
@@ -182,7 +182,7 @@ func TestACancelledTasksProgramIsEnded(t *testing.T) {
 
 func TestAProgramThatIsStoppedHearsOfItsEnd(t *testing.T) {
 	l := newLab(t, `trap 'exit 9' TERM; echo > ready; kill -STOP $$; while :; do sleep 0.02; done`)
-	l.kind.OnStop, l.kind.KillAfter = task.Interrupt, time.Hour
+	l.kind.OnStop, l.kind.KillAfter = task.InterruptOnStop, time.Hour
 	id := l.enqueue("{}")
 	l.serve(time.Minute)
 	l.prints("ready")
@@ -191,5 +191,5 @@ func TestAProgramThatIsStoppedHearsOfItsEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, got, task.Interrupted, task.ReasonStop, 0, 1, 0, "")
+	want(t, got, task.StatusInterrupted, task.ReasonStop, 0, 1, 0, "")
 }
