@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -8,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/task"
@@ -180,5 +184,81 @@ func TestStatements_OfListingsWalkThroughNothingThatGrows(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// The statements of a function are explained while they run: auto_explain tells the session about
+// them.
+func TestAddTasks_WalksThroughNothingThatGrows(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	s := openAt(t, Config{DSN: dsn, Migrate: true})
+	defer closed(t, s)
+	fill(t, s, 100_000)
+	held := task.NewTask{ID: testID(1), Kind: "k1", Queue: "default", Key: "held"}
+	if _, err := s.Add(t.Context(), []task.NewTask{held}); err != nil {
+		t.Fatal(err)
+	}
+	mustExec(t, s, `analyze`)
+
+	var plans []string
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		if _, found, ok := strings.Cut(n.Message, "plan:"); ok {
+			plans = append(plans, found)
+		}
+	}
+	c, err := pgx.ConnectConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := c.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := c.Exec(t.Context(), `load 'auto_explain'; set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on;
+		set auto_explain.log_format = json; set client_min_messages = log`); err != nil {
+		t.Fatal(err)
+	}
+	tasks := []task.NewTask{
+		held, // its id exists
+		{ID: testID(2), Kind: "k1", Queue: "default", Key: "held"},
+		{ID: testID(3), Kind: "k1", Queue: "default", Key: "free", Delay: time.Hour},
+		{ID: testID(4), Kind: "k1", Queue: "default"},
+	}
+	news, err := newTasks(tasks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer addAnswer
+	if err := c.QueryRow(t.Context(), s.q.Add, addArgs(news)...).Scan(answer.columns()...); err != nil || len(answer.places) != 2 {
+		t.Fatalf("%d tasks were left out, want 2; %v", len(answer.places), err)
+	}
+	seen := make(map[string]bool)
+	for _, text := range plans {
+		var p struct{ Plan plan }
+		if err := json.Unmarshal([]byte(text), &p); err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		if tables := p.Plan.walk(false); len(tables) > 0 {
+			t.Errorf("a statement of add_tasks walks through %v:\n%s", tables, text)
+		}
+		p.Plan.tables(seen)
+	}
+	for _, table := range []string{"keys", "tasks", "ready", "delayed"} {
+		if !seen[table] {
+			t.Errorf("of %d plans none has the table %s", len(plans), table)
+		}
+	}
+}
+
+// tables notes the tables of a plan.
+func (p *plan) tables(seen map[string]bool) {
+	seen[p.Relation] = true
+	for i := range p.Plans {
+		p.Plans[i].tables(seen)
 	}
 }

@@ -288,8 +288,8 @@ begin
 	end if;
 	return query select a.n, k.task, t.id is not null, a.n = any (held_up)
 	from (select unnest(ids) as id, unnest(kinds) as kind, unnest(keys) as key, unnest(left_out) as left_out, generate_subscripts(ids, 1) as n) a
-	left join @.tasks t on t.id = a.id
-	left join @.keys k on k.kind = a.kind and k.key = a.key
+	left join lateral (select t.id from @.tasks t where t.id = a.id limit 1) t on true
+	left join lateral (select k.task from @.keys k where k.kind = a.kind and k.key = a.key limit 1) k on true
 	where a.left_out is true or a.key is not null and not exists (select 1 from unnest(made_with_key) m where m = a.id);
 end $$;
 
