@@ -17,7 +17,7 @@ var ErrStopping = errors.New("lastcall: stopping, no new work is taken")
 // [context.Canceled] with errors.Is.
 type InterruptError struct {
 	Signal os.Signal // the signal that began the stop; nil when something else did
-	Until  time.Time // the moment of Abandon: until then Last(ctx) is valid; zero when there is none
+	Until  time.Time // the moment of Abandon: until then UntilAbandon(ctx) is valid; zero when there is none
 }
 
 // Error says what happened and how long last writes are possible.

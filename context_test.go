@@ -95,7 +95,7 @@ func TestTimeLeftCountsToInterruptAndThenToAbandon(t *testing.T) {
 		g, _ := newTestGroup(t)
 		letGo := make(chan struct{})
 		kept := make(chan context.Context, 1)
-		mustStart(t, g.Go("deaf", func(ctx context.Context) error { kept <- ctx; <-letGo; return nil }))
+		mustStart(t, g.Go("unresponsive", func(ctx context.Context) error { kept <- ctx; <-letGo; return nil }))
 		ctx := <-kept
 		if _, ok := TimeLeft(ctx); ok {
 			t.Error("there is a time before last call")

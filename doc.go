@@ -10,7 +10,7 @@
 //	func main() { os.Exit(lastcall.Main(lastcall.Config{Grace: 30 * time.Second}, setup)) }
 //
 //	func setup(ctx context.Context, g *lastcall.Group) error {
-//		g.Defer("db", lastcall.NoContext(db.Close)) // runs last
+//		g.Defer("db", lastcall.CloseFunc(db.Close)) // runs last
 //		g.Loop("consumer", consume)                 // runs until last call
 //		return g.HTTP("api", &http.Server{Handler: mux}, listener)
 //	}

@@ -232,9 +232,9 @@ func ExampleReport() {
 	}
 	hangs := make(chan struct{})
 	for name, work := range map[string]func(context.Context) error{
-		"quick": func(ctx context.Context) error { <-lastcall.LastCall(ctx); return nil },
-		"long":  func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
-		"deaf":  func(context.Context) error { <-hangs; return nil },
+		"quick":        func(ctx context.Context) error { <-lastcall.LastCall(ctx); return nil },
+		"long":         func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+		"unresponsive": func(context.Context) error { <-hangs; return nil },
 	} {
 		if err := g.Go(name, work); err != nil {
 			panic(err)
@@ -256,6 +256,6 @@ func ExampleReport() {
 	// Output:
 	// finished: quick
 	// interrupted: long with context canceled
-	// abandoned: deaf
+	// abandoned: unresponsive
 	// exit code 3
 }

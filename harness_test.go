@@ -159,8 +159,8 @@ func takes(d time.Duration) func(context.Context) error {
 	return func(context.Context) error { time.Sleep(d); return nil }
 }
 
-// deaf returns work that ignores its context until the test lets it go.
-func deaf(until <-chan struct{}) func(context.Context) error {
+// unresponsive returns work that ignores its context until the test lets it go.
+func unresponsive(until <-chan struct{}) func(context.Context) error {
 	return func(context.Context) error { <-until; return nil }
 }
 

@@ -285,7 +285,7 @@ func moments(t *testing.T, cfg lastcall.Config) []time.Duration {
 	release := make(chan struct{})
 	defer close(release)
 	began, seen := time.Now(), make(chan time.Duration, 2)
-	_ = g.Go("deaf", func(ctx context.Context) error {
+	_ = g.Go("unresponsive", func(ctx context.Context) error {
 		<-ctx.Done()
 		seen <- time.Since(began)
 		<-lastcall.UntilAbandon(ctx).Done()
@@ -293,7 +293,7 @@ func moments(t *testing.T, cfg lastcall.Config) []time.Duration {
 		<-release
 		return nil
 	})
-	g.Defer("deaf closer", func(context.Context) error { <-release; return nil })
+	g.Defer("unresponsive closer", func(context.Context) error { <-release; return nil })
 	g.Stop(nil)
 	closers := g.Wait().Took
 	return []time.Duration{<-seen, <-seen, closers, closers + 100*time.Millisecond}

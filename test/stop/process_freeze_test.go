@@ -79,15 +79,15 @@ func TestTwoTermsSentToAStoppedPlainGoProgramBecomeOne(t *testing.T) {
 }
 
 // frozen is a program whose deadline passes while nobody can run. It obeys its
-// context, unless it is deaf.
-func frozenProgram(deaf bool) int {
+// context, unless it is unresponsive.
+func frozenProgram(unresponsive bool) int {
 	cfg := config(2 * time.Second)
 	cfg.Reserve = time.Second
 	cfg.OnThaw = func(frozen time.Duration) { say("thawed after %d ms", frozen.Milliseconds()) }
 	return lastcall.Main(cfg, func(_ context.Context, g *lastcall.Group) error {
 		return g.Go("job", func(ctx context.Context) error {
 			say("working")
-			if deaf {
+			if unresponsive {
 				select {}
 			}
 			<-ctx.Done()
