@@ -61,7 +61,7 @@ func ExampleMain() {
 }
 
 // A Loop's own context ends at last call. The item in hand gets the context of
-// Work, which lives until Interrupt.
+// UntilInterrupt.
 func ExampleUntilInterrupt() {
 	store := func(ctx context.Context, item int) error {
 		if err := ctx.Err(); err != nil {
@@ -115,7 +115,7 @@ func ExampleLastCall() {
 }
 
 // Work that its budget was too short for is interrupted. The cause says so, and
-// the context of Last allows one more write.
+// the context of UntilAbandon allows one more write.
 func ExampleUntilAbandon() {
 	cfg := quiet
 	cfg.Grace = 200 * time.Millisecond

@@ -19,7 +19,9 @@ import (
 // runtime.Goexit is a failure: before last call it begins a stop. After last
 // call an error that wraps context.Canceled is a clean end, and after
 // Interrupt any error means that the work was interrupted and is recorded
-// nowhere; work that recorded its own interruption returns nil.
+// nowhere; work that recorded its own interruption, with the context of
+// [UntilAbandon], returns nil. What has not returned at Abandon is named in the
+// report with its stack and left behind, and the exit code is 3.
 //
 // Go either starts fn, and the group waits for it, or returns ErrStopping and
 // does not start it. It starts until the listeners are closed and the requests

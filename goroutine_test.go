@@ -393,7 +393,7 @@ func TestTheLinesOfNamesBeyondTheCacheAreBounded(t *testing.T) {
 		g.Stop(nil)
 		r := g.Wait()
 		if r.ExitCode() != 0 || len(r.Finished) != maxNames+maxStray {
-			t.Errorf("%d lines, code %d", len(r.Finished), r.ExitCode())
+			t.Errorf("%d entries, code %d", len(r.Finished), r.ExitCode())
 		}
 	})
 }

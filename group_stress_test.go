@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// grpcLike is a server of the shape that Listener takes.
+// grpcLike is a server of the shape that Serve takes.
 type grpcLike struct {
 	l       net.Listener
 	stopped chan struct{}

@@ -13,8 +13,8 @@ import (
 )
 
 // Main runs a program: it catches the signals, calls setup, waits until the
-// group has stopped, and returns the exit code. Use it as the last thing in
-// main:
+// group has stopped, and returns the exit code ([Report.ExitCode] lists them).
+// Use it as the last thing in main:
 //
 //	os.Exit(lastcall.Main(lastcall.Config{}, setup))
 //

@@ -50,7 +50,7 @@ const (
 	EntryCloser     EntryKind = "closer"     // a function of Group.Defer
 )
 
-// An Entry is about everyone with the same kind and name.
+// An Entry is about all goroutines, or requests, with the same kind and name.
 type Entry struct {
 	Kind  EntryKind     // what it is
 	Name  string        // as it was started; for a request with its method and path
@@ -60,14 +60,23 @@ type Entry struct {
 	// have the name, of the first call.
 	CallSite string
 	Err      error  // the first error, in Report.Interrupted
-	Stack    string // where they stand, in Report.Abandoned; empty when the dump took too long
+	Stack    string // where its goroutines are, in Report.Abandoned; empty when the dump took too long
 
 	label string // the name in the goroutine profile's labels
 }
 
-// ExitCode is the code to end the process with: 3 when somebody was abandoned,
-// else 1 when something failed, else 75 when plain work was interrupted and is
-// recorded nowhere, else 0.
+// ExitCode is the code to end the process with, the first of these that applies:
+//
+//   - 3: something was abandoned. It had not returned at Abandon, or is a closer
+//     that overran its share of the time.
+//   - 1: something failed: there are Failures.
+//   - 75 (EX_TEMPFAIL, try again): plain work was interrupted. It returned an
+//     error after Interrupt, and is recorded nowhere.
+//   - 0: everything finished, or returned nil after Interrupt, which says that it
+//     recorded by itself what it could not finish.
+//
+// Main has two codes more: 128+n when a third signal, n, ended the process, and 3
+// when the stop itself hung and the watchdog ended it.
 func (r Report) ExitCode() int {
 	switch {
 	case len(r.Abandoned) > 0:
@@ -119,7 +128,7 @@ func (r Report) String() string {
 	return b.String()
 }
 
-// String is one line: kind, name, how many, how old, where from.
+// String is the entry in one line: kind, name, how many, how old, the call site.
 func (e Entry) String() string {
 	s := string(e.Kind) + " " + e.Name
 	if e.Count > 1 {

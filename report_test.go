@@ -58,14 +58,14 @@ loop poll is at
 }
 
 func TestLinesGoFromTheOldestAndThenByName(t *testing.T) {
-	lines := []Entry{
+	entries := []Entry{
 		{Name: "b", Age: time.Second}, {Name: "a", Age: time.Second + time.Millisecond},
 		{Name: "old", Age: time.Hour}, {Name: "a", Kind: EntryGo, Age: time.Second}, {Name: "new"},
 	}
-	sortEntries(lines)
+	sortEntries(entries)
 	var got []string
-	for _, l := range lines {
-		got = append(got, l.Name)
+	for _, e := range entries {
+		got = append(got, e.Name)
 	}
 	if want := []string{"old", "a", "a", "b", "new"}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)

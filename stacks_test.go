@@ -30,7 +30,7 @@ func TestAbandonedGoroutinesShowTheirStacksWhateverTheirNames(t *testing.T) {
 		g.Stop(nil)
 		r := g.Wait()
 		if len(r.Abandoned) != 2*len(oddNames) {
-			t.Fatalf("%d lines", len(r.Abandoned))
+			t.Fatalf("%d entries", len(r.Abandoned))
 		}
 		for _, l := range r.Abandoned {
 			want := "lastcall.standHere"
@@ -121,11 +121,11 @@ func TestTheStacksOfOtherGroupsAndOfChildrenAreNotTaken(t *testing.T) {
 }
 
 func TestWithoutTimeForADumpTheLinesStayWithoutStacks(t *testing.T) {
-	lines := []Entry{{Kind: EntryGo, Name: "work"}}
-	addStacks(lines, 1, 0)
+	entries := []Entry{{Kind: EntryGo, Name: "work"}}
+	addStacks(entries, 1, 0)
 	addStacks(nil, 1, time.Second)
-	if lines[0].Stack != "" {
-		t.Errorf("%q", lines[0].Stack)
+	if entries[0].Stack != "" {
+		t.Errorf("%q", entries[0].Stack)
 	}
 }
 

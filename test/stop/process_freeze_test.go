@@ -124,7 +124,7 @@ func TestAFreezeOverTheDeadlineAbandonsNobodyWhoObeys(t *testing.T) {
 		t.Errorf("after the thaw %d ms were left for the last write, want about half the reserve of 1 s", left)
 	}
 	if thawed < 2500 || thawed > 6000 {
-		t.Errorf("Thawed heard of %d ms, want about 3000", thawed)
+		t.Errorf("OnThaw received %d ms, want about 3000", thawed)
 	}
 }
 
@@ -154,7 +154,7 @@ func TestAFreezeBeforeAnyStopIsHeardAndAPanickingHookStopsNobody(t *testing.T) {
 	scan(t, p.says("thawed after"), "thawed after %d ms", &thawed)
 	// The resolution is a second while nothing stops.
 	if thawed < 900 || thawed > 5000 {
-		t.Errorf("Thawed heard of %d ms, want about 2000, less at most 1000", thawed)
+		t.Errorf("OnThaw received %d ms, want about 2000, less at most 1000", thawed)
 	}
 	p.logs("panic: in the hook")
 	p.signal(syscall.SIGTERM)
