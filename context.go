@@ -79,8 +79,8 @@ func UntilInterrupt(ctx context.Context) context.Context {
 
 // UntilAbandon returns the context that is still good after Interrupt, for the
 // last write of interrupted work: it has the values of ctx and ends at Abandon,
-// half of Config.Reserve after Interrupt, whatever ends ctx. Outside a group it
-// is ctx.
+// half a reserve after Interrupt (InterruptError.Until), whatever ends ctx.
+// Outside a group it is ctx.
 func UntilAbandon(ctx context.Context) context.Context {
 	if g := groupOf(ctx); g != nil {
 		return &splice{values: ctx, end: g.lastEnd, group: g}

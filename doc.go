@@ -69,10 +69,9 @@
 // # What it does not do
 //
 // SIGKILL, a power cut and os.Exit end a process without a last call; work that
-// must survive those belongs in a task (package task). A goroutine cannot be
-// ended from outside: one that ignores its context is named and left behind.
-// Goroutines started with a plain go statement are unknown to the group. After
-// os.Exit or log.Fatal, anywhere, nothing of this happens.
+// must survive those belongs in a task (package task). Goroutines started with a
+// plain go statement are unknown to the group. After os.Exit or log.Fatal,
+// anywhere, nothing of this happens.
 //
 // The package uses the standard library only.
 package lastcall

@@ -70,10 +70,11 @@ type Entry struct {
 //   - 3: something was abandoned. It had not returned at Abandon, or is a closer
 //     that overran its share of the time.
 //   - 1: something failed: there are Failures.
-//   - 75 (EX_TEMPFAIL, try again): plain work was interrupted. It returned an
-//     error after Interrupt, and is recorded nowhere.
-//   - 0: everything finished, or returned nil after Interrupt, which says that it
-//     recorded by itself what it could not finish.
+//   - 75 (EX_TEMPFAIL, try again): plain work was interrupted, and is recorded
+//     nowhere. A goroutine returned an error after Interrupt, or a request or a
+//     call had not ended by then.
+//   - 0: everything finished, or was a goroutine that returned nil after
+//     Interrupt, which says that it recorded by itself what it could not finish.
 //
 // Main has two codes more: 128+n when a third signal, n, ended the process, and 3
 // when the stop itself hung and the watchdog ended it.
