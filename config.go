@@ -32,7 +32,7 @@ type Config struct {
 	PreStop time.Duration
 
 	// Delay is how long servers go on accepting after last call, so that a
-	// client that has not yet heard of it is not refused. Default: 3 s in
+	// client that does not know of it yet is not refused. Default: 3 s in
 	// Kubernetes when there is a server and no PreStop (less in a budget of
 	// under 10 s), else none.
 	Delay time.Duration

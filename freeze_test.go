@@ -23,7 +23,7 @@ func TestAFreezeIsToldToTheHookAndTheLogAndStopsNobody(t *testing.T) {
 		cfg.OnThaw = func(d time.Duration) { told <- d; panic("a hook may break") }
 		p := runMain(cfg, nil)
 		p.group.freeze(30 * time.Second)
-		if continueSignal != nil { // else the next tick tells
+		if continueSignal != nil { // else the next tick notices
 			p.signals <- continueSignal
 		}
 		if d := <-told; d < 29*time.Second || d > 30*time.Second {

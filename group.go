@@ -42,7 +42,7 @@ type Group struct {
 	live     atomic.Int64  // goroutines that have not returned, plus gateClosed
 	ready    atomic.Bool   // what Ready answers
 	armed    atomic.Bool   // the last goroutine to return begins a stop
-	changed  chan struct{} // capacity 1: tells the driver to look again
+	changed  chan struct{} // capacity 1: wakes the driver
 	done     chan struct{} // closed by the driver, as its last act
 
 	mu        sync.Mutex // guards what follows
@@ -159,7 +159,7 @@ func (g *Group) Wait() Report {
 
 // Defer registers a closer. Closers run at the end of a stop, the last one
 // first, after everyone who could use them has returned or was abandoned. Each
-// has a fair share of the time that is left, which its context tells; one that
+// has a fair share of the time that is left, which ends its context; one that
 // overruns it is abandoned by name, and the next one runs. The error or panic
 // of a closer is a failure and holds up nobody.
 //
@@ -218,7 +218,7 @@ func (g *Group) begin(cause error, sig os.Signal) bool {
 		g.closeGate() // nobody is being served: from now on nothing starts
 	}
 	g.pulse.start(now, stopPulse)
-	g.phase.Store(int32(lastCall)) // before any context ends: whoever sees one end knows why
+	g.phase.Store(int32(lastCall)) // before any context ends: code that sees one end can ask why
 	setupRuns := g.setupRuns
 	g.mu.Unlock()
 

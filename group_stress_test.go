@@ -169,7 +169,7 @@ func (s *stress) nest(ctx context.Context) error {
 }
 
 // settledGoroutines returns the number of goroutines once it is at most the
-// wanted one, or stands still.
+// wanted one, or no longer changes.
 func settledGoroutines(want int) int {
 	n := runtime.NumGoroutine()
 	for range 200 {

@@ -27,7 +27,7 @@ import (
 // idle connections are closed at once, those that have not sent a whole
 // request header within 10 ms of it too, and all others when their response is
 // complete. The end of each is an event, not something to poll for. HTTP/2
-// clients hear GOAWAY; they close when they have their answers, or are closed
+// clients receive GOAWAY; they close when they have their answers, or are closed
 // after a second without a request.
 //
 // A connection that a handler hijacked (a WebSocket) is waited for like a
@@ -255,7 +255,7 @@ func cut(c net.Conn) {
 // is idle when the end of a response is still in its buffer. There net/http
 // does better: it says GOAWAY, writes the rest, and closes the connection when
 // the client has done so, or a second later. Not left to it are those who came
-// too late to hear of the shutdown, and those who have been idle for so long
+// too late to receive the GOAWAY, and those who have been idle for so long
 // that nothing is on its way.
 func (s *httpServer) unwanted(c net.Conn, known connection) bool {
 	switch known.state {
@@ -313,7 +313,7 @@ func (s *httpServer) drained() bool {
 	return s.ended && len(s.conns) == 0 && len(s.inFlight) == 0 && len(s.hijacked) == 0
 }
 
-// interrupt ends the reads of hijacked connections; requests hear it from
+// interrupt ends the reads of hijacked connections; requests learn it from
 // their context.
 func (s *httpServer) interrupt() {
 	s.interrupted.Store(true)
@@ -342,7 +342,7 @@ func (s *httpServer) release() {
 	defer timer.Stop()
 	select {
 	case <-s.helped:
-	case <-timer.C: // Shutdown says goodbye to somebody who does not read
+	case <-timer.C: // Shutdown says goodbye to a client that does not read
 	}
 }
 

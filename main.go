@@ -111,7 +111,7 @@ func (m *process) catch() {
 	}
 	if m.cfg.StopSignals == nil {
 		// nohup ignores SIGHUP, and a shell ignores SIGINT for its background
-		// jobs: whoever did that does not want them to matter.
+		// jobs: that was done so that they do not matter.
 		m.stopOn = slices.DeleteFunc(m.stopOn, func(s os.Signal) bool {
 			return s != syscall.SIGTERM && signal.Ignored(s)
 		})

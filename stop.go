@@ -104,7 +104,7 @@ func (g *Group) enter(p phase) {
 	g.announce(p)
 }
 
-// announce logs a phase and tells Main's listeners.
+// announce logs a phase and passes it to what Main has added.
 func (g *Group) announce(p phase) {
 	g.mu.Lock()
 	at, report := g.at, g.report
@@ -144,7 +144,7 @@ func (g *Group) stopServers() []server {
 	return servers
 }
 
-// interrupt ends the contexts of those who are still there.
+// interrupt ends the contexts of everyone that has not returned.
 func (g *Group) interrupt(servers []server) {
 	g.mu.Lock()
 	cause := &InterruptError{Signal: g.report.Signal, Until: g.at.abandon}
@@ -160,7 +160,7 @@ func (g *Group) interrupt(servers []server) {
 	}
 }
 
-// remaining is everyone who has not returned.
+// remaining returns entries for everyone that has not returned.
 func (g *Group) remaining(servers []server) []Entry {
 	entries := g.registry.running()
 	for _, s := range servers {
@@ -169,7 +169,7 @@ func (g *Group) remaining(servers []server) []Entry {
 	return entries
 }
 
-// abandonRest names those who ignored their context, and stops waiting.
+// abandonRest names those that ignored their context, and stops waiting.
 func (g *Group) abandonRest(servers []server) {
 	g.enter(abandoned)
 	entries := g.remaining(servers)

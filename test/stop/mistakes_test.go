@@ -20,7 +20,7 @@ import (
 )
 
 // docs/shutdown.md lists the mistakes that programs make when they stop, and
-// for each the tests which show what becomes of it here. Most stand beside the
+// for each the tests which show its outcome here. Most are beside the
 // behaviour that they are about; what no other test shows is below. A test of
 // package docs checks that those which the page names exist.
 

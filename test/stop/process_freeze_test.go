@@ -16,7 +16,7 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// freeze stops the program and waits until the kernel says that it stands.
+// freeze stops the program and waits until the kernel reports it as stopped.
 func (p *process) freeze() {
 	p.t.Helper()
 	p.signal(syscall.SIGSTOP)
