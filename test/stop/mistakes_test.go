@@ -243,7 +243,7 @@ func TestMistake25TheStopOfAProgramIsTestedLikeAnyFunction(t *testing.T) {
 }
 
 func TestTheWorkedNumbersOfTheBudgetHold(t *testing.T) {
-	page, err := os.ReadFile(filepath.Join("docs", "shutdown.md"))
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "shutdown.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
