@@ -37,7 +37,8 @@ var Systems = []string{"linux", "darwin", "windows"}
 type Row struct {
 	// Package is the package's directory, relative to the repository, with
 	// slashes: "." is the root package. An ending "/..." covers the directory
-	// and everything below it. The longest row that fits a package is its row.
+	// and everything below it. The row of exactly this directory is a package's
+	// row, else the longest one that covers it.
 	Package string
 	// Allow lists what it may import: [Std], [Any], directories of this
 	// repository as in Package, or paths of packages and modules of others. An
@@ -103,7 +104,7 @@ func findModules(root string) ([]string, error) {
 			return err
 		}
 		name := entry.Name()
-		if entry.IsDir() && file != root && (name == "testdata" || name == "vendor" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")) {
+		if entry.IsDir() && file != root && skipped(name) {
 			return filepath.SkipDir
 		}
 		if name == "go.mod" {
@@ -228,10 +229,14 @@ func Imports(packages []Package, table []Row) []string {
 	return breaches
 }
 
-// rowFor returns the longest row that fits dir, or nil.
+// rowFor returns the row of exactly dir, else the longest one that covers it, or
+// nil.
 func rowFor(table []Row, dir string) *Row {
 	var best *Row
 	for i, row := range table {
+		if row.Package == dir {
+			return &table[i]
+		}
 		if covers(row.Package, dir) && (best == nil || len(row.Package) > len(best.Package)) {
 			best = &table[i]
 		}
