@@ -48,13 +48,3 @@ run 7    2026-01-02 03:04:40, 5s so far, on h4, pid 14, worker w4, taken up 31s 
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
-
-func TestATaskThatIsNotThereIsToldWithWhatToDo(t *testing.T) {
-	g := newGround(t)
-	for _, command := range []string{"show", "logs", "cancel", "retry", "interrupt"} {
-		_, _, err := run(t, command, "--store", g.address, "0197c0de-0000-7000-8000-000000000000")
-		if err == nil || !strings.Contains(err.Error(), "not found") || !strings.Contains(err.Error(), `"lastcall list" shows`) {
-			t.Errorf("%s: %v", command, err)
-		}
-	}
-}
