@@ -134,7 +134,7 @@ func (l Entry) attrs() []any {
 func (r Report) attrs() []any {
 	a := []any{"code", r.ExitCode(), "took", r.Took.Round(time.Millisecond),
 		"finished", count(r.Finished), "interrupted", count(r.Interrupted), "abandoned", count(r.Abandoned),
-		"failures", len(r.Failures), "backgroundErrors", r.BackgroundErrors}
+		"failures", len(r.Failures), "background_errors", r.BackgroundErrors}
 	if r.Frozen > 0 {
 		a = append(a, "frozen", r.Frozen.Round(time.Millisecond))
 	}

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 // testscript (exec, stdin, stdout, stderr, cmp and so on), and these:
 //
 //	server FLAG...           starts "lastcall serve" on a free port, whose address $SERVER is then
-//	stop                     sends it SIGTERM, and expects the exit code 0
+//	sigterm                  stops it, and expects the exit code 0; stderr has its log then
 //	exits CODE COMMAND...    runs a command, and expects an exit code
 //	until 'TEXT' COMMAND...  repeats a command until its output matches
 //	id NAME                  keeps what the last command has printed, an id, as the variable NAME
@@ -38,7 +38,7 @@ func TestCommandLine_AnswersAsItsTranscriptsSay(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"server": startServer, "stop": stopServer, "exits": expectCode, "until": repeatUntil, "id": keepID,
+			"server": startServer, "sigterm": stopServer, "exits": expectCode, "until": repeatUntil, "id": keepID,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values["server"] = &scriptServer{env: slices.Clone(e.Vars)}
@@ -105,6 +105,8 @@ func stopServer(ts *testscript.TestScript, _ bool, _ []string) {
 	if err := cmd.Wait(); err != nil {
 		ts.Fatalf("the server ended with %v:\n%s", err, s.log)
 	}
+	_, err := s.log.WriteTo(ts.Stderr())
+	ts.Check(err)
 }
 
 func expectCode(ts *testscript.TestScript, _ bool, args []string) {
