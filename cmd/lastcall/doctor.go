@@ -87,7 +87,7 @@ func (d *doctor) examine(ctx context.Context, p *target) {
 	}
 }
 
-// schema says whether a store can be reached and used.
+// schema reports whether a store can be reached and used.
 func (d *doctor) schema(ctx context.Context, address string) bool {
 	if !isPostgres(address) {
 		if err := checkFile(ctx, address); err != nil {

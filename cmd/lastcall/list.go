@@ -81,7 +81,7 @@ begins a task. Empty texts and times are left out.`,
 }
 
 // waitingFor says for each task why nobody begins it, "" where nothing is known to be in its way. It
-// may know of none: the list is worth more than that. delays says whether a time that has not come is
+// may know of none: the list is worth more than that. delays reports whether a time that has not come is
 // a reason.
 func waitingFor(ctx context.Context, b backend, tasks []task.Task, delays bool) []string {
 	reasons := make([]string, len(tasks))

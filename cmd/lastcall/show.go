@@ -127,7 +127,7 @@ func because(r httpapi.Run) string {
 	if r.Status == task.StatusQueued {
 		why = append(why, "to be tried again")
 	}
-	if r.Taken {
+	if r.Reclaimed {
 		why = append(why, "recorded by another worker")
 	}
 	if len(why) == 0 {

@@ -17,7 +17,7 @@ func TestTheStoryOfATaskTellsEveryRunAndWhyItEnded(t *testing.T) {
 		Progress: httpapi.Progress{Fraction: 0.4, Message: "file \x1b[2J"}, Checkpoint: []byte(`{"row":7}`),
 		History: []httpapi.Run{
 			{Host: "h1", PID: 11, Worker: "w1", StartedAt: at(0), EndedAt: at(2), Status: task.StatusInterrupted, Reason: task.ReasonStop},
-			{Host: "h2", PID: 12, Worker: "w2", StartedAt: at(5), EndedAt: at(6), Status: task.StatusInterrupted, Reason: task.ReasonLost, Crashed: true, Taken: true},
+			{Host: "h2", PID: 12, Worker: "w2", StartedAt: at(5), EndedAt: at(6), Status: task.StatusInterrupted, Reason: task.ReasonLost, Crashed: true, Reclaimed: true},
 			{Host: "h3", PID: 13, Worker: "w3", StartedAt: at(8), EndedAt: at(9), Status: task.StatusQueued, Error: "exit code 1"},
 			{Host: "h4", PID: 14, Worker: "w4", StartedAt: at(40), Status: task.StatusRunning},
 		},

@@ -49,7 +49,7 @@ func openStore(ctx context.Context, address string, how openOptions, log *slog.L
 	return sqlitestore.Open(ctx, sqlitestore.Config{Path: path, Logger: log})
 }
 
-// isPostgres says whether an address is a URL of PostgreSQL or has libpq's keywords, as in
+// isPostgres reports whether an address is a URL of PostgreSQL or has libpq's keywords, as in
 // "host=db.example dbname=tasks".
 func isPostgres(address string) bool {
 	return strings.HasPrefix(address, "postgres:") || strings.HasPrefix(address, "postgresql:") || keywords.MatchString(address)

@@ -51,16 +51,16 @@ A worker whose lease runs out without a sign of life is listed until another one
 
 // workerLine is a worker for programs, with the keys of the HTTP interface.
 type workerLine struct {
-	Worker string        `json:"worker"`
-	Name   string        `json:"name"`
-	Host   string        `json:"host"`
-	PID    int           `json:"pid"`
-	Kinds  []string      `json:"kinds"`
-	Lease  string        `json:"lease"`
-	State  string        `json:"state"`
-	Life   task.Liveness `json:"life"`
-	Dead   bool          `json:"dead"`
-	Since  time.Time     `json:"since"`
+	Worker   string        `json:"worker"`
+	Name     string        `json:"name"`
+	Host     string        `json:"host"`
+	PID      int           `json:"pid"`
+	Kinds    []string      `json:"kinds"`
+	Lease    string        `json:"lease"`
+	State    string        `json:"state"`
+	Liveness task.Liveness `json:"liveness"`
+	Dead     bool          `json:"dead"`
+	Since    time.Time     `json:"since"`
 }
 
 func printWorkerLines(w io.Writer, workers []task.WorkerInfo) error {
@@ -68,7 +68,7 @@ func printWorkerLines(w io.Writer, workers []task.WorkerInfo) error {
 	for _, i := range workers {
 		line := workerLine{
 			Worker: i.Worker, Name: i.Name, Host: i.Host, PID: i.PID, Kinds: append([]string{}, i.Kinds...), Lease: i.Lease.String(),
-			State: string(i.State), Life: i.Liveness, Dead: i.Dead, Since: i.Since.UTC(),
+			State: string(i.State), Liveness: i.Liveness, Dead: i.Dead, Since: i.Since.UTC(),
 		}
 		if err := enc.Encode(line); err != nil {
 			return err

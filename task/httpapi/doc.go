@@ -28,6 +28,6 @@
 // # What is not promised
 //
 // Events say what this process sees: at once what its own worker and this interface do, and by
-// looking at the store once a second what others do. What is over between two looks is told by the
+// polling the store once a second what others do. What is over between two polls is told by the
 // changed counts alone. There is no limit for the number of requests of one client.
 package httpapi

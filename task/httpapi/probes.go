@@ -14,7 +14,7 @@ import (
 
 // ProbeConfig says what readiness depends on.
 type ProbeConfig struct {
-	// Ready says whether the process takes requests: false before it is set up and from last call
+	// Ready reports whether the process takes requests: false before it is set up and from last call
 	// on. Nil means always. The Ready of lastcall.Group is made for it.
 	Ready func() bool
 	// Store must answer within a second. One that has a method Ping(context.Context) error, which
