@@ -19,7 +19,7 @@ import (
 
 func newList() *cobra.Command {
 	var (
-		p      target
+		to     target
 		status string
 		q      task.Query
 		asJSON bool
@@ -47,7 +47,7 @@ begins a task. Empty texts and times are left out.`,
 			if q.Limit < 1 || q.Limit > 1000 {
 				return usageError{fmt.Errorf("--limit %d: use a number from 1 to 1000, and --after for the next ones", q.Limit)}
 			}
-			return p.with(cmd.Context(), false, func(b backend) error {
+			return to.with(cmd.Context(), false, func(b backend) error {
 				all, err := b.Find(cmd.Context(), q)
 				if err != nil {
 					return err
@@ -68,7 +68,7 @@ begins a task. Empty texts and times are left out.`,
 			})
 		},
 	}
-	p.flags(cmd)
+	to.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&status, "status", "", "only tasks of this status: queued, running, interrupted, succeeded, failed, cancelled")
 	f.StringVar(&q.Kind, "kind", "", "only tasks of this kind")

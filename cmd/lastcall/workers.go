@@ -15,7 +15,7 @@ import (
 
 func newWorkers() *cobra.Command {
 	var (
-		p      target
+		to     target
 		asJSON bool
 	)
 	cmd := &cobra.Command{
@@ -32,7 +32,7 @@ A worker whose lease runs out without a sign of life is listed until another one
   lastcall workers --json | jq -r 'select(.state == "stopping") | .host'`,
 		Args: args(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.with(cmd.Context(), false, func(b backend) error {
+			return to.with(cmd.Context(), false, func(b backend) error {
 				all, err := b.Workers(cmd.Context())
 				if err != nil {
 					return err
@@ -44,7 +44,7 @@ A worker whose lease runs out without a sign of life is listed until another one
 			})
 		},
 	}
-	p.flags(cmd)
+	to.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
 	return cmd
 }
