@@ -64,7 +64,7 @@ func serverOf(ts *testscript.TestScript) *scriptServer {
 func startServer(ts *testscript.TestScript, _ bool, flags []string) {
 	s := serverOf(ts)
 	flags = append([]string{"serve", "--listen", "127.0.0.1:0", "--log-format", "text"}, flags...)
-	cmd := exec.Command("lastcall", flags...) //nolint:noctx // the transcript ends it, or Defer
+	cmd := exec.Command("lastcall", flags...)
 	cmd.Dir, cmd.Env = ts.MkAbs("."), slices.Clone(s.env)
 	for _, name := range []string{storeEnv, "LASTCALL_GRACE"} {
 		if value := ts.Getenv(name); value != "" {
