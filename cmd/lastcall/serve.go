@@ -125,8 +125,8 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	return announce(listener.Addr().String(), c)
 }
 
-// offer serves the tasks with what the platform may ask, and the latter at a place of its own if there
-// is one.
+// offer serves the tasks with what the platform may ask, and the latter at a place of its own if
+// there is one.
 func (s *service) offer(g *lastcall.Group, m *metrics, listener, probeListener net.Listener, api http.Handler, probes *http.ServeMux) error {
 	numbers := m.handler(s.log)
 	beside := http.NewServeMux()

@@ -46,8 +46,8 @@ func (p *polled) noteSubmitted(id string) {
 	}
 }
 
-// begin polls for the first time, before a listener is told that everything that changes from now on is
-// told.
+// begin polls for the first time, before a listener is told that everything that changes from now
+// on is told.
 func (h *hub) begin(ctx context.Context) error {
 	select {
 	case h.polled.turn <- struct{}{}:

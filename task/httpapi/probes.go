@@ -33,7 +33,8 @@ const (
 	probeTrusted = 250 * time.Millisecond
 )
 
-// ProbeHandler returns a handler of two addresses, for a platform that asks whether this process is well:
+// ProbeHandler returns a handler of two addresses, for a platform that asks whether this process is
+// well:
 //
 //   - GET /healthz answers 200 as long as the process answers at all. A store that is away is no
 //     reason to kill it.
