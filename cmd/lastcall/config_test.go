@@ -110,7 +110,7 @@ func TestTokensAllowAnAddressThatOthersCanReach(t *testing.T) {
 
 // Every key of the configuration is camelCase, and the example has every key.
 func TestConfig_KeysAreCamelCaseAndInTheExample(t *testing.T) {
-	text, err := os.ReadFile("../../lastcall.example.yaml")
+	text, err := os.ReadFile("lastcall.example.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
