@@ -45,33 +45,33 @@ const (
 // target is the flags that choose a backend.
 type target struct{ store, storeFile, server, tokenFile string }
 
-func (p *target) flags(cmd *cobra.Command) {
+func (t *target) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&p.server, "server", "", "address of a server (default $"+serverEnv+", or http://"+defaultListen+")")
-	f.StringVar(&p.tokenFile, "token-file", "", "file that has the secret for the server, alone (default $"+tokenFileEnv+"; $"+tokenEnv+" is the secret itself)")
-	f.StringVar(&p.store, "store", "", "work on a store directly: "+storeUsage)
-	f.StringVar(&p.storeFile, "store-file", "", "file that has the address of the store")
+	f.StringVar(&t.server, "server", "", "address of a server (default $"+serverEnv+", or http://"+defaultListen+")")
+	f.StringVar(&t.tokenFile, "token-file", "", "file that has the secret for the server, alone (default $"+tokenFileEnv+"; $"+tokenEnv+" is the secret itself)")
+	f.StringVar(&t.store, "store", "", "work on a store directly: "+storeUsage)
+	f.StringVar(&t.storeFile, "store-file", "", "file that has the address of the store")
 	cmd.MarkFlagsMutuallyExclusive("server", "store", "store-file")
 	cmd.MarkFlagsMutuallyExclusive("token-file", "store", "store-file")
 }
 
 // serverAddress is the server that is meant, "" if a store is.
-func (p *target) serverAddress() (server, store string, err error) {
-	if p.server != "" {
-		return p.server, "", nil
+func (t *target) serverAddress() (server, store string, err error) {
+	if t.server != "" {
+		return t.server, "", nil
 	}
-	if p.store == "" && p.storeFile == "" && os.Getenv(serverEnv) != "" {
+	if t.store == "" && t.storeFile == "" && os.Getenv(serverEnv) != "" {
 		return os.Getenv(serverEnv), "", nil
 	}
-	if store, err = storeAddress(p.store, p.storeFile); err != nil || store != "" {
+	if store, err = storeAddress(t.store, t.storeFile); err != nil || store != "" {
 		return "", store, err
 	}
 	return "http://" + defaultListen, "", nil
 }
 
 // open returns the backend and what is to be closed in the end.
-func (p *target) open(ctx context.Context, create bool) (backend, io.Closer, error) {
-	server, store, err := p.serverAddress()
+func (t *target) open(ctx context.Context, create bool) (backend, io.Closer, error) {
+	server, store, err := t.serverAddress()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -82,7 +82,7 @@ func (p *target) open(ctx context.Context, create bool) (backend, io.Closer, err
 		}
 		return task.NewClient(s), s, nil
 	}
-	token, err := p.token()
+	token, err := t.token()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -94,8 +94,8 @@ func (p *target) open(ctx context.Context, create bool) (backend, io.Closer, err
 }
 
 // token is the secret to show to a server, "" if there is none.
-func (p *target) token() (string, error) {
-	file := p.tokenFile
+func (t *target) token() (string, error) {
+	file := t.tokenFile
 	if file == "" {
 		if secret := os.Getenv(tokenEnv); secret != "" {
 			return secret, nil
@@ -116,8 +116,8 @@ func (p *target) token() (string, error) {
 }
 
 // with opens the backend, calls fn, and closes it.
-func (p *target) with(ctx context.Context, create bool, fn func(backend) error) error {
-	b, closer, err := p.open(ctx, create)
+func (t *target) with(ctx context.Context, create bool, fn func(backend) error) error {
+	b, closer, err := t.open(ctx, create)
 	if err != nil {
 		return err
 	}

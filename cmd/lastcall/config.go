@@ -158,7 +158,7 @@ func checkListen(listen string, tokens bool) error {
 	return fmt.Errorf("listen %q is not a loopback address: whoever can reach it could start tasks; say with --token-file (tokenFile:) who may, or use %s", listen, defaultListen)
 }
 
-// isLoopback says whether a host, without its port, is this machine only.
+// isLoopback reports whether a host, without its port, is this machine only.
 func isLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true

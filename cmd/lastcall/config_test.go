@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -104,18 +106,40 @@ func TestTokensAllowAnAddressThatOthersCanReach(t *testing.T) {
 	if want := filepath.Join(filepath.Dir(path), "tokens"); err != nil || c.TokenFile != want {
 		t.Errorf("%q, %v; want %q", c.TokenFile, err, want)
 	}
-	if out, err := check(t, path); err == nil || !strings.Contains(out, ":4: token file ") {
-		t.Errorf("a token file that is missing: %s, %v", out, err)
-	}
-	if err := os.WriteFile(c.TokenFile, []byte("ops read 0123456789abcdefghijklmnop\n"), 0o600); err != nil {
+}
+
+// Every key of the configuration is camelCase, and the example has every key.
+func TestConfig_KeysAreCamelCaseAndInTheExample(t *testing.T) {
+	text, err := os.ReadFile("lastcall.example.yaml")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := check(t, path); err != nil {
-		t.Errorf("%s, %v", out, err)
-	}
-	for text, want := range map[string]string{"probeListen: 8322": ":3: probeListen", "logFormat: xml": ":3: logFormat \"xml\": use text, json or auto"} {
-		if out, err := check(t, writeConfig(t, "version: 1\nstore: sqlite:x\n"+text+"\n")); err == nil || !strings.Contains(out, want) {
-			t.Errorf("%s: %s, %v", text, out, err)
+	camel := regexp.MustCompile(`^[a-z]+([A-Z][a-z]+)*$`)
+	keys := 0
+	var walk func(reflect.Type)
+	walk = func(of reflect.Type) {
+		switch of.Kind() {
+		case reflect.Map, reflect.Slice, reflect.Pointer:
+			walk(of.Elem())
+		case reflect.Struct:
+			for i := range of.NumField() {
+				field := of.Field(i)
+				key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+				if key == "" || key == "-" {
+					continue
+				}
+				if keys++; !camel.MatchString(key) {
+					t.Errorf("key %s is not camelCase", key)
+				}
+				if !regexp.MustCompile(`(?m)(^|[ #{])`+key+`: `).Match(text) && !strings.Contains(string(text), key+":\n") {
+					t.Errorf("the example has no %s", key)
+				}
+				walk(field.Type)
+			}
 		}
+	}
+	walk(reflect.TypeFor[config]())
+	if keys < 20 {
+		t.Errorf("only %d keys were found", keys)
 	}
 }

@@ -15,7 +15,7 @@ import (
 // task does not keep it from the others.
 func taskCommand(name, short, long, example string, verb func(backend, context.Context, string) error) *cobra.Command {
 	var (
-		p      target
+		to     target
 		asJSON bool
 	)
 	cmd := &cobra.Command{
@@ -28,7 +28,7 @@ others.`,
 		Example: example,
 		Args:    atLeastOne("ID..."),
 		RunE: func(cmd *cobra.Command, ids []string) error {
-			return p.with(cmd.Context(), false, func(b backend) error {
+			return to.with(cmd.Context(), false, func(b backend) error {
 				var failed error
 				for _, id := range ids {
 					if err := verb(b, cmd.Context(), id); err != nil {
@@ -43,7 +43,7 @@ others.`,
 			})
 		},
 	}
-	p.flags(cmd)
+	to.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print each task as a JSON object on a line")
 	return cmd
 }
@@ -63,12 +63,12 @@ func printNow(cmd *cobra.Command, b backend, id string, asJSON bool) error {
 
 // queueCommand is a command that does something to queues.
 func queueCommand(name, said, short, long, example string, verb func(backend, context.Context, string) error) *cobra.Command {
-	var p target
+	var to target
 	cmd := &cobra.Command{
 		Use: name + " QUEUE...", Short: short, Long: long, Example: example,
 		Args: atLeastOne("QUEUE..."),
 		RunE: func(cmd *cobra.Command, queues []string) error {
-			return p.with(cmd.Context(), false, func(b backend) error {
+			return to.with(cmd.Context(), false, func(b backend) error {
 				for _, queue := range queues {
 					if err := verb(b, cmd.Context(), queue); err != nil {
 						return fmt.Errorf("queue %s: %w", queue, err)
@@ -81,6 +81,6 @@ func queueCommand(name, said, short, long, example string, verb func(backend, co
 			})
 		},
 	}
-	p.flags(cmd)
+	to.flags(cmd)
 	return cmd
 }

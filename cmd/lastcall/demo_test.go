@@ -32,7 +32,7 @@ func smallDemo(t *testing.T) *demonstration {
 }
 
 func TestADemonstrationGoesOnWithWhatIsLeftAndBeginsAnewWhenNothingIs(t *testing.T) {
-	g, d := newGround(t), smallDemo(t)
+	g, d := newFixture(t), smallDemo(t)
 	first, goesOn, err := d.plan(t.Context(), g.client)
 	if err != nil || goesOn || len(first) != demoTasks {
 		t.Fatalf("%d tasks, %v, %v", len(first), goesOn, err)

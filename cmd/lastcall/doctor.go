@@ -19,7 +19,7 @@ import (
 )
 
 func newDoctor() *cobra.Command {
-	var p target
+	var to target
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what is wrong with a store, its workers, and this machine's settings",
@@ -34,14 +34,14 @@ Exit codes: 0 nothing has failed, though there may be warnings; 1 something has.
 		Args: args(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := &doctor{w: cmd.OutOrStdout(), env: os.Getenv}
-			d.examine(cmd.Context(), &p)
+			d.examine(cmd.Context(), &to)
 			if d.failed {
 				return exitError(1)
 			}
 			return d.err
 		},
 	}
-	p.flags(cmd)
+	to.flags(cmd)
 	return cmd
 }
 
@@ -66,9 +66,9 @@ func (d *doctor) fail(what, format string, args ...any) {
 	d.say("fail", what, format, args...)
 }
 
-func (d *doctor) examine(ctx context.Context, p *target) {
+func (d *doctor) examine(ctx context.Context, to *target) {
 	d.grace()
-	_, store, err := p.serverAddress()
+	_, store, err := to.serverAddress()
 	if err != nil {
 		d.fail("store", "%v", err)
 		return
@@ -76,7 +76,7 @@ func (d *doctor) examine(ctx context.Context, p *target) {
 	if store != "" && !d.schema(ctx, store) {
 		return
 	}
-	b, closer, err := p.open(ctx, false)
+	b, closer, err := to.open(ctx, false)
 	if err != nil {
 		d.fail("store", "%v", withHint(err))
 		return
@@ -87,7 +87,7 @@ func (d *doctor) examine(ctx context.Context, p *target) {
 	}
 }
 
-// schema says whether a store can be reached and used.
+// schema reports whether a store can be reached and used.
 func (d *doctor) schema(ctx context.Context, address string) bool {
 	if !isPostgres(address) {
 		if err := checkFile(ctx, address); err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Whatever stands in a configuration file, there is an error with words in it, or all that serve needs
-// to know.
+// Whatever stands in a configuration file, there is an error with words in it, or all that serve
+// needs to know.
 func FuzzAConfigurationIsReadOrRefusedInWords(f *testing.F) {
 	f.Add("version: 1\nkinds:\n  a: {exec: [/bin/true], timeout: 1h, retry: {maxAttempts: -1, permanentExitCodes: [64]}}\n")
 	f.Add("version: 1\ngrace: 99999999999h\nlisten: \":99999\"\nconcurrency: 1e9\n")

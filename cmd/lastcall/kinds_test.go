@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -139,57 +138,5 @@ func TestANameThatNoKindCanHaveIsRefused(t *testing.T) {
 		if want = strings.Replace(want, ":3:", ":4:", 1); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", kinds, err, want)
 		}
-	}
-}
-
-// check runs lastcall config check.
-func check(t *testing.T, path string) (out string, err error) {
-	t.Helper()
-	var b bytes.Buffer
-	root := newRoot()
-	root.SetArgs([]string{"config", "check", path})
-	root.SetOut(&b)
-	err = root.ExecuteContext(t.Context())
-	return b.String(), err
-}
-
-func TestConfigCheckPrintsEveryProblemInTheOrderOfTheLines(t *testing.T) {
-	path := writeConfig(t, `version: 1
-listen: 0.0.0.0:80
-grace: 5000h
-kinds:
-  b:
-    exec: [./missing]
-  a:
-    exec: [sh]
-    killAfter: 5
-    onStop: never
-`)
-	out, err := check(t, path)
-	var code exitError
-	if !errors.As(err, &code) || code != 1 {
-		t.Errorf("%v", err)
-	}
-	var lines []string
-	for line := range strings.Lines(out) {
-		rest, ok := strings.CutPrefix(line, path+":")
-		if !ok {
-			t.Errorf("line %q", line)
-		}
-		number, _, _ := strings.Cut(rest, ":")
-		lines = append(lines, number)
-	}
-	if !slices.Equal(lines, []string{"2", "3", "6", "9", "10"}) {
-		t.Errorf("lines %v:\n%s", lines, out)
-	}
-}
-
-func TestConfigCheckSaysWhenThereIsNoProblem(t *testing.T) {
-	out, err := check(t, writeConfig(t, "version: 1\nkinds:\n  b: {exec: [sh]}\n  a: {exec: [sh]}\n"))
-	if err != nil || !strings.Contains(out, "no problems, programs for the kinds a, b") {
-		t.Errorf("%s, %v", out, err)
-	}
-	if _, err := check(t, filepath.Join(t.TempDir(), "none.yaml")); err == nil || !strings.Contains(err.Error(), "no such file") {
-		t.Errorf("a missing file: %v", err)
 	}
 }

@@ -19,7 +19,7 @@ import (
 
 func newList() *cobra.Command {
 	var (
-		p      target
+		to     target
 		status string
 		q      task.Query
 		asJSON bool
@@ -47,7 +47,7 @@ begins a task. Empty texts and times are left out.`,
 			if q.Limit < 1 || q.Limit > 1000 {
 				return usageError{fmt.Errorf("--limit %d: use a number from 1 to 1000, and --after for the next ones", q.Limit)}
 			}
-			return p.with(cmd.Context(), false, func(b backend) error {
+			return to.with(cmd.Context(), false, func(b backend) error {
 				all, err := b.Find(cmd.Context(), q)
 				if err != nil {
 					return err
@@ -68,7 +68,7 @@ begins a task. Empty texts and times are left out.`,
 			})
 		},
 	}
-	p.flags(cmd)
+	to.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&status, "status", "", "only tasks of this status: queued, running, interrupted, succeeded, failed, cancelled")
 	f.StringVar(&q.Kind, "kind", "", "only tasks of this kind")
@@ -80,9 +80,9 @@ begins a task. Empty texts and times are left out.`,
 	return cmd
 }
 
-// waitingFor says for each task why nobody begins it, "" where nothing is known to be in its way. It
-// may know of none: the list is worth more than that. delays says whether a time that has not come is
-// a reason.
+// waitingFor says for each task why nobody begins it, "" where nothing is known to be in its way.
+// It may know of none: the list is worth more than that. delays reports whether a time that has not
+// come is a reason.
 func waitingFor(ctx context.Context, b backend, tasks []task.Task, delays bool) []string {
 	reasons := make([]string, len(tasks))
 	if !slices.ContainsFunc(tasks, func(t task.Task) bool { return t.Status.Claimable() }) {
@@ -131,8 +131,9 @@ func printLines(w io.Writer, tasks []task.Task, waitsFor []string) error {
 	return nil
 }
 
-// printTable prints a line for each task. No line is longer than the page is wide, as long as that is
-// 80 characters or more: kinds are cut for it, and what is said about a task has the room that is left.
+// printTable prints a line for each task. No line is longer than the page is wide, as long as that
+// is 80 characters or more: kinds are cut for it, and what is said about a task has the room that
+// is left.
 func printTable(w io.Writer, tasks []task.Task, now time.Time) error {
 	rows := [][]string{{"ID", "KIND", "STATUS", "SINCE", "DONE", ""}}
 	for _, t := range tasks {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -35,42 +34,6 @@ func TestNoLineOfAListIsWiderThanEightyCharacters(t *testing.T) {
 	var b bytes.Buffer
 	if err := printTable(&b, tasks, now); err != nil || !strings.Contains(b.String(), "interrupted/deadline  40d    100%") || !strings.Contains(b.String(), id+"  kind") {
 		t.Errorf("%v\n%s", err, &b)
-	}
-}
-
-func TestAListHasWhatEveryFilterAdmitsAndSaysWhenThereIsMore(t *testing.T) {
-	g := newGround(t)
-	old := g.submit("a", &task.EnqueueOptions{Queue: "q", Key: "one"})
-	g.submit("a", nil)
-	g.submit("b", &task.EnqueueOptions{Queue: "q"})
-	for filter, want := range map[string]int{"": 3, "--kind a": 2, "--queue q": 2, "--kind a --queue q": 1, "--key one": 1, "--status failed": 0, "--limit 2": 2} {
-		out, remarks, err := run(t, append([]string{"list", "--store", g.address}, strings.Fields(filter)...)...)
-		if got := strings.Count(out, "\n") - 1; err != nil || got != want {
-			t.Errorf("%s: %d tasks, want %d (%v)\n%s", filter, got, want, err, out)
-		}
-		if strings.Contains(remarks, "--after") != (filter == "--limit 2") {
-			t.Errorf("%s: remarks %q", filter, remarks)
-		}
-	}
-	const unknown = `of these wait: no running worker knows the kind "a"`
-	if _, remarks, err := run(t, "list", "--store", g.address, "--kind", "a"); err != nil || remarks != "2 "+unknown+"\n" {
-		t.Errorf("remarks %q, %v", remarks, err)
-	}
-	if out, _, err := run(t, "list", "--store", g.address, "--json", "--kind", "a"); err != nil || strings.Count(out, `"waitsFor":"no running worker knows the kind \"a\""`) != 2 {
-		t.Errorf("%s, %v", out, err)
-	}
-	out, _, err := run(t, "list", "--store", g.address, "--json", "--key", "one")
-	var got map[string]any
-	if err := json.Unmarshal([]byte(out), &got); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	for _, name := range []string{"id", "kind", "queue", "status", "runs", "attempts", "interruptions", "crashes", "progress", "createdAt"} {
-		if _, ok := got[name]; !ok {
-			t.Errorf("the JSON lacks %s: %s", name, out)
-		}
-	}
-	if err != nil || got["id"] != old || strings.Count(out, "\n") != 1 {
-		t.Errorf("%v\n%s", err, out)
 	}
 }
 

@@ -18,7 +18,7 @@ const interruptedCode = 128 + int(syscall.SIGINT)
 
 func newLogs() *cobra.Command {
 	var (
-		p      target
+		to     target
 		follow bool
 	)
 	cmd := &cobra.Command{
@@ -35,7 +35,7 @@ Exit codes: 0 also for a task that has failed; 130 when Ctrl-C ended it; the oth
   lastcall logs -f 0197c0de-0000-7000-8000-000000000000`,
 		Args: args(1, "ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.with(cmd.Context(), false, func(b backend) error {
+			return to.with(cmd.Context(), false, func(b backend) error {
 				if follow {
 					return followLog(cmd, b, args[0])
 				}
@@ -47,7 +47,7 @@ Exit codes: 0 also for a task that has failed; 130 when Ctrl-C ended it; the oth
 			})
 		},
 	}
-	p.flags(cmd)
+	to.flags(cmd)
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the task has ended")
 	return cmd
 }

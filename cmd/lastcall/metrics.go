@@ -108,7 +108,7 @@ func (m *metrics) watchTasks(count func(context.Context) (task.Counts, error)) {
 
 var (
 	phaseDesc = prometheus.NewDesc("lastcall_stop_phase", "1 for the phase that the process is in: running, drain, interrupt or close.", []string{"phase"}, nil)
-	leftDesc  = prometheus.NewDesc("lastcall_stop_seconds_left", "How much time is left in the present phase of a stop. Only then, and where there is a deadline.", nil, nil)
+	leftDesc  = prometheus.NewDesc("lastcall_stop_remaining_seconds", "How much time is left in the present phase of a stop. Only then, and where there is a deadline.", nil, nil)
 	tasksDesc = prometheus.NewDesc("lastcall_tasks", "How many tasks there are in the store.", []string{"queue", "kind", "status"}, nil)
 	upDesc    = prometheus.NewDesc("lastcall_store_up", "1 if the store has answered this scrape.", nil, nil)
 )

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -40,6 +41,52 @@ func has(t *testing.T, text string, lines ...string) {
 	if t.Failed() {
 		t.Log(text)
 	}
+}
+
+func TestMetrics_NamesFollowTheConventions(t *testing.T) {
+	m := newMetrics()
+	m.watchStop(t.Context())
+	m.watchTasks(func(context.Context) (task.Counts, error) {
+		return task.Counts{Tasks: []task.Count{{Queue: "q", Kind: "k", Status: task.StatusQueued, N: 1}}}, nil
+	})
+	m.observe(task.Event{Task: task.Task{Kind: "k"}, Status: task.StatusRunning})
+	m.observe(task.Event{Task: task.Task{Kind: "k"}, Status: task.StatusSucceeded})
+	m.served(httpapi.RequestInfo{Status: 200})
+	meteredStore{m: m}.call("add")(errors.New("away"))
+	if ours := checkNames(t, scrape(t, m)); ours != 11 {
+		t.Errorf("%d metrics of ours are there, want 11", ours)
+	}
+}
+
+// checkNames checks that what is ours in a scrape is named as Prometheus asks for, with lastcall_ in
+// front and the base unit and _total at the end, and counts it.
+func checkNames(t *testing.T, text string) (ours int) {
+	t.Helper()
+	var (
+		types  = regexp.MustCompile(`(?m)^# TYPE (lastcall\S*) (\S+)$`)
+		labels = regexp.MustCompile(`[{,]([^={},]+)="`)
+		snake  = regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
+		inside = regexp.MustCompile(`_(seconds|bytes|ratio|total)_|_(ms|millis|milliseconds|minutes|hours|kib|mib|count|sum)(_|$)`)
+	)
+	for _, found := range types.FindAllStringSubmatch(text, -1) {
+		ours++
+		name, kind := found[1], found[2]
+		if !strings.HasPrefix(name, "lastcall_") || !snake.MatchString(name) || inside.MatchString(strings.TrimSuffix(name, "_total")) {
+			t.Errorf("%s: use lastcall_, words in lower case, and the base unit last", name)
+		}
+		if (kind == "counter") != strings.HasSuffix(name, "_total") {
+			t.Errorf("%s is a %s: counters end with _total, and nothing else does", name, kind)
+		}
+		if kind == "histogram" && !strings.HasSuffix(name, "_seconds") {
+			t.Errorf("%s is a histogram without a unit", name)
+		}
+	}
+	for _, found := range labels.FindAllStringSubmatch(text, -1) {
+		if !snake.MatchString(found[1]) {
+			t.Errorf("the label %s is not snake_case", found[1])
+		}
+	}
+	return ours
 }
 
 func TestMetricsTellOfRunsAndOfWhatBecameOfThem(t *testing.T) {
@@ -119,13 +166,13 @@ func TestMetricsTellThePhaseOfAStopAndTheTimeLeft(t *testing.T) {
 	<-stopped
 	text := scrape(t, m)
 	has(t, text, `lastcall_stop_phase{phase="running"} 1`, `lastcall_stop_phase{phase="drain"} 0`)
-	if strings.Contains(text, "\nlastcall_stop_seconds_left") {
+	if strings.Contains(text, "\nlastcall_stop_remaining_seconds") {
 		t.Error("time is left of no stop")
 	}
 	g.Stop(nil)
 	text = scrape(t, m)
 	has(t, text, `lastcall_stop_phase{phase="running"} 0`, `lastcall_stop_phase{phase="drain"} 1`)
-	if !strings.Contains(text, "\nlastcall_stop_seconds_left 5") {
+	if !strings.Contains(text, "\nlastcall_stop_remaining_seconds 5") || checkNames(t, text) == 0 {
 		t.Errorf("some of a minute must be left:\n%s", text)
 	}
 	close(seen)

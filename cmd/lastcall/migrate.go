@@ -26,17 +26,17 @@ Two versions of the program can run side by side on one database while a new one
 	return cmd
 }
 
-// storePlace is the flags that choose a store.
-type storePlace struct{ store, file string }
+// storeFlags is the flags that choose a store.
+type storeFlags struct{ store, file string }
 
-func (p *storePlace) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&p.store, "store", "", storeUsage)
-	cmd.Flags().StringVar(&p.file, "store-file", "", "file that has the address of the store")
+func (f *storeFlags) define(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.store, "store", "", storeUsage)
+	cmd.Flags().StringVar(&f.file, "store-file", "", "file that has the address of the store")
 	cmd.MarkFlagsMutuallyExclusive("store", "store-file")
 }
 
-func (p *storePlace) address() (string, error) {
-	address, err := storeAddress(p.store, p.file)
+func (f *storeFlags) address() (string, error) {
+	address, err := storeAddress(f.store, f.file)
 	if err == nil && address == "" {
 		err = usageError{errors.New("no store given: use --store, --store-file or $" + storeEnv)}
 	}
@@ -44,7 +44,7 @@ func (p *storePlace) address() (string, error) {
 }
 
 func newMigrateUp() *cobra.Command {
-	var p storePlace
+	var flags storeFlags
 	cmd := &cobra.Command{
 		Use:     "up",
 		Short:   "Make the tables, or bring them up to date",
@@ -52,7 +52,7 @@ func newMigrateUp() *cobra.Command {
 		Example: "  lastcall migrate up --store postgres://admin@db.example/tasks",
 		Args:    args(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			address, err := p.address()
+			address, err := flags.address()
 			if err != nil {
 				return err
 			}
@@ -66,12 +66,12 @@ func newMigrateUp() *cobra.Command {
 			return printSchema(cmd, address)
 		},
 	}
-	p.flags(cmd)
+	flags.define(cmd)
 	return cmd
 }
 
 func newMigrateStatus() *cobra.Command {
-	var p storePlace
+	var flags storeFlags
 	cmd := &cobra.Command{
 		Use:     "status",
 		Short:   "Say which version the tables have",
@@ -79,14 +79,14 @@ func newMigrateStatus() *cobra.Command {
 		Example: "  lastcall migrate status --store postgres://tasks@db.example/tasks",
 		Args:    args(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			address, err := p.address()
+			address, err := flags.address()
 			if err != nil {
 				return err
 			}
 			return printSchema(cmd, address)
 		},
 	}
-	p.flags(cmd)
+	flags.define(cmd)
 	return cmd
 }
 

@@ -8,15 +8,22 @@ import (
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/execkind"
 	"github.com/lastcall-go/lastcall/internal/proc"
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/sqlitestore"
 )
+
+// lockKeeper is a store that proves the life of a worker by a lock, which a process that works for
+// the worker can hold too.
+type lockKeeper interface {
+	InheritLock(worker string) (*os.File, error)
+}
+
+var _ lockKeeper = (*sqlitestore.Store)(nil)
 
 // registerPrograms makes the kinds of the configuration known.
 func registerPrograms(mux *task.Mux, kinds []execkind.Kind, store task.Store, keeper *proc.Keeper, log *slog.Logger) {
 	r := &execkind.Runner{Keeper: keeper, Logger: log}
-	if s, ok := store.(interface {
-		ShareLock(worker string) (*os.File, error)
-	}); ok {
-		r.ShareLock = s.ShareLock
+	if s, ok := store.(lockKeeper); ok {
+		r.InheritLock = s.InheritLock
 	}
 	for _, k := range kinds {
 		r.Register(mux, k)

@@ -8,8 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -23,12 +21,7 @@ import (
 )
 
 func newServe() *cobra.Command {
-	var (
-		file      string
-		storeFile string
-		flags     config
-		grace     time.Duration
-	)
+	var flags serveFlags
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run tasks, and offer them on HTTP",
@@ -44,61 +37,14 @@ SIGHUP is a stop like SIGTERM, unless there is a token file: then it is read aga
   lastcall serve --config lastcall.yaml --grace 60s`,
 		Args: args(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var c config
-			if file != "" {
-				var err error
-				if c, err = readConfig(file); err != nil {
-					return err
-				}
-			}
-			set := cmd.Flags().Changed
-			address, err := storeAddress(flags.Store, storeFile)
+			c, err := flags.read(cmd)
 			if err != nil {
 				return err
 			}
-			if address != "" {
-				c.Store = address
-			}
-			if set("token-file") {
-				c.TokenFile = flags.TokenFile
-			}
-			if set("probe-listen") {
-				c.ProbeListen = flags.ProbeListen
-			}
-			if set("log-format") {
-				c.LogFormat = flags.LogFormat
-			}
-			if set("migrate") {
-				c.Migrate = flags.Migrate
-			}
-			if set("listen") {
-				c.Listen = flags.Listen
-			}
-			if set("concurrency") {
-				c.Concurrency = flags.Concurrency
-			}
-			if set("demo-kinds") {
-				c.DemoKinds = flags.DemoKinds
-			}
-			if err := c.complete(); err != nil {
-				return err
-			}
-			return serve(c, grace)
+			return serve(c, flags.grace)
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&file, "config", "", "configuration file (YAML); flags beat it")
-	f.StringVar(&flags.Store, "store", "", "where the tasks are: "+storeUsage)
-	f.StringVar(&storeFile, "store-file", "", "file that has the address of the store")
-	f.BoolVar(&flags.Migrate, "migrate", false, "make the tables in PostgreSQL, or bring them up to date")
-	f.StringVar(&flags.Listen, "listen", defaultListen, "address of the HTTP interface; elsewhere than on this machine --token-file is needed")
-	f.StringVar(&flags.TokenFile, "token-file", "", "file with names, roles and secrets of those who may use the HTTP interface; read again on SIGHUP")
-	f.StringVar(&flags.ProbeListen, "probe-listen", "", "address of a listener for the platform, without a token: /healthz, /readyz, /metrics")
-	f.StringVar(&flags.LogFormat, "log-format", logAuto, "text, json, or auto: text on a terminal and JSON elsewhere")
-	f.Var(newDuration(&grace, 0, minGrace, maxGrace), "grace", "time from the stop signal to the platform's SIGKILL (default 30s, or LASTCALL_GRACE)")
-	f.IntVar(&flags.Concurrency, "concurrency", 10, "how many tasks run at once")
-	f.BoolVar(&flags.DemoKinds, "demo-kinds", false, "offer the kinds hash-tree and gzip-tree")
-	cmd.MarkFlagsMutuallyExclusive("store", "store-file")
+	flags.define(cmd)
 	return cmd
 }
 
@@ -179,8 +125,8 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	return announce(listener.Addr().String(), c)
 }
 
-// offer serves the tasks with what the platform may ask, and the latter at a place of its own if there
-// is one.
+// offer serves the tasks with what the platform may ask, and the latter at a place of its own if
+// there is one.
 func (s *service) offer(g *lastcall.Group, m *metrics, listener, probeListener net.Listener, api http.Handler, probes *http.ServeMux) error {
 	numbers := m.handler(s.log)
 	beside := http.NewServeMux()
@@ -218,46 +164,4 @@ func listen(ctx context.Context, g *lastcall.Group, name, address string) (net.L
 		return nil
 	})
 	return listener, nil
-}
-
-// announce prints the address, and a line to paste.
-func announce(addr string, c config) error {
-	fmt.Printf("lastcall serves %s on http://%s\n", shownStore(c.Store), addr)
-	if !c.DemoKinds && len(c.programs) > 0 {
-		return nil
-	}
-	if !c.DemoKinds {
-		fmt.Println("no kinds are offered: a configuration file has kinds, and --demo-kinds two to try")
-		return nil
-	}
-	server := ""
-	if addr != defaultListen {
-		server = "--server http://" + addr + " "
-	}
-	_, err := fmt.Printf("to submit a task:\n  %s submit %shash-tree '{\"dir\": \"%s\", \"out\": \"%s\"}'\n",
-		program(), server, someTree(), filepath.Join(os.TempDir(), "lastcall-demo.sums"))
-	return err
-}
-
-// someTree is a directory with many files, if this machine has one of the usual ones.
-func someTree() string {
-	trees := []string{filepath.Join(os.Getenv("GOROOT"), "src"), "/usr/local/go/src", "/usr/lib/go/src", "/usr/share/doc"}
-	for _, dir := range trees {
-		if info, err := os.Stat(dir); err == nil && info.IsDir() && filepath.IsAbs(dir) {
-			return dir
-		}
-	}
-	return os.TempDir()
-}
-
-// program is how this program can be called from a shell.
-func program() string {
-	self, err := os.Executable()
-	if err != nil {
-		return "lastcall"
-	}
-	if found, err := exec.LookPath("lastcall"); err == nil && found == self {
-		return "lastcall"
-	}
-	return self
 }

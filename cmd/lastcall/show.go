@@ -16,7 +16,7 @@ import (
 
 func newShow() *cobra.Command {
 	var (
-		p      target
+		to     target
 		asJSON bool
 	)
 	cmd := &cobra.Command{
@@ -29,7 +29,7 @@ The newest hundred runs are kept. Times are this machine's time zone, by the sto
   lastcall show --json 0197c0de-0000-7000-8000-000000000000 | jq .checkpoint`,
 		Args: args(1, "ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.with(cmd.Context(), false, func(b backend) error {
+			return to.with(cmd.Context(), false, func(b backend) error {
 				t, err := story(cmd.Context(), b, args[0])
 				if err != nil {
 					return err
@@ -41,7 +41,7 @@ The newest hundred runs are kept. Times are this machine's time zone, by the sto
 			})
 		},
 	}
-	p.flags(cmd)
+	to.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the task as one JSON object")
 	return cmd
 }
@@ -112,7 +112,7 @@ var reasons = map[task.Reason]string{
 	task.ReasonDeadline:  "deadline: its process was told to end, and its time was over before the run was",
 	task.ReasonFrozen:    "frozen: its process had stood still for too long",
 	task.ReasonLost:      "lost: its worker gave no more signs of life",
-	task.ReasonRequested: "asked: somebody wanted it",
+	task.ReasonRequested: "requested: somebody asked for it",
 }
 
 // because says why a run ended, where the status alone does not.
@@ -127,7 +127,7 @@ func because(r httpapi.Run) string {
 	if r.Status == task.StatusQueued {
 		why = append(why, "to be tried again")
 	}
-	if r.Taken {
+	if r.Reclaimed {
 		why = append(why, "recorded by another worker")
 	}
 	if len(why) == 0 {

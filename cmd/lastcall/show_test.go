@@ -17,7 +17,7 @@ func TestTheStoryOfATaskTellsEveryRunAndWhyItEnded(t *testing.T) {
 		Progress: httpapi.Progress{Fraction: 0.4, Message: "file \x1b[2J"}, Checkpoint: []byte(`{"row":7}`),
 		History: []httpapi.Run{
 			{Host: "h1", PID: 11, Worker: "w1", StartedAt: at(0), EndedAt: at(2), Status: task.StatusInterrupted, Reason: task.ReasonStop},
-			{Host: "h2", PID: 12, Worker: "w2", StartedAt: at(5), EndedAt: at(6), Status: task.StatusInterrupted, Reason: task.ReasonLost, Crashed: true, Taken: true},
+			{Host: "h2", PID: 12, Worker: "w2", StartedAt: at(5), EndedAt: at(6), Status: task.StatusInterrupted, Reason: task.ReasonLost, Crashed: true, Reclaimed: true},
 			{Host: "h3", PID: 13, Worker: "w3", StartedAt: at(8), EndedAt: at(9), Status: task.StatusQueued, Error: "exit code 1"},
 			{Host: "h4", PID: 14, Worker: "w4", StartedAt: at(40), Status: task.StatusRunning},
 		},
@@ -46,15 +46,5 @@ run 7    2026-01-02 03:04:40, 5s so far, on h4, pid 14, worker w4, taken up 31s 
 `
 	if got := strings.Replace(b.String(), "created  "+local(time.Time{}), "created  0001-01-01 00:00:00", 1); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-}
-
-func TestATaskThatIsNotThereIsToldWithWhatToDo(t *testing.T) {
-	g := newGround(t)
-	for _, command := range []string{"show", "logs", "cancel", "retry", "interrupt"} {
-		_, _, err := run(t, command, "--store", g.address, "0197c0de-0000-7000-8000-000000000000")
-		if err == nil || !strings.Contains(err.Error(), "not found") || !strings.Contains(err.Error(), `"lastcall list" shows`) {
-			t.Errorf("%s: %v", command, err)
-		}
 	}
 }

@@ -24,24 +24,24 @@ const storeEnv = "LASTCALL_STORE"
 // storeUsage describes the flag --store.
 const storeUsage = "sqlite:PATH or postgres://USER@HOST/DATABASE (default $" + storeEnv + "; a password is better kept in --store-file)"
 
-// openOptions says what openStore may make.
+// openOptions say what openStore may create.
 type openOptions struct {
-	// create allows a new SQLite file. Who lists or shows has mistyped its name.
+	// create allows a new SQLite file. To list or show tasks of a new one is a mistyped name.
 	create bool
-	// migrate allows tables to be made or changed in PostgreSQL.
+	// migrate allows tables to be created or changed in PostgreSQL.
 	migrate bool
 }
 
 // openStore opens the store of an address.
-func openStore(ctx context.Context, address string, how openOptions, log *slog.Logger) (task.Store, error) {
+func openStore(ctx context.Context, address string, opt openOptions, log *slog.Logger) (task.Store, error) {
 	if isPostgres(address) {
-		return pgstore.Open(ctx, pgstore.Config{DSN: address, Migrate: how.migrate, Logger: log})
+		return pgstore.Open(ctx, pgstore.Config{DSN: address, Migrate: opt.migrate, Logger: log})
 	}
 	path, ok := strings.CutPrefix(address, "sqlite:")
 	if !ok || path == "" {
 		return nil, fmt.Errorf("the address of the store%s is not understood: use sqlite:PATH, as sqlite:/var/lib/lastcall/tasks.db, or postgres://USER@HOST/DATABASE", schemeOf(address))
 	}
-	if !how.create {
+	if !opt.create {
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("store %s: no such file: serve or submit makes it", address)
 		}
@@ -49,7 +49,7 @@ func openStore(ctx context.Context, address string, how openOptions, log *slog.L
 	return sqlitestore.Open(ctx, sqlitestore.Config{Path: path, Logger: log})
 }
 
-// isPostgres says whether an address is a URL of PostgreSQL or has libpq's keywords, as in
+// isPostgres reports whether an address is a URL of PostgreSQL or has libpq's keywords, as in
 // "host=db.example dbname=tasks".
 func isPostgres(address string) bool {
 	return strings.HasPrefix(address, "postgres:") || strings.HasPrefix(address, "postgresql:") || keywords.MatchString(address)

@@ -14,7 +14,7 @@ import (
 
 // submission is the flags of submit.
 type submission struct {
-	place  target
+	to     target
 	opt    task.EnqueueOptions
 	delay  string
 	many   string
@@ -56,7 +56,7 @@ were printed are those of the lines before. Lines with an id can be sent again.`
 			return submitOne(cmd, &s, args[0], []byte(args[1]))
 		},
 	}
-	s.place.flags(cmd)
+	s.to.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&s.opt.ID, "id", "", "the task's id, a UUID (default: a new one)")
 	f.StringVar(&s.opt.Queue, "queue", "", "where the task waits (default: its kind's queue at a server, \"default\" in a store)")
@@ -82,7 +82,7 @@ func submitOne(cmd *cobra.Command, s *submission, kind string, payload []byte) e
 			return err
 		}
 	}
-	return s.place.with(cmd.Context(), true, func(b backend) error {
+	return s.to.with(cmd.Context(), true, func(b backend) error {
 		done, err := b.Enqueue(cmd.Context(), kind, payload, &s.opt)
 		if err != nil {
 			return err

@@ -45,7 +45,7 @@ func submitMany(cmd *cobra.Command, s *submission) error {
 		defer f.Close() // only read
 		in = f
 	}
-	return s.place.with(cmd.Context(), true, func(b backend) error {
+	return s.to.with(cmd.Context(), true, func(b backend) error {
 		_, server := b.(*httpapi.Client)
 		m := many{cmd: cmd, backend: b, server: server, asJSON: s.asJSON}
 		err := m.read(in)

@@ -15,7 +15,7 @@ import (
 
 func newWorkers() *cobra.Command {
 	var (
-		p      target
+		to     target
 		asJSON bool
 	)
 	cmd := &cobra.Command{
@@ -32,7 +32,7 @@ A worker whose lease runs out without a sign of life is listed until another one
   lastcall workers --json | jq -r 'select(.state == "stopping") | .host'`,
 		Args: args(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.with(cmd.Context(), false, func(b backend) error {
+			return to.with(cmd.Context(), false, func(b backend) error {
 				all, err := b.Workers(cmd.Context())
 				if err != nil {
 					return err
@@ -44,23 +44,23 @@ A worker whose lease runs out without a sign of life is listed until another one
 			})
 		},
 	}
-	p.flags(cmd)
+	to.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
 	return cmd
 }
 
 // workerLine is a worker for programs, with the keys of the HTTP interface.
 type workerLine struct {
-	Worker string        `json:"worker"`
-	Name   string        `json:"name"`
-	Host   string        `json:"host"`
-	PID    int           `json:"pid"`
-	Kinds  []string      `json:"kinds"`
-	Lease  string        `json:"lease"`
-	State  string        `json:"state"`
-	Life   task.Liveness `json:"life"`
-	Dead   bool          `json:"dead"`
-	Since  time.Time     `json:"since"`
+	Worker   string        `json:"worker"`
+	Name     string        `json:"name"`
+	Host     string        `json:"host"`
+	PID      int           `json:"pid"`
+	Kinds    []string      `json:"kinds"`
+	Lease    string        `json:"lease"`
+	State    string        `json:"state"`
+	Liveness task.Liveness `json:"liveness"`
+	Dead     bool          `json:"dead"`
+	Since    time.Time     `json:"since"`
 }
 
 func printWorkerLines(w io.Writer, workers []task.WorkerInfo) error {
@@ -68,7 +68,7 @@ func printWorkerLines(w io.Writer, workers []task.WorkerInfo) error {
 	for _, i := range workers {
 		line := workerLine{
 			Worker: i.Worker, Name: i.Name, Host: i.Host, PID: i.PID, Kinds: append([]string{}, i.Kinds...), Lease: i.Lease.String(),
-			State: string(i.State), Life: i.Liveness, Dead: i.Dead, Since: i.Since.UTC(),
+			State: string(i.State), Liveness: i.Liveness, Dead: i.Dead, Since: i.Since.UTC(),
 		}
 		if err := enc.Encode(line); err != nil {
 			return err

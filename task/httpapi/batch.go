@@ -74,7 +74,7 @@ type batch struct {
 	failed  error // of the store: it is not asked again
 }
 
-// add takes a line, and says whether more of them are wanted.
+// add takes a line, and reports whether more of them are wanted.
 func (b *batch) add(line []byte) bool {
 	b.lines++
 	if b.lines > maxBatchLines {

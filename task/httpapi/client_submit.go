@@ -16,7 +16,7 @@ import (
 // Enqueue submits a task, whose payload must be JSON and is sent without white space. When it has
 // returned without an error the task survives the server's process. The client makes the task's id,
 // so that what is sent twice because a connection broke makes no second task; for the same across
-// calls give Options.ID. opt may be nil.
+// calls give EnqueueOptions.ID. opt may be nil.
 //
 // An error that matches task.ErrInvalid is the caller's, and task.ErrKeyBusy says to try again;
 // after any other one it is not known whether the task was recorded, and enqueuing again with the

@@ -178,7 +178,7 @@ func decodeQuery(v url.Values) (task.Query, error) {
 	return q, nil
 }
 
-// isID says whether a text has the form of a task's id.
+// isID reports whether a text has the form of a task's id.
 func isID(s string) bool {
 	if len(s) != 36 {
 		return false

@@ -1,10 +1,11 @@
 // Package httpapi offers the tasks of a store on HTTP, for programs in any language, and has the Go
 // client of that interface.
 //
-// [New] makes the handler and [NewServer] a server with limits for it; [ProbeHandler] is the handler for
-// those who ask only whether the process lives and is ready. [Client] has the verbs of [task.Client]
-// with the same types and errors, so that code can be written for either. The interface itself is
-// described by the OpenAPI document at /v1/openapi.json, and for people in docs/http.md.
+// [New] makes the handler and [NewServer] a server with limits for it; [ProbeHandler] is the
+// handler for those who ask only whether the process lives and is ready. [Client] has the verbs of
+// [task.Client] with the same types and errors, so that code can be written for either. The
+// interface itself is described by the OpenAPI document at /v1/openapi.json, and for people in
+// docs/http.md.
 //
 // # What is promised
 //
@@ -28,6 +29,6 @@
 // # What is not promised
 //
 // Events say what this process sees: at once what its own worker and this interface do, and by
-// looking at the store once a second what others do. What is over between two looks is told by the
+// polling the store once a second what others do. What is over between two polls is told by the
 // changed counts alone. There is no limit for the number of requests of one client.
 package httpapi

@@ -73,8 +73,8 @@ type stream struct {
 func (s *stream) run(stopping <-chan struct{}) {
 	beat := time.NewTicker(s.h.beat)
 	defer beat.Stop()
-	look := time.NewTicker(s.h.hub.every)
-	defer look.Stop()
+	poll := time.NewTicker(s.h.hub.every)
+	defer poll.Stop()
 	var buf bytes.Buffer
 	buf.WriteString("retry: 1000\n\n")
 	for {
@@ -84,8 +84,8 @@ func (s *stream) run(stopping <-chan struct{}) {
 		}
 		select {
 		case <-more:
-		case <-look.C:
-			s.look()
+		case <-poll.C:
+			s.poll()
 		case <-beat.C:
 			if !s.admitted() {
 				return
@@ -157,18 +157,18 @@ func (s *stream) stops() {
 	_ = s.write(&buf) // the client may be gone
 }
 
-// look looks for what other processes have done.
-func (s *stream) look() {
+// poll asks the store what other processes have done.
+func (s *stream) poll() {
 	ctx, cancel := withStoreTimeout(s.r)
 	defer cancel()
-	err := s.h.hub.lookAgain(ctx)
+	err := s.h.hub.pollIfDue(ctx)
 	if err != nil && !s.complained && s.r.Context().Err() == nil {
 		s.h.log.Warn("events: the store does not answer; trying again", "error", err)
 	}
 	s.complained = err != nil
 }
 
-// admitted says whether the client's token still allows it to listen.
+// admitted reports whether the client's token still allows it to listen.
 func (s *stream) admitted() bool {
 	if s.h.tokens == nil {
 		return true

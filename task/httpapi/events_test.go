@@ -413,7 +413,7 @@ func TestEvents_ANewTaskIsToldWhateverItsID(t *testing.T) {
 	store := memstore.New()
 	s := serve(t, Config{Store: store, PollInterval: time.Millisecond})
 	elsewhere := task.NewClient(store)
-	for range lookRecent + 1 {
+	for range maxPolledNewest + 1 {
 		if _, err := elsewhere.Enqueue(t.Context(), "k", []byte("1"), nil); err != nil {
 			t.Fatal(err)
 		}

@@ -18,12 +18,12 @@ type LogSource interface {
 }
 
 // FollowLog reads a task's log as it grows, across all its runs and whichever worker has them, until
-// the task has ended or ctx has. It looks at it every so often.
+// the task has ended or ctx has. It is read once in each such time.
 //
 // An error in the loop is one of the source, which is asked again after the pause: a server may be
 // between two versions. task.ErrNotFound and a refusal are the last.
 //
-// The store keeps the last 64 KiB alone. What was written and dropped between two looks is lost, and
+// The store keeps the last 64 KiB alone. What was written and dropped between two polls is lost, and
 // a line "[...]" stands for it; a log that repeats itself with exactly that length may lose
 // repetitions.
 func FollowLog(ctx context.Context, src LogSource, id string, every time.Duration) iter.Seq2[[]byte, error] {
@@ -58,7 +58,7 @@ func FollowLog(ctx context.Context, src LogSource, id string, every time.Duratio
 	}
 }
 
-// final says whether asking again would not help.
+// final reports whether asking again would not help.
 func final(err error) bool {
 	p := (*Problem)(nil)
 	return errors.Is(err, task.ErrNotFound) || errors.Is(err, task.ErrClosed) || errors.As(err, &p) && p.Status < 500

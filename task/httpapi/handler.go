@@ -1,9 +1,12 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -30,13 +33,13 @@ type Config struct {
 	// Addr is a loopback address or a Unix socket.
 	Tokens *Tokens
 	// Stopping returns a channel that closes at last call, for a request's context: streams of events
-	// end then. lastcall.Stopping is made for it. Nil means that they end with their requests only.
+	// end then. lastcall.LastCall is made for it. Nil means that they end with their requests only.
 	Stopping func(context.Context) <-chan struct{}
-	// PollInterval is how often the store is looked at for what other processes have done, as long as
-	// somebody listens to events. 0 means a second. A look never takes more than a tenth of the time.
+	// PollInterval is how often the store is polled for what other processes have done, while somebody
+	// listens to events. 0 means a second. Polls take a tenth of the time at most.
 	PollInterval time.Duration
-	// OnResponse, if set, is told of every request that has been answered: for metrics. It is called by
-	// many goroutines and must return soon.
+	// OnResponse, if set, is called for every request that has been answered: for metrics. It is called
+	// by many goroutines at once and must return soon.
 	OnResponse func(RequestInfo)
 	// Logger gets a line for each change that was asked for. Nil means slog.Default().
 	Logger *slog.Logger
@@ -63,7 +66,7 @@ type Handler struct {
 	waiting    map[string]string // Config.Queues
 	tokens     *Tokens
 	stopping   func(context.Context) <-chan struct{}
-	served     func(RequestInfo)
+	onResponse func(RequestInfo)
 	log        *slog.Logger
 	sameOrigin *http.CrossOriginProtection
 	mux        *http.ServeMux
@@ -83,11 +86,11 @@ func New(cfg Config) (*Handler, error) {
 		return nil, fmt.Errorf("httpapi: %v is not a loopback address: whoever can reach it could start tasks; give a token file, or listen on 127.0.0.1", cfg.Addr)
 	}
 	if cfg.PollInterval < 0 {
-		return nil, fmt.Errorf("httpapi: Config.Look is %v: use a positive duration, or 0 for a second", cfg.PollInterval)
+		return nil, fmt.Errorf("httpapi: Config.PollInterval is %v: use a positive duration, or 0 for a second", cfg.PollInterval)
 	}
 	h := &Handler{
 		client: task.NewClient(cfg.Store), local: local, hosts: cfg.Hosts, waiting: cfg.Queues, tokens: cfg.Tokens,
-		stopping: cfg.Stopping, served: cfg.OnResponse, log: cfg.Logger,
+		stopping: cfg.Stopping, onResponse: cfg.OnResponse, log: cfg.Logger,
 		sameOrigin: http.NewCrossOriginProtection(),
 		beat:       streamBeat, reading: streamPatience,
 	}
@@ -116,8 +119,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h.serve(a, r); err != nil {
 		h.refuse(a, r, err)
 	}
-	if h.served != nil {
-		h.served(RequestInfo{Route: a.route, Status: a.status, Token: a.token, Took: time.Since(began)})
+	if h.onResponse != nil {
+		h.onResponse(RequestInfo{Route: a.route, Status: a.status, Token: a.token, Took: time.Since(began)})
 	}
 }
 
@@ -186,7 +189,21 @@ func (a *answer) Write(b []byte) (int, error) {
 // Unwrap is for [http.ResponseController].
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// reach says whether an address is a Unix socket's, or this machine's only.
+// json writes an answer.
+func (a *answer) json(status int, media string, v any) error {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false) // payloads go out as they came
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	a.Header().Set("Content-Type", media)
+	a.WriteHeader(status)
+	_, _ = io.Copy(a, &buf) // the client may be gone
+	return nil
+}
+
+// reach reports whether an address is a Unix socket's, or this machine's only.
 func reach(addr net.Addr) (unix, local bool) {
 	switch a := addr.(type) {
 	case nil:

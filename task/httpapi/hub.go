@@ -73,7 +73,7 @@ type hub struct {
 	streams int
 	left    time.Time // when the last stream ended
 
-	look look
+	polled polled
 }
 
 // event is one in the ring.
@@ -88,7 +88,7 @@ func newHub(c *task.Client, every time.Duration) *hub {
 	return &hub{
 		client: c, every: every, boot: strings.ToLower(rand.Text()[:10]),
 		first: 1, next: 1, changed: make(chan struct{}),
-		look: look{turn: make(chan struct{}, 1)},
+		polled: polled{turn: make(chan struct{}, 1)},
 	}
 }
 
@@ -102,7 +102,7 @@ func (h *hub) join() bool {
 	}
 	if !h.listening() {
 		h.next++ // who comes back with the last number does not know what has been since
-		h.ring, h.first, h.look.base = [ringSize]event{}, h.next, false
+		h.ring, h.first, h.polled.base = [ringSize]event{}, h.next, false
 	}
 	h.streams++
 	return true
@@ -120,7 +120,7 @@ func (h *hub) listening() bool {
 	return h.streams > 0 || !h.left.IsZero() && time.Since(h.left) < remembered
 }
 
-// listened says whether events are wanted.
+// listened reports whether events are wanted.
 func (h *hub) listened() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -160,10 +160,10 @@ func (h *hub) observe(e task.Event) {
 		return
 	}
 	if e.Status == task.StatusRunning {
-		h.look.runs(ev.ID, e.Task.Progress)
+		h.polled.noteRunning(ev.ID, e.Task.Progress)
 		ev.Reason, ev.Error = "", ""
 	} else {
-		delete(h.look.running, ev.ID)
+		delete(h.polled.running, ev.ID)
 		ev.Progress = nil
 	}
 	h.tell(EventTask, ev.ID, ev)
@@ -176,7 +176,7 @@ func (h *hub) queued(mark uint64, n task.NewTask) {
 	if !h.listening() {
 		return
 	}
-	h.look.submitted(n.ID)
+	h.polled.noteSubmitted(n.ID)
 	if !h.toldSince(mark, n.ID) {
 		h.tell(EventTask, n.ID, TaskEvent{ID: n.ID, Kind: n.Kind, Queue: n.Queue, Status: task.StatusQueued, At: time.Now().UTC()})
 	}
@@ -191,7 +191,7 @@ func (h *hub) changedSince(mark uint64, t task.Task) {
 		return
 	}
 	if t.Status != task.StatusRunning {
-		delete(h.look.running, t.ID)
+		delete(h.polled.running, t.ID)
 	}
 	h.tell(EventTask, t.ID, eventOf(t))
 }

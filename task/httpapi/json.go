@@ -73,9 +73,9 @@ type Run struct {
 	Status task.Status `json:"status"`
 	Reason task.Reason `json:"reason,omitempty"`
 	Error  string      `json:"error,omitempty"`
-	// Crashed: its process died. Taken: somebody else recorded the end.
-	Crashed bool `json:"crashed,omitempty"`
-	Taken   bool `json:"taken,omitempty"`
+	// Crashed: its process died. Reclaimed: another worker recorded the end.
+	Crashed   bool `json:"crashed,omitempty"`
+	Reclaimed bool `json:"reclaimed,omitempty"`
 }
 
 // NewTask is a task with its payload, checkpoint and result.
@@ -113,7 +113,7 @@ func NewRuns(records []task.RunRecord) []Run {
 	for i, r := range records {
 		runs[i] = Run{
 			Run: r.Run, Worker: r.Worker, Host: r.Host, PID: r.PID, StartedAt: r.Started.UTC(), EndedAt: r.Ended.UTC(),
-			Status: r.Status, Reason: r.Reason, Error: r.Error, Crashed: r.Crashed, Taken: r.Reclaimed,
+			Status: r.Status, Reason: r.Reason, Error: r.Error, Crashed: r.Crashed, Reclaimed: r.Reclaimed,
 		}
 	}
 	return runs
@@ -143,7 +143,7 @@ func (j Task) task() (task.Task, error) {
 func (r Run) record() task.RunRecord {
 	return task.RunRecord{
 		Run: r.Run, Worker: r.Worker, Host: r.Host, PID: r.PID, Started: r.StartedAt, Ended: r.EndedAt,
-		Status: r.Status, Reason: r.Reason, Error: r.Error, Crashed: r.Crashed, Reclaimed: r.Taken,
+		Status: r.Status, Reason: r.Reason, Error: r.Error, Crashed: r.Crashed, Reclaimed: r.Reclaimed,
 	}
 }
 
@@ -218,22 +218,22 @@ type queue struct {
 
 // worker is task.WorkerInfo.
 type worker struct {
-	Worker string           `json:"worker"`
-	Name   string           `json:"name"`
-	Host   string           `json:"host"`
-	PID    int              `json:"pid"`
-	Kinds  []string         `json:"kinds"`
-	Lease  string           `json:"lease"`
-	State  task.WorkerState `json:"state"`
-	Life   task.Liveness    `json:"life"`
-	Dead   bool             `json:"dead"`
-	Since  time.Time        `json:"since"`
+	Worker   string           `json:"worker"`
+	Name     string           `json:"name"`
+	Host     string           `json:"host"`
+	PID      int              `json:"pid"`
+	Kinds    []string         `json:"kinds"`
+	Lease    string           `json:"lease"`
+	State    task.WorkerState `json:"state"`
+	Liveness task.Liveness    `json:"liveness"`
+	Dead     bool             `json:"dead"`
+	Since    time.Time        `json:"since"`
 }
 
 func workerOf(w task.WorkerInfo) worker {
 	return worker{
 		Worker: w.Worker, Name: w.Name, Host: w.Host, PID: w.PID, Kinds: append([]string{}, w.Kinds...), Lease: w.Lease.String(),
-		State: w.State, Life: w.Liveness, Dead: w.Dead, Since: w.Since.UTC(),
+		State: w.State, Liveness: w.Liveness, Dead: w.Dead, Since: w.Since.UTC(),
 	}
 }
 
@@ -241,6 +241,6 @@ func (j worker) info() (task.WorkerInfo, error) {
 	lease, err := time.ParseDuration(j.Lease)
 	return task.WorkerInfo{
 		Beat:     task.Beat{Worker: j.Worker, Name: j.Name, Host: j.Host, PID: j.PID, Kinds: j.Kinds, Lease: lease, State: j.State},
-		Liveness: j.Life, Dead: j.Dead, Since: j.Since,
+		Liveness: j.Liveness, Dead: j.Dead, Since: j.Since,
 	}, err
 }

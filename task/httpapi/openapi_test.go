@@ -327,3 +327,39 @@ func hasFormat(s, want string) bool {
 	}
 	return false
 }
+
+// What the document names is camelCase: members of objects, and parameters of paths and queries.
+func TestOpenAPI_NamesAreCamelCase(t *testing.T) {
+	camel := regexp.MustCompile(`^[a-z][a-z0-9]*([A-Z][a-z0-9]+)*$`)
+	names := 0
+	check := func(name string) {
+		if names++; !camel.MatchString(name) {
+			t.Errorf("%q is not camelCase", name)
+		}
+	}
+	var walk func(part any)
+	walk = func(part any) {
+		switch part := part.(type) {
+		case []any:
+			for _, one := range part {
+				walk(one)
+			}
+		case object:
+			if members, ok := part["properties"].(object); ok {
+				for name := range members {
+					check(name)
+				}
+			}
+			if in := part["in"]; in == "query" || in == "path" {
+				check(part["name"].(string))
+			}
+			for _, one := range part {
+				walk(one)
+			}
+		}
+	}
+	walk(openDocument(t))
+	if names < 50 {
+		t.Errorf("only %d names were found", names)
+	}
+}

@@ -14,7 +14,7 @@ import (
 
 // ProbeConfig says what readiness depends on.
 type ProbeConfig struct {
-	// Ready says whether the process takes requests: false before it is set up and from last call
+	// Ready reports whether the process takes requests: false before it is set up and from last call
 	// on. Nil means always. The Ready of lastcall.Group is made for it.
 	Ready func() bool
 	// Store must answer within a second. One that has a method Ping(context.Context) error, which
@@ -33,7 +33,8 @@ const (
 	probeTrusted = 250 * time.Millisecond
 )
 
-// ProbeHandler returns a handler of two addresses, for a platform that asks whether this process is well:
+// ProbeHandler returns a handler of two addresses, for a platform that asks whether this process is
+// well:
 //
 //   - GET /healthz answers 200 as long as the process answers at all. A store that is away is no
 //     reason to kill it.

@@ -23,7 +23,7 @@ type Problem struct { //nolint:errname // RFC 9457 calls it a problem
 // Error is the detail.
 func (p *Problem) Error() string { return p.Detail }
 
-// Is says whether target is the error of package task that the problem stands for.
+// Is reports whether target is the error of package task that the problem stands for.
 func (p *Problem) Is(target error) bool {
 	for _, k := range problems {
 		if p.Type == problemBase+k.name && k.is != nil && errors.Is(k.is, target) {

@@ -68,7 +68,7 @@ func (h *Handler) routes() *http.ServeMux {
 	return mux
 }
 
-// noRoute says whether the address or the method is wrong.
+// noRoute reports whether the address or the method is wrong.
 func noRoute(header http.Header, r *http.Request, paths *http.ServeMux, methods map[string][]string) error {
 	_, path := paths.Handler(r)
 	allowed := slices.Clone(methods[path])
@@ -84,7 +84,7 @@ func noRoute(header http.Header, r *http.Request, paths *http.ServeMux, methods 
 	return problem("method-not-allowed", "%.20s is not possible here: use %s", r.Method, allow)
 }
 
-// enter looks at who asks and in which form, and then lets the route answer.
+// enter checks the token and the form of a request, and then lets the route answer.
 func (h *Handler) enter(a *answer, r *http.Request, rt route) error {
 	if h.tokens != nil && rt.role != "" {
 		name, err := h.tokens.admit(r.Header, rt.role)

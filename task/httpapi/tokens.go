@@ -45,10 +45,10 @@ type Tokens struct {
 	path string
 	log  *slog.Logger
 
-	mu     sync.Mutex
-	all    []token
-	file   os.FileInfo // as it was when it was looked at last; nil when it was not there
-	looked time.Time
+	mu      sync.Mutex
+	all     []token
+	file    os.FileInfo // as it was when it was checked at last; nil when it was not there
+	checked time.Time
 }
 
 type token struct {
@@ -60,8 +60,8 @@ type token struct {
 const (
 	minSecret = 24
 	maxTokens = 1 << 20 // bytes of the file
-	// lookAgain is how often the file is looked at, at most.
-	lookAgain = time.Second
+	// recheckAfter is how often the file is checked at, at most.
+	recheckAfter = time.Second
 )
 
 // LoadTokens reads a file of tokens. It is refused when it is readable by others than its owner and
@@ -87,7 +87,7 @@ func (t *Tokens) Reload() error {
 }
 
 func (t *Tokens) reload() error {
-	t.looked = time.Now()
+	t.checked = time.Now()
 	all, info, err := readTokens(t.path)
 	if err != nil {
 		return fmt.Errorf("token file %s: %w", t.path, err)
@@ -98,10 +98,10 @@ func (t *Tokens) reload() error {
 
 // refresh reads the file again if it has changed. The caller holds mu.
 func (t *Tokens) refresh() {
-	if time.Since(t.looked) < lookAgain {
+	if time.Since(t.checked) < recheckAfter {
 		return
 	}
-	t.looked = time.Now()
+	t.checked = time.Now()
 	info, err := os.Stat(t.path)
 	if err == nil && t.file != nil && os.SameFile(info, t.file) && info.ModTime().Equal(t.file.ModTime()) &&
 		info.Size() == t.file.Size() && info.Mode() == t.file.Mode() {

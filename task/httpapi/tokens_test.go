@@ -177,7 +177,7 @@ func TestTheTokenFileIsReadAgainWhenItHasChangedAndABadOneChangesNothing(t *test
 	}
 	admitted := func(secret string) bool {
 		tokens.mu.Lock()
-		tokens.looked = time.Time{} // a second has gone by
+		tokens.checked = time.Time{} // a second has gone by
 		tokens.mu.Unlock()
 		_, err := tokens.admit(http.Header{"Authorization": {"Bearer " + secret}}, RoleRead)
 		return err == nil

@@ -28,7 +28,7 @@ func partName(base, task string, run int64) string {
 	return fmt.Sprintf(".%s.%s.%d.partial", base, task, run)
 }
 
-// isPart says whether name is that of a partial file for a result called base.
+// isPart reports whether name is that of a partial file for a result called base.
 func isPart(name, base string) bool {
 	return strings.HasPrefix(name, "."+base+".") && strings.HasSuffix(name, ".partial")
 }

@@ -62,7 +62,7 @@ func unwrap(kept json.RawMessage) ([]byte, error) {
 	return base64.StdEncoding.DecodeString(*w.Base64)
 }
 
-// isWrapped says whether JSON has the form that wrap makes.
+// isWrapped reports whether JSON has the form that wrap makes.
 func isWrapped(b []byte) bool {
 	var keys map[string]json.RawMessage
 	if json.Unmarshal(b, &keys) != nil || len(keys) != 1 {

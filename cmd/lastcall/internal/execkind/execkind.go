@@ -56,9 +56,9 @@ type Runner struct {
 	// Keeper starts the shims, and ends what one of them leaves that was killed itself. The server
 	// should be a subreaper for that, or PID 1.
 	Keeper *proc.Keeper
-	// ShareLock returns a descriptor of the lock that proves the life of a worker, for a shim to
+	// InheritLock returns a descriptor of the lock that proves the life of a worker, for a shim to
 	// hold. Nil where the store has no such locks.
-	ShareLock func(worker string) (*os.File, error)
+	InheritLock func(worker string) (*os.File, error)
 	// Logger hears what is the operator's to know and not the task's.
 	Logger *slog.Logger
 }

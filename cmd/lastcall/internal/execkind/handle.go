@@ -73,8 +73,8 @@ func (x *execution) start() (err error) {
 	}
 	defer stdin.Close()
 	var lock *os.File
-	if share := x.runner.ShareLock; share != nil {
-		lock, err = share(x.run.Task().Worker)
+	if inherit := x.runner.InheritLock; inherit != nil {
+		lock, err = inherit(x.run.Task().Worker)
 		switch {
 		case errors.Is(err, errors.ErrUnsupported): // no locks, no evidence, nothing to be held
 		case err != nil:

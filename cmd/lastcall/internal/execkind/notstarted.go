@@ -13,8 +13,8 @@ var (
 )
 
 // whyNotStarted says where to look when the program could not be started, though config check found
-// nothing wrong with it then. For a script whose interpreter is missing the system says "no such file"
-// of the script itself.
+// nothing wrong with it then. For a script whose interpreter is missing the system says "no such
+// file" of the script itself.
 func (k Kind) whyNotStarted() string {
 	info, err := os.Stat(k.Path)
 	switch {

@@ -27,8 +27,8 @@ type fate struct {
 	complaint string
 }
 
-// outcome is the error that the handler returns, nil for success. The worker adds what it knows: after
-// a stop began, every error that is not permanent is an interruption.
+// outcome is the error that the handler returns, nil for success. The worker adds what it knows:
+// after a stop began, every error that is not permanent is an interruption.
 func (k Kind) outcome(f fate) error {
 	e := f.exit
 	switch {

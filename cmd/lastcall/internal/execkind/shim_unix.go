@@ -132,12 +132,12 @@ func (s *shim) kill() {
 	}()
 }
 
-// tellExit reports how the program proper has ended, and says whether the server was there to hear
+// tellExit reports how the program proper has ended, and reports whether the server was there to hear
 // it.
 func (s *shim) tellExit() bool {
 	e := s.tree.Exit()
 	return s.report(report{Exit: &e})
 }
 
-// report tells the server, and says whether it was there to hear it.
+// report tells the server, and reports whether it was there to hear it.
 func (s *shim) report(r report) bool { return s.reports.Encode(r) == nil }

@@ -9,103 +9,103 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// look is what was seen of the store when it was looked at last, to find what other processes have
-// done. There is no goroutine for it: a stream that waits takes a turn.
-type look struct {
-	turn chan struct{} // held by the one who looks
+// polled is what the last poll of the store has found, so that the next one finds what other
+// processes have done since. There is no goroutine for it: a stream that waits takes a turn.
+type polled struct {
+	turn chan struct{} // held by the stream that polls
 
 	// Guarded by turn.
 	next   time.Time // not before
 	counts task.Counts
 
 	// Guarded by the hub's mu.
-	base    bool                     // there has been a first look
+	base    bool                     // there has been a first poll
 	running map[string]task.Progress // what runs, as it was told last
 	recent  map[string]bool          // the newest tasks
 	oldest  task.Task                // of them; without an id when there were no others
 }
 
 const (
-	// lookRunning and lookRecent bound a look: so many running and so many new tasks are followed
-	// one by one.
-	lookRunning = 200
-	lookRecent  = 50
+	// maxPolledRunning and maxPolledNewest bound a poll: that many running and that many new tasks are
+	// followed one by one.
+	maxPolledRunning = 200
+	maxPolledNewest  = 50
 )
 
-// runs notes that a task runs: the caller holds the hub's mu, as for submitted.
-func (l *look) runs(id string, p task.Progress) {
-	if l.running != nil {
-		l.running[id] = p
+// noteRunning remembers that a task runs: the caller holds the hub's mu, as for submitted.
+func (p *polled) noteRunning(id string, progress task.Progress) {
+	if p.running != nil {
+		p.running[id] = progress
 	}
 }
 
-// submitted notes that a new task has been told of.
-func (l *look) submitted(id string) {
-	if l.recent != nil {
-		l.recent[id] = true
+// noteSubmitted remembers that listeners have been told of a new task.
+func (p *polled) noteSubmitted(id string) {
+	if p.recent != nil {
+		p.recent[id] = true
 	}
 }
 
-// begin makes the first look, before a listener is told that everything that changes from now on is
-// told.
+// begin polls for the first time, before a listener is told that everything that changes from now
+// on is told.
 func (h *hub) begin(ctx context.Context) error {
 	select {
-	case h.look.turn <- struct{}{}:
+	case h.polled.turn <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	defer func() { <-h.look.turn }()
+	defer func() { <-h.polled.turn }()
 	h.mu.Lock()
-	base := h.look.base
+	base := h.polled.base
 	h.mu.Unlock()
 	if base {
 		return nil
 	}
-	return h.lookNow(ctx, true)
+	return h.pollNow(ctx, true)
 }
 
-// lookAgain looks if it is time, and nobody else does.
-func (h *hub) lookAgain(ctx context.Context) error {
+// pollIfDue polls if it is time, and no other stream does.
+func (h *hub) pollIfDue(ctx context.Context) error {
 	select {
-	case h.look.turn <- struct{}{}:
+	case h.polled.turn <- struct{}{}:
 	default:
 		return nil
 	}
-	defer func() { <-h.look.turn }()
-	if time.Now().Before(h.look.next) {
+	defer func() { <-h.polled.turn }()
+	if time.Now().Before(h.polled.next) {
 		return nil
 	}
-	return h.lookNow(ctx, false)
+	return h.pollNow(ctx, false)
 }
 
-// lookNow looks at the store and tells what is new: the caller has the turn. The first look only
+// pollNow reads the store and tells what is new: the caller has the turn. The first poll only
 // remembers.
-func (h *hub) lookNow(ctx context.Context, first bool) error {
+func (h *hub) pollNow(ctx context.Context, first bool) error {
 	began, mark := time.Now(), h.mark()
-	// A slow store is looked at less often.
-	defer func() { h.look.next = began.Add(max(h.every, 10*time.Since(began))) }()
+	// A slow store is polled less often.
+	defer func() { h.polled.next = began.Add(max(h.every, 10*time.Since(began))) }()
 	counts, err := h.client.Count(ctx)
 	if err != nil {
 		return err
 	}
-	same := reflect.DeepEqual(counts, h.look.counts)
+	same := reflect.DeepEqual(counts, h.polled.counts)
 	if !first && same && !slices.ContainsFunc(counts.Tasks, func(c task.Count) bool { return c.Status == task.StatusRunning }) {
 		return nil
 	}
-	running, err := findWithoutBlobs(ctx, h.client, task.Query{Status: task.StatusRunning, Limit: lookRunning})
+	running, err := findWithoutBlobs(ctx, h.client, task.Query{Status: task.StatusRunning, Limit: maxPolledRunning})
 	if err != nil {
 		return err
 	}
-	recent, err := findWithoutBlobs(ctx, h.client, task.Query{Limit: lookRecent})
+	recent, err := findWithoutBlobs(ctx, h.client, task.Query{Limit: maxPolledNewest})
 	if err != nil {
 		return err
 	}
-	h.look.counts = counts
+	h.polled.counts = counts
 	if first {
 		h.remember(running, recent)
 		return nil
 	}
-	gone := h.tellSeen(mark, running, recent)
+	gone := h.tellPolled(mark, running, recent)
 	for part := range slices.Chunk(gone, pageStep) {
 		found, err := findWithoutBlobs(ctx, h.client, task.Query{IDs: part, Limit: pageStep})
 		if err != nil {
@@ -121,53 +121,53 @@ func (h *hub) lookNow(ctx context.Context, first bool) error {
 	return nil
 }
 
-// remember is the first look.
+// remember keeps what the first poll has found.
 func (h *hub) remember(running, recent []task.Task) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.look.base = true
-	h.look.running = make(map[string]task.Progress)
+	h.polled.base = true
+	h.polled.running = make(map[string]task.Progress)
 	for _, t := range running {
-		h.look.running[t.ID] = t.Progress
+		h.polled.running[t.ID] = t.Progress
 	}
 	h.rememberNewest(recent)
 }
 
 // rememberNewest remembers the newest tasks: the caller holds mu.
 func (h *hub) rememberNewest(recent []task.Task) {
-	h.look.recent, h.look.oldest = make(map[string]bool, len(recent)), task.Task{}
+	h.polled.recent, h.polled.oldest = make(map[string]bool, len(recent)), task.Task{}
 	for _, t := range recent {
-		h.look.recent[t.ID] = true
+		h.polled.recent[t.ID] = true
 	}
-	if len(recent) == lookRecent {
-		h.look.oldest = recent[len(recent)-1]
+	if len(recent) == maxPolledNewest {
+		h.polled.oldest = recent[len(recent)-1]
 	}
 }
 
-// tellSeen tells of the tasks that run now and did not, that have got on, and that are new. It
+// tellPolled tells of the tasks that run now and did not, that have got on, and that are new. It
 // returns those that ran and were not seen. What has been told since the mark is newer than what
 // was seen.
-func (h *hub) tellSeen(mark uint64, running, recent []task.Task) (gone []string) {
+func (h *hub) tellPolled(mark uint64, running, recent []task.Task) (gone []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	runs := make(map[string]bool, len(running))
 	for _, t := range running {
 		runs[t.ID] = true
-		last, known := h.look.running[t.ID]
+		last, known := h.polled.running[t.ID]
 		if known && last == t.Progress || h.toldSince(mark, t.ID) {
 			continue
 		}
-		h.look.running[t.ID] = t.Progress
+		h.polled.running[t.ID] = t.Progress
 		h.tell(EventTask, t.ID, eventOf(t))
 	}
-	for id := range h.look.running {
+	for id := range h.polled.running {
 		if !runs[id] {
 			gone = append(gone, id)
 		}
 	}
 	for _, t := range recent {
 		// One behind the oldest is not new: another one has been removed.
-		known := h.look.recent[t.ID] || h.look.oldest.ID != "" && older(t, h.look.oldest)
+		known := h.polled.recent[t.ID] || h.polled.oldest.ID != "" && older(t, h.polled.oldest)
 		if !known && !runs[t.ID] && !h.toldSince(mark, t.ID) {
 			h.tell(EventTask, t.ID, eventOf(t))
 		}
@@ -194,11 +194,11 @@ func (h *hub) tellGone(mark uint64, ids []string, found []task.Task) {
 		switch {
 		case h.toldSince(mark, id):
 		case !exists: // removed
-			delete(h.look.running, id)
+			delete(h.polled.running, id)
 		case t.Status == task.StatusRunning: // one of very many
-			h.look.running[id] = t.Progress
+			h.polled.running[id] = t.Progress
 		default:
-			delete(h.look.running, id)
+			delete(h.polled.running, id)
 			h.tell(EventTask, id, eventOf(t))
 		}
 	}

@@ -2,9 +2,7 @@ package httpapi
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
-	"io"
 	"mime"
 	"net"
 	"net/http"
@@ -29,7 +27,7 @@ func (h *Handler) checkHost(host string) error {
 	return problem("wrong-host", "host %.100q is not this machine: ask for 127.0.0.1 or localhost, or make the proxy in front send such a Host", host)
 }
 
-// isLoopback says whether a host, without its port, is this machine only.
+// isLoopback reports whether a host, without its port, is this machine only.
 func isLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
@@ -96,19 +94,5 @@ func noBody(w http.ResponseWriter, r *http.Request) error {
 	for name := range m {
 		return problem("invalid", "this command takes no arguments, and %.40q was given: send no body, or {}", name)
 	}
-	return nil
-}
-
-// json writes an answer.
-func (a *answer) json(status int, media string, v any) error {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false) // payloads go out as they came
-	if err := enc.Encode(v); err != nil {
-		return err
-	}
-	a.Header().Set("Content-Type", media)
-	a.WriteHeader(status)
-	_, _ = io.Copy(a, &buf) // the client may be gone
 	return nil
 }

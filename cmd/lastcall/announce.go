@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// announce prints the address, and a line to paste.
+func announce(addr string, c config) error {
+	fmt.Printf("lastcall serves %s on http://%s\n", shownStore(c.Store), addr)
+	if !c.DemoKinds && len(c.programs) > 0 {
+		return nil
+	}
+	if !c.DemoKinds {
+		fmt.Println("no kinds are offered: a configuration file has kinds, and --demo-kinds two to try")
+		return nil
+	}
+	server := ""
+	if addr != defaultListen {
+		server = "--server http://" + addr + " "
+	}
+	_, err := fmt.Printf("to submit a task:\n  %s submit %shash-tree '{\"dir\": \"%s\", \"out\": \"%s\"}'\n",
+		program(), server, someTree(), filepath.Join(os.TempDir(), "lastcall-demo.sums"))
+	return err
+}
+
+// someTree is a directory with many files, if this machine has one of the usual ones.
+func someTree() string {
+	trees := []string{filepath.Join(os.Getenv("GOROOT"), "src"), "/usr/local/go/src", "/usr/lib/go/src", "/usr/share/doc"}
+	for _, dir := range trees {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() && filepath.IsAbs(dir) {
+			return dir
+		}
+	}
+	return os.TempDir()
+}
+
+// program is how this program can be called from a shell.
+func program() string {
+	self, err := os.Executable()
+	if err != nil {
+		return "lastcall"
+	}
+	if found, err := exec.LookPath("lastcall"); err == nil && found == self {
+		return "lastcall"
+	}
+	return self
+}

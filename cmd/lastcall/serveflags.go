@@ -1,0 +1,85 @@
+package main
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// serveFlags are the flags of serve.
+type serveFlags struct {
+	file      string // the configuration
+	storeFile string
+	grace     time.Duration
+	given     config // what the overrides say
+}
+
+// override is a flag that beats a key of the configuration file.
+type override struct {
+	name  string
+	field func(*config) any // a pointer to it
+	usage string
+}
+
+func overrides() []override {
+	return []override{
+		{"migrate", func(c *config) any { return &c.Migrate }, "make the tables in PostgreSQL, or bring them up to date"},
+		{"listen", func(c *config) any { return &c.Listen }, "address of the HTTP interface; elsewhere than on this machine --token-file is needed"},
+		{"token-file", func(c *config) any { return &c.TokenFile }, "file with names, roles and secrets of those who may use the HTTP interface; read again on SIGHUP"},
+		{"probe-listen", func(c *config) any { return &c.ProbeListen }, "address of a listener for the platform, without a token: /healthz, /readyz, /metrics"},
+		{"log-format", func(c *config) any { return &c.LogFormat }, "text, json, or auto: text on a terminal and JSON elsewhere"},
+		{"concurrency", func(c *config) any { return &c.Concurrency }, "how many tasks run at once"},
+		{"demo-kinds", func(c *config) any { return &c.DemoKinds }, "offer the kinds hash-tree and gzip-tree"},
+	}
+}
+
+// define adds the flags to a command.
+func (s *serveFlags) define(cmd *cobra.Command) {
+	s.given = config{Listen: defaultListen, LogFormat: logAuto, Concurrency: 10}
+	f := cmd.Flags()
+	f.StringVar(&s.file, "config", "", "configuration file (YAML); flags beat it")
+	f.StringVar(&s.given.Store, "store", "", "where the tasks are: "+storeUsage)
+	f.StringVar(&s.storeFile, "store-file", "", "file that has the address of the store")
+	f.Var(newDuration(&s.grace, 0, minGrace, maxGrace), "grace", "time from the stop signal to the platform's SIGKILL (default 30s, or LASTCALL_GRACE)")
+	for _, o := range overrides() {
+		switch field := o.field(&s.given).(type) {
+		case *bool:
+			f.BoolVar(field, o.name, *field, o.usage)
+		case *int:
+			f.IntVar(field, o.name, *field, o.usage)
+		case *string:
+			f.StringVar(field, o.name, *field, o.usage)
+		}
+	}
+	cmd.MarkFlagsMutuallyExclusive("store", "store-file")
+}
+
+// read is the configuration that the file and the flags make together.
+func (s *serveFlags) read(cmd *cobra.Command) (c config, err error) {
+	if s.file != "" {
+		if c, err = readConfig(s.file); err != nil {
+			return c, err
+		}
+	}
+	address, err := storeAddress(s.given.Store, s.storeFile)
+	if err != nil {
+		return c, err
+	}
+	if address != "" {
+		c.Store = address
+	}
+	for _, o := range overrides() {
+		if !cmd.Flags().Changed(o.name) {
+			continue
+		}
+		switch field := o.field(&c).(type) {
+		case *bool:
+			*field = *o.field(&s.given).(*bool)
+		case *int:
+			*field = *o.field(&s.given).(*int)
+		case *string:
+			*field = *o.field(&s.given).(*string)
+		}
+	}
+	return c, c.complete()
+}
