@@ -153,3 +153,28 @@ func TestAdd_RefusesAnIDThatIsNone(t *testing.T) {
 	}
 	b.counts(map[task.Status]int{})
 }
+
+// A table that another transaction has locked, or that takes long to grow, says nothing about a task.
+func TestAdd_WaitsLongerForALockThatIsAboutNoTask(t *testing.T) {
+	b := newRig(t)
+	tx := b.begin()
+	if _, err := tx.Exec(t.Context(), b.store.sql(`lock table @.ready in share mode`)); err != nil {
+		t.Fatal(err)
+	}
+	var (
+		added []task.AddResult
+		err   error
+		done  sync.WaitGroup
+	)
+	done.Go(func() {
+		added, err = b.store.Add(t.Context(), []task.NewTask{{ID: testID(1), Kind: "k", Queue: "default", Key: "key"}, {ID: testID(2), Kind: "k", Queue: "default"}})
+	})
+	b.until(`select exists (select 1 from pg_stat_activity where wait_event_type = 'Lock' and clock_timestamp() - query_start > interval '500 milliseconds')`)
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	done.Wait()
+	if want := []task.AddResult{{ID: testID(1)}, {ID: testID(2)}}; err != nil || !slices.Equal(added, want) {
+		t.Errorf("%+v, %v, want %+v", added, err, want)
+	}
+}

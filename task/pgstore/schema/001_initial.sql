@@ -223,6 +223,7 @@ declare
 	left_out boolean[];
 	held_up integer[] := '{}'; -- the places of those left out because of an open transaction
 	before integer;
+	patience integer := 100; -- milliseconds
 	made bigint;
 	made_with_key uuid[];
 	n integer;
@@ -282,9 +283,15 @@ begin
 					end;
 					exit when cardinality(held_up) - before > 500;
 				end loop;
-				if cardinality(held_up) = before or cardinality(held_up) - before > 500 then
-					raise; -- it is not about some tasks: another transaction has locked a table
+				if cardinality(held_up) = before then -- it is not about tasks: a table is locked, or the machine is slow to make it longer
+					if patience >= 10000 then
+						raise;
+					end if;
+					patience := 10 * patience;
+				elsif cardinality(held_up) - before > 500 then
+					raise;
 				end if;
+				perform set_config('lock_timeout', patience || 'ms', true);
 		end;
 	end loop;
 	if made = cardinality(ids) then
