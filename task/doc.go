@@ -25,7 +25,7 @@
 //		}
 //		for ; at.Row < a.Rows; at.Row++ {
 //			if ctx.Err() != nil {
-//				return r.Interrupt(ctx, at) // hand over: the next run goes on at this row
+//				return r.HandOver(at) // hand over: the next run goes on at this row
 //			}
 //			...
 //		}

@@ -106,9 +106,11 @@ func savedLater(err error) bool {
 	return again(err) && !errors.Is(err, ErrInvalid) && !errors.Is(err, errOver)
 }
 
-// Interrupt returns the error by which a handler hands its task over: the worker records the
-// checkpoint and the interruption together. It is ErrInterrupted.
-func (r *Run) Interrupt(_ context.Context, v any) error {
+// HandOver returns the error by which a handler hands its task over to a later run: return it, and
+// the worker records the checkpoint v and the interruption together. It is ErrInterrupted. Nothing
+// is written before the handler has returned. When v cannot be encoded, or has more than
+// MaxCheckpoint bytes, the error says so and is not ErrInterrupted.
+func (r *Run) HandOver(v any) error {
 	b, err := encodeCheckpoint(v)
 	if err != nil {
 		return err
@@ -179,7 +181,7 @@ func (r *Run) FinishTx(ctx context.Context, tx Tx) error {
 }
 
 // Stopping says that last call has been made: the process will end. A handler that cannot be done
-// in time does well to hand over now, with Interrupt; otherwise it may go on until its context
+// in time does well to hand over now, with HandOver; otherwise it may go on until its context
 // ends.
 func (r *Run) Stopping() bool { return closed(r.stopping) }
 

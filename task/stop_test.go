@@ -44,7 +44,7 @@ func TestAtTheInterruptATaskIsRecordedWithReasonAndCheckpointAndTakenUpByTheNext
 			if !errors.As(context.Cause(ctx), &by) {
 				t.Errorf("cause %v", context.Cause(ctx))
 			}
-			return r.Interrupt(ctx, 42)
+			return r.HandOver(42)
 		})
 		g := b.serve(b.store)
 		id := b.enqueue()

@@ -229,7 +229,7 @@ func TestAHandlerThatIgnoresItsTimeoutKeepsItsSlotAndItsTaskWaits(t *testing.T) 
 
 func TestErrInterruptedWithoutAStopIsAnAttempt(t *testing.T) {
 	bubble(t, func(b *bench) {
-		task.Handle(&b.mux, kind, func(ctx context.Context, r *task.Run, _ args) error { return r.Interrupt(ctx, 7) })
+		task.Handle(&b.mux, kind, func(ctx context.Context, r *task.Run, _ args) error { return r.HandOver(7) })
 		g := b.serve(b.store)
 		if got := b.want(b.enqueue(), task.StatusQueued, "", 1, 0, 0); string(got.Checkpoint) != "7" {
 			t.Errorf("checkpoint %q", got.Checkpoint)

@@ -51,7 +51,7 @@ func TestARunningTaskIsInterruptedAndItsWorkerIsListed(t *testing.T) {
 	g := newGround(t)
 	end := g.work("k", func(ctx context.Context, r *task.Run, _ map[string]any) error {
 		<-ctx.Done()
-		return r.Interrupt(ctx, "here")
+		return r.HandOver("here")
 	})
 	defer end()
 	id := g.submit("k", nil)

@@ -71,7 +71,7 @@ type Outcome struct {
 	// Log is what the runs have logged.
 	Log string
 	// Saves is how many checkpoints Run.Save has recorded, over all runs. One that was handed over
-	// with Run.Interrupt is not among them.
+	// with Run.HandOver is not among them.
 	Saves int
 }
 

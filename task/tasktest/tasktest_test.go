@@ -58,7 +58,7 @@ func count(ctx context.Context, r *task.Run, a args) error {
 	}
 	for at < a.N {
 		if r.Stopping() || ctx.Err() != nil {
-			return r.Interrupt(ctx, at)
+			return r.HandOver(at)
 		}
 		at++
 		if err := r.Save(ctx, at); err != nil {
