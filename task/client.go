@@ -85,8 +85,9 @@ func (c *Client) Cancel(ctx context.Context, id string) error { return c.ask(ctx
 // another task has its key by now.
 func (c *Client) Retry(ctx context.Context, id string) error { return c.ask(ctx, VerbRetry, id) }
 
-// Interrupt makes a running task hand over: its context ends with ErrAsked. It is claimable at
-// once, and for five seconds by other workers only. Any other task is ErrNotRunning.
+// Interrupt makes a running task hand over: its context ends with ErrInterruptRequested. When its
+// handler has returned it is claimable at once, for five seconds by other workers only. Any other
+// task is ErrNotRunning.
 func (c *Client) Interrupt(ctx context.Context, id string) error {
 	return c.ask(ctx, VerbInterrupt, id)
 }

@@ -9,7 +9,7 @@
 //	  ^  ^              │ │ └───> failed       (attempts or crashes used up, or a permanent error)
 //	  │  └── retry ─────┘ │ └───> cancelled
 //	  │                   v
-//	  └───────<────── interrupted (reason: stop | deadline | frozen | lost | asked)
+//	  └───────<────── interrupted (reason: stop | deadline | frozen | lost | requested)
 //
 // # Kinds and handlers
 //

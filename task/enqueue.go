@@ -43,8 +43,8 @@ func Prepare(kind string, payload []byte, opt *EnqueueOptions) (NewTask, error) 
 // asked: the task waits for one that does.
 //
 // An error that is ErrInvalid is the caller's, and ErrKeyBusy says to try again; after any other
-// one it is not known whether the task was recorded, and enqueuing again with the same Options.ID
-// is safe.
+// one it is not known whether the task was recorded, and enqueuing again with the same
+// EnqueueOptions.ID is safe.
 func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *EnqueueOptions) (EnqueueResult, error) {
 	n, err := newTask(kind, "", bytes.Clone(payload), opt)
 	if err != nil {
@@ -71,8 +71,8 @@ const manyStep = 5000
 // EnqueueMany records tasks that [Kind.Prepare] or [Prepare] has prepared, thousands in one
 // transaction. The answer has their order.
 //
-// When some are busy (see Enqueued.Err) all others have been recorded, the answer is complete, and
-// the error is ErrKeyBusy and gives their number. After any other error the tasks that are in the
+// When some are busy (see EnqueueResult.Err) all others have been recorded, the answer is
+// complete, and the error is ErrKeyBusy and gives their number. After any other error the tasks that are in the
 // answer without an Err are recorded, and of the others it is not known. In both cases enqueuing
 // the same ones again is safe, since they keep their ids.
 func (c *Client) EnqueueMany(ctx context.Context, tasks []NewTask) ([]EnqueueResult, error) {

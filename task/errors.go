@@ -25,9 +25,9 @@ var (
 	ErrWorkerAlive = errors.New("task: worker is alive")
 	// ErrCancelled is the cause of a context whose task was cancelled.
 	ErrCancelled = errors.New("task: cancelled")
-	// ErrInterruptRequested is the cause of a context whose run is to be interrupted because somebody asked for
-	// it.
-	ErrInterruptRequested = errors.New("task: interruption asked for")
+	// ErrInterruptRequested is the cause of a context whose run is to hand over because somebody has
+	// asked for it, with [Client.Interrupt].
+	ErrInterruptRequested = errors.New("task: interruption requested")
 	// ErrDisconnected is the cause of a context whose worker has not reached the store for so long
 	// that another one may soon take over.
 	ErrDisconnected = errors.New("task: store out of reach, another worker may take over soon")

@@ -20,7 +20,7 @@ const (
 type Kind[T any] struct {
 	// Name is letters, digits and . _ - /, at most 100 of them.
 	Name string
-	// Queue is where its tasks wait unless Options say otherwise. Empty means DefaultQueue.
+	// Queue is where its tasks wait unless EnqueueOptions say otherwise. Empty means DefaultQueue.
 	Queue string
 	// Timeout ends a run's context, with the cause ErrTimeout; that is a failed attempt. 0 means no
 	// timeout.
@@ -28,7 +28,7 @@ type Kind[T any] struct {
 	// Concurrency bounds how many tasks of this kind a worker runs at once. 0 leaves it to the
 	// worker's own bound.
 	Concurrency int
-	// OnStop is Finish unless set.
+	// OnStop is FinishOnStop unless set.
 	OnStop OnStop
 	// MaxAttempts is how many runs may end in the handler's error before the task has failed. 0
 	// means 5, -1 no end.

@@ -2,16 +2,16 @@ package task
 
 import "sync"
 
-// goroutinePool is the goroutines that run handlers. Runs stand in a line, and a goroutine that is done with
-// one takes the next. Before it calls a handler, which may block, it has another one come for the
-// rest of the line: nobody waits behind a handler, and a thousand short ones need no thousand
-// goroutines.
+// goroutinePool is the goroutines that call handlers. Runs wait in a queue, and a goroutine that is
+// done with one takes the next. Before it calls a handler, which may block, it has another goroutine
+// come for the rest of the queue: no run waits behind a handler, and a thousand short ones need no
+// thousand goroutines.
 type goroutinePool struct {
 	do func(*Run)
 
 	mu      sync.Mutex
-	line    []*Run
-	first   int  // in line, that is not taken yet
+	queue   []*Run
+	first   int  // in queue, that is not taken yet
 	called  bool // one has been called and is not here yet
 	idle    int
 	closed  bool
@@ -22,79 +22,79 @@ type goroutinePool struct {
 // maxIdle bounds the goroutines that wait, and so the memory of their stacks.
 const maxIdle = 1000
 
-func newCrew(do func(*Run)) *goroutinePool {
-	c := &goroutinePool{do: do}
-	c.wake.L = &c.mu
-	return c
+func newPool(do func(*Run)) *goroutinePool {
+	p := &goroutinePool{do: do}
+	p.wake.L = &p.mu
+	return p
 }
 
-// run has a run done by a goroutine.
-func (c *goroutinePool) run(r *Run) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.first > len(c.line)/2 {
-		rest := copy(c.line, c.line[c.first:])
-		clear(c.line[rest:])
-		c.line, c.first = c.line[:rest], 0
+// run has a run done by a goroutine of the pool.
+func (p *goroutinePool) run(r *Run) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.first > len(p.queue)/2 {
+		rest := copy(p.queue, p.queue[p.first:])
+		clear(p.queue[rest:])
+		p.queue, p.first = p.queue[:rest], 0
 	}
-	c.line = append(c.line, r)
-	c.call()
+	p.queue = append(p.queue, r)
+	p.call()
 }
 
-// call has a goroutine come for the line, unless one is on its way; c.mu is held.
-func (c *goroutinePool) call() {
-	if c.called || c.first == len(c.line) {
+// call has a goroutine come for the queue, unless one is on its way; p.mu is held.
+func (p *goroutinePool) call() {
+	if p.called || p.first == len(p.queue) {
 		return
 	}
-	c.called = true
-	if c.idle > 0 {
-		c.idle--
-		c.wake.Signal()
+	p.called = true
+	if p.idle > 0 {
+		p.idle--
+		p.wake.Signal()
 		return
 	}
-	c.members.Go(c.serve)
+	p.members.Go(p.serve)
 }
 
-// serve is a goroutine of the crew.
-func (c *goroutinePool) serve() {
-	for r := c.next(true); r != nil; r = c.next(false) {
-		c.do(r)
+// serve is a goroutine of the pool.
+func (p *goroutinePool) serve() {
+	for r := p.next(true); r != nil; r = p.next(false) {
+		p.do(r)
 	}
 }
 
-// next takes a run from the line, or waits for one; nil says to end. arrived is a goroutine that has
+// next takes a run from the queue, or waits for one; nil says to end. arrived is a goroutine that has
 // been called.
-func (c *goroutinePool) next(arrived bool) *Run {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (p *goroutinePool) next(arrived bool) *Run {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if arrived {
-		c.called = false
+		p.called = false
 	}
-	for c.first == len(c.line) {
-		if c.closed || c.idle == maxIdle {
+	for p.first == len(p.queue) {
+		if p.closed || p.idle == maxIdle {
 			return nil
 		}
-		c.idle++
-		c.wake.Wait()
-		if c.closed {
+		p.idle++
+		p.wake.Wait()
+		if p.closed {
 			return nil
 		}
-		c.called = false
+		p.called = false
 	}
-	r := c.line[c.first]
-	c.line[c.first] = nil
-	if c.first++; c.first == len(c.line) {
-		c.line, c.first = c.line[:0], 0
+	r := p.queue[p.first]
+	p.queue[p.first] = nil
+	if p.first++; p.first == len(p.queue) {
+		p.queue, p.first = p.queue[:0], 0
 	}
-	c.call()
+	p.call()
 	return r
 }
 
 // dismiss ends the goroutines and waits for them. Nothing may be run any more.
-func (c *goroutinePool) dismiss() {
-	c.mu.Lock()
-	c.closed = true
-	c.wake.Broadcast()
-	c.mu.Unlock()
-	c.members.Wait()
+func (p *goroutinePool) dismiss() {
+	p.mu.Lock()
+	p.closed = true
+	p.wake.Broadcast()
+	p.mu.Unlock()
+	p.members.Wait()
 }

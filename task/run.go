@@ -23,15 +23,15 @@ type Run struct {
 	stopping <-chan struct{}
 
 	task  Task // of which Save changes Checkpoint and Counters, under mu
-	place int  // in the worker's roster
+	place int  // in the worker's runSet
 
 	mu       sync.Mutex
 	progress *Progress
 	log      tail
 	sending  *save // what was sent last, until its answer has been noted
 	result   []byte
-	inTx     bool        // FinishIn has been called
-	decided  atomic.Bool // what becomes of it: by its handler's return, or because that is deaf
+	inTx     bool        // FinishTx has been called
+	decided  atomic.Bool // what becomes of it: by its handler's return, or because that does not return
 	claimed  time.Time
 	started  time.Time // zero while it waits for a slot
 	suspect  bool      // as claimed

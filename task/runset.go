@@ -1,45 +1,90 @@
 package task
 
-// runSet is the runs that a worker has, in no order. The worker's lock guards it.
+import (
+	"slices"
+	"sync"
+)
+
+// runSet is the runs that a worker has, in no order: from their claim until their end has been
+// written, or is somebody else's to write. The zero runSet is empty and ready.
 type runSet struct {
+	mu      sync.Mutex // guards the rest, and the place of each run
 	runs    []*Run
 	byFence map[Fence]*Run
 	// next is where the list of the next beat begins, so that all runs come to be asked about.
 	next int
 }
 
-func (r *runSet) add(run *Run) {
-	run.place = len(r.runs)
-	r.runs = append(r.runs, run)
-	if r.byFence == nil {
-		r.byFence = make(map[Fence]*Run)
+// add enters a run.
+func (s *runSet) add(r *Run) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.place = len(s.runs)
+	s.runs = append(s.runs, r)
+	if s.byFence == nil {
+		s.byFence = make(map[Fence]*Run)
 	}
-	r.byFence[run.fence()] = run
+	s.byFence[r.fence()] = r
 }
 
-// remove takes out a run; the last one takes its place.
-func (r *runSet) remove(run *Run) {
-	end := len(r.runs) - 1
-	last := r.runs[end]
-	r.runs[run.place], last.place = last, run.place
-	r.runs[end] = nil
-	r.runs = r.runs[:end]
-	delete(r.byFence, run.fence())
+// remove takes runs out; the last one of all takes the place of each.
+func (s *runSet) remove(runs ...*Run) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range runs {
+		end := len(s.runs) - 1
+		last := s.runs[end]
+		s.runs[r.place], last.place = last, r.place
+		s.runs[end] = nil
+		s.runs = s.runs[:end]
+		delete(s.byFence, r.fence())
+	}
 }
 
 // find returns the run of that fence, or nil.
-func (r *runSet) find(f Fence) *Run { return r.byFence[f] }
+func (s *runSet) find(f Fence) *Run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byFence[f]
+}
 
-// some returns the fences of at most n runs, other ones the next time.
-func (r *runSet) some(n int) []Fence {
-	n = min(n, len(r.runs))
+// all returns every run that there is now.
+func (s *runSet) all() []*Run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.runs)
+}
+
+// appendFirst appends the runs that have been there for longest, more or less, until into is full.
+func (s *runSet) appendFirst(into []*Run) []*Run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append(into, s.runs[:min(len(s.runs), cap(into)-len(into))]...)
+}
+
+// fences returns those of all runs.
+func (s *runSet) fences() []Fence {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.someFences(len(s.runs))
+}
+
+// nextFences returns the fences of at most n runs, of other ones the next time.
+func (s *runSet) nextFences(n int) []Fence {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.someFences(min(n, len(s.runs)))
+}
+
+// someFences returns the fences of n runs; s.mu is held.
+func (s *runSet) someFences(n int) []Fence {
 	fences := make([]Fence, 0, n)
 	for range n {
-		if r.next >= len(r.runs) {
-			r.next = 0
+		if s.next >= len(s.runs) {
+			s.next = 0
 		}
-		fences = append(fences, r.runs[r.next].fence())
-		r.next++
+		fences = append(fences, s.runs[s.next].fence())
+		s.next++
 	}
 	return fences
 }

@@ -91,7 +91,7 @@ import (
 //     by a week must not remove everything at once. Two prunings at a time do no harm.
 //  30. Count's numbers are those of one moment, except that an ended task may be counted a little
 //     later than it ended.
-//  31. A beat that is complete, sent while no claim of that worker is under way, is answered with
+//  31. A beat with ListsAllRuns, sent while no claim of that worker is under way, is answered with
 //     the runs that the worker holds and did not list: a claim whose answer was lost is found
 //     again.
 type Store interface {
@@ -102,7 +102,7 @@ type Store interface {
 
 	// Claim gives a worker runs of claimable tasks, marked running and committed (rules 3 to 7, 22,
 	// 26). It does not wait for tasks: none is an empty answer. An answer that was lost leaves runs
-	// that the worker does not know of; a complete beat finds them (rule 31).
+	// that the worker does not know of; a beat that lists all runs finds them (rule 31).
 	Claim(ctx context.Context, req ClaimRequest) ([]Task, error)
 
 	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11, 23, 27).
@@ -117,7 +117,7 @@ type Store interface {
 	Workers(ctx context.Context) ([]WorkerInfo, error)
 
 	// Reclaim marks a worker dead and lists runs that it still holds (rules 15, 16); the caller
-	// ends them through Apply, with the dead worker's name in the fence and Taken set, and calls
+	// ends them through Apply, with the dead worker's name in the fence and Reclaimed set, and calls
 	// again until Done.
 	Reclaim(ctx context.Context, req ReclaimRequest) (ReclaimReply, error)
 
@@ -221,10 +221,10 @@ type Fence struct {
 // Change is what becomes of a run, decided by this package.
 type Change struct {
 	Fence
-	// Status is Running for a change within the run (checkpoint, progress), and ends the run
+	// Status is StatusRunning for a change within the run (checkpoint, progress), and ends the run
 	// otherwise.
 	Status Status
-	// Reason is recorded with Interrupted.
+	// Reason is recorded with StatusInterrupted.
 	Reason Reason
 	// Counters replace the task's.
 	Counters Counters
@@ -270,9 +270,9 @@ type Beat struct {
 	// Seq is 1 in the first beat and grows.
 	Seq   uint64
 	State WorkerState
-	// Runs are those that the worker believes to have; none asks nothing. Complete: it has no
-	// others.
-	Runs         []Fence
+	// Runs are those that the worker believes to have; none asks nothing.
+	Runs []Fence
+	// ListsAllRuns: the worker has no others.
 	ListsAllRuns bool
 }
 
@@ -280,16 +280,16 @@ type Beat struct {
 type BeatReply struct {
 	// Lost are the listed runs that are no longer the worker's.
 	Lost []Fence
-	// Commands is what was asked of the worker's runs.
+	// Commands are those that wait for the worker's runs to end.
 	Commands []PendingCommand
-	// Missing are runs that a complete beat did not list.
+	// Missing are the worker's runs that a beat with ListsAllRuns did not list.
 	Missing []Task
 }
 
-// PendingCommand is what somebody asked of a run: VerbCancel or VerbInterrupt.
+// PendingCommand is a command for a run that has not ended yet.
 type PendingCommand struct {
 	Fence
-	// Verb is what was asked.
+	// Verb is VerbCancel or VerbInterrupt.
 	Verb Verb
 }
 

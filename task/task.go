@@ -94,8 +94,8 @@ type Progress struct {
 type Status string
 
 const (
-	// StatusQueued: waiting to be claimed; with RunAt in the future, waiting for its time or for its next
-	// attempt.
+	// StatusQueued: waiting to be claimed; with RunAt in the future, waiting for its time or for its
+	// next attempt.
 	StatusQueued Status = "queued"
 	// StatusRunning: a worker has it.
 	StatusRunning Status = "running"
@@ -105,8 +105,8 @@ const (
 	StatusFailed Status = "failed"
 	// StatusCancelled: somebody asked for it. An end.
 	StatusCancelled Status = "cancelled"
-	// StatusInterrupted: a run was cut short, and the task is claimable, before the queued ones of its
-	// priority.
+	// StatusInterrupted: a run was cut short, and the task is claimable, before the queued ones of
+	// its priority.
 	StatusInterrupted Status = "interrupted"
 )
 
@@ -139,8 +139,8 @@ type Reason string
 const (
 	// ReasonStop: the process was stopped, and the worker recorded the run itself.
 	ReasonStop Reason = "stop"
-	// ReasonDeadline: the process had announced its stop, and was gone, or gave up its handler, before
-	// the run had ended.
+	// ReasonDeadline: the process had announced its stop, and was gone, or gave up its handler,
+	// before the run had ended.
 	ReasonDeadline Reason = "deadline"
 	// ReasonFrozen: the run was cut short because its process had stood still for too long.
 	ReasonFrozen Reason = "frozen"
@@ -148,8 +148,8 @@ const (
 	// crash; when only its lease ran out, as an interruption. Also when the handler said with Crashed
 	// that the process vanished in which it did its work.
 	ReasonLost Reason = "lost"
-	// ReasonRequested: somebody asked for the interruption.
-	ReasonRequested Reason = "asked"
+	// ReasonRequested: somebody has asked for it, with [Client.Interrupt].
+	ReasonRequested Reason = "requested"
 )
 
 // RunRecord is one run in a task's history.
@@ -161,11 +161,11 @@ type RunRecord struct {
 	PID    int
 	// Started and Ended bound it; Ended is zero while it goes on.
 	Started, Ended time.Time
-	// Status is what the task became by it, Running while it goes on; Reason and Error as in Task.
+	// Status is what the task became by it, StatusRunning while it goes on; Reason and Error as in Task.
 	Status Status
 	Reason Reason
 	Error  string
-	// Crashed says that it ended because its process died, the worker's or the handler's, Reclaimed that somebody else than its worker
-	// recorded the end.
+	// Crashed says that it ended because its process died, the worker's or the handler's; Reclaimed,
+	// that another worker than its own recorded the end.
 	Crashed, Reclaimed bool
 }

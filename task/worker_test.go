@@ -204,12 +204,12 @@ func TestAHandlerThatIgnoresItsTimeoutKeepsItsSlotAndItsTaskWaits(t *testing.T) 
 	bubble(t, func(b *bench) {
 		k := kind
 		k.Timeout, k.Concurrency = time.Minute, 1
-		deaf := true
+		ignores := true
 		task.Handle(&b.mux, k, func(context.Context, *task.Run, args) error {
-			if !deaf {
+			if !ignores {
 				return nil
 			}
-			deaf = false
+			ignores = false
 			time.Sleep(time.Hour)
 			return errors.New("at last")
 		})

@@ -112,7 +112,7 @@ var reasons = map[task.Reason]string{
 	task.ReasonDeadline:  "deadline: its process was told to end, and its time was over before the run was",
 	task.ReasonFrozen:    "frozen: its process had stood still for too long",
 	task.ReasonLost:      "lost: its worker gave no more signs of life",
-	task.ReasonRequested: "asked: somebody wanted it",
+	task.ReasonRequested: "requested: somebody asked for it",
 }
 
 // because says why a run ended, where the status alone does not.

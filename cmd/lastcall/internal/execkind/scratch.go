@@ -107,7 +107,7 @@ func whyStopped(cause error) string {
 	for _, c := range []struct {
 		err  error
 		word string
-	}{{task.ErrTimeout, "timeout"}, {task.ErrCancelled, "cancelled"}, {task.ErrInterruptRequested, "asked"},
+	}{{task.ErrTimeout, "timeout"}, {task.ErrCancelled, "cancelled"}, {task.ErrInterruptRequested, "requested"},
 		{task.ErrLeaseLost, "lost"}, {task.ErrWorkerGone, "lost"}, {task.ErrDisconnected, "lost"}} {
 		if errors.Is(cause, c.err) {
 			return c.word

@@ -43,7 +43,7 @@ func TestAStopFileHasDeadlineSecondsAndReason(t *testing.T) {
 func TestTheReasonOfAStopIsOneWord(t *testing.T) {
 	for want, cause := range map[string]error{
 		"stop": &lastcall.InterruptError{}, "timeout": task.ErrTimeout, "cancelled": fmt.Errorf("x: %w", task.ErrCancelled),
-		"asked": task.ErrInterruptRequested, "lost": task.ErrLeaseLost,
+		"requested": task.ErrInterruptRequested, "lost": task.ErrLeaseLost,
 	} {
 		if got := whyStopped(cause); got != want {
 			t.Errorf("%v: %q, want %q", cause, got, want)
