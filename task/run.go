@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/lastcall-go/lastcall"
 )
 
 // Run is one execution of a task, as its handler sees it. It is safe for concurrent use, and of no
@@ -217,44 +215,4 @@ func encodeCheckpoint(v any) ([]byte, error) {
 		return nil, fmt.Errorf("task: checkpoint has %d bytes, at most %d are kept: save a file's name and position instead of its content", len(b), MaxCheckpoint)
 	}
 	return b, nil
-}
-
-// writable returns a context for a write that must also be possible after an interrupt: it ends
-// when ctx ends by another cause, and otherwise with the reserve.
-func writable(ctx context.Context) (context.Context, context.CancelFunc) {
-	last, release := lastWrite(ctx)
-	wctx, cancel := context.WithCancelCause(last)
-	stop := context.AfterFunc(ctx, func() {
-		if cause := context.Cause(ctx); !is[*lastcall.InterruptError](cause) {
-			cancel(cause)
-		}
-	})
-	return wctx, func() { stop(); cancel(nil); release() }
-}
-
-// lastWrite is lastcall.Last, and outside a group a context of five seconds that ignores ctx's end.
-func lastWrite(ctx context.Context) (context.Context, context.CancelFunc) {
-	if lastcall.LastCall(ctx) == nil {
-		return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	}
-	return lastcall.UntilAbandon(ctx), func() {}
-}
-
-func closed(ch <-chan struct{}) bool {
-	select {
-	case <-ch:
-		return true
-	default:
-		return false
-	}
-}
-
-// pause waits, and says whether ctx goes on.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }
