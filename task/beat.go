@@ -12,13 +12,13 @@ import (
 )
 
 // heartbeat keeps a worker registered: it renews the lease, announces what the worker does, and
-// passes on to the runs what a beat was answered with. When the worker is taken for dead it gives it
-// a new name, its next incarnation.
+// passes on to the runs what a beat was answered with. When the worker is taken for dead it gives
+// it a new name, its next incarnation.
 //
 // What changes together, and has one lock: the name, the number of the beat and the state that a
-// beat announces; and the times of beats, which the name's renewal sets anew. The lock is held while
-// the runs of a dead incarnation are cancelled, so that a run of the next one never is: it is taken
-// before the lock of the runSet, never after.
+// beat announces; and the times of beats, which the name's renewal sets anew. The lock is held
+// while the runs of a dead incarnation are cancelled, so that a run of the next one never is: it is
+// taken before the lock of the runSet, never after.
 type heartbeat struct {
 	store Store
 	mux   *Mux

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// claimer claims tasks for the free slots until last call. One goroutine claims; avoid and nudge may
-// be called by any.
+// claimer claims tasks for the free slots until last call. One goroutine claims; avoid and nudge
+// may be called by any.
 type claimer struct {
 	store  Store
 	mux    *Mux

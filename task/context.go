@@ -10,8 +10,8 @@ import (
 )
 
 // runContext is a run's context: a child of the worker's that has a cause of its own. It registers
-// with its parent only when somebody asks whether it has ended, or ends it: most short handlers never
-// look, and then it costs nothing.
+// with its parent only when somebody asks whether it has ended, or ends it: most short handlers
+// never look, and then it costs nothing.
 type runContext struct {
 	parent context.Context
 	child  atomic.Pointer[cancelled]

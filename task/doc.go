@@ -44,6 +44,15 @@
 // there is none left, has failed; but after a stop has begun it is an interruption and uses no
 // attempt. A panic is an attempt, with its stack, always.
 //
+// # What is good after the interrupt
+//
+// [Run.Save] works with the context that has ended. Everything else that has to be finished gets
+// [lastcall.UntilAbandon] of it. [Handle] says more.
+//
+// # Tests
+//
+// Package tasktest works a task in a unit test, through last calls, interrupts and SIGKILLs.
+//
 // # Three counters
 //
 // An attempt is a run that ended in the handler's own error. An interruption is a run that was

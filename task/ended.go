@@ -32,7 +32,7 @@ func (w *Worker) ended(r *Run, end *ending) {
 	w.recorder.add(r, &c)
 }
 
-// isLoss reports whether a context has ended because its run is somebody else's.
+// isLoss reports whether a context has ended because its run is another worker's.
 func isLoss(cause error) bool {
 	return errors.Is(cause, ErrLeaseLost) || errors.Is(cause, ErrWorkerGone)
 }

@@ -228,7 +228,7 @@ func TestAPanicIsAnAttemptWithItsStack(t *testing.T) {
 	bubble(t, func(b *bench) {
 		task.Handle(&b.mux, kind, func(context.Context, *task.Run, args) error { panic("oh") })
 		g := b.serve(b.store)
-		if got := b.want(b.enqueue(), task.StatusQueued, "", 1, 0, 0); !strings.Contains(got.Error, "panic: oh") || !strings.Contains(got.Error, "worker_test.go") {
+		if got := b.want(b.enqueue(), task.StatusQueued, "", 1, 0, 0); !strings.Contains(got.Error, "panic: oh") || !strings.Contains(got.Error, "outcome_test.go") {
 			t.Errorf("error %q", got.Error)
 		}
 		b.stop(g, 0)

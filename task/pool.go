@@ -3,9 +3,9 @@ package task
 import "sync"
 
 // goroutinePool is the goroutines that call handlers. Runs wait in a queue, and a goroutine that is
-// done with one takes the next. Before it calls a handler, which may block, it has another goroutine
-// come for the rest of the queue: no run waits behind a handler, and a thousand short ones need no
-// thousand goroutines.
+// done with one takes the next. Before it calls a handler, which may block, it has another
+// goroutine come for the rest of the queue: no run waits behind a handler, and a thousand short
+// ones need no thousand goroutines.
 type goroutinePool struct {
 	do func(*Run)
 
@@ -62,8 +62,8 @@ func (p *goroutinePool) serve() {
 	}
 }
 
-// next takes a run from the queue, or waits for one; nil says to end. arrived is a goroutine that has
-// been called.
+// next takes a run from the queue, or waits for one; nil says to end. arrived is a goroutine that
+// has been called.
 func (p *goroutinePool) next(arrived bool) *Run {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// distant is a store whose claims take time. It notes the most tasks that had been claimed and had not
-// begun.
+// distant is a store whose claims take time. It notes the most tasks that had been claimed and had
+// not begun.
 type distant struct {
 	task.Store
 	takes time.Duration
@@ -108,7 +108,8 @@ func TestLongerTasksAreNotClaimedAhead(t *testing.T) {
 	}
 }
 
-// Short ones that were claimed ahead would wait behind the long ones, while other workers have nothing to do.
+// Short ones that were claimed ahead would wait behind the long ones, while other workers have
+// nothing to do.
 func TestNothingIsClaimedAheadBesideLongTasks(t *testing.T) {
 	bubble(t, func(b *bench) {
 		d := &distant{Store: b.store, takes: 5 * time.Millisecond}

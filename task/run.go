@@ -29,7 +29,7 @@ type Run struct {
 	sending  *save // what was sent last, until its answer has been noted
 	result   []byte
 	inTx     bool        // FinishTx has been called
-	decided  atomic.Bool // what becomes of it: by its handler's return, or because that does not return
+	decided  atomic.Bool // what becomes of it is decided
 	claimed  time.Time
 	started  time.Time // zero while it waits for a slot
 	suspect  bool      // as claimed
@@ -48,12 +48,12 @@ func (r *Run) fence() Fence { return fenceOf(&r.task) }
 // ID is the task's.
 func (r *Run) ID() string { return r.task.ID }
 
-// FencingToken is the run's number. It is higher in every later run of the task, so that a handler's own
-// conditional writes elsewhere ("where fence <= ?") can refuse those of a run that was taken for
-// dead and was not.
+// FencingToken is the run's number. It is higher in every later run of the task, so that a
+// handler's own conditional writes elsewhere ("where fence <= ?") can refuse those of a run that
+// was taken for dead and was not.
 func (r *Run) FencingToken() int64 { return r.task.Run }
 
-// Load decodes the checkpoint of an earlier run into v and says whether there was one. After an
+// Load decodes the checkpoint of an earlier run into v and reports whether there was one. After an
 // error v may be partly set: return the error, and the checkpoint stays for a program that can read
 // it.
 func (r *Run) Load(v any) (bool, error) {
@@ -75,10 +75,19 @@ func (r *Run) Load(v any) (bool, error) {
 //
 // Saves of many runs share a write: a thousand at once cost about as much as a few.
 //
-// It ignores a cancellation whose cause is an [lastcall.InterruptError] and ends with the reserve,
-// so that the last write does not meet a dead context. While the store is out of reach it waits,
-// until ctx ends by another cause; the checkpoint is then not recorded or, if it was on its way,
-// may be. An error that is ErrLeaseLost means that another run has begun: stop working.
+// After the interrupt Save works with the context that has ended: it ignores an end whose cause is
+// a [lastcall.InterruptError], and gives up only when the group abandons its goroutines, as
+// [lastcall.UntilAbandon] does.
+//
+// While the store cannot be reached Save waits and tries again, at least every two seconds, for as
+// long as the context lives: until it ends by another cause than an interrupt (the Timeout of the
+// kind, a cancellation, a deadline of the caller's), or the group abandons its goroutines. Outside
+// a group it waits for five seconds. To wait for less, give it a context with a timeout. The error
+// is then that cause, or the store's last one, and the checkpoint is not recorded or, if it was on
+// its way, may be. Meanwhile the run's other methods that read or change what is saved wait as
+// well.
+//
+// An error that is ErrLeaseLost means that the run is another worker's by now: stop working.
 func (r *Run) Save(ctx context.Context, v any) error {
 	b, err := encodeCheckpoint(v)
 	if err != nil {
@@ -154,6 +163,10 @@ func (r *Run) SetResult(v any) error {
 // FinishTx records the task's success inside the caller's transaction, which a store's package
 // wraps: the handler's own rows and the task's end are committed together, or neither. Commit it
 // and return nil.
+//
+// FinishTx does not wait for a store that cannot be reached, and is good for as long as ctx and the
+// transaction are: for both, [lastcall.UntilAbandon] of the handler's context lasts beyond the
+// interrupt.
 //
 // When the run is no longer this worker's, the error is ErrLeaseLost and the transaction cannot be
 // committed. A handler that returns nil although its transaction was rolled back has used an

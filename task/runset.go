@@ -6,7 +6,7 @@ import (
 )
 
 // runSet is the runs that a worker has, in no order: from their claim until their end has been
-// written, or is somebody else's to write. The zero runSet is empty and ready.
+// written, or is another worker's to write. The zero runSet is empty and ready.
 type runSet struct {
 	mu      sync.Mutex // guards the rest, and the place of each run
 	runs    []*Run

@@ -23,7 +23,7 @@ type slots struct {
 	waits    atomic.Bool
 	prefetch prefetch
 
-	mu       sync.Mutex     // guards the rest, and the started of runs whose handler has not been called
+	mu       sync.Mutex     // guards the rest, and started of the runs
 	held     int            // runs whose end is not written, with those that wait
 	busy     map[string]int // those of kinds that have a limit of their own
 	suspects int            // those that are suspects

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// Store keeps tasks. It is documented for whoever implements one; users hold a [Client] and a
-// [Worker].
+// Store keeps tasks. It is documented for those who implement one; users hold a [Client] and a
+// [Worker]. The program that has opened a store closes it, after the Serve of its workers has
+// returned: neither a Client nor a Worker does.
 //
 // Every method may be called by many goroutines at once, and several processes may use one store at
 // the same time. A method that waits returns soon after its context has ended, with the context's
@@ -37,7 +38,7 @@ import (
 //  8. Every change names task, run and worker, and is made only if that worker still holds that
 //     run. A stale worker's late write is refused with ErrLeaseLost and changes nothing.
 //  9. A repeated final change with the same status and reason is nil, even when a newer run exists;
-//     with another outcome it is ErrAlreadyFinished; if the run was taken by somebody else,
+//     with another outcome it is ErrAlreadyFinished; if another worker has taken the run over,
 //     ErrLeaseLost. A worker that did not get the answer asks again.
 //  10. Changes in one call are independent: one that cannot be made does not hold back the others.
 //  11. A nil Checkpoint and a nil Progress leave what is there; a checkpoint is stored byte for
@@ -67,13 +68,13 @@ import (
 //  21. A key is held by one unfinished task of its kind, from Add until that task has ended. Adding
 //     another one changes nothing and answers with the holder's id. Where an open transaction has
 //     to end before it is known whether a key is held, or an id exists, the task is not added and
-//     answered as Busy: a new task does not wait for a transaction of somebody else. One that is
+//     answered as Busy: a new task does not wait for the transaction of another caller. One that is
 //     busy holds up no other of the same call.
 //  22. No claim that begins after Pause has returned takes a task of that queue; what runs, runs
 //     on.
 //  23. Cancel ends a task that waits, at once. Of one that runs it is remembered with the run, and
 //     every end of that run by which the task could be claimed again ends it as cancelled instead,
-//     in the same step: nobody may take it up in between. One that succeeds or fails all the same
+//     in the same step: no worker may claim it in between. One that succeeds or fails nevertheless
 //     has succeeded or failed.
 //  24. Retry makes a failed or cancelled task claimable at once, and one that waits claimable now;
 //     attempts and streaks begin at zero again, the other counters stay.
@@ -151,7 +152,7 @@ type Store interface {
 	// Wait returns once a number is another one than seen, and returns all (rule 20): how many
 	// changes may have made a task claimable, how many times something may have been asked of a run
 	// of this process, and how many processes of workers may have ended. A store that cannot see
-	// other processes' doings counts its own: workers poll besides.
+	// other processes' doings counts its own: workers also poll.
 	Wait(ctx context.Context, seen Generations) (now Generations, err error)
 
 	// Close releases everything, the evidence of its workers' lives too, and ends waiting calls

@@ -25,8 +25,8 @@ import (
 const decisionMargin = 100 * time.Millisecond
 
 // recordUnresponsive waits for the time when handlers are given up, and records the runs of those
-// that have not returned. It does nothing when last ends before, which is the worker's end, or where
-// the interrupt has no deadline.
+// that have not returned. It does nothing when last ends before, which is the worker's end, or
+// where the interrupt has no deadline.
 func (w *Worker) recordUnresponsive(ctx, last context.Context) {
 	select {
 	case <-ctx.Done():
@@ -53,8 +53,8 @@ func (w *Worker) recordUnresponsive(ctx, last context.Context) {
 }
 
 // closeUnresponsive fills in the end of a run whose handler has not returned so long after the
-// interrupt, and whose process may live for so long, and reports whether it did. It does not wait: a
-// handler in the middle of Save or FinishTx is left alone, and so is one that has finished in a
+// interrupt, and whose process may live for so long, and reports whether it did. It does not wait:
+// a handler in the middle of Save or FinishTx is left alone, and so is one that has finished in a
 // transaction, or has returned, or whose run is another worker's.
 func (r *Run) closeUnresponsive(c *Change, silent, alive time.Duration) bool {
 	if !r.mu.TryLock() {

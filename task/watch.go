@@ -10,8 +10,8 @@ import (
 // reclaimBatch bounds how many runs of a dead worker are moved at once.
 const reclaimBatch = 500
 
-// watcher looks after the other workers: of one that is dead it takes over the tasks, by evidence at
-// once, otherwise after its beat stood still for its whole lease while our own was renewed. One
+// watcher looks after the other workers: of one that is dead it takes over the tasks, by evidence
+// at once, otherwise after its beat stood still for its whole lease while our own was renewed. One
 // goroutine uses it; notice may be called by any.
 type watcher struct {
 	store    Store

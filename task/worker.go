@@ -17,7 +17,8 @@ import (
 
 // WorkerConfig says what a worker does. Only Store and Mux are needed.
 type WorkerConfig struct {
-	// Store is where the tasks are; it stays the caller's to close, after Serve has returned.
+	// Store is where the tasks are. The caller closes it, after Serve has returned; the worker never
+	// does.
 	Store Store
 	// Mux has the handlers. Only tasks of its kinds are claimed.
 	Mux *Mux
@@ -79,6 +80,7 @@ type Worker struct {
 }
 
 // NewWorker checks the configuration and returns a worker that does nothing until Serve is called.
+// The store stays the caller's to close, after Serve has returned.
 func NewWorker(cfg WorkerConfig) (*Worker, error) {
 	if cfg.Store == nil || cfg.Mux == nil {
 		return nil, invalid("worker: Store and Mux must be set")
@@ -131,7 +133,8 @@ func newWorker(cfg WorkerConfig) *Worker {
 // A handler that ignores its context keeps Serve from returning: the group abandons both and says
 // so.
 //
-// Outside a group the end of ctx is both last call and interrupt. Serve may be called once.
+// Outside a group the end of ctx is both last call and interrupt. Serve may be called once. It does
+// not close the store: close it after Serve has returned, in a group with [lastcall.Group.Defer].
 func (w *Worker) Serve(ctx context.Context) error {
 	lastCall := lastcall.LastCall(ctx)
 	if lastCall == nil {
@@ -192,8 +195,8 @@ func (w *Worker) leave(ctx context.Context) error {
 	return nil
 }
 
-// listen turns the store's wake-ups into claims, into a look at the neighbours, and into a beat when
-// a run may have a command.
+// listen turns the store's wake-ups into claims, into a look at the neighbours, and into a beat
+// when a run may have a command.
 func (w *Worker) listen(last, ctx context.Context) {
 	var seen Generations
 	for ctx.Err() == nil {

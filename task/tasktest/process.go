@@ -148,7 +148,8 @@ func (p *process) Apply(ctx context.Context, changes []task.Change) []error {
 	return errs
 }
 
-// gone says whether the process is dead, and notices the return of a handler that it left behind.
+// gone reports whether the process is dead, and notices the return of a handler that it left
+// behind.
 func (p *process) gone(changes []task.Change) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -194,7 +195,7 @@ func (p *process) strike() {
 	p.way.mu.Unlock()
 }
 
-// done says whether what was to happen has happened.
+// done reports whether what was to happen has happened.
 func (w *way) done() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -78,8 +78,9 @@ type Outcome struct {
 // Run works a task with a handler and returns what became of it. The kind has no policy of its own;
 // RunTask takes one.
 //
-// What only a test can get wrong, and an unresponsive handler, ends the test with a message. A handler that
-// fails is no failure of the test: look at the Outcome. The worker's log is the test's.
+// What only a test can get wrong, and an unresponsive handler, ends the test with a message. A
+// handler that fails is no failure of the test: look at the Outcome. The worker's log is the
+// test's.
 func Run[T any](t *testing.T, handler func(ctx context.Context, r *task.Run, args T) error, args T, opt Options) Outcome {
 	t.Helper()
 	kind := task.Kind[T]{Name: "tasktest"}

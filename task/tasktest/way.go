@@ -164,8 +164,8 @@ func (w *way) begun(t task.Task) task.Task {
 	return t
 }
 
-// reserve is how much of a grace is kept for recording; patience, how much of that a handler has for
-// returning when its context has ended. See lastcall.Config.
+// reserve is how much of a grace is kept for recording; patience, how much of that a handler has
+// for returning when its context has ended. See lastcall.Config.
 func (w *way) reserve() time.Duration {
 	r := min(max(w.opt.Grace/10, time.Second), 5*time.Second)
 	return min(r, w.opt.Grace/2)
@@ -173,7 +173,7 @@ func (w *way) reserve() time.Duration {
 
 func (w *way) patience() time.Duration { return w.reserve() / 2 }
 
-// haunted says whether a handler that was left behind has still not returned.
+// haunted reports whether a handler that was left behind has still not returned.
 func (w *way) haunted() bool {
 	w.mu.Lock()
 	p := w.behind
