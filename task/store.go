@@ -92,9 +92,8 @@ import (
 //     by a week must not remove everything at once. Two prunings at a time do no harm.
 //  30. Count's numbers are those of one moment, except that an ended task may be counted a little
 //     later than it ended.
-//  31. A beat with ListsAllRuns, sent while no claim of that worker is under way, is answered with
-//     the runs that the worker holds and did not list: a claim whose answer was lost is found
-//     again.
+//  31. A complete beat, sent while no claim of that worker is under way, is answered with the runs
+//     that the worker holds and did not list: a claim whose answer was lost is found again.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
 	// 2, 21). All that are not busy are recorded together; after an error, all or none. A task may
@@ -103,7 +102,7 @@ type Store interface {
 
 	// Claim gives a worker runs of claimable tasks, marked running and committed (rules 3 to 7, 22,
 	// 26). It does not wait for tasks: none is an empty answer. An answer that was lost leaves runs
-	// that the worker does not know of; a beat that lists all runs finds them (rule 31).
+	// that the worker does not know of; a complete beat finds them (rule 31).
 	Claim(ctx context.Context, req ClaimRequest) ([]Task, error)
 
 	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11, 23, 27).
@@ -273,7 +272,7 @@ type Beat struct {
 	State WorkerState
 	// Runs are those that the worker believes to have; none asks nothing.
 	Runs []Fence
-	// ListsAllRuns: the worker has no others.
+	// ListsAllRuns: the worker has no others. Such a beat is called complete.
 	ListsAllRuns bool
 }
 
@@ -283,7 +282,7 @@ type BeatReply struct {
 	Lost []Fence
 	// Commands are those that wait for the worker's runs to end.
 	Commands []PendingCommand
-	// Missing are the worker's runs that a beat with ListsAllRuns did not list.
+	// Missing are the worker's runs that a complete beat did not list.
 	Missing []Task
 }
 
