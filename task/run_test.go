@@ -2,7 +2,10 @@ package task_test
 
 import (
 	"context"
+	"log/slog"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -24,5 +27,85 @@ func TestResultAndLogAreKept(t *testing.T) {
 			t.Errorf("log %q, %v", log, err)
 		}
 		b.stop(g, 0)
+	})
+}
+
+// saves has a handler that says how long its only Save has waited, with which error.
+func (b *bench) saves() (waited func() (time.Duration, error)) {
+	var took time.Duration
+	var err error
+	b.handle = func(ctx context.Context, r *task.Run) error {
+		time.Sleep(time.Second)
+		began := time.Now()
+		err = r.Save(ctx, 1)
+		took = time.Since(began)
+		return err
+	}
+	return func() (time.Duration, error) { return took, err }
+}
+
+func TestSave_WaitsForAStoreThatIsAwayUntilTheTimeoutOfItsKind(t *testing.T) {
+	bubble(t, func(b *bench) {
+		waited := b.saves()
+		b.kind.Timeout = time.Hour
+		cut := &faultyStore{Store: b.store}
+		g := b.serve(cut)
+		b.enqueue()
+		synctest.Wait()
+		cut.cut(true)
+		time.Sleep(2 * time.Hour)
+		if took, err := waited(); err == nil || took != time.Hour-time.Second {
+			t.Errorf("Save waited for %v and returned %v", took, err)
+		}
+		cut.cut(false)
+		b.stop(g, 0)
+	})
+}
+
+func TestSave_WaitsForAStoreThatIsAwayUntilTheGroupGivesUpItsGoroutines(t *testing.T) {
+	bubble(t, func(b *bench) {
+		waited := b.saves()
+		cut := &faultyStore{Store: b.store}
+		g := b.serve(cut)
+		b.enqueue()
+		synctest.Wait()
+		cut.cut(true)
+		time.Sleep(time.Minute)
+		g.Stop(nil)
+		g.Wait()
+		synctest.Wait()
+		// The interrupt comes after 9 of the stop's 10 seconds, and half a second later the group
+		// gives up.
+		if took, err := waited(); err == nil || took != time.Minute-time.Second+9500*time.Millisecond {
+			t.Errorf("Save waited for %v and returned %v", took, err)
+		}
+	})
+}
+
+func TestSave_WaitsForFiveSecondsOutsideAGroup(t *testing.T) {
+	bubble(t, func(b *bench) {
+		waited := b.saves()
+		cut := &faultyStore{Store: b.store}
+		task.Handle(&b.mux, kind, func(ctx context.Context, r *task.Run, _ args) error { return b.handle(ctx, r) })
+		w, err := task.NewWorker(task.WorkerConfig{Store: cut, Mux: &b.mux, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(b.t.Context())
+		served := make(chan error)
+		go func() { served <- w.Serve(ctx) }()
+		b.enqueue()
+		synctest.Wait()
+		cut.cut(true)
+		time.Sleep(time.Minute)
+		if took, err := waited(); err == nil || took != 5*time.Second {
+			t.Errorf("Save waited for %v and returned %v", took, err)
+		}
+		cut.cut(false)
+		time.Sleep(time.Minute)
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
 	})
 }
