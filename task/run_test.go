@@ -30,23 +30,28 @@ func TestResultAndLogAreKept(t *testing.T) {
 	})
 }
 
-// saves has a handler that says how long its only Save has waited, with which error.
-func (b *bench) saves() (waited func() (time.Duration, error)) {
-	var took time.Duration
-	var err error
+// saved is what came of a Save.
+type saved struct {
+	took time.Duration
+	err  error
+}
+
+// saves has a handler that saves once, after a second, and says what came of it.
+func (b *bench) saves() <-chan saved {
+	all := make(chan saved, 10)
 	b.handle = func(ctx context.Context, r *task.Run) error {
 		time.Sleep(time.Second)
 		began := time.Now()
-		err = r.Save(ctx, 1)
-		took = time.Since(began)
+		err := r.Save(ctx, 1)
+		all <- saved{time.Since(began), err}
 		return err
 	}
-	return func() (time.Duration, error) { return took, err }
+	return all
 }
 
 func TestSave_WaitsForAStoreThatIsAwayUntilTheTimeoutOfItsKind(t *testing.T) {
 	bubble(t, func(b *bench) {
-		waited := b.saves()
+		saves := b.saves()
 		b.kind.Timeout = time.Hour
 		cut := &faultyStore{Store: b.store}
 		g := b.serve(cut)
@@ -54,8 +59,8 @@ func TestSave_WaitsForAStoreThatIsAwayUntilTheTimeoutOfItsKind(t *testing.T) {
 		synctest.Wait()
 		cut.cut(true)
 		time.Sleep(2 * time.Hour)
-		if took, err := waited(); err == nil || took != time.Hour-time.Second {
-			t.Errorf("Save waited for %v and returned %v", took, err)
+		if got := <-saves; got.err == nil || got.took != time.Hour-time.Second {
+			t.Errorf("Save waited for %v and returned %v", got.took, got.err)
 		}
 		cut.cut(false)
 		b.stop(g, 0)
@@ -64,7 +69,7 @@ func TestSave_WaitsForAStoreThatIsAwayUntilTheTimeoutOfItsKind(t *testing.T) {
 
 func TestSave_WaitsForAStoreThatIsAwayUntilTheGroupGivesUpItsGoroutines(t *testing.T) {
 	bubble(t, func(b *bench) {
-		waited := b.saves()
+		saves := b.saves()
 		cut := &faultyStore{Store: b.store}
 		g := b.serve(cut)
 		b.enqueue()
@@ -76,15 +81,15 @@ func TestSave_WaitsForAStoreThatIsAwayUntilTheGroupGivesUpItsGoroutines(t *testi
 		synctest.Wait()
 		// The interrupt comes after 9 of the stop's 10 seconds, and half a second later the group
 		// gives up.
-		if took, err := waited(); err == nil || took != time.Minute-time.Second+9500*time.Millisecond {
-			t.Errorf("Save waited for %v and returned %v", took, err)
+		if got := <-saves; got.err == nil || got.took != time.Minute-time.Second+9500*time.Millisecond {
+			t.Errorf("Save waited for %v and returned %v", got.took, got.err)
 		}
 	})
 }
 
 func TestSave_WaitsForFiveSecondsOutsideAGroup(t *testing.T) {
 	bubble(t, func(b *bench) {
-		waited := b.saves()
+		saves := b.saves()
 		cut := &faultyStore{Store: b.store}
 		task.Handle(&b.mux, kind, func(ctx context.Context, r *task.Run, _ args) error { return b.handle(ctx, r) })
 		w, err := task.NewWorker(task.WorkerConfig{Store: cut, Mux: &b.mux, Logger: slog.New(slog.DiscardHandler)})
@@ -98,8 +103,8 @@ func TestSave_WaitsForFiveSecondsOutsideAGroup(t *testing.T) {
 		synctest.Wait()
 		cut.cut(true)
 		time.Sleep(time.Minute)
-		if took, err := waited(); err == nil || took != 5*time.Second {
-			t.Errorf("Save waited for %v and returned %v", took, err)
+		if got := <-saves; got.err == nil || got.took != 5*time.Second {
+			t.Errorf("Save waited for %v and returned %v", got.took, got.err)
 		}
 		cut.cut(false)
 		time.Sleep(time.Minute)
