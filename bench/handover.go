@@ -27,7 +27,7 @@ func serveHandover(g *lastcall.Group, store task.Store, _ int) error {
 	var mux task.Mux
 	task.Handle(&mux, patient, func(ctx context.Context, r *task.Run, _ empty) error {
 		<-ctx.Done()
-		return r.Interrupt(ctx, 1)
+		return r.HandOver(1)
 	})
 	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Logger: quiet})
 	if err != nil {

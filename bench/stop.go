@@ -26,7 +26,7 @@ func handing(checkpoint bool) func(ctx context.Context, r *task.Run) error {
 	return func(ctx context.Context, r *task.Run) error {
 		<-ctx.Done()
 		if checkpoint {
-			return r.Interrupt(ctx, somewhere)
+			return r.HandOver(somewhere)
 		}
 		return ctx.Err()
 	}
@@ -194,7 +194,7 @@ func serveResumed(g *lastcall.Group, store task.Store, n int) error {
 			fmt.Println("loaded")
 		}
 		<-ctx.Done()
-		return r.Interrupt(ctx, at)
+		return r.HandOver(at)
 	})
 	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: n, Logger: quiet})
 	if err != nil {

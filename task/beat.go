@@ -3,30 +3,58 @@ package task
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
-// register begins a new incarnation.
-func (w *Worker) register(ctx context.Context) error {
-	w.mu.Lock()
-	w.id, w.seq, w.state = newID(), 0, WorkerRunning
-	w.reached, w.ticked = time.Now(), time.Now()
-	w.running, w.busy = runSet{}, make(map[string]int)
-	w.watching = make(map[string]observation)
-	w.renewed = time.Now()
-	w.mu.Unlock()
-	return w.beat(ctx, WorkerRunning)
+// heartbeat keeps a worker registered: it renews the lease, announces what the worker does, and
+// passes on to the runs what a beat was answered with. When the worker is taken for dead it gives
+// it a new name, its next incarnation.
+//
+// What changes together, and has one lock: the name, the number of the beat and the state that a
+// beat announces; and the times of beats, which the name's renewal sets anew. The lock is held
+// while the runs of a dead incarnation are cancelled, so that a run of the next one never is: it is
+// taken before the lock of the runSet, never after.
+type heartbeat struct {
+	store Store
+	mux   *Mux
+	runs  *runSet
+	log   *slog.Logger
+	name  string
+	host  string
+	lease time.Duration
+
+	mu         sync.Mutex
+	id         string // the present incarnation
+	seq        uint64
+	state      WorkerState
+	renewed    time.Time // since when every beat has succeeded; zero: the last one failed
+	reached    time.Time // when the last beat was answered
+	ticked     time.Time // when the last one was sent
+	frozen     bool      // the process, or the machine, stood still
+	unfamiliar []Task    // what the store says is ours, and was not in a beat that lists all runs
 }
 
-// beats renews the lease, and writes progress, until ctx ends.
-func (w *Worker) beats(ctx context.Context) {
-	every := min(w.lease/5, time.Second)
+// register begins the first incarnation.
+func (h *heartbeat) register(ctx context.Context) error {
+	h.mu.Lock()
+	now := time.Now()
+	h.id, h.seq, h.state = newID(), 0, WorkerRunning
+	h.reached, h.ticked, h.renewed = now, now, now
+	h.mu.Unlock()
+	return h.beat(ctx, WorkerRunning)
+}
+
+// run renews the lease until ctx ends. each is called before, and at least once a second.
+func (h *heartbeat) run(ctx context.Context, each func()) {
+	every := min(h.lease/5, time.Second)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	next := time.Now().Add(w.lease / 5)
+	next := time.Now().Add(h.lease / 5)
 	var failed bool
 	for {
 		select {
@@ -34,168 +62,163 @@ func (w *Worker) beats(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		w.saveUnsaved()
-		w.cutOff()
-		w.dismissWaiting(waitsAtMost)
+		each()
 		if time.Now().Before(next) {
 			continue
 		}
-		next = time.Now().Add(w.lease / 5)
-		err := w.beat(ctx, w.currentState())
+		next = time.Now().Add(h.lease / 5)
+		err := h.beat(ctx, h.announced())
 		if err != nil && !failed && ctx.Err() == nil {
-			w.log.Error("cannot renew the lease; trying again", "worker", w.incarnation(), "error", err)
+			h.log.Error("cannot renew the lease; trying again", "worker", h.incarnation(), "error", err)
 		}
 		failed = err != nil
 	}
 }
 
-// beat sends one sign of life and acts on the answer.
-func (w *Worker) beat(ctx context.Context, state WorkerState) error {
-	return w.send(ctx, w.nextBeat(state))
+// beat sends one sign of life, which announces a state, and acts on the answer.
+func (h *heartbeat) beat(ctx context.Context, state WorkerState) error {
+	return h.send(ctx, h.next(state))
 }
 
-// send sends a beat and acts on the answer. Unlisted runs are for the claimer.
-func (w *Worker) send(ctx context.Context, b Beat) error {
-	reply, err := w.store.Heartbeat(ctx, b)
+// send sends a beat and acts on the answer.
+func (h *heartbeat) send(ctx context.Context, b Beat) error {
+	reply, err := h.store.Heartbeat(ctx, b)
 	if errors.Is(err, ErrWorkerGone) && b.Seq > 1 {
-		return w.reregister(ctx, b)
+		return h.reregister(ctx, b)
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if err != nil {
-		w.renewed = time.Time{}
+		h.renewed = time.Time{}
 		return err
 	}
-	w.reached = time.Now()
-	if w.renewed.IsZero() {
-		w.renewed = w.reached
+	h.reached = time.Now()
+	if h.renewed.IsZero() {
+		h.renewed = h.reached
 	}
-	w.heed(reply)
-	w.unlisted = append(w.unlisted, reply.Missing...)
+	h.unfamiliar = append(h.unfamiliar, reply.Missing...)
+	h.passOn(reply)
 	return nil
 }
 
-// heed passes on to the runs what a beat was answered with; w.mu is held.
-func (w *Worker) heed(reply BeatReply) {
+// passOn cancels the runs that a beat's answer says are lost, or has a command for.
+func (h *heartbeat) passOn(reply BeatReply) {
 	for _, f := range reply.Lost {
-		if r := w.running.find(f); r != nil {
+		if r := h.runs.find(f); r != nil {
 			r.ctx.cancel(ErrLeaseLost)
 		}
 	}
-	for _, a := range reply.Commands {
-		r := w.running.find(a.Fence)
+	for _, c := range reply.Commands {
+		r := h.runs.find(c.Fence)
 		switch {
 		case r == nil:
-		case a.Verb == VerbCancel:
+		case c.Verb == VerbCancel:
 			r.ctx.cancel(ErrCancelled)
-		case a.Verb == VerbInterrupt:
+		case c.Verb == VerbInterrupt:
 			r.ctx.cancel(ErrInterruptRequested)
 		}
 	}
-}
-
-// cutOff ends the runs of kinds that want it, before a neighbour may take them over: when no beat
-// has been answered for four fifths of the lease. A gap that the wall clock has seen and the
-// monotonic one has not is a process, or a machine, that stood still.
-func (w *Worker) cutOff() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	limit := w.lease - w.lease/5
-	now := time.Now()
-	awake, wall := now.Sub(w.reached), now.Round(0).Sub(w.reached.Round(0))
-	if max(awake, wall) < limit {
-		return
-	}
-	cause := ErrDisconnected
-	if gap := now.Sub(w.ticked); w.frozen || gap > limit || wall-awake > limit {
-		w.frozen, cause = true, errFrozen
-	}
-	for _, r := range w.running.runs {
-		if r.policy.cutOff {
-			r.ctx.cancel(cause)
-		}
-	}
-}
-
-func (w *Worker) nextBeat(state WorkerState) Beat {
-	kinds := w.mux.Kinds()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.seq++
-	w.state = state
-	now := time.Now()
-	if w.ticked = now; now.Sub(w.reached) < w.lease {
-		w.frozen = false
-	}
-	b := Beat{Worker: w.id, Name: w.name, Host: w.host, PID: os.Getpid(), Kinds: kinds, Lease: w.lease, Seq: w.seq, State: state}
-	b.Runs = w.running.some(beatRuns)
-	slices.SortFunc(b.Runs, func(x, y Fence) int { return strings.Compare(x.Task, y.Task) })
-	return b
 }
 
 // beatRuns bounds the runs that one beat asks about, so that a beat costs the same however many
 // there are. A loss that it does not name is noticed by the next beats, or by the run's next write.
 const beatRuns = 32
 
-// recover finds the runs of a claim whose answer was lost, and starts them. It is called by the
-// goroutine that claims, so that no claim is under way.
-func (w *Worker) recover(last context.Context) error {
-	b := w.nextBeat(w.currentState())
-	w.mu.Lock()
-	b.ListsAllRuns, b.Runs, w.unlisted = true, w.running.some(len(w.running.runs)), nil
-	w.mu.Unlock()
-	if err := w.send(last, b); err != nil {
-		return err
+// next is the next beat, with some of the runs.
+func (h *heartbeat) next(state WorkerState) Beat {
+	kinds := h.mux.Kinds()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.seq++
+	h.state = state
+	now := time.Now()
+	if h.ticked = now; now.Sub(h.reached) < h.lease {
+		h.frozen = false
 	}
-	w.mu.Lock()
-	found := slices.DeleteFunc(w.unlisted, func(t Task) bool { return w.running.find(fenceOf(&t)) != nil })
-	w.unlisted = nil
-	w.mu.Unlock()
-	for i := range found {
-		w.start(&found[i], time.Now())
+	b := Beat{Worker: h.id, Name: h.name, Host: h.host, PID: os.Getpid(), Kinds: kinds, Lease: h.lease, Seq: h.seq, State: state}
+	b.Runs = h.runs.nextFences(beatRuns)
+	slices.SortFunc(b.Runs, func(x, y Fence) int { return strings.Compare(x.Task, y.Task) })
+	return b
+}
+
+// missing sends a beat that lists all runs, and returns the tasks that are running for the store
+// and not here. No claim may be under way.
+func (h *heartbeat) missing(ctx context.Context) ([]Task, error) {
+	b := h.next(h.announced())
+	h.mu.Lock()
+	b.ListsAllRuns, b.Runs, h.unfamiliar = true, h.runs.fences(), nil
+	h.mu.Unlock()
+	if err := h.send(ctx, b); err != nil {
+		return nil, err
 	}
-	return nil
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	found := slices.DeleteFunc(h.unfamiliar, func(t Task) bool { return h.runs.find(fenceOf(&t)) != nil })
+	h.unfamiliar = nil
+	return found, nil
 }
 
 // reregister is what a worker does that was taken for dead: its runs are lost, and unless it is
 // stopping it goes on as a new incarnation.
-func (w *Worker) reregister(ctx context.Context, b Beat) error {
-	w.mu.Lock()
-	if w.id != b.Worker { // somebody else was quicker
-		w.mu.Unlock()
+func (h *heartbeat) reregister(ctx context.Context, b Beat) error {
+	h.mu.Lock()
+	if h.id != b.Worker { // another goroutine was quicker
+		h.mu.Unlock()
 		return nil
 	}
-	for _, r := range w.running.runs {
+	for _, r := range h.runs.all() {
 		r.ctx.cancel(ErrLeaseLost)
 	}
 	if b.State != WorkerRunning {
-		w.mu.Unlock()
+		h.mu.Unlock()
 		return nil
 	}
-	w.id, w.seq, w.renewed = newID(), 0, time.Now()
-	w.mu.Unlock()
-	w.log.Warn("this worker was taken for dead and its tasks were given away; it goes on under a new name", "worker", b.Worker)
-	return w.beat(ctx, WorkerRunning)
+	h.id, h.seq, h.renewed = newID(), 0, time.Now()
+	h.mu.Unlock()
+	h.log.Warn("this worker was taken for dead and its tasks were given away; it goes on under a new name", "worker", b.Worker)
+	return h.beat(ctx, WorkerRunning)
 }
 
-func (w *Worker) currentState() WorkerState {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.state
-}
-
-// saveUnsaved has the progress and the logs written that handlers have reported.
-func (w *Worker) saveUnsaved() {
-	w.mu.Lock()
-	runs := slices.Clone(w.running.runs)
-	w.mu.Unlock()
-	for _, r := range runs {
-		r.saveUnsaved()
+// cutOff ends the runs of kinds that want it, before a neighbour may take them over: when no beat
+// has been answered for four fifths of the lease. A gap that the wall clock has seen and the
+// monotonic one has not is a process, or a machine, that stood still.
+func (h *heartbeat) cutOff() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	limit := h.lease - h.lease/5
+	now := time.Now()
+	awake, wall := now.Sub(h.reached), now.Round(0).Sub(h.reached.Round(0))
+	if max(awake, wall) < limit {
+		return
+	}
+	cause := ErrDisconnected
+	if gap := now.Sub(h.ticked); h.frozen || gap > limit || wall-awake > limit {
+		h.frozen, cause = true, errFrozen
+	}
+	for _, r := range h.runs.all() {
+		if r.policy.cutOff {
+			r.ctx.cancel(cause)
+		}
 	}
 }
 
-// firstLine is a text for a log line.
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	return line
+// incarnation returns the name by which the store knows the worker now.
+func (h *heartbeat) incarnation() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.id
+}
+
+// announced returns the state that was announced last.
+func (h *heartbeat) announced() WorkerState {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.state
+}
+
+// renewedSince returns since when every beat has succeeded, zero when the last one failed.
+func (h *heartbeat) renewedSince() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.renewed
 }

@@ -13,7 +13,7 @@ type Client struct {
 	tx    Tx // nil outside a transaction
 }
 
-// NewClient returns a client of a store, which stays the caller's to close.
+// NewClient returns a client of a store. The caller closes the store; a client needs no closing.
 func NewClient(s Store) *Client { return &Client{store: s} }
 
 // Get returns a task, or ErrNotFound.
@@ -75,9 +75,10 @@ func (c *Client) Workers(ctx context.Context) ([]WorkerInfo, error) {
 	return ws, nil
 }
 
-// Cancel ends a task that waits, at once. One that runs is told: its context ends with ErrCancelled,
-// and whatever its handler then returns but success or a permanent error ends it as cancelled. One
-// that has been cancelled is left as it is; one that has succeeded or failed is ErrAlreadyFinished.
+// Cancel ends a task that waits, at once. One that runs is told: its context ends with
+// ErrCancelled, and whatever its handler then returns but success or a permanent error ends it as
+// cancelled. One that has been cancelled is left as it is; one that has succeeded or failed is
+// ErrAlreadyFinished.
 func (c *Client) Cancel(ctx context.Context, id string) error { return c.ask(ctx, VerbCancel, id) }
 
 // Retry makes a failed or cancelled task run again, with all its attempts, and one that waits for
@@ -85,8 +86,9 @@ func (c *Client) Cancel(ctx context.Context, id string) error { return c.ask(ctx
 // another task has its key by now.
 func (c *Client) Retry(ctx context.Context, id string) error { return c.ask(ctx, VerbRetry, id) }
 
-// Interrupt makes a running task hand over: its context ends with ErrAsked. It is claimable at
-// once, and for five seconds by other workers only. Any other task is ErrNotRunning.
+// Interrupt makes a running task hand over: its context ends with ErrInterruptRequested. When its
+// handler has returned it is claimable at once, for five seconds by other workers only. Any other
+// task is ErrNotRunning.
 func (c *Client) Interrupt(ctx context.Context, id string) error {
 	return c.ask(ctx, VerbInterrupt, id)
 }
@@ -99,7 +101,8 @@ func (c *Client) ask(ctx context.Context, verb Verb, id string) error {
 }
 
 // Pause keeps the tasks of a queue from being claimed; what runs, runs on. No claim begins after it
-// has returned. It holds for every worker, until Resume. A queue that is not known yet may be paused.
+// has returned. It holds for every worker, until Resume. A queue that is not known yet may be
+// paused.
 func (c *Client) Pause(ctx context.Context, queue string) error {
 	return c.steer(ctx, VerbPause, queue)
 }

@@ -5,11 +5,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/lastcall-go/lastcall"
 )
 
 // runContext is a run's context: a child of the worker's that has a cause of its own. It registers
-// with its parent only when somebody asks whether it has ended, or ends it: most short handlers never
-// look, and then it costs nothing.
+// with its parent only when somebody asks whether it has ended, or ends it: most short handlers
+// never look, and then it costs nothing.
 type runContext struct {
 	parent context.Context
 	child  atomic.Pointer[cancelled]
@@ -79,5 +81,47 @@ func (c *runContext) end() {
 	c.mu.Unlock()
 	if child != nil {
 		child.cancel(nil)
+	}
+}
+
+// writable returns a context for a write that must also be possible after an interrupt: it ends
+// when ctx ends by another cause, and otherwise with the reserve.
+func writable(ctx context.Context) (context.Context, context.CancelFunc) {
+	last, release := lastWrite(ctx)
+	wctx, cancel := context.WithCancelCause(last)
+	stop := context.AfterFunc(ctx, func() {
+		if cause := context.Cause(ctx); !is[*lastcall.InterruptError](cause) {
+			cancel(cause)
+		}
+	})
+	return wctx, func() { stop(); cancel(nil); release() }
+}
+
+// lastWrite is lastcall.UntilAbandon, and outside a group a context of five seconds that ignores
+// ctx's end.
+func lastWrite(ctx context.Context) (context.Context, context.CancelFunc) {
+	if lastcall.LastCall(ctx) == nil {
+		return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	}
+	return lastcall.UntilAbandon(ctx), func() {}
+}
+
+// closed reports whether a channel has been closed.
+func closed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
+}
+
+// pause waits, and reports whether ctx goes on.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
 	}
 }

@@ -9,7 +9,7 @@
 //	  ^  ^              │ │ └───> failed       (attempts or crashes used up, or a permanent error)
 //	  │  └── retry ─────┘ │ └───> cancelled
 //	  │                   v
-//	  └───────<────── interrupted (reason: stop | deadline | frozen | lost | asked)
+//	  └───────<────── interrupted (reason: stop | deadline | frozen | lost | requested)
 //
 // # Kinds and handlers
 //
@@ -25,7 +25,7 @@
 //		}
 //		for ; at.Row < a.Rows; at.Row++ {
 //			if ctx.Err() != nil {
-//				return r.Interrupt(ctx, at) // hand over: the next run goes on at this row
+//				return r.HandOver(at) // hand over: the next run goes on at this row
 //			}
 //			...
 //		}
@@ -43,6 +43,15 @@
 // has failed. Any other error uses up an attempt, and the task waits for its next one or, when
 // there is none left, has failed; but after a stop has begun it is an interruption and uses no
 // attempt. A panic is an attempt, with its stack, always.
+//
+// # What is good after the interrupt
+//
+// [Run.Save] works with the context that has ended. Everything else that has to be finished gets
+// [lastcall.UntilAbandon] of it. [Handle] says more.
+//
+// # Tests
+//
+// Package tasktest works a task in a unit test, through last calls, interrupts and SIGKILLs.
 //
 // # Three counters
 //

@@ -14,6 +14,10 @@ const DefaultQueue = "default"
 
 // Enqueue records a new task. When it has returned without an error the task survives this process.
 // opt may be nil.
+//
+// When an unfinished task of the kind has the same EnqueueOptions.Key, or a task the same ID, the
+// result is that one's id with Existed, the error is nil, and nothing was added. Errors are as of
+// [Client.Enqueue].
 func (k Kind[T]) Enqueue(ctx context.Context, c *Client, args T, opt *EnqueueOptions) (EnqueueResult, error) {
 	n, err := k.Prepare(args, opt)
 	if err != nil {
@@ -42,9 +46,12 @@ func Prepare(kind string, payload []byte, opt *EnqueueOptions) (NewTask, error) 
 // error the task survives this process. opt may be nil. Whether any worker knows the kind is not
 // asked: the task waits for one that does.
 //
+// When an unfinished task of the kind has the same EnqueueOptions.Key, or a task the same ID, the
+// result is that one's id with Existed, the error is nil, and nothing was added.
+//
 // An error that is ErrInvalid is the caller's, and ErrKeyBusy says to try again; after any other
-// one it is not known whether the task was recorded, and enqueuing again with the same Options.ID
-// is safe.
+// one it is not known whether the task was recorded, and enqueuing again with the same
+// EnqueueOptions.ID is safe.
 func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *EnqueueOptions) (EnqueueResult, error) {
 	n, err := newTask(kind, "", bytes.Clone(payload), opt)
 	if err != nil {
@@ -71,10 +78,10 @@ const manyStep = 5000
 // EnqueueMany records tasks that [Kind.Prepare] or [Prepare] has prepared, thousands in one
 // transaction. The answer has their order.
 //
-// When some are busy (see Enqueued.Err) all others have been recorded, the answer is complete, and
-// the error is ErrKeyBusy and gives their number. After any other error the tasks that are in the
-// answer without an Err are recorded, and of the others it is not known. In both cases enqueuing
-// the same ones again is safe, since they keep their ids.
+// When some are busy (see EnqueueResult.Err) all others have been recorded, the answer is complete,
+// and the error is ErrKeyBusy and gives their number. After any other error the tasks that are in
+// the answer without an Err are recorded, and of the others it is not known. In both cases
+// enqueuing the same ones again is safe, since they keep their ids.
 func (c *Client) EnqueueMany(ctx context.Context, tasks []NewTask) ([]EnqueueResult, error) {
 	done := make([]EnqueueResult, 0, len(tasks))
 	busy := 0
@@ -108,10 +115,10 @@ func (c *Client) add(ctx context.Context, tasks []NewTask) ([]AddResult, error) 
 	return s.AddTx(ctx, c.tx, tasks)
 }
 
-// WithTx returns a client that enqueues inside the caller's transaction, which a store's package wraps:
-// the tasks exist when it commits, together with the caller's own rows, and never if it does not.
-// Only enqueuing is part of the transaction. Call Wake on the client after the commit; without it
-// workers find the tasks within a second.
+// WithTx returns a client that enqueues inside the caller's transaction, which a store's package
+// wraps: the tasks exist when it commits, together with the caller's own rows, and never if it does
+// not. Only enqueuing is part of the transaction. Call Wake on the client after the commit; without
+// it workers find the tasks within a second.
 func (c *Client) WithTx(tx Tx) *Client { return &Client{store: c.store, tx: tx} }
 
 // Wake says that a transaction in which tasks were enqueued has been committed.

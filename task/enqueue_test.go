@@ -3,12 +3,117 @@ package task_test
 import (
 	"context"
 	"errors"
+	"math"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
+
+func TestEnqueuingAgainWithTheSameIDMakesNoSecondTask(t *testing.T) {
+	c := task.NewClient(memstore.New())
+	opt := &task.EnqueueOptions{ID: "0197c0de-0000-7000-8000-000000000000"}
+	for i, existed := range []bool{false, true} {
+		got, err := kind.Enqueue(t.Context(), c, args{N: i}, opt)
+		if err != nil || got.ID != opt.ID || got.Existed != existed {
+			t.Errorf("Enqueue %d: %+v, %v", i, got, err)
+		}
+	}
+	if got, err := c.Get(t.Context(), opt.ID); err != nil || string(got.Payload) != `{"N":0}` {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestWhatCannotBeAcceptedIsErrInvalidAndSaysWhy(t *testing.T) {
+	c := task.NewClient(memstore.New())
+	for name, call := range map[string]func() (task.EnqueueResult, error){
+		"not a UUID": func() (task.EnqueueResult, error) {
+			return c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{ID: "7"})
+		},
+		"must have 1": func() (task.EnqueueResult, error) { return c.Enqueue(t.Context(), "", nil, nil) },
+		"may have only letters": func() (task.EnqueueResult, error) {
+			return c.Enqueue(t.Context(), "a kind", nil, nil)
+		},
+		"put it into a file": func() (task.EnqueueResult, error) {
+			return c.Enqueue(t.Context(), "k", make([]byte, task.MaxPayload+1), nil)
+		},
+		"priority 9223372036854775807 must be from -2147483648 to 2147483647": func() (task.EnqueueResult, error) {
+			return c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{Priority: math.MaxInt})
+		},
+		"priority -9223372036854775808 must be from": func() (task.EnqueueResult, error) {
+			return c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{Priority: math.MinInt})
+		},
+		"is negative": func() (task.EnqueueResult, error) {
+			return c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{Delay: -time.Second})
+		},
+	} {
+		if _, err := call(); !errors.Is(err, task.ErrInvalid) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%v, want ErrInvalid and %q", err, name)
+		}
+	}
+}
+
+func TestAPreparedTaskOfANamedKindIsCheckedAndCanBeHandedInAgain(t *testing.T) {
+	c := task.NewClient(memstore.New())
+	payload := []byte(`{ "spaces": "stay" }`)
+	n, err := task.Prepare("named", payload, &task.EnqueueOptions{Queue: "q", Priority: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, existed := range []bool{false, true} {
+		done, err := c.EnqueueMany(t.Context(), []task.NewTask{n})
+		if err != nil || len(done) != 1 || done[0] != (task.EnqueueResult{ID: n.ID, Existed: existed}) {
+			t.Errorf("%+v, %v; want %s, existed %v", done, err, n.ID, existed)
+		}
+	}
+	got, err := c.Get(t.Context(), n.ID)
+	if err != nil || string(got.Payload) != string(payload) || got.Kind != "named" || got.Queue != "q" || got.Priority != 3 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for name, opt := range map[string]*task.EnqueueOptions{"no name": nil, "named": {ID: "x"}} {
+		if _, err := task.Prepare(name, payload, opt); !errors.Is(err, task.ErrInvalid) {
+			t.Errorf("Prepare(%q, %+v): %v, want ErrInvalid", name, opt, err)
+		}
+	}
+}
+
+func TestEnqueueManyKeepsOrderKeysAndIDs(t *testing.T) {
+	bubble(t, func(b *bench) {
+		k := task.Kind[int]{Name: "many", Queue: "bulk"}
+		var tasks []task.NewTask
+		for i := range 12_000 {
+			var opt *task.EnqueueOptions
+			if i%5000 == 7 {
+				opt = &task.EnqueueOptions{Key: "same"}
+			}
+			n, err := k.Prepare(i, opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tasks = append(tasks, n)
+		}
+		for again := range 2 {
+			done, err := b.client.EnqueueMany(b.t.Context(), tasks)
+			if err != nil || len(done) != len(tasks) {
+				t.Fatalf("%d, %v", len(done), err)
+			}
+			for i, d := range done {
+				keyed := i%5000 == 7
+				if want := again == 1 || keyed && i > 7; d.Existed != want || !keyed && d.ID != tasks[i].ID || keyed && d.ID != tasks[7].ID {
+					t.Fatalf("task %d: %+v, existed should be %v", i, d, want)
+				}
+			}
+		}
+		counts, err := b.client.Count(b.t.Context())
+		want := []task.Count{{Queue: "bulk", Kind: "many", Status: task.StatusQueued, N: 11_998}}
+		if err != nil || !slices.Equal(counts.Tasks, want) {
+			t.Errorf("%+v, %v", counts, err)
+		}
+	})
+}
 
 // heldKeys is a store in which an open transaction holds the key "held". It counts the calls of
 // Add.

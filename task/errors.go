@@ -25,9 +25,9 @@ var (
 	ErrWorkerAlive = errors.New("task: worker is alive")
 	// ErrCancelled is the cause of a context whose task was cancelled.
 	ErrCancelled = errors.New("task: cancelled")
-	// ErrInterruptRequested is the cause of a context whose run is to be interrupted because somebody asked for
-	// it.
-	ErrInterruptRequested = errors.New("task: interruption asked for")
+	// ErrInterruptRequested is the cause of a context whose run is to hand over because somebody has
+	// asked for it, with [Client.Interrupt].
+	ErrInterruptRequested = errors.New("task: interruption requested")
 	// ErrDisconnected is the cause of a context whose worker has not reached the store for so long
 	// that another one may soon take over.
 	ErrDisconnected = errors.New("task: store out of reach, another worker may take over soon")
@@ -68,7 +68,7 @@ func Permanent(err error) error {
 	return &permanentError{err}
 }
 
-// IsPermanent says whether err was made by Permanent, or wraps an error that was.
+// IsPermanent reports whether err was made by Permanent, or wraps an error that was.
 func IsPermanent(err error) bool {
 	return is[*permanentError](err)
 }
@@ -79,9 +79,9 @@ func (e *permanentError) Error() string { return e.err.Error() }
 func (e *permanentError) Unwrap() error { return e.err }
 
 // Crashed wraps the error of a handler whose work was done in another process, when that one was
-// killed and nobody in this program did it: perhaps by the kernel for want of memory. The run counts
-// as a crash and not as an attempt, and MaxCrashes caps it; after a stop has begun, and when the
-// context had ended, it is what any other error is. Crashed(nil) is nil.
+// killed and nobody in this program did it: perhaps by the kernel for want of memory. The run
+// counts as a crash and not as an attempt, and MaxCrashes caps it; after a stop has begun, and when
+// the context had ended, it is what any other error is. Crashed(nil) is nil.
 func Crashed(err error) error {
 	if err == nil {
 		return nil
@@ -94,7 +94,8 @@ type crashError struct{ err error }
 func (e *crashError) Error() string { return e.err.Error() }
 func (e *crashError) Unwrap() error { return e.err }
 
-// PanicError is what a handler's panic is recorded as.
+// PanicError is what a handler's panic is recorded as: the error of a failed attempt, which counts
+// in Counters.Attempts like any other.
 type PanicError struct {
 	// Value is what the handler panicked with, Stack where.
 	Value any

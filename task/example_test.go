@@ -36,7 +36,7 @@ func Example() {
 					<-lastcall.LastCall(ctx)
 				}
 				if r.Stopping() {
-					return r.Interrupt(ctx, row)
+					return r.HandOver(row)
 				}
 			}
 			fmt.Printf("%s is done at row %d\n", name, row)

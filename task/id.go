@@ -26,22 +26,3 @@ func newID() string {
 	s[8], s[13], s[18], s[23] = '-', '-', '-', '-'
 	return string(s[:])
 }
-
-// checkID accepts a UUID in its canonical lower-case form, of any version: an id is chosen by the
-// client.
-func checkID(id string) error {
-	bad := len(id) != 36
-	for i := 0; i < len(id) && !bad; i++ {
-		c := id[i]
-		switch i {
-		case 8, 13, 18, 23:
-			bad = c != '-'
-		default:
-			bad = !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f')
-		}
-	}
-	if bad {
-		return invalid("id %.40q is not a UUID in lower case, as 0197c0de-0000-7000-8000-000000000000", id)
-	}
-	return nil
-}

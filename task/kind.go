@@ -9,7 +9,8 @@ import (
 type OnStop int
 
 const (
-	// FinishOnStop lets a run go on until the group's interrupt: it may well end by itself before that.
+	// FinishOnStop lets a run go on until the group's interrupt: it may well end by itself before
+	// that.
 	FinishOnStop OnStop = iota
 	// InterruptOnStop cancels the run's context at last call.
 	InterruptOnStop
@@ -20,7 +21,7 @@ const (
 type Kind[T any] struct {
 	// Name is letters, digits and . _ - /, at most 100 of them.
 	Name string
-	// Queue is where its tasks wait unless Options say otherwise. Empty means DefaultQueue.
+	// Queue is where its tasks wait unless EnqueueOptions say otherwise. Empty means DefaultQueue.
 	Queue string
 	// Timeout ends a run's context, with the cause ErrTimeout; that is a failed attempt. 0 means no
 	// timeout.
@@ -28,7 +29,7 @@ type Kind[T any] struct {
 	// Concurrency bounds how many tasks of this kind a worker runs at once. 0 leaves it to the
 	// worker's own bound.
 	Concurrency int
-	// OnStop is Finish unless set.
+	// OnStop is FinishOnStop unless set.
 	OnStop OnStop
 	// MaxAttempts is how many runs may end in the handler's error before the task has failed. 0
 	// means 5, -1 no end.
@@ -52,7 +53,8 @@ type Kind[T any] struct {
 
 // EnqueueOptions are what else can be said about a new task.
 type EnqueueOptions struct {
-	// ID makes the enqueuing repeatable: a task of this id is made once. Empty means a new one.
+	// ID makes the enqueuing repeatable: a task of this id is made once, and a second Enqueue returns
+	// it with Existed. Empty means a new one.
 	ID string
 	// Priority: the higher number is claimed first. It has 32 bits with their sign: from
 	// -2147483648 to 2147483647.
@@ -61,16 +63,19 @@ type EnqueueOptions struct {
 	Delay time.Duration
 	// Queue is where the task waits. Empty means the kind's.
 	Queue string
-	// Key makes the task the only unfinished one of its kind with that key: enqueuing another
-	// answers with the first one's id. At most 200 bytes.
+	// Key makes the task the only unfinished one of its kind with that key. A second Enqueue adds
+	// nothing and changes nothing: it returns the id of the unfinished task, with Existed and no
+	// error, whatever its own payload and options are. Once that task has ended, the key makes a new
+	// one. Where an open transaction may hold the key, the error is ErrKeyBusy. At most 200 bytes.
 	Key string
 }
 
 // EnqueueResult is the outcome of enqueuing one task.
 type EnqueueResult struct {
-	// ID is the task's.
+	// ID is the task's: of the one that was added or, with Existed, of the one that was there before.
 	ID string
-	// Existed: a task of the given ID or Key was there before, and was left as it is.
+	// Existed: a task of the given ID, or an unfinished one of the given Key, was there before, and
+	// was left as it is. Nothing was added.
 	Existed bool
 	// Err is nil, or ErrKeyBusy for a task that was not added, since an open transaction holds its
 	// key or its id: enqueue it again. Only EnqueueMany sets it.

@@ -18,7 +18,8 @@ type Mux struct {
 	wraps []func(Handler) Handler
 }
 
-// Handler is a kind's handler without the type of its payload, as middleware sees it.
+// Handler is a kind's handler without the type of its payload, as middleware sees it. [Handle] says
+// what ctx is, what an error or a panic means, and how a handler is tested.
 type Handler func(ctx context.Context, r *Run) error
 
 type entry struct {
@@ -41,6 +42,21 @@ func (m *Mux) Use(middleware ...func(next Handler) Handler) {
 // already, as net/http does: both are mistakes of the program and show in its first second.
 //
 // A payload that does not decode into T is a permanent error: the task fails and keeps its payload.
+//
+// The context that fn is given ends at the group's interrupt (at last call, if the kind has
+// [InterruptOnStop]), with the kind's Timeout, when the task is cancelled or to be handed over, and
+// when the run is another worker's by now. [context.Cause] says which: a [lastcall.InterruptError],
+// ErrTimeout, ErrCancelled, ErrInterruptRequested, ErrLeaseLost or ErrDisconnected. After the
+// interrupt two things are still good: [Run.Save], with the context that has ended, and everything
+// else (a query, a request) with [lastcall.UntilAbandon] of it, until the group gives up its
+// goroutines.
+//
+// A panic of fn, or a call of runtime.Goexit, is a failed attempt, also during a stop:
+// Counters.Attempts grows by one, Crashes does not. The task's Error has the value and the stack
+// (see [PanicError]); the worker and its other runs go on.
+//
+// Package tasktest tests a handler without a process: interrupted at its n-th Save
+// (Options.InterruptAtSave), or killed there as by SIGKILL (Options.CrashAtSave), and run again.
 func Handle[T any](m *Mux, k Kind[T], fn func(ctx context.Context, r *Run, args T) error) {
 	p, err := k.policy()
 	if err != nil {

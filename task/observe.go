@@ -1,12 +1,15 @@
 package task
 
-import "time"
+import (
+	"log/slog"
+	"time"
+)
 
 // Event is a step in a run's life, for metrics and traces.
 type Event struct {
 	// Task is the task as it was claimed, with what the run has saved.
 	Task Task
-	// Status is Running when the run begins, and otherwise what the task became by it, or would
+	// Status is StatusRunning when the run begins, and otherwise what the task became by it, or would
 	// have become by a Stale end; Reason is then why it was interrupted, and Err the text of its
 	// error.
 	Status Status
@@ -16,27 +19,42 @@ type Event struct {
 	// run went on, 0 at its begin.
 	Waited, Took time.Duration
 	// Stale: the end was refused, because the run was no longer this worker's. That is also told of
-	// a handler that returns after it was recorded as deaf.
+	// a handler that returns after it was recorded as unresponsive.
 	Stale bool
 	// Reclaimed: the run was another worker's, which is dead, and this one has recorded its end. Took
 	// is then 0, since nobody knows when it ended, and this worker was not told of its begin.
 	Reclaimed bool
 }
 
-// tell passes an event on. Who listens is the user's code: what it does wrong ends no run.
-func (w *Worker) tell(e Event) {
-	if w.observer == nil {
+// observer passes events on to WorkerConfig.Observe, which is the user's code: what it does wrong
+// ends no run.
+type observer struct {
+	observe func(Event) // nil: nothing is observed
+	log     *slog.Logger
+}
+
+// tell passes an event on.
+func (o *observer) tell(e Event) {
+	if o.observe == nil {
 		return
 	}
-	if bad := w.observed(e); bad != nil {
-		w.log.Error("WorkerConfig.Observe panicked", "task", e.Task.ID, "kind", e.Task.Kind, "status", e.Status, "error", bad)
+	if bad := o.call(e); bad != nil {
+		o.log.Error("WorkerConfig.Observe panicked", "task", e.Task.ID, "kind", e.Task.Kind, "status", e.Status, "error", bad)
 	}
 }
 
-func (w *Worker) observed(e Event) (bad *PanicError) {
+func (o *observer) call(e Event) (bad *PanicError) {
 	defer recovered(&bad)
-	w.observer(e)
+	o.observe(e)
 	return nil
+}
+
+// tellEnd tells of the end of a run that has begun.
+func (o *observer) tellEnd(r *Run, e Event) {
+	if o.observe != nil && !r.started.IsZero() {
+		e.Task, e.Took = r.Task(), time.Since(r.started)
+		o.tell(e)
+	}
 }
 
 // waited is for how long a claimed task had been claimable.

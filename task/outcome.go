@@ -92,7 +92,7 @@ func recovered(bad **PanicError) {
 	}
 }
 
-// is says whether an error is of a type, or wraps one that is.
+// is reports whether an error is of a type, or wraps one that is.
 func is[E error](err error) bool {
 	_, ok := errors.AsType[E](err)
 	return ok

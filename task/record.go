@@ -159,7 +159,7 @@ func (r *recorder) reuse(batch *ends) {
 	}
 }
 
-// again says whether an outcome that was not written may be written later.
+// again reports whether an outcome that was not written may be written later.
 func again(err error) bool {
 	return err != nil && !errors.Is(err, ErrLeaseLost) && !errors.Is(err, ErrAlreadyFinished) &&
 		!errors.Is(err, ErrNotFound) && !errors.Is(err, ErrClosed)

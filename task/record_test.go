@@ -201,3 +201,38 @@ func (s *weighed) Apply(ctx context.Context, changes []task.Change) []error {
 	time.Sleep(time.Millisecond)
 	return s.Store.Apply(ctx, changes)
 }
+
+func TestAnOutcomeIsWrittenAgainUntilTheStoreTakesIt(t *testing.T) {
+	bubble(t, func(b *bench) {
+		faulty := &faultyStore{Store: b.store}
+		task.Handle(&b.mux, kind, func(context.Context, *task.Run, args) error { faulty.cut(true); return nil })
+		g := b.serve(faulty)
+		id := b.enqueue()
+		time.Sleep(5 * time.Second)
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
+		faulty.cut(false)
+		time.Sleep(10 * time.Second)
+		b.want(id, task.StatusSucceeded, "", 0, 0, 0)
+		b.stop(g, 0)
+	})
+}
+
+func TestAnOutcomeThatCannotBeWrittenBeforeTheEndIsExitCode75(t *testing.T) {
+	bubble(t, func(b *bench) {
+		faulty := &faultyStore{Store: b.store}
+		task.Handle(&b.mux, kind, func(ctx context.Context, _ *task.Run, _ args) error {
+			<-ctx.Done()
+			faulty.cut(true)
+			return ctx.Err()
+		})
+		g := b.serve(faulty)
+		id := b.enqueue()
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
+		g.Stop(nil)
+		if code := g.Wait().ExitCode(); code == 0 {
+			t.Errorf("exit code %d, though nothing was recorded", code)
+		}
+		synctest.Wait()
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
+	})
+}

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/lastcall-go/lastcall"
 )
 
 // Run is one execution of a task, as its handler sees it. It is safe for concurrent use, and of no
@@ -23,15 +21,15 @@ type Run struct {
 	stopping <-chan struct{}
 
 	task  Task // of which Save changes Checkpoint and Counters, under mu
-	place int  // in the worker's roster
+	place int  // in the worker's runSet
 
 	mu       sync.Mutex
 	progress *Progress
 	log      tail
 	sending  *save // what was sent last, until its answer has been noted
 	result   []byte
-	inTx     bool        // FinishIn has been called
-	decided  atomic.Bool // what becomes of it: by its handler's return, or because that is deaf
+	inTx     bool        // FinishTx has been called
+	decided  atomic.Bool // what becomes of it is decided
 	claimed  time.Time
 	started  time.Time // zero while it waits for a slot
 	suspect  bool      // as claimed
@@ -50,12 +48,12 @@ func (r *Run) fence() Fence { return fenceOf(&r.task) }
 // ID is the task's.
 func (r *Run) ID() string { return r.task.ID }
 
-// FencingToken is the run's number. It is higher in every later run of the task, so that a handler's own
-// conditional writes elsewhere ("where fence <= ?") can refuse those of a run that was taken for
-// dead and was not.
+// FencingToken is the run's number. It is higher in every later run of the task, so that a
+// handler's own conditional writes elsewhere ("where fence <= ?") can refuse those of a run that
+// was taken for dead and was not.
 func (r *Run) FencingToken() int64 { return r.task.Run }
 
-// Load decodes the checkpoint of an earlier run into v and says whether there was one. After an
+// Load decodes the checkpoint of an earlier run into v and reports whether there was one. After an
 // error v may be partly set: return the error, and the checkpoint stays for a program that can read
 // it.
 func (r *Run) Load(v any) (bool, error) {
@@ -77,10 +75,19 @@ func (r *Run) Load(v any) (bool, error) {
 //
 // Saves of many runs share a write: a thousand at once cost about as much as a few.
 //
-// It ignores a cancellation whose cause is an [lastcall.InterruptError] and ends with the reserve,
-// so that the last write does not meet a dead context. While the store is out of reach it waits,
-// until ctx ends by another cause; the checkpoint is then not recorded or, if it was on its way,
-// may be. An error that is ErrLeaseLost means that another run has begun: stop working.
+// After the interrupt Save works with the context that has ended: it ignores an end whose cause is
+// a [lastcall.InterruptError], and gives up only when the group abandons its goroutines, as
+// [lastcall.UntilAbandon] does.
+//
+// While the store cannot be reached Save waits and tries again, at least every two seconds, for as
+// long as the context lives: until it ends by another cause than an interrupt (the Timeout of the
+// kind, a cancellation, a deadline of the caller's), or the group abandons its goroutines. Outside
+// a group it waits for five seconds. To wait for less, give it a context with a timeout. The error
+// is then that cause, or the store's last one, and the checkpoint is not recorded or, if it was on
+// its way, may be. Meanwhile the run's other methods that read or change what is saved wait as
+// well.
+//
+// An error that is ErrLeaseLost means that the run is another worker's by now: stop working.
 func (r *Run) Save(ctx context.Context, v any) error {
 	b, err := encodeCheckpoint(v)
 	if err != nil {
@@ -106,9 +113,11 @@ func savedLater(err error) bool {
 	return again(err) && !errors.Is(err, ErrInvalid) && !errors.Is(err, errOver)
 }
 
-// Interrupt returns the error by which a handler hands its task over: the worker records the
-// checkpoint and the interruption together. It is ErrInterrupted.
-func (r *Run) Interrupt(_ context.Context, v any) error {
+// HandOver returns the error by which a handler hands its task over to a later run: return it, and
+// the worker records the checkpoint v and the interruption together. It is ErrInterrupted. Nothing
+// is written before the handler has returned. When v cannot be encoded, or has more than
+// MaxCheckpoint bytes, the error says so and is not ErrInterrupted.
+func (r *Run) HandOver(v any) error {
 	b, err := encodeCheckpoint(v)
 	if err != nil {
 		return err
@@ -155,6 +164,10 @@ func (r *Run) SetResult(v any) error {
 // wraps: the handler's own rows and the task's end are committed together, or neither. Commit it
 // and return nil.
 //
+// FinishTx does not wait for a store that cannot be reached, and is good for as long as ctx and the
+// transaction are: for both, [lastcall.UntilAbandon] of the handler's context lasts beyond the
+// interrupt.
+//
 // When the run is no longer this worker's, the error is ErrLeaseLost and the transaction cannot be
 // committed. A handler that returns nil although its transaction was rolled back has used an
 // attempt. An error returned after the commit is logged, and the task has succeeded.
@@ -179,7 +192,7 @@ func (r *Run) FinishTx(ctx context.Context, tx Tx) error {
 }
 
 // Stopping says that last call has been made: the process will end. A handler that cannot be done
-// in time does well to hand over now, with Interrupt; otherwise it may go on until its context
+// in time does well to hand over now, with HandOver; otherwise it may go on until its context
 // ends.
 func (r *Run) Stopping() bool { return closed(r.stopping) }
 
@@ -215,44 +228,4 @@ func encodeCheckpoint(v any) ([]byte, error) {
 		return nil, fmt.Errorf("task: checkpoint has %d bytes, at most %d are kept: save a file's name and position instead of its content", len(b), MaxCheckpoint)
 	}
 	return b, nil
-}
-
-// writable returns a context for a write that must also be possible after an interrupt: it ends
-// when ctx ends by another cause, and otherwise with the reserve.
-func writable(ctx context.Context) (context.Context, context.CancelFunc) {
-	last, release := lastWrite(ctx)
-	wctx, cancel := context.WithCancelCause(last)
-	stop := context.AfterFunc(ctx, func() {
-		if cause := context.Cause(ctx); !is[*lastcall.InterruptError](cause) {
-			cancel(cause)
-		}
-	})
-	return wctx, func() { stop(); cancel(nil); release() }
-}
-
-// lastWrite is lastcall.Last, and outside a group a context of five seconds that ignores ctx's end.
-func lastWrite(ctx context.Context) (context.Context, context.CancelFunc) {
-	if lastcall.LastCall(ctx) == nil {
-		return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	}
-	return lastcall.UntilAbandon(ctx), func() {}
-}
-
-func closed(ch <-chan struct{}) bool {
-	select {
-	case <-ch:
-		return true
-	default:
-		return false
-	}
-}
-
-// pause waits, and says whether ctx goes on.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }

@@ -140,8 +140,8 @@ func (r *Run) trySave(ctx context.Context, checkpoint []byte) error {
 }
 
 // saveUnsaved has progress and log written that no checkpoint has taken along. It waits for
-// nothing, and leaves a run alone that is in the middle of a Save, or has ended: what is written then
-// takes both along.
+// nothing, and leaves a run alone that is in the middle of a Save, or has ended: what is written
+// then takes both along.
 func (r *Run) saveUnsaved() {
 	if !r.mu.TryLock() {
 		return

@@ -13,5 +13,5 @@ var moves = map[Status][]Status{
 	StatusCancelled:   {StatusQueued}, // by Retry
 }
 
-// CanBecome says whether a task of this status can have the other one after the next step.
+// CanBecome reports whether a task of this status can have the other one after the next step.
 func (s Status) CanBecome(next Status) bool { return slices.Contains(moves[s], next) }

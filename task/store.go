@@ -1,14 +1,10 @@
 package task
 
-import (
-	"cmp"
-	"context"
-	"slices"
-	"time"
-)
+import "context"
 
-// Store keeps tasks. It is documented for whoever implements one; users hold a [Client] and a
-// [Worker].
+// Store keeps tasks. It is documented for those who implement one; users hold a [Client] and a
+// [Worker]. The program that has opened a store closes it, after the Serve of its workers has
+// returned: neither a Client nor a Worker does.
 //
 // Every method may be called by many goroutines at once, and several processes may use one store at
 // the same time. A method that waits returns soon after its context has ended, with the context's
@@ -37,7 +33,7 @@ import (
 //  8. Every change names task, run and worker, and is made only if that worker still holds that
 //     run. A stale worker's late write is refused with ErrLeaseLost and changes nothing.
 //  9. A repeated final change with the same status and reason is nil, even when a newer run exists;
-//     with another outcome it is ErrAlreadyFinished; if the run was taken by somebody else,
+//     with another outcome it is ErrAlreadyFinished; if another worker has taken the run over,
 //     ErrLeaseLost. A worker that did not get the answer asks again.
 //  10. Changes in one call are independent: one that cannot be made does not hold back the others.
 //  11. A nil Checkpoint and a nil Progress leave what is there; a checkpoint is stored byte for
@@ -67,13 +63,13 @@ import (
 //  21. A key is held by one unfinished task of its kind, from Add until that task has ended. Adding
 //     another one changes nothing and answers with the holder's id. Where an open transaction has
 //     to end before it is known whether a key is held, or an id exists, the task is not added and
-//     answered as Busy: a new task does not wait for a transaction of somebody else. One that is
+//     answered as Busy: a new task does not wait for the transaction of another caller. One that is
 //     busy holds up no other of the same call.
 //  22. No claim that begins after Pause has returned takes a task of that queue; what runs, runs
 //     on.
 //  23. Cancel ends a task that waits, at once. Of one that runs it is remembered with the run, and
 //     every end of that run by which the task could be claimed again ends it as cancelled instead,
-//     in the same step: nobody may take it up in between. One that succeeds or fails all the same
+//     in the same step: no worker may claim it in between. One that succeeds or fails nevertheless
 //     has succeeded or failed.
 //  24. Retry makes a failed or cancelled task claimable at once, and one that waits claimable now;
 //     attempts and streaks begin at zero again, the other counters stay.
@@ -91,9 +87,8 @@ import (
 //     by a week must not remove everything at once. Two prunings at a time do no harm.
 //  30. Count's numbers are those of one moment, except that an ended task may be counted a little
 //     later than it ended.
-//  31. A beat that is complete, sent while no claim of that worker is under way, is answered with
-//     the runs that the worker holds and did not list: a claim whose answer was lost is found
-//     again.
+//  31. A complete beat, sent while no claim of that worker is under way, is answered with the runs
+//     that the worker holds and did not list: a claim whose answer was lost is found again.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
 	// 2, 21). All that are not busy are recorded together; after an error, all or none. A task may
@@ -117,7 +112,7 @@ type Store interface {
 	Workers(ctx context.Context) ([]WorkerInfo, error)
 
 	// Reclaim marks a worker dead and lists runs that it still holds (rules 15, 16); the caller
-	// ends them through Apply, with the dead worker's name in the fence and Taken set, and calls
+	// ends them through Apply, with the dead worker's name in the fence and Reclaimed set, and calls
 	// again until Done.
 	Reclaim(ctx context.Context, req ReclaimRequest) (ReclaimReply, error)
 
@@ -151,290 +146,12 @@ type Store interface {
 	// Wait returns once a number is another one than seen, and returns all (rule 20): how many
 	// changes may have made a task claimable, how many times something may have been asked of a run
 	// of this process, and how many processes of workers may have ended. A store that cannot see
-	// other processes' doings counts its own: workers poll besides.
+	// other processes' doings counts its own: workers also poll.
 	Wait(ctx context.Context, seen Generations) (now Generations, err error)
 
 	// Close releases everything, the evidence of its workers' lives too, and ends waiting calls
 	// (rule 19). Closing twice is nil.
 	Close() error
-}
-
-// NewTask is what a client hands in.
-type NewTask struct {
-	// ID, Kind and Queue are the task's, as the client checked them; Key is empty for none.
-	ID, Kind, Queue, Key string
-	// Payload is kept byte for byte.
-	Payload []byte
-	// Priority: the higher number is claimed first. It has 32 bits with their sign, so a store of
-	// 64 may negate it.
-	Priority int
-	// Delay is added to the store's clock to make RunAt.
-	Delay time.Duration
-}
-
-// AddResult is the outcome of adding one task.
-type AddResult struct {
-	// ID is the task's, or that of the unfinished task that has its key.
-	ID string
-	// Existed: nothing was added, there was one before.
-	Existed bool
-	// Busy: nothing was added, since an open transaction holds the key or the id: try again. ID is
-	// then the new task's own, and Existed is false.
-	Busy bool
-}
-
-// ClaimRequest says who wants what.
-type ClaimRequest struct {
-	// Worker is the incarnation that claims.
-	Worker string
-	// Max bounds the claim over all kinds.
-	Max   int
-	Kinds []KindClaim
-	// Queues are the only ones claimed from; none means every queue.
-	Queues []string
-	// Suspect: one of the tasks may be a suspect.
-	Suspect bool
-	// Except are ids of a few tasks that are not wanted now.
-	Except []string
-	// Into is memory that the answer may take, as in append(Into[:0], ...). It may be nil.
-	Into []Task
-}
-
-// KindClaim is one kind in a claim.
-type KindClaim struct {
-	// Kind is its name.
-	Kind string
-	// Max bounds the claim for this kind.
-	Max int
-	// Caps are copied to the runs.
-	Caps Caps
-}
-
-// Fence names a run that a worker believes to have.
-type Fence struct {
-	// Task is the task's id, Worker the incarnation that has the run.
-	Task, Worker string
-	// Run is the run's number.
-	Run int64
-}
-
-// Change is what becomes of a run, decided by this package.
-type Change struct {
-	Fence
-	// Status is Running for a change within the run (checkpoint, progress), and ends the run
-	// otherwise.
-	Status Status
-	// Reason is recorded with Interrupted.
-	Reason Reason
-	// Counters replace the task's.
-	Counters Counters
-	// Delay, added to the store's clock, makes the RunAt of a task that is claimable again. A
-	// negative one gives it a place before those that came meanwhile.
-	Delay time.Duration
-	// Checkpoint and Progress replace the task's when they are not nil.
-	Checkpoint []byte
-	Progress   *Progress
-	// Error replaces the task's when the run ends.
-	Error string
-	// Result becomes the task's when it has succeeded.
-	Result []byte
-	// Log is added to the task's.
-	Log []byte
-	// Crashed and Reclaimed go to the run's record.
-	Crashed, Reclaimed bool
-}
-
-// WorkerState is what a worker says of itself.
-type WorkerState string
-
-const (
-	// WorkerRunning claims.
-	WorkerRunning WorkerState = "running"
-	// WorkerStopping has had its last call: its death from now on is an interruption, not a crash.
-	WorkerStopping WorkerState = "stopping"
-	// WorkerStopped is the last beat.
-	WorkerStopped WorkerState = "left"
-)
-
-// Beat is a worker's sign of life.
-type Beat struct {
-	// Worker is the incarnation: an id that is never used again.
-	Worker string
-	// Name, Host and PID are for people; Kinds are what it claims; Lease is for how long its beat
-	// may stand still. The first beat's are kept.
-	Name  string
-	Host  string
-	PID   int
-	Kinds []string
-	Lease time.Duration
-	// Seq is 1 in the first beat and grows.
-	Seq   uint64
-	State WorkerState
-	// Runs are those that the worker believes to have; none asks nothing. Complete: it has no
-	// others.
-	Runs         []Fence
-	ListsAllRuns bool
-}
-
-// BeatReply is what the store knows and the worker may not.
-type BeatReply struct {
-	// Lost are the listed runs that are no longer the worker's.
-	Lost []Fence
-	// Commands is what was asked of the worker's runs.
-	Commands []PendingCommand
-	// Missing are runs that a complete beat did not list.
-	Missing []Task
-}
-
-// PendingCommand is what somebody asked of a run: VerbCancel or VerbInterrupt.
-type PendingCommand struct {
-	Fence
-	// Verb is what was asked.
-	Verb Verb
-}
-
-// Liveness is what a store can tell about a worker's process.
-type Liveness string
-
-const (
-	// LivenessUnknown: no evidence; only the lease decides.
-	LivenessUnknown Liveness = "unknown"
-	// LivenessAlive: its process holds its lock.
-	LivenessAlive Liveness = "alive"
-	// LivenessDead: its process is gone, for certain.
-	LivenessDead Liveness = "dead"
-)
-
-// WorkerInfo is a registered worker.
-type WorkerInfo struct {
-	// Beat is the last one, without its Runs.
-	Beat
-	// Liveness is the evidence at this moment.
-	Liveness Liveness
-	// Dead: it has been marked so, and its runs wait to be moved.
-	Dead bool
-	// Since is when it registered.
-	Since time.Time
-}
-
-// ReclaimRequest says whom, and on what ground.
-type ReclaimRequest struct {
-	// Worker is the incarnation to be marked dead.
-	Worker string
-	// Evidence: the store says that its process is gone. Otherwise the ground is that its beat
-	// stood still at Seq for a whole lease.
-	Evidence bool
-	Seq      uint64
-	// Max bounds the list that comes back.
-	Max int
-}
-
-// ReclaimReply is a part of what a dead worker left.
-type ReclaimReply struct {
-	// Evidence and State are the ground on which it was marked, and the state in which it was then:
-	// they decide whose fault it was.
-	Evidence bool
-	State    WorkerState
-	// Suspects: when it was marked, it held a suspect.
-	Suspects bool
-	// Tasks are running ones that it still holds.
-	Tasks []Task
-	// Done: it holds none, and is removed.
-	Done bool
-}
-
-// Query says which tasks. A zero field admits everything.
-type Query struct {
-	// IDs are the only ones wanted.
-	IDs []string
-	// Status is the only one wanted.
-	Status Status
-	// Kind, Queue and Key are the only ones wanted.
-	Kind, Queue, Key string
-	// After continues a listing: only the tasks that follow the one of this id, so older ones (rule
-	// 18).
-	After string
-	// Limit bounds the answer; zero is 100.
-	Limit int
-}
-
-// Verb is what can be asked for with Control.
-type Verb string
-
-const (
-	// VerbCancel ends a task.
-	VerbCancel Verb = "cancel"
-	// VerbRetry makes a task claimable now.
-	VerbRetry Verb = "retry"
-	// VerbInterrupt makes a run hand over.
-	VerbInterrupt Verb = "interrupt"
-	// VerbPause keeps a queue's tasks from being claimed.
-	VerbPause Verb = "pause"
-	// VerbResume ends a pause.
-	VerbResume Verb = "resume"
-)
-
-// Command is something that a person asks for.
-type Command struct {
-	// Verb is what is asked for.
-	Verb Verb
-	// Task is the id of the task that is meant, or Queue the queue.
-	Task, Queue string
-}
-
-// Count is how many tasks of a kind and a queue have a status.
-type Count struct {
-	// Queue, Kind and Status are what the counted tasks have in common.
-	Queue, Kind string
-	Status      Status
-	// N is how many there are.
-	N int
-}
-
-// Counts are the numbers of all tasks.
-type Counts struct {
-	// Tasks are sorted by queue, kind and the order of Statuses; numbers of zero are left out.
-	Tasks []Count
-	// Paused are the paused queues, sorted.
-	Paused []string
-}
-
-// SortCounts puts counts into the order in which a store returns them.
-func SortCounts(counts []Count) {
-	order := Statuses()
-	slices.SortFunc(counts, func(a, b Count) int {
-		return cmp.Or(cmp.Compare(a.Queue, b.Queue), cmp.Compare(a.Kind, b.Kind),
-			cmp.Compare(slices.Index(order, a.Status), slices.Index(order, b.Status)))
-	})
-}
-
-// PruneRequest says what is old.
-type PruneRequest struct {
-	// Age is for how long a task must have ended.
-	Age time.Duration
-	// Clock is the caller's clock; zero means that the store's alone counts. Where both are there,
-	// the one that is behind counts.
-	Clock time.Time
-	// After is the Next of the last call, empty at first.
-	After string
-	// Max bounds the tasks that the call removes.
-	Max int
-}
-
-// PruneReply is what a call of Prune did.
-type PruneReply struct {
-	// Tasks were removed.
-	Tasks int
-	// Next is the After of the next call, a text that only the store reads; empty when there are no
-	// more old tasks.
-	Next string
-}
-
-// Generations are the numbers that Wait compares.
-type Generations struct {
-	// Tasks counts what may have made a task claimable, Commands what may have been asked of a run,
-	// Workers what may have been the end of a worker's process.
-	Tasks, Commands, Workers uint64
 }
 
 // TxStore is a [Store] that can work inside its caller's transaction. It is optional.

@@ -54,18 +54,19 @@ type Task struct {
 }
 
 // Suspect says that the task may be what kills its workers: two crashes in a row, without a new
-// checkpoint in between. It then runs without another suspect beside it, and if its worker dies it
+// checkpoint in between. It then runs while no other suspect does, and if its worker dies it
 // alone is charged.
 func (t Task) Suspect() bool { return t.CrashStreak >= 2 }
 
 // Counters say how a task's runs ended when it was not in success.
 type Counters struct {
-	// Attempts counts the runs that ended in the handler's own error or panic.
+	// Attempts counts the runs that ended in the handler's own error or panic, or with its kind's
+	// Timeout.
 	Attempts int
 	// Interruptions counts the runs that were stopped on purpose.
 	Interruptions int
 	// Crashes counts the runs whose worker's process was seen to be dead without having announced a
-	// stop, and those that their handler called Crashed.
+	// stop, and those that their handler called Crashed. A panic of the handler is none.
 	Crashes int
 	// CrashStreak counts the crashes since the last new checkpoint. It is the one that MaxCrashes
 	// caps: a task that gets on between two crashes is not the cause of them.
@@ -75,8 +76,8 @@ type Counters struct {
 	InterruptStreak int
 }
 
-// Caps bound the counters. They travel with the claimed run, because whoever takes over a dead
-// worker's tasks may not know their kind. A cap of zero or less means none.
+// Caps bound the counters. They travel with the claimed run, because the worker that takes
+// over the tasks of a dead one may not know their kind. A cap of zero or less means none.
 type Caps struct {
 	// MaxAttempts bounds Counters.Attempts, MaxCrashes Counters.CrashStreak, MaxInterruptions
 	// Counters.InterruptStreak.
@@ -94,8 +95,8 @@ type Progress struct {
 type Status string
 
 const (
-	// StatusQueued: waiting to be claimed; with RunAt in the future, waiting for its time or for its next
-	// attempt.
+	// StatusQueued: waiting to be claimed; with RunAt in the future, waiting for its time or for its
+	// next attempt.
 	StatusQueued Status = "queued"
 	// StatusRunning: a worker has it.
 	StatusRunning Status = "running"
@@ -105,8 +106,8 @@ const (
 	StatusFailed Status = "failed"
 	// StatusCancelled: somebody asked for it. An end.
 	StatusCancelled Status = "cancelled"
-	// StatusInterrupted: a run was cut short, and the task is claimable, before the queued ones of its
-	// priority.
+	// StatusInterrupted: a run was cut short, and the task is claimable, before the queued ones of
+	// its priority.
 	StatusInterrupted Status = "interrupted"
 )
 
@@ -125,12 +126,12 @@ func ParseStatus(name string) (Status, error) {
 	return "", fmt.Errorf("task: no status is called %q: use one of %v", name, Statuses())
 }
 
-// Ended says whether a task of this status will never run again.
+// Ended reports whether a task of this status will never run again.
 func (s Status) Ended() bool {
 	return s == StatusSucceeded || s == StatusFailed || s == StatusCancelled
 }
 
-// Claimable says whether a worker may take a task of this status, once its RunAt has come.
+// Claimable reports whether a worker may take a task of this status, once its RunAt has come.
 func (s Status) Claimable() bool { return s == StatusQueued || s == StatusInterrupted }
 
 // Reason says why a run was cut short.
@@ -139,8 +140,8 @@ type Reason string
 const (
 	// ReasonStop: the process was stopped, and the worker recorded the run itself.
 	ReasonStop Reason = "stop"
-	// ReasonDeadline: the process had announced its stop, and was gone, or gave up its handler, before
-	// the run had ended.
+	// ReasonDeadline: the process had announced its stop, and was gone, or gave up its handler,
+	// before the run had ended.
 	ReasonDeadline Reason = "deadline"
 	// ReasonFrozen: the run was cut short because its process had stood still for too long.
 	ReasonFrozen Reason = "frozen"
@@ -148,8 +149,8 @@ const (
 	// crash; when only its lease ran out, as an interruption. Also when the handler said with Crashed
 	// that the process vanished in which it did its work.
 	ReasonLost Reason = "lost"
-	// ReasonRequested: somebody asked for the interruption.
-	ReasonRequested Reason = "asked"
+	// ReasonRequested: somebody has asked for it, with [Client.Interrupt].
+	ReasonRequested Reason = "requested"
 )
 
 // RunRecord is one run in a task's history.
@@ -161,11 +162,12 @@ type RunRecord struct {
 	PID    int
 	// Started and Ended bound it; Ended is zero while it goes on.
 	Started, Ended time.Time
-	// Status is what the task became by it, Running while it goes on; Reason and Error as in Task.
+	// Status is what the task became by it, StatusRunning while it goes on; Reason and Error as in
+	// Task.
 	Status Status
 	Reason Reason
 	Error  string
-	// Crashed says that it ended because its process died, the worker's or the handler's, Reclaimed that somebody else than its worker
-	// recorded the end.
+	// Crashed says that it ended because its process died, the worker's or the handler's; Reclaimed,
+	// that another worker than its own recorded the end.
 	Crashed, Reclaimed bool
 }

@@ -3,14 +3,30 @@ package task
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 )
 
 // reclaimBatch bounds how many runs of a dead worker are moved at once.
 const reclaimBatch = 500
 
-// observation is what an observer remembers of a neighbour: the beat, and since when, on its own
-// monotonic clock, it has not moved.
+// watcher looks after the other workers: of one that is dead it takes over the tasks, by evidence
+// at once, otherwise after its beat stood still for its whole lease while our own was renewed. One
+// goroutine uses it; notice may be called by any.
+type watcher struct {
+	store    Store
+	poll     time.Duration
+	log      *slog.Logger
+	beats    *heartbeat
+	observer *observer
+	nudge    func() // tells the claimer that tasks were taken over
+
+	gone chan struct{} // a neighbour's process may have ended
+	seen map[string]observation
+}
+
+// observation is what is remembered of a neighbour: the beat, and since when, on our own monotonic
+// clock, it has not moved.
 type observation struct {
 	seq   uint64
 	since time.Time
@@ -18,13 +34,19 @@ type observation struct {
 	alive bool      // its store has had evidence of its life
 }
 
-// watch looks after the other workers until ctx ends: who is dead has its tasks taken over, by
-// evidence at once, otherwise after its beat stood still for its whole lease while our own was
-// renewed. It looks at once when the store says that a process may have ended, and besides every
-// six polls; sooner, when the evidence of a life is no longer there, or not yet: a process that
-// follows a killed one finds it already dead, and must not have to live for long to take over from
-// it.
-func (w *Worker) watch(ctx context.Context) {
+// notice has the neighbours looked at soon: a process may have ended.
+func (w *watcher) notice() {
+	select {
+	case w.gone <- struct{}{}:
+	default:
+	}
+}
+
+// run watches until ctx ends. It looks at once when the store says that a process may have ended,
+// and without that every six polls; sooner, when the evidence of a life is no longer there, or not
+// yet: a process that follows a killed one finds it already dead, and must not have to live for
+// long to take over from it.
+func (w *watcher) run(ctx context.Context) {
 	var failed string
 	for {
 		doubt, err := w.sweep(ctx)
@@ -56,10 +78,10 @@ func (w *Worker) watch(ctx context.Context) {
 // of: 1.5 s by default.
 const sweepPolls = 6
 
-// sweep looks at every other worker once, and says whether one of them is in doubt: it was seen
+// sweep looks at every other worker once, and reports whether one of them is in doubt: it was seen
 // alive, and the store does not know any more; or it was seen at first a short time ago, and the
 // store does not know yet.
-func (w *Worker) sweep(ctx context.Context) (doubt bool, err error) {
+func (w *watcher) sweep(ctx context.Context) (doubt bool, err error) {
 	workers, err := w.store.Workers(ctx)
 	if err != nil {
 		return false, err
@@ -67,24 +89,25 @@ func (w *Worker) sweep(ctx context.Context) (doubt bool, err error) {
 	seen := make(map[string]observation, len(workers))
 	var errs []error
 	for _, other := range workers {
-		if other.Worker == w.incarnation() {
+		if other.Worker == w.beats.incarnation() {
 			continue
 		}
-		expired := w.expired(other, seen)
+		s, expired := w.observe(other)
+		seen[other.Worker] = s
 		if other.Liveness == LivenessDead || other.Dead || expired {
 			errs = append(errs, w.reclaim(ctx, other))
 		}
-		s := seen[other.Worker]
 		doubt = doubt || other.Liveness == LivenessUnknown && (s.alive || time.Since(s.first) < sweepPolls*w.poll)
 	}
-	w.watching = seen // only this goroutine uses it
+	w.seen = seen
 	return doubt, errors.Join(errs...)
 }
 
-// expired says whether a neighbour's beat has stood still for its lease, and remembers it in seen.
-func (w *Worker) expired(other WorkerInfo, seen map[string]observation) bool {
+// observe returns what is to be remembered of a neighbour, and reports whether its beat has stood
+// still for its lease.
+func (w *watcher) observe(other WorkerInfo) (s observation, expired bool) {
 	now := time.Now()
-	s, known := w.watching[other.Worker]
+	s, known := w.seen[other.Worker]
 	if !known || s.seq != other.Seq {
 		s.seq, s.since = other.Seq, now
 	}
@@ -92,20 +115,17 @@ func (w *Worker) expired(other WorkerInfo, seen map[string]observation) bool {
 		s.first = now
 	}
 	s.alive = s.alive || other.Liveness == LivenessAlive
-	w.mu.Lock()
-	renewed := w.renewed
-	w.mu.Unlock()
+	renewed := w.beats.renewedSince()
 	if renewed.IsZero() {
 		s.since = now // our own beats fail: the fault may be ours
 	} else if renewed.After(s.since) {
 		s.since = renewed
 	}
-	seen[other.Worker] = s
-	return now.Sub(s.since) >= max(other.Lease, time.Second)
+	return s, now.Sub(s.since) >= max(other.Lease, time.Second)
 }
 
 // reclaim takes over what a dead worker left.
-func (w *Worker) reclaim(ctx context.Context, dead WorkerInfo) error {
+func (w *watcher) reclaim(ctx context.Context, dead WorkerInfo) error {
 	req := ReclaimRequest{Worker: dead.Worker, Evidence: dead.Liveness == LivenessDead, Seq: dead.Seq, Max: reclaimBatch}
 	for ctx.Err() == nil {
 		left, err := w.store.Reclaim(ctx, req)
@@ -125,7 +145,7 @@ func (w *Worker) reclaim(ctx context.Context, dead WorkerInfo) error {
 			case err == nil:
 				c := &changes[i]
 				w.logReclaimed(left.Tasks[i], *c, dead)
-				w.tell(Event{Task: left.Tasks[i], Status: c.Status, Reason: c.Reason, Err: c.Error, Waited: waited(&left.Tasks[i]), Reclaimed: true})
+				w.observer.tell(Event{Task: left.Tasks[i], Status: c.Status, Reason: c.Reason, Err: c.Error, Waited: waited(&left.Tasks[i]), Reclaimed: true})
 			case !errors.Is(err, ErrLeaseLost) && !errors.Is(err, ErrAlreadyFinished):
 				failed = err
 			}
@@ -143,7 +163,7 @@ func (w *Worker) reclaim(ctx context.Context, dead WorkerInfo) error {
 	return nil
 }
 
-func (w *Worker) logReclaimed(t Task, c Change, dead WorkerInfo) {
+func (w *watcher) logReclaimed(t Task, c Change, dead WorkerInfo) {
 	args := []any{"task", t.ID, "kind", t.Kind, "run", t.Run, "reason", c.Reason, "crashed", c.Crashed,
 		"worker", dead.Worker, "host", dead.Host, "pid", dead.PID, "error", c.Error}
 	if c.Status == StatusFailed {

@@ -11,14 +11,6 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// forever registers a handler that runs until its context ends.
-func (b *bench) forever() {
-	task.Handle(&b.mux, kind, func(ctx context.Context, _ *task.Run, _ args) error {
-		<-ctx.Done()
-		return ctx.Err()
-	})
-}
-
 func TestADeathIsACrashAndANeighbourTakesOverWithinAPoll(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.forever()
@@ -76,42 +68,6 @@ func TestAProcessThatStartsAfterADeathTakesOverAsSoonAsItsStoreIsSure(t *testing
 		b.stop(next, 0)
 		dead.Stop(nil)
 		dead.Wait()
-	})
-}
-
-func TestCrashesWithoutANewCheckpointFailTheTaskAtTheCap(t *testing.T) {
-	bubble(t, func(b *bench) {
-		saved := 0
-		task.Handle(&b.mux, kind, func(ctx context.Context, r *task.Run, _ args) error {
-			if saved < 2 {
-				saved++
-				if err := r.Save(ctx, saved); err != nil {
-					t.Errorf("Save: %v", err)
-				}
-			}
-			<-ctx.Done()
-			return ctx.Err()
-		})
-		id := b.enqueue()
-		var groups []*lastcall.Group
-		for crashes := 1; crashes <= 4; crashes++ {
-			cut := &faultyStore{Store: b.store}
-			groups = append(groups, b.serve(cut))
-			time.Sleep(10 * time.Second)
-			cut.cut(true)
-			b.store.Kill(b.get(id).Worker)
-		}
-		groups = append(groups, b.serve(b.store))
-		time.Sleep(10 * time.Second)
-		// Crash 1 after checkpoint 1, crash 2 after checkpoint 2: then three in a row, the second's
-		// included.
-		if got := b.want(id, task.StatusFailed, "", 0, 0, 4); got.CrashStreak != 3 {
-			t.Errorf("streak %d, error %q", got.CrashStreak, got.Error)
-		}
-		for _, g := range groups {
-			g.Stop(nil)
-			g.Wait()
-		}
 	})
 }
 
@@ -178,39 +134,6 @@ func TestAWorkerThatWasCutOffItselfTakesNobodyForDead(t *testing.T) {
 		}
 		b.stop(owner, 0)
 		b.stop(observer, 0)
-	})
-}
-
-func TestASaveOfAStaleRunIsRefusedAndEndsItsContext(t *testing.T) {
-	bubble(t, func(b *bench) {
-		goOn := make(chan struct{})
-		var save, cause error
-		runs := 0
-		task.Handle(&b.mux, kind, func(ctx context.Context, r *task.Run, _ args) error {
-			if runs++; runs > 1 {
-				return nil
-			}
-			<-goOn
-			save = r.Save(ctx, "late")
-			cause = context.Cause(ctx)
-			return save
-		})
-		cut := &faultyStore{Store: b.store}
-		g := b.serve(cut)
-		id := b.enqueue()
-		first := b.want(id, task.StatusRunning, "", 0, 0, 0)
-		b.store.Kill(first.Worker)
-		next := b.serve(b.store)
-		b.want(id, task.StatusSucceeded, "", 0, 0, 1)
-		close(goOn)
-		if got := b.want(id, task.StatusSucceeded, "", 0, 0, 1); got.Checkpoint != nil {
-			t.Errorf("checkpoint %q", got.Checkpoint)
-		}
-		if !errors.Is(save, task.ErrLeaseLost) || !errors.Is(cause, task.ErrLeaseLost) {
-			t.Errorf("Save: %v, cause: %v", save, cause)
-		}
-		b.stop(g, 0)
-		b.stop(next, 0)
 	})
 }
 

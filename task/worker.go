@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lastcall-go/lastcall"
@@ -17,13 +17,14 @@ import (
 
 // WorkerConfig says what a worker does. Only Store and Mux are needed.
 type WorkerConfig struct {
-	// Store is where the tasks are; it stays the caller's to close, after Serve has returned.
+	// Store is where the tasks are. The caller closes it, after Serve has returned; the worker never
+	// does.
 	Store Store
 	// Mux has the handlers. Only tasks of its kinds are claimed.
 	Mux *Mux
 	// Concurrency bounds how many handlers run at once. 0 means 10. While there is more to do than
-	// can be done, and no handler takes longer than 50 ms, the worker claims ahead, at most 100
-	// tasks, or Concurrency where that is more: they are running for everybody else, and given back
+	// can be done, and no handler takes longer than 50 ms, the worker prefetches at most 100 tasks,
+	// or Concurrency where that is more: they are running for everybody else, and given back
 	// if no slot becomes free for them in about a second, or at last call.
 	Concurrency int
 	// Name is for people. Empty means the host's name.
@@ -48,52 +49,38 @@ type WorkerConfig struct {
 }
 
 // Worker claims tasks and runs their handlers.
+//
+// It is made of parts, each with a promise and, where several goroutines use it, a lock of its own:
+// the claimer asks the store for tasks, the slots say for how many and when their handlers are
+// called, the runSet has those that have not ended, the pool has the goroutines that call handlers,
+// the saver and the recorder write what becomes of them, the heartbeat keeps the worker registered,
+// the watcher looks after the other workers, and the pruner removes what is old.
 type Worker struct {
-	store Store
-	mux   *Mux
-	name  string
-	host  string
-	slots int
-	lease time.Duration
-	poll  time.Duration
-	log   *slog.Logger
+	store    Store
+	mux      *Mux
+	log      *slog.Logger
+	observer observer
 
-	queues    []string
-	retention time.Duration
-	observer  func(Event)
-	base      context.Context // of the runs
-	lastCall  <-chan struct{}
-	last      context.Context // what must also be possible after the interrupt
+	base     context.Context // of the runs
+	lastCall <-chan struct{}
+	last     context.Context // what must also be possible after the interrupt
 
-	kick chan struct{} // something may be claimable, or a slot is free
-	gone chan struct{} // a neighbour's process may have ended
+	claims   claimer
+	slots    slots
+	runs     runSet
+	beats    heartbeat
+	watcher  watcher
+	pruner   pruner
+	pool     *goroutinePool
+	saver    saver
+	recorder recorder
 
-	mu       sync.Mutex
-	id       string // the present incarnation
-	seq      uint64
-	state    WorkerState
-	running  runSet
-	called   bool           // last call has been made, and the runs know
-	ahead    ahead          // slots, and runs that wait for one
-	busy     map[string]int // runs of kinds that have a limit of their own
-	suspects int            // running
-	renewed  time.Time      // since when every beat has succeeded
-	reached  time.Time      // when the last beat was answered
-	ticked   time.Time      // when the last one was sent
-	frozen   bool
-	unlisted []Task               // runs of ours that we did not know of
-	avoided  map[string]time.Time // tasks that others shall take, until when
-	watching map[string]observation
-
-	scratch    []Task // for the next claim
-	crew       *goroutinePool
 	handlers   sync.WaitGroup // runs whose end is not written
-	recorder   recorder
-	saver      saver
-	unrecorded int
+	unrecorded atomic.Int64   // runs whose end could not be written
 }
 
 // NewWorker checks the configuration and returns a worker that does nothing until Serve is called.
+// The store stays the caller's to close, after Serve has returned.
 func NewWorker(cfg WorkerConfig) (*Worker, error) {
 	if cfg.Store == nil || cfg.Mux == nil {
 		return nil, invalid("worker: Store and Mux must be set")
@@ -101,33 +88,35 @@ func NewWorker(cfg WorkerConfig) (*Worker, error) {
 	if cfg.Concurrency < 0 || cfg.Poll < 0 {
 		return nil, invalid("worker: Concurrency %d and Poll %v must not be negative", cfg.Concurrency, cfg.Poll)
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	w := &Worker{
-		store: cfg.Store, mux: cfg.Mux, host: host,
-		name:  cmp.Or(cfg.Name, host),
-		slots: cmp.Or(cfg.Concurrency, 10),
-		lease: cmp.Or(cfg.Lease, 15*time.Second),
-		poll:  cmp.Or(cfg.Poll, 250*time.Millisecond),
-		log:   cmp.Or(cfg.Logger, slog.Default()),
-		kick:  make(chan struct{}, 1),
-		gone:  make(chan struct{}, 1),
-	}
-	w.queues, w.observer = slices.Clone(cfg.Queues), cfg.Observe
-	for _, q := range w.queues {
+	for _, q := range cfg.Queues {
 		if err := checkName("queue", q); err != nil {
 			return nil, err
 		}
 	}
-	if w.retention = cmp.Or(cfg.Retention, 7*24*time.Hour); w.retention < 0 {
-		w.retention = 0
+	cfg.Lease = cmp.Or(cfg.Lease, 15*time.Second)
+	if cfg.Lease < time.Second {
+		return nil, invalid("worker: Lease %v is less than a second: a pause of the machine would look like a death", cfg.Lease)
 	}
-	if w.lease < time.Second {
-		return nil, invalid("worker: Lease %v is less than a second: a pause of the machine would look like a death", w.lease)
+	return newWorker(cfg), nil
+}
+
+// newWorker puts the parts together.
+func newWorker(cfg WorkerConfig) *Worker {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
 	}
-	return w, nil
+	log, poll := cmp.Or(cfg.Logger, slog.Default()), cmp.Or(cfg.Poll, 250*time.Millisecond)
+	w := &Worker{store: cfg.Store, mux: cfg.Mux, log: log, observer: observer{observe: cfg.Observe, log: log}}
+	w.slots.limit = cmp.Or(cfg.Concurrency, 10)
+	w.beats = heartbeat{store: w.store, mux: w.mux, runs: &w.runs, log: log, name: cmp.Or(cfg.Name, host), host: host, lease: cfg.Lease}
+	w.claims = claimer{store: w.store, mux: w.mux, queues: slices.Clone(cfg.Queues), poll: poll, log: log,
+		slots: &w.slots, runs: &w.runs, beats: &w.beats, start: w.start, kick: make(chan struct{}, 1)}
+	w.watcher = watcher{store: w.store, poll: poll, log: log, beats: &w.beats, observer: &w.observer,
+		nudge: w.claims.nudge, gone: make(chan struct{}, 1)}
+	w.pruner = pruner{store: w.store, retention: max(0, cmp.Or(cfg.Retention, 7*24*time.Hour)), log: log}
+	w.pool = newPool(w.run)
+	return w
 }
 
 // Serve registers the worker and runs tasks until ctx ends. It is made for [lastcall.Group.Go]:
@@ -144,7 +133,8 @@ func NewWorker(cfg WorkerConfig) (*Worker, error) {
 // A handler that ignores its context keeps Serve from returning: the group abandons both and says
 // so.
 //
-// Outside a group the end of ctx is both last call and interrupt. Serve may be called once.
+// Outside a group the end of ctx is both last call and interrupt. Serve may be called once. It does
+// not close the store: close it after Serve has returned, in a group with [lastcall.Group.Defer].
 func (w *Worker) Serve(ctx context.Context) error {
 	lastCall := lastcall.LastCall(ctx)
 	if lastCall == nil {
@@ -161,198 +151,52 @@ func (w *Worker) Serve(ctx context.Context) error {
 	w.base, w.lastCall, w.last = ctx, lastCall, last
 	w.recorder = recorder{store: w.store, log: w.log, ctx: last, calls: &w.handlers, written: w.written, forget: w.forget}
 	w.saver.store, w.saver.ctx = w.store, last
-	w.crew = newCrew(w.run)
-	if err := w.register(ctx); err != nil {
+	if err := w.beats.register(ctx); err != nil {
 		return fmt.Errorf("task: register worker: %w", err)
 	}
 	untilLastCall, endClaims := context.WithCancel(last)
 	defer endClaims()
 
 	var helpers, watchers sync.WaitGroup
-	helpers.Go(func() { w.beats(last) })
-	helpers.Go(func() { w.recordDeaf(ctx, last) })
+	helpers.Go(func() { w.beats.run(last, w.housekeep) })
+	helpers.Go(func() { w.recordUnresponsive(ctx, last) })
 	watchers.Go(w.onLastCall)
-	watchers.Go(func() { w.watch(untilLastCall) })
+	watchers.Go(func() { w.watcher.run(untilLastCall) })
 	watchers.Go(func() { w.listen(last, untilLastCall) })
-	if w.retention > 0 {
-		watchers.Go(func() { w.prunes(untilLastCall) })
-	}
+	watchers.Go(func() { w.pruner.run(untilLastCall) })
 
-	w.claims(last, lastCall)
+	w.claims.run(last, lastCall)
 	endClaims()
-	if err := w.beat(last, WorkerStopping); err != nil { // from now on a death is no crash
-		w.log.Warn("stop not announced to the store", "worker", w.incarnation(), "error", err)
+	if err := w.beats.beat(last, WorkerStopping); err != nil { // from now on a death is no crash
+		w.log.Warn("stop not announced to the store", "worker", w.beats.incarnation(), "error", err)
 	} else {
-		w.log.Info("stop announced to the store", "worker", w.incarnation())
+		w.log.Info("stop announced to the store", "worker", w.beats.incarnation())
 	}
 	watchers.Wait()
 	w.handlers.Wait()
 	w.saver.close() // no save comes after the last beat
-	w.crew.dismiss()
+	w.pool.dismiss()
 	release() // no beat comes after the last one
 	helpers.Wait()
 	return w.leave(ctx)
 }
 
-// leave takes the worker off the store and says whether every run has been recorded.
+// leave takes the worker off the store and returns an error unless every run has been recorded.
 func (w *Worker) leave(ctx context.Context) error {
 	last, release := lastWrite(ctx)
 	defer release()
-	err := w.beat(last, WorkerStopped)
-	if w.unrecorded > 0 {
-		return fmt.Errorf("task: %d runs could not be recorded before the end; the next worker takes them up: look for the store's error above", w.unrecorded)
+	err := w.beats.beat(last, WorkerStopped)
+	if n := w.unrecorded.Load(); n > 0 {
+		return fmt.Errorf("task: %d runs could not be recorded before the end; the next worker takes them up: look for the store's error above", n)
 	}
 	if err != nil {
-		w.log.Warn("worker not removed from the store; others find out by themselves", "worker", w.id, "error", err)
+		w.log.Warn("worker not removed from the store; others find out by themselves", "worker", w.beats.incarnation(), "error", err)
 	}
 	return nil
 }
 
-// complainAgain is how often the log hears of a claim that fails as the one before did.
-const complainAgain = time.Minute
-
-// claims fills the free slots until last call.
-func (w *Worker) claims(last context.Context, lastCall <-chan struct{}) {
-	tick := time.NewTicker(w.poll)
-	defer tick.Stop()
-	var (
-		failed  string
-		said    time.Time
-		backlog bool
-		doubt   bool // an answer was lost: there may be runs that we do not know of
-	)
-	for !closed(lastCall) {
-		if doubt && w.recover(last) == nil {
-			doubt = false
-		}
-		if backlog {
-			w.awaitBatch(lastCall)
-		}
-		// A claim is not cut short by last call: if its answer were lost, so would be its runs
-		// until the process has ended.
-		got, full, err := w.claim(last)
-		if err != nil && (err.Error() != failed || time.Since(said) >= complainAgain) {
-			said = time.Now()
-			w.log.Error("cannot claim; trying again", "worker", w.incarnation(), "error", err)
-		}
-		failed = ""
-		if err != nil {
-			failed, doubt = err.Error(), true
-		}
-		backlog = full
-		if err == nil && got > 0 && !full {
-			continue
-		}
-		select {
-		case <-lastCall:
-		case <-w.kick:
-		case <-tick.C:
-		}
-	}
-	if doubt {
-		if err := w.recover(last); err != nil {
-			w.log.Warn("the answer of a claim was lost; what it gave is taken up by others", "worker", w.incarnation(), "error", err)
-		}
-	}
-}
-
-// gathering is how long a worker with a backlog waits for room for more than a few tasks, so that
-// it claims many at once and not one by one.
-const gathering = 5 * time.Millisecond
-
-// awaitBatch returns when there is room for a batch, after a short time, or at last call.
-func (w *Worker) awaitBatch(lastCall <-chan struct{}) {
-	var late <-chan time.Time
-	for {
-		w.mu.Lock()
-		enough := w.room() >= w.batch()
-		w.mu.Unlock()
-		if enough {
-			return
-		}
-		if late == nil {
-			late = time.After(gathering)
-		}
-		select {
-		case <-w.kick:
-		case <-late:
-			return
-		case <-lastCall:
-			return
-		}
-	}
-}
-
-// maxScratch bounds the memory that a worker keeps for its next claim.
-const maxScratch = 4096
-
-// claim asks for as many tasks as there is room for and starts them.
-func (w *Worker) claim(last context.Context) (got int, full bool, err error) {
-	req := w.request()
-	req.Into = w.scratch
-	if req.Max == 0 || len(req.Kinds) == 0 {
-		return 0, true, nil
-	}
-	began := time.Now()
-	tasks, err := w.store.Claim(last, req)
-	if errors.Is(err, ErrWorkerGone) { // taken for dead: the beat gives it a new name
-		return 0, false, w.beat(last, WorkerRunning)
-	}
-	if err != nil {
-		return 0, false, err
-	}
-	now := time.Now()
-	full = len(tasks) == req.Max
-	w.paced(now, now.Sub(began), full)
-	for i := range tasks {
-		w.start(&tasks[i], now)
-	}
-	if clear(tasks); cap(tasks) <= maxScratch {
-		w.scratch = tasks
-	}
-	return len(tasks), full, nil
-}
-
-// request says what there is room for.
-func (w *Worker) request() ClaimRequest {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	req := ClaimRequest{Worker: w.id, Max: w.room(), Queues: w.queues, Suspect: w.suspects == 0}
-	for id, until := range w.avoided {
-		if time.Now().After(until) {
-			delete(w.avoided, id)
-			continue
-		}
-		req.Except = append(req.Except, id)
-	}
-	for _, name := range w.mux.Kinds() {
-		e, _ := w.mux.lookup(name)
-		room := req.Max
-		if e.policy.concurrency > 0 {
-			room = min(room, e.policy.concurrency-w.busy[name])
-		}
-		if room > 0 {
-			req.Kinds = append(req.Kinds, KindClaim{Kind: name, Max: room, Caps: e.policy.caps})
-		}
-	}
-	return req
-}
-
-// avoidFor is for how long a worker leaves a task to others that somebody asked it to hand over.
-const avoidFor = 5 * time.Second
-
-// avoid leaves a task to others for a while.
-func (w *Worker) avoid(id string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.avoided == nil {
-		w.avoided = make(map[string]time.Time)
-	}
-	w.avoided[id] = time.Now().Add(avoidFor)
-}
-
-// listen turns the store's wake-ups into kicks, and into a beat when something may have been asked
-// of a run.
+// listen turns the store's wake-ups into claims, into a look at the neighbours, and into a beat
+// when a run may have a command.
 func (w *Worker) listen(last, ctx context.Context) {
 	var seen Generations
 	for ctx.Err() == nil {
@@ -364,49 +208,42 @@ func (w *Worker) listen(last, ctx context.Context) {
 			continue // the polling goes on
 		}
 		if seen.Commands != 0 && now.Commands != seen.Commands {
-			_ = w.beat(last, w.currentState()) // the regular ones go on, and tell of errors
+			_ = w.beats.beat(last, w.beats.announced()) // the regular ones go on, and tell of errors
 		}
 		if now.Workers != seen.Workers {
-			select {
-			case w.gone <- struct{}{}:
-			default:
-			}
+			w.watcher.notice()
 		}
 		if now.Tasks != seen.Tasks {
-			w.nudge()
+			w.claims.nudge()
 		}
 		seen = now
 	}
 }
 
-// prunes removes old ended tasks: soon after the start, then now and then, and at no two workers at
-// the same moment.
-func (w *Worker) prunes(ctx context.Context) {
-	for wait := time.Minute; pause(ctx, wait/2+rand.N(wait)); wait = 10 * time.Minute {
-		for req := (PruneRequest{Age: w.retention, Clock: time.Now(), Max: 1000}); ; {
-			done, err := w.store.Prune(ctx, req)
-			if err != nil {
-				if ctx.Err() == nil {
-					w.log.Warn("old tasks not removed; trying again later", "error", err)
-				}
-				break
-			}
-			if req.After = done.Next; done.Next == "" || !pause(ctx, 50*time.Millisecond) {
-				break
-			}
-		}
+// housekeep does what is due about every second.
+func (w *Worker) housekeep() {
+	for _, r := range w.runs.all() {
+		r.saveUnsaved()
+	}
+	w.beats.cutOff()
+	w.giveBackWaiting(maxWait)
+}
+
+// onLastCall ends the contexts of the runs whose kinds want it so when last call comes. A run that
+// is not in the list of runs is entered later, and sees then that the slots are closed.
+func (w *Worker) onLastCall() {
+	<-w.lastCall
+	w.slots.close()
+	runs := w.runs.all()
+	w.giveBackWaiting(0)
+	cause := w.lastCallCause()
+	for _, r := range runs {
+		r.atLastCall(cause)
 	}
 }
 
-func (w *Worker) nudge() {
-	select {
-	case w.kick <- struct{}{}:
-	default:
-	}
-}
-
-func (w *Worker) incarnation() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.id
+// lastCallCause is that of contexts which end at last call.
+func (w *Worker) lastCallCause() *lastcall.InterruptError {
+	left, _ := lastcall.TimeLeft(w.base)
+	return &lastcall.InterruptError{Until: time.Now().Add(left)}
 }

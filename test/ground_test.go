@@ -70,7 +70,7 @@ func overdue(r task.RunRecord) bool {
 
 // unheard is what a process has recorded before it abandoned a handler.
 func unheard(r task.RunRecord) bool {
-	return r.Reason == task.ReasonDeadline && !r.Reclaimed && !r.Crashed && strings.HasPrefix(r.Error, "the handler is deaf")
+	return r.Reason == task.ReasonDeadline && !r.Reclaimed && !r.Crashed && strings.HasPrefix(r.Error, "the handler is unresponsive")
 }
 
 func handedOver(r task.RunRecord) bool {

@@ -117,7 +117,7 @@ func (p *workerProgram) handover(ctx context.Context, r *task.Run, a work) error
 	at, err := p.begin(ctx, r)
 	for ; err == nil && at < a.Steps; at++ {
 		if r.Stopping() {
-			return r.Interrupt(ctx, at)
+			return r.HandOver(at)
 		}
 		if !pause(ctx, a.Pace) {
 			return context.Cause(ctx)

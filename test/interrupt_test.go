@@ -160,14 +160,14 @@ var ways = []way{
 // that is busy with other things.
 const abandoned = 3
 
-// outcome is what a way has made of a running task. A handler that was abandoned is recorded as deaf;
+// outcome is what a way has made of a running task. A handler that was abandoned is recorded as unresponsive;
 // where that came too late, the next server calls it an interruption by the deadline.
 func (w way) outcome(s *server) (status, reason string, count want) {
 	deadline := want{interruptions: 1, deadlines: 1}
 	switch {
 	case s.cmd.ProcessState.ExitCode() != abandoned || len(s.lines(" reason=stop")) > 0:
 		return w.status, "stop", w.count
-	case len(s.lines("the handler is deaf")) > 0:
+	case len(s.lines("the handler is unresponsive")) > 0:
 		return "interrupted", "deadline", deadline
 	}
 	return "running", "", deadline

@@ -101,7 +101,7 @@ func waitingFor(ctx context.Context, b backend, tasks []task.Task, delays bool) 
 		if !delays {
 			t.RunAt = time.Time{}
 		}
-		reasons[i] = httpapi.WaitsFor(t, workers, counts.Paused, now)
+		reasons[i] = task.PendingReason(t, workers, counts.Paused, now)
 	}
 	return reasons
 }

@@ -139,7 +139,7 @@ func waitsFor(ctx context.Context, b backend, t task.Task) (string, error) {
 		return "", err
 	}
 	workers, err := b.Workers(ctx)
-	return httpapi.WaitsFor(t, workers, counts.Paused, time.Now()), err
+	return task.PendingReason(t, workers, counts.Paused, time.Now()), err
 }
 
 // jsonError is why something is not JSON.

@@ -20,7 +20,7 @@ type Task struct {
 	// Status is where it is in its life, Reason why it was interrupted last.
 	Status task.Status `json:"status"`
 	Reason task.Reason `json:"reason,omitempty"`
-	// WaitsFor says why a task that waits is not claimed; see [WaitsFor]. Only the answer about one
+	// WaitsFor says why a task that waits is not claimed; see [task.PendingReason]. Only the answer about one
 	// task has it.
 	WaitsFor string `json:"waitsFor,omitempty"`
 	// Runs counts the runs; Attempts, Interruptions and Crashes those that ended so.

@@ -36,9 +36,7 @@ func (h *Handler) submit(a *answer, r *http.Request) error {
 	if !j.Existed {
 		h.hub.queued(mark, n)
 		h.audit(a, "task queued", "task", n.ID, "kind", n.Kind, "queue", n.Queue)
-		if !h.kinds.known(ctx, h.client, n.Kind) {
-			j.WaitsFor = noWorker(n.Kind)
-		}
+		j.WaitsFor = h.kinds.pendingReason(ctx, h.client, n.Kind)
 	}
 	a.Header().Set("Location", "/v1/tasks/"+j.ID)
 	status := http.StatusCreated
@@ -126,7 +124,7 @@ func (h *Handler) waitsFor(ctx context.Context, t task.Task) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return WaitsFor(t, workers, counts.Paused, time.Now()), nil
+	return task.PendingReason(t, workers, counts.Paused, time.Now()), nil
 }
 
 func (h *Handler) taskLog(a *answer, r *http.Request) error {

@@ -17,15 +17,15 @@ type Signals struct {
 }
 
 // Wake counts changes, and ends the waiting calls. A call that counts nothing does nothing.
-func (s *Signals) Wake(ready, asked, gone uint64) {
-	if ready == 0 && asked == 0 && gone == 0 {
+func (s *Signals) Wake(tasks, commands, workers uint64) {
+	if tasks == 0 && commands == 0 && workers == 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.counted.Tasks += ready
-	s.counted.Commands += asked
-	s.counted.Workers += gone
+	s.counted.Tasks += tasks
+	s.counted.Commands += commands
+	s.counted.Workers += workers
 	s.stir()
 }
 

@@ -306,7 +306,7 @@ func (t *teller) work(ctx context.Context, r *task.Run, do, name string) error {
 		return context.Cause(ctx)
 	case do == "ask" && nth == 0:
 		<-ctx.Done()
-		return r.Interrupt(ctx, "asked")
+		return r.HandOver("asked")
 	case do == "steps":
 		return t.walk(ctx, r, name)
 	}
@@ -338,5 +338,5 @@ func (t *teller) walk(ctx context.Context, r *task.Run, name string) error {
 		return nil
 	}
 	<-ctx.Done()
-	return r.Interrupt(ctx, at)
+	return r.HandOver(at)
 }

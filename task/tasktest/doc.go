@@ -5,29 +5,30 @@
 //		var rows []int
 //		handler := func(ctx context.Context, r *task.Run, a ImportArgs) error { ... }
 //		got := tasktest.Run(t, handler, ImportArgs{Rows: 3}, tasktest.Options{InterruptAtSave: 2})
-//		if got.Status != task.Succeeded || !slices.Equal(rows, []int{0, 1, 2}) {
+//		if got.Status != task.StatusSucceeded || !slices.Equal(rows, []int{0, 1, 2}) {
 //			t.Errorf("%s (%s), rows %v", got.Status, got.Error, rows)
 //		}
 //	}
 //
 // [Run] enqueues one task and works it to its end, each run in a worker of its own with its own
 // [lastcall.Group], as if a new version of the program were deployed between two runs. What happens
-// on the way is in [Options]: a last call, an interrupt or a crash at the n-th Save. What came of it
-// is in the [Outcome]; asserting on it is the test's business. [RunTask] does the same with the
+// on the way is in [Options]: a last call, an interrupt or a crash at the n-th Save. What came of
+// it is in the [Outcome]; asserting on it is the test's business. [RunTask] does the same with the
 // program's own [task.Mux]: with its kinds' policies and its middleware.
 //
-// # A deaf handler
+// # An unresponsive handler
 //
-// A handler that does not return when its context has ended is deaf: at a real stop it would be
-// abandoned, and its task would be late. No test hangs on one. It fails, and says which handler it
-// was and where it stands, unless [Options].Deaf says that it is known.
+// A handler that does not return when its context has ended is unresponsive: at a real stop it
+// would be abandoned, and its task would be late. No test hangs on one. It fails, and says which
+// handler it was and shows its stack, unless [Options].IgnoresContext says that it is known.
 //
 // # Time
 //
 // Run makes a bubble of package [testing/synctest] around all of this, so that time is fake: it
 // begins in the year 2000 and jumps ahead when everyone waits. A backoff, a grace, a timeout of an
-// hour cost nothing. In a test that is in a bubble already (t is the bubble's), that one is used; but
-// it cannot be left behind with a deaf handler in it, and fails or hangs as synctest does then.
+// hour cost nothing. In a test that is in a bubble already (t is the bubble's), that one is used;
+// but it cannot be left behind with an unresponsive handler in it, and fails or hangs as synctest
+// does then.
 //
 // Who works in a bubble may not wait for anyone outside. A database's connections, a server that
 // the test has started before, a client of package http that keeps connections open do not fit into

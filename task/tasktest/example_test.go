@@ -32,7 +32,7 @@ func sendLetters(post Post) func(context.Context, *task.Run, Letters) error {
 		}
 		for next < len(l.To) {
 			if ctx.Err() != nil {
-				return r.Interrupt(ctx, next)
+				return r.HandOver(next)
 			}
 			if err := post.Send(ctx, l.To[next]); err != nil {
 				return err

@@ -26,7 +26,7 @@ type process struct {
 	worker   string // the incarnation
 	claimed  bool
 	struck   bool // what the options say has happened here
-	late     bool // stopped by Options.Limit
+	late     bool // stopped by Options.RunTimeout
 	dead     bool
 	returned bool // the handler, after it was left behind
 	timers   []*time.Timer
@@ -50,7 +50,7 @@ func (p *process) live(ctx context.Context) (lastcall.Report, error) {
 	err = p.group.Go("worker", func(ctx context.Context) error {
 		ctx, p.interrupt = context.WithCancelCause(ctx)
 		defer p.interrupt(nil)
-		// The handler's goroutine inherits the label, by which it is found when it is deaf.
+		// The handler's goroutine inherits the label, by which it is found when it does not return.
 		pprof.SetGoroutineLabels(pprof.WithLabels(ctx, pprof.Labels(labelKey, p.label())))
 		return w.Serve(ctx)
 	})
@@ -67,7 +67,7 @@ func (p *process) live(ctx context.Context) (lastcall.Report, error) {
 }
 
 // observe ends the process with its run, and notices the return of a handler that was recorded as
-// deaf.
+// unresponsive.
 func (p *process) observe(e task.Event) {
 	if e.Status == task.StatusRunning || e.Reclaimed { // the end of the process before
 		return
@@ -148,7 +148,8 @@ func (p *process) Apply(ctx context.Context, changes []task.Change) []error {
 	return errs
 }
 
-// gone says whether the process is dead, and notices the return of a handler that it left behind.
+// gone reports whether the process is dead, and notices the return of a handler that it left
+// behind.
 func (p *process) gone(changes []task.Change) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -194,7 +195,7 @@ func (p *process) strike() {
 	p.way.mu.Unlock()
 }
 
-// done says whether what was to happen has happened.
+// done reports whether what was to happen has happened.
 func (w *way) done() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -42,20 +42,20 @@ type Options struct {
 	// still run, and the context of the others ends.
 	CrashAtSave int
 
-	// IgnoresContext says that the handler is known to ignore the end of its context: the test fails if it
-	// does not, and goes on if it does, as the next process would when the stop is over. In a
+	// IgnoresContext says that the handler is known to ignore the end of its context: the test fails
+	// if it does not, and goes on if it does, as the next process would when the stop is over. In a
 	// bubble the handler's goroutine stands still after the test, unless it has returned by then.
 	IgnoresContext bool
 
-	// MaxRuns ends the way after so many runs, to look at the task in between; after a crash it is then
-	// still marked as running, as SIGKILL leaves it. 0 means that the task is worked until it has
-	// ended; after 100 runs the test fails.
+	// MaxRuns ends the way after so many runs, to look at the task in between; after a crash it is
+	// then still marked as running, as SIGKILL leaves it. 0 means that the task is worked until it
+	// has ended; after 100 runs the test fails.
 	MaxRuns int
 	// Grace is the time for a stop, of which a tenth, at least a second if there is as much, is the
 	// reserve. 0 means 30 s, with RealTime 2 s.
 	Grace time.Duration
 	// RunTimeout bounds each run. One that has not ended by then fails the test, by name. 0 means an
-	// hour, with RealTime a minute. In a bubble there is a bound in real time besides, a minute, for
+	// hour, with RealTime a minute. In a bubble each run is also bounded by a minute of real time, for
 	// handlers that wait for nothing or for somebody outside: for these the clock stands still.
 	RunTimeout time.Duration
 	// RealTime works without a bubble.
@@ -71,15 +71,16 @@ type Outcome struct {
 	// Log is what the runs have logged.
 	Log string
 	// Saves is how many checkpoints Run.Save has recorded, over all runs. One that was handed over
-	// with Run.Interrupt is not among them.
+	// with Run.HandOver is not among them.
 	Saves int
 }
 
 // Run works a task with a handler and returns what became of it. The kind has no policy of its own;
 // RunTask takes one.
 //
-// What only a test can get wrong, and a deaf handler, ends the test with a message. A handler that
-// fails is no failure of the test: look at the Outcome. The worker's log is the test's.
+// What only a test can get wrong, and an unresponsive handler, ends the test with a message. A
+// handler that fails is no failure of the test: look at the Outcome. The worker's log is the
+// test's.
 func Run[T any](t *testing.T, handler func(ctx context.Context, r *task.Run, args T) error, args T, opt Options) Outcome {
 	t.Helper()
 	kind := task.Kind[T]{Name: "tasktest"}
@@ -92,8 +93,8 @@ func Run[T any](t *testing.T, handler func(ctx context.Context, r *task.Run, arg
 	return RunTask(t, &mux, n, opt)
 }
 
-// RunTask is Run for a task that [task.Kind.Prepare] has prepared, with the handler, the policy and the
-// middleware that a Mux has for its kind.
+// RunTask is Run for a task that [task.Kind.Prepare] has prepared, with the handler, the policy and
+// the middleware that a Mux has for its kind.
 func RunTask(t *testing.T, mux *task.Mux, n task.NewTask, opt Options) Outcome {
 	t.Helper()
 	o, err := work(t, mux, n, opt, time.Minute)
@@ -198,7 +199,7 @@ func (o *Options) check() error {
 		return fmt.Errorf("only one of LastCallAtSave, LastCallAfter, InterruptAtSave and CrashAtSave can happen: %+v", *o)
 	}
 	if o.IgnoresContext && (len(incidents) == 0 || o.CrashAtSave > 0) {
-		return fmt.Errorf("whether a handler is deaf is seen at a last call or an interrupt: set one of them beside Deaf")
+		return fmt.Errorf("whether a handler ignores its context is seen at a last call or an interrupt: set one of them with IgnoresContext")
 	}
 	grace, limit := 30*time.Second, time.Hour
 	if o.RealTime {

@@ -58,7 +58,7 @@ func count(ctx context.Context, r *task.Run, a args) error {
 	}
 	for at < a.N {
 		if r.Stopping() || ctx.Err() != nil {
-			return r.Interrupt(ctx, at)
+			return r.HandOver(at)
 		}
 		at++
 		if err := r.Save(ctx, at); err != nil {
@@ -247,7 +247,7 @@ func TestAGivenCheckpointIsFoundByEveryRunUntilThereIsANewOne(t *testing.T) {
 
 func TestADeafHandlerIsNamedWithWhereItStands(t *testing.T) {
 	t.Parallel()
-	for name, deaf := range map[string]func(){
+	for name, unresponsive := range map[string]func(){
 		"that sleeps for ever":   func() { select {} },
 		"that polls":             func() { pollsForEver() },
 		"that sleeps for a year": func() { time.Sleep(365 * 24 * time.Hour) },
@@ -256,10 +256,10 @@ func TestADeafHandlerIsNamedWithWhereItStands(t *testing.T) {
 			if err := r.Save(ctx, 1); err != nil {
 				return err
 			}
-			deaf()
+			unresponsive()
 			return nil
 		})
-		complains(t, err, `the handler of kind "k" is deaf`, "interrupted at save 1", "1.5s", "TestADeafHandlerIsNamedWithWhereItStands.func")
+		complains(t, err, `the handler of kind "k" is unresponsive`, "interrupted at save 1", "1.5s", "TestADeafHandlerIsNamedWithWhereItStands.func")
 		if name == "that polls" {
 			complains(t, err, "pollsForEver", "tasktest_test.go")
 		}
@@ -274,7 +274,7 @@ func pollsForEver() {
 
 func TestAHandlerIsDeafWhoReturnsTooLate(t *testing.T) {
 	t.Parallel()
-	for wait, want := range map[time.Duration]string{1400 * time.Millisecond: "", 1600 * time.Millisecond: "is deaf"} {
+	for wait, want := range map[time.Duration]string{1400 * time.Millisecond: "", 1600 * time.Millisecond: "is unresponsive"} {
 		for _, opt := range []Options{{InterruptAtSave: 1}, {LastCallAtSave: 1}, {LastCallAfter: time.Minute}} {
 			o, err := try(t, kind, opt, func(ctx context.Context, r *task.Run, _ args) error {
 				if r.Task().Runs == 1 {
@@ -298,7 +298,7 @@ func TestAHandlerIsDeafWhoReturnsTooLate(t *testing.T) {
 
 func TestAHandlerThatIsKnownToBeDeafIsWorkedOn(t *testing.T) {
 	t.Parallel()
-	deaf := func(first time.Duration) func(ctx context.Context, r *task.Run, _ args) error {
+	unresponsive := func(first time.Duration) func(ctx context.Context, r *task.Run, _ args) error {
 		return func(ctx context.Context, r *task.Run, _ args) error {
 			if r.Task().Runs == 1 {
 				if err := r.Save(ctx, 1); err != nil {
@@ -311,26 +311,26 @@ func TestAHandlerThatIsKnownToBeDeafIsWorkedOn(t *testing.T) {
 		}
 	}
 	for _, first := range []time.Duration{time.Minute, 1000 * time.Hour} {
-		o, err := try(t, kind, Options{LastCallAtSave: 1, IgnoresContext: true}, deaf(first))
+		o, err := try(t, kind, Options{LastCallAtSave: 1, IgnoresContext: true}, unresponsive(first))
 		counts(t, o, err, task.StatusSucceeded, 2, 0, 1, 0)
 		if o.History[0].Reason != task.ReasonDeadline || string(o.Checkpoint) != "1" {
 			t.Errorf("%+v, checkpoint %s", o.History[0], o.Checkpoint)
 		}
 	}
-	_, err := try(t, kind, Options{LastCallAtSave: 1, IgnoresContext: true}, deaf(0))
-	complains(t, err, `the handler of kind "k" is not deaf`)
+	_, err := try(t, kind, Options{LastCallAtSave: 1, IgnoresContext: true}, unresponsive(0))
+	complains(t, err, `the handler of kind "k" is not unresponsive`)
 }
 
 func TestAHandlerThatDoesNotComeToAnEndIsNamed(t *testing.T) {
 	t.Parallel()
 	_, err := try(t, kind, Options{}, func(ctx context.Context, _ *task.Run, _ args) error { <-ctx.Done(); return nil })
-	complains(t, err, `"k" had not returned after 1h0m0s`, "Options.Limit")
+	complains(t, err, `"k" had not returned after 1h0m0s`, "Options.RunTimeout")
 	_, err = try(t, kind, Options{RunTimeout: time.Minute}, func(context.Context, *task.Run, args) error { select {} })
-	complains(t, err, `"k" is deaf`, "had not returned after 1m0s")
+	complains(t, err, `"k" is unresponsive`, "had not returned after 1m0s")
 	k := kind
 	k.Timeout = time.Second
 	_, err = try(t, k, Options{}, func(context.Context, *task.Run, args) error { select {} })
-	complains(t, err, `"k" is deaf`)
+	complains(t, err, `"k" is unresponsive`)
 	_, err = try(t, kind, Options{}, func(context.Context, *task.Run, args) error { return task.Snooze(time.Hour) })
 	complains(t, err, "after 100 runs the task is queued")
 }
@@ -361,8 +361,8 @@ func TestWhatNeverHappenedFailsTheTest(t *testing.T) {
 		{Options{LastCallAfter: time.Minute}, "done before LastCallAfter"},
 		{Options{CrashAtSave: 1, InterruptAtSave: 1}, "only one"},
 		{Options{MaxRuns: -1}, "negative"},
-		{Options{IgnoresContext: true}, "beside Deaf"},
-		{Options{CrashAtSave: 1, IgnoresContext: true}, "beside Deaf"},
+		{Options{IgnoresContext: true}, "with IgnoresContext"},
+		{Options{CrashAtSave: 1, IgnoresContext: true}, "with IgnoresContext"},
 		{Options{Checkpoint: func() {}}, "Options.Checkpoint"},
 	} {
 		_, err := try(t, kind, c.opt, count)
@@ -417,7 +417,7 @@ func TestInRealTimeAHandlerMayWaitForTheNetwork(t *testing.T) {
 		<-t.Context().Done()
 		return nil
 	})
-	complains(t, err, `"k" is deaf`, "500ms")
+	complains(t, err, `"k" is unresponsive`, "500ms")
 }
 
 func TestMiddlewareBelongsToTheTest(t *testing.T) {

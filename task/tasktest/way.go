@@ -66,7 +66,7 @@ func (w *way) walk(ctx context.Context) (err error) {
 			break
 		}
 		if t.Runs >= maxRuns {
-			return fmt.Errorf("after %d runs the task is %s and has not ended (%s): Options.Runs says after how many to look at it", t.Runs, t.Status, t.Error)
+			return fmt.Errorf("after %d runs the task is %s and has not ended (%s): Options.MaxRuns says after how many to look at it", t.Runs, t.Status, t.Error)
 		}
 		if t.Status.Claimable() {
 			time.Sleep(time.Until(t.RunAt))
@@ -106,15 +106,15 @@ func (w *way) step(ctx context.Context) error {
 	case abandoned:
 		p.leave()
 		if !w.opt.IgnoresContext || !struck {
-			return fmt.Errorf("the handler of kind %q is deaf: %s, and %v after the end of its context it had not returned. It stands at\n%s",
+			return fmt.Errorf("the handler of kind %q is unresponsive: %s, and %v after the end of its context it had not returned. It stands at\n%s",
 				w.new.Kind, p.told(), w.patience(), w.stands())
 		}
 	case late:
-		return fmt.Errorf("the handler of kind %q had not returned after %v, and did so only when it was told to stop: it waits for something that does not come, or Options.Limit is too small", w.new.Kind, w.opt.RunTimeout)
+		return fmt.Errorf("the handler of kind %q had not returned after %v, and did so only when it was told to stop: it waits for something that does not come, or Options.RunTimeout is too small", w.new.Kind, w.opt.RunTimeout)
 	case len(report.Failures) > 0:
 		return fmt.Errorf("the worker failed: %w", errors.Join(report.Failures...))
 	case w.opt.IgnoresContext && struck:
-		return fmt.Errorf("the handler of kind %q is not deaf: it returned when its context had ended, or before; leave out Options.Deaf", w.new.Kind)
+		return fmt.Errorf("the handler of kind %q is not unresponsive: it returned when its context had ended, or before; leave out Options.IgnoresContext", w.new.Kind)
 	}
 	return nil
 }
@@ -164,8 +164,8 @@ func (w *way) begun(t task.Task) task.Task {
 	return t
 }
 
-// reserve is how much of a grace is kept for recording; patience, how much of that a handler has for
-// returning when its context has ended. See lastcall.Config.
+// reserve is how much of a grace is kept for recording; patience, how much of that a handler has
+// for returning when its context has ended. See lastcall.Config.
 func (w *way) reserve() time.Duration {
 	r := min(max(w.opt.Grace/10, time.Second), 5*time.Second)
 	return min(r, w.opt.Grace/2)
@@ -173,7 +173,7 @@ func (w *way) reserve() time.Duration {
 
 func (w *way) patience() time.Duration { return w.reserve() / 2 }
 
-// haunted says whether a handler that was left behind has still not returned.
+// haunted reports whether a handler that was left behind has still not returned.
 func (w *way) haunted() bool {
 	w.mu.Lock()
 	p := w.behind

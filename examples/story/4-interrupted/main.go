@@ -45,7 +45,7 @@ func main() {
 func draw(ctx context.Context, r *task.Run, image Image) error {
 	for line := range 10 {
 		if r.Stopping() {
-			return r.Interrupt(ctx, line)
+			return r.HandOver(line)
 		}
 		fmt.Println(image.Name, "line", line)
 		time.Sleep(50 * time.Millisecond)

@@ -59,7 +59,7 @@ func draw(ctx context.Context, r *task.Run, image Image) error {
 	}
 	for ; line < 10; line++ {
 		if r.Stopping() {
-			return r.Interrupt(ctx, line)
+			return r.HandOver(line)
 		}
 		fmt.Println(image.Name, "line", line)
 		time.Sleep(50 * time.Millisecond)

@@ -165,7 +165,7 @@ func (j job) entries(ctx context.Context, r *task.Run, t *tree, w *part, at *cur
 // about it.
 func cut(ctx context.Context, r *task.Run, at cursor, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
-		return r.Interrupt(ctx, at)
+		return r.HandOver(at)
 	}
 	if errors.Is(err, fs.ErrPermission) {
 		return task.Permanent(fmt.Errorf("%w: make it readable for the server's user, or leave it out of the tree, and submit again", err))

@@ -252,7 +252,7 @@ func (x *execution) end(ctx context.Context, cause error) error {
 		return err
 	}
 	// Together with the outcome, in one write.
-	return carry(err, x.run.Interrupt(ctx, json.RawMessage(kept)))
+	return carry(err, x.run.HandOver(json.RawMessage(kept)))
 }
 
 // outcome is the end of the run without its checkpoint.

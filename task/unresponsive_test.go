@@ -36,7 +36,7 @@ func TestADeafHandlersTaskIsInterruptedByTheDeadlineAndTakenUpWhenTheStopIsOver(
 		if over := got.RunAt.Sub(began); over != 10*time.Second {
 			t.Errorf("claimable %v after the stop began, which has 10s", over)
 		}
-		if !strings.Contains(got.Error, "the handler is deaf: 438ms after the interrupt") {
+		if !strings.Contains(got.Error, "the handler is unresponsive: 438ms after the interrupt") {
 			t.Errorf("error %q", got.Error)
 		}
 		if log, err := b.client.Log(t.Context(), id); err != nil || string(log) != "begun\n" {
@@ -48,7 +48,7 @@ func TestADeafHandlersTaskIsInterruptedByTheDeadlineAndTakenUpWhenTheStopIsOver(
 		b.want(id, task.StatusInterrupted, task.ReasonDeadline, 0, 1, 0)
 		time.Sleep(time.Second)
 		b.want(id, task.StatusSucceeded, "", 0, 1, 0)
-		time.Sleep(time.Minute) // the deaf one returns, and is not heard
+		time.Sleep(time.Minute) // the unresponsive one returns, and is not heard
 		runs, err := b.client.History(t.Context(), id)
 		if err != nil || len(runs) != 2 || runs[0].Reason != task.ReasonDeadline || runs[0].Crashed {
 			t.Errorf("%+v, %v", runs, err)
@@ -71,7 +71,7 @@ func TestTheReportOfAStopShowsWhereADeafHandlerStands(t *testing.T) {
 			t.Fatalf("%+v", r)
 		}
 		at := r.Abandoned[0].Stack
-		if !strings.Contains(at, "  3 at\n  time.Sleep\n") || !strings.Contains(at, "task/deaf_test.go:") || strings.Contains(at, "execute") {
+		if !strings.Contains(at, "  3 at\n  time.Sleep\n") || !strings.Contains(at, "task/unresponsive_test.go:") || strings.Contains(at, "execute") {
 			t.Errorf("it is said to stand\n%s", at)
 		}
 		time.Sleep(time.Minute)

@@ -12,13 +12,13 @@ func TestARunNeverWaitsBehindAHandlerThatBlocks(t *testing.T) {
 		const n = 3 * maxIdle
 		var begun atomic.Int64
 		release := make(chan struct{})
-		c := newCrew(func(*Run) {
+		p := newPool(func(*Run) {
 			begun.Add(1)
 			<-release
 		})
 		for round := range 3 { // the later ones find goroutines that are idle, and fewer than they are
 			for range n {
-				c.run(new(Run))
+				p.run(new(Run))
 			}
 			synctest.Wait()
 			if got := begun.Load(); got != int64((round+1)*n) {
@@ -28,11 +28,11 @@ func TestARunNeverWaitsBehindAHandlerThatBlocks(t *testing.T) {
 				release <- struct{}{}
 			}
 			synctest.Wait()
-			if c.idle != maxIdle {
-				t.Fatalf("round %d: %d goroutines are idle, want %d", round, c.idle, maxIdle)
+			if p.idle != maxIdle {
+				t.Fatalf("round %d: %d goroutines are idle, want %d", round, p.idle, maxIdle)
 			}
 		}
-		c.dismiss()
+		p.dismiss()
 	})
 }
 
@@ -41,16 +41,16 @@ func TestEachRunIsDoneOnce(t *testing.T) {
 	runs, done := make([]Run, n), make([]atomic.Int32, n)
 	var all sync.WaitGroup
 	all.Add(n)
-	c := newCrew(func(r *Run) {
+	p := newPool(func(r *Run) {
 		done[r.place].Add(1)
 		all.Done()
 	})
 	for i := range runs {
 		runs[i].place = i
-		c.run(&runs[i])
+		p.run(&runs[i])
 	}
 	all.Wait()
-	c.dismiss()
+	p.dismiss()
 	for i := range done {
 		if times := done[i].Load(); times != 1 {
 			t.Fatalf("run %d was done %d times", i, times)

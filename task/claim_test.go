@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,4 +33,32 @@ func TestAClaimThatGoesOnFailingIsToldAtOnceAndThenOnceAMinute(t *testing.T) {
 			t.Errorf("told %d times in ten minutes:\n%s", n, &log)
 		}
 	})
+}
+
+func TestAClaimWhoseAnswerWasLostIsFoundAgain(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.handle = func(context.Context, *task.Run) error { return nil }
+		id := b.enqueue()
+		s := &forgetful{Store: b.store}
+		g := b.serve(s)
+		done, err := b.client.Wait(b.t.Context(), id)
+		if err != nil || done.Status != task.StatusSucceeded || done.Runs != 1 || !s.lost.Load() {
+			t.Errorf("%+v, %v; an answer was lost: %v", done, err, s.lost.Load())
+		}
+		b.stop(g, 0)
+	})
+}
+
+// forgetful loses the answer of the first claim that got something.
+type forgetful struct {
+	task.Store
+	lost atomic.Bool
+}
+
+func (f *forgetful) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+	got, err := f.Store.Claim(ctx, req)
+	if len(got) > 0 && !f.lost.Swap(true) {
+		return nil, errors.New("the answer was lost")
+	}
+	return got, err
 }

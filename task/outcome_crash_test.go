@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/lastcall-go/lastcall"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -69,11 +70,38 @@ func TestACrashAfterAStopBeganIsAnInterruption(t *testing.T) {
 	})
 }
 
-func TestACrashOfNothingIsNoError(t *testing.T) {
-	if err := task.Crashed(nil); err != nil {
-		t.Error(err)
-	}
-	if cause := errors.New("x"); !errors.Is(task.Crashed(cause), cause) {
-		t.Error("the cause is not wrapped")
-	}
+func TestCrashesWithoutANewCheckpointFailTheTaskAtTheCap(t *testing.T) {
+	bubble(t, func(b *bench) {
+		saved := 0
+		task.Handle(&b.mux, kind, func(ctx context.Context, r *task.Run, _ args) error {
+			if saved < 2 {
+				saved++
+				if err := r.Save(ctx, saved); err != nil {
+					t.Errorf("Save: %v", err)
+				}
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		id := b.enqueue()
+		var groups []*lastcall.Group
+		for crashes := 1; crashes <= 4; crashes++ {
+			cut := &faultyStore{Store: b.store}
+			groups = append(groups, b.serve(cut))
+			time.Sleep(10 * time.Second)
+			cut.cut(true)
+			b.store.Kill(b.get(id).Worker)
+		}
+		groups = append(groups, b.serve(b.store))
+		time.Sleep(10 * time.Second)
+		// Crash 1 after checkpoint 1, crash 2 after checkpoint 2: then three in a row, the second's
+		// included.
+		if got := b.want(id, task.StatusFailed, "", 0, 0, 4); got.CrashStreak != 3 {
+			t.Errorf("streak %d, error %q", got.CrashStreak, got.Error)
+		}
+		for _, g := range groups {
+			g.Stop(nil)
+			g.Wait()
+		}
+	})
 }

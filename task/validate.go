@@ -2,28 +2,7 @@ package task
 
 import (
 	"strings"
-	"time"
 	"unicode/utf8"
-)
-
-// Bounds of what a task may carry. They are far above what a task needs and far below what hurts
-// its neighbours.
-const (
-	// MaxPayload bounds a payload, in bytes.
-	MaxPayload = 1 << 20
-	// MaxCheckpoint bounds a checkpoint, in bytes.
-	MaxCheckpoint = 1 << 20
-	// MaxResult bounds a result, in bytes.
-	MaxResult = 1 << 20
-	// MaxLog bounds what is kept of a task's log, in bytes: its tail.
-	MaxLog = 64 << 10
-	// MaxHistory bounds the runs that are kept of a task.
-	MaxHistory   = 100
-	maxErrorText = 8 << 10
-	maxMessage   = 200
-	maxName      = 100
-	maxKey       = 200
-	maxDelay     = 100 * 365 * 24 * time.Hour
 )
 
 // storable makes a text that every store can keep: valid UTF-8, no NUL, at most max bytes. One NUL
@@ -51,6 +30,25 @@ func checkName(what, name string) error {
 		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("._-/", c)) {
 			return invalid("%s %q may have only letters, digits and . _ - /", what, name)
 		}
+	}
+	return nil
+}
+
+// checkID accepts a UUID in its canonical lower-case form, of any version: an id is chosen by the
+// client.
+func checkID(id string) error {
+	bad := len(id) != 36
+	for i := 0; i < len(id) && !bad; i++ {
+		c := id[i]
+		switch i {
+		case 8, 13, 18, 23:
+			bad = c != '-'
+		default:
+			bad = !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f')
+		}
+	}
+	if bad {
+		return invalid("id %.40q is not a UUID in lower case, as 0197c0de-0000-7000-8000-000000000000", id)
 	}
 	return nil
 }

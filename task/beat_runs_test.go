@@ -1,0 +1,141 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// registry is a store that answers beats as a test says, and notes them.
+type registry struct {
+	Store
+	beats  []Beat
+	answer func(Beat) (BeatReply, error)
+}
+
+func (r *registry) Heartbeat(_ context.Context, b Beat) (BeatReply, error) {
+	r.beats = append(r.beats, b)
+	if r.answer == nil {
+		return BeatReply{}, nil
+	}
+	return r.answer(b)
+}
+
+// newBeats returns a heartbeat that is registered, with a set of runs.
+func newBeats(t *testing.T, r *registry) *heartbeat {
+	t.Helper()
+	h := &heartbeat{store: r, mux: new(Mux), runs: new(runSet), log: slog.New(slog.DiscardHandler), lease: 15 * time.Second}
+	if err := h.register(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// hold gives a heartbeat a run of its incarnation.
+func (h *heartbeat) hold(t *testing.T, n int) *Run {
+	r := numbered(n)
+	r.task.Worker, r.ctx.parent = h.incarnation(), t.Context()
+	h.runs.add(r)
+	return r
+}
+
+func TestHeartbeat_PassesOnWhatIsAskedOfItsRuns(t *testing.T) {
+	store := new(registry)
+	h := newBeats(t, store)
+	want := map[*Run]error{h.hold(t, 1): ErrCancelled, h.hold(t, 2): ErrInterruptRequested, h.hold(t, 3): ErrLeaseLost, h.hold(t, 4): nil}
+	store.answer = func(b Beat) (reply BeatReply, err error) {
+		for _, f := range b.Runs {
+			switch f.Run {
+			case 1:
+				reply.Commands = append(reply.Commands, PendingCommand{Fence: f, Verb: VerbCancel})
+			case 2:
+				reply.Commands = append(reply.Commands, PendingCommand{Fence: f, Verb: VerbInterrupt})
+			case 3:
+				reply.Lost = append(reply.Lost, f)
+			}
+		}
+		return reply, nil
+	}
+	if err := h.beat(t.Context(), WorkerStopping); err != nil || h.announced() != WorkerStopping {
+		t.Errorf("announced %s, %v", h.announced(), err)
+	}
+	for r, cause := range want {
+		if got := r.ctx.cause(); !errors.Is(got, cause) {
+			t.Errorf("run %s was ended by %v, want %v", r.task.ID, got, cause)
+		}
+	}
+}
+
+func TestHeartbeat_AWorkerThatWasTakenForDeadLosesItsRunsAndGoesOnUnderANewName(t *testing.T) {
+	store := new(registry)
+	h := newBeats(t, store)
+	old, dead := h.hold(t, 1), h.incarnation()
+	store.answer = func(b Beat) (BeatReply, error) {
+		if b.Worker == dead {
+			return BeatReply{}, ErrWorkerGone
+		}
+		return BeatReply{}, nil
+	}
+	if err := h.beat(t.Context(), WorkerRunning); err != nil {
+		t.Fatal(err)
+	}
+	last := store.beats[len(store.beats)-1]
+	if h.incarnation() == dead || last.Worker != h.incarnation() || last.Seq != 1 || !errors.Is(old.ctx.cause(), ErrLeaseLost) {
+		t.Errorf("last beat %+v, the run was ended by %v", last, old.ctx.cause())
+	}
+	dead = h.incarnation()
+	run := h.hold(t, 2)
+	if err := h.beat(t.Context(), WorkerStopping); err != nil {
+		t.Fatal(err)
+	}
+	if h.incarnation() != dead || !errors.Is(run.ctx.cause(), ErrLeaseLost) {
+		t.Errorf("in a stop it goes on as %s; the run was ended by %v", h.incarnation(), run.ctx.cause())
+	}
+}
+
+func TestHeartbeat_FindsWhatIsRunningForTheStoreAndNotHere(t *testing.T) {
+	store := new(registry)
+	h := newBeats(t, store)
+	known := h.hold(t, 1)
+	store.answer = func(b Beat) (BeatReply, error) {
+		if !b.ListsAllRuns || len(b.Runs) != 1 {
+			return BeatReply{}, nil
+		}
+		return BeatReply{Missing: []Task{known.task, {ID: "2", Run: 7, Worker: b.Worker}}}, nil
+	}
+	if found, err := h.missing(t.Context()); err != nil || len(found) != 1 || found[0].ID != "2" {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+func TestHeartbeat_CutsOffWhatWantsItBeforeTheLeaseEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newBeats(t, new(registry))
+		run, other := h.hold(t, 1), h.hold(t, 2)
+		run.policy = &policy{cutOff: true}
+		time.Sleep(12*time.Second - 1)
+		if h.cutOff(); run.ctx.cause() != nil {
+			t.Errorf("too early: %v", run.ctx.cause())
+		}
+		if err := h.beat(t.Context(), WorkerRunning); err != nil {
+			t.Fatal(err)
+		}
+		renewed := h.renewedSince()
+		h.store = &registry{answer: func(Beat) (BeatReply, error) { return BeatReply{}, errors.New("away") }}
+		for range 12 {
+			time.Sleep(time.Second)
+			if err := h.beat(t.Context(), WorkerRunning); err == nil {
+				t.Fatal("the store is away")
+			}
+		}
+		if h.cutOff(); !errors.Is(run.ctx.cause(), ErrDisconnected) || errors.Is(run.ctx.cause(), errFrozen) || other.ctx.cause() != nil {
+			t.Errorf("after 12 s the runs were ended by %v and %v", run.ctx.cause(), other.ctx.cause())
+		}
+		if renewed.IsZero() || !h.renewedSince().IsZero() {
+			t.Errorf("renewed since %v, and then %v", renewed, h.renewedSince())
+		}
+	})
+}

@@ -1,0 +1,175 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// claimer claims tasks for the free slots until last call. One goroutine claims; avoid and nudge
+// may be called by any.
+type claimer struct {
+	store  Store
+	mux    *Mux
+	queues []string
+	poll   time.Duration
+	log    *slog.Logger
+	slots  *slots
+	runs   *runSet
+	beats  *heartbeat
+	start  func(*Task, time.Time) // takes a claimed task
+
+	kick    chan struct{} // something may be claimable, or a slot is free
+	scratch []Task        // memory for the next claim, of the goroutine that claims
+
+	mu      sync.Mutex
+	avoided map[string]time.Time // tasks that other workers shall take, until when
+}
+
+// logAgain is how often the log hears of a claim that fails as the one before did.
+const logAgain = time.Minute
+
+// run claims until last call. last is the context of its calls: a claim is not cut short by last
+// call, for if its answer were lost, so would be its runs until the process has ended.
+func (c *claimer) run(last context.Context, lastCall <-chan struct{}) {
+	tick := time.NewTicker(c.poll)
+	defer tick.Stop()
+	var (
+		failed  string
+		logged  time.Time
+		backlog bool
+		doubt   bool // an answer was lost: there may be runs that we do not know of
+	)
+	for !closed(lastCall) {
+		if doubt && c.recover(last) == nil {
+			doubt = false
+		}
+		if backlog {
+			c.awaitBatch(lastCall)
+		}
+		got, full, err := c.claim(last)
+		if err != nil && (err.Error() != failed || time.Since(logged) >= logAgain) {
+			logged = time.Now()
+			c.log.Error("cannot claim; trying again", "worker", c.beats.incarnation(), "error", err)
+		}
+		failed = ""
+		if err != nil {
+			failed, doubt = err.Error(), true
+		}
+		backlog = full
+		if err == nil && got > 0 && !full {
+			continue
+		}
+		select {
+		case <-lastCall:
+		case <-c.kick:
+		case <-tick.C:
+		}
+	}
+	if doubt {
+		if err := c.recover(last); err != nil {
+			c.log.Warn("the answer of a claim was lost; what it gave is taken up by others", "worker", c.beats.incarnation(), "error", err)
+		}
+	}
+}
+
+// gathering is how long a worker with a backlog waits for room for more than a few tasks, so that
+// it claims many at once and not one by one.
+const gathering = 5 * time.Millisecond
+
+// awaitBatch returns when there is room for a batch, after a short time, or at last call.
+func (c *claimer) awaitBatch(lastCall <-chan struct{}) {
+	var late <-chan time.Time
+	for !c.slots.roomForBatch() {
+		if late == nil {
+			late = time.After(gathering)
+		}
+		select {
+		case <-c.kick:
+		case <-late:
+			return
+		case <-lastCall:
+			return
+		}
+	}
+}
+
+// maxScratch bounds the memory that a worker keeps for its next claim.
+const maxScratch = 4096
+
+// claim asks for as many tasks as there is room for and starts them.
+func (c *claimer) claim(last context.Context) (got int, full bool, err error) {
+	req := c.request()
+	if req.Max == 0 || len(req.Kinds) == 0 {
+		return 0, true, nil
+	}
+	began := time.Now()
+	tasks, err := c.store.Claim(last, req)
+	if errors.Is(err, ErrWorkerGone) { // taken for dead: the beat gives it a new name
+		return 0, false, c.beats.beat(last, WorkerRunning)
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	now := time.Now()
+	full = len(tasks) == req.Max
+	var some [maxInspected]*Run
+	c.slots.claimed(now, now.Sub(began), full, c.runs.appendFirst(some[:0]))
+	for i := range tasks {
+		c.start(&tasks[i], now)
+	}
+	if clear(tasks); cap(tasks) <= maxScratch {
+		c.scratch = tasks
+	}
+	return len(tasks), full, nil
+}
+
+// request says what there is room for. Its parts are read one after the other: the room only grows
+// meanwhile, and a name that the worker no longer has gets nothing.
+func (c *claimer) request() ClaimRequest {
+	req := ClaimRequest{Worker: c.beats.incarnation(), Queues: c.queues, Into: c.scratch}
+	req.Max, req.Kinds, req.Suspect = c.slots.wanted(c.mux)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, until := range c.avoided {
+		if time.Now().After(until) {
+			delete(c.avoided, id)
+			continue
+		}
+		req.Except = append(req.Except, id)
+	}
+	return req
+}
+
+// recover finds the runs of a claim whose answer was lost, and starts them. It is called by the
+// goroutine that claims, so that no claim is under way.
+func (c *claimer) recover(last context.Context) error {
+	missing, err := c.beats.missing(last)
+	for i := range missing {
+		c.start(&missing[i], time.Now())
+	}
+	return err
+}
+
+// avoidFor is for how long a worker leaves a task to others that was asked to be handed over.
+const avoidFor = 5 * time.Second
+
+// avoid leaves a task to others for a while.
+func (c *claimer) avoid(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.avoided == nil {
+		c.avoided = make(map[string]time.Time)
+	}
+	c.avoided[id] = time.Now().Add(avoidFor)
+}
+
+// nudge says that something may be claimable, or that a slot is free.
+func (c *claimer) nudge() {
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,23 @@
+package task
+
+import "time"
+
+// Bounds of what a task may carry. They are far above what a task needs and far below what hurts
+// its neighbours.
+const (
+	// MaxPayload bounds a payload, in bytes.
+	MaxPayload = 1 << 20
+	// MaxCheckpoint bounds a checkpoint, in bytes.
+	MaxCheckpoint = 1 << 20
+	// MaxResult bounds a result, in bytes.
+	MaxResult = 1 << 20
+	// MaxLog bounds what is kept of a task's log, in bytes: its tail.
+	MaxLog = 64 << 10
+	// MaxHistory bounds the runs that are kept of a task.
+	MaxHistory   = 100
+	maxErrorText = 8 << 10
+	maxMessage   = 200
+	maxName      = 100
+	maxKey       = 200
+	maxDelay     = 100 * 365 * 24 * time.Hour
+)

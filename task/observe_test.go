@@ -1,0 +1,63 @@
+package task_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+func TestObserve_APanicEndsNoRunAndIsLogged(t *testing.T) {
+	bubble(t, func(b *bench) {
+		var log bytes.Buffer
+		b.log = slog.New(slog.NewTextHandler(&log, nil))
+		b.observe = func(e task.Event) { panic("wrong label for " + string(e.Status)) }
+		b.handle = func(context.Context, *task.Run) error { return nil }
+		g := b.serve(b.store)
+		id := b.enqueue()
+		b.want(id, task.StatusSucceeded, "", 0, 0, 0)
+		b.stop(g, 0)
+		for _, want := range []string{"Observe panicked", "wrong label for running", "wrong label for succeeded"} {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("the log lacks %q:\n%s", want, &log)
+			}
+		}
+	})
+}
+
+func TestObserve_HearsOfAnEndThatANeighbourHasRecorded(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.kind.MaxCrashes = 1
+		b.handle = func(ctx context.Context, _ *task.Run) error { <-ctx.Done(); return ctx.Err() }
+		var dying, taking events
+		cut := &faultyStore{Store: b.store}
+		b.observe = dying.observe
+		dead := b.serve(cut)
+		id := b.enqueue()
+		first := b.want(id, task.StatusRunning, "", 0, 0, 0)
+		b.observe = taking.observe
+		next := b.serve(b.store)
+		cut.cut(true)
+		b.store.Kill(first.Worker)
+		time.Sleep(time.Second)
+		got := b.want(id, task.StatusFailed, "", 0, 0, 1)
+		if len(taking.all) != 1 {
+			t.Fatalf("the neighbour tells of %+v", taking.all)
+		}
+		e := taking.all[0]
+		if !e.Reclaimed || e.Stale || e.Status != task.StatusFailed || e.Err != got.Error || e.Task.ID != id || e.Task.Run != first.Run || e.Took != 0 {
+			t.Errorf("the neighbour tells of %+v", e)
+		}
+		b.stop(next, 0)
+		cut.cut(false) // it was not dead after all
+		dead.Stop(nil)
+		dead.Wait()
+		if last := dying.all[len(dying.all)-1]; !last.Stale || last.Reclaimed || last.Status != task.StatusInterrupted {
+			t.Errorf("the worker that was taken for dead tells of %+v", last)
+		}
+	})
+}

@@ -1,0 +1,209 @@
+package task
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// slots decide how many tasks a worker may claim, and when the handler of a claimed one is called.
+// No more handlers than slots run at once. A run that finds no free slot waits for one; those that
+// wait are the prefetched ones. After close no run waits.
+//
+// Only the goroutine that claims lets the numbers of runs grow, in acquire; all others only let
+// them shrink. So there is always at least as much room as it was told.
+type slots struct {
+	limit int // how many handlers may run at once
+
+	// running counts the handlers that run; it grows only under mu. A hundred thousand handlers that
+	// return at once do not wait for mu, one after the other: this and what prefetch counts of them
+	// is counted without.
+	running atomic.Int64
+	// waits is whether waiting has any.
+	waits    atomic.Bool
+	prefetch prefetch
+
+	mu       sync.Mutex     // guards the rest, and started of the runs
+	held     int            // runs whose end is not written, with those that wait
+	busy     map[string]int // those of kinds that have a limit of their own
+	suspects int            // those that are suspects
+	closed   bool           // last call has been made
+	waiting  []*Run         // the runs that have no slot yet, the first first
+}
+
+// room is how many tasks to claim: for the free slots, and to prefetch. A slot is free when its
+// handler has returned; when ends cannot be written, no more of them wait than there are slots.
+// s.mu is held.
+func (s *slots) room() int {
+	running, waiting := int(s.running.Load()), len(s.waiting)
+	unwritten := s.held - running - waiting
+	room := min(s.limit-running, s.limit-unwritten) - waiting
+	if s.prefetch.goesOn() {
+		room += s.prefetch.pace + s.batch()
+	}
+	return max(0, room)
+}
+
+// batch is for how many tasks a claim is worth while when there are more than can be done. s.mu is
+// held.
+func (s *slots) batch() int { return min(max(s.limit/2, s.prefetch.pace), callChanges) }
+
+// roomForBatch reports whether there is room for a batch.
+func (s *slots) roomForBatch() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.room() >= s.batch()
+}
+
+// wanted says what there is room for: how many tasks, of which kinds, and whether one of them may
+// be a suspect.
+func (s *slots) wanted(mux *Mux) (most int, kinds []KindClaim, suspect bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	most = s.room()
+	for _, name := range mux.Kinds() {
+		e, _ := mux.lookup(name)
+		room := most
+		if e.policy.concurrency > 0 {
+			room = min(room, e.policy.concurrency-s.busy[name])
+		}
+		if room > 0 {
+			kinds = append(kinds, KindClaim{Kind: name, Max: room, Caps: e.policy.caps})
+		}
+	}
+	return most, kinds, s.suspects == 0
+}
+
+// claimed is told of a claim that took so long and has ended now, and whether there was as much as
+// it asked for. running are some of the worker's runs.
+func (s *slots) claimed(now time.Time, took time.Duration, full bool, running []*Run) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	long := false
+	for _, r := range running {
+		long = long || !r.started.IsZero() && now.Sub(r.started) > shortHandler
+	}
+	s.prefetch.claimed(now, took, full, long, s.limit)
+}
+
+// admission is what slots have decided about a new run.
+type admission int
+
+const (
+	runBegins  admission = iota // it has a slot
+	runWaits                    // it waits for one
+	runRefused                  // there is none, and after last call no run waits
+)
+
+// acquire enters a run, and gives it a slot or has it wait for one. late reports whether last call
+// has been made.
+func (s *slots) acquire(r *Run) (a admission, late bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held++
+	if r.policy.concurrency > 0 {
+		if s.busy == nil {
+			s.busy = make(map[string]int)
+		}
+		s.busy[r.task.Kind]++
+	}
+	if r.suspect {
+		s.suspects++
+	}
+	switch {
+	case len(s.waiting) == 0 && int(s.running.Load()) < s.limit:
+		s.running.Add(1)
+		r.started = r.claimed
+		return runBegins, s.closed
+	case s.closed:
+		return runRefused, true
+	}
+	s.waiting = append(s.waiting, r)
+	s.waits.Store(true)
+	return runWaits, false
+}
+
+// release takes back the slot of a run whose handler has returned, and reports whether there may be
+// a run that waits for it.
+func (s *slots) release(r *Run, now time.Time) (waits bool) {
+	s.releaseKind(r)
+	s.prefetch.returned(now.Sub(r.started))
+	s.running.Add(-1)
+	return s.waits.Load()
+}
+
+// releaseKind is for a run that has no slot, or none any more: its kind has room for another one.
+func (s *slots) releaseKind(r *Run) {
+	if r.policy.concurrency > 0 {
+		s.mu.Lock()
+		s.busy[r.task.Kind]--
+		s.mu.Unlock()
+	}
+}
+
+// next gives a free slot to the first run that waits, and returns it; nil when there is no such
+// slot or no such run. It is called by the goroutine that has released a slot and sees that a run
+// waits, and by the one that has had a run wait: one of the two sees what the other did.
+func (s *slots) next(now time.Time) *Run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waiting) == 0 || int(s.running.Load()) >= s.limit {
+		return nil
+	}
+	r := s.waiting[0]
+	s.waiting[0] = nil
+	s.waiting = s.waiting[1:]
+	s.waits.Store(len(s.waiting) > 0)
+	s.running.Add(1)
+	r.started = now
+	return r
+}
+
+// dismiss returns the runs that wait, which then no longer do, if the first has waited for too
+// long. Nothing is prefetched for a while.
+func (s *slots) dismiss(tooLong time.Duration) []*Run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	waiting := s.waiting
+	if len(waiting) == 0 || time.Since(waiting[0].claimed) < tooLong {
+		return nil
+	}
+	s.waiting = nil
+	s.waits.Store(false)
+	s.prefetch.stop()
+	return waiting
+}
+
+// close has no run wait any more.
+func (s *slots) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+}
+
+// begun returns those of the runs whose handler has been called, or is about to be.
+func (s *slots) begun(runs []*Run) (begun []*Run) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range runs {
+		if !r.started.IsZero() {
+			begun = append(begun, r)
+		}
+	}
+	return begun
+}
+
+// forget takes out runs of which nothing is left to do, and reports whether the goroutine that
+// claims may wait for that. Where it does not, release has told it already.
+func (s *slots) forget(runs []*Run) (awaited bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	awaited = s.suspects > 0 || s.room() == 0
+	s.held -= len(runs)
+	for _, r := range runs {
+		if r.suspect {
+			s.suspects--
+		}
+	}
+	return awaited
+}

@@ -1,0 +1,162 @@
+package task
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// admit enters a run and checks what becomes of it.
+func (s *slots) admit(t *testing.T, n int, want admission, late bool) *Run {
+	t.Helper()
+	r := numbered(n)
+	r.claimed = time.Now()
+	if got, l := s.acquire(r); got != want || l != late {
+		t.Fatalf("run %d: admission %d and late %t, want %d and %t", n, got, l, want, late)
+	}
+	return r
+}
+
+// rooms checks for how many tasks there is room.
+func (s *slots) rooms(t *testing.T, want int) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if got := s.room(); got != want {
+		t.Fatalf("room for %d, want %d", got, want)
+	}
+}
+
+func TestSlots_ThereIsRoomForAsManyAsHaveReturnedWhileTheirEndsAreWritten(t *testing.T) {
+	s := slots{limit: 2}
+	s.rooms(t, 2)
+	first, second := s.admit(t, 1, runBegins, false), s.admit(t, 2, runBegins, false)
+	s.rooms(t, 0)
+	s.release(first, time.Now())
+	s.rooms(t, 1)
+	third := s.admit(t, 3, runBegins, false)
+	s.release(second, time.Now())
+	s.release(third, time.Now())
+	s.rooms(t, 0) // three ends are not written
+	if !s.forget([]*Run{first, second}) {
+		t.Error("the goroutine that claims waits for room, and is not told")
+	}
+	s.rooms(t, 1)
+	if s.forget([]*Run{third}) {
+		t.Error("the goroutine that claims is told, though it had room")
+	}
+	s.rooms(t, 2)
+}
+
+func TestSlots_ARunWaitsForASlotInItsTurnAndIsRefusedAfterLastCall(t *testing.T) {
+	s := slots{limit: 1}
+	first := s.admit(t, 1, runBegins, false)
+	second, third := s.admit(t, 2, runWaits, false), s.admit(t, 3, runWaits, false)
+	if s.next(time.Now()) != nil {
+		t.Fatal("there is no slot free")
+	}
+	if !s.release(first, time.Now()) {
+		t.Error("a run waits, and release does not say so")
+	}
+	if r := s.next(time.Now()); r != second || r.started.IsZero() {
+		t.Errorf("%+v, want the second run", r)
+	}
+	if waiting := s.dismiss(time.Hour); waiting != nil {
+		t.Errorf("%d were dismissed after less than an hour", len(waiting))
+	}
+	if b := s.begun([]*Run{second, third}); len(b) != 1 || b[0] != second {
+		t.Errorf("%d have begun, want the second", len(b))
+	}
+	s.close()
+	if waiting := s.dismiss(0); len(waiting) != 1 || waiting[0] != third {
+		t.Errorf("%d were dismissed, want the third", len(waiting))
+	}
+	s.admit(t, 4, runRefused, true)
+	s.release(second, time.Now())
+	s.admit(t, 5, runBegins, true)
+}
+
+func TestSlots_AKindAndASuspectHaveBoundsOfTheirOwn(t *testing.T) {
+	var mux Mux
+	mux.kinds = map[string]*entry{"k": {policy: policy{name: "k", concurrency: 2}}, "l": {policy: policy{name: "l"}}}
+	s := slots{limit: 5}
+	var held []*Run
+	for n, want := range []int{2, 1, 0} {
+		most, kinds, suspect := s.wanted(&mux)
+		if most != 5-n || suspect != (n == 0) || kinds[len(kinds)-1] != (KindClaim{Kind: "l", Max: 5 - n}) {
+			t.Errorf("with %d of the kind: %d in all, %+v, a suspect %t", n, most, kinds, suspect)
+		}
+		if want > 0 && (len(kinds) != 2 || kinds[0].Max != want) || want == 0 && len(kinds) != 1 {
+			t.Errorf("with %d of the kind: %+v", n, kinds)
+		}
+		r := numbered(n)
+		r.policy, r.suspect = &policy{name: "k", concurrency: 2}, n == 0
+		s.acquire(r)
+		held = append(held, r)
+	}
+	for _, r := range held {
+		s.release(r, time.Now())
+	}
+	s.forget(held)
+	if most, kinds, suspect := s.wanted(&mux); most != 5 || len(kinds) != 2 || kinds[0].Max != 2 || !suspect {
+		t.Errorf("in the end %d, %+v, %t", most, kinds, suspect)
+	}
+}
+
+// One goroutine claims, many return, and one dismisses: each run begins once or is given back once.
+func TestSlots_NoRunIsForgottenAndNoSlotIsTakenTwice(t *testing.T) {
+	const limit, n = 4, 2000
+	s := slots{limit: limit}
+	var atOnce, most, begun, back atomic.Int64
+	var all sync.WaitGroup
+	var begin func(*Run)
+	begin = func(r *Run) {
+		begun.Add(1)
+		all.Go(func() {
+			most.Store(max(most.Load(), atOnce.Add(1)))
+			atOnce.Add(-1)
+			if s.release(r, time.Now()) {
+				for next := s.next(time.Now()); next != nil; next = s.next(time.Now()) {
+					begin(next)
+				}
+			}
+			s.forget([]*Run{r})
+		})
+	}
+	giveBack := func(runs ...*Run) {
+		back.Add(int64(len(runs)))
+		s.forget(runs)
+	}
+	all.Go(func() {
+		for range 20 {
+			giveBack(s.dismiss(0)...)
+		}
+	})
+	for i := range n {
+		r := numbered(i)
+		r.claimed = time.Now()
+		switch a, _ := s.acquire(r); a {
+		case runBegins:
+			begin(r)
+		case runWaits:
+			for next := s.next(time.Now()); next != nil; next = s.next(time.Now()) {
+				begin(next)
+			}
+		case runRefused:
+			giveBack(r)
+		}
+		if i == n/2 {
+			s.close()
+		}
+	}
+	giveBack(s.dismiss(0)...)
+	all.Wait()
+	giveBack(s.dismiss(0)...)
+	if begun.Load()+back.Load() != n || most.Load() > limit {
+		t.Errorf("%d began and %d were given back, of %d; %d at once, with %d slots", begun.Load(), back.Load(), n, most.Load(), limit)
+	}
+	if s.held != 0 || s.running.Load() != 0 {
+		t.Errorf("in the end %d are held and %d run", s.held, s.running.Load())
+	}
+}

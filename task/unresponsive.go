@@ -1,0 +1,74 @@
+package task
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lastcall-go/lastcall"
+)
+
+// A handler that ignores the end of its context is unresponsive: the group abandons it, and it ends
+// with its process. Its task is recorded as interrupted just before, while that is still possible:
+// otherwise it would be found as running where nothing runs. But it must not be claimed while the
+// handler may still work. It becomes claimable when the stop is over at the latest: as long as
+// handlers have for returning, the rest of a stop has for closing. Should the handler go on after
+// that, its fence refuses what it does.
+//
+// Where the store cannot be reached the run stays the worker's, and the worker that finds its
+// process gone takes the task over, as after SIGKILL.
+
+// decisionMargin is how long before the group abandons the worker it is decided which handlers are
+// unresponsive, at most: a store needs milliseconds to write it.
+const decisionMargin = 100 * time.Millisecond
+
+// recordUnresponsive waits for the time when handlers are given up, and records the runs of those
+// that have not returned. It does nothing when last ends before, which is the worker's end, or
+// where the interrupt has no deadline.
+func (w *Worker) recordUnresponsive(ctx, last context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-last.Done():
+		return
+	}
+	by, ok := errors.AsType[*lastcall.InterruptError](context.Cause(ctx))
+	if !ok || by.Until.IsZero() {
+		return
+	}
+	patience := max(0, time.Until(by.Until))
+	margin := min(patience/8, decisionMargin)
+	for left := patience; left > margin; left, _ = lastcall.TimeLeft(ctx) { // again, if the process was frozen meanwhile
+		if !pause(last, left-margin) {
+			return
+		}
+	}
+	for _, r := range w.slots.begun(w.runs.all()) {
+		var c Change
+		if r.closeUnresponsive(&c, patience-margin, margin+patience) {
+			w.recorder.add(r, &c)
+		}
+	}
+}
+
+// closeUnresponsive fills in the end of a run whose handler has not returned so long after the
+// interrupt, and whose process may live for so long, and reports whether it did. It does not wait:
+// a handler in the middle of Save or FinishTx is left alone, and so is one that has finished in a
+// transaction, or has returned, or whose run is another worker's.
+func (r *Run) closeUnresponsive(c *Change, silent, alive time.Duration) bool {
+	if !r.mu.TryLock() {
+		return false
+	}
+	defer r.mu.Unlock()
+	r.recall()
+	if r.inTx || isLoss(r.ctx.cause()) || r.decided.Swap(true) {
+		return false
+	}
+	c.Fence, c.Counters = r.fence(), r.task.Counters
+	c.interruption(&r.task, ReasonDeadline)
+	c.Delay = max(c.Delay, alive)
+	c.Error = cmp.Or(c.Error, fmt.Sprintf("the handler is unresponsive: %v after the interrupt it had not returned", silent.Round(time.Millisecond)))
+	c.Progress, c.Log = r.progress, r.log.take()
+	return true
+}
