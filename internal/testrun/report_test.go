@@ -82,7 +82,7 @@ func TestAGoTestThatFailedWithoutAnEventCounts(t *testing.T) {
 }
 
 func TestTheSlowestComeFirst(t *testing.T) {
-	s := summary{passed: 1}
+	s := summary{passed: 1, packages: []*testCase{{pkg: "quick", elapsed: time.Second}, {pkg: "slow", elapsed: time.Minute}}}
 	for i := range 30 {
 		s.slow = append(s.slow, &testCase{pkg: "p", name: "Test" + string(rune('A'+i)), elapsed: time.Duration(i) * time.Second})
 	}
@@ -92,6 +92,38 @@ func TestTheSlowestComeFirst(t *testing.T) {
 	}
 	if !strings.Contains(text, "Slowest tests:\n   29.00s") {
 		t.Errorf("the slowest is not first:\n%s", text)
+	}
+	if !strings.Contains(text, "Slowest packages:\n   60.00s  slow\n    1.00s  quick\n") {
+		t.Errorf("the slowest package is not first:\n%s", text)
+	}
+}
+
+func TestWhatTheFullRunDoesMoreIsListedAndIsNotLeftOut(t *testing.T) {
+	module := read(t,
+		`{"Action":"start","Package":"p"}`,
+		`{"Action":"run","Package":"p","Test":"TestKill"}`,
+		`{"Action":"output","Package":"p","Test":"TestKill/a","Output":"    f_test.go:5: make test-full: 100 points instead of 20\n"}`,
+		`{"Action":"pass","Package":"p","Test":"TestKill/a"}`,
+		`{"Action":"output","Package":"p","Test":"TestKill/b","Output":"    f_test.go:5: make test-full: 100 points instead of 20\n"}`,
+		`{"Action":"pass","Package":"p","Test":"TestKill/b"}`,
+		`{"Action":"pass","Package":"p","Test":"TestKill"}`,
+		`{"Action":"output","Package":"p","Test":"TestLong","Output":"    f_test.go:9: make test-full: an hour of it\n"}`,
+		`{"Action":"skip","Package":"p","Test":"TestLong"}`,
+		`{"Action":"pass","Package":"p"}`,
+	)
+	s := summaryOf(t, map[string]result{"go test .": judge(module, nil, "")})
+	s.more = append(s.more, "fuzz: each fuzz target for 20s")
+	text, _, code := finish(t, s, true, nil)
+	want := `
+Only make test-full runs:
+  p: 100 points instead of 20: TestKill
+  p: an hour of it: TestLong
+  fuzz: each fuzz target for 20s
+
+Nothing was left out.
+`
+	if code != 0 || !strings.Contains(text, want) {
+		t.Errorf("exit code %d\n%s\nwant\n%s", code, text, want)
 	}
 }
 
