@@ -133,6 +133,14 @@ func TestNoFileIsTooLong(t *testing.T) {
 	report(t, breaches)
 }
 
+func TestRepository_EveryTestBeginsWithItsSubject(t *testing.T) {
+	breaches, err := archtest.TestNames("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	report(t, breaches)
+}
+
 var loadRepository = sync.OnceValues(func() ([]archtest.Package, error) { return archtest.Load(context.Background(), "../..") })
 
 func repository(t *testing.T) []archtest.Package {
