@@ -37,7 +37,8 @@ var Systems = []string{"linux", "darwin", "windows"}
 type Row struct {
 	// Package is the package's directory, relative to the repository, with
 	// slashes: "." is the root package. An ending "/..." covers the directory
-	// and everything below it. The longest row that fits a package is its row.
+	// and everything below it. A package's row is the one for it alone, or else
+	// the longest that covers it.
 	Package string
 	// Allow lists what it may import: [Std], [Any], directories of this
 	// repository as in Package, or paths of packages and modules of others. An
@@ -228,10 +229,14 @@ func Imports(packages []Package, table []Row) []string {
 	return breaches
 }
 
-// rowFor returns the longest row that fits dir, or nil.
+// rowFor returns the row for dir itself, or else the longest one that covers it,
+// or nil.
 func rowFor(table []Row, dir string) *Row {
 	var best *Row
 	for i, row := range table {
+		if row.Package == dir {
+			return &table[i]
+		}
 		if covers(row.Package, dir) && (best == nil || len(row.Package) > len(best.Package)) {
 			best = &table[i]
 		}
