@@ -47,7 +47,7 @@ var slowBegins = []struct {
 }
 
 // Every hundredth client sends a byte now and then, which wins it no time.
-func TestTenThousandSlowClientsAreDroppedInTimeNeedLittleMemoryAndHoldUpNobody(t *testing.T) {
+func TestSlowClients_TenThousandSlowClientsAreDroppedInTimeNeedLittleMemoryAndHoldUpNobody(t *testing.T) {
 	t.Parallel()
 	openFiles(t, slowClients+1000)
 	s := start(t, "sqlite:"+filepath.Join(t.TempDir(), "tasks.db"))

@@ -66,7 +66,7 @@ func source(t *testing.T) string {
 	return filepath.Join(strings.TrimSpace(string(out)), "src")
 }
 
-func TestHashTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
+func TestInterrupt_HashTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
 	t.Parallel()
 	c := newCourse(t, "hash-tree", source(t), 400*time.Millisecond)
 	c.run(manyPoints(t))
@@ -80,14 +80,14 @@ func TestHashTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
 	}
 }
 
-func TestGzipTreeOnPostgresIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
+func TestInterrupt_GzipTreeOnPostgresIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
 	t.Parallel()
 	c := newCourse(t, "gzip-tree", filepath.Join(source(t), "net"), 200*time.Millisecond)
 	c.store = pgtest.DSN(t)
 	c.run(max(1, manyPoints(t)/2))
 }
 
-func TestGzipTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
+func TestInterrupt_GzipTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
 	t.Parallel()
 	c := newCourse(t, "gzip-tree", filepath.Join(source(t), "cmd"), 400*time.Millisecond)
 	c.run(manyPoints(t))

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestARollingRestartOfThreeWorkersDoesNoStepTwice(t *testing.T) {
+func TestRollout_ARollingRestartOfThreeWorkersDoesNoStepTwice(t *testing.T) {
 	onBothStores(t, func(t *testing.T, store string) {
 		g := newGround(t, store)
 		j := job{Grace: patient, Slots: 20}

@@ -36,7 +36,7 @@ const (
 	quiet = "// Package p does nothing.\npackage p\n"
 )
 
-func TestChecksCatchWhatTheyAreFor(t *testing.T) {
+func TestChecks_CatchWhatTheyAreFor(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		check string
@@ -67,7 +67,7 @@ func TestChecksCatchWhatTheyAreFor(t *testing.T) {
 	}
 }
 
-func TestVetAndStaticcheckAreAmongTheLinters(t *testing.T) {
+func TestGolangciLint_VetAndStaticcheckAreAmongTheLinters(t *testing.T) {
 	if _, err := exec.LookPath("golangci-lint"); err != nil {
 		t.Skip("golangci-lint is not installed: run make setup, and this test through make test")
 	}
@@ -101,7 +101,7 @@ func F(s string) {
 	}
 }
 
-func TestWhatRunsAloneBeginsWhenTheOthersHaveEnded(t *testing.T) {
+func TestRun_WhatRunsAloneBeginsWhenTheOthersHaveEnded(t *testing.T) {
 	var mu sync.Mutex
 	var running, order []string
 	one := func(name string, l lane, beside func() bool) check {
@@ -127,7 +127,7 @@ func TestWhatRunsAloneBeginsWhenTheOthersHaveEnded(t *testing.T) {
 	}
 }
 
-func TestOnlyTheFullRunHasTheFuzzTargets(t *testing.T) {
+func TestFull_OnlyTheFullRunHasTheFuzzTargets(t *testing.T) {
 	root := write(t, map[string]string{"go.mod": goMod})
 	for _, full := range []bool{false, true} {
 		var out, errs bytes.Buffer
@@ -138,7 +138,7 @@ func TestOnlyTheFullRunHasTheFuzzTargets(t *testing.T) {
 	}
 }
 
-func TestASoundModulePasses(t *testing.T) {
+func TestRun_ASoundModulePasses(t *testing.T) {
 	t.Parallel()
 	root := write(t, map[string]string{
 		"go.mod":    goMod,
@@ -152,14 +152,14 @@ func TestASoundModulePasses(t *testing.T) {
 	}
 }
 
-func TestAMissingToolIsLeftOutByName(t *testing.T) {
+func TestChecks_AMissingToolIsLeftOutByName(t *testing.T) {
 	r := command(t.TempDir(), nil, "no-such-linter")(t.Context())
 	if r.failure != "" || !strings.Contains(r.leftOut, "no-such-linter is not installed: run make setup") {
 		t.Errorf("got %+v", r)
 	}
 }
 
-func TestACommandLineThatMakesNoSenseExitsWith2(t *testing.T) {
+func TestRun_ACommandLineThatMakesNoSenseExitsWith2(t *testing.T) {
 	root := write(t, map[string]string{"go.mod": goMod})
 	for _, args := range [][]string{{"-only", "("}, {"-skip", "("}, {"-only", "nothing is called so"}, {"-nonsense"}} {
 		var out, errs bytes.Buffer
@@ -174,7 +174,7 @@ func TestACommandLineThatMakesNoSenseExitsWith2(t *testing.T) {
 	}
 }
 
-func TestAnInterruptedRunIsNoSuccess(t *testing.T) {
+func TestRun_AnInterruptedRunIsNoSuccess(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out, errs bytes.Buffer
@@ -184,7 +184,7 @@ func TestAnInterruptedRunIsNoSuccess(t *testing.T) {
 	}
 }
 
-func TestModulesAreThoseOfTheWorkspaceThatExist(t *testing.T) {
+func TestModules_AreThoseOfTheWorkspaceThatExist(t *testing.T) {
 	root := write(t, map[string]string{
 		"go.work":      "go 1.26\n\nuse (\n\t.\n\t./cmd/x\n\t./later\n)\n",
 		"go.mod":       goMod,
@@ -200,7 +200,7 @@ func TestModulesAreThoseOfTheWorkspaceThatExist(t *testing.T) {
 	}
 }
 
-func TestScriptsAreFoundByTheirFirstLine(t *testing.T) {
+func TestShellcheck_ScriptsAreFoundByTheirFirstLine(t *testing.T) {
 	root := write(t, map[string]string{
 		".ci/run":           "#!/usr/bin/env bash\n",
 		"scripts/setup":     "#!/bin/sh\n",
@@ -221,7 +221,7 @@ func TestScriptsAreFoundByTheirFirstLine(t *testing.T) {
 	}
 }
 
-func TestOnlyASilentDatabaseLeavesGovulncheckOut(t *testing.T) {
+func TestGovulncheck_OnlyASilentDatabaseLeavesGovulncheckOut(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/v1/index/db.json" {
 			http.NotFound(w, r)
