@@ -37,8 +37,8 @@ var Systems = []string{"linux", "darwin", "windows"}
 type Row struct {
 	// Package is the package's directory, relative to the repository, with
 	// slashes: "." is the root package. An ending "/..." covers the directory
-	// and everything below it. A package's row is the one for it alone, or else
-	// the longest that covers it.
+	// and everything below it. The row of exactly this directory is a package's
+	// row, else the longest one that covers it.
 	Package string
 	// Allow lists what it may import: [Std], [Any], directories of this
 	// repository as in Package, or paths of packages and modules of others. An
@@ -229,8 +229,8 @@ func Imports(packages []Package, table []Row) []string {
 	return breaches
 }
 
-// rowFor returns the row for dir itself, or else the longest one that covers it,
-// or nil.
+// rowFor returns the row of exactly dir, else the longest one that covers it, or
+// nil.
 func rowFor(table []Row, dir string) *Row {
 	var best *Row
 	for i, row := range table {

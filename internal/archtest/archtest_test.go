@@ -24,7 +24,7 @@ var sound = []archtest.Row{
 	{Package: "bare", Allow: []string{archtest.Std}, Reason: "it has only names"},
 }
 
-func TestImports_BreachesOfTheTableAreFound(t *testing.T) {
+func TestBreachesOfTheTableAreFound(t *testing.T) {
 	same(t, archtest.Imports(load(t, broken), sound), []string{
 		". imports core, and may import only std: the root stands alone",
 		"core imports other, and may import only std: the core stands alone", // on Windows only
@@ -34,7 +34,7 @@ func TestImports_BreachesOfTheTableAreFound(t *testing.T) {
 	})
 }
 
-func TestImports_ARowNeedsAReason(t *testing.T) {
+func TestARowNeedsAReason(t *testing.T) {
 	table := append(slices.Clone(sound), archtest.Row{Package: "util", Allow: []string{archtest.Std}})
 	if got := archtest.Imports(load(t, broken), table); !slices.ContainsFunc(got, func(s string) bool {
 		return strings.HasPrefix(s, "the row for util has no reason")
@@ -43,14 +43,14 @@ func TestImports_ARowNeedsAReason(t *testing.T) {
 	}
 }
 
-func TestImports_ARowWithoutAPackageIsABreach(t *testing.T) {
+func TestARowWithoutAPackageIsABreach(t *testing.T) {
 	table := append(slices.Clone(sound), archtest.Row{Package: "gone/...", Allow: []string{archtest.Std}, Reason: "it was here once"})
 	if got := archtest.Imports(load(t, broken), table); !slices.Contains(got, "the row for gone/... is about no package: remove it") {
 		t.Errorf("got %q", got)
 	}
 }
 
-func TestImports_TheLongestRowThatFitsCounts(t *testing.T) {
+func TestTheLongestRowThatFitsCounts(t *testing.T) {
 	packages := []archtest.Package{{Dir: "a", Path: "x/a"}, {Dir: "a/b", Path: "x/a/b"}, {Dir: "a/b/c", Path: "x/a/b/c", Imports: []string{"y"}}}
 	table := []archtest.Row{
 		{Package: "a/...", Allow: []string{archtest.Any}, Reason: "loose"},
@@ -60,20 +60,20 @@ func TestImports_TheLongestRowThatFitsCounts(t *testing.T) {
 	same(t, archtest.Imports(packages, table), []string{"a/b/c imports y, and may import only : strict"})
 }
 
-func TestImports_ATreeDoesNotCoverItsNamesake(t *testing.T) {
+func TestATreeDoesNotCoverItsNamesake(t *testing.T) {
 	packages := []archtest.Package{{Dir: "p", Path: "x/p", Imports: []string{"mod/a", "mod", "modern"}}}
 	table := []archtest.Row{{Package: "p", Allow: []string{"mod/..."}, Reason: "one module"}}
 	same(t, archtest.Imports(packages, table), []string{"p imports modern, and may import only mod/...: one module"})
 }
 
-func TestNames_EmptyNamesAreFound(t *testing.T) {
+func TestEmptyNamesAreFound(t *testing.T) {
 	same(t, archtest.Names(load(t, broken)), []string{
 		"program/misc is called misc, which says nothing: name it after what it provides",
 		"util is called util, which says nothing: name it after what it provides",
 	})
 }
 
-func TestComments_MissingCommentsAreFound(t *testing.T) {
+func TestMissingCommentsAreFound(t *testing.T) {
 	got, err := archtest.Comments(load(t, broken))
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func TestComments_MissingCommentsAreFound(t *testing.T) {
 	})
 }
 
-func TestLengths_LongFilesAreFound(t *testing.T) {
+func TestLongFilesAreFound(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "long.go")
 	packages := []archtest.Package{{Dir: "p", Files: []string{file}}}
 	for lines, want := range map[int]int{archtest.MaxLines: 0, archtest.MaxLines + 1: 1} {
@@ -109,6 +109,31 @@ func TestLengths_LongFilesAreFound(t *testing.T) {
 		}
 	}
 }
+
+func TestEveryModuleIsLookedAtOnce(t *testing.T) {
+	var dirs []string
+	for _, p := range load(t, broken) {
+		dirs = append(dirs, p.Dir)
+	}
+	same(t, dirs, []string{".", "bare", "core", "other", "program", "program/misc", "store", "suite", "util"})
+}
+
+func TestATreeWithoutPackagesIsAnError(t *testing.T) {
+	if _, err := archtest.Load(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "no packages found") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// same compares without regard to order.
+func same(t *testing.T, got, want []string) {
+	t.Helper()
+	got, want = slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", lines(got), lines(want))
+	}
+}
+
+func lines(s []string) string { return fmt.Sprintf("  %s", strings.Join(s, "\n  ")) }
 
 func TestTestNames_WithoutASubjectAreFound(t *testing.T) {
 	root := t.TempDir()
@@ -147,28 +172,3 @@ func helper()                           {}
 		"p/p_test.go: FuzzALine" + breach,
 	})
 }
-
-func TestLoad_EveryModuleIsLookedAtOnce(t *testing.T) {
-	var dirs []string
-	for _, p := range load(t, broken) {
-		dirs = append(dirs, p.Dir)
-	}
-	same(t, dirs, []string{".", "bare", "core", "other", "program", "program/misc", "store", "suite", "util"})
-}
-
-func TestLoad_ATreeWithoutPackagesIsAnError(t *testing.T) {
-	if _, err := archtest.Load(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "no packages found") {
-		t.Errorf("got %v", err)
-	}
-}
-
-// same compares without regard to order.
-func same(t *testing.T, got, want []string) {
-	t.Helper()
-	got, want = slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))
-	if !slices.Equal(got, want) {
-		t.Errorf("got\n%s\nwant\n%s", lines(got), lines(want))
-	}
-}
-
-func lines(s []string) string { return fmt.Sprintf("  %s", strings.Join(s, "\n  ")) }

@@ -112,15 +112,15 @@ var table = []archtest.Row{
 	},
 }
 
-func TestRepository_PackagesImportOnlyWhatTheTableAllows(t *testing.T) {
+func TestPackagesImportOnlyWhatTheTableAllows(t *testing.T) {
 	report(t, archtest.Imports(repository(t), table))
 }
 
-func TestRepository_PackagesAreNamedAfterWhatTheyProvide(t *testing.T) {
+func TestPackagesAreNamedAfterWhatTheyProvide(t *testing.T) {
 	report(t, archtest.Names(repository(t)))
 }
 
-func TestRepository_EveryExportedNameHasAComment(t *testing.T) {
+func TestEveryExportedNameHasAComment(t *testing.T) {
 	breaches, err := archtest.Comments(repository(t))
 	if err != nil {
 		t.Fatal(err)
@@ -128,34 +128,8 @@ func TestRepository_EveryExportedNameHasAComment(t *testing.T) {
 	report(t, breaches)
 }
 
-func TestRepository_NoFileIsTooLong(t *testing.T) {
+func TestNoFileIsTooLong(t *testing.T) {
 	breaches, err := archtest.Lengths(repository(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	report(t, breaches)
-}
-
-func TestRepository_TheFilesOfArchitectureAreThere(t *testing.T) {
-	page, err := os.ReadFile("../../ARCHITECTURE.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string]bool{}
-	for _, p := range repository(t) {
-		for _, file := range p.Files {
-			files[filepath.Base(file)] = true
-		}
-	}
-	for _, name := range regexp.MustCompile(`\w+\.go\b`).FindAllString(string(page), -1) {
-		if !files[name] {
-			t.Errorf("ARCHITECTURE.md names %s, which is not there", name)
-		}
-	}
-}
-
-func TestRepository_EveryTestBeginsWithItsSubject(t *testing.T) {
-	breaches, err := archtest.TestNames("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,4 +161,30 @@ func report(t *testing.T, breaches []string) {
 	for _, breach := range breaches {
 		t.Error(breach)
 	}
+}
+
+func TestRepository_TheFilesOfArchitectureAreThere(t *testing.T) {
+	page, err := os.ReadFile("../../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]bool{}
+	for _, p := range repository(t) {
+		for _, file := range p.Files {
+			files[filepath.Base(file)] = true
+		}
+	}
+	for _, name := range regexp.MustCompile(`\w+\.go\b`).FindAllString(string(page), -1) {
+		if !files[name] {
+			t.Errorf("ARCHITECTURE.md names %s, which is not there", name)
+		}
+	}
+}
+
+func TestRepository_EveryTestBeginsWithItsSubject(t *testing.T) {
+	breaches, err := archtest.TestNames("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	report(t, breaches)
 }

@@ -42,7 +42,7 @@ func allChecks(root string, modules []module, how options) []check {
 	}
 	// vet, staticcheck and the others of .golangci.yml.
 	each("golangci-lint", func(dir string) func(context.Context) result {
-		return command(dir, nil, "golangci-lint", "run", "--config", absolute(root, ".golangci.yml"), "./...")
+		return command(dir, nil, "golangci-lint", "run", "--allow-parallel-runners", "--config", absolute(root, ".golangci.yml"), "./...")
 	})
 	for _, goos := range []string{"darwin", "windows"} {
 		// The library alone: the program is for Linux first. vet compiles the
