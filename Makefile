@@ -33,7 +33,7 @@ build: ## build the program into .bin/lastcall
 .PHONY: run
 run: build ## build and serve the example configuration; Ctrl-C stops it
 	@mkdir -p $(RUN)
-	@exec $(BIN)/lastcall serve --config lastcall.example.yaml --store sqlite:$(RUN)/lastcall.db --demo-kinds $(ARGS)
+	@exec $(BIN)/lastcall serve --config cmd/lastcall/lastcall.example.yaml --store sqlite:$(RUN)/lastcall.db --demo-kinds $(ARGS)
 
 .PHONY: test
 test: testrun ## every check and every test; names what was left out (CI=1: that is a failure)

@@ -11,9 +11,9 @@ import (
 
 // closer is a function that runs at the end of a stop.
 type closer struct {
-	name  string
-	where string
-	fn    func(context.Context) error
+	name     string
+	callSite string
+	fn       func(context.Context) error
 }
 
 // runClosers runs the closers, the last registered first, including those
@@ -66,13 +66,13 @@ func (g *Group) runCloser(c closer, n int) {
 		}
 		return
 	}
-	l := []Entry{{Kind: EntryCloser, Name: c.name, Count: 1, Age: time.Since(began), Site: c.where, label: c.name}}
-	addStacks(l, g.id, g.dumpTime())
+	abandoned := []Entry{{Kind: EntryCloser, Name: c.name, Count: 1, Age: time.Since(began), CallSite: c.callSite, label: c.name}}
+	addStacks(abandoned, g.id, g.dumpTime())
 	g.mu.Lock()
-	g.report.Abandoned = append(g.report.Abandoned, l...)
+	g.report.Abandoned = append(g.report.Abandoned, abandoned...)
 	g.pulse.start(time.Now(), stopPulse) // the dump was ours, not a freeze
 	g.mu.Unlock()
-	g.journal.log(g.log, slog.LevelError, "abandoned", l[0].attrs()...)
+	g.journal.log(g.log, slog.LevelError, "abandoned", abandoned[0].attrs()...)
 }
 
 // runLate runs a closer for which the stop came too early.
@@ -87,20 +87,20 @@ func (g *Group) runLate(c closer) {
 			g.closerFailed(c, err)
 		}
 	case <-ctx.Done():
-		g.journal.log(g.log, slog.LevelError, "abandoned", "kind", string(EntryCloser), "name", c.name, "site", c.where)
+		g.journal.log(g.log, slog.LevelError, "abandoned", "kind", string(EntryCloser), "name", c.name, "call_site", c.callSite)
 	}
 }
 
-// call runs the closer and tells how it ended, even by a panic or by
+// call runs the closer and passes on how it ended, even by a panic or by
 // runtime.Goexit; stacks are recognised by its frame.
-func (c closer) call(ctx context.Context, tell func(error)) {
+func (c closer) call(ctx context.Context, ended func(error)) {
 	returned := false
 	var err error
 	defer func() {
 		if !returned {
 			err = unwound(recover())
 		}
-		tell(err)
+		ended(err)
 	}()
 	pprof.SetGoroutineLabels(ctx)
 	err = c.fn(ctx)
@@ -108,7 +108,7 @@ func (c closer) call(ctx context.Context, tell func(error)) {
 }
 
 func (g *Group) closerFailed(c closer, err error) {
-	attrs := []any{"kind", string(EntryCloser), "name", c.name, "site", c.where, "error", err}
+	attrs := []any{"kind", string(EntryCloser), "name", c.name, "call_site", c.callSite, "error", err}
 	var crash *unwoundError
 	if errors.As(err, &crash) && crash.stack != nil {
 		attrs = append(attrs, "stack", string(crash.stack))

@@ -43,12 +43,12 @@ func TestClosersRunAfterAbandonWhenSomebodyIsDeaf(t *testing.T) {
 		g, _ := newTestGroup(t)
 		letGo := make(chan struct{})
 		defer close(letGo)
-		mustStart(t, g.Go("deaf", deaf(letGo)))
+		mustStart(t, g.Go("unresponsive", unresponsive(letGo)))
 		var began, closed time.Time
 		g.Defer("db", func(context.Context) error { closed = time.Now(); return nil })
 		began = time.Now()
 		g.Stop(nil)
-		wantReport(t, g.Wait(), 3, "", "", "go deaf")
+		wantReport(t, g.Wait(), 3, "", "", "go unresponsive")
 		wantTook(t, "the wait for the closer", closed.Sub(began), atAbandon, 0)
 	})
 }
@@ -111,7 +111,7 @@ func TestAClosersOverrunIsAbandonedByNameAndTheNextOneRuns(t *testing.T) {
 		defer close(letGo)
 		var got order
 		g.Defer("db", got.closer("db"))
-		g.Defer("hangs", deaf(letGo))
+		g.Defer("hangs", unresponsive(letGo))
 		g.Defer("cache", got.closer("cache"))
 		g.Stop(nil)
 		r := g.Wait()
@@ -121,10 +121,10 @@ func TestAClosersOverrunIsAbandonedByNameAndTheNextOneRuns(t *testing.T) {
 		}
 		l := r.Abandoned[0]
 		wantTook(t, "its share", l.Age, atClosed/2, time.Millisecond)
-		if !strings.Contains(l.Site, "/closer_test.go:") || !strings.Contains(l.Stack, "closer_test.go") && !strings.Contains(l.Stack, "deaf") {
+		if !strings.Contains(l.CallSite, "/closer_test.go:") || !strings.Contains(l.Stack, "closer_test.go") && !strings.Contains(l.Stack, "unresponsive") {
 			t.Errorf("%+v", l)
 		}
-		if len(log.lines("level=ERROR", "abandoned", "kind=closer", "name=hangs", "site=")) != 1 {
+		if len(log.lines("level=ERROR", "abandoned", "kind=closer", "name=hangs", "call_site=")) != 1 {
 			t.Errorf("the log is %s", log)
 		}
 	})
@@ -135,9 +135,9 @@ func TestManyClosersThatHangEndWithinTheBudget(t *testing.T) {
 		g, _ := newTestGroup(t)
 		letGo := make(chan struct{})
 		defer close(letGo)
-		mustStart(t, g.Go("deaf", deaf(letGo)))
+		mustStart(t, g.Go("unresponsive", unresponsive(letGo)))
 		for range 20 {
-			g.Defer("hangs", deaf(letGo))
+			g.Defer("hangs", unresponsive(letGo))
 		}
 		g.Stop(nil)
 		r := g.Wait()
@@ -197,7 +197,7 @@ func TestACloserRegisteredAfterTheLastOneRunsAtOnce(t *testing.T) {
 		if !ran {
 			t.Error("it was leaked")
 		}
-		if len(log.lines("level=ERROR", "name=late", "site=", "/closer_test.go:", "error=torn")) != 1 {
+		if len(log.lines("level=ERROR", "name=late", "call_site=", "/closer_test.go:", "error=torn")) != 1 {
 			t.Errorf("the log is %s", log)
 		}
 	})
@@ -240,7 +240,7 @@ func TestASecondSignalShortensTheTimeOfTheClosers(t *testing.T) {
 		letGo := make(chan struct{})
 		defer close(letGo)
 		p := runMain(cfg, func(_ context.Context, g *Group) error {
-			g.Defer("hangs", deaf(letGo))
+			g.Defer("hangs", unresponsive(letGo))
 			return g.Loop("service", obedient)
 		})
 		began := time.Now()

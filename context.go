@@ -8,19 +8,21 @@ import (
 	"time"
 )
 
-// ErrStopping is returned to those who bring new work when no more is taken.
+// ErrStopping is what Go, Loop, Background, HTTP and Serve return when no more
+// work is taken.
 // It is also the cause with which the context of a Loop ends at last call.
 var ErrStopping = errors.New("lastcall: stopping, no new work is taken")
 
 // InterruptError is the cause (see [context.Cause]) of every context that was
 // ended by Interrupt: the work had its time and did not end. It matches
-// [context.Canceled] with errors.Is.
+// [context.Canceled] with errors.Is. What the work still has to write, it writes
+// with the context of [UntilAbandon].
 type InterruptError struct {
 	Signal os.Signal // the signal that began the stop; nil when something else did
-	Until  time.Time // the moment of Abandon: until then Last(ctx) is valid; zero when there is none
+	Until  time.Time // the moment of Abandon: until then UntilAbandon(ctx) is valid; zero when there is none
 }
 
-// Error says what happened and how long last writes are possible.
+// Error says what began the stop, and until when last writes are possible.
 func (e *InterruptError) Error() string {
 	by := "the stop"
 	if e.Signal != nil {
@@ -32,7 +34,8 @@ func (e *InterruptError) Error() string {
 	return fmt.Sprintf("lastcall: interrupted by %s, last writes until %s", by, e.Until.Format("15:04:05.000"))
 }
 
-// Is makes an interrupt a cancellation for those who only know that word.
+// Is reports whether target is context.Canceled: to code that only knows
+// cancellation, an interrupt is one.
 func (e *InterruptError) Is(target error) bool { return target == context.Canceled }
 
 // LastCall returns a channel that closes at the last call of the group that
@@ -64,9 +67,9 @@ func TimeLeft(ctx context.Context) (time.Duration, bool) {
 	return max(time.Until(next), 0), true
 }
 
-// UntilInterrupt returns a context for the item in hand: it has the values of ctx and
-// ends at Interrupt, whatever ends ctx. A Loop, whose own context ends at last
-// call, finishes its current item with it. Outside a group it is ctx.
+// UntilInterrupt returns a context for the item in hand: it has the values of
+// ctx and ends at Interrupt, whatever ends ctx. A Loop, whose own context ends at
+// last call, finishes its current item with it. Outside a group it is ctx.
 func UntilInterrupt(ctx context.Context) context.Context {
 	if g := groupOf(ctx); g != nil {
 		return &splice{values: ctx, end: g.workEnd, group: g}
@@ -74,9 +77,10 @@ func UntilInterrupt(ctx context.Context) context.Context {
 	return ctx
 }
 
-// UntilAbandon returns a context for the last write of interrupted work: it has the
-// values of ctx and ends at Abandon, whatever ends ctx. Outside a group it is
-// ctx.
+// UntilAbandon returns the context that is still good after Interrupt, for the
+// last write of interrupted work: it has the values of ctx and ends at Abandon,
+// half a reserve after Interrupt (InterruptError.Until), whatever ends ctx.
+// Outside a group it is ctx.
 func UntilAbandon(ctx context.Context) context.Context {
 	if g := groupOf(ctx); g != nil {
 		return &splice{values: ctx, end: g.lastEnd, group: g}

@@ -15,13 +15,13 @@ type traceKey struct{}
 func TestOutsideAGroupTheContextFunctionsAnswerForTheContextAlone(t *testing.T) {
 	ctx := t.Context()
 	if LastCall(ctx) != nil {
-		t.Error("Stopping is not nil")
+		t.Error("LastCall is not nil")
 	}
 	if left, ok := TimeLeft(ctx); ok || left != 0 {
 		t.Errorf("TimeLeft is %v, %v", left, ok)
 	}
 	if UntilInterrupt(ctx) != ctx || UntilAbandon(ctx) != ctx {
-		t.Error("Work or Last is another context")
+		t.Error("UntilInterrupt or UntilAbandon is another context")
 	}
 }
 
@@ -33,7 +33,7 @@ func TestTheContextsOfAGroupEndAtTheirMoments(t *testing.T) {
 		g, _ := newTestGroup(t)
 		got := make(chan moments, 1)
 		mustStart(t, g.Loop("watch", func(ctx context.Context) error {
-			// Work and Last know the group in derived contexts too.
+			// UntilInterrupt and UntilAbandon know the group in derived contexts too.
 			derived, cancel := context.WithTimeout(context.WithValue(ctx, traceKey{}, "7f"), time.Hour)
 			defer cancel()
 			work, last := UntilInterrupt(derived), UntilAbandon(derived)
@@ -73,7 +73,7 @@ func TestWorkAndLastKeepTheValuesAndHaveNoDeadlineOfTheContextTheyComeFrom(t *te
 			}
 			derived, cancel := context.WithTimeout(context.WithValue(ctx, traceKey{}, "mine"), time.Second)
 			cancel()
-			for name, c := range map[string]context.Context{"Work": UntilInterrupt(derived), "Last": UntilAbandon(derived)} {
+			for name, c := range map[string]context.Context{"UntilInterrupt": UntilInterrupt(derived), "UntilAbandon": UntilAbandon(derived)} {
 				if c.Value(traceKey{}) != "mine" {
 					t.Errorf("%s lost the value", name)
 				}
@@ -95,7 +95,7 @@ func TestTimeLeftCountsToInterruptAndThenToAbandon(t *testing.T) {
 		g, _ := newTestGroup(t)
 		letGo := make(chan struct{})
 		kept := make(chan context.Context, 1)
-		mustStart(t, g.Go("deaf", func(ctx context.Context) error { kept <- ctx; <-letGo; return nil }))
+		mustStart(t, g.Go("unresponsive", func(ctx context.Context) error { kept <- ctx; <-letGo; return nil }))
 		ctx := <-kept
 		if _, ok := TimeLeft(ctx); ok {
 			t.Error("there is a time before last call")

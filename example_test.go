@@ -61,7 +61,7 @@ func ExampleMain() {
 }
 
 // A Loop's own context ends at last call. The item in hand gets the context of
-// Work, which lives until Interrupt.
+// UntilInterrupt.
 func ExampleUntilInterrupt() {
 	store := func(ctx context.Context, item int) error {
 		if err := ctx.Err(); err != nil {
@@ -115,7 +115,7 @@ func ExampleLastCall() {
 }
 
 // Work that its budget was too short for is interrupted. The cause says so, and
-// the context of Last allows one more write.
+// the context of UntilAbandon allows one more write.
 func ExampleUntilAbandon() {
 	cfg := quiet
 	cfg.Grace = 200 * time.Millisecond
@@ -232,9 +232,9 @@ func ExampleReport() {
 	}
 	hangs := make(chan struct{})
 	for name, work := range map[string]func(context.Context) error{
-		"quick": func(ctx context.Context) error { <-lastcall.LastCall(ctx); return nil },
-		"long":  func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
-		"deaf":  func(context.Context) error { <-hangs; return nil },
+		"quick":        func(ctx context.Context) error { <-lastcall.LastCall(ctx); return nil },
+		"long":         func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+		"unresponsive": func(context.Context) error { <-hangs; return nil },
 	} {
 		if err := g.Go(name, work); err != nil {
 			panic(err)
@@ -256,6 +256,6 @@ func ExampleReport() {
 	// Output:
 	// finished: quick
 	// interrupted: long with context canceled
-	// abandoned: deaf
+	// abandoned: unresponsive
 	// exit code 3
 }

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
+	"strconv"
 )
 
 // Go starts finite work under a name. Its context ends at Interrupt, so a last
@@ -16,7 +19,9 @@ import (
 // runtime.Goexit is a failure: before last call it begins a stop. After last
 // call an error that wraps context.Canceled is a clean end, and after
 // Interrupt any error means that the work was interrupted and is recorded
-// nowhere; work that recorded its own interruption returns nil.
+// nowhere; work that recorded its own interruption, with the context of
+// [UntilAbandon], returns nil. What has not returned at Abandon is named in the
+// report with its stack and left behind, and the exit code is 3.
 //
 // Go either starts fn, and the group waits for it, or returns ErrStopping and
 // does not start it. It starts until the listeners are closed and the requests
@@ -78,44 +83,79 @@ func hasLabels(ctx context.Context) bool {
 	return has
 }
 
+// site returns the site of a name, which it makes when it is new. skip is the
+// number of frames between the caller and the user's code.
+func (g *Group) site(end context.Context, kind EntryKind, name string, skip int) *site {
+	if s := g.registry.find(kind, name); s != nil {
+		return s
+	}
+	where := callSite(skip + 1)
+	if name == "" {
+		name = where
+	}
+	ctx := pprof.WithLabels(&splice{values: g.values, end: end, group: g}, g.labels(kind, name))
+	return g.registry.keep(&site{kind: kind, name: name, callSite: where, ctx: ctx})
+}
+
+// The labels that a goroutine profile shows. Goroutines that a labelled one
+// starts inherit them, so they say who began something, not who must end it.
+const (
+	nameLabel  = "lastcall"
+	kindLabel  = "lastcall.kind"
+	groupLabel = "lastcall.group"
+)
+
+func (g *Group) labels(kind EntryKind, name string) pprof.LabelSet {
+	return pprof.Labels(nameLabel, name, kindLabel, string(kind), groupLabel, strconv.FormatUint(g.id, 10))
+}
+
+// callSite returns "folder/file.go:line" of a caller, 1 being the caller of
+// callSite.
+func callSite(skip int) string {
+	_, file, line, ok := runtime.Caller(skip)
+	if !ok {
+		return "unknown"
+	}
+	dir, base := filepath.Split(file)
+	return filepath.Join(filepath.Base(dir), base) + ":" + strconv.Itoa(line)
+}
+
 // start passes the gate, registers a goroutine and starts it.
 func (g *Group) start(s *site, fn func(context.Context) error) error {
 	if g.live.Add(1)&gateClosed != 0 {
 		g.leave()
 		return ErrStopping
 	}
-	e := &goroutine{site: s, fn: fn, start: g.now()}
-	g.registry.insert(e)
-	go e.run()
+	go g.run(g.registry.add(s, fn))
 	return nil
 }
 
 // run is the first frame of every goroutine of a group; stacks are recognised
 // by it.
-func (e *goroutine) run() {
+func (g *Group) run(started *goroutine) {
 	returned := false
 	var err error
 	defer func() {
 		if !returned {
 			err = unwound(recover())
 		}
-		e.site.group.ended(e, err)
+		g.ended(started, err)
 	}()
-	pprof.SetGoroutineLabels(e.site.ctx)
-	err = e.fn(e.site.ctx)
+	pprof.SetGoroutineLabels(started.site.ctx)
+	err = started.fn(started.site.ctx)
 	returned = true
 }
 
 // ended takes a goroutine that has returned out of the group.
-func (g *Group) ended(e *goroutine, err error) {
-	if err != nil || e.site.kind != EntryGo || g.stopping() {
-		g.judge(e, err)
+func (g *Group) ended(old *goroutine, err error) {
+	if err != nil || old.site.kind != EntryGo || g.stopping() {
+		g.judge(old, err)
 	}
-	g.registry.remove(e)
+	g.registry.remove(old)
 	g.leave()
 }
 
-// leave gives back a place in live and tells those who wait for the last one.
+// leave gives back a place in live, and wakes the driver after the last one.
 func (g *Group) leave() {
 	switch g.live.Add(-1) {
 	case 0:
@@ -129,8 +169,8 @@ func (g *Group) leave() {
 }
 
 // judge decides what the end of a goroutine means.
-func (g *Group) judge(e *goroutine, err error) {
-	s := e.site
+func (g *Group) judge(old *goroutine, err error) {
+	s := old.site
 	p := phase(g.phase.Load())
 	var crash *unwoundError
 	crashed := errors.As(err, &crash)
@@ -138,7 +178,7 @@ func (g *Group) judge(e *goroutine, err error) {
 		cut := p >= interrupted && err != nil && !crashed
 		clean := errors.Is(err, context.Canceled) || errors.Is(err, ErrStopping)
 		if p < abandoned { // later ones are in the report already
-			s.note(e.start, err, cut)
+			g.registry.note(old, err, cut)
 		}
 		if err == nil || !crashed && (cut || clean) {
 			return
@@ -151,7 +191,7 @@ func (g *Group) judge(e *goroutine, err error) {
 	default:
 		return
 	}
-	attrs := []any{"kind", string(s.kind), "name", s.name, "site", s.where, "error", err}
+	attrs := []any{"kind", string(s.kind), "name", s.name, "call_site", s.callSite, "error", err}
 	if crashed && crash.stack != nil {
 		attrs = append(attrs, "stack", string(crash.stack))
 	}

@@ -256,7 +256,7 @@ func TestAnEmptyNameIsReplacedByThePlaceOfTheCall(t *testing.T) {
 		g.Stop(nil)
 		r := g.Wait()
 		for _, l := range append(r.Finished, r.Interrupted...) {
-			if !strings.Contains(l.Name, "/goroutine_test.go:") || l.Name != l.Site {
+			if !strings.Contains(l.Name, "/goroutine_test.go:") || l.Name != l.CallSite {
 				t.Errorf("%+v", l)
 			}
 		}
@@ -333,5 +333,80 @@ func TestFromLastCallOnAGroupWithoutAServerRefuses(t *testing.T) {
 		if err := g.Go("after the end", obedient); !errors.Is(err, ErrStopping) {
 			t.Errorf("after the end: %v", err)
 		}
+	})
+}
+
+func TestAReportCountsGoroutinesThatShareAName(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		for range 1000 {
+			mustStart(t, g.Go("work", takes(time.Second)))
+			mustStart(t, g.Loop("work", obedient))
+		}
+		g.Stop(nil)
+		wantReport(t, g.Wait(), 0, "go work x1000, loop work x1000", "", "")
+	})
+}
+
+func TestTheSiteIsWhereTheNameWasFirstUsed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		here := func() string { mustStart(t, g.Go("work", takes(time.Second))); return callSite(1) }()
+		mustStart(t, g.Go("work", takes(time.Second)))
+		g.Stop(nil)
+		r := g.Wait()
+		if len(r.Finished) != 1 || r.Finished[0].Count != 2 || r.Finished[0].CallSite != here {
+			t.Errorf("%v, want %s", r.Finished, here)
+		}
+	})
+}
+
+func TestMoreThan1024NamesWorkAndAreReported(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		letGo := make(chan struct{})
+		defer close(letGo)
+		const many = maxNames + 300
+		for i := range many {
+			mustStart(t, g.Go(fmt.Sprintf("work %04d", i), takes(time.Second)))
+			mustStart(t, g.Go(fmt.Sprintf("work %04d", i), takes(time.Second)))
+		}
+		mustStart(t, g.Go("unresponsive, and the last name", unresponsive(letGo)))
+		synctest.Wait()
+		if n := len(g.registry.named); n != maxNames {
+			t.Errorf("%d names are kept", n)
+		}
+		g.Stop(nil)
+		r := g.Wait()
+		if count(r.Finished) != 2*many || names(r.Abandoned) != "go unresponsive, and the last name" || r.Abandoned[0].Stack == "" {
+			t.Errorf("%d finished, abandoned %v", count(r.Finished), r.Abandoned)
+		}
+	})
+}
+
+func TestTheLinesOfNamesBeyondTheCacheAreBounded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		for i := range maxNames + maxStray + 500 {
+			mustStart(t, g.Go(fmt.Sprintf("work %04d", i), takes(time.Second)))
+		}
+		g.Stop(nil)
+		r := g.Wait()
+		if r.ExitCode() != 0 || len(r.Finished) != maxNames+maxStray {
+			t.Errorf("%d entries, code %d", len(r.Finished), r.ExitCode())
+		}
+	})
+}
+
+func TestEveryKindHasNamesOfItsOwn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		mustStart(t, g.Go("x", takes(time.Second)))
+		mustStart(t, g.Loop("x", obedient))
+		mustStart(t, g.Background(t.Context(), "x", takes(time.Second)))
+		l := newPipeListener()
+		mustStart(t, g.HTTP("x", quietServer(nil), l))
+		g.Stop(nil)
+		wantReport(t, g.Wait(), 0, "background x, go x, loop x, server x", "", "")
 	})
 }

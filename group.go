@@ -24,7 +24,6 @@ type Group struct {
 	log    *slog.Logger
 	budget budget
 	id     uint64
-	base   time.Time       // ages count from here
 	values context.Context // the parent's values, without its end
 	outer  *Group          // the group that the parent's context belongs to, or nil
 	unhook []func() bool   // the parent's hooks
@@ -43,7 +42,7 @@ type Group struct {
 	live     atomic.Int64  // goroutines that have not returned, plus gateClosed
 	ready    atomic.Bool   // what Ready answers
 	armed    atomic.Bool   // the last goroutine to return begins a stop
-	changed  chan struct{} // capacity 1: tells the driver to look again
+	changed  chan struct{} // capacity 1: wakes the driver
 	done     chan struct{} // closed by the driver, as its last act
 
 	mu        sync.Mutex // guards what follows
@@ -89,7 +88,7 @@ var groupIDs atomic.Uint64
 //
 // The error says with its numbers which durations cannot fit. The group lives
 // until Wait returns; one that is never stopped holds a hook on ctx, and no
-// goroutine. It notices a freeze (see Config.Thawed) only during a stop.
+// goroutine. It notices a freeze (see Config.OnThaw) only during a stop.
 func New(ctx context.Context, cfg Config) (*Group, error) {
 	if cfg.Signals != nil || cfg.GraceFlag != 0 {
 		return nil, errors.New("lastcall: Config.Signals and Config.GraceFlag are for Main; a Group made by New is stopped by its parent context or by Stop")
@@ -121,7 +120,7 @@ func newGroup(ctx context.Context, cfg Config) (*Group, error) {
 	}
 	g := &Group{
 		cfg: cfg, log: cfg.Logger, budget: b,
-		id: groupIDs.Add(1), base: time.Now(),
+		id:     groupIDs.Add(1),
 		values: context.WithoutCancel(ctx), outer: groupOf(ctx),
 		changed: make(chan struct{}, 1), done: make(chan struct{}),
 	}
@@ -143,11 +142,11 @@ func newGroup(ctx context.Context, cfg Config) (*Group, error) {
 func (g *Group) Ready() bool { return g.ready.Load() }
 
 // Stop makes the last call and returns at once; Wait waits for the rest. A nil
-// cause is an ordinary end. Any other is a failure: it stands in the report and
-// makes the exit code 1. Only the first stop counts.
+// cause is an ordinary end. Any other is a failure: it is in the report and makes
+// the exit code 1. Only the first stop counts.
 func (g *Group) Stop(cause error) { g.begin(cause, nil) }
 
-// Wait waits until the group has stopped and returns what became of everyone.
+// Wait waits until the group has stopped and returns the outcome of everyone.
 // From the first Wait on, a group made by New stops by itself when everything
 // has returned. Wait may be called any number of times and answers the same
 // each time. A goroutine of the group must not call it: it would wait for
@@ -160,7 +159,7 @@ func (g *Group) Wait() Report {
 
 // Defer registers a closer. Closers run at the end of a stop, the last one
 // first, after everyone who could use them has returned or was abandoned. Each
-// has a fair share of the time that is left, which its context tells; one that
+// has a fair share of the time that is left, which ends its context; one that
 // overruns it is abandoned by name, and the next one runs. The error or panic
 // of a closer is a failure and holds up nobody.
 //
@@ -171,7 +170,7 @@ func (g *Group) Defer(name string, fn func(context.Context) error) {
 	if fn == nil {
 		panic("lastcall: Defer(" + name + "): nil function")
 	}
-	c := closer{name: name, where: callSite(2), fn: fn}
+	c := closer{name: name, callSite: callSite(2), fn: fn}
 	g.mu.Lock()
 	late := g.closed
 	if !late {
@@ -219,7 +218,7 @@ func (g *Group) begin(cause error, sig os.Signal) bool {
 		g.closeGate() // nobody is being served: from now on nothing starts
 	}
 	g.pulse.start(now, stopPulse)
-	g.phase.Store(int32(lastCall)) // before any context ends: whoever sees one end knows why
+	g.phase.Store(int32(lastCall)) // before any context ends: code that sees one end can ask why
 	setupRuns := g.setupRuns
 	g.mu.Unlock()
 

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// grpcLike is a server of the shape that Listener takes.
+// grpcLike is a server of the shape that Serve takes.
 type grpcLike struct {
 	l       net.Listener
 	stopped chan struct{}
@@ -55,99 +55,118 @@ func TestGroupsMadeAndStoppedThousandsOfTimesLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-func stressOnce(t *testing.T) {
-	cfg, _ := testConfig()
-	cfg.Delay = none
-	parent, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	g := mustNew(parent, t, cfg)
-	var ran, accepted atomic.Int64
-	count := func(err error) {
-		switch {
-		case err == nil:
-			accepted.Add(1)
-		case !errors.Is(err, ErrStopping):
-			t.Error(err)
-		}
-	}
-	work := func(ctx context.Context) error {
-		defer ran.Add(1)
-		child, cancel := context.WithTimeout(ctx, time.Hour)
-		defer cancel()
-		select {
-		case <-LastCall(child):
-		case <-UntilInterrupt(child).Done():
-		}
-		return nil
-	}
-	nest := func(ctx context.Context) error {
-		inner, err := New(ctx, cfg)
-		if err != nil {
-			return err
-		}
-		inner.Defer("inner", CloseFunc(func() error { return nil }))
-		if err := inner.Loop("inner", obedient); err != nil && !errors.Is(err, ErrStopping) {
-			return err
-		}
-		inner.Wait()
-		ran.Add(1)
-		return nil
-	}
+// stress is one group with everything in it.
+type stress struct {
+	t             *testing.T
+	cfg           Config
+	g             *Group
+	parent        context.Context
+	cancel        context.CancelFunc // of parent
+	ran, accepted atomic.Int64       // functions that have ended, and those that the group took
+}
 
-	closers := rand.IntN(3)
-	for range closers {
-		g.Defer("closer", CloseFunc(func() error { ran.Add(1); return nil }))
+func stressOnce(t *testing.T) {
+	s := &stress{t: t}
+	s.cfg, _ = testConfig()
+	s.cfg.Delay = none
+	s.parent, s.cancel = context.WithCancel(context.Background())
+	defer s.cancel()
+	s.g = mustNew(s.parent, t, s.cfg)
+	for range rand.IntN(3) {
+		s.accepted.Add(1)
+		s.g.Defer("closer", CloseFunc(func() error { s.ran.Add(1); return nil }))
 	}
-	l := newPipeListener()
 	if rand.IntN(2) == 0 {
-		if err := g.HTTP("http", quietServer(nil), newPipeListener()); err != nil {
-			t.Error(err)
-		}
-		if err := g.Serve("rpc", &grpcLike{l: l, stopped: make(chan struct{})}, l); err != nil {
-			t.Error(err)
-		}
+		s.serve()
 	}
-	nested := int64(0)
 	var starters sync.WaitGroup
 	starters.Go(func() {
 		for range rand.IntN(20) {
-			count(g.Go("go", work))
-			count(g.Background(parent, "background", work))
-			count(g.Loop("loop", work))
+			s.count(s.g.Go("go", s.work))
+			s.count(s.g.Background(s.parent, "background", s.work))
+			s.count(s.g.Loop("loop", s.work))
 		}
 	})
-	if g.Go("nest", nest) == nil {
-		nested = 1
-	}
+	s.count(s.g.Go("nest", s.nest))
 	for range rand.IntN(50) {
 		runtime.Gosched()
 	}
-	how := rand.IntN(4)
-	switch how {
-	case 0:
-		g.Stop(nil)
-	case 1:
-		cancel()
-	case 2:
-		_ = g.Go("fails", func(context.Context) error { return errBroken })
-	case 3:
-		g.Stop(errBroken)
-		g.interruptNow()
-	}
-	r := g.Wait()
-	done := ran.Load()
+	code := s.stop()
+	r := s.g.Wait()
+	done := s.ran.Load()
 	starters.Wait()
-	code := 0
-	if how >= 2 {
-		code = codeFailure
-	}
-	if want := accepted.Load() + int64(closers) + nested; done != want || r.ExitCode() != code {
+	if want := s.accepted.Load(); done != want || r.ExitCode() != code {
 		t.Errorf("%d of %d had ended, code %d\n%s", done, want, r.ExitCode(), r)
 	}
 }
 
+// serve starts a server of each sort.
+func (s *stress) serve() {
+	if err := s.g.HTTP("http", quietServer(nil), newPipeListener()); err != nil {
+		s.t.Error(err)
+	}
+	l := newPipeListener()
+	if err := s.g.Serve("rpc", &grpcLike{l: l, stopped: make(chan struct{})}, l); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// stop begins a stop in one of the ways there are, and returns the exit code
+// that it must lead to.
+func (s *stress) stop() (code int) {
+	switch rand.IntN(4) {
+	case 0:
+		s.g.Stop(nil)
+	case 1:
+		s.cancel()
+	case 2:
+		_ = s.g.Go("fails", func(context.Context) error { return errBroken })
+		return codeFailure
+	case 3:
+		s.g.Stop(errBroken)
+		s.g.interruptNow()
+		return codeFailure
+	}
+	return 0
+}
+
+func (s *stress) count(err error) {
+	switch {
+	case err == nil:
+		s.accepted.Add(1)
+	case !errors.Is(err, ErrStopping):
+		s.t.Error(err)
+	}
+}
+
+func (s *stress) work(ctx context.Context) error {
+	defer s.ran.Add(1)
+	child, cancel := context.WithTimeout(ctx, time.Hour)
+	defer cancel()
+	select {
+	case <-LastCall(child):
+	case <-UntilInterrupt(child).Done():
+	}
+	return nil
+}
+
+// nest runs a group inside the group.
+func (s *stress) nest(ctx context.Context) error {
+	inner, err := New(ctx, s.cfg)
+	if err != nil {
+		return err
+	}
+	inner.Defer("inner", CloseFunc(func() error { return nil }))
+	if err := inner.Loop("inner", obedient); err != nil && !errors.Is(err, ErrStopping) {
+		return err
+	}
+	inner.Wait()
+	s.ran.Add(1)
+	return nil
+}
+
 // settledGoroutines returns the number of goroutines once it is at most the
-// wanted one, or stands still.
+// wanted one, or no longer changes.
 func settledGoroutines(want int) int {
 	n := runtime.NumGoroutine()
 	for range 200 {

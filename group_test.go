@@ -142,8 +142,8 @@ func TestWaitAnswersTheSameEachTime(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		letGo := make(chan struct{})
-		mustStart(t, g.Go("deaf", func(context.Context) error { <-letGo; panic("too late") }))
-		mustStart(t, g.Background(t.Context(), "deaf", func(context.Context) error { <-letGo; return errBroken }))
+		mustStart(t, g.Go("unresponsive", func(context.Context) error { <-letGo; panic("too late") }))
+		mustStart(t, g.Background(t.Context(), "unresponsive", func(context.Context) error { <-letGo; return errBroken }))
 		g.Stop(nil)
 		first := g.Wait()
 		close(letGo) // what comes now is logged, and changes no report
@@ -211,14 +211,14 @@ func TestTheInnerGroupsTimeIsBoundedByTheOuterOnes(t *testing.T) {
 			cfg.Grace = grace
 			letGo := make(chan struct{})
 			n := nest(t, g, cfg, func(sub *Group) {
-				mustStart(t, sub.Go("deaf", deaf(letGo)))
-				sub.Defer("hangs", deaf(letGo))
+				mustStart(t, sub.Go("unresponsive", unresponsive(letGo)))
+				sub.Defer("hangs", unresponsive(letGo))
 			})
 			g.Stop(nil)
 			r := g.Wait()
 			// The outer goroutine waits for the inner group, and returns in time.
 			wantReport(t, r, 0, "go outer", "", "")
-			wantReport(t, n.report, 3, "", "", "closer hangs, go deaf")
+			wantReport(t, n.report, 3, "", "", "closer hangs, go unresponsive")
 			if over := n.ended.Sub(r.Began); over > atAbandon {
 				t.Errorf("grace %v: the inner stop was over after %v", grace, over)
 			}
@@ -238,7 +238,7 @@ func TestTheOuterGroupsInterruptReachesAnInnerStopThatHadMoreTime(t *testing.T) 
 		n := nest(t, g, cfg, func(s *Group) {
 			sub = s
 			mustStart(t, sub.Go("obedient", func(ctx context.Context) error { <-ctx.Done(); cut = time.Now(); return nil }))
-			mustStart(t, sub.Go("deaf", deaf(letGo)))
+			mustStart(t, sub.Go("unresponsive", unresponsive(letGo)))
 		})
 		sub.Stop(nil) // by itself, with hours to go; then the outer one stops
 		time.Sleep(time.Minute)
@@ -264,7 +264,7 @@ func TestASecondSignalReachesTheInnerGroup(t *testing.T) {
 			n = &nested{}
 			return g.Go("outer", func(ctx context.Context) error {
 				inner := mustNew(ctx, t, sub)
-				mustStart(t, inner.Go("deaf", deaf(letGo)))
+				mustStart(t, inner.Go("unresponsive", unresponsive(letGo)))
 				n.report = inner.Wait()
 				n.ended = time.Now()
 				return nil
@@ -277,7 +277,7 @@ func TestASecondSignalReachesTheInnerGroup(t *testing.T) {
 		if code := <-p.code; code != 0 {
 			t.Errorf("code %d: the inner group used more time than the outer one had", code)
 		}
-		wantReport(t, n.report, 3, "", "", "go deaf")
+		wantReport(t, n.report, 3, "", "", "go unresponsive")
 		if over := n.ended.Sub(began); over > 2*time.Second {
 			t.Errorf("the inner stop was over after %v", over)
 		}
@@ -347,5 +347,17 @@ func TestFailuresAreKeptInOrderUpTo100(t *testing.T) {
 		if !slices.IsSortedFunc(r.Failures[1:11], func(a, b error) int { return len(a.Error()) - len(b.Error()) }) {
 			t.Errorf("%v", r.Failures[:11])
 		}
+	})
+}
+
+func TestInterruptBeforeLastCallDoesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		g.interruptNow()
+		if g.at != (deadlines{}) {
+			t.Errorf("deadlines %+v", g.at)
+		}
+		mustStart(t, g.Go("work", func(ctx context.Context) error { return context.Cause(ctx) }))
+		wantReport(t, g.Wait(), 0, "", "", "")
 	})
 }

@@ -105,18 +105,18 @@ func mustStart(t *testing.T, err error) {
 	}
 }
 
-// wantReport compares the parts of a report that say who came to which end.
+// wantReport compares the parts of a report that say how everyone ended.
 func wantReport(t *testing.T, r Report, code int, finished, interrupted, abandoned string) {
 	t.Helper()
 	if got := r.ExitCode(); got != code {
 		t.Errorf("exit code %d, want %d", got, code)
 	}
 	for _, part := range []struct {
-		name  string
-		lines []Entry
-		want  string
+		name    string
+		entries []Entry
+		want    string
 	}{{"finished", r.Finished, finished}, {"interrupted", r.Interrupted, interrupted}, {"abandoned", r.Abandoned, abandoned}} {
-		if got := names(part.lines); got != part.want {
+		if got := names(part.entries); got != part.want {
 			t.Errorf("%s: %q, want %q", part.name, got, part.want)
 		}
 	}
@@ -125,13 +125,13 @@ func wantReport(t *testing.T, r Report, code int, finished, interrupted, abandon
 	}
 }
 
-// names writes lines as "go a, loop b x3", in the order of their names.
-func names(lines []Entry) string {
+// names writes entries as "go a, loop b x3", in the order of their names.
+func names(entries []Entry) string {
 	var out []string
-	for _, l := range lines {
-		s := string(l.Kind) + " " + l.Name
-		if l.Count != 1 {
-			s += fmt.Sprintf(" x%d", l.Count)
+	for _, e := range entries {
+		s := string(e.Kind) + " " + e.Name
+		if e.Count != 1 {
+			s += fmt.Sprintf(" x%d", e.Count)
 		}
 		out = append(out, s)
 	}
@@ -159,8 +159,8 @@ func takes(d time.Duration) func(context.Context) error {
 	return func(context.Context) error { time.Sleep(d); return nil }
 }
 
-// deaf returns work that ignores its context until the test lets it go.
-func deaf(until <-chan struct{}) func(context.Context) error {
+// unresponsive returns work that ignores its context until the test lets it go.
+func unresponsive(until <-chan struct{}) func(context.Context) error {
 	return func(context.Context) error { <-until; return nil }
 }
 

@@ -37,7 +37,7 @@ func (w *hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return c, rw, nil
 }
 
-// hijackedConn tells the server when it is closed.
+// hijackedConn is a connection whose end the server notices.
 type hijackedConn struct {
 	net.Conn
 	server *httpServer

@@ -27,14 +27,14 @@ import (
 // idle connections are closed at once, those that have not sent a whole
 // request header within 10 ms of it too, and all others when their response is
 // complete. The end of each is an event, not something to poll for. HTTP/2
-// clients hear GOAWAY; they close when they have their answers, or are closed
+// clients receive GOAWAY; they close when they have their answers, or are closed
 // after a second without a request.
 //
 // A connection that a handler hijacked (a WebSocket) is waited for like a
 // request, when the request had an Upgrade header or the method CONNECT; its
 // reads fail from Interrupt on, its writes from Abandon on. The connections of
 // other hijackers are not known after their handler has returned. Event
-// streams and long polls should end when Stopping closes.
+// streams and long polls should end when the channel of LastCall closes.
 //
 // HTTP serves what the listener accepts: for TLS give it a tls.Listener, with
 // "h2" in NextProtos for HTTP/2. An error means that nothing was started, and
@@ -46,7 +46,7 @@ func (g *Group) HTTP(name string, srv *http.Server, l net.Listener) error {
 	}
 	site := g.site(g.workEnd, EntryServer, name, 2)
 	s := &httpServer{
-		group: g, name: site.name, where: site.where, srv: srv, handler: srv.Handler,
+		group: g, name: site.name, callSite: site.callSite, srv: srv, handler: srv.Handler,
 		conns: map[net.Conn]connection{}, inFlight: map[*request]struct{}{}, hijacked: map[*hijackedConn]struct{}{},
 		labels: pprof.WithLabels(context.Background(), g.labels(EntryRequest, site.name)),
 		helped: make(chan struct{}),
@@ -106,13 +106,13 @@ const longIdle = time.Second
 
 // httpServer follows the connections and requests of one http.Server.
 type httpServer struct {
-	group   *Group
-	name    string
-	where   string
-	srv     *http.Server
-	handler http.Handler
-	labels  context.Context
-	helped  chan struct{} // closed when Shutdown has returned
+	group    *Group
+	name     string
+	callSite string
+	srv      *http.Server
+	handler  http.Handler
+	labels   context.Context
+	helped   chan struct{} // closed when Shutdown has returned
 
 	cancel   context.CancelFunc // of Shutdown; set by drain, for release
 	patience *time.Timer        // set by drain, for release
@@ -190,8 +190,8 @@ func (s *httpServer) changed() {
 }
 
 // hookContext puts requests into the group. Their contexts carry no labels, so
-// that a Background costs no more than its own: the labels of a request stand
-// at its goroutine only.
+// that a Background costs no more than its own: only the goroutine of a request
+// has the labels.
 func (s *httpServer) hookContext() {
 	g, given := s.group, s.srv.BaseContext
 	s.srv.BaseContext = func(l net.Listener) context.Context {
@@ -251,11 +251,11 @@ func cut(c net.Conn) {
 	shut(c)
 }
 
-// unwanted says whether a connection is to be closed now. HTTP/2 says that it
+// unwanted reports whether a connection is to be closed now. HTTP/2 says that it
 // is idle when the end of a response is still in its buffer. There net/http
 // does better: it says GOAWAY, writes the rest, and closes the connection when
 // the client has done so, or a second later. Not left to it are those who came
-// too late to hear of the shutdown, and those who have been idle for so long
+// too late to receive the GOAWAY, and those who have been idle for so long
 // that nothing is on its way.
 func (s *httpServer) unwanted(c net.Conn, known connection) bool {
 	switch known.state {
@@ -313,7 +313,7 @@ func (s *httpServer) drained() bool {
 	return s.ended && len(s.conns) == 0 && len(s.inFlight) == 0 && len(s.hijacked) == 0
 }
 
-// interrupt ends the reads of hijacked connections; requests hear it from
+// interrupt ends the reads of hijacked connections; requests learn it from
 // their context.
 func (s *httpServer) interrupt() {
 	s.interrupted.Store(true)
@@ -342,7 +342,7 @@ func (s *httpServer) release() {
 	defer timer.Stop()
 	select {
 	case <-s.helped:
-	case <-timer.C: // Shutdown says goodbye to somebody who does not read
+	case <-timer.C: // Shutdown says goodbye to a client that does not read
 	}
 }
 
@@ -351,13 +351,13 @@ func (s *httpServer) open() []Entry {
 	defer s.mu.Unlock()
 	byName := map[string]*Entry{}
 	add := func(kind EntryKind, name string, start time.Time) {
-		l := byName[string(kind)+name]
-		if l == nil {
-			l = &Entry{Kind: kind, Name: name, Site: s.where, label: s.name}
-			byName[string(kind)+name] = l
+		e := byName[string(kind)+name]
+		if e == nil {
+			e = &Entry{Kind: kind, Name: name, CallSite: s.callSite, label: s.name}
+			byName[string(kind)+name] = e
 		}
-		l.Count++
-		l.Age = max(l.Age, time.Since(start))
+		e.Count++
+		e.Age = max(e.Age, time.Since(start))
 	}
 	for q := range s.inFlight {
 		add(EntryRequest, q.name, q.start)
@@ -365,24 +365,24 @@ func (s *httpServer) open() []Entry {
 	for c := range s.hijacked {
 		add(EntryConnection, c.name, c.start)
 	}
-	lines := make([]Entry, 0, len(byName))
-	for _, l := range byName {
-		lines = append(lines, *l)
+	entries := make([]Entry, 0, len(byName))
+	for _, e := range byName {
+		entries = append(entries, *e)
 	}
-	sortLines(lines)
-	return lines
+	sortEntries(entries)
+	return entries
 }
 
 func (s *httpServer) served() (finished, cut []Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := Entry{Kind: EntryRequest, Name: s.name, Site: s.where}
-	if l.Count = s.finished; l.Count > 0 {
-		finished = append(finished, l)
+	e := Entry{Kind: EntryRequest, Name: s.name, CallSite: s.callSite}
+	if e.Count = s.finished; e.Count > 0 {
+		finished = append(finished, e)
 	}
-	if l.Count = s.cutOff; l.Count > 0 {
-		l.Age = s.oldestCut
-		cut = append(cut, l)
+	if e.Count = s.cutOff; e.Count > 0 {
+		e.Age = s.oldestCut
+		cut = append(cut, e)
 	}
 	return finished, cut
 }

@@ -54,8 +54,8 @@ func (j *journal) do(f func()) {
 	}
 }
 
-// finish waits for the writer until the timer fires, and says how many lines
-// were dropped. Later lines are written directly.
+// finish waits for the writer, for the timeout at most, and logs how many
+// lines were dropped. Later lines are written directly.
 func (j *journal) finish(l *slog.Logger, timeout time.Duration) {
 	j.mu.Lock()
 	lines, written, dropped := j.lines, j.written, j.dropped

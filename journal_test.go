@@ -70,8 +70,8 @@ func TestALoggerThatBlocksDoesNotMakeAStopLongerThanItsBudget(t *testing.T) {
 		letGo := make(chan struct{})
 		defer close(letGo)
 		p := runMain(cfg, func(_ context.Context, g *Group) error {
-			mustStart(t, g.Go("deaf", deaf(letGo)))
-			g.Defer("hangs", deaf(letGo))
+			mustStart(t, g.Go("unresponsive", unresponsive(letGo)))
+			g.Defer("hangs", unresponsive(letGo))
 			return nil
 		})
 		began := time.Now()

@@ -22,10 +22,10 @@ func (g *Group) Serve(name string, srv interface {
 	Stop()
 }, l net.Listener) error {
 	if srv == nil || l == nil {
-		return fmt.Errorf("lastcall: Listener(%s): the server and the listener must be given; make one with net.Listen", name)
+		return fmt.Errorf("lastcall: Serve(%s): the server and the listener must be given; make one with net.Listen", name)
 	}
 	site := g.site(g.workEnd, EntryServer, name, 2)
-	s := &graceful{group: g, name: site.name, where: site.where, stopGracefully: srv.GracefulStop, stop: srv.Stop}
+	s := &graceful{group: g, name: site.name, callSite: site.callSite, stopGracefully: srv.GracefulStop, stop: srv.Stop}
 	if err := g.addServer(s); err != nil {
 		return err
 	}
@@ -38,10 +38,10 @@ func (g *Group) Serve(name string, srv interface {
 	})
 }
 
-// graceful is a server of Listener.
+// graceful is a server that Serve was given.
 type graceful struct {
 	group                *Group
-	name, where          string
+	name, callSite       string
 	stopGracefully, stop func()
 
 	mu      sync.Mutex
@@ -102,14 +102,14 @@ func (s *graceful) open() []Entry {
 	if s.stopped {
 		return nil
 	}
-	return []Entry{{Kind: EntryServer, Name: s.name + " calls in flight", Count: 1, Age: time.Since(s.began), Site: s.where}}
+	return []Entry{{Kind: EntryServer, Name: s.name + " calls in flight", Count: 1, Age: time.Since(s.began), CallSite: s.callSite}}
 }
 
 func (s *graceful) served() (finished, cut []Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped && s.cut {
-		cut = append(cut, Entry{Kind: EntryServer, Name: s.name + " calls in flight", Count: 1, Age: time.Since(s.began), Site: s.where})
+		cut = append(cut, Entry{Kind: EntryServer, Name: s.name + " calls in flight", Count: 1, Age: time.Since(s.began), CallSite: s.callSite})
 	}
 	return nil, cut
 }

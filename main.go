@@ -13,14 +13,14 @@ import (
 )
 
 // Main runs a program: it catches the signals, calls setup, waits until the
-// group has stopped, and returns the exit code. Use it as the last thing in
-// main:
+// group has stopped, and returns the exit code ([Report.ExitCode] lists them).
+// Use it as the last thing in main:
 //
 //	os.Exit(lastcall.Main(lastcall.Config{}, setup))
 //
 // The signals are caught before setup runs, so a signal is never lost. setup
 // opens what the program needs and gives it to g: goroutines with Go and Loop,
-// servers with HTTP and Listener, closers with Defer. Then it returns nil, and
+// servers with HTTP and Serve, closers with Defer. Then it returns nil, and
 // from then on g.Ready is true. An error of setup begins a stop with exit
 // code 1, in which the closers registered so far run.
 //
@@ -34,7 +34,7 @@ import (
 // budget is used up and something hangs - a logger, a closer - a watchdog ends
 // the process with code 3.
 //
-// SIGHUP calls Config.Reload if there is one; else it is a stop signal, unless
+// SIGHUP calls Config.OnReload if there is one; else it is a stop signal, unless
 // the program was started with it ignored. SIGPIPE never ends the program, so
 // that `server | tee log` survives the death of tee. SIGQUIT prints all stacks
 // and exits, as in every Go program. SIGTSTP is not touched.
@@ -111,7 +111,7 @@ func (m *process) catch() {
 	}
 	if m.cfg.StopSignals == nil {
 		// nohup ignores SIGHUP, and a shell ignores SIGINT for its background
-		// jobs: whoever did that does not want them to matter.
+		// jobs: that was done so that they do not matter.
 		m.stopOn = slices.DeleteFunc(m.stopOn, func(s os.Signal) bool {
 			return s != syscall.SIGTERM && signal.Ignored(s)
 		})
@@ -315,4 +315,14 @@ func (m *process) bark() {
 	case <-timer.C:
 	}
 	m.cfg.exit(codeAbandoned)
+}
+
+// writeTerminationLog leaves the report where the platform reads it, once.
+func (m *process) writeTerminationLog() {
+	path := terminationLog(m.cfg.TerminationLog)
+	if path == "" {
+		return
+	}
+	text := shorten(m.group.reportSoFar().String(), terminationLogSize)
+	m.logOnce.Do(func() { writeTerminationLog(path, text) })
 }

@@ -190,7 +190,7 @@ func TestASecondSignalLeavesTheDeafHalfTheReserve(t *testing.T) {
 		cfg, _ := testConfig()
 		letGo := make(chan struct{})
 		defer close(letGo)
-		p := runMain(cfg, func(_ context.Context, g *Group) error { return g.Go("deaf", deaf(letGo)) })
+		p := runMain(cfg, func(_ context.Context, g *Group) error { return g.Go("unresponsive", unresponsive(letGo)) })
 		began := time.Now()
 		p.signal(syscall.SIGTERM)
 		p.signal(syscall.SIGTERM)
@@ -207,7 +207,7 @@ func TestAThirdSignalEndsTheProcessWith128PlusItsNumber(t *testing.T) {
 			cfg, _ := testConfig()
 			letGo := make(chan struct{})
 			defer close(letGo)
-			p := runMain(cfg, func(_ context.Context, g *Group) error { return g.Go("deaf", deaf(letGo)) })
+			p := runMain(cfg, func(_ context.Context, g *Group) error { return g.Go("unresponsive", unresponsive(letGo)) })
 			p.signal(syscall.SIGTERM)
 			p.signal(syscall.SIGTERM)
 			if len(p.forced) != 0 {
@@ -249,7 +249,7 @@ func TestWithoutAGraceASecondSignalInterruptsAndThenTheReserveCounts(t *testing.
 		defer close(letGo)
 		p := runMain(cfg, func(_ context.Context, g *Group) error {
 			mustStart(t, g.Go("obedient", obedient))
-			return g.Go("deaf", deaf(letGo))
+			return g.Go("unresponsive", unresponsive(letGo))
 		})
 		p.signal(syscall.SIGTERM)
 		time.Sleep(10 * time.Minute)
@@ -364,7 +364,7 @@ func TestTheLogHasALineForEachPhase(t *testing.T) {
 		defer close(letGo)
 		p := runMain(cfg, func(_ context.Context, g *Group) error {
 			mustStart(t, g.Go("obedient", obedient))
-			return g.Go("deaf", deaf(letGo))
+			return g.Go("unresponsive", unresponsive(letGo))
 		})
 		p.signal(syscall.SIGTERM)
 		<-p.code
@@ -373,10 +373,10 @@ func TestTheLogHasALineForEachPhase(t *testing.T) {
 			`msg=stop phase="last call" signal=SIGTERM goroutines=2 left=18s`,
 			`msg=stop phase=drain left=18s`,
 			`msg=stop phase=interrupt left=1s`,
-			`msg=interrupting kind=go name=deaf`,
 			`msg=interrupting kind=go name=obedient`,
+			`msg=interrupting kind=go name=unresponsive`,
 			`msg=stop phase=abandon`,
-			`msg=abandoned kind=go name=deaf`,
+			`msg=abandoned kind=go name=unresponsive`,
 			`msg=stop phase=close`,
 			`msg=stopped code=3`,
 		} {

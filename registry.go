@@ -4,35 +4,18 @@ import (
 	"context"
 	"maps"
 	"math/rand/v2"
-	"path/filepath"
-	"runtime"
-	"runtime/pprof"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// EntryKind is what a line of a Report is about.
-type EntryKind string
-
-// The kinds of what a group waits for.
-const (
-	EntrySetup      EntryKind = "setup"
-	EntryGo         EntryKind = "go"
-	EntryLoop       EntryKind = "loop"
-	EntryBackground EntryKind = "background"
-	EntryServer     EntryKind = "server"
-	EntryRequest    EntryKind = "request"
-	EntryConnection EntryKind = "connection"
-	EntryCloser     EntryKind = "closer"
-)
-
 // registry knows every goroutine of a group that has not returned: its name,
 // its start and where it was started. It is made for millions of short ones:
-// what they share (name, labels, context, start site) stands in a site, which
-// is made once per name; what is left is one small entry in a sharded list.
+// what they share (name, labels, context, call site) is in a site, of which
+// there is one for each name; what is left is one small element in a sharded
+// list.
 type registry struct {
+	base   time.Time                           // ages count from here
 	sites  [5]atomic.Pointer[map[string]*site] // by siteTable; copied on write
 	mu     sync.Mutex                          // guards named and stray, and the writing of sites
 	named  []*site
@@ -42,8 +25,8 @@ type registry struct {
 
 const (
 	shardCount = 64
-	maxNames   = 1024 // names whose site is kept; more are made anew each time
-	maxStray   = 1024 // lines that such names may fill in a report
+	maxNames   = 1024 // names whose site is kept; that of any other is made for each goroutine
+	maxStray   = 1024 // entries that such names may fill in a report
 )
 
 type shard struct {
@@ -57,18 +40,17 @@ type goroutine struct {
 	next, prev *goroutine
 	site       *site
 	fn         func(context.Context) error
-	start      int64 // nanoseconds since Group.base
+	start      int64 // by registry.now
 	shard      uint32
 }
 
 // site is what all goroutines of one kind and name share.
 type site struct {
-	group *Group
-	kind  EntryKind
-	name  string
-	where string // file:line of the call that used the name first
-	ctx   context.Context
-	kept  bool
+	kind     EntryKind
+	name     string
+	callSite string          // file:line of the call that used the name first
+	ctx      context.Context // what they are given
+	kept     bool            // in registry.sites
 
 	// Written during a stop only.
 	finished    atomic.Int64
@@ -78,27 +60,34 @@ type site struct {
 }
 
 func (r *registry) init() {
+	r.base = time.Now()
 	for i := range r.shards {
 		root := &r.shards[i].root
 		root.next, root.prev = root, root
 	}
 }
 
-func (r *registry) insert(e *goroutine) {
-	e.shard = rand.Uint32() % shardCount
-	s := &r.shards[e.shard]
-	s.mu.Lock()
-	e.prev, e.next = &s.root, s.root.next
-	s.root.next.prev = e
-	s.root.next = e
-	s.mu.Unlock()
+// now is the time since init, in nanoseconds.
+func (r *registry) now() int64 { return int64(time.Since(r.base)) }
+
+// add starts to follow a goroutine.
+func (r *registry) add(s *site, fn func(context.Context) error) *goroutine {
+	added := &goroutine{site: s, fn: fn, start: r.now(), shard: rand.Uint32() % shardCount}
+	sh := &r.shards[added.shard]
+	sh.mu.Lock()
+	added.prev, added.next = &sh.root, sh.root.next
+	sh.root.next.prev = added
+	sh.root.next = added
+	sh.mu.Unlock()
+	return added
 }
 
-func (r *registry) remove(e *goroutine) {
-	s := &r.shards[e.shard]
-	s.mu.Lock()
-	e.prev.next, e.next.prev = e.next, e.prev
-	s.mu.Unlock()
+// remove forgets a goroutine that has returned.
+func (r *registry) remove(old *goroutine) {
+	sh := &r.shards[old.shard]
+	sh.mu.Lock()
+	old.prev.next, old.next.prev = old.next, old.prev
+	sh.mu.Unlock()
 }
 
 func siteTable(k EntryKind) int {
@@ -115,30 +104,26 @@ func siteTable(k EntryKind) int {
 	return 4
 }
 
-// site returns the site of a name, which it makes when it is new. skip is the
-// number of frames between the caller and the user's code.
-func (g *Group) site(end context.Context, kind EntryKind, name string, skip int) *site {
-	table := &g.registry.sites[siteTable(kind)]
-	if m := table.Load(); m != nil {
-		if s := (*m)[name]; s != nil {
-			return s
-		}
+// find returns the site of a name, or nil.
+func (r *registry) find(kind EntryKind, name string) *site {
+	if m := r.sites[siteTable(kind)].Load(); m != nil {
+		return (*m)[name]
 	}
-	where := callSite(skip + 1)
-	if name == "" {
-		name = where
-	}
-	s := &site{group: g, kind: kind, name: name, where: where}
-	s.ctx = pprof.WithLabels(&splice{values: g.values, end: end, group: g}, g.labels(kind, name))
+	return nil
+}
 
-	r := &g.registry
+// keep stores a site for its name and returns it, or the one that another
+// goroutine has stored meanwhile. When there are many names already, the site
+// is returned and not stored.
+func (r *registry) keep(s *site) *site {
+	table := &r.sites[siteTable(s.kind)]
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	old := map[string]*site{}
 	if m := table.Load(); m != nil {
 		old = *m
 	}
-	if first := old[name]; first != nil {
+	if first := old[s.name]; first != nil {
 		return first
 	}
 	if len(r.named) >= maxNames {
@@ -147,27 +132,17 @@ func (g *Group) site(end context.Context, kind EntryKind, name string, skip int)
 	s.kept = true
 	r.named = append(r.named, s)
 	next := maps.Clone(old)
-	next[name] = s
+	next[s.name] = s
 	table.Store(&next)
 	return s
 }
 
-// The labels that a goroutine profile shows. Goroutines that a labelled one
-// starts inherit them, so they say who began something, not who must end it.
-const (
-	nameLabel  = "lastcall"
-	kindLabel  = "lastcall.kind"
-	groupLabel = "lastcall.group"
-)
-
-func (g *Group) labels(kind EntryKind, name string) pprof.LabelSet {
-	return pprof.Labels(nameLabel, name, kindLabel, string(kind), groupLabel, strconv.FormatUint(g.id, 10))
-}
-
-// note counts the end of a goroutine during a stop.
-func (s *site) note(start int64, err error, cut bool) {
+// note counts a goroutine that ended during a stop: in its own time, or cut off
+// with an error.
+func (r *registry) note(ended *goroutine, err error, cut bool) {
+	s := ended.site
 	if !s.kept {
-		s.group.registry.keepStray(s)
+		r.keepStray(s)
 	}
 	if !cut {
 		s.finished.Add(1)
@@ -176,7 +151,7 @@ func (s *site) note(start int64, err error, cut bool) {
 	s.interrupted.Add(1)
 	for {
 		old := s.oldest.Load()
-		if old != 0 && old <= start+1 || s.oldest.CompareAndSwap(old, start+1) {
+		if old != 0 && old <= ended.start+1 || s.oldest.CompareAndSwap(old, ended.start+1) {
 			break
 		}
 	}
@@ -193,52 +168,55 @@ func (r *registry) keepStray(s *site) {
 	}
 }
 
-// all returns the sites that a report can speak of.
-func (r *registry) all() []*site {
+// noted returns entries for what note has counted.
+func (r *registry) noted() (finished, interrupted []Entry) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append(append([]*site(nil), r.named...), r.stray...)
+	sites := append(append([]*site(nil), r.named...), r.stray...)
+	r.mu.Unlock()
+	for _, s := range sites {
+		e := Entry{Kind: s.kind, Name: s.name, CallSite: s.callSite}
+		if n := s.finished.Load(); n > 0 {
+			e.Count = int(n)
+			finished = append(finished, e)
+		}
+		if n := s.interrupted.Load(); n > 0 {
+			e.Count = int(n)
+			e.Age = time.Duration(r.now() - (s.oldest.Load() - 1))
+			if err := s.err.Load(); err != nil {
+				e.Err = *err
+			}
+			interrupted = append(interrupted, e)
+		}
+	}
+	return finished, interrupted
 }
 
-// alive returns a line for each name that has goroutines which have not
+// running returns an entry for each name that has goroutines which have not
 // returned, with how many and the age of the oldest.
-func (g *Group) alive() []Entry {
-	lines := map[*site]*Entry{}
-	now := g.now()
+func (r *registry) running() []Entry {
+	entries := map[*site]*Entry{}
+	now := r.now()
 	var order []*site
-	for i := range g.registry.shards {
-		s := &g.registry.shards[i]
-		s.mu.Lock()
-		for e := s.root.next; e != &s.root; e = e.next {
-			l := lines[e.site]
-			if l == nil {
-				l = &Entry{Kind: e.site.kind, Name: e.site.name, Site: e.site.where, label: e.site.name}
-				lines[e.site] = l
-				order = append(order, e.site)
+	for i := range r.shards {
+		sh := &r.shards[i]
+		sh.mu.Lock()
+		for at := sh.root.next; at != &sh.root; at = at.next {
+			s := at.site
+			e := entries[s]
+			if e == nil {
+				e = &Entry{Kind: s.kind, Name: s.name, CallSite: s.callSite, label: s.name}
+				entries[s] = e
+				order = append(order, s)
 			}
-			l.Count++
-			l.Age = max(l.Age, time.Duration(now-e.start))
+			e.Count++
+			e.Age = max(e.Age, time.Duration(now-at.start))
 		}
-		s.mu.Unlock()
+		sh.mu.Unlock()
 	}
 	out := make([]Entry, 0, len(order))
 	for _, s := range order {
-		out = append(out, *lines[s])
+		out = append(out, *entries[s])
 	}
-	sortLines(out)
+	sortEntries(out)
 	return out
-}
-
-// now is the time since the group was made, in nanoseconds.
-func (g *Group) now() int64 { return int64(time.Since(g.base)) }
-
-// callSite returns "folder/file.go:line" of a caller, 1 being the caller of
-// callSite.
-func callSite(skip int) string {
-	_, file, line, ok := runtime.Caller(skip)
-	if !ok {
-		return "unknown"
-	}
-	dir, base := filepath.Split(file)
-	return filepath.Join(filepath.Base(dir), base) + ":" + strconv.Itoa(line)
 }

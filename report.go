@@ -16,7 +16,7 @@ const (
 	codeInterrupted = 75 // EX_TEMPFAIL: try again
 )
 
-// A Report is what became of everyone at a stop.
+// A Report is the outcome of a stop, for everyone who took part in it.
 type Report struct {
 	Signal os.Signal     // the signal that began the stop, or nil
 	Cause  error         // the failure that began it, or nil
@@ -35,22 +35,49 @@ type Report struct {
 	BackgroundErrors int
 }
 
-// A Entry is about everyone with the same kind and name.
+// EntryKind is what an [Entry] of a Report is about.
+type EntryKind string
+
+// The kinds of what a group waits for.
+const (
+	EntrySetup      EntryKind = "setup"      // the function that Main was given
+	EntryGo         EntryKind = "go"         // a goroutine of Group.Go
+	EntryLoop       EntryKind = "loop"       // one of Group.Loop
+	EntryBackground EntryKind = "background" // one of Group.Background
+	EntryServer     EntryKind = "server"     // the goroutine that serves, of Group.HTTP or Group.Serve
+	EntryRequest    EntryKind = "request"    // an HTTP request that a handler works on
+	EntryConnection EntryKind = "connection" // a connection that a handler hijacked
+	EntryCloser     EntryKind = "closer"     // a function of Group.Defer
+)
+
+// An Entry is about all goroutines, or requests, with the same kind and name.
 type Entry struct {
 	Kind  EntryKind     // what it is
 	Name  string        // as it was started; for a request with its method and path
 	Count int           // how many
 	Age   time.Duration // of the oldest; 0 in Report.Finished
-	Site  string        // folder/file.go:line where the name was first started
-	Err   error         // the first error, in Report.Interrupted
-	Stack string        // where they stand, in Report.Abandoned; empty when the dump took too long
+	// CallSite is folder/file.go:line of the call that started it; where several
+	// have the name, of the first call.
+	CallSite string
+	Err      error  // the first error, in Report.Interrupted
+	Stack    string // where its goroutines are, in Report.Abandoned; empty when the dump took too long
 
 	label string // the name in the goroutine profile's labels
 }
 
-// ExitCode is the code to end the process with: 3 when somebody was abandoned,
-// else 1 when something failed, else 75 when plain work was interrupted and is
-// recorded nowhere, else 0.
+// ExitCode is the code to end the process with, the first of these that applies:
+//
+//   - 3: something was abandoned. It had not returned at Abandon, or is a closer
+//     that overran its share of the time.
+//   - 1: something failed: there are Failures.
+//   - 75 (EX_TEMPFAIL, try again): plain work was interrupted, and is recorded
+//     nowhere. A goroutine returned an error after Interrupt, or a request or a
+//     call had not ended by then.
+//   - 0: everything finished, or was a goroutine that returned nil after
+//     Interrupt, which says that it recorded by itself what it could not finish.
+//
+// Main has two codes more: 128+n when a third signal, n, ended the process, and 3
+// when the stop itself hung and the watchdog ended it.
 func (r Report) ExitCode() int {
 	switch {
 	case len(r.Abandoned) > 0:
@@ -79,8 +106,8 @@ func (r Report) String() string {
 	if r.Frozen > 0 {
 		fmt.Fprintf(&b, "the process was frozen for about %v meanwhile\n", r.Frozen.Round(time.Millisecond))
 	}
-	for _, l := range r.Abandoned {
-		fmt.Fprintf(&b, "abandoned   %s\n", l)
+	for _, e := range r.Abandoned {
+		fmt.Fprintf(&b, "abandoned   %s\n", e)
 	}
 	for _, err := range r.Failures {
 		fmt.Fprintf(&b, "failed      %v\n", err)
@@ -88,45 +115,45 @@ func (r Report) String() string {
 	if r.BackgroundErrors > 0 {
 		fmt.Fprintf(&b, "failed      %d times in the background\n", r.BackgroundErrors)
 	}
-	for _, l := range r.Interrupted {
-		fmt.Fprintf(&b, "interrupted %s\n", l)
+	for _, e := range r.Interrupted {
+		fmt.Fprintf(&b, "interrupted %s\n", e)
 	}
-	for _, l := range r.Finished {
-		fmt.Fprintf(&b, "finished    %s\n", l)
+	for _, e := range r.Finished {
+		fmt.Fprintf(&b, "finished    %s\n", e)
 	}
-	for _, l := range r.Abandoned {
-		if l.Stack != "" {
-			fmt.Fprintf(&b, "\n%s %s is at\n%s", l.Kind, l.Name, l.Stack)
+	for _, e := range r.Abandoned {
+		if e.Stack != "" {
+			fmt.Fprintf(&b, "\n%s %s is at\n%s", e.Kind, e.Name, e.Stack)
 		}
 	}
 	return b.String()
 }
 
-// String is one line: kind, name, how many, how old, where from.
-func (l Entry) String() string {
-	s := string(l.Kind) + " " + l.Name
-	if l.Count > 1 {
-		s += fmt.Sprintf(" x%d", l.Count)
+// String is the entry in one line: kind, name, how many, how old, the call site.
+func (e Entry) String() string {
+	s := string(e.Kind) + " " + e.Name
+	if e.Count > 1 {
+		s += fmt.Sprintf(" x%d", e.Count)
 	}
-	if l.Age > 0 {
-		s += fmt.Sprintf(", %v old", l.Age.Round(time.Millisecond))
+	if e.Age > 0 {
+		s += fmt.Sprintf(", %v old", e.Age.Round(time.Millisecond))
 	}
-	if l.Site != "" {
-		s += ", started at " + l.Site
+	if e.CallSite != "" {
+		s += ", started at " + e.CallSite
 	}
-	if l.Err != nil {
-		s += ": " + l.Err.Error()
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
 	}
 	return s
 }
 
-func (l Entry) attrs() []any {
-	a := []any{"kind", string(l.Kind), "name", l.Name, "count", l.Count, "age", l.Age.Round(time.Millisecond), "site", l.Site}
-	if l.Err != nil {
-		a = append(a, "error", l.Err)
+func (e Entry) attrs() []any {
+	a := []any{"kind", string(e.Kind), "name", e.Name, "count", e.Count, "age", e.Age.Round(time.Millisecond), "call_site", e.CallSite}
+	if e.Err != nil {
+		a = append(a, "error", e.Err)
 	}
-	if l.Stack != "" {
-		a = append(a, "stack", l.Stack)
+	if e.Stack != "" {
+		a = append(a, "stack", e.Stack)
 	}
 	return a
 }
@@ -134,50 +161,45 @@ func (l Entry) attrs() []any {
 func (r Report) attrs() []any {
 	a := []any{"code", r.ExitCode(), "took", r.Took.Round(time.Millisecond),
 		"finished", count(r.Finished), "interrupted", count(r.Interrupted), "abandoned", count(r.Abandoned),
-		"failures", len(r.Failures), "backgroundErrors", r.BackgroundErrors}
+		"failures", len(r.Failures), "background_errors", r.BackgroundErrors}
 	if r.Frozen > 0 {
 		a = append(a, "frozen", r.Frozen.Round(time.Millisecond))
 	}
 	return a
 }
 
-// addServer adds a server's requests that ended during the stop.
-func (r *Report) addServer(s server) {
-	finished, cut := s.served()
+// add adds those who ended during the stop, in their own time or after Interrupt.
+func (r *Report) add(finished, interrupted []Entry) {
 	r.Finished = append(r.Finished, finished...)
-	r.Interrupted = append(r.Interrupted, cut...)
+	r.Interrupted = append(r.Interrupted, interrupted...)
 }
 
-// addSites adds what the registry counted during the stop.
-func (r *Report) addSites(sites []*site, base time.Time) {
-	for _, s := range sites {
-		l := Entry{Kind: s.kind, Name: s.name, Site: s.where}
-		if n := s.finished.Load(); n > 0 {
-			l.Count = int(n)
-			r.Finished = append(r.Finished, l)
-		}
-		if n := s.interrupted.Load(); n > 0 {
-			l.Count = int(n)
-			l.Age = time.Since(base) - time.Duration(s.oldest.Load()-1)
-			if err := s.err.Load(); err != nil {
-				l.Err = *err
-			}
-			r.Interrupted = append(r.Interrupted, l)
-		}
-	}
+func (r *Report) sort() {
+	sortEntries(r.Finished)
+	sortEntries(r.Interrupted)
+	sortEntries(r.Abandoned)
 }
 
-func count(lines []Entry) int {
+// clone returns a copy for a reader, of a stop that goes on.
+func (r *Report) clone() Report {
+	c := *r
+	c.Took = time.Since(c.Began)
+	c.Finished, c.Interrupted, c.Abandoned = slices.Clone(c.Finished), slices.Clone(c.Interrupted), slices.Clone(c.Abandoned)
+	c.Failures = slices.Clone(c.Failures)
+	return c
+}
+
+func count(entries []Entry) int {
 	n := 0
-	for _, l := range lines {
-		n += l.Count
+	for _, e := range entries {
+		n += e.Count
 	}
 	return n
 }
 
-// sortLines puts the oldest first, then goes by name, so that reports compare.
-func sortLines(lines []Entry) {
-	slices.SortStableFunc(lines, func(a, b Entry) int {
+// sortEntries puts the oldest first, then goes by name, so that reports compare.
+func sortEntries(entries []Entry) {
+	slices.SortStableFunc(entries, func(a, b Entry) int {
 		return cmp.Or(cmp.Compare(b.Age.Round(time.Second), a.Age.Round(time.Second)),
 			cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
 	})

@@ -1,7 +1,6 @@
 package lastcall
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -29,9 +28,9 @@ func TestTheWorstPartOfAReportDecidesTheExitCode(t *testing.T) {
 func TestTheReportIsASummaryThenTheWorstFirstThenTheStacks(t *testing.T) {
 	r := Report{
 		Signal: syscall.SIGTERM, Took: 12345678 * time.Microsecond, Frozen: 2 * time.Second,
-		Finished:         []Entry{{Kind: EntryRequest, Name: "api", Count: 3, Site: "app/main.go:10"}},
-		Interrupted:      []Entry{{Kind: EntryGo, Name: "import", Count: 1, Age: time.Minute, Site: "app/main.go:20", Err: errBroken}},
-		Abandoned:        []Entry{{Kind: EntryLoop, Name: "poll", Count: 2, Age: time.Hour, Site: "app/main.go:30", Stack: "  main.poll\n      /src/app/main.go:31\n"}},
+		Finished:         []Entry{{Kind: EntryRequest, Name: "api", Count: 3, CallSite: "app/main.go:10"}},
+		Interrupted:      []Entry{{Kind: EntryGo, Name: "import", Count: 1, Age: time.Minute, CallSite: "app/main.go:20", Err: errBroken}},
+		Abandoned:        []Entry{{Kind: EntryLoop, Name: "poll", Count: 2, Age: time.Hour, CallSite: "app/main.go:30", Stack: "  main.poll\n      /src/app/main.go:31\n"}},
 		Failures:         []error{errors.New("go export: no space")},
 		BackgroundErrors: 4,
 	}
@@ -59,87 +58,16 @@ loop poll is at
 }
 
 func TestLinesGoFromTheOldestAndThenByName(t *testing.T) {
-	lines := []Entry{
+	entries := []Entry{
 		{Name: "b", Age: time.Second}, {Name: "a", Age: time.Second + time.Millisecond},
 		{Name: "old", Age: time.Hour}, {Name: "a", Kind: EntryGo, Age: time.Second}, {Name: "new"},
 	}
-	sortLines(lines)
+	sortEntries(entries)
 	var got []string
-	for _, l := range lines {
-		got = append(got, l.Name)
+	for _, e := range entries {
+		got = append(got, e.Name)
 	}
 	if want := []string{"old", "a", "a", "b", "new"}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
-	}
-}
-
-func TestAReportSaysWhoFinishedWhoWasInterruptedAndWhoWasAbandoned(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		g, log := newTestGroup(t)
-		letGo := make(chan struct{})
-		defer close(letGo)
-		mustStart(t, g.Go("deaf", deaf(letGo)))
-		mustStart(t, g.Go("before the stop", takes(0)))
-		time.Sleep(time.Minute)
-		for range 3 {
-			mustStart(t, g.Go("work", obedient))
-		}
-		mustStart(t, g.Loop("consumer", obedient))
-		g.Stop(nil)
-		r := g.Wait()
-		wantReport(t, r, 3, "loop consumer", "go work x3", "go deaf")
-		if a := r.Abandoned[0]; a.Age != time.Minute+atAbandon || !strings.Contains(a.Site, "/report_test.go:") {
-			t.Errorf("abandoned: %+v", a)
-		}
-		if i := r.Interrupted[0]; i.Age < atInterrupt || !errors.Is(i.Err, i.Err) || i.Err == nil || i.Stack != "" {
-			t.Errorf("interrupted: %+v", i)
-		}
-		if f := r.Finished[0]; f.Age != 0 || f.Site == "" || f.Stack != "" {
-			t.Errorf("finished: %+v", f)
-		}
-		if len(log.lines("msg=stopped", "code=3", "finished=1", "interrupted=3", "abandoned=1")) != 1 {
-			t.Errorf("the log is %s", log)
-		}
-	})
-}
-
-func TestWhoReturnsAfterAbandonIsNotCountedTwice(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		g, _ := newTestGroup(t)
-		letGo := make(chan struct{})
-		mustStart(t, g.Go("deaf", deaf(letGo)))
-		mustStart(t, g.Go("late", func(context.Context) error { <-letGo; return errBroken }))
-		g.Defer("slow", func(context.Context) error { close(letGo); time.Sleep(100 * time.Millisecond); return nil })
-		g.Stop(nil)
-		wantReport(t, g.Wait(), 3, "", "", "go deaf, go late")
-	})
-}
-
-func TestTheTerminationLogIsCutBetweenLinesAndSaysSo(t *testing.T) {
-	if got := shorten("short\n", 4096); got != "short\n" {
-		t.Errorf("%q", got)
-	}
-	exact := strings.Repeat("x", 4096)
-	if got := shorten(exact, 4096); got != exact {
-		t.Errorf("%d bytes", len(got))
-	}
-	long := strings.Repeat("one line of the report\n", 1000)
-	got := shorten(long, 4096)
-	if len(got) > 4096 || len(got) < 4000 || !strings.HasSuffix(got, "of the report\n... the log has the rest\n") {
-		t.Errorf("%d bytes, which end in %q", len(got), got[len(got)-60:])
-	}
-}
-
-func TestSignalsAreNamedAsKillNamesThem(t *testing.T) {
-	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGKILL, syscall.SIGTERM} {
-		if name := signalName(s); !strings.HasPrefix(name, "SIG") {
-			t.Errorf("%v is named %q", s, name)
-		}
-	}
-	if name := signalName(syscall.Signal(63)); !strings.Contains(name, "63") {
-		t.Errorf("signal 63 is named %q", name)
-	}
-	if n := signalNumber(syscall.SIGINT); n != 2 {
-		t.Errorf("SIGINT is %d", n)
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// A system without these signals has neither a terminal's hangup nor a freeze
-// that it tells of.
+// A system without these signals has neither a terminal's hangup nor a signal
+// after a freeze.
 var (
 	hangupSignal   os.Signal
 	continueSignal os.Signal

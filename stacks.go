@@ -1,11 +1,13 @@
 package lastcall
 
 import (
-	"bytes"
-	"runtime/pprof"
+	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/stackdump"
 )
 
 // maxDumpTime bounds the goroutine profile, whose cost grows with the number
@@ -15,40 +17,24 @@ const maxDumpTime = 500 * time.Millisecond
 // maxStack bounds one stack in a report.
 const maxStack = 16 << 10
 
-// dumpTime is how long a dump may take now: it is paid from what the closers
-// and the report have left.
-func (g *Group) dumpTime() time.Duration {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.at.close.IsZero() {
-		return maxDumpTime
-	}
-	return min(maxDumpTime, max(time.Until(g.at.close)/2, g.budget.report/2))
-}
-
-// addStacks gives each line the stacks of its goroutines, unless the
-// dump takes longer than the timeout; then it goes on in the background, and
-// the lines stay without. A goroutine belongs to a line when it carries the
+// addStacks gives each entry the stacks of its goroutines, unless the dump
+// takes longer than the timeout; then it goes on in the background, and the
+// entries stay without. A goroutine belongs to an entry when it carries the
 // group's label and that name, and has the group's own frame at its root: the
 // labels alone would also match the goroutines that it started itself.
-func addStacks(lines []Entry, group uint64, timeout time.Duration) {
-	if len(lines) == 0 || timeout <= 0 {
+func addStacks(entries []Entry, group uint64, timeout time.Duration) {
+	if len(entries) == 0 || timeout <= 0 {
 		return
 	}
-	profile := make(chan []byte, 1)
-	go func() {
-		var b bytes.Buffer
-		// Of all dumps only this one shows labels (Go 1.26).
-		_ = pprof.Lookup("goroutine").WriteTo(&b, 1)
-		profile <- b.Bytes()
-	}()
+	profile := make(chan iter.Seq[stackdump.Record], 1)
+	go func() { profile <- stackdump.Take() }()
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
-	case text := <-profile:
-		stacks := findStacks(string(text), strconv.FormatUint(group, 10))
-		for i := range lines {
-			lines[i].Stack = stacks[stackKey{string(lines[i].Kind), lines[i].label}].String()
+	case records := <-profile:
+		stacks := findStacks(records, strconv.FormatUint(group, 10))
+		for i := range entries {
+			entries[i].Stack = stacks[stackKey{string(entries[i].Kind), entries[i].label}].String()
 		}
 	case <-timer.C:
 	}
@@ -57,7 +43,7 @@ func addStacks(lines []Entry, group uint64, timeout time.Duration) {
 // stackKey is what the labels of a goroutine say.
 type stackKey struct{ kind, name string }
 
-// stacks are the different places at which the goroutines of one name stand.
+// stacks are the different places at which the goroutines of one name are.
 type stacks struct {
 	places []string
 	counts []string
@@ -83,24 +69,18 @@ func (s *stacks) String() string {
 	return b.String()
 }
 
-// rootFrames are the functions of ours that call the user's. A worker of package task calls handlers
-// in goroutines that it starts itself: when it is abandoned, it is they who hang.
-var rootFrames = []string{"lastcall.(*entry).run+", "lastcall.closer.call+", "lastcall.(*httpServer).ServeHTTP+", "lastcall/task.(*Worker).execute+"}
-
-// findStacks reads a goroutine profile (debug=1), in which goroutines with the
-// same stack and labels are one record, and returns the group's stacks.
-func findStacks(profile, group string) map[stackKey]*stacks {
+// findStacks returns the stacks of a group's goroutines.
+func findStacks(records iter.Seq[stackdump.Record], group string) map[stackKey]*stacks {
 	found := map[stackKey]*stacks{}
-	for record := range strings.SplitSeq(profile, "\n\n") {
-		head, labelled, ok := strings.Cut(record, "\n# labels: ")
-		if !ok {
+	for r := range records {
+		if r.Label(groupLabel) != group {
 			continue
 		}
-		labels, frames, ok := strings.Cut(labelled, "\n")
-		if !ok || label(labels, groupLabel) != group || !hasRootFrame(frames) && !cutOff(head) {
+		stack, ours := userStack(r)
+		if !ours {
 			continue
 		}
-		key := stackKey{label(labels, kindLabel), label(labels, nameLabel)}
+		key := stackKey{r.Label(kindLabel), r.Label(nameLabel)}
 		s := found[key]
 		if s == nil {
 			s = &stacks{}
@@ -110,71 +90,53 @@ func findStacks(profile, group string) map[stackKey]*stacks {
 			s.more++
 			continue
 		}
-		n, _, _ := strings.Cut(head[strings.LastIndexByte(head, '\n')+1:], " ")
-		s.places, s.counts = append(s.places, tidyStack(frames)), append(s.counts, n)
+		s.places, s.counts = append(s.places, stack), append(s.counts, r.Count())
 	}
 	return found
 }
 
-// maxFrames is how many frames the runtime records (Go 1.26).
-const maxFrames = 128
-
-// cutOff reports whether a stack was too deep to be recorded to its root: then
-// its labels are believed.
-func cutOff(head string) bool {
-	return strings.Count(head[strings.LastIndexByte(head, '\n')+1:], " 0x") >= maxFrames
-}
-
-func hasRootFrame(frames string) bool {
-	for _, f := range rootFrames {
-		if strings.Contains(frames, f) {
-			return true
-		}
-	}
-	return false
-}
-
-// label returns the value of a key in {"key":"value", "key":"value"}.
-func label(labels, key string) string {
-	_, rest, ok := strings.Cut(labels, strconv.Quote(key)+":")
-	if !ok {
-		return ""
-	}
-	quoted, err := strconv.QuotedPrefix(rest)
-	if err != nil {
-		return ""
-	}
-	value, _ := strconv.Unquote(quoted)
-	return value
-}
-
-// tidyStack turns "#\t0x4f\tmain.f+0x2f\t\t/src/a.go:7" into two lines as a
-// panic prints them, and leaves out the frames below the user's own.
-func tidyStack(frames string) string {
+// userStack returns the user's part of a stack, without the frames of ours that
+// called it, and reports whether there are such frames. Of a stack that is too
+// deep to be recorded to its root the labels are believed.
+func userStack(r stackdump.Record) (stack string, ours bool) {
 	var b strings.Builder
+	ours = r.Truncated()
 	end := 0 // after the last frame that is not a wrapper of ours
-	for line := range strings.Lines(frames) {
-		fields := strings.Fields(line)
-		if len(fields) < 4 || fields[0] != "#" || b.Len() > maxStack {
-			continue
-		}
-		if hasRootFrame(line) {
+	for f := range r.Frames() {
+		if isRoot(f.Func) {
+			ours = true
 			break
 		}
-		fn, _, _ := strings.Cut(fields[2], "+0x")
-		b.WriteString("  " + fn + "\n      " + strings.Join(fields[3:], " ") + "\n")
-		if !isWrapper(fn) {
+		if b.Len() > maxStack {
+			continue
+		}
+		b.WriteString(f.String())
+		if !isWrapper(f.Func) {
 			end = b.Len()
 		}
 	}
 	if end == 0 {
-		return b.String()
+		end = b.Len()
 	}
-	return b.String()[:end]
+	return b.String()[:end], ours
 }
 
-// isWrapper recognises the closures that stand between the first frame of a
-// goroutine and the user's function.
+// rootFrames are the functions of ours that call the user's. A worker of package
+// task calls handlers in goroutines that it starts itself: when it is abandoned,
+// the handlers are what hangs.
+var rootFrames = []string{
+	"/lastcall.(*Group).run",
+	"/lastcall.closer.call",
+	"/lastcall.(*httpServer).ServeHTTP",
+	"/lastcall/task.(*Worker).execute",
+}
+
+func isRoot(fn string) bool {
+	return slices.ContainsFunc(rootFrames, func(root string) bool { return strings.HasSuffix(fn, root) })
+}
+
+// isWrapper recognises the closures between the first frame of a goroutine and
+// the user's function.
 func isWrapper(fn string) bool {
 	return strings.Contains(fn, "lastcall.(*Group).") || strings.Contains(fn, "lastcall.(*process).") || strings.Contains(fn, "lastcall/task.Handle[")
 }

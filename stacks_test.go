@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"iter"
 	"runtime/pprof"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
+
+	"github.com/lastcall-go/lastcall/internal/stackdump"
 )
 
 // oddNames are names that a profile has to quote.
@@ -29,7 +30,7 @@ func TestAbandonedGoroutinesShowTheirStacksWhateverTheirNames(t *testing.T) {
 		g.Stop(nil)
 		r := g.Wait()
 		if len(r.Abandoned) != 2*len(oddNames) {
-			t.Fatalf("%d lines", len(r.Abandoned))
+			t.Fatalf("%d entries", len(r.Abandoned))
 		}
 		for _, l := range r.Abandoned {
 			want := "lastcall.standHere"
@@ -39,7 +40,7 @@ func TestAbandonedGoroutinesShowTheirStacksWhateverTheirNames(t *testing.T) {
 			if !strings.Contains(l.Stack, want) || !strings.Contains(l.Stack, "stacks_test.go:") {
 				t.Errorf("%s %q: stack %q", l.Kind, l.Name, l.Stack)
 			}
-			if strings.Contains(l.Stack, "entry") || strings.Contains(l.Stack, "goroutine.go") {
+			if strings.Contains(l.Stack, "lastcall.(*Group)") || strings.Contains(l.Stack, "goroutine.go") {
 				t.Errorf("%q shows the group's own frames:\n%s", l.Name, l.Stack)
 			}
 		}
@@ -120,28 +121,17 @@ func TestTheStacksOfOtherGroupsAndOfChildrenAreNotTaken(t *testing.T) {
 }
 
 func TestWithoutTimeForADumpTheLinesStayWithoutStacks(t *testing.T) {
-	lines := []Entry{{Kind: EntryGo, Name: "work"}}
-	addStacks(lines, 1, 0)
+	entries := []Entry{{Kind: EntryGo, Name: "work"}}
+	addStacks(entries, 1, 0)
 	addStacks(nil, 1, time.Second)
-	if lines[0].Stack != "" {
-		t.Errorf("%q", lines[0].Stack)
+	if entries[0].Stack != "" {
+		t.Errorf("%q", entries[0].Stack)
 	}
 }
 
-func TestALabelIsReadFromItsOwnKeyOnly(t *testing.T) {
-	for _, c := range []struct{ labels, want string }{
-		{`{"lastcall":"a"}`, "a"},
-		{`{"lastcall.kind":"go", "lastcall":"a"}`, "a"},
-		{`{"a":"\"lastcall\":\"no\"", "lastcall":"yes"}`, "yes"},
-		{`{"lastcall":"say \"hi\"\nthen go"}`, "say \"hi\"\nthen go"},
-		{`{"lastcall":"unfinished`, ""},
-		{`{"lastcall":}`, ""},
-		{``, ""},
-	} {
-		if got := label(c.labels, nameLabel); got != c.want {
-			t.Errorf("%s: %q, want %q", c.labels, got, c.want)
-		}
-	}
+// oneRecord returns a record with these frames, of a goroutine of group 7.
+func oneRecord(frames string) iter.Seq[stackdump.Record] {
+	return stackdump.Parse("1 @ 0x1\n# labels: {\"lastcall\":\"a\", \"lastcall.group\":\"7\", \"lastcall.kind\":\"go\"}\n" + frames + "\n\n")
 }
 
 func TestAHugeStackIsCut(t *testing.T) {
@@ -149,45 +139,52 @@ func TestAHugeStackIsCut(t *testing.T) {
 	for i := range 5000 {
 		fmt.Fprintf(&frames, "#\t0x4f\tmain.f%d+0x2f\t\t/src/a.go:%d\n", i, i)
 	}
-	if got := tidyStack(frames.String()); len(got) > maxStack+200 || !strings.HasPrefix(got, "  main.f0\n      /src/a.go:0\n") {
-		t.Errorf("%d bytes", len(got))
+	frames.WriteString(rootLine)
+	for r := range oneRecord(frames.String()) {
+		if got, ours := userStack(r); !ours || len(got) > maxStack+200 || !strings.HasPrefix(got, "  main.f0\n      /src/a.go:0\n") {
+			t.Errorf("%d bytes, ours: %v", len(got), ours)
+		}
 	}
 }
 
-// FuzzFindStacks holds that no profile makes the parser panic, and that what it
-// returns is bounded.
+const rootLine = "#\t0x1\tgithub.com/lastcall-go/lastcall.(*Group).run+0x1\t/b.go:2\n"
+
+func TestUserStack_LeavesOutTheFramesOfTheGroup(t *testing.T) {
+	const user = "#\t0x1\tmain.f+0x1\t/a.go:1\n"
+	const wrapper = "#\t0x1\tgithub.com/lastcall-go/lastcall.(*Group).Background.func1+0x1\t/c.go:3\n"
+	for _, c := range []struct {
+		frames, want string
+		ours         bool
+	}{
+		{user + rootLine, "  main.f\n      /a.go:1\n", true},
+		{user + wrapper + rootLine + user, "  main.f\n      /a.go:1\n", true},
+		{wrapper + user + rootLine, "  github.com/lastcall-go/lastcall.(*Group).Background.func1\n      /c.go:3\n  main.f\n      /a.go:1\n", true},
+		{user, "  main.f\n      /a.go:1\n", false}, // a goroutine that a goroutine of the group started
+	} {
+		for r := range oneRecord(c.frames) {
+			if got, ours := userStack(r); got != c.want || ours != c.ours {
+				t.Errorf("%q: %q, %v", c.frames, got, ours)
+			}
+		}
+	}
+}
+
+// FuzzFindStacks holds that no profile makes it panic, and that what it returns
+// is bounded.
 func FuzzFindStacks(f *testing.F) {
 	var b bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&b, 1); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b.String())
-	f.Add("1 @ 0x1\n# labels: {\"lastcall\":\"a\", \"lastcall.group\":\"7\", \"lastcall.kind\":\"go\"}\n#\t0x1\tmain.f+0x1\t/a.go:1\n#\t0x1\tgithub.com/lastcall-go/lastcall.(*entry).run+0x1\t/b.go:2\n\n")
-	f.Add("\n\n# labels: \n\n\n# labels: {\"lastcall.group\":\"7\"}\nlastcall.(*entry).run+\n")
+	f.Add("1 @ 0x1\n# labels: {\"lastcall\":\"a\", \"lastcall.group\":\"7\", \"lastcall.kind\":\"go\"}\n#\t0x1\tmain.f+0x1\t/a.go:1\n" + rootLine + "\n")
+	f.Add("\n\n# labels: \n\n\n# labels: {\"lastcall.group\":\"7\"}\n" + rootLine)
 	f.Fuzz(func(t *testing.T, profile string) {
-		for key, s := range findStacks(profile, "7") {
+		for key, s := range findStacks(stackdump.Parse(profile), "7") {
 			if len(s.places) == 0 || len(s.places) > maxPlaces || len(s.places) != len(s.counts) {
 				t.Errorf("%v: %d places, %d counts", key, len(s.places), len(s.counts))
 			}
 			_ = s.String()
-		}
-	})
-}
-
-// FuzzLabel holds that every name comes back from the profile's way to write
-// it, beside whatever labels the program has itself.
-func FuzzLabel(f *testing.F) {
-	for _, name := range oddNames {
-		f.Add(name, "key", "value")
-	}
-	f.Add("a", `lastcall":"b`, `"lastcall":"c"`)
-	f.Fuzz(func(t *testing.T, name, key, value string) {
-		if key == nameLabel || !utf8.ValidString(name) {
-			return
-		}
-		labels := fmt.Sprintf("{%s:%s, %s:%s}", strconv.Quote(key), strconv.Quote(value), strconv.Quote(nameLabel), strconv.Quote(name))
-		if got := label(labels, nameLabel); got != name {
-			t.Errorf("%q became %q in %s", name, got, labels)
 		}
 	})
 }

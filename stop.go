@@ -67,9 +67,9 @@ func (g *Group) drive() {
 	g.finish(servers)
 }
 
-// await waits until ok says yes or the deadline has passed, and returns what
-// ok says then. The deadline is asked anew each time something has changed. A
-// zero deadline never passes.
+// await waits until ok is true or the deadline has passed, and returns what ok
+// is then. The deadline is read again each time something has changed. A zero
+// deadline never passes.
 func (g *Group) await(deadline func() time.Time, ok func() bool) bool {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -104,7 +104,7 @@ func (g *Group) enter(p phase) {
 	g.announce(p)
 }
 
-// announce logs a phase and tells Main's listeners.
+// announce logs a phase and passes it to what Main has added.
 func (g *Group) announce(p phase) {
 	g.mu.Lock()
 	at, report := g.at, g.report
@@ -144,14 +144,14 @@ func (g *Group) stopServers() []server {
 	return servers
 }
 
-// interrupt ends the contexts of those who are still there.
+// interrupt ends the contexts of everyone that has not returned.
 func (g *Group) interrupt(servers []server) {
 	g.mu.Lock()
 	cause := &InterruptError{Signal: g.report.Signal, Until: g.at.abandon}
 	g.mu.Unlock()
 	g.enter(interrupted)
-	for _, l := range g.remaining(servers) {
-		g.journal.log(g.log, slog.LevelWarn, "interrupting", l.attrs()...)
+	for _, e := range g.remaining(servers) {
+		g.journal.log(g.log, slog.LevelWarn, "interrupting", e.attrs()...)
 	}
 	g.endWork(cause)
 	g.endSetup(cause)
@@ -160,30 +160,41 @@ func (g *Group) interrupt(servers []server) {
 	}
 }
 
-// remaining is everyone who has not returned.
+// remaining returns entries for everyone that has not returned.
 func (g *Group) remaining(servers []server) []Entry {
-	lines := g.alive()
+	entries := g.registry.running()
 	for _, s := range servers {
-		lines = append(lines, s.open()...)
+		entries = append(entries, s.open()...)
 	}
-	return lines
+	return entries
 }
 
-// abandonRest names those who ignored their context, and stops waiting.
+// abandonRest names those that ignored their context, and stops waiting.
 func (g *Group) abandonRest(servers []server) {
 	g.enter(abandoned)
-	lines := g.remaining(servers)
-	addStacks(lines, g.id, g.dumpTime())
+	entries := g.remaining(servers)
+	addStacks(entries, g.id, g.dumpTime())
 	g.mu.Lock()
-	g.report.Abandoned = append(g.report.Abandoned, lines...)
+	g.report.Abandoned = append(g.report.Abandoned, entries...)
 	g.pulse.start(time.Now(), stopPulse) // the dump was ours, not a freeze
 	g.mu.Unlock()
-	for _, l := range lines {
-		g.journal.log(g.log, slog.LevelError, "abandoned", l.attrs()...)
+	for _, e := range entries {
+		g.journal.log(g.log, slog.LevelError, "abandoned", e.attrs()...)
 	}
 	for _, s := range servers {
 		s.abandon()
 	}
+}
+
+// dumpTime is how long a goroutine profile may take now: it is paid from what
+// the closers and the report have left.
+func (g *Group) dumpTime() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.at.close.IsZero() {
+		return maxDumpTime
+	}
+	return min(maxDumpTime, max(time.Until(g.at.close)/2, g.budget.report/2))
 }
 
 // maxLogTime is how long a stop that is over waits for its logger.
@@ -197,13 +208,11 @@ func (g *Group) finish(servers []server) {
 	g.mu.Lock()
 	r := &g.report
 	r.Took = time.Since(r.Began)
-	r.addSites(g.registry.all(), g.base)
+	r.add(g.registry.noted())
 	for _, s := range servers {
-		r.addServer(s)
+		r.add(s.served())
 	}
-	sortLines(r.Finished)
-	sortLines(r.Interrupted)
-	sortLines(r.Abandoned)
+	r.sort()
 	g.final = *r
 	g.phase.Store(int32(ended))
 	patience := maxLogTime
@@ -221,4 +230,12 @@ func (g *Group) finish(servers []server) {
 		g.events(ended)
 	}
 	g.journal.finish(g.log, max(patience, g.budget.report/4))
+}
+
+// reportSoFar is a copy of the report: what prints it calls the Error methods
+// of others, and must not hold mu while it does.
+func (g *Group) reportSoFar() Report {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.report.clone()
 }

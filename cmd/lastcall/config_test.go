@@ -18,7 +18,7 @@ func writeConfig(t *testing.T, text string) string {
 }
 
 func TestTheExampleConfigurationIsReadable(t *testing.T) {
-	c, err := readConfig("../../lastcall.example.yaml")
+	c, err := readConfig("lastcall.example.yaml")
 	if err == nil {
 		err = c.complete()
 	}

@@ -104,7 +104,7 @@ func findModules(root string) ([]string, error) {
 			return err
 		}
 		name := entry.Name()
-		if entry.IsDir() && file != root && (name == "testdata" || name == "vendor" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")) {
+		if entry.IsDir() && file != root && skipped(name) {
 			return filepath.SkipDir
 		}
 		if name == "go.mod" {

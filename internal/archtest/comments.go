@@ -1,36 +1,14 @@
 package archtest
 
 import (
-	"bytes"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 )
-
-// MaxLines is how long a file may be that is no test.
-const MaxLines = 500
-
-// Lengths returns the files that are longer than [MaxLines].
-func Lengths(packages []Package) ([]string, error) {
-	var breaches []string
-	for _, p := range packages {
-		for _, file := range p.Files {
-			content, err := os.ReadFile(file)
-			if err != nil {
-				return nil, err
-			}
-			if lines := bytes.Count(content, []byte("\n")); lines > MaxLines {
-				breaches = append(breaches, fmt.Sprintf("%s/%s has %d lines, more than %d: it tells more than one story, split it", p.Dir, filepath.Base(file), lines, MaxLines))
-			}
-		}
-	}
-	return breaches, nil
-}
 
 // Comments returns the packages and exported names without a comment.
 //

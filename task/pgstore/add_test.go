@@ -40,8 +40,7 @@ func TestAddTx_NeedsNoOtherConnectionForAQueueThatNobodyHasSeen(t *testing.T) {
 	}
 }
 
-// The key is taken in a statement before the one that records the task, and somebody else records it in
-// between.
+// While Add takes the keys, another client records one of the tasks.
 func TestAdd_GivesTheKeyBackOfATaskThatSomebodyElseAdds(t *testing.T) {
 	b := newRig(t)
 	mustExec(t, b.store, `create table public.open (n integer)`)

@@ -14,12 +14,13 @@ import (
 func (s *Store) Count(ctx context.Context) (task.Counts, error) {
 	var counts task.Counts
 	err := s.again(ctx, func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, s.q.Count)
-		if err != nil {
+		var batch pgx.Batch // one transaction: the tables are read from end to end
+		batch.Queue(`select set_config('enable_seqscan', 'on', true)`)
+		batch.Queue(s.q.Count).Query(func(rows pgx.Rows) (err error) {
+			counts, err = collectCounts(rows)
 			return err
-		}
-		counts, err = collectCounts(rows)
-		return err
+		})
+		return s.pool.SendBatch(ctx, &batch).Close()
 	})
 	if err != nil {
 		return task.Counts{}, err

@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -122,4 +123,29 @@ func TestCompactCounts_LeavesItToWhoeverIsAtIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.counts(map[task.Status]int{task.StatusQueued: 11})
+}
+
+// There are few changes of each count, but many counts.
+func TestCompactCounts_AddsUpTheCountsOfManyQueues(t *testing.T) {
+	b := newRig(t)
+	const queues = 30
+	add := func(id, queue int) {
+		t.Helper()
+		if _, err := b.store.Add(t.Context(), []task.NewTask{{ID: testID(id), Kind: "k", Queue: fmt.Sprintf("q%d", queue)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 3 * queues {
+		add(i, i%queues)
+	}
+	mustExec(t, b.store, b.store.q.CompactCounts, int64(countRows))
+	if n := b.number(`select count(*) from lastcall.counts`); n != queues {
+		t.Errorf("%d rows are left of the counts of %d queues", n, queues)
+	}
+	add(1000, 0)
+	mustExec(t, b.store, b.store.q.CompactCounts, int64(countRows))
+	if n := b.number(`select count(*) from lastcall.counts`); n != queues+1 {
+		t.Errorf("%d rows of the counts: that of one more task was added up", n)
+	}
+	b.counts(map[task.Status]int{task.StatusQueued: 3*queues + 1})
 }

@@ -2,26 +2,18 @@ package pgstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
-	"syscall"
 	"testing"
 
-	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/task"
 )
 
 // Without synchronous commits the server forgets the last claims when it crashes: what it then counts up from is older
 // than what workers have seen.
 func TestARunNumberThatAWorkerHasSeenIsNotGivenAgainAfterTheServerHasCrashed(t *testing.T) {
-	server := pgtest.New(t, "synchronous_commit=off", "bgwriter_lru_maxpages=0", "autovacuum=off")
-	s := openAt(t, Config{DSN: server.DSN("postgres"), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
-	defer closed(t, s)
-	if _, err := s.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: 1, State: task.WorkerRunning}); err != nil {
-		t.Fatal(err)
-	}
+	f := newForgetful(t)
+	s := f.open("w").store
 	const count = 20
 	seen := &sightings{highest: make(map[string]int64), enough: make(chan struct{})}
 	var news []task.NewTask
@@ -33,14 +25,7 @@ func TestARunNumberThatAWorkerHasSeenIsNotGivenAgainAfterTheServerHasCrashed(t *
 	if _, err := s.Add(t.Context(), news); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, server.DSN("postgres"), `checkpoint`) // so much is not forgotten
-	var writer int
-	if err := s.pool.QueryRow(t.Context(), `select pid from pg_stat_activity where backend_type = 'walwriter'`).Scan(&writer); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(writer, syscall.SIGSTOP); err != nil { // what is committed from now on is not written
-		t.Fatal(err)
-	}
+	f.remember(s)
 
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -56,12 +41,10 @@ func TestARunNumberThatAWorkerHasSeenIsNotGivenAgainAfterTheServerHasCrashed(t *
 	case <-soon(t).Done():
 		t.Fatal("too few claims")
 	}
-	if err := errors.Join(syscall.Kill(writer, syscall.SIGKILL), server.Stop(syscall.SIGQUIT)); err != nil { // in the middle of claims
-		t.Fatal(err)
-	}
+	f.kill() // in the middle of claims
 	stop()
 	workers.Wait()
-	if err := server.Start(); err != nil {
+	if err := f.server.Start(); err != nil {
 		t.Fatal(err)
 	}
 
@@ -83,21 +66,27 @@ func TestARunNumberThatAWorkerHasSeenIsNotGivenAgainAfterTheServerHasCrashed(t *
 	if forgotten == 0 {
 		t.Error("the crash has lost no claim: this test shows nothing")
 	}
-	anew := make(map[string]int64)
-	for ctx := soon(t); len(anew) < count; {
-		got, err := s.Claim(ctx, task.ClaimRequest{Worker: "w", Max: count, Kinds: []task.KindClaim{{Kind: "k", Max: count}}})
-		if err != nil {
-			t.Fatalf("%v, with %d of %d tasks claimed again", err, len(anew), count)
-		}
-		for _, one := range got {
-			anew[one.ID] = one.Run
-		}
-	}
-	for id, run := range anew {
+	for id, run := range claimEach(t, s, count) {
 		if run <= seen.highest[id] {
 			t.Errorf("%s: run %d after the crash, and a worker had seen %d", id, run, seen.highest[id])
 		}
 	}
+}
+
+// claimEach claims until it has so many tasks, and returns their run numbers.
+func claimEach(t *testing.T, s *Store, count int) map[string]int64 {
+	t.Helper()
+	runs := make(map[string]int64)
+	for ctx := soon(t); len(runs) < count; {
+		got, err := s.Claim(ctx, task.ClaimRequest{Worker: "w", Max: count, Kinds: []task.KindClaim{{Kind: "k", Max: count}}})
+		if err != nil {
+			t.Fatalf("%v, with %d of %d tasks claimed", err, len(runs), count)
+		}
+		for _, one := range got {
+			runs[one.ID] = one.Run
+		}
+	}
+	return runs
 }
 
 // handOver is the change that makes a run's task claimable again.

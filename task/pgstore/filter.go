@@ -5,21 +5,20 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// filter is a query, with the arguments of the statement that answers it. Sources are tables t with
-// the columns id and created, in the order of an index as far as possible.
+// filter is a query, with the arguments of the statement that answers it. A part of such a statement
+// names its table t.
 type filter struct {
 	task.Query
 	args  []any
 	most  int
 	limit string // the argument of most
-	// where are conditions on a source that has all columns of tasks and status.
-	where []string
 
 	afterID      [16]byte
 	afterCreated time.Time
@@ -52,39 +51,66 @@ func (s *Store) filterOf(ctx context.Context, q task.Query) (*filter, error) {
 	return f, err
 }
 
-// after is a condition on the columns created and id of t, empty for none.
+// after is a condition on the columns created and id, empty for none.
 func (f *filter) after() string {
 	if f.After == "" {
 		return ""
 	}
-	created, id := f.arg(f.afterCreated), f.arg(f.afterID)
-	return fmt.Sprintf("t.created <= %s and (t.created, t.id) < (%s, %s)", created, created, id)
+	return fmt.Sprintf("(t.created, t.id) < (%s, %s)", f.arg(f.afterCreated), f.arg(f.afterID))
 }
 
-// equal is a condition for each value that is asked for.
+// value is what is asked for of a column.
+func (f *filter) value(column string) string {
+	return map[string]string{"kind": f.Kind, "queue": f.Queue, "key": f.Key, "status": string(f.Status)}[column]
+}
+
+// equal is a condition for each of some columns of which something is asked for.
 func (f *filter) equal(columns ...string) (all []string) {
 	for _, column := range columns {
-		value := map[string]string{"kind": f.Kind, "queue": f.Queue, "key": f.Key, "status": string(f.Status)}[column]
-		if value != "" {
+		if value := f.value(column); value != "" {
 			all = append(all, "t."+column+" = "+f.arg(value))
 		}
-	}
-	if after := f.after(); after != "" {
-		all = append(all, after)
 	}
 	return all
 }
 
-func whereAll(conditions []string) string {
-	if len(conditions) == 0 {
-		return ""
+// newest picks the newest tasks of a table that has them in the order of created.
+func (f *filter) newest(table, limit string, conditions ...string) string {
+	if f.After != "" {
+		conditions = append(conditions, "t.created <= "+f.arg(f.afterCreated), f.after())
 	}
-	return " where " + strings.Join(conditions, " and ")
+	where := ""
+	if len(conditions) > 0 {
+		where = " where " + strings.Join(conditions, " and ")
+	}
+	return "select t.id, t.created from " + table + where + " order by t.created desc, t.id desc limit " + limit
 }
 
-// newest picks the ids of the newest tasks of a source.
-func newest(source, limit string) string {
-	return "select t.id, t.created from " + source + " order by t.created desc, t.id desc limit " + limit
+// along picks the newest tasks of a table along the index that has the given columns, each with the
+// value that is asked for, before created. The index is named by a range and an order of all its
+// columns. With "kind = $1" any index would do that has the order of created, and the planner,
+// which expects that every kind has many tasks, would read that of created alone, to its end if
+// need be.
+func (f *filter) along(table string, columns []string, limit string, conditions ...string) string {
+	values := make([]string, len(columns))
+	names := make([]string, len(columns))
+	order := ""
+	for i, column := range columns {
+		if names[i] = "t." + column; column == "kind" && f.Kind == "" {
+			values[i] = "k.kind" // of ofEachKind
+		} else {
+			values[i] = f.arg(f.value(column))
+		}
+		order += names[i] + " desc, "
+	}
+	row, at := strings.Join(names, ", "), strings.Join(values, ", ")
+	last := "'infinity'"
+	if f.After != "" {
+		last = f.arg(f.afterCreated)
+		conditions = append(conditions, f.after())
+	}
+	all := append([]string{fmt.Sprintf("(%s, t.created) >= (%s, '-infinity') and (%s, t.created) <= (%s, %s)", row, at, row, at, last)}, conditions...)
+	return "select t.id, t.created from " + table + " where " + strings.Join(all, " and ") + " order by " + order + "t.created desc, t.id desc limit " + limit
 }
 
 const (
@@ -96,44 +122,52 @@ const (
 	endedProbe   = `(select true from @.ended e where e.created = t.created and e.task = t.id and e.status = %s limit 1)`
 	runningProbe = `(select true from @.running r where r.task = t.id limit 1)`
 	waitingProbe = `(select true from (
-		(select 1 from @.ready r where r.created = t.created and r.id = t.id and r.queued = %[1]s limit 1)
+		(select 1 from @.ready r where r.created = t.created and r.id = t.id and r.status = %[1]s limit 1)
 		union all
-		(select 1 from @.delayed r where r.created = t.created and r.id = t.id and r.queued = %[1]s limit 1)
+		(select 1 from @.delayed r where r.created = t.created and r.id = t.id and r.status = %[1]s limit 1)
 	) w limit 1)`
 )
 
-// source is a table t that has the tasks that are asked for, and no others.
-func (f *filter) source(kinds []string) string {
+// pick picks the newest tasks that are asked for, and no others.
+func (f *filter) pick(kinds []string) string {
 	switch {
 	case f.Key != "":
-		conditions := f.equal("key", "kind", "queue")
+		conditions := f.equal("kind", "queue")
 		if f.Status != "" {
 			conditions = append(conditions, f.probe())
 		}
-		return ofTasks + whereAll(conditions)
-	case f.Status == "" && f.Queue != "" && f.Kind == "":
-		return f.ofEachKind(kinds, ofTasks, f.equal("queue"))
+		return f.along(ofTasks, []string{"key"}, f.limit, conditions...)
 	case f.Status == "":
-		return ofTasks + whereAll(f.equal("kind", "queue"))
+		return f.ofTasks(kinds, f.limit)
 	case f.Status == task.StatusRunning:
-		return ofRunning + whereAll(f.equal("kind", "queue"))
+		return f.newest(ofRunning, f.limit, f.equal("kind", "queue")...)
 	case f.Status.Claimable():
-		conditions := append(f.equal("kind", "queue"), "t.queued = "+f.arg(f.Status == task.StatusQueued))
-		return "((" + newest("@.ready t"+whereAll(conditions), f.limit) + ") union all (" + newest("@.delayed t"+whereAll(conditions), f.limit) + ")) t"
-	case f.Status == task.StatusSucceeded && f.Kind != "":
-		return ofTasks + whereAll(append(f.equal("kind", "queue"), f.probe()))
-	case f.Status == task.StatusSucceeded && f.Queue != "":
-		return f.ofEachKind(kinds, ofTasks, append(f.equal("queue"), f.probe()))
+		// The status is written out: an index has the interrupted alone.
+		conditions := append(f.equal("kind", "queue"), "t.status = '"+string(f.Status)+"'")
+		return f.newest("(("+f.newest("@.ready t", f.limit, conditions...)+") union all ("+f.newest("@.delayed t", f.limit, conditions...)+")) t", f.limit)
+	case f.Status == task.StatusSucceeded && f.Kind == "" && f.Queue == "":
+		return f.newest(ofEnded, f.limit, f.equal("status")...)
 	case f.Status == task.StatusSucceeded:
-		return ofEnded + whereAll(f.equal("status"))
+		return f.ofTasks(kinds, f.limit, f.probe())
+	case f.Kind != "":
+		return f.along(ofEnded, []string{"status", "kind"}, f.limit, append(f.equal("queue"), "t.status <> 'succeeded'")...) // the indexes are for these
 	}
-	return ofEnded + whereAll(append(f.equal("status", "kind", "queue"), "t.status <> 'succeeded'")) // the indexes are for these
+	return f.along(ofEnded, []string{"status"}, f.limit, append(f.equal("queue"), "t.status <> 'succeeded'")...)
 }
 
-// ofEachKind merges the newest tasks of each kind.
-func (f *filter) ofEachKind(kinds []string, table string, conditions []string) string {
-	conditions = append(conditions, "t.kind = k.kind")
-	return "(select t.id, t.created from unnest(" + f.arg(kinds) + "::text[]) as k(kind), lateral (" + newest(table+whereAll(conditions), f.limit) + ") t) t"
+// ofTasks picks the newest tasks of a kind and a queue, of which each may be any, whatever their
+// status. Those of a queue are read kind by kind, and merged.
+func (f *filter) ofTasks(kinds []string, limit string, conditions ...string) string {
+	switch {
+	case f.Kind == "" && f.Queue == "":
+		return f.newest(ofTasks, limit, conditions...)
+	case f.Queue == "":
+		return f.along(ofTasks, []string{"kind"}, limit, conditions...)
+	case f.Kind != "":
+		return f.along(ofTasks, []string{"queue", "kind"}, limit, conditions...)
+	}
+	return "select t.id, t.created from unnest(" + f.arg(kinds) + "::text[]) as k(kind), lateral (" +
+		f.along(ofTasks, []string{"queue", "kind"}, limit, conditions...) + ") t order by t.created desc, t.id desc limit " + limit
 }
 
 // probe is a condition that finds out a task's status.
@@ -142,56 +176,80 @@ func (f *filter) probe() string {
 	case f.Status == task.StatusRunning:
 		return runningProbe
 	case f.Status.Claimable():
-		return fmt.Sprintf(waitingProbe, f.arg(f.Status == task.StatusQueued))
+		return fmt.Sprintf(waitingProbe, f.arg(string(f.Status)))
 	}
 	return fmt.Sprintf(endedProbe, f.arg(string(f.Status)))
 }
 
-// few is a statement that gives the rows that are worth looking at first, if there are few of them:
-// of the routes that wait, or of the tasks of a queue. The conditions that they must meet are in
-// where.
-func (f *filter) few(kinds []string) (rows string, ok bool) {
-	switch {
-	case f.Key != "" || f.Kind == "" && f.Queue == "":
-		return "", false
-	case f.Status.Claimable():
-		var routes string
-		if f.Queue == "" {
-			routes = "between " + f.arg(firstRoute(f.Kind)) + " and " + f.arg(lastRoute(f.Kind))
-		} else {
-			numbers := []int64{route{kind: f.Kind, queue: f.Queue}.number()}
-			if f.Kind == "" {
-				numbers = numbers[:0]
-				for _, kind := range kinds {
-					numbers = append(numbers, route{kind: kind, queue: f.Queue}.number())
-				}
-			}
-			routes = "= any (" + f.arg(numbers) + "::bigint[])"
-		}
-		f.where = append(f.equal("kind", "queue"), "t.queued = "+f.arg(f.Status == task.StatusQueued))
-		const columns = `select id, created, kind, queue, queued from `
-		return columns + `@.ready where not suspect and route ` + routes + ` union all ` + columns + `@.ready where suspect and route ` + routes +
-			` union all ` + columns + `@.delayed where route ` + routes, true
-	case f.Status != "" && f.Status != task.StatusRunning && (f.Kind == "" || f.Status == task.StatusSucceeded):
-		var source string
-		if f.Kind != "" {
-			source = ofTasks + whereAll(f.equal("kind", "queue"))
-		} else {
-			source = f.ofEachKind(kinds, ofTasks, f.equal("queue"))
-		}
-		f.where = []string{f.probe()}
-		return "select t.id, t.created from " + strings.ReplaceAll(source, " limit "+f.limit, fmt.Sprintf(" limit %d", fewRows)) + " order by t.created desc, t.id desc", true
-	}
-	return "", false
-}
-
-// fewRows bounds what few gives.
+// fewRows bounds what a first look reads.
 const fewRows = 20_000
 
-// fewStatement reports whether few gave all, and the newest of those that meet the conditions.
-func (f *filter) fewStatement(rows string) string {
-	return fmt.Sprintf("with s as materialized (%s limit %d) select (select count(*) from s) < %d, array(select t.id from s t%s order by t.created desc, t.id desc limit %s)",
-		rows, fewRows, fewRows, whereAll(f.where), f.limit)
+// firstLook is a part of a statement that gives at most fewRows rows, among them tasks that are
+// asked for: those that meet the conditions.
+type firstLook struct {
+	rows       string
+	conditions []string
+	sorted     bool // the newest come first
+}
+
+// firstLooks are worth trying, one after the other, where two things are asked for of which each may
+// be common and both together rare.
+func (f *filter) firstLooks(kinds []string) []func() firstLook {
+	most := strconv.Itoa(fewRows)
+	amongTasks := func() firstLook {
+		return firstLook{rows: f.ofTasks(kinds, most), conditions: []string{f.probe()}, sorted: true}
+	}
+	switch {
+	case f.Key != "" || f.Kind == "" && f.Queue == "" || f.Status == "" || f.Status == task.StatusRunning:
+		return nil
+	case f.Status.Claimable():
+		return []func() firstLook{func() firstLook { return f.ofRoutes(kinds, most) }}
+	case f.Status == task.StatusSucceeded:
+		return []func() firstLook{func() firstLook {
+			rows := f.newest("(select task as id, created, kind, queue, status from @.ended) t", most)
+			return firstLook{rows: strings.Replace(rows, "t.id, t.created", "t.id, t.created, t.kind, t.queue, t.status", 1), conditions: f.equal("kind", "queue", "status"), sorted: true}
+		}, amongTasks}
+	case f.Kind == "":
+		return []func() firstLook{amongTasks}
+	}
+	return nil
+}
+
+// ofRoutes looks at what waits of the routes that are asked for.
+func (f *filter) ofRoutes(kinds []string, most string) firstLook {
+	var routes string
+	if f.Queue == "" {
+		routes = "between " + f.arg(firstRoute(f.Kind)) + " and " + f.arg(lastRoute(f.Kind))
+	} else {
+		numbers := []int64{route{kind: f.Kind, queue: f.Queue}.number()}
+		if f.Kind == "" {
+			numbers = numbers[:0]
+			for _, kind := range kinds {
+				numbers = append(numbers, route{kind: kind, queue: f.Queue}.number())
+			}
+		}
+		routes = "= any (" + f.arg(numbers) + "::bigint[])"
+	}
+	look := firstLook{conditions: f.equal("kind", "queue", "status")}
+	if f.After != "" {
+		look.conditions = append(look.conditions, f.after())
+	}
+	const columns = `select id, created, kind, queue, status from `
+	look.rows = columns + `@.ready where not suspect and route ` + routes + ` union all ` + columns + `@.ready where suspect and route ` + routes +
+		` union all ` + columns + `@.delayed where route ` + routes + ` limit ` + most
+	return look
+}
+
+// statement picks the newest of the tasks of a first look, and reports whether they are all that are
+// asked for. It stops at the last one that is wanted where the newest rows come first.
+func (l firstLook) statement(f *filter) string {
+	order := " order by t.created desc, t.id desc"
+	if l.sorted {
+		order = ""
+	}
+	return fmt.Sprintf(`with s as not materialized (%s), hits as materialized (select t.id from s t where %s%s limit %s)
+		select (select count(*) from hits) = %[4]s or (select count(*) from s) < %d, array(select id from hits)`,
+		l.rows, strings.Join(l.conditions, " and "), order, f.limit, fewRows)
 }
 
 // admitted leaves out tasks that the query does not admit.

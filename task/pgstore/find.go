@@ -63,14 +63,13 @@ func (s *Store) find(ctx context.Context, q task.Query) ([]task.Task, error) {
 			return nil, err
 		}
 	}
-	if few, ok := f.few(kinds); ok {
-		tasks, enough, err := s.findFew(ctx, f, few)
-		if err != nil || enough {
+	for _, look := range f.firstLooks(kinds) {
+		if tasks, all, err := s.lookFirst(ctx, f, look()); err != nil || all {
 			return tasks, err
 		}
 		f.args = f.args[:1] // of the other statement the limit alone
 	}
-	return s.readTasks(ctx, picked(newest(f.source(kinds), f.limit), s.q.ReadPicked), f.args...)
+	return s.readTasks(ctx, picked(f.pick(kinds), s.q.ReadPicked), f.args...)
 }
 
 // readTasks runs a statement that reads tasks.
@@ -104,15 +103,12 @@ func (s *Store) findIDs(ctx context.Context, f *filter) ([]task.Task, error) {
 	return tasks[:min(len(tasks), f.most)], err
 }
 
-// findFew reads a bounded number of rows, and reports whether that was enough: it found as many
+// lookFirst reads a bounded number of rows, and reports whether that was enough: it found as many
 // tasks as are wanted, or has read all.
-func (s *Store) findFew(ctx context.Context, f *filter, rows string) (tasks []task.Task, enough bool, err error) {
+func (s *Store) lookFirst(ctx context.Context, f *filter, look firstLook) (tasks []task.Task, enough bool, err error) {
 	var ids [][16]byte
-	if err := s.pool.QueryRow(ctx, s.sql(f.fewStatement(rows)), f.args...).Scan(&enough, &ids); err != nil {
+	if err := s.pool.QueryRow(ctx, s.sql(look.statement(f)), f.args...).Scan(&enough, &ids); err != nil || !enough {
 		return nil, false, err
-	}
-	if !enough && len(ids) < f.most {
-		return nil, false, nil
 	}
 	// Some may have another status by now.
 	tasks, err = s.readTasks(ctx, picked("select unnest($1::uuid[]) as id", s.q.ReadPicked), ids)

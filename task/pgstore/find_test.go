@@ -163,7 +163,7 @@ func TestFind_ListsTheSameByEitherWay(t *testing.T) {
 	b.fillReady(1, fewRows+2000, "default")
 	b.fillReady(50_001, 50_100, "other")
 	mustExec(t, b.store, `update @.ready set queued = false where id in ($1, $2, $3)`, testID(7), testID(15_000), testID(50_050))
-	mustExec(t, b.store, `with moved as (delete from @.ready where id = $1 returning *) insert into @.delayed select * from moved`, testID(15_000))
+	mustExec(t, b.store, `with moved as (delete from @.ready where id = $1 returning *) insert into @.delayed (created, id, run_at, route, sort_priority, queued, kind, queue) select created, id, run_at, route, sort_priority, queued, kind, queue from moved`, testID(15_000))
 	for _, c := range []struct {
 		q    task.Query
 		want []string

@@ -33,10 +33,19 @@ func (f *forgetful) remember(s *Store) {
 	}
 }
 
+// kill crashes the server.
+func (f *forgetful) kill() {
+	f.Helper()
+	if err := errors.Join(syscall.Kill(f.writer, syscall.SIGKILL), f.server.Stop(syscall.SIGQUIT)); err != nil {
+		f.Fatal(err)
+	}
+}
+
 // crash crashes the server, and starts it again. The stores have connections that work afterwards.
 func (f *forgetful) crash(stores ...*Store) {
 	f.Helper()
-	if err := errors.Join(syscall.Kill(f.writer, syscall.SIGKILL), f.server.Stop(syscall.SIGQUIT), f.server.Start()); err != nil {
+	f.kill()
+	if err := f.server.Start(); err != nil {
 		f.Fatal(err)
 	}
 	for _, s := range stores {
@@ -45,19 +54,22 @@ func (f *forgetful) crash(stores ...*Store) {
 	}
 }
 
+// open opens a store, and makes a worker known to it.
+func (f *forgetful) open(worker string) *rig {
+	f.Helper()
+	r := &rig{T: f.T, store: openAt(f.T, Config{DSN: f.server.DSN("postgres"), Migrate: true, Logger: slog.New(slog.DiscardHandler)})}
+	f.Cleanup(func() { closed(f.T, r.store) })
+	if _, err := r.store.Heartbeat(f.Context(), task.Beat{Worker: worker, Seq: 1, State: task.WorkerRunning}); err != nil {
+		f.Fatal(err)
+	}
+	return r
+}
+
 // After commits were lost the server gives numbers again, and tasks and runs are others than those that
 // a process remembers.
 func TestLostCommits_MisdirectNothing(t *testing.T) {
 	f := newForgetful(t)
-	open := func(worker string) *rig {
-		b := &rig{T: t, store: openAt(t, Config{DSN: f.server.DSN("postgres"), Migrate: true, Logger: slog.New(slog.DiscardHandler)})}
-		t.Cleanup(func() { closed(t, b.store) })
-		if _, err := b.store.Heartbeat(t.Context(), task.Beat{Worker: worker, Seq: 1, State: task.WorkerRunning}); err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	a, b := open("a"), open("b")
+	a, b := f.open("a"), f.open("b")
 	claim := func(of *rig, worker string, kinds ...string) []task.Task {
 		t.Helper()
 		req := task.ClaimRequest{Worker: worker, Max: 100}

@@ -14,7 +14,7 @@ import (
 func (b *rig) fillDelayed(first, last int) {
 	b.Helper()
 	b.fillReady(first, last, "default")
-	mustExec(b.T, b.store, `with gone as (delete from @.ready returning *) insert into @.delayed select * from gone`)
+	mustExec(b.T, b.store, `with gone as (delete from @.ready returning *) insert into @.delayed (created, id, run_at, route, sort_priority, queued, kind, queue) select created, id, run_at, route, sort_priority, queued, kind, queue from gone`)
 	mustExec(b.T, b.store, `update @.delayed set run_at = now() - interval '1 minute'`)
 }
 

@@ -57,39 +57,8 @@ func TestARestartOfTheServerInterruptsNobodyAndLosesNothing(t *testing.T) {
 	for name, sig := range map[string]syscall.Signal{"fast": syscall.SIGINT, "immediate": syscall.SIGQUIT} {
 		t.Run(name, func(t *testing.T) {
 			server := pgtest.New(t, "fsync=off")
-			quiet := slog.New(slog.DiscardHandler)
-			var (
-				stores  [2]*Store
-				mux     task.Mux
-				running = make(chan string, 100)
-				release = make(chan struct{})
-				workers sync.WaitGroup
-			)
-			task.Handle(&mux, task.Kind[int]{Name: "k", MaxAttempts: 1}, func(ctx context.Context, r *task.Run, _ int) error {
-				running <- r.ID()
-				select {
-				case <-release:
-					return r.Save(ctx, 1)
-				case <-ctx.Done():
-					return context.Cause(ctx)
-				}
-			})
-			ctx, stop := context.WithCancel(t.Context())
-			defer stop()
-			for i := range stores {
-				stores[i] = openAt(t, Config{DSN: server.DSN("postgres"), Migrate: true, Logger: quiet})
-				defer closed(t, stores[i])
-				w, err := task.NewWorker(task.WorkerConfig{Store: stores[i], Mux: &mux, Logger: quiet, Lease: 2 * time.Second, Poll: 50 * time.Millisecond})
-				if err != nil {
-					t.Fatal(err)
-				}
-				workers.Go(func() {
-					if err := w.Serve(ctx); err != nil {
-						t.Error(err)
-					}
-				})
-			}
-			client := task.NewClient(stores[0])
+			team := startTeam(t, server.DSN("postgres"))
+			client := team.client
 			const count = 20
 			for range count {
 				if _, err := client.Enqueue(t.Context(), "k", []byte("1"), nil); err != nil {
@@ -97,7 +66,7 @@ func TestARestartOfTheServerInterruptsNobodyAndLosesNothing(t *testing.T) {
 				}
 			}
 			for range count {
-				<-running
+				<-team.running
 			}
 			if err := server.Stop(sig); err != nil {
 				t.Fatal(err)
@@ -108,22 +77,9 @@ func TestARestartOfTheServerInterruptsNobodyAndLosesNothing(t *testing.T) {
 			if err := server.Start(); err != nil {
 				t.Fatal(err)
 			}
-			close(release)
-			tick := time.NewTicker(50 * time.Millisecond)
-			defer tick.Stop()
-			for ctx := soon(t); ; {
-				done, err := client.Find(ctx, task.Query{Status: task.StatusSucceeded})
-				if ctx.Err() != nil {
-					all, err := client.Find(t.Context(), task.Query{})
-					t.Fatalf("not done: %+v, %v", all, err)
-				}
-				if err == nil && len(done) == count {
-					break
-				}
-				<-tick.C
-			}
-			stop()
-			workers.Wait()
+			close(team.release)
+			awaitSucceeded(t, client, count)
+			team.stop()
 			all, err := client.Find(t.Context(), task.Query{})
 			if err != nil || len(all) != count {
 				t.Fatalf("%d tasks, %v", len(all), err)
@@ -134,5 +90,72 @@ func TestARestartOfTheServerInterruptsNobodyAndLosesNothing(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// team is two workers on stores of their own, whose handlers wait to be released and then save 1.
+type team struct {
+	client  *task.Client
+	running chan string // the tasks that handlers have begun
+	release chan struct{}
+	end     context.CancelFunc
+	workers sync.WaitGroup
+}
+
+func startTeam(t *testing.T, dsn string) *team {
+	t.Helper()
+	m := &team{running: make(chan string, 100), release: make(chan struct{})}
+	var mux task.Mux
+	task.Handle(&mux, task.Kind[int]{Name: "k", MaxAttempts: 1}, func(ctx context.Context, r *task.Run, _ int) error {
+		m.running <- r.ID()
+		select {
+		case <-m.release:
+			return r.Save(ctx, 1)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
+	ctx, end := context.WithCancel(t.Context())
+	m.end = end
+	t.Cleanup(end)
+	quiet := slog.New(slog.DiscardHandler)
+	for range 2 {
+		s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: quiet})
+		t.Cleanup(func() { closed(t, s) })
+		m.client = task.NewClient(s)
+		w, err := task.NewWorker(task.WorkerConfig{Store: s, Mux: &mux, Logger: quiet, Lease: 2 * time.Second, Poll: 50 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.workers.Go(func() {
+			if err := w.Serve(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	return m
+}
+
+// stop ends the workers and waits for them.
+func (m *team) stop() {
+	m.end()
+	m.workers.Wait()
+}
+
+// awaitSucceeded waits until so many tasks have succeeded.
+func awaitSucceeded(t *testing.T, client *task.Client, count int) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for ctx := soon(t); ; {
+		done, err := client.Find(ctx, task.Query{Status: task.StatusSucceeded})
+		if ctx.Err() != nil {
+			all, err := client.Find(t.Context(), task.Query{})
+			t.Fatalf("not done: %+v, %v", all, err)
+		}
+		if err == nil && len(done) == count {
+			return
+		}
+		<-tick.C
 	}
 }

@@ -314,3 +314,34 @@ func TestFinishTx_InARepeatableReadTransactionFailsAndLeavesNothingBehind(t *tes
 		t.Errorf("%s, %v, %v", got.Status, err, findErr)
 	}
 }
+
+// The transaction's snapshot is older than the task that has the id.
+func TestAddTx_InARepeatableReadTransactionFailsAndLeavesNothingBehind(t *testing.T) {
+	d := newDesk(t)
+	tx, err := d.pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := tx.Exec(t.Context(), `insert into public.rows values (1)`); err != nil {
+		t.Fatal(err)
+	}
+	n := task.NewTask{ID: testID(1), Kind: "k", Queue: "default", Key: "key"}
+	if _, err := d.Add(t.Context(), []task.NewTask{{ID: n.ID, Kind: "k", Queue: "default"}}); err != nil {
+		t.Fatal(err)
+	}
+	var e *pgconn.PgError
+	if added, err := d.AddTx(t.Context(), Tx(tx), []task.NewTask{n}); !errors.As(err, &e) || e.Code != codeSerialization {
+		t.Errorf("AddTx: %+v, %v", added, err)
+	}
+	if err := tx.Commit(t.Context()); err == nil {
+		t.Error("committed")
+	}
+	if n := d.rows(); n != 0 {
+		t.Errorf("%d rows", n)
+	}
+	// Its key is free.
+	if added, err := d.Add(t.Context(), []task.NewTask{{ID: testID(2), Kind: "k", Queue: "default", Key: "key"}}); err != nil || added[0].Existed || added[0].Busy {
+		t.Errorf("%+v, %v", added, err)
+	}
+}

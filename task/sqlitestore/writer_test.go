@@ -80,92 +80,127 @@ func queued(t *testing.T, s *Store, n int) {
 	}
 }
 
+// sharedAdds are calls of Add that share a transaction, since the writer is busy until all wait.
+type sharedAdds struct {
+	*testing.T
+	store *Store
+	calls int
+	wg    sync.WaitGroup
+	made  atomic.Int64 // tasks that did not exist
+}
+
+func (a *sharedAdds) call(tasks ...task.NewTask) {
+	a.calls++
+	a.wg.Go(func() {
+		added, err := a.store.Add(a.Context(), tasks)
+		if err != nil {
+			a.Error(err)
+		}
+		for i, one := range added {
+			if one.ID != tasks[i].ID {
+				a.Errorf("%s was added as %q", tasks[i].ID, one.ID)
+			}
+			if !one.Existed {
+				a.made.Add(1)
+			}
+		}
+	})
+}
+
+// run makes the calls while the writer is busy, lets it go on, and waits for them.
+func (a *sharedAdds) run(calls func()) {
+	busy, release, first := make(chan struct{}), make(chan struct{}), make(chan error)
+	go func() {
+		first <- a.store.inTx(context.Background(), func(*txn) error { close(busy); <-release; return nil })
+	}()
+	<-busy
+	calls()
+	queued(a.T, a.store, a.calls)
+	close(release)
+	if err := <-first; err != nil {
+		a.Error(err)
+	}
+	a.wg.Wait()
+}
+
 func TestAdd_CallsThatShareATransactionAreAsIfEachWereAlone(t *testing.T) {
-	for name, odd := range map[string]task.NewTask{
-		"all plain":            {ID: id(100), Kind: "k", Queue: "other"},
-		"one exists":           {ID: id(0), Kind: "k", Queue: "default"},
-		"one comes twice":      {ID: id(50), Kind: "k", Queue: "default"},
-		"one has a key":        {ID: id(100), Kind: "k", Queue: "default", Key: "key"},
-		"one is for later":     {ID: id(100), Kind: "k", Queue: "default", Delay: time.Hour},
-		"one has another kind": {ID: id(100), Kind: "new", Queue: "default"},
+	for name, odd := range map[string]struct {
+		task.NewTask
+		isNew, claimable bool
+	}{
+		"all plain":            {task.NewTask{ID: id(100), Kind: "k", Queue: "other"}, true, true},
+		"one exists":           {task.NewTask{ID: id(0), Kind: "k", Queue: "default"}, false, true},
+		"one comes twice":      {task.NewTask{ID: id(50), Kind: "k", Queue: "default"}, false, true},
+		"one has a key":        {task.NewTask{ID: id(100), Kind: "k", Queue: "default", Key: "key"}, true, true},
+		"one is for later":     {task.NewTask{ID: id(100), Kind: "k", Queue: "default", Delay: time.Hour}, true, false},
+		"one has another kind": {task.NewTask{ID: id(100), Kind: "new", Queue: "default"}, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := fresh(t)
 			if _, err := s.Add(t.Context(), []task.NewTask{{ID: id(0), Kind: "k", Queue: "default"}}); err != nil {
 				t.Fatal(err)
 			}
-			busy, release, first := make(chan struct{}), make(chan struct{}), make(chan error)
-			go func() {
-				first <- s.inTx(context.Background(), func(*txn) error { close(busy); <-release; return nil })
-			}()
-			<-busy
-			const calls = 45
-			var (
-				wg   sync.WaitGroup
-				made atomic.Int64
-			)
-			call := func(tasks ...task.NewTask) {
-				wg.Go(func() {
-					added, err := s.Add(t.Context(), tasks)
-					if err != nil {
-						t.Error(err)
-					}
-					for i, a := range added {
-						if a.ID != tasks[i].ID {
-							t.Errorf("%s was added as %q", tasks[i].ID, a.ID)
-						}
-						if !a.Existed {
-							made.Add(1)
-						}
-					}
-				})
-			}
-			for n := range calls {
-				call(task.NewTask{ID: id(n + 1), Kind: "k", Queue: "default"})
-			}
-			call(odd, task.NewTask{ID: id(200), Kind: "k", Queue: "default"})
-			call(task.NewTask{ID: id(50), Kind: "k", Queue: "default"}, task.NewTask{ID: id(51), Kind: "k", Queue: "default"})
-			queued(t, s, calls+2)
-			close(release)
-			if err := <-first; err != nil {
-				t.Error(err)
-			}
-			wg.Wait()
-			want := int64(calls + 3) // and the odd one
-			if name == "all plain" || name == "one has a key" || name == "one is for later" || name == "one has another kind" {
+			const plain = 45
+			adds := &sharedAdds{T: t, store: s}
+			adds.run(func() {
+				for n := range plain {
+					adds.call(task.NewTask{ID: id(n + 1), Kind: "k", Queue: "default"})
+				}
+				adds.call(odd.NewTask, task.NewTask{ID: id(200), Kind: "k", Queue: "default"})
+				adds.call(task.NewTask{ID: id(50), Kind: "k", Queue: "default"}, task.NewTask{ID: id(51), Kind: "k", Queue: "default"})
+			})
+			want := int64(plain + 3) // id(200), id(50) and id(51)
+			if odd.isNew {
 				want++
 			}
-			if made.Load() != want {
-				t.Errorf("%d tasks were made, want %d", made.Load(), want)
+			if got := adds.made.Load(); got != want {
+				t.Errorf("%d tasks were made, want %d", got, want)
 			}
-			counts, err := s.Count(t.Context())
-			if err != nil {
-				t.Fatal(err)
+			claimable := want + 1 // the one that was there before
+			wantQueued(t, s, claimable)
+			if !odd.claimable {
+				claimable--
 			}
-			var sum int64
-			for _, c := range counts.Tasks {
-				if sum += int64(c.N); c.Status != task.StatusQueued {
-					t.Errorf("%d are %s", c.N, c.Status)
-				}
-			}
-			if sum != want+1 {
-				t.Errorf("%d tasks are queued, want %d", sum, want+1)
-			}
-			if _, err := s.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: 1, State: task.WorkerRunning}); err != nil {
-				t.Fatal(err)
-			}
-			got, err := s.Claim(t.Context(), task.ClaimRequest{Worker: "w", Max: 100, Kinds: []task.KindClaim{{Kind: "k", Max: 100}, {Kind: "new", Max: 100}}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if name == "one is for later" {
-				sum--
-			}
-			if int64(len(got)) != sum {
-				t.Errorf("%d tasks can be claimed, want %d", len(got), sum)
+			if got := claimAll(t, s, "k", "new"); int64(len(got)) != claimable {
+				t.Errorf("%d tasks can be claimed, want %d", len(got), claimable)
 			}
 		})
 	}
+}
+
+// wantQueued checks that so many tasks are queued, and none has another status.
+func wantQueued(t *testing.T, s *Store, want int64) {
+	t.Helper()
+	counts, err := s.Count(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum int64
+	for _, c := range counts.Tasks {
+		if sum += int64(c.N); c.Status != task.StatusQueued {
+			t.Errorf("%d are %s", c.N, c.Status)
+		}
+	}
+	if sum != want {
+		t.Errorf("%d tasks are queued, want %d", sum, want)
+	}
+}
+
+// claimAll claims all tasks of some kinds, for a worker of its own.
+func claimAll(t *testing.T, s *Store, kinds ...string) []task.Task {
+	t.Helper()
+	if _, err := s.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: 1, State: task.WorkerRunning}); err != nil {
+		t.Fatal(err)
+	}
+	req := task.ClaimRequest{Worker: "w", Max: 100}
+	for _, kind := range kinds {
+		req.Kinds = append(req.Kinds, task.KindClaim{Kind: kind, Max: 100})
+	}
+	got, err := s.Claim(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
 }
 
 // id is a task's id.

@@ -1,14 +1,14 @@
 package tasktest
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"io"
-	"runtime/pprof"
-	"strconv"
+	"iter"
 	"strings"
 	"sync"
+
+	"github.com/lastcall-go/lastcall/internal/stackdump"
 )
 
 // labelKey marks a worker's goroutines, and those that they start, in the goroutine profile.
@@ -22,39 +22,33 @@ func (w *way) stands() string {
 	p := w.now
 	w.mu.Unlock()
 	if p == nil {
-		return "  an unknown place\n"
+		return unknownPlace
 	}
-	var b bytes.Buffer
-	// Of all dumps only this one shows labels (Go 1.26).
-	_ = pprof.Lookup("goroutine").WriteTo(&b, 1)
-	return findHandler(b.String(), p.label())
+	return findHandler(stackdump.Take(), p.label())
 }
 
-// rootFrame is the function of package task that calls a handler.
-const rootFrame = "lastcall/task.(*Worker).execute+"
+const unknownPlace = "  an unknown place\n"
 
-// findHandler reads a goroutine profile (debug=1) and returns the frames above rootFrame.
-func findHandler(profile, label string) string {
-	mark := strconv.Quote(labelKey) + ":" + strconv.Quote(label)
-	for record := range strings.SplitSeq(profile, "\n\n") {
-		if !strings.Contains(record, mark) || !strings.Contains(record, rootFrame) {
+// rootFrame is the function of package task that calls a handler.
+const rootFrame = "/lastcall/task.(*Worker).execute"
+
+// findHandler returns the frames above rootFrame of the goroutine that has the label.
+func findHandler(records iter.Seq[stackdump.Record], label string) string {
+	for r := range records {
+		if r.Label(labelKey) != label {
 			continue
 		}
 		var out strings.Builder
-		for line := range strings.Lines(record) {
-			fields := strings.Fields(line)
-			if strings.Contains(line, rootFrame) {
-				break
+		for f := range r.Frames() {
+			if strings.HasSuffix(f.Func, rootFrame) {
+				return cmp.Or(out.String(), unknownPlace)
 			}
-			if len(fields) < 4 || fields[1] == "labels:" || strings.Contains(line, "lastcall/task.Handle[") {
-				continue // no frame, or the wrapping of the payload's type
+			if !strings.Contains(f.Func, "lastcall/task.Handle[") { // the wrapping of the payload's type
+				out.WriteString(f.String())
 			}
-			fn, _, _ := strings.Cut(fields[2], "+0x")
-			out.WriteString("  " + fn + "\n      " + strings.Join(fields[3:], " ") + "\n")
 		}
-		return cmp.Or(out.String(), "  an unknown place\n")
 	}
-	return "  an unknown place\n"
+	return unknownPlace
 }
 
 // output is the test's, until the test may be over: who is left behind has nothing to say.

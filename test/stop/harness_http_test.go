@@ -81,16 +81,16 @@ func (s *service) logs(text string) {
 	}
 }
 
-// finds checks that lines has one with this kind, name and count, and returns
+// finds checks that entries has one with this kind, name and count, and returns
 // it.
-func finds(t *testing.T, r lastcall.Report, lines []lastcall.Entry, kind lastcall.EntryKind, name string, count int) lastcall.Entry {
+func finds(t *testing.T, r lastcall.Report, entries []lastcall.Entry, kind lastcall.EntryKind, name string, count int) lastcall.Entry {
 	t.Helper()
-	for _, l := range lines {
-		if l.Kind == kind && l.Name == name {
-			if l.Count != count {
-				t.Errorf("%s %s stands there %d times, want %d", kind, name, l.Count, count)
+	for _, e := range entries {
+		if e.Kind == kind && e.Name == name {
+			if e.Count != count {
+				t.Errorf("%s %s is there %d times, want %d", kind, name, e.Count, count)
 			}
-			return l
+			return e
 		}
 	}
 	t.Errorf("%s %s is not where it should be in the report:\n%s", kind, name, r)

@@ -106,7 +106,7 @@ func TestARequestLongerThanTheBudgetHearsOfTheInterrupt(t *testing.T) {
 }
 
 //go:noinline
-func deafHandler(release <-chan struct{}) { <-release }
+func unresponsiveHandler(release <-chan struct{}) { <-release }
 
 func TestADeafRequestIsAbandonedByMethodAndPathWithItsStack(t *testing.T) {
 	t.Parallel()
@@ -114,7 +114,7 @@ func TestADeafRequestIsAbandonedByMethodAndPathWithItsStack(t *testing.T) {
 	defer close(release)
 	s := serve(t, lastcall.Config{Grace: 2 * time.Second, Reserve: 1500 * time.Millisecond}, func(http.ResponseWriter, *http.Request) {
 		close(entered)
-		deafHandler(release)
+		unresponsiveHandler(release)
 	})
 	slow := fetching(newClient(t), "http://"+s.addr+"/report?secret=1")
 	arrives(t, "the request", entered)
@@ -125,7 +125,7 @@ func TestADeafRequestIsAbandonedByMethodAndPathWithItsStack(t *testing.T) {
 	r := s.g.Wait()
 	exits(t, r, 3)
 	l := finds(t, r, r.Abandoned, lastcall.EntryRequest, "api GET /report", 1)
-	if !strings.Contains(l.Stack, "deafHandler") {
+	if !strings.Contains(l.Stack, "unresponsiveHandler") {
 		t.Errorf("the stack is not the handler's:\n%s", l.Stack)
 	}
 }

@@ -20,7 +20,7 @@ import (
 )
 
 // docs/shutdown.md lists the mistakes that programs make when they stop, and
-// for each the tests which show what becomes of it here. Most stand beside the
+// for each the tests which show its outcome here. Most are beside the
 // behaviour that they are about; what no other test shows is below. A test of
 // package docs checks that those which the page names exist.
 
@@ -243,7 +243,7 @@ func TestMistake25TheStopOfAProgramIsTestedLikeAnyFunction(t *testing.T) {
 }
 
 func TestTheWorkedNumbersOfTheBudgetHold(t *testing.T) {
-	page, err := os.ReadFile(filepath.Join("docs", "shutdown.md"))
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "shutdown.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func moments(t *testing.T, cfg lastcall.Config) []time.Duration {
 	release := make(chan struct{})
 	defer close(release)
 	began, seen := time.Now(), make(chan time.Duration, 2)
-	_ = g.Go("deaf", func(ctx context.Context) error {
+	_ = g.Go("unresponsive", func(ctx context.Context) error {
 		<-ctx.Done()
 		seen <- time.Since(began)
 		<-lastcall.UntilAbandon(ctx).Done()
@@ -293,7 +293,7 @@ func moments(t *testing.T, cfg lastcall.Config) []time.Duration {
 		<-release
 		return nil
 	})
-	g.Defer("deaf closer", func(context.Context) error { <-release; return nil })
+	g.Defer("unresponsive closer", func(context.Context) error { <-release; return nil })
 	g.Stop(nil)
 	closers := g.Wait().Took
 	return []time.Duration{<-seen, <-seen, closers, closers + 100*time.Millisecond}

@@ -16,7 +16,7 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// freeze stops the program and waits until the kernel says that it stands.
+// freeze stops the program and waits until the kernel reports it as stopped.
 func (p *process) freeze() {
 	p.t.Helper()
 	p.signal(syscall.SIGSTOP)
@@ -79,15 +79,15 @@ func TestTwoTermsSentToAStoppedPlainGoProgramBecomeOne(t *testing.T) {
 }
 
 // frozen is a program whose deadline passes while nobody can run. It obeys its
-// context, unless it is deaf.
-func frozenProgram(deaf bool) int {
+// context, unless it is unresponsive.
+func frozenProgram(unresponsive bool) int {
 	cfg := config(2 * time.Second)
 	cfg.Reserve = time.Second
 	cfg.OnThaw = func(frozen time.Duration) { say("thawed after %d ms", frozen.Milliseconds()) }
 	return lastcall.Main(cfg, func(_ context.Context, g *lastcall.Group) error {
 		return g.Go("job", func(ctx context.Context) error {
 			say("working")
-			if deaf {
+			if unresponsive {
 				select {}
 			}
 			<-ctx.Done()
@@ -124,7 +124,7 @@ func TestAFreezeOverTheDeadlineAbandonsNobodyWhoObeys(t *testing.T) {
 		t.Errorf("after the thaw %d ms were left for the last write, want about half the reserve of 1 s", left)
 	}
 	if thawed < 2500 || thawed > 6000 {
-		t.Errorf("Thawed heard of %d ms, want about 3000", thawed)
+		t.Errorf("OnThaw received %d ms, want about 3000", thawed)
 	}
 }
 
@@ -154,7 +154,7 @@ func TestAFreezeBeforeAnyStopIsHeardAndAPanickingHookStopsNobody(t *testing.T) {
 	scan(t, p.says("thawed after"), "thawed after %d ms", &thawed)
 	// The resolution is a second while nothing stops.
 	if thawed < 900 || thawed > 5000 {
-		t.Errorf("Thawed heard of %d ms, want about 2000, less at most 1000", thawed)
+		t.Errorf("OnThaw received %d ms, want about 2000, less at most 1000", thawed)
 	}
 	p.logs("panic: in the hook")
 	p.signal(syscall.SIGTERM)

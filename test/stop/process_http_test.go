@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,65 +79,68 @@ func TestARollingRestartUnderLoadShowsNoClientAnError(t *testing.T) {
 	}
 	old := start(t, program)
 	before := "http://" + old.addr()
-	var addr struct {
-		sync.Mutex
-		url string
-	}
-	addr.url = before
-	next := func() string {
-		addr.Lock()
-		defer addr.Unlock()
-		return addr.url
-	}
-
-	// Clients find the program as Kubernetes lets them: by an address that
-	// changes some time after the old process has heard the signal.
-	done := make(chan struct{})
-	var clients sync.WaitGroup
-	var mu sync.Mutex
-	answers := map[string]int{}
-	for i := range 6 {
-		client := newClient(t)
-		if i%2 == 0 {
-			client.Transport.(*http.Transport).DisableKeepAlives = true
-		}
-		clients.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-				}
-				url := next()
-				if _, err := fetch(client, url); err != nil {
-					t.Errorf("a client saw %v", err)
-					return
-				}
-				mu.Lock()
-				answers[url]++
-				mu.Unlock()
-			}
-		})
-	}
+	load := newLoad(t, before)
 	started := start(t, program)
 	after := "http://" + started.addr()
 	old.signal(stopSignal)
 	old.logs(`phase="last call"`)
-	lag := time.AfterFunc(delay/2, func() { // the endpoints' lag
-		addr.Lock()
-		defer addr.Unlock()
-		addr.url = after
-	})
+	lag := time.AfterFunc(delay/2, func() { load.url.Store(&after) }) // the endpoints' lag
 	defer lag.Stop()
 	old.exits(0)
-	close(done)
-	clients.Wait()
+	answers := load.stop()
 	if answers[before] == 0 || answers[after] == 0 {
 		t.Errorf("answers by address: %v, want some from both", answers)
 	}
 	started.signal(stopSignal)
 	started.exits(0)
 	t.Logf("%d answers before, %d after the change", answers[before], answers[after])
+}
+
+// load is clients that find the program as Kubernetes lets them: by an address
+// that changes some time after the old process has received the signal.
+type load struct {
+	url     atomic.Pointer[string]
+	done    chan struct{}
+	clients sync.WaitGroup
+	mu      sync.Mutex
+	answers map[string]int // by address
+}
+
+func newLoad(t *testing.T, url string) *load {
+	l := &load{done: make(chan struct{}), answers: map[string]int{}}
+	l.url.Store(&url)
+	for i := range 6 {
+		client := newClient(t)
+		if i%2 == 0 {
+			client.Transport.(*http.Transport).DisableKeepAlives = true
+		}
+		l.clients.Go(func() { l.ask(t, client) })
+	}
+	return l
+}
+
+func (l *load) ask(t *testing.T, client *http.Client) {
+	for {
+		select {
+		case <-l.done:
+			return
+		default:
+		}
+		url := *l.url.Load()
+		if _, err := fetch(client, url); err != nil {
+			t.Errorf("a client saw %v", err)
+			return
+		}
+		l.mu.Lock()
+		l.answers[url]++
+		l.mu.Unlock()
+	}
+}
+
+func (l *load) stop() map[string]int {
+	close(l.done)
+	l.clients.Wait()
+	return l.answers
 }
 
 func TestInKubernetesAServerAcceptsFor3SecondsAfterTheSignalAndIsNotReady(t *testing.T) {

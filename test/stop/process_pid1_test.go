@@ -53,17 +53,17 @@ func TestPID1DrainsOnSIGTERMAndExitsWithZero(t *testing.T) {
 func TestPID1WithADeafGoroutineExitsWith3(t *testing.T) {
 	t.Parallel()
 	needNamespaces(t)
-	p := start(t, func() int { return deafProgram(500 * time.Millisecond) }, asPID1)
+	p := start(t, func() int { return unresponsiveProgram(500 * time.Millisecond) }, asPID1)
 	p.says("working")
 	p.signal(syscall.SIGTERM)
 	p.exits(3)
-	p.reports("abandoned   go deaf")
+	p.reports("abandoned   go unresponsive")
 }
 
 func TestPID1ForcedByAThirdSIGTERMExitsWith143(t *testing.T) {
 	t.Parallel()
 	needNamespaces(t)
-	p := start(t, func() int { return deafProgram(10 * time.Minute) }, asPID1)
+	p := start(t, func() int { return unresponsiveProgram(10 * time.Minute) }, asPID1)
 	p.says("working")
 	p.signal(syscall.SIGTERM)
 	p.logs("phase=drain")

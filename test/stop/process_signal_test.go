@@ -132,7 +132,7 @@ func TestTheThirdSignalEndsTheProcessWith128PlusItsNumber(t *testing.T) {
 	}{"SIGTERM": {syscall.SIGTERM, 143}, "SIGINT": {syscall.SIGINT, 130}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := start(t, func() int { return deafProgram(10 * time.Minute) })
+			p := start(t, func() int { return unresponsiveProgram(10 * time.Minute) })
 			p.says("working")
 			p.signal(syscall.SIGTERM)
 			p.logs("phase=drain")
@@ -144,10 +144,10 @@ func TestTheThirdSignalEndsTheProcessWith128PlusItsNumber(t *testing.T) {
 	}
 }
 
-// deafProgram has one goroutine that never looks at its context.
-func deafProgram(grace time.Duration) int {
+// unresponsiveProgram has one goroutine that never looks at its context.
+func unresponsiveProgram(grace time.Duration) int {
 	return lastcall.Main(config(grace), func(_ context.Context, g *lastcall.Group) error {
-		return g.Go("deaf", func(context.Context) error {
+		return g.Go("unresponsive", func(context.Context) error {
 			say("working")
 			select {}
 		})
@@ -175,7 +175,7 @@ func TestASignalAfterAStopThatBeganByItselfIsTheFirstOne(t *testing.T) {
 
 func TestSIGQUITStaysGosAndShowsAllStacks(t *testing.T) {
 	t.Parallel()
-	p := start(t, func() int { return deafProgram(time.Minute) })
+	p := start(t, func() int { return unresponsiveProgram(time.Minute) })
 	p.says("working")
 	p.signal(syscall.SIGQUIT)
 	p.exits(2)

@@ -16,7 +16,7 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// crowd is a program of many deaf goroutines, each with a long name.
+// crowd is a program of many unresponsive goroutines, each with a long name.
 func crowd() int {
 	return lastcall.Main(config(2*time.Second), func(_ context.Context, g *lastcall.Group) error {
 		for i := range 200 {

@@ -46,14 +46,17 @@ create table @.ready (
 	interrupt_streak integer,
 	since            timestamptz,
 	reason           text collate "C",
-	primary key (created, id)
+	status           text collate "C" not null generated always as (case when queued then 'queued' else 'interrupted' end) stored,
+	primary key (created, id),
+	check (status in ('queued', 'interrupted')) -- the planner leaves out tables that cannot have a status
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 create index ready_order on @.ready (route, sort_priority, queued, run_at, id) where not suspect;
+create index ready_interrupted on @.ready (created, id) where status = 'interrupted';
 create index ready_suspects on @.ready (route, sort_priority, queued, run_at, id) where suspect;
 
 -- What waits for its time: rows of ready, with the time until which they wait.
 create table @.delayed (
-	like @.ready including defaults,
+	like @.ready including defaults including generated including constraints,
 	primary key (created, id)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 create index delayed_time on @.delayed (run_at);
@@ -116,7 +119,8 @@ create table @.ended (
 	message          text,
 	result           bytea,
 	log              bytea, -- the last lines, which came with the end
-	primary key (created, task)
+	primary key (created, task),
+	check (status in ('succeeded', 'failed', 'cancelled'))
 );
 create index ended_at on @.ended (ended);
 create index ended_unsuccessful on @.ended (status, created) where status <> 'succeeded';
@@ -288,44 +292,48 @@ begin
 	end if;
 	return query select a.n, k.task, t.id is not null, a.n = any (held_up)
 	from (select unnest(ids) as id, unnest(kinds) as kind, unnest(keys) as key, unnest(left_out) as left_out, generate_subscripts(ids, 1) as n) a
-	left join @.tasks t on t.id = a.id
-	left join @.keys k on k.kind = a.kind and k.key = a.key
+	left join lateral (select t.id from @.tasks t where t.id = a.id limit 1) t on true
+	left join lateral (select k.task from @.keys k where k.kind = a.kind and k.key = a.key limit 1) k on true
 	where a.left_out is true or a.key is not null and not exists (select 1 from unnest(made_with_key) m where m = a.id);
 end $$;
 
 -- For SQL of your own: every task as it is. docs/stores.md describes the columns. All other tables
 -- are private, and change from one version to the next.
+--
+-- The view is quick with a condition on what a task is (id, kind, queue, key, created), which is
+-- looked for in tasks, and with one on its status, which decides the table. For this the parts of
+-- the union have no conditions, and tasks are joined by both columns, so that either side has the
+-- order of created. The planner would take the second column of the join for a condition that
+-- leaves few rows, and so would read all tables to the end. It leaves all: n_distinct says that it
+-- leaves more, 200 being what the planner assumes of a union in any case.
+alter table @.tasks alter column created set (n_distinct = 200);
 create view @.task_records as
-select t.id, t.kind, t.queue, t.key, t.priority, e.status, null::text as reason, coalesce(e.error, l.error) as error, t.created, e.ended as since, t.run_at,
-	coalesce(e.started, l.started) as started, e.ended as finished, e.run, coalesce(e.runs, 0) as runs, coalesce(e.attempts, 0) as attempts,
-	coalesce(e.interruptions, 0) as interruptions, coalesce(e.crashes, 0) as crashes, w.id as worker, w.host,
-	coalesce(e.fraction, k.fraction) as fraction, coalesce(e.message, k.message) as message,
-	length(k.body) as checkpoint_size, case when k.body is not null then k.saved end as checkpoint_saved, t.payload, e.result
-from @.tasks t
-join @.ended e on e.created = t.created and e.task = t.id
-left join @.runs l on e.started is null and l.task = t.id and l.run = e.run -- it was cancelled while it waited
-left join @.checkpoints k on k.task = t.id and k.step = ''
-left join @.workers w on w.worker = coalesce(e.worker, l.worker)
-union all
-select t.id, t.kind, t.queue, t.key, t.priority, 'running', r.reason, l.error, t.created, r.started, t.run_at,
-	r.started, null, r.run, r.runs, coalesce(case when k.run = r.run then k.attempts else r.attempts end, 0),
-	coalesce(case when k.run = r.run then k.interruptions else r.interruptions end, 0),
-	coalesce(case when k.run = r.run then k.crashes else r.crashes end, 0), w.id, w.host,
-	k.fraction, k.message,
-	length(k.body), case when k.body is not null then k.saved end, t.payload, null
-from @.tasks t
-join @.running r on r.task = t.id
-left join @.runs l on l.task = t.id and l.run = r.last_run
-left join @.checkpoints k on k.task = t.id and k.step = ''
-left join @.workers w on w.worker = r.worker
-union all
-select t.id, t.kind, t.queue, t.key, t.priority, case when q.queued then 'queued' else 'interrupted' end, q.reason, l.error, t.created,
-	coalesce(q.since, t.created), q.run_at, l.started, null, q.last_run, coalesce(q.runs, 0), coalesce(q.attempts, 0),
-	coalesce(q.interruptions, 0), coalesce(q.crashes, 0), w.id, w.host,
-	k.fraction, k.message,
-	length(k.body), case when k.body is not null then k.saved end, t.payload, null
-from @.tasks t
-join (select * from @.ready union all select * from @.delayed) q on q.created = t.created and q.id = t.id
-left join @.runs l on l.task = t.id and l.run = q.last_run
-left join @.checkpoints k on k.task = t.id and k.step = ''
-left join @.workers w on w.worker = l.worker;
+select t.id, t.kind, t.queue, t.key, t.priority, s.status, s.reason, coalesce(s.error, l.error) as error, t.created,
+	coalesce(s.since, t.created) as since, coalesce(s.run_at, t.run_at) as run_at, coalesce(s.started, l.started) as started, s.finished,
+	s.run, coalesce(s.runs, 0) as runs,
+	coalesce(case when s.status = 'running' and k.run = s.run then k.attempts else s.attempts end, 0) as attempts,
+	coalesce(case when s.status = 'running' and k.run = s.run then k.interruptions else s.interruptions end, 0) as interruptions,
+	coalesce(case when s.status = 'running' and k.run = s.run then k.crashes else s.crashes end, 0) as crashes,
+	w.id as worker, w.host, coalesce(s.fraction, k.fraction) as fraction, coalesce(s.message, k.message) as message,
+	length(k.body) as checkpoint_size, case when k.body is not null then k.saved end as checkpoint_saved, t.payload, s.result
+from (
+	select task as id, created, status, null::text as reason, error, ended as since, null::timestamptz as run_at, started, ended as finished,
+		run, case when started is null then run end as last_run, runs, attempts, interruptions, crashes, worker, fraction, message, result
+	from @.ended
+	union all
+	select task, created, 'running', reason, null, started, null, started, null,
+		run, last_run, runs, attempts, interruptions, crashes, worker, null, null, null
+	from @.running
+	union all
+	select id, created, status, reason, null, since, run_at, null, null,
+		last_run, last_run, runs, attempts, interruptions, crashes, null, null, null, null
+	from @.ready
+	union all
+	select id, created, status, reason, null, since, run_at, null, null,
+		last_run, last_run, runs, attempts, interruptions, crashes, null, null, null, null
+	from @.delayed
+) s
+join @.tasks t on t.created = s.created and t.id = s.id
+left join @.runs l on l.task = s.id and l.run = s.last_run -- the last one before; of a task that was cancelled while it waited, too
+left join @.checkpoints k on k.task = s.id and k.step = ''
+left join @.workers w on w.worker = coalesce(s.worker, l.worker);

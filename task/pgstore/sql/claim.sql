@@ -120,4 +120,8 @@ with recursive priority as (
 		) d limit $1
 	)) returning *
 )
-insert into @.ready select * from due
+insert into @.ready (created, id, run_at, route, sort_priority, queued, suspect, kind, queue, key, concurrency_key, payload, last_run, runs,
+	attempts, interruptions, crashes, crash_streak, interrupt_streak, since, reason)
+select created, id, run_at, route, sort_priority, queued, suspect, kind, queue, key, concurrency_key, payload, last_run, runs,
+	attempts, interruptions, crashes, crash_streak, interrupt_streak, since, reason
+from due

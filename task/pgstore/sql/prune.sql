@@ -28,10 +28,15 @@ select (select count(*) from gone), (select count(*) from old), o.ended, o.task 
 delete from @.workers where gone < least(now(), $1::timestamptz) - $2 * interval '1 microsecond'
 
 -- name: CompactCounts
--- Adds up the rows of those counts that have many, unless another process is doing so.
-with gone as (
+-- Adds up the rows of those counts that have many, or of all when that leaves half of the rows at
+-- most, unless another process is doing so.
+with rows as materialized (
+	select kind, queue, status, count(*) as n from @.counts group by kind, queue, status
+), gone as (
 	delete from @.counts where (select pg_try_advisory_xact_lock(hashtextextended('counts', '@.'::regnamespace::oid::bigint)))
-		and ((kind, queue, status) in (select kind, queue, status from @.counts group by kind, queue, status having count(*) > $1)) is true
+		and ((kind, queue, status) in (
+			select kind, queue, status from rows where n > case when (select sum(n) >= 2 * count(*) from rows) then 1 else $1 end
+		)) is true
 	returning kind, queue, status, delta
 )
 insert into @.counts (kind, queue, status, delta) select kind, queue, status, sum(delta) from gone group by kind, queue, status having sum(delta) <> 0

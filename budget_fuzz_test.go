@@ -1,14 +1,13 @@
 package lastcall
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
 )
 
 // FuzzBudget holds that the stages never add up beyond the grace, whatever the
-// durations, and that who asks for too much is told the numbers.
+// durations, and that the error of a budget which cannot fit names the numbers.
 func FuzzBudget(f *testing.F) {
 	s := int64(time.Second)
 	f.Add(int64(0), int64(0), int64(0), int64(0), false, int64(0), int64(0))
@@ -116,29 +115,16 @@ func checkMovedStages(t *testing.T, b budget, d deadlines, now, end time.Time) {
 		t.Errorf("interrupted at %v, to end at %v: %+v", now, end, soon)
 	}
 
-	g := &Group{budget: b, at: d}
-	g.phase.Store(int32(lastCall))
-	g.thaw(now, time.Second)
+	thawed := d
+	b.thaw(&thawed, now)
 	if d.interrupt.IsZero() || now.Before(d.interrupt) {
-		if g.at != d {
-			t.Errorf("thawed at %v before Interrupt: %+v became %+v", now, d, g.at)
+		if thawed != d {
+			t.Errorf("thawed at %v before Interrupt: %+v became %+v", now, d, thawed)
 		}
 		return
 	}
-	inOrder(t, g.at)
-	if g.at.abandon.Before(now.Add(b.reserve/2)) || g.at.exit.Before(d.exit) {
-		t.Errorf("thawed at %v: %+v became %+v", now, d, g.at)
+	inOrder(t, thawed)
+	if thawed.abandon.Before(now.Add(b.reserve/2)) || thawed.exit.Before(d.exit) {
+		t.Errorf("thawed at %v: %+v became %+v", now, d, thawed)
 	}
-}
-
-func TestInterruptBeforeLastCallDoesNothing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		g, _ := newTestGroup(t)
-		g.interruptNow()
-		if g.at != (deadlines{}) {
-			t.Errorf("deadlines %+v", g.at)
-		}
-		mustStart(t, g.Go("work", func(ctx context.Context) error { return context.Cause(ctx) }))
-		wantReport(t, g.Wait(), 0, "", "", "")
-	})
 }

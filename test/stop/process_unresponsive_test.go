@@ -69,7 +69,7 @@ func TestADeafGoroutineIsNamedWithItsStackAndNobodyElsesIs(t *testing.T) {
 	p.interrupt()
 	p.exits(3)
 	p.reports("exit code 3", ", 0 interrupted, 1 abandoned",
-		"abandoned   go import", "/process_deaf_test.go:", "importWithoutLooking", "finished    go render")
+		"abandoned   go import", "/process_unresponsive_test.go:", "importWithoutLooking", "finished    go render")
 	for _, stranger := range []string{"childOfTheImport", "strangerOutsideTheGroup", "renderObediently"} {
 		if strings.Contains(p.report(), stranger) {
 			t.Errorf("the report shows the stack of %s:\n%s", stranger, p.report())
@@ -103,11 +103,11 @@ func TestAStopEndsWithinTheGraceWhateverIsDeaf(t *testing.T) {
 		return lastcall.Main(config(time.Second), func(_ context.Context, g *lastcall.Group) error {
 			forever := func(context.Context) error { select {} }
 			for range 5 {
-				g.Defer("deaf closer", forever)
+				g.Defer("unresponsive closer", forever)
 			}
 			return errors.Join(
-				g.Go("deaf", forever), g.Loop("deaf loop", forever),
-				g.Background(context.Background(), "deaf background", forever),
+				g.Go("unresponsive", forever), g.Loop("unresponsive loop", forever),
+				g.Background(context.Background(), "unresponsive background", forever),
 				g.Go("ready", func(context.Context) error { say("working"); return nil }))
 		})
 	})
@@ -118,10 +118,10 @@ func TestAStopEndsWithinTheGraceWhateverIsDeaf(t *testing.T) {
 	if took := time.Since(began); took < 500*time.Millisecond || took > 2*time.Second {
 		t.Errorf("the stop took %v, want the grace of 1 s", took)
 	}
-	p.reports("abandoned   go deaf,", "abandoned   loop deaf loop", "abandoned   background deaf background",
-		"abandoned   closer deaf closer")
-	if n := strings.Count(p.report(), "abandoned   closer deaf closer"); n != 5 {
-		t.Errorf("%d of 5 deaf closers were given their turn:\n%s", n, p.report())
+	p.reports("abandoned   go unresponsive,", "abandoned   loop unresponsive loop", "abandoned   background unresponsive background",
+		"abandoned   closer unresponsive closer")
+	if n := strings.Count(p.report(), "abandoned   closer unresponsive closer"); n != 5 {
+		t.Errorf("%d of 5 unresponsive closers were given their turn:\n%s", n, p.report())
 	}
 }
 
@@ -177,9 +177,9 @@ func TestALoggerThatBlocksHoldsUpNoStop(t *testing.T) {
 		work func(context.Context) error
 		code int
 	}{
-		"clean":   {func(ctx context.Context) error { <-lastcall.LastCall(ctx); return nil }, 0},
-		"deaf":    {func(context.Context) error { select {} }, 3},
-		"failure": {func(context.Context) error { return errors.New("disk full") }, 1},
+		"clean":        {func(ctx context.Context) error { <-lastcall.LastCall(ctx); return nil }, 0},
+		"unresponsive": {func(context.Context) error { select {} }, 3},
+		"failure":      {func(context.Context) error { return errors.New("disk full") }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -46,3 +46,50 @@ func (n notifier) extend(now, exit time.Time) {
 		n.send("EXTEND_TIMEOUT_USEC=" + strconv.FormatInt(by.Microseconds(), 10))
 	}
 }
+
+const (
+	defaultTerminationLog = "/dev/termination-log"
+	terminationLogSize    = 4096 // what the kubelet reads
+)
+
+// terminationLog returns the file of Config.TerminationLog, or "" when there is
+// none. The file is never created: where there is none, no platform reads it.
+func terminationLog(configured string) string {
+	path := configured
+	switch path {
+	case "-":
+		return ""
+	case "":
+		path = defaultTerminationLog
+	}
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	return path
+}
+
+// writeTerminationLog replaces what the file has. The file is never empty in
+// between: the watchdog may end the process at any moment.
+func writeTerminationLog(path, text string) {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if _, err := f.WriteString(text); err == nil {
+		_ = f.Truncate(int64(len(text)))
+	}
+}
+
+// shorten cuts a text between lines, and says so.
+func shorten(text string, size int) string {
+	if len(text) <= size {
+		return text
+	}
+	const more = "... the log has the rest\n"
+	text = text[:size-len(more)]
+	if i := strings.LastIndexByte(text, '\n'); i >= 0 {
+		text = text[:i+1]
+	}
+	return text + more
+}

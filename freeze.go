@@ -1,0 +1,52 @@
+package lastcall
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// beat is called at every tick of those who watch the time. When the process
+// was frozen since the last one, it moves deadlines, and says so.
+func (g *Group) beat() {
+	now := time.Now()
+	g.mu.Lock()
+	frozen := g.pulse.beat(now)
+	if frozen > 0 {
+		if g.stopping() {
+			g.report.Frozen += frozen
+		}
+		g.budget.thaw(&g.at, now)
+	}
+	g.mu.Unlock()
+	if frozen == 0 {
+		return
+	}
+	g.journal.log(g.log, slog.LevelWarn, "the process was frozen", "for", frozen.Round(time.Millisecond))
+	if g.cfg.OnThaw != nil {
+		g.callOnThaw(frozen)
+	}
+}
+
+// callOnThaw calls the hook as a goroutine of the group, or, when none may
+// start any more, before the next log line.
+func (g *Group) callOnThaw(frozen time.Duration) {
+	err := g.start(g.site(g.workEnd, EntryBackground, "thaw", 2), func(context.Context) error {
+		g.cfg.OnThaw(frozen)
+		return nil
+	})
+	if err != nil {
+		g.journal.do(func() {
+			defer g.recoverHook("OnThaw")
+			g.cfg.OnThaw(frozen)
+		})
+	}
+}
+
+// recoverHook logs the panic of a function of the user's that no goroutine of
+// the group runs. It is deferred.
+func (g *Group) recoverHook(name string) {
+	if v := recover(); v != nil {
+		g.log.Error("a hook panicked", "hook", name, "panic", v)
+	}
+}

@@ -1,0 +1,51 @@
+package lastcall
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestAReportSaysWhoFinishedWhoWasInterruptedAndWhoWasAbandoned(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, log := newTestGroup(t)
+		letGo := make(chan struct{})
+		defer close(letGo)
+		mustStart(t, g.Go("unresponsive", unresponsive(letGo)))
+		mustStart(t, g.Go("before the stop", takes(0)))
+		time.Sleep(time.Minute)
+		for range 3 {
+			mustStart(t, g.Go("work", obedient))
+		}
+		mustStart(t, g.Loop("consumer", obedient))
+		g.Stop(nil)
+		r := g.Wait()
+		wantReport(t, r, 3, "loop consumer", "go work x3", "go unresponsive")
+		if a := r.Abandoned[0]; a.Age != time.Minute+atAbandon || !strings.Contains(a.CallSite, "/stop_test.go:") {
+			t.Errorf("abandoned: %+v", a)
+		}
+		if i := r.Interrupted[0]; i.Age < atInterrupt || !errors.Is(i.Err, i.Err) || i.Err == nil || i.Stack != "" {
+			t.Errorf("interrupted: %+v", i)
+		}
+		if f := r.Finished[0]; f.Age != 0 || f.CallSite == "" || f.Stack != "" {
+			t.Errorf("finished: %+v", f)
+		}
+		if len(log.lines("msg=stopped", "code=3", "finished=1", "interrupted=3", "abandoned=1")) != 1 {
+			t.Errorf("the log is %s", log)
+		}
+	})
+}
+
+func TestWhoReturnsAfterAbandonIsNotCountedTwice(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		letGo := make(chan struct{})
+		mustStart(t, g.Go("unresponsive", unresponsive(letGo)))
+		mustStart(t, g.Go("late", func(context.Context) error { <-letGo; return errBroken }))
+		g.Defer("slow", func(context.Context) error { close(letGo); time.Sleep(100 * time.Millisecond); return nil })
+		g.Stop(nil)
+		wantReport(t, g.Wait(), 3, "", "", "go late, go unresponsive")
+	})
+}
