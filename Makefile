@@ -12,11 +12,11 @@ ARGS     ?=
 BIN := $(CURDIR)/.bin
 RUN := $(CURDIR)/.run
 # The linters that setup installed win over others of the same name.
-test lint: export PATH := $(BIN):$(PATH)
+test test-full lint: export PATH := $(BIN):$(PATH)
 
 .PHONY: help
 help: ## show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: ## install what the tests need: Debian packages, and linters into .bin
@@ -38,6 +38,10 @@ run: build ## build and serve the example configuration; Ctrl-C stops it
 .PHONY: test
 test: testrun ## every check and every test; names what was left out (CI=1: that is a failure)
 	@exec $(BIN)/testrun $(TESTFLAGS)
+
+.PHONY: test-full
+test-full: testrun ## the same with the long tests, and each fuzz target for FUZZTIME (20s)
+	@exec $(BIN)/testrun -full -fuzztime $(FUZZTIME) $(TESTFLAGS)
 
 .PHONY: lint
 lint: testrun ## only the checks of the source, no tests

@@ -39,10 +39,7 @@ func (s *grpcLike) Stop()         { s.once.Do(func() { _ = s.l.Close(); close(s.
 // and nothing counted twice.
 func TestGroupsMadeAndStoppedThousandsOfTimesLeaveNothingBehind(t *testing.T) {
 	plainEnvironment(t)
-	rounds := 3000
-	if testing.Short() {
-		rounds = 300
-	}
+	const rounds = 3000
 	before := settledGoroutines(0)
 	var all sync.WaitGroup
 	for range 4 {

@@ -15,7 +15,7 @@ import (
 )
 
 // The outcome of the task that ends while the database is away waits in the server.
-func TestWhileTheDatabaseIsAwayTasksGoOnAndTheServerIsNotReadyAndNotBusy(t *testing.T) {
+func TestOutage_WhileTheDatabaseIsAwayTasksGoOnAndTheServerIsNotReadyAndNotBusy(t *testing.T) {
 	t.Parallel()
 	database := pgtest.New(t, "fsync=off")
 	work := t.TempDir()

@@ -22,7 +22,7 @@ func story() (task.Task, []task.RunRecord, []effect) {
 	return t, h, e
 }
 
-func TestTheCheckerFindsEachBreach(t *testing.T) {
+func TestChecker_FindsEachBreach(t *testing.T) {
 	t.Parallel()
 	check := func(tk task.Task, h []task.RunRecord, e []effect) []string {
 		g := &ground{fates: map[int]fate{1: {"killed", crashed}}, heirs: map[int]int{1: 2}}

@@ -17,7 +17,7 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-func TestATokenFileOpensTheServerToOthersAndIsReadAgainOnSIGHUP(t *testing.T) {
+func TestServe_ATokenFileOpensTheServerToOthersAndIsReadAgainOnSIGHUP(t *testing.T) {
 	t.Parallel()
 	work := t.TempDir()
 	file := filepath.Join(work, "tokens")
@@ -71,7 +71,7 @@ func TestATokenFileOpensTheServerToOthersAndIsReadAgainOnSIGHUP(t *testing.T) {
 	stop(s)
 }
 
-func TestWithoutATerminalTheLogIsJSON(t *testing.T) {
+func TestServe_WithoutATerminalTheLogIsJSON(t *testing.T) {
 	t.Parallel()
 	s := start(t, "sqlite:"+filepath.Join(t.TempDir(), "tasks.db"), "--log-format", "auto")
 	s.signal(syscall.SIGTERM)
@@ -81,7 +81,7 @@ func TestWithoutATerminalTheLogIsJSON(t *testing.T) {
 	}
 }
 
-func TestPostgresIsMigratedByACommandBeforeAServerStarts(t *testing.T) {
+func TestMigrate_PostgresIsMigratedByACommandBeforeAServerStarts(t *testing.T) {
 	t.Parallel()
 	store := pgtest.DSN(t)
 	if code, out := fails(t, "migrate", "status", "--store", store); code != 1 || !bytes.Contains(out, []byte("lastcall migrate up makes them")) {
@@ -108,7 +108,7 @@ const twoRuns = `echo "this is run $LASTCALL_RUN"
 	if [ "$LASTCALL_RUN" != 1 ]; then echo "::progress 1 all"; exit 0; fi
 	echo "::progress 0.25 a quarter"; trap 'exit 143' TERM; while :; do sleep 0.1; done`
 
-func TestAFollowedLogAndAWaitGoOnAcrossAHandOver(t *testing.T) {
+func TestLogs_AFollowedLogAndAWaitGoOnAcrossAHandOver(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"twice": twoRuns}, "")
 	first := w.start("--grace", "2s")
@@ -133,7 +133,7 @@ func TestAFollowedLogAndAWaitGoOnAcrossAHandOver(t *testing.T) {
 	stop(second)
 }
 
-func TestADemonstrationThatWasStoppedGoesOnAndARolloutDoesNothingTwice(t *testing.T) {
+func TestDemo_ADemonstrationThatWasStoppedGoesOnAndARolloutDoesNothingTwice(t *testing.T) {
 	t.Parallel()
 	work := t.TempDir()
 	tree, dir := filepath.Join(work, "tree"), filepath.Join(work, "demo")

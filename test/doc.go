@@ -8,9 +8,9 @@
 // compares the ledger, the tasks, their histories, and what was done to which process.
 //
 // The points of interruption are random. The seed is logged, and given again with -seed or
-// LASTCALL_TEST_SEED it makes the same choices; -points makes more of them. For the program a point
-// is one end of a server, with one task; -points says how many there are for each kind. For the
-// worker processes a point is a run that was cut short, as its task's history has it: when a process
-// ends that has ten tasks these are ten points, for each of the tasks was at another step, or had
-// not begun its first. There are five times -points for each scenario and store.
+// LASTCALL_TEST_SEED it makes the same choices. A scenario has 100 points on each store, or 20 with
+// -short, and -points sets another number. For the program a point is one end of a server, with one
+// task. For the worker processes a point is a run that was cut short, as its task's history has it:
+// when a process ends that has ten tasks these are ten points, for each of the tasks was at another
+// step, or had not begun its first.
 package test

@@ -14,12 +14,12 @@ import (
 	"testing"
 )
 
-func TestTheShellExampleGoesOnAfterAStopAndAfterAKill(t *testing.T) {
+func TestExec_TheShellExampleGoesOnAfterAStopAndAfterAKill(t *testing.T) {
 	t.Parallel()
 	sums(t, "sums-sh")
 }
 
-func TestThePythonExampleGoesOnAfterAStopAndAfterAKill(t *testing.T) {
+func TestExec_ThePythonExampleGoesOnAfterAStopAndAfterAKill(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("python3"); err != nil {
 		t.Skip("python3 is missing: make setup installs it")

@@ -110,7 +110,7 @@ const family = `
 	printf '{"at":1}' > "$LASTCALL_CHECKPOINT.new"; mv "$LASTCALL_CHECKPOINT.new" "$LASTCALL_CHECKPOINT"
 	echo $$ > own.pid; while :; do sleep 1000; done`
 
-func TestNoDescendantOutlivesAKilledServerByMoreThanASecondAndItsCheckpointIsKept(t *testing.T) {
+func TestExec_NoDescendantOutlivesAKilledServerByMoreThanASecondAndItsCheckpointIsKept(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"family": family}, "")
 	first := w.start()
@@ -163,7 +163,7 @@ func alive(pids ...int) bool {
 }
 
 // The shim is what kills them. It is kept from it for a while: so long nobody may take up the task.
-func TestATaskIsNotTakenUpWhileAProgramOfItsKilledServerLives(t *testing.T) {
+func TestExec_ATaskIsNotTakenUpWhileAProgramOfItsKilledServerLives(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"family": family}, "")
 	first := w.start()
@@ -199,7 +199,7 @@ func TestATaskIsNotTakenUpWhileAProgramOfItsKilledServerLives(t *testing.T) {
 	stop(second)
 }
 
-func TestAServerStopsInTimeThoughItsProgramIgnoresSIGTERM(t *testing.T) {
+func TestExec_AServerStopsInTimeThoughItsProgramIgnoresSIGTERM(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"family": family}, "    killAfter: 1h\n")
 	const grace = 30 * time.Second // a busy machine needs its part of it for killing
@@ -218,7 +218,7 @@ func TestAServerStopsInTimeThoughItsProgramIgnoresSIGTERM(t *testing.T) {
 }
 
 // A gigabyte, of text, after what is no text.
-func TestAFloodOfOutputAndBinaryOutputNeitherFillTheServerNorBreakTheLog(t *testing.T) {
+func TestExec_AFloodOfOutputAndBinaryOutputNeitherFillTheServerNorBreakTheLog(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"flood": `
 		head -c 1000 /dev/urandom >&2; printf '\377\000\n' >&2
@@ -257,7 +257,7 @@ func peakMemory(t *testing.T, s *server) int {
 	return 0
 }
 
-func TestAProgramThatCannotBeStartedIsToldAtTheStartWithKindAndLine(t *testing.T) {
+func TestExec_AProgramThatCannotBeStartedIsToldAtTheStartWithKindAndLine(t *testing.T) {
 	t.Parallel()
 	for config, want := range map[string]string{
 		"  thumb:\n    queue: q\n    exec: [./missing.sh]\n": ":5: kind thumb: exec: DIR/missing.sh does not exist",
@@ -279,7 +279,7 @@ func TestAProgramThatCannotBeStartedIsToldAtTheStartWithKindAndLine(t *testing.T
 	}
 }
 
-func TestATaskOfAKindWithAQueueWaitsThere(t *testing.T) {
+func TestExec_ATaskOfAKindWithAQueueWaitsThere(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"hello": "exit 0"}, "    queue: images\n")
 	s := w.start()
@@ -293,7 +293,7 @@ func TestATaskOfAKindWithAQueueWaitsThere(t *testing.T) {
 	}
 }
 
-func TestAsPID1TheServerReapsOrphansAndLosesNoExitCode(t *testing.T) {
+func TestExec_AsPID1TheServerReapsOrphansAndLosesNoExitCode(t *testing.T) {
 	t.Parallel()
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
 	if os.Geteuid() != 0 {

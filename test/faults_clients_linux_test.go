@@ -46,49 +46,83 @@ var slowBegins = []struct {
 	{"POST /v1/tasks/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"kin\r\n", 30 * time.Second},
 }
 
-// Every hundredth client sends a byte now and then, which wins it no time.
-func TestTenThousandSlowClientsAreDroppedInTimeNeedLittleMemoryAndHoldUpNobody(t *testing.T) {
-	t.Parallel()
-	openFiles(t, slowClients+1000)
-	s := start(t, "sqlite:"+filepath.Join(t.TempDir(), "tasks.db"))
-	before := peakMemory(t, s)
-	conns := make([]net.Conn, slowClients)
-	opened := make([]time.Time, slowClients)
-	defer func() {
-		for _, conn := range conns {
-			if conn != nil {
-				_ = conn.Close() // by the server, mostly
-			}
+// crowd is so many slow clients, each with when it was opened.
+type crowd struct {
+	t      *testing.T
+	conns  []net.Conn
+	opened []time.Time
+}
+
+// connect opens the connections of a crowd, which sends all that it will ever send but for the trickle.
+func connect(t *testing.T, s *server) *crowd {
+	t.Helper()
+	c := &crowd{t: t}
+	t.Cleanup(func() {
+		for _, conn := range c.conns {
+			_ = conn.Close() // by the server, mostly
 		}
-	}()
+	})
 	var d net.Dialer
-	for i := range conns {
+	for i := range slowClients {
 		conn, err := d.DialContext(t.Context(), "tcp", strings.TrimPrefix(s.url, "http://"))
 		if err != nil {
 			t.Fatalf("connection %d: %v", i, err)
 		}
-		conns[i], opened[i] = conn, time.Now()
+		c.conns, c.opened = append(c.conns, conn), append(c.opened, time.Now())
 		if _, err := io.WriteString(conn, slowBegins[i%len(slowBegins)].text); err != nil {
 			t.Fatalf("connection %d: %v", i, err)
 		}
 	}
-	t.Logf("%d connections after %v; the server has %d files open", slowClients, time.Since(opened[0]), openedFiles(t, s.pid()))
+	t.Logf("%d connections after %v; the server has %d files open", slowClients, time.Since(c.opened[0]), openedFiles(t, s.pid()))
+	return c
+}
+
+// trickle has every hundredth client send a byte now and then, which wins it no time, until end is closed.
+func (c *crowd) trickle(end <-chan struct{}) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-end:
+			return
+		case <-tick.C:
+		}
+		for i := 0; i < slowClients; i += 101 { // of every sort
+			_, _ = io.WriteString(c.conns[i], " ") // until the server has closed it
+		}
+	}
+}
+
+// dropped waits until the server has closed every connection, and returns how long the last one was
+// open. One reader is enough for all, those first that end first.
+func (c *crowd) dropped() (last time.Duration) {
+	c.t.Helper()
+	const slack = 20 * time.Second // of a busy machine
+	for _, limit := range []time.Duration{10 * time.Second, 30 * time.Second} {
+		for i, conn := range c.conns {
+			begin := slowBegins[i%len(slowBegins)]
+			if begin.limit != limit {
+				continue
+			}
+			_ = conn.SetReadDeadline(c.opened[i].Add(limit + slack)) // it has one
+			if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+				c.t.Fatalf("connection %d, of which %q was sent, is still open %v after its limit of %v", i, begin.text, slack, limit)
+			}
+			last = max(last, time.Since(c.opened[i]))
+		}
+	}
+	return last
+}
+
+func TestSlowClients_TenThousandSlowClientsAreDroppedInTimeNeedLittleMemoryAndHoldUpNobody(t *testing.T) {
+	t.Parallel()
+	openFiles(t, slowClients+1000)
+	s := start(t, "sqlite:"+filepath.Join(t.TempDir(), "tasks.db"))
+	before := peakMemory(t, s)
+	c := connect(t, s)
 	end := make(chan struct{})
 	var trickle sync.WaitGroup
-	trickle.Go(func() {
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for {
-			select {
-			case <-end:
-				return
-			case <-tick.C:
-			}
-			for i := 0; i < slowClients; i += 101 { // of every sort
-				_, _ = io.WriteString(conns[i], " ") // until the server has closed it
-			}
-		}
-	})
+	trickle.Go(func() { c.trickle(end) })
 	defer trickle.Wait()
 	defer close(end)
 	for range 10 {
@@ -102,22 +136,7 @@ func TestTenThousandSlowClientsAreDroppedInTimeNeedLittleMemoryAndHoldUpNobody(t
 		}
 	}
 
-	// One reader for all, those first that end first.
-	const slack = 20 * time.Second // of a busy machine
-	var last time.Duration
-	for _, limit := range []time.Duration{10 * time.Second, 30 * time.Second} {
-		for i, conn := range conns {
-			begin := slowBegins[i%len(slowBegins)]
-			if begin.limit != limit {
-				continue
-			}
-			_ = conn.SetReadDeadline(opened[i].Add(limit + slack)) // it has one
-			if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Fatalf("connection %d, of which %q was sent, is still open %v after its limit of %v", i, begin.text, slack, limit)
-			}
-			last = max(last, time.Since(opened[i]))
-		}
-	}
+	last := c.dropped()
 	grown := peakMemory(t, s) - before
 	t.Logf("all are closed, the last one was open for %v; the server grew by %d MiB", last, grown>>20)
 	if grown > slowClients*(48<<10) {

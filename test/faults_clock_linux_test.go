@@ -9,7 +9,7 @@ import (
 // The kernel lets a time namespace have monotonic clocks of its own, and no wall clock: that one is
 // moved in sqlitestore's tests. Here a neighbour's clock is a month behind, as after a boot of the
 // machine or on another machine: nothing that one process writes is compared with another's clock.
-func TestAServerWhoseMonotonicClockIsAnotherOneIsTakenForDeadOnlyWhenItIs(t *testing.T) {
+func TestClock_AServerWhoseMonotonicClockIsAnotherOneIsTakenForDeadOnlyWhenItIs(t *testing.T) {
 	t.Parallel()
 	const month = "2592000"
 	apart := []string{"--user", "--map-root-user", "--time", "--monotonic", month, "--boottime", month, "--kill-child"}

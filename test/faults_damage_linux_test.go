@@ -38,7 +38,7 @@ func damage(t *testing.T, spoil func(f *os.File, size int64) error) (store, id s
 	return store, ids[len(ids)/2]
 }
 
-func TestADamagedDatabaseFileIsToldByEveryCommandWithWhatToDo(t *testing.T) {
+func TestDamage_ADamagedDatabaseFileIsToldByEveryCommandWithWhatToDo(t *testing.T) {
 	t.Parallel()
 	garbage := bytes.Repeat([]byte("garbage!"), 512) // a page
 	for name, c := range map[string]struct {
@@ -63,7 +63,7 @@ func TestADamagedDatabaseFileIsToldByEveryCommandWithWhatToDo(t *testing.T) {
 
 // Such a file can be opened, and some of it can be read: the server says what it cannot do instead of
 // ending or doing nothing.
-func TestADamagedPageInTheMiddleIsFoundByTheDoctorAndToldByTheServer(t *testing.T) {
+func TestDamage_ADamagedPageInTheMiddleIsFoundByTheDoctorAndToldByTheServer(t *testing.T) {
 	t.Parallel()
 	garbage := bytes.Repeat([]byte("garbage!"), 512)
 	store, id := damage(t, func(f *os.File, _ int64) error {
@@ -101,7 +101,7 @@ func TestADamagedPageInTheMiddleIsFoundByTheDoctorAndToldByTheServer(t *testing.
 	}
 }
 
-func TestADatabaseOfANewerProgramIsRefusedByEveryCommandAndLeftAsItIs(t *testing.T) {
+func TestDamage_ADatabaseOfANewerProgramIsRefusedByEveryCommandAndLeftAsItIs(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tasks.db")
 	store := "sqlite:" + path

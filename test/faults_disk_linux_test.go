@@ -74,7 +74,7 @@ func (d smallDisk) fill() (remove func()) {
 }
 
 // The outcome of the task that ends while the disk is full waits in the server.
-func TestOnAFullDiskSubmitsFailWithTheReasonAcceptedTasksStayAndWorkGoesOnWhenThereIsRoom(t *testing.T) {
+func TestFullDisk_OnAFullDiskSubmitsFailWithTheReasonAcceptedTasksStayAndWorkGoesOnWhenThereIsRoom(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"slow": `until [ -e go ]; do sleep 0.05; done; echo done >> effects`}, "    concurrency: 1\n")
 	d := onSmallDisk(t, w)
@@ -127,7 +127,7 @@ func TestOnAFullDiskSubmitsFailWithTheReasonAcceptedTasksStayAndWorkGoesOnWhenTh
 }
 
 // SQLite needs room to open a file. What it says without any is "disk I/O error".
-func TestAServerThatStartsOnAFullDiskSaysSoAndTheTasksAreThereWhenThereIsRoom(t *testing.T) {
+func TestFullDisk_AServerThatStartsOnAFullDiskSaysSoAndTheTasksAreThereWhenThereIsRoom(t *testing.T) {
 	t.Parallel()
 	attr := namespaces(t)
 	dir := t.TempDir()
@@ -153,7 +153,7 @@ func TestAServerThatStartsOnAFullDiskSaysSoAndTheTasksAreThereWhenThereIsRoom(t 
 	}
 }
 
-func TestAStoreThatCannotBeWrittenIsRefusedWithWhatMustBeWritable(t *testing.T) {
+func TestFullDisk_AStoreThatCannotBeWrittenIsRefusedWithWhatMustBeWritable(t *testing.T) {
 	t.Parallel()
 	attr := namespaces(t)
 	dir := t.TempDir()

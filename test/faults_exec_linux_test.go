@@ -8,7 +8,7 @@ import (
 )
 
 // A program that has been started when the configuration was good may be gone when a task needs it.
-func TestAProgramThatIsGoneWhenATaskNeedsItFailsTheTaskWithTheReason(t *testing.T) {
+func TestExec_AProgramThatIsGoneWhenATaskNeedsItFailsTheTaskWithTheReason(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"gone": "exit 0", "mode": "exit 0", "interpreter": "exit 0", "nothing": "exit 0", "fine": "exit 0"}, "    retry: {maxAttempts: 1}\n")
 	s := w.start()
@@ -35,7 +35,7 @@ func TestAProgramThatIsGoneWhenATaskNeedsItFailsTheTaskWithTheReason(t *testing.
 	stop(s)
 }
 
-func TestACheckpointOfMoreThanAMiBIsToldAndTheOneBeforeStays(t *testing.T) {
+func TestExec_ACheckpointOfMoreThanAMiBIsToldAndTheOneBeforeStays(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"save": `
 		if [ "$LASTCALL_RUN" = 1 ]; then printf '{"at":7}' > "$LASTCALL_CHECKPOINT"; exit 3; fi

@@ -41,7 +41,7 @@ func writeFile(t *testing.T, path, text string, mode os.FileMode) string {
 	return path
 }
 
-func TestAPayloadOfMoreThanAMiBIsRefusedAndOneOfAMiBIsKept(t *testing.T) {
+func TestInput_APayloadOfMoreThanAMiBIsRefusedAndOneOfAMiBIsKept(t *testing.T) {
 	t.Parallel()
 	work := t.TempDir()
 	store := "sqlite:" + filepath.Join(work, "tasks.db")
@@ -67,7 +67,7 @@ func TestAPayloadOfMoreThanAMiBIsRefusedAndOneOfAMiBIsKept(t *testing.T) {
 	stop(s)
 }
 
-func TestWhatIsNoJSONIsRefusedAndABadLineOfABatchHoldsBackNoOther(t *testing.T) {
+func TestInput_WhatIsNoJSONIsRefusedAndABadLineOfABatchHoldsBackNoOther(t *testing.T) {
 	t.Parallel()
 	store := "sqlite:" + filepath.Join(t.TempDir(), "tasks.db")
 	s := start(t, store)
@@ -92,7 +92,7 @@ func TestWhatIsNoJSONIsRefusedAndABadLineOfABatchHoldsBackNoOther(t *testing.T) 
 	stop(s)
 }
 
-func TestADurationThatCannotBeIsRefusedWhereverItStands(t *testing.T) {
+func TestConfig_ADurationThatCannotBeIsRefusedWhereverItStands(t *testing.T) {
 	t.Parallel()
 	work := t.TempDir()
 	s := start(t, "sqlite:"+filepath.Join(work, "tasks.db"))
@@ -133,7 +133,7 @@ func TestADurationThatCannotBeIsRefusedWhereverItStands(t *testing.T) {
 	stop(s)
 }
 
-func TestATypingMistakeInTheConfigurationIsToldWithItsLineByCheckAndServe(t *testing.T) {
+func TestConfig_ATypingMistakeInTheConfigurationIsToldWithItsLineByCheckAndServe(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"version: 1\nkind:\n  a: {exec: [/bin/true]}\n":                             ":2: unknown key kind: do you mean kinds?",
@@ -153,7 +153,7 @@ func TestATypingMistakeInTheConfigurationIsToldWithItsLineByCheckAndServe(t *tes
 	}
 }
 
-func TestATokenFileThatOthersCanReadStartsNoServer(t *testing.T) {
+func TestTokens_ATokenFileThatOthersCanReadStartsNoServer(t *testing.T) {
 	t.Parallel()
 	const secret = "0123456789abcdefghijklmnopq"
 	file := filepath.Join(t.TempDir(), "tokens")
@@ -170,7 +170,7 @@ func TestATokenFileThatOthersCanReadStartsNoServer(t *testing.T) {
 	}
 }
 
-func TestNoCommandPrintsThePasswordOfAStoreOrAServerHoweverItIsWritten(t *testing.T) {
+func TestSecrets_NoCommandPrintsThePasswordOfAStoreOrAServerHoweverItIsWritten(t *testing.T) {
 	t.Parallel()
 	const secret = "s3cr3t"
 	said := func(args ...string) {

@@ -99,7 +99,7 @@ func (g *ground) freeze(p *process, fit func() bool) {
 	})
 }
 
-func TestAProcessThatStoodStillLosesItsTasksAndItsLateWritesAreRefused(t *testing.T) {
+func TestFreeze_AProcessThatStoodStillLosesItsTasksAndItsLateWritesAreRefused(t *testing.T) {
 	onBothStores(t, func(t *testing.T, store string) {
 		const each = 20
 		g := newGround(t, store)
@@ -149,7 +149,7 @@ func (g *ground) late(p *process, n int) {
 	}
 }
 
-func TestAProcessThatStandsInsideAWriteOfSQLiteIsNamedToTheOthers(t *testing.T) {
+func TestFreeze_AProcessThatStandsInsideAWriteOfSQLiteIsNamedToTheOthers(t *testing.T) {
 	t.Parallel()
 	g := newGround(t, "sqlite:"+filepath.Join(t.TempDir(), "tasks.db"))
 	g.points = 0 // nobody is interrupted

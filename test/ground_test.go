@@ -91,7 +91,7 @@ func expired(r task.RunRecord) bool {
 // newGround opens a store for the test itself, which enqueues and looks.
 func newGround(t *testing.T, address string) *ground {
 	t.Helper()
-	g := &ground{t: t, rng: random(t), address: address, points: 5 * *pointsFlag,
+	g := &ground{t: t, rng: random(t), address: address, points: manyPoints(t),
 		accepted: make(map[string]bool), fates: make(map[int]fate), heirs: make(map[int]int)}
 	var err error
 	if g.store, err = openStore(t.Context(), address, slog.New(slog.DiscardHandler)); err != nil {

@@ -22,8 +22,22 @@ import (
 
 var (
 	seedFlag   = flag.Uint64("seed", 0, "seed of the random choices; 0 takes LASTCALL_TEST_SEED, or a new one")
-	pointsFlag = flag.Int("points", 20, "how many points of interruption for each kind")
+	pointsFlag = flag.Int("points", 0, "how many points of interruption each scenario has; 0 is 100, and 20 with -short")
 )
+
+// manyPoints is how many points of interruption a scenario has.
+func manyPoints(t *testing.T) int {
+	t.Helper()
+	const full, short = 100, 20
+	switch {
+	case *pointsFlag > 0:
+		return *pointsFlag
+	case testing.Short():
+		t.Logf("make test-full: %d points of interruption instead of %d", full, short)
+		return short
+	}
+	return full
+}
 
 // random returns a source of choices, and logs how to make them again.
 func random(t *testing.T) *rand.Rand {
@@ -52,10 +66,10 @@ func source(t *testing.T) string {
 	return filepath.Join(strings.TrimSpace(string(out)), "src")
 }
 
-func TestHashTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
+func TestInterrupt_HashTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
 	t.Parallel()
 	c := newCourse(t, "hash-tree", source(t), 400*time.Millisecond)
-	c.run(*pointsFlag)
+	c.run(manyPoints(t))
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -66,17 +80,17 @@ func TestHashTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
 	}
 }
 
-func TestGzipTreeOnPostgresIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
+func TestInterrupt_GzipTreeOnPostgresIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
 	t.Parallel()
 	c := newCourse(t, "gzip-tree", filepath.Join(source(t), "net"), 200*time.Millisecond)
 	c.store = pgtest.DSN(t)
-	c.run(max(1, *pointsFlag/2))
+	c.run(max(1, manyPoints(t)/2))
 }
 
-func TestGzipTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
+func TestInterrupt_GzipTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
 	t.Parallel()
 	c := newCourse(t, "gzip-tree", filepath.Join(source(t), "cmd"), 400*time.Millisecond)
-	c.run(*pointsFlag)
+	c.run(manyPoints(t))
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -121,7 +121,7 @@ func (l *ledger) all(ctx context.Context) (byTask map[string][]effect, err error
 	return byTask, rows.Err()
 }
 
-func TestTheLedgerRefusesAStaleRun(t *testing.T) {
+func TestLedger_RefusesAStaleRun(t *testing.T) {
 	t.Parallel()
 	onBothStores(t, func(t *testing.T, store string) {
 		l, err := openLedger(store)

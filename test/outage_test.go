@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestARestartOfPostgresInterruptsNobodyAndLosesNothing(t *testing.T) {
+func TestOutage_ARestartOfPostgresInterruptsNobodyAndLosesNothing(t *testing.T) {
 	for name, sig := range map[string]syscall.Signal{"fast": syscall.SIGINT, "immediate": syscall.SIGQUIT} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -14,12 +14,12 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-func TestANeighbourTakesOverAKilledServersTaskWithinTwoSeconds(t *testing.T) {
+func TestTakeover_ANeighbourTakesOverAKilledServersTaskWithinTwoSeconds(t *testing.T) {
 	t.Parallel()
 	takeover(t, "sqlite:"+filepath.Join(t.TempDir(), "tasks.db"))
 }
 
-func TestANeighbourOnPostgresTakesOverAKilledServersTaskWithinTwoSeconds(t *testing.T) {
+func TestTakeover_ANeighbourOnPostgresTakesOverAKilledServersTaskWithinTwoSeconds(t *testing.T) {
 	t.Parallel()
 	takeover(t, pgtest.DSN(t))
 }
@@ -55,7 +55,7 @@ func takeoverFrom(t *testing.T, store string, first *server) {
 	second.exit()
 }
 
-func TestASecondServerOnOnePortSaysWhatToDo(t *testing.T) {
+func TestServe_ASecondServerOnOnePortSaysWhatToDo(t *testing.T) {
 	t.Parallel()
 	work := t.TempDir()
 	s := start(t, "sqlite:"+filepath.Join(work, "tasks.db"))
@@ -66,7 +66,7 @@ func TestASecondServerOnOnePortSaysWhatToDo(t *testing.T) {
 	stop(s)
 }
 
-func TestMistakesOnTheCommandLineAreToldWithWhatToDo(t *testing.T) {
+func TestCommandLine_MistakesOnTheCommandLineAreToldWithWhatToDo(t *testing.T) {
 	t.Parallel()
 	work := t.TempDir()
 	s := start(t, "sqlite:"+filepath.Join(work, "tasks.db"))
@@ -102,7 +102,7 @@ func TestMistakesOnTheCommandLineAreToldWithWhatToDo(t *testing.T) {
 	stop(s)
 }
 
-func TestATaskOfAKindThatNoServerKnowsStaysQueuedAndIsShownAsSuch(t *testing.T) {
+func TestSubmit_ATaskOfAKindThatNoServerKnowsStaysQueuedAndIsShownAsSuch(t *testing.T) {
 	t.Parallel()
 	store := "sqlite:" + filepath.Join(t.TempDir(), "tasks.db")
 	s := start(t, store)
@@ -127,7 +127,7 @@ func TestATaskOfAKindThatNoServerKnowsStaysQueuedAndIsShownAsSuch(t *testing.T) 
 	stop(s)
 }
 
-func TestATaskSubmittedIntoTheStoreIsFoundByAServerAndItsStoryCanBeRead(t *testing.T) {
+func TestSubmit_ATaskSubmittedIntoTheStoreIsFoundByAServerAndItsStoryCanBeRead(t *testing.T) {
 	t.Parallel()
 	work := t.TempDir()
 	store := "sqlite:" + filepath.Join(work, "tasks.db")

@@ -217,6 +217,22 @@ type member struct {
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when it has ended
 	err   error         // how, once it has
+	log   tail
+}
+
+// tail is the end of what was written to it.
+type tail []byte
+
+// maxTail is how much of it is kept.
+const maxTail = 4 << 10
+
+// Write forgets what is too long ago.
+func (t *tail) Write(b []byte) (int, error) {
+	*t = append(*t, b...)
+	if over := len(*t) - maxTail; over > 0 {
+		*t = append((*t)[:0], (*t)[over:]...)
+	}
+	return len(b), nil
 }
 
 // start runs a server and waits until it serves.
@@ -228,6 +244,8 @@ func (r *rollout) start(ctx context.Context, n int) (*member, error) {
 	cmd := exec.Command(self, "serve", "--store", r.d.store(), "--demo-kinds", "--listen", "127.0.0.1:0", //nolint:noctx // it is stopped by a signal
 		"--grace", r.d.grace.String(), "--concurrency", fmt.Sprint(r.d.concurrency))
 	ownGroup(cmd)
+	m := &member{n: n, cmd: cmd, ended: make(chan struct{})}
+	cmd.Stderr = &m.log
 	printed, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -235,7 +253,6 @@ func (r *rollout) start(ctx context.Context, n int) (*member, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	m := &member{n: n, cmd: cmd, ended: make(chan struct{})}
 	ready := make(chan struct{})
 	go func() {
 		defer close(m.ended)
@@ -255,7 +272,7 @@ func (r *rollout) start(ctx context.Context, n int) (*member, error) {
 	case <-ctx.Done():
 		return nil, errors.Join(exitError(interruptedCode), m.stop(r.d.grace))
 	case <-m.ended:
-		return nil, fmt.Errorf("server %d ended before it served: %w", n, m.err)
+		return nil, fmt.Errorf("server %d ended before it served: %w\n%s", n, m.err, m.log)
 	}
 }
 
@@ -278,7 +295,7 @@ func (m *member) stop(grace time.Duration) error {
 		<-m.ended
 	}
 	if m.err != nil {
-		return fmt.Errorf("server %d: %w", m.n, m.err)
+		return fmt.Errorf("server %d: %w\n%s", m.n, m.err, m.log)
 	}
 	return nil
 }

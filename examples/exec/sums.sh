@@ -44,7 +44,8 @@ for file in "$dir"/*; do
   done=$n
   save
   percent=$((done * 100 / total))
-  echo "::progress $((percent / 100)).$(printf %02d $((percent % 100))) $done of $total files"
+  # Without $(...): SIGTERM goes to all processes of the task, and a subshell that it ends prints nothing.
+  printf '::progress %d.%02d %d of %d files\n' $((percent / 100)) $((percent % 100)) "$done" "$total"
 done
 mv "$part" "$out"
 echo "$total files"

@@ -1,6 +1,6 @@
 // Package archtest holds this repository to its architecture: who may import
-// whom, how packages are called, that every exported name says what it
-// promises, and that a file stays readable.
+// whom, how packages and tests are called, that every exported name says what
+// it promises, and that a file stays readable.
 //
 // The rules about imports are a table, in its test, with a reason for each row.
 // [Load] asks the go command which packages a module has and what they import,

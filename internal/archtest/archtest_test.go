@@ -148,3 +148,41 @@ func same(t *testing.T, got, want []string) {
 }
 
 func lines(s []string) string { return fmt.Sprintf("  %s", strings.Join(s, "\n  ")) }
+
+func TestTestNames_WithoutASubjectAreFound(t *testing.T) {
+	root := t.TempDir()
+	for name, content := range map[string]string{
+		"p/p_test.go": `package p
+
+func TestMain(m *testing.M)             {}
+func TestClaim_TakesTheOldest(t *testing.T) {}
+func TestHTTP2_404IsAnAnswer(t *testing.T)  {}
+func TestTheOldestIsTaken(t *testing.T)     {}
+func TestClaim_takesTheOldest(t *testing.T) {}
+func FuzzALine(f *testing.F)            {}
+func (s suite) TestMethod(t *testing.T) {}
+func helper()                           {}
+`,
+		"p/p.go":                 "package p\n\nfunc TestNothing() {}\n",
+		"p/testdata/x_test.go":   "package p\n\nfunc TestNothing(t *testing.T) {}\n",
+		".hidden/hidden_test.go": "package p\n\nfunc TestNothing(t *testing.T) {}\n",
+	} {
+		path := filepath.Join(root, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := archtest.TestNames(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const breach = " does not begin with its subject: name it TestSubject_Sentence"
+	same(t, got, []string{
+		"p/p_test.go: TestTheOldestIsTaken" + breach,
+		"p/p_test.go: TestClaim_takesTheOldest" + breach,
+		"p/p_test.go: FuzzALine" + breach,
+	})
+}

@@ -2,6 +2,9 @@ package archtest_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"regexp"
 	"sync"
 	"testing"
 
@@ -163,4 +166,30 @@ func report(t *testing.T, breaches []string) {
 	for _, breach := range breaches {
 		t.Error(breach)
 	}
+}
+
+func TestRepository_TheFilesOfArchitectureAreThere(t *testing.T) {
+	page, err := os.ReadFile("../../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]bool{}
+	for _, p := range repository(t) {
+		for _, file := range p.Files {
+			files[filepath.Base(file)] = true
+		}
+	}
+	for _, name := range regexp.MustCompile(`\w+\.go\b`).FindAllString(string(page), -1) {
+		if !files[name] {
+			t.Errorf("ARCHITECTURE.md names %s, which is not there", name)
+		}
+	}
+}
+
+func TestRepository_EveryTestBeginsWithItsSubject(t *testing.T) {
+	breaches, err := archtest.TestNames("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	report(t, breaches)
 }

@@ -2,7 +2,7 @@ package proc
 
 import "testing"
 
-func TestAKeeperReapsAndKillsOrphansAndLeavesTheOthersTheirExitCodes(t *testing.T) {
+func TestKeeper_ReapsAndKillsOrphansAndLeavesTheOthersTheirExitCodes(t *testing.T) {
 	t.Parallel()
 	a := play(t, "keeper", "", nil)
 	for _, want := range []struct{ begin, rest string }{{"wrong", "0"}, {"killed:", "<nil>"}, {"left", "0 <nil>"}, {"ran:", "<nil>"}} {

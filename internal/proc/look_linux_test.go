@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestALineOfStatIsReadWhateverTheNameOfTheProgram(t *testing.T) {
+func TestProcesses_ALineOfStatIsReadWhateverTheNameOfTheProgram(t *testing.T) {
 	t.Parallel()
 	rest := " S 17 18 19 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 2 3 4"
 	for _, name := range []string{"sh", "a b", ") Z 1 2", "new\nline", "\xff"} {
@@ -24,7 +24,7 @@ func TestALineOfStatIsReadWhateverTheNameOfTheProgram(t *testing.T) {
 	}
 }
 
-func TestDescendantsAreFoundWithTheirParentsBeforeThem(t *testing.T) {
+func TestProcesses_DescendantsAreFoundWithTheirParentsBeforeThem(t *testing.T) {
 	t.Parallel()
 	a := play(t, "tree", "sh -c 'sh -c \"echo deepest \\$\\$; sleep 1000; :\"; :'", nil)
 	deepest := a.numbers("deepest")["deepest"]
@@ -50,7 +50,7 @@ func TestDescendantsAreFoundWithTheirParentsBeforeThem(t *testing.T) {
 	a.says("gone")
 }
 
-func TestAProcessThatHasTheNumberOfAnotherOneIsNotSignalled(t *testing.T) {
+func TestProcesses_AProcessThatHasTheNumberOfAnotherOneIsNotSignalled(t *testing.T) {
 	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), "sleep", "1000")
 	if err := cmd.Start(); err != nil {
@@ -75,7 +75,7 @@ func TestAProcessThatHasTheNumberOfAnotherOneIsNotSignalled(t *testing.T) {
 }
 
 // Whoever believes the numbers of another namespace kills strangers.
-func TestTheProcOfAnotherNamespaceIsRefused(t *testing.T) {
+func TestProcesses_TheProcOfAnotherNamespaceIsRefused(t *testing.T) {
 	t.Parallel()
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 	if os.Geteuid() != 0 {

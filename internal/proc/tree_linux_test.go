@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-func TestTheExitOfTheProgramIsToldWhateverItsDescendantsDo(t *testing.T) {
+func TestTree_TheExitOfTheProgramIsToldWhateverItsDescendantsDo(t *testing.T) {
 	t.Parallel()
 	a := play(t, "tree", "(exit 7) & setsid sh -c 'exit 8' & sleep 1000 & wait %1; exit 3", nil)
 	if got := a.says("exited"); got != "3 0 false" {
@@ -14,7 +14,7 @@ func TestTheExitOfTheProgramIsToldWhateverItsDescendantsDo(t *testing.T) {
 	a.says("gone")
 }
 
-func TestAProgramThatASignalEndedIsToldApart(t *testing.T) {
+func TestTree_AProgramThatASignalEndedIsToldApart(t *testing.T) {
 	t.Parallel()
 	a := play(t, "tree", "kill -9 $$", nil)
 	if got := a.says("exited"); got != "-1 9 false" {
@@ -23,7 +23,7 @@ func TestAProgramThatASignalEndedIsToldApart(t *testing.T) {
 	a.says("gone")
 }
 
-func TestASignalGoesToTheWholeGroup(t *testing.T) {
+func TestTree_ASignalGoesToTheWholeGroup(t *testing.T) {
 	t.Parallel()
 	// The shell catches the signal, and before it starts its child: one that it ignored, the child
 	// could not catch.
@@ -36,7 +36,7 @@ func TestASignalGoesToTheWholeGroup(t *testing.T) {
 	a.says("gone")
 }
 
-func TestASignalAfterTheEndIsNoError(t *testing.T) {
+func TestTree_ASignalAfterTheEndIsNoError(t *testing.T) {
 	t.Parallel()
 	a := play(t, "tree", "sleep 1000 & exit 0", nil)
 	a.says("exited")
@@ -48,7 +48,7 @@ func TestASignalAfterTheEndIsNoError(t *testing.T) {
 	a.says("gone")
 }
 
-func TestKillReachesEveryDescendantHoweverItHasForkedAway(t *testing.T) {
+func TestTree_KillReachesEveryDescendantHoweverItHasForkedAway(t *testing.T) {
 	t.Parallel()
 	// A daemon as in the books: two forks and a session of its own; its parent is gone. And one that
 	// holds on to nothing but its life.
@@ -70,7 +70,7 @@ func TestKillReachesEveryDescendantHoweverItHasForkedAway(t *testing.T) {
 	}
 }
 
-func TestKillCatchesUpWithAProgramThatForksAllTheTime(t *testing.T) {
+func TestTree_KillCatchesUpWithAProgramThatForksAllTheTime(t *testing.T) {
 	t.Parallel()
 	a := play(t, "tree", `
 		f() { echo busy; while :; do (sleep 0.01 &) ; done; }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path"
@@ -16,18 +15,19 @@ import (
 	"time"
 )
 
-// allChecks returns every check in the order in which it is worth knowing: the
-// cheap ones first, the tests before the slowest tool.
-func allChecks(root string, modules []module, getenv func(string) string) []check {
-	checks := []check{
-		{"gofmt", gofmt(root)},
-		{"shellcheck", shellcheck(root)},
+// allChecks returns every check, the cheap ones of each lane first.
+func allChecks(root string, modules []module, how options) []check {
+	var checks []check
+	add := func(l lane, name string, run func(context.Context) result) {
+		checks = append(checks, check{name: name, lane: l, run: run})
 	}
 	each := func(name string, run func(dir string) func(context.Context) result) {
 		for _, m := range modules {
-			checks = append(checks, check{name + " " + m.name, run(m.dir)})
+			add(source, name+" "+m.name, run(m.dir))
 		}
 	}
+	add(source, "gofmt", gofmt(root))
+	add(source, "shellcheck", shellcheck(root))
 	each("go mod tidy", func(dir string) func(context.Context) result {
 		return command(dir, nil, "go", "mod", "tidy", "-diff")
 	})
@@ -38,22 +38,31 @@ func allChecks(root string, modules []module, getenv func(string) string) []chec
 		for _, m := range modules {
 			patterns = append(patterns, "./"+path.Join(m.name, "..."))
 		}
-		checks = append(checks, check{"workspace", command(root, []string{"GOWORK="}, "go", patterns...)})
+		add(source, "workspace", command(root, []string{"GOWORK="}, "go", patterns...))
 	}
-	each("go vet", func(dir string) func(context.Context) result { return command(dir, nil, "go", "vet", "./...") })
+	// vet, staticcheck and the others of .golangci.yml.
+	each("golangci-lint", func(dir string) func(context.Context) result {
+		return command(dir, nil, "golangci-lint", "run", "--allow-parallel-runners", "--config", absolute(root, ".golangci.yml"), "./...")
+	})
 	for _, goos := range []string{"darwin", "windows"} {
 		// The library alone: the program is for Linux first. vet compiles the
 		// tests too.
-		checks = append(checks, check{"go vet " + goos, command(root, []string{"GOOS=" + goos, "CGO_ENABLED=0"}, "go", "vet", "./...")})
+		add(source, "go vet "+goos, command(root, []string{"GOOS=" + goos, "CGO_ENABLED=0"}, "go", "vet", "./..."))
 	}
-	each("staticcheck", func(dir string) func(context.Context) result {
-		return command(dir, nil, "staticcheck", "./...")
-	})
-	each("golangci-lint", func(dir string) func(context.Context) result {
-		return command(dir, nil, "golangci-lint", "run", "--config", absolute(root, ".golangci.yml"), "./...")
-	})
-	each("go test", goTest)
-	return append(checks, check{"govulncheck", govulncheck(modules, getenv("GOVULNDB"))})
+	add(source, "govulncheck", govulncheck(modules, how.database))
+	for _, m := range modules {
+		switch {
+		case aloneIn(m.name):
+			add(alone, "go test "+m.name, goTest(m.dir, how.full, everything))
+		case m.name == ".":
+			add(library, "go test .", goTest(m.dir, how.full, notAlone))
+			add(alone, "go test test/...", goTest(m.dir, how.full, onlyAlone))
+		default:
+			add(source, "go test "+m.name, goTest(m.dir, how.full, everything))
+		}
+	}
+	checks = append(checks, check{name: "fuzz", lane: alone, full: "each fuzz target for " + how.fuzzTime, run: command(root, []string{"GOWORK="}, "scripts/fuzz", how.fuzzTime)})
+	return checks
 }
 
 func absolute(root, name string) string {
@@ -111,66 +120,6 @@ func prepare(ctx context.Context, dir string, env []string, name string, args ..
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	return cmd
-}
-
-// goTest runs a module's tests and reads their events: two packages at a time, since most tests wait most of the
-// time, and then, alone, those whose tests end real processes in the middle of real work. What these prove about
-// time holds better on a machine that does nothing else. Within a package more run side by side than there
-// are cores. The limit for a package is one for a machine that has other things to do: on an idle one none
-// comes near it.
-func goTest(dir string) func(context.Context) result {
-	return func(ctx context.Context) result {
-		var complaints bytes.Buffer
-		pipe, write := io.Pipe()
-		test := func(together string, packages ...string) error {
-			if len(packages) == 0 {
-				return nil
-			}
-			args := []string{"test", "-json", "-race", "-shuffle=on", "-p=" + together, "-parallel=4", "-timeout=15m"}
-			cmd := prepare(ctx, dir, nil, "go", append(args, packages...)...)
-			cmd.Stdout, cmd.Stderr = write, &complaints
-			return cmd.Run()
-		}
-		done := make(chan error, 1)
-		go func() {
-			some, alone := packages(ctx, dir)
-			done <- errors.Join(test("2", some...), test("1", alone...), write.Close())
-		}()
-		t, readErr := readEvents(pipe)
-		return judge(t, errors.Join(<-done, readErr), complaints.String())
-	}
-}
-
-// packages lists a module's packages, and apart those that are tested alone: the ones called test. What cannot be listed go
-// test will complain about.
-func packages(ctx context.Context, dir string) (some, alone []string) {
-	out, err := output(ctx, dir, nil, "go", "list", "./...")
-	if err != nil {
-		return []string{"./..."}, nil
-	}
-	for p := range strings.FieldsSeq(string(out)) {
-		if path.Base(p) == "test" {
-			alone = append(alone, p)
-		} else {
-			some = append(some, p)
-		}
-	}
-	return some, alone
-}
-
-// judge decides from the events and from how go test ended. Either is enough
-// for a failure.
-func judge(t *tests, err error, complaints string) result {
-	_, broken, _ := t.count()
-	r := result{tests: t}
-	if err == nil && broken == 0 {
-		return r
-	}
-	r.failure = describe(t) + complaints
-	if err != nil {
-		r.failure += fmt.Sprintf("go test: %v\n", err)
-	}
-	return r
 }
 
 // shellcheck reads every script: what stands in scripts without an ending, and

@@ -49,16 +49,20 @@ type tests struct {
 	stray    []string            // lines that are no events
 }
 
-// readEvents reads go test -json to its end. A line that is no event is kept
-// and shown with the failures: the go command prints some of its complaints
-// that way.
-func readEvents(r io.Reader) (*tests, error) {
-	t := &tests{
+func newTests() *tests {
+	return &tests{
 		cases:    map[[2]string]*testCase{},
 		packages: map[string]*testCase{},
 		builds:   map[string][]string{},
 		broken:   map[string]bool{},
 	}
+}
+
+// readEvents reads go test -json to its end. A line that is no event is kept
+// and shown with the failures: the go command prints some of its complaints
+// that way.
+func readEvents(r io.Reader) (*tests, error) {
+	t := newTests()
 	in := bufio.NewReader(r)
 	for {
 		line, err := in.ReadBytes('\n')
@@ -165,9 +169,10 @@ func (t *tests) failures() []*testCase {
 	return out
 }
 
-// skipped returns the tests that skipped themselves.
+// skipped returns the tests that skipped themselves, but for those that make
+// test-full runs.
 func (t *tests) skipped() []*testCase {
-	return slices.DeleteFunc(t.sorted(), func(c *testCase) bool { return c.status != "skip" })
+	return slices.DeleteFunc(t.sorted(), func(c *testCase) bool { return c.status != "skip" || fullOf(c) != "" })
 }
 
 // count returns how many tests and subtests passed, failed and skipped. A

@@ -41,7 +41,7 @@ func names(cases []*testCase) []string {
 	return out
 }
 
-func TestEveryKindOfFailureIsFoundOnce(t *testing.T) {
+func TestEvents_EveryKindOfFailureIsFoundOnce(t *testing.T) {
 	got := names(recorded(t).failures())
 	want := []string{
 		"deaf.TestPanics",
@@ -57,7 +57,7 @@ func TestEveryKindOfFailureIsFoundOnce(t *testing.T) {
 	}
 }
 
-func TestAFailureIsDescribedInFull(t *testing.T) {
+func TestEvents_AFailureIsDescribedInFull(t *testing.T) {
 	text := describe(recorded(t))
 	for _, want := range []string{
 		"want 1, got 2\n        --- want\n        +++ got",
@@ -84,7 +84,7 @@ func TestAFailureIsDescribedInFull(t *testing.T) {
 	}
 }
 
-func TestTestsAreCountedWithTheirSubtests(t *testing.T) {
+func TestEvents_TestsAreCountedWithTheirSubtests(t *testing.T) {
 	passed, failed, skipped := recorded(t).count()
 	// Passed: fine 5, sour 1, deaf 1, main 1. Failed: sour 4, deaf 1, hang 1, and the
 	// packages main and unbuilt.
@@ -93,7 +93,7 @@ func TestTestsAreCountedWithTheirSubtests(t *testing.T) {
 	}
 }
 
-func TestSkippedTestsAreNamedWithTheirReason(t *testing.T) {
+func TestEvents_SkippedTestsAreNamedWithTheirReason(t *testing.T) {
 	got := map[string]string{}
 	for _, c := range recorded(t).skipped() {
 		got[strings.TrimPrefix(c.full(), "example.test/recorded/")] = reasonOf(c)
@@ -112,14 +112,14 @@ func TestSkippedTestsAreNamedWithTheirReason(t *testing.T) {
 	}
 }
 
-func TestOnlyLeavesAreAmongTheSlowest(t *testing.T) {
+func TestEvents_OnlyLeavesAreAmongTheSlowest(t *testing.T) {
 	leaves := names(recorded(t).leaves())
 	if slices.Contains(leaves, "fine.TestParent") || !slices.Contains(leaves, "fine.TestParent/child") {
 		t.Errorf("leaves are %v", leaves)
 	}
 }
 
-func TestOutputThatStopsInTheMiddleIsAFailure(t *testing.T) {
+func TestEvents_OutputThatStopsInTheMiddleIsAFailure(t *testing.T) {
 	got := read(t,
 		`{"Action":"start","Package":"p"}`,
 		`{"Action":"run","Package":"p","Test":"TestLost"}`,
@@ -132,13 +132,13 @@ func TestOutputThatStopsInTheMiddleIsAFailure(t *testing.T) {
 	}
 }
 
-func TestAPackageThatBeganAndNeverEndedIsAFailure(t *testing.T) {
+func TestEvents_APackageThatBeganAndNeverEndedIsAFailure(t *testing.T) {
 	if _, failed, _ := read(t, `{"Action":"start","Package":"p"}`).count(); failed != 1 {
 		t.Errorf("%d failed, want 1", failed)
 	}
 }
 
-func TestABuildThatFailedWithoutAPackageIsAFailure(t *testing.T) {
+func TestEvents_ABuildThatFailedWithoutAPackageIsAFailure(t *testing.T) {
 	got := read(t,
 		`{"ImportPath":"p","Action":"build-output","Output":"p.go:1:1: what is this\n"}`,
 		`{"ImportPath":"p","Action":"build-fail"}`)
@@ -147,7 +147,7 @@ func TestABuildThatFailedWithoutAPackageIsAFailure(t *testing.T) {
 	}
 }
 
-func TestALineThatIsNoEventIsShown(t *testing.T) {
+func TestEvents_ALineThatIsNoEventIsShown(t *testing.T) {
 	got := read(t, `pattern ./...: directory prefix . does not contain main module`)
 	r := judge(got, errors.New("exit status 1"), "")
 	if !strings.Contains(r.failure, "does not contain main module") {
@@ -155,7 +155,7 @@ func TestALineThatIsNoEventIsShown(t *testing.T) {
 	}
 }
 
-func TestEitherTheEventsOrTheExitMakeAFailure(t *testing.T) {
+func TestEvents_EitherTheEventsOrTheExitMakeAFailure(t *testing.T) {
 	passing := []string{`{"Action":"run","Package":"p","Test":"TestA"}`, `{"Action":"pass","Package":"p","Test":"TestA"}`}
 	failing := []string{`{"Action":"run","Package":"p","Test":"TestA"}`, `{"Action":"fail","Package":"p","Test":"TestA"}`}
 	if r := judge(read(t, passing...), nil, ""); r.failure != "" {

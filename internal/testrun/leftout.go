@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -24,6 +25,20 @@ func parseAllowed(s string) (map[string]string, error) {
 	return allowed, nil
 }
 
+// fullMark begins what a test says, with t.Log or t.Skip, that does less or
+// nothing with -short.
+const fullMark = "make test-full: "
+
+// fullOf returns what make test-full does more in a test, or nothing.
+func fullOf(c *testCase) string {
+	for _, line := range c.output {
+		if _, more, found := strings.Cut(line, fullMark); found {
+			return strings.TrimSpace(more)
+		}
+	}
+	return ""
+}
+
 // An omission is one check or test that did not run.
 type omission struct{ name, why string }
 
@@ -39,4 +54,30 @@ func reasonOf(c *testCase) string {
 		return "it does not say why: give t.Skip a reason"
 	}
 	return strings.Join(lines, " ")
+}
+
+// more returns what make test-full does more than these tests have done: a line
+// for each package and sort of more, with the names of its tests.
+func (t *tests) more() (lines []string) {
+	type sort struct{ pkg, more string }
+	names := map[sort][]string{}
+	var order []sort
+	for _, c := range t.sorted() {
+		more := fullOf(c)
+		if more == "" {
+			continue
+		}
+		s := sort{c.pkg, more}
+		name, _, _ := strings.Cut(c.name, "/")
+		if names[s] == nil {
+			order = append(order, s)
+		}
+		if !slices.Contains(names[s], name) {
+			names[s] = append(names[s], name)
+		}
+	}
+	for _, s := range order {
+		lines = append(lines, fmt.Sprintf("%s: %s: %s", s.pkg, s.more, strings.Join(names[s], ", ")))
+	}
+	return lines
 }

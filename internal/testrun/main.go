@@ -1,11 +1,13 @@
 // Command testrun runs every check and every test of this repository and says
 // at the end what it left out.
 //
-// It runs the checks of the source (formatting, vet on three systems, the
-// linters, the shell scripts, tidy modules, known vulnerabilities), then
-// go test with the race detector and in shuffled order in each module of
-// go.work. A failure is printed in full. At the end come the slowest tests,
-// everything that was left out with its reason, and, alone on the last line,
+// It runs the checks of the source (formatting, the linters, vet on two more
+// systems, the shell scripts, tidy modules, known vulnerabilities) and beside
+// them go test with the race detector and in shuffled order in each module of
+// go.work; then, with nothing beside them, the tests below test/, which end real
+// processes. A failure is printed in full. At the end come the slowest packages
+// and tests, everything that was left out with its reason, and, alone on the
+// last line,
 //
 //	N passed, N failed, N skipped
 //
@@ -23,6 +25,13 @@
 // It is still listed. The name of a check is as -list prints it; the name of a
 // test is its package's import path, a dot and the test's own name.
 //
+// # What takes long
+//
+// Tests run with -short, as make test does it: some do less then, or nothing.
+// They say so, in a line that begins with "make test-full: ", and all these lines
+// come at the end. With -full, as make test-full does it, all of them do
+// everything, and each fuzz target runs for a while.
+//
 // # Exit codes
 //
 // 0 if everything passed, 1 if something failed or was left out on CI, 2 if
@@ -37,6 +46,8 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -54,6 +65,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	flags.SetOutput(stderr)
 	only := flags.String("only", "", "run only what this regular expression matches")
 	skip := flags.String("skip", "", "do not run what this regular expression matches")
+	full := flags.Bool("full", false, "run the long tests too")
+	fuzzTime := flags.String("fuzztime", "20s", "with -full: how long each fuzz target runs")
 	list := flags.Bool("list", false, "print the names of all checks, run none")
 	root := flags.String("root", ".", "the directory of go.work")
 	if err := flags.Parse(args); err != nil {
@@ -72,7 +85,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return fail(err)
 	}
-	checks, unchosen, err := choose(allChecks(*root, modules, getenv), *only, *skip)
+	how := options{full: *full, fuzzTime: *fuzzTime, database: getenv("GOVULNDB")}
+	all, more := allChecks(*root, modules, how), []string(nil)
+	if !how.full {
+		all, more = onlyFull(all)
+	}
+	checks, unchosen, err := choose(all, *only, *skip)
 	if err != nil {
 		return fail(err)
 	}
@@ -83,20 +101,63 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return 0
 	}
 
-	var sum summary
-	for _, c := range checks {
-		began := time.Now()
-		res := c.run(ctx)
-		res.elapsed = time.Since(began)
-		if ctx.Err() != nil {
-			fmt.Fprintf(stderr, "testrun: interrupted in %s; nothing is known about the rest\n", c.name)
-			return 1
-		}
-		sum.add(c.name, res)
-		printResult(stdout, c.name, res)
+	sum := summary{more: more}
+	began := time.Now()
+	if unfinished := runAll(ctx, checks, func(c check, r result) {
+		sum.add(c.name, r)
+		printResult(stdout, c.name, r)
+	}); len(unfinished) > 0 {
+		fmt.Fprintf(stderr, "testrun: interrupted in %s; nothing is known about the rest\n", strings.Join(unfinished, ", "))
+		return 1
 	}
+	sum.took = time.Since(began)
 	ci := getenv("CI") == "1" || getenv("CI") == "true"
 	return sum.finish(stdout, ci, allowed, unchosen)
+}
+
+// runAll runs the checks of each lane in their order, and tells of each that has
+// ended. It returns the names of those that were interrupted.
+func runAll(ctx context.Context, checks []check, ended func(check, result)) (interrupted []string) {
+	var mu sync.Mutex
+	run := func(l lane) {
+		for _, c := range checks {
+			if c.lane != l {
+				continue
+			}
+			began := time.Now()
+			r := c.run(ctx)
+			r.elapsed = time.Since(began)
+			mu.Lock()
+			if ctx.Err() != nil {
+				interrupted = append(interrupted, c.name)
+				mu.Unlock()
+				return
+			}
+			ended(c, r)
+			mu.Unlock()
+		}
+	}
+	var beside sync.WaitGroup
+	beside.Go(func() { run(source) })
+	beside.Go(func() { run(library) })
+	beside.Wait()
+	if len(interrupted) == 0 {
+		run(alone)
+	}
+	return interrupted
+}
+
+// onlyFull takes out the checks that make test does not run, and returns what
+// they are.
+func onlyFull(all []check) (some []check, more []string) {
+	for _, c := range all {
+		if c.full == "" {
+			some = append(some, c)
+		} else {
+			more = append(more, c.name+": "+c.full)
+		}
+	}
+	return some, more
 }
 
 // choose returns the checks to run and how many the expressions removed.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -68,12 +69,12 @@ type summary struct {
 	passed, failed, skipped int
 	broken                  []string
 	omitted                 []omission
-	slow                    []*testCase
-	total                   time.Duration
+	slow, packages          []*testCase
+	more                    []string // what make test-full runs and this did not
+	took                    time.Duration
 }
 
 func (s *summary) add(name string, r result) {
-	s.total += r.elapsed
 	switch {
 	case r.leftOut != "":
 		s.skipped++
@@ -98,18 +99,22 @@ func (s *summary) add(name string, r result) {
 		s.omitted = append(s.omitted, omission{c.full(), reasonOf(c)})
 	}
 	s.slow = append(s.slow, r.tests.leaves()...)
+	s.packages = slices.AppendSeq(s.packages, maps.Values(r.tests.packages))
+	s.more = append(s.more, r.tests.more()...)
 }
 
 // finish prints the end of the report and returns the exit code.
 func (s *summary) finish(w io.Writer, ci bool, allowed map[string]string, unchosen int) int {
-	s.printSlowest(w)
+	printSlowest(w, "packages", s.packages)
+	printSlowest(w, "tests", s.slow)
+	s.printMore(w)
 	refused := s.printOmitted(w, ci, allowed)
 	if unchosen > 0 {
 		fmt.Fprintf(w, "\nNot all: %d checks were not chosen on the command line.\n", unchosen)
 	}
 
 	code := 0
-	fmt.Fprintf(w, "\nTook %.0f s.\n", s.total.Seconds())
+	fmt.Fprintf(w, "\nTook %.0f s.\n", s.took.Seconds())
 	if len(s.broken) > 0 {
 		code = 1
 		fmt.Fprintf(w, "FAILED: %s\n", strings.Join(s.broken, ", "))
@@ -126,14 +131,25 @@ func (s *summary) finish(w io.Writer, ci bool, allowed map[string]string, unchos
 	return code
 }
 
-func (s *summary) printSlowest(w io.Writer) {
-	if len(s.slow) == 0 {
+func printSlowest(w io.Writer, what string, cases []*testCase) {
+	if len(cases) == 0 {
 		return
 	}
-	slices.SortStableFunc(s.slow, func(a, b *testCase) int { return cmp.Compare(b.elapsed, a.elapsed) })
-	fmt.Fprintln(w, "\nSlowest tests:")
-	for _, c := range s.slow[:min(slowest, len(s.slow))] {
+	slices.SortStableFunc(cases, func(a, b *testCase) int { return cmp.Compare(b.elapsed, a.elapsed) })
+	fmt.Fprintf(w, "\nSlowest %s:\n", what)
+	for _, c := range cases[:min(slowest, len(cases))] {
 		fmt.Fprintf(w, "  %6.2fs  %s\n", c.elapsed.Seconds(), c.full())
+	}
+}
+
+// printMore names what only make test-full runs.
+func (s *summary) printMore(w io.Writer) {
+	if len(s.more) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nOnly make test-full runs:")
+	for _, line := range s.more {
+		fmt.Fprintf(w, "  %s\n", line)
 	}
 }
 

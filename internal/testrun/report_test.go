@@ -24,7 +24,7 @@ func summaryOf(t *testing.T, results map[string]result) *summary {
 	return &s
 }
 
-func TestTheLastLineIsTheCount(t *testing.T) {
+func TestReport_TheLastLineIsTheCount(t *testing.T) {
 	s := summaryOf(t, map[string]result{
 		"go vet .":  {},
 		"go test .": judge(recorded(t), nil, ""),
@@ -39,7 +39,7 @@ func TestTheLastLineIsTheCount(t *testing.T) {
 	}
 }
 
-func TestWhatIsLeftOutFailsOnlyOnCI(t *testing.T) {
+func TestLeftOut_WhatIsLeftOutFailsOnlyOnCI(t *testing.T) {
 	results := map[string]result{"gofmt": {}, "shellcheck": leftOut("shellcheck is not installed: run make setup")}
 	text, last, code := finish(t, summaryOf(t, results), false, nil)
 	if code != 0 || last != "1 passed, 0 failed, 1 skipped" || !strings.Contains(text, "shellcheck: shellcheck is not installed") {
@@ -51,7 +51,7 @@ func TestWhatIsLeftOutFailsOnlyOnCI(t *testing.T) {
 	}
 }
 
-func TestAnAllowanceIsListedAndCoversOnlyItsName(t *testing.T) {
+func TestLeftOut_AnAllowanceIsListedAndCoversOnlyItsName(t *testing.T) {
 	allowed := map[string]string{"govulncheck": "offline"}
 	results := map[string]result{"gofmt": {}, "govulncheck": leftOut("no such host")}
 	text, _, code := finish(t, summaryOf(t, results), true, allowed)
@@ -68,21 +68,21 @@ func TestAnAllowanceIsListedAndCoversOnlyItsName(t *testing.T) {
 	}
 }
 
-func TestARunOfNothingFails(t *testing.T) {
+func TestReport_ARunOfNothingFails(t *testing.T) {
 	if text, _, code := finish(t, &summary{}, false, nil); code != 1 {
 		t.Errorf("exit code %d\n%s", code, text)
 	}
 }
 
-func TestAGoTestThatFailedWithoutAnEventCounts(t *testing.T) {
+func TestReport_AGoTestThatFailedWithoutAnEventCounts(t *testing.T) {
 	s := summaryOf(t, map[string]result{"go test .": {tests: read(t), failure: "go: cannot find main module\n"}})
 	if _, last, code := finish(t, s, false, nil); code != 1 || last != "0 passed, 1 failed, 0 skipped" {
 		t.Errorf("exit code %d, last line %q", code, last)
 	}
 }
 
-func TestTheSlowestComeFirst(t *testing.T) {
-	s := summary{passed: 1}
+func TestReport_TheSlowestComeFirst(t *testing.T) {
+	s := summary{passed: 1, packages: []*testCase{{pkg: "quick", elapsed: time.Second}, {pkg: "slow", elapsed: time.Minute}}}
 	for i := range 30 {
 		s.slow = append(s.slow, &testCase{pkg: "p", name: "Test" + string(rune('A'+i)), elapsed: time.Duration(i) * time.Second})
 	}
@@ -93,9 +93,41 @@ func TestTheSlowestComeFirst(t *testing.T) {
 	if !strings.Contains(text, "Slowest tests:\n   29.00s") {
 		t.Errorf("the slowest is not first:\n%s", text)
 	}
+	if !strings.Contains(text, "Slowest packages:\n   60.00s  slow\n    1.00s  quick\n") {
+		t.Errorf("the slowest package is not first:\n%s", text)
+	}
 }
 
-func TestAnAllowanceNeedsAReason(t *testing.T) {
+func TestFull_WhatTheFullRunDoesMoreIsListedAndIsNotLeftOut(t *testing.T) {
+	module := read(t,
+		`{"Action":"start","Package":"p"}`,
+		`{"Action":"run","Package":"p","Test":"TestKill"}`,
+		`{"Action":"output","Package":"p","Test":"TestKill/a","Output":"    f_test.go:5: make test-full: 100 points instead of 20\n"}`,
+		`{"Action":"pass","Package":"p","Test":"TestKill/a"}`,
+		`{"Action":"output","Package":"p","Test":"TestKill/b","Output":"    f_test.go:5: make test-full: 100 points instead of 20\n"}`,
+		`{"Action":"pass","Package":"p","Test":"TestKill/b"}`,
+		`{"Action":"pass","Package":"p","Test":"TestKill"}`,
+		`{"Action":"output","Package":"p","Test":"TestLong","Output":"    f_test.go:9: make test-full: an hour of it\n"}`,
+		`{"Action":"skip","Package":"p","Test":"TestLong"}`,
+		`{"Action":"pass","Package":"p"}`,
+	)
+	s := summaryOf(t, map[string]result{"go test .": judge(module, nil, "")})
+	s.more = append(s.more, "fuzz: each fuzz target for 20s")
+	text, _, code := finish(t, s, true, nil)
+	want := `
+Only make test-full runs:
+  p: 100 points instead of 20: TestKill
+  p: an hour of it: TestLong
+  fuzz: each fuzz target for 20s
+
+Nothing was left out.
+`
+	if code != 0 || !strings.Contains(text, want) {
+		t.Errorf("exit code %d\n%s\nwant\n%s", code, text, want)
+	}
+}
+
+func TestLeftOut_AnAllowanceNeedsAReason(t *testing.T) {
 	for _, s := range []string{"govulncheck", "govulncheck: ", "govulncheck: fine; shellcheck"} {
 		if _, err := parseAllowed(s); err == nil || !strings.Contains(err.Error(), "say why") {
 			t.Errorf("%q was accepted: %v", s, err)

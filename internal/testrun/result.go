@@ -5,10 +5,34 @@ import (
 	"time"
 )
 
-// A check is one command, or one module's tests.
+// A check is one command, or tests of one module.
 type check struct {
 	name string
+	lane lane
+	// full is what make test-full runs here, for a check that make test does not
+	// run.
+	full string
 	run  func(ctx context.Context) result
+}
+
+// A lane has checks that run one after the other, beside those of other lanes.
+type lane int
+
+const (
+	// source has the checks of the source, which keep a processor busy, and then
+	// the tests of the smaller modules.
+	source lane = iota
+	// library has the tests of the root module, which wait most of the time.
+	library
+	// alone begins when the others have ended.
+	alone
+)
+
+// options are what is chosen for all checks.
+type options struct {
+	full     bool
+	fuzzTime string // of each fuzz target, when all is run
+	database string // of known vulnerabilities
 }
 
 // A result is what a check found. Exactly one of three holds: it failed, it was

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestAKnownVulnerabilityThatIsCalledFails(t *testing.T) {
+func TestGovulncheck_AKnownVulnerabilityThatIsCalledFails(t *testing.T) {
 	if _, err := exec.LookPath("govulncheck"); err != nil {
 		t.Skip("govulncheck is not installed: run make setup, and this test through make test")
 	}

@@ -7,4 +7,9 @@ import (
 	"github.com/lastcall-go/lastcall/task/storetest"
 )
 
-func TestTheStoreDoesWhatTheModelDoes(t *testing.T) { storetest.Property(t, memstore.New(), 100) }
+func TestTheStoreDoesWhatTheModelDoes(t *testing.T) {
+	if testing.Short() {
+		t.Log("make test-full: five times as many random calls, in sequences twice as long")
+	}
+	storetest.Property(t, memstore.New(), 100)
+}

@@ -90,5 +90,8 @@ func openAt(t testing.TB, cfg Config) *Store {
 func TestTheStoreDoesWhatTheModelDoes(t *testing.T) {
 	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
 	defer closed(t, s)
+	if testing.Short() {
+		t.Log("make test-full: five times as many random calls, in sequences twice as long")
+	}
 	storetest.Property(t, s, 40)
 }

@@ -293,5 +293,8 @@ func TestOpen_OfAFreshFileByManyAtOnce(t *testing.T) {
 
 func TestStore_DoesWhatTheModelDoes(t *testing.T) {
 	s, _ := fresh(t)
+	if testing.Short() {
+		t.Log("make test-full: five times as many random calls, in sequences twice as long")
+	}
 	storetest.Property(t, s, 25)
 }

@@ -16,8 +16,8 @@ import (
 // Property makes random use of a store and compares it with a model after every step: that a task
 // becomes only what the table of moves allows, that its counters and runs are those that were
 // written, that its run number grows, that stale changes are refused, and that the counts are right.
-// The store must be empty; it is used for all the attempts, of which there are so many unless
-// -rapid.checks says otherwise.
+// The store must be empty; it is used for all the attempts, of which there are so many, or with -short
+// a fifth of them and half as long, unless -rapid.checks says otherwise.
 func Property(t *testing.T, store task.Store, attempts int) {
 	limit(t, attempts)
 	ids := 0
@@ -42,13 +42,17 @@ func Property(t *testing.T, store task.Store, attempts int) {
 	})
 }
 
-// limit sets the number of attempts, unless somebody has set it.
+// limit sets the number of attempts, unless somebody has set it. With -short rapid makes a fifth of
+// them, which shall be three at least.
 func limit(t *testing.T, attempts int) {
 	t.Helper()
 	checks := flag.Lookup("rapid.checks")
 	before := checks.Value.String()
 	if before != checks.DefValue {
 		return
+	}
+	if testing.Short() {
+		attempts = 5 * max(attempts/5, min(attempts, 3))
 	}
 	if err := checks.Value.Set(strconv.Itoa(attempts)); err != nil {
 		t.Fatal(err)

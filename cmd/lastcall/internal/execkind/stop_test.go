@@ -69,6 +69,28 @@ func TestAProgramIsToldTheDeadlineBeforeSIGTERMAndItsLastCheckpointIsKept(t *tes
 	}
 }
 
+func TestStop_WhatAProgramPrintsBeforeItsEndIsInTheRecord(t *testing.T) {
+	l := newLab(t, `
+		trap 'echo "::progress 0.5 half of it"; echo at work; echo "last words" >&2; exit 1' TERM
+		echo > ready; while :; do sleep 0.02; done`)
+	l.kind.OnStop = task.InterruptOnStop
+	id := l.enqueue("{}")
+	l.serve(time.Minute)
+	l.prints("ready")
+	l.stop()
+	got, err := l.client.Get(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, got, task.StatusInterrupted, task.ReasonStop, 0, 1, 0, "")
+	if got.Progress != (task.Progress{Fraction: 0.5, Message: "half of it"}) {
+		t.Errorf("progress %+v", got.Progress)
+	}
+	if log := l.output(id); !strings.Contains(log, "at work\n") || !strings.Contains(log, "last words\n") {
+		t.Errorf("the log is %q", log)
+	}
+}
+
 func TestAProgramThatFinishesHearsOfTheLastCallByItsFileAndOfTheInterruptBySIGTERM(t *testing.T) {
 	l := newLab(t, `
 		trap 'cp "$LASTCALL_STOP_FILE" second; exit 1' TERM

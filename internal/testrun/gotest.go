@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// A choice says whether a package of a module is tested in one check.
+type choice func(path string) bool
+
+func everything(string) bool     { return true }
+func onlyAlone(path string) bool { return aloneIn(path) }
+func notAlone(path string) bool  { return !aloneIn(path) }
+
+// aloneIn reports whether a package is tested while nothing else runs: those
+// below a directory called test, whose tests end real processes in the middle
+// of real work. What these prove about time holds better on a machine that does
+// nothing else.
+func aloneIn(path string) bool { return slices.Contains(strings.Split(path, "/"), "test") }
+
+// goTest runs the chosen tests of a module and reads their events: two packages
+// at a time, since most tests wait most of the time, or one by one where they
+// shall be alone. Within a package more run side by side than there are cores.
+// The limit for a package is one for a machine that has other things to do: on
+// an idle one none comes near it.
+func goTest(dir string, full bool, chosen choice) func(context.Context) result {
+	return func(ctx context.Context) result {
+		some, err := packages(ctx, dir, chosen)
+		if err != nil {
+			return failed(err.Error() + "\n")
+		}
+		if len(some) == 0 {
+			return result{tests: newTests()}
+		}
+		args := []string{"test", "-json", "-race", "-shuffle=on", "-vet=off", "-parallel=4"}
+		if slices.ContainsFunc(some, aloneIn) {
+			args = append(args, "-p=1")
+		} else {
+			args = append(args, "-p=2")
+		}
+		if full {
+			args = append(args, "-timeout=60m")
+		} else {
+			args = append(args, "-short", "-timeout=15m")
+		}
+		var complaints bytes.Buffer
+		pipe, write := io.Pipe()
+		cmd := prepare(ctx, dir, nil, "go", append(args, some...)...)
+		cmd.Stdout, cmd.Stderr = write, &complaints
+		done := make(chan error, 1)
+		go func() { done <- errors.Join(cmd.Run(), write.Close()) }()
+		t, readErr := readEvents(pipe)
+		return judge(t, errors.Join(<-done, readErr), complaints.String())
+	}
+}
+
+// packages lists the chosen packages of a module.
+func packages(ctx context.Context, dir string, chosen choice) (some []string, err error) {
+	out, err := output(ctx, dir, nil, "go", "list", "./...")
+	if err != nil {
+		return nil, fmt.Errorf("%s\ngo list: %w", bytes.TrimSpace(out), err)
+	}
+	for p := range strings.FieldsSeq(string(out)) {
+		if chosen(p) {
+			some = append(some, p)
+		}
+	}
+	return some, nil
+}
+
+// judge decides from the events and from how go test ended. Either is enough
+// for a failure.
+func judge(t *tests, err error, complaints string) result {
+	_, broken, _ := t.count()
+	r := result{tests: t}
+	if err == nil && broken == 0 {
+		return r
+	}
+	r.failure = describe(t) + complaints
+	if err != nil {
+		r.failure += fmt.Sprintf("go test: %v\n", err)
+	}
+	return r
+}
