@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// FuzzBudget holds that the stages never add up beyond the grace, whatever the
+// FuzzBudget_FitsOrIsRefused holds that the stages never add up beyond the grace, whatever the
 // durations, and that the error of a budget which cannot fit names the numbers.
-func FuzzBudget(f *testing.F) {
+func FuzzBudget_FitsOrIsRefused(f *testing.F) {
 	s := int64(time.Second)
 	f.Add(int64(0), int64(0), int64(0), int64(0), false, int64(0), int64(0))
 	f.Add(30*s, 5*s, int64(-1), 2*s, true, 10*s, 3*s)

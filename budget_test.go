@@ -15,14 +15,14 @@ func mustBudget(t *testing.T, c Config, kubernetes bool) budget {
 	return b
 }
 
-func TestTheZeroConfigHasAGraceOf30Seconds(t *testing.T) {
+func TestGrace_TheZeroConfigHasAGraceOf30Seconds(t *testing.T) {
 	b := mustBudget(t, Config{}, false)
 	if b.total != 30*time.Second || b.delay != 0 || b.reserve != 3*time.Second {
 		t.Errorf("%+v", b)
 	}
 }
 
-func TestTheBudgetIsGraceMinusPreStopMinusTheKubeletsRounding(t *testing.T) {
+func TestBudget_IsGraceMinusPreStopMinusTheKubeletsRounding(t *testing.T) {
 	for _, c := range []struct {
 		name       string
 		cfg        Config
@@ -41,7 +41,7 @@ func TestTheBudgetIsGraceMinusPreStopMinusTheKubeletsRounding(t *testing.T) {
 	}
 }
 
-func TestTheDelayDefaultsTo3SecondsInKubernetesWithoutAHook(t *testing.T) {
+func TestBudget_TheDelayDefaultsTo3SecondsInKubernetesWithoutAHook(t *testing.T) {
 	for _, c := range []struct {
 		name       string
 		cfg        Config
@@ -65,7 +65,7 @@ func TestTheDelayDefaultsTo3SecondsInKubernetesWithoutAHook(t *testing.T) {
 	}
 }
 
-func TestTheReserveIsATenthBetween1And5SecondsAndAtMostHalf(t *testing.T) {
+func TestBudget_TheReserveIsATenthBetween1And5SecondsAndAtMostHalf(t *testing.T) {
 	for grace, want := range map[time.Duration]time.Duration{
 		20 * time.Second:      2 * time.Second,
 		5 * time.Second:       time.Second,
@@ -84,7 +84,7 @@ func TestTheReserveIsATenthBetween1And5SecondsAndAtMostHalf(t *testing.T) {
 	}
 }
 
-func TestAGivenReserveIsKeptWhole(t *testing.T) {
+func TestBudget_AGivenReserveIsKeptWhole(t *testing.T) {
 	began := time.Now()
 	d := mustBudget(t, Config{Grace: 10 * time.Second, Reserve: 8 * time.Second}, false).from(began, time.Time{})
 	if got := d.interrupt.Sub(began); got != 2*time.Second {
@@ -92,7 +92,7 @@ func TestAGivenReserveIsKeptWhole(t *testing.T) {
 	}
 }
 
-func TestTheReserveIsHalfForReturningAndEndsWith100MillisecondsForTheReport(t *testing.T) {
+func TestBudget_TheReserveIsHalfForReturningAndEndsWith100MillisecondsForTheReport(t *testing.T) {
 	began := time.Now()
 	cfg, _ := testConfig()
 	d := mustBudget(t, cfg, false).from(began, time.Time{})
@@ -107,7 +107,7 @@ func TestTheReserveIsHalfForReturningAndEndsWith100MillisecondsForTheReport(t *t
 	}
 }
 
-func TestABudgetThatCannotFitIsAnErrorThatNamesTheNumbers(t *testing.T) {
+func TestBudget_ThatCannotFitIsAnErrorThatNamesTheNumbers(t *testing.T) {
 	for _, c := range []struct {
 		cfg        Config
 		kubernetes bool

@@ -18,7 +18,7 @@ func (o *order) closer(name string) func(context.Context) error {
 	return CloseFunc(func() error { *o = append(*o, name); return nil })
 }
 
-func TestClosersRunInReverseOrderAfterEveryoneWhoUsesThem(t *testing.T) {
+func TestCloser_RunInReverseOrderAfterEveryoneWhoUsesThem(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		var got order
@@ -38,7 +38,7 @@ func TestClosersRunInReverseOrderAfterEveryoneWhoUsesThem(t *testing.T) {
 	})
 }
 
-func TestClosersRunAfterAbandonWhenSomebodyIsDeaf(t *testing.T) {
+func TestCloser_RunAfterAbandonWhenSomebodyIsUnresponsive(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		letGo := make(chan struct{})
@@ -53,7 +53,7 @@ func TestClosersRunAfterAbandonWhenSomebodyIsDeaf(t *testing.T) {
 	})
 }
 
-func TestTheContextOfACloserTellsItsFairShareAndHasTheParentsValues(t *testing.T) {
+func TestCloser_TheContextOfACloserTellsItsFairShareAndHasTheParentsValues(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		g := mustNew(context.WithValue(t.Context(), traceKey{}, "parent"), t, cfg)
@@ -91,7 +91,7 @@ func TestTheContextOfACloserTellsItsFairShareAndHasTheParentsValues(t *testing.T
 	})
 }
 
-func TestACloserThatObeysItsContextIsNotAbandoned(t *testing.T) {
+func TestCloser_ThatObeysItsContextIsNotAbandoned(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		g.Defer("flush", func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) })
@@ -104,7 +104,7 @@ func TestACloserThatObeysItsContextIsNotAbandoned(t *testing.T) {
 	})
 }
 
-func TestAClosersOverrunIsAbandonedByNameAndTheNextOneRuns(t *testing.T) {
+func TestCloser_OverrunIsAbandonedByNameAndTheNextOneRuns(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, log := newTestGroup(t)
 		letGo := make(chan struct{})
@@ -130,7 +130,7 @@ func TestAClosersOverrunIsAbandonedByNameAndTheNextOneRuns(t *testing.T) {
 	})
 }
 
-func TestManyClosersThatHangEndWithinTheBudget(t *testing.T) {
+func TestCloser_ManyClosersThatHangEndWithinTheBudget(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		letGo := make(chan struct{})
@@ -147,7 +147,7 @@ func TestManyClosersThatHangEndWithinTheBudget(t *testing.T) {
 	})
 }
 
-func TestTheErrorPanicOrGoexitOfACloserIsAFailureAndHoldsUpNobody(t *testing.T) {
+func TestCloser_TheErrorPanicOrGoexitOfACloserIsAFailureAndHoldsUpNobody(t *testing.T) {
 	for _, end := range ends {
 		bubble(t, func(t *testing.T) {
 			g, log := newTestGroup(t)
@@ -170,7 +170,7 @@ func TestTheErrorPanicOrGoexitOfACloserIsAFailureAndHoldsUpNobody(t *testing.T) 
 	}
 }
 
-func TestACloserRegisteredWhileClosersRunRunsNext(t *testing.T) {
+func TestCloser_RegisteredWhileClosersRunRunsNext(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		var got order
@@ -188,7 +188,7 @@ func TestACloserRegisteredWhileClosersRunRunsNext(t *testing.T) {
 	})
 }
 
-func TestACloserRegisteredAfterTheLastOneRunsAtOnce(t *testing.T) {
+func TestCloser_RegisteredAfterTheLastOneRunsAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, log := newTestGroup(t)
 		g.Wait()
@@ -203,7 +203,7 @@ func TestACloserRegisteredAfterTheLastOneRunsAtOnce(t *testing.T) {
 	})
 }
 
-func TestALateCloserThatHangsIsGivenUpAfterHalfTheReserve(t *testing.T) {
+func TestCloser_ALateCloserThatHangsIsGivenUpAfterHalfTheReserve(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, log := newTestGroup(t)
 		g.Wait()
@@ -220,7 +220,7 @@ func TestALateCloserThatHangsIsGivenUpAfterHalfTheReserve(t *testing.T) {
 	})
 }
 
-func TestEachCloserHasAGoroutineOfItsOwn(t *testing.T) {
+func TestCloser_EachCloserHasAGoroutineOfItsOwn(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		ran := 0
@@ -234,7 +234,7 @@ func TestEachCloserHasAGoroutineOfItsOwn(t *testing.T) {
 	})
 }
 
-func TestASecondSignalShortensTheTimeOfTheClosers(t *testing.T) {
+func TestCloser_ASecondSignalShortensTheTimeOfTheClosers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		letGo := make(chan struct{})
@@ -254,7 +254,7 @@ func TestASecondSignalShortensTheTimeOfTheClosers(t *testing.T) {
 	})
 }
 
-func TestWithoutAGraceAClosersTimeIsBoundedByASecondSignalOnly(t *testing.T) {
+func TestCloser_WithoutAGraceAClosersTimeIsBoundedByASecondSignalOnly(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		cfg.Grace = -1

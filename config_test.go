@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-func TestNewReturnsTheErrorOfABudgetThatCannotFit(t *testing.T) {
+func TestNew_ReturnsTheErrorOfABudgetThatCannotFit(t *testing.T) {
 	if _, err := New(t.Context(), Config{Grace: time.Second, Reserve: time.Minute}); err == nil || !strings.Contains(err.Error(), "1m0s") {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestNewRefusesWhatOnlyMainCanUse(t *testing.T) {
+func TestNew_RefusesWhatOnlyMainCanUse(t *testing.T) {
 	for _, cfg := range []Config{{Signals: make(chan os.Signal)}, {GraceFlag: time.Second}} {
 		if _, err := New(t.Context(), cfg); err == nil {
 			t.Errorf("%+v was accepted", cfg)
@@ -22,7 +22,7 @@ func TestNewRefusesWhatOnlyMainCanUse(t *testing.T) {
 	}
 }
 
-func TestTheEnvironmentBeatsTheCodeAndTheFlagBeatsBoth(t *testing.T) {
+func TestGrace_TheEnvironmentBeatsTheCodeAndTheFlagBeatsBoth(t *testing.T) {
 	for _, c := range []struct {
 		environment string
 		flag, want  time.Duration
@@ -45,7 +45,7 @@ func TestTheEnvironmentBeatsTheCodeAndTheFlagBeatsBoth(t *testing.T) {
 	}
 }
 
-func TestAGraceThatCannotBeReadIsAnErrorThatQuotesIt(t *testing.T) {
+func TestGrace_ThatCannotBeReadIsAnErrorThatQuotesIt(t *testing.T) {
 	for _, v := range []string{"45", "-3s", "0s", "soon"} {
 		t.Setenv(graceVariable, v)
 		if _, err := (Config{}).withEnvironment(); err == nil || !strings.Contains(err.Error(), `"`+v+`"`) || !strings.Contains(err.Error(), graceVariable) {
@@ -58,7 +58,7 @@ func TestAGraceThatCannotBeReadIsAnErrorThatQuotesIt(t *testing.T) {
 	}
 }
 
-func TestNewDoesNotReadTheGraceOfTheEnvironment(t *testing.T) {
+func TestNew_DoesNotReadTheGraceOfTheEnvironment(t *testing.T) {
 	plainEnvironment(t)
 	t.Setenv(graceVariable, "nonsense")
 	g := mustNew(t.Context(), t, Config{Grace: 3 * time.Second})
@@ -67,7 +67,7 @@ func TestNewDoesNotReadTheGraceOfTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestAConfigThatCannotWorkIsLoggedAndEndsWithCode1WithoutSetup(t *testing.T) {
+func TestConfig_ThatCannotWorkIsLoggedAndEndsWithCode1WithoutSetup(t *testing.T) {
 	plainEnvironment(t)
 	log := &written{}
 	code := Main(Config{Grace: time.Second, Delay: time.Minute, Logger: log.logger()},

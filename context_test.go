@@ -12,7 +12,7 @@ import (
 
 type traceKey struct{}
 
-func TestOutsideAGroupTheContextFunctionsAnswerForTheContextAlone(t *testing.T) {
+func TestContext_OutsideAGroupTheContextFunctionsAnswerForTheContextAlone(t *testing.T) {
 	ctx := t.Context()
 	if LastCall(ctx) != nil {
 		t.Error("LastCall is not nil")
@@ -28,7 +28,7 @@ func TestOutsideAGroupTheContextFunctionsAnswerForTheContextAlone(t *testing.T) 
 // moments records when, after last call, the contexts of a group end.
 type moments map[string]time.Duration
 
-func TestTheContextsOfAGroupEndAtTheirMoments(t *testing.T) {
+func TestContext_OfAGroupEndAtTheirMoments(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		got := make(chan moments, 1)
@@ -62,7 +62,7 @@ func TestTheContextsOfAGroupEndAtTheirMoments(t *testing.T) {
 	})
 }
 
-func TestWorkAndLastKeepTheValuesAndHaveNoDeadlineOfTheContextTheyComeFrom(t *testing.T) {
+func TestContext_UntilInterruptAndUntilAbandonKeepTheValuesAndHaveNoDeadlineOfTheContextTheyComeFrom(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		parent := context.WithValue(t.Context(), traceKey{}, "parent")
 		cfg, _ := testConfig()
@@ -90,7 +90,7 @@ func TestWorkAndLastKeepTheValuesAndHaveNoDeadlineOfTheContextTheyComeFrom(t *te
 	})
 }
 
-func TestTimeLeftCountsToInterruptAndThenToAbandon(t *testing.T) {
+func TestTimeLeft_CountsToInterruptAndThenToAbandon(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		letGo := make(chan struct{})
@@ -119,7 +119,7 @@ func TestTimeLeftCountsToInterruptAndThenToAbandon(t *testing.T) {
 	})
 }
 
-func TestTimeLeftIsFalseWhenTheStopHasNoDeadline(t *testing.T) {
+func TestTimeLeft_IsFalseWhenTheStopHasNoDeadline(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		cfg.Grace = -1
@@ -136,7 +136,7 @@ func TestTimeLeftIsFalseWhenTheStopHasNoDeadline(t *testing.T) {
 	})
 }
 
-func TestTheCauseOfAnInterruptSaysWhoBeganItAndUntilWhenToWrite(t *testing.T) {
+func TestInterruptError_TheCauseOfAnInterruptSaysWhoBeganItAndUntilWhenToWrite(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		var cause error
@@ -173,7 +173,7 @@ func TestTheCauseOfAnInterruptSaysWhoBeganItAndUntilWhenToWrite(t *testing.T) {
 	})
 }
 
-func TestAnInterruptErrorWithoutASignalOrAnEndSaysLess(t *testing.T) {
+func TestInterruptError_WithoutASignalOrAnEndSaysLess(t *testing.T) {
 	if got := (&InterruptError{}).Error(); got != "lastcall: interrupted by the stop" {
 		t.Errorf("%q", got)
 	}
@@ -182,7 +182,7 @@ func TestAnInterruptErrorWithoutASignalOrAnEndSaysLess(t *testing.T) {
 	}
 }
 
-func TestTheCauseOfALoopsEndIsErrStopping(t *testing.T) {
+func TestLoop_TheCauseOfALoopsEndIsErrStopping(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		mustStart(t, g.Loop("loop", func(ctx context.Context) error {
@@ -197,7 +197,7 @@ func TestTheCauseOfALoopsEndIsErrStopping(t *testing.T) {
 	})
 }
 
-func TestAContextKeptBeyondTheGroupHasEnded(t *testing.T) {
+func TestContext_KeptBeyondTheGroupHasEnded(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		var kept []context.Context
@@ -216,7 +216,7 @@ func TestAContextKeptBeyondTheGroupHasEnded(t *testing.T) {
 
 // A bubble cannot end while one of its goroutines lives, and a child that could
 // not attach to its parent directly would be given a goroutine.
-func TestChildrenOfTheGroupsContextsEndWithItAndCostNoGoroutine(t *testing.T) {
+func TestContext_ChildrenOfTheGroupsContextsEndWithItAndCostNoGoroutine(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		request := context.WithValue(t.Context(), traceKey{}, "7f")
@@ -244,7 +244,7 @@ func TestChildrenOfTheGroupsContextsEndWithItAndCostNoGoroutine(t *testing.T) {
 	})
 }
 
-func TestNoContextMakesACloserOfAFunctionWithoutContext(t *testing.T) {
+func TestCloseFunc_MakesACloserOfAFunctionWithoutContext(t *testing.T) {
 	if err := CloseFunc(func() error { return errBroken })(t.Context()); !errors.Is(err, errBroken) {
 		t.Errorf("got %v", err)
 	}

@@ -16,7 +16,7 @@ func (g *Group) freeze(d time.Duration) {
 	g.mu.Unlock()
 }
 
-func TestAFreezeIsToldToTheHookAndTheLogAndStopsNobody(t *testing.T) {
+func TestFreeze_IsToldToTheHookAndTheLogAndStopsNobody(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, log := testConfig()
 		told := make(chan time.Duration, 1)
@@ -43,7 +43,7 @@ func TestAFreezeIsToldToTheHookAndTheLogAndStopsNobody(t *testing.T) {
 	})
 }
 
-func TestAHookThatBlocksHoldsUpNoSignal(t *testing.T) {
+func TestFreeze_AHookThatBlocksHoldsUpNoSignal(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		letGo := make(chan struct{})
@@ -61,7 +61,7 @@ func TestAHookThatBlocksHoldsUpNoSignal(t *testing.T) {
 	})
 }
 
-func TestAFreezeOverADeadlineGivesTheReserveAgain(t *testing.T) {
+func TestFreeze_OverADeadlineGivesTheReserveAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		var ended time.Time
@@ -84,7 +84,7 @@ func TestAFreezeOverADeadlineGivesTheReserveAgain(t *testing.T) {
 	})
 }
 
-func TestAFreezeBeforeInterruptMovesNoDeadline(t *testing.T) {
+func TestFreeze_BeforeInterruptMovesNoDeadline(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		var cut time.Time
@@ -99,7 +99,7 @@ func TestAFreezeBeforeInterruptMovesNoDeadline(t *testing.T) {
 	})
 }
 
-func TestAfterAFreezeOverTheWholeGraceTheReserveIsStillGiven(t *testing.T) {
+func TestFreeze_AfterAFreezeOverTheWholeGraceTheReserveIsStillGiven(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		var left time.Duration

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-func TestANilReturnOfAGoEndsOnlyItself(t *testing.T) {
+func TestGo_ANilReturnOfAGoEndsOnlyItself(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		mustStart(t, g.Go("short", takes(time.Second)))
@@ -38,7 +38,7 @@ var ends = []struct {
 	{"cancelled by somebody else", func() error { return context.Canceled }, "context canceled"},
 }
 
-func TestAnErrorPanicOrGoexitBeginsAStopAndIsAFailure(t *testing.T) {
+func TestFailure_AnErrorPanicOrGoexitBeginsAStopAndIsAFailure(t *testing.T) {
 	for _, kind := range []EntryKind{EntryGo, EntryLoop} {
 		for _, end := range ends {
 			t.Run(string(kind)+" "+end.name, func(t *testing.T) {
@@ -69,7 +69,7 @@ func TestAnErrorPanicOrGoexitBeginsAStopAndIsAFailure(t *testing.T) {
 	}
 }
 
-func TestTheErrorOfAFailureCanBeFound(t *testing.T) {
+func TestFailure_TheErrorOfAFailureCanBeFound(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		for _, fn := range []func(context.Context) error{
 			func(context.Context) error { return fmt.Errorf("import: %w", errBroken) },
@@ -84,7 +84,7 @@ func TestTheErrorOfAFailureCanBeFound(t *testing.T) {
 	})
 }
 
-func TestALoopThatReturnsEarlyBeginsAStopWithCode1EvenWithNil(t *testing.T) {
+func TestLoop_ThatReturnsEarlyBeginsAStopWithCode1EvenWithNil(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		mustStart(t, g.Loop("consumer", takes(time.Second)))
@@ -107,7 +107,7 @@ type onStop struct {
 	cut    string
 }
 
-func TestAfterLastCallAnErrorMeansWhatItsMomentSays(t *testing.T) {
+func TestGroup_AfterLastCallAnErrorMeansWhatItsMomentSays(t *testing.T) {
 	wrapped := fmt.Errorf("read: %w", context.Canceled)
 	for _, c := range []onStop{
 		{"nil at once", 0, nil, 0, "%s work", ""},
@@ -152,7 +152,7 @@ func TestAfterLastCallAnErrorMeansWhatItsMomentSays(t *testing.T) {
 	}
 }
 
-func TestAPanicIsAFailureInEveryPhase(t *testing.T) {
+func TestFailure_APanicIsAFailureInEveryPhase(t *testing.T) {
 	for _, after := range []time.Duration{0, time.Second, atInterrupt + 1} {
 		bubble(t, func(t *testing.T) {
 			g, log := newTestGroup(t)
@@ -170,7 +170,7 @@ func TestAPanicIsAFailureInEveryPhase(t *testing.T) {
 	}
 }
 
-func TestBackgroundKeepsTheValuesAndDropsTheCancellation(t *testing.T) {
+func TestBackground_KeepsTheValuesAndDropsTheCancellation(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		request, cancel := context.WithTimeout(context.WithValue(t.Context(), traceKey{}, "7f"), time.Minute)
@@ -204,7 +204,7 @@ func TestBackgroundKeepsTheValuesAndDropsTheCancellation(t *testing.T) {
 	})
 }
 
-func TestTheErrorsOfABackgroundAreLoggedAndCountedAndStopNobody(t *testing.T) {
+func TestBackground_TheErrorsOfABackgroundAreLoggedAndCountedAndStopNobody(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, log := newTestGroup(t)
 		mustStart(t, g.Loop("service", obedient))
@@ -228,7 +228,7 @@ func TestTheErrorsOfABackgroundAreLoggedAndCountedAndStopNobody(t *testing.T) {
 	})
 }
 
-func TestANilFunctionPanicsAtTheCallWithTheName(t *testing.T) {
+func TestGroup_ANilFunctionPanicsAtTheCallWithTheName(t *testing.T) {
 	g, _ := newTestGroup(t)
 	for name, call := range map[string]func(){
 		"Go(a)":         func() { _ = g.Go("a", nil) },
@@ -247,7 +247,7 @@ func TestANilFunctionPanicsAtTheCallWithTheName(t *testing.T) {
 	}
 }
 
-func TestAnEmptyNameIsReplacedByThePlaceOfTheCall(t *testing.T) {
+func TestGroup_AnEmptyNameIsReplacedByThePlaceOfTheCall(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		mustStart(t, g.Go("", obedient))
@@ -268,7 +268,7 @@ func TestAnEmptyNameIsReplacedByThePlaceOfTheCall(t *testing.T) {
 
 // Each Go has to either run and be waited for, or be refused: with a stop in
 // the middle of thousands of calls, what ran is what was accepted.
-func TestGoEitherStartsAndIsWaitedForOrIsRefused(t *testing.T) {
+func TestGo_EitherStartsAndIsWaitedForOrIsRefused(t *testing.T) {
 	const callers = 8
 	for round := range 200 {
 		g, _ := newTestGroup(t)
@@ -313,7 +313,7 @@ func TestGoEitherStartsAndIsWaitedForOrIsRefused(t *testing.T) {
 	}
 }
 
-func TestFromLastCallOnAGroupWithoutAServerRefuses(t *testing.T) {
+func TestGroup_FromLastCallOnAGroupWithoutAServerRefuses(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		mustStart(t, g.Go("work", func(ctx context.Context) error {
@@ -336,7 +336,7 @@ func TestFromLastCallOnAGroupWithoutAServerRefuses(t *testing.T) {
 	})
 }
 
-func TestAReportCountsGoroutinesThatShareAName(t *testing.T) {
+func TestRegistry_AReportCountsGoroutinesThatShareAName(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		for range 1000 {
@@ -348,7 +348,7 @@ func TestAReportCountsGoroutinesThatShareAName(t *testing.T) {
 	})
 }
 
-func TestTheSiteIsWhereTheNameWasFirstUsed(t *testing.T) {
+func TestRegistry_TheSiteIsWhereTheNameWasFirstUsed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		here := func() string { mustStart(t, g.Go("work", takes(time.Second))); return callSite(1) }()
@@ -361,7 +361,7 @@ func TestTheSiteIsWhereTheNameWasFirstUsed(t *testing.T) {
 	})
 }
 
-func TestMoreThan1024NamesWorkAndAreReported(t *testing.T) {
+func TestRegistry_MoreThan1024NamesWorkAndAreReported(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		letGo := make(chan struct{})
@@ -384,7 +384,7 @@ func TestMoreThan1024NamesWorkAndAreReported(t *testing.T) {
 	})
 }
 
-func TestTheLinesOfNamesBeyondTheCacheAreBounded(t *testing.T) {
+func TestRegistry_TheLinesOfNamesBeyondTheCacheAreBounded(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		for i := range maxNames + maxStray + 500 {
@@ -398,7 +398,7 @@ func TestTheLinesOfNamesBeyondTheCacheAreBounded(t *testing.T) {
 	})
 }
 
-func TestEveryKindHasNamesOfItsOwn(t *testing.T) {
+func TestRegistry_EveryKindHasNamesOfItsOwn(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		mustStart(t, g.Go("x", takes(time.Second)))

@@ -37,7 +37,7 @@ func (s *grpcLike) Stop()         { s.once.Do(func() { _ = s.l.Close(); close(s.
 // Thousands of groups with everything in them are stopped at a random moment,
 // in every way there is: each has to come to its end, with nobody left behind
 // and nothing counted twice.
-func TestGroupsMadeAndStoppedThousandsOfTimesLeaveNothingBehind(t *testing.T) {
+func TestGroup_MadeAndStoppedThousandsOfTimesLeaveNothingBehind(t *testing.T) {
 	plainEnvironment(t)
 	const rounds = 3000
 	before := settledGoroutines(0)

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-func TestTheEndOfTheParentIsALastCallAndNotACancellation(t *testing.T) {
+func TestGroup_TheEndOfTheParentIsALastCallAndNotACancellation(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		parent, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -31,7 +31,7 @@ func TestTheEndOfTheParentIsALastCallAndNotACancellation(t *testing.T) {
 	})
 }
 
-func TestAGroupWhoseParentHasEndedAlreadyStops(t *testing.T) {
+func TestGroup_WhoseParentHasEndedAlreadyStops(t *testing.T) {
 	parent, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 200 { // New and the stop run at the same time
@@ -44,7 +44,7 @@ func TestAGroupWhoseParentHasEndedAlreadyStops(t *testing.T) {
 	}
 }
 
-func TestAGroupThatIsNeverStoppedHoldsNoGoroutine(t *testing.T) {
+func TestGroup_ThatIsNeverStoppedHoldsNoGoroutine(t *testing.T) {
 	bubble(t, func(t *testing.T) { // which cannot end while it holds one
 		g, _ := newTestGroup(t)
 		mustStart(t, g.Go("work", takes(time.Second)))
@@ -55,7 +55,7 @@ func TestAGroupThatIsNeverStoppedHoldsNoGoroutine(t *testing.T) {
 	})
 }
 
-func TestAGroupIsReadyFromTheStartUntilLastCall(t *testing.T) {
+func TestGroup_IsReadyFromTheStartUntilLastCall(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		if !g.Ready() {
@@ -70,7 +70,7 @@ func TestAGroupIsReadyFromTheStartUntilLastCall(t *testing.T) {
 	})
 }
 
-func TestStopReturnsAtOnceAndOnlyTheFirstCounts(t *testing.T) {
+func TestStop_ReturnsAtOnceAndOnlyTheFirstCounts(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		mustStart(t, g.Go("work", takes(5*time.Second)))
@@ -87,7 +87,7 @@ func TestStopReturnsAtOnceAndOnlyTheFirstCounts(t *testing.T) {
 	})
 }
 
-func TestTheCauseOfAStopIsAFailure(t *testing.T) {
+func TestStop_TheCauseOfAStopIsAFailure(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		mustStart(t, g.Loop("service", obedient))
@@ -100,7 +100,7 @@ func TestTheCauseOfAStopIsAFailure(t *testing.T) {
 	})
 }
 
-func TestAGroupEndsByItselfWhenEverythingHasReturned(t *testing.T) {
+func TestGroup_EndsByItselfWhenEverythingHasReturned(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		mustStart(t, g.Go("work", func(ctx context.Context) error {
@@ -113,7 +113,7 @@ func TestAGroupEndsByItselfWhenEverythingHasReturned(t *testing.T) {
 	})
 }
 
-func TestAGroupIsNotDoneBeforeTheFirstWait(t *testing.T) {
+func TestGroup_IsNotDoneBeforeTheFirstWait(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		mustStart(t, g.Go("first", takes(time.Second)))
@@ -123,7 +123,7 @@ func TestAGroupIsNotDoneBeforeTheFirstWait(t *testing.T) {
 	})
 }
 
-func TestAGroupWithALoopDoesNotEndByItself(t *testing.T) {
+func TestGroup_WithALoopDoesNotEndByItself(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		mustStart(t, g.Loop("service", obedient))
@@ -138,7 +138,7 @@ func TestAGroupWithALoopDoesNotEndByItself(t *testing.T) {
 	})
 }
 
-func TestWaitAnswersTheSameEachTime(t *testing.T) {
+func TestWait_AnswersTheSameEachTime(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		letGo := make(chan struct{})
@@ -155,7 +155,7 @@ func TestWaitAnswersTheSameEachTime(t *testing.T) {
 	})
 }
 
-func TestAGoroutineThatWaitsForItsOwnGroupIsAbandoned(t *testing.T) {
+func TestGroup_AGoroutineThatWaitsForItsOwnGroupIsAbandoned(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		mustStart(t, g.Go("selfish", func(context.Context) error { g.Wait(); return nil }))
@@ -188,7 +188,7 @@ func nest(t *testing.T, g *Group, cfg Config, inner func(*Group)) *nested {
 	return n
 }
 
-func TestTheOuterGroupsLastCallReachesTheInnerOne(t *testing.T) {
+func TestInnerGroup_TheOuterGroupsLastCallReachesTheInnerOne(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		cfg, _ := testConfig()
@@ -203,7 +203,7 @@ func TestTheOuterGroupsLastCallReachesTheInnerOne(t *testing.T) {
 	})
 }
 
-func TestTheInnerGroupsTimeIsBoundedByTheOuterOnes(t *testing.T) {
+func TestInnerGroup_TimeIsBoundedByTheOuterOnes(t *testing.T) {
 	for _, grace := range []time.Duration{-1, time.Hour, 25 * time.Second, 5 * time.Second} {
 		bubble(t, func(t *testing.T) {
 			g, _ := newTestGroup(t)
@@ -227,7 +227,7 @@ func TestTheInnerGroupsTimeIsBoundedByTheOuterOnes(t *testing.T) {
 	}
 }
 
-func TestTheOuterGroupsInterruptReachesAnInnerStopThatHadMoreTime(t *testing.T) {
+func TestInnerGroup_TheOuterGroupsInterruptReachesAnInnerStopThatHadMoreTime(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		cfg, _ := testConfig()
@@ -253,7 +253,7 @@ func TestTheOuterGroupsInterruptReachesAnInnerStopThatHadMoreTime(t *testing.T) 
 	})
 }
 
-func TestASecondSignalReachesTheInnerGroup(t *testing.T) {
+func TestInnerGroup_ASecondSignalReachesTheInnerGroup(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		letGo := make(chan struct{})
@@ -285,7 +285,7 @@ func TestASecondSignalReachesTheInnerGroup(t *testing.T) {
 	})
 }
 
-func TestAGroupMadeInsideAnInterruptedOneIsInterruptedAtOnce(t *testing.T) {
+func TestInnerGroup_AGroupMadeInsideAnInterruptedOneIsInterruptedAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		mustStart(t, g.Go("outer", func(ctx context.Context) error {
@@ -307,7 +307,7 @@ func TestAGroupMadeInsideAnInterruptedOneIsInterruptedAtOnce(t *testing.T) {
 	})
 }
 
-func TestTheInnerGroupAnswersForContextsInside(t *testing.T) {
+func TestInnerGroup_AnswersForContextsInside(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		cfg, _ := testConfig()
@@ -329,7 +329,7 @@ func TestTheInnerGroupAnswersForContextsInside(t *testing.T) {
 	})
 }
 
-func TestFailuresAreKeptInOrderUpTo100(t *testing.T) {
+func TestGroup_FailuresAreKeptInOrderUpTo100(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		for i := range 150 {
@@ -350,7 +350,7 @@ func TestFailuresAreKeptInOrderUpTo100(t *testing.T) {
 	})
 }
 
-func TestInterruptBeforeLastCallDoesNothing(t *testing.T) {
+func TestInterrupt_BeforeLastCallDoesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		g.interruptNow()

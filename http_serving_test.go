@@ -62,7 +62,7 @@ func quietServer(h http.HandlerFunc) *http.Server {
 	return &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Hour}
 }
 
-func TestGoAndBackgroundStartWhileARequestIsServedAndNotAfterIt(t *testing.T) {
+func TestGo_AndBackgroundStartWhileARequestIsServedAndNotAfterIt(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		l := newPipeListener()
@@ -95,7 +95,7 @@ func TestGoAndBackgroundStartWhileARequestIsServedAndNotAfterIt(t *testing.T) {
 	})
 }
 
-func TestGoIsRefusedAtInterruptAtTheLatest(t *testing.T) {
+func TestGo_IsRefusedAtInterruptAtTheLatest(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		l := newPipeListener()
@@ -123,7 +123,7 @@ func TestGoIsRefusedAtInterruptAtTheLatest(t *testing.T) {
 	})
 }
 
-func TestDuringTheDelayServersAcceptAndThenTheyDoNot(t *testing.T) {
+func TestDelay_DuringTheDelayServersAcceptAndThenTheyDoNot(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		cfg.Delay = 3 * time.Second
@@ -148,7 +148,7 @@ func TestDuringTheDelayServersAcceptAndThenTheyDoNot(t *testing.T) {
 	})
 }
 
-func TestTheDelayIsSkippedWithoutAServer(t *testing.T) {
+func TestDelay_IsSkippedWithoutAServer(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		cfg.Delay = 3 * time.Second
@@ -159,7 +159,7 @@ func TestTheDelayIsSkippedWithoutAServer(t *testing.T) {
 	})
 }
 
-func TestAServerThatEndsBeforeLastCallBeginsAStopWithCode1(t *testing.T) {
+func TestServer_ThatEndsBeforeLastCallBeginsAStopWithCode1(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		l := newPipeListener()
@@ -173,7 +173,7 @@ func TestAServerThatEndsBeforeLastCallBeginsAStopWithCode1(t *testing.T) {
 	})
 }
 
-func TestFromLastCallOnAServerIsRefusedAndTheListenerStaysTheCallers(t *testing.T) {
+func TestServer_FromLastCallOnAServerIsRefusedAndTheListenerStaysTheCallers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		mustStart(t, g.Go("work", takes(time.Second)))
@@ -191,7 +191,7 @@ func TestFromLastCallOnAServerIsRefusedAndTheListenerStaysTheCallers(t *testing.
 	})
 }
 
-func TestAServerOrListenerThatIsMissingIsAnError(t *testing.T) {
+func TestServer_OrListenerThatIsMissingIsAnError(t *testing.T) {
 	g, _ := newTestGroup(t)
 	if err := g.HTTP("api", nil, newPipeListener()); err == nil {
 		t.Error("no server")
@@ -204,7 +204,7 @@ func TestAServerOrListenerThatIsMissingIsAnError(t *testing.T) {
 	}
 }
 
-func TestAServerMayBeCalledSetup(t *testing.T) {
+func TestServer_MayBeCalledSetup(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		l := newPipeListener()

@@ -27,7 +27,7 @@ func stuckConfig() (Config, *written, chan struct{}) {
 	return cfg, log, until
 }
 
-func TestALoggerThatBlocksDoesNotHoldUpTheStop(t *testing.T) {
+func TestJournal_ALoggerThatBlocksDoesNotHoldUpTheStop(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, log, until := stuckConfig()
 		g := mustNew(t.Context(), t, cfg)
@@ -50,7 +50,7 @@ func TestALoggerThatBlocksDoesNotHoldUpTheStop(t *testing.T) {
 	})
 }
 
-func TestALoggerThatBlocksDoesNotHoldUpTheBeginOfAStop(t *testing.T) {
+func TestJournal_ALoggerThatBlocksDoesNotHoldUpTheBeginOfAStop(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _, until := stuckConfig()
 		defer close(until)
@@ -63,7 +63,7 @@ func TestALoggerThatBlocksDoesNotHoldUpTheBeginOfAStop(t *testing.T) {
 	})
 }
 
-func TestALoggerThatBlocksDoesNotMakeAStopLongerThanItsBudget(t *testing.T) {
+func TestJournal_ALoggerThatBlocksDoesNotMakeAStopLongerThanItsBudget(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _, until := stuckConfig()
 		defer close(until)
@@ -83,7 +83,7 @@ func TestALoggerThatBlocksDoesNotMakeAStopLongerThanItsBudget(t *testing.T) {
 	})
 }
 
-func TestLinesBeyondTheQueueAreDroppedAndCounted(t *testing.T) {
+func TestJournal_LinesBeyondTheQueueAreDroppedAndCounted(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var j journal
 		log := &written{}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestSIGHUPReloadsInsteadOfStopping(t *testing.T) {
+func TestReload_SIGHUPReloadsInsteadOfStopping(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		calls := 0
@@ -34,7 +34,7 @@ func TestSIGHUPReloadsInsteadOfStopping(t *testing.T) {
 	})
 }
 
-func TestSIGHUPWithoutAReloadStops(t *testing.T) {
+func TestReload_SIGHUPWithoutAReloadStops(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, log := testConfig()
 		p := runMain(cfg, nil)
@@ -45,7 +45,7 @@ func TestSIGHUPWithoutAReloadStops(t *testing.T) {
 	})
 }
 
-func TestReloadsRunOneAtATimeAndThoseThatComeMeanwhileBecomeOne(t *testing.T) {
+func TestReload_RunOneAtATimeAndThoseThatComeMeanwhileBecomeOne(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		var began []time.Time
@@ -75,7 +75,7 @@ func TestReloadsRunOneAtATimeAndThoseThatComeMeanwhileBecomeOne(t *testing.T) {
 	})
 }
 
-func TestTheErrorsOfAReloadAreLoggedAndStopNobody(t *testing.T) {
+func TestReload_TheErrorsOfAReloadAreLoggedAndStopNobody(t *testing.T) {
 	for _, end := range ends {
 		bubble(t, func(t *testing.T) {
 			cfg, log := testConfig()
@@ -95,7 +95,7 @@ func TestTheErrorsOfAReloadAreLoggedAndStopNobody(t *testing.T) {
 	}
 }
 
-func TestTheContextOfAReloadEndsAtLastCallWhateverElseHasItsName(t *testing.T) {
+func TestReload_TheContextOfAReloadEndsAtLastCallWhateverElseHasItsName(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		var ended time.Time
@@ -116,7 +116,7 @@ func TestTheContextOfAReloadEndsAtLastCallWhateverElseHasItsName(t *testing.T) {
 	})
 }
 
-func TestNothingIsReloadedDuringAStop(t *testing.T) {
+func TestReload_NothingIsReloadedDuringAStop(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, log := testConfig()
 		cfg.OnReload = func(context.Context) error { t.Error("it was"); return errors.ErrUnsupported }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-func TestMainReturnsTheExitCodeOfTheStop(t *testing.T) {
+func TestMain_ReturnsTheExitCodeOfTheStop(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		work func(ctx context.Context) error
@@ -35,7 +35,7 @@ func TestMainReturnsTheExitCodeOfTheStop(t *testing.T) {
 	}
 }
 
-func TestAProgramThatIsDoneEndsByItself(t *testing.T) {
+func TestMain_AProgramThatIsDoneEndsByItself(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		for name, setup := range map[string]func(context.Context, *Group) error{
@@ -53,7 +53,7 @@ func TestAProgramThatIsDoneEndsByItself(t *testing.T) {
 	})
 }
 
-func TestReadyTurnsTrueWhenSetupHasReturnedAndFalseAtLastCall(t *testing.T) {
+func TestReady_TurnsTrueWhenSetupHasReturnedAndFalseAtLastCall(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		p := runMain(cfg, func(_ context.Context, g *Group) error {
@@ -79,7 +79,7 @@ func TestReadyTurnsTrueWhenSetupHasReturnedAndFalseAtLastCall(t *testing.T) {
 	})
 }
 
-func TestAnErrorOfSetupIsAFailureAndRunsTheClosersRegisteredSoFar(t *testing.T) {
+func TestSetup_AnErrorOfSetupIsAFailureAndRunsTheClosersRegisteredSoFar(t *testing.T) {
 	for _, end := range ends {
 		t.Run(end.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestAnErrorOfSetupIsAFailureAndRunsTheClosersRegisteredSoFar(t *testing.T) 
 	}
 }
 
-func TestTheContextOfASetupThatStillRunsEndsAtLastCall(t *testing.T) {
+func TestSetup_TheContextOfASetupThatStillRunsEndsAtLastCall(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		p := runMain(cfg, func(ctx context.Context, g *Group) error {
@@ -123,7 +123,7 @@ func TestTheContextOfASetupThatStillRunsEndsAtLastCall(t *testing.T) {
 	})
 }
 
-func TestWhatSetupMadeWithItsContextLivesUntilInterrupt(t *testing.T) {
+func TestSetup_WhatSetupMadeWithItsContextLivesUntilInterrupt(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		var ended, began time.Time
@@ -140,7 +140,7 @@ func TestWhatSetupMadeWithItsContextLivesUntilInterrupt(t *testing.T) {
 	})
 }
 
-func TestASignalBeforeSetupIsNotLostAndSetupHearsIt(t *testing.T) {
+func TestSetup_ASignalBeforeSetupIsNotLostAndSetupHearsIt(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, log := testConfig()
 		signals := make(chan os.Signal, 1)
@@ -159,7 +159,7 @@ func TestASignalBeforeSetupIsNotLostAndSetupHearsIt(t *testing.T) {
 	})
 }
 
-func TestASecondSignalInterruptsAtOnceInEachPhase(t *testing.T) {
+func TestSignal_ASecondSignalInterruptsAtOnceInEachPhase(t *testing.T) {
 	for name, second := range map[string]time.Duration{"in the delay": time.Second, "in the drain": 10 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -185,7 +185,7 @@ func TestASecondSignalInterruptsAtOnceInEachPhase(t *testing.T) {
 	}
 }
 
-func TestASecondSignalLeavesTheDeafHalfTheReserve(t *testing.T) {
+func TestSignal_ASecondSignalLeavesTheUnresponsiveHalfTheReserve(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		letGo := make(chan struct{})
@@ -201,7 +201,7 @@ func TestASecondSignalLeavesTheDeafHalfTheReserve(t *testing.T) {
 	})
 }
 
-func TestAThirdSignalEndsTheProcessWith128PlusItsNumber(t *testing.T) {
+func TestSignal_AThirdSignalEndsTheProcessWith128PlusItsNumber(t *testing.T) {
 	for signal, want := range map[syscall.Signal]int{syscall.SIGTERM: 143, syscall.SIGINT: 130} {
 		bubble(t, func(t *testing.T) {
 			cfg, _ := testConfig()
@@ -227,7 +227,7 @@ func TestAThirdSignalEndsTheProcessWith128PlusItsNumber(t *testing.T) {
 	}
 }
 
-func TestWithoutAGraceAStopTakesAsLongAsTheWork(t *testing.T) {
+func TestGrace_WithoutAGraceAStopTakesAsLongAsTheWork(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		cfg.Grace = -1
@@ -241,7 +241,7 @@ func TestWithoutAGraceAStopTakesAsLongAsTheWork(t *testing.T) {
 	})
 }
 
-func TestWithoutAGraceASecondSignalInterruptsAndThenTheReserveCounts(t *testing.T) {
+func TestGrace_WithoutAGraceASecondSignalInterruptsAndThenTheReserveCounts(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		cfg.Grace = -1
@@ -262,7 +262,7 @@ func TestWithoutAGraceASecondSignalInterruptsAndThenTheReserveCounts(t *testing.
 	})
 }
 
-func TestASignalAfterAFailureIsTheFirstOne(t *testing.T) {
+func TestSignal_AfterAFailureIsTheFirstOne(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, log := testConfig()
 		p := runMain(cfg, func(_ context.Context, g *Group) error {
@@ -281,7 +281,7 @@ func TestASignalAfterAFailureIsTheFirstOne(t *testing.T) {
 	})
 }
 
-func TestOtherSignalsDoNotStop(t *testing.T) {
+func TestSignal_OtherSignalsDoNotStop(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		p := runMain(cfg, nil)
@@ -299,7 +299,7 @@ func TestOtherSignalsDoNotStop(t *testing.T) {
 	})
 }
 
-func TestStopSignalsReplaceTheDefaultOnes(t *testing.T) {
+func TestSignal_StopSignalsReplaceTheDefaultOnes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		cfg.StopSignals = []os.Signal{syscall.SIGQUIT}
@@ -316,7 +316,7 @@ func TestStopSignalsReplaceTheDefaultOnes(t *testing.T) {
 	})
 }
 
-func TestAClosedSignalChannelIsNoSignal(t *testing.T) {
+func TestSignal_AClosedSignalChannelIsNoSignal(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		p := runMain(cfg, nil)
@@ -336,7 +336,7 @@ type stuckError chan struct{}
 
 func (e stuckError) Error() string { <-e; return "at last" }
 
-func TestTheWatchdogEndsAStopThatHangsWithCode3(t *testing.T) {
+func TestWatchdog_EndsAStopThatHangsWithCode3(t *testing.T) {
 	report := filepath.Join(t.TempDir(), "report")
 	if err := os.WriteFile(report, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -357,7 +357,7 @@ func TestTheWatchdogEndsAStopThatHangsWithCode3(t *testing.T) {
 	})
 }
 
-func TestTheLogHasALineForEachPhase(t *testing.T) {
+func TestLog_HasALineForEachPhase(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, log := testConfig()
 		letGo := make(chan struct{})

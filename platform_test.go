@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestTheTerminationLogIsCutBetweenLinesAndSaysSo(t *testing.T) {
+func TestTerminationLog_IsCutBetweenLinesAndSaysSo(t *testing.T) {
 	if got := shorten("short\n", 4096); got != "short\n" {
 		t.Errorf("%q", got)
 	}

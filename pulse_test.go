@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestABeatThatComesMuchLateIsAFreeze(t *testing.T) {
+func TestFreeze_ABeatThatComesMuchLateIsAFreeze(t *testing.T) {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, c := range []struct{ elapsed, want time.Duration }{
 		{100 * time.Millisecond, 0},

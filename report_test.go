@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestTheWorstPartOfAReportDecidesTheExitCode(t *testing.T) {
+func TestReport_TheWorstPartOfAReportDecidesTheExitCode(t *testing.T) {
 	line, failure := []Entry{{Count: 1}}, []error{errBroken}
 	for want, reports := range map[int][]Report{
 		0:  {{}, {Finished: line}, {BackgroundErrors: 7}, {Signal: syscall.SIGTERM, Frozen: time.Second}},
@@ -25,7 +25,7 @@ func TestTheWorstPartOfAReportDecidesTheExitCode(t *testing.T) {
 	}
 }
 
-func TestTheReportIsASummaryThenTheWorstFirstThenTheStacks(t *testing.T) {
+func TestReport_IsASummaryThenTheWorstFirstThenTheStacks(t *testing.T) {
 	r := Report{
 		Signal: syscall.SIGTERM, Took: 12345678 * time.Microsecond, Frozen: 2 * time.Second,
 		Finished:         []Entry{{Kind: EntryRequest, Name: "api", Count: 3, CallSite: "app/main.go:10"}},
@@ -57,7 +57,7 @@ loop poll is at
 	}
 }
 
-func TestLinesGoFromTheOldestAndThenByName(t *testing.T) {
+func TestReport_LinesGoFromTheOldestAndThenByName(t *testing.T) {
 	entries := []Entry{
 		{Name: "b", Age: time.Second}, {Name: "a", Age: time.Second + time.Millisecond},
 		{Name: "old", Age: time.Hour}, {Name: "a", Kind: EntryGo, Age: time.Second}, {Name: "new"},

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestSignalsThatNobodyCanCatchAreRefusedByName(t *testing.T) {
+func TestSignals_ThatNobodyCanCatchAreRefusedByName(t *testing.T) {
 	plainEnvironment(t)
 	for _, c := range []struct {
 		signal os.Signal
@@ -26,7 +26,7 @@ func TestSignalsThatNobodyCanCatchAreRefusedByName(t *testing.T) {
 	}
 }
 
-func TestSignalsAreNamedAsKillNamesThem(t *testing.T) {
+func TestSignals_AreNamedAsKillNamesThem(t *testing.T) {
 	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGKILL, syscall.SIGTERM} {
 		if name := signalName(s); !strings.HasPrefix(name, "SIG") {
 			t.Errorf("%v is named %q", s, name)

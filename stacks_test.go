@@ -18,7 +18,7 @@ var oddNames = []string{
 	"plain", `with "quotes"`, "with\nnewlines\n\n# labels: {}", "grüße 任务 🚀", `{"lastcall":"fake"}`, `back\slash`, "tab\tand\x00nul", `"`, "a, b: c", "\xff not utf-8",
 }
 
-func TestAbandonedGoroutinesShowTheirStacksWhateverTheirNames(t *testing.T) {
+func TestStacks_AbandonedGoroutinesShowTheirStacksWhateverTheirNames(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		letGo := make(chan struct{})
@@ -62,7 +62,7 @@ func deep(n int, until <-chan struct{}) {
 	<-until
 }
 
-func TestADeepStackIsShownFromItsTop(t *testing.T) {
+func TestStacks_ADeepStackIsShownFromItsTop(t *testing.T) {
 	for _, depth := range []int{20, 110, 1000} { // the runtime records 128 frames
 		bubble(t, func(t *testing.T) {
 			g, _ := newTestGroup(t)
@@ -78,7 +78,7 @@ func TestADeepStackIsShownFromItsTop(t *testing.T) {
 	}
 }
 
-func TestGoroutinesAtManyPlacesAreCountedByPlace(t *testing.T) {
+func TestStacks_GoroutinesAtManyPlacesAreCountedByPlace(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		letGo := make(chan struct{})
@@ -99,7 +99,7 @@ func TestGoroutinesAtManyPlacesAreCountedByPlace(t *testing.T) {
 	})
 }
 
-func TestTheStacksOfOtherGroupsAndOfChildrenAreNotTaken(t *testing.T) {
+func TestStacks_OfOtherGroupsAndOfChildrenAreNotTaken(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		letGo := make(chan struct{})
 		defer close(letGo)
@@ -120,7 +120,7 @@ func TestTheStacksOfOtherGroupsAndOfChildrenAreNotTaken(t *testing.T) {
 	})
 }
 
-func TestWithoutTimeForADumpTheLinesStayWithoutStacks(t *testing.T) {
+func TestStacks_WithoutTimeForADumpTheLinesStayWithoutStacks(t *testing.T) {
 	entries := []Entry{{Kind: EntryGo, Name: "work"}}
 	addStacks(entries, 1, 0)
 	addStacks(nil, 1, time.Second)
@@ -134,7 +134,7 @@ func oneRecord(frames string) iter.Seq[stackdump.Record] {
 	return stackdump.Parse("1 @ 0x1\n# labels: {\"lastcall\":\"a\", \"lastcall.group\":\"7\", \"lastcall.kind\":\"go\"}\n" + frames + "\n\n")
 }
 
-func TestAHugeStackIsCut(t *testing.T) {
+func TestStacks_AHugeStackIsCut(t *testing.T) {
 	var frames strings.Builder
 	for i := range 5000 {
 		fmt.Fprintf(&frames, "#\t0x4f\tmain.f%d+0x2f\t\t/src/a.go:%d\n", i, i)
@@ -169,9 +169,9 @@ func TestUserStack_LeavesOutTheFramesOfTheGroup(t *testing.T) {
 	}
 }
 
-// FuzzFindStacks holds that no profile makes it panic, and that what it returns
+// FuzzStacks_AreFoundInAnyText holds that no profile makes it panic, and that what it returns
 // is bounded.
-func FuzzFindStacks(f *testing.F) {
+func FuzzStacks_AreFoundInAnyText(f *testing.F) {
 	var b bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&b, 1); err != nil {
 		f.Fatal(err)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestAReportSaysWhoFinishedWhoWasInterruptedAndWhoWasAbandoned(t *testing.T) {
+func TestReport_SaysWhoFinishedWhoWasInterruptedAndWhoWasAbandoned(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, log := newTestGroup(t)
 		letGo := make(chan struct{})
@@ -38,7 +38,7 @@ func TestAReportSaysWhoFinishedWhoWasInterruptedAndWhoWasAbandoned(t *testing.T)
 	})
 }
 
-func TestWhoReturnsAfterAbandonIsNotCountedTwice(t *testing.T) {
+func TestReport_WhoReturnsAfterAbandonIsNotCountedTwice(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		letGo := make(chan struct{})

@@ -62,7 +62,7 @@ func check(ctx context.Context, client healthpb.HealthClient) <-chan error {
 	return result
 }
 
-func TestACallInFlightFinishesInTheDrain(t *testing.T) {
+func TestGRPC_ACallInFlightFinishesInTheDrain(t *testing.T) {
 	g, client, arrived, release := serveGRPC(t, lastcall.Config{}, false)
 	result := check(t.Context(), client)
 	<-arrived
@@ -96,7 +96,7 @@ func refusedWithin(t *testing.T, client healthpb.HealthClient) {
 	}
 }
 
-func TestACallBeyondTheBudgetIsCancelledAtInterrupt(t *testing.T) {
+func TestGRPC_ACallBeyondTheBudgetIsCancelledAtInterrupt(t *testing.T) {
 	g, client, arrived, _ := serveGRPC(t, lastcall.Config{Grace: 2 * time.Second}, true)
 	result := check(t.Context(), client)
 	<-arrived
@@ -114,7 +114,7 @@ func TestACallBeyondTheBudgetIsCancelledAtInterrupt(t *testing.T) {
 	}
 }
 
-func TestADeafCallIsAbandonedByName(t *testing.T) {
+func TestGRPC_AnUnresponsiveCallIsAbandonedByName(t *testing.T) {
 	g, client, arrived, release := serveGRPC(t, lastcall.Config{Grace: 2 * time.Second}, false)
 	defer close(release)
 	check(t.Context(), client)

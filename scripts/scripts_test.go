@@ -39,7 +39,7 @@ func must(t *testing.T, dir, name string, args ...string) string {
 	return out
 }
 
-func TestAReleaseOfThisTreeCanBeInstalled(t *testing.T) {
+func TestRelease_OfThisTreeCanBeInstalled(t *testing.T) {
 	t.Parallel()
 	out := must(t, "..", "scripts/release", "v0.0.1-test")
 	if !strings.Contains(out, "installed, and it says: lastcall v0.0.1-test") || !strings.Contains(out, "nothing was changed here") {
@@ -50,7 +50,7 @@ func TestAReleaseOfThisTreeCanBeInstalled(t *testing.T) {
 	}
 }
 
-func TestTheDemonstrationWorks(t *testing.T) {
+func TestDemo_TheDemonstrationWorks(t *testing.T) {
 	t.Parallel()
 	binary := filepath.Join(t.TempDir(), "lastcall")
 	must(t, filepath.Join("..", "cmd", "lastcall"), "go", "build", "-trimpath", "-o", binary, ".")
@@ -156,7 +156,7 @@ func refused(t *testing.T, root, words string, args ...string) {
 	}
 }
 
-func TestTagsAreMadeAndNothingElseChanges(t *testing.T) {
+func TestRelease_TagsAreMadeAndNothingElseChanges(t *testing.T) {
 	t.Parallel()
 	root := repository(t)
 	head := must(t, root, "git", "rev-parse", "main")
@@ -183,7 +183,7 @@ func TestTagsAreMadeAndNothingElseChanges(t *testing.T) {
 	refused(t, root, "a released version never changes", "v0.1.0")
 }
 
-func TestAReleaseThatNobodyCouldInstallIsRefused(t *testing.T) {
+func TestRelease_ThatNobodyCouldInstallIsRefused(t *testing.T) {
 	t.Parallel()
 	t.Run("a file that git ignores is needed", func(t *testing.T) {
 		t.Parallel()
@@ -207,7 +207,7 @@ func TestAReleaseThatNobodyCouldInstallIsRefused(t *testing.T) {
 	})
 }
 
-func TestTagsWantACleanTreeAndANoteOfWhatIsNew(t *testing.T) {
+func TestRelease_TagsWantACleanTreeAndANoteOfWhatIsNew(t *testing.T) {
 	t.Parallel()
 	root := repository(t)
 	refused(t, root, "CHANGELOG.md has no heading '## 0.2.0'", "v0.2.0", "--tag")

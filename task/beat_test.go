@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestARunThatIsCutOffIsToldBeforeItsLeaseEnds(t *testing.T) {
+func TestRun_ThatIsCutOffIsToldBeforeItsLeaseEnds(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.kind.CancelOnDisconnect = true
 		causes := make(chan error, 1)
@@ -38,7 +38,7 @@ func TestARunThatIsCutOffIsToldBeforeItsLeaseEnds(t *testing.T) {
 	})
 }
 
-func TestASaveOfAStaleRunIsRefusedAndEndsItsContext(t *testing.T) {
+func TestLease_ASaveOfAStaleRunIsRefusedAndEndsItsContext(t *testing.T) {
 	bubble(t, func(b *bench) {
 		goOn := make(chan struct{})
 		var save, cause error

@@ -20,7 +20,7 @@ func (unclaimable) Claim(context.Context, task.ClaimRequest) ([]task.Task, error
 	return nil, errors.New("malformed")
 }
 
-func TestAClaimThatGoesOnFailingIsToldAtOnceAndThenOnceAMinute(t *testing.T) {
+func TestClaim_ThatGoesOnFailingIsToldAtOnceAndThenOnceAMinute(t *testing.T) {
 	bubble(t, func(b *bench) {
 		var log bytes.Buffer // its handler writes a line at a time
 		b.handle = func(context.Context, *task.Run) error { return nil }
@@ -35,7 +35,7 @@ func TestAClaimThatGoesOnFailingIsToldAtOnceAndThenOnceAMinute(t *testing.T) {
 	})
 }
 
-func TestAClaimWhoseAnswerWasLostIsFoundAgain(t *testing.T) {
+func TestClaim_WhoseAnswerWasLostIsFoundAgain(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.handle = func(context.Context, *task.Run) error { return nil }
 		id := b.enqueue()

@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-func TestGettingATaskThatIsNotThereIsErrNotFound(t *testing.T) {
+func TestGet_GettingATaskThatIsNotThereIsErrNotFound(t *testing.T) {
 	c := task.NewClient(memstore.New())
 	const id = "0197c0de-0000-7000-8000-000000000000"
 	if _, err := c.Get(t.Context(), id); !errors.Is(err, task.ErrNotFound) {
@@ -22,7 +22,7 @@ func TestGettingATaskThatIsNotThereIsErrNotFound(t *testing.T) {
 	}
 }
 
-func TestCancelEndsARunningTaskAndSaysSoToItsHandler(t *testing.T) {
+func TestCancel_EndsARunningTaskAndSaysSoToItsHandler(t *testing.T) {
 	bubble(t, func(b *bench) {
 		causes := b.hold()
 		g := b.serve(b.store)
@@ -40,7 +40,7 @@ func TestCancelEndsARunningTaskAndSaysSoToItsHandler(t *testing.T) {
 	})
 }
 
-func TestInterruptHandsATaskToAnotherWorkerFirst(t *testing.T) {
+func TestInterrupt_HandsATaskToAnotherWorkerFirst(t *testing.T) {
 	bubble(t, func(b *bench) {
 		var runs []string
 		b.handle = func(ctx context.Context, r *task.Run) error {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestARunsContextEndsLikeAChildOfItsWorkers(t *testing.T) {
+func TestRunContext_ARunsContextEndsLikeAChildOfItsWorkers(t *testing.T) {
 	cause, later := errors.New("the cause"), errors.New("too late")
 	type key struct{}
 	for name, tc := range map[string]struct {
@@ -68,7 +68,7 @@ func TestARunsContextEndsLikeAChildOfItsWorkers(t *testing.T) {
 	}
 }
 
-func TestARunsContextCostsItsParentNothingUntilSomebodyLooks(t *testing.T) {
+func TestRunContext_ARunsContextCostsItsParentNothingUntilSomebodyLooks(t *testing.T) {
 	parent := &countedContext{Context: t.Context()}
 	c := &runContext{parent: parent}
 	if _, ok := c.Deadline(); ok || c.Value("key") != nil {

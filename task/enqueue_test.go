@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-func TestEnqueuingAgainWithTheSameIDMakesNoSecondTask(t *testing.T) {
+func TestEnqueue_EnqueuingAgainWithTheSameIDMakesNoSecondTask(t *testing.T) {
 	c := task.NewClient(memstore.New())
 	opt := &task.EnqueueOptions{ID: "0197c0de-0000-7000-8000-000000000000"}
 	for i, existed := range []bool{false, true} {
@@ -27,7 +27,7 @@ func TestEnqueuingAgainWithTheSameIDMakesNoSecondTask(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeAcceptedIsErrInvalidAndSaysWhy(t *testing.T) {
+func TestEnqueue_WhatCannotBeAcceptedIsErrInvalidAndSaysWhy(t *testing.T) {
 	c := task.NewClient(memstore.New())
 	for name, call := range map[string]func() (task.EnqueueResult, error){
 		"not a UUID": func() (task.EnqueueResult, error) {
@@ -56,7 +56,7 @@ func TestWhatCannotBeAcceptedIsErrInvalidAndSaysWhy(t *testing.T) {
 	}
 }
 
-func TestAPreparedTaskOfANamedKindIsCheckedAndCanBeHandedInAgain(t *testing.T) {
+func TestPrepare_APreparedTaskOfANamedKindIsCheckedAndCanBeHandedInAgain(t *testing.T) {
 	c := task.NewClient(memstore.New())
 	payload := []byte(`{ "spaces": "stay" }`)
 	n, err := task.Prepare("named", payload, &task.EnqueueOptions{Queue: "q", Priority: 3})
@@ -80,7 +80,7 @@ func TestAPreparedTaskOfANamedKindIsCheckedAndCanBeHandedInAgain(t *testing.T) {
 	}
 }
 
-func TestEnqueueManyKeepsOrderKeysAndIDs(t *testing.T) {
+func TestEnqueueMany_KeepsOrderKeysAndIDs(t *testing.T) {
 	bubble(t, func(b *bench) {
 		k := task.Kind[int]{Name: "many", Queue: "bulk"}
 		var tasks []task.NewTask

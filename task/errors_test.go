@@ -7,7 +7,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestPermanentKeepsItsErrorAndNil(t *testing.T) {
+func TestPermanent_KeepsItsErrorAndNil(t *testing.T) {
 	cause := errors.New("cause")
 	if err := task.Permanent(cause); !errors.Is(err, cause) || !task.IsPermanent(err) || err.Error() != "cause" {
 		t.Errorf("%v", err)
@@ -17,7 +17,7 @@ func TestPermanentKeepsItsErrorAndNil(t *testing.T) {
 	}
 }
 
-func TestACrashOfNothingIsNoError(t *testing.T) {
+func TestCrashed_ACrashOfNothingIsNoError(t *testing.T) {
 	if err := task.Crashed(nil); err != nil {
 		t.Error(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-func TestIDsAreUUIDsOfVersionSevenAndSortByTime(t *testing.T) {
+func TestIDs_AreUUIDsOfVersionSevenAndSortByTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := task.NewClient(memstore.New())
 		var ids []string

@@ -9,7 +9,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestHandlePanicsOnWhatIsAMistakeOfTheProgram(t *testing.T) {
+func TestHandle_PanicsOnWhatIsAMistakeOfTheProgram(t *testing.T) {
 	fn := func(context.Context, *task.Run, args) error { return nil }
 	for name, register := range map[string]func(m *task.Mux){
 		"twice":       func(m *task.Mux) { task.Handle(m, kind, fn); task.Handle(m, kind, fn) },
@@ -29,7 +29,7 @@ func TestHandlePanicsOnWhatIsAMistakeOfTheProgram(t *testing.T) {
 	}
 }
 
-func TestMiddlewareWrapsInItsOrderAndObserversHearOfEveryRun(t *testing.T) {
+func TestMiddleware_WrapsInItsOrderAndObserversHearOfEveryRun(t *testing.T) {
 	bubble(t, func(b *bench) {
 		var order []string
 		wrap := func(name string) func(task.Handler) task.Handler {

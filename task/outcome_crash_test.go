@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestWhatTheHandlerCallsACrashIsCountedAsOneAndCapped(t *testing.T) {
+func TestCrashed_WhatTheHandlerCallsACrashIsCountedAsOneAndCapped(t *testing.T) {
 	bubble(t, func(b *bench) {
 		killed := errors.New("killed by signal 9")
 		b.handle = func(context.Context, *task.Run) error { return fmt.Errorf("render: %w", task.Crashed(killed)) }
@@ -35,7 +35,7 @@ func TestWhatTheHandlerCallsACrashIsCountedAsOneAndCapped(t *testing.T) {
 	})
 }
 
-func TestANewCheckpointEndsTheStreakOfWhatTheHandlerCallsCrashes(t *testing.T) {
+func TestCrashed_ANewCheckpointEndsTheStreakOfWhatTheHandlerCallsCrashes(t *testing.T) {
 	bubble(t, func(b *bench) {
 		n := 0
 		b.handle = func(ctx context.Context, r *task.Run) error {
@@ -54,7 +54,7 @@ func TestANewCheckpointEndsTheStreakOfWhatTheHandlerCallsCrashes(t *testing.T) {
 	})
 }
 
-func TestACrashAfterAStopBeganIsAnInterruption(t *testing.T) {
+func TestCrashed_ACrashAfterAStopBeganIsAnInterruption(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.handle = func(ctx context.Context, _ *task.Run) error {
 			<-ctx.Done()
@@ -70,7 +70,7 @@ func TestACrashAfterAStopBeganIsAnInterruption(t *testing.T) {
 	})
 }
 
-func TestCrashesWithoutANewCheckpointFailTheTaskAtTheCap(t *testing.T) {
+func TestCrash_CrashesWithoutANewCheckpointFailTheTaskAtTheCap(t *testing.T) {
 	bubble(t, func(b *bench) {
 		saved := 0
 		task.Handle(&b.mux, kind, func(ctx context.Context, r *task.Run, _ args) error {

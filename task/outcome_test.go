@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestASnoozeWaitsAndCostsNothing(t *testing.T) {
+func TestSnooze_WaitsAndCostsNothing(t *testing.T) {
 	bubble(t, func(b *bench) {
 		var began []time.Time
 		b.handle = func(context.Context, *task.Run) error {
@@ -34,7 +34,7 @@ func TestASnoozeWaitsAndCostsNothing(t *testing.T) {
 	})
 }
 
-func TestInterruptionsWithoutACheckpointWaitLongerEachTimeAndAreCapped(t *testing.T) {
+func TestInterrupt_InterruptionsWithoutACheckpointWaitLongerEachTimeAndAreCapped(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.kind.MaxInterruptions = 3
 		b.hold()
@@ -59,7 +59,7 @@ func TestInterruptionsWithoutACheckpointWaitLongerEachTimeAndAreCapped(t *testin
 	})
 }
 
-func TestAfterAStopBeganOnlyPermanentErrorsAndPanicsAreTheHandlersFault(t *testing.T) {
+func TestStop_AfterAStopBeganOnlyPermanentErrorsAndPanicsAreTheHandlersFault(t *testing.T) {
 	for name, c := range map[string]struct {
 		end    func() error
 		status task.Status
@@ -172,7 +172,7 @@ func TestBackoff_APanicLeavesTheTaskWithTheBackoffOfOthers(t *testing.T) {
 	})
 }
 
-func TestNilIsSuccess(t *testing.T) {
+func TestOutcome_NilIsSuccess(t *testing.T) {
 	bubble(t, func(b *bench) {
 		task.Handle(&b.mux, kind, func(_ context.Context, r *task.Run, a args) error {
 			if a.N != 1 || r.ID() == "" || r.FencingToken() == 0 {
@@ -189,7 +189,7 @@ func TestNilIsSuccess(t *testing.T) {
 	})
 }
 
-func TestAnErrorIsAnAttemptThatWaitsForItsBackoffUntilTheCap(t *testing.T) {
+func TestOutcome_AnErrorIsAnAttemptThatWaitsForItsBackoffUntilTheCap(t *testing.T) {
 	bubble(t, func(b *bench) {
 		task.Handle(&b.mux, kind, func(context.Context, *task.Run, args) error { return errors.New("no\x00luck") })
 		g := b.serve(b.store)
@@ -207,7 +207,7 @@ func TestAnErrorIsAnAttemptThatWaitsForItsBackoffUntilTheCap(t *testing.T) {
 	})
 }
 
-func TestAPermanentErrorFailsAtOnceAndAPayloadThatDoesNotFitIsOne(t *testing.T) {
+func TestOutcome_APermanentErrorFailsAtOnceAndAPayloadThatDoesNotFitIsOne(t *testing.T) {
 	bubble(t, func(b *bench) {
 		cause := errors.New("broken for good")
 		task.Handle(&b.mux, kind, func(context.Context, *task.Run, args) error { return task.Permanent(cause) })
@@ -224,7 +224,7 @@ func TestAPermanentErrorFailsAtOnceAndAPayloadThatDoesNotFitIsOne(t *testing.T) 
 	})
 }
 
-func TestAPanicIsAnAttemptWithItsStack(t *testing.T) {
+func TestOutcome_APanicIsAnAttemptWithItsStack(t *testing.T) {
 	bubble(t, func(b *bench) {
 		task.Handle(&b.mux, kind, func(context.Context, *task.Run, args) error { panic("oh") })
 		g := b.serve(b.store)
@@ -235,7 +235,7 @@ func TestAPanicIsAnAttemptWithItsStack(t *testing.T) {
 	})
 }
 
-func TestATimeoutIsAnAttempt(t *testing.T) {
+func TestOutcome_ATimeoutIsAnAttempt(t *testing.T) {
 	bubble(t, func(b *bench) {
 		k := kind
 		k.Timeout = time.Hour
@@ -254,7 +254,7 @@ func TestATimeoutIsAnAttempt(t *testing.T) {
 	})
 }
 
-func TestErrInterruptedWithoutAStopIsAnAttempt(t *testing.T) {
+func TestOutcome_ErrInterruptedWithoutAStopIsAnAttempt(t *testing.T) {
 	bubble(t, func(b *bench) {
 		task.Handle(&b.mux, kind, func(ctx context.Context, r *task.Run, _ args) error { return r.HandOver(7) })
 		g := b.serve(b.store)

@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 )
 
-func TestARunNeverWaitsBehindAHandlerThatBlocks(t *testing.T) {
+func TestPool_ARunNeverWaitsBehindAHandlerThatBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 3 * maxIdle
 		var begun atomic.Int64
@@ -36,7 +36,7 @@ func TestARunNeverWaitsBehindAHandlerThatBlocks(t *testing.T) {
 	})
 }
 
-func TestEachRunIsDoneOnce(t *testing.T) {
+func TestPool_EachRunIsDoneOnce(t *testing.T) {
 	const n = 50_000
 	runs, done := make([]Run, n), make([]atomic.Int32, n)
 	var all sync.WaitGroup

@@ -61,7 +61,7 @@ func (b *bench) quick(d *distant, each time.Duration) (atOnce *atomic.Int32, too
 	return atOnce, func() time.Duration { return last.Load().Sub(began) }
 }
 
-func TestTasksThatAreShorterThanAClaimAreClaimedAhead(t *testing.T) {
+func TestPrefetch_TasksThatAreShorterThanAClaimAreClaimedAhead(t *testing.T) {
 	for _, c := range []struct {
 		claim, each time.Duration
 	}{{5 * time.Millisecond, 2 * time.Millisecond}, {time.Millisecond, 2 * time.Millisecond}, {20 * time.Millisecond, 10 * time.Millisecond}} {
@@ -92,7 +92,7 @@ func TestTasksThatAreShorterThanAClaimAreClaimedAhead(t *testing.T) {
 }
 
 // Handlers that began together return together, which does not make them short.
-func TestLongerTasksAreNotClaimedAhead(t *testing.T) {
+func TestPrefetch_LongerTasksAreNotClaimedAhead(t *testing.T) {
 	for _, claim := range []time.Duration{5 * time.Millisecond, time.Second} {
 		bubble(t, func(b *bench) {
 			d := &distant{Store: b.store, takes: claim}
@@ -110,7 +110,7 @@ func TestLongerTasksAreNotClaimedAhead(t *testing.T) {
 
 // Short ones that were claimed ahead would wait behind the long ones, while other workers have
 // nothing to do.
-func TestNothingIsClaimedAheadBesideLongTasks(t *testing.T) {
+func TestPrefetch_NothingIsClaimedAheadBesideLongTasks(t *testing.T) {
 	bubble(t, func(b *bench) {
 		d := &distant{Store: b.store, takes: 5 * time.Millisecond}
 		b.many(1000)
@@ -131,7 +131,7 @@ func TestNothingIsClaimedAheadBesideLongTasks(t *testing.T) {
 	})
 }
 
-func TestALongTaskIsForgottenAfterTenTimesItsDuration(t *testing.T) {
+func TestPrefetch_ALongTaskIsForgottenAfterTenTimesItsDuration(t *testing.T) {
 	bubble(t, func(b *bench) {
 		d := &distant{Store: b.store, takes: 10 * time.Millisecond}
 		b.many(2000)

@@ -9,7 +9,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestOldTasksAreRemovedAndYoungOnesStay(t *testing.T) {
+func TestPrune_OldTasksAreRemovedAndYoungOnesStay(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.handle = func(context.Context, *task.Run) error { return nil }
 		b.retention = time.Hour

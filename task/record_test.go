@@ -39,7 +39,7 @@ func (s *crowded) Apply(ctx context.Context, changes []task.Change) []error {
 	return s.Store.Apply(ctx, changes)
 }
 
-func TestEndsThatComeWhileOthersAreWrittenAreWrittenTogether(t *testing.T) {
+func TestRecorder_EndsThatComeWhileOthersAreWrittenAreWrittenTogether(t *testing.T) {
 	bubble(t, func(b *bench) {
 		store := &crowded{Store: b.store, hold: make(chan struct{}), fail: errors.New("the answer was lost")}
 		task.Handle(&b.mux, kind, func(context.Context, *task.Run, args) error { return nil })
@@ -67,7 +67,7 @@ func TestEndsThatComeWhileOthersAreWrittenAreWrittenTogether(t *testing.T) {
 
 // An end that comes while two calls are about to be done may be written by one of them before a
 // call for it begins. The race detector sees it when that one begins after the wait may be over.
-func TestAWorkerWaitsForEveryCallThatWritesEnds(t *testing.T) {
+func TestWorker_WaitsForEveryCallThatWritesEnds(t *testing.T) {
 	for range 500 {
 		bubble(t, func(b *bench) {
 			release := make(chan struct{})
@@ -101,7 +101,7 @@ func (s *stubborn) Apply(ctx context.Context, changes []task.Change) []error {
 	return errs
 }
 
-func TestAnEndThatCannotBeWrittenHoldsBackNoOther(t *testing.T) {
+func TestRecorder_AnEndThatCannotBeWrittenHoldsBackNoOther(t *testing.T) {
 	bubble(t, func(b *bench) {
 		store := &stubborn{Store: b.store, id: b.enqueue()}
 		b.handle = func(context.Context, *task.Run) error { return nil }
@@ -202,7 +202,7 @@ func (s *weighed) Apply(ctx context.Context, changes []task.Change) []error {
 	return s.Store.Apply(ctx, changes)
 }
 
-func TestAnOutcomeIsWrittenAgainUntilTheStoreTakesIt(t *testing.T) {
+func TestOutcome_IsWrittenAgainUntilTheStoreTakesIt(t *testing.T) {
 	bubble(t, func(b *bench) {
 		faulty := &faultyStore{Store: b.store}
 		task.Handle(&b.mux, kind, func(context.Context, *task.Run, args) error { faulty.cut(true); return nil })
@@ -217,7 +217,7 @@ func TestAnOutcomeIsWrittenAgainUntilTheStoreTakesIt(t *testing.T) {
 	})
 }
 
-func TestAnOutcomeThatCannotBeWrittenBeforeTheEndIsExitCode75(t *testing.T) {
+func TestOutcome_ThatCannotBeWrittenBeforeTheEndIsExitCode75(t *testing.T) {
 	bubble(t, func(b *bench) {
 		faulty := &faultyStore{Store: b.store}
 		task.Handle(&b.mux, kind, func(ctx context.Context, _ *task.Run, _ args) error {

@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestResultAndLogAreKept(t *testing.T) {
+func TestRun_ResultAndLogAreKept(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.handle = func(_ context.Context, r *task.Run) error {
 			r.Log("one")

@@ -33,7 +33,7 @@ func (b *bench) turning(short int) (open chan struct{}) {
 	return open
 }
 
-func TestWhatWasClaimedAheadIsGivenBackWhenTheSlotsStayTaken(t *testing.T) {
+func TestPrefetch_WhatWasClaimedAheadIsGivenBackWhenTheSlotsStayTaken(t *testing.T) {
 	bubble(t, func(b *bench) {
 		open := b.turning(500)
 		var mu sync.Mutex
@@ -72,7 +72,7 @@ func TestWhatWasClaimedAheadIsGivenBackWhenTheSlotsStayTaken(t *testing.T) {
 	})
 }
 
-func TestWhatWasClaimedAheadIsGivenBackAtLastCall(t *testing.T) {
+func TestPrefetch_WhatWasClaimedAheadIsGivenBackAtLastCall(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.turning(500)
 		ids := b.many(900)
@@ -105,7 +105,7 @@ func TestWhatWasClaimedAheadIsGivenBackAtLastCall(t *testing.T) {
 	})
 }
 
-func TestAnInterruptedTaskThatIsGivenBackIsInterruptedStill(t *testing.T) {
+func TestPrefetch_AnInterruptedTaskThatIsGivenBackIsInterruptedStill(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.turning(0)
 		ids := b.many(2 * slots)
@@ -146,7 +146,7 @@ func TestAnInterruptedTaskThatIsGivenBackIsInterruptedStill(t *testing.T) {
 	})
 }
 
-func TestAHandlerThatIgnoresItsTimeoutKeepsItsSlotAndItsTaskWaits(t *testing.T) {
+func TestWorker_AHandlerThatIgnoresItsTimeoutKeepsItsSlotAndItsTaskWaits(t *testing.T) {
 	bubble(t, func(b *bench) {
 		k := kind
 		k.Timeout, k.Concurrency = time.Minute, 1
@@ -173,7 +173,7 @@ func TestAHandlerThatIgnoresItsTimeoutKeepsItsSlotAndItsTaskWaits(t *testing.T) 
 	})
 }
 
-func TestConcurrencyIsBoundedInTotalAndByKind(t *testing.T) {
+func TestWorker_ConcurrencyIsBoundedInTotalAndByKind(t *testing.T) {
 	bubble(t, func(b *bench) {
 		var now, most, narrow, mostNarrow atomic.Int32
 		work := func(now, most *atomic.Int32) {

@@ -7,7 +7,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestEveryStatusHasAName(t *testing.T) {
+func TestStatus_EveryStatusHasAName(t *testing.T) {
 	for _, s := range task.Statuses() {
 		if got, err := task.ParseStatus(string(s)); err != nil || got != s || s.Ended() && s.Claimable() {
 			t.Errorf("%s: %s, %v", s, got, err)

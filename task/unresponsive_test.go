@@ -24,7 +24,7 @@ func (b *bench) sleepy(d time.Duration) {
 	}
 }
 
-func TestADeafHandlersTaskIsInterruptedByTheDeadlineAndTakenUpWhenTheStopIsOver(t *testing.T) {
+func TestUnresponsive_AnUnresponsiveHandlersTaskIsInterruptedByTheDeadlineAndTakenUpWhenTheStopIsOver(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.sleepy(time.Minute)
 		g := b.serve(b.store)
@@ -57,7 +57,7 @@ func TestADeafHandlersTaskIsInterruptedByTheDeadlineAndTakenUpWhenTheStopIsOver(
 	})
 }
 
-func TestTheReportOfAStopShowsWhereADeafHandlerStands(t *testing.T) {
+func TestUnresponsive_TheReportOfAStopShowsWhereAnUnresponsiveHandlerStands(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.sleepy(time.Minute)
 		g := b.serve(b.store)
@@ -78,7 +78,7 @@ func TestTheReportOfAStopShowsWhereADeafHandlerStands(t *testing.T) {
 	})
 }
 
-func TestWhatADeafHandlerReturnsInTheLastMomentComesTooLate(t *testing.T) {
+func TestUnresponsive_WhatAnUnresponsiveHandlerReturnsInTheLastMomentComesTooLate(t *testing.T) {
 	bubble(t, func(b *bench) {
 		var log bytes.Buffer
 		b.log = slog.New(slog.NewTextHandler(&log, nil))
@@ -100,7 +100,7 @@ func TestWhatADeafHandlerReturnsInTheLastMomentComesTooLate(t *testing.T) {
 	})
 }
 
-func TestAHandlerThatReturnsJustBeforeItIsTakenForDeafIsHeard(t *testing.T) {
+func TestUnresponsive_AHandlerThatReturnsJustBeforeItIsTakenForUnresponsiveIsHeard(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.sleepy(9*time.Second + 430*time.Millisecond)
 		g := b.serve(b.store)
@@ -111,7 +111,7 @@ func TestAHandlerThatReturnsJustBeforeItIsTakenForDeafIsHeard(t *testing.T) {
 	})
 }
 
-func TestADeafHandlersTaskStaysRunningUntilItsProcessIsGoneWhereTheStoreIsOutOfReach(t *testing.T) {
+func TestUnresponsive_AnUnresponsiveHandlersTaskStaysRunningUntilItsProcessIsGoneWhereTheStoreIsOutOfReach(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.sleepy(time.Minute)
 		cut := &faultyStore{Store: b.store}
@@ -132,7 +132,7 @@ func TestADeafHandlersTaskStaysRunningUntilItsProcessIsGoneWhereTheStoreIsOutOfR
 	})
 }
 
-func TestADeafHandlerWhoseTaskIsSomebodyElsesRecordsNothing(t *testing.T) {
+func TestUnresponsive_AnUnresponsiveHandlerWhoseTaskIsSomebodyElsesRecordsNothing(t *testing.T) {
 	bubble(t, func(b *bench) {
 		var late, begun atomic.Int32
 		b.observe = func(e task.Event) {
@@ -176,7 +176,7 @@ func (s standing) Apply(ctx context.Context, c []task.Change) []error {
 	return s.Store.Apply(ctx, c)
 }
 
-func TestAHandlerInTheMiddleOfASaveIsNotTakenForDeaf(t *testing.T) {
+func TestUnresponsive_AHandlerInTheMiddleOfASaveIsNotTakenForUnresponsive(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.handle = func(ctx context.Context, r *task.Run) error { return r.Save(ctx, 1) }
 		g := b.serve(standing{b.store})
@@ -187,7 +187,7 @@ func TestAHandlerInTheMiddleOfASaveIsNotTakenForDeaf(t *testing.T) {
 	})
 }
 
-func TestWithoutADeadlineNobodyIsTakenForDeaf(t *testing.T) {
+func TestUnresponsive_WithoutADeadlineNobodyIsTakenForUnresponsive(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.sleepy(time.Hour)
 		ctx, interrupt := context.WithCancel(b.t.Context())

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-func TestATextIsMadeStorable(t *testing.T) {
+func TestText_IsMadeStorable(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain":                "plain",
 		"a\x00b":               "a\uFFFDb",
@@ -19,7 +19,7 @@ func TestATextIsMadeStorable(t *testing.T) {
 	}
 }
 
-func FuzzATextIsMadeStorable(f *testing.F) {
+func FuzzText_IsMadeStorable(f *testing.F) {
 	f.Add("a\x00\xff", 20)
 	f.Fuzz(func(t *testing.T, s string, max int) {
 		max = 10 + abs(max)%100

@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestADeathIsACrashAndANeighbourTakesOverWithinAPoll(t *testing.T) {
+func TestWatch_ADeathIsACrashAndANeighbourTakesOverWithinAPoll(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.forever()
 		cut := &faultyStore{Store: b.store}
@@ -51,7 +51,7 @@ func (s *slowWitness) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
 	return all, err
 }
 
-func TestAProcessThatStartsAfterADeathTakesOverAsSoonAsItsStoreIsSure(t *testing.T) {
+func TestWatch_AProcessThatStartsAfterADeathTakesOverAsSoonAsItsStoreIsSure(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.forever()
 		cut := &faultyStore{Store: b.store}
@@ -71,7 +71,7 @@ func TestAProcessThatStartsAfterADeathTakesOverAsSoonAsItsStoreIsSure(t *testing
 	})
 }
 
-func TestALeaseThatRanOutIsAnInterruptionAndTheStaleRunIsTold(t *testing.T) {
+func TestLease_ThatRanOutIsAnInterruptionAndTheStaleRunIsTold(t *testing.T) {
 	bubble(t, func(b *bench) {
 		var stale error
 		runs := 0
@@ -116,7 +116,7 @@ func TestALeaseThatRanOutIsAnInterruptionAndTheStaleRunIsTold(t *testing.T) {
 	})
 }
 
-func TestAWorkerThatWasCutOffItselfTakesNobodyForDead(t *testing.T) {
+func TestWatch_AWorkerThatWasCutOffItselfTakesNobodyForDead(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.forever()
 		owner := b.serve(b.store)
@@ -137,7 +137,7 @@ func TestAWorkerThatWasCutOffItselfTakesNobodyForDead(t *testing.T) {
 	})
 }
 
-func TestOfADeadWorkersTasksOnlyTheSuspectIsCharged(t *testing.T) {
+func TestCrash_OfADeadWorkersTasksOnlyTheSuspectIsCharged(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.forever()
 		suspect := b.enqueue()

@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-func TestNewWorkerRefusesWhatCannotWork(t *testing.T) {
+func TestNewWorker_RefusesWhatCannotWork(t *testing.T) {
 	ok := task.WorkerConfig{Store: memstore.New(), Mux: new(task.Mux)}
 	for name, change := range map[string]func(c *task.WorkerConfig){
 		"no store":    func(c *task.WorkerConfig) { c.Store = nil },
@@ -31,7 +31,7 @@ func TestNewWorkerRefusesWhatCannotWork(t *testing.T) {
 	}
 }
 
-func TestATaskThatIsDoneInTimeSucceedsInTheDrain(t *testing.T) {
+func TestStop_ATaskThatIsDoneInTimeSucceedsInTheDrain(t *testing.T) {
 	bubble(t, func(b *bench) {
 		task.Handle(&b.mux, kind, func(ctx context.Context, r *task.Run, _ args) error {
 			time.Sleep(5 * time.Second)
@@ -48,7 +48,7 @@ func TestATaskThatIsDoneInTimeSucceedsInTheDrain(t *testing.T) {
 	})
 }
 
-func TestAtTheInterruptATaskIsRecordedWithReasonAndCheckpointAndTakenUpByTheNext(t *testing.T) {
+func TestStop_AtTheInterruptATaskIsRecordedWithReasonAndCheckpointAndTakenUpByTheNext(t *testing.T) {
 	bubble(t, func(b *bench) {
 		began := time.Now()
 		task.Handle(&b.mux, kind, func(ctx context.Context, r *task.Run, _ args) error {
@@ -86,7 +86,7 @@ func TestAtTheInterruptATaskIsRecordedWithReasonAndCheckpointAndTakenUpByTheNext
 	})
 }
 
-func TestAKindMayAskToBeInterruptedAtLastCall(t *testing.T) {
+func TestStop_AKindMayAskToBeInterruptedAtLastCall(t *testing.T) {
 	bubble(t, func(b *bench) {
 		began := time.Now()
 		k := kind
@@ -111,7 +111,7 @@ func TestAKindMayAskToBeInterruptedAtLastCall(t *testing.T) {
 	})
 }
 
-func TestAfterLastCallNothingIsClaimed(t *testing.T) {
+func TestStop_AfterLastCallNothingIsClaimed(t *testing.T) {
 	bubble(t, func(b *bench) {
 		task.Handle(&b.mux, kind, func(context.Context, *task.Run, args) error {
 			time.Sleep(5 * time.Second)

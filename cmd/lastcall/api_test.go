@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-func TestServeOffersTasksToThisMachineAndProbesToThePlatform(t *testing.T) {
+func TestServe_OffersTasksToThisMachineAndProbesToThePlatform(t *testing.T) {
 	store := memstore.New()
 	ready := true
 	log := slog.New(slog.DiscardHandler)
@@ -49,7 +49,7 @@ func TestServeOffersTasksToThisMachineAndProbesToThePlatform(t *testing.T) {
 	}
 }
 
-func TestThePlatformsListenerTellsNothingOfTasks(t *testing.T) {
+func TestServe_ThePlatformsListenerTellsNothingOfTasks(t *testing.T) {
 	store := memstore.New()
 	probes := newProbes(store, nil, slog.New(slog.DiscardHandler))
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/v1/tasks": 404, "/v1/counts": 404, "/": 404} {

@@ -19,7 +19,7 @@ func writeConfig(t *testing.T, text string) string {
 	return path
 }
 
-func TestTheExampleConfigurationIsReadable(t *testing.T) {
+func TestConfig_TheExampleConfigurationIsReadable(t *testing.T) {
 	c, err := readConfig("lastcall.example.yaml")
 	if err == nil {
 		err = c.complete()
@@ -29,7 +29,7 @@ func TestTheExampleConfigurationIsReadable(t *testing.T) {
 	}
 }
 
-func TestARelativeStoreStartsAtTheFilesDirectory(t *testing.T) {
+func TestConfig_ARelativeStoreStartsAtTheFilesDirectory(t *testing.T) {
 	path := writeConfig(t, "version: 1\nstore: sqlite:data/tasks.db\n")
 	c, err := readConfig(path)
 	if want := "sqlite:" + filepath.Join(filepath.Dir(path), "data", "tasks.db"); err != nil || c.Store != want {
@@ -37,7 +37,7 @@ func TestARelativeStoreStartsAtTheFilesDirectory(t *testing.T) {
 	}
 }
 
-func TestAMistakeInTheConfigurationIsToldWithItsLine(t *testing.T) {
+func TestConfig_AMistakeInTheConfigurationIsToldWithItsLine(t *testing.T) {
 	for text, want := range map[string]string{
 		"version: 1\nstroe: sqlite:x\n": ":2: unknown key stroe: do you mean store?",
 		"version: 2\n":                  "this program reads version 1",
@@ -72,7 +72,7 @@ func TestAMistakeInTheConfigurationIsToldWithItsLine(t *testing.T) {
 	}
 }
 
-func TestAStoreAddressIsNeverPrintedWithItsSecret(t *testing.T) {
+func TestStore_AddressIsNeverPrintedWithItsSecret(t *testing.T) {
 	for address, want := range map[string]string{
 		"mysql://user:secret@host/db":         "(mysql://...) is not understood: use sqlite:PATH",
 		"Postgres://user:secret@host/db":      "(Postgres://...) is not understood",
@@ -97,7 +97,7 @@ func TestAStoreAddressIsNeverPrintedWithItsSecret(t *testing.T) {
 	}
 }
 
-func TestTokensAllowAnAddressThatOthersCanReach(t *testing.T) {
+func TestConfig_TokensAllowAnAddressThatOthersCanReach(t *testing.T) {
 	path := writeConfig(t, "version: 1\nstore: sqlite:x\nlisten: :8321\ntokenFile: tokens\nprobeListen: :8322\nlogFormat: json\n")
 	c, err := readConfig(path)
 	if err == nil {

@@ -31,7 +31,7 @@ func smallDemo(t *testing.T) *demonstration {
 	return d
 }
 
-func TestADemonstrationGoesOnWithWhatIsLeftAndBeginsAnewWhenNothingIs(t *testing.T) {
+func TestDemo_ADemonstrationGoesOnWithWhatIsLeftAndBeginsAnewWhenNothingIs(t *testing.T) {
 	g, d := newFixture(t), smallDemo(t)
 	first, goesOn, err := d.plan(t.Context(), g.client)
 	if err != nil || goesOn || len(first) != demoTasks {
@@ -55,7 +55,7 @@ func TestADemonstrationGoesOnWithWhatIsLeftAndBeginsAnewWhenNothingIs(t *testing
 	}
 }
 
-func TestADemonstrationsFlagsMustFitTogether(t *testing.T) {
+func TestDemo_ADemonstrationsFlagsMustFitTogether(t *testing.T) {
 	for _, args := range [][]string{{"--workers", "3"}, {"--roll", "--workers", "0"}, {"--roll", "--stop-after", "1s"}, {"--grace", "0s"}, {"--concurrency", "0"}} {
 		if _, _, err := run(t, append([]string{"demo", "--dir", t.TempDir()}, args...)...); !errors.As(err, new(usageError)) {
 			t.Errorf("%v: %v", args, err)
@@ -63,7 +63,7 @@ func TestADemonstrationsFlagsMustFitTogether(t *testing.T) {
 	}
 }
 
-func TestThePictureOfTasksFitsAndTellsThePhase(t *testing.T) {
+func TestView_ThePictureOfTasksFitsAndTellsThePhase(t *testing.T) {
 	v := newView(&bytes.Buffer{}, nil, nil)
 	var tasks []task.Task
 	for i := range 60 {
@@ -81,7 +81,7 @@ func TestThePictureOfTasksFitsAndTellsThePhase(t *testing.T) {
 	}
 }
 
-func TestWhereNobodyWatchesADemonstrationPrintsALineForEachChange(t *testing.T) {
+func TestView_WhereNobodyWatchesADemonstrationPrintsALineForEachChange(t *testing.T) {
 	var b bytes.Buffer
 	v := newView(&b, nil, nil)
 	one := task.Task{ID: "1", Kind: "hash-tree", Payload: []byte(`{"dir": "/x/sort"}`), Status: task.StatusQueued}
@@ -99,7 +99,7 @@ func TestWhereNobodyWatchesADemonstrationPrintsALineForEachChange(t *testing.T) 
 	}
 }
 
-func TestARolloutIsJudgedByTheHistoriesOfItsTasks(t *testing.T) {
+func TestRollout_IsJudgedByTheHistoriesOfItsTasks(t *testing.T) {
 	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
 	cut := httpapi.Run{StartedAt: at(1), EndedAt: at(2), Status: task.StatusInterrupted}
 	good := httpapi.Run{StartedAt: at(5), EndedAt: at(9), Status: task.StatusSucceeded}

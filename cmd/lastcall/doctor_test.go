@@ -14,7 +14,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/pgstore"
 )
 
-func TestTheDoctorTellsAHealthyPlaceFromASickOne(t *testing.T) {
+func TestDoctor_TellsAHealthyPlaceFromASickOne(t *testing.T) {
 	alive := task.WorkerInfo{Beat: task.Beat{Kinds: []string{"k"}, State: task.WorkerRunning}, Liveness: task.LivenessAlive}
 	dead := task.WorkerInfo{Beat: task.Beat{Kinds: []string{"k"}, State: task.WorkerRunning}, Liveness: task.LivenessDead}
 	waits := task.Counts{Tasks: []task.Count{{Kind: "k", Queue: "q", Status: task.StatusQueued, N: 1}, {Kind: "old", Status: task.StatusSucceeded, N: 9}}}
@@ -36,7 +36,7 @@ func TestTheDoctorTellsAHealthyPlaceFromASickOne(t *testing.T) {
 	}
 }
 
-func TestTheDoctorComparesTheClocks(t *testing.T) {
+func TestDoctor_ComparesTheClocks(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for off, want := range map[time.Duration]string{0: "ok ", 4 * time.Second: "ok ", -time.Minute: "warn  clock     the store's clock is 1m0s away", time.Hour: "warn"} {
 		var b bytes.Buffer
@@ -47,7 +47,7 @@ func TestTheDoctorComparesTheClocks(t *testing.T) {
 	}
 }
 
-func TestAHealthcheckFailsUnlessTheServerIsReady(t *testing.T) {
+func TestHealthcheck_FailsUnlessTheServerIsReady(t *testing.T) {
 	ready := false
 	g := newFixture(t)
 	server := httptest.NewServer(httpapi.ProbeHandler(httpapi.ProbeConfig{Store: g.store, Ready: func() bool { return ready }}))
@@ -65,7 +65,7 @@ func TestAHealthcheckFailsUnlessTheServerIsReady(t *testing.T) {
 	}
 }
 
-func TestAHealthcheckOfNobodySaysWhy(t *testing.T) {
+func TestHealthcheck_OfNobodySaysWhy(t *testing.T) {
 	var lc net.ListenConfig
 	silent, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -85,7 +85,7 @@ func TestAHealthcheckOfNobodySaysWhy(t *testing.T) {
 	}
 }
 
-func TestTheStateOfASchemaIsToldWithWhatToDo(t *testing.T) {
+func TestMigrate_TheStateOfASchemaIsToldWithWhatToDo(t *testing.T) {
 	for want, s := range map[string]pgstore.SchemaState{
 		"lastcall migrate up makes them":  {Version: 0, Latest: 2},
 		"migrate up brings it up to date": {Version: 1, MinCompatible: 1, Latest: 2},

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestADurationThatCannotBeIsToldApartFromOneThatIsNone(t *testing.T) {
+func TestDuration_ThatCannotBeIsToldApartFromOneThatIsNone(t *testing.T) {
 	for text, want := range map[string]string{
 		"30":                    "it has no unit: use 30s for seconds",
 		"":                      "it is no duration",
@@ -32,7 +32,7 @@ func TestADurationThatCannotBeIsToldApartFromOneThatIsNone(t *testing.T) {
 	}
 }
 
-func FuzzADurationIsReadWithinItsBoundsOrRefused(f *testing.F) {
+func FuzzDuration_IsReadWithinItsBoundsOrRefused(f *testing.F) {
 	for _, text := range []string{"30s", "-1h", "9999999h", ".s", "1.h", "1e3", "٣s", "30", "2562047h47m16.854775807s"} {
 		f.Add(text)
 	}

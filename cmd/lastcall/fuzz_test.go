@@ -10,7 +10,7 @@ import (
 
 // Whatever stands in a configuration file, there is an error with words in it, or all that serve
 // needs to know.
-func FuzzAConfigurationIsReadOrRefusedInWords(f *testing.F) {
+func FuzzConfig_AConfigurationIsReadOrRefusedInWords(f *testing.F) {
 	f.Add("version: 1\nkinds:\n  a: {exec: [/bin/true], timeout: 1h, retry: {maxAttempts: -1, permanentExitCodes: [64]}}\n")
 	f.Add("version: 1\ngrace: 99999999999h\nlisten: \":99999\"\nconcurrency: 1e9\n")
 	f.Add("version: 1\nstroe: x\n---\nversion: 1\n")
@@ -48,7 +48,7 @@ func FuzzAConfigurationIsReadOrRefusedInWords(f *testing.F) {
 	})
 }
 
-func FuzzALineOfManyTasksIsReadOrRefused(f *testing.F) {
+func FuzzSubmitMany_ALineOfManyTasksIsReadOrRefused(f *testing.F) {
 	f.Add(`{"kind": "k", "payload": {"a": 1}, "id": "0197c0de-0000-7000-8000-000000000000", "queue": "q", "key": "K", "priority": -1, "delay": "90s"}`)
 	f.Add(`{"kind": "k", "payload": 1, "delay": "-1s"}`)
 	f.Add(`{"kind": "k", "payload": 1} {}`)

@@ -21,7 +21,7 @@ func writeProgram(t *testing.T, config, name, text string, mode os.FileMode) {
 	}
 }
 
-func TestAKindIsReadWithEveryKey(t *testing.T) {
+func TestKinds_AKindIsReadWithEveryKey(t *testing.T) {
 	t.Setenv("WANTED", "yes")
 	t.Setenv("SECRET", "no")
 	path := writeConfig(t, `version: 1
@@ -55,7 +55,7 @@ kinds:
 	}
 }
 
-func TestAKindOfOneLineHasDefaultsAndNoneOfTheServersSecrets(t *testing.T) {
+func TestKinds_AKindOfOneLineHasDefaultsAndNoneOfTheServersSecrets(t *testing.T) {
 	t.Setenv("LASTCALL_STORE", "postgres://u:secret@h/d")
 	t.Setenv("HOME", "/home/somebody")
 	path := writeConfig(t, "version: 1\nkinds:\n  k: {exec: [sh, -c, 'exit 0']}\n")
@@ -72,7 +72,7 @@ func TestAKindOfOneLineHasDefaultsAndNoneOfTheServersSecrets(t *testing.T) {
 	}
 }
 
-func TestEveryProblemOfAKindIsToldWithItsLineAndWhatToDo(t *testing.T) {
+func TestKinds_EveryProblemOfAKindIsToldWithItsLineAndWhatToDo(t *testing.T) {
 	for kind, want := range map[string]string{
 		"exec: [./missing.sh]":                                              ":4: kind k: exec: DIR/missing.sh does not exist",
 		"exec: [./plain.txt]":                                               ":4: kind k: exec: DIR/plain.txt cannot be executed: chmod +x it",
@@ -125,7 +125,7 @@ func TestEveryProblemOfAKindIsToldWithItsLineAndWhatToDo(t *testing.T) {
 	}
 }
 
-func TestANameThatNoKindCanHaveIsRefused(t *testing.T) {
+func TestKinds_ANameThatNoKindCanHaveIsRefused(t *testing.T) {
 	for kinds, want := range map[string]string{
 		"  a b: {exec: [sh]}\n":                      ":3: kind \"a b\" may have only letters",
 		"  hash-tree: {exec: [sh]}\ndemoKinds: true": "a demonstration kind has that name",

@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestNoLineOfAListIsWiderThanEightyCharacters(t *testing.T) {
+func TestList_NoLineOfAListIsWiderThanEightyCharacters(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	id := "0197c0de-0000-7000-8000-000000000000"
 	tasks := []task.Task{
@@ -37,7 +37,7 @@ func TestNoLineOfAListIsWiderThanEightyCharacters(t *testing.T) {
 	}
 }
 
-func TestAnAgeHasFourCharactersAtMost(t *testing.T) {
+func TestAge_HasFourCharactersAtMost(t *testing.T) {
 	now := time.Now()
 	for d, want := range map[time.Duration]string{
 		-time.Hour: "0s", 59 * time.Second: "59s", time.Minute: "1m", 59 * time.Minute: "59m", 47 * time.Hour: "47h", 48 * time.Hour: "2d",
@@ -49,7 +49,7 @@ func TestAnAgeHasFourCharactersAtMost(t *testing.T) {
 	}
 }
 
-func TestWhatATaskSaysCannotMoveTheCursor(t *testing.T) {
+func TestList_WhatATaskSaysCannotMoveTheCursor(t *testing.T) {
 	if got := plain("a\x1b[2Jb\nc\u202ed\xff"); got != "a [2Jb c d " {
 		t.Errorf("%q", got)
 	}

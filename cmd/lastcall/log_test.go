@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestALogIsJSONWhereNobodyWatches(t *testing.T) {
+func TestLog_IsJSONWhereNobodyWatches(t *testing.T) {
 	for format, want := range map[string]string{logAuto: `"msg":"said"`, "": `"msg":"said"`, logJSON: `"msg":"said"`, logText: "msg=said"} {
 		var b bytes.Buffer
 		if newLog(&b, format).Info("said"); !strings.Contains(b.String(), want) {
@@ -16,7 +16,7 @@ func TestALogIsJSONWhereNobodyWatches(t *testing.T) {
 	}
 }
 
-func TestADurationInTheJSONLogHasItsUnit(t *testing.T) {
+func TestLog_ADurationInTheJSONLogHasItsUnit(t *testing.T) {
 	var out bytes.Buffer
 	newLog(&out, logAuto).Info("stop", "left", 90*time.Second)
 	if !strings.Contains(out.String(), `"left":"1m30s"`) {

@@ -89,7 +89,7 @@ func checkNames(t *testing.T, text string) (ours int) {
 	return ours
 }
 
-func TestMetricsTellOfRunsAndOfWhatBecameOfThem(t *testing.T) {
+func TestMetrics_TellOfRunsAndOfWhatBecameOfThem(t *testing.T) {
 	m := newMetrics()
 	one := task.Task{Kind: "k"}
 	m.observe(task.Event{Task: one, Status: task.StatusRunning, Waited: 2 * time.Second})
@@ -104,7 +104,7 @@ func TestMetricsTellOfRunsAndOfWhatBecameOfThem(t *testing.T) {
 		`lastcall_http_request_seconds_count{route="GET /v1/tasks",status="200"} 1`, `lastcall_http_request_seconds_count{route="none",status="404"} 1`)
 }
 
-func TestMetricsCountInterruptionsCrashesAndStaleWritesAtTheStore(t *testing.T) {
+func TestMetrics_CountInterruptionsCrashesAndStaleWritesAtTheStore(t *testing.T) {
 	m := newMetrics()
 	s := meteredStore{Store: memstore.New(), m: m}
 	defer s.Close()
@@ -124,7 +124,7 @@ func TestMetricsCountInterruptionsCrashesAndStaleWritesAtTheStore(t *testing.T) 
 		`lastcall_task_crashes_total 1`, `lastcall_store_seconds_count{call="apply"} 1`)
 }
 
-func TestMetricsCountTheTasksAtMostOnceASecond(t *testing.T) {
+func TestMetrics_CountTheTasksAtMostOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMetrics()
 		asked := 0
@@ -148,7 +148,7 @@ func TestMetricsCountTheTasksAtMostOnceASecond(t *testing.T) {
 	})
 }
 
-func TestMetricsTellThePhaseOfAStopAndTheTimeLeft(t *testing.T) {
+func TestMetrics_TellThePhaseOfAStopAndTheTimeLeft(t *testing.T) {
 	m := newMetrics()
 	g, err := lastcall.New(t.Context(), lastcall.Config{Grace: time.Minute, Logger: slog.New(slog.DiscardHandler), TerminationLog: "-"})
 	if err != nil {
@@ -182,7 +182,7 @@ func TestMetricsTellThePhaseOfAStopAndTheTimeLeft(t *testing.T) {
 	has(t, scrape(t, m), `lastcall_stop_phase{phase="close"} 1`)
 }
 
-func TestBesideTasksWithTokensMetricsAreForThoseWhoMayRead(t *testing.T) {
+func TestMetrics_BesideTasksWithTokensMetricsAreForThoseWhoMayRead(t *testing.T) {
 	log, file := slog.New(slog.DiscardHandler), filepath.Join(t.TempDir(), "tokens")
 	reader, submitter := strings.Repeat("r", 24), strings.Repeat("s", 24)
 	if err := os.WriteFile(file, []byte("prometheus read "+reader+"\nshop submit "+submitter), 0o600); err != nil {
@@ -205,7 +205,7 @@ func TestBesideTasksWithTokensMetricsAreForThoseWhoMayRead(t *testing.T) {
 	}
 }
 
-func TestMetricsAreNotShownToAPageOfAnotherName(t *testing.T) {
+func TestMetrics_AreNotShownToAPageOfAnotherName(t *testing.T) {
 	h := guarded(newMetrics().handler(slog.New(slog.DiscardHandler)), nil)
 	for host, want := range map[string]int{"127.0.0.1:8321": 200, "localhost": 200, "[::1]:80": 200, "tasks.example:8321": 421, "": 421} {
 		r := httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil)

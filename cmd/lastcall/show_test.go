@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
-func TestTheStoryOfATaskTellsEveryRunAndWhyItEnded(t *testing.T) {
+func TestShow_TheStoryOfATaskTellsEveryRunAndWhyItEnded(t *testing.T) {
 	at := func(s int) time.Time { return time.Date(2026, 1, 2, 3, 4, s, 0, time.Local) }
 	story := httpapi.Task{
 		ID: "id", Kind: "k", Queue: "q", Status: task.StatusRunning, Runs: 7, Attempts: 1, Interruptions: 1, Crashes: 1, Since: at(40), Payload: []byte(`{}`),

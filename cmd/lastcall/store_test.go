@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestTheStoresAddressCanComeFromAFileOrTheEnvironment(t *testing.T) {
+func TestStore_AddressCanComeFromAFileOrTheEnvironment(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "store")
 	if err := os.WriteFile(file, []byte("sqlite:in-the-file.db\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -30,7 +30,7 @@ func TestTheStoresAddressCanComeFromAFileOrTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestAStoreIsShownWithoutItsPassword(t *testing.T) {
+func TestStore_IsShownWithoutItsPassword(t *testing.T) {
 	for address, want := range map[string]string{
 		"sqlite:/a/b.db": "sqlite:/a/b.db",
 		"postgres://user:secret@h.example:5433/tasks":   "the PostgreSQL database tasks on h.example",
@@ -42,7 +42,7 @@ func TestAStoreIsShownWithoutItsPassword(t *testing.T) {
 	}
 }
 
-func TestAServerThatCannotBeReachedIsToldWithoutThePassword(t *testing.T) {
+func TestServer_ThatCannotBeReachedIsToldWithoutThePassword(t *testing.T) {
 	_, err := openStore(t.Context(), "postgres://user:secret@127.0.0.1:1/db", openOptions{}, nil)
 	if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "is the server running") ||
 		strings.Contains(err.Error(), "\n") || strings.Count(err.Error(), "connection refused") != 1 {

@@ -60,7 +60,7 @@ func TestSubmitMany_NamesTheLinesWhoseKeyIsBusyAndSubmitsTheOthers(t *testing.T)
 	}
 }
 
-func TestWhereNobodyWatchesAMeterPrintsOnlyNews(t *testing.T) {
+func TestMeter_WhereNobodyWatchesAMeterPrintsOnlyNews(t *testing.T) {
 	var b bytes.Buffer
 	m := newMeter(&b)
 	for i := range 100 {
@@ -73,7 +73,7 @@ func TestWhereNobodyWatchesAMeterPrintsOnlyNews(t *testing.T) {
 	}
 }
 
-func TestAMeterFitsOnItsLine(t *testing.T) {
+func TestMeter_FitsOnItsLine(t *testing.T) {
 	one := task.Task{Status: task.StatusRunning, Runs: 3, Progress: task.Progress{Fraction: 0.5, Message: strings.Repeat("word ", 30)}}
 	if got := meterLine(one, 60); len([]rune(got)) != 60 || !strings.HasPrefix(got, "████████████░░░░░░░░░░░░  50%  running, run 3  word") {
 		t.Errorf("%q", got)

@@ -99,7 +99,7 @@ func (p *process) printed(want ...string) {
 	}
 }
 
-func TestWithoutWaitingTheGoroutinesAreLost(t *testing.T) {
+func TestStory_WithoutWaitingTheGoroutinesAreLost(t *testing.T) {
 	p := start(t, program(t, "1-lost"))
 	if how := p.end(); how != "" {
 		t.Errorf("ended with %s", how)
@@ -107,7 +107,7 @@ func TestWithoutWaitingTheGoroutinesAreLost(t *testing.T) {
 	p.printed("main returns")
 }
 
-func TestAWaitGroupWaits(t *testing.T) {
+func TestStory_AWaitGroupWaits(t *testing.T) {
 	p := start(t, program(t, "2-wait"))
 	if how := p.end(); how != "" {
 		t.Errorf("ended with %s", how)
@@ -116,7 +116,7 @@ func TestAWaitGroupWaits(t *testing.T) {
 	p.printed("image 0 is drawn", "image 1 is drawn", "image 2 is drawn", "main returns", "main waits")
 }
 
-func TestAWaitGroupDoesNotHearCtrlC(t *testing.T) {
+func TestStory_AWaitGroupDoesNotHearCtrlC(t *testing.T) {
 	p := start(t, program(t, "2-wait"))
 	p.until("main waits")
 	p.signal(syscall.SIGINT)
@@ -128,7 +128,7 @@ func TestAWaitGroupDoesNotHearCtrlC(t *testing.T) {
 	}
 }
 
-func TestSignalsAreHeardOnAChannel(t *testing.T) {
+func TestStory_SignalsAreHeardOnAChannel(t *testing.T) {
 	p := start(t, program(t, "3-signals"))
 	p.until("listening")
 	p.signal(syscall.SIGINT)
@@ -148,7 +148,7 @@ func TestSignalsAreHeardOnAChannel(t *testing.T) {
 	p.printed(want...)
 }
 
-func TestKillIsNotHeard(t *testing.T) {
+func TestStory_KillIsNotHeard(t *testing.T) {
 	p := start(t, program(t, "3-signals"))
 	p.until("listening")
 	p.signal(syscall.SIGKILL)
@@ -175,7 +175,7 @@ func stopped(t *testing.T, pid int) {
 	t.Fatal("the process has not stopped")
 }
 
-func TestASignalMakesTheTaskInHandInterrupted(t *testing.T) {
+func TestStory_ASignalMakesTheTaskInHandInterrupted(t *testing.T) {
 	p := start(t, program(t, "4-interrupted"))
 	p.until("sun line 2")
 	p.signal(syscall.SIGTERM)
@@ -189,7 +189,7 @@ func TestASignalMakesTheTaskInHandInterrupted(t *testing.T) {
 	}
 }
 
-func TestTheNextProcessPicksTheTaskUp(t *testing.T) {
+func TestStory_TheNextProcessPicksTheTaskUp(t *testing.T) {
 	binary, file := program(t, "5-picked-up"), filepath.Join(t.TempDir(), "tasks.db")
 
 	first := start(t, binary, file)

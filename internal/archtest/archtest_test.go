@@ -24,7 +24,7 @@ var sound = []archtest.Row{
 	{Package: "bare", Allow: []string{archtest.Std}, Reason: "it has only names"},
 }
 
-func TestBreachesOfTheTableAreFound(t *testing.T) {
+func TestImports_BreachesOfTheTableAreFound(t *testing.T) {
 	same(t, archtest.Imports(load(t, broken), sound), []string{
 		". imports core, and may import only std: the root stands alone",
 		"core imports other, and may import only std: the core stands alone", // on Windows only
@@ -34,7 +34,7 @@ func TestBreachesOfTheTableAreFound(t *testing.T) {
 	})
 }
 
-func TestARowNeedsAReason(t *testing.T) {
+func TestImports_ARowNeedsAReason(t *testing.T) {
 	table := append(slices.Clone(sound), archtest.Row{Package: "util", Allow: []string{archtest.Std}})
 	if got := archtest.Imports(load(t, broken), table); !slices.ContainsFunc(got, func(s string) bool {
 		return strings.HasPrefix(s, "the row for util has no reason")
@@ -43,14 +43,14 @@ func TestARowNeedsAReason(t *testing.T) {
 	}
 }
 
-func TestARowWithoutAPackageIsABreach(t *testing.T) {
+func TestImports_ARowWithoutAPackageIsABreach(t *testing.T) {
 	table := append(slices.Clone(sound), archtest.Row{Package: "gone/...", Allow: []string{archtest.Std}, Reason: "it was here once"})
 	if got := archtest.Imports(load(t, broken), table); !slices.Contains(got, "the row for gone/... is about no package: remove it") {
 		t.Errorf("got %q", got)
 	}
 }
 
-func TestTheLongestRowThatFitsCounts(t *testing.T) {
+func TestImports_TheLongestRowThatFitsCounts(t *testing.T) {
 	packages := []archtest.Package{{Dir: "a", Path: "x/a"}, {Dir: "a/b", Path: "x/a/b"}, {Dir: "a/b/c", Path: "x/a/b/c", Imports: []string{"y"}}}
 	table := []archtest.Row{
 		{Package: "a/...", Allow: []string{archtest.Any}, Reason: "loose"},
@@ -60,20 +60,20 @@ func TestTheLongestRowThatFitsCounts(t *testing.T) {
 	same(t, archtest.Imports(packages, table), []string{"a/b/c imports y, and may import only : strict"})
 }
 
-func TestATreeDoesNotCoverItsNamesake(t *testing.T) {
+func TestImports_ATreeDoesNotCoverItsNamesake(t *testing.T) {
 	packages := []archtest.Package{{Dir: "p", Path: "x/p", Imports: []string{"mod/a", "mod", "modern"}}}
 	table := []archtest.Row{{Package: "p", Allow: []string{"mod/..."}, Reason: "one module"}}
 	same(t, archtest.Imports(packages, table), []string{"p imports modern, and may import only mod/...: one module"})
 }
 
-func TestEmptyNamesAreFound(t *testing.T) {
+func TestNames_EmptyNamesAreFound(t *testing.T) {
 	same(t, archtest.Names(load(t, broken)), []string{
 		"program/misc is called misc, which says nothing: name it after what it provides",
 		"util is called util, which says nothing: name it after what it provides",
 	})
 }
 
-func TestMissingCommentsAreFound(t *testing.T) {
+func TestComments_MissingCommentsAreFound(t *testing.T) {
 	got, err := archtest.Comments(load(t, broken))
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +124,7 @@ func TestLengths_FindsLongFilesAndFunctionsAlsoInTests(t *testing.T) {
 	})
 }
 
-func TestEveryModuleIsLookedAtOnce(t *testing.T) {
+func TestLoad_EveryModuleIsLookedAtOnce(t *testing.T) {
 	var dirs []string
 	for _, p := range load(t, broken) {
 		dirs = append(dirs, p.Dir)
@@ -132,7 +132,7 @@ func TestEveryModuleIsLookedAtOnce(t *testing.T) {
 	same(t, dirs, []string{".", "bare", "core", "other", "program", "program/misc", "store", "suite", "util"})
 }
 
-func TestATreeWithoutPackagesIsAnError(t *testing.T) {
+func TestLoad_ATreeWithoutPackagesIsAnError(t *testing.T) {
 	if _, err := archtest.Load(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "no packages found") {
 		t.Errorf("got %v", err)
 	}

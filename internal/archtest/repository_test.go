@@ -117,15 +117,15 @@ var table = []archtest.Row{
 	},
 }
 
-func TestPackagesImportOnlyWhatTheTableAllows(t *testing.T) {
+func TestRepository_PackagesImportOnlyWhatTheTableAllows(t *testing.T) {
 	report(t, archtest.Imports(repository(t), table))
 }
 
-func TestPackagesAreNamedAfterWhatTheyProvide(t *testing.T) {
+func TestRepository_PackagesAreNamedAfterWhatTheyProvide(t *testing.T) {
 	report(t, archtest.Names(repository(t)))
 }
 
-func TestEveryExportedNameHasAComment(t *testing.T) {
+func TestRepository_EveryExportedNameHasAComment(t *testing.T) {
 	breaches, err := archtest.Comments(repository(t))
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func TestEveryExportedNameHasAComment(t *testing.T) {
 	report(t, breaches)
 }
 
-func TestNoFileOrFunctionIsTooLong(t *testing.T) {
+func TestRepository_NoFileOrFunctionIsTooLong(t *testing.T) {
 	breaches, err := archtest.Lengths("../..")
 	if err != nil {
 		t.Fatal(err)

@@ -89,8 +89,8 @@ func TestRecord_WithAsManyFramesAsTheRuntimeRecordsIsTruncated(t *testing.T) {
 	}
 }
 
-// FuzzParse holds that no text makes the parser panic.
-func FuzzParse(f *testing.F) {
+// FuzzParse_AnyText holds that no text makes the parser panic.
+func FuzzParse_AnyText(f *testing.F) {
 	var b bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&b, 1); err != nil {
 		f.Fatal(err)
@@ -110,9 +110,9 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzLabel holds that every value comes back from the profile's way to write
+// FuzzStacks_ALabelIsReadFromAnyText holds that every value comes back from the profile's way to write
 // it, beside whatever labels the program has itself.
-func FuzzLabel(f *testing.F) {
+func FuzzStacks_ALabelIsReadFromAnyText(f *testing.F) {
 	for _, value := range []string{"plain", `with "quotes"`, "with\nnewlines\n\n# labels: {}", "grüße 任务 🚀", `{"label":"fake"}`, `back\slash`, "tab\tand\x00nul", `"`, "a, b: c"} {
 		f.Add(value, "key", "value")
 	}

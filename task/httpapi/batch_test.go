@@ -27,7 +27,7 @@ func (s *site) batch(body string) []batchLine {
 	return lines
 }
 
-func TestABatchHasOneAnswerForEachLineAndABadLineHoldsBackNone(t *testing.T) {
+func TestBatch_HasOneAnswerForEachLineAndABadLineHoldsBackNone(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
 		body := `{"id": "` + someID + `", "kind": "k", "payload": 1}` + "\n" +
 			"\n" +
@@ -60,7 +60,7 @@ func TestABatchHasOneAnswerForEachLineAndABadLineHoldsBackNone(t *testing.T) {
 	})
 }
 
-func TestABatchOfTooManyLinesIsTakenUpToThereAndSaysSo(t *testing.T) {
+func TestBatch_OfTooManyLinesIsTakenUpToThereAndSaysSo(t *testing.T) {
 	s := serve(t, Config{})
 	line := `{"kind": "k", "payload": 1}` + "\n"
 	got := s.batch(strings.Repeat(line, maxBatchLines+5))
@@ -74,7 +74,7 @@ func TestABatchOfTooManyLinesIsTakenUpToThereAndSaysSo(t *testing.T) {
 	}
 }
 
-func TestABatchOfTooManyBytesIsTakenUpToThereAndSaysSo(t *testing.T) {
+func TestBatch_OfTooManyBytesIsTakenUpToThereAndSaysSo(t *testing.T) {
 	s := serve(t, Config{})
 	s.refused(s.ask("POST", "/v1/tasks/batch", strings.Repeat(" ", maxBatchBytes+1)), "too-large", "send several")
 
@@ -110,7 +110,7 @@ func TestABatchOfTooManyBytesIsTakenUpToThereAndSaysSo(t *testing.T) {
 	}
 }
 
-func TestALineThatIsTooLongEndsABatch(t *testing.T) {
+func TestBatch_ALineThatIsTooLongEndsABatch(t *testing.T) {
 	s := serve(t, Config{})
 	ok := `{"kind": "k", "payload": 1}` + "\n"
 	got := s.batch(ok + `{"kind": "k", "payload": "` + strings.Repeat("x", maxBody) + `"}` + "\n" + ok)
@@ -145,7 +145,7 @@ func (s *busyStore) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddRe
 	return added, err
 }
 
-func TestABusyKeyInABatchHoldsBackNobodyElse(t *testing.T) {
+func TestBatch_ABusyKeyInABatchHoldsBackNobodyElse(t *testing.T) {
 	s := serve(t, Config{Store: &busyStore{Store: memstore.New()}})
 	var body strings.Builder
 	for _, key := range []string{"", "busy", "", "free", "busy"} {
@@ -194,7 +194,7 @@ func TestClient_ABusyKeyIsToldOfItsTaskAndTheOthersAreSubmitted(t *testing.T) {
 	}
 }
 
-func TestAStoreThatFailsInTheMiddleOfABatchEndsItAndTheIDsAreTold(t *testing.T) {
+func TestBatch_AStoreThatFailsInTheMiddleOfABatchEndsItAndTheIDsAreTold(t *testing.T) {
 	store := &busyStore{Store: memstore.New(), failAt: 2}
 	s := serve(t, Config{Store: store})
 	got := s.batch(strings.Repeat(`{"kind": "k", "payload": 1}`+"\n", 3*batchStep))

@@ -38,8 +38,8 @@ var (
 	_ verbs = (*task.Client)(nil)
 )
 
-// TestBothClientsTellTheSame asks the store's client and the server's the same questions.
-func TestBothClientsTellTheSame(t *testing.T) {
+// TestClient_BothClientsTellTheSame asks the store's client and the server's the same questions.
+func TestClient_BothClientsTellTheSame(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
 		var mux task.Mux
 		task.Handle(&mux, task.Kind[any]{Name: "k", MaxAttempts: 1}, func(_ context.Context, r *task.Run, arg any) error {
@@ -116,7 +116,7 @@ func inUTC(s string) string {
 	return regexp.MustCompile(` \+0000 UTC|( m=[+-][0-9.]+)`).ReplaceAllString(s, "")
 }
 
-func TestTheErrorsOfAServerAreThoseOfTheStore(t *testing.T) {
+func TestClient_TheErrorsOfAServerAreThoseOfTheStore(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
 		var mux task.Mux
 		started, release := make(chan struct{}), make(chan struct{})
@@ -167,7 +167,7 @@ func TestTheErrorsOfAServerAreThoseOfTheStore(t *testing.T) {
 	})
 }
 
-func TestSubmittingManyKeepsTheOrderAndMayBeRepeated(t *testing.T) {
+func TestClient_SubmittingManyKeepsTheOrderAndMayBeRepeated(t *testing.T) {
 	s := serve(t, Config{})
 	c := s.client("")
 	var tasks []task.NewTask
@@ -207,7 +207,7 @@ func TestSubmittingManyKeepsTheOrderAndMayBeRepeated(t *testing.T) {
 	}
 }
 
-func TestAQueueThatNobodyNamedIsTheServersChoice(t *testing.T) {
+func TestClient_AQueueThatNobodyNamedIsTheServersChoice(t *testing.T) {
 	s := serve(t, Config{Queues: map[string]string{"k": "images"}})
 	c := s.client("")
 	var tasks []task.NewTask
@@ -239,7 +239,7 @@ func TestAQueueThatNobodyNamedIsTheServersChoice(t *testing.T) {
 	}
 }
 
-func TestAClientShowsItsTokenAndHearsWhatItLacks(t *testing.T) {
+func TestClient_ShowsItsTokenAndHearsWhatItLacks(t *testing.T) {
 	s := serve(t, Config{Tokens: openTokens(t, "reader read "+readSecret)})
 	c := s.client(readSecret)
 	if _, err := c.Find(t.Context(), task.Query{}); err != nil {
@@ -258,7 +258,7 @@ func TestAClientShowsItsTokenAndHearsWhatItLacks(t *testing.T) {
 	}
 }
 
-func TestAListenerComesBackWhenTheServerDoes(t *testing.T) {
+func TestClient_AListenerComesBackWhenTheServerDoes(t *testing.T) {
 	var h http.Handler
 	broken := true
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -290,7 +290,7 @@ func TestAListenerComesBackWhenTheServerDoes(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoServerOfOursIsSaid(t *testing.T) {
+func TestClient_WhatIsNoServerOfOursIsSaid(t *testing.T) {
 	var status int
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if status == http.StatusFound {
@@ -322,7 +322,7 @@ func TestWhatIsNoServerOfOursIsSaid(t *testing.T) {
 	}
 }
 
-func TestAnUnansweredCallEndsWithItsContext(t *testing.T) {
+func TestClient_AnUnansweredCallEndsWithItsContext(t *testing.T) {
 	release := make(chan struct{})
 	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 	defer silent.Close()

@@ -14,9 +14,9 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-// TestReadingAndSubmittingGoOnDuringADrainUntilTheListenerCloses stops a whole group whose server
+// TestDrain_ReadingAndSubmittingGoOnDuringADrainUntilTheListenerCloses stops a whole group whose server
 // goes on accepting for a while.
-func TestReadingAndSubmittingGoOnDuringADrainUntilTheListenerCloses(t *testing.T) {
+func TestDrain_ReadingAndSubmittingGoOnDuringADrainUntilTheListenerCloses(t *testing.T) {
 	store := memstore.New()
 	log := slog.New(slog.DiscardHandler)
 	g, err := lastcall.New(t.Context(), lastcall.Config{Grace: time.Minute, Delay: 500 * time.Millisecond, Logger: log})

@@ -85,7 +85,7 @@ func statuses(events []TaskEvent) string {
 	return strings.Join(all, " ")
 }
 
-func TestAListenerHearsWhatIsSubmittedAskedAndDoneHere(t *testing.T) {
+func TestEvents_AListenerHearsWhatIsSubmittedAskedAndDoneHere(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
 		l, first := s.listen("")
 		if first.Type != EventReset || first.ID == "" || !strings.Contains(first.Detail, "list anew") {
@@ -116,7 +116,7 @@ func TestAListenerHearsWhatIsSubmittedAskedAndDoneHere(t *testing.T) {
 	})
 }
 
-func TestTheLastEventOfATaskIsItsEndHoweverFastItIs(t *testing.T) {
+func TestEvents_TheLastEventOfATaskIsItsEndHoweverFastItIs(t *testing.T) {
 	s := serve(t, Config{PollInterval: 5 * time.Millisecond})
 	var mux task.Mux
 	task.Handle(&mux, task.Kind[any]{Name: "k"}, nothing)
@@ -151,7 +151,7 @@ func TestTheLastEventOfATaskIsItsEndHoweverFastItIs(t *testing.T) {
 	})
 }
 
-func TestAListenerHearsWhatOtherProcessesDo(t *testing.T) {
+func TestEvents_AListenerHearsWhatOtherProcessesDo(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tasks.db")
 	s := serve(t, Config{Store: openSQLite(t, path), PollInterval: 10 * time.Millisecond})
 	elsewhere := serve(t, Config{Store: openSQLite(t, path)})
@@ -198,7 +198,7 @@ func TestAListenerHearsWhatOtherProcessesDo(t *testing.T) {
 	}
 }
 
-func TestAStreamIsResumedBehindTheLastEvent(t *testing.T) {
+func TestEvents_AStreamIsResumedBehindTheLastEvent(t *testing.T) {
 	s := serve(t, Config{})
 	l, _ := s.listen("")
 	submit := func() string {
@@ -243,7 +243,7 @@ func TestAStreamIsResumedBehindTheLastEvent(t *testing.T) {
 	}
 }
 
-func TestWhoComesBackTooLateIsReset(t *testing.T) {
+func TestEvents_WhoComesBackTooLateIsReset(t *testing.T) {
 	s := serve(t, Config{})
 	l, first := s.listen("")
 	l.close()
@@ -261,7 +261,7 @@ func TestWhoComesBackTooLateIsReset(t *testing.T) {
 	}
 }
 
-func TestStreamsEndAtLastCallAndNewOnesTooAndSubmitsGoOn(t *testing.T) {
+func TestEvents_StreamsEndAtLastCallAndNewOnesTooAndSubmitsGoOn(t *testing.T) {
 	lastCall := make(chan struct{})
 	s := serve(t, Config{Stopping: func(context.Context) <-chan struct{} { return lastCall }})
 	l, _ := s.listen("")
@@ -300,7 +300,7 @@ func (s *site) stream(ctx context.Context, change ...func(*http.Request)) *bufio
 	return bufio.NewScanner(resp.Body)
 }
 
-func TestAStreamOutlivesTheServersLimitsAndSaysThatItLives(t *testing.T) {
+func TestEvents_AStreamOutlivesTheServersLimitsAndSaysThatItLives(t *testing.T) {
 	s := serve(t, Config{}, func(srv *http.Server) { srv.ReadTimeout, srv.WriteTimeout = 50*time.Millisecond, 50*time.Millisecond })
 	s.handler.beat = 20 * time.Millisecond
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -317,7 +317,7 @@ func TestAStreamOutlivesTheServersLimitsAndSaysThatItLives(t *testing.T) {
 	}
 }
 
-func TestAStreamEndsWhenItsTokenIsNoLongerGood(t *testing.T) {
+func TestEvents_AStreamEndsWhenItsTokenIsNoLongerGood(t *testing.T) {
 	path := tokenFile(t, "a read "+readSecret)
 	tokens, err := LoadTokens(path, nil)
 	if err != nil {
@@ -343,7 +343,7 @@ func TestAStreamEndsWhenItsTokenIsNoLongerGood(t *testing.T) {
 	}
 }
 
-func TestAClientThatReadsNothingIsCutOffAndHoldsUpNobody(t *testing.T) {
+func TestEvents_AClientThatReadsNothingIsCutOffAndHoldsUpNobody(t *testing.T) {
 	s := serve(t, Config{}, func(srv *http.Server) {
 		srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 			_ = c.(*net.TCPConn).SetWriteBuffer(4096) // the system holds little
@@ -377,7 +377,7 @@ func TestAClientThatReadsNothingIsCutOffAndHoldsUpNobody(t *testing.T) {
 	})
 }
 
-func TestTooManyStreamsAreRefused(t *testing.T) {
+func TestEvents_TooManyStreamsAreRefused(t *testing.T) {
 	s := serve(t, Config{})
 	for range maxStreams {
 		s.handler.hub.join()
@@ -387,7 +387,7 @@ func TestTooManyStreamsAreRefused(t *testing.T) {
 	s.listen("")
 }
 
-func FuzzAStreamOfEventsIsReadOrRefused(f *testing.F) {
+func FuzzEvents_AStreamOfEventsIsReadOrRefused(f *testing.F) {
 	f.Add("id: a-1\nevent: task\ndata: {\"id\": \"x\"}\n\n: alive\n\nretry: 1000\n\n")
 	f.Add("event: counts\ndata: {\"tasks\": [],\ndata: \"paused\": []}\n\nevent: reset\ndata: {}\n\n")
 	f.Add("event: task\ndata: nonsense\n\n")

@@ -36,7 +36,7 @@ func (s *script) Log(context.Context, string) ([]byte, error) {
 	return []byte(step.log), nil
 }
 
-func TestALogIsFollowedAcrossRunsAndErrorsUntilTheTaskHasEnded(t *testing.T) {
+func TestFollowLog_ALogIsFollowedAcrossRunsAndErrorsUntilTheTaskHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		away := errors.New("away")
 		src := &script{steps: []step{
@@ -82,7 +82,7 @@ func (f *flaky) Get(ctx context.Context, id string) (task.Task, error) {
 	return f.LogSource.Get(ctx, id)
 }
 
-func TestFollowingEndsWithItsContextAndForATaskThatDoesNotExist(t *testing.T) {
+func TestFollowLog_FollowingEndsWithItsContextAndForATaskThatDoesNotExist(t *testing.T) {
 	s := serve(t, Config{})
 	for _, src := range []LogSource{s.tasks, s.client("")} {
 		n := 0
@@ -113,7 +113,7 @@ func slowOverlap(a, b []byte) int {
 	return 0
 }
 
-func FuzzTheOverlapOfTwoTexts(f *testing.F) {
+func FuzzOverlap_OfTwoTexts(f *testing.F) {
 	f.Add("one two", "two three")
 	f.Add("aaaa", "aaaaa")
 	f.Add("abab", "ababab")
@@ -126,7 +126,7 @@ func FuzzTheOverlapOfTwoTexts(f *testing.F) {
 	})
 }
 
-func TestALongLogWithoutEndIsComparedQuickly(t *testing.T) {
+func TestFollowLog_ALongLogWithoutEndIsComparedQuickly(t *testing.T) {
 	old, now := []byte(strings.Repeat("x", task.MaxLog)), []byte(strings.Repeat("x", task.MaxLog-1)+"y")
 	began := time.Now()
 	if n := overlap(old, now); n != task.MaxLog-1 {

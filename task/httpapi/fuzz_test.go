@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func FuzzANewTaskIsDecodedOrRefused(f *testing.F) {
+func FuzzHandler_ANewTaskIsDecodedOrRefused(f *testing.F) {
 	f.Add(`{"kind": "k", "payload": {}}`)
 	f.Add(`{"id": "` + someID + `", "kind": "a/b", "payload": null, "queue": "q", "key": "K", "priority": -7, "delay": "1m30s"} `)
 	f.Add(`{"kind": "k", "payload": 1, "payload": 2}`)
@@ -43,7 +43,7 @@ func FuzzANewTaskIsDecodedOrRefused(f *testing.F) {
 }
 
 // A batch is cut into lines, whose lengths are bounded, and every line has its answer.
-func FuzzABatchOfLinesHasAnAnswerForEachOrIsRefused(f *testing.F) {
+func FuzzBatch_OfLinesHasAnAnswerForEachOrIsRefused(f *testing.F) {
 	f.Add("{\"kind\": \"k\", \"payload\": 1}\n\nnonsense\r\n{\"kind\": \"k\", \"payload\": {}}")
 	f.Add("\n\n\n")
 	f.Add("\xff\x00\n{")
@@ -75,7 +75,7 @@ func FuzzABatchOfLinesHasAnAnswerForEachOrIsRefused(f *testing.F) {
 }
 
 // What a client says was its last event leads to one that is there, or to a reset.
-func FuzzTheLastEventIsFoundOrTheStreamIsReset(f *testing.F) {
+func FuzzEvents_TheLastEventIsFoundOrTheStreamIsReset(f *testing.F) {
 	h := newHub(nil, 0)
 	h.boot = "boot" // the same in every process of a fuzzer
 	h.join()
@@ -104,7 +104,7 @@ func FuzzTheLastEventIsFoundOrTheStreamIsReset(f *testing.F) {
 	})
 }
 
-func FuzzAQueryIsDecodedOrRefused(f *testing.F) {
+func FuzzHandler_AQueryIsDecodedOrRefused(f *testing.F) {
 	f.Add("status=queued&kind=k&queue=q&key=x&limit=5&after=" + someID)
 	f.Add("limit=1001")
 	f.Add("status=&limit=")
@@ -130,7 +130,7 @@ func FuzzAQueryIsDecodedOrRefused(f *testing.F) {
 	})
 }
 
-func FuzzATokenFileIsReadOrRefusedWithoutItsSecrets(f *testing.F) {
+func FuzzTokens_ATokenFileIsReadOrRefusedWithoutItsSecrets(f *testing.F) {
 	f.Add("# comment\nname read,submit,operate abcdefghijklmnopqrstuvwxyz\n")
 	f.Add("a read abcdefghijklmnopqrstuvwxyz\na read bbcdefghijklmnopqrstuvwxyz")
 	f.Add("a read\n")
@@ -156,7 +156,7 @@ func FuzzATokenFileIsReadOrRefusedWithoutItsSecrets(f *testing.F) {
 	})
 }
 
-func FuzzTheAnswerToABatchIsReadOrRefused(f *testing.F) {
+func FuzzBatch_TheAnswerToABatchIsReadOrRefused(f *testing.F) {
 	f.Add(`{"line":1,"id":"x","existed":true}` + "\n" + `{"line":2,"problem":{"detail":"d"}}`)
 	f.Add("\n")
 	f.Fuzz(func(t *testing.T, text string) {

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// TestThousandsOfSlowClientsAreBoundedInTimeAndHoldUpNobody opens connections that never send a whole
+// TestLimits_ThousandsOfSlowClientsAreBoundedInTimeAndHoldUpNobody opens connections that never send a whole
 // request, in several ways, and asks properly meanwhile.
-func TestThousandsOfSlowClientsAreBoundedInTimeAndHoldUpNobody(t *testing.T) {
+func TestLimits_ThousandsOfSlowClientsAreBoundedInTimeAndHoldUpNobody(t *testing.T) {
 	const slow = 2000
 	const limit = 2 * time.Second
 	s := serve(t, Config{}, func(srv *http.Server) {
@@ -69,7 +69,7 @@ func TestThousandsOfSlowClientsAreBoundedInTimeAndHoldUpNobody(t *testing.T) {
 	t.Logf("the last of %d slow connections was closed after %v", slow, longest)
 }
 
-func TestAHeaderThatIsTooLargeIsRefused(t *testing.T) {
+func TestLimits_AHeaderThatIsTooLargeIsRefused(t *testing.T) {
 	s := serve(t, Config{})
 	if r := s.ask("GET", "/v1/tasks", "", set("X-Large", strings.Repeat("x", 128<<10))); r.status != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("%d %s", r.status, r.body)

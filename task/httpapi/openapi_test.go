@@ -58,7 +58,7 @@ func operations(t *testing.T, doc object) map[string]object {
 	return all
 }
 
-func TestTheDocumentHasTheRoutesAndNoOthers(t *testing.T) {
+func TestOpenAPI_TheDocumentHasTheRoutesAndNoOthers(t *testing.T) {
 	doc := openDocument(t)
 	ops := operations(t, doc)
 	seen := make(map[string]bool)
@@ -96,7 +96,7 @@ func TestTheDocumentHasTheRoutesAndNoOthers(t *testing.T) {
 	}
 }
 
-func TestTheExamplesOfTheDocumentFitItsSchemas(t *testing.T) {
+func TestOpenAPI_TheExamplesOfTheDocumentFitItsSchemas(t *testing.T) {
 	doc := openDocument(t)
 	checked := 0
 	var walk func(at string, v any)
@@ -124,7 +124,7 @@ func TestTheExamplesOfTheDocumentFitItsSchemas(t *testing.T) {
 	}
 }
 
-func TestTheDocumentNamesEverySortOfProblemOrThePageDoes(t *testing.T) {
+func TestOpenAPI_TheDocumentNamesEverySortOfProblemOrThePageDoes(t *testing.T) {
 	page, err := os.ReadFile("../../docs/http.md")
 	if err != nil {
 		t.Fatal(err)
@@ -136,8 +136,8 @@ func TestTheDocumentNamesEverySortOfProblemOrThePageDoes(t *testing.T) {
 	}
 }
 
-// TestRealAnswersFitTheDocument asks for everything, so that there is something in each answer.
-func TestRealAnswersFitTheDocument(t *testing.T) {
+// TestOpenAPI_RealAnswersFitTheDocument asks for everything, so that there is something in each answer.
+func TestOpenAPI_RealAnswersFitTheDocument(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
 		doc := openDocument(t)
 		left := operations(t, doc)

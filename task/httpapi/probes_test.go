@@ -32,7 +32,7 @@ func (s *hanging) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	return s.Store.Find(ctx, q)
 }
 
-func TestReadinessEndsWithLastCallAndWithTheStoreAndLifeDoesNot(t *testing.T) {
+func TestProbes_ReadinessEndsWithLastCallAndWithTheStoreAndLifeDoesNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &hanging{Store: memstore.New()}
 		var ready atomic.Bool
@@ -79,7 +79,7 @@ func TestReadinessEndsWithLastCallAndWithTheStoreAndLifeDoesNot(t *testing.T) {
 	})
 }
 
-func TestManyProbesAskTheStoreOnce(t *testing.T) {
+func TestProbes_ManyProbesAskTheStoreOnce(t *testing.T) {
 	store := &hanging{Store: memstore.New()}
 	h := ProbeHandler(ProbeConfig{Store: store, Logger: slog.New(slog.DiscardHandler)})
 	synctest.Test(t, func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestManyProbesAskTheStoreOnce(t *testing.T) {
 	}
 }
 
-func TestAProbeThatIsBrokenOffSpoilsNoOthers(t *testing.T) {
+func TestProbes_AProbeThatIsBrokenOffSpoilsNoOthers(t *testing.T) {
 	h := ProbeHandler(ProbeConfig{Store: memstore.New(), Logger: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("the client went away"))

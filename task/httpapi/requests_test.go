@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-func TestAPageInABrowserCanChangeNothing(t *testing.T) {
+func TestGuard_APageInABrowserCanChangeNothing(t *testing.T) {
 	s := serve(t, Config{Hosts: []string{"tasks.example"}})
 	targets := map[string]string{"/v1/tasks": `{"kind": "k", "payload": 1}`, "/v1/tasks/batch": `{"kind": "k", "payload": 1}`,
 		"/v1/tasks/" + someID + "/cancel": "", "/v1/queues/q/pause": ""}
@@ -56,7 +56,7 @@ func TestAPageInABrowserCanChangeNothing(t *testing.T) {
 	}
 }
 
-func TestAnAnswerIsNeverInterpretedOrKeptByABrowser(t *testing.T) {
+func TestGuard_AnAnswerIsNeverInterpretedOrKeptByABrowser(t *testing.T) {
 	s := serve(t, Config{})
 	for _, target := range []string{"/v1/tasks", "/v1/tasks/" + someID, "/v1/none"} {
 		h := s.ask("GET", target, "").header
@@ -66,7 +66,7 @@ func TestAnAnswerIsNeverInterpretedOrKeptByABrowser(t *testing.T) {
 	}
 }
 
-func TestWithoutTokensOnlyThisMachineIsServed(t *testing.T) {
+func TestGuard_WithoutTokensOnlyThisMachineIsServed(t *testing.T) {
 	tcp := func(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 8321} }
 	for _, c := range []struct {
 		addr net.Addr
@@ -90,7 +90,7 @@ func TestWithoutTokensOnlyThisMachineIsServed(t *testing.T) {
 	}
 }
 
-func TestWhatWasAnsweredIsToldForMetrics(t *testing.T) {
+func TestGuard_WhatWasAnsweredIsToldForMetrics(t *testing.T) {
 	var mu sync.Mutex
 	var told []string
 	s := serve(t, Config{OnResponse: func(e RequestInfo) {

@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-func TestASubmitIsCreatedOnceAndCanBeRepeated(t *testing.T) {
+func TestSubmit_IsCreatedOnceAndCanBeRepeated(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
 		body := `{"id": "` + someID + `", "kind": "k", "payload": { "a":  1 }, "queue": "q", "priority": 2, "delay": "90s"}`
 		for _, status := range []int{http.StatusCreated, http.StatusOK} {
@@ -30,7 +30,7 @@ func TestASubmitIsCreatedOnceAndCanBeRepeated(t *testing.T) {
 	})
 }
 
-func TestASubmitWithTheKeyOfAnUnfinishedTaskIsAnsweredWithThatTask(t *testing.T) {
+func TestSubmit_WithTheKeyOfAnUnfinishedTaskIsAnsweredWithThatTask(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
 		var first, second submitted
 		s.into(s.ask("POST", "/v1/tasks", `{"kind": "k", "payload": 1, "key": "K"}`), http.StatusCreated, &first)
@@ -41,7 +41,7 @@ func TestASubmitWithTheKeyOfAnUnfinishedTaskIsAnsweredWithThatTask(t *testing.T)
 	})
 }
 
-func TestAKindThatNoWorkerKnowsIsAcceptedAndShownAsSuch(t *testing.T) {
+func TestSubmit_AKindThatNoWorkerKnowsIsAcceptedAndShownAsSuch(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
 		var j submitted
 		s.into(s.ask("POST", "/v1/tasks", `{"kind": "none/such", "payload": null}`), http.StatusCreated, &j)
@@ -69,7 +69,7 @@ func TestAKindThatNoWorkerKnowsIsAcceptedAndShownAsSuch(t *testing.T) {
 	})
 }
 
-func TestARequestThatCannotBeServedIsAProblemThatSaysWhatToDo(t *testing.T) {
+func TestProblem_ARequestThatCannotBeServedIsAProblemThatSaysWhatToDo(t *testing.T) {
 	s := serve(t, Config{})
 	ok := `{"kind": "k", "payload": 1`
 	for _, c := range []struct{ method, target, body, sort, says string }{
@@ -128,7 +128,7 @@ func TestARequestThatCannotBeServedIsAProblemThatSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestThePayloadMayHaveAMiBAndComesBackByteForByte(t *testing.T) {
+func TestSubmit_ThePayloadMayHaveAMiBAndComesBackByteForByte(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
 		payload := `"<` + strings.Repeat("x", task.MaxPayload-3) + `"`
 		s.into(s.ask("POST", "/v1/tasks", `{"id": "`+someID+`", "kind": "k", "payload": `+payload+`}`), http.StatusCreated, new(submitted))
@@ -140,7 +140,7 @@ func TestThePayloadMayHaveAMiBAndComesBackByteForByte(t *testing.T) {
 	})
 }
 
-func TestAListIsReadPageByPage(t *testing.T) {
+func TestList_IsReadPageByPage(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
 		var tasks []task.NewTask
 		for i := range 130 {
@@ -180,7 +180,7 @@ func TestAListIsReadPageByPage(t *testing.T) {
 	})
 }
 
-func TestBytesThatAreNotJSONComeBackInBase64(t *testing.T) {
+func TestTasks_BytesThatAreNotJSONComeBackInBase64(t *testing.T) {
 	s := serve(t, Config{})
 	for _, payload := range [][]byte{{}, {0xff, 0}, []byte("\"\xff\""), []byte("{")} {
 		done, err := s.tasks.Enqueue(t.Context(), "k", payload, nil)
@@ -200,7 +200,7 @@ func TestBytesThatAreNotJSONComeBackInBase64(t *testing.T) {
 	}
 }
 
-func TestAStoreThatFailsIsSaidToTheClientAndTheLog(t *testing.T) {
+func TestProblem_AStoreThatFailsIsSaidToTheClientAndTheLog(t *testing.T) {
 	store := memstore.New()
 	s := serve(t, Config{Store: store})
 	if err := store.Close(); err != nil {

@@ -40,7 +40,7 @@ func openTokens(t *testing.T, text string) *Tokens {
 
 func bearer(secret string) func(*http.Request) { return set("Authorization", "Bearer "+secret) }
 
-func TestATokenMayDoWhatItsRolesSayAndNothingElse(t *testing.T) {
+func TestTokens_ATokenMayDoWhatItsRolesSayAndNothingElse(t *testing.T) {
 	s := serve(t, Config{Tokens: openTokens(t, "# who may\n\nreader read "+readSecret+"\n\tsubmitter\tsubmit\t"+submitSecret+"\r\noperator operate "+operateSecret)})
 	secrets := map[Role]string{RoleRead: readSecret, RoleSubmit: submitSecret, RoleOperate: operateSecret}
 	for _, rt := range s.handler.table() {
@@ -76,7 +76,7 @@ func TestATokenMayDoWhatItsRolesSayAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestWithoutAGoodTokenNothingIsToldAndTheSecretIsNowhere(t *testing.T) {
+func TestTokens_WithoutAGoodTokenNothingIsToldAndTheSecretIsNowhere(t *testing.T) {
 	s := serve(t, Config{Tokens: openTokens(t, "reader read "+readSecret)})
 	for _, c := range []struct{ header, challenge, says string }{
 		{"", `Bearer realm="lastcall"`, "Authorization: Bearer SECRET"},
@@ -102,7 +102,7 @@ func TestWithoutAGoodTokenNothingIsToldAndTheSecretIsNowhere(t *testing.T) {
 	}
 }
 
-func TestAHandlerBesideTheTasksIsReachedWithTheRoleAndRefusedAsTheyAre(t *testing.T) {
+func TestTokens_AHandlerBesideTheTasksIsReachedWithTheRoleAndRefusedAsTheyAre(t *testing.T) {
 	s := serve(t, Config{Tokens: openTokens(t, "reader read "+readSecret+"\nsubmitter submit "+submitSecret)})
 	beside := s.handler.tokens.Require(RoleRead, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		plain(w, http.StatusOK, "numbers")
@@ -130,7 +130,7 @@ func TestAHandlerBesideTheTasksIsReachedWithTheRoleAndRefusedAsTheyAre(t *testin
 	}
 }
 
-func TestAMistakeInATokenFileIsToldWithItsLineAndWithoutTheSecret(t *testing.T) {
+func TestTokens_AMistakeInATokenFileIsToldWithItsLineAndWithoutTheSecret(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                  "it has no token: write lines of NAME ROLE[,ROLE] SECRET",
 		"# only this\n":                     "it has no token",
@@ -155,7 +155,7 @@ func TestAMistakeInATokenFileIsToldWithItsLineAndWithoutTheSecret(t *testing.T) 
 	}
 }
 
-func TestATokenFileThatOthersCanReadIsRefused(t *testing.T) {
+func TestTokens_ATokenFileThatOthersCanReadIsRefused(t *testing.T) {
 	path := tokenFile(t, "a read "+readSecret)
 	for mode, ok := range map[os.FileMode]bool{0o400: true, 0o600: true, 0o640: true, 0o440: true, 0o644: false, 0o604: false, 0o660: false, 0o602: false} {
 		if err := os.Chmod(path, mode); err != nil {
@@ -168,7 +168,7 @@ func TestATokenFileThatOthersCanReadIsRefused(t *testing.T) {
 	}
 }
 
-func TestTheTokenFileIsReadAgainWhenItHasChangedAndABadOneChangesNothing(t *testing.T) {
+func TestTokens_TheTokenFileIsReadAgainWhenItHasChangedAndABadOneChangesNothing(t *testing.T) {
 	var log logBook
 	path := tokenFile(t, "a read "+readSecret)
 	tokens, err := LoadTokens(path, slog.New(slog.NewTextHandler(&log, nil)))
@@ -235,7 +235,7 @@ func TestTheTokenFileIsReadAgainWhenItHasChangedAndABadOneChangesNothing(t *test
 	}
 }
 
-func TestTheLogNamesTheTokenThatWasShownAndNoneWhereNoneIsNeeded(t *testing.T) {
+func TestTokens_TheLogNamesTheTokenThatWasShownAndNoneWhereNoneIsNeeded(t *testing.T) {
 	const body = `{"kind":"k","payload":{}}`
 	open := serve(t, Config{})
 	if r := open.ask("POST", "/v1/tasks", body); r.status != http.StatusCreated {

@@ -20,8 +20,8 @@ var engine = storetest.Engine{
 	},
 }
 
-func TestTheStoreKeepsItsRules(t *testing.T) { storetest.Run(t, engine) }
+func TestStore_KeepsItsRules(t *testing.T) { storetest.Run(t, engine) }
 
-func TestTheStoreKeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine) }
+func TestStore_KeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine) }
 
-func TestThePromisesHoldThroughFaults(t *testing.T) { storetest.RunFaults(t, engine, 0) }
+func TestPromise_HoldThroughFaults(t *testing.T) { storetest.RunFaults(t, engine, 0) }

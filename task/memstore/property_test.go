@@ -7,7 +7,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/storetest"
 )
 
-func TestTheStoreDoesWhatTheModelDoes(t *testing.T) {
+func TestStore_DoesWhatTheModelDoes(t *testing.T) {
 	if testing.Short() {
 		t.Log("make test-full: five times as many random calls, in sequences twice as long")
 	}

@@ -44,7 +44,7 @@ func hostileRole(t *testing.T, dsn string) string {
 	return pgtest.Keywords(dsn, "user", "hostile")
 }
 
-func TestTheSessionsAreTheStoresOwnWhateverTheRoleSays(t *testing.T) {
+func TestOpen_TheSessionsAreTheStoresOwnWhateverTheRoleSays(t *testing.T) {
 	dsn := hostileRole(t, pgtest.DSN(t))
 	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
@@ -89,7 +89,7 @@ func TestTheSessionsAreTheStoresOwnWhateverTheRoleSays(t *testing.T) {
 	storetest.Property(t, s, 3)
 }
 
-func TestTheAddressDoesNotChangeTheSessions(t *testing.T) {
+func TestOpen_TheAddressDoesNotChangeTheSessions(t *testing.T) {
 	dsn := pgtest.Keywords(pgtest.Keywords(pgtest.DSN(t), "client_encoding", "LATIN1"), "Search_Path", "elsewhere")
 	t.Setenv("PGOPTIONS", "-c default_transaction_isolation=serializable -c statement_timeout=500")
 	s := openAt(t, Config{DSN: dsn, Migrate: true})

@@ -53,7 +53,7 @@ func untilAdded(t *testing.T, s *Store, id int) time.Duration {
 // findsPrimary is how long a store may take to find the server that takes writes.
 const findsPrimary = 5 * time.Second
 
-func TestAfterAFailoverEverythingFindsTheNewPrimary(t *testing.T) {
+func TestFailover_AfterAFailoverEverythingFindsTheNewPrimary(t *testing.T) {
 	p := newPair(t)
 	s := openAt(t, Config{DSN: p.dsn, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
@@ -84,7 +84,7 @@ func TestAfterAFailoverEverythingFindsTheNewPrimary(t *testing.T) {
 	}
 }
 
-func TestAPrimaryThatComesBackIsFoundAgain(t *testing.T) {
+func TestFailover_APrimaryThatComesBackIsFoundAgain(t *testing.T) {
 	p := newPair(t)
 	s := openAt(t, Config{DSN: p.dsn, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
@@ -107,7 +107,7 @@ func TestAPrimaryThatComesBackIsFoundAgain(t *testing.T) {
 
 // Whatever stands before the servers leads to the standby for a while. A pool that was given does not
 // check where it is led.
-func TestAGivenPoolDoesNotKeepSessionsOfAStandby(t *testing.T) {
+func TestFailover_AGivenPoolDoesNotKeepSessionsOfAStandby(t *testing.T) {
 	servers := newPair(t)
 	p, through := newProxy(t, servers.primary.DSN("postgres"))
 	pool, err := pgxpool.New(t.Context(), through)
@@ -172,7 +172,7 @@ func TestOpen_RefusesAPoolThatMayTakeAnyOfSeveralHosts(t *testing.T) {
 	}
 }
 
-func TestAPreparedStatementOfAnOlderTableIsForgotten(t *testing.T) {
+func TestFailover_APreparedStatementOfAnOlderTableIsForgotten(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	s := openAt(t, Config{DSN: pgtest.Keywords(dsn, "pool_max_conns", "1"), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)

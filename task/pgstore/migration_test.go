@@ -8,7 +8,7 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-func TestTheSchemasSQLMakesWhatMigrateMakes(t *testing.T) {
+func TestSchema_SQLMakesWhatMigrateMakes(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	before, err := InspectSchema(t.Context(), Config{DSN: dsn, Schema: "made"})
 	if err != nil || before.Version != 0 || before.Usable() || before.Latest != len(steps) {
@@ -33,7 +33,7 @@ func TestTheSchemasSQLMakesWhatMigrateMakes(t *testing.T) {
 	}
 }
 
-func TestTheSchemasSQLDoesNothingToAnotherVersion(t *testing.T) {
+func TestSchema_SQLDoesNothingToAnotherVersion(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	closed(t, openAt(t, Config{DSN: dsn, Migrate: true}))
 	pool := openAt(t, Config{DSN: dsn})
@@ -64,7 +64,7 @@ func TestTheSchemasSQLDoesNothingToAnotherVersion(t *testing.T) {
 	}
 }
 
-func TestASchemaThatCannotBeIsRefused(t *testing.T) {
+func TestSchema_ThatCannotBeIsRefused(t *testing.T) {
 	if _, err := SchemaSQL("a;b", 0); err == nil || !strings.Contains(err.Error(), "small letters") {
 		t.Error(err)
 	}

@@ -175,7 +175,7 @@ func TestSession_ThatIsLostTimeAndAgainIsNoEvidenceUntilItIsSteady(t *testing.T)
 	}
 }
 
-func TestADeadProcessIsKnownAfterABreathOnALocalNetwork(t *testing.T) {
+func TestFailureDetector_ADeadProcessIsKnownAfterABreathOnALocalNetwork(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	a := openAt(t, Config{DSN: dsn, Migrate: true})
 	defer closed(t, a)

@@ -16,7 +16,7 @@ import (
 
 // The commits of transactions that notify go one by one, through a lock of the whole cluster. One that holds it is made
 // to hang in its commit, which waits for a standby that does not exist.
-func TestEnqueuingNotifiesNobodyInsideItsTransaction(t *testing.T) {
+func TestEnqueue_EnqueuingNotifiesNobodyInsideItsTransaction(t *testing.T) {
 	server := pgtest.New(t, "fsync=off", "synchronous_standby_names=nobody", "synchronous_commit=local")
 	dsn := server.DSN("postgres")
 	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
@@ -94,7 +94,7 @@ func hangNotify(t *testing.T, dsn string) (release func()) {
 	return release
 }
 
-func TestAnAnnouncementReachesAnotherStore(t *testing.T) {
+func TestAnnouncer_AnAnnouncementReachesAnotherStore(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	a := openAt(t, Config{DSN: dsn, Migrate: true})
 	defer closed(t, a)

@@ -40,7 +40,7 @@ func closed(t *testing.T, s *Store) {
 	}
 }
 
-func TestOpenSaysWhatIsWrongAndShowsNoSecret(t *testing.T) {
+func TestOpen_SaysWhatIsWrongAndShowsNoSecret(t *testing.T) {
 	server := pgtest.New(t, "fsync=off")
 	admin := server.DSN("postgres")
 	exec(t, admin, `create role guest login`, `create role locked login password 'right-password'`, `revoke create on schema public from public`)
@@ -66,7 +66,7 @@ func TestOpenSaysWhatIsWrongAndShowsNoSecret(t *testing.T) {
 	}
 }
 
-func TestOpenChecksItsConfiguration(t *testing.T) {
+func TestOpen_ChecksItsConfiguration(t *testing.T) {
 	for _, c := range []struct {
 		cfg  Config
 		want string
@@ -81,7 +81,7 @@ func TestOpenChecksItsConfiguration(t *testing.T) {
 	}
 }
 
-func TestASchemaIsMadeOnlyWhenThatIsAskedFor(t *testing.T) {
+func TestMigrate_ASchemaIsMadeOnlyWhenThatIsAskedFor(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	if _, err := Open(t.Context(), Config{DSN: dsn}); err == nil || !strings.Contains(err.Error(), "--migrate") {
 		t.Errorf("%v", err)
@@ -90,7 +90,7 @@ func TestASchemaIsMadeOnlyWhenThatIsAskedFor(t *testing.T) {
 	closed(t, openAt(t, Config{DSN: dsn}))
 }
 
-func TestADatabaseThatANewerProgramMadeUnreadableIsRefused(t *testing.T) {
+func TestMigrate_ADatabaseThatANewerProgramMadeUnreadableIsRefused(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	closed(t, openAt(t, Config{DSN: dsn, Migrate: true}))
 	exec(t, dsn, `update lastcall.lastcall set value = 7 where key = 'version'`)
@@ -101,7 +101,7 @@ func TestADatabaseThatANewerProgramMadeUnreadableIsRefused(t *testing.T) {
 	}
 }
 
-func TestManyMayMigrateAtOnce(t *testing.T) {
+func TestMigrate_ManyMayMigrateAtOnce(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	var wg sync.WaitGroup
 	for i := range 8 {
@@ -121,7 +121,7 @@ func TestManyMayMigrateAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
-func TestAGivenPoolOfOneConnectionIsEnoughAndStaysOpen(t *testing.T) {
+func TestOpen_AGivenPoolOfOneConnectionIsEnoughAndStaysOpen(t *testing.T) {
 	cfg, err := pgxpool.ParseConfig(pgtest.DSN(t))
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +163,7 @@ func runOne(t *testing.T, s *Store) task.Task {
 	return got[0]
 }
 
-func TestABadItemFailsAloneInItsBatch(t *testing.T) {
+func TestAdd_ABadItemFailsAloneInItsBatch(t *testing.T) {
 	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
 	defer closed(t, s)
 	var ids []task.NewTask
@@ -202,7 +202,7 @@ func soon(t *testing.T) context.Context {
 	return ctx
 }
 
-func TestARoleThatMayReadAndWriteTheTablesIsEnough(t *testing.T) {
+func TestOpen_ARoleThatMayReadAndWriteTheTablesIsEnough(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	closed(t, openAt(t, Config{DSN: dsn, Migrate: true}))
 	exec(t, dsn, `drop role if exists modest`, `create role modest login`,

@@ -15,11 +15,11 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
-func TestTheStoreKeepsItsRules(t *testing.T) { storetest.Run(t, engine(t)) }
+func TestStore_KeepsItsRules(t *testing.T) { storetest.Run(t, engine(t)) }
 
-func TestTheStoreKeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine(t)) }
+func TestStore_KeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine(t)) }
 
-func TestThePromisesHoldThroughFaults(t *testing.T) { storetest.RunFaults(t, engine(t), 9) }
+func TestPromise_HoldThroughFaults(t *testing.T) { storetest.RunFaults(t, engine(t), 9) }
 
 // engine makes a schema for each test.
 func engine(t *testing.T) storetest.Engine {
@@ -87,7 +87,7 @@ func openAt(t testing.TB, cfg Config) *Store {
 	return s
 }
 
-func TestTheStoreDoesWhatTheModelDoes(t *testing.T) {
+func TestStore_DoesWhatTheModelDoes(t *testing.T) {
 	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
 	defer closed(t, s)
 	if testing.Short() {

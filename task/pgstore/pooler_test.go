@@ -85,7 +85,7 @@ func pooler(t *testing.T, server *pgtest.Server, mode string) (dsn string) {
 	}
 }
 
-func TestBehindAPoolerTheStoreKeepsItsRulesByLeaseAlone(t *testing.T) {
+func TestPooler_BehindAPoolerTheStoreKeepsItsRulesByLeaseAlone(t *testing.T) {
 	dsn := pooler(t, pgtest.New(t, "fsync=off"), "transaction")
 	schemas := make(map[string]string)
 	store := func(t *testing.T) task.Store {
@@ -97,7 +97,7 @@ func TestBehindAPoolerTheStoreKeepsItsRulesByLeaseAlone(t *testing.T) {
 	storetest.Run(t, storetest.Engine{Open: store, Reopen: store})
 }
 
-func TestAPoolerIsNoticedAndNoLockIsBelieved(t *testing.T) {
+func TestPooler_IsNoticedAndNoLockIsBelieved(t *testing.T) {
 	server := pgtest.New(t, "fsync=off")
 	var log bytes.Buffer
 	behind := openAt(t, Config{DSN: pooler(t, server, "transaction"), Migrate: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -113,7 +113,7 @@ func TestAPoolerIsNoticedAndNoLockIsBelieved(t *testing.T) {
 	}
 }
 
-func TestAPoolerBySessionHoldsLocksAndAnnounces(t *testing.T) {
+func TestPooler_BySessionHoldsLocksAndAnnounces(t *testing.T) {
 	server := pgtest.New(t, "fsync=off")
 	dsn := pooler(t, server, "session")
 	var log bytes.Buffer
@@ -202,7 +202,7 @@ func TestOpen_RefusesARoleThatAPoolerCannotSetUp(t *testing.T) {
 	}
 }
 
-func TestBehindAPoolerBeatsDoNotWaitForThePool(t *testing.T) {
+func TestHeartbeat_BehindAPoolerBeatsDoNotWaitForThePool(t *testing.T) {
 	server := pgtest.New(t, "fsync=off")
 	s := openAt(t, Config{DSN: pgtest.Keywords(pooler(t, server, "transaction"), "pool_max_conns", "1"), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)

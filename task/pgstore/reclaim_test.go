@@ -9,7 +9,7 @@ import (
 )
 
 // A process that stands still, with a transaction open that ends one of its runs, is taken for dead.
-func TestARunThatIsEndingInAnOpenTransactionHoldsBackNoOther(t *testing.T) {
+func TestReclaim_ARunThatIsEndingInAnOpenTransactionHoldsBackNoOther(t *testing.T) {
 	b := newRig(t)
 	for n := range 40 {
 		b.add(task.NewTask{ID: testID(n)})

@@ -14,7 +14,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestAWorkerThatOnlyLostItsConnectionIsNotTakenForDead(t *testing.T) {
+func TestRestart_AWorkerThatOnlyLostItsConnectionIsNotTakenForDead(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	a := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, a)
@@ -53,7 +53,7 @@ func hasLock(s *Store, worker string) bool {
 	return l != nil && l.held && l.recorded
 }
 
-func TestARestartOfTheServerInterruptsNobodyAndLosesNothing(t *testing.T) {
+func TestRestart_OfTheServerInterruptsNobodyAndLosesNothing(t *testing.T) {
 	for name, sig := range map[string]syscall.Signal{"fast": syscall.SIGINT, "immediate": syscall.SIGQUIT} {
 		t.Run(name, func(t *testing.T) {
 			server := pgtest.New(t, "fsync=off")

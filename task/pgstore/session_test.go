@@ -174,7 +174,7 @@ func TestSession_RecordsALockAgainThatWasWithdrawnTooLate(t *testing.T) {
 	}
 }
 
-func TestTheLockOfAWorkerIsThatOfItsIDInItsSchema(t *testing.T) {
+func TestSession_TheLockOfAWorkerIsThatOfItsIDInItsSchema(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	one := openAt(t, Config{DSN: dsn, Schema: "one", Migrate: true})
 	defer closed(t, one)

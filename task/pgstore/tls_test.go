@@ -18,7 +18,7 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-func TestEachModeOfTLSWorksOrSaysWhatToDo(t *testing.T) {
+func TestTLS_EachModeOfTLSWorksOrSaysWhatToDo(t *testing.T) {
 	server := pgtest.New(t, "fsync=off")
 	exec(t, server.DSN("postgres"), `create role crypt login superuser password 'secret'`)
 	server.Admit(t, "host all crypt 127.0.0.0/8 scram-sha-256")

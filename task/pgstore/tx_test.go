@@ -91,7 +91,7 @@ func hasEnded(t task.Task) bool { return t.Status.Ended() }
 
 var numbered = task.Kind[int]{Name: "numbered", MaxAttempts: 1}
 
-func TestATaskExistsWhenItsTransactionHasCommittedAndNeverIfItDoesNot(t *testing.T) {
+func TestWithTx_ATaskExistsWhenItsTransactionHasCommittedAndNeverIfItDoesNot(t *testing.T) {
 	d := newDesk(t)
 	begin := func() (task.Tx, func(commit bool) error) {
 		tx, err := d.pool.Begin(t.Context())
@@ -144,7 +144,7 @@ func TestATaskExistsWhenItsTransactionHasCommittedAndNeverIfItDoesNot(t *testing
 	}
 }
 
-func TestRowsAndTheEndOfTheTaskAreCommittedTogether(t *testing.T) {
+func TestFinishTx_RowsAndTheEndOfTheTaskAreCommittedTogether(t *testing.T) {
 	d := newDesk(t)
 	for name, c := range map[string]struct {
 		finish func(context.Context, *task.Run) error
@@ -197,7 +197,7 @@ func TestRowsAndTheEndOfTheTaskAreCommittedTogether(t *testing.T) {
 	}
 }
 
-func TestATransactionOfALostRunCannotBeCommitted(t *testing.T) {
+func TestFinishTx_ATransactionOfALostRunCannotBeCommitted(t *testing.T) {
 	d := newDesk(t)
 	c := runOne(t, d.Store)
 	tx, err := d.pool.Begin(t.Context())
@@ -222,7 +222,7 @@ func TestATransactionOfALostRunCannotBeCommitted(t *testing.T) {
 	}
 }
 
-func TestAKeyInAnOpenTransactionIsBusyAndHoldsUpNobodyElse(t *testing.T) {
+func TestWithTx_AKeyInAnOpenTransactionIsBusyAndHoldsUpNobodyElse(t *testing.T) {
 	d := newDesk(t)
 	if _, err := numbered.Enqueue(t.Context(), d.client, 1, nil); err != nil { // the kind is known
 		t.Fatal(err)
@@ -255,7 +255,7 @@ func TestAKeyInAnOpenTransactionIsBusyAndHoldsUpNobodyElse(t *testing.T) {
 	}
 }
 
-func TestAnIdleWorkerHoldsNoTransactionAndNoSnapshot(t *testing.T) {
+func TestWorker_AnIdleWorkerHoldsNoTransactionAndNoSnapshot(t *testing.T) {
 	d := newDesk(t)
 	e, err := numbered.Enqueue(t.Context(), d.client, 1, nil)
 	if err != nil {

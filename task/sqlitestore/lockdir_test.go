@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestAWorkerIsAliveAsLongAsItsLockIsHeldByAnyStore(t *testing.T) {
+func TestLockDir_AWorkerIsAliveAsLongAsItsLockIsHeldByAnyStore(t *testing.T) {
 	a, path := fresh(t)
 	if _, err := a.Heartbeat(t.Context(), beat("w", 1, task.WorkerRunning)); err != nil {
 		t.Fatal(err)
@@ -40,7 +40,7 @@ func TestAWorkerIsAliveAsLongAsItsLockIsHeldByAnyStore(t *testing.T) {
 	}
 }
 
-func TestASharedLockHoldsUntilItsLastDescriptorIsClosed(t *testing.T) {
+func TestLockDir_ASharedLockHoldsUntilItsLastDescriptorIsClosed(t *testing.T) {
 	a, path := fresh(t)
 	if _, err := a.InheritLock("w"); !errors.Is(err, task.ErrWorkerGone) {
 		t.Errorf("of a worker that is not registered: %v", err)
@@ -76,7 +76,7 @@ func TestASharedLockHoldsUntilItsLastDescriptorIsClosed(t *testing.T) {
 	}
 }
 
-func TestASharedLockIsNotInheritedByWhomItIsNotHandedTo(t *testing.T) {
+func TestLockDir_ASharedLockIsNotInheritedByWhomItIsNotHandedTo(t *testing.T) {
 	a, path := fresh(t)
 	if _, err := a.Heartbeat(t.Context(), beat("w", 1, task.WorkerRunning)); err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func pipe(t *testing.T) *os.File {
 	return r
 }
 
-func TestALockOfAnotherBootIsNoEvidence(t *testing.T) {
+func TestLockDir_ALockOfAnotherBootIsNoEvidence(t *testing.T) {
 	s, path := fresh(t)
 	if _, err := s.Heartbeat(t.Context(), beat("w", 1, task.WorkerRunning)); err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func TestALockOfAnotherBootIsNoEvidence(t *testing.T) {
 	}
 }
 
-func TestAMissingLockFileIsNoEvidenceAndIsNotMade(t *testing.T) {
+func TestLockDir_AMissingLockFileIsNoEvidenceAndIsNotMade(t *testing.T) {
 	s, _ := fresh(t)
 	if _, err := s.Heartbeat(t.Context(), beat("w", 1, task.WorkerRunning)); err != nil {
 		t.Fatal(err)
@@ -149,7 +149,7 @@ func TestAMissingLockFileIsNoEvidenceAndIsNotMade(t *testing.T) {
 	}
 }
 
-func TestOpeningTidiesUpLockFilesOfNobody(t *testing.T) {
+func TestLockDir_OpeningTidiesUpLockFilesOfNobody(t *testing.T) {
 	s, path := fresh(t)
 	for _, w := range []string{"orphan", "held", "registered"} {
 		if _, err := s.locks.take(w); err != nil {

@@ -19,7 +19,7 @@ func of(magic uint32) func(string, *syscall.Statfs_t) error {
 // sign the numbers of CIFS and SMB2 are negative.
 func fill[T int32 | int64 | uint32](field *T, magic uint32) { *field = T(magic) }
 
-func TestNetworkFileSystemsAreRefusedByName(t *testing.T) {
+func TestFileSystem_NetworkFileSystemsAreRefusedByName(t *testing.T) {
 	for name, magic := range map[string]uint32{"NFS": 0x6969, "SMB": 0x517b, "CIFS": 0xff534d42, "SMB2": 0xfe534d42} {
 		err := refuseBy(of(magic), "/srv/tasks")
 		if err == nil || !strings.HasPrefix(err.Error(), "/srv/tasks is on "+name+", ") || !strings.HasSuffix(err.Error(), "use a local disk") {
@@ -28,7 +28,7 @@ func TestNetworkFileSystemsAreRefusedByName(t *testing.T) {
 	}
 }
 
-func TestLocalFileSystemsAreAccepted(t *testing.T) {
+func TestFileSystem_LocalFileSystemsAreAccepted(t *testing.T) {
 	for name, magic := range map[string]uint32{
 		"ext4": 0xef53, "xfs": 0x58465342, "btrfs": 0x9123683e, "tmpfs": 0x01021994, "overlay": 0x794c7630, "zfs": 0x2fc12fc1,
 	} {
@@ -41,7 +41,7 @@ func TestLocalFileSystemsAreAccepted(t *testing.T) {
 	}
 }
 
-func TestAFileSystemThatCannotBeAskedIsAnErrorThatNamesTheDirectory(t *testing.T) {
+func TestFileSystem_ThatCannotBeAskedIsAnErrorThatNamesTheDirectory(t *testing.T) {
 	err := refuseBy(func(string, *syscall.Statfs_t) error { return syscall.EIO }, "/srv/tasks")
 	if !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), "/srv/tasks") {
 		t.Errorf("%v", err)

@@ -401,7 +401,7 @@ func try(t *testing.T, r rule, b *broken, twice bool) (complains bool) {
 	return rec.Failed()
 }
 
-func TestABrokenStoreIsCaughtByTheRuleThatItBreaks(t *testing.T) {
+func TestSuite_ABrokenStoreIsCaughtByTheRuleThatItBreaks(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, group := range groups {
 		for _, r := range group {

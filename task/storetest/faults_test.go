@@ -53,7 +53,7 @@ var unrepeatable = map[string]func(b *broken){
 	"what was asked is told once": breaches["25"],
 }
 
-func TestAStoreWhoseCallsCannotBeRepeatedIsCaught(t *testing.T) {
+func TestFaults_AStoreWhoseCallsCannotBeRepeatedIsCaught(t *testing.T) {
 	caught := func(breach func(b *broken)) bool {
 		return slices.ContainsFunc(slices.Concat(alone...), func(r rule) bool {
 			b := whole()
@@ -123,7 +123,7 @@ var untrue = map[string]struct {
 	}, &plan{}},
 }
 
-func TestAStoreThatBreaksAPromiseIsCaughtByTheStory(t *testing.T) {
+func TestFaults_AStoreThatBreaksAPromiseIsCaughtByTheStory(t *testing.T) {
 	caught := func(breach func(b *broken), p *plan) (complains bool) {
 		synctest.Test(t, func(t *testing.T) {
 			b := whole()
@@ -149,7 +149,7 @@ func TestAStoreThatBreaksAPromiseIsCaughtByTheStory(t *testing.T) {
 	}
 }
 
-func TestAFaultHappensToTheCallThatItIsPlannedFor(t *testing.T) {
+func TestFaults_AFaultHappensToTheCallThatItIsPlannedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner := memstore.New()
 		defer inner.Close()

@@ -284,7 +284,7 @@ func blamed(t *testing.T, r txRule, flaw string) bool {
 	return rec.Failed()
 }
 
-func TestAStoreWithABrokenTransactionIsCaught(t *testing.T) {
+func TestSuite_AStoreWithABrokenTransactionIsCaught(t *testing.T) {
 	for _, r := range slices.Concat(txRules, neighbourRules) {
 		if blamed(t, r, "") {
 			t.Errorf("a whole store is complained of by %q", r.says)

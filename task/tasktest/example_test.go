@@ -61,7 +61,7 @@ func (b *letterbox) Send(ctx context.Context, to string) error {
 
 var readers = Letters{To: []string{"ann", "ben", "cho"}}
 
-func TestEverybodyGetsALetter(t *testing.T) {
+func TestExample_EverybodyGetsALetter(t *testing.T) {
 	var box letterbox
 	got := tasktest.Run(t, sendLetters(&box), readers, tasktest.Options{})
 	if got.Status != task.StatusSucceeded || string(got.Result) != "3" || !slices.Equal(box, readers.To) {
@@ -70,7 +70,7 @@ func TestEverybodyGetsALetter(t *testing.T) {
 }
 
 // Wherever the stop comes, nobody is left out and nobody gets two letters.
-func TestAStopCostsNobodyALetter(t *testing.T) {
+func TestExample_AStopCostsNobodyALetter(t *testing.T) {
 	saves := tasktest.Run(t, sendLetters(new(letterbox)), readers, tasktest.Options{}).Saves
 	for n := 1; n <= saves; n++ {
 		var box letterbox
@@ -81,7 +81,7 @@ func TestAStopCostsNobodyALetter(t *testing.T) {
 	}
 }
 
-func TestAfterACrashTheNextProcessGoesOn(t *testing.T) {
+func TestExample_AfterACrashTheNextProcessGoesOn(t *testing.T) {
 	var box letterbox
 	got := tasktest.Run(t, sendLetters(&box), readers, tasktest.Options{CrashAtSave: 2})
 	if got.Status != task.StatusSucceeded || got.Crashes != 1 || !slices.Equal(box, readers.To) {
@@ -90,7 +90,7 @@ func TestAfterACrashTheNextProcessGoesOn(t *testing.T) {
 }
 
 // The kind's own policy, here OnStop, belongs to the test.
-func TestTheHandlerHandsOverAtLastCall(t *testing.T) {
+func TestExample_TheHandlerHandsOverAtLastCall(t *testing.T) {
 	var (
 		box letterbox
 		mux task.Mux
@@ -107,7 +107,7 @@ func TestTheHandlerHandsOverAtLastCall(t *testing.T) {
 }
 
 // An older version of the program has left a checkpoint.
-func TestAnOldCheckpointIsUnderstood(t *testing.T) {
+func TestExample_AnOldCheckpointIsUnderstood(t *testing.T) {
 	var box letterbox
 	got := tasktest.Run(t, sendLetters(&box), readers, tasktest.Options{Checkpoint: 2})
 	if got.Status != task.StatusSucceeded || !slices.Equal(box, readers.To[2:]) {

@@ -68,7 +68,7 @@ func count(ctx context.Context, r *task.Run, a args) error {
 	return nil
 }
 
-func TestTheOutcomeHasWhatTheHandlerLeft(t *testing.T) {
+func TestOutcome_HasWhatTheHandlerLeft(t *testing.T) {
 	t.Parallel()
 	o, err := try(t, kind, Options{}, func(ctx context.Context, r *task.Run, a args) error {
 		r.Log("one")
@@ -85,7 +85,7 @@ func TestTheOutcomeHasWhatTheHandlerLeft(t *testing.T) {
 	}
 }
 
-func TestAFailingHandlerIsTriedAgainInNoTime(t *testing.T) {
+func TestOutcome_AFailingHandlerIsTriedAgainInNoTime(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
 	o, err := try(t, kind, Options{}, func(context.Context, *task.Run, args) error { return errors.New("no luck") })
@@ -95,7 +95,7 @@ func TestAFailingHandlerIsTriedAgainInNoTime(t *testing.T) {
 	}
 }
 
-func TestAPanicATimeoutAndASnoozeAreWhatTheyAreForAWorker(t *testing.T) {
+func TestOutcome_APanicATimeoutAndASnoozeAreWhatTheyAreForAWorker(t *testing.T) {
 	t.Parallel()
 	k := kind
 	k.Timeout = time.Minute
@@ -118,7 +118,7 @@ func TestAPanicATimeoutAndASnoozeAreWhatTheyAreForAWorker(t *testing.T) {
 	}
 }
 
-func TestAtLastCallTheContextLives(t *testing.T) {
+func TestLastCall_AtLastCallTheContextLives(t *testing.T) {
 	t.Parallel()
 	var stopping bool
 	var alive, left time.Duration
@@ -147,7 +147,7 @@ func TestAtLastCallTheContextLives(t *testing.T) {
 	}
 }
 
-func TestAtTheInterruptTheContextHasEndedAndALastWriteIsPossible(t *testing.T) {
+func TestLastCall_AtTheInterruptTheContextHasEndedAndALastWriteIsPossible(t *testing.T) {
 	t.Parallel()
 	o, err := try(t, kind, Options{InterruptAtSave: 1, MaxRuns: 1}, func(ctx context.Context, r *task.Run, _ args) error {
 		if err := r.Save(ctx, 1); err != nil {
@@ -169,7 +169,7 @@ func TestAtTheInterruptTheContextHasEndedAndALastWriteIsPossible(t *testing.T) {
 	}
 }
 
-func TestLastCallComesAfterATimeForHandlersThatSaveNothing(t *testing.T) {
+func TestLastCall_ComesAfterATimeForHandlersThatSaveNothing(t *testing.T) {
 	t.Parallel()
 	o, err := try(t, kind, Options{LastCallAfter: time.Minute}, func(_ context.Context, r *task.Run, _ args) error {
 		for range 30 {
@@ -185,7 +185,7 @@ func TestLastCallComesAfterATimeForHandlersThatSaveNothing(t *testing.T) {
 	}
 }
 
-func TestAfterACrashNothingReachesTheStore(t *testing.T) {
+func TestCrash_AfterACrashNothingReachesTheStore(t *testing.T) {
 	t.Parallel()
 	returned, effects := 0, 0
 	o, err := try(t, kind, Options{CrashAtSave: 2}, func(ctx context.Context, r *task.Run, a args) error {
@@ -208,7 +208,7 @@ func TestAfterACrashNothingReachesTheStore(t *testing.T) {
 	}
 }
 
-func TestACrashEndsAlsoWhatTheHandlerHasStarted(t *testing.T) {
+func TestCrash_EndsAlsoWhatTheHandlerHasStarted(t *testing.T) {
 	t.Parallel()
 	o, err := try(t, kind, Options{CrashAtSave: 1}, func(ctx context.Context, r *task.Run, a args) error {
 		if r.Task().Runs > 1 {
@@ -226,7 +226,7 @@ func TestACrashEndsAlsoWhatTheHandlerHasStarted(t *testing.T) {
 	}
 }
 
-func TestAGivenCheckpointIsFoundByEveryRunUntilThereIsANewOne(t *testing.T) {
+func TestCheckpoint_AGivenCheckpointIsFoundByEveryRunUntilThereIsANewOne(t *testing.T) {
 	t.Parallel()
 	var found []int
 	o, err := try(t, kind, Options{Checkpoint: 2}, func(ctx context.Context, r *task.Run, a args) error {
@@ -245,7 +245,7 @@ func TestAGivenCheckpointIsFoundByEveryRunUntilThereIsANewOne(t *testing.T) {
 	}
 }
 
-func TestADeafHandlerIsNamedWithWhereItStands(t *testing.T) {
+func TestUnresponsive_AnUnresponsiveHandlerIsNamedWithWhereItStands(t *testing.T) {
 	t.Parallel()
 	for name, unresponsive := range map[string]func(){
 		"that sleeps for ever":   func() { select {} },
@@ -259,7 +259,7 @@ func TestADeafHandlerIsNamedWithWhereItStands(t *testing.T) {
 			unresponsive()
 			return nil
 		})
-		complains(t, err, `the handler of kind "k" is unresponsive`, "interrupted at save 1", "1.5s", "TestADeafHandlerIsNamedWithWhereItStands.func")
+		complains(t, err, `the handler of kind "k" is unresponsive`, "interrupted at save 1", "1.5s", "TestUnresponsive_AnUnresponsiveHandlerIsNamedWithWhereItStands.func")
 		if name == "that polls" {
 			complains(t, err, "pollsForEver", "tasktest_test.go")
 		}
@@ -272,7 +272,7 @@ func pollsForEver() {
 	}
 }
 
-func TestAHandlerIsDeafWhoReturnsTooLate(t *testing.T) {
+func TestUnresponsive_AHandlerIsUnresponsiveWhoReturnsTooLate(t *testing.T) {
 	t.Parallel()
 	for wait, want := range map[time.Duration]string{1400 * time.Millisecond: "", 1600 * time.Millisecond: "is unresponsive"} {
 		for _, opt := range []Options{{InterruptAtSave: 1}, {LastCallAtSave: 1}, {LastCallAfter: time.Minute}} {
@@ -296,7 +296,7 @@ func TestAHandlerIsDeafWhoReturnsTooLate(t *testing.T) {
 	}
 }
 
-func TestAHandlerThatIsKnownToBeDeafIsWorkedOn(t *testing.T) {
+func TestUnresponsive_AHandlerThatIsKnownToBeUnresponsiveIsWorkedOn(t *testing.T) {
 	t.Parallel()
 	unresponsive := func(first time.Duration) func(ctx context.Context, r *task.Run, _ args) error {
 		return func(ctx context.Context, r *task.Run, _ args) error {
@@ -321,7 +321,7 @@ func TestAHandlerThatIsKnownToBeDeafIsWorkedOn(t *testing.T) {
 	complains(t, err, `the handler of kind "k" is not unresponsive`)
 }
 
-func TestAHandlerThatDoesNotComeToAnEndIsNamed(t *testing.T) {
+func TestUnresponsive_AHandlerThatDoesNotComeToAnEndIsNamed(t *testing.T) {
 	t.Parallel()
 	_, err := try(t, kind, Options{}, func(ctx context.Context, _ *task.Run, _ args) error { <-ctx.Done(); return nil })
 	complains(t, err, `"k" had not returned after 1h0m0s`, "Options.RunTimeout")
@@ -335,7 +335,7 @@ func TestAHandlerThatDoesNotComeToAnEndIsNamed(t *testing.T) {
 	complains(t, err, "after 100 runs the task is queued")
 }
 
-func TestAHandlerForWhichTheClockStandsStillIsNamed(t *testing.T) {
+func TestUnresponsive_AHandlerForWhichTheClockStandsStillIsNamed(t *testing.T) {
 	t.Parallel()
 	outside := make(chan int)
 	defer close(outside) // afterwards it goes on to its end
@@ -346,10 +346,10 @@ func TestAHandlerForWhichTheClockStandsStillIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = work(t, &mux, n, Options{}, 500*time.Millisecond)
-	complains(t, err, `"k" has not returned`, "500ms of real time", "Options.RealTime", "TestAHandlerForWhichTheClockStandsStillIsNamed.func")
+	complains(t, err, `"k" has not returned`, "500ms of real time", "Options.RealTime", "TestUnresponsive_AHandlerForWhichTheClockStandsStillIsNamed.func")
 }
 
-func TestWhatNeverHappenedFailsTheTest(t *testing.T) {
+func TestTasktest_WhatNeverHappenedFailsTheTest(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		opt  Options
@@ -372,7 +372,7 @@ func TestWhatNeverHappenedFailsTheTest(t *testing.T) {
 	complains(t, err, `no handler for kind "x"`)
 }
 
-func TestABubbleOfTheTestsOwnIsUsed(t *testing.T) {
+func TestBubble_OfTheTestsOwnIsUsed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		inside := make(chan int, 1) // would be a panic in another bubble
@@ -389,7 +389,7 @@ func TestABubbleOfTheTestsOwnIsUsed(t *testing.T) {
 	})
 }
 
-func TestInRealTimeAHandlerMayWaitForTheNetwork(t *testing.T) {
+func TestBubble_InRealTimeAHandlerMayWaitForTheNetwork(t *testing.T) {
 	t.Parallel()
 	asked := make(chan string, 10)
 	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.URL.Path }))
@@ -420,7 +420,7 @@ func TestInRealTimeAHandlerMayWaitForTheNetwork(t *testing.T) {
 	complains(t, err, `"k" is unresponsive`, "500ms")
 }
 
-func TestMiddlewareBelongsToTheTest(t *testing.T) {
+func TestTasktest_MiddlewareBelongsToTheTest(t *testing.T) {
 	t.Parallel()
 	var mux task.Mux
 	var order []string

@@ -11,7 +11,7 @@ import (
 
 const containerfile = repository + "/deploy/Containerfile"
 
-func TestTheImageHasTheProgramAloneAndAtMost25MiB(t *testing.T) {
+func TestImage_HasTheProgramAloneAndAtMost25MiB(t *testing.T) {
 	im := readContainerfile(t, containerfile)
 	if im.from != "scratch" || im.user != "65532:65532" || im.stop != "SIGTERM" {
 		t.Errorf("from %s, user %s, stop signal %s: want scratch, 65532:65532 and SIGTERM", im.from, im.user, im.stop)

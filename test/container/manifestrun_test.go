@@ -19,7 +19,7 @@ import (
 // secret is what the tests' server wants to see of whoever submits.
 const secret = "a-secret-of-twenty-four-characters"
 
-func TestTheManifestsContainersServeAndAreProbedAndStopWithZero(t *testing.T) {
+func TestManifests_ContainersServeAndAreProbedAndStopWithZero(t *testing.T) {
 	r := containerd(t)
 	for name, pod := range templates(t, "") {
 		t.Run(name, func(t *testing.T) {

@@ -102,7 +102,7 @@ func templates(t *testing.T, grace string) map[string]template {
 	}
 }
 
-func TestStrictDecodingRefusesAKeyThatKubernetesDoesNotKnow(t *testing.T) {
+func TestManifests_StrictDecodingRefusesAKeyThatKubernetesDoesNotKnow(t *testing.T) {
 	for _, text := range []string{"spec: {replica: 2}", "spec: {template: {spec: {terminationGracePeriodsSeconds: 2}}}", "spec: {replicas: 1, replicas: 2}"} {
 		if err := yaml.UnmarshalStrict([]byte(text), new(apps.Deployment)); err == nil {
 			t.Errorf("%s was accepted", text)
@@ -110,7 +110,7 @@ func TestStrictDecodingRefusesAKeyThatKubernetesDoesNotKnow(t *testing.T) {
 	}
 }
 
-func TestTheProgramsGraceAndThePlatformsAreOneValue(t *testing.T) {
+func TestManifests_TheProgramsGraceAndThePlatformsAreOneValue(t *testing.T) {
 	for _, grace := range []string{"", "25", "21900"} {
 		for name, pod := range templates(t, grace) {
 			spec := pod.pod.Spec
@@ -153,7 +153,7 @@ func preStop(t *testing.T, c core.Container) time.Duration {
 }
 
 // The Pod Security Standard "restricted", and a root that nobody can write to.
-func TestThePodsAreRestricted(t *testing.T) {
+func TestManifests_ThePodsAreRestricted(t *testing.T) {
 	for name, pod := range templates(t, "") {
 		spec, security := pod.pod.Spec, pod.pod.Spec.SecurityContext
 		if security == nil || security.RunAsNonRoot == nil || !*security.RunAsNonRoot || security.RunAsUser == nil || *security.RunAsUser == 0 {
@@ -183,7 +183,7 @@ func TestThePodsAreRestricted(t *testing.T) {
 	}
 }
 
-func TestEveryNameInTheManifestsLeadsSomewhere(t *testing.T) {
+func TestManifests_EveryNameInTheManifestsLeadsSomewhere(t *testing.T) {
 	for name, pod := range templates(t, "") {
 		made, c := kustomize(t, name, ""), pod.pod.Spec.Containers[0]
 		for key, value := range pod.labels {

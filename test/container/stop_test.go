@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestAContainerThatIsStoppedFinishesItsTaskAndExitsWithZero(t *testing.T) {
+func TestContainer_ThatIsStoppedFinishesItsTaskAndExitsWithZero(t *testing.T) {
 	g := newGround(t, 20)
 	s := g.serve("10s")
 	id := s.submit("steps")
@@ -31,7 +31,7 @@ func TestAContainerThatIsStoppedFinishesItsTaskAndExitsWithZero(t *testing.T) {
 	}
 }
 
-func TestATaskLongerThanTheGraceIsInterruptedAndGoesOnInTheNextContainer(t *testing.T) {
+func TestContainer_ATaskLongerThanTheGraceIsInterruptedAndGoesOnInTheNextContainer(t *testing.T) {
 	g := newGround(t, 600)
 	s := g.serve("5s")
 	id := s.submit("steps")
@@ -54,7 +54,7 @@ func TestATaskLongerThanTheGraceIsInterruptedAndGoesOnInTheNextContainer(t *test
 // abandoned is the exit code of a server that had to leave a handler behind: nothing was recorded.
 const abandoned = 3
 
-func TestAnOverlongPreStopHookLeavesTwoSeconds(t *testing.T) {
+func TestContainer_AnOverlongPreStopHookLeavesTwoSeconds(t *testing.T) {
 	for _, c := range []struct {
 		name, grace string
 		code        int32
@@ -90,7 +90,7 @@ func TestAnOverlongPreStopHookLeavesTwoSeconds(t *testing.T) {
 	}
 }
 
-func TestAWorkerThatIsKilledForItsMemoryLosesItsTaskToTheOtherWithinThreeSeconds(t *testing.T) {
+func TestContainer_AWorkerThatIsKilledForItsMemoryLosesItsTaskToTheOtherWithinThreeSeconds(t *testing.T) {
 	g := newPostgresGround(t, 1)
 	small := g.pod
 	small.memory = 64 << 20
@@ -120,7 +120,7 @@ func TestAWorkerThatIsKilledForItsMemoryLosesItsTaskToTheOtherWithinThreeSeconds
 	}
 }
 
-func TestARolloutHandsTasksOverFromContainerToContainerOnOnePostgres(t *testing.T) {
+func TestContainer_ARolloutHandsTasksOverFromContainerToContainerOnOnePostgres(t *testing.T) {
 	g := newPostgresGround(t, 600)
 	old := g.serve("5s")
 	var ids []string
@@ -147,7 +147,7 @@ func TestARolloutHandsTasksOverFromContainerToContainerOnOnePostgres(t *testing.
 	}
 }
 
-func TestTheExitCodesOfTheProgramAsPID1(t *testing.T) {
+func TestContainer_TheExitCodesOfTheProgramAsPID1(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		args []string

@@ -45,7 +45,7 @@ func settingsOf(t *testing.T, text string) map[string]string {
 	return all
 }
 
-func TestTheUnitGivesTheProgramItsGrace(t *testing.T) {
+func TestUnit_GivesTheProgramItsGrace(t *testing.T) {
 	s := settingsOf(t, read(t, unit))
 	stop, err := time.ParseDuration(s["Service.TimeoutStopSec"])
 	if err != nil {
@@ -66,7 +66,7 @@ func TestTheUnitGivesTheProgramItsGrace(t *testing.T) {
 	}
 }
 
-func TestSystemdUnderstandsTheUnit(t *testing.T) {
+func TestUnit_SystemdUnderstandsTheUnit(t *testing.T) {
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
 		t.Skip("systemd-analyze is not installed: run make setup")
 	}

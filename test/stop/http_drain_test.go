@@ -15,7 +15,7 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-func TestASlowRequestFinishesInTheDrainAndNewOnesAreRefused(t *testing.T) {
+func TestDrain_ASlowRequestFinishesInTheDrainAndNewOnesAreRefused(t *testing.T) {
 	t.Parallel()
 	h := newHeld()
 	s := serve(t, lastcall.Config{Grace: time.Minute}, h.ServeHTTP)
@@ -48,7 +48,7 @@ func refused(t *testing.T, addr string) {
 	}
 }
 
-func TestARequestMayStartWorkUntilTheLastOneHasReturned(t *testing.T) {
+func TestDrain_ARequestMayStartWorkUntilTheLastOneHasReturned(t *testing.T) {
 	t.Parallel()
 	h := newHeld()
 	var s *service
@@ -75,7 +75,7 @@ func TestARequestMayStartWorkUntilTheLastOneHasReturned(t *testing.T) {
 	}
 }
 
-func TestARequestLongerThanTheBudgetHearsOfTheInterrupt(t *testing.T) {
+func TestDrain_ARequestLongerThanTheBudgetHearsOfTheInterrupt(t *testing.T) {
 	t.Parallel()
 	entered, cause := make(chan struct{}), make(chan error, 1)
 	s := serve(t, lastcall.Config{Grace: time.Second}, func(w http.ResponseWriter, r *http.Request) {
@@ -108,7 +108,7 @@ func TestARequestLongerThanTheBudgetHearsOfTheInterrupt(t *testing.T) {
 //go:noinline
 func unresponsiveHandler(release <-chan struct{}) { <-release }
 
-func TestADeafRequestIsAbandonedByMethodAndPathWithItsStack(t *testing.T) {
+func TestUnresponsive_AnUnresponsiveRequestIsAbandonedByMethodAndPathWithItsStack(t *testing.T) {
 	t.Parallel()
 	entered, release := make(chan struct{}), make(chan struct{})
 	defer close(release)
@@ -130,7 +130,7 @@ func TestADeafRequestIsAbandonedByMethodAndPathWithItsStack(t *testing.T) {
 	}
 }
 
-func TestIdleAndUnusedConnectionsHoldUpNoStop(t *testing.T) {
+func TestDrain_IdleAndUnusedConnectionsHoldUpNoStop(t *testing.T) {
 	t.Parallel()
 	s := serve(t, lastcall.Config{Grace: time.Minute}, fine)
 	idle, unused := keepAlive(t, s.addr), dial(t, s.addr)
@@ -152,7 +152,7 @@ func TestIdleAndUnusedConnectionsHoldUpNoStop(t *testing.T) {
 	}
 }
 
-func TestDuringTheDelayClientsAreServedAndToldToGoElsewhere(t *testing.T) {
+func TestDrain_DuringTheDelayClientsAreServedAndToldToGoElsewhere(t *testing.T) {
 	t.Parallel()
 	const delay = 500 * time.Millisecond
 	s := serve(t, lastcall.Config{Grace: time.Minute, Delay: delay}, fine)
@@ -220,7 +220,7 @@ func TestDuringTheDelayClientsAreServedAndToldToGoElsewhere(t *testing.T) {
 	t.Logf("%d answers", answers.Load())
 }
 
-func TestTheUsersOwnServerHooksStillWork(t *testing.T) {
+func TestServer_TheUsersOwnServerHooksStillWork(t *testing.T) {
 	t.Parallel()
 	type key string
 	var mu sync.Mutex
@@ -263,7 +263,7 @@ func TestTheUsersOwnServerHooksStillWork(t *testing.T) {
 	}
 }
 
-func TestAServerThatEndsByItselfBeginsAStopWithCode1(t *testing.T) {
+func TestServer_ThatEndsByItselfBeginsAStopWithCode1(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*http.Server, net.Listener) error{
 		"listener closed": func(_ *http.Server, l net.Listener) error { return l.Close() },
@@ -283,7 +283,7 @@ func TestAServerThatEndsByItselfBeginsAStopWithCode1(t *testing.T) {
 	}
 }
 
-func TestFromLastCallOnAServerIsRefusedAndItsListenerStaysTheCallers(t *testing.T) {
+func TestServer_FromLastCallOnAServerIsRefusedAndItsListenerStaysTheCallers(t *testing.T) {
 	t.Parallel()
 	g := newGroup(t.Context(), t, lastcall.Config{})
 	g.Stop(nil)

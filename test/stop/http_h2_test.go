@@ -53,7 +53,7 @@ var dialects = map[string]dialect{
 	"HTTP2 without TLS": {"HTTP/2.0", unencrypted},
 }
 
-func TestASlowRequestFinishesInTheDrainInEveryDialect(t *testing.T) {
+func TestHTTP2_ASlowRequestFinishesInTheDrainInEveryDialect(t *testing.T) {
 	t.Parallel()
 	for name, d := range dialects {
 		t.Run(name, func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestASlowRequestFinishesInTheDrainInEveryDialect(t *testing.T) {
 	}
 }
 
-func TestIdleConnectionsHoldUpNoStopInAnyDialect(t *testing.T) {
+func TestHTTP2_IdleConnectionsHoldUpNoStopInAnyDialect(t *testing.T) {
 	t.Parallel()
 	for name, d := range dialects {
 		t.Run(name, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestIdleConnectionsHoldUpNoStopInAnyDialect(t *testing.T) {
 	}
 }
 
-func TestAnHTTP2ConnectionThatIsStillWarmIsClosedWithinASecond(t *testing.T) {
+func TestHTTP2_ConnectionThatIsStillWarmIsClosedWithinASecond(t *testing.T) {
 	t.Parallel()
 	for name, d := range dialects {
 		t.Run(name, func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestAnHTTP2ConnectionThatIsStillWarmIsClosedWithinASecond(t *testing.T) {
 	}
 }
 
-func TestDuringTheDelayEveryDialectTellsClientsToGoElsewhere(t *testing.T) {
+func TestHTTP2_DuringTheDelayEveryDialectTellsClientsToGoElsewhere(t *testing.T) {
 	t.Parallel()
 	for name, d := range dialects {
 		t.Run(name, func(t *testing.T) {

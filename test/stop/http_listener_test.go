@@ -86,7 +86,7 @@ func rpc(t *testing.T, cfg lastcall.Config, handle func(context.Context)) *servi
 	return s
 }
 
-func TestAListenersCallsFinishInTheDrain(t *testing.T) {
+func TestListener_CallsFinishInTheDrain(t *testing.T) {
 	t.Parallel()
 	h := newHeld()
 	s := rpc(t, lastcall.Config{Grace: time.Minute}, func(context.Context) {
@@ -105,7 +105,7 @@ func TestAListenersCallsFinishInTheDrain(t *testing.T) {
 	exits(t, s.g.Wait(), 0)
 }
 
-func TestAListenersCallsAreCutOffAtInterrupt(t *testing.T) {
+func TestListener_CallsAreCutOffAtInterrupt(t *testing.T) {
 	t.Parallel()
 	entered := make(chan struct{}, 1)
 	s := rpc(t, lastcall.Config{Grace: time.Second}, func(ctx context.Context) { entered <- struct{}{}; <-ctx.Done() })
@@ -118,7 +118,7 @@ func TestAListenersCallsAreCutOffAtInterrupt(t *testing.T) {
 	exits(t, r, 75)
 }
 
-func TestAListenerWithADeafCallIsAbandonedByName(t *testing.T) {
+func TestListener_WithAnUnresponsiveCallIsAbandonedByName(t *testing.T) {
 	t.Parallel()
 	entered, release := make(chan struct{}, 1), make(chan struct{})
 	defer close(release)
@@ -131,7 +131,7 @@ func TestAListenerWithADeafCallIsAbandonedByName(t *testing.T) {
 	exits(t, r, 3)
 }
 
-func TestAListenerThatStopsBeforeItServedHoldsUpNobody(t *testing.T) {
+func TestListener_ThatStopsBeforeItServedHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	for range 50 {
 		s := rpc(t, lastcall.Config{Grace: time.Minute}, func(context.Context) {})
@@ -140,7 +140,7 @@ func TestAListenerThatStopsBeforeItServedHoldsUpNobody(t *testing.T) {
 	}
 }
 
-func TestAListenerThatIsGivenBackAfterLastCallIsTheCallers(t *testing.T) {
+func TestListener_ThatIsGivenBackAfterLastCallIsTheCallers(t *testing.T) {
 	t.Parallel()
 	g := newGroup(t.Context(), t, lastcall.Config{})
 	g.Stop(nil)

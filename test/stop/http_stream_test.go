@@ -57,7 +57,7 @@ func line(t *testing.T, r *bufio.Reader) string {
 	return s
 }
 
-func TestAHijackedConnectionHearsOfTheStopAndMaySayGoodbye(t *testing.T) {
+func TestHijack_AHijackedConnectionHearsOfTheStopAndMaySayGoodbye(t *testing.T) {
 	t.Parallel()
 	s := serve(t, lastcall.Config{Grace: time.Minute}, func(w http.ResponseWriter, r *http.Request) {
 		c, _ := hijack(t, w)
@@ -79,7 +79,7 @@ func TestAHijackedConnectionHearsOfTheStopAndMaySayGoodbye(t *testing.T) {
 	exits(t, s.g.Wait(), 0)
 }
 
-func TestReadsOfAHijackedConnectionFailFromInterruptOnAndWritesDoNot(t *testing.T) {
+func TestHijack_ReadsOfAHijackedConnectionFailFromInterruptOnAndWritesDoNot(t *testing.T) {
 	t.Parallel()
 	failed := make(chan error, 1)
 	s := serve(t, lastcall.Config{Grace: time.Second}, func(w http.ResponseWriter, _ *http.Request) {
@@ -121,7 +121,7 @@ func TestReadsOfAHijackedConnectionFailFromInterruptOnAndWritesDoNot(t *testing.
 	exits(t, rep, 75)
 }
 
-func TestAReadThatBeginsAfterInterruptFailsToo(t *testing.T) {
+func TestHijack_AReadThatBeginsAfterInterruptFailsToo(t *testing.T) {
 	t.Parallel()
 	taken, proceed, failed := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	s := serve(t, lastcall.Config{Grace: time.Second}, func(w http.ResponseWriter, r *http.Request) {
@@ -145,7 +145,7 @@ func TestAReadThatBeginsAfterInterruptFailsToo(t *testing.T) {
 	exits(t, s.g.Wait(), 75)
 }
 
-func TestAHijackedConnectionIsClosedAndNamedAtAbandon(t *testing.T) {
+func TestHijack_AHijackedConnectionIsClosedAndNamedAtAbandon(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	defer close(release)
@@ -175,7 +175,7 @@ func events(until func(*http.Request) <-chan struct{}) http.HandlerFunc {
 	}
 }
 
-func TestAnEventStreamEndsCleanly(t *testing.T) {
+func TestStream_AnEventStreamEndsCleanly(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		until func(*http.Request) <-chan struct{}

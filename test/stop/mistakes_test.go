@@ -34,7 +34,7 @@ func newGroup(ctx context.Context, t *testing.T, cfg lastcall.Config) *lastcall.
 	return g
 }
 
-func TestMistake03TheContextThatTheSignalEndsDoesNotEndTheDrain(t *testing.T) {
+func TestMistake03_TheContextThatTheSignalEndsDoesNotEndTheDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, signal := context.WithCancel(t.Context())
 		g := newGroup(ctx, t, lastcall.Config{Grace: time.Minute})
@@ -52,7 +52,7 @@ func TestMistake03TheContextThatTheSignalEndsDoesNotEndTheDrain(t *testing.T) {
 	})
 }
 
-func TestMistake04TheDeadlineCountsFromTheStopNotFromTheStart(t *testing.T) {
+func TestMistake04_TheDeadlineCountsFromTheStopNotFromTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t.Context(), t, lastcall.Config{Grace: 10 * time.Second})
 		var left time.Duration
@@ -70,7 +70,7 @@ func TestMistake04TheDeadlineCountsFromTheStopNotFromTheStart(t *testing.T) {
 	})
 }
 
-func TestMistake06ABudgetThatCannotFitIsAnErrorAtStartThatNamesTheNumbers(t *testing.T) {
+func TestMistake06_ABudgetThatCannotFitIsAnErrorAtStartThatNamesTheNumbers(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		cfg  lastcall.Config
@@ -89,7 +89,7 @@ func TestMistake06ABudgetThatCannotFitIsAnErrorAtStartThatNamesTheNumbers(t *tes
 	}
 }
 
-func TestMistake10ASignalThatCannotBeCaughtIsAnErrorAtStart(t *testing.T) {
+func TestMistake10_ASignalThatCannotBeCaughtIsAnErrorAtStart(t *testing.T) {
 	t.Parallel()
 	var log transcript
 	code := lastcall.Main(lastcall.Config{
@@ -106,7 +106,7 @@ func TestMistake10ASignalThatCannotBeCaughtIsAnErrorAtStart(t *testing.T) {
 	}
 }
 
-func TestMistake19LastCallAndInterruptAreTwoContexts(t *testing.T) {
+func TestMistake19_LastCallAndInterruptAreTwoContexts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t.Context(), t, lastcall.Config{Grace: 20 * time.Second})
 		_ = g.Loop("consumer", func(ctx context.Context) error {
@@ -130,7 +130,7 @@ func TestMistake19LastCallAndInterruptAreTwoContexts(t *testing.T) {
 	})
 }
 
-func TestMistake20ClosersRunInReverseAfterEveryoneWhoUsesThem(t *testing.T) {
+func TestMistake20_ClosersRunInReverseAfterEveryoneWhoUsesThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t.Context(), t, lastcall.Config{Grace: time.Minute})
 		var mu sync.Mutex
@@ -163,7 +163,7 @@ func TestMistake20ClosersRunInReverseAfterEveryoneWhoUsesThem(t *testing.T) {
 	})
 }
 
-func TestMistake21WorkIsRunAndAwaitedOrRefusedAndNeverLost(t *testing.T) {
+func TestMistake21_WorkIsRunAndAwaitedOrRefusedAndNeverLost(t *testing.T) {
 	t.Parallel()
 	for range 20 {
 		g := newGroup(t.Context(), t, lastcall.Config{Grace: time.Minute})
@@ -196,7 +196,7 @@ func TestMistake21WorkIsRunAndAwaitedOrRefusedAndNeverLost(t *testing.T) {
 	}
 }
 
-func TestMistake23EveryFailureIsReportedAndEveryCloserRuns(t *testing.T) {
+func TestMistake23_EveryFailureIsReportedAndEveryCloserRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t.Context(), t, lastcall.Config{Grace: time.Minute})
 		disk, network, broker := errors.New("disk full"), errors.New("no network"), errors.New("broker gone")
@@ -219,7 +219,7 @@ func TestMistake23EveryFailureIsReportedAndEveryCloserRuns(t *testing.T) {
 	})
 }
 
-func TestMistake25TheStopOfAProgramIsTestedLikeAnyFunction(t *testing.T) {
+func TestMistake25_TheStopOfAProgramIsTestedLikeAnyFunction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		signals := make(chan os.Signal)
 		go func() {
@@ -242,7 +242,7 @@ func TestMistake25TheStopOfAProgramIsTestedLikeAnyFunction(t *testing.T) {
 	})
 }
 
-func TestTheWorkedNumbersOfTheBudgetHold(t *testing.T) {
+func TestBudget_TheWorkedNumbersOfTheBudgetHold(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "shutdown.md"))
 	if err != nil {
 		t.Fatal(err)

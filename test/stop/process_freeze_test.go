@@ -36,7 +36,7 @@ func (p *process) freeze() {
 	}
 }
 
-func TestSignalsSentToAStoppedProcessArriveOnceEachAfterCONT(t *testing.T) {
+func TestSignals_SentToAStoppedProcessArriveOnceEachAfterCONT(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
 		return waiter(10*time.Minute, func(context.Context) error { return nil })
@@ -51,7 +51,7 @@ func TestSignalsSentToAStoppedProcessArriveOnceEachAfterCONT(t *testing.T) {
 	p.reports("finished    go job")
 }
 
-func TestTwoTermsSentToAStoppedPlainGoProgramBecomeOne(t *testing.T) {
+func TestSignals_TwoTermsSentToAStoppedPlainGoProgramBecomeOne(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
 		c := make(chan os.Signal, 8)
@@ -110,7 +110,7 @@ func (p *process) frozenFor(d time.Duration) {
 	p.signal(syscall.SIGCONT)
 }
 
-func TestAFreezeOverTheDeadlineAbandonsNobodyWhoObeys(t *testing.T) {
+func TestFreeze_OverTheDeadlineAbandonsNobodyWhoObeys(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int { return frozenProgram(false) })
 	p.frozenFor(3 * time.Second)
@@ -128,7 +128,7 @@ func TestAFreezeOverTheDeadlineAbandonsNobodyWhoObeys(t *testing.T) {
 	}
 }
 
-func TestAFreezeDoesNotSaveWhoIsDeaf(t *testing.T) {
+func TestFreeze_DoesNotSaveWhoIsUnresponsive(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int { return frozenProgram(true) })
 	p.frozenFor(1500 * time.Millisecond)
@@ -136,7 +136,7 @@ func TestAFreezeDoesNotSaveWhoIsDeaf(t *testing.T) {
 	p.reports("abandoned   go job", "frozen for about")
 }
 
-func TestAFreezeBeforeAnyStopIsHeardAndAPanickingHookStopsNobody(t *testing.T) {
+func TestFreeze_BeforeAnyStopIsHeardAndAPanickingHookStopsNobody(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
 		cfg := config(time.Minute)

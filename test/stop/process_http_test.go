@@ -49,7 +49,7 @@ func (p *process) addr() string {
 	return strings.TrimPrefix(p.says("addr "), "addr ")
 }
 
-func TestAStopWithNothingToDoTakesMillisecondsFromSignalToExit(t *testing.T) {
+func TestStop_WithNothingToDoTakesMillisecondsFromSignalToExit(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int { return httpProgram(config(time.Minute)) })
 	addr := p.addr()
@@ -66,7 +66,7 @@ func TestAStopWithNothingToDoTakesMillisecondsFromSignalToExit(t *testing.T) {
 	closed(t, unused)
 }
 
-func TestARollingRestartUnderLoadShowsNoClientAnError(t *testing.T) {
+func TestServer_ARollingRestartUnderLoadShowsNoClientAnError(t *testing.T) {
 	t.Parallel()
 	const delay = time.Second
 	program := func() int {
@@ -143,7 +143,7 @@ func (l *load) stop() map[string]int {
 	return l.answers
 }
 
-func TestInKubernetesAServerAcceptsFor3SecondsAfterTheSignalAndIsNotReady(t *testing.T) {
+func TestServer_InKubernetesAServerAcceptsFor3SecondsAfterTheSignalAndIsNotReady(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int { return httpProgram(config(30 * time.Second)) },
 		func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "KUBERNETES_SERVICE_HOST=10.0.0.1") })
@@ -177,7 +177,7 @@ func statusOf(t *testing.T, client *http.Client, url string) string {
 	return res.Status
 }
 
-func TestMistake01TheProgramEndsOnlyWhenTheDrainIsOver(t *testing.T) {
+func TestMistake01_TheProgramEndsOnlyWhenTheDrainIsOver(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int { return httpProgram(config(time.Minute)) })
 	slow := fetching(newClient(t), "http://"+p.addr()+"/slow")

@@ -27,7 +27,7 @@ func goexit(context.Context) error { runtime.Goexit(); return nil }
 // A program goes on or stops as its kind of goroutine says; it never dies of
 // the panic itself, which would end every other goroutine without a last call,
 // with code 2.
-func TestAPanicOrGoexitInAnyGoroutineEndsInAnOrderlyStop(t *testing.T) {
+func TestPanic_OrGoexitInAnyGoroutineEndsInAnOrderlyStop(t *testing.T) {
 	t.Parallel()
 	background := func(fn func(context.Context) error) func(context.Context, *lastcall.Group) error {
 		return func(ctx context.Context, g *lastcall.Group) error { return g.Background(ctx, "culprit", fn) }
@@ -103,7 +103,7 @@ func (p *process) running(name string) {
 	}
 }
 
-func TestAPanicOfAReloadIsLoggedAndTheProgramGoesOn(t *testing.T) {
+func TestPanic_OfAReloadIsLoggedAndTheProgramGoesOn(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
 		cfg := config(time.Minute)
@@ -120,7 +120,7 @@ func TestAPanicOfAReloadIsLoggedAndTheProgramGoesOn(t *testing.T) {
 	p.reports("stopped by SIGTERM", "failed      1 times in the background")
 }
 
-func TestAPanicInAnHTTPHandlerEndsItsConnectionOnly(t *testing.T) {
+func TestPanic_InAnHTTPHandlerEndsItsConnectionOnly(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
 		return lastcall.Main(config(time.Minute), func(_ context.Context, g *lastcall.Group) error {

@@ -34,7 +34,7 @@ func needNamespaces(t *testing.T) {
 	}
 }
 
-func TestPID1DrainsOnSIGTERMAndExitsWithZero(t *testing.T) {
+func TestPID1_DrainsOnSIGTERMAndExitsWithZero(t *testing.T) {
 	t.Parallel()
 	needNamespaces(t)
 	p := start(t, func() int {
@@ -50,7 +50,7 @@ func TestPID1DrainsOnSIGTERMAndExitsWithZero(t *testing.T) {
 	p.reports("stopped by SIGTERM")
 }
 
-func TestPID1WithADeafGoroutineExitsWith3(t *testing.T) {
+func TestPID1_WithAnUnresponsiveGoroutineExitsWith3(t *testing.T) {
 	t.Parallel()
 	needNamespaces(t)
 	p := start(t, func() int { return unresponsiveProgram(500 * time.Millisecond) }, asPID1)
@@ -60,7 +60,7 @@ func TestPID1WithADeafGoroutineExitsWith3(t *testing.T) {
 	p.reports("abandoned   go unresponsive")
 }
 
-func TestPID1ForcedByAThirdSIGTERMExitsWith143(t *testing.T) {
+func TestPID1_ForcedByAThirdSIGTERMExitsWith143(t *testing.T) {
 	t.Parallel()
 	needNamespaces(t)
 	p := start(t, func() int { return unresponsiveProgram(10 * time.Minute) }, asPID1)
@@ -75,7 +75,7 @@ func TestPID1ForcedByAThirdSIGTERMExitsWith143(t *testing.T) {
 
 // The contrast: the kernel does not kill an init by a default action, so the
 // runtime of a plain Go program falls through to its exit code 2.
-func TestAPlainGoProgramAsPID1ExitsWith2(t *testing.T) {
+func TestPlainGo_ProgramAsPID1ExitsWith2(t *testing.T) {
 	t.Parallel()
 	needNamespaces(t)
 	p := start(t, func() int {
@@ -88,7 +88,7 @@ func TestAPlainGoProgramAsPID1ExitsWith2(t *testing.T) {
 	p.exits(2)
 }
 
-func TestAPlainGoProgramThatIsNotPID1ExitsWith143(t *testing.T) {
+func TestPlainGo_ProgramThatIsNotPID1ExitsWith143(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
 		say("working")

@@ -62,7 +62,7 @@ func (p *process) watch(person, programs *os.File) {
 	go func() { _, _ = io.Copy(&p.out, person) }()
 }
 
-func TestCtrlCAtATerminalDrainsTheServerBehindTee(t *testing.T) {
+func TestTerminal_CtrlCAtATerminalDrainsTheServerBehindTee(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(programVariable) != "" {
 		piped(t, talker)
@@ -82,7 +82,7 @@ func TestCtrlCAtATerminalDrainsTheServerBehindTee(t *testing.T) {
 	p.reports("stopped by SIGINT")
 }
 
-func TestAClosedTerminalIsASIGHUPThatDrains(t *testing.T) {
+func TestTerminal_AClosedTerminalIsASIGHUPThatDrains(t *testing.T) {
 	t.Parallel()
 	program := func() int {
 		return waiter(1*time.Second, nothing)

@@ -30,7 +30,7 @@ func drainer(cfg lastcall.Config) int {
 	})
 }
 
-func TestAStopSignalLetsWorkFinishAndTheExitCodeIsZero(t *testing.T) {
+func TestSignal_AStopSignalLetsWorkFinishAndTheExitCodeIsZero(t *testing.T) {
 	t.Parallel()
 	for name, s := range map[string]syscall.Signal{
 		"SIGTERM": syscall.SIGTERM, "SIGINT": syscall.SIGINT, "SIGHUP": syscall.SIGHUP,
@@ -49,7 +49,7 @@ func TestAStopSignalLetsWorkFinishAndTheExitCodeIsZero(t *testing.T) {
 	}
 }
 
-func TestAStopSignalOfTheImagesOwnChoiceStopsToo(t *testing.T) {
+func TestSignal_AStopSignalOfTheImagesOwnChoiceStopsToo(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
 		cfg := config(time.Minute)
@@ -64,7 +64,7 @@ func TestAStopSignalOfTheImagesOwnChoiceStopsToo(t *testing.T) {
 	p.reports("stopped by SIGUSR1")
 }
 
-func TestASignalDuringSetupEndsItsContextAndIsNotLost(t *testing.T) {
+func TestSignal_DuringSetupEndsItsContextAndIsNotLost(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
 		return lastcall.Main(config(time.Minute), func(ctx context.Context, g *lastcall.Group) error {
@@ -93,7 +93,7 @@ func waiter(grace time.Duration, result func(ctx context.Context) error) int {
 	})
 }
 
-func TestTheSecondSignalInterruptsAtOnce(t *testing.T) {
+func TestSignal_TheSecondSignalInterruptsAtOnce(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		result func(context.Context) error
@@ -124,7 +124,7 @@ func TestTheSecondSignalInterruptsAtOnce(t *testing.T) {
 	}
 }
 
-func TestTheThirdSignalEndsTheProcessWith128PlusItsNumber(t *testing.T) {
+func TestSignal_TheThirdSignalEndsTheProcessWith128PlusItsNumber(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		signal syscall.Signal
@@ -154,7 +154,7 @@ func unresponsiveProgram(grace time.Duration) int {
 	})
 }
 
-func TestASignalAfterAStopThatBeganByItselfIsTheFirstOne(t *testing.T) {
+func TestSignal_AfterAStopThatBeganByItselfIsTheFirstOne(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
 		return lastcall.Main(config(10*time.Minute), func(_ context.Context, g *lastcall.Group) error {
@@ -173,7 +173,7 @@ func TestASignalAfterAStopThatBeganByItselfIsTheFirstOne(t *testing.T) {
 	p.logs("phase=interrupt")
 }
 
-func TestSIGQUITStaysGosAndShowsAllStacks(t *testing.T) {
+func TestSignal_SIGQUITStaysGosAndShowsAllStacks(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int { return unresponsiveProgram(time.Minute) })
 	p.says("working")

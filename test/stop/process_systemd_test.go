@@ -65,7 +65,7 @@ func (m *serviceManager) hears(prefix string) string {
 	}
 }
 
-func TestSystemdHearsEveryPhaseAndIsAskedForTimeAgainAndAgain(t *testing.T) {
+func TestSystemd_HearsEveryPhaseAndIsAskedForTimeAgainAndAgain(t *testing.T) {
 	t.Parallel()
 	dir := ""
 	if os.Getenv(programVariable) == "" {
@@ -109,7 +109,7 @@ func TestSystemdHearsEveryPhaseAndIsAskedForTimeAgainAndAgain(t *testing.T) {
 	}
 }
 
-func TestSystemdIsNotToldReadyWhenSetupFails(t *testing.T) {
+func TestSystemd_IsNotToldReadyWhenSetupFails(t *testing.T) {
 	t.Parallel()
 	program := func() int {
 		return lastcall.Main(config(time.Minute), func(context.Context, *lastcall.Group) error { return errors.New("no database") })
@@ -129,7 +129,7 @@ func TestSystemdIsNotToldReadyWhenSetupFails(t *testing.T) {
 	}
 }
 
-func TestANotificationSocketThatNobodyReadsHoldsUpNoStop(t *testing.T) {
+func TestSystemd_ANotificationSocketThatNobodyReadsHoldsUpNoStop(t *testing.T) {
 	t.Parallel()
 	program := func() int {
 		return waiter(time.Second, nothing)

@@ -83,7 +83,7 @@ func talker() int {
 	})
 }
 
-func TestServerPipedIntoTeeSurvivesCtrlCInWhichTeeDiesFirst(t *testing.T) {
+func TestTerminal_ServerPipedIntoTeeSurvivesCtrlCInWhichTeeDiesFirst(t *testing.T) {
 	t.Parallel()
 	p, code := piped(t, talker, ownGroup)
 	p.says("working")
@@ -96,7 +96,7 @@ func TestServerPipedIntoTeeSurvivesCtrlCInWhichTeeDiesFirst(t *testing.T) {
 	p.reports("stopped by SIGINT", "finished    go job")
 }
 
-func TestAPlainGoProgramPipedIntoTeeDiesOfSIGPIPEOnCtrlC(t *testing.T) {
+func TestTerminal_APlainGoProgramPipedIntoTeeDiesOfSIGPIPEOnCtrlC(t *testing.T) {
 	t.Parallel()
 	p, code := piped(t, func() int {
 		ctx, stop := plainNotify()
@@ -116,7 +116,7 @@ func TestAPlainGoProgramPipedIntoTeeDiesOfSIGPIPEOnCtrlC(t *testing.T) {
 	}
 }
 
-func TestSIGHUPUnderNohupStopsNothing(t *testing.T) {
+func TestSIGHUP_UnderNohupStopsNothing(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int { return drainer(config(time.Minute)) }, shell(`exec nohup "$0" "$@"`))
 	p.says("working")
@@ -152,7 +152,7 @@ func reloader() int {
 	})
 }
 
-func TestSIGHUPReloadsWithAndWithoutNohup(t *testing.T) {
+func TestSIGHUP_ReloadsWithAndWithoutNohup(t *testing.T) {
 	t.Parallel()
 	for name, script := range map[string]string{"plain": `exec "$0" "$@"`, "nohup": `exec nohup "$0" "$@"`} {
 		t.Run(name, func(t *testing.T) {
@@ -174,7 +174,7 @@ func TestSIGHUPReloadsWithAndWithoutNohup(t *testing.T) {
 	}
 }
 
-func TestABackgroundJobOfAScriptIgnoresCtrlCAndStopsOnSIGTERM(t *testing.T) {
+func TestTerminal_ABackgroundJobOfAScriptIgnoresCtrlCAndStopsOnSIGTERM(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
 		say("pid %d", os.Getpid())

@@ -30,7 +30,7 @@ func crowd() int {
 	})
 }
 
-func TestTheTerminationLogHoldsWhatTheKubeletReadsCutBetweenLines(t *testing.T) {
+func TestTerminationLog_HoldsWhatTheKubeletReadsCutBetweenLines(t *testing.T) {
 	t.Parallel()
 	p := start(t, crowd)
 	if err := os.WriteFile(p.logFile, []byte(strings.Repeat("from an earlier run\n", 1000)), 0o600); err != nil {
@@ -58,7 +58,7 @@ func TestTheTerminationLogHoldsWhatTheKubeletReadsCutBetweenLines(t *testing.T) 
 	}
 }
 
-func TestTheTerminationLogIsNeverCreatedAndNeverAReasonToFail(t *testing.T) {
+func TestTerminationLog_IsNeverCreatedAndNeverAReasonToFail(t *testing.T) {
 	t.Parallel()
 	dir := ""
 	if os.Getenv(programVariable) == "" {

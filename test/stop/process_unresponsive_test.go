@@ -45,7 +45,7 @@ func (p *process) interrupt() {
 	p.signal(stopSignal)
 }
 
-func TestADeafGoroutineIsNamedWithItsStackAndNobodyElsesIs(t *testing.T) {
+func TestUnresponsive_AnUnresponsiveGoroutineIsNamedWithItsStackAndNobodyElsesIs(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
 		return lastcall.Main(patientReserve(), func(_ context.Context, g *lastcall.Group) error {
@@ -78,7 +78,7 @@ func TestADeafGoroutineIsNamedWithItsStackAndNobodyElsesIs(t *testing.T) {
 	p.logs("msg=abandoned kind=go name=import")
 }
 
-func TestOfManyDeafGoroutinesOfOneNameTheReportCounts(t *testing.T) {
+func TestUnresponsive_OfManyUnresponsiveGoroutinesOfOneNameTheReportCounts(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
 		return lastcall.Main(patientReserve(), func(_ context.Context, g *lastcall.Group) error {
@@ -97,7 +97,7 @@ func TestOfManyDeafGoroutinesOfOneNameTheReportCounts(t *testing.T) {
 	p.reports("abandoned   go import x500", "importWithoutLooking")
 }
 
-func TestAStopEndsWithinTheGraceWhateverIsDeaf(t *testing.T) {
+func TestUnresponsive_AStopEndsWithinTheGraceWhateverIsUnresponsive(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
 		return lastcall.Main(config(time.Second), func(_ context.Context, g *lastcall.Group) error {
@@ -125,7 +125,7 @@ func TestAStopEndsWithinTheGraceWhateverIsDeaf(t *testing.T) {
 	}
 }
 
-func TestAClosersHangIsNamedAndTheOthersRun(t *testing.T) {
+func TestCloser_HangIsNamedAndTheOthersRun(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
 		return lastcall.Main(config(3*time.Second), func(_ context.Context, g *lastcall.Group) error {
@@ -171,7 +171,7 @@ func withFullStderr(t *testing.T) func(*exec.Cmd) {
 	}
 }
 
-func TestALoggerThatBlocksHoldsUpNoStop(t *testing.T) {
+func TestLogger_ThatBlocksHoldsUpNoStop(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		work func(context.Context) error
@@ -204,7 +204,7 @@ type hangingError struct{}
 
 func (hangingError) Error() string { select {} }
 
-func TestTheWatchdogEndsAStopThatHangsInItself(t *testing.T) {
+func TestWatchdog_EndsAStopThatHangsInItself(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
 		return lastcall.Main(config(time.Second), func(_ context.Context, g *lastcall.Group) error {
@@ -215,7 +215,7 @@ func TestTheWatchdogEndsAStopThatHangsInItself(t *testing.T) {
 	p.exits(3)
 }
 
-func TestATerminationLogThatIsNotAFileHoldsUpNoStop(t *testing.T) {
+func TestTerminationLog_ThatIsNotAFileHoldsUpNoStop(t *testing.T) {
 	t.Parallel()
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := makeFIFO(fifo); err != nil {

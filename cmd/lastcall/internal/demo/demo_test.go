@@ -127,7 +127,7 @@ func jobs() map[string]func() job {
 	}
 }
 
-func TestInterruptedAtEveryEntryTheResultIsTheSameAndEachEntryIsDoneOnce(t *testing.T) {
+func TestDemo_InterruptedAtEveryEntryTheResultIsTheSameAndEachEntryIsDoneOnce(t *testing.T) {
 	for name, make := range jobs() {
 		t.Run(name, func(t *testing.T) {
 			dir := plant(t)
@@ -172,7 +172,7 @@ func TestInterruptedAtEveryEntryTheResultIsTheSameAndEachEntryIsDoneOnce(t *test
 	}
 }
 
-func TestTheResultMayLieInTheTree(t *testing.T) {
+func TestDemo_TheResultMayLieInTheTree(t *testing.T) {
 	for name, make := range jobs() {
 		t.Run(name, func(t *testing.T) {
 			dir := plant(t)
@@ -192,7 +192,7 @@ func TestTheResultMayLieInTheTree(t *testing.T) {
 	}
 }
 
-func TestWhatVanishesIsLeftOutAndWhatCannotBeReadFailsTheTask(t *testing.T) {
+func TestDemo_WhatVanishesIsLeftOutAndWhatCannotBeReadFailsTheTask(t *testing.T) {
 	dir := plant(t)
 	out := filepath.Join(t.TempDir(), "out")
 	inLab(t, func(l *lab) {
@@ -223,7 +223,7 @@ func TestWhatVanishesIsLeftOutAndWhatCannotBeReadFailsTheTask(t *testing.T) {
 	})
 }
 
-func TestARunThatDiedBeforeOrAfterTheRenamingIsCompleted(t *testing.T) {
+func TestDemo_ARunThatDiedBeforeOrAfterTheRenamingIsCompleted(t *testing.T) {
 	for name, c := range map[string]struct {
 		file string // where the complete bytes are
 		want string
@@ -254,7 +254,7 @@ func TestARunThatDiedBeforeOrAfterTheRenamingIsCompleted(t *testing.T) {
 	}
 }
 
-func TestAPartialFileThatIsGoneOrTooShortIsBegunAnew(t *testing.T) {
+func TestDemo_APartialFileThatIsGoneOrTooShortIsBegunAnew(t *testing.T) {
 	dir := plant(t)
 	want := result(t, job{add: hashEntry}, dir)
 	out := filepath.Join(t.TempDir(), "out")
@@ -282,7 +282,7 @@ func TestAPartialFileThatIsGoneOrTooShortIsBegunAnew(t *testing.T) {
 	}
 }
 
-func TestWhatCannotWorkIsRefusedForGood(t *testing.T) {
+func TestDemo_WhatCannotWorkIsRefusedForGood(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -304,7 +304,7 @@ func TestWhatCannotWorkIsRefusedForGood(t *testing.T) {
 	}
 }
 
-func TestTheCheckpointKeepsNamesThatAreNotUTF8(t *testing.T) {
+func TestDemo_TheCheckpointKeepsNamesThatAreNotUTF8(t *testing.T) {
 	b, err := json.Marshal(cursor{After: []byte("\xff\n")})
 	if err != nil {
 		t.Fatal(err)

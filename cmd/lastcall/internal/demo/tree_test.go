@@ -26,7 +26,7 @@ func keys(t *testing.T, root, after string) []string {
 	return all
 }
 
-func TestAWalkGoesInTheOrderOfBytesAndCanGoOnBehindAnyPath(t *testing.T) {
+func TestWalk_GoesInTheOrderOfBytesAndCanGoOnBehindAnyPath(t *testing.T) {
 	root := plant(t)
 	all := keys(t, root, "")
 	if !slices.IsSorted(all) || len(all) != 19 {
@@ -45,14 +45,14 @@ func TestAWalkGoesInTheOrderOfBytesAndCanGoOnBehindAnyPath(t *testing.T) {
 	}
 }
 
-func TestAWalkOfWhatDoesNotExistIsAnError(t *testing.T) {
+func TestWalk_OfWhatDoesNotExistIsAnError(t *testing.T) {
 	tr := &tree{root: filepath.Join(t.TempDir(), "none")}
 	if err := tr.walk(t.Context(), "", nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
 }
 
-func TestHashTreeWritesWhatSha256sumPrints(t *testing.T) {
+func TestHashTree_WritesWhatSha256sumPrints(t *testing.T) {
 	dir := plant(t)
 	script := `find . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum --`
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
@@ -66,7 +66,7 @@ func TestHashTreeWritesWhatSha256sumPrints(t *testing.T) {
 	}
 }
 
-func TestGzipTreeWritesAnArchiveOfEveryEntry(t *testing.T) {
+func TestGzipTree_WritesAnArchiveOfEveryEntry(t *testing.T) {
 	dir := plant(t)
 	gz, err := gzip.NewReader(bytes.NewReader(result(t, job{add: newArchiver().add, finish: archiveEnd}, dir)))
 	if err != nil {

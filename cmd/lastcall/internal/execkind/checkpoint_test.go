@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestACheckpointIsKeptReadableWhereItCanBe(t *testing.T) {
+func TestCheckpoint_IsKeptReadableWhereItCanBe(t *testing.T) {
 	for written, kept := range map[string]string{
 		`{"at":5}`:       `{"at":5}`,
 		`5`:              `5`,
@@ -34,7 +34,7 @@ func TestACheckpointIsKeptReadableWhereItCanBe(t *testing.T) {
 	}
 }
 
-func FuzzACheckpointIsGivenBackByteForByte(f *testing.F) {
+func FuzzCheckpoint_IsGivenBackByteForByte(f *testing.F) {
 	for _, seed := range []string{"", "5", "5\n", `{"a":1}`, `{"text":"x"}`, `{"base64":"!"}`, `{"text":"a","text":"b"}`, "\xff", "null", `{"TEXT":"x"}`} {
 		f.Add([]byte(seed))
 	}
@@ -65,7 +65,7 @@ func looks(t *testing.T, l *ledger) (string, bool) {
 	return "", false
 }
 
-func TestACheckpointFileIsReadWhenItIsNewAndNobodyWritesToIt(t *testing.T) {
+func TestCheckpoint_FileIsReadWhenItIsNewAndNobodyWritesToIt(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "checkpoint")
 	l := &ledger{path: path}
 	write := func(flag int, text string) {
@@ -126,7 +126,7 @@ func TestACheckpointFileIsReadWhenItIsNewAndNobodyWritesToIt(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoFileIsNoCheckpoint(t *testing.T) {
+func TestCheckpoint_WhatIsNoFileIsNoCheckpoint(t *testing.T) {
 	dir := t.TempDir()
 	for name, path := range map[string]string{"a directory": dir, "a device": "/dev/zero"} {
 		l := &ledger{path: path}

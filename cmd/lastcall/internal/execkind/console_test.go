@@ -34,7 +34,7 @@ func text(s string) func(*os.File) error {
 	}
 }
 
-func TestOutputIsTakenLineByLineAndProgressIsNoOutput(t *testing.T) {
+func TestOutput_IsTakenLineByLineAndProgressIsNoOutput(t *testing.T) {
 	var c console
 	feed(t, &c, text("one\r\n\n::progress 0.5  half  \n::progress much\n ::progress 0.6\ntwo"), text(""))
 	if got, want := string(c.lines), "one\n\n::progress much\n ::progress 0.6\ntwo\n"; got != want {
@@ -45,7 +45,7 @@ func TestOutputIsTakenLineByLineAndProgressIsNoOutput(t *testing.T) {
 	}
 }
 
-func TestErrorOutputIsTakenToo(t *testing.T) {
+func TestOutput_ErrorOutputIsTakenToo(t *testing.T) {
 	var c console
 	feed(t, &c, text(""), text("oh\n\xff no\n\n"))
 	if got, want := string(c.lines), "oh\n\xff no\n\n"; got != want {
@@ -56,7 +56,7 @@ func TestErrorOutputIsTakenToo(t *testing.T) {
 	}
 }
 
-func TestALineWithoutAnEndIsBrokenAndItsPartsAreNoProgress(t *testing.T) {
+func TestOutput_ALineWithoutAnEndIsBrokenAndItsPartsAreNoProgress(t *testing.T) {
 	var c console
 	feed(t, &c, text(strings.Repeat("x", maxLine)+"::progress 0.5\n"), text(""))
 	if want := strings.Repeat("x", maxLine) + "\n::progress 0.5\n"; string(c.lines) != want || c.progress {
@@ -64,7 +64,7 @@ func TestALineWithoutAnEndIsBrokenAndItsPartsAreNoProgress(t *testing.T) {
 	}
 }
 
-func TestAFloodOfOutputKeepsItsEndAndTakesNoMemory(t *testing.T) {
+func TestOutput_AFloodOfOutputKeepsItsEndAndTakesNoMemory(t *testing.T) {
 	const rounds = 4 << 10 // of 64 KiB
 	for name, block := range map[string]string{
 		"lines":        strings.Repeat("the quick brown fox jumps over the lazy dog, again!!!!!\n", 1170),

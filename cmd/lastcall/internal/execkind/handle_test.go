@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestAProgramFindsItsPayloadAndWhoItIs(t *testing.T) {
+func TestProgram_FindsItsPayloadAndWhoItIs(t *testing.T) {
 	l := newLab(t, `
 		cat; echo; cmp "$LASTCALL_PAYLOAD_FILE" /dev/stdin </dev/stdin || :
 		echo "file $(cat "$LASTCALL_PAYLOAD_FILE")"
@@ -40,7 +40,7 @@ func TestAProgramFindsItsPayloadAndWhoItIs(t *testing.T) {
 	l.tidy()
 }
 
-func TestAnExitDecidesWhatBecomesOfTheTask(t *testing.T) {
+func TestExit_DecidesWhatBecomesOfTheTask(t *testing.T) {
 	for name, c := range map[string]struct {
 		script                           string
 		status                           task.Status
@@ -74,7 +74,7 @@ func TestAnExitDecidesWhatBecomesOfTheTask(t *testing.T) {
 	}
 }
 
-func TestACheckpointIsGivenBackByteForByteOnTheNextRun(t *testing.T) {
+func TestCheckpoint_IsGivenBackByteForByteOnTheNextRun(t *testing.T) {
 	l := newLab(t, `
 		case $LASTCALL_RUN in
 		1) printf '{"at": 1}\n\n' > "$LASTCALL_CHECKPOINT"; exit 1;;
@@ -93,7 +93,7 @@ func TestACheckpointIsGivenBackByteForByteOnTheNextRun(t *testing.T) {
 	l.stop()
 }
 
-func TestACheckpointAndTheProgressAreKeptWhileTheProgramRuns(t *testing.T) {
+func TestCheckpoint_AndTheProgressAreKeptWhileTheProgramRuns(t *testing.T) {
 	l := newLab(t, `
 		echo '::progress 0.42 half of a thing'
 		echo 1 > "$LASTCALL_CHECKPOINT.new"; mv "$LASTCALL_CHECKPOINT.new" "$LASTCALL_CHECKPOINT"
@@ -120,7 +120,7 @@ func TestACheckpointAndTheProgressAreKeptWhileTheProgramRuns(t *testing.T) {
 	}
 }
 
-func TestACheckpointThatIsTooLargeIsToldInTheLogAndInTheOutcome(t *testing.T) {
+func TestCheckpoint_ThatIsTooLargeIsToldInTheLogAndInTheOutcome(t *testing.T) {
 	l := newLab(t, `head -c 2000000 /dev/zero > "$LASTCALL_CHECKPOINT"; until [ -e go ]; do sleep 0.02; done; exit 1`)
 	id := l.enqueue("{}")
 	l.serve(time.Minute)
@@ -144,7 +144,7 @@ func TestACheckpointThatIsTooLargeIsToldInTheLogAndInTheOutcome(t *testing.T) {
 	l.stop()
 }
 
-func TestWhatForksAwayIsKilledWithItsRun(t *testing.T) {
+func TestTree_WhatForksAwayIsKilledWithItsRun(t *testing.T) {
 	l := newLab(t, `
 		setsid sh -c 'sh -c "trap \"\" TERM HUP; echo \$\$ > pid; while :; do sleep 1000; done" & exit' &
 		until [ -s pid ]; do sleep 0.02; done`)
@@ -158,7 +158,7 @@ func TestWhatForksAwayIsKilledWithItsRun(t *testing.T) {
 	l.stop()
 }
 
-func TestAShimThatIsKilledIsACrashAndItsProgramIsKilled(t *testing.T) {
+func TestShim_ThatIsKilledIsACrashAndItsProgramIsKilled(t *testing.T) {
 	if err := proc.BecomeSubreaper(); err != nil { // as lastcall serve does
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestAStopFileHasDeadlineSecondsAndReason(t *testing.T) {
+func TestStopFile_HasDeadlineSecondsAndReason(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	s, err := newScratch([]byte("{}"), nil)
 	if err != nil {
@@ -40,7 +40,7 @@ func TestAStopFileHasDeadlineSecondsAndReason(t *testing.T) {
 	}
 }
 
-func TestTheReasonOfAStopIsOneWord(t *testing.T) {
+func TestStopFile_TheReasonOfAStopIsOneWord(t *testing.T) {
 	for want, cause := range map[string]error{
 		"stop": &lastcall.InterruptError{}, "timeout": task.ErrTimeout, "cancelled": fmt.Errorf("x: %w", task.ErrCancelled),
 		"requested": task.ErrInterruptRequested, "lost": task.ErrLeaseLost,
@@ -51,7 +51,7 @@ func TestTheReasonOfAStopIsOneWord(t *testing.T) {
 	}
 }
 
-func TestWhatAProgramHasLockedIsRemovedAllTheSame(t *testing.T) {
+func TestScratch_WhatAProgramHasLockedIsRemovedAllTheSame(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "run")
 	locked := filepath.Join(root, "a", "b")
 	if err := errors.Join(os.MkdirAll(locked, 0o700), os.WriteFile(filepath.Join(locked, "c"), nil, 0o600),
@@ -66,7 +66,7 @@ func TestWhatAProgramHasLockedIsRemovedAllTheSame(t *testing.T) {
 	}
 }
 
-func TestATemporaryDirectoryThatIsNotWritableIsToldWithWhatToDo(t *testing.T) {
+func TestScratch_ATemporaryDirectoryThatIsNotWritableIsToldWithWhatToDo(t *testing.T) {
 	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "missing"))
 	if _, err := newScratch(nil, nil); err == nil || !regexp.MustCompile("name another one in TMPDIR").MatchString(err.Error()) {
 		t.Errorf("%v", err)

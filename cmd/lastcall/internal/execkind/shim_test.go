@@ -33,7 +33,7 @@ func bare(t *testing.T, script, scratch string) (orders, reports *os.File, wait 
 	return orders, reports, func() { _ = k.Wait(cmd) } // its reports count
 }
 
-func TestAShimRemovesTheRunsDirectoryWhenTheServerIsGone(t *testing.T) {
+func TestShim_RemovesTheRunsDirectoryWhenTheServerIsGone(t *testing.T) {
 	for name, c := range map[string]struct {
 		script string
 		gone   func(orders, reports *os.File) error

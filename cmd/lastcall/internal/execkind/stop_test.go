@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestAfterOurSIGTERMOnlySuccessAndPermanentCodesAreNoInterruption(t *testing.T) {
+func TestStop_AfterOurSIGTERMOnlySuccessAndPermanentCodesAreNoInterruption(t *testing.T) {
 	for name, c := range map[string]struct {
 		trap     string
 		status   task.Status
@@ -42,7 +42,7 @@ func TestAfterOurSIGTERMOnlySuccessAndPermanentCodesAreNoInterruption(t *testing
 	}
 }
 
-func TestAProgramIsToldTheDeadlineBeforeSIGTERMAndItsLastCheckpointIsKept(t *testing.T) {
+func TestStop_AProgramIsToldTheDeadlineBeforeSIGTERMAndItsLastCheckpointIsKept(t *testing.T) {
 	l := newLab(t, `
 		trap 'read -r deadline left why < "$LASTCALL_STOP_FILE"
 			echo "$deadline|$left|$why" > told
@@ -91,7 +91,7 @@ func TestStop_WhatAProgramPrintsBeforeItsEndIsInTheRecord(t *testing.T) {
 	}
 }
 
-func TestAProgramThatFinishesHearsOfTheLastCallByItsFileAndOfTheInterruptBySIGTERM(t *testing.T) {
+func TestStop_AProgramThatFinishesHearsOfTheLastCallByItsFileAndOfTheInterruptBySIGTERM(t *testing.T) {
 	l := newLab(t, `
 		trap 'cp "$LASTCALL_STOP_FILE" second; exit 1' TERM
 		echo > ready
@@ -114,7 +114,7 @@ func TestAProgramThatFinishesHearsOfTheLastCallByItsFileAndOfTheInterruptBySIGTE
 	}
 }
 
-func TestAProgramThatEndsByItselfAfterTheLastCallIsInterruptedWhateverItsCode(t *testing.T) {
+func TestStop_AProgramThatEndsByItselfAfterTheLastCallIsInterruptedWhateverItsCode(t *testing.T) {
 	l := newLab(t, `echo > ready; until [ -s "$LASTCALL_STOP_FILE" ]; do sleep 0.02; done; exit 75`)
 	id := l.enqueue("{}")
 	l.serve(time.Minute)
@@ -127,7 +127,7 @@ func TestAProgramThatEndsByItselfAfterTheLastCallIsInterruptedWhateverItsCode(t 
 	want(t, got, task.StatusInterrupted, task.ReasonStop, 0, 1, 0, "exit code 75")
 }
 
-func TestWhoIgnoresSIGTERMIsKilledWithAllItsTreeAfterKillAfter(t *testing.T) {
+func TestKillAfter_WhoIgnoresSIGTERMIsKilledWithAllItsTreeAfterKillAfter(t *testing.T) {
 	l := newLab(t, stubborn)
 	l.kind.OnStop, l.kind.KillAfter = task.InterruptOnStop, 300*time.Millisecond
 	began := killed(l, time.Minute)
@@ -136,7 +136,7 @@ func TestWhoIgnoresSIGTERMIsKilledWithAllItsTreeAfterKillAfter(t *testing.T) {
 	}
 }
 
-func TestKillAfterNeverReachesIntoWhatTheStopHasLeftForRecording(t *testing.T) {
+func TestKillAfter_NeverReachesIntoWhatTheStopHasLeftForRecording(t *testing.T) {
 	l := newLab(t, stubborn)
 	l.kind.KillAfter = time.Hour
 	began := killed(l, 3*time.Second)
@@ -173,7 +173,7 @@ func killed(l *lab, grace time.Duration) time.Time {
 	return began
 }
 
-func TestATimeoutIsAnAttemptAndKeepsTheCheckpoint(t *testing.T) {
+func TestTimeout_IsAnAttemptAndKeepsTheCheckpoint(t *testing.T) {
 	l := newLab(t, `[ "$LASTCALL_RUN" = 2 ] && { grep -q 5 "$LASTCALL_CHECKPOINT"; exit; }
 		trap 'cut -d" " -f3 "$LASTCALL_STOP_FILE" > why; echo 5 > "$LASTCALL_CHECKPOINT"; exit 9' TERM; while :; do sleep 0.02; done`)
 	l.kind.Timeout, l.kind.MaxAttempts = time.Second, 2
@@ -187,7 +187,7 @@ func TestATimeoutIsAnAttemptAndKeepsTheCheckpoint(t *testing.T) {
 	l.stop()
 }
 
-func TestACancelledTasksProgramIsEnded(t *testing.T) {
+func TestCancel_ACancelledTasksProgramIsEnded(t *testing.T) {
 	l := newLab(t, `trap 'cut -d" " -f3 "$LASTCALL_STOP_FILE" > why; exit 9' TERM; echo > ready; while :; do sleep 0.02; done`)
 	id := l.enqueue("{}")
 	l.serve(time.Minute)
@@ -202,7 +202,7 @@ func TestACancelledTasksProgramIsEnded(t *testing.T) {
 	l.stop()
 }
 
-func TestAProgramThatIsStoppedHearsOfItsEnd(t *testing.T) {
+func TestStop_AProgramThatIsStoppedHearsOfItsEnd(t *testing.T) {
 	l := newLab(t, `trap 'exit 9' TERM; echo > ready; kill -STOP $$; while :; do sleep 0.02; done`)
 	l.kind.OnStop, l.kind.KillAfter = task.InterruptOnStop, time.Hour
 	id := l.enqueue("{}")
