@@ -222,7 +222,8 @@ func (r *reader) view(db database) (figures, error) {
 	var all []timing
 	for _, q := range queries {
 		p95, err := repeated(20, func() error {
-			rows, err := c.Query(ctx, q.sql, q.args...)
+			// Planned for its values, as a statement is that a person types.
+			rows, err := c.Query(ctx, q.sql, append([]any{pgx.QueryExecModeExec}, q.args...)...)
 			if err != nil {
 				return err
 			}

@@ -136,7 +136,7 @@ func (f *filter) pick(kinds []string) string {
 		if f.Status != "" {
 			conditions = append(conditions, f.probe())
 		}
-		return f.along(ofTasks, []string{"key"}, f.limit, conditions...)
+		return f.along(ofTasks, []string{"key"}, f.limit, append(conditions, "t.key is not null")...) // the index is for these
 	case f.Status == "":
 		return f.ofTasks(kinds, f.limit)
 	case f.Status == task.StatusRunning:
