@@ -182,14 +182,18 @@ func TestSession_TheLockOfAWorkerIsThatOfItsIDInItsSchema(t *testing.T) {
 	defer closed(t, other)
 	beatAt(t, one, 15*time.Second)
 	beatAt(t, other, 15*time.Second)
-	if !hasLock(one, "w") || !hasLock(other, "w") {
+	if !eventually(t, dsn, `select (select boot is not null from one.workers) and (select boot is not null from other.workers)`) {
 		t.Fatal("both want the same lock")
 	}
 	if _, err := one.Heartbeat(t.Context(), task.Beat{Worker: "v", Seq: 1, State: task.WorkerRunning, Lease: 15e9}); err != nil {
 		t.Fatal(err)
 	}
 	one.session.unlock(t.Context(), "w")
-	if hasLock(one, "w") || !hasLock(one, "v") || !hasLock(other, "w") {
+	if hasLock(one, "w") {
+		t.Error("the lock was not let go of")
+	}
+	if !eventually(t, dsn, `select bool_and(pg_try_advisory_xact_lock_shared(hashtextextended(id collate "C", s::regnamespace::oid::bigint)) = (id = 'w' and s = 'one'))
+		from (select 'one' as s, id from one.workers union all select 'other', id from other.workers) w`) {
 		t.Error("another lock than the one that was asked for was let go of")
 	}
 	var locks int
