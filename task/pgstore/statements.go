@@ -49,7 +49,7 @@ func loadStatements(ident string) statements {
 	}
 	// Whether a row that is locked is left out is no parameter. One that was waited for may have
 	// another place then than it had when the statement began.
-	texts["FinishRun"] = strings.NewReplacer(" skip locked", "", "running where ctid", "running where task", "select l.ctid", "select l.task").Replace(texts["FinishRuns"])
+	texts["FinishRun"] = strings.NewReplacer(" skip locked", "", "running where ctid", "running where task", "select ctid from @.running where task", "select task from @.running where task").Replace(texts["FinishRuns"])
 	texts["SaveRun"] = strings.ReplaceAll(texts["SaveRuns"], " skip locked", "")
 	var s statements
 	v := reflect.ValueOf(&s).Elem()

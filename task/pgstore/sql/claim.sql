@@ -41,7 +41,7 @@ with claimer as materialized (
 		attempts, interruptions, crashes, crash_streak, interrupt_streak, kind, queue, key, concurrency_key, reason)
 	select p.id, greatest(p.last_run + 1, c.clock), c.worker, p.created, p.route, p.sort_priority, p.suspect, w.max_attempts, w.max_crashes, w.max_interruptions,
 		coalesce(p.runs, 0) + 1, p.last_run, p.attempts, p.interruptions, p.crashes, p.crash_streak, p.interrupt_streak, p.kind, p.queue, p.key, p.concurrency_key, p.reason
-	from picked p join wanted w on w.route = p.route, claimer c
+	from picked p full join wanted w on w.route = p.route, claimer c where case when p.id is null then false else true end -- as in FinishRuns
 ), counted as (
 	insert into @.counts (kind, queue, status, delta)
 	select kind, queue, 'interrupted', -count(*) from picked where not queued group by kind, queue

@@ -13,10 +13,9 @@ with changes as materialized (
 		unnest($17::bytea[]) as checkpoint, unnest($18::double precision[]) as fraction, unnest($19::text[]) as message, unnest($20::bytea[]) as log
 ), deleted as (
 	delete from @.running where ctid = any (array(
-		select l.ctid from (
-			select ctid, task, run, worker from @.running where task = any ($1::uuid[]) order by task for update skip locked
-		) l join (select unnest($1::uuid[]) as task, unnest($2::bigint[]) as run, unnest($3::uuid[]) as worker) f
-			on f.task = l.task and f.run = l.run and f.worker = l.worker
+		select ctid from @.running where task = any ($1::uuid[])
+			and ((task, run, worker) in (select unnest($1::uuid[]), unnest($2::bigint[]), unnest($3::uuid[]))) is true
+		order by task for update skip locked
 	)) returning task, started, created, route, sort_priority, kind, queue, key, concurrency_key, runs, command
 ), outcome as materialized (
 	select case when d.command = 'cancel' and c.status in ('queued', 'interrupted') then 'cancelled' else c.status end as status,
@@ -27,7 +26,9 @@ with changes as materialized (
 		nullif(c.crashed, false) as crashed, nullif(c.reclaimed, false) as reclaimed, nullif(c.error, '') as error, nullif(c.message, '') as message, c.result,
 		case when d.command <> 'cancel' or d.command is null then nullif(c.reason, '') end as reason,
 		coalesce(c.delay, 0) as delay, coalesce(c.suspect, false) as suspect, d.route, d.sort_priority, d.concurrency_key
-	from deleted d join changes c on c.task = d.task
+	-- A full join is always made by hashing or sorting: of lists of which the planner expects a row
+	-- each it would compare every one with every other.
+	from deleted d full join changes c on c.task = d.task where case when d.task is null then false else true end
 ), grouped as materialized (
 	select kind, queue, status, count(*) as n from outcome group by kind, queue, status
 ), special as materialized ( -- runs that leave more than a row of ended

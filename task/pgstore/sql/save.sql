@@ -9,7 +9,8 @@ with changes as materialized (
 ), locked as materialized (
 	select task, run, worker from @.running where task = any ($1::uuid[]) order by task for key share skip locked
 ), written as materialized (
-	select c.* from changes c join locked l on l.task = c.task and l.run = c.run and l.worker = c.worker
+	select c.* from changes c full join locked l on l.task = c.task and l.run = c.run and l.worker = c.worker -- as in FinishRuns
+	where case when c.task is null or l.task is null then false else true end
 ), saved as (
 	insert into @.checkpoints as k (task, run, attempts, interruptions, crashes, crash_streak, interrupt_streak, fraction, message, body)
 	select task, run, nullif(attempts, 0), nullif(interruptions, 0), nullif(crashes, 0), nullif(crash_streak, 0), nullif(interrupt_streak, 0),
