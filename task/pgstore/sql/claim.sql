@@ -12,7 +12,7 @@ with claimer as materialized (
 		select unnest($6::bigint[]) as route, unnest($7::text[]) as kind, unnest($8::text[]) as queue, unnest($9::bigint[]) as most,
 			unnest($10::integer[]) as sort_priority, unnest($11::boolean[]) as queued, unnest($12::timestamptz[]) as run_at, unnest($13::uuid[]) as id,
 			unnest($14::integer[]) as max_attempts, unnest($15::integer[]) as max_crashes, unnest($16::integer[]) as max_interruptions
-	) w where not exists (select 1 from @.paused p where p.queue = w.queue)
+	) w where (w.queue in (select queue from @.paused)) is not true
 ), suspect as materialized (
 	select s.*, w.kind from claimer, wanted w, lateral (
 		select q.ctid, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
