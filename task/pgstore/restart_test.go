@@ -50,7 +50,7 @@ func hasLock(s *Store, worker string) bool {
 	s.session.mu.Lock()
 	defer s.session.mu.Unlock()
 	l := s.session.locks[worker]
-	return l != nil && l.held && l.recorded
+	return l != nil && l.held
 }
 
 func TestRestart_OfTheServerInterruptsNobodyAndLosesNothing(t *testing.T) {
