@@ -99,13 +99,13 @@ func addArgs(news []newTask) []any {
 			payloads[i] = []byte{} // an empty payload is not null
 		}
 		if t.Key != "" {
-			set(&keys, i, n, &t.Key, nil)
+			setColumn(&keys, i, n, &t.Key, nil)
 		}
 		if t.Delay != 0 {
-			set(&delays, i, n, t.Delay.Microseconds(), 0)
+			setColumn(&delays, i, n, t.Delay.Microseconds(), 0)
 		}
 		if t.Priority != 0 {
-			set(&priorities, i, n, clampInt32(t.Priority), 0)
+			setColumn(&priorities, i, n, clampInt32(t.Priority), 0)
 		}
 	}
 	return []any{ids, kinds, queues, keys, routes, priorities, delays, payloads, inlinePayload}

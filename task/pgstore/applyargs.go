@@ -6,10 +6,10 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// set sets element i of a column, an argument with an element for each of n changes. A column is
+// setColumn sets element i of a column, an argument with an element for each of n changes. A column is
 // null until an element differs from the default, which the others have: a statement unpacks only
 // what some change has.
-func set[T any](column *[]T, i, n int, v, otherwise T) {
+func setColumn[T any](column *[]T, i, n int, v, otherwise T) {
 	if *column == nil {
 		*column = slices.Repeat([]T{otherwise}, n)
 	}
@@ -39,7 +39,7 @@ func counterArgs(items []item) []any {
 		c := &it.Counters
 		for k, v := range [5]int{c.Attempts, c.Interruptions, c.Crashes, c.CrashStreak, c.InterruptStreak} {
 			if v != 0 {
-				set(&columns[k], i, len(items), clampInt32(v), 0)
+				setColumn(&columns[k], i, len(items), clampInt32(v), 0)
 			}
 		}
 	}
@@ -57,16 +57,16 @@ func leftArgs(items []item) []any {
 	)
 	for i, it := range items {
 		if it.Checkpoint != nil {
-			set(&checkpoints, i, n, it.Checkpoint, nil)
+			setColumn(&checkpoints, i, n, it.Checkpoint, nil)
 		}
 		if p := it.Progress; p != nil {
-			set(&fractions, i, n, p.Fraction, -1)
+			setColumn(&fractions, i, n, p.Fraction, -1)
 			if p.Message != "" {
-				set(&messages, i, n, p.Message, "")
+				setColumn(&messages, i, n, p.Message, "")
 			}
 		}
 		if len(it.Log) > 0 {
-			set(&logs, i, n, it.Log[max(0, len(it.Log)-task.MaxLog):], nil)
+			setColumn(&logs, i, n, it.Log[max(0, len(it.Log)-task.MaxLog):], nil)
 		}
 	}
 	return []any{checkpoints, fractions, messages, logs}
@@ -87,25 +87,25 @@ func finishArgs(items []item) []any {
 	for i, it := range items {
 		statuses[i] = string(it.Status)
 		if it.Reason != "" {
-			set(&reasons, i, n, string(it.Reason), "")
+			setColumn(&reasons, i, n, string(it.Reason), "")
 		}
 		if it.Error != "" {
-			set(&errors, i, n, it.Error, "")
+			setColumn(&errors, i, n, it.Error, "")
 		}
 		if it.Delay != 0 {
-			set(&delays, i, n, it.Delay.Microseconds(), 0)
+			setColumn(&delays, i, n, it.Delay.Microseconds(), 0)
 		}
 		if (task.Task{Counters: it.Counters}).Suspect() {
-			set(&suspects, i, n, true, false)
+			setColumn(&suspects, i, n, true, false)
 		}
 		if it.Crashed {
-			set(&crashed, i, n, true, false)
+			setColumn(&crashed, i, n, true, false)
 		}
 		if it.Reclaimed {
-			set(&reclaimed, i, n, true, false)
+			setColumn(&reclaimed, i, n, true, false)
 		}
 		if it.Result != nil {
-			set(&results, i, n, it.Result, nil)
+			setColumn(&results, i, n, it.Result, nil)
 		}
 	}
 	args := append([]any{tasks, runs, workers, statuses, reasons, errors, delays, crashed, reclaimed, suspects, results}, counterArgs(items)...)

@@ -97,7 +97,7 @@ func (f *filter) along(table string, columns []string, limit string, conditions 
 	order := ""
 	for i, column := range columns {
 		if names[i] = "t." + column; column == "kind" && f.Kind == "" {
-			values[i] = "k.kind" // of ofEachKind
+			values[i] = "k.kind" // each kind of the queue in turn: see ofTasks
 		} else {
 			values[i] = f.arg(f.value(column))
 		}
@@ -206,8 +206,8 @@ func (f *filter) firstLooks(kinds []string) []func() firstLook {
 		return []func() firstLook{func() firstLook { return f.ofRoutes(kinds, most) }}
 	case f.Status == task.StatusSucceeded:
 		return []func() firstLook{func() firstLook {
-			rows := f.newest("(select task as id, created, kind, queue, status from @.ended) t", most)
-			return firstLook{rows: strings.Replace(rows, "t.id, t.created", "t.id, t.created, t.kind, t.queue, t.status", 1), conditions: f.equal("kind", "queue", "status"), sorted: true}
+			rows := strings.Replace(f.newest(ofEnded, most), "select t.id, t.created", "select t.*", 1)
+			return firstLook{rows: rows, conditions: f.equal("kind", "queue", "status"), sorted: true}
 		}, amongTasks}
 	case f.Kind == "":
 		return []func() firstLook{amongTasks}
@@ -241,7 +241,8 @@ func (f *filter) ofRoutes(kinds []string, most string) firstLook {
 }
 
 // statement picks the newest of the tasks of a first look, and reports whether they are all that are
-// asked for. It stops at the last one that is wanted where the newest rows come first.
+// asked for. Where the newest rows come first it takes them as they come, and stops at the last one
+// that is wanted; to sort them once more would read and probe all of them.
 func (l firstLook) statement(f *filter) string {
 	order := " order by t.created desc, t.id desc"
 	if l.sorted {

@@ -310,9 +310,9 @@ end $$;
 -- The view is quick with a condition on what a task is (id, kind, queue, key, created), which is
 -- looked for in tasks, and with one on its status, which decides the table. For this the parts of
 -- the union have no conditions, and tasks are joined by both columns, so that either side has the
--- order of created. The planner would take the second column of the join for a condition that
--- leaves few rows, and so would read all tables to the end. It leaves all: n_distinct says that it
--- leaves more, 200 being what the planner assumes of a union in any case.
+-- order of created. Both columns name the same task, but the planner takes them for independent
+-- conditions, expects hardly a row of the join, and then reads all tables to the end. With few
+-- distinct values of created it expects more rows. 200 is what it assumes of the union in any case.
 alter table @.tasks alter column created set (n_distinct = 200);
 create view @.task_records as
 select t.id, t.kind, t.queue, t.key, t.priority, s.status, s.reason, coalesce(s.error, l.error) as error, t.created,
