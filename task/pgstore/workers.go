@@ -206,7 +206,7 @@ func (s *Store) removeLeft(ctx context.Context, worker string) error {
 	var batch pgx.Batch // one transaction, in which the last statement sees the claims that were waited for
 	batch.Queue(`select set_config('lock_timeout', $1, true)`, claimPatience)
 	batch.Queue(s.q.LockWorker, workerKey(worker))
-	batch.Queue(s.q.RemoveLeftWorker, workerKey(worker))
+	batch.Queue(s.q.RemoveStoppedWorker, workerKey(worker))
 	return s.pool.SendBatch(ctx, &batch).Close()
 }
 
