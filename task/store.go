@@ -150,7 +150,8 @@ type Store interface {
 	Wait(ctx context.Context, seen Generations) (now Generations, err error)
 
 	// Close releases everything, the evidence of its workers' lives too, and ends waiting calls
-	// (rule 19). Closing twice is nil.
+	// (rule 19). Closing twice is nil. Whoever opened the store closes it, once [Worker.Serve] has
+	// returned: neither a [Worker] nor a [Client] does.
 	Close() error
 }
 

@@ -45,7 +45,7 @@ type worker struct {
 
 var _ task.Store = (*Store)(nil)
 
-// New returns an empty store.
+// New returns an empty store. The caller closes it, once the workers and clients that use it are done.
 func New() *Store {
 	return &Store{
 		tasks:   make(map[string]*task.Task),
