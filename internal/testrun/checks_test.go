@@ -101,7 +101,7 @@ func F(s string) {
 	}
 }
 
-func TestRun_WhatRunsAloneBeginsWhenTheOthersHaveEnded(t *testing.T) {
+func TestRun_WhatEndsProcessesBeginsWhenTheOthersHaveEnded(t *testing.T) {
 	var mu sync.Mutex
 	var running, order []string
 	one := func(name string, l lane, beside func() bool) check {
@@ -117,13 +117,26 @@ func TestRun_WhatRunsAloneBeginsWhenTheOthersHaveEnded(t *testing.T) {
 	}
 	anything := func() bool { return true }
 	checks := []check{
-		one("last", alone, func() bool { return len(running) == 4 }),
+		one("last", processes, func() bool { return len(running) >= 4 }),
+		one("last too", containers, func() bool { return len(running) >= 4 }),
 		one("first", source, anything),
 		one("second", source, func() bool { return slices.Contains(running, "first") }),
 		one("tests", library, anything),
 	}
-	if broken := runAll(t.Context(), checks, func(c check, _ result) { order = append(order, c.name) }); len(broken) > 0 || len(order) != 4 || order[3] != "last" {
+	if broken := runAll(t.Context(), checks, func(c check, _ result) { order = append(order, c.name) }); len(broken) > 0 || len(order) != 5 {
 		t.Errorf("ended %v, interrupted %v", order, broken)
+	}
+}
+
+func TestPackages_TheLongOnesBeginFirst(t *testing.T) {
+	found, err := packages(t.Context(), "../..", endsNone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range found {
+		if isLong(p) != (i < len(long)) {
+			t.Errorf("%s is the %d. of %d packages", p, i+1, len(found))
+		}
 	}
 }
 
