@@ -34,6 +34,8 @@ func write(t *testing.T, files map[string]string) string {
 const (
 	goMod = "module broken.test\n\ngo 1.26\n"
 	quiet = "// Package p does nothing.\npackage p\n"
+	racy  = "package p\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) {\n\tn, done := 0, make(chan bool)\n" +
+		"\tgo func() { n++; close(done) }()\n\tn++\n\t<-done\n}\n"
 )
 
 func TestChecks_CatchWhatTheyAreFor(t *testing.T) {
@@ -48,6 +50,7 @@ func TestChecks_CatchWhatTheyAreFor(t *testing.T) {
 		{"go vet darwin", map[string]string{"p.go": quiet, "p_darwin_test.go": "package p\n\nvar x int = \"x\"\n"}, "p_darwin_test.go"},
 		{"go mod tidy .", map[string]string{"go.mod": goMod + "\nrequire broken.test/unused v1.0.0\n\nreplace broken.test/unused => ./unused\n", "p.go": quiet, "unused/go.mod": "module broken.test/unused\n"}, "broken.test/unused"},
 		{"go test .", map[string]string{"p.go": quiet, "p_test.go": "package p\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) { t.Fatal(\"no\") }\n"}, "p_test.go:5: no"},
+		{"go test .", map[string]string{"p.go": quiet, "p_test.go": racy}, "DATA RACE"},
 		{"go test test/...", map[string]string{"p.go": quiet, "test/x_test.go": "package test\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) { t.Fatal(\"no\") }\n"}, "x_test.go:5: no"},
 		{"go test .", map[string]string{"go.mod": "module broken.test\n\ngo 1.26\n\nrequire nothing\n"}, "go.mod"},
 		{"workspace", map[string]string{"go.work": "go 1.26\n\nuse (\n\t.\n\t./a\n\t./missing\n)\n", "p.go": quiet, "a/go.mod": "module broken.test/a\n", "a/a.go": quiet}, "missing"},

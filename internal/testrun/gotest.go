@@ -30,6 +30,11 @@ func isLong(path string) bool {
 	return slices.ContainsFunc(long, func(end string) bool { return strings.HasSuffix(path, end) })
 }
 
+// unwatched has the packages in which the race detector does not look: SQLite and
+// the C library that it needs, translated to Go. It would make them five times as
+// slow. It does look at the driver, and at everything that calls it.
+var unwatched = []string{"-gcflags=modernc.org/sqlite/lib=-race=false", "-gcflags=modernc.org/libc/...=-race=false"}
+
 // goTest runs the chosen tests of a module and reads their events: two packages
 // at a time, since most tests wait most of the time, or one by one where they
 // end processes. Within a package more run side by side than there are cores.
@@ -44,7 +49,7 @@ func goTest(dir string, full bool, chosen choice) func(context.Context) result {
 		if len(some) == 0 {
 			return result{tests: newTests()}
 		}
-		args := []string{"test", "-json", "-race", "-shuffle=on", "-vet=off", "-parallel=4"}
+		args := slices.Concat([]string{"test", "-json", "-race", "-shuffle=on", "-vet=off", "-parallel=4"}, unwatched)
 		if slices.ContainsFunc(some, endsProcesses) {
 			args = append(args, "-p=1")
 		} else {
