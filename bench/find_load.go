@@ -208,7 +208,7 @@ func (l *loader) call(s portion, worker string, from, n int) error {
 	}
 	for left := n; left > 0; {
 		req.Max = min(left, perCall)
-		req.Kinds = []task.KindClaim{{Kind: s.kind, Max: req.Max, Caps: task.Caps{MaxAttempts: 5, MaxCrashes: 5}}}
+		req.Kinds = []task.KindClaim{{Kind: s.kind, Max: req.Max, Limits: task.Limits{MaxAttempts: 5, MaxCrashes: 5}}}
 		got, err := l.store.Claim(ctx, req)
 		if err != nil {
 			return err

@@ -84,8 +84,13 @@ func demoTree(t *testing.T) string {
 		_, _ = noise.Read(data) // never fails
 		put(t, root, fmt.Sprintf("a/%d", i), string(data))
 	}
-	for _, dir := range []string{"b", "c", "d", "e"} { // most of the fifty tasks are short
-		put(t, root, dir+"/1", "one")
+	short := 4 // most of the fifty tasks are short
+	if testing.Short() {
+		t.Log("make test-full: ten long tasks instead of six")
+		short = 8
+	}
+	for i := range short {
+		put(t, root, fmt.Sprintf("b%d/1", i), "one")
 	}
 	return root
 }

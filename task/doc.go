@@ -58,7 +58,7 @@
 // An attempt is a run that ended in the handler's own error. An interruption is a run that was
 // stopped on purpose. A crash is a run whose worker vanished without a word, or whose handler says
 // with [Crashed] that the process vanished in which it had its work done. They are counted
-// apart, because they are different people's fault, and each has its own cap.
+// apart, because they are different people's fault, and each has its own limit.
 //
 // # Who decides
 //

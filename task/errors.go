@@ -80,7 +80,7 @@ func (e *permanentError) Unwrap() error { return e.err }
 
 // Crashed wraps the error of a handler whose work was done in another process, when that one was
 // killed and nobody in this program did it: perhaps by the kernel for want of memory. The run
-// counts as a crash and not as an attempt, and MaxCrashes caps it; after a stop has begun, and when
+// counts as a crash and not as an attempt, and MaxCrashes limits it; after a stop has begun, and when
 // the context had ended, it is what any other error is. Crashed(nil) is nil.
 func Crashed(err error) error {
 	if err == nil {

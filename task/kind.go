@@ -96,7 +96,7 @@ type policy struct {
 	timeout     time.Duration
 	concurrency int
 	onStop      OnStop
-	caps        Caps
+	limits      Limits
 	cutOff      bool // CancelOnDisconnect
 	backoff     func(n int) time.Duration
 }
@@ -104,7 +104,7 @@ type policy struct {
 func (k Kind[T]) policy() (policy, error) {
 	p := policy{
 		name: k.Name, timeout: k.Timeout, concurrency: k.Concurrency, onStop: k.OnStop,
-		caps:    Caps{MaxAttempts: orDefault(k.MaxAttempts, 5), MaxCrashes: orDefault(k.MaxCrashes, 5), MaxInterruptions: max(k.MaxInterruptions, 0)},
+		limits:  Limits{MaxAttempts: orDefault(k.MaxAttempts, 5), MaxCrashes: orDefault(k.MaxCrashes, 5), MaxInterruptions: max(k.MaxInterruptions, 0)},
 		cutOff:  k.CancelOnDisconnect,
 		backoff: k.Backoff,
 	}
@@ -125,7 +125,7 @@ func (k Kind[T]) policy() (policy, error) {
 	return p, nil
 }
 
-// orDefault is the rule for caps: 0 is the default, negative none (which stores keep as 0).
+// orDefault is the rule for limits: 0 is the default, negative none (which stores keep as 0).
 func orDefault(n, def int) int {
 	switch {
 	case n == 0:

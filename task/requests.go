@@ -53,8 +53,8 @@ type KindClaim struct {
 	Kind string
 	// Max bounds the claim for this kind.
 	Max int
-	// Caps are copied to the runs.
-	Caps Caps
+	// Limits are copied to the runs.
+	Limits Limits
 }
 
 // Fence names a run that a worker believes to have.
@@ -100,7 +100,7 @@ const (
 	// WorkerStopping has had its last call: its death from now on is an interruption, not a crash.
 	WorkerStopping WorkerState = "stopping"
 	// WorkerStopped is the last beat.
-	WorkerStopped WorkerState = "left"
+	WorkerStopped WorkerState = "stopped"
 )
 
 // Beat is a worker's sign of life.

@@ -28,7 +28,7 @@ import "context"
 //  6. Claim gives nothing to a worker that is not registered or has been marked dead, and this is
 //     checked in the same transaction: a claim that commits after its worker was reclaimed is an
 //     orphan for ever.
-//  7. The kind's caps are copied to the run at the claim. Whoever reclaims it may not know the
+//  7. The kind's limits are copied to the run at the claim. Whoever reclaims it may not know the
 //     kind.
 //  8. Every change names task, run and worker, and is made only if that worker still holds that
 //     run. A stale worker's late write is refused with ErrLeaseLost and changes nothing.
@@ -150,7 +150,8 @@ type Store interface {
 	Wait(ctx context.Context, seen Generations) (now Generations, err error)
 
 	// Close releases everything, the evidence of its workers' lives too, and ends waiting calls
-	// (rule 19). Closing twice is nil.
+	// (rule 19). Closing twice is nil. Whoever opened the store closes it, once [Worker.Serve] has
+	// returned: neither a [Worker] nor a [Client] does.
 	Close() error
 }
 

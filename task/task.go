@@ -43,8 +43,8 @@ type Task struct {
 	Worker string
 
 	Counters
-	// Caps are those of the kind when the present run was claimed.
-	Caps
+	// Limits are those of the kind when the present run was claimed.
+	Limits
 
 	// Checkpoint is what the handler saved last, nil if nothing.
 	Checkpoint []byte
@@ -69,16 +69,16 @@ type Counters struct {
 	// stop, and those that their handler called Crashed. A panic of the handler is none.
 	Crashes int
 	// CrashStreak counts the crashes since the last new checkpoint. It is the one that MaxCrashes
-	// caps: a task that gets on between two crashes is not the cause of them.
+	// limits: a task that gets on between two crashes is not the cause of them.
 	CrashStreak int
-	// InterruptStreak counts the interruptions since the last new checkpoint. MaxInterruptions caps
-	// it, and each one but the first makes the task wait longer.
+	// InterruptStreak counts the interruptions since the last new checkpoint. MaxInterruptions
+	// limits it, and each one but the first makes the task wait longer.
 	InterruptStreak int
 }
 
-// Caps bound the counters. They travel with the claimed run, because the worker that takes
-// over the tasks of a dead one may not know their kind. A cap of zero or less means none.
-type Caps struct {
+// Limits bound the counters. They travel with the claimed run, because the worker that takes
+// over the tasks of a dead one may not know their kind. A limit of zero or less means none.
+type Limits struct {
 	// MaxAttempts bounds Counters.Attempts, MaxCrashes Counters.CrashStreak, MaxInterruptions
 	// Counters.InterruptStreak.
 	MaxAttempts, MaxCrashes, MaxInterruptions int

@@ -25,8 +25,8 @@ func story() (task.Task, []task.RunRecord, []effect) {
 func TestChecker_FindsEachBreach(t *testing.T) {
 	t.Parallel()
 	check := func(tk task.Task, h []task.RunRecord, e []effect) []string {
-		g := &ground{fates: map[int]fate{1: {"killed", crashed}}, heirs: map[int]int{1: 2}}
-		return slices.Concat(checkRecord(tk, h, 0), g.checkFates(h), checkEffects(tk, h, e))
+		f := &fixture{fates: map[int]fate{1: {"killed", crashed}}, heirs: map[int]int{1: 2}}
+		return slices.Concat(checkRecord(tk, h, 0), f.checkFates(h), checkEffects(tk, h, e))
 	}
 	if got := check(story()); len(got) > 0 {
 		t.Fatalf("in order, and yet: %q", got)

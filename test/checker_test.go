@@ -23,41 +23,41 @@ import (
 //
 // That no goroutine is left in them, the worker processes check themselves (workerMain), and
 // TestMain for the tests.
-func (g *ground) verify() {
-	g.t.Helper()
-	all := g.tasks("")
-	effects := ask(g, g.ledger.all)
+func (f *fixture) verify() {
+	f.t.Helper()
+	all := f.tasks("")
+	effects := ask(f, f.ledger.all)
 	var cut tally
 	for _, t := range all {
-		delete(g.accepted, t.ID)
-		h := ask(g, func(ctx context.Context) ([]task.RunRecord, error) { return g.client.History(ctx, t.ID) })
-		for _, breach := range slices.Concat(checkRecord(t, h, g.overlap()), g.checkFates(h), checkEffects(t, h, effects[t.ID])) {
-			g.t.Errorf("task %s: %s\n%s%s", t.ID, breach, describe(h), fmt.Sprintln(effects[t.ID]))
+		delete(f.accepted, t.ID)
+		h := ask(f, func(ctx context.Context) ([]task.RunRecord, error) { return f.client.History(ctx, t.ID) })
+		for _, breach := range slices.Concat(checkRecord(t, h, f.overlap()), f.checkFates(h), checkEffects(t, h, effects[t.ID])) {
+			f.t.Errorf("task %s: %s\n%s%s", t.ID, breach, describe(h), fmt.Sprintln(effects[t.ID]))
 		}
 		cut.add(t, h, effects[t.ID])
-		g.histories = append(g.histories, h)
+		f.histories = append(f.histories, h)
 	}
-	for id := range g.accepted {
-		g.t.Errorf("task %s was accepted and is gone", id)
+	for id := range f.accepted {
+		f.t.Errorf("task %s was accepted and is gone", id)
 	}
-	if n := g.count(task.StatusSucceeded); n != len(all) || g.unfinished() != 0 {
-		g.t.Errorf("%d tasks are counted as succeeded and %d as unfinished, of %d", n, g.unfinished(), len(all))
+	if n := f.count(task.StatusSucceeded); n != len(all) || f.unfinished() != 0 {
+		f.t.Errorf("%d tasks are counted as succeeded and %d as unfinished, of %d", n, f.unfinished(), len(all))
 	}
-	if ws := g.workers(); len(ws) > 0 {
-		g.t.Errorf("workers are left: %+v", ws)
+	if ws := f.workers(); len(ws) > 0 {
+		f.t.Errorf("workers are left: %+v", ws)
 	}
-	g.t.Logf("%d tasks, %d runs cut short, %s", len(all), cut.runs, cut)
-	if cut.runs < g.points {
-		g.t.Errorf("only %d points, want %d", cut.runs, g.points)
+	f.t.Logf("%d tasks, %d runs cut short, %s", len(all), cut.runs, cut)
+	if cut.runs < f.points {
+		f.t.Errorf("only %d points, want %d", cut.runs, f.points)
 	}
-	g.close()
-	g.checkLeft()
+	f.close()
+	f.checkLeft()
 }
 
 // overlap is by how much the times of two runs may overlap. PostgreSQL's now() is the begin of a
 // transaction, and between that and what the transaction sees the processor may be somewhere else.
-func (g *ground) overlap() time.Duration {
-	if strings.HasPrefix(g.address, "sqlite:") {
+func (f *fixture) overlap() time.Duration {
+	if strings.HasPrefix(f.address, "sqlite:") {
 		return 0
 	}
 	return 500 * time.Millisecond
@@ -99,16 +99,16 @@ func checkRecord(t task.Task, h []task.RunRecord, overlap time.Duration) (breach
 }
 
 // checkFates compares a history with what was done to the processes that had the runs.
-func (g *ground) checkFates(h []task.RunRecord) (breaches []string) {
+func (f *fixture) checkFates(h []task.RunRecord) (breaches []string) {
 	for i, r := range h {
 		if r.Status != task.StatusInterrupted {
 			continue
 		}
-		f, ok := g.fates[r.PID]
-		if !ok || !f.may(r) {
-			breaches = append(breaches, fmt.Sprintf("run %d of process %d (%s) was interrupted: %s crashed=%t taken=%t %s", r.Run, r.PID, f.name, r.Reason, r.Crashed, r.Reclaimed, r.Error))
+		end, ok := f.fates[r.PID]
+		if !ok || !end.may(r) {
+			breaches = append(breaches, fmt.Sprintf("run %d of process %d (%s) was interrupted: %s crashed=%t taken=%t %s", r.Run, r.PID, end.name, r.Reason, r.Crashed, r.Reclaimed, r.Error))
 		}
-		if heir := g.heirs[r.PID]; heir != 0 && i+1 < len(h) && h[i+1].PID != heir {
+		if heir := f.heirs[r.PID]; heir != 0 && i+1 < len(h) && h[i+1].PID != heir {
 			breaches = append(breaches, fmt.Sprintf("after run %d of process %d, process %d had it and not %d", r.Run, r.PID, h[i+1].PID, heir))
 		}
 	}
@@ -189,23 +189,23 @@ func describe(h []task.RunRecord) string {
 }
 
 // checkLeft looks for what the processes, and the test's own store, have left behind.
-func (g *ground) checkLeft() {
-	g.t.Helper()
-	if path, ok := strings.CutPrefix(g.address, "sqlite:"); ok {
-		if left := files(g.t, path+"-workers"); !slices.Equal(left, []string{"notify"}) {
-			g.t.Errorf("in %s: %v", filepath.Base(path)+"-workers", left)
+func (f *fixture) checkLeft() {
+	f.t.Helper()
+	if path, ok := strings.CutPrefix(f.address, "sqlite:"); ok {
+		if left := files(f.t, path+"-workers"); !slices.Equal(left, []string{"notify"}) {
+			f.t.Errorf("in %s: %v", filepath.Base(path)+"-workers", left)
 		}
 		return
 	}
-	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
 	defer cancel()
-	db, err := sql.Open("pgx", g.address)
+	db, err := sql.Open("pgx", f.address)
 	if err != nil {
-		g.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	defer func() {
 		if err := db.Close(); err != nil {
-			g.t.Error(err)
+			f.t.Error(err)
 		}
 	}()
 	db.SetMaxOpenConns(1)
@@ -217,14 +217,14 @@ func (g *ground) checkLeft() {
 	)
 	for { // a server notices the end of a connection in its own time
 		if err := db.QueryRowContext(ctx, look).Scan(&n, &what); err != nil {
-			g.t.Fatalf("%d connections are left: %s; %v", n, what, err)
+			f.t.Fatalf("%d connections are left: %s; %v", n, what, err)
 		}
 		if n == 0 || !pause(ctx, 10*time.Millisecond) {
 			break
 		}
 	}
 	if n > 0 {
-		g.t.Errorf("%d connections are left: %s", n, what)
+		f.t.Errorf("%d connections are left: %s", n, what)
 	}
 }
 

@@ -61,13 +61,13 @@ func stands(t *testing.T, pid int) bool {
 
 // writes says whether a process that stands is inside a write transaction of a SQLite file: the
 // kernel lists who has the byte of that lock.
-func (g *ground) writes(p *process, file string) bool {
-	g.t.Helper()
+func (f *fixture) writes(p *process, file string) bool {
+	f.t.Helper()
 	var st syscall.Stat_t
 	if err := syscall.Stat(file+"-shm", &st); err != nil {
-		g.t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	for line := range strings.Lines(string(read(g.t, "/proc/locks"))) {
+	for line := range strings.Lines(string(read(f.t, "/proc/locks"))) {
 		// 1: POSIX  ADVISORY  WRITE 4711 08:01:1234 120 120
 		f := strings.Fields(line)
 		if len(f) == 8 && f[3] == "WRITE" && f[4] == strconv.Itoa(p.pid()) && f[6] == "120" &&
@@ -80,21 +80,21 @@ func (g *ground) writes(p *process, file string) bool {
 
 // outside says whether a process that stands keeps nobody else from writing. PostgreSQL is sent
 // statements that are transactions, whole, and ends them whatever becomes of the client.
-func (g *ground) outside(p *process) bool {
-	path, ok := strings.CutPrefix(g.address, "sqlite:")
-	return !ok || !g.writes(p, path) && !g.writes(p, path+"-effects")
+func (f *fixture) outside(p *process) bool {
+	path, ok := strings.CutPrefix(f.address, "sqlite:")
+	return !ok || !f.writes(p, path) && !f.writes(p, path+"-effects")
 }
 
 // freeze stops a process at a moment that is fit, and lets it go on for a random time otherwise.
-func (g *ground) freeze(p *process, fit func() bool) {
-	g.t.Helper()
+func (f *fixture) freeze(p *process, fit func() bool) {
+	f.t.Helper()
 	p.until("stopped at such a moment", func() bool {
 		p.stand()
 		if fit() {
 			return true
 		}
 		p.signal(syscall.SIGCONT)
-		g.moment(5*time.Millisecond, p)
+		f.moment(5*time.Millisecond, p)
 		return false
 	})
 }
@@ -102,68 +102,68 @@ func (g *ground) freeze(p *process, fit func() bool) {
 func TestFreeze_AProcessThatStoodStillLosesItsTasksAndItsLateWritesAreRefused(t *testing.T) {
 	onBothStores(t, func(t *testing.T, store string) {
 		const each = 20
-		g := newGround(t, store)
+		f := newFixture(t, store)
 		j := job{Grace: patient, Slots: each, Lease: 2 * time.Second}
 		// One after the other has the tasks, stands still, and sees that the next one has them.
-		p := g.start(j)
-		for n := 0; n < g.points; n += each {
+		p := f.start(j)
+		for n := 0; n < f.points; n += each {
 			gate := filepath.Join(t.TempDir(), "gate"+strconv.Itoa(n))
-			g.enqueue(stale, each, func() work {
-				w := g.work()
+			f.enqueue(stale, each, func() work {
+				w := f.work()
 				w.Gate = gate
 				return w
 			})
 			p.waitLines("runs=1 was=queued", each)
-			next := g.start(j)
-			g.until("two workers", func() bool { return len(g.workers()) == 2 })
-			g.moment(500*time.Millisecond, p)
-			g.freeze(p, func() bool { return g.outside(p) })
-			g.fates[p.pid()], g.heirs[p.pid()] = fate{"frozen", expired}, next.pid()
+			next := f.start(j)
+			f.until("two workers", func() bool { return len(f.workers()) == 2 })
+			f.moment(500*time.Millisecond, p)
+			f.freeze(p, func() bool { return f.outside(p) })
+			f.fates[p.pid()], f.heirs[p.pid()] = fate{"frozen", expired}, next.pid()
 			next.waitLines("holds task=", each)
-			g.moment(300*time.Millisecond, next)
+			f.moment(300*time.Millisecond, next)
 			p.signal(syscall.SIGCONT)
-			g.late(p, each)
-			g.drain(p)
+			f.late(p, each)
+			f.drain(p)
 			if err := os.WriteFile(gate, nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			g.until("all tasks ended", func() bool { return g.unfinished() == 0 })
+			f.until("all tasks ended", func() bool { return f.unfinished() == 0 })
 			p = next
 		}
-		g.finish(p)
+		f.finish(p)
 	})
 }
 
 // late waits until all runs of a process that stood still have been told, and checks what their
 // late writes came to.
-func (g *ground) late(p *process, n int) {
-	g.t.Helper()
+func (f *fixture) late(p *process, n int) {
+	f.t.Helper()
 	for _, line := range p.waitLines("late task=", n) {
 		if !strings.Contains(line, " fate=true,true,true ") {
-			g.t.Errorf("a late write was not refused, or the context has another cause:\n%s", line)
+			f.t.Errorf("a late write was not refused, or the context has another cause:\n%s", line)
 		}
 	}
 	lost := p.waitLines("task lost: what it did in the end came too late", n)
 	if len(lost) != n {
-		g.t.Errorf("%d tasks are lost, want %d", len(lost), n)
+		f.t.Errorf("%d tasks are lost, want %d", len(lost), n)
 	}
 }
 
 func TestFreeze_AProcessThatStandsInsideAWriteOfSQLiteIsNamedToTheOthers(t *testing.T) {
 	t.Parallel()
-	g := newGround(t, "sqlite:"+filepath.Join(t.TempDir(), "tasks.db"))
-	g.points = 0 // nobody is interrupted
+	f := newFixture(t, "sqlite:"+filepath.Join(t.TempDir(), "tasks.db"))
+	f.points = 0 // nobody is interrupted
 	j := job{Grace: patient, Slots: 20, Lease: 10 * time.Second}
-	writer := g.start(j)
-	g.enqueue(steps, j.Slots, func() work { return work{Steps: 40, Pace: time.Millisecond} })
+	writer := f.start(j)
+	f.enqueue(steps, j.Slots, func() work { return work{Steps: 40, Pace: time.Millisecond} })
 	writer.waitLines("task running", j.Slots)
-	other := g.start(j)
-	g.until("two workers", func() bool { return len(g.workers()) == 2 })
+	other := f.start(j)
+	f.until("two workers", func() bool { return len(f.workers()) == 2 })
 
-	g.freeze(writer, func() bool { return g.writes(writer, strings.TrimPrefix(g.address, "sqlite:")) })
+	f.freeze(writer, func() bool { return f.writes(writer, strings.TrimPrefix(f.address, "sqlite:")) })
 	named := fmt.Sprintf("process %d has been writing for five seconds: is it stopped? continue it (kill -CONT %d) or kill it", writer.pid(), writer.pid())
 	id := "00000000-0000-7000-8000-00000000c0de"
-	_, err := steps.Enqueue(t.Context(), g.client, work{Steps: 1}, &task.EnqueueOptions{ID: id})
+	_, err := steps.Enqueue(t.Context(), f.client, work{Steps: 1}, &task.EnqueueOptions{ID: id})
 	if err == nil || !strings.Contains(err.Error(), named) {
 		t.Errorf("Enqueue: %v, want %q", err, named)
 	}
@@ -172,15 +172,15 @@ func TestFreeze_AProcessThatStandsInsideAWriteOfSQLiteIsNamedToTheOthers(t *test
 	}
 
 	writer.signal(syscall.SIGCONT)
-	got, err := steps.Enqueue(t.Context(), g.client, work{Steps: 1}, &task.EnqueueOptions{ID: id})
+	got, err := steps.Enqueue(t.Context(), f.client, work{Steps: 1}, &task.EnqueueOptions{ID: id})
 	if err != nil || got.ID != id {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	g.accepted[id] = true
-	g.until("all tasks ended", func() bool { return g.unfinished() == 0 })
-	g.drain(writer)
-	g.finish(other)
-	if slices.ContainsFunc(g.histories, func(h []task.RunRecord) bool { return len(h) != 1 }) {
+	f.accepted[id] = true
+	f.until("all tasks ended", func() bool { return f.unfinished() == 0 })
+	f.drain(writer)
+	f.finish(other)
+	if slices.ContainsFunc(f.histories, func(h []task.RunRecord) bool { return len(h) != 1 }) {
 		t.Error("a task ran more than once")
 	}
 }

@@ -20,7 +20,7 @@ type work struct {
 	Slow time.Duration `json:",omitempty"`
 	// InTx: the last step's effect and the task's end are one transaction.
 	InTx bool `json:",omitempty"`
-	// Hang is after how many steps a deaf first run does nothing more.
+	// Hang is after how many steps an unresponsive first run does nothing more.
 	Hang int `json:",omitempty"`
 	// Gate is a file for which a second run waits before it goes on.
 	Gate string `json:",omitempty"`
@@ -33,8 +33,8 @@ var (
 	steps = task.Kind[work]{Name: "steps", MaxCrashes: -1}
 	// handover saves a checkpoint only when it hands over, at last call.
 	handover = task.Kind[work]{Name: "handover", MaxCrashes: -1}
-	// deaf ignores its context in the first run, and never returns from it.
-	deaf = task.Kind[work]{Name: "deaf", MaxCrashes: -1}
+	// unresponsive ignores its context in the first run, and never returns from it.
+	unresponsive = task.Kind[work]{Name: "unresponsive", MaxCrashes: -1}
 	// stale goes on in its first run until its context ends, and then tries to write all the same.
 	stale = task.Kind[work]{Name: "stale", MaxCrashes: -1}
 	// bare leaves nothing but its end, and hands over at last call.
@@ -45,7 +45,7 @@ func (p *workerProgram) mux() *task.Mux {
 	m := new(task.Mux)
 	task.Handle(m, steps, p.steps)
 	task.Handle(m, handover, p.handover)
-	task.Handle(m, deaf, p.deaf)
+	task.Handle(m, unresponsive, p.unresponsive)
 	task.Handle(m, stale, p.stale)
 	task.Handle(m, bare, p.bare)
 	return m
@@ -127,7 +127,7 @@ func (p *workerProgram) handover(ctx context.Context, r *task.Run, a work) error
 	return err
 }
 
-func (p *workerProgram) deaf(ctx context.Context, r *task.Run, a work) error {
+func (p *workerProgram) unresponsive(ctx context.Context, r *task.Run, a work) error {
 	if r.Task().Runs > 1 {
 		return p.steps(ctx, r, a)
 	}

@@ -15,53 +15,53 @@ func TestOutage_ARestartOfPostgresInterruptsNobodyAndLosesNothing(t *testing.T) 
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := pgtest.New(t, "fsync=off")
-			g := newGround(t, server.DSN("postgres"))
-			points := g.points
-			g.points = 0 // of interruption, since there must be none
+			f := newFixture(t, server.DSN("postgres"))
+			points := f.points
+			f.points = 0 // of interruption, since there must be none
 			j := job{Grace: patient, Slots: 12, Lease: 3 * time.Second}
-			two := []*process{g.start(j), g.start(j)}
-			g.until("two workers", func() bool { return len(g.workers()) == 2 })
+			two := []*process{f.start(j), f.start(j)}
+			f.until("two workers", func() bool { return len(f.workers()) == 2 })
 			hit := 0
 			for hit < points {
-				g.until("some tasks running", func() bool {
-					g.topUp(steps, 30, g.work)
-					return g.count(task.StatusRunning) > 10
+				f.until("some tasks running", func() bool {
+					f.topUp(steps, 30, f.work)
+					return f.count(task.StatusRunning) > 10
 				})
-				g.moment(500*time.Millisecond, two[0])
-				hit += g.count(task.StatusRunning)
-				g.outage(server, sig)
+				f.moment(500*time.Millisecond, two[0])
+				hit += f.count(task.StatusRunning)
+				f.outage(server, sig)
 			}
 			t.Logf("the server was gone in the middle of %d runs", hit)
-			g.until("all tasks ended", func() bool { return g.unfinished() == 0 })
-			g.drain(two[0])
-			g.finish(two[1])
+			f.until("all tasks ended", func() bool { return f.unfinished() == 0 })
+			f.drain(two[0])
+			f.finish(two[1])
 		})
 	}
 }
 
 // outage stops the server and starts it again, at once or after longer than a lease. Meanwhile a
 // client tries to enqueue a task, and again until it is accepted.
-func (g *ground) outage(server *pgtest.Server, sig syscall.Signal) {
-	g.t.Helper()
-	id := newTaskID(g.rng)
+func (f *fixture) outage(server *pgtest.Server, sig syscall.Signal) {
+	f.t.Helper()
+	id := newTaskID(f.rng)
 	accepted := make(chan error)
-	w := g.work()
+	w := f.work()
 	go func() {
 		for {
-			_, err := steps.Enqueue(g.t.Context(), g.client, w, &task.EnqueueOptions{ID: id})
-			if err == nil || !pause(g.t.Context(), 20*time.Millisecond) {
+			_, err := steps.Enqueue(f.t.Context(), f.client, w, &task.EnqueueOptions{ID: id})
+			if err == nil || !pause(f.t.Context(), 20*time.Millisecond) {
 				accepted <- err
 				return
 			}
 		}
 	}()
 	err := server.Stop(sig)
-	if g.rng.IntN(4) == 0 {
-		pause(g.t.Context(), 4*time.Second) // the outage itself
+	if f.rng.IntN(4) == 0 {
+		pause(f.t.Context(), 4*time.Second) // the outage itself
 	}
 	err = errors.Join(err, server.Start(), <-accepted)
 	if err != nil {
-		g.t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	g.accepted[id] = true
+	f.accepted[id] = true
 }

@@ -55,20 +55,30 @@ func (e usageError) Unwrap() error { return e.error }
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "lastcall",
-		Short:         "Tasks that survive a deploy",
-		Long:          "Lastcall runs tasks. When its process is stopped, a task is finished in time or recorded as\ninterrupted, with its checkpoint, and the next process takes it up from there.",
-		Args:          noSuchCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:   "lastcall",
+		Short: "Tasks that survive a deploy",
+		Long:  "Lastcall runs tasks. When its process is stopped, a task is finished in time or recorded as\ninterrupted, with its checkpoint, and the next process takes it up from there.",
+		Args:  noSuchCommand,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		// cobra checks this as well, but its error does not say that it is one of the command line.
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cmd.ValidateFlagGroups(); err != nil {
+				return misused(cmd, err)
+			}
+			return nil
+		},
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
-	})
+	root.SetFlagErrorFunc(misused)
 	root.AddCommand(newServe(), newSubmit(), newList(), newShow(), newLogs(), newCancel(), newRetry(), newInterrupt(),
 		newPause(), newResume(), newWorkers(), newConfig(), newMigrate(), newDoctor(), newHealthcheck(), newDemo(), newVersion(), newExitCodes())
 	return root
+}
+
+// misused says where the flags of a command are explained.
+func misused(cmd *cobra.Command, err error) error {
+	return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 }
 
 // noSuchCommand refuses what cobra took for an argument of the program itself.

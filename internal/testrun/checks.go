@@ -52,16 +52,16 @@ func allChecks(root string, modules []module, how options) []check {
 	add(source, "govulncheck", govulncheck(modules, how.database))
 	for _, m := range modules {
 		switch {
-		case aloneIn(m.name):
-			add(alone, "go test "+m.name, goTest(m.dir, how.full, everything))
+		case endsProcesses(m.name):
+			add(containers, "go test "+m.name, goTest(m.dir, how.full, everything))
 		case m.name == ".":
-			add(library, "go test .", goTest(m.dir, how.full, notAlone))
-			add(alone, "go test test/...", goTest(m.dir, how.full, onlyAlone))
+			add(library, "go test .", goTest(m.dir, how.full, endsNone))
+			add(processes, "go test test/...", goTest(m.dir, how.full, endsProcesses))
 		default:
 			add(source, "go test "+m.name, goTest(m.dir, how.full, everything))
 		}
 	}
-	checks = append(checks, check{name: "fuzz", lane: alone, full: "each fuzz target for " + how.fuzzTime, run: command(root, []string{"GOWORK="}, "scripts/fuzz", how.fuzzTime)})
+	checks = append(checks, check{name: "fuzz", lane: processes, full: "each fuzz target for " + how.fuzzTime, run: command(root, []string{"GOWORK="}, "scripts/fuzz", how.fuzzTime)})
 	return checks
 }
 

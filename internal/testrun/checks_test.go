@@ -34,6 +34,8 @@ func write(t *testing.T, files map[string]string) string {
 const (
 	goMod = "module broken.test\n\ngo 1.26\n"
 	quiet = "// Package p does nothing.\npackage p\n"
+	racy  = "package p\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) {\n\tn, done := 0, make(chan bool)\n" +
+		"\tgo func() { n++; close(done) }()\n\tn++\n\t<-done\n}\n"
 )
 
 func TestChecks_CatchWhatTheyAreFor(t *testing.T) {
@@ -48,6 +50,7 @@ func TestChecks_CatchWhatTheyAreFor(t *testing.T) {
 		{"go vet darwin", map[string]string{"p.go": quiet, "p_darwin_test.go": "package p\n\nvar x int = \"x\"\n"}, "p_darwin_test.go"},
 		{"go mod tidy .", map[string]string{"go.mod": goMod + "\nrequire broken.test/unused v1.0.0\n\nreplace broken.test/unused => ./unused\n", "p.go": quiet, "unused/go.mod": "module broken.test/unused\n"}, "broken.test/unused"},
 		{"go test .", map[string]string{"p.go": quiet, "p_test.go": "package p\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) { t.Fatal(\"no\") }\n"}, "p_test.go:5: no"},
+		{"go test .", map[string]string{"p.go": quiet, "p_test.go": racy}, "DATA RACE"},
 		{"go test test/...", map[string]string{"p.go": quiet, "test/x_test.go": "package test\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) { t.Fatal(\"no\") }\n"}, "x_test.go:5: no"},
 		{"go test .", map[string]string{"go.mod": "module broken.test\n\ngo 1.26\n\nrequire nothing\n"}, "go.mod"},
 		{"workspace", map[string]string{"go.work": "go 1.26\n\nuse (\n\t.\n\t./a\n\t./missing\n)\n", "p.go": quiet, "a/go.mod": "module broken.test/a\n", "a/a.go": quiet}, "missing"},
@@ -101,7 +104,7 @@ func F(s string) {
 	}
 }
 
-func TestRun_WhatRunsAloneBeginsWhenTheOthersHaveEnded(t *testing.T) {
+func TestRun_WhatEndsProcessesBeginsWhenTheOthersHaveEnded(t *testing.T) {
 	var mu sync.Mutex
 	var running, order []string
 	one := func(name string, l lane, beside func() bool) check {
@@ -117,13 +120,26 @@ func TestRun_WhatRunsAloneBeginsWhenTheOthersHaveEnded(t *testing.T) {
 	}
 	anything := func() bool { return true }
 	checks := []check{
-		one("last", alone, func() bool { return len(running) == 4 }),
+		one("last", processes, func() bool { return len(running) >= 4 }),
+		one("last too", containers, func() bool { return len(running) >= 4 }),
 		one("first", source, anything),
 		one("second", source, func() bool { return slices.Contains(running, "first") }),
 		one("tests", library, anything),
 	}
-	if broken := runAll(t.Context(), checks, func(c check, _ result) { order = append(order, c.name) }); len(broken) > 0 || len(order) != 4 || order[3] != "last" {
+	if broken := runAll(t.Context(), checks, func(c check, _ result) { order = append(order, c.name) }); len(broken) > 0 || len(order) != 5 {
 		t.Errorf("ended %v, interrupted %v", order, broken)
+	}
+}
+
+func TestPackages_TheLongOnesBeginFirst(t *testing.T) {
+	found, err := packages(t.Context(), "../..", endsNone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range found {
+		if isLong(p) != (i < len(long)) {
+			t.Errorf("%s is the %d. of %d packages", p, i+1, len(found))
+		}
 	}
 }
 

@@ -13,19 +13,31 @@ import (
 // A choice says whether a package of a module is tested in one check.
 type choice func(path string) bool
 
-func everything(string) bool     { return true }
-func onlyAlone(path string) bool { return aloneIn(path) }
-func notAlone(path string) bool  { return !aloneIn(path) }
+func everything(string) bool { return true }
 
-// aloneIn reports whether a package is tested while nothing else runs: those
-// below a directory called test, whose tests end real processes in the middle
-// of real work. What these prove about time holds better on a machine that does
-// nothing else.
-func aloneIn(path string) bool { return slices.Contains(strings.Split(path, "/"), "test") }
+// endsProcesses reports whether the tests of a package end real processes in the
+// middle of real work: those below a directory called test. What these prove
+// about time holds better on a machine that does little else.
+func endsProcesses(path string) bool { return slices.Contains(strings.Split(path, "/"), "test") }
+
+func endsNone(path string) bool { return !endsProcesses(path) }
+
+// long are the packages whose tests take half of the library's time. They begin
+// first, so that neither runs with nothing beside it at the end.
+var long = []string{"/task/pgstore", "/task/sqlitestore"}
+
+func isLong(path string) bool {
+	return slices.ContainsFunc(long, func(end string) bool { return strings.HasSuffix(path, end) })
+}
+
+// unwatched has the packages in which the race detector does not look: SQLite and
+// the C library that it needs, translated to Go. It would make them five times as
+// slow. It does look at the driver, and at everything that calls it.
+var unwatched = []string{"-gcflags=modernc.org/sqlite/lib=-race=false", "-gcflags=modernc.org/libc/...=-race=false"}
 
 // goTest runs the chosen tests of a module and reads their events: two packages
 // at a time, since most tests wait most of the time, or one by one where they
-// shall be alone. Within a package more run side by side than there are cores.
+// end processes. Within a package more run side by side than there are cores.
 // The limit for a package is one for a machine that has other things to do: on
 // an idle one none comes near it.
 func goTest(dir string, full bool, chosen choice) func(context.Context) result {
@@ -37,8 +49,8 @@ func goTest(dir string, full bool, chosen choice) func(context.Context) result {
 		if len(some) == 0 {
 			return result{tests: newTests()}
 		}
-		args := []string{"test", "-json", "-race", "-shuffle=on", "-vet=off", "-parallel=4"}
-		if slices.ContainsFunc(some, aloneIn) {
+		args := slices.Concat([]string{"test", "-json", "-race", "-shuffle=on", "-vet=off", "-parallel=4"}, unwatched)
+		if slices.ContainsFunc(some, endsProcesses) {
 			args = append(args, "-p=1")
 		} else {
 			args = append(args, "-p=2")
@@ -59,18 +71,23 @@ func goTest(dir string, full bool, chosen choice) func(context.Context) result {
 	}
 }
 
-// packages lists the chosen packages of a module.
+// packages lists the chosen packages of a module, the long ones first.
 func packages(ctx context.Context, dir string, chosen choice) (some []string, err error) {
 	out, err := output(ctx, dir, nil, "go", "list", "./...")
 	if err != nil {
 		return nil, fmt.Errorf("%s\ngo list: %w", bytes.TrimSpace(out), err)
 	}
+	var rest []string
 	for p := range strings.FieldsSeq(string(out)) {
-		if chosen(p) {
+		switch {
+		case !chosen(p):
+		case isLong(p):
 			some = append(some, p)
+		default:
+			rest = append(rest, p)
 		}
 	}
-	return some, nil
+	return append(some, rest...), nil
 }
 
 // judge decides from the events and from how go test ended. Either is enough

@@ -4,8 +4,8 @@
 // It runs the checks of the source (formatting, the linters, vet on two more
 // systems, the shell scripts, tidy modules, known vulnerabilities) and beside
 // them go test with the race detector and in shuffled order in each module of
-// go.work; then, with nothing beside them, the tests below test/, which end real
-// processes. A failure is printed in full. At the end come the slowest packages
+// go.work; then, with nothing else beside them, the tests below test/, which end
+// real processes. A failure is printed in full. At the end come the slowest packages
 // and tests, everything that was left out with its reason, and, alone on the
 // last line,
 //
@@ -137,12 +137,15 @@ func runAll(ctx context.Context, checks []check, ended func(check, result)) (int
 			mu.Unlock()
 		}
 	}
-	var beside sync.WaitGroup
-	beside.Go(func() { run(source) })
-	beside.Go(func() { run(library) })
-	beside.Wait()
-	if len(interrupted) == 0 {
-		run(alone)
+	for _, lanes := range stages {
+		var beside sync.WaitGroup
+		for _, l := range lanes {
+			beside.Go(func() { run(l) })
+		}
+		beside.Wait()
+		if len(interrupted) > 0 {
+			break
+		}
 	}
 	return interrupted
 }

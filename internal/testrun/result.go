@@ -24,9 +24,14 @@ const (
 	source lane = iota
 	// library has the tests of the root module, which wait most of the time.
 	library
-	// alone begins when the others have ended.
-	alone
+	// processes and containers begin when the others have ended. They have the tests
+	// which end real processes, and which wait for them most of the time.
+	processes
+	containers
 )
+
+// stages are the lanes that run beside each other.
+var stages = [][]lane{{source, library}, {processes, containers}}
 
 // options are what is chosen for all checks.
 type options struct {

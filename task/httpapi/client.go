@@ -31,7 +31,7 @@ type ClientConfig struct {
 
 // Client asks a server. It has the verbs of [task.Client], with the same types and errors: a
 // problem of the server is an error that matches [task.ErrNotFound] and the others with errors.Is,
-// and is a [*Problem]. What is not told over HTTP is zero: caps and streaks of a task, and what
+// and is a [*Problem]. What is not told over HTTP is zero: limits and streaks of a task, and what
 // lists leave out. It is safe for concurrent use.
 type Client struct {
 	base  string

@@ -63,7 +63,7 @@ func TestClient_BothClientsTellTheSame(t *testing.T) {
 				}
 				same(t, "Get", func(c verbs) (any, error) {
 					got, err := c.Get(t.Context(), done.ID)
-					got.Caps, got.CrashStreak, got.InterruptStreak = task.Caps{}, 0, 0 // not told
+					got.Limits, got.CrashStreak, got.InterruptStreak = task.Limits{}, 0, 0 // not told
 					return got, err
 				}, s.tasks, remote)
 				same(t, "History", func(c verbs) (any, error) { return c.History(t.Context(), done.ID) }, s.tasks, remote)

@@ -45,7 +45,7 @@ type worker struct {
 
 var _ task.Store = (*Store)(nil)
 
-// New returns an empty store.
+// New returns an empty store. The caller closes it, once the workers and clients that use it are done.
 func New() *Store {
 	return &Store{
 		tasks:   make(map[string]*task.Task),
@@ -138,7 +138,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 		room[t.Kind] = k
 		t.Run = max(t.Run+1, now.UnixMilli())
 		t.Runs++
-		t.Status, t.Since, t.Started, t.Worker, t.Caps = task.StatusRunning, now, now, req.Worker, k.Caps
+		t.Status, t.Since, t.Started, t.Worker, t.Limits = task.StatusRunning, now, now, req.Worker, k.Limits
 		h := append(s.history[t.ID], task.RunRecord{
 			Run: t.Run, Worker: t.Worker, Host: w.beat.Host, PID: w.beat.PID, Started: now, Status: task.StatusRunning,
 		})

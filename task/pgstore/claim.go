@@ -81,7 +81,7 @@ func tookAll(req task.ClaimRequest, tasks []task.Task) bool {
 // claimArgs are the arguments of the statement Claim: the worker and its epoch, how many tasks,
 // whether a suspect may be one, which tasks are not wanted; and as columns, with an element for
 // each route: its number, its names, how many tasks of the kind, the position to begin at, and the
-// kind's caps.
+// kind's limits.
 func (s *Store) claimArgs(req task.ClaimRequest, routes []cursor) []any {
 	n := len(routes)
 	var (
@@ -102,7 +102,7 @@ func (s *Store) claimArgs(req task.ClaimRequest, routes []cursor) []any {
 		k := ofKind[r.kind]
 		numbers[i], kinds[i], queues[i], most[i] = r.number, r.kind, r.queue, int64(min(k.Max, req.Max))
 		priorities[i], queued[i], runAts[i], ids[i] = r.next.sortPriority, r.next.queued, r.next.runAt, r.next.id
-		attempts[i], crashes[i], interruptions[i] = clampInt32(k.Caps.MaxAttempts), clampInt32(k.Caps.MaxCrashes), clampInt32(k.Caps.MaxInterruptions)
+		attempts[i], crashes[i], interruptions[i] = clampInt32(k.Limits.MaxAttempts), clampInt32(k.Limits.MaxCrashes), clampInt32(k.Limits.MaxInterruptions)
 	}
 	for _, id := range req.Except {
 		if key, ok := storekit.ParseID(id); ok {
@@ -155,9 +155,9 @@ func (a *claimAnswer) tasks(req task.ClaimRequest, routes []cursor) ([]task.Task
 	for _, r := range routes {
 		names[r.number] = r.route
 	}
-	caps := make(map[string]task.Caps, len(req.Kinds))
+	limits := make(map[string]task.Limits, len(req.Kinds))
 	for _, k := range req.Kinds {
-		caps[k.Kind] = k.Caps
+		limits[k.Kind] = k.Limits
 	}
 	order := a.order()
 	before := make(map[[16]byte]int, len(a.again))
@@ -171,7 +171,7 @@ func (a *claimAnswer) tasks(req task.ClaimRequest, routes []cursor) ([]task.Task
 		t := task.Task{
 			ID: storekit.FormatID(a.ids[i]), Kind: r.kind, Queue: r.queue, Key: a.keys[i], Payload: a.payloads[i], Priority: int(^a.priority[i]),
 			Status: task.StatusRunning, Created: a.created[i], RunAt: a.runAts[i], Started: a.started, Since: a.started,
-			Worker: req.Worker, Run: a.clock, Runs: 1, Caps: caps[r.kind],
+			Worker: req.Worker, Run: a.clock, Runs: 1, Limits: limits[r.kind],
 		}
 		if n, ok := before[a.ids[i]]; ok {
 			a.addHistory(&t, n)

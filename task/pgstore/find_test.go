@@ -142,7 +142,7 @@ func TestTaskRecords_AreWhatFindReturns(t *testing.T) {
 		r := records[found.ID]
 		got := r.task()
 		// What the view does not have.
-		got.CrashStreak, got.InterruptStreak, got.Caps, got.Checkpoint = found.CrashStreak, found.InterruptStreak, found.Caps, found.Checkpoint
+		got.CrashStreak, got.InterruptStreak, got.Limits, got.Checkpoint = found.CrashStreak, found.InterruptStreak, found.Limits, found.Checkpoint
 		if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", found) {
 			t.Errorf("the record of a task that is %s:\n%+v\nand Find:\n%+v", found.Status, got, found)
 		}

@@ -58,6 +58,17 @@ func TestPrepareOn_DoesNothingButPrepare(t *testing.T) {
 func TestPrepareAhead_PreparesOnTwoConnections(t *testing.T) {
 	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
+	var conns []*pgxpool.Conn
+	for range preparedConnections { // to make one may take longer than preparePatience
+		conn, err := s.pool.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	for _, conn := range conns {
+		conn.Release()
+	}
 	if _, err := s.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: 1, State: task.WorkerRunning}); err != nil {
 		t.Fatal(err)
 	}

@@ -17,17 +17,17 @@ var sqlFiles embed.FS
 // statements are the statements of the folder sql, by their names there, with the schema's name put
 // in.
 type statements struct {
-	Add                                                                      string
-	Claim, Poll, Promote                                                     string
-	FinishRuns, Verdicts, Poison, SaveRuns                                   string
-	Pause, Resume, CommandRun, CancelWaiting, RetryWaiting                   string
-	RetryEnded, Place                                                        string
-	RegisterWorker, Beat, LockWorker, RaiseEpoch, HeldRuns, RemoveLeftWorker string
-	Workers, MarkDead, MarkedDead, RemoveDeadWorker                          string
-	TakeLocks, RecordLocks, ReleaseLocks, WithdrawLocks, SessionSettings     string
-	ReadPicked, PickHeld, CreatedOf, KindsOfQueue                            string
-	History, Log, Count                                                      string
-	Prune, RemoveGoneWorkers, CompactCounts, Bloat                           string
+	Add                                                                         string
+	Claim, Poll, Promote                                                        string
+	FinishRuns, Verdicts, Poison, SaveRuns                                      string
+	Pause, Resume, CommandRun, CancelWaiting, RetryWaiting                      string
+	RetryEnded, Place                                                           string
+	RegisterWorker, Beat, LockWorker, RaiseEpoch, HeldRuns, RemoveStoppedWorker string
+	Workers, MarkDead, MarkedDead, RemoveDeadWorker                             string
+	TakeLocks, RecordLocks, ReleaseLocks, WithdrawLocks, SessionSettings        string
+	ReadPicked, PickHeld, CreatedOf, KindsOfQueue                               string
+	History, Log, Count                                                         string
+	Prune, RemoveGoneWorkers, CompactCounts, Bloat                              string
 	// FinishRun is FinishRuns for one that is waited for.
 	FinishRun, SaveRun string
 }

@@ -44,7 +44,7 @@ func (e *epochs) forget(worker string) {
 }
 
 // Heartbeat implements task.Store. The worker's lock is taken when it is registered, and let go
-// when it has left.
+// when it has stopped.
 func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
 	var reply task.BeatReply
 	err := s.again(ctx, func(ctx context.Context) error {
@@ -76,7 +76,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 		if b.State != task.WorkerStopped {
 			return nil
 		}
-		if err := s.removeLeft(ctx, b.Worker); err != nil {
+		if err := s.removeStopped(ctx, b.Worker); err != nil {
 			return err
 		}
 		s.forgetWorker(ctx, b.Worker)
@@ -201,12 +201,12 @@ func (s *Store) compareRuns(ctx context.Context, b task.Beat) (lost []task.Fence
 	return lost, slices.DeleteFunc(tasks, func(t task.Task) bool { return t.Status != task.StatusRunning || t.Worker != b.Worker }), err
 }
 
-// removeLeft removes a worker that has left, unless it still holds runs.
-func (s *Store) removeLeft(ctx context.Context, worker string) error {
+// removeStopped removes a worker that has stopped, unless it still holds runs.
+func (s *Store) removeStopped(ctx context.Context, worker string) error {
 	var batch pgx.Batch // one transaction, in which the last statement sees the claims that were waited for
 	batch.Queue(`select set_config('lock_timeout', $1, true)`, claimPatience)
 	batch.Queue(s.q.LockWorker, workerKey(worker))
-	batch.Queue(s.q.RemoveLeftWorker, workerKey(worker))
+	batch.Queue(s.q.RemoveStoppedWorker, workerKey(worker))
 	return s.pool.SendBatch(ctx, &batch).Close()
 }
 

@@ -69,7 +69,7 @@ type held struct {
 	worker, host              string
 	pid, started, runAt       int64
 	counters                  task.Counters
-	caps                      task.Caps
+	limits                    task.Limits
 	command                   task.Verb
 }
 
@@ -115,7 +115,7 @@ func (t *txn) heldRuns(changes []task.Change) (map[string]*held, error) {
 		err := rows.Scan(&id, &h.number, &h.kind, &h.queue, &h.priority, &h.created,
 			&h.run, &h.runs, &h.worker, &h.host, &h.pid, &h.started, &h.runAt,
 			&h.counters.Attempts, &h.counters.Interruptions, &h.counters.Crashes, &h.counters.CrashStreak, &h.counters.InterruptStreak,
-			&h.caps.MaxAttempts, &h.caps.MaxCrashes, &h.caps.MaxInterruptions, &h.command)
+			&h.limits.MaxAttempts, &h.limits.MaxCrashes, &h.limits.MaxInterruptions, &h.command)
 		all = append(all, h)
 		runs[id] = &all[len(all)-1]
 		return err
@@ -195,7 +195,7 @@ func (w *writes) add(c *task.Change, h *held) {
 		w.ended = append(w.ended, h.number, h.created, w.now, string(status), string(reason), c.Error,
 			h.run, h.runs, h.worker, h.host, h.pid, h.started, h.runAt, c.Crashed, c.Reclaimed,
 			n.Attempts, n.Interruptions, n.Crashes, n.CrashStreak, n.InterruptStreak,
-			h.caps.MaxAttempts, h.caps.MaxCrashes, h.caps.MaxInterruptions, result)
+			h.limits.MaxAttempts, h.limits.MaxCrashes, h.limits.MaxInterruptions, result)
 		w.counts.add(h.queue, h.kind, status, 1)
 		return
 	}
@@ -208,7 +208,7 @@ func (w *writes) add(c *task.Change, h *held) {
 	w.waiting = append(w.waiting, h.number, c.Task, h.kind, h.queue, runAt <= w.now, suspect, h.priority,
 		status == task.StatusInterrupted, runAt, w.now, h.run, h.runs,
 		n.Attempts, n.Interruptions, n.Crashes, n.CrashStreak, n.InterruptStreak,
-		h.caps.MaxAttempts, h.caps.MaxCrashes, h.caps.MaxInterruptions, string(reason), c.Error)
+		h.limits.MaxAttempts, h.limits.MaxCrashes, h.limits.MaxInterruptions, string(reason), c.Error)
 }
 
 // write writes it.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -86,12 +87,9 @@ func TestApply_ManyChangesOfEverySortAreAsIfEachWereAlone(t *testing.T) {
 		}
 	}
 	errs := s.Apply(t.Context(), changes)
+	all := foundByID(t, s, got)
 	for i, c := range changes {
-		found, err := s.Find(t.Context(), task.Query{IDs: []string{c.Task}})
-		if err != nil || len(found) != 1 {
-			t.Fatalf("%d: %+v, %v", i, found, err)
-		}
-		f := found[0]
+		f := all[c.Task]
 		log, err := s.Log(t.Context(), c.Task)
 		if err != nil {
 			t.Fatal(err)
@@ -115,6 +113,26 @@ func TestApply_ManyChangesOfEverySortAreAsIfEachWereAlone(t *testing.T) {
 			t.Errorf("%d: %v, %+v, log %q, want %+v", i, errs[i], f, log, c)
 		}
 	}
+}
+
+// foundByID finds tasks, all of which exist.
+func foundByID(t *testing.T, s *Store, tasks []task.Task) map[string]task.Task {
+	t.Helper()
+	byID := make(map[string]task.Task)
+	for some := range slices.Chunk(tasks, 100) {
+		var ids []string
+		for _, one := range some {
+			ids = append(ids, one.ID)
+		}
+		found, err := s.Find(t.Context(), task.Query{IDs: ids})
+		if err != nil || len(found) != len(some) {
+			t.Fatalf("%d of %d, %v", len(found), len(some), err)
+		}
+		for _, one := range found {
+			byID[one.ID] = one
+		}
+	}
+	return byID
 }
 
 // refuse makes the database refuse rows with a text.

@@ -242,9 +242,9 @@ func (t *txn) beginRuns(chosen []candidate, w claimer, now time.Time, req task.C
 		if err != nil {
 			return nil, err
 		}
-		caps := req.Kinds[i].Caps
+		limits := req.Kinds[i].Limits
 		n, err := t.exec("BeginRuns", arg, now.UnixMilli(), req.Worker, w.host, w.pid, now.UnixMicro(),
-			caps.MaxAttempts, caps.MaxCrashes, caps.MaxInterruptions)
+			limits.MaxAttempts, limits.MaxCrashes, limits.MaxInterruptions)
 		if err == nil && int(n) != len(tasks) {
 			err = fmt.Errorf("a claim began %d runs instead of %d: was the database changed by hand?", n, len(tasks))
 		}

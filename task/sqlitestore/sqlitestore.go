@@ -10,7 +10,7 @@
 // # How a dead process is noticed
 //
 // Every worker holds a lock on a file of its own in the directory FILE-workers, from before it is
-// registered until it has left. The kernel lets go of the lock when the process ends, however it
+// registered until it has stopped. The kernel lets go of the lock when the process ends, however it
 // ends; a neighbour tries the lock several times a second, and takes over at once. A lock that was
 // taken before the last boot of the machine is no evidence, and where files cannot be locked
 // (Windows) there is none: then a worker's tasks are taken over when its lease has run out.
@@ -73,7 +73,8 @@ var _ task.Store = (*Store)(nil)
 
 // Open opens the file, makes it if needed, and brings its schema up to date. It refuses a file on a
 // network file system, a database that is not Lastcall's, and one that a newer program has made
-// unreadable for this one.
+// unreadable for this one. The caller closes the store, once the workers and clients that use it are
+// done.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s, err := open(ctx, cfg)
 	if err != nil {

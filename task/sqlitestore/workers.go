@@ -12,7 +12,7 @@ import (
 )
 
 // Heartbeat implements task.Store. The worker's lock is taken before it is registered, and released
-// when it has left.
+// when it has stopped.
 func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
 	boot := ""
 	if b.Seq == 1 {
@@ -43,7 +43,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 	return reply, err
 }
 
-// beat records a beat, and reports whether its worker is no longer registered, as it has left.
+// beat records a beat, and reports whether its worker is no longer registered, as it has stopped.
 func (t *txn) beat(b task.Beat, boot string, now time.Time) (reply task.BeatReply, removed bool, err error) {
 	if b.Seq == 1 {
 		kinds, err := list(b.Kinds)

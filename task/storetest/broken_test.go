@@ -142,7 +142,7 @@ var breaches = map[string]func(b *broken){
 		inner := b.claim
 		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
 			for i := range req.Kinds {
-				req.Kinds[i].Caps = task.Caps{}
+				req.Kinds[i].Limits = task.Limits{}
 			}
 			return inner(ctx, req)
 		}

@@ -126,7 +126,7 @@ func (p *plan) String() string {
 	return fmt.Sprintf("call %d of %s %s", p.n, cmp.Or(p.method, "every method"), p.fault)
 }
 
-// next is a Faulty's Plan.
+// next is a FaultyStore's Plan.
 func (p *plan) next(method string) Fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -165,14 +165,14 @@ func together(most int) (all []*plan) {
 
 // mortal is a process's view of the store, which ends with it.
 type mortal struct {
-	*Faulty
+	*FaultyStore
 	mu   sync.Mutex
 	dead bool
 }
 
 func newMortal(s task.Store, p *plan) *mortal {
 	m := &mortal{}
-	m.Faulty = &Faulty{Store: s, Plan: func(method string) Fault {
+	m.FaultyStore = &FaultyStore{Store: s, Plan: func(method string) Fault {
 		m.mu.Lock()
 		dead := m.dead
 		m.mu.Unlock()

@@ -156,7 +156,7 @@ func TestFaults_AFaultHappensToTheCallThatItIsPlannedFor(t *testing.T) {
 		for _, method := range []string{"Add", "Count"} {
 			var asked []string
 			next := Fault{}
-			s := &Faulty{Store: inner, Plan: func(m string) Fault { asked = append(asked, m); return next }}
+			s := &FaultyStore{Store: inner, Plan: func(m string) Fault { asked = append(asked, m); return next }}
 			do := func() error {
 				if method == "Count" {
 					_, err := s.Count(t.Context())

@@ -59,7 +59,7 @@ var suspectRules = []rule{
 		if err != nil || len(reply.Lost) != 0 || len(reply.Missing) != 1 {
 			t.Fatalf("%+v, %v", reply, err)
 		}
-		if got := reply.Missing[0]; got.ID != b.ID || got.Run != b.Run || got.Kind != b.Kind || got.Caps != b.Caps || !bytes.Equal(got.Payload, b.Payload) || got.Worker != "w" {
+		if got := reply.Missing[0]; got.ID != b.ID || got.Run != b.Run || got.Kind != b.Kind || got.Limits != b.Limits || !bytes.Equal(got.Payload, b.Payload) || got.Worker != "w" {
 			t.Errorf("%+v, want %+v", got, b)
 		}
 		beat.Seq, beat.ListsAllRuns = 3, false

@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// meetRules are cases in which different calls are about one task, one key or one worker at once.
+// meetRules are cases in which all that can happen to one task or one worker happens at once.
 var meetRules = []rule{
 	{"9", "an end that is repeated while it is still being written is nil for everyone", func(t *T) {
 		t.join("w")
@@ -76,24 +76,7 @@ var meetRules = []rule{
 	{"17", "a last beat that meets claims leaves no orphan", func(t *T) {
 		for round := range 8 {
 			w := "w" + strconv.Itoa(round)
-			t.join(w)
-			for range 10 {
-				t.add()
-			}
-			var claimers sync.WaitGroup
-			for range 3 {
-				claimers.Go(func() {
-					for {
-						got, err := t.Store.Claim(t.Context(), request(w, 1))
-						if err != nil && !errors.Is(err, task.ErrWorkerGone) {
-							t.Errorf("Claim: %v", err)
-						}
-						if len(got) == 0 {
-							return
-						}
-					}
-				})
-			}
+			claimers := t.startClaimers(w, 10)
 			time.Sleep(time.Duration(round) * 200 * time.Microsecond)
 			if _, err := t.beat(w, 2, task.WorkerStopped); err != nil {
 				t.Errorf("the last beat: %v", err)
@@ -101,7 +84,7 @@ var meetRules = []rule{
 			claimers.Wait()
 			t.reclaim(task.ReclaimRequest{Worker: w, Seq: 2, Max: 7})
 			if running := t.found(task.Query{Status: task.StatusRunning}); len(running) != 0 {
-				t.Fatalf("%d tasks run for a worker that has left and holds nothing", len(running))
+				t.Fatalf("%d tasks run for a worker that has stopped and holds nothing", len(running))
 			}
 			for _, id := range t.found(task.Query{Status: task.StatusQueued}) {
 				t.mustAsk(task.VerbCancel, id) // out of the way of the next round

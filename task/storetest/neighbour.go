@@ -14,7 +14,7 @@ type neighbour struct {
 	*txT
 	mine          task.Task   // in the open transaction
 	runs          []task.Task // of the same claim
-	left          []task.Task // of a worker that has left
+	left          []task.Task // of a worker that has stopped
 	waits, failed string
 }
 
@@ -58,7 +58,7 @@ func (n *neighbour) goOn() {
 		n.runs = append(n.runs, got...)
 		return err
 	})
-	n.within("Reclaim of a worker that has left", func(ctx context.Context) error {
+	n.within("Reclaim of a worker that has stopped", func(ctx context.Context) error {
 		left, err := n.Store.Reclaim(ctx, task.ReclaimRequest{Worker: "gone", Seq: 2, Max: 10})
 		if err == nil && len(left.Tasks) != len(n.left) {
 			return fmt.Errorf("it gave %v, want %v", ids(left.Tasks), ids(n.left))

@@ -185,7 +185,7 @@ func (t *teller) freed() {
 
 // pruned removes everything, as often as it takes.
 func (t *teller) pruned() {
-	s := &Faulty{Store: t.store, Plan: t.plan.next}
+	s := &FaultyStore{Store: t.store, Plan: t.plan.next}
 	left := func() int {
 		n := 0
 		for _, kind := range []task.Kind[job]{t.kind(), t.lateKind()} {

@@ -10,33 +10,13 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// raceRules are rules again that a store can keep call by call and break when calls meet.
+// raceRules are rules again that a store can keep call by call and break when calls of one kind, or
+// two kinds, meet.
 var raceRules = []rule{
 	{"6", "a claim that meets a reclaim leaves no orphan", func(t *T) {
 		for round := range 5 {
 			w := "w" + strconv.Itoa(round)
-			t.join(w)
-			for range 20 {
-				t.add()
-			}
-			var claimers sync.WaitGroup
-			for range 3 {
-				claimers.Go(func() {
-					for {
-						got, err := t.Store.Claim(t.Context(), request(w, 1))
-						if errors.Is(err, task.ErrWorkerGone) {
-							return
-						}
-						if err != nil {
-							t.Errorf("Claim: %v", err)
-							return
-						}
-						if len(got) == 0 {
-							return
-						}
-					}
-				})
-			}
+			claimers := t.startClaimers(w, 20)
 			taken := t.reclaim(task.ReclaimRequest{Worker: w, Seq: 1, Max: 7})
 			claimers.Wait()
 			found, err := t.Store.Find(t.Context(), task.Query{Status: task.StatusRunning})
@@ -195,6 +175,31 @@ var raceRules = []rule{
 			t.Errorf("%d tasks are said to have been removed, of 20", total)
 		}
 	}},
+}
+
+// startClaimers adds tasks, and starts three goroutines that claim one at a time for a new worker,
+// each until there are no more or the worker is gone.
+func (t *T) startClaimers(worker string, tasks int) *sync.WaitGroup {
+	t.Helper()
+	t.join(worker)
+	for range tasks {
+		t.add()
+	}
+	claimers := new(sync.WaitGroup)
+	for range 3 {
+		claimers.Go(func() {
+			for {
+				got, err := t.Store.Claim(t.Context(), request(worker, 1))
+				if err != nil && !errors.Is(err, task.ErrWorkerGone) {
+					t.Errorf("Claim: %v", err)
+				}
+				if len(got) == 0 {
+					return
+				}
+			}
+		})
+	}
+	return claimers
 }
 
 // reclaim takes everything that a worker holds, and says how much it was.

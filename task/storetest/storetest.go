@@ -8,7 +8,7 @@
 //	}
 //
 // [RunTwice] repeats the calls. [Property] makes random use of a store and compares it with a
-// model. [RunFaults] has clients and workers use it while calls go wrong, by means of [Faulty].
+// model. [RunFaults] has clients and workers use it while calls go wrong, by means of [FaultyStore].
 package storetest
 
 import (
@@ -153,7 +153,7 @@ func request(worker string, max int) task.ClaimRequest {
 	used := task.Task{ID: "used", Kind: "used", Queue: "used", Key: "used", Payload: []byte("used"), Reason: task.ReasonLost, Error: "used",
 		Checkpoint: []byte("used"), Result: []byte("used"), Progress: task.Progress{Fraction: 0.5, Message: "used"}, Counters: task.Counters{Attempts: 7}}
 	return task.ClaimRequest{Worker: worker, Max: max, Into: []task.Task{used, used, used},
-		Kinds: []task.KindClaim{{Kind: "k", Max: max, Caps: task.Caps{MaxAttempts: 3, MaxCrashes: 4}}}}
+		Kinds: []task.KindClaim{{Kind: "k", Max: max, Limits: task.Limits{MaxAttempts: 3, MaxCrashes: 4}}}}
 }
 
 // run adds a task and lets a new worker claim it.

@@ -66,7 +66,7 @@ type teller struct {
 func story(ctx context.Context, tb testing.TB, s task.Store, kill func(worker string), evidence bool, nr int, p *plan) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	t := &teller{TB: tb, ctx: ctx, store: s, client: task.NewClient(&Faulty{Store: s, Plan: p.next}), plan: p, nr: nr, exact: p.n == 0 || p.method != "",
+	t := &teller{TB: tb, ctx: ctx, store: s, client: task.NewClient(&FaultyStore{Store: s, Plan: p.next}), plan: p, nr: nr, exact: p.n == 0 || p.method != "",
 		tasks: make(map[string]string), running: make(map[string]int), runs: make(map[string][]int64), steps: make(map[string][]int), workers: make(map[string]string)}
 	defer t.stopAll()
 	t.enqueue()

@@ -74,7 +74,7 @@ var addRules = []rule{
 				t.Error(err)
 			}
 		}()
-		if got := t.get(key); got.Status != task.StatusRunning || got.Run != c.Run || string(got.Checkpoint) != "half" || got.Caps != c.Caps {
+		if got := t.get(key); got.Status != task.StatusRunning || got.Run != c.Run || string(got.Checkpoint) != "half" || got.Limits != c.Limits {
 			t.Errorf("the running task: %+v", got)
 		}
 		if got := t.get(done); got.Status != task.StatusSucceeded || string(got.Result) != "42" {
@@ -340,8 +340,8 @@ var claimRules = []rule{
 			t.Errorf("a dead worker's claim: %v, %v", got, err)
 		}
 	}},
-	{"7", "the caps are the claim's, for whoever reclaims", func(t *T) {
-		if got := t.run("w").Caps; got != (task.Caps{MaxAttempts: 3, MaxCrashes: 4}) {
+	{"7", "the limits are the claim's, for whoever reclaims", func(t *T) {
+		if got := t.run("w").Limits; got != (task.Limits{MaxAttempts: 3, MaxCrashes: 4}) {
 			t.Errorf("%+v", got)
 		}
 	}},

@@ -10,10 +10,10 @@ import (
 )
 
 func TestContainer_ThatIsStoppedFinishesItsTaskAndExitsWithZero(t *testing.T) {
-	g := newGround(t, 20)
-	s := g.serve("10s")
+	f := newFixture(t, 20)
+	s := f.serve("10s")
 	id := s.submit("steps")
-	g.works(id)
+	f.works(id)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -25,17 +25,17 @@ func TestContainer_ThatIsStoppedFinishesItsTaskAndExitsWithZero(t *testing.T) {
 	}
 	<-ended
 	s.exits(0, "Completed")
-	g.complete(id, 20, 0)
-	if r := g.serve("10s").show(id); r.Status != "succeeded" || r.Runs != 1 {
+	f.complete(id, 20, 0)
+	if r := f.serve("10s").show(id); r.Status != "succeeded" || r.Runs != 1 {
 		t.Errorf("the task is %s after %d runs, want succeeded in its only one", r.Status, r.Runs)
 	}
 }
 
 func TestContainer_ATaskLongerThanTheGraceIsInterruptedAndGoesOnInTheNextContainer(t *testing.T) {
-	g := newGround(t, 600)
-	s := g.serve("5s")
+	f := newFixture(t, 600)
+	s := f.serve("5s")
 	id := s.submit("steps")
-	g.works(id)
+	f.works(id)
 	began := time.Now()
 	const grace = 10 // the program counts on less, so that a busy machine is no failure
 	s.terminate(grace)
@@ -43,12 +43,12 @@ func TestContainer_ATaskLongerThanTheGraceIsInterruptedAndGoesOnInTheNextContain
 		t.Errorf("the stop took %v, more than the grace", took)
 	}
 	s.exits(0, "Completed")
-	g.hurry()
-	r := g.serve("5s").reaches(id, "succeeded")
+	f.hurry()
+	r := f.serve("5s").reaches(id, "succeeded")
 	if r.Runs != 2 || r.Interruptions != 1 || r.Crashes != 0 || r.Attempts != 0 || r.History[0].Reason != "stop" {
 		t.Errorf("the task had %+v, want two runs, the first interrupted by the stop", r)
 	}
-	g.complete(id, 600, 1)
+	f.complete(id, 600, 1)
 }
 
 // abandoned is the exit code of a server that had to leave a handler behind: nothing was recorded.
@@ -64,10 +64,10 @@ func TestContainer_AnOverlongPreStopHookLeavesTwoSeconds(t *testing.T) {
 		{"too little for one that counts on more, whose task goes on from its checkpoint", "12s", 137, "Error", "deadline"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g := newGround(t, 600)
-			s := g.serve(c.grace)
+			f := newFixture(t, 600)
+			s := f.serve(c.grace)
 			id := s.submit("steps")
-			until(t, "it has worked for more than a second, in which its checkpoint is taken", func() bool { return len(g.steps(id)) > 25 })
+			until(t, "it has worked for more than a second, in which its checkpoint is taken", func() bool { return len(f.steps(id)) > 25 })
 			termed, hook := s.terminate(3, "/helper", "sleep", "20s")
 			if hook == nil {
 				t.Error("the hook of 20 s ended within a grace of 3 s")
@@ -80,32 +80,32 @@ func TestContainer_AnOverlongPreStopHookLeavesTwoSeconds(t *testing.T) {
 			if after := ended.Sub(termed); after > (minimum+1)*time.Second || c.code == 137 && after < minimum*time.Second-200*time.Millisecond {
 				t.Errorf("it ended %v after SIGTERM, want at most %d s, and no less if it was killed", after, minimum)
 			}
-			g.hurry()
-			r := g.serve("10s").reaches(id, "succeeded")
+			f.hurry()
+			r := f.serve("10s").reaches(id, "succeeded")
 			if r.Interruptions != 1 || r.Crashes != 0 || r.Runs != 2 || r.Attempts != 0 || r.History[0].Reason != why {
 				t.Errorf("the task had %+v, want one interruption with the reason %s and a second run", r, why)
 			}
-			g.complete(id, 600, 30) // a killed run loses what it did since its checkpoint was last taken
+			f.complete(id, 600, 30) // a killed run loses what it did since its checkpoint was last taken
 		})
 	}
 }
 
 func TestContainer_AWorkerThatIsKilledForItsMemoryLosesItsTaskToTheOtherWithinThreeSeconds(t *testing.T) {
-	g := newPostgresGround(t, 1)
-	small := g.pod
+	f := newPostgresGround(t, 1)
+	small := f.pod
 	small.memory = 64 << 20
-	first := g.serveAs(small, "10s")
+	first := f.serveAs(small, "10s")
 	id := first.submit("hog")
 	until(t, "the task has begun", func() bool {
-		_, err := os.Stat(filepath.Join(g.dir, "started"))
+		_, err := os.Stat(filepath.Join(f.dir, "started"))
 		return err == nil
 	})
-	second := g.serveAs(small, "10s")
+	second := f.serveAs(small, "10s")
 	// The kernel shall choose the server, not the program that takes the memory: the program was started before this.
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", first.pid()), []byte("1000"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(g.dir, "hog"), nil, 0o644); err != nil { //nolint:gosec // for another user
+	if err := os.WriteFile(filepath.Join(f.dir, "hog"), nil, 0o644); err != nil { //nolint:gosec // for another user
 		t.Fatal(err)
 	}
 	killed := time.Unix(0, first.exits(137, "OOMKilled").FinishedAt)
@@ -121,19 +121,19 @@ func TestContainer_AWorkerThatIsKilledForItsMemoryLosesItsTaskToTheOtherWithinTh
 }
 
 func TestContainer_ARolloutHandsTasksOverFromContainerToContainerOnOnePostgres(t *testing.T) {
-	g := newPostgresGround(t, 600)
-	old := g.serve("5s")
+	f := newPostgresGround(t, 600)
+	old := f.serve("5s")
 	var ids []string
 	for range 4 {
 		ids = append(ids, old.submit("steps"))
 	}
 	for _, id := range ids {
-		g.works(id)
+		f.works(id)
 	}
-	next := g.serve("5s") // maxSurge 1, maxUnavailable 0: the old one is stopped when the new one is ready
+	next := f.serve("5s") // maxSurge 1, maxUnavailable 0: the old one is stopped when the new one is ready
 	old.terminate(5)
 	ended := time.Unix(0, old.exits(0, "Completed").FinishedAt)
-	g.hurry()
+	f.hurry()
 	for _, id := range ids {
 		r := next.reaches(id, "succeeded")
 		if r.Runs != 2 || r.Interruptions != 1 || r.Crashes != 0 || r.Attempts != 0 {
@@ -143,7 +143,7 @@ func TestContainer_ARolloutHandsTasksOverFromContainerToContainerOnOnePostgres(t
 		if r.History[1].StartedAt.After(ended.Add(3 * time.Second)) {
 			t.Errorf("task %s was taken up at %v, later than 3 s after the old container's end at %v", id, r.History[1].StartedAt, ended)
 		}
-		g.complete(id, 600, 1)
+		f.complete(id, 600, 1)
 	}
 }
 
@@ -163,9 +163,9 @@ func TestContainer_TheExitCodesOfTheProgramAsPID1(t *testing.T) {
 		})
 	}
 	t.Run("a second signal", func(t *testing.T) {
-		g := newGround(t, 3000)
-		s := g.serve("120s")
-		g.works(s.submit("steps"))
+		f := newFixture(t, 3000)
+		s := f.serve("120s")
+		f.works(s.submit("steps"))
 		pid := s.pid()
 		s.signal(pid)
 		s.says("last call") // two signals that wait would become one
@@ -174,11 +174,11 @@ func TestContainer_TheExitCodesOfTheProgramAsPID1(t *testing.T) {
 		s.exits(0, "Completed")
 	})
 	t.Run("a third signal", func(t *testing.T) {
-		g := newGround(t, 1)
-		s := g.serve("120s")
-		id := s.submit("deaf")
+		f := newFixture(t, 1)
+		s := f.serve("120s")
+		id := s.submit("unresponsive")
 		until(t, "the task has begun", func() bool {
-			_, err := os.Stat(filepath.Join(g.dir, "started"))
+			_, err := os.Stat(filepath.Join(f.dir, "started"))
 			return err == nil
 		})
 		pid := s.pid()
@@ -188,7 +188,7 @@ func TestContainer_TheExitCodesOfTheProgramAsPID1(t *testing.T) {
 		s.says("second signal: interrupting now")
 		s.signal(pid) // while the program is waited for, for half of the reserve of 5 s
 		s.exits(143, "Error")
-		r := g.serve("10s").reaches(id, "succeeded")
+		r := f.serve("10s").reaches(id, "succeeded")
 		if r.Runs != 2 || r.Interruptions != 1 || r.Crashes != 0 || r.Attempts != 0 || r.History[0].Reason != "deadline" {
 			t.Errorf("the task had %+v, want one interruption by the deadline, since it had had its last call, and a second run", r)
 		}

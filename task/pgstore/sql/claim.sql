@@ -95,7 +95,7 @@ with recursive piece as materialized (
 )
 select exists (select 1 from @.workers where worker = $1 and gone is null and not dead),
 	coalesce((select floor(extract(epoch from min(run_at) - now()) * 1000000)::bigint from @.delayed), $2),
-	case when $3 then exists (select 1 from @.workers w where w.worker <> $1 and w.gone is null and not w.dead and w.state <> 'left'
+	case when $3 then exists (select 1 from @.workers w where w.worker <> $1 and w.gone is null and not w.dead and w.state <> 'stopped'
 		and case when w.boot is distinct from pg_postmaster_start_time() then false
 			else pg_try_advisory_xact_lock_shared(hashtextextended(w.id collate "C", '@.'::regnamespace::oid::bigint)) end) else false end,
 	null::bigint, null, null, null::integer, null::boolean, null::timestamptz, null::uuid

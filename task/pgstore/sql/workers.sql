@@ -29,8 +29,8 @@ update @.workers set epoch = greatest(epoch, $2) where worker = $1
 -- The runs of a worker.
 select array_agg(task), array_agg(run) from @.running where worker = $1
 
--- name: RemoveLeftWorker
-update @.workers set gone = now() where worker = $1 and state = 'left' and gone is null and not exists (select 1 from @.running where worker = $1)
+-- name: RemoveStoppedWorker
+update @.workers set gone = now() where worker = $1 and state = 'stopped' and gone is null and not exists (select 1 from @.running where worker = $1)
 
 -- name: Workers
 -- Tries each worker's lock, in a mode that does not disturb other processes. The end of the
@@ -46,7 +46,7 @@ from @.workers w where w.gone is null order by w.id
 update @.workers w set dead = true, evidence = $2, suspects = exists (select 1 from @.running r where r.worker = $1 and r.suspect)
 where worker = $1 and gone is null and not dead and case
 	when not $2 then seq = $3
-	when state = 'left' then true
+	when state = 'stopped' then true
 	when not $4 or seq <> $3 or boot is distinct from pg_postmaster_start_time() then false
 	else pg_try_advisory_xact_lock(hashtextextended(id collate "C", '@.'::regnamespace::oid::bigint)) end
 

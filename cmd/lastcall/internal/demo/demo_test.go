@@ -41,8 +41,8 @@ func plant(t *testing.T) string {
 	return root
 }
 
-// lab runs jobs on a memory store.
-type lab struct {
+// fixture runs jobs on a memory store.
+type fixture struct {
 	t     *testing.T
 	store *memstore.Store
 	id    string
@@ -50,61 +50,61 @@ type lab struct {
 }
 
 // run runs a job to its end, in as many groups as it takes.
-func (l *lab) run(j job, a Args) task.Task {
-	l.t.Helper()
+func (f *fixture) run(j job, a Args) task.Task {
+	f.t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	kind := task.Kind[Args]{Name: "k", OnStop: task.InterruptOnStop, MaxAttempts: 1}
-	client := task.NewClient(l.store)
-	if l.id == "" {
-		e, err := kind.Enqueue(l.t.Context(), client, a, nil)
+	client := task.NewClient(f.store)
+	if f.id == "" {
+		e, err := kind.Enqueue(f.t.Context(), client, a, nil)
 		if err != nil {
-			l.t.Fatal(err)
+			f.t.Fatal(err)
 		}
-		l.id = e.ID
+		f.id = e.ID
 	}
 	for {
 		var mux task.Mux
 		task.Handle(&mux, kind, func(ctx context.Context, r *task.Run, a Args) error { return j.run(ctx, r, a) })
-		w, err := task.NewWorker(task.WorkerConfig{Store: l.store, Mux: &mux, Logger: quiet})
+		w, err := task.NewWorker(task.WorkerConfig{Store: f.store, Mux: &mux, Logger: quiet})
 		if err != nil {
-			l.t.Fatal(err)
+			f.t.Fatal(err)
 		}
-		if l.group, err = lastcall.New(l.t.Context(), lastcall.Config{Logger: quiet}); err != nil {
-			l.t.Fatal(err)
+		if f.group, err = lastcall.New(f.t.Context(), lastcall.Config{Logger: quiet}); err != nil {
+			f.t.Fatal(err)
 		}
-		if err := l.group.Go("worker", w.Serve); err != nil {
-			l.t.Fatal(err)
+		if err := f.group.Go("worker", w.Serve); err != nil {
+			f.t.Fatal(err)
 		}
 		synctest.Wait()
 		time.Sleep(time.Second)
-		l.group.Stop(nil)
-		if code := l.group.Wait().ExitCode(); code != 0 {
-			l.t.Fatalf("exit code %d", code)
+		f.group.Stop(nil)
+		if code := f.group.Wait().ExitCode(); code != 0 {
+			f.t.Fatalf("exit code %d", code)
 		}
-		got, err := client.Get(l.t.Context(), l.id)
+		got, err := client.Get(f.t.Context(), f.id)
 		if err != nil {
-			l.t.Fatal(err)
+			f.t.Fatal(err)
 		}
 		if got.Status.Ended() {
 			return got
 		}
 		if got.Status != task.StatusInterrupted {
-			l.t.Fatalf("task is %s: %s", got.Status, got.Error)
+			f.t.Fatalf("task is %s: %s", got.Status, got.Error)
 		}
 	}
 }
 
-func inLab(t *testing.T, fn func(l *lab)) {
+func inBubble(t *testing.T, fn func(f *fixture)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { fn(&lab{t: t, store: memstore.New()}) })
+	synctest.Test(t, func(t *testing.T) { fn(&fixture{t: t, store: memstore.New()}) })
 }
 
 // result runs a job without interruptions and returns what it wrote.
 func result(t *testing.T, j job, dir string) []byte {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out")
-	inLab(t, func(l *lab) {
-		if got := l.run(j, Args{Dir: dir, Out: out}); got.Status != task.StatusSucceeded {
+	inBubble(t, func(f *fixture) {
+		if got := f.run(j, Args{Dir: dir, Out: out}); got.Status != task.StatusSucceeded {
 			t.Fatalf("%s: %s", got.Status, got.Error)
 		}
 	})
@@ -133,7 +133,7 @@ func TestDemo_InterruptedAtEveryEntryTheResultIsTheSameAndEachEntryIsDoneOnce(t 
 			dir := plant(t)
 			want := result(t, make(), dir)
 			outDir := t.TempDir()
-			inLab(t, func(l *lab) {
+			inBubble(t, func(f *fixture) {
 				j := make()
 				add := j.add
 				met, done := map[string]int{}, map[string]int{}
@@ -142,7 +142,7 @@ func TestDemo_InterruptedAtEveryEntryTheResultIsTheSameAndEachEntryIsDoneOnce(t 
 						if _, err := io.WriteString(w, "half an entry"); err != nil {
 							return err
 						}
-						go l.group.Stop(nil)
+						go f.group.Stop(nil)
 						<-ctx.Done()
 						return context.Cause(ctx)
 					}
@@ -152,7 +152,7 @@ func TestDemo_InterruptedAtEveryEntryTheResultIsTheSameAndEachEntryIsDoneOnce(t 
 					}
 					return err
 				}
-				got := l.run(j, Args{Dir: dir, Out: filepath.Join(outDir, "out")})
+				got := f.run(j, Args{Dir: dir, Out: filepath.Join(outDir, "out")})
 				if got.Status != task.StatusSucceeded || got.Interruptions != len(met) || got.Attempts != 0 {
 					t.Errorf("%s with %+v after %d entries: %s", got.Status, got.Counters, len(met), got.Error)
 				}
@@ -179,8 +179,8 @@ func TestDemo_TheResultMayLieInTheTree(t *testing.T) {
 			want := result(t, make(), dir)
 			out := filepath.Join(dir, "a", "out")
 			for range 2 { // the second time over the first result
-				inLab(t, func(l *lab) {
-					if got := l.run(make(), Args{Dir: dir, Out: out}); got.Status != task.StatusSucceeded {
+				inBubble(t, func(f *fixture) {
+					if got := f.run(make(), Args{Dir: dir, Out: out}); got.Status != task.StatusSucceeded {
 						t.Fatalf("%s: %s", got.Status, got.Error)
 					}
 				})
@@ -195,7 +195,7 @@ func TestDemo_TheResultMayLieInTheTree(t *testing.T) {
 func TestDemo_WhatVanishesIsLeftOutAndWhatCannotBeReadFailsTheTask(t *testing.T) {
 	dir := plant(t)
 	out := filepath.Join(t.TempDir(), "out")
-	inLab(t, func(l *lab) {
+	inBubble(t, func(f *fixture) {
 		j := job{add: func(ctx context.Context, w *part, e entry) error {
 			if e.path == "a0" {
 				if err := os.Remove(e.file); err != nil {
@@ -204,16 +204,16 @@ func TestDemo_WhatVanishesIsLeftOutAndWhatCannotBeReadFailsTheTask(t *testing.T)
 			}
 			return hashEntry(ctx, w, e)
 		}}
-		got := l.run(j, Args{Dir: dir, Out: out})
+		got := f.run(j, Args{Dir: dir, Out: out})
 		if got.Status != task.StatusSucceeded || strings.Contains(string(read(t, out)), "  a0\n") {
 			t.Errorf("%s: %s", got.Status, got.Error)
 		}
 	})
-	inLab(t, func(l *lab) {
+	inBubble(t, func(f *fixture) {
 		j := job{add: func(_ context.Context, _ *part, e entry) error {
 			return &fs.PathError{Op: "open", Path: e.file, Err: fs.ErrPermission}
 		}}
-		got := l.run(j, Args{Dir: dir, Out: out})
+		got := f.run(j, Args{Dir: dir, Out: out})
 		if got.Status != task.StatusFailed || !strings.Contains(got.Error, "make it readable") {
 			t.Errorf("%s: %s", got.Status, got.Error)
 		}
@@ -262,19 +262,19 @@ func TestDemo_APartialFileThatIsGoneOrTooShortIsBegunAnew(t *testing.T) {
 		"gone":      os.Remove,
 		"too short": func(path string) error { return os.Truncate(path, 3) },
 	} {
-		inLab(t, func(l *lab) {
+		inBubble(t, func(f *fixture) {
 			damaged := false
 			j := job{}
 			j.add = func(ctx context.Context, w *part, e entry) error {
 				if e.path == "empty" && !damaged {
 					damaged = true
-					go l.group.Stop(nil)
+					go f.group.Stop(nil)
 					<-ctx.Done()
 					return errors.Join(context.Cause(ctx), w.sync(), damage(w.path))
 				}
 				return hashEntry(ctx, w, e)
 			}
-			got := l.run(j, Args{Dir: dir, Out: out})
+			got := f.run(j, Args{Dir: dir, Out: out})
 			if got.Status != task.StatusSucceeded || string(read(t, out)) != string(want) {
 				t.Errorf("%s: %s, %s", name, got.Status, got.Error)
 			}
@@ -295,8 +295,8 @@ func TestDemo_WhatCannotWorkIsRefusedForGood(t *testing.T) {
 		"is not a directory":                    {Dir: file, Out: filepath.Join(dir, "out")},
 		"is not a regular file":                 {Dir: dir, Out: dir},
 	} {
-		inLab(t, func(l *lab) {
-			got := l.run(job{add: hashEntry}, a)
+		inBubble(t, func(f *fixture) {
+			got := f.run(job{add: hashEntry}, a)
 			if got.Status != task.StatusFailed || !strings.Contains(got.Error, want) {
 				t.Errorf("%+v: %s, %q; want %q", a, got.Status, got.Error, want)
 			}

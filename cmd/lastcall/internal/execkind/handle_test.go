@@ -14,7 +14,7 @@ import (
 )
 
 func TestProgram_FindsItsPayloadAndWhoItIs(t *testing.T) {
-	l := newLab(t, `
+	f := newFixture(t, `
 		cat; echo; cmp "$LASTCALL_PAYLOAD_FILE" /dev/stdin </dev/stdin || :
 		echo "file $(cat "$LASTCALL_PAYLOAD_FILE")"
 		echo "$0 $1 in $(pwd) kind $LASTCALL_KIND run $LASTCALL_RUN task $LASTCALL_TASK_ID fence $LASTCALL_FENCE level $LEVEL"
@@ -22,22 +22,22 @@ func TestProgram_FindsItsPayloadAndWhoItIs(t *testing.T) {
 		[ -e "$LASTCALL_STOP_FILE" ] || echo no stop
 		touch "$TMPDIR/left behind"; mktemp -d >/dev/null
 		env | sort | cut -d= -f1 | tr '\n' ' '`)
-	l.kind.Argv = append(l.kind.Argv, "two words")
-	l.kind.Env = append(l.kind.Env, "LEVEL=high", "LASTCALL_KIND=another")
-	id := l.enqueue(`{"a": "ü"}`)
-	l.serve(time.Minute)
-	got := l.ends(id)
+	f.kind.Argv = append(f.kind.Argv, "two words")
+	f.kind.Env = append(f.kind.Env, "LEVEL=high", "LASTCALL_KIND=another")
+	id := f.enqueue(`{"a": "ü"}`)
+	f.serve(time.Minute)
+	got := f.ends(id)
 	want(t, got, task.StatusSucceeded, "", 0, 0, 0, "")
 	for _, line := range []string{
 		`{"a": "ü"}`, `file {"a": "ü"}`, "no checkpoint", "no stop",
-		fmt.Sprintf("name two words in %s kind k run 1 task %s fence %d level high", l.dir, id, got.Run),
+		fmt.Sprintf("name two words in %s kind k run 1 task %s fence %d level high", f.dir, id, got.Run),
 		"LASTCALL_CHECKPOINT LASTCALL_FENCE LASTCALL_KIND LASTCALL_PAYLOAD_FILE LASTCALL_RUN LASTCALL_STOP_FILE LASTCALL_TASK_ID LEVEL PATH PWD TMPDIR",
 	} {
-		if !strings.Contains(l.output(id), line+"\n") && !strings.Contains(l.output(id), line+" \n") {
-			t.Errorf("%q is missing in\n%s", line, l.output(id))
+		if !strings.Contains(f.output(id), line+"\n") && !strings.Contains(f.output(id), line+" \n") {
+			t.Errorf("%q is missing in\n%s", line, f.output(id))
 		}
 	}
-	l.tidy()
+	f.tidy()
 }
 
 func TestExit_DecidesWhatBecomesOfTheTask(t *testing.T) {
@@ -58,24 +58,24 @@ func TestExit_DecidesWhatBecomesOfTheTask(t *testing.T) {
 		"no interpreter": {"", task.StatusFailed, 1, 0, 0, `its first line names the interpreter "/no/such/interpreter", which is not there: install it`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLab(t, c.script)
-			l.kind.MaxCrashes, l.kind.Permanent = 2, []int{64, 65}
+			f := newFixture(t, c.script)
+			f.kind.MaxCrashes, f.kind.Permanent = 2, []int{64, 65}
 			if c.script == "" {
-				l.kind.Path = filepath.Join(l.dir, "program")
-				if err := os.WriteFile(l.kind.Path, []byte("#!/no/such/interpreter\n"), 0o700); err != nil {
+				f.kind.Path = filepath.Join(f.dir, "program")
+				if err := os.WriteFile(f.kind.Path, []byte("#!/no/such/interpreter\n"), 0o700); err != nil {
 					t.Fatal(err)
 				}
 			}
-			id := l.enqueue("{}")
-			l.serve(time.Minute)
-			want(t, l.ends(id), c.status, "", c.attempts, c.interruptions, c.crashes, c.text)
-			l.stop()
+			id := f.enqueue("{}")
+			f.serve(time.Minute)
+			want(t, f.ends(id), c.status, "", c.attempts, c.interruptions, c.crashes, c.text)
+			f.stop()
 		})
 	}
 }
 
 func TestCheckpoint_IsGivenBackByteForByteOnTheNextRun(t *testing.T) {
-	l := newLab(t, `
+	f := newFixture(t, `
 		case $LASTCALL_RUN in
 		1) printf '{"at": 1}\n\n' > "$LASTCALL_CHECKPOINT"; exit 1;;
 		2) printf '{"at": 1}\n\n' | cmp - "$LASTCALL_CHECKPOINT" || exit 64
@@ -86,90 +86,90 @@ func TestCheckpoint_IsGivenBackByteForByteOnTheNextRun(t *testing.T) {
 		   : > "$LASTCALL_CHECKPOINT"; exit 1;;
 		5) printf 'a\377\000b' | cmp - "$LASTCALL_CHECKPOINT" || exit 64
 		esac`)
-	l.kind.MaxAttempts, l.kind.Permanent = 5, []int{64}
-	id := l.enqueue("{}")
-	l.serve(time.Minute)
-	want(t, l.ends(id), task.StatusSucceeded, "", 4, 0, 0, "")
-	l.stop()
+	f.kind.MaxAttempts, f.kind.Permanent = 5, []int{64}
+	id := f.enqueue("{}")
+	f.serve(time.Minute)
+	want(t, f.ends(id), task.StatusSucceeded, "", 4, 0, 0, "")
+	f.stop()
 }
 
 func TestCheckpoint_AndTheProgressAreKeptWhileTheProgramRuns(t *testing.T) {
-	l := newLab(t, `
+	f := newFixture(t, `
 		echo '::progress 0.42 half of a thing'
 		echo 1 > "$LASTCALL_CHECKPOINT.new"; mv "$LASTCALL_CHECKPOINT.new" "$LASTCALL_CHECKPOINT"
 		until [ -e go ]; do sleep 0.02; done
 		echo 2 > "$LASTCALL_CHECKPOINT"
 		while :; do sleep 0.02; done`)
-	id := l.enqueue("{}")
-	l.serve(2 * time.Second)
-	got := l.reaches(id, "at checkpoint 1", func(t task.Task) bool { return string(t.Checkpoint) == `{"text":"1\n"}` })
+	id := f.enqueue("{}")
+	f.serve(2 * time.Second)
+	got := f.reaches(id, "at checkpoint 1", func(t task.Task) bool { return string(t.Checkpoint) == `{"text":"1\n"}` })
 	if got.Status != task.StatusRunning {
 		t.Errorf("%+v", got)
 	}
-	got = l.reaches(id, "in progress", func(t task.Task) bool { return t.Progress.Fraction > 0 })
+	got = f.reaches(id, "in progress", func(t task.Task) bool { return t.Progress.Fraction > 0 })
 	if got.Progress.Fraction != 0.42 || got.Progress.Message != "half of a thing" {
 		t.Errorf("progress %+v", got.Progress)
 	}
-	if err := os.WriteFile(filepath.Join(l.dir, "go"), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(f.dir, "go"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l.reaches(id, "at checkpoint 2", func(t task.Task) bool { return string(t.Checkpoint) == `{"text":"2\n"}` })
-	l.stop()
-	if log := l.output(id); strings.Contains(log, "progress") {
+	f.reaches(id, "at checkpoint 2", func(t task.Task) bool { return string(t.Checkpoint) == `{"text":"2\n"}` })
+	f.stop()
+	if log := f.output(id); strings.Contains(log, "progress") {
 		t.Errorf("progress is in the log:\n%s", log)
 	}
 }
 
 func TestCheckpoint_ThatIsTooLargeIsToldInTheLogAndInTheOutcome(t *testing.T) {
-	l := newLab(t, `head -c 2000000 /dev/zero > "$LASTCALL_CHECKPOINT"; until [ -e go ]; do sleep 0.02; done; exit 1`)
-	id := l.enqueue("{}")
-	l.serve(time.Minute)
+	f := newFixture(t, `head -c 2000000 /dev/zero > "$LASTCALL_CHECKPOINT"; until [ -e go ]; do sleep 0.02; done; exit 1`)
+	id := f.enqueue("{}")
+	f.serve(time.Minute)
 	const said = "the checkpoint has 2000000 bytes, at most 1048576 are kept"
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for late := time.After(patience); !strings.Contains(l.output(id), said); {
+	for late := time.After(patience); !strings.Contains(f.output(id), said); {
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatalf("log %q", l.output(id))
+			t.Fatalf("log %q", f.output(id))
 		}
 	}
-	if err := os.WriteFile(filepath.Join(l.dir, "go"), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(f.dir, "go"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want(t, l.ends(id), task.StatusFailed, "", 1, 0, 0, "exit code 1; "+said)
-	if n := strings.Count(l.output(id), said); n != 1 {
+	want(t, f.ends(id), task.StatusFailed, "", 1, 0, 0, "exit code 1; "+said)
+	if n := strings.Count(f.output(id), said); n != 1 {
 		t.Errorf("told %d times", n)
 	}
-	l.stop()
+	f.stop()
 }
 
 func TestTree_WhatForksAwayIsKilledWithItsRun(t *testing.T) {
-	l := newLab(t, `
+	f := newFixture(t, `
 		setsid sh -c 'sh -c "trap \"\" TERM HUP; echo \$\$ > pid; while :; do sleep 1000; done" & exit' &
 		until [ -s pid ]; do sleep 0.02; done`)
-	id := l.enqueue("{}")
-	l.serve(time.Minute)
-	want(t, l.ends(id), task.StatusSucceeded, "", 0, 0, 0, "")
-	pid, err := strconv.Atoi(l.prints("pid"))
+	id := f.enqueue("{}")
+	f.serve(time.Minute)
+	want(t, f.ends(id), task.StatusSucceeded, "", 0, 0, 0, "")
+	pid, err := strconv.Atoi(f.prints("pid"))
 	if err != nil || proc.Alive(pid) {
 		t.Errorf("the daemon %d lives (%v)", pid, err)
 	}
-	l.stop()
+	f.stop()
 }
 
 func TestShim_ThatIsKilledIsACrashAndItsProgramIsKilled(t *testing.T) {
 	if err := proc.BecomeSubreaper(); err != nil { // as lastcall serve does
 		t.Fatal(err)
 	}
-	l := newLab(t, `
+	f := newFixture(t, `
 		[ "$LASTCALL_RUN" = 1 ] || exit 0
 		setsid sh -c 'echo $$ > away; while :; do sleep 1000; done' &
 		echo $$ > own; until [ -s away ]; do sleep 0.02; done
 		echo $PPID > shim; while :; do sleep 1000; done`)
-	id := l.enqueue("{}")
-	l.serve(time.Minute)
-	shim, err := strconv.Atoi(l.prints("shim"))
+	id := f.enqueue("{}")
+	f.serve(time.Minute)
+	shim, err := strconv.Atoi(f.prints("shim"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,15 +180,15 @@ func TestShim_ThatIsKilledIsACrashAndItsProgramIsKilled(t *testing.T) {
 	if err := p.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	want(t, l.ends(id), task.StatusSucceeded, "", 0, 0, 1, "")
-	runs, err := l.client.History(t.Context(), id)
+	want(t, f.ends(id), task.StatusSucceeded, "", 0, 0, 1, "")
+	runs, err := f.client.History(t.Context(), id)
 	if err != nil || len(runs) != 2 || !runs[0].Crashed || !strings.Contains(runs[0].Error, "the shim that watched over the program has ended (killed by signal 9)") {
 		t.Errorf("%+v, %v", runs, err)
 	}
 	for _, name := range []string{"own", "away"} {
-		if pid, err := strconv.Atoi(l.prints(name)); err != nil || proc.Alive(pid) {
+		if pid, err := strconv.Atoi(f.prints(name)); err != nil || proc.Alive(pid) {
 			t.Errorf("%s (%d) lives, %v", name, pid, err)
 		}
 	}
-	l.stop()
+	f.stop()
 }

@@ -27,13 +27,13 @@ func TestStop_AfterOurSIGTERMOnlySuccessAndPermanentCodesAreNoInterruption(t *te
 		"permanent":      {"trap 'exit 64' TERM", task.StatusFailed, "", 1, 0, "which is permanent"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLab(t, c.trap+"; echo > ready; while :; do sleep 0.02; done")
-			l.kind.OnStop, l.kind.Permanent = task.InterruptOnStop, []int{64}
-			id := l.enqueue("{}")
-			l.serve(time.Minute)
-			l.prints("ready")
-			l.stop()
-			got, err := l.client.Get(t.Context(), id)
+			f := newFixture(t, c.trap+"; echo > ready; while :; do sleep 0.02; done")
+			f.kind.OnStop, f.kind.Permanent = task.InterruptOnStop, []int{64}
+			id := f.enqueue("{}")
+			f.serve(time.Minute)
+			f.prints("ready")
+			f.stop()
+			got, err := f.client.Get(t.Context(), id)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -43,18 +43,18 @@ func TestStop_AfterOurSIGTERMOnlySuccessAndPermanentCodesAreNoInterruption(t *te
 }
 
 func TestStop_AProgramIsToldTheDeadlineBeforeSIGTERMAndItsLastCheckpointIsKept(t *testing.T) {
-	l := newLab(t, `
+	f := newFixture(t, `
 		trap 'read -r deadline left why < "$LASTCALL_STOP_FILE"
 			echo "$deadline|$left|$why" > told
 			echo 77 > "$LASTCALL_CHECKPOINT"; exit 1' TERM
 		echo > ready; while :; do sleep 0.02; done`)
-	l.kind.OnStop, l.kind.KillAfter = task.InterruptOnStop, 7*time.Second
-	id := l.enqueue("{}")
-	l.serve(time.Minute)
-	l.prints("ready")
+	f.kind.OnStop, f.kind.KillAfter = task.InterruptOnStop, 7*time.Second
+	id := f.enqueue("{}")
+	f.serve(time.Minute)
+	f.prints("ready")
 	before := time.Now()
-	l.stop()
-	got, err := l.client.Get(t.Context(), id)
+	f.stop()
+	got, err := f.client.Get(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestStop_AProgramIsToldTheDeadlineBeforeSIGTERMAndItsLastCheckpointIsKept(t
 	if string(got.Checkpoint) != `{"text":"77\n"}` {
 		t.Errorf("checkpoint %s", got.Checkpoint)
 	}
-	told := strings.Split(l.prints("told"), "|")
+	told := strings.Split(f.prints("told"), "|")
 	deadline, err := time.Parse(time.RFC3339, told[0])
 	if d := deadline.Sub(before); err != nil || d < 6*time.Second || d > 10*time.Second || told[1] != "7.000" || told[2] != "stop" {
 		t.Errorf("told %q: in %v, %v", told, d, err)
@@ -70,15 +70,15 @@ func TestStop_AProgramIsToldTheDeadlineBeforeSIGTERMAndItsLastCheckpointIsKept(t
 }
 
 func TestStop_WhatAProgramPrintsBeforeItsEndIsInTheRecord(t *testing.T) {
-	l := newLab(t, `
+	f := newFixture(t, `
 		trap 'echo "::progress 0.5 half of it"; echo at work; echo "last words" >&2; exit 1' TERM
 		echo > ready; while :; do sleep 0.02; done`)
-	l.kind.OnStop = task.InterruptOnStop
-	id := l.enqueue("{}")
-	l.serve(time.Minute)
-	l.prints("ready")
-	l.stop()
-	got, err := l.client.Get(t.Context(), id)
+	f.kind.OnStop = task.InterruptOnStop
+	id := f.enqueue("{}")
+	f.serve(time.Minute)
+	f.prints("ready")
+	f.stop()
+	got, err := f.client.Get(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,28 +86,28 @@ func TestStop_WhatAProgramPrintsBeforeItsEndIsInTheRecord(t *testing.T) {
 	if got.Progress != (task.Progress{Fraction: 0.5, Message: "half of it"}) {
 		t.Errorf("progress %+v", got.Progress)
 	}
-	if log := l.output(id); !strings.Contains(log, "at work\n") || !strings.Contains(log, "last words\n") {
+	if log := f.output(id); !strings.Contains(log, "at work\n") || !strings.Contains(log, "last words\n") {
 		t.Errorf("the log is %q", log)
 	}
 }
 
 func TestStop_AProgramThatFinishesHearsOfTheLastCallByItsFileAndOfTheInterruptBySIGTERM(t *testing.T) {
-	l := newLab(t, `
+	f := newFixture(t, `
 		trap 'cp "$LASTCALL_STOP_FILE" second; exit 1' TERM
 		echo > ready
 		until [ -s "$LASTCALL_STOP_FILE" ]; do sleep 0.02; done; cp "$LASTCALL_STOP_FILE" first.new; mv first.new first
 		while :; do sleep 0.02; done`)
-	id := l.enqueue("{}")
-	l.serve(4 * time.Second) // 3 s until the interrupt, then half a second
-	l.prints("ready")
-	l.stop()
-	got, err := l.client.Get(t.Context(), id)
+	id := f.enqueue("{}")
+	f.serve(4 * time.Second) // 3 s until the interrupt, then half a second
+	f.prints("ready")
+	f.stop()
+	got, err := f.client.Get(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want(t, got, task.StatusInterrupted, task.ReasonStop, 0, 1, 0, "")
 	for name, bound := range map[string][2]float64{"first": {1.5, 3}, "second": {0, 0.3}} {
-		fields := strings.Fields(l.prints(name))
+		fields := strings.Fields(f.prints(name))
 		if left, err := strconv.ParseFloat(fields[1], 64); err != nil || left < bound[0] || left > bound[1] || fields[2] != "stop" {
 			t.Errorf("%s: %q, want %v seconds left", name, fields, bound)
 		}
@@ -115,12 +115,12 @@ func TestStop_AProgramThatFinishesHearsOfTheLastCallByItsFileAndOfTheInterruptBy
 }
 
 func TestStop_AProgramThatEndsByItselfAfterTheLastCallIsInterruptedWhateverItsCode(t *testing.T) {
-	l := newLab(t, `echo > ready; until [ -s "$LASTCALL_STOP_FILE" ]; do sleep 0.02; done; exit 75`)
-	id := l.enqueue("{}")
-	l.serve(time.Minute)
-	l.prints("ready")
-	l.stop()
-	got, err := l.client.Get(t.Context(), id)
+	f := newFixture(t, `echo > ready; until [ -s "$LASTCALL_STOP_FILE" ]; do sleep 0.02; done; exit 75`)
+	id := f.enqueue("{}")
+	f.serve(time.Minute)
+	f.prints("ready")
+	f.stop()
+	got, err := f.client.Get(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,18 +128,18 @@ func TestStop_AProgramThatEndsByItselfAfterTheLastCallIsInterruptedWhateverItsCo
 }
 
 func TestKillAfter_WhoIgnoresSIGTERMIsKilledWithAllItsTreeAfterKillAfter(t *testing.T) {
-	l := newLab(t, stubborn)
-	l.kind.OnStop, l.kind.KillAfter = task.InterruptOnStop, 300*time.Millisecond
-	began := killed(l, time.Minute)
+	f := newFixture(t, stubborn)
+	f.kind.OnStop, f.kind.KillAfter = task.InterruptOnStop, 300*time.Millisecond
+	began := killed(f, time.Minute)
 	if took := time.Since(began); took < 300*time.Millisecond || took > 10*time.Second {
 		t.Errorf("the stop took %v", took)
 	}
 }
 
 func TestKillAfter_NeverReachesIntoWhatTheStopHasLeftForRecording(t *testing.T) {
-	l := newLab(t, stubborn)
-	l.kind.KillAfter = time.Hour
-	began := killed(l, 3*time.Second)
+	f := newFixture(t, stubborn)
+	f.kind.KillAfter = time.Hour
+	began := killed(f, 3*time.Second)
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("the stop took %v", took)
 	}
@@ -151,65 +151,65 @@ const stubborn = `trap '' TERM
 	until [ -s away ]; do sleep 0.02; done
 	echo $$ > own; while :; do sleep 1000; done`
 
-// killed stops a lab with a stubborn program, checks that nothing of it is left and that the run is
+// killed stops a fixture with a stubborn program, checks that nothing of it is left and that the run is
 // recorded, and returns when the stop began.
-func killed(l *lab, grace time.Duration) time.Time {
-	l.t.Helper()
-	id := l.enqueue("{}")
-	l.serve(grace)
-	pids := []string{l.prints("away"), l.prints("own")}
+func killed(f *fixture, grace time.Duration) time.Time {
+	f.t.Helper()
+	id := f.enqueue("{}")
+	f.serve(grace)
+	pids := []string{f.prints("away"), f.prints("own")}
 	began := time.Now()
-	l.stop()
-	got, err := l.client.Get(l.t.Context(), id)
+	f.stop()
+	got, err := f.client.Get(f.t.Context(), id)
 	if err != nil {
-		l.t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	want(l.t, got, task.StatusInterrupted, task.ReasonStop, 0, 1, 0, "did not end in time after SIGTERM, and was killed")
+	want(f.t, got, task.StatusInterrupted, task.ReasonStop, 0, 1, 0, "did not end in time after SIGTERM, and was killed")
 	for _, s := range pids {
 		if pid, err := strconv.Atoi(s); err != nil || proc.Alive(pid) {
-			l.t.Errorf("%s lives (%v)", s, err)
+			f.t.Errorf("%s lives (%v)", s, err)
 		}
 	}
 	return began
 }
 
 func TestTimeout_IsAnAttemptAndKeepsTheCheckpoint(t *testing.T) {
-	l := newLab(t, `[ "$LASTCALL_RUN" = 2 ] && { grep -q 5 "$LASTCALL_CHECKPOINT"; exit; }
+	f := newFixture(t, `[ "$LASTCALL_RUN" = 2 ] && { grep -q 5 "$LASTCALL_CHECKPOINT"; exit; }
 		trap 'cut -d" " -f3 "$LASTCALL_STOP_FILE" > why; echo 5 > "$LASTCALL_CHECKPOINT"; exit 9' TERM; while :; do sleep 0.02; done`)
-	l.kind.Timeout, l.kind.MaxAttempts = time.Second, 2
-	id := l.enqueue("{}")
-	l.serve(time.Minute)
-	want(t, l.ends(id), task.StatusSucceeded, "", 1, 0, 0, "")
-	runs, err := l.client.History(t.Context(), id)
-	if err != nil || len(runs) != 2 || !strings.HasPrefix(runs[0].Error, "timeout of 1s exceeded: exit code 9") || l.prints("why") != "timeout" {
+	f.kind.Timeout, f.kind.MaxAttempts = time.Second, 2
+	id := f.enqueue("{}")
+	f.serve(time.Minute)
+	want(t, f.ends(id), task.StatusSucceeded, "", 1, 0, 0, "")
+	runs, err := f.client.History(t.Context(), id)
+	if err != nil || len(runs) != 2 || !strings.HasPrefix(runs[0].Error, "timeout of 1s exceeded: exit code 9") || f.prints("why") != "timeout" {
 		t.Errorf("%+v, %v", runs, err)
 	}
-	l.stop()
+	f.stop()
 }
 
 func TestCancel_ACancelledTasksProgramIsEnded(t *testing.T) {
-	l := newLab(t, `trap 'cut -d" " -f3 "$LASTCALL_STOP_FILE" > why; exit 9' TERM; echo > ready; while :; do sleep 0.02; done`)
-	id := l.enqueue("{}")
-	l.serve(time.Minute)
-	l.prints("ready")
-	if err := l.client.Cancel(t.Context(), id); err != nil {
+	f := newFixture(t, `trap 'cut -d" " -f3 "$LASTCALL_STOP_FILE" > why; exit 9' TERM; echo > ready; while :; do sleep 0.02; done`)
+	id := f.enqueue("{}")
+	f.serve(time.Minute)
+	f.prints("ready")
+	if err := f.client.Cancel(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	want(t, l.ends(id), task.StatusCancelled, "", 0, 0, 0, "")
-	if got := l.prints("why"); got != "cancelled" {
+	want(t, f.ends(id), task.StatusCancelled, "", 0, 0, 0, "")
+	if got := f.prints("why"); got != "cancelled" {
 		t.Errorf("told %q", got)
 	}
-	l.stop()
+	f.stop()
 }
 
 func TestStop_AProgramThatIsStoppedHearsOfItsEnd(t *testing.T) {
-	l := newLab(t, `trap 'exit 9' TERM; echo > ready; kill -STOP $$; while :; do sleep 0.02; done`)
-	l.kind.OnStop, l.kind.KillAfter = task.InterruptOnStop, time.Hour
-	id := l.enqueue("{}")
-	l.serve(time.Minute)
-	l.prints("ready")
-	l.stop()
-	got, err := l.client.Get(t.Context(), id)
+	f := newFixture(t, `trap 'exit 9' TERM; echo > ready; kill -STOP $$; while :; do sleep 0.02; done`)
+	f.kind.OnStop, f.kind.KillAfter = task.InterruptOnStop, time.Hour
+	id := f.enqueue("{}")
+	f.serve(time.Minute)
+	f.prints("ready")
+	f.stop()
+	got, err := f.client.Get(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,8 +37,8 @@ func run(args []string) error {
 			return err
 		}
 		return steps(args[1], n)
-	case args[0] == "deaf" && len(args) == 2:
-		return deaf(args[1])
+	case args[0] == "unresponsive" && len(args) == 2:
+		return unresponsive(args[1])
 	case args[0] == "hog" && len(args) == 2:
 		return hog(args[1])
 	}
@@ -79,8 +79,8 @@ func steps(dir string, n int) error {
 	return nil
 }
 
-// deaf does not end for SIGTERM in its first run. It says that it runs with the file DIR/started. In its second run it is content.
-func deaf(dir string) error {
+// unresponsive does not end for SIGTERM in its first run. It says that it runs with the file DIR/started. In its second run it is content.
+func unresponsive(dir string) error {
 	if os.Getenv("LASTCALL_RUN") != "1" {
 		return nil
 	}

@@ -34,8 +34,8 @@ func onBothStores(t *testing.T, test func(t *testing.T, store string)) {
 	})
 }
 
-// ground is a store on which worker processes are ended, and what the test knows of it.
-type ground struct {
+// fixture is a store on which worker processes are ended, and what the test knows of it.
+type fixture struct {
 	t       *testing.T
 	rng     *rand.Rand
 	address string
@@ -88,51 +88,51 @@ func expired(r task.RunRecord) bool {
 	return r.Reason == task.ReasonLost && r.Reclaimed && !r.Crashed && strings.HasPrefix(r.Error, "the lease of worker")
 }
 
-// newGround opens a store for the test itself, which enqueues and looks.
-func newGround(t *testing.T, address string) *ground {
+// newFixture opens a store for the test itself, which enqueues and looks.
+func newFixture(t *testing.T, address string) *fixture {
 	t.Helper()
-	g := &ground{t: t, rng: random(t), address: address, points: manyPoints(t),
+	f := &fixture{t: t, rng: random(t), address: address, points: manyPoints(t),
 		accepted: make(map[string]bool), fates: make(map[int]fate), heirs: make(map[int]int)}
 	var err error
-	if g.store, err = openStore(t.Context(), address, slog.New(slog.DiscardHandler)); err != nil {
+	if f.store, err = openStore(t.Context(), address, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
-	g.client = task.NewClient(g.store)
-	if g.ledger, err = openLedger(address); err != nil {
+	f.client = task.NewClient(f.store)
+	if f.ledger, err = openLedger(address); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(g.close)
-	if err := g.ledger.create(t.Context()); err != nil {
+	t.Cleanup(f.close)
+	if err := f.ledger.create(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return g
+	return f
 }
 
 // close is not minded when it is done again.
-func (g *ground) close() {
-	if err := g.store.Close(); err != nil {
-		g.t.Error(err)
+func (f *fixture) close() {
+	if err := f.store.Close(); err != nil {
+		f.t.Error(err)
 	}
-	if err := g.ledger.db.Close(); err != nil {
-		g.t.Error(err)
+	if err := f.ledger.db.Close(); err != nil {
+		f.t.Error(err)
 	}
 }
 
 // start starts a worker process.
-func (g *ground) start(j job) *process {
-	g.t.Helper()
-	j.Store, j.Seed = g.address, g.rng.Uint64()
+func (f *fixture) start(j job) *process {
+	f.t.Helper()
+	j.Store, j.Seed = f.address, f.rng.Uint64()
 	text, err := json.Marshal(j)
 	if err != nil {
-		g.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), workerVariable+"="+string(text), "KUBERNETES_SERVICE_HOST=", "LASTCALL_GRACE=",
 		"GORACE=atexit_sleep_ms=0") // under the race detector it otherwise sleeps for a second before it exits
 	if _, err := cmd.StdinPipe(); err != nil { // which ends with the test, and the worker with it
-		g.t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	return begin(g.t, cmd)
+	return begin(f.t, cmd)
 }
 
 // patient is a grace in which everything is done.
@@ -140,45 +140,45 @@ const patient = time.Minute
 
 // ask makes a call until there is an answer: a server that has just been restarted, or a machine that
 // has too much to do, may refuse some.
-func ask[T any](g *ground, call func(context.Context) (T, error)) (answer T) {
-	g.t.Helper()
+func ask[T any](f *fixture, call func(context.Context) (T, error)) (answer T) {
+	f.t.Helper()
 	var err error
 	if !poll(func() bool {
-		answer, err = call(g.t.Context())
+		answer, err = call(f.t.Context())
 		return err == nil
 	}) {
-		g.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	return answer
 }
 
 // enqueue accepts tasks. Trying again, with the same ids, is safe.
-func (g *ground) enqueue(k task.Kind[work], n int, make func() work) {
-	g.t.Helper()
+func (f *fixture) enqueue(k task.Kind[work], n int, make func() work) {
+	f.t.Helper()
 	var tasks []task.NewTask
 	for range n {
 		t, err := k.Prepare(make(), nil)
 		if err != nil {
-			g.t.Fatal(err)
+			f.t.Fatal(err)
 		}
 		tasks = append(tasks, t)
-		g.accepted[t.ID] = true
+		f.accepted[t.ID] = true
 	}
-	ask(g, func(ctx context.Context) ([]task.EnqueueResult, error) { return g.client.EnqueueMany(ctx, tasks) })
+	ask(f, func(ctx context.Context) ([]task.EnqueueResult, error) { return f.client.EnqueueMany(ctx, tasks) })
 }
 
 // topUp enqueues tasks until so many are unfinished.
-func (g *ground) topUp(k task.Kind[work], n int, make func() work) {
-	g.t.Helper()
-	g.enqueue(k, max(0, n-g.unfinished()), make)
+func (f *fixture) topUp(k task.Kind[work], n int, make func() work) {
+	f.t.Helper()
+	f.enqueue(k, max(0, n-f.unfinished()), make)
 }
 
-func (g *ground) work() work { return randomWork(g.rng) }
+func (f *fixture) work() work { return randomWork(f.rng) }
 
 // count is how many tasks have one of the statuses.
-func (g *ground) count(statuses ...task.Status) (n int) {
-	g.t.Helper()
-	c := ask(g, g.client.Count)
+func (f *fixture) count(statuses ...task.Status) (n int) {
+	f.t.Helper()
+	c := ask(f, f.client.Count)
 	for _, c := range c.Tasks {
 		for _, s := range statuses {
 			if c.Status == s {
@@ -189,30 +189,30 @@ func (g *ground) count(statuses ...task.Status) (n int) {
 	return n
 }
 
-func (g *ground) unfinished() int {
-	return g.count(task.StatusQueued, task.StatusRunning, task.StatusInterrupted)
+func (f *fixture) unfinished() int {
+	return f.count(task.StatusQueued, task.StatusRunning, task.StatusInterrupted)
 }
 
 // until polls until something observable has come to pass.
-func (g *ground) until(what string, ok func() bool) {
-	g.t.Helper()
+func (f *fixture) until(what string, ok func() bool) {
+	f.t.Helper()
 	if !poll(ok) {
-		g.t.Fatalf("not %s after %v", what, patience)
+		f.t.Fatalf("not %s after %v", what, patience)
 	}
 }
 
 // tasks lists the tasks of a status, or all.
-func (g *ground) tasks(status task.Status) []task.Task {
-	g.t.Helper()
-	return ask(g, func(ctx context.Context) ([]task.Task, error) {
-		return g.client.Find(ctx, task.Query{Status: status, Limit: 1 << 20})
+func (f *fixture) tasks(status task.Status) []task.Task {
+	f.t.Helper()
+	return ask(f, func(ctx context.Context) ([]task.Task, error) {
+		return f.client.Find(ctx, task.Query{Status: status, Limit: 1 << 20})
 	})
 }
 
 // cuts is how many runs are known to have been cut short.
-func (g *ground) cuts() (n int) {
-	g.t.Helper()
-	for _, t := range g.tasks("") {
+func (f *fixture) cuts() (n int) {
+	f.t.Helper()
+	for _, t := range f.tasks("") {
 		n += t.Interruptions + t.Crashes
 	}
 	return n
@@ -220,34 +220,34 @@ func (g *ground) cuts() (n int) {
 
 // lacks says whether another process must be ended to have all points. It fails the test when that
 // takes so many that something must be wrong.
-func (g *ground) lacks() bool {
-	g.t.Helper()
-	g.rounds++
-	n := g.cuts()
-	if n < g.points && g.rounds > g.points {
-		g.t.Fatalf("%d processes were ended, and only %d runs are known to have been cut short", g.rounds-1, n)
+func (f *fixture) lacks() bool {
+	f.t.Helper()
+	f.rounds++
+	n := f.cuts()
+	if n < f.points && f.rounds > f.points {
+		f.t.Fatalf("%d processes were ended, and only %d runs are known to have been cut short", f.rounds-1, n)
 	}
-	return n < g.points
+	return n < f.points
 }
 
 // workers lists the registered workers.
-func (g *ground) workers() []task.WorkerInfo {
-	g.t.Helper()
-	return ask(g, g.client.Workers)
+func (f *fixture) workers() []task.WorkerInfo {
+	f.t.Helper()
+	return ask(f, f.client.Workers)
 }
 
 // moment lets a process work for a random time: this is the point at which it is ended.
-func (g *ground) moment(longest time.Duration, p *process) {
-	g.t.Helper()
-	if !g.outlives(longest, p) {
-		g.t.Fatalf("process %d ended by itself:\n%s", p.pid(), p.text())
+func (f *fixture) moment(longest time.Duration, p *process) {
+	f.t.Helper()
+	if !f.outlives(longest, p) {
+		f.t.Fatalf("process %d ended by itself:\n%s", p.pid(), p.text())
 	}
 }
 
 // outlives waits for a random time, and says whether the process still runs.
-func (g *ground) outlives(longest time.Duration, p *process) bool {
+func (f *fixture) outlives(longest time.Duration, p *process) bool {
 	select {
-	case <-time.After(time.Duration(g.rng.Int64N(int64(longest)))):
+	case <-time.After(time.Duration(f.rng.Int64N(int64(longest)))):
 		return true
 	case <-p.done:
 		return false
@@ -255,31 +255,31 @@ func (g *ground) outlives(longest time.Duration, p *process) bool {
 }
 
 // kill ends a process without a word.
-func (g *ground) kill(p *process) {
-	g.t.Helper()
-	g.fates[p.pid()] = fate{"killed", crashed}
+func (f *fixture) kill(p *process) {
+	f.t.Helper()
+	f.fates[p.pid()] = fate{"killed", crashed}
 	p.signal(syscall.SIGKILL)
 	p.exit()
 }
 
 // drain ends a process that has nothing to do, or time enough for it.
-func (g *ground) drain(p *process) {
-	g.t.Helper()
+func (f *fixture) drain(p *process) {
+	f.t.Helper()
 	p.signal(syscall.SIGTERM)
 	p.exits(0)
 }
 
 // finish has a process end what is left, then drains it, and checks everything.
-func (g *ground) finish(last *process) {
-	g.t.Helper()
-	g.until("all tasks ended", func() bool { return g.unfinished() == 0 })
-	g.until("all dead workers gone", func() bool { return len(g.workers()) == 1 })
-	g.drain(last)
-	g.verify()
+func (f *fixture) finish(last *process) {
+	f.t.Helper()
+	f.until("all tasks ended", func() bool { return f.unfinished() == 0 })
+	f.until("all dead workers gone", func() bool { return len(f.workers()) == 1 })
+	f.drain(last)
+	f.verify()
 }
 
 // last starts a worker process that has time enough.
-func (g *ground) last(slots int) *process { return g.start(job{Grace: patient, Slots: slots}) }
+func (f *fixture) last(slots int) *process { return f.start(job{Grace: patient, Slots: slots}) }
 
 // newTaskID makes an id, so that enqueuing can be repeated.
 func newTaskID(rng *rand.Rand) string {

@@ -7,9 +7,9 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Faulty is a store whose calls can be made to go wrong, as they do when a network or a database is
+// FaultyStore is a store whose calls can be made to go wrong, as they do when a network or a database is
 // in trouble. Optional methods of the store, such as those of [task.TxStore], are hidden.
-type Faulty struct {
+type FaultyStore struct {
 	task.Store
 	// Plan is asked at the begin of every call but Close, with the method's name, and says what
 	// happens to it. Many goroutines ask at once.
@@ -28,7 +28,7 @@ type Fault struct {
 }
 
 // call does a call with what was planned for it.
-func call[R any](ctx context.Context, f *Faulty, method string, do func() (R, error)) (R, error) {
+func call[R any](ctx context.Context, f *FaultyStore, method string, do func() (R, error)) (R, error) {
 	var none R
 	plan := f.Plan(method)
 	if err := plan.wait(ctx); err != nil {
@@ -60,17 +60,17 @@ func (p Fault) wait(ctx context.Context) error {
 }
 
 // Add implements task.Store.
-func (f *Faulty) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
+func (f *FaultyStore) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 	return call(ctx, f, "Add", func() ([]task.AddResult, error) { return f.Store.Add(ctx, tasks) })
 }
 
 // Claim implements task.Store.
-func (f *Faulty) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+func (f *FaultyStore) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
 	return call(ctx, f, "Claim", func() ([]task.Task, error) { return f.Store.Claim(ctx, req) })
 }
 
 // Apply implements task.Store. A fault is the answer for every change.
-func (f *Faulty) Apply(ctx context.Context, changes []task.Change) []error {
+func (f *FaultyStore) Apply(ctx context.Context, changes []task.Change) []error {
 	errs, err := call(ctx, f, "Apply", func() ([]error, error) { return f.Store.Apply(ctx, changes), nil })
 	if err == nil {
 		return errs
@@ -83,52 +83,52 @@ func (f *Faulty) Apply(ctx context.Context, changes []task.Change) []error {
 }
 
 // Heartbeat implements task.Store.
-func (f *Faulty) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
+func (f *FaultyStore) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
 	return call(ctx, f, "Heartbeat", func() (task.BeatReply, error) { return f.Store.Heartbeat(ctx, b) })
 }
 
 // Workers implements task.Store.
-func (f *Faulty) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
+func (f *FaultyStore) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
 	return call(ctx, f, "Workers", func() ([]task.WorkerInfo, error) { return f.Store.Workers(ctx) })
 }
 
 // Reclaim implements task.Store.
-func (f *Faulty) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error) {
+func (f *FaultyStore) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error) {
 	return call(ctx, f, "Reclaim", func() (task.ReclaimReply, error) { return f.Store.Reclaim(ctx, req) })
 }
 
 // Find implements task.Store.
-func (f *Faulty) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
+func (f *FaultyStore) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	return call(ctx, f, "Find", func() ([]task.Task, error) { return f.Store.Find(ctx, q) })
 }
 
 // History implements task.Store.
-func (f *Faulty) History(ctx context.Context, id string) ([]task.RunRecord, error) {
+func (f *FaultyStore) History(ctx context.Context, id string) ([]task.RunRecord, error) {
 	return call(ctx, f, "History", func() ([]task.RunRecord, error) { return f.Store.History(ctx, id) })
 }
 
 // Log implements task.Store.
-func (f *Faulty) Log(ctx context.Context, id string) ([]byte, error) {
+func (f *FaultyStore) Log(ctx context.Context, id string) ([]byte, error) {
 	return call(ctx, f, "Log", func() ([]byte, error) { return f.Store.Log(ctx, id) })
 }
 
 // Control implements task.Store.
-func (f *Faulty) Control(ctx context.Context, cmd task.Command) error {
+func (f *FaultyStore) Control(ctx context.Context, cmd task.Command) error {
 	_, err := call(ctx, f, "Control", func() (struct{}, error) { return struct{}{}, f.Store.Control(ctx, cmd) })
 	return err
 }
 
 // Count implements task.Store.
-func (f *Faulty) Count(ctx context.Context) (task.Counts, error) {
+func (f *FaultyStore) Count(ctx context.Context) (task.Counts, error) {
 	return call(ctx, f, "Count", func() (task.Counts, error) { return f.Store.Count(ctx) })
 }
 
 // Prune implements task.Store.
-func (f *Faulty) Prune(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
+func (f *FaultyStore) Prune(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
 	return call(ctx, f, "Prune", func() (task.PruneReply, error) { return f.Store.Prune(ctx, req) })
 }
 
 // Wait implements task.Store.
-func (f *Faulty) Wait(ctx context.Context, seen task.Generations) (task.Generations, error) {
+func (f *FaultyStore) Wait(ctx context.Context, seen task.Generations) (task.Generations, error) {
 	return call(ctx, f, "Wait", func() (task.Generations, error) { return f.Store.Wait(ctx, seen) })
 }

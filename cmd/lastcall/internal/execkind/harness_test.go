@@ -28,8 +28,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// lab runs programs on a memory store.
-type lab struct {
+// fixture runs programs on a memory store.
+type fixture struct {
 	t      *testing.T
 	kind   Kind
 	store  *memstore.Store
@@ -40,85 +40,85 @@ type lab struct {
 	log    strings.Builder
 }
 
-// newLab makes a lab whose only kind is a shell script. The tests of a lab do not run side by side,
+// newFixture makes a fixture whose only kind is a shell script. Its tests do not run side by side,
 // since each has a temporary directory of its own.
-func newLab(t *testing.T, script string) *lab {
+func newFixture(t *testing.T, script string) *fixture {
 	t.Helper()
-	l := &lab{t: t, store: memstore.New(), dir: t.TempDir(), temp: t.TempDir()}
-	t.Setenv("TMPDIR", l.temp)
-	l.client = task.NewClient(l.store)
-	l.kind = Kind{Name: "k", Path: "/bin/sh", Argv: []string{"sh", "-c", script, "name"}, Dir: l.dir,
+	f := &fixture{t: t, store: memstore.New(), dir: t.TempDir(), temp: t.TempDir()}
+	t.Setenv("TMPDIR", f.temp)
+	f.client = task.NewClient(f.store)
+	f.kind = Kind{Name: "k", Path: "/bin/sh", Argv: []string{"sh", "-c", script, "name"}, Dir: f.dir,
 		Env: []string{"PATH=" + os.Getenv("PATH")}, MaxAttempts: 1, Backoff: 10 * time.Millisecond, KillAfter: 10 * time.Second}
 	t.Cleanup(func() {
-		if l.group != nil {
-			l.group.Stop(nil)
-			l.group.Wait()
+		if f.group != nil {
+			f.group.Stop(nil)
+			f.group.Wait()
 		}
-		l.store.Close()
+		f.store.Close()
 		if t.Failed() {
-			t.Logf("log:\n%s", l.log.String())
+			t.Logf("log:\n%s", f.log.String())
 		}
 	})
-	return l
+	return f
 }
 
 // serve runs a worker in a group that has so long for a stop.
-func (l *lab) serve(grace time.Duration) {
-	l.t.Helper()
-	log := slog.New(slog.NewTextHandler(&l.log, nil))
+func (f *fixture) serve(grace time.Duration) {
+	f.t.Helper()
+	log := slog.New(slog.NewTextHandler(&f.log, nil))
 	var mux task.Mux
 	r := Runner{Keeper: new(proc.Keeper), Logger: log}
-	r.Register(&mux, l.kind)
-	w, err := task.NewWorker(task.WorkerConfig{Store: l.store, Mux: &mux, Logger: log})
+	r.Register(&mux, f.kind)
+	w, err := task.NewWorker(task.WorkerConfig{Store: f.store, Mux: &mux, Logger: log})
 	if err != nil {
-		l.t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	if l.group, err = lastcall.New(context.Background(), lastcall.Config{Grace: grace, Delay: -1, Logger: log}); err != nil {
-		l.t.Fatal(err)
+	if f.group, err = lastcall.New(context.Background(), lastcall.Config{Grace: grace, Delay: -1, Logger: log}); err != nil {
+		f.t.Fatal(err)
 	}
-	if err := l.group.Go("worker", w.Serve); err != nil {
-		l.t.Fatal(err)
+	if err := f.group.Go("worker", w.Serve); err != nil {
+		f.t.Fatal(err)
 	}
 }
 
 // stop ends the group. Everything must be recorded.
-func (l *lab) stop() {
-	l.t.Helper()
-	l.group.Stop(nil)
-	report := l.group.Wait()
-	l.group = nil
+func (f *fixture) stop() {
+	f.t.Helper()
+	f.group.Stop(nil)
+	report := f.group.Wait()
+	f.group = nil
 	if report.ExitCode() != 0 {
-		l.t.Errorf("exit code %d: %+v", report.ExitCode(), report)
+		f.t.Errorf("exit code %d: %+v", report.ExitCode(), report)
 	}
-	l.tidy()
+	f.tidy()
 }
 
 // tidy checks that nothing of a run is left.
-func (l *lab) tidy() {
-	l.t.Helper()
-	if left, err := os.ReadDir(l.temp); err != nil || len(left) > 0 {
-		l.t.Errorf("left in the temporary directory: %v, %v", left, err)
+func (f *fixture) tidy() {
+	f.t.Helper()
+	if left, err := os.ReadDir(f.temp); err != nil || len(left) > 0 {
+		f.t.Errorf("left in the temporary directory: %v, %v", left, err)
 	}
 }
 
-func (l *lab) enqueue(payload string) string {
-	l.t.Helper()
-	e, err := l.client.Enqueue(l.t.Context(), l.kind.Name, []byte(payload), nil)
+func (f *fixture) enqueue(payload string) string {
+	f.t.Helper()
+	e, err := f.client.Enqueue(f.t.Context(), f.kind.Name, []byte(payload), nil)
 	if err != nil {
-		l.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	return e.ID
 }
 
 // reaches waits until a task is as it shall be.
-func (l *lab) reaches(id, what string, ok func(task.Task) bool) task.Task {
-	l.t.Helper()
+func (f *fixture) reaches(id, what string, ok func(task.Task) bool) task.Task {
+	f.t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for late := time.After(patience); ; {
-		got, err := l.client.Get(l.t.Context(), id)
+		got, err := f.client.Get(f.t.Context(), id)
 		if err != nil {
-			l.t.Fatal(err)
+			f.t.Fatal(err)
 		}
 		if ok(got) {
 			return got
@@ -126,44 +126,44 @@ func (l *lab) reaches(id, what string, ok func(task.Task) bool) task.Task {
 		select {
 		case <-tick.C:
 		case <-late:
-			l.t.Fatalf("not %s: %+v, log %s", what, got, l.output(id))
+			f.t.Fatalf("not %s: %+v, log %s", what, got, f.output(id))
 		}
 	}
 }
 
 // ends waits until a task has ended.
-func (l *lab) ends(id string) task.Task {
-	l.t.Helper()
-	return l.reaches(id, "ended", func(t task.Task) bool { return t.Status.Ended() })
+func (f *fixture) ends(id string) task.Task {
+	f.t.Helper()
+	return f.reaches(id, "ended", func(t task.Task) bool { return t.Status.Ended() })
 }
 
 // output is the task's log.
-func (l *lab) output(id string) string {
-	l.t.Helper()
-	b, err := l.client.Log(l.t.Context(), id)
+func (f *fixture) output(id string) string {
+	f.t.Helper()
+	b, err := f.client.Log(f.t.Context(), id)
 	if err != nil {
-		l.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	return string(b)
 }
 
 // prints waits until the program has made a file in its directory, and returns what it wrote there.
-func (l *lab) prints(name string) string {
-	l.t.Helper()
+func (f *fixture) prints(name string) string {
+	f.t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for late := time.After(patience); ; {
-		b, err := os.ReadFile(filepath.Join(l.dir, name))
+		b, err := os.ReadFile(filepath.Join(f.dir, name))
 		if err == nil && strings.HasSuffix(string(b), "\n") {
 			return strings.TrimSpace(string(b))
 		}
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			l.t.Fatal(err)
+			f.t.Fatal(err)
 		}
 		select {
 		case <-tick.C:
 		case <-late:
-			l.t.Fatalf("the program did not write %s", name)
+			f.t.Fatalf("the program did not write %s", name)
 		}
 	}
 }

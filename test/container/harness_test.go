@@ -15,11 +15,11 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-// ground is what the containers of one test share.
-type ground struct {
+// fixture is what the containers of one test share.
+type fixture struct {
 	t     *testing.T
 	r     *runtime
-	dir   string // mounted as /ground
+	dir   string // mounted as /shared
 	store string // as in the container
 	pod   pod
 }
@@ -29,53 +29,53 @@ const kinds = `version: 1
 concurrency: 4
 kinds:
   steps:
-    exec: [/helper, steps, /ground/ledger, %q]
-  deaf:
-    exec: [/helper, deaf, /ground]
+    exec: [/helper, steps, /shared/ledger, %q]
+  unresponsive:
+    exec: [/helper, unresponsive, /shared]
     killAfter: 60s
   hog:
-    exec: [/helper, hog, /ground]
+    exec: [/helper, hog, /shared]
 `
 
-// newGround prepares containers with SQLite in the shared directory. Tasks of the kind steps
+// newFixture prepares containers with SQLite in the shared directory. Tasks of the kind steps
 // do a number of them, ten a second.
-func newGround(t *testing.T, steps int) *ground {
+func newFixture(t *testing.T, steps int) *fixture {
 	t.Helper()
 	r := containerd(t)
-	g := &ground{t: t, r: r, dir: t.TempDir(), store: "sqlite:/ground/tasks.db"}
-	if err := os.Mkdir(filepath.Join(g.dir, "ledger"), 0o700); err != nil {
+	f := &fixture{t: t, r: r, dir: t.TempDir(), store: "sqlite:/shared/tasks.db"}
+	if err := os.Mkdir(filepath.Join(f.dir, "ledger"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(g.dir, "lastcall.yaml"), fmt.Appendf(nil, kinds, strconv.Itoa(steps)), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(f.dir, "lastcall.yaml"), fmt.Appendf(nil, kinds, strconv.Itoa(steps)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g.pod = pod{user: 65532, mounts: map[string]string{"/ground": g.dir, "/helper": r.helper}}
-	g.own()
-	return g
+	f.pod = pod{user: 65532, mounts: map[string]string{"/shared": f.dir, "/helper": r.helper}}
+	f.own()
+	return f
 }
 
 // newPostgresGround prepares containers with a PostgreSQL, whose socket only its own user can reach.
-func newPostgresGround(t *testing.T, steps int) *ground {
+func newPostgresGround(t *testing.T, steps int) *fixture {
 	t.Helper()
-	g := newGround(t, steps)
-	g.store = pgtest.New(t).DSN("postgres")
-	_, dir, _ := strings.Cut(g.store, "host=")
-	g.pod.mounts[dir] = dir
+	f := newFixture(t, steps)
+	f.store = pgtest.New(t).DSN("postgres")
+	_, dir, _ := strings.Cut(f.store, "host=")
+	f.pod.mounts[dir] = dir
 	info, err := os.Stat(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.pod.user = owner(info)
-	g.own()
-	return g
+	f.pod.user = owner(info)
+	f.own()
+	return f
 }
 
 // own gives the shared directory to the containers' user.
-func (g *ground) own() {
-	g.t.Helper()
+func (f *fixture) own() {
+	f.t.Helper()
 	for _, name := range []string{"", "ledger", "lastcall.yaml"} {
-		if err := os.Chown(filepath.Join(g.dir, name), int(g.pod.user), int(g.pod.user)); err != nil {
-			g.t.Fatal(err)
+		if err := os.Chown(filepath.Join(f.dir, name), int(f.pod.user), int(f.pod.user)); err != nil {
+			f.t.Fatal(err)
 		}
 	}
 }
@@ -87,19 +87,19 @@ type server struct {
 }
 
 // serve starts a server that believes in a grace, as in Kubernetes, and waits until it is ready.
-func (g *ground) serve(grace string) *server {
-	g.t.Helper()
-	return g.serveAs(g.pod, grace)
+func (f *fixture) serve(grace string) *server {
+	f.t.Helper()
+	return f.serveAs(f.pod, grace)
 }
 
-func (g *ground) serveAs(p pod, grace string) *server {
-	g.t.Helper()
-	s := &server{address: freePort(g.t)}
-	p.args = []string{"serve", "--config", "/ground/lastcall.yaml", "--store", g.store, "--migrate", "--listen", s.address}
+func (f *fixture) serveAs(p pod, grace string) *server {
+	f.t.Helper()
+	s := &server{address: freePort(f.t)}
+	p.args = []string{"serve", "--config", "/shared/lastcall.yaml", "--store", f.store, "--migrate", "--listen", s.address}
 	p.env = map[string]string{"LASTCALL_GRACE": grace, "KUBERNETES_SERVICE_HOST": "127.0.0.1"}
-	s.container = g.r.run(g.t, p)
+	s.container = f.r.run(f.t, p)
 	s.says("lastcall serves")
-	until(g.t, "the server is ready", func() bool { return s.probe("/readyz") == http.StatusOK })
+	until(f.t, "the server is ready", func() bool { return s.probe("/readyz") == http.StatusOK })
 	return s
 }
 
@@ -155,16 +155,16 @@ func (s *server) reaches(id, want string) record {
 }
 
 // steps are what a task has written into its ledger.
-func (g *ground) steps(id string) (all []int) {
-	g.t.Helper()
-	b, err := os.ReadFile(filepath.Join(g.dir, "ledger", id))
+func (f *fixture) steps(id string) (all []int) {
+	f.t.Helper()
+	b, err := os.ReadFile(filepath.Join(f.dir, "ledger", id))
 	if err != nil && !os.IsNotExist(err) {
-		g.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	for _, line := range strings.Fields(string(b)) {
 		n, err := strconv.Atoi(line)
 		if err != nil {
-			g.t.Fatal(err)
+			f.t.Fatal(err)
 		}
 		all = append(all, n)
 	}
@@ -172,28 +172,28 @@ func (g *ground) steps(id string) (all []int) {
 }
 
 // works waits until a task has done some steps.
-func (g *ground) works(id string) {
-	g.t.Helper()
-	until(g.t, id+" works", func() bool { return len(g.steps(id)) > 2 })
+func (f *fixture) works(id string) {
+	f.t.Helper()
+	until(f.t, id+" works", func() bool { return len(f.steps(id)) > 2 })
 }
 
 // hurry makes the steps of all tasks take no time.
-func (g *ground) hurry() {
-	g.t.Helper()
-	if err := os.WriteFile(filepath.Join(g.dir, "ledger", "fast"), nil, 0o644); err != nil { //nolint:gosec // for another user
-		g.t.Fatal(err)
+func (f *fixture) hurry() {
+	f.t.Helper()
+	if err := os.WriteFile(filepath.Join(f.dir, "ledger", "fast"), nil, 0o644); err != nil { //nolint:gosec // for another user
+		f.t.Fatal(err)
 	}
 }
 
 // complete checks that a task did every step, and at most so many of them twice.
-func (g *ground) complete(id string, steps, again int) {
-	g.t.Helper()
-	all := g.steps(id)
+func (f *fixture) complete(id string, steps, again int) {
+	f.t.Helper()
+	all := f.steps(id)
 	if len(all) > steps+again {
-		g.t.Errorf("%s did %d steps, %d of them again: at most %d", id, len(all), len(all)-steps, again)
+		f.t.Errorf("%s did %d steps, %d of them again: at most %d", id, len(all), len(all)-steps, again)
 	}
 	slices.Sort(all)
 	if all = slices.Compact(all); len(all) != steps {
-		g.t.Errorf("%s did %v, want %d different steps", id, all, steps)
+		f.t.Errorf("%s did %v, want %d different steps", id, all, steps)
 	}
 }
