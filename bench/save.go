@@ -80,7 +80,7 @@ func saves(store task.Store, handlers int, d time.Duration, db database, found f
 	s := &saving{handlers: int64(handlers), all: make(chan struct{}), d: d, stop: stop}
 	var mux task.Mux
 	task.Handle(&mux, saver, s.handle)
-	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: handlers, Logger: quiet, OnEvent: s.observe})
+	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: handlers, Logger: quiet, Observe: s.observe})
 	if err != nil {
 		return err
 	}

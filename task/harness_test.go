@@ -135,7 +135,7 @@ func (b *bench) serve(store task.Store) *lastcall.Group {
 		task.Handle(&b.mux, b.kind, func(ctx context.Context, r *task.Run, _ args) error { return b.handle(ctx, r) })
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &b.mux, Logger: cmp.Or(b.log, quiet), OnEvent: b.observe, Retention: b.retention,
+	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &b.mux, Logger: cmp.Or(b.log, quiet), Observe: b.observe, Retention: b.retention,
 		Concurrency: b.slots})
 	if err != nil {
 		b.t.Fatal(err)

@@ -26,7 +26,7 @@ type Event struct {
 	Reclaimed bool
 }
 
-// observer passes events on to WorkerConfig.OnEvent, which is the user's code: what it does wrong
+// observer passes events on to WorkerConfig.Observe, which is the user's code: what it does wrong
 // ends no run.
 type observer struct {
 	observe func(Event) // nil: nothing is observed
@@ -39,7 +39,7 @@ func (o *observer) tell(e Event) {
 		return
 	}
 	if bad := o.call(e); bad != nil {
-		o.log.Error("WorkerConfig.OnEvent panicked", "task", e.Task.ID, "kind", e.Task.Kind, "status", e.Status, "error", bad)
+		o.log.Error("WorkerConfig.Observe panicked", "task", e.Task.ID, "kind", e.Task.Kind, "status", e.Status, "error", bad)
 	}
 }
 

@@ -21,7 +21,7 @@ func TestObserve_APanicEndsNoRunAndIsLogged(t *testing.T) {
 		id := b.enqueue()
 		b.want(id, task.StatusSucceeded, "", 0, 0, 0)
 		b.stop(g, 0)
-		for _, want := range []string{"OnEvent panicked", "wrong label for running", "wrong label for succeeded"} {
+		for _, want := range []string{"Observe panicked", "wrong label for running", "wrong label for succeeded"} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log lacks %q:\n%s", want, &log)
 			}

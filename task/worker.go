@@ -40,10 +40,10 @@ type WorkerConfig struct {
 	Queues []string
 	// Retention is for how long ended tasks are kept. 0 means 7 days, -1 for ever.
 	Retention time.Duration
-	// OnEvent, if set, is told when a run begins and when its end has been written, also that of a
+	// Observe, if set, is told when a run begins and when its end has been written, also that of a
 	// dead worker's run which this worker has recorded: for metrics and traces. It is called by
 	// many goroutines and must return soon.
-	OnEvent func(Event)
+	Observe func(Event)
 	// Logger gets a line for each change of a task's status. Nil means slog.Default().
 	Logger *slog.Logger
 }
@@ -107,7 +107,7 @@ func newWorker(cfg WorkerConfig) *Worker {
 		host = "unknown"
 	}
 	log, poll := cmp.Or(cfg.Logger, slog.Default()), cmp.Or(cfg.Poll, 250*time.Millisecond)
-	w := &Worker{store: cfg.Store, mux: cfg.Mux, log: log, observer: observer{observe: cfg.OnEvent, log: log}}
+	w := &Worker{store: cfg.Store, mux: cfg.Mux, log: log, observer: observer{observe: cfg.Observe, log: log}}
 	w.slots.limit = cmp.Or(cfg.Concurrency, 10)
 	w.beats = heartbeat{store: w.store, mux: w.mux, runs: &w.runs, log: log, name: cmp.Or(cfg.Name, host), host: host, lease: cfg.Lease}
 	w.claims = claimer{store: w.store, mux: w.mux, queues: slices.Clone(cfg.Queues), poll: poll, log: log,

@@ -112,7 +112,7 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 		m.observe(e)
 		api.Observe(e)
 	}
-	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.Concurrency, OnEvent: observe, Logger: s.log})
+	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.Concurrency, Observe: observe, Logger: s.log})
 	if err != nil {
 		return err
 	}

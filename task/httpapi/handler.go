@@ -109,7 +109,7 @@ func New(cfg Config) (*Handler, error) {
 }
 
 // Observe tells the listeners to events what this process's worker does; it is made for
-// [task.WorkerConfig]'s OnEvent.
+// [task.WorkerConfig]'s Observe.
 func (h *Handler) Observe(e task.Event) { h.hub.observe(e) }
 
 // ServeHTTP implements [http.Handler].

@@ -40,7 +40,7 @@ var (
 // live works until the run has ended and returns the group's report.
 func (p *process) live(ctx context.Context) (lastcall.Report, error) {
 	w, err := task.NewWorker(task.WorkerConfig{Store: p, Mux: p.way.mux, Concurrency: 1, Retention: -1, Logger: p.way.log,
-		Name: "tasktest", OnEvent: p.observe})
+		Name: "tasktest", Observe: p.observe})
 	if err != nil {
 		return lastcall.Report{}, err
 	}
