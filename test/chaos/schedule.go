@@ -83,11 +83,11 @@ func newSchedule(seed uint64, duration time.Duration, kinds []kind, workers, cli
 	d := dealer{rng: rand.New(rand.NewPCG(seed, 2)), kinds: kinds, free: make(map[string]time.Duration), workers: workers, clients: clients}
 	var faults []Fault
 	for now := 500 * time.Millisecond; now < duration; now += least + time.Duration(d.rng.Int64N(int64(most-least))) {
-		f := d.fault(roundly(now))
-		if end := time.Duration(f.At + f.For); end < duration {
+		f, ok := d.fault(roundly(now), duration)
+		if ok {
 			faults = append(faults, f)
+			now = max(now, time.Duration(f.At)-ahead)
 		}
-		now = max(now, time.Duration(f.At)-ahead)
 	}
 	slices.SortStableFunc(faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
 	for i := range faults {
@@ -108,15 +108,16 @@ type dealer struct {
 // storeTarget is the store among the targets.
 const storeTarget = "store"
 
-// fault deals the next kind to a target that is free, or the one that is so first.
-func (d *dealer) fault(now time.Duration) Fault {
+// fault deals the next kind to a target that is free, or the one that is so first, unless it would not
+// be over in time.
+func (d *dealer) fault(now, duration time.Duration) (f Fault, ok bool) {
 	if len(d.deck) == 0 {
 		d.deck = d.rng.Perm(len(d.kinds))
 	}
 	k := d.kinds[d.deck[0]]
 	d.deck = d.deck[1:]
 	t := k.timing(d.rng)
-	f := Fault{Kind: k.name, For: span(t.lasts), Arg: t.arg}
+	f = Fault{Kind: k.name, For: span(t.lasts), Arg: t.arg}
 	var targets []string
 	switch k.scope {
 	case oneWorker:
@@ -134,11 +135,14 @@ func (d *dealer) fault(now time.Duration) Fault {
 	for _, name := range targets {
 		at = max(at, d.free[name])
 	}
+	if at+t.lasts >= duration {
+		return f, false
+	}
 	for _, name := range targets {
 		d.free[name] = at + t.lasts + t.settle
 	}
 	f.At = span(at)
-	return f
+	return f, true
 }
 
 // one chooses among the targets that are free, or takes the one that is so first.
