@@ -95,6 +95,12 @@ type Fault struct {
 	Over bool `json:",omitempty"`
 	// Victims are the names of the processes that it hits; empty: all of them.
 	Victims []string `json:",omitempty"`
+	// Cut: while it lasts, the victims may be unable to reach the store, as when their connections
+	// are black-holed. A delay of milliseconds is no cut.
+	Cut bool `json:",omitempty"`
+	// Lossy: what the store answered while it lasted may be gone, as after a crash with
+	// unsynchronised commits. Clocks: it moves the clock of the store.
+	Lossy, Clocks bool `json:",omitempty"`
 	// Detail is for the reader. Skipped says why it could not be made.
 	Detail, Skipped string `json:",omitempty"`
 }
@@ -154,21 +160,23 @@ const (
 type Effect struct {
 	Seq     int
 	TaskID  string
-	Step    int    // or Begun, or Finished
+	Step    int    // or Begun, Finished, HandedOver
 	Fence   int64  // higher in every later run of the task
 	Process string // of the worker
 	PID     int
-	// Resumed is, for Begun, the step at which the checkpoint says that the run goes on.
+	// Resumed is, for Begun, the step at which the checkpoint says that the run goes on, and for
+	// HandedOver the one that it leaves in the checkpoint.
 	Resumed int `json:",omitempty"`
 	// Stale: it was refused, since a newer run has written.
 	Stale bool `json:",omitempty"`
 }
 
-// The effects that are no step: the first of every run, and the last of a run that has returned
-// without an error.
+// The effects that are no step: the first of every run, the last of a run that is about to return
+// without an error, and the last of one that is about to hand over.
 const (
-	Begun    = -1
-	Finished = -2
+	Begun      = -1
+	Finished   = -2
+	HandedOver = -3
 )
 
 // Sample is what a process, or a table, takes at that moment.
