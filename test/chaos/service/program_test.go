@@ -46,7 +46,8 @@ func TestProgram_DoesWhatThePlanSays(t *testing.T) {
 	p = h.startRun(dir, 4, plan)
 	p.end(0, 0)
 	got := h.did(1)
-	if got != "begun at 0: 0 begun at 0: 0 begun at 0: 0 1 begun at 2: 2 3 finished" && got != "begun at 0: 0 begun at 0: 0 begun at 0: 0 1 2 begun at 3: 3 finished" {
+	const failed = "begun at 0: 0 begun at 0: 0 begun at 0: "
+	if got != failed+"0 1 handed over at 2 begun at 2: 2 3 finished" && got != failed+"0 1 2 handed over at 3 begun at 3: 3 finished" {
 		t.Error(got)
 	}
 	if log := p.log.String(); !strings.Contains(log, "run 104, line 0\n") || !strings.Contains(log, "::progress 1.000 step 3\n") {
