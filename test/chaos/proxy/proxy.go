@@ -99,6 +99,12 @@ func (p *Proxy) Front(name string) (*Front, error) {
 	return f, nil
 }
 
+// Host is the directory of its socket, or its IP address.
+func (f *Front) Host() string { return f.host }
+
+// Port is its port, or the number in the name of its socket.
+func (f *Front) Port() string { return f.port }
+
 // Address is what a process connects to, in the form of a URL for a role and a database.
 func (f *Front) Address(role, database string) string {
 	query := url.Values{"host": {f.host}, "port": {f.port}, "sslmode": {"disable"}}
