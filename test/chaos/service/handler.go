@@ -55,6 +55,9 @@ func (u *run) work(ctx context.Context) error {
 	}
 	for first := at; at < u.plan.Steps; at++ {
 		if u.plan.HandOver && !u.deaf && u.Stopping() {
+			if err := u.report(ctx, history.Effect{Step: history.HandedOver, Resumed: at}); err != nil {
+				return err
+			}
 			return u.HandOver(at)
 		}
 		if err := u.step(ctx, at, at == first); err != nil {

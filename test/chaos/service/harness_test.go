@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -64,12 +64,7 @@ type harness struct {
 
 func newHarness(t *testing.T, store string) *harness {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "chaos") // the name of a socket is short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	h := &harness{T: t, store: store, socket: filepath.Join(dir, "s"), changed: make(chan struct{}), fences: make(map[int]int64),
+	h := &harness{T: t, store: store, socket: filepath.Join(t.TempDir(), "s"), changed: make(chan struct{}), fences: make(map[int]int64),
 		ready: make(map[string]bool), conns: make(map[string]net.Conn), answers: make(chan history.Answer, 1)}
 	l, err := net.Listen("unix", h.socket)
 	if err != nil {
@@ -202,13 +197,13 @@ type process struct {
 	*exec.Cmd
 	h   *harness
 	in  io.Closer
-	log *bytes.Buffer
+	log *output
 }
 
 // start starts a process of the service under a name, with a command and more of an environment.
 func (h *harness) start(name, command string, env ...string) *process {
 	h.Helper()
-	p := &process{Cmd: exec.CommandContext(h.Context(), os.Args[0], command), h: h, log: new(bytes.Buffer)}
+	p := &process{Cmd: exec.CommandContext(h.Context(), os.Args[0], command), h: h, log: new(output)}
 	p.Env = append(os.Environ(), driverVariable+"=1", wire.EnvSocket+"="+h.socket, wire.EnvName+"="+name, wire.EnvStore+"="+h.store,
 		wire.EnvLease+"=2s", wire.EnvGrace+"=5s", "GORACE=exitcode=66")
 	p.Env = append(p.Env, env...)
@@ -253,6 +248,35 @@ func (p *process) end(sig syscall.Signal, code int) {
 	if got := p.ProcessState.ExitCode(); got != code {
 		p.h.Errorf("%s ended with code %d, want %d:\n%s", p.Args[1], got, code, p.log)
 	}
+}
+
+// awaitLog waits until the process has written something.
+func (p *process) awaitLog(text string) {
+	p.h.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(p.log.String(), text); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.h.Fatalf("the process has not said %q:\n%s", text, p.log)
+		}
+	}
+}
+
+// output is what a process has written so far.
+type output struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 // inspect returns what the store has, by the number of the task.

@@ -80,7 +80,7 @@ func (p *program) work(ctx context.Context) error {
 	}
 	for first := at; at < p.plan.Steps; at++ {
 		if p.plan.HandOver && told() {
-			return errors.Join(p.save(at), errTold)
+			return errors.Join(p.save(at), p.report(ctx, history.Effect{Step: history.HandedOver, Resumed: at}), errTold)
 		}
 		if err := p.step(ctx, at, at == first); err != nil {
 			return err

@@ -18,6 +18,8 @@ func (h *harness) did(seq int) string {
 		switch e.Step {
 		case history.Begun:
 			fmt.Fprintf(&b, " begun at %d:", e.Resumed)
+		case history.HandedOver:
+			fmt.Fprintf(&b, " handed over at %d", e.Resumed)
 		case history.Finished:
 			b.WriteString(" finished")
 		default:
@@ -98,7 +100,7 @@ func TestWorker_HandsOverAndGoesOnThere(t *testing.T) {
 		w.end(syscall.SIGTERM, 0)
 		// Last call comes before step 2, or just after it has begun.
 		got := h.did(1)
-		if got != "begun at 0: 0 1 begun at 2: 2 3 finished" && got != "begun at 0: 0 1 2 begun at 3: 3 finished" {
+		if got != "begun at 0: 0 1 handed over at 2 begun at 2: 2 3 finished" && got != "begun at 0: 0 1 2 handed over at 3 begun at 3: 3 finished" {
 			t.Error(got)
 		}
 		_, tasks := h.inspect()
