@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lastcall-go/lastcall/test/chaos/server"
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
@@ -17,6 +18,7 @@ import (
 const harnessVariable = "CHAOS_TEST_HARNESS"
 
 func TestMain(m *testing.M) {
+	server.Help()
 	switch {
 	case os.Getenv(wire.EnvSocket) != "":
 		os.Exit(fakeDriver(os.Args[1]))

@@ -23,6 +23,7 @@ type kind struct {
 	what  string // one sentence for the reader
 	scope scope
 	store string // the only one that it is for; empty: all
+	asked bool   // it is made only when it is asked for by its name
 	// timing chooses how long a fault lasts.
 	timing func(*rand.Rand) timing
 	// needs says why a fault cannot be made here; nil: it can, always.
@@ -33,7 +34,7 @@ type kind struct {
 
 // allKinds is the table of the kinds of faults.
 func allKinds() []kind {
-	return slices.Concat(processKinds(), memoryKinds())
+	return slices.Concat(processKinds(), memoryKinds(), networkKinds(), storeKinds())
 }
 
 // kindsFor returns the kinds for a store that were asked for, by their names; none is all.
@@ -45,7 +46,7 @@ func kindsFor(store string, names []string) ([]kind, error) {
 		if i >= 0 {
 			missing = slices.Delete(missing, i, i+1)
 		}
-		if (k.store == "" || k.store == store) && (len(names) == 0 || i >= 0) {
+		if (k.store == "" || k.store == store) && (len(names) == 0 && !k.asked || i >= 0) {
 			some = append(some, k)
 		}
 	}

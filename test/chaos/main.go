@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/lastcall-go/lastcall/test/chaos/server"
 )
 
 // Exit codes.
@@ -22,7 +24,10 @@ const (
 	codeFailed = 3 // the harness could not do its work
 )
 
-func main() { os.Exit(command(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	server.Help()
+	os.Exit(command(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // options are what the command line says.
 type options struct {
@@ -31,6 +36,7 @@ type options struct {
 	seed            uint64
 	driver, program string
 	dir             string
+	schema          string
 	faults          []string
 	schedule        string
 	workers         int
@@ -74,6 +80,7 @@ func parse(args []string, complaints io.Writer) (opt options, err error) {
 	f.StringVar(&opt.driver, "driver", "", "the program that puts a library under these faults")
 	f.StringVar(&opt.program, "program", "", "the program lastcall, to be the last of the workers; empty: it is none")
 	f.StringVar(&opt.dir, "dir", ".run/chaos", "the directory for the history, the schedule and the logs")
+	f.StringVar(&opt.schema, "schema", "lastcall", "the schema in PostgreSQL that has the tables of the library")
 	f.StringVar(&faults, "faults", "", "the kinds of faults, with commas between them; empty: all")
 	f.StringVar(&opt.schedule, "schedule", "", "a schedule that a run has written, to make its faults again")
 	f.IntVar(&opt.workers, "workers", 4, "worker processes")
@@ -133,7 +140,7 @@ func runInside(opt options, text string, out io.Writer) (code int, err error) {
 
 // conduct makes the schedule, does the run, and tells what came of it.
 func conduct(ctx context.Context, opt options, scratch string, out io.Writer) (code int, err error) {
-	r, err := newRun(opt, scratch, out)
+	r, err := newRun(ctx, opt, scratch, out)
 	if err != nil {
 		return codeFailed, err
 	}
@@ -157,11 +164,11 @@ func conduct(ctx context.Context, opt options, scratch string, out io.Writer) (c
 	return codeKept, nil
 }
 
-// plan decides which kinds can be made here, and makes or reads the schedule.
-func (r *run) plan() (faults []Fault, err error) {
+// choose decides which kinds of faults can be made here.
+func (r *run) choose() error {
 	kinds, err := kindsFor(r.opt.store, r.opt.faults)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, k := range kinds {
 		if k.needs != nil {
@@ -172,6 +179,11 @@ func (r *run) plan() (faults []Fault, err error) {
 		}
 		r.kinds = append(r.kinds, k)
 	}
+	return nil
+}
+
+// plan makes or reads the schedule.
+func (r *run) plan() (faults []Fault, err error) {
 	if r.opt.schedule != "" {
 		if faults, err = readSchedule(r.opt.schedule); err != nil {
 			return nil, err

@@ -9,7 +9,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// forGood is more attempts than a task has: a plan that fails so often fails for good.
+// forGood is more attempts, and more crashes, than a task has: a plan with so many fails for good.
 const forGood = 100
 
 // planner makes plans of every sort from a seed.
@@ -58,8 +58,10 @@ func (p *planner) oddities(plan *history.Plan, often func(percent int) bool) {
 		plan.Fail = 1 + r.IntN(2)
 	case r.IntN(400) == 0:
 		plan.Fail = forGood
-	case r.IntN(300) == 0:
+	case r.IntN(2000) == 0:
 		plan.Exit = 1 + r.IntN(2)
+	case r.IntN(8000) == 0:
+		plan.Exit = forGood // it kills every worker that takes it
 	case r.IntN(500) == 0:
 		plan.DeafMS = 500 + r.IntN(4000)
 	}

@@ -52,7 +52,7 @@ func (p *progress) enqueued(plans []history.Plan, a history.Answer) {
 			continue
 		}
 		p.accepted++
-		if plan.Fail >= forGood {
+		if max(plan.Fail, plan.Exit) >= forGood {
 			p.doomed[plan.Seq] = a.IDs[i]
 		} else {
 			p.open[plan.Seq] = a.IDs[i]

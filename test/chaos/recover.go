@@ -21,14 +21,11 @@ const (
 	lookEvery  = 500 * time.Millisecond
 )
 
-// recover ends every fault, resumes every queue, and waits until every task has ended, or nothing
+// recover resumes every queue, and waits until every task has ended, or nothing
 // happens any more. That is no error: the checker says what has not ended.
 func (r *run) recover(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainLimit)
 	defer cancel()
-	if err := r.store.heal(ctx); err != nil {
-		return fmt.Errorf("the store does not recover: %w", err)
-	}
 	if err := r.allServe(ctx); err != nil {
 		return err
 	}

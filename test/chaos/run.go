@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/proxy"
 )
 
 // run is one run of the harness: the processes, their load, the faults, and what is recorded.
@@ -26,6 +27,7 @@ type run struct {
 	rec      *record
 	hub      *hub
 	store    store
+	net      *proxy.Proxy // between the processes and PostgreSQL
 	launcher *launcher
 	progress *progress
 	load     *load
@@ -34,9 +36,9 @@ type run struct {
 	kinds    []kind
 	skipped  map[string]string // why a kind cannot be made here, by its name
 
-	waits sync.WaitGroup // what waits for the processes
-	mu    sync.Mutex
-	stop  context.CancelCauseFunc
+	storeFault sync.Mutex     // held by the fault that is at work on the store
+	waits      sync.WaitGroup // what waits for the processes
+	stop       context.CancelCauseFunc
 }
 
 // fail ends the run: the harness itself cannot go on.
@@ -56,7 +58,7 @@ func (r *run) slot(name string) *slot {
 func (r *run) memory() cgroup { return ownCgroup(filepath.Base(r.scratch)) }
 
 // newRun makes what a run needs. Its close undoes that.
-func newRun(opt options, scratch string, out io.Writer) (r *run, err error) {
+func newRun(ctx context.Context, opt options, scratch string, out io.Writer) (r *run, err error) {
 	r = &run{opt: opt, dir: opt.dir, scratch: scratch, out: out, progress: newProgress(), skipped: make(map[string]string), stop: func(error) {}}
 	logs := filepath.Join(r.dir, "logs")
 	if err := os.RemoveAll(logs); err != nil { // of a run before
@@ -79,7 +81,10 @@ func newRun(opt options, scratch string, out io.Writer) (r *run, err error) {
 	if r.hub, err = newHub(filepath.Join(scratch, "hub"), r.rec, r.progress); err != nil {
 		return r, err
 	}
-	if r.store, err = openStore(r); err != nil {
+	if err := r.choose(); err != nil {
+		return r, err
+	}
+	if r.store, err = openStore(ctx, r); err != nil {
 		return r, err
 	}
 	r.load = newLoad(r)

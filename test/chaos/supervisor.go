@@ -16,9 +16,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/lastcall-go/lastcall/internal/proc"
+	"github.com/lastcall-go/lastcall/test/chaos/server"
 )
 
 // insideVariable makes the program a run inside of its supervisor.
@@ -164,19 +163,7 @@ func clean(scratch string) error {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	errs := []error{ownCgroup(filepath.Base(scratch)).remove()}
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		errs = append(errs, err)
-	}
-	for line := range strings.Lines(string(mounts)) {
-		if fields := strings.Fields(line); len(fields) > 4 && strings.HasPrefix(fields[4], scratch+"/") {
-			if err := unix.Unmount(fields[4], unix.MNT_DETACH); err != nil {
-				errs = append(errs, fmt.Errorf("unmount %s: %w", fields[4], err))
-			}
-		}
-	}
-	return errors.Join(append(errs, os.RemoveAll(scratch))...)
+	return errors.Join(ownCgroup(filepath.Base(scratch)).remove(), server.Remove(scratch))
 }
 
 // untilParentEnds returns the context of a run: it ends when the supervisor says so, or has died.
