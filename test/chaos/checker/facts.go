@@ -71,6 +71,7 @@ type process struct {
 	name           string
 	pid            int
 	started, ended *history.Event
+	ready          bool
 	told           []*history.Event // to end
 	signals        int
 	stops          []span
@@ -147,6 +148,8 @@ func (f *facts) process(e *history.Event) {
 	switch e.Process.What {
 	case history.Started:
 		p.started = e
+	case history.Ready:
+		p.ready = true
 	case history.Signalled:
 		p.signals++
 		if e.Process.Grace > 0 {

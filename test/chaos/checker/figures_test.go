@@ -28,6 +28,11 @@ func TestSummary_CountsWhatHappened(t *testing.T) {
 	if want := float64(11) / s.Took.Seconds(); s.Throughput != want || s.Took <= 0 {
 		t.Errorf("%v a second in %v", s.Throughput, s.Took)
 	}
+	for _, part := range []string{"11 tasks in", "18 runs, 5 tasks with 1, 5 tasks with 2, 1 tasks with 3", "4 steps were done again, 1 effects", "kill ", "no mounts here"} {
+		if !strings.Contains(s.String(), part) {
+			t.Errorf("no %q in\n%s", part, s)
+		}
+	}
 }
 
 func TestSummary_LostTasksAreCountedWhereTheyMayBe(t *testing.T) {

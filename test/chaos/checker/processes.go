@@ -141,12 +141,17 @@ func (p *process) stopped(from, to time.Time) bool {
 	return slices.ContainsFunc(p.stops, func(s span) bool { return !s.from.After(to) && !s.to.Before(from) })
 }
 
-// explained says what ended a process that had no signal: a fault that names it, or a task that
-// kills its process and was at it.
+// explained says that there is a reason why a process ended that had no signal: a fault that names
+// it, or that was at all of them while it tried to begin, or a task that kills its process.
 func (f *facts) explained(p *process) bool {
 	end := p.ended
-	named := func(x *fault) bool { return x.begin.N < end.N && slices.Contains(x.Victims, p.name) }
-	if slices.ContainsFunc(f.faults, named) {
+	hit := func(x *fault) bool {
+		if slices.Contains(x.Victims, p.name) {
+			return x.begin.N < end.N
+		}
+		return len(x.Victims) == 0 && !p.ready && x.has(end.At)
+	}
+	if slices.ContainsFunc(f.faults, hit) {
 		return true
 	}
 	return slices.ContainsFunc(f.tasks, func(t *task) bool {

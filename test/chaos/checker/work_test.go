@@ -77,6 +77,10 @@ func inventedWays() []broken {
 			b.enqueue(history.Plan{Seq: 15, Steps: 1, Key: "k"})
 			b.answer(15).Answer.IDs[0], b.answer(15).Answer.Existed[0] = id(5), true
 		}},
+		{"a holder in the same transaction", "", func(b *book) {
+			some := []history.Plan{{Seq: 15, Kind: history.KindSteps, Steps: 1, Key: "t"}, {Seq: 16, Kind: history.KindSteps, Steps: 1, Key: "t"}}
+			b.call(history.Call{Op: history.EnqueueTx, Plans: some}, history.Answer{Outcome: history.Done, IDs: []string{id(15), id(15)}, Existed: []bool{false, true}})
+		}},
 		{"a holder that came later", "invented", func(b *book) {
 			b.enqueue(history.Plan{Seq: 15, Steps: 1, Key: "k"})
 			b.run(15, 150, "p4", 0, 1, history.Finished)
