@@ -25,6 +25,7 @@ const (
 	EnvName   = "CHAOS_NAME"   // the process's name in the history
 	EnvStore  = "CHAOS_STORE"  // the address of the store, by way of the proxy if there is one
 	EnvLease  = "CHAOS_LEASE"  // a duration
+	EnvGrace  = "CHAOS_GRACE"  // a duration: how long after SIGTERM a worker has ended
 	EnvBreak  = "CHAOS_BREAK"  // the rule that this process is to break, to try the checker; usually empty
 )
 
