@@ -72,7 +72,7 @@ func parse(args []string, complaints io.Writer) (opt options, err error) {
 	f.DurationVar(&opt.duration, "duration", time.Minute, "how long there are load and faults")
 	f.Uint64Var(&opt.seed, "seed", uint64(time.Now().UnixNano())%1e9, "what the faults and the load are made from")
 	f.StringVar(&opt.driver, "driver", "", "the program that puts a library under these faults")
-	f.StringVar(&opt.program, "program", "", "the program lastcall, to be one of the workers; empty: it is none")
+	f.StringVar(&opt.program, "program", "", "the program lastcall, to be the last of the workers; empty: it is none")
 	f.StringVar(&opt.dir, "dir", ".run/chaos", "the directory for the history, the schedule and the logs")
 	f.StringVar(&faults, "faults", "", "the kinds of faults, with commas between them; empty: all")
 	f.StringVar(&opt.schedule, "schedule", "", "a schedule that a run has written, to make its faults again")

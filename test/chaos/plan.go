@@ -32,8 +32,8 @@ func (p *planner) next() history.Plan {
 	case often(4):
 		plan.Steps, plan.PaceMS = 10+r.IntN(20), 50+r.IntN(100)
 	case p.programs && often(5):
-		plan.Kind = history.KindProgram
-		plan.Children = r.IntN(3)
+		plan.Kind, plan.Children = history.KindProgram, r.IntN(3)
+		plan.Save = false // the server takes a program's checkpoint once a second, and not after each step
 	}
 	if plan.Kind == history.KindSteps {
 		p.oddities(&plan, often)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -32,7 +31,7 @@ type process struct {
 
 // begin starts a process that belongs to the run.
 func (r *run) begin(name string, cmd *exec.Cmd) (*process, error) {
-	out, err := os.Create(filepath.Join(r.dir, "logs", name+".log"))
+	out, err := os.Create(r.logFile(name))
 	if err != nil {
 		return nil, err
 	}

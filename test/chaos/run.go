@@ -58,7 +58,11 @@ func (r *run) memory() cgroup { return ownCgroup(filepath.Base(r.scratch)) }
 // newRun makes what a run needs. Its close undoes that.
 func newRun(opt options, scratch string, out io.Writer) (r *run, err error) {
 	r = &run{opt: opt, dir: opt.dir, scratch: scratch, out: out, progress: newProgress(), skipped: make(map[string]string), stop: func(error) {}}
-	for _, dir := range []string{filepath.Join(r.dir, "logs"), filepath.Join(scratch, "tmp")} {
+	logs := filepath.Join(r.dir, "logs")
+	if err := os.RemoveAll(logs); err != nil { // of a run before
+		return nil, err
+	}
+	for _, dir := range []string{logs, filepath.Join(scratch, "tmp")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, fmt.Errorf("make a directory for the run: %w", err)
 		}
@@ -81,7 +85,13 @@ func newRun(opt options, scratch string, out io.Writer) (r *run, err error) {
 	r.load = newLoad(r)
 	for n := range opt.workers {
 		name := fmt.Sprintf("w%d", n+1)
-		r.workers = append(r.workers, newSlot(name, r.driver("worker", name)))
+		s := newSlot(name, r.driver("worker", name))
+		if opt.program != "" && n == opt.workers-1 && n > 0 {
+			if s, err = r.programSlot(name); err != nil {
+				return r, err
+			}
+		}
+		r.workers = append(r.workers, s)
 	}
 	for n := range opt.clients {
 		name := fmt.Sprintf("c%d", n+1)

@@ -3,10 +3,12 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -71,89 +73,90 @@ const (
 // again, so that a long run has about as many faults of each kind. No two faults hit the same target
 // at the same time, and all of them are over before the end.
 func newSchedule(seed uint64, duration time.Duration, kinds []kind, workers, clients []string) []Fault {
-	d := dealer{rng: rand.New(rand.NewPCG(seed, 2)), kinds: kinds, busy: make(map[string]time.Duration)}
-	var faults []Fault
 	if len(kinds) == 0 {
-		return faults
+		return nil
 	}
-	const least, most = 150 * time.Millisecond, 900 * time.Millisecond
-	for at := 500 * time.Millisecond; at < duration; at += least + time.Duration(d.rng.Int64N(int64(most-least))) {
-		f, ok := d.fault(at, duration, workers, clients)
+	const (
+		least, most = 150 * time.Millisecond, 900 * time.Millisecond // between two faults
+		ahead       = 3 * time.Second                                // that a fault may wait for its target
+	)
+	d := dealer{rng: rand.New(rand.NewPCG(seed, 2)), kinds: kinds, free: make(map[string]time.Duration), workers: workers, clients: clients}
+	var faults []Fault
+	for now := 500 * time.Millisecond; now < duration; now += least + time.Duration(d.rng.Int64N(int64(most-least))) {
+		f, ok := d.fault(roundly(now), duration)
 		if ok {
-			f.ID = len(faults) + 1
 			faults = append(faults, f)
+			now = max(now, time.Duration(f.At)-ahead)
 		}
+	}
+	slices.SortStableFunc(faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
+	for i := range faults {
+		faults[i].ID = i + 1
 	}
 	return faults
 }
 
 // dealer deals kinds of faults to targets.
 type dealer struct {
-	rng   *rand.Rand
-	kinds []kind
-	deck  []int
-	busy  map[string]time.Duration // until when a target is at a fault, or recovers from one
+	rng              *rand.Rand
+	kinds            []kind
+	deck             []int
+	workers, clients []string
+	free             map[string]time.Duration // from when on a target is left alone by all faults so far
 }
 
-// store is the name of the store among the targets.
+// storeTarget is the store among the targets.
 const storeTarget = "store"
 
-// fault deals the first kind of the deck that has a free target now. Those before it keep their turn.
-func (d *dealer) fault(at, end time.Duration, workers, clients []string) (Fault, bool) {
-	if len(d.deck) < len(d.kinds) {
-		d.deck = append(d.deck, d.rng.Perm(len(d.kinds))...)
+// fault deals the next kind to a target that is free, or the one that is so first, unless it would not
+// be over in time.
+func (d *dealer) fault(now, duration time.Duration) (f Fault, ok bool) {
+	if len(d.deck) == 0 {
+		d.deck = d.rng.Perm(len(d.kinds))
 	}
-	for i, n := range d.deck {
-		k := d.kinds[n]
-		t := k.timing(d.rng)
-		targets := d.targets(k.scope, at, workers, clients)
-		if targets == nil || at+t.lasts > end {
-			continue
-		}
-		f := Fault{At: span(at), Kind: k.name, For: span(t.lasts), Arg: t.arg}
-		if k.scope == oneWorker || k.scope == oneClient {
-			f.Slot = targets[0]
-		}
-		for _, name := range targets {
-			d.busy[name] = at + t.lasts + t.settle
-		}
-		d.deck = append(d.deck[:i:i], d.deck[i+1:]...)
-		return f, true
+	k := d.kinds[d.deck[0]]
+	d.deck = d.deck[1:]
+	t := k.timing(d.rng)
+	f = Fault{Kind: k.name, For: span(t.lasts), Arg: t.arg}
+	var targets []string
+	switch k.scope {
+	case oneWorker:
+		f.Slot = d.one(d.workers, now)
+		targets = []string{f.Slot}
+	case oneClient:
+		f.Slot = d.one(d.clients, now)
+		targets = []string{f.Slot}
+	case allWorkers:
+		targets = d.workers
+	case theStore:
+		targets = []string{storeTarget}
 	}
-	return Fault{}, false
+	at := now
+	for _, name := range targets {
+		at = max(at, d.free[name])
+	}
+	if at+t.lasts >= duration {
+		return f, false
+	}
+	for _, name := range targets {
+		d.free[name] = at + t.lasts + t.settle
+	}
+	f.At = span(at)
+	return f, true
 }
 
-// targets returns what a fault would hit, or nil when it is not free.
-func (d *dealer) targets(s scope, at time.Duration, workers, clients []string) []string {
-	free := func(names []string) (free []string) {
-		for _, name := range names {
-			if d.busy[name] <= at {
-				free = append(free, name)
-			}
+// one chooses among the targets that are free, or takes the one that is so first.
+func (d *dealer) one(names []string, now time.Duration) string {
+	var some []string
+	for _, name := range names {
+		if d.free[name] <= now {
+			some = append(some, name)
 		}
-		return free
 	}
-	switch s {
-	case oneWorker, oneClient:
-		names := workers
-		if s == oneClient {
-			names = clients
-		}
-		some := free(names)
-		if len(some) == 0 {
-			return nil
-		}
-		n := d.rng.IntN(len(some))
-		return some[n : n+1]
-	case allWorkers:
-		if len(free(workers)) < len(workers) {
-			return nil
-		}
-		return workers
-	case theStore:
-		return free([]string{storeTarget})
+	if len(some) > 0 {
+		return some[d.rng.IntN(len(some))]
 	}
-	return nil
+	return slices.MinFunc(names, func(a, b string) int { return cmp.Compare(d.free[a], d.free[b]) })
 }
 
 // writeSchedule writes a schedule that readSchedule reads.

@@ -15,6 +15,7 @@ import (
 type slot struct {
 	name    string // w1, c1
 	command func(process string) (*exec.Cmd, error)
+	says    string // what a process prints when it is ready; empty: it tells the harness
 	// fault is held by the fault that is at work on the process.
 	fault sync.Mutex
 
@@ -35,6 +36,9 @@ func (s *slot) keep(ctx context.Context, r *run) {
 		if err != nil {
 			r.fail(err)
 			return
+		}
+		if s.says != "" {
+			r.hears(ctx, p, s.says)
 		}
 		select {
 		case <-p.ended:

@@ -1,0 +1,474 @@
+//go:build linux
+
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/lastcall-go/lastcall/test/chaos/proxy"
+)
+
+// rig is a cluster with a table, and a process that uses it by way of a proxy.
+type rig struct {
+	*testing.T
+	*Cluster
+	front *proxy.Front
+	next  int
+}
+
+// directory is one with a short path, in which nothing is left after the test, and nobody.
+func directory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "chaos-") //nolint:usetesting // a socket's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, what := range leftIn(dir) {
+			t.Errorf("left: %s", what)
+		}
+		if err := Remove(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// leftIn finds what there still is of a directory: files, mounts, and processes with it in their
+// arguments.
+func leftIn(dir string) (left []string) {
+	entries, _ := os.ReadDir(dir) // one that is gone has none
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".s.PGSQL.") { // those of the test's own proxy
+			left = append(left, e.Name())
+		}
+	}
+	if mounts, _ := os.ReadFile("/proc/self/mounts"); strings.Contains(string(mounts), dir) {
+		left = append(left, "a mount")
+	}
+	all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range all {
+		if line, _ := os.ReadFile(path); strings.Contains(string(line), dir) { // it may be gone
+			left = append(left, strings.ReplaceAll(string(line), "\x00", " "))
+		}
+	}
+	return left
+}
+
+func newRig(t *testing.T, kinds ...string) *rig {
+	t.Helper()
+	dir := directory(t)
+	p := proxy.New(dir)
+	c, err := New(t.Context(), Options{Dir: dir, Entrance: p, Schema: "work", Faults: kinds})
+	t.Cleanup(func() {
+		if c != nil {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	front, err := p.Front("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{T: t, Cluster: c, front: front}
+	r.must(`create schema work`, `create table work.rows (n integer, filler text)`, `create table work.others (n integer primary key)`)
+	return r
+}
+
+// soon bounds what takes no time.
+func (r *rig) soon() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(r.Context(), 20*time.Second)
+}
+
+// try runs statements in a new session, as a process of the run.
+func (r *rig) try(statements ...string) error {
+	ctx, cancel := r.soon()
+	defer cancel()
+	conn, err := pgx.Connect(ctx, r.front.Address(Role, Database))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	for _, sql := range statements {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *rig) must(statements ...string) {
+	r.Helper()
+	if err := r.try(statements...); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// fails expects an error with a code.
+func (r *rig) fails(code string, statements ...string) {
+	r.Helper()
+	if got := codeOf(r.try(statements...)); got != code {
+		r.Errorf("%q: %s, want %s", statements, got, code)
+	}
+}
+
+// codeOf is the server's code of an error, or what it is.
+func codeOf(err error) string {
+	var said *pgconn.PgError
+	if errors.As(err, &said) {
+		return said.Code
+	}
+	return fmt.Sprint(err)
+}
+
+// insert writes a new row, and returns its number.
+func (r *rig) insert() int {
+	r.Helper()
+	r.next++
+	r.must(fmt.Sprintf(`insert into work.rows values (%d)`, r.next))
+	return r.next
+}
+
+// answer asks for a number or a text.
+func (r *rig) answer(sql string) string {
+	r.Helper()
+	ctx, cancel := r.soon()
+	defer cancel()
+	conn, err := pgx.Connect(ctx, r.front.Address(Role, Database))
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	var got any
+	if err := conn.QueryRow(ctx, sql).Scan(&got); err != nil {
+		r.Fatalf("%s: %v", sql, err)
+	}
+	return fmt.Sprint(got)
+}
+
+// has reports whether there is a row.
+func (r *rig) has(n int) bool {
+	r.Helper()
+	return r.answer(fmt.Sprintf(`select exists (select from work.rows where n = %d)`, n)) == "true"
+}
+
+// begin begins a fault.
+func (r *rig) begin(kind string) (end func() string) {
+	r.Helper()
+	finish, err := r.Begin(r.Context(), kind)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return func() string {
+		r.Helper()
+		detail, err := finish()
+		if err != nil {
+			r.Fatal(err)
+		}
+		r.Log(detail)
+		return detail
+	}
+}
+
+// down expects that there is no server from the begin to the end, and that nothing is lost.
+func down(r *rig, kind string) {
+	before := r.insert()
+	end := r.begin(kind)
+	if err := r.try(`select 1`); err == nil {
+		r.Error("the server is there")
+	}
+	end()
+	if r.insert(); !r.has(before) {
+		r.Error("a row is gone")
+	}
+}
+
+// loses expects that what is written before the begin stays, and what is written after it is gone, or not.
+func loses(lost bool) func(r *rig, kind string) {
+	return func(r *rig, kind string) {
+		before := r.insert()
+		end := r.begin(kind)
+		after := r.insert()
+		end()
+		if !r.has(before) || r.has(after) == lost {
+			r.Errorf("a row from before: %v, one from after: %v", r.has(before), r.has(after))
+		}
+		r.insert()
+	}
+}
+
+// refuses expects that statements fail with a code, that others work, and that all work afterwards.
+func refuses(code, refused, works string) func(r *rig, kind string) {
+	return func(r *rig, kind string) {
+		r.insert()
+		end := r.begin(kind)
+		r.fails(code, `set lock_timeout = '100ms'`, refused)
+		r.must(works)
+		end()
+		r.must(refused, works)
+	}
+}
+
+func pooled(mode string) func(r *rig, kind string) {
+	return func(r *rig, kind string) {
+		end := r.begin(kind)
+		ctx, cancel := r.soon()
+		defer cancel()
+		conn, err := pgx.Connect(ctx, r.front.Address(Role, "pgbouncer")+"&default_query_exec_mode=simple_protocol")
+		if err != nil {
+			r.Fatal(err)
+		}
+		rows, err := conn.Query(ctx, `show databases`)
+		if err != nil {
+			r.Fatal(err)
+		}
+		for rows.Next() {
+			values, err := rows.Values()
+			if err != nil || !slices.Contains(values, any("pgbouncer")) && !slices.Contains(values, any(mode)) {
+				r.Errorf("%v, %v", values, err)
+			}
+		}
+		if err := errors.Join(rows.Err(), conn.Close(ctx)); err != nil {
+			r.Error(err)
+		}
+		r.insert()
+		end()
+		r.insert()
+	}
+}
+
+func injects(code string) func(r *rig, kind string) {
+	return func(r *rig, kind string) {
+		end := r.begin(kind)
+		failed := 0
+		for n := range 100 {
+			switch err := r.try(fmt.Sprintf(`insert into work.rows values (%d)`, -n)); {
+			case err == nil:
+			case codeOf(err) == code:
+				failed++
+			default:
+				r.Error(err)
+			}
+		}
+		if failed == 0 || failed > 50 {
+			r.Errorf("%d of 100 failed", failed)
+		}
+		end()
+		for range 20 {
+			r.insert()
+		}
+	}
+}
+
+// steps expects a server whose clock differs by so much.
+func steps(by time.Duration) func(r *rig, kind string) {
+	return func(r *rig, kind string) {
+		differs := func(by time.Duration) {
+			r.Helper()
+			for began := time.Now(); ; pause(r.Context(), again) {
+				var at time.Time
+				ctx, cancel := r.soon()
+				err := r.with(ctx, func(c *pgx.Conn) error { return c.QueryRow(ctx, `select clock_timestamp()`).Scan(&at) })
+				cancel()
+				if err != nil {
+					r.Fatal(err)
+				}
+				if d := time.Until(at) - by; d.Abs() < time.Minute {
+					return
+				}
+				if time.Since(began) > 10*time.Second {
+					r.Fatalf("the clock differs by %v, want %v", time.Until(at), by)
+				}
+			}
+		}
+		end := r.begin(kind)
+		differs(by)
+		r.insert()
+		end()
+		differs(0)
+		r.insert()
+	}
+}
+
+// fills expects that the server takes rows until the disk has no room, and has them all afterwards.
+func fills(r *rig, kind string) {
+	end := r.begin(kind)
+	var err error
+	first, accepted := r.next+1, 0
+	for err == nil && accepted < 1000 {
+		r.next++
+		if err = r.try(fmt.Sprintf(`insert into work.rows select %d, string_agg(md5(i::text), '') from generate_series(1, 20000) i`, r.next)); err == nil {
+			accepted++
+		}
+	}
+	if err == nil {
+		r.Fatal("the disk does not get full")
+	}
+	r.Logf("after %d: %v", accepted, err)
+	end()
+	for n := range accepted {
+		if !r.has(first + n) {
+			r.Errorf("row %d of %d is gone", n, accepted)
+		}
+	}
+	r.must(`truncate work.rows`)
+	r.insert()
+}
+
+// effects are what each fault is expected to do.
+var effects = map[string]func(r *rig, kind string){
+	RestartFast:      down,
+	RestartImmediate: down,
+	CrashUnsynced:    loses(true),
+	FailoverSync:     loses(false),
+	FailoverAsync:    loses(true),
+	StandbyOnly:      refuses("25006", `insert into work.rows values (0)`, `select * from work.rows`),
+	ReadOnly:         refuses("25006", `insert into work.rows values (0)`, `select * from work.rows`),
+	OutOfConnections: func(r *rig, kind string) {
+		ctx, cancel := r.soon()
+		defer cancel()
+		conn, err := pgx.Connect(ctx, r.front.Address(Role, Database))
+		if err != nil {
+			r.Fatal(err)
+		}
+		defer conn.Close(ctx)
+		end := r.begin(kind)
+		r.fails("53300", `select 1`)
+		if _, err := conn.Exec(ctx, `select 1`); err != nil {
+			r.Errorf("a session from before: %v", err)
+		}
+		end()
+		r.insert()
+	},
+	DiskFullData:      fills,
+	DiskFullWAL:       fills,
+	PoolerSession:     pooled("session"),
+	PoolerTransaction: pooled("transaction"),
+	Serialization:     injects("40001"),
+	Deadlocks:         injects("40P01"),
+	LockExclusive:     refuses("55P03", `select * from work.rows`, `select 1`),
+	CreateIndex:       refuses("55P03", `insert into work.rows values (0)`, `select * from work.rows`),
+	Reindex:           refuses("55P03", `insert into work.others select coalesce(max(n), 0) + 1 from work.others`, `select * from work.rows`),
+	VacuumFull: func(r *rig, kind string) {
+		const place = `select pg_relation_filenode('work.rows')`
+		before := r.answer(place)
+		if r.begin(kind)(); r.answer(place) == before {
+			r.Error("the table is where it was")
+		}
+	},
+	LongSnapshot: func(r *rig, kind string) {
+		end := r.begin(kind)
+		r.insert()
+		r.must(`delete from work.rows`)
+		ctx, cancel := r.soon()
+		defer cancel()
+		kept := func() int64 {
+			r.Helper()
+			if err := r.do(ctx, `vacuum work.rows`, `select pg_stat_force_next_flush()`); err != nil {
+				r.Fatal(err)
+			}
+			n, err := r.number(ctx, `select pg_relation_size('work.rows')`)
+			if err != nil {
+				r.Fatal(err)
+			}
+			return n
+		}
+		if kept() == 0 {
+			r.Error("the dead row was removed")
+		}
+		end()
+		if n := kept(); n > 0 {
+			r.Errorf("%d bytes of the table are left", n)
+		}
+	},
+	Publication: refuses("55000", `update work.rows set n = n`, `insert into work.rows values (0)`),
+	DumpAndRestore: func(r *rig, kind string) {
+		before, address := r.insert(), r.Address()
+		r.begin(kind)()
+		if !r.has(before) || r.Address() == address {
+			r.Errorf("the server is at %s, the row is there: %v", r.Address(), r.has(before))
+		}
+		r.insert()
+	},
+	ClockForward: steps(time.Hour),
+	ClockBack:    steps(-time.Hour),
+}
+
+func TestCluster_EachFaultDoesWhatItSaysAndNothingIsLeft(t *testing.T) {
+	var kinds []string
+	for _, f := range ClusterFaults() {
+		if f.Needs() == nil {
+			kinds = append(kinds, f.Kind)
+		}
+	}
+	r := newRig(t, kinds...)
+	// After a failover the server is not on the small disks any more.
+	first := func(f Fault) int { return strings.Compare(fmt.Sprint(f.needs == nil), "false") }
+	faults := ClusterFaults()
+	slices.SortStableFunc(faults, func(a, b Fault) int { return first(a) - first(b) })
+	for _, f := range faults {
+		t.Run(f.Kind, func(t *testing.T) {
+			if err := f.Needs(); err != nil {
+				t.Skip(err)
+			}
+			effect := effects[f.Kind]
+			if effect == nil {
+				t.Fatal("there is no test of it")
+			}
+			one := *r
+			one.T = t
+			effect(&one, f.Kind)
+			r.next = one.next
+		})
+	}
+}
+
+func TestCluster_CloseEndsWhatHasNotEndedAlsoWhenTheCallerPanics(t *testing.T) {
+	dir := directory(t)
+	p := proxy.New(dir)
+	defer func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	func() {
+		defer func() { _ = recover() }() // the caller's own
+		c, err := New(t.Context(), Options{Dir: dir, Entrance: p, Schema: "pg_catalog"})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer func() {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		for _, kind := range []string{LongSnapshot, OutOfConnections, FailoverAsync} {
+			if _, err := c.Begin(t.Context(), kind); err != nil {
+				t.Errorf("%s: %v", kind, err)
+			}
+		}
+		panic("the run is broken")
+	}()
+	for _, what := range leftIn(dir) {
+		t.Errorf("left: %s", what)
+	}
+}

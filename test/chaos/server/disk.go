@@ -1,0 +1,146 @@
+//go:build linux
+
+package server
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/lastcall-go/lastcall/internal/pgtest"
+)
+
+// canMount says whether this process may mount a small disk.
+var canMount = sync.OnceValue(func() error {
+	dir, err := os.MkdirTemp("", "chaos-mount-")
+	if err != nil {
+		return err
+	}
+	err = syscall.Mount("none", dir, "tmpfs", 0, "size=64k")
+	if err != nil {
+		err = fmt.Errorf("it may not mount a small disk: run it as root, outside of a container that forbids it: %w", err)
+	} else {
+		err = syscall.Unmount(dir, 0)
+	}
+	return errors.Join(err, os.Remove(dir))
+})
+
+// mount makes a directory that is a disk of some size in the memory.
+func mount(dir, size string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return syscall.Mount("none", dir, "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV, "mode=755,size="+size)
+}
+
+// Remove removes a directory of a run, and unmounts what is mounted in it.
+func Remove(dir string) (err error) {
+	mounts, err := os.Open("/proc/self/mounts")
+	if err != nil {
+		return err
+	}
+	defer mounts.Close()
+	var below []string
+	lines := bufio.NewScanner(mounts)
+	for lines.Scan() {
+		if fields := strings.Fields(lines.Text()); len(fields) > 1 && strings.HasPrefix(fields[1]+"/", dir+"/") {
+			below = append(below, fields[1])
+		}
+	}
+	err = lines.Err()
+	for _, path := range slices.Backward(below) {
+		err = errors.Join(err, syscall.Unmount(path, syscall.MNT_DETACH))
+	}
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
+}
+
+// smallDisks has the server's data and its log on disks of their own.
+func (c *Cluster) smallDisks(setup *pgtest.Setup) error {
+	if err := canMount(); err != nil {
+		return err
+	}
+	for name, size := range map[string]string{"data": "256m", "wal": "64m"} {
+		if err := mount(c.disk(name), size); err != nil {
+			return err
+		}
+	}
+	setup.Data, setup.WAL, setup.SegmentMB = filepath.Join(c.disk("data"), "data"), filepath.Join(c.disk("wal"), "wal"), 1
+	setup.Settings = append(setup.Settings, "max_wal_size=24MB", "min_wal_size=4MB")
+	return os.Mkdir(setup.WAL, 0o700)
+}
+
+func (c *Cluster) disk(name string) string { return filepath.Join(c.dir, "disk-"+name) }
+
+// fillDisk leaves no room on one of the disks.
+func (c *Cluster) fillDisk(ctx context.Context, name string) (ending, error) {
+	s := c.server()
+	if !strings.HasPrefix(s.Data(), c.dir+"/disk-") {
+		return nil, errors.New("the server is not on a small disk: either it was not asked for, or another server has taken its place")
+	}
+	empty, err := fill(c.disk(name))
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (string, error) {
+		if err := empty(); err != nil {
+			return "", err
+		}
+		return revive(s)
+	}, nil
+}
+
+// revive starts a server that has ended by itself.
+func revive(s *pgtest.Server) (string, error) {
+	select {
+	case <-s.Done():
+		return "the server had ended", s.Start()
+	default:
+		return "", nil
+	}
+}
+
+// fill fills a disk, and what becomes free on it, until it is emptied.
+func fill(dir string) (empty func() error, err error) {
+	path := filepath.Join(dir, "filler")
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	more := func() (err error) {
+		for _, size := range []int{1 << 16, 1 << 12} {
+			for err = nil; err == nil; {
+				_, err = f.Write(make([]byte, size))
+			}
+		}
+		if errors.Is(err, syscall.ENOSPC) {
+			return nil
+		}
+		return err
+	}
+	if err := more(); err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(path))
+	}
+	filling, enough := context.WithCancel(context.Background())
+	var filler sync.WaitGroup
+	var trouble error
+	filler.Go(func() {
+		for trouble == nil && pause(filling, again) {
+			trouble = more()
+		}
+	})
+	return func() error {
+		enough()
+		filler.Wait()
+		return errors.Join(trouble, f.Close(), os.Remove(path))
+	}, nil
+}

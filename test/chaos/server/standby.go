@@ -1,0 +1,118 @@
+//go:build linux
+
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/lastcall-go/lastcall/internal/pgtest"
+)
+
+// follow starts a standby that has all that the server has.
+func (c *Cluster) follow(ctx context.Context) (*pgtest.Server, error) {
+	f, err := c.replication.Front("standby")
+	if err != nil {
+		return nil, err
+	}
+	c.replication.Lead(c.server().Socket())
+	standby, err := c.server().Follow(f.Host(), f.Port())
+	if err != nil {
+		return nil, err
+	}
+	if err := c.until(ctx, `select exists (select from pg_stat_replication where state = 'streaming')`); err != nil {
+		return nil, errors.Join(err, standby.Close())
+	}
+	return standby, nil
+}
+
+// failover has a standby take the server's place when that has crashed.
+func (c *Cluster) failover(ctx context.Context, synchronous bool) (ending, error) {
+	standby, err := c.follow(ctx)
+	if err != nil {
+		return nil, err
+	}
+	open := func() int { return 0 }
+	if synchronous {
+		err = c.synchronous(ctx)
+	} else {
+		open = c.replication.BlackHole(true, true)
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.set(ctx, map[string]string{"synchronous_standby_names": ""}), standby.Close())
+	}
+	return func(ctx context.Context) (string, error) {
+		defer open()
+		var detail string
+		if !synchronous {
+			if lost, err := c.number(ctx, `select coalesce(max(pg_current_wal_lsn() - flush_lsn), 0)::bigint from pg_stat_replication`); err == nil { // a server that other faults have cannot say it
+				detail = fmt.Sprintf("%d bytes of the log were not sent", lost)
+			}
+		}
+		if err := stop(c.server(), syscall.SIGQUIT); err != nil {
+			return detail, err
+		}
+		c.replication.Lead("")
+		c.replication.Cut()
+		if err := standby.Promote(); err != nil {
+			return detail, err
+		}
+		return detail, c.move(standby)
+	}, nil
+}
+
+// synchronous has each commit wait for the standby.
+func (c *Cluster) synchronous(ctx context.Context) error {
+	if err := c.set(ctx, map[string]string{"synchronous_standby_names": "standby"}); err != nil {
+		return err
+	}
+	return c.until(ctx, `select exists (select from pg_stat_replication where sync_state = 'sync')`)
+}
+
+// standbyOnly leads all to a standby that takes no writes.
+func (c *Cluster) standbyOnly(ctx context.Context) (ending, error) {
+	standby, err := c.follow(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.opts.Entrance.Lead(standby.Socket())
+	c.opts.Entrance.Cut()
+	return func(context.Context) (string, error) {
+		c.opts.Entrance.Lead(c.server().Socket())
+		c.opts.Entrance.Cut()
+		return "", standby.Close()
+	}, nil
+}
+
+// dumpAndRestore has a new server, with what the former one had, take its place.
+func (c *Cluster) dumpAndRestore(ctx context.Context) (_ ending, err error) {
+	c.opts.Entrance.Lead("")
+	c.opts.Entrance.Cut()
+	defer func() {
+		if err != nil {
+			c.opts.Entrance.Lead(c.server().Socket())
+		}
+	}()
+	const others = `from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'`
+	if err := errors.Join(c.do(ctx, `select pg_terminate_backend(pid) `+others), c.until(ctx, `select not exists (select `+others+`)`)); err != nil {
+		return nil, err
+	}
+	from := c.server()
+	to, err := pgtest.StartWith(c.setup())
+	if err != nil {
+		return nil, err
+	}
+	dump := from.Host() + "/dump"
+	if err = furnish(ctx, to); err == nil {
+		err = from.Run("pg_dump", "--format=custom", "--file", dump, "--host", from.Host(), "--username", "lastcall", Database)
+	}
+	if err == nil {
+		err = from.Run("pg_restore", "--exit-on-error", "--host", to.Host(), "--username", "lastcall", "--dbname", Database, dump)
+	}
+	if err != nil {
+		return nil, errors.Join(err, to.Close())
+	}
+	return over, c.move(to)
+}
