@@ -124,8 +124,8 @@ func insertion(p history.Plan) river.InsertManyParams {
 	return river.InsertManyParams{Args: j, InsertOpts: opts}
 }
 
-// insert inserts plans, and adds what came of them to an answer. River cannot insert two jobs of the
-// same key in one statement, so those that have one come by themselves.
+// insert inserts plans, and adds what came of them to an answer. River cannot insert two jobs of
+// the same key in one statement, so those that have one come by themselves.
 func insert(plans []history.Plan, a *history.Answer, some func([]river.InsertManyParams) ([]*rivertype.JobInsertResult, error)) error {
 	a.IDs, a.Existed = make([]string, len(plans)), make([]bool, len(plans))
 	var (

@@ -62,8 +62,8 @@ func inspect(ctx context.Context, pool *pgxpool.Pool) error {
 	}
 }
 
-// scanTask reads a job. Of its runs River keeps which client had each of them; when the earlier ones
-// began, and how they ended, it does not.
+// scanTask reads a job. Of its runs River keeps which client had each of them; when the earlier
+// ones began, and how they ended, it does not.
 func scanTask(row pgx.CollectableRow) (t history.Task, err error) {
 	var (
 		by               []string

@@ -1,6 +1,6 @@
 // Command riverchaos is the driver of River for the chaos harness (test/chaos): the commands setup,
-// worker, client and inspect, for River on PostgreSQL. Settings are those that River's documentation
-// recommends, and where one was chosen for the harness, a comment says why.
+// worker, client and inspect, for River on PostgreSQL. Settings are those that River's
+// documentation recommends, and where one was chosen for the harness, a comment says why.
 //
 // River has no fencing tokens, no request to hand over a running job, no logs and no progress: what
 // a plan or a call asks of these is left out or refused.

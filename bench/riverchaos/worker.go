@@ -129,8 +129,8 @@ func (r *run) steps(ctx context.Context, at int) error {
 	return r.finishTogether(ctx)
 }
 
-// handOver leaves the job to another worker. To snooze it is what River's documentation advises at a
-// stop: it uses no attempt, and keeps the cursor.
+// handOver leaves the job to another worker. To snooze it is what River's documentation advises at
+// a stop: it uses no attempt, and keeps the cursor.
 func (r *run) handOver(ctx context.Context, at int) error {
 	if err := r.report(ctx, history.Effect{Step: history.HandedOver, Resumed: at}); err != nil {
 		return err
@@ -197,7 +197,8 @@ func (r *run) tryFinish(ctx context.Context) (done bool, err error) {
 	return done || err == nil, err
 }
 
-// fence stands in for a fencing token: the time at which the job was fetched, by the server's clock.
+// fence stands in for a fencing token: the time at which the job was fetched, by the server's
+// clock.
 func (r *run) fence() int64 { return r.AttemptedAt.UnixMicro() }
 
 func (r *run) report(ctx context.Context, e history.Effect) error {

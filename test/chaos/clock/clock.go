@@ -29,8 +29,8 @@ var offset string
 // reading is where time.Now reads the time of day.
 const reading = "sec, nsec, mono := runtimeNow()\n"
 
-// Overlay writes files into a directory by which the go command that is found in PATH gives a program
-// the clock, and returns the one that its flag -overlay is to name.
+// Overlay writes files into a directory by which the go command that is found in PATH gives a
+// program the clock, and returns the one that its flag -overlay is to name.
 func Overlay(ctx context.Context, dir string) (string, error) {
 	goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {

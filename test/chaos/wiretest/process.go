@@ -22,8 +22,8 @@ type Process struct {
 	out, log output
 }
 
-// Start starts the driver under a name, with a command and with more of an environment. It is killed
-// at the end of the test, if it lives then.
+// Start starts the driver under a name, with a command and with more of an environment. It is
+// killed at the end of the test, if it lives then.
 func (h *Harness) Start(name, command string, env ...string) *Process {
 	h.t.Helper()
 	p := &Process{h: h, cmd: exec.CommandContext(h.t.Context(), os.Args[0], command)}

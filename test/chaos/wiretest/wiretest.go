@@ -1,5 +1,5 @@
-// Package wiretest has a tiny chaos harness for the tests of drivers. It starts a driver's processes,
-// records their effects, gives verdicts, and asks the client.
+// Package wiretest has a tiny chaos harness for the tests of drivers. It starts a driver's
+// processes, records their effects, gives verdicts, and asks the client.
 //
 // A process is the test binary again. Its TestMain does the driver's command when [Driver] says so.
 package wiretest
@@ -178,8 +178,8 @@ func (h *Harness) Did(seq int) string {
 	return strings.Join(words, " ")
 }
 
-// Overtake has the harness refuse what the present run of a task writes from now on, and waits until
-// a newer one has written.
+// Overtake has the harness refuse what the present run of a task writes from now on, and waits
+// until a newer one has written.
 func (h *Harness) Overtake(seq int) {
 	h.t.Helper()
 	h.mu.Lock()
