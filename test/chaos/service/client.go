@@ -44,7 +44,7 @@ func answerCalls(s settings) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	c := &client{settings: s, tasks: task.NewClient(store)}
+	c := &client{settings: s, tasks: task.NewClient(s.breaks.store(store))}
 	if c.db, err = openTables(s.store, 2); err != nil {
 		return err
 	}
