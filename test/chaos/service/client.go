@@ -44,7 +44,7 @@ func answerCalls(s settings) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	c := &client{settings: s, tasks: task.NewClient(store)}
+	c := &client{settings: s, tasks: task.NewClient(s.breaks.store(store))}
 	if c.db, err = openTables(s.store, 2); err != nil {
 		return err
 	}
@@ -70,7 +70,8 @@ func answerCalls(s settings) (err error) {
 	}
 }
 
-// endWithInput calls end when standard input has ended, if that is a pipe. It ends with the process.
+// endWithInput calls end when standard input has ended, if that is a pipe. It ends with the
+// process.
 func endWithInput(end func()) {
 	if info, err := os.Stdin.Stat(); err != nil || info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) == 0 {
 		return
@@ -169,8 +170,8 @@ func (c *client) enqueue(ctx context.Context, plans []history.Plan) ([]string, [
 	}
 }
 
-// answered are the ids of an enqueue, and which of the tasks were there before: of the ids that were
-// asked for the others are those of tasks that hold the keys.
+// answered are the ids of an enqueue, and which of the tasks were there before: of the ids that
+// were asked for the others are those of tasks that hold the keys.
 func answered(asked []task.NewTask, done []task.EnqueueResult) (ids []string, existed []bool) {
 	for i, d := range done {
 		ids = append(ids, d.ID)

@@ -11,11 +11,12 @@ import (
 
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/wiretest"
 )
 
 func TestClient_AnswersEveryCall(t *testing.T) {
-	onBothStores(t, func(h *harness) {
-		client := h.startReady("c", "client")
+	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
+		client := h.StartReady("c", "client")
 		const one, two, absent = "11111111-1111-4111-8111-111111111111", "22222222-2222-1222-8222-222222222222", "33333333-3333-5333-8333-333333333333"
 		plan := func(seq int, p history.Plan) history.Plan {
 			p.Seq, p.Kind, p.Steps = seq, history.KindSteps, 1
@@ -41,14 +42,14 @@ func TestClient_AnswersEveryCall(t *testing.T) {
 			{history.Call{Op: "dance"}, history.Refused, nil, nil},
 		}
 		for _, c := range calls {
-			a := h.ask(c.Call)
+			a := h.Ask(c.Call)
 			if a.Outcome != c.outcome || !slices.Equal(a.IDs, c.ids) || !slices.Equal(a.Existed, c.existed) || (a.Error == "") != (c.outcome == history.Done) {
 				t.Errorf("%s: %+v, want %+v", c.Op, a, c)
 			}
 		}
-		client.in.Close()
-		client.end(0, 0)
-		_, tasks := h.inspect()
+		client.CloseInput()
+		client.End(0, 0)
+		_, tasks := inspected(t, h.Store)
 		if got := tasks[1]; len(tasks) != 2 || got.ID != one || got.Status != "queued" || got.Queue != "q" || got.Key != "k" {
 			t.Errorf("%+v", tasks)
 		}
@@ -56,13 +57,13 @@ func TestClient_AnswersEveryCall(t *testing.T) {
 }
 
 func TestClient_EnqueuesInATransaction(t *testing.T) {
-	onBothStores(t, func(h *harness) {
-		client := h.startReady("c", "client")
+	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
+		client := h.StartReady("c", "client")
 		call := func(seq int, commit bool) history.Answer {
-			return h.ask(history.Call{Op: history.EnqueueTx, Commit: commit, Plans: []history.Plan{{Seq: seq, Kind: history.KindSteps, Key: "k"}}})
+			return h.Ask(history.Call{Op: history.EnqueueTx, Commit: commit, Plans: []history.Plan{{Seq: seq, Kind: history.KindSteps, Key: "k"}}})
 		}
 		want := history.Done
-		if strings.HasPrefix(h.store, "sqlite:") {
+		if strings.HasPrefix(h.Store, "sqlite:") {
 			want = history.Refused
 		}
 		for seq, commit := range []bool{1: false, 2: true, 3: true} {
@@ -70,9 +71,9 @@ func TestClient_EnqueuesInATransaction(t *testing.T) {
 				t.Errorf("task %d: %+v, want %s", seq, a, want)
 			}
 		}
-		client.in.Close()
-		client.end(0, 0)
-		state, tasks := h.inspect()
+		client.CloseInput()
+		client.End(0, 0)
+		state, tasks := inspected(t, h.Store)
 		if _, there := tasks[2]; there != (want == history.Done) || len(tasks) > 1 || len(state.Residue) > 0 {
 			t.Errorf("%+v, residue %v", tasks, state.Residue)
 		}
@@ -80,27 +81,25 @@ func TestClient_EnqueuesInATransaction(t *testing.T) {
 }
 
 func TestClient_FinishesTogetherOnce(t *testing.T) {
-	onBothStores(t, func(h *harness) {
-		h.startReady("c", "client")
+	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
+		h.StartReady("c", "client")
 		plan := history.Plan{Seq: 1, Kind: history.KindSteps, Steps: 2, Save: true, InTx: true}
-		if a := h.ask(history.Call{Op: history.Enqueue, Plans: []history.Plan{plan}}); a.Outcome != history.Done {
-			t.Fatalf("%+v", a)
-		}
-		w := h.startReady("w", "worker")
-		if strings.HasPrefix(h.store, "sqlite:") {
-			w.awaitLog("task failed")
-			w.end(syscall.SIGTERM, 0)
-			if _, tasks := h.inspect(); tasks[1].Status != "failed" || !strings.Contains(tasks[1].Error, errNoTx.Error()) {
+		h.Enqueue(plan)
+		w := h.StartReady("w", "worker")
+		if strings.HasPrefix(h.Store, "sqlite:") {
+			w.AwaitLog("task failed")
+			w.End(syscall.SIGTERM, 0)
+			if _, tasks := inspected(t, h.Store); tasks[1].Status != "failed" || !strings.Contains(tasks[1].Error, errNoTx.Error()) {
 				t.Errorf("%+v", tasks[1])
 			}
 			return
 		}
-		h.awaitStep(1, history.Finished, 1)
-		w.end(syscall.SIGTERM, 0)
-		state, tasks := h.inspect()
+		h.AwaitStep(1, history.Finished, 1)
+		w.End(syscall.SIGTERM, 0)
+		state, tasks := inspected(t, h.Store)
 		want := fmt.Sprint([]history.TxStep{{Seq: 1, Step: 1, Fence: tasks[1].Runs[0].Run}})
-		if got := fmt.Sprint(state.TxSteps); got != want || tasks[1].Status != "succeeded" || h.did(1) != "begun at 0: 0 1 finished" {
-			t.Errorf("%s, want %s; %+v; %s", got, want, tasks[1], h.did(1))
+		if got := fmt.Sprint(state.TxSteps); got != want || tasks[1].Status != "succeeded" || h.Did(1) != "begun at 0: 0 1 finished" {
+			t.Errorf("%s, want %s; %+v; %s", got, want, tasks[1], h.Did(1))
 		}
 	})
 }

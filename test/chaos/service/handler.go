@@ -28,7 +28,7 @@ func (w *worker) handle(ctx context.Context, r *task.Run, plan history.Plan) err
 		defer stop()
 		u.deaf = true
 	}
-	return u.work(ctx)
+	return u.work(w.breaks.context(ctx))
 }
 
 // run is one run of a task.
@@ -58,7 +58,7 @@ func (u *run) work(ctx context.Context) error {
 			if err := u.report(ctx, history.Effect{Step: history.HandedOver, Resumed: at}); err != nil {
 				return err
 			}
-			return u.HandOver(at)
+			return u.HandOver(u.worker.breaks.handOver(at))
 		}
 		if err := u.step(ctx, at, at == first); err != nil {
 			return err
@@ -165,8 +165,10 @@ func (u *run) tryFinish(ctx context.Context) (done bool, err error) {
 		return done, err
 	}
 	const write = `insert into chaos_effects (seq, step, fence) values ($1, $2, $3)`
-	if _, err := tx.ExecContext(ctx, write, u.plan.Seq, u.plan.Steps-1, u.FencingToken()); err != nil {
-		return false, err
+	for range u.worker.breaks.times() {
+		if _, err := tx.ExecContext(ctx, write, u.plan.Seq, u.plan.Steps-1, u.FencingToken()); err != nil {
+			return false, err
+		}
 	}
 	if err := u.FinishTx(ctx, pgstore.SQLTx(tx)); err != nil {
 		return false, err
@@ -177,7 +179,7 @@ func (u *run) tryFinish(ctx context.Context) (done bool, err error) {
 
 // report reports an effect to the harness.
 func (u *run) report(ctx context.Context, e history.Effect) error {
-	e.Seq, e.TaskID, e.Fence = u.plan.Seq, u.ID(), u.FencingToken()
+	e.Seq, e.TaskID, e.Fence = u.plan.Seq, u.ID(), u.worker.breaks.fence(u.FencingToken())
 	return u.worker.conn.Effect(ctx, e)
 }
 

@@ -107,7 +107,8 @@ func readPostgres(ctx context.Context, address string) (state history.State, err
 }
 
 // lookForSessions looks for what sessions have left in the server, and for sessions of the service.
-// Those of the harness call themselves chaos. A server notices the end of a connection in its own time.
+// Those of the harness call themselves chaos. A server notices the end of a connection in its own
+// time.
 func (i *inspector) lookForSessions(ctx context.Context) error {
 	const look = `
 		select 'connection ' || application_name || ' ' || coalesce(state, '') || ': ' || coalesce(query, '') from pg_stat_activity

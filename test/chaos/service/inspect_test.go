@@ -8,31 +8,32 @@ import (
 	"testing"
 
 	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/wiretest"
 )
 
 func TestInspect_FindsWhatBelongsToNothing(t *testing.T) {
-	onBothStores(t, func(h *harness) {
-		client := h.startReady("c", "client")
+	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
+		client := h.StartReady("c", "client")
 		// One waits, one has a key, one has ended.
 		var ids []string
 		for seq, p := range []history.Plan{{}, {Key: "k"}, {DelayMS: 60_000}} {
 			p.Seq, p.Kind = seq+1, history.KindSteps
-			a := h.ask(history.Call{Op: history.Enqueue, Plans: []history.Plan{p}})
+			a := h.Ask(history.Call{Op: history.Enqueue, Plans: []history.Plan{p}})
 			ids = append(ids, a.IDs...)
 		}
-		h.ask(history.Call{Op: history.Cancel, TaskID: ids[2]})
-		client.in.Close()
-		client.end(0, 0)
-		if state, _ := h.inspect(); len(state.Residue) > 0 || len(state.Left) > 0 || fmt.Sprint(state.Counts) != "map[cancelled:1 queued:2]" {
+		h.Ask(history.Call{Op: history.Cancel, TaskID: ids[2]})
+		client.CloseInput()
+		client.End(0, 0)
+		if state, _ := inspected(t, h.Store); len(state.Residue) > 0 || len(state.Left) > 0 || fmt.Sprint(state.Counts) != "map[cancelled:1 queued:2]" {
 			t.Fatalf("%v, %v, %v", state.Residue, state.Left, state.Counts)
 		}
-		driver, address := "pgx", h.store
+		driver, address := "pgx", h.Store
 		damages := postgresDamages
-		if path, ok := sqlitePath(h.store); ok {
+		if path, ok := sqlitePath(h.Store); ok {
 			driver, address, damages = "sqlite", "file:"+path+"?_pragma=busy_timeout(20000)", sqliteDamages
 		}
 		for _, d := range damages {
-			h.checkDamage(driver, address, d, ids)
+			checkDamage(t, h.Store, driver, address, d, ids)
 		}
 	})
 }
@@ -79,35 +80,35 @@ var postgresDamages = []damage{
 }
 
 // checkDamage does a damage, looks for it, and undoes it.
-func (h *harness) checkDamage(driver, address string, d damage, ids []string) {
-	h.Helper()
+func checkDamage(t *testing.T, store, driver, address string, d damage, ids []string) {
+	t.Helper()
 	exec := func(text string) {
 		for n, id := range ids {
 			text = strings.ReplaceAll(text, fmt.Sprintf("{%d}", n), id)
 		}
 		db, err := sql.Open(driver, address)
 		if err == nil {
-			_, err = db.ExecContext(h.Context(), text)
+			_, err = db.ExecContext(t.Context(), text)
 		}
 		if err != nil {
-			h.Fatalf("%s: %v", text, err)
+			t.Fatalf("%s: %v", text, err)
 		}
 		db.Close()
 	}
 	exec(d.do)
-	if state, _ := h.inspect(); fmt.Sprint(state.Residue) != d.want {
-		h.Errorf("after %s: residue %v, want %s", d.do, state.Residue, d.want)
+	if state, _ := inspected(t, store); fmt.Sprint(state.Residue) != d.want {
+		t.Errorf("after %s: residue %v, want %s", d.do, state.Residue, d.want)
 	}
 	exec(d.undo)
-	if state, _ := h.inspect(); len(state.Residue) > 0 {
-		h.Errorf("after %s: residue %v, want none", d.undo, state.Residue)
+	if state, _ := inspected(t, store); len(state.Residue) > 0 {
+		t.Errorf("after %s: residue %v, want none", d.undo, state.Residue)
 	}
 }
 
 func TestInspect_FindsWhatIsLeftBesideTheTables(t *testing.T) {
-	onBothStores(t, func(h *harness) {
+	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
 		var want string
-		if path, ok := sqlitePath(h.store); ok {
+		if path, ok := sqlitePath(h.Store); ok {
 			want = "[file tasks.db-journal-of-mine file tasks.db-workers/w.lock]"
 			for _, file := range []string{path + "-journal-of-mine", path + "-workers/w.lock"} {
 				if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -115,7 +116,7 @@ func TestInspect_FindsWhatIsLeftBesideTheTables(t *testing.T) {
 				}
 			}
 		} else {
-			db, err := sql.Open("pgx", h.store)
+			db, err := sql.Open("pgx", h.Store)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -126,7 +127,7 @@ func TestInspect_FindsWhatIsLeftBesideTheTables(t *testing.T) {
 			}
 			want = "forgotten advisory lock"
 		}
-		state, _ := h.inspect()
+		state, _ := inspected(t, h.Store)
 		got := fmt.Sprint(state.Left)
 		if len(state.Left) != 2 || strings.HasPrefix(want, "[") && got != want || want != got && !(strings.Contains(got, "connection forgotten") && strings.Contains(got, "advisory lock of process")) {
 			t.Errorf("%s, want %s", got, want)

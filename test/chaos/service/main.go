@@ -76,11 +76,13 @@ func exitCode(err error) int {
 type settings struct {
 	store        string // the address
 	lease, grace time.Duration
+	breaks       breakage
 	log          *slog.Logger
 }
 
 func readSettings() (s settings, err error) {
 	s.store = os.Getenv(wire.EnvStore)
+	s.breaks = breakage(os.Getenv(wire.EnvBreak))
 	s.log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	if s.lease, err = durationOf(wire.EnvLease, "15s"); err != nil {
 		return s, err

@@ -142,8 +142,8 @@ func (p *program) report(ctx context.Context, e history.Effect) error {
 	return p.conn.Effect(ctx, e)
 }
 
-// The commands by which a program leaves a process behind, as a daemon does it: a child in a session
-// of its own starts a grandchild in another one, and ends.
+// The commands by which a program leaves a process behind, as a daemon does it: a child in a
+// session of its own starts a grandchild in another one, and ends.
 const (
 	daemonCommand     = "daemon"
 	grandchildCommand = "grandchild"

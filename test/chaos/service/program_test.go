@@ -14,54 +14,55 @@ import (
 
 	"github.com/lastcall-go/lastcall/internal/proc"
 	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/wiretest"
 )
 
 // startRun starts a run of a program as the real server does, in a directory.
-func (h *harness) startRun(dir string, nth int, plan string, env ...string) *process {
-	h.Helper()
+func startRun(t *testing.T, h *wiretest.Harness, dir string, nth int, plan string, env ...string) *wiretest.Process {
+	t.Helper()
 	payload := filepath.Join(dir, "payload")
 	if err := os.WriteFile(payload, []byte(plan), 0o600); err != nil {
-		h.Fatal(err)
+		t.Fatal(err)
 	}
-	return h.start("w", "program", append(env, "LASTCALL_PAYLOAD_FILE="+payload, "LASTCALL_CHECKPOINT="+filepath.Join(dir, "checkpoint"),
+	return h.Start("w", "program", append(env, "LASTCALL_PAYLOAD_FILE="+payload, "LASTCALL_CHECKPOINT="+filepath.Join(dir, "checkpoint"),
 		"LASTCALL_STOP_FILE="+filepath.Join(dir, "stop"), "LASTCALL_TASK_ID=id", fmt.Sprintf("LASTCALL_FENCE=%d", 100+nth), fmt.Sprintf("LASTCALL_RUN=%d", nth))...)
 }
 
 func TestProgram_DoesWhatThePlanSays(t *testing.T) {
 	t.Parallel()
-	h := newHarness(t, "sqlite:"+filepath.Join(t.TempDir(), "tasks.db"))
+	h := onSQLite(t)
 	dir := t.TempDir()
 	const plan = `{"Seq": 1, "Kind": "program", "Steps": 4, "Save": true, "Exit": 1, "Fail": 1, "HandOver": true, "Log": 1, "Progress": true, "PaceMS": 100}`
-	h.startRun(dir, 1, plan).end(0, -1)
-	h.startRun(dir, 2, plan).end(0, codeFailed)
-	p := h.startRun(dir, 3, plan)
-	h.awaitStep(1, 1, 1)
+	startRun(t, h, dir, 1, plan).End(0, -1)
+	startRun(t, h, dir, 2, plan).End(0, codeFailed)
+	p := startRun(t, h, dir, 3, plan)
+	h.AwaitStep(1, 1, 1)
 	if err := os.WriteFile(filepath.Join(dir, "stop"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.end(0, codeFailed)
+	p.End(0, codeFailed)
 	if err := os.Remove(filepath.Join(dir, "stop")); err != nil {
 		t.Fatal(err)
 	}
-	p = h.startRun(dir, 4, plan)
-	p.end(0, 0)
-	got := h.did(1)
+	p = startRun(t, h, dir, 4, plan)
+	p.End(0, 0)
+	got := h.Did(1)
 	const failed = "begun at 0: 0 begun at 0: 0 begun at 0: "
 	if got != failed+"0 1 handed over at 2 begun at 2: 2 3 finished" && got != failed+"0 1 2 handed over at 3 begun at 3: 3 finished" {
 		t.Error(got)
 	}
-	if log := p.log.String(); !strings.Contains(log, "run 104, line 0\n") || !strings.Contains(log, "::progress 1.000 step 3\n") {
+	if log := p.Log(); !strings.Contains(log, "run 104, line 0\n") || !strings.Contains(log, "::progress 1.000 step 3\n") {
 		t.Error(log)
 	}
 }
 
 func TestProgram_LeavesProcessesBehind(t *testing.T) {
 	t.Parallel()
-	h := newHarness(t, "sqlite:"+filepath.Join(t.TempDir(), "tasks.db"))
+	h := onSQLite(t)
 	marker := fmt.Sprintf("CHAOS_NAME=leaves-%d", os.Getpid())
-	p := h.startRun(t.TempDir(), 1, `{"Seq": 1, "Kind": "program", "Children": 2}`, marker)
-	h.awaitStep(1, history.Finished, 1)
-	left := withEnvironment(t, marker, p.Process.Pid)
+	p := startRun(t, h, t.TempDir(), 1, `{"Seq": 1, "Kind": "program", "Children": 2}`, marker)
+	h.AwaitStep(1, history.Finished, 1)
+	left := withEnvironment(t, marker, p.PID())
 	defer func() {
 		for _, pid := range left {
 			syscall.Kill(pid, syscall.SIGKILL)

@@ -34,12 +34,14 @@ func serve(s settings) int {
 	}
 	before := openFiles()
 	w := &worker{settings: s, conn: conn}
+	s.breaks.begin()
 	code := lastcall.Main(lastcall.Config{Grace: s.grace, Logger: s.log, TerminationLog: "-"}, w.setUp)
 	if code == 0 { // otherwise what is left has been reported, or was cut off
 		if left := leftOvers(before); left != "" {
 			err = conn.Left(left)
 		}
 	}
+	s.breaks.end()
 	if err := errors.Join(err, conn.Close()); err != nil {
 		return exitCode(err)
 	}
@@ -61,7 +63,7 @@ func (w *worker) setUp(ctx context.Context, g *lastcall.Group) error {
 	var mux task.Mux
 	task.Handle(&mux, steps, w.handle)
 	// Nothing is pruned, so that every task can be looked at when the run is over.
-	tasks, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: concurrency, Name: w.conn.Name(),
+	tasks, err := task.NewWorker(task.WorkerConfig{Store: w.breaks.store(store), Mux: &mux, Concurrency: concurrency, Name: w.conn.Name(),
 		Lease: w.lease, Retention: -1, Logger: w.log})
 	if err != nil {
 		return err

@@ -7,31 +7,12 @@ import (
 	"testing"
 
 	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/wiretest"
 )
 
-// did is what the accepted effects of a task are, in short: the steps of each run.
-func (h *harness) did(seq int) string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var b strings.Builder
-	for _, e := range h.of(seq) {
-		switch e.Step {
-		case history.Begun:
-			fmt.Fprintf(&b, " begun at %d:", e.Resumed)
-		case history.HandedOver:
-			fmt.Fprintf(&b, " handed over at %d", e.Resumed)
-		case history.Finished:
-			b.WriteString(" finished")
-		default:
-			fmt.Fprintf(&b, " %d", e.Step)
-		}
-	}
-	return strings.TrimSpace(b.String())
-}
-
 func TestWorker_DoesWhatPlansSay(t *testing.T) {
-	onBothStores(t, func(h *harness) {
-		client := h.startReady("c", "client")
+	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
+		client := h.StartReady("c", "client")
 		plans := []history.Plan{
 			{Steps: 2},
 			{Steps: 3, Save: true, Result: 100, Log: 3, Progress: true},
@@ -53,22 +34,20 @@ func TestWorker_DoesWhatPlansSay(t *testing.T) {
 		}
 		// One after the other, since a run that ends its process takes the others with it.
 		for i, p := range plans {
-			if a := h.ask(history.Call{Op: history.Enqueue, Plans: []history.Plan{p}}); a.Outcome != history.Done {
-				t.Fatalf("%+v", a)
-			}
-			w := h.startReady(fmt.Sprint("w", i), "worker")
+			h.Enqueue(p)
+			w := h.StartReady(fmt.Sprint("w", i), "worker")
 			if p.Exit > 0 {
-				w.end(0, map[bool]int{true: codePlanned, false: -1}[p.Seq%2 == 0])
-				w = h.startReady(fmt.Sprint("w", i, " again"), "worker")
+				w.End(0, map[bool]int{true: codePlanned, false: -1}[p.Seq%2 == 0])
+				w = h.StartReady(fmt.Sprint("w", i, " again"), "worker")
 			}
-			h.awaitStep(p.Seq, history.Finished, 1)
-			w.end(syscall.SIGTERM, 0)
+			h.AwaitStep(p.Seq, history.Finished, 1)
+			w.End(syscall.SIGTERM, 0)
 		}
-		client.in.Close()
-		client.end(0, 0)
-		state, tasks := h.inspect()
+		client.CloseInput()
+		client.End(0, 0)
+		state, tasks := inspected(t, h.Store)
 		for i, p := range plans {
-			if got := h.did(p.Seq); got != want[i] {
+			if got := h.Did(p.Seq); got != want[i] {
 				t.Errorf("plan %+v: %s, want %s", p, got, want[i])
 			}
 			got := tasks[p.Seq]
@@ -79,31 +58,29 @@ func TestWorker_DoesWhatPlansSay(t *testing.T) {
 		if len(state.Tasks) != len(plans) || len(state.Residue) > 0 || len(state.Left) > 0 || state.Counts["succeeded"] != int64(len(plans)) || len(state.Counts) != 1 {
 			t.Errorf("%d tasks, counts %v, residue %v, left %q", len(state.Tasks), state.Counts, state.Residue, state.Left)
 		}
-		if len(h.left) > 0 {
-			t.Errorf("workers have left %q", h.left)
+		if len(h.Left()) > 0 {
+			t.Errorf("workers have left %q", h.Left())
 		}
 	})
 }
 
 func TestWorker_HandsOverAndGoesOnThere(t *testing.T) {
-	onBothStores(t, func(h *harness) {
-		h.startReady("c", "client")
+	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
+		h.StartReady("c", "client")
 		plan := history.Plan{Seq: 1, Kind: history.KindSteps, Steps: 4, PaceMS: 200, HandOver: true}
-		if a := h.ask(history.Call{Op: history.Enqueue, Plans: []history.Plan{plan}}); a.Outcome != history.Done {
-			t.Fatalf("%+v", a)
-		}
-		w := h.startReady("w1", "worker")
-		h.awaitStep(1, 1, 1)
-		w.end(syscall.SIGTERM, 0)
-		w = h.startReady("w2", "worker")
-		h.awaitStep(1, history.Finished, 1)
-		w.end(syscall.SIGTERM, 0)
+		h.Enqueue(plan)
+		w := h.StartReady("w1", "worker")
+		h.AwaitStep(1, 1, 1)
+		w.End(syscall.SIGTERM, 0)
+		w = h.StartReady("w2", "worker")
+		h.AwaitStep(1, history.Finished, 1)
+		w.End(syscall.SIGTERM, 0)
 		// Last call comes before step 2, or just after it has begun.
-		got := h.did(1)
+		got := h.Did(1)
 		if got != "begun at 0: 0 1 handed over at 2 begun at 2: 2 3 finished" && got != "begun at 0: 0 1 2 handed over at 3 begun at 3: 3 finished" {
 			t.Error(got)
 		}
-		_, tasks := h.inspect()
+		_, tasks := inspected(t, h.Store)
 		if got := tasks[1]; got.Status != "succeeded" || got.Interruptions != 1 || len(got.Runs) != 2 ||
 			got.Runs[0].Status != "interrupted" || got.Runs[0].Reason != "stop" || got.Runs[0].Reclaimed {
 			t.Errorf("%+v", got)
@@ -112,16 +89,14 @@ func TestWorker_HandsOverAndGoesOnThere(t *testing.T) {
 }
 
 func TestWorker_DeafRunGoesOnAfterTheInterrupt(t *testing.T) {
-	onBothStores(t, func(h *harness) {
-		h.startReady("c", "client")
+	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
+		h.StartReady("c", "client")
 		plan := history.Plan{Seq: 1, Kind: history.KindSteps, Steps: 1000, PaceMS: 10, HandOver: true, DeafMS: 60_000}
-		if a := h.ask(history.Call{Op: history.Enqueue, Plans: []history.Plan{plan}}); a.Outcome != history.Done {
-			t.Fatalf("%+v", a)
-		}
-		w := h.startReady("w1", "worker", "CHAOS_GRACE=2s")
-		h.awaitStep(1, 1, 1)
-		w.end(syscall.SIGTERM, 3) // given up by name
-		_, tasks := h.inspect()
+		h.Enqueue(plan)
+		w := h.StartReady("w1", "worker", "CHAOS_GRACE=2s")
+		h.AwaitStep(1, 1, 1)
+		w.End(syscall.SIGTERM, 3) // given up by name
+		_, tasks := inspected(t, h.Store)
 		if got := tasks[1]; got.Status != "interrupted" || got.Reason != "deadline" || len(got.Runs) != 1 {
 			t.Errorf("%+v", got)
 		}
@@ -129,23 +104,15 @@ func TestWorker_DeafRunGoesOnAfterTheInterrupt(t *testing.T) {
 }
 
 func TestWorker_StaleVerdictEndsTheRun(t *testing.T) {
-	onBothStores(t, func(h *harness) {
-		h.startReady("c", "client")
+	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
+		h.StartReady("c", "client")
 		plan := history.Plan{Seq: 1, Kind: history.KindSteps, Steps: 1000, PaceMS: 10}
-		if a := h.ask(history.Call{Op: history.Enqueue, Plans: []history.Plan{plan}}); a.Outcome != history.Done {
-			t.Fatalf("%+v", a)
-		}
-		h.startReady("w1", "worker")
-		h.awaitStep(1, 1, 1)
-		h.mu.Lock()
-		stale := h.fences[1] + 1
-		h.fences[1] = stale
-		h.mu.Unlock()
-		h.await("a newer run", func() bool { return h.fences[1] > stale }) // run numbers follow the clock
-		h.mu.Lock()
-		defer h.mu.Unlock()
+		h.Enqueue(plan)
+		h.StartReady("w1", "worker")
+		h.AwaitStep(1, 1, 1)
+		h.Overtake(1)
 		refused := 0
-		for _, e := range h.effects {
+		for _, e := range h.Effects() {
 			if e.Stale {
 				refused++
 			}
@@ -157,14 +124,12 @@ func TestWorker_StaleVerdictEndsTheRun(t *testing.T) {
 }
 
 func TestWorker_EndsWithTheHarness(t *testing.T) {
-	onBothStores(t, func(h *harness) {
-		w := h.startReady("w1", "worker")
-		h.mu.Lock()
-		h.conns["w1"].Close()
-		h.mu.Unlock()
-		w.end(0, codeFailed)
-		if !strings.Contains(w.log.String(), "the harness has gone") {
-			t.Errorf("%s", w.log)
+	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
+		w := h.StartReady("w1", "worker")
+		h.Drop("w1")
+		w.End(0, codeFailed)
+		if !strings.Contains(w.Log(), "the harness has gone") {
+			t.Error(w.Log())
 		}
 	})
 }
