@@ -107,6 +107,7 @@ type Fault struct {
 
 // Call is something that a client is asked to do.
 type Call struct {
+	// ID is its number, from 1.
 	ID      int64
 	Process string // the client
 	Op      Op
@@ -136,6 +137,7 @@ const (
 // Answer is what came of a call. A call without an answer, and one whose answer is Unknown, may have
 // been done or not.
 type Answer struct {
+	// Call is the call's ID.
 	Call    int64
 	Outcome Outcome
 	Error   string `json:",omitempty"`
@@ -158,6 +160,7 @@ const (
 // Effect is something that a run has done outside of the store: in the harness, which is always
 // there and refuses what a stale run writes.
 type Effect struct {
+	// Seq and TaskID name the task.
 	Seq     int
 	TaskID  string
 	Step    int    // or Begun, Finished, HandedOver
@@ -181,6 +184,7 @@ const (
 
 // Sample is what a process, or a table, takes at that moment.
 type Sample struct {
+	// Process is set for a process, Tables for the store.
 	Process string           `json:",omitempty"`
 	RSS     int64            `json:",omitempty"` // bytes
 	Files   int              `json:",omitempty"` // open descriptors
@@ -190,6 +194,7 @@ type Sample struct {
 // State is what the store has when everything has ended. It is read with statements of its own, not
 // by the code of the store.
 type State struct {
+	// Tasks are all that there are, TxSteps the effects that were written in the store's database.
 	Tasks   []Task
 	TxSteps []TxStep
 	// Counts are the numbers of tasks by status as the store tells them.
@@ -203,6 +208,7 @@ type State struct {
 
 // Task is a task as the store has it.
 type Task struct {
+	// ID is what the store calls it. Status and Reason are as the task has them now.
 	ID, Kind, Queue, Key, Status, Reason, Error string
 	Seq                                         int
 	Attempts, Interruptions, Crashes            int
@@ -223,6 +229,7 @@ type Run struct {
 
 // TxStep is an effect in the store's own database, written in the transaction that ended the task.
 type TxStep struct {
+	// Seq names the task, Fence the run.
 	Seq   int
 	Step  int
 	Fence int64
@@ -230,6 +237,7 @@ type TxStep struct {
 
 // History is a whole run.
 type History struct {
+	// Events are in the order in which they were recorded.
 	Events []Event
 	State  State
 	// Lease is after how long without a sign of life a worker counts as dead, Margin what is allowed
