@@ -65,7 +65,7 @@ func onNetwork(ctx context.Context, r *run, f Fault, begin func(front string) (e
 	r.rec.add(history.Event{Fault: &e})
 	end := begin(s.name)
 	pause(ctx, time.Duration(f.For))
-	over.Over, over.Detail = true, times(end())
+	over.Over, over.Detail, over.Victims = true, times(end()), s.since(p)
 	r.rec.add(history.Event{Fault: &over})
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"sync"
 	"time"
 )
@@ -20,7 +21,7 @@ type slot struct {
 	fault sync.Mutex
 
 	mu   sync.Mutex
-	n    int // incarnations so far
+	all  []string // the names of its processes so far
 	now  *process
 	next chan struct{} // closed and replaced when there is another process
 }
@@ -57,8 +58,8 @@ func (s *slot) keep(ctx context.Context, r *run) {
 func (s *slot) fill(r *run) (*process, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.n++
-	name := fmt.Sprintf("%s.%d", s.name, s.n)
+	name := fmt.Sprintf("%s.%d", s.name, len(s.all)+1)
+	s.all = append(s.all, name)
 	cmd, err := s.command(name)
 	if err != nil {
 		return nil, err
@@ -78,6 +79,13 @@ func (s *slot) current() *process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.now
+}
+
+// since returns the names of a process of the slot and of those that have followed it.
+func (s *slot) since(p *process) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.all[slices.Index(s.all, p.name):])
 }
 
 // serving waits for a process of the slot that is ready, and has not ended.

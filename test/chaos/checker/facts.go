@@ -179,6 +179,9 @@ func (f *facts) fault(e *history.Event, known map[int]*fault) {
 	}
 	if begun, ok := known[e.Fault.ID]; ok && e.Fault.Over {
 		begun.over, begun.to = e, e.At
+		if len(begun.Victims) > 0 { // it has hit those too that took the place of the first ones
+			begun.Fault = e.Fault
+		}
 		return
 	}
 	x := &fault{Fault: e.Fault, begin: e, span: span{e.At, f.end}}

@@ -149,7 +149,7 @@ func (f *facts) explained(p *process) bool {
 		if slices.Contains(x.Victims, p.name) {
 			return x.begin.N < end.N
 		}
-		return len(x.Victims) == 0 && !p.ready && x.has(end.At)
+		return len(x.Victims) == 0 && !p.ready && (x.has(end.At) || x.has(end.At.Add(-f.margin)))
 	}
 	if slices.ContainsFunc(f.faults, hit) {
 		return true
