@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/lastcall-go/lastcall/test/chaos/clock"
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
@@ -26,6 +27,9 @@ func (r *run) driver(role, slot string) func(process string) (*exec.Cmd, error) 
 		}
 		cmd := exec.CommandContext(context.Background(), r.opt.driver, role) // it ends with the run
 		cmd.Env = r.environment(process, address)
+		if r.clocks[slot] != nil {
+			cmd.Env = append(cmd.Env, clock.EnvClock+"="+r.clockFile(slot))
+		}
 		if role == "client" {
 			if _, err := cmd.StdinPipe(); err != nil { // which ends with the harness
 				return nil, err

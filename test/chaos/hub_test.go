@@ -16,7 +16,7 @@ import (
 // newTestHub returns a hub, and what it records.
 func newTestHub(t *testing.T) (*hub, *record) {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "chaos-test-") // the path of a socket must be short
+	dir, err := os.MkdirTemp("/tmp", "chaos-test-") //nolint:usetesting // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,7 +96,7 @@ func (g cgroup) add(pid int) error {
 // remove removes the cgroup and those below it, which have no processes any more but may seem to for
 // a moment.
 func (g cgroup) remove() error {
-	if g.err != nil {
+	if g.dir == "" {
 		return nil
 	}
 	below, _ := filepath.Glob(filepath.Join(g.dir, "*", "cgroup.procs")) // the pattern is good

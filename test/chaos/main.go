@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lastcall-go/lastcall/test/chaos/clock"
 	"github.com/lastcall-go/lastcall/test/chaos/server"
 )
 
@@ -45,6 +46,8 @@ type options struct {
 	again           int
 	shrink          time.Duration
 	breaks          string
+	clock           bool
+	overlay         string
 }
 
 // command is the whole program: the supervisor, or inside of it a run.
@@ -57,7 +60,10 @@ func command(args []string, out, complaints io.Writer) int {
 		fmt.Fprintln(complaints, "chaos:", err)
 		return codeUsage
 	}
-	code := codeFailed
+	if opt.overlay != "" {
+		return writeOverlay(opt.overlay, out, complaints)
+	}
+	var code int
 	if inside := os.Getenv(insideVariable); inside != "" {
 		code, err = runInside(opt, inside, out)
 	} else {
@@ -68,6 +74,21 @@ func command(args []string, out, complaints io.Writer) int {
 		return max(code, codeFailed)
 	}
 	return code
+}
+
+// writeOverlay prints what the flag -overlay of go build is to name.
+func writeOverlay(dir string, out, complaints io.Writer) int {
+	err := os.MkdirAll(dir, 0o755)
+	var path string
+	if err == nil {
+		path, err = clock.Overlay(context.Background(), dir)
+	}
+	if err != nil {
+		fmt.Fprintln(complaints, "chaos:", err)
+		return codeFailed
+	}
+	fmt.Fprintln(out, path)
+	return codeKept
 }
 
 func parse(args []string, complaints io.Writer) (opt options, err error) {
@@ -89,6 +110,8 @@ func parse(args []string, complaints io.Writer) (opt options, err error) {
 	f.IntVar(&opt.again, "again", 1, "how many times to run, with the same faults")
 	f.DurationVar(&opt.shrink, "shrink", 0, "for how long to look for a shorter schedule with which a rule is still broken")
 	f.StringVar(&opt.breaks, "break", "", "the rule that the driver is to break, to try the checker")
+	f.BoolVar(&opt.clock, "clock", false, "the driver was built with the overlay of -overlay, and its clock may be stepped")
+	f.StringVar(&opt.overlay, "overlay", "", "only write an overlay for go build into this directory, and print its name")
 	if err := f.Parse(args); err != nil {
 		return opt, err
 	}
@@ -105,6 +128,8 @@ func (o *options) check(rest []string) error {
 		return fmt.Errorf("%q: everything is said with flags", rest)
 	case o.store != sqlite && o.store != postgres:
 		return fmt.Errorf("no store is called %q: use -store %s or -store %s", o.store, sqlite, postgres)
+	case o.overlay != "":
+		return nil
 	case o.driver == "":
 		return errors.New("no driver: build one (go build -o driver ./test/chaos/service) and name it with -driver")
 	case o.duration <= 0 || o.workers <= 0 || o.clients <= 0 || o.rate <= 0 || o.again <= 0:

@@ -77,6 +77,9 @@ func (r *run) repeatLine() string {
 	if r.opt.program != "" {
 		line = append(line, "-program", r.opt.program)
 	}
+	if r.opt.clock {
+		line = append(line, "-clock")
+	}
 	if len(r.opt.faults) > 0 {
 		line = append(line, "-faults", strings.Join(r.opt.faults, ","))
 	}

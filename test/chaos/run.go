@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lastcall-go/lastcall/test/chaos/clock"
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 	"github.com/lastcall-go/lastcall/test/chaos/proxy"
 )
@@ -27,7 +28,8 @@ type run struct {
 	rec      *record
 	hub      *hub
 	store    store
-	net      *proxy.Proxy // between the processes and PostgreSQL
+	net      *proxy.Proxy            // between the processes and PostgreSQL
+	clocks   map[string]*clock.Clock // of the workers, by slot
 	launcher *launcher
 	progress *progress
 	load     *load
@@ -59,7 +61,7 @@ func (r *run) memory() cgroup { return ownCgroup(filepath.Base(r.scratch)) }
 
 // newRun makes what a run needs. Its close undoes that.
 func newRun(ctx context.Context, opt options, scratch string, out io.Writer) (r *run, err error) {
-	r = &run{opt: opt, dir: opt.dir, scratch: scratch, out: out, progress: newProgress(), skipped: make(map[string]string), stop: func(error) {}}
+	r = &run{opt: opt, dir: opt.dir, scratch: scratch, out: out, progress: newProgress(), skipped: make(map[string]string), clocks: make(map[string]*clock.Clock), stop: func(error) {}}
 	logs := filepath.Join(r.dir, "logs")
 	if err := os.RemoveAll(logs); err != nil { // of a run before
 		return nil, err
@@ -89,12 +91,9 @@ func newRun(ctx context.Context, opt options, scratch string, out io.Writer) (r 
 	}
 	r.load = newLoad(r)
 	for n := range opt.workers {
-		name := fmt.Sprintf("w%d", n+1)
-		s := newSlot(name, r.driver("worker", name))
-		if opt.program != "" && n == opt.workers-1 && n > 0 {
-			if s, err = r.programSlot(name); err != nil {
-				return r, err
-			}
+		s, err := r.workerSlot(fmt.Sprintf("w%d", n+1), n > 0 && n == opt.workers-1)
+		if err != nil {
+			return r, err
 		}
 		r.workers = append(r.workers, s)
 	}
@@ -103,6 +102,21 @@ func newRun(ctx context.Context, opt options, scratch string, out io.Writer) (r 
 		r.clients = append(r.clients, newSlot(name, r.driver("client", name)))
 	}
 	return r, nil
+}
+
+// workerSlot makes a slot for a worker. The last one is for the real server, if that takes part.
+func (r *run) workerSlot(name string, last bool) (*slot, error) {
+	if last && r.opt.program != "" {
+		return r.programSlot(name)
+	}
+	if r.opt.clock {
+		c, err := clock.New(r.clockFile(name))
+		if err != nil {
+			return nil, err
+		}
+		r.clocks[name] = c
+	}
+	return newSlot(name, r.driver("worker", name)), nil
 }
 
 // close removes what the run has made. It is called once, when no process of a slot runs any more.
@@ -114,6 +128,9 @@ func (r *run) close() error {
 	}
 	if r.store != nil {
 		errs = append(errs, r.store.close())
+	}
+	for _, c := range r.clocks {
+		errs = append(errs, c.Close())
 	}
 	r.launcher.close()
 	if r.rec != nil {
