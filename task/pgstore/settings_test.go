@@ -187,3 +187,33 @@ func TestSettings_ADatabaseWhoseOrderIsAnotherWorks(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A policy hides rows, and nobody would miss them.
+func TestOpen_RefusesARoleFromWhichPoliciesHideRows(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	closed(t, openAt(t, Config{DSN: dsn, Migrate: true}))
+	exec(t, dsn, `drop role if exists fenced`, `create role fenced login`, `grant usage on schema lastcall to fenced`,
+		`grant select, insert, update, delete on all tables in schema lastcall to fenced`, `alter table lastcall.tasks enable row level security`)
+	defer exec(t, dsn, `drop owned by fenced`, `drop role fenced`)
+	fenced := pgtest.Keywords(dsn, "user", "fenced")
+	pool, err := pgxpool.New(t.Context(), fenced)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	for _, cfg := range []Config{{DSN: fenced}, {Pool: pool}} {
+		s, err := Open(t.Context(), cfg)
+		if err == nil {
+			closed(t, s)
+		}
+		if err == nil || !strings.Contains(err.Error(), "alter role ROLE bypassrls") {
+			t.Errorf("%v", err)
+		}
+	}
+	exec(t, dsn, `alter role fenced bypassrls`)
+	s := openAt(t, Config{DSN: fenced, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, s)
+	if err := wholeWay(t, s); err != nil {
+		t.Error(err)
+	}
+}
