@@ -299,3 +299,22 @@ func TestCluster_CloseEndsWhatHasNotEndedAlsoWhenTheCallerPanics(t *testing.T) {
 		t.Errorf("left: %s", what)
 	}
 }
+
+func TestCluster_APoolerOfTheRunIsBeforeEveryServer(t *testing.T) {
+	if err := hasPooler(); err != nil {
+		t.Skip(err)
+	}
+	r := newRigOf(t, Options{Pooler: "session"})
+	before := r.insert()
+	for _, kind := range []string{RestartImmediate, FailoverSync, StandbyOnly, DumpAndRestore} {
+		r.begin(kind)()
+		if conn, err := pgx.Connect(t.Context(), r.front.Address(Role, "pgbouncer")+"&default_query_exec_mode=simple_protocol"); err != nil {
+			t.Errorf("after %s there is no pooler: %v", kind, err)
+		} else if err := conn.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if r.insert(); !r.has(before) {
+			t.Errorf("a row is gone after %s", kind)
+		}
+	}
+}

@@ -67,9 +67,15 @@ func leftIn(dir string) (left []string) {
 
 func newRig(t *testing.T, kinds ...string) *rig {
 	t.Helper()
+	return newRigOf(t, Options{Faults: kinds})
+}
+
+func newRigOf(t *testing.T, opts Options) *rig {
+	t.Helper()
 	dir := directory(t)
 	p := proxy.New(dir)
-	c, err := New(t.Context(), Options{Dir: dir, Entrance: p, Schema: "work", Faults: kinds})
+	opts.Dir, opts.Entrance, opts.Schema = dir, p, "work"
+	c, err := New(t.Context(), opts)
 	t.Cleanup(func() {
 		if c != nil {
 			if err := c.Close(); err != nil {
