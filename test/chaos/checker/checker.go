@@ -47,6 +47,7 @@ var rules = []struct {
 	{Rule{"ended", "Every task that was accepted is in the store once, as it was asked for, and has ended: it has succeeded with all of its steps done, or it has failed or was cancelled where its plan or a command says so."}, checkEnded},
 	{Rule{"invented", "Nothing is in the store that nobody has asked for, that was refused, or whose transaction was rolled back, and who is told that a task existed is told the one that held the key."}, checkInvented},
 	{Rule{"keys", "No task is accepted while another unfinished one has its key."}, checkKeys},
+	{Rule{"paused", "No task of a queue is claimed after a pause of that queue was answered, until somebody asks for it to be resumed."}, checkPaused},
 	{Rule{"stale", "No effect of a run is accepted after a newer run of its task has begun, and every accepted effect is of a run that the task's history has, in the process that it has."}, checkStale},
 	{Rule{"overlap", "No two runs of a task are at work at the same time, unless the process of the older one was dead, stopped, or cut off for a lease, or its unresponsive handler was given up in a stop."}, checkOverlap},
 	{Rule{"once", "An effect in the transaction that ends its task is there exactly once if the task has succeeded, written by the run that succeeded, and never otherwise."}, checkOnce},

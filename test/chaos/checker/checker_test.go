@@ -129,7 +129,7 @@ func TestRules_EachHasAPromise(t *testing.T) {
 		}
 		names[r.Name] = true
 	}
-	ways := slices.Concat(endedWays(), inventedWays(), keysWays(), staleWays(), overlapWays(), onceWays(), orderWays(),
+	ways := slices.Concat(endedWays(), inventedWays(), keysWays(), pausedWays(), staleWays(), overlapWays(), onceWays(), orderWays(),
 		handoverWays(), crashesWays(), aliveWays(), countersWays(), residueWays(), graceWays(), growthWays())
 	for _, w := range ways {
 		for rule := range strings.SplitSeq(w.rules, " ") {
@@ -146,6 +146,8 @@ func TestEnded_IsBroken(t *testing.T) { t.Parallel(); check(t, endedWays()) }
 func TestInvented_IsBroken(t *testing.T) { t.Parallel(); check(t, inventedWays()) }
 
 func TestKeys_AreBroken(t *testing.T) { t.Parallel(); check(t, keysWays()) }
+
+func TestPaused_IsBroken(t *testing.T) { t.Parallel(); check(t, pausedWays()) }
 
 func TestStale_IsBroken(t *testing.T) { t.Parallel(); check(t, staleWays()) }
 

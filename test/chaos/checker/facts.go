@@ -37,6 +37,7 @@ type facts struct {
 	losses        []span // in which what was answered may be gone
 	clocks        bool   // a fault has moved the clock of the store
 	tables        []*history.Event
+	queues        map[string][]*control // pauses and resumes
 	end           time.Time
 }
 
@@ -63,7 +64,7 @@ type add struct {
 	place           int // among the plans of the call
 }
 
-// control is a command for a task.
+// control is a command for a task or a queue.
 type control struct{ asked, answered *history.Event }
 
 // process is one life of a process.
@@ -97,7 +98,7 @@ func read(h history.History) *facts {
 	f := &facts{
 		lease: h.Lease, margin: h.Margin, state: h.State,
 		bySeq: make(map[int]*task), byID: make(map[string]*task),
-		byName: make(map[string]*process), byPID: make(map[int][]*process),
+		byName: make(map[string]*process), byPID: make(map[int][]*process), queues: make(map[string][]*control),
 	}
 	for i := range h.Events {
 		if at := h.Events[i].At; at.After(f.end) {
@@ -204,6 +205,8 @@ func (f *facts) call(e *history.Event) {
 	case history.Cancel, history.Retry, history.Interrupt:
 		t := f.task(e.Call.Seq)
 		t.controls = append(t.controls, control{asked: e})
+	case history.Pause, history.Resume:
+		f.queues[e.Call.Queue] = append(f.queues[e.Call.Queue], &control{asked: e})
 	}
 }
 
@@ -218,6 +221,11 @@ func (f *facts) answer(call, e *history.Event) {
 			if t.adds[k].asked == call && t.adds[k].place == i {
 				t.adds[k].answered = e
 			}
+		}
+	}
+	for _, c := range f.queues[call.Call.Queue] {
+		if c.asked == call {
+			c.answered = e
 		}
 	}
 	if t, ok := f.bySeq[call.Call.Seq]; ok {

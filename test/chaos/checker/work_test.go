@@ -105,6 +105,37 @@ func keysWays() []broken {
 	}
 }
 
+func pausedWays() []broken {
+	// queue puts a pause and a resume of the queue of task 1 at the times of two events of its run, or
+	// of the one before it.
+	queue := func(from, to int, outcome history.Outcome) func(*book) {
+		return func(b *book) {
+			b.plan(1, func(p *history.Plan) { p.Queue = "q" })
+			b.rec(1).Queue = "q"
+			begun := slices.IndexFunc(b.Events, of(10, history.Begun))
+			at := func(i int, e history.Event) {
+				e.N, e.At = b.Events[begun+i].N, b.Events[begun+i].At.Add(-10*time.Millisecond)
+				b.Events = slices.Insert(b.Events, begun+i, e)
+			}
+			at(to, history.Event{Answer: &history.Answer{Call: 901, Outcome: history.Done}})
+			at(to, history.Event{Call: &history.Call{ID: 901, Op: history.Resume, Queue: "q"}})
+			at(from, history.Event{Answer: &history.Answer{Call: 900, Outcome: outcome}})
+			at(from, history.Event{Call: &history.Call{ID: 900, Op: history.Pause, Queue: "q"}})
+		}
+	}
+	return []broken{
+		{"a run begins in a paused queue", "paused", queue(0, 1, history.Done)},
+		{"a run goes on in a paused queue", "", queue(1, 2, history.Done)},
+		{"a run begins when its queue was resumed", "", queue(-1, 0, history.Done)},
+		{"a resume of which nobody knows", "", func(b *book) {
+			queue(0, 1, history.Done)(b)
+			resume := history.Event{N: 1, At: b.Events[0].At, Call: &history.Call{ID: 902, Op: history.Resume, Queue: "q"}}
+			b.Events = slices.Insert(b.Events, 1, resume)
+		}},
+		{"a pause of which nobody knows", "", queue(0, 1, history.Unknown)},
+	}
+}
+
 func staleWays() []broken {
 	return []broken{
 		{"a stale effect is accepted", "order stale", func(b *book) { b.Events[slices.IndexFunc(b.Events, of(120, 1))].Effect.Stale = false }},

@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
 // tool finds a program or a library: in the directory .bin of the repository, where make setup puts it,
@@ -63,44 +65,52 @@ func hasFaketime() error {
 
 // pool puts PgBouncer between the entrance and the server.
 func (c *Cluster) pool(ctx context.Context, mode string) (ending, error) {
+	socket, kill, err := c.startPooler(ctx, c.server(), mode)
+	if err != nil {
+		return nil, err
+	}
+	c.opts.Entrance.Lead(socket)
+	c.opts.Entrance.Cut()
+	return func(ctx context.Context) (string, error) { return "", errors.Join(c.lead(ctx, c.server()), kill()) }, nil
+}
+
+// startPooler starts a PgBouncer before a server, and returns its socket and how to end it.
+func (c *Cluster) startPooler(ctx context.Context, s *pgtest.Server, mode string) (socket string, kill func() error, err error) {
 	program, err := pgbouncer()
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	s := c.server()
 	dir, err := os.MkdirTemp(c.dir, "pooler-")
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
+	kill = func() error { return nil }
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, kill(), os.RemoveAll(dir))
+		}
+	}()
 	config := filepath.Join(dir, "pgbouncer.ini")
 	err = os.WriteFile(config, fmt.Appendf(nil, "[databases]\n* = user=%s host=%s\n[pgbouncer]\nlisten_addr =\nunix_socket_dir = %s\nlisten_port = 6432\nauth_type = any\npool_mode = %s\n"+
-		"max_client_conn = 500\ndefault_pool_size = 60\nignore_startup_parameters = extra_float_digits\n", Role, s.Host(), dir, mode), 0o600)
+		"max_client_conn = 500\ndefault_pool_size = 60\nserver_login_retry = 1\nignore_startup_parameters = extra_float_digits\n", Role, s.Host(), dir, mode), 0o600)
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return "", nil, err
 	}
 	attr, err := s.Hand(dir, config)
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return "", nil, err
 	}
 	cmd := exec.CommandContext(context.Background(), program, config)
 	cmd.SysProcAttr = attr
-	kill, err := launch(cmd)
-	if err == nil {
-		err = answers(ctx, "postgres://"+Role+"@/"+Database+"?port=6432&default_query_exec_mode=exec&host="+dir)
-		if err != nil {
-			err = errors.Join(err, kill())
-		}
-	}
+	end, err := launch(cmd)
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return "", nil, err
 	}
-	c.opts.Entrance.Lead(filepath.Join(dir, ".s.PGSQL.6432"))
-	c.opts.Entrance.Cut()
-	return func(context.Context) (string, error) {
-		c.opts.Entrance.Lead(s.Socket())
-		c.opts.Entrance.Cut()
-		return "", errors.Join(kill(), os.RemoveAll(dir))
-	}, nil
+	kill = end
+	if err := answers(ctx, "postgres://"+Role+"@/"+Database+"?port=6432&default_query_exec_mode=exec&host="+dir); err != nil {
+		return "", nil, err
+	}
+	return filepath.Join(dir, ".s.PGSQL.6432"), func() error { return errors.Join(end(), os.RemoveAll(dir)) }, nil
 }
 
 // answers waits until an address takes connections.

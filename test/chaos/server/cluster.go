@@ -40,6 +40,8 @@ type Options struct {
 	Faults []string
 	// Settings are those of the servers, name=value.
 	Settings []string
+	// Pooler is the mode of the PgBouncer that is always before the server; empty: there is none.
+	Pooler string
 }
 
 // Role and Database are what the processes of a run use. The role owns the database, and is no
@@ -57,6 +59,8 @@ type Cluster struct {
 	replication *proxy.Proxy // between a primary and its standby
 	clock       string       // the file that has the time of the servers; "" if it is the machine's
 	env         []string
+
+	pooler func() error // ends it; nil if there is none
 
 	at      sync.Mutex
 	primary *pgtest.Server
@@ -97,8 +101,7 @@ func New(ctx context.Context, opts Options) (_ *Cluster, err error) {
 	if err := furnish(ctx, s); err != nil {
 		return nil, err
 	}
-	c.opts.Entrance.Lead(s.Socket())
-	return c, nil
+	return c, c.lead(ctx, s)
 }
 
 // happens reports whether one of some faults is to happen.
@@ -130,14 +133,31 @@ func (c *Cluster) server() *pgtest.Server {
 
 // move makes another server the one that takes writes, leads the entrance there, and removes the
 // former one.
-func (c *Cluster) move(to *pgtest.Server) error {
+func (c *Cluster) move(ctx context.Context, to *pgtest.Server) error {
 	c.at.Lock()
 	from := c.primary
 	c.primary = to
 	c.at.Unlock()
-	c.opts.Entrance.Lead(to.Socket())
+	return errors.Join(c.lead(ctx, to), from.Close())
+}
+
+// lead leads the entrance to a server, by way of a pooler if the run has one, and ends the connections
+// that are elsewhere.
+func (c *Cluster) lead(ctx context.Context, to *pgtest.Server) error {
+	socket, former := to.Socket(), c.pooler
+	c.pooler = nil
+	if c.opts.Pooler != "" {
+		var err error
+		if socket, c.pooler, err = c.startPooler(ctx, to, c.opts.Pooler); err != nil {
+			return err
+		}
+	}
+	c.opts.Entrance.Lead(socket)
 	c.opts.Entrance.Cut()
-	return from.Close()
+	if former != nil {
+		return former()
+	}
+	return nil
 }
 
 // Address is that of the server itself, without the entrance, for what is to see the database in any
@@ -224,6 +244,17 @@ func (c *Cluster) set(ctx context.Context, settings map[string]string) error {
 	return c.do(ctx, append(statements, "select pg_reload_conf()")...)
 }
 
+// insist runs a statement as a superuser until it works: a lock that it does not get, or a server that
+// is away, is no reason to leave something behind.
+func (c *Cluster) insist(ctx context.Context, sql string) error {
+	for {
+		err := c.do(ctx, sql)
+		if err == nil || !pause(ctx, again) {
+			return err
+		}
+	}
+}
+
 // until waits for the answer true.
 func (c *Cluster) until(ctx context.Context, question string) error {
 	return c.with(ctx, func(admin *pgx.Conn) error { return until(ctx, admin, question) })
@@ -262,6 +293,9 @@ func (c *Cluster) Begin(ctx context.Context, kind string) (End, error) {
 // Close ends all faults, stops the servers and removes what they had.
 func (c *Cluster) Close() error {
 	err := c.stage.close()
+	if c.pooler != nil {
+		err = errors.Join(err, c.pooler())
+	}
 	if c.primary != nil {
 		err = errors.Join(err, stop(c.primary, syscall.SIGQUIT), c.primary.Close())
 	}

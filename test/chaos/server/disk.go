@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
@@ -95,17 +97,28 @@ func (c *Cluster) fillDisk(ctx context.Context, name string) (ending, error) {
 		if err := empty(); err != nil {
 			return "", err
 		}
-		return revive(s)
+		return revive(ctx, s)
 	}, nil
 }
 
-// revive starts a server that has ended by itself.
-func revive(s *pgtest.Server) (string, error) {
-	select {
-	case <-s.Done():
-		return "the server had ended", s.Start()
-	default:
-		return "", nil
+// revive waits until a server takes connections, and starts it if it has ended by itself.
+func revive(ctx context.Context, s *pgtest.Server) (detail string, err error) {
+	for {
+		select {
+		case <-s.Done():
+			if detail != "" {
+				return detail, err
+			}
+			detail, err = "the server had ended", s.Start()
+		default:
+			conn, err := pgx.Connect(ctx, s.DSN(Database))
+			if err == nil {
+				return detail, conn.Close(ctx)
+			}
+			if !pause(ctx, again) {
+				return detail, err
+			}
+		}
 	}
 }
 

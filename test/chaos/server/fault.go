@@ -71,8 +71,8 @@ type stage struct {
 	closed bool
 }
 
-// endsWithin bounds the end of a fault.
-const endsWithin = 2 * time.Minute
+// takesAtMost bounds the begin of a fault, and its end.
+const takesAtMost = 2 * time.Minute
 
 // perform begins a fault of some acts.
 func perform[T any](ctx context.Context, s *stage, acts []act[T], kind string, on T) (End, error) {
@@ -87,6 +87,8 @@ func perform[T any](ctx context.Context, s *stage, acts []act[T], kind string, o
 	if err := s.enter(a.alone); err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, takesAtMost)
+	defer cancel()
 	finish, err := a.begin(on, ctx)
 	if err != nil {
 		s.leave(-1, a.alone)
@@ -124,7 +126,7 @@ func (s *stage) opened(f Fault, finish ending) End {
 	s.next++
 	end := sync.OnceValues(func() (string, error) {
 		defer s.leave(n, f.alone)
-		ctx, cancel := context.WithTimeout(context.Background(), endsWithin)
+		ctx, cancel := context.WithTimeout(context.Background(), takesAtMost)
 		defer cancel()
 		detail, err := finish(ctx)
 		if err != nil {

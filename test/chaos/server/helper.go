@@ -68,18 +68,22 @@ func help(ctx context.Context, job string) error {
 	return errors.New("there is no such job")
 }
 
-// checkpoints makes one after the other, as soon as there is something in the log.
+// checkpoints makes one after the other, each when something was added to the log. They wait for nobody:
+// what they do, they do to the file.
 func checkpoints(ctx context.Context, conn *sql.Conn) error {
 	log := os.Getenv(envFile) + "-wal"
+	var last time.Time
 	for ctx.Err() == nil {
-		if info, err := os.Stat(log); err != nil || info.Size() == 0 {
+		info, err := os.Stat(log)
+		if err != nil || info.Size() == 0 || info.ModTime().Equal(last) {
 			pause(ctx, time.Millisecond)
 			continue
 		}
+		last = info.ModTime()
 		if _, err := os.Stdout.Write([]byte{saysBegin}); err != nil {
 			return err
 		}
-		if _, err := conn.ExecContext(ctx, `pragma wal_checkpoint(truncate)`); err != nil {
+		if _, err := conn.ExecContext(ctx, `pragma wal_checkpoint(passive)`); err != nil {
 			return err
 		}
 		if _, err := os.Stdout.Write([]byte{saysEnd}); err != nil {

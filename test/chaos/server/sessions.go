@@ -86,38 +86,54 @@ func (c *Cluster) tables(ctx context.Context) (tables []string, err error) {
 	return tables, err
 }
 
-// lockTables runs a statement for each table, each in a transaction of its own that is rolled back at
-// the end.
+// tries is how often locks are tried for.
+const tries = 5
+
+// lockTables runs a statement for each table, in a transaction that is rolled back at the end.
 func (c *Cluster) lockTables(ctx context.Context, sql string) (ending, error) {
 	tables, err := c.tables(ctx)
-	var held crowd
-	for _, table := range tables {
-		var conn *pgx.Conn
-		if conn, err = c.connect(ctx); err != nil {
-			break
-		}
-		held = append(held, conn)
-		if err = run(ctx, conn, `begin`, fmt.Sprintf(sql, table)); err != nil {
-			break
-		}
-	}
 	if err != nil {
-		held.close(ctx)
 		return nil, err
 	}
-	return func(ctx context.Context) (string, error) {
+	statements := []string{`begin`, `set local lock_timeout = '3s'`}
+	for _, table := range tables {
+		statements = append(statements, fmt.Sprintf(sql, table))
+	}
+	for range tries { // which may end in a deadlock with those that write
+		var conn *pgx.Conn
+		if conn, err = c.connect(ctx); err != nil {
+			return nil, err
+		}
+		held := crowd{conn}
+		if err = run(ctx, conn, statements...); err == nil {
+			return func(ctx context.Context) (string, error) {
+				held.close(ctx)
+				return fmt.Sprintf("%d tables", len(tables)), nil
+			}, nil
+		}
 		held.close(ctx)
-		return fmt.Sprintf("%d tables", len(held)), nil
-	}, nil
+	}
+	return nil, err
 }
 
 // vacuumFull writes each table anew.
 func (c *Cluster) vacuumFull(ctx context.Context) (ending, error) {
 	tables, err := c.tables(ctx)
-	for _, table := range tables {
-		err = errors.Join(err, c.do(ctx, `vacuum full `+table))
+	if err != nil {
+		return nil, err
 	}
-	return over, err
+	done := 0
+	for _, table := range tables {
+		if e := c.do(ctx, `vacuum full `+table); e != nil {
+			err = errors.Join(err, e)
+		} else {
+			done++
+		}
+	}
+	if done == 0 {
+		return nil, err
+	}
+	return func(context.Context) (string, error) { return fmt.Sprintf("%d of %d tables", done, len(tables)), nil }, nil
 }
 
 // longSnapshot keeps a snapshot.
@@ -142,7 +158,9 @@ func (c *Cluster) publication(ctx context.Context) (ending, error) {
 	if err := c.do(ctx, `create publication chaos for all tables`); err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) (string, error) { return "", c.do(ctx, `drop publication if exists chaos`) }, nil
+	return func(ctx context.Context) (string, error) {
+		return "", c.insist(ctx, `drop publication if exists chaos`)
+	}, nil
 }
 
 // injectErrors has a percentage of the statements that write to a table fail with a code. Each code has
@@ -154,7 +172,12 @@ func (c *Cluster) injectErrors(ctx context.Context, code string, percent int) (e
 	}
 	schema := "chaos_" + code
 	remove := func(ctx context.Context) (string, error) {
-		return "", c.do(ctx, `drop schema if exists "`+schema+`" cascade`)
+		for _, table := range tables { // one lock at a time
+			if err := c.insist(ctx, fmt.Sprintf(`drop trigger if exists %q on %s`, schema, table)); err != nil {
+				return "", err
+			}
+		}
+		return "", c.insist(ctx, `drop schema if exists "`+schema+`" cascade`)
 	}
 	statements := []string{`create schema "` + schema + `"`, fmt.Sprintf(`create function %q.fail() returns trigger language plpgsql as
 		$$ begin if random() * 100 < %d then raise exception 'injected' using errcode = '%s'; end if; return null; end $$`, schema, percent, code)}

@@ -59,7 +59,7 @@ func (c *Cluster) failover(ctx context.Context, synchronous bool) (ending, error
 		if err := standby.Promote(); err != nil {
 			return detail, err
 		}
-		return detail, c.move(standby)
+		return detail, c.move(ctx, standby)
 	}, nil
 }
 
@@ -77,12 +77,11 @@ func (c *Cluster) standbyOnly(ctx context.Context) (ending, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.opts.Entrance.Lead(standby.Socket())
-	c.opts.Entrance.Cut()
-	return func(context.Context) (string, error) {
-		c.opts.Entrance.Lead(c.server().Socket())
-		c.opts.Entrance.Cut()
-		return "", standby.Close()
+	if err := c.lead(ctx, standby); err != nil {
+		return nil, errors.Join(err, c.lead(ctx, c.server()), standby.Close())
+	}
+	return func(ctx context.Context) (string, error) {
+		return "", errors.Join(c.lead(ctx, c.server()), standby.Close())
 	}, nil
 }
 
@@ -92,11 +91,14 @@ func (c *Cluster) dumpAndRestore(ctx context.Context) (_ ending, err error) {
 	c.opts.Entrance.Cut()
 	defer func() {
 		if err != nil {
-			c.opts.Entrance.Lead(c.server().Socket())
+			err = errors.Join(err, c.insist(ctx, `alter role `+Role+` login`), c.lead(ctx, c.server()))
 		}
 	}()
-	const others = `from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'`
-	if err := errors.Join(c.do(ctx, `select pg_terminate_backend(pid) `+others), c.until(ctx, `select not exists (select `+others+`)`)); err != nil {
+	if err := c.do(ctx, `alter role `+Role+` nologin`); err != nil {
+		return nil, err
+	}
+	if err := c.until(ctx, `select count(pg_terminate_backend(pid)) = 0 from pg_stat_activity
+		where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'`); err != nil {
 		return nil, err
 	}
 	from := c.server()
@@ -114,5 +116,5 @@ func (c *Cluster) dumpAndRestore(ctx context.Context) (_ ending, err error) {
 	if err != nil {
 		return nil, errors.Join(err, to.Close())
 	}
-	return over, c.move(to)
+	return over, c.move(ctx, to)
 }

@@ -155,6 +155,14 @@ func (s *brokenStore) Heartbeat(ctx context.Context, b task.Beat) (task.BeatRepl
 	return s.Store.Heartbeat(ctx, b)
 }
 
+// Control pauses nothing.
+func (s *brokenStore) Control(ctx context.Context, cmd task.Command) error {
+	if s.breaks == "paused" && cmd.Verb == task.VerbPause {
+		return nil
+	}
+	return s.Store.Control(ctx, cmd)
+}
+
 // brokenTxStore is one that can work inside its caller's transaction, where it breaks nothing.
 type brokenTxStore struct {
 	*brokenStore
