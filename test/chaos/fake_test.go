@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -41,7 +42,13 @@ type fakeState struct {
 	Fence  int64
 }
 
-func fakePath() string { return strings.TrimPrefix(os.Getenv(wire.EnvStore), "sqlite:") }
+// fakePath is that of the file, which a test with a PostgreSQL has elsewhere.
+func fakePath() string {
+	if path, ok := strings.CutPrefix(os.Getenv(wire.EnvStore), "sqlite:"); ok {
+		return path
+	}
+	return filepath.Join(os.TempDir(), "tasks.json")
+}
 
 // update changes the file, as one transaction.
 func update(change func(*fakeState)) {

@@ -37,7 +37,7 @@ type options struct {
 	seed            uint64
 	driver, program string
 	dir             string
-	schema          string
+	schema, pooler  string
 	faults          []string
 	schedule        string
 	workers         int
@@ -102,6 +102,7 @@ func parse(args []string, complaints io.Writer) (opt options, err error) {
 	f.StringVar(&opt.program, "program", "", "the program lastcall, to be the last of the workers; empty: it is none")
 	f.StringVar(&opt.dir, "dir", ".run/chaos", "the directory for the history, the schedule and the logs")
 	f.StringVar(&opt.schema, "schema", "lastcall", "the schema in PostgreSQL that has the tables of the library")
+	f.StringVar(&opt.pooler, "pooler", "", "the mode of a PgBouncer before PostgreSQL, session or transaction; empty: there is none")
 	f.StringVar(&faults, "faults", "", "the kinds of faults, with commas between them; empty: all")
 	f.StringVar(&opt.schedule, "schedule", "", "a schedule that a run has written, to make its faults again")
 	f.IntVar(&opt.workers, "workers", 4, "worker processes")

@@ -34,6 +34,7 @@ func (r *run) recover(ctx context.Context) error {
 	}
 	began, last, changed := time.Now(), -1, time.Now()
 	for {
+		looked := time.Now()
 		state, err := r.inspect(ctx)
 		if err != nil {
 			return err
@@ -46,7 +47,7 @@ func (r *run) recover(ctx context.Context) error {
 		if n != last {
 			last, changed = n, time.Now()
 		}
-		if min(time.Since(changed), r.progress.quiet()) > stuckAfter || !pause(ctx, lookEvery) {
+		if min(time.Since(changed), r.progress.quiet()) > stuckAfter || !pause(ctx, max(lookEvery, time.Since(looked))) {
 			fmt.Fprintf(r.out, "%d of %d tasks have not ended, and nothing happens any more\n", n, len(state.Tasks))
 			return nil
 		}

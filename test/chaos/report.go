@@ -77,6 +77,12 @@ func (r *run) repeatLine() string {
 	if r.opt.program != "" {
 		line = append(line, "-program", r.opt.program)
 	}
+	if r.opt.pooler != "" {
+		line = append(line, "-pooler", r.opt.pooler)
+	}
+	if r.opt.schema != "lastcall" {
+		line = append(line, "-schema", r.opt.schema)
+	}
 	if r.opt.clock {
 		line = append(line, "-clock")
 	}

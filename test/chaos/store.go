@@ -34,8 +34,10 @@ func openStore(ctx context.Context, r *run) (store, error) {
 	for i, k := range r.kinds {
 		kinds[i] = k.name
 	}
+	const perTask = 4 // KiB, with everything that goes with it
+	room := int(r.opt.duration.Seconds()) * r.opt.rate * perTask >> 10
 	if r.opt.store == sqlite {
-		f, err := server.NewFile(r.scratch, kinds)
+		f, err := server.NewFile(r.scratch, kinds, room)
 		if err != nil {
 			return nil, fmt.Errorf("make the directory of the store: %w", err)
 		}
@@ -46,7 +48,7 @@ func openStore(ctx context.Context, r *run) (store, error) {
 		return nil, err
 	}
 	r.net = proxy.New(dir)
-	c, err := server.New(ctx, server.Options{Dir: r.scratch, Entrance: r.net, Schema: r.opt.schema, Faults: kinds})
+	c, err := server.New(ctx, server.Options{Dir: r.scratch, Entrance: r.net, Schema: r.opt.schema, Faults: kinds, Room: room, Pooler: r.opt.pooler})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start PostgreSQL: %w", err), r.net.Close())
 	}

@@ -22,6 +22,7 @@ type Rule struct {
 
 // Breach is a promise that was broken.
 type Breach struct {
+	// Rule is its name.
 	Rule string
 	// Seq is the task's number, 0 where it is about no task.
 	Seq  int

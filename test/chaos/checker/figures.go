@@ -33,6 +33,7 @@ type Figures struct {
 
 // Spread sums up times.
 type Spread struct {
+	// N is how many there are, the others say how long they took.
 	N                  int
 	Median, P99, Worst time.Duration
 }
