@@ -26,19 +26,19 @@ const restart = 1500 * time.Millisecond
 // processKinds are signals to the processes.
 func processKinds() []kind {
 	return []kind{
-		{name: "kill", what: "SIGKILL to a worker", scope: oneWorker, timing: instant(restart), do: kill},
-		{name: "term", what: "SIGTERM to a worker, which has time enough", scope: oneWorker, timing: instant(restart), do: term},
-		{name: "term-short", what: "SIGTERM to a worker, and SIGKILL before it can be ready", scope: oneWorker,
+		{name: "kill", what: "SIGKILL to a worker.", scope: oneWorker, timing: instant(restart), do: kill},
+		{name: "term", what: "SIGTERM to a worker, which has time enough.", scope: oneWorker, timing: instant(restart), do: term},
+		{name: "term-short", what: "SIGTERM to a worker, and SIGKILL before it can be ready.", scope: oneWorker,
 			timing: between(0, 400*time.Millisecond, restart), do: termShort},
-		{name: "term-thrice", what: "SIGTERM, SIGINT and SIGTERM to a worker, all at once", scope: oneWorker, timing: instant(restart), do: termThrice},
-		{name: "stop", what: "SIGSTOP to a worker for less than its lease, then SIGCONT", scope: oneWorker,
+		{name: "term-thrice", what: "SIGTERM, SIGINT and SIGTERM to a worker, all at once.", scope: oneWorker, timing: instant(restart), do: termThrice},
+		{name: "stop", what: "SIGSTOP to a worker for less than its lease, then SIGCONT.", scope: oneWorker,
 			timing: between(200*time.Millisecond, lease/2, restart), do: stop},
-		{name: "stop-long", what: "SIGSTOP to a worker for longer than its lease, then SIGCONT", scope: oneWorker,
+		{name: "stop-long", what: "SIGSTOP to a worker for longer than its lease, then SIGCONT.", scope: oneWorker,
 			timing: between(lease+lease/2, 2*lease, restart), do: stop},
-		{name: "kill-node", what: "SIGKILL to all workers at once", scope: allWorkers, timing: instant(2 * restart), do: killNode},
-		{name: "deploy", what: "every worker is replaced, one after the other, with a grace that is too short", scope: allWorkers,
+		{name: "kill-node", what: "SIGKILL to all workers at once.", scope: allWorkers, timing: instant(2 * restart), do: killNode},
+		{name: "deploy", what: "Every worker is replaced, one after the other, with a grace that is too short.", scope: allWorkers,
 			timing: func(*rand.Rand) timing { return timing{lasts: 3 * time.Second, settle: restart} }, do: deployShort},
-		{name: "kill-client", what: "SIGKILL to a client in the middle of a call", scope: oneClient,
+		{name: "kill-client", what: "SIGKILL to a client in the middle of a call.", scope: oneClient,
 			timing: func(r *rand.Rand) timing { return timing{settle: restart, arg: r.IntN(20)} }, do: killClient},
 	}
 }

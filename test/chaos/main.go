@@ -94,6 +94,13 @@ func writeOverlay(dir string, out, complaints io.Writer) int {
 func parse(args []string, complaints io.Writer) (opt options, err error) {
 	f := flag.NewFlagSet("chaos", flag.ContinueOnError)
 	f.SetOutput(complaints)
+	f.Usage = func() {
+		f.PrintDefaults()
+		fmt.Fprintln(complaints, "\nThe kinds of faults:")
+		for _, k := range allKinds() {
+			fmt.Fprintf(complaints, "  %-26s %s%s\n", k.name, k.what, map[bool]string{true: " Only when it is asked for."}[k.asked])
+		}
+	}
 	var faults string
 	f.StringVar(&opt.store, "store", sqlite, "the store: sqlite or postgres")
 	f.DurationVar(&opt.duration, "duration", time.Minute, "how long there are load and faults")

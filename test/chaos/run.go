@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,6 +47,7 @@ type run struct {
 // fail ends the run: the harness itself cannot go on.
 func (r *run) fail(err error) { r.stop(err) }
 
+// slot returns the slot of a fault. A schedule may have been made for more slots than there are.
 func (r *run) slot(name string) *slot {
 	for _, some := range [][]*slot{r.workers, r.clients} {
 		for _, s := range some {
@@ -54,7 +56,10 @@ func (r *run) slot(name string) *slot {
 			}
 		}
 	}
-	return r.workers[0] // of a schedule that was made for more
+	if strings.HasPrefix(name, "c") {
+		return r.clients[0]
+	}
+	return r.workers[0]
 }
 
 func (r *run) memory() cgroup { return ownCgroup(filepath.Base(r.scratch)) }
@@ -259,6 +264,7 @@ func (r *run) play(ctx context.Context, f Fault) {
 		if !pause(ctx, time.Duration(f.At)) {
 			return
 		}
+		fmt.Fprintln(r.out, f)
 		if err := k.do(ctx, r, f); err != nil {
 			skip(err.Error())
 		}

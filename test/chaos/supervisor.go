@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -50,6 +51,7 @@ func supervise(opt options, args []string, out io.Writer) (code int, err error) 
 	if err := proc.BecomeSubreaper(); err != nil {
 		return codeFailed, err
 	}
+	args = append(slices.Clone(args), "-seed", fmt.Sprint(opt.seed)) // all runs have one, also if nobody has named it
 	s := &supervisor{args: args, out: out, launcher: newLauncher(), signals: make(chan os.Signal, 2)}
 	defer s.launcher.close()
 	signal.Notify(s.signals, syscall.SIGINT, syscall.SIGTERM)
