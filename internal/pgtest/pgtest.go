@@ -91,6 +91,12 @@ type Setup struct {
 // errMissing means that the tests that need PostgreSQL cannot run here.
 var errMissing = errors.New("no PostgreSQL here")
 
+// Missing says why there can be no cluster on this machine, if it has no PostgreSQL.
+func Missing() error {
+	_, err := programs()
+	return err
+}
+
 func serverOrSkip(t testing.TB, s *Server, err error) *Server {
 	t.Helper()
 	if errors.Is(err, errMissing) {

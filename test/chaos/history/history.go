@@ -95,12 +95,19 @@ type Fault struct {
 	Over bool `json:",omitempty"`
 	// Victims are the names of the processes that it hits; empty: all of them.
 	Victims []string `json:",omitempty"`
+	// Cut: while it lasts, the victims may be unable to reach the store, as when their connections
+	// are black-holed. A delay of milliseconds is no cut.
+	Cut bool `json:",omitempty"`
+	// Lossy: what the store answered while it lasted may be gone, as after a crash with
+	// unsynchronised commits. Clocks: it moves the clock of the store.
+	Lossy, Clocks bool `json:",omitempty"`
 	// Detail is for the reader. Skipped says why it could not be made.
 	Detail, Skipped string `json:",omitempty"`
 }
 
 // Call is something that a client is asked to do.
 type Call struct {
+	// ID is its number, from 1.
 	ID      int64
 	Process string // the client
 	Op      Op
@@ -130,6 +137,7 @@ const (
 // Answer is what came of a call. A call without an answer, and one whose answer is Unknown, may have
 // been done or not.
 type Answer struct {
+	// Call is the call's ID.
 	Call    int64
 	Outcome Outcome
 	Error   string `json:",omitempty"`
@@ -152,27 +160,31 @@ const (
 // Effect is something that a run has done outside of the store: in the harness, which is always
 // there and refuses what a stale run writes.
 type Effect struct {
+	// Seq and TaskID name the task.
 	Seq     int
 	TaskID  string
-	Step    int    // or Begun, or Finished
+	Step    int    // or Begun, Finished, HandedOver
 	Fence   int64  // higher in every later run of the task
 	Process string // of the worker
 	PID     int
-	// Resumed is, for Begun, the step at which the checkpoint says that the run goes on.
+	// Resumed is, for Begun, the step at which the checkpoint says that the run goes on, and for
+	// HandedOver the one that it leaves in the checkpoint.
 	Resumed int `json:",omitempty"`
 	// Stale: it was refused, since a newer run has written.
 	Stale bool `json:",omitempty"`
 }
 
-// The effects that are no step: the first of every run, and the last of a run that has returned
-// without an error.
+// The effects that are no step: the first of every run, the last of a run that is about to return
+// without an error, and the last of one that is about to hand over.
 const (
-	Begun    = -1
-	Finished = -2
+	Begun      = -1
+	Finished   = -2
+	HandedOver = -3
 )
 
 // Sample is what a process, or a table, takes at that moment.
 type Sample struct {
+	// Process is set for a process, Tables for the store.
 	Process string           `json:",omitempty"`
 	RSS     int64            `json:",omitempty"` // bytes
 	Files   int              `json:",omitempty"` // open descriptors
@@ -182,6 +194,7 @@ type Sample struct {
 // State is what the store has when everything has ended. It is read with statements of its own, not
 // by the code of the store.
 type State struct {
+	// Tasks are all that there are, TxSteps the effects that were written in the store's database.
 	Tasks   []Task
 	TxSteps []TxStep
 	// Counts are the numbers of tasks by status as the store tells them.
@@ -195,6 +208,7 @@ type State struct {
 
 // Task is a task as the store has it.
 type Task struct {
+	// ID is what the store calls it. Status and Reason are as the task has them now.
 	ID, Kind, Queue, Key, Status, Reason, Error string
 	Seq                                         int
 	Attempts, Interruptions, Crashes            int
@@ -215,6 +229,7 @@ type Run struct {
 
 // TxStep is an effect in the store's own database, written in the transaction that ended the task.
 type TxStep struct {
+	// Seq names the task, Fence the run.
 	Seq   int
 	Step  int
 	Fence int64
@@ -222,6 +237,7 @@ type TxStep struct {
 
 // History is a whole run.
 type History struct {
+	// Events are in the order in which they were recorded.
 	Events []Event
 	State  State
 	// Lease is after how long without a sign of life a worker counts as dead, Margin what is allowed

@@ -38,6 +38,8 @@ type Options struct {
 	Schema string
 	// Faults are the kinds that are to happen: some need a server that is made for them.
 	Faults []string
+	// Room is how many MiB the tasks of the run take, for the size of small disks.
+	Room int
 	// Settings are those of the servers, name=value.
 	Settings []string
 	// Pooler is the mode of the PgBouncer that is always before the server; empty: there is none.

@@ -35,11 +35,11 @@ var canMount = sync.OnceValue(func() error {
 })
 
 // mount makes a directory that is a disk of some size in the memory.
-func mount(dir, size string) error {
+func mount(dir string, mib int) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return syscall.Mount("none", dir, "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV, "mode=755,size="+size)
+	return syscall.Mount("none", dir, "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV, fmt.Sprintf("mode=755,size=%dm", mib))
 }
 
 // Remove removes a directory of a run, and unmounts what is mounted in it.
@@ -71,8 +71,8 @@ func (c *Cluster) smallDisks(setup *pgtest.Setup) error {
 	if err := canMount(); err != nil {
 		return err
 	}
-	for name, size := range map[string]string{"data": "256m", "wal": "64m"} {
-		if err := mount(c.disk(name), size); err != nil {
+	for name, mib := range map[string]int{"data": 256 + c.opts.Room, "wal": 64} {
+		if err := mount(c.disk(name), mib); err != nil {
 			return err
 		}
 	}

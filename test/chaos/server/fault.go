@@ -13,6 +13,7 @@ import (
 
 // Fault is a kind of fault.
 type Fault struct {
+	// Kind is its name.
 	Kind string
 	// Doc says what it does, from its begin to its end.
 	Doc string

@@ -30,7 +30,8 @@ type File struct {
 }
 
 // NewFile makes the directory of the store in that of the run, on a small disk if that may get full.
-func NewFile(dir string, faults []string) (*File, error) {
+// Room is how many MiB the tasks of the run take.
+func NewFile(dir string, faults []string, room int) (*File, error) {
 	f := &File{dir: filepath.Join(dir, "sqlite"), disk: slices.Contains(faults, FileDiskFull)}
 	if !f.disk {
 		return f, os.Mkdir(f.dir, 0o755)
@@ -38,7 +39,7 @@ func NewFile(dir string, faults []string) (*File, error) {
 	if err := canMount(); err != nil {
 		return nil, err
 	}
-	return f, mount(f.dir, "64m")
+	return f, mount(f.dir, 64+room)
 }
 
 // Path is that of the store's file.

@@ -12,7 +12,7 @@ import (
 // newFile makes a file with a table, and returns a connection to it.
 func newFile(t *testing.T, kinds ...string) (*File, *sql.DB) {
 	t.Helper()
-	f, err := NewFile(directory(t), kinds)
+	f, err := NewFile(directory(t), kinds, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,11 +25,13 @@ const (
 	EnvName   = "CHAOS_NAME"   // the process's name in the history
 	EnvStore  = "CHAOS_STORE"  // the address of the store, by way of the proxy if there is one
 	EnvLease  = "CHAOS_LEASE"  // a duration
+	EnvGrace  = "CHAOS_GRACE"  // a duration: how long after SIGTERM a worker has ended
 	EnvBreak  = "CHAOS_BREAK"  // the rule that this process is to break, to try the checker; usually empty
 )
 
 // Message is what a process sends. Exactly one of its parts is set.
 type Message struct {
+	// Hello is the first one. Ready says that the process takes tasks, or calls.
 	Hello  *Hello          `json:",omitempty"`
 	Ready  bool            `json:",omitempty"`
 	Effect *history.Effect `json:",omitempty"`
@@ -42,6 +44,7 @@ type Message struct {
 
 // Hello is the first message of a process.
 type Hello struct {
+	// Name is that in the history.
 	Name string
 	PID  int
 	Role string // worker, client, or program
@@ -49,12 +52,14 @@ type Hello struct {
 
 // Reply is what the harness sends: a call to a client, or the verdict on an effect.
 type Reply struct {
+	// Call is for a client, Verdict for whoever has reported an effect.
 	Call    *history.Call `json:",omitempty"`
 	Verdict *Verdict      `json:",omitempty"`
 }
 
 // Verdict says whether an effect was accepted.
 type Verdict struct {
+	// N is the number of the effect on its connection.
 	N     int64
 	Stale bool `json:",omitempty"`
 }
