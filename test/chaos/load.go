@@ -32,7 +32,7 @@ type load struct {
 
 // pauses are those of a queue.
 type pauses struct {
-	last     int64 // the call that has asked for one last
+	last     int64 // the last call that was asked for when one was answered
 	underWay int   // without an answer yet
 }
 
@@ -187,14 +187,16 @@ func (l *load) learn(c history.Call, a history.Answer) {
 func (l *load) pausing(c history.Call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.paused[c.Queue] = pauses{last: c.ID, underWay: l.paused[c.Queue].underWay + 1}
+	p := l.paused[c.Queue]
+	p.underWay++
+	l.paused[c.Queue] = p
 }
 
 func (l *load) hasPaused(c history.Call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.paused[c.Queue]
-	p.underWay--
+	p.underWay, p.last = p.underWay-1, l.call.Load()
 	l.paused[c.Queue] = p
 }
 
