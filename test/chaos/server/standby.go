@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"syscall"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-// follow starts a standby that has all that the server has.
+// follow starts a standby, and returns when it has all that the server had then.
 func (c *Cluster) follow(ctx context.Context) (*pgtest.Server, error) {
 	f, err := c.replication.Front("standby")
 	if err != nil {
@@ -22,7 +24,14 @@ func (c *Cluster) follow(ctx context.Context) (*pgtest.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.until(ctx, `select exists (select from pg_stat_replication where state = 'streaming')`); err != nil {
+	err = c.with(ctx, func(admin *pgx.Conn) error {
+		var now string
+		if err := admin.QueryRow(ctx, `select pg_current_wal_flush_lsn()::text`).Scan(&now); err != nil {
+			return err
+		}
+		return until(ctx, admin, `select exists (select from pg_stat_replication where flush_lsn >= '`+now+`')`)
+	})
+	if err != nil {
 		return nil, errors.Join(err, standby.Close())
 	}
 	return standby, nil
