@@ -28,6 +28,7 @@ type load struct {
 	mu     sync.Mutex
 	plans  planner
 	paused map[string]pauses // queues that are, or may be
+	ever   map[string]bool   // those that were at some time
 }
 
 // pauses are those of a queue.
@@ -38,7 +39,7 @@ type pauses struct {
 
 func newLoad(r *run) *load {
 	rng := rand.New(rand.NewPCG(r.opt.seed, 1))
-	return &load{run: r, rate: r.opt.rate, paused: make(map[string]pauses),
+	return &load{run: r, rate: r.opt.rate, paused: make(map[string]pauses), ever: make(map[string]bool),
 		plans: planner{rng: rng, inTx: r.opt.store == postgres, programs: r.opt.program != ""}}
 }
 
@@ -189,7 +190,7 @@ func (l *load) pausing(c history.Call) {
 	defer l.mu.Unlock()
 	p := l.paused[c.Queue]
 	p.underWay++
-	l.paused[c.Queue] = p
+	l.paused[c.Queue], l.ever[c.Queue] = p, true
 }
 
 func (l *load) hasPaused(c history.Call) {
@@ -210,8 +211,16 @@ func (l *load) resumed(c history.Call) {
 	}
 }
 
-// resumeAll resumes all queues that may be paused, however often it takes.
+// resumeAll resumes all queues that were ever paused, however often it takes: a store that has lost
+// its last commits may have lost an earlier resume.
 func (l *load) resumeAll(ctx context.Context, s *slot) error {
+	l.mu.Lock()
+	for q := range l.ever {
+		if _, ok := l.paused[q]; !ok {
+			l.paused[q] = pauses{}
+		}
+	}
+	l.mu.Unlock()
 	for {
 		some := l.pausedQueues()
 		if len(some) == 0 {
