@@ -27,12 +27,18 @@ type load struct {
 
 	mu     sync.Mutex
 	plans  planner
-	paused map[string]bool // queues that are, or may be
+	paused map[string]pauses // queues that are, or may be
+}
+
+// pauses are those of a queue.
+type pauses struct {
+	last     int64 // the last call that was asked for when one was answered
+	underWay int   // without an answer yet
 }
 
 func newLoad(r *run) *load {
 	rng := rand.New(rand.NewPCG(r.opt.seed, 1))
-	return &load{run: r, rate: r.opt.rate, paused: make(map[string]bool),
+	return &load{run: r, rate: r.opt.rate, paused: make(map[string]pauses),
 		plans: planner{rng: rng, inTx: r.opt.store == postgres, programs: r.opt.program != ""}}
 }
 
@@ -116,7 +122,7 @@ func (l *load) ask(ctx context.Context, s *slot, c history.Call) history.Outcome
 	c.ID, c.Process = l.call.Add(1), p.name
 	l.run.rec.add(history.Event{Call: &c})
 	if c.Op == history.Pause {
-		l.setPaused(c.Queue, true)
+		l.pausing(c)
 	}
 	a := history.Answer{Call: c.ID, Outcome: history.Unknown}
 	if err := p.peer.call(c); err != nil {
@@ -169,19 +175,38 @@ func (l *load) learn(c history.Call, a history.Answer) {
 		}
 	case history.Resume:
 		if a.Outcome == history.Done {
-			l.setPaused(c.Queue, false)
+			l.resumed(c)
 		}
-	case history.Retry, history.Interrupt, history.Pause:
+	case history.Pause:
+		l.hasPaused(c)
+	case history.Retry, history.Interrupt:
 	}
 }
 
-func (l *load) setPaused(queue string, paused bool) {
+// pausing notes that a pause is asked for, hasPaused that its answer came, or never comes.
+func (l *load) pausing(c history.Call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if paused {
-		l.paused[queue] = true
-	} else {
-		delete(l.paused, queue)
+	p := l.paused[c.Queue]
+	p.underWay++
+	l.paused[c.Queue] = p
+}
+
+func (l *load) hasPaused(c history.Call) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.paused[c.Queue]
+	p.underWay, p.last = p.underWay-1, l.call.Load()
+	l.paused[c.Queue] = p
+}
+
+// resumed notes that a queue was resumed. It may be paused all the same, by a call of another client
+// at the same time.
+func (l *load) resumed(c history.Call) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p := l.paused[c.Queue]; p.underWay == 0 && p.last < c.ID {
+		delete(l.paused, c.Queue)
 	}
 }
 

@@ -25,6 +25,8 @@ type store interface {
 	begin(ctx context.Context, kind string) (server.End, error)
 	// sizes are those of the tables, in bytes. There are none while the database is away.
 	sizes(ctx context.Context) map[string]int64
+	// keep writes what the database has into a directory, and returns the file's name.
+	keep(dir string) (string, error)
 	close() error
 }
 
@@ -62,6 +64,23 @@ func (s *sqliteStore) address(string) (string, error) { return s.direct(), nil }
 func (s *sqliteStore) direct() string                 { return "sqlite:" + s.file.Path() }
 func (s *sqliteStore) close() error                   { return s.file.Close() }
 
+func (s *sqliteStore) keep(dir string) (string, error) {
+	path := filepath.Join(dir, "store.db")
+	for _, suffix := range []string{"", "-wal"} { // nobody has it open any more
+		b, err := os.ReadFile(s.file.Path() + suffix)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = os.WriteFile(path+suffix, b, 0o600)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	return path, nil
+}
+
 func (s *sqliteStore) begin(ctx context.Context, kind string) (server.End, error) {
 	return s.file.Begin(ctx, kind)
 }
@@ -91,7 +110,13 @@ func (s *postgresStore) address(slot string) (string, error) {
 }
 
 func (s *postgresStore) direct() string { return s.cluster.Address() }
-func (s *postgresStore) close() error   { return errors.Join(s.cluster.Close(), s.net.Close()) }
+
+func (s *postgresStore) keep(dir string) (string, error) {
+	path := filepath.Join(dir, "store.sql")
+	return path, s.cluster.Dump(path)
+}
+
+func (s *postgresStore) close() error { return errors.Join(s.cluster.Close(), s.net.Close()) }
 
 func (s *postgresStore) begin(ctx context.Context, kind string) (server.End, error) {
 	return s.cluster.Begin(ctx, kind)

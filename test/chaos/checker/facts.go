@@ -181,7 +181,9 @@ func (f *facts) fault(e *history.Event, known map[int]*fault) {
 	if begun, ok := known[e.Fault.ID]; ok && e.Fault.Over {
 		begun.over, begun.to = e, e.At
 		if len(begun.Victims) > 0 { // it has hit those too that took the place of the first ones
-			begun.Fault = e.Fault
+			whole := *begun.Fault
+			whole.Victims = e.Fault.Victims
+			begun.Fault = &whole
 		}
 		return
 	}

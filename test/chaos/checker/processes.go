@@ -142,14 +142,15 @@ func (p *process) stopped(from, to time.Time) bool {
 }
 
 // explained says that there is a reason why a process ended that had no signal: a fault that names
-// it, or that was at all of them while it tried to begin, or a task that kills its process.
+// it, or that is at the store when it begins, so that it cannot, or a task that kills its process.
 func (f *facts) explained(p *process) bool {
 	end := p.ended
 	hit := func(x *fault) bool {
 		if slices.Contains(x.Victims, p.name) {
 			return x.begin.N < end.N
 		}
-		return len(x.Victims) == 0 && !p.ready && (x.has(end.At) || x.has(end.At.Add(-f.margin)))
+		begins := !p.ready || !p.worked && p.started != nil && x.has(p.started.At)
+		return len(x.Victims) == 0 && begins && (x.has(end.At) || x.has(end.At.Add(-f.margin)))
 	}
 	if slices.ContainsFunc(f.faults, hit) {
 		return true

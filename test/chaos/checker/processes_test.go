@@ -71,7 +71,24 @@ func crashesWays() []broken {
 }
 
 func aliveWays() []broken {
+	// cut makes the stop of p8 one that cuts off, and is told at its end whom it has hit.
+	cut := func(victims ...string) func(*book) {
+		return func(b *book) {
+			b.cut(what("p8", history.Stopped))
+			b.cut(what("p8", history.Continued))
+			for _, e := range b.Events {
+				if e.Fault == nil || e.Fault.ID != 2 {
+					continue
+				}
+				if e.Fault.Victims = victims; !e.Fault.Over {
+					e.Fault.Cut, e.Fault.Victims = true, []string{"p4"}
+				}
+			}
+		}
+	}
 	return []broken{
+		{"a process that came when others were cut off", "", cut("p4", "p8")},
+		{"a process beside those that were cut off", "alive overlap", cut("p4", "p3")},
 		{"a run of a process that lives", "alive", func(b *book) {
 			r := &b.rec(9).Runs[0]
 			r.Status, r.Reclaimed = "interrupted", true
@@ -146,9 +163,15 @@ func graceWays() []broken {
 			b.start("p9")
 			b.ended("p9", "SIGABRT")
 		}},
-		{"a process ends in the middle of a fault", "grace", func(b *book) {
+		{"a process is ready too early without a store", "", func(b *book) {
 			b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart"}})
 			b.start("p9")
+			b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
+			b.ended("p9", "SIGABRT")
+		}},
+		{"a process ends in the middle of a fault", "grace", func(b *book) {
+			b.start("p9")
+			b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart"}})
 			b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
 			b.ended("p9", "SIGABRT")
 		}},

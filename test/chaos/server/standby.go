@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"syscall"
 
 	"github.com/jackc/pgx/v5"
@@ -131,4 +133,18 @@ func (c *Cluster) dumpAndRestore(ctx context.Context) (_ ending, err error) {
 		return nil, errors.Join(err, to.Close())
 	}
 	return over, c.move(ctx, to)
+}
+
+// Dump writes the whole database into a file, as statements of SQL.
+func (c *Cluster) Dump(path string) error {
+	s := c.server()
+	dump := filepath.Join(s.Host(), "dump.sql") // where the server's user may write
+	if err := s.Run("pg_dump", "--file", dump, "--host", s.Host(), "--username", "lastcall", Database); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(dump)
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(path, text, 0o600), os.Remove(dump))
 }
