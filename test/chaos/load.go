@@ -28,6 +28,7 @@ type load struct {
 	mu     sync.Mutex
 	plans  planner
 	paused map[string]pauses // queues that are, or may be
+	ever   map[string]bool   // queues that were paused at any time
 }
 
 // pauses are those of a queue.
@@ -38,7 +39,7 @@ type pauses struct {
 
 func newLoad(r *run) *load {
 	rng := rand.New(rand.NewPCG(r.opt.seed, 1))
-	return &load{run: r, rate: r.opt.rate, paused: make(map[string]pauses),
+	return &load{run: r, rate: r.opt.rate, paused: make(map[string]pauses), ever: make(map[string]bool),
 		plans: planner{rng: rng, inTx: r.opt.store == postgres, programs: r.opt.program != ""}}
 }
 
@@ -187,6 +188,7 @@ func (l *load) learn(c history.Call, a history.Answer) {
 func (l *load) pausing(c history.Call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.ever[c.Queue] = true
 	p := l.paused[c.Queue]
 	p.underWay++
 	l.paused[c.Queue] = p
@@ -207,6 +209,18 @@ func (l *load) resumed(c history.Call) {
 	defer l.mu.Unlock()
 	if p := l.paused[c.Queue]; p.underWay == 0 && p.last < c.ID {
 		delete(l.paused, c.Queue)
+	}
+}
+
+// forgotten notes that the store may have lost what it has confirmed: each queue that was resumed may
+// be paused again.
+func (l *load) forgotten() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for q := range l.ever {
+		p := l.paused[q]
+		p.last = l.call.Load()
+		l.paused[q] = p
 	}
 }
 
