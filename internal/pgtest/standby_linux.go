@@ -7,9 +7,13 @@ import (
 	"testing"
 )
 
-// Standby returns a streaming standby of the server, which goes with the test.
+// Standby returns a streaming standby of the server, which goes with the test. It skips the test where
+// PostgreSQL's programs are the server's alone.
 func (s *Server) Standby(t testing.TB) *Server {
 	t.Helper()
+	if err := Missing("pg_basebackup"); err != nil {
+		t.Skip(err)
+	}
 	standby, err := s.Follow(s.dir, "")
 	if err != nil {
 		t.Fatal(err)

@@ -80,7 +80,12 @@ func disturbStore(ctx context.Context, r *run, f Fault, lossy bool) error {
 	begin := e
 	r.rec.add(history.Event{Fault: &begin})
 	e.Over = true
-	defer func() { r.rec.add(history.Event{Fault: &e}) }()
+	defer func() {
+		r.rec.add(history.Event{Fault: &e})
+		if lossy {
+			r.load.forgotten()
+		}
+	}()
 	end, err := r.store.begin(ctx, f.Kind)
 	if err != nil {
 		e.Detail = "it could not begin: " + err.Error()

@@ -28,7 +28,7 @@ type load struct {
 	mu     sync.Mutex
 	plans  planner
 	paused map[string]pauses // queues that are, or may be
-	ever   map[string]bool   // those that were at some time
+	ever   map[string]bool   // queues that were paused at any time
 }
 
 // pauses are those of a queue.
@@ -188,9 +188,10 @@ func (l *load) learn(c history.Call, a history.Answer) {
 func (l *load) pausing(c history.Call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.ever[c.Queue] = true
 	p := l.paused[c.Queue]
 	p.underWay++
-	l.paused[c.Queue], l.ever[c.Queue] = p, true
+	l.paused[c.Queue] = p
 }
 
 func (l *load) hasPaused(c history.Call) {
@@ -211,16 +212,20 @@ func (l *load) resumed(c history.Call) {
 	}
 }
 
-// resumeAll resumes all queues that were ever paused, however often it takes: a store that has lost
-// its last commits may have lost an earlier resume.
-func (l *load) resumeAll(ctx context.Context, s *slot) error {
+// forgotten notes that the store may have lost what it has confirmed: each queue that was resumed may
+// be paused again.
+func (l *load) forgotten() {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	for q := range l.ever {
-		if _, ok := l.paused[q]; !ok {
-			l.paused[q] = pauses{}
-		}
+		p := l.paused[q]
+		p.last = l.call.Load()
+		l.paused[q] = p
 	}
-	l.mu.Unlock()
+}
+
+// resumeAll resumes all queues that may be paused, however often it takes.
+func (l *load) resumeAll(ctx context.Context, s *slot) error {
 	for {
 		some := l.pausedQueues()
 		if len(some) == 0 {

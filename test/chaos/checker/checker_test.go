@@ -114,6 +114,15 @@ func (b *book) plan(seq int, change func(*history.Plan)) {
 	}
 }
 
+// outlives has a run of a healthy task fail, since its effects are refused.
+func (b *book) outlives() {
+	b.plan(9, func(p *history.Plan) { p.Fail = 0 })
+	i := slices.IndexFunc(b.Events, of(91, history.Begun))
+	late := b.Events[i]
+	late.Effect = &history.Effect{Seq: 9, TaskID: id(9), Step: 1, Fence: 90, Process: "p4", PID: 4, Stale: true}
+	b.Events = slices.Insert(b.Events, i+1, late)
+}
+
 // lossy adds a fault that loses commits during the whole history.
 func (b *book) lossy() {
 	at := b.Events[0]
@@ -182,6 +191,7 @@ func TestCheck_HoldsTasksToLessWhereCommitsMayBeLost(t *testing.T) {
 			r.Runs, r.Crashes = r.Runs[1:], 0
 			b.lossy()
 		}},
+		{"a run outlives a newer one that is lost", "", func(b *book) { b.outlives(); b.lossy() }},
 		{"and nothing is invented", "invented", func(b *book) { b.record(15, history.Task{Status: "succeeded"}, ok(150)); b.lossy() }},
 	})
 }

@@ -22,15 +22,15 @@ func checkCounters(f *facts, breach breach) {
 	}
 	for _, t := range f.tasks {
 		for _, r := range t.records {
-			t.checkCounters(r, func(format string, args ...any) { breach(t.seq, format, args...) })
+			t.checkCounters(f, r, func(format string, args ...any) { breach(t.seq, format, args...) })
 		}
 	}
 }
 
 // checkCounters compares a task's counters with its runs. A run that a cancel has ended may have
 // counted as what it would have been otherwise; so may one that used up the last interruption.
-func (t *task) checkCounters(r history.Task, say say) {
-	var attempts, interruptions, crashes, unclear int
+func (t *task) checkCounters(f *facts, r history.Task, say say) {
+	var attempts, interruptions, crashes, unclear, refused int
 	for _, run := range r.Runs {
 		switch {
 		case run.Crashed:
@@ -39,6 +39,9 @@ func (t *task) checkCounters(r history.Task, say say) {
 			interruptions++
 		case run.Status == queued && run.Error != "":
 			attempts++
+			if t.outlived(f, run) {
+				refused++
+			}
 		case run.Status == failed, run.Status == cancelled:
 			unclear++
 		}
@@ -54,9 +57,16 @@ func (t *task) checkCounters(r history.Task, say say) {
 	if r.Attempts < attempts && !retried || r.Attempts > attempts+unclear && !full {
 		say("it counts %d attempts, and its history has %d", r.Attempts, attempts)
 	}
-	if attempts > 0 && t.plan.Fail == 0 && t.plan.Exit == 0 && !t.plan.InTx {
-		say("%d of its runs count as failed attempts, and nothing in its plan fails", attempts)
+	if attempts > refused && t.plan.Fail == 0 && t.plan.Exit == 0 && !t.plan.InTx {
+		say("%d of its runs count as failed attempts, and nothing in its plan fails", attempts-refused)
 	}
+}
+
+// outlived says that a run may have gone on after a newer one had begun that the store has lost: then
+// its effects are refused, and it fails, and the store knows no reason why.
+func (t *task) outlived(f *facts, run history.Run) bool {
+	return slices.ContainsFunc(t.effects, func(e effect) bool { return e.Fence == run.Run && e.Stale }) &&
+		slices.ContainsFunc(t.effects, func(e effect) bool { return e.Fence > run.Run && f.lossy(e.at.At) })
 }
 
 // checkResidue is the rule "residue".

@@ -121,6 +121,7 @@ func countersWays() []broken {
 		{"an interruption too few", "counters", func(b *book) { b.rec(3).Interruptions = 0 }},
 		{"an attempt too many", "counters", func(b *book) { b.rec(9).Attempts++ }},
 		{"an attempt too few", "counters", func(b *book) { b.rec(9).Attempts = 0 }},
+		{"a run that is refused for no reason", "counters overlap", (*book).outlives},
 		{"an attempt of a healthy task", "counters", func(b *book) { b.plan(9, func(p *history.Plan) { p.Fail = 0 }) }},
 	}
 }

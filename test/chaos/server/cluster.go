@@ -113,7 +113,7 @@ func (c *Cluster) happens(kinds ...string) bool {
 
 // setup is what all servers of the run have.
 func (c *Cluster) setup() pgtest.Setup {
-	settings := []string{"max_connections=100", "superuser_reserved_connections=20", "shared_buffers=32MB", "fsync=off", "max_wal_size=64MB"}
+	settings := []string{"max_connections=100", "superuser_reserved_connections=20", "shared_buffers=32MB", "fsync=off", "max_wal_size=64MB", "wal_receiver_status_interval=1s"}
 	return pgtest.Setup{Parent: c.dir, Env: c.env, Settings: append(settings, c.opts.Settings...)}
 }
 

@@ -241,6 +241,9 @@ var effects = map[string]func(r *rig, kind string){
 	ClockBack:    steps(-time.Hour),
 }
 
+// slow are faults whose like is tested anyway, and takes less time.
+var slow = []string{ClockForward, ClockBack, FailoverSync, StandbyOnly, DumpAndRestore, Deadlocks, PoolerTransaction}
+
 func TestCluster_EachFaultDoesWhatItSaysAndNothingIsLeft(t *testing.T) {
 	var kinds []string
 	for _, f := range ClusterFaults() {
@@ -250,13 +253,21 @@ func TestCluster_EachFaultDoesWhatItSaysAndNothingIsLeft(t *testing.T) {
 	}
 	r := newRig(t, kinds...)
 	// After a failover the server is not on the small disks any more.
-	first := func(f Fault) int { return strings.Compare(fmt.Sprint(f.needs == nil), "false") }
+	late := func(f Fault) int {
+		if strings.HasPrefix(f.Kind, "pg-disk-") {
+			return 0
+		}
+		return 1
+	}
 	faults := ClusterFaults()
-	slices.SortStableFunc(faults, func(a, b Fault) int { return first(a) - first(b) })
+	slices.SortStableFunc(faults, func(a, b Fault) int { return late(a) - late(b) })
 	for _, f := range faults {
 		t.Run(f.Kind, func(t *testing.T) {
 			if err := f.Needs(); err != nil {
 				t.Skip(err)
+			}
+			if testing.Short() && slices.Contains(slow, f.Kind) {
+				t.Skip("make test-full: " + f.Kind)
 			}
 			effect := effects[f.Kind]
 			if effect == nil {
@@ -303,7 +314,10 @@ func TestCluster_CloseEndsWhatHasNotEndedAlsoWhenTheCallerPanics(t *testing.T) {
 }
 
 func TestCluster_APoolerOfTheRunIsBeforeEveryServer(t *testing.T) {
-	if err := hasPooler(); err != nil {
+	if testing.Short() {
+		t.Skip("make test-full: a pooler before four servers, one after the other")
+	}
+	if err := errors.Join(hasPooler(), hasStandby(), hasDump()); err != nil {
 		t.Skip(err)
 	}
 	r := newRigOf(t, Options{Pooler: "session"})

@@ -15,6 +15,11 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
+// The packages of some versions have the server's programs alone.
+func hasStandby() error { return pgtest.Missing("pg_basebackup") }
+
+func hasDump() error { return pgtest.Missing("pg_dump", "pg_restore") }
+
 // follow starts a standby, and returns when it has all that the server had then.
 func (c *Cluster) follow(ctx context.Context) (*pgtest.Server, error) {
 	f, err := c.replication.Front("standby")
