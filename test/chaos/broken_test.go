@@ -20,7 +20,7 @@ var breakages = []struct{ rule, store, duration, faults string }{
 	{"handover", sqlite, "6s", "term"},
 	{"invented", sqlite, "3s", "kill"},
 	{"keys", sqlite, "4s", "kill"},
-	{"paused", sqlite, "8s", "kill-client"},
+	{"paused", sqlite, "12s", "kill-client"},
 	{"stale", sqlite, "3s", "kill"},
 	{"overlap", sqlite, "10s", "kill-client"},
 	{"once", postgres, "3s", "kill"},
@@ -53,7 +53,7 @@ func TestChaos_NamesTheRuleThatTheServiceBreaks(t *testing.T) {
 		t.Run(b.rule, func(t *testing.T) {
 			dir := t.TempDir()
 			code, out := exitCode(t, "-driver", driver, "-dir", dir, "-store", b.store, "-duration", b.duration, "-faults", b.faults,
-				"-workers", "3", "-rate", "100", "-break", b.rule)
+				"-workers", "3", "-rate", "200", "-break", b.rule)
 			var v verdict
 			text, err := os.ReadFile(filepath.Join(dir, "verdict.json"))
 			if err == nil {
