@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -81,9 +80,11 @@ func (c *caller) do(ctx context.Context, call history.Call) history.Answer {
 // control cancels or retries. River answers with the job when it has nothing to do, and runs a job
 // again that was completed, if it is asked to: a user would look first.
 func (c *caller) control(ctx context.Context, call history.Call) error {
-	id, err := strconv.ParseInt(call.TaskID, 10, 64)
-	if err != nil {
+	var id int64
+	if err := c.pool.QueryRow(ctx, `select id from river_job where (args->>'Seq')::int = $1`, call.Seq).Scan(&id); errors.Is(err, pgx.ErrNoRows) {
 		return errors.Join(errRefused, err)
+	} else if err != nil {
+		return err
 	}
 	j, err := c.JobGet(ctx, id)
 	if err != nil {
@@ -137,14 +138,18 @@ func insert(plans []history.Plan, a *history.Answer, some func([]river.InsertMan
 			return nil
 		}
 		done, err := some(batch)
-		for i, d := range done {
-			a.IDs[places[i]] = fmt.Sprint(d.Job.ID)
-			var existing job
-			if d.UniqueSkippedAsDuplicate && json.Unmarshal(d.Job.EncodedArgs, &existing) == nil {
-				a.Existed[places[i]] = existing.Seq != plans[places[i]].Seq
-			}
+		if err != nil {
+			return err
 		}
-		return err
+		for i, d := range done {
+			var there job
+			if err := json.Unmarshal(d.Job.EncodedArgs, &there); err != nil {
+				return err
+			}
+			a.IDs[places[i]] = nameOf(there, d.Job.ID)
+			a.Existed[places[i]] = there.Seq != plans[places[i]].Seq
+		}
+		return nil
 	}
 	for i, p := range plans {
 		if p.Key == "" {

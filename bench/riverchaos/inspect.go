@@ -18,11 +18,12 @@ import (
 // inspect is the command inspect.
 func inspect(ctx context.Context, pool *pgxpool.Pool) error {
 	state := history.State{Counts: make(map[string]int64), Residue: make(map[string]int64)}
+	// The queue is the one that was asked for: the driver serves some of them together.
 	const tasks = `
-		select id::text, kind, queue, case when args->>'Key' is null then '' else args->>'Key' end, (args->>'Seq')::int,
+		select coalesce(nullif(args->>'ID', ''), id::text), kind, coalesce(nullif(args->>'Queue', ''), 'default'), coalesce(args->>'Key', ''), (args->>'Seq')::int,
 			case state when 'completed' then 'succeeded' when 'discarded' then 'failed' when 'cancelled' then 'cancelled' when 'running' then 'running' else 'queued' end,
-			coalesce(errors[cardinality(errors)]->>'error', ''), attempt, coalesce((metadata->>'snoozes')::int, 0), coalesce((metadata->>'river:rescue_count')::int, 0),
-			coalesce(length(metadata->>'output'), 0), coalesce(attempted_by, '{}'), coalesce(attempted_at, 'epoch'), coalesce(finalized_at, 'epoch')
+			coalesce(length((metadata->'output')::text), 0), coalesce(attempted_by, '{}'), coalesce(attempted_at, 'epoch'), coalesce(finalized_at, 'epoch'),
+			array(select e->>'error' from unnest(errors) with ordinality as u (e, n) order by n), array(select (e->>'attempt')::int from unnest(errors) with ordinality as u (e, n) order by n)
 		from river_job order by id`
 	rows, err := pool.Query(ctx, tasks)
 	if err != nil {
@@ -41,7 +42,7 @@ func inspect(ctx context.Context, pool *pgxpool.Pool) error {
 		return err
 	}
 	var odd int64
-	if err := pool.QueryRow(ctx, `select count(*) from chaos_enqueued where task not in (select id::text from river_job)`).Scan(&odd); err != nil {
+	if err := pool.QueryRow(ctx, `select count(*) from chaos_enqueued where not exists (select 1 from river_job where (args->>'Seq')::int = seq)`).Scan(&odd); err != nil {
 		return err
 	}
 	if odd > 0 {
@@ -62,34 +63,49 @@ func inspect(ctx context.Context, pool *pgxpool.Pool) error {
 	}
 }
 
-// scanTask reads a job. Of its runs River keeps which client had each of them; when the earlier
-// ones began, and how they ended, it does not.
+// scanTask reads a job.
 func scanTask(row pgx.CollectableRow) (t history.Task, err error) {
-	var (
-		by               []string
-		started, settled time.Time
-		fetched          int
-	)
-	err = row.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Seq, &t.Status, &t.Error, &fetched, &t.Interruptions, &t.Crashes, &t.Result, &by, &started, &settled)
-	for i, client := range by {
-		r := history.Run{Status: "unknown"}
+	var k kept
+	err = row.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Seq, &t.Status, &t.Result, &k.by, &k.started, &k.settled, &k.errors, &k.attempts)
+	if err != nil {
+		return t, fmt.Errorf("job %s: %w", t.ID, err)
+	}
+	k.tell(&t)
+	return t, nil
+}
+
+// kept is what River keeps of the runs of a job: which client had each of them, when the last one
+// began, and an error, with its attempt, of each that has failed or was rescued. A rescue is an
+// attempt like any other. A run without an error, that was not the last, was put off at a stop.
+type kept struct {
+	by               []string
+	started, settled time.Time
+	errors           []string
+	attempts         []int
+}
+
+// tell tells the runs of a task. When the earlier ones began and ended River does not know. After a
+// stop it gives a number of an attempt again, so which of the runs with the same number has failed
+// is a guess.
+func (k *kept) tell(t *history.Task) {
+	attempt := 0
+	for i, client := range k.by {
 		_, pid, _ := strings.Cut(client, "@")
-		r.PID, _ = strconv.Atoi(pid)
-		if i == len(by)-1 {
-			r.Run, r.Started, r.Status, r.Error = started.UnixMicro(), started, t.Status, t.Error
-			if t.Status == "succeeded" || t.Status == "failed" || t.Status == "cancelled" {
-				r.Ended = settled
+		r := history.Run{Run: int64(i + 1), Status: "interrupted", Reason: "stop"}
+		r.PID, _ = strconv.Atoi(pid) // the driver has made the name
+		if t.Attempts < len(k.errors) && k.attempts[t.Attempts] == attempt+1 {
+			r.Status, r.Reason, r.Error = "queued", "", k.errors[t.Attempts]
+			attempt, t.Attempts = attempt+1, t.Attempts+1
+		}
+		if i == len(k.by)-1 {
+			r.Started = k.started
+			if t.Status != "queued" {
+				r.Status, r.Reason, r.Ended, t.Error = t.Status, "", k.settled, r.Error
 			}
+		}
+		if r.Status == "interrupted" {
+			t.Interruptions++
 		}
 		t.Runs = append(t.Runs, r)
 	}
-	if t.Status == "succeeded" { // its last run failed nobody
-		fetched--
-		t.Error = ""
-	}
-	t.Attempts = max(fetched-t.Crashes, 0)
-	if err != nil {
-		err = fmt.Errorf("job %s: %w", t.ID, err)
-	}
-	return t, err
 }

@@ -86,6 +86,10 @@ type job struct {
 // Kind names the job for River.
 func (job) Kind() string { return history.KindSteps }
 
+// nameOf is what a job is called in the history: River chooses ids itself, so one that was asked
+// for is a name.
+func nameOf(j job, id int64) string { return cmp.Or(j.ID, fmt.Sprint(id)) }
+
 // unfinished are the states of a job that has not ended: those in which it holds its key.
 var unfinished = []rivertype.JobState{
 	rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning, rivertype.JobStateRetryable, rivertype.JobStateScheduled,

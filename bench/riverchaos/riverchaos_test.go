@@ -118,10 +118,10 @@ func TestRiver_AnswersEveryCall(t *testing.T) {
 	if again := ask(enqueue(history.Plan{Seq: 2}), history.Done); again.IDs[0] != a.IDs[1] || again.Existed[0] {
 		t.Errorf("%+v, want the same job", again)
 	}
-	ask(history.Call{Op: history.Interrupt, TaskID: a.IDs[0]}, history.Refused)
-	ask(history.Call{Op: history.Cancel, TaskID: a.IDs[0]}, history.Done)
-	ask(history.Call{Op: history.Retry, TaskID: a.IDs[0]}, history.Done)
-	ask(history.Call{Op: history.Cancel, TaskID: "999999"}, history.Refused)
+	ask(history.Call{Op: history.Interrupt, Seq: 1}, history.Refused)
+	ask(history.Call{Op: history.Cancel, Seq: 1}, history.Done)
+	ask(history.Call{Op: history.Retry, Seq: 1}, history.Done)
+	ask(history.Call{Op: history.Cancel, Seq: 99}, history.Refused)
 	ask(history.Call{Op: history.EnqueueTx, Plans: []history.Plan{{Seq: 4}}}, history.Done)
 	ask(history.Call{Op: history.EnqueueTx, Commit: true, Plans: []history.Plan{{Seq: 5}}}, history.Done)
 	state, tasks := inspected(t, h)

@@ -141,10 +141,9 @@ func (r *run) handOver(ctx context.Context, at int) error {
 	return river.JobSnooze(0)
 }
 
-// mishap is what the plan lets go wrong after the first effect. The runs are those of AttemptedBy,
-// since a snooze takes back what it has added to Attempt.
+// mishap is what the plan lets go wrong after the first effect.
 func (r *run) mishap(first bool) error {
-	nth := len(r.AttemptedBy)
+	nth := int(r.fence())
 	switch {
 	case first && nth <= r.Args.Exit:
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // it cannot fail
@@ -197,11 +196,11 @@ func (r *run) tryFinish(ctx context.Context) (done bool, err error) {
 	return done || err == nil, err
 }
 
-// fence stands in for a fencing token: the time at which the job was fetched, by the server's
-// clock.
-func (r *run) fence() int64 { return r.AttemptedAt.UnixMicro() }
+// fence stands in for a fencing token: how often the job was fetched. River keeps that up to a
+// hundred; Attempt goes down by a snooze.
+func (r *run) fence() int64 { return int64(len(r.AttemptedBy)) }
 
 func (r *run) report(ctx context.Context, e history.Effect) error {
-	e.Seq, e.TaskID, e.Fence = r.Args.Seq, fmt.Sprint(r.ID), r.fence()
+	e.Seq, e.TaskID, e.Fence = r.Args.Seq, nameOf(r.Args, r.ID), r.fence()
 	return r.worker.conn.Effect(ctx, e)
 }

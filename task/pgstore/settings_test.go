@@ -18,10 +18,10 @@ import (
 const foreign = "Grüße, 日本語, 🙂, \\ and '"
 
 // wholeWay has tasks go all their way through a store: one with a key fails after it was saved, one
-// succeeds, one is cancelled, and all are pruned.
-func wholeWay(t *testing.T, s *Store) error {
+// succeeds, one is cancelled, and all are pruned. The worker is one that the database has not seen.
+func wholeWay(t *testing.T, s *Store, worker string) error {
 	t.Helper()
-	if _, err := s.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: 1, State: task.WorkerRunning, Lease: 15 * time.Second}); err != nil {
+	if _, err := s.Heartbeat(t.Context(), task.Beat{Worker: worker, Seq: 1, State: task.WorkerRunning, Lease: 15 * time.Second}); err != nil {
 		return err
 	}
 	news := []task.NewTask{
@@ -30,7 +30,9 @@ func wholeWay(t *testing.T, s *Store) error {
 	if _, err := s.Add(t.Context(), news); err != nil {
 		return err
 	}
-	got, err := s.Claim(t.Context(), claimOf(10))
+	claim := claimOf(10)
+	claim.Worker = worker
+	got, err := s.Claim(t.Context(), claim)
 	if err != nil || len(got) != 2 {
 		return fmt.Errorf("claimed %d: %w", len(got), err)
 	}
@@ -79,16 +81,16 @@ type setUp struct {
 }
 
 var setUps = []setUp{
-	{"client_encoding", "WIN1252", "must have client_encoding = UTF8"},
-	{"client_encoding", "SJIS", "must have client_encoding = UTF8"},
-	{"client_encoding", "EUC_JP", "must have client_encoding = UTF8"},
-	{"client_encoding", "SQL_ASCII", "must have client_encoding = UTF8"},
-	{"default_transaction_isolation", "repeatable read", "must have default_transaction_isolation = read committed"},
-	{"default_transaction_isolation", "serializable", "must have default_transaction_isolation = read committed"},
-	{"default_transaction_isolation", "read uncommitted", "must have default_transaction_isolation = read committed"},
+	{"client_encoding", "WIN1252", "and must have UTF8:"},
+	{"client_encoding", "SJIS", "and must have UTF8:"},
+	{"client_encoding", "EUC_JP", "and must have UTF8:"},
+	{"client_encoding", "SQL_ASCII", "and must have UTF8:"},
+	{"default_transaction_isolation", "repeatable read", "and must have read committed:"},
+	{"default_transaction_isolation", "serializable", "and must have read committed:"},
+	{"default_transaction_isolation", "read uncommitted", "and must have read committed:"},
 	{"default_transaction_read_only", "on", "takes no writes"},
 	{"default_transaction_deferrable", "on", ""},
-	{"standard_conforming_strings", "off", "must have standard_conforming_strings = on"},
+	{"standard_conforming_strings", "off", "and must have on:"},
 	{"statement_timeout", "5s", ""},
 	{"lock_timeout", "1ms", ""},
 	{"idle_in_transaction_session_timeout", "1s", ""},
@@ -102,7 +104,8 @@ var setUps = []setUp{
 	{"jit", "on", ""},
 	{"jit_above_cost", "0", ""},
 	{"enable_indexscan", "off", ""},
-	{"force_parallel_mode", "on", ""},
+	{"force_parallel_mode", "on", ""}, // debug_parallel_query since 16
+	{"debug_parallel_query", "on", ""},
 	{"datestyle", "SQL, DMY", ""},
 	{"intervalstyle", "sql_standard", ""},
 	{"timezone", "Asia/Kathmandu", ""},
@@ -130,16 +133,20 @@ func ask(t *testing.T, dsn, sql string) (n int) {
 }
 
 func TestSettings_OfADatabaseEachWorksOrIsRefusedWithASentence(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	closed(t, openAt(t, Config{DSN: dsn, Migrate: true}))
+	change := func(what, value string) {
+		exec(t, dsn, `set default_transaction_read_only = off`, fmt.Sprintf(`do $$ begin execute format('alter database %%I %s', current_database()%s); end $$`, what, value))
+	}
 	for _, c := range setUps {
 		t.Run(c.name+"="+c.value, func(t *testing.T) {
-			dsn := pgtest.DSN(t)
 			if ask(t, dsn, `select count(*) from pg_settings where lower(name) = '`+c.name+`'`) == 0 {
 				return // another version has it
 			}
-			closed(t, openAt(t, Config{DSN: dsn, Migrate: true}))
-			exec(t, dsn, `do $$ begin execute format('alter database %I set `+c.name+` = %L', current_database(), '`+c.value+`'); end $$`)
+			change("set "+c.name+" = %L", ", '"+c.value+"'")
+			defer change("reset all", "")
 			s := openAt(t, Config{DSN: dsn, Logger: slog.New(slog.DiscardHandler)})
-			if err := wholeWay(t, s); err != nil {
+			if err := wholeWay(t, s, t.Name()); err != nil {
 				t.Errorf("a pool of our own: %v", err)
 			}
 			closed(t, s)
@@ -152,7 +159,7 @@ func TestSettings_OfADatabaseEachWorksOrIsRefusedWithASentence(t *testing.T) {
 			s, err = Open(t.Context(), Config{Pool: pool, Logger: slog.New(slog.DiscardHandler)})
 			if err == nil {
 				defer closed(t, s)
-				err = wholeWay(t, s)
+				err = wholeWay(t, s, t.Name()+" in a pool")
 			}
 			if (err == nil) != (c.refused == "") || err != nil && !strings.Contains(err.Error(), c.refused) {
 				t.Errorf("a pool that was given: %v, want %q", err, c.refused)
@@ -167,7 +174,7 @@ func TestSettings_OfAServerDoNotReachASessionOfOurs(t *testing.T) {
 		"idle_in_transaction_session_timeout=10ms", "synchronous_commit=off", "plan_cache_mode=force_custom_plan", "jit_above_cost=0", "bytea_output=escape")
 	s := openAt(t, Config{DSN: server.DSN("postgres"), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
-	if err := wholeWay(t, s); err != nil {
+	if err := wholeWay(t, s, "w"); err != nil {
 		t.Error(err)
 	}
 }
@@ -183,7 +190,7 @@ func TestSettings_ADatabaseWhoseOrderIsAnotherWorks(t *testing.T) {
 	defer exec(t, admin, `drop database `+name+` with (force)`)
 	s := openAt(t, Config{DSN: pgtest.Keywords(admin, "dbname", name), Migrate: true})
 	defer closed(t, s)
-	if err := wholeWay(t, s); err != nil {
+	if err := wholeWay(t, s, "w"); err != nil {
 		t.Error(err)
 	}
 }
@@ -213,7 +220,7 @@ func TestOpen_RefusesARoleFromWhichPoliciesHideRows(t *testing.T) {
 	exec(t, dsn, `alter role fenced bypassrls`)
 	s := openAt(t, Config{DSN: fenced, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
-	if err := wholeWay(t, s); err != nil {
+	if err := wholeWay(t, s, "w"); err != nil {
 		t.Error(err)
 	}
 }

@@ -191,10 +191,15 @@ func conduct(ctx context.Context, opt options, scratch string, out io.Writer) (c
 		return codeFailed, err
 	}
 	r.tell(h, verdict)
-	if len(verdict.Breaches) > 0 {
-		return codeBroken, nil
+	if len(verdict.Breaches) == 0 {
+		return codeKept, nil
 	}
-	return codeKept, nil
+	path, err := r.store.keep(r.dir)
+	if err != nil {
+		return codeFailed, fmt.Errorf("keep the database: %w", err)
+	}
+	fmt.Fprintln(out, "the database is kept in", path)
+	return codeBroken, nil
 }
 
 // choose decides which kinds of faults can be made here.

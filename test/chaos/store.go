@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	_ "modernc.org/sqlite" // the driver
 
 	"github.com/lastcall-go/lastcall/test/chaos/proxy"
 	"github.com/lastcall-go/lastcall/test/chaos/server"
@@ -25,6 +27,8 @@ type store interface {
 	begin(ctx context.Context, kind string) (server.End, error)
 	// sizes are those of the tables, in bytes. There are none while the database is away.
 	sizes(ctx context.Context) map[string]int64
+	// keep writes what the database has into a directory, and returns the file's name.
+	keep(dir string) (string, error)
 	close() error
 }
 
@@ -62,6 +66,19 @@ func (s *sqliteStore) address(string) (string, error) { return s.direct(), nil }
 func (s *sqliteStore) direct() string                 { return "sqlite:" + s.file.Path() }
 func (s *sqliteStore) close() error                   { return s.file.Close() }
 
+func (s *sqliteStore) keep(dir string) (string, error) {
+	path := filepath.Join(dir, "store.db")
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) { // of a run before
+		return "", err
+	}
+	db, err := sql.Open("sqlite", "file:"+s.file.Path())
+	if err != nil {
+		return "", err
+	}
+	_, err = db.ExecContext(context.Background(), `vacuum into ?`, path)
+	return path, errors.Join(err, db.Close())
+}
+
 func (s *sqliteStore) begin(ctx context.Context, kind string) (server.End, error) {
 	return s.file.Begin(ctx, kind)
 }
@@ -91,7 +108,13 @@ func (s *postgresStore) address(slot string) (string, error) {
 }
 
 func (s *postgresStore) direct() string { return s.cluster.Address() }
-func (s *postgresStore) close() error   { return errors.Join(s.cluster.Close(), s.net.Close()) }
+
+func (s *postgresStore) keep(dir string) (string, error) {
+	path := filepath.Join(dir, "store.sql")
+	return path, s.cluster.Dump(path)
+}
+
+func (s *postgresStore) close() error { return errors.Join(s.cluster.Close(), s.net.Close()) }
 
 func (s *postgresStore) begin(ctx context.Context, kind string) (server.End, error) {
 	return s.cluster.Begin(ctx, kind)

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -90,9 +91,12 @@ func (p *Proxy) Front(name string) (*Front, error) {
 		return nil, fmt.Errorf("the proxy's entrance for %s: %w", name, err)
 	}
 	if p.dir == "" {
-		if f.host, f.port, err = net.SplitHostPort(f.listener.Addr().String()); err != nil {
-			return nil, errors.Join(err, f.listener.Close())
-		}
+		f.host, f.port, err = net.SplitHostPort(f.listener.Addr().String())
+	} else {
+		err = os.Chmod(address, 0o777) // as the server's own: a process may have another user
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.listener.Close())
 	}
 	p.fronts[name] = f
 	p.ended.Go(func() { p.accept(f) })

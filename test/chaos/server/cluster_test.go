@@ -63,18 +63,20 @@ func pooled(mode string) func(r *rig, kind string) {
 		if err != nil {
 			r.Fatal(err)
 		}
-		rows, err := conn.Query(ctx, `show databases`)
+		rows, err := conn.Query(ctx, `show config`)
 		if err != nil {
 			r.Fatal(err)
 		}
+		found := false
 		for rows.Next() {
 			values, err := rows.Values()
-			if err != nil || !slices.Contains(values, any("pgbouncer")) && !slices.Contains(values, any(mode)) {
-				r.Errorf("%v, %v", values, err)
+			if err != nil {
+				r.Error(err)
 			}
+			found = found || len(values) > 1 && values[0] == "pool_mode" && values[1] == mode
 		}
-		if err := errors.Join(rows.Err(), conn.Close(ctx)); err != nil {
-			r.Error(err)
+		if err := errors.Join(rows.Err(), conn.Close(ctx)); err != nil || !found {
+			r.Errorf("the mode is %s: %v, %v", mode, found, err)
 		}
 		r.insert()
 		end()

@@ -6,12 +6,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"syscall"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-// follow starts a standby that has all that the server has.
+// follow starts a standby, and returns when it has all that the server had then.
 func (c *Cluster) follow(ctx context.Context) (*pgtest.Server, error) {
 	f, err := c.replication.Front("standby")
 	if err != nil {
@@ -22,7 +26,14 @@ func (c *Cluster) follow(ctx context.Context) (*pgtest.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.until(ctx, `select exists (select from pg_stat_replication where state = 'streaming')`); err != nil {
+	err = c.with(ctx, func(admin *pgx.Conn) error {
+		var now string
+		if err := admin.QueryRow(ctx, `select pg_current_wal_flush_lsn()::text`).Scan(&now); err != nil {
+			return err
+		}
+		return until(ctx, admin, `select exists (select from pg_stat_replication where flush_lsn >= '`+now+`')`)
+	})
+	if err != nil {
 		return nil, errors.Join(err, standby.Close())
 	}
 	return standby, nil
@@ -117,4 +128,18 @@ func (c *Cluster) dumpAndRestore(ctx context.Context) (_ ending, err error) {
 		return nil, errors.Join(err, to.Close())
 	}
 	return over, c.move(ctx, to)
+}
+
+// Dump writes the whole database into a file, as statements of SQL.
+func (c *Cluster) Dump(path string) error {
+	s := c.server()
+	dump := filepath.Join(s.Host(), "dump.sql") // where the server's user may write
+	if err := s.Run("pg_dump", "--file", dump, "--host", s.Host(), "--username", "lastcall", Database); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(dump)
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(path, text, 0o600), os.Remove(dump))
 }
