@@ -99,7 +99,7 @@ var table = []archtest.Row{
 	},
 	{
 		Package:   "test/chaos",
-		Allow:     []string{archtest.Std, "internal/proc", "test/chaos/...", "github.com/jackc/pgx/v5/...", "modernc.org/sqlite", "golang.org/x/sys/..."},
+		Allow:     []string{archtest.Std, "internal/proc", "test/chaos/...", "github.com/jackc/pgx/v5/...", "golang.org/x/sys/..."},
 		TestsOnly: true,
 		Reason:    "the harness knows no library for background work: what it puts under faults is a driver, and a peer is another one",
 	},

@@ -51,6 +51,9 @@ func TestChaos_NamesTheRuleThatTheServiceBreaks(t *testing.T) {
 	}
 	for _, b := range some {
 		t.Run(b.rule, func(t *testing.T) {
+			if testing.Short() {
+				t.Parallel()
+			}
 			dir := t.TempDir()
 			code, out := exitCode(t, "-driver", driver, "-dir", dir, "-store", b.store, "-duration", b.duration, "-faults", b.faults,
 				"-workers", "3", "-rate", "200", "-break", b.rule)

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 func harness(t *testing.T, args ...string) (cmd *exec.Cmd, out *bytes.Buffer) {
 	t.Helper()
 	out = new(bytes.Buffer)
-	cmd = exec.Command(os.Args[0], append([]string{"-driver", os.Args[0], "-dir", t.TempDir(), "-rate", "40", "-workers", "3", "-seed", "7"}, args...)...)
+	cmd = exec.Command(os.Args[0], append([]string{"-driver", os.Args[0], "-dir", t.TempDir(), "-rate", "25", "-workers", "3", "-seed", "7"}, args...)...)
 	cmd.Env = append(os.Environ(), harnessVariable+"=1", "GORACE=atexit_sleep_ms=0")
 	cmd.Stdout, cmd.Stderr = out, out
 	return cmd, out
@@ -50,6 +50,7 @@ func exitCode(t *testing.T, args ...string) (code int, out string) {
 }
 
 func TestChaos_KeepsEveryRuleWithADriverThatIsRight(t *testing.T) {
+	t.Parallel()
 	code, out := exitCode(t, "-duration", "4s", "-faults", "kill,term,kill-node,kill-client")
 	if code != codeKept || !strings.Contains(out, "every rule was kept") {
 		t.Errorf("exit code %d:\n%s", code, out)
@@ -57,6 +58,7 @@ func TestChaos_KeepsEveryRuleWithADriverThatIsRight(t *testing.T) {
 }
 
 func TestChaos_FindsADriverThatIsWrong(t *testing.T) {
+	t.Parallel()
 	code, out := exitCode(t, "-duration", "2s", "-faults", "kill", "-break", "ended")
 	if code != codeBroken || !strings.Contains(out, "and is gone") || !strings.Contains(out, "-again 10") {
 		t.Errorf("exit code %d:\n%s", code, out)

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	_ "modernc.org/sqlite" // the driver
 
 	"github.com/lastcall-go/lastcall/test/chaos/proxy"
 	"github.com/lastcall-go/lastcall/test/chaos/server"
@@ -68,15 +66,19 @@ func (s *sqliteStore) close() error                   { return s.file.Close() }
 
 func (s *sqliteStore) keep(dir string) (string, error) {
 	path := filepath.Join(dir, "store.db")
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) { // of a run before
-		return "", err
+	for _, suffix := range []string{"", "-wal"} { // nobody has it open any more
+		b, err := os.ReadFile(s.file.Path() + suffix)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = os.WriteFile(path+suffix, b, 0o600)
+		}
+		if err != nil {
+			return "", err
+		}
 	}
-	db, err := sql.Open("sqlite", "file:"+s.file.Path())
-	if err != nil {
-		return "", err
-	}
-	_, err = db.ExecContext(context.Background(), `vacuum into ?`, path)
-	return path, errors.Join(err, db.Close())
+	return path, nil
 }
 
 func (s *sqliteStore) begin(ctx context.Context, kind string) (server.End, error) {
