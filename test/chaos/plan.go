@@ -59,9 +59,9 @@ func (p *planner) oddities(plan *history.Plan, often func(percent int) bool) {
 	case r.IntN(400) == 0:
 		plan.Fail = forGood
 	case r.IntN(2000) == 0:
-		plan.Exit = 1 + r.IntN(2)
+		plan.Kind, plan.Exit = history.KindPoison, 1+r.IntN(2)
 	case r.IntN(8000) == 0:
-		plan.Exit = forGood // it kills every worker that takes it
+		plan.Kind, plan.Exit = history.KindPoison, forGood // it kills every worker that takes it
 	case r.IntN(500) == 0:
 		plan.DeafMS = 500 + r.IntN(4000)
 	}
