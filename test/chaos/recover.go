@@ -19,6 +19,9 @@ const (
 	stuckAfter = 45 * time.Second // without anything new: what has not ended by then does not
 	drainLimit = 5 * time.Minute
 	lookEvery  = 500 * time.Millisecond
+	// deadWithin is how long it may take until the rows of dead workers have been cleared away: the
+	// real server has the default lease.
+	deadWithin = 15*time.Second + 2*margin
 )
 
 // recover resumes every queue, and waits until every task has ended, or nothing
@@ -39,15 +42,16 @@ func (r *run) recover(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		n := unfinished(state)
-		if n == 0 {
-			fmt.Fprintf(r.out, "all %d tasks have ended, %v after the last fault\n", len(state.Tasks), time.Since(began).Round(100*time.Millisecond))
-			return nil
-		}
+		n, dead := unfinished(state), state.Residue["workers"] > int64(len(r.workers))
 		if n != last {
 			last, changed = n, time.Now()
 		}
-		if min(time.Since(changed), r.progress.quiet()) > stuckAfter || !pause(ctx, max(lookEvery, time.Since(looked))) {
+		if n == 0 && (!dead || time.Since(changed) > deadWithin) {
+			fmt.Fprintf(r.out, "all %d tasks have ended, %v after the last fault\n", len(state.Tasks), changed.Sub(began).Round(100*time.Millisecond))
+			return nil
+		}
+		stuck := n > 0 && min(time.Since(changed), r.progress.quiet()) > stuckAfter
+		if stuck || !pause(ctx, max(lookEvery, time.Since(looked))) {
 			fmt.Fprintf(r.out, "%d of %d tasks have not ended, and nothing happens any more\n", n, len(state.Tasks))
 			return nil
 		}
