@@ -152,6 +152,13 @@ func fills(r *rig, kind string) {
 	}
 	r.Logf("after %d: %v", accepted, err)
 	end()
+	ctx, cancel := r.soon()
+	defer cancel()
+	for r.try(`select pg_sleep(0.2)`) != nil { // it may be about to notice that a session has crashed
+		if !pause(ctx, again) {
+			r.Fatal("the server does not come back")
+		}
+	}
 	for n := range accepted {
 		if !r.has(first + n) {
 			r.Errorf("row %d of %d is gone", n, accepted)
