@@ -20,7 +20,7 @@ func inspect(ctx context.Context, pool *pgxpool.Pool) error {
 	state := history.State{Counts: make(map[string]int64), Residue: make(map[string]int64)}
 	// The queue is the one that was asked for: the driver serves some of them together.
 	const tasks = `
-		select coalesce(nullif(args->>'ID', ''), id::text), kind, coalesce(nullif(args->>'Queue', ''), 'default'), coalesce(args->>'Key', ''), (args->>'Seq')::int,
+		select coalesce(nullif(args->>'ID', ''), id::text), coalesce(args->>'Kind', kind), coalesce(nullif(args->>'Queue', ''), 'default'), coalesce(args->>'Key', ''), (args->>'Seq')::int,
 			case state when 'completed' then 'succeeded' when 'discarded' then 'failed' when 'cancelled' then 'cancelled' when 'running' then 'running' else 'queued' end,
 			coalesce(length((metadata->'output')::text), 0), coalesce(attempted_by, '{}'), coalesce(attempted_at, 'epoch'), coalesce(finalized_at, 'epoch'),
 			array(select e->>'error' from unnest(errors) with ordinality as u (e, n) order by n), array(select (e->>'attempt')::int from unnest(errors) with ordinality as u (e, n) order by n)

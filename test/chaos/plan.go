@@ -18,6 +18,9 @@ type planner struct {
 	seq      int
 	inTx     bool // the store can end a task in a transaction of the handler's
 	programs bool // the real server is there, which runs programs
+	// last is up to which plan one may kill its process for good. The pauses between its runs grow to
+	// half a minute, and a run waits for the end of all tasks.
+	last int
 }
 
 // next makes a plan. Most of them are short; one in some dozens has something about it.
@@ -59,9 +62,11 @@ func (p *planner) oddities(plan *history.Plan, often func(percent int) bool) {
 	case r.IntN(400) == 0:
 		plan.Fail = forGood
 	case r.IntN(2000) == 0:
-		plan.Exit = 1 + r.IntN(2)
+		plan.Kind, plan.Exit = history.KindPoison, 1+r.IntN(2)
 	case r.IntN(8000) == 0:
-		plan.Exit = forGood // it kills every worker that takes it
+		if plan.Kind, plan.Exit = history.KindPoison, 1; plan.Seq <= p.last {
+			plan.Exit = forGood // it kills every worker that takes it
+		}
 	case r.IntN(500) == 0:
 		plan.DeafMS = 500 + r.IntN(4000)
 	}

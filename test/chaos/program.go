@@ -22,7 +22,7 @@ func (r *run) programSlot(name string) (*slot, error) {
 	kind := map[string]any{
 		"exec":      []string{r.opt.driver, "program"},
 		"env":       map[string]any{"inherit": []string{"PATH", "HOME", wire.EnvSocket, wire.EnvName}},
-		"killAfter": "2s", "maxCrashes": 10,
+		"killAfter": "2s", "maxCrashes": -1,
 		"retry": map[string]any{"maxAttempts": 5, "backoff": "200ms"},
 	}
 	text, err := json.Marshal(map[string]any{"version": 1, "kinds": map[string]any{history.KindProgram: kind}}) // JSON is YAML

@@ -45,21 +45,54 @@ var rules = []struct {
 	Rule
 	check func(*facts, breach)
 }{
-	{Rule{"ended", "Every task that was accepted is in the store once, as it was asked for, and has ended: it has succeeded with all of its steps done, or it has failed or was cancelled where its plan or a command says so."}, checkEnded},
-	{Rule{"invented", "Nothing is in the store that nobody has asked for, that was refused, or whose transaction was rolled back, and who is told that a task existed is told the one that held the key."}, checkInvented},
-	{Rule{"keys", "No task is accepted while another unfinished one has its key."}, checkKeys},
-	{Rule{"paused", "No task of a queue is claimed after a pause of that queue was answered, until somebody asks for it to be resumed."}, checkPaused},
-	{Rule{"stale", "No effect of a run is accepted after a newer run of its task has begun, and every accepted effect is of a run that the task's history has, in the process that it has."}, checkStale},
-	{Rule{"overlap", "No two runs of a task are at work at the same time, unless the process of the older one was dead, stopped, or cut off for a lease, or its unresponsive handler was given up in a stop."}, checkOverlap},
-	{Rule{"once", "An effect in the transaction that ends its task is there exactly once if the task has succeeded, written by the run that succeeded, and never otherwise."}, checkOnce},
-	{Rule{"order", "A run does one step after the other from the checkpoint that it was given, which is never ahead of what was done, and with a checkpoint after each step at most one step behind."}, checkOrder},
-	{Rule{"handover", "A run that follows a hand-over begins at exactly the step that was handed over."}, checkHandOver},
-	{Rule{"crashes", "A crash is counted only for a run whose process died, was stopped or cut off for a lease, or killed itself, never for a neighbour of a suspect, and no task fails for crashes but one that kills its process."}, checkCrashes},
-	{Rule{"alive", "The runs of a process are taken away from it only when it is dead, or was stopped or cut off for a lease."}, checkAlive},
-	{Rule{"counters", "The counters of a task agree with the runs in its history, and the counts of the store with its tasks."}, checkCounters},
-	{Rule{"residue", "At the end nothing is left: no row, file or connection that belongs to nothing, and no goroutine or child of a process that has ended."}, checkResidue},
-	{Rule{"grace", "A process that is told to end does so within its grace, and one that is left in peace goes on."}, checkGrace},
-	{Rule{"growth", "Neither the memory nor the descriptors of a process grow without bound, nor a table by more than its tasks need."}, checkGrowth},
+	{Rule{"ended", "Every task that was accepted is in the store once, as it was asked for, and has ended: " +
+		"it has succeeded with all of its steps done, or it has failed or was cancelled where its " +
+		"plan or a command says so."},
+		checkEnded},
+	{Rule{"invented", "Nothing is in the store that nobody has asked for, that was refused, or whose " +
+		"transaction was rolled back, and who is told that a task existed is told the one that " +
+		"held the key."},
+		checkInvented},
+	{Rule{"keys", "No task is accepted while another unfinished one has its key."},
+		checkKeys},
+	{Rule{"paused", "No task of a queue is claimed after a pause of that queue was answered, until somebody " +
+		"asks for it to be resumed."},
+		checkPaused},
+	{Rule{"stale", "No effect of a run is accepted after a newer run of its task has begun, and every " +
+		"accepted effect is of a run that the task's history has, in the process that it has."},
+		checkStale},
+	{Rule{"overlap", "No two runs of a task are at work at the same time, unless the process of the older one " +
+		"was dead, stopped, or cut off for a lease, or its unresponsive handler was given up in a " +
+		"stop."},
+		checkOverlap},
+	{Rule{"once", "An effect in the transaction that ends its task is there exactly once if the task has " +
+		"succeeded, written by the run that succeeded, and never otherwise."},
+		checkOnce},
+	{Rule{"order", "A run does one step after the other from the checkpoint that it was given, which is " +
+		"never ahead of what was done, and with a checkpoint after each step at most one step " +
+		"behind."},
+		checkOrder},
+	{Rule{"handover", "A run that follows a hand-over begins at exactly the step that was handed over."},
+		checkHandOver},
+	{Rule{"crashes", "A crash is counted only for a run whose process died, was stopped or cut off for a " +
+		"lease, or killed itself, never for a neighbour of a suspect, and no task fails for " +
+		"crashes but one that kills its process."},
+		checkCrashes},
+	{Rule{"alive", "The runs of a process are taken away from it only when it is dead, or was stopped or cut " +
+		"off for a lease."},
+		checkAlive},
+	{Rule{"counters", "The counters of a task agree with the runs in its history, and the counts of the store " +
+		"with its tasks."},
+		checkCounters},
+	{Rule{"residue", "At the end nothing is left: no row, file or connection that belongs to nothing, and no " +
+		"goroutine or child of a process that has ended."},
+		checkResidue},
+	{Rule{"grace", "A process that is told to end does so within its grace, and one that is left in peace " +
+		"goes on."},
+		checkGrace},
+	{Rule{"growth", "Neither the memory nor the descriptors of a process grow without bound, nor a table by " +
+		"more than its tasks need."},
+		checkGrowth},
 }
 
 // Rules returns every rule that Check knows.

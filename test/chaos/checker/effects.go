@@ -45,7 +45,7 @@ func (f *facts) foreign(e effect, r history.Task, known map[int64]history.Run) s
 		return "it calls the task " + e.TaskID
 	case run.PID != 0 && f.byName[e.Process].pid != run.PID:
 		return "the history has that run in another process"
-	case run.PID != 0 && r.Kind == history.KindSteps && e.PID != run.PID:
+	case run.PID != 0 && r.Kind != history.KindProgram && e.PID != run.PID:
 		return "it came from another process than its worker's"
 	}
 	return ""

@@ -87,15 +87,18 @@ func Summary(h history.History) Figures {
 // String is a table for people.
 func (s Figures) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d tasks in %v, %.0f ended in a second; %d runs", s.Tasks, s.Took.Round(100*time.Millisecond), s.Throughput, s.Runs)
+	fmt.Fprintf(&b, "%d tasks in %v, %.0f ended in a second; %d runs",
+		s.Tasks, s.Took.Round(100*time.Millisecond), s.Throughput, s.Runs)
 	for _, n := range slices.Sorted(maps.Keys(s.RunsPerTask)) {
 		fmt.Fprintf(&b, ", %d tasks with %d", s.RunsPerTask[n], n)
 	}
-	fmt.Fprintf(&b, "\n%d steps were done again, %d effects of stale runs refused, %d tasks lost where commits may be\n", s.Repeated, s.Refused, s.Lost)
+	fmt.Fprintf(&b, "\n%d steps were done again, %d effects of stale runs refused, %d tasks lost where commits may be\n",
+		s.Repeated, s.Refused, s.Lost)
 	fmt.Fprintf(&b, "%-24s %6s %10s %10s %10s %10s\n", "fault", "times", "recoveries", "median", "p99", "worst")
 	for _, kind := range slices.Sorted(maps.Keys(s.Faults)) {
 		r := s.Recovery[kind]
-		fmt.Fprintf(&b, "%-24s %6d %10d %10v %10v %10v\n", kind, s.Faults[kind], r.N, short(r.Median), short(r.P99), short(r.Worst))
+		fmt.Fprintf(&b, "%-24s %6d %10d %10v %10v %10v\n",
+			kind, s.Faults[kind], r.N, short(r.Median), short(r.P99), short(r.Worst))
 	}
 	for _, kind := range slices.Sorted(maps.Keys(s.Skipped)) {
 		fmt.Fprintf(&b, "%-24s at least once not made: %s\n", kind, s.Skipped[kind])

@@ -42,8 +42,9 @@ func (f *facts) checkHolder(a add, id string, say say) {
 	if f.lossy(a.asked.At) || f.lossy(a.answered.At) {
 		return
 	}
+	ids := a.answered.Answer.IDs
 	for i, plan := range a.asked.Call.Plans { // it may be of the same transaction, which was rolled back
-		if i != a.place && i < len(a.answered.Answer.IDs) && a.answered.Answer.IDs[i] == id && plan.Key == a.plan().Key && plan.Kind == a.plan().Kind {
+		if i != a.place && i < len(ids) && ids[i] == id && plan.Key == a.plan().Key && plan.Kind == a.plan().Kind {
 			return
 		}
 	}

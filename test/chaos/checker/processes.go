@@ -156,7 +156,7 @@ func (f *facts) explained(p *process) bool {
 		return true
 	}
 	return slices.ContainsFunc(f.tasks, func(t *task) bool {
-		if t.plan.Exit == 0 || t.plan.Kind != history.KindSteps {
+		if t.plan.Exit == 0 || t.plan.Kind == history.KindProgram {
 			return false
 		}
 		for _, e := range slices.Backward(t.effects) {

@@ -28,11 +28,14 @@ func Story(h history.History, seq int) string {
 		fmt.Fprintf(&b, "%10.3fs  %s\n", e.At.Sub(zero).Seconds(), tell(e, seq))
 	}
 	for _, r := range t.records {
-		fmt.Fprintf(&b, "the store has %s, of kind %s in queue %q with key %q: %s %s, %d attempts, %d interruptions, %d crashes, a result of %d bytes %s\n",
-			r.ID, r.Kind, r.Queue, r.Key, r.Status, r.Reason, r.Attempts, r.Interruptions, r.Crashes, r.Result, r.Error)
+		fmt.Fprintf(&b, "the store has %s, of kind %s in queue %q with key %q: %s %s, "+
+			"%d attempts, %d interruptions, %d crashes, a result of %d bytes %s\n",
+			r.ID, r.Kind, r.Queue, r.Key, r.Status, r.Reason,
+			r.Attempts, r.Interruptions, r.Crashes, r.Result, r.Error)
 		for _, run := range r.Runs {
-			fmt.Fprintf(&b, "  run %d of process %d, %.3fs to %.3fs: %s %s crashed=%t reclaimed=%t %s\n", run.Run, run.PID,
-				run.Started.Sub(zero).Seconds(), run.Ended.Sub(zero).Seconds(), run.Status, run.Reason, run.Crashed, run.Reclaimed, run.Error)
+			fmt.Fprintf(&b, "  run %d of process %d, %.3fs to %.3fs: %s %s crashed=%t reclaimed=%t %s\n",
+				run.Run, run.PID, run.Started.Sub(zero).Seconds(), run.Ended.Sub(zero).Seconds(),
+				run.Status, run.Reason, run.Crashed, run.Reclaimed, run.Error)
 		}
 	}
 	if len(t.records) == 0 {
@@ -76,7 +79,10 @@ func (f *facts) events(h history.History, t *task) (events []*history.Event) {
 	for i := range h.Events {
 		e := &h.Events[i]
 		theirs := e.Process != nil && had[e.Process.Name]
-		theirs = theirs || e.Fault != nil && (len(e.Fault.Victims) == 0 || slices.ContainsFunc(e.Fault.Victims, func(v string) bool { return had[v] }))
+		if e.Fault != nil {
+			hit := func(victim string) bool { return had[victim] }
+			theirs = len(e.Fault.Victims) == 0 || slices.ContainsFunc(e.Fault.Victims, hit)
+		}
 		if own[e] || theirs && e.N >= first && e.N <= last {
 			events = append(events, e)
 		}
@@ -96,7 +102,8 @@ func tell(e *history.Event, seq int) string {
 		if e.Fault.Over {
 			edge = "is over"
 		}
-		return strings.TrimSpace(fmt.Sprintf("fault %d, %s, %s %v %s%s", e.Fault.ID, e.Fault.Kind, edge, e.Fault.Victims, e.Fault.Detail, e.Fault.Skipped))
+		return strings.TrimSpace(fmt.Sprintf("fault %d, %s, %s %v %s%s",
+			e.Fault.ID, e.Fault.Kind, edge, e.Fault.Victims, e.Fault.Detail, e.Fault.Skipped))
 	case e.Call != nil:
 		c := e.Call
 		commit := ""
@@ -105,7 +112,8 @@ func tell(e *history.Event, seq int) string {
 		}
 		return fmt.Sprintf("call %d by %s: %s%s", c.ID, c.Process, c.Op, commit)
 	case e.Answer != nil:
-		return fmt.Sprintf("call %d is answered: %s %v existed=%v %s", e.Answer.Call, e.Answer.Outcome, e.Answer.IDs, e.Answer.Existed, e.Answer.Error)
+		return fmt.Sprintf("call %d is answered: %s %v existed=%v %s",
+			e.Answer.Call, e.Answer.Outcome, e.Answer.IDs, e.Answer.Existed, e.Answer.Error)
 	case e.Effect != nil:
 		return tellEffect(e.Effect)
 	}

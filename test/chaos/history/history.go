@@ -55,7 +55,8 @@ type Plan struct {
 
 // The kinds of tasks.
 const (
-	KindSteps   = "steps"   // a handler in Go
+	KindSteps   = "steps"   // a handler in Go, whose tasks no crash fails
+	KindPoison  = "poison"  // the same for plans with Exit, which fail for a few crashes in a row
 	KindProgram = "program" // a program, run by the real server
 )
 

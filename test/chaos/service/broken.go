@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/lastcall-go/lastcall/task"
@@ -61,21 +62,16 @@ func (b breakage) times() int {
 	return 1
 }
 
-// begin is called when a worker begins: it leaves a goroutine, or descriptors more and more.
+// begin is called when a worker begins: it leaves a descriptor, or more and more of them.
 func (b breakage) begin() {
+	leak := func() { _, _ = syscall.Open("/proc/self/exe", syscall.O_RDONLY|syscall.O_CLOEXEC, 0) }
 	switch b {
 	case "residue":
-		go func() { select {} }()
+		leak()
 	case "growth":
 		go func() {
-			var kept []*os.File
-			for {
-				if f, err := os.Open(os.DevNull); err == nil {
-					kept = append(kept, f)
-				}
-				if len(kept) > 0 {
-					time.Sleep(50 * time.Millisecond)
-				}
+			for range time.Tick(50 * time.Millisecond) {
+				leak()
 			}
 		}()
 	}

@@ -23,6 +23,7 @@ func TestMain(m *testing.M) {
 // onBothStores runs a test on a SQLite file and on a PostgreSQL database, with the schema in it.
 func onBothStores(t *testing.T, test func(t *testing.T, h *wiretest.Harness)) {
 	t.Helper()
+	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
 		test(t, onSQLite(t))

@@ -12,10 +12,13 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// steps is the kind that workers serve. An attempt that has failed is made again soon, so that a
-// short run sees all of them. MaxCrashes is far above its default: in a run processes are killed
-// all the time, and a task that has failed by it shall be one that has killed them itself.
-var steps = task.Kind[history.Plan]{Name: history.KindSteps, MaxCrashes: 10, Backoff: backoff}
+// The kinds that workers serve. An attempt that has failed is made again soon, so that a short run
+// sees all of them. In a run processes are killed all the time: of tasks that do not kill them
+// themselves no number of crashes makes one fail.
+var (
+	steps  = task.Kind[history.Plan]{Name: history.KindSteps, MaxCrashes: -1, Backoff: backoff}
+	poison = task.Kind[history.Plan]{Name: history.KindPoison, Backoff: backoff}
+)
 
 func backoff(n int) time.Duration { return time.Duration(n) * 200 * time.Millisecond }
 
@@ -62,6 +65,7 @@ func (w *worker) setUp(ctx context.Context, g *lastcall.Group) error {
 	}
 	var mux task.Mux
 	task.Handle(&mux, steps, w.handle)
+	task.Handle(&mux, poison, w.handle)
 	// Nothing is pruned, so that every task can be looked at when the run is over.
 	tasks, err := task.NewWorker(task.WorkerConfig{Store: w.breaks.store(store), Mux: &mux, Concurrency: concurrency, Name: w.conn.Name(),
 		Lease: w.lease, Retention: -1, Logger: w.log})
