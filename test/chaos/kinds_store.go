@@ -86,7 +86,11 @@ func disturbStore(ctx context.Context, r *run, f Fault, lossy bool) error {
 			r.load.forgotten()
 		}
 	}()
-	end, err := r.store.begin(ctx, f.Kind)
+	// A fault that has begun is not cut short by the end of the time for faults: half of a failover is
+	// none.
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	end, err := r.store.begin(whole, f.Kind)
 	if err != nil {
 		e.Detail = "it could not begin: " + err.Error()
 		return nil
