@@ -15,6 +15,6 @@
 //
 // The files: a run (run.go) has slots (slot.go) for processes (process.go), a hub (hub.go) that is
 // the ledger of effects, load (load.go, plan.go), a schedule (schedule.go) of kinds of faults
-// (kinds.go and those beside it), and a record (record.go). What comes of it is in report.go. A
+// (kinds.go, and a file for each area), and a record (record.go). What comes of it is in report.go. A
 // supervisor (supervisor.go) starts a run as its child and removes everything that it may leave.
 package main
