@@ -97,7 +97,9 @@ func Missing(names ...string) error {
 	bin, err := programs()
 	for _, name := range names {
 		if err == nil {
-			_, err = os.Stat(filepath.Join(bin, name))
+			if _, e := os.Stat(filepath.Join(bin, name)); e != nil {
+				err = fmt.Errorf("this PostgreSQL has no %s: %w", name, e)
+			}
 		}
 	}
 	return err

@@ -14,7 +14,7 @@ func (s *Server) Standby(t testing.TB) *Server {
 	if err := Missing("pg_basebackup"); err != nil {
 		t.Skip(err)
 	}
-	standby, err := s.Follow(s.dir, "")
+	standby, err := s.Follow(s.dir, "", Setup{Env: s.setup.Env})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,9 +28,10 @@ func (s *Server) Standby(t testing.TB) *Server {
 
 // Follow starts a streaming standby for a program that is no test. It reaches the server by a host,
 // which may be the directory of a socket, and a port, such as those of a proxy; an empty port is the
-// server's. Its name in pg_stat_replication is standby.
-func (s *Server) Follow(host, port string) (_ *Server, err error) {
-	standby := &Server{bin: s.bin, setup: Setup{Parent: s.setup.Parent, Env: s.setup.Env}, settings: slices.Clone(s.settings)}
+// server's. Its name in pg_stat_replication is standby. It is made as the setup says, with the
+// settings of the server.
+func (s *Server) Follow(host, port string, setup Setup) (_ *Server, err error) {
+	standby := &Server{bin: s.bin, setup: setup, settings: slices.Clone(s.settings)}
 	if err = standby.found(); err == nil {
 		from := "application_name=standby user=lastcall host=" + host
 		if port == "" {
@@ -39,7 +40,11 @@ func (s *Server) Follow(host, port string) (_ *Server, err error) {
 		if port != "" {
 			from += " port=" + port
 		}
-		err = standby.Run("pg_basebackup", "--pgdata", standby.Data(), "--dbname", from, "--write-recovery-conf", "--checkpoint", "fast", "--no-sync")
+		args := []string{"--pgdata", standby.Data(), "--dbname", from, "--write-recovery-conf", "--checkpoint", "fast", "--no-sync"}
+		if setup.WAL != "" {
+			args = append(args, "--waldir", setup.WAL)
+		}
+		err = standby.Run("pg_basebackup", args...)
 	}
 	if err == nil {
 		err = standby.Start()

@@ -53,3 +53,22 @@ func TestChaos_LastcallKeepsEveryRule(t *testing.T) {
 		})
 	}
 }
+
+func TestChaos_LastcallKeepsEveryRuleOnEachVersionOfPostgres(t *testing.T) {
+	if testing.Short() {
+		t.Skip("make test-full: two minutes on each version of PostgreSQL that scripts/postgres-versions has fetched")
+	}
+	bins := pgtest.Versions(t)
+	driver, program := built(t)
+	for _, bin := range bins {
+		t.Run(filepath.Base(filepath.Dir(bin)), func(t *testing.T) {
+			t.Setenv("LASTCALL_TEST_PGBIN", bin)
+			code, out := exitCode(t, "-store", postgres, "-duration", "2m", "-driver", driver, "-program", program, "-dir", t.TempDir(),
+				"-workers", "4", "-rate", "200", "-seed", fmt.Sprint(rand.Uint32()))
+			t.Log(out)
+			if code != codeKept {
+				t.Errorf("exit code %d", code)
+			}
+		})
+	}
+}

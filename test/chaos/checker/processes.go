@@ -149,7 +149,7 @@ func (f *facts) explained(p *process) bool {
 		if slices.Contains(x.Victims, p.name) {
 			return x.begin.N < end.N
 		}
-		begins := !p.ready || !p.worked && p.started != nil && x.has(p.started.At)
+		begins := !p.ready || !p.worked && p.started != nil && (x.has(p.started.At) || x.has(p.started.At.Add(f.margin)))
 		return len(x.Victims) == 0 && begins && (x.has(end.At) || x.has(end.At.Add(-f.margin)))
 	}
 	if slices.ContainsFunc(f.faults, hit) {

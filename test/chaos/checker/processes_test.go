@@ -170,8 +170,16 @@ func graceWays() []broken {
 			b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
 			b.ended("p9", "SIGABRT")
 		}},
+		{"a process has just begun when a fault does", "", func(b *book) {
+			b.start("p9")
+			b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
+			b.now = b.now.Add(-margin)
+			b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart"}})
+			b.ended("p9", "SIGABRT")
+		}},
 		{"a process ends in the middle of a fault", "grace", func(b *book) {
 			b.start("p9")
+			b.now = b.now.Add(margin)
 			b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart"}})
 			b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
 			b.ended("p9", "SIGABRT")

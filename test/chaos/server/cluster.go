@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -62,7 +63,9 @@ type Cluster struct {
 	clock       string       // the file that has the time of the servers; "" if it is the machine's
 	env         []string
 
-	pooler func() error // ends it; nil if there is none
+	pooler  func() error // ends it; nil if there is none
+	servers int          // how many there were
+	locked  atomic.Int32 // how many tables were
 
 	at      sync.Mutex
 	primary *pgtest.Server
@@ -83,27 +86,31 @@ func New(ctx context.Context, opts Options) (_ *Cluster, err error) {
 		return nil, err
 	}
 	c.replication = proxy.New(c.dir)
-	setup := c.setup()
-	if c.happens(DiskFullData, DiskFullWAL) {
-		if err := c.smallDisks(&setup); err != nil {
-			return nil, err
-		}
-	}
 	if c.happens(ClockForward, ClockBack) {
 		if err := c.ownClock(); err != nil {
 			return nil, err
 		}
-		setup.Env = c.env
+	}
+	if c.primary, err = c.begin(ctx); err != nil {
+		return nil, err
+	}
+	return c, c.lead(ctx, c.primary)
+}
+
+// begin starts a server, with the role and the database.
+func (c *Cluster) begin(ctx context.Context) (*pgtest.Server, error) {
+	setup, err := c.setup()
+	if err != nil {
+		return nil, err
 	}
 	s, err := pgtest.StartWith(setup)
 	if err != nil {
 		return nil, err
 	}
-	c.primary = s
 	if err := furnish(ctx, s); err != nil {
-		return nil, err
+		return nil, errors.Join(err, c.remove(s))
 	}
-	return c, c.lead(ctx, s)
+	return s, nil
 }
 
 // happens reports whether one of some faults is to happen.
@@ -111,10 +118,24 @@ func (c *Cluster) happens(kinds ...string) bool {
 	return slices.ContainsFunc(kinds, func(k string) bool { return slices.Contains(c.opts.Faults, k) })
 }
 
-// setup is what all servers of the run have.
-func (c *Cluster) setup() pgtest.Setup {
+// setup is that of the next server, which has a directory of its own, and disks if they may get full.
+func (c *Cluster) setup() (pgtest.Setup, error) {
+	c.servers++
+	dir := filepath.Join(c.dir, fmt.Sprintf("s%d", c.servers))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return pgtest.Setup{}, err
+	}
 	settings := []string{"max_connections=100", "superuser_reserved_connections=20", "shared_buffers=32MB", "fsync=off", "max_wal_size=64MB", "wal_receiver_status_interval=1s"}
-	return pgtest.Setup{Parent: c.dir, Env: c.env, Settings: append(settings, c.opts.Settings...)}
+	setup := pgtest.Setup{Parent: dir, Env: c.env, Settings: append(settings, c.opts.Settings...)}
+	if !c.happens(DiskFullData, DiskFullWAL) {
+		return setup, nil
+	}
+	return setup, c.smallDisks(&setup)
+}
+
+// remove ends a server, at once, and removes what it had.
+func (c *Cluster) remove(s *pgtest.Server) error {
+	return errors.Join(stop(s, syscall.SIGQUIT), s.Close(), Remove(filepath.Dir(s.Host())))
 }
 
 // furnish makes the role and the database of the processes.
@@ -140,7 +161,7 @@ func (c *Cluster) move(ctx context.Context, to *pgtest.Server) error {
 	from := c.primary
 	c.primary = to
 	c.at.Unlock()
-	return errors.Join(c.lead(ctx, to), from.Close())
+	return errors.Join(c.lead(ctx, to), c.remove(from))
 }
 
 // lead leads the entrance to a server, by way of a pooler if the run has one, and ends the connections
@@ -299,7 +320,7 @@ func (c *Cluster) Close() error {
 		err = errors.Join(err, c.pooler())
 	}
 	if c.primary != nil {
-		err = errors.Join(err, stop(c.primary, syscall.SIGQUIT), c.primary.Close())
+		err = errors.Join(err, c.remove(c.primary))
 	}
 	if c.replication != nil {
 		err = errors.Join(err, c.replication.Close())

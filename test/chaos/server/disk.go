@@ -71,25 +71,22 @@ func (c *Cluster) smallDisks(setup *pgtest.Setup) error {
 	if err := canMount(); err != nil {
 		return err
 	}
-	for name, mib := range map[string]int{"data": 256 + c.opts.Room, "wal": 64} {
-		if err := mount(c.disk(name), mib); err != nil {
-			return err
-		}
+	data, wal := filepath.Join(setup.Parent, "data"), filepath.Join(setup.Parent, "wal")
+	if err := errors.Join(mount(data, 256+c.opts.Room), mount(wal, 64)); err != nil {
+		return err
 	}
-	setup.Data, setup.WAL, setup.SegmentMB = filepath.Join(c.disk("data"), "data"), filepath.Join(c.disk("wal"), "wal"), 1
+	setup.Data, setup.WAL, setup.SegmentMB = filepath.Join(data, "data"), filepath.Join(wal, "wal"), 1
 	setup.Settings = append(setup.Settings, "max_wal_size=24MB", "min_wal_size=4MB")
 	return os.Mkdir(setup.WAL, 0o700)
 }
 
-func (c *Cluster) disk(name string) string { return filepath.Join(c.dir, "disk-"+name) }
-
-// fillDisk leaves no room on one of the disks.
+// fillDisk leaves no room on one of the server's disks.
 func (c *Cluster) fillDisk(ctx context.Context, name string) (ending, error) {
 	s := c.server()
-	if !strings.HasPrefix(s.Data(), c.dir+"/disk-") {
-		return nil, errors.New("the server is not on a small disk: either it was not asked for, or another server has taken its place")
+	if !c.happens(DiskFullData, DiskFullWAL) {
+		return nil, errors.New("the server is not on small disks: the fault was not asked for when it was started")
 	}
-	empty, err := fill(c.disk(name))
+	empty, err := fill(filepath.Join(filepath.Dir(s.Host()), name))
 	if err != nil {
 		return nil, err
 	}

@@ -86,29 +86,27 @@ func (c *Cluster) tables(ctx context.Context) (tables []string, err error) {
 	return tables, err
 }
 
-// tries is how often locks are tried for.
+// tries is how often a lock is tried for.
 const tries = 5
 
-// lockTables runs a statement for each table, in a transaction that is rolled back at the end.
-func (c *Cluster) lockTables(ctx context.Context, sql string) (ending, error) {
+// lockTable runs a statement for one of the tables, another one each time, in a transaction that is
+// rolled back at the end. Who locks several, in any order, meets the deadlocks of those that write.
+func (c *Cluster) lockTable(ctx context.Context, sql string) (ending, error) {
 	tables, err := c.tables(ctx)
 	if err != nil {
 		return nil, err
 	}
-	statements := []string{`begin`, `set local lock_timeout = '3s'`}
-	for _, table := range tables {
-		statements = append(statements, fmt.Sprintf(sql, table))
-	}
-	for range tries { // which may end in a deadlock with those that write
+	table := tables[int(c.locked.Add(1))%len(tables)]
+	for range tries {
 		var conn *pgx.Conn
 		if conn, err = c.connect(ctx); err != nil {
 			return nil, err
 		}
 		held := crowd{conn}
-		if err = run(ctx, conn, statements...); err == nil {
+		if err = run(ctx, conn, `begin`, `set local lock_timeout = '3s'`, fmt.Sprintf(sql, table)); err == nil {
 			return func(ctx context.Context) (string, error) {
 				held.close(ctx)
-				return fmt.Sprintf("%d tables", len(tables)), nil
+				return table, nil
 			}, nil
 		}
 		held.close(ctx)

@@ -27,7 +27,11 @@ func (c *Cluster) follow(ctx context.Context) (*pgtest.Server, error) {
 		return nil, err
 	}
 	c.replication.Lead(c.server().Socket())
-	standby, err := c.server().Follow(f.Host(), f.Port())
+	setup, err := c.setup()
+	if err != nil {
+		return nil, err
+	}
+	standby, err := c.server().Follow(f.Host(), f.Port(), setup)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +43,7 @@ func (c *Cluster) follow(ctx context.Context) (*pgtest.Server, error) {
 		return until(ctx, admin, `select exists (select from pg_stat_replication where flush_lsn >= '`+now+`')`)
 	})
 	if err != nil {
-		return nil, errors.Join(err, standby.Close())
+		return nil, errors.Join(err, c.remove(standby))
 	}
 	return standby, nil
 }
@@ -57,7 +61,7 @@ func (c *Cluster) failover(ctx context.Context, synchronous bool) (ending, error
 		open = c.replication.BlackHole(true, true)
 	}
 	if err != nil {
-		return nil, errors.Join(err, c.set(ctx, map[string]string{"synchronous_standby_names": ""}), standby.Close())
+		return nil, errors.Join(err, c.set(ctx, map[string]string{"synchronous_standby_names": ""}), c.remove(standby))
 	}
 	return func(ctx context.Context) (string, error) {
 		defer open()
@@ -94,10 +98,10 @@ func (c *Cluster) standbyOnly(ctx context.Context) (ending, error) {
 		return nil, err
 	}
 	if err := c.lead(ctx, standby); err != nil {
-		return nil, errors.Join(err, c.lead(ctx, c.server()), standby.Close())
+		return nil, errors.Join(err, c.lead(ctx, c.server()), c.remove(standby))
 	}
 	return func(ctx context.Context) (string, error) {
-		return "", errors.Join(c.lead(ctx, c.server()), standby.Close())
+		return "", errors.Join(c.lead(ctx, c.server()), c.remove(standby))
 	}, nil
 }
 
@@ -118,19 +122,17 @@ func (c *Cluster) dumpAndRestore(ctx context.Context) (_ ending, err error) {
 		return nil, err
 	}
 	from := c.server()
-	to, err := pgtest.StartWith(c.setup())
+	to, err := c.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	dump := from.Host() + "/dump"
-	if err = furnish(ctx, to); err == nil {
-		err = from.Run("pg_dump", "--format=custom", "--file", dump, "--host", from.Host(), "--username", "lastcall", Database)
-	}
+	err = from.Run("pg_dump", "--format=custom", "--file", dump, "--host", from.Host(), "--username", "lastcall", Database)
 	if err == nil {
 		err = from.Run("pg_restore", "--exit-on-error", "--host", to.Host(), "--username", "lastcall", "--dbname", Database, dump)
 	}
 	if err != nil {
-		return nil, errors.Join(err, to.Close())
+		return nil, errors.Join(err, c.remove(to))
 	}
 	return over, c.move(ctx, to)
 }

@@ -46,7 +46,7 @@ func clusterActs() []act[*Cluster] {
 	type on = *Cluster
 	type begin = func(on, context.Context) (ending, error)
 	locking := func(sql string) begin {
-		return func(c on, ctx context.Context) (ending, error) { return c.lockTables(ctx, sql) }
+		return func(c on, ctx context.Context) (ending, error) { return c.lockTable(ctx, sql) }
 	}
 	raising := func(code string) begin {
 		return func(c on, ctx context.Context) (ending, error) { return c.injectErrors(ctx, code, injected) }
@@ -79,10 +79,10 @@ func clusterActs() []act[*Cluster] {
 			func(c on, ctx context.Context) (ending, error) { return c.pool(ctx, "transaction") }},
 		{Fault{Serialization, "A tenth of the statements that write to a table fail with 40001.", time.Minute, "", nil, false}, raising("40001")},
 		{Fault{Deadlocks, "A tenth of the statements that write to a table fail with 40P01.", time.Minute, "", nil, false}, raising("40P01")},
-		{Fault{LockExclusive, "Each table is locked in access exclusive mode.", time.Minute, "", nil, false}, locking("lock table %s in access exclusive mode")},
-		{Fault{CreateIndex, "An index is created on each table, in transactions that are rolled back at the end: nobody writes.", time.Minute, "", nil, false},
+		{Fault{LockExclusive, "One of the tables, another each time, is locked in access exclusive mode.", time.Minute, "", nil, false}, locking("lock table %s in access exclusive mode")},
+		{Fault{CreateIndex, "An index is created on one of the tables, another each time, in a transaction that is rolled back at the end: nobody writes to it.", time.Minute, "", nil, false},
 			locking("create index on %s ((1))")},
-		{Fault{Reindex, "Each table is reindexed, in transactions that are rolled back at the end.", time.Minute, "", nil, false}, locking("reindex table %s")},
+		{Fault{Reindex, "One of the tables, another each time, is reindexed, in a transaction that is rolled back at the end.", time.Minute, "", nil, false}, locking("reindex table %s")},
 		{Fault{VacuumFull, "Each table is written anew by vacuum full, one after the other; it is over when the last is.", time.Minute, "", nil, false}, (*Cluster).vacuumFull},
 		{Fault{LongSnapshot, "A transaction keeps its snapshot, so that no dead row is removed.", 5 * time.Minute, "", nil, false}, (*Cluster).longSnapshot},
 		{Fault{Publication, "There is a publication for all tables: rows without an identity cannot be updated or deleted.", 5 * time.Minute, "", nil, false}, (*Cluster).publication},
