@@ -20,7 +20,8 @@ type Figures struct {
 	Skipped map[string]string
 	// Recovery is by kind of fault. Of one with victims it is the time from its begin until each task
 	// that a victim had begins its next run; of one without, the time from its end until the next
-	// effect is accepted.
+	// effect is accepted. Tasks that something else may hold back are left out: those whose plans
+	// fail or kill, those that were commanded, and those of queues that were paused.
 	Recovery map[string]Spread
 	// Repeated are the steps that were done again, Refused the effects of stale runs that were
 	// refused, Lost the accepted tasks that are gone and may be, since a fault loses commits.
@@ -193,7 +194,9 @@ func (f *facts) recoveries(h history.History) map[string][]time.Duration {
 		if x := begins[e]; x != nil {
 			for _, v := range x.Victims {
 				for seq := range r.running[v] {
-					r.waiting[seq] = append(r.waiting[seq], x)
+					if !f.heldBack(f.bySeq[seq]) {
+						r.waiting[seq] = append(r.waiting[seq], x)
+					}
 				}
 			}
 		}
@@ -202,6 +205,11 @@ func (f *facts) recoveries(h history.History) map[string][]time.Duration {
 		}
 	}
 	return r.times
+}
+
+// heldBack says that a task may wait for something that is no fault.
+func (f *facts) heldBack(t *task) bool {
+	return t.plan.Fail > 0 || t.plan.Exit > 0 || len(t.controls) > 0 || len(f.queues[t.plan.Queue]) > 0
 }
 
 // effect takes the next accepted effect.

@@ -49,7 +49,14 @@ func TestSummary_TheTimeToRecoverEndsWithTheNextRunOfEachTaskThatWasHit(t *testi
 	t.Parallel()
 	b := newBook()
 	b.start("p1", "p2", "p3")
-	b.enqueue(history.Plan{Seq: 1, Steps: 9}, history.Plan{Seq: 2, Steps: 9}, history.Plan{Seq: 3, Steps: 1}, history.Plan{Seq: 4, Steps: 9})
+	b.enqueue(history.Plan{Seq: 1, Steps: 9}, history.Plan{Seq: 2, Steps: 9}, history.Plan{Seq: 3, Steps: 1},
+		history.Plan{Seq: 4, Steps: 9}, history.Plan{Seq: 5, Steps: 9, Fail: 1}, history.Plan{Seq: 6, Steps: 9, Exit: 1},
+		history.Plan{Seq: 7, Steps: 9, Queue: "paused"}, history.Plan{Seq: 8, Steps: 9})
+	b.call(history.Call{Op: history.Pause, Queue: "paused"}, history.Answer{Outcome: history.Done})
+	b.call(history.Call{Op: history.Retry, Seq: 8}, history.Answer{Outcome: history.Done})
+	for seq := 5; seq <= 8; seq++ { // are held back by something else
+		b.run(seq, 1, "p2", 0, 1, 0)
+	}
 	b.run(1, 10, "p2", 0, 1, 0)
 	b.run(2, 20, "p2", 0, 1, 0)
 	b.run(3, 30, "p2", 0, 1, history.Finished) // has ended before
@@ -58,6 +65,9 @@ func TestSummary_TheTimeToRecoverEndsWithTheNextRunOfEachTaskThatWasHit(t *testi
 	b.run(1, 11, "p3", 0, 1, 0)
 	b.run(4, 41, "p3", 0, 1, 0)
 	b.run(2, 21, "p3", 0, 1, 0)
+	for seq := 5; seq <= 8; seq++ {
+		b.run(seq, 2, "p3", 0, 1, 0)
+	}
 	for over := range 2 {
 		b.event(history.Event{Fault: &history.Fault{ID: 2, Kind: "restart", Over: over == 1}})
 	}
