@@ -8,6 +8,10 @@ MAKEFLAGS     += --no-print-directory
 # `make fuzz FUZZTIME=5m`; `make run ARGS='--listen 127.0.0.1:9000'`.
 FUZZTIME ?= 20s
 ARGS     ?=
+# `make chaos DURATION=1h STORE=postgres SEED=7 CHAOSFLAGS='-faults kill,stop-long'`.
+DURATION ?= 60s
+STORE    ?= sqlite
+SEED     ?=
 
 BIN := $(CURDIR)/.bin
 RUN := $(CURDIR)/.run
@@ -60,6 +64,13 @@ bench: ## benchmarks, side by side with other libraries
 	@mkdir -p $(BIN)
 	@cd bench && GOWORK=off go build -o $(BIN)/bench .
 	@exec $(BIN)/bench $(BENCHFLAGS)
+
+# The supervisor takes the shell's place too: it removes what a run has left.
+.PHONY: chaos
+chaos: build ## faults for DURATION (60s) on STORE (sqlite, postgres), made from SEED; then every promise is checked
+	@GOWORK=off go build -o $(BIN)/chaos ./test/chaos
+	@GOWORK=off go build -o $(BIN)/chaos-service ./test/chaos/service
+	@exec $(BIN)/chaos -store $(STORE) -duration $(DURATION) $(if $(SEED),-seed $(SEED)) -driver $(BIN)/chaos-service -program $(BIN)/lastcall -dir $(RUN)/chaos $(CHAOSFLAGS)
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (20s)

@@ -41,10 +41,13 @@ func (c *claimer) run(last context.Context, lastCall <-chan struct{}) {
 		logged  time.Time
 		backlog bool
 		doubt   bool // an answer was lost: there may be runs that we do not know of
+		agreed  = time.Now()
 	)
 	for !closed(lastCall) {
-		if doubt && c.recover(last) == nil {
-			doubt = false
+		// Once in a lease the store is asked without a doubt: it may have lost an end that it had
+		// confirmed, as a database does that loses its last commits.
+		if (doubt || time.Since(agreed) >= c.beats.lease) && c.recover(last) == nil {
+			doubt, agreed = false, time.Now()
 		}
 		if backlog {
 			c.awaitBatch(lastCall)
@@ -143,8 +146,8 @@ func (c *claimer) request() ClaimRequest {
 	return req
 }
 
-// recover finds the runs of a claim whose answer was lost, and starts them. It is called by the
-// goroutine that claims, so that no claim is under way.
+// recover finds the runs of a claim whose answer was lost, or whose end the store has lost, and starts
+// them. It is called by the goroutine that claims, so that no claim is under way.
 func (c *claimer) recover(last context.Context) error {
 	missing, err := c.beats.missing(last)
 	for i := range missing {

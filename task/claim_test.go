@@ -62,3 +62,33 @@ func (f *forgetful) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Ta
 	}
 	return got, err
 }
+
+// oblivious confirms the first end of a run and forgets it, as a database that loses its last commits.
+type oblivious struct {
+	task.Store
+	lost atomic.Bool
+}
+
+func (o *oblivious) Apply(ctx context.Context, changes []task.Change) []error {
+	if changes[0].Status == task.StatusSucceeded && !o.lost.Swap(true) {
+		return make([]error, len(changes))
+	}
+	return o.Store.Apply(ctx, changes)
+}
+
+func TestClaim_ARunWhoseEndTheStoreHasLostIsFoundAndRunAgain(t *testing.T) {
+	bubble(t, func(b *bench) {
+		runs := 0
+		b.handle = func(context.Context, *task.Run) error {
+			runs++
+			return nil
+		}
+		id := b.enqueue()
+		g := b.serve(&oblivious{Store: b.store})
+		done, err := b.client.Wait(b.t.Context(), id)
+		if err != nil || done.Status != task.StatusSucceeded || done.Runs != 1 || runs != 2 {
+			t.Errorf("%+v, %v, and the handler was called %d times", done, err, runs)
+		}
+		b.stop(g, 0)
+	})
+}

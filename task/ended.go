@@ -37,33 +37,67 @@ func isLoss(cause error) bool {
 	return errors.Is(cause, ErrLeaseLost) || errors.Is(cause, ErrWorkerGone)
 }
 
-// verify finds out what became of the transaction in which a run was finished.
+// verify finds out what became of the transaction in which a run was finished, and has nothing of it
+// written: a store that loses its last commits, as after a failover, may have lost that one by the
+// time of a second look, and a success without the transaction must not take its place.
 func (w *Worker) verify(r *Run, end *ending) {
 	f := r.fence()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		// A change that changes nothing is refused when the run is no longer held.
-		err := w.store.Apply(w.last, []Change{{Fence: f, Status: StatusRunning, Counters: r.Task().Counters}})[0]
+		status, err := w.fate(f, r.Task().Counters)
+		c := Change{Fence: f, Status: StatusSucceeded, Counters: r.Task().Counters}
 		switch {
-		case err == nil: // the transaction was rolled back
+		case err == nil && status == StatusRunning: // the transaction was rolled back
 			if end.err == nil {
 				end.err = errors.New("the handler returned nil, but the transaction of its FinishTx was rolled back")
 			}
-			var c Change
+			c = Change{}
 			r.close(end, &c)
 			w.recorder.add(r, &c)
 			return
-		case errors.Is(err, ErrLeaseLost), errors.Is(err, ErrNotFound):
+		case err == nil && status == StatusSucceeded:
 			if end.err != nil {
 				w.log.Error("error after the task was finished in a transaction; its success stands", "task", f.Task, "error", errorText(end.err))
 			}
-			w.recorder.add(r, &Change{Fence: f, Status: StatusSucceeded, Counters: r.Task().Counters})
+			w.written(r, &c, nil)
+			w.forget(r)
+			return
+		case err == nil:
+			w.lost(r, &c, ErrLeaseLost)
+			w.forget(r)
 			return
 		case !pause(w.last, wait):
-			w.unrecordedEnd(r, &Change{Status: StatusSucceeded}, err)
+			w.unrecordedEnd(r, &c, err)
 			w.forget(r)
 			return
 		}
 	}
+}
+
+// fate tells what a run that was finished in a transaction is: still running, succeeded, or another
+// worker's.
+func (w *Worker) fate(f Fence, n Counters) (Status, error) {
+	// A change that changes nothing waits for the transaction, and is refused when the run is no
+	// longer held.
+	err := w.store.Apply(w.last, []Change{{Fence: f, Status: StatusRunning, Counters: n}})[0]
+	if err == nil {
+		return StatusRunning, nil
+	}
+	if !errors.Is(err, ErrLeaseLost) && !errors.Is(err, ErrNotFound) {
+		return "", err
+	}
+	runs, err := w.store.History(w.last, f.Task)
+	if errors.Is(err, ErrNotFound) { // it has ended, and was pruned
+		return StatusSucceeded, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	for _, h := range runs {
+		if h.Run == f.Run && h.Worker == f.Worker && !h.Reclaimed {
+			return h.Status, nil
+		}
+	}
+	return StatusInterrupted, nil
 }
 
 // errorText is the text of a handler's error, or of the panic of its Error.

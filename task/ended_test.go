@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/lastcall-go/lastcall/task"
@@ -60,5 +61,36 @@ func TestFinishIn_AnErrorThatPanicsAfterTheCommitIsLoggedAndTheSuccessStands(t *
 		if !strings.Contains(strings.Join(texts, " "), "panic: ") {
 			t.Errorf("logged: %q", texts)
 		}
+	})
+}
+
+// lossy is a store that loses the commit of a transaction just after it has been seen.
+type lossy struct {
+	immediate
+	lost, seen *atomic.Bool
+}
+
+func (s lossy) FinishTx(ctx context.Context, tx task.Tx, c task.Change) error {
+	if s.lost.CompareAndSwap(false, true) {
+		return nil
+	}
+	return s.immediate.FinishTx(ctx, tx, c)
+}
+
+// Apply answers the first look at the run as if the commit were still there.
+func (s lossy) Apply(ctx context.Context, changes []task.Change) []error {
+	if s.lost.Load() && changes[0].Status == task.StatusRunning && s.seen.CompareAndSwap(false, true) {
+		return []error{task.ErrLeaseLost}
+	}
+	return s.immediate.Apply(ctx, changes)
+}
+
+func TestFinishTx_ACommitThatTheStoreLosesIsNotMadeASuccessWithoutItsTransaction(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.handle = func(ctx context.Context, r *task.Run) error { return r.FinishTx(ctx, noTx{}) }
+		g := b.serve(lossy{immediate{b.store}, new(atomic.Bool), new(atomic.Bool)})
+		id := b.enqueue()
+		b.want(id, task.StatusQueued, "", 1, 0, 0) // as after a transaction that was rolled back
+		b.stop(g, 0)
 	})
 }

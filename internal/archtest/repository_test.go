@@ -98,6 +98,42 @@ var table = []archtest.Row{
 		Reason:    "tests of the real binary may use whatever helps them, and nobody uses them",
 	},
 	{
+		Package:   "test/chaos",
+		Allow:     []string{archtest.Std, "internal/proc", "test/chaos/...", "github.com/jackc/pgx/v5/...", "golang.org/x/sys/..."},
+		TestsOnly: true,
+		Reason:    "the harness knows no library for background work: what it puts under faults is a driver, and a peer is another one",
+	},
+	{
+		Package:   "test/chaos/history",
+		Allow:     []string{archtest.Std},
+		TestsOnly: true,
+		Reason:    "the record of a run is data, for drivers in other modules too",
+	},
+	{
+		Package:   "test/chaos/wire",
+		Allow:     []string{archtest.Std, "test/chaos/history"},
+		TestsOnly: true,
+		Reason:    "a driver in another module takes it, and nothing else with it",
+	},
+	{
+		Package:   "test/chaos/checker",
+		Allow:     []string{archtest.Std, "test/chaos/history"},
+		TestsOnly: true,
+		Reason:    "it judges by the record alone: code that it shared with a store could be wrong in both",
+	},
+	{
+		Package:   "test/chaos/proxy",
+		Allow:     []string{archtest.Std},
+		TestsOnly: true,
+		Reason:    "a network has no opinion: it reads PostgreSQL's messages without a driver",
+	},
+	{
+		Package:   "test/chaos/server",
+		Allow:     []string{archtest.Std, "internal/pgtest", "test/chaos/proxy", "github.com/jackc/pgx/v5/...", "modernc.org/sqlite"},
+		TestsOnly: true,
+		Reason:    "faults of databases are made from outside, with the databases' drivers and not with the stores",
+	},
+	{
 		Package:   "internal/pgtest",
 		Allow:     []string{archtest.Std, "github.com/jackc/pgx/v5/..."},
 		TestsOnly: true,

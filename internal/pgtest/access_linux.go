@@ -20,7 +20,7 @@ func (s *Server) Password(t testing.TB, role string) {
 // Admit puts lines before those of pg_hba.conf, which trusts all, and restarts the server.
 func (s *Server) Admit(t testing.TB, lines ...string) {
 	t.Helper()
-	hba := filepath.Join(s.data(), "pg_hba.conf")
+	hba := filepath.Join(s.Data(), "pg_hba.conf")
 	old, err := os.ReadFile(hba)
 	if err == nil {
 		err = os.WriteFile(hba, append([]byte(strings.Join(lines, "\n")+"\n"), old...), 0o600)
@@ -47,7 +47,7 @@ func (s *Server) Listen(t testing.TB, certificate, key []byte) (port string) {
 	if certificate != nil {
 		s.settings = append(s.settings, "ssl=on")
 		for name, content := range map[string][]byte{"server.crt": certificate, "server.key": key} {
-			path := filepath.Join(s.data(), name)
+			path := filepath.Join(s.Data(), name)
 			err = errors.Join(err, os.WriteFile(path, content, 0o600))
 			if s.identity != nil {
 				err = errors.Join(err, os.Chown(path, int(s.identity.Uid), int(s.identity.Gid)))

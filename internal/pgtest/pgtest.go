@@ -4,6 +4,8 @@
 //
 // LASTCALL_TEST_POSTGRES names another server: the address of a role there that may create
 // databases. Tests that start and stop the server have their own cluster all the same.
+// LASTCALL_TEST_PGBIN names the directory of another version's programs, which the user nobody can
+// run when root runs the tests.
 package pgtest
 
 import (
@@ -71,8 +73,37 @@ func New(t testing.TB, settings ...string) *Server {
 // Start makes a cluster for a program that is no test, and starts it; Close ends it.
 func Start(settings ...string) (*Server, error) { return start(settings...) }
 
+// Setup says how a cluster is made.
+type Setup struct {
+	// Data is a directory for the data, which Close leaves; they are created if there are none.
+	// Empty: a temporary one.
+	Data string
+	// WAL is an empty directory for the log, SegmentMB the size of its files; 0: the server's default.
+	WAL       string
+	SegmentMB int
+	// Parent is the directory in which the temporary ones are made; empty: /tmp. A socket's path must
+	// be short, and the user nobody must be able to enter when the program is run by root.
+	Parent   string
+	Settings []string // name=value
+	Env      []string // in addition to the program's own environment
+}
+
 // errMissing means that the tests that need PostgreSQL cannot run here.
 var errMissing = errors.New("no PostgreSQL here")
+
+// Missing says why there can be no cluster on this machine, if it has no PostgreSQL, or lacks one of
+// some programs of it.
+func Missing(names ...string) error {
+	bin, err := programs()
+	for _, name := range names {
+		if err == nil {
+			if _, e := os.Stat(filepath.Join(bin, name)); e != nil {
+				err = fmt.Errorf("this PostgreSQL has no %s: %w", name, e)
+			}
+		}
+	}
+	return err
+}
 
 func serverOrSkip(t testing.TB, s *Server, err error) *Server {
 	t.Helper()
@@ -124,8 +155,14 @@ func Keywords(dsn, key, value string) string {
 	return dsn + " " + key + "=" + value
 }
 
-// programs is the directory of the newest PostgreSQL's programs.
+// programs is the directory of PostgreSQL's programs: what LASTCALL_TEST_PGBIN says, or the newest.
 func programs() (string, error) {
+	if bin := os.Getenv("LASTCALL_TEST_PGBIN"); bin != "" {
+		if _, err := os.Stat(filepath.Join(bin, "initdb")); err != nil {
+			return "", fmt.Errorf("LASTCALL_TEST_PGBIN: %w: it must name the directory of initdb and postgres", err)
+		}
+		return bin, nil
+	}
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if err != nil || len(found) == 0 {
 		return "", fmt.Errorf("%w: /usr/lib/postgresql/*/bin/initdb is missing; make setup installs it, or LASTCALL_TEST_POSTGRES names a server", errMissing)

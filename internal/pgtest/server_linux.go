@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,7 @@ import (
 // Server is a private cluster.
 type Server struct {
 	bin, dir string
-	kept     string // the directory of data that outlive the server; "" if none
+	setup    Setup
 	settings []string
 	identity *syscall.Credential
 	port     string // "" is the usual one
@@ -40,31 +41,27 @@ func (s *Server) DSN(database string) string {
 }
 
 // start makes a cluster and starts it.
-func start(settings ...string) (*Server, error) {
-	bin, err := programs()
-	if err != nil {
-		return nil, err
-	}
-	return (&Server{bin: bin, settings: settings}).begin()
-}
+func start(settings ...string) (*Server, error) { return StartWith(Setup{Settings: settings}) }
 
 // StartIn starts a cluster for a program that is no test, with its data in a directory that Close
 // leaves; they are created if there are none. Its parent must be one that the user nobody may enter
 // when the program is run by root.
 func StartIn(data string, settings ...string) (*Server, error) {
+	return StartWith(Setup{Data: data, Settings: settings})
+}
+
+// StartWith starts a cluster for a program that is no test.
+func StartWith(setup Setup) (*Server, error) {
 	bin, err := programs()
 	if err != nil {
 		return nil, err
 	}
-	return (&Server{bin: bin, settings: settings, kept: data}).begin()
+	return (&Server{bin: bin, setup: setup, settings: setup.Settings}).begin()
 }
 
 // begin gives the server its directories and starts it.
 func (s *Server) begin() (_ *Server, err error) {
-	if s.dir, err = os.MkdirTemp("/tmp", "lastcall-pg-"); err != nil { // a socket's path must be short
-		return nil, err
-	}
-	if err = s.own(); err == nil {
+	if err = s.found(); err == nil {
 		err = s.create()
 	}
 	if err == nil {
@@ -76,63 +73,107 @@ func (s *Server) begin() (_ *Server, err error) {
 	return s, nil
 }
 
+// found gives the server, which has not begun, its directories.
+func (s *Server) found() (err error) {
+	s.done = make(chan struct{})
+	close(s.done)
+	if s.dir, err = os.MkdirTemp(cmp.Or(s.setup.Parent, "/tmp"), "lastcall-pg-"); err != nil {
+		return err
+	}
+	return s.own()
+}
+
 // own hands the directories to the server's user.
 func (s *Server) own() error {
-	if s.kept != "" {
-		if err := os.MkdirAll(s.kept, 0o700); err != nil {
+	if s.setup.Data != "" {
+		if err := os.MkdirAll(s.setup.Data, 0o700); err != nil {
 			return err
 		}
 	}
-	if os.Getuid() == 0 { // which PostgreSQL refuses to be run by
-		nobody, err := user.Lookup("nobody")
-		if err != nil {
-			return err
+	if os.Getuid() != 0 {
+		return nil
+	}
+	nobody, err := user.Lookup("nobody") // since PostgreSQL refuses to be run by root
+	if err != nil {
+		return err
+	}
+	uid, err := strconv.ParseUint(nobody.Uid, 10, 32)
+	if err != nil {
+		return err
+	}
+	gid, err := strconv.ParseUint(nobody.Gid, 10, 32)
+	if err != nil {
+		return err
+	}
+	s.identity = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	for _, dir := range []string{s.dir, s.setup.Data, s.setup.WAL} {
+		if dir == "" {
+			continue
 		}
-		uid, err := strconv.ParseUint(nobody.Uid, 10, 32)
-		if err != nil {
+		if _, err := s.Hand(dir); err != nil {
 			return err
-		}
-		gid, err := strconv.ParseUint(nobody.Gid, 10, 32)
-		if err != nil {
-			return err
-		}
-		s.identity = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		for _, dir := range []string{s.dir, s.kept} {
-			if dir == "" {
-				continue
-			}
-			if err := os.Chown(dir, int(uid), int(gid)); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
+}
+
+// Hand gives files to the user that runs the server, and returns the attributes of a process that
+// runs as that user.
+func (s *Server) Hand(files ...string) (*syscall.SysProcAttr, error) {
+	for _, f := range files {
+		if s.identity == nil {
+			break
+		}
+		if err := os.Chown(f, int(s.identity.Uid), int(s.identity.Gid)); err != nil {
+			return nil, err
+		}
+	}
+	return &syscall.SysProcAttr{Credential: s.identity}, nil
 }
 
 // create makes the cluster's files, unless they are there.
 func (s *Server) create() error {
-	if _, err := os.Stat(filepath.Join(s.data(), "PG_VERSION")); err == nil {
+	if _, err := os.Stat(filepath.Join(s.Data(), "PG_VERSION")); err == nil {
 		return nil
 	}
-	cmd := exec.CommandContext(context.Background(), filepath.Join(s.bin, "initdb"), "--pgdata", s.data(), "--username", "lastcall",
-		"--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync")
+	args := []string{"--pgdata", s.Data(), "--username", "lastcall", "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync"}
+	if s.setup.WAL != "" {
+		args = append(args, "--waldir", s.setup.WAL)
+	}
+	if s.setup.SegmentMB > 0 {
+		args = append(args, "--wal-segsize", strconv.Itoa(s.setup.SegmentMB))
+	}
+	return s.Run("initdb", args...)
+}
+
+// Run runs one of PostgreSQL's programs as the server's user, in the directory of its socket.
+func (s *Server) Run(program string, args ...string) error {
+	cmd := exec.CommandContext(context.Background(), filepath.Join(s.bin, program), args...)
 	cmd.Dir, cmd.SysProcAttr = s.dir, &syscall.SysProcAttr{Credential: s.identity}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb: %w\n%s", err, out)
+		return fmt.Errorf("%s: %w\n%s", program, err, out)
 	}
 	return nil
 }
 
-func (s *Server) data() string {
-	if s.kept != "" {
-		return s.kept
-	}
-	return filepath.Join(s.dir, "data")
-}
+// Host is the directory of the server's socket, as in host=DIRECTORY.
+func (s *Server) Host() string { return s.dir }
+
+// Socket is the path of the server's socket.
+func (s *Server) Socket() string { return filepath.Join(s.dir, ".s.PGSQL."+cmp.Or(s.port, "5432")) }
+
+// Data is the directory of its data.
+func (s *Server) Data() string { return cmp.Or(s.setup.Data, filepath.Join(s.dir, "data")) }
+
+// Set gives the server settings, name=value, from its next start on.
+func (s *Server) Set(settings ...string) { s.settings = append(s.settings, settings...) }
+
+// Done is closed when the server's process has ended, until it is started again.
+func (s *Server) Done() <-chan struct{} { return s.done }
 
 // Start starts the server and returns when it takes connections.
 func (s *Server) Start() error {
-	args := []string{"-D", s.data(), "-k", s.dir, "-c", "listen_addresses=", "-c", "max_connections=200"}
+	args := []string{"-D", s.Data(), "-k", s.dir, "-c", "listen_addresses=", "-c", "max_connections=200"}
 	for _, setting := range s.settings {
 		args = append(args, "-c", setting)
 	}
@@ -142,6 +183,9 @@ func (s *Server) Start() error {
 	}
 	s.cmd, s.done = exec.CommandContext(context.Background(), filepath.Join(s.bin, "postgres"), args...), make(chan struct{})
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.dir, s.log, s.log
+	if s.setup.Env != nil {
+		s.cmd.Env = append(os.Environ(), s.setup.Env...)
+	}
 	// The server goes with the test, however that ends: the signal is sent when the thread ends that
 	// started it, which therefore waits for it.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.identity, Pdeathsig: syscall.SIGQUIT}
@@ -208,15 +252,11 @@ func (s *Server) Stop(sig syscall.Signal) error {
 // files.
 func (s *Server) Unprivileged(t testing.TB, files ...string) *syscall.SysProcAttr {
 	t.Helper()
-	for _, f := range files {
-		if s.identity == nil {
-			break
-		}
-		if err := os.Chown(f, int(s.identity.Uid), int(s.identity.Gid)); err != nil {
-			t.Fatal(err)
-		}
+	attr, err := s.Hand(files...)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return &syscall.SysProcAttr{Credential: s.identity}
+	return attr
 }
 
 // PID is the server's process.
@@ -225,7 +265,7 @@ func (s *Server) PID() int { return s.cmd.Process.Pid }
 // Close stops the server and removes the cluster, but for data in a directory of their own.
 func (s *Server) Close() error {
 	sig := syscall.SIGQUIT
-	if s.kept != "" {
+	if s.setup.Data != "" {
 		sig = syscall.SIGINT // a checkpoint: the next start need not recover
 	}
 	var err error

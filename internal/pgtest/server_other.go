@@ -39,6 +39,9 @@ func start(...string) (*Server, error) {
 // StartIn starts a cluster with its data in a directory.
 func StartIn(string, ...string) (*Server, error) { return start() }
 
+// StartWith starts a cluster.
+func StartWith(Setup) (*Server, error) { return start() }
+
 // Password makes the server ask a role for its password.
 func (s *Server) Password(t testing.TB, _ string) { t.Fatal(errElsewhere) }
 

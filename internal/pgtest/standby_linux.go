@@ -1,58 +1,59 @@
 package pgtest
 
 import (
-	"context"
 	"errors"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"syscall"
+	"slices"
 	"testing"
 )
 
-// Standby returns a streaming standby of the server, which goes with the test.
+// Standby returns a streaming standby of the server, which goes with the test. It skips the test where
+// PostgreSQL's programs are the server's alone.
 func (s *Server) Standby(t testing.TB) *Server {
 	t.Helper()
-	standby := &Server{bin: s.bin, identity: s.identity, settings: s.settings}
-	var err error
-	standby.dir, err = os.MkdirTemp("/tmp", "lastcall-pg-") //nolint:usetesting // a socket's path must be short
+	if err := Missing("pg_basebackup"); err != nil {
+		t.Skip(err)
+	}
+	standby, err := s.Follow(s.dir, "", Setup{Env: s.setup.Env})
 	if err != nil {
 		t.Fatal(err)
 	}
-	standby.done = make(chan struct{})
-	close(standby.done) // it has not begun
 	t.Cleanup(func() {
 		if err := standby.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	if s.identity != nil {
-		if err := os.Chown(standby.dir, int(s.identity.Uid), int(s.identity.Gid)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := standby.run("pg_basebackup", "--pgdata", standby.data(), "--host", s.dir, "--username", "lastcall",
-		"--write-recovery-conf", "--checkpoint", "fast", "--no-sync"); err != nil {
-		t.Fatal(err)
-	}
-	if err := standby.Start(); err != nil {
-		t.Fatal(err)
-	}
 	return standby
 }
 
-// Promote makes a standby the primary, and returns when it is.
-func (s *Server) Promote() error { return s.run("pg_ctl", "--pgdata", s.data(), "--wait", "promote") }
-
-// Host is the directory of the server's socket, as in host=DIRECTORY.
-func (s *Server) Host() string { return s.dir }
-
-// run runs one of PostgreSQL's programs as the server's user.
-func (s *Server) run(program string, args ...string) error {
-	cmd := exec.CommandContext(context.Background(), filepath.Join(s.bin, program), args...)
-	cmd.Dir, cmd.SysProcAttr = s.dir, &syscall.SysProcAttr{Credential: s.identity}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return errors.Join(err, errors.New(string(out)))
+// Follow starts a streaming standby for a program that is no test. It reaches the server by a host,
+// which may be the directory of a socket, and a port, such as those of a proxy; an empty port is the
+// server's. Its name in pg_stat_replication is standby. It is made as the setup says, with the
+// settings of the server.
+func (s *Server) Follow(host, port string, setup Setup) (_ *Server, err error) {
+	standby := &Server{bin: s.bin, setup: setup, settings: slices.Clone(s.settings)}
+	if err = standby.found(); err == nil {
+		from := "application_name=standby user=lastcall host=" + host
+		if port == "" {
+			port = s.port
+		}
+		if port != "" {
+			from += " port=" + port
+		}
+		args := []string{"--pgdata", standby.Data(), "--dbname", from, "--write-recovery-conf", "--checkpoint", "fast", "--no-sync"}
+		if setup.WAL != "" {
+			args = append(args, "--waldir", setup.WAL)
+		}
+		err = standby.Run("pg_basebackup", args...)
 	}
-	return nil
+	if err == nil {
+		err = standby.Start()
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(standby.dir))
+	}
+	return standby, nil
 }
+
+// Promote makes a standby the primary, and returns when it is.
+func (s *Server) Promote() error { return s.Run("pg_ctl", "--pgdata", s.Data(), "--wait", "promote") }

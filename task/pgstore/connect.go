@@ -253,6 +253,18 @@ func checkDatabase(ctx context.Context, pool *pgxpool.Pool) error {
 	return nil
 }
 
+// checkPolicies refuses tables of which policies hide rows from the role: what is not seen is neither
+// claimed nor counted.
+func (s *Store) checkPolicies(ctx context.Context) error {
+	var table string
+	err := s.pool.QueryRow(ctx, `select coalesce(min(c.relname::text), '') from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+		where n.nspname = $1 and c.relkind = 'r' and row_security_active(c.oid)`, s.schema).Scan(&table)
+	if err == nil && table != "" {
+		err = fmt.Errorf("row-level security hides rows of %[1]s.%[2]s from this role: alter table %[1]s.%[2]s disable row level security, or alter role ROLE bypassrls", s.schema, table)
+	}
+	return err
+}
+
 // Ping reports, as an error or nil, whether the server answers and takes writes. It costs one round
 // trip. After a failover it also has the connections to the former primary closed.
 func (s *Store) Ping(ctx context.Context) error {

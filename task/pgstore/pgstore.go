@@ -179,7 +179,10 @@ func (s *Store) connect(ctx context.Context, migrate bool) error {
 			return err
 		}
 	}
-	return s.prepareSchema(ctx, migrate)
+	if err := s.prepareSchema(ctx, migrate); err != nil {
+		return err
+	}
+	return s.checkPolicies(ctx)
 }
 
 // poolingOfPool reports what is between a pool that was given and the server.

@@ -1,0 +1,66 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/lastcall-go/lastcall/test/chaos/server"
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
+)
+
+// harnessVariable makes this test binary the command.
+const harnessVariable = "CHAOS_TEST_HARNESS"
+
+func TestMain(m *testing.M) {
+	server.Help()
+	switch {
+	case os.Getenv(wire.EnvSocket) != "":
+		os.Exit(fakeDriver(os.Args[1]))
+	case os.Getenv(harnessVariable) != "":
+		os.Exit(command(os.Args[1:], os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// harness is the command with the driver of the tests.
+func harness(t *testing.T, args ...string) (cmd *exec.Cmd, out *bytes.Buffer) {
+	t.Helper()
+	out = new(bytes.Buffer)
+	cmd = exec.Command(os.Args[0], append([]string{"-driver", os.Args[0], "-dir", t.TempDir(), "-rate", "25", "-workers", "3", "-seed", "7"}, args...)...)
+	cmd.Env = append(os.Environ(), harnessVariable+"=1", "GORACE=atexit_sleep_ms=0")
+	cmd.Stdout, cmd.Stderr = out, out
+	return cmd, out
+}
+
+// exitCode runs the command.
+func exitCode(t *testing.T, args ...string) (code int, out string) {
+	t.Helper()
+	cmd, text := harness(t, args...)
+	err := cmd.Run()
+	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), text.String()
+}
+
+func TestChaos_KeepsEveryRuleWithADriverThatIsRight(t *testing.T) {
+	t.Parallel()
+	code, out := exitCode(t, "-duration", "4s", "-faults", "kill,term,kill-node,kill-client")
+	if code != codeKept || !strings.Contains(out, "every rule was kept") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+}
+
+func TestChaos_FindsADriverThatIsWrong(t *testing.T) {
+	t.Parallel()
+	code, out := exitCode(t, "-duration", "2s", "-faults", "kill", "-break", "ended")
+	if code != codeBroken || !strings.Contains(out, "and is gone") || !strings.Contains(out, "-again 10") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+}

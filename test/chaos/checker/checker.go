@@ -1,0 +1,117 @@
+// Package checker reads the record of a chaos run and says which promises were broken. It knows no
+// store and no library: it has the history, and the state that was read from the database with
+// statements of its own.
+//
+// The order of the events is the harness's, and one clock gave them their times. The times of runs
+// are the store's; they are compared with the harness's only while no fault moves a clock, and never
+// more exactly than History.Margin. Where a fault may lose what was answered (Fault.Lossy), the
+// tasks that had to do with the store meanwhile are held to less.
+package checker
+
+import (
+	"fmt"
+
+	"github.com/lastcall-go/lastcall/test/chaos/history"
+)
+
+// Rule is a promise that is checked.
+type Rule struct {
+	// Name is one word, Promise one sentence.
+	Name, Promise string
+}
+
+// Breach is a promise that was broken.
+type Breach struct {
+	// Rule is its name.
+	Rule string
+	// Seq is the task's number, 0 where it is about no task.
+	Seq  int
+	Text string
+}
+
+// String has the whole breach in a line.
+func (b Breach) String() string {
+	if b.Seq == 0 {
+		return b.Rule + ": " + b.Text
+	}
+	return fmt.Sprintf("%s: task %d: %s", b.Rule, b.Seq, b.Text)
+}
+
+// breach is what a rule calls for each breach that it finds.
+type breach func(seq int, format string, args ...any)
+
+// rules has every rule with what checks it.
+var rules = []struct {
+	Rule
+	check func(*facts, breach)
+}{
+	{Rule{"ended", "Every task that was accepted is in the store once, as it was asked for, and has ended: " +
+		"it has succeeded with all of its steps done, or it has failed or was cancelled where its " +
+		"plan or a command says so."},
+		checkEnded},
+	{Rule{"invented", "Nothing is in the store that nobody has asked for, that was refused, or whose " +
+		"transaction was rolled back, and who is told that a task existed is told the one that " +
+		"held the key."},
+		checkInvented},
+	{Rule{"keys", "No task is accepted while another unfinished one has its key."},
+		checkKeys},
+	{Rule{"paused", "No task of a queue is claimed after a pause of that queue was answered, until somebody " +
+		"asks for it to be resumed."},
+		checkPaused},
+	{Rule{"stale", "No effect of a run is accepted after a newer run of its task has begun, and every " +
+		"accepted effect is of a run that the task's history has, in the process that it has."},
+		checkStale},
+	{Rule{"overlap", "No two runs of a task are at work at the same time, unless the process of the older one " +
+		"was dead, stopped, or cut off for a lease, or its unresponsive handler was given up in a " +
+		"stop."},
+		checkOverlap},
+	{Rule{"once", "An effect in the transaction that ends its task is there exactly once if the task has " +
+		"succeeded, written by the run that succeeded, and never otherwise."},
+		checkOnce},
+	{Rule{"order", "A run does one step after the other from the checkpoint that it was given, which is " +
+		"never ahead of what was done, and with a checkpoint after each step at most one step " +
+		"behind."},
+		checkOrder},
+	{Rule{"handover", "A run that follows a hand-over begins at exactly the step that was handed over."},
+		checkHandOver},
+	{Rule{"crashes", "A crash is counted only for a run whose process died, was stopped or cut off for a " +
+		"lease, or killed itself, never for a neighbour of a suspect, and no task fails for " +
+		"crashes but one that kills its process."},
+		checkCrashes},
+	{Rule{"alive", "The runs of a process are taken away from it only when it is dead, or was stopped or cut " +
+		"off for a lease."},
+		checkAlive},
+	{Rule{"counters", "The counters of a task agree with the runs in its history, and the counts of the store " +
+		"with its tasks."},
+		checkCounters},
+	{Rule{"residue", "At the end nothing is left: no row, file or connection that belongs to nothing, and no " +
+		"goroutine or child of a process that has ended."},
+		checkResidue},
+	{Rule{"grace", "A process that is told to end does so within its grace, and one that is left in peace " +
+		"goes on."},
+		checkGrace},
+	{Rule{"growth", "Neither the memory nor the descriptors of a process grow without bound, nor a table by " +
+		"more than its tasks need."},
+		checkGrowth},
+}
+
+// Rules returns every rule that Check knows.
+func Rules() []Rule {
+	all := make([]Rule, len(rules))
+	for i, r := range rules {
+		all[i] = r.Rule
+	}
+	return all
+}
+
+// Check returns every breach of a rule, in the order of the rules and then of the tasks.
+func Check(h history.History) []Breach {
+	f := read(h)
+	var breaches []Breach
+	for _, r := range rules {
+		r.check(f, func(seq int, format string, args ...any) {
+			breaches = append(breaches, Breach{Rule: r.Name, Seq: seq, Text: fmt.Sprintf(format, args...)})
+		})
+	}
+	return breaches
+}

@@ -1,0 +1,282 @@
+package checker
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/lastcall-go/lastcall/test/chaos/history"
+)
+
+// The states of a task and the results of a run, as package history has them.
+const (
+	queued      = "queued"
+	interrupted = "interrupted"
+	succeeded   = "succeeded"
+	failed      = "failed"
+	cancelled   = "cancelled"
+)
+
+// keptRuns is how many runs a store keeps of a task at least. A history of as many may have lost its
+// first ones.
+const keptRuns = 100
+
+// facts is a history, sorted by what it is about.
+type facts struct {
+	lease, margin time.Duration
+	state         history.State
+	tasks         []*task // by number
+	bySeq         map[int]*task
+	byID          map[string]*task // those in the store
+	unasked       []history.Task   // in the store, of no plan
+	processes     []*process       // in the order of their starts
+	byName        map[string]*process
+	byPID         map[int][]*process
+	faults        []*fault
+	losses        []span // in which what was answered may be gone
+	clocks        bool   // a fault has moved the clock of the store
+	tables        []*history.Event
+	queues        map[string][]*control // pauses and resumes
+	end           time.Time
+}
+
+// task is all that is known of one task.
+type task struct {
+	seq      int
+	plan     history.Plan
+	adds     []add
+	controls []control
+	effects  []effect // in their order, the refused ones too
+	records  []history.Task
+	tx       []history.TxStep
+}
+
+// effect is an effect and when it was recorded.
+type effect struct {
+	*history.Effect
+	at *history.Event
+}
+
+// add is a call that enqueues a task. Answered is nil where no answer came.
+type add struct {
+	asked, answered *history.Event
+	place           int // among the plans of the call
+}
+
+// control is a command for a task or a queue.
+type control struct{ asked, answered *history.Event }
+
+// process is one life of a process.
+type process struct {
+	name           string
+	pid            int
+	started, ended *history.Event
+	ready          bool
+	told           []*history.Event // to end
+	signals        int
+	stops          []span
+	left           []string
+	samples        []*history.Event
+	worked         bool // it had effects
+}
+
+// fault is a fault that was made.
+type fault struct {
+	*history.Fault
+	begin, over *history.Event // over is nil where it lasts to the end
+	span
+}
+
+// span is a time; of one that never ended, to is the end of the history.
+type span struct{ from, to time.Time }
+
+func (s span) has(at time.Time) bool { return !at.Before(s.from) && !at.After(s.to) }
+
+// read sorts a history.
+func read(h history.History) *facts {
+	f := &facts{
+		lease: h.Lease, margin: h.Margin, state: h.State,
+		bySeq: make(map[int]*task), byID: make(map[string]*task),
+		byName: make(map[string]*process), byPID: make(map[int][]*process), queues: make(map[string][]*control),
+	}
+	for i := range h.Events {
+		if at := h.Events[i].At; at.After(f.end) {
+			f.end = at
+		}
+	}
+	calls := make(map[int64]*history.Event)
+	faults := make(map[int]*fault)
+	for i := range h.Events {
+		e := &h.Events[i]
+		switch {
+		case e.Process != nil:
+			f.process(e)
+		case e.Fault != nil:
+			f.fault(e, faults)
+		case e.Call != nil:
+			calls[e.Call.ID] = e
+			f.call(e)
+		case e.Answer != nil:
+			f.answer(calls[e.Answer.Call], e)
+		case e.Effect != nil:
+			f.effect(e)
+		case e.Sample != nil && e.Sample.Process != "":
+			p := f.named(e.Sample.Process)
+			p.samples = append(p.samples, e)
+		case e.Sample != nil:
+			f.tables = append(f.tables, e)
+		}
+	}
+	f.take(h.State)
+	for _, x := range f.faults {
+		if x.Lossy {
+			f.losses = append(f.losses, span{x.from.Add(-f.margin), x.to.Add(f.margin)})
+		}
+	}
+	f.tasks = slices.SortedFunc(maps.Values(f.bySeq), func(a, b *task) int { return cmp.Compare(a.seq, b.seq) })
+	return f
+}
+
+// process takes note of an event of a process.
+func (f *facts) process(e *history.Event) {
+	p := f.named(e.Process.Name)
+	if e.Process.PID != 0 && p.pid == 0 {
+		p.pid = e.Process.PID
+		f.byPID[p.pid] = append(f.byPID[p.pid], p)
+	}
+	open := len(p.stops) > 0 && p.stops[len(p.stops)-1].to.Equal(f.end)
+	switch e.Process.What {
+	case history.Started:
+		p.started = e
+	case history.Ready:
+		p.ready = true
+	case history.Signalled:
+		p.signals++
+		if e.Process.Grace > 0 {
+			p.told = append(p.told, e)
+		}
+	case history.Stopped:
+		if !open {
+			p.stops = append(p.stops, span{e.At, f.end})
+		}
+	case history.Continued, history.Ended:
+		if open {
+			p.stops[len(p.stops)-1].to = e.At
+		}
+		if e.Process.What == history.Ended {
+			p.ended = e
+		}
+	}
+	if e.Process.Left != "" {
+		p.left = append(p.left, e.Process.Left)
+	}
+}
+
+// fault takes note of the begin or the end of a fault.
+func (f *facts) fault(e *history.Event, known map[int]*fault) {
+	if e.Fault.Skipped != "" {
+		return
+	}
+	if begun, ok := known[e.Fault.ID]; ok && e.Fault.Over {
+		begun.over, begun.to = e, e.At
+		if len(begun.Victims) > 0 { // it has hit those too that took the place of the first ones
+			whole := *begun.Fault
+			whole.Victims = e.Fault.Victims
+			begun.Fault = &whole
+		}
+		return
+	}
+	x := &fault{Fault: e.Fault, begin: e, span: span{e.At, f.end}}
+	if e.Fault.Over {
+		x.over, x.to = e, e.At
+	}
+	known[e.Fault.ID] = x
+	f.faults = append(f.faults, x)
+	f.clocks = f.clocks || e.Fault.Clocks
+}
+
+// call takes note of what was asked of a task.
+func (f *facts) call(e *history.Event) {
+	for i, plan := range e.Call.Plans {
+		t := f.task(plan.Seq)
+		t.plan = plan
+		t.adds = append(t.adds, add{asked: e, place: i})
+	}
+	switch e.Call.Op {
+	case history.Cancel, history.Retry, history.Interrupt:
+		t := f.task(e.Call.Seq)
+		t.controls = append(t.controls, control{asked: e})
+	case history.Pause, history.Resume:
+		f.queues[e.Call.Queue] = append(f.queues[e.Call.Queue], &control{asked: e})
+	}
+}
+
+// answer takes note of what came of a call.
+func (f *facts) answer(call, e *history.Event) {
+	if call == nil {
+		return
+	}
+	for i := range call.Call.Plans {
+		t := f.task(call.Call.Plans[i].Seq)
+		for k := range t.adds {
+			if t.adds[k].asked == call && t.adds[k].place == i {
+				t.adds[k].answered = e
+			}
+		}
+	}
+	for _, c := range f.queues[call.Call.Queue] {
+		if c.asked == call {
+			c.answered = e
+		}
+	}
+	if t, ok := f.bySeq[call.Call.Seq]; ok {
+		for k := range t.controls {
+			if t.controls[k].asked == call {
+				t.controls[k].answered = e
+			}
+		}
+	}
+}
+
+func (f *facts) effect(e *history.Event) {
+	t := f.task(e.Effect.Seq)
+	t.effects = append(t.effects, effect{e.Effect, e})
+	f.named(e.Effect.Process).worked = true
+}
+
+// take takes the state of the store. What it has of tasks that nobody has asked for stands apart.
+func (f *facts) take(s history.State) {
+	for _, r := range s.Tasks {
+		t, known := f.bySeq[r.Seq]
+		if !known || len(t.adds) == 0 {
+			f.unasked = append(f.unasked, r)
+			continue
+		}
+		t.records = append(t.records, r)
+		f.byID[r.ID] = t
+	}
+	for _, x := range s.TxSteps {
+		t := f.task(x.Seq)
+		t.tx = append(t.tx, x)
+	}
+}
+
+func (f *facts) task(seq int) *task {
+	t, ok := f.bySeq[seq]
+	if !ok {
+		t = &task{seq: seq}
+		f.bySeq[seq] = t
+	}
+	return t
+}
+
+func (f *facts) named(name string) *process {
+	p, ok := f.byName[name]
+	if !ok {
+		p = &process{name: name}
+		f.byName[name] = p
+		f.processes = append(f.processes, p)
+	}
+	return p
+}

@@ -1,0 +1,234 @@
+package checker_test
+
+import (
+	"slices"
+	"time"
+
+	"github.com/lastcall-go/lastcall/test/chaos/history"
+)
+
+func handoverWays() []broken {
+	return []broken{
+		{"a handed over step is done again", "handover", func(b *book) {
+			b.cut(of(31, 99))
+			b.run(3, 31, "p4", 0, 3, history.Finished)
+		}},
+		{"a hand-over that was not recorded", "", func(b *book) {
+			b.cut(of(31, 99))
+			b.run(3, 31, "p4", 0, 3, history.Finished)
+			r := &b.rec(3).Runs[0]
+			r.Reclaimed, r.Reason, r.Ended = true, "deadline", b.end(3)
+		}},
+	}
+}
+
+func crashesWays() []broken {
+	return []broken{
+		{"a process that lives", "crashes", func(b *book) {
+			r := &b.rec(9).Runs[0]
+			r.Status, r.Crashed = "interrupted", true
+			b.rec(9).Attempts, b.rec(9).Crashes = 0, 1
+		}},
+		{"a process that has ended well", "crashes", func(b *book) {
+			b.rec(3).Runs[0].Crashed = true
+			b.rec(3).Interruptions, b.rec(3).Crashes = 0, 1
+		}},
+		{"a process that was stopped for a moment", "crashes", func(b *book) {
+			i := slices.IndexFunc(b.Events, of(90, history.Begun))
+			stop := history.Event{N: b.Events[i].N, At: b.Events[i].At, Process: &history.Process{Name: "p4", PID: 4, What: history.Stopped}}
+			on := stop
+			on.At, on.Process = stop.At.Add(time.Second), &history.Process{Name: "p4", PID: 4, What: history.Continued}
+			b.Events = slices.Insert(b.Events, i, stop, on)
+			r := &b.rec(9).Runs[0]
+			r.Status, r.Crashed = "interrupted", true
+			b.rec(9).Attempts, b.rec(9).Crashes = 0, 1
+		}},
+		{"a process that nobody knows", "crashes stale", func(b *book) {
+			r := &b.rec(2).Runs[0]
+			b.cut(of(20, 99))
+			b.run(2, 20, "p9", 0, 2, 0)
+			r.PID, r.Reclaimed = 99, false
+			b.cut(of(21, 99))
+			b.run(2, 21, "p4", 2, 4, history.Finished)
+		}},
+		{"a neighbour of a suspect", "crashes", func(b *book) {
+			b.rec(11).Runs[0].Crashed = true
+			b.rec(11).Interruptions, b.rec(11).Crashes = 0, 1
+		}},
+		{"a neighbour while nobody is suspected", "", func(b *book) {
+			b.rec(11).Runs[0].Crashed = true
+			b.rec(11).Interruptions, b.rec(11).Crashes = 0, 1
+			b.plan(10, func(p *history.Plan) { p.Save = true })
+		}},
+		{"a healthy task fails for its crashes", "crashes ended", func(b *book) {
+			b.cut(of(21, 99))
+			b.becomes(2, "failed")
+			r := b.rec(2)
+			r.Runs = r.Runs[:1]
+			r.Runs[0].Status = "failed"
+		}},
+	}
+}
+
+func aliveWays() []broken {
+	// cut makes the stop of p8 one that cuts off, and is told at its end whom it has hit.
+	cut := func(victims ...string) func(*book) {
+		return func(b *book) {
+			b.cut(what("p8", history.Stopped))
+			b.cut(what("p8", history.Continued))
+			for _, e := range b.Events {
+				if e.Fault == nil || e.Fault.ID != 2 {
+					continue
+				}
+				if e.Fault.Victims = victims; !e.Fault.Over {
+					e.Fault.Cut, e.Fault.Victims = true, []string{"p4"}
+				}
+			}
+		}
+	}
+	return []broken{
+		{"a process that came when others were cut off", "", cut("p4", "p8")},
+		{"a process beside those that were cut off", "alive overlap", cut("p4", "p3")},
+		{"a run of a process that lives", "alive", func(b *book) {
+			r := &b.rec(9).Runs[0]
+			r.Status, r.Reclaimed = "interrupted", true
+			b.rec(9).Attempts, b.rec(9).Interruptions = 0, 1
+		}},
+		{"a process that dies later", "alive crashes", func(b *book) {
+			b.rec(2).Runs[0].Ended = b.end(2).Add(-2 * margin)
+		}},
+		{"a process that was stopped too late", "alive", func(b *book) {
+			i := slices.IndexFunc(b.Events, what("p8", history.Stopped))
+			b.rec(12).Runs[0].Ended = b.Events[i].At.Add(lease - 3*margin)
+		}},
+		{"stopped and then cut off", "", func(b *book) {
+			i, k := slices.IndexFunc(b.Events, what("p8", history.Stopped)), slices.IndexFunc(b.Events, what("p8", history.Continued))
+			half := b.Events[i].At.Add(lease / 2)
+			b.Events[k].At = half
+			b.Events = slices.Insert(b.Events, i+1, history.Event{N: b.Events[i].N, At: half, Fault: &history.Fault{ID: 3, Kind: "black-hole", Cut: true, Victims: []string{"p8"}}})
+		}},
+	}
+}
+
+func countersWays() []broken {
+	return []broken{
+		{"a count is too high", "counters", func(b *book) { b.State.Counts["succeeded"]++ }},
+		{"a count of what is not there", "counters", func(b *book) { b.State.Counts["running"]++ }},
+		{"a count is missing", "counters", func(b *book) { delete(b.State.Counts, "cancelled") }},
+		{"a crash too many", "counters", func(b *book) { b.rec(2).Crashes++ }},
+		{"a crash too few", "counters", func(b *book) { b.rec(2).Crashes = 0 }},
+		{"an interruption too many", "counters", func(b *book) { b.rec(3).Interruptions++ }},
+		{"an interruption too few", "counters", func(b *book) { b.rec(3).Interruptions = 0 }},
+		{"an attempt too many", "counters", func(b *book) { b.rec(9).Attempts++ }},
+		{"an attempt too few", "counters", func(b *book) { b.rec(9).Attempts = 0 }},
+		{"a run that is refused for no reason", "counters overlap", (*book).outlives},
+		{"an attempt of a healthy task", "counters", func(b *book) { b.plan(9, func(p *history.Plan) { p.Fail = 0 }) }},
+	}
+}
+
+func residueWays() []broken {
+	return []broken{
+		{"rows", "residue", func(b *book) { b.State.Residue = map[string]int64{"keys": 2} }},
+		{"a lock file", "residue", func(b *book) { b.State.Left = []string{"worker.lock"} }},
+		{"goroutines", "residue", func(b *book) {
+			b.Events[slices.IndexFunc(b.Events, what("p3", history.Ended))].Process.Left = "7 goroutines"
+		}},
+	}
+}
+
+func graceWays() []broken {
+	later := func(b *book) {
+		b.Events[slices.IndexFunc(b.Events, what("p3", history.Ended))].At = b.now
+	}
+	return []broken{
+		{"it ends too late", "grace", later},
+		{"it never ends", "grace", func(b *book) { b.cut(what("p3", history.Ended)) }},
+		{"it is stopped meanwhile", "", func(b *book) {
+			later(b)
+			i := slices.IndexFunc(b.Events, what("p3", history.Signalled))
+			b.Events = slices.Insert(b.Events, i+1, history.Event{N: b.Events[i].N, At: b.Events[i].At, Process: &history.Process{Name: "p3", PID: 3, What: history.Stopped}})
+		}},
+		{"a worker ends by itself", "grace", func(b *book) { b.cut(what("p3", history.Signalled)) }},
+		{"a client ends with an error", "grace", func(b *book) {
+			b.cut(what("p1", history.Signalled))
+			b.Events[slices.IndexFunc(b.Events, what("p1", history.Ended))].Process.Code = 2
+		}},
+		{"a client ends with its connection", "", func(b *book) { b.cut(what("p1", history.Signalled)) }},
+		{"a process dies of no task that kills", "crashes ended grace", func(b *book) { b.plan(10, func(p *history.Plan) { p.Exit = 0 }) }},
+		{"a process cannot begin without a store", "", func(b *book) {
+			b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart"}})
+			b.start("p9")
+			b.ended("p9", "SIGABRT")
+		}},
+		{"a process cannot begin", "grace", func(b *book) {
+			b.start("p9")
+			b.ended("p9", "SIGABRT")
+		}},
+		{"a process is ready too early without a store", "", func(b *book) {
+			b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart"}})
+			b.start("p9")
+			b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
+			b.ended("p9", "SIGABRT")
+		}},
+		{"a process has just begun when a fault does", "", func(b *book) {
+			b.start("p9")
+			b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
+			b.now = b.now.Add(-margin)
+			b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart"}})
+			b.ended("p9", "SIGABRT")
+		}},
+		{"a process ends in the middle of a fault", "grace", func(b *book) {
+			b.start("p9")
+			b.now = b.now.Add(margin)
+			b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart"}})
+			b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
+			b.ended("p9", "SIGABRT")
+		}},
+		{"a fault ends it", "", func(b *book) {
+			i := slices.IndexFunc(b.Events, what("p3", history.Signalled))
+			b.Events[i].Process = nil
+			b.Events[i].Fault = &history.Fault{ID: 5, Kind: "oom", Victims: []string{"p3"}}
+		}},
+	}
+}
+
+func growthWays() []broken {
+	grow := func(do func(s *history.Sample, n int)) func(*book) {
+		return func(b *book) {
+			n := 0
+			for _, e := range b.Events {
+				if e.Sample != nil {
+					n++
+					do(e.Sample, n/2) // there are two series
+				}
+			}
+		}
+	}
+	return []broken{
+		{"memory", "growth", grow(func(s *history.Sample, n int) { s.RSS += int64(n) * 8 << 20 })},
+		{"descriptors", "growth", grow(func(s *history.Sample, n int) { s.Files += 5 * n })},
+		{"a table", "growth", grow(func(s *history.Sample, n int) {
+			if s.Tables != nil {
+				s.Tables["tasks"] += int64(n) << 20
+			}
+		})},
+		{"memory at the beginning", "", grow(func(s *history.Sample, n int) { s.RSS += int64(min(n, 10)) * 8 << 20 })},
+		{"a table with many tasks", "", func(b *book) {
+			grow(func(s *history.Sample, n int) {
+				if s.Tables != nil {
+					s.Tables["tasks"] += int64(n) << 20
+				}
+			})(b)
+			for i, e := range b.Events {
+				if e.Sample == nil || e.Sample.Tables == nil || i%4 != 0 {
+					continue
+				}
+				var plans []history.Plan
+				for n := range 100 {
+					plans = append(plans, history.Plan{Seq: 1000 + 100*i + n, Kind: history.KindSteps, Steps: 1})
+				}
+				b.Events = append(b.Events, history.Event{N: e.N, At: e.At, Call: &history.Call{ID: int64(1000 + i), Op: history.Enqueue, Plans: plans}})
+			}
+		}},
+	}
+}

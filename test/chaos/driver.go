@@ -1,0 +1,52 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/lastcall-go/lastcall/test/chaos/clock"
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
+)
+
+// killed is what the processes of a run get when the harness dies.
+const killed = syscall.SIGKILL
+
+// driver returns the command of a slot of the driver's.
+func (r *run) driver(role, slot string) func(process string) (*exec.Cmd, error) {
+	return func(process string) (*exec.Cmd, error) {
+		address, err := r.store.address(slot)
+		if err != nil {
+			return nil, err
+		}
+		cmd := exec.CommandContext(context.Background(), r.opt.driver, role) // it ends with the run
+		cmd.Env = r.environment(process, address)
+		if r.clocks[slot] != nil {
+			cmd.Env = append(cmd.Env, clock.EnvClock+"="+r.clockFile(slot))
+		}
+		if role == "client" {
+			if _, err := cmd.StdinPipe(); err != nil { // which ends with the harness
+				return nil, err
+			}
+		}
+		return cmd, nil
+	}
+}
+
+// environment is what a process of the run finds: that of the harness, with what package wire names.
+func (r *run) environment(process, store string) []string {
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "LASTCALL_") || strings.HasPrefix(v, "KUBERNETES_") || strings.HasPrefix(v, "PG")
+	})
+	return append(env, r.mark(), wire.EnvName+"="+process, wire.EnvStore+"="+store, wire.EnvLease+"="+lease.String(),
+		wire.EnvGrace+"="+grace.String(), wire.EnvBreak+"="+r.opt.breaks, "TMPDIR="+filepath.Join(r.scratch, "tmp"))
+}
+
+// mark is the variable by which all processes of a run, and those that they leave behind, are known.
+func (r *run) mark() string { return wire.EnvSocket + "=" + filepath.Join(r.scratch, "hub") }

@@ -1,0 +1,103 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/server"
+)
+
+// storeTimes says for how long a fault of the store lasts. One that is not here is over at once.
+var storeTimes = map[string][2]time.Duration{
+	server.FileLocked:        {300 * time.Millisecond, 3 * time.Second},
+	server.FileDiskFull:      {500 * time.Millisecond, 3 * time.Second},
+	server.RestartFast:       {100 * time.Millisecond, 2 * time.Second},
+	server.RestartImmediate:  {100 * time.Millisecond, 2 * time.Second},
+	server.CrashUnsynced:     {500 * time.Millisecond, 2 * time.Second},
+	server.FailoverSync:      {500 * time.Millisecond, 2 * time.Second},
+	server.FailoverAsync:     {500 * time.Millisecond, 2 * time.Second},
+	server.StandbyOnly:       {500 * time.Millisecond, 4 * time.Second},
+	server.ReadOnly:          {500 * time.Millisecond, 4 * time.Second},
+	server.OutOfConnections:  {500 * time.Millisecond, 4 * time.Second},
+	server.DiskFullData:      {500 * time.Millisecond, 3 * time.Second},
+	server.DiskFullWAL:       {500 * time.Millisecond, 3 * time.Second},
+	server.PoolerSession:     {2 * time.Second, 4 * time.Second},
+	server.PoolerTransaction: {2 * time.Second, 4 * time.Second},
+	server.Serialization:     {time.Second, 3 * time.Second},
+	server.Deadlocks:         {time.Second, 3 * time.Second},
+	server.LockExclusive:     {500 * time.Millisecond, 4 * time.Second},
+	server.CreateIndex:       {500 * time.Millisecond, 4 * time.Second},
+	server.Reindex:           {500 * time.Millisecond, 4 * time.Second},
+	server.LongSnapshot:      {2 * time.Second, 5 * time.Second},
+	server.Publication:       {2 * time.Second, 4 * time.Second},
+	server.ClockForward:      {2 * time.Second, 4 * time.Second},
+	server.ClockBack:         {2 * time.Second, 4 * time.Second},
+}
+
+// settle is how long the store is left alone after a fault.
+const settle = 1200 * time.Millisecond
+
+// reachable are the faults during which every process reaches the store, and can write.
+var reachable = []string{server.FileKilledInCheckpoint, server.Serialization, server.Deadlocks, server.LongSnapshot, server.Publication,
+	server.ClockForward, server.ClockBack}
+
+// clocks are the faults that move the clock of the store.
+var clocks = []string{server.ClockForward, server.ClockBack}
+
+// storeKinds are the faults of the databases.
+func storeKinds() (kinds []kind) {
+	add := func(store string, faults []server.Fault) {
+		for _, f := range faults {
+			k := kind{name: f.Kind, what: f.Doc, scope: theStore, store: store, asked: slices.Contains(clocks, f.Kind), timing: instant(settle),
+				needs: func(*run) error { return f.Needs() }}
+			if t, ok := storeTimes[f.Kind]; ok {
+				k.timing = between(t[0], t[1], settle)
+			}
+			k.do = func(ctx context.Context, r *run, planned Fault) error {
+				return disturbStore(ctx, r, planned, f.Loses != "")
+			}
+			kinds = append(kinds, k)
+		}
+	}
+	add(sqlite, server.FileFaults())
+	add(postgres, server.ClusterFaults())
+	return kinds
+}
+
+// disturbStore makes a fault of the database. What it does begins before it has been begun, and ends
+// after its end was asked for: the history has both.
+func disturbStore(ctx context.Context, r *run, f Fault, lossy bool) error {
+	r.storeFault.Lock()
+	defer r.storeFault.Unlock()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	e := history.Fault{ID: f.ID, Kind: f.Kind, Lossy: lossy, Cut: !slices.Contains(reachable, f.Kind), Clocks: slices.Contains(clocks, f.Kind)}
+	begin := e
+	r.rec.add(history.Event{Fault: &begin})
+	e.Over = true
+	defer func() {
+		r.rec.add(history.Event{Fault: &e})
+		if lossy {
+			r.load.forgotten()
+		}
+	}()
+	// A fault that has begun is not cut short by the end of the time for faults: half of a failover is
+	// none.
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	end, err := r.store.begin(whole, f.Kind)
+	if err != nil {
+		e.Detail = "it could not begin: " + err.Error()
+		return nil
+	}
+	pause(ctx, time.Duration(f.For))
+	if e.Detail, err = end(); err != nil {
+		r.fail(err)
+	}
+	return err
+}

@@ -1,0 +1,190 @@
+//go:build linux
+
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// crowd is a set of connections.
+type crowd []*pgx.Conn
+
+// close closes them; what they had begun is rolled back. That a server has ended them before is no
+// error.
+func (all crowd) close(ctx context.Context) {
+	for _, conn := range all {
+		_ = conn.Close(ctx) // see above
+	}
+}
+
+// readOnly makes the server's transactions read-only unless their sessions say otherwise.
+func (c *Cluster) readOnly(ctx context.Context) (ending, error) {
+	if err := c.set(ctx, map[string]string{"default_transaction_read_only": "on"}); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (string, error) {
+		return "", c.set(ctx, map[string]string{"default_transaction_read_only": ""})
+	}, nil
+}
+
+// outOfConnections takes each connection that is to be had.
+func (c *Cluster) outOfConnections(ctx context.Context) (ending, error) {
+	held, err := c.takeAll(ctx, nil)
+	if err != nil {
+		held.close(ctx)
+		return nil, err
+	}
+	taking, enough := context.WithCancel(context.Background())
+	var taker sync.WaitGroup
+	taker.Go(func() {
+		for pause(taking, again) {
+			held, _ = c.takeAll(taking, held) // a server that is down has none to take
+		}
+	})
+	return func(ctx context.Context) (string, error) {
+		enough()
+		taker.Wait()
+		held.close(ctx)
+		return fmt.Sprintf("%d connections were taken", len(held)), nil
+	}, nil
+}
+
+// takeAll adds connections until the server has none left.
+func (c *Cluster) takeAll(ctx context.Context, held crowd) (crowd, error) {
+	for {
+		conn, err := pgx.Connect(ctx, c.Address())
+		var refused *pgconn.PgError
+		switch {
+		case errors.As(err, &refused) && refused.Code == "53300":
+			return held, nil
+		case err != nil:
+			return held, err
+		}
+		held = append(held, conn)
+	}
+}
+
+// tables are those of the schema.
+func (c *Cluster) tables(ctx context.Context) (tables []string, err error) {
+	err = c.with(ctx, func(admin *pgx.Conn) error {
+		rows, err := admin.Query(ctx, `select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where n.nspname = $1 and c.relkind = 'r' order by c.relname`, c.opts.Schema)
+		if err == nil {
+			tables, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		}
+		return err
+	})
+	if err == nil && len(tables) == 0 {
+		err = fmt.Errorf("there is no table in the schema %s", c.opts.Schema)
+	}
+	return tables, err
+}
+
+// tries is how often a lock is tried for.
+const tries = 5
+
+// lockTable runs a statement for one of the tables, another one each time, in a transaction that is
+// rolled back at the end. Who locks several, in any order, meets the deadlocks of those that write.
+func (c *Cluster) lockTable(ctx context.Context, sql string) (ending, error) {
+	tables, err := c.tables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	table := tables[int(c.locked.Add(1))%len(tables)]
+	for range tries {
+		var conn *pgx.Conn
+		if conn, err = c.connect(ctx); err != nil {
+			return nil, err
+		}
+		held := crowd{conn}
+		if err = run(ctx, conn, `begin`, `set local lock_timeout = '3s'`, fmt.Sprintf(sql, table)); err == nil {
+			return func(ctx context.Context) (string, error) {
+				held.close(ctx)
+				return table, nil
+			}, nil
+		}
+		held.close(ctx)
+	}
+	return nil, err
+}
+
+// vacuumFull writes each table anew.
+func (c *Cluster) vacuumFull(ctx context.Context) (ending, error) {
+	tables, err := c.tables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	done := 0
+	for _, table := range tables {
+		if e := c.do(ctx, `vacuum full `+table); e != nil {
+			err = errors.Join(err, e)
+		} else {
+			done++
+		}
+	}
+	if done == 0 {
+		return nil, err
+	}
+	return func(context.Context) (string, error) { return fmt.Sprintf("%d of %d tables", done, len(tables)), nil }, nil
+}
+
+// longSnapshot keeps a snapshot.
+func (c *Cluster) longSnapshot(ctx context.Context) (ending, error) {
+	conn, err := c.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	held := crowd{conn}
+	if err := run(ctx, conn, `begin isolation level repeatable read`, `select count(*) from pg_class`); err != nil {
+		held.close(ctx)
+		return nil, err
+	}
+	return func(ctx context.Context) (string, error) {
+		held.close(ctx)
+		return "", nil
+	}, nil
+}
+
+// publication publishes all tables.
+func (c *Cluster) publication(ctx context.Context) (ending, error) {
+	if err := c.do(ctx, `create publication chaos for all tables`); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (string, error) {
+		return "", c.insist(ctx, `drop publication if exists chaos`)
+	}, nil
+}
+
+// injectErrors has a percentage of the statements that write to a table fail with a code. Each code has
+// a schema of its own, with what raises it.
+func (c *Cluster) injectErrors(ctx context.Context, code string, percent int) (ending, error) {
+	tables, err := c.tables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	schema := "chaos_" + code
+	remove := func(ctx context.Context) (string, error) {
+		for _, table := range tables { // one lock at a time
+			if err := c.insist(ctx, fmt.Sprintf(`drop trigger if exists %q on %s`, schema, table)); err != nil {
+				return "", err
+			}
+		}
+		return "", c.insist(ctx, `drop schema if exists "`+schema+`" cascade`)
+	}
+	statements := []string{`create schema "` + schema + `"`, fmt.Sprintf(`create function %q.fail() returns trigger language plpgsql as
+		$$ begin if random() * 100 < %d then raise exception 'injected' using errcode = '%s'; end if; return null; end $$`, schema, percent, code)}
+	for _, table := range tables {
+		statements = append(statements, fmt.Sprintf(`create trigger %q before insert or update or delete on %s for each statement execute function %q.fail()`, schema, table, schema))
+	}
+	if err := c.do(ctx, statements...); err != nil {
+		_, also := remove(ctx)
+		return nil, errors.Join(err, also)
+	}
+	return remove, nil
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
+)
+
+// breakage is the rule of the checker that this process breaks on purpose, to see whether the checker
+// names it. It is empty, and nothing is broken, but in the tests of the checker.
+type breakage string
+
+// store returns a store with what the breakage does to it.
+func (b breakage) store(s task.Store) task.Store {
+	if b == "" {
+		return s
+	}
+	x := &brokenStore{Store: s, breaks: b}
+	if tx, ok := s.(task.TxStore); ok {
+		return &brokenTxStore{brokenStore: x, tx: tx}
+	}
+	return x
+}
+
+// context is that of a handler: one that hears nothing, for a worker whose run overlaps with the next.
+func (b breakage) context(ctx context.Context) context.Context {
+	if b == "overlap" {
+		return context.WithoutCancel(ctx)
+	}
+	return ctx
+}
+
+// fence is the run that effects are told to be of.
+func (b breakage) fence(run int64) int64 {
+	if b == "stale" {
+		return run + 1
+	}
+	return run
+}
+
+// handOver is the step that is handed over.
+func (b breakage) handOver(at int) int {
+	if b == "handover" {
+		return max(at-1, 0)
+	}
+	return at
+}
+
+// times is how often the last effect is written into the transaction that ends a task.
+func (b breakage) times() int {
+	if b == "once" {
+		return 2
+	}
+	return 1
+}
+
+// begin is called when a worker begins: it leaves a descriptor, or more and more of them.
+func (b breakage) begin() {
+	leak := func() { _, _ = syscall.Open("/proc/self/exe", syscall.O_RDONLY|syscall.O_CLOEXEC, 0) }
+	switch b {
+	case "residue":
+		leak()
+	case "growth":
+		go func() {
+			for range time.Tick(50 * time.Millisecond) {
+				leak()
+			}
+		}()
+	}
+}
+
+// end is called when a worker has come to its end: it goes on for longer than any grace.
+func (b breakage) end() {
+	if b == "grace" {
+		time.Sleep(time.Minute)
+	}
+}
+
+// brokenStore is a store that breaks a rule.
+type brokenStore struct {
+	task.Store
+	breaks breakage
+	adds   atomic.Int64
+}
+
+// Add forgets a task of every third call, forgets keys, or refuses every third call after it was done.
+func (s *brokenStore) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
+	third := s.adds.Add(1)%3 == 0
+	switch {
+	case s.breaks == "keys":
+		tasks = slices.Clone(tasks)
+		for i := range tasks {
+			tasks[i].Key = ""
+		}
+	case s.breaks == "ended" && third:
+		last := len(tasks) - 1
+		done, err := s.Store.Add(ctx, tasks[:last])
+		return append(done, task.AddResult{ID: tasks[last].ID}), err
+	case s.breaks == "invented" && third:
+		if _, err := s.Store.Add(ctx, tasks); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: not today", task.ErrInvalid)
+	}
+	return s.Store.Add(ctx, tasks)
+}
+
+// Claim forgets the checkpoints.
+func (s *brokenStore) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+	got, err := s.Store.Claim(ctx, req)
+	for i := range got {
+		if s.breaks == "order" {
+			got[i].Checkpoint = nil
+		}
+	}
+	return got, err
+}
+
+// Apply counts interruptions as crashes, or one too many.
+func (s *brokenStore) Apply(ctx context.Context, changes []task.Change) []error {
+	changes = slices.Clone(changes)
+	for i := range changes {
+		c := &changes[i]
+		switch {
+		case s.breaks == "crashes" && c.Status == task.StatusInterrupted && !c.Crashed:
+			c.Crashed, c.Reason = true, task.ReasonLost
+			c.Counters.Crashes++
+			c.Counters.Interruptions--
+		case s.breaks == "counters" && c.Status != task.StatusRunning:
+			c.Counters.Interruptions++
+		}
+	}
+	return s.Store.Apply(ctx, changes)
+}
+
+// Heartbeat keeps the beats of the first worker to itself, which so seems to be dead to the others,
+// and not to itself.
+func (s *brokenStore) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
+	silent := (s.breaks == "alive" || s.breaks == "overlap") && strings.HasPrefix(os.Getenv(wire.EnvName), "w1.")
+	if silent && b.Seq > 1 && b.State == task.WorkerRunning {
+		return task.BeatReply{}, nil
+	}
+	return s.Store.Heartbeat(ctx, b)
+}
+
+// Control pauses nothing.
+func (s *brokenStore) Control(ctx context.Context, cmd task.Command) error {
+	if s.breaks == "paused" && cmd.Verb == task.VerbPause {
+		return nil
+	}
+	return s.Store.Control(ctx, cmd)
+}
+
+// brokenTxStore is one that can work inside its caller's transaction, where it breaks nothing.
+type brokenTxStore struct {
+	*brokenStore
+	tx task.TxStore
+}
+
+// AddTx implements task.TxStore.
+func (s *brokenTxStore) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) ([]task.AddResult, error) {
+	return s.tx.AddTx(ctx, tx, tasks)
+}
+
+// FinishTx implements task.TxStore.
+func (s *brokenTxStore) FinishTx(ctx context.Context, tx task.Tx, c task.Change) error {
+	return s.tx.FinishTx(ctx, tx, c)
+}
+
+// Wake implements task.TxStore.
+func (s *brokenTxStore) Wake() { s.tx.Wake() }

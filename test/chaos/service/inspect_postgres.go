@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/lastcall-go/lastcall/test/chaos/history"
+)
+
+// postgresReading reads the tables that task/pgstore/README.md describes. A task in two places is
+// there twice, and one in none has no status.
+var postgresReading = reading{
+	tasks: `
+		select t.id::text, t.kind, t.queue, coalesce(t.key, ''), coalesce(s.status, ''), coalesce(s.reason, ''), coalesce(s.error, ''),
+			coalesce(s.attempts, 0), coalesce(s.interruptions, 0), coalesce(s.crashes, 0), coalesce(s.result, 0), t.payload
+		from lastcall.tasks t left join (
+			select w.id, w.status, w.reason, r.error, w.attempts, w.interruptions, w.crashes, 0 as result
+			from (select * from lastcall.ready union all select * from lastcall.delayed) w left join lastcall.runs r on r.task = w.id and r.run = w.last_run
+			union all
+			select task, 'running', reason, null, attempts, interruptions, crashes, 0 from lastcall.running
+			union all
+			select task, status, null, error, attempts, interruptions, crashes, length(result) from lastcall.ended
+		) s on s.id = t.id
+		order by t.created, t.id`,
+	runs: `
+		select r.task::text, r.run, coalesce(w.pid, 0), (extract(epoch from r.started) * 1000000)::bigint, coalesce((extract(epoch from r.ended) * 1000000)::bigint, 0),
+			r.status, coalesce(r.reason, ''), coalesce(r.error, ''), coalesce(r.crashed, false), coalesce(r.reclaimed, false)
+		from (
+			select task, run, worker, started, ended, status, reason, error, crashed, reclaimed from lastcall.runs
+			union all
+			-- The last run, if there is one: of a task that was cancelled while it waited it is above.
+			select task, run, worker, started, ended, status, null, error, crashed, reclaimed from lastcall.ended where started is not null
+			union all
+			select task, run, worker, started, null, 'running', null, null, false, false from lastcall.running
+		) r left join lastcall.workers w on w.worker = r.worker
+		order by r.task, r.run`,
+	counts: `
+		select status, sum(delta)::bigint from lastcall.counts where status <> 'added' group by status
+		union all
+		select 'running', count(*) from lastcall.running
+		union all
+		select 'queued', coalesce((select sum(case status when 'added' then delta else -delta end) from lastcall.counts), 0)::bigint
+			- (select count(*) from lastcall.running)`,
+	residue: map[string]string{
+		"tasks": `
+			select count(*) from (
+				select id from (
+					select id, created, 0 as n from lastcall.tasks
+					union all select id, created, 1 from lastcall.ready
+					union all select id, created, 1 from lastcall.delayed
+					union all select task, created, 1 from lastcall.running
+					union all select task, created, 1 from lastcall.ended
+				) places group by id having sum(n) <> 1 or count(*) <> 2 or min(created) <> max(created)
+			) odd`,
+		// A key of no unfinished task, and an unfinished task whose key is not there.
+		"keys": `
+			select count(*) from lastcall.keys k full join (
+				select t.id, t.kind, t.key from lastcall.tasks t where t.key is not null and t.id not in (select task from lastcall.ended)
+			) u on u.id = k.task and u.kind = k.kind and u.key = k.key
+			where k.task is null or u.id is null`,
+		"running":     `select count(*) from lastcall.running where worker not in (select worker from lastcall.workers where gone is null)`,
+		"runs":        `select count(*) from lastcall.runs where task not in (select id from lastcall.tasks)`,
+		"checkpoints": `select count(*) from lastcall.checkpoints where task not in (select id from lastcall.tasks)`,
+		"logs":        `select count(*) from lastcall.logs where task not in (select id from lastcall.tasks)`,
+		// What a count says that the rows do not.
+		"counts": `
+			select count(*) from (
+				select kind, queue, status from (
+					select kind, queue, status, delta from lastcall.counts
+					union all select kind, queue, 'added', -1 from lastcall.tasks
+					union all select kind, queue, status, -1 from lastcall.ended
+					union all select kind, queue, 'interrupted', -1 from lastcall.ready where not queued
+					union all select kind, queue, 'interrupted', -1 from lastcall.delayed where not queued
+				) n group by kind, queue, status having sum(delta) <> 0
+			) odd`,
+		// No worker lives any more. Those that are gone are kept for the history, and marked so.
+		"workers": `select count(*) from lastcall.workers where gone is null`,
+		// What was enqueued in a transaction, whose task is not there although it was committed with it.
+		"chaos_enqueued": `select count(*) from chaos_enqueued where task not in (select id::text from lastcall.tasks)`,
+	},
+}
+
+// readPostgres inspects a database.
+func readPostgres(ctx context.Context, address string) (state history.State, err error) {
+	db, err := sql.Open("pgx", address)
+	if err != nil {
+		return state, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	db.SetMaxOpenConns(1) // it looks for those that others have
+	i := &inspector{db: db}
+	if err := i.read(ctx, postgresReading); err != nil {
+		return state, err
+	}
+	err = i.each(ctx, `select seq, step, fence from chaos_effects order by seq, fence`, func(rows *sql.Rows) error {
+		var s history.TxStep
+		err := rows.Scan(&s.Seq, &s.Step, &s.Fence)
+		i.state.TxSteps = append(i.state.TxSteps, s)
+		return err
+	})
+	if err == nil {
+		err = i.lookForSessions(ctx)
+	}
+	return i.state, err
+}
+
+// lookForSessions looks for what sessions have left in the server, and for sessions of the service.
+// Those of the harness call themselves chaos. A server notices the end of a connection in its own
+// time.
+func (i *inspector) lookForSessions(ctx context.Context) error {
+	const look = `
+		select 'connection ' || application_name || ' ' || coalesce(state, '') || ': ' || coalesce(query, '') from pg_stat_activity
+		where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid() and application_name <> 'chaos'
+		union all
+		select 'advisory lock of process ' || pid from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())
+		union all
+		select 'prepared transaction ' || gid from pg_prepared_xacts where database = current_database()`
+	for deadline := time.Now().Add(3 * time.Second); ; {
+		i.state.Left = nil
+		err := i.each(ctx, look, func(rows *sql.Rows) error {
+			var what string
+			err := rows.Scan(&what)
+			i.leave("%s", what)
+			return err
+		})
+		if err != nil || i.state.Left == nil || time.Now().After(deadline) || !pause(ctx, 20*time.Millisecond) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,101 @@
+// Command service is the driver of Lastcall for the chaos harness: a Go service that embeds the
+// library as its documentation teaches it, and the commands that the harness needs beside it.
+//
+//	service setup     creates the schema
+//	service worker    serves tasks until SIGTERM
+//	service client    answers the harness's calls
+//	service inspect   prints what the store has, as a history.State in JSON
+//	service program   is what an exec kind of the real program runs
+//
+// It reads its settings from the environment that package wire names. The store's address is
+// sqlite:PATH, or an address of PostgreSQL.
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
+)
+
+func main() { os.Exit(command(os.Args[1:])) }
+
+// Exit codes beside those of lastcall.Main.
+const (
+	codeFailed  = 1
+	codeUsage   = 2
+	codePlanned = 86 // a plan says that the run ends its process
+)
+
+// command does what args ask for, and returns the exit code.
+func command(args []string) int {
+	s, err := readSettings()
+	if err == nil && len(args) != 1 {
+		err = errors.New("give one command: setup, worker, client, inspect or program")
+	}
+	if err != nil {
+		return usage(err)
+	}
+	switch args[0] {
+	case "setup":
+		return exitCode(setUp(s))
+	case "worker":
+		return serve(s)
+	case "client":
+		return exitCode(answerCalls(s))
+	case "inspect":
+		return exitCode(inspect(s, os.Stdout))
+	case "program":
+		return runProgram()
+	case daemonCommand:
+		return exitCode(forkAgain())
+	case grandchildCommand:
+		return outlive()
+	}
+	return usage(fmt.Errorf("%q is no command: use setup, worker, client, inspect or program", args[0]))
+}
+
+func usage(err error) int {
+	fmt.Fprintln(os.Stderr, "service:", err)
+	return codeUsage
+}
+
+func exitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "service:", err)
+	return codeFailed
+}
+
+// settings are what the environment says.
+type settings struct {
+	store        string // the address
+	lease, grace time.Duration
+	breaks       breakage
+	log          *slog.Logger
+}
+
+func readSettings() (s settings, err error) {
+	s.store = os.Getenv(wire.EnvStore)
+	s.breaks = breakage(os.Getenv(wire.EnvBreak))
+	s.log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if s.lease, err = durationOf(wire.EnvLease, "15s"); err != nil {
+		return s, err
+	}
+	s.grace, err = durationOf(wire.EnvGrace, "10s")
+	return s, err
+}
+
+// durationOf reads a variable that has a duration.
+func durationOf(variable, otherwise string) (time.Duration, error) {
+	d, err := time.ParseDuration(cmp.Or(os.Getenv(variable), otherwise))
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w: write it as 1s or 200ms", variable, err)
+	}
+	return d, nil
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lastcall-go/lastcall/internal/proc"
+	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/wiretest"
+)
+
+// startRun starts a run of a program as the real server does, in a directory.
+func startRun(t *testing.T, h *wiretest.Harness, dir string, nth int, plan string, env ...string) *wiretest.Process {
+	t.Helper()
+	payload := filepath.Join(dir, "payload")
+	if err := os.WriteFile(payload, []byte(plan), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return h.Start("w", "program", append(env, "LASTCALL_PAYLOAD_FILE="+payload, "LASTCALL_CHECKPOINT="+filepath.Join(dir, "checkpoint"),
+		"LASTCALL_STOP_FILE="+filepath.Join(dir, "stop"), "LASTCALL_TASK_ID=id", fmt.Sprintf("LASTCALL_FENCE=%d", 100+nth), fmt.Sprintf("LASTCALL_RUN=%d", nth))...)
+}
+
+func TestProgram_DoesWhatThePlanSays(t *testing.T) {
+	t.Parallel()
+	h := onSQLite(t)
+	dir := t.TempDir()
+	const plan = `{"Seq": 1, "Kind": "program", "Steps": 4, "Save": true, "Exit": 1, "Fail": 1, "HandOver": true, "Log": 1, "Progress": true, "PaceMS": 100}`
+	startRun(t, h, dir, 1, plan).End(0, -1)
+	startRun(t, h, dir, 2, plan).End(0, codeFailed)
+	p := startRun(t, h, dir, 3, plan)
+	h.AwaitStep(1, 1, 1)
+	if err := os.WriteFile(filepath.Join(dir, "stop"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.End(0, codeFailed)
+	if err := os.Remove(filepath.Join(dir, "stop")); err != nil {
+		t.Fatal(err)
+	}
+	p = startRun(t, h, dir, 4, plan)
+	p.End(0, 0)
+	got := h.Did(1)
+	const failed = "begun at 0: 0 begun at 0: 0 begun at 0: "
+	if got != failed+"0 1 handed over at 2 begun at 2: 2 3 finished" && got != failed+"0 1 2 handed over at 3 begun at 3: 3 finished" {
+		t.Error(got)
+	}
+	if log := p.Log(); !strings.Contains(log, "run 104, line 0\n") || !strings.Contains(log, "::progress 1.000 step 3\n") {
+		t.Error(log)
+	}
+}
+
+func TestProgram_LeavesProcessesBehind(t *testing.T) {
+	t.Parallel()
+	h := onSQLite(t)
+	marker := fmt.Sprintf("CHAOS_NAME=leaves-%d", os.Getpid())
+	p := startRun(t, h, t.TempDir(), 1, `{"Seq": 1, "Kind": "program", "Children": 2}`, marker)
+	h.AwaitStep(1, history.Finished, 1)
+	left := withEnvironment(t, marker, p.PID())
+	defer func() {
+		for _, pid := range left {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}()
+	if len(left) != 2 {
+		t.Fatalf("%d processes are left, want 2: %v", len(left), left)
+	}
+	for _, pid := range left {
+		if session, err := unix.Getsid(pid); err != nil || session != pid {
+			t.Errorf("process %d is in session %d, %v", pid, session, err)
+		}
+		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil || !proc.Alive(pid) {
+			t.Errorf("process %d ended by SIGTERM, %v", pid, err)
+		}
+	}
+}
+
+// withEnvironment returns the processes that have something in their environment, but for one.
+func withEnvironment(t *testing.T, marker string, but int) (pids []int) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err == nil && pid != but && bytes.Contains(text, []byte(marker)) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}

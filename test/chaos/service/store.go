@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver
+	_ "modernc.org/sqlite"             // the driver
+
+	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/pgstore"
+	"github.com/lastcall-go/lastcall/task/sqlitestore"
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
+)
+
+// errNoTx means that something was asked for that only a store with transactions can do.
+var errNoTx = errors.New("this store shares no transaction with its caller: leave InTx and EnqueueTx out")
+
+// openStore opens the store of an address.
+func openStore(ctx context.Context, address string, migrate bool, log *slog.Logger) (task.Store, error) {
+	if address == "" {
+		return nil, fmt.Errorf("%s is not set: give it sqlite:PATH, or an address of PostgreSQL", wire.EnvStore)
+	}
+	if path, ok := sqlitePath(address); ok {
+		return sqlitestore.Open(ctx, sqlitestore.Config{Path: path, Logger: log})
+	}
+	return pgstore.Open(ctx, pgstore.Config{DSN: address, Migrate: migrate, Logger: log})
+}
+
+func sqlitePath(address string) (string, bool) { return strings.CutPrefix(address, "sqlite:") }
+
+// openTables opens the service's own tables in the store's database, which is nil where the store
+// has no transactions.
+func openTables(address string, connections int) (*sql.DB, error) {
+	if _, ok := sqlitePath(address); ok {
+		return nil, nil //nolint:nilnil // there are none
+	}
+	db, err := sql.Open("pgx", address)
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(connections)
+	return db, nil
+}
+
+// The service's own tables, on PostgreSQL. chaos_effects has the last effect of each task that was
+// finished in a transaction, chaos_enqueued the tasks that were enqueued in one. Neither has a key,
+// so that what is written twice is there twice.
+const createTables = `
+	create table if not exists chaos_effects (seq integer not null, step integer not null, fence bigint not null);
+	create index if not exists chaos_effects_seq on chaos_effects (seq, fence);
+	create table if not exists chaos_enqueued (seq integer not null, task text not null)`
+
+// setUp creates the schema, and the service's own tables.
+func setUp(s settings) (err error) {
+	ctx := context.Background()
+	store, err := openStore(ctx, s.store, true, s.log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	db, err := openTables(s.store, 1)
+	if err != nil || db == nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	_, err = db.ExecContext(ctx, createTables)
+	return err
+}

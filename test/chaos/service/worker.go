@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
+)
+
+// The kinds that workers serve. An attempt that has failed is made again soon, so that a short run
+// sees all of them. In a run processes are killed all the time: of tasks that do not kill them
+// themselves no number of crashes makes one fail.
+var (
+	steps  = task.Kind[history.Plan]{Name: history.KindSteps, MaxCrashes: -1, Backoff: backoff}
+	poison = task.Kind[history.Plan]{Name: history.KindPoison, Backoff: backoff}
+)
+
+func backoff(n int) time.Duration { return time.Duration(n) * 200 * time.Millisecond }
+
+// worker is a process that serves tasks.
+type worker struct {
+	settings
+	conn *wire.Conn
+	db   *sql.DB // the service's own tables, nil where there are none
+}
+
+// serve is the command worker.
+func serve(s settings) int {
+	conn, err := wire.Dial(context.Background(), "worker")
+	if err != nil {
+		return exitCode(err)
+	}
+	before := openFiles()
+	w := &worker{settings: s, conn: conn}
+	s.breaks.begin()
+	code := lastcall.Main(lastcall.Config{Grace: s.grace, Logger: s.log, TerminationLog: "-"}, w.setUp)
+	if code == 0 { // otherwise what is left has been reported, or was cut off
+		if left := leftOvers(before); left != "" {
+			err = conn.Left(left)
+		}
+	}
+	s.breaks.end()
+	if err := errors.Join(err, conn.Close()); err != nil {
+		return exitCode(err)
+	}
+	return code
+}
+
+func (w *worker) setUp(ctx context.Context, g *lastcall.Group) error {
+	store, err := openStore(ctx, w.store, false, w.log)
+	if err != nil {
+		return err
+	}
+	g.Defer("store", lastcall.CloseFunc(store.Close))
+	if w.db, err = openTables(w.store, concurrency); err != nil {
+		return err
+	}
+	if w.db != nil {
+		g.Defer("tables", lastcall.CloseFunc(w.db.Close))
+	}
+	var mux task.Mux
+	task.Handle(&mux, steps, w.handle)
+	task.Handle(&mux, poison, w.handle)
+	// Nothing is pruned, so that every task can be looked at when the run is over.
+	tasks, err := task.NewWorker(task.WorkerConfig{Store: w.breaks.store(store), Mux: &mux, Concurrency: concurrency, Name: w.conn.Name(),
+		Lease: w.lease, Retention: -1, Logger: w.log})
+	if err != nil {
+		return err
+	}
+	if err := g.Loop("harness", w.watchHarness); err != nil {
+		return err
+	}
+	if err := g.Go("worker", tasks.Serve); err != nil {
+		return err
+	}
+	return w.conn.Ready()
+}
+
+// concurrency is how many tasks a worker works on at once.
+const concurrency = 16
+
+// watchHarness ends the worker when the harness has gone.
+func (w *worker) watchHarness(ctx context.Context) error {
+	select {
+	case <-w.conn.Calls(): // a worker gets none: the connection has ended
+		return errors.New("the harness has gone")
+	case <-ctx.Done():
+		return nil
+	}
+}

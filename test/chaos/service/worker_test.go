@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/wiretest"
+)
+
+func TestWorker_DoesWhatPlansSay(t *testing.T) {
+	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
+		client := h.StartReady("c", "client")
+		plans := []history.Plan{
+			{Steps: 2},
+			{Steps: 3, Save: true, Result: 100, Log: 3, Progress: true},
+			{Steps: 1, Result: 1},
+			{Steps: 2, Save: true, Fail: 2},
+			{Steps: 2, Save: true, Exit: 1},
+			{Steps: 3, Save: true, Exit: 1, Fail: 1},
+		}
+		want := []string{
+			"begun at 0: 0 1 finished",
+			"begun at 0: 0 1 2 finished",
+			"begun at 0: 0 finished",
+			"begun at 0: 0 begun at 0: 0 begun at 0: 0 1 finished",
+			"begun at 0: 0 begun at 0: 0 1 finished",
+			"begun at 0: 0 begun at 0: 0 begun at 0: 0 1 2 finished",
+		}
+		for i := range plans {
+			plans[i].Seq, plans[i].Kind = i+1, history.KindSteps
+		}
+		// One after the other, since a run that ends its process takes the others with it.
+		for i, p := range plans {
+			h.Enqueue(p)
+			w := h.StartReady(fmt.Sprint("w", i), "worker")
+			if p.Exit > 0 {
+				w.End(0, map[bool]int{true: codePlanned, false: -1}[p.Seq%2 == 0])
+				w = h.StartReady(fmt.Sprint("w", i, " again"), "worker")
+			}
+			h.AwaitStep(p.Seq, history.Finished, 1)
+			w.End(syscall.SIGTERM, 0)
+		}
+		client.CloseInput()
+		client.End(0, 0)
+		state, tasks := inspected(t, h.Store)
+		for i, p := range plans {
+			if got := h.Did(p.Seq); got != want[i] {
+				t.Errorf("plan %+v: %s, want %s", p, got, want[i])
+			}
+			got := tasks[p.Seq]
+			if got.Status != "succeeded" || got.Result != p.Result || got.Attempts != p.Fail || got.Crashes != p.Exit || len(got.Runs) != 1+p.Fail+p.Exit {
+				t.Errorf("plan %+v: %+v", p, got)
+			}
+		}
+		if len(state.Tasks) != len(plans) || len(state.Residue) > 0 || len(state.Left) > 0 || state.Counts["succeeded"] != int64(len(plans)) || len(state.Counts) != 1 {
+			t.Errorf("%d tasks, counts %v, residue %v, left %q", len(state.Tasks), state.Counts, state.Residue, state.Left)
+		}
+		if len(h.Left()) > 0 {
+			t.Errorf("workers have left %q", h.Left())
+		}
+	})
+}
+
+func TestWorker_HandsOverAndGoesOnThere(t *testing.T) {
+	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
+		h.StartReady("c", "client")
+		plan := history.Plan{Seq: 1, Kind: history.KindSteps, Steps: 4, PaceMS: 200, HandOver: true}
+		h.Enqueue(plan)
+		w := h.StartReady("w1", "worker")
+		h.AwaitStep(1, 1, 1)
+		w.End(syscall.SIGTERM, 0)
+		w = h.StartReady("w2", "worker")
+		h.AwaitStep(1, history.Finished, 1)
+		w.End(syscall.SIGTERM, 0)
+		// Last call comes before step 2, or just after it has begun.
+		got := h.Did(1)
+		if got != "begun at 0: 0 1 handed over at 2 begun at 2: 2 3 finished" && got != "begun at 0: 0 1 2 handed over at 3 begun at 3: 3 finished" {
+			t.Error(got)
+		}
+		_, tasks := inspected(t, h.Store)
+		if got := tasks[1]; got.Status != "succeeded" || got.Interruptions != 1 || len(got.Runs) != 2 ||
+			got.Runs[0].Status != "interrupted" || got.Runs[0].Reason != "stop" || got.Runs[0].Reclaimed {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+func TestWorker_DeafRunGoesOnAfterTheInterrupt(t *testing.T) {
+	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
+		h.StartReady("c", "client")
+		plan := history.Plan{Seq: 1, Kind: history.KindSteps, Steps: 1000, PaceMS: 10, HandOver: true, DeafMS: 60_000}
+		h.Enqueue(plan)
+		w := h.StartReady("w1", "worker", "CHAOS_GRACE=2s")
+		h.AwaitStep(1, 1, 1)
+		w.End(syscall.SIGTERM, 3) // given up by name
+		_, tasks := inspected(t, h.Store)
+		if got := tasks[1]; got.Status != "interrupted" || got.Reason != "deadline" || len(got.Runs) != 1 {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+func TestWorker_StaleVerdictEndsTheRun(t *testing.T) {
+	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
+		h.StartReady("c", "client")
+		plan := history.Plan{Seq: 1, Kind: history.KindSteps, Steps: 1000, PaceMS: 10}
+		h.Enqueue(plan)
+		h.StartReady("w1", "worker")
+		h.AwaitStep(1, 1, 1)
+		h.Overtake(1)
+		refused := 0
+		for _, e := range h.Effects() {
+			if e.Stale {
+				refused++
+			}
+		}
+		if refused != 1 {
+			t.Errorf("%d effects were refused, want one: the run ends by it", refused)
+		}
+	})
+}
+
+func TestWorker_EndsWithTheHarness(t *testing.T) {
+	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
+		w := h.StartReady("w1", "worker")
+		h.Drop("w1")
+		w.End(0, codeFailed)
+		if !strings.Contains(w.Log(), "the harness has gone") {
+			t.Error(w.Log())
+		}
+	})
+}
