@@ -37,6 +37,7 @@ type heartbeat struct {
 	ticked     time.Time // when the last one was sent
 	frozen     bool      // the process, or the machine, stood still
 	unfamiliar []Task    // what the store says is ours, and was not in a beat that lists all runs
+	restarted  bool      // the store's server has begun anew, and may have lost ends of runs
 }
 
 // register begins the first incarnation.
@@ -97,6 +98,7 @@ func (h *heartbeat) send(ctx context.Context, b Beat) error {
 		h.renewed = h.reached
 	}
 	h.unfamiliar = append(h.unfamiliar, reply.Missing...)
+	h.restarted = reply.Restarted
 	h.passOn(reply)
 	return nil
 }
@@ -156,6 +158,14 @@ func (h *heartbeat) missing(ctx context.Context) ([]Task, error) {
 	found := slices.DeleteFunc(h.unfamiliar, func(t Task) bool { return h.runs.find(fenceOf(&t)) != nil })
 	h.unfamiliar = nil
 	return found, nil
+}
+
+// storeRestarted reports whether the store may have lost what it had confirmed, so that the runs are
+// to be compared.
+func (h *heartbeat) storeRestarted() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.restarted
 }
 
 // reregister is what a worker does that was taken for dead: its runs are lost, and unless it is

@@ -41,13 +41,10 @@ func (c *claimer) run(last context.Context, lastCall <-chan struct{}) {
 		logged  time.Time
 		backlog bool
 		doubt   bool // an answer was lost: there may be runs that we do not know of
-		agreed  = time.Now()
 	)
 	for !closed(lastCall) {
-		// Once in a lease the store is asked without a doubt: it may have lost an end that it had
-		// confirmed, as a database does that loses its last commits.
-		if (doubt || time.Since(agreed) >= c.beats.lease) && c.recover(last) == nil {
-			doubt, agreed = false, time.Now()
+		if (doubt || c.beats.storeRestarted()) && c.recover(last) == nil {
+			doubt = false
 		}
 		if backlog {
 			c.awaitBatch(lastCall)

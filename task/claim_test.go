@@ -63,10 +63,20 @@ func (f *forgetful) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Ta
 	return got, err
 }
 
-// oblivious confirms the first end of a run and forgets it, as a database that loses its last commits.
+// oblivious confirms the first end of a run and forgets it, as a database that loses its last commits
+// when it begins anew.
 type oblivious struct {
 	task.Store
-	lost atomic.Bool
+	lost, compared atomic.Bool
+}
+
+func (o *oblivious) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
+	reply, err := o.Store.Heartbeat(ctx, b)
+	if o.lost.Load() && b.ListsAllRuns {
+		o.compared.Store(true)
+	}
+	reply.Restarted = o.lost.Load() && !o.compared.Load()
+	return reply, err
 }
 
 func (o *oblivious) Apply(ctx context.Context, changes []task.Change) []error {

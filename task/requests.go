@@ -131,6 +131,9 @@ type BeatReply struct {
 	Commands []PendingCommand
 	// Missing are the worker's runs that a complete beat did not list.
 	Missing []Task
+	// Restarted: since the worker's last complete beat, or its first one, the store's server has
+	// begun anew, and may have lost what it had confirmed (rule 31).
+	Restarted bool
 }
 
 // PendingCommand is a command for a run that has not ended yet.

@@ -88,7 +88,10 @@ import "context"
 //  30. Count's numbers are those of one moment, except that an ended task may be counted a little
 //     later than it ended.
 //  31. A complete beat, sent while no claim of that worker is under way, is answered with the runs
-//     that the worker holds and did not list: a claim whose answer was lost is found again.
+//     that the worker holds and did not list: a claim whose answer was lost is found again. Where a
+//     server may lose what it has confirmed when it begins anew, as after a failover, each beat is
+//     answered with Restarted from then on until the next complete one: an end that was lost is
+//     found too.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
 	// 2, 21). All that are not busy are recorded together; after an error, all or none. A task may

@@ -132,3 +132,42 @@ func TestLostCommits_MisdirectNothing(t *testing.T) {
 	}
 	b.counts(map[task.Status]int{task.StatusSucceeded: count, task.StatusRunning: 2})
 }
+
+// The worker that had the end confirmed knows of nothing to ask for: the store says so, with each beat
+// until one lists all runs.
+func TestLostCommits_ABeatSaysThatTheServerHasRestarted(t *testing.T) {
+	f := newForgetful(t)
+	a := f.open("a")
+	seq := uint64(1)
+	beat := func(complete bool) task.BeatReply {
+		t.Helper()
+		seq++
+		reply, err := a.store.Heartbeat(t.Context(), task.Beat{Worker: "a", Seq: seq, State: task.WorkerRunning, ListsAllRuns: complete})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reply
+	}
+	a.fillReady(0, 0, "default")
+	got, err := a.store.Claim(t.Context(), task.ClaimRequest{Worker: "a", Max: 1, Kinds: []task.KindClaim{{Kind: "k", Max: 1}}})
+	if err != nil || len(got) != 1 {
+		t.Fatalf("%v, %v", got, err)
+	}
+	f.remember(a.store)
+	a.end(got...)
+	if beat(false).Restarted {
+		t.Error("restarted, before the crash")
+	}
+	f.crash(a.store)
+	for range 2 {
+		if !beat(false).Restarted {
+			t.Error("not restarted, after the crash")
+		}
+	}
+	if reply := beat(true); reply.Restarted || !slices.Equal(ids(reply.Missing), []string{got[0].ID}) {
+		t.Errorf("the complete beat was answered with %+v", reply)
+	}
+	if beat(false).Restarted {
+		t.Error("restarted, after the complete beat")
+	}
+}

@@ -13,17 +13,24 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// epochs number the times between the complete beats of this process's workers. A claim that a
-// complete beat has overtaken has an earlier epoch, and is refused.
+// epochs are the times between the complete beats of this process's workers.
 type epochs struct {
 	mu sync.Mutex
-	by map[string]int64
+	by map[string]epoch
+}
+
+// epoch is the time since a worker's last complete beat, or its first one. A claim that a complete
+// beat has overtaken has an earlier number, and is refused. boot is the start of the server at that
+// beat: a server that has begun anew since may have lost its last commits.
+type epoch struct {
+	number int64
+	boot   time.Time
 }
 
 func (e *epochs) of(worker string) int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.by[worker]
+	return e.by[worker].number
 }
 
 // raise begins a new epoch: claims that have been sent before are of an earlier one.
@@ -31,10 +38,29 @@ func (e *epochs) raise(worker string) int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.by == nil {
-		e.by = make(map[string]int64)
+		e.by = make(map[string]epoch)
 	}
-	e.by[worker]++
-	return e.by[worker]
+	x := e.by[worker]
+	x.number++
+	e.by[worker] = x
+	return x.number
+}
+
+// begun records the start of the server at a worker's first beat, or at a complete one.
+func (e *epochs) begun(worker string, boot time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.by == nil {
+		e.by = make(map[string]epoch)
+	}
+	e.by[worker] = epoch{e.by[worker].number, boot}
+}
+
+// restarted reports whether the server has begun anew in this epoch of a worker.
+func (e *epochs) restarted(worker string, boot time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.by[worker].boot.Equal(boot)
 }
 
 func (e *epochs) forget(worker string) {
@@ -54,17 +80,17 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 			}
 		}
 		var (
-			known bool
-			err   error
+			boot *time.Time
+			err  error
 		)
 		asked := b.Runs
 		if b.ListsAllRuns {
 			asked = nil // they are compared with all that the worker holds
 		}
-		if known, reply, err = s.beat(ctx, b, asked); err != nil {
+		if boot, reply, err = s.beat(ctx, b, asked); err != nil {
 			return err
 		}
-		if !known {
+		if boot == nil {
 			s.forgetWorker(ctx, b.Worker)
 			return task.ErrWorkerGone
 		}
@@ -73,6 +99,10 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 				return err
 			}
 		}
+		if b.Seq == 1 || b.ListsAllRuns {
+			s.epochs.begun(b.Worker, *boot)
+		}
+		reply.Restarted = s.epochs.restarted(b.Worker, *boot)
 		if b.State != task.WorkerStopped {
 			return nil
 		}
@@ -116,11 +146,12 @@ type beatRow struct {
 	Task    *[16]byte
 	Run     int64
 	Command string
+	Boot    *time.Time
 }
 
-// beat renews a worker, and reports whether it is known, and what it may not know itself. It goes
-// over the session, and not over the pool.
-func (s *Store) beat(ctx context.Context, b task.Beat, asked []task.Fence) (known bool, reply task.BeatReply, err error) {
+// beat renews a worker, and returns the start of the server, or nil if the worker is not known, and
+// what it may not know itself. It goes over the session, and not over the pool.
+func (s *Store) beat(ctx context.Context, b task.Beat, asked []task.Fence) (boot *time.Time, reply task.BeatReply, err error) {
 	tasks, runs, workers := listed(asked)
 	// What the server answers is read into a place of its own: it may come after ctx has ended.
 	answer := new([]beatRow)
@@ -133,20 +164,20 @@ func (s *Store) beat(ctx context.Context, b task.Beat, asked []task.Fence) (know
 		return err
 	})
 	if err != nil {
-		return false, reply, err
+		return nil, reply, err
 	}
 	for _, row := range *answer {
 		switch {
 		case row.Lost > 0:
 			reply.Lost = append(reply.Lost, asked[row.Lost-1])
 		case row.Task == nil:
-			known = true
+			boot = row.Boot
 		default:
 			f := task.Fence{Task: storekit.FormatID(*row.Task), Run: row.Run, Worker: b.Worker}
 			reply.Commands = append(reply.Commands, task.PendingCommand{Fence: f, Verb: task.Verb(row.Command)})
 		}
 	}
-	return known, reply, nil
+	return boot, reply, nil
 }
 
 // listed are the columns of some runs. An id that is none is the nil UUID, which is nobody's.

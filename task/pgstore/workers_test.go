@@ -180,7 +180,11 @@ func TestEpochs_AreOfEachWorker(t *testing.T) {
 	if e.of("a") != 0 || e.raise("a") != 1 || e.raise("a") != 2 || e.of("a") != 2 || e.of("b") != 0 {
 		t.Errorf("%+v", e.by)
 	}
-	if e.forget("a"); e.of("a") != 0 {
+	start := time.Now()
+	if e.begun("a", start); e.of("a") != 2 || e.restarted("a", start) || !e.restarted("a", start.Add(time.Hour)) || !e.restarted("b", start) {
+		t.Errorf("%+v", e.by)
+	}
+	if e.forget("a"); e.of("a") != 0 || !e.restarted("a", start) {
 		t.Errorf("%+v", e.by)
 	}
 }

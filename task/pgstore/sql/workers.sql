@@ -3,7 +3,8 @@ insert into @.workers (worker, id, name, host, pid, kinds, lease, seq, state) va
 
 -- name: Beat
 -- Renews a worker. The answer is a row for the worker, one for each run that is lost, by its place
--- in the list, and one for each run of which something was asked.
+-- in the list, and one for each run of which something was asked. The worker's row has the start of
+-- the server.
 with beat as (
 	update @.workers set seq = greatest(seq, $2), state = case when seq < $2 then $3 else state end
 	where worker = $1 and gone is null and not dead returning worker
@@ -12,11 +13,11 @@ with beat as (
 ), held as materialized (
 	select task, run, worker from @.running where task = any ($4::uuid[])
 )
-select 0 as lost, null::uuid as task, 0::bigint as run, '' as command from beat
+select 0 as lost, null::uuid as task, 0::bigint as run, '' as command, pg_postmaster_start_time() as boot from beat
 union all
-select l.place, null, 0, '' from listed l where ((l.task, l.run, l.worker) in (select task, run, worker from held)) is not true
+select l.place, null, 0, '', null from listed l where ((l.task, l.run, l.worker) in (select task, run, worker from held)) is not true
 union all
-select 0, r.task, r.run, r.command from @.running r where r.worker = $1 and r.command is not null and exists (select 1 from beat)
+select 0, r.task, r.run, r.command, null from @.running r where r.worker = $1 and r.command is not null and exists (select 1 from beat)
 
 -- name: LockWorker
 -- Waits for the claims of a worker that are under way, and keeps new ones out.
