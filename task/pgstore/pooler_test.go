@@ -87,13 +87,9 @@ func pooler(t *testing.T, server *pgtest.Server, mode string) (dsn string) {
 
 func TestPooler_BehindAPoolerTheStoreKeepsItsRulesByLeaseAlone(t *testing.T) {
 	dsn := pooler(t, pgtest.New(t, "fsync=off"), "transaction")
-	schemas := make(map[string]string)
-	store := func(t *testing.T) task.Store {
-		if schemas[t.Name()] == "" {
-			schemas[t.Name()] = fmt.Sprintf("s%d", len(schemas))
-		}
-		return openAt(t, Config{DSN: dsn, Schema: schemas[t.Name()], Migrate: true, Logger: slog.New(slog.DiscardHandler)})
-	}
+	store := emptyStores(func(t *testing.T) *Store {
+		return openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	})
 	storetest.Run(t, storetest.Engine{Open: store, Reopen: store})
 }
 
