@@ -163,7 +163,7 @@ func (r *run) do(ctx context.Context, faults []Fault) (h history.History, err er
 	if err := r.recover(ctx); err != nil {
 		return h, err
 	}
-	if err := keepers.close(); err != nil {
+	if err := errors.Join(keepers.close(), r.store.unpool()); err != nil {
 		return h, err
 	}
 	state, err := r.inspect(ctx)
