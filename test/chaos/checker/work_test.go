@@ -238,6 +238,26 @@ func onceWays() []broken {
 	}
 }
 
+// begunAgain has a run begin again, after a crash that may have lost its end or not.
+func begunAgain(lost bool) func(*book) {
+	return func(b *book) {
+		i := slices.IndexFunc(b.Events, of(10, history.Finished))
+		end := b.Events[i]
+		soon := func(d time.Duration, e history.Event) history.Event {
+			e.At = end.At.Add(d * time.Millisecond)
+			return e
+		}
+		after := []history.Event{
+			soon(5000, history.Event{Fault: &history.Fault{ID: 98, Kind: "crash", Lossy: lost}}),
+			soon(5100, history.Event{Fault: &history.Fault{ID: 98, Kind: "crash", Lossy: lost, Over: true}}),
+		}
+		for n, from := range slices.DeleteFunc(slices.Clone(b.Events[:i+1]), func(e history.Event) bool { return e.Effect == nil || e.Effect.Fence != 10 }) {
+			after = append(after, soon(time.Duration(10_000+10*n), from))
+		}
+		b.Events = slices.Insert(b.Events, i+1, after...)
+	}
+}
+
 func orderWays() []broken {
 	step := func(fence int64, from, to int) func(*book) {
 		return func(b *book) {
@@ -260,6 +280,8 @@ func orderWays() []broken {
 		{"a checkpoint is lost", "order", func(b *book) { b.cut(of(21, 99)); b.run(2, 21, "p4", 0, 4, history.Finished) }},
 		{"a run returns too early", "ended order", func(b *book) { b.plan(1, func(p *history.Plan) { p.Steps = 4 }) }},
 		{"a step was done again", "", func(b *book) { b.cut(of(21, 99)); b.run(2, 21, "p4", 1, 4, history.Finished) }},
+		{"a run begins again", "order", begunAgain(false)},
+		{"a run begins again whose end a crash has lost", "", begunAgain(true)},
 		{"it hands over another step", "handover order", func(b *book) {
 			b.Events[slices.IndexFunc(b.Events, of(30, history.HandedOver))].Effect.Resumed = 2
 		}},
