@@ -244,15 +244,15 @@ func begunAgain(lost bool) func(*book) {
 		i := slices.IndexFunc(b.Events, of(10, history.Finished))
 		end := b.Events[i]
 		soon := func(d time.Duration, e history.Event) history.Event {
-			e.At = end.At.Add(d * time.Millisecond)
+			e.At = end.At.Add(d)
 			return e
 		}
 		after := []history.Event{
-			soon(5000, history.Event{Fault: &history.Fault{ID: 98, Kind: "crash", Lossy: lost}}),
-			soon(5100, history.Event{Fault: &history.Fault{ID: 98, Kind: "crash", Lossy: lost, Over: true}}),
+			soon(5*time.Second, history.Event{Fault: &history.Fault{ID: 98, Kind: "crash", Lossy: lost}}),
+			soon(6*time.Second, history.Event{Fault: &history.Fault{ID: 98, Kind: "crash", Lossy: lost, Over: true}}),
 		}
 		for n, from := range slices.DeleteFunc(slices.Clone(b.Events[:i+1]), func(e history.Event) bool { return e.Effect == nil || e.Effect.Fence != 10 }) {
-			after = append(after, soon(time.Duration(10_000+10*n), from))
+			after = append(after, soon(10*time.Second+time.Duration(n)*time.Millisecond, from))
 		}
 		b.Events = slices.Insert(b.Events, i+1, after...)
 	}
