@@ -97,6 +97,22 @@ func keysWays() []broken {
 			b.run(6, 60, "p4", 0, 2, history.Finished)
 			b.record(6, history.Task{Status: "succeeded", Key: "k"}, ok(60))
 		}},
+		{"a key is given again when its holder was cancelled in a process that stands still", "", func(b *book) {
+			b.start("p15")
+			b.enqueue(history.Plan{Seq: 15, Steps: 2, Key: "t"})
+			b.effect(15, 150, "p15", history.Begun, 0)
+			b.process(history.Process{Name: "p15", PID: 15, What: history.Stopped})
+			b.now = b.now.Add(2 * lease)
+			b.call(history.Call{Op: history.Cancel, Seq: 15, TaskID: id(15)}, history.Answer{Outcome: history.Done})
+			end := b.now
+			b.enqueue(history.Plan{Seq: 16, Steps: 1, Key: "t"})
+			b.run(16, 160, "p4", 0, 1, history.Finished)
+			b.process(history.Process{Name: "p15", PID: 15, What: history.Continued})
+			b.effect(15, 150, "p15", 0, 0)
+			b.record(15, history.Task{Status: "cancelled", Key: "t"},
+				history.Run{Run: 150, PID: 15, Started: end.Add(-3 * lease), Ended: end, Status: "cancelled", Reclaimed: true})
+			b.record(16, history.Task{Status: "succeeded", Key: "t"}, ok(160))
+		}},
 		{"a key is given again when its holder has ended", "", func(b *book) {
 			b.enqueue(history.Plan{Seq: 15, Steps: 1, Key: "k"})
 			b.run(15, 150, "p4", 0, 1, history.Finished)
