@@ -25,11 +25,7 @@ func endedWays() []broken {
 			b.rec(1).Runs[0].Status = "cancelled"
 		}},
 		{"a task stays cancelled after its retry", "ended", func(b *book) { b.becomes(14, "cancelled") }},
-		{"a task goes on after its cancel", "ended", func(b *book) {
-			b.run(8, 81, "p4", 0, 1, 0)
-			b.run(8, 82, "p4", 0, 1, 0)
-			b.rec(8).Runs = []history.Run{{Run: 80, PID: 4, Status: "queued"}, {Run: 81, PID: 4, Status: "queued"}, {Run: 82, PID: 4, Status: "cancelled"}}
-		}},
+		{"a task goes on after its cancel", "ended", goesOn},
 		{"a step is left out", "ended order", func(b *book) { b.cut(of(10, 2)) }},
 		{"a handler had not returned", "ended", func(b *book) { b.cut(of(10, history.Finished)) }},
 		{"a result is lost", "ended", func(b *book) { b.rec(1).Result = 0 }},
