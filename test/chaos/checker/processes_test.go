@@ -156,6 +156,21 @@ func residueWays() []broken {
 	}
 }
 
+// endsAfterShortFault has a process begin within a fault that is shorter than the margin, and end after
+// it.
+func endsAfterShortFault(b *book) {
+	soon := func() { b.now = b.now.Add(100*time.Millisecond - time.Second) }
+	b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart"}})
+	soon()
+	b.start("p9")
+	soon()
+	b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
+	soon()
+	b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart", Over: true}})
+	soon()
+	b.ended("p9", "SIGABRT")
+}
+
 func graceWays() []broken {
 	later := func(b *book) {
 		b.Events[slices.IndexFunc(b.Events, what("p3", history.Ended))].At = b.now
@@ -199,21 +214,7 @@ func graceWays() []broken {
 			b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
 			b.ended("p9", "SIGABRT")
 		}},
-		{"a process ends when a short fault is just over", "", func(b *book) {
-			fault := history.Fault{ID: 5, Kind: "restart"}
-			over := fault
-			over.Over = true
-			soon := func() { b.now = b.now.Add(100*time.Millisecond - time.Second) }
-			b.event(history.Event{Fault: &fault})
-			soon()
-			b.start("p9")
-			soon()
-			b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
-			soon()
-			b.event(history.Event{Fault: &over})
-			soon()
-			b.ended("p9", "SIGABRT")
-		}},
+		{"a process ends when a short fault is just over", "", endsAfterShortFault},
 		{"a process has just begun when a fault does", "", func(b *book) {
 			b.start("p9")
 			b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
