@@ -68,6 +68,27 @@ func storeKinds() (kinds []kind) {
 	return kinds
 }
 
+// catchUp has the store's clock be an hour ahead, if it ever was, so that the time comes of what was
+// delayed then.
+func (r *run) catchUp(ctx context.Context, number int) (end func() error, err error) {
+	if r.skipped[server.ClockForward] != "" || !slices.ContainsFunc(r.kinds, func(k kind) bool { return k.name == server.ClockForward }) {
+		return func() error { return nil }, nil
+	}
+	e := history.Fault{ID: number, Kind: server.ClockForward, Clocks: true, Detail: "so that delays end that began in it"}
+	begin := e
+	r.rec.add(history.Event{Fault: &begin})
+	back, err := r.store.begin(ctx, server.ClockForward)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		_, err := back()
+		e.Over = true
+		r.rec.add(history.Event{Fault: &e})
+		return err
+	}, nil
+}
+
 // disturbStore makes a fault of the database. What it does begins before it has been begun, and ends
 // after its end was asked for: the history has both.
 func disturbStore(ctx context.Context, r *run, f Fault, lossy bool) error {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -25,8 +26,9 @@ const (
 )
 
 // recover resumes every queue, and waits until every task has ended, or nothing
-// happens any more. That is no error: the checker says what has not ended.
-func (r *run) recover(ctx context.Context) error {
+// happens any more. That is no error: the checker says what has not ended. What it has to do to the
+// store's clock is the fault of that number.
+func (r *run) recover(ctx context.Context, number int) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, drainLimit)
 	defer cancel()
 	if err := r.allServe(ctx); err != nil {
@@ -35,6 +37,11 @@ func (r *run) recover(ctx context.Context) error {
 	if err := r.load.resumeAll(ctx, r.clients[0]); err != nil {
 		return err
 	}
+	end, err := r.catchUp(ctx, number)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, end()) }()
 	began, last, changed := time.Now(), -1, time.Now()
 	for {
 		looked := time.Now()

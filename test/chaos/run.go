@@ -160,10 +160,10 @@ func (r *run) do(ctx context.Context, faults []Fault) (h history.History, err er
 	}
 	fmt.Fprintf(r.out, "%d workers and %d clients are ready; %d faults in %v\n", len(r.workers), len(r.clients), len(faults), r.opt.duration)
 	r.disturb(ctx, faults)
-	if err := r.recover(ctx); err != nil {
+	if err := r.recover(ctx, len(faults)+1); err != nil {
 		return h, err
 	}
-	if err := keepers.close(); err != nil {
+	if err := errors.Join(keepers.close(), r.store.unpool()); err != nil {
 		return h, err
 	}
 	state, err := r.inspect(ctx)

@@ -27,6 +27,8 @@ type store interface {
 	sizes(ctx context.Context) map[string]int64
 	// keep writes what the database has into a directory, and returns the file's name.
 	keep(dir string) (string, error)
+	// unpool ends connections that belong to no process.
+	unpool() error
 	close() error
 }
 
@@ -62,6 +64,7 @@ type sqliteStore struct{ file *server.File }
 
 func (s *sqliteStore) address(string) (string, error) { return s.direct(), nil }
 func (s *sqliteStore) direct() string                 { return "sqlite:" + s.file.Path() }
+func (s *sqliteStore) unpool() error                  { return nil }
 func (s *sqliteStore) close() error                   { return s.file.Close() }
 
 func (s *sqliteStore) keep(dir string) (string, error) {
@@ -115,6 +118,8 @@ func (s *postgresStore) keep(dir string) (string, error) {
 	path := filepath.Join(dir, "store.sql")
 	return path, s.cluster.Dump(path)
 }
+
+func (s *postgresStore) unpool() error { return s.cluster.Unpool() }
 
 func (s *postgresStore) close() error { return errors.Join(s.cluster.Close(), s.net.Close()) }
 

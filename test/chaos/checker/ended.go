@@ -115,7 +115,8 @@ func (t *task) checkRuns(r history.Task, say say) {
 			if !last && (run.Status == succeeded || !retried) {
 				say("run %d has %s, and run %d followed", run.Run, run.Status, r.Runs[i+1].Run)
 			}
-			if last && run.Status != r.Status && (run.Status == succeeded || r.Status != cancelled || !retried) {
+			waited := run.Status == failed && r.Status == cancelled && retried // and was cancelled meanwhile
+			if last && run.Status != r.Status && !waited {
 				say("it is %s, and its last run, %d, has %s", r.Status, run.Run, run.Status)
 			}
 		case queued, interrupted:

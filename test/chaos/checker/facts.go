@@ -91,6 +91,9 @@ type fault struct {
 // span is a time; of one that never ended, to is the end of the history.
 type span struct{ from, to time.Time }
 
+// meets says that some of a time is within the span.
+func (s span) meets(from, to time.Time) bool { return !s.from.After(to) && !s.to.Before(from) }
+
 func (s span) has(at time.Time) bool { return !at.Before(s.from) && !at.After(s.to) }
 
 // read sorts a history.

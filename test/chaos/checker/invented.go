@@ -87,9 +87,13 @@ func checkKeys(f *facts, breach breach) {
 		}
 		h := hold{task: t, from: a.answered.N, asked: a.asked.N, told: a.answered.N}
 		// An unresponsive handler works on after its task's end, and a retried task was ended in between.
+		// So may the handler of a run that was taken away while its process stood still.
 		if t.plan.DeafMS == 0 && len(t.may(history.Retry)) == 0 && !f.touched(t) {
+			known := runs(t.records[0])
 			for _, e := range t.accepted() {
-				h.to = e.at.N
+				if !known[e.Fence].Reclaimed {
+					h.to = e.at.N
+				}
 			}
 		}
 		k := [2]string{t.plan.Kind, strings.Clone(t.plan.Key)}

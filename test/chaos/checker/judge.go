@@ -124,6 +124,11 @@ func (f *facts) lossy(at time.Time) bool {
 	return slices.ContainsFunc(f.losses, func(s span) bool { return s.has(at) })
 }
 
+// lostBetween says that something that was answered may have been lost within a time.
+func (f *facts) lostBetween(from, to time.Time) bool {
+	return slices.ContainsFunc(f.losses, func(s span) bool { return s.meets(from, to) })
+}
+
 // touched says that something was done with a task while what was answered may have been lost.
 func (f *facts) touched(t *task) bool {
 	for _, a := range t.adds {

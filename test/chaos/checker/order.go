@@ -8,7 +8,7 @@ func checkOrder(f *facts, breach breach) {
 		if len(t.adds) == 0 || f.touched(t) {
 			continue
 		}
-		w := walk{t: t, breach: breach}
+		w := walk{f: f, t: t, breach: breach}
 		for _, e := range t.accepted() {
 			w.step(e)
 		}
@@ -17,7 +17,9 @@ func checkOrder(f *facts, breach breach) {
 
 // walk goes through the accepted effects of a task.
 type walk struct {
+	f      *facts
 	t      *task
+	last   effect
 	breach breach
 	fence  int64
 	next   int // the step that must come
@@ -28,7 +30,10 @@ type walk struct {
 
 // step checks the next effect.
 func (w *walk) step(e effect) {
-	if e.Fence != w.fence {
+	// A worker may begin a run again whose end the store has lost: it has no other.
+	again := e.Step == history.Begun && e.Fence == w.fence && e.Process == w.last.Process && w.f.lostBetween(w.last.at.At, e.at.At)
+	w.last = e
+	if e.Fence != w.fence || again {
 		w.fence, w.over, w.lost = e.Fence, false, false
 		w.begin(e)
 		return

@@ -149,8 +149,8 @@ func (f *facts) explained(p *process) bool {
 		if slices.Contains(x.Victims, p.name) {
 			return x.begin.N < end.N
 		}
-		begins := !p.ready || !p.worked && p.started != nil && (x.has(p.started.At) || x.has(p.started.At.Add(f.margin)))
-		return len(x.Victims) == 0 && begins && (x.has(end.At) || x.has(end.At.Add(-f.margin)))
+		begins := !p.ready || !p.worked && p.started != nil && x.meets(p.started.At, p.started.At.Add(f.margin))
+		return len(x.Victims) == 0 && begins && x.meets(end.At.Add(-f.margin), end.At)
 	}
 	if slices.ContainsFunc(f.faults, hit) {
 		return true

@@ -8,17 +8,31 @@ import (
 )
 
 func handoverWays() []broken {
+	// notRecorded does a step again that was handed over, and changes what the store has of that.
+	notRecorded := func(change func(*book, *history.Run)) func(*book) {
+		return func(b *book) {
+			b.cut(of(31, 99))
+			b.run(3, 31, "p4", 0, 3, history.Finished)
+			change(b, &b.rec(3).Runs[0])
+		}
+	}
 	return []broken{
 		{"a handed over step is done again", "handover", func(b *book) {
 			b.cut(of(31, 99))
 			b.run(3, 31, "p4", 0, 3, history.Finished)
 		}},
-		{"a hand-over that was not recorded", "", func(b *book) {
-			b.cut(of(31, 99))
-			b.run(3, 31, "p4", 0, 3, history.Finished)
-			r := &b.rec(3).Runs[0]
-			r.Reclaimed, r.Reason, r.Ended = true, "deadline", b.end(3)
-		}},
+		{"the process died before it was recorded", "", notRecorded(func(b *book, r *history.Run) {
+			r.Reclaimed, r.Ended = true, b.end(3)
+		})},
+		{"its handler was given up", "", notRecorded(func(_ *book, r *history.Run) { r.Reason = "deadline" })},
+		{"it counts as a crash", "crashes", notRecorded(func(b *book, r *history.Run) {
+			r.Crashed = true
+			b.rec(3).Interruptions, b.rec(3).Crashes = 0, 1
+		})},
+		{"it was put off", "", notRecorded(func(b *book, r *history.Run) {
+			r.Status, r.Reason = "queued", ""
+			b.rec(3).Interruptions = 0
+		})},
 	}
 }
 
@@ -54,6 +68,12 @@ func crashesWays() []broken {
 		{"a neighbour of a suspect", "crashes", func(b *book) {
 			b.rec(11).Runs[0].Crashed = true
 			b.rec(11).Interruptions, b.rec(11).Crashes = 0, 1
+		}},
+		{"a neighbour in a process that was stopped", "", func(b *book) {
+			b.rec(11).Runs[0].Crashed = true
+			b.rec(11).Interruptions, b.rec(11).Crashes = 0, 1
+			b.process(history.Process{Name: "p7", PID: 7, What: history.Stopped})
+			b.process(history.Process{Name: "p7", PID: 7, What: history.Continued})
 		}},
 		{"a neighbour while nobody is suspected", "", func(b *book) {
 			b.rec(11).Runs[0].Crashed = true
@@ -136,12 +156,36 @@ func residueWays() []broken {
 	}
 }
 
+// endsAfterShortFault has a process begin within a fault that is shorter than the margin, and end after
+// it.
+func endsAfterShortFault(b *book) {
+	soon := func() { b.now = b.now.Add(100*time.Millisecond - time.Second) }
+	b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart"}})
+	soon()
+	b.start("p9")
+	soon()
+	b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
+	soon()
+	b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart", Over: true}})
+	soon()
+	b.ended("p9", "SIGABRT")
+}
+
 func graceWays() []broken {
 	later := func(b *book) {
 		b.Events[slices.IndexFunc(b.Events, what("p3", history.Ended))].At = b.now
 	}
 	return []broken{
 		{"it ends too late", "grace", later},
+		{"it ends a little late", "", func(b *book) {
+			b.Events[slices.IndexFunc(b.Events, what("p3", history.Signalled))].Process.Grace = margin / 2
+		}},
+		{"it was stopped before", "grace", func(b *book) {
+			later(b)
+			b.Events = slices.Insert(b.Events, 9,
+				history.Event{N: 1, At: b.Events[0].At, Process: &history.Process{Name: "p3", PID: 3, What: history.Stopped}},
+				history.Event{N: 1, At: b.Events[0].At, Process: &history.Process{Name: "p3", PID: 3, What: history.Continued}})
+		}},
 		{"it never ends", "grace", func(b *book) { b.cut(what("p3", history.Ended)) }},
 		{"it is stopped meanwhile", "", func(b *book) {
 			later(b)
@@ -170,6 +214,7 @@ func graceWays() []broken {
 			b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
 			b.ended("p9", "SIGABRT")
 		}},
+		{"a process ends when a short fault is just over", "", endsAfterShortFault},
 		{"a process has just begun when a fault does", "", func(b *book) {
 			b.start("p9")
 			b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})

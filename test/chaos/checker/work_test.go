@@ -25,11 +25,7 @@ func endedWays() []broken {
 			b.rec(1).Runs[0].Status = "cancelled"
 		}},
 		{"a task stays cancelled after its retry", "ended", func(b *book) { b.becomes(14, "cancelled") }},
-		{"a task goes on after its cancel", "ended", func(b *book) {
-			b.run(8, 81, "p4", 0, 1, 0)
-			b.run(8, 82, "p4", 0, 1, 0)
-			b.rec(8).Runs = []history.Run{{Run: 80, PID: 4, Status: "queued"}, {Run: 81, PID: 4, Status: "queued"}, {Run: 82, PID: 4, Status: "cancelled"}}
-		}},
+		{"a task goes on after its cancel", "ended", goesOn},
 		{"a step is left out", "ended order", func(b *book) { b.cut(of(10, 2)) }},
 		{"a handler had not returned", "ended", func(b *book) { b.cut(of(10, history.Finished)) }},
 		{"a result is lost", "ended", func(b *book) { b.rec(1).Result = 0 }},
@@ -97,6 +93,22 @@ func keysWays() []broken {
 			b.run(6, 60, "p4", 0, 2, history.Finished)
 			b.record(6, history.Task{Status: "succeeded", Key: "k"}, ok(60))
 		}},
+		{"a key is given again when its holder was cancelled in a process that stands still", "", func(b *book) {
+			b.start("p15")
+			b.enqueue(history.Plan{Seq: 15, Steps: 2, Key: "t"})
+			b.effect(15, 150, "p15", history.Begun, 0)
+			b.process(history.Process{Name: "p15", PID: 15, What: history.Stopped})
+			b.now = b.now.Add(2 * lease)
+			b.call(history.Call{Op: history.Cancel, Seq: 15, TaskID: id(15)}, history.Answer{Outcome: history.Done})
+			end := b.now
+			b.enqueue(history.Plan{Seq: 16, Steps: 1, Key: "t"})
+			b.run(16, 160, "p4", 0, 1, history.Finished)
+			b.process(history.Process{Name: "p15", PID: 15, What: history.Continued})
+			b.effect(15, 150, "p15", 0, 0)
+			b.record(15, history.Task{Status: "cancelled", Key: "t"},
+				history.Run{Run: 150, PID: 15, Started: end.Add(-3 * lease), Ended: end, Status: "cancelled", Reclaimed: true})
+			b.record(16, history.Task{Status: "succeeded", Key: "t"}, ok(160))
+		}},
 		{"a key is given again when its holder has ended", "", func(b *book) {
 			b.enqueue(history.Plan{Seq: 15, Steps: 1, Key: "k"})
 			b.run(15, 150, "p4", 0, 1, history.Finished)
@@ -136,11 +148,39 @@ func pausedWays() []broken {
 	}
 }
 
+// program makes task 1 one of a program's.
+func program(b *book) {
+	b.plan(1, func(p *history.Plan) { p.Kind = history.KindProgram })
+	b.rec(1).Kind = history.KindProgram
+}
+
+// forget has a task with more runs than a store keeps.
+func forget(b *book) {
+	b.enqueue(history.Plan{Seq: 15, Steps: 1, Fail: 200})
+	var runs []history.Run
+	for n := range 101 {
+		b.run(15, int64(1000+n), "p4", 0, 1, 0)
+		runs = append(runs, history.Run{Run: int64(1000 + n), Status: "queued", Error: "fails"})
+	}
+	runs[100].Status = "failed"
+	b.record(15, history.Task{Status: "failed", Attempts: 101}, runs[1:]...)
+}
+
 func staleWays() []broken {
 	return []broken{
 		{"a stale effect is accepted", "order stale", func(b *book) { b.Events[slices.IndexFunc(b.Events, of(120, 1))].Effect.Stale = false }},
 		{"a run that the history has not", "stale", func(b *book) { b.rec(2).Runs[0].Run = 19 }},
 		{"a run in another process", "stale", func(b *book) { b.rec(1).Runs[0].PID = 4 }},
+		{"a program in another process", "stale", func(b *book) { program(b); b.rec(1).Runs[0].PID = 4 }},
+		{"a program of the process", "", func(b *book) {
+			program(b)
+			b.each(10, func(e *history.Event) { e.Effect.PID = 77 })
+		}},
+		{"a run that was forgotten", "", forget},
+		{"a run that was not forgotten", "stale", func(b *book) {
+			forget(b)
+			b.rec(15).Runs[0].Run -= 10
+		}},
 		{"an effect of another process", "stale", func(b *book) { b.each(10, func(e *history.Event) { e.Effect.PID = 77 }) }},
 		{"an effect of another task", "stale", func(b *book) { b.each(10, func(e *history.Event) { e.Effect.TaskID = id(2) }) }},
 	}
@@ -150,6 +190,12 @@ func overlapWays() []broken {
 	stopShorter := func(b *book) {
 		b.cut(what("p8", history.Stopped))
 		b.cut(what("p8", history.Continued))
+	}
+	toldBefore := func(b *book) {
+		i := slices.IndexFunc(b.Events, what("p8", history.Signalled))
+		k := slices.IndexFunc(b.Events, of(120, 0))
+		b.Events[i].At = b.Events[k].At
+		b.Events[i].Process.Grace = time.Hour
 	}
 	return []broken{
 		{"a run that is at work is given away", "alive overlap", stopShorter},
@@ -172,11 +218,13 @@ func overlapWays() []broken {
 		{"an unresponsive handler that was told to end", "alive", func(b *book) {
 			stopShorter(b)
 			b.plan(12, func(p *history.Plan) { p.DeafMS = 1000 })
-			i := slices.IndexFunc(b.Events, what("p8", history.Signalled))
-			k := slices.IndexFunc(b.Events, of(120, 0))
-			b.Events[i].At = b.Events[k].At
-			b.Events[i].Process.Grace = time.Hour
+			toldBefore(b)
 		}},
+		{"an unresponsive handler that was left in peace", "alive overlap", func(b *book) {
+			stopShorter(b)
+			b.plan(12, func(p *history.Plan) { p.DeafMS = 1000 })
+		}},
+		{"a handler that was told to end", "alive overlap", func(b *book) { stopShorter(b); toldBefore(b) }},
 		{"by the times of the store", "overlap", func(b *book) {
 			r := b.rec(9).Runs
 			r[0].Ended = r[1].Started.Add(margin + time.Second)
@@ -202,6 +250,26 @@ func onceWays() []broken {
 	}
 }
 
+// begunAgain has a run begin again, after a crash that may have lost its end or not.
+func begunAgain(lost bool) func(*book) {
+	return func(b *book) {
+		i := slices.IndexFunc(b.Events, of(10, history.Finished))
+		end := b.Events[i]
+		soon := func(d time.Duration, e history.Event) history.Event {
+			e.At = end.At.Add(d)
+			return e
+		}
+		after := []history.Event{
+			soon(5*time.Second, history.Event{Fault: &history.Fault{ID: 98, Kind: "crash", Lossy: lost}}),
+			soon(6*time.Second, history.Event{Fault: &history.Fault{ID: 98, Kind: "crash", Lossy: lost, Over: true}}),
+		}
+		for n, from := range slices.DeleteFunc(slices.Clone(b.Events[:i+1]), func(e history.Event) bool { return e.Effect == nil || e.Effect.Fence != 10 }) {
+			after = append(after, soon(10*time.Second+time.Duration(n)*time.Millisecond, from))
+		}
+		b.Events = slices.Insert(b.Events, i+1, after...)
+	}
+}
+
 func orderWays() []broken {
 	step := func(fence int64, from, to int) func(*book) {
 		return func(b *book) {
@@ -224,6 +292,8 @@ func orderWays() []broken {
 		{"a checkpoint is lost", "order", func(b *book) { b.cut(of(21, 99)); b.run(2, 21, "p4", 0, 4, history.Finished) }},
 		{"a run returns too early", "ended order", func(b *book) { b.plan(1, func(p *history.Plan) { p.Steps = 4 }) }},
 		{"a step was done again", "", func(b *book) { b.cut(of(21, 99)); b.run(2, 21, "p4", 1, 4, history.Finished) }},
+		{"a run begins again", "order", begunAgain(false)},
+		{"a run begins again whose end a crash has lost", "", begunAgain(true)},
 		{"it hands over another step", "handover order", func(b *book) {
 			b.Events[slices.IndexFunc(b.Events, of(30, history.HandedOver))].Effect.Resumed = 2
 		}},

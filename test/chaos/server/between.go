@@ -107,20 +107,28 @@ func (c *Cluster) startPooler(ctx context.Context, s *pgtest.Server, mode string
 		return "", nil, err
 	}
 	kill = end
-	if err := answers(ctx, "postgres://"+Role+"@/"+Database+"?port=6432&default_query_exec_mode=exec&host="+dir); err != nil {
+	if err := answers(ctx, poolerAddress(dir)); err != nil {
 		return "", nil, err
 	}
 	return filepath.Join(dir, ".s.PGSQL.6432"), func() error { return errors.Join(end(), os.RemoveAll(dir)) }, nil
 }
 
-// answers waits until an address takes connections.
+// poolerAddress is the address of a pooler whose socket is in a directory.
+func poolerAddress(dir string) string {
+	return "postgres://" + Role + "@/" + Database + "?port=6432&default_query_exec_mode=exec&host=" + dir
+}
+
+// answers waits until the server answers at an address. A pooler takes connections without it.
 func answers(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
 		conn, err := pgx.Connect(ctx, address)
 		if err == nil {
-			return conn.Close(ctx)
+			_, err = conn.Exec(ctx, `select 1`)
+			if err = errors.Join(err, conn.Close(ctx)); err == nil {
+				return nil
+			}
 		}
 		if !pause(ctx, again) {
 			return err

@@ -64,6 +64,7 @@ type Cluster struct {
 	env         []string
 
 	pooler  func() error // ends it; nil if there is none
+	pooled  string       // its address
 	servers int          // how many there were
 	locked  atomic.Int32 // how many tables were
 
@@ -174,6 +175,7 @@ func (c *Cluster) lead(ctx context.Context, to *pgtest.Server) error {
 		if socket, c.pooler, err = c.startPooler(ctx, to, c.opts.Pooler); err != nil {
 			return err
 		}
+		c.pooled = poolerAddress(filepath.Dir(socket))
 	}
 	c.opts.Entrance.Lead(socket)
 	c.opts.Entrance.Cut()
@@ -181,6 +183,17 @@ func (c *Cluster) lead(ctx context.Context, to *pgtest.Server) error {
 		return former()
 	}
 	return nil
+}
+
+// Unpool ends the pooler of the run, which keeps connections, when no process uses it any more.
+func (c *Cluster) Unpool() error {
+	if c.pooler == nil {
+		return nil
+	}
+	c.opts.Entrance.Lead("")
+	former := c.pooler
+	c.pooler = nil
+	return former()
 }
 
 // Address is that of the server itself, without the entrance, for what is to see the database in any

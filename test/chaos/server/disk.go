@@ -94,19 +94,19 @@ func (c *Cluster) fillDisk(ctx context.Context, name string) (ending, error) {
 		if err := empty(); err != nil {
 			return "", err
 		}
-		return revive(ctx, s)
+		return c.revive(ctx, s)
 	}, nil
 }
 
 // revive waits until a server takes connections, and starts it if it has ended by itself.
-func revive(ctx context.Context, s *pgtest.Server) (detail string, err error) {
+func (c *Cluster) revive(ctx context.Context, s *pgtest.Server) (detail string, err error) {
 	for {
 		select {
 		case <-s.Done():
 			if detail != "" {
 				return detail, err
 			}
-			detail, err = "the server had ended", s.Start()
+			detail, err = "the server had ended", c.start(ctx, s)
 		default:
 			conn, err := pgx.Connect(ctx, s.DSN(Database))
 			if err == nil {

@@ -17,7 +17,16 @@ func (c *Cluster) restart(sig syscall.Signal) (ending, error) {
 	if err := stop(s, sig); err != nil {
 		return nil, err
 	}
-	return func(context.Context) (string, error) { return "", s.Start() }, nil
+	return func(ctx context.Context) (string, error) { return "", c.start(ctx, s) }, nil
+}
+
+// start starts a server, and returns when it takes connections, also those of the pooler of the run,
+// which does not notice at once.
+func (c *Cluster) start(ctx context.Context, s *pgtest.Server) error {
+	if err := s.Start(); err != nil || c.pooled == "" {
+		return err
+	}
+	return answers(ctx, c.pooled)
 }
 
 // crashUnsynced has the server not write what it commits until it crashes.
@@ -43,7 +52,7 @@ func (c *Cluster) crashUnsynced(ctx context.Context) (ending, error) {
 		if err = errors.Join(err, crash(s, int(writer))); err != nil {
 			return "", err
 		}
-		if err := s.Start(); err != nil {
+		if err := c.start(ctx, s); err != nil {
 			return "", err
 		}
 		return fmt.Sprintf("%d bytes of the log were not written", lost), c.set(ctx, restore)

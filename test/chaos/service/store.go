@@ -8,8 +8,9 @@ import (
 	"log/slog"
 	"strings"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver
-	_ "modernc.org/sqlite"             // the driver
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite" // the driver
 
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/pgstore"
@@ -39,10 +40,12 @@ func openTables(address string, connections int) (*sql.DB, error) {
 	if _, ok := sqlitePath(address); ok {
 		return nil, nil //nolint:nilnil // there are none
 	}
-	db, err := sql.Open("pgx", address)
+	cfg, err := pgx.ParseConfig(address)
 	if err != nil {
 		return nil, err
 	}
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // a pooler may forget what was prepared
+	db := stdlib.OpenDB(*cfg)
 	db.SetMaxOpenConns(connections)
 	return db, nil
 }
