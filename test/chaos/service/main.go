@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command service is the driver of Lastcall for the chaos harness: a Go service that embeds the
 // library as its documentation teaches it, and the commands that the harness needs beside it.
 //
