@@ -90,6 +90,22 @@ func crashesWays() []broken {
 	}
 }
 
+// reused has a process that lives with the number of p2, which was killed, and a task with a run of
+// that number that never began, taken away some time after the events of a task.
+func reused(after int64, change func(*history.Run)) func(*book) {
+	return func(b *book) {
+		b.process(history.Process{Name: "p16", PID: 2, What: history.Started})
+		b.enqueue(history.Plan{Seq: 15, Steps: 1})
+		b.run(15, 151, "p4", 0, 1, history.Finished)
+		at := b.Events[slices.IndexFunc(b.Events, of(after, 0))].At
+		b.record(15, history.Task{Status: "succeeded", Interruptions: 1},
+			history.Run{Run: 150, PID: 2, Status: "interrupted", Reason: "lost", Started: at, Reclaimed: true}, ok(151))
+		r := &b.rec(15).Runs[0]
+		r.PID, r.Ended = 2, b.end(2).Add(10*time.Millisecond)
+		change(r)
+	}
+}
+
 func aliveWays() []broken {
 	// cut makes the stop of p8 one that cuts off, and is told at its end whom it has hit.
 	cut := func(victims ...string) func(*book) {
@@ -107,6 +123,8 @@ func aliveWays() []broken {
 		}
 	}
 	return []broken{
+		{"a process whose number another one has now", "", reused(20, func(*history.Run) {})},
+		{"a process that has the number of another one", "alive overlap", reused(151, func(r *history.Run) { r.Ended = r.Started.Add(time.Second) })},
 		{"a process that came when others were cut off", "", cut("p4", "p8")},
 		{"a process beside those that were cut off", "alive overlap", cut("p4", "p3")},
 		{"a run of a process that lives", "alive", func(b *book) {
