@@ -11,6 +11,8 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
+const clockForward = "clock-forward"
+
 // clockKinds step the clock of a worker, never that of the machine.
 func clockKinds() []kind {
 	needs := func(r *run) error {
@@ -24,7 +26,7 @@ func clockKinds() []kind {
 	}
 	lasts := between(2*time.Second, 6*time.Second, restart)
 	return []kind{
-		{name: "clock-forward", what: "The clock of a worker is an hour ahead.", scope: oneWorker, asked: true, timing: lasts, needs: needs, do: step(time.Hour)},
+		{name: clockForward, what: "The clock of a worker is an hour ahead.", scope: oneWorker, asked: true, timing: lasts, needs: needs, do: step(time.Hour)},
 		{name: "clock-back", what: "The clock of a worker is an hour behind.", scope: oneWorker, asked: true, timing: lasts, needs: needs, do: step(-time.Hour)},
 	}
 }
@@ -57,3 +59,11 @@ func stepClock(ctx context.Context, r *run, f Fault, by time.Duration) error {
 }
 
 func (r *run) clockFile(slot string) string { return filepath.Join(r.scratch, "clock-"+slot) }
+
+// setClocks steps the clocks of all workers. In a SQLite file they are the store's.
+func (r *run) setClocks(wrong time.Duration) (err error) {
+	for _, c := range r.clocks {
+		err = errors.Join(err, c.Set(wrong))
+	}
+	return err
+}
