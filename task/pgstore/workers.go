@@ -56,11 +56,13 @@ func (e *epochs) begun(worker string, boot time.Time) {
 	e.by[worker] = epoch{e.by[worker].number, boot}
 }
 
-// restarted reports whether the server has begun anew in this epoch of a worker.
+// restarted reports whether the server has begun anew in this epoch of a worker; not for one that is
+// not known, such as one that has stopped.
 func (e *epochs) restarted(worker string, boot time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return !e.by[worker].boot.Equal(boot)
+	x := e.by[worker]
+	return !x.boot.IsZero() && !x.boot.Equal(boot)
 }
 
 func (e *epochs) forget(worker string) {
