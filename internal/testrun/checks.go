@@ -53,10 +53,11 @@ func allChecks(root string, modules []module, how options) []check {
 	for _, m := range modules {
 		switch {
 		case endsProcesses(m.name):
-			add(containers, "go test "+m.name, goTest(m.dir, how.full, everything))
+			add(harnesses, "go test "+m.name, goTest(m.dir, how.full, everything))
 		case m.name == ".":
 			add(library, "go test .", goTest(m.dir, how.full, endsNone))
-			add(processes, "go test test/...", goTest(m.dir, how.full, endsProcesses))
+			add(processes, "go test test/...", goTest(m.dir, how.full, endsItsOwn))
+			add(harnesses, "go test test/chaos/...", goTest(m.dir, how.full, makesFaults))
 		default:
 			add(source, "go test "+m.name, goTest(m.dir, how.full, everything))
 		}

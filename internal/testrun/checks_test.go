@@ -52,6 +52,7 @@ func TestChecks_CatchWhatTheyAreFor(t *testing.T) {
 		{"go test .", map[string]string{"p.go": quiet, "p_test.go": "package p\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) { t.Fatal(\"no\") }\n"}, "p_test.go:5: no"},
 		{"go test .", map[string]string{"p.go": quiet, "p_test.go": racy}, "DATA RACE"},
 		{"go test test/...", map[string]string{"p.go": quiet, "test/x_test.go": "package test\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) { t.Fatal(\"no\") }\n"}, "x_test.go:5: no"},
+		{"go test test/chaos/...", map[string]string{"p.go": quiet, "test/chaos/x_test.go": "package chaos\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) { t.Fatal(\"no\") }\n"}, "x_test.go:5: no"},
 		{"go test .", map[string]string{"go.mod": "module broken.test\n\ngo 1.26\n\nrequire nothing\n"}, "go.mod"},
 		{"workspace", map[string]string{"go.work": "go 1.26\n\nuse (\n\t.\n\t./a\n\t./missing\n)\n", "p.go": quiet, "a/go.mod": "module broken.test/a\n", "a/a.go": quiet}, "missing"},
 	} {
@@ -121,7 +122,7 @@ func TestRun_WhatEndsProcessesBeginsWhenTheOthersHaveEnded(t *testing.T) {
 	anything := func() bool { return true }
 	checks := []check{
 		one("last", processes, func() bool { return len(running) >= 4 }),
-		one("last too", containers, func() bool { return len(running) >= 4 }),
+		one("last too", harnesses, func() bool { return len(running) >= 4 }),
 		one("first", source, anything),
 		one("second", source, func() bool { return slices.Contains(running, "first") }),
 		one("tests", library, anything),

@@ -22,6 +22,11 @@ func endsProcesses(path string) bool { return slices.Contains(strings.Split(path
 
 func endsNone(path string) bool { return !endsProcesses(path) }
 
+// makesFaults reports whether a package belongs to the chaos harness, which allows for a machine
+// that does something else too, and endsItsOwn whether it is another one that ends processes.
+func makesFaults(path string) bool { return endsProcesses(path) && strings.Contains(path, "/chaos") }
+func endsItsOwn(path string) bool  { return endsProcesses(path) && !makesFaults(path) }
+
 // long are the packages whose tests take half of the library's time. They begin
 // first, so that neither runs with nothing beside it at the end.
 var long = []string{"/task/pgstore", "/task/sqlitestore"}

@@ -24,14 +24,15 @@ const (
 	source lane = iota
 	// library has the tests of the root module, which wait most of the time.
 	library
-	// processes and containers begin when the others have ended. They have the tests
-	// which end real processes, and which wait for them most of the time.
+	// processes and harnesses begin when the others have ended. They have the tests
+	// which end real processes, and which wait for them most of the time; harnesses
+	// those of the chaos harness and of containers.
 	processes
-	containers
+	harnesses
 )
 
 // stages are the lanes that run beside each other.
-var stages = [][]lane{{source, library}, {processes, containers}}
+var stages = [][]lane{{source, library}, {processes, harnesses}}
 
 // options are what is chosen for all checks.
 type options struct {
