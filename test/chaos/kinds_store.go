@@ -108,6 +108,7 @@ func disturbStore(ctx context.Context, r *run, f Fault, lossy bool) error {
 		r.rec.add(history.Event{Fault: &e})
 		if lossy {
 			r.load.forgotten()
+			r.progress.forget()
 		}
 	}()
 	// A fault that has begun is not cut short by the end of the time for faults: half of a failover is

@@ -68,6 +68,15 @@ func (p *progress) ended(seq int) {
 	delete(p.open, seq)
 }
 
+// forget takes all open tasks for gone, since the store may have lost any of them: those that it has
+// are done all the same, but one that is gone would be in the backlog for ever, and the load stop.
+func (p *progress) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.running)
+	clear(p.open)
+}
+
 // backlog is how many tasks are to be done.
 func (p *progress) backlog() int {
 	p.mu.Lock()

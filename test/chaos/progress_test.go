@@ -1,0 +1,33 @@
+//go:build linux
+
+package main
+
+import (
+	"testing"
+
+	"github.com/lastcall-go/lastcall/test/chaos/history"
+)
+
+func TestProgress_WhatTheStoreMayHaveLostIsNoBacklog(t *testing.T) {
+	p := newProgress()
+	enqueue := func(seqs ...int) {
+		var plans []history.Plan
+		a := history.Answer{Outcome: history.Done}
+		for _, seq := range seqs {
+			plans = append(plans, history.Plan{Seq: seq})
+			a.IDs = append(a.IDs, "id")
+		}
+		p.enqueued(plans, a)
+	}
+	enqueue(1, 2, 3)
+	p.effect(history.Effect{Seq: 1, Step: history.Finished})
+	if n := p.backlog(); n != 2 {
+		t.Errorf("%d tasks are to be done, want 2", n)
+	}
+	p.forget()
+	p.effect(history.Effect{Seq: 2, Step: history.Begun}) // it is there after all
+	enqueue(4)
+	if n := p.backlog(); n != 1 {
+		t.Errorf("%d tasks are to be done after a loss, want that which came later", n)
+	}
+}
