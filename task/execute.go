@@ -22,18 +22,14 @@ func (w *Worker) start(t *Task, now time.Time) {
 		ctx: runContext{parent: w.base}, stopping: w.lastCall}
 	w.handlers.Add(1) // until the end is written
 	w.runs.add(r)
-	admitted, late := w.slots.acquire(r)
-	switch {
-	case admitted == runWaits:
+	switch w.slots.acquire(r) {
+	case runWaits:
 		w.fillSlots(now)
-		return
-	case admitted == runRefused:
+	case runRefused:
 		w.giveBack(r)
-		return
-	case late:
-		r.atLastCall(w.lastCallCause())
+	case runBegins:
+		w.begin(r)
 	}
-	w.begin(r)
 }
 
 // fillSlots begins the runs that wait for a slot and get one.
