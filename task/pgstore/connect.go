@@ -258,7 +258,7 @@ func checkDatabase(ctx context.Context, pool *pgxpool.Pool) error {
 func (s *Store) checkPolicies(ctx context.Context) error {
 	var table string
 	err := s.pool.QueryRow(ctx, `select coalesce(min(c.relname::text), '') from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-		where n.nspname = $1 and c.relkind = 'r' and row_security_active(c.oid)`, s.schema).Scan(&table)
+		where n.nspname = $1 and c.relkind = 'r' and pg_catalog.row_security_active(c.oid)`, s.schema).Scan(&table)
 	if err == nil && table != "" {
 		err = fmt.Errorf("row-level security hides rows of %[1]s.%[2]s from this role: alter table %[1]s.%[2]s disable row level security, or alter role ROLE bypassrls", s.schema, table)
 	}
