@@ -167,7 +167,7 @@ func (c *caller) enqueue(ctx context.Context, plans []history.Plan, a *history.A
 	return insert(plans, a, func(batch []river.InsertManyParams) ([]*rivertype.JobInsertResult, error) {
 		for {
 			done, err := c.InsertMany(ctx, batch)
-			if err == nil || batch[0].Args.(job).Key != "" || !pause(ctx, 200*time.Millisecond) {
+			if err == nil || batch[0].Args.(job).Key != "" || !wire.Pause(ctx, 200*time.Millisecond) {
 				return done, err
 			}
 		}

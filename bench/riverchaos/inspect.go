@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
 // inspect is the command inspect.
@@ -57,7 +58,7 @@ func inspect(ctx context.Context, pool *pgxpool.Pool) error {
 		if state.Left, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
 			return err
 		}
-		if len(state.Left) == 0 || time.Now().After(deadline) || !pause(ctx, 20*time.Millisecond) {
+		if len(state.Left) == 0 || time.Now().After(deadline) || !wire.Pause(ctx, 20*time.Millisecond) {
 			return json.NewEncoder(os.Stdout).Encode(state)
 		}
 	}

@@ -128,15 +128,3 @@ func newClient(pool *pgxpool.Pool, handler *worker) (*river.Client[pgx.Tx], erro
 func grace() (time.Duration, error) {
 	return time.ParseDuration(cmp.Or(os.Getenv(wire.EnvGrace), "10s"))
 }
-
-// pause waits, and says whether ctx goes on.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
-	}
-}

@@ -73,14 +73,14 @@ func (w *worker) NextRetry(*river.Job[job]) time.Time { return time.Now().Add(20
 
 // Work does what the plan says.
 func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
-	if j.Args.DeafMS > 0 && len(j.AttemptedBy) == 1 {
-		deaf, end := context.WithCancel(context.WithoutCancel(ctx))
+	if j.Args.UnresponsiveMS > 0 && len(j.AttemptedBy) == 1 {
+		unheard, end := context.WithCancel(context.WithoutCancel(ctx))
 		defer end()
 		defer context.AfterFunc(ctx, func() {
-			pause(deaf, time.Duration(j.Args.DeafMS)*time.Millisecond)
+			wire.Pause(unheard, time.Duration(j.Args.UnresponsiveMS)*time.Millisecond)
 			end()
 		})()
-		ctx = deaf
+		ctx = unheard
 	}
 	r := &run{worker: w, Job: j}
 	// A cursor is what River has as a checkpoint.
@@ -103,7 +103,7 @@ func (r *run) steps(ctx context.Context, at int) error {
 		if r.Args.HandOver && r.worker.stopping.Err() != nil {
 			return r.handOver(ctx, at)
 		}
-		if !pause(ctx, time.Duration(r.Args.PaceMS)*time.Millisecond) {
+		if !wire.Pause(ctx, time.Duration(r.Args.PaceMS)*time.Millisecond) {
 			return ctx.Err()
 		}
 		if err := r.report(ctx, history.Effect{Step: at}); err != nil {
@@ -170,7 +170,7 @@ func (r *run) finishTogether(ctx context.Context) error {
 		if done {
 			return nil
 		}
-		if !pause(ctx, 100*time.Millisecond) {
+		if !wire.Pause(ctx, 100*time.Millisecond) {
 			return errors.Join(ctx.Err(), err)
 		}
 	}

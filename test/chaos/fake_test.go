@@ -168,7 +168,7 @@ func fakeWorker() {
 	must(conn.Ready())
 	var all sync.WaitGroup
 	slots := make(chan struct{}, 16)
-	for pause(ctx, 20*time.Millisecond) {
+	for wire.Pause(ctx, 20*time.Millisecond) {
 		var mine []fakeTask
 		update(func(s *fakeState) { mine = s.claim(cap(slots) - len(slots)) })
 		for _, t := range mine {
@@ -223,7 +223,7 @@ func fakeRun(ctx context.Context, conn *wire.Conn, t fakeTask) {
 		return
 	}
 	for at := t.Checkpoint; at < t.Plan.Steps; at++ {
-		if !pause(ctx, time.Duration(t.Plan.PaceMS)*time.Millisecond) {
+		if !wire.Pause(ctx, time.Duration(t.Plan.PaceMS)*time.Millisecond) {
 			held(func(t *fakeTask) {
 				t.Checkpoint = at
 				t.Interruptions++

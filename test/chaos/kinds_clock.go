@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
 const clockForward = "clock-forward"
@@ -51,7 +52,7 @@ func stepClock(ctx context.Context, r *run, f Fault, by time.Duration) error {
 	r.rec.add(history.Event{Fault: &e})
 	err = c.Set(by)
 	if err == nil {
-		pause(ctx, time.Duration(f.For))
+		wire.Pause(ctx, time.Duration(f.For))
 	}
 	err = errors.Join(err, c.Set(0))
 	r.rec.add(history.Event{Fault: &over})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 	"github.com/lastcall-go/lastcall/test/chaos/proxy"
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
 // networkKinds are faults between a process and PostgreSQL.
@@ -64,7 +65,7 @@ func onNetwork(ctx context.Context, r *run, f Fault, begin func(front string) (e
 	over := e
 	r.rec.add(history.Event{Fault: &e})
 	end := begin(s.name)
-	pause(ctx, time.Duration(f.For))
+	wire.Pause(ctx, time.Duration(f.For))
 	over.Over, over.Detail, over.Victims = true, times(end()), s.since(p)
 	r.rec.add(history.Event{Fault: &over})
 	return nil

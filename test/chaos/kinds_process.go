@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
 // How a run is set up.
@@ -132,7 +133,7 @@ func deployShort(ctx context.Context, r *run, f Fault) error {
 	return each(ctx, r, f, func(some []*process) error {
 		for _, p := range some {
 			p.terminate(deploy, 0)
-			if !pause(ctx, (time.Duration(f.For)-time.Duration(len(some))*deploy)/time.Duration(len(some))) {
+			if !wire.Pause(ctx, (time.Duration(f.For)-time.Duration(len(some))*deploy)/time.Duration(len(some))) {
 				return nil
 			}
 		}
@@ -145,7 +146,7 @@ func killClient(ctx context.Context, r *run, f Fault) error {
 	return hit(ctx, r, f, func(p *process) error {
 		select {
 		case <-p.peer.asked():
-			pause(ctx, time.Duration(f.Arg)*500*time.Microsecond)
+			wire.Pause(ctx, time.Duration(f.Arg)*500*time.Microsecond)
 		case <-p.ended:
 		case <-ctx.Done():
 		}

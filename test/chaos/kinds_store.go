@@ -9,6 +9,7 @@ import (
 
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 	"github.com/lastcall-go/lastcall/test/chaos/server"
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
 // storeTimes says for how long a fault of the store lasts. One that is not here is over at once.
@@ -120,7 +121,7 @@ func disturbStore(ctx context.Context, r *run, f Fault, lossy bool) error {
 		e.Detail = "it could not begin: " + err.Error()
 		return nil
 	}
-	pause(ctx, time.Duration(f.For))
+	wire.Pause(ctx, time.Duration(f.For))
 	if e.Detail, err = end(); err != nil {
 		r.fail(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
 const (
@@ -240,20 +241,8 @@ func (l *load) resumeAll(ctx context.Context, s *slot) error {
 		for _, q := range some {
 			l.ask(ctx, s, history.Call{Op: history.Resume, Queue: q})
 		}
-		if !pause(ctx, 100*time.Millisecond) {
+		if !wire.Pause(ctx, 100*time.Millisecond) {
 			return fmt.Errorf("queues are still paused: %v: %w", some, context.Cause(ctx))
 		}
-	}
-}
-
-// pause waits, and says whether ctx goes on.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -68,7 +68,7 @@ func (p *planner) oddities(plan *history.Plan, often func(percent int) bool) {
 			plan.Exit = forGood // it kills every worker that takes it
 		}
 	case r.IntN(500) == 0:
-		plan.DeafMS = 500 + r.IntN(4000)
+		plan.UnresponsiveMS = 500 + r.IntN(4000)
 	}
 }
 

@@ -49,7 +49,7 @@ func (r *run) programSlot(name string) (*slot, error) {
 // hears waits until a process that does not speak to the harness has printed what says that it is
 // ready.
 func (r *run) hears(ctx context.Context, p *process, text string) {
-	for p.alive() && pause(ctx, 20*time.Millisecond) {
+	for p.alive() && wire.Pause(ctx, 20*time.Millisecond) {
 		b, err := os.ReadFile(r.logFile(p.name))
 		if err != nil {
 			r.fail(fmt.Errorf("the log of %s: %w", p.name, err))

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
 const (
@@ -58,7 +59,7 @@ func (r *run) recover(ctx context.Context, number int) (err error) {
 			return nil
 		}
 		stuck := n > 0 && min(time.Since(changed), r.progress.quiet()) > stuckAfter
-		if stuck || !pause(ctx, max(lookEvery, time.Since(looked))) {
+		if stuck || !wire.Pause(ctx, max(lookEvery, time.Since(looked))) {
 			fmt.Fprintf(r.out, "%d of %d tasks have not ended, and nothing happens any more\n", n, len(state.Tasks))
 			return nil
 		}

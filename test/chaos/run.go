@@ -17,6 +17,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/clock"
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 	"github.com/lastcall-go/lastcall/test/chaos/proxy"
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
 // run is one run of the harness: the processes, their load, the faults, and what is recorded.
@@ -261,7 +262,7 @@ func (r *run) play(ctx context.Context, f Fault) {
 		if k.name != f.Kind {
 			continue
 		}
-		if !pause(ctx, time.Duration(f.At)) {
+		if !wire.Pause(ctx, time.Duration(f.At)) {
 			return
 		}
 		fmt.Fprintln(r.out, f)

@@ -12,11 +12,12 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
 // sample records each second what the processes and the tables take.
 func (r *run) sample(ctx context.Context) {
-	for pause(ctx, time.Second) {
+	for wire.Pause(ctx, time.Second) {
 		for _, s := range r.workers {
 			if p := s.current(); p != nil && p.alive() {
 				if v, err := usage(p); err == nil { // it has ended meanwhile

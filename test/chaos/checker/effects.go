@@ -87,7 +87,7 @@ func (f *facts) overlapOfEffects(t *task, breach breach) {
 
 // excused says that a process may have had a run at that time which another one had taken over.
 func (f *facts) excused(t *task, p *process, at time.Time) bool {
-	return p == nil || f.dead(p, at) || f.away(p, at) || t.plan.DeafMS > 0 && p.wasTold(at) || f.touched(t)
+	return p == nil || f.dead(p, at) || f.away(p, at) || t.plan.UnresponsiveMS > 0 && p.wasTold(at) || f.touched(t)
 }
 
 // wasTold says that a process had been told to end by then.

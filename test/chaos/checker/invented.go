@@ -88,7 +88,7 @@ func checkKeys(f *facts, breach breach) {
 		h := hold{task: t, from: a.answered.N, asked: a.asked.N, told: a.answered.N}
 		// An unresponsive handler works on after its task's end, and a retried task was ended in between.
 		// So may the handler of a run that was taken away while its process stood still.
-		if t.plan.DeafMS == 0 && len(t.may(history.Retry)) == 0 && !f.touched(t) {
+		if t.plan.UnresponsiveMS == 0 && len(t.may(history.Retry)) == 0 && !f.touched(t) {
 			known := runs(t.records[0])
 			for _, e := range t.accepted() {
 				if !known[e.Fence].Reclaimed {

@@ -64,7 +64,7 @@ func (w *walk) step(e effect) {
 // begin checks where a run begins.
 func (w *walk) begin(e effect) {
 	least := 0
-	if w.t.plan.Save && w.t.plan.DeafMS == 0 { // a handler that was given up may do steps and save none
+	if w.t.plan.Save && w.t.plan.UnresponsiveMS == 0 { // a handler that was given up may do steps and save none
 		least = w.done - 1
 	}
 	switch {

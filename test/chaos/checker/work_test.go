@@ -217,12 +217,12 @@ func overlapWays() []broken {
 		}},
 		{"an unresponsive handler that was told to end", "alive", func(b *book) {
 			stopShorter(b)
-			b.plan(12, func(p *history.Plan) { p.DeafMS = 1000 })
+			b.plan(12, func(p *history.Plan) { p.UnresponsiveMS = 1000 })
 			toldBefore(b)
 		}},
 		{"an unresponsive handler that was left in peace", "alive overlap", func(b *book) {
 			stopShorter(b)
-			b.plan(12, func(p *history.Plan) { p.DeafMS = 1000 })
+			b.plan(12, func(p *history.Plan) { p.UnresponsiveMS = 1000 })
 		}},
 		{"a handler that was told to end", "alive overlap", func(b *book) { stopShorter(b); toldBefore(b) }},
 		{"by the times of the store", "overlap", func(b *book) {

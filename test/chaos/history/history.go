@@ -40,8 +40,8 @@ type Plan struct {
 	// Fail is how many runs return an error, Exit how many kill their own process, in both cases
 	// after the first step.
 	Fail, Exit int `json:",omitempty"`
-	// DeafMS is for how long the first run goes on after the end of its context.
-	DeafMS int `json:",omitempty"`
+	// UnresponsiveMS is for how long the first run goes on after the end of its context.
+	UnresponsiveMS int `json:",omitempty"`
 	// Children is how many processes the program of an exec kind leaves behind.
 	Children int `json:",omitempty"`
 

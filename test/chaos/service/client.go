@@ -166,7 +166,7 @@ func (c *client) enqueue(ctx context.Context, plans []history.Plan) ([]string, [
 		if errors.Is(err, task.ErrInvalid) {
 			return nil, nil, err
 		}
-		if !pause(ctx, 200*time.Millisecond) {
+		if !wire.Pause(ctx, 200*time.Millisecond) {
 			return nil, nil, fmt.Errorf("no answer in time, the last error was: %v", err) //nolint:errorlint // not to be taken for ErrKeyBusy: others of the call may be there
 		}
 	}

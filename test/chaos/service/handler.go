@@ -16,6 +16,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/pgstore"
 	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
 // handle is the handler: it does what the plan says.
@@ -24,11 +25,11 @@ func (w *worker) handle(ctx context.Context, r *task.Run, plan history.Plan) err
 	if plan.InTx && w.db == nil {
 		return task.Permanent(errNoTx)
 	}
-	if plan.DeafMS > 0 && u.nth == 1 {
+	if plan.UnresponsiveMS > 0 && u.nth == 1 {
 		var stop func()
-		ctx, stop = deafen(ctx, time.Duration(plan.DeafMS)*time.Millisecond)
+		ctx, stop = outliving(ctx, time.Duration(plan.UnresponsiveMS)*time.Millisecond)
 		defer stop()
-		u.deaf = true
+		u.unresponsive = true
 	}
 	return u.work(w.breaks.context(ctx))
 }
@@ -36,10 +37,10 @@ func (w *worker) handle(ctx context.Context, r *task.Run, plan history.Plan) err
 // run is one run of a task.
 type run struct {
 	*task.Run
-	worker *worker
-	plan   history.Plan
-	nth    int  // of the task's runs, from 1
-	deaf   bool // it hears nothing of a stop
+	worker       *worker
+	plan         history.Plan
+	nth          int  // of the task's runs, from 1
+	unresponsive bool // it hears nothing of a stop
 }
 
 // work does the steps that are left. A stale verdict of the harness ends the run like any other
@@ -56,7 +57,7 @@ func (u *run) work(ctx context.Context) error {
 		u.Log(fmt.Sprintf("run %d, line %d", u.FencingToken(), line))
 	}
 	for first := at; at < u.plan.Steps; at++ {
-		if u.plan.HandOver && !u.deaf && u.Stopping() {
+		if u.plan.HandOver && !u.unresponsive && u.Stopping() {
 			if err := u.report(ctx, history.Effect{Step: history.HandedOver, Resumed: at}); err != nil {
 				return err
 			}
@@ -72,7 +73,7 @@ func (u *run) work(ctx context.Context) error {
 // step does one step. What a plan lets go wrong does so after the first effect of the run, and
 // before that is saved: there it costs most.
 func (u *run) step(ctx context.Context, at int, first bool) error {
-	if !pause(ctx, time.Duration(u.plan.PaceMS)*time.Millisecond) {
+	if !wire.Pause(ctx, time.Duration(u.plan.PaceMS)*time.Millisecond) {
 		return context.Cause(ctx)
 	}
 	if err := u.report(ctx, history.Effect{Step: at}); err != nil {
@@ -146,7 +147,7 @@ func (u *run) finishTogether(ctx context.Context) error {
 			return err
 		}
 		u.worker.log.Warn("not finished yet", "task", u.ID(), "error", err)
-		if !pause(ctx, 100*time.Millisecond) {
+		if !wire.Pause(ctx, 100*time.Millisecond) {
 			return context.Cause(ctx)
 		}
 	}
@@ -185,27 +186,15 @@ func (u *run) report(ctx context.Context, e history.Effect) error {
 	return u.worker.conn.Effect(ctx, e)
 }
 
-// deafen returns a context that ends d after ctx has ended. stop releases what it holds.
-func deafen(ctx context.Context, d time.Duration) (deaf context.Context, stop func()) {
-	deaf, end := context.WithCancelCause(context.WithoutCancel(ctx))
+// outliving returns a context that ends d after ctx has ended. stop releases what it holds.
+func outliving(ctx context.Context, d time.Duration) (unheard context.Context, stop func()) {
+	unheard, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	forget := context.AfterFunc(ctx, func() {
-		pause(deaf, d)
+		wire.Pause(unheard, d)
 		end(context.Cause(ctx))
 	})
-	return deaf, func() {
+	return unheard, func() {
 		forget()
 		end(nil)
-	}
-}
-
-// pause waits, and says whether ctx goes on.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
 // postgresReading reads the tables that task/pgstore/README.md describes. A task in two places is
@@ -127,7 +128,7 @@ func (i *inspector) lookForSessions(ctx context.Context) error {
 			i.leave("%s", what)
 			return err
 		})
-		if err != nil || i.state.Left == nil || time.Now().After(deadline) || !pause(ctx, 20*time.Millisecond) {
+		if err != nil || i.state.Left == nil || time.Now().After(deadline) || !wire.Pause(ctx, 20*time.Millisecond) {
 			return err
 		}
 	}

@@ -56,7 +56,7 @@ func startProgram() (*program, error) {
 	if p.nth, err = strconv.Atoi(os.Getenv("LASTCALL_RUN")); err != nil {
 		return nil, fmt.Errorf("LASTCALL_RUN: %w", err)
 	}
-	if p.plan.DeafMS > 0 && p.nth == 1 {
+	if p.plan.UnresponsiveMS > 0 && p.nth == 1 {
 		signal.Ignore(syscall.SIGTERM)
 	}
 	p.conn, err = wire.Dial(context.Background(), "program")

@@ -93,7 +93,7 @@ func TestWorker_HandsOverAndGoesOnThere(t *testing.T) {
 func TestWorker_DeafRunGoesOnAfterTheInterrupt(t *testing.T) {
 	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
 		h.StartReady("c", "client")
-		plan := history.Plan{Seq: 1, Kind: history.KindSteps, Steps: 1000, PaceMS: 10, HandOver: true, DeafMS: 60_000}
+		plan := history.Plan{Seq: 1, Kind: history.KindSteps, Steps: 1000, PaceMS: 10, HandOver: true, UnresponsiveMS: 60_000}
 		h.Enqueue(plan)
 		w := h.StartReady("w1", "worker", "CHAOS_GRACE=2s")
 		h.AwaitStep(1, 1, 1)

@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
@@ -184,5 +185,17 @@ func (c *Conn) read() {
 	for n, verdict := range c.waiting {
 		close(verdict)
 		delete(c.waiting, n)
+	}
+}
+
+// Pause waits for a time, or until ctx ends, and reports whether ctx still goes on.
+func Pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
 	}
 }
