@@ -22,14 +22,18 @@ func (w *Worker) start(t *Task, now time.Time) {
 		ctx: runContext{parent: w.base}, stopping: w.lastCall}
 	w.handlers.Add(1) // until the end is written
 	w.runs.add(r)
-	switch w.slots.acquire(r) {
-	case runWaits:
+	admitted, late := w.slots.acquire(r)
+	switch {
+	case admitted == runWaits:
 		w.fillSlots(now)
-	case runRefused:
+		return
+	case admitted == runRefused:
 		w.giveBack(r)
-	case runBegins:
-		w.begin(r)
+		return
+	case late:
+		r.atLastCall(w.lastCallCause())
 	}
+	w.begin(r)
 }
 
 // fillSlots begins the runs that wait for a slot and get one.
