@@ -102,3 +102,29 @@ func TestClaim_ARunWhoseEndTheStoreHasLostIsFoundAndRunAgain(t *testing.T) {
 		b.stop(g, 0)
 	})
 }
+
+// slow answers a claim that got something two seconds late.
+type slow struct{ task.Store }
+
+func (s slow) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+	got, err := s.Store.Claim(ctx, req)
+	if len(got) > 0 {
+		time.Sleep(2 * time.Second)
+	}
+	return got, err
+}
+
+// Otherwise a claim that was under way could begin anew what the stop has just interrupted.
+func TestClaim_WhatIsAnsweredAfterLastCallDoesNotBegin(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.handle = func(context.Context, *task.Run) error {
+			t.Error("the handler was called")
+			return nil
+		}
+		id := b.enqueue()
+		g := b.serve(slow{b.store})
+		time.Sleep(time.Second)
+		b.stop(g, 0)
+		b.want(id, task.StatusQueued, "", 0, 0, 0)
+	})
+}

@@ -22,18 +22,14 @@ func (w *Worker) start(t *Task, now time.Time) {
 		ctx: runContext{parent: w.base}, stopping: w.lastCall}
 	w.handlers.Add(1) // until the end is written
 	w.runs.add(r)
-	admitted, late := w.slots.acquire(r)
-	switch {
-	case admitted == runWaits:
+	switch w.slots.acquire(r) {
+	case runWaits:
 		w.fillSlots(now)
-		return
-	case admitted == runRefused:
+	case runRefused:
 		w.giveBack(r)
-		return
-	case late:
-		r.atLastCall(w.lastCallCause())
+	case runBegins:
+		w.begin(r)
 	}
-	w.begin(r)
 }
 
 // fillSlots begins the runs that wait for a slot and get one.
@@ -118,15 +114,14 @@ func (w *Worker) giveBackWaiting(tooLong time.Duration) {
 	}
 }
 
-// giveBack has a run that never began end as if its task had not been claimed: queued, or
-// interrupted as before, which is one interruption more; and in its old place in the queue.
+// giveBack has a run that never began end as if its task had not been claimed: queued or
+// interrupted as before, with the same counters, and in its old place in the queue.
 func (w *Worker) giveBack(r *Run) {
 	w.slots.releaseKind(r)
 	r.ctx.end()
-	c := Change{Fence: r.fence(), Status: before(&r.task), Reason: r.task.Reason, Counters: r.task.Counters,
-		Delay: -waited(&r.task) - time.Since(r.claimed)}
+	c := Change{Fence: r.fence(), Status: before(&r.task), Counters: r.task.Counters, Delay: -waited(&r.task) - time.Since(r.claimed)}
 	if c.Status == StatusInterrupted {
-		c.Counters.Interruptions++
+		c.Reason = ReasonReleased
 	}
 	w.recorder.add(r, &c)
 }

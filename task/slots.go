@@ -92,12 +92,12 @@ type admission int
 const (
 	runBegins  admission = iota // it has a slot
 	runWaits                    // it waits for one
-	runRefused                  // there is none, and after last call no run waits
+	runRefused                  // last call has been made
 )
 
-// acquire enters a run, and gives it a slot or has it wait for one. late reports whether last call
-// has been made.
-func (s *slots) acquire(r *Run) (a admission, late bool) {
+// acquire enters a run, and gives it a slot or has it wait for one. What a claim answers after last
+// call gets none: it may be what the stop has just interrupted.
+func (s *slots) acquire(r *Run) admission {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held++
@@ -111,16 +111,16 @@ func (s *slots) acquire(r *Run) (a admission, late bool) {
 		s.suspects++
 	}
 	switch {
+	case s.closed:
+		return runRefused
 	case len(s.waiting) == 0 && int(s.running.Load()) < s.limit:
 		s.running.Add(1)
 		r.started = r.claimed
-		return runBegins, s.closed
-	case s.closed:
-		return runRefused, true
+		return runBegins
 	}
 	s.waiting = append(s.waiting, r)
 	s.waits.Store(true)
-	return runWaits, false
+	return runWaits
 }
 
 // release takes back the slot of a run whose handler has returned, and reports whether there may be

@@ -8,12 +8,12 @@ import (
 )
 
 // admit enters a run and checks what becomes of it.
-func (s *slots) admit(t *testing.T, n int, want admission, late bool) *Run {
+func (s *slots) admit(t *testing.T, n int, want admission) *Run {
 	t.Helper()
 	r := numbered(n)
 	r.claimed = time.Now()
-	if got, l := s.acquire(r); got != want || l != late {
-		t.Fatalf("run %d: admission %d and late %t, want %d and %t", n, got, l, want, late)
+	if got := s.acquire(r); got != want {
+		t.Fatalf("run %d: admission %d, want %d", n, got, want)
 	}
 	return r
 }
@@ -31,11 +31,11 @@ func (s *slots) rooms(t *testing.T, want int) {
 func TestSlots_ThereIsRoomForAsManyAsHaveReturnedWhileTheirEndsAreWritten(t *testing.T) {
 	s := slots{limit: 2}
 	s.rooms(t, 2)
-	first, second := s.admit(t, 1, runBegins, false), s.admit(t, 2, runBegins, false)
+	first, second := s.admit(t, 1, runBegins), s.admit(t, 2, runBegins)
 	s.rooms(t, 0)
 	s.release(first, time.Now())
 	s.rooms(t, 1)
-	third := s.admit(t, 3, runBegins, false)
+	third := s.admit(t, 3, runBegins)
 	s.release(second, time.Now())
 	s.release(third, time.Now())
 	s.rooms(t, 0) // three ends are not written
@@ -51,8 +51,8 @@ func TestSlots_ThereIsRoomForAsManyAsHaveReturnedWhileTheirEndsAreWritten(t *tes
 
 func TestSlots_ARunWaitsForASlotInItsTurnAndIsRefusedAfterLastCall(t *testing.T) {
 	s := slots{limit: 1}
-	first := s.admit(t, 1, runBegins, false)
-	second, third := s.admit(t, 2, runWaits, false), s.admit(t, 3, runWaits, false)
+	first := s.admit(t, 1, runBegins)
+	second, third := s.admit(t, 2, runWaits), s.admit(t, 3, runWaits)
 	if s.next(time.Now()) != nil {
 		t.Fatal("there is no slot free")
 	}
@@ -72,9 +72,9 @@ func TestSlots_ARunWaitsForASlotInItsTurnAndIsRefusedAfterLastCall(t *testing.T)
 	if waiting := s.dismiss(0); len(waiting) != 1 || waiting[0] != third {
 		t.Errorf("%d were dismissed, want the third", len(waiting))
 	}
-	s.admit(t, 4, runRefused, true)
+	s.admit(t, 4, runRefused)
 	s.release(second, time.Now())
-	s.admit(t, 5, runBegins, true)
+	s.admit(t, 5, runRefused) // though there is a slot
 }
 
 func TestSlots_AKindAndASuspectHaveBoundsOfTheirOwn(t *testing.T) {
@@ -136,7 +136,7 @@ func TestSlots_NoRunIsForgottenAndNoSlotIsTakenTwice(t *testing.T) {
 	for i := range n {
 		r := numbered(i)
 		r.claimed = time.Now()
-		switch a, _ := s.acquire(r); a {
+		switch s.acquire(r) {
 		case runBegins:
 			begin(r)
 		case runWaits:

@@ -151,6 +151,9 @@ const (
 	ReasonLost Reason = "lost"
 	// ReasonRequested: somebody has asked for it, with [Client.Interrupt].
 	ReasonRequested Reason = "requested"
+	// ReasonReleased: no handler was called. The worker had claimed an interrupted task ahead of a
+	// slot, or while its process was told to end, and gave it back. Counters do not count it.
+	ReasonReleased Reason = "released"
 )
 
 // RunRecord is one run in a task's history.

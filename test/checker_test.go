@@ -79,9 +79,9 @@ func checkRecord(t task.Task, h []task.RunRecord, overlap time.Duration) (breach
 		case r.Status == task.StatusSucceeded && last && r.Run == t.Run:
 		case r.Status == task.StatusInterrupted && r.Crashed && !last:
 			n.Crashes++
+		case givenBack(r) && !last:
 		case r.Status == task.StatusInterrupted && !last:
 			n.Interruptions++
-		case r.Status == task.StatusQueued && r.Error == "" && !last: // claimed ahead, and given back before it began
 		default:
 			breach("run %d became %s", r.Run, r.Status)
 		}
@@ -98,10 +98,15 @@ func checkRecord(t task.Task, h []task.RunRecord, overlap time.Duration) (breach
 	return breaches
 }
 
+// givenBack reports whether a run was claimed ahead, or at last call, and ended before it began.
+func givenBack(r task.RunRecord) bool {
+	return r.Status == task.StatusQueued && r.Error == "" || r.Status == task.StatusInterrupted && r.Reason == task.ReasonReleased
+}
+
 // checkFates compares a history with what was done to the processes that had the runs.
 func (f *fixture) checkFates(h []task.RunRecord) (breaches []string) {
 	for i, r := range h {
-		if r.Status != task.StatusInterrupted {
+		if r.Status != task.StatusInterrupted || givenBack(r) {
 			continue
 		}
 		end, ok := f.fates[r.PID]
@@ -139,7 +144,7 @@ func checkEffects(t task.Task, h []task.RunRecord, effects []effect) (breaches [
 		switch {
 		case !known || r.PID != e.pid:
 			breach("effect %+v is of no run in its history", e)
-		case r.Status == task.StatusQueued:
+		case givenBack(r):
 			breach("effect %+v of a run that was given back", e)
 		case e.fence < fence:
 			breach("effect %+v of a stale run", e)
@@ -240,7 +245,7 @@ func (c *tally) add(t task.Task, h []task.RunRecord, effects []effect) {
 	var w work
 	_ = json.Unmarshal(t.Payload, &w) // checkEffects has complained
 	for _, r := range h {
-		if r.Status != task.StatusInterrupted {
+		if r.Status != task.StatusInterrupted || givenBack(r) {
 			continue
 		}
 		c.runs++

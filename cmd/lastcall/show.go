@@ -113,6 +113,7 @@ var reasons = map[task.Reason]string{
 	task.ReasonFrozen:    "frozen: its process had stood still for too long",
 	task.ReasonLost:      "lost: its worker gave no more signs of life",
 	task.ReasonRequested: "requested: somebody asked for it",
+	task.ReasonReleased:  "released: its worker gave it back before it began",
 }
 
 // because says why a run ended, where the status alone does not.
@@ -124,8 +125,12 @@ func because(r httpapi.Run) string {
 	case r.Status == task.StatusInterrupted:
 		why = append(why, cmp.Or(reasons[r.Reason], string(r.Reason)))
 	}
-	if r.Status == task.StatusQueued {
+	switch {
+	case r.Status != task.StatusQueued:
+	case r.Error != "":
 		why = append(why, "to be tried again")
+	default:
+		why = append(why, "without an attempt")
 	}
 	if r.Reclaimed {
 		why = append(why, "recorded by another worker")

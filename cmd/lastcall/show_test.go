@@ -13,12 +13,13 @@ import (
 func TestShow_TheStoryOfATaskTellsEveryRunAndWhyItEnded(t *testing.T) {
 	at := func(s int) time.Time { return time.Date(2026, 1, 2, 3, 4, s, 0, time.Local) }
 	story := httpapi.Task{
-		ID: "id", Kind: "k", Queue: "q", Status: task.StatusRunning, Runs: 7, Attempts: 1, Interruptions: 1, Crashes: 1, Since: at(40), Payload: []byte(`{}`),
+		ID: "id", Kind: "k", Queue: "q", Status: task.StatusRunning, Runs: 8, Attempts: 1, Interruptions: 1, Crashes: 1, Since: at(40), Payload: []byte(`{}`),
 		Progress: httpapi.Progress{Fraction: 0.4, Message: "file \x1b[2J"}, Checkpoint: []byte(`{"row":7}`),
 		History: []httpapi.Run{
 			{Host: "h1", PID: 11, Worker: "w1", StartedAt: at(0), EndedAt: at(2), Status: task.StatusInterrupted, Reason: task.ReasonStop},
 			{Host: "h2", PID: 12, Worker: "w2", StartedAt: at(5), EndedAt: at(6), Status: task.StatusInterrupted, Reason: task.ReasonLost, Crashed: true, Reclaimed: true},
 			{Host: "h3", PID: 13, Worker: "w3", StartedAt: at(8), EndedAt: at(9), Status: task.StatusQueued, Error: "exit code 1"},
+			{Host: "h3", PID: 13, Worker: "w3", StartedAt: at(10), EndedAt: at(10), Status: task.StatusQueued},
 			{Host: "h4", PID: 14, Worker: "w4", StartedAt: at(40), Status: task.StatusRunning},
 		},
 	}
@@ -31,7 +32,7 @@ kind     k, queue q, priority 0
 status   running since 2026-01-02 03:04:40, 5s ago
 created  0001-01-01 00:00:00
 payload  {}
-counts   7 runs, 1 attempts, 1 interruptions, 1 crashes
+counts   8 runs, 1 attempts, 1 interruptions, 1 crashes
 done     40% "file \x1b[2J"
 saved    {"row":7}
 runs     3 earlier ones are no longer kept
@@ -41,7 +42,9 @@ run 5    2026-01-02 03:04:05 for 1s, on h2, pid 12, worker w2, taken up 3s after
          interrupted (its process died; recorded by another worker)
 run 6    2026-01-02 03:04:08 for 1s, on h3, pid 13, worker w3, taken up 2s after the run before
          queued (to be tried again): exit code 1
-run 7    2026-01-02 03:04:40, 5s so far, on h4, pid 14, worker w4, taken up 31s after the run before
+run 7    2026-01-02 03:04:10 for 0s, on h3, pid 13, worker w3, taken up 1s after the run before
+         queued (without an attempt)
+run 8    2026-01-02 03:04:40, 5s so far, on h4, pid 14, worker w4, taken up 30s after the run before
          running
 `
 	if got := strings.Replace(b.String(), "created  "+local(time.Time{}), "created  0001-01-01 00:00:00", 1); got != want {

@@ -33,6 +33,7 @@ func (t *task) checkCounters(f *facts, r history.Task, say say) {
 	var attempts, interruptions, crashes, unclear, refused int
 	for _, run := range r.Runs {
 		switch {
+		case run.Reason == "released": // no handler was called
 		case run.Crashed:
 			crashes++
 		case run.Status == interrupted:
