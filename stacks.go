@@ -12,7 +12,7 @@ import (
 
 // maxDumpTime bounds the goroutine profile, whose cost grows with the number
 // of goroutines in the process.
-const maxDumpTime = 500 * time.Millisecond
+const maxDumpTime = 2 * time.Second
 
 // maxStack bounds one stack in a report.
 const maxStack = 16 << 10

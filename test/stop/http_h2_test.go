@@ -143,7 +143,7 @@ func TestHTTP2_DuringTheDelayEveryDialectTellsClientsToGoElsewhere(t *testing.T)
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			remotes := make(chan string, 1)
-			s, client, url := d.start(t, lastcall.Config{Grace: time.Minute, Delay: 700 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
+			s, client, url := d.start(t, lastcall.Config{Grace: time.Minute, Delay: 3 * time.Second}, func(w http.ResponseWriter, r *http.Request) {
 				remotes <- r.RemoteAddr
 				fine(w, r)
 			})

@@ -33,7 +33,7 @@ func renderObediently(ctx context.Context) { <-ctx.Done() }
 // patientReserve leaves the dump of the stacks enough time on a busy machine.
 func patientReserve() lastcall.Config {
 	cfg := config(time.Minute)
-	cfg.Reserve = 1500 * time.Millisecond
+	cfg.Reserve = 4 * time.Second
 	return cfg
 }
 
