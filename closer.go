@@ -34,7 +34,12 @@ func (g *Group) runClosers() {
 	}
 }
 
-// runCloser runs one closer of n that are left, in its fair share of the time.
+// keptForCloser is what each closer that is still to run has of the time, whatever those before it
+// do; where that would be more than half of what is left, they share that half.
+const keptForCloser = 100 * time.Millisecond
+
+// runCloser runs one closer of n that are left. It may use all the time that is left, less what is
+// kept for the others.
 func (g *Group) runCloser(c closer, n int) {
 	began := time.Now()
 	share := func() time.Time {
@@ -43,7 +48,8 @@ func (g *Group) runCloser(c closer, n int) {
 		if g.at.close.IsZero() {
 			return time.Time{}
 		}
-		return began.Add(max(g.at.close.Sub(began)/time.Duration(n), 0))
+		left := max(g.at.close.Sub(began), 0)
+		return began.Add(left - time.Duration(n-1)*min(keptForCloser, left/time.Duration(2*n)))
 	}
 	ctx, cancel := context.WithCancel(pprof.WithLabels(g.values, g.labels(EntryCloser, c.name)))
 	defer cancel()
@@ -67,7 +73,7 @@ func (g *Group) runCloser(c closer, n int) {
 		return
 	}
 	abandoned := []Entry{{Kind: EntryCloser, Name: c.name, Count: 1, Age: time.Since(began), CallSite: c.callSite, label: c.name}}
-	addStacks(abandoned, g.id, g.dumpTime())
+	addStacks(abandoned, g.id, g.dumpTime(n))
 	g.mu.Lock()
 	g.report.Abandoned = append(g.report.Abandoned, abandoned...)
 	g.pulse.start(time.Now(), stopPulse) // the dump was ours, not a freeze

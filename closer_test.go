@@ -53,7 +53,7 @@ func TestCloser_RunAfterAbandonWhenSomebodyIsUnresponsive(t *testing.T) {
 	})
 }
 
-func TestCloser_TheContextOfACloserTellsItsFairShareAndHasTheParentsValues(t *testing.T) {
+func TestCloser_TheContextOfACloserTellsItsTimeAndHasTheParentsValues(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		g := mustNew(context.WithValue(t.Context(), traceKey{}, "parent"), t, cfg)
@@ -70,8 +70,8 @@ func TestCloser_TheContextOfACloserTellsItsFairShareAndHasTheParentsValues(t *te
 				return nil
 			}
 		}
-		// 19.9 s are left for closing when nothing had to be waited for, and a
-		// context ends 100 ms before its share does.
+		// 19.9 s are left for closing when nothing had to be waited for. Each leaves 100 ms for each
+		// of those that follow, and its context ends 100 ms before its time is over.
 		g.Defer("third", share(0))
 		g.Defer("second", share(0))
 		g.Defer("first", share(1900*time.Millisecond))
@@ -79,9 +79,9 @@ func TestCloser_TheContextOfACloserTellsItsFairShareAndHasTheParentsValues(t *te
 		g.Stop(nil)
 		g.Wait()
 		want := []time.Duration{
-			atClosed/3 - 100*time.Millisecond,                   // a third of 19.9 s
-			(1900+9000)*time.Millisecond - 100*time.Millisecond, // half of the 18 s that are left
-			atClosed - 100*time.Millisecond,                     // all of it
+			atClosed - 300*time.Millisecond,
+			atClosed - 200*time.Millisecond,
+			atClosed - 100*time.Millisecond,
 		}
 		for i := range want {
 			if i >= len(shares) || (shares[i]-want[i]).Abs() > time.Millisecond {
@@ -120,7 +120,7 @@ func TestCloser_OverrunIsAbandonedByNameAndTheNextOneRuns(t *testing.T) {
 			t.Errorf("%v, want %v", got, want)
 		}
 		l := r.Abandoned[0]
-		wantTook(t, "its share", l.Age, atClosed/2, time.Millisecond)
+		wantTook(t, "its time", l.Age, atClosed-100*time.Millisecond, time.Millisecond)
 		if !strings.Contains(l.CallSite, "/closer_test.go:") || !strings.Contains(l.Stack, "closer_test.go") && !strings.Contains(l.Stack, "unresponsive") {
 			t.Errorf("%+v", l)
 		}
@@ -143,6 +143,55 @@ func TestCloser_ManyClosersThatHangEndWithinTheBudget(t *testing.T) {
 		r := g.Wait()
 		if r.ExitCode() != 3 || count(r.Abandoned) != 21 || r.Took > atExit {
 			t.Errorf("%v", r)
+		}
+	})
+}
+
+// A closer that needs its time has it, beside one that hangs and others that need none.
+func TestCloser_ThatIsSlowIsNotCutWhileThereIsTime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		letGo := make(chan struct{})
+		defer close(letGo)
+		mustStart(t, g.Go("unresponsive", unresponsive(letGo)))
+		var got order
+		for range 8 {
+			g.Defer("quick", got.closer("quick"))
+		}
+		g.Defer("flush", func(context.Context) error {
+			time.Sleep(400 * time.Millisecond)
+			got = append(got, "flush")
+			return nil
+		})
+		g.Defer("first", got.closer("first"))
+		g.Stop(nil)
+		r := g.Wait()
+		wantReport(t, r, 3, "", "", "go unresponsive")
+		if len(got) != 10 || got[1] != "flush" {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
+// Each of those that follow one that hangs has the time that was kept for it.
+func TestCloser_ThatHangsLeavesTimeForTheOthers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		letGo := make(chan struct{})
+		defer close(letGo)
+		closed := 0
+		for range 20 {
+			g.Defer("closes", func(ctx context.Context) error {
+				time.Sleep(70 * time.Millisecond)
+				closed++
+				return ctx.Err()
+			})
+		}
+		g.Defer("hangs", unresponsive(letGo))
+		g.Stop(nil)
+		r := g.Wait()
+		if closed != 20 || len(r.Failures) != 0 || r.Took > atExit {
+			t.Errorf("%d of 20 have closed: %v", closed, r)
 		}
 	})
 }

@@ -42,7 +42,7 @@
 //	last call            the context of a Loop, and of setup while it runs
 //	Interrupt            those of Go, Background and HTTP requests; UntilInterrupt(ctx)
 //	Abandon              UntilAbandon(ctx)
-//	its share of Close   the context of a closer
+//	its time in Close    the context of a closer
 //
 // After the interrupt the context to write with is therefore [UntilAbandon]: it
 // is good for half the reserve, and [TimeLeft] says how much of that is left.

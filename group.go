@@ -159,9 +159,9 @@ func (g *Group) Wait() Report {
 
 // Defer registers a closer. Closers run at the end of a stop, the last one
 // first, after everyone who could use them has returned or was abandoned. Each
-// has a fair share of the time that is left, which ends its context; one that
-// overruns it is abandoned by name, and the next one runs. The error or panic
-// of a closer is a failure and holds up nobody.
+// may use all the time that is left, less 100 ms for each that is still to run;
+// then its context ends. One that goes on is abandoned by name, and the next one
+// runs. The error or panic of a closer is a failure and holds up nobody.
 //
 // What was opened during a stop that is over by now must be closed too: a
 // closer registered after the last one has run is run at once, and Defer waits

@@ -173,7 +173,7 @@ func (g *Group) remaining(servers []server) []Entry {
 func (g *Group) abandonRest(servers []server) {
 	g.enter(abandoned)
 	entries := g.remaining(servers)
-	addStacks(entries, g.id, g.dumpTime())
+	addStacks(entries, g.id, g.dumpTime(1))
 	g.mu.Lock()
 	g.report.Abandoned = append(g.report.Abandoned, entries...)
 	g.pulse.start(time.Now(), stopPulse) // the dump was ours, not a freeze
@@ -187,14 +187,14 @@ func (g *Group) abandonRest(servers []server) {
 }
 
 // dumpTime is how long a goroutine profile may take now: it is paid from what
-// the closers and the report have left.
-func (g *Group) dumpTime() time.Duration {
+// n closers, or other things to be done, and the report have left.
+func (g *Group) dumpTime(n int) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.at.close.IsZero() {
 		return maxDumpTime
 	}
-	return min(maxDumpTime, max(time.Until(g.at.close)/2, g.budget.report/2))
+	return min(maxDumpTime, max(time.Until(g.at.close)/time.Duration(n+1), g.budget.report/2))
 }
 
 // maxLogTime is how long a stop that is over waits for its logger.
