@@ -27,6 +27,11 @@ type heartbeat struct {
 	name  string
 	host  string
 	lease time.Duration
+	// queues and slots are what the beats say of the worker.
+	queues []string
+	slots  int
+	// unresponsive returns the tasks of its unresponsive handlers.
+	unresponsive func() []string
 
 	mu         sync.Mutex
 	id         string // the present incarnation
@@ -137,7 +142,8 @@ func (h *heartbeat) next(state WorkerState) Beat {
 	if h.ticked = now; now.Sub(h.reached) < h.lease {
 		h.frozen = false
 	}
-	b := Beat{Worker: h.id, Name: h.name, Host: h.host, PID: os.Getpid(), Kinds: kinds, Lease: h.lease, Seq: h.seq, State: state}
+	b := Beat{Worker: h.id, Name: h.name, Host: h.host, PID: os.Getpid(), Kinds: kinds, Queues: h.queues, Slots: h.slots, Lease: h.lease,
+		Seq: h.seq, State: state, Unresponsive: h.unresponsive()}
 	b.Runs = h.runs.nextFences(beatRuns)
 	slices.SortFunc(b.Runs, func(x, y Fence) int { return strings.Compare(x.Task, y.Task) })
 	return b

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime/debug"
+	"runtime/pprof"
 	"time"
 
 	"github.com/lastcall-go/lastcall"
@@ -19,7 +20,7 @@ func (w *Worker) start(t *Task, now time.Time) {
 		return
 	}
 	r := &Run{store: w.store, saver: &w.saver, policy: &e.policy, handle: e.handle, task: *t, claimed: now, suspect: t.Suspect(),
-		ctx: runContext{parent: w.base}, stopping: w.lastCall}
+		ctx: runContext{parent: w.labelled(t.Kind)}, stopping: w.lastCall}
 	w.handlers.Add(1) // until the end is written
 	w.runs.add(r)
 	switch w.slots.acquire(r) {
@@ -30,6 +31,17 @@ func (w *Worker) start(t *Task, now time.Time) {
 	case runBegins:
 		w.begin(r)
 	}
+}
+
+// labelled returns the context of the runs of a kind, with a label for profiles. One goroutine calls
+// it.
+func (w *Worker) labelled(kind string) context.Context {
+	ctx, ok := w.bases[kind]
+	if !ok {
+		ctx = pprof.WithLabels(w.base, pprof.Labels(kindLabel, kind))
+		w.bases[kind] = ctx
+	}
+	return ctx
 }
 
 // fillSlots begins the runs that wait for a slot and get one.
@@ -66,6 +78,7 @@ func (w *Worker) run(r *Run) {
 		r.ctx.end()
 		w.ended(r, &end)
 	}()
+	pprof.SetGoroutineLabels(r.ctx.parent)
 	err = w.execute(r, &end)
 }
 

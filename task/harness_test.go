@@ -104,6 +104,7 @@ type bench struct {
 	retention  time.Duration
 	log        *slog.Logger // nil: nobody hears the worker
 	slots      int
+	spare      int
 }
 
 // args is the payload of the tests' kind.
@@ -136,7 +137,7 @@ func (b *bench) serve(store task.Store) *lastcall.Group {
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &b.mux, Logger: cmp.Or(b.log, quiet), Observe: b.observe, Retention: b.retention,
-		Concurrency: b.slots})
+		Concurrency: b.slots, SpareSlots: b.spare})
 	if err != nil {
 		b.t.Fatal(err)
 	}

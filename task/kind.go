@@ -39,7 +39,7 @@ type Kind[T any] struct {
 	MaxCrashes int
 	// MaxInterruptions is how many times a run may be interrupted, without a new checkpoint in
 	// between, before the task has failed. 0 and -1 mean no end; at the tenth the worker logs a
-	// warning.
+	// warning. With 0 the task fails at the tenth, or a later one, if its handler is unresponsive.
 	MaxInterruptions int
 	// CancelOnDisconnect ends a run's context, with the cause ErrDisconnected, when its worker has
 	// been unable to reach the store for most of its lease, and so before another worker may take
@@ -92,20 +92,21 @@ func enqueued(a AddResult) EnqueueResult {
 
 // policy is a Kind without its type, with its defaults filled in.
 type policy struct {
-	name        string
-	timeout     time.Duration
-	concurrency int
-	onStop      OnStop
-	limits      Limits
-	cutOff      bool // CancelOnDisconnect
-	backoff     func(n int) time.Duration
+	name            string
+	timeout         time.Duration
+	concurrency     int
+	onStop          OnStop
+	limits          Limits
+	cutOff          bool // CancelOnDisconnect
+	capUnresponsive bool // MaxInterruptions is not set
+	backoff         func(n int) time.Duration
 }
 
 func (k Kind[T]) policy() (policy, error) {
 	p := policy{
 		name: k.Name, timeout: k.Timeout, concurrency: k.Concurrency, onStop: k.OnStop,
-		limits:  Limits{MaxAttempts: orDefault(k.MaxAttempts, 5), MaxCrashes: orDefault(k.MaxCrashes, 5), MaxInterruptions: max(k.MaxInterruptions, 0)},
-		cutOff:  k.CancelOnDisconnect,
+		limits: Limits{MaxAttempts: orDefault(k.MaxAttempts, 5), MaxCrashes: orDefault(k.MaxCrashes, 5), MaxInterruptions: max(k.MaxInterruptions, 0)},
+		cutOff: k.CancelOnDisconnect, capUnresponsive: k.MaxInterruptions == 0,
 		backoff: k.Backoff,
 	}
 	if p.backoff == nil {

@@ -18,6 +18,9 @@ type Event struct {
 	// Waited is for how long the task had been claimable when the run began; Took is how long the
 	// run went on, 0 at its begin.
 	Waited, Took time.Duration
+	// Unresponsive: the run's context ended 10 s ago, and its handler has not returned. Status is
+	// StatusRunning. It is told once, between the begin of the run and its end.
+	Unresponsive bool
 	// Stale: the end was refused, because the run was no longer this worker's. That is also told of
 	// a handler that returns after it was recorded as unresponsive.
 	Stale bool
@@ -54,6 +57,13 @@ func (o *observer) tellEnd(r *Run, e Event) {
 	if o.observe != nil && !r.started.IsZero() {
 		e.Task, e.Took = r.Task(), time.Since(r.started)
 		o.tell(e)
+	}
+}
+
+// tellUnresponsive tells of a handler that does not return.
+func (o *observer) tellUnresponsive(r *Run) {
+	if o.observe != nil {
+		o.tell(Event{Task: r.Task(), Status: StatusRunning, Took: time.Since(r.started), Unresponsive: true})
 	}
 }
 

@@ -6,25 +6,49 @@ import (
 	"time"
 )
 
-// PendingReason returns why a claimable task is not claimed: no live worker knows its kind, its
-// queue is paused, or its time has not come. It is empty when the task is not claimable, and when
-// it waits only for a free slot. workers and paused are what [Client.Workers] and [Client.Count]
+// PendingReason returns why a claimable task is not claimed: no live worker knows its kind, or
+// serves its queue; its queue is paused; its time has not come; the slots of all workers that could
+// run it are taken by unresponsive handlers; or it is a suspect, which waits for others to end. It
+// is empty when it waits only for a free slot, and when the task is not claimable, except that of a
+// running task it says whether its handler is unresponsive. workers and paused are what [Client.Workers] and [Client.Count]
 // have returned; now is compared with the task's RunAt, which is the store's clock.
 func PendingReason(t Task, workers []WorkerInfo, paused []string, now time.Time) string {
-	switch {
-	case !t.Status.Claimable():
+	if !t.Status.Claimable() {
+		for _, w := range workers {
+			if t.Status == StatusRunning && w.Worker == t.Worker && slices.Contains(w.Unresponsive, t.ID) {
+				return "its handler, which does not return though its context has ended"
+			}
+		}
 		return ""
-	case !slices.ContainsFunc(workers, func(w WorkerInfo) bool { return w.serves(t.Kind) }):
+	}
+	knows := slices.DeleteFunc(slices.Clone(workers), func(w WorkerInfo) bool { return !w.knows(t.Kind) })
+	serves := slices.DeleteFunc(slices.Clone(knows), func(w WorkerInfo) bool { return !w.serves(t.Queue) })
+	switch {
+	case len(knows) == 0:
 		return fmt.Sprintf("no running worker knows the kind %q", t.Kind)
+	case len(serves) == 0 && t.Queue != "":
+		return fmt.Sprintf("no running worker that knows the kind %q serves the queue %s", t.Kind, t.Queue)
 	case slices.Contains(paused, t.Queue):
 		return fmt.Sprintf("the queue %s is paused", t.Queue)
 	case t.RunAt.After(now):
 		return "its time, " + t.RunAt.UTC().Format(time.RFC3339)
+	case len(serves) > 0 && !slices.ContainsFunc(serves, WorkerInfo.free):
+		return "unresponsive handlers, which have all slots"
+	case t.Suspect():
+		return fmt.Sprintf("its turn as a suspect: it was in %d crashes in a row, and a worker runs one suspect at a time", t.CrashStreak)
 	}
 	return ""
 }
 
-// serves reports whether a worker is alive, as far as is known, and claims tasks of a kind.
-func (w *WorkerInfo) serves(kind string) bool {
+// knows reports whether a worker is alive, as far as is known, and claims tasks of a kind.
+func (w *WorkerInfo) knows(kind string) bool {
 	return !w.Dead && w.Liveness != LivenessDead && slices.Contains(w.Kinds, kind)
 }
+
+// serves reports whether a worker claims tasks of a queue.
+func (w *WorkerInfo) serves(queue string) bool {
+	return len(w.Queues) == 0 || slices.Contains(w.Queues, queue)
+}
+
+// free reports whether a worker has a slot that no unresponsive handler has.
+func (w WorkerInfo) free() bool { return w.Slots == 0 || len(w.Unresponsive) < w.Slots }

@@ -32,3 +32,34 @@ func TestPendingReason_SaysWhatATaskWaitsFor(t *testing.T) {
 		}
 	}
 }
+
+func TestPendingReason_KnowsTheQueuesAndTheSlotsOfTheWorkers(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	worker := func(queues []string, slots int, unresponsive ...string) task.WorkerInfo {
+		return task.WorkerInfo{Beat: task.Beat{Worker: "w", Kinds: []string{"k"}, Queues: queues, Slots: slots, Unresponsive: unresponsive}}
+	}
+	queued := task.Task{ID: "1", Kind: "k", Queue: "q", Status: task.StatusQueued, RunAt: now}
+	suspect, running := queued, queued
+	suspect.CrashStreak = 2
+	running.Status, running.Worker = task.StatusRunning, "w"
+	const unserved = `no running worker that knows the kind "k" serves the queue q`
+	for _, c := range []struct {
+		task    task.Task
+		workers []task.WorkerInfo
+		want    string
+	}{
+		{queued, []task.WorkerInfo{worker([]string{"other"}, 1)}, unserved},
+		{queued, []task.WorkerInfo{worker([]string{"other"}, 1), worker([]string{"q"}, 1)}, ""},
+		{queued, []task.WorkerInfo{worker(nil, 2, "8", "9")}, "unresponsive handlers, which have all slots"},
+		{queued, []task.WorkerInfo{worker(nil, 2, "8")}, ""},
+		{queued, []task.WorkerInfo{worker(nil, 1, "8"), worker(nil, 1)}, ""},
+		{queued, []task.WorkerInfo{worker(nil, 1, "8"), worker([]string{"other"}, 1)}, "unresponsive handlers, which have all slots"},
+		{suspect, []task.WorkerInfo{worker(nil, 1)}, "its turn as a suspect: it was in 2 crashes in a row, and a worker runs one suspect at a time"},
+		{running, []task.WorkerInfo{worker(nil, 1, "1")}, "its handler, which does not return though its context has ended"},
+		{running, []task.WorkerInfo{worker(nil, 1, "8")}, ""},
+	} {
+		if got := task.PendingReason(c.task, c.workers, nil, now); got != c.want {
+			t.Errorf("%+v: %q, want %q", c, got, c.want)
+		}
+	}
+}

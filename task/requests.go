@@ -107,16 +107,22 @@ const (
 type Beat struct {
 	// Worker is the incarnation: an id that is never used again.
 	Worker string
-	// Name, Host and PID are for people; Kinds are what it claims; Lease is for how long its beat
-	// may stand still. The first beat's are kept.
-	Name  string
-	Host  string
-	PID   int
-	Kinds []string
-	Lease time.Duration
+	// Name, Host and PID are for people; Kinds are what it claims, and Queues where, none for every
+	// queue; Slots is how many handlers it runs at once; Lease is for how long its beat may stand
+	// still. The first beat's are kept.
+	Name   string
+	Host   string
+	PID    int
+	Kinds  []string
+	Queues []string
+	Slots  int
+	Lease  time.Duration
 	// Seq is 1 in the first beat and grows.
 	Seq   uint64
 	State WorkerState
+	// Unresponsive are tasks whose handlers have not returned although their contexts ended 10 s
+	// ago; at most 100 of them. The newest beat's are kept.
+	Unresponsive []string
 	// Runs are those that the worker believes to have; none asks nothing.
 	Runs []Fence
 	// ListsAllRuns: the worker has no others. Such a beat is called complete.

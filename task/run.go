@@ -33,6 +33,12 @@ type Run struct {
 	claimed  time.Time
 	started  time.Time // zero while it waits for a slot
 	suspect  bool      // as claimed
+
+	// What the detector knows, which one goroutine uses: since when the context has ended, by what,
+	// and whether it was reported that the handler goes on.
+	contextOver time.Time
+	overBy      string
+	reported    bool
 }
 
 // Task returns the task as it was claimed, with what has been saved since.

@@ -14,6 +14,7 @@ import (
 // them shrink. So there is always at least as much room as it was told.
 type slots struct {
 	limit int // how many handlers may run at once
+	spare int // how many more while as many are unresponsive, at most
 
 	// running counts the handlers that run; it grows only under mu. A hundred thousand handlers that
 	// return at once do not wait for mu, one after the other: this and what prefetch counts of them
@@ -28,6 +29,7 @@ type slots struct {
 	busy     map[string]int // those of kinds that have a limit of their own
 	suspects int            // those that are suspects
 	closed   bool           // last call has been made
+	opened   int            // how many of the spare slots there are
 	waiting  []*Run         // the runs that have no slot yet, the first first
 }
 
@@ -37,11 +39,21 @@ type slots struct {
 func (s *slots) room() int {
 	running, waiting := int(s.running.Load()), len(s.waiting)
 	unwritten := s.held - running - waiting
-	room := min(s.limit-running, s.limit-unwritten) - waiting
+	room := min(s.size()-running, s.size()-unwritten) - waiting
 	if s.prefetch.goesOn() {
 		room += s.prefetch.pace + s.batch()
 	}
 	return max(0, room)
+}
+
+// size is how many handlers may run at once now. s.mu is held.
+func (s *slots) size() int { return s.limit + s.opened }
+
+// open opens a spare slot for each of n unresponsive handlers, as far as there are.
+func (s *slots) open(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opened = min(n, s.spare)
 }
 
 // batch is for how many tasks a claim is worth while when there are more than can be done. s.mu is
@@ -113,7 +125,7 @@ func (s *slots) acquire(r *Run) admission {
 	switch {
 	case s.closed:
 		return runRefused
-	case len(s.waiting) == 0 && int(s.running.Load()) < s.limit:
+	case len(s.waiting) == 0 && int(s.running.Load()) < s.size():
 		s.running.Add(1)
 		r.started = r.claimed
 		return runBegins
@@ -147,7 +159,7 @@ func (s *slots) releaseKind(r *Run) {
 func (s *slots) next(now time.Time) *Run {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.waiting) == 0 || int(s.running.Load()) >= s.limit {
+	if len(s.waiting) == 0 || int(s.running.Load()) >= s.size() {
 		return nil
 	}
 	r := s.waiting[0]

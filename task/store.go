@@ -92,6 +92,8 @@ import "context"
 //     server may lose what it has confirmed when it begins anew, as after a failover, each beat is
 //     answered with Restarted from then on until the next complete one: an end that was lost is
 //     found too.
+//  32. Workers tells what a worker's first beat said of it, and what the newest one said of its
+//     state and of its unresponsive handlers.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
 	// 2, 21). All that are not busy are recorded together; after an error, all or none. A task may
@@ -107,11 +109,12 @@ type Store interface {
 	// The changes that it has made are the caller's to use again.
 	Apply(ctx context.Context, changes []Change) []error
 
-	// Heartbeat registers, renews, announces and removes a worker (rules 12 to 14, 17, 25, 31).
+	// Heartbeat registers, renews, announces and removes a worker (rules 12 to 14, 17, 25, 31,
+	// 32).
 	Heartbeat(ctx context.Context, beat Beat) (BeatReply, error)
 
 	// Workers lists the registered workers, those marked dead too, with what the store can tell
-	// about the life of each.
+	// about the life of each (rule 32).
 	Workers(ctx context.Context) ([]WorkerInfo, error)
 
 	// Reclaim marks a worker dead and lists runs that it still holds (rules 15, 16); the caller

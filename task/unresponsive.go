@@ -10,12 +10,12 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// A handler that ignores the end of its context is unresponsive: the group abandons it, and it ends
-// with its process. Its task is recorded as interrupted just before, while that is still possible:
-// otherwise it would be found as running where nothing runs. But it must not be claimed while the
-// handler may still work. It becomes claimable when the stop is over at the latest: as long as
-// handlers have for returning, the rest of a stop has for closing. Should the handler go on after
-// that, its fence refuses what it does.
+// A handler that ignores the end of its context is unresponsive. Ten seconds after that end the
+// worker says so (detector.go). In a stop the group abandons it, and it ends with its process. Its
+// task is recorded just before, while that is still possible: otherwise it would be found as running
+// where nothing runs. But it must not be claimed while the handler may still work. It becomes
+// claimable when the stop is over at the latest: as long as handlers have for returning, the rest of
+// a stop has for closing. Should the handler go on after that, its fence refuses what it does.
 //
 // Where the store cannot be reached the run stays the worker's, and the worker that finds its
 // process gone takes the task over, as after SIGKILL.
@@ -66,9 +66,34 @@ func (r *Run) closeUnresponsive(c *Change, silent, alive time.Duration) bool {
 		return false
 	}
 	c.Fence, c.Counters = r.fence(), r.task.Counters
-	c.interruption(&r.task, ReasonDeadline)
+	c.unresponsive(r, silent)
 	c.Delay = max(c.Delay, alive)
-	c.Error = cmp.Or(c.Error, fmt.Sprintf("the handler is unresponsive: %v after the interrupt it had not returned", silent.Round(time.Millisecond)))
 	c.Progress, c.Log = r.progress, r.log.take()
 	return true
+}
+
+// maxUnresponsiveStops bounds how many interruptions in a row, without a new checkpoint, may end with
+// an unresponsive handler: otherwise a task whose handler never returns would make every deploy last
+// for its whole grace, for ever.
+const maxUnresponsiveStops = 10
+
+// unresponsive says what becomes of a task whose handler has not returned so long after the
+// interrupt. One that has outlived its timeout is an attempt, as if it had returned.
+func (c *Change) unresponsive(r *Run, silent time.Duration) {
+	said := fmt.Sprintf("the handler is unresponsive: %v after the interrupt it had not returned", silent.Round(time.Millisecond))
+	switch over := time.Since(r.started.Add(r.policy.timeout)); {
+	case errors.Is(r.ctx.cause(), ErrCancelled):
+		c.Status = StatusCancelled
+	case r.policy.timeout > 0 && over > 0:
+		c.Error = fmt.Sprintf("the handler is unresponsive: %v after its timeout of %v it had not returned", over.Round(time.Millisecond), r.policy.timeout)
+		c.attempt(&r.task, r.policy)
+		return
+	default:
+		c.interruption(&r.task, ReasonDeadline)
+		if n := c.Counters.InterruptStreak; c.Status == StatusInterrupted && r.policy.capUnresponsive && n >= maxUnresponsiveStops {
+			c.Status, c.Reason = StatusFailed, ""
+			said += fmt.Sprintf("; this was interruption %d in a row without a new checkpoint: have the handler look at its context, or set MaxInterruptions of its kind", n)
+		}
+	}
+	c.Error = cmp.Or(c.Error, said)
 }

@@ -27,6 +27,9 @@ type WorkerConfig struct {
 	// or Concurrency where that is more: they are running for everybody else, and given back
 	// if no slot becomes free for them in about a second, or at last call.
 	Concurrency int
+	// SpareSlots is how many more handlers may run at once while as many others are unresponsive: one
+	// that goes on 10 s after its context has ended keeps its slot until it returns. 0 means none.
+	SpareSlots int
 	// Name is for people. Empty means the host's name.
 	Name string
 	// Lease is for how long the worker's beat may stand still before others take over its tasks,
@@ -53,8 +56,9 @@ type WorkerConfig struct {
 // It is made of parts, each with a promise and, where several goroutines use it, a lock of its own:
 // the claimer asks the store for tasks, the slots say for how many and when their handlers are
 // called, the runSet has those that have not ended, the pool has the goroutines that call handlers,
-// the saver and the recorder write what becomes of them, the heartbeat keeps the worker registered,
-// the watcher looks after the other workers, and the pruner removes what is old.
+// the saver and the recorder write what becomes of them, the detector finds handlers that do not
+// return, the heartbeat keeps the worker registered, the watcher looks after the other workers, and
+// the pruner removes what is old.
 type Worker struct {
 	store    Store
 	mux      *Mux
@@ -63,12 +67,14 @@ type Worker struct {
 
 	base     context.Context // of the runs
 	lastCall <-chan struct{}
-	last     context.Context // what must also be possible after the interrupt
+	last     context.Context            // what must also be possible after the interrupt
+	bases    map[string]context.Context // base by kind, with its label
 
 	claims   claimer
 	slots    slots
 	runs     runSet
 	beats    heartbeat
+	detector detector
 	watcher  watcher
 	pruner   pruner
 	pool     *goroutinePool
@@ -85,8 +91,8 @@ func NewWorker(cfg WorkerConfig) (*Worker, error) {
 	if cfg.Store == nil || cfg.Mux == nil {
 		return nil, invalid("worker: Store and Mux must be set")
 	}
-	if cfg.Concurrency < 0 || cfg.Poll < 0 {
-		return nil, invalid("worker: Concurrency %d and Poll %v must not be negative", cfg.Concurrency, cfg.Poll)
+	if cfg.Concurrency < 0 || cfg.SpareSlots < 0 || cfg.Poll < 0 {
+		return nil, invalid("worker: Concurrency %d, SpareSlots %d and Poll %v must not be negative", cfg.Concurrency, cfg.SpareSlots, cfg.Poll)
 	}
 	for _, q := range cfg.Queues {
 		if err := checkName("queue", q); err != nil {
@@ -108,8 +114,10 @@ func newWorker(cfg WorkerConfig) *Worker {
 	}
 	log, poll := cmp.Or(cfg.Logger, slog.Default()), cmp.Or(cfg.Poll, 250*time.Millisecond)
 	w := &Worker{store: cfg.Store, mux: cfg.Mux, log: log, observer: observer{observe: cfg.Observe, log: log}}
-	w.slots.limit = cmp.Or(cfg.Concurrency, 10)
-	w.beats = heartbeat{store: w.store, mux: w.mux, runs: &w.runs, log: log, name: cmp.Or(cfg.Name, host), host: host, lease: cfg.Lease}
+	w.slots.limit, w.slots.spare = cmp.Or(cfg.Concurrency, 10), cfg.SpareSlots
+	w.detector = detector{log: log, observer: &w.observer, slots: &w.slots}
+	w.beats = heartbeat{store: w.store, mux: w.mux, runs: &w.runs, log: log, name: cmp.Or(cfg.Name, host), host: host, lease: cfg.Lease,
+		queues: slices.Clone(cfg.Queues), slots: w.slots.limit, unresponsive: w.detector.named}
 	w.claims = claimer{store: w.store, mux: w.mux, queues: slices.Clone(cfg.Queues), poll: poll, log: log,
 		slots: &w.slots, runs: &w.runs, beats: &w.beats, start: w.start, kick: make(chan struct{}, 1)}
 	w.watcher = watcher{store: w.store, poll: poll, log: log, beats: &w.beats, observer: &w.observer,
@@ -149,6 +157,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 	last, release := context.WithCancel(last)
 	defer release()
 	w.base, w.lastCall, w.last = ctx, lastCall, last
+	w.bases = make(map[string]context.Context)
 	w.recorder = recorder{store: w.store, log: w.log, ctx: last, calls: &w.handlers, written: w.written, forget: w.forget}
 	w.saver.store, w.saver.ctx = w.store, last
 	if err := w.beats.register(ctx); err != nil {
@@ -178,6 +187,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 	w.pool.dismiss()
 	release() // no beat comes after the last one
 	helpers.Wait()
+	w.detector.dumps.Wait()
 	return w.leave(ctx)
 }
 
@@ -222,9 +232,11 @@ func (w *Worker) listen(last, ctx context.Context) {
 
 // housekeep does what is due about every second.
 func (w *Worker) housekeep() {
-	for _, r := range w.runs.all() {
+	runs := w.runs.all()
+	for _, r := range runs {
 		r.saveUnsaved()
 	}
+	w.detector.look(time.Now(), runs)
 	w.beats.cutOff()
 	w.giveBackWaiting(maxWait)
 }

@@ -165,6 +165,12 @@ func (d *doctor) workers(all []task.WorkerInfo) {
 			running++
 		}
 	}
+	for _, w := range all {
+		if n := len(w.Unresponsive); living(w) && n > 0 {
+			d.warn("handlers", "%d of process %d on %s do not return, though their contexts have ended, and keep %d of %d slots: the tasks %s; its log has their stacks",
+				n, w.PID, plain(w.Host), n, w.Slots, plain(strings.Join(w.Unresponsive[:min(n, 5)], ", ")))
+		}
+	}
 	switch {
 	case dead > 0 && running == 0:
 		d.warn("workers", "%d dead, and none that could take up their tasks: start lastcall serve on this store", dead)

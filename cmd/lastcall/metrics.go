@@ -24,6 +24,7 @@ type metrics struct {
 	waited, took  *prometheus.HistogramVec
 	interruptions *prometheus.CounterVec
 	crashes       prometheus.Counter
+	unresponsive  *prometheus.CounterVec
 	stale         prometheus.Counter
 	store         *prometheus.HistogramVec
 	storeErrors   *prometheus.CounterVec
@@ -47,6 +48,9 @@ func newMetrics() *metrics {
 		crashes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "lastcall_task_crashes_total", Help: "Runs whose process died, as this process recorded them.",
 		}),
+		unresponsive: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lastcall_unresponsive_handlers_total", Help: "Handlers here that had not returned 10 s after their context had ended.",
+		}, []string{"kind"}),
 		stale: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "lastcall_stale_writes_refused_total", Help: "Writes of this process that came too late: the run was somebody else's by then.",
 		}),
@@ -59,7 +63,7 @@ func newMetrics() *metrics {
 	for _, r := range []task.Reason{task.ReasonStop, task.ReasonDeadline, task.ReasonFrozen, task.ReasonLost, task.ReasonRequested} {
 		m.interruptions.WithLabelValues(string(r))
 	}
-	m.registry.MustRegister(m.waited, m.took, m.interruptions, m.crashes, m.stale, m.store, m.storeErrors, m.requests,
+	m.registry.MustRegister(m.waited, m.took, m.interruptions, m.crashes, m.unresponsive, m.stale, m.store, m.storeErrors, m.requests,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -73,6 +77,10 @@ func (m *metrics) handler(log *slog.Logger) http.Handler {
 
 // observe is told of a run's begin and end.
 func (m *metrics) observe(e task.Event) {
+	if e.Unresponsive {
+		m.unresponsive.WithLabelValues(e.Task.Kind).Inc()
+		return
+	}
 	if e.Status == task.StatusRunning {
 		m.waited.WithLabelValues(e.Task.Kind).Observe(e.Waited.Seconds())
 		return

@@ -130,13 +130,15 @@ func remark(cmd *cobra.Command, b backend, done task.EnqueueResult) {
 }
 
 // waitsFor says why nobody runs a task now.
-func waitsFor(ctx context.Context, b backend, t task.Task) (string, error) {
-	if !t.Status.Claimable() {
+func waitsFor(ctx context.Context, b backend, t task.Task) (why string, err error) {
+	if t.Status.Ended() {
 		return "", nil
 	}
-	counts, err := b.Count(ctx)
-	if err != nil {
-		return "", err
+	var counts task.Counts
+	if t.Status.Claimable() {
+		if counts, err = b.Count(ctx); err != nil {
+			return "", err
+		}
 	}
 	workers, err := b.Workers(ctx)
 	return task.PendingReason(t, workers, counts.Paused, time.Now()), err

@@ -56,18 +56,23 @@ type workerLine struct {
 	Host     string        `json:"host"`
 	PID      int           `json:"pid"`
 	Kinds    []string      `json:"kinds"`
+	Queues   []string      `json:"queues"`
+	Slots    int           `json:"slots"`
 	Lease    string        `json:"lease"`
 	State    string        `json:"state"`
 	Liveness task.Liveness `json:"liveness"`
 	Dead     bool          `json:"dead"`
 	Since    time.Time     `json:"since"`
+
+	Unresponsive []string `json:"unresponsive"`
 }
 
 func printWorkerLines(w io.Writer, workers []task.WorkerInfo) error {
 	enc := json.NewEncoder(w)
 	for _, i := range workers {
 		line := workerLine{
-			Worker: i.Worker, Name: i.Name, Host: i.Host, PID: i.PID, Kinds: append([]string{}, i.Kinds...), Lease: i.Lease.String(),
+			Worker: i.Worker, Name: i.Name, Host: i.Host, PID: i.PID, Kinds: append([]string{}, i.Kinds...),
+			Queues: append([]string{}, i.Queues...), Slots: i.Slots, Unresponsive: append([]string{}, i.Unresponsive...), Lease: i.Lease.String(),
 			State: string(i.State), Liveness: i.Liveness, Dead: i.Dead, Since: i.Since.UTC(),
 		}
 		if err := enc.Encode(line); err != nil {
@@ -106,6 +111,9 @@ func printWorkers(w io.Writer, workers []task.WorkerInfo, now time.Time) error {
 func workerState(w task.WorkerInfo) string {
 	if !living(w) {
 		return "dead"
+	}
+	if n := len(w.Unresponsive); n > 0 {
+		return fmt.Sprintf("%s, %d unresponsive", w.State, n)
 	}
 	return string(w.State)
 }

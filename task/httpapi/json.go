@@ -218,21 +218,27 @@ type queue struct {
 
 // worker is task.WorkerInfo.
 type worker struct {
-	Worker   string           `json:"worker"`
-	Name     string           `json:"name"`
-	Host     string           `json:"host"`
-	PID      int              `json:"pid"`
-	Kinds    []string         `json:"kinds"`
+	Worker string   `json:"worker"`
+	Name   string   `json:"name"`
+	Host   string   `json:"host"`
+	PID    int      `json:"pid"`
+	Kinds  []string `json:"kinds"`
+	// Queues are none for every queue.
+	Queues   []string         `json:"queues"`
+	Slots    int              `json:"slots"`
 	Lease    string           `json:"lease"`
 	State    task.WorkerState `json:"state"`
 	Liveness task.Liveness    `json:"liveness"`
 	Dead     bool             `json:"dead"`
 	Since    time.Time        `json:"since"`
+	// Unresponsive are the tasks of handlers that do not return.
+	Unresponsive []string `json:"unresponsive"`
 }
 
 func workerOf(w task.WorkerInfo) worker {
 	return worker{
-		Worker: w.Worker, Name: w.Name, Host: w.Host, PID: w.PID, Kinds: append([]string{}, w.Kinds...), Lease: w.Lease.String(),
+		Worker: w.Worker, Name: w.Name, Host: w.Host, PID: w.PID, Kinds: append([]string{}, w.Kinds...),
+		Queues: append([]string{}, w.Queues...), Slots: w.Slots, Unresponsive: append([]string{}, w.Unresponsive...), Lease: w.Lease.String(),
 		State: w.State, Liveness: w.Liveness, Dead: w.Dead, Since: w.Since.UTC(),
 	}
 }
@@ -240,7 +246,8 @@ func workerOf(w task.WorkerInfo) worker {
 func (j worker) info() (task.WorkerInfo, error) {
 	lease, err := time.ParseDuration(j.Lease)
 	return task.WorkerInfo{
-		Beat:     task.Beat{Worker: j.Worker, Name: j.Name, Host: j.Host, PID: j.PID, Kinds: j.Kinds, Lease: lease, State: j.State},
+		Beat: task.Beat{Worker: j.Worker, Name: j.Name, Host: j.Host, PID: j.PID, Kinds: j.Kinds, Queues: j.Queues, Slots: j.Slots,
+			Unresponsive: j.Unresponsive, Lease: lease, State: j.State},
 		Liveness: j.Liveness, Dead: j.Dead, Since: j.Since,
 	}, err
 }

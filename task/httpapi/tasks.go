@@ -107,18 +107,21 @@ func (h *Handler) show(a *answer, r *http.Request) error {
 	}
 	j := NewTask(t)
 	j.History = NewRuns(runs)
-	if t.Status.Claimable() {
-		if j.WaitsFor, err = h.waitsFor(ctx, t); err != nil {
-			return err
-		}
+	if j.WaitsFor, err = h.waitsFor(ctx, t); err != nil {
+		return err
 	}
 	return a.json(http.StatusOK, asJSON, j)
 }
 
-func (h *Handler) waitsFor(ctx context.Context, t task.Task) (string, error) {
-	counts, err := h.client.Count(ctx)
-	if err != nil {
-		return "", err
+func (h *Handler) waitsFor(ctx context.Context, t task.Task) (why string, err error) {
+	if t.Status.Ended() {
+		return "", nil
+	}
+	var counts task.Counts
+	if t.Status.Claimable() {
+		if counts, err = h.client.Count(ctx); err != nil {
+			return "", err
+		}
 	}
 	workers, err := h.client.Workers(ctx)
 	if err != nil {

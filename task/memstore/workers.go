@@ -23,7 +23,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 	case !ok || w.dead:
 		return task.BeatReply{}, task.ErrWorkerGone
 	case b.Seq > w.beat.Seq:
-		w.beat.Seq, w.beat.State = b.Seq, b.State
+		w.beat.Seq, w.beat.State, w.beat.Unresponsive = b.Seq, b.State, slices.Clone(b.Unresponsive)
 	}
 	w.beat.Runs, w.beat.ListsAllRuns = nil, false
 	reply := s.reply(b)

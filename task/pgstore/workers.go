@@ -122,11 +122,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 
 // register writes a worker's row, and takes its lock, which the row names as evidence only then.
 func (s *Store) register(ctx context.Context, b task.Beat) error {
-	kinds := b.Kinds
-	if kinds == nil {
-		kinds = []string{}
-	}
-	_, err := s.pool.Exec(ctx, s.q.RegisterWorker, workerKey(b.Worker), b.Worker, b.Name, b.Host, clampInt32(b.PID), kinds,
+	_, err := s.pool.Exec(ctx, s.q.RegisterWorker, workerKey(b.Worker), b.Worker, b.Name, b.Host, clampInt32(b.PID), texts(b.Kinds), texts(b.Queues), clampInt32(b.Slots),
 		b.Lease.Microseconds(), int64(b.Seq), string(b.State))
 	if err == nil {
 		s.session.lock(ctx, b.Worker)
@@ -135,6 +131,9 @@ func (s *Store) register(ctx context.Context, b task.Beat) error {
 	}
 	return err
 }
+
+// texts is a list that is not null.
+func texts(list []string) []string { return append([]string{}, list...) }
 
 // forgetWorker lets go of a worker's lock.
 func (s *Store) forgetWorker(ctx context.Context, worker string) {
@@ -158,7 +157,7 @@ func (s *Store) beat(ctx context.Context, b task.Beat, asked []task.Fence) (boot
 	// What the server answers is read into a place of its own: it may come after ctx has ended.
 	answer := new([]beatRow)
 	err = s.session.exec(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		rows, err := c.Query(ctx, s.q.Beat, workerKey(b.Worker), int64(b.Seq), string(b.State), tasks, runs, workers)
+		rows, err := c.Query(ctx, s.q.Beat, workerKey(b.Worker), int64(b.Seq), string(b.State), tasks, runs, workers, texts(b.Unresponsive))
 		if err != nil {
 			return err
 		}
@@ -260,7 +259,7 @@ func (s *Store) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
 				lease, seq, confirm int64
 				l                   lockReading
 			)
-			err := row.Scan(&w.Worker, &w.Name, &w.Host, &w.PID, &w.Kinds, &lease, &seq, &w.State, &w.Since, &w.Dead, &l.free, &confirm)
+			err := row.Scan(&w.Worker, &w.Name, &w.Host, &w.PID, &w.Kinds, &w.Queues, &w.Slots, &lease, &seq, &w.State, &w.Unresponsive, &w.Since, &w.Dead, &l.free, &confirm)
 			w.Lease, w.Seq = time.Duration(lease)*time.Microsecond, uint64(seq)
 			l.confirm = time.Duration(confirm) * time.Microsecond
 			locks = append(locks, l)

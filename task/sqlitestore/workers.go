@@ -50,7 +50,11 @@ func (t *txn) beat(b task.Beat, boot string, now time.Time) (reply task.BeatRepl
 		if err != nil {
 			return reply, false, err
 		}
-		if _, err := t.exec("Register", b.Worker, b.Name, b.Host, b.PID, kinds, b.Lease.Microseconds(), b.Seq, string(b.State),
+		queues, err := list(b.Queues)
+		if err != nil {
+			return reply, false, err
+		}
+		if _, err := t.exec("Register", b.Worker, b.Name, b.Host, b.PID, kinds, queues, b.Slots, b.Lease.Microseconds(), b.Seq, string(b.State),
 			now.UnixMicro(), boot); err != nil {
 			return reply, false, err
 		}
@@ -58,7 +62,11 @@ func (t *txn) beat(b task.Beat, boot string, now time.Time) (reply task.BeatRepl
 	if _, err := claiming(context.Background(), t, b.Worker); err != nil {
 		return reply, false, err // a dead one must not come back to life either
 	}
-	if _, err := t.exec("Renew", b.Worker, b.Seq, string(b.State)); err != nil {
+	unresponsive, err := list(b.Unresponsive)
+	if err != nil {
+		return reply, false, err
+	}
+	if _, err := t.exec("Renew", b.Worker, b.Seq, string(b.State), unresponsive); err != nil {
 		return reply, false, err
 	}
 	if reply, err = t.reply(b); err != nil || b.State != task.WorkerStopped {
@@ -123,16 +131,18 @@ func (s *Store) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
 	)
 	err := each(ctx, s.reader, "Workers", nil, func(rows *sql.Rows) error {
 		var (
-			w            task.WorkerInfo
-			kinds, boot  string
-			lease, since int64
+			w                           task.WorkerInfo
+			kinds, queues, silent, boot string
+			lease, since                int64
 		)
-		if err := rows.Scan(&w.Worker, &w.Name, &w.Host, &w.PID, &kinds, &lease, &w.Seq, &w.State, &since, &boot, &w.Dead); err != nil {
+		err := rows.Scan(&w.Worker, &w.Name, &w.Host, &w.PID, &kinds, &queues, &w.Slots, &lease, &w.Seq, &w.State, &silent, &since, &boot, &w.Dead)
+		if err != nil {
 			return err
 		}
 		w.Lease, w.Since = time.Duration(lease)*time.Microsecond, at(since)
+		err = errors.Join(json.Unmarshal([]byte(kinds), &w.Kinds), json.Unmarshal([]byte(queues), &w.Queues), json.Unmarshal([]byte(silent), &w.Unresponsive))
 		all, boots = append(all, w), append(boots, boot)
-		return json.Unmarshal([]byte(kinds), &all[len(all)-1].Kinds)
+		return err
 	})
 	if err != nil {
 		return nil, s.wrap(ctx, err)

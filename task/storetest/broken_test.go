@@ -3,10 +3,8 @@ package storetest
 import (
 	"context"
 	"errors"
-	"runtime"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -199,14 +197,13 @@ var breaches = map[string]func(b *broken){
 		}
 	},
 	"13": func(b *broken) {
-		inner, last := b.heartbeat, uint64(0)
-		b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
+		last := uint64(0)
+		eachBeat(b, func(beat *task.Beat) {
 			if beat.Seq > 1 {
 				last++
 				beat.Seq += 100 * last // the last to come wins
 			}
-			return inner(ctx, beat)
-		}
+		})
 	},
 	"14": func(b *broken) { eachReply(b, func(r *task.BeatReply) { r.Lost = nil }) },
 	"15": func(b *broken) {
@@ -350,6 +347,15 @@ var breaches = map[string]func(b *broken){
 		}
 	},
 	"31": func(b *broken) { eachReply(b, func(r *task.BeatReply) { r.Missing = nil }) },
+	"32": func(b *broken) { eachBeat(b, func(beat *task.Beat) { beat.Unresponsive = nil }) },
+}
+
+func eachBeat(b *broken, alter func(beat *task.Beat)) {
+	inner := b.heartbeat
+	b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
+		alter(&beat)
+		return inner(ctx, beat)
+	}
 }
 
 func eachReply(b *broken, alter func(r *task.BeatReply)) {
@@ -360,23 +366,6 @@ func eachReply(b *broken, alter func(r *task.BeatReply)) {
 		return reply, err
 	}
 }
-
-// recorder is a test that may fail without failing the one that runs it.
-type recorder struct {
-	testing.TB
-	ctx    context.Context
-	failed atomic.Bool
-}
-
-func (r *recorder) Context() context.Context { return r.ctx }
-func (r *recorder) Helper()                  {}
-func (r *recorder) Log(...any)               {}
-func (r *recorder) Logf(string, ...any)      {}
-func (r *recorder) Failed() bool             { return r.failed.Load() }
-func (r *recorder) Error(...any)             { r.failed.Store(true) }
-func (r *recorder) Errorf(string, ...any)    { r.failed.Store(true) }
-func (r *recorder) Fatal(...any)             { r.failed.Store(true); runtime.Goexit() }
-func (r *recorder) Fatalf(string, ...any)    { r.Fatal() }
 
 // try runs a case on a store and says whether it complains, or does not come to an end.
 func try(t *testing.T, r rule, b *broken, twice bool) (complains bool) {

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -20,6 +21,23 @@ var workerRules = []rule{
 		}
 		if _, err := t.beat("w", 2, task.WorkerRunning); !errors.Is(err, task.ErrWorkerGone) {
 			t.Errorf("a beat of a dead worker: %v", err)
+		}
+	}},
+	{"32", "Workers tells what a worker said of itself", func(t *T) {
+		id := t.add()
+		b := task.Beat{Worker: "w", Name: "n", Host: "h", PID: 7, Kinds: []string{"k", "l"}, Queues: []string{"q"}, Slots: 12, Lease: lease, Seq: 1,
+			State: task.WorkerRunning}
+		for _, unresponsive := range [][]string{nil, {id}, nil, {id, id}} {
+			b.Unresponsive = unresponsive
+			if _, err := t.Store.Heartbeat(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			w, _ := t.worker(b.Worker)
+			if w.Name != "n" || w.Host != "h" || w.PID != 7 || !slices.Equal(w.Kinds, b.Kinds) || !slices.Equal(w.Queues, []string{"q"}) || w.Slots != 12 ||
+				w.Lease != lease || w.Seq != b.Seq || w.State != task.WorkerRunning || !slices.Equal(w.Unresponsive, unresponsive) {
+				t.Errorf("after beat %+v: %+v", b, w)
+			}
+			b.Seq, b.Queues, b.Slots = b.Seq+1, nil, 0 // what the first beat said is kept
 		}
 	}},
 	{"13", "the highest beat counts, whatever the order", func(t *T) {

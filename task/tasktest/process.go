@@ -51,7 +51,8 @@ func (p *process) live(ctx context.Context) (lastcall.Report, error) {
 		ctx, p.interrupt = context.WithCancelCause(ctx)
 		defer p.interrupt(nil)
 		// The handler's goroutine inherits the label, by which it is found when it does not return.
-		pprof.SetGoroutineLabels(pprof.WithLabels(ctx, pprof.Labels(labelKey, p.label())))
+		ctx = pprof.WithLabels(ctx, pprof.Labels(labelKey, p.label()))
+		pprof.SetGoroutineLabels(ctx)
 		return w.Serve(ctx)
 	})
 	if err != nil {

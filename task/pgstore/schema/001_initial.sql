@@ -184,9 +184,12 @@ create table @.workers (
 	host     text not null,
 	pid      integer not null,
 	kinds    text[] not null,
+	queues   text[] not null, -- none for every queue
+	slots    integer not null,
 	lease    bigint not null, -- microseconds
 	seq      bigint not null,
 	state    text not null,
+	unresponsive text[] not null default '{}', -- the tasks of its unresponsive handlers
 	since    timestamptz not null default now(),
 	boot     timestamptz, -- the start of the server on which its lock is evidence, null if it is none
 	confirm  bigint not null default 0, -- microseconds for which the lock must have been free to be evidence

@@ -1,12 +1,14 @@
 -- name: RegisterWorker
-insert into @.workers (worker, id, name, host, pid, kinds, lease, seq, state) values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing
+insert into @.workers (worker, id, name, host, pid, kinds, queues, slots, lease, seq, state)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing
 
 -- name: Beat
 -- Renews a worker. The answer is a row for the worker, one for each run that is lost, by its place
 -- in the list, and one for each run of which something was asked. The worker's row has the start of
 -- the server.
 with beat as (
-	update @.workers set seq = greatest(seq, $2), state = case when seq < $2 then $3 else state end
+	update @.workers set seq = greatest(seq, $2), state = case when seq < $2 then $3 else state end,
+		unresponsive = case when seq < $2 then $7::text[] else unresponsive end
 	where worker = $1 and gone is null and not dead returning worker
 ), listed as (
 	select unnest($4::uuid[]) as task, unnest($5::bigint[]) as run, unnest($6::uuid[]) as worker, generate_subscripts($4::uuid[], 1) as place
@@ -36,7 +38,7 @@ update @.workers set gone = now() where worker = $1 and state = 'stopped' and go
 -- name: Workers
 -- Tries each worker's lock, in a mode that does not disturb other processes. The end of the
 -- statement releases the locks that it got.
-select w.id, w.name, w.host, w.pid, w.kinds, w.lease, w.seq, w.state, w.since, w.dead,
+select w.id, w.name, w.host, w.pid, w.kinds, w.queues, w.slots, w.lease, w.seq, w.state, w.unresponsive, w.since, w.dead,
 	case when w.boot is distinct from pg_postmaster_start_time() then null
 		else pg_try_advisory_xact_lock_shared(hashtextextended(w.id collate "C", '@.'::regnamespace::oid::bigint)) end, w.confirm
 from @.workers w where w.gone is null order by w.id

@@ -165,9 +165,12 @@ create table workers (
 	host     text    not null,
 	pid      integer not null,
 	kinds    text    not null,
+	queues   text    not null,
+	slots    integer not null,
 	lease    integer not null, -- microseconds
 	seq      integer not null,
 	state    text    not null,
+	unresponsive text not null default '[]',
 	since    integer not null,
 	boot     text    not null, -- the boot in which the lock was taken, '' if there is none
 	dead     integer not null default 0,
