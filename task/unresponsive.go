@@ -25,9 +25,10 @@ import (
 const decisionMargin = 100 * time.Millisecond
 
 // recordUnresponsive waits for the time when handlers are given up, and records the runs of those
-// that have not returned. It does nothing when last ends before, which is the worker's end, or
-// where the interrupt has no deadline.
-func (w *Worker) recordUnresponsive(ctx, last context.Context) {
+// that have not returned. Where all have returned, and it is the store that the worker waits for, it
+// gives up the store, so that the worker says so itself instead of being abandoned. It does nothing
+// when last ends before, which is the worker's end, or where the interrupt has no deadline.
+func (w *Worker) recordUnresponsive(ctx, last context.Context, giveUpStore func()) {
 	select {
 	case <-ctx.Done():
 	case <-last.Done():
@@ -39,16 +40,27 @@ func (w *Worker) recordUnresponsive(ctx, last context.Context) {
 	}
 	patience := max(0, time.Until(by.Until))
 	margin := min(patience/8, decisionMargin)
-	for left := patience; left > margin; left, _ = lastcall.TimeLeft(ctx) { // again, if the process was frozen meanwhile
-		if !pause(last, left-margin) {
-			return
+	until := func(end time.Duration) (goesOn bool) {
+		left, _ := lastcall.TimeLeft(ctx)
+		for ; left > end; left, _ = lastcall.TimeLeft(ctx) { // again, if the process was frozen meanwhile
+			if !pause(last, left-end) {
+				return false
+			}
 		}
+		return true
+	}
+	if !until(margin) {
+		return
 	}
 	for _, r := range w.slots.begun(w.runs.all()) {
 		var c Change
 		if r.closeUnresponsive(&c, patience-margin, margin+patience) {
 			w.recorder.add(r, &c)
 		}
+	}
+	if until(margin/2) && w.slots.running.Load() == 0 {
+		w.storeGivenUp.Store(true)
+		giveUpStore()
 	}
 }
 

@@ -208,3 +208,67 @@ func TestUnresponsive_WithoutADeadlineNobodyIsTakenForUnresponsive(t *testing.T)
 		b.want(id, task.StatusSucceeded, "", 0, 0, 0)
 	})
 }
+
+// silentStore is a store that can fall silent: calls do not come back until their context ends.
+type silentStore struct {
+	task.Store
+	silent atomic.Bool
+}
+
+func (s *silentStore) wait(ctx context.Context) error {
+	if !s.silent.Load() {
+		return nil
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (s *silentStore) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+	if err := s.wait(ctx); err != nil {
+		return nil, err
+	}
+	return s.Store.Claim(ctx, req)
+}
+
+func (s *silentStore) Apply(ctx context.Context, c []task.Change) []error {
+	if err := s.wait(ctx); err != nil {
+		errs := make([]error, len(c))
+		for i := range errs {
+			errs[i] = err
+		}
+		return errs
+	}
+	return s.Store.Apply(ctx, c)
+}
+
+func (s *silentStore) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
+	if err := s.wait(ctx); err != nil {
+		return task.BeatReply{}, err
+	}
+	return s.Store.Heartbeat(ctx, b)
+}
+
+func TestStop_WhileTheStoreIsSilentEndsWithWhatIsNotRecordedAndAbandonsNobody(t *testing.T) {
+	for _, tasks := range []int{0, 3} {
+		bubble(t, func(b *bench) {
+			b.hold()
+			store := &silentStore{Store: b.store}
+			g := b.serve(store)
+			for range tasks {
+				b.enqueue()
+			}
+			time.Sleep(time.Second)
+			store.silent.Store(true)
+			time.Sleep(time.Second)
+			g.Stop(nil)
+			r := g.Wait()
+			code, said := 0, ""
+			if tasks > 0 {
+				code, said = 75, "handlers have returned; the store did not answer, and 3 runs are not recorded"
+			}
+			if r.ExitCode() != code || len(r.Abandoned) != 0 || !strings.Contains(r.String(), said) {
+				t.Errorf("with %d tasks: %v", tasks, r)
+			}
+		})
+	}
+}

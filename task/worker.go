@@ -83,6 +83,8 @@ type Worker struct {
 
 	handlers   sync.WaitGroup // runs whose end is not written
 	unrecorded atomic.Int64   // runs whose end could not be written
+	// storeGivenUp: the store did not answer in a stop until its last moment.
+	storeGivenUp atomic.Bool
 }
 
 // NewWorker checks the configuration and returns a worker that does nothing until Serve is called.
@@ -135,7 +137,8 @@ func newWorker(cfg WorkerConfig) *Worker {
 //     Each handler's return is recorded, with reason and checkpoint, until the group abandons the
 //     worker. Just before that, the tasks of those that have not returned are recorded as
 //     interrupted by the deadline, claimable when the stop is over.
-//   - Nil means that every run is recorded. An error means that some are not; the store still has
+//   - Nil means that every run is recorded. An error means that some are not, as when the store did
+//     not answer until just before the group would have abandoned the worker; the store still has
 //     them as running, and the next worker takes them up as interrupted by the deadline.
 //
 // A handler that ignores its context keeps Serve from returning: the group abandons both and says
@@ -168,7 +171,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 
 	var helpers, watchers sync.WaitGroup
 	helpers.Go(func() { w.beats.run(last, w.housekeep) })
-	helpers.Go(func() { w.recordUnresponsive(ctx, last) })
+	helpers.Go(func() { w.recordUnresponsive(ctx, last, release) })
 	watchers.Go(w.onLastCall)
 	watchers.Go(func() { w.watcher.run(untilLastCall) })
 	watchers.Go(func() { w.listen(last, untilLastCall) })
@@ -195,8 +198,18 @@ func (w *Worker) Serve(ctx context.Context) error {
 func (w *Worker) leave(ctx context.Context) error {
 	last, release := lastWrite(ctx)
 	defer release()
+	if w.storeGivenUp.Load() { // there is hardly any time left
+		quick, cancel := context.WithTimeout(last, 10*time.Millisecond)
+		defer cancel()
+		last = quick
+	}
 	err := w.beats.beat(last, WorkerStopped)
-	if n := w.unrecorded.Load(); n > 0 {
+	n := w.unrecorded.Load()
+	switch {
+	case n > 0 && w.storeGivenUp.Load():
+		w.log.Error("handlers have returned; the store did not answer", "unrecorded", n, "worker", w.beats.incarnation())
+		return fmt.Errorf("task: handlers have returned; the store did not answer, and %d runs are not recorded: the next worker takes them up", n)
+	case n > 0:
 		return fmt.Errorf("task: %d runs could not be recorded before the end; the next worker takes them up: look for the store's error above", n)
 	}
 	if err != nil {
