@@ -96,7 +96,7 @@ func singly(store *timedStore, ids []string, commands int) (figures, error) {
 	ended := make(chan struct{}, 1)
 	var mux task.Mux
 	task.Handle(&mux, noop, func(context.Context, *task.Run, empty) error { return nil })
-	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Logger: quiet, Observe: func(e task.Event) {
+	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Logger: quiet, Observe: func(_ context.Context, e task.Event) {
 		if e.Status.Ended() {
 			ended <- struct{}{}
 		}

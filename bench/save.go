@@ -137,7 +137,7 @@ func (s *saving) handle(ctx context.Context, r *task.Run, _ empty) error {
 }
 
 // observe stops the worker when the last handler's end is recorded.
-func (s *saving) observe(e task.Event) {
+func (s *saving) observe(_ context.Context, e task.Event) {
 	if e.Status.Ended() && s.stopped.Add(1) == s.handlers {
 		s.stop()
 	}

@@ -53,7 +53,7 @@ func steadyLoad() (figures, error) {
 		defer stop()
 		var mux task.Mux
 		task.Handle(&mux, noop, func(context.Context, *task.Run, empty) error { return nil })
-		w, err := task.NewWorker(task.WorkerConfig{Store: timed, Mux: &mux, Concurrency: slots, Retention: -1, Logger: quiet, Observe: func(e task.Event) {
+		w, err := task.NewWorker(task.WorkerConfig{Store: timed, Mux: &mux, Concurrency: slots, Retention: -1, Logger: quiet, Observe: func(_ context.Context, e task.Event) {
 			if e.Status.Ended() {
 				s.ended.Add(1)
 			}

@@ -97,7 +97,7 @@ func serve(store task.Store, w workload, db database) (figures, error) {
 	task.Handle(&mux, noop, func(_ context.Context, r *task.Run, _ empty) error { return w.handle(r) })
 	task.Handle(&mux, named, func(_ context.Context, r *task.Run, _ numbered) error { return w.handle(r) })
 	var ended atomic.Int64
-	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: w.slots, Logger: quiet, Observe: func(e task.Event) {
+	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: w.slots, Logger: quiet, Observe: func(_ context.Context, e task.Event) {
 		if e.Status.Ended() && ended.Add(1) == int64(w.n) {
 			stop()
 		}

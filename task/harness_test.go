@@ -75,7 +75,7 @@ type events struct {
 	all []task.Event
 }
 
-func (e *events) observe(ev task.Event) {
+func (e *events) observe(_ context.Context, ev task.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.all = append(e.all, ev)
@@ -100,7 +100,7 @@ type bench struct {
 	handle     func(context.Context, *task.Run) error
 	kind       task.Kind[args]
 	middleware []func(task.Handler) task.Handler
-	observe    func(task.Event)
+	observe    func(context.Context, task.Event)
 	retention  time.Duration
 	log        *slog.Logger // nil: nobody hears the worker
 	slots      int

@@ -42,7 +42,7 @@ func TestMiddleware_WrapsInItsOrderAndObserversHearOfEveryRun(t *testing.T) {
 		}
 		b.middleware = []func(task.Handler) task.Handler{wrap("outer"), wrap("inner")}
 		var seen []task.Status
-		b.observe = func(e task.Event) { seen = append(seen, e.Status) }
+		b.observe = func(_ context.Context, e task.Event) { seen = append(seen, e.Status) }
 		b.handle = func(context.Context, *task.Run) error { return nil }
 		g := b.serve(b.store)
 		b.enqueue()

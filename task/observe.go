@@ -1,6 +1,7 @@
 package task
 
 import (
+	"context"
 	"log/slog"
 	"time"
 )
@@ -32,8 +33,9 @@ type Event struct {
 // observer passes events on to WorkerConfig.Observe, which is the user's code: what it does wrong
 // ends no run.
 type observer struct {
-	observe func(Event) // nil: nothing is observed
+	observe func(context.Context, Event) // nil: nothing is observed
 	log     *slog.Logger
+	ctx     context.Context
 }
 
 // tell passes an event on.
@@ -48,7 +50,7 @@ func (o *observer) tell(e Event) {
 
 func (o *observer) call(e Event) (bad *PanicError) {
 	defer recovered(&bad)
-	o.observe(e)
+	o.observe(o.ctx, e)
 	return nil
 }
 

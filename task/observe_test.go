@@ -15,7 +15,7 @@ func TestObserve_APanicEndsNoRunAndIsLogged(t *testing.T) {
 	bubble(t, func(b *bench) {
 		var log bytes.Buffer
 		b.log = slog.New(slog.NewTextHandler(&log, nil))
-		b.observe = func(e task.Event) { panic("wrong label for " + string(e.Status)) }
+		b.observe = func(_ context.Context, e task.Event) { panic("wrong label for " + string(e.Status)) }
 		b.handle = func(context.Context, *task.Run) error { return nil }
 		g := b.serve(b.store)
 		id := b.enqueue()
@@ -58,6 +58,32 @@ func TestObserve_HearsOfAnEndThatANeighbourHasRecorded(t *testing.T) {
 		dead.Wait()
 		if last := dying.all[len(dying.all)-1]; !last.Stale || last.Reclaimed || last.Status != task.StatusInterrupted {
 			t.Errorf("the worker that was taken for dead tells of %+v", last)
+		}
+	})
+}
+
+type traceKey struct{}
+
+func TestObserve_HasTheValuesOfTheRunsContextAndEndsWithTheWorker(t *testing.T) {
+	bubble(t, func(b *bench) {
+		var heard context.Context
+		b.observe = func(ctx context.Context, _ task.Event) { heard = ctx }
+		b.handle = func(context.Context, *task.Run) error { return nil }
+		w, err := task.NewWorker(task.WorkerConfig{Store: b.store, Mux: &b.mux, Observe: b.observe, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		task.Handle(&b.mux, b.kind, func(ctx context.Context, r *task.Run, _ args) error { return b.handle(ctx, r) })
+		ctx, stop := context.WithCancel(context.WithValue(b.t.Context(), traceKey{}, "trace"))
+		served := make(chan error)
+		go func() { served <- w.Serve(ctx) }()
+		b.want(b.enqueue(), task.StatusSucceeded, "", 0, 0, 0)
+		if heard.Value(traceKey{}) != "trace" || heard.Err() != nil {
+			t.Errorf("value %v, err %v", heard.Value(traceKey{}), heard.Err())
+		}
+		stop()
+		if err := <-served; err != nil || heard.Err() == nil {
+			t.Errorf("the worker has ended with %v, and the context with %v", err, heard.Err())
 		}
 	})
 }

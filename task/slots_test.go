@@ -38,7 +38,7 @@ func TestPrefetch_WhatWasClaimedAheadIsGivenBackWhenTheSlotsStayTaken(t *testing
 		open := b.turning(500)
 		var mu sync.Mutex
 		events := make(map[task.Status]int)
-		b.observe = func(e task.Event) {
+		b.observe = func(_ context.Context, e task.Event) {
 			mu.Lock()
 			defer mu.Unlock()
 			events[e.Status]++

@@ -40,8 +40,7 @@ func (w *Worker) recordUnresponsive(ctx, last context.Context, giveUpStore func(
 	}
 	patience := max(0, time.Until(by.Until))
 	margin := min(patience/8, decisionMargin)
-	until := func(end time.Duration) (goesOn bool) {
-		left, _ := lastcall.TimeLeft(ctx)
+	until := func(left, end time.Duration) (goesOn bool) {
 		for ; left > end; left, _ = lastcall.TimeLeft(ctx) { // again, if the process was frozen meanwhile
 			if !pause(last, left-end) {
 				return false
@@ -49,7 +48,7 @@ func (w *Worker) recordUnresponsive(ctx, last context.Context, giveUpStore func(
 		}
 		return true
 	}
-	if !until(margin) {
+	if !until(patience, margin) {
 		return
 	}
 	for _, r := range w.slots.begun(w.runs.all()) {
@@ -58,7 +57,8 @@ func (w *Worker) recordUnresponsive(ctx, last context.Context, giveUpStore func(
 			w.recorder.add(r, &c)
 		}
 	}
-	if until(margin/2) && w.slots.running.Load() == 0 {
+	left, _ := lastcall.TimeLeft(ctx)
+	if until(left, margin/2) && w.slots.running.Load() == 0 {
 		w.storeGivenUp.Store(true)
 		giveUpStore()
 	}

@@ -83,7 +83,7 @@ func TestUnresponsive_WhatAnUnresponsiveHandlerReturnsInTheLastMomentComesTooLat
 		var log bytes.Buffer
 		b.log = slog.New(slog.NewTextHandler(&log, nil))
 		stale := 0
-		b.observe = func(e task.Event) {
+		b.observe = func(_ context.Context, e task.Event) {
 			if e.Stale {
 				stale++
 			}
@@ -135,7 +135,7 @@ func TestUnresponsive_AnUnresponsiveHandlersTaskStaysRunningUntilItsProcessIsGon
 func TestUnresponsive_AnUnresponsiveHandlerWhoseTaskIsSomebodyElsesRecordsNothing(t *testing.T) {
 	bubble(t, func(b *bench) {
 		var late, begun atomic.Int32
-		b.observe = func(e task.Event) {
+		b.observe = func(_ context.Context, e task.Event) {
 			if e.Stale {
 				late.Add(1)
 			}

@@ -45,8 +45,9 @@ type WorkerConfig struct {
 	Retention time.Duration
 	// Observe, if set, is told when a run begins and when its end has been written, also that of a
 	// dead worker's run which this worker has recorded: for metrics and traces. It is called by
-	// many goroutines and must return soon.
-	Observe func(Event)
+	// many goroutines and must return soon. Its context has the values of the runs' contexts, and
+	// ends with the worker.
+	Observe func(context.Context, Event)
 	// Logger gets a line for each change of a task's status. Nil means slog.Default().
 	Logger *slog.Logger
 }
@@ -159,7 +160,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 	}
 	last, release := context.WithCancel(last)
 	defer release()
-	w.base, w.lastCall, w.last = ctx, lastCall, last
+	w.base, w.lastCall, w.last, w.observer.ctx = ctx, lastCall, last, last
 	w.bases = make(map[string]context.Context)
 	w.recorder = recorder{store: w.store, log: w.log, ctx: last, calls: &w.handlers, written: w.written, forget: w.forget}
 	w.saver.store, w.saver.ctx = w.store, last

@@ -108,9 +108,9 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	if err != nil {
 		return err
 	}
-	observe := func(e task.Event) {
+	observe := func(ctx context.Context, e task.Event) {
 		m.observe(e)
-		api.Observe(e)
+		api.Observe(ctx, e)
 	}
 	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.Concurrency, Observe: observe, Logger: s.log})
 	if err != nil {

@@ -110,7 +110,7 @@ func New(cfg Config) (*Handler, error) {
 
 // Observe tells the listeners to events what this process's worker does; it is made for
 // [task.WorkerConfig]'s Observe.
-func (h *Handler) Observe(e task.Event) { h.hub.observe(e) }
+func (h *Handler) Observe(_ context.Context, e task.Event) { h.hub.observe(e) }
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -196,7 +196,7 @@ func (s *site) client(token string) *Client {
 }
 
 // work runs a worker on the site's store until the test ends. It rests before the store is closed.
-func (s *site) work(mux *task.Mux, observe func(task.Event)) {
+func (s *site) work(mux *task.Mux, observe func(context.Context, task.Event)) {
 	s.t.Helper()
 	w, err := task.NewWorker(task.WorkerConfig{Store: s.store, Mux: mux, Observe: observe, Poll: 20 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

@@ -69,7 +69,7 @@ func (p *process) live(ctx context.Context) (lastcall.Report, error) {
 
 // observe ends the process with its run, and notices the return of a handler that was recorded as
 // unresponsive.
-func (p *process) observe(e task.Event) {
+func (p *process) observe(_ context.Context, e task.Event) {
 	if e.Status == task.StatusRunning || e.Reclaimed { // the end of the process before
 		return
 	}
