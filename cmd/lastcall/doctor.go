@@ -24,9 +24,9 @@ func newDoctor() *cobra.Command {
 		Use:   "doctor",
 		Short: "Look for what is wrong with a store, its workers, and this machine's settings",
 		Long: `Look for what is wrong: whether the store or server can be reached and its tables fit this program, whether a SQLite
-file is damaged (all of it is read) or can be read by others, whether workers are alive, how far the clocks are apart, tasks whose kind nobody
-knows, paused queues, and whether the grace fits the platform. It changes nothing. Each line begins with ok, warn or
-fail, and what is not ok says what to do.
+file is damaged (all of it is read) or can be read by others, whether workers are alive, how far the clocks are apart,
+tasks whose kind nobody knows, paused queues, and whether the grace fits the platform. It changes nothing. Each line
+begins with ok, warn or fail, and what is not ok says what to do.
 
 Exit codes: 0 nothing has failed, though there may be warnings; 1 something has.`,
 		Example: `  lastcall doctor --store sqlite:tasks.db

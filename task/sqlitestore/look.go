@@ -27,8 +27,11 @@ func look(ctx context.Context, path string) (tables bool, err error) {
 	// What is in the file itself. Nothing is locked for that, and no log is read.
 	tables, err = identify(ctx, path, "immutable=1")
 	pending := hasBytes(path+"-wal") || hasBytes(path+"-journal")
-	if err == nil && tables || errors.Is(err, errForeign) || !pending || resultCode(err) == sqlite3.SQLITE_NOTADB && !hasBytes(path+"-journal") {
+	switch {
+	case !pending, err == nil && tables, errors.Is(err, errForeign):
 		return tables, err
+	case resultCode(err) == sqlite3.SQLITE_NOTADB && !hasBytes(path+"-journal"):
+		return false, err // no log mends that
 	}
 	// A young database is in its log alone. A process that has it open keeps the index of the log,
 	// which can be used as it is.
