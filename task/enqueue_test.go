@@ -37,6 +37,9 @@ func TestEnqueue_WhatCannotBeAcceptedIsErrInvalidAndSaysWhy(t *testing.T) {
 		"may have only letters": func() (task.EnqueueResult, error) {
 			return c.Enqueue(t.Context(), "a kind", nil, nil)
 		},
+		"cannot stand in an address": func() (task.EnqueueResult, error) {
+			return c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{Queue: "/"})
+		},
 		"put it into a file": func() (task.EnqueueResult, error) {
 			return c.Enqueue(t.Context(), "k", make([]byte, task.MaxPayload+1), nil)
 		},

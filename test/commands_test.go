@@ -28,7 +28,7 @@ func TestServe_ATokenFileOpensTheServerToOthersAndIsReadAgainOnSIGHUP(t *testing
 		}
 	}
 	write(file, "ops read,submit,operate "+first+"\n")
-	s := start(t, "sqlite:"+filepath.Join(work, "tasks.db"), "--token-file", file, "--listen", "0.0.0.0:0", "--probe-listen", "127.0.0.1:0")
+	s := start(t, "sqlite:"+filepath.Join(work, "tasks.db"), "--demo-dir", t.TempDir(), "--token-file", file, "--listen", "0.0.0.0:0", "--probe-listen", "127.0.0.1:0")
 	_, port, _ := strings.Cut(strings.TrimPrefix(s.url, "http://"), "]:")
 	if port == "" {
 		_, port, _ = strings.Cut(strings.TrimPrefix(s.url, "http://"), ":")

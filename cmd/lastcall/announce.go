@@ -21,8 +21,12 @@ func announce(addr string, c config) error {
 	if addr != defaultListen {
 		server = "--server http://" + addr + " "
 	}
+	dir, out := someTree(), os.TempDir()
+	if c.DemoDir != "" {
+		dir, out = c.DemoDir, c.DemoDir
+	}
 	_, err := fmt.Printf("to submit a task:\n  %s submit %shash-tree '{\"dir\": \"%s\", \"out\": \"%s\"}'\n",
-		program(), server, someTree(), filepath.Join(os.TempDir(), "lastcall-demo.sums"))
+		program(), server, dir, filepath.Join(out, "lastcall-demo.sums"))
 	return err
 }
 

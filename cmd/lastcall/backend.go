@@ -117,6 +117,7 @@ func (t *target) token() (string, error) {
 
 // with opens the backend, calls fn, and closes it.
 func (t *target) with(ctx context.Context, create bool, fn func(backend) error) error {
+	t.warnOfLoose(os.Stderr)
 	b, closer, err := t.open(ctx, create)
 	if err != nil {
 		return err

@@ -42,11 +42,15 @@ type config struct {
 	Concurrency int `yaml:"concurrency"`
 	// DemoKinds offers hash-tree and gzip-tree.
 	DemoKinds bool `yaml:"demoKinds"`
+	// DemoDir bounds these kinds: they read and write below it alone. In a file a relative path
+	// starts at the file's directory.
+	DemoDir string `yaml:"demoDir"`
 	// Kinds are the kinds whose handlers are programs, by name.
 	Kinds map[string]kindConfig `yaml:"kinds"`
 
-	file     configFile      // where it was read
-	programs []execkind.Kind // what Kinds say
+	file      configFile      // where it was read
+	storeFile string          // whence Store came; or ""
+	programs  []execkind.Kind // what Kinds say
 }
 
 // readConfig reads a file. The error has every problem of the file with its line.
@@ -76,8 +80,10 @@ func (c *config) read(path string) ([]fault, error) {
 		text := fmt.Sprintf("version is %d, this program reads version 1: write \"version: 1\"", c.Version)
 		faults = append(faults, fault{key: []string{"version"}, text: text})
 	}
-	if c.TokenFile != "" && !filepath.IsAbs(c.TokenFile) {
-		c.TokenFile = filepath.Join(filepath.Dir(path), c.TokenFile)
+	for _, name := range []*string{&c.TokenFile, &c.DemoDir} {
+		if *name != "" && !filepath.IsAbs(*name) {
+			*name = filepath.Join(filepath.Dir(path), *name)
+		}
 	}
 	var wrong []fault
 	c.programs, wrong = programs(c.Kinds, path)
@@ -132,14 +138,7 @@ func (c *config) faults() []fault {
 	if !slices.Contains([]string{"", logAuto, logText, logJSON}, c.LogFormat) {
 		add("logFormat", "logFormat %q: use text, json or auto", c.LogFormat)
 	}
-	if c.DemoKinds {
-		for _, name := range []string{"hash-tree", "gzip-tree"} {
-			if _, ok := c.Kinds[name]; ok {
-				add("kinds", "kind %s: a demonstration kind has that name: choose another one, or do without demoKinds", name)
-			}
-		}
-	}
-	return all
+	return append(all, c.demoFaults()...)
 }
 
 // checkListen refuses an address that other machines can reach, unless there are tokens: whoever

@@ -24,7 +24,7 @@ func TestConfig_TheExampleConfigurationIsReadable(t *testing.T) {
 	if err == nil {
 		err = c.complete()
 	}
-	if err != nil || !c.DemoKinds || c.Listen != defaultListen || c.Grace != 30*time.Second || len(c.programs) != 1 || c.programs[0].Timeout != 10*time.Minute {
+	if err != nil || c.DemoKinds || c.Listen != defaultListen || c.Grace != 30*time.Second || len(c.programs) != 1 || c.programs[0].Timeout != 10*time.Minute {
 		t.Errorf("%+v, %v", c, err)
 	}
 }

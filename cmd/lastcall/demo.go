@@ -44,7 +44,7 @@ on where it was. It shows what happens on a terminal, and prints a line for each
 --workers 3 --roll starts three servers on one store instead, replaces one after the other while they work, as a rollout
 does, and prints what was handed over and how fast, and whether any task was done twice.
 
-It writes only below --dir, which can be removed afterwards.`,
+It writes only below --dir, which must be yours alone and can be removed afterwards.`,
 		Example: `  lastcall demo
   lastcall demo --stop-after 2s; lastcall demo
   lastcall demo --workers 3 --roll`,
@@ -61,7 +61,7 @@ It writes only below --dir, which can be removed afterwards.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&d.tree, "tree", someTree(), "the files to work on: a directory with directories")
-	f.StringVar(&d.dir, "dir", filepath.Join(os.TempDir(), fmt.Sprintf("lastcall-demo-%d", os.Getuid())), "where the store and the results are kept")
+	f.StringVar(&d.dir, "dir", defaultDemoDir(), "where the store and the results are kept")
 	f.Var(newDuration(&d.grace, 3*time.Second, minGrace, maxGrace), "grace", "time that a stop has, far less than the tasks need")
 	f.Var(newDuration(&d.stopAfter, 0, 0, time.Hour), "stop-after", "send this process SIGTERM after so much time")
 	f.IntVar(&d.concurrency, "concurrency", 4, "how many tasks run at once in a process")
@@ -85,7 +85,7 @@ func (d *demonstration) complete() error {
 	if d.tree, err = filepath.Abs(d.tree); err != nil {
 		return err
 	}
-	if d.dir, err = filepath.Abs(d.dir); err != nil {
+	if d.dir, err = privateDir(d.dir); err != nil {
 		return err
 	}
 	return os.MkdirAll(filepath.Join(d.dir, "results"), 0o700)
@@ -177,7 +177,7 @@ func (d *demonstration) work(out io.Writer) error {
 			return d.told(err)
 		}
 		var mux task.Mux
-		demo.Register(&mux)
+		demo.Register(&mux, nil)
 		worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: d.concurrency, Logger: log})
 		if err != nil {
 			return err

@@ -24,7 +24,7 @@ func smallDemo(t *testing.T) *demonstration {
 			t.Fatal(err)
 		}
 	}
-	d := &demonstration{tree: tree, dir: t.TempDir(), grace: time.Second, concurrency: 1, workers: 1}
+	d := &demonstration{tree: tree, dir: filepath.Join(t.TempDir(), "demo"), grace: time.Second, concurrency: 1, workers: 1}
 	if err := d.complete(); err != nil {
 		t.Fatal(err)
 	}

@@ -24,9 +24,9 @@ func newDoctor() *cobra.Command {
 		Use:   "doctor",
 		Short: "Look for what is wrong with a store, its workers, and this machine's settings",
 		Long: `Look for what is wrong: whether the store or server can be reached and its tables fit this program, whether a SQLite
-file is damaged (all of it is read), whether workers are alive, how far the clocks are apart, tasks whose kind nobody
-knows, paused queues, and whether the grace fits the platform. It changes nothing. Each line begins with ok, warn or
-fail, and what is not ok says what to do.
+file is damaged (all of it is read) or can be read by others, whether workers are alive, how far the clocks are apart,
+tasks whose kind nobody knows, paused queues, and whether the grace fits the platform. It changes nothing. Each line
+begins with ok, warn or fail, and what is not ok says what to do.
 
 Exit codes: 0 nothing has failed, though there may be warnings; 1 something has.`,
 		Example: `  lastcall doctor --store sqlite:tasks.db
@@ -68,6 +68,9 @@ func (d *doctor) fail(what, format string, args ...any) {
 
 func (d *doctor) examine(ctx context.Context, to *target) {
 	d.grace()
+	for _, text := range to.looseFiles() {
+		d.warn("files", "%s", text)
+	}
 	_, store, err := to.serverAddress()
 	if err != nil {
 		d.fail("store", "%v", err)
@@ -90,11 +93,17 @@ func (d *doctor) examine(ctx context.Context, to *target) {
 // schema reports whether a store can be reached and used.
 func (d *doctor) schema(ctx context.Context, address string) bool {
 	if !isPostgres(address) {
-		if err := checkFile(ctx, address); err != nil {
+		readers, err := checkFile(ctx, address)
+		if err != nil {
 			d.fail("store", "%v", err)
 			return false
 		}
 		d.ok("store", "%s can be opened, and nothing in it is damaged", shownStore(address))
+		if readers != nil {
+			d.warn("files", "%v", readers)
+		} else {
+			d.ok("files", "no other user of this machine can read them")
+		}
 		d.ok("clock", "there is only one: a file is for the processes of this machine, so nothing is compared")
 		return true
 	}
@@ -113,16 +122,16 @@ func (d *doctor) schema(ctx context.Context, address string) bool {
 	return true
 }
 
-// checkFile opens a SQLite file and reads all of it.
-func checkFile(ctx context.Context, address string) error {
+// checkFile opens a SQLite file and reads all of it. Readers says that others can do so too.
+func checkFile(ctx context.Context, address string) (readers, err error) {
 	s, err := openStore(ctx, address, openOptions{}, slog.Default())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if file, ok := s.(*sqlitestore.Store); ok {
-		err = file.CheckIntegrity(ctx)
+		readers, err = file.CheckPermissions(), file.CheckIntegrity(ctx)
 	}
-	return errors.Join(err, s.Close())
+	return readers, errors.Join(err, s.Close())
 }
 
 // clock compares the store's clock with this machine's, between which it was read.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -36,6 +37,7 @@ func (f *storeFlags) define(cmd *cobra.Command) {
 }
 
 func (f *storeFlags) address() (string, error) {
+	(&target{storeFile: f.file}).warnOfLoose(os.Stderr)
 	address, err := storeAddress(f.store, f.file)
 	if err == nil && address == "" {
 		err = usageError{errors.New("no store given: use --store, --store-file or $" + storeEnv)}

@@ -14,10 +14,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lastcall-go/lastcall"
-	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/demo"
 	"github.com/lastcall-go/lastcall/internal/proc"
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/httpapi"
+	"github.com/lastcall-go/lastcall/task/sqlitestore"
 )
 
 func newServe() *cobra.Command {
@@ -92,13 +92,14 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 		return err
 	}
 	g.Defer("store", lastcall.CloseFunc(opened.Close))
+	s.warnOfReaders(opened)
 	m := newMetrics()
 	store := meteredStore{Store: opened, m: m}
 	m.watchStop(ctx)
 	m.watchTasks(store.Count)
 	var mux task.Mux
-	if c.DemoKinds {
-		demo.Register(&mux)
+	if err := offerDemoKinds(g, &mux, c); err != nil {
+		return err
 	}
 	registerPrograms(&mux, c.programs, opened, &s.keeper, s.log)
 	api, err := httpapi.New(httpapi.Config{
@@ -123,6 +124,18 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 		return err
 	}
 	return announce(listener.Addr().String(), c)
+}
+
+// warnOfReaders warns where others can read what only this process should.
+func (s *service) warnOfReaders(store task.Store) {
+	if text := looseFile("store file", s.config.storeFile); text != "" {
+		s.log.Warn(text)
+	}
+	if file, ok := store.(*sqlitestore.Store); ok {
+		if err := file.CheckPermissions(); err != nil {
+			s.log.Warn("others can read the store", "error", err)
+		}
+	}
 }
 
 // offer serves the tasks with what the platform may ask, and the latter at a place of its own if

@@ -29,7 +29,8 @@ func overrides() []override {
 		{"probe-listen", func(c *config) any { return &c.ProbeListen }, "address of a listener for the platform, without a token: /healthz, /readyz, /metrics"},
 		{"log-format", func(c *config) any { return &c.LogFormat }, "text, json, or auto: text on a terminal and JSON elsewhere"},
 		{"concurrency", func(c *config) any { return &c.Concurrency }, "how many tasks run at once"},
-		{"demo-kinds", func(c *config) any { return &c.DemoKinds }, "offer the kinds hash-tree and gzip-tree"},
+		{"demo-kinds", func(c *config) any { return &c.DemoKinds }, "offer the kinds hash-tree and gzip-tree, to try it; with a token file they need --demo-dir"},
+		{"demo-dir", func(c *config) any { return &c.DemoDir }, "directory of their own, outside of which these kinds read and write nothing"},
 	}
 }
 
@@ -66,7 +67,7 @@ func (s *serveFlags) read(cmd *cobra.Command) (c config, err error) {
 		return c, err
 	}
 	if address != "" {
-		c.Store = address
+		c.Store, c.storeFile = address, s.storeFile
 	}
 	for _, o := range overrides() {
 		if !cmd.Flags().Changed(o.name) {

@@ -46,7 +46,14 @@ func openStore(ctx context.Context, address string, opt openOptions, log *slog.L
 			return nil, fmt.Errorf("store %s: no such file: serve or submit makes it", address)
 		}
 	}
-	return sqlitestore.Open(ctx, sqlitestore.Config{Path: path, Logger: log})
+	s, err := sqlitestore.Open(ctx, sqlitestore.Config{Path: path, MustExist: !opt.create, Logger: log})
+	if !opt.create && errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("store %s: there are no tasks in it, and no tables for them: serve or submit makes them", address)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // isPostgres reports whether an address is a URL of PostgreSQL or has libpq's keywords, as in

@@ -65,7 +65,7 @@ const (
 )
 
 // LoadTokens reads a file of tokens. It is refused when it is readable by others than its owner and
-// its group, or can be written by the group. The file is read again when a request comes after it
+// its group, or can be written by the group, or belongs to another user who is not root. The file is read again when a request comes after it
 // has changed; if that fails the tokens stay what they were, and the logger hears of it. Nil as the
 // logger means slog.Default().
 func LoadTokens(path string, log *slog.Logger) (*Tokens, error) {
@@ -144,13 +144,17 @@ func readTokens(path string) ([]token, os.FileInfo, error) {
 	return all, info, err
 }
 
-// checkMode refuses a file that others can read. Windows has no such bits.
+// checkMode refuses a file that others can read, or that another user owns, who could change its
+// mode and what is in it. Windows has no such bits.
 func checkMode(info os.FileInfo, path string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
 	if mode := info.Mode().Perm(); mode&0o027 != 0 {
 		return fmt.Errorf("its mode %#o lets others read it or its group write it: run chmod 600 %s, or in Kubernetes give the secret's volume the defaultMode 0440", mode, path)
+	}
+	if uid, foreign := foreignOwner(info); foreign {
+		return fmt.Errorf("it belongs to the user %d: run chown on %s, so that it belongs to the server's user or to root", uid, path)
 	}
 	return nil
 }

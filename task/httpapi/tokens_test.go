@@ -168,6 +168,23 @@ func TestTokens_ATokenFileThatOthersCanReadIsRefused(t *testing.T) {
 	}
 }
 
+func TestTokens_ATokenFileOfAnotherUserIsRefused(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	const nobody = 65534
+	path := tokenFile(t, "a read "+readSecret)
+	for uid, ok := range map[int]bool{0: true, nobody: false} {
+		if err := os.Chown(path, uid, -1); err != nil {
+			t.Fatal(err)
+		}
+		_, err := LoadTokens(path, nil)
+		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "belongs to the user 65534: run chown on "+path) {
+			t.Errorf("owner %d: %v", uid, err)
+		}
+	}
+}
+
 func TestTokens_TheTokenFileIsReadAgainWhenItHasChangedAndABadOneChangesNothing(t *testing.T) {
 	var log logBook
 	path := tokenFile(t, "a read "+readSecret)

@@ -4,39 +4,57 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"math"
 	"os"
+	"strconv"
 	"syscall"
 )
 
-// blocker returns the process that holds SQLite's write lock, as the kernel lists it, or 0. The
-// lock is the byte 120 of the shared-memory file
+// writeLock is the byte of the file -shm whose lock a writer has
 // (https://sqlite.org/walformat.html#the_wal_index_file_format).
-func blocker(shm string) int {
+const writeLock = 120
+
+// blockerOf returns the process that holds SQLite's write lock, or a lock for reading in its place,
+// as the kernel lists it. Its number is not positive where the kernel does not know one.
+func blockerOf(shm string) (b blocker, found bool) {
 	var st syscall.Stat_t
 	if err := syscall.Stat(shm, &st); err != nil {
-		return 0
+		return blocker{}, false
 	}
 	locks, err := os.ReadFile("/proc/locks")
 	if err != nil {
-		return 0
+		return blocker{}, false
 	}
 	lines := bufio.NewScanner(bytes.NewReader(locks))
 	for lines.Scan() {
-		// "1: POSIX  ADVISORY  WRITE 4711 08:01:1234 120 120"; those that wait have an arrow.
-		var (
-			kind, mode, how, file string
-			nr                    string
-			pid                   int
-			from, to              string
-		)
-		if n, _ := fmt.Sscan(lines.Text(), &nr, &kind, &mode, &how, &pid, &file, &from, &to); n < 8 || how != "WRITE" || from != "120" {
+		// "1: POSIX  ADVISORY  WRITE 4711 08:01:1234 120 120"; those that wait have an arrow. OFDLCK is
+		// a lock of an open file, which SQLite's locks meet too. A FLOCK they do not.
+		var nr, kind, mode, how, file, from, to string
+		if n, _ := fmt.Sscan(lines.Text(), &nr, &kind, &mode, &how, &b.pid, &file, &from, &to); n < 8 ||
+			kind != "POSIX" && kind != "OFDLCK" || how != "WRITE" && how != "READ" || !covers(from, to, writeLock) {
 			continue
 		}
 		var major, minor uint32
 		var inode uint64
 		if n, _ := fmt.Sscanf(file, "%x:%x:%d", &major, &minor, &inode); n == 3 && inode == st.Ino {
-			return pid
+			b.reads = how == "READ"
+			return b, true
 		}
 	}
-	return 0
+	return blocker{}, false
+}
+
+// covers reports whether a lock from one byte to another covers a third one.
+func covers(from, to string, at uint64) bool {
+	first, err := strconv.ParseUint(from, 10, 64)
+	if err != nil {
+		return false
+	}
+	last := uint64(math.MaxUint64)
+	if to != "EOF" {
+		if last, err = strconv.ParseUint(to, 10, 64); err != nil {
+			return false
+		}
+	}
+	return first <= at && at <= last
 }

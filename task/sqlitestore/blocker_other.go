@@ -2,5 +2,5 @@
 
 package sqlitestore
 
-// blocker is not known here.
-func blocker(string) int { return 0 }
+// blockerOf finds nobody here.
+func blockerOf(string) (blocker, bool) { return blocker{}, false }

@@ -52,18 +52,35 @@ func isOfRow(err error) bool {
 	return false
 }
 
+// blocker is a process that keeps others from writing.
+type blocker struct {
+	pid   int
+	reads bool // it holds a lock for reading, as SQLite itself does not
+}
+
 // explain names the process that keeps others from writing, where that is what went wrong.
 func (s *Store) explain(err error) error {
-	if isBusy(err) {
-		if pid := blocker(s.path + "-shm"); pid > 0 {
-			return fmt.Errorf("%w: process %d has been writing for five seconds: is it stopped? continue it (kill -CONT %d) or kill it", err, pid, pid)
-		}
+	if !isBusy(err) {
+		return explain(err)
+	}
+	shm := s.path + "-shm"
+	b, found := blockerOf(shm)
+	switch {
+	case found && b.reads && b.pid > 0:
+		return fmt.Errorf("%w: process %d holds a lock for reading on %s, with which nobody can write: end it (kill %d), and let nobody else read the file (chmod 600)", err, b.pid, shm, b.pid)
+	case found && b.reads:
+		return fmt.Errorf("%w: a process holds a lock for reading on %s, with which nobody can write: find it (fuser -v %s) and end it, and let nobody else read the file (chmod 600)", err, shm, shm)
+	case found && b.pid > 0:
+		return fmt.Errorf("%w: process %d has been writing for five seconds: is it stopped? continue it (kill -CONT %d) or kill it", err, b.pid, b.pid)
 	}
 	return explain(err)
 }
 
 // damaged is what to do about a file that is.
 const damaged = "the file is damaged: stop all servers on it and restore it from a backup, or save what can be read with sqlite3 FILE .recover; and check the disk"
+
+// writable is what SQLite needs.
+const writable = "the file, its -wal and -shm beside it, and the directory must be writable for this user"
 
 // explain adds what to do to SQLite's commonest complaints.
 func explain(err error) error {
@@ -78,11 +95,11 @@ func explain(err error) error {
 		// opens another.
 		hint = "is the disk full (df), or mounted read-only? Make room on it; what was accepted is safe. Otherwise it is failing: look at the kernel's log (dmesg)"
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		hint = "another process has been writing for five seconds: is one of them stopped?"
+		hint = "another process has been writing for five seconds, or holds a lock for reading: is one of them stopped?"
 	case sqlite3.SQLITE_FULL:
 		hint = "make room on the disk; what was accepted is safe"
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
-		hint = "the file, its -wal and -shm beside it, and the directory must be writable for this user"
+		hint = writable
 	default:
 		return err
 	}

@@ -56,9 +56,14 @@ func checkPlace(path string) error {
 // dsn is the address of the file, with what every connection needs. The log is cut to 16 MiB after
 // a long reader had it grow.
 func dsn(path, more string) string {
-	u := url.URL{Path: filepath.ToSlash(path)}
-	return "file:" + u.EscapedPath() + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)" +
+	return address(path) + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)" +
 		"&_pragma=journal_size_limit(16777216)&_pragma=synchronous(FULL)&" + more
+}
+
+// address is the file as SQLite is told of it.
+func address(path string) string {
+	u := url.URL{Path: filepath.ToSlash(path)}
+	return "file:" + u.EscapedPath()
 }
 
 // checkFile refuses to go on when the file is no longer the one that was opened: what is written to

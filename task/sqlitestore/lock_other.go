@@ -4,6 +4,7 @@ package sqlitestore
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 )
 
@@ -14,3 +15,5 @@ func lock(*os.File, bool) error { return errors.ErrUnsupported }
 func unlock(*os.File) error { return errors.ErrUnsupported }
 
 func duplicate(*os.File) (*os.File, error) { return nil, errors.ErrUnsupported }
+
+func likeOwner(string, fs.FileInfo) {}

@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -23,6 +24,8 @@ type lockDir struct {
 	dir  string
 	boot string
 	log  *slog.Logger
+	// database is the file whose mode and owner the directory and its files have.
+	database fs.FileInfo
 	// waiters is the file of waiters.go; nil where files cannot be locked.
 	waiters *os.File
 
@@ -30,21 +33,55 @@ type lockDir struct {
 	held map[string]*os.File
 }
 
-func openLockDir(dir string, log *slog.Logger) (*lockDir, error) {
-	d := &lockDir{dir: dir, boot: bootID(), log: log, held: make(map[string]*os.File)}
+func openLockDir(dir string, database fs.FileInfo, log *slog.Logger) (*lockDir, error) {
+	d := &lockDir{dir: dir, boot: bootID(), log: log, database: database, held: make(map[string]*os.File)}
 	if !canLock || d.boot == "" {
 		d.boot = ""
 		log.Warn("files cannot be locked on this system: a dead worker's tasks are taken over only when its lease has run out")
 		return d, nil
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, fmt.Errorf("directory of the workers' locks: %w", err)
+	err := d.make()
+	if err == nil {
+		d.waiters, err = d.open(filepath.Join(dir, notifyFile), os.O_RDONLY|os.O_CREATE)
 	}
-	var err error
-	if d.waiters, err = os.OpenFile(filepath.Join(dir, notifyFile), os.O_RDONLY|os.O_CREATE, 0o666); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("directory of the workers' locks: %w", err)
 	}
 	return d, nil
+}
+
+// make makes the directory, or lets it follow the mode of the database.
+func (d *lockDir) make() error {
+	err := os.Mkdir(d.dir, 0o700)
+	if err == nil {
+		likeOwner(d.dir, d.database)
+	} else if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	info, err := os.Lstat(d.dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is no directory: remove it", d.dir)
+	}
+	if mode := dirMode(d.mode()); info.Mode().Perm() != mode {
+		_ = os.Chmod(d.dir, info.Mode()&(fs.ModeSetgid|fs.ModeSticky)|mode) // Store.CheckPermissions tells
+	}
+	return nil
+}
+
+// mode is that of a file in the directory.
+func (d *lockDir) mode() fs.FileMode { return d.database.Mode().Perm()&0o666 | 0o600 }
+
+// open opens a file in the directory, or makes it.
+func (d *lockDir) open(path string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(path, flags, d.mode())
+	if err == nil {
+		setMode(f, d.mode())
+		likeOwner(path, d.database)
+	}
+	return f, err
 }
 
 // notifyFile is the file in the lock directory that a process touches when it has done something
@@ -68,7 +105,7 @@ func (d *lockDir) take(worker string) (boot string, err error) {
 	// made again.
 	for range 10 {
 		var f *os.File
-		if f, err = os.OpenFile(d.path(worker), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666); err != nil {
+		if f, err = d.open(d.path(worker), os.O_RDWR|os.O_CREATE|os.O_EXCL); err != nil {
 			break
 		}
 		if err = lock(f, true); err == nil && sameFile(f, d.path(worker)) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/lastcall-go/lastcall/task"
@@ -37,6 +38,30 @@ func TestLockDir_AWorkerIsAliveAsLongAsItsLockIsHeldByAnyStore(t *testing.T) {
 	}
 	if _, err := os.Stat(a.locks.path("w")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the file is left: %v", err)
+	}
+}
+
+func TestLockDir_AWorkerIsSeenAliveThroughLinksThatWereMadeLater(t *testing.T) {
+	a, path := fresh(t)
+	if _, err := a.Heartbeat(t.Context(), beat("w", 1, task.WorkerRunning)); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	file, parent := filepath.Join(dir, "link.db"), filepath.Join(dir, "link")
+	if err := errors.Join(os.Symlink(path, file), os.Symlink(filepath.Dir(path), parent)); err != nil {
+		t.Fatal(err)
+	}
+	for _, through := range []string{file, filepath.Join(parent, "tasks.db")} {
+		b := openAt(t, through)
+		if got := life(t, b, "w"); got != task.LivenessAlive {
+			t.Errorf("seen through %s: %s", through, got)
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if left, err := filepath.Glob(file + "-*"); err != nil || len(left) > 0 {
+		t.Errorf("beside the link: %v, %v", left, err)
 	}
 }
 

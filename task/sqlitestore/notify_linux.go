@@ -15,7 +15,7 @@ import (
 func (d *lockDir) notify() {
 	now := time.Now()
 	if err := os.Chtimes(filepath.Join(d.dir, notifyFile), now, now); errors.Is(err, os.ErrNotExist) {
-		if f, err := os.Create(filepath.Join(d.dir, notifyFile)); err == nil {
+		if f, err := d.open(filepath.Join(d.dir, notifyFile), os.O_RDONLY|os.O_CREATE); err == nil {
 			_ = f.Close() // polling finds what is not heard
 		}
 	}

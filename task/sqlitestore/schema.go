@@ -83,19 +83,24 @@ func migrate(ctx context.Context, db *sql.DB) (err error) {
 // schemaVersion reads the version of the schema and the oldest one that it is compatible with: 0, 0
 // for an empty database, which is not ours yet.
 func schemaVersion(ctx context.Context, q rowQueryer) (ours bool, version, oldest int, err error) {
-	var tables, named int
-	const count = `select count(*), coalesce(sum(name = 'lastcall'), 0) from sqlite_master where type = 'table'`
-	if err := q.QueryRowContext(ctx, count).Scan(&tables, &named); err != nil {
+	if ours, err = hasTables(ctx, q); !ours || err != nil {
 		return false, 0, 0, err
-	}
-	if named == 0 {
-		if tables > 0 {
-			return false, 0, 0, errors.New("this is a SQLite database of another program: name another file")
-		}
-		return false, 0, 0, nil
 	}
 	const get = `select coalesce(max(case key when 'version' then value end), 0),
 		coalesce(max(case key when 'oldest' then value end), 0) from lastcall`
 	err = q.QueryRowContext(ctx, get).Scan(&version, &oldest)
 	return true, version, oldest, err
+}
+
+// hasTables reports whether a database has our tables, and refuses one that has only others.
+func hasTables(ctx context.Context, q rowQueryer) (bool, error) {
+	var tables, ours int
+	const count = `select count(*), coalesce(sum(name = 'lastcall'), 0) from sqlite_master where type = 'table'`
+	if err := q.QueryRowContext(ctx, count).Scan(&tables, &ours); err != nil {
+		return false, err
+	}
+	if tables > 0 && ours == 0 {
+		return false, errForeign
+	}
+	return ours > 0, nil
 }

@@ -15,6 +15,12 @@
 // taken before the last boot of the machine is no evidence, and where files cannot be locked
 // (Windows) there is none: then a worker's tasks are taken over when its lease has run out.
 //
+// # Who may read the file
+//
+// A new database is its owner's alone, and so is what is beside it. Whoever can read it can see every
+// payload, and can hold a lock that stops all writes: see Store.CheckPermissions. A file that is there
+// keeps its mode, and the others beside it have the same one.
+//
 // # Limits
 //
 // A network file system is refused: its locks and its memory mapping do not hold what SQLite needs.
@@ -31,6 +37,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -44,8 +51,12 @@ import (
 
 // Config has the settings of a store. Only Path is needed.
 type Config struct {
-	// Path is the database file. It is made if it does not exist; its directory must exist.
+	// Path is the database file. It is made if it does not exist, for its owner alone (0600, whatever
+	// the umask); its directory must exist. What is beside it has the mode of the file.
 	Path string
+	// MustExist refuses a file that is not there or has no tables yet, with an error that is
+	// fs.ErrNotExist, and makes nothing: for who only wants to look.
+	MustExist bool
 	// Logger hears what the store cannot return as an error. Nil means slog.Default().
 	Logger *slog.Logger
 }
@@ -101,10 +112,21 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.Default()
 	}
+	tables, err := look(ctx, path)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", path, s.explain(err))
+	case !tables && cfg.MustExist:
+		return nil, fmt.Errorf("%s: %w: there is no database with tasks yet", path, fs.ErrNotExist)
+	}
+	if err := create(path); err != nil {
+		return nil, err
+	}
 	if err := s.connect(ctx); err != nil {
 		return nil, errors.Join(err, s.disconnect())
 	}
-	if s.locks, err = openLockDir(path+"-workers", s.log); err != nil {
+	followMode(path, s.file.Mode().Perm())
+	if s.locks, err = openLockDir(path+"-workers", s.file, s.log); err != nil {
 		return nil, errors.Join(err, s.disconnect())
 	}
 	s.sweepLocks(ctx)
@@ -125,7 +147,7 @@ func (s *Store) connect(ctx context.Context) (err error) {
 	s.read.SetMaxOpenConns(4)
 	s.reader = &prepared{prepare: s.read.PrepareContext, stmts: make(map[string]*sql.Stmt)}
 	if err := migrate(ctx, s.write); err != nil {
-		return fmt.Errorf("%s: %w", s.path, explain(err))
+		return fmt.Errorf("%s: %w", s.path, s.explain(err))
 	}
 	if _, err := s.read.ExecContext(ctx, statements["Tasks"]+" limit 0"); err != nil {
 		return fmt.Errorf("%s: %w: the tables are not those of this program: was the file made by an unreleased version? name another one", s.path, err)
@@ -135,7 +157,7 @@ func (s *Store) connect(ctx context.Context) (err error) {
 	}
 	conn, err := s.write.Conn(ctx)
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.path, explain(err))
+		return fmt.Errorf("%s: %w", s.path, s.explain(err))
 	}
 	s.writer = writer{conn: conn, work: make(chan struct{}, 1),
 		stmts: &prepared{prepare: conn.PrepareContext, stmts: make(map[string]*sql.Stmt)}}

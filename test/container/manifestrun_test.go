@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -23,7 +24,7 @@ func TestManifests_ContainersServeAndAreProbedAndStopWithZero(t *testing.T) {
 	r := containerd(t)
 	for name, pod := range templates(t, "") {
 		t.Run(name, func(t *testing.T) {
-			m := &manifested{t: t, spec: pod.pod.Spec, config: kustomize(t, name, "").configMaps[0].Data}
+			m := &manifested{t: t, spec: pod.pod.Spec, config: withKinds(kustomize(t, name, "").configMaps[0].Data)}
 			if name == "postgres" {
 				m.database = pgtest.New(t).DSN("postgres")
 			}
@@ -49,6 +50,14 @@ func TestManifests_ContainersServeAndAreProbedAndStopWithZero(t *testing.T) {
 			c.exits(0, "Completed")
 		})
 	}
+}
+
+// withKinds adds a kind to a configuration, of which a manifest has none. The one program of the image is its
+// handler.
+func withKinds(shipped map[string]string) map[string]string {
+	config := maps.Clone(shipped)
+	config["lastcall.yaml"] += "kinds: {version: {exec: [/lastcall, version]}}\n"
+	return config
 }
 
 // healthcheck asks a server as an exec probe does, and returns the exit code.
@@ -160,7 +169,7 @@ func (m *manifested) probe(p *core.Probe) {
 // works checks that a task is refused without a token, and done with it.
 func (m *manifested) works() {
 	m.t.Helper()
-	const body = `{"kind": "hash-tree", "payload": {"dir": "/etc/lastcall", "out": "/tmp/sums"}}`
+	const body = `{"kind": "version", "payload": null}`
 	if code, said := m.ask(http.MethodPost, m.api, "/v1/tasks", "", body); code != http.StatusUnauthorized {
 		m.t.Errorf("a submit without a token: %d %s", code, said)
 	}
@@ -171,7 +180,7 @@ func (m *manifested) works() {
 	}
 	until(m.t, "the task has succeeded", func() bool {
 		code, said := m.ask(http.MethodGet, m.probes, "/metrics", "", "")
-		return code == http.StatusOK && strings.Contains(said, `lastcall_tasks{kind="hash-tree",queue="default",status="succeeded"} 1`)
+		return code == http.StatusOK && strings.Contains(said, `lastcall_tasks{kind="version",queue="default",status="succeeded"} 1`)
 	})
 }
 

@@ -21,7 +21,8 @@ func read(t *testing.T, path string) string {
 	return string(content)
 }
 
-// settingsOf are the settings of a unit, as section.key to value. Ours has none twice.
+// settingsOf are the settings of a unit, as section.key to value. Ours has none twice, but for the filter of
+// system calls, of which the second line takes calls away from the first.
 func settingsOf(t *testing.T, text string) map[string]string {
 	t.Helper()
 	all, section := map[string]string{}, ""
@@ -36,7 +37,7 @@ func settingsOf(t *testing.T, text string) map[string]string {
 		case !ok:
 			t.Fatalf("%q is no setting", line)
 		default:
-			if _, twice := all[section+"."+key]; twice {
+			if _, twice := all[section+"."+key]; twice && key != "SystemCallFilter" {
 				t.Errorf("%s is set twice", key)
 			}
 			all[section+"."+key] = value
@@ -77,6 +78,33 @@ func TestUnit_SystemdUnderstandsTheUnit(t *testing.T) {
 	}
 	if out, _ := verify(t, text+"\n[Service]\nTimeoutStopsSec=1\n"); !strings.Contains(out, "TimeoutStopsSec") {
 		t.Errorf("systemd-analyze does not complain about an unknown key, so it proves nothing: %s", out)
+	}
+}
+
+func TestUnit_LeavesTheServiceLittleThatItDoesNotNeed(t *testing.T) {
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("systemd-analyze is not installed: run make setup")
+	}
+	rate := func(text string) (string, error) {
+		path := filepath.Join(t.TempDir(), "lastcall.service")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		// The threshold is in tenths of what it prints, from 0 (nothing is exposed) to 10.
+		out, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=15", path).CombinedOutput()
+		return string(out), err
+	}
+	text := read(t, unit)
+	if out, err := rate(text); err != nil {
+		t.Errorf("systemd-analyze security: %v\n%s", err, out)
+	}
+	for _, setting := range []string{"PrivateUsers=yes", "ProtectProc=invisible", "MemoryDenyWriteExecute=yes", "RemoveIPC=yes", "SystemCallFilter=~@privileged"} {
+		if !strings.Contains(text, "\n"+setting+"\n") {
+			t.Errorf("the unit lacks %s", setting)
+		}
+	}
+	if out, err := rate(strings.Replace(text, "CapabilityBoundingSet=\n", "", 1)); err == nil {
+		t.Errorf("systemd-analyze does not mind every capability, so it proves nothing: %s", out)
 	}
 }
 

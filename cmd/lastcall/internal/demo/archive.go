@@ -29,7 +29,7 @@ func (a *archiver) add(ctx context.Context, w *part, e entry) error {
 			return err
 		}
 		if tries == 3 {
-			return fmt.Errorf("%s %w, %d times", e.file, err, tries)
+			return fmt.Errorf("%s %w, %d times", e.path, err, tries)
 		}
 		if err := w.cut(begin); err != nil {
 			return err
@@ -76,10 +76,10 @@ func header(e entry) (*tar.Header, *os.File, error) {
 	case e.mode.IsRegular():
 		f, info, err = openRegular(e)
 	case e.mode.IsDir():
-		info, err = os.Lstat(e.file)
+		info, err = e.root.Lstat(e.name())
 	default:
-		if link, err = os.Readlink(e.file); err == nil {
-			info, err = os.Lstat(e.file)
+		if link, err = e.root.Readlink(e.name()); err == nil {
+			info, err = e.root.Lstat(e.name())
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {

@@ -49,13 +49,16 @@ var HashTree = task.Kind[Args]{Name: "hash-tree"}
 // and times of modification are kept, owners are not.
 var GzipTree = task.Kind[Args]{Name: "gzip-tree"}
 
-// Register adds both kinds to a mux.
-func Register(m *task.Mux) {
+// Register adds both kinds to a mux. With within they read and write below that directory alone,
+// whatever a payload names and whatever links lead out of it, and write over no file that is there:
+// for servers that take tasks from others. Its name must be absolute. Nil is no bound but the rights
+// of the process.
+func Register(m *task.Mux, within *os.Root) {
 	task.Handle(m, HashTree, func(ctx context.Context, r *task.Run, a Args) error {
-		return job{add: hashEntry}.run(ctx, r, a)
+		return job{within: within, add: hashEntry}.run(ctx, r, a)
 	})
 	task.Handle(m, GzipTree, func(ctx context.Context, r *task.Run, a Args) error {
-		return job{add: newArchiver().add, finish: archiveEnd}.run(ctx, r, a)
+		return job{within: within, add: newArchiver().add, finish: archiveEnd}.run(ctx, r, a)
 	})
 }
 
@@ -81,6 +84,8 @@ type cursor struct {
 
 // job is what the two kinds do not share.
 type job struct {
+	// within bounds where it works; nil is no bound.
+	within *os.Root
 	// add writes one entry. An error may leave a part of it behind, which is cut off.
 	add func(ctx context.Context, w *part, e entry) error
 	// finish writes what comes after the last entry; nil is nothing.
@@ -88,24 +93,26 @@ type job struct {
 }
 
 func (j job) run(ctx context.Context, r *task.Run, a Args) (err error) {
-	if err := check(&a); err != nil {
+	p, err := openPlace(j.within, &a)
+	if err != nil {
 		return task.Permanent(err)
 	}
+	defer p.close()
 	var at cursor
 	if _, err := r.Load(&at); err != nil {
 		return err
 	}
-	if done, err := alreadyRenamed(a, at); done || err != nil {
+	if done, err := p.alreadyRenamed(at); done || err != nil {
 		return err
 	}
-	t := &tree{root: a.Dir, skip: skipper(a)}
+	t := &tree{root: p.in, skip: skipper(a)}
 	if at.Total == 0 {
 		err := t.walk(ctx, "", func(entry) error { at.Total++; return nil })
 		if err != nil {
 			return cut(ctx, r, at, err)
 		}
 	}
-	w, err := openPart(a, r, &at)
+	w, err := openPart(p, r, &at)
 	if err != nil {
 		return err
 	}
@@ -171,32 +178,6 @@ func cut(ctx context.Context, r *task.Run, at cursor, err error) error {
 		return task.Permanent(fmt.Errorf("%w: make it readable for the server's user, or leave it out of the tree, and submit again", err))
 	}
 	return err
-}
-
-// check refuses what cannot work, and cleans the paths.
-func check(a *Args) error {
-	for _, p := range []struct{ name, path string }{{"dir", a.Dir}, {"out", a.Out}} {
-		if !filepath.IsAbs(p.path) {
-			return fmt.Errorf("%q is %q: give an absolute path, since the task may run in another process with another working directory", p.name, p.path)
-		}
-	}
-	a.Dir, a.Out = filepath.Clean(a.Dir), filepath.Clean(a.Out)
-	for _, dir := range []string{a.Dir, filepath.Dir(a.Out)} {
-		info, err := os.Stat(dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("the directory %s does not exist", dir)
-		}
-		if err != nil {
-			return err
-		}
-		if !info.IsDir() {
-			return fmt.Errorf("%s is not a directory", dir)
-		}
-	}
-	if info, err := os.Lstat(a.Out); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("%s exists and is not a regular file: choose another \"out\"", a.Out)
-	}
-	return nil
 }
 
 // skipper says which paths below the directory are the task's own.

@@ -198,7 +198,7 @@ func TestDemo_WhatVanishesIsLeftOutAndWhatCannotBeReadFailsTheTask(t *testing.T)
 	inBubble(t, func(f *fixture) {
 		j := job{add: func(ctx context.Context, w *part, e entry) error {
 			if e.path == "a0" {
-				if err := os.Remove(e.file); err != nil {
+				if err := e.root.Remove(e.name()); err != nil {
 					return err
 				}
 			}
@@ -211,7 +211,7 @@ func TestDemo_WhatVanishesIsLeftOutAndWhatCannotBeReadFailsTheTask(t *testing.T)
 	})
 	inBubble(t, func(f *fixture) {
 		j := job{add: func(_ context.Context, _ *part, e entry) error {
-			return &fs.PathError{Op: "open", Path: e.file, Err: fs.ErrPermission}
+			return &fs.PathError{Op: "open", Path: e.path, Err: fs.ErrPermission}
 		}}
 		got := f.run(j, Args{Dir: dir, Out: out})
 		if got.Status != task.StatusFailed || !strings.Contains(got.Error, "make it readable") {
@@ -237,7 +237,12 @@ func TestDemo_ARunThatDiedBeforeOrAfterTheRenamingIsCompleted(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, c.file), []byte("bytes"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			done, err := alreadyRenamed(Args{Out: filepath.Join(dir, "out")}, cursor{Part: "part", Size: 5, Complete: true})
+			p, err := openPlace(nil, &Args{Dir: dir, Out: filepath.Join(dir, "out")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.close()
+			done, err := p.alreadyRenamed(cursor{Part: "part", Size: 5, Complete: true})
 			if !done {
 				t.Error("the work would begin anew")
 			}
@@ -270,7 +275,7 @@ func TestDemo_APartialFileThatIsGoneOrTooShortIsBegunAnew(t *testing.T) {
 					damaged = true
 					go f.group.Stop(nil)
 					<-ctx.Done()
-					return errors.Join(context.Cause(ctx), w.sync(), damage(w.path))
+					return errors.Join(context.Cause(ctx), w.sync(), damage(filepath.Join(filepath.Dir(out), w.name)))
 				}
 				return hashEntry(ctx, w, e)
 			}

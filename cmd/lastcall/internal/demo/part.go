@@ -15,12 +15,12 @@ import (
 
 // part is the partial file that becomes the result.
 type part struct {
-	out  string
-	task string
-	path string
-	f    *os.File
-	buf  *bufio.Writer
-	size int64
+	place *place
+	task  string
+	name  string
+	f     *os.File
+	buf   *bufio.Writer
+	size  int64
 }
 
 // partName names the partial file of one run.
@@ -35,22 +35,20 @@ func isPart(name, base string) bool {
 
 // openPart makes this run's partial file out of the checkpoint's, and lets the cursor name it. If
 // the old one is gone the work begins anew.
-func openPart(a Args, r *task.Run, at *cursor) (*part, error) {
-	dir, base := filepath.Split(a.Out)
-	name := partName(base, r.ID(), r.FencingToken())
-	w := &part{out: a.Out, task: r.ID(), path: filepath.Join(dir, name)}
+func openPart(p *place, r *task.Run, at *cursor) (*part, error) {
+	w := &part{place: p, task: r.ID(), name: partName(p.base, r.ID(), r.FencingToken())}
 	var err error
-	if w.f, err = os.OpenFile(w.path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666); err != nil {
+	if w.f, err = p.dir.OpenFile(w.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 		if errors.Is(err, fs.ErrPermission) {
 			return nil, task.Permanent(fmt.Errorf("%w: the directory of \"out\" must be writable for the server's user", err))
 		}
 		return nil, err
 	}
 	w.buf = bufio.NewWriterSize(w.f, 1<<16)
-	if err := w.inherit(filepath.Join(dir, filepath.Base(at.Part)), at); err != nil {
-		return nil, errors.Join(err, w.f.Close(), os.Remove(w.path))
+	if err := w.inherit(filepath.Base(at.Part), at); err != nil {
+		return nil, errors.Join(err, w.f.Close(), p.dir.Remove(w.name))
 	}
-	at.Part = name
+	at.Part = w.name
 	return w, nil
 }
 
@@ -59,7 +57,7 @@ func (w *part) inherit(old string, at *cursor) error {
 	if at.Part == "" || at.Size == 0 {
 		return nil
 	}
-	f, err := os.Open(old)
+	f, err := w.place.dir.Open(old)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -106,46 +104,25 @@ func (w *part) sync() error {
 	return w.f.Sync()
 }
 
-// rename gives the file its final name, in one step.
+// rename gives the file its final name.
 func (w *part) rename() error {
 	if err := w.f.Close(); err != nil {
 		return err
 	}
-	return install(w.path, w.out)
-}
-
-func install(path, out string) error {
-	if err := os.Rename(path, out); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(out))
-}
-
-// syncDir makes a renaming survive the machine, where directories can be synced.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	return nil
+	return w.place.install(w.name)
 }
 
 // removeOthers removes the partial files that earlier runs of the task left.
 func (w *part) removeOthers() error {
-	dir, base := filepath.Split(w.out)
-	names, err := os.ReadDir(dir)
+	names, err := readDir(w.place.dir, ".")
 	if err != nil {
 		return err
 	}
 	for _, n := range names {
-		if n.Name() == filepath.Base(w.path) || !isPart(n.Name(), base+"."+w.task) {
+		if n.Name() == w.name || !isPart(n.Name(), w.place.base+"."+w.task) {
 			continue
 		}
-		if err := os.Remove(filepath.Join(dir, n.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := w.place.dir.Remove(n.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -156,24 +133,6 @@ func (w *part) removeOthers() error {
 func (w *part) close(remove bool) {
 	_ = w.f.Close() // after rename it is closed already
 	if remove {
-		_ = os.Remove(w.path) // a leftover is no second error
+		_ = w.place.dir.Remove(w.name) // a leftover is no second error
 	}
-}
-
-// alreadyRenamed ends a task whose earlier run had written everything: it does what was left of the
-// renaming.
-func alreadyRenamed(a Args, at cursor) (bool, error) {
-	if !at.Complete {
-		return false, nil
-	}
-	path := filepath.Join(filepath.Dir(a.Out), filepath.Base(at.Part))
-	err := install(path, a.Out)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return true, err
-	}
-	info, err := os.Stat(a.Out)
-	if err == nil && info.Size() == at.Size {
-		return true, syncDir(filepath.Dir(a.Out))
-	}
-	return true, fmt.Errorf("%s was written completely, and is gone: submit the task again", a.Out)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,9 +14,12 @@ import (
 // entry is something in the tree: a directory, a regular file or a symbolic link.
 type entry struct {
 	path string // relative to the root, with slashes
-	file string // to open it
+	root *os.Root
 	mode fs.FileMode
 }
+
+// name is the path with the system's separators.
+func (e entry) name() string { return filepath.FromSlash(e.path) }
 
 // key is the path by which entries are ordered: a directory's ends with a slash, so that it comes
 // just before what is in it.
@@ -29,7 +33,7 @@ func (e entry) key() string {
 // tree is walked in the order of its keys' bytes. Only one directory's names at each level are in
 // memory.
 type tree struct {
-	root string
+	root *os.Root
 	skip func(path string) bool
 }
 
@@ -40,7 +44,7 @@ func (t *tree) walk(ctx context.Context, after string, visit func(entry) error) 
 }
 
 func (t *tree) below(ctx context.Context, dir, after string, visit func(entry) error) error {
-	names, err := os.ReadDir(filepath.Join(t.root, filepath.FromSlash(dir)))
+	names, err := readDir(t.root, path.Clean(dir))
 	if errors.Is(err, fs.ErrNotExist) && dir != "" {
 		return nil
 	}
@@ -49,8 +53,7 @@ func (t *tree) below(ctx context.Context, dir, after string, visit func(entry) e
 	}
 	entries := make([]entry, 0, len(names))
 	for _, n := range names {
-		e := entry{path: dir + n.Name(), mode: n.Type()}
-		e.file = filepath.Join(t.root, filepath.FromSlash(e.path))
+		e := entry{path: dir + n.Name(), root: t.root, mode: n.Type()}
 		if kept := e.mode.IsRegular() || e.mode.IsDir() || e.mode&fs.ModeSymlink != 0; kept && !t.skip(e.path) {
 			entries = append(entries, e)
 		}
@@ -77,6 +80,16 @@ func (t *tree) below(ctx context.Context, dir, after string, visit func(entry) e
 	return nil
 }
 
+// readDir lists a directory.
+func readDir(root *os.Root, dir string) ([]fs.DirEntry, error) {
+	f, err := root.Open(filepath.FromSlash(dir))
+	if err != nil {
+		return nil, err
+	}
+	names, err := f.ReadDir(-1)
+	return names, errors.Join(err, f.Close())
+}
+
 // reader stops reading when its context has ended, with the cause.
 type reader struct {
 	ctx context.Context
@@ -92,7 +105,7 @@ func (r reader) Read(p []byte) (int, error) {
 
 // openRegular opens a file that was regular when its directory was read.
 func openRegular(e entry) (*os.File, fs.FileInfo, error) {
-	f, err := os.Open(e.file)
+	f, err := e.root.Open(e.name())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, errVanished
 	}

@@ -14,11 +14,25 @@ import (
 	"testing"
 )
 
+func openRoot(t *testing.T, dir string) *os.Root {
+	t.Helper()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := root.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return root
+}
+
 // keys walks a tree from behind a path.
 func keys(t *testing.T, root, after string) []string {
 	t.Helper()
 	var all []string
-	tr := &tree{root: root, skip: func(string) bool { return false }}
+	tr := &tree{root: openRoot(t, root), skip: func(string) bool { return false }}
 	err := tr.walk(t.Context(), after, func(e entry) error { all = append(all, e.key()); return nil })
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +60,14 @@ func TestWalk_GoesInTheOrderOfBytesAndCanGoOnBehindAnyPath(t *testing.T) {
 }
 
 func TestWalk_OfWhatDoesNotExistIsAnError(t *testing.T) {
-	tr := &tree{root: filepath.Join(t.TempDir(), "none")}
+	dir := filepath.Join(t.TempDir(), "gone")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	tr := &tree{root: openRoot(t, dir)}
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
 	if err := tr.walk(t.Context(), "", nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
 	}

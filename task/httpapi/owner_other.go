@@ -1,0 +1,8 @@
+//go:build !unix
+
+package httpapi
+
+import "io/fs"
+
+// foreignOwner is not known here.
+func foreignOwner(fs.FileInfo) (uid int, foreign bool) { return 0, false }

@@ -1,0 +1,80 @@
+package sqlitestore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// Whoever can read the database can do harm: a lock for reading needs no more, and one on the right
+// byte of the file -shm stops every write. So a new database is its owner's alone, whatever the
+// umask. One that is there keeps its mode, since its operator may share it with a group, and the
+// files beside it have the same one: SQLite sees to that for -wal and -shm that it makes.
+
+// creating is held while a file is made. Closing a file gives up every POSIX lock that this process
+// has on it, so no other store may have opened the new file in between.
+var creating sync.Mutex
+
+// create makes the database file if there is none.
+func create(path string) error {
+	creating.Lock()
+	defer creating.Unlock()
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, writable)
+	}
+	setMode(f, 0o600)
+	return f.Close()
+}
+
+// setMode sets the mode of an open file. Where that is impossible, as on a file system without modes
+// or for a file of another user, CheckPermissions tells.
+func setMode(f *os.File, mode fs.FileMode) {
+	if info, err := f.Stat(); err == nil && info.Mode().Perm() != mode {
+		_ = f.Chmod(mode) // as said
+	}
+}
+
+// followMode gives the mode of the database to SQLite's files beside it that an earlier mode, or an
+// earlier program, has left with another one.
+func followMode(path string, mode fs.FileMode) {
+	for _, beside := range []string{path + "-wal", path + "-shm"} {
+		if info, err := os.Lstat(beside); err == nil && info.Mode().IsRegular() && info.Mode().Perm() != mode {
+			_ = os.Chmod(beside, mode) // CheckPermissions tells
+		}
+	}
+}
+
+// dirMode lets those look into a directory who can read the database.
+func dirMode(file fs.FileMode) fs.FileMode { return file | file&0o444>>2 }
+
+// CheckPermissions reports whether users of this machine who are neither the owner of the database
+// file nor in its group can read or write it or the files beside it. Reading is enough to do harm: to
+// hold a lock that stops every write, and to see every payload. It knows nothing of access control
+// lists, and nothing at all on Windows.
+func (s *Store) CheckPermissions() error {
+	if !canLock {
+		return nil
+	}
+	for dir := filepath.Dir(s.path); ; dir = filepath.Dir(dir) {
+		if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o011 == 0 {
+			return nil // nobody else gets that far
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	for _, name := range []string{s.path, s.path + "-wal", s.path + "-shm", s.locks.dir} {
+		if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o006 != 0 {
+			return fmt.Errorf("sqlitestore: %s has the mode %#o: every user of this machine can read it, and reading is enough to hold a lock that stops all writes: run chmod -R o= %s %s-*",
+				name, info.Mode().Perm(), s.path, s.path)
+		}
+	}
+	return nil
+}
