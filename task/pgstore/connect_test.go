@@ -96,7 +96,7 @@ func TestOpen_TheAddressDoesNotChangeTheSessions(t *testing.T) {
 	defer closed(t, s)
 	var isolation, encoding, path string
 	err := s.pool.QueryRow(t.Context(), `select current_setting('transaction_isolation'), current_setting('client_encoding'), current_setting('search_path')`).Scan(&isolation, &encoding, &path)
-	if err != nil || isolation != "read committed" || encoding != "UTF8" || path != "pg_catalog" {
+	if err != nil || isolation != "read committed" || encoding != "UTF8" || path != ownPath {
 		t.Errorf("%s, %s, %s, %v", isolation, encoding, path, err)
 	}
 }

@@ -189,20 +189,49 @@ begin
 	end loop; end loop;
 end $$`
 
-// A path that has the schema of evil's in it, as every session's of old, is what a pool that is given
-// has, and a database's or a role's settings.
+// clean checks that nothing of evil's is in what the migrations have made: a view, a default or a
+// constraint keeps what it has found.
+func (h *hostile) clean() {
+	h.Helper()
+	c, err := pgx.Connect(h.Context(), pgtest.Keywords(h.server.DSN("app"), "search_path", "pg_catalog"))
+	if err != nil {
+		h.Fatal(err)
+	}
+	defer c.Close(h.Context())
+	var kept string
+	if err := c.QueryRow(h.Context(), `select coalesce(string_agg(distinct pg_describe_object(d.classid, d.objid, d.objsubid) || ' has ' || pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid), '; '), '')
+		from pg_depend d left join pg_class of on d.classid = 'pg_class'::regclass and of.oid = d.objid
+		where (d.classid in ('pg_rewrite'::regclass, 'pg_attrdef'::regclass, 'pg_constraint'::regclass) or of.relowner = 'victim'::regrole)
+			and (d.refclassid, d.refobjid) in (`+ofEvil+`)`).Scan(&kept); err != nil {
+		h.Fatal(err)
+	}
+	if kept != "" {
+		h.Errorf("a migration has made what uses evil's: %.1000s", kept)
+	}
+}
+
+// ofEvil are the objects that evil has made.
+const ofEvil = `select 'pg_catalog.pg_proc'::pg_catalog.regclass::oid, oid from pg_catalog.pg_proc where proowner = 'evil'::regrole::oid
+	union all select 'pg_catalog.pg_operator'::pg_catalog.regclass::oid, oid from pg_catalog.pg_operator where oprowner = 'evil'::regrole::oid
+	union all select 'pg_catalog.pg_type'::pg_catalog.regclass::oid, oid from pg_catalog.pg_type where typowner = 'evil'::regrole::oid
+	union all select 'pg_catalog.pg_class'::pg_catalog.regclass::oid, oid from pg_catalog.pg_class where relowner = 'evil'::regrole::oid
+	union all select 'pg_catalog.pg_collation'::pg_catalog.regclass::oid, oid from pg_catalog.pg_collation where collowner = 'evil'::regrole::oid`
+
+// The path of a pool that is given has the schema of evil's in it, as every session's of old. Where the
+// path is ours, the one that was asked for even has it before the server's.
 func TestHijack_NothingOfAnotherRolesRunsInThePlaceOfTheServers(t *testing.T) {
 	h := newHostile(t)
 	exec(t, h.victim, `alter database app set search_path = "$user", public`)
 	quiet := slog.New(slog.DiscardHandler)
 
-	closed(t, openAt(t, Config{DSN: h.victim, Migrate: true, Logger: quiet}))
+	worst := pgtest.Keywords(h.victim, "search_path", "public,pg_catalog")
+	closed(t, openAt(t, Config{DSN: worst, Migrate: true, Logger: quiet}))
 	h.unharmed("a migration")
 	sql, err := SchemaSQL("by_hand", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	exec(t, h.victim, sql)
+	exec(t, worst, sql)
 	h.unharmed("a migration by hand")
 	seen := &sentStatements{all: make(map[string]bool)}
 	given := func(t *testing.T, schema string) *Store {
@@ -224,10 +253,18 @@ func TestHijack_NothingOfAnotherRolesRunsInThePlaceOfTheServers(t *testing.T) {
 		t.Errorf("made:\n%s\nby hand:\n%s\nin a pool:\n%s", made, hand, pool)
 	}
 
+	h.clean()
+
+	whole := openAt(t, Config{DSN: worst, Schema: "by_hand", Logger: quiet})
+	if err := wholeWay(t, whole, "w"); err != nil {
+		t.Error(err)
+	}
+	closed(t, whole)
+	h.unharmed("the whole way through a pool of the store's")
 	begin := []func(*testing.T, task.Store) storetest.Transaction{beginPgx, beginSQL(t, h.victim)}
 	stores := map[string]func(*testing.T) *Store{
 		"a pool that is given":  func(t *testing.T) *Store { return given(t, "") },
-		"a pool of the store's": func(t *testing.T) *Store { return openAt(t, Config{DSN: h.victim, Logger: quiet}) },
+		"a pool of the store's": func(t *testing.T) *Store { return openAt(t, Config{DSN: worst, Logger: quiet}) },
 	}
 	if testing.Short() {
 		t.Log("make test-full: a pool of the store's too, whose path has nothing of evil's")
@@ -317,13 +354,8 @@ func (h *hostile) bound(seen *sentStatements) {
 		}
 		var theirs string
 		if err := c.QueryRow(h.Context(), `select coalesce(pg_catalog.string_agg(pg_catalog.pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid), ', '), '')
-			from pg_catalog.pg_depend d left join pg_catalog.pg_proc p on d.refclassid = 'pg_catalog.pg_proc'::regclass and p.oid = d.refobjid
-			left join pg_catalog.pg_operator o on d.refclassid = 'pg_catalog.pg_operator'::regclass and o.oid = d.refobjid
-			left join pg_catalog.pg_type t on d.refclassid = 'pg_catalog.pg_type'::regclass and t.oid = d.refobjid
-			left join pg_catalog.pg_class r on d.refclassid = 'pg_catalog.pg_class'::regclass and r.oid = d.refobjid
-			left join pg_catalog.pg_collation l on d.refclassid = 'pg_catalog.pg_collation'::regclass and l.oid = d.refobjid
-			where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = (select f.oid from pg_catalog.pg_proc f where f.proname = 'bound')
-				and coalesce(p.proowner, o.oprowner, t.typowner, r.relowner, l.collowner) = 'evil'::regrole::oid`, pgx.QueryExecModeExec).Scan(&theirs); err != nil {
+from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_proc'::regclass::oid
+				and d.objid = (select f.oid from pg_catalog.pg_proc f where f.proname = 'bound') and (d.refclassid, d.refobjid) in (`+ofEvil+`)`, pgx.QueryExecModeExec).Scan(&theirs); err != nil {
 			h.Fatal(err)
 		}
 		if theirs != "" {
