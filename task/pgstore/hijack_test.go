@@ -234,20 +234,7 @@ func TestHijack_NothingOfAnotherRolesRunsInThePlaceOfTheServers(t *testing.T) {
 	exec(t, worst, sql)
 	h.unharmed("a migration by hand")
 	seen := &sentStatements{all: make(map[string]bool)}
-	given := func(t *testing.T, schema string) *Store {
-		cfg, err := pgxpool.ParseConfig(h.victim)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cfg.ConnConfig.Tracer = seen
-		pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(pool.Close)
-		return openAt(t, Config{Pool: pool, Schema: schema, Migrate: true, Logger: quiet})
-	}
-	closed(t, given(t, "in_a_pool"))
+	closed(t, h.given(t, seen, "in_a_pool"))
 	h.unharmed("a migration in a pool that is given")
 	if made, hand, pool := columnsOf(t, h.victim, "lastcall"), columnsOf(t, h.victim, "by_hand"), columnsOf(t, h.victim, "in_a_pool"); made != hand || made != pool {
 		t.Errorf("made:\n%s\nby hand:\n%s\nin a pool:\n%s", made, hand, pool)
@@ -263,7 +250,7 @@ func TestHijack_NothingOfAnotherRolesRunsInThePlaceOfTheServers(t *testing.T) {
 	h.unharmed("the whole way through a pool of the store's")
 	begin := []func(*testing.T, task.Store) storetest.Transaction{beginPgx, beginSQL(t, h.victim)}
 	stores := map[string]func(*testing.T) *Store{
-		"a pool that is given":  func(t *testing.T) *Store { return given(t, "") },
+		"a pool that is given":  func(t *testing.T) *Store { return h.given(t, seen, "") },
 		"a pool of the store's": func(t *testing.T) *Store { return openAt(t, Config{DSN: worst, Logger: quiet}) },
 	}
 	if testing.Short() {
@@ -281,7 +268,7 @@ func TestHijack_NothingOfAnotherRolesRunsInThePlaceOfTheServers(t *testing.T) {
 			h.unharmed(name)
 		})
 	}
-	s := given(t, "")
+	s := h.given(t, seen, "")
 	defer closed(t, s)
 	if _, err := s.pool.Exec(t.Context(), s.q.CompactCounts, int64(0)); err != nil {
 		t.Error(err)
@@ -291,6 +278,22 @@ func TestHijack_NothingOfAnotherRolesRunsInThePlaceOfTheServers(t *testing.T) {
 	}
 	h.unharmed("maintenance")
 	h.bound(seen)
+}
+
+// given opens a store in a pool that is given, and records what is sent over it.
+func (h *hostile) given(t *testing.T, seen *sentStatements, schema string) *Store {
+	t.Helper()
+	cfg, err := pgxpool.ParseConfig(h.victim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.ConnConfig.Tracer = seen
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return openAt(t, Config{Pool: pool, Schema: schema, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 }
 
 // sentStatements are the statements that were sent over a pool.

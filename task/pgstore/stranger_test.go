@@ -202,3 +202,24 @@ func TestStranger_WhoNotifiesInALoopKeepsNoWorkerBusy(t *testing.T) {
 		t.Errorf("%d of a stranger's %d announcements were believed", heard, 3*loops)
 	}
 }
+
+// A role sees of another one's sessions the name and the role alone, and that whatever the server
+// tracks.
+func TestSession_IsSeenByAnotherRoleWhateverTheServerTracks(t *testing.T) {
+	server := pgtest.New(t, "fsync=off", "track_activities=off")
+	dsn, quiet := server.DSN("postgres"), slog.New(slog.DiscardHandler)
+	a := openAt(t, Config{DSN: dsn, Migrate: true, Logger: quiet})
+	defer closed(t, a)
+	exec(t, dsn, `create role neighbour login`, `grant usage on schema lastcall to neighbour`, `grant select, insert, update, delete on all tables in schema lastcall to neighbour`)
+	b := openAt(t, Config{DSN: strings.Replace(dsn, "lastcall@", "neighbour@", 1), Logger: quiet})
+	defer closed(t, b)
+	beatAt(t, a, 15*time.Second)
+	awaitRecorded(t, a)
+	if life := lifeOf(t, b).Liveness; life != task.LivenessAlive {
+		t.Errorf("%s, with a session", life)
+	}
+	a.end() // as if it had been killed
+	if took := untilDead(t, b); took > 5*time.Second {
+		t.Errorf("its death was certain after %v", took)
+	}
+}
