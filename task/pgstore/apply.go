@@ -216,7 +216,7 @@ func (s *Store) writeApart(ctx context.Context, it item, deadline time.Time) (do
 	sql, args := statement(s.q.FinishRun, s.q.SaveRun, one)
 	err = s.once(ctx, func(ctx context.Context) error {
 		var batch pgx.Batch // one transaction
-		batch.Queue(`select set_config('lock_timeout', $1, true)`, lockPatience)
+		batch.Queue(`select pg_catalog.set_config('lock_timeout', $1, true)`, lockPatience)
 		batch.Queue(sql, args...).QueryRow(func(row pgx.Row) error {
 			missed, err := missedOf(row, one)
 			done = len(missed) == 0

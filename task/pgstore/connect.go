@@ -26,10 +26,14 @@ var trackedSettings = map[string]string{
 	"client_encoding": "UTF8", "standard_conforming_strings": "on", "DateStyle": "ISO, MDY", "TimeZone": "UTC",
 }
 
+// ownPath is the search_path of all that is ours.
+const ownPath = "pg_catalog, pg_temp"
+
 // ownSettings are set too where the session is ours alone, whatever the role, the database and the
 // address say. The transactions rely on read committed: a statement sees what was committed before
-// it. Unqualified names are the server's own. A policy for rows is an error and hides nothing. What
-// a lost client has begun ends soon after the client has given up.
+// it. Unqualified names are the server's own, and temporary tables take nobody's place. A policy for
+// rows is an error and hides nothing. What a lost client has begun ends soon after the client has
+// given up.
 //
 // The plans are those for a few rows found by an index, whatever the statistics say: tables that
 // are full now and empty in a second have none that are right. And since all else seems expensive
@@ -38,7 +42,7 @@ func ownSettings(timeout time.Duration, major int) map[string]string {
 	limit := strconv.FormatInt((timeout + time.Second).Milliseconds(), 10)
 	set := map[string]string{
 		"default_transaction_isolation": "read committed", "default_transaction_read_only": "off", "default_transaction_deferrable": "off",
-		"search_path": "pg_catalog", "row_security": "off",
+		"search_path": ownPath, "row_security": "off", "array_nulls": "on",
 		"statement_timeout": limit, "idle_in_transaction_session_timeout": limit, "lock_timeout": "0",
 		"plan_cache_mode": "force_generic_plan", "jit": "off", "enable_seqscan": "off", "enable_bitmapscan": "off", "max_parallel_workers_per_gather": "0",
 	}
@@ -118,8 +122,8 @@ func setAll(ctx context.Context, c *pgx.Conn, settings map[string]string) error 
 	for i, name := range names {
 		values[i] = settings[name]
 	}
-	_, err := c.Exec(ctx, `select set_config(s.name, w.value, false) from unnest($1::text[], $2::text[]) as w(name, value)
-		join pg_catalog.pg_settings s on lower(s.name) = lower(w.name)`, pgx.QueryExecModeExec, names, values)
+	_, err := c.Exec(ctx, `select pg_catalog.set_config(s.name, w.value, false) from unnest($1::text[], $2::text[]) as w(name, value)
+		join pg_catalog.pg_settings s on pg_catalog.lower(s.name) = pg_catalog.lower(w.name)`, pgx.QueryExecModeExec, names, values)
 	return err
 }
 
@@ -132,7 +136,7 @@ func takesWrites(ctx context.Context, c *pgconn.PgConn) error {
 	case "on":
 		return errReadOnly
 	}
-	results, err := c.Exec(ctx, `select pg_is_in_recovery()`).ReadAll()
+	results, err := c.Exec(ctx, `select pg_catalog.pg_is_in_recovery()`).ReadAll()
 	if err != nil {
 		return err
 	}
@@ -215,9 +219,12 @@ func checkPool(ctx context.Context, pool *pgxpool.Pool, given bool) error {
 		return errors.New("the pool leads to several hosts and takes the first that answers, which may be a standby: add target_session_attrs=read-write to its address, " +
 			"or set ConnConfig.ValidateConnect")
 	}
+	if err := checkPath(ctx, pool); err != nil {
+		return err
+	}
 	rows, err := pool.Query(ctx, `select w.name, s.setting, w.value from pg_catalog.pg_settings s join (values ('client_encoding', 'UTF8'),
-		('default_transaction_isolation', 'read committed'), ('default_transaction_read_only', 'off'), ('standard_conforming_strings', 'on')
-		) as w(name, value) on s.name = w.name and s.setting <> w.value order by w.name`)
+		('default_transaction_isolation', 'read committed'), ('default_transaction_read_only', 'off'), ('standard_conforming_strings', 'on'),
+		('array_nulls', 'on')) as w(name, value) on s.name = w.name and s.setting <> w.value order by w.name`)
 	if err != nil {
 		return err
 	}
@@ -235,13 +242,46 @@ func checkPool(ctx context.Context, pool *pgxpool.Pool, given bool) error {
 	return fmt.Errorf("the sessions have %s = %s and must have %s: %s", w.name, w.is, w.want, mend)
 }
 
+// checkPath refuses sessions that look for a name elsewhere before they look among the server's own.
+// The statements name the server's functions; of operators, the server's own come first.
+func checkPath(ctx context.Context, pool *pgxpool.Pool) error {
+	var path []string
+	if err := pool.QueryRow(ctx, `select pg_catalog.current_schemas(true)::text[]`).Scan(&path); err != nil {
+		return err
+	}
+	for _, schema := range path {
+		switch {
+		case schema == "pg_catalog":
+			return nil
+		case !strings.HasPrefix(schema, "pg_temp_"): // where there are no operators
+			return fmt.Errorf("the sessions look into the schema %q before pg_catalog, where whoever may create in it can put operators in the place of the server's: "+
+				"leave pg_catalog out of search_path, which puts it first, or name it first", schema)
+		}
+	}
+	return errors.New("the sessions do not look into the schema pg_catalog: is the server PostgreSQL?")
+}
+
+// checkSchema refuses a schema in which everybody may create: a table that is there before ours would
+// be taken for it.
+func (s *Store) checkSchema(ctx context.Context) error {
+	var open bool
+	err := s.pool.QueryRow(ctx, `select pg_catalog.has_schema_privilege('public'::name, n.oid, 'create'::text) from pg_catalog.pg_namespace n where n.nspname = $1`, s.schema).Scan(&open)
+	if noRows(err) {
+		return nil // it will be ours
+	}
+	if err == nil && open {
+		err = fmt.Errorf("everybody may create in the schema %[1]s, and so put tables in the place of the store's: revoke create on schema %[1]s from public, or name a schema of its own", s.schema)
+	}
+	return err
+}
+
 // checkDatabase refuses a database that takes no writes, or cannot hold every text.
 func checkDatabase(ctx context.Context, pool *pgxpool.Pool) error {
 	var (
 		encoding string
 		refuses  bool
 	)
-	err := pool.QueryRow(ctx, `select current_setting('server_encoding'), pg_is_in_recovery() or current_setting('transaction_read_only') = 'on'`).Scan(&encoding, &refuses)
+	err := pool.QueryRow(ctx, `select pg_catalog.current_setting('server_encoding'), pg_catalog.pg_is_in_recovery() or pg_catalog.current_setting('transaction_read_only') = 'on'`).Scan(&encoding, &refuses)
 	switch {
 	case err != nil:
 		return err
@@ -257,7 +297,7 @@ func checkDatabase(ctx context.Context, pool *pgxpool.Pool) error {
 // claimed nor counted.
 func (s *Store) checkPolicies(ctx context.Context) error {
 	var table string
-	err := s.pool.QueryRow(ctx, `select coalesce(min(c.relname::text), '') from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+	err := s.pool.QueryRow(ctx, `select coalesce(pg_catalog.min(c.relname::text), '') from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 		where n.nspname = $1 and c.relkind = 'r' and pg_catalog.row_security_active(c.oid)`, s.schema).Scan(&table)
 	if err == nil && table != "" {
 		err = fmt.Errorf("row-level security hides rows of %[1]s.%[2]s from this role: alter table %[1]s.%[2]s disable row level security, or alter role ROLE bypassrls", s.schema, table)
@@ -270,7 +310,7 @@ func (s *Store) checkPolicies(ctx context.Context) error {
 func (s *Store) Ping(ctx context.Context) error {
 	return s.again(ctx, func(ctx context.Context) error {
 		var refuses bool
-		err := s.pool.QueryRow(ctx, `select pg_is_in_recovery() or current_setting('transaction_read_only') = 'on'`).Scan(&refuses)
+		err := s.pool.QueryRow(ctx, `select pg_catalog.pg_is_in_recovery() or pg_catalog.current_setting('transaction_read_only') = 'on'`).Scan(&refuses)
 		if err == nil && refuses {
 			err = errReadOnly
 		}

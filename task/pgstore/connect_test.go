@@ -51,7 +51,7 @@ func TestOpen_TheSessionsAreTheStoresOwnWhateverTheRoleSays(t *testing.T) {
 	check := func(ctx context.Context, c *pgx.Conn) error {
 		for name, want := range map[string]string{
 			"default_transaction_isolation": "read committed", "transaction_isolation": "read committed", "transaction_read_only": "off", "client_encoding": "UTF8",
-			"search_path": "pg_catalog", "row_security": "off", "standard_conforming_strings": "on", "DateStyle": "ISO, MDY", "TimeZone": "UTC",
+			"search_path": ownPath, "row_security": "off", "standard_conforming_strings": "on", "DateStyle": "ISO, MDY", "TimeZone": "UTC",
 		} {
 			var got string
 			if err := c.QueryRow(ctx, `select current_setting($1)`, name).Scan(&got); err != nil {
@@ -96,7 +96,7 @@ func TestOpen_TheAddressDoesNotChangeTheSessions(t *testing.T) {
 	defer closed(t, s)
 	var isolation, encoding, path string
 	err := s.pool.QueryRow(t.Context(), `select current_setting('transaction_isolation'), current_setting('client_encoding'), current_setting('search_path')`).Scan(&isolation, &encoding, &path)
-	if err != nil || isolation != "read committed" || encoding != "UTF8" || path != "pg_catalog" {
+	if err != nil || isolation != "read committed" || encoding != "UTF8" || path != ownPath {
 		t.Errorf("%s, %s, %s, %v", isolation, encoding, path, err)
 	}
 }

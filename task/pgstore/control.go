@@ -121,7 +121,7 @@ func (s *Store) retryTask(ctx context.Context, id [16]byte) error {
 // command runs a statement of a command, and returns how many rows it changed.
 func (s *Store) command(ctx context.Context, sql string, args ...any) (n int64, err error) {
 	var batch pgx.Batch // one transaction
-	batch.Queue(`select set_config('lock_timeout', $1, true)`, commandPatience)
+	batch.Queue(`select pg_catalog.set_config('lock_timeout', $1, true)`, commandPatience)
 	q := batch.Queue(sql, args...)
 	q.Exec(func(tag pgconn.CommandTag) error { n = tag.RowsAffected(); return nil })
 	return n, explainHeld(s.pool.SendBatch(ctx, &batch).Close())
@@ -130,7 +130,7 @@ func (s *Store) command(ctx context.Context, sql string, args ...any) (n int64, 
 // commandRow runs a statement of a command that answers with a row.
 func (s *Store) commandRow(ctx context.Context, sql string, args []any, into ...any) error {
 	var batch pgx.Batch // one transaction
-	batch.Queue(`select set_config('lock_timeout', $1, true)`, commandPatience)
+	batch.Queue(`select pg_catalog.set_config('lock_timeout', $1, true)`, commandPatience)
 	batch.Queue(sql, args...).QueryRow(func(row pgx.Row) error { return row.Scan(into...) })
 	return explainHeld(s.pool.SendBatch(ctx, &batch).Close())
 }

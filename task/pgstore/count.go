@@ -15,7 +15,7 @@ func (s *Store) Count(ctx context.Context) (task.Counts, error) {
 	var counts task.Counts
 	err := s.again(ctx, func(ctx context.Context) error {
 		var batch pgx.Batch // one transaction: the tables are read from end to end
-		batch.Queue(`select set_config('enable_seqscan', 'on', true)`)
+		batch.Queue(`select pg_catalog.set_config('enable_seqscan', 'on', true)`)
 		batch.Queue(s.q.Count).Query(func(rows pgx.Rows) (err error) {
 			counts, err = collectCounts(rows)
 			return err

@@ -149,6 +149,12 @@ func isRowError(err error) bool {
 	return false
 }
 
+// isMadeByAnother reports whether a migration has failed since another one was making the same.
+func isMadeByAnother(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && slices.Contains([]string{"23505", "42P06", "42P07"}, e.Code) // a row of a catalogue, a schema, a table
+}
+
 // isLockTimeout reports whether a wait for somebody's lock took longer than it may.
 func isLockTimeout(err error) bool {
 	var e *pgconn.PgError

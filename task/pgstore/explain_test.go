@@ -192,7 +192,7 @@ func fill(t *testing.T, s *Store, n int) {
 }
 
 func TestStatements_OfListingsWalkThroughNothingThatGrows(t *testing.T) {
-	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
+	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true, Timeout: 5 * time.Minute})
 	defer closed(t, s)
 	fill(t, s, 100_000)
 	mustExec(t, s, `analyze`)
@@ -223,7 +223,7 @@ func TestStatements_OfListingsWalkThroughNothingThatGrows(t *testing.T) {
 // them.
 func TestAddTasks_WalksThroughNothingThatGrows(t *testing.T) {
 	dsn := pgtest.DSN(t)
-	s := openAt(t, Config{DSN: dsn, Migrate: true})
+	s := openAt(t, Config{DSN: dsn, Migrate: true, Timeout: 5 * time.Minute})
 	defer closed(t, s)
 	fill(t, s, 100_000)
 	held := task.NewTask{ID: testID(1), Kind: "k1", Queue: "default", Key: "held"}

@@ -77,8 +77,7 @@ func TestFailover_AfterAFailoverEverythingFindsTheNewPrimary(t *testing.T) {
 	if err := s.Ping(t.Context()); err != nil {
 		t.Errorf("not ready: %v", err)
 	}
-	s.session.lock(t.Context(), "w")
-	awaitSession(t, s.session, func() bool { l := s.session.locks["w"]; return l.held && l.recorded })
+	awaitRecorded(t, s)
 	if err := beat(t.Context()); err != nil {
 		t.Errorf("a beat: %v", err)
 	}
@@ -150,8 +149,7 @@ func TestFailover_AGivenPoolDoesNotKeepSessionsOfAStandby(t *testing.T) {
 	if err := beat(t.Context()); err != nil {
 		t.Errorf("a beat: %v", err)
 	}
-	s.session.lock(t.Context(), "w")
-	awaitSession(t, s.session, func() bool { l := s.session.locks["w"]; return l.held && l.recorded })
+	awaitRecorded(t, s)
 }
 
 func TestOpen_RefusesAPoolThatMayTakeAnyOfSeveralHosts(t *testing.T) {

@@ -166,7 +166,7 @@ func (f *filter) ofTasks(kinds []string, limit string, conditions ...string) str
 	case f.Kind != "":
 		return f.along(ofTasks, []string{"queue", "kind"}, limit, conditions...)
 	}
-	return "select t.id, t.created from unnest(" + f.arg(kinds) + "::text[]) as k(kind), lateral (" +
+	return "select t.id, t.created from pg_catalog.unnest(" + f.arg(kinds) + "::text[]) as k(kind), lateral (" +
 		f.along(ofTasks, []string{"queue", "kind"}, limit, conditions...) + ") t order by t.created desc, t.id desc limit " + limit
 }
 
@@ -249,7 +249,7 @@ func (l firstLook) statement(f *filter) string {
 		order = ""
 	}
 	return fmt.Sprintf(`with s as not materialized (%s), hits as materialized (select t.id from s t where %s%s limit %s)
-		select (select count(*) from hits) = %[4]s or (select count(*) from s) < %d, array(select id from hits)`,
+		select (select pg_catalog.count(*) from hits) = %[4]s or (select pg_catalog.count(*) from s) < %d, array(select id from hits)`,
 		l.rows, strings.Join(l.conditions, " and "), order, f.limit, fewRows)
 }
 

@@ -111,7 +111,7 @@ func (s *Store) lookFirst(ctx context.Context, f *filter, look firstLook) (tasks
 		return nil, false, err
 	}
 	// Some may have another status by now.
-	tasks, err = s.readTasks(ctx, picked("select unnest($1::uuid[]) as id", s.q.ReadPicked), ids)
+	tasks, err = s.readTasks(ctx, picked("select pg_catalog.unnest($1::uuid[]) as id", s.q.ReadPicked), ids)
 	return f.admitted(tasks), true, err
 }
 

@@ -16,14 +16,14 @@ type idle struct {
 	generation uint64 // how often something was announced
 	claimer    string // which found nothing
 	until      time.Time
-	neighbours time.Time // when a poll checked the neighbours' locks
+	neighbours time.Time // when a poll checked the neighbours' sessions
 }
 
 const (
 	// idleFor is for how long a poll that found nothing counts. It is short because an announcement
 	// is lost with the process that was to make it.
 	idleFor = time.Second
-	// neighboursEvery is how often a poll checks the neighbours' locks too.
+	// neighboursEvery is how often a poll checks the neighbours' sessions too.
 	neighboursEvery = 900 * time.Millisecond
 )
 
@@ -51,7 +51,7 @@ func (i *idle) set(claimer string, generation uint64, next time.Duration) {
 	}
 }
 
-// checksNeighbours reports whether a poll that begins now is to check the neighbours' locks.
+// checksNeighbours reports whether a poll that begins now is to check the neighbours' sessions.
 func (i *idle) checksNeighbours() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 
 // seen is what a detector is shown of one worker.
 type seen struct {
-	free    bool
+	gone    bool
 	seq     uint64
 	confirm time.Duration
 }
@@ -24,17 +24,17 @@ func watchFor(d *failureDetector, see seen, answer time.Duration) task.Liveness 
 	asked := time.Now()
 	time.Sleep(answer)
 	workers := []task.WorkerInfo{{Beat: task.Beat{Worker: "w", Seq: see.seq, Lease: 15 * time.Second}}}
-	d.assess(workers, []lockReading{{free: &see.free, confirm: see.confirm}}, asked, forever)
+	d.assess(workers, []sessionReading{{gone: &see.gone, confirm: see.confirm}}, asked, forever)
 	return workers[0].Liveness
 }
 
-func TestFailureDetector_NeedsAFreeLockAndABeatThatStandsStill(t *testing.T) {
+func TestFailureDetector_NeedsASessionThatIsGoneAndABeatThatStandsStill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := failureDetector{most: maxConfirm}
-		see := seen{free: true, seq: 7, confirm: 400 * time.Millisecond}
+		see := seen{gone: true, seq: 7, confirm: 400 * time.Millisecond}
 		for i, step := range []struct {
 			after time.Duration
-			free  bool
+			gone  bool
 			seq   uint64
 			want  task.Liveness
 		}{
@@ -43,12 +43,12 @@ func TestFailureDetector_NeedsAFreeLockAndABeatThatStandsStill(t *testing.T) {
 			{399 * time.Millisecond, true, 7, task.LivenessUnknown},
 			{0, true, 8, task.LivenessUnknown}, // a beat came
 			{399 * time.Millisecond, true, 8, task.LivenessUnknown},
-			{0, false, 8, task.LivenessAlive}, // the lock is back
+			{0, false, 8, task.LivenessAlive}, // the session is back
 			{0, true, 8, task.LivenessUnknown},
 			{400 * time.Millisecond, true, 8, task.LivenessDead},
 		} {
 			time.Sleep(step.after)
-			see.free, see.seq = step.free, step.seq
+			see.gone, see.seq = step.gone, step.seq
 			if got := watchFor(&d, see, 0); got != step.want {
 				t.Errorf("step %d: %s, want %s", i, got, step.want)
 			}
@@ -62,7 +62,7 @@ func TestFailureDetector_NeedsAFreeLockAndABeatThatStandsStill(t *testing.T) {
 func TestFailureDetector_GivesAWorkerFarAwayTheTimeThatItAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := failureDetector{most: maxConfirm}
-		see := seen{free: true, seq: 1, confirm: time.Second}
+		see := seen{gone: true, seq: 1, confirm: time.Second}
 		watchFor(&d, see, 0)
 		time.Sleep(999 * time.Millisecond)
 		if got := watchFor(&d, see, 0); got != task.LivenessUnknown {
@@ -79,7 +79,7 @@ func TestFailureDetector_GivesAWorkerFarAwayTheTimeThatItAskedFor(t *testing.T) 
 func TestFailureDetector_DoesNotCountTheTimeThatAnAnswerTook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := failureDetector{most: maxConfirm}
-		see := seen{free: true, seq: 1, confirm: 400 * time.Millisecond}
+		see := seen{gone: true, seq: 1, confirm: 400 * time.Millisecond}
 		watchFor(&d, see, 0)
 		if got := watchFor(&d, see, 10*time.Second); got != task.LivenessUnknown {
 			t.Errorf("%s", got)
@@ -90,11 +90,11 @@ func TestFailureDetector_DoesNotCountTheTimeThatAnAnswerTook(t *testing.T) {
 	})
 }
 
-func TestFailureDetector_BelievesNoLockForALeaseAfterItsOwnSessionWasLost(t *testing.T) {
-	free := true
+func TestFailureDetector_BelievesNoSessionForALeaseAfterItsOwnSessionWasLost(t *testing.T) {
+	gone := true
 	assess := func(d *failureDetector, lost time.Duration) task.Liveness {
 		workers := []task.WorkerInfo{{Beat: task.Beat{Worker: "w", Seq: 1, Lease: 15 * time.Second}}}
-		d.assess(workers, []lockReading{{free: &free}}, time.Now(), lost)
+		d.assess(workers, []sessionReading{{gone: &gone}}, time.Now(), lost)
 		return workers[0].Liveness
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -111,10 +111,10 @@ func TestFailureDetector_BelievesNoLockForALeaseAfterItsOwnSessionWasLost(t *tes
 	})
 }
 
-func TestFailureDetector_KnowsNothingOfAWorkerWithoutALock(t *testing.T) {
+func TestFailureDetector_KnowsNothingOfAWorkerWithoutASession(t *testing.T) {
 	d := failureDetector{most: maxConfirm}
 	workers := []task.WorkerInfo{{Beat: task.Beat{Worker: "w", State: task.WorkerRunning}}, {Beat: task.Beat{Worker: "gone", State: task.WorkerStopped}}}
-	d.assess(workers, make([]lockReading, 2), time.Now(), forever)
+	d.assess(workers, make([]sessionReading, 2), time.Now(), forever)
 	if workers[0].Liveness != task.LivenessUnknown || workers[1].Liveness != task.LivenessDead {
 		t.Errorf("%s, and %s of one that left", workers[0].Liveness, workers[1].Liveness)
 	}

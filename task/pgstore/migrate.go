@@ -48,26 +48,41 @@ func (s *Store) prepareSchema(ctx context.Context, migrate bool) error {
 	case !migrate:
 		return fmt.Errorf("the schema %s has version %d and this program needs %d: bring it up to date with lastcall migrate up or serve --migrate (in Go, Config.Migrate)", s.schema, version, known)
 	}
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.migrate(ctx, tx) })
+	return retry(ctx, isMadeByAnother, func(error) {}, func(ctx context.Context) error {
+		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.migrate(ctx, tx) })
+	})
 }
 
-// migrationLock is the first key of the advisory lock that migrations of a database share.
-const migrationLock = 0x6c617374
+// lockVersion has migrations of one schema wait for each other. Only who has rights on the table can
+// hold them up.
+const lockVersion = `lock table @.lastcall in share row exclusive mode`
 
-// migrate makes the missing steps, one program at a time.
+// migrate makes the missing steps, one program at a time. While there is no table to lock, the server
+// has a second program wait that makes the same schema or table, and then fail: isMadeByAnother.
 func (s *Store) migrate(ctx context.Context, tx pgx.Tx) error {
-	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1, hashtext($2))`, migrationLock, s.schema); err != nil {
+	if _, err := tx.Exec(ctx, `set local search_path = `+ownPath); err != nil {
 		return err
 	}
 	// create ... if not exists wants the right to create also where nothing is missing.
 	var exists bool
-	if err := tx.QueryRow(ctx, `select exists (select 1 from pg_namespace where nspname = $1)`, s.schema).Scan(&exists); err != nil {
+	if err := tx.QueryRow(ctx, `select exists (select 1 from pg_catalog.pg_namespace where nspname = $1)`, s.schema).Scan(&exists); err != nil {
 		return err
 	}
 	if !exists {
 		if _, err := tx.Exec(ctx, `create schema `+s.ident); err != nil {
 			return err
 		}
+	}
+	version, _, err := s.schemaVersion(ctx, tx)
+	if err != nil {
+		return err
+	}
+	first := lockVersion
+	if version == 0 {
+		first = `create table @.lastcall (key text not null primary key, value integer not null)`
+	}
+	if _, err := tx.Exec(ctx, s.sql(first)); err != nil {
+		return err
 	}
 	version, oldest, err := s.schemaVersion(ctx, tx)
 	if err != nil {
@@ -76,11 +91,6 @@ func (s *Store) migrate(ctx context.Context, tx pgx.Tx) error {
 	known := len(steps)
 	if version >= known || oldest > known {
 		return nil // another process was quicker
-	}
-	if version == 0 {
-		if _, err := tx.Exec(ctx, s.sql(`create table @.lastcall (key text not null primary key, value integer not null)`)); err != nil {
-			return err
-		}
 	}
 	for _, step := range steps[version:] {
 		// Without parameters, many statements go to the server at once.
@@ -102,12 +112,12 @@ type queryer interface {
 // where there is none.
 func (s *Store) schemaVersion(ctx context.Context, q queryer) (version, oldest int, err error) {
 	var ours bool
-	const find = `select exists (select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace
+	const find = `select exists (select 1 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 		where n.nspname = $1 and c.relname = 'lastcall')`
 	if err := q.QueryRow(ctx, find, s.schema).Scan(&ours); err != nil || !ours {
 		return 0, 0, err
 	}
-	err = q.QueryRow(ctx, s.sql(`select coalesce(max(value) filter (where key = 'version'), 0),
-		coalesce(max(value) filter (where key = 'oldest'), 0) from @.lastcall`)).Scan(&version, &oldest)
+	err = q.QueryRow(ctx, s.sql(`select coalesce(pg_catalog.max(value) filter (where key = 'version'), 0),
+		coalesce(pg_catalog.max(value) filter (where key = 'oldest'), 0) from @.lastcall`)).Scan(&version, &oldest)
 	return version, oldest, err
 }

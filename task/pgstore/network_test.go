@@ -63,10 +63,10 @@ func TestSession_IsBackInTimeOverASlowNetworkThatBreaks(t *testing.T) {
 	p.delay.Store(int64(80 * time.Millisecond))
 	far := openAt(t, Config{DSN: through, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, far)
-	far.session.cfg.steady = 0 // its lock stays evidence all the time
+	far.session.cfg.steady = 0 // it stays evidence all the time
 	beatAt(t, far, 15*time.Second)
 	if got := lifeOf(t, near).Liveness; got != task.LivenessAlive {
-		t.Fatalf("%s, with a lock", got)
+		t.Fatalf("%s, with a session", got)
 	}
 	var dead atomic.Bool
 	watching, stop := context.WithCancel(t.Context())
@@ -87,8 +87,7 @@ func TestSession_IsBackInTimeOverASlowNetworkThatBreaks(t *testing.T) {
 		<-time.After(rand.N(300 * time.Millisecond))
 		p.cut()
 		awaitSession(t, far.session, func() bool { return far.session.phase == phaseDown })
-		far.session.lock(t.Context(), "w")
-		awaitSession(t, far.session, func() bool { l := far.session.locks["w"]; return l.held && l.recorded })
+		awaitRecorded(t, far)
 	}
 	stop()
 	<-watched
@@ -114,9 +113,9 @@ func TestSession_ThatDoesNotComeBackKillsNobodyWhoseOtherConnectionsWork(t *test
 		t.Fatal(err)
 	}
 	p.refuses.Store(true)
-	exec(t, dsn, `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lastcall locks' and pid in (select pid from pg_locks where locktype = 'advisory')`)
+	endSession(t, dsn, far)
 	if !eventually(t, dsn, `select boot is null from lastcall.workers`) {
-		t.Fatal("the lock that was lost is still evidence")
+		t.Fatal("the session that was lost is still evidence")
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -126,10 +125,9 @@ func TestSession_ThatDoesNotComeBackKillsNobodyWhoseOtherConnectionsWork(t *test
 		}
 	}
 	p.refuses.Store(false)
-	far.session.lock(t.Context(), "w")
-	awaitSession(t, far.session, func() bool { l := far.session.locks["w"]; return l.held && l.recorded })
+	awaitRecorded(t, far)
 	if !eventually(t, dsn, `select boot is not null from lastcall.workers`) {
-		t.Error("the lock that is back is no evidence")
+		t.Error("the session that is back is no evidence")
 	}
 }
 
@@ -145,20 +143,17 @@ func TestSession_ThatIsLostTimeAndAgainIsNoEvidenceUntilItIsSteady(t *testing.T)
 		s.session.mu.Lock()
 		before := s.session.lost
 		s.session.mu.Unlock()
-		exec(t, dsn, `select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'`)
+		endSession(t, dsn, s)
 		awaitSession(t, s.session, func() bool { return s.session.lost != before && s.session.phase == phaseUp })
-		s.session.lock(t.Context(), "w")
-		if !hasLock(s, "w") {
-			t.Fatal("the lock is not there again")
-		}
+		awaitRecorded(t, s)
 	}
 	lose()
 	if !eventually(t, dsn, `select boot is not null from lastcall.workers`) {
-		t.Error("a lock that was lost once is no evidence")
+		t.Error("a session that was lost once is no evidence")
 	}
 	lose()
 	if !eventually(t, dsn, `select boot is null from lastcall.workers`) {
-		t.Error("a lock that was lost twice is evidence")
+		t.Error("a session that was lost twice is evidence")
 	}
 	s.session.mu.Lock()
 	s.session.since = s.session.since.Add(-2 * long)
@@ -171,7 +166,7 @@ func TestSession_ThatIsLostTimeAndAgainIsNoEvidenceUntilItIsSteady(t *testing.T)
 	s.session.nudge()
 	s.session.mu.Unlock()
 	if !eventually(t, dsn, `select boot is not null from lastcall.workers`) {
-		t.Error("a lock that has been held for long is no evidence")
+		t.Error("a session that has been up for long is no evidence")
 	}
 }
 
@@ -183,7 +178,7 @@ func TestFailureDetector_ADeadProcessIsKnownAfterABreathOnALocalNetwork(t *testi
 	defer closed(t, b)
 	beatAt(t, a, 15*time.Second)
 	if got := lifeOf(t, b).Liveness; got != task.LivenessAlive {
-		t.Fatalf("%s, with a lock", got)
+		t.Fatalf("%s, with a session", got)
 	}
 	a.end() // as if it had been killed
 	took := untilDead(t, b)
@@ -196,7 +191,7 @@ func TestFailureDetector_ADeadProcessIsKnownAfterABreathOnALocalNetwork(t *testi
 }
 
 // What came after the last reading makes it worthless.
-func TestReclaim_BelievesNoLockOfAWorkerWhoseBeatHasMovedSince(t *testing.T) {
+func TestReclaim_BelievesNoSessionOfAWorkerWhoseBeatHasMovedSince(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	a := openAt(t, Config{DSN: dsn, Migrate: true})
 	defer closed(t, a)
@@ -211,7 +206,7 @@ func TestReclaim_BelievesNoLockOfAWorkerWhoseBeatHasMovedSince(t *testing.T) {
 	}
 	exec(t, dsn, `update lastcall.workers set seq = 1, boot = null`)
 	if _, err := b.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Evidence: true, Seq: 1, Max: 1}); !errors.Is(err, task.ErrWorkerAlive) {
-		t.Errorf("after the lock was withdrawn: %v", err)
+		t.Errorf("after the session was withdrawn: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
@@ -87,12 +88,18 @@ func (a *announcer) parse(payload string) (what announcement, foreign bool) {
 	return announcement(payload[:n]), payload[n:] != a.nonce
 }
 
-// channel is the name under which announcements go.
-func (s *Store) channel() string { return "lastcall_" + s.schema }
+// readChannel reads the name of the channel of announcements.
+func (s *Store) readChannel(ctx context.Context) error {
+	err := s.pool.QueryRow(ctx, s.sql(`select 'lastcall_' || name::text from @.channel`)).Scan(&s.channel)
+	if noRows(err) {
+		return fmt.Errorf("the table %[1]s.channel is empty: insert into %[1]s.channel default values", s.schema)
+	}
+	return err
+}
 
 // notify sends an announcement.
 func (s *Store) notify(ctx context.Context, payload string) error {
-	_, err := s.pool.Exec(ctx, `select pg_notify($1, $2)`, s.channel(), payload)
+	_, err := s.pool.Exec(ctx, `select pg_catalog.pg_notify($1::text, $2::text)`, s.channel, payload)
 	return err
 }
 

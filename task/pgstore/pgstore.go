@@ -10,15 +10,15 @@
 //
 // # How a dead process is noticed
 //
-// Besides its pool a store has one connection of its own. It holds an advisory lock for each
-// worker, listens for announcements, and carries the beats, so that a pool that is exhausted kills
-// nobody. The server frees the lock when the process ends, however it ends; a neighbour probes the
-// lock, and takes over when it has found it free for 400 ms while the beat stood still. A worker
-// that only lost this connection has taken the lock again by then, or has written that its lock is
-// no evidence; where connecting takes long, the time is longer, up to 1.75 s. Where it takes more
-// than a second, or the connection was lost twice within 30 s, only the lease decides. A lock of an
+// Besides its pool a store has one connection of its own, the session. It has a name, listens for
+// announcements, and carries the beats, so that a pool that is exhausted kills nobody. The server
+// ends the session when the process ends, however it ends; a neighbour looks for it in
+// pg_stat_activity, and takes over when it has been gone for 400 ms while the beat stood still. A
+// worker that only lost this connection has made it again by then, or has written that it is no
+// evidence; where connecting takes long, the time is longer, up to 1.75 s. Where it takes more than
+// a second, or the connection was lost twice within 30 s, only the lease decides. A session of an
 // earlier start of the server is no evidence, and a store that has just lost its own connection
-// believes no lock for one lease: a server that restarts kills nobody.
+// believes none for one lease: a server that restarts kills nobody.
 //
 // # Connections
 //
@@ -26,10 +26,11 @@
 // limits and plans are set whatever the role and the database say, and only a server that takes
 // writes is connected to, so after a failover a DSN with several hosts finds the new primary by
 // itself. A pool that is given is used as it is; Open refuses one whose sessions have another
-// isolation than read committed, another encoding than UTF8, or take no writes.
+// isolation than read committed, another encoding than UTF8, or take no writes. The statements are
+// safe with any search_path that has pg_catalog first, as it is unless somebody names it.
 //
-// Through PgBouncer in session mode all of this holds. In transaction mode there are no sessions
-// that could hold a lock; that is noticed and said in the log. Then a dead worker's tasks are taken
+// Through PgBouncer in session mode all of this holds. In transaction mode no session is one
+// process's; that is noticed and said in the log. Then a dead worker's tasks are taken
 // over when its lease has run out, new tasks are found by polling, and the sessions' settings are
 // those of the role, which Open checks.
 //
@@ -88,6 +89,7 @@ type Store struct {
 	dial    func(context.Context) (*pgx.Conn, error) // makes a connection beside the pool
 	pooling pooling
 	session *session
+	channel string // the name of the channel of announcements
 	q       statements
 
 	life     context.Context // ends with Close
@@ -109,7 +111,7 @@ type Store struct {
 
 var _ task.TxStore = (*Store)(nil)
 
-// schemaName is what a schema may be called: it is part of statements, and of a channel's name.
+// schemaName is what a schema may be called: it is part of statements.
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
 
 // Open connects to the database and checks, or creates, the schema. The errors say what to do about
@@ -179,10 +181,16 @@ func (s *Store) connect(ctx context.Context, migrate bool) error {
 			return err
 		}
 	}
+	if err := s.checkSchema(ctx); err != nil {
+		return err
+	}
 	if err := s.prepareSchema(ctx, migrate); err != nil {
 		return err
 	}
-	return s.checkPolicies(ctx)
+	if err := s.checkPolicies(ctx); err != nil {
+		return err
+	}
+	return s.readChannel(ctx)
 }
 
 // poolingOfPool reports what is between a pool that was given and the server.
@@ -197,11 +205,11 @@ func (s *Store) poolingOfPool(ctx context.Context) (by pooling, err error) {
 // sessionConfig returns what the session knows of the store.
 func (s *Store) sessionConfig() sessionConfig {
 	return sessionConfig{
-		dial: s.dial, pooling: s.pooling, statements: &s.q, channel: s.channel(), timeout: s.timeout, steady: steadyAfter, log: s.log,
+		dial: s.dial, pooling: s.pooling, statements: &s.q, channel: s.channel, timeout: s.timeout, steady: steadyAfter, log: s.log,
 		life: s.life, start: func(f func()) { s.routines.Go(f) }, onNotify: s.heard, onConnect: s.connected,
 		withdraw: func(ctx context.Context, workers []string) {
-			if _, err := s.pool.Exec(ctx, s.q.WithdrawLocks, workers); err != nil {
-				s.log.Debug("the workers' locks could not be withdrawn as evidence", "error", err)
+			if _, err := s.pool.Exec(ctx, s.q.WithdrawSession, workers); err != nil {
+				s.log.Debug("the session could not be withdrawn as evidence", "error", err)
 			}
 		},
 	}
@@ -223,7 +231,7 @@ func (s *Store) Close() error {
 	s.end()
 	s.preparing.Do(func() {})
 	s.maintaining.Do(func() {})
-	s.session.close() // the locks go first: what this store still holds is nobody's
+	s.session.close()
 	s.routines.Wait()
 	if s.ownPool {
 		s.pool.Close()

@@ -29,7 +29,7 @@ func engine(t *testing.T) storetest.Engine {
 	})
 	begin := []func(*testing.T, task.Store) storetest.Transaction{beginPgx, beginSQL(t, dsn)}
 	return storetest.Engine{Open: store, Reopen: store, Begin: begin, Kill: func(t *testing.T, s task.Store, worker string) {
-		ours(t, s).forgetWorker(t.Context(), worker)
+		lose(t, ours(t, s), worker)
 	}}
 }
 
@@ -42,7 +42,7 @@ func emptyStores(open func(*testing.T) *Store) func(*testing.T) task.Store {
 		s := open(t)
 		if t.Name() != last {
 			mustExec(t, s, `do $$ declare name text; begin
-				for name in select tablename from pg_tables where schemaname = 'lastcall' and tablename <> 'lastcall' loop
+				for name in select tablename from pg_tables where schemaname = 'lastcall' and tablename not in ('lastcall', 'channel') loop
 					execute format('delete from lastcall.%I', name);
 				end loop;
 			end $$`)

@@ -148,8 +148,8 @@ func TestPoll_NoticesThatANeighboursLockIsFree(t *testing.T) {
 	if again := gone(); again != before {
 		t.Errorf("a neighbour that lives is said to be gone: %d, then %d", before, again)
 	}
-	theirs.session.unlock(t.Context(), "n")
+	lose(t, theirs, "n")
 	if after := gone(); after != before+1 {
-		t.Errorf("a neighbour's lock is free, and the count of those that may be gone went from %d to %d", before, after)
+		t.Errorf("a neighbour's session is gone, and the count of those that may be gone went from %d to %d", before, after)
 	}
 }

@@ -36,7 +36,7 @@ const (
 // The modes of a pooler look the same until a second client comes. A pooler takes an idle session
 // before it makes a new one. So if c's session is given away between two transactions of c, either
 // a second client of ours gets it, or somebody else has, and the last statement there is not c's.
-// In doubt the answer is by transaction, by which no lock is believed.
+// In doubt the answer is by transaction, in which no session is believed.
 func poolingOf(ctx context.Context, c *pgx.Conn, dial func(context.Context) (*pgx.Conn, error)) (pooling, error) {
 	pid, err := backendPID(ctx, c)
 	if err != nil {
@@ -64,7 +64,7 @@ func givesAway(ctx context.Context, c *pgx.Conn, pid uint32, dial func(context.C
 	}()
 	for range poolingRounds {
 		name := "lastcall_probe_" + strconv.FormatUint(rand.Uint64(), 36)
-		now, err := askText(ctx, c, `select pg_backend_pid() as `+name)
+		now, err := askText(ctx, c, `select pg_catalog.pg_backend_pid() as `+name)
 		if err != nil || now != formatPID(pid) {
 			return true
 		}
@@ -73,11 +73,11 @@ func givesAway(ctx context.Context, c *pgx.Conn, pid uint32, dial func(context.C
 			return true
 		}
 		others = append(others, other)
-		theirs, err := askText(ctx, other, `begin; select pg_backend_pid()`)
+		theirs, err := askText(ctx, other, `begin; select pg_catalog.pg_backend_pid()`)
 		if err != nil || theirs == now {
 			return true
 		}
-		untouched, err := askText(ctx, other, `select coalesce(bool_or(state = 'idle' and query like '%`+name+`%'), false) from pg_stat_activity where pid = `+now)
+		untouched, err := askText(ctx, other, `select coalesce(pg_catalog.bool_or(state = 'idle' and query like '%`+name+`%'), false) from pg_catalog.pg_stat_activity where pid = `+now)
 		if err != nil || untouched != "t" {
 			return true
 		}
@@ -87,7 +87,7 @@ func givesAway(ctx context.Context, c *pgx.Conn, pid uint32, dial func(context.C
 
 // backendPID asks for the process that answers.
 func backendPID(ctx context.Context, c *pgx.Conn) (uint32, error) {
-	text, err := askText(ctx, c, `select pg_backend_pid()`)
+	text, err := askText(ctx, c, `select pg_catalog.pg_backend_pid()`)
 	if err != nil {
 		return 0, err
 	}

@@ -121,7 +121,7 @@ func TestPooler_BySessionHoldsLocksAndAnnounces(t *testing.T) {
 	defer closed(t, neighbour)
 	runOne(t, behind)
 	if got := lifeOf(t, neighbour).Liveness; got != task.LivenessAlive {
-		t.Errorf("%s, with a lock", got)
+		t.Errorf("%s, with a session", got)
 	}
 	var isolation, seqscan string
 	if err := behind.pool.QueryRow(t.Context(), `select current_setting('default_transaction_isolation'), current_setting('enable_seqscan')`).Scan(&isolation, &seqscan); err != nil {

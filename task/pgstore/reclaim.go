@@ -33,7 +33,7 @@ func (s *Store) reclaim(ctx context.Context, req task.ReclaimRequest) (left task
 		seq       = req.Seq
 		confirmed bool
 	)
-	if req.Evidence { // the beat has stood still since the lock was seen free
+	if req.Evidence { // the beat has stood still since the session was seen gone
 		seq, confirmed = s.detector.confirmed(req.Worker)
 	}
 	batch.Queue(s.q.LockWorker, worker)

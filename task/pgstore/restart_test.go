@@ -21,10 +21,8 @@ func TestRestart_AWorkerThatOnlyLostItsConnectionIsNotTakenForDead(t *testing.T)
 	b := openAt(t, Config{DSN: dsn})
 	defer closed(t, b)
 	runOne(t, a)
-	if !hasLock(a, "w") {
-		t.Fatal("the worker has no lock")
-	}
-	exec(t, dsn, `select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'`)
+	awaitRecorded(t, a)
+	endSession(t, dsn, a)
 	life := func() task.Liveness {
 		all, err := b.Workers(t.Context())
 		if err != nil || len(all) != 1 {
@@ -36,21 +34,32 @@ func TestRestart_AWorkerThatOnlyLostItsConnectionIsNotTakenForDead(t *testing.T)
 		t.Error("dead at the first reading")
 	}
 	awaitSession(t, a.session, func() bool { return !a.session.lost.IsZero() })
-	a.session.lock(t.Context(), "w") // returns when it has it again
+	awaitRecorded(t, a)
 	if got := life(); got != task.LivenessAlive {
-		t.Errorf("%s, with its lock taken again", got)
+		t.Errorf("%s, with its session made again", got)
 	}
 	if _, err := b.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Evidence: true, Seq: 1, Max: 1}); !errors.Is(err, task.ErrWorkerAlive) {
 		t.Errorf("Reclaim: %v", err)
 	}
 }
 
-// hasLock reports whether a store's session has the lock of a worker.
-func hasLock(s *Store, worker string) bool {
-	s.session.mu.Lock()
-	defer s.session.mu.Unlock()
-	l := s.session.locks[worker]
-	return l != nil && l.held
+// awaitRecorded waits until the row of the worker w names a store's session.
+func awaitRecorded(t *testing.T, s *Store) {
+	t.Helper()
+	awaitSession(t, s.session, func() bool { return s.session.recorded["w"] })
+}
+
+// endSession has the server end a store's session.
+func endSession(t *testing.T, dsn string, s *Store) {
+	t.Helper()
+	exec(t, dsn, `select pg_terminate_backend(pid) from pg_stat_activity where application_name = '`+s.session.name+`'`)
+}
+
+// lose has a neighbour see that a worker's session is gone, while the store lives on.
+func lose(t *testing.T, s *Store, worker string) {
+	t.Helper()
+	s.forgetWorker(worker)
+	mustExec(t, s, `update @.workers set session = 'another' where id = $1`, worker)
 }
 
 func TestRestart_OfTheServerInterruptsNobodyAndLosesNothing(t *testing.T) {

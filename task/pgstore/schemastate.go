@@ -57,7 +57,7 @@ func lookAtSchema(ctx context.Context, cfg Config) (state SchemaState, err error
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	state = SchemaState{Schema: s.schema, Latest: len(steps)}
-	if err := s.pool.QueryRow(ctx, `select clock_timestamp()`).Scan(&state.Now); err != nil {
+	if err := s.pool.QueryRow(ctx, `select pg_catalog.clock_timestamp()`).Scan(&state.Now); err != nil {
 		return state, err
 	}
 	state.Version, state.MinCompatible, err = s.schemaVersion(ctx, s.pool)
@@ -80,13 +80,14 @@ func SchemaSQL(schema string, from int) (string, error) {
 	var b strings.Builder
 	say := func(text string) { b.WriteString(s.sql(text) + ";\n") }
 	say("begin")
-	say(fmt.Sprintf("select pg_advisory_xact_lock(%d, hashtext('%s'))", migrationLock, s.schema))
+	say("set local search_path = " + ownPath)
 	if from == 0 {
 		say("create schema if not exists " + s.ident)
 		say("create table @.lastcall (key text not null primary key, value integer not null)")
 	} else {
+		say(lockVersion)
 		// A division by zero is the one error that plain SQL can raise.
-		say(fmt.Sprintf("select 1 / count(*) as \"the schema must have version %d\" from @.lastcall where key = 'version' and value = %d", from, from))
+		say(fmt.Sprintf("select 1 / pg_catalog.count(*) as \"the schema must have version %d\" from @.lastcall where key = 'version' and value = %d", from, from))
 	}
 	for _, step := range steps[from:] {
 		b.WriteString(s.sql(step.text()))

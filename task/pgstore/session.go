@@ -2,37 +2,41 @@ package pgstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// session is the store's own connection to the server, outside the pool. It holds an advisory lock
-// for each worker of this process, listens for announcements, and carries the workers' beats: what
-// keeps a worker alive does not wait for requests. It never waits for anybody's lock, since a
+// session is the store's own connection to the server, outside the pool. It has a name by which
+// neighbours see that this process lives, listens for announcements, and carries the workers' beats:
+// what keeps a worker alive does not wait for requests. It waits for nobody's lock for long, since a
 // session that waits is not ended at once when its client dies.
 //
-// It begins with its first use. When it is lost it is made anew at once, and takes the locks again;
-// meanwhile beats go over a spare connection, and the workers' rows say that their locks are no
+// It begins with its first use. When it is lost it is made anew at once, with the same name;
+// meanwhile beats go over a spare connection, and the workers' rows say that the session is no
 // evidence.
 type session struct {
 	cfg   sessionConfig
 	once  sync.Once
 	spare spare
+	name  string // its application_name, which no other session has
 
 	mu        sync.Mutex
-	locks     map[string]*workerLock // by worker
+	recorded  map[string]bool // the workers of this process: whether their rows name the session as it is
 	phase     phase
-	changed   chan struct{} // closed and replaced when locks or phase change
+	changed   chan struct{} // closed and replaced when recorded or phase change
 	since     time.Time     // when it was made last
 	lost      time.Time     // when it was lost last
-	trust     trust         // whether a lock of ours may be evidence
-	confirm   time.Duration // how long a lock of ours must have been free to be evidence; 0: it is none
-	dirty     bool          // locks have changed since they were synchronised
+	trust     trust         // whether its end may be evidence
+	confirm   time.Duration // how long it must have been gone to be evidence; 0: it is none
+	dirty     bool          // there is something to record
 	queue     []*request
 	interrupt context.CancelFunc // ends the wait for an announcement
 }
@@ -57,7 +61,7 @@ type sessionConfig struct {
 	// heard.
 	onNotify  func(payload string)
 	onConnect func()
-	// withdraw writes, over another connection, that the locks of some workers are no evidence.
+	// withdraw writes, over another connection, that the session of some workers is no evidence.
 	withdraw func(ctx context.Context, workers []string)
 }
 
@@ -79,12 +83,8 @@ const (
 	unsteady       // the connection is lost time and again, and so may be an attempt to connect
 )
 
-// workerLock is the lock of a worker.
-type workerLock struct {
-	wanted   bool
-	held     bool
-	recorded bool // in the worker's row
-}
+// sessionPrefix begins the names of sessions.
+const sessionPrefix = "lastcall session "
 
 // request is something to be done on the session's connection.
 type request struct {
@@ -100,11 +100,11 @@ const (
 	// minPause and maxPause bound the time between two attempts to connect.
 	minPause = 50 * time.Millisecond
 	maxPause = 2 * time.Second
-	// missingPause is after how long a lock is tried again that a neighbour is just probing.
+	// missingPause is after how long a row is tried again that somebody has locked.
 	missingPause = 50 * time.Millisecond
-	// The lock of a worker is evidence of its death when it has been free for three times as long
-	// as the worker needs to connect, within these bounds: a worker that lost its connection, and
-	// not its life, has withdrawn the lock or taken it again by then. What it needs is measured
+	// A session is evidence of its workers' death when it has been gone for three times as long as
+	// they need to connect, within these bounds: a process that lost its connection, and not its
+	// life, has withdrawn the session as evidence or made it again by then. What it needs is measured
 	// when it connects, and after that taken from its round trips.
 	minConfirm = 400 * time.Millisecond
 	maxConfirm = 1750 * time.Millisecond
@@ -115,20 +115,20 @@ const (
 	firstCheck = time.Second
 	// steadyAfter is after how long a connection is trusted again that was lost twice in less.
 	steadyAfter = 30 * time.Second
-	// slowConnect is how long connecting takes where no lock is evidence: there would not be time
+	// slowConnect is how long connecting takes where no session is evidence: there would not be time
 	// for a second attempt.
 	slowConnect = time.Second
 )
 
 // errSessionLost means that a request was not answered, or not sent, on the session's connection.
-var errSessionLost = errors.New("the connection for locks and beats was lost")
+var errSessionLost = errors.New("the connection for beats was lost")
 
 // errPooled means that a pooler stands between us and the server that keeps no sessions.
 var errPooled = errors.New("connections go through a pooler in transaction mode")
 
 func newSession(cfg sessionConfig) *session {
-	return &session{cfg: cfg, spare: spare{dial: cfg.dial, turn: make(chan struct{}, 1)},
-		locks: make(map[string]*workerLock), changed: make(chan struct{})}
+	return &session{cfg: cfg, spare: spare{dial: cfg.dial, turn: make(chan struct{}, 1)}, name: sessionPrefix + rand.Text(),
+		recorded: make(map[string]bool), changed: make(chan struct{})}
 }
 
 // begin makes the connection, once.
@@ -143,38 +143,28 @@ func (s *session) begin() {
 // close keeps the session from beginning. What has begun ends with the store's life.
 func (s *session) close() { s.once.Do(func() {}) }
 
-// lock has the session hold the lock of a registered worker, and returns when it does and the
-// worker's row says so, or soon: without a session the worker lives by its lease alone.
-func (s *session) lock(ctx context.Context, worker string) {
+// register has the row of a registered worker name the session, and returns when it does, or soon:
+// without a session the worker lives by its lease alone.
+func (s *session) register(ctx context.Context, worker string) {
 	s.mu.Lock()
-	if s.locks[worker] == nil {
-		s.locks[worker] = new(workerLock)
-	}
-	s.locks[worker].wanted = true
+	s.recorded[worker] = false
 	s.nudge()
 	s.mu.Unlock()
 	s.begin()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	s.await(ctx, func() bool {
-		l := s.locks[worker]
-		return l == nil || l.held && l.recorded || s.phase == phaseImpossible
+		recorded, known := s.recorded[worker]
+		return recorded || !known || s.phase == phaseImpossible
 	})
 }
 
-// unlock lets go of the lock of a worker, and returns when that is done, or the connection is down
-// and the server has done it.
-func (s *session) unlock(ctx context.Context, worker string) {
+// forget has nothing more written about a worker that is gone.
+func (s *session) forget(worker string) {
 	s.mu.Lock()
-	if l := s.locks[worker]; l != nil {
-		l.wanted = false
-		if !l.held {
-			delete(s.locks, worker)
-		}
-	}
-	s.nudge()
-	s.mu.Unlock()
-	s.await(ctx, func() bool { return s.locks[worker] == nil || s.phase != phaseUp })
+	defer s.mu.Unlock()
+	delete(s.recorded, worker)
+	s.broadcast()
 }
 
 // await returns when something is true, or ctx or the session has ended; s.mu is held meanwhile.
@@ -196,7 +186,7 @@ func (s *session) await(ctx context.Context, what func() bool) {
 	}
 }
 
-// nudge has the locks synchronised; s.mu is held.
+// nudge has the session recorded; s.mu is held.
 func (s *session) nudge() {
 	s.dirty = true
 	if s.interrupt != nil {
@@ -314,10 +304,10 @@ func (s *session) run() {
 			<-s.cfg.life.Done() // the spare connection is in use
 			return
 		case err.Error() != failed:
-			s.cfg.log.Warn("connection for locks, beats and announcements lost; trying again", "error", explain(err))
+			s.cfg.log.Warn("connection for beats and announcements lost; trying again", "error", explain(err))
 		}
 		failed = err.Error()
-		switch { // at once, since neighbours see the locks free; then ever less often
+		switch { // at once, since neighbours see that it is gone; then ever less often
 		case up > time.Second:
 			pause = 0
 		case up > 0:
@@ -333,12 +323,13 @@ func (s *session) run() {
 	}
 }
 
-// down records that the connection is gone, and the locks with it, and returns for how long it was
-// up.
+// down records that the connection is gone, and returns for how long it was up.
 func (s *session) down(impossible bool) (up time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var workers []string
 	if s.phase == phaseUp {
+		workers = slices.Collect(maps.Keys(s.recorded))
 		now := time.Now()
 		s.trust = trusted
 		if !s.lost.IsZero() && now.Sub(s.lost) < s.cfg.steady {
@@ -350,29 +341,20 @@ func (s *session) down(impossible bool) (up time.Duration) {
 	if impossible {
 		s.phase = phaseImpossible
 	}
-	var held []string
-	for worker, l := range s.locks {
-		if l.held {
-			held = append(held, worker)
-		}
-		l.held, l.recorded = false, false
-		if !l.wanted {
-			delete(s.locks, worker)
-		}
-	}
+	s.recordAgain()
 	for _, req := range s.queue {
 		req.done <- errSessionLost
 	}
 	s.queue = nil
-	if len(held) > 0 && s.cfg.life.Err() == nil {
-		s.cfg.start(func() { s.withdraw(held) })
+	if len(workers) > 0 && s.cfg.life.Err() == nil {
+		s.cfg.start(func() { s.withdraw(workers) })
 	}
 	s.broadcast()
 	return up
 }
 
-// withdraw says of some locks that they are no evidence. It may have come after the session has
-// taken them again: therefore they are recorded once more.
+// withdraw says that the session of some workers is no evidence. It may have come after the session
+// is back: therefore it is recorded once more.
 func (s *session) withdraw(workers []string) {
 	ctx, cancel := context.WithTimeout(s.cfg.life, maxConfirm)
 	defer cancel()
@@ -383,10 +365,10 @@ func (s *session) withdraw(workers []string) {
 	s.nudge()
 }
 
-// recordAgain has the locks written into their workers' rows; s.mu is held.
+// recordAgain has the session written into its workers' rows; s.mu is held.
 func (s *session) recordAgain() {
-	for _, l := range s.locks {
-		l.recorded = false
+	for worker := range s.recorded {
+		s.recorded[worker] = false
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
-	"github.com/lastcall-go/lastcall/task"
 )
 
 func TestSession_OutlivesTheServersLimitsAndNoticesAVanishedPeer(t *testing.T) {
@@ -27,7 +26,7 @@ func TestSession_OutlivesTheServersLimitsAndNoticesAVanishedPeer(t *testing.T) {
 	for name, want := range map[string]string{
 		"statement_timeout": "3s", "lock_timeout": "1s", "idle_session_timeout": "0", "client_connection_check_interval": "5s",
 		"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3", "tcp_user_timeout": "20000",
-		"application_name": "lastcall locks",
+		"application_name": s.session.name, "search_path": ownPath,
 	} {
 		var got string
 		if err := c.QueryRow(t.Context(), `show `+pgx.Identifier{name}.Sanitize()).Scan(&got); err != nil {
@@ -152,7 +151,7 @@ func TestSession_EndsARequestThatWaitsForSomebodysLock(t *testing.T) {
 	if err := beat(t.Context()); err == nil || !strings.Contains(err.Error(), codeLockNotAvailable) {
 		t.Errorf("%v", err)
 	}
-	if !hasLock(s, "w") || s.session.lostFor() != forever {
+	if s.session.lostFor() != forever {
 		t.Error("the session was lost for it")
 	}
 	if _, err := c.Exec(t.Context(), `rollback`); err != nil {
@@ -163,42 +162,14 @@ func TestSession_EndsARequestThatWaitsForSomebodysLock(t *testing.T) {
 	}
 }
 
-func TestSession_RecordsALockAgainThatWasWithdrawnTooLate(t *testing.T) {
+func TestSession_IsRecordedAgainWhenItWasWithdrawnTooLate(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	s := openAt(t, Config{DSN: dsn, Migrate: true})
 	defer closed(t, s)
 	beatAt(t, s, 15*time.Second)
 	s.session.withdraw([]string{"w"})
 	if !eventually(t, dsn, `select boot is not null from lastcall.workers`) {
-		t.Error("the lock is no evidence any more")
-	}
-}
-
-func TestSession_TheLockOfAWorkerIsThatOfItsIDInItsSchema(t *testing.T) {
-	dsn := pgtest.DSN(t)
-	one := openAt(t, Config{DSN: dsn, Schema: "one", Migrate: true})
-	defer closed(t, one)
-	other := openAt(t, Config{DSN: dsn, Schema: "other", Migrate: true})
-	defer closed(t, other)
-	beatAt(t, one, 15*time.Second)
-	beatAt(t, other, 15*time.Second)
-	if !eventually(t, dsn, `select (select boot is not null from one.workers) and (select boot is not null from other.workers)`) {
-		t.Fatal("both want the same lock")
-	}
-	if _, err := one.Heartbeat(t.Context(), task.Beat{Worker: "v", Seq: 1, State: task.WorkerRunning, Lease: 15e9}); err != nil {
-		t.Fatal(err)
-	}
-	one.session.unlock(t.Context(), "w")
-	if hasLock(one, "w") {
-		t.Error("the lock was not let go of")
-	}
-	if !eventually(t, dsn, `select bool_and(pg_try_advisory_xact_lock_shared(hashtextextended(id collate "C", s::regnamespace::oid::bigint)) = (id = 'w' and s = 'one'))
-		from (select 'one' as s, id from one.workers union all select 'other', id from other.workers) w`) {
-		t.Error("another lock than the one that was asked for was let go of")
-	}
-	var locks int
-	if err := one.pool.QueryRow(t.Context(), `select count(*) from pg_locks where locktype = 'advisory' and granted`).Scan(&locks); err != nil || locks != 2 {
-		t.Errorf("%d locks are held, %v", locks, err)
+		t.Error("the session is no evidence any more")
 	}
 }
 

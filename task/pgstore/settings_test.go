@@ -112,7 +112,7 @@ var setUps = []setUp{
 	{"bytea_output", "escape", ""},
 	{"extra_float_digits", "-15", ""},
 	{"transform_null_equals", "on", ""},
-	{"array_nulls", "off", ""},
+	{"array_nulls", "off", "and must have on:"},
 	{"session_replication_role", "replica", ""},
 	{"idle_session_timeout", "2s", ""},
 	{"transaction_timeout", "5s", ""},
@@ -223,4 +223,57 @@ func TestOpen_RefusesARoleFromWhichPoliciesHideRows(t *testing.T) {
 	if err := wholeWay(t, s, "w"); err != nil {
 		t.Error(err)
 	}
+}
+
+// pathPool is a pool whose sessions have a search_path.
+func pathPool(t *testing.T, dsn, path string) *pgxpool.Pool {
+	t.Helper()
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.ConnConfig.RuntimeParams["search_path"] = path
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+func TestOpen_RefusesAPathThatHasAnotherSchemaBeforeTheServers(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	closed(t, openAt(t, Config{DSN: dsn, Migrate: true}))
+	for path, refused := range map[string]bool{
+		"public, pg_catalog": true, "public, pg_catalog, pg_temp": true,
+		"public": false, `"$user", public`: false, "pg_catalog, public": false, "pg_temp, public": false, `""`: false, ownPath: false,
+	} {
+		pool := pathPool(t, dsn, path)
+		if _, err := pool.Exec(t.Context(), `create temporary table tasks ()`); err != nil { // the session's own schema comes first then
+			t.Fatal(err)
+		}
+		s, err := Open(t.Context(), Config{Pool: pool, Logger: slog.New(slog.DiscardHandler)})
+		if err == nil {
+			closed(t, s)
+		}
+		if (err != nil) != refused || refused && !strings.Contains(err.Error(), `look into the schema "public" before pg_catalog`) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+func TestOpen_RefusesASchemaInWhichEverybodyMayCreate(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	exec(t, dsn, `create schema shared`, `grant create on schema shared to public`)
+	for _, migrate := range []bool{true, false} {
+		s, err := Open(t.Context(), Config{DSN: dsn, Schema: "shared", Migrate: migrate})
+		if err == nil {
+			closed(t, s)
+		}
+		if err == nil || !strings.Contains(err.Error(), "revoke create on schema shared from public") {
+			t.Errorf("migrate %v: %v", migrate, err)
+		}
+	}
+	exec(t, dsn, `revoke create on schema shared from public`)
+	closed(t, openAt(t, Config{DSN: dsn, Schema: "shared", Migrate: true}))
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"reflect"
+	"regexp"
 	"strings"
 
 	"github.com/lastcall-go/lastcall/internal/sqlfile"
@@ -24,7 +25,7 @@ type statements struct {
 	RetryEnded, Place                                                           string
 	RegisterWorker, Beat, LockWorker, RaiseEpoch, HeldRuns, RemoveStoppedWorker string
 	Workers, MarkDead, MarkedDead, RemoveDeadWorker                             string
-	TakeLocks, RecordLocks, ReleaseLocks, WithdrawLocks, SessionSettings        string
+	RecordSession, WithdrawSession, SessionSettings                             string
 	ReadPicked, PickHeld, CreatedOf, KindsOfQueue                               string
 	History, Log, Count                                                         string
 	Prune, RemoveGoneWorkers, CompactCounts, Bloat                              string
@@ -60,13 +61,22 @@ func loadStatements(ident string) statements {
 			panic("pgstore: no file in sql has a statement " + name)
 		}
 		delete(texts, name)
-		v.Field(i).SetString(withSchema(text, ident))
+		v.Field(i).SetString(withSchema(withServer(text), ident))
 	}
 	for name := range texts {
 		panic("pgstore: nobody uses the statement " + name)
 	}
 	return s
 }
+
+// serverFunctions are the functions of the server that statements call by their names alone.
+var serverFunctions = regexp.MustCompile(`\b(array_agg|cardinality|count|floor|generate_subscripts|length|max|min|now|pg_backend_pid|pg_postmaster_start_time|` +
+	`pg_stat_get_activity|set_config|sum|unnest)\(`)
+
+// withServer says of the functions in a statement that they are the server's: a session's search_path
+// may have a schema in which others have made functions of these names. An operator cannot well be
+// named so; its operands are of exactly the types for which the server has one, which is then taken.
+func withServer(text string) string { return serverFunctions.ReplaceAllString(text, "pg_catalog.$1(") }
 
 // withSchema puts the quoted name of a schema into a statement.
 func withSchema(text, ident string) string {

@@ -74,7 +74,7 @@ func accepted(t *testing.T, encrypted bool, dsn string) {
 	awaitUp(t, s)
 	var pooled, locks bool
 	const question = `select (select ssl from pg_stat_ssl where pid = pg_backend_pid()),
-		(select ssl from pg_stat_ssl join pg_stat_activity using (pid) where usename = 'crypt' and application_name = 'lastcall locks' order by backend_start desc limit 1)`
+		(select ssl from pg_stat_ssl join pg_stat_activity using (pid) where usename = 'crypt' and application_name like 'lastcall session %' order by backend_start desc limit 1)`
 	if err := s.pool.QueryRow(t.Context(), question).Scan(&pooled, &locks); err != nil {
 		t.Fatal(err)
 	}

@@ -268,7 +268,7 @@ func TestWorker_AnIdleWorkerHoldsNoTransactionAndNoSnapshot(t *testing.T) {
 		}
 		var held, locks int
 		err := d.pool.QueryRow(t.Context(), `select count(*) filter (where state <> 'active' and (xact_start is not null or backend_xmin is not null)),
-			count(*) filter (where application_name = 'lastcall locks')
+			count(*) filter (where application_name like 'lastcall session %')
 			from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`).Scan(&held, &locks)
 		if err != nil || held != 0 || locks != 1 {
 			t.Errorf("%d sessions hold something, %d sessions for locks, %v", held, locks, err)

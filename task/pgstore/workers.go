@@ -71,8 +71,7 @@ func (e *epochs) forget(worker string) {
 	delete(e.by, worker)
 }
 
-// Heartbeat implements task.Store. The worker's lock is taken when it is registered, and let go
-// when it has stopped.
+// Heartbeat implements task.Store. The worker's row names the session of this process.
 func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
 	var reply task.BeatReply
 	err := s.again(ctx, func(ctx context.Context) error {
@@ -93,7 +92,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 			return err
 		}
 		if boot == nil {
-			s.forgetWorker(ctx, b.Worker)
+			s.forgetWorker(b.Worker)
 			return task.ErrWorkerGone
 		}
 		if b.ListsAllRuns {
@@ -111,7 +110,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 		if err := s.removeStopped(ctx, b.Worker); err != nil {
 			return err
 		}
-		s.forgetWorker(ctx, b.Worker)
+		s.forgetWorker(b.Worker)
 		return nil
 	})
 	if err != nil {
@@ -120,12 +119,12 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 	return reply, nil
 }
 
-// register writes a worker's row, and takes its lock, which the row names as evidence only then.
+// register writes a worker's row, and has it name the session.
 func (s *Store) register(ctx context.Context, b task.Beat) error {
 	_, err := s.pool.Exec(ctx, s.q.RegisterWorker, workerKey(b.Worker), b.Worker, b.Name, b.Host, clampInt32(b.PID), texts(b.Kinds), texts(b.Queues), clampInt32(b.Slots),
 		b.Lease.Microseconds(), int64(b.Seq), string(b.State))
 	if err == nil {
-		s.session.lock(ctx, b.Worker)
+		s.session.register(ctx, b.Worker)
 		s.prepareAhead()
 		s.maintain()
 	}
@@ -135,10 +134,10 @@ func (s *Store) register(ctx context.Context, b task.Beat) error {
 // texts is a list that is not null.
 func texts(list []string) []string { return append([]string{}, list...) }
 
-// forgetWorker lets go of a worker's lock.
-func (s *Store) forgetWorker(ctx context.Context, worker string) {
+// forgetWorker forgets a worker that has stopped, or that others have given up.
+func (s *Store) forgetWorker(worker string) {
 	s.epochs.forget(worker)
-	s.session.unlock(ctx, worker)
+	s.session.forget(worker)
 }
 
 // beatRow is a row of the answer of the statement Beat.
@@ -206,7 +205,7 @@ func (s *Store) compareRuns(ctx context.Context, b task.Beat) (lost []task.Fence
 		runs          []int64
 		batch         pgx.Batch // one transaction, in which each statement sees what was committed before it
 	)
-	batch.Queue(`select set_config('lock_timeout', $1, true)`, claimPatience)
+	batch.Queue(`select pg_catalog.set_config('lock_timeout', $1, true)`, claimPatience)
 	batch.Queue(s.q.LockWorker, worker)
 	batch.Queue(s.q.RaiseEpoch, worker, epoch)
 	batch.Queue(s.q.HeldRuns, worker).QueryRow(func(row pgx.Row) error { return row.Scan(&ids, &runs) })
@@ -228,7 +227,7 @@ func (s *Store) compareRuns(ctx context.Context, b task.Beat) (lost []task.Fence
 	if len(held) == 0 {
 		return lost, nil, nil
 	}
-	tasks, err := s.readTasks(ctx, picked("select unnest($1::uuid[]) as id", s.q.ReadPicked), slices.Collect(maps.Keys(held)))
+	tasks, err := s.readTasks(ctx, picked("select pg_catalog.unnest($1::uuid[]) as id", s.q.ReadPicked), slices.Collect(maps.Keys(held)))
 	// Some may have ended since.
 	return lost, slices.DeleteFunc(tasks, func(t task.Task) bool { return t.Status != task.StatusRunning || t.Worker != b.Worker }), err
 }
@@ -236,7 +235,7 @@ func (s *Store) compareRuns(ctx context.Context, b task.Beat) (lost []task.Fence
 // removeStopped removes a worker that has stopped, unless it still holds runs.
 func (s *Store) removeStopped(ctx context.Context, worker string) error {
 	var batch pgx.Batch // one transaction, in which the last statement sees the claims that were waited for
-	batch.Queue(`select set_config('lock_timeout', $1, true)`, claimPatience)
+	batch.Queue(`select pg_catalog.set_config('lock_timeout', $1, true)`, claimPatience)
 	batch.Queue(s.q.LockWorker, workerKey(worker))
 	batch.Queue(s.q.RemoveStoppedWorker, workerKey(worker))
 	return s.pool.SendBatch(ctx, &batch).Close()
@@ -247,7 +246,7 @@ func (s *Store) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
 	var all []task.WorkerInfo
 	err := s.again(ctx, func(ctx context.Context) error {
 		all = nil
-		var locks []lockReading
+		var sessions []sessionReading
 		asked := time.Now()
 		rows, err := s.pool.Query(ctx, s.q.Workers)
 		if err != nil {
@@ -257,16 +256,16 @@ func (s *Store) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
 			var (
 				w                   task.WorkerInfo
 				lease, seq, confirm int64
-				l                   lockReading
+				r                   sessionReading
 			)
-			err := row.Scan(&w.Worker, &w.Name, &w.Host, &w.PID, &w.Kinds, &w.Queues, &w.Slots, &lease, &seq, &w.State, &w.Unresponsive, &w.Since, &w.Dead, &l.free, &confirm)
+			err := row.Scan(&w.Worker, &w.Name, &w.Host, &w.PID, &w.Kinds, &w.Queues, &w.Slots, &lease, &seq, &w.State, &w.Unresponsive, &w.Since, &w.Dead, &r.gone, &confirm)
 			w.Lease, w.Seq = time.Duration(lease)*time.Microsecond, uint64(seq)
-			l.confirm = time.Duration(confirm) * time.Microsecond
-			locks = append(locks, l)
+			r.confirm = time.Duration(confirm) * time.Microsecond
+			sessions = append(sessions, r)
 			return w, err
 		})
 		if err == nil {
-			s.detector.assess(all, locks, asked, s.session.lostFor())
+			s.detector.assess(all, sessions, asked, s.session.lostFor())
 		}
 		return err
 	})

@@ -174,6 +174,11 @@ create table @.keys (
 	primary key (kind, key)
 );
 
+-- The name of the channel of announcements. Everybody may listen and notify who knows a channel's
+-- name: this one is known to those who may read the table.
+create table @.channel (name uuid not null primary key default gen_random_uuid());
+insert into @.channel default values;
+
 create table @.paused (queue text collate "C" not null primary key);
 
 -- The registered workers, and those that are gone, for the history.
@@ -191,8 +196,10 @@ create table @.workers (
 	state    text not null,
 	unresponsive text[] not null default '{}', -- the tasks of its unresponsive handlers
 	since    timestamptz not null default now(),
-	boot     timestamptz, -- the start of the server on which its lock is evidence, null if it is none
-	confirm  bigint not null default 0, -- microseconds for which the lock must have been free to be evidence
+	session  text, -- the application_name of its process's session
+	role     oid, -- the role of that session
+	boot     timestamptz, -- the start of the server on which that session is evidence, null if it is none
+	confirm  bigint not null default 0, -- microseconds for which it must have been gone to be evidence
 	epoch    bigint not null default 0, -- claims of an earlier one come too late
 	dead     boolean not null default false,
 	evidence boolean not null default false,
@@ -220,7 +227,7 @@ create table @.counts (
 -- session are, and can undo an error without the caller's transaction.
 create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[], routes bigint[], priorities integer[], delays bigint[], payloads bytea[], inline integer)
 	returns table (place integer, holder uuid, existed boolean, busy boolean)
-	language plpgsql set lock_timeout = '100ms' set search_path = pg_catalog
+	language plpgsql set lock_timeout = '100ms' set search_path = pg_catalog, pg_temp
 	set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
 	left_out boolean[];

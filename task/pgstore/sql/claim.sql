@@ -5,7 +5,7 @@
 -- before it is deleted, and skipped if it is locked, so that claims do not wait for each other. A
 -- suspect is picked apart, by an index of its own.
 with claimer as materialized (
-	select worker, floor(extract(epoch from now()) * 1000)::bigint as clock from @.workers
+	select worker, floor(extract(epoch from now())::numeric * 1000::numeric)::bigint as clock from @.workers
 	where worker = $1 and gone is null and not dead and epoch <= $2 for key share
 ), wanted as materialized (
 	select w.* from (
@@ -62,7 +62,7 @@ select c.clock, now(), a.*, b.* from claimer c, (
 
 -- name: Poll
 -- Reports whether a worker may claim, in how many microseconds the next delay runs out, whether a
--- neighbour's lock is free, if that is asked, and which routes have something to claim, with the
+-- neighbour's session is gone, if that is asked, and which routes have something to claim, with the
 -- position of the first task. It jumps from each route to the next one in the index, within pieces
 -- of it that begin at a position, and for suspects in an index of their own. It writes nothing.
 with recursive piece as materialized (
@@ -94,10 +94,10 @@ with recursive piece as materialized (
 	) q
 )
 select exists (select 1 from @.workers where worker = $1 and gone is null and not dead),
-	coalesce((select floor(extract(epoch from min(run_at) - now()) * 1000000)::bigint from @.delayed), $2),
+	coalesce((select floor(extract(epoch from min(run_at) - now())::numeric * 1000000::numeric)::bigint from @.delayed), $2),
 	case when $3 then exists (select 1 from @.workers w where w.worker <> $1 and w.gone is null and not w.dead and w.state <> 'stopped'
-		and case when w.boot is distinct from pg_postmaster_start_time() then false
-			else pg_try_advisory_xact_lock_shared(hashtextextended(w.id collate "C", '@.'::regnamespace::oid::bigint)) end) else false end,
+		and w.boot = pg_postmaster_start_time()
+		and not exists (select 1 from pg_stat_get_activity(null) a where a.application_name = w.session and a.usesysid = w.role)) else false end,
 	null::bigint, null, null, null::integer, null::boolean, null::timestamptz, null::uuid
 union all
 select null, null, null, f.route, f.kind, f.queue, f.sort_priority, f.queued, f.run_at, f.id

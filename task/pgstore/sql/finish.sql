@@ -20,7 +20,7 @@ with changes as materialized (
 ), outcome as materialized (
 	select case when d.command = 'cancel' and c.status in ('queued', 'interrupted') then 'cancelled' else c.status end as status,
 		-- The columns that are read for every run come first.
-		d.key, c.checkpoint, nullif(c.fraction, -1) as fraction, c.log, d.kind, d.queue, d.task, c.run, c.worker, d.started, d.created, d.runs,
+		d.key, c.checkpoint, nullif(c.fraction, '-1'::double precision) as fraction, c.log, d.kind, d.queue, d.task, c.run, c.worker, d.started, d.created, d.runs,
 		nullif(c.attempts, 0) as attempts, nullif(c.interruptions, 0) as interruptions, nullif(c.crashes, 0) as crashes,
 		nullif(c.crash_streak, 0) as crash_streak, nullif(c.interrupt_streak, 0) as interrupt_streak,
 		nullif(c.crashed, false) as crashed, nullif(c.reclaimed, false) as reclaimed, nullif(c.error, '') as error, nullif(c.message, '') as message, c.result,
@@ -40,7 +40,7 @@ with changes as materialized (
 		crashed, reclaimed, fraction, status, kind, queue, error, message, case when status = 'succeeded' then result end, log
 	from outcome where status in ('succeeded', 'failed', 'cancelled')
 ), again as materialized (
-	select *, now() + delay * interval '1 microsecond' as run_at from special where status in ('queued', 'interrupted')
+	select *, now() + delay::double precision * interval '1 microsecond' as run_at from special where status in ('queued', 'interrupted')
 ), into_history as (
 	insert into @.runs (task, run, worker, started, ended, crashed, reclaimed, status, reason, error)
 	select task, run, worker, started, now(), crashed, reclaimed, status, reason, error from again
@@ -85,13 +85,13 @@ with changes as materialized (
 	insert into @.counts (kind, queue, status, delta)
 	select kind, queue, status, n from grouped where status <> 'queued'
 )
-select (select array_agg(task) from outcome) from grouped having coalesce(sum(n), 0) < cardinality($1::uuid[])
+select (select array_agg(task) from outcome) from grouped having coalesce(sum(n), 0)::bigint < cardinality($1::uuid[])
 
 -- name: Verdicts
 -- Reports, for changes that were not made, whether the task exists, whether the run still goes on,
 -- and how it ended.
 select t.id is not null, r.task is not null, coalesce(x.status, ''), coalesce(x.reason, ''), coalesce(x.reclaimed, false)
-from unnest($1::uuid[], $2::bigint[], $3::uuid[]) with ordinality as c(task, run, worker, n)
+from rows from (unnest($1::uuid[]), unnest($2::bigint[]), unnest($3::uuid[])) with ordinality as c(task, run, worker, n)
 left join lateral (select t.id, t.created from @.tasks t where t.id = c.task limit 1) t on true
 left join lateral (select r.task from @.running r where r.task = c.task and r.run = c.run and r.worker = c.worker limit 1) r on true
 left join lateral (

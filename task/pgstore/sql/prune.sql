@@ -3,7 +3,7 @@
 -- them. Those that a command or another pruning has locked are skipped. The answer is how many were
 -- removed, how many were read, and the position of the last.
 with cutoff as materialized (
-	select least(now(), $1::timestamptz) - $2 * interval '1 microsecond' as at
+	select least(now(), $1::timestamptz) - $2::bigint::double precision * interval '1 microsecond' as at
 ), old as materialized (
 	select e.ctid, e.task, e.ended from @.ended e
 	where e.ended >= $3::timestamptz and (e.ended, e.task) > ($3::timestamptz, $4::uuid) and e.ended < (select at from cutoff)
@@ -25,23 +25,24 @@ with cutoff as materialized (
 select (select count(*) from gone), (select count(*) from old), o.ended, o.task from (select ended, task from old order by ended desc, task desc limit 1) o
 
 -- name: RemoveGoneWorkers
-delete from @.workers where gone < least(now(), $1::timestamptz) - $2 * interval '1 microsecond'
+delete from @.workers where gone < least(now(), $1::timestamptz) - $2::bigint::double precision * interval '1 microsecond'
 
 -- name: CompactCounts
 -- Adds up the rows of those counts that have many, or of all when that leaves half of the rows at
 -- most, unless another process is doing so.
-with rows as materialized (
-	select kind, queue, status, count(*) as n from @.counts group by kind, queue, status
+with turn as materialized (
+	select 1 from @.lastcall where key = 'version' for update skip locked
+), rows as materialized (
+	select kind, queue, status, count(*) as n from turn, @.counts group by kind, queue, status
 ), gone as (
-	delete from @.counts where (select pg_try_advisory_xact_lock(hashtextextended('counts', '@.'::regnamespace::oid::bigint)))
-		and ((kind, queue, status) in (
-			select kind, queue, status from rows where n > case when (select sum(n) >= 2 * count(*) from rows) then 1 else $1 end
+	delete from @.counts where ((kind, queue, status) in (
+			select kind, queue, status from rows where n > case when (select sum(n)::bigint >= 2 * count(*) from rows) then 1 else $1 end
 		)) is true
 	returning kind, queue, status, delta
 )
-insert into @.counts (kind, queue, status, delta) select kind, queue, status, sum(delta) from gone group by kind, queue, status having sum(delta) <> 0
+insert into @.counts (kind, queue, status, delta) select kind, queue, status, sum(delta) from gone group by kind, queue, status having sum(delta)::bigint <> 0
 
 -- name: Bloat
 -- The tables that have far more dead rows than others, by the server's own statistics.
 select c.relname from pg_catalog.pg_class c join pg_catalog.pg_stat_user_tables s on s.relid = c.oid
-where c.relnamespace = '@.'::regnamespace and c.relkind = 'r' and s.n_dead_tup > $1 and s.n_dead_tup > 2 * s.n_live_tup
+where c.relnamespace = '@.'::regnamespace::oid and c.relkind = 'r' and s.n_dead_tup > $1 and s.n_dead_tup > 2 * s.n_live_tup

@@ -14,7 +14,7 @@ with changes as materialized (
 ), saved as (
 	insert into @.checkpoints as k (task, run, attempts, interruptions, crashes, crash_streak, interrupt_streak, fraction, message, body)
 	select task, run, nullif(attempts, 0), nullif(interruptions, 0), nullif(crashes, 0), nullif(crash_streak, 0), nullif(interrupt_streak, 0),
-		nullif(fraction, -1), nullif(message, ''), checkpoint from written
+		nullif(fraction, '-1'::double precision), nullif(message, ''), checkpoint from written
 	on conflict (task, step) do update set run = excluded.run, saved = case when excluded.body is null then k.saved else excluded.saved end,
 		attempts = excluded.attempts, interruptions = excluded.interruptions, crashes = excluded.crashes,
 		crash_streak = excluded.crash_streak, interrupt_streak = excluded.interrupt_streak,

@@ -36,22 +36,21 @@ select array_agg(task), array_agg(run) from @.running where worker = $1
 update @.workers set gone = now() where worker = $1 and state = 'stopped' and gone is null and not exists (select 1 from @.running where worker = $1)
 
 -- name: Workers
--- Tries each worker's lock, in a mode that does not disturb other processes. The end of the
--- statement releases the locks that it got.
+-- The last but one column is whether the worker's session is gone, null where that is no evidence.
 select w.id, w.name, w.host, w.pid, w.kinds, w.queues, w.slots, w.lease, w.seq, w.state, w.unresponsive, w.since, w.dead,
-	case when w.boot is distinct from pg_postmaster_start_time() then null
-		else pg_try_advisory_xact_lock_shared(hashtextextended(w.id collate "C", '@.'::regnamespace::oid::bigint)) end, w.confirm
+	case when w.boot = pg_postmaster_start_time()
+		then not exists (select 1 from pg_stat_get_activity(null) a where a.application_name = w.session and a.usesysid = w.role) end, w.confirm
 from @.workers w where w.gone is null order by w.id
 
 -- name: MarkDead
--- The worker's lock, if it is free, is held until the transaction ends, so that the worker cannot
--- come back meanwhile.
+-- The worker's row is locked, so that what says that the worker is back comes before this, or too
+-- late.
 update @.workers w set dead = true, evidence = $2, suspects = exists (select 1 from @.running r where r.worker = $1 and r.suspect)
 where worker = $1 and gone is null and not dead and case
 	when not $2 then seq = $3
 	when state = 'stopped' then true
 	when not $4 or seq <> $3 or boot is distinct from pg_postmaster_start_time() then false
-	else pg_try_advisory_xact_lock(hashtextextended(id collate "C", '@.'::regnamespace::oid::bigint)) end
+	else not exists (select 1 from pg_stat_get_activity(null) a where a.application_name = w.session and a.usesysid = w.role) end
 
 -- name: MarkedDead
 select dead, evidence, suspects, state from @.workers where worker = $1 and gone is null
