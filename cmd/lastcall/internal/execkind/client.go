@@ -48,7 +48,8 @@ func supervise(k *proc.Keeper, st start, io streams, lock *os.File, names ...str
 	if lock != nil {
 		s.cmd.ExtraFiles = append(s.cmd.ExtraFiles, lock)
 	}
-	if err := k.Start(s.cmd); err != nil {
+	st.Isolation.Apply(s.cmd.SysProcAttr)
+	if err := startAdmitted(k, s.cmd, st.Isolation); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the shim: %w", err), ordersW.Close(), reportsR.Close())
 	}
 	go s.follow(k, reportsR)

@@ -21,6 +21,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 	"github.com/lastcall-go/lastcall/internal/proc"
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -49,6 +50,12 @@ type Kind struct {
 	KillAfter time.Duration
 	// Permanent are the exit codes after which trying again would not help.
 	Permanent []int
+	// User is who it runs as, nil for the server's own user. Only root can run it as another one.
+	User *confine.User
+	// Limits bound what a run may use, with all its processes.
+	Limits confine.Limits
+	// HostPID leaves it in the server's PID namespace also where the Runner has others for programs.
+	HostPID bool
 }
 
 // Runner runs the programs of one server.
@@ -59,6 +66,10 @@ type Runner struct {
 	// InheritLock returns a descriptor of the lock that proves the life of a worker, for a shim to
 	// hold. Nil where the store has no such locks.
 	InheritLock func(worker string) (*os.File, error)
+	// Isolation keeps programs apart from other processes. [FindIsolation] finds what the system allows.
+	Isolation confine.Isolation
+	// Cgroups makes the groups of kinds with Limits, and must be there if there are some.
+	Cgroups *confine.Cgroups
 	// Logger hears what is the operator's to know and not the task's.
 	Logger *slog.Logger
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -34,6 +35,7 @@ type execution struct {
 	console console
 	ledger  ledger
 	program *supervised
+	group   *confine.Cgroup // nil without limits
 
 	told   bool      // by SIGTERM or by the stop file
 	killAt time.Time // zero before SIGTERM
@@ -59,6 +61,10 @@ func (r *Runner) handle(ctx context.Context, run *task.Run, k Kind, payload []by
 		}
 	}()
 	x.ledger.path = x.scratch.checkpoint()
+	if err := x.confine(); err != nil {
+		return err
+	}
+	defer x.unconfine()
 	if err := x.start(); err != nil {
 		return err
 	}
@@ -87,7 +93,8 @@ func (x *execution) start() (err error) {
 	if err != nil {
 		return err
 	}
-	st := start{Path: x.kind.Path, Argv: x.kind.Argv, Dir: x.kind.Dir, Env: x.env(x.kind, x.run), Scratch: x.dir}
+	st := start{Path: x.kind.Path, Argv: x.kind.Argv, Dir: x.kind.Dir, Env: x.env(x.kind, x.run), Scratch: x.dir,
+		Isolation: x.isolation(), Confined: confine.Program{User: x.kind.User, Cgroup: x.group}}
 	x.program, err = supervise(x.runner.Keeper, st, streams{stdin, stdout, stderr}, lock, x.kind.Name, x.run.ID())
 	_ = closeAll(stdout, stderr) // the program's, from now on
 	if err != nil {
@@ -264,9 +271,9 @@ func (x *execution) outcome(ctx context.Context, cause error) error {
 	if err := p.lost(); err != nil {
 		kill, cancel := context.WithTimeout(context.WithoutCancel(ctx), orphanWait)
 		defer cancel()
-		return task.Crashed(errors.Join(err, x.runner.Keeper.KillOrphans(kill)))
+		return task.Crashed(errors.Join(err, x.group.Kill(), x.runner.Keeper.KillOrphans(kill)))
 	}
-	err := x.kind.outcome(fate{exit: *p.exit, cause: cause, told: x.told, complaint: x.console.complaint()})
+	err := x.kind.outcome(fate{exit: *p.exit, cause: cause, told: x.told, complaint: x.console.complaint(), memory: x.group.OutOfMemory()})
 	if errors.Is(err, errKilled) {
 		x.run.Log("[lastcall: " + err.Error() + "]")
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 	"github.com/lastcall-go/lastcall/internal/proc"
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/memstore"
@@ -22,6 +23,10 @@ const patience = 60 * time.Second
 
 // The test binary is started as a shim, as the program is.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == nosyCommand {
+		beNosy()
+		syscall.Exit(0)
+	}
 	if len(os.Args) > 1 && os.Args[1] == ShimCommand {
 		syscall.Exit(Shim()) // os.Exit sleeps for a second under the race detector
 	}
@@ -38,6 +43,9 @@ type fixture struct {
 	dir    string // where the program starts
 	temp   string // where its scratch directory is made
 	log    strings.Builder
+	// isolation and cgroups are the Runner's.
+	isolation confine.Isolation
+	cgroups   *confine.Cgroups
 }
 
 // newFixture makes a fixture whose only kind is a shell script. Its tests do not run side by side,
@@ -67,7 +75,7 @@ func (f *fixture) serve(grace time.Duration) {
 	f.t.Helper()
 	log := slog.New(slog.NewTextHandler(&f.log, nil))
 	var mux task.Mux
-	r := Runner{Keeper: new(proc.Keeper), Logger: log}
+	r := Runner{Keeper: new(proc.Keeper), Isolation: f.isolation, Cgroups: f.cgroups, Logger: log}
 	r.Register(&mux, f.kind)
 	w, err := task.NewWorker(task.WorkerConfig{Store: f.store, Mux: &mux, Logger: log})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -31,7 +32,10 @@ func Variables() []string {
 }
 
 // scratch is the directory of one run, and is removed with all that is in it at the run's end.
-type scratch struct{ dir string }
+type scratch struct {
+	dir  string
+	user *confine.User // of the program, nil for the server's own
+}
 
 // newScratch makes a run's directory with the payload in it, and the checkpoint if there is one.
 func newScratch(payload, checkpoint []byte) (*scratch, error) {
@@ -93,6 +97,9 @@ func (s *scratch) writeStop(left time.Duration, limited bool, why string) error 
 	}
 	next := s.stopFile() + ".new"
 	err := os.WriteFile(next, []byte(line), 0o600)
+	if err == nil {
+		err = s.own(next)
+	}
 	if err == nil {
 		err = os.Rename(next, s.stopFile())
 	}
