@@ -54,7 +54,8 @@ func (w *workshop) start(args ...string) *server {
 	return start(w.t, w.store, append([]string{"--config", w.config}, args...)...)
 }
 
-// pid waits until a program has written its process id into a file, and returns it.
+// pid waits until a program has written its process id into a file, and returns that which the
+// process has here: in a PID namespace of its own it knows another one.
 func (w *workshop) pid(s *server, name string) int {
 	w.t.Helper()
 	var text string
@@ -70,7 +71,23 @@ func (w *workshop) pid(s *server, name string) int {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return pid
+	below, err := proc.Descendants(s.cmd.Process.Pid)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, p := range below {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID))
+		if err != nil {
+			continue // it has ended
+		}
+		_, line, _ := strings.Cut(string(status), "\nNSpid:")
+		line, _, _ = strings.Cut(line, "\n")
+		if numbers := strings.Fields(line); len(numbers) > 0 && numbers[len(numbers)-1] == strconv.Itoa(pid) {
+			return p.PID
+		}
+	}
+	w.t.Fatalf("process %d of %s is not below the server", pid, name)
+	return 0
 }
 
 func (w *workshop) open() *sqlitestore.Store {

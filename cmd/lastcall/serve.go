@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/demo"
 	"github.com/lastcall-go/lastcall/internal/proc"
 	"github.com/lastcall-go/lastcall/task"
@@ -61,6 +62,9 @@ func serve(c config, grace time.Duration) error {
 		settings.OnReload = func(context.Context) error { return tokens.Reload() }
 	}
 	defer keepOrphans(&s.keeper, c, s.log)()
+	if err := s.confine(); err != nil {
+		return err
+	}
 	if code := lastcall.Main(settings, s.setUp); code != 0 {
 		return exitError(code)
 	}
@@ -73,6 +77,9 @@ type service struct {
 	log    *slog.Logger
 	tokens *httpapi.Tokens // nil: everyone on this machine may do everything
 	keeper proc.Keeper
+
+	isolation confine.Isolation
+	cgroups   *confine.Cgroups // nil if no kind has limits
 }
 
 func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
@@ -100,7 +107,7 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	if c.DemoKinds {
 		demo.Register(&mux)
 	}
-	registerPrograms(&mux, c.programs, opened, &s.keeper, s.log)
+	s.registerPrograms(&mux, opened)
 	api, err := httpapi.New(httpapi.Config{
 		Store: store, Addr: listener.Addr(), Queues: queues(c.programs), Tokens: s.tokens, Stopping: lastcall.LastCall,
 		OnResponse: m.served, Logger: s.log,

@@ -40,5 +40,8 @@ func (k Kind) whyNotStarted() string {
 	if !isScript && !bytes.HasPrefix(line, elf) {
 		return "it is no program of this machine, and no script, which begins with a line such as #!/bin/sh"
 	}
+	if k.User != nil {
+		return fmt.Sprintf("user %d must be able to execute it, and to enter its directory and dir of kind %s", k.User.UID, k.Name)
+	}
 	return "look at exec and dir of kind " + k.Name
 }
