@@ -198,17 +198,18 @@ func (g *Cgroup) OutOfMemory() string {
 	if g == nil || g.Memory == 0 {
 		return ""
 	}
-	reached, killed := int64(0), int64(0)
+	reached, killed := false, int64(0)
 	for _, dir := range g.Dirs {
 		if g.Unified {
-			reached += number(dir, "memory.events", "oom")
+			reached = reached || number(dir, "memory.events", "oom") > 0
 			killed += number(dir, "memory.events", "oom_kill")
 			continue
 		}
-		reached += number(dir, "memory.failcnt", "") + number(dir, "memory.memsw.failcnt", "")
+		// The count of failures stays 0 in newer kernels. Memory is counted some pages at a time.
+		reached = reached || number(dir, "memory.max_usage_in_bytes", "") > g.Memory-g.Memory/16
 		killed += number(dir, "memory.oom_control", "oom_kill")
 	}
-	if reached == 0 || killed == 0 { // or the machine's memory was used up
+	if !reached || killed == 0 { // or the machine's memory was used up
 		return ""
 	}
 	return fmt.Sprintf("its limit of memory (%s) was reached, and %d of its processes killed for it", memory(g.Memory), killed)

@@ -15,6 +15,12 @@ import (
 // bare starts a shim with a shell script and the run's directory, and returns the server's ends.
 func bare(t *testing.T, script, scratch string) (orders, reports *os.File, wait func()) {
 	t.Helper()
+	return bareWith(t, start{Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Dir: scratch, Env: []string{"PATH=" + os.Getenv("PATH")}, Scratch: scratch})
+}
+
+// bareWith is bare with any program.
+func bareWith(t *testing.T, st start) (orders, reports *os.File, wait func()) {
+	t.Helper()
 	ordersR, orders, err1 := os.Pipe()
 	reports, reportsW, err2 := os.Pipe()
 	if err := errors.Join(err1, err2); err != nil {
@@ -26,7 +32,6 @@ func bare(t *testing.T, script, scratch string) (orders, reports *os.File, wait 
 	if err := errors.Join(k.Start(cmd), closeAll(ordersR, reportsW)); err != nil {
 		t.Fatal(err)
 	}
-	st := start{Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Dir: scratch, Env: []string{"PATH=" + os.Getenv("PATH")}, Scratch: scratch}
 	if err := gob.NewEncoder(orders).Encode(order{Start: &st}); err != nil {
 		t.Fatal(err)
 	}
