@@ -46,7 +46,7 @@ type kindConfig struct {
 	// Limits bound what a run may use.
 	Limits limitsConfig `yaml:"limits"`
 	// HostPID leaves it in the PID namespace of the server.
-	HostPID bool `yaml:"hostPID"`
+	HostPID bool `yaml:"hostPid"`
 }
 
 // envConfig says what a program finds in its environment.

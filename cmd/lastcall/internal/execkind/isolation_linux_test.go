@@ -38,10 +38,10 @@ func TestIsolation_AProgramSeesItsOwnProcessesAloneAndIsWhoItWas(t *testing.T) {
 	f := isolated(t, `
 		echo "uid $(id -u) gid $(id -g) parent $PPID"
 		echo processes $(ls /proc | grep -c '^[0-9]')
-		kill -0 1 2>/dev/null; ls -d /proc/$SERVER 2>&1 | tail -1
+		[ -e /proc/$SERVER ] || echo no server
 		grep -E '^(CapAmb|CapInh|NoNewPrivs)' /proc/self/status
 		[ $(id -u) = 0 ] || grep -E '^(CapEff|CapPrm)' /proc/self/status
-		touch mine; ls -ln mine | cut -d' ' -f3
+		touch mine; echo "mine is of $(stat -c %u mine)"
 		echo 5 > "$LASTCALL_CHECKPOINT"; exit 1`)
 	f.kind.Env = append(f.kind.Env, "SERVER="+strconv.Itoa(os.Getpid()))
 	id := f.enqueue("{}")
@@ -51,7 +51,7 @@ func TestIsolation_AProgramSeesItsOwnProcessesAloneAndIsWhoItWas(t *testing.T) {
 	const none = "0000000000000000"
 	wanted := []string{
 		fmt.Sprintf("uid %d gid %d parent 1\n", os.Getuid(), os.Getgid()), "NoNewPrivs:\t1\n", "CapAmb:\t" + none, "CapInh:\t" + none,
-		fmt.Sprintf("\n%d\n", os.Getuid()), "cannot access '/proc/" + strconv.Itoa(os.Getpid()),
+		fmt.Sprintf("mine is of %d\n", os.Getuid()), "no server\n",
 	}
 	if os.Getuid() != 0 {
 		wanted = append(wanted, "CapEff:\t"+none, "CapPrm:\t"+none)
@@ -79,7 +79,7 @@ func TestIsolation_AProgramCanNeitherStopNorKillItsShim(t *testing.T) {
 	f := isolated(t, `
 		trap '' TERM HUP INT
 		for s in STOP KILL TSTP TTIN QUIT ABRT SEGV BUS FPE ILL TRAP SYS USR1 XCPU; do kill -$s $PPID; kill -$s -1; done 2>/dev/null
-		setsid sh -c 'trap "" TERM; kill -STOP 1; exec -a lastcall-never-ends sleep 1000' &
+		setsid sh -c 'trap "" TERM; kill -STOP 1; exec sleep 1000' &
 		sh -c 'kill -STOP 1; trap "" TERM; while :; do sleep 1000; done' & 
 		echo > ready; while :; do kill -STOP $PPID; kill -KILL $PPID; done`)
 	f.kind.Timeout, f.kind.KillAfter = 2*time.Second, 300*time.Millisecond
