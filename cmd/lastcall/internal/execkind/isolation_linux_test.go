@@ -1,12 +1,16 @@
 package execkind
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 	"github.com/lastcall-go/lastcall/internal/proc"
@@ -138,6 +142,37 @@ func TestIsolation_EverythingOfAProgramDiesWithItsShim(t *testing.T) {
 	}
 	f.stop()
 	asStranger(t)
+}
+
+func TestIsolation_AProgramsMountsAreItsOwnAndThoseOutsideReachIt(t *testing.T) {
+	f := isolated(t, `
+		mkdir inside; mount -t tmpfs none inside && touch inside/file && echo > ready
+		until [ -e outside/later/file ]; do sleep 0.02; done`)
+	outside := filepath.Join(f.dir, "outside")
+	later := filepath.Join(outside, "later")
+	if err := os.MkdirAll(later, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// Shared, as a service manager leaves it on most machines.
+	if err := errors.Join(unix.Mount(outside, outside, "", unix.MS_BIND, ""), unix.Mount("", outside, "", unix.MS_SHARED, "")); err != nil {
+		t.Skipf("mounts: run as root (%v)", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(outside, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	id := f.enqueue("{}")
+	f.serve(time.Minute)
+	f.prints("ready")
+	if _, err := os.Stat(filepath.Join(f.dir, "inside", "file")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what a program has mounted is seen outside: %v", err)
+	}
+	if err := errors.Join(unix.Mount("none", later, "tmpfs", 0, ""), os.WriteFile(filepath.Join(later, "file"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	want(t, f.ends(id), task.StatusSucceeded, "", 0, 0, 0, "")
+	f.stop()
 }
 
 func TestIsolation_AKindWithHostPIDIsLeftWhereTheServerIs(t *testing.T) {
