@@ -19,8 +19,8 @@ type lockKeeper interface {
 
 var _ lockKeeper = (*sqlitestore.Store)(nil)
 
-// registerPrograms makes the kinds of the configuration known.
-func registerPrograms(mux *task.Mux, kinds []execkind.Kind, store task.Store, keeper *proc.Keeper, log *slog.Logger) {
+// registerPrograms makes the kinds of the configuration known, and returns who runs their programs.
+func registerPrograms(mux *task.Mux, kinds []execkind.Kind, store task.Store, keeper *proc.Keeper, log *slog.Logger) *execkind.Runner {
 	r := &execkind.Runner{Keeper: keeper, Logger: log}
 	if s, ok := store.(lockKeeper); ok {
 		r.InheritLock = s.InheritLock
@@ -28,6 +28,7 @@ func registerPrograms(mux *task.Mux, kinds []execkind.Kind, store task.Store, ke
 	for _, k := range kinds {
 		r.Register(mux, k)
 	}
+	return r
 }
 
 // queues says where the tasks of a kind wait that is submitted to this server.

@@ -60,6 +60,7 @@ func serve(c config, grace time.Duration) error {
 		s.tokens = tokens
 		settings.OnReload = func(context.Context) error { return tokens.Reload() }
 	}
+	closeOnExec(s.log)
 	defer keepOrphans(&s.keeper, c, s.log)()
 	if code := lastcall.Main(settings, s.setUp); code != 0 {
 		return exitError(code)
@@ -100,7 +101,8 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	if c.DemoKinds {
 		demo.Register(&mux)
 	}
-	registerPrograms(&mux, c.programs, opened, &s.keeper, s.log)
+	runner := registerPrograms(&mux, c.programs, opened, &s.keeper, s.log)
+	g.Defer("programs", runner.Close) // before the store's, which lets go of the worker's lock
 	api, err := httpapi.New(httpapi.Config{
 		Store: store, Addr: listener.Addr(), Queues: queues(c.programs), Tokens: s.tokens, Stopping: lastcall.LastCall,
 		OnResponse: m.served, Logger: s.log,

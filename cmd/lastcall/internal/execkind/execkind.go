@@ -16,12 +16,9 @@ package execkind
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 	"math/rand/v2"
-	"os"
 	"time"
 
-	"github.com/lastcall-go/lastcall/internal/proc"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -49,18 +46,6 @@ type Kind struct {
 	KillAfter time.Duration
 	// Permanent are the exit codes after which trying again would not help.
 	Permanent []int
-}
-
-// Runner runs the programs of one server.
-type Runner struct {
-	// Keeper starts the shims, and ends what one of them leaves that was killed itself. The server
-	// should be a subreaper for that, or PID 1.
-	Keeper *proc.Keeper
-	// InheritLock returns a descriptor of the lock that proves the life of a worker, for a shim to
-	// hold. Nil where the store has no such locks.
-	InheritLock func(worker string) (*os.File, error)
-	// Logger hears what is the operator's to know and not the task's.
-	Logger *slog.Logger
 }
 
 // Register makes the kind known to a mux. It panics if the kind's name is invalid or taken.

@@ -44,6 +44,7 @@ type shim struct {
 }
 
 func (s *shim) run(st start) int {
+	scratch, noScratch := openFolder(st.Scratch) // before the program can put another one there
 	if err := s.start(st); err != nil {
 		s.report(report{Failed: err.Error()})
 		return 0
@@ -82,8 +83,8 @@ func (s *shim) run(st start) int {
 			if exited != nil { // both at once
 				orphans = !s.tellExit() || orphans
 			}
-			if orphans {
-				_ = removeAll(st.Scratch) // nobody is left to be told
+			if orphans && noScratch == nil {
+				_ = scratch.remove() // nobody is left to be told
 			}
 			return 0
 		}
