@@ -49,99 +49,109 @@ func (d *folder) unlist() error {
 // clear removes what is in a directory. However deep that is, it has two descriptors open: what is in
 // a directory below is brought up, so that nothing is ever two levels down.
 func clear(top *os.File) error {
-	_ = top.Chmod(0o700) // the program may have taken the right away
-	up := riser{top: top, prefix: ".lastcall-" + rand.Text() + "-"}
-	return sweep(top, func(name string) error {
-		if gone, err := unlink(top, name); gone || err != nil {
-			return err
-		}
-		if err := up.empty(name); err != nil {
-			return err
-		}
-		_, err := unlink(top, name)
-		return err
-	})
-}
-
-// sweep has every name of a directory removed, until none is left or none of them can be.
-func sweep(dir *os.File, remove func(name string) error) error {
+	r := riser{top: top, prefix: ".lastcall-" + rand.Text() + "-"}
 	for {
-		if _, err := dir.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		var failed error
-		removed := 0
-		for {
-			names, err := dir.Readdirnames(1024) // however many there are
-			for _, name := range names {
-				if err := remove(name); err == nil {
-					removed++
-				} else {
-					failed = cmp.Or(failed, fmt.Errorf("%.100q: %w", name, err))
-				}
-			}
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				return err
-			}
-		}
+		removed, err := sweep(top, r.drop)
 		if removed == 0 {
-			return failed
+			return err
 		}
 	}
 }
 
-// unlink removes a name, and reports whether it is gone: a directory that is not empty stays.
-func unlink(dir *os.File, name string) (gone bool, err error) {
-	at := int(dir.Fd())
-	if err = unix.Unlinkat(at, name, 0); errors.Is(err, unix.EISDIR) {
-		err = unix.Unlinkat(at, name, unix.AT_REMOVEDIR)
+// sweep removes the files of a directory, and has its directories taken away. It says how many names
+// are gone, and of one that could not be removed.
+func sweep(dir *os.File, take func(name string) error) (removed int, failed error) {
+	_ = dir.Chmod(0o700) // the program may have taken the right away
+	if _, err := dir.Seek(0, io.SeekStart); err != nil {
+		return 0, err
 	}
-	switch {
-	case err == nil, errors.Is(err, unix.ENOENT):
-		return true, nil
-	case errors.Is(err, unix.ENOTEMPTY), errors.Is(err, unix.EEXIST):
-		return false, nil
+	for {
+		names, end := dir.Readdirnames(1024) // however many there are
+		for _, name := range names {
+			err := unix.Unlinkat(int(dir.Fd()), name, 0)
+			if errors.Is(err, unix.EISDIR) {
+				err = take(name)
+			}
+			if err == nil {
+				removed++
+			} else {
+				failed = cmp.Or(failed, fmt.Errorf("%.100q: %w", name, err))
+			}
+		}
+		if errors.Is(end, io.EOF) {
+			return removed, failed
+		}
+		if end != nil {
+			return removed, end
+		}
 	}
-	return false, err
 }
 
 // riser brings up what is below a directory, under names that nobody has taken.
 type riser struct {
-	top    *os.File
-	prefix string
-	moved  int
+	top     *os.File
+	prefix  string
+	moved   int
+	pending []int // of those, what has not been dropped
 }
 
-// empty removes what is in a directory of the top, and brings up what is not empty itself.
-func (r *riser) empty(name string) error {
-	below, err := openAt(r.top, name, openDir, 0)
-	if errors.Is(err, unix.EACCES) {
-		if err = unlock(r.top, name); err == nil {
-			below, err = openAt(r.top, name, openDir, 0)
-		}
+// drop removes a directory of the top, and all that comes up from it.
+func (r *riser) drop(name string) error {
+	failed := r.dropOne(name)
+	for len(r.pending) > 0 {
+		last := len(r.pending) - 1
+		next := r.pending[last]
+		r.pending = r.pending[:last]
+		failed = cmp.Or(failed, r.dropOne(r.name(next)))
 	}
+	return failed
+}
+
+// dropOne removes a directory of the top, and brings up what is in it.
+func (r *riser) dropOne(name string) error {
+	dir, err := openUnlocked(r.top, name)
 	if err != nil {
 		return err
 	}
-	defer below.Close()
-	_ = below.Chmod(0o700)
-	return sweep(below, func(name string) error {
-		if gone, err := unlink(below, name); gone || err != nil {
+	defer dir.Close()
+	for {
+		removed, err := sweep(dir, func(name string) error { return r.bringUp(dir, name) })
+		if err == nil {
+			err = unix.Unlinkat(int(r.top.Fd()), name, unix.AT_REMOVEDIR)
+		}
+		// A directory that is read while it changes may not show everything.
+		if removed == 0 || !errors.Is(err, unix.ENOTEMPTY) {
 			return err
 		}
-		r.moved++
-		to := fmt.Sprint(r.prefix, r.moved)
-		err := unix.Renameat(int(below.Fd()), name, int(r.top.Fd()), to)
-		if errors.Is(err, unix.EACCES) { // a directory that moves must be writable itself
-			if err = unlock(below, name); err == nil {
-				err = unix.Renameat(int(below.Fd()), name, int(r.top.Fd()), to)
-			}
+	}
+}
+
+func (r *riser) name(n int) string { return fmt.Sprint(r.prefix, n) }
+
+func (r *riser) bringUp(dir *os.File, name string) error {
+	to := r.name(r.moved + 1)
+	err := unix.Renameat(int(dir.Fd()), name, int(r.top.Fd()), to)
+	if errors.Is(err, unix.EACCES) { // a directory that moves must be writable itself
+		if err = unlock(dir, name); err == nil {
+			err = unix.Renameat(int(dir.Fd()), name, int(r.top.Fd()), to)
 		}
-		return err
-	})
+	}
+	if err == nil {
+		r.moved++
+		r.pending = append(r.pending, r.moved)
+	}
+	return err
+}
+
+// openUnlocked opens a directory, also one that its owner may not read.
+func openUnlocked(dir *os.File, name string) (*os.File, error) {
+	f, err := openAt(dir, name, openDir, 0)
+	if errors.Is(err, unix.EACCES) {
+		if err = unlock(dir, name); err == nil {
+			f, err = openAt(dir, name, openDir, 0)
+		}
+	}
+	return f, err
 }
 
 // unlock gives its owner the rights to a directory, and follows no link to it.

@@ -60,7 +60,7 @@ func odds(t *testing.T) map[string]func(path string) error {
 	if os.Geteuid() == 0 {
 		all["a device"] = func(path string) error { return unix.Mknod(path, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 5))) }
 		all["another user's file"] = func(path string) error {
-			return errors.Join(os.WriteFile(path, []byte("secret"), 0o600), os.Chown(path, 65534, 65534))
+			return errors.Join(os.WriteFile(path+".new", []byte("secret"), 0o600), os.Chown(path+".new", 65534, 65534), os.Rename(path+".new", path))
 		}
 	}
 	return all
@@ -99,7 +99,7 @@ func TestCheckpoint_ThatIsReplacedWhileItIsOpenedIsRefusedToo(t *testing.T) {
 			swapped := make(chan error, 1)
 			go func() { // as a program would
 				var err error
-				for n := 0; err == nil && !closedWithin(0, stop); n++ {
+				for err == nil && !closedWithin(0, stop) {
 					err = errors.Join(os.RemoveAll(path), put(path), os.RemoveAll(path), os.WriteFile(path, []byte("plain"), 0o600))
 				}
 				swapped <- err
