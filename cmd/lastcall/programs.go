@@ -21,8 +21,8 @@ type lockKeeper interface {
 
 var _ lockKeeper = (*sqlitestore.Store)(nil)
 
-// registerPrograms makes the kinds of the configuration known.
-func (s *service) registerPrograms(mux *task.Mux, store task.Store) {
+// registerPrograms makes the kinds of the configuration known, and returns who runs their programs.
+func (s *service) registerPrograms(mux *task.Mux, store task.Store) *execkind.Runner {
 	r := &execkind.Runner{Keeper: &s.keeper, Isolation: s.isolation, Cgroups: s.cgroups, Logger: s.log}
 	if s, ok := store.(lockKeeper); ok {
 		r.InheritLock = s.InheritLock
@@ -30,6 +30,7 @@ func (s *service) registerPrograms(mux *task.Mux, store task.Store) {
 	for _, k := range s.config.programs {
 		r.Register(mux, k)
 	}
+	return r
 }
 
 // confine closes this process to programs of its user, and finds out how programs can be kept apart

@@ -61,6 +61,7 @@ func serve(c config, grace time.Duration) error {
 		s.tokens = tokens
 		settings.OnReload = func(context.Context) error { return tokens.Reload() }
 	}
+	closeOnExec(s.log)
 	defer keepOrphans(&s.keeper, c, s.log)()
 	if err := s.confine(); err != nil {
 		return err
@@ -107,7 +108,7 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	if c.DemoKinds {
 		demo.Register(&mux)
 	}
-	s.registerPrograms(&mux, opened)
+	g.Defer("programs", s.registerPrograms(&mux, opened).Close) // before the store's, which lets go of the worker's lock
 	api, err := httpapi.New(httpapi.Config{
 		Store: store, Addr: listener.Addr(), Queues: queues(c.programs), Tokens: s.tokens, Stopping: lastcall.LastCall,
 		OnResponse: m.served, Logger: s.log,

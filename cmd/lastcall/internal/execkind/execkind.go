@@ -16,13 +16,10 @@ package execkind
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 	"math/rand/v2"
-	"os"
 	"time"
 
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
-	"github.com/lastcall-go/lastcall/internal/proc"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -56,22 +53,6 @@ type Kind struct {
 	Limits confine.Limits
 	// HostPID leaves it in the server's PID namespace also where the Runner has others for programs.
 	HostPID bool
-}
-
-// Runner runs the programs of one server.
-type Runner struct {
-	// Keeper starts the shims, and ends what one of them leaves that was killed itself. The server
-	// should be a subreaper for that, or PID 1.
-	Keeper *proc.Keeper
-	// InheritLock returns a descriptor of the lock that proves the life of a worker, for a shim to
-	// hold. Nil where the store has no such locks.
-	InheritLock func(worker string) (*os.File, error)
-	// Isolation keeps programs apart from other processes. [FindIsolation] finds what the system allows.
-	Isolation confine.Isolation
-	// Cgroups makes the groups of kinds with Limits, and must be there if there are some.
-	Cgroups *confine.Cgroups
-	// Logger hears what is the operator's to know and not the task's.
-	Logger *slog.Logger
 }
 
 // Register makes the kind known to a mux. It panics if the kind's name is invalid or taken.

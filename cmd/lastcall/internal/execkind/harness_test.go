@@ -75,7 +75,7 @@ func (f *fixture) serve(grace time.Duration) {
 	f.t.Helper()
 	log := slog.New(slog.NewTextHandler(&f.log, nil))
 	var mux task.Mux
-	r := Runner{Keeper: new(proc.Keeper), Isolation: f.isolation, Cgroups: f.cgroups, Logger: log}
+	r := &Runner{Keeper: new(proc.Keeper), Isolation: f.isolation, Cgroups: f.cgroups, Logger: log}
 	r.Register(&mux, f.kind)
 	w, err := task.NewWorker(task.WorkerConfig{Store: f.store, Mux: &mux, Logger: log})
 	if err != nil {
@@ -84,6 +84,7 @@ func (f *fixture) serve(grace time.Duration) {
 	if f.group, err = lastcall.New(context.Background(), lastcall.Config{Grace: grace, Delay: -1, Logger: log}); err != nil {
 		f.t.Fatal(err)
 	}
+	f.group.Defer("programs", r.Close)
 	if err := f.group.Go("worker", w.Serve); err != nil {
 		f.t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 )
 
@@ -16,25 +18,35 @@ func (s *scratch) giveTo(u *confine.User) error {
 	if u == nil {
 		return nil
 	}
-	s.user = u
-	names := []string{s.tmp(), s.payload()}
-	if _, err := os.Lstat(s.checkpoint()); err == nil {
-		names = append(names, s.checkpoint())
-	}
-	for _, name := range append(names, s.dir) {
-		if err := s.own(name); err != nil {
-			return fmt.Errorf("directory of the run: %w: a server that is root needs CAP_CHOWN for programs of other users", err)
-		}
+	err := s.folder.giveTo(u, tmpName, payloadName, checkpointName)
+	if err != nil {
+		return fmt.Errorf("directory of the run: %w: a server that is root needs CAP_CHOWN for programs of other users", err)
 	}
 	return reachable(filepath.Dir(s.dir), u)
 }
 
-// own hands a file of the directory to the program's user.
-func (s *scratch) own(name string) error {
-	if s.user == nil {
+// giveTo hands the directory and the names in it that there are to a user, and what is written into
+// it later.
+func (d *folder) giveTo(u *confine.User, names ...string) error {
+	for _, name := range names {
+		err := unix.Fchownat(int(d.Fd()), name, int(u.UID), int(u.GID), unix.AT_SYMLINK_NOFOLLOW)
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			return err
+		}
+	}
+	if err := d.Chown(int(u.UID), int(u.GID)); err != nil {
+		return err
+	}
+	d.owner, d.user = u.UID, u
+	return nil
+}
+
+// own hands a new file to the user, if there is one.
+func (d *folder) own(f *os.File) error {
+	if d.user == nil {
 		return nil
 	}
-	return os.Lchown(name, int(s.user.UID), int(s.user.GID))
+	return f.Chown(int(d.user.UID), int(d.user.GID))
 }
 
 // reachable says which directory keeps a user from reaching one.

@@ -6,6 +6,3 @@ import "github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 
 // giveTo has nobody to give it to: there are no other users for programs here.
 func (s *scratch) giveTo(*confine.User) error { return nil }
-
-// own has nobody to give it to either.
-func (s *scratch) own(string) error { return nil }

@@ -72,6 +72,7 @@ type shim struct {
 }
 
 func (s *shim) run(st start) int {
+	scratch, noScratch := openFolder(st.Scratch) // before the program can put another one there
 	if err := s.start(st); err != nil {
 		s.report(report{Failed: err.Error()})
 		return 0
@@ -110,8 +111,11 @@ func (s *shim) run(st start) int {
 			if exited != nil { // both at once
 				orphans = !s.tellExit() || orphans
 			}
-			if orphans {
-				_ = errors.Join(removeAll(st.Scratch), st.Confined.Cgroup.Remove()) // nobody is left to be told
+			if orphans { // nobody is left to be told
+				if noScratch == nil {
+					_ = scratch.remove()
+				}
+				_ = st.Confined.Cgroup.Remove()
 			}
 			return 0
 		}
