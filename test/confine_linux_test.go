@@ -27,7 +27,7 @@ func asStranger(t *testing.T, dir string, args ...string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	above, err := os.MkdirTemp("/tmp", "lastcall-stranger-")
+	above, err := os.MkdirTemp("/tmp", "lastcall-stranger-") //nolint:usetesting // the stranger must be able to get there
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,7 +96,7 @@ func asStranger(t *testing.T) bool {
 // execute it.
 func forStranger(t *testing.T) (dir, binary string) {
 	t.Helper()
-	above, err := os.MkdirTemp("/tmp", "lastcall-stranger-")
+	above, err := os.MkdirTemp("/tmp", "lastcall-stranger-") //nolint:usetesting // the stranger must be able to get there
 	if err != nil {
 		t.Fatal(err)
 	}
