@@ -42,6 +42,8 @@ func (k Kind) outcome(f fate) error {
 		return fmt.Errorf("%w (killAfter is %v, and a stop may leave less)", errKilled, k.KillAfter)
 	case f.cause != nil:
 		return task.ErrInterrupted
+	case e.Killed && e.Signal == syscall.SIGKILL:
+		return task.Crashed(errors.New("the server killed it when it ended itself"))
 	case e.Signal == syscall.SIGKILL:
 		return task.Crashed(fmt.Errorf("%s, which was not lastcall's: perhaps the system was out of memory", f))
 	case e.Code == tryAgain && !f.told:
