@@ -106,46 +106,44 @@ func (k *Keeper) KillOrphans(ctx context.Context) error { return k.KillTree(ctx,
 // KillTree is KillOrphans, and kills a command that was started here with its descendants, too,
 // whatever state it is in. The command itself is then still to be waited for.
 func (k *Keeper) KillTree(ctx context.Context, cmd *exec.Cmd) error {
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		left, err := k.killRound(cmd)
+	for h := new(hunt); ; {
+		left, err := k.killRound(h, cmd)
 		if err != nil || left == 0 {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if !h.rest(ctx, nil) {
 			return fmt.Errorf("%d processes could not be killed: %w", left, context.Cause(ctx))
-		case <-time.After(pause):
 		}
 	}
 }
 
 // killRound kills what there is now, and says how many those were, dead orphans too: what they left
 // may not be in the list.
-func (k *Keeper) killRound(cmd *exec.Cmd) (int, error) {
+func (k *Keeper) killRound(h *hunt, cmd *exec.Cmd) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	mine := cmd != nil && k.mine[cmd.Process.Pid] == cmd // its number is not another's
-	all, err := list()
+	all, err := Descendants(os.Getpid())
+	roots, n := k.reapAmong(all)
+	if err == nil && n == 0 { // the children of a process that ends meanwhile can be missing there
+		all, err = list()
+		roots, n = k.reapAmong(all)
+	}
 	if err != nil {
 		if mine {
 			err = errors.Join(err, cmd.Process.Kill())
 		}
 		return 0, err
 	}
-	roots, n := k.reapAmong(all)
-	if mine {
-		for _, p := range all {
-			if p.PID == cmd.Process.Pid && !p.Zombie() {
-				roots, n = append(roots, p), n+1
-			}
+	for _, p := range all {
+		if mine && p.PID == cmd.Process.Pid && !p.Zombie() {
+			roots, n = append(roots, p), n+1
 		}
 	}
+	var found []Process
 	for _, root := range roots {
-		for _, p := range append(below(all, root.PID), root) {
-			if !p.Zombie() {
-				_ = p.Signal(syscall.SIGKILL) // gone, or found again in the next round
-			}
-		}
+		found = append(append(found, below(all, root.PID)...), root)
 	}
+	h.kill(found)
 	return n, nil
 }

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -90,7 +91,7 @@ func (t *Tree) Kill() error {
 	if err := t.Signal(syscall.SIGKILL); err != nil {
 		return fmt.Errorf("kill process group %d: %w", t.pid, err)
 	}
-	for pause := time.Millisecond; !closed(t.gone); pause = min(2*pause, 50*time.Millisecond) {
+	for h := new(hunt); !closed(t.gone); h.rest(context.Background(), t.gone) {
 		if os.Getpid() == 1 {
 			// The namespace is the tree's, and this reaches all of it at once: nobody can outrun it
 			// by forking.
@@ -100,15 +101,7 @@ func (t *Tree) Kill() error {
 		if err != nil {
 			return err
 		}
-		for _, p := range all {
-			if !p.Zombie() {
-				_ = p.Signal(syscall.SIGKILL) // gone, or found again in the next round
-			}
-		}
-		select {
-		case <-t.gone:
-		case <-time.After(pause):
-		}
+		h.kill(all)
 	}
 	return nil
 }

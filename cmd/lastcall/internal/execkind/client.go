@@ -15,10 +15,6 @@ import (
 )
 
 const (
-	// sendWait is how long an order may take to get into the pipe, which has room for hundreds of them.
-	sendWait = 100 * time.Millisecond
-	// startWait is that of the first order, which may be as large as an environment can be.
-	startWait = 10 * time.Second
 	// settleWait is how long may pass between the two signs of a shim's end: its pipe's end, and its own.
 	settleWait = 250 * time.Millisecond
 	// killWait is how long the server's own killing of a shim and its tree may take.
@@ -33,8 +29,7 @@ const (
 type supervised struct {
 	keeper  *proc.Keeper
 	cmd     *exec.Cmd
-	orders  *os.File
-	encoder *gob.Encoder
+	orders  chan order    // room for more than there are
 	ending  chan struct{} // closed by end
 	endOnce sync.Once
 
@@ -64,8 +59,7 @@ func supervise(k *proc.Keeper, st start, io streams, lock *os.File, names ...str
 		return nil, errors.Join(fmt.Errorf("pipe to the shim: %w", err), ordersW.Close())
 	}
 	defer reportsW.Close()
-	s := &supervised{keeper: k, cmd: shimCommand(names...), orders: ordersW, encoder: gob.NewEncoder(ordersW),
-		ending: make(chan struct{}), done: make(chan struct{})}
+	s := &supervised{keeper: k, cmd: shimCommand(names...), orders: make(chan order, 16), ending: make(chan struct{}), done: make(chan struct{})}
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = io.in, io.out, io.err
 	s.cmd.ExtraFiles = []*os.File{ordersR, reportsW}
 	if lock != nil {
@@ -75,10 +69,8 @@ func supervise(k *proc.Keeper, st start, io streams, lock *os.File, names ...str
 	if err := startAdmitted(k, s.cmd, st.Isolation); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the shim: %w", err), ordersW.Close(), reportsR.Close())
 	}
-	go s.follow(reportsR)
-	if err := s.tell(order{Start: &st}, startWait); errors.Is(err, os.ErrDeadlineExceeded) {
-		s.end()
-	}
+	s.orders <- order{Start: &st}
+	go s.follow(ordersW, reportsR)
 	return s, nil
 }
 
@@ -101,9 +93,14 @@ func shimCommand(names ...string) *exec.Cmd {
 
 // follow waits until the shim has ended, and with it the tree. Of the two signs of a shim's end one
 // comes without the other where the program has got hold of the pipe, or traces the shim.
-func (s *supervised) follow(reports *os.File) {
+func (s *supervised) follow(orders, reports *os.File) {
 	defer close(s.done)
 	heard, waited := make(chan struct{}), make(chan struct{})
+	over, sent := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(sent)
+		s.send(gob.NewEncoder(orders), over)
+	}()
 	go func() {
 		defer close(heard)
 		s.hear(reports)
@@ -130,7 +127,9 @@ func (s *supervised) follow(reports *os.File) {
 	if closedWithin(settleWait, waited) {
 		s.shimEnd = describe(s.cmd.ProcessState)
 	}
-	_ = s.orders.Close() // a late order goes nowhere
+	close(over)
+	_ = orders.Close() // what is not sent has nobody to go to
+	<-sent
 }
 
 // closedWithin waits so long for a channel to be closed, and reports whether it is.
@@ -163,14 +162,26 @@ func (s *supervised) hear(reports *os.File) {
 	}
 }
 
-// stop asks for SIGTERM at once, and for SIGKILL after a time.
-func (s *supervised) stop(killAfter time.Duration) {
-	_ = s.tell(order{Stop: &stop{KillAfter: max(0, killAfter)}}, sendWait) // what is not done in time, end does
+// send passes orders on until it is over. The pipe is full if the program has seen to that.
+func (s *supervised) send(to *gob.Encoder, over <-chan struct{}) {
+	for {
+		select {
+		case o := <-s.orders:
+			if to.Encode(o) != nil {
+				return // the shim has ended or is about to, and done says so
+			}
+		case <-over:
+			return
+		}
+	}
 }
 
-// tell sends an order. If that fails, the shim has ended or is about to, or does not look.
-func (s *supervised) tell(o order, patience time.Duration) error {
-	return errors.Join(s.orders.SetWriteDeadline(time.Now().Add(patience)), s.encoder.Encode(o))
+// stop asks for SIGTERM at once, and for SIGKILL after a time.
+func (s *supervised) stop(killAfter time.Duration) {
+	select {
+	case s.orders <- order{Stop: &stop{KillAfter: max(0, killAfter)}}:
+	default: // the shim does not look; end does it
+	}
 }
 
 // wake lets the shim go on, if the program has stopped it.

@@ -303,6 +303,7 @@ func (x *execution) outcome(ctx context.Context, cause error) error {
 	exit := proc.Exit{Code: -1, Signal: syscall.SIGKILL, Killed: true}
 	if p.exit != nil {
 		exit = *p.exit
+		exit.Killed = exit.Killed || p.forced
 	}
 	err := x.kind.outcome(fate{exit: exit, cause: cause, told: x.told, complaint: x.console.complaint(), memory: x.group.OutOfMemory()})
 	if errors.Is(err, errKilled) {

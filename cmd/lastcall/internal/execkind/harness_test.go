@@ -21,6 +21,9 @@ import (
 // patience bounds every wait for something that will happen.
 const patience = 60 * time.Second
 
+// keeper is the one of this process: to another one its shims would be orphans.
+var keeper proc.Keeper
+
 // The test binary is started as a shim, as the program is.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == nosyCommand {
@@ -40,6 +43,7 @@ type fixture struct {
 	store  *memstore.Store
 	client *task.Client
 	group  *lastcall.Group
+	runner *Runner
 	dir    string // where the program starts
 	temp   string // where its scratch directory is made
 	log    strings.Builder
@@ -75,7 +79,8 @@ func (f *fixture) serve(grace time.Duration) {
 	f.t.Helper()
 	log := slog.New(slog.NewTextHandler(&f.log, nil))
 	var mux task.Mux
-	r := &Runner{Keeper: new(proc.Keeper), Isolation: f.isolation, Cgroups: f.cgroups, Logger: log}
+	r := &Runner{Keeper: &keeper, Isolation: f.isolation, Cgroups: f.cgroups, Logger: log}
+	f.runner = r
 	r.Register(&mux, f.kind)
 	w, err := task.NewWorker(task.WorkerConfig{Store: f.store, Mux: &mux, Logger: log})
 	if err != nil {

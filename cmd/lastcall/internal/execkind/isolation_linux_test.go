@@ -22,7 +22,7 @@ func isolated(t *testing.T, script string) *fixture {
 	t.Helper()
 	f := newFixture(t, script)
 	var err error
-	if f.isolation, err = FindIsolation(new(proc.Keeper)); err != nil {
+	if f.isolation, err = FindIsolation(&keeper); err != nil {
 		t.Skipf("PID namespaces: run as root, or allow unprivileged user namespaces and mount a whole /proc (%v)", err)
 	}
 	return f
@@ -30,7 +30,7 @@ func isolated(t *testing.T, script string) *fixture {
 
 // Both are told to the operator, so both must be what is there.
 func TestFindIsolation_FindsWhatTheSystemAllowsToRootAndToOthers(t *testing.T) {
-	found, err := FindIsolation(new(proc.Keeper))
+	found, err := FindIsolation(&keeper)
 	if err != nil && found != confine.Shared || err == nil && found != confine.Possible() {
 		t.Errorf("%v, %v", found, err)
 	}

@@ -44,6 +44,8 @@ func (k Kind) outcome(f fate) error {
 		return fmt.Errorf("%w (killAfter is %v, and a stop may leave less)", errKilled, k.KillAfter)
 	case f.cause != nil:
 		return task.ErrInterrupted
+	case e.Killed && e.Signal == syscall.SIGKILL:
+		return task.Crashed(errors.New("the server killed it when it ended itself"))
 	case e.Signal == syscall.SIGKILL:
 		if f.memory != "" {
 			return task.Crashed(errors.New(f.String()))

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/lastcall-go/lastcall/internal/proc"
 )
 
 // bare starts a shim with a shell script and the run's directory, and returns the server's ends.
@@ -26,16 +24,15 @@ func bareWith(t *testing.T, st start) (orders, reports *os.File, wait func()) {
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
-	var k proc.Keeper
 	cmd := shimCommand("test")
 	cmd.ExtraFiles = []*os.File{ordersR, reportsW}
-	if err := errors.Join(k.Start(cmd), closeAll(ordersR, reportsW)); err != nil {
+	if err := errors.Join(keeper.Start(cmd), closeAll(ordersR, reportsW)); err != nil {
 		t.Fatal(err)
 	}
 	if err := gob.NewEncoder(orders).Encode(order{Start: &st}); err != nil {
 		t.Fatal(err)
 	}
-	return orders, reports, func() { _ = k.Wait(cmd) } // its reports count
+	return orders, reports, func() { _ = keeper.Wait(cmd) } // its reports count
 }
 
 func TestShim_RemovesTheRunsDirectoryWhenTheServerIsGone(t *testing.T) {

@@ -113,3 +113,27 @@ func TestUser_AProgramThatTheUserMayNotExecuteIsToldWithWhoThatIs(t *testing.T) 
 	want(t, f.ends(id), task.StatusFailed, "", 1, 0, 0, fmt.Sprintf("permission denied: user %d must be able to execute it", stranger))
 	f.stop()
 }
+
+// The server is root and reads what the program leaves, which the program is not allowed to read.
+func TestUser_ACheckpointThatLeadsToAFileOfRootsIsNotRead(t *testing.T) {
+	f := ofStranger(t, `
+		case $LASTCALL_RUN in
+		1) ln -s "$PWD/../secret" "$LASTCALL_CHECKPOINT";;
+		2) ln -s /proc/self/environ "$LASTCALL_CHECKPOINT";;
+		3) ln "$PWD/../secret" "$LASTCALL_CHECKPOINT" || :;;
+		4) D=$(dirname "$LASTCALL_CHECKPOINT"); mv "$D" "$PWD/moved"; ln -s "$PWD/.." "$D"; ln -s "$PWD/../secret" "$PWD/moved/checkpoint";;
+		esac
+		exit 1`)
+	if err := os.WriteFile(filepath.Join(f.dir, "..", "secret"), []byte("TOPSECRET"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.kind.MaxAttempts = 4
+	id := f.enqueue("{}")
+	f.serve(time.Minute)
+	if got := f.ends(id); got.Runs != 4 || len(got.Checkpoint) != 0 {
+		t.Errorf("%d runs, checkpoint %q, error %s", got.Runs, got.Checkpoint, got.Error)
+	}
+	f.group.Stop(nil)
+	f.group.Wait()
+	f.group = nil
+}
