@@ -182,8 +182,8 @@ func (d *den) clean(s *server, after string) {
 // all are the ids of a round.
 func all(ids map[string]string) []string { return slices.Collect(maps.Values(ids)) }
 
+// It runs alone: what these programs do to the machine would be in the times of others.
 func TestHostile_NoProgramEscapesATimeoutACancelAnInterruptOrAStop(t *testing.T) {
-	t.Parallel()
 	d := newDen(t)
 	s := d.start()
 
@@ -268,7 +268,6 @@ func running(s *server, ids map[string]string) []string {
 }
 
 func TestHostile_NoProgramOutlivesAKilledServerThoughItHasStoppedItsShim(t *testing.T) {
-	t.Parallel()
 	d := newDen(t)
 	// One that stops its shim again and again may outlive it: docs/exec.md.
 	d.names = slices.DeleteFunc(d.names, func(name string) bool { return name == "stopping" })
