@@ -54,7 +54,8 @@ func (w *workshop) start(args ...string) *server {
 	return start(w.t, w.store, append([]string{"--config", w.config}, args...)...)
 }
 
-// pid waits until a program has written its process id into a file, and returns it.
+// pid waits until a program has written its process id into a file, and returns that which the
+// process has here: in a PID namespace of its own it knows another one.
 func (w *workshop) pid(s *server, name string) int {
 	w.t.Helper()
 	var text string
@@ -70,7 +71,23 @@ func (w *workshop) pid(s *server, name string) int {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return pid
+	below, err := proc.Descendants(s.cmd.Process.Pid)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, p := range below {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID))
+		if err != nil {
+			continue // it has ended
+		}
+		_, line, _ := strings.Cut(string(status), "\nNSpid:")
+		line, _, _ = strings.Cut(line, "\n")
+		if numbers := strings.Fields(line); len(numbers) > 0 && numbers[len(numbers)-1] == strconv.Itoa(pid) {
+			return p.PID
+		}
+	}
+	w.t.Fatalf("process %d of %s is not below the server", pid, name)
+	return 0
 }
 
 func (w *workshop) open() *sqlitestore.Store {
@@ -162,16 +179,50 @@ func alive(pids ...int) bool {
 	return false
 }
 
-// The shim is what kills them. It is kept from it for a while: so long nobody may take up the task.
+// holdPipes opens the pipes of a process but that of its output, so that they have no end when it
+// dies, until they are released.
+func holdPipes(t *testing.T, pid int) (release func()) {
+	t.Helper()
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrPermission) {
+		t.Skipf("the server's pipes are to be opened: run as root (%v)", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, err := os.Readlink(filepath.Join(dir, "1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var held []*os.File
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if to, err := os.Readlink(path); err != nil || to == output || !strings.HasPrefix(to, "pipe:") {
+			continue // closed meanwhile, or none
+		}
+		if f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil { // one that nobody reads cannot be
+			held = append(held, f)
+		}
+	}
+	return func() {
+		for _, f := range held {
+			_ = f.Close() // nothing was written
+		}
+	}
+}
+
+// The shim is what kills them, at the end of the server's pipe. It is kept from seeing that for a
+// while: so long nobody may take up the task.
 func TestExec_ATaskIsNotTakenUpWhileAProgramOfItsKilledServerLives(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"family": family}, "")
 	first := w.start()
 	id := submitTo(first, "family", "{}")
-	own, daemon, shim := w.pid(first, "own.pid"), w.pid(first, "daemon.pid"), w.pid(first, "shim.pid")
+	own, daemon := w.pid(first, "own.pid"), w.pid(first, "daemon.pid")
 	atCheckpoint(first, id)
 	second := w.start()
-	halt(t, shim)
+	release := holdPipes(t, first.pid())
 	t.Cleanup(func() { _ = syscall.Kill(-own, syscall.SIGKILL) }) // if the test failed half way
 	first.signal(syscall.SIGKILL)
 	first.exit()
@@ -188,9 +239,7 @@ func TestExec_ATaskIsNotTakenUpWhileAProgramOfItsKilledServerLives(t *testing.T)
 			end = nil
 		}
 	}
-	if err := syscall.Kill(shim, syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	release()
 	second.waitLog(`msg="task running" task=` + id)
 	if alive(own, daemon) {
 		t.Error("taken up while programs of the first run live")
@@ -202,18 +251,63 @@ func TestExec_ATaskIsNotTakenUpWhileAProgramOfItsKilledServerLives(t *testing.T)
 func TestExec_AServerStopsInTimeThoughItsProgramIgnoresSIGTERM(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"family": family}, "    killAfter: 1h\n")
-	const grace = 30 * time.Second // a busy machine needs its part of it for killing
-	s := w.start("--grace", grace.String())
+	s := w.start("--grace", "5m") // so that the second signal leaves as much time as a stop can have
 	id := submitTo(s, "family", "{}")
 	own, daemon := w.pid(s, "own.pid"), w.pid(s, "daemon.pid")
+	atCheckpoint(s, id)
+	s.signal(syscall.SIGTERM)
+	s.waitLog(`phase="last call"`)
 	began := time.Now()
 	stop(s)
-	if took := time.Since(began); took > grace || alive(own, daemon) {
+	const reserve = 5 * time.Second
+	if took := time.Since(began); took > reserve || alive(own, daemon) {
 		t.Errorf("the stop took %v, alive %v", took, alive(own, daemon))
 	}
 	r := show(t, w.store, id)
 	if r.Status != "interrupted" || r.Reason != "stop" || r.Checkpoint.At != 1 || !strings.Contains(r.Error, "did not end in time after SIGTERM, and was killed") {
 		t.Errorf("%+v", r)
+	}
+}
+
+func TestExec_ADescriptorThatTheServerHasInheritedIsClosedInWhatItStarts(t *testing.T) {
+	t.Parallel()
+	w := newWorkshop(t, map[string]string{"list": `
+		for dir in /proc/self/fd /proc/$PPID/fd; do for fd in $dir/*; do echo "$fd $(readlink "$fd")"; done; done`}, "")
+	secret := filepath.Join(w.dir, "secret")
+	w.write("secret", "secret", 0o600)
+	// Low and high, below and above what a server opens itself.
+	cmd := exec.Command("sh", append([]string{"-c", `exec 9<"$1" && shift && exec prlimit --nofile=512 -- bash -c 'exec 251<&9; exec "$@"' bash "$0" "$@"`, program(t), secret},
+		serveArgs(w.store, "--config", w.config)...)...)
+	s := launch(t, cmd)
+	for _, fd := range []string{"9", "251"} {
+		if to, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", s.pid(), fd)); err != nil || to != secret {
+			t.Fatalf("the server has %q as %s, %v", to, fd, err)
+		}
+	}
+	id := submitTo(s, "list", "{}")
+	s.reaches(id, "succeeded")
+	stop(s)
+	if log := w.log(id); !strings.Contains(log, "pipe:") || strings.Contains(log, "secret") {
+		t.Errorf("program and shim have\n%s", log)
+	}
+}
+
+// As many directories as these need a descriptor each where they are removed from the bottom up.
+func TestExec_ADeepDirectoryIsRemovedByAServerThatMayOpenFewFiles(t *testing.T) {
+	t.Parallel()
+	w := newWorkshop(t, map[string]string{"deep": `perl -e 'chdir $ENV{TMPDIR}; for (1..3000) { mkdir "d" and chdir "d" or die }'; echo "$TMPDIR" > temp`}, "")
+	s := launch(t, exec.Command("sh", append([]string{"-c", `ulimit -n 256; exec "$0" "$@"`, program(t)}, serveArgs(w.store, "--config", w.config)...)...))
+	s.reaches(submitTo(s, "deep", "{}"), "succeeded")
+	temp := strings.TrimSpace(string(read(t, filepath.Join(w.dir, "temp"))))
+	s.until("without the run's directory", func() bool {
+		_, err := os.Stat(filepath.Dir(temp))
+		return errors.Is(err, os.ErrNotExist)
+	})
+	stop(s)
+	for line := range strings.Lines(s.text()) {
+		if len(line) > 1000 {
+			t.Errorf("a line of %d bytes: %.200s", len(line), line)
+		}
 	}
 }
 

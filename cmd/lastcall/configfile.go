@@ -176,7 +176,7 @@ func inWords(said string) string {
 // suggestion names the known key that is most like an unknown one, or all of them.
 func suggestion(key, typeName string) string {
 	var known []string
-	for _, t := range []any{config{}, kindConfig{}, envConfig{}, retryConfig{}} {
+	for _, t := range []any{config{}, kindConfig{}, envConfig{}, retryConfig{}, limitsConfig{}} {
 		if t := reflect.TypeOf(t); t.Name() == typeName {
 			for i := range t.NumField() {
 				if tag := t.Field(i).Tag.Get("yaml"); tag != "" {

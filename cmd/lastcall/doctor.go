@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/execkind"
+	"github.com/lastcall-go/lastcall/internal/proc"
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/pgstore"
 	"github.com/lastcall-go/lastcall/task/sqlitestore"
@@ -25,8 +27,8 @@ func newDoctor() *cobra.Command {
 		Short: "Look for what is wrong with a store, its workers, and this machine's settings",
 		Long: `Look for what is wrong: whether the store or server can be reached and its tables fit this program, whether a SQLite
 file is damaged (all of it is read) or can be read by others, whether workers are alive, how far the clocks are apart,
-tasks whose kind nobody knows, paused queues, and whether the grace fits the platform. It changes nothing. Each line
-begins with ok, warn or fail, and what is not ok says what to do.
+tasks whose kind nobody knows, paused queues, whether the grace fits the platform, and whether programs get PID
+namespaces. It changes nothing. Each line begins with ok, warn or fail, and what is not ok says what to do.
 
 Exit codes: 0 nothing has failed, though there may be warnings; 1 something has.`,
 		Example: `  lastcall doctor --store sqlite:tasks.db
@@ -71,6 +73,7 @@ func (d *doctor) examine(ctx context.Context, to *target) {
 	for _, text := range to.looseFiles() {
 		d.warn("files", "%s", text)
 	}
+	d.programs()
 	_, store, err := to.serverAddress()
 	if err != nil {
 		d.fail("store", "%v", err)
@@ -88,6 +91,16 @@ func (d *doctor) examine(ctx context.Context, to *target) {
 	if err := closer.Close(); err != nil {
 		d.fail("store", "%v", err)
 	}
+}
+
+// programs says how programs of kinds would be kept apart if serve were started here by this user.
+func (d *doctor) programs() {
+	isolation, err := execkind.FindIsolation(new(proc.Keeper))
+	if err != nil {
+		d.ok("programs", "those of kinds would share the PID namespace of this user here, where docs/exec.md says what that means: %v", err)
+		return
+	}
+	d.ok("programs", "those of kinds would have %s here", isolation)
 }
 
 // schema reports whether a store can be reached and used.

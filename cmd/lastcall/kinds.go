@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/execkind"
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -40,6 +41,12 @@ type kindConfig struct {
 	Retry retryConfig `yaml:"retry"`
 	// MaxCrashes is how many times a run may be killed from outside; -1 is no end.
 	MaxCrashes *int `yaml:"maxCrashes"`
+	// User is who it runs as: a name, a UID, or UID:GID. Only for a server of root's.
+	User string `yaml:"user"`
+	// Limits bound what a run may use.
+	Limits limitsConfig `yaml:"limits"`
+	// HostPID leaves it in the PID namespace of the server.
+	HostPID bool `yaml:"hostPid"`
 }
 
 // envConfig says what a program finds in its environment.
@@ -101,8 +108,10 @@ func (c *checker) wrong(key, text string, args ...any) {
 }
 
 func (c *checker) kind(k kindConfig) execkind.Kind {
+	user := c.user(k.User)
 	out := execkind.Kind{
-		Name: c.name, Queue: k.Queue, Argv: k.Exec, Dir: c.dir(k.Dir), Env: c.env(k.Env),
+		Name: c.name, Queue: k.Queue, Argv: k.Exec, Dir: c.dir(k.Dir), Env: c.env(k.Env, user),
+		User: user, Limits: c.limits(k.Limits), HostPID: k.HostPID,
 		Concurrency: c.count("concurrency", k.Concurrency, 0),
 		MaxAttempts: c.count("retry.maxAttempts", k.Retry.MaxAttempts, -1),
 		MaxCrashes:  c.count("maxCrashes", k.MaxCrashes, -1),
@@ -199,7 +208,7 @@ func (c *checker) dir(dir string) string {
 }
 
 // env makes the environment.
-func (c *checker) env(e envConfig) []string {
+func (c *checker) env(e envConfig, u *confine.User) []string {
 	inherit := e.Inherit
 	if inherit == nil {
 		inherit = usualVariables
@@ -209,7 +218,7 @@ func (c *checker) env(e envConfig) []string {
 		if !c.variable("env.inherit", name) {
 			continue
 		}
-		if value, ok := os.LookupEnv(name); ok {
+		if value, ok := inherited(name, u); ok {
 			all = append(all, name+"="+value)
 		}
 	}

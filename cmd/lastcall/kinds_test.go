@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -37,6 +38,8 @@ kinds:
     killAfter: 3s
     retry: {maxAttempts: -1, backoff: 2s, permanentExitCodes: [64, 65]}
     maxCrashes: 7
+    limits: {memory: 256Mi, cpu: 500m, pids: 100}
+    hostPid: true
 `)
 	writeProgram(t, path, "thumb.sh", "#!/bin/sh\n", 0o700)
 	writeProgram(t, path, "work/keep", "", 0o600)
@@ -52,6 +55,9 @@ kinds:
 	if k.Queue != "images" || k.Concurrency != 4 || k.Timeout != 10*time.Minute || k.OnStop != task.InterruptOnStop || k.KillAfter != 3*time.Second ||
 		k.MaxAttempts != -1 || k.Backoff != 2*time.Second || !slices.Equal(k.Permanent, []int{64, 65}) || k.MaxCrashes != 7 {
 		t.Errorf("%+v", k)
+	}
+	if want := (confine.Limits{Memory: 256 << 20, CPU: 500, PIDs: 100}); k.Limits != want || !k.HostPID || k.User != nil {
+		t.Errorf("limits %+v, host PID %v, user %+v", k.Limits, k.HostPID, k.User)
 	}
 }
 
@@ -110,6 +116,13 @@ func TestKinds_EveryProblemOfAKindIsToldWithItsLineAndWhatToDo(t *testing.T) {
 		"exec: [./good.sh]\n    retry:\n      permanentExitCodes: [0]":      "0 is no exit code of a failure",
 		"exec: [./good.sh]\n    retry:\n      permanentExitCodes: [a]":      ":6: a is no whole number",
 		"exec: [./good.sh]\n    retry:\n      backoff: 0s":                  ":6: kind k: retry.backoff: 0s is less than 10ms",
+		"exec: [./good.sh]\n    user: [a]":                                  ":5: a list is no text",
+		"exec: [./good.sh]\n    limits: 256Mi":                              ":5: 256Mi is no mapping",
+		"exec: [./good.sh]\n    limits: {ram: 1Gi}":                         ":5: unknown key ram: the keys here are memory, cpu, pids",
+		"exec: [./good.sh]\n    limits:\n      memory: lots":                ":6: kind k: limits.memory: \"lots\" is no amount of memory: write it as 256Mi",
+		"exec: [./good.sh]\n    limits:\n      cpu: 1s":                     ":6: kind k: limits.cpu: \"1s\" is no number of processors: write it as 500m",
+		"exec: [./good.sh]\n    limits:\n      pids: 1":                     ":6: kind k: limits.pids: 1: use 2 or more, or leave it out",
+		"exec: [./good.sh]\n    hostPid: maybe":                             ":5: maybe is neither true nor false",
 		"exec: [./good.sh]\n---\nversion: 1":                                "more than one document",
 		"exec: [./good.sh\n":                                                ":3: did not find expected",
 	} {
@@ -137,6 +150,26 @@ func TestKinds_ANameThatNoKindCanHaveIsRefused(t *testing.T) {
 		}
 		if want = strings.Replace(want, ":3:", ":4:", 1); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", kinds, err, want)
+		}
+	}
+}
+
+func TestKinds_AProgramOfAnotherUserHasThatUsersHomeAndNotTheServers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("programs of other users: run as root")
+	}
+	t.Setenv("HOME", "/home/somebody")
+	t.Setenv("USER", "somebody")
+	for user, want := range map[string][]string{
+		"root": {"HOME=/root", "USER=root"}, "23456:7": nil, "": {"HOME=/home/somebody", "USER=somebody"},
+	} {
+		path := writeConfig(t, "version: 1\nkinds:\n  k: {exec: [/bin/true], user: '"+user+"', env: {inherit: [HOME, USER]}}\n")
+		c, err := readConfig(path)
+		if err != nil || len(c.programs) != 1 {
+			t.Fatalf("%+v, %v", c.programs, err)
+		}
+		if k := c.programs[0]; !slices.Equal(k.Env, want) || (k.User == nil) != (user == "") {
+			t.Errorf("%s: %q, %+v", user, k.Env, k.User)
 		}
 	}
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/execkind"
 	"github.com/lastcall-go/lastcall/internal/proc"
 	"github.com/lastcall-go/lastcall/task"
@@ -19,15 +21,47 @@ type lockKeeper interface {
 
 var _ lockKeeper = (*sqlitestore.Store)(nil)
 
-// registerPrograms makes the kinds of the configuration known.
-func registerPrograms(mux *task.Mux, kinds []execkind.Kind, store task.Store, keeper *proc.Keeper, log *slog.Logger) {
-	r := &execkind.Runner{Keeper: keeper, Logger: log}
+// registerPrograms makes the kinds of the configuration known, and returns who runs their programs.
+func (s *service) registerPrograms(mux *task.Mux, store task.Store) *execkind.Runner {
+	r := &execkind.Runner{Keeper: &s.keeper, Isolation: s.isolation, Cgroups: s.cgroups, Logger: s.log}
 	if s, ok := store.(lockKeeper); ok {
 		r.InheritLock = s.InheritLock
 	}
-	for _, k := range kinds {
+	for _, k := range s.config.programs {
 		r.Register(mux, k)
 	}
+	return r
+}
+
+// confine closes this process to programs of its user, and finds out how programs can be kept apart
+// from it and from each other.
+func (s *service) confine() error {
+	if err := confine.Undumpable(); err != nil {
+		s.log.Warn("programs can read what this process has", "error", err)
+	}
+	if len(s.config.programs) == 0 {
+		return nil
+	}
+	var err error
+	s.isolation, err = execkind.FindIsolation(&s.keeper)
+	if err != nil {
+		s.log.Info("programs share this process's PID namespace", "reason", err)
+	} else {
+		s.log.Info("programs have PID namespaces of their own", "isolation", s.isolation)
+	}
+	var limits []confine.Limits
+	for _, k := range s.config.programs {
+		if k.Limits != (confine.Limits{}) {
+			limits = append(limits, k.Limits)
+		}
+	}
+	if len(limits) == 0 {
+		return nil
+	}
+	if s.cgroups, err = confine.FindCgroups(limits...); err != nil {
+		return fmt.Errorf("limits of kinds: %w", err)
+	}
+	return nil
 }
 
 // queues says where the tasks of a kind wait that is submitted to this server.

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 	"github.com/lastcall-go/lastcall/internal/proc"
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/httpapi"
@@ -60,7 +61,11 @@ func serve(c config, grace time.Duration) error {
 		s.tokens = tokens
 		settings.OnReload = func(context.Context) error { return tokens.Reload() }
 	}
+	closeOnExec(s.log)
 	defer keepOrphans(&s.keeper, c, s.log)()
+	if err := s.confine(); err != nil {
+		return err
+	}
 	if code := lastcall.Main(settings, s.setUp); code != 0 {
 		return exitError(code)
 	}
@@ -73,6 +78,9 @@ type service struct {
 	log    *slog.Logger
 	tokens *httpapi.Tokens // nil: everyone on this machine may do everything
 	keeper proc.Keeper
+
+	isolation confine.Isolation
+	cgroups   *confine.Cgroups // nil if no kind has limits
 }
 
 func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
@@ -101,7 +109,7 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	if err := offerDemoKinds(g, &mux, c); err != nil {
 		return err
 	}
-	registerPrograms(&mux, c.programs, opened, &s.keeper, s.log)
+	g.Defer("programs", s.registerPrograms(&mux, opened).Close) // before the store's, which lets go of the worker's lock
 	api, err := httpapi.New(httpapi.Config{
 		Store: store, Addr: listener.Addr(), Queues: queues(c.programs), Tokens: s.tokens, Stopping: lastcall.LastCall,
 		OnResponse: m.served, Logger: s.log,

@@ -2,6 +2,7 @@ package proc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,7 +18,7 @@ import (
 // ready.
 type Keeper struct {
 	mu   sync.Mutex
-	mine map[int]bool
+	mine map[int]*exec.Cmd
 }
 
 // Start is cmd.Start. Every command that it has started is to be waited for with Wait.
@@ -28,9 +29,9 @@ func (k *Keeper) Start(cmd *exec.Cmd) error {
 		return err
 	}
 	if k.mine == nil {
-		k.mine = make(map[int]bool)
+		k.mine = make(map[int]*exec.Cmd)
 	}
-	k.mine[cmd.Process.Pid] = true
+	k.mine[cmd.Process.Pid] = cmd
 	return nil
 }
 
@@ -39,7 +40,9 @@ func (k *Keeper) Wait(cmd *exec.Cmd) error {
 	err := cmd.Wait()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.mine, cmd.Process.Pid)
+	if k.mine[cmd.Process.Pid] == cmd { // and not one that has got its number since
+		delete(k.mine, cmd.Process.Pid)
+	}
 	return err
 }
 
@@ -82,7 +85,7 @@ func (k *Keeper) reap() error {
 // them can become another's.
 func (k *Keeper) reapAmong(all []Process) (alive []Process, n int) {
 	for _, p := range all {
-		if p.Parent != os.Getpid() || k.mine[p.PID] {
+		if p.Parent != os.Getpid() || k.mine[p.PID] != nil {
 			continue
 		}
 		n++
@@ -98,36 +101,49 @@ func (k *Keeper) reapAmong(all []Process) (alive []Process, n int) {
 
 // KillOrphans kills every child that was not started here, with its descendants, until none is left
 // or ctx ends. It is for the case that a process died which was to do it.
-func (k *Keeper) KillOrphans(ctx context.Context) error {
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		left, err := k.killRound()
+func (k *Keeper) KillOrphans(ctx context.Context) error { return k.KillTree(ctx, nil) }
+
+// KillTree is KillOrphans, and kills a command that was started here with its descendants, too,
+// whatever state it is in. The command itself is then still to be waited for.
+func (k *Keeper) KillTree(ctx context.Context, cmd *exec.Cmd) error {
+	for h := new(hunt); ; {
+		left, err := k.killRound(h, cmd)
 		if err != nil || left == 0 {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%d orphans are left: %w", left, context.Cause(ctx))
-		case <-time.After(pause):
+		if !h.rest(ctx, nil) {
+			return fmt.Errorf("%d processes could not be killed: %w", left, context.Cause(ctx))
 		}
 	}
 }
 
-// killRound kills the orphans that there are now, and says how many those were, dead ones too: what
-// they left may not be in the list.
-func (k *Keeper) killRound() (int, error) {
+// killRound kills what there is now, and says how many those were, dead orphans too: what they left
+// may not be in the list.
+func (k *Keeper) killRound(h *hunt, cmd *exec.Cmd) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	all, err := list()
+	mine := cmd != nil && k.mine[cmd.Process.Pid] == cmd // its number is not another's
+	all, err := Descendants(os.Getpid())
+	roots, n := k.reapAmong(all)
+	if err == nil && n == 0 { // the children of a process that ends meanwhile can be missing there
+		all, err = list()
+		roots, n = k.reapAmong(all)
+	}
 	if err != nil {
+		if mine {
+			err = errors.Join(err, cmd.Process.Kill())
+		}
 		return 0, err
 	}
-	alive, n := k.reapAmong(all)
-	for _, o := range alive {
-		for _, p := range append(below(all, o.PID), o) {
-			if !p.Zombie() {
-				_ = p.Signal(syscall.SIGKILL) // gone, or found again in the next round
-			}
+	for _, p := range all {
+		if mine && p.PID == cmd.Process.Pid && !p.Zombie() {
+			roots, n = append(roots, p), n+1
 		}
 	}
+	var found []Process
+	for _, root := range roots {
+		found = append(append(found, below(all, root.PID)...), root)
+	}
+	h.kill(found)
 	return n, nil
 }

@@ -1,6 +1,8 @@
 package proc
 
-import "testing"
+import (
+	"testing"
+)
 
 func TestKeeper_ReapsAndKillsOrphansAndLeavesTheOthersTheirExitCodes(t *testing.T) {
 	t.Parallel()

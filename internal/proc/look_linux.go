@@ -22,12 +22,62 @@ func Children(pid int) ([]Process, error) {
 
 // Descendants returns the processes below a process, zombies too, parents before children. What
 // starts meanwhile may be missing.
+//
+// It asks each process for its children, where the kernel tells (CONFIG_PROC_CHILDREN): that takes
+// some microseconds, so that whoever hunts a program which forks all the time is quick enough.
 func Descendants(pid int) ([]Process, error) {
-	all, err := list()
+	if err := ownProc(); err != nil {
+		return nil, err
+	}
+	found, err := childrenOf(pid)
+	if err != nil {
+		all, err := list()
+		if err != nil {
+			return nil, err
+		}
+		return below(all, pid), nil
+	}
+	seen := map[int]bool{pid: true}
+	for i := 0; i < len(found); i++ { // it grows
+		seen[found[i].PID] = true
+		more, err := childrenOf(found[i].PID)
+		if err != nil {
+			continue // gone
+		}
+		for _, p := range more {
+			if !seen[p.PID] { // it was handed up meanwhile
+				found = append(found, p)
+			}
+		}
+	}
+	return found, nil
+}
+
+// childrenOf returns the children of each thread of a process. Those that start or end meanwhile may
+// be missing.
+func childrenOf(pid int) ([]Process, error) {
+	dir := "/proc/" + strconv.Itoa(pid) + "/task"
+	threads, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	return below(all, pid), nil
+	var all []Process
+	for i, thread := range threads {
+		b, err := os.ReadFile(dir + "/" + thread.Name() + "/children")
+		if err != nil && i == 0 {
+			return nil, err // gone, or an old kernel
+		}
+		for word := range bytes.FieldsSeq(b) {
+			child, err := strconv.Atoi(string(word))
+			if err != nil {
+				return nil, fmt.Errorf("%s is not understood: %w", dir, err)
+			}
+			if p, err := look(child); err == nil && p.Parent == pid {
+				all = append(all, p)
+			}
+		}
+	}
+	return all, nil
 }
 
 // below picks the descendants of a process from a list.
@@ -71,15 +121,22 @@ func Alive(pid int) bool {
 	return err == nil && !p.Zombie()
 }
 
-// list returns every process that /proc shows. It refuses a /proc of another PID namespace, in which
-// the numbers mean other processes.
-func list() ([]Process, error) {
+// ownProc refuses a /proc of another PID namespace, in which the numbers mean other processes.
+func ownProc() error {
 	self, err := os.Readlink("/proc/self")
 	if err != nil {
-		return nil, fmt.Errorf("processes cannot be listed: %w: mount /proc", err)
+		return fmt.Errorf("processes cannot be listed: %w: mount /proc", err)
 	}
 	if self != strconv.Itoa(os.Getpid()) {
-		return nil, fmt.Errorf("processes cannot be listed: /proc says that this is process %s, and it is %d: mount the /proc of this PID namespace", self, os.Getpid())
+		return fmt.Errorf("processes cannot be listed: /proc says that this is process %s, and it is %d: mount the /proc of this PID namespace", self, os.Getpid())
+	}
+	return nil
+}
+
+// list returns every process that /proc shows.
+func list() ([]Process, error) {
+	if err := ownProc(); err != nil {
+		return nil, err
 	}
 	dir, err := os.Open("/proc")
 	if err != nil {

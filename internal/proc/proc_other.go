@@ -67,3 +67,6 @@ func (k *Keeper) Run(context.Context) error { return errSystem }
 
 // KillOrphans is not possible here.
 func (k *Keeper) KillOrphans(context.Context) error { return errSystem }
+
+// KillTree is not possible here.
+func (k *Keeper) KillTree(context.Context, *exec.Cmd) error { return errSystem }

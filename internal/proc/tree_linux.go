@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -24,7 +25,7 @@ type Tree struct {
 }
 
 // Start makes this process a subreaper and starts a program as the leader of a process group of its
-// own. The program gets attr.Files and none of this process's others; attr.Sys is replaced.
+// own. The program gets attr.Files and none of this process's others; attr.Sys may say more about it.
 //
 // From then on every child of this process counts to the tree and is waited for by it, whoever
 // started it: a process can have one Tree, and starts nothing else.
@@ -32,7 +33,11 @@ func Start(path string, argv []string, attr os.ProcAttr) (*Tree, error) {
 	if err := BecomeSubreaper(); err != nil {
 		return nil, err
 	}
-	attr.Sys = &syscall.SysProcAttr{Setpgid: true}
+	sys := syscall.SysProcAttr{}
+	if attr.Sys != nil {
+		sys = *attr.Sys
+	}
+	sys.Setpgid, attr.Sys = true, &sys
 	p, err := os.StartProcess(path, argv, &attr)
 	if err != nil {
 		return nil, err
@@ -86,20 +91,17 @@ func (t *Tree) Kill() error {
 	if err := t.Signal(syscall.SIGKILL); err != nil {
 		return fmt.Errorf("kill process group %d: %w", t.pid, err)
 	}
-	for pause := time.Millisecond; !closed(t.gone); pause = min(2*pause, 50*time.Millisecond) {
+	for h := new(hunt); !closed(t.gone); h.rest(context.Background(), t.gone) {
+		if os.Getpid() == 1 {
+			// The namespace is the tree's, and this reaches all of it at once: nobody can outrun it
+			// by forking.
+			_ = syscall.Kill(-1, syscall.SIGKILL) // ESRCH: nobody is left
+		}
 		all, err := Descendants(os.Getpid())
 		if err != nil {
 			return err
 		}
-		for _, p := range all {
-			if !p.Zombie() {
-				_ = p.Signal(syscall.SIGKILL) // gone, or found again in the next round
-			}
-		}
-		select {
-		case <-t.gone:
-		case <-time.After(pause):
-		}
+		h.kill(all)
 	}
 	return nil
 }

@@ -1,7 +1,9 @@
 package proc
 
 import (
+	"os/exec"
 	"testing"
+	"time"
 )
 
 func TestTree_TheExitOfTheProgramIsToldWhateverItsDescendantsDo(t *testing.T) {
@@ -78,4 +80,18 @@ func TestTree_KillCatchesUpWithAProgramThatForksAllTheTime(t *testing.T) {
 	a.says("busy")
 	a.tell("kill")
 	a.says("gone")
+}
+
+// Each process of the chain lives for some microseconds, in a session of its own.
+func TestTree_KillCatchesUpWithAChainOfProcessesThatLeaveEachOther(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("perl"); err != nil {
+		t.Skip("perl is missing: make setup installs it")
+	}
+	a := play(t, "tree", `exec prlimit --nproc=500 perl -MPOSIX -e '$| = 1; for (1..3) { last if !fork } while (1) { exit if fork; POSIX::setsid(); print "busy\n" if ++$n == 200 }'`, nil)
+	a.says("busy")
+	began := time.Now()
+	a.tell("kill")
+	a.says("gone")
+	t.Logf("gone after %v", time.Since(began))
 }

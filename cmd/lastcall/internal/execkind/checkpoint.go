@@ -78,8 +78,8 @@ func isWrapped(b []byte) bool {
 
 // ledger follows the checkpoint file of a run.
 type ledger struct {
-	path string
-	kept []byte // what the store has, unwrapped; nil if nothing
+	folder *folder
+	kept   []byte // what the store has, unwrapped; nil if nothing
 
 	seen os.FileInfo // the file that was last looked at
 	open *os.File    // a file that changed, until it is clear that nobody writes to it
@@ -92,17 +92,17 @@ func (l *ledger) changed() ([]byte, bool, error) {
 	if l.open != nil {
 		return l.settled()
 	}
-	info, err := os.Lstat(l.path)
+	info, err := l.folder.look(checkpointName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, false, nil
 	}
 	if err != nil {
 		return nil, false, err
 	}
-	if !info.Mode().IsRegular() || info.Size() == 0 || l.seen != nil && sameContent(info, l.seen) {
+	if !l.folder.plain(info) || info.Size() == 0 || l.seen != nil && sameContent(info, l.seen) {
 		return nil, false, nil
 	}
-	f, err := openRegular(l.path)
+	f, err := l.folder.open(checkpointName)
 	if err != nil {
 		return nil, false, err
 	}
@@ -142,7 +142,7 @@ func (l *ledger) last() ([]byte, bool, error) {
 		_ = l.open.Close() // only read
 		l.open = nil
 	}
-	f, err := openRegular(l.path)
+	f, err := l.folder.open(checkpointName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, false, nil
 	}
@@ -168,20 +168,4 @@ func read(f *os.File) ([]byte, error) {
 
 func sameContent(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
-}
-
-// openRegular opens a regular file to read it. A pipe in its place does not keep it waiting.
-func openRegular(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|nonBlocking, 0)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("the checkpoint is no regular file: write it to another one, and rename that")
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
 }

@@ -49,6 +49,18 @@ func FuzzCheckpoint_IsGivenBackByteForByte(f *testing.F) {
 	})
 }
 
+// newLedger is a ledger in a directory of its own.
+func newLedger(t *testing.T) (l *ledger, dir string) {
+	t.Helper()
+	t.Setenv("TMPDIR", t.TempDir())
+	s, err := newScratch(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.folder.close)
+	return &ledger{folder: s.folder}, s.dir
+}
+
 // looks calls changed until it has something to say, at most twice.
 func looks(t *testing.T, l *ledger) (string, bool) {
 	t.Helper()
@@ -66,8 +78,8 @@ func looks(t *testing.T, l *ledger) (string, bool) {
 }
 
 func TestCheckpoint_FileIsReadWhenItIsNewAndNobodyWritesToIt(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "checkpoint")
-	l := &ledger{path: path}
+	l, dir := newLedger(t)
+	path := filepath.Join(dir, checkpointName)
 	write := func(flag int, text string) {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|flag, 0o600)
 		if err == nil {
@@ -123,22 +135,5 @@ func TestCheckpoint_FileIsReadWhenItIsNewAndNobodyWritesToIt(t *testing.T) {
 	write(os.O_TRUNC, "five")
 	if b, isNew, err := l.last(); !isNew || err != nil || string(b) != "five" {
 		t.Errorf("at the end: %q, %v, %v", b, isNew, err)
-	}
-}
-
-func TestCheckpoint_WhatIsNoFileIsNoCheckpoint(t *testing.T) {
-	dir := t.TempDir()
-	for name, path := range map[string]string{"a directory": dir, "a device": "/dev/zero"} {
-		l := &ledger{path: path}
-		if _, isNew := looks(t, l); isNew {
-			t.Errorf("%s was read", name)
-		}
-		if _, isNew, err := l.last(); isNew || err == nil || !strings.Contains(err.Error(), "no regular file") {
-			t.Errorf("%s at the end: %v, %v", name, isNew, err)
-		}
-	}
-	l := &ledger{path: filepath.Join(dir, "missing")}
-	if _, isNew, err := l.last(); isNew || err != nil {
-		t.Errorf("nothing: %v, %v", isNew, err)
 	}
 }

@@ -7,23 +7,40 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/lastcall-go/lastcall/internal/proc"
 )
 
+const (
+	// settleWait is how long may pass between the two signs of a shim's end: its pipe's end, and its own.
+	settleWait = 250 * time.Millisecond
+	// killWait is how long the server's own killing of a shim and its tree may take.
+	killWait = 5 * time.Second
+)
+
 // supervised is a program that runs under a shim, as the server sees it.
+//
+// Program and shim are of one user, so a program that means ill can stop, trace or kill its shim, and
+// hold the pipe. Nothing here waits for the shim's good will: what it is told, the server does itself
+// if it is not done in time (end).
 type supervised struct {
+	keeper  *proc.Keeper
 	cmd     *exec.Cmd
-	orders  *os.File
-	encoder *gob.Encoder
+	orders  chan order    // room for more than there are
+	ending  chan struct{} // closed by end
+	endOnce sync.Once
 
 	done chan struct{} // closed when the shim has ended, and with it the tree
 	// After done: how the program ended, or why that is not known.
 	failed   string // why it could not be started
 	exit     *proc.Exit
 	troubles []string
+	forced   bool   // the server did not wait for the shim any more
+	shimEnd  string // how the shim ended
+	left     error  // why something of the tree may live
 }
 
 // streams are the standard streams that a program gets.
@@ -42,17 +59,18 @@ func supervise(k *proc.Keeper, st start, io streams, lock *os.File, names ...str
 		return nil, errors.Join(fmt.Errorf("pipe to the shim: %w", err), ordersW.Close())
 	}
 	defer reportsW.Close()
-	s := &supervised{cmd: shimCommand(names...), orders: ordersW, encoder: gob.NewEncoder(ordersW), done: make(chan struct{})}
+	s := &supervised{keeper: k, cmd: shimCommand(names...), orders: make(chan order, 16), ending: make(chan struct{}), done: make(chan struct{})}
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = io.in, io.out, io.err
 	s.cmd.ExtraFiles = []*os.File{ordersR, reportsW}
 	if lock != nil {
 		s.cmd.ExtraFiles = append(s.cmd.ExtraFiles, lock)
 	}
-	if err := k.Start(s.cmd); err != nil {
+	st.Isolation.Apply(s.cmd.SysProcAttr)
+	if err := startAdmitted(k, s.cmd, st.Isolation); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the shim: %w", err), ordersW.Close(), reportsR.Close())
 	}
-	go s.follow(k, reportsR)
-	s.tell(order{Start: &st})
+	s.orders <- order{Start: &st}
+	go s.follow(ordersW, reportsR)
 	return s, nil
 }
 
@@ -73,13 +91,65 @@ func shimCommand(names ...string) *exec.Cmd {
 	return cmd
 }
 
-// follow reads what the shim reports until it has ended.
-func (s *supervised) follow(k *proc.Keeper, reports *os.File) {
+// follow waits until the shim has ended, and with it the tree. Of the two signs of a shim's end one
+// comes without the other where the program has got hold of the pipe, or traces the shim.
+func (s *supervised) follow(orders, reports *os.File) {
 	defer close(s.done)
+	heard, waited := make(chan struct{}), make(chan struct{})
+	over, sent := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(sent)
+		s.send(gob.NewEncoder(orders), over)
+	}()
+	go func() {
+		defer close(heard)
+		s.hear(reports)
+	}()
+	go func() { // who traces a shim outlives it at most by its own end
+		defer close(waited)
+		_ = s.keeper.Wait(s.cmd) // what it reported counts
+	}()
+	ended := false
+	select {
+	case <-heard:
+		ended = closedWithin(settleWait, waited)
+	case <-waited:
+		ended = closedWithin(settleWait, heard)
+	case <-s.ending:
+		s.forced = true
+	}
+	if !ended || s.exit == nil && s.failed == "" {
+		s.kill()
+		closedWithin(settleWait, heard)
+	}
+	_ = reports.Close() // at its end, unless somebody holds it who is none of the tree
+	<-heard
+	if closedWithin(settleWait, waited) {
+		s.shimEnd = describe(s.cmd.ProcessState)
+	}
+	close(over)
+	_ = orders.Close() // what is not sent has nobody to go to
+	<-sent
+}
+
+// closedWithin waits so long for a channel to be closed, and reports whether it is.
+func closedWithin(patience time.Duration, c <-chan struct{}) bool {
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-c:
+		return true
+	case <-late.C:
+		return false
+	}
+}
+
+// hear takes what the shim reports, until nobody can report any more.
+func (s *supervised) hear(reports *os.File) {
 	for decoder := gob.NewDecoder(reports); ; {
 		var r report
 		if decoder.Decode(&r) != nil {
-			break
+			return
 		}
 		switch {
 		case r.Failed != "":
@@ -90,25 +160,68 @@ func (s *supervised) follow(k *proc.Keeper, reports *os.File) {
 			s.troubles = append(s.troubles, r.Trouble)
 		}
 	}
-	_ = reports.Close()  // at its end
-	_ = k.Wait(s.cmd)    // what it reported counts
-	_ = s.orders.Close() // a late order goes nowhere
+}
+
+// send passes orders on until it is over. The pipe is full if the program has seen to that.
+func (s *supervised) send(to *gob.Encoder, over <-chan struct{}) {
+	for {
+		select {
+		case o := <-s.orders:
+			if to.Encode(o) != nil {
+				return // the shim has ended or is about to, and done says so
+			}
+		case <-over:
+			return
+		}
+	}
 }
 
 // stop asks for SIGTERM at once, and for SIGKILL after a time.
-func (s *supervised) stop(killAfter time.Duration) { s.tell(order{Stop: &stop{KillAfter: killAfter}}) }
+func (s *supervised) stop(killAfter time.Duration) {
+	select {
+	case s.orders <- order{Stop: &stop{KillAfter: max(0, killAfter)}}:
+	default: // the shim does not look; end does it
+	}
+}
 
-// tell sends an order. If that fails, the shim has ended or is about to, and done says so.
-func (s *supervised) tell(o order) { _ = s.encoder.Encode(o) }
+// wake lets the shim go on, if the program has stopped it.
+func (s *supervised) wake() { _ = s.cmd.Process.Signal(goOn) } // ended, perhaps
+
+// end has shim and tree killed, whatever the shim does. It returns at once; done says when they are
+// gone.
+func (s *supervised) end() { s.endOnce.Do(func() { close(s.ending) }) }
+
+// kill kills shim and tree. SIGKILL ends a process that is stopped, too.
+func (s *supervised) kill() {
+	ctx, cancel := context.WithTimeout(context.Background(), killWait)
+	defer cancel()
+	s.left = s.keeper.KillTree(ctx, s.cmd)
+}
 
 // lost says that the shim ended without having told how the program ended.
 func (s *supervised) lost() error {
 	if s.exit != nil || s.failed != "" {
 		return nil
 	}
-	how := s.cmd.ProcessState.String()
-	if status, ok := s.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		how = fmt.Sprintf("killed by signal %d", status.Signal())
+	return fmt.Errorf("the shim that watched over the program has ended (%s), and the program was killed with it", s.shimEnd)
+}
+
+// trouble is what the operator should know of a program that has ended.
+func (s *supervised) trouble() []string {
+	all := s.troubles
+	if s.forced {
+		all = append(all, "its shim did not end it in time, perhaps because the program has stopped the shim: the server killed both")
 	}
-	return fmt.Errorf("the shim that watched over the program has ended (%s), and the program was killed with it", how)
+	if s.left != nil {
+		all = append(all, s.left.Error())
+	}
+	return all
+}
+
+// describe says how a shim ended.
+func describe(state *os.ProcessState) string {
+	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return fmt.Sprintf("killed by signal %d", status.Signal())
+	}
+	return state.String()
 }

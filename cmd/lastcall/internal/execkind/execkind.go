@@ -16,12 +16,10 @@ package execkind
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 	"math/rand/v2"
-	"os"
 	"time"
 
-	"github.com/lastcall-go/lastcall/internal/proc"
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -49,18 +47,12 @@ type Kind struct {
 	KillAfter time.Duration
 	// Permanent are the exit codes after which trying again would not help.
 	Permanent []int
-}
-
-// Runner runs the programs of one server.
-type Runner struct {
-	// Keeper starts the shims, and ends what one of them leaves that was killed itself. The server
-	// should be a subreaper for that, or PID 1.
-	Keeper *proc.Keeper
-	// InheritLock returns a descriptor of the lock that proves the life of a worker, for a shim to
-	// hold. Nil where the store has no such locks.
-	InheritLock func(worker string) (*os.File, error)
-	// Logger hears what is the operator's to know and not the task's.
-	Logger *slog.Logger
+	// User is who it runs as, nil for the server's own user. Only root can run it as another one.
+	User *confine.User
+	// Limits bound what a run may use, with all its processes.
+	Limits confine.Limits
+	// HostPID leaves it in the server's PID namespace also where the Runner has others for programs.
+	HostPID bool
 }
 
 // Register makes the kind known to a mux. It panics if the kind's name is invalid or taken.

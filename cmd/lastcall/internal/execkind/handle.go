@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
+	"github.com/lastcall-go/lastcall/internal/proc"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -20,9 +23,11 @@ const (
 	tightenEvery = 100 * time.Millisecond
 	// drainWait is how long the output is waited for when the tree is gone: it has an end by then,
 	// unless somebody else got hold of it.
-	drainWait = 2 * time.Second
-	// orphanWait is how long the killing may take of what a killed shim has left.
-	orphanWait = 5 * time.Second
+	drainWait = 500 * time.Millisecond
+	// headStart is how long SIGTERM waits for the stop file: whoever gets the one shall find the other.
+	headStart = 100 * time.Millisecond
+	// obeyWait is how long after the time for SIGKILL the server does itself what the shim has not done.
+	obeyWait = time.Second
 )
 
 // execution is one run of a program.
@@ -34,10 +39,13 @@ type execution struct {
 	console console
 	ledger  ledger
 	program *supervised
+	group   *confine.Cgroup // nil without limits
 
-	told   bool      // by SIGTERM or by the stop file
-	killAt time.Time // zero before SIGTERM
-	refuse error     // why the last checkpoint was not kept, if it was not
+	told    bool             // by SIGTERM or by the stop file
+	killAt  time.Time        // zero before SIGTERM
+	overdue <-chan time.Time // the shim must have ended by then; nil before SIGTERM
+	notice  notice
+	refuse  error // why the last checkpoint was not kept, if it was not
 	// complained is the last such reason in the task's log.
 	complained string
 }
@@ -53,21 +61,22 @@ func (r *Runner) handle(ctx context.Context, run *task.Run, k Kind, payload []by
 	if x.scratch, err = newScratch(payload, x.ledger.kept); err != nil {
 		return err
 	}
-	defer func() {
-		if err := x.remove(); err != nil {
-			r.Logger.Warn("cannot tidy up after a run", "task", run.ID(), "kind", k.Name, "error", err)
-		}
-	}()
-	x.ledger.path = x.scratch.checkpoint()
+	defer r.tidy(x.remove, run.ID(), k.Name)
+	if err := x.confine(); err != nil {
+		return err
+	}
+	defer x.unconfine()
+	x.ledger.folder, x.notice.folder = x.folder, x.folder
 	if err := x.start(); err != nil {
 		return err
 	}
+	defer r.forget(x.program)
 	return x.attend(ctx)
 }
 
 // start starts the program.
 func (x *execution) start() (err error) {
-	stdin, err := os.Open(x.payload())
+	stdin, err := x.folder.open(payloadName)
 	if err != nil {
 		return fmt.Errorf("payload: %w", err)
 	}
@@ -87,13 +96,16 @@ func (x *execution) start() (err error) {
 	if err != nil {
 		return err
 	}
-	st := start{Path: x.kind.Path, Argv: x.kind.Argv, Dir: x.kind.Dir, Env: x.env(x.kind, x.run), Scratch: x.dir}
+	st := start{Path: x.kind.Path, Argv: x.kind.Argv, Dir: x.kind.Dir, Env: x.env(x.kind, x.run), Scratch: x.dir,
+		Isolation: x.isolation(), Confined: confine.Program{User: x.kind.User, Cgroup: x.group}}
 	x.program, err = supervise(x.runner.Keeper, st, streams{stdin, stdout, stderr}, lock, x.kind.Name, x.run.ID())
 	_ = closeAll(stdout, stderr) // the program's, from now on
 	if err != nil {
 		x.drain()
+		return err
 	}
-	return err
+	x.runner.keep(x.program)
+	return nil
 }
 
 // attend looks after the program until it has ended, and says what came of it.
@@ -105,6 +117,7 @@ func (x *execution) attend(ctx context.Context) error {
 	}()
 	cause := x.watch(ctx)
 	<-recorded
+	x.notice.Wait()
 	x.drain()
 	return x.end(ctx, cause)
 }
@@ -127,43 +140,66 @@ func (x *execution) watch(ctx context.Context) (cause error) {
 			}
 		case <-ended:
 			ended, cause = nil, context.Cause(ctx)
-			x.terminate(room(ctx, x.kind.KillAfter), whyStopped(cause))
+			x.terminate(ctx, x.kind.KillAfter, whyStopped(cause))
+		case <-x.overdue:
+			x.overdue = nil
+			x.program.end()
 		case <-tick.C:
+			x.program.wake()
 			if cause == nil {
 				continue
 			}
 			// A second signal, or the interrupt after a timeout, may have left less time.
 			if left := room(ctx, time.Until(x.killAt)); time.Now().Add(left).Before(x.killAt.Add(-tightenEvery)) {
-				x.terminate(left, whyStopped(cause))
+				x.terminate(ctx, left, whyStopped(cause))
 			}
 		}
 	}
 }
 
 // room is for how long a program may go on after SIGTERM: what its kind allows, but so that a stop
-// has time left to kill it and to record the run.
+// has time left to kill it and to record the run. That takes milliseconds, and on a busy machine, in
+// which each of the processes waits for its turn, most of a second.
 func room(ctx context.Context, killAfter time.Duration) time.Duration {
 	left, limited := lastcall.TimeLeft(ctx)
 	if !limited {
 		return max(0, killAfter)
 	}
-	// A busy machine has been seen to take a tenth of a second for what is milliseconds elsewhere.
-	recording := min(max(left/3, 250*time.Millisecond), time.Second)
-	return max(0, min(killAfter, left-recording))
+	return max(0, min(killAfter, left-recording(left)))
 }
 
-// terminate asks the program to end, and has it killed after a time.
-func (x *execution) terminate(killAfter time.Duration, why string) {
+// recording is the part of what is left of a stop that is for killing and recording.
+func recording(left time.Duration) time.Duration {
+	return min(max(left/2, 250*time.Millisecond), 2*time.Second)
+}
+
+// obey is how long the shim has for the killing before the server does it.
+func obey(ctx context.Context) time.Duration {
+	if left, limited := lastcall.TimeLeft(ctx); limited {
+		return min(obeyWait, recording(left)/3)
+	}
+	return obeyWait
+}
+
+// terminate asks the program to end, and has it killed after a time: by the shim, and if that does not
+// obey, by the server.
+func (x *execution) terminate(ctx context.Context, killAfter time.Duration, why string) {
+	killAfter = room(ctx, killAfter)
 	x.killAt = time.Now().Add(killAfter)
+	x.overdue = time.After(killAfter + obey(ctx))
 	x.announce(killAfter, true, why)
-	x.program.stop(killAfter)
+	x.program.stop(time.Until(x.killAt))
 }
 
-// announce writes the stop file.
+// announce has the stop file written, and waits a moment for it.
 func (x *execution) announce(left time.Duration, limited bool, why string) {
 	x.told = true
-	if err := x.writeStop(left, limited, why); err != nil {
-		x.runner.Logger.Warn("a program was not told of its stop", "task", x.run.ID(), "kind", x.kind.Name, "error", err)
+	select {
+	case err := <-x.notice.post(stopLine(left, limited, why)):
+		if err != nil {
+			x.runner.Logger.Warn("a program was not told of its stop", "task", x.run.ID(), "kind", x.kind.Name, "error", err)
+		}
+	case <-time.After(headStart):
 	}
 }
 
@@ -233,7 +269,7 @@ func (x *execution) drain() {
 
 // end says what came of the run, when nothing of the program is left.
 func (x *execution) end(ctx context.Context, cause error) error {
-	for _, trouble := range x.program.troubles {
+	for _, trouble := range x.program.trouble() {
 		x.runner.Logger.Warn("trouble with a program", "task", x.run.ID(), "kind", x.kind.Name, "trouble", trouble)
 	}
 	err := x.outcome(ctx, cause)
@@ -261,14 +297,20 @@ func (x *execution) outcome(ctx context.Context, cause error) error {
 	if p.failed != "" {
 		return fmt.Errorf("%s cannot be started: %s: %s", x.kind.Path, p.failed, x.kind.whyNotStarted())
 	}
-	if err := p.lost(); err != nil {
-		kill, cancel := context.WithTimeout(context.WithoutCancel(ctx), orphanWait)
-		defer cancel()
-		return task.Crashed(errors.Join(err, x.runner.Keeper.KillOrphans(kill)))
+	if err := p.lost(); err != nil && (!p.forced || cause == nil) {
+		return task.Crashed(errors.Join(err, p.left))
 	}
-	err := x.kind.outcome(fate{exit: *p.exit, cause: cause, told: x.told, complaint: x.console.complaint()})
+	exit := proc.Exit{Code: -1, Signal: syscall.SIGKILL, Killed: true}
+	if p.exit != nil {
+		exit = *p.exit
+		exit.Killed = exit.Killed || p.forced
+	}
+	err := x.kind.outcome(fate{exit: exit, cause: cause, told: x.told, complaint: x.console.complaint(), memory: x.group.OutOfMemory()})
 	if errors.Is(err, errKilled) {
 		x.run.Log("[lastcall: " + err.Error() + "]")
+	}
+	if p.left != nil && err != nil {
+		err = fmt.Errorf("%w; %w", err, p.left)
 	}
 	return err
 }

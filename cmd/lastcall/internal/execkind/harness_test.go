@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 	"github.com/lastcall-go/lastcall/internal/proc"
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/memstore"
@@ -20,8 +21,15 @@ import (
 // patience bounds every wait for something that will happen.
 const patience = 60 * time.Second
 
+// keeper is the one of this process: to another one its shims would be orphans.
+var keeper proc.Keeper
+
 // The test binary is started as a shim, as the program is.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == nosyCommand {
+		beNosy()
+		syscall.Exit(0)
+	}
 	if len(os.Args) > 1 && os.Args[1] == ShimCommand {
 		syscall.Exit(Shim()) // os.Exit sleeps for a second under the race detector
 	}
@@ -35,9 +43,13 @@ type fixture struct {
 	store  *memstore.Store
 	client *task.Client
 	group  *lastcall.Group
+	runner *Runner
 	dir    string // where the program starts
 	temp   string // where its scratch directory is made
 	log    strings.Builder
+	// isolation and cgroups are the Runner's.
+	isolation confine.Isolation
+	cgroups   *confine.Cgroups
 }
 
 // newFixture makes a fixture whose only kind is a shell script. Its tests do not run side by side,
@@ -67,7 +79,8 @@ func (f *fixture) serve(grace time.Duration) {
 	f.t.Helper()
 	log := slog.New(slog.NewTextHandler(&f.log, nil))
 	var mux task.Mux
-	r := Runner{Keeper: new(proc.Keeper), Logger: log}
+	r := &Runner{Keeper: &keeper, Isolation: f.isolation, Cgroups: f.cgroups, Logger: log}
+	f.runner = r
 	r.Register(&mux, f.kind)
 	w, err := task.NewWorker(task.WorkerConfig{Store: f.store, Mux: &mux, Logger: log})
 	if err != nil {
@@ -76,6 +89,7 @@ func (f *fixture) serve(grace time.Duration) {
 	if f.group, err = lastcall.New(context.Background(), lastcall.Config{Grace: grace, Delay: -1, Logger: log}); err != nil {
 		f.t.Fatal(err)
 	}
+	f.group.Defer("programs", r.Close)
 	if err := f.group.Go("worker", w.Serve); err != nil {
 		f.t.Fatal(err)
 	}

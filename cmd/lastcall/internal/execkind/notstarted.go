@@ -18,12 +18,12 @@ var (
 func (k Kind) whyNotStarted() string {
 	info, err := os.Stat(k.Path)
 	switch {
-	case err != nil || info.IsDir():
+	case err != nil || !info.Mode().IsRegular(): // opened, a pipe would keep us waiting
 		return "look at exec and dir of kind " + k.Name
 	case info.Mode()&0o111 == 0:
 		return "it is not executable: chmod +x it"
 	}
-	f, err := os.Open(k.Path)
+	f, err := os.OpenFile(k.Path, os.O_RDONLY|nonBlocking, 0)
 	if err != nil {
 		return "this user may not read it: look at its mode and owner"
 	}
@@ -39,6 +39,9 @@ func (k Kind) whyNotStarted() string {
 	}
 	if !isScript && !bytes.HasPrefix(line, elf) {
 		return "it is no program of this machine, and no script, which begins with a line such as #!/bin/sh"
+	}
+	if k.User != nil {
+		return fmt.Sprintf("user %d must be able to execute it, and to enter its directory and dir of kind %s", k.User.UID, k.Name)
 	}
 	return "look at exec and dir of kind " + k.Name
 }

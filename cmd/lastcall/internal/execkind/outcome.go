@@ -25,6 +25,8 @@ type fate struct {
 	told bool
 	// complaint is the last thing that it said on standard error.
 	complaint string
+	// memory says that the limit of memory has killed something; empty if not.
+	memory string
 }
 
 // outcome is the error that the handler returns, nil for success. The worker adds what it knows:
@@ -42,11 +44,16 @@ func (k Kind) outcome(f fate) error {
 		return fmt.Errorf("%w (killAfter is %v, and a stop may leave less)", errKilled, k.KillAfter)
 	case f.cause != nil:
 		return task.ErrInterrupted
+	case e.Killed && e.Signal == syscall.SIGKILL:
+		return task.Crashed(errors.New("the server killed it when it ended itself"))
 	case e.Signal == syscall.SIGKILL:
+		if f.memory != "" {
+			return task.Crashed(errors.New(f.String()))
+		}
 		return task.Crashed(fmt.Errorf("%s, which was not lastcall's: perhaps the system was out of memory", f))
 	case e.Code == tryAgain && !f.told:
 		return task.Snooze(k.Backoff)
-	case e.Code == 128+int(syscall.SIGKILL):
+	case e.Code == 128+int(syscall.SIGKILL) && f.memory == "":
 		return fmt.Errorf("%s: a shell says so when what it ran was killed by signal 9, perhaps because the system was out of memory", f)
 	}
 	return errors.New(f.String())
@@ -57,6 +64,9 @@ func (f fate) String() string {
 	how := fmt.Sprintf("exit code %d", f.exit.Code)
 	if f.exit.Signal != 0 {
 		how = fmt.Sprintf("ended by signal %d (%v)", int(f.exit.Signal), f.exit.Signal)
+	}
+	if f.memory != "" {
+		how += ": " + f.memory
 	}
 	if f.complaint != "" {
 		how += ", its last words: " + f.complaint

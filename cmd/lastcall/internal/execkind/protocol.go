@@ -3,6 +3,7 @@ package execkind
 import (
 	"time"
 
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 	"github.com/lastcall-go/lastcall/internal/proc"
 )
 
@@ -32,6 +33,11 @@ type start struct {
 	Env  []string
 	// Scratch is the run's directory, which the shim removes when the server is gone.
 	Scratch string
+	// Isolation is where the shim is, and Confined how the program is confined besides.
+	Isolation confine.Isolation
+	Confined  confine.Program
+	// Try asks for no program: only whether one could be started in this isolation.
+	Try bool
 }
 
 // stop asks for SIGTERM, if it was not yet sent, and for SIGKILL to the whole tree after a time.

@@ -3,7 +3,6 @@ package execkind
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,19 +29,30 @@ func Variables() []string {
 	return []string{envTaskID, envKind, envFence, envRun, envPayload, envCheckpoint, envStop}
 }
 
+// The names in a run's directory.
+const (
+	payloadName    = "payload"
+	checkpointName = "checkpoint"
+	stopName       = "stop"
+	tmpName        = "tmp"
+)
+
 // scratch is the directory of one run, and is removed with all that is in it at the run's end.
-type scratch struct{ dir string }
+type scratch struct {
+	folder *folder
+	dir    string // its path, for the program
+}
 
 // newScratch makes a run's directory with the payload in it, and the checkpoint if there is one.
 func newScratch(payload, checkpoint []byte) (*scratch, error) {
-	dir, err := os.MkdirTemp("", "lastcall-run-")
+	f, dir, err := makeFolder(os.TempDir(), "lastcall-run-")
 	if err != nil {
 		return nil, fmt.Errorf("a run needs a directory of its own: %w: make the temporary directory writable, or name another one in TMPDIR", err)
 	}
-	s := &scratch{dir: dir}
-	err = errors.Join(os.Mkdir(s.tmp(), 0o700), os.WriteFile(s.payload(), payload, 0o600))
+	s := &scratch{folder: f, dir: dir}
+	err = errors.Join(f.mkdir(tmpName), f.write(payloadName, payload))
 	if checkpoint != nil {
-		err = errors.Join(err, os.WriteFile(s.checkpoint(), checkpoint, 0o600))
+		err = errors.Join(err, f.write(checkpointName, checkpoint))
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("directory of the run: %w", err), s.remove())
@@ -50,21 +60,19 @@ func newScratch(payload, checkpoint []byte) (*scratch, error) {
 	return s, nil
 }
 
-func (s *scratch) payload() string    { return filepath.Join(s.dir, "payload") }
-func (s *scratch) checkpoint() string { return filepath.Join(s.dir, "checkpoint") }
-func (s *scratch) stopFile() string   { return filepath.Join(s.dir, "stop") }
-func (s *scratch) tmp() string        { return filepath.Join(s.dir, "tmp") }
+// path is that of a name, for the program: here names are opened in the folder.
+func (s *scratch) path(name string) string { return filepath.Join(s.dir, name) }
 
 // env is the program's whole environment. Of two values of a variable the later one counts.
 func (s *scratch) env(k Kind, run *task.Run) []string {
-	all := slices.Concat([]string{"PWD=" + k.Dir, "TMPDIR=" + s.tmp()}, k.Env, []string{
+	all := slices.Concat([]string{"PWD=" + k.Dir, "TMPDIR=" + s.path(tmpName)}, k.Env, []string{
 		envTaskID + "=" + run.ID(),
 		envKind + "=" + k.Name,
 		envFence + "=" + strconv.FormatInt(run.FencingToken(), 10),
 		envRun + "=" + strconv.Itoa(run.Task().Runs),
-		envPayload + "=" + s.payload(),
-		envCheckpoint + "=" + s.checkpoint(),
-		envStop + "=" + s.stopFile(),
+		envPayload + "=" + s.path(payloadName),
+		envCheckpoint + "=" + s.path(checkpointName),
+		envStop + "=" + s.path(stopName),
 	})
 	at := make(map[string]int)
 	env := all[:0]
@@ -80,26 +88,16 @@ func (s *scratch) env(k Kind, run *task.Run) []string {
 	return env
 }
 
-// writeStop tells the program until when it may go on, and why it must end. The file is there as a
-// whole or not at all.
+// stopLine tells the program until when it may go on, and why it must end.
 //
 //	2026-01-02T15:04:05.678Z 9.500 stop
 //
 // Where there is no deadline the first two are "-".
-func (s *scratch) writeStop(left time.Duration, limited bool, why string) error {
-	line := "- - " + why + "\n"
-	if limited {
-		line = fmt.Sprintf("%s %.3f %s\n", time.Now().Add(left).UTC().Format("2006-01-02T15:04:05.000Z07:00"), left.Seconds(), why)
+func stopLine(left time.Duration, limited bool, why string) string {
+	if !limited {
+		return "- - " + why + "\n"
 	}
-	next := s.stopFile() + ".new"
-	err := os.WriteFile(next, []byte(line), 0o600)
-	if err == nil {
-		err = os.Rename(next, s.stopFile())
-	}
-	if err != nil {
-		return fmt.Errorf("stop file: %w", err)
-	}
-	return nil
+	return fmt.Sprintf("%s %.3f %s\n", time.Now().Add(left).UTC().Format("2006-01-02T15:04:05.000Z07:00"), left.Seconds(), why)
 }
 
 // whyStopped is the word in a stop file for the cause of a context's end.
@@ -116,24 +114,11 @@ func whyStopped(cause error) string {
 	return "stop"
 }
 
+// remove removes the directory and all that is in it.
 func (s *scratch) remove() error {
-	if err := removeAll(s.dir); err != nil {
-		return fmt.Errorf("directory of a run is left behind: %w", err)
+	defer s.folder.close()
+	if err := s.folder.remove(); err != nil {
+		return fmt.Errorf("directory of a run: %w", err)
 	}
 	return nil
-}
-
-// removeAll removes a tree, also one in which the program took itself the right to write.
-func removeAll(dir string) error {
-	err := os.RemoveAll(dir)
-	if !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if d != nil && d.IsDir() {
-			_ = os.Chmod(path, 0o700) // what cannot be changed cannot be removed either
-		}
-		return nil
-	})
-	return os.RemoveAll(dir)
 }

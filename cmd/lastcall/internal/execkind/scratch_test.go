@@ -1,7 +1,6 @@
 package execkind
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,6 +18,7 @@ func TestStopFile_HasDeadlineSecondsAndReason(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	n := notice{folder: s.folder}
 	for _, c := range []struct {
 		left    time.Duration
 		limited bool
@@ -27,14 +27,15 @@ func TestStopFile_HasDeadlineSecondsAndReason(t *testing.T) {
 		{9500 * time.Millisecond, true, `^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z 9\.500 stop\n$`},
 		{0, false, `^- - stop\n$`},
 	} {
-		if err := s.writeStop(c.left, c.limited, "stop"); err != nil {
+		if err := <-n.post(stopLine(c.left, c.limited, "stop")); err != nil {
 			t.Fatal(err)
 		}
-		b, err := os.ReadFile(s.stopFile())
+		b, err := os.ReadFile(s.path(stopName))
 		if err != nil || !regexp.MustCompile(c.want).Match(b) {
 			t.Errorf("%q, %v; want %s", b, err, c.want)
 		}
 	}
+	n.Wait()
 	if err := s.remove(); err != nil {
 		t.Error(err)
 	}
@@ -48,21 +49,6 @@ func TestStopFile_TheReasonOfAStopIsOneWord(t *testing.T) {
 		if got := whyStopped(cause); got != want {
 			t.Errorf("%v: %q, want %q", cause, got, want)
 		}
-	}
-}
-
-func TestScratch_WhatAProgramHasLockedIsRemovedAllTheSame(t *testing.T) {
-	root := filepath.Join(t.TempDir(), "run")
-	locked := filepath.Join(root, "a", "b")
-	if err := errors.Join(os.MkdirAll(locked, 0o700), os.WriteFile(filepath.Join(locked, "c"), nil, 0o600),
-		os.Chmod(locked, 0), os.Chmod(filepath.Dir(locked), 0o500)); err != nil {
-		t.Fatal(err)
-	}
-	if err := removeAll(root); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Stat(root); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("it is left: %v", err)
 	}
 }
 

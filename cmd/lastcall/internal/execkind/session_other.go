@@ -1,4 +1,4 @@
-//go:build !unix
+//go:build !linux
 
 package execkind
 
@@ -6,4 +6,7 @@ import "syscall"
 
 func ownSession() *syscall.SysProcAttr { return nil }
 
-const nonBlocking = 0
+const (
+	goOn        = syscall.Signal(0)
+	nonBlocking = 0
+)

@@ -8,29 +8,31 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/lastcall-go/lastcall/internal/proc"
 )
 
 // bare starts a shim with a shell script and the run's directory, and returns the server's ends.
 func bare(t *testing.T, script, scratch string) (orders, reports *os.File, wait func()) {
+	t.Helper()
+	return bareWith(t, start{Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Dir: scratch, Env: []string{"PATH=" + os.Getenv("PATH")}, Scratch: scratch})
+}
+
+// bareWith is bare with any program.
+func bareWith(t *testing.T, st start) (orders, reports *os.File, wait func()) {
 	t.Helper()
 	ordersR, orders, err1 := os.Pipe()
 	reports, reportsW, err2 := os.Pipe()
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
-	var k proc.Keeper
 	cmd := shimCommand("test")
 	cmd.ExtraFiles = []*os.File{ordersR, reportsW}
-	if err := errors.Join(k.Start(cmd), closeAll(ordersR, reportsW)); err != nil {
+	if err := errors.Join(keeper.Start(cmd), closeAll(ordersR, reportsW)); err != nil {
 		t.Fatal(err)
 	}
-	st := start{Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Dir: scratch, Env: []string{"PATH=" + os.Getenv("PATH")}, Scratch: scratch}
 	if err := gob.NewEncoder(orders).Encode(order{Start: &st}); err != nil {
 		t.Fatal(err)
 	}
-	return orders, reports, func() { _ = k.Wait(cmd) } // its reports count
+	return orders, reports, func() { _ = keeper.Wait(cmd) } // its reports count
 }
 
 func TestShim_RemovesTheRunsDirectoryWhenTheServerIsGone(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 	"github.com/lastcall-go/lastcall/internal/proc"
 )
 
@@ -28,22 +29,50 @@ func Shim() int {
 		orders:  gob.NewDecoder(os.NewFile(ordersFD, "orders")),
 		reports: gob.NewEncoder(os.NewFile(reportsFD, "reports")),
 	}
+	// The first process of a PID namespace must first be let in, and those that could look at it
+	// are not in there. What a server tells, secrets perhaps, nobody can read here.
+	err := closedUnless(os.Getpid() == 1)
 	var first order
 	if s.orders.Decode(&first) != nil || first.Start == nil {
 		fmt.Fprintln(os.Stderr, "lastcall: "+ShimCommand+" is started by lastcall serve, for each program of a task; it is of no use to people")
 		return 1
 	}
+	if err = errors.Join(err, confine.Undumpable(), first.Start.Isolation.Enter()); err != nil {
+		s.report(report{Failed: err.Error()})
+		return 0
+	}
+	if first.Start.Try {
+		return s.try()
+	}
 	return s.run(*first.Start)
+}
+
+// closedUnless closes this process to others, unless it is to be let in first.
+func closedUnless(admitted bool) error {
+	if admitted {
+		return nil
+	}
+	return confine.Undumpable()
+}
+
+// try reports whether a program could be looked after here.
+func (s *shim) try() int {
+	if _, err := proc.Children(os.Getpid()); err != nil {
+		s.report(report{Failed: err.Error()})
+	}
+	return 0
 }
 
 type shim struct {
 	orders  *gob.Decoder
 	reports *gob.Encoder
 	tree    *proc.Tree
+	group   *confine.Cgroup
 	killing bool
 }
 
 func (s *shim) run(st start) int {
+	scratch, noScratch := openFolder(st.Scratch) // before the program can put another one there
 	if err := s.start(st); err != nil {
 		s.report(report{Failed: err.Error()})
 		return 0
@@ -82,8 +111,11 @@ func (s *shim) run(st start) int {
 			if exited != nil { // both at once
 				orphans = !s.tellExit() || orphans
 			}
-			if orphans {
-				_ = removeAll(st.Scratch) // nobody is left to be told
+			if orphans { // nobody is left to be told
+				if noScratch == nil {
+					_ = scratch.remove()
+				}
+				_ = st.Confined.Cgroup.Remove()
 			}
 			return 0
 		}
@@ -91,8 +123,9 @@ func (s *shim) run(st start) int {
 }
 
 func (s *shim) start(st start) (err error) {
-	s.tree, err = proc.Start(st.Path, st.Argv, os.ProcAttr{
-		Dir: st.Dir, Env: st.Env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
+	s.group = st.Confined.Cgroup
+	s.tree, err = st.Isolation.Start(st.Path, st.Argv, os.ProcAttr{
+		Dir: st.Dir, Env: st.Env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}}, st.Confined)
 	if err != nil {
 		return err
 	}
@@ -126,6 +159,9 @@ func (s *shim) kill() {
 	}
 	s.killing = true
 	go func() { // ends with the tree
+		if err := s.group.Kill(); err != nil {
+			s.report(report{Trouble: err.Error()})
+		}
 		if err := s.tree.Kill(); err != nil {
 			s.report(report{Trouble: "only the program's process group was killed: " + err.Error()})
 		}

@@ -215,3 +215,69 @@ func TestStop_AProgramThatIsStoppedHearsOfItsEnd(t *testing.T) {
 	}
 	want(t, got, task.StatusInterrupted, task.ReasonStop, 0, 1, 0, "")
 }
+
+// dead checks that the processes are dead whose numbers the program has written.
+func (f *fixture) dead(names ...string) {
+	f.t.Helper()
+	for _, name := range names {
+		if pid, err := strconv.Atoi(f.prints(name)); err != nil || proc.Alive(pid) {
+			f.t.Errorf("%s (%d) lives, %v", name, pid, err)
+		}
+	}
+}
+
+func TestShim_ThatItsProgramStopsAgainAndAgainHoldsUpNoTimeout(t *testing.T) {
+	if err := proc.BecomeSubreaper(); err != nil { // as lastcall serve does
+		t.Fatal(err)
+	}
+	for name, how := range map[string]string{"once": "kill -STOP $PPID", "again and again": "(while :; do kill -STOP $PPID; done) &"} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, how+"\n"+stubborn)
+			f.kind.Timeout, f.kind.KillAfter = 3*time.Second, 300*time.Millisecond
+			id := f.enqueue("{}")
+			f.serve(time.Minute)
+			want(t, f.ends(id), task.StatusFailed, "", 1, 0, 0, "timeout of 3s exceeded: ended by signal 9 (killed)")
+			f.dead("own", "away")
+			f.stop()
+		})
+	}
+}
+
+// A program without a timeout, whose shim cannot tell that it has ended.
+func TestShim_ThatIsStoppedTellsOfItsProgramsEndAllTheSame(t *testing.T) {
+	f := newFixture(t, "kill -STOP $PPID; exit 0")
+	id := f.enqueue("{}")
+	f.serve(time.Minute)
+	want(t, f.ends(id), task.StatusSucceeded, "", 0, 0, 0, "")
+	f.stop()
+}
+
+func TestShim_ThatIsKilledIsACrashThoughTheProgramHoldsItsPipe(t *testing.T) {
+	if err := proc.BecomeSubreaper(); err != nil { // as lastcall serve does
+		t.Fatal(err)
+	}
+	f := newFixture(t, `exec 9> /proc/$PPID/fd/4; `+strings.Replace(stubborn, "echo $$ > own", "echo $$ > own; kill -KILL $PPID", 1))
+	f.kind.MaxCrashes = 1
+	id := f.enqueue("{}")
+	f.serve(time.Minute)
+	want(t, f.ends(id), task.StatusFailed, "", 0, 0, 1, "the shim that watched over the program has ended (killed by signal 9)")
+	f.dead("own", "away")
+	f.stop()
+}
+
+func TestRunner_CloseKillsWhatStillRuns(t *testing.T) {
+	if err := proc.BecomeSubreaper(); err != nil { // as lastcall serve does
+		t.Fatal(err)
+	}
+	f := newFixture(t, stubborn)
+	f.kind.MaxCrashes = 1
+	id := f.enqueue("{}")
+	f.serve(time.Minute)
+	f.prints("own")
+	if err := f.runner.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	f.dead("own", "away")
+	want(t, f.ends(id), task.StatusFailed, "", 0, 0, 1, "the last one: the ")
+	f.stop()
+}

@@ -1,0 +1,130 @@
+package confine
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Limits bound what a run may use, with all its processes together. Zero is no bound.
+type Limits struct {
+	// Memory is in bytes. Who needs more is killed by the kernel.
+	Memory int64
+	// CPU is in thousandths of a processor. Who needs more waits.
+	CPU int64
+	// PIDs is how many processes and threads there may be at once. The system refuses more.
+	PIDs int64
+}
+
+const (
+	minMemory = 1 << 20
+	minCPU    = 10
+	// A group of the first version counts for a moment the thread that starts the program in it.
+	minPIDs = 2
+)
+
+// units of an amount of memory, as Kubernetes writes them.
+var units = []struct {
+	suffix string
+	factor float64
+}{
+	{"Ki", 1 << 10}, {"Mi", 1 << 20}, {"Gi", 1 << 30}, {"Ti", 1 << 40},
+	{"k", 1e3}, {"M", 1e6}, {"G", 1e9}, {"T", 1e12}, {"", 1},
+}
+
+// ParseMemory reads an amount of memory, as 256Mi or 1G.
+func ParseMemory(text string) (int64, error) {
+	for _, u := range units {
+		number, ok := strings.CutSuffix(text, u.suffix)
+		if !ok {
+			continue
+		}
+		n, err := parseNumber(number)
+		switch bytes := n * u.factor; {
+		case err != nil:
+			return 0, fmt.Errorf("%q is no amount of memory: write it as 256Mi or 1Gi", text)
+		case bytes < minMemory:
+			return 0, fmt.Errorf("%s is less than 1Mi, in which no program starts: write it as 256Mi or 1Gi", text)
+		case bytes >= 1<<60:
+			return 0, fmt.Errorf("%s is more memory than any machine has", text)
+		default:
+			return int64(bytes), nil
+		}
+	}
+	return 0, nil // not reached: everything ends with ""
+}
+
+// ParseCPU reads a number of processors, as 0.5, 2 or 500m.
+func ParseCPU(text string) (int64, error) {
+	number, isThousandths := strings.CutSuffix(text, "m")
+	n, err := parseNumber(number)
+	if !isThousandths {
+		n *= 1000
+	}
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%q is no number of processors: write it as 500m, 0.5 or 2", text)
+	case n < minCPU:
+		return 0, fmt.Errorf("%s is less than 10m, the least that the kernel can tell apart", text)
+	case n > 1e6:
+		return 0, fmt.Errorf("%s is more than a thousand processors: is that meant?", text)
+	}
+	return int64(n), nil
+}
+
+// CheckPIDs checks a number of processes and threads.
+func CheckPIDs(n int) (int64, error) {
+	switch {
+	case n < minPIDs:
+		return 0, fmt.Errorf("%d: use %d or more, or leave it out", n, minPIDs)
+	case n > 1<<22: // PID_MAX_LIMIT
+		return 0, fmt.Errorf("%d is more than the system can have", n)
+	}
+	return int64(n), nil
+}
+
+// parseNumber reads digits with or without a point; no sign, exponent, or name such as Inf.
+func parseNumber(text string) (float64, error) {
+	if text == "" || strings.Trim(text, "0123456789.") != "" {
+		return 0, strconv.ErrSyntax
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	if err == nil && math.IsInf(n, 0) {
+		err = strconv.ErrRange
+	}
+	return n, err
+}
+
+// memory writes an amount of memory as ParseMemory reads it.
+func memory(bytes int64) string {
+	for _, u := range []struct {
+		suffix string
+		factor int64
+	}{{"Gi", 1 << 30}, {"Mi", 1 << 20}, {"Ki", 1 << 10}} {
+		if bytes%u.factor == 0 {
+			return strconv.FormatInt(bytes/u.factor, 10) + u.suffix
+		}
+	}
+	return strconv.FormatInt(bytes, 10)
+}
+
+// controllers are those that the limits need, by the names that both versions have.
+func (l Limits) controllers() []string {
+	var all []string
+	for _, c := range []struct {
+		name  string
+		limit int64
+	}{{controllerMemory, l.Memory}, {controllerCPU, l.CPU}, {controllerPIDs, l.PIDs}} {
+		if c.limit > 0 {
+			all = append(all, c.name)
+		}
+	}
+	return all
+}
+
+const (
+	controllerMemory = "memory"
+	controllerCPU    = "cpu"
+	controllerPIDs   = "pids"
+)

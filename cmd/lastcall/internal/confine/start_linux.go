@@ -1,0 +1,55 @@
+package confine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lastcall-go/lastcall/internal/proc"
+)
+
+// Start starts a program with all its descendants, as proc.Start does, confined: it can gain no
+// privileges by what it executes (setuid, file capabilities), and it is what p says.
+func (i Isolation) Start(path string, argv []string, attr os.ProcAttr, p Program) (tree *proc.Tree, err error) {
+	attr.Sys = new(syscall.SysProcAttr)
+	if u := p.User; u != nil {
+		attr.Sys.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
+	}
+	// These are properties of a thread that are inherited: this process itself keeps what it has.
+	err = onThread(func() error {
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			return fmt.Errorf("refuse new privileges: %w", err)
+		}
+		if i == UserNamespaced {
+			if err := dropCapabilities(); err != nil {
+				return err
+			}
+		}
+		leave, err := p.Cgroup.enter(attr.Sys)
+		if err != nil {
+			return err
+		}
+		tree, err = proc.Start(path, argv, attr)
+		return errors.Join(err, leave())
+	})
+	return tree, err
+}
+
+// onThread calls f on a thread that ends with the call, and is not the process's first one: that
+// one cannot end, and stands for the whole process where groups of processes are counted.
+func onThread(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: so the thread ends
+		if unix.Gettid() == unix.Getpid() {
+			done <- onThread(f) // on another one, since this one is taken
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}

@@ -1,0 +1,37 @@
+package execkind
+
+import (
+	"fmt"
+	"sync"
+)
+
+// notice is a run's stop file. It is written beside everything else: the directory is the program's,
+// and whatever holds up the writing must not hold up the stop.
+type notice struct {
+	folder *folder
+
+	sync.WaitGroup            // of the writers, which end with the program at the latest
+	mu             sync.Mutex // held while one writes
+	posted         int        // by watch alone
+	written        int
+}
+
+// post has a line written in the place of the one before, and says in the channel when it is there.
+func (n *notice) post(line string) <-chan error {
+	n.posted++
+	number, result := n.posted, make(chan error, 1)
+	n.Go(func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		var err error
+		if number > n.written { // and no later one is there
+			n.written = number
+			err = n.folder.write(stopName, []byte(line))
+		}
+		if err != nil {
+			err = fmt.Errorf("stop file: %w", err)
+		}
+		result <- err
+	})
+	return result
+}

@@ -1,0 +1,69 @@
+package execkind
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
+)
+
+// giveTo hands the directory to the user of the program, nil for the server's own. Nothing of the
+// program runs yet.
+func (s *scratch) giveTo(u *confine.User) error {
+	if u == nil {
+		return nil
+	}
+	err := s.folder.giveTo(u, tmpName, payloadName, checkpointName)
+	if err != nil {
+		return fmt.Errorf("directory of the run: %w: a server that is root needs CAP_CHOWN for programs of other users", err)
+	}
+	return reachable(filepath.Dir(s.dir), u)
+}
+
+// giveTo hands the directory and the names in it that there are to a user, and what is written into
+// it later.
+func (d *folder) giveTo(u *confine.User, names ...string) error {
+	for _, name := range names {
+		err := unix.Fchownat(int(d.Fd()), name, int(u.UID), int(u.GID), unix.AT_SYMLINK_NOFOLLOW)
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			return err
+		}
+	}
+	if err := d.Chown(int(u.UID), int(u.GID)); err != nil {
+		return err
+	}
+	d.owner, d.user = u.UID, u
+	return nil
+}
+
+// own hands a new file to the user, if there is one.
+func (d *folder) own(f *os.File) error {
+	if d.user == nil {
+		return nil
+	}
+	return f.Chown(int(d.user.UID), int(d.user.GID))
+}
+
+// reachable says which directory keeps a user from reaching one.
+func reachable(dir string, u *confine.User) error {
+	dir, err := filepath.EvalSymlinks(dir)
+	for ; err == nil; dir = filepath.Dir(dir) {
+		var info os.FileInfo
+		if info, err = os.Stat(dir); err != nil {
+			break
+		}
+		owner, ok := info.Sys().(*syscall.Stat_t)
+		if ok && !u.CanEnter(info.Mode(), owner.Uid, owner.Gid) {
+			return fmt.Errorf("user %d cannot reach its run's directory, since it may not enter %s: name another temporary directory in TMPDIR", u.UID, dir)
+		}
+		if dir == filepath.Dir(dir) {
+			return nil
+		}
+	}
+	return errors.Join(errors.New("directory of the run"), err)
+}

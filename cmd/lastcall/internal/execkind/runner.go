@@ -1,0 +1,126 @@
+package execkind
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
+	"github.com/lastcall-go/lastcall/internal/proc"
+)
+
+const (
+	// tidyWait is how long a run waits until its directory is removed. It ends when that takes longer,
+	// as with a million files, but for maxLate of them: a program must not fill the disk faster than
+	// it is emptied.
+	tidyWait = 500 * time.Millisecond
+	maxLate  = 4
+)
+
+// Runner runs the programs of one server.
+type Runner struct {
+	// Keeper starts the shims, and ends what one of them leaves that was killed itself. The server
+	// should be a subreaper for that, or PID 1.
+	Keeper *proc.Keeper
+	// InheritLock returns a descriptor of the lock that proves the life of a worker, for a shim to
+	// hold. Nil where the store has no such locks.
+	InheritLock func(worker string) (*os.File, error)
+	// Isolation keeps programs apart from other processes. [FindIsolation] finds what the system allows.
+	Isolation confine.Isolation
+	// Cgroups makes the groups of kinds with Limits, and must be there if there are some.
+	Cgroups *confine.Cgroups
+	// Logger hears what is the operator's to know and not the task's.
+	Logger *slog.Logger
+
+	mu       sync.Mutex
+	closed   bool
+	programs map[*supervised]bool
+	late     map[<-chan struct{}]bool // directories that are being removed though their runs are over
+}
+
+// Close kills the programs that still run, which is so when their handlers were abandoned, and waits
+// until nothing of them is left or ctx ends. It is to be called before the store is closed: as long
+// as a program may live, its worker is not given up.
+func (r *Runner) Close(ctx context.Context) error {
+	r.mu.Lock()
+	r.closed = true
+	programs, late := slices.Collect(maps.Keys(r.programs)), slices.Collect(maps.Keys(r.late))
+	r.mu.Unlock()
+	for _, p := range programs {
+		p.end()
+	}
+	for i, p := range programs {
+		select {
+		case <-p.done:
+		case <-ctx.Done():
+			return fmt.Errorf("%d programs may still run: %w", len(programs)-i, context.Cause(ctx))
+		}
+	}
+	for i, done := range late {
+		select {
+		case <-done:
+		case <-ctx.Done(): // which is no reason for a stop to fail
+			r.Logger.Warn("directories of runs are left behind, since it takes long to remove them", "n", len(late)-i, "in", os.TempDir())
+			return nil
+		}
+	}
+	return nil
+}
+
+// keep remembers a program until it is forgotten.
+func (r *Runner) keep(p *supervised) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.programs == nil {
+		r.programs = make(map[*supervised]bool)
+	}
+	r.programs[p] = true
+	if r.closed {
+		p.end()
+	}
+}
+
+// forget is for a program that has ended.
+func (r *Runner) forget(p *supervised) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.programs, p)
+}
+
+// tidy removes the directory of a run.
+func (r *Runner) tidy(remove func() error, task, kind string) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := remove(); err != nil {
+			r.Logger.Warn("cannot tidy up after a run", "task", task, "kind", kind, "error", err)
+		}
+	}()
+	if !closedWithin(tidyWait, done) && !r.leave(done) {
+		<-done
+	}
+}
+
+// leave lets a run end before its directory is removed, unless too many do.
+func (r *Runner) leave(done <-chan struct{}) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for d := range r.late {
+		if closedWithin(0, d) {
+			delete(r.late, d)
+		}
+	}
+	if len(r.late) == maxLate {
+		return false
+	}
+	if r.late == nil {
+		r.late = make(map[<-chan struct{}]bool)
+	}
+	r.late[done] = true
+	return true
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"os"
+
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
+)
+
+// limitsConfig bounds what a run may use, with all its processes.
+type limitsConfig struct {
+	// Memory is an amount as Kubernetes writes it: 256Mi. Who needs more is killed.
+	Memory string `yaml:"memory"`
+	// CPU is a number of processors: 500m, 0.5 or 2. Who needs more waits.
+	CPU string `yaml:"cpu"`
+	// PIDs is how many processes and threads there may be at once.
+	PIDs *int `yaml:"pids"`
+}
+
+// user checks who a program is to run as.
+func (c *checker) user(text string) *confine.User {
+	if text == "" {
+		return nil
+	}
+	u, err := confine.ParseUser(text)
+	if err != nil {
+		c.wrong("user", "%v", err)
+	}
+	return u
+}
+
+// limits checks the bounds of a run. That they can be held shows when the server starts.
+func (c *checker) limits(l limitsConfig) (out confine.Limits) {
+	var err error
+	if l.Memory != "" {
+		if out.Memory, err = confine.ParseMemory(l.Memory); err != nil {
+			c.wrong("limits.memory", "%v", err)
+		}
+	}
+	if l.CPU != "" {
+		if out.CPU, err = confine.ParseCPU(l.CPU); err != nil {
+			c.wrong("limits.cpu", "%v", err)
+		}
+	}
+	if l.PIDs != nil {
+		if out.PIDs, err = confine.CheckPIDs(*l.PIDs); err != nil {
+			c.wrong("limits.pids", "%v", err)
+		}
+	}
+	return out
+}
+
+// inherited is a variable of the server's, unless it is about the server's user and the program has
+// another one.
+func inherited(name string, u *confine.User) (string, bool) {
+	if u != nil {
+		switch name {
+		case "HOME":
+			return u.Home, u.Home != ""
+		case "USER", "LOGNAME":
+			return u.Name, u.Name != ""
+		}
+	}
+	return os.LookupEnv(name)
+}
