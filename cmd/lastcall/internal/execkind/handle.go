@@ -170,7 +170,7 @@ func room(ctx context.Context, killAfter time.Duration) time.Duration {
 
 // recording is the part of what is left of a stop that is for killing and recording.
 func recording(left time.Duration) time.Duration {
-	return min(max(left/2, 250*time.Millisecond), 2*time.Second)
+	return min(max(left*2/3, 250*time.Millisecond), 2*time.Second)
 }
 
 // obey is how long the shim has for the killing before the server does it.
