@@ -34,6 +34,9 @@ var (
 	// ErrKeyBusy means that the key of a new task is in the hands of a transaction that is still
 	// open, or of another unfinished task.
 	ErrKeyBusy = errors.New("task: key is busy")
+	// ErrIDConflict means that the id of a new task is another task's, of another kind or with another
+	// payload: what was asked for was not recorded, and will not be under this id.
+	ErrIDConflict = errors.New("task: id is another task's")
 	// ErrRunning and ErrNotRunning mean that a command does not fit what the task does now.
 	ErrRunning    = errors.New("task: is running")
 	ErrNotRunning = errors.New("task: is not running")

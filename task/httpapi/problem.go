@@ -58,6 +58,7 @@ var problems = []sort{
 	{"running", http.StatusConflict, "The task is running", task.ErrRunning, "wait for its end, or cancel or interrupt it first"},
 	{"not-running", http.StatusConflict, "The task is not running", task.ErrNotRunning, "GET it to see what it does"},
 	{"key-busy", http.StatusConflict, "The key is in other hands", task.ErrKeyBusy, "send it again in a moment, or look for the unfinished task that has the key"},
+	{"id-conflict", http.StatusConflict, "The id is another task's", task.ErrIDConflict, "it has another kind or payload, and nothing was recorded: choose a new id, or send the same task again as it was"},
 	{"too-large", http.StatusRequestEntityTooLarge, "The request is too large", task.ErrInvalid, ""},
 	{"unsupported-media-type", http.StatusUnsupportedMediaType, "The Content-Type is not the right one", nil, ""},
 	{"wrong-host", http.StatusMisdirectedRequest, "The Host is not this machine", nil, ""},

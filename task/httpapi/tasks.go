@@ -29,7 +29,9 @@ func (h *Handler) submit(a *answer, r *http.Request) error {
 	defer cancel()
 	mark := h.hub.mark()
 	done, err := h.client.EnqueueMany(ctx, []task.NewTask{n})
-	if err != nil {
+	if len(done) == 1 && done[0].Err != nil {
+		return done[0].Err
+	} else if err != nil {
 		return err
 	}
 	j := submitted{ID: done[0].ID, Existed: done[0].Existed}

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -27,6 +28,39 @@ func TestSubmit_IsCreatedOnceAndCanBeRepeated(t *testing.T) {
 		if err != nil || string(got.Payload) != `{ "a":  1 }` || got.Queue != "q" || got.Priority != 2 || got.RunAt.Sub(got.Created) != 90*time.Second {
 			t.Errorf("%+v, %v", got, err)
 		}
+	})
+}
+
+func TestSubmit_AnIDOfATaskWithAnotherKindOrPayloadIsAConflictForBothClients(t *testing.T) {
+	onEachStore(t, func(t *testing.T, s *site) {
+		c := s.client("")
+		if _, err := c.Enqueue(t.Context(), "k", []byte(`{"mine":1}`), &task.EnqueueOptions{ID: someID}); err != nil {
+			t.Fatal(err)
+		}
+		for _, body := range []string{
+			`{"id": "` + someID + `", "kind": "k", "payload": {"theirs":1}}`, `{"id": "` + someID + `", "kind": "other", "payload": {"mine":1}}`,
+		} {
+			s.refused(s.ask("POST", "/v1/tasks", body), "id-conflict", "another kind or payload")
+		}
+		if got, err := c.Enqueue(t.Context(), "k", []byte("2"), &task.EnqueueOptions{ID: someID}); !errors.Is(err, task.ErrIDConflict) || got.Existed {
+			t.Errorf("the client: %+v, %v", got, err)
+		}
+		var many []task.NewTask
+		for _, id := range []string{otherID, someID} {
+			n, err := task.Prepare("k", []byte("2"), &task.EnqueueOptions{ID: id})
+			if err != nil {
+				t.Fatal(err)
+			}
+			many = append(many, n)
+		}
+		done, err := c.EnqueueMany(t.Context(), many)
+		if !errors.Is(err, task.ErrIDConflict) || len(done) != 2 || done[0].Err != nil || !errors.Is(done[1].Err, task.ErrIDConflict) || done[1].Existed {
+			t.Errorf("many: %+v, %v", done, err)
+		}
+		if got, err := s.tasks.Get(t.Context(), someID); err != nil || got.Kind != "k" || string(got.Payload) != `{"mine":1}` {
+			t.Errorf("%+v, %v", got, err)
+		}
+		s.refused(s.ask("POST", "/v1/tasks", `{"id": "00000000-0000-0000-0000-000000000000", "kind": "k", "payload": 1}`), "invalid", "names nothing")
 	})
 }
 

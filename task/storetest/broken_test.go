@@ -350,6 +350,7 @@ var breaches = map[string]func(b *broken){
 		}
 	},
 	"31": func(b *broken) { eachReply(b, func(r *task.BeatReply) { r.Missing = nil }) },
+	"32": func(b *broken) { eachAdd(b, knowsNoConflict) },
 }
 
 func eachReply(b *broken, alter func(r *task.BeatReply)) {
