@@ -58,7 +58,7 @@ func serve(c config, grace time.Duration) error {
 			return err
 		}
 		s.tokens = tokens
-		settings.OnReload = func(context.Context) error { return tokens.Reload() }
+		settings.OnReload = tokens.Reload
 	}
 	defer keepOrphans(&s.keeper, c, s.log)()
 	if code := lastcall.Main(settings, s.setUp); code != 0 {
