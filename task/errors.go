@@ -37,6 +37,9 @@ var (
 	// ErrIDConflict means that the id of a new task is another task's, of another kind or with another
 	// payload: what was asked for was not recorded, and will not be under this id.
 	ErrIDConflict = errors.New("task: id is another task's")
+	// ErrStoreFull means that the store has no room for more, and that nothing was recorded. What it
+	// has accepted is safe.
+	ErrStoreFull = errors.New("task: the store has no room left")
 	// ErrRunning and ErrNotRunning mean that a command does not fit what the task does now.
 	ErrRunning    = errors.New("task: is running")
 	ErrNotRunning = errors.New("task: is not running")

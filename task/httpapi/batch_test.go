@@ -205,9 +205,12 @@ func TestBatch_AStoreThatFailsInTheMiddleOfABatchEndsItAndTheIDsAreTold(t *testi
 	for i, a := range got {
 		switch {
 		case i < batchStep && a.Problem != nil,
-			i >= batchStep && (a.Problem == nil || !strings.Contains(a.Problem.Detail, "disk full")),
+			i >= batchStep && (a.Problem == nil || !strings.Contains(a.Problem.Detail, "the store does not answer, or refuses")),
 			i < 2*batchStep && a.ID == "":
 			t.Fatalf("line %d: %+v, %v", a.Line, a, a.Problem)
 		}
+	}
+	if n := strings.Count(s.log.String(), "disk full"); n != 1 {
+		t.Errorf("the log has the reason %d times:\n%s", n, s.log)
 	}
 }

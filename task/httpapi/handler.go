@@ -138,12 +138,9 @@ func (h *Handler) serve(a *answer, r *http.Request) error {
 	return a.err
 }
 
-// refuse answers with a problem. What is not the client's fault is logged too.
+// refuse answers with a problem.
 func (h *Handler) refuse(a *answer, r *http.Request, err error) {
-	p := problemOf(err)
-	if p.Status >= http.StatusInternalServerError && r.Context().Err() == nil {
-		h.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
-	}
+	p := h.problemOf(r, err)
 	if a.status != 0 {
 		return // an answer has begun
 	}
@@ -151,6 +148,20 @@ func (h *Handler) refuse(a *answer, r *http.Request, err error) {
 		a.Header().Set("Retry-After", "1")
 	}
 	_ = a.json(p.Status, asProblem, p) // a problem always encodes
+}
+
+// problemOf is the problem of a request, and logs what is not the client's fault.
+func (h *Handler) problemOf(r *http.Request, err error) *Problem {
+	p := problemOf(err)
+	if p.Status < http.StatusInternalServerError || r.Context().Err() != nil {
+		return p
+	}
+	args := []any{"method", r.Method, "path", r.URL.Path, "error", err}
+	if p.Request != "" {
+		args = append(args, "request", p.Request)
+	}
+	h.log.Error("request failed", args...)
+	return p
 }
 
 // audit logs what a client has done, and the name of the token that it has shown, if any.

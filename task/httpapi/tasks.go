@@ -11,9 +11,12 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
+// errStoreLate is the cause of a context that has bounded the store's work.
+var errStoreLate = errors.New("the store has not answered in time")
+
 // withStoreTimeout bounds the store's work on a request, so that a store that hangs gives an answer.
 func withStoreTimeout(r *http.Request) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(r.Context(), storePatience, errors.New("the store has not answered in time"))
+	return context.WithTimeoutCause(r.Context(), storePatience, errStoreLate)
 }
 
 func (h *Handler) submit(a *answer, r *http.Request) error {

@@ -80,7 +80,7 @@ func explain(err error) error {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		hint = "another process has been writing for five seconds: is one of them stopped?"
 	case sqlite3.SQLITE_FULL:
-		hint = "make room on the disk; what was accepted is safe"
+		return storekit.Full(fmt.Errorf("%w: make room on the disk; what was accepted is safe", err))
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
 		hint = "the file, its -wal and -shm beside it, and the directory must be writable for this user"
 	default:
