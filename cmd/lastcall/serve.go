@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"syscall"
 	"time"
 
@@ -41,7 +41,7 @@ SIGHUP is a stop like SIGTERM, unless there is a token file: then it is read aga
 			if err != nil {
 				return err
 			}
-			return serve(c, flags.grace)
+			return serve(cmd, c, flags.grace)
 		},
 	}
 	flags.define(cmd)
@@ -49,8 +49,8 @@ SIGHUP is a stop like SIGTERM, unless there is a token file: then it is read aga
 }
 
 // serve runs until a stop, and returns the exit code of the group.
-func serve(c config, grace time.Duration) error {
-	s := service{config: c, log: newLog(os.Stderr, c.LogFormat)}
+func serve(cmd *cobra.Command, c config, grace time.Duration) error {
+	s := service{config: c, out: cmd.OutOrStdout(), log: newLog(cmd.ErrOrStderr(), c.LogFormat)}
 	settings := lastcall.Config{Grace: c.Grace, GraceFlag: grace, Logger: s.log}
 	if c.TokenFile != "" {
 		tokens, err := httpapi.LoadTokens(c.TokenFile, s.log)
@@ -70,6 +70,7 @@ func serve(c config, grace time.Duration) error {
 // service is what serve runs.
 type service struct {
 	config config
+	out    io.Writer
 	log    *slog.Logger
 	tokens *httpapi.Tokens // nil: everyone on this machine may do everything
 	keeper proc.Keeper
@@ -122,7 +123,7 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	if err := s.offer(g, m, listener, probeListener, api, newProbes(store, g.Ready, s.log)); err != nil {
 		return err
 	}
-	return announce(listener.Addr().String(), c)
+	return announce(s.out, listener.Addr().String(), c)
 }
 
 // offer serves the tasks with what the platform may ask, and the latter at a place of its own if
