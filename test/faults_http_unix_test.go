@@ -3,13 +3,18 @@
 package test
 
 import (
+	"bufio"
 	"context"
+	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestTokens_AFileThatBlocksOrIsEmptyHoldsUpNeitherRequestsNorTheStop(t *testing.T) {
@@ -53,4 +58,37 @@ func TestTokens_AFileThatBlocksOrIsEmptyHoldsUpNeitherRequestsNorTheStop(t *test
 	_ = list()
 	s.signal(syscall.SIGTERM)
 	s.exits(0)
+}
+
+func TestStop_ARequestWhoseBodyNeverComesHoldsItUpForASecond(t *testing.T) {
+	t.Parallel()
+	const secret = "0123456789abcdefghijklmnopq"
+	work := t.TempDir()
+	file := writeFile(t, filepath.Join(work, "tokens"), "ops read,submit "+secret+"\n", 0o600)
+	s := start(t, "sqlite:"+filepath.Join(work, "tasks.db"), "--token-file", file, "--grace", "20s")
+	for _, line := range []string{"POST /v1/tasks", "POST /a%0Aabandoned%20go%20forged%1b[31m", "GET /healthz", "GET /metrics"} {
+		var d net.Dialer
+		conn, err := d.DialContext(t.Context(), "tcp", strings.TrimPrefix(s.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", line); err != nil {
+			t.Fatal(err)
+		}
+		r, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("%s: no answer: %v", line, err)
+		}
+		_ = r.Body.Close()
+	}
+	began := time.Now()
+	s.signal(syscall.SIGTERM)
+	s.exits(0)
+	if took := time.Since(began); took > 15*time.Second { // the grace is 20 s
+		t.Errorf("the stop took %v", took)
+	}
 }

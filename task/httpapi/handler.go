@@ -115,6 +115,7 @@ func (h *Handler) Observe(e task.Event) { h.hub.observe(e) }
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
+	defer watchBody(w, r)()
 	a := &answer{ResponseWriter: w}
 	if err := h.serve(a, r); err != nil {
 		h.refuse(a, r, err)
