@@ -96,14 +96,14 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	m := newMetrics()
 	store := meteredStore{Store: opened, m: m}
 	m.watchStop(ctx)
-	m.watchTasks(store.Count)
+	m.watchTasks(store)
 	var mux task.Mux
 	if c.DemoKinds {
 		demo.Register(&mux)
 	}
 	registerPrograms(&mux, c.programs, opened, &s.keeper, s.log)
 	api, err := httpapi.New(httpapi.Config{
-		Store: store, Addr: listener.Addr(), Queues: queues(c.programs), Tokens: s.tokens, Stopping: lastcall.LastCall,
+		Store: store, Addr: listener.Addr(), Queues: queues(c.programs), KnownKindsOnly: c.KnownKindsOnly, Tokens: s.tokens, Stopping: lastcall.LastCall,
 		OnResponse: m.served, Logger: s.log,
 	})
 	if err != nil {
@@ -141,7 +141,11 @@ func (s *service) offer(g *lastcall.Group, m *metrics, listener, probeListener n
 		return nil
 	}
 	probes.Handle("GET /metrics", numbers)
-	if err := g.HTTP("probes", httpapi.NewServer(probes, s.log), probeListener); err != nil {
+	var all http.Handler = probes
+	if host, _, err := net.SplitHostPort(probeListener.Addr().String()); err == nil && isLoopback(host) {
+		all = thisMachineOnly(probes)
+	}
+	if err := g.HTTP("probes", httpapi.NewServer(all, s.log), probeListener); err != nil {
 		return err
 	}
 	s.log.Info("probes", "address", probeListener.Addr().String())

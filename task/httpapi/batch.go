@@ -89,6 +89,9 @@ func (b *batch) add(line []byte) bool {
 		return true
 	}
 	n, err := b.h.decodeNewTask(line)
+	if err == nil && b.h.knownOnly {
+		err = b.known(n.Kind)
+	}
 	if err != nil {
 		b.refuse("", err)
 		return true
@@ -100,6 +103,13 @@ func (b *batch) add(line []byte) bool {
 		b.record()
 	}
 	return true
+}
+
+// known refuses a task of a kind that nobody knows.
+func (b *batch) known(kind string) error {
+	ctx, cancel := withStoreTimeout(b.r)
+	defer cancel()
+	return b.h.kinds.check(ctx, b.h.client, kind)
 }
 
 // refuse answers the present line.

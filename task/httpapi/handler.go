@@ -29,6 +29,9 @@ type Config struct {
 	// Queues say where tasks of a kind wait that are submitted without a queue. A kind that is not
 	// there has the default queue.
 	Queues map[string]string
+	// KnownKindsOnly refuses a task whose kind no running worker knows. Otherwise it is accepted, and
+	// waits for a worker that knows it.
+	KnownKindsOnly bool
 	// Tokens say who may do what. Nil means that everyone may do everything, and is refused unless
 	// Addr is a loopback address or a Unix socket.
 	Tokens *Tokens
@@ -71,6 +74,8 @@ type Handler struct {
 	sameOrigin *http.CrossOriginProtection
 	mux        *http.ServeMux
 	kinds      kindCache
+	knownOnly  bool
+	count      *counter
 	hub        *hub
 	// beat and reading are streamBeat and streamPatience.
 	beat, reading time.Duration
@@ -89,7 +94,7 @@ func New(cfg Config) (*Handler, error) {
 		return nil, fmt.Errorf("httpapi: Config.PollInterval is %v: use a positive duration, or 0 for a second", cfg.PollInterval)
 	}
 	h := &Handler{
-		client: task.NewClient(cfg.Store), local: local, hosts: cfg.Hosts, waiting: cfg.Queues, tokens: cfg.Tokens,
+		client: task.NewClient(cfg.Store), local: local, hosts: cfg.Hosts, waiting: cfg.Queues, knownOnly: cfg.KnownKindsOnly, tokens: cfg.Tokens,
 		stopping: cfg.Stopping, onResponse: cfg.OnResponse, log: cfg.Logger,
 		sameOrigin: http.NewCrossOriginProtection(),
 		beat:       streamBeat, reading: streamPatience,
@@ -103,7 +108,8 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.PollInterval == 0 {
 		cfg.PollInterval = time.Second
 	}
-	h.hub = newHub(h.client, cfg.PollInterval)
+	h.count = newCounter(h.client)
+	h.hub = newHub(h.client, h.count, cfg.PollInterval)
 	h.mux = h.routes()
 	return h, nil
 }

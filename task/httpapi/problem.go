@@ -72,6 +72,7 @@ var problems = []sort{
 	{"too-large", http.StatusRequestEntityTooLarge, "The request is too large", task.ErrInvalid, ""},
 	{"unsupported-media-type", http.StatusUnsupportedMediaType, "The Content-Type is not the right one", nil, ""},
 	{"wrong-host", http.StatusMisdirectedRequest, "The Host is not this machine", nil, ""},
+	{"unknown-kind", http.StatusUnprocessableEntity, "No running worker knows the kind", task.ErrUnknownKind, ""},
 	{"unavailable", http.StatusServiceUnavailable, "The store does not answer", nil, ""},
 	{"too-many-streams", http.StatusServiceUnavailable, "Too many streams of events", nil, ""},
 }

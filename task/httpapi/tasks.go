@@ -30,6 +30,11 @@ func (h *Handler) submit(a *answer, r *http.Request) error {
 	}
 	ctx, cancel := withStoreTimeout(r)
 	defer cancel()
+	if h.knownOnly {
+		if err := h.kinds.check(ctx, h.client, n.Kind); err != nil {
+			return err
+		}
+	}
 	mark := h.hub.mark()
 	done, err := h.client.EnqueueMany(ctx, []task.NewTask{n})
 	if len(done) == 1 && done[0].Err != nil {
@@ -121,7 +126,7 @@ func (h *Handler) show(a *answer, r *http.Request) error {
 }
 
 func (h *Handler) waitsFor(ctx context.Context, t task.Task) (string, error) {
-	counts, err := h.client.Count(ctx)
+	counts, err := h.count.count(ctx)
 	if err != nil {
 		return "", err
 	}
