@@ -13,46 +13,48 @@ func (c Counts) Largest(lines int) Counts {
 	if len(c.Tasks) <= lines {
 		return c
 	}
-	sorted := slices.Clone(c.Tasks)
-	slices.SortStableFunc(sorted, func(a, b Count) int { return b.N - a.N })
-	largest := Counts{Tasks: slices.Clone(sorted[:lines]), Paused: c.Paused}
-	return largest.addOther(sorted[lines:])
+	sizes := make([]int, len(c.Tasks))
+	for i, n := range c.Tasks {
+		sizes[i] = n.N
+	}
+	slices.Sort(sizes)
+	least := sizes[len(sizes)-lines]
+	asLarge := 0 // how many of the size least are among the largest
+	for _, n := range sizes[len(sizes)-lines:] {
+		if n == least {
+			asLarge++
+		}
+	}
+	return c.only(func(n Count) bool {
+		if n.N == least {
+			asLarge--
+			return asLarge >= 0
+		}
+		return n.N > least
+	})
 }
 
 // OfKinds returns counts whose lines are those of some kinds, and for each status one, of
 // [OtherLines], that adds up the others.
 func (c Counts) OfKinds(known func(kind string) bool) Counts {
-	of := Counts{Paused: c.Paused}
-	var others []Count
-	for _, n := range c.Tasks {
-		if known(n.Kind) {
-			of.Tasks = append(of.Tasks, n)
-		} else {
-			others = append(others, n)
-		}
-	}
-	return of.addOther(others)
+	return c.only(func(n Count) bool { return known(n.Kind) })
 }
 
-func (c Counts) addOther(others []Count) Counts {
-	for _, s := range Statuses() {
-		sum := Count{Queue: OtherLines, Kind: OtherLines, Status: s}
-		for _, n := range others {
-			if n.Status == s {
-				sum.N += n.N
-			}
-		}
-		i := slices.IndexFunc(c.Tasks, func(n Count) bool {
-			return n.Queue == OtherLines && n.Kind == OtherLines && n.Status == s
-		})
-		switch {
-		case sum.N == 0:
-		case i >= 0: // counts that were bounded before
-			c.Tasks[i].N += sum.N
-		default:
-			c.Tasks = append(c.Tasks, sum)
+// only keeps the lines that are wanted, and adds up the others without a copy of them, since they may
+// be very many.
+func (c Counts) only(wanted func(Count) bool) Counts {
+	of := Counts{Paused: c.Paused}
+	others := make(map[Status]int)
+	for _, n := range c.Tasks {
+		if n.Queue != OtherLines && wanted(n) {
+			of.Tasks = append(of.Tasks, n)
+		} else {
+			others[n.Status] += n.N
 		}
 	}
-	SortCounts(c.Tasks)
-	return c
+	for status, n := range others {
+		of.Tasks = append(of.Tasks, Count{Queue: OtherLines, Kind: OtherLines, Status: status, N: n})
+	}
+	SortCounts(of.Tasks)
+	return of
 }

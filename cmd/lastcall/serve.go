@@ -141,11 +141,7 @@ func (s *service) offer(g *lastcall.Group, m *metrics, listener, probeListener n
 		return nil
 	}
 	probes.Handle("GET /metrics", numbers)
-	var all http.Handler = probes
-	if host, _, err := net.SplitHostPort(probeListener.Addr().String()); err == nil && isLoopback(host) {
-		all = thisMachineOnly(probes)
-	}
-	if err := g.HTTP("probes", httpapi.NewServer(all, s.log), probeListener); err != nil {
+	if err := g.HTTP("probes", httpapi.NewServer(forPlatform(probes, probeListener.Addr()), s.log), probeListener); err != nil {
 		return err
 	}
 	s.log.Info("probes", "address", probeListener.Addr().String())
