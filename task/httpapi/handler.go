@@ -121,7 +121,8 @@ func (h *Handler) Observe(e task.Event) { h.hub.observe(e) }
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	defer watchBody(w, r)()
+	r, served := watchBody(w, r)
+	defer served()
 	a := &answer{ResponseWriter: w}
 	if err := h.serve(a, r); err != nil {
 		h.refuse(a, r, err)

@@ -41,7 +41,8 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 	}
 	return &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			defer watchBody(w, r)()
+			r, served := watchBody(w, r)
+			defer served()
 			h.ServeHTTP(w, r)
 		}),
 		ReadHeaderTimeout: 10 * time.Second,

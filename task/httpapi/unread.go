@@ -14,18 +14,20 @@ const unreadPatience = time.Second
 // watchBody has the connection of a request closed after the answer, unless its body is read to its
 // end before that. Otherwise package http reads what is left of the body, and waits for a client that
 // has promised one and sends nothing: before it answers, and for as long as a request may take, in a
-// stop as well. The function that it returns is to be called when the request was served.
-func watchBody(w http.ResponseWriter, r *http.Request) (served func()) {
-	_, watched := r.Body.(*watchedBody)
-	if watched || r.ContentLength == 0 || r.ProtoMajor != 1 {
-		return func() {}
+// stop as well. It returns the request to be served, which is a copy: package http needs its own body
+// to close a connection gently. The function is to be called when the request was served.
+func watchBody(w http.ResponseWriter, r *http.Request) (watched *http.Request, served func()) {
+	if _, already := r.Body.(*watchedBody); already || r.ContentLength == 0 || r.ProtoMajor != 1 {
+		return r, func() {}
 	}
 	body := &watchedBody{ReadCloser: r.Body, header: w.Header()}
 	if body.keeps = body.header.Get("Connection") == ""; body.keeps { // otherwise the server stops
 		body.header.Set("Connection", "close")
 	}
-	r.Body = body
-	return func() {
+	watched = new(http.Request)
+	*watched = *r
+	watched.Body = body
+	return watched, func() {
 		if !body.ended {
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(unreadPatience)) // or the connection has none
 		}

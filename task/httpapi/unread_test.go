@@ -108,5 +108,6 @@ func TestUnread_ABodyThatWasReadKeepsTheConnection(t *testing.T) {
 			t.Fatalf("request %d: %v, %+v", i, err, r)
 		}
 		_, _ = io.Copy(io.Discard, r.Body) // its end is looked for by the next answer
+		_ = r.Body.Close()
 	}
 }
