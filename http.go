@@ -148,7 +148,8 @@ const maxRequestName = 200
 
 // ServeHTTP is the first frame of every request; stacks are recognised by it.
 func (s *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	q := &request{name: s.name + " " + r.Method + " " + r.URL.Path, start: time.Now()}
+	// The path as it was sent: decoded it may have line breaks, and worse.
+	q := &request{name: s.name + " " + r.Method + " " + r.URL.EscapedPath(), start: time.Now()}
 	if len(q.name) > maxRequestName {
 		q.name = q.name[:maxRequestName] + "..."
 	}

@@ -216,3 +216,21 @@ func TestServer_MayBeCalledSetup(t *testing.T) {
 		}
 	})
 }
+
+func TestServer_ARequestIsNamedInTheReportAsItWasSentAndMakesNoLineOfItsOwn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		l, release := newPipeListener(), make(chan struct{})
+		mustStart(t, g.HTTP("api", quietServer(func(http.ResponseWriter, *http.Request) { <-release }), l))
+		var all sync.WaitGroup
+		all.Go(func() { _, _ = l.get("/a%0Aabandoned%20go%20forged%1b[31m") }) // it is cut off
+		synctest.Wait()
+		g.Stop(nil)
+		r := g.Wait()
+		close(release)
+		all.Wait()
+		if len(r.Abandoned) != 1 || r.Abandoned[0].Name != "api GET /a%0Aabandoned%20go%20forged%1b%5B31m" && r.Abandoned[0].Name != "api GET /a%0Aabandoned%20go%20forged%1b[31m" {
+			t.Errorf("%q", r.String())
+		}
+	})
+}

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // The exit codes of a Report. A forced end by signal n is 128+n.
@@ -110,7 +112,7 @@ func (r Report) String() string {
 		fmt.Fprintf(&b, "abandoned   %s\n", e)
 	}
 	for _, err := range r.Failures {
-		fmt.Fprintf(&b, "failed      %v\n", err)
+		fmt.Fprintf(&b, "failed      %s\n", indented(err.Error()))
 	}
 	if r.BackgroundErrors > 0 {
 		fmt.Fprintf(&b, "failed      %d times in the background\n", r.BackgroundErrors)
@@ -123,7 +125,7 @@ func (r Report) String() string {
 	}
 	for _, e := range r.Abandoned {
 		if e.Stack != "" {
-			fmt.Fprintf(&b, "\n%s %s is at\n%s", e.Kind, e.Name, e.Stack)
+			fmt.Fprintf(&b, "\n%s %s is at\n%s", e.Kind, escaped(e.Name), e.Stack)
 		}
 	}
 	return b.String()
@@ -131,7 +133,7 @@ func (r Report) String() string {
 
 // String is the entry in one line: kind, name, how many, how old, the call site.
 func (e Entry) String() string {
-	s := string(e.Kind) + " " + e.Name
+	s := string(e.Kind) + " " + escaped(e.Name)
 	if e.Count > 1 {
 		s += fmt.Sprintf(" x%d", e.Count)
 	}
@@ -142,9 +144,30 @@ func (e Entry) String() string {
 		s += ", started at " + e.CallSite
 	}
 	if e.Err != nil {
-		s += ": " + e.Err.Error()
+		s += ": " + indented(e.Err.Error())
 	}
 	return s
+}
+
+// escaped writes what is no printable text as Go does in quotes, line breaks too: a name may be
+// anybody's, and a report is read line by line.
+func escaped(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) || r == utf8.RuneError }) {
+		return s
+	}
+	quoted := strconv.Quote(s)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+}
+
+// indented is a text of several lines, escaped, of which none but the first looks like a line of the
+// report.
+func indented(s string) string {
+	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
+	for i, line := range lines {
+		indent := line[:len(line)-len(strings.TrimLeft(line, "\t"))] // as stacks have it
+		lines[i] = indent + escaped(line[len(indent):])
+	}
+	return strings.Join(lines, "\n            ")
 }
 
 func (e Entry) attrs() []any {

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 func TestReport_TheWorstPartOfAReportDecidesTheExitCode(t *testing.T) {
@@ -69,5 +70,27 @@ func TestReport_LinesGoFromTheOldestAndThenByName(t *testing.T) {
 	}
 	if want := []string{"old", "a", "a", "b", "new"}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func TestReport_NoNameAndNoErrorMakesALineOfItsOwn(t *testing.T) {
+	const forged = "x\nabandoned   go forged\x1b[31m\u202e\xff"
+	r := Report{
+		Abandoned:   []Entry{{Kind: EntryGo, Name: forged, Count: 1, Stack: "  main.f\n"}},
+		Interrupted: []Entry{{Kind: EntryRequest, Name: forged, Count: 1, Err: errors.New(forged)}},
+		Finished:    []Entry{{Kind: EntryCloser, Name: forged, Count: 1}},
+		Failures:    []error{errors.Join(errors.New(forged), errors.New("second"))},
+	}
+	text := r.String()
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "abandoned   go forged") || strings.ContainsAny(line, "\x1b\u202e") || !utf8.ValidString(line) {
+			t.Errorf("a line was forged: %q in\n%s", line, text)
+		}
+	}
+	if !strings.Contains(text, `x\nabandoned   go forged\x1b[31m\u202e\xff`) || !strings.Contains(text, "\n            second\n") {
+		t.Errorf("%s", text)
+	}
+	if got := escaped(`GET /a "b" äö`); got != `GET /a "b" äö` {
+		t.Errorf("text is %q", got)
 	}
 }

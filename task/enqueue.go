@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -15,9 +16,9 @@ const DefaultQueue = "default"
 // Enqueue records a new task. When it has returned without an error the task survives this process.
 // opt may be nil.
 //
-// When an unfinished task of the kind has the same EnqueueOptions.Key, or a task the same ID, the
-// result is that one's id with Existed, the error is nil, and nothing was added. Errors are as of
-// [Client.Enqueue].
+// When an unfinished task of the kind has the same EnqueueOptions.Key, or this task was added before
+// (a task of that ID, kind and payload exists), the result is that one's id with Existed, the error
+// is nil, and nothing was added. Errors are as of [Client.Enqueue].
 func (k Kind[T]) Enqueue(ctx context.Context, c *Client, args T, opt *EnqueueOptions) (EnqueueResult, error) {
 	n, err := k.Prepare(args, opt)
 	if err != nil {
@@ -46,12 +47,13 @@ func Prepare(kind string, payload []byte, opt *EnqueueOptions) (NewTask, error) 
 // error the task survives this process. opt may be nil. Whether any worker knows the kind is not
 // asked: the task waits for one that does.
 //
-// When an unfinished task of the kind has the same EnqueueOptions.Key, or a task the same ID, the
-// result is that one's id with Existed, the error is nil, and nothing was added.
+// When an unfinished task of the kind has the same EnqueueOptions.Key, or this task was added before
+// (a task of that ID, kind and payload exists), the result is that one's id with Existed, the error
+// is nil, and nothing was added. By a key that may be somebody else's task, with another payload.
 //
-// An error that is ErrInvalid is the caller's, and ErrKeyBusy says to try again; after any other
-// one it is not known whether the task was recorded, and enqueuing again with the same
-// EnqueueOptions.ID is safe.
+// An error that is ErrInvalid is the caller's, ErrIDConflict says that the ID is that of a task of
+// another kind or with another payload, and ErrKeyBusy to try again; after any other one it is not
+// known whether the task was recorded, and enqueuing again with the same EnqueueOptions.ID is safe.
 func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *EnqueueOptions) (EnqueueResult, error) {
 	n, err := newTask(kind, "", bytes.Clone(payload), opt)
 	if err != nil {
@@ -78,30 +80,42 @@ const manyStep = 5000
 // EnqueueMany records tasks that [Kind.Prepare] or [Prepare] has prepared, thousands in one
 // transaction. The answer has their order.
 //
-// When some are busy (see EnqueueResult.Err) all others have been recorded, the answer is complete,
-// and the error is ErrKeyBusy and gives their number. After any other error the tasks that are in
+// When some are not added (see EnqueueResult.Err) all others have been recorded, the answer is
+// complete, and the error is ErrKeyBusy, ErrIDConflict or both and gives their number. After any
+// other error the tasks that are in
 // the answer without an Err are recorded, and of the others it is not known. In both cases
 // enqueuing the same ones again is safe, since they keep their ids.
 func (c *Client) EnqueueMany(ctx context.Context, tasks []NewTask) ([]EnqueueResult, error) {
 	done := make([]EnqueueResult, 0, len(tasks))
-	busy := 0
+	busy, conflicts := 0, 0
 	for step := range slices.Chunk(tasks, manyStep) {
 		added, err := c.add(ctx, step)
 		if err != nil {
 			return done, fmt.Errorf("task: enqueue %d tasks, after %d: %w", len(step), len(done), err)
 		}
 		for _, a := range added {
-			if a.Busy {
+			switch {
+			case a.Busy:
 				busy++
+			case a.Conflict:
+				conflicts++
 			}
 			done = append(done, enqueued(a))
 		}
 	}
+	return done, leftOut(busy, conflicts, len(tasks))
+}
+
+// leftOut is the error of a call that has recorded all but some of its tasks.
+func leftOut(busy, conflicts, all int) error {
+	var errs []error
 	if busy > 0 {
-		return done, fmt.Errorf("task: enqueue: %w: %d of %d tasks were not added, since open transactions hold their keys: enqueue those again",
-			ErrKeyBusy, busy, len(tasks))
+		errs = append(errs, fmt.Errorf("task: enqueue: %w: %d of %d tasks were not added, since open transactions hold their keys: enqueue those again", ErrKeyBusy, busy, all))
 	}
-	return done, nil
+	if conflicts > 0 {
+		errs = append(errs, fmt.Errorf("task: enqueue: %w: %d of %d tasks were not added, since tasks of another kind or with another payload have their ids: give those new ones", ErrIDConflict, conflicts, all))
+	}
+	return errors.Join(errs...)
 }
 
 func (c *Client) add(ctx context.Context, tasks []NewTask) ([]AddResult, error) {

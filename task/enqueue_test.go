@@ -17,12 +17,50 @@ func TestEnqueue_EnqueuingAgainWithTheSameIDMakesNoSecondTask(t *testing.T) {
 	c := task.NewClient(memstore.New())
 	opt := &task.EnqueueOptions{ID: "0197c0de-0000-7000-8000-000000000000"}
 	for i, existed := range []bool{false, true} {
-		got, err := kind.Enqueue(t.Context(), c, args{N: i}, opt)
+		got, err := kind.Enqueue(t.Context(), c, args{N: 7}, opt)
 		if err != nil || got.ID != opt.ID || got.Existed != existed {
 			t.Errorf("Enqueue %d: %+v, %v", i, got, err)
 		}
 	}
-	if got, err := c.Get(t.Context(), opt.ID); err != nil || string(got.Payload) != `{"N":0}` {
+	if got, err := c.Get(t.Context(), opt.ID); err != nil || string(got.Payload) != `{"N":7}` {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestEnqueue_AnIDThatIsAnotherTasksIsAConflictAndHoldsBackNoOther(t *testing.T) {
+	c := task.NewClient(memstore.New())
+	const id = "0197c0de-0000-7000-8000-000000000000"
+	opt := &task.EnqueueOptions{ID: id}
+	if _, err := c.Enqueue(t.Context(), "k", []byte("mine"), opt); err != nil {
+		t.Fatal(err)
+	}
+	for name, enqueue := range map[string]func() (task.EnqueueResult, error){
+		"another payload": func() (task.EnqueueResult, error) { return c.Enqueue(t.Context(), "k", []byte("theirs"), opt) },
+		"another kind":    func() (task.EnqueueResult, error) { return c.Enqueue(t.Context(), "other", []byte("mine"), opt) },
+		"a typed kind":    func() (task.EnqueueResult, error) { return kind.Enqueue(t.Context(), c, args{}, opt) },
+	} {
+		if got, err := enqueue(); !errors.Is(err, task.ErrIDConflict) || got.Existed {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	var tasks []task.NewTask
+	for _, o := range []*task.EnqueueOptions{nil, opt, nil} {
+		n, err := task.Prepare("k", []byte("theirs"), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tasks = append(tasks, n)
+	}
+	done, err := c.EnqueueMany(t.Context(), tasks)
+	if !errors.Is(err, task.ErrIDConflict) || errors.Is(err, task.ErrKeyBusy) || !strings.Contains(err.Error(), "1 of 3 tasks") || len(done) != 3 {
+		t.Fatalf("EnqueueMany: %+v, %v", done, err)
+	}
+	for i, d := range done {
+		if want := i == 1; d.Existed || errors.Is(d.Err, task.ErrIDConflict) != want || !want && d.Err != nil {
+			t.Errorf("task %d: %+v", i, d)
+		}
+	}
+	if got, err := c.Get(t.Context(), id); err != nil || string(got.Payload) != "mine" || got.Kind != "k" {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -32,6 +70,9 @@ func TestEnqueue_WhatCannotBeAcceptedIsErrInvalidAndSaysWhy(t *testing.T) {
 	for name, call := range map[string]func() (task.EnqueueResult, error){
 		"not a UUID": func() (task.EnqueueResult, error) {
 			return c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{ID: "7"})
+		},
+		"names nothing": func() (task.EnqueueResult, error) {
+			return c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{ID: "00000000-0000-0000-0000-000000000000"})
 		},
 		"must have 1": func() (task.EnqueueResult, error) { return c.Enqueue(t.Context(), "", nil, nil) },
 		"may have only letters": func() (task.EnqueueResult, error) {

@@ -34,6 +34,12 @@ var (
 	// ErrKeyBusy means that the key of a new task is in the hands of a transaction that is still
 	// open, or of another unfinished task.
 	ErrKeyBusy = errors.New("task: key is busy")
+	// ErrIDConflict means that the id of a new task is another task's, of another kind or with another
+	// payload: what was asked for was not recorded, and will not be under this id.
+	ErrIDConflict = errors.New("task: id is another task's")
+	// ErrStoreFull means that the store has no room for more, and that nothing was recorded. What it
+	// has accepted is safe.
+	ErrStoreFull = errors.New("task: the store has no room left")
 	// ErrRunning and ErrNotRunning mean that a command does not fit what the task does now.
 	ErrRunning    = errors.New("task: is running")
 	ErrNotRunning = errors.New("task: is not running")

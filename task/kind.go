@@ -53,8 +53,9 @@ type Kind[T any] struct {
 
 // EnqueueOptions are what else can be said about a new task.
 type EnqueueOptions struct {
-	// ID makes the enqueuing repeatable: a task of this id is made once, and a second Enqueue returns
-	// it with Existed. Empty means a new one.
+	// ID makes the enqueuing repeatable: a task of this id is made once, and a second Enqueue of the
+	// same kind and payload returns it with Existed; with another one it is ErrIDConflict. Empty means
+	// a new one. The UUID of zeros alone is none.
 	ID string
 	// Priority: the higher number is claimed first. It has 32 bits with their sign: from
 	// -2147483648 to 2147483647.
@@ -65,7 +66,7 @@ type EnqueueOptions struct {
 	Queue string
 	// Key makes the task the only unfinished one of its kind with that key. A second Enqueue adds
 	// nothing and changes nothing: it returns the id of the unfinished task, with Existed and no
-	// error, whatever its own payload and options are. Once that task has ended, the key makes a new
+	// error, whatever its own payload and options are, and whoever has added it. Once that task has ended, the key makes a new
 	// one. Where an open transaction may hold the key, the error is ErrKeyBusy. At most 200 bytes.
 	Key string
 }
@@ -77,15 +78,18 @@ type EnqueueResult struct {
 	// Existed: a task of the given ID, or an unfinished one of the given Key, was there before, and
 	// was left as it is. Nothing was added.
 	Existed bool
-	// Err is nil, or ErrKeyBusy for a task that was not added, since an open transaction holds its
-	// key or its id: enqueue it again. Only EnqueueMany sets it.
+	// Err is nil, or why the task was not added: ErrKeyBusy, since an open transaction holds its key
+	// or its id (enqueue it again), or ErrIDConflict. Only EnqueueMany sets it.
 	Err error
 }
 
 // enqueued is what a store has answered.
 func enqueued(a AddResult) EnqueueResult {
-	if a.Busy {
+	switch {
+	case a.Busy:
 		return EnqueueResult{ID: a.ID, Err: ErrKeyBusy}
+	case a.Conflict:
+		return EnqueueResult{ID: a.ID, Err: ErrIDConflict}
 	}
 	return EnqueueResult{ID: a.ID, Existed: a.Existed}
 }

@@ -28,6 +28,9 @@ type AddResult struct {
 	// Busy: nothing was added, since an open transaction holds the key or the id: try again. ID is
 	// then the new task's own, and Existed is false.
 	Busy bool
+	// Conflict: nothing was added, since the id is that of a task of another kind or with another
+	// payload (rule 32). ID is the new task's own, and Existed is false.
+	Conflict bool
 }
 
 // ClaimRequest says who wants what.

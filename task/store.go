@@ -14,7 +14,8 @@ import "context"
 // The rules are numbered, and storetest has a case for each.
 //
 //  1. Ids are the client's. Adding a task whose id exists changes nothing and reports it as not
-//     added: a submit whose answer was lost is sent again and makes no second task.
+//     added: a submit whose answer was lost is sent again and makes no second task (rule 32 says
+//     when it is not the same submit).
 //  2. A task that Add has accepted survives the process at once, and where the store is durable,
 //     the machine's power failure.
 //  3. A run number never repeats, and grows: it is at least the previous one plus one, and at least
@@ -92,11 +93,15 @@ import "context"
 //     server may lose what it has confirmed when it begins anew, as after a failover, each beat is
 //     answered with Restarted from then on until the next complete one: an end that was lost is
 //     found too.
-//  32. Workers tells what a worker's first beat said of it, and what the newest one said of its
+//  32. A new task whose id exists is answered as Conflict, and not as existing, when its kind is
+//     another one than that task's or its payload is not the same byte for byte. Who has taken an
+//     id first, by chance or by guessing it, would otherwise have its own work done in the name of
+//     the other, who is told that all is well.
+//  33. Workers tells what a worker's first beat said of it, and what the newest one said of its
 //     state and of its unresponsive handlers.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
-	// 2, 21). All that are not busy are recorded together; after an error, all or none. A task may
+	// 2, 21, 32). All that are not left out are recorded together; after an error, all or none. A task may
 	// have a key or an id that another one of the call has: the first one counts.
 	Add(ctx context.Context, tasks []NewTask) ([]AddResult, error)
 
@@ -110,11 +115,11 @@ type Store interface {
 	Apply(ctx context.Context, changes []Change) []error
 
 	// Heartbeat registers, renews, announces and removes a worker (rules 12 to 14, 17, 25, 31,
-	// 32).
+	// 33).
 	Heartbeat(ctx context.Context, beat Beat) (BeatReply, error)
 
 	// Workers lists the registered workers, those marked dead too, with what the store can tell
-	// about the life of each (rule 32).
+	// about the life of each (rule 33).
 	Workers(ctx context.Context) ([]WorkerInfo, error)
 
 	// Reclaim marks a worker dead and lists runs that it still holds (rules 15, 16); the caller

@@ -38,6 +38,9 @@ func checkName(what, name string) error {
 	return nil
 }
 
+// nilID is the UUID that names nothing (RFC 9562): no task has it, so a probe may ask for it.
+const nilID = "00000000-0000-0000-0000-000000000000"
+
 // checkID accepts a UUID in its canonical lower-case form, of any version: an id is chosen by the
 // client.
 func checkID(id string) error {
@@ -50,6 +53,9 @@ func checkID(id string) error {
 		default:
 			bad = !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f')
 		}
+	}
+	if id == nilID {
+		return invalid("id %s is the UUID that names nothing: choose another one, or leave it out", id)
 	}
 	if bad {
 		return invalid("id %.40q is not a UUID in lower case, as 0197c0de-0000-7000-8000-000000000000", id)

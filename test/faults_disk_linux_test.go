@@ -93,7 +93,7 @@ func TestFullDisk_OnAFullDiskSubmitsFailWithTheReasonAcceptedTasksStayAndWorkGoe
 			accepted = append(accepted, id)
 			continue
 		}
-		if refused++; !bytes.Contains(out, []byte("database or disk is full (13): make room on the disk; what was accepted is safe")) {
+		if refused++; !bytes.Contains(out, []byte("the store has no room left (the server's log says why, at request=")) {
 			t.Fatalf("submit:\n%s", out)
 		}
 		if refused == 3 {
@@ -103,6 +103,7 @@ func TestFullDisk_OnAFullDiskSubmitsFailWithTheReasonAcceptedTasksStayAndWorkGoe
 	if refused < 3 {
 		t.Fatal("the disk is full, and every submit was accepted")
 	}
+	d.waitLog("database or disk is full (13): make room on the disk; what was accepted is safe")
 	if got := d.status("/v1/tasks"); got != http.StatusOK {
 		t.Errorf("a list from the full disk: %d", got)
 	}

@@ -2,31 +2,32 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 )
 
 // announce prints the address, and a line to paste.
-func announce(addr string, c config) error {
-	fmt.Printf("lastcall serves %s on http://%s\n", shownStore(c.Store), addr)
+func announce(out io.Writer, addr string, c config) error {
+	fmt.Fprintf(out, "lastcall serves %s on http://%s\n", shownStore(c.Store), addr)
 	if !c.DemoKinds && len(c.programs) > 0 {
 		return nil
 	}
 	if !c.DemoKinds {
-		fmt.Println("no kinds are offered: a configuration file has kinds, and --demo-kinds two to try")
+		fmt.Fprintln(out, "no kinds are offered: a configuration file has kinds, and --demo-kinds two to try")
 		return nil
 	}
 	server := ""
 	if addr != defaultListen {
 		server = "--server http://" + addr + " "
 	}
-	dir, out := someTree(), os.TempDir()
+	tree, results := someTree(), os.TempDir()
 	if c.DemoDir != "" {
-		dir, out = c.DemoDir, c.DemoDir
+		tree, results = c.DemoDir, c.DemoDir
 	}
-	_, err := fmt.Printf("to submit a task:\n  %s submit %shash-tree '{\"dir\": \"%s\", \"out\": \"%s\"}'\n",
-		program(), server, dir, filepath.Join(out, "lastcall-demo.sums"))
+	_, err := fmt.Fprintf(out, "to submit a task:\n  %s submit %shash-tree '{\"dir\": \"%s\", \"out\": \"%s\"}'\n",
+		program(), server, tree, filepath.Join(results, "lastcall-demo.sums"))
 	return err
 }
 

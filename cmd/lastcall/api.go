@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"net"
 	"net/http"
 
 	"github.com/lastcall-go/lastcall/task"
@@ -26,4 +27,13 @@ func besides(api http.Handler, probes *http.ServeMux) http.Handler {
 		}
 		api.ServeHTTP(w, r)
 	})
+}
+
+// forPlatform guards what a listener without tokens has. On loopback a page in a browser of this
+// machine could read it, by a name of its own that leads here.
+func forPlatform(probes http.Handler, at net.Addr) http.Handler {
+	if host, _, err := net.SplitHostPort(at.String()); err == nil && isLoopback(host) {
+		return thisMachineOnly(probes)
+	}
+	return probes
 }

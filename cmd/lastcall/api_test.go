@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -57,6 +58,26 @@ func TestServe_ThePlatformsListenerTellsNothingOfTasks(t *testing.T) {
 		probes.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", path, nil))
 		if w.Code != want {
 			t.Errorf("%s: %d, want %d", path, w.Code, want)
+		}
+	}
+}
+
+func TestServe_ThePlatformsListenerOnLoopbackAnswersThisMachinesNamesAlone(t *testing.T) {
+	probes := newProbes(memstore.New(), nil, slog.New(slog.DiscardHandler))
+	for address, answers := range map[string]map[string]int{
+		"127.0.0.1:8322": {"127.0.0.1:8322": 200, "localhost": 200, "[::1]:8322": 200, "evil.example": 421, "127.0.0.1.evil.example:8322": 421, "": 421},
+		"0.0.0.0:8322":   {"10.0.0.7:8322": 200, "pod.example": 200},
+	} {
+		at, err := net.ResolveTCPAddr("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for host, want := range answers {
+			r, w := httptest.NewRequestWithContext(t.Context(), "GET", "/healthz", nil), httptest.NewRecorder()
+			r.Host = host
+			if forPlatform(probes, at).ServeHTTP(w, r); w.Code != want {
+				t.Errorf("at %s, asked by %q: %d, want %d", address, host, w.Code, want)
+			}
 		}
 	}
 }

@@ -92,7 +92,8 @@ func newMeter(w io.Writer) *meter { return &meter{w: w, live: isTerminal(w), ten
 func (m *meter) show(t task.Task) {
 	word := statusWord(t.Status, t.Reason)
 	if m.live {
-		_, _ = fmt.Fprint(m.w, "\r\x1b[K"+meterLine(t, columns(m.w)-1)) // a picture: the next one mends it
+		move(m.w, "\r\x1b[K")
+		_, _ = fmt.Fprint(m.w, meterLine(t, columns(m.w)-1)) // a picture: the next one mends it
 		m.drawn = true
 		return
 	}

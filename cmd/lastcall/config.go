@@ -40,6 +40,8 @@ type config struct {
 	Grace time.Duration `yaml:"grace"`
 	// Concurrency bounds how many tasks run at once.
 	Concurrency int `yaml:"concurrency"`
+	// KnownKindsOnly refuses tasks of kinds that no running worker knows.
+	KnownKindsOnly bool `yaml:"knownKindsOnly"`
 	// DemoKinds offers hash-tree and gzip-tree.
 	DemoKinds bool `yaml:"demoKinds"`
 	// DemoDir bounds these kinds: they read and write below it alone. In a file a relative path

@@ -56,7 +56,7 @@ It writes only below --dir, which must be yours alone and can be removed afterwa
 			if d.roll {
 				return d.rollOut(cmd.Context(), cmd.OutOrStdout())
 			}
-			return d.work(cmd.OutOrStdout())
+			return d.work(cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := cmd.Flags()
@@ -162,19 +162,19 @@ func (d *demonstration) newTasks() ([]task.NewTask, error) {
 }
 
 // work does the tasks in this process, until they are done or it is stopped.
-func (d *demonstration) work(out io.Writer) error {
+func (d *demonstration) work(out, remarks io.Writer) error {
 	// The view tells what happens, and the log what goes wrong.
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	log := slog.New(slog.NewTextHandler(remarks, &slog.HandlerOptions{Level: slog.LevelError}))
 	code := lastcall.Main(lastcall.Config{Grace: d.grace, GraceFlag: d.grace, Logger: log}, func(ctx context.Context, g *lastcall.Group) error {
 		store, err := openStore(ctx, d.store(), openOptions{create: true}, log)
 		if err != nil {
-			return d.told(err)
+			return told(remarks, err)
 		}
 		g.Defer("store", lastcall.CloseFunc(store.Close))
 		client := task.NewClient(store)
 		ids, goesOn, err := d.plan(ctx, client)
 		if err != nil {
-			return d.told(err)
+			return told(remarks, err)
 		}
 		var mux task.Mux
 		demo.Register(&mux, nil)
@@ -205,8 +205,8 @@ func (d *demonstration) work(out io.Writer) error {
 }
 
 // told prints an error that the silent logger would keep to itself.
-func (d *demonstration) told(err error) error {
-	fmt.Fprintf(os.Stderr, "lastcall: demo: %v\n", err)
+func told(remarks io.Writer, err error) error {
+	fmt.Fprintf(remarks, "lastcall: demo: %v\n", err)
 	return err
 }
 

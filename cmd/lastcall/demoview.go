@@ -107,12 +107,13 @@ func (v *view) show(tasks []task.Task, phase string, left time.Duration, deadlin
 	if v.live {
 		lines := v.picture(tasks, phase, left, deadline)
 		if v.height > 0 {
-			v.print("\x1b[%dA", v.height)
+			move(v.w, "\x1b[%dA", v.height)
 		}
 		for _, line := range lines {
-			v.print("\x1b[K%s\n", line)
+			move(v.w, "\x1b[K")
+			v.print("%s\n", plain(line))
 		}
-		v.print("\x1b[J")
+		move(v.w, "\x1b[J")
 		v.height = len(lines)
 		return
 	}

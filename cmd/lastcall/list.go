@@ -142,7 +142,7 @@ func printTable(w io.Writer, tasks []task.Task, now time.Time) error {
 			about = t.Progress.Message
 		}
 		rows = append(rows, []string{
-			t.ID, t.Kind, statusWord(t.Status, t.Reason), ago(t.Since, now),
+			plain(t.ID), plain(t.Kind), plain(statusWord(t.Status, t.Reason)), ago(t.Since, now),
 			fmt.Sprintf("%3.0f%%", 100*t.Progress.Fraction), plain(about),
 		})
 	}

@@ -43,7 +43,8 @@ Exit codes: 0 also for a task that has failed; 130 when Ctrl-C ended it; the oth
 				if err != nil {
 					return aboutTask(args[0], err)
 				}
-				return printLog(cmd, log)
+				_, err = cmd.OutOrStdout().Write(log)
+				return err
 			})
 		},
 	}
@@ -68,7 +69,7 @@ func followLog(cmd *cobra.Command, b backend, id string) error {
 			continue
 		}
 		last = nil
-		if err := printLog(cmd, more); err != nil {
+		if _, err := cmd.OutOrStdout().Write(more); err != nil {
 			return err
 		}
 	}
@@ -76,15 +77,6 @@ func followLog(cmd *cobra.Command, b backend, id string) error {
 		return exitError(interruptedCode)
 	}
 	return aboutTask(id, last)
-}
-
-func printLog(cmd *cobra.Command, log []byte) error {
-	out := cmd.OutOrStdout()
-	if isTerminal(out) {
-		log = []byte(plainLines(string(log)))
-	}
-	_, err := out.Write(log)
-	return err
 }
 
 // untilInterrupt ends a context with Ctrl-C or SIGTERM.

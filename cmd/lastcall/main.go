@@ -15,6 +15,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"strings"
 
@@ -27,7 +29,11 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == execkind.ShimCommand { // started by serve, for a program
 		os.Exit(execkind.Shim())
 	}
+	out, remarks := harmless(os.Stdout), harmless(os.Stderr)
+	log.SetOutput(remarks) // where package slog writes by default
 	root := newRoot()
+	root.SetOut(out)
+	root.SetErr(remarks)
 	err := root.ExecuteContext(context.Background())
 	var exit exitError
 	switch {
@@ -35,13 +41,16 @@ func main() {
 	case errors.As(err, &exit):
 		os.Exit(int(exit))
 	default:
-		fmt.Fprintf(os.Stderr, "lastcall: %v\n", err)
+		complain(remarks, err)
 		if errors.As(err, new(usageError)) {
 			os.Exit(2)
 		}
 		os.Exit(1)
 	}
 }
+
+// complain says why the program ends.
+func complain(w io.Writer, err error) { fmt.Fprintf(w, "lastcall: %v\n", err) }
 
 // exitError ends the program with a code of which everything has been said.
 type exitError int

@@ -109,9 +109,9 @@ func (m *metrics) watchStop(ctx context.Context) {
 	m.registry.MustRegister(&stopCollector{ctx: ctx})
 }
 
-// watchTasks adds how many tasks there are.
-func (m *metrics) watchTasks(count func(context.Context) (task.Counts, error)) {
-	m.registry.MustRegister(&taskCollector{count: count})
+// watchTasks adds how many tasks there are in a store.
+func (m *metrics) watchTasks(s task.Store) {
+	m.registry.MustRegister(&taskCollector{store: s})
 }
 
 var (
@@ -160,7 +160,7 @@ func stopPhase(ctx context.Context) string {
 
 // taskCollector counts the tasks of a store when it is asked, at most once a second.
 type taskCollector struct {
-	count func(context.Context) (task.Counts, error)
+	store task.Store
 
 	mu  sync.Mutex // held while the store is asked, so that one asks for all
 	at  time.Time
@@ -199,6 +199,29 @@ func (c *taskCollector) ask() (task.Counts, error) {
 		c.at = time.Now()
 	}
 	return c.now, c.err
+}
+
+// maxLines bounds what a scrape has of the tasks: every line is a series, which Prometheus keeps.
+const maxLines = 1000
+
+// count names the kinds that a registered worker knows, and adds up the others: whoever may submit
+// chooses the kinds and queues of tasks.
+func (c *taskCollector) count(ctx context.Context) (task.Counts, error) {
+	counts, err := c.store.Count(ctx)
+	if err != nil {
+		return task.Counts{}, err
+	}
+	workers, err := c.store.Workers(ctx)
+	if err != nil {
+		return task.Counts{}, err
+	}
+	known := make(map[string]bool)
+	for _, w := range workers {
+		for _, kind := range w.Kinds {
+			known[kind] = true
+		}
+	}
+	return counts.OfKinds(func(kind string) bool { return known[kind] }).Largest(maxLines), nil
 }
 
 // guarded shows metrics beside the tasks: to those who may read them, or where there are no tokens

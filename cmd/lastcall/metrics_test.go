@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -46,9 +48,9 @@ func has(t *testing.T, text string, lines ...string) {
 func TestMetrics_NamesFollowTheConventions(t *testing.T) {
 	m := newMetrics()
 	m.watchStop(t.Context())
-	m.watchTasks(func(context.Context) (task.Counts, error) {
+	m.watchTasks(&countedStore{count: func() (task.Counts, error) {
 		return task.Counts{Tasks: []task.Count{{Queue: "q", Kind: "k", Status: task.StatusQueued, N: 1}}}, nil
-	})
+	}})
 	m.observe(task.Event{Task: task.Task{Kind: "k"}, Status: task.StatusRunning})
 	m.observe(task.Event{Task: task.Task{Kind: "k"}, Status: task.StatusSucceeded})
 	m.served(httpapi.RequestInfo{Status: 200})
@@ -124,15 +126,58 @@ func TestMetrics_CountInterruptionsCrashesAndStaleWritesAtTheStore(t *testing.T)
 		`lastcall_task_crashes_total 1`, `lastcall_store_seconds_count{call="apply"} 1`)
 }
 
+// countedStore is a store of which only the numbers are asked for, and who works: one worker, which
+// knows the kind k.
+type countedStore struct {
+	task.Store
+	count func() (task.Counts, error)
+}
+
+func (s *countedStore) Count(context.Context) (task.Counts, error) { return s.count() }
+
+func (s *countedStore) Workers(context.Context) ([]task.WorkerInfo, error) {
+	return []task.WorkerInfo{{Beat: task.Beat{Kinds: []string{"k"}}}}, nil
+}
+
+func TestMetrics_NameTheKindsThatAWorkerKnowsAndStaySmallWhateverIsSubmitted(t *testing.T) {
+	m := newMetrics()
+	long := strings.Repeat("x", 90)
+	m.watchTasks(&countedStore{count: func() (c task.Counts, _ error) {
+		for i := range 50_000 {
+			c.Tasks = append(c.Tasks, task.Count{Queue: fmt.Sprintf("q%d%s", i, long), Kind: "k", Status: task.StatusQueued, N: 1},
+				task.Count{Queue: "q", Kind: fmt.Sprintf("unknown%d%s", i, long), Status: task.StatusFailed, N: 2})
+		}
+		return c, nil
+	}})
+	text := scrape(t, m)
+	if len(text) > 1<<20 || strings.Contains(text, "unknown") {
+		t.Errorf("a scrape has %d bytes; it names unknown kinds: %v", len(text), strings.Contains(text, "unknown"))
+	}
+	has(t, text, `lastcall_tasks{kind="(other)",queue="(other)",status="failed"} 100000`)
+	queued := 0
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "lastcall_tasks{") && strings.Contains(line, `status="queued"`) {
+			n, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(line, ' '):]), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			queued += int(n)
+		}
+	}
+	if queued != 50_000 {
+		t.Errorf("%d tasks are queued by the metrics, want 50000", queued)
+	}
+}
+
 func TestMetrics_CountTheTasksAtMostOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMetrics()
 		asked := 0
 		var err error
-		m.watchTasks(func(context.Context) (task.Counts, error) {
+		m.watchTasks(&countedStore{count: func() (task.Counts, error) {
 			asked++
 			return task.Counts{Tasks: []task.Count{{Queue: "q", Kind: "k", Status: task.StatusQueued, N: 10 * asked}}}, err
-		})
+		}})
 		for range 3 {
 			has(t, scrape(t, m), `lastcall_tasks{kind="k",queue="q",status="queued"} 10`, `lastcall_store_up 1`)
 		}

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"syscall"
 	"time"
 
@@ -42,7 +42,7 @@ SIGHUP is a stop like SIGTERM, unless there is a token file: then it is read aga
 			if err != nil {
 				return err
 			}
-			return serve(c, flags.grace)
+			return serve(cmd, c, flags.grace)
 		},
 	}
 	flags.define(cmd)
@@ -50,8 +50,8 @@ SIGHUP is a stop like SIGTERM, unless there is a token file: then it is read aga
 }
 
 // serve runs until a stop, and returns the exit code of the group.
-func serve(c config, grace time.Duration) error {
-	s := service{config: c, log: newLog(os.Stderr, c.LogFormat)}
+func serve(cmd *cobra.Command, c config, grace time.Duration) error {
+	s := service{config: c, out: cmd.OutOrStdout(), log: newLog(cmd.ErrOrStderr(), c.LogFormat)}
 	settings := lastcall.Config{Grace: c.Grace, GraceFlag: grace, Logger: s.log}
 	if c.TokenFile != "" {
 		tokens, err := httpapi.LoadTokens(c.TokenFile, s.log)
@@ -59,7 +59,7 @@ func serve(c config, grace time.Duration) error {
 			return err
 		}
 		s.tokens = tokens
-		settings.OnReload = func(context.Context) error { return tokens.Reload() }
+		settings.OnReload = tokens.Reload
 	}
 	closeOnExec(s.log)
 	defer keepOrphans(&s.keeper, c, s.log)()
@@ -75,6 +75,7 @@ func serve(c config, grace time.Duration) error {
 // service is what serve runs.
 type service struct {
 	config config
+	out    io.Writer
 	log    *slog.Logger
 	tokens *httpapi.Tokens // nil: everyone on this machine may do everything
 	keeper proc.Keeper
@@ -104,14 +105,14 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	m := newMetrics()
 	store := meteredStore{Store: opened, m: m}
 	m.watchStop(ctx)
-	m.watchTasks(store.Count)
+	m.watchTasks(store)
 	var mux task.Mux
 	if err := offerDemoKinds(g, &mux, c); err != nil {
 		return err
 	}
 	g.Defer("programs", s.registerPrograms(&mux, opened).Close) // before the store's, which lets go of the worker's lock
 	api, err := httpapi.New(httpapi.Config{
-		Store: store, Addr: listener.Addr(), Queues: queues(c.programs), Tokens: s.tokens, Stopping: lastcall.LastCall,
+		Store: store, Addr: listener.Addr(), Queues: queues(c.programs), KnownKindsOnly: c.KnownKindsOnly, Tokens: s.tokens, Stopping: lastcall.LastCall,
 		OnResponse: m.served, Logger: s.log,
 	})
 	if err != nil {
@@ -131,7 +132,7 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	if err := s.offer(g, m, listener, probeListener, api, newProbes(store, g.Ready, s.log)); err != nil {
 		return err
 	}
-	return announce(listener.Addr().String(), c)
+	return announce(s.out, listener.Addr().String(), c)
 }
 
 // warnOfReaders warns where others can read what only this process should.
@@ -161,7 +162,7 @@ func (s *service) offer(g *lastcall.Group, m *metrics, listener, probeListener n
 		return nil
 	}
 	probes.Handle("GET /metrics", numbers)
-	if err := g.HTTP("probes", httpapi.NewServer(probes, s.log), probeListener); err != nil {
+	if err := g.HTTP("probes", httpapi.NewServer(forPlatform(probes, probeListener.Addr()), s.log), probeListener); err != nil {
 		return err
 	}
 	s.log.Info("probes", "address", probeListener.Addr().String())

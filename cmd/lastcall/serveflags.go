@@ -29,6 +29,7 @@ func overrides() []override {
 		{"probe-listen", func(c *config) any { return &c.ProbeListen }, "address of a listener for the platform, without a token: /healthz, /readyz, /metrics"},
 		{"log-format", func(c *config) any { return &c.LogFormat }, "text, json, or auto: text on a terminal and JSON elsewhere"},
 		{"concurrency", func(c *config) any { return &c.Concurrency }, "how many tasks run at once"},
+		{"known-kinds-only", func(c *config) any { return &c.KnownKindsOnly }, "refuse tasks of kinds that no running worker knows, instead of keeping them until one does"},
 		{"demo-kinds", func(c *config) any { return &c.DemoKinds }, "offer the kinds hash-tree and gzip-tree, to try it; with a token file they need --demo-dir"},
 		{"demo-dir", func(c *config) any { return &c.DemoDir }, "directory of their own, outside of which these kinds read and write nothing"},
 	}

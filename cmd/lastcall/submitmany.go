@@ -56,6 +56,9 @@ func submitMany(cmd *cobra.Command, s *submission) error {
 		if err == nil && m.busy > 0 {
 			err = fmt.Errorf("%w: %d lines are not submitted, submit them again", task.ErrKeyBusy, m.busy)
 		}
+		if err == nil && m.conflicts > 0 {
+			err = fmt.Errorf("%w: %d lines are not submitted, since tasks of another kind or payload have their ids", task.ErrIDConflict, m.conflicts)
+		}
 		if err != nil {
 			return fmt.Errorf("%w (%d tasks are submitted, their ids are printed)", err, m.done)
 		}
@@ -71,10 +74,11 @@ type many struct {
 	server  bool // the backend is one, and knows where tasks of a kind wait
 	asJSON  bool
 
-	pending             []task.NewTask
-	lines               []int // of the file, in which the pending ones are
-	bytes               int
-	done, existed, busy int
+	pending         []task.NewTask
+	lines           []int // of the file, in which the pending ones are
+	bytes           int
+	done, existed   int
+	busy, conflicts int // are not submitted
 }
 
 // read takes the lines up to the end or to the first that cannot be submitted.
@@ -106,18 +110,24 @@ func (m *many) read(in io.Reader) error {
 	return nil
 }
 
-// send submits what is pending. A task whose key is busy is reported, and does not stop the others.
+// send submits what is pending. A task whose key is busy or whose id is another's is reported, and
+// does not stop the others.
 func (m *many) send() error {
 	if len(m.pending) == 0 {
 		return nil
 	}
 	all, err := m.backend.EnqueueMany(m.cmd.Context(), m.pending)
-	if errors.Is(err, task.ErrKeyBusy) {
-		err = nil // the answer is complete, and names those that are busy
+	if errors.Is(err, task.ErrKeyBusy) || errors.Is(err, task.ErrIDConflict) {
+		err = nil // the answer is complete, and names those that are left out
 	}
 	out := bufio.NewWriter(m.cmd.OutOrStdout())
 	for i, one := range all {
 		switch {
+		case errors.Is(one.Err, task.ErrIDConflict):
+			m.conflicts++
+			fmt.Fprintf(m.cmd.ErrOrStderr(), "lastcall: line %d is not submitted: its id %s is that of a task of another kind or with another payload\n",
+				m.lines[i], one.ID)
+			continue
 		case one.Err != nil:
 			m.busy++
 			fmt.Fprintf(m.cmd.ErrOrStderr(), "lastcall: line %d is not submitted: an open transaction holds its key %q\n",

@@ -1,19 +1,69 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/term"
 )
 
-// isTerminal reports whether a person sees what is written.
+// screen is a terminal. Whatever is written to it comes out as text: servers, stores, programs and
+// payloads choose what commands print, and a terminal obeys signs that are no text. Where the cursor
+// is to move, the command itself says so, with move.
+type screen struct {
+	to   io.Writer
+	file *os.File // nil in a test
+	mu   sync.Mutex
+	part []byte // of a character, whose other bytes come with the next call
+}
+
+// harmless returns a writer for one of the program's standard files: a screen where it is a terminal,
+// of whatever kind (TERM), and the file itself where it is none.
+func harmless(f *os.File) io.Writer {
+	if term.IsTerminal(int(f.Fd())) {
+		return &screen{to: f, file: f}
+	}
+	return f
+}
+
+// Write implements io.Writer.
+func (s *screen) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := append(s.part, b...)
+	whole := len(text)
+	for i := max(0, whole-utf8.UTFMax); i < whole; i++ {
+		if utf8.RuneStart(text[i]) && !utf8.FullRune(text[i:]) {
+			whole = i
+		}
+	}
+	s.part = slices.Clone(text[whole:])
+	if _, err := io.WriteString(s.to, plainLines(string(text[:whole]))); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// move writes signs for a terminal's cursor. They must be the command's own.
+func move(w io.Writer, format string, args ...any) {
+	if s, ok := w.(*screen); ok {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		w = s.to
+	}
+	_, _ = fmt.Fprintf(w, format, args...) // a picture: the next one mends it
+}
+
+// isTerminal reports whether a person sees what is written, and pictures can be drawn there.
 func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
+	_, ok := w.(*screen)
+	return ok && os.Getenv("TERM") != "dumb"
 }
 
 // defaultColumns is the width of a page where nobody says another one.
@@ -21,8 +71,8 @@ const defaultColumns = 80
 
 // columns is how many characters fit on a line.
 func columns(w io.Writer) int {
-	if f, ok := w.(*os.File); ok {
-		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+	if s, ok := w.(*screen); ok && s.file != nil {
+		if width, _, err := term.GetSize(int(s.file.Fd())); err == nil && width > 0 {
 			return width
 		}
 	}

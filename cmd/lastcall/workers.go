@@ -85,7 +85,7 @@ func printWorkerLines(w io.Writer, workers []task.WorkerInfo) error {
 func printWorkers(w io.Writer, workers []task.WorkerInfo, now time.Time) error {
 	rows := [][]string{{"HOST", "PID", "STATE", "SINCE", "KINDS"}}
 	for _, i := range workers {
-		rows = append(rows, []string{plain(i.Host), fmt.Sprint(i.PID), workerState(i), ago(i.Since, now), plain(strings.Join(i.Kinds, ", "))})
+		rows = append(rows, []string{plain(i.Host), fmt.Sprint(i.PID), plain(workerState(i)), ago(i.Since, now), plain(strings.Join(i.Kinds, ", "))})
 	}
 	widths := make([]int, len(rows[0])-1)
 	rest := columns(w)

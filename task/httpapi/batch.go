@@ -71,7 +71,7 @@ type batch struct {
 	at      []int
 	bytes   int
 	made    int
-	failed  error // of the store: it is not asked again
+	failed  *Problem // of the store: it is not asked again
 }
 
 // add takes a line, and reports whether more of them are wanted.
@@ -82,13 +82,16 @@ func (b *batch) add(line []byte) bool {
 		return false
 	}
 	if b.failed != nil {
-		b.refuse("", problem("unavailable", "this line and those after it were not looked at, since the store fails: %v", b.failed))
+		b.refuse("", problem("unavailable", "this line and those after it were not looked at, since before them %s", b.failed.Detail))
 		return false
 	}
 	if len(bytes.TrimSpace(line)) == 0 {
 		return true
 	}
 	n, err := b.h.decodeNewTask(line)
+	if err == nil && b.h.knownOnly {
+		err = b.known(n.Kind)
+	}
 	if err != nil {
 		b.refuse("", err)
 		return true
@@ -100,6 +103,13 @@ func (b *batch) add(line []byte) bool {
 		b.record()
 	}
 	return true
+}
+
+// known refuses a task of a kind that nobody knows.
+func (b *batch) known(kind string) error {
+	ctx, cancel := withStoreTimeout(b.r)
+	defer cancel()
+	return b.h.kinds.check(ctx, b.h.client, kind)
 }
 
 // refuse answers the present line.
@@ -139,8 +149,11 @@ func (b *batch) record() {
 			b.h.hub.queued(mark, b.pending[i])
 		}
 	}
-	for _, i := range b.at[len(done):] { // none where the error only counts the busy ones
-		b.answers[i].Problem, b.failed = problemOf(err), err
+	if len(done) < len(b.at) { // otherwise the error only counts those that were left out
+		b.failed = b.h.problemOf(b.r, err)
+	}
+	for _, i := range b.at[len(done):] {
+		b.answers[i].Problem = b.failed
 	}
 	b.pending, b.at, b.bytes = nil, nil, 0
 }

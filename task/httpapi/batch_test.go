@@ -35,23 +35,24 @@ func TestBatch_HasOneAnswerForEachLineAndABadLineHoldsBackNone(t *testing.T) {
 			`{"kind": "k", "payload": 2, "key": "K"}` + "\r\n" +
 			`nonsense` + "\n" +
 			`{"kind": "k", "payload": 3, "key": "K"}` + "\n" +
-			`{"id": "` + someID + `", "kind": "k", "payload": 4}` // no line break at the end
+			`{"id": "` + someID + `", "kind": "k", "payload": 4}` + "\n" +
+			`{"id": "` + someID + `", "kind": "k", "payload": 1}` // no line break at the end
 		got := s.batch(body)
-		if len(got) != 6 {
+		if len(got) != 7 {
 			t.Fatalf("%d answers: %+v", len(got), got)
 		}
 		for i, want := range []struct {
 			line    int
 			existed bool
 			problem string
-		}{{1, false, ""}, {3, false, "payload"}, {4, false, ""}, {5, false, "not understood"}, {6, true, ""}, {7, true, ""}} {
+		}{{1, false, ""}, {3, false, "payload"}, {4, false, ""}, {5, false, "not understood"}, {6, true, ""}, {7, false, "id is another task's"}, {8, true, ""}} {
 			a := got[i]
 			if a.Line != want.line || a.Existed != want.existed || (a.Problem != nil) != (want.problem != "") ||
 				a.Problem != nil && !strings.Contains(a.Problem.Detail, want.problem) {
 				t.Errorf("%+v (%v), want %+v", a, a.Problem, want)
 			}
 		}
-		if got[0].ID != someID || got[5].ID != someID || got[4].ID != got[2].ID {
+		if got[0].ID != someID || got[5].ID != someID || got[6].ID != someID || got[4].ID != got[2].ID {
 			t.Errorf("ids: %+v", got)
 		}
 		if found, err := s.tasks.Find(t.Context(), task.Query{}); err != nil || len(found) != 2 {
@@ -204,9 +205,12 @@ func TestBatch_AStoreThatFailsInTheMiddleOfABatchEndsItAndTheIDsAreTold(t *testi
 	for i, a := range got {
 		switch {
 		case i < batchStep && a.Problem != nil,
-			i >= batchStep && (a.Problem == nil || !strings.Contains(a.Problem.Detail, "disk full")),
+			i >= batchStep && (a.Problem == nil || !strings.Contains(a.Problem.Detail, "the store does not answer, or refuses")),
 			i < 2*batchStep && a.ID == "":
 			t.Fatalf("line %d: %+v, %v", a.Line, a, a.Problem)
 		}
+	}
+	if n := strings.Count(s.log.String(), "disk full"); n != 1 {
+		t.Errorf("the log has the reason %d times:\n%s", n, s.log)
 	}
 }

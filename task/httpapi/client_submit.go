@@ -18,8 +18,8 @@ import (
 // so that what is sent twice because a connection broke makes no second task; for the same across
 // calls give EnqueueOptions.ID. opt may be nil.
 //
-// An error that matches task.ErrInvalid is the caller's, and task.ErrKeyBusy says to try again;
-// after any other one it is not known whether the task was recorded, and enqueuing again with the
+// An error that matches task.ErrInvalid is the caller's, task.ErrIDConflict says that the id is
+// another task's, and task.ErrKeyBusy to try again; after any other one it is not known whether the task was recorded, and enqueuing again with the
 // same id is safe. The answer has the id also then.
 func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *task.EnqueueOptions) (task.EnqueueResult, error) {
 	n, err := task.Prepare(kind, payload, opt)
@@ -42,12 +42,12 @@ func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *
 
 // EnqueueMany submits tasks that [task.Kind.Prepare] or [task.Prepare] has prepared, thousands in one
 // request. One whose Queue has been emptied waits where the server has tasks of its kind wait. The
-// answer has their order, and what is said of busy ones at [task.Client.EnqueueMany] is true here.
+// answer has their order, and what is said of those left out at [task.Client.EnqueueMany] is true here.
 // After any other error the tasks in the answer without an Err are recorded, and of the others it
 // is not known: enqueuing the same ones again is safe, since they keep their ids.
 func (c *Client) EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.EnqueueResult, error) {
 	done := make([]task.EnqueueResult, 0, len(tasks))
-	busy := 0
+	left := make(map[error]int)
 	for len(done) < len(tasks) {
 		var body bytes.Buffer
 		n := 0
@@ -65,7 +65,7 @@ func (c *Client) EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.
 		part, err := c.sendBatch(ctx, body.Bytes(), n)
 		for _, one := range part {
 			if one.Err != nil {
-				busy++
+				left[one.Err]++
 			}
 			done = append(done, one)
 		}
@@ -73,13 +73,28 @@ func (c *Client) EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.
 			return done, fmt.Errorf("submit many, after %d: %w", len(done), err)
 		}
 	}
-	if busy > 0 {
-		return done, fmt.Errorf("submit many: %w: %d of %d tasks were not added, submit those again", task.ErrKeyBusy, busy, len(tasks))
+	var errs []error
+	if n := left[task.ErrKeyBusy]; n > 0 {
+		errs = append(errs, fmt.Errorf("submit many: %w: %d of %d tasks were not added, submit those again", task.ErrKeyBusy, n, len(tasks)))
 	}
-	return done, nil
+	if n := left[task.ErrIDConflict]; n > 0 {
+		errs = append(errs, fmt.Errorf("submit many: %w: %d of %d tasks were not added, give those new ids", task.ErrIDConflict, n, len(tasks)))
+	}
+	return done, errors.Join(errs...)
 }
 
-// sendBatch returns the outcomes of the lines up to the first that failed; a busy one has not.
+// leftOut is the error of a task that was not added while the others were, nil for any other problem.
+func leftOut(p *Problem) error {
+	for _, known := range []error{task.ErrKeyBusy, task.ErrIDConflict} {
+		if p != nil && errors.Is(p, known) {
+			return known
+		}
+	}
+	return nil
+}
+
+// sendBatch returns the outcomes of the lines up to the first that failed; one that was left out has
+// not.
 func (c *Client) sendBatch(ctx context.Context, body []byte, lines int) ([]task.EnqueueResult, error) {
 	var b []byte
 	if _, err := c.send(ctx, http.MethodPost, "/v1/tasks/batch", asLines, body, &b); err != nil {
@@ -91,18 +106,14 @@ func (c *Client) sendBatch(ctx context.Context, body []byte, lines int) ([]task.
 	}
 	var done []task.EnqueueResult
 	for i, a := range answers {
-		busy := a.Problem != nil && errors.Is(a.Problem, task.ErrKeyBusy)
-		if a.Problem != nil && !busy {
+		left := leftOut(a.Problem)
+		if a.Problem != nil && left == nil {
 			return done, a.Problem
 		}
 		if a.Line != i+1 {
 			return done, fmt.Errorf("%s: the answer lacks line %d", c.base, i+1)
 		}
-		one := task.EnqueueResult{ID: a.ID, Existed: a.Existed}
-		if busy {
-			one.Err = task.ErrKeyBusy
-		}
-		done = append(done, one)
+		done = append(done, task.EnqueueResult{ID: a.ID, Existed: a.Existed, Err: left})
 	}
 	if len(done) != lines {
 		return done, fmt.Errorf("%s: %d lines were answered, not %d", c.base, len(done), lines)

@@ -115,7 +115,9 @@ func (s *stream) gather(buf *bytes.Buffer) <-chan struct{} {
 		return atOnce // what has come in between is looked at in the next turn
 	}
 	for _, e := range events {
-		s.put(buf, e.kind, e.number, e.data)
+		if e.data != nil {
+			s.put(buf, e.kind, e.number, e.data)
+		}
 		s.next = e.number + 1
 	}
 	if len(events) == streamPart {

@@ -333,7 +333,8 @@ func TestEvents_AStreamEndsWhenItsTokenIsNoLongerGood(t *testing.T) {
 	if err := os.WriteFile(path, []byte("a read "+submitSecret), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := tokens.Reload(); err != nil {
+	settle(t, path)
+	if err := tokens.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for lines.Scan() {

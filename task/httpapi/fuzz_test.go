@@ -76,7 +76,7 @@ func FuzzBatch_OfLinesHasAnAnswerForEachOrIsRefused(f *testing.F) {
 
 // What a client says was its last event leads to one that is there, or to a reset.
 func FuzzEvents_TheLastEventIsFoundOrTheStreamIsReset(f *testing.F) {
-	h := newHub(nil, 0)
+	h := newHub(nil, nil, 0)
 	h.boot = "boot" // the same in every process of a fuzzer
 	h.join()
 	for range 10 {

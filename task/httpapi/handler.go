@@ -29,6 +29,9 @@ type Config struct {
 	// Queues say where tasks of a kind wait that are submitted without a queue. A kind that is not
 	// there has the default queue.
 	Queues map[string]string
+	// KnownKindsOnly refuses a task whose kind no running worker knows. Otherwise it is accepted, and
+	// waits for a worker that knows it.
+	KnownKindsOnly bool
 	// Tokens say who may do what. Nil means that everyone may do everything, and is refused unless
 	// Addr is a loopback address or a Unix socket.
 	Tokens *Tokens
@@ -71,6 +74,8 @@ type Handler struct {
 	sameOrigin *http.CrossOriginProtection
 	mux        *http.ServeMux
 	kinds      kindCache
+	knownOnly  bool
+	count      *counter
 	hub        *hub
 	// beat and reading are streamBeat and streamPatience.
 	beat, reading time.Duration
@@ -89,7 +94,7 @@ func New(cfg Config) (*Handler, error) {
 		return nil, fmt.Errorf("httpapi: Config.PollInterval is %v: use a positive duration, or 0 for a second", cfg.PollInterval)
 	}
 	h := &Handler{
-		client: task.NewClient(cfg.Store), local: local, hosts: cfg.Hosts, waiting: cfg.Queues, tokens: cfg.Tokens,
+		client: task.NewClient(cfg.Store), local: local, hosts: cfg.Hosts, waiting: cfg.Queues, knownOnly: cfg.KnownKindsOnly, tokens: cfg.Tokens,
 		stopping: cfg.Stopping, onResponse: cfg.OnResponse, log: cfg.Logger,
 		sameOrigin: http.NewCrossOriginProtection(),
 		beat:       streamBeat, reading: streamPatience,
@@ -103,7 +108,8 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.PollInterval == 0 {
 		cfg.PollInterval = time.Second
 	}
-	h.hub = newHub(h.client, cfg.PollInterval)
+	h.count = newCounter(h.client)
+	h.hub = newHub(h.client, h.count, cfg.PollInterval)
 	h.mux = h.routes()
 	return h, nil
 }
@@ -115,6 +121,8 @@ func (h *Handler) Observe(_ context.Context, e task.Event) { h.hub.observe(e) }
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
+	r, served := watchBody(w, r)
+	defer served()
 	a := &answer{ResponseWriter: w}
 	if err := h.serve(a, r); err != nil {
 		h.refuse(a, r, err)
@@ -138,12 +146,9 @@ func (h *Handler) serve(a *answer, r *http.Request) error {
 	return a.err
 }
 
-// refuse answers with a problem. What is not the client's fault is logged too.
+// refuse answers with a problem.
 func (h *Handler) refuse(a *answer, r *http.Request, err error) {
-	p := problemOf(err)
-	if p.Status >= http.StatusInternalServerError && r.Context().Err() == nil {
-		h.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
-	}
+	p := h.problemOf(r, err)
 	if a.status != 0 {
 		return // an answer has begun
 	}
@@ -151,6 +156,20 @@ func (h *Handler) refuse(a *answer, r *http.Request, err error) {
 		a.Header().Set("Retry-After", "1")
 	}
 	_ = a.json(p.Status, asProblem, p) // a problem always encodes
+}
+
+// problemOf is the problem of a request, and logs what is not the client's fault.
+func (h *Handler) problemOf(r *http.Request, err error) *Problem {
+	p := problemOf(err)
+	if p.Status < http.StatusInternalServerError || r.Context().Err() != nil {
+		return p
+	}
+	args := []any{"method", r.Method, "path", r.URL.Path, "error", err}
+	if p.Request != "" {
+		args = append(args, "request", p.Request)
+	}
+	h.log.Error("request failed", args...)
+	return p
 }
 
 // audit logs what a client has done, and the name of the token that it has shown, if any.

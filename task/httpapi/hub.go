@@ -62,6 +62,7 @@ const (
 // up nobody, and is reset when it has fallen too far behind. Nothing is kept while nobody listens.
 type hub struct {
 	client *task.Client
+	counts *counter
 	every  time.Duration
 	boot   string // tells the ids of this process from those of another
 
@@ -70,6 +71,9 @@ type hub struct {
 	first   uint64 // the oldest event in the ring
 	next    uint64 // the number of the next one, from 1
 	changed chan struct{}
+	// newest is the number of the last event of counts, the only one of them that is kept: it may be
+	// large, and says all that those before it did.
+	newest  uint64
 	streams int
 	left    time.Time // when the last stream ended
 
@@ -81,12 +85,12 @@ type event struct {
 	number uint64
 	kind   EventType
 	task   string // its id, if it is about one
-	data   []byte
+	data   []byte // nil: another one has taken its place
 }
 
-func newHub(c *task.Client, every time.Duration) *hub {
+func newHub(c *task.Client, counts *counter, every time.Duration) *hub {
 	return &hub{
-		client: c, every: every, boot: strings.ToLower(rand.Text()[:10]),
+		client: c, counts: counts, every: every, boot: strings.ToLower(rand.Text()[:10]),
 		first: 1, next: 1, changed: make(chan struct{}),
 		polled: polled{turn: make(chan struct{}, 1)},
 	}
@@ -213,6 +217,12 @@ func (h *hub) tell(kind EventType, id string, v any) {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return // nothing here that does not encode
+	}
+	if kind == EventCounts {
+		if old := &h.ring[h.newest%ringSize]; old.number == h.newest {
+			old.data = nil
+		}
+		h.newest = h.next
 	}
 	h.ring[h.next%ringSize] = event{number: h.next, kind: kind, task: id, data: data}
 	h.next++

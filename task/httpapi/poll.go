@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"reflect"
 	"slices"
 	"time"
 
@@ -16,7 +15,7 @@ type polled struct {
 
 	// Guarded by turn.
 	next   time.Time // not before
-	counts task.Counts
+	counts counted
 
 	// Guarded by the hub's mu.
 	base    bool                     // there has been a first poll
@@ -84,11 +83,11 @@ func (h *hub) pollNow(ctx context.Context, first bool) error {
 	began, mark := time.Now(), h.mark()
 	// A slow store is polled less often.
 	defer func() { h.polled.next = began.Add(max(h.every, 10*time.Since(began))) }()
-	counts, err := h.client.Count(ctx)
+	counts, err := h.counts.count(ctx)
 	if err != nil {
 		return err
 	}
-	same := reflect.DeepEqual(counts, h.polled.counts)
+	same := counts.digest == h.polled.counts.digest
 	if !first && same && !slices.ContainsFunc(counts.Tasks, func(c task.Count) bool { return c.Status == task.StatusRunning }) {
 		return nil
 	}
@@ -115,7 +114,7 @@ func (h *hub) pollNow(ctx context.Context, first bool) error {
 	}
 	if !same {
 		h.mu.Lock()
-		h.tell(EventCounts, "", countsOf(counts))
+		h.tell(EventCounts, "", countsOf(counts.Counts))
 		h.mu.Unlock()
 	}
 	return nil

@@ -1,9 +1,12 @@
 package httpapi
 
 import (
+	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -18,6 +21,10 @@ type Problem struct { //nolint:errname // RFC 9457 calls it a problem
 	Status int    `json:"status"`
 	// Detail says what is wrong here, and what to do.
 	Detail string `json:"detail"`
+	// Request is by what name the server's log has the reason, of which a client is told no more than
+	// its sort: it may have addresses and names that are not everyone's. Only a problem of the server
+	// has one.
+	Request string `json:"request,omitempty"`
 }
 
 // Error is the detail.
@@ -32,6 +39,9 @@ func (p *Problem) Is(target error) bool {
 	}
 	return false
 }
+
+// adviceUnavailable is what to do when the store has failed.
+const adviceUnavailable = "what was asked may have been done all the same: send it again, a submit with the same id"
 
 // problemBase begins every type. The page explains each.
 const problemBase = "https://github.com/lastcall-go/lastcall/blob/main/docs/http.md#"
@@ -58,10 +68,12 @@ var problems = []sort{
 	{"running", http.StatusConflict, "The task is running", task.ErrRunning, "wait for its end, or cancel or interrupt it first"},
 	{"not-running", http.StatusConflict, "The task is not running", task.ErrNotRunning, "GET it to see what it does"},
 	{"key-busy", http.StatusConflict, "The key is in other hands", task.ErrKeyBusy, "send it again in a moment, or look for the unfinished task that has the key"},
+	{"id-conflict", http.StatusConflict, "The id is another task's", task.ErrIDConflict, "it has another kind or payload, and nothing was recorded: choose a new id, or send the same task again as it was"},
 	{"too-large", http.StatusRequestEntityTooLarge, "The request is too large", task.ErrInvalid, ""},
 	{"unsupported-media-type", http.StatusUnsupportedMediaType, "The Content-Type is not the right one", nil, ""},
 	{"wrong-host", http.StatusMisdirectedRequest, "The Host is not this machine", nil, ""},
-	{"unavailable", http.StatusServiceUnavailable, "The store does not answer", nil, "what was asked may have been done all the same: send it again, a submit with the same id"},
+	{"unknown-kind", http.StatusUnprocessableEntity, "No running worker knows the kind", task.ErrUnknownKind, ""},
+	{"unavailable", http.StatusServiceUnavailable, "The store does not answer", nil, ""},
 	{"too-many-streams", http.StatusServiceUnavailable, "Too many streams of events", nil, ""},
 }
 
@@ -75,7 +87,8 @@ func problem(name, format string, args ...any) *Problem {
 	panic("httpapi: no sort of problem is called " + name)
 }
 
-// problemOf turns an error of this package, of package task or of a store into a problem.
+// problemOf turns an error of this package, of package task or of a store into a problem. The last has
+// a name, by which the caller logs the error.
 func problemOf(err error) *Problem {
 	var p *Problem
 	if errors.As(err, &p) {
@@ -90,10 +103,23 @@ func problemOf(err error) *Problem {
 		}
 		return problem(k.name, "%v: %s", err, k.advice)
 	}
-	for _, k := range problems {
-		if k.name == "unavailable" {
-			return problem(k.name, "%v: %s", err, k.advice)
-		}
+	return unavailable(err)
+}
+
+// unavailable is the problem of a store that has failed, of which it names the sort alone: the error
+// may have paths, addresses and names of users.
+func unavailable(err error) *Problem {
+	class := "the store does not answer, or refuses"
+	switch {
+	case errors.Is(err, task.ErrStoreFull):
+		class = "the store has no room left"
+	case errors.Is(err, errStoreLate) || errors.Is(err, context.DeadlineExceeded):
+		class = "the store has not answered in time"
+	case errors.Is(err, task.ErrClosed):
+		class = "the store is closed, since the server stops"
 	}
-	return nil // not reached: the table has it
+	p := problem("unavailable", "%s", class)
+	p.Request = strings.ToLower(rand.Text()[:12])
+	p.Detail = fmt.Sprintf("%s (the server's log says why, at request=%s): %s", class, p.Request, adviceUnavailable)
+	return p
 }

@@ -10,15 +10,15 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// queues lists those that have tasks or are paused.
+// queues lists those that have tasks or are paused; of very many, the largest.
 func (h *Handler) queues(a *answer, r *http.Request) error {
 	ctx, cancel := withStoreTimeout(r)
 	defer cancel()
-	c, err := h.client.Count(ctx)
+	c, err := h.count.count(ctx)
 	if err != nil {
 		return err
 	}
-	return a.json(http.StatusOK, asJSON, map[string][]queue{"queues": queuesOf(c)})
+	return a.json(http.StatusOK, asJSON, map[string][]queue{"queues": queuesOf(c.Counts)})
 }
 
 func queuesOf(c task.Counts) []queue {
@@ -76,9 +76,9 @@ func (h *Handler) workers(a *answer, r *http.Request) error {
 func (h *Handler) counts(a *answer, r *http.Request) error {
 	ctx, cancel := withStoreTimeout(r)
 	defer cancel()
-	c, err := h.client.Count(ctx)
+	c, err := h.count.count(ctx)
 	if err != nil {
 		return err
 	}
-	return a.json(http.StatusOK, asJSON, countsOf(c))
+	return a.json(http.StatusOK, asJSON, countsOf(c.Counts))
 }

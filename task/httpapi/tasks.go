@@ -11,9 +11,12 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
+// errStoreLate is the cause of a context that has bounded the store's work.
+var errStoreLate = errors.New("the store has not answered in time")
+
 // withStoreTimeout bounds the store's work on a request, so that a store that hangs gives an answer.
 func withStoreTimeout(r *http.Request) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(r.Context(), storePatience, errors.New("the store has not answered in time"))
+	return context.WithTimeoutCause(r.Context(), storePatience, errStoreLate)
 }
 
 func (h *Handler) submit(a *answer, r *http.Request) error {
@@ -27,9 +30,16 @@ func (h *Handler) submit(a *answer, r *http.Request) error {
 	}
 	ctx, cancel := withStoreTimeout(r)
 	defer cancel()
+	if h.knownOnly {
+		if err := h.kinds.check(ctx, h.client, n.Kind); err != nil {
+			return err
+		}
+	}
 	mark := h.hub.mark()
 	done, err := h.client.EnqueueMany(ctx, []task.NewTask{n})
-	if err != nil {
+	if len(done) == 1 && done[0].Err != nil {
+		return done[0].Err
+	} else if err != nil {
 		return err
 	}
 	j := submitted{ID: done[0].ID, Existed: done[0].Existed}
@@ -117,9 +127,9 @@ func (h *Handler) waitsFor(ctx context.Context, t task.Task) (why string, err er
 	if t.Status.Ended() {
 		return "", nil
 	}
-	var counts task.Counts
+	var counts counted
 	if t.Status.Claimable() {
-		if counts, err = h.client.Count(ctx); err != nil {
+		if counts, err = h.count.count(ctx); err != nil {
 			return "", err
 		}
 	}

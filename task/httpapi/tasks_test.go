@@ -1,7 +1,9 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/memstore"
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 func TestSubmit_IsCreatedOnceAndCanBeRepeated(t *testing.T) {
@@ -27,6 +30,39 @@ func TestSubmit_IsCreatedOnceAndCanBeRepeated(t *testing.T) {
 		if err != nil || string(got.Payload) != `{ "a":  1 }` || got.Queue != "q" || got.Priority != 2 || got.RunAt.Sub(got.Created) != 90*time.Second {
 			t.Errorf("%+v, %v", got, err)
 		}
+	})
+}
+
+func TestSubmit_AnIDOfATaskWithAnotherKindOrPayloadIsAConflictForBothClients(t *testing.T) {
+	onEachStore(t, func(t *testing.T, s *site) {
+		c := s.client("")
+		if _, err := c.Enqueue(t.Context(), "k", []byte(`{"mine":1}`), &task.EnqueueOptions{ID: someID}); err != nil {
+			t.Fatal(err)
+		}
+		for _, body := range []string{
+			`{"id": "` + someID + `", "kind": "k", "payload": {"theirs":1}}`, `{"id": "` + someID + `", "kind": "other", "payload": {"mine":1}}`,
+		} {
+			s.refused(s.ask("POST", "/v1/tasks", body), "id-conflict", "another kind or payload")
+		}
+		if got, err := c.Enqueue(t.Context(), "k", []byte("2"), &task.EnqueueOptions{ID: someID}); !errors.Is(err, task.ErrIDConflict) || got.Existed {
+			t.Errorf("the client: %+v, %v", got, err)
+		}
+		var many []task.NewTask
+		for _, id := range []string{otherID, someID} {
+			n, err := task.Prepare("k", []byte("2"), &task.EnqueueOptions{ID: id})
+			if err != nil {
+				t.Fatal(err)
+			}
+			many = append(many, n)
+		}
+		done, err := c.EnqueueMany(t.Context(), many)
+		if !errors.Is(err, task.ErrIDConflict) || len(done) != 2 || done[0].Err != nil || !errors.Is(done[1].Err, task.ErrIDConflict) || done[1].Existed {
+			t.Errorf("many: %+v, %v", done, err)
+		}
+		if got, err := s.tasks.Get(t.Context(), someID); err != nil || got.Kind != "k" || string(got.Payload) != `{"mine":1}` {
+			t.Errorf("%+v, %v", got, err)
+		}
+		s.refused(s.ask("POST", "/v1/tasks", `{"id": "00000000-0000-0000-0000-000000000000", "kind": "k", "payload": 1}`), "invalid", "names nothing")
 	})
 }
 
@@ -196,6 +232,54 @@ func TestTasks_BytesThatAreNotJSONComeBackInBase64(t *testing.T) {
 		back, err := s.client("").Get(t.Context(), done.ID)
 		if err != nil || string(back.Payload) != string(payload) {
 			t.Errorf("%q: the client has %q, %v", payload, back.Payload, err)
+		}
+	}
+}
+
+// failing is a store whose calls end with an error.
+type failing struct {
+	task.Store
+	err error
+}
+
+func (f failing) Add(context.Context, []task.NewTask) ([]task.AddResult, error) { return nil, f.err }
+func (f failing) Find(context.Context, task.Query) ([]task.Task, error)         { return nil, f.err }
+func (f failing) Count(context.Context) (task.Counts, error)                    { return task.Counts{}, f.err }
+
+func TestProblem_AFailureOfTheStoreIsNamedAndItsReasonIsInTheLogAlone(t *testing.T) {
+	const secret = "/var/lib/lastcall user=lc 10.0.0.7:5432"
+	for class, err := range map[string]error{
+		"the store has no room left":            storekit.Full(errors.New(secret)),
+		"the store has not answered in time":    fmt.Errorf("%s: %w", secret, errStoreLate),
+		"the store does not answer, or refuses": errors.New(secret),
+	} {
+		s := serve(t, Config{Store: failing{memstore.New(), err}})
+		line := `{"kind": "k", "payload": 1}` + "\n"
+		for _, r := range []reply{
+			s.ask("POST", "/v1/tasks", line), s.ask("GET", "/v1/tasks", ""), s.ask("GET", "/v1/counts", ""), s.ask("GET", "/v1/events", ""),
+			s.ask("POST", "/v1/tasks/batch", strings.Repeat(line, batchStep+3)),
+		} {
+			var p Problem
+			if r.status == http.StatusOK { // the batch
+				lines, err := decodeBatch([]byte(r.body))
+				if err != nil || len(lines) != batchStep+1 || !strings.Contains(lines[batchStep].Problem.Detail, class) {
+					t.Fatalf("%v: %s", err, r.body)
+				}
+				p = *lines[0].Problem
+			} else {
+				s.refused(r, "unavailable", class)
+				s.into(r, http.StatusServiceUnavailable, &p)
+			}
+			if strings.Contains(r.body, "lastcall user") || strings.Contains(r.body, "10.0.0.7") {
+				t.Errorf("the answer has the reason: %s", r.body)
+			}
+			found := false
+			for line := range strings.Lines(s.log.String()) {
+				found = found || strings.Contains(line, "request="+p.Request) && strings.Contains(line, secret)
+			}
+			if p.Request == "" || !found {
+				t.Errorf("the log has no reason for request %q:\n%s", p.Request, s.log)
+			}
 		}
 	}
 }

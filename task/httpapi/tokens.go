@@ -1,15 +1,13 @@
 package httpapi
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -40,15 +38,37 @@ func roles() []Role { return []Role{RoleRead, RoleSubmit, RoleOperate} }
 //
 // A secret has at least 24 letters, digits and - . _ ~ + / =; "openssl rand -base64 24" makes a good
 // one. Only their hashes are kept in memory, and nothing of them is ever logged. Several lines with
-// secrets of one person need several names: a name says in the log who asked for something.
+// secrets of one person need several names: a name says in the log who asked for something. A file
+// that is to let nobody in has the line "none" instead.
+//
+// The file is read again when a request comes after it has changed, and taken when it has been left
+// alone for a second: what is written in place is half written for a while. When it cannot be read
+// or has a mistake, or is empty, the tokens stay what they were, and the logger hears of it once a
+// minute. A request waits for a file that hangs, on a network for instance, a quarter of a second
+// at most.
 type Tokens struct {
 	path string
 	log  *slog.Logger
+	read func(path string) (foundTokens, error) // readTokenFile, but in tests
 
 	mu      sync.Mutex
 	all     []token
-	file    os.FileInfo // as it was when it was checked at last; nil when it was not there
-	checked time.Time
+	taken   os.FileInfo   // of the file whose tokens these are
+	fresh   os.FileInfo   // of one that has changed, and has not settled; or nil
+	since   time.Time     // when that was seen first
+	looking chan struct{} // closes when the present look has ended; nil when there is none
+	began   time.Time     // the last look
+	outcome outcome       // of the last look that has ended
+	// complaint is what was logged last, and told when.
+	complaint string
+	told      time.Time
+}
+
+// outcome is what a look has found: tokens that are in force, a file that must settle first, or an
+// error.
+type outcome struct {
+	unsettled bool
+	err       error
 }
 
 type token struct {
@@ -58,162 +78,159 @@ type token struct {
 }
 
 const (
-	minSecret = 24
-	maxTokens = 1 << 20 // bytes of the file
-	// recheckAfter is how often the file is checked at, at most.
+	// recheckAfter is how often a look at the file begins, at most.
 	recheckAfter = time.Second
+	// settled is for how long a file must have been left alone.
+	settled = time.Second
+	// lookPatience is how long requests wait for a look that has begun, and stuckAfter when it is
+	// complained of.
+	lookPatience = 250 * time.Millisecond
+	stuckAfter   = 5 * time.Second
+	// reloadPatience is how long Reload waits, and settleStep how often it looks meanwhile.
+	reloadPatience = 10 * time.Second
+	settleStep     = 50 * time.Millisecond
+	// complainEvery is how often the same complaint is repeated.
+	complainEvery = time.Minute
 )
 
 // LoadTokens reads a file of tokens. It is refused when it is readable by others than its owner and
-// its group, or can be written by the group, or belongs to another user who is not root. The file is read again when a request comes after it
-// has changed; if that fails the tokens stay what they were, and the logger hears of it. Nil as the
-// logger means slog.Default().
+// its group, or can be written by the group, or belongs to another user who is not root. One that
+// has just been written is waited for, for a second. Nil as the logger means slog.Default().
 func LoadTokens(path string, log *slog.Logger) (*Tokens, error) {
 	if log == nil {
 		log = slog.Default()
 	}
-	t := &Tokens{path: path, log: log}
-	if err := t.Reload(); err != nil {
+	t := &Tokens{path: path, log: log, read: readTokenFile}
+	if err := t.Reload(context.Background()); err != nil {
 		return nil, err
 	}
+	if len(t.all) == 0 {
+		log.Warn("the token file lets nobody in: it has the line none", "file", path)
+	}
 	return t, nil
 }
 
-// Reload reads the file again, now. After an error the tokens are what they were.
-func (t *Tokens) Reload() error {
+// Reload reads the file again, now, and waits until it has settled. After an error the tokens are
+// what they were. It ends with ctx, and gives up after ten seconds.
+func (t *Tokens) Reload(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, reloadPatience, fmt.Errorf("it cannot be read, or changes all the time: tried for %v", reloadPatience))
+	defer cancel()
+	for {
+		t.mu.Lock()
+		earlier := t.looking
+		if earlier == nil {
+			t.look()
+		}
+		ended := t.looking
+		t.mu.Unlock()
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return fmt.Errorf("token file %s: %w", t.path, context.Cause(ctx))
+		}
+		if earlier != nil {
+			continue // it may have begun before the file was changed
+		}
+		t.mu.Lock()
+		o := t.outcome
+		t.mu.Unlock()
+		if !o.unsettled {
+			return o.err
+		}
+		select {
+		case <-time.After(settleStep):
+		case <-ctx.Done():
+			return fmt.Errorf("token file %s: %w", t.path, context.Cause(ctx))
+		}
+	}
+}
+
+// current returns the tokens, after a look at the file if it is time for one.
+func (t *Tokens) current() []token {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.reload()
-}
-
-func (t *Tokens) reload() error {
-	t.checked = time.Now()
-	all, info, err := readTokens(t.path)
-	if err != nil {
-		return fmt.Errorf("token file %s: %w", t.path, err)
+	if t.looking == nil && time.Since(t.began) >= recheckAfter {
+		t.look()
 	}
-	t.all, t.file = all, info
-	return nil
+	if t.looking == nil {
+		return t.all
+	}
+	ended, age := t.looking, time.Since(t.began)
+	if age >= stuckAfter {
+		t.complain(fmt.Errorf("token file %s: reading it does not end: is it on a network that is away?", t.path), time.Now())
+	}
+	if age >= lookPatience {
+		return t.all
+	}
+	timer := time.NewTimer(lookPatience - age)
+	defer timer.Stop()
+	t.mu.Unlock()
+	select {
+	case <-ended:
+	case <-timer.C:
+	}
+	t.mu.Lock()
+	return t.all
 }
 
-// refresh reads the file again if it has changed. The caller holds mu.
-func (t *Tokens) refresh() {
-	if time.Since(t.checked) < recheckAfter {
+// look begins to read the file. The goroutine is one at a time, and ends by itself: whoever wants the
+// result waits for as long as it has time, since reading may hang in the kernel. The caller holds
+// mu, and no look is under way.
+func (t *Tokens) look() {
+	ended := make(chan struct{})
+	t.looking, t.began = ended, time.Now()
+	go func() {
+		defer close(ended)
+		f, err := t.read(t.path)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.looking = nil
+		t.outcome = t.take(f, err, time.Now())
+	}()
+}
+
+// take puts tokens in force when the file is another one than before, and has settled. The caller
+// holds mu.
+func (t *Tokens) take(f foundTokens, err error, now time.Time) outcome {
+	if err == nil && sameFile(f.info, t.taken) {
+		t.fresh = nil
+		if t.complaint != "" {
+			t.complaint = ""
+			t.log.Info("the token file is again the one whose tokens are in force", "file", t.path)
+		}
+		return outcome{}
+	}
+	if f.info != nil && (f.changing || now.Sub(f.info.ModTime()) < settled) {
+		// By two looks, where its time is not one of this clock.
+		if f.changing || !sameFile(f.info, t.fresh) {
+			t.fresh, t.since = f.info, now
+		}
+		if now.Sub(t.since) < settled {
+			return outcome{unsettled: true}
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("token file %s: %w", t.path, err)
+		if t.taken != nil { // otherwise the caller of LoadTokens hears of it
+			t.complain(err, now)
+		}
+		return outcome{err: err}
+	}
+	again := t.taken != nil
+	t.all, t.taken, t.fresh, t.complaint = f.all, f.info, nil, ""
+	if again {
+		t.log.Info("token file read again", "file", t.path, "tokens", len(t.all))
+	}
+	return outcome{}
+}
+
+// complain logs why the file is not taken, the same once a minute. The caller holds mu.
+func (t *Tokens) complain(err error, now time.Time) {
+	if err.Error() == t.complaint && now.Sub(t.told) < complainEvery {
 		return
 	}
-	t.checked = time.Now()
-	info, err := os.Stat(t.path)
-	if err == nil && t.file != nil && os.SameFile(info, t.file) && info.ModTime().Equal(t.file.ModTime()) &&
-		info.Size() == t.file.Size() && info.Mode() == t.file.Mode() {
-		return
-	}
-	switch {
-	case err == nil:
-		t.file = info
-		err = t.reload()
-	case t.file == nil:
-		return // said already
-	default:
-		t.file = nil
-	}
-	if err != nil {
-		t.log.Error("the tokens stay as they were: the changed token file cannot be used", "error", err)
-		return
-	}
-	t.log.Info("token file read again", "file", t.path, "tokens", len(t.all))
-}
-
-func readTokens(path string) ([]token, os.FileInfo, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := checkMode(info, path); err != nil {
-		return nil, nil, err
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxTokens+1))
-	if err != nil {
-		return nil, nil, err
-	}
-	all, err := parseTokens(b)
-	return all, info, err
-}
-
-// checkMode refuses a file that others can read, or that another user owns, who could change its
-// mode and what is in it. Windows has no such bits.
-func checkMode(info os.FileInfo, path string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	if mode := info.Mode().Perm(); mode&0o027 != 0 {
-		return fmt.Errorf("its mode %#o lets others read it or its group write it: run chmod 600 %s, or in Kubernetes give the secret's volume the defaultMode 0440", mode, path)
-	}
-	if uid, foreign := foreignOwner(info); foreign {
-		return fmt.Errorf("it belongs to the user %d: run chown on %s, so that it belongs to the server's user or to root", uid, path)
-	}
-	return nil
-}
-
-// parseTokens reads the lines of a file. No error has a part of a secret.
-func parseTokens(b []byte) ([]token, error) {
-	if len(b) > maxTokens {
-		return nil, fmt.Errorf("more than %d bytes", maxTokens)
-	}
-	var all []token
-	n := 0
-	for line := range strings.Lines(string(b)) {
-		n++
-		fields := strings.Fields(line)
-		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
-			continue
-		}
-		t, err := parseToken(fields)
-		if err == nil && slices.ContainsFunc(all, func(o token) bool { return o.name == t.name }) {
-			err = fmt.Errorf("the name %s stands there twice", t.name)
-		}
-		if err == nil && slices.ContainsFunc(all, func(o token) bool { return o.hash == t.hash }) {
-			err = errors.New("the secret is another token's too")
-		}
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", n, err)
-		}
-		all = append(all, t)
-	}
-	if len(all) == 0 {
-		return nil, errors.New("it has no token: write lines of NAME ROLE[,ROLE] SECRET into it, with the roles read, submit, operate")
-	}
-	return all, nil
-}
-
-func parseToken(fields []string) (t token, err error) {
-	if len(fields) != 3 {
-		return t, fmt.Errorf("%d words: write NAME ROLE[,ROLE] SECRET", len(fields))
-	}
-	t.name = fields[0]
-	if len(t.name) > 100 || strings.ContainsFunc(t.name, func(c rune) bool { return c < '!' || c > '~' }) {
-		return t, errors.New("the name must be at most 100 letters, digits and signs of ASCII")
-	}
-	for r := range strings.SplitSeq(fields[1], ",") {
-		if !slices.Contains(roles(), Role(r)) {
-			return t, errors.New("the second word must be roles, with commas in between: read, submit, operate")
-		}
-		t.roles = append(t.roles, Role(r))
-	}
-	if len(fields[2]) < minSecret || strings.ContainsFunc(fields[2], notInToken) {
-		return t, fmt.Errorf("the secret must have at least %d letters, digits and - . _ ~ + / = : make one with openssl rand -base64 24", minSecret)
-	}
-	t.hash = sha256.Sum256([]byte(fields[2]))
-	return t, nil
-}
-
-// notInToken: RFC 6750 says what a bearer token may be made of.
-func notInToken(c rune) bool {
-	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-._~+/=", c))
+	t.complaint, t.told = err.Error(), now
+	t.log.Error("the tokens stay as they were: the token file cannot be used", "error", err)
 }
 
 // admit returns the name of the token that a request shows, and an error unless it has the role.
@@ -224,10 +241,7 @@ func (t *Tokens) admit(h http.Header, role Role) (name string, err error) {
 		return "", problem("unauthorized", "a token is needed: send the header Authorization: Bearer SECRET, with a secret of the server's token file")
 	}
 	hash := sha256.Sum256([]byte(strings.TrimSpace(secret)))
-	t.mu.Lock()
-	t.refresh()
-	all := t.all
-	t.mu.Unlock()
+	all := t.current()
 	found := -1
 	for i := range all {
 		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(hash[:], all[i].hash[:]), i, found)

@@ -26,7 +26,17 @@ func tokenFile(t *testing.T, text string) string {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	settle(t, path)
 	return path
+}
+
+// settle makes a file look as if it had been written a while ago.
+func settle(t *testing.T, path string) {
+	t.Helper()
+	before := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(path, before, before); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func openTokens(t *testing.T, text string) *Tokens {
@@ -132,15 +142,17 @@ func TestTokens_AHandlerBesideTheTasksIsReachedWithTheRoleAndRefusedAsTheyAre(t 
 
 func TestTokens_AMistakeInATokenFileIsToldWithItsLineAndWithoutTheSecret(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                  "it has no token: write lines of NAME ROLE[,ROLE] SECRET",
-		"# only this\n":                     "it has no token",
-		"\na read\n":                        "line 2: 2 words",
-		"a read SECRETSECRETSECRETSECRET x": "line 1: 4 words",
-		"a write SECRETSECRETSECRETSECRET":  "line 1: the second word must be roles",
-		"a read, SECRETSECRETSECRETSECRET":  "line 1: the second word must be roles",
-		"a read SECRET":                     "at least 24",
-		"a read SECRETSECRETSECRETSECRET!":  "at least 24",
-		"ä read SECRETSECRETSECRETSECRET":   "ASCII",
+		"none\na read SECRETSECRETSECRETSECRET": "the line none",
+		"none of them\n":                        "the second word must be roles",
+		"":                                      "it has no token: write lines of NAME ROLE[,ROLE] SECRET",
+		"# only this\n":                         "it has no token",
+		"\na read\n":                            "line 2: 2 words",
+		"a read SECRETSECRETSECRETSECRET x":     "line 1: 4 words",
+		"a write SECRETSECRETSECRETSECRET":      "line 1: the second word must be roles",
+		"a read, SECRETSECRETSECRETSECRET":      "line 1: the second word must be roles",
+		"a read SECRET":                         "at least 24",
+		"a read SECRETSECRETSECRETSECRET!":      "at least 24",
+		"ä read SECRETSECRETSECRETSECRET":       "ASCII",
 		"a read SECRETSECRETSECRETSECRET\na submit SECRETSECRETSECRETSECRETS": "line 2: the name a stands there twice",
 		"a read SECRETSECRETSECRETSECRET\nb submit SECRETSECRETSECRETSECRET":  "line 2: the secret is another token's too",
 		strings.Repeat("# comment\n", maxTokens/10+1):                         "more than",
@@ -194,7 +206,7 @@ func TestTokens_TheTokenFileIsReadAgainWhenItHasChangedAndABadOneChangesNothing(
 	}
 	admitted := func(secret string) bool {
 		tokens.mu.Lock()
-		tokens.checked = time.Time{} // a second has gone by
+		tokens.began = time.Time{} // a second has gone by
 		tokens.mu.Unlock()
 		_, err := tokens.admit(http.Header{"Authorization": {"Bearer " + secret}}, RoleRead)
 		return err == nil
@@ -204,6 +216,7 @@ func TestTokens_TheTokenFileIsReadAgainWhenItHasChangedAndABadOneChangesNothing(
 		if err := os.WriteFile(next, []byte(text), mode); err != nil {
 			t.Fatal(err)
 		}
+		settle(t, next)
 		if err := os.Rename(next, path); err != nil {
 			t.Fatal(err)
 		}
@@ -244,7 +257,7 @@ func TestTokens_TheTokenFileIsReadAgainWhenItHasChangedAndABadOneChangesNothing(
 		t.Errorf("it was complained of %d times:\n%s", n, &log)
 	}
 	replace("e read "+readSecret, 0o600)
-	if err := tokens.Reload(); err != nil {
+	if err := tokens.Reload(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if _, err := tokens.admit(http.Header{"Authorization": {"Bearer " + readSecret}}, RoleRead); err != nil {

@@ -52,3 +52,27 @@ func (c *kindCache) pendingReason(ctx context.Context, client *task.Client, kind
 func (c *kindCache) reason(kind string) string {
 	return task.PendingReason(task.Task{Kind: kind, Status: task.StatusQueued}, c.workers, nil, time.Time{})
 }
+
+// check refuses a task whose kind no running worker knows.
+func (c *kindCache) check(ctx context.Context, client *task.Client, kind string) error {
+	c.mu.Lock()
+	age, reason := time.Since(c.at), c.reason(kind)
+	c.mu.Unlock()
+	if reason == "" && age <= kindsTrusted {
+		return nil
+	}
+	if age > kindsAsked {
+		workers, err := client.Workers(ctx)
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.workers, c.at = workers, time.Now()
+		reason = c.reason(kind)
+		c.mu.Unlock()
+	}
+	if reason != "" {
+		return problem("unknown-kind", "%s, and this server takes no others: mistyped? GET /v1/workers has the kinds that there are", reason)
+	}
+	return nil
+}

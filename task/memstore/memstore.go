@@ -84,8 +84,9 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult
 }
 
 func (s *Store) add(n task.NewTask, now time.Time) task.AddResult {
-	if _, ok := s.tasks[n.ID]; ok {
-		return task.AddResult{ID: n.ID, Existed: true}
+	if t, ok := s.tasks[n.ID]; ok {
+		same := t.Kind == n.Kind && bytes.Equal(t.Payload, n.Payload)
+		return task.AddResult{ID: n.ID, Existed: same, Conflict: !same}
 	}
 	if n.Key != "" {
 		k := keyOf{n.Kind, n.Key}

@@ -113,12 +113,14 @@ func addArgs(news []newTask) []any {
 
 // addAnswer is the answer of the statement Add: the tasks that were left out.
 type addAnswer struct {
-	places        []int32 // in the statement's lists, from 1
-	holders       []string
-	existed, busy []bool
+	places                  []int32 // in the statement's lists, from 1
+	holders                 []string
+	existed, conflict, busy []bool
 }
 
-func (a *addAnswer) columns() []any { return []any{&a.places, &a.holders, &a.existed, &a.busy} }
+func (a *addAnswer) columns() []any {
+	return []any{&a.places, &a.holders, &a.existed, &a.conflict, &a.busy}
+}
 
 // fill sets the outcome of each task.
 func (a *addAnswer) fill(news []newTask, added []task.AddResult) {
@@ -129,7 +131,7 @@ func (a *addAnswer) fill(news []newTask, added []task.AddResult) {
 		out := &added[news[place-1].place]
 		switch {
 		case a.existed[i]:
-			out.Existed = true
+			out.Existed, out.Conflict = !a.conflict[i], a.conflict[i]
 		case a.busy[i] || a.holders[i] == "": // the key was held, and has just become free
 			out.Busy = true
 		default:

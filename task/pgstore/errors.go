@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 // SQLSTATEs that decide what happens next.
@@ -20,6 +22,7 @@ const (
 	codeNotSupported     = "0A000"
 	codeSerialization    = "40001"
 	codeDeadlock         = "40P01"
+	codeDiskFull         = "53100"
 	codeLockNotAvailable = "55P03" // a wait took longer than lock_timeout
 )
 
@@ -32,6 +35,9 @@ const readOnly = "this server takes no writes: name the primary, or several host
 func explain(err error) error {
 	var e *pgconn.PgError
 	if errors.As(err, &e) {
+		if e.Code == codeDiskFull {
+			return storekit.Full(fmt.Errorf("%w: make room on the server's disk; what was accepted is safe", err))
+		}
 		if hint, ok := hints[e.Code]; ok {
 			return fmt.Errorf("%w: %s", err, hint)
 		}

@@ -1,8 +1,10 @@
 package sqlitestore
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"slices"
 
@@ -39,9 +41,11 @@ func (s *Store) addAll(t *txn, calls []*adding) error {
 			n := &a.tasks[i]
 			k := kindKey{n.Kind, n.Key}
 			holder, held := holders[k]
+			first, found := exists[n.ID]
 			switch {
-			case exists[n.ID]:
-				a.added[i] = task.AddResult{ID: n.ID, Existed: true}
+			case found:
+				same := first.is(n)
+				a.added[i] = task.AddResult{ID: n.ID, Existed: same, Conflict: !same}
 				continue
 			case held:
 				a.added[i] = task.AddResult{ID: holder, Existed: true}
@@ -49,7 +53,7 @@ func (s *Store) addAll(t *txn, calls []*adding) error {
 			case n.Key != "":
 				holders[k] = n.ID
 			}
-			exists[n.ID] = true
+			exists[n.ID] = known{fresh: n}
 			a.added[i] = task.AddResult{ID: n.ID}
 			accepted = append(accepted, n)
 		}
@@ -61,8 +65,24 @@ func (s *Store) addAll(t *txn, calls []*adding) error {
 	return t.insertTasks(accepted, s.now().UnixMicro())
 }
 
-// existing returns the ids of calls that exist, and the holders of their keys.
-func (t *txn) existing(calls []*adding) (exists map[string]bool, holders map[kindKey]string, err error) {
+// known is a task that has an id: a fresh one, or one that the file has. Of the latter the payload's
+// hash is kept, since a payload may be much larger than the one that is compared with it.
+type known struct {
+	fresh   *task.NewTask
+	kind    string
+	payload [sha256.Size]byte
+}
+
+// is reports whether a new task of that id is the same one (rule 32).
+func (k known) is(n *task.NewTask) bool {
+	if k.fresh != nil {
+		return k.fresh.Kind == n.Kind && bytes.Equal(k.fresh.Payload, n.Payload)
+	}
+	return k.kind == n.Kind && k.payload == sha256.Sum256(n.Payload)
+}
+
+// existing returns the tasks that have ids of the calls, and the holders of their keys.
+func (t *txn) existing(calls []*adding) (exists map[string]known, holders map[kindKey]string, err error) {
 	var (
 		ids  []string
 		keys [][2]string
@@ -75,15 +95,20 @@ func (t *txn) existing(calls []*adding) (exists map[string]bool, holders map[kin
 			}
 		}
 	}
-	exists = make(map[string]bool, len(ids))
+	exists = make(map[string]known, len(ids))
 	arg, err := list(ids)
 	if err != nil {
 		return nil, nil, err
 	}
 	err = each(context.Background(), t, "ExistingIDs", []any{arg}, func(rows *sql.Rows) error {
-		var id string
-		err := rows.Scan(&id)
-		exists[id] = true
+		var (
+			id      string
+			k       known
+			payload sql.RawBytes
+		)
+		err := rows.Scan(&id, &k.kind, &payload)
+		k.payload = sha256.Sum256(payload)
+		exists[id] = k
 		return err
 	})
 	if err != nil {

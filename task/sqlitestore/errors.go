@@ -97,7 +97,7 @@ func explain(err error) error {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		hint = "another process has been writing for five seconds, or holds a lock for reading: is one of them stopped?"
 	case sqlite3.SQLITE_FULL:
-		hint = "make room on the disk; what was accepted is safe"
+		return storekit.Full(fmt.Errorf("%w: make room on the disk; what was accepted is safe", err))
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
 		hint = writable
 	default:

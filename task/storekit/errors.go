@@ -12,7 +12,7 @@ import (
 func IsContractError(err error) bool {
 	for _, known := range []error{
 		task.ErrLeaseLost, task.ErrAlreadyFinished, task.ErrNotFound, task.ErrWorkerGone, task.ErrWorkerAlive,
-		task.ErrKeyBusy, task.ErrRunning, task.ErrNotRunning, task.ErrClosed, task.ErrInvalid,
+		task.ErrKeyBusy, task.ErrIDConflict, task.ErrRunning, task.ErrNotRunning, task.ErrClosed, task.ErrInvalid,
 	} {
 		if errors.Is(err, known) {
 			return true
@@ -20,3 +20,14 @@ func IsContractError(err error) bool {
 	}
 	return false
 }
+
+// Full makes an error that is [task.ErrStoreFull] of the database's own, and keeps its text.
+func Full(err error) error { return fullError{err} }
+
+type fullError struct{ error }
+
+// Is implements errors.Is.
+func (fullError) Is(target error) bool { return target == task.ErrStoreFull }
+
+// Unwrap is for package errors.
+func (e fullError) Unwrap() error { return e.error }

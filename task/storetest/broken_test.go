@@ -347,7 +347,8 @@ var breaches = map[string]func(b *broken){
 		}
 	},
 	"31": func(b *broken) { eachReply(b, func(r *task.BeatReply) { r.Missing = nil }) },
-	"32": func(b *broken) { eachBeat(b, func(beat *task.Beat) { beat.Unresponsive = nil }) },
+	"32": func(b *broken) { eachAdd(b, knowsNoConflict) },
+	"33": func(b *broken) { eachBeat(b, func(beat *task.Beat) { beat.Unresponsive = nil }) },
 }
 
 func eachBeat(b *broken, alter func(beat *task.Beat)) {

@@ -262,6 +262,13 @@ func eachAdd(b *broken, alter func(added []task.AddResult)) {
 	}
 }
 
+// knowsNoConflict takes whatever has the id for what was to be added.
+func knowsNoConflict(added []task.AddResult) {
+	for i, a := range added {
+		added[i].Existed, added[i].Conflict = a.Existed || a.Conflict, false
+	}
+}
+
 func TestSuite_ACaseCatchesTheStoreThatItIsFor(t *testing.T) {
 	cases := make(map[string]rule)
 	for _, r := range slices.Concat(groups...) {

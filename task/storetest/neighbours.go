@@ -91,7 +91,7 @@ var neighbourRules = []txRule{
 			}
 			t.commit(tx)
 			news = t.news("key", "")
-			news[1].ID = added
+			news[1].ID, news[1].Payload = added, []byte("{}") // as addIn has it
 			t.addAll(news, []task.AddResult{{ID: added, Existed: true}, {ID: added, Existed: true}})
 			t.wantErr("Retry", t.ask(task.VerbRetry, ended), task.ErrKeyBusy)
 		}

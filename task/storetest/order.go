@@ -243,12 +243,12 @@ var batchRules = []rule{
 	{"1", "of those that have one id in a call the first one is added", func(t *T) {
 		news := t.news("", "a", "", "", "b")
 		for i, of := range map[int]int{2: 0, 3: 1, 4: 1} {
-			news[i].ID, news[i].Payload = news[of].ID, []byte("second")
+			news[i].ID, news[i].Payload, news[i].Queue = news[of].ID, news[of].Payload, "second"
 		}
 		plain, keyed := news[0].ID, news[1].ID
 		t.addAll(news, []task.AddResult{{ID: plain}, {ID: keyed}, {ID: plain, Existed: true}, {ID: keyed, Existed: true}, {ID: keyed, Existed: true}})
 		t.count("default k queued", 2)
-		if got := t.get(keyed); got.Key != "a" || string(got.Payload) != "a" {
+		if got := t.get(keyed); got.Key != "a" || got.Queue != "default" {
 			t.Errorf("%+v", got)
 		}
 		if got := t.keyed("k", "b"); got.Existed {

@@ -34,5 +34,6 @@ var reasons = map[string]string{
 	"29":      "a task that is pruned too early is lost, and one that is never pruned fills the disk",
 	"30":      "operators steer by these numbers",
 	"31":      "a claim whose answer was lost would hold its tasks until the worker's process ends",
-	"32":      "operators look there for who works, and for handlers that do not return",
+	"32":      "who guesses another's id would have its own payload run in the other's place, and the other be told that all is well",
+	"33":      "operators look there for who works, and for handlers that do not return",
 }

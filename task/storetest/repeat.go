@@ -36,7 +36,7 @@ func (s *repeating) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddRe
 	second, err2 := s.Store.Add(ctx, tasks)
 	s.same("Add", err, err2)
 	for i, a := range second {
-		if !a.Existed || a.ID != first[i].ID {
+		if conflict := first[i].Conflict; a != (task.AddResult{ID: first[i].ID, Existed: !conflict, Conflict: conflict}) {
 			s.tb.Errorf("Add answered %+v, and the same call again %+v", first[i], a)
 		}
 	}

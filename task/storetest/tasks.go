@@ -16,17 +16,18 @@ var addRules = []rule{
 	{"1", "an id that exists is not added again, so a submit can be repeated", func(t *T) {
 		first := task.NewTask{ID: t.id(), Kind: "k", Queue: "default", Payload: []byte("first")}
 		second := first
-		second.Payload = []byte("second")
+		second.Queue, second.Priority = "other", 7
 		for i, n := range []task.NewTask{first, second} {
 			added, err := t.Store.Add(t.Context(), []task.NewTask{n})
-			if err != nil || added[0].Existed != (i == 1) {
-				t.Fatalf("Add %d: %v, %v", i, added, err)
+			if err != nil || added[0] != (task.AddResult{ID: first.ID, Existed: i == 1}) {
+				t.Fatalf("Add %d: %+v, %v", i, added, err)
 			}
 		}
-		if got := t.get(first.ID); string(got.Payload) != "first" {
-			t.Errorf("payload is %q", got.Payload)
+		if got := t.get(first.ID); got.Queue != "default" || got.Priority != 0 {
+			t.Errorf("the queue is %q, the priority %d", got.Queue, got.Priority)
 		}
 	}},
+	{"32", "an id that exists with another kind or payload is a conflict, whatever its task does, and holds up no other task", conflicts},
 	{"2", "an accepted task survives the process", func(t *T) {
 		if t.engine.Reopen == nil {
 			t.Log("the engine does not outlive its process, and says so")

@@ -86,13 +86,31 @@ var txRules = []txRule{
 	{"what existed is said to have existed, and changes nothing", "a submit whose answer was lost is sent again, and must make no second task", func(t *txT) {
 		id := t.add()
 		tx := t.begin()
-		added, err := t.store.AddTx(t.Context(), tx.Tx, []task.NewTask{{ID: id, Kind: "k", Queue: "default", Payload: []byte("other")}})
+		added, err := t.store.AddTx(t.Context(), tx.Tx, []task.NewTask{{ID: id, Kind: "k", Queue: "other", Payload: []byte("{}")}})
 		if err != nil || len(added) != 1 || added[0] != (task.AddResult{ID: id, Existed: true}) {
 			t.Errorf("AddTx: %+v, %v", added, err)
 		}
 		t.commit(tx)
-		if got := t.get(id); string(got.Payload) != "{}" {
-			t.Errorf("the payload is %s", got.Payload)
+		if got := t.get(id); got.Queue != "default" {
+			t.Errorf("the queue is %s", got.Queue)
+		}
+	}},
+	{"an id of another task, also of one of the same transaction, is a conflict, and the transaction goes on", "the caller's rows would stand beside a task that is about something else", func(t *txT) {
+		id := t.add()
+		tx := t.begin()
+		own := t.addIn(tx)
+		for _, n := range []task.NewTask{
+			{ID: id, Kind: "k", Queue: "default", Payload: []byte("other")}, {ID: id, Kind: "other", Queue: "default", Payload: []byte("{}")},
+			{ID: own, Kind: "k", Queue: "default", Payload: []byte("other")},
+		} {
+			added, err := t.store.AddTx(t.Context(), tx.Tx, []task.NewTask{n})
+			if err != nil || len(added) != 1 || added[0] != (task.AddResult{ID: n.ID, Conflict: true}) {
+				t.Errorf("AddTx: %+v, %v", added, err)
+			}
+		}
+		t.commit(tx)
+		if got := t.get(id); string(got.Payload) != "{}" || got.Kind != "k" || !t.exists(own) {
+			t.Errorf("the task is %+v", got)
 		}
 	}},
 	{"a run that is finished in a transaction has succeeded when it commits", "the rows that a handler wrote and the end of its task are one step", func(t *txT) {

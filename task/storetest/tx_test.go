@@ -59,6 +59,18 @@ func (s *buffered) busy(b *buffer, n task.NewTask) bool {
 	return false
 }
 
+// conflicts reports whether the id of a new task is another task's, in the store or in b; s.mu is
+// held.
+func (s *buffered) conflicts(ctx context.Context, b *buffer, n task.NewTask) (bool, error) {
+	for _, o := range b.tasks {
+		if o.ID == n.ID {
+			return o.Kind != n.Kind || string(o.Payload) != string(n.Payload), nil
+		}
+	}
+	found, err := s.Find(ctx, task.Query{IDs: []string{n.ID}})
+	return len(found) == 1 && (found[0].Kind != n.Kind || string(found[0].Payload) != string(n.Payload)), err
+}
+
 // holder returns the task that has the id or the key of a new one, in the store or in b; s.mu is
 // held.
 func (s *buffered) holder(ctx context.Context, b *buffer, n task.NewTask) (string, error) {
@@ -120,6 +132,14 @@ func (s *buffered) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) 
 		if s.busy(b, n) {
 			added[i] = task.AddResult{ID: n.ID, Busy: true}
 			b.poisoned = b.poisoned || s.flaw == "is spoiled by a key that is busy"
+			continue
+		}
+		conflict, err := s.conflicts(ctx, b, n)
+		if err != nil {
+			return nil, err
+		}
+		if conflict && s.flaw != "knows no conflict" {
+			added[i] = task.AddResult{ID: n.ID, Conflict: true}
 			continue
 		}
 		holder, err := s.holder(ctx, b, n)
@@ -292,7 +312,7 @@ func TestSuite_AStoreWithABrokenTransactionIsCaught(t *testing.T) {
 	}
 	caught := make(map[string]bool)
 	for _, flaw := range []string{
-		"adds at once", "adds nothing", "knows no repetition", "finishes at once", "forgets the result", "rolls nothing back", "commits what is stale",
+		"adds at once", "adds nothing", "knows no repetition", "knows no conflict", "finishes at once", "forgets the result", "rolls nothing back", "commits what is stale",
 	} {
 		found := false
 		for _, r := range txRules {

@@ -23,7 +23,7 @@ var workerRules = []rule{
 			t.Errorf("a beat of a dead worker: %v", err)
 		}
 	}},
-	{"32", "Workers tells what a worker said of itself", func(t *T) {
+	{"33", "Workers tells what a worker said of itself", func(t *T) {
 		id := t.add()
 		b := task.Beat{Worker: "w", Name: "n", Host: "h", PID: 7, Kinds: []string{"k", "l"}, Queues: []string{"q"}, Slots: 12, Lease: lease, Seq: 1,
 			State: task.WorkerRunning}

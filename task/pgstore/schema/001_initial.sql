@@ -220,13 +220,13 @@ create table @.counts (
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 
 -- add_tasks records new tasks, and returns those that it left out, by their places in the arrays,
--- which are sorted by id: their ids exist, their keys are held, or an open transaction has one of
--- them, so that neither is known. An array that no task needs is null. It waits only a little for an
+-- which are sorted by id: their ids exist (in conflict, where the task is another one), their keys are
+-- held, or an open transaction has one of them, so that neither is known. An array that no task needs is null. It waits only a little for an
 -- open transaction; then it tries the tasks one by one to find those that are concerned, and records
 -- the others. It is a function because one has its own settings, whatever those of the caller's
 -- session are, and can undo an error without the caller's transaction.
 create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[], routes bigint[], priorities integer[], delays bigint[], payloads bytea[], inline integer)
-	returns table (place integer, holder uuid, existed boolean, busy boolean)
+	returns table (place integer, holder uuid, existed boolean, conflict boolean, busy boolean)
 	language plpgsql set lock_timeout = '100ms' set search_path = pg_catalog, pg_temp
 	set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
@@ -307,9 +307,9 @@ begin
 	if made = cardinality(ids) then
 		return;
 	end if;
-	return query select a.n, k.task, t.id is not null, a.n = any (held_up)
-	from (select unnest(ids) as id, unnest(kinds) as kind, unnest(keys) as key, unnest(left_out) as left_out, generate_subscripts(ids, 1) as n) a
-	left join lateral (select t.id from @.tasks t where t.id = a.id limit 1) t on true
+	return query select a.n, k.task, t.id is not null, t.id is not null and not (t.kind = a.kind and t.payload = a.payload), a.n = any (held_up)
+	from (select unnest(ids) as id, unnest(kinds) as kind, unnest(keys) as key, unnest(payloads) as payload, unnest(left_out) as left_out, generate_subscripts(ids, 1) as n) a
+	left join lateral (select t.id, t.kind, t.payload from @.tasks t where t.id = a.id limit 1) t on true
 	left join lateral (select k.task from @.keys k where k.kind = a.kind and k.key = a.key limit 1) k on true
 	where a.left_out is true or a.key is not null and not exists (select 1 from unnest(made_with_key) m where m = a.id);
 end $$;

@@ -1,7 +1,7 @@
 -- Statements of Add.
 
 -- name: ExistingIDs
-select t.id from json_each(?) j cross join tasks t on t.id = j.value
+select t.id, t.kind, t.payload from json_each(?) j cross join tasks t on t.id = j.value
 
 -- name: KeyHolders
 -- for a list of pairs of a kind and a key
