@@ -35,6 +35,7 @@ type facts struct {
 	byPID         map[int][]*process
 	faults        []*fault
 	losses        []span // in which what was answered may be gone
+	outages       []span // in which no process may have reached the store
 	clocks        bool   // a fault has moved the clock of the store
 	tables        []*history.Event
 	queues        map[string][]*control // pauses and resumes
@@ -133,6 +134,9 @@ func read(h history.History) *facts {
 	}
 	f.take(h.State)
 	for _, x := range f.faults {
+		if len(x.Victims) == 0 {
+			f.outages = append(f.outages, x.span)
+		}
 		if x.Lossy {
 			f.losses = append(f.losses, span{x.from.Add(-f.margin), x.to.Add(f.margin)})
 		}

@@ -205,6 +205,9 @@ type State struct {
 	Residue map[string]int64
 	// Left are files, connections and processes that nobody needs any more.
 	Left []string
+	// Retention is for how long a task that has ended is kept, 0 for ever. At is when this was read.
+	Retention time.Duration `json:",omitempty"`
+	At        time.Time     `json:",omitzero"`
 }
 
 // Task is a task as the store has it.
@@ -215,6 +218,10 @@ type Task struct {
 	Attempts, Interruptions, Crashes            int
 	Result                                      int // bytes
 	Runs                                        []Run
+	// Ended is when it has ended, by the store's clock. Pruned is when it was removed: then the rest
+	// is what the store had of it at that moment. Drivers that remove nothing leave both out.
+	Ended  time.Time `json:",omitzero"`
+	Pruned time.Time `json:",omitzero"`
 }
 
 // Run is a run in a task's history, the oldest first.

@@ -78,6 +78,7 @@ func exitCode(err error) int {
 type settings struct {
 	store        string // the address
 	lease, grace time.Duration
+	retention    time.Duration // of ended tasks; 0 is for ever
 	breaks       breakage
 	log          *slog.Logger
 }
@@ -89,7 +90,10 @@ func readSettings() (s settings, err error) {
 	if s.lease, err = durationOf(wire.EnvLease, "15s"); err != nil {
 		return s, err
 	}
-	s.grace, err = durationOf(wire.EnvGrace, "10s")
+	if s.grace, err = durationOf(wire.EnvGrace, "10s"); err != nil {
+		return s, err
+	}
+	s.retention, err = durationOf(wire.EnvRetention, "0s")
 	return s, err
 }
 
