@@ -46,7 +46,8 @@ func (r *run) environment(process, store string) []string {
 		return strings.HasPrefix(v, "LASTCALL_") || strings.HasPrefix(v, "KUBERNETES_") || strings.HasPrefix(v, "PG")
 	})
 	return append(env, r.mark(), wire.EnvName+"="+process, wire.EnvStore+"="+store, wire.EnvLease+"="+lease.String(),
-		wire.EnvGrace+"="+grace.String(), wire.EnvBreak+"="+r.opt.breaks, wire.EnvRetention+"="+r.retention().String(), "TMPDIR="+filepath.Join(r.scratch, "tmp"))
+		wire.EnvGrace+"="+grace.String(), wire.EnvBreak+"="+r.opt.breaks, wire.EnvRetention+"="+r.retention().String(),
+		wire.EnvHostile+"="+r.hostile, "TMPDIR="+filepath.Join(r.scratch, "tmp"))
 }
 
 // retention is for how long ended tasks are kept. In a SQLite file the times are those of the

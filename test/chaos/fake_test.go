@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -86,8 +88,21 @@ func fakeDriver(command string) int {
 		fakeClient()
 	case "inspect":
 		fakeInspect()
+	case programCommand:
+		fakeProgram()
+	case "grandchild":
+		_, _ = io.Copy(io.Discard, os.Stdin)
 	}
 	return 0
+}
+
+// fakeProgram starts a child that has the same standard input, and ends when it has read a byte of it.
+func fakeProgram() {
+	child := exec.Command(os.Args[0], "grandchild")
+	child.Stdin = os.Stdin
+	must(child.Start())
+	_, err := os.Stdin.Read(make([]byte, 1))
+	must(err)
 }
 
 func fakeInspect() {

@@ -2,6 +2,7 @@ package checker
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -175,8 +176,12 @@ func (f *facts) process(e *history.Event) {
 			p.ended = e
 		}
 	}
-	if e.Process.Left != "" {
-		p.left = append(p.left, e.Process.Left)
+	switch left := e.Process.Left; {
+	case left == "":
+	case e.Process.What != history.Outlived:
+		p.left = append(p.left, left)
+	case e.Process.Lasted > f.margin:
+		p.left = append(p.left, fmt.Sprintf("%s, %v after its program had ended", left, e.Process.Lasted))
 	}
 }
 

@@ -42,8 +42,10 @@ type Plan struct {
 	Fail, Exit int `json:",omitempty"`
 	// UnresponsiveMS is for how long the first run goes on after the end of its context.
 	UnresponsiveMS int `json:",omitempty"`
-	// Children is how many processes the program of an exec kind leaves behind.
-	Children int `json:",omitempty"`
+	// Children is how many processes the program of an exec kind leaves behind. Those of a hostile one
+	// start others again and again, as another user.
+	Children int  `json:",omitempty"`
+	Hostile  bool `json:",omitempty"`
 
 	// What it is enqueued with.
 	ID       string `json:",omitempty"` // a UUID of any version; empty: the library chooses
@@ -71,8 +73,10 @@ type Process struct {
 	// Code and By are set for Ended: the exit code, or the signal's name.
 	Code int    `json:",omitempty"`
 	By   string `json:",omitempty"`
-	// Left is what a process found of its own when it ended, such as goroutines.
-	Left string `json:",omitempty"`
+	// Left is what a process found of its own when it ended, such as goroutines. For Outlived it names
+	// what was still there of a run whose program had ended, and Lasted is for how long it was.
+	Left   string        `json:",omitempty"`
+	Lasted time.Duration `json:",omitempty"`
 }
 
 // ProcessEvent names what happened to a process.
@@ -86,6 +90,7 @@ const (
 	Stopped   ProcessEvent = "stopped"
 	Continued ProcessEvent = "continued"
 	Ended     ProcessEvent = "ended"
+	Outlived  ProcessEvent = "outlived" // of a worker: its run's program has ended, and a child of that has not
 )
 
 // Fault is the begin or the end of a fault.

@@ -55,6 +55,8 @@ func command(args []string) int {
 		return runProgram()
 	case daemonCommand:
 		return exitCode(forkAgain())
+	case hostileCommand:
+		return exitCode(forkForEver())
 	case grandchildCommand:
 		return outlive()
 	}

@@ -30,7 +30,10 @@ const (
 	// EnvRetention is for how long ended tasks are kept, a duration; 0s is for ever. A driver that
 	// removes none leaves State.Retention out.
 	EnvRetention = "CHAOS_RETENTION"
-	EnvBreak     = "CHAOS_BREAK" // the rule that this process is to break, to try the checker; usually empty
+	// EnvHostile is what hostile children get: the user that they are, and files of cgroups into which
+	// they go, with a colon between each two.
+	EnvHostile = "CHAOS_HOSTILE"
+	EnvBreak   = "CHAOS_BREAK" // the rule that this process is to break, to try the checker; usually empty
 )
 
 // Message is what a process sends. Exactly one of its parts is set.
