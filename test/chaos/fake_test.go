@@ -80,7 +80,7 @@ func must(err error) {
 
 func fakeDriver(command string) int {
 	switch command {
-	case "setup":
+	case "setup", "upgrade":
 		update(func(*fakeState) {})
 	case "worker":
 		fakeWorker()

@@ -154,10 +154,14 @@ const (
 
 // leaveDaemon starts the child, and waits until it has ended.
 func leaveDaemon(hostile bool) error {
-	if hostile {
-		return inSession(hostileCommand).Run()
+	if !hostile {
+		return inSession(daemonCommand).Run()
 	}
-	return inSession(daemonCommand).Run()
+	err := inSession(hostileCommand).Run()
+	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() != codeFailed {
+		return nil // its like have left it no room
+	}
+	return err
 }
 
 // forkAgain is the child. The grandchild keeps the output of the program open, as daemons do that
