@@ -216,3 +216,13 @@ func TestCheck_ComparesNoTimesOfTheStoreWhenItsClockIsMoved(t *testing.T) {
 		t.Error(x)
 	}
 }
+
+// count is how many breaches of a rule there are about a task.
+func count(b *book, rule string, seq int) (n int) {
+	for _, x := range checker.Check(b.History) {
+		if x.Rule == rule && x.Seq == seq {
+			n++
+		}
+	}
+	return n
+}

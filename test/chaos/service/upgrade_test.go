@@ -46,7 +46,7 @@ func TestUpgrade_ProcessesOfAnOlderVersionWorkOnTheNewerSchema(t *testing.T) {
 		w.End(syscall.SIGKILL, -1)
 		w = h.StartReady("w3", "worker", "CHAOS_RETENTION=3s") // which takes over what w2 had
 		h.AwaitStep(4, history.Finished, 1)
-		state, tasks := allPruned(t, h.Store)
+		_, tasks := allPruned(t, h.Store)
 		w.End(syscall.SIGTERM, 0)
 		client.CloseInput()
 		client.End(0, 0)
@@ -55,7 +55,7 @@ func TestUpgrade_ProcessesOfAnOlderVersionWorkOnTheNewerSchema(t *testing.T) {
 				t.Errorf("task %d: %+v", seq, x)
 			}
 		}
-		if state, _ = inspected(t, h.Store); len(tasks) != 6 || len(state.Residue) > 0 || len(state.Left) > 0 {
+		if state, _ := inspected(t, h.Store); len(tasks) != 6 || len(state.Residue) > 0 || len(state.Left) > 0 {
 			t.Errorf("%d tasks, residue %v, left %v", len(tasks), state.Residue, state.Left)
 		}
 	})
