@@ -133,8 +133,10 @@ func TestInvented_KnowsWhoMayHaveAKey(t *testing.T) {
 
 func TestInvented_SaysWhyItWasNotDone(t *testing.T) {
 	t.Parallel()
-	for seq, want := range map[int]string{7: "its transaction was rolled back", 13: "it was refused: too large", 6: "another one had its key"} {
+	for seq, want := range map[int]string{15: "it was refused: busy", 7: "its transaction was rolled back", 13: "it was refused: too large", 6: "another one had its key"} {
 		b := sound()
+		fifteen := history.Plan{Seq: 15, Kind: history.KindSteps, Steps: 2}
+		b.call(history.Call{Op: history.EnqueueTx, Commit: true, Plans: []history.Plan{fifteen}}, history.Answer{Outcome: history.Refused, Error: "busy"})
 		b.run(seq, 500, "p4", 0, 2, history.Finished)
 		b.record(seq, history.Task{Status: "succeeded", Key: map[int]string{6: "k"}[seq]}, ok(500))
 		found := checker.Check(b.History)

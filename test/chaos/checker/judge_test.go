@@ -47,6 +47,11 @@ func judgeWays() []broken {
 			b.interrupted()
 			b.lossyNow(margin + time.Millisecond)
 		}},
+	}
+}
+
+func fateWays() []broken {
+	return []broken{
 		{"a transaction that was committed", "", func(b *book) {
 			plan := history.Plan{Seq: 15, Kind: history.KindSteps, Steps: 1}
 			b.call(history.Call{Op: history.EnqueueTx, Commit: true, Plans: []history.Plan{plan}}, history.Answer{Outcome: history.Done, IDs: []string{id(15)}, Existed: []bool{false}})
@@ -73,6 +78,20 @@ func judgeWays() []broken {
 			b.clocksMove()
 			b.event(history.Event{Fault: &history.Fault{ID: 10, Kind: "kill", Over: true, Victims: []string{"p4"}}})
 		}},
+		{"a run taken as long before the end of its process as clocks may differ", "", func(b *book) {
+			b.rec(2).Runs[0].Ended = b.end(2).Add(-margin)
+		}},
+		{"a run taken earlier than clocks may differ", "alive crashes", func(b *book) {
+			b.rec(2).Runs[0].Ended = b.end(2).Add(-margin - time.Millisecond)
+		}},
+		{"a run taken from a process that was stopped for just long enough", "", func(b *book) {
+			i := slices.IndexFunc(b.Events, what("p8", history.Stopped))
+			b.rec(12).Runs[0].Ended = b.Events[i].At.Add(lease - 2*margin)
+		}},
+		{"a run taken from a process that was stopped for not quite long enough", "alive", func(b *book) {
+			i := slices.IndexFunc(b.Events, what("p8", history.Stopped))
+			b.rec(12).Runs[0].Ended = b.Events[i].At.Add(lease - 2*margin - time.Millisecond)
+		}},
 		{"a process whose number another one has had just after the run began", "", func(b *book) {
 			begun := b.Events[slices.IndexFunc(b.Events, of(20, history.Begun))]
 			begun.Effect, begun.Process = nil, &history.Process{Name: "p16", PID: 2, What: history.Started}
@@ -84,5 +103,5 @@ func judgeWays() []broken {
 
 func TestCheck_KnowsWhatMayBeLostAndWhoHadARun(t *testing.T) {
 	t.Parallel()
-	check(t, judgeWays())
+	check(t, slices.Concat(judgeWays(), fateWays()))
 }
