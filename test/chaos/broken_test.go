@@ -17,6 +17,7 @@ import (
 // breakages are the rules that the service can break on purpose, with the run in which it is seen.
 var breakages = []struct{ rule, store, duration, faults string }{
 	{"ended", sqlite, "3s", "kill"},
+	{"kept", sqlite, "4s", "kill"},
 	{"handover", sqlite, "6s", "term"},
 	{"invented", sqlite, "3s", "kill"},
 	{"keys", sqlite, "4s", "kill"},

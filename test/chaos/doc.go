@@ -11,7 +11,8 @@
 //	chaos -store sqlite -duration 60s -seed 1 -driver PATH
 //
 // The driver is a program that embeds the library; package wire tells how it talks to the harness.
-// Its commands are setup, worker, client and inspect.
+// Its commands are setup, worker, client and inspect, and upgrade, which makes the schema one version
+// newer than the driver is; a library without such a promise leaves that out.
 //
 // The files: a run (run.go) has slots (slot.go) for processes (process.go), a hub (hub.go) that is
 // the ledger of effects, load (load.go, plan.go), a schedule (schedule.go) of kinds of faults

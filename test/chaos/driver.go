@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/lastcall-go/lastcall/test/chaos/clock"
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
@@ -45,7 +46,17 @@ func (r *run) environment(process, store string) []string {
 		return strings.HasPrefix(v, "LASTCALL_") || strings.HasPrefix(v, "KUBERNETES_") || strings.HasPrefix(v, "PG")
 	})
 	return append(env, r.mark(), wire.EnvName+"="+process, wire.EnvStore+"="+store, wire.EnvLease+"="+lease.String(),
-		wire.EnvGrace+"="+grace.String(), wire.EnvBreak+"="+r.opt.breaks, "TMPDIR="+filepath.Join(r.scratch, "tmp"))
+		wire.EnvGrace+"="+grace.String(), wire.EnvBreak+"="+r.opt.breaks, wire.EnvRetention+"="+r.retention().String(),
+		wire.EnvHostile+"="+r.hostile, "TMPDIR="+filepath.Join(r.scratch, "tmp"))
+}
+
+// retention is for how long ended tasks are kept. In a SQLite file the times are those of the
+// workers: one whose clock is ahead removes what a client may still ask for again.
+func (r *run) retention() time.Duration {
+	if r.opt.store == sqlite && slices.ContainsFunc(r.kinds, func(k kind) bool { return k.name == clockForward }) {
+		return 0
+	}
+	return r.opt.retention
 }
 
 // mark is the variable by which all processes of a run, and those that they leave behind, are known.

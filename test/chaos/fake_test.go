@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -78,7 +80,7 @@ func must(err error) {
 
 func fakeDriver(command string) int {
 	switch command {
-	case "setup":
+	case "setup", "upgrade":
 		update(func(*fakeState) {})
 	case "worker":
 		fakeWorker()
@@ -86,8 +88,21 @@ func fakeDriver(command string) int {
 		fakeClient()
 	case "inspect":
 		fakeInspect()
+	case programCommand:
+		fakeProgram()
+	case "grandchild":
+		_, _ = io.Copy(io.Discard, os.Stdin)
 	}
 	return 0
+}
+
+// fakeProgram starts a child that has the same standard input, and ends when it has read a byte of it.
+func fakeProgram() {
+	child := exec.Command(os.Args[0], "grandchild")
+	child.Stdin = os.Stdin
+	must(child.Start())
+	_, err := os.Stdin.Read(make([]byte, 1))
+	must(err)
 }
 
 func fakeInspect() {

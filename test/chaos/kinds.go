@@ -34,7 +34,7 @@ type kind struct {
 
 // allKinds is the table of the kinds of faults.
 func allKinds() []kind {
-	return slices.Concat(processKinds(), memoryKinds(), clockKinds(), networkKinds(), storeKinds())
+	return slices.Concat(processKinds(), memoryKinds(), clockKinds(), networkKinds(), storeKinds(), schemaKinds())
 }
 
 // kindsFor returns the kinds for a store that were asked for, by their names; none is all.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,15 +39,28 @@ func outOfMemory(ctx context.Context, r *run, f Fault) error {
 	})
 }
 
-// cgroup is a memory cgroup of version 1 or 2.
+// cgroup is a cgroup of version 1 or 2 with one limit.
 type cgroup struct {
 	dir   string
 	limit string // the file of the limit
 	err   error  // why there is none
 }
 
-// ownCgroup returns the memory cgroup below which a run makes its own.
-func ownCgroup(name string) cgroup {
+// The controllers of cgroups, and the files of their limits in version 1 and 2.
+const (
+	memoryController = "memory"
+	pidsController   = "pids"
+)
+
+var limitFiles = map[string][2]string{memoryController: {"memory.limit_in_bytes", "memory.max"}, pidsController: {"pids.max", "pids.max"}}
+
+// removeCgroups removes those of a run.
+func removeCgroups(name string) error {
+	return errors.Join(ownCgroup(memoryController, name).remove(), ownCgroup(pidsController, name).remove())
+}
+
+// ownCgroup returns the cgroup of a controller below which a run makes its own.
+func ownCgroup(controller, name string) cgroup {
 	lines, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		return cgroup{err: err}
@@ -55,16 +69,16 @@ func ownCgroup(name string) cgroup {
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		switch {
 		case len(parts) < 3:
-		case parts[1] == "memory":
-			return cgroup{dir: filepath.Join("/sys/fs/cgroup/memory", parts[2], name), limit: "memory.limit_in_bytes"}
+		case parts[1] == controller:
+			return cgroup{dir: filepath.Join("/sys/fs/cgroup", controller, parts[2], name), limit: limitFiles[controller][0]}
 		case parts[0] == "0":
 			dir := filepath.Join("/sys/fs/cgroup", parts[2])
-			if b, err := os.ReadFile(filepath.Join(dir, "cgroup.subtree_control")); err == nil && strings.Contains(string(b), "memory") {
-				return cgroup{dir: filepath.Join(dir, name), limit: "memory.max"}
+			if b, err := os.ReadFile(filepath.Join(dir, "cgroup.subtree_control")); err == nil && slices.Contains(strings.Fields(string(b)), controller) {
+				return cgroup{dir: filepath.Join(dir, name), limit: limitFiles[controller][1]}
 			}
 		}
 	}
-	return cgroup{err: errors.New("no memory cgroup in which this process may make others")}
+	return cgroup{err: fmt.Errorf("no %s cgroup in which this process may make others", controller)}
 }
 
 // usable makes the cgroup, and says why it cannot.
@@ -73,7 +87,7 @@ func (g cgroup) usable() error {
 		return g.err
 	}
 	if err := os.Mkdir(g.dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("no memory cgroup can be made: %w", err)
+		return fmt.Errorf("no cgroup can be made: %w", err)
 	}
 	return nil
 }
@@ -82,11 +96,11 @@ func (g cgroup) child(name string) cgroup {
 	return cgroup{dir: filepath.Join(g.dir, name), limit: g.limit}
 }
 
-func (g cgroup) create(bytes int64) error {
+func (g cgroup) create(most int64) error {
 	if err := os.Mkdir(g.dir, 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(g.dir, g.limit), []byte(strconv.FormatInt(bytes, 10)), 0o600)
+	return os.WriteFile(filepath.Join(g.dir, g.limit), []byte(strconv.FormatInt(most, 10)), 0o600)
 }
 
 func (g cgroup) add(pid int) error {
@@ -112,5 +126,5 @@ func (g cgroup) remove() error {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	return fmt.Errorf("remove the memory cgroup: %w", err)
+	return fmt.Errorf("remove the cgroup: %w", err)
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,10 +46,13 @@ func TestChaos_LastcallKeepsEveryRule(t *testing.T) {
 			}
 			dir := t.TempDir()
 			code, out := exitCode(t, "-store", store, "-duration", duration.String(), "-driver", driver, "-program", program, "-dir", dir,
-				"-workers", "4", "-rate", "200", "-seed", fmt.Sprint(rand.Uint32()))
+				"-workers", "4", "-rate", "200", "-retention", (duration / 3).String(), "-seed", fmt.Sprint(rand.Uint32()))
 			t.Log(out)
 			if code != codeKept {
 				t.Errorf("exit code %d", code)
+			}
+			if strings.Contains(out, "; 0 tasks were pruned") {
+				t.Error("nothing was pruned")
 			}
 		})
 	}

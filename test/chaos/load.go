@@ -41,7 +41,7 @@ type pauses struct {
 func newLoad(r *run) *load {
 	rng := rand.New(rand.NewPCG(r.opt.seed, 1))
 	return &load{run: r, rate: r.opt.rate, paused: make(map[string]pauses), ever: make(map[string]bool),
-		plans: planner{rng: rng, inTx: r.opt.store == postgres, programs: r.opt.program != "", last: lastPoison(r.opt)}}
+		plans: planner{rng: rng, inTx: r.opt.store == postgres, programs: r.opt.program != "", hostile: r.hostile != "", last: lastPoison(r.opt)}}
 }
 
 // lastPoison leaves a poison task the time that it takes to be given up, in a run that is long enough.

@@ -43,6 +43,7 @@ type options struct {
 	workers         int
 	clients         int
 	rate            int
+	retention       time.Duration
 	again           int
 	shrink          time.Duration
 	breaks          string
@@ -115,6 +116,7 @@ func parse(args []string, complaints io.Writer) (opt options, err error) {
 	f.IntVar(&opt.workers, "workers", 4, "worker processes")
 	f.IntVar(&opt.clients, "clients", 2, "client processes")
 	f.IntVar(&opt.rate, "rate", 200, "tasks a second")
+	f.DurationVar(&opt.retention, "retention", 20*time.Second, "for how long tasks that have ended are kept; 0 is for ever")
 	f.IntVar(&opt.again, "again", 1, "how many times to run, with the same faults")
 	f.DurationVar(&opt.shrink, "shrink", 0, "for how long to look for a shorter schedule with which a rule is still broken")
 	f.StringVar(&opt.breaks, "break", "", "the rule that the driver is to break, to try the checker")
@@ -140,6 +142,8 @@ func (o *options) check(rest []string) error {
 		return nil
 	case o.driver == "":
 		return errors.New("no driver: build one (go build -o driver ./test/chaos/service) and name it with -driver")
+	case o.retention < 0:
+		return errors.New("-retention is 0 or more")
 	case o.duration <= 0 || o.workers <= 0 || o.clients <= 0 || o.rate <= 0 || o.again <= 0:
 		return errors.New("-duration, -workers, -clients, -rate and -again are more than 0")
 	}

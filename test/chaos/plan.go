@@ -18,6 +18,7 @@ type planner struct {
 	seq      int
 	inTx     bool // the store can end a task in a transaction of the handler's
 	programs bool // the real server is there, which runs programs
+	hostile  bool // their children may be hostile
 	// last is up to which plan one may kill its process for good. The pauses between its runs grow to
 	// half a minute, and a run waits for the end of all tasks.
 	last int
@@ -36,6 +37,7 @@ func (p *planner) next() history.Plan {
 		plan.Steps, plan.PaceMS = 10+r.IntN(20), 50+r.IntN(100)
 	case p.programs && often(5):
 		plan.Kind, plan.Children = history.KindProgram, r.IntN(3)
+		plan.Hostile = p.hostile && plan.Children > 0 && often(5)
 		plan.Save = false // the server takes a program's checkpoint once a second, and not after each step
 	}
 	if plan.Kind == history.KindSteps {

@@ -12,7 +12,7 @@ import (
 )
 
 func plans(seed uint64, n int, inTx, programs bool) []history.Plan {
-	p := planner{rng: rand.New(rand.NewPCG(seed, 0)), inTx: inTx, programs: programs, last: n}
+	p := planner{rng: rand.New(rand.NewPCG(seed, 0)), inTx: inTx, programs: programs, hostile: programs, last: n}
 	all := make([]history.Plan, n)
 	for i := range all {
 		all[i] = p.next()

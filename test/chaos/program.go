@@ -20,8 +20,8 @@ import (
 func (r *run) programSlot(name string) (*slot, error) {
 	config := filepath.Join(r.scratch, "lastcall.yaml")
 	kind := map[string]any{
-		"exec":      []string{r.opt.driver, "program"},
-		"env":       map[string]any{"inherit": []string{"PATH", "HOME", wire.EnvSocket, wire.EnvName}},
+		"exec":      []string{r.opt.driver, programCommand},
+		"env":       map[string]any{"inherit": []string{"PATH", "HOME", wire.EnvSocket, wire.EnvName, wire.EnvHostile}},
 		"killAfter": "2s", "maxCrashes": -1,
 		"retry": map[string]any{"maxAttempts": 5, "backoff": "200ms"},
 	}

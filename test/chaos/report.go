@@ -72,7 +72,7 @@ func (r *run) tell(h history.History, v verdict) {
 // repeatLine is the command that makes the same faults again.
 func (r *run) repeatLine() string {
 	line := []string{"chaos", "-store", r.opt.store, "-duration", r.opt.duration.String(), "-seed", fmt.Sprint(r.opt.seed),
-		"-workers", fmt.Sprint(r.opt.workers), "-clients", fmt.Sprint(r.opt.clients), "-rate", fmt.Sprint(r.opt.rate),
+		"-workers", fmt.Sprint(r.opt.workers), "-clients", fmt.Sprint(r.opt.clients), "-rate", fmt.Sprint(r.opt.rate), "-retention", r.opt.retention.String(),
 		"-driver", r.opt.driver, "-schedule", r.scheduleFile(), "-dir", r.dir + "-again", "-again", "10"}
 	if r.opt.program != "" {
 		line = append(line, "-program", r.opt.program)

@@ -39,6 +39,7 @@ type run struct {
 	clients  []*slot
 	kinds    []kind
 	skipped  map[string]string // why a kind cannot be made here, by its name
+	hostile  string            // what confines hostile children; empty: there are none
 
 	storeFault sync.Mutex     // held by the fault that is at work on the store
 	waits      sync.WaitGroup // what waits for the processes
@@ -63,7 +64,7 @@ func (r *run) slot(name string) *slot {
 	return r.workers[0]
 }
 
-func (r *run) memory() cgroup { return ownCgroup(filepath.Base(r.scratch)) }
+func (r *run) memory() cgroup { return ownCgroup(memoryController, filepath.Base(r.scratch)) }
 
 // newRun makes what a run needs. Its close undoes that.
 func newRun(ctx context.Context, opt options, scratch string, out io.Writer) (r *run, err error) {
@@ -89,7 +90,7 @@ func newRun(ctx context.Context, opt options, scratch string, out io.Writer) (r 
 	if r.hub, err = newHub(filepath.Join(scratch, "hub"), r.rec, r.progress); err != nil {
 		return r, err
 	}
-	if err := r.choose(); err != nil {
+	if err := errors.Join(r.choose(), r.confineHostile()); err != nil {
 		return r, err
 	}
 	if r.store, err = openStore(ctx, r); err != nil {
@@ -142,7 +143,7 @@ func (r *run) close() error {
 	if r.rec != nil {
 		errs = append(errs, r.rec.close())
 	}
-	errs = append(errs, r.memory().remove())
+	errs = append(errs, removeCgroups(filepath.Base(r.scratch)))
 	return errors.Join(errs...)
 }
 
@@ -153,6 +154,11 @@ func (r *run) do(ctx context.Context, faults []Fault) (h history.History, err er
 	defer r.stop(nil)
 	if err := r.setup(ctx); err != nil {
 		return h, err
+	}
+	watched := func() {}
+	if r.opt.program != "" {
+		watched = r.watchChildren(ctx, lookForChildren)
+		defer watched()
 	}
 	keepers := r.fill(ctx)
 	defer func() { err = errors.Join(err, keepers.close()) }()
@@ -167,6 +173,7 @@ func (r *run) do(ctx context.Context, faults []Fault) (h history.History, err er
 	if err := errors.Join(keepers.close(), r.store.unpool()); err != nil {
 		return h, err
 	}
+	watched()
 	state, err := r.inspect(ctx)
 	if err != nil {
 		return h, err

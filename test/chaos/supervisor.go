@@ -160,12 +160,14 @@ func clean(scratch string) error {
 		if len(left) == 0 {
 			break
 		}
-		for _, pid := range left {
-			_ = syscall.Kill(pid, syscall.SIGKILL) // gone
+		for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} { // none starts another one between
+			for _, pid := range left {
+				_ = syscall.Kill(pid, sig) // gone
+			}
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	return errors.Join(ownCgroup(filepath.Base(scratch)).remove(), server.Remove(scratch))
+	return errors.Join(removeCgroups(filepath.Base(scratch)), server.Remove(scratch))
 }
 
 // untilParentEnds returns the context of a run: it ends when the supervisor says so, or has died.

@@ -87,9 +87,11 @@ func nothingIsLeft(t *testing.T, scratch string) {
 		_, err := os.Stat(scratch)
 		return os.IsNotExist(err)
 	})
-	if g := ownCgroup(filepath.Base(scratch)); g.err == nil {
-		if _, err := os.Stat(g.dir); err == nil {
-			t.Errorf("%s is left", g.dir)
+	for _, controller := range []string{memoryController, pidsController} {
+		if g := ownCgroup(controller, filepath.Base(scratch)); g.err == nil {
+			if _, err := os.Stat(g.dir); err == nil {
+				t.Errorf("%s is left", g.dir)
+			}
 		}
 	}
 }

@@ -138,7 +138,7 @@ func TestRules_EachHasAPromise(t *testing.T) {
 		}
 		names[r.Name] = true
 	}
-	ways := slices.Concat(endedWays(), inventedWays(), keysWays(), pausedWays(), staleWays(), overlapWays(), onceWays(), orderWays(),
+	ways := slices.Concat(endedWays(), keptWays(), inventedWays(), keysWays(), pausedWays(), staleWays(), overlapWays(), onceWays(), orderWays(),
 		handoverWays(), crashesWays(), aliveWays(), countersWays(), residueWays(), graceWays(), growthWays())
 	for _, w := range ways {
 		for rule := range strings.SplitSeq(w.rules, " ") {
@@ -151,6 +151,8 @@ func TestRules_EachHasAPromise(t *testing.T) {
 }
 
 func TestEnded_IsBroken(t *testing.T) { t.Parallel(); check(t, endedWays()) }
+
+func TestKept_IsBroken(t *testing.T) { t.Parallel(); check(t, keptWays()) }
 
 func TestInvented_IsBroken(t *testing.T) { t.Parallel(); check(t, inventedWays()) }
 
@@ -213,4 +215,14 @@ func TestCheck_ComparesNoTimesOfTheStoreWhenItsClockIsMoved(t *testing.T) {
 	for _, x := range checker.Check(b.History) {
 		t.Error(x)
 	}
+}
+
+// count is how many breaches of a rule there are about a task.
+func count(b *book, rule string, seq int) (n int) {
+	for _, x := range checker.Check(b.History) {
+		if x.Rule == rule && x.Seq == seq {
+			n++
+		}
+	}
+	return n
 }

@@ -11,7 +11,9 @@ import (
 func checkCounters(f *facts, breach breach) {
 	counts := make(map[string]int64)
 	for _, r := range f.state.Tasks {
-		counts[r.Status]++
+		if r.Pruned.IsZero() {
+			counts[r.Status]++
+		}
 	}
 	both := maps.Clone(counts)
 	maps.Copy(both, f.state.Counts)

@@ -2,6 +2,7 @@ package checker
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -35,6 +36,7 @@ type facts struct {
 	byPID         map[int][]*process
 	faults        []*fault
 	losses        []span // in which what was answered may be gone
+	outages       []span // in which no process may have reached the store
 	clocks        bool   // a fault has moved the clock of the store
 	tables        []*history.Event
 	queues        map[string][]*control // pauses and resumes
@@ -133,6 +135,9 @@ func read(h history.History) *facts {
 	}
 	f.take(h.State)
 	for _, x := range f.faults {
+		if len(x.Victims) == 0 {
+			f.outages = append(f.outages, x.span)
+		}
 		if x.Lossy {
 			f.losses = append(f.losses, span{x.from.Add(-f.margin), x.to.Add(f.margin)})
 		}
@@ -171,8 +176,12 @@ func (f *facts) process(e *history.Event) {
 			p.ended = e
 		}
 	}
-	if e.Process.Left != "" {
-		p.left = append(p.left, e.Process.Left)
+	switch left := e.Process.Left; {
+	case left == "":
+	case e.Process.What != history.Outlived:
+		p.left = append(p.left, left)
+	case e.Process.Lasted > f.margin:
+		p.left = append(p.left, fmt.Sprintf("%s, %v after its program had ended", left, e.Process.Lasted))
 	}
 }
 

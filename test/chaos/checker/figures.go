@@ -12,9 +12,10 @@ import (
 
 // Figures are what a run is told by, beside its breaches.
 type Figures struct {
-	// Tasks and Runs are those in the store. RunsPerTask has how many tasks had so many runs.
-	Tasks, Runs int
-	RunsPerTask map[int]int
+	// Tasks and Runs are those in the store, and Pruned the tasks that it has removed, which count among
+	// both. RunsPerTask has how many tasks had so many runs.
+	Tasks, Runs, Pruned int
+	RunsPerTask         map[int]int
 	// Faults are by kind; Skipped has for each kind that could not be made the reason.
 	Faults  map[string]int
 	Skipped map[string]string
@@ -59,6 +60,9 @@ func Summary(h history.History) Figures {
 	for _, t := range h.State.Tasks {
 		s.Runs += len(t.Runs)
 		s.RunsPerTask[len(t.Runs)]++
+		if !t.Pruned.IsZero() {
+			s.Pruned++
+		}
 	}
 	for _, e := range h.Events {
 		if e.Fault != nil && e.Fault.Skipped != "" {
@@ -93,8 +97,8 @@ func (s Figures) String() string {
 	for _, n := range slices.Sorted(maps.Keys(s.RunsPerTask)) {
 		fmt.Fprintf(&b, ", %d tasks with %d", s.RunsPerTask[n], n)
 	}
-	fmt.Fprintf(&b, "\n%d steps were done again, %d effects of stale runs refused, %d tasks lost where commits may be\n",
-		s.Repeated, s.Refused, s.Lost)
+	fmt.Fprintf(&b, "; %d tasks were pruned\n%d steps were done again, %d effects of stale runs refused, %d tasks lost where commits may be\n",
+		s.Pruned, s.Repeated, s.Refused, s.Lost)
 	fmt.Fprintf(&b, "%-24s %6s %10s %10s %10s %10s\n", "fault", "times", "recoveries", "median", "p99", "worst")
 	for _, kind := range slices.Sorted(maps.Keys(s.Faults)) {
 		r := s.Recovery[kind]

@@ -120,7 +120,7 @@ func checkHolds(holds []hold, breach breach) {
 				longest = byFrom[next]
 			}
 		}
-		if longest.to > h.told && longest.task != h.task {
+		if longest.to > h.told { // of another one: its own begins after it was asked for
 			breach(h.seq, "it was accepted with the key %q while task %d had it", h.plan.Key, longest.seq)
 		}
 	}

@@ -168,6 +168,12 @@ func residueWays() []broken {
 	return []broken{
 		{"rows", "residue", func(b *book) { b.State.Residue = map[string]int64{"keys": 2} }},
 		{"a lock file", "residue", func(b *book) { b.State.Left = []string{"worker.lock"} }},
+		{"a child that outlives its run", "residue", func(b *book) {
+			b.process(history.Process{Name: "p4", What: history.Outlived, Left: "process 77 of run 10", Lasted: margin + time.Millisecond})
+		}},
+		{"a child that outlives its run by a moment", "", func(b *book) {
+			b.process(history.Process{Name: "p4", What: history.Outlived, Left: "process 77 of run 10", Lasted: margin})
+		}},
 		{"goroutines", "residue", func(b *book) {
 			b.Events[slices.IndexFunc(b.Events, what("p3", history.Ended))].Process.Left = "7 goroutines"
 		}},

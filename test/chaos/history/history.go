@@ -42,8 +42,10 @@ type Plan struct {
 	Fail, Exit int `json:",omitempty"`
 	// UnresponsiveMS is for how long the first run goes on after the end of its context.
 	UnresponsiveMS int `json:",omitempty"`
-	// Children is how many processes the program of an exec kind leaves behind.
-	Children int `json:",omitempty"`
+	// Children is how many processes the program of an exec kind leaves behind. Those of a hostile one
+	// start others again and again, as another user.
+	Children int  `json:",omitempty"`
+	Hostile  bool `json:",omitempty"`
 
 	// What it is enqueued with.
 	ID       string `json:",omitempty"` // a UUID of any version; empty: the library chooses
@@ -71,8 +73,10 @@ type Process struct {
 	// Code and By are set for Ended: the exit code, or the signal's name.
 	Code int    `json:",omitempty"`
 	By   string `json:",omitempty"`
-	// Left is what a process found of its own when it ended, such as goroutines.
-	Left string `json:",omitempty"`
+	// Left is what a process found of its own when it ended, such as goroutines. For Outlived it names
+	// what was still there of a run whose program had ended, and Lasted is for how long it was.
+	Left   string        `json:",omitempty"`
+	Lasted time.Duration `json:",omitempty"`
 }
 
 // ProcessEvent names what happened to a process.
@@ -86,6 +90,7 @@ const (
 	Stopped   ProcessEvent = "stopped"
 	Continued ProcessEvent = "continued"
 	Ended     ProcessEvent = "ended"
+	Outlived  ProcessEvent = "outlived" // of a worker: its run's program has ended, and a child of that has not
 )
 
 // Fault is the begin or the end of a fault.
@@ -205,6 +210,9 @@ type State struct {
 	Residue map[string]int64
 	// Left are files, connections and processes that nobody needs any more.
 	Left []string
+	// Retention is for how long a task that has ended is kept, 0 for ever. At is when this was read.
+	Retention time.Duration `json:",omitempty"`
+	At        time.Time     `json:",omitzero"`
 }
 
 // Task is a task as the store has it.
@@ -215,6 +223,10 @@ type Task struct {
 	Attempts, Interruptions, Crashes            int
 	Result                                      int // bytes
 	Runs                                        []Run
+	// Ended is when it has ended, by the store's clock. Pruned is when it was removed: then the rest
+	// is what the store had of it at that moment. Drivers that remove nothing leave both out.
+	Ended  time.Time `json:",omitzero"`
+	Pruned time.Time `json:",omitzero"`
 }
 
 // Run is a run in a task's history, the oldest first.

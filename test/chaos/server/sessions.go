@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -86,8 +87,13 @@ func (c *Cluster) tables(ctx context.Context) (tables []string, err error) {
 	return tables, err
 }
 
-// tries is how often a lock is tried for.
-const tries = 5
+// A lock is tried for so often, and each time for so long, with a pause after it: everybody waits
+// behind a statement that waits for a lock.
+const (
+	tries     = 8
+	lockWait  = "1s"
+	lockPause = 500 * time.Millisecond
+)
 
 // lockTable runs a statement for one of the tables, another one each time, in a transaction that is
 // rolled back at the end. Who locks several, in any order, meets the deadlocks of those that write.
@@ -103,13 +109,16 @@ func (c *Cluster) lockTable(ctx context.Context, sql string) (ending, error) {
 			return nil, err
 		}
 		held := crowd{conn}
-		if err = run(ctx, conn, `begin`, `set local lock_timeout = '3s'`, fmt.Sprintf(sql, table)); err == nil {
+		if err = run(ctx, conn, `begin`, `set local lock_timeout = '`+lockWait+`'`, fmt.Sprintf(sql, table)); err == nil {
 			return func(ctx context.Context) (string, error) {
 				held.close(ctx)
 				return table, nil
 			}, nil
 		}
 		held.close(ctx)
+		if !pause(ctx, lockPause) {
+			break
+		}
 	}
 	return nil, err
 }

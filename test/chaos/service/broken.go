@@ -153,6 +153,14 @@ func (s *brokenStore) Heartbeat(ctx context.Context, b task.Beat) (task.BeatRepl
 	return s.Store.Heartbeat(ctx, b)
 }
 
+// Prune removes tasks as soon as they have ended.
+func (s *brokenStore) Prune(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
+	if s.breaks == "kept" {
+		req.Age = 0
+	}
+	return s.Store.Prune(ctx, req)
+}
+
 // Control pauses nothing.
 func (s *brokenStore) Control(ctx context.Context, cmd task.Command) error {
 	if s.breaks == "paused" && cmd.Verb == task.VerbPause {

@@ -22,8 +22,15 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// patience bounds a call. The harness waits longer.
-const patience = 20 * time.Second
+// patience bounds a call. The harness waits longer. A task that is asked for again must not have
+// been removed meanwhile: it would be a new one then.
+func (s settings) patience() time.Duration {
+	const most = 20 * time.Second
+	if s.retention == 0 {
+		return most
+	}
+	return min(most, s.retention*2/3)
+}
 
 // client is a process that answers calls.
 type client struct {
@@ -84,7 +91,7 @@ func endWithInput(end func()) {
 
 // do does what a call asks for.
 func (c *client) do(ctx context.Context, call history.Call) history.Answer {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, c.patience())
 	defer cancel()
 	a := history.Answer{Call: call.ID}
 	var err error

@@ -22,7 +22,8 @@ type inspector struct {
 
 // reading is the part of an inspection that differs from store to store.
 type reading struct {
-	// tasks has a row for each task in each place where it is: its columns are those of scanTask.
+	// tasks has a row for each task in each place where it is, and for each that was pruned: its
+	// columns are those of scanTask.
 	tasks string
 	// runs has a row for each run, the oldest of a task first: its columns are those of scanRun.
 	runs string
@@ -40,14 +41,19 @@ func inspect(s settings, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("inspect: %w", err)
 	}
+	state.Retention = s.retention
 	return json.NewEncoder(out).Encode(state)
 }
 
-func readState(ctx context.Context, address string) (history.State, error) {
+func readState(ctx context.Context, address string) (state history.State, err error) {
+	at := time.Now()
 	if path, ok := sqlitePath(address); ok {
-		return readSQLite(ctx, path)
+		state, err = readSQLite(ctx, path)
+	} else {
+		state, err = readPostgres(ctx, address)
 	}
-	return readPostgres(ctx, address)
+	state.At = at
+	return state, err
 }
 
 // read reads all that a reading names.
@@ -118,10 +124,15 @@ func (i *inspector) each(ctx context.Context, query string, do func(*sql.Rows) e
 	return rows.Err()
 }
 
-// scanTask reads a task, and its number from its payload: 0 if it is none of a run's.
+// scanTask reads a task, and its number from its payload: 0 if it is none of a run's. Its times are in
+// microseconds.
 func scanTask(rows *sql.Rows) (t history.Task, err error) {
-	var payload []byte
-	err = rows.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Status, &t.Reason, &t.Error, &t.Attempts, &t.Interruptions, &t.Crashes, &t.Result, &payload)
+	var (
+		payload       []byte
+		ended, pruned int64
+	)
+	err = rows.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Status, &t.Reason, &t.Error, &t.Attempts, &t.Interruptions, &t.Crashes, &t.Result, &payload, &ended, &pruned)
+	t.Ended, t.Pruned = timeOf(ended), timeOf(pruned)
 	var plan struct{ Seq int }
 	if json.Unmarshal(payload, &plan) == nil {
 		t.Seq = plan.Seq
@@ -133,11 +144,16 @@ func scanTask(rows *sql.Rows) (t history.Task, err error) {
 func scanRun(rows *sql.Rows) (id string, r history.Run, err error) {
 	var started, ended int64
 	err = rows.Scan(&id, &r.Run, &r.PID, &started, &ended, &r.Status, &r.Reason, &r.Error, &r.Crashed, &r.Reclaimed)
-	r.Started = time.UnixMicro(started).UTC()
-	if ended != 0 {
-		r.Ended = time.UnixMicro(ended).UTC()
-	}
+	r.Started, r.Ended = timeOf(started), timeOf(ended)
 	return id, r, err
+}
+
+// timeOf is the time of so many microseconds, none for 0.
+func timeOf(micros int64) (t time.Time) {
+	if micros == 0 {
+		return t
+	}
+	return time.UnixMicro(micros).UTC()
 }
 
 // leave adds to what is left that nobody needs.

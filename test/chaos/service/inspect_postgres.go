@@ -13,19 +13,26 @@ import (
 )
 
 // postgresReading reads the tables that task/pgstore/README.md describes. A task in two places is
-// there twice, and one in none has no status.
+// there twice, and one in none has no status. Of one that was pruned pruned.go has kept what there was.
 var postgresReading = reading{
 	tasks: `
 		select t.id::text, t.kind, t.queue, coalesce(t.key, ''), coalesce(s.status, ''), coalesce(s.reason, ''), coalesce(s.error, ''),
-			coalesce(s.attempts, 0), coalesce(s.interruptions, 0), coalesce(s.crashes, 0), coalesce(s.result, 0), t.payload
-		from lastcall.tasks t left join (
-			select w.id, w.status, w.reason, r.error, w.attempts, w.interruptions, w.crashes, 0 as result
+			coalesce(s.attempts, 0), coalesce(s.interruptions, 0), coalesce(s.crashes, 0), coalesce(s.result, 0), t.payload,
+			coalesce((extract(epoch from s.ended) * 1000000)::bigint, 0), coalesce((extract(epoch from t.pruned) * 1000000)::bigint, 0)
+		from (
+			select id, created, kind, queue, key, payload, null::timestamptz as pruned, null::bigint as tx from lastcall.tasks
+			union all
+			select id, created, kind, queue, key, payload, at, tx from chaos_pruned
+		) t left join (
+			select null::bigint as tx, w.id, w.status, w.reason, r.error, w.attempts, w.interruptions, w.crashes, 0 as result, null::timestamptz as ended
 			from (select * from lastcall.ready union all select * from lastcall.delayed) w left join lastcall.runs r on r.task = w.id and r.run = w.last_run
 			union all
-			select task, 'running', reason, null, attempts, interruptions, crashes, 0 from lastcall.running
+			select null, task, 'running', reason, null, attempts, interruptions, crashes, 0, null from lastcall.running
 			union all
-			select task, status, null, error, attempts, interruptions, crashes, length(result) from lastcall.ended
-		) s on s.id = t.id
+			select null, task, status, null, error, attempts, interruptions, crashes, length(result), ended from lastcall.ended
+			union all
+			select tx, task, status, null, error, attempts, interruptions, crashes, result, ended from chaos_ended
+		) s on s.id = t.id and s.tx is not distinct from t.tx
 		order by t.created, t.id`,
 	runs: `
 		select r.task::text, r.run, coalesce(w.pid, 0), (extract(epoch from r.started) * 1000000)::bigint, coalesce((extract(epoch from r.ended) * 1000000)::bigint, 0),
@@ -33,11 +40,19 @@ var postgresReading = reading{
 		from (
 			select task, run, worker, started, ended, status, reason, error, crashed, reclaimed from lastcall.runs
 			union all
+			select r.task, run, worker, started, ended, status, reason, error, crashed, reclaimed
+			from chaos_pruned p join chaos_runs r on r.task = p.id and r.tx = p.tx
+			union all
+			select e.task, run, worker, started, ended, status, null, error, crashed, reclaimed
+			from chaos_pruned p join chaos_ended e on e.task = p.id and e.tx = p.tx where started is not null
+			union all
 			-- The last run, if there is one: of a task that was cancelled while it waited it is above.
 			select task, run, worker, started, ended, status, null, error, crashed, reclaimed from lastcall.ended where started is not null
 			union all
 			select task, run, worker, started, null, 'running', null, null, false, false from lastcall.running
-		) r left join lastcall.workers w on w.worker = r.worker
+		) r left join (
+			select worker, max(pid) as pid from (select worker, pid from lastcall.workers union all select worker, pid from chaos_workers) all_workers group by worker
+		) w on w.worker = r.worker
 		order by r.task, r.run`,
 	counts: `
 		select status, sum(delta)::bigint from lastcall.counts where status <> 'added' group by status
@@ -81,7 +96,8 @@ var postgresReading = reading{
 		// No worker lives any more. Those that are gone are kept for the history, and marked so.
 		"workers": `select count(*) from lastcall.workers where gone is null`,
 		// What was enqueued in a transaction, whose task is not there although it was committed with it.
-		"chaos_enqueued": `select count(*) from chaos_enqueued where task not in (select id::text from lastcall.tasks)`,
+		"chaos_enqueued": `select count(*) from chaos_enqueued 
+			where task not in (select id::text from lastcall.tasks union all select id::text from chaos_pruned)`,
 	},
 }
 

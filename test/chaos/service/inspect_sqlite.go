@@ -16,20 +16,31 @@ import (
 )
 
 // sqliteReading reads the tables that task/sqlitestore/README.md describes. A task in two places is
-// there twice, and one in none has no status.
+// there twice, and one in none has no status. Of one that was pruned pruned.go has kept what there was.
 var sqliteReading = reading{
 	tasks: `
 		select t.id, t.kind, t.queue, t.key, coalesce(s.status, ''), coalesce(s.reason, ''), coalesce(s.error, ''),
-			coalesce(s.attempts, 0), coalesce(s.interruptions, 0), coalesce(s.crashes, 0), coalesce(s.result, 0), t.payload
+			coalesce(s.attempts, 0), coalesce(s.interruptions, 0), coalesce(s.crashes, 0), coalesce(s.result, 0), t.payload, coalesce(s.ended, 0), 0
 		from tasks t left join (
-			select task, case interrupted when 1 then 'interrupted' else 'queued' end as status, reason, error, attempts, interruptions, crashes, 0 as result from waiting
+			select task, case interrupted when 1 then 'interrupted' else 'queued' end as status, reason, error, attempts, interruptions, crashes, 0 as result, 0 as ended
+			from waiting
 			union all
-			select task, 'running', reason, error, attempts, interruptions, crashes, 0 from running
+			select task, 'running', reason, error, attempts, interruptions, crashes, 0, 0 from running
 			union all
-			select task, status, reason, error, attempts, interruptions, crashes, length(result) from ended
+			select task, status, reason, error, attempts, interruptions, crashes, length(result), ended from ended
 		) s on s.task = t.n
-		order by t.created, t.id`,
+		union all
+		select p.id, p.kind, p.queue, p.key, coalesce(e.status, ''), coalesce(e.reason, ''), coalesce(e.error, ''),
+			coalesce(e.attempts, 0), coalesce(e.interruptions, 0), coalesce(e.crashes, 0), coalesce(e.result, 0), p.payload, coalesce(e.ended, 0), p.at
+		from chaos_pruned p left join chaos_ended e on e.rowid = (select max(rowid) from chaos_ended where id = p.id)`,
 	runs: `
+		select id, run, pid, started, ended, status, reason, error, crashed, reclaimed from chaos_runs where id is not null
+		union all
+		-- An end that a retry has undone is in both tables too.
+		select id, run, pid, started, ended, status, reason, error, crashed, reclaimed from chaos_ended e
+		where rowid in (select max(rowid) from chaos_ended where id is not null group by id)
+			and run > 0 and not exists (select 1 from chaos_runs r where r.id = e.id and r.run = e.run)
+		union all
 		select t.id, r.run, r.pid, r.started, r.ended, r.status, r.reason, r.error, r.crashed, r.reclaimed from tasks t join (
 			select task, run, pid, started, ended, status, reason, error, crashed, reclaimed from runs
 			union all
@@ -39,7 +50,7 @@ var sqliteReading = reading{
 			union all
 			select task, run, pid, started, 0, 'running', '', '', 0, 0 from running
 		) r on r.task = t.n
-		order by t.n, r.run`,
+		order by 1, 2`,
 	counts: `
 		select status, sum(n) from counts group by status
 		union all
@@ -77,16 +88,24 @@ var sqliteReading = reading{
 	},
 }
 
+// openSQLite opens a file with a connection that waits for its turn.
+func openSQLite(path string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: path, RawQuery: "_pragma=busy_timeout(20000)"}).String())
+	if err == nil {
+		db.SetMaxOpenConns(1)
+	}
+	return db, err
+}
+
 // readSQLite inspects a file.
 func readSQLite(ctx context.Context, path string) (state history.State, err error) {
 	if _, err := os.Stat(path); err != nil { // opening would make it
 		return state, err
 	}
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: path, RawQuery: "_pragma=busy_timeout(20000)"}).String())
+	db, err := openSQLite(path)
 	if err != nil {
 		return state, err
 	}
-	db.SetMaxOpenConns(1)
 	i := &inspector{db: db}
 	err = i.read(ctx, sqliteReading)
 	var found string

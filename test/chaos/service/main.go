@@ -4,6 +4,7 @@
 // library as its documentation teaches it, and the commands that the harness needs beside it.
 //
 //	service setup     creates the schema
+//	service upgrade   makes the schema one version newer than this program is
 //	service worker    serves tasks until SIGTERM
 //	service client    answers the harness's calls
 //	service inspect   prints what the store has, as a history.State in JSON
@@ -37,7 +38,7 @@ const (
 func command(args []string) int {
 	s, err := readSettings()
 	if err == nil && len(args) != 1 {
-		err = errors.New("give one command: setup, worker, client, inspect or program")
+		err = errors.New("give one command: setup, upgrade, worker, client, inspect or program")
 	}
 	if err != nil {
 		return usage(err)
@@ -45,6 +46,8 @@ func command(args []string) int {
 	switch args[0] {
 	case "setup":
 		return exitCode(setUp(s))
+	case "upgrade":
+		return exitCode(upgrade(s))
 	case "worker":
 		return serve(s)
 	case "client":
@@ -55,10 +58,12 @@ func command(args []string) int {
 		return runProgram()
 	case daemonCommand:
 		return exitCode(forkAgain())
+	case hostileCommand:
+		return exitCode(forkForEver())
 	case grandchildCommand:
 		return outlive()
 	}
-	return usage(fmt.Errorf("%q is no command: use setup, worker, client, inspect or program", args[0]))
+	return usage(fmt.Errorf("%q is no command: use setup, upgrade, worker, client, inspect or program", args[0]))
 }
 
 func usage(err error) int {
@@ -78,6 +83,7 @@ func exitCode(err error) int {
 type settings struct {
 	store        string // the address
 	lease, grace time.Duration
+	retention    time.Duration // of ended tasks; 0 is for ever
 	breaks       breakage
 	log          *slog.Logger
 }
@@ -89,7 +95,10 @@ func readSettings() (s settings, err error) {
 	if s.lease, err = durationOf(wire.EnvLease, "15s"); err != nil {
 		return s, err
 	}
-	s.grace, err = durationOf(wire.EnvGrace, "10s")
+	if s.grace, err = durationOf(wire.EnvGrace, "10s"); err != nil {
+		return s, err
+	}
+	s.retention, err = durationOf(wire.EnvRetention, "0s")
 	return s, err
 }
 

@@ -73,7 +73,7 @@ func (p *program) work(ctx context.Context) error {
 		return err
 	}
 	for range p.plan.Children {
-		if err := leaveDaemon(); err != nil {
+		if err := leaveDaemon(p.plan.Hostile); err != nil {
 			return err
 		}
 	}
@@ -149,10 +149,20 @@ func (p *program) report(ctx context.Context, e history.Effect) error {
 const (
 	daemonCommand     = "daemon"
 	grandchildCommand = "grandchild"
+	hostileCommand    = "hostile"
 )
 
 // leaveDaemon starts the child, and waits until it has ended.
-func leaveDaemon() error { return inSession(daemonCommand).Run() }
+func leaveDaemon(hostile bool) error {
+	if !hostile {
+		return inSession(daemonCommand).Run()
+	}
+	err := inSession(hostileCommand).Run()
+	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() != codeFailed {
+		return nil // its like have left it no room
+	}
+	return err
+}
 
 // forkAgain is the child. The grandchild keeps the output of the program open, as daemons do that
 // have not been written with care.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -80,6 +81,57 @@ func TestProgram_LeavesProcessesBehind(t *testing.T) {
 		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil || !proc.Alive(pid) {
 			t.Errorf("process %d ended by SIGTERM, %v", pid, err)
 		}
+	}
+}
+
+func TestProgram_LeavesHostileProcessesBehindWhoseNumberIsBounded(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("they run as another user, which only root can make them")
+	}
+	h := onSQLite(t)
+	const user = 39999
+	marker := fmt.Sprintf("CHAOS_NAME=hostile-%d", os.Getpid())
+	p := startRun(t, h, t.TempDir(), 1, `{"Seq": 1, "Kind": "program", "Children": 2, "Hostile": true}`, marker, fmt.Sprintf("CHAOS_HOSTILE=%d", user))
+	h.AwaitStep(1, history.Finished, 1) // what it has left behind has its output, so it seems to go on
+	defer func() {
+		for left := withEnvironment(t, marker, 0); len(left) > 0; left = withEnvironment(t, marker, 0) {
+			for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} { // none starts another one between
+				for _, pid := range left {
+					syscall.Kill(pid, sig)
+				}
+			}
+		}
+	}()
+	most := 0
+	for began := time.Now(); most < 8; {
+		left := withEnvironment(t, marker, p.PID())
+		most = max(most, len(left))
+		for _, pid := range left {
+			info, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+			if err == nil && info.Sys().(*syscall.Stat_t).Uid != user {
+				t.Fatalf("process %d is user %d", pid, info.Sys().(*syscall.Stat_t).Uid)
+			}
+		}
+		if time.Since(began) > 20*time.Second {
+			t.Fatalf("there were %d processes at most", most)
+		}
+	}
+	for range 50 {
+		if n := len(withEnvironment(t, marker, p.PID())); n > int(hostileLimits[unix.RLIMIT_NPROC]) {
+			t.Fatalf("%d processes", n)
+		}
+	}
+}
+
+func TestProgram_StartsNothingHostileWithoutAUserForIt(t *testing.T) {
+	t.Setenv("CHAOS_HOSTILE", "")
+	if err := forkForEver(); err == nil {
+		t.Error("it started")
+	}
+	t.Setenv("CHAOS_HOSTILE", "0")
+	if err := forkForEver(); err == nil {
+		t.Error("it started as root")
 	}
 }
 

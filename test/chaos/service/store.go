@@ -60,7 +60,7 @@ const createTables = `
 	create index if not exists chaos_effects_seq on chaos_effects (seq, fence);
 	create table if not exists chaos_enqueued (seq integer not null, task text not null)`
 
-// setUp creates the schema, and the service's own tables.
+// setUp creates the schema, the service's own tables, and what keeps a copy of what is pruned.
 func setUp(s settings) (err error) {
 	ctx := context.Background()
 	store, err := openStore(ctx, s.store, true, s.log)
@@ -68,11 +68,14 @@ func setUp(s settings) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	if path, ok := sqlitePath(s.store); ok {
+		return keepPrunedOfSQLite(ctx, path)
+	}
 	db, err := openTables(s.store, 1)
-	if err != nil || db == nil {
+	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	_, err = db.ExecContext(ctx, createTables)
+	_, err = db.ExecContext(ctx, createTables+";"+keepPrunedOfPostgres)
 	return err
 }

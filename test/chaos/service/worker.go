@@ -3,9 +3,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/lastcall-go/lastcall"
@@ -65,17 +67,22 @@ func (w *worker) setUp(ctx context.Context, g *lastcall.Group) error {
 	if w.db != nil {
 		g.Defer("tables", lastcall.CloseFunc(w.db.Close))
 	}
+	kept := w.breaks.store(store)
 	var mux task.Mux
 	task.Handle(&mux, steps, w.handle)
 	task.Handle(&mux, poison, w.handle)
-	// Nothing is pruned, so that every task can be looked at when the run is over.
-	tasks, err := task.NewWorker(task.WorkerConfig{Store: w.breaks.store(store), Mux: &mux, Concurrency: concurrency, Name: w.conn.Name(),
-		Lease: w.lease, Retention: -1, Logger: w.log})
+	tasks, err := task.NewWorker(task.WorkerConfig{Store: kept, Mux: &mux, Concurrency: concurrency, Name: w.conn.Name(),
+		Lease: w.lease, Retention: cmp.Or(w.retention, -1), Logger: w.log})
 	if err != nil {
 		return err
 	}
 	if err := g.Loop("harness", w.watchHarness); err != nil {
 		return err
+	}
+	if w.retention > 0 {
+		if err := g.Loop("pruner", func(ctx context.Context) error { return w.prune(ctx, kept) }); err != nil {
+			return err
+		}
 	}
 	if err := g.Go("worker", tasks.Serve); err != nil {
 		return err
@@ -85,6 +92,29 @@ func (w *worker) setUp(ctx context.Context, g *lastcall.Group) error {
 
 // concurrency is how many tasks a worker works on at once.
 const concurrency = 16
+
+// prune removes ended tasks as the library's worker does it, far more often: few workers of a run
+// live until that begins.
+func (w *worker) prune(ctx context.Context, store task.Store) error {
+	for wire.Pause(ctx, pruneEvery/2+rand.N(pruneEvery)) {
+		for req := (task.PruneRequest{Age: w.retention, Clock: time.Now(), Max: pruneMost}); ; {
+			done, err := store.Prune(ctx, req)
+			if err != nil {
+				w.log.Warn("nothing pruned", "error", err)
+			}
+			if req.After = done.Next; done.Next == "" {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// How often a worker prunes, and how many tasks in a call: few, so that it takes several.
+const (
+	pruneEvery = time.Second
+	pruneMost  = 50
+)
 
 // watchHarness ends the worker when the harness has gone.
 func (w *worker) watchHarness(ctx context.Context) error {

@@ -27,7 +27,13 @@ const (
 	EnvStore  = "CHAOS_STORE"  // the address of the store, by way of the proxy if there is one
 	EnvLease  = "CHAOS_LEASE"  // a duration
 	EnvGrace  = "CHAOS_GRACE"  // a duration: how long after SIGTERM a worker has ended
-	EnvBreak  = "CHAOS_BREAK"  // the rule that this process is to break, to try the checker; usually empty
+	// EnvRetention is for how long ended tasks are kept, a duration; 0s is for ever. A driver that
+	// removes none leaves State.Retention out.
+	EnvRetention = "CHAOS_RETENTION"
+	// EnvHostile is what hostile children get: the user that they are, and files of cgroups into which
+	// they go, with a colon between each two.
+	EnvHostile = "CHAOS_HOSTILE"
+	EnvBreak   = "CHAOS_BREAK" // the rule that this process is to break, to try the checker; usually empty
 )
 
 // Message is what a process sends. Exactly one of its parts is set.
