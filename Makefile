@@ -13,6 +13,10 @@ DURATION ?= 60s
 STORE    ?= sqlite
 SEED     ?=
 
+# The Go of go.mod's toolchain line, which the go command fetches as it fetches a module, also where
+# the environment keeps to the one that is installed: a release of Go may have known vulnerabilities.
+export GOTOOLCHAIN := $(shell awk '$$1 == "toolchain" { print $$2 }' go.mod)
+
 BIN := $(CURDIR)/.bin
 RUN := $(CURDIR)/.run
 # The linters that setup installed win over others of the same name.

@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -235,29 +233,6 @@ func TestShellcheck_ScriptsAreFoundByTheirFirstLine(t *testing.T) {
 	}
 	if _, err := shellScripts(t.TempDir()); err == nil {
 		t.Error("a tree without scripts passes the check of its scripts")
-	}
-}
-
-func TestGovulncheck_OnlyASilentDatabaseLeavesGovulncheckOut(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/v1/index/db.json" {
-			http.NotFound(w, r)
-		}
-	}))
-	defer server.Close()
-	if err := reach(t.Context(), server.URL+"/v1"); err != nil {
-		t.Errorf("a database that answers was not reached: %v", err)
-	}
-	if err := reach(t.Context(), server.URL+"/other"); err == nil {
-		t.Error("a server without the database's index was taken for one")
-	}
-	root := write(t, map[string]string{"index/db.json": "{}"})
-	if err := reach(t.Context(), "file://"+filepath.ToSlash(root)); err != nil {
-		t.Errorf("a database on disk was not reached: %v", err)
-	}
-	r := govulncheck([]module{{".", t.TempDir()}}, "file:///no/such/database")(t.Context())
-	if r.failure != "" || !strings.Contains(r.leftOut, "set GOVULNDB") {
-		t.Errorf("got %+v", r)
 	}
 }
 
