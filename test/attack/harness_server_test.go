@@ -183,6 +183,15 @@ func (s *server) status(id string) string {
 	return got.Status
 }
 
+// runs is how many runs a task has had.
+func (s *server) runs(id string) int {
+	s.t.Helper()
+	_, answer := s.ask(http.MethodGet, "/v1/tasks/"+id, "", "")
+	var got struct{ Runs int }
+	_ = json.Unmarshal([]byte(answer), &got) // an error's answer has none
+	return got.Runs
+}
+
 // run runs a command of the program in the cage, and returns its exit code and what it printed.
 func (c *cage) run(env []string, args ...string) (code int, out string) {
 	c.t.Helper()
