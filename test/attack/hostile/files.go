@@ -51,6 +51,10 @@ func init() {
 		}
 		return endure()
 	}
+}
+
+// These do something to the run's directory.
+func init() {
 	tricks["other-directory"] = func() error {
 		if err := errors.Join(os.Rename(runDir(), runDir()+".moved"), os.Symlink(filepath.Join(attackDir(), "precious"), runDir())); err != nil {
 			return err
