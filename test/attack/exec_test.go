@@ -140,6 +140,9 @@ func TestExec_NoTrickKeepsASlotOrOutlivesItsRunOrHoldsUpTheStop(t *testing.T) {
 				t.Errorf("of the program is left:\n%s", s.describe())
 			}
 			s.unharmed(id)
+			if trick != "other-directory" { // a program can put files of its own wherever it may write
+				s.tidied()
+			}
 
 			again := s.submit(trick, "{}", "")
 			if t.Failed() { // the server has no slot for it, perhaps
@@ -154,6 +157,26 @@ func TestExec_NoTrickKeepsASlotOrOutlivesItsRunOrHoldsUpTheStop(t *testing.T) {
 			}
 			s.unharmed(again)
 		})
+	}
+}
+
+// tidied checks that no run has left a directory behind.
+func (s *server) tidied() {
+	s.t.Helper()
+	var left []os.DirEntry
+	if !poll(within(5*time.Second), func() bool {
+		var err error
+		if left, err = os.ReadDir(filepath.Join(s.dir, "tmp")); err != nil {
+			s.t.Fatal(err)
+		}
+		return len(left) == 0
+	}) {
+		s.t.Errorf("in the temporary directory is left: %v", left)
+	}
+	for line := range strings.Lines(s.said()) {
+		if len(line) > 10_000 {
+			s.t.Errorf("a line of the log has %d bytes: %.200s", len(line), line)
+		}
 	}
 }
 

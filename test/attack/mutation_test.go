@@ -113,7 +113,7 @@ func (s *server) raw(request string) int {
 		s.t.Errorf("%v\n%s", err, s.said())
 		return 0
 	}
-	defer func() { _ = conn.Close() }() // answered
+	defer func() { _ = conn.Close() }()  // answered
 	_, _ = io.WriteString(conn, request) // it may be refused before its end
 	answer := bufio.NewReader(conn)
 	_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))

@@ -101,7 +101,7 @@ func (c *cage) onTerminal(args ...string) string {
 		}
 	}()
 	time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() }) // logs may wait
-	_ = cmd.Wait()                                                   // what it printed counts
+	_ = cmd.Wait()                                                    // what it printed counts
 	_ = terminal.Close()
 	return <-printed
 }

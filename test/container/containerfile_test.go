@@ -65,7 +65,9 @@ func TestImage_HasTheLicenceTextsAndTheBillOfMaterialsOfWhatIsLinked(t *testing.
 	if err != nil {
 		t.Fatal(err)
 	}
-	var bill struct{ Components []struct{ Name, Version string } }
+	var bill struct {
+		Components []struct{ Name, Version string }
+	}
 	if err := json.Unmarshal(text, &bill); err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ const repository = "../.."
 
 // image is what a Containerfile describes, as far as ours does.
 type image struct {
-	builder  string   // what ARG BUILDER is by default
+	builder    string   // what ARG BUILDER is by default
 	build      []string // RUN instructions of the first stage
 	env        []string // ENV instructions of the first stage, name=value
 	from       string   // what the last stage begins with
