@@ -237,3 +237,24 @@ func TestShellcheck_ScriptsAreFoundByTheirFirstLine(t *testing.T) {
 }
 
 func noEnv(string) string { return "" }
+
+func TestAttack_IsACheckOfItsOwnAmongTheLongOnes(t *testing.T) {
+	root := write(t, map[string]string{"go.mod": goMod, "p.go": quiet})
+	for _, full := range []bool{true, false} {
+		var out, errs bytes.Buffer
+		args := []string{"-root", root, "-list"}
+		if full {
+			args = append(args, "-full")
+		}
+		if code := run(t.Context(), args, noEnv, &out, &errs); code != 0 {
+			t.Fatalf("exit code %d: %s", code, &errs)
+		}
+		if got := slices.Contains(strings.Split(out.String(), "\n"), "attack"); got != full {
+			t.Errorf("-full is %t, and attack is listed: %t", full, got)
+		}
+	}
+	const path = "broken.test/test/attack"
+	if !attacks(path) || endsItsOwn(path) || makesFaults(path) || endsNone(path) || attacks("broken.test/test") {
+		t.Error("the attacks belong to another check too, or to none")
+	}
+}
