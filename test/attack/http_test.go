@@ -49,7 +49,15 @@ func TestHTTP_AHundredThousandKindsFillNeitherAnswersNorMemory(t *testing.T) {
 			t.Fatalf("a batch is answered %d %.200s", status, answer)
 		}
 	}
-	go s.askAs(http.MethodGet, "/v1/events", http.Header{}, "") // a stream, for ten seconds
+	stream := s.cage.command(nil, "/usr/bin/timeout", "20", "/usr/bin/python3", "-c",
+		"import sys,urllib.request\nfor l in urllib.request.urlopen(sys.argv[1]): pass", s.url+"/v1/events")
+	if err := stream.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = stream.Process.Kill()
+		_ = stream.Wait()
+	}()
 	for range 5 {
 		for _, path := range []string{"/metrics", "/v1/counts", "/v1/queues"} {
 			status, answer := s.ask(http.MethodGet, path, "", "")

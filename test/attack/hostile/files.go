@@ -11,7 +11,7 @@ import (
 )
 
 // These put something in the place of the files that server and shim read and write.
-func init() {
+func addFiles(tricks map[string]trick) {
 	tricks["fifo-as-stop-file"] = func() error {
 		err := errors.Join(syscall.Mkfifo(stopFile(), 0o600), syscall.Mkfifo(stopFile()+".new", 0o600))
 		if err != nil {
@@ -54,7 +54,7 @@ func init() {
 }
 
 // These do something to the run's directory.
-func init() {
+func addDirectories(tricks map[string]trick) {
 	tricks["other-directory"] = func() error {
 		if err := errors.Join(os.Rename(runDir(), runDir()+".moved"), os.Symlink(filepath.Join(attackDir(), "precious"), runDir())); err != nil {
 			return err

@@ -26,11 +26,18 @@ const lifetime = 90 * time.Second
 // A trick returns when the program may end by itself, and does not return where it is to be ended.
 type trick func() error
 
-// tricks are all of them, but for what is only a part of one.
-var tricks = map[string]trick{}
+// allTricks has the tricks by their names, but for what is only a part of one.
+func allTricks() map[string]trick {
+	tricks := make(map[string]trick)
+	for _, add := range []func(map[string]trick){addFiles, addDirectories, addShim, addProcesses, addOutput} {
+		add(tricks)
+	}
+	return tricks
+}
 
 func main() {
 	time.AfterFunc(lifetime, func() { os.Exit(9) })
+	tricks := allTricks()
 	if len(os.Args) == 2 && os.Args[1] == "-list" {
 		names := make([]string, 0, len(tricks))
 		for name := range tricks {

@@ -16,7 +16,7 @@ import (
 )
 
 // These are against the shim, which is this program's parent.
-func init() {
+func addShim(tricks map[string]trick) {
 	tricks["ignore-signals"] = endure
 	tricks["stop-shim"] = func() error {
 		_ = syscall.Kill(os.Getppid(), syscall.SIGSTOP) // not allowed is well
@@ -73,7 +73,7 @@ func init() {
 }
 
 // These leave processes behind, and more than one expects.
-func init() {
+func addProcesses(tricks map[string]trick) {
 	tricks["stop-oneself"] = func() error {
 		ignoreAll()
 		begun()
@@ -111,7 +111,7 @@ func init() {
 }
 
 // These say more than can be kept, or what they were not to know.
-func init() {
+func addOutput(tricks map[string]trick) {
 	tricks["flood"] = func() error {
 		begun()
 		line := []byte(strings.Repeat("x", 1<<16))
