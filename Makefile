@@ -12,6 +12,12 @@ ARGS     ?=
 DURATION ?= 60s
 STORE    ?= sqlite
 SEED     ?=
+# `make attack HOSTILE=10m ATTACKFLAGS='-test.run TestExec'`.
+HOSTILE  ?= 10s
+
+# The Go of go.mod's toolchain line, which the go command fetches as it fetches a module, also where
+# the environment keeps to the one that is installed: a release of Go may have known vulnerabilities.
+export GOTOOLCHAIN := $(shell awk '$$1 == "toolchain" { print $$2 }' go.mod)
 
 BIN := $(CURDIR)/.bin
 RUN := $(CURDIR)/.run
@@ -27,9 +33,10 @@ setup: ## install what the tests need: Debian packages, and linters into .bin
 	@scripts/setup
 
 .PHONY: build
-build: ## build the program into .bin/lastcall
+build: ## build the program into .bin/lastcall, and its bill of materials into .bin/lastcall.cdx.json
 	@mkdir -p $(BIN)
 	@go build -trimpath -o $(BIN)/lastcall ./cmd/lastcall
+	@GOWORK=off go run ./internal/bom -sbom $(BIN)/lastcall.cdx.json $(BIN)/lastcall
 
 # exec: the program takes the shell's place, so that Ctrl-C and SIGTERM meet it
 # and no wrapper. make waits for it, says so if its exit code is not 0, and then
@@ -71,6 +78,13 @@ chaos: build ## faults for DURATION (60s) on STORE (sqlite, postgres), made from
 	@GOWORK=off go build -o $(BIN)/chaos ./test/chaos
 	@GOWORK=off go build -o $(BIN)/chaos-service ./test/chaos/service
 	@exec $(BIN)/chaos -store $(STORE) -duration $(DURATION) $(if $(SEED),-seed $(SEED)) -driver $(BIN)/chaos-service -program $(BIN)/lastcall -dir $(RUN)/chaos $(CHAOSFLAGS)
+
+# Built and then run, as chaos is: the supervisor takes the shell's place.
+.PHONY: attack
+attack: ## every known attack on the built program, then hostile programs for HOSTILE (10s)
+	@mkdir -p $(BIN)
+	@GOWORK=off go test -c -race -o $(BIN)/attack ./test/attack
+	@cd test/attack && GOWORK=off exec $(BIN)/attack -test.v -test.failfast=false -test.parallel 4 -test.timeout 2h -hostile $(HOSTILE) $(ATTACKFLAGS)
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (20s)

@@ -2,6 +2,8 @@ module github.com/lastcall-go/lastcall
 
 go 1.26.0
 
+toolchain go1.27.3
+
 require (
 	github.com/jackc/pgx/v5 v5.12.0
 	golang.org/x/sys v0.49.0

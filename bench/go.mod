@@ -2,6 +2,8 @@ module github.com/lastcall-go/lastcall/bench
 
 go 1.26.0
 
+toolchain go1.27.3
+
 require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/lastcall-go/lastcall v0.0.0

@@ -134,6 +134,18 @@ var table = []archtest.Row{
 		Reason:    "faults of databases are made from outside, with the databases' drivers and not with the stores",
 	},
 	{
+		Package:   "test/attack/...",
+		Allow:     []string{archtest.Std, "internal/pgtest", "internal/proc", "github.com/jackc/pgx/v5/...", "golang.org/x/sys/...", "modernc.org/sqlite"},
+		TestsOnly: true,
+		Reason:    "an attacker has the built program and no package of it",
+	},
+	{
+		Package:   "internal/bom",
+		Allow:     []string{archtest.Std},
+		TestsOnly: true,
+		Reason:    "what says of what a program consists brings nothing in that it would have to name",
+	},
+	{
 		Package:   "internal/pgtest",
 		Allow:     []string{archtest.Std, "github.com/jackc/pgx/v5/..."},
 		TestsOnly: true,

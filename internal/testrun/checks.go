@@ -62,6 +62,7 @@ func allChecks(root string, modules []module, how options) []check {
 			add(source, "go test "+m.name, goTest(m.dir, how.full, everything))
 		}
 	}
+	checks = append(checks, check{name: "attack", lane: processes, full: "every attack on the built program, and hostile programs for 10s", run: goTest(root, how.full, attacks)})
 	checks = append(checks, check{name: "fuzz", lane: processes, full: "each fuzz target for " + how.fuzzTime, run: command(root, []string{"GOWORK="}, "scripts/fuzz", how.fuzzTime)})
 	return checks
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -238,27 +236,25 @@ func TestShellcheck_ScriptsAreFoundByTheirFirstLine(t *testing.T) {
 	}
 }
 
-func TestGovulncheck_OnlyASilentDatabaseLeavesGovulncheckOut(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/v1/index/db.json" {
-			http.NotFound(w, r)
+func noEnv(string) string { return "" }
+
+func TestAttack_IsACheckOfItsOwnAmongTheLongOnes(t *testing.T) {
+	root := write(t, map[string]string{"go.mod": goMod, "p.go": quiet})
+	for _, full := range []bool{true, false} {
+		var out, errs bytes.Buffer
+		args := []string{"-root", root, "-list"}
+		if full {
+			args = append(args, "-full")
 		}
-	}))
-	defer server.Close()
-	if err := reach(t.Context(), server.URL+"/v1"); err != nil {
-		t.Errorf("a database that answers was not reached: %v", err)
+		if code := run(t.Context(), args, noEnv, &out, &errs); code != 0 {
+			t.Fatalf("exit code %d: %s", code, &errs)
+		}
+		if got := slices.Contains(strings.Split(out.String(), "\n"), "attack"); got != full {
+			t.Errorf("-full is %t, and attack is listed: %t", full, got)
+		}
 	}
-	if err := reach(t.Context(), server.URL+"/other"); err == nil {
-		t.Error("a server without the database's index was taken for one")
-	}
-	root := write(t, map[string]string{"index/db.json": "{}"})
-	if err := reach(t.Context(), "file://"+filepath.ToSlash(root)); err != nil {
-		t.Errorf("a database on disk was not reached: %v", err)
-	}
-	r := govulncheck([]module{{".", t.TempDir()}}, "file:///no/such/database")(t.Context())
-	if r.failure != "" || !strings.Contains(r.leftOut, "set GOVULNDB") {
-		t.Errorf("got %+v", r)
+	const path = "broken.test/test/attack"
+	if !attacks(path) || endsItsOwn(path) || makesFaults(path) || endsNone(path) || attacks("broken.test/test") {
+		t.Error("the attacks belong to another check too, or to none")
 	}
 }
-
-func noEnv(string) string { return "" }

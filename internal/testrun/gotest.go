@@ -23,9 +23,14 @@ func endsProcesses(path string) bool { return slices.Contains(strings.Split(path
 func endsNone(path string) bool { return !endsProcesses(path) }
 
 // makesFaults reports whether a package belongs to the chaos harness, which allows for a machine
-// that does something else too, and endsItsOwn whether it is another one that ends processes.
+// that does something else too, and endsItsOwn whether it is one that ends processes and is no other's.
 func makesFaults(path string) bool { return endsProcesses(path) && strings.Contains(path, "/chaos") }
-func endsItsOwn(path string) bool  { return endsProcesses(path) && !makesFaults(path) }
+func endsItsOwn(path string) bool {
+	return endsProcesses(path) && !makesFaults(path) && !attacks(path)
+}
+
+// attacks reports whether a package has the attacks on the built program.
+func attacks(path string) bool { return strings.Contains(path, "/test/attack") }
 
 // long are the packages whose tests take half of the library's time. They begin
 // first, so that neither runs with nothing beside it at the end.

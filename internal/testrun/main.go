@@ -16,11 +16,11 @@
 // # What was left out
 //
 // A skipped test is left out, and so is a check whose tool is not installed or
-// whose database does not answer. With CI set to 1 or true, anything left out
+// whose reports cannot be downloaded. With CI set to 1 or true, anything left out
 // is a failure. An exception is granted in the open, by name and with its
 // reason, through the environment:
 //
-//	LEFT_OUT_OK="govulncheck: this runner has no way to the database; ..."
+//	LEFT_OUT_OK="shellcheck: this runner has no package of it; ..."
 //
 // It is still listed. The name of a check is as -list prints it; the name of a
 // test is its package's import path, a dot and the test's own name.

@@ -1,26 +1,28 @@
 package main
 
 import (
-	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 )
 
 // govulncheck looks for known vulnerabilities in what the modules call, in the
-// database that GOVULNDB names. It is left out when that database does not
-// answer or the tool is not installed, and only then: what goes wrong after
-// that is a failure.
+// database that GOVULNDB names, or else in vulnModule. It is left out when that
+// module cannot be downloaded or the tool is not installed, and only then: what
+// goes wrong after that is a failure.
 func govulncheck(modules []module, database string) func(context.Context) result {
-	database = cmp.Or(database, "https://vuln.go.dev")
 	return func(ctx context.Context) result {
-		if err := reach(ctx, database); err != nil {
-			return leftOut(fmt.Sprintf("the database does not answer: %v (set GOVULNDB to one that does)", err))
+		database := database
+		if database == "" {
+			reports, err := downloadReports(ctx)
+			if err != nil {
+				return leftOut(fmt.Sprintf("the reports cannot be downloaded: %v (set GOVULNDB to a database that can be reached)", err))
+			}
+			database = "file://" + filepath.ToSlash(reports)
 		}
 		var failures strings.Builder
 		for _, m := range modules {
@@ -34,29 +36,21 @@ func govulncheck(modules []module, database string) func(context.Context) result
 	}
 }
 
-// reach asks a database for the file that every one has.
-func reach(ctx context.Context, database string) error {
-	where, err := url.Parse(database)
+// vulnModule has the reports of Go's vulnerability database, which comes from where the dependencies
+// come from, and is verified as they are: a runner needs no way to https://vuln.go.dev.
+const vulnModule = "golang.org/x/vulndb"
+
+// downloadReports returns the directory of the newest reports. govulncheck takes it as a database,
+// and makes the index itself.
+func downloadReports(ctx context.Context) (string, error) {
+	// In a directory of no module: none of ours gets a requirement by it.
+	out, err := prepare(ctx, os.TempDir(), []string{"GOFLAGS="}, "go", "mod", "download", "-json", vulnModule+"@latest").Output()
+	var got struct{ Dir, Error string }
+	if jsonErr := json.Unmarshal(out, &got); jsonErr == nil && got.Error != "" {
+		return "", errors.New(got.Error)
+	}
 	if err != nil {
-		return err
+		return "", fmt.Errorf("go mod download %s: %w", vulnModule, describeExit(err))
 	}
-	if where.Scheme == "file" {
-		_, err := os.Stat(filepath.Join(filepath.FromSlash(where.Path), "index", "db.json"))
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(database, "/")+"/index/db.json", nil)
-	if err != nil {
-		return err
-	}
-	answer, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s", req.URL, answer.Status)
-	}
-	return nil
+	return filepath.Join(got.Dir, "data", "osv"), nil
 }

@@ -1,9 +1,12 @@
 package container
 
 import (
+	"debug/buildinfo"
 	"debug/elf"
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -31,7 +34,7 @@ func TestImage_HasTheProgramAloneAndAtMost25MiB(t *testing.T) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	if !slices.Equal(names, []string{"data", "etc", "lastcall", "tmp"}) {
+	if !slices.Equal(names, []string{"data", "etc", "lastcall", "lastcall.cdx.json", "licenses", "tmp"}) {
 		t.Errorf("the image has %q", names)
 	}
 	if size := len(tarOf(t, root)); size > 25<<20 {
@@ -49,5 +52,71 @@ func TestImage_HasTheProgramAloneAndAtMost25MiB(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(root, "tmp")); err != nil || info.Mode() != os.ModeDir|os.ModeSticky|0o777 {
 		t.Errorf("/tmp is %v (%v)", info.Mode(), err)
+	}
+}
+
+func TestImage_HasTheLicenceTextsAndTheBillOfMaterialsOfWhatIsLinked(t *testing.T) {
+	root := readContainerfile(t, containerfile).make(t)
+	info, err := buildinfo.ReadFile(filepath.Join(root, "lastcall"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "lastcall.cdx.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bill struct {
+		Components []struct{ Name, Version string }
+	}
+	if err := json.Unmarshal(text, &bill); err != nil {
+		t.Fatal(err)
+	}
+	versions := make(map[string]string)
+	for _, c := range bill.Components {
+		versions[c.Name] = c.Version
+	}
+	if want := strings.TrimPrefix(info.GoVersion, "go"); versions["std"] != want {
+		t.Errorf("the bill has the standard library %q, want %q", versions["std"], want)
+	}
+	if len(info.Deps) < 10 || len(versions) != len(info.Deps)+1 {
+		t.Errorf("%d modules are linked, the bill has %d components", len(info.Deps), len(versions))
+	}
+	for _, m := range info.Deps {
+		dir := m.Path
+		if m.Replace == nil {
+			dir += "@" + m.Version
+			if versions[m.Path] != m.Version {
+				t.Errorf("the bill has %q of %s, want %s", versions[m.Path], m.Path, m.Version)
+			}
+		}
+		if found, err := filepath.Glob(filepath.Join(root, "licenses", dir, "*")); err != nil || len(found) == 0 {
+			t.Errorf("no licence text of %s (%v)", dir, err)
+		}
+	}
+	notice, err := filepath.Glob(filepath.Join(root, "licenses", "github.com/prometheus/client_golang@*", "NOTICE"))
+	if err != nil || len(notice) != 1 {
+		t.Errorf("the notices of client_golang are %q (%v)", notice, err)
+	}
+}
+
+func TestImage_IsBuiltByTheGoOfTheModuleWhicheverTheBuilderHas(t *testing.T) {
+	im := readContainerfile(t, containerfile)
+	mod, err := os.ReadFile(repository + "/go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^toolchain (go(\d+\.\d+)\.\d+)$`).FindStringSubmatch(string(mod))
+	if m == nil {
+		t.Fatal("go.mod has no toolchain line: what builds the program may have known vulnerabilities")
+	}
+	if want := "docker.io/library/golang:" + m[2]; im.builder != want {
+		t.Errorf("the builder is %s, want %s, or a digest that somebody names", im.builder, want)
+	}
+	info, err := buildinfo.ReadFile(filepath.Join(im.make(t), "lastcall"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.GoVersion != m[1] {
+		t.Errorf("the program was built by %s, want %s", info.GoVersion, m[1])
 	}
 }

@@ -2,6 +2,8 @@ module github.com/lastcall-go/lastcall/test/container
 
 go 1.26.0
 
+toolchain go1.27.3
+
 require (
 	github.com/lastcall-go/lastcall v0.0.0
 	google.golang.org/grpc v1.85.0

@@ -20,6 +20,7 @@ const repository = "../.."
 
 // image is what a Containerfile describes, as far as ours does.
 type image struct {
+	builder    string   // what ARG BUILDER is by default
 	build      []string // RUN instructions of the first stage
 	env        []string // ENV instructions of the first stage, name=value
 	from       string   // what the last stage begins with
@@ -42,7 +43,9 @@ func readContainerfile(t *testing.T, path string) image {
 		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		switch {
 		case word == "" || strings.HasPrefix(word, "#"):
-		case word == "FROM":
+		case stages == 0 && word == "ARG" && strings.HasPrefix(rest, "BUILDER="):
+			im.builder = strings.TrimPrefix(rest, "BUILDER=")
+		case stages == 0 && line == "FROM ${BUILDER} AS build", stages == 1 && word == "FROM":
 			stages++
 			im.from = rest
 		case stages == 1 && word == "ENV":

@@ -1,0 +1,126 @@
+//go:build linux
+
+// Command hostile is a program of an exec kind that does what it can against the server that runs it:
+//
+//	hostile TRICK
+//
+// LASTCALL_ATTACK_DIR is a directory in which it says that it has begun, with a file begun-TASK. It
+// ends after a minute and a half by itself, whatever happens.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"sort"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// lifetime bounds every process of this program.
+const lifetime = 90 * time.Second
+
+// A trick returns when the program may end by itself, and does not return where it is to be ended.
+type trick func() error
+
+// allTricks has the tricks by their names, but for what is only a part of one.
+func allTricks() map[string]trick {
+	tricks := make(map[string]trick)
+	for _, add := range []func(map[string]trick){addFiles, addDirectories, addShim, addProcesses, addOutput} {
+		add(tricks)
+	}
+	return tricks
+}
+
+func main() {
+	time.AfterFunc(lifetime, func() { os.Exit(9) })
+	tricks := allTricks()
+	if len(os.Args) == 2 && os.Args[1] == "-list" {
+		names := make([]string, 0, len(tricks))
+		for name := range tricks {
+			names = append(names, name)
+		}
+		sort.Strings(names)
+		fmt.Println(strings.Join(names, "\n"))
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "-part" {
+		part(os.Args[2])
+		return
+	}
+	do := tricks[os.Args[1]]
+	if do == nil {
+		fmt.Fprintln(os.Stderr, "no such trick")
+		os.Exit(2)
+	}
+	err := do()
+	if err != nil {
+		say("trouble", err.Error())
+	}
+	begun()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// begun says that the trick is under way. It is called by the tricks that do not return.
+func begun() { say("begun", "") }
+
+func say(what, text string) {
+	name := filepath.Join(os.Getenv("LASTCALL_ATTACK_DIR"), what+"-"+os.Getenv("LASTCALL_TASK_ID"))
+	_ = os.WriteFile(name, []byte(text), 0o644) //nolint:gosec // the test waits in vain
+}
+
+// endure does not end by itself, nor at a signal that can be ignored.
+func endure() error {
+	ignoreAll()
+	begun()
+	for {
+		time.Sleep(time.Second)
+	}
+}
+
+func ignoreAll() {
+	for n := syscall.Signal(1); n < 32; n++ {
+		if n != syscall.SIGKILL && n != syscall.SIGSTOP && n != syscall.SIGURG {
+			signal.Ignore(n)
+		}
+	}
+}
+
+// part is what the processes do that a trick starts.
+func part(name string) {
+	ignoreAll()
+	switch name {
+	case "stay":
+	case "busy":
+		for { //nolint:staticcheck // that is the trick
+		}
+	case "respawn": // whoever looks for it finds one that has ended
+		time.Sleep(5 * time.Millisecond)
+		_ = spawn("respawn", true, false)
+		return
+	}
+	for {
+		time.Sleep(time.Second)
+	}
+}
+
+// spawn starts a part, which has no output, or this process's.
+func spawn(name string, session, output bool) error {
+	cmd := exec.Command("/proc/self/exe", "-part", name) //nolint:noctx // it is to outlive everything
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: session}
+	if output {
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	}
+	return cmd.Start()
+}
+
+func checkpoint() string { return os.Getenv("LASTCALL_CHECKPOINT") }
+func stopFile() string   { return os.Getenv("LASTCALL_STOP_FILE") }
+func runDir() string     { return filepath.Dir(checkpoint()) }
+func attackDir() string  { return os.Getenv("LASTCALL_ATTACK_DIR") }
