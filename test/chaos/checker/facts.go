@@ -138,12 +138,29 @@ func read(h history.History) *facts {
 		if len(x.Victims) == 0 {
 			f.outages = append(f.outages, x.span)
 		}
+	}
+	for _, x := range f.faults {
 		if x.Lossy {
-			f.losses = append(f.losses, span{x.from.Add(-f.margin), x.to.Add(f.margin)})
+			f.losses = append(f.losses, span{x.from.Add(-f.margin), f.heard(x.to)})
 		}
 	}
 	f.tasks = slices.SortedFunc(maps.Values(f.bySeq), func(a, b *task) int { return cmp.Compare(a.seq, b.seq) })
 	return f
+}
+
+// heard returns when every process has heard of what the store had lost by then: a margin later, and
+// as much after each outage that began meanwhile.
+func (f *facts) heard(lost time.Time) time.Time {
+	until := lost.Add(f.margin)
+	for again := true; again; {
+		again = false
+		for _, s := range f.outages {
+			if s.from.After(lost) && !s.from.After(until) && s.to.Add(f.margin).After(until) {
+				until, again = s.to.Add(f.margin), true
+			}
+		}
+	}
+	return until
 }
 
 // process takes note of an event of a process.

@@ -61,11 +61,16 @@ func (f *facts) checkHolder(a add, id string, say say) {
 	}
 }
 
-// endedBefore says that a task had certainly ended before another one was enqueued.
+// endedBefore says that a task had certainly ended before another one was enqueued. The time of an end
+// may be that at which its transaction began, which may have waited for a lock while a fault was at
+// the store.
 func (t *task) endedBefore(a add, f *facts) bool {
 	return len(t.may(history.Retry)) == 0 && slices.ContainsFunc(t.records, func(r history.Task) bool {
 		n := len(r.Runs)
-		return n > 0 && r.Runs[n-1].Status == r.Status && r.Runs[n-1].Ended.Add(f.margin).Before(a.asked.At)
+		if n == 0 || r.Runs[n-1].Status != r.Status || !r.Runs[n-1].Ended.Add(f.margin).Before(a.asked.At) {
+			return false
+		}
+		return !slices.ContainsFunc(f.outages, func(s span) bool { return s.meets(r.Runs[n-1].Ended.Add(-f.margin), a.asked.At) })
 	})
 }
 

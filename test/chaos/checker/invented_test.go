@@ -105,6 +105,13 @@ func holderWays() []broken {
 			b.event(history.Event{Fault: &history.Fault{ID: 9, Kind: "clock", Over: true, Clocks: true}})
 		}},
 		{"a holder that had failed", "invented", func(b *book) { b.fails(); b.asksForItsKey(); b.hasFailed(failed) }},
+		{"a holder whose end waited for a fault at the store", "", func(b *book) {
+			b.fails()
+			b.event(history.Event{Fault: &history.Fault{ID: 9, Kind: "lock"}})
+			b.asksForItsKey()
+			b.event(history.Event{Fault: &history.Fault{ID: 9, Kind: "lock", Over: true}})
+			b.hasFailed(failed)
+		}},
 		{"a holder that had failed and may have been retried", "", func(b *book) {
 			b.fails()
 			b.command(history.Retry, 15, history.Unknown)

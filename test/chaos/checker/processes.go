@@ -142,7 +142,8 @@ func (p *process) stopped(from, to time.Time) bool {
 }
 
 // explained says that there is a reason why a process ended that had no signal: a fault that names
-// it, or that is at the store when it begins, so that it cannot, or a task that kills its process.
+// it, or that is at the store when it begins, so that it cannot, or another process that stands still
+// all the time, maybe with the store's lock, or a task that kills its process.
 func (f *facts) explained(p *process) bool {
 	end := p.ended
 	hit := func(x *fault) bool {
@@ -152,7 +153,12 @@ func (f *facts) explained(p *process) bool {
 		begins := !p.ready || !p.worked && p.started != nil && x.meets(p.started.At, p.started.At.Add(f.margin))
 		return len(x.Victims) == 0 && begins && x.meets(end.At.Add(-f.margin), end.At)
 	}
-	if slices.ContainsFunc(f.faults, hit) {
+	held := func(o *process) bool {
+		return o != p && !p.worked && p.started != nil && slices.ContainsFunc(o.stops, func(s span) bool {
+			return !s.from.After(p.started.At.Add(f.margin)) && !s.to.Before(end.At.Add(-f.margin))
+		})
+	}
+	if slices.ContainsFunc(f.faults, hit) || slices.ContainsFunc(f.processes, held) {
 		return true
 	}
 	return slices.ContainsFunc(f.tasks, func(t *task) bool {

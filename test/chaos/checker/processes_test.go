@@ -232,6 +232,19 @@ func graceWays() []broken {
 			b.start("p9")
 			b.ended("p9", "SIGABRT")
 		}},
+		{"a process cannot begin while another stands still", "", func(b *book) {
+			b.process(history.Process{Name: "p4", PID: 4, What: history.Stopped})
+			b.start("p9")
+			b.ended("p9", "SIGABRT")
+			b.process(history.Process{Name: "p4", PID: 4, What: history.Continued})
+		}},
+		{"a process cannot begin after another stood still", "grace", func(b *book) {
+			b.process(history.Process{Name: "p4", PID: 4, What: history.Stopped})
+			b.process(history.Process{Name: "p4", PID: 4, What: history.Continued})
+			b.now = b.now.Add(margin)
+			b.start("p9")
+			b.ended("p9", "SIGABRT")
+		}},
 		{"a process is ready too early without a store", "", func(b *book) {
 			b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart"}})
 			b.start("p9")

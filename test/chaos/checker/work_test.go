@@ -166,10 +166,34 @@ func forget(b *book) {
 	b.record(15, history.Task{Status: "failed", Attempts: 101}, runs[1:]...)
 }
 
+// lostBefore has the store lose the run of task 2 two margins before its effects, and be away until
+// after them, or not.
+func lostBefore(b *book, away bool) {
+	fence := b.rec(2).Runs[0].Run
+	var first, last time.Time
+	b.each(fence, func(e *history.Event) {
+		if first.IsZero() {
+			first = e.At
+		}
+		last = e.At
+	})
+	b.rec(2).Runs[0].Run = fence - 1
+	add := func(at time.Time, x history.Fault) {
+		b.Events = append(b.Events, history.Event{N: int64(len(b.Events) + 1), At: at, Fault: &x})
+	}
+	add(first.Add(-2*margin), history.Fault{ID: 98, Kind: "failover", Lossy: true, Over: true})
+	if away {
+		add(first.Add(-3*margin/2), history.Fault{ID: 99, Kind: "restart"})
+		add(last, history.Fault{ID: 99, Kind: "restart", Over: true})
+	}
+}
+
 func staleWays() []broken {
 	return []broken{
 		{"a stale effect is accepted", "order stale", func(b *book) { b.Events[slices.IndexFunc(b.Events, of(120, 1))].Effect.Stale = false }},
 		{"a run that the history has not", "stale", func(b *book) { b.rec(2).Runs[0].Run = 19 }},
+		{"a run that was lost, in a process that cannot know yet", "", func(b *book) { lostBefore(b, true) }},
+		{"a run that was lost, in a process that knows", "stale", func(b *book) { lostBefore(b, false) }},
 		{"a run in another process", "stale", func(b *book) { b.rec(1).Runs[0].PID = 4 }},
 		{"a program in another process", "stale", func(b *book) { program(b); b.rec(1).Runs[0].PID = 4 }},
 		{"a program of the process", "", func(b *book) {
