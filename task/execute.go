@@ -36,12 +36,10 @@ func (w *Worker) start(t *Task, now time.Time) {
 // labelled returns the context of the runs of a kind, with a label for profiles. One goroutine calls
 // it.
 func (w *Worker) labelled(kind string) context.Context {
-	ctx, ok := w.bases[kind]
-	if !ok {
-		ctx = pprof.WithLabels(w.base, pprof.Labels(kindLabel, kind))
-		w.bases[kind] = ctx
+	if _, ok := w.bases[kind]; !ok {
+		w.bases[kind] = pprof.WithLabels(w.base, pprof.Labels(kindLabel, kind))
 	}
-	return ctx
+	return w.bases[kind]
 }
 
 // fillSlots begins the runs that wait for a slot and get one.

@@ -66,8 +66,8 @@ type traceKey struct{}
 
 func TestObserve_HasTheValuesOfTheRunsContextAndEndsWithTheWorker(t *testing.T) {
 	bubble(t, func(b *bench) {
-		var heard context.Context
-		b.observe = func(ctx context.Context, _ task.Event) { heard = ctx }
+		told := make(chan context.Context, 10)
+		b.observe = func(ctx context.Context, _ task.Event) { told <- ctx }
 		b.handle = func(context.Context, *task.Run) error { return nil }
 		w, err := task.NewWorker(task.WorkerConfig{Store: b.store, Mux: &b.mux, Observe: b.observe, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
@@ -78,6 +78,7 @@ func TestObserve_HasTheValuesOfTheRunsContextAndEndsWithTheWorker(t *testing.T) 
 		served := make(chan error)
 		go func() { served <- w.Serve(ctx) }()
 		b.want(b.enqueue(), task.StatusSucceeded, "", 0, 0, 0)
+		heard := <-told
 		if heard.Value(traceKey{}) != "trace" || heard.Err() != nil {
 			t.Errorf("value %v, err %v", heard.Value(traceKey{}), heard.Err())
 		}
