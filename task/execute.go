@@ -33,13 +33,18 @@ func (w *Worker) start(t *Task, now time.Time) {
 	}
 }
 
+// labelledContext is the worker's context with the label of a kind.
+type labelledContext struct{ context.Context }
+
 // labelled returns the context of the runs of a kind, with a label for profiles. One goroutine calls
 // it.
 func (w *Worker) labelled(kind string) context.Context {
-	if _, ok := w.bases[kind]; !ok {
-		w.bases[kind] = pprof.WithLabels(w.base, pprof.Labels(kindLabel, kind))
+	known, ok := w.bases[kind]
+	if !ok {
+		known = &labelledContext{pprof.WithLabels(w.base, pprof.Labels(kindLabel, kind))}
+		w.bases[kind] = known
 	}
-	return w.bases[kind]
+	return known.Context
 }
 
 // fillSlots begins the runs that wait for a slot and get one.

@@ -68,8 +68,8 @@ type Worker struct {
 
 	base     context.Context // of the runs
 	lastCall <-chan struct{}
-	last     context.Context            // what must also be possible after the interrupt
-	bases    map[string]context.Context // base by kind, with its label
+	last     context.Context             // what must also be possible after the interrupt
+	bases    map[string]*labelledContext // base by kind, with its label
 
 	claims   claimer
 	slots    slots
@@ -161,7 +161,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 	last, release := context.WithCancel(last)
 	defer release()
 	w.base, w.lastCall, w.last, w.observer.ctx = ctx, lastCall, last, last
-	w.bases = make(map[string]context.Context)
+	w.bases = make(map[string]*labelledContext)
 	w.recorder = recorder{store: w.store, log: w.log, ctx: last, calls: &w.handlers, written: w.written, forget: w.forget}
 	w.saver.store, w.saver.ctx = w.store, last
 	if err := w.beats.register(ctx); err != nil {
