@@ -23,7 +23,7 @@ func TestTokens_AFileThatBlocksOrIsEmptyHoldsUpNeitherRequestsNorTheStop(t *test
 	work := t.TempDir()
 	file := writeFile(t, filepath.Join(work, "tokens"), "ops read,submit "+secret+"\n", 0o600)
 	shown := writeFile(t, filepath.Join(work, "secret"), secret, 0o600)
-	s := start(t, "sqlite:"+filepath.Join(work, "tasks.db"), "--token-file", file)
+	s := start(t, "sqlite:"+filepath.Join(work, "tasks.db"), "--demo-dir", t.TempDir(), "--token-file", file)
 	list := func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
@@ -65,7 +65,7 @@ func TestStop_ARequestWhoseBodyNeverComesHoldsItUpForASecond(t *testing.T) {
 	const secret = "0123456789abcdefghijklmnopq"
 	work := t.TempDir()
 	file := writeFile(t, filepath.Join(work, "tokens"), "ops read,submit "+secret+"\n", 0o600)
-	s := start(t, "sqlite:"+filepath.Join(work, "tasks.db"), "--token-file", file, "--grace", "20s")
+	s := start(t, "sqlite:"+filepath.Join(work, "tasks.db"), "--demo-dir", t.TempDir(), "--token-file", file, "--grace", "20s")
 	for _, line := range []string{"POST /v1/tasks", "POST /a%0Aabandoned%20go%20forged%1b[31m", "GET /healthz", "GET /metrics"} {
 		var d net.Dialer
 		conn, err := d.DialContext(t.Context(), "tcp", strings.TrimPrefix(s.url, "http://"))
