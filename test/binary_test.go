@@ -107,9 +107,10 @@ func command(t *testing.T, args ...string) []byte {
 // fails runs a command that must fail, and returns its code and all that it printed.
 func fails(t *testing.T, args ...string) (code int, out []byte) {
 	t.Helper()
+	self := program(t) // which may have to be built
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, program(t), args...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, self, args...).CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
 		t.Fatalf("lastcall %q: %v, want a failure:\n%s", args, err, out)
@@ -120,9 +121,10 @@ func fails(t *testing.T, args ...string) (code int, out []byte) {
 // try runs a command that may fail, and returns its first line and all that it printed.
 func try(t *testing.T, args ...string) (line string, out []byte, ok bool) {
 	t.Helper()
+	self := program(t) // which may have to be built
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, program(t), args...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, self, args...).CombinedOutput()
 	line, _, _ = strings.Cut(string(out), "\n")
 	return line, out, err == nil
 }
