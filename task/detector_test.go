@@ -1,7 +1,6 @@
 package task_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -51,7 +50,7 @@ func TestDetector_AHandlerThatGoesOnTenSecondsAfterItsContextIsReportedOnce(t *t
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(b *bench) {
 				var (
-					log   bytes.Buffer
+					log   logBuffer
 					heard events
 				)
 				b.log, b.observe = slog.New(slog.NewTextHandler(&log, nil)), heard.observe
@@ -100,7 +99,7 @@ func TestDetector_AHandlerThatGoesOnTenSecondsAfterItsContextIsReportedOnce(t *t
 
 func TestDetector_AHandlerThatHasReturnedIsNotReportedWhileItsEndCannotBeWritten(t *testing.T) {
 	bubble(t, func(b *bench) {
-		var log bytes.Buffer
+		var log logBuffer
 		b.log = slog.New(slog.NewTextHandler(&log, nil))
 		b.kind.Timeout = time.Minute
 		b.handle = func(ctx context.Context, _ *task.Run) error { <-ctx.Done(); return ctx.Err() }

@@ -421,7 +421,8 @@ func TestClaim_PollsEachTimeWhileNobodyCanAnnounceAnything(t *testing.T) {
 	b := &rig{T: t, store: openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})}
 	t.Cleanup(func() { closed(t, b.store) })
 	b.store.session.close() // before it begins
-	mustExec(t, b.store, b.store.q.RegisterWorker, workerKey("w"), "w", "", "", 0, []string{}, int64(time.Second/1000), int64(1), string(task.WorkerRunning))
+	mustExec(t, b.store, b.store.q.RegisterWorker, workerKey("w"), "w", "", "", 0, []string{}, []string{}, 1,
+		int64(time.Second/1000), int64(1), string(task.WorkerRunning))
 	for n := range 3 {
 		if got := claims(t, b.store, "k"); len(got) != 0 {
 			t.Fatalf("claimed %v", got)
