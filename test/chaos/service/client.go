@@ -133,7 +133,7 @@ func outcomeOf(err error) history.Outcome {
 	if _, ok := errors.AsType[refused](err); ok {
 		return history.Refused
 	}
-	for _, no := range []error{task.ErrInvalid, task.ErrNotFound, task.ErrKeyBusy, task.ErrRunning, task.ErrNotRunning, task.ErrAlreadyFinished} {
+	for _, no := range []error{task.ErrInvalid, task.ErrIDConflict, task.ErrNotFound, task.ErrKeyBusy, task.ErrRunning, task.ErrNotRunning, task.ErrAlreadyFinished} {
 		if errors.Is(err, no) {
 			return history.Refused
 		}
@@ -170,7 +170,7 @@ func (c *client) enqueue(ctx context.Context, plans []history.Plan) ([]string, [
 			ids, existed := answered(tasks, done)
 			return ids, existed, nil
 		}
-		if errors.Is(err, task.ErrInvalid) {
+		if errors.Is(err, task.ErrInvalid) || errors.Is(err, task.ErrIDConflict) {
 			return nil, nil, err
 		}
 		if !wire.Pause(ctx, 200*time.Millisecond) {

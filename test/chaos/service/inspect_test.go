@@ -55,7 +55,7 @@ var sqliteDamages = []damage{
 	{`insert into checkpoints values (77, x'', 0, '')`, `delete from checkpoints`, "map[checkpoints:1]"},
 	{`insert into logs values (77, x'')`, `delete from logs`, "map[logs:1]"},
 	{`update counts set n = n + 1`, `update counts set n = n - 1`, "map[counts:1]"},
-	{`insert into workers (id, name, host, pid, kinds, lease, seq, state, since, boot) values ('w', '', '', 1, '', 1, 1, '', 1, '')`, `delete from workers`, "map[workers:1]"},
+	{`insert into workers (id, name, host, pid, kinds, queues, slots, lease, seq, state, since, boot) values ('w', '', '', 1, '', '', 1, 1, 1, '', 1, '')`, `delete from workers`, "map[workers:1]"},
 	{`insert into ended select 77, created, ended, status, reason, error, run, runs, worker, host, pid, started, run_at, crashed, reclaimed, attempts, interruptions, crashes,
 		crash_streak, interrupt_streak, max_attempts, max_crashes, max_interruptions, result from ended`, `delete from ended where task = 77`, "map[ended:1]"},
 	{`update waiting set queue = 'other' where id = '{0}'`, `update waiting set queue = 'default' where id = '{0}'`, "map[waiting:1]"},
@@ -73,7 +73,7 @@ var postgresDamages = []damage{
 	{`insert into lastcall.logs values (gen_random_uuid(), '')`, `delete from lastcall.logs`, "map[logs:1]"},
 	{`insert into lastcall.counts (kind, queue, status, delta) values ('steps', 'default', 'cancelled', 1)`,
 		`insert into lastcall.counts (kind, queue, status, delta) values ('steps', 'default', 'cancelled', -1)`, "map[counts:1]"},
-	{`insert into lastcall.workers (worker, id, name, host, pid, kinds, lease, seq, state) values ('{0}', 'w', '', '', 1, '{}', 1, 1, '')`, `delete from lastcall.workers`, "map[workers:1]"},
+	{`insert into lastcall.workers (worker, id, name, host, pid, kinds, queues, slots, lease, seq, state) values ('{0}', 'w', '', '', 1, '{}', '{}', 1, 1, 1, '')`, `delete from lastcall.workers`, "map[workers:1]"},
 	{`insert into lastcall.ended select created, gen_random_uuid(), ended from lastcall.ended, lateral (select 1) x where false; update lastcall.ready set created = created - interval '1 s' where id = '{0}'`,
 		`update lastcall.ready set created = created + interval '1 s' where id = '{0}'`, "map[tasks:1]"},
 	{`insert into lastcall.running (task, run, worker, created, route, sort_priority, suspect, max_attempts, max_crashes, max_interruptions, runs, kind, queue)
