@@ -47,7 +47,8 @@ func tricks(t *testing.T) map[string]string {
 	}
 }
 
-// den is a workshop whose programs mean ill. The server has a user of its own, where the test may
+// den is a workshop whose programs mean ill, and are among the server's processes: with a PID
+// namespace of their own they would not get that far. The server has a user of its own, where the test may
 // give it one, and bounds.
 type den struct {
 	*workshop
@@ -67,7 +68,7 @@ func newDen(t *testing.T) *den {
 	}
 	slices.Sort(d.names)
 	key, value, _ := strings.Cut(d.mark, "=")
-	d.workshop = newWorkshop(t, scripts, fmt.Sprintf("    killAfter: 500ms\n    retry: {maxAttempts: 1}\n    env: {set: {%s: %q}}\n", key, value))
+	d.workshop = newWorkshop(t, scripts, fmt.Sprintf("    killAfter: 500ms\n    hostPid: true\n    retry: {maxAttempts: 1}\n    env: {set: {%s: %q}}\n", key, value))
 	config := string(read(t, d.config))
 	for _, name := range d.names {
 		config = strings.Replace(config, "  "+name+"-timed:\n", "  "+name+"-timed:\n    timeout: 5s\n", 1)
