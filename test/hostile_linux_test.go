@@ -40,7 +40,7 @@ func tricks(t *testing.T) map[string]string {
 		"stopped":   `kill -STOP $PPID`,
 		"stopping":  `(while :; do kill -STOP $PPID; done) &`,
 		"crashed":   `kill -KILL $PPID`,
-		"held":      `exec 9>/proc/$PPID/fd/4; kill -KILL $PPID`,
+		"held":      `(: >/proc/$PPID/fd/4) && exec 9>/proc/$PPID/fd/4; kill -KILL $PPID`,
 		"output":    `setsid sh -c 'trap "" TERM HUP INT; while :; do sleep 1000; done' &`,
 		"chain":     `perl -MPOSIX -e 'while (1) { exit if fork; POSIX::setsid() }'`,
 		"chains":    `for n in 1 2 3 4 5 6 7 8; do (setsid sh -c 'f() { (sleep 0.01; f) & exit; }; f' &); done`,
