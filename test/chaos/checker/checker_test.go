@@ -139,7 +139,7 @@ func TestRules_EachHasAPromise(t *testing.T) {
 		names[r.Name] = true
 	}
 	ways := slices.Concat(endedWays(), keptWays(), inventedWays(), keysWays(), pausedWays(), staleWays(), overlapWays(), onceWays(), orderWays(),
-		handoverWays(), crashesWays(), aliveWays(), countersWays(), residueWays(), graceWays(), growthWays())
+		handoverWays(), crashesWays(), aliveWays(), countersWays(), residueWays(), graceWays(), beginWays(), growthWays())
 	for _, w := range ways {
 		for rule := range strings.SplitSeq(w.rules, " ") {
 			delete(names, rule)
@@ -178,7 +178,7 @@ func TestCounters_AreBroken(t *testing.T) { t.Parallel(); check(t, countersWays(
 
 func TestResidue_IsBroken(t *testing.T) { t.Parallel(); check(t, residueWays()) }
 
-func TestGrace_IsBroken(t *testing.T) { t.Parallel(); check(t, graceWays()) }
+func TestGrace_IsBroken(t *testing.T) { t.Parallel(); check(t, slices.Concat(graceWays(), beginWays())) }
 
 func TestGrowth_IsBroken(t *testing.T) { t.Parallel(); check(t, growthWays()) }
 

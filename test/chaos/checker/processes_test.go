@@ -223,6 +223,32 @@ func graceWays() []broken {
 		}},
 		{"a client ends with its connection", "", func(b *book) { b.cut(what("p1", history.Signalled)) }},
 		{"a process dies of no task that kills", "crashes ended grace", func(b *book) { b.plan(10, func(p *history.Plan) { p.Exit = 0 }) }},
+		{"a process ends when a short fault is just over", "", endsAfterShortFault},
+		{"a process has just begun when a fault does", "", func(b *book) {
+			b.start("p9")
+			b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
+			b.now = b.now.Add(-margin)
+			b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart"}})
+			b.ended("p9", "SIGABRT")
+		}},
+		{"a process ends in the middle of a fault", "grace", func(b *book) {
+			b.start("p9")
+			b.now = b.now.Add(margin)
+			b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart"}})
+			b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
+			b.ended("p9", "SIGABRT")
+		}},
+		{"a fault ends it", "", func(b *book) {
+			i := slices.IndexFunc(b.Events, what("p3", history.Signalled))
+			b.Events[i].Process = nil
+			b.Events[i].Fault = &history.Fault{ID: 5, Kind: "oom", Victims: []string{"p3"}}
+		}},
+	}
+}
+
+// beginWays are processes that end while they begin.
+func beginWays() []broken {
+	return []broken{
 		{"a process cannot begin without a store", "", func(b *book) {
 			b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart"}})
 			b.start("p9")
@@ -250,26 +276,6 @@ func graceWays() []broken {
 			b.start("p9")
 			b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
 			b.ended("p9", "SIGABRT")
-		}},
-		{"a process ends when a short fault is just over", "", endsAfterShortFault},
-		{"a process has just begun when a fault does", "", func(b *book) {
-			b.start("p9")
-			b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
-			b.now = b.now.Add(-margin)
-			b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart"}})
-			b.ended("p9", "SIGABRT")
-		}},
-		{"a process ends in the middle of a fault", "grace", func(b *book) {
-			b.start("p9")
-			b.now = b.now.Add(margin)
-			b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart"}})
-			b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
-			b.ended("p9", "SIGABRT")
-		}},
-		{"a fault ends it", "", func(b *book) {
-			i := slices.IndexFunc(b.Events, what("p3", history.Signalled))
-			b.Events[i].Process = nil
-			b.Events[i].Fault = &history.Fault{ID: 5, Kind: "oom", Victims: []string{"p3"}}
 		}},
 	}
 }
