@@ -178,7 +178,10 @@ func TestCounters_AreBroken(t *testing.T) { t.Parallel(); check(t, countersWays(
 
 func TestResidue_IsBroken(t *testing.T) { t.Parallel(); check(t, residueWays()) }
 
-func TestGrace_IsBroken(t *testing.T) { t.Parallel(); check(t, slices.Concat(graceWays(), beginWays())) }
+func TestGrace_IsBroken(t *testing.T) {
+	t.Parallel()
+	check(t, slices.Concat(graceWays(), beginWays()))
+}
 
 func TestGrowth_IsBroken(t *testing.T) { t.Parallel(); check(t, growthWays()) }
 

@@ -37,7 +37,7 @@ func TestUpgrade_ProcessesOfAnOlderVersionWorkOnTheNewerSchema(t *testing.T) {
 		w.End(syscall.SIGTERM, 0)
 		w = h.StartReady("w2", "worker", "CHAOS_RETENTION=3s")
 		do(5)
-		a := h.Ask(history.Call{Op: history.Enqueue, Plans: []history.Plan{{Seq: 6, Kind: history.KindSteps, DelayMS: 60_000}}})
+		a := h.Ask(history.Call{Op: history.Enqueue, Plans: []history.Plan{{Seq: 6, Kind: history.KindSteps, Steps: 500, PaceMS: 20, DelayMS: 60_000}}})
 		for _, op := range []history.Op{history.Cancel, history.Retry, history.Cancel} {
 			if got := h.Ask(history.Call{Op: op, TaskID: a.IDs[0]}); got.Outcome != history.Done {
 				t.Errorf("%s: %+v", op, got)
