@@ -169,6 +169,21 @@ func TestUnresponsive_ARunThatHasOutlivedItsTimeoutIsAnAttemptThoughAStopEndsIt(
 	})
 }
 
+func TestUnresponsive_ARunWhoseTimeoutPassesDuringTheStopIsAnInterruption(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.kind.Timeout = time.Minute
+		letGo := b.ignoring()
+		g := b.serve(b.store)
+		id := b.enqueue()
+		b.want(id, task.StatusRunning, "", 0, 0, 0)
+		// The interrupt comes 9 s after last call, and handlers have half a second from then on.
+		time.Sleep(time.Minute - 9200*time.Millisecond)
+		b.stop(g, 3)
+		b.want(id, task.StatusInterrupted, task.ReasonDeadline, 0, 1, 0)
+		close(letGo)
+	})
+}
+
 func TestUnresponsive_ACancelledTaskIsCancelledThoughItsHandlerNeverReturned(t *testing.T) {
 	bubble(t, func(b *bench) {
 		var heard events

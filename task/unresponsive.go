@@ -90,13 +90,13 @@ func (r *Run) closeUnresponsive(c *Change, silent, alive time.Duration) bool {
 const maxUnresponsiveStops = 10
 
 // unresponsive says what becomes of a task whose handler has not returned so long after the
-// interrupt. One that has outlived its timeout is an attempt, as if it had returned.
+// interrupt. One whose timeout was over before the interrupt is an attempt, as if it had returned.
 func (c *Change) unresponsive(r *Run, silent time.Duration) {
 	said := fmt.Sprintf("the handler is unresponsive: %v after the interrupt it had not returned", silent.Round(time.Millisecond))
 	switch over := time.Since(r.started.Add(r.policy.timeout)); {
 	case errors.Is(r.ctx.cause(), ErrCancelled):
 		c.Status = StatusCancelled
-	case r.policy.timeout > 0 && over > 0:
+	case r.policy.timeout > 0 && over > silent:
 		c.Error = fmt.Sprintf("the handler is unresponsive: %v after its timeout of %v it had not returned", over.Round(time.Millisecond), r.policy.timeout)
 		c.attempt(&r.task, r.policy)
 		return
