@@ -33,14 +33,14 @@ type detector struct {
 	tasks []string // as of the last look
 }
 
-// look is called about once a second, by one goroutine, with all runs.
+// look is called about once a second, by one goroutine, with a list of all runs, which it changes.
 func (d *detector) look(now time.Time, runs []*Run) {
 	var (
 		n     int
 		tasks []string
 		found = make(map[string][]*Run) // by kind, those that were not found before
 	)
-	for _, r := range d.slots.begun(runs) {
+	for _, r := range d.slots.begun(slices.DeleteFunc(runs, (*Run).goesOn)) {
 		if over := r.contextEnded(now); over.IsZero() || now.Sub(over) < unresponsiveAfter {
 			continue
 		}
@@ -80,6 +80,9 @@ func (d *detector) warn(kind string, runs []*Run) {
 	d.log.Warn("handler unresponsive: it goes on after the end of its context, and keeps its slot", "kind", kind, "handlers", len(runs),
 		"tasks", strings.Join(tasks, " "), "ended_by", runs[0].overBy, "stack", findHandlers(stackdump.Take(), kind))
 }
+
+// goesOn reports whether the context of a run has certainly not ended.
+func (r *Run) goesOn() bool { return r.policy.timeout <= 0 && r.ctx.cause() == nil }
 
 // contextEnded returns since when the context of a run whose handler goes on has ended, or zero. It
 // is called by one goroutine.
