@@ -17,8 +17,9 @@ import (
 // What starts a stop: a signal (Main), Stop, the end of the parent's context
 // (New), an error or panic of a Go, an early return of a Loop or a server, an
 // error of setup; and, once setup has returned, the moment when every
-// goroutine has returned and there is neither a Loop nor a server left: a
-// program that is done ends by itself. Nothing is ever restarted.
+// goroutine has returned and there is neither a Loop nor a server left (one of
+// ServeUntilClose does not count): a program that is done ends by itself.
+// Nothing is ever restarted.
 type Group struct {
 	cfg    Config
 	log    *slog.Logger

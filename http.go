@@ -71,7 +71,7 @@ func (g *Group) HTTP(name string, srv *http.Server, l net.Listener, options ...S
 		return err
 	}
 	srv.Handler = s
-	g.hookContext(srv, g.workEnd)
+	g.hookContext(g.workEnd, srv)
 	s.hookState()
 	err := g.start(site, func(context.Context) error {
 		err := srv.Serve(l)
@@ -195,7 +195,7 @@ func (s *httpServer) changed() {
 // hookContext puts requests into the group, with contexts that end with one of
 // its ends. They carry no labels, so that a Background costs no more than its
 // own: only the goroutine of a request has the labels.
-func (g *Group) hookContext(srv *http.Server, end context.Context) {
+func (g *Group) hookContext(end context.Context, srv *http.Server) {
 	given := srv.BaseContext
 	srv.BaseContext = func(l net.Listener) context.Context {
 		if given == nil {

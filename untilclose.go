@@ -55,7 +55,7 @@ func (g *Group) httpUntilClose(at *site, srv *http.Server, l net.Listener) error
 			defer s.left()
 			handler.ServeHTTP(w, r)
 		})
-		g.hookContext(srv, g.lastEnd)
+		g.hookContext(g.lastEnd, srv)
 	})
 }
 
