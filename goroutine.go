@@ -25,8 +25,8 @@ import (
 //
 // Go either starts fn, and the group waits for it, or returns ErrStopping and
 // does not start it. It starts until the listeners are closed and the requests
-// in flight have returned, or until Interrupt; a group without a server
-// refuses from last call on.
+// in flight have returned, at the latest until Interrupt; a group without a
+// server that is drained refuses from last call on.
 //
 // Goroutines may share a name; a report then counts them. An empty name is
 // replaced by the place of the call. Details are cached for the first 1,024
@@ -151,7 +151,9 @@ func (g *Group) ended(old *goroutine, err error) {
 	if err != nil || old.site.kind != EntryGo || g.stopping() {
 		g.judge(old, err)
 	}
-	g.registry.remove(old)
+	if g.registry.remove(old) {
+		g.wake()
+	}
 	g.leave()
 }
 

@@ -94,6 +94,7 @@ func newProcess(cfg Config) (*process, error) {
 	m := &process{group: g, cfg: cfg, notify: newNotifier()}
 	m.catch()
 	g.events = m.stopEvent
+	g.person = cfg.Signals == nil && personAtStdin()
 	g.pulse.start(time.Now(), idlePulse)
 	m.helpers.Go(m.listen)
 	return m, nil

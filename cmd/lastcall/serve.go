@@ -162,7 +162,8 @@ func (s *service) offer(g *lastcall.Group, m *metrics, listener, probeListener n
 		return nil
 	}
 	probes.Handle("GET /metrics", numbers)
-	if err := g.HTTP("probes", httpapi.NewServer(forPlatform(probes, probeListener.Addr()), s.log), probeListener); err != nil {
+	// The platform asks until the end: without an answer it would take a stop that drains for a hang.
+	if err := g.HTTP("probes", httpapi.NewServer(forPlatform(probes, probeListener.Addr()), s.log), probeListener, lastcall.ServeUntilClose()); err != nil {
 		return err
 	}
 	s.log.Info("probes", "address", probeListener.Addr().String())

@@ -24,9 +24,10 @@ func TestHello_AsADeploymentEndsWithItsWorkDone(t *testing.T) {
 	}
 	address := freePort(t)
 	cmd := exec.CommandContext(t.Context(), filepath.Join(im.make(t), im.entry[0]))
-	cmd.Env = append(os.Environ(), "KUBERNETES_SERVICE_HOST=127.0.0.1")
+	_, port, _ := strings.Cut(address, ":")
+	cmd.Env = append(os.Environ(), "KUBERNETES_SERVICE_HOST=127.0.0.1", "PORT="+port)
 	for _, e := range c.Env {
-		cmd.Env = append(cmd.Env, e.Name+"="+strings.Replace(e.Value, "0.0.0.0:8080", address, 1))
+		cmd.Env = append(cmd.Env, e.Name+"="+e.Value)
 	}
 	said := new(strings.Builder)
 	cmd.Stdout, cmd.Stderr = said, said
