@@ -79,39 +79,52 @@ func absolute(root, name string) string {
 // when its tool is not installed.
 func command(dir string, env []string, name string, args ...string) func(context.Context) result {
 	return func(ctx context.Context) result {
-		out, err := output(ctx, dir, env, name, args...)
+		out, processor, err := output(ctx, dir, env, name, args...)
+		r := result{processor: processor}
 		switch {
 		case errors.Is(err, exec.ErrNotFound):
-			return leftOut(name + " is not installed: run make setup")
+			r = leftOut(name + " is not installed: run make setup")
 		case err != nil:
-			return failed(fmt.Sprintf("%s\n%s %s: %v\n", bytes.TrimSpace(out), name, strings.Join(args, " "), err))
+			r.failure = fmt.Sprintf("%s\n%s %s: %v\n", bytes.TrimSpace(out), name, strings.Join(args, " "), err)
 		}
-		return result{}
+		return r
 	}
 }
 
 // gofmt finds files that are not formatted. It exits with 0 and lists them.
 func gofmt(root string) func(context.Context) result {
 	return func(ctx context.Context) result {
-		out, err := output(ctx, root, nil, "gofmt", "-l", "-s", ".")
+		out, processor, err := output(ctx, root, nil, "gofmt", "-l", "-s", ".")
+		r := result{processor: processor}
 		switch {
 		case err != nil:
-			return failed(fmt.Sprintf("%s\ngofmt: %v\n", bytes.TrimSpace(out), err))
+			r.failure = fmt.Sprintf("%s\ngofmt: %v\n", bytes.TrimSpace(out), err)
 		case len(bytes.TrimSpace(out)) > 0:
-			return failed(fmt.Sprintf("%s\nformat them with: gofmt -s -w .\n", bytes.TrimSpace(out)))
+			r.failure = fmt.Sprintf("%s\nformat them with: gofmt -s -w .\n", bytes.TrimSpace(out))
 		}
-		return result{}
+		return r
 	}
 }
 
 // output runs a command with GOWORK=off, so that each module stands alone, and
-// returns everything it printed.
-func output(ctx context.Context, dir string, env []string, name string, args ...string) ([]byte, error) {
+// returns everything it printed and how much of a processor it took.
+func output(ctx context.Context, dir string, env []string, name string, args ...string) (
+	printed []byte, processor time.Duration, err error,
+) {
 	var both bytes.Buffer
 	cmd := prepare(ctx, dir, env, name, args...)
 	cmd.Stdout, cmd.Stderr = &both, &both
-	err := cmd.Run()
-	return both.Bytes(), err
+	err = cmd.Run()
+	return both.Bytes(), processorTime(cmd), err
+}
+
+// processorTime returns what a command took of a processor that has ended, with the processes for
+// which it or one of them has waited: compilers, tests and the servers of tests.
+func processorTime(cmd *exec.Cmd) time.Duration {
+	if cmd.ProcessState == nil {
+		return 0 // it did not start
+	}
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
 
 func prepare(ctx context.Context, dir string, env []string, name string, args ...string) *exec.Cmd {

@@ -77,13 +77,15 @@ func goTest(dir string, full bool, chosen choice) func(context.Context) result {
 		done := make(chan error, 1)
 		go func() { done <- errors.Join(cmd.Run(), write.Close()) }()
 		t, readErr := readEvents(pipe)
-		return judge(t, errors.Join(<-done, readErr), complaints.String())
+		r := judge(t, errors.Join(<-done, readErr), complaints.String())
+		r.processor = processorTime(cmd)
+		return r
 	}
 }
 
 // packages lists the chosen packages of a module, the long ones first.
 func packages(ctx context.Context, dir string, chosen choice) (some []string, err error) {
-	out, err := output(ctx, dir, nil, "go", "list", "./...")
+	out, _, err := output(ctx, dir, nil, "go", "list", "./...")
 	if err != nil {
 		return nil, fmt.Errorf("%s\ngo list: %w", bytes.TrimSpace(out), err)
 	}

@@ -51,7 +51,7 @@ type result struct {
 	// tests is nil for a check that runs no Go tests.
 	tests *tests
 
-	elapsed time.Duration
+	elapsed, processor time.Duration
 }
 
 func failed(what string) result {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // govulncheck looks for known vulnerabilities in what the modules call, in the
@@ -24,15 +23,16 @@ func govulncheck(modules []module, database string) func(context.Context) result
 			}
 			database = "file://" + filepath.ToSlash(reports)
 		}
-		var failures strings.Builder
+		var all result
 		for _, m := range modules {
 			r := command(m.dir, nil, "govulncheck", "-db", database, "-test", "./...")(ctx)
 			if r.leftOut != "" {
 				return r
 			}
-			failures.WriteString(r.failure)
+			all.failure += r.failure
+			all.processor += r.processor
 		}
-		return result{failure: failures.String()}
+		return all
 	}
 }
 
