@@ -136,7 +136,18 @@ func (s *Server) create() error {
 	if _, err := os.Stat(filepath.Join(s.Data(), "PG_VERSION")); err == nil {
 		return nil
 	}
-	args := []string{"--pgdata", s.Data(), "--username", "lastcall", "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync"}
+	if template.used && s.setup.WAL == "" && s.setup.SegmentMB == 0 {
+		return s.copyTemplate()
+	}
+	return s.init()
+}
+
+// init has initdb make the cluster's files.
+func (s *Server) init() error {
+	args := []string{
+		"--pgdata", s.Data(), "--username", "lastcall", "--auth", "trust", "--encoding", "UTF8",
+		"--locale", "C", "--no-sync",
+	}
 	if s.setup.WAL != "" {
 		args = append(args, "--waldir", s.setup.WAL)
 	}
