@@ -58,7 +58,7 @@ func newFixture(t *testing.T, steps int) *fixture {
 func newPostgresGround(t *testing.T, steps int) *fixture {
 	t.Helper()
 	f := newFixture(t, steps)
-	f.store = pgtest.New(t).DSN("postgres")
+	f.store = pgtest.New(t, "fsync=off").DSN("postgres")
 	_, dir, _ := strings.Cut(f.store, "host=")
 	f.pod.mounts[dir] = dir
 	info, err := os.Stat(dir)

@@ -26,7 +26,7 @@ func TestManifests_ContainersServeAndAreProbedAndStopWithZero(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := &manifested{t: t, spec: pod.pod.Spec, config: withKinds(kustomize(t, name, "").configMaps[0].Data)}
 			if name == "postgres" {
-				m.database = pgtest.New(t).DSN("postgres")
+				m.database = pgtest.New(t, "fsync=off").DSN("postgres")
 			}
 			c := r.run(t, m.pod())
 			c.says("lastcall serves")
