@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/internal/stopwatch"
 )
 
 // The functions that stacks in a report are recognised by.
@@ -112,10 +113,10 @@ func TestUnresponsive_AStopEndsWithinTheGraceWhateverIsUnresponsive(t *testing.T
 		})
 	})
 	p.says("working")
-	began := time.Now()
+	watch := stopwatch.Start(t)
 	p.signal(stopSignal)
 	p.exits(3)
-	if took := time.Since(began); took < 500*time.Millisecond || took > 2*time.Second {
+	if took := watch.AtMost(2*time.Second, "the stop"); took < 500*time.Millisecond {
 		t.Errorf("the stop took %v, want the grace of 1 s", took)
 	}
 	p.reports("abandoned   go unresponsive,", "abandoned   loop unresponsive loop", "abandoned   background unresponsive background",
