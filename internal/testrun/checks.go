@@ -16,13 +16,13 @@ import (
 )
 
 // allChecks returns every check, the cheap ones of each lane first.
-func allChecks(root string, modules []module, how options) []check {
+func allChecks(root string, all []module, how options) []check {
 	var checks []check
 	add := func(l lane, name string, run func(context.Context) result) {
 		checks = append(checks, check{name: name, lane: l, run: run})
 	}
 	each := func(name string, run func(dir string) func(context.Context) result) {
-		for _, m := range modules {
+		for _, m := range all {
 			add(source, name+" "+m.name, run(m.dir))
 		}
 	}
@@ -33,9 +33,10 @@ func allChecks(root string, modules []module, how options) []check {
 	})
 	// The modules are tested one by one, with the versions that their own go.mod
 	// chooses: that is what their users get. This one check is for a clone.
-	if len(modules) > 1 {
-		patterns := []string{"build", "-o", os.DevNull}
-		for _, m := range modules {
+	if len(all) > 1 {
+		// It compiles everything, as go build does, and links no program: tests do that.
+		patterns := []string{"list", "-export"}
+		for _, m := range all {
 			patterns = append(patterns, "./"+path.Join(m.name, "..."))
 		}
 		add(source, "workspace", command(root, []string{"GOWORK="}, "go", patterns...))
@@ -49,8 +50,8 @@ func allChecks(root string, modules []module, how options) []check {
 		// tests too.
 		add(source, "go vet "+goos, command(root, []string{"GOOS=" + goos, "CGO_ENABLED=0"}, "go", "vet", "./..."))
 	}
-	add(source, "govulncheck", govulncheck(modules, how.database))
-	for _, m := range modules {
+	add(source, "govulncheck", govulncheck(all, how.database))
+	for _, m := range all {
 		switch {
 		case endsProcesses(m.name):
 			add(harnesses, "go test "+m.name, goTest(m.dir, how.full, everything))
@@ -59,7 +60,7 @@ func allChecks(root string, modules []module, how options) []check {
 			add(processes, "go test test/...", goTest(m.dir, how.full, endsItsOwn))
 			add(harnesses, "go test test/chaos/...", goTest(m.dir, how.full, makesFaults))
 		default:
-			add(source, "go test "+m.name, goTest(m.dir, how.full, everything))
+			add(modules, "go test "+m.name, goTest(m.dir, how.full, everything))
 		}
 	}
 	checks = append(checks, check{name: "attack", lane: processes, full: "every attack on the built program, and hostile programs for 10s", run: goTest(root, how.full, attacks)})

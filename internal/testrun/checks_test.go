@@ -103,30 +103,51 @@ func F(s string) {
 	}
 }
 
-func TestRun_WhatEndsProcessesBeginsWhenTheOthersHaveEnded(t *testing.T) {
+func TestRun_WhatEndsProcessesBeginsWhenTheChecksOfTheSourceHaveEnded(t *testing.T) {
 	var mu sync.Mutex
-	var running, order []string
+	var ended, order []string
+	after := func(all ...string) func() bool {
+		return func() bool {
+			return !slices.ContainsFunc(all, func(s string) bool { return !slices.Contains(ended, s) })
+		}
+	}
 	one := func(name string, l lane, beside func() bool) check {
 		return check{name: name, lane: l, run: func(context.Context) result {
 			mu.Lock()
 			defer mu.Unlock()
-			running = append(running, name)
 			if !beside() {
-				t.Errorf("%s runs after %v", name, running)
+				t.Errorf("%s runs after %v", name, ended)
 			}
+			ended = append(ended, name)
 			return result{}
 		}}
 	}
-	anything := func() bool { return true }
 	checks := []check{
-		one("last", processes, func() bool { return len(running) >= 4 }),
-		one("last too", harnesses, func() bool { return len(running) >= 4 }),
-		one("first", source, anything),
-		one("second", source, func() bool { return slices.Contains(running, "first") }),
-		one("tests", library, anything),
+		one("last", processes, after("first", "second")),
+		one("last too", harnesses, after("first", "second")),
+		one("first", source, after()),
+		one("second", source, after("first")),
+		one("tests", library, after()),
+		one("tests too", modules, after()),
 	}
-	if broken := runAll(t.Context(), checks, func(c check, _ result) { order = append(order, c.name) }); len(broken) > 0 || len(order) != 5 {
+	record := func(c check, _ result) { order = append(order, c.name) }
+	if broken := runAll(t.Context(), checks, record); len(broken) > 0 || len(order) != len(checks) {
 		t.Errorf("ended %v, interrupted %v", order, broken)
+	}
+}
+
+func TestRun_NothingBeginsAfterAnInterruption(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	began := func(what string) check {
+		return check{name: what, lane: processes, run: func(context.Context) result {
+			t.Errorf("%s began", what)
+			return result{}
+		}}
+	}
+	first := check{name: "first", run: func(context.Context) result { cancel(); return result{} }}
+	broken := runAll(ctx, []check{first, began("last")}, func(check, result) {})
+	if !slices.Equal(broken, []string{"first"}) {
+		t.Errorf("interrupted %v", broken)
 	}
 }
 
