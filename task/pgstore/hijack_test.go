@@ -220,6 +220,7 @@ const ofEvil = `select 'pg_catalog.pg_proc'::pg_catalog.regclass::oid, oid from 
 // The path of a pool that is given has the schema of evil's in it, as every session's of old. Where the
 // path is ours, the one that was asked for even has it before the server's.
 func TestHijack_NothingOfAnotherRolesRunsInThePlaceOfTheServers(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t)
 	exec(t, h.victim, `alter database app set search_path = "$user", public`)
 	quiet := slog.New(slog.DiscardHandler)
