@@ -138,10 +138,11 @@ func TestHTTP2_DuringTheDelayEveryDialectTellsClientsToGoElsewhere(t *testing.T)
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			remotes := make(chan string, 1)
-			s, client, url := d.start(t, lastcall.Config{Grace: time.Minute, Delay: 3 * time.Second}, func(w http.ResponseWriter, r *http.Request) {
-				remotes <- r.RemoteAddr
-				fine(w, r)
-			})
+			s, client, url := d.start(t, lastcall.Config{Grace: time.Minute, Delay: 3 * time.Second},
+				func(w http.ResponseWriter, r *http.Request) {
+					remotes <- r.RemoteAddr
+					fine(w, r)
+				})
 			get(t, client, url)
 			first := arrives(t, "the request", remotes)
 			get(t, client, url)

@@ -133,7 +133,7 @@ func TestSystemd_IsNotToldReadyWhenSetupFails(t *testing.T) {
 func TestSystemd_ANotificationSocketThatNobodyReadsHoldsUpNoStop(t *testing.T) {
 	t.Parallel()
 	program := func() int {
-		return waiter(time.Second, nothing)
+		return waiter(4*time.Second, nothing)
 	}
 	if os.Getenv(programVariable) != "" {
 		start(t, program)
@@ -145,7 +145,7 @@ func TestSystemd_ANotificationSocketThatNobodyReadsHoldsUpNoStop(t *testing.T) {
 	watch := stopwatch.Start(t)
 	p.signal(stopSignal)
 	p.exits(0)
-	watch.AtMost(3*time.Second, "the stop, whose grace is 1 s,")
+	watch.AtMost(6*time.Second, "the stop, whose grace is 4 s,")
 }
 
 // fill sends datagrams until the socket takes no more.
