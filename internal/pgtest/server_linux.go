@@ -192,7 +192,8 @@ func (s *Server) Start() error {
 	if s.log, err = os.CreateTemp(s.dir, "log-"); err != nil {
 		return err
 	}
-	s.cmd, s.done = exec.CommandContext(context.Background(), filepath.Join(s.bin, "postgres"), args...), make(chan struct{})
+	s.cmd, s.done = exec.CommandContext(context.Background(), filepath.Join(s.bin, "postgres"), args...),
+		make(chan struct{})
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.dir, s.log, s.log
 	if s.setup.Env != nil {
 		s.cmd.Env = append(os.Environ(), s.setup.Env...)

@@ -43,7 +43,8 @@ func allChecks(root string, all []module, how options) []check {
 	}
 	// vet, staticcheck and the others of .golangci.yml.
 	each("golangci-lint", func(dir string) func(context.Context) result {
-		return command(dir, nil, "golangci-lint", "run", "--allow-parallel-runners", "--config", absolute(root, ".golangci.yml"), "./...")
+		return command(dir, nil, "golangci-lint", "run", "--allow-parallel-runners", "--config",
+			absolute(root, ".golangci.yml"), "./...")
 	})
 	for _, goos := range []string{"darwin", "windows"} {
 		// The library alone: the program is for Linux first. vet compiles the
@@ -63,8 +64,10 @@ func allChecks(root string, all []module, how options) []check {
 			add(modules, "go test "+m.name, goTest(m.dir, how.full, everything))
 		}
 	}
-	checks = append(checks, check{name: "attack", lane: processes, full: "every attack on the built program, and hostile programs for 10s", run: goTest(root, how.full, attacks)})
-	checks = append(checks, check{name: "fuzz", lane: processes, full: "each fuzz target for " + how.fuzzTime, run: command(root, []string{"GOWORK="}, "scripts/fuzz", how.fuzzTime)})
+	checks = append(checks, check{name: "attack", lane: processes,
+		full: "every attack on the built program, and hostile programs for 10s", run: goTest(root, how.full, attacks)})
+	checks = append(checks, check{name: "fuzz", lane: processes, full: "each fuzz target for " + how.fuzzTime,
+		run: command(root, []string{"GOWORK="}, "scripts/fuzz", how.fuzzTime)})
 	return checks
 }
 

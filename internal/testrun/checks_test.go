@@ -44,15 +44,20 @@ func TestChecks_CatchWhatTheyAreFor(t *testing.T) {
 		want  string
 	}{
 		{"gofmt", map[string]string{"p.go": "package p\nvar  X int\n"}, "p.go"},
-		{"go vet windows", map[string]string{"p.go": quiet, "p_windows.go": "package p\n\nvar x int = \"x\"\n"}, "p_windows.go"},
-		{"go vet darwin", map[string]string{"p.go": quiet, "p_darwin_test.go": "package p\n\nvar x int = \"x\"\n"}, "p_darwin_test.go"},
+		{"go vet windows", map[string]string{"p.go": quiet, "p_windows.go": "package p\n\nvar x int = \"x\"\n"},
+			"p_windows.go"},
+		{"go vet darwin", map[string]string{"p.go": quiet, "p_darwin_test.go": "package p\n\nvar x int = \"x\"\n"},
+			"p_darwin_test.go"},
 		{"go mod tidy .", map[string]string{"go.mod": goMod + "\nrequire broken.test/unused v1.0.0\n\nreplace broken.test/unused => ./unused\n", "p.go": quiet, "unused/go.mod": "module broken.test/unused\n"}, "broken.test/unused"},
 		{"go test .", map[string]string{"p.go": quiet, "p_test.go": "package p\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) { t.Fatal(\"no\") }\n"}, "p_test.go:5: no"},
 		{"go test .", map[string]string{"p.go": quiet, "p_test.go": racy}, "DATA RACE"},
 		{"go test test/...", map[string]string{"p.go": quiet, "test/x_test.go": "package test\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) { t.Fatal(\"no\") }\n"}, "x_test.go:5: no"},
-		{"go test test/chaos/...", map[string]string{"p.go": quiet, "test/chaos/x_test.go": "package chaos\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) { t.Fatal(\"no\") }\n"}, "x_test.go:5: no"},
+		{"go test test/chaos/...", map[string]string{"p.go": quiet,
+			"test/chaos/x_test.go": "package chaos\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) { t.Fatal(\"no\") }\n"},
+			"x_test.go:5: no"},
 		{"go test .", map[string]string{"go.mod": "module broken.test\n\ngo 1.26\n\nrequire nothing\n"}, "go.mod"},
-		{"workspace", map[string]string{"go.work": "go 1.26\n\nuse (\n\t.\n\t./a\n\t./missing\n)\n", "p.go": quiet, "a/go.mod": "module broken.test/a\n", "a/a.go": quiet}, "missing"},
+		{"workspace", map[string]string{"go.work": "go 1.26\n\nuse (\n\t.\n\t./a\n\t./missing\n)\n", "p.go": quiet,
+			"a/go.mod": "module broken.test/a\n", "a/a.go": quiet}, "missing"},
 	} {
 		t.Run(c.check+" "+c.want, func(t *testing.T) {
 			t.Parallel()
@@ -199,7 +204,8 @@ func TestRun_ACommandLineThatMakesNoSenseExitsWith2(t *testing.T) {
 	root := write(t, map[string]string{"go.mod": goMod})
 	for _, args := range [][]string{{"-only", "("}, {"-skip", "("}, {"-only", "nothing is called so"}, {"-nonsense"}} {
 		var out, errs bytes.Buffer
-		if code := run(t.Context(), append([]string{"-root", root}, args...), noEnv, &out, &errs); code != 2 || errs.Len() == 0 {
+		if code := run(t.Context(), append([]string{"-root", root}, args...), noEnv, &out, &errs); code != 2 ||
+			errs.Len() == 0 {
 			t.Errorf("%q: exit code %d, %s", args, code, &errs)
 		}
 	}
@@ -215,7 +221,8 @@ func TestRun_AnInterruptedRunIsNoSuccess(t *testing.T) {
 	cancel()
 	var out, errs bytes.Buffer
 	root := write(t, map[string]string{"go.mod": goMod, "p.go": quiet})
-	if code := run(ctx, []string{"-root", root, "-only", "gofmt"}, noEnv, &out, &errs); code != 1 || !strings.Contains(errs.String(), "interrupted in gofmt") {
+	if code := run(ctx, []string{"-root", root, "-only", "gofmt"}, noEnv, &out, &errs); code != 1 ||
+		!strings.Contains(errs.String(), "interrupted in gofmt") {
 		t.Errorf("exit code %d, %s", code, &errs)
 	}
 }

@@ -25,7 +25,8 @@ func printResult(w io.Writer, name string, r result) {
 	}
 	if r.tests != nil {
 		passed, failed, skipped := r.tests.count()
-		detail = fmt.Sprintf(": %d passed, %d failed, %d skipped, packages %d", passed, failed, skipped, len(r.tests.packages))
+		detail = fmt.Sprintf(": %d passed, %d failed, %d skipped, packages %d", passed, failed, skipped,
+			len(r.tests.packages))
 	}
 	fmt.Fprintf(w, "%-8s %6.1fs %6.1fs cpu  %s%s\n", verdict, r.elapsed.Seconds(), r.processor.Seconds(), name, detail)
 	if r.failure != "" {

@@ -19,7 +19,8 @@ func govulncheck(modules []module, database string) func(context.Context) result
 		if database == "" {
 			reports, err := downloadReports(ctx)
 			if err != nil {
-				return leftOut(fmt.Sprintf("the reports cannot be downloaded: %v (set GOVULNDB to a database that can be reached)", err))
+				return leftOut(fmt.Sprintf("the reports cannot be downloaded: %v (set GOVULNDB to a database that can be reached)",
+					err))
 			}
 			database = "file://" + filepath.ToSlash(reports)
 		}
@@ -44,7 +45,8 @@ const vulnModule = "golang.org/x/vulndb"
 // and makes the index itself.
 func downloadReports(ctx context.Context) (string, error) {
 	// In a directory of no module: none of ours gets a requirement by it.
-	out, err := prepare(ctx, os.TempDir(), []string{"GOFLAGS="}, "go", "mod", "download", "-json", vulnModule+"@latest").Output()
+	out, err := prepare(ctx, os.TempDir(), []string{"GOFLAGS="}, "go", "mod", "download", "-json",
+		vulnModule+"@latest").Output()
 	var got struct{ Dir, Error string }
 	if jsonErr := json.Unmarshal(out, &got); jsonErr == nil && got.Error != "" {
 		return "", errors.New(got.Error)

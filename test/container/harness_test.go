@@ -24,7 +24,8 @@ type fixture struct {
 	pod   pod
 }
 
-// kinds are programs for tasks: one works in steps and writes each down, the others do not hear SIGTERM, or take all memory, in their first run.
+// kinds are programs for tasks: one works in steps and writes each down, the others do not hear
+// SIGTERM, or take all memory, in their first run.
 const kinds = `version: 1
 concurrency: 4
 kinds:
@@ -180,7 +181,8 @@ func (f *fixture) works(id string) {
 // hurry makes the steps of all tasks take no time.
 func (f *fixture) hurry() {
 	f.t.Helper()
-	if err := os.WriteFile(filepath.Join(f.dir, "ledger", "fast"), nil, 0o644); err != nil { //nolint:gosec // for another user
+	//nolint:gosec // for another user
+	if err := os.WriteFile(filepath.Join(f.dir, "ledger", "fast"), nil, 0o644); err != nil {
 		f.t.Fatal(err)
 	}
 }
