@@ -69,18 +69,16 @@ func terminationLog(configured string) string {
 }
 
 // writeTerminationLog replaces what the file has. The file is never empty in
-// between, and has nothing behind the text: the watchdog may end the process at
-// any moment, and the kubelet reads the end of a file.
+// between: the watchdog may end the process at any moment.
 func writeTerminationLog(path, text string) {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Size() > int64(len(text)) {
-		_ = f.Truncate(int64(len(text))) // a FIFO or a device has no end to cut off
+	if _, err := f.WriteString(text); err == nil {
+		_ = f.Truncate(int64(len(text)))
 	}
-	_, _ = f.WriteString(text) // there is nobody left to tell
 }
 
 // shorten cuts a text between lines, and says so.
