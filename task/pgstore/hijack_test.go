@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -254,9 +255,16 @@ func TestHijack_NothingOfAnotherRolesRunsInThePlaceOfTheServers(t *testing.T) {
 		"a pool that is given":  func(t *testing.T) *Store { return h.given(t, seen, "") },
 		"a pool of the store's": func(t *testing.T) *Store { return openAt(t, Config{DSN: worst, Logger: quiet}) },
 	}
+	s := h.given(t, seen, "")
+	defer closed(t, s)
 	if testing.Short() {
-		t.Log("make test-full: a pool of the store's too, whose path has nothing of evil's")
-		delete(stores, "a pool of the store's")
+		t.Log("make test-full: every rule of the store among evil's names, in two sorts of pools, instead of one whole way")
+		clear(stores)
+		if err := wholeWay(t, s, "w"); err != nil {
+			t.Error(err)
+		}
+		h.unharmed("the whole way through a pool that is given")
+		seen.seeAll(s.q)
 	}
 	for name, open := range stores {
 		t.Run(name, func(t *testing.T) {
@@ -269,8 +277,6 @@ func TestHijack_NothingOfAnotherRolesRunsInThePlaceOfTheServers(t *testing.T) {
 			h.unharmed(name)
 		})
 	}
-	s := h.given(t, seen, "")
-	defer closed(t, s)
 	if _, err := s.pool.Exec(t.Context(), s.q.CompactCounts, int64(0)); err != nil {
 		t.Error(err)
 	}
@@ -307,6 +313,13 @@ func (s *sentStatements) see(sql string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all[sql] = true
+}
+
+// seeAll sees the store's statements, also those that nobody has sent.
+func (s *sentStatements) seeAll(q statements) {
+	for i := range reflect.TypeOf(q).NumField() {
+		s.see(reflect.ValueOf(q).Field(i).String())
+	}
 }
 
 func (s *sentStatements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
