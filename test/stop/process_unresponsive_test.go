@@ -101,7 +101,9 @@ func TestUnresponsive_OfManyUnresponsiveGoroutinesOfOneNameTheReportCounts(t *te
 func TestUnresponsive_AStopEndsWithinTheGraceWhateverIsUnresponsive(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
-		return lastcall.Main(config(4*time.Second), func(_ context.Context, g *lastcall.Group) error {
+		cfg := config(4 * time.Second)
+		cfg.Reserve = 3 * time.Second
+		return lastcall.Main(cfg, func(_ context.Context, g *lastcall.Group) error {
 			forever := func(context.Context) error { select {} }
 			for range 5 {
 				g.Defer("unresponsive closer", forever)
