@@ -33,9 +33,9 @@ func endsItsOwn(path string) bool {
 // attacks reports whether a package has the attacks on the built program.
 func attacks(path string) bool { return strings.Contains(path, "/test/attack") }
 
-// long are the packages whose tests take half of the library's time. They begin
-// first, so that neither runs with nothing beside it at the end.
-var long = []string{"/task/pgstore", "/task/sqlitestore"}
+// long are the packages whose tests take most of the library's time. They begin
+// first, so that none runs with nothing beside it at the end.
+var long = []string{"/task/pgstore", "/task/sqlitestore", "/scripts"}
 
 func isLong(path string) bool {
 	return slices.ContainsFunc(long, func(end string) bool { return strings.HasSuffix(path, end) })
