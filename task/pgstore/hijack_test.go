@@ -263,6 +263,7 @@ func TestHijack_NothingOfAnotherRolesRunsInThePlaceOfTheServers(t *testing.T) {
 		if err := wholeWay(t, s, "w"); err != nil {
 			t.Error(err)
 		}
+		findAll(t, s)
 		h.unharmed("the whole way through a pool that is given")
 		seen.seeAll(s.q)
 	}
@@ -315,10 +316,28 @@ func (s *sentStatements) see(sql string) {
 	s.all[sql] = true
 }
 
-// seeAll sees the store's statements, also those that nobody has sent.
+// seeAll sees the store's statements, also those that nobody has sent. ReadPicked is a part of others.
 func (s *sentStatements) seeAll(q statements) {
+	s.see(picked(q.PickHeld, q.ReadPicked))
 	for i := range reflect.TypeOf(q).NumField() {
-		s.see(reflect.ValueOf(q).Field(i).String())
+		if reflect.TypeOf(q).Field(i).Name != "ReadPicked" {
+			s.see(reflect.ValueOf(q).Field(i).String())
+		}
+	}
+}
+
+// findAll looks for tasks in every way for which there is a statement.
+func findAll(t *testing.T, s *Store) {
+	t.Helper()
+	queries := []task.Query{{IDs: []string{testID(1)}}, {Key: foreign}, {Kind: "k", Key: foreign}, {After: testID(1)}}
+	for _, status := range append(task.Statuses(), "") {
+		queries = append(queries, task.Query{Status: status}, task.Query{Status: status, Kind: "k"},
+			task.Query{Status: status, Queue: "q"}, task.Query{Status: status, Kind: "k", Queue: "q"})
+	}
+	for _, q := range queries {
+		if _, err := s.Find(t.Context(), q); err != nil {
+			t.Errorf("%+v: %v", q, err)
+		}
 	}
 }
 
