@@ -26,6 +26,9 @@ func (s *Server) copyTemplate() error {
 	if template.err != nil {
 		return template.err
 	}
+	if template.server.bin != s.bin {
+		return s.init() // of another version
+	}
 	from := template.server.Data() + string(filepath.Separator) + "."
 	cmd := exec.CommandContext(context.Background(), "cp", "-a", from, s.Data())
 	cmd.Dir, cmd.SysProcAttr = s.dir, &syscall.SysProcAttr{Credential: s.identity}
