@@ -179,7 +179,8 @@ func (l *loader) register() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = l.store.Heartbeat(context.Background(), task.Beat{Worker: id.ID, Name: "loader", Kinds: []string{mail, report, rare}, Lease: time.Hour, Seq: 1, State: task.WorkerRunning})
+	_, err = l.store.Heartbeat(context.Background(), task.Beat{Worker: id.ID, Name: "loader",
+		Kinds: []string{mail, report, rare}, Lease: time.Hour, Seq: 1, State: task.WorkerRunning})
 	return id.ID, err
 }
 

@@ -152,6 +152,12 @@ var table = []archtest.Row{
 		Reason:    "it starts PostgreSQL for the tests of several packages, and knows nothing of what they test",
 	},
 	{
+		Package:   "internal/stopwatch",
+		Allow:     []string{archtest.Std},
+		TestsOnly: true,
+		Reason:    "it measures beside the tests of several packages, and knows nothing of what they test",
+	},
+	{
 		Package:   "internal/archtest",
 		Allow:     []string{archtest.Std},
 		TestsOnly: true,

@@ -41,6 +41,7 @@ func closed(t *testing.T, s *Store) {
 }
 
 func TestOpen_SaysWhatIsWrongAndShowsNoSecret(t *testing.T) {
+	t.Parallel()
 	server := pgtest.New(t, "fsync=off")
 	admin := server.DSN("postgres")
 	exec(t, admin, `create role guest login`, `create role locked login password 'right-password'`, `revoke create on schema public from public`)
