@@ -44,7 +44,7 @@ func ParseSuspicion(name string) (Suspicion, error) {
 		return 0, nil
 	}
 	n, err := strconv.ParseInt(name, 16, 64)
-	if err != nil || Suspicion(n).String() != name {
+	if err != nil || n < 0 || Suspicion(n).String() != name {
 		return 0, fmt.Errorf("task: no group of suspects can be called %q", name)
 	}
 	return Suspicion(n), nil

@@ -76,11 +76,14 @@ var suspectRules = []rule{
 			for _, n := range c.crashes {
 				all = append(all, t.crashed(n))
 			}
-			slices.Sort(all)
 			dead := "dead-" + all[0]
 			t.join(dead)
-			for _, id := range all {
-				t.claimSuspect(dead, id)
+			for _, crashed := range []bool{true, false} { // in the order of claims
+				for i, id := range all {
+					if crashed == (c.crashes[i] > 0) {
+						t.claimSuspect(dead, id)
+					}
+				}
 			}
 			want := ""
 			if c.split >= 0 {
