@@ -229,6 +229,9 @@ func (d *doctor) waiting(counts task.Counts, workers []task.WorkerInfo) {
 	} else {
 		d.ok("kinds", "every task that waits has a worker that knows its kind")
 	}
+	if waiting, running := counts.SuspectsWaiting, counts.SuspectsRunning; waiting+running > 0 {
+		d.warn("suspects", "%d wait and %d run: each was in two crashes in a row, so a worker runs them in groups, one group at a time, until it is known which one ends its process; lastcall show ID has a task's group and crashes", waiting, running)
+	}
 	for _, queue := range counts.Paused {
 		d.warn("queues", "%s is paused, and %d tasks wait in it: lastcall resume %s", queue, waiting[queue], queue)
 	}
