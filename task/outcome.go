@@ -171,7 +171,9 @@ func (c *Change) reclaim(t *Task, r *ReclaimReply, worker string) {
 		c.interruption(t, ReasonLost)
 		c.Error = cmp.Or(c.Error, fmt.Sprintf("the process of worker %s died while another task was under suspicion", worker))
 	case r.Suspects > 1:
+		// Nobody's limits are concerned, so it costs no time either.
 		c.Status, c.Reason = StatusInterrupted, ReasonLost
+		c.Counters.Interruptions++
 		c.Error = fmt.Sprintf("the process of worker %s died with %d suspects: none is charged, they go on in two groups", worker, r.Suspects)
 		c.Counters.Suspicion = r.groupOf(t.ID, worker)
 	default:

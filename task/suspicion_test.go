@@ -84,12 +84,12 @@ func TestSuspicion_APoisonTaskIsSoonAloneAndItsNeighboursAreNotCharged(t *testin
 				if m.deaths < 2+1+2 || m.deaths > 2+1+3 {
 					t.Errorf("%d deaths until the poison task was given up", m.deaths)
 				}
-				b.want(ids[n], task.StatusFailed, "", 0, 0, 3)
+				b.want(ids[n], task.StatusFailed, "", 0, m.deaths-3, 3)
 				for i, id := range ids {
 					if i == n {
 						continue
 					}
-					if got := b.get(id); got.Status != task.StatusSucceeded || got.Crashes != 2 || got.Interruptions != 0 {
+					if got := b.get(id); got.Status != task.StatusSucceeded || got.Crashes != 2 || got.CrashStreak != 2 || got.InterruptStreak != 0 {
 						t.Errorf("neighbour %d is %s with %+v, error %q", i, got.Status, got.Counters, got.Error)
 					}
 				}
