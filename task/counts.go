@@ -43,7 +43,7 @@ func (c Counts) OfKinds(known func(kind string) bool) Counts {
 // only keeps the lines that are wanted, and adds up the others without a copy of them, since they may
 // be very many.
 func (c Counts) only(wanted func(Count) bool) Counts {
-	of := Counts{Paused: c.Paused}
+	of := Counts{Paused: c.Paused, SuspectsWaiting: c.SuspectsWaiting, SuspectsRunning: c.SuspectsRunning}
 	others := make(map[Status]int)
 	for _, n := range c.Tasks {
 		if n.Queue != OtherLines && wanted(n) {

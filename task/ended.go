@@ -149,6 +149,13 @@ func (w *Worker) forget(runs ...*Run) {
 	w.handlers.Add(-len(runs))
 }
 
+// clearSuspect is for a run whose task is no suspect any more: it has saved a new checkpoint.
+func (w *Worker) clearSuspect(r *Run) {
+	if w.slots.clearSuspect(r) {
+		w.claims.nudge()
+	}
+}
+
 // logEnd writes the line of a status change.
 func (w *Worker) logEnd(t *Task, c *Change) {
 	level := slog.LevelInfo

@@ -8,7 +8,7 @@ import (
 
 // PendingReason returns why a claimable task is not claimed: no live worker knows its kind, or
 // serves its queue; its queue is paused; its time has not come; the slots of all workers that could
-// run it are taken by unresponsive handlers; or it is a suspect, which waits for others to end. It
+// run it are taken by unresponsive handlers; or it is a suspect, which waits for those of another group. It
 // is empty when it waits only for a free slot, and when the task is not claimable, except that of a
 // running task it says whether its handler is unresponsive. workers and paused are what [Client.Workers] and [Client.Count]
 // have returned; now is compared with the task's RunAt, which is the store's clock.
@@ -35,7 +35,7 @@ func PendingReason(t Task, workers []WorkerInfo, paused []string, now time.Time)
 	case len(serves) > 0 && !slices.ContainsFunc(serves, WorkerInfo.free):
 		return "unresponsive handlers, which have all slots"
 	case t.Suspect():
-		return fmt.Sprintf("its turn as a suspect: it was in %d crashes in a row, and a worker runs one suspect at a time", t.CrashStreak)
+		return fmt.Sprintf("the turn of its group of suspects, %s: it was in two crashes in a row, and a worker runs one such group at a time", t.Suspicion)
 	}
 	return ""
 }

@@ -42,8 +42,10 @@ type ClaimRequest struct {
 	Kinds []KindClaim
 	// Queues are the only ones claimed from; none means every queue.
 	Queues []string
-	// Suspect: one of the tasks may be a suspect.
-	Suspect bool
+	// Suspects bounds those of the tasks that are suspects, of the group Suspicion. When that is
+	// zero one of any group may be claimed, if Suspects is not zero (rule 26).
+	Suspects  int
+	Suspicion Suspicion
 	// Except are ids of a few tasks that are not wanted now.
 	Except []string
 	// Into is memory that the answer may take, as in append(Into[:0], ...). It may be nil.
@@ -194,8 +196,11 @@ type ReclaimReply struct {
 	// they decide whose fault it was.
 	Evidence bool
 	State    WorkerState
-	// Suspects: when it was marked, it held a suspect.
-	Suspects bool
+	// Suspects is how many suspects it held when it was marked. Split halves them, or where there
+	// was none, those that were in a crash already: it is the id at which the second half begins,
+	// in the order of their ids, and empty when there were fewer than two (rule 26).
+	Suspects int
+	Split    string
 	// Tasks are running ones that it still holds.
 	Tasks []Task
 	// Done: it holds none, and is removed.
@@ -256,6 +261,8 @@ type Counts struct {
 	Tasks []Count
 	// Paused are the paused queues, sorted.
 	Paused []string
+	// SuspectsWaiting and SuspectsRunning are how many of the tasks are suspects.
+	SuspectsWaiting, SuspectsRunning int
 }
 
 // SortCounts puts counts into the order in which a store returns them.

@@ -32,7 +32,7 @@ type Run struct {
 	decided  atomic.Bool // what becomes of it is decided
 	claimed  time.Time
 	started  time.Time // zero while it waits for a slot
-	suspect  bool      // as claimed
+	suspect  bool      // its slot counts as a suspect's; guarded by the slots' lock
 
 	// What the detector knows, which one goroutine uses: since when the context has ended, by what,
 	// and whether it was reported that the handler goes on.

@@ -19,6 +19,8 @@ type saver struct {
 	queue  []*save
 	turns  turns
 	closed bool // no call begins any more
+	// cleared is told of a run whose task is no suspect any more.
+	cleared func(*Run)
 }
 
 // save is a change within a run on its way to the store.
@@ -198,7 +200,11 @@ func (r *Run) settle() {
 		r.log.giveBack(x.change.Log)
 		return
 	}
+	suspect := r.task.Suspect()
 	r.task.Counters = x.change.Counters
+	if suspect && !r.task.Suspect() {
+		r.saver.cleared(r)
+	}
 	if x.change.Checkpoint != nil {
 		r.task.Checkpoint = x.change.Checkpoint
 	}

@@ -76,9 +76,13 @@ import "context"
 //     attempts and streaks begin at zero again, the other counters stay.
 //  25. What was asked of a run is told with every answer to its worker's beats until the run has
 //     ended: notifications get lost. Asking twice is asking once, and Cancel outweighs Interrupt.
-//  26. A suspect, a task with two crashes in a row, is claimed only by a claim that says so, and
-//     one by a claim. Reclaim says whether a dead worker held one: then the others' runs are no
-//     crashes, and one bad task does not fail the ninety-nine beside it.
+//  26. A suspect is a task that a change has given a Suspicion, its group, which it keeps until it
+//     has ended, is retried, or a change takes the group away. It is claimed only by a claim that
+//     says so: as many of the claim's group as it says, or one of any group. Reclaim says how many
+//     a dead worker held, and where two halves of them meet: the others' runs are no crashes, and
+//     of suspects only one that died alone is charged. One bad task does not fail the ninety-nine
+//     beside it, nor keep them waiting for each other. A claim costs no more where many suspects
+//     wait.
 //  27. A run's log is kept as it came, of all runs together the last MaxLog bytes. A result is kept
 //     byte for byte when the task has succeeded.
 //  28. History keeps the newest MaxHistory runs of a task; the counters count all.
@@ -87,7 +91,7 @@ import "context"
 //     it. The clock is the store's, or the caller's where that is behind: a clock that leaps ahead
 //     by a week must not remove everything at once. Two prunings at a time do no harm.
 //  30. Count's numbers are those of one moment, except that an ended task may be counted a little
-//     later than it ended.
+//     later than it ended. Those of the suspects count tasks that the others count too.
 //  31. A complete beat, sent while no claim of that worker is under way, is answered with the runs
 //     that the worker holds and did not list: a claim whose answer was lost is found again. Where a
 //     server may lose what it has confirmed when it begins anew, as after a failover, each beat is

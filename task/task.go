@@ -54,9 +54,8 @@ type Task struct {
 }
 
 // Suspect says that the task may be what kills its workers: two crashes in a row, without a new
-// checkpoint in between. It then runs while no other suspect does, and if its worker dies it
-// alone is charged.
-func (t Task) Suspect() bool { return t.CrashStreak >= 2 }
+// checkpoint in between.
+func (t Task) Suspect() bool { return t.Suspicion != 0 }
 
 // Counters say how a task's runs ended when it was not in success.
 type Counters struct {
@@ -74,6 +73,8 @@ type Counters struct {
 	// InterruptStreak counts the interruptions since the last new checkpoint. MaxInterruptions
 	// limits it, and each one but the first makes the task wait longer.
 	InterruptStreak int
+	// Suspicion is the group in which a suspect runs, zero for a task that is none.
+	Suspicion Suspicion
 }
 
 // Limits bound the counters. They travel with the claimed run, because the worker that takes

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/lastcall-go/lastcall/task"
@@ -22,6 +23,8 @@ type work struct {
 	InTx bool `json:",omitempty"`
 	// Hang is after how many steps an unresponsive first run does nothing more.
 	Hang int `json:",omitempty"`
+	// Poison: the handler kills its process after a while.
+	Poison bool `json:",omitempty"`
 	// Gate is a file for which a second run waits before it goes on.
 	Gate string `json:",omitempty"`
 }
@@ -39,6 +42,8 @@ var (
 	stale = task.Kind[work]{Name: "stale", MaxCrashes: -1}
 	// bare leaves nothing but its end, and hands over at last call.
 	bare = task.Kind[work]{Name: "bare", MaxCrashes: -1, OnStop: task.InterruptOnStop}
+	// mortal lasts for Pace, then succeeds, or kills its process. It is given up at three crashes.
+	mortal = task.Kind[work]{Name: "mortal", MaxCrashes: 3}
 )
 
 func (p *workerProgram) mux() *task.Mux {
@@ -48,7 +53,17 @@ func (p *workerProgram) mux() *task.Mux {
 	task.Handle(m, unresponsive, p.unresponsive)
 	task.Handle(m, stale, p.stale)
 	task.Handle(m, bare, p.bare)
+	task.Handle(m, mortal, p.mortal)
 	return m
+}
+
+// mortal says on which process it is before it ends either.
+func (p *workerProgram) mortal(ctx context.Context, r *task.Run, a work) error {
+	fmt.Printf("begun task=%s\n", r.ID())
+	if pause(ctx, a.Pace) && a.Poison {
+		return errors.Join(syscall.Kill(os.Getpid(), syscall.SIGKILL), errors.New("still alive"))
+	}
+	return ctx.Err()
 }
 
 // begin returns the step at which a run goes on.

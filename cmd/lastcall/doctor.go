@@ -173,6 +173,7 @@ func (d *doctor) tasks(ctx context.Context, b backend, server bool) {
 	}
 	d.workers(workers)
 	d.waiting(counts, workers)
+	d.suspects(counts)
 }
 
 func (d *doctor) workers(all []task.WorkerInfo) {
@@ -231,6 +232,14 @@ func (d *doctor) waiting(counts task.Counts, workers []task.WorkerInfo) {
 	}
 	for _, queue := range counts.Paused {
 		d.warn("queues", "%s is paused, and %d tasks wait in it: lastcall resume %s", queue, waiting[queue], queue)
+	}
+}
+
+// suspects says that there are some, and what that means.
+func (d *doctor) suspects(counts task.Counts) {
+	if waiting, running := counts.SuspectsWaiting, counts.SuspectsRunning; waiting+running > 0 {
+		d.warn("suspects", "%d wait and %d run: each was in two crashes in a row, so a worker runs them in groups, one group at a time, "+
+			"until it is known which one ends its process; lastcall show ID has a task's group and crashes", waiting, running)
 	}
 }
 

@@ -115,10 +115,11 @@ func (m *metrics) watchTasks(s task.Store) {
 }
 
 var (
-	phaseDesc = prometheus.NewDesc("lastcall_stop_phase", "1 for the phase that the process is in: running, drain, interrupt or close.", []string{"phase"}, nil)
-	leftDesc  = prometheus.NewDesc("lastcall_stop_remaining_seconds", "How much time is left in the present phase of a stop. Only then, and where there is a deadline.", nil, nil)
-	tasksDesc = prometheus.NewDesc("lastcall_tasks", "How many tasks there are in the store.", []string{"queue", "kind", "status"}, nil)
-	upDesc    = prometheus.NewDesc("lastcall_store_up", "1 if the store has answered this scrape.", nil, nil)
+	phaseDesc    = prometheus.NewDesc("lastcall_stop_phase", "1 for the phase that the process is in: running, drain, interrupt or close.", []string{"phase"}, nil)
+	leftDesc     = prometheus.NewDesc("lastcall_stop_remaining_seconds", "How much time is left in the present phase of a stop. Only then, and where there is a deadline.", nil, nil)
+	tasksDesc    = prometheus.NewDesc("lastcall_tasks", "How many tasks there are in the store.", []string{"queue", "kind", "status"}, nil)
+	suspectsDesc = prometheus.NewDesc("lastcall_suspects", "How many of the tasks were in two crashes in a row, and run in groups.", []string{"state"}, nil)
+	upDesc       = prometheus.NewDesc("lastcall_store_up", "1 if the store has answered this scrape.", nil, nil)
 )
 
 // stopCollector tells of a group's stop.
@@ -174,7 +175,11 @@ const (
 )
 
 // Describe implements prometheus.Collector.
-func (c *taskCollector) Describe(ch chan<- *prometheus.Desc) { ch <- tasksDesc; ch <- upDesc }
+func (c *taskCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- tasksDesc
+	ch <- suspectsDesc
+	ch <- upDesc
+}
 
 // Collect implements prometheus.Collector.
 func (c *taskCollector) Collect(ch chan<- prometheus.Metric) {
@@ -187,6 +192,8 @@ func (c *taskCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, n := range counts.Tasks {
 		ch <- prometheus.MustNewConstMetric(tasksDesc, prometheus.GaugeValue, float64(n.N), n.Queue, n.Kind, string(n.Status))
 	}
+	ch <- prometheus.MustNewConstMetric(suspectsDesc, prometheus.GaugeValue, float64(counts.SuspectsWaiting), "waiting")
+	ch <- prometheus.MustNewConstMetric(suspectsDesc, prometheus.GaugeValue, float64(counts.SuspectsRunning), "running")
 }
 
 func (c *taskCollector) ask() (task.Counts, error) {

@@ -65,5 +65,6 @@ func digest(seed maphash.Seed, c task.Counts) uint64 {
 	for _, queue := range c.Paused {
 		maphash.WriteComparable(&h, queue)
 	}
+	maphash.WriteComparable(&h, [2]int{c.SuspectsWaiting, c.SuspectsRunning})
 	return h.Sum64()
 }

@@ -95,11 +95,18 @@ func (s *Store) Count(ctx context.Context) (task.Counts, error) {
 		return task.Counts{}, err
 	}
 	defer s.mu.Unlock()
+	counts := task.Counts{Paused: slices.Sorted(maps.Keys(s.paused))}
 	numbers := make(map[task.Count]int)
 	for _, t := range s.tasks {
 		numbers[task.Count{Queue: t.Queue, Kind: t.Kind, Status: t.Status}]++
+		switch {
+		case !t.Suspect():
+		case t.Status == task.StatusRunning:
+			counts.SuspectsRunning++
+		default:
+			counts.SuspectsWaiting++
+		}
 	}
-	counts := task.Counts{Paused: slices.Sorted(maps.Keys(s.paused))}
 	for c, n := range numbers {
 		c.N = n
 		counts.Tasks = append(counts.Tasks, c)

@@ -79,9 +79,9 @@ func tookAll(req task.ClaimRequest, tasks []task.Task) bool {
 }
 
 // claimArgs are the arguments of the statement Claim: the worker and its epoch, how many tasks,
-// whether a suspect may be one, which tasks are not wanted; and as columns, with an element for
+// how many suspects may be among them, which tasks are not wanted; and as columns, with an element for
 // each route: its number, its names, how many tasks of the kind, the position to begin at, and the
-// kind's limits.
+// kind's limits; and the group of the suspects.
 func (s *Store) claimArgs(req task.ClaimRequest, routes []cursor) []any {
 	n := len(routes)
 	var (
@@ -109,8 +109,17 @@ func (s *Store) claimArgs(req task.ClaimRequest, routes []cursor) []any {
 			except = append(except, key)
 		}
 	}
-	return []any{workerKey(req.Worker), s.epochs.of(req.Worker), int64(max(req.Max, 0)), req.Suspect, except,
-		numbers, kinds, queues, most, priorities, queued, runAts, ids, attempts, crashes, interruptions}
+	return []any{workerKey(req.Worker), s.epochs.of(req.Worker), int64(max(req.Max, 0)), int64(max(req.Suspects, 0)), except,
+		numbers, kinds, queues, most, priorities, queued, runAts, ids, attempts, crashes, interruptions, groupArg(req)}
+}
+
+// groupArg is the group of suspects that a claim wants, null for any.
+func groupArg(req task.ClaimRequest) *int64 {
+	if req.Suspicion == 0 || req.Suspects <= 0 {
+		return nil
+	}
+	group := int64(req.Suspicion)
+	return &group
 }
 
 // claimAnswer is the answer of the statement Claim: arrays with an element for each task, and, from
@@ -124,12 +133,11 @@ type claimAnswer struct {
 	queued   []bool
 	runAts   []time.Time
 	created  []time.Time
-	suspect  []bool
 	keys     []string
 	payloads [][]byte
 
 	again                                                         [][16]byte
-	lastRuns                                                      []int64
+	lastRuns, suspicions                                          []int64
 	runs, attempts, interruptions, crashes, crashStreaks, streaks []int32
 	reasons, errors                                               []string
 	checkpoints                                                   [][]byte
@@ -140,8 +148,8 @@ type claimAnswer struct {
 // readClaim reads an answer. No row: the worker is not registered, or the claim comes too late.
 func readClaim(row pgx.Row) (*claimAnswer, error) {
 	var a claimAnswer
-	err := row.Scan(&a.clock, &a.started, &a.ids, &a.routes, &a.priority, &a.queued, &a.runAts, &a.created, &a.suspect, &a.keys, &a.payloads,
-		&a.again, &a.lastRuns, &a.runs, &a.attempts, &a.interruptions, &a.crashes, &a.crashStreaks, &a.streaks, &a.reasons, &a.errors,
+	err := row.Scan(&a.clock, &a.started, &a.ids, &a.routes, &a.priority, &a.queued, &a.runAts, &a.created, &a.keys, &a.payloads,
+		&a.again, &a.lastRuns, &a.runs, &a.attempts, &a.interruptions, &a.crashes, &a.crashStreaks, &a.streaks, &a.suspicions, &a.reasons, &a.errors,
 		&a.checkpoints, &a.fractions, &a.messages)
 	if noRows(err) {
 		return nil, task.ErrWorkerGone
@@ -176,7 +184,7 @@ func (a *claimAnswer) tasks(req task.ClaimRequest, routes []cursor) ([]task.Task
 		if n, ok := before[a.ids[i]]; ok {
 			a.addHistory(&t, n)
 		}
-		if !a.suspect[i] {
+		if !t.Suspect() {
 			ends[a.routes[i]] = o.position
 		}
 		tasks = append(tasks, t)
@@ -188,7 +196,7 @@ func (a *claimAnswer) tasks(req task.ClaimRequest, routes []cursor) ([]task.Task
 func (a *claimAnswer) addHistory(t *task.Task, n int) {
 	t.Run, t.Runs = max(a.lastRuns[n]+1, a.clock), int(a.runs[n])+1
 	t.Counters = task.Counters{Attempts: int(a.attempts[n]), Interruptions: int(a.interruptions[n]), Crashes: int(a.crashes[n]),
-		CrashStreak: int(a.crashStreaks[n]), InterruptStreak: int(a.streaks[n])}
+		CrashStreak: int(a.crashStreaks[n]), InterruptStreak: int(a.streaks[n]), Suspicion: task.Suspicion(a.suspicions[n])}
 	t.Reason, t.Error, t.Checkpoint = task.Reason(a.reasons[n]), a.errors[n], a.checkpoints[n]
 	t.Progress = task.Progress{Fraction: a.fractions[n], Message: a.messages[n]}
 }

@@ -31,6 +31,9 @@ func (s *Store) Count(ctx context.Context) (task.Counts, error) {
 // addedTasks is the status under which the counts have all tasks that are there.
 const addedTasks = "added"
 
+// The lines of the suspects, which have no kind.
+const suspectsWaiting, suspectsRunning = "waiting", "running"
+
 func collectCounts(rows pgx.Rows) (counts task.Counts, err error) {
 	numbers := make(map[task.Count]int)
 	var (
@@ -40,6 +43,10 @@ func collectCounts(rows pgx.Rows) (counts task.Counts, err error) {
 	_, err = pgx.ForEachRow(rows, []any{&queue, &kind, &status, &n}, func() error {
 		queued := task.Count{Queue: queue, Kind: kind, Status: task.StatusQueued}
 		switch {
+		case kind == "" && status == suspectsWaiting:
+			counts.SuspectsWaiting = n
+		case kind == "" && status == suspectsRunning:
+			counts.SuspectsRunning = n
 		case kind == "":
 			counts.Paused = append(counts.Paused, queue)
 		case status == addedTasks:

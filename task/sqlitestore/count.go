@@ -33,10 +33,15 @@ func (s *Store) Count(ctx context.Context) (task.Counts, error) {
 	err := each(ctx, s.reader, "Counts", nil, func(rows *sql.Rows) error {
 		var c task.Count
 		err := rows.Scan(&c.Queue, &c.Kind, &c.Status, &c.N)
-		if c.Kind == "" {
-			counts.Paused = append(counts.Paused, c.Queue)
-		} else {
+		switch {
+		case c.Kind != "":
 			counts.Tasks = append(counts.Tasks, c)
+		case c.Status == "":
+			counts.Paused = append(counts.Paused, c.Queue)
+		case c.Status == task.StatusRunning:
+			counts.SuspectsRunning = c.N
+		default:
+			counts.SuspectsWaiting = c.N
 		}
 		return err
 	})

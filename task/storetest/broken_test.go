@@ -313,7 +313,7 @@ var breaches = map[string]func(b *broken){
 	"26": func(b *broken) {
 		inner := b.claim
 		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
-			req.Suspect = true
+			req.Suspects = max(req.Suspects, 1)
 			return inner(ctx, req)
 		}
 	},

@@ -8,48 +8,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-var suspectRules = []rule{
-	{"26", "a suspect is claimed only by a claim that says so, and one by a claim", func(t *T) {
-		t.join("w")
-		var suspects []string
-		for range 2 {
-			id := t.add()
-			crashed := change(t.claim("w", 1)[0], task.StatusInterrupted)
-			crashed.Counters.CrashStreak = 2
-			t.mustApply(crashed)
-			// It is out of the way until both are there.
-			suspects = append(suspects, id)
-			if got := t.claim("w", 10); len(got) != 0 {
-				t.Fatalf("a claim that wants no suspect got %v", ids(got))
-			}
-		}
-		plain := t.add()
-		req := request("w", 10)
-		req.Suspect = true
-		got, err := t.Store.Claim(t.Context(), req)
-		if err != nil || !slices.Equal(ids(got), []string{suspects[0], plain}) {
-			t.Errorf("claimed %v, %v; want %s and %s", ids(got), err, suspects[0], plain)
-		}
-		left, err := t.Store.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Seq: 1, Max: 10})
-		if err != nil || !left.Suspects || len(left.Tasks) != 2 {
-			t.Fatalf("%+v, %v", left, err)
-		}
-		for _, c := range left.Tasks {
-			taken := change(c, task.StatusInterrupted)
-			taken.Reclaimed = true
-			t.mustApply(taken)
-		}
-		if left, err := t.Store.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Max: 10}); err != nil || !left.Done {
-			t.Errorf("%+v, %v", left, err)
-		}
-	}},
-	{"26", "a worker that held no suspect is not said to have held one", func(t *T) {
-		t.run("w")
-		left, err := t.Store.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Seq: 1, Max: 10})
-		if err != nil || left.Suspects {
-			t.Errorf("%+v, %v", left, err)
-		}
-	}},
+var missingRules = []rule{
 	{"31", "a complete beat is answered with the runs that it does not list", func(t *T) {
 		a := t.run("w")
 		t.add()

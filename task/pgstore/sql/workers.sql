@@ -44,8 +44,18 @@ from @.workers w where w.gone is null order by w.id
 
 -- name: MarkDead
 -- The worker's row is locked, so that what says that the worker is back comes before this, or too
--- late.
-update @.workers w set dead = true, evidence = $2, suspects = exists (select 1 from @.running r where r.worker = $1 and r.suspect)
+-- late. Its suspects are counted and halved now, as they are when its runs begin to be moved: those
+-- whose run has saved a new checkpoint are none any more. Where there are none, those that were in a
+-- crash are halved, which may become some.
+update @.workers w set dead = true, evidence = $2, (suspects, split) = (
+	select s.n, s.ids[(cardinality(s.ids) + 1) / 2 + 1] from (
+		select count(r.suspicion) as n,
+			coalesce(array_agg(r.task order by r.task) filter (where r.suspicion is not null), array_agg(r.task order by r.task)) as ids
+		from @.running r
+		left join lateral (select k.run, k.crash_streak from @.checkpoints k where k.task = r.task and k.step = '' limit 1) k on true
+		where r.worker = $1 and r.crash_streak > 0 and case when k.run = r.run then k.crash_streak > 0 else true end
+	) s
+)
 where worker = $1 and gone is null and not dead and case
 	when not $2 then seq = $3
 	when state = 'stopped' then true
@@ -53,7 +63,7 @@ where worker = $1 and gone is null and not dead and case
 	else not exists (select 1 from pg_stat_get_activity(null) a where a.application_name = w.session and a.usesysid = w.role) end
 
 -- name: MarkedDead
-select dead, evidence, suspects, state from @.workers where worker = $1 and gone is null
+select dead, evidence, suspects, split, state from @.workers where worker = $1 and gone is null
 
 -- name: RemoveDeadWorker
 update @.workers set gone = now() where worker = $1 and dead and gone is null and not exists (select 1 from @.running where worker = $1)

@@ -1,11 +1,11 @@
 -- Statements of Count and Prune.
 
 -- name: Counts
--- what can be claimed is counted along an index
+-- what can be claimed is counted along an index; the suspects have no kind
 with w as materialized (
-	select queue, kind, sum(interrupted) as interrupted, count(*) as n from waiting where due = 1 group by kind, suspect, queue
+	select queue, kind, sum(interrupted) as interrupted, count(*) as n, sum(suspect) as suspects from waiting where due = 1 group by kind, suspect, queue
 	union all
-	select queue, kind, sum(interrupted), count(*) from waiting where due = 0 group by 1, 2
+	select queue, kind, sum(interrupted), count(*), sum(suspect) from waiting where due = 0 group by 1, 2
 )
 select queue, kind, status, sum(n) from (
 	select queue, kind, 'queued' as status, n - interrupted as n from w
@@ -16,6 +16,10 @@ select queue, kind, status, sum(n) from (
 	union all
 	select queue, kind, status, n from counts
 ) group by 1, 2, 3 having sum(n) > 0
+union all
+select '', '', 'waiting', coalesce(sum(suspects), 0) from w
+union all
+select '', '', 'running', count(*) from running where crash_streak > 0 and suspicion <> 0
 union all
 select queue, '', '', 0 from paused
 
