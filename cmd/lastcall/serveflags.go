@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,6 +44,7 @@ func (s *serveFlags) define(cmd *cobra.Command) {
 	f.StringVar(&s.given.Store, "store", "", "where the tasks are: "+storeUsage)
 	f.StringVar(&s.storeFile, "store-file", "", "file that has the address of the store")
 	f.Var(newDuration(&s.grace, 0, minGrace, maxGrace), "grace", "time from the stop signal to the platform's SIGKILL (default 30s, or LASTCALL_GRACE)")
+	f.Var(newDuration(&s.given.Retention, 0, minRetention, maxDelay), "retention", "for how long ended tasks are kept (default 7 days); of several servers on a store the shortest counts")
 	for _, o := range overrides() {
 		switch field := o.field(&s.given).(type) {
 		case *bool:
@@ -69,6 +71,12 @@ func (s *serveFlags) read(cmd *cobra.Command) (c config, err error) {
 	}
 	if address != "" {
 		c.Store, c.storeFile = address, s.storeFile
+	}
+	if cmd.Flags().Changed("retention") {
+		c.Retention = s.given.Retention
+	}
+	if cmd.Flags().Changed("concurrency") && s.given.Concurrency == 0 {
+		return c, errors.New(noConcurrency)
 	}
 	for _, o := range overrides() {
 		if !cmd.Flags().Changed(o.name) {
