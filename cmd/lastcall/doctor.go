@@ -106,10 +106,13 @@ func (d *doctor) programs() {
 // schema reports whether a store can be reached and used.
 func (d *doctor) schema(ctx context.Context, address string) bool {
 	if !isPostgres(address) {
-		readers, err := checkFile(ctx, address)
+		readers, strays, err := checkFile(ctx, address)
 		if err != nil {
 			d.fail("store", "%v", err)
 			return false
+		}
+		if strays != nil {
+			d.fail("store", "%v", strays)
 		}
 		d.ok("store", "%s can be opened, and nothing in it is damaged", shownStore(address))
 		if readers != nil {
@@ -135,16 +138,17 @@ func (d *doctor) schema(ctx context.Context, address string) bool {
 	return true
 }
 
-// checkFile opens a SQLite file and reads all of it. Readers says that others can do so too.
-func checkFile(ctx context.Context, address string) (readers, err error) {
+// checkFile opens a SQLite file and reads all of it. Readers says that others can do so too, strays that
+// a process has another file open that had this one's name.
+func checkFile(ctx context.Context, address string) (readers, strays, err error) {
 	s, err := openStore(ctx, address, openOptions{}, slog.Default())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if file, ok := s.(*sqlitestore.Store); ok {
-		readers, err = file.CheckPermissions(), file.CheckIntegrity(ctx)
+		readers, strays, err = file.CheckPermissions(), file.CheckProcesses(ctx), file.CheckIntegrity(ctx)
 	}
-	return readers, errors.Join(err, s.Close())
+	return readers, strays, errors.Join(err, s.Close())
 }
 
 // clock compares the store's clock with this machine's, between which it was read.

@@ -41,13 +41,11 @@ func openStore(ctx context.Context, address string, opt openOptions, log *slog.L
 		return nil, err
 	}
 	path := strings.TrimPrefix(address, "sqlite:")
-	if !opt.create {
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("store %s: no such file: serve or submit makes it", address)
-		}
-	}
 	s, err := sqlitestore.Open(ctx, sqlitestore.Config{Path: path, MustExist: !opt.create, Logger: log})
 	if !opt.create && errors.Is(err, fs.ErrNotExist) {
+		if _, missing := os.Stat(path); missing != nil {
+			return nil, fmt.Errorf("store %s: no such file: serve or submit makes it", address)
+		}
 		return nil, fmt.Errorf("store %s: there are no tasks in it, and no tables for them: serve or submit makes them", address)
 	}
 	if err != nil {
