@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/internal/safelog"
 )
 
 // WorkerConfig says what a worker does. Only Store and Mux are needed.
@@ -115,7 +116,7 @@ func newWorker(cfg WorkerConfig) *Worker {
 	if err != nil {
 		host = "unknown"
 	}
-	log, poll := cmp.Or(cfg.Logger, slog.Default()), cmp.Or(cfg.Poll, 250*time.Millisecond)
+	log, poll := safelog.New(cfg.Logger), cmp.Or(cfg.Poll, 250*time.Millisecond)
 	w := &Worker{store: cfg.Store, mux: cfg.Mux, log: log, observer: observer{observe: cfg.Observe, log: log}}
 	w.slots.limit, w.slots.spare = cmp.Or(cfg.Concurrency, 10), cfg.SpareSlots
 	w.detector = detector{log: log, observer: &w.observer, slots: &w.slots}

@@ -65,12 +65,16 @@ func TestStore_RefusesToGoOnWhateverTakesItsFilesAway(t *testing.T) {
 		do   func(t *testing.T, dir, path string)
 		want string
 	}{
-		"the log is removed":           {func(t *testing.T, _, path string) { rename(t, path+"-wal", path+".aside") }, "its log, with -wal after the name, was removed"},
-		"the index is removed":         {func(t *testing.T, _, path string) { rename(t, path+"-shm", path+".aside") }, "-shm after the name, was removed"},
-		"another log":                  {func(t *testing.T, _, path string) { rename(t, path+"-wal", path+".aside"); write(t, path+"-wal") }, "-wal after the name, was replaced"},
-		"a parent directory's name":    {func(t *testing.T, dir, _ string) { rename(t, dir, dir+"2") }, "the file was removed"},
-		"a backup in its place":        {func(t *testing.T, _, path string) { write(t, path+".new"); rename(t, path+".new", path) }, "the file was replaced"},
-		"a parent directory's content": {func(t *testing.T, dir, path string) { rename(t, dir, dir+"2"); mkdir(t, filepath.Dir(path)); write(t, path) }, "the file was replaced"},
+		"the log is removed":        {func(t *testing.T, _, path string) { rename(t, path+"-wal", path+".aside") }, "its log, with -wal after the name, was removed"},
+		"the index is removed":      {func(t *testing.T, _, path string) { rename(t, path+"-shm", path+".aside") }, "-shm after the name, was removed"},
+		"another log":               {func(t *testing.T, _, path string) { rename(t, path+"-wal", path+".aside"); write(t, path+"-wal") }, "-wal after the name, was replaced"},
+		"a parent directory's name": {func(t *testing.T, dir, _ string) { rename(t, dir, dir+"2") }, "the file was removed"},
+		"a backup in its place":     {func(t *testing.T, _, path string) { write(t, path+".new"); rename(t, path+".new", path) }, "the file was replaced"},
+		"a parent directory's content": {func(t *testing.T, dir, path string) {
+			rename(t, dir, dir+"2")
+			mkdir(t, filepath.Dir(path))
+			write(t, path)
+		}, "the file was replaced"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "parent", "data")

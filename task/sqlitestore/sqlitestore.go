@@ -50,6 +50,7 @@ import (
 
 	_ "modernc.org/sqlite" // the driver
 
+	"github.com/lastcall-go/lastcall/internal/safelog"
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
@@ -118,10 +119,7 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := checkPlace(path); err != nil {
 		return nil, err
 	}
-	s := &Store{path: path, log: cfg.Logger, now: time.Now, closed: make(chan struct{})}
-	if s.log == nil {
-		s.log = slog.Default()
-	}
+	s := &Store{path: path, log: safelog.New(cfg.Logger), now: time.Now, closed: make(chan struct{})}
 	former := &lockDir{dir: path + "-workers", boot: bootID(), log: s.log}
 	holder := former.lockHeld()
 	tables, err := look(ctx, path)
