@@ -96,15 +96,7 @@ func TestHook_APanicInAnyOfThemEndsNeitherTheProcessNorTheWorker(t *testing.T) {
 				g := b.serve(b.store)
 				id := b.enqueue()
 				time.Sleep(time.Second)
-				got := b.get(id)
-				switch {
-				case c.want == "" && got.Status != task.StatusSucceeded:
-					t.Errorf("it is %s: %s", got.Status, got.Error)
-				case c.want != "" && (got.Attempts != 1 || got.Crashes != 0 || !strings.Contains(got.Error, c.want)):
-					t.Errorf("it is %s, %+v: %s", got.Status, got.Counters, got.Error)
-				case strings.HasPrefix(c.want, "panic") && !strings.Contains(got.Error, "goroutine "):
-					t.Errorf("no stack: %s", got.Error)
-				}
+				b.heard(id, c.want)
 				if b.handle != nil && b.middleware == nil {
 					b.handle = fine
 					b.want(b.enqueue(), task.StatusSucceeded, "", 0, 0, 0)
@@ -112,6 +104,20 @@ func TestHook_APanicInAnyOfThemEndsNeitherTheProcessNorTheWorker(t *testing.T) {
 				b.stop(g, 0)
 			})
 		})
+	}
+}
+
+// heard checks a task whose handler's code has panicked with a text, or somebody else's if it is empty.
+func (b *bench) heard(id, text string) {
+	b.t.Helper()
+	got := b.get(id)
+	switch {
+	case text == "" && got.Status != task.StatusSucceeded:
+		b.t.Errorf("it is %s: %s", got.Status, got.Error)
+	case text != "" && (got.Attempts != 1 || got.Crashes != 0 || !strings.Contains(got.Error, text)):
+		b.t.Errorf("it is %s, %+v: %s", got.Status, got.Counters, got.Error)
+	case strings.HasPrefix(text, "panic") && !strings.Contains(got.Error, "goroutine "):
+		b.t.Errorf("no stack: %s", got.Error)
 	}
 }
 

@@ -215,3 +215,15 @@ func TestConfig_KeysAreCamelCaseAndInTheExample(t *testing.T) {
 		t.Errorf("only %d keys were found", keys)
 	}
 }
+
+func TestServe_TheGraceOfTheEnvironmentHasTheBoundsOfTheFlag(t *testing.T) {
+	for text, want := range map[string]string{"8760h": "more than 7 days", "1ms": "less than 100ms", "-3s": "negative", "soon": "no duration", "": "", "none": "", "45s": ""} {
+		if err := checkGrace(text); (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), graceEnv)) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	t.Setenv(graceEnv, "8760h")
+	if _, _, err := run(t, "serve", "--store", "sqlite:"+filepath.Join(t.TempDir(), "x")); err == nil || !strings.Contains(err.Error(), "more than 7 days") {
+		t.Error(err)
+	}
+}

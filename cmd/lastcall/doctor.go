@@ -240,14 +240,13 @@ func (d *doctor) waiting(counts task.Counts, workers []task.WorkerInfo) {
 
 // grace compares what serve would take for its grace here with what the platform says.
 func (d *doctor) grace() {
-	text := d.env("LASTCALL_GRACE")
+	text := d.env(graceEnv)
 	grace := 30 * time.Second
-	if text != "" && text != "none" {
-		var err error
-		if grace, err = time.ParseDuration(text); err != nil || grace <= 0 {
-			d.fail("grace", "LASTCALL_GRACE is %q, and serve would refuse it: use a duration, as 45s", text)
-			return
-		}
+	if err := checkGrace(text); err != nil {
+		d.fail("grace", "serve would refuse %v", err)
+		return
+	} else if text != "" && text != "none" {
+		grace, _ = time.ParseDuration(text) // it is one
 	}
 	switch {
 	case d.env("KUBERNETES_SERVICE_HOST") != "" && text == "none":

@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,6 +60,20 @@ func (s *serveFlags) define(cmd *cobra.Command) {
 	cmd.MarkFlagsMutuallyExclusive("store", "store-file")
 }
 
+// graceEnv has the grace, which beats the file's.
+const graceEnv = "LASTCALL_GRACE"
+
+// checkGrace refuses what the flag refuses too.
+func checkGrace(text string) error {
+	if text == "" || text == "none" {
+		return nil
+	}
+	if _, err := parseDuration(text, minGrace, maxGrace); err != nil {
+		return fmt.Errorf("%s %.40q: %w", graceEnv, text, err)
+	}
+	return nil
+}
+
 // read is the configuration that the file and the flags make together.
 func (s *serveFlags) read(cmd *cobra.Command) (c config, err error) {
 	if s.file != "" {
@@ -74,6 +90,11 @@ func (s *serveFlags) read(cmd *cobra.Command) (c config, err error) {
 	}
 	if cmd.Flags().Changed("retention") {
 		c.Retention = s.given.Retention
+	}
+	if s.grace == 0 {
+		if err := checkGrace(os.Getenv(graceEnv)); err != nil {
+			return c, err
+		}
 	}
 	if cmd.Flags().Changed("concurrency") && s.given.Concurrency == 0 {
 		return c, errors.New(noConcurrency)
