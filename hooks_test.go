@@ -56,6 +56,30 @@ func local(t *testing.T) net.Listener {
 	return l
 }
 
+// hangUp stops a group whose server's ConnState has panicked at the end of a connection, which net/http
+// tells of where it no longer recovers.
+func hangUp(t *testing.T, g *lastcall.Group) {
+	l := local(t)
+	closed := make(chan struct{})
+	srv := &http.Server{ReadHeaderTimeout: time.Minute, ConnState: func(_ net.Conn, s http.ConnState) {
+		if s == http.StateClosed {
+			close(closed)
+		}
+		panic("ConnState")
+	}}
+	if err := g.HTTP("api", srv, l); err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(c, "no request\r\n\r\n")
+	<-closed
+	_ = c.Close() // it has been closed there
+	g.Stop(nil)
+}
+
 // Whatever code of the user's panics, the stop is an orderly one, and says so.
 func TestHook_APanicInAnyOfThemEndsInAnOrderlyStop(t *testing.T) {
 	type armed struct {
@@ -72,27 +96,7 @@ func TestHook_APanicInAnyOfThemEndsInAnOrderlyStop(t *testing.T) {
 			}
 			g.Stop(nil)
 		}},
-		"ConnState": {do: func(t *testing.T, g *lastcall.Group) {
-			l := local(t)
-			closed := make(chan struct{})
-			srv := &http.Server{ReadHeaderTimeout: time.Minute, ConnState: func(_ net.Conn, s http.ConnState) {
-				if s == http.StateClosed { // which net/http tells of where it no longer recovers
-					close(closed)
-				}
-				panic("ConnState")
-			}}
-			if err := g.HTTP("api", srv, l); err != nil {
-				t.Fatal(err)
-			}
-			c, err := net.Dial("tcp", l.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, _ = io.WriteString(c, "no request\r\n\r\n")
-			<-closed
-			_ = c.Close() // it has been closed there
-			g.Stop(nil)
-		}},
+		"ConnState": {do: hangUp},
 	}
 	errs := map[string]error{"a nil pointer": nilPointer(), "Error": rotten{"Error"}, "Unwrap": rotten{"Unwrap"}, "Is": rotten{"Is"}, "As": rotten{"As"}}
 	for what, err := range errs {
