@@ -37,8 +37,9 @@ type WorkerConfig struct {
 	// where they cannot see that its process is dead. It beats five times as often. 0 means 15 s;
 	// less than 1 s is refused.
 	Lease time.Duration
-	// Poll is how often the worker looks for tasks that nothing told it about. 0 means 250 ms. For
-	// dead neighbours that nothing told it about it looks every six polls.
+	// Poll is how often the worker asks the store for tasks that nothing told it about. 0 means 250
+	// ms. The PostgreSQL store answers from what it found in the last second; Client.Wake tells it of
+	// more. For dead neighbours that nothing told it about the worker looks every six polls.
 	Poll time.Duration
 	// Queues are the only ones that the worker takes tasks from. None means every queue.
 	Queues []string

@@ -97,6 +97,9 @@ func newTask(m map[string]json.RawMessage, waiting map[string]string) (task.NewT
 			return task.NewTask{}, problem("invalid", "%.40q is not known: a task has %s", name, strings.Join(newTaskNames, ", "))
 		}
 	}
+	if _, ok := m["kind"]; !ok {
+		return task.NewTask{}, problem("invalid", `"kind" is missing: name the kind of the task`)
+	}
 	payload, ok := m["payload"]
 	if !ok {
 		return task.NewTask{}, problem("invalid", `"payload" is missing: give the task's input, as JSON, or null`)
