@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/safelog"
 )
 
 // A Group is a set of named goroutines, servers and closers that stop
@@ -124,13 +126,10 @@ func newGroup(ctx context.Context, cfg Config) (*Group, error) {
 		return nil, err
 	}
 	g := &Group{
-		cfg: cfg, log: cfg.Logger, budget: b,
+		cfg: cfg, log: safelog.New(cfg.Logger), budget: b,
 		id:     groupIDs.Add(1),
 		values: context.WithoutCancel(ctx), outer: groupOf(ctx),
 		changed: make(chan struct{}, 1), done: make(chan struct{}),
-	}
-	if g.log == nil {
-		g.log = slog.Default()
 	}
 	g.loopEnd, g.endLoops = context.WithCancelCause(context.Background())
 	g.workEnd, g.endWork = context.WithCancelCause(context.Background())
@@ -149,7 +148,7 @@ func (g *Group) Ready() bool { return g.ready.Load() }
 // Stop makes the last call and returns at once; Wait waits for the rest. A nil
 // cause is an ordinary end. Any other is a failure: it is in the report and makes
 // the exit code 1. Only the first stop counts.
-func (g *Group) Stop(cause error) { g.begin(cause, nil) }
+func (g *Group) Stop(cause error) { g.begin(sound(cause), nil) }
 
 // Wait waits until the group has stopped and returns the outcome of everyone.
 // From the first Wait on, a group made by New stops by itself when everything

@@ -77,6 +77,7 @@ func (w *Worker) run(r *Run) {
 		if end.cause == nil {
 			end.cause = r.ctx.cause()
 		}
+		end.cause = sound(end.cause)
 		end.stopping = closed(r.stopping)
 		r.ctx.end()
 		w.ended(r, &end)

@@ -93,6 +93,23 @@ func recovered(bad **PanicError) {
 	}
 }
 
+// sound returns why a context has ended, or the panic of that error: it may be one of the user's, who
+// has ended the context of the worker.
+func sound(cause error) error {
+	if cause == nil {
+		return nil
+	}
+	var bad *PanicError
+	func() {
+		defer recovered(&bad)
+		_ = is[*PanicError](cause) || errors.Is(cause, ErrLeaseLost)
+	}()
+	if bad != nil {
+		return bad
+	}
+	return cause
+}
+
 // is reports whether an error is of a type, or wraps one that is.
 func is[E error](err error) bool {
 	_, ok := errors.AsType[E](err)

@@ -34,7 +34,7 @@ func (w *Worker) recordUnresponsive(ctx, last context.Context, giveUpStore func(
 	case <-last.Done():
 		return
 	}
-	by, ok := errors.AsType[*lastcall.InterruptError](context.Cause(ctx))
+	by, ok := errors.AsType[*lastcall.InterruptError](sound(context.Cause(ctx)))
 	if !ok || by.Until.IsZero() {
 		return
 	}

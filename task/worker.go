@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/internal/safelog"
 )
 
 // WorkerConfig says what a worker does. Only Store and Mux are needed.
@@ -36,8 +37,9 @@ type WorkerConfig struct {
 	// where they cannot see that its process is dead. It beats five times as often. 0 means 15 s;
 	// less than 1 s is refused.
 	Lease time.Duration
-	// Poll is how often the worker looks for tasks that nothing told it about. 0 means 250 ms. For
-	// dead neighbours that nothing told it about it looks every six polls.
+	// Poll is how often the worker asks the store for tasks that nothing told it about. 0 means 250
+	// ms. The PostgreSQL store answers from what it found in the last second; Client.Wake tells it of
+	// more. For dead neighbours that nothing told it about the worker looks every six polls.
 	Poll time.Duration
 	// Queues are the only ones that the worker takes tasks from. None means every queue.
 	Queues []string
@@ -115,7 +117,7 @@ func newWorker(cfg WorkerConfig) *Worker {
 	if err != nil {
 		host = "unknown"
 	}
-	log, poll := cmp.Or(cfg.Logger, slog.Default()), cmp.Or(cfg.Poll, 250*time.Millisecond)
+	log, poll := safelog.New(cfg.Logger), cmp.Or(cfg.Poll, 250*time.Millisecond)
 	w := &Worker{store: cfg.Store, mux: cfg.Mux, log: log, observer: observer{observe: cfg.Observe, log: log}}
 	w.slots.limit, w.slots.spare = cmp.Or(cfg.Concurrency, 10), cfg.SpareSlots
 	w.detector = detector{log: log, observer: &w.observer, slots: &w.slots}

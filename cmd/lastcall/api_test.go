@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/httpapi"
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
@@ -78,6 +80,25 @@ func TestServe_ThePlatformsListenerOnLoopbackAnswersThisMachinesNamesAlone(t *te
 			if forPlatform(probes, at).ServeHTTP(w, r); w.Code != want {
 				t.Errorf("at %s, asked by %q: %d, want %d", address, host, w.Code, want)
 			}
+		}
+	}
+}
+
+// readOnlyStore answers, and takes no writes.
+type readOnlyStore struct{ task.Store }
+
+func (readOnlyStore) Ping(context.Context) error { return errors.New("read-only") }
+
+func TestMeteredStore_IsNotReadyWhenItsStoreTakesNoWrites(t *testing.T) {
+	for _, c := range []struct {
+		store task.Store
+		want  int
+	}{{readOnlyStore{memstore.New()}, http.StatusServiceUnavailable}, {memstore.New(), http.StatusOK}} {
+		probes := newProbes(meteredStore{Store: c.store, m: newMetrics()}, nil, slog.New(slog.DiscardHandler))
+		w := httptest.NewRecorder()
+		probes.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
+		if w.Code != c.want {
+			t.Errorf("%T: %d", c.store, w.Code)
 		}
 	}
 }

@@ -106,10 +106,13 @@ func (d *doctor) programs() {
 // schema reports whether a store can be reached and used.
 func (d *doctor) schema(ctx context.Context, address string) bool {
 	if !isPostgres(address) {
-		readers, err := checkFile(ctx, address)
+		readers, strays, err := checkFile(ctx, address)
 		if err != nil {
 			d.fail("store", "%v", err)
 			return false
+		}
+		if strays != nil {
+			d.fail("store", "%v", strays)
 		}
 		d.ok("store", "%s can be opened, and nothing in it is damaged", shownStore(address))
 		if readers != nil {
@@ -135,16 +138,17 @@ func (d *doctor) schema(ctx context.Context, address string) bool {
 	return true
 }
 
-// checkFile opens a SQLite file and reads all of it. Readers says that others can do so too.
-func checkFile(ctx context.Context, address string) (readers, err error) {
+// checkFile opens a SQLite file and reads all of it. Readers says that others can do so too, strays that
+// a process has another file open that had this one's name.
+func checkFile(ctx context.Context, address string) (readers, strays, err error) {
 	s, err := openStore(ctx, address, openOptions{}, slog.Default())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if file, ok := s.(*sqlitestore.Store); ok {
-		readers, err = file.CheckPermissions(), file.CheckIntegrity(ctx)
+		readers, strays, err = file.CheckPermissions(), file.CheckProcesses(ctx), file.CheckIntegrity(ctx)
 	}
-	return readers, errors.Join(err, s.Close())
+	return readers, strays, errors.Join(err, s.Close())
 }
 
 // clock compares the store's clock with this machine's, between which it was read.
@@ -245,14 +249,13 @@ func (d *doctor) suspects(counts task.Counts) {
 
 // grace compares what serve would take for its grace here with what the platform says.
 func (d *doctor) grace() {
-	text := d.env("LASTCALL_GRACE")
+	text := d.env(graceEnv)
 	grace := 30 * time.Second
-	if text != "" && text != "none" {
-		var err error
-		if grace, err = time.ParseDuration(text); err != nil || grace <= 0 {
-			d.fail("grace", "LASTCALL_GRACE is %q, and serve would refuse it: use a duration, as 45s", text)
-			return
-		}
+	if err := checkGrace(text); err != nil {
+		d.fail("grace", "serve would refuse %v", err)
+		return
+	} else if text != "" && text != "none" {
+		grace, _ = time.ParseDuration(text) // it is one
 	}
 	switch {
 	case d.env("KUBERNETES_SERVICE_HOST") != "" && text == "none":

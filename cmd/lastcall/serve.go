@@ -59,7 +59,13 @@ func serve(cmd *cobra.Command, c config, grace time.Duration) error {
 			return err
 		}
 		s.tokens = tokens
-		settings.OnReload = tokens.Reload
+		settings.OnReload = func(ctx context.Context) error {
+			err := tokens.Reload(ctx)
+			if err == nil {
+				s.log.Info("SIGHUP: the tokens of the file are in force", "file", c.TokenFile)
+			}
+			return err
+		}
 	}
 	closeOnExec(s.log)
 	defer keepOrphans(&s.keeper, c, s.log)()
@@ -122,7 +128,8 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 		m.observe(e)
 		api.Observe(ctx, e)
 	}
-	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.Concurrency, Observe: observe, Logger: s.log})
+	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.Concurrency, Retention: c.Retention,
+		Observe: observe, Logger: s.log})
 	if err != nil {
 		return err
 	}
@@ -132,7 +139,10 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	if err := s.offer(g, m, listener, probeListener, api, newProbes(store, g.Ready, s.log)); err != nil {
 		return err
 	}
-	return announce(s.out, listener.Addr().String(), c)
+	if err := announce(s.out, listener.Addr().String(), c); err != nil {
+		s.log.Warn("cannot print where it serves", "address", listener.Addr().String(), "error", err)
+	}
+	return nil
 }
 
 // warnOfReaders warns where others can read what only this process should.

@@ -58,7 +58,7 @@ func printStory(w io.Writer, t httpapi.Task, now time.Time) error {
 		add("key", "%s", t.Key)
 	}
 	add("status", "%s since %s, %s ago", statusWord(t.Status, t.Reason), local(t.Since), ago(t.Since, now))
-	add("created", "%s", local(t.CreatedAt))
+	add("created", "%s %s", local(t.CreatedAt), t.CreatedAt.Local().Format("MST"))
 	add("payload", "%s", cut(string(t.Payload), 1000))
 	add("counts", "%d runs, %d attempts, %d interruptions, %d crashes", t.Runs, t.Attempts, t.Interruptions, t.Crashes)
 	if t.Suspicion != "" {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lastcall-go/lastcall/internal/safelog"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -43,10 +44,7 @@ const (
 //
 // It needs no token and tells nothing else, so it may listen where [Handler] must not.
 func ProbeHandler(cfg ProbeConfig) http.Handler {
-	p := &probes{ready: cfg.Ready, store: cfg.Store, log: cfg.Logger}
-	if p.log == nil {
-		p.log = slog.Default()
-	}
+	p := &probes{ready: cfg.Ready, store: cfg.Store, log: safelog.New(cfg.Logger)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", p.readyz)

@@ -110,7 +110,7 @@ func TestProblem_ARequestThatCannotBeServedIsAProblemThatSaysWhatToDo(t *testing
 	ok := `{"kind": "k", "payload": 1`
 	for _, c := range []struct{ method, target, body, sort, says string }{
 		{"POST", "/v1/tasks", `{"kind": "k"}`, "invalid", `"payload" is missing`},
-		{"POST", "/v1/tasks", `{"payload": 1}`, "invalid", `must have 1 to 100 characters`},
+		{"POST", "/v1/tasks", `{"payload": 1}`, "invalid", `"kind" is missing`},
 		{"POST", "/v1/tasks", ok + `, "Queue": "q"}`, "invalid", `"Queue" is not known: a task has id, kind`},
 		{"POST", "/v1/tasks", ok + `, "kind": "k"}`, "invalid", `"kind" is given twice`},
 		{"POST", "/v1/tasks", ok + `} {}`, "invalid", "something follows"},

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/safelog"
 )
 
 // Role is what a token allows. None includes another.
@@ -97,9 +99,7 @@ const (
 // its group, or can be written by the group, or belongs to another user who is not root. One that
 // has just been written is waited for, for a second. Nil as the logger means slog.Default().
 func LoadTokens(path string, log *slog.Logger) (*Tokens, error) {
-	if log == nil {
-		log = slog.Default()
-	}
+	log = safelog.New(log)
 	t := &Tokens{path: path, log: log, read: readTokenFile}
 	if err := t.Reload(context.Background()); err != nil {
 		return nil, err
