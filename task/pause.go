@@ -50,7 +50,7 @@ type PausedKind struct {
 	// Reason is what the operating system calls it, as "too many open files", where the error wraps a
 	// syscall.Errno, and "other" where it does not: there are few, so it can be a metric's label.
 	Reason string `json:"reason"`
-	// Error is the first line of the error, at most 300 bytes of it.
+	// Error is the first line of the error, at most 1000 bytes of it.
 	Error string `json:"error"`
 }
 
@@ -60,7 +60,7 @@ const (
 	// maxReleaseDelay bounds for how long a task waits that was tried during a pause.
 	maxReleaseDelay = 10 * time.Second
 	// maxLackText bounds the text of a PausedKind.
-	maxLackText = 300
+	maxLackText = 1000
 	// otherReason is the reason of an error that no system call has made.
 	otherReason = "other"
 )

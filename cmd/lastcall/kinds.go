@@ -111,7 +111,7 @@ func (c *checker) kind(k kindConfig) execkind.Kind {
 	user := c.user(k.User)
 	out := execkind.Kind{
 		Name: c.name, Queue: k.Queue, Argv: k.Exec, Dir: c.dir(k.Dir), Env: c.env(k.Env, user),
-		User: user, Limits: c.limits(k.Limits), HostPID: k.HostPID,
+		User: user, Limits: c.limits(k.Limits), MaxTmp: c.maxTmp(k.Limits), HostPID: k.HostPID,
 		Concurrency: c.count("concurrency", k.Concurrency, 0),
 		MaxAttempts: c.count("retry.maxAttempts", k.Retry.MaxAttempts, -1),
 		MaxCrashes:  c.count("maxCrashes", k.MaxCrashes, -1),

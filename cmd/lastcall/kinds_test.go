@@ -118,7 +118,7 @@ func TestKinds_EveryProblemOfAKindIsToldWithItsLineAndWhatToDo(t *testing.T) {
 		"exec: [./good.sh]\n    retry:\n      backoff: 0s":                  ":6: kind k: retry.backoff: 0s is less than 10ms",
 		"exec: [./good.sh]\n    user: [a]":                                  ":5: a list is no text",
 		"exec: [./good.sh]\n    limits: 256Mi":                              ":5: 256Mi is no mapping",
-		"exec: [./good.sh]\n    limits: {ram: 1Gi}":                         ":5: unknown key ram: the keys here are memory, cpu, pids",
+		"exec: [./good.sh]\n    limits: {ram: 1Gi}":                         ":5: unknown key ram: the keys here are memory, cpu, pids, tmpdir",
 		"exec: [./good.sh]\n    limits:\n      memory: lots":                ":6: kind k: limits.memory: \"lots\" is no amount of memory: write it as 256Mi",
 		"exec: [./good.sh]\n    limits:\n      cpu: 1s":                     ":6: kind k: limits.cpu: \"1s\" is no number of processors: write it as 500m",
 		"exec: [./good.sh]\n    limits:\n      pids: 1":                     ":6: kind k: limits.pids: 1: use 2 or more, or leave it out",

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/lastcall-go/lastcall"
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/execkind"
 	"github.com/lastcall-go/lastcall/internal/proc"
@@ -62,6 +63,14 @@ func (s *service) confine() error {
 		return fmt.Errorf("limits of kinds: %w", err)
 	}
 	return nil
+}
+
+// sweep removes what dead runs have left, if there are programs.
+func (s *service) sweep(g *lastcall.Group, r *execkind.Runner) error {
+	if len(s.config.programs) == 0 {
+		return nil
+	}
+	return g.Go("sweep", r.Sweep)
 }
 
 // queues says where the tasks of a kind wait that is submitted to this server.

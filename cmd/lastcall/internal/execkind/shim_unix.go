@@ -38,7 +38,7 @@ func Shim() int {
 		return 1
 	}
 	if err = errors.Join(err, confine.Undumpable(), first.Start.Isolation.Enter()); err != nil {
-		s.report(report{Failed: err.Error()})
+		s.report(failure(err))
 		return 0
 	}
 	if first.Start.Try {
@@ -73,8 +73,12 @@ type shim struct {
 
 func (s *shim) run(st start) int {
 	scratch, noScratch := openFolder(st.Scratch) // before the program can put another one there
+	if noScratch == nil {
+		scratch.hold()
+	}
+	s.report(report{Starting: true})
 	if err := s.start(st); err != nil {
-		s.report(report{Failed: err.Error()})
+		s.report(failure(err))
 		return 0
 	}
 	s.report(report{Started: s.tree.PID()})
