@@ -39,7 +39,9 @@ func ParseMemory(text string) (int64, error) {
 }
 
 // ParseSize reads an amount of room on a disk, as 256Mi or 1G.
-func ParseSize(text string) (int64, error) { return parseSize(text, "room", "which is used up at once") }
+func ParseSize(text string) (int64, error) {
+	return parseSize(text, "room", "which is used up at once")
+}
 
 // parseSize reads an amount of bytes.
 func parseSize(text, of, tooLittle string) (int64, error) {

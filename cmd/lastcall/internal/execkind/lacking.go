@@ -43,7 +43,10 @@ var remedies = map[syscall.Errno]string{
 func (k Kind) notStarted(err error) error {
 	errno, _ := errors.AsType[syscall.Errno](err)
 	what := remedies[errno]
-	if what == "" {
+	switch {
+	case errno == syscall.E2BIG:
+		what = fmt.Sprintf("its arguments and environment are too long: none may have more than %d bytes, and all together are bounded, too: write what is long to a file", MaxString())
+	case what == "":
 		what = k.whyNotStarted()
 	}
 	return task.PauseKind(fmt.Errorf("%s cannot be started: %w: %s", k.Path, err, what))
