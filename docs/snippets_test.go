@@ -26,8 +26,10 @@ import (
 // import of its own.
 var packages = []string{
 	"context",
+	"fmt",
 	"log/slog",
 	"net",
+	"os/exec",
 	"slices",
 	"testing",
 	"time",
@@ -62,6 +64,7 @@ var given = map[string]string{
 		var ctx  context.Context
 		var pool *pgxpool.Pool`,
 	"docs/tasks.md": `
+		type Args struct{ File string }
 		type letters   struct{ To []string }
 		type letterbox []string
 		var readers letters

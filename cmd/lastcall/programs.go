@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -34,6 +35,12 @@ func (s *service) registerPrograms(mux *task.Mux, store task.Store) *execkind.Ru
 	return r
 }
 
+// A server with programs has a thread for each of them that runs, and some for itself.
+const (
+	spareThreads = 16
+	maxThreads   = 256
+)
+
 // confine closes this process to programs of its user, and finds out how programs can be kept apart
 // from it and from each other.
 func (s *service) confine() error {
@@ -43,6 +50,7 @@ func (s *service) confine() error {
 	if len(s.config.programs) == 0 {
 		return nil
 	}
+	proc.ReserveThreads(min(cmp.Or(s.config.Concurrency, 10)+spareThreads, maxThreads))
 	var err error
 	s.isolation, err = execkind.FindIsolation(&s.keeper)
 	if err != nil {

@@ -217,10 +217,13 @@ func (s *supervised) lost() error {
 
 // neverBegan reports whether the shim has certainly not started the program. A program may kill its
 // shim before that has told of the start; but it cannot make it end by itself, as the Go runtime does
-// where there is no thread for it.
+// where there is no thread for it, by an exit code or by SIGABRT, which the shim ignores from others.
 func (s *supervised) neverBegan() bool {
-	state := s.cmd.ProcessState
-	byItself := state != nil && closedWithin(0, s.done) && state.Exited()
+	byItself := false
+	if state := s.cmd.ProcessState; state != nil && closedWithin(0, s.done) {
+		status, ok := state.Sys().(syscall.WaitStatus)
+		byItself = state.Exited() || ok && status.Signaled() && status.Signal() == syscall.SIGABRT
+	}
 	return !s.started && s.exit == nil && (!s.starting || byItself)
 }
 

@@ -63,6 +63,9 @@ func (s *shim) try() int {
 	return 0
 }
 
+// shimThreads is how many a shim needs at once, and a few more.
+const shimThreads = 6
+
 type shim struct {
 	orders  *gob.Decoder
 	reports *gob.Encoder
@@ -76,6 +79,7 @@ func (s *shim) run(st start) int {
 	if noScratch == nil {
 		scratch.hold()
 	}
+	proc.ReserveThreads(shimThreads) // what ends this process for want of one does so before the program begins
 	s.report(report{Starting: true})
 	if err := s.start(st); err != nil {
 		s.report(failure(err))
