@@ -206,10 +206,10 @@ func (s *supervised) kill() {
 
 // lost says that the shim ended without having told how the program ended.
 func (s *supervised) lost() error {
-	if s.exit != nil || s.failed != nil {
+	switch told := s.exit != nil || s.failed != nil; {
+	case told:
 		return nil
-	}
-	if s.neverBegan() {
+	case s.neverBegan():
 		return fmt.Errorf("the shim that was to start the program has ended before (%s)", s.shimEnd)
 	}
 	return fmt.Errorf("the shim that watched over the program has ended (%s), and the program was killed with it", s.shimEnd)
