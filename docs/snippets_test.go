@@ -26,10 +26,12 @@ import (
 // import of its own.
 var packages = []string{
 	"context",
+	"fmt",
 	"log/slog",
 	"net",
 	"net/http",
 	"net/http/pprof",
+	"os/exec",
 	"slices",
 	"testing",
 	"time",
@@ -70,6 +72,7 @@ var given = map[string]string{
 		var ctx  context.Context
 		var pool *pgxpool.Pool`,
 	"docs/tasks.md": `
+		type Args struct{ File string }
 		type letters   struct{ To []string }
 		type letterbox []string
 		var readers letters

@@ -20,11 +20,13 @@ type ending struct {
 	cause error
 	// stopping: last call had been made.
 	stopping bool
+	// lack is what the worker lacks, if the error says so.
+	lack *lack
 }
 
 // decide says what becomes of a task whose handler has returned. In this order: a panic is an
 // attempt; nil has succeeded; a permanent error has failed; a cancelled one is cancelled; a snooze
-// waits; a timeout is an attempt; after a stop began, or when it was asked for, anything else is an
+// waits; what the worker lacks releases it; a timeout is an attempt; after a stop began, or when it was asked for, anything else is an
 // interruption; what the handler calls a crash is one; and everything else is an attempt.
 //
 // The methods of the error are the handler's own code, and so is its kind's Backoff. One that
@@ -64,6 +66,8 @@ func (c *Change) judge(t *Task, p *policy, e *ending) (bad *PanicError) {
 		c.quiet(e)
 	case snoozed != nil:
 		c.Status, c.Error, c.Delay = StatusQueued, "", snoozed.wait
+	case e.lack != nil:
+		c.Status, c.Reason = StatusInterrupted, ReasonReleased
 	case errors.Is(e.cause, ErrTimeout):
 		c.attempt(t, p)
 	case errors.Is(e.cause, ErrInterruptRequested):

@@ -128,6 +128,9 @@ type Beat struct {
 	// Unresponsive are tasks whose handlers have not returned although their contexts ended 10 s
 	// ago; at most 100 of them. The newest beat's are kept.
 	Unresponsive []string
+	// Paused are kinds that the worker does not claim now, since their handlers have said [PauseKind].
+	// The newest beat's are kept.
+	Paused []PausedKind
 	// Runs are those that the worker believes to have; none asks nothing.
 	Runs []Fence
 	// ListsAllRuns: the worker has no others. Such a beat is called complete.

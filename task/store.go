@@ -102,7 +102,7 @@ import "context"
 //     id first, by chance or by guessing it, would otherwise have its own work done in the name of
 //     the other, who is told that all is well.
 //  33. Workers tells what a worker's first beat said of it, and what the newest one said of its
-//     state and of its unresponsive handlers.
+//     state, of its unresponsive handlers and of the kinds that it has paused.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
 	// 2, 21, 32). All that are not left out are recorded together; after an error, all or none. A task may

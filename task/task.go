@@ -152,8 +152,9 @@ const (
 	ReasonLost Reason = "lost"
 	// ReasonRequested: somebody has asked for it, with [Client.Interrupt].
 	ReasonRequested Reason = "requested"
-	// ReasonReleased: no handler was called. The worker had claimed an interrupted task ahead of a
-	// slot, or while its process was told to end, and gave it back. Counters do not count it.
+	// ReasonReleased: the worker gave the task back, and counters do not count the run. Either no
+	// handler was called, as when an interrupted task was claimed ahead of a slot or while the process
+	// was told to end; or the handler said with PauseKind that this worker cannot run its kind now.
 	ReasonReleased Reason = "released"
 )
 

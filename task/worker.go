@@ -60,7 +60,7 @@ type WorkerConfig struct {
 // the claimer asks the store for tasks, the slots say for how many and when their handlers are
 // called, the runSet has those that have not ended, the pool has the goroutines that call handlers,
 // the saver and the recorder write what becomes of them, the detector finds handlers that do not
-// return, the heartbeat keeps the worker registered, the watcher looks after the other workers, and
+// return, the pauses are of kinds that cannot run here now, the heartbeat keeps the worker registered, the watcher looks after the other workers, and
 // the pruner removes what is old.
 type Worker struct {
 	store    Store
@@ -78,6 +78,7 @@ type Worker struct {
 	runs     runSet
 	beats    heartbeat
 	detector detector
+	pauses   pauses
 	watcher  watcher
 	pruner   pruner
 	pool     *goroutinePool
@@ -121,10 +122,11 @@ func newWorker(cfg WorkerConfig) *Worker {
 	w := &Worker{store: cfg.Store, mux: cfg.Mux, log: log, observer: observer{observe: cfg.Observe, log: log}}
 	w.slots.limit, w.slots.spare = cmp.Or(cfg.Concurrency, 10), cfg.SpareSlots
 	w.detector = detector{log: log, observer: &w.observer, slots: &w.slots}
+	w.pauses.log = log
 	w.beats = heartbeat{store: w.store, mux: w.mux, runs: &w.runs, log: log, name: cmp.Or(cfg.Name, host), host: host, lease: cfg.Lease,
-		queues: slices.Clone(cfg.Queues), slots: w.slots.limit, unresponsive: w.detector.named}
+		queues: slices.Clone(cfg.Queues), slots: w.slots.limit, unresponsive: w.detector.named, pauses: &w.pauses}
 	w.claims = claimer{store: w.store, mux: w.mux, queues: slices.Clone(cfg.Queues), poll: poll, log: log,
-		slots: &w.slots, runs: &w.runs, beats: &w.beats, start: w.start, kick: make(chan struct{}, 1)}
+		slots: &w.slots, runs: &w.runs, beats: &w.beats, pauses: &w.pauses, start: w.start, kick: make(chan struct{}, 1)}
 	w.watcher = watcher{store: w.store, poll: poll, log: log, beats: &w.beats, observer: &w.observer,
 		nudge: w.claims.nudge, gone: make(chan struct{}, 1)}
 	w.pruner = pruner{store: w.store, retention: max(0, cmp.Or(cfg.Retention, 7*24*time.Hour)), log: log}

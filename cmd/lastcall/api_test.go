@@ -19,7 +19,7 @@ func TestServe_OffersTasksToThisMachineAndProbesToThePlatform(t *testing.T) {
 	store := memstore.New()
 	ready := true
 	log := slog.New(slog.DiscardHandler)
-	probes := newProbes(store, func() bool { return ready }, log)
+	probes := newProbes(store, nil, nil, func() bool { return ready }, log)
 	api, err := httpapi.New(httpapi.Config{Store: store, Logger: log})
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestServe_OffersTasksToThisMachineAndProbesToThePlatform(t *testing.T) {
 
 func TestServe_ThePlatformsListenerTellsNothingOfTasks(t *testing.T) {
 	store := memstore.New()
-	probes := newProbes(store, nil, slog.New(slog.DiscardHandler))
+	probes := newProbes(store, nil, nil, nil, slog.New(slog.DiscardHandler))
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/v1/tasks": 404, "/v1/counts": 404, "/": 404} {
 		w := httptest.NewRecorder()
 		probes.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", path, nil))
@@ -65,7 +65,7 @@ func TestServe_ThePlatformsListenerTellsNothingOfTasks(t *testing.T) {
 }
 
 func TestServe_ThePlatformsListenerOnLoopbackAnswersThisMachinesNamesAlone(t *testing.T) {
-	probes := newProbes(memstore.New(), nil, slog.New(slog.DiscardHandler))
+	probes := newProbes(memstore.New(), nil, nil, slog.New(slog.DiscardHandler))
 	for address, answers := range map[string]map[string]int{
 		"127.0.0.1:8322": {"127.0.0.1:8322": 200, "localhost": 200, "[::1]:8322": 200, "evil.example": 421, "127.0.0.1.evil.example:8322": 421, "": 421},
 		"0.0.0.0:8322":   {"10.0.0.7:8322": 200, "pod.example": 200},
@@ -94,7 +94,7 @@ func TestMeteredStore_IsNotReadyWhenItsStoreTakesNoWrites(t *testing.T) {
 		store task.Store
 		want  int
 	}{{readOnlyStore{memstore.New()}, http.StatusServiceUnavailable}, {memstore.New(), http.StatusOK}} {
-		probes := newProbes(meteredStore{Store: c.store, m: newMetrics()}, nil, slog.New(slog.DiscardHandler))
+		probes := newProbes(meteredStore{Store: c.store, m: newMetrics()}, nil, nil, slog.New(slog.DiscardHandler))
 		w := httptest.NewRecorder()
 		probes.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
 		if w.Code != c.want {

@@ -198,6 +198,7 @@ func (d *doctor) workers(all []task.WorkerInfo) {
 				n, w.PID, plain(w.Host), n, w.Slots, plain(strings.Join(w.Unresponsive[:min(n, 5)], ", ")))
 		}
 	}
+	d.paused(all)
 	switch {
 	case dead > 0 && running == 0:
 		d.warn("workers", "%d dead, and none that could take up their tasks: start lastcall serve on this store", dead)
@@ -207,6 +208,27 @@ func (d *doctor) workers(all []task.WorkerInfo) {
 		d.warn("workers", "none is running: tasks wait until lastcall serve is started on this store")
 	default:
 		d.ok("workers", "%d running, %d stopping", running, stopping)
+	}
+}
+
+// paused tells of kinds that a worker cannot run now.
+func (d *doctor) paused(all []task.WorkerInfo) {
+	for _, w := range all {
+		for _, k := range w.Paused {
+			if !living(w) {
+				continue
+			}
+			able := slices.ContainsFunc(all, func(o task.WorkerInfo) bool {
+				return living(o) && o.State == task.WorkerRunning && slices.Contains(o.Kinds, k.Kind) &&
+					!slices.ContainsFunc(o.Paused, func(p task.PausedKind) bool { return p.Kind == k.Kind })
+			})
+			meanwhile := "no worker runs its tasks, which wait"
+			if able {
+				meanwhile = "other workers take its tasks meanwhile"
+			}
+			d.warn("paused", "process %d on %s cannot run kind %s now: %s; %s. It tries again by itself, once a minute at least",
+				w.PID, plain(w.Host), plain(k.Kind), plain(k.Error), meanwhile)
+		}
 	}
 }
 

@@ -116,7 +116,11 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	if err := offerDemoKinds(g, &mux, c); err != nil {
 		return err
 	}
-	g.Defer("programs", s.registerPrograms(&mux, opened).Close) // before the store's, which lets go of the worker's lock
+	programs := s.registerPrograms(&mux, opened)
+	g.Defer("programs", programs.Close) // before the store's, which lets go of the worker's lock
+	if err := s.sweep(g, programs); err != nil {
+		return err
+	}
 	api, err := httpapi.New(httpapi.Config{
 		Store: store, Addr: listener.Addr(), Queues: queues(c.programs), KnownKindsOnly: c.KnownKindsOnly, Tokens: s.tokens, Stopping: lastcall.LastCall,
 		OnResponse: m.served, Logger: s.log,
@@ -133,10 +137,11 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	if err != nil {
 		return err
 	}
+	m.watchWorker(worker)
 	if err := g.Go("worker", worker.Serve); err != nil {
 		return err
 	}
-	if err := s.offer(g, m, listener, probeListener, api, newProbes(store, g.Ready, s.log)); err != nil {
+	if err := s.offer(g, m, listener, probeListener, api, newProbes(store, worker, g.Ready, s.log)); err != nil {
 		return err
 	}
 	if err := announce(s.out, listener.Addr().String(), c); err != nil {

@@ -116,7 +116,7 @@ var reasons = map[task.Reason]string{
 	task.ReasonFrozen:    "frozen: its process had stood still for too long",
 	task.ReasonLost:      "lost: its worker gave no more signs of life",
 	task.ReasonRequested: "requested: somebody asked for it",
-	task.ReasonReleased:  "released: its worker gave it back before it began",
+	task.ReasonReleased:  "released: its worker gave it back, and nothing is counted",
 }
 
 // because says why a run ended, where the status alone does not.

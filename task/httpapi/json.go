@@ -247,13 +247,15 @@ type worker struct {
 	Since    time.Time        `json:"since"`
 	// Unresponsive are the tasks of handlers that do not return.
 	Unresponsive []string `json:"unresponsive"`
+	// Paused are the kinds that it cannot run now.
+	Paused []task.PausedKind `json:"paused"`
 }
 
 func workerOf(w task.WorkerInfo) worker {
 	return worker{
 		Worker: w.Worker, Name: w.Name, Host: w.Host, PID: w.PID, Kinds: append([]string{}, w.Kinds...),
 		Queues: append([]string{}, w.Queues...), Slots: w.Slots, Unresponsive: append([]string{}, w.Unresponsive...), Lease: w.Lease.String(),
-		State: w.State, Liveness: w.Liveness, Dead: w.Dead, Since: w.Since.UTC(),
+		State: w.State, Liveness: w.Liveness, Dead: w.Dead, Since: w.Since.UTC(), Paused: append([]task.PausedKind{}, w.Paused...),
 	}
 }
 
@@ -261,7 +263,7 @@ func (j worker) info() (task.WorkerInfo, error) {
 	lease, err := time.ParseDuration(j.Lease)
 	return task.WorkerInfo{
 		Beat: task.Beat{Worker: j.Worker, Name: j.Name, Host: j.Host, PID: j.PID, Kinds: j.Kinds, Queues: j.Queues, Slots: j.Slots,
-			Unresponsive: j.Unresponsive, Lease: lease, State: j.State},
+			Unresponsive: j.Unresponsive, Paused: j.Paused, Lease: lease, State: j.State},
 		Liveness: j.Liveness, Dead: j.Dead, Since: j.Since,
 	}, err
 }

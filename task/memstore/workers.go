@@ -24,6 +24,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 		return task.BeatReply{}, task.ErrWorkerGone
 	case b.Seq > w.beat.Seq:
 		w.beat.Seq, w.beat.State, w.beat.Unresponsive = b.Seq, b.State, slices.Clone(b.Unresponsive)
+		w.beat.Paused = slices.Clone(b.Paused)
 	}
 	w.beat.Runs, w.beat.ListsAllRuns = nil, false
 	reply := s.reply(b)

@@ -197,6 +197,7 @@ create table @.workers (
 	seq      bigint not null,
 	state    text not null,
 	unresponsive text[] not null default '{}', -- the tasks of its unresponsive handlers
+	paused   jsonb not null default '[]', -- the kinds that it does not claim now, and why
 	since    timestamptz not null default now(),
 	session  text, -- the application_name of its process's session
 	role     oid, -- the role of that session

@@ -174,6 +174,7 @@ create table workers (
 	seq      integer not null,
 	state    text    not null,
 	unresponsive text not null default '[]',
+	paused   text    not null default '[]', -- the kinds that it does not claim now, and why
 	since    integer not null,
 	boot     text    not null, -- the boot in which the lock was taken, '' if there is none
 	dead     integer not null default 0,
