@@ -9,10 +9,10 @@ import (
 // PendingReason returns why a claimable task is not claimed: no live worker knows its kind, or
 // serves its queue; its queue is paused; all of them have paused its kind, with [PauseKind]; its
 // time has not come; the slots of all workers that could run it are taken by unresponsive handlers;
-// or it is a suspect, which waits for those of another group. It
-// is empty when it waits only for a free slot, and when the task is not claimable, except that of a
-// running task it says whether its handler is unresponsive. workers and paused are what [Client.Workers] and [Client.Count]
-// have returned; now is compared with the task's RunAt, which is the store's clock.
+// or it is a suspect, which waits for those of another group. It is empty when it waits only for a
+// free slot, and when the task is not claimable, except that of a running task it says whether its
+// handler is unresponsive. workers and paused are what [Client.Workers] and [Client.Count] have
+// returned; now is compared with the task's RunAt, which is the store's clock.
 func PendingReason(t Task, workers []WorkerInfo, paused []string, now time.Time) string {
 	if !t.Status.Claimable() {
 		for _, w := range workers {

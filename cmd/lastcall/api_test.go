@@ -19,7 +19,7 @@ func TestServe_OffersTasksToThisMachineAndProbesToThePlatform(t *testing.T) {
 	store := memstore.New()
 	ready := true
 	log := slog.New(slog.DiscardHandler)
-	probes := newProbes(store, nil, nil, func() bool { return ready }, log)
+	probes := newProbes(store, nil, func() bool { return ready }, log)
 	api, err := httpapi.New(httpapi.Config{Store: store, Logger: log})
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestServe_OffersTasksToThisMachineAndProbesToThePlatform(t *testing.T) {
 
 func TestServe_ThePlatformsListenerTellsNothingOfTasks(t *testing.T) {
 	store := memstore.New()
-	probes := newProbes(store, nil, nil, nil, slog.New(slog.DiscardHandler))
+	probes := newProbes(store, nil, nil, slog.New(slog.DiscardHandler))
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/v1/tasks": 404, "/v1/counts": 404, "/": 404} {
 		w := httptest.NewRecorder()
 		probes.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", path, nil))

@@ -78,8 +78,8 @@ func tookAll(req task.ClaimRequest, tasks []task.Task) bool {
 	return len(tasks) < req.Max
 }
 
-// claimArgs are the arguments of the statement Claim: the worker and its epoch, how many tasks,
-// how many suspects may be among them, which tasks are not wanted; and as columns, with an element for
+// claimArgs are the arguments of the statement Claim: the worker and its epoch, how many tasks, how
+// many suspects may be among them, which tasks are not wanted; and as columns, with an element for
 // each route: its number, its names, how many tasks of the kind, the position to begin at, and the
 // kind's limits; and the group of the suspects.
 func (s *Store) claimArgs(req task.ClaimRequest, routes []cursor) []any {
