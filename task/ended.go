@@ -25,6 +25,9 @@ func (w *Worker) ended(r *Run, end *ending) {
 		w.forget(r)
 		return
 	}
+	if end.err != nil {
+		r.settleStreaks(w.last)
+	}
 	r.close(end, &c)
 	if c.Reason == ReasonRequested {
 		w.claims.avoid(c.Task) // before it can be claimed again

@@ -37,6 +37,9 @@ var (
 	// ErrIDConflict means that the id of a new task is another task's, of another kind or with another
 	// payload: what was asked for was not recorded, and will not be under this id.
 	ErrIDConflict = errors.New("task: id is another task's")
+	// ErrHeldUp means that a transaction that is still open has saved or finished the run in its
+	// [Run.SaveTx] or [Run.FinishTx]: what was to be written waits for its end.
+	ErrHeldUp = errors.New("task: a transaction that is still open has the run")
 	// ErrStoreFull means that the store has no room for more, and that nothing was recorded. What it
 	// has accepted is safe.
 	ErrStoreFull = errors.New("task: the store has no room left")

@@ -200,6 +200,6 @@ func (r *Run) settle() {
 	}
 	r.task.Counters = x.change.Counters
 	if x.change.Checkpoint != nil {
-		r.task.Checkpoint = x.change.Checkpoint
+		r.task.Checkpoint, r.inDoubt = x.change.Checkpoint, false
 	}
 }

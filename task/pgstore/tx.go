@@ -149,6 +149,22 @@ func (s *Store) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) ([]
 
 // FinishTx implements task.TxStore. It waits for another transaction that has locked the run.
 func (s *Store) FinishTx(ctx context.Context, tx task.Tx, c task.Change) error {
+	if c.Status != task.StatusSucceeded {
+		return fmt.Errorf("%w: only a success can be recorded in a transaction, not %s", task.ErrInvalid, c.Status)
+	}
+	return s.changeTx(ctx, tx, c)
+}
+
+// SaveTx implements task.TxStore. It waits for another transaction that has locked the run.
+func (s *Store) SaveTx(ctx context.Context, tx task.Tx, c task.Change) error {
+	if c.Status != task.StatusRunning {
+		return fmt.Errorf("%w: a checkpoint is of a run that goes on, not of one that is %s", task.ErrInvalid, c.Status)
+	}
+	return s.changeTx(ctx, tx, c)
+}
+
+// changeTx makes a change in a transaction of the caller's, or makes that one impossible to commit.
+func (s *Store) changeTx(ctx context.Context, tx task.Tx, c task.Change) error {
 	if err := s.usable(ctx); err != nil {
 		return err
 	}
@@ -156,12 +172,10 @@ func (s *Store) FinishTx(ctx context.Context, tx task.Tx, c task.Change) error {
 	if !ok {
 		return errForeign(tx)
 	}
-	if c.Status != task.StatusSucceeded {
-		return fmt.Errorf("%w: only a success can be recorded in a transaction, not %s", task.ErrInvalid, c.Status)
-	}
 	if key, ok := storekit.ParseID(c.Task); ok {
-		// A row is the answer that the run was not ended.
-		err := x.row(ctx, s.q.FinishRun, finishArgs([]item{{Change: &c, key: key}}), new([][16]byte))
+		sql, args := statement(s.q.FinishRun, s.q.SaveRunTx, []item{{Change: &c, key: key}})
+		// A row is the answer that the run was not changed.
+		err := x.row(ctx, sql, args, new([][16]byte))
 		if noRows(err) {
 			return nil
 		}
