@@ -45,7 +45,7 @@ func TestEnqueue_AnIDThatIsAnotherTasksIsAConflictAndHoldsBackNoOther(t *testing
 	}
 	var tasks []task.NewTask
 	for _, o := range []*task.EnqueueOptions{nil, opt, nil} {
-		n, err := task.Prepare("k", []byte("theirs"), o)
+		n, err := task.Prepare("k", []byte(`"theirs"`), o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestEnqueue_WhatCannotBeAcceptedIsErrInvalidAndSaysWhy(t *testing.T) {
 		},
 		"must have 1": func() (task.EnqueueResult, error) { return c.Enqueue(t.Context(), "", nil, nil) },
 		"may have only letters": func() (task.EnqueueResult, error) {
-			return c.Enqueue(t.Context(), "a kind", nil, nil)
+			return c.Enqueue(t.Context(), "a kind", []byte("{}"), nil)
 		},
 		"cannot stand in an address": func() (task.EnqueueResult, error) {
 			return c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{Queue: "/"})

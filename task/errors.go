@@ -48,6 +48,9 @@ var (
 	ErrNotRunning = errors.New("task: is not running")
 	// ErrTimeout is the cause of a context that ended with its kind's Timeout.
 	ErrTimeout = errors.New("task: timeout of the kind exceeded")
+	// ErrPayload means that a payload does not decode into the type of its kind, as [Handle] says. A
+	// handler that cannot read its payload may return it too.
+	ErrPayload = errors.New("task: payload does not fit its kind")
 	// ErrClosed means that the store has been closed.
 	ErrClosed = errors.New("task: store is closed")
 	// ErrInvalid means that a task, a kind or an option cannot be accepted as it is; the text says

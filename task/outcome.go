@@ -64,6 +64,9 @@ func (c *Change) judge(t *Task, p *policy, e *ending) (bad *PanicError) {
 	case snoozed != nil:
 		c.Status, c.Error, c.Delay = StatusQueued, "", snoozed.wait
 	case errors.Is(e.cause, ErrTimeout):
+		if !errors.Is(e.err, ErrTimeout) {
+			c.Error = storable(fmt.Sprintf("%v (%v): %s", ErrTimeout, p.timeout, c.Error), maxErrorText)
+		}
 		c.attempt(t, p)
 	case errors.Is(e.cause, ErrInterruptRequested):
 		c.quiet(e)
@@ -81,6 +84,9 @@ func (c *Change) judge(t *Task, p *policy, e *ending) (bad *PanicError) {
 		c.crash(t)
 	default:
 		c.attempt(t, p)
+		if c.Status == StatusQueued && errors.Is(e.err, ErrPayload) {
+			c.Delay = max(c.Delay, payloadBackoff(c.Counters.Attempts))
+		}
 	}
 	return nil
 }
@@ -122,7 +128,9 @@ func (c *Change) interruption(t *Task, why Reason) {
 }
 
 var (
-	defaultBackoff   = jittered(doubling(time.Second, 5*time.Minute))
+	defaultBackoff = jittered(doubling(time.Second, 5*time.Minute))
+	// payloadBackoff is for a payload that another version of the program may be able to read.
+	payloadBackoff   = doubling(time.Minute, 8*time.Minute)
 	interruptBackoff = doubling(100*time.Millisecond, 30*time.Second)
 	crashBackoff     = doubling(500*time.Millisecond, 30*time.Second)
 )

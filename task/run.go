@@ -156,8 +156,12 @@ func (r *Run) SetProgress(fraction float64, message string) {
 }
 
 // Log adds a line to the task's log, of which the last MaxLog bytes are kept, for people. It is
-// written within a second or so, and with the end of the run; a SIGKILL loses that second.
+// written within a second or so, and with the end of the run; a SIGKILL loses that second. Once the
+// handler has returned it does nothing. Logger is for lines with a level and attributes.
 func (r *Run) Log(line string) {
+	if r.ctx.over.Load() {
+		return
+	}
 	r.mu.Lock()
 	r.log.add(storable(line, MaxLog/2) + "\n")
 	r.mu.Unlock()

@@ -27,7 +27,7 @@ type buffer struct {
 	s        *buffered
 	tasks    []task.NewTask
 	changes  []task.Change // saves and ends
-	found    []string // tasks that have a key or an id that it wanted
+	found    []string      // tasks that have a key or an id that it wanted
 	poisoned bool
 }
 
