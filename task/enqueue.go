@@ -157,7 +157,7 @@ func (c *Client) WithTx(tx Tx) *Client {
 	if tx == nil {
 		tx = noTx{}
 	}
-	return &Client{store: c.store, tx: tx}
+	return &Client{store: c.store, tx: tx, waits: c.waits}
 }
 
 // noTx is a transaction that was forgotten.
