@@ -26,6 +26,7 @@ import (
 // import of its own.
 var packages = []string{
 	"context",
+	"encoding/json",
 	"log/slog",
 	"net",
 	"slices",

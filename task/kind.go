@@ -63,7 +63,8 @@ type EnqueueOptions struct {
 	Priority int
 	// Delay puts off the first claim.
 	Delay time.Duration
-	// Queue is where the task waits. Empty means the kind's.
+	// Queue is where the task waits. Empty means the Queue of the Kind that enqueues or prepares it;
+	// Client.Enqueue and Prepare know a kind's name alone, and take DefaultQueue.
 	Queue string
 	// Key makes the task the only unfinished one of its kind with that key. A second Enqueue adds
 	// nothing and changes nothing: it returns the id of the unfinished task, with Existed and no

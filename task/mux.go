@@ -10,7 +10,9 @@ import (
 )
 
 // Mux maps kinds to handlers. The zero Mux is empty and ready. Register every handler before a
-// worker serves it.
+// worker serves it: one that is registered later is used from the next claim on, but
+// [Client.Workers] names the kinds that were there when the worker began, and others who look there
+// believe that no worker knows the kind.
 type Mux struct {
 	mu    sync.RWMutex
 	kinds map[string]*entry
