@@ -102,8 +102,8 @@ func (r *Run) Load(v any) (bool, error) {
 // Save is no part of a transaction that the handler has open: it is recorded at once, and stays when
 // that one is rolled back. The checkpoint is then ahead of the rows, and the work in between is
 // done by nobody. Use SaveTx for it, or save when the transaction has been committed; a crash in
-// between has that work done again. Save waits for an open transaction with a SaveTx, two seconds,
-// and is then ErrHeldUp.
+// between has that work done again. While a transaction with a SaveTx of this run is open, Save
+// waits for about two seconds, and is then ErrHeldUp.
 //
 // An error that is ErrLeaseLost means that the run is another worker's by now: stop working.
 func (r *Run) Save(ctx context.Context, v any) error {
@@ -120,7 +120,8 @@ func (r *Run) Save(ctx context.Context, v any) error {
 		if err == nil {
 			return nil
 		}
-		if heldUp := r.inDoubt && errors.Is(err, ErrHeldUp); heldUp && wait >= 800*time.Millisecond || !savedLater(err) || !pause(wctx, wait) {
+		itself := r.inDoubt && errors.Is(err, ErrHeldUp) // the handler may be waiting for itself
+		if itself && wait >= 800*time.Millisecond || !savedLater(err) || !pause(wctx, wait) {
 			return fmt.Errorf("task: save: %w", err)
 		}
 	}

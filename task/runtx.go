@@ -124,8 +124,13 @@ func (r *Run) lookUpCheckpoint(ctx context.Context) error {
 	if len(found) == 0 || found[0].Run != r.task.Run {
 		return ErrLeaseLost
 	}
-	r.task.Counters = progressed(r.task.Counters, r.task.Checkpoint, found[0].Checkpoint)
-	r.task.Checkpoint, r.inDoubt = found[0].Checkpoint, false
+	c.Counters = progressed(r.task.Counters, r.task.Checkpoint, found[0].Checkpoint)
+	if c.Counters != r.task.Counters { // which the first change has put back
+		if err := r.store.Apply(ctx, []Change{c})[0]; err != nil {
+			return err
+		}
+	}
+	r.task.Counters, r.task.Checkpoint, r.inDoubt = c.Counters, found[0].Checkpoint, false
 	return nil
 }
 
