@@ -26,6 +26,7 @@ import (
 // import of its own.
 var packages = []string{
 	"context",
+	"encoding/json",
 	"fmt",
 	"log/slog",
 	"net",

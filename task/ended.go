@@ -27,6 +27,9 @@ func (w *Worker) ended(r *Run, end *ending) {
 		w.forget(r)
 		return
 	}
+	if end.err != nil {
+		r.settleStreaks(w.last)
+	}
 	r.close(end, &c)
 	if c.Reason == ReasonReleased {
 		c.Delay = delay

@@ -69,6 +69,9 @@ func (c *Change) judge(t *Task, p *policy, e *ending) (bad *PanicError) {
 	case e.lack != nil:
 		c.Status, c.Reason = StatusInterrupted, ReasonReleased
 	case errors.Is(e.cause, ErrTimeout):
+		if !errors.Is(e.err, ErrTimeout) {
+			c.Error = storable(fmt.Sprintf("%v (%v): %s", ErrTimeout, p.timeout, c.Error), maxErrorText)
+		}
 		c.attempt(t, p)
 	case errors.Is(e.cause, ErrInterruptRequested):
 		c.quiet(e)
@@ -86,6 +89,9 @@ func (c *Change) judge(t *Task, p *policy, e *ending) (bad *PanicError) {
 		c.crash(t, suspicionOf(t.ID, strconv.FormatInt(t.Run, 10)))
 	default:
 		c.attempt(t, p)
+		if c.Status == StatusQueued && errors.Is(e.err, ErrPayload) {
+			c.Delay = max(c.Delay, payloadBackoff(c.Counters.Attempts))
+		}
 	}
 	return nil
 }
@@ -144,7 +150,9 @@ func (c *Change) interruption(t *Task, why Reason) {
 }
 
 var (
-	defaultBackoff   = jittered(doubling(time.Second, 5*time.Minute))
+	defaultBackoff = jittered(doubling(time.Second, 5*time.Minute))
+	// payloadBackoff is for a payload that another version of the program may be able to read.
+	payloadBackoff   = doubling(time.Minute, 8*time.Minute)
 	interruptBackoff = doubling(100*time.Millisecond, 30*time.Second)
 	crashBackoff     = doubling(500*time.Millisecond, 30*time.Second)
 )

@@ -174,7 +174,9 @@ type Store interface {
 //
 // A caller may leave its transaction open for as long as it likes. Meanwhile no claim, save or end
 // of another task waits for it, nor a command, a pruning or the reclaiming of a worker; and if
-// AddTx only found a key or an id that exists, the task that it found may end as well.
+// AddTx only found a key or an id that exists, the task that it found may end as well. A change of
+// the run that the transaction has saved or finished is held up: Apply waits a moment for the
+// transaction's end, and then answers with ErrHeldUp and has changed nothing.
 type TxStore interface {
 	Store
 	// AddTx is Add, as a part of tx: the tasks exist when tx commits. It wakes nobody. A task that
@@ -183,6 +185,9 @@ type TxStore interface {
 	// FinishTx is Apply of one change as a part of tx. When the run is no longer held it returns
 	// ErrLeaseLost and makes tx impossible to commit, for those who do not look at the error.
 	FinishTx(ctx context.Context, tx Tx, c Change) error
+	// SaveTx is Apply of one change within a run as a part of tx: it is made when tx commits, and
+	// never if it does not. A run that is no longer held is treated as by FinishTx.
+	SaveTx(ctx context.Context, tx Tx, c Change) error
 	// Wake says that a transaction with new tasks has been committed.
 	Wake()
 }

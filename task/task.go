@@ -6,7 +6,8 @@ import (
 )
 
 // Task is the record of a piece of work, as a store keeps it. Stores hand out copies: changing one
-// changes nothing.
+// changes nothing. It is not made to be encoded as JSON: for that, package httpapi has a view of it,
+// NewTask, which is also what the program prints.
 type Task struct {
 	// ID is a UUID, version 7, made by the client that enqueued the task.
 	ID string

@@ -167,7 +167,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 	w.base, w.lastCall, w.last, w.observer.ctx = ctx, lastCall, last, last
 	w.bases = make(map[string]*labelledContext)
 	w.recorder = recorder{store: w.store, log: w.log, ctx: last, calls: &w.handlers, written: w.written, forget: w.forget}
-	w.saver.store, w.saver.ctx, w.saver.cleared = w.store, last, w.clearSuspect
+	w.saver.store, w.saver.log, w.saver.ctx, w.saver.cleared = w.store, w.log, last, w.clearSuspect
 	if err := w.beats.register(ctx); err != nil {
 		return fmt.Errorf("task: register worker: %w", err)
 	}
