@@ -90,7 +90,7 @@ func (s *Store) Log(ctx context.Context, id string) ([]byte, error) {
 }
 
 // Count implements task.Store.
-func (s *Store) Count(ctx context.Context) (task.Counts, error) {
+func (s *Store) Count(ctx context.Context, q task.CountQuery) (task.Counts, error) {
 	if err := s.enter(ctx); err != nil {
 		return task.Counts{}, err
 	}
@@ -99,13 +99,12 @@ func (s *Store) Count(ctx context.Context) (task.Counts, error) {
 	for _, t := range s.tasks {
 		numbers[task.Count{Queue: t.Queue, Kind: t.Kind, Status: t.Status}]++
 	}
-	counts := task.Counts{Paused: slices.Sorted(maps.Keys(s.paused))}
+	tally := storekit.NewTally(q)
 	for c, n := range numbers {
 		c.N = n
-		counts.Tasks = append(counts.Tasks, c)
+		tally.Add(c)
 	}
-	task.SortCounts(counts.Tasks)
-	return counts, nil
+	return tally.Counts(slices.Collect(maps.Keys(s.paused))), nil
 }
 
 // Prune implements task.Store.

@@ -68,9 +68,10 @@ select coalesce((select l.body from @.logs l where l.task = $1), '')
 from @.tasks t where t.id = $1
 
 -- name: Count
--- The sums of the changes, and what runs.
+-- The sums of the changes, and what runs: by queue and kind, so that the caller keeps one of them.
 select queue, kind, status, sum(delta)::bigint from @.counts group by queue, kind, status
 union all
 select queue, kind, 'running', count(*) from @.running group by queue, kind
 union all
 select queue, '', '', 0 from @.paused
+order by 1, 2
