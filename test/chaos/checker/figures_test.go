@@ -14,7 +14,11 @@ func TestSummary_CountsWhatHappened(t *testing.T) {
 	t.Parallel()
 	b := sound()
 	b.event(history.Event{Fault: &history.Fault{ID: 7, Kind: "disk-full", Skipped: "no mounts here"}})
+	b.rec(1).Pruned = b.now
 	s := checker.Summary(b.History)
+	if s.Pruned != 1 || len(s.Skipped) != 1 {
+		t.Errorf("%d pruned, skipped %v", s.Pruned, s.Skipped)
+	}
 	if s.Tasks != 11 || s.Runs != 18 || !maps.Equal(s.RunsPerTask, map[int]int{1: 5, 2: 5, 3: 1}) {
 		t.Errorf("%d tasks, %d runs, %v", s.Tasks, s.Runs, s.RunsPerTask)
 	}
@@ -86,6 +90,27 @@ func TestSummary_TheTimeToRecoverEndsWithTheNextRunOfEachTaskThatWasHit(t *testi
 		"restart": {N: 1, Median: time.Second, P99: time.Second, Worst: time.Second},
 	}
 	if !maps.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+func TestSummary_TheTimesToRecoverAreSortedAndEndWithAnEffect(t *testing.T) {
+	t.Parallel()
+	b := newBook()
+	b.start("p1", "p2", "p3", "p4")
+	b.enqueue(history.Plan{Seq: 1, Steps: 9}, history.Plan{Seq: 2, Steps: 9})
+	b.run(1, 10, "p2", 0, 1, 0)
+	b.run(2, 20, "p3", 0, 1, 0)
+	b.kill(1, "p2")
+	b.now = b.now.Add(time.Minute)
+	b.run(1, 11, "p4", 0, 1, 0)
+	b.kill(2, "p3")
+	b.run(2, 21, "p4", 0, 1, 0)
+	for over := range 2 { // nothing happens after it
+		b.event(history.Event{Fault: &history.Fault{ID: 3, Kind: "restart", Over: over == 1}})
+	}
+	got := checker.Summary(b.History).Recovery
+	if want := (checker.Spread{N: 2, Median: 4 * time.Second, P99: 64 * time.Second, Worst: 64 * time.Second}); len(got) != 1 || got["kill"] != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
