@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lastcall-go/lastcall/test/chaos/checker"
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
@@ -235,4 +236,19 @@ func awayEdges() []broken {
 func TestCheck_KnowsWhereEachConditionBegins(t *testing.T) {
 	t.Parallel()
 	check(t, slices.Concat(orderEdges(), crashEdges(), graceEdges(), endEdges(), awayEdges()))
+}
+
+func TestOrder_NamesARunOnce(t *testing.T) {
+	t.Parallel()
+	for name, do := range map[string]func(*book){
+		"steps in a wrong order": func(b *book) { b.cut(of(10, 0)); b.cut(of(10, 2)) },
+		"a run that never began": func(b *book) { b.cut(of(10, history.Begun)); b.cut(of(10, 0)) },
+	} {
+		b := sound()
+		do(b)
+		found := slices.DeleteFunc(checker.Check(b.History), func(x checker.Breach) bool { return x.Rule != "order" })
+		if len(found) != 1 {
+			t.Errorf("%s: %v", name, found)
+		}
+	}
 }
