@@ -40,7 +40,7 @@ func (c *Client) Find(ctx context.Context, q Query) ([]Task, error) {
 
 // Count counts the tasks, and names the paused queues.
 func (c *Client) Count(ctx context.Context) (Counts, error) {
-	n, err := c.store.Count(ctx)
+	n, err := c.store.Count(ctx, CountQuery{})
 	if err != nil {
 		return Counts{}, fmt.Errorf("task: count: %w", err)
 	}

@@ -258,6 +258,20 @@ type Count struct {
 	N int
 }
 
+// CountQuery says how many numbers a count has; zero means all of them. Whoever may submit chooses
+// the names of queues and kinds, and so how many there are.
+type CountQuery struct {
+	// Lines bounds the lines of Tasks: those with the most tasks are there, and the others are added
+	// up in one line for each status, of OtherLines. Zero means no bound.
+	Lines int
+	// Kinds, unless nil, are the kinds that have lines of their own; those of others are added up.
+	Kinds []string
+}
+
+// OtherLines is the queue and the kind of a line of Counts that adds up others. No queue and no kind
+// can have this name.
+const OtherLines = "(other)"
+
 // Counts are the numbers of all tasks.
 type Counts struct {
 	// Tasks are sorted by queue, kind and the order of Statuses; numbers of zero are left out.
@@ -266,6 +280,9 @@ type Counts struct {
 	Paused []string
 	// SuspectsWaiting and SuspectsRunning are how many of the tasks are suspects.
 	SuspectsWaiting, SuspectsRunning int
+	// Digest is another one when a number or a paused queue is, also where the number is one of those
+	// that were added up. It can be compared within a process; a server tells none.
+	Digest uint64
 }
 
 // SortCounts puts counts into the order in which a store returns them.

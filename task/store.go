@@ -103,6 +103,8 @@ import "context"
 //     the other, who is told that all is well.
 //  33. Workers tells what a worker's first beat said of it, and what the newest one said of its
 //     state, of its unresponsive handlers and of the kinds that it has paused.
+//  34. Count needs no more memory than the lines that its query wants: others are added up as they
+//     are read, and none is lost. Its digest is that of all lines.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
 	// 2, 21, 32). All that are not left out are recorded together; after an error, all or none. A task may
@@ -152,8 +154,8 @@ type Store interface {
 	//   - all of a task: ErrNotFound.
 	Control(ctx context.Context, cmd Command) error
 
-	// Count counts the tasks (rule 30).
-	Count(ctx context.Context) (Counts, error)
+	// Count counts the tasks (rules 30, 34).
+	Count(ctx context.Context, q CountQuery) (Counts, error)
 
 	// Prune removes old ended tasks, a part of them with each call (rule 29).
 	Prune(ctx context.Context, req PruneRequest) (PruneReply, error)

@@ -86,9 +86,9 @@ func (s meteredStore) Find(ctx context.Context, q task.Query) ([]task.Task, erro
 }
 
 // Count implements task.Store.
-func (s meteredStore) Count(ctx context.Context) (task.Counts, error) {
+func (s meteredStore) Count(ctx context.Context, q task.CountQuery) (task.Counts, error) {
 	done := s.call("count")
-	counts, err := s.Store.Count(ctx)
+	counts, err := s.Store.Count(ctx, q)
 	done(err)
 	return counts, err
 }

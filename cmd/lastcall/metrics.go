@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -233,21 +234,17 @@ const maxLines = 1000
 // count names the kinds that a registered worker knows, and adds up the others: whoever may submit
 // chooses the kinds and queues of tasks.
 func (c *taskCollector) count(ctx context.Context) (task.Counts, error) {
-	counts, err := c.store.Count(ctx)
-	if err != nil {
-		return task.Counts{}, err
-	}
 	workers, err := c.store.Workers(ctx)
 	if err != nil {
 		return task.Counts{}, err
 	}
-	known := make(map[string]bool)
+	q := task.CountQuery{Lines: maxLines, Kinds: []string{}}
 	for _, w := range workers {
-		for _, kind := range w.Kinds {
-			known[kind] = true
-		}
+		q.Kinds = append(q.Kinds, w.Kinds...)
 	}
-	return counts.OfKinds(func(kind string) bool { return known[kind] }).Largest(maxLines), nil
+	slices.Sort(q.Kinds)
+	q.Kinds = slices.Compact(q.Kinds)
+	return c.store.Count(ctx, q)
 }
 
 // guarded shows metrics beside the tasks: to those who may read them, or where there are no tokens

@@ -107,7 +107,7 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.PollInterval == 0 {
 		cfg.PollInterval = time.Second
 	}
-	h.count = newCounter(h.client)
+	h.count = newCounter(cfg.Store)
 	h.hub = newHub(h.client, h.count, cfg.PollInterval)
 	h.mux = h.routes()
 	return h, nil

@@ -245,7 +245,9 @@ type failing struct {
 
 func (f failing) Add(context.Context, []task.NewTask) ([]task.AddResult, error) { return nil, f.err }
 func (f failing) Find(context.Context, task.Query) ([]task.Task, error)         { return nil, f.err }
-func (f failing) Count(context.Context) (task.Counts, error)                    { return task.Counts{}, f.err }
+func (f failing) Count(context.Context, task.CountQuery) (task.Counts, error) {
+	return task.Counts{}, f.err
+}
 
 func TestProblem_AFailureOfTheStoreIsNamedAndItsReasonIsInTheLogAlone(t *testing.T) {
 	const secret = "/var/lib/lastcall user=lc 10.0.0.7:5432"

@@ -86,7 +86,7 @@ func TestStore_RefusesToGoOnWhateverTakesItsFilesAway(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Count(err.Error(), "sqlitestore") != 1 {
 				t.Errorf("Add: %v, want %q", err, c.want)
 			}
-			if _, err := s.Count(t.Context()); err == nil {
+			if _, err := s.Count(t.Context(), task.CountQuery{}); err == nil {
 				t.Error("Count goes on")
 			}
 			if err := s.Close(); err != nil {

@@ -153,8 +153,8 @@ var flaws = map[string]func(b *broken){
 			}
 			return errs
 		}
-		b.count = func(ctx context.Context) (task.Counts, error) {
-			counts, err := count(ctx)
+		b.count = func(ctx context.Context, q task.CountQuery) (task.Counts, error) {
+			counts, err := count(ctx, q)
 			for i := range counts.Tasks {
 				if counts.Tasks[i].Status == task.StatusSucceeded {
 					counts.Tasks[i].N = ends

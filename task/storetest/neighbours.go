@@ -216,7 +216,7 @@ var neighbourRules = []txRule{
 		tx := t.begin()
 		t.addAllIn(tx, news, want)
 		t.commit(tx)
-		counts, err := t.Store.Count(t.Context())
+		counts, err := t.Store.Count(t.Context(), task.CountQuery{})
 		total := 0
 		for _, c := range counts.Tasks {
 			total += c.N

@@ -296,7 +296,7 @@ func (m *model) check(rt *rapid.T) {
 			rt.Fatalf("found %+v, want %+v", g, mt)
 		}
 	}
-	counts, err := m.store.Count(m.t.Context())
+	counts, err := m.store.Count(m.t.Context(), task.CountQuery{})
 	if err != nil {
 		rt.Fatalf("Count: %v", err)
 	}

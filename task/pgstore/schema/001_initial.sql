@@ -283,20 +283,25 @@ begin
 				perform set_config('lock_timeout', '10ms', true);
 				left_out := coalesce(left_out, array_fill(false, array[cardinality(ids)]));
 				before := cardinality(held_up);
-				for n in 1 .. cardinality(ids) loop
-					continue when left_out[n];
-					begin -- undone in any case
-						insert into @.keys (kind, key, task) select kinds[n], keys[n], ids[n] where keys[n] is not null on conflict do nothing;
-						insert into @.tasks (id, kind, queue, route, priority, payload) values (ids[n], '', '', 0, 0, '') on conflict do nothing;
-						raise exception using errcode = 'LC000';
-					exception
-						when lock_not_available then
-							held_up := held_up || n;
-							left_out[n] := true;
-						when sqlstate 'LC000' then null;
-					end;
-					exit when cardinality(held_up) - before > 500;
-				end loop;
+				begin
+					lock table @.keys, @.tasks in row exclusive mode nowait;
+					for n in 1 .. cardinality(ids) loop
+						continue when left_out[n];
+						begin -- undone in any case
+							insert into @.keys (kind, key, task) select kinds[n], keys[n], ids[n] where keys[n] is not null on conflict do nothing;
+							insert into @.tasks (id, kind, queue, route, priority, payload) values (ids[n], '', '', 0, 0, '') on conflict do nothing;
+							raise exception using errcode = 'LC000';
+						exception
+							when lock_not_available then
+								held_up := held_up || n;
+								left_out[n] := true;
+							when sqlstate 'LC000' then null;
+						end;
+						exit when cardinality(held_up) - before > 500;
+					end loop;
+				exception
+					when lock_not_available then null; -- no task is to blame for a table that is locked
+				end;
 				if cardinality(held_up) = before then -- it is not about tasks: a table is locked, or the machine is slow to make it longer
 					if patience >= 10000 then
 						raise;
