@@ -148,7 +148,7 @@ func (g *Group) Ready() bool { return g.ready.Load() }
 // Stop makes the last call and returns at once; Wait waits for the rest. A nil
 // cause is an ordinary end. Any other is a failure: it is in the report and makes
 // the exit code 1. Only the first stop counts.
-func (g *Group) Stop(cause error) { g.begin(sound(cause), nil) }
+func (g *Group) Stop(cause error) { g.begin(cause, nil) }
 
 // Wait waits until the group has stopped and returns the outcome of everyone.
 // From the first Wait on, a group made by New stops by itself when everything

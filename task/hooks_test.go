@@ -95,7 +95,7 @@ func TestHook_APanicInAnyOfThemEndsNeitherTheProcessNorTheWorker(t *testing.T) {
 				c.arm(b)
 				g := b.serve(b.store)
 				id := b.enqueue()
-				time.Sleep(time.Second)
+				time.Sleep(time.Second / 2) // before it is tried again
 				b.heard(id, c.want)
 				if b.handle != nil && b.middleware == nil {
 					b.handle = fine

@@ -140,6 +140,7 @@ func (s *countedStore) Count(_ context.Context, q task.CountQuery) (task.Counts,
 	for _, n := range all.Tasks {
 		tally.Add(n)
 	}
+	tally.Suspects(all.SuspectsWaiting, all.SuspectsRunning)
 	return tally.Counts(all.Paused), err
 }
 

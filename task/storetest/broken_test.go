@@ -442,13 +442,3 @@ func TestSuite_ABrokenStoreIsCaughtByTheRuleThatItBreaks(t *testing.T) {
 		t.Errorf("%d breaches for %d rules", len(breaches), len(reasons))
 	}
 }
-
-func TestSuite_AStoreThatForgetsPausedKindsIsCaught(t *testing.T) {
-	for _, r := range workerRules {
-		b := whole()
-		eachBeat(b, func(beat *task.Beat) { beat.Paused = nil })
-		if caught := try(t, r, b, false); caught != (r.numbers == "33") {
-			t.Errorf("rule %s (%s) complains: %v", r.numbers, r.says, caught)
-		}
-	}
-}
