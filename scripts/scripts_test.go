@@ -112,8 +112,12 @@ func repository(t *testing.T) string {
 		".gitignore":      "secret.go\n",
 		"go.mod":          "module github.com/lastcall-go/lastcall\n\ngo 1.26\n",
 		"lastcall.go":     "package lastcall\n\nconst Word = \"lastcall\"\n",
+		"prom/go.mod": "module github.com/lastcall-go/lastcall/prom\n\ngo 1.26\n\n" +
+			"require github.com/lastcall-go/lastcall v0.0.0\n\nreplace github.com/lastcall-go/lastcall => ../\n",
+		"prom/prom.go": "package prom\n\nimport \"github.com/lastcall-go/lastcall\"\n\nconst Word = lastcall.Word\n",
 		"cmd/lastcall/go.mod": "module github.com/lastcall-go/lastcall/cmd/lastcall\n\ngo 1.26\n\n" +
-			"require github.com/lastcall-go/lastcall v0.0.0\n\nreplace github.com/lastcall-go/lastcall => ../..\n",
+			"require github.com/lastcall-go/lastcall v0.0.0\n\nrequire github.com/lastcall-go/lastcall/prom v0.0.0\n\n" +
+			"replace github.com/lastcall-go/lastcall => ../..\n\nreplace github.com/lastcall-go/lastcall/prom => ../../prom\n",
 		"cmd/lastcall/main.go": `package main
 
 import (
@@ -121,11 +125,12 @@ import (
 	"runtime/debug"
 
 	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/prom"
 )
 
 func main() {
 	info, _ := debug.ReadBuildInfo()
-	fmt.Println(lastcall.Word, info.Main.Version)
+	fmt.Println(lastcall.Word, prom.Word, info.Main.Version)
 }
 `,
 	} {
@@ -169,21 +174,27 @@ func TestRelease_TagsAreMadeAndNothingElseChanges(t *testing.T) {
 	root := repository(t)
 	head := must(t, root, "git", "rev-parse", "main")
 	out := must(t, root, "scripts/release", "v0.1.0", "--tag")
-	if !strings.Contains(out, "git push origin v0.1.0") || !strings.Contains(out, "git push origin cmd/lastcall/v0.1.0") {
-		t.Error(out)
+	for _, tag := range []string{"v0.1.0", "prom/v0.1.0", "cmd/lastcall/v0.1.0"} {
+		if !strings.Contains(out, "git push origin "+tag+"\n") {
+			t.Error(out)
+		}
 	}
 	if got := must(t, root, "git", "rev-parse", "v0.1.0^{commit}"); got != head {
 		t.Errorf("v0.1.0 is %s, want %s", got, head)
 	}
-	if got := must(t, root, "git", "rev-parse", "main", "cmd/lastcall/v0.1.0^{commit}^"); got != head+head {
-		t.Errorf("main and the program's parent are %s, want %s", got, head)
+	if got := must(t, root, "git", "rev-parse", "main", "prom/v0.1.0^{commit}^", "cmd/lastcall/v0.1.0^{commit}^^"); got != head+head+head {
+		t.Errorf("main and what the other two go back to are %s, want %s", got, head)
 	}
-	goMod := must(t, root, "git", "show", "cmd/lastcall/v0.1.0:cmd/lastcall/go.mod")
-	if strings.Contains(goMod, "replace") || !strings.Contains(goMod, "lastcall v0.1.0") {
-		t.Error(goMod)
+	for tag, want := range map[string][]string{"prom": {"lastcall v0.1.0"}, "cmd/lastcall": {"lastcall v0.1.0", "lastcall/prom v0.1.0"}} {
+		goMod := must(t, root, "git", "show", tag+"/v0.1.0:"+tag+"/go.mod")
+		for _, required := range want {
+			if strings.Contains(goMod, "replace") || !strings.Contains(goMod, required) {
+				t.Error(goMod)
+			}
+		}
 	}
-	if changed := must(t, root, "git", "diff", "--name-only", "main", "cmd/lastcall/v0.1.0"); changed != "cmd/lastcall/go.mod\ncmd/lastcall/go.sum\n" {
-		t.Errorf("the program's commit changes %s", changed)
+	if changed := must(t, root, "git", "diff", "--name-only", "main", "cmd/lastcall/v0.1.0"); changed != "cmd/lastcall/go.mod\ncmd/lastcall/go.sum\nprom/go.mod\nprom/go.sum\n" {
+		t.Errorf("the commits change %s", changed)
 	}
 	if status := must(t, root, "git", "status", "--porcelain"); status != "" {
 		t.Error(status)
@@ -204,7 +215,8 @@ func TestRelease_ThatNobodyCouldInstallIsRefused(t *testing.T) {
 		t.Parallel()
 		root := repository(t)
 		put(t, root, "cmd/lastcall/go.mod", "module github.com/lastcall-go/lastcall/cmd/lastcall\n\ngo 1.26\n\n"+
-			"replace github.com/lastcall-go/lastcall => ../..\n\nreplace github.com/lastcall-go/other => ../other\n")
+			"replace github.com/lastcall-go/lastcall => ../..\n\nreplace github.com/lastcall-go/lastcall/prom => ../../prom\n\n"+
+			"replace github.com/lastcall-go/other => ../other\n")
 		refused(t, root, "go install does not work for a user", "v0.1.0")
 	})
 	t.Run("the program says another version", func(t *testing.T) {

@@ -94,7 +94,7 @@ func TestMeteredStore_IsNotReadyWhenItsStoreTakesNoWrites(t *testing.T) {
 		store task.Store
 		want  int
 	}{{readOnlyStore{memstore.New()}, http.StatusServiceUnavailable}, {memstore.New(), http.StatusOK}} {
-		probes := newProbes(meteredStore{Store: c.store, m: newMetrics()}, nil, nil, slog.New(slog.DiscardHandler))
+		probes := newProbes(newMetrics().Store(c.store), nil, nil, slog.New(slog.DiscardHandler))
 		w := httptest.NewRecorder()
 		probes.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
 		if w.Code != c.want {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lastcall-go/lastcall"
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/demo"
+	"github.com/lastcall-go/lastcall/prom"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -55,7 +56,7 @@ func (v *view) watch(ctx context.Context, ended <-chan struct{}, stop func()) er
 			return err
 		}
 		left, ok := lastcall.TimeLeft(ctx)
-		v.show(tasks, stopPhase(ctx), left, ok)
+		v.show(tasks, prom.StopPhase(ctx), left, ok)
 		if !stopped && allEnded(tasks) {
 			stop()
 			stopped = true

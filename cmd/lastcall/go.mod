@@ -7,6 +7,7 @@ toolchain go1.27.3
 require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/lastcall-go/lastcall v0.0.0
+	github.com/lastcall-go/lastcall/prom v0.0.0
 	github.com/prometheus/client_golang v1.25.0
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/spf13/cobra v1.10.2
@@ -43,3 +44,5 @@ require (
 )
 
 replace github.com/lastcall-go/lastcall => ../..
+
+replace github.com/lastcall-go/lastcall/prom => ../../prom

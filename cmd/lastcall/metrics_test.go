@@ -2,24 +2,17 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/lastcall-go/lastcall"
-	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/httpapi"
 	"github.com/lastcall-go/lastcall/task/memstore"
-	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 // scrape is what a scrape says, without comments.
@@ -33,208 +26,33 @@ func scrape(t *testing.T, m *metrics) string {
 	return w.Body.String()
 }
 
-// has checks that a scrape has lines.
-func has(t *testing.T, text string, lines ...string) {
-	t.Helper()
-	for _, line := range lines {
+func TestMetrics_AreThoseThatTheDocumentationLists(t *testing.T) {
+	m := newMetrics()
+	m.WatchStop(t.Context())
+	m.WatchTasks(memstore.New())
+	m.served(httpapi.RequestInfo{Route: "GET /v1/tasks", Status: 200, Took: time.Millisecond})
+	m.served(httpapi.RequestInfo{Status: 404})
+	text := scrape(t, m)
+	for _, line := range []string{
+		`lastcall_http_request_seconds_count{route="GET /v1/tasks",status="200"} 1`, `lastcall_http_request_seconds_count{route="none",status="404"} 1`,
+	} {
 		if !strings.Contains(text, "\n"+line+"\n") {
 			t.Errorf("the scrape lacks %s", line)
 		}
 	}
-	if t.Failed() {
-		t.Log(text)
-	}
-}
-
-func TestMetrics_NamesFollowTheConventions(t *testing.T) {
-	m := newMetrics()
-	m.watchStop(t.Context())
-	m.watchTasks(&countedStore{count: func() (task.Counts, error) {
-		return task.Counts{Tasks: []task.Count{{Queue: "q", Kind: "k", Status: task.StatusQueued, N: 1}}}, nil
-	}})
-	m.observe(task.Event{Task: task.Task{Kind: "k"}, Status: task.StatusRunning})
-	m.observe(task.Event{Task: task.Task{Kind: "k"}, Status: task.StatusSucceeded})
-	m.served(httpapi.RequestInfo{Status: 200})
-	meteredStore{m: m}.call("add")(errors.New("away"))
-	if ours := checkNames(t, scrape(t, m)); ours != 12 {
-		t.Errorf("%d metrics of ours are there, want 12", ours)
-	}
-}
-
-// checkNames checks that what is ours in a scrape is named as Prometheus asks for, with lastcall_ in
-// front and the base unit and _total at the end, and counts it.
-func checkNames(t *testing.T, text string) (ours int) {
-	t.Helper()
-	var (
-		types  = regexp.MustCompile(`(?m)^# TYPE (lastcall\S*) (\S+)$`)
-		labels = regexp.MustCompile(`[{,]([^={},]+)="`)
-		snake  = regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
-		inside = regexp.MustCompile(`_(seconds|bytes|ratio|total)_|_(ms|millis|milliseconds|minutes|hours|kib|mib|count|sum)(_|$)`)
-	)
-	for _, found := range types.FindAllStringSubmatch(text, -1) {
-		ours++
-		name, kind := found[1], found[2]
-		if !strings.HasPrefix(name, "lastcall_") || !snake.MatchString(name) || inside.MatchString(strings.TrimSuffix(name, "_total")) {
-			t.Errorf("%s: use lastcall_, words in lower case, and the base unit last", name)
-		}
-		if (kind == "counter") != strings.HasSuffix(name, "_total") {
-			t.Errorf("%s is a %s: counters end with _total, and nothing else does", name, kind)
-		}
-		if kind == "histogram" && !strings.HasSuffix(name, "_seconds") {
-			t.Errorf("%s is a histogram without a unit", name)
-		}
-	}
-	for _, found := range labels.FindAllStringSubmatch(text, -1) {
-		if !snake.MatchString(found[1]) {
-			t.Errorf("the label %s is not snake_case", found[1])
-		}
-	}
-	return ours
-}
-
-func TestMetrics_TellOfRunsAndOfWhatBecameOfThem(t *testing.T) {
-	m := newMetrics()
-	one := task.Task{Kind: "k"}
-	m.observe(task.Event{Task: one, Status: task.StatusRunning, Waited: 2 * time.Second})
-	m.observe(task.Event{Task: one, Status: task.StatusSucceeded, Took: 3 * time.Second})
-	m.observe(task.Event{Task: one, Status: task.StatusFailed, Took: time.Second, Stale: true})
-	m.served(httpapi.RequestInfo{Route: "GET /v1/tasks", Status: 200, Took: time.Millisecond})
-	m.served(httpapi.RequestInfo{Status: 404})
-	has(t, scrape(t, m),
-		`lastcall_task_wait_seconds_sum{kind="k"} 2`, `lastcall_task_wait_seconds_count{kind="k"} 1`,
-		`lastcall_task_run_seconds_sum{kind="k",status="succeeded"} 3`, `lastcall_task_run_seconds_count{kind="k",status="stale"} 1`,
-		`lastcall_task_interruptions_total{reason="stop"} 0`, `lastcall_stale_writes_refused_total 0`, `lastcall_task_crashes_total 0`,
-		`lastcall_http_request_seconds_count{route="GET /v1/tasks",status="200"} 1`, `lastcall_http_request_seconds_count{route="none",status="404"} 1`)
-}
-
-func TestMetrics_CountInterruptionsCrashesAndStaleWritesAtTheStore(t *testing.T) {
-	m := newMetrics()
-	s := meteredStore{Store: memstore.New(), m: m}
-	defer s.Close()
-	stop := task.Change{Status: task.StatusInterrupted, Reason: task.ReasonStop}
-	lost := task.Change{Status: task.StatusInterrupted, Reason: task.ReasonLost, Crashed: true, Reclaimed: true}
-	taken := task.Change{Status: task.StatusInterrupted, Reason: task.ReasonDeadline, Reclaimed: true}
-	s.applied(stop, nil)
-	s.applied(lost, nil)
-	s.applied(stop, task.ErrLeaseLost)
-	s.applied(taken, task.ErrLeaseLost) // a neighbour was quicker: nothing is stale
-	s.applied(stop, errors.New("away"))
-	s.applied(task.Change{Status: task.StatusSucceeded}, nil)
-	if errs := s.Apply(t.Context(), []task.Change{{Fence: task.Fence{Task: "0197c0de-0000-7000-8000-000000000000", Run: 1, Worker: "w"}, Status: task.StatusSucceeded}}); len(errs) != 1 || errs[0] == nil {
-		t.Errorf("a run that is nobody's: %v", errs)
-	}
-	has(t, scrape(t, m), `lastcall_task_interruptions_total{reason="stop"} 1`, `lastcall_task_interruptions_total{reason="deadline"} 0`,
-		`lastcall_task_crashes_total 1`, `lastcall_store_seconds_count{call="apply"} 1`)
-}
-
-// countedStore is a store of which only the numbers are asked for, and who works: one worker, which
-// knows the kind k.
-type countedStore struct {
-	task.Store
-	count func() (task.Counts, error)
-}
-
-func (s *countedStore) Count(_ context.Context, q task.CountQuery) (task.Counts, error) {
-	all, err := s.count()
-	tally := storekit.NewTally(q)
-	for _, n := range all.Tasks {
-		tally.Add(n)
-	}
-	tally.Suspects(all.SuspectsWaiting, all.SuspectsRunning)
-	return tally.Counts(all.Paused), err
-}
-
-func (s *countedStore) Workers(context.Context) ([]task.WorkerInfo, error) {
-	return []task.WorkerInfo{{Beat: task.Beat{Kinds: []string{"k"}}}}, nil
-}
-
-func TestMetrics_NameTheKindsThatAWorkerKnowsAndStaySmallWhateverIsSubmitted(t *testing.T) {
-	m := newMetrics()
-	long := strings.Repeat("x", 90)
-	m.watchTasks(&countedStore{count: func() (c task.Counts, _ error) {
-		for i := range 50_000 {
-			c.Tasks = append(c.Tasks, task.Count{Queue: fmt.Sprintf("q%d%s", i, long), Kind: "k", Status: task.StatusQueued, N: 1},
-				task.Count{Queue: "q", Kind: fmt.Sprintf("unknown%d%s", i, long), Status: task.StatusFailed, N: 2})
-		}
-		return c, nil
-	}})
-	text := scrape(t, m)
-	if len(text) > 1<<20 || strings.Contains(text, "unknown") {
-		t.Errorf("a scrape has %d bytes; it names unknown kinds: %v", len(text), strings.Contains(text, "unknown"))
-	}
-	has(t, text, `lastcall_tasks{kind="(other)",queue="(other)",status="failed"} 100000`)
-	queued := 0
-	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "lastcall_tasks{") && strings.Contains(line, `status="queued"`) {
-			n, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(line, ' '):]), 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			queued += int(n)
-		}
-	}
-	if queued != 50_000 {
-		t.Errorf("%d tasks are queued by the metrics, want 50000", queued)
-	}
-}
-
-func TestMetrics_CountTheTasksAtMostOnceASecond(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMetrics()
-		asked := 0
-		var err error
-		m.watchTasks(&countedStore{count: func() (task.Counts, error) {
-			asked++
-			return task.Counts{Tasks: []task.Count{{Queue: "q", Kind: "k", Status: task.StatusQueued, N: 10 * asked}}, SuspectsWaiting: 7, SuspectsRunning: 3}, err
-		}})
-		for range 3 {
-			has(t, scrape(t, m), `lastcall_tasks{kind="k",queue="q",status="queued"} 10`, `lastcall_store_up 1`,
-				`lastcall_suspects{state="waiting"} 7`, `lastcall_suspects{state="running"} 3`)
-		}
-		time.Sleep(countTrusted)
-		has(t, scrape(t, m), `lastcall_tasks{kind="k",queue="q",status="queued"} 20`)
-		time.Sleep(countTrusted)
-		err = errors.New("away")
-		text := scrape(t, m)
-		has(t, text, `lastcall_store_up 0`)
-		if strings.Contains(text, "lastcall_tasks{") || asked != 3 {
-			t.Errorf("asked %d times:\n%s", asked, text)
-		}
-	})
-}
-
-func TestMetrics_TellThePhaseOfAStopAndTheTimeLeft(t *testing.T) {
-	m := newMetrics()
-	g, err := lastcall.New(t.Context(), lastcall.Config{Grace: time.Minute, Logger: slog.New(slog.DiscardHandler), TerminationLog: "-"})
+	page, err := os.ReadFile("../../docs/cli.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	stopped, seen := make(chan struct{}), make(chan struct{})
-	if err := g.Go("work", func(ctx context.Context) error {
-		m.watchStop(ctx)
-		close(stopped)
-		<-seen
-		return nil
-	}); err != nil {
-		t.Fatal(err)
+	ours := regexp.MustCompile(`(?m)^# TYPE (lastcall\S*) `).FindAllStringSubmatch(text, -1)
+	if len(ours) < 7 {
+		t.Errorf("%d metrics of ours are there:\n%s", len(ours), text)
 	}
-	<-stopped
-	text := scrape(t, m)
-	has(t, text, `lastcall_stop_phase{phase="running"} 1`, `lastcall_stop_phase{phase="drain"} 0`)
-	if strings.Contains(text, "\nlastcall_stop_remaining_seconds") {
-		t.Error("time is left of no stop")
+	for _, found := range ours {
+		if !strings.Contains(string(page), "`"+found[1]+"`") {
+			t.Errorf("docs/cli.md does not have %s", found[1])
+		}
 	}
-	g.Stop(nil)
-	text = scrape(t, m)
-	has(t, text, `lastcall_stop_phase{phase="running"} 0`, `lastcall_stop_phase{phase="drain"} 1`)
-	if !strings.Contains(text, "\nlastcall_stop_remaining_seconds 5") || checkNames(t, text) == 0 {
-		t.Errorf("some of a minute must be left:\n%s", text)
-	}
-	close(seen)
-	if report := g.Wait(); report.ExitCode() != 0 {
-		t.Errorf("%v", report)
-	}
-	has(t, scrape(t, m), `lastcall_stop_phase{phase="close"} 1`)
 }
 
 func TestMetrics_BesideTasksWithTokensMetricsAreForThoseWhoMayRead(t *testing.T) {

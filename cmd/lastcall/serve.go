@@ -109,9 +109,9 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	g.Defer("store", lastcall.CloseFunc(opened.Close))
 	s.warnOfReaders(opened)
 	m := newMetrics()
-	store := meteredStore{Store: opened, m: m}
-	m.watchStop(ctx)
-	m.watchTasks(store)
+	store := m.Store(opened)
+	m.WatchStop(ctx)
+	m.WatchTasks(store)
 	var mux task.Mux
 	if err := offerDemoKinds(g, &mux, c); err != nil {
 		return err
@@ -129,7 +129,7 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 		return err
 	}
 	observe := func(ctx context.Context, e task.Event) {
-		m.observe(e)
+		m.Observe(ctx, e)
 		api.Observe(ctx, e)
 	}
 	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.Concurrency, Retention: c.Retention,
@@ -137,7 +137,7 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	if err != nil {
 		return err
 	}
-	m.watchWorker(worker)
+	m.WatchWorker(worker)
 	if err := g.Go("worker", worker.Serve); err != nil {
 		return err
 	}

@@ -81,6 +81,11 @@ var table = []archtest.Row{
 		Reason:  "it reads the stores' files of SQL, and knows none of the databases",
 	},
 	{
+		Package: "prom",
+		Allow:   []string{archtest.Std, ".", "task", "github.com/prometheus/client_golang/prometheus"},
+		Reason:  "metrics of any store and worker, in a module of its own: whoever does not use Prometheus does not fetch it",
+	},
+	{
 		Package: "cmd/lastcall/...",
 		Allow:   []string{archtest.Any},
 		Reason:  "the program puts everything together, in a module of its own so that its dependencies are not the library's",
