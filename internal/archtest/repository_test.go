@@ -102,6 +102,12 @@ var table = []archtest.Row{
 		Reason:  "an example shows the public packages and what a reader needs to run it, nothing else",
 	},
 	{
+		Package: "examples/service",
+		Allow: []string{archtest.Std, ".", "task", "task/pgstore", "task/httpapi", "prom", "github.com/jackc/pgx/v5/...",
+			"github.com/prometheus/client_golang/..."},
+		Reason: "a whole service, in a module of its own as its reader's is: what it imports is what a service imports",
+	},
+	{
 		Package:   "test/...",
 		Allow:     []string{archtest.Any},
 		TestsOnly: true,
