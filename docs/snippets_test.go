@@ -36,6 +36,7 @@ var packages = []string{
 	"slices",
 	"testing",
 	"time",
+	"github.com/jackc/pgx/v5",
 	"github.com/jackc/pgx/v5/pgxpool",
 	"github.com/lastcall-go/lastcall",
 	"github.com/lastcall-go/lastcall/task",
@@ -78,9 +79,20 @@ var given = map[string]string{
 		type letterbox []string
 		var readers letters
 		func sendLetters(*letterbox) func(context.Context, *task.Run, letters) error { return nil }`,
+	"docs/transactions.md": `
+		type Order   struct{ ID, Total int }
+		type Receipt struct{ Order int }
+		type Invoice struct{ ID int }
+		type Video   struct{ ID, Chunks int }
+		var SendReceipt task.Kind[Receipt]
+		var Settle      task.Kind[Invoice]
+		var Transcode   task.Kind[Video]
+		var mux  *task.Mux
+		var pool *pgxpool.Pool`,
 }
 
 var (
+	major    = regexp.MustCompile(`^v\d+$`)
 	fenced   = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
 	indented = regexp.MustCompile(`(?m)^( {4}|\t)(.*:= |(func|package|import|type|defer|if|for) .*[({"]$)`)
 )
@@ -230,7 +242,11 @@ func (c checker) parse(text string) (*ast.File, error) {
 	}
 	head, body, _ := strings.Cut(text, "\n")
 	for _, p := range packages {
-		if slices.ContainsFunc(file.Unresolved, func(id *ast.Ident) bool { return id.Name == path.Base(p) }) {
+		name := path.Base(p)
+		if major.MatchString(name) {
+			name = path.Base(path.Dir(p))
+		}
+		if slices.ContainsFunc(file.Unresolved, func(id *ast.Ident) bool { return id.Name == name }) {
 			head += fmt.Sprintf("; import %q", p)
 		}
 	}
