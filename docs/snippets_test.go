@@ -64,7 +64,11 @@ var given = map[string]string{
 	"docs/tasks.md": `
 		type letters   struct{ To []string }
 		type letterbox []string
-		var readers letters
+		var readers   letters
+		var client    *task.Client
+		var mux       *task.Mux
+		var traceOf   func(context.Context) string
+		var withTrace func(context.Context, string) context.Context
 		func sendLetters(*letterbox) func(context.Context, *task.Run, letters) error { return nil }`,
 }
 

@@ -11,6 +11,8 @@ import (
 type Client struct {
 	store Store
 	tx    Tx // nil outside a transaction
+
+	middleware []func(next EnqueueFunc) EnqueueFunc // the first is the outermost
 }
 
 // NewClient returns a client of a store. The caller closes the store; a client needs no closing.
@@ -31,6 +33,9 @@ func (c *Client) Get(ctx context.Context, id string) (Task, error) {
 // Find returns the tasks that a query admits, the newest first. To go on, ask again with the last
 // one's id as Query.After.
 func (c *Client) Find(ctx context.Context, q Query) ([]Task, error) {
+	if err := checkMeta(q.Meta); err != nil {
+		return nil, err
+	}
 	found, err := c.store.Find(ctx, q)
 	if err != nil {
 		return nil, fmt.Errorf("task: find: %w", err)

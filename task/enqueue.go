@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 )
@@ -63,6 +64,23 @@ func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *
 }
 
 func (c *Client) enqueue(ctx context.Context, n NewTask) (EnqueueResult, error) {
+	if len(c.middleware) == 0 {
+		return c.enqueueOne(ctx, n)
+	}
+	done, err := c.wrapped(func(ctx context.Context, tasks []NewTask) ([]EnqueueResult, error) {
+		one, err := c.enqueueOne(ctx, tasks[0])
+		return []EnqueueResult{one}, err
+	})(ctx, []NewTask{n})
+	switch {
+	case err != nil:
+		return EnqueueResult{ID: n.ID}, err
+	case len(done) != 1:
+		return EnqueueResult{ID: n.ID}, fmt.Errorf("task: enqueue %s: a middleware of the client returned %d results for one task", n.ID, len(done))
+	}
+	return done[0], nil
+}
+
+func (c *Client) enqueueOne(ctx context.Context, n NewTask) (EnqueueResult, error) {
 	added, err := c.add(ctx, []NewTask{n})
 	if err != nil {
 		return EnqueueResult{ID: n.ID}, fmt.Errorf("task: enqueue %s: %w", n.ID, err)
@@ -86,6 +104,13 @@ const manyStep = 5000
 // the answer without an Err are recorded, and of the others it is not known. In both cases
 // enqueuing the same ones again is safe, since they keep their ids.
 func (c *Client) EnqueueMany(ctx context.Context, tasks []NewTask) ([]EnqueueResult, error) {
+	if len(c.middleware) == 0 || len(tasks) == 0 {
+		return c.enqueueMany(ctx, tasks)
+	}
+	return c.wrapped(c.enqueueMany)(ctx, slices.Clone(tasks))
+}
+
+func (c *Client) enqueueMany(ctx context.Context, tasks []NewTask) ([]EnqueueResult, error) {
 	done := make([]EnqueueResult, 0, len(tasks))
 	busy, conflicts := 0, 0
 	for step := range slices.Chunk(tasks, manyStep) {
@@ -133,7 +158,9 @@ func (c *Client) add(ctx context.Context, tasks []NewTask) ([]AddResult, error) 
 // wraps: the tasks exist when it commits, together with the caller's own rows, and never if it does
 // not. Only enqueuing is part of the transaction. Call Wake on the client after the commit; without
 // it workers find the tasks within a second.
-func (c *Client) WithTx(tx Tx) *Client { return &Client{store: c.store, tx: tx} }
+func (c *Client) WithTx(tx Tx) *Client {
+	return &Client{store: c.store, tx: tx, middleware: c.middleware}
+}
 
 // Wake says that a transaction in which tasks were enqueued has been committed.
 func (c *Client) Wake() {
@@ -161,27 +188,35 @@ func newTask(kind, queue string, payload []byte, opt *EnqueueOptions) (NewTask, 
 	if queue == "" {
 		queue = DefaultQueue
 	}
-	n := NewTask{ID: o.ID, Kind: kind, Queue: queue, Key: o.Key, Payload: payload, Priority: o.Priority, Delay: o.Delay}
-	if err := checkID(o.ID); err != nil {
-		return n, err
+	n := NewTask{ID: o.ID, Kind: kind, Queue: queue, Key: o.Key, Payload: payload, Meta: maps.Clone(o.Meta), Priority: o.Priority, Delay: o.Delay}
+	if len(n.Meta) == 0 {
+		n.Meta = nil
 	}
-	if err := checkName("kind", kind); err != nil {
-		return n, err
+	return n, n.check()
+}
+
+// check says what is wrong with a new task, as a client or its middleware made it.
+func (n *NewTask) check() error {
+	if err := checkID(n.ID); err != nil {
+		return err
 	}
-	if err := checkName("queue", queue); err != nil {
-		return n, err
+	if err := checkName("kind", n.Kind); err != nil {
+		return err
+	}
+	if err := checkName("queue", n.Queue); err != nil {
+		return err
 	}
 	switch {
-	case len(o.Key) > maxKey || o.Key != storable(o.Key, maxKey):
-		return n, invalid("key %.40q must be text of at most %d bytes", o.Key, maxKey)
-	case len(payload) > MaxPayload:
-		return n, invalid("payload has %d bytes, at most %d are kept: put it into a file and enqueue the file's name", len(payload), MaxPayload)
-	case o.Priority < math.MinInt32 || o.Priority > math.MaxInt32:
-		return n, invalid("priority %d must be from %d to %d", o.Priority, math.MinInt32, math.MaxInt32)
-	case o.Delay < 0:
-		return n, invalid("delay %v is negative: leave it out to begin at once", o.Delay)
-	case o.Delay > maxDelay:
-		return n, invalid("delay %v is longer than a hundred years: use less", o.Delay)
+	case len(n.Key) > maxKey || n.Key != storable(n.Key, maxKey):
+		return invalid("key %.40q must be text of at most %d bytes", n.Key, maxKey)
+	case len(n.Payload) > MaxPayload:
+		return invalid("payload has %d bytes, at most %d are kept: put it into a file and enqueue the file's name", len(n.Payload), MaxPayload)
+	case n.Priority < math.MinInt32 || n.Priority > math.MaxInt32:
+		return invalid("priority %d must be from %d to %d", n.Priority, math.MinInt32, math.MaxInt32)
+	case n.Delay < 0:
+		return invalid("delay %v is negative: leave it out to begin at once", n.Delay)
+	case n.Delay > maxDelay:
+		return invalid("delay %v is longer than a hundred years: use less", n.Delay)
 	}
-	return n, nil
+	return checkMeta(n.Meta)
 }

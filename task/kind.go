@@ -69,6 +69,13 @@ type EnqueueOptions struct {
 	// error, whatever its own payload and options are, and whoever has added it. Once that task has ended, the key makes a new
 	// one. Where an open transaction may hold the key, the error is ErrKeyBusy. At most 200 bytes.
 	Key string
+	// Meta is kept with the task and given to its runs, for what is not the handler's input: a
+	// trace's id, a tenant, a user. [Client.Use] sets it for all tasks, [Run.Meta] and [Mux.Use] read
+	// it, and Query.Meta finds tasks by it. At most MaxMeta pairs; a key is letters, digits and
+	// . _ - /, at most 100 of them, a value text of at most MaxMetaValue bytes without NUL. It is no
+	// part of what makes two tasks of one ID the same: a second Enqueue with another Meta returns the
+	// first one, which keeps its own.
+	Meta map[string]string
 }
 
 // EnqueueResult is the outcome of enqueuing one task.

@@ -12,6 +12,9 @@ type NewTask struct {
 	ID, Kind, Queue, Key string
 	// Payload is kept byte for byte.
 	Payload []byte
+	// Meta is kept as it is (rule 34). Where it is to be changed SetMeta does so: the map may be
+	// another task's too.
+	Meta map[string]string
 	// Priority: the higher number is claimed first. It has 32 bits with their sign, so a store of
 	// 64 may negate it.
 	Priority int
@@ -210,6 +213,9 @@ type Query struct {
 	Status Status
 	// Kind, Queue and Key are the only ones wanted.
 	Kind, Queue, Key string
+	// Meta has pairs that a task must have, each of them, to be wanted. No index has them: a store
+	// reads the tasks that the other filters admit, from the newest on, until it has Limit.
+	Meta map[string]string
 	// After continues a listing: only the tasks that follow the one of this id, so older ones (rule
 	// 18).
 	After string

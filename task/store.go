@@ -99,6 +99,10 @@ import "context"
 //     the other, who is told that all is well.
 //  33. Workers tells what a worker's first beat said of it, and what the newest one said of its
 //     state and of its unresponsive handlers.
+//  34. A task's Meta is kept byte for byte, and comes with the task wherever a store hands it out. It
+//     is no part of what rule 32 compares: adding a task again with another Meta is a repetition, and
+//     changes nothing. A query's Meta admits the tasks that have each of its pairs, with exactly
+//     that value.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
 	// 2, 21, 32). All that are not left out are recorded together; after an error, all or none. A task may

@@ -18,6 +18,8 @@ type Task struct {
 	Key string
 	// Payload is what the handler is given: JSON when it came through a Kind or the program.
 	Payload []byte
+	// Meta is what came with the task beside its payload, nil for nothing: see EnqueueOptions.Meta.
+	Meta map[string]string
 	// Priority: the higher number is claimed first. Priority is strict, so that a
 	// steady stream of high ones starves the low ones.
 	Priority int

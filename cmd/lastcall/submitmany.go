@@ -32,6 +32,8 @@ type taskLine struct {
 	Key      string          `json:"key"`
 	Priority int             `json:"priority"`
 	Delay    string          `json:"delay"`
+
+	Meta map[string]string `json:"meta"`
 }
 
 // submitMany submits the tasks of a file's lines, many at a time, and prints the id of each.
@@ -164,7 +166,7 @@ func (m *many) parse(b []byte) (task.NewTask, error) {
 	case l.Payload == nil:
 		return task.NewTask{}, errors.New(`"payload" is missing: give the task's input, as JSON, or null`)
 	}
-	opt := task.EnqueueOptions{ID: l.ID, Queue: l.Queue, Key: l.Key, Priority: l.Priority}
+	opt := task.EnqueueOptions{ID: l.ID, Queue: l.Queue, Key: l.Key, Priority: l.Priority, Meta: l.Meta}
 	if l.Delay != "" {
 		var err error
 		if opt.Delay, err = parseDelay(l.Delay); err != nil {

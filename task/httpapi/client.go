@@ -110,6 +110,9 @@ func (c *Client) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 				v.Set(name, value)
 			}
 		}
+		for key, value := range q.Meta {
+			v.Add("meta", key+"="+value)
+		}
 		var p page
 		if err := c.call(ctx, http.MethodGet, "/v1/tasks?"+v.Encode(), &p); err != nil {
 			return all, err

@@ -30,6 +30,7 @@ func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 			q.Kind != "" && t.Kind != q.Kind ||
 			q.Queue != "" && t.Queue != q.Queue ||
 			q.Key != "" && t.Key != q.Key ||
+			!storekit.HasMeta(t.Meta, q.Meta) ||
 			after != nil && newestFirst(t, after) <= 0 {
 			continue
 		}

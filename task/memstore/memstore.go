@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -96,7 +97,7 @@ func (s *Store) add(n task.NewTask, now time.Time) task.AddResult {
 		s.keys[k] = n.ID
 	}
 	s.tasks[n.ID] = &task.Task{
-		ID: n.ID, Kind: n.Kind, Queue: n.Queue, Key: n.Key, Payload: bytes.Clone(n.Payload), Priority: n.Priority,
+		ID: n.ID, Kind: n.Kind, Queue: n.Queue, Key: n.Key, Payload: bytes.Clone(n.Payload), Meta: maps.Clone(n.Meta), Priority: n.Priority,
 		Status: task.StatusQueued, Created: now, Since: now, RunAt: now.Add(n.Delay),
 	}
 	return task.AddResult{ID: n.ID}
@@ -290,5 +291,6 @@ func (s *Store) tell() { s.signals.Wake(0, 1, 0) }
 func clone(t *task.Task) task.Task {
 	c := *t
 	c.Payload, c.Checkpoint, c.Result = bytes.Clone(t.Payload), bytes.Clone(t.Checkpoint), bytes.Clone(t.Result)
+	c.Meta = maps.Clone(t.Meta)
 	return c
 }

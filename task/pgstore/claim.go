@@ -127,6 +127,8 @@ type claimAnswer struct {
 	suspect  []bool
 	keys     []string
 	payloads [][]byte
+	metaOf   [][16]byte // those that have any
+	metas    []string
 
 	again                                                         [][16]byte
 	lastRuns                                                      []int64
@@ -140,7 +142,7 @@ type claimAnswer struct {
 // readClaim reads an answer. No row: the worker is not registered, or the claim comes too late.
 func readClaim(row pgx.Row) (*claimAnswer, error) {
 	var a claimAnswer
-	err := row.Scan(&a.clock, &a.started, &a.ids, &a.routes, &a.priority, &a.queued, &a.runAts, &a.created, &a.suspect, &a.keys, &a.payloads,
+	err := row.Scan(&a.clock, &a.started, &a.ids, &a.routes, &a.priority, &a.queued, &a.runAts, &a.created, &a.suspect, &a.keys, &a.payloads, &a.metaOf, &a.metas,
 		&a.again, &a.lastRuns, &a.runs, &a.attempts, &a.interruptions, &a.crashes, &a.crashStreaks, &a.streaks, &a.reasons, &a.errors,
 		&a.checkpoints, &a.fractions, &a.messages)
 	if noRows(err) {
@@ -164,12 +166,13 @@ func (a *claimAnswer) tasks(req task.ClaimRequest, routes []cursor) ([]task.Task
 	for i, id := range a.again {
 		before[id] = i
 	}
+	metas := a.metaByID()
 	ends := make(map[int64]position, len(routes))
 	tasks := slices.Grow(req.Into[:0], len(order))
 	for _, o := range order {
 		i, r := o.row, names[a.routes[o.row]]
 		t := task.Task{
-			ID: storekit.FormatID(a.ids[i]), Kind: r.kind, Queue: r.queue, Key: a.keys[i], Payload: a.payloads[i], Priority: int(^a.priority[i]),
+			ID: storekit.FormatID(a.ids[i]), Kind: r.kind, Queue: r.queue, Key: a.keys[i], Payload: a.payloads[i], Meta: metas[a.ids[i]], Priority: int(^a.priority[i]),
 			Status: task.StatusRunning, Created: a.created[i], RunAt: a.runAts[i], Started: a.started, Since: a.started,
 			Worker: req.Worker, Run: a.clock, Runs: 1, Limits: limits[r.kind],
 		}
@@ -182,6 +185,18 @@ func (a *claimAnswer) tasks(req task.ClaimRequest, routes []cursor) ([]task.Task
 		tasks = append(tasks, t)
 	}
 	return tasks, ends
+}
+
+// metaByID is the Meta of those that have any.
+func (a *claimAnswer) metaByID() map[[16]byte]map[string]string {
+	if len(a.metaOf) == 0 {
+		return nil
+	}
+	metas := make(map[[16]byte]map[string]string, len(a.metaOf))
+	for i, id := range a.metaOf {
+		metas[id], _ = storekit.ParseMeta(a.metas[i]) // an object of texts: addArgs wrote it
+	}
+	return metas
 }
 
 // addHistory fills in what is known of a task that has run before.

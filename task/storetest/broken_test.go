@@ -349,6 +349,18 @@ var breaches = map[string]func(b *broken){
 	"31": func(b *broken) { eachReply(b, func(r *task.BeatReply) { r.Missing = nil }) },
 	"32": func(b *broken) { eachAdd(b, knowsNoConflict) },
 	"33": func(b *broken) { eachBeat(b, func(beat *task.Beat) { beat.Unresponsive = nil }) },
+	"34": func(b *broken) {
+		inner := b.claim
+		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+			got, err := inner(ctx, req)
+			for i := range got {
+				if len(got[i].Payload) > 256 { // read from elsewhere
+					got[i].Meta = nil
+				}
+			}
+			return got, err
+		}
+	},
 }
 
 func eachBeat(b *broken, alter func(beat *task.Beat)) {

@@ -36,4 +36,5 @@ var reasons = map[string]string{
 	"31":      "a claim whose answer was lost would hold its tasks until the worker's process ends",
 	"32":      "who guesses another's id would have its own payload run in the other's place, and the other be told that all is well",
 	"33":      "operators look there for who works, and for handlers that do not return",
+	"34":      "who follows a request from trace to trace, or looks for all tasks of a tenant, must find what was put there and nothing else",
 }

@@ -48,8 +48,10 @@ with claimer as materialized (
 )
 select c.clock, now(), a.*, b.* from claimer c, (
 	select array_agg(p.id), array_agg(p.route), array_agg(p.sort_priority), array_agg(p.queued), array_agg(p.run_at), array_agg(p.created), array_agg(p.suspect),
-		array_agg(coalesce(p.key, '')), array_agg(case when p.payload is null then (select t.payload from @.tasks t where t.id = p.id) else p.payload end)
+		array_agg(coalesce(p.key, '')), array_agg(coalesce(p.payload, t.payload)),
+		array_agg(p.id) filter (where t.meta is not null), array_agg(t.meta::text) filter (where t.meta is not null)
 	from picked p
+	left join lateral (select t.payload, t.meta from @.tasks t where t.id = case when p.payload is null then p.id end limit 1) t on true
 ) a, ( -- those that have run before
 	select array_agg(p.id), array_agg(coalesce(p.last_run, 0)), array_agg(p.runs), array_agg(coalesce(p.attempts, 0)), array_agg(coalesce(p.interruptions, 0)),
 		array_agg(coalesce(p.crashes, 0)), array_agg(coalesce(p.crash_streak, 0)), array_agg(coalesce(p.interrupt_streak, 0)), array_agg(coalesce(p.reason, '')),

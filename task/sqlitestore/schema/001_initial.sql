@@ -11,10 +11,10 @@ create table tasks (
 	key      text    not null,    -- '' for none
 	priority integer not null,
 	run_at   integer not null,    -- the first time that it may be claimed
+	meta     text,                -- a JSON object of texts, null for none
 	parent   text,                -- room for later: null
 	batch    text,
 	schedule text,
-	meta     text,
 	payload  blob    not null
 ) strict;
 
