@@ -98,6 +98,13 @@ func (c *Client) Interrupt(ctx context.Context, id string) error {
 	return c.ask(ctx, VerbInterrupt, id)
 }
 
+// Delete removes a task that has ended, at once and with all that the store has of it: payload, Meta,
+// runs, checkpoint, log, result. One that waits or runs is ErrNotEnded: Cancel it, and delete it when
+// it has ended. Deleting it again is ErrNotFound. The id is free from then on: a submit that is
+// repeated with it makes a new task, and works it. What the store's own backups, write-ahead logs and
+// freed pages still have is not removed.
+func (c *Client) Delete(ctx context.Context, id string) error { return c.ask(ctx, VerbDelete, id) }
+
 func (c *Client) ask(ctx context.Context, verb Verb, id string) error {
 	if err := c.store.Control(ctx, Command{Verb: verb, Task: id}); err != nil {
 		return fmt.Errorf("task: %s %.80q: %w", verb, id, err)

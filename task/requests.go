@@ -233,6 +233,8 @@ const (
 	VerbRetry Verb = "retry"
 	// VerbInterrupt makes a run hand over.
 	VerbInterrupt Verb = "interrupt"
+	// VerbDelete removes an ended task.
+	VerbDelete Verb = "delete"
 	// VerbPause keeps a queue's tasks from being claimed.
 	VerbPause Verb = "pause"
 	// VerbResume ends a pause.

@@ -103,6 +103,10 @@ import "context"
 //     is no part of what rule 32 compares: adding a task again with another Meta is a repetition, and
 //     changes nothing. A query's Meta admits the tasks that have each of its pairs, with exactly
 //     that value.
+//  35. Delete removes an ended task with all that belongs to it, and no other: it is ErrNotEnded for
+//     one that waits or runs, and ErrNotFound from then on. The id is free again: adding it makes a
+//     new task, which has nothing of the old one. Of a Delete that meets a Retry or a Prune one
+//     comes first, and the other finds what that has left.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
 	// 2, 21, 32). All that are not left out are recorded together; after an error, all or none. A task may
@@ -142,13 +146,14 @@ type Store interface {
 	// that does not exist.
 	Log(ctx context.Context, id string) ([]byte, error)
 
-	// Control does what a person asks for (rules 22 to 25). Doing it again is nil, unless it is
+	// Control does what a person asks for (rules 22 to 25, 35). Doing it again is nil, unless it is
 	// said otherwise:
 	//
 	//   - Cancel: ErrAlreadyFinished for a task that has succeeded or failed.
 	//   - Retry: ErrRunning, and ErrAlreadyFinished for a task that has succeeded; ErrKeyBusy when
 	//     another unfinished task has its key by now.
 	//   - Interrupt: ErrNotRunning.
+	//   - Delete: ErrNotEnded, and ErrNotFound when it is done again.
 	//   - all of a task: ErrNotFound.
 	Control(ctx context.Context, cmd Command) error
 

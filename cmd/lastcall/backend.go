@@ -31,6 +31,7 @@ type backend interface {
 	Cancel(ctx context.Context, id string) error
 	Retry(ctx context.Context, id string) error
 	Interrupt(ctx context.Context, id string) error
+	Delete(ctx context.Context, id string) error
 	Pause(ctx context.Context, queue string) error
 	Resume(ctx context.Context, queue string) error
 }
@@ -168,6 +169,8 @@ func aboutTask(id string, err error) error {
 		hint = `only a running task can be interrupted: "lastcall show" says what this one waits for`
 	case errors.Is(err, task.ErrRunning):
 		hint = `"lastcall interrupt" makes it hand over, "lastcall cancel" ends it`
+	case errors.Is(err, task.ErrNotEnded):
+		hint = `"lastcall cancel" ends it, then it can be deleted`
 	case errors.Is(err, task.ErrKeyBusy):
 		hint = `"lastcall list --key" shows the unfinished task that has its key`
 	default:

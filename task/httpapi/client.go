@@ -184,6 +184,11 @@ func (c *Client) Resume(ctx context.Context, queue string) error {
 	return c.ask(ctx, "queues", queue, "resume")
 }
 
+// Delete removes a task that has ended; see [task.Client.Delete].
+func (c *Client) Delete(ctx context.Context, id string) error {
+	return c.call(ctx, http.MethodDelete, "/v1/tasks/"+url.PathEscape(id), nil)
+}
+
 func (c *Client) ask(ctx context.Context, what, name, verb string) error {
 	return c.call(ctx, http.MethodPost, "/v1/"+what+"/"+url.PathEscape(name)+"/"+verb, nil)
 }

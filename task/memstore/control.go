@@ -31,6 +31,12 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 		return s.cancel(t)
 	case task.VerbRetry:
 		return s.retry(t)
+	case task.VerbDelete:
+		if !t.Status.Ended() {
+			return task.ErrNotEnded
+		}
+		s.remove(t.ID)
+		return nil
 	case task.VerbInterrupt:
 		if t.Status != task.StatusRunning {
 			return task.ErrNotRunning
@@ -42,6 +48,13 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 		return nil
 	}
 	return task.ErrInvalid
+}
+
+// remove removes an ended task with all that belongs to it.
+func (s *Store) remove(id string) {
+	delete(s.tasks, id)
+	delete(s.history, id)
+	delete(s.logs, id)
 }
 
 // cancel is rule 23.

@@ -132,9 +132,7 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.PruneRep
 	for _, t := range old[:min(len(old), req.Max)] {
 		pruned.Tasks++
 		pruned.Next = t.ID
-		delete(s.tasks, t.ID)
-		delete(s.history, t.ID)
-		delete(s.logs, t.ID)
+		s.remove(t.ID)
 	}
 	if pruned.Tasks == len(old) {
 		pruned.Next = "" // otherwise any text: the next call finds the others without it

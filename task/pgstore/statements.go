@@ -22,7 +22,7 @@ type statements struct {
 	Claim, Poll, Promote                                                        string
 	FinishRuns, Verdicts, Poison, SaveRuns                                      string
 	Pause, Resume, CommandRun, CancelWaiting, RetryWaiting                      string
-	RetryEnded, Place                                                           string
+	RetryEnded, DeleteEnded, Place                                              string
 	RegisterWorker, Beat, LockWorker, RaiseEpoch, HeldRuns, RemoveStoppedWorker string
 	Workers, MarkDead, MarkedDead, RemoveDeadWorker                             string
 	RecordSession, WithdrawSession, SessionSettings                             string

@@ -45,14 +45,19 @@ func (t *txn) prune(before int64, most int) (int, error) {
 	if err != nil || len(old) == 0 {
 		return 0, err
 	}
+	return len(old), t.remove(old, fewer)
+}
+
+// remove removes ended tasks with all that belongs to them.
+func (t *txn) remove(numbers []int64, fewer counts) error {
 	for _, name := range []string{"PruneRuns", "PruneCheckpoints", "PruneLogs", "PruneEnded", "PruneTasks"} {
-		if err := t.execList(name, old); err != nil {
-			return 0, err
+		if err := t.execList(name, numbers); err != nil {
+			return err
 		}
 	}
 	if err := t.rows("CountEnded", fewer.rows()); err != nil {
-		return 0, err
+		return err
 	}
-	_, err = t.exec("PruneCounts")
-	return len(old), err
+	_, err := t.exec("PruneCounts")
+	return err
 }

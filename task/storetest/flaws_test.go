@@ -17,6 +17,29 @@ import (
 
 // flaws have for each case, by what it says, a store that it has to catch.
 var flaws = map[string]func(b *broken){
+	"Delete removes all of an ended task, and its id makes a new one": func(b *broken) {
+		inner := b.control
+		b.control = func(ctx context.Context, cmd task.Command) error {
+			err := inner(ctx, cmd)
+			if cmd.Verb == task.VerbDelete && errors.Is(err, task.ErrNotEnded) { // what waits goes too
+				if err := inner(ctx, task.Command{Verb: task.VerbCancel, Task: cmd.Task}); err != nil {
+					return err
+				}
+				return inner(ctx, cmd)
+			}
+			return err
+		}
+	},
+	"a delete that meets a retry, a pruning and another delete leaves all of the task or nothing": func(b *broken) {
+		inner := b.control
+		b.control = func(ctx context.Context, cmd task.Command) error {
+			err := inner(ctx, cmd)
+			if cmd.Verb == task.VerbDelete && errors.Is(err, task.ErrNotFound) {
+				return nil // it is gone, after all
+			}
+			return err
+		}
+	},
 	"a task that is added again with another Meta keeps its own": func(b *broken) {
 		add, find := b.add, b.find
 		newest := make(map[string]map[string]string)
@@ -309,7 +332,7 @@ func TestSuite_ACaseCatchesTheStoreThatItIsFor(t *testing.T) {
 	for _, r := range slices.Concat(groups...) {
 		cases[r.says] = r
 	}
-	for _, r := range slices.Concat(metaRules[1:], orderRules, batchRules, meetRules) {
+	for _, r := range slices.Concat(metaRules[1:], deleteRules, orderRules, batchRules, meetRules) {
 		if flaws[r.says] == nil {
 			t.Errorf("rule %s (%s) has no store that it catches", r.numbers, r.says)
 		}
