@@ -59,8 +59,9 @@ type KindClaim struct {
 	Kind string
 	// Max bounds the claim for this kind.
 	Max int
-	// Limits are copied to the runs.
-	Limits Limits
+	// Limits and Retention are copied to the runs.
+	Limits    Limits
+	Retention Retention
 }
 
 // Fence names a run that a worker believes to have.
@@ -277,8 +278,10 @@ func SortCounts(counts []Count) {
 
 // PruneRequest says what is old.
 type PruneRequest struct {
-	// Age is for how long a task must have ended.
-	Age time.Duration
+	// Age is for how long a task must have ended that has no Retention of its own (rule 36). With
+	// KeepOthers these are kept whatever their age is.
+	Age        time.Duration
+	KeepOthers bool
 	// Clock is the caller's clock; zero means that the store's alone counts. Where both are there,
 	// the one that is behind counts.
 	Clock time.Time

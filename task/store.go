@@ -107,6 +107,11 @@ import "context"
 //     one that waits or runs, and ErrNotFound from then on. The id is free again: adding it makes a
 //     new task, which has nothing of the old one. Of a Delete that meets a Retry or a Prune one
 //     comes first, and the other finds what that has left.
+//  36. The kind's Retention is copied to the run at the claim, as the limits are. The end of that run
+//     gives the task what it says for its status, whoever records it: from then on Prune removes the
+//     task that long after its end by the same clock, or never where it is negative, whatever Age
+//     is. What has none (0), and what was cancelled while it waited, goes by Age. A Retry takes it
+//     away.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
 	// 2, 21, 32). All that are not left out are recorded together; after an error, all or none. A task may

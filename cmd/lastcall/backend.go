@@ -162,7 +162,7 @@ func aboutTask(id string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, task.ErrNotFound):
-		hint = `"lastcall list" shows the tasks that there are; ended ones are removed after a week`
+		hint = `"lastcall list" shows the tasks that there are; ended ones are removed after a while`
 	case errors.Is(err, task.ErrAlreadyFinished):
 		hint = `it has ended: "lastcall show" says how`
 	case errors.Is(err, task.ErrNotRunning):

@@ -40,6 +40,8 @@ type config struct {
 	Grace time.Duration `yaml:"grace"`
 	// Concurrency bounds how many tasks run at once.
 	Concurrency int `yaml:"concurrency"`
+	// Retention is for how long ended tasks are kept whose kind does not say it.
+	Retention time.Duration `yaml:"retention"`
 	// KnownKindsOnly refuses tasks of kinds that no running worker knows.
 	KnownKindsOnly bool `yaml:"knownKindsOnly"`
 	// DemoKinds offers hash-tree and gzip-tree.
@@ -126,6 +128,9 @@ func (c *config) faults() []fault {
 	}
 	if c.Concurrency > maxCount {
 		add("concurrency", "concurrency is %d, more than %d: is that meant?", c.Concurrency, maxCount)
+	}
+	if c.Retention != 0 && (c.Retention < minRetention || c.Retention > maxRetention) {
+		add("retention", "retention is %v: use from %s to %s, or leave it out for 7 days", c.Retention, spoken(minRetention), spoken(maxRetention))
 	}
 	if c.Listen != "" {
 		if err := checkListen(c.Listen, c.TokenFile != ""); err != nil {

@@ -24,7 +24,8 @@ func TestConfig_TheExampleConfigurationIsReadable(t *testing.T) {
 	if err == nil {
 		err = c.complete()
 	}
-	if err != nil || c.DemoKinds || c.Listen != defaultListen || c.Grace != 30*time.Second || len(c.programs) != 1 || c.programs[0].Timeout != 10*time.Minute {
+	if err != nil || c.DemoKinds || c.Listen != defaultListen || c.Grace != 30*time.Second || len(c.programs) != 1 || c.programs[0].Timeout != 10*time.Minute ||
+		c.Retention != 7*24*time.Hour || c.programs[0].Retention.Failed != 30*24*time.Hour {
 		t.Errorf("%+v, %v", c, err)
 	}
 }
@@ -46,6 +47,7 @@ func TestConfig_AMistakeInTheConfigurationIsToldWithItsLine(t *testing.T) {
 		"version: 1\nstore: sqlite:x\ngrace: -1s\n":      "positive duration",
 		"version: 1\nstore: sqlite:x\nconcurrency: -2\n": "positive number",
 		"version: 1\n": "no store given",
+		"version: 1\nstore: sqlite:x\nretention: 1s\n":           ":3: retention is 1s: use from 1m0s to a hundred years",
 		"version: 1\nstore: sqlite:x\ngrace: 1ns\n":              ":3: grace is 1ns, less than 100ms",
 		"version: 1\nstore: sqlite:x\ngrace: 10000h\n":           ":3: grace is 10000h0m0s, longer than 7 days",
 		"version: 1\nstore: sqlite:x\ngrace: 99999999h\n":        ":3: 99999999h is longer than anything lasts",

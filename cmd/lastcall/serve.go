@@ -122,7 +122,8 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 		m.observe(e)
 		api.Observe(ctx, e)
 	}
-	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.Concurrency, Observe: observe, Logger: s.log})
+	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.Concurrency, Retention: c.Retention,
+		Observe: observe, Logger: s.log})
 	if err != nil {
 		return err
 	}

@@ -55,6 +55,8 @@ func (s *Store) remove(id string) {
 	delete(s.tasks, id)
 	delete(s.history, id)
 	delete(s.logs, id)
+	delete(s.keep, id)
+	delete(s.expires, id)
 }
 
 // cancel is rule 23.
@@ -88,6 +90,7 @@ func (s *Store) retry(t *task.Task) error {
 			}
 			s.keys[k] = t.ID
 		}
+		delete(s.expires, t.ID)
 		t.Status, t.Reason, t.Since, t.Finished = task.StatusQueued, "", now, time.Time{}
 	}
 	t.RunAt = now

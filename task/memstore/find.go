@@ -121,7 +121,11 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.PruneRep
 	}
 	var old []*task.Task
 	for _, t := range s.tasks {
-		if t.Status.Ended() && !t.Finished.After(now.Add(-req.Age)) {
+		over := !req.KeepOthers && !t.Finished.After(now.Add(-req.Age))
+		if expires, own := s.expires[t.ID]; own {
+			over = !expires.IsZero() && !expires.After(now)
+		}
+		if t.Status.Ended() && over {
 			old = append(old, t)
 		}
 	}

@@ -81,7 +81,7 @@ func tookAll(req task.ClaimRequest, tasks []task.Task) bool {
 // claimArgs are the arguments of the statement Claim: the worker and its epoch, how many tasks,
 // whether a suspect may be one, which tasks are not wanted; and as columns, with an element for
 // each route: its number, its names, how many tasks of the kind, the position to begin at, and the
-// kind's limits.
+// kind's limits and retention.
 func (s *Store) claimArgs(req task.ClaimRequest, routes []cursor) []any {
 	n := len(routes)
 	var (
@@ -92,6 +92,7 @@ func (s *Store) claimArgs(req task.ClaimRequest, routes []cursor) []any {
 		runAts                           = make([]time.Time, n)
 		ids                              = make([][16]byte, n)
 		attempts, crashes, interruptions = make([]int32, n), make([]int32, n), make([]int32, n)
+		succeeded, failed, cancelled     []*int64
 		ofKind                           = make(map[string]task.KindClaim, len(req.Kinds))
 		except                           = make([][16]byte, 0, len(req.Except))
 	)
@@ -104,13 +105,30 @@ func (s *Store) claimArgs(req task.ClaimRequest, routes []cursor) []any {
 		priorities[i], queued[i], runAts[i], ids[i] = r.next.sortPriority, r.next.queued, r.next.runAt, r.next.id
 		attempts[i], crashes[i], interruptions[i] = clampInt32(k.Limits.MaxAttempts), clampInt32(k.Limits.MaxCrashes), clampInt32(k.Limits.MaxInterruptions)
 	}
+	for i, r := range routes {
+		keep := ofKind[r.kind].Retention
+		setKeep(&succeeded, i, n, keep.Succeeded)
+		setKeep(&failed, i, n, keep.Failed)
+		setKeep(&cancelled, i, n, keep.Cancelled)
+	}
 	for _, id := range req.Except {
 		if key, ok := storekit.ParseID(id); ok {
 			except = append(except, key)
 		}
 	}
 	return []any{workerKey(req.Worker), s.epochs.of(req.Worker), int64(max(req.Max, 0)), req.Suspect, except,
-		numbers, kinds, queues, most, priorities, queued, runAts, ids, attempts, crashes, interruptions}
+		numbers, kinds, queues, most, priorities, queued, runAts, ids, attempts, crashes, interruptions, succeeded, failed, cancelled}
+}
+
+// setKeep sets one of a column of retentions, in microseconds: -1 for ever, null as others.
+func setKeep(column *[]*int64, i, n int, keep time.Duration) {
+	micros := max(keep.Microseconds(), 1)
+	if keep < 0 {
+		micros = -1
+	}
+	if keep != 0 {
+		setColumn(column, i, n, &micros, nil)
+	}
 }
 
 // claimAnswer is the answer of the statement Claim: arrays with an element for each task, and, from

@@ -28,7 +28,7 @@ type statements struct {
 	RecordSession, WithdrawSession, SessionSettings                             string
 	ReadPicked, PickHeld, CreatedOf, KindsOfQueue                               string
 	History, Log, Count                                                         string
-	Prune, RemoveGoneWorkers, CompactCounts, Bloat                              string
+	Prune, PruneExpired, RemoveGoneWorkers, CompactCounts, Bloat                string
 	// FinishRun is FinishRuns for one that is waited for.
 	FinishRun, SaveRun string
 }

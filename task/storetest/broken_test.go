@@ -349,6 +349,15 @@ var breaches = map[string]func(b *broken){
 	"31": func(b *broken) { eachReply(b, func(r *task.BeatReply) { r.Missing = nil }) },
 	"32": func(b *broken) { eachAdd(b, knowsNoConflict) },
 	"33": func(b *broken) { eachBeat(b, func(beat *task.Beat) { beat.Unresponsive = nil }) },
+	"36": func(b *broken) {
+		inner := b.claim
+		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+			for i := range req.Kinds {
+				req.Kinds[i].Retention.Failed = 0
+			}
+			return inner(ctx, req)
+		}
+	},
 	"35": func(b *broken) { // the task alone
 		control, log := b.control, b.log
 		kept := make(map[string][]byte)

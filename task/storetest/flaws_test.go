@@ -17,6 +17,35 @@ import (
 
 // flaws have for each case, by what it says, a store that it has to catch.
 var flaws = map[string]func(b *broken){
+	"what has ended is kept as long as its run's kind says for its status, whatever Age is": func(b *broken) {
+		inner := b.prune
+		b.prune = func(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
+			req.KeepOthers = false
+			return inner(ctx, req)
+		}
+	},
+	"the retention goes with the run, to whoever records its end, and a later run has its own": func(b *broken) {
+		inner := b.claim
+		first := make(map[string]task.Retention)
+		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+			waiting, err := b.Store.Find(ctx, task.Query{})
+			if err != nil {
+				return nil, err
+			}
+			for _, w := range waiting { // its first run's
+				if w.Status.Claimable() && len(req.Kinds) > 0 {
+					if keep, ok := first[w.ID]; ok {
+						req.Kinds[0].Retention = keep
+					}
+				}
+			}
+			got, err := inner(ctx, req)
+			for _, g := range got {
+				first[g.ID] = req.Kinds[0].Retention
+			}
+			return got, err
+		}
+	},
 	"Delete removes all of an ended task, and its id makes a new one": func(b *broken) {
 		inner := b.control
 		b.control = func(ctx context.Context, cmd task.Command) error {
@@ -332,7 +361,7 @@ func TestSuite_ACaseCatchesTheStoreThatItIsFor(t *testing.T) {
 	for _, r := range slices.Concat(groups...) {
 		cases[r.says] = r
 	}
-	for _, r := range slices.Concat(metaRules[1:], deleteRules, orderRules, batchRules, meetRules) {
+	for _, r := range slices.Concat(metaRules[1:], deleteRules, retentionRules, orderRules, batchRules, meetRules) {
 		if flaws[r.says] == nil {
 			t.Errorf("rule %s (%s) has no store that it catches", r.numbers, r.says)
 		}

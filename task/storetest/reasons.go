@@ -38,4 +38,5 @@ var reasons = map[string]string{
 	"33":      "operators look there for who works, and for handlers that do not return",
 	"34":      "who follows a request from trace to trace, or looks for all tasks of a tenant, must find what was put there and nothing else",
 	"35":      "who asks for its data to be deleted must not find it in a log a week later, and nobody may lose work by it",
+	"36":      "failed tasks are looked at a month later, and which worker happens to prune must not decide whether they are there",
 }

@@ -77,6 +77,9 @@ create table @.running (
 	max_attempts      integer not null,
 	max_crashes       integer not null,
 	max_interruptions integer not null,
+	keep_succeeded    bigint, -- microseconds from an end; -1: for ever; null: as others
+	keep_failed       bigint,
+	keep_cancelled    bigint,
 	runs              integer not null,
 	last_run          bigint,
 	attempts          integer,
@@ -100,6 +103,7 @@ create table @.ended (
 	created          timestamptz not null,
 	task             uuid not null,
 	ended            timestamptz not null default now(),
+	expires          timestamptz, -- when it is to be removed, or infinity; null: as others
 	started          timestamptz,
 	run              bigint,
 	worker           uuid,
@@ -123,6 +127,7 @@ create table @.ended (
 	check (status in ('succeeded', 'failed', 'cancelled'))
 );
 create index ended_at on @.ended (ended);
+create index ended_expires on @.ended (expires) where expires is not null;
 create index ended_unsuccessful on @.ended (status, created) where status <> 'succeeded';
 create index ended_unsuccessful_kind on @.ended (status, kind, created) where status <> 'succeeded';
 

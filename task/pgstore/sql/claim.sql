@@ -11,7 +11,8 @@ with claimer as materialized (
 	select w.* from (
 		select unnest($6::bigint[]) as route, unnest($7::text[]) as kind, unnest($8::text[]) as queue, unnest($9::bigint[]) as most,
 			unnest($10::integer[]) as sort_priority, unnest($11::boolean[]) as queued, unnest($12::timestamptz[]) as run_at, unnest($13::uuid[]) as id,
-			unnest($14::integer[]) as max_attempts, unnest($15::integer[]) as max_crashes, unnest($16::integer[]) as max_interruptions
+			unnest($14::integer[]) as max_attempts, unnest($15::integer[]) as max_crashes, unnest($16::integer[]) as max_interruptions,
+			unnest($17::bigint[]) as keep_succeeded, unnest($18::bigint[]) as keep_failed, unnest($19::bigint[]) as keep_cancelled
 	) w where (w.queue in (select queue from @.paused)) is not true
 ), suspect as materialized (
 	select s.*, w.kind from claimer, wanted w, lateral (
@@ -37,9 +38,11 @@ with claimer as materialized (
 		) m order by m.sort_priority, m.queued, m.run_at, m.id limit $3
 	)) returning *
 ), begun as (
-	insert into @.running (task, run, worker, created, route, sort_priority, suspect, max_attempts, max_crashes, max_interruptions, runs, last_run,
+	insert into @.running (task, run, worker, created, route, sort_priority, suspect, max_attempts, max_crashes, max_interruptions,
+		keep_succeeded, keep_failed, keep_cancelled, runs, last_run,
 		attempts, interruptions, crashes, crash_streak, interrupt_streak, kind, queue, key, concurrency_key, reason)
 	select p.id, greatest(p.last_run + 1, c.clock), c.worker, p.created, p.route, p.sort_priority, p.suspect, w.max_attempts, w.max_crashes, w.max_interruptions,
+		w.keep_succeeded, w.keep_failed, w.keep_cancelled,
 		coalesce(p.runs, 0) + 1, p.last_run, p.attempts, p.interruptions, p.crashes, p.crash_streak, p.interrupt_streak, p.kind, p.queue, p.key, p.concurrency_key, p.reason
 	from picked p full join wanted w on w.route = p.route, claimer c where case when p.id is null then false else true end -- as in FinishRuns
 ), counted as (

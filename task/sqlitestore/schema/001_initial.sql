@@ -83,6 +83,9 @@ create table running (
 	max_interruptions integer not null,
 	reason            text    not null,
 	error             text    not null,
+	keep_succeeded    integer not null default 0, -- microseconds after an end; 0: as others, -1: for ever
+	keep_failed       integer not null default 0,
+	keep_cancelled    integer not null default 0,
 	command           text    not null default '' -- cancel or interrupt, when it was asked for
 ) strict;
 
@@ -113,10 +116,12 @@ create table ended (
 	max_attempts      integer not null,
 	max_crashes       integer not null,
 	max_interruptions integer not null,
+	expires           integer, -- when it is to be removed; null: as others
 	result            blob
 ) strict;
 
-create index ended_first on ended (ended, task);
+create index ended_first on ended (ended, task) where expires is null;
+create index expires_first on ended (expires, task) where expires is not null;
 create index unsuccessful on ended (status, created, task) where status <> 'succeeded';
 
 -- counts has how many rows of ended have a status.
