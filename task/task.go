@@ -8,7 +8,7 @@ import (
 // Task is the record of a piece of work, as a store keeps it. Stores hand out copies: changing one
 // changes nothing.
 type Task struct {
-	// ID is a UUID, version 7, made by the client that enqueued the task.
+	// ID is a UUID: of version 7, unless who enqueued the task has chosen another one.
 	ID string
 	// Kind names the handler.
 	Kind string

@@ -349,45 +349,9 @@ var breaches = map[string]func(b *broken){
 	"31": func(b *broken) { eachReply(b, func(r *task.BeatReply) { r.Missing = nil }) },
 	"32": func(b *broken) { eachAdd(b, knowsNoConflict) },
 	"33": func(b *broken) { eachBeat(b, func(beat *task.Beat) { beat.Unresponsive = nil }) },
-	"36": func(b *broken) {
-		inner := b.claim
-		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
-			for i := range req.Kinds {
-				req.Kinds[i].Retention.Failed = 0
-			}
-			return inner(ctx, req)
-		}
-	},
-	"35": func(b *broken) { // the task alone
-		control, log := b.control, b.log
-		kept := make(map[string][]byte)
-		b.control = func(ctx context.Context, cmd task.Command) error {
-			body, _ := log(ctx, cmd.Task)
-			err := control(ctx, cmd)
-			if cmd.Verb == task.VerbDelete && err == nil {
-				kept[cmd.Task] = body
-			}
-			return err
-		}
-		b.log = func(ctx context.Context, id string) ([]byte, error) {
-			if body, ok := kept[id]; ok {
-				return body, nil
-			}
-			return log(ctx, id)
-		}
-	},
-	"34": func(b *broken) {
-		inner := b.claim
-		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
-			got, err := inner(ctx, req)
-			for i := range got {
-				if len(got[i].Payload) > 256 { // read from elsewhere
-					got[i].Meta = nil
-				}
-			}
-			return got, err
-		}
-	},
+	"34": losesMeta,
+	"35": keepsTheLog,
+	"36": forgetsRetention,
 }
 
 func eachBeat(b *broken, alter func(beat *task.Beat)) {
