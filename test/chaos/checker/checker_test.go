@@ -152,7 +152,10 @@ func TestRules_EachHasAPromise(t *testing.T) {
 
 func TestEnded_IsBroken(t *testing.T) { t.Parallel(); check(t, endedWays()) }
 
-func TestKept_IsBroken(t *testing.T) { t.Parallel(); check(t, slices.Concat(keptWays(), deletedWays())) }
+func TestKept_IsBroken(t *testing.T) {
+	t.Parallel()
+	check(t, slices.Concat(keptWays(), deletedWays()))
+}
 
 func TestInvented_IsBroken(t *testing.T) { t.Parallel(); check(t, inventedWays()) }
 
