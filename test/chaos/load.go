@@ -95,12 +95,12 @@ func (l *load) control(rng *rand.Rand) (c history.Call, ok bool) {
 		c.Op = history.Interrupt
 	case n < 12:
 		c.Op = history.Retry
-	case n < 13:
+	case n < 16:
 		c.Op = history.Delete
-	case n < 15:
+	case n < 18:
 		c.Op, c.Queue = history.Pause, fmt.Sprintf("shared-%d", rng.IntN(4))
 		return c, true
-	case n < 23:
+	case n < 26:
 		if some := l.pausedQueues(); len(some) > 0 {
 			c.Op, c.Queue = history.Resume, some[rng.IntN(len(some))]
 			return c, true
