@@ -71,11 +71,8 @@ func (c *Client) enqueue(ctx context.Context, n NewTask) (EnqueueResult, error) 
 		one, err := c.enqueueOne(ctx, tasks[0])
 		return []EnqueueResult{one}, err
 	})(ctx, []NewTask{n})
-	switch {
-	case err != nil:
+	if err != nil {
 		return EnqueueResult{ID: n.ID}, err
-	case len(done) != 1:
-		return EnqueueResult{ID: n.ID}, fmt.Errorf("task: enqueue %s: a middleware of the client returned %d results for one task", n.ID, len(done))
 	}
 	return done[0], nil
 }

@@ -45,7 +45,13 @@ func (c *Client) wrapped(record EnqueueFunc) EnqueueFunc {
 	for i := len(c.middleware) - 1; i >= 0; i-- {
 		wrapped = c.middleware[i](wrapped)
 	}
-	return wrapped
+	return func(ctx context.Context, tasks []NewTask) ([]EnqueueResult, error) {
+		done, err := wrapped(ctx, tasks)
+		if err == nil && len(done) != len(tasks) {
+			err = fmt.Errorf("task: enqueue: a middleware of the client returned %d results for %d tasks", len(done), len(tasks))
+		}
+		return done, err
+	}
 }
 
 // SetMeta sets a pair of the task's Meta. The map that it had is not changed.

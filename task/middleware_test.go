@@ -99,8 +99,11 @@ func TestClientUse_WhatAMiddlewareLeavesIsCheckedAndItsErrorIsTheCallers(t *test
 	c.Use(func(task.EnqueueFunc) task.EnqueueFunc {
 		return func(context.Context, []task.NewTask) ([]task.EnqueueResult, error) { return nil, nil }
 	})
-	if _, err := c.Enqueue(t.Context(), "k", []byte("1"), nil); err == nil || !strings.Contains(err.Error(), "0 results for one task") {
+	if _, err := c.Enqueue(t.Context(), "k", []byte("1"), nil); err == nil || !strings.Contains(err.Error(), "0 results for 1 tasks") {
 		t.Errorf("a middleware that forgets the task: %v", err)
+	}
+	if _, err := c.EnqueueMany(t.Context(), make([]task.NewTask, 2)); err == nil || !strings.Contains(err.Error(), "0 results for 2 tasks") {
+		t.Errorf("a middleware that forgets them all: %v", err)
 	}
 }
 

@@ -1,12 +1,15 @@
 package httpapi
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"net/url"
 	"testing"
 
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
 func TestMeta_IsSubmittedShownAndListed(t *testing.T) {
@@ -66,4 +69,38 @@ func TestMeta_IsSubmittedShownAndListed(t *testing.T) {
 			s.refused(s.ask("GET", "/v1/tasks?"+query, ""), "invalid", says)
 		}
 	})
+}
+
+// A trace goes from the request into the task, whoever submits it.
+func TestConfigUse_SeesTheContextOfTheRequest(t *testing.T) {
+	store := memstore.New()
+	type traceKey struct{}
+	s := serve(t, Config{Store: store, Use: []func(task.EnqueueFunc) task.EnqueueFunc{func(next task.EnqueueFunc) task.EnqueueFunc {
+		return func(ctx context.Context, tasks []task.NewTask) ([]task.EnqueueResult, error) {
+			trace, _ := ctx.Value(traceKey{}).(string)
+			for i := range tasks {
+				if trace == "" {
+					return nil, errors.Join(task.ErrInvalid, errors.New("no trace"))
+				}
+				tasks[i].SetMeta("trace", trace)
+			}
+			return next(ctx, tasks)
+		}
+	}}}, func(srv *http.Server) {
+		inner := srv.Handler
+		srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			inner.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), traceKey{}, r.Header.Get("Traceparent"))))
+		})
+	})
+	var one submitted
+	s.into(s.ask("POST", "/v1/tasks", `{"kind": "k", "payload": 1}`, set("Traceparent", "t-1")), http.StatusCreated, &one)
+	many := s.ask("POST", "/v1/tasks/batch", `{"kind": "k", "payload": 2}`, set("Traceparent", "t-1"))
+	if many.status != http.StatusOK {
+		t.Errorf("%+v", many)
+	}
+	s.refused(s.ask("POST", "/v1/tasks", `{"kind": "k", "payload": 1}`), "invalid", "no trace")
+	found, err := task.NewClient(store).Find(t.Context(), task.Query{Meta: map[string]string{"trace": "t-1"}})
+	if err != nil || len(found) != 2 {
+		t.Errorf("%+v, %v", found, err)
+	}
 }
