@@ -1,8 +1,9 @@
 package sqlitestore
 
 import (
+	"database/sql"
+	"fmt"
 	"math"
-	"time"
 
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -10,34 +11,28 @@ import (
 // forEver is an expiry that does not come.
 const forEver = math.MaxInt64
 
-// keeps is a time of a task.Retention as the table running has it: microseconds, -1 for ever.
-func keeps(d time.Duration) int64 {
-	switch {
-	case d < 0:
-		return -1
-	case d > 0:
-		return max(d.Microseconds(), 1)
+// formatKeep is a task.Retention as the table running has it: nanoseconds, by status; nil for none.
+func formatKeep(r task.Retention) any {
+	if r == (task.Retention{}) {
+		return nil
 	}
-	return 0
+	return fmt.Sprintf("%d %d %d", r.Succeeded, r.Failed, r.Cancelled)
 }
 
-// keep is the task.Retention of a run.
-type keep struct{ succeeded, failed, cancelled int64 }
-
 // expires is when a task is to be removed that has ended now, nil if it is kept as long as others.
-func (k keep) expires(s task.Status, now int64) any {
-	of := k.succeeded
-	switch s {
-	case task.StatusFailed:
-		of = k.failed
-	case task.StatusCancelled:
-		of = k.cancelled
+func expires(keep sql.NullString, s task.Status, now int64) any {
+	if !keep.Valid {
+		return nil
 	}
-	switch {
+	var r task.Retention
+	if _, err := fmt.Sscanf(keep.String, "%d %d %d", &r.Succeeded, &r.Failed, &r.Cancelled); err != nil {
+		return int64(forEver) // another hand wrote it: nothing is lost by it
+	}
+	switch of := r.Of(s); {
 	case of < 0:
 		return int64(forEver)
 	case of > 0:
-		return now + of
+		return now + max(of.Microseconds(), 1)
 	}
 	return nil
 }

@@ -83,9 +83,7 @@ create table running (
 	max_interruptions integer not null,
 	reason            text    not null,
 	error             text    not null,
-	keep_succeeded    integer not null default 0, -- microseconds after an end; 0: as others, -1: for ever
-	keep_failed       integer not null default 0,
-	keep_cancelled    integer not null default 0,
+	keep              text,                     -- the kind's retention, null for none: retention.go
 	command           text    not null default '' -- cancel or interrupt, when it was asked for
 ) strict;
 

@@ -4,7 +4,7 @@
 select t.id, t.n, t.kind, t.queue, t.priority, t.created,
 	r.run, r.runs, r.worker, r.host, r.pid, r.started, r.run_at,
 	r.attempts, r.interruptions, r.crashes, r.crash_streak, r.interrupt_streak,
-	r.max_attempts, r.max_crashes, r.max_interruptions, r.keep_succeeded, r.keep_failed, r.keep_cancelled, r.command
+	r.max_attempts, r.max_crashes, r.max_interruptions, r.keep, r.command
 from json_each(?) j
 cross join tasks t on t.id = j.value
 cross join running r on r.task = t.n
