@@ -12,7 +12,8 @@ const (
 	minReserve     = time.Second
 	maxReserve     = 5 * time.Second
 	maxReportTime  = 100 * time.Millisecond
-	kubeletRounds  = time.Second // the kubelet counts a grace in whole seconds, rounded down
+	lastRequests   = 100 * time.Millisecond // for requests that came just before Interrupt
+	kubeletRounds  = time.Second            // the kubelet counts a grace in whole seconds, rounded down
 	kubernetesHost = "KUBERNETES_SERVICE_HOST"
 )
 
@@ -21,6 +22,7 @@ type budget struct {
 	unlimited bool          // Grace is none: no deadline until somebody asks for one
 	total     time.Duration // from last call to exit
 	delay     time.Duration // accepted explicitly, or the default that fits
+	openDelay time.Duration // the same where a server of Main's listens for other machines
 	reserve   time.Duration
 	report    time.Duration // the end of the reserve
 }
@@ -40,16 +42,13 @@ func (c Config) budget(kubernetes bool) (budget, error) {
 		return budget{}, errors.New("lastcall: Reserve is -1 (none), but recording and closing take time: use 0 for the default, or a small duration")
 	}
 	preStop := max(c.PreStop, 0)
-	defaultedDelay := time.Duration(0)
-	if c.Delay == 0 && kubernetes && preStop == 0 {
-		defaultedDelay = defaultDelay
-	}
 	if c.Grace == none {
-		b := budget{unlimited: true, reserve: c.Reserve, delay: max(c.Delay, defaultedDelay, 0)}
+		b := budget{unlimited: true, reserve: c.Reserve, delay: max(c.Delay, 0)}
 		if b.reserve == 0 {
 			b.reserve = maxReserve
 		}
 		b.report = min(maxReportTime, b.reserve/4)
+		b.defaultDelay(c, kubernetes, defaultDelay)
 		return b, nil
 	}
 
@@ -79,16 +78,26 @@ func (c Config) budget(kubernetes bool) (budget, error) {
 	if b.delay > room {
 		return budget{}, fmt.Errorf("lastcall: %s leaves a budget of %v; a delay of %v and a reserve of %v do not fit in it: raise the grace or lower Delay", sum, b.total, b.delay, b.reserve)
 	}
-	if defaultedDelay > 0 {
-		b.delay = min(defaultedDelay, room/3)
-	}
+	b.defaultDelay(c, kubernetes, room/3)
 	return b, nil
+}
+
+// defaultDelay fills in the delay that nobody has chosen, where it is known that others send clients.
+func (b *budget) defaultDelay(c Config, kubernetes bool, room time.Duration) {
+	if c.Delay == 0 && c.PreStop <= 0 {
+		b.openDelay = min(defaultDelay, room)
+		if kubernetes {
+			b.delay = b.openDelay
+		}
+	}
+	b.openDelay = max(b.openDelay, b.delay)
 }
 
 // deadlines are the moments of one stop. A zero time is no deadline.
 type deadlines struct {
-	delay     time.Time // servers stop accepting
-	interrupt time.Time
+	delay     time.Time // until then servers accept, even if nothing runs
+	interrupt time.Time // the last moment at which they stop accepting
+	contexts  time.Time // contexts end; a moment after interrupt for those who accepted until then
 	abandon   time.Time
 	close     time.Time // the last closer is given up
 	exit      time.Time // the watchdog ends the process
@@ -124,6 +133,7 @@ func (b budget) within(reserve time.Duration) budget {
 
 // reserveFrom lays the reserve out from the moment of the interrupt.
 func (b budget) reserveFrom(d *deadlines, interrupt time.Time) {
+	d.contexts = interrupt.Add(min(lastRequests, b.reserve/10))
 	d.abandon = interrupt.Add(b.reserve / 2)
 	d.close = interrupt.Add(b.reserve - b.report)
 	d.exit = interrupt.Add(b.reserve)
@@ -135,6 +145,7 @@ func (b budget) hasten(d *deadlines, now time.Time) {
 	b.reserveFrom(&soon, now)
 	d.delay = earliest(d.delay, now)
 	d.interrupt = earliest(d.interrupt, now)
+	d.contexts = earliest(d.contexts, now)
 	d.abandon = earliest(d.abandon, soon.abandon)
 	d.close = earliest(d.close, soon.close)
 	d.exit = earliest(d.exit, soon.exit)

@@ -31,10 +31,14 @@ type Config struct {
 	// from the same grace, so it is subtracted from the budget. Default none.
 	PreStop time.Duration
 
-	// Delay is how long servers go on accepting after last call, so that a
-	// client that does not know of it yet is not refused. Default: 3 s in
-	// Kubernetes when there is a server and no PreStop (less in a budget of
-	// under 10 s), else none.
+	// Delay is how long servers go on accepting after last call, at the least, so
+	// that a client that does not know of it yet is not refused. Default: 3 s
+	// (less in a budget of under 10 s) where others send clients, which is
+	// assumed in Kubernetes, and in Main when a server listens on an address that
+	// is not loopback; else none. There is none with a PreStop either, nor
+	// outside Kubernetes for the Ctrl-C of a person, which is a SIGINT to a
+	// program whose input is a terminal. A server of ServeUntilClose counts for
+	// nothing here.
 	Delay time.Duration
 
 	// Reserve is the end of the budget: after Interrupt its first half is for

@@ -67,6 +67,33 @@ func TimeLeft(ctx context.Context) (time.Duration, bool) {
 	return max(time.Until(next), 0), true
 }
 
+// UntilLastCall returns a context for waiting, as in a long poll: it is ctx, and
+// ends at last call too, with ErrStopping as its cause. It holds a hook on the
+// group until ctx ends, so make one for a request and not one for each round of
+// a loop. Outside a group it is ctx.
+func UntilLastCall(ctx context.Context) context.Context {
+	g := groupOf(ctx)
+	if g == nil {
+		return ctx
+	}
+	waiting, end := context.WithCancelCause(ctx)
+	endsNow := func() { end(context.Cause(g.loopEnd)) }
+	if g.loopEnd.Err() != nil {
+		endsNow() // before anyone looks, and not a moment later
+		return waiting
+	}
+	unhook := context.AfterFunc(g.loopEnd, endsNow)
+	context.AfterFunc(ctx, func() { unhook() })
+	return waiting
+}
+
+// Context returns ctx as one that belongs to the group: [LastCall], [TimeLeft],
+// [UntilLastCall] and the others work in it. It ends when ctx does. It is for work
+// whose contexts are made elsewhere, as those of gRPC's calls are.
+func (g *Group) Context(ctx context.Context) context.Context {
+	return context.WithValue(ctx, groupKey{}, g)
+}
+
 // UntilInterrupt returns a context for the item in hand: it has the values of
 // ctx and ends at Interrupt, whatever ends ctx. A Loop, whose own context ends at
 // last call, finishes its current item with it. Outside a group it is ctx.

@@ -28,18 +28,20 @@
 //  1. Last call. Ready turns false, [LastCall] closes, Loop contexts end.
 //  2. Delay. Servers go on accepting and answer "Connection: close", while the
 //     platform takes the process out of its endpoints.
-//  3. Drain. Listeners close, requests in flight and goroutines finish.
-//  4. Interrupt, when the budget minus the reserve is used up: contexts end
-//     with an [*InterruptError] as their cause. Half the reserve later comes
+//  3. Drain. Goroutines finish. The listeners close when nothing runs any more
+//     that ran when the delay ended, and requests in flight finish.
+//  4. Interrupt, when the budget minus the reserve is used up: the listeners
+//     close at the latest, and contexts end with an [*InterruptError] as their cause. Half the reserve later comes
 //     Abandon: the group waits no longer for goroutines that have not returned.
-//  5. Close. The closers run in reverse order, each bounded.
+//  5. Close. Servers of [ServeUntilClose] end, and the closers run in reverse
+//     order, each bounded.
 //  6. Report. Who finished, was interrupted, was abandoned; the exit code.
 //
 // A second signal interrupts at once. A third ends the process with 128+n.
 //
 // # Which context ends when
 //
-//	last call            the context of a Loop, and of setup while it runs
+//	last call            the context of a Loop, and of setup while it runs; UntilLastCall(ctx)
 //	Interrupt            those of Go, Background and HTTP requests; UntilInterrupt(ctx)
 //	Abandon              UntilAbandon(ctx)
 //	its time in Close    the context of a closer

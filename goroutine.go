@@ -25,8 +25,8 @@ import (
 //
 // Go either starts fn, and the group waits for it, or returns ErrStopping and
 // does not start it. It starts until the listeners are closed and the requests
-// in flight have returned, or until Interrupt; a group without a server
-// refuses from last call on.
+// in flight have returned, at the latest until Interrupt; a group without a
+// server that is drained refuses from last call on.
 //
 // Goroutines may share a name; a report then counts them. An empty name is
 // replaced by the place of the call. Details are cached for the first 1,024
@@ -139,7 +139,7 @@ func (g *Group) run(started *goroutine) {
 		if !returned {
 			err = unwound(recover())
 		}
-		g.ended(started, err)
+		g.ended(started, sound(err))
 	}()
 	pprof.SetGoroutineLabels(started.site.ctx)
 	err = started.fn(started.site.ctx)
@@ -151,7 +151,9 @@ func (g *Group) ended(old *goroutine, err error) {
 	if err != nil || old.site.kind != EntryGo || g.stopping() {
 		g.judge(old, err)
 	}
-	g.registry.remove(old)
+	if g.registry.remove(old) {
+		g.wake()
+	}
 	g.leave()
 }
 
@@ -226,6 +228,26 @@ func unwound(recovered any) *unwoundError {
 	}
 	return &unwoundError{value: recovered, stack: debug.Stack()}
 }
+
+// sound returns an error of the user's, or, when one of its methods panics, an error that says so: it
+// is asked where nothing could recover. A nil pointer in an error is the usual one of these.
+func sound(err error) (safe error) {
+	if err == nil {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			safe = &unwoundError{value: fmt.Sprintf("a method of the error %T panicked: %v", err, v), stack: debug.Stack()}
+		}
+	}()
+	_ = err.Error()
+	_ = errors.Is(err, errNone)
+	_ = errors.As(err, new(*unwoundError))
+	return err
+}
+
+// errNone is no error of anybody's.
+var errNone = errors.New("none")
 
 func (e *unwoundError) Error() string {
 	if e.stack == nil {

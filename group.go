@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/safelog"
 )
 
 // A Group is a set of named goroutines, servers and closers that stop
@@ -17,8 +19,9 @@ import (
 // What starts a stop: a signal (Main), Stop, the end of the parent's context
 // (New), an error or panic of a Go, an early return of a Loop or a server, an
 // error of setup; and, once setup has returned, the moment when every
-// goroutine has returned and there is neither a Loop nor a server left: a
-// program that is done ends by itself. Nothing is ever restarted.
+// goroutine has returned and there is neither a Loop nor a server left (one of
+// ServeUntilClose does not count): a program that is done ends by itself.
+// Nothing is ever restarted.
 type Group struct {
 	cfg    Config
 	log    *slog.Logger
@@ -28,6 +31,7 @@ type Group struct {
 	outer  *Group          // the group that the parent's context belongs to, or nil
 	unhook []func() bool   // the parent's hooks
 	events func(phase)     // what Main adds to a stop; nil for New
+	person bool            // Main was started from a terminal
 
 	// One context for each moment that somebody may listen to.
 	loopEnd, workEnd, lastEnd, setupEnd context.Context
@@ -50,6 +54,9 @@ type Group struct {
 	at        deadlines
 	pulse     pulse
 	servers   []server
+	lasting   []*lasting
+	open      bool // a server of Main's listens for other machines: the delay has a default
+	warned    bool // that a server has no delay
 	closers   []closer
 	closed    bool // the last closer has run
 	reloads   int  // 1: one runs, 2: another follows
@@ -119,13 +126,10 @@ func newGroup(ctx context.Context, cfg Config) (*Group, error) {
 		return nil, err
 	}
 	g := &Group{
-		cfg: cfg, log: cfg.Logger, budget: b,
+		cfg: cfg, log: safelog.New(cfg.Logger), budget: b,
 		id:     groupIDs.Add(1),
 		values: context.WithoutCancel(ctx), outer: groupOf(ctx),
 		changed: make(chan struct{}, 1), done: make(chan struct{}),
-	}
-	if g.log == nil {
-		g.log = slog.Default()
 	}
 	g.loopEnd, g.endLoops = context.WithCancelCause(context.Background())
 	g.workEnd, g.endWork = context.WithCancelCause(context.Background())
@@ -212,7 +216,11 @@ func (g *Group) begin(cause error, sig os.Signal) bool {
 	if g.outer != nil {
 		limit = g.outer.untilAbandon()
 	}
-	g.at = g.budget.from(now, limit)
+	b := g.budget
+	if g.open && !(g.person && sig == os.Interrupt) {
+		b.delay = b.openDelay
+	}
+	g.at = b.from(now, limit)
 	if len(g.servers) == 0 {
 		g.at.delay = now
 		g.closeGate() // nobody is being served: from now on nothing starts

@@ -23,28 +23,41 @@ import (
 // connection and is named in the report with its method and path.
 //
 // From last call on responses say "Connection: close" (HTTP/2: GOAWAY), while
-// the server goes on accepting for Config.Delay. Then the listener closes;
-// idle connections are closed at once, those that have not sent a whole
-// request header within 10 ms of it too, and all others when their response is
-// complete. The end of each is an event, not something to poll for. HTTP/2
-// clients receive GOAWAY; they close when they have their answers, or are closed
-// after a second without a request.
+// the server goes on accepting: for Config.Delay, and then for as long as
+// anything else runs that ran when the delay ended, at the latest until
+// Interrupt. Requests do not count, nor what they start after the delay: both
+// are waited for, and keep no listener open.
+//
+// Then the listener closes; idle connections are closed at once, those that have
+// not sent a whole request header within 10 ms of it too, and all others when
+// their response is complete. The end of each is an event, not something to
+// poll for. HTTP/2 clients receive GOAWAY; they close when they have their
+// answers, or are closed after a second without a request. A listener that
+// closes only at Interrupt leaves the requests that came last a tenth of a
+// second before their contexts end.
 //
 // A connection that a handler hijacked (a WebSocket) is waited for like a
 // request, when the request had an Upgrade header or the method CONNECT; its
 // reads fail from Interrupt on, its writes from Abandon on. The connections of
 // other hijackers are not known after their handler has returned. Event
-// streams and long polls should end when the channel of LastCall closes.
+// streams should end when the channel of LastCall closes, and long polls wait
+// with [UntilLastCall].
+//
+// [ServeUntilClose] is for metrics, probes and profiles: then nothing of this
+// holds but what it says.
 //
 // HTTP serves what the listener accepts: for TLS give it a tls.Listener, with
 // "h2" in NextProtos for HTTP/2. An error means that nothing was started, and
 // the listener is still the caller's: ErrStopping from last call on. A server
 // that ends before last call begins a stop with exit code 1.
-func (g *Group) HTTP(name string, srv *http.Server, l net.Listener) error {
+func (g *Group) HTTP(name string, srv *http.Server, l net.Listener, options ...ServerOption) error {
 	if srv == nil || l == nil {
 		return fmt.Errorf("lastcall: HTTP(%s): the server and the listener must be given; make one with net.Listen", name)
 	}
 	site := g.site(g.workEnd, EntryServer, name, 2)
+	if untilClose(options) {
+		return g.httpUntilClose(site, srv, l)
+	}
 	s := &httpServer{
 		group: g, name: site.name, callSite: site.callSite, srv: srv, handler: srv.Handler,
 		conns: map[net.Conn]connection{}, inFlight: map[*request]struct{}{}, hijacked: map[*hijackedConn]struct{}{},
@@ -54,11 +67,11 @@ func (g *Group) HTTP(name string, srv *http.Server, l net.Listener) error {
 	if s.handler == nil {
 		s.handler = http.DefaultServeMux
 	}
-	if err := g.addServer(s); err != nil {
+	if err := g.addServer(s, s.name, l.Addr()); err != nil {
 		return err
 	}
 	srv.Handler = s
-	s.hookContext()
+	g.hookContext(g.workEnd, srv)
 	s.hookState()
 	err := g.start(site, func(context.Context) error {
 		err := srv.Serve(l)
@@ -83,17 +96,6 @@ func (s *httpServer) serveEnded() bool {
 	defer s.mu.Unlock()
 	s.ended = true
 	return s.drains
-}
-
-// addServer makes a server known to the stop, unless one has begun.
-func (g *Group) addServer(s server) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.stopping() {
-		return ErrStopping
-	}
-	g.servers = append(g.servers, s)
-	return nil
 }
 
 // newPatience is how long after the drain's beginning a connection may take to
@@ -190,17 +192,17 @@ func (s *httpServer) changed() {
 	}
 }
 
-// hookContext puts requests into the group. Their contexts carry no labels, so
-// that a Background costs no more than its own: only the goroutine of a request
-// has the labels.
-func (s *httpServer) hookContext() {
-	g, given := s.group, s.srv.BaseContext
-	s.srv.BaseContext = func(l net.Listener) context.Context {
+// hookContext puts requests into the group, with contexts that end with one of
+// its ends. They carry no labels, so that a Background costs no more than its
+// own: only the goroutine of a request has the labels.
+func (g *Group) hookContext(end context.Context, srv *http.Server) {
+	given := srv.BaseContext
+	srv.BaseContext = func(l net.Listener) context.Context {
 		if given == nil {
-			return &splice{values: g.values, end: g.workEnd, group: g}
+			return &splice{values: g.values, end: end, group: g}
 		}
-		ctx, cancel := context.WithCancelCause(context.WithValue(given(l), groupKey{}, g))
-		context.AfterFunc(g.workEnd, func() { cancel(context.Cause(g.workEnd)) })
+		ctx, cancel := context.WithCancelCause(g.Context(given(l)))
+		context.AfterFunc(end, func() { cancel(context.Cause(end)) })
 		return ctx
 	}
 }
@@ -211,6 +213,7 @@ func (s *httpServer) hookState() {
 	s.srv.ConnState = func(c net.Conn, state http.ConnState) {
 		s.connState(c, state)
 		if given != nil {
+			defer s.group.recoverHook(s.name + ": ConnState") // net/http recovers only some of its calls
 			given(c, state)
 		}
 	}

@@ -12,21 +12,28 @@ import (
 // GracefulStop, which stops accepting and waits for what runs, or Stop, which
 // cuts off what runs. A *grpc.Server is one.
 //
-// GracefulStop is called at the drain, after Config.Delay; Stop at Interrupt,
-// if GracefulStop has not returned by then: it is the only way to end the
-// contexts of the calls in flight. What has not returned at Abandon is named
-// in the report. For the rest, and for errors, it is like HTTP.
+// GracefulStop is called when the listeners of HTTP close: not before
+// Config.Delay is over, nor while work runs that ran by then. Stop is called at
+// Interrupt, if GracefulStop has not returned by then: it is the only way to end
+// the contexts of the calls in flight. What has not returned at Abandon is named
+// in the report. For the rest, for options and errors, it is like HTTP.
+//
+// The contexts of its calls do not come from the group: [Group.Context], in an
+// interceptor, makes them know it, so that streams can end at last call.
 func (g *Group) Serve(name string, srv interface {
 	Serve(net.Listener) error
 	GracefulStop()
 	Stop()
-}, l net.Listener) error {
+}, l net.Listener, options ...ServerOption) error {
 	if srv == nil || l == nil {
 		return fmt.Errorf("lastcall: Serve(%s): the server and the listener must be given; make one with net.Listen", name)
 	}
 	site := g.site(g.workEnd, EntryServer, name, 2)
+	if untilClose(options) {
+		return g.serveUntilClose(&lasting{group: g, site: site, cut: srv.Stop}, func() error { return srv.Serve(l) })
+	}
 	s := &graceful{group: g, name: site.name, callSite: site.callSite, stopGracefully: srv.GracefulStop, stop: srv.Stop}
-	if err := g.addServer(s); err != nil {
+	if err := g.addServer(s, s.name, l.Addr()); err != nil {
 		return err
 	}
 	return g.start(site, func(context.Context) error {

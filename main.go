@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/safelog"
 )
 
 // Main runs a program: it catches the signals, calls setup, waits until the
@@ -48,11 +50,7 @@ import (
 func Main(cfg Config, setup func(ctx context.Context, g *Group) error) int {
 	m, err := newProcess(cfg)
 	if err != nil {
-		log := cfg.Logger
-		if log == nil {
-			log = slog.Default()
-		}
-		log.Error("the configuration cannot work", "error", err)
+		safelog.New(cfg.Logger).Error("the configuration cannot work", "error", err)
 		return codeFailure
 	}
 	defer m.release()
@@ -94,6 +92,7 @@ func newProcess(cfg Config) (*process, error) {
 	m := &process{group: g, cfg: cfg, notify: newNotifier()}
 	m.catch()
 	g.events = m.stopEvent
+	g.person = cfg.Signals == nil && personAtStdin()
 	g.pulse.start(time.Now(), idlePulse)
 	m.helpers.Go(m.listen)
 	return m, nil

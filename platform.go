@@ -47,6 +47,17 @@ func (n notifier) extend(now, exit time.Time) {
 	}
 }
 
+// personAtStdin reports whether the input is a terminal: a device, but not the one that a service
+// manager gives.
+func personAtStdin() bool {
+	in, err := os.Stdin.Stat()
+	if err != nil || in.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(in, null)
+}
+
 const (
 	defaultTerminationLog = "/dev/termination-log"
 	terminationLogSize    = 4096 // what the kubelet reads

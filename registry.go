@@ -21,6 +21,8 @@ type registry struct {
 	named  []*site
 	stray  []*site // sites of names beyond maxNames that ended during the stop
 	shards [shardCount]shard
+
+	earlier atomic.Int64 // how many marked goroutines have not returned
 }
 
 const (
@@ -42,6 +44,7 @@ type goroutine struct {
 	fn         func(context.Context) error
 	start      int64 // by registry.now
 	shard      uint32
+	earlier    bool // it keeps the listeners open; guarded by the shard's mutex
 }
 
 // site is what all goroutines of one kind and name share.
@@ -82,13 +85,34 @@ func (r *registry) add(s *site, fn func(context.Context) error) *goroutine {
 	return added
 }
 
-// remove forgets a goroutine that has returned.
-func (r *registry) remove(old *goroutine) {
+// remove forgets a goroutine that has returned, and reports whether it was the last marked one.
+func (r *registry) remove(old *goroutine) (last bool) {
 	sh := &r.shards[old.shard]
 	sh.mu.Lock()
 	old.prev.next, old.next.prev = old.next, old.prev
+	earlier := old.earlier
 	sh.mu.Unlock()
+	return earlier && r.earlier.Add(-1) == 0
 }
+
+// markEarlier marks what runs now, apart from servers: those that start later are not waited for by
+// who waits for the marked ones.
+func (r *registry) markEarlier() {
+	for i := range r.shards {
+		sh := &r.shards[i]
+		sh.mu.Lock()
+		for at := sh.root.next; at != &sh.root; at = at.next {
+			if at.site.kind != EntryServer {
+				at.earlier = true
+				r.earlier.Add(1)
+			}
+		}
+		sh.mu.Unlock()
+	}
+}
+
+// earlierEnded reports whether every marked goroutine has returned.
+func (r *registry) earlierEnded() bool { return r.earlier.Load() == 0 }
 
 func siteTable(k EntryKind) int {
 	switch k {

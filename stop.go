@@ -6,7 +6,7 @@ import (
 )
 
 // server is what a Group stops in two steps: first it takes no more, then it
-// is empty. All methods return at once.
+// is empty. All methods return at once. The servers of ServeUntilClose are none.
 type server interface {
 	drain()                          // stop accepting
 	drained() bool                   // nothing is open or running any more
@@ -31,12 +31,13 @@ func (g *Group) drive() {
 	}
 	toDelay := deadline(func(d *deadlines) time.Time { return d.delay })
 	toInterrupt := deadline(func(d *deadlines) time.Time { return d.interrupt })
+	toContexts := deadline(func(d *deadlines) time.Time { return d.contexts })
 	toAbandon := deadline(func(d *deadlines) time.Time { return d.abandon })
 
 	g.await(toDelay, func() bool { return false })
 
 	g.enter(draining)
-	servers := g.stopServers()
+	inTime, servers := g.acceptMeanwhile(toInterrupt)
 	served := func() bool {
 		for _, s := range servers {
 			if !s.drained() {
@@ -46,7 +47,11 @@ func (g *Group) drive() {
 		return true
 	}
 	idle := func() bool { return g.live.Load() == gateClosed }
-	inTime := g.await(toInterrupt, served)
+	if inTime {
+		inTime = g.await(toInterrupt, served)
+	} else {
+		g.await(toContexts, served) // the requests that came last are short, or interrupted like all others
+	}
 	g.closeGate()
 	inTime = inTime && g.await(toInterrupt, idle)
 	if !inTime {
@@ -63,6 +68,7 @@ func (g *Group) drive() {
 	for _, s := range servers {
 		s.release()
 	}
+	g.closeLasting()
 	g.runClosers()
 	g.finish(servers)
 }
@@ -134,14 +140,28 @@ func (g *Group) announce(p phase) {
 	}
 }
 
-func (g *Group) stopServers() []server {
+// acceptMeanwhile leaves the listeners open for as long as anything runs that ran when the delay
+// ended: whoever still sends clients here does not find the port closed while the process lives on
+// anyway. Requests do not count, nor what they start from now on: else new clients would keep a stop
+// going. Then it closes the listeners, and reports whether that was before Interrupt.
+func (g *Group) acceptMeanwhile(toInterrupt func() time.Time) (inTime bool, servers []server) {
 	g.mu.Lock()
-	servers := append([]server(nil), g.servers...)
+	servers = append(servers, g.servers...)
 	g.mu.Unlock()
+	if len(servers) == 0 {
+		return true, nil
+	}
+	g.registry.markEarlier()
+	if waits := !g.registry.earlierEnded(); waits {
+		inTime = g.await(toInterrupt, g.registry.earlierEnded)
+		g.journal.log(g.log, slog.LevelInfo, "listeners close")
+	} else {
+		inTime = true
+	}
 	for _, s := range servers {
 		s.drain()
 	}
-	return servers
+	return inTime, servers
 }
 
 // interrupt ends the contexts of everyone that has not returned.

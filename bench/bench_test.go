@@ -31,7 +31,8 @@ func TestMain(m *testing.M) {
 
 // alone are the measures whose subject is this process, or that use much of the processors: River
 // gives up transactions in SQLite that take it ten seconds.
-var alone = []string{"start", "memory", "stop", "report", "reportAll", "sqlitework", "sqlitereal", "sqlitesave", "sqlitestop"}
+var alone = []string{"start", "memory", "stop", "report", "reportAll", "sqlitework", "sqlitereal", "sqlitesave",
+	"sqlitestop"}
 
 // The benchmarks are part of what is promised, so they must not rot: each contender runs with a
 // hundredth of its load, in this process, and each promise finds the figures that it is about.
@@ -91,14 +92,20 @@ func TestPromise_IsJudgedByTheMedianOfWhatTheRoundsFound(t *testing.T) {
 		p    promise
 		want row
 	}{
-		{"a ratio at its bound", promise{ours: a, peer: b, most: 2}, row{ours: "20 ms", peer: "10 ms b", ratio: "2 x (1 to 3)", wanted: "at most 2 x", verdict: reached}},
-		{"a ratio above it", promise{ours: a, peer: b, most: 1.9}, row{ours: "20 ms", peer: "10 ms b", ratio: "2 x (1 to 3)", wanted: "at most 1.90 x", verdict: missed}},
-		{"a ratio below the aim", promise{ours: a, peer: b, least: 1.5, aim: 3}, row{ours: "20 ms", peer: "10 ms b", ratio: "2 x (1 to 3)", wanted: "at least 1.50 x, aim 3 x", verdict: reached}},
+		{"a ratio at its bound", promise{ours: a, peer: b, most: 2},
+			row{ours: "20 ms", peer: "10 ms b", ratio: "2 x (1 to 3)", wanted: "at most 2 x", verdict: reached}},
+		{"a ratio above it", promise{ours: a, peer: b, most: 1.9},
+			row{ours: "20 ms", peer: "10 ms b", ratio: "2 x (1 to 3)", wanted: "at most 1.90 x", verdict: missed}},
+		{"a ratio below the aim", promise{ours: a, peer: b, least: 1.5, aim: 3},
+			row{ours: "20 ms", peer: "10 ms b", ratio: "2 x (1 to 3)", wanted: "at least 1.50 x, aim 3 x", verdict: reached}},
 		{"a figure", promise{ours: a, most: 20}, row{ours: "20 ms", wanted: "at most 20 ms", verdict: reached}},
-		{"a figure below its bound", promise{ours: a, least: 21}, row{ours: "20 ms", wanted: "at least 21 ms", verdict: missed}},
-		{"a difference", promise{ours: a, peer: b, more: true, most: 9}, row{ours: "20 ms", peer: "10 ms b", ratio: "10 ms (0 to 20)", wanted: "at most 9 ms more", verdict: missed}},
+		{"a figure below its bound", promise{ours: a, least: 21},
+			row{ours: "20 ms", wanted: "at least 21 ms", verdict: missed}},
+		{"a difference", promise{ours: a, peer: b, more: true, most: 9},
+			row{ours: "20 ms", peer: "10 ms b", ratio: "10 ms (0 to 20)", wanted: "at most 9 ms more", verdict: missed}},
 		{"a figure that nobody has", promise{ours: figure{"a", "s"}, most: 9}, row{wanted: "at most 9 s", verdict: failed}},
-		{"a peer without the figure", promise{ours: a, peer: figure{"c", "ms"}, most: 9}, row{ours: "20 ms", wanted: "at most 9 x", verdict: failed}},
+		{"a peer without the figure", promise{ours: a, peer: figure{"c", "ms"}, most: 9},
+			row{ours: "20 ms", wanted: "at most 9 x", verdict: failed}},
 	} {
 		if got := (measure{promises: []promise{c.p}}).judge(r, false); got[0] != c.want {
 			t.Errorf("%s: %+v, want %+v", c.name, got[0], c.want)

@@ -110,7 +110,7 @@ func oldSnapshot(db database) (release func() error, err error) {
 // claimOnce claims so many tasks, and returns the milliseconds that it took.
 func claimOnce(store task.Store, n int) (float64, error) {
 	began := time.Now()
-	got, err := store.Claim(context.Background(), task.ClaimRequest{Worker: "w", Max: n, Suspect: true, Kinds: []task.KindClaim{{Kind: noop.Name, Max: n}}})
+	got, err := store.Claim(context.Background(), task.ClaimRequest{Worker: "w", Max: n, Suspects: 1, Kinds: []task.KindClaim{{Kind: noop.Name, Max: n}}})
 	if err == nil && len(got) != n {
 		err = fmt.Errorf("claimed %d tasks of %d", len(got), n)
 	}

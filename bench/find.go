@@ -137,7 +137,8 @@ func (r *reader) filters() (figures, error) {
 // admitted sees that an answer has only what the query wants.
 func admitted(q task.Query, got []task.Task) error {
 	for _, t := range got {
-		if q.Status != "" && t.Status != q.Status || q.Kind != "" && t.Kind != q.Kind || q.Queue != "" && t.Queue != q.Queue ||
+		if q.Status != "" && t.Status != q.Status || q.Kind != "" && t.Kind != q.Kind ||
+			q.Queue != "" && t.Queue != q.Queue ||
 			q.Key != "" && t.Key != q.Key || q.IDs != nil && !slices.Contains(q.IDs, t.ID) {
 			return fmt.Errorf("task %s does not belong in the answer", t.ID)
 		}

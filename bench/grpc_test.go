@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -123,5 +125,108 @@ func TestGRPC_AnUnresponsiveCallIsAbandonedByName(t *testing.T) {
 	r := g.Wait()
 	if len(r.Abandoned) == 0 || r.Abandoned[0].Name != "grpc calls in flight" || r.ExitCode() != 3 {
 		t.Errorf("exit code %d, want 3 and the name of the server: %v", r.ExitCode(), r)
+	}
+}
+
+// The interceptors of docs/shutdown.md.
+
+func unary(g *lastcall.Group) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+		return handle(g.Context(ctx), req)
+	}
+}
+
+func stream(g *lastcall.Group) grpc.StreamServerInterceptor {
+	return func(srv any, s grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+		return handle(srv, groupStream{s, g.Context(s.Context())})
+	}
+}
+
+type groupStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s groupStream) Context() context.Context { return s.ctx }
+
+// watcher is a service whose stream ends at last call, and whose call says whether it has begun.
+type watcher struct {
+	healthpb.UnimplementedHealthServer
+}
+
+func (watcher) Watch(_ *healthpb.HealthCheckRequest, s healthpb.Health_WatchServer) error {
+	if err := s.Send(&healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_SERVING}); err != nil {
+		return err
+	}
+	<-lastcall.UntilLastCall(s.Context()).Done()
+	return s.Send(&healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_NOT_SERVING})
+}
+
+func (watcher) Check(ctx context.Context, _ *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
+	status := healthpb.HealthCheckResponse_SERVING
+	if _, stopping := lastcall.TimeLeft(ctx); stopping {
+		status = healthpb.HealthCheckResponse_NOT_SERVING
+	}
+	return &healthpb.HealthCheckResponse{Status: status}, nil
+}
+
+func TestGRPC_StreamsHearOfLastCallAndCallsAreServedUntilTheWorkIsDone(t *testing.T) {
+	g, err := lastcall.New(t.Context(), lastcall.Config{Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := grpc.NewServer(grpc.UnaryInterceptor(unary(g)), grpc.StreamInterceptor(stream(g)))
+	healthpb.RegisterHealthServer(srv, watcher{})
+	if err := g.Serve("grpc", srv, l); err != nil {
+		t.Fatal(err)
+	}
+	release := make(chan struct{})
+	if err := g.Go("work", func(context.Context) error { <-release; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	client := healthpb.NewHealthClient(conn)
+	watch, err := client.Watch(t.Context(), &healthpb.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(what string, got *healthpb.HealthCheckResponse, err error, status healthpb.HealthCheckResponse_ServingStatus) {
+		t.Helper()
+		if err != nil || got.Status != status {
+			t.Errorf("%s: %v, %v", what, got, err)
+		}
+	}
+	answer, err := watch.Recv()
+	want("the stream", answer, err, healthpb.HealthCheckResponse_SERVING)
+	answer, err = client.Check(t.Context(), &healthpb.HealthCheckRequest{})
+	want("a call", answer, err, healthpb.HealthCheckResponse_SERVING)
+
+	g.Stop(nil)
+	answer, err = watch.Recv()
+	want("the stream at last call", answer, err, healthpb.HealthCheckResponse_NOT_SERVING)
+	if _, err := watch.Recv(); !errors.Is(err, io.EOF) {
+		t.Errorf("the stream ended with %v", err)
+	}
+	// The work runs on, and so new connections are served too.
+	other, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	for _, c := range []healthpb.HealthClient{client, healthpb.NewHealthClient(other)} {
+		answer, err = c.Check(t.Context(), &healthpb.HealthCheckRequest{})
+		want("a call during the stop", answer, err, healthpb.HealthCheckResponse_NOT_SERVING)
+	}
+	close(release)
+	if r := g.Wait(); r.ExitCode() != 0 || r.Took > 5*time.Second {
+		t.Errorf("%v", r)
 	}
 }

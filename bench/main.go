@@ -59,7 +59,8 @@ func known(names []string) error {
 // runAll runs the measures of these names, or every one, and prints the table. It returns the exit
 // code: 1 when a promise is missed, 2 when a contender has failed.
 func runAll(rounds int, quick bool, names []string) int {
-	fmt.Printf("%s %s/%s, GOMAXPROCS %d, %d rounds, medians\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), rounds)
+	fmt.Printf("%s %s/%s, GOMAXPROCS %d, %d rounds, medians\n", runtime.Version(), runtime.GOOS, runtime.GOARCH,
+		runtime.GOMAXPROCS(0), rounds)
 	var table []row
 	for _, m := range measures {
 		if len(names) > 0 && !slices.Contains(names, m.name) {

@@ -38,7 +38,8 @@ func crowdedOn(many, single *timedStore, db database) (figures, error) {
 	if err := enqueuePatient(many, n+2*commands); err != nil {
 		return nil, err
 	}
-	g, begun, err := begin(many, n+2*commands+100, func(ctx context.Context, r *task.Run) error { // it always has a free slot
+	// It always has a free slot.
+	g, begun, err := begin(many, n+2*commands+100, func(ctx context.Context, r *task.Run) error {
 		ids.add(r.ID())
 		return handle(ctx, r)
 	})
@@ -96,11 +97,12 @@ func singly(store *timedStore, ids []string, commands int) (figures, error) {
 	ended := make(chan struct{}, 1)
 	var mux task.Mux
 	task.Handle(&mux, noop, func(context.Context, *task.Run, empty) error { return nil })
-	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Logger: quiet, Observe: func(_ context.Context, e task.Event) {
-		if e.Status.Ended() {
-			ended <- struct{}{}
-		}
-	}})
+	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Logger: quiet,
+		Observe: func(_ context.Context, e task.Event) {
+			if e.Status.Ended() {
+				ended <- struct{}{}
+			}
+		}})
 	if err != nil {
 		return nil, err
 	}

@@ -111,7 +111,8 @@ func (m measure) printFigures(r results) {
 	for _, c := range m.contenders {
 		for _, name := range r.names(c.name) {
 			vs := r.column(figure{c.name, name})
-			fmt.Printf("  %-24s %-36s %16s%s\n", c.name, strings.TrimSuffix(name, " "+unit(name)), amount(median(vs), unit(name)), spread(vs))
+			fmt.Printf("  %-24s %-36s %16s%s\n", c.name, strings.TrimSuffix(name, " "+unit(name)),
+				amount(median(vs), unit(name)), spread(vs))
 		}
 	}
 }

@@ -36,7 +36,8 @@ var groups = []measure{
 		promises: []promise{
 			{what: "Go", ours: figure{"Group.Go", inBytes}, peer: figure{"go statement", inBytes}, more: true, most: 200},
 			{what: "Loop", ours: figure{"Group.Loop", inBytes}, peer: figure{"go statement", inBytes}, more: true, most: 200},
-			{what: "Background", ours: figure{"Group.Background", inBytes}, peer: figure{"go statement", inBytes}, more: true, most: 200},
+			{what: "Background", ours: figure{"Group.Background", inBytes}, peer: figure{"go statement", inBytes}, more: true,
+				most: 200},
 		},
 	},
 	{
@@ -65,8 +66,9 @@ var groups = []measure{
 var throughput = []measure{
 	{
 		name: "pgwork", what: "200,000 tasks that do nothing, worked by one process, 2,000 at once",
-		contenders: []contender{every(ours, workPostgres(nothings(200_000, slots))), every(peer, riverPostgres(nothings(200_000, slots)))},
-		promises:   []promise{{ours: figure{ours, perSecond}, peer: figure{peer, perSecond}, least: 3, aim: 4}},
+		contenders: []contender{every(ours, workPostgres(nothings(200_000, slots))),
+			every(peer, riverPostgres(nothings(200_000, slots)))},
+		promises: []promise{{ours: figure{ours, perSecond}, peer: figure{peer, perSecond}, least: 3, aim: 4}},
 	},
 	{
 		name: "pgreal", what: "the same, each with a result, a log line and a progress; River's with RecordOutput",
@@ -89,26 +91,34 @@ var throughput = []measure{
 	},
 	{
 		name: "pgretry", what: "100,000 tasks that fail once, are tried again at once, and succeed",
-		contenders: []contender{every(ours, workPostgres(failingOnce(100_000))), every(peer, riverPostgres(failingOnce(100_000)))},
-		promises:   []promise{{ours: figure{ours, perSecond}, peer: figure{peer, perSecond}, least: 2, aim: 2.5}},
+		contenders: []contender{every(ours, workPostgres(failingOnce(100_000))),
+			every(peer, riverPostgres(failingOnce(100_000)))},
+		promises: []promise{{ours: figure{ours, perSecond}, peer: figure{peer, perSecond}, least: 2, aim: 2.5}},
 	},
 	{
 		name: "pgslots", what: "no-ops (pgwork) and real ones (pgreal) at 10, 100 and 2,000 slots: 10,000, 30,000 and 60,000 tasks",
 		contenders: []contender{
 			every(ours+" 10", workPostgres(nothings(10_000, 10))), every(peer+" 10", riverPostgres(nothings(10_000, 10))),
 			every(ours+" 100", workPostgres(nothings(30_000, 100))), every(peer+" 100", riverPostgres(nothings(30_000, 100))),
-			every(ours+" 2,000", workPostgres(nothings(60_000, slots))), every(peer+" 2,000", riverPostgres(nothings(60_000, slots))),
-			every(ours+" 10 real", workPostgres(realOnes(10_000, 10))), every(peer+" 10 real", riverPostgres(realOnes(10_000, 10))),
-			every(ours+" 100 real", workPostgres(realOnes(30_000, 100))), every(peer+" 100 real", riverPostgres(realOnes(30_000, 100))),
-			every(ours+" 2,000 real", workPostgres(realOnes(60_000, slots))), every(peer+" 2,000 real", riverPostgres(realOnes(60_000, slots))),
+			every(ours+" 2,000", workPostgres(nothings(60_000, slots))),
+			every(peer+" 2,000", riverPostgres(nothings(60_000, slots))),
+			every(ours+" 10 real", workPostgres(realOnes(10_000, 10))),
+			every(peer+" 10 real", riverPostgres(realOnes(10_000, 10))),
+			every(ours+" 100 real", workPostgres(realOnes(30_000, 100))),
+			every(peer+" 100 real", riverPostgres(realOnes(30_000, 100))),
+			every(ours+" 2,000 real", workPostgres(realOnes(60_000, slots))),
+			every(peer+" 2,000 real", riverPostgres(realOnes(60_000, slots))),
 		},
 		promises: []promise{
 			{what: "10 slots", ours: figure{ours + " 10", perSecond}, peer: figure{peer + " 10", perSecond}, least: 1},
 			{what: "100 slots", ours: figure{ours + " 100", perSecond}, peer: figure{peer + " 100", perSecond}, least: 1},
 			{what: "2,000 slots", ours: figure{ours + " 2,000", perSecond}, peer: figure{peer + " 2,000", perSecond}, least: 1},
-			{what: "10 slots, real", ours: figure{ours + " 10 real", perSecond}, peer: figure{peer + " 10 real", perSecond}, least: 1},
-			{what: "100 slots, real", ours: figure{ours + " 100 real", perSecond}, peer: figure{peer + " 100 real", perSecond}, least: 1},
-			{what: "2,000 slots, real", ours: figure{ours + " 2,000 real", perSecond}, peer: figure{peer + " 2,000 real", perSecond}, least: 1},
+			{what: "10 slots, real", ours: figure{ours + " 10 real", perSecond}, peer: figure{peer + " 10 real", perSecond},
+				least: 1},
+			{what: "100 slots, real", ours: figure{ours + " 100 real", perSecond}, peer: figure{peer + " 100 real", perSecond},
+				least: 1},
+			{what: "2,000 slots, real", ours: figure{ours + " 2,000 real", perSecond},
+				peer: figure{peer + " 2,000 real", perSecond}, least: 1},
 		},
 	},
 	{
@@ -125,6 +135,15 @@ var throughput = []measure{
 		name: "pgtx", what: "enqueue 50,000 tasks in one transaction of the caller's; River's InsertManyFastTx",
 		contenders: []contender{every(ours, txPostgres), every(peer, riverTx)},
 		promises:   []promise{{ours: figure{ours, perSecond}, peer: figure{peer, perSecond}, least: 0.8, aim: 1.2}},
+	},
+	{
+		name: "pgtxrtt", what: "the same over a network whose round trip is 2 ms: one task, one with a key, 500",
+		contenders: []contender{every(ours, farPostgres), every(peer, farRiver)},
+		promises: []promise{
+			{what: "one", ours: figure{ours, farOne}, peer: figure{peer, farOne}, most: 1.2},
+			{what: "one with a key", ours: figure{ours, farKeyed}, peer: figure{peer, farKeyed}, most: 1.2},
+			{what: "500", ours: figure{ours, far500}, peer: figure{peer, far500}, most: 1.2},
+		},
 	},
 	{
 		name: "pgqueues", what: "10,000 tasks in as many queues, and in one; then an idle worker",
@@ -145,7 +164,8 @@ var checkpoints = []measure{{
 	contenders: []contender{every(ours, savePostgres)},
 	promises: []promise{
 		{what: "1,000 handlers", ours: figure{ours, savesOf1000}, least: 20_000},
-		{what: "10 handlers, saves for each commit", ours: figure{ours, savesOf10}, peer: figure{ours, bareCommits}, least: 5},
+		{what: "10 handlers, saves for each commit", ours: figure{ours, savesOf10}, peer: figure{ours, bareCommits},
+			least: 5},
 		{what: "one handler", ours: figure{ours, saveOfOne}, peer: figure{ours, bareCommit}, most: 1.5},
 	},
 }}
@@ -155,11 +175,13 @@ var stops = []measure{
 	{
 		name: "pgstop", what: "a stop of 1,000, 10,000 and 100,000 running tasks that hand over with a checkpoint of 100 bytes",
 		contenders: []contender{
-			every("1,000", stopPostgres(1_000, true)), every("10,000", stopPostgres(10_000, true)), every("100,000", stopPostgres(hundredThousand, true)),
+			every("1,000", stopPostgres(1_000, true)), every("10,000", stopPostgres(10_000, true)),
+			every("100,000", stopPostgres(hundredThousand, true)),
 		},
 		promises: []promise{
 			{what: "100,000", ours: figure{"100,000", duration}, most: 2500},
-			{what: "each of 100,000 and of 10,000", ours: figure{"100,000", forEach}, peer: figure{"10,000", forEach}, most: 1.5},
+			{what: "each of 100,000 and of 10,000", ours: figure{"100,000", forEach}, peer: figure{"10,000", forEach},
+				most: 1.5},
 		},
 	},
 	{
@@ -215,9 +237,11 @@ var crowds = []measure{
 		},
 		promises: []promise{
 			{what: "5,000,000 queued", ours: figure{"5,000,000 queued", p99}, peer: figure{"40,000 queued", p99}, most: 2},
-			{what: "300,000 taken under an old snapshot", ours: figure{"old snapshot", p99}, peer: figure{"40,000 queued", p99}, most: 2},
+			{what: "300,000 taken under an old snapshot", ours: figure{"old snapshot", p99}, peer: figure{"40,000 queued", p99},
+				most: 2},
 			{what: "a million for later", ours: figure{"million future", p99}, peer: figure{"40,000 queued", p99}, most: 2},
-			{what: "a million of another kind", ours: figure{"million foreign", p99}, peer: figure{"40,000 queued", p99}, most: 2},
+			{what: "a million of another kind", ours: figure{"million foreign", p99}, peer: figure{"40,000 queued", p99},
+				most: 2},
 		},
 	},
 	{
@@ -270,13 +294,15 @@ var waits = []measure{
 var inSQLite = []measure{
 	{
 		name: "sqlitework", what: "100,000 tasks that do nothing, worked by one process, durable",
-		contenders: []contender{every(lite, workSQLite(nothings(100_000, slots))), every(liteOf, riverSQLite(nothings(100_000, slots)))},
-		promises:   []promise{{ours: figure{lite, perSecond}, peer: figure{liteOf, perSecond}, least: 8}},
+		contenders: []contender{every(lite, workSQLite(nothings(100_000, slots))),
+			every(liteOf, riverSQLite(nothings(100_000, slots)))},
+		promises: []promise{{ours: figure{lite, perSecond}, peer: figure{liteOf, perSecond}, least: 8}},
 	},
 	{
 		name: "sqlitereal", what: "50,000 with a result, a log line and a progress; River's with RecordOutput",
-		contenders: []contender{every(lite, workSQLite(realOnes(50_000, slots))), every(liteOf, riverSQLite(realOnes(50_000, slots)))},
-		promises:   []promise{{ours: figure{lite, perSecond}, peer: figure{liteOf, perSecond}, least: 6}},
+		contenders: []contender{every(lite, workSQLite(realOnes(50_000, slots))),
+			every(liteOf, riverSQLite(realOnes(50_000, slots)))},
+		promises: []promise{{ours: figure{lite, perSecond}, peer: figure{liteOf, perSecond}, least: 6}},
 	},
 	{
 		name: "sqlitesave", what: "Save from 1,000 handlers at once",
@@ -293,8 +319,9 @@ var inSQLite = []measure{
 	},
 	{
 		name: "sqlitequeues", what: "2,000 tasks in as many queues, and in one",
-		contenders: []contender{every("2,000 queues", queuesSQLite(2_000, 2_000)), every("one queue", queuesSQLite(1, 2_000))},
-		promises:   []promise{{ours: figure{"2,000 queues", perSecond}, peer: figure{"one queue", perSecond}, least: 0.5}},
+		contenders: []contender{every("2,000 queues", queuesSQLite(2_000, 2_000)),
+			every("one queue", queuesSQLite(1, 2_000))},
+		promises: []promise{{ours: figure{"2,000 queues", perSecond}, peer: figure{"one queue", perSecond}, least: 0.5}},
 	},
 	{
 		name: "sqliteenqueue", what: "single durable enqueues, from 64 goroutines and from one",

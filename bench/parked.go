@@ -149,7 +149,8 @@ func reportBeside(others int) (float64, error) {
 	for range others {
 		go func() { <-ctx.Done() }()
 	}
-	g, err := lastcall.New(context.Background(), lastcall.Config{Logger: quiet, Grace: 6 * time.Second, Reserve: 4 * time.Second})
+	g, err := lastcall.New(context.Background(), lastcall.Config{Logger: quiet, Grace: 6 * time.Second,
+		Reserve: 4 * time.Second})
 	if err != nil {
 		return 0, err
 	}

@@ -126,7 +126,8 @@ func riverWork[Tx any](client *river.Client[Tx], w workload, db database) (figur
 	}
 	enqueued := found[perSecond]
 	// What does not fit into the channel would be dropped.
-	completed, cancel := client.SubscribeConfig(&river.SubscribeConfig{ChanSize: w.n, Kinds: []river.EventKind{river.EventKindJobCompleted}})
+	completed, cancel := client.SubscribeConfig(&river.SubscribeConfig{ChanSize: w.n,
+		Kinds: []river.EventKind{river.EventKindJobCompleted}})
 	defer cancel()
 	found, err = clocked(db, w.n, func() error {
 		if err := client.Start(ctx); err != nil {
@@ -205,8 +206,9 @@ func riverAwait(completed <-chan *river.Event, n int) error {
 // riverCheck sees that no job is left, and that some of those that were completed have what their
 // handlers left.
 func riverCheck[Tx any](ctx context.Context, client *river.Client[Tx], w workload) error {
-	left, err := client.JobList(ctx, river.NewJobListParams().First(1).States(rivertype.JobStateAvailable, rivertype.JobStateRunning,
-		rivertype.JobStateRetryable, rivertype.JobStateDiscarded, rivertype.JobStateCancelled))
+	left, err := client.JobList(ctx, river.NewJobListParams().First(1).States(
+		rivertype.JobStateAvailable, rivertype.JobStateRunning, rivertype.JobStateRetryable,
+		rivertype.JobStateDiscarded, rivertype.JobStateCancelled))
 	if err != nil {
 		return err
 	}

@@ -80,7 +80,8 @@ func saves(store task.Store, handlers int, d time.Duration, db database, found f
 	s := &saving{handlers: int64(handlers), all: make(chan struct{}), d: d, stop: stop}
 	var mux task.Mux
 	task.Handle(&mux, saver, s.handle)
-	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: handlers, Logger: quiet, Observe: s.observe})
+	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: handlers, Logger: quiet,
+		Observe: s.observe})
 	if err != nil {
 		return err
 	}
@@ -145,7 +146,8 @@ func (s *saving) observe(_ context.Context, e task.Event) {
 
 // check sees that the tasks have the last of their checkpoints.
 func (s *saving) check(store task.Store) error {
-	newest, err := store.Find(context.Background(), task.Query{Kind: saver.Name, Status: task.StatusSucceeded, Limit: int(s.handlers)})
+	newest, err := store.Find(context.Background(), task.Query{Kind: saver.Name, Status: task.StatusSucceeded,
+		Limit: int(s.handlers)})
 	if err != nil {
 		return err
 	}
@@ -176,7 +178,8 @@ func newBare(db database) (*bare, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, sql := range []string{`create table bare (id integer primary key, n bigint not null)`, `insert into bare values (1, 0)`} {
+	for _, sql := range []string{`create table bare (id integer primary key, n bigint not null)`,
+		`insert into bare values (1, 0)`} {
 		if _, err := c.Exec(ctx, sql); err != nil {
 			return nil, errors.Join(err, c.Close(ctx))
 		}

@@ -48,16 +48,18 @@ type steady struct {
 func steadyLoad() (figures, error) {
 	return onPostgres(func(store task.Store, db database) (figures, error) {
 		timed := &timedStore{Store: store}
-		s := &steady{db: db, store: timed, client: task.NewClient(store), minute: time.Minute / time.Duration(min(load, 60)), rate: steadyRate / min(load, 20), found: figures{}}
+		s := &steady{db: db, store: timed, client: task.NewClient(store), minute: time.Minute / time.Duration(min(load, 60)),
+			rate: steadyRate / min(load, 20), found: figures{}}
 		ctx, stop := context.WithCancel(context.Background())
 		defer stop()
 		var mux task.Mux
 		task.Handle(&mux, noop, func(context.Context, *task.Run, empty) error { return nil })
-		w, err := task.NewWorker(task.WorkerConfig{Store: timed, Mux: &mux, Concurrency: slots, Retention: -1, Logger: quiet, Observe: func(_ context.Context, e task.Event) {
-			if e.Status.Ended() {
-				s.ended.Add(1)
-			}
-		}})
+		w, err := task.NewWorker(task.WorkerConfig{Store: timed, Mux: &mux, Concurrency: slots, Retention: -1, Logger: quiet,
+			Observe: func(_ context.Context, e task.Event) {
+				if e.Status.Ended() {
+					s.ended.Add(1)
+				}
+			}})
 		if err != nil {
 			return nil, err
 		}

@@ -26,8 +26,13 @@ import (
 // import of its own.
 var packages = []string{
 	"context",
+	"encoding/json",
+	"fmt",
 	"log/slog",
 	"net",
+	"net/http",
+	"net/http/pprof",
+	"os/exec",
 	"slices",
 	"testing",
 	"time",
@@ -37,6 +42,7 @@ var packages = []string{
 	"github.com/lastcall-go/lastcall/task/httpapi",
 	"github.com/lastcall-go/lastcall/task/pgstore",
 	"github.com/lastcall-go/lastcall/task/tasktest",
+	"google.golang.org/grpc",
 }
 
 // given are the declarations that the snippets of a page take from the program around them.
@@ -58,10 +64,16 @@ var given = map[string]string{
 		var secret   string
 		var store    task.Store
 		var tokens   *httpapi.Tokens`,
+	"docs/shutdown.md": `
+		var g        *lastcall.Group
+		var listener net.Listener
+		var metrics  http.Handler
+		func news(context.Context) (string, error) { return "", nil }`,
 	"docs/stores.md": `
 		var ctx  context.Context
 		var pool *pgxpool.Pool`,
 	"docs/tasks.md": `
+		type Args struct{ File string }
 		type letters   struct{ To []string }
 		type letterbox []string
 		var readers   letters
@@ -130,14 +142,16 @@ func TestSnippets_ThatDoNotCompileAreFound(t *testing.T) {
 }
 
 // A checker checks the types of snippets against compiled packages, which come from the build cache.
+// The module of the benchmarks requires all that snippets name.
 type checker struct {
 	files   *token.FileSet
 	exports types.Importer
 }
 
 func newChecker(t *testing.T) checker {
-	args := []string{"list", "-export", "-deps", "-json=ImportPath,Export", "../examples/hello"}
+	args := []string{"list", "-export", "-deps", "-json=ImportPath,Export", "github.com/lastcall-go/lastcall/examples/hello"}
 	list := exec.CommandContext(t.Context(), "go", append(args, packages...)...)
+	list.Dir = "../bench"
 	list.Stderr = os.Stderr
 	out, err := list.Output()
 	if err != nil {

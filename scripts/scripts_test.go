@@ -43,7 +43,8 @@ func must(t *testing.T, dir, name string, args ...string) string {
 func TestRelease_OfThisTreeCanBeInstalled(t *testing.T) {
 	t.Parallel()
 	out := must(t, "..", "scripts/release", "v0.0.1-test")
-	if !strings.Contains(out, "installed, and it says: lastcall v0.0.1-test") || !strings.Contains(out, "nothing was changed here") {
+	if !strings.Contains(out, "installed, and it says: lastcall v0.0.1-test") ||
+		!strings.Contains(out, "nothing was changed here") {
 		t.Error(out)
 	}
 	if tags := must(t, "..", "git", "tag", "--list", "*v0.0.1-test"); tags != "" {
@@ -82,8 +83,9 @@ func demoTree(t *testing.T) string {
 	root, noise := t.TempDir(), rand.NewChaCha8([32]byte{})
 	for i := range 50 {
 		data := make([]byte, 1<<19)
-		_, _ = noise.Read(data)                                        // never fails
-		put(t, root, fmt.Sprintf("a/%d", i), hex.EncodeToString(data)) // what cannot be compressed at all is not tried for long
+		_, _ = noise.Read(data) // never fails
+		// what cannot be compressed at all is not tried for long
+		put(t, root, fmt.Sprintf("a/%d", i), hex.EncodeToString(data))
 	}
 	short := 4 // most of the fifty tasks are short
 	if testing.Short() {

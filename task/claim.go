@@ -19,6 +19,7 @@ type claimer struct {
 	slots  *slots
 	runs   *runSet
 	beats  *heartbeat
+	pauses *pauses
 	start  func(*Task, time.Time) // takes a claimed task
 
 	kick    chan struct{} // something may be claimable, or a slot is free
@@ -103,7 +104,7 @@ const maxScratch = 4096
 func (c *claimer) claim(last context.Context) (got int, full bool, err error) {
 	req := c.request()
 	if req.Max == 0 || len(req.Kinds) == 0 {
-		return 0, true, nil
+		return 0, req.Max == 0, nil
 	}
 	began := time.Now()
 	tasks, err := c.store.Claim(last, req)
@@ -117,20 +118,31 @@ func (c *claimer) claim(last context.Context) (got int, full bool, err error) {
 	full = len(tasks) == req.Max
 	var some [maxInspected]*Run
 	c.slots.claimed(now, now.Sub(began), full, c.runs.appendFirst(some[:0]))
-	for i := range tasks {
-		c.start(&tasks[i], now)
-	}
+	c.startAll(tasks, now)
 	if clear(tasks); cap(tasks) <= maxScratch {
 		c.scratch = tasks
 	}
 	return len(tasks), full, nil
 }
 
+// startAll starts claimed tasks, the suspects first: they get the free slots.
+func (c *claimer) startAll(tasks []Task, now time.Time) {
+	for _, suspects := range []bool{true, false} {
+		for i := range tasks {
+			if tasks[i].Suspect() == suspects {
+				c.start(&tasks[i], now)
+			}
+		}
+	}
+}
+
 // request says what there is room for. Its parts are read one after the other: the room only grows
 // meanwhile, and a name that the worker no longer has gets nothing.
 func (c *claimer) request() ClaimRequest {
 	req := ClaimRequest{Worker: c.beats.incarnation(), Queues: c.queues, Into: c.scratch}
-	req.Max, req.Kinds, req.Suspect = c.slots.wanted(c.mux)
+	req.Max, req.Kinds = c.slots.wanted(c.mux)
+	req.Suspects, req.Suspicion = c.slots.wantedSuspects()
+	c.pauses.admit(&req, time.Now())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for id, until := range c.avoided {
@@ -147,9 +159,7 @@ func (c *claimer) request() ClaimRequest {
 // them. It is called by the goroutine that claims, so that no claim is under way.
 func (c *claimer) recover(last context.Context) error {
 	missing, err := c.beats.missing(last)
-	for i := range missing {
-		c.start(&missing[i], time.Now())
-	}
+	c.startAll(missing, time.Now())
 	return err
 }
 

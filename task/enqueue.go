@@ -39,14 +39,30 @@ func (k Kind[T]) Prepare(args T, opt *EnqueueOptions) (NewTask, error) {
 
 // Prepare checks a new task of a kind that is known by its name, for [Client.EnqueueMany]: it has
 // its id from here on, so that handing it in again makes no second task. opt may be nil; the
-// payload is kept, not copied. An error is ErrInvalid.
+// payload, which must be JSON, is kept, not copied. An error is ErrInvalid.
 func Prepare(kind string, payload []byte, opt *EnqueueOptions) (NewTask, error) {
-	return newTask(kind, "", payload, opt)
+	n, err := newTask(kind, "", payload, opt)
+	if err != nil {
+		return n, err
+	}
+	return n, checkJSON(kind, payload)
+}
+
+// checkJSON refuses a payload that no handler could decode.
+func checkJSON(kind string, payload []byte) error {
+	switch {
+	case len(payload) == 0:
+		return invalid("payload of kind %q is empty, which is no JSON: give null where there is nothing to say", kind)
+	case !json.Valid(payload):
+		return invalid("payload of kind %q is no JSON: encode it, or use Kind.Enqueue, which does; it begins with %.40q", kind, payload)
+	}
+	return nil
 }
 
 // Enqueue records a new task of a kind that is known by its name. When it has returned without an
-// error the task survives this process. opt may be nil. Whether any worker knows the kind is not
-// asked: the task waits for one that does.
+// error the task survives this process. The payload must be JSON; opt may be nil. Whether any worker
+// knows the kind is not asked: the task waits for one that does. Nor is the Queue of its Kind, which
+// nobody here knows: without EnqueueOptions.Queue the task waits in DefaultQueue.
 //
 // When an unfinished task of the kind has the same EnqueueOptions.Key, or this task was added before
 // (a task of that ID, kind and payload exists), the result is that one's id with Existed, the error
@@ -56,7 +72,7 @@ func Prepare(kind string, payload []byte, opt *EnqueueOptions) (NewTask, error) 
 // another kind or with another payload, and ErrKeyBusy to try again; after any other one it is not
 // known whether the task was recorded, and enqueuing again with the same EnqueueOptions.ID is safe.
 func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *EnqueueOptions) (EnqueueResult, error) {
-	n, err := newTask(kind, "", bytes.Clone(payload), opt)
+	n, err := Prepare(kind, bytes.Clone(payload), opt)
 	if err != nil {
 		return EnqueueResult{}, err
 	}
@@ -144,6 +160,9 @@ func (c *Client) add(ctx context.Context, tasks []NewTask) ([]AddResult, error) 
 	if c.tx == nil {
 		return c.store.Add(ctx, tasks)
 	}
+	if c.tx == (noTx{}) {
+		return nil, invalid("Client.WithTx was given no transaction: begin one, or use the client without WithTx")
+	}
 	s, ok := c.store.(TxStore)
 	if !ok {
 		return nil, errNoTx(c.store, c.tx)
@@ -154,12 +173,23 @@ func (c *Client) add(ctx context.Context, tasks []NewTask) ([]AddResult, error) 
 // WithTx returns a client that enqueues inside the caller's transaction, which a store's package
 // wraps: the tasks exist when it commits, together with the caller's own rows, and never if it does
 // not. Only enqueuing is part of the transaction. Call Wake on the client after the commit; without
-// it workers find the tasks within a second.
+// it workers find the tasks within a second or two. Without a transaction (a nil tx) enqueuing is
+// ErrInvalid.
 func (c *Client) WithTx(tx Tx) *Client {
-	return &Client{store: c.store, tx: tx, middleware: c.middleware}
+	if tx == nil {
+		tx = noTx{}
+	}
+	return &Client{store: c.store, tx: tx, waits: c.waits, middleware: c.middleware}
 }
 
-// Wake says that a transaction in which tasks were enqueued has been committed.
+// noTx is a transaction that was forgotten.
+type noTx struct{}
+
+func (noTx) StoreTx() string { return "none" }
+
+// Wake says that a transaction in which tasks were enqueued has been committed: a worker that has
+// nothing to do begins them within milliseconds, in whichever process it is, where it otherwise
+// finds them when it next looks. To call it needlessly costs one look.
 func (c *Client) Wake() {
 	if s, ok := c.store.(TxStore); ok {
 		s.Wake()
@@ -167,6 +197,9 @@ func (c *Client) Wake() {
 }
 
 func errNoTx(s Store, tx Tx) error {
+	if tx == nil {
+		return invalid("no transaction was given")
+	}
 	return fmt.Errorf("task: a %T cannot work inside a transaction of %s", s, tx.StoreTx())
 }
 

@@ -17,14 +17,15 @@ const (
 )
 
 // Kind names a sort of task and carries its policy. T is the type of its payload, kept as JSON. It
-// must be readable by the versions of the program that run side by side during a deploy.
+// must be readable by the versions of the program that run side by side during a deploy: docs/tasks.md
+// says how a payload changes.
 type Kind[T any] struct {
 	// Name is letters, digits and . _ - /, at most 100 of them.
 	Name string
 	// Queue is where its tasks wait unless EnqueueOptions say otherwise. Empty means DefaultQueue.
 	Queue string
-	// Timeout ends a run's context, with the cause ErrTimeout; that is a failed attempt. 0 means no
-	// timeout.
+	// Timeout ends a run's context, with the cause ErrTimeout; that is a failed attempt, whose Error
+	// begins with the cause, also when the handler handed over. 0 means no timeout.
 	Timeout time.Duration
 	// Concurrency bounds how many tasks of this kind a worker runs at once. 0 leaves it to the
 	// worker's own bound.
@@ -88,7 +89,8 @@ type EnqueueOptions struct {
 	Priority int
 	// Delay puts off the first claim.
 	Delay time.Duration
-	// Queue is where the task waits. Empty means the kind's.
+	// Queue is where the task waits. Empty means the Queue of the Kind that enqueues or prepares it;
+	// Client.Enqueue and Prepare know a kind's name alone, and take DefaultQueue.
 	Queue string
 	// Key makes the task the only unfinished one of its kind with that key. A second Enqueue adds
 	// nothing and changes nothing: it returns the id of the unfinished task, with Existed and no

@@ -122,7 +122,7 @@ func TestMeta_IsBoundedTextAndSaysWhatIsWrongWithIt(t *testing.T) {
 		"1 to 100":                              {strings.Repeat("k", 101): "x"},
 		"may have only letters":                 {"a b": "x"},
 	} {
-		if _, err := c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{Meta: meta}); !errors.Is(err, task.ErrInvalid) || !strings.Contains(err.Error(), says) {
+		if _, err := c.Enqueue(t.Context(), "k", []byte("1"), &task.EnqueueOptions{Meta: meta}); !errors.Is(err, task.ErrInvalid) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", says, err)
 		}
 		if _, err := c.Find(t.Context(), task.Query{Meta: meta}); !errors.Is(err, task.ErrInvalid) {
@@ -131,7 +131,7 @@ func TestMeta_IsBoundedTextAndSaysWhatIsWrongWithIt(t *testing.T) {
 	}
 	delete(many, "k")
 	many["kk"] = strings.Repeat("x", task.MaxMetaValue)
-	got, err := c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{Meta: many})
+	got, err := c.Enqueue(t.Context(), "k", []byte("1"), &task.EnqueueOptions{Meta: many})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/lastcall-go/lastcall"
@@ -19,11 +20,13 @@ type ending struct {
 	cause error
 	// stopping: last call had been made.
 	stopping bool
+	// lack is what the worker lacks, if the error says so.
+	lack *lack
 }
 
 // decide says what becomes of a task whose handler has returned. In this order: a panic is an
 // attempt; nil has succeeded; a permanent error has failed; a cancelled one is cancelled; a snooze
-// waits; a timeout is an attempt; after a stop began, or when it was asked for, anything else is an
+// waits; what the worker lacks releases it; a timeout is an attempt; after a stop began, or when it was asked for, anything else is an
 // interruption; what the handler calls a crash is one; and everything else is an attempt.
 //
 // The methods of the error are the handler's own code, and so is its kind's Backoff. One that
@@ -63,7 +66,12 @@ func (c *Change) judge(t *Task, p *policy, e *ending) (bad *PanicError) {
 		c.quiet(e)
 	case snoozed != nil:
 		c.Status, c.Error, c.Delay = StatusQueued, "", snoozed.wait
+	case e.lack != nil:
+		c.Status, c.Reason = StatusInterrupted, ReasonReleased
 	case errors.Is(e.cause, ErrTimeout):
+		if !errors.Is(e.err, ErrTimeout) {
+			c.Error = storable(fmt.Sprintf("%v (%v): %s", ErrTimeout, p.timeout, c.Error), maxErrorText)
+		}
 		c.attempt(t, p)
 	case errors.Is(e.cause, ErrInterruptRequested):
 		c.quiet(e)
@@ -78,9 +86,12 @@ func (c *Change) judge(t *Task, p *policy, e *ending) (bad *PanicError) {
 		c.quiet(e)
 		c.interruption(t, ReasonStop)
 	case is[*crashError](e.err):
-		c.crash(t)
+		c.crash(t, suspicionOf(t.ID, strconv.FormatInt(t.Run, 10)))
 	default:
 		c.attempt(t, p)
+		if c.Status == StatusQueued && errors.Is(e.err, ErrPayload) {
+			c.Delay = max(c.Delay, payloadBackoff(c.Counters.Attempts))
+		}
 	}
 	return nil
 }
@@ -90,6 +101,23 @@ func recovered(bad **PanicError) {
 	if v := recover(); v != nil {
 		*bad = &PanicError{Value: v, Stack: string(debug.Stack())}
 	}
+}
+
+// sound returns why a context has ended, or the panic of that error: it may be one of the user's, who
+// has ended the context of the worker.
+func sound(cause error) error {
+	if cause == nil {
+		return nil
+	}
+	var bad *PanicError
+	func() {
+		defer recovered(&bad)
+		_ = is[*PanicError](cause) || errors.Is(cause, ErrLeaseLost)
+	}()
+	if bad != nil {
+		return bad
+	}
+	return cause
 }
 
 // is reports whether an error is of a type, or wraps one that is.
@@ -122,7 +150,9 @@ func (c *Change) interruption(t *Task, why Reason) {
 }
 
 var (
-	defaultBackoff   = jittered(doubling(time.Second, 5*time.Minute))
+	defaultBackoff = jittered(doubling(time.Second, 5*time.Minute))
+	// payloadBackoff is for a payload that another version of the program may be able to read.
+	payloadBackoff   = doubling(time.Minute, 8*time.Minute)
 	interruptBackoff = doubling(100*time.Millisecond, 30*time.Second)
 	crashBackoff     = doubling(500*time.Millisecond, 30*time.Second)
 )
@@ -155,8 +185,8 @@ func (p *policy) wait(n int) (d time.Duration, bad *PanicError) {
 
 // reclaim says what becomes of a task whose worker is gone. A death after last call is an
 // interruption; so is a lease that ran out, since nobody knows whether the process died; only
-// evidence of the process's death is a crash. Where a suspect was among its tasks only the suspect
-// is charged.
+// evidence of the process's death is a crash. Where suspects were among its tasks the others are not
+// charged, and several suspects only go on in smaller groups: who is charged died alone.
 func (c *Change) reclaim(t *Task, r *ReclaimReply, worker string) {
 	c.Fence, c.Counters, c.Reclaimed = fenceOf(t), t.Counters, true
 	switch {
@@ -166,18 +196,24 @@ func (c *Change) reclaim(t *Task, r *ReclaimReply, worker string) {
 	case !r.Evidence:
 		c.interruption(t, ReasonLost)
 		c.Error = cmp.Or(c.Error, fmt.Sprintf("the lease of worker %s ran out", worker))
-	case r.Suspects && !t.Suspect():
+	case r.Suspects > 0 && !t.Suspect():
 		c.interruption(t, ReasonLost)
 		c.Error = cmp.Or(c.Error, fmt.Sprintf("the process of worker %s died while another task was under suspicion", worker))
+	case r.Suspects > 1:
+		// Nobody's limits are concerned, so it costs no time either.
+		c.Status, c.Reason = StatusInterrupted, ReasonLost
+		c.Counters.Interruptions++
+		c.Error = fmt.Sprintf("the process of worker %s died with %d suspects: none is charged, they go on in two groups", worker, r.Suspects)
+		c.Counters.Suspicion = r.groupOf(t.ID, worker)
 	default:
 		c.Error = fmt.Sprintf("the process of worker %s died", worker)
-		c.crash(t)
+		c.crash(t, r.groupOf(t.ID, worker))
 	}
 }
 
 // crash counts one, and c.Error says which. The first since the last new checkpoint costs no time,
-// the next ones wait.
-func (c *Change) crash(t *Task) {
+// the next ones wait, and make the task a suspect of a group.
+func (c *Change) crash(t *Task, group Suspicion) {
 	c.Status, c.Reason, c.Crashed = StatusInterrupted, ReasonLost, true
 	c.Counters.Crashes++
 	c.Counters.CrashStreak++
@@ -186,14 +222,14 @@ func (c *Change) crash(t *Task) {
 		c.Status, c.Reason = StatusFailed, ""
 		c.Error = storable(fmt.Sprintf("%d crashes without a new checkpoint, the last one: %s", n, c.Error), maxErrorText)
 	} else if n > 1 {
-		c.Delay = crashBackoff(n - 1)
+		c.Delay, c.Counters.Suspicion = crashBackoff(n-1), group
 	}
 }
 
 // progressed ends the streaks when the new checkpoint differs from the old one.
 func progressed(c Counters, old, new []byte) Counters {
 	if new != nil && string(old) != string(new) {
-		c.CrashStreak, c.InterruptStreak = 0, 0
+		c.CrashStreak, c.InterruptStreak, c.Suspicion = 0, 0, 0
 	}
 	return c
 }

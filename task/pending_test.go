@@ -40,7 +40,7 @@ func TestPendingReason_KnowsTheQueuesAndTheSlotsOfTheWorkers(t *testing.T) {
 	}
 	queued := task.Task{ID: "1", Kind: "k", Queue: "q", Status: task.StatusQueued, RunAt: now}
 	suspect, running := queued, queued
-	suspect.CrashStreak = 2
+	suspect.CrashStreak, suspect.Suspicion = 2, 0xabc
 	running.Status, running.Worker = task.StatusRunning, "w"
 	const unserved = `no running worker that knows the kind "k" serves the queue q`
 	for _, c := range []struct {
@@ -54,7 +54,8 @@ func TestPendingReason_KnowsTheQueuesAndTheSlotsOfTheWorkers(t *testing.T) {
 		{queued, []task.WorkerInfo{worker(nil, 2, "8")}, ""},
 		{queued, []task.WorkerInfo{worker(nil, 1, "8"), worker(nil, 1)}, ""},
 		{queued, []task.WorkerInfo{worker(nil, 1, "8"), worker([]string{"other"}, 1)}, "unresponsive handlers, which have all slots"},
-		{suspect, []task.WorkerInfo{worker(nil, 1)}, "its turn as a suspect: it was in 2 crashes in a row, and a worker runs one suspect at a time"},
+		{suspect, []task.WorkerInfo{worker(nil, 1)},
+			"the turn of its group of suspects, 000000000abc: it was in two crashes in a row, and a worker runs one such group at a time"},
 		{running, []task.WorkerInfo{worker(nil, 1, "1")}, "its handler, which does not return though its context has ended"},
 		{running, []task.WorkerInfo{worker(nil, 1, "8")}, ""},
 	} {

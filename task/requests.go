@@ -12,7 +12,7 @@ type NewTask struct {
 	ID, Kind, Queue, Key string
 	// Payload is kept byte for byte.
 	Payload []byte
-	// Meta is kept as it is (rule 34). Where it is to be changed SetMeta does so: the map may be
+	// Meta is kept as it is (rule 35). Where it is to be changed SetMeta does so: the map may be
 	// another task's too.
 	Meta map[string]string
 	// Priority: the higher number is claimed first. It has 32 bits with their sign, so a store of
@@ -45,8 +45,10 @@ type ClaimRequest struct {
 	Kinds []KindClaim
 	// Queues are the only ones claimed from; none means every queue.
 	Queues []string
-	// Suspect: one of the tasks may be a suspect.
-	Suspect bool
+	// Suspects bounds those of the tasks that are suspects, of the group Suspicion. When that is
+	// zero one of any group may be claimed, if Suspects is not zero (rule 26).
+	Suspects  int
+	Suspicion Suspicion
 	// Except are ids of a few tasks that are not wanted now.
 	Except []string
 	// Into is memory that the answer may take, as in append(Into[:0], ...). It may be nil.
@@ -130,6 +132,9 @@ type Beat struct {
 	// Unresponsive are tasks whose handlers have not returned although their contexts ended 10 s
 	// ago; at most 100 of them. The newest beat's are kept.
 	Unresponsive []string
+	// Paused are kinds that the worker does not claim now, since their handlers have said [PauseKind].
+	// The newest beat's are kept.
+	Paused []PausedKind
 	// Runs are those that the worker believes to have; none asks nothing.
 	Runs []Fence
 	// ListsAllRuns: the worker has no others. Such a beat is called complete.
@@ -198,8 +203,11 @@ type ReclaimReply struct {
 	// they decide whose fault it was.
 	Evidence bool
 	State    WorkerState
-	// Suspects: when it was marked, it held a suspect.
-	Suspects bool
+	// Suspects is how many suspects it held when it was marked. Split halves them, or where there
+	// was none, those that were in a crash already: it is the id at which the second half begins,
+	// in the order of their ids, and empty when there were fewer than two (rule 26).
+	Suspects int
+	Split    string
 	// Tasks are running ones that it still holds.
 	Tasks []Task
 	// Done: it holds none, and is removed.
@@ -259,12 +267,31 @@ type Count struct {
 	N int
 }
 
+// CountQuery says how many numbers a count has; zero means all of them. Whoever may submit chooses
+// the names of queues and kinds, and so how many there are.
+type CountQuery struct {
+	// Lines bounds the lines of Tasks: those with the most tasks are there, and the others are added
+	// up in one line for each status, of OtherLines. Zero means no bound.
+	Lines int
+	// Kinds, unless nil, are the kinds that have lines of their own; those of others are added up.
+	Kinds []string
+}
+
+// OtherLines is the queue and the kind of a line of Counts that adds up others. No queue and no kind
+// can have this name.
+const OtherLines = "(other)"
+
 // Counts are the numbers of all tasks.
 type Counts struct {
 	// Tasks are sorted by queue, kind and the order of Statuses; numbers of zero are left out.
 	Tasks []Count
 	// Paused are the paused queues, sorted.
 	Paused []string
+	// SuspectsWaiting and SuspectsRunning are how many of the tasks are suspects.
+	SuspectsWaiting, SuspectsRunning int
+	// Digest is another one when a number or a paused queue is, also where the number is one of those
+	// that were added up. It can be compared within a process; a server tells none.
+	Digest uint64
 }
 
 // SortCounts puts counts into the order in which a store returns them.
@@ -278,7 +305,7 @@ func SortCounts(counts []Count) {
 
 // PruneRequest says what is old.
 type PruneRequest struct {
-	// Age is for how long a task must have ended that has no Retention of its own (rule 36). With
+	// Age is for how long a task must have ended that has no Retention of its own (rule 37). With
 	// KeepOthers these are kept whatever their age is.
 	Age        time.Duration
 	KeepOthers bool

@@ -3,6 +3,7 @@ package task
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 )
 
@@ -12,6 +13,7 @@ import (
 // and whether it is tried again is up to the run.
 type saver struct {
 	store Store
+	log   *slog.Logger    // the worker's, for the runs
 	ctx   context.Context // of the calls
 	calls sync.WaitGroup
 
@@ -19,6 +21,8 @@ type saver struct {
 	queue  []*save
 	turns  turns
 	closed bool // no call begins any more
+	// cleared is told of a run whose task is no suspect any more.
+	cleared func(*Run)
 }
 
 // save is a change within a run on its way to the store.
@@ -198,8 +202,12 @@ func (r *Run) settle() {
 		r.log.giveBack(x.change.Log)
 		return
 	}
+	suspect := r.task.Suspect()
 	r.task.Counters = x.change.Counters
+	if suspect && !r.task.Suspect() {
+		r.saver.cleared(r)
+	}
 	if x.change.Checkpoint != nil {
-		r.task.Checkpoint = x.change.Checkpoint
+		r.task.Checkpoint, r.inDoubt = x.change.Checkpoint, false
 	}
 }

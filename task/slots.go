@@ -28,6 +28,7 @@ type slots struct {
 	held     int            // runs whose end is not written, with those that wait
 	busy     map[string]int // those of kinds that have a limit of their own
 	suspects int            // those that are suspects
+	group    Suspicion      // of the suspects, unless there are none
 	closed   bool           // last call has been made
 	opened   int            // how many of the spare slots there are
 	waiting  []*Run         // the runs that have no slot yet, the first first
@@ -67,9 +68,8 @@ func (s *slots) roomForBatch() bool {
 	return s.room() >= s.batch()
 }
 
-// wanted says what there is room for: how many tasks, of which kinds, and whether one of them may
-// be a suspect.
-func (s *slots) wanted(mux *Mux) (most int, kinds []KindClaim, suspect bool) {
+// wanted says what there is room for: how many tasks, and of which kinds.
+func (s *slots) wanted(mux *Mux) (most int, kinds []KindClaim) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	most = s.room()
@@ -83,7 +83,20 @@ func (s *slots) wanted(mux *Mux) (most int, kinds []KindClaim, suspect bool) {
 			kinds = append(kinds, KindClaim{Kind: name, Max: room, Limits: e.policy.limits, Retention: e.policy.retention})
 		}
 	}
-	return most, kinds, s.suspects == 0
+	return most, kinds
+}
+
+// wantedSuspects says how many of the next tasks may be suspects, and of which group: those of the
+// group that runs here, as many as there are free slots, or one of any. It is one at least, though
+// all slots may be taken: where tasks are prefetched there is never a free one, and acquire ends
+// that.
+func (s *slots) wantedSuspects() (most int, group Suspicion) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.suspects == 0 {
+		return 1, 0
+	}
+	return max(1, s.size()-int(s.running.Load())-len(s.waiting)), s.group
 }
 
 // claimed is told of a claim that took so long and has ended now, and whether there was as much as
@@ -104,11 +117,13 @@ type admission int
 const (
 	runBegins  admission = iota // it has a slot
 	runWaits                    // it waits for one
-	runRefused                  // last call has been made
+	runRefused                  // last call has been made, or it is a suspect and would wait
 )
 
 // acquire enters a run, and gives it a slot or has it wait for one. What a claim answers after last
-// call gets none: it may be what the stop has just interrupted.
+// call gets none: it may be what the stop has just interrupted. A suspect does not wait, since it
+// would be charged with a death before it has begun; nothing is prefetched then for a while, so
+// that it finds a free slot when it is claimed again.
 func (s *slots) acquire(r *Run) admission {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,7 +135,9 @@ func (s *slots) acquire(r *Run) admission {
 		s.busy[r.task.Kind]++
 	}
 	if r.suspect {
-		s.suspects++
+		if s.suspects++; s.suspects == 1 {
+			s.group = r.task.Suspicion
+		}
 	}
 	switch {
 	case s.closed:
@@ -129,6 +146,9 @@ func (s *slots) acquire(r *Run) admission {
 		s.running.Add(1)
 		r.started = r.claimed
 		return runBegins
+	case r.suspect:
+		s.prefetch.stop()
+		return runRefused
 	}
 	s.waiting = append(s.waiting, r)
 	s.waits.Store(true)
@@ -203,6 +223,17 @@ func (s *slots) begun(runs []*Run) (begun []*Run) {
 		}
 	}
 	return begun
+}
+
+// clearSuspect has a run count as no suspect's any more, and reports whether it was the last one.
+func (s *slots) clearSuspect(r *Run) (last bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.suspect {
+		r.suspect = false
+		s.suspects--
+	}
+	return s.suspects == 0
 }
 
 // forget takes out runs of which nothing is left to do, and reports whether the goroutine that

@@ -77,21 +77,21 @@ func TestSlots_ARunWaitsForASlotInItsTurnAndIsRefusedAfterLastCall(t *testing.T)
 	s.admit(t, 5, runRefused) // though there is a slot
 }
 
-func TestSlots_AKindAndASuspectHaveBoundsOfTheirOwn(t *testing.T) {
+func TestSlots_AKindHasBoundsOfItsOwn(t *testing.T) {
 	var mux Mux
 	mux.kinds = map[string]*entry{"k": {policy: policy{name: "k", concurrency: 2}}, "l": {policy: policy{name: "l"}}}
 	s := slots{limit: 5}
 	var held []*Run
 	for n, want := range []int{2, 1, 0} {
-		most, kinds, suspect := s.wanted(&mux)
-		if most != 5-n || suspect != (n == 0) || kinds[len(kinds)-1] != (KindClaim{Kind: "l", Max: 5 - n}) {
-			t.Errorf("with %d of the kind: %d in all, %+v, a suspect %t", n, most, kinds, suspect)
+		most, kinds := s.wanted(&mux)
+		if most != 5-n || kinds[len(kinds)-1] != (KindClaim{Kind: "l", Max: 5 - n}) {
+			t.Errorf("with %d of the kind: %d in all, %+v", n, most, kinds)
 		}
 		if want > 0 && (len(kinds) != 2 || kinds[0].Max != want) || want == 0 && len(kinds) != 1 {
 			t.Errorf("with %d of the kind: %+v", n, kinds)
 		}
 		r := numbered(n)
-		r.policy, r.suspect = &policy{name: "k", concurrency: 2}, n == 0
+		r.policy = &policy{name: "k", concurrency: 2}
 		s.acquire(r)
 		held = append(held, r)
 	}
@@ -99,8 +99,60 @@ func TestSlots_AKindAndASuspectHaveBoundsOfTheirOwn(t *testing.T) {
 		s.release(r, time.Now())
 	}
 	s.forget(held)
-	if most, kinds, suspect := s.wanted(&mux); most != 5 || len(kinds) != 2 || kinds[0].Max != 2 || !suspect {
-		t.Errorf("in the end %d, %+v, %t", most, kinds, suspect)
+	if most, kinds := s.wanted(&mux); most != 5 || len(kinds) != 2 || kinds[0].Max != 2 {
+		t.Errorf("in the end %d, %+v", most, kinds)
+	}
+}
+
+func TestSlots_SuspectsOfOneGroupRunAtATime(t *testing.T) {
+	s := slots{limit: 4}
+	wants := func(most int, group Suspicion) {
+		t.Helper()
+		if m, g := s.wantedSuspects(); m != most || g != group {
+			t.Errorf("%d suspects of the group %q are wanted, want %d of %q", m, g, most, group)
+		}
+	}
+	suspect := func(n int, group Suspicion) *Run {
+		r := numbered(n)
+		r.suspect, r.task.Suspicion = true, group
+		return r
+	}
+	wants(1, 0)
+	first, second, plain := suspect(1, 7), suspect(2, 7), numbered(3)
+	s.acquire(first)
+	wants(3, 7)
+	s.acquire(second)
+	s.acquire(plain)
+	wants(1, 7)
+	s.acquire(suspect(4, 8)) // as a claim whose answer was lost may have it
+	wants(1, 7)
+	s.release(first, time.Now())
+	wants(1, 7) // its end is not written
+	s.forget([]*Run{first})
+	wants(1, 7)
+	for range 2 {
+		if s.clearSuspect(second) {
+			t.Error("the last one is said to be cleared, and there is another")
+		}
+	}
+	s.forget([]*Run{second})
+	s.release(plain, time.Now())
+	wants(2, 7)
+}
+
+func TestSlots_ASuspectDoesNotWaitForASlot(t *testing.T) {
+	s := slots{limit: 1}
+	s.prefetch.pace = 9
+	s.admit(t, 1, runBegins)
+	s.admit(t, 2, runWaits)
+	r := numbered(3)
+	r.suspect, r.task.Suspicion = true, 7
+	if got := s.acquire(r); got != runRefused || s.prefetch.goesOn() {
+		t.Errorf("a suspect without a slot: %d, and prefetching goes on: %t", got, s.prefetch.goesOn())
+	}
+	s.forget([]*Run{r})
+	if most, group := s.wantedSuspects(); most != 1 || group != 0 {
+		t.Errorf("then %d of %q", most, group)
 	}
 }
 

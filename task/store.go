@@ -76,9 +76,13 @@ import "context"
 //     attempts and streaks begin at zero again, the other counters stay.
 //  25. What was asked of a run is told with every answer to its worker's beats until the run has
 //     ended: notifications get lost. Asking twice is asking once, and Cancel outweighs Interrupt.
-//  26. A suspect, a task with two crashes in a row, is claimed only by a claim that says so, and
-//     one by a claim. Reclaim says whether a dead worker held one: then the others' runs are no
-//     crashes, and one bad task does not fail the ninety-nine beside it.
+//  26. A suspect is a task that a change has given a Suspicion, its group, which it keeps until it
+//     has ended, is retried, or a change takes the group away. It is claimed only by a claim that
+//     says so: as many of the claim's group as it says, or one of any group. Reclaim says how many
+//     a dead worker held, and where two halves of them meet: the others' runs are no crashes, and
+//     of suspects only one that died alone is charged. One bad task does not fail the ninety-nine
+//     beside it, nor keep them waiting for each other. A claim costs no more where many suspects
+//     wait.
 //  27. A run's log is kept as it came, of all runs together the last MaxLog bytes. A result is kept
 //     byte for byte when the task has succeeded.
 //  28. History keeps the newest MaxHistory runs of a task; the counters count all.
@@ -87,7 +91,7 @@ import "context"
 //     it. The clock is the store's, or the caller's where that is behind: a clock that leaps ahead
 //     by a week must not remove everything at once. Two prunings at a time do no harm.
 //  30. Count's numbers are those of one moment, except that an ended task may be counted a little
-//     later than it ended.
+//     later than it ended. Those of the suspects count tasks that the others count too.
 //  31. A complete beat, sent while no claim of that worker is under way, is answered with the runs
 //     that the worker holds and did not list: a claim whose answer was lost is found again. Where a
 //     server may lose what it has confirmed when it begins anew, as after a failover, each beat is
@@ -98,16 +102,18 @@ import "context"
 //     id first, by chance or by guessing it, would otherwise have its own work done in the name of
 //     the other, who is told that all is well.
 //  33. Workers tells what a worker's first beat said of it, and what the newest one said of its
-//     state and of its unresponsive handlers.
-//  34. A task's Meta is kept byte for byte, and comes with the task wherever a store hands it out. It
+//     state, of its unresponsive handlers and of the kinds that it has paused.
+//  34. Count needs no more memory than the lines that its query wants: others are added up as they
+//     are read, and none is lost. Its digest is that of all lines.
+//  35. A task's Meta is kept byte for byte, and comes with the task wherever a store hands it out. It
 //     is no part of what rule 32 compares: adding a task again with another Meta is a repetition, and
 //     changes nothing. A query's Meta admits the tasks that have each of its pairs, with exactly
 //     that value.
-//  35. Delete removes an ended task with all that belongs to it, and no other: it is ErrNotEnded for
+//  36. Delete removes an ended task with all that belongs to it, and no other: it is ErrNotEnded for
 //     one that waits or runs, and ErrNotFound from then on. The id is free again: adding it makes a
 //     new task, which has nothing of the old one. Of a Delete that meets a Retry or a Prune one
 //     comes first, and the other finds what that has left.
-//  36. The kind's Retention is copied to the run at the claim, as the limits are. The end of that run
+//  37. The kind's Retention is copied to the run at the claim, as the limits are. The end of that run
 //     gives the task what it says for its status, whoever records it: from then on Prune removes the
 //     task that long after its end by the same clock, or never where it is negative, whatever Age
 //     is. What has none (0), and what was cancelled while it waited, goes by Age. A Retry takes it
@@ -151,7 +157,7 @@ type Store interface {
 	// that does not exist.
 	Log(ctx context.Context, id string) ([]byte, error)
 
-	// Control does what a person asks for (rules 22 to 25, 35). Doing it again is nil, unless it is
+	// Control does what a person asks for (rules 22 to 25, 36). Doing it again is nil, unless it is
 	// said otherwise:
 	//
 	//   - Cancel: ErrAlreadyFinished for a task that has succeeded or failed.
@@ -162,8 +168,8 @@ type Store interface {
 	//   - all of a task: ErrNotFound.
 	Control(ctx context.Context, cmd Command) error
 
-	// Count counts the tasks (rule 30).
-	Count(ctx context.Context) (Counts, error)
+	// Count counts the tasks (rules 30, 34).
+	Count(ctx context.Context, q CountQuery) (Counts, error)
 
 	// Prune removes old ended tasks, a part of them with each call (rule 29).
 	Prune(ctx context.Context, req PruneRequest) (PruneReply, error)
@@ -184,7 +190,9 @@ type Store interface {
 //
 // A caller may leave its transaction open for as long as it likes. Meanwhile no claim, save or end
 // of another task waits for it, nor a command, a pruning or the reclaiming of a worker; and if
-// AddTx only found a key or an id that exists, the task that it found may end as well.
+// AddTx only found a key or an id that exists, the task that it found may end as well. A change of
+// the run that the transaction has saved or finished is held up: Apply waits a moment for the
+// transaction's end, and then answers with ErrHeldUp and has changed nothing.
 type TxStore interface {
 	Store
 	// AddTx is Add, as a part of tx: the tasks exist when tx commits. It wakes nobody. A task that
@@ -193,6 +201,9 @@ type TxStore interface {
 	// FinishTx is Apply of one change as a part of tx. When the run is no longer held it returns
 	// ErrLeaseLost and makes tx impossible to commit, for those who do not look at the error.
 	FinishTx(ctx context.Context, tx Tx, c Change) error
+	// SaveTx is Apply of one change within a run as a part of tx: it is made when tx commits, and
+	// never if it does not. A run that is no longer held is treated as by FinishTx.
+	SaveTx(ctx context.Context, tx Tx, c Change) error
 	// Wake says that a transaction with new tasks has been committed.
 	Wake()
 }

@@ -6,7 +6,8 @@ import (
 )
 
 // Task is the record of a piece of work, as a store keeps it. Stores hand out copies: changing one
-// changes nothing.
+// changes nothing. It is not made to be encoded as JSON: for that, package httpapi has a view of it,
+// NewTask, which is also what the program prints.
 type Task struct {
 	// ID is a UUID: of version 7, unless who enqueued the task has chosen another one.
 	ID string
@@ -56,9 +57,8 @@ type Task struct {
 }
 
 // Suspect says that the task may be what kills its workers: two crashes in a row, without a new
-// checkpoint in between. It then runs while no other suspect does, and if its worker dies it
-// alone is charged.
-func (t Task) Suspect() bool { return t.CrashStreak >= 2 }
+// checkpoint in between.
+func (t Task) Suspect() bool { return t.Suspicion != 0 }
 
 // Counters say how a task's runs ended when it was not in success.
 type Counters struct {
@@ -76,6 +76,8 @@ type Counters struct {
 	// InterruptStreak counts the interruptions since the last new checkpoint. MaxInterruptions
 	// limits it, and each one but the first makes the task wait longer.
 	InterruptStreak int
+	// Suspicion is the group in which a suspect runs, zero for a task that is none.
+	Suspicion Suspicion
 }
 
 // Limits bound the counters. They travel with the claimed run, because the worker that takes
@@ -153,8 +155,9 @@ const (
 	ReasonLost Reason = "lost"
 	// ReasonRequested: somebody has asked for it, with [Client.Interrupt].
 	ReasonRequested Reason = "requested"
-	// ReasonReleased: no handler was called. The worker had claimed an interrupted task ahead of a
-	// slot, or while its process was told to end, and gave it back. Counters do not count it.
+	// ReasonReleased: the worker gave the task back, and counters do not count the run. Either no
+	// handler was called, as when an interrupted task was claimed ahead of a slot or while the process
+	// was told to end; or the handler said with PauseKind that this worker cannot run its kind now.
 	ReasonReleased Reason = "released"
 )
 

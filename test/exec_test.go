@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/lastcall-go/lastcall/internal/proc"
+	"github.com/lastcall-go/lastcall/internal/stopwatch"
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/sqlitestore"
 )
@@ -136,13 +137,9 @@ func TestExec_NoDescendantOutlivesAKilledServerByMoreThanASecondAndItsCheckpoint
 	atCheckpoint(first, id)
 
 	first.signal(syscall.SIGKILL)
-	killed := time.Now()
+	watch := stopwatch.Start(t)
 	first.until("without descendants", func() bool { return !alive(pids...) })
-	if took := time.Since(killed); took > time.Second {
-		t.Errorf("the last one ended after %v", took)
-	} else {
-		t.Logf("the last one ended after %v", took)
-	}
+	t.Logf("the last one ended after %v", watch.AtMost(time.Second, "the end of the descendants"))
 	temp, err := os.ReadFile(filepath.Join(w.dir, "temp"))
 	if err != nil {
 		t.Fatal(err)
@@ -257,11 +254,11 @@ func TestExec_AServerStopsInTimeThoughItsProgramIgnoresSIGTERM(t *testing.T) {
 	atCheckpoint(s, id)
 	s.signal(syscall.SIGTERM)
 	s.waitLog(`phase="last call"`)
-	began := time.Now()
+	watch := stopwatch.Start(t)
 	stop(s)
-	const reserve = 5 * time.Second
-	if took := time.Since(began); took > reserve || alive(own, daemon) {
-		t.Errorf("the stop took %v, alive %v", took, alive(own, daemon))
+	watch.AtMost(5*time.Second, "the stop, whose reserve is 5 s,")
+	if alive(own, daemon) {
+		t.Error("the program or its daemon is alive after the stop")
 	}
 	r := show(t, w.store, id)
 	if r.Status != "interrupted" || r.Reason != "stop" || r.Checkpoint.At != 1 || !strings.Contains(r.Error, "did not end in time after SIGTERM, and was killed") {

@@ -67,7 +67,8 @@ func inspect(ctx context.Context, pool *pgxpool.Pool) error {
 // scanTask reads a job.
 func scanTask(row pgx.CollectableRow) (t history.Task, err error) {
 	var k kept
-	err = row.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Seq, &t.Status, &t.Result, &k.by, &k.started, &k.settled, &k.errors, &k.attempts)
+	err = row.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Seq, &t.Status, &t.Result, &k.by, &k.started, &k.settled,
+		&k.errors, &k.attempts)
 	if err != nil {
 		return t, fmt.Errorf("job %s: %w", t.ID, err)
 	}

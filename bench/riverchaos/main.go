@@ -92,10 +92,12 @@ func nameOf(j job, id int64) string { return cmp.Or(j.ID, fmt.Sprint(id)) }
 
 // unfinished are the states of a job that has not ended: those in which it holds its key.
 var unfinished = []rivertype.JobState{
-	rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning, rivertype.JobStateRetryable, rivertype.JobStateScheduled,
+	rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning, rivertype.JobStateRetryable,
+	rivertype.JobStateScheduled,
 }
 
-var everyState = append([]rivertype.JobState{rivertype.JobStateCompleted, rivertype.JobStateCancelled, rivertype.JobStateDiscarded}, unfinished...)
+var everyState = append([]rivertype.JobState{rivertype.JobStateCompleted, rivertype.JobStateCancelled,
+	rivertype.JobStateDiscarded}, unfinished...)
 
 // queues are those that workers serve. River polls for each of them, so it has a few, and the plans
 // of all others go to the first.

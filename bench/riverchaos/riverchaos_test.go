@@ -53,7 +53,8 @@ func TestRiver_DoesWhatPlansSay(t *testing.T) {
 		{Seq: 3, Steps: 2, Save: true, InTx: true},
 		{Seq: 4, Steps: 1, Key: "k"},
 	}
-	want := []string{"begun at 0: 0 1 finished", "begun at 0: 0 begun at 0: 0 1 2 finished", "begun at 0: 0 1 finished", "begun at 0: 0 finished"}
+	want := []string{"begun at 0: 0 1 finished", "begun at 0: 0 begun at 0: 0 1 2 finished", "begun at 0: 0 1 finished",
+		"begun at 0: 0 finished"}
 	h.Enqueue(plans...)
 	w := h.StartReady("w", "worker")
 	for i, p := range plans {
@@ -78,7 +79,8 @@ func TestRiver_DoesWhatPlansSay(t *testing.T) {
 func TestRiver_HandsOverAndGoesOnThere(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	h.Enqueue(history.Plan{Seq: 1, Steps: 4, PaceMS: 300, HandOver: true}, history.Plan{Seq: 2, Steps: 60, PaceMS: 100, Save: true})
+	h.Enqueue(history.Plan{Seq: 1, Steps: 4, PaceMS: 300, HandOver: true},
+		history.Plan{Seq: 2, Steps: 60, PaceMS: 100, Save: true})
 	w := h.StartReady("w1", "worker", "CHAOS_GRACE=2s")
 	h.AwaitStep(1, 1, 1)
 	w.End(syscall.SIGTERM, 0)
@@ -86,7 +88,8 @@ func TestRiver_HandsOverAndGoesOnThere(t *testing.T) {
 	h.AwaitStep(1, history.Finished, 1)
 	h.AwaitStep(2, history.Begun, 2)
 	got := h.Did(1)
-	if got != "begun at 0: 0 1 handed over at 2 begun at 2: 2 3 finished" && got != "begun at 0: 0 1 2 handed over at 3 begun at 3: 3 finished" {
+	if got != "begun at 0: 0 1 handed over at 2 begun at 2: 2 3 finished" &&
+		got != "begun at 0: 0 1 2 handed over at 3 begun at 3: 3 finished" {
 		t.Error(got)
 	}
 	if got := h.Did(2); strings.Count(got, "begun at 0") != 1 {
@@ -111,7 +114,8 @@ func TestRiver_AnswersEveryCall(t *testing.T) {
 		return a
 	}
 	enqueue := func(plans ...history.Plan) history.Call { return history.Call{Op: history.Enqueue, Plans: plans} }
-	a := ask(enqueue(history.Plan{Seq: 1, Key: "k", DelayMS: later}, history.Plan{Seq: 2, DelayMS: later}, history.Plan{Seq: 3, Key: "k"}), history.Done)
+	a := ask(enqueue(history.Plan{Seq: 1, Key: "k", DelayMS: later}, history.Plan{Seq: 2, DelayMS: later},
+		history.Plan{Seq: 3, Key: "k"}), history.Done)
 	if a.IDs[2] != a.IDs[0] || a.Existed[0] || a.Existed[1] || !a.Existed[2] {
 		t.Errorf("%+v", a)
 	}

@@ -43,7 +43,8 @@ func work(ctx context.Context, pool *pgxpool.Pool) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	client, err := newClient(pool, &worker{conn: conn, pool: pool, softStop: max(within-time.Second, within/2), stopping: ctx})
+	client, err := newClient(pool, &worker{conn: conn, pool: pool, softStop: max(within-time.Second, within/2),
+		stopping: ctx})
 	if err != nil {
 		return err
 	}

@@ -8,10 +8,11 @@ import (
 	"path/filepath"
 )
 
-// announce prints the address, and a line to paste.
+// announce prints the address and, where it works as printed, a line to paste: whoever reads the log
+// of a server that asks for a token is on another machine, and has one of their own.
 func announce(out io.Writer, addr string, c config) error {
 	fmt.Fprintf(out, "lastcall serves %s on http://%s\n", shownStore(c.Store), addr)
-	if !c.DemoKinds && len(c.programs) > 0 {
+	if !c.DemoKinds && len(c.programs) > 0 || c.DemoKinds && c.TokenFile != "" {
 		return nil
 	}
 	if !c.DemoKinds {

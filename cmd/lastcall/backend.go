@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -61,8 +62,8 @@ func (t *target) serverAddress() (server, store string, err error) {
 	if t.server != "" {
 		return t.server, "", nil
 	}
-	if t.store == "" && t.storeFile == "" && os.Getenv(serverEnv) != "" {
-		return os.Getenv(serverEnv), "", nil
+	if address := strings.TrimSpace(os.Getenv(serverEnv)); t.store == "" && t.storeFile == "" && address != "" {
+		return address, "", nil
 	}
 	if store, err = storeAddress(t.store, t.storeFile); err != nil || store != "" {
 		return "", store, err
@@ -98,7 +99,10 @@ func (t *target) open(ctx context.Context, create bool) (backend, io.Closer, err
 func (t *target) token() (string, error) {
 	file := t.tokenFile
 	if file == "" {
-		if secret := os.Getenv(tokenEnv); secret != "" {
+		if secret := strings.TrimSpace(os.Getenv(tokenEnv)); secret != "" {
+			if !isSecret(secret) {
+				return "", fmt.Errorf("$%s has white space or other signs in it that no secret has: give the secret alone", tokenEnv)
+			}
 			return secret, nil
 		}
 		if file = os.Getenv(tokenFileEnv); file == "" {
@@ -110,10 +114,15 @@ func (t *target) token() (string, error) {
 		return "", fmt.Errorf("token file: %w", err)
 	}
 	words := bytes.Fields(b)
-	if len(words) != 1 {
+	if len(words) != 1 || !isSecret(string(words[0])) {
 		return "", fmt.Errorf("token file %s: write the secret into it, alone on its line (a server's file has names and roles besides)", file)
 	}
 	return string(words[0]), nil
+}
+
+// isSecret reports whether a text can be one, which goes into a header.
+func isSecret(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }
 
 // with opens the backend, calls fn, and closes it.

@@ -26,6 +26,9 @@ func TestDoctor_TellsAHealthyPlaceFromASickOne(t *testing.T) {
 		{func(d *doctor) { d.workers([]task.WorkerInfo{alive, dead}) }, "warn  workers   1 dead, whose tasks should be taken up"},
 		{func(d *doctor) { d.workers([]task.WorkerInfo{dead}) }, "warn  workers   1 dead, and none"},
 		{func(d *doctor) { d.waiting(waits, []task.WorkerInfo{alive}) }, "ok    kinds"},
+		{func(d *doctor) { d.suspects(task.Counts{}) }, ""},
+		{func(d *doctor) { d.suspects(task.Counts{SuspectsWaiting: 5, SuspectsRunning: 4}) },
+			"warn  suspects  5 wait and 4 run: each was in two crashes in a row, so a worker runs them in groups"},
 		{func(d *doctor) { d.waiting(waits, []task.WorkerInfo{dead}) }, "warn  kinds     tasks wait whose kind no running worker knows: k;"},
 	} {
 		var b bytes.Buffer

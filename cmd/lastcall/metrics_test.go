@@ -19,6 +19,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/httpapi"
 	"github.com/lastcall-go/lastcall/task/memstore"
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 // scrape is what a scrape says, without comments.
@@ -55,8 +56,8 @@ func TestMetrics_NamesFollowTheConventions(t *testing.T) {
 	m.observe(task.Event{Task: task.Task{Kind: "k"}, Status: task.StatusSucceeded})
 	m.served(httpapi.RequestInfo{Status: 200})
 	meteredStore{m: m}.call("add")(errors.New("away"))
-	if ours := checkNames(t, scrape(t, m)); ours != 11 {
-		t.Errorf("%d metrics of ours are there, want 11", ours)
+	if ours := checkNames(t, scrape(t, m)); ours != 12 {
+		t.Errorf("%d metrics of ours are there, want 12", ours)
 	}
 }
 
@@ -133,7 +134,15 @@ type countedStore struct {
 	count func() (task.Counts, error)
 }
 
-func (s *countedStore) Count(context.Context) (task.Counts, error) { return s.count() }
+func (s *countedStore) Count(_ context.Context, q task.CountQuery) (task.Counts, error) {
+	all, err := s.count()
+	tally := storekit.NewTally(q)
+	for _, n := range all.Tasks {
+		tally.Add(n)
+	}
+	tally.Suspects(all.SuspectsWaiting, all.SuspectsRunning)
+	return tally.Counts(all.Paused), err
+}
 
 func (s *countedStore) Workers(context.Context) ([]task.WorkerInfo, error) {
 	return []task.WorkerInfo{{Beat: task.Beat{Kinds: []string{"k"}}}}, nil
@@ -176,10 +185,11 @@ func TestMetrics_CountTheTasksAtMostOnceASecond(t *testing.T) {
 		var err error
 		m.watchTasks(&countedStore{count: func() (task.Counts, error) {
 			asked++
-			return task.Counts{Tasks: []task.Count{{Queue: "q", Kind: "k", Status: task.StatusQueued, N: 10 * asked}}}, err
+			return task.Counts{Tasks: []task.Count{{Queue: "q", Kind: "k", Status: task.StatusQueued, N: 10 * asked}}, SuspectsWaiting: 7, SuspectsRunning: 3}, err
 		}})
 		for range 3 {
-			has(t, scrape(t, m), `lastcall_tasks{kind="k",queue="q",status="queued"} 10`, `lastcall_store_up 1`)
+			has(t, scrape(t, m), `lastcall_tasks{kind="k",queue="q",status="queued"} 10`, `lastcall_store_up 1`,
+				`lastcall_suspects{state="waiting"} 7`, `lastcall_suspects{state="running"} 3`)
 		}
 		time.Sleep(countTrusted)
 		has(t, scrape(t, m), `lastcall_tasks{kind="k",queue="q",status="queued"} 20`)

@@ -59,7 +59,13 @@ func serve(cmd *cobra.Command, c config, grace time.Duration) error {
 			return err
 		}
 		s.tokens = tokens
-		settings.OnReload = tokens.Reload
+		settings.OnReload = func(ctx context.Context) error {
+			err := tokens.Reload(ctx)
+			if err == nil {
+				s.log.Info("SIGHUP: the tokens of the file are in force", "file", c.TokenFile)
+			}
+			return err
+		}
 	}
 	closeOnExec(s.log)
 	defer keepOrphans(&s.keeper, c, s.log)()
@@ -110,7 +116,11 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	if err := offerDemoKinds(g, &mux, c); err != nil {
 		return err
 	}
-	g.Defer("programs", s.registerPrograms(&mux, opened).Close) // before the store's, which lets go of the worker's lock
+	programs := s.registerPrograms(&mux, opened)
+	g.Defer("programs", programs.Close) // before the store's, which lets go of the worker's lock
+	if err := s.sweep(g, programs); err != nil {
+		return err
+	}
 	api, err := httpapi.New(httpapi.Config{
 		Store: store, Addr: listener.Addr(), Queues: queues(c.programs), KnownKindsOnly: c.KnownKindsOnly, Tokens: s.tokens, Stopping: lastcall.LastCall,
 		OnResponse: m.served, Logger: s.log,
@@ -127,13 +137,17 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	if err != nil {
 		return err
 	}
+	m.watchWorker(worker)
 	if err := g.Go("worker", worker.Serve); err != nil {
 		return err
 	}
-	if err := s.offer(g, m, listener, probeListener, api, newProbes(store, g.Ready, s.log)); err != nil {
+	if err := s.offer(g, m, listener, probeListener, api, newProbes(store, worker, g.Ready, s.log)); err != nil {
 		return err
 	}
-	return announce(s.out, listener.Addr().String(), c)
+	if err := announce(s.out, listener.Addr().String(), c); err != nil {
+		s.log.Warn("cannot print where it serves", "address", listener.Addr().String(), "error", err)
+	}
+	return nil
 }
 
 // warnOfReaders warns where others can read what only this process should.
@@ -163,7 +177,8 @@ func (s *service) offer(g *lastcall.Group, m *metrics, listener, probeListener n
 		return nil
 	}
 	probes.Handle("GET /metrics", numbers)
-	if err := g.HTTP("probes", httpapi.NewServer(forPlatform(probes, probeListener.Addr()), s.log), probeListener); err != nil {
+	// The platform asks until the end: without an answer it would take a stop that drains for a hang.
+	if err := g.HTTP("probes", httpapi.NewServer(forPlatform(probes, probeListener.Addr()), s.log), probeListener, lastcall.ServeUntilClose()); err != nil {
 		return err
 	}
 	s.log.Info("probes", "address", probeListener.Addr().String())

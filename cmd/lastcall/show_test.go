@@ -13,7 +13,7 @@ import (
 func TestShow_TheStoryOfATaskTellsEveryRunAndWhyItEnded(t *testing.T) {
 	at := func(s int) time.Time { return time.Date(2026, 1, 2, 3, 4, s, 0, time.Local) }
 	story := httpapi.Task{
-		ID: "id", Kind: "k", Queue: "q", Status: task.StatusRunning, Runs: 8, Attempts: 1, Interruptions: 1, Crashes: 1, Since: at(40), Payload: []byte(`{}`),
+		ID: "id", Kind: "k", Queue: "q", Status: task.StatusRunning, Runs: 8, Attempts: 1, Interruptions: 1, Crashes: 1, Suspicion: "00000000abcd", Since: at(40), Payload: []byte(`{}`),
 		Progress: httpapi.Progress{Fraction: 0.4, Message: "file \x1b[2J"}, Checkpoint: []byte(`{"row":7}`),
 		History: []httpapi.Run{
 			{Host: "h1", PID: 11, Worker: "w1", StartedAt: at(0), EndedAt: at(2), Status: task.StatusInterrupted, Reason: task.ReasonStop},
@@ -33,6 +33,7 @@ status   running since 2026-01-02 03:04:40, 5s ago
 created  0001-01-01 00:00:00
 payload  {}
 counts   8 runs, 1 attempts, 1 interruptions, 1 crashes
+suspect  of the group 00000000abcd: it was in two crashes in a row, and a worker runs one such group at a time
 done     40% "file \x1b[2J"
 saved    {"row":7}
 runs     3 earlier ones are no longer kept
@@ -47,7 +48,7 @@ run 7    2026-01-02 03:04:10 for 0s, on h3, pid 13, worker w3, taken up 1s after
 run 8    2026-01-02 03:04:40, 5s so far, on h4, pid 14, worker w4, taken up 30s after the run before
          running
 `
-	if got := strings.Replace(b.String(), "created  "+local(time.Time{}), "created  0001-01-01 00:00:00", 1); got != want {
+	if got := strings.Replace(b.String(), "created  "+local(time.Time{})+" "+time.Time{}.Local().Format("MST"), "created  0001-01-01 00:00:00", 1); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log"
 	"net"
@@ -15,14 +16,15 @@ import (
 func main() { os.Exit(lastcall.Main(lastcall.Config{Grace: 30 * time.Second}, setup)) }
 
 func setup(_ context.Context, g *lastcall.Group) error {
-	l, err := net.Listen("tcp", "127.0.0.1:8080")
+	l, err := net.Listen("tcp", ":"+cmp.Or(os.Getenv("PORT"), "8080"))
 	if err != nil {
 		return err
 	}
 	thumbnail := func(context.Context) error { time.Sleep(5 * time.Second); log.Print("thumbnail done"); return nil }
-	return g.HTTP("api", &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	http.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
 		if err := g.Background(r.Context(), "thumbnail", thumbnail); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		}
-	})}, l)
+	})
+	return g.HTTP("api", &http.Server{}, l)
 }

@@ -117,7 +117,8 @@ func findModules(root string) ([]string, error) {
 
 // list adds what `go list -deps` says of one module on one system.
 func list(ctx context.Context, root, module, system string, byPath map[string]*Package) error {
-	cmd := exec.CommandContext(ctx, "go", "list", "-e", "-deps", "-test=false", "-json=ImportPath,Name,Dir,Standard,Imports,GoFiles,Module,Error", "./...")
+	cmd := exec.CommandContext(ctx, "go", "list", "-e", "-deps", "-test=false",
+		"-json=ImportPath,Name,Dir,Standard,Imports,GoFiles,Module,Error", "./...")
 	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "GOOS="+system, "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-mod=readonly")
 	var complaints bytes.Buffer
@@ -179,7 +180,8 @@ func list(ctx context.Context, root, module, system string, byPath map[string]*P
 }
 
 func excluded(message string) bool {
-	return strings.Contains(message, "build constraints exclude all Go files") || strings.Contains(message, "no non-test Go files")
+	return strings.Contains(message, "build constraints exclude all Go files") ||
+		strings.Contains(message, "no non-test Go files")
 }
 
 // Imports returns every breach of the table by the packages, and every row that
@@ -265,7 +267,8 @@ func Names(packages []Package) []string {
 	for _, p := range packages {
 		for _, name := range []string{p.Name, path.Base(p.Dir)} {
 			if slices.Contains(empty, name) {
-				breaches = append(breaches, fmt.Sprintf("%s is called %s, which says nothing: name it after what it provides", p.Dir, name))
+				breaches = append(breaches, fmt.Sprintf("%s is called %s, which says nothing: name it after what it provides",
+					p.Dir, name))
 				break
 			}
 		}

@@ -44,14 +44,16 @@ func TestImports_ARowNeedsAReason(t *testing.T) {
 }
 
 func TestImports_ARowWithoutAPackageIsABreach(t *testing.T) {
-	table := append(slices.Clone(sound), archtest.Row{Package: "gone/...", Allow: []string{archtest.Std}, Reason: "it was here once"})
+	table := append(slices.Clone(sound), archtest.Row{Package: "gone/...", Allow: []string{archtest.Std},
+		Reason: "it was here once"})
 	if got := archtest.Imports(load(t, broken), table); !slices.Contains(got, "the row for gone/... is about no package: remove it") {
 		t.Errorf("got %q", got)
 	}
 }
 
 func TestImports_TheLongestRowThatFitsCounts(t *testing.T) {
-	packages := []archtest.Package{{Dir: "a", Path: "x/a"}, {Dir: "a/b", Path: "x/a/b"}, {Dir: "a/b/c", Path: "x/a/b/c", Imports: []string{"y"}}}
+	packages := []archtest.Package{{Dir: "a", Path: "x/a"}, {Dir: "a/b", Path: "x/a/b"},
+		{Dir: "a/b/c", Path: "x/a/b/c", Imports: []string{"y"}}}
 	table := []archtest.Row{
 		{Package: "a/...", Allow: []string{archtest.Any}, Reason: "loose"},
 		{Package: "a/b/...", Reason: "strict"},
@@ -133,7 +135,8 @@ func TestLoad_EveryModuleIsLookedAtOnce(t *testing.T) {
 }
 
 func TestLoad_ATreeWithoutPackagesIsAnError(t *testing.T) {
-	if _, err := archtest.Load(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "no packages found") {
+	if _, err := archtest.Load(t.Context(), t.TempDir()); err == nil ||
+		!strings.Contains(err.Error(), "no packages found") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -53,7 +53,8 @@ type commentCheck struct {
 
 func (c *commentCheck) missing(name *ast.Ident, of string) {
 	at := c.fileSet.Position(name.Pos())
-	c.breaches = append(c.breaches, fmt.Sprintf("%s/%s:%d: %s%s is exported and has no comment: say what it promises", c.dir, filepath.Base(at.Filename), at.Line, of, name.Name))
+	c.breaches = append(c.breaches, fmt.Sprintf("%s/%s:%d: %s%s is exported and has no comment: say what it promises",
+		c.dir, filepath.Base(at.Filename), at.Line, of, name.Name))
 }
 
 func (c *commentCheck) declaration(decl ast.Decl) {

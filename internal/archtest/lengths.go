@@ -57,7 +57,8 @@ func lengths(file, name string) (breaches []string, err error) {
 		return nil, nil
 	}
 	if n := fileSet.File(parsed.FileStart).LineCount(); n > MaxFile {
-		breaches = append(breaches, fmt.Sprintf("%s has %d lines, more than %d: it tells more than one story, split it", name, n, MaxFile))
+		breaches = append(breaches, fmt.Sprintf("%s has %d lines, more than %d: it tells more than one story, split it",
+			name, n, MaxFile))
 	}
 	for _, decl := range parsed.Decls {
 		fn, ok := decl.(*ast.FuncDecl)
@@ -65,7 +66,8 @@ func lengths(file, name string) (breaches []string, err error) {
 			continue
 		}
 		if n := fileSet.Position(fn.End()).Line - fileSet.Position(fn.Pos()).Line + 1; n > MaxFunction {
-			breaches = append(breaches, fmt.Sprintf("%s: %s has %d lines, more than %d: give its parts names", name, fn.Name.Name, n, MaxFunction))
+			breaches = append(breaches, fmt.Sprintf("%s: %s has %d lines, more than %d: give its parts names", name,
+				fn.Name.Name, n, MaxFunction))
 		}
 	}
 	return breaches, nil

@@ -40,7 +40,8 @@ func TestNames(root string) ([]string, error) {
 			return err
 		}
 		for _, test := range found {
-			breaches = append(breaches, fmt.Sprintf("%s: %s does not begin with its subject: name it TestSubject_Sentence", filepath.ToSlash(relative), test))
+			breaches = append(breaches, fmt.Sprintf("%s: %s does not begin with its subject: name it TestSubject_Sentence",
+				filepath.ToSlash(relative), test))
 		}
 		return nil
 	})

@@ -48,7 +48,8 @@ func TestLicenses_AModuleWithoutALicenceTextIsAnError(t *testing.T) {
 	path, module := program(t)
 	to := filepath.Join(t.TempDir(), "licenses")
 	var errs bytes.Buffer
-	if code := run([]string{"-licenses", to, "-module", module, path}, &errs); code != 1 || !strings.Contains(errs.String(), "example.test/part: no licence text") {
+	if code := run([]string{"-licenses", to, "-module", module, path}, &errs); code != 1 ||
+		!strings.Contains(errs.String(), "example.test/part: no licence text") {
 		t.Errorf("exit code %d: %s", code, &errs)
 	}
 	part := filepath.Join(filepath.Dir(module), "part")
@@ -87,7 +88,8 @@ func TestSBOM_HasEveryModuleThatIsLinkedAndTheStandardLibrary(t *testing.T) {
 		t.Fatal(err)
 	}
 	if b.Format != "CycloneDX" || b.Metadata.Component.Name != "example.test/program" || len(b.Components) != 2 ||
-		b.Components[0].Name != "std" || b.Components[1].URL != "pkg:golang/example.test/part" || len(b.Dependencies[0].On) != 2 {
+		b.Components[0].Name != "std" || b.Components[1].URL != "pkg:golang/example.test/part" ||
+		len(b.Dependencies[0].On) != 2 {
 		t.Errorf("got %s", text)
 	}
 }

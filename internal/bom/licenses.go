@@ -30,7 +30,8 @@ func copyLicenses(to, module string, info *debug.BuildInfo) error {
 	for _, m := range linked(info) {
 		dir, version := dirs[m.Path].Dir, dirs[m.Path].Version
 		if dir == "" || m.Version != "" && m.Version != version {
-			return fmt.Errorf("%s %s is linked, and %s has version %q of it: name the go.mod that the program was built with", m.Path, m.Version, module, version)
+			return fmt.Errorf("%s %s is linked, and %s has version %q of it: name the go.mod that the program was built with",
+				m.Path, m.Version, module, version)
 		}
 		into := filepath.Join(to, filepath.FromSlash(m.Path))
 		if m.Version != "" {

@@ -34,14 +34,18 @@ var shared struct {
 
 var databases atomic.Int64
 
-// Main runs the tests and stops the shared cluster. A TestMain of a package that uses DSN calls it.
+// Main runs the tests, stops the shared cluster and removes the files from which clusters are made.
+// The TestMain of each package whose tests start a cluster calls it.
 func Main(m *testing.M) int {
+	useTemplate()
 	code := m.Run()
+	var err error
 	if shared.server != nil {
-		if err := shared.server.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, "pgtest:", err)
-			return max(code, 1)
-		}
+		err = shared.server.Close()
+	}
+	if err = errors.Join(err, removeTemplate()); err != nil {
+		fmt.Fprintln(os.Stderr, "pgtest:", err)
+		return max(code, 1)
 	}
 	return code
 }

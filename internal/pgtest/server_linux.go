@@ -136,7 +136,18 @@ func (s *Server) create() error {
 	if _, err := os.Stat(filepath.Join(s.Data(), "PG_VERSION")); err == nil {
 		return nil
 	}
-	args := []string{"--pgdata", s.Data(), "--username", "lastcall", "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync"}
+	if template.used && s.setup.WAL == "" && s.setup.SegmentMB == 0 {
+		return s.copyTemplate()
+	}
+	return s.init()
+}
+
+// init has initdb make the cluster's files.
+func (s *Server) init() error {
+	args := []string{
+		"--pgdata", s.Data(), "--username", "lastcall", "--auth", "trust", "--encoding", "UTF8",
+		"--locale", "C", "--no-sync",
+	}
 	if s.setup.WAL != "" {
 		args = append(args, "--waldir", s.setup.WAL)
 	}
@@ -181,7 +192,8 @@ func (s *Server) Start() error {
 	if s.log, err = os.CreateTemp(s.dir, "log-"); err != nil {
 		return err
 	}
-	s.cmd, s.done = exec.CommandContext(context.Background(), filepath.Join(s.bin, "postgres"), args...), make(chan struct{})
+	s.cmd, s.done = exec.CommandContext(context.Background(), filepath.Join(s.bin, "postgres"), args...),
+		make(chan struct{})
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.dir, s.log, s.log
 	if s.setup.Env != nil {
 		s.cmd.Env = append(os.Environ(), s.setup.Env...)

@@ -65,3 +65,7 @@ func (s *Server) Promote() error { return errElsewhere }
 
 // Host is the directory of the server's socket.
 func (s *Server) Host() string { return "" }
+
+func useTemplate() {}
+
+func removeTemplate() error { return nil }

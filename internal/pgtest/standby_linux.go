@@ -40,7 +40,8 @@ func (s *Server) Follow(host, port string, setup Setup) (_ *Server, err error) {
 		if port != "" {
 			from += " port=" + port
 		}
-		args := []string{"--pgdata", standby.Data(), "--dbname", from, "--write-recovery-conf", "--checkpoint", "fast", "--no-sync"}
+		args := []string{"--pgdata", standby.Data(), "--dbname", from, "--write-recovery-conf", "--checkpoint", "fast",
+			"--no-sync"}
 		if setup.WAL != "" {
 			args = append(args, "--waldir", setup.WAL)
 		}

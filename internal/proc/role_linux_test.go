@@ -40,7 +40,8 @@ func TestMain(m *testing.M) {
 
 // playTree runs the shell script of the first argument as a tree and does what standard input says.
 func playTree() {
-	t, err := Start("/bin/sh", []string{"sh", "-c", os.Args[1]}, os.ProcAttr{Env: []string{"PATH=" + os.Getenv("PATH")}, Files: []*os.File{nil, os.Stdout, os.Stderr}})
+	t, err := Start("/bin/sh", []string{"sh", "-c", os.Args[1]},
+		os.ProcAttr{Env: []string{"PATH=" + os.Getenv("PATH")}, Files: []*os.File{nil, os.Stdout, os.Stderr}})
 	if err != nil {
 		panic(err)
 	}

@@ -113,7 +113,8 @@ func FuzzParse_AnyText(f *testing.F) {
 // FuzzStacks_ALabelIsReadFromAnyText holds that every value comes back from the profile's way to write
 // it, beside whatever labels the program has itself.
 func FuzzStacks_ALabelIsReadFromAnyText(f *testing.F) {
-	for _, value := range []string{"plain", `with "quotes"`, "with\nnewlines\n\n# labels: {}", "grüße 任务 🚀", `{"label":"fake"}`, `back\slash`, "tab\tand\x00nul", `"`, "a, b: c"} {
+	for _, value := range []string{"plain", `with "quotes"`, "with\nnewlines\n\n# labels: {}", "grüße 任务 🚀",
+		`{"label":"fake"}`, `back\slash`, "tab\tand\x00nul", `"`, "a, b: c"} {
 		f.Add(value, "key", "value")
 	}
 	f.Add("a", `label":"b`, `"label":"c"`)
@@ -121,7 +122,8 @@ func FuzzStacks_ALabelIsReadFromAnyText(f *testing.F) {
 		if otherKey == "label" || !utf8.ValidString(value) {
 			return
 		}
-		labels := fmt.Sprintf("{%s:%s, %s:%s}", strconv.Quote(otherKey), strconv.Quote(otherValue), strconv.Quote("label"), strconv.Quote(value))
+		labels := fmt.Sprintf("{%s:%s, %s:%s}", strconv.Quote(otherKey), strconv.Quote(otherValue), strconv.Quote("label"),
+			strconv.Quote(value))
 		if got := (Record{labels: labels}).Label("label"); got != value {
 			t.Errorf("%q became %q in %s", value, got, labels)
 		}

@@ -16,13 +16,13 @@ import (
 )
 
 // allChecks returns every check, the cheap ones of each lane first.
-func allChecks(root string, modules []module, how options) []check {
+func allChecks(root string, all []module, how options) []check {
 	var checks []check
 	add := func(l lane, name string, run func(context.Context) result) {
 		checks = append(checks, check{name: name, lane: l, run: run})
 	}
 	each := func(name string, run func(dir string) func(context.Context) result) {
-		for _, m := range modules {
+		for _, m := range all {
 			add(source, name+" "+m.name, run(m.dir))
 		}
 	}
@@ -33,24 +33,26 @@ func allChecks(root string, modules []module, how options) []check {
 	})
 	// The modules are tested one by one, with the versions that their own go.mod
 	// chooses: that is what their users get. This one check is for a clone.
-	if len(modules) > 1 {
-		patterns := []string{"build", "-o", os.DevNull}
-		for _, m := range modules {
+	if len(all) > 1 {
+		// It compiles everything, as go build does, and links no program: tests do that.
+		patterns := []string{"list", "-export"}
+		for _, m := range all {
 			patterns = append(patterns, "./"+path.Join(m.name, "..."))
 		}
 		add(source, "workspace", command(root, []string{"GOWORK="}, "go", patterns...))
 	}
 	// vet, staticcheck and the others of .golangci.yml.
 	each("golangci-lint", func(dir string) func(context.Context) result {
-		return command(dir, nil, "golangci-lint", "run", "--allow-parallel-runners", "--config", absolute(root, ".golangci.yml"), "./...")
+		return command(dir, nil, "golangci-lint", "run", "--allow-parallel-runners", "--config",
+			absolute(root, ".golangci.yml"), "./...")
 	})
 	for _, goos := range []string{"darwin", "windows"} {
 		// The library alone: the program is for Linux first. vet compiles the
 		// tests too.
 		add(source, "go vet "+goos, command(root, []string{"GOOS=" + goos, "CGO_ENABLED=0"}, "go", "vet", "./..."))
 	}
-	add(source, "govulncheck", govulncheck(modules, how.database))
-	for _, m := range modules {
+	add(source, "govulncheck", govulncheck(all, how.database))
+	for _, m := range all {
 		switch {
 		case endsProcesses(m.name):
 			add(harnesses, "go test "+m.name, goTest(m.dir, how.full, everything))
@@ -59,11 +61,13 @@ func allChecks(root string, modules []module, how options) []check {
 			add(processes, "go test test/...", goTest(m.dir, how.full, endsItsOwn))
 			add(harnesses, "go test test/chaos/...", goTest(m.dir, how.full, makesFaults))
 		default:
-			add(source, "go test "+m.name, goTest(m.dir, how.full, everything))
+			add(modules, "go test "+m.name, goTest(m.dir, how.full, everything))
 		}
 	}
-	checks = append(checks, check{name: "attack", lane: processes, full: "every attack on the built program, and hostile programs for 10s", run: goTest(root, how.full, attacks)})
-	checks = append(checks, check{name: "fuzz", lane: processes, full: "each fuzz target for " + how.fuzzTime, run: command(root, []string{"GOWORK="}, "scripts/fuzz", how.fuzzTime)})
+	checks = append(checks, check{name: "attack", lane: processes,
+		full: "every attack on the built program, and hostile programs for 10s", run: goTest(root, how.full, attacks)})
+	checks = append(checks, check{name: "fuzz", lane: processes, full: "each fuzz target for " + how.fuzzTime,
+		run: command(root, []string{"GOWORK="}, "scripts/fuzz", how.fuzzTime)})
 	return checks
 }
 
@@ -79,39 +83,52 @@ func absolute(root, name string) string {
 // when its tool is not installed.
 func command(dir string, env []string, name string, args ...string) func(context.Context) result {
 	return func(ctx context.Context) result {
-		out, err := output(ctx, dir, env, name, args...)
+		out, processor, err := output(ctx, dir, env, name, args...)
+		r := result{processor: processor}
 		switch {
 		case errors.Is(err, exec.ErrNotFound):
-			return leftOut(name + " is not installed: run make setup")
+			r = leftOut(name + " is not installed: run make setup")
 		case err != nil:
-			return failed(fmt.Sprintf("%s\n%s %s: %v\n", bytes.TrimSpace(out), name, strings.Join(args, " "), err))
+			r.failure = fmt.Sprintf("%s\n%s %s: %v\n", bytes.TrimSpace(out), name, strings.Join(args, " "), err)
 		}
-		return result{}
+		return r
 	}
 }
 
 // gofmt finds files that are not formatted. It exits with 0 and lists them.
 func gofmt(root string) func(context.Context) result {
 	return func(ctx context.Context) result {
-		out, err := output(ctx, root, nil, "gofmt", "-l", "-s", ".")
+		out, processor, err := output(ctx, root, nil, "gofmt", "-l", "-s", ".")
+		r := result{processor: processor}
 		switch {
 		case err != nil:
-			return failed(fmt.Sprintf("%s\ngofmt: %v\n", bytes.TrimSpace(out), err))
+			r.failure = fmt.Sprintf("%s\ngofmt: %v\n", bytes.TrimSpace(out), err)
 		case len(bytes.TrimSpace(out)) > 0:
-			return failed(fmt.Sprintf("%s\nformat them with: gofmt -s -w .\n", bytes.TrimSpace(out)))
+			r.failure = fmt.Sprintf("%s\nformat them with: gofmt -s -w .\n", bytes.TrimSpace(out))
 		}
-		return result{}
+		return r
 	}
 }
 
 // output runs a command with GOWORK=off, so that each module stands alone, and
-// returns everything it printed.
-func output(ctx context.Context, dir string, env []string, name string, args ...string) ([]byte, error) {
+// returns everything it printed and how much of a processor it took.
+func output(ctx context.Context, dir string, env []string, name string, args ...string) (
+	printed []byte, processor time.Duration, err error,
+) {
 	var both bytes.Buffer
 	cmd := prepare(ctx, dir, env, name, args...)
 	cmd.Stdout, cmd.Stderr = &both, &both
-	err := cmd.Run()
-	return both.Bytes(), err
+	err = cmd.Run()
+	return both.Bytes(), processorTime(cmd), err
+}
+
+// processorTime returns what a command took of a processor that has ended, with the processes for
+// which it or one of them has waited: compilers, tests and the servers of tests.
+func processorTime(cmd *exec.Cmd) time.Duration {
+	if cmd.ProcessState == nil {
+		return 0 // it did not start
+	}
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
 
 func prepare(ctx context.Context, dir string, env []string, name string, args ...string) *exec.Cmd {

@@ -44,15 +44,20 @@ func TestChecks_CatchWhatTheyAreFor(t *testing.T) {
 		want  string
 	}{
 		{"gofmt", map[string]string{"p.go": "package p\nvar  X int\n"}, "p.go"},
-		{"go vet windows", map[string]string{"p.go": quiet, "p_windows.go": "package p\n\nvar x int = \"x\"\n"}, "p_windows.go"},
-		{"go vet darwin", map[string]string{"p.go": quiet, "p_darwin_test.go": "package p\n\nvar x int = \"x\"\n"}, "p_darwin_test.go"},
+		{"go vet windows", map[string]string{"p.go": quiet, "p_windows.go": "package p\n\nvar x int = \"x\"\n"},
+			"p_windows.go"},
+		{"go vet darwin", map[string]string{"p.go": quiet, "p_darwin_test.go": "package p\n\nvar x int = \"x\"\n"},
+			"p_darwin_test.go"},
 		{"go mod tidy .", map[string]string{"go.mod": goMod + "\nrequire broken.test/unused v1.0.0\n\nreplace broken.test/unused => ./unused\n", "p.go": quiet, "unused/go.mod": "module broken.test/unused\n"}, "broken.test/unused"},
 		{"go test .", map[string]string{"p.go": quiet, "p_test.go": "package p\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) { t.Fatal(\"no\") }\n"}, "p_test.go:5: no"},
 		{"go test .", map[string]string{"p.go": quiet, "p_test.go": racy}, "DATA RACE"},
 		{"go test test/...", map[string]string{"p.go": quiet, "test/x_test.go": "package test\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) { t.Fatal(\"no\") }\n"}, "x_test.go:5: no"},
-		{"go test test/chaos/...", map[string]string{"p.go": quiet, "test/chaos/x_test.go": "package chaos\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) { t.Fatal(\"no\") }\n"}, "x_test.go:5: no"},
+		{"go test test/chaos/...", map[string]string{"p.go": quiet,
+			"test/chaos/x_test.go": "package chaos\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) { t.Fatal(\"no\") }\n"},
+			"x_test.go:5: no"},
 		{"go test .", map[string]string{"go.mod": "module broken.test\n\ngo 1.26\n\nrequire nothing\n"}, "go.mod"},
-		{"workspace", map[string]string{"go.work": "go 1.26\n\nuse (\n\t.\n\t./a\n\t./missing\n)\n", "p.go": quiet, "a/go.mod": "module broken.test/a\n", "a/a.go": quiet}, "missing"},
+		{"workspace", map[string]string{"go.work": "go 1.26\n\nuse (\n\t.\n\t./a\n\t./missing\n)\n", "p.go": quiet,
+			"a/go.mod": "module broken.test/a\n", "a/a.go": quiet}, "missing"},
 	} {
 		t.Run(c.check+" "+c.want, func(t *testing.T) {
 			t.Parallel()
@@ -103,30 +108,51 @@ func F(s string) {
 	}
 }
 
-func TestRun_WhatEndsProcessesBeginsWhenTheOthersHaveEnded(t *testing.T) {
+func TestRun_WhatEndsProcessesBeginsWhenTheChecksOfTheSourceHaveEnded(t *testing.T) {
 	var mu sync.Mutex
-	var running, order []string
+	var ended, order []string
+	after := func(all ...string) func() bool {
+		return func() bool {
+			return !slices.ContainsFunc(all, func(s string) bool { return !slices.Contains(ended, s) })
+		}
+	}
 	one := func(name string, l lane, beside func() bool) check {
 		return check{name: name, lane: l, run: func(context.Context) result {
 			mu.Lock()
 			defer mu.Unlock()
-			running = append(running, name)
 			if !beside() {
-				t.Errorf("%s runs after %v", name, running)
+				t.Errorf("%s runs after %v", name, ended)
 			}
+			ended = append(ended, name)
 			return result{}
 		}}
 	}
-	anything := func() bool { return true }
 	checks := []check{
-		one("last", processes, func() bool { return len(running) >= 4 }),
-		one("last too", harnesses, func() bool { return len(running) >= 4 }),
-		one("first", source, anything),
-		one("second", source, func() bool { return slices.Contains(running, "first") }),
-		one("tests", library, anything),
+		one("last", processes, after("first", "second")),
+		one("last too", harnesses, after("first", "second")),
+		one("first", source, after()),
+		one("second", source, after("first")),
+		one("tests", library, after()),
+		one("tests too", modules, after()),
 	}
-	if broken := runAll(t.Context(), checks, func(c check, _ result) { order = append(order, c.name) }); len(broken) > 0 || len(order) != 5 {
+	record := func(c check, _ result) { order = append(order, c.name) }
+	if broken := runAll(t.Context(), checks, record); len(broken) > 0 || len(order) != len(checks) {
 		t.Errorf("ended %v, interrupted %v", order, broken)
+	}
+}
+
+func TestRun_NothingBeginsAfterAnInterruption(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	began := func(what string) check {
+		return check{name: what, lane: processes, run: func(context.Context) result {
+			t.Errorf("%s began", what)
+			return result{}
+		}}
+	}
+	first := check{name: "first", run: func(context.Context) result { cancel(); return result{} }}
+	broken := runAll(ctx, []check{first, began("last")}, func(check, result) {})
+	if !slices.Equal(broken, []string{"first"}) {
+		t.Errorf("interrupted %v", broken)
 	}
 }
 
@@ -178,7 +204,8 @@ func TestRun_ACommandLineThatMakesNoSenseExitsWith2(t *testing.T) {
 	root := write(t, map[string]string{"go.mod": goMod})
 	for _, args := range [][]string{{"-only", "("}, {"-skip", "("}, {"-only", "nothing is called so"}, {"-nonsense"}} {
 		var out, errs bytes.Buffer
-		if code := run(t.Context(), append([]string{"-root", root}, args...), noEnv, &out, &errs); code != 2 || errs.Len() == 0 {
+		if code := run(t.Context(), append([]string{"-root", root}, args...), noEnv, &out, &errs); code != 2 ||
+			errs.Len() == 0 {
 			t.Errorf("%q: exit code %d, %s", args, code, &errs)
 		}
 	}
@@ -194,7 +221,8 @@ func TestRun_AnInterruptedRunIsNoSuccess(t *testing.T) {
 	cancel()
 	var out, errs bytes.Buffer
 	root := write(t, map[string]string{"go.mod": goMod, "p.go": quiet})
-	if code := run(ctx, []string{"-root", root, "-only", "gofmt"}, noEnv, &out, &errs); code != 1 || !strings.Contains(errs.String(), "interrupted in gofmt") {
+	if code := run(ctx, []string{"-root", root, "-only", "gofmt"}, noEnv, &out, &errs); code != 1 ||
+		!strings.Contains(errs.String(), "interrupted in gofmt") {
 		t.Errorf("exit code %d, %s", code, &errs)
 	}
 }

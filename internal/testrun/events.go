@@ -241,7 +241,8 @@ func message(output []string) string {
 
 func isFrame(line string) bool {
 	line = strings.TrimSpace(line)
-	for _, mark := range []string{"=== RUN ", "=== PAUSE ", "=== CONT ", "=== NAME ", "--- PASS: ", "--- FAIL: ", "--- SKIP: "} {
+	for _, mark := range []string{"=== RUN ", "=== PAUSE ", "=== CONT ", "=== NAME ", "--- PASS: ", "--- FAIL: ",
+		"--- SKIP: "} {
 		if strings.HasPrefix(line, mark) {
 			return true
 		}
@@ -254,5 +255,6 @@ func saysSomething(output []string) bool { return strings.TrimSpace(message(outp
 // panicked says whether a package's own output holds the reason for its end.
 func panicked(output []string) bool {
 	text := strings.Join(output, "")
-	return strings.Contains(text, "panic: ") || strings.Contains(text, "fatal error: ") || strings.Contains(text, "DATA RACE")
+	return strings.Contains(text, "panic: ") || strings.Contains(text, "fatal error: ") ||
+		strings.Contains(text, "DATA RACE")
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -32,9 +33,9 @@ func endsItsOwn(path string) bool {
 // attacks reports whether a package has the attacks on the built program.
 func attacks(path string) bool { return strings.Contains(path, "/test/attack") }
 
-// long are the packages whose tests take half of the library's time. They begin
-// first, so that neither runs with nothing beside it at the end.
-var long = []string{"/task/pgstore", "/task/sqlitestore"}
+// long are the packages whose tests take most of the library's time. They begin
+// first, so that none runs with nothing beside it at the end.
+var long = []string{"/task/pgstore", "/task/sqlitestore", "/scripts"}
 
 func isLong(path string) bool {
 	return slices.ContainsFunc(long, func(end string) bool { return strings.HasSuffix(path, end) })
@@ -45,9 +46,17 @@ func isLong(path string) bool {
 // slow. It does look at the driver, and at everything that calls it.
 var unwatched = []string{"-gcflags=modernc.org/sqlite/lib=-race=false", "-gcflags=modernc.org/libc/...=-race=false"}
 
-// goTest runs the chosen tests of a module and reads their events: two packages
-// at a time, since most tests wait most of the time, or one by one where they
-// end processes. Within a package more run side by side than there are cores.
+// beside returns how many packages are tested at a time. Most tests wait most of the time; of those
+// that end processes fewer do.
+func beside(packages []string) int {
+	if slices.ContainsFunc(packages, endsProcesses) {
+		return 2
+	}
+	return 3
+}
+
+// goTest runs the chosen tests of a module and reads their events, some packages
+// at a time. Within a package more run side by side than there are cores.
 // The limit for a package is one for a machine that has other things to do: on
 // an idle one none comes near it.
 func goTest(dir string, full bool, chosen choice) func(context.Context) result {
@@ -59,16 +68,13 @@ func goTest(dir string, full bool, chosen choice) func(context.Context) result {
 		if len(some) == 0 {
 			return result{tests: newTests()}
 		}
-		args := slices.Concat([]string{"test", "-json", "-race", "-shuffle=on", "-vet=off", "-parallel=4"}, unwatched)
-		if slices.ContainsFunc(some, endsProcesses) {
-			args = append(args, "-p=1")
-		} else {
-			args = append(args, "-p=2")
-		}
+		args := slices.Concat([]string{
+			"test", "-json", "-race", "-shuffle=on", "-vet=off", "-parallel=4", "-p=" + strconv.Itoa(beside(some)),
+		}, unwatched)
 		if full {
 			args = append(args, "-timeout=60m")
 		} else {
-			args = append(args, "-short", "-timeout=15m")
+			args = append(args, "-short", "-timeout=30m")
 		}
 		var complaints bytes.Buffer
 		pipe, write := io.Pipe()
@@ -77,13 +83,15 @@ func goTest(dir string, full bool, chosen choice) func(context.Context) result {
 		done := make(chan error, 1)
 		go func() { done <- errors.Join(cmd.Run(), write.Close()) }()
 		t, readErr := readEvents(pipe)
-		return judge(t, errors.Join(<-done, readErr), complaints.String())
+		r := judge(t, errors.Join(<-done, readErr), complaints.String())
+		r.processor = processorTime(cmd)
+		return r
 	}
 }
 
 // packages lists the chosen packages of a module, the long ones first.
 func packages(ctx context.Context, dir string, chosen choice) (some []string, err error) {
-	out, err := output(ctx, dir, nil, "go", "list", "./...")
+	out, _, err := output(ctx, dir, nil, "go", "list", "./...")
 	if err != nil {
 		return nil, fmt.Errorf("%s\ngo list: %w", bytes.TrimSpace(out), err)
 	}

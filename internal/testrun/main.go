@@ -4,7 +4,7 @@
 // It runs the checks of the source (formatting, the linters, vet on two more
 // systems, the shell scripts, tidy modules, known vulnerabilities) and beside
 // them go test with the race detector and in shuffled order in each module of
-// go.work; then, with nothing else beside them, the tests below test/, which end
+// go.work; when the checks have ended, the tests below test/ begin, which end
 // real processes. A failure is printed in full. At the end come the slowest packages
 // and tests, everything that was left out with its reason, and, alone on the
 // last line,
@@ -137,16 +137,24 @@ func runAll(ctx context.Context, checks []check, ended func(check, result)) (int
 			mu.Unlock()
 		}
 	}
-	for _, lanes := range stages {
-		var beside sync.WaitGroup
-		for _, l := range lanes {
-			beside.Go(func() { run(l) })
-		}
-		beside.Wait()
-		if len(interrupted) > 0 {
-			break
-		}
+	var over [lanes]chan struct{}
+	for l := range over {
+		over[l] = make(chan struct{})
 	}
+	var beside sync.WaitGroup
+	for l := range lanes {
+		beside.Go(func() {
+			defer close(over[l])
+			if first, ok := after[l]; ok {
+				<-over[first]
+				if ctx.Err() != nil {
+					return // nothing of it has begun
+				}
+			}
+			run(l)
+		})
+	}
+	beside.Wait()
 	return interrupted
 }
 

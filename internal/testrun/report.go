@@ -13,8 +13,8 @@ import (
 // slowest is how many tests the list of the slowest shows.
 const slowest = 10
 
-// printResult prints one line for a check as soon as it has ended, and all of
-// a failure under it.
+// printResult prints one line for a check as soon as it has ended, with how long it took and what
+// it took of a processor, and all of a failure under it.
 func printResult(w io.Writer, name string, r result) {
 	verdict, detail := "ok", ""
 	switch {
@@ -25,9 +25,10 @@ func printResult(w io.Writer, name string, r result) {
 	}
 	if r.tests != nil {
 		passed, failed, skipped := r.tests.count()
-		detail = fmt.Sprintf(": %d passed, %d failed, %d skipped, packages %d", passed, failed, skipped, len(r.tests.packages))
+		detail = fmt.Sprintf(": %d passed, %d failed, %d skipped, packages %d", passed, failed, skipped,
+			len(r.tests.packages))
 	}
-	fmt.Fprintf(w, "%-8s %6.1fs  %s%s\n", verdict, r.elapsed.Seconds(), name, detail)
+	fmt.Fprintf(w, "%-8s %6.1fs %6.1fs cpu  %s%s\n", verdict, r.elapsed.Seconds(), r.processor.Seconds(), name, detail)
 	if r.failure != "" {
 		for line := range strings.Lines(strings.TrimRight(r.failure, "\n") + "\n") {
 			fmt.Fprint(w, "    ", line)
@@ -71,10 +72,11 @@ type summary struct {
 	omitted                 []omission
 	slow, packages          []*testCase
 	more                    []string // what make test-full runs and this did not
-	took                    time.Duration
+	took, processor         time.Duration
 }
 
 func (s *summary) add(name string, r result) {
+	s.processor += r.processor
 	switch {
 	case r.leftOut != "":
 		s.skipped++
@@ -114,7 +116,7 @@ func (s *summary) finish(w io.Writer, ci bool, allowed map[string]string, unchos
 	}
 
 	code := 0
-	fmt.Fprintf(w, "\nTook %.0f s.\n", s.took.Seconds())
+	fmt.Fprintf(w, "\nTook %.0f s, and %.0f s of processors.\n", s.took.Seconds(), s.processor.Seconds())
 	if len(s.broken) > 0 {
 		code = 1
 		fmt.Fprintf(w, "FAILED: %s\n", strings.Join(s.broken, ", "))

@@ -42,7 +42,8 @@ func TestReport_TheLastLineIsTheCount(t *testing.T) {
 func TestLeftOut_WhatIsLeftOutFailsOnlyOnCI(t *testing.T) {
 	results := map[string]result{"gofmt": {}, "shellcheck": leftOut("shellcheck is not installed: run make setup")}
 	text, last, code := finish(t, summaryOf(t, results), false, nil)
-	if code != 0 || last != "1 passed, 0 failed, 1 skipped" || !strings.Contains(text, "shellcheck: shellcheck is not installed") {
+	if code != 0 || last != "1 passed, 0 failed, 1 skipped" ||
+		!strings.Contains(text, "shellcheck: shellcheck is not installed") {
 		t.Errorf("without CI: exit code %d\n%s", code, text)
 	}
 	text, _, code = finish(t, summaryOf(t, results), true, nil)
@@ -82,9 +83,11 @@ func TestReport_AGoTestThatFailedWithoutAnEventCounts(t *testing.T) {
 }
 
 func TestReport_TheSlowestComeFirst(t *testing.T) {
-	s := summary{passed: 1, packages: []*testCase{{pkg: "quick", elapsed: time.Second}, {pkg: "slow", elapsed: time.Minute}}}
+	s := summary{passed: 1, packages: []*testCase{{pkg: "quick", elapsed: time.Second},
+		{pkg: "slow", elapsed: time.Minute}}}
 	for i := range 30 {
-		s.slow = append(s.slow, &testCase{pkg: "p", name: "Test" + string(rune('A'+i)), elapsed: time.Duration(i) * time.Second})
+		s.slow = append(s.slow, &testCase{pkg: "p", name: "Test" + string(rune('A'+i)),
+			elapsed: time.Duration(i) * time.Second})
 	}
 	text, _, _ := finish(t, &s, false, nil)
 	if strings.Count(text, "s  p.Test") != slowest {

@@ -19,20 +19,22 @@ type check struct {
 type lane int
 
 const (
-	// source has the checks of the source, which keep a processor busy, and then
-	// the tests of the smaller modules.
+	// source has the checks of the source, which keep a processor busy.
 	source lane = iota
-	// library has the tests of the root module, which wait most of the time.
+	// library has the tests of the root module, and modules those of the smaller ones, which wait most
+	// of the time.
 	library
-	// processes and harnesses begin when the others have ended. They have the tests
-	// which end real processes, and which wait for them most of the time; harnesses
-	// those of the chaos harness and of containers.
+	modules
+	// processes and harnesses have the tests which end real processes, and which wait for them most of
+	// the time; harnesses those of the chaos harness and of containers.
 	processes
 	harnesses
+	lanes
 )
 
-// stages are the lanes that run beside each other.
-var stages = [][]lane{{source, library}, {processes, harnesses}}
+// after names the lane that has to end before another begins. What ends processes proves more about
+// time on a machine whose processors are not all taken.
+var after = map[lane]lane{processes: source, harnesses: source}
 
 // options are what is chosen for all checks.
 type options struct {
@@ -51,7 +53,7 @@ type result struct {
 	// tests is nil for a check that runs no Go tests.
 	tests *tests
 
-	elapsed time.Duration
+	elapsed, processor time.Duration
 }
 
 func failed(what string) result {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // govulncheck looks for known vulnerabilities in what the modules call, in the
@@ -20,19 +19,21 @@ func govulncheck(modules []module, database string) func(context.Context) result
 		if database == "" {
 			reports, err := downloadReports(ctx)
 			if err != nil {
-				return leftOut(fmt.Sprintf("the reports cannot be downloaded: %v (set GOVULNDB to a database that can be reached)", err))
+				return leftOut(fmt.Sprintf("the reports cannot be downloaded: %v (set GOVULNDB to a database that can be reached)",
+					err))
 			}
 			database = "file://" + filepath.ToSlash(reports)
 		}
-		var failures strings.Builder
+		var all result
 		for _, m := range modules {
 			r := command(m.dir, nil, "govulncheck", "-db", database, "-test", "./...")(ctx)
 			if r.leftOut != "" {
 				return r
 			}
-			failures.WriteString(r.failure)
+			all.failure += r.failure
+			all.processor += r.processor
 		}
-		return result{failure: failures.String()}
+		return all
 	}
 }
 
@@ -44,7 +45,8 @@ const vulnModule = "golang.org/x/vulndb"
 // and makes the index itself.
 func downloadReports(ctx context.Context) (string, error) {
 	// In a directory of no module: none of ours gets a requirement by it.
-	out, err := prepare(ctx, os.TempDir(), []string{"GOFLAGS="}, "go", "mod", "download", "-json", vulnModule+"@latest").Output()
+	out, err := prepare(ctx, os.TempDir(), []string{"GOFLAGS="}, "go", "mod", "download", "-json",
+		vulnModule+"@latest").Output()
 	var got struct{ Dir, Error string }
 	if jsonErr := json.Unmarshal(out, &got); jsonErr == nil && got.Error != "" {
 		return "", errors.New(got.Error)

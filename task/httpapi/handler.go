@@ -10,8 +10,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"time"
 
+	"github.com/lastcall-go/lastcall/internal/safelog"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -98,21 +100,18 @@ func New(cfg Config) (*Handler, error) {
 	}
 	h := &Handler{
 		client: task.NewClient(cfg.Store), local: local, hosts: cfg.Hosts, waiting: cfg.Queues, knownOnly: cfg.KnownKindsOnly, tokens: cfg.Tokens,
-		stopping: cfg.Stopping, onResponse: cfg.OnResponse, log: cfg.Logger,
+		stopping: cfg.Stopping, onResponse: cfg.OnResponse, log: safelog.New(cfg.Logger),
 		sameOrigin: http.NewCrossOriginProtection(),
 		beat:       streamBeat, reading: streamPatience,
 	}
 	h.client.Use(cfg.Use...)
-	if h.log == nil {
-		h.log = slog.Default()
-	}
 	if h.stopping == nil {
 		h.stopping = func(context.Context) <-chan struct{} { return nil }
 	}
 	if cfg.PollInterval == 0 {
 		cfg.PollInterval = time.Second
 	}
-	h.count = newCounter(h.client)
+	h.count = newCounter(cfg.Store)
 	h.hub = newHub(h.client, h.count, cfg.PollInterval)
 	h.mux = h.routes()
 	return h, nil
@@ -132,6 +131,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(a, r, err)
 	}
 	if h.onResponse != nil {
+		defer func() {
+			if v := recover(); v != nil {
+				h.log.Error("Config.OnResponse panicked", "route", a.route, "panic", v, "stack", string(debug.Stack()))
+			}
+		}()
 		h.onResponse(RequestInfo{Route: a.route, Status: a.status, Token: a.token, Took: time.Since(began)})
 	}
 }

@@ -30,6 +30,8 @@ type Task struct {
 	Attempts      int `json:"attempts"`
 	Interruptions int `json:"interruptions"`
 	Crashes       int `json:"crashes"`
+	// Suspicion is the group in which it runs as a suspect; see [task.Suspicion].
+	Suspicion string `json:"suspicion,omitempty"`
 	// Progress is for people.
 	Progress Progress `json:"progress"`
 	// Run is the number of the present run or the last, the fencing token; Worker has or had it.
@@ -102,7 +104,7 @@ func NewTask(t task.Task) Task {
 func NewTaskSummary(t task.Task) Task {
 	return Task{
 		ID: t.ID, Kind: t.Kind, Queue: t.Queue, Key: t.Key, Priority: t.Priority, Meta: t.Meta, Status: t.Status, Reason: t.Reason,
-		Runs: t.Runs, Attempts: t.Attempts, Interruptions: t.Interruptions, Crashes: t.Crashes,
+		Runs: t.Runs, Attempts: t.Attempts, Interruptions: t.Interruptions, Crashes: t.Crashes, Suspicion: t.Suspicion.String(),
 		Progress: Progress(t.Progress), Run: t.Run, Worker: t.Worker,
 		CreatedAt: t.Created.UTC(), StartedAt: t.Started.UTC(), RunAt: t.RunAt.UTC(), Since: t.Since.UTC(), FinishedAt: t.Finished.UTC(),
 		Error: t.Error,
@@ -123,10 +125,14 @@ func NewRuns(records []task.RunRecord) []Run {
 
 // task is the way back.
 func (j Task) task() (task.Task, error) {
+	group, err := task.ParseSuspicion(j.Suspicion)
+	if err != nil {
+		return task.Task{}, err
+	}
 	t := task.Task{
 		ID: j.ID, Kind: j.Kind, Queue: j.Queue, Key: j.Key, Priority: j.Priority, Meta: j.Meta, Status: j.Status, Reason: j.Reason,
 		Runs: j.Runs, Progress: task.Progress(j.Progress), Run: j.Run, Worker: j.Worker,
-		Counters: task.Counters{Attempts: j.Attempts, Interruptions: j.Interruptions, Crashes: j.Crashes},
+		Counters: task.Counters{Attempts: j.Attempts, Interruptions: j.Interruptions, Crashes: j.Crashes, Suspicion: group},
 		Created:  j.CreatedAt, Started: j.StartedAt, RunAt: j.RunAt, Since: j.Since, Finished: j.FinishedAt,
 		Error: j.Error, Payload: j.Payload, Checkpoint: j.Checkpoint, Result: j.Result,
 	}
@@ -186,8 +192,15 @@ type batchLine struct {
 
 // counts is task.Counts.
 type counts struct {
-	Tasks  []count  `json:"tasks"`
-	Paused []string `json:"paused"`
+	Tasks    []count  `json:"tasks"`
+	Paused   []string `json:"paused"`
+	Suspects suspects `json:"suspects"`
+}
+
+// suspects are how many tasks are suspects.
+type suspects struct {
+	Waiting int `json:"waiting"`
+	Running int `json:"running"`
 }
 
 type count struct {
@@ -198,7 +211,8 @@ type count struct {
 }
 
 func countsOf(c task.Counts) counts {
-	j := counts{Tasks: make([]count, len(c.Tasks)), Paused: append([]string{}, c.Paused...)}
+	j := counts{Tasks: make([]count, len(c.Tasks)), Paused: append([]string{}, c.Paused...),
+		Suspects: suspects{c.SuspectsWaiting, c.SuspectsRunning}}
 	for i, n := range c.Tasks {
 		j.Tasks[i] = count(n)
 	}
@@ -206,7 +220,7 @@ func countsOf(c task.Counts) counts {
 }
 
 func (j counts) counts() task.Counts {
-	c := task.Counts{Paused: j.Paused}
+	c := task.Counts{Paused: j.Paused, SuspectsWaiting: j.Suspects.Waiting, SuspectsRunning: j.Suspects.Running}
 	for _, n := range j.Tasks {
 		c.Tasks = append(c.Tasks, task.Count(n))
 	}
@@ -237,13 +251,15 @@ type worker struct {
 	Since    time.Time        `json:"since"`
 	// Unresponsive are the tasks of handlers that do not return.
 	Unresponsive []string `json:"unresponsive"`
+	// Paused are the kinds that it cannot run now.
+	Paused []task.PausedKind `json:"paused"`
 }
 
 func workerOf(w task.WorkerInfo) worker {
 	return worker{
 		Worker: w.Worker, Name: w.Name, Host: w.Host, PID: w.PID, Kinds: append([]string{}, w.Kinds...),
 		Queues: append([]string{}, w.Queues...), Slots: w.Slots, Unresponsive: append([]string{}, w.Unresponsive...), Lease: w.Lease.String(),
-		State: w.State, Liveness: w.Liveness, Dead: w.Dead, Since: w.Since.UTC(),
+		State: w.State, Liveness: w.Liveness, Dead: w.Dead, Since: w.Since.UTC(), Paused: append([]task.PausedKind{}, w.Paused...),
 	}
 }
 
@@ -251,7 +267,7 @@ func (j worker) info() (task.WorkerInfo, error) {
 	lease, err := time.ParseDuration(j.Lease)
 	return task.WorkerInfo{
 		Beat: task.Beat{Worker: j.Worker, Name: j.Name, Host: j.Host, PID: j.PID, Kinds: j.Kinds, Queues: j.Queues, Slots: j.Slots,
-			Unresponsive: j.Unresponsive, Lease: lease, State: j.State},
+			Unresponsive: j.Unresponsive, Paused: j.Paused, Lease: lease, State: j.State},
 		Liveness: j.Liveness, Dead: j.Dead, Since: j.Since,
 	}, err
 }

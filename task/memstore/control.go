@@ -94,7 +94,7 @@ func (s *Store) retry(t *task.Task) error {
 		t.Status, t.Reason, t.Since, t.Finished = task.StatusQueued, "", now, time.Time{}
 	}
 	t.RunAt = now
-	t.Attempts, t.CrashStreak, t.InterruptStreak = 0, 0, 0
+	t.Attempts, t.CrashStreak, t.InterruptStreak, t.Suspicion = 0, 0, 0, 0
 	s.wake()
 	return nil
 }

@@ -91,22 +91,30 @@ func (s *Store) Log(ctx context.Context, id string) ([]byte, error) {
 }
 
 // Count implements task.Store.
-func (s *Store) Count(ctx context.Context) (task.Counts, error) {
+func (s *Store) Count(ctx context.Context, q task.CountQuery) (task.Counts, error) {
 	if err := s.enter(ctx); err != nil {
 		return task.Counts{}, err
 	}
 	defer s.mu.Unlock()
+	tally := storekit.NewTally(q)
 	numbers := make(map[task.Count]int)
+	waiting, running := 0, 0
 	for _, t := range s.tasks {
 		numbers[task.Count{Queue: t.Queue, Kind: t.Kind, Status: t.Status}]++
+		switch {
+		case !t.Suspect():
+		case t.Status == task.StatusRunning:
+			running++
+		default:
+			waiting++
+		}
 	}
-	counts := task.Counts{Paused: slices.Sorted(maps.Keys(s.paused))}
 	for c, n := range numbers {
 		c.N = n
-		counts.Tasks = append(counts.Tasks, c)
+		tally.Add(c)
 	}
-	task.SortCounts(counts.Tasks)
-	return counts, nil
+	tally.Suspects(waiting, running)
+	return tally.Counts(slices.Collect(maps.Keys(s.paused))), nil
 }
 
 // Prune implements task.Store.

@@ -43,7 +43,8 @@ type worker struct {
 	died     bool
 	dead     bool
 	evidence bool
-	suspects bool
+	suspects int
+	split    string
 }
 
 var _ task.Store = (*Store)(nil)
@@ -130,15 +131,17 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	for _, k := range req.Kinds {
 		room[k.Kind] = k
 	}
-	suspect := req.Suspect
+	suspects, group := req.Suspects, req.Suspicion
 	var got []task.Task
 	for _, t := range ready {
 		k := room[t.Kind]
-		if k.Max <= 0 || len(got) >= req.Max || t.Suspect() && !suspect {
+		if k.Max <= 0 || len(got) >= req.Max || t.Suspect() && (suspects <= 0 || group != 0 && t.Suspicion != group) {
 			continue
 		}
 		if t.Suspect() {
-			suspect = false
+			if suspects--; group == 0 {
+				suspects = 0
+			}
 		}
 		k.Max--
 		room[t.Kind] = k
@@ -260,7 +263,7 @@ func (s *Store) holds(f task.Fence) bool {
 
 // finished gives back what an ended task held.
 func (s *Store) finished(t *task.Task, now time.Time) {
-	t.Finished = now
+	t.Finished, t.Suspicion = now, 0
 	if k := (keyOf{t.Kind, t.Key}); s.keys[k] == t.ID {
 		delete(s.keys, k)
 	}

@@ -24,6 +24,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 		return task.BeatReply{}, task.ErrWorkerGone
 	case b.Seq > w.beat.Seq:
 		w.beat.Seq, w.beat.State, w.beat.Unresponsive = b.Seq, b.State, slices.Clone(b.Unresponsive)
+		w.beat.Paused = slices.Clone(b.Paused)
 	}
 	w.beat.Runs, w.beat.ListsAllRuns = nil, false
 	reply := s.reply(b)
@@ -91,9 +92,9 @@ func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Recl
 			return task.ReclaimReply{}, task.ErrWorkerAlive
 		}
 		w.dead, w.evidence = true, req.Evidence
-		w.suspects = slices.ContainsFunc(s.held(req.Worker), func(t *task.Task) bool { return t.Suspect() })
+		w.suspects, w.split = s.suspects(req.Worker)
 	}
-	left := task.ReclaimReply{Evidence: w.evidence, State: w.beat.State, Suspects: w.suspects}
+	left := task.ReclaimReply{Evidence: w.evidence, State: w.beat.State, Suspects: w.suspects, Split: w.split}
 	held := s.held(req.Worker)
 	for _, t := range held[:min(len(held), req.Max)] {
 		left.Tasks = append(left.Tasks, clone(t))
@@ -103,6 +104,21 @@ func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Recl
 		delete(s.workers, req.Worker)
 	}
 	return left, nil
+}
+
+// suspects counts the suspects that a worker holds, and says where their second half begins, or
+// that of those that were in a crash if there are none.
+func (s *Store) suspects(incarnation string) (n int, split string) {
+	held := s.held(incarnation)
+	crashed := slices.DeleteFunc(slices.Clone(held), func(t *task.Task) bool { return t.CrashStreak == 0 })
+	suspects := slices.DeleteFunc(held, func(t *task.Task) bool { return !t.Suspect() })
+	if n = len(suspects); n > 0 {
+		crashed = suspects
+	}
+	if half := (len(crashed) + 1) / 2; half < len(crashed) {
+		split = crashed[half].ID
+	}
+	return n, split
 }
 
 // held lists what a worker has, by id.

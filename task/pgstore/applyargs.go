@@ -76,13 +76,13 @@ func leftArgs(items []item) []any {
 // and of the log is kept. A delay is in microseconds.
 func finishArgs(items []item) []any {
 	var (
-		n                            = len(items)
-		tasks, runs, workers         = fenceArgs(items)
-		statuses                     = make([]string, n)
-		reasons, errors              []string
-		delays                       []int64
-		suspects, crashed, reclaimed []bool
-		results                      [][]byte
+		n                    = len(items)
+		tasks, runs, workers = fenceArgs(items)
+		statuses             = make([]string, n)
+		reasons, errors      []string
+		delays, suspicions   []int64
+		crashed, reclaimed   []bool
+		results              [][]byte
 	)
 	for i, it := range items {
 		statuses[i] = string(it.Status)
@@ -95,8 +95,8 @@ func finishArgs(items []item) []any {
 		if it.Delay != 0 {
 			setColumn(&delays, i, n, it.Delay.Microseconds(), 0)
 		}
-		if (task.Task{Counters: it.Counters}).Suspect() {
-			setColumn(&suspects, i, n, true, false)
+		if it.Counters.Suspicion != 0 {
+			setColumn(&suspicions, i, n, int64(it.Counters.Suspicion), 0)
 		}
 		if it.Crashed {
 			setColumn(&crashed, i, n, true, false)
@@ -108,7 +108,7 @@ func finishArgs(items []item) []any {
 			setColumn(&results, i, n, it.Result, nil)
 		}
 	}
-	args := append([]any{tasks, runs, workers, statuses, reasons, errors, delays, crashed, reclaimed, suspects, results}, counterArgs(items)...)
+	args := append([]any{tasks, runs, workers, statuses, reasons, errors, delays, crashed, reclaimed, suspicions, results}, counterArgs(items)...)
 	return append(append(args, leftArgs(items)...), task.MaxHistory, task.MaxLog)
 }
 

@@ -78,10 +78,10 @@ func tookAll(req task.ClaimRequest, tasks []task.Task) bool {
 	return len(tasks) < req.Max
 }
 
-// claimArgs are the arguments of the statement Claim: the worker and its epoch, how many tasks,
-// whether a suspect may be one, which tasks are not wanted; and as columns, with an element for
+// claimArgs are the arguments of the statement Claim: the worker and its epoch, how many tasks, how
+// many suspects may be among them, which tasks are not wanted; and as columns, with an element for
 // each route: its number, its names, how many tasks of the kind, the position to begin at, and the
-// kind's limits and retention.
+// kind's limits and retention; and the group of the suspects.
 func (s *Store) claimArgs(req task.ClaimRequest, routes []cursor) []any {
 	n := len(routes)
 	var (
@@ -116,8 +116,17 @@ func (s *Store) claimArgs(req task.ClaimRequest, routes []cursor) []any {
 			except = append(except, key)
 		}
 	}
-	return []any{workerKey(req.Worker), s.epochs.of(req.Worker), int64(max(req.Max, 0)), req.Suspect, except,
-		numbers, kinds, queues, most, priorities, queued, runAts, ids, attempts, crashes, interruptions, succeeded, failed, cancelled}
+	return []any{workerKey(req.Worker), s.epochs.of(req.Worker), int64(max(req.Max, 0)), int64(max(req.Suspects, 0)), except,
+		numbers, kinds, queues, most, priorities, queued, runAts, ids, attempts, crashes, interruptions, groupArg(req), succeeded, failed, cancelled}
+}
+
+// groupArg is the group of suspects that a claim wants, null for any.
+func groupArg(req task.ClaimRequest) *int64 {
+	if req.Suspicion == 0 || req.Suspects <= 0 {
+		return nil
+	}
+	group := int64(req.Suspicion)
+	return &group
 }
 
 // setKeep sets one of a column of retentions, in microseconds: -1 for ever, null as others.
@@ -142,14 +151,13 @@ type claimAnswer struct {
 	queued   []bool
 	runAts   []time.Time
 	created  []time.Time
-	suspect  []bool
 	keys     []string
 	payloads [][]byte
 	metaOf   [][16]byte // those that have any
 	metas    []string
 
 	again                                                         [][16]byte
-	lastRuns                                                      []int64
+	lastRuns, suspicions                                          []int64
 	runs, attempts, interruptions, crashes, crashStreaks, streaks []int32
 	reasons, errors                                               []string
 	checkpoints                                                   [][]byte
@@ -160,8 +168,8 @@ type claimAnswer struct {
 // readClaim reads an answer. No row: the worker is not registered, or the claim comes too late.
 func readClaim(row pgx.Row) (*claimAnswer, error) {
 	var a claimAnswer
-	err := row.Scan(&a.clock, &a.started, &a.ids, &a.routes, &a.priority, &a.queued, &a.runAts, &a.created, &a.suspect, &a.keys, &a.payloads, &a.metaOf, &a.metas,
-		&a.again, &a.lastRuns, &a.runs, &a.attempts, &a.interruptions, &a.crashes, &a.crashStreaks, &a.streaks, &a.reasons, &a.errors,
+	err := row.Scan(&a.clock, &a.started, &a.ids, &a.routes, &a.priority, &a.queued, &a.runAts, &a.created, &a.keys, &a.payloads, &a.metaOf, &a.metas,
+		&a.again, &a.lastRuns, &a.runs, &a.attempts, &a.interruptions, &a.crashes, &a.crashStreaks, &a.streaks, &a.suspicions, &a.reasons, &a.errors,
 		&a.checkpoints, &a.fractions, &a.messages)
 	if noRows(err) {
 		return nil, task.ErrWorkerGone
@@ -197,7 +205,7 @@ func (a *claimAnswer) tasks(req task.ClaimRequest, routes []cursor) ([]task.Task
 		if n, ok := before[a.ids[i]]; ok {
 			a.addHistory(&t, n)
 		}
-		if !a.suspect[i] {
+		if !t.Suspect() {
 			ends[a.routes[i]] = o.position
 		}
 		tasks = append(tasks, t)
@@ -221,7 +229,7 @@ func (a *claimAnswer) metaByID() map[[16]byte]map[string]string {
 func (a *claimAnswer) addHistory(t *task.Task, n int) {
 	t.Run, t.Runs = max(a.lastRuns[n]+1, a.clock), int(a.runs[n])+1
 	t.Counters = task.Counters{Attempts: int(a.attempts[n]), Interruptions: int(a.interruptions[n]), Crashes: int(a.crashes[n]),
-		CrashStreak: int(a.crashStreaks[n]), InterruptStreak: int(a.streaks[n])}
+		CrashStreak: int(a.crashStreaks[n]), InterruptStreak: int(a.streaks[n]), Suspicion: task.Suspicion(a.suspicions[n])}
 	t.Reason, t.Error, t.Checkpoint = task.Reason(a.reasons[n]), a.errors[n], a.checkpoints[n]
 	t.Progress = task.Progress{Fraction: a.fractions[n], Message: a.messages[n]}
 }

@@ -256,7 +256,7 @@ func TestClaim_CostsNothingForQueuesThatAreEmptyNow(t *testing.T) {
 		if _, err := b.store.poll(t.Context(), claimOf(1)); err != nil {
 			t.Fatal(err)
 		}
-		pollArgs := append(append([]any{workerKey("w"), int64(0), false}, pieceArgs(pieces)...), false)
+		pollArgs := append(append([]any{workerKey("w"), int64(0), false}, pieceArgs(pieces)...), false, (*int64)(nil))
 		routes := b.store.scan.plan(claimOf(1))
 		if len(routes) != 1 || len(pieces) != 1 {
 			t.Fatalf("%d routes to claim from, %d pieces to look at", len(routes), len(pieces))

@@ -12,6 +12,7 @@ import (
 // Without synchronous commits the server forgets the last claims when it crashes: what it then counts up from is older
 // than what workers have seen.
 func TestRunNumber_ThatAWorkerHasSeenIsNotGivenAgainAfterTheServerHasCrashed(t *testing.T) {
+	t.Parallel()
 	f := newForgetful(t)
 	s := f.open("w").store
 	const count = 20

@@ -181,8 +181,8 @@ func fill(t *testing.T, s *Store, n int) {
 		`insert into @.ended (created, task, started, run, worker, runs, status, kind, queue)
 			select created, id, created, 1, gen_random_uuid(), 1, case when random() < 0.01 then 'failed' else 'succeeded' end, kind, queue from @.tasks where kind < 'k8'`,
 		`insert into @.ready (created, id, route, sort_priority, kind, queue, run_at) select created, id, route, -1, kind, queue, created from @.tasks where kind = 'k8'`,
-		`insert into @.running (task, run, worker, created, route, sort_priority, suspect, max_attempts, max_crashes, max_interruptions, runs, kind, queue)
-			select id, 1, gen_random_uuid(), created, route, -1, false, 0, 0, 0, 1, kind, queue from @.tasks where kind = 'k9'`,
+		`insert into @.running (task, run, worker, created, route, sort_priority, max_attempts, max_crashes, max_interruptions, runs, kind, queue)
+			select id, 1, gen_random_uuid(), created, route, -1, 0, 0, 0, 1, kind, queue from @.tasks where kind = 'k9'`,
 		`insert into @.runs (task, run, worker, started, ended, status) select id, 0, gen_random_uuid(), created, created, 'queued' from @.tasks where kind < 'k2'`,
 		`insert into @.checkpoints (task, run, body) select id, 1, '{}' from @.tasks where kind < 'k2'`,
 		`insert into @.logs (task, body) select id, '{}' from @.tasks where kind < 'k2'`,

@@ -54,6 +54,7 @@ func untilAdded(t *testing.T, s *Store, id int) time.Duration {
 const findsPrimary = 5 * time.Second
 
 func TestFailover_AfterAFailoverEverythingFindsTheNewPrimary(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	s := openAt(t, Config{DSN: p.dsn, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
@@ -84,6 +85,7 @@ func TestFailover_AfterAFailoverEverythingFindsTheNewPrimary(t *testing.T) {
 }
 
 func TestFailover_APrimaryThatComesBackIsFoundAgain(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	s := openAt(t, Config{DSN: p.dsn, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
@@ -92,7 +94,7 @@ func TestFailover_APrimaryThatComesBackIsFoundAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 10 { // each would leave a connection to the standby in the pool
-		if _, err := s.Count(t.Context()); err == nil {
+		if _, err := s.Count(t.Context(), task.CountQuery{}); err == nil {
 			t.Fatal("a standby was asked")
 		}
 	}
@@ -107,6 +109,7 @@ func TestFailover_APrimaryThatComesBackIsFoundAgain(t *testing.T) {
 // Whatever stands before the servers leads to the standby for a while. A pool that was given does not
 // check where it is led.
 func TestFailover_AGivenPoolDoesNotKeepSessionsOfAStandby(t *testing.T) {
+	t.Parallel()
 	servers := newPair(t)
 	p, through := newProxy(t, servers.primary.DSN("postgres"))
 	pool, err := pgxpool.New(t.Context(), through)
@@ -153,6 +156,7 @@ func TestFailover_AGivenPoolDoesNotKeepSessionsOfAStandby(t *testing.T) {
 }
 
 func TestOpen_RefusesAPoolThatMayTakeAnyOfSeveralHosts(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	for dsn, refused := range map[string]bool{p.dsn: true, p.dsn + " target_session_attrs=read-write": false} {
 		pool, err := pgxpool.New(t.Context(), dsn)

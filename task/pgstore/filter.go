@@ -255,7 +255,7 @@ func (f *filter) ofRoutes(kinds []string, most string) firstLook {
 		look.conditions = append(look.conditions, f.after())
 	}
 	const columns = `select id, created, kind, queue, status from `
-	look.rows = columns + `@.ready where not suspect and route ` + routes + ` union all ` + columns + `@.ready where suspect and route ` + routes +
+	look.rows = columns + `@.ready where suspicion is null and route ` + routes + ` union all ` + columns + `@.ready where suspicion is not null and route ` + routes +
 		` union all ` + columns + `@.delayed where route ` + routes + ` limit ` + most
 	return look
 }

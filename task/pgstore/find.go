@@ -25,7 +25,7 @@ func collectTasks(rows pgx.Rows) ([]task.Task, error) {
 		)
 		err = row.Scan(&id, &t.Kind, &t.Queue, &t.Key, &t.Payload, &meta, &t.Priority, &t.Status, &t.Reason, &t.Error,
 			&t.Created, &t.Since, &t.RunAt, &started, &t.Run, &t.Runs, &t.Worker,
-			&t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.InterruptStreak,
+			&t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.InterruptStreak, &t.Suspicion,
 			&t.MaxAttempts, &t.MaxCrashes, &t.MaxInterruptions,
 			&t.Checkpoint, &t.Progress.Fraction, &t.Progress.Message, &t.Result)
 		t.ID, t.Started = storekit.FormatID(id), timeOrZero(started)

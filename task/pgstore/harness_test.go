@@ -146,7 +146,7 @@ func (b *rig) find(q task.Query) []task.Task {
 // counts checks how many tasks have each status.
 func (b *rig) counts(want map[task.Status]int) {
 	b.Helper()
-	counts, err := b.store.Count(b.Context())
+	counts, err := b.store.Count(b.Context(), task.CountQuery{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -214,8 +214,8 @@ func (b *rig) fillRunning(first, last int, worker string) {
 			select ('00000000-0000-7000-8000-' || lpad(i::text, 12, '0'))::uuid, 'k', 'default', $3, 0, '{}' from generate_series($1::integer, $2::integer) i
 			returning id, created, kind, queue, route
 		)
-		insert into @.running (task, run, worker, created, route, sort_priority, suspect, max_attempts, max_crashes, max_interruptions, runs, kind, queue)
-		select id, 1, $4, created, route, -1, false, 0, 0, 0, 1, kind, queue from added`,
+		insert into @.running (task, run, worker, created, route, sort_priority, max_attempts, max_crashes, max_interruptions, runs, kind, queue)
+		select id, 1, $4, created, route, -1, 0, 0, 0, 1, kind, queue from added`,
 		first, last, route{kind: "k", queue: "default"}.number(), workerKey(worker))
 }
 

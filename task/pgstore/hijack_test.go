@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -220,6 +221,7 @@ const ofEvil = `select 'pg_catalog.pg_proc'::pg_catalog.regclass::oid, oid from 
 // The path of a pool that is given has the schema of evil's in it, as every session's of old. Where the
 // path is ours, the one that was asked for even has it before the server's.
 func TestHijack_NothingOfAnotherRolesRunsInThePlaceOfTheServers(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t)
 	exec(t, h.victim, `alter database app set search_path = "$user", public`)
 	quiet := slog.New(slog.DiscardHandler)
@@ -253,9 +255,17 @@ func TestHijack_NothingOfAnotherRolesRunsInThePlaceOfTheServers(t *testing.T) {
 		"a pool that is given":  func(t *testing.T) *Store { return h.given(t, seen, "") },
 		"a pool of the store's": func(t *testing.T) *Store { return openAt(t, Config{DSN: worst, Logger: quiet}) },
 	}
+	s := h.given(t, seen, "")
+	defer closed(t, s)
 	if testing.Short() {
-		t.Log("make test-full: a pool of the store's too, whose path has nothing of evil's")
-		delete(stores, "a pool of the store's")
+		t.Log("make test-full: every rule of the store among evil's names, in two sorts of pools, instead of one whole way")
+		clear(stores)
+		if err := wholeWay(t, s, "w"); err != nil {
+			t.Error(err)
+		}
+		findAll(t, s)
+		h.unharmed("the whole way through a pool that is given")
+		seen.seeAll(s.q)
 	}
 	for name, open := range stores {
 		t.Run(name, func(t *testing.T) {
@@ -268,8 +278,6 @@ func TestHijack_NothingOfAnotherRolesRunsInThePlaceOfTheServers(t *testing.T) {
 			h.unharmed(name)
 		})
 	}
-	s := h.given(t, seen, "")
-	defer closed(t, s)
 	if _, err := s.pool.Exec(t.Context(), s.q.CompactCounts, int64(0)); err != nil {
 		t.Error(err)
 	}
@@ -306,6 +314,31 @@ func (s *sentStatements) see(sql string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all[sql] = true
+}
+
+// seeAll sees the store's statements, also those that nobody has sent. ReadPicked is a part of others.
+func (s *sentStatements) seeAll(q statements) {
+	s.see(picked(q.PickHeld, q.ReadPicked))
+	for i := range reflect.TypeOf(q).NumField() {
+		if reflect.TypeOf(q).Field(i).Name != "ReadPicked" {
+			s.see(reflect.ValueOf(q).Field(i).String())
+		}
+	}
+}
+
+// findAll looks for tasks in every way for which there is a statement.
+func findAll(t *testing.T, s *Store) {
+	t.Helper()
+	queries := []task.Query{{IDs: []string{testID(1)}}, {Key: foreign}, {Kind: "k", Key: foreign}, {After: testID(1)}}
+	for _, status := range append(task.Statuses(), "") {
+		queries = append(queries, task.Query{Status: status}, task.Query{Status: status, Kind: "k"},
+			task.Query{Status: status, Queue: "q"}, task.Query{Status: status, Kind: "k", Queue: "q"})
+	}
+	for _, q := range queries {
+		if _, err := s.Find(t.Context(), q); err != nil {
+			t.Errorf("%+v: %v", q, err)
+		}
+	}
 }
 
 func (s *sentStatements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {

@@ -68,6 +68,7 @@ func (f *forgetful) open(worker string) *rig {
 // After commits were lost the server gives numbers again, and tasks and runs are others than those that
 // a process remembers.
 func TestLostCommits_MisdirectNothing(t *testing.T) {
+	t.Parallel()
 	f := newForgetful(t)
 	a, b := f.open("a"), f.open("b")
 	claim := func(of *rig, worker string, kinds ...string) []task.Task {
@@ -136,6 +137,7 @@ func TestLostCommits_MisdirectNothing(t *testing.T) {
 // The worker that had the end confirmed knows of nothing to ask for: the store says so, with each beat
 // until one lists all runs.
 func TestLostCommits_ABeatSaysThatTheServerHasRestarted(t *testing.T) {
+	t.Parallel()
 	f := newForgetful(t)
 	a := f.open("a")
 	seq := uint64(1)

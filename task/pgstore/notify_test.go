@@ -17,6 +17,7 @@ import (
 // The commits of transactions that notify go one by one, through a lock of the whole cluster. One that holds it is made
 // to hang in its commit, which waits for a standby that does not exist.
 func TestEnqueue_EnqueuingNotifiesNobodyInsideItsTransaction(t *testing.T) {
+	t.Parallel()
 	server := pgtest.New(t, "fsync=off", "synchronous_standby_names=nobody", "synchronous_commit=local")
 	dsn := server.DSN("postgres")
 	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})

@@ -41,6 +41,7 @@ func closed(t *testing.T, s *Store) {
 }
 
 func TestOpen_SaysWhatIsWrongAndShowsNoSecret(t *testing.T) {
+	t.Parallel()
 	server := pgtest.New(t, "fsync=off")
 	admin := server.DSN("postgres")
 	exec(t, admin, `create role guest login`, `create role locked login password 'right-password'`, `revoke create on schema public from public`)
@@ -214,7 +215,7 @@ func TestOpen_ARoleThatMayReadAndWriteTheTablesIsEnough(t *testing.T) {
 	if _, err := s.Prune(t.Context(), task.PruneRequest{Max: 100}); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.Count(t.Context()); err != nil {
+	if _, err := s.Count(t.Context(), task.CountQuery{}); err != nil {
 		t.Error(err)
 	}
 }

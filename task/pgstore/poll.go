@@ -62,7 +62,7 @@ func (s *Store) pollOnce(ctx context.Context, req task.ClaimRequest) (registered
 	)
 	err = s.again(ctx, func(ctx context.Context) error {
 		all = all[:0]
-		rows, err := s.pool.Query(ctx, s.q.Poll, append(slices.Clip(args), req.Suspect)...)
+		rows, err := s.pool.Query(ctx, s.q.Poll, append(slices.Clip(args), req.Suspects > 0 && req.Suspicion == 0, groupArg(req))...)
 		if err != nil {
 			return err
 		}

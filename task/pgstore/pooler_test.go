@@ -86,6 +86,7 @@ func pooler(t *testing.T, server *pgtest.Server, mode string) (dsn string) {
 }
 
 func TestPooler_BehindAPoolerTheStoreKeepsItsRulesByLeaseAlone(t *testing.T) {
+	t.Parallel()
 	dsn := pooler(t, pgtest.New(t, "fsync=off"), "transaction")
 	store := emptyStores(func(t *testing.T) *Store {
 		return openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
@@ -94,6 +95,7 @@ func TestPooler_BehindAPoolerTheStoreKeepsItsRulesByLeaseAlone(t *testing.T) {
 }
 
 func TestPooler_IsNoticedAndNoLockIsBelieved(t *testing.T) {
+	t.Parallel()
 	server := pgtest.New(t, "fsync=off")
 	var log bytes.Buffer
 	behind := openAt(t, Config{DSN: pooler(t, server, "transaction"), Migrate: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -110,6 +112,7 @@ func TestPooler_IsNoticedAndNoLockIsBelieved(t *testing.T) {
 }
 
 func TestPooler_BySessionHoldsLocksAndAnnounces(t *testing.T) {
+	t.Parallel()
 	server := pgtest.New(t, "fsync=off")
 	dsn := pooler(t, server, "session")
 	var log bytes.Buffer
@@ -152,6 +155,7 @@ func TestPooler_BySessionHoldsLocksAndAnnounces(t *testing.T) {
 
 // Other clients keep the pooler busy, so that sessions change hands all the time.
 func TestPoolingOf_TellsTheModesOfABusyPoolerApart(t *testing.T) {
+	t.Parallel()
 	server := pgtest.New(t, "fsync=off")
 	for mode, want := range map[string]pooling{"session": pooledBySession, "transaction": pooledByTransaction, "statement": pooledByTransaction} {
 		dsn := pgtest.Keywords(pooler(t, server, mode), "default_query_exec_mode", "simple_protocol")
@@ -189,6 +193,7 @@ func TestPoolingOf_TellsTheModesOfABusyPoolerApart(t *testing.T) {
 }
 
 func TestOpen_RefusesARoleThatAPoolerCannotSetUp(t *testing.T) {
+	t.Parallel()
 	server := pgtest.New(t, "fsync=off")
 	dsn := pooler(t, server, "transaction")
 	exec(t, server.DSN("postgres"), `alter role lastcall set default_transaction_isolation = 'serializable'`)
@@ -199,6 +204,7 @@ func TestOpen_RefusesARoleThatAPoolerCannotSetUp(t *testing.T) {
 }
 
 func TestHeartbeat_BehindAPoolerBeatsDoNotWaitForThePool(t *testing.T) {
+	t.Parallel()
 	server := pgtest.New(t, "fsync=off")
 	s := openAt(t, Config{DSN: pgtest.Keywords(pooler(t, server, "transaction"), "pool_max_conns", "1"), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 // Reclaim implements task.Store. Its statements go to the server together and are one transaction,
@@ -39,7 +40,11 @@ func (s *Store) reclaim(ctx context.Context, req task.ReclaimRequest) (left task
 	batch.Queue(s.q.LockWorker, worker)
 	batch.Queue(s.q.MarkDead, worker, req.Evidence, int64(seq), confirmed)
 	batch.Queue(s.q.MarkedDead, worker).QueryRow(func(row pgx.Row) error {
-		err := row.Scan(&dead, &left.Evidence, &left.Suspects, &left.State)
+		var split *[16]byte
+		err := row.Scan(&dead, &left.Evidence, &left.Suspects, &split, &left.State)
+		if split != nil {
+			left.Split = storekit.FormatID(*split)
+		}
 		if noRows(err) {
 			found = false
 			return nil

@@ -63,6 +63,7 @@ func lose(t *testing.T, s *Store, worker string) {
 }
 
 func TestRestart_OfTheServerInterruptsNobodyAndLosesNothing(t *testing.T) {
+	t.Parallel()
 	for name, sig := range map[string]syscall.Signal{"fast": syscall.SIGINT, "immediate": syscall.SIGQUIT} {
 		t.Run(name, func(t *testing.T) {
 			server := pgtest.New(t, "fsync=off")

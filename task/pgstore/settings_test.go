@@ -56,7 +56,7 @@ func wholeWay(t *testing.T, s *Store, worker string) error {
 	if log, err := s.Log(t.Context(), testID(1)); err != nil || string(log) != foreign {
 		return fmt.Errorf("logged %q: %w", log, err)
 	}
-	counts, err := s.Count(t.Context())
+	counts, err := s.Count(t.Context(), task.CountQuery{})
 	if err != nil {
 		return err
 	}
@@ -170,6 +170,7 @@ func TestSettings_OfADatabaseEachWorksOrIsRefusedWithASentence(t *testing.T) {
 
 // A server has many of them at once, for all databases and roles.
 func TestSettings_OfAServerDoNotReachASessionOfOurs(t *testing.T) {
+	t.Parallel()
 	server := pgtest.New(t, "fsync=off", "default_transaction_isolation=serializable", "default_transaction_read_only=on", "search_path=elsewhere", "statement_timeout=2s", "lock_timeout=1ms",
 		"idle_in_transaction_session_timeout=10ms", "synchronous_commit=off", "plan_cache_mode=force_custom_plan", "jit_above_cost=0", "bytea_output=escape")
 	s := openAt(t, Config{DSN: server.DSN("postgres"), Migrate: true, Logger: slog.New(slog.DiscardHandler)})

@@ -29,8 +29,9 @@ type statements struct {
 	ReadPicked, PickHeld, CreatedOf, KindsOfQueue                               string
 	History, Log, Count                                                         string
 	Prune, PruneExpired, RemoveGoneWorkers, CompactCounts, Bloat                string
-	// FinishRun is FinishRuns for one that is waited for.
-	FinishRun, SaveRun string
+	// FinishRun is FinishRuns for one that is waited for. SaveRunTx is SaveRun for a transaction of
+	// the caller's, until whose end other changes of the run pass it over.
+	FinishRun, SaveRun, SaveRunTx string
 }
 
 // loadStatements reads the statements for the schema of that quoted name. A statement that is
@@ -52,6 +53,7 @@ func loadStatements(ident string) statements {
 	// another place then than it had when the statement began.
 	texts["FinishRun"] = strings.NewReplacer(" skip locked", "", "running where ctid", "running where task", "select ctid from @.running where task", "select task from @.running where task").Replace(texts["FinishRuns"])
 	texts["SaveRun"] = strings.ReplaceAll(texts["SaveRuns"], " skip locked", "")
+	texts["SaveRunTx"] = strings.ReplaceAll(texts["SaveRun"], " for key share", " for update")
 	var s statements
 	v := reflect.ValueOf(&s).Elem()
 	for i := range v.NumField() {

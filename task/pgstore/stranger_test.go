@@ -69,6 +69,7 @@ func wants(t *testing.T, dsn string) (stop func()) {
 }
 
 func TestStranger_WhoHoldsAdvisoryLocksHoldsUpNobody(t *testing.T) {
+	t.Parallel()
 	server := pgtest.New(t, "fsync=off", "max_locks_per_transaction=256")
 	theirs, quiet := stranger(t, server), slog.New(slog.DiscardHandler)
 	c, err := pgx.Connect(t.Context(), theirs)
@@ -135,6 +136,7 @@ func TestStranger_WhoHoldsAdvisoryLocksHoldsUpNobody(t *testing.T) {
 
 // Another role can read the name of a session in pg_stat_activity, and give it to its own.
 func TestStranger_WhoTakesTheNameOfASessionDoesNotKeepItsWorkersAlive(t *testing.T) {
+	t.Parallel()
 	server := pgtest.New(t, "fsync=off")
 	theirs, quiet := stranger(t, server), slog.New(slog.DiscardHandler)
 	a := openAt(t, Config{DSN: server.DSN("postgres"), Migrate: true, Logger: quiet})
@@ -160,6 +162,7 @@ func TestStranger_WhoTakesTheNameOfASessionDoesNotKeepItsWorkersAlive(t *testing
 
 // NOTIFY needs no right, and what is announced has an idle worker ask the server.
 func TestStranger_WhoNotifiesInALoopKeepsNoWorkerBusy(t *testing.T) {
+	t.Parallel()
 	server := pgtest.New(t, "fsync=off")
 	theirs := stranger(t, server)
 	s := openAt(t, Config{DSN: server.DSN("postgres"), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
@@ -206,6 +209,7 @@ func TestStranger_WhoNotifiesInALoopKeepsNoWorkerBusy(t *testing.T) {
 // A role sees of another one's sessions the name and the role alone, and that whatever the server
 // tracks.
 func TestSession_IsSeenByAnotherRoleWhateverTheServerTracks(t *testing.T) {
+	t.Parallel()
 	server := pgtest.New(t, "fsync=off", "track_activities=off")
 	dsn, quiet := server.DSN("postgres"), slog.New(slog.DiscardHandler)
 	a := openAt(t, Config{DSN: dsn, Migrate: true, Logger: quiet})

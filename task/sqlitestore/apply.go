@@ -115,7 +115,7 @@ func (t *txn) heldRuns(changes []task.Change) (map[string]*held, error) {
 		)
 		err := rows.Scan(&id, &h.number, &h.kind, &h.queue, &h.priority, &h.created,
 			&h.run, &h.runs, &h.worker, &h.host, &h.pid, &h.started, &h.runAt,
-			&h.counters.Attempts, &h.counters.Interruptions, &h.counters.Crashes, &h.counters.CrashStreak, &h.counters.InterruptStreak,
+			&h.counters.Attempts, &h.counters.Interruptions, &h.counters.Crashes, &h.counters.CrashStreak, &h.counters.InterruptStreak, &h.counters.Suspicion,
 			&h.limits.MaxAttempts, &h.limits.MaxCrashes, &h.limits.MaxInterruptions, &h.keep, &h.command)
 		all = append(all, h)
 		runs[id] = &all[len(all)-1]
@@ -175,10 +175,9 @@ func (w *writes) add(c *task.Change, h *held) {
 	if len(c.Log) > 0 {
 		w.logs = append(w.logs, h.number, c.Log[max(0, len(c.Log)-task.MaxLog):])
 	}
-	suspect := task.Task{Counters: *n}.Suspect()
 	if c.Status == task.StatusRunning {
 		if *n != h.counters {
-			w.counters = append(w.counters, h.number, suspect, n.Attempts, n.Interruptions, n.Crashes, n.CrashStreak, n.InterruptStreak)
+			w.counters = append(w.counters, h.number, n.Suspicion, n.Attempts, n.Interruptions, n.Crashes, n.CrashStreak, n.InterruptStreak)
 		}
 		return
 	}
@@ -206,7 +205,7 @@ func (w *writes) add(c *task.Change, h *held) {
 	if h.runs > task.MaxHistory {
 		w.longHistories = append(w.longHistories, h.number)
 	}
-	w.waiting = append(w.waiting, h.number, c.Task, h.kind, h.queue, runAt <= w.now, suspect, h.priority,
+	w.waiting = append(w.waiting, h.number, c.Task, h.kind, h.queue, runAt <= w.now, n.Suspicion, h.priority,
 		status == task.StatusInterrupted, runAt, w.now, h.run, h.runs,
 		n.Attempts, n.Interruptions, n.Crashes, n.CrashStreak, n.InterruptStreak,
 		h.limits.MaxAttempts, h.limits.MaxCrashes, h.limits.MaxInterruptions, string(reason), c.Error)

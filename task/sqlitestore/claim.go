@@ -127,11 +127,17 @@ func candidates(ctx context.Context, q queryer, req task.ClaimRequest) ([]candid
 			return nil, err
 		}
 		all = append(all, plain.found...)
-		if !req.Suspect {
+		if req.Suspects <= 0 {
 			continue
 		}
 		suspects := first{q: q, kind: i, suspect: true, most: 1, except: req.Except}
-		if err := suspects.read(ctx, k.Kind, req.Queues, paused); err != nil {
+		if req.Suspicion != 0 {
+			suspects.most = min(most, req.Suspects)
+			err = suspects.readGroup(ctx, k.Kind, req)
+		} else {
+			err = suspects.read(ctx, k.Kind, req.Queues, paused)
+		}
+		if err != nil {
 			return nil, err
 		}
 		all = append(all, suspects.found...)
@@ -183,6 +189,15 @@ func (f *first) read(ctx context.Context, kind string, wanted, paused []string) 
 	return nil
 }
 
+// readGroup reads the candidates of a kind in the claim's group of suspects.
+func (f *first) readGroup(ctx context.Context, kind string, req task.ClaimRequest) error {
+	queues, err := list(req.Queues)
+	if err != nil {
+		return err
+	}
+	return f.readOne(ctx, "ReadyOfGroup", req.Suspicion, kind, f.most+len(f.except), queues)
+}
+
 func (f *first) readOne(ctx context.Context, name string, args ...any) (err error) {
 	rows, err := f.q.query(ctx, name, args...)
 	if err != nil {
@@ -207,18 +222,21 @@ func (f *first) readOne(ctx context.Context, name string, args ...any) (err erro
 	return rows.Err()
 }
 
-// cut keeps what a claim may take: so many of each kind and in all, and one suspect.
+// cut keeps what a claim may take: so many of each kind and in all, and so many suspects.
 func cut(all []candidate, req task.ClaimRequest) []candidate {
 	taken := make([]int, len(req.Kinds))
-	suspects := 0
+	suspects := req.Suspects
+	if req.Suspicion == 0 {
+		suspects = min(suspects, 1)
+	}
 	kept := all[:0]
 	for _, c := range all {
-		if len(kept) >= req.Max || taken[c.kind] >= req.Kinds[c.kind].Max || c.suspect && suspects > 0 {
+		if len(kept) >= req.Max || taken[c.kind] >= req.Kinds[c.kind].Max || c.suspect && suspects <= 0 {
 			continue
 		}
 		taken[c.kind]++
 		if c.suspect {
-			suspects++
+			suspects--
 		}
 		kept = append(kept, c)
 	}

@@ -108,7 +108,7 @@ func TestClaim_FromManyQueuesTakesTheFirstTasksOfThoseThatAreOpen(t *testing.T) 
 			}
 			return takes
 		})
-		got, err := s.Claim(t.Context(), task.ClaimRequest{Worker: "w", Max: c.max, Queues: c.from, Suspect: true,
+		got, err := s.Claim(t.Context(), task.ClaimRequest{Worker: "w", Max: c.max, Queues: c.from, Suspects: 1,
 			Kinds: []task.KindClaim{{Kind: "other", Max: tasks}, {Kind: "k", Max: tasks}, {Kind: "nothing", Max: tasks}}})
 		if err != nil {
 			t.Fatal(err)

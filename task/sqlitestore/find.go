@@ -23,7 +23,7 @@ func scanTask(row *sql.Rows, t *task.Task) error {
 	*t = task.Task{}
 	err := row.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Payload, &meta, &t.Priority, &created,
 		&t.Status, &t.Reason, &t.Error, &since, &runAt, &started, &t.Run, &t.Runs, &t.Worker,
-		&t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.InterruptStreak,
+		&t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.InterruptStreak, &t.Suspicion,
 		&t.MaxAttempts, &t.MaxCrashes, &t.MaxInterruptions,
 		&t.Checkpoint, &t.Progress.Fraction, &t.Progress.Message, &t.Result)
 	t.Created, t.Since, t.RunAt, t.Started = at(created), at(since), at(runAt), at(started)
@@ -43,7 +43,7 @@ func runningTasks(q queryer, found []task.Task, name string, args ...any) ([]tas
 		found = append(found, task.Task{Status: task.StatusRunning})
 		t := &found[len(found)-1]
 		err := row.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Payload, &meta, &t.Priority, &created, &t.Reason, &t.Error, &started, &runAt,
-			&t.Run, &t.Runs, &t.Worker, &t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.InterruptStreak,
+			&t.Run, &t.Runs, &t.Worker, &t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.InterruptStreak, &t.Suspicion,
 			&t.MaxAttempts, &t.MaxCrashes, &t.MaxInterruptions, &t.Checkpoint, &t.Progress.Fraction, &t.Progress.Message)
 		t.Created, t.Since, t.RunAt, t.Started = at(created), at(started), at(runAt), at(started)
 		return errors.Join(err, readMeta(t, meta))

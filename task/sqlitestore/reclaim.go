@@ -47,7 +47,7 @@ func (t *txn) markDead(req task.ReclaimRequest, seized *seizure) (task.ReclaimRe
 		boot string
 		dead bool
 	)
-	err := one(context.Background(), t, "WorkerToReclaim", []any{req.Worker}, &seq, &left.State, &boot, &dead, &left.Evidence, &left.Suspects)
+	err := one(context.Background(), t, "WorkerToReclaim", []any{req.Worker}, &seq, &left.State, &boot, &dead, &left.Evidence, &left.Suspects, &left.Split)
 	if errors.Is(err, sql.ErrNoRows) {
 		left.Done = true
 		return left, nil
@@ -59,6 +59,6 @@ func (t *txn) markDead(req task.ReclaimRequest, seized *seizure) (task.ReclaimRe
 		return left, task.ErrWorkerAlive
 	}
 	left.Evidence = req.Evidence
-	err = one(context.Background(), t, "MarkDead", []any{req.Worker, req.Evidence}, &left.Suspects)
+	err = one(context.Background(), t, "MarkDead", []any{req.Worker, req.Evidence}, &left.Suspects, &left.Split)
 	return left, err
 }

@@ -10,7 +10,7 @@ import (
 )
 
 var deleteRules = []rule{
-	{"35", "Delete removes all of an ended task, and its id makes a new one", func(t *T) {
+	{"36", "Delete removes all of an ended task, and its id makes a new one", func(t *T) {
 		t.join("w")
 		beside := t.add()
 		t.claim("w", 1)
@@ -53,7 +53,7 @@ var deleteRules = []rule{
 			t.Errorf("the task beside is %s", got.Status)
 		}
 	}},
-	{"35", "a delete that meets a retry, a pruning and another delete leaves all of the task or nothing", func(t *T) {
+	{"36", "a delete that meets a retry, a pruning and another delete leaves all of the task or nothing", func(t *T) {
 		t.join("w")
 		for range 20 {
 			id := t.add(func(n *task.NewTask) { n.Key = "key" })

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -239,8 +240,8 @@ var flaws = map[string]func(b *broken){
 			}
 			return errs
 		}
-		b.count = func(ctx context.Context) (task.Counts, error) {
-			counts, err := count(ctx)
+		b.count = func(ctx context.Context, q task.CountQuery) (task.Counts, error) {
+			counts, err := count(ctx, q)
 			for i := range counts.Tasks {
 				if counts.Tasks[i].Status == task.StatusSucceeded {
 					counts.Tasks[i].N = ends
@@ -361,12 +362,14 @@ func TestSuite_ACaseCatchesTheStoreThatItIsFor(t *testing.T) {
 	for _, r := range slices.Concat(groups...) {
 		cases[r.says] = r
 	}
-	for _, r := range slices.Concat(metaRules[1:], deleteRules, retentionRules, orderRules, batchRules, meetRules) {
-		if flaws[r.says] == nil {
+	for _, r := range slices.Concat(metaRules[1:], deleteRules, retentionRules, suspectRules, orderRules, batchRules, meetRules) {
+		if flaws[r.says] == nil && suspectFlaws[r.says] == nil {
 			t.Errorf("rule %s (%s) has no store that it catches", r.numbers, r.says)
 		}
 	}
-	for says, breach := range flaws {
+	all := maps.Clone(flaws)
+	maps.Copy(all, suspectFlaws)
+	for says, breach := range all {
 		t.Run(says, func(t *testing.T) {
 			r, ok := cases[says]
 			if !ok {
@@ -392,5 +395,15 @@ func TestSuite_CasesHoldInABubble(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestSuite_AStoreThatForgetsPausedKindsIsCaught(t *testing.T) {
+	for _, r := range workerRules {
+		b := whole()
+		eachBeat(b, func(beat *task.Beat) { beat.Paused = nil })
+		if caught := try(t, r, b, false); caught != (r.numbers == "33") {
+			t.Errorf("rule %s (%s) complains: %v", r.numbers, r.says, caught)
+		}
 	}
 }

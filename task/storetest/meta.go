@@ -10,8 +10,8 @@ import (
 )
 
 var metaRules = []rule{
-	{"34", "Meta is kept byte for byte, and comes with the task wherever it is handed out", metaIsKept},
-	{"34", "a task that is added again with another Meta keeps its own", func(t *T) {
+	{"35", "Meta is kept byte for byte, and comes with the task wherever it is handed out", metaIsKept},
+	{"35", "a task that is added again with another Meta keeps its own", func(t *T) {
 		first := task.NewTask{ID: t.id(), Kind: "k", Queue: "default", Payload: []byte("{}"), Meta: map[string]string{"trace": "first"}}
 		again, without := first, first
 		again.Meta, without.Meta = map[string]string{"trace": "second", "more": "x"}, nil
@@ -20,7 +20,7 @@ var metaRules = []rule{
 			t.sameMeta("in a list", t.get(first.ID), first.Meta)
 		}
 	}},
-	{"34", "a query's Meta admits the tasks that have each of its pairs, whatever else is asked for", metaIsFound},
+	{"35", "a query's Meta admits the tasks that have each of its pairs, whatever else is asked for", metaIsFound},
 }
 
 // oddMetas are hard to keep as they are.

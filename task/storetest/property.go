@@ -112,8 +112,9 @@ func (m *model) add(rt *rapid.T) {
 }
 
 func (m *model) claim(rt *rapid.T) {
-	most, suspect := rapid.IntRange(1, 3).Draw(rt, "max"), rapid.Bool().Draw(rt, "suspect")
-	got, err := m.store.Claim(m.t.Context(), task.ClaimRequest{Worker: m.worker, Max: most, Suspect: suspect,
+	most, suspected := rapid.IntRange(1, 3).Draw(rt, "max"), rapid.IntRange(0, 2).Draw(rt, "suspects")
+	group := task.Suspicion(rapid.IntRange(0, 2).Draw(rt, "group"))
+	got, err := m.store.Claim(m.t.Context(), task.ClaimRequest{Worker: m.worker, Max: most, Suspects: suspected, Suspicion: group,
 		Kinds: []task.KindClaim{{Kind: m.kind(), Max: most}}})
 	if err != nil {
 		rt.Fatalf("Claim: %v", err)
@@ -121,16 +122,18 @@ func (m *model) claim(rt *rapid.T) {
 	ready, suspects := 0, 0
 	for _, mt := range m.tasks {
 		if mt.status.Claimable() && !mt.delayed {
-			if mt.counters.CrashStreak >= 2 {
-				suspects++
-			} else {
+			switch {
+			case mt.counters.Suspicion == 0:
 				ready++
+			case group == 0 || group == mt.counters.Suspicion:
+				suspects++
 			}
 		}
 	}
-	if suspect {
-		ready += min(suspects, 1)
+	if group == 0 {
+		suspects = min(suspects, 1)
 	}
+	ready += min(suspects, suspected)
 	if len(got) != min(most, ready) {
 		rt.Fatalf("%d tasks claimed, want %d of %d", len(got), min(most, ready), ready)
 	}
@@ -171,7 +174,9 @@ func (m *model) end(rt *rapid.T) {
 	case task.StatusInterrupted:
 		c.Reason = task.ReasonLost
 		c.Counters.Crashes++
-		c.Counters.CrashStreak++
+		if c.Counters.CrashStreak++; c.Counters.CrashStreak >= 2 {
+			c.Counters.Suspicion = task.Suspicion(rapid.IntRange(1, 2).Draw(rt, "group"))
+		}
 	case task.StatusQueued:
 		c.Counters.Attempts++
 	}
@@ -208,7 +213,7 @@ func (m *model) save(rt *rapid.T) {
 	mt := m.tasks[id]
 	c := task.Change{Fence: task.Fence{Task: id, Run: mt.run, Worker: m.worker}, Status: task.StatusRunning, Counters: mt.counters,
 		Checkpoint: []byte(rapid.StringN(1, 5, -1).Draw(rt, "checkpoint"))}
-	c.Counters.CrashStreak = 0
+	c.Counters.CrashStreak, c.Counters.Suspicion = 0, 0
 	if err := m.apply(c); err != nil {
 		rt.Fatalf("save: %v", err)
 	}
@@ -261,7 +266,7 @@ func (m *model) command(rt *rapid.T, verb task.Verb) {
 		if was.Ended() {
 			m.move(rt, id, task.StatusQueued)
 		}
-		mt.counters.Attempts, mt.counters.CrashStreak, mt.counters.InterruptStreak, mt.delayed = 0, 0, 0, false
+		mt.counters.Attempts, mt.counters.CrashStreak, mt.counters.InterruptStreak, mt.counters.Suspicion, mt.delayed = 0, 0, 0, 0, false
 	}
 	if !errors.Is(err, want) {
 		rt.Fatalf("%s: %v, want %v", verb, err, want)
@@ -291,6 +296,9 @@ func (m *model) move(rt *rapid.T, id string, next task.Status) {
 		rt.Fatalf("%s became %s", mt.status, next)
 	}
 	mt.status = next
+	if next.Ended() {
+		mt.counters.Suspicion = 0
+	}
 }
 
 // check compares the store with the model.
@@ -307,7 +315,7 @@ func (m *model) check(rt *rapid.T) {
 			rt.Fatalf("found %+v, want %+v", g, mt)
 		}
 	}
-	counts, err := m.store.Count(m.t.Context())
+	counts, err := m.store.Count(m.t.Context(), task.CountQuery{})
 	if err != nil {
 		rt.Fatalf("Count: %v", err)
 	}

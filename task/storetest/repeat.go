@@ -82,7 +82,7 @@ func (s *repeating) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.
 	second, err2 := s.Store.Reclaim(ctx, req)
 	s.same("Reclaim", err, err2)
 	if first.Done != second.Done || !first.Done && (first.Evidence != second.Evidence || first.State != second.State ||
-		first.Suspects != second.Suspects || !slices.Equal(ids(first.Tasks), ids(second.Tasks))) {
+		first.Suspects != second.Suspects || first.Split != second.Split || !slices.Equal(ids(first.Tasks), ids(second.Tasks))) {
 		s.tb.Errorf("Reclaim answered %+v, and the same call again %+v", first, second)
 	}
 	return first, err

@@ -51,7 +51,7 @@ func (t *T) wantPruned(what string, req task.PruneRequest, from, left []string) 
 }
 
 var retentionRules = []rule{
-	{"36", "what has ended is kept as long as its run's kind says for its status, whatever Age is", func(t *T) {
+	{"37", "what has ended is kept as long as its run's kind says for its status, whatever Age is", func(t *T) {
 		t.join("w")
 		const soon = time.Microsecond
 		// Old by any Age, and kept all the same.
@@ -84,7 +84,7 @@ var retentionRules = []rule{
 			t.gone(id)
 		}
 	}},
-	{"36", "the retention goes with the run, to whoever records its end, and a later run has its own", func(t *T) {
+	{"37", "the retention goes with the run, to whoever records its end, and a later run has its own", func(t *T) {
 		t.join("w")
 		const soon = time.Microsecond
 		keep := task.Retention{Failed: day, Cancelled: day}

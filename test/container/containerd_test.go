@@ -100,7 +100,8 @@ func containerd(t *testing.T) *runtime {
 
 func startContainerd(t *testing.T) {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "lastcall-cri-") //nolint:usetesting // a socket's path must be short, and it outlives this test
+	//nolint:usetesting // a socket's path must be short, and it outlives this test
+	dir, err := os.MkdirTemp("/tmp", "lastcall-cri-")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +110,8 @@ func startContainerd(t *testing.T) {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(dir, "s")
-	config := fmt.Sprintf(settings, filepath.Join(dir, "root"), filepath.Join(dir, "state"), socket, pauseImage, filepath.Join(dir, "none"))
+	config := fmt.Sprintf(settings, filepath.Join(dir, "root"), filepath.Join(dir, "state"), socket, pauseImage,
+		filepath.Join(dir, "none"))
 	if err := os.WriteFile(filepath.Join(dir, "config.toml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}

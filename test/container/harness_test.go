@@ -24,7 +24,8 @@ type fixture struct {
 	pod   pod
 }
 
-// kinds are programs for tasks: one works in steps and writes each down, the others do not hear SIGTERM, or take all memory, in their first run.
+// kinds are programs for tasks: one works in steps and writes each down, the others do not hear
+// SIGTERM, or take all memory, in their first run.
 const kinds = `version: 1
 concurrency: 4
 kinds:
@@ -58,7 +59,7 @@ func newFixture(t *testing.T, steps int) *fixture {
 func newPostgresGround(t *testing.T, steps int) *fixture {
 	t.Helper()
 	f := newFixture(t, steps)
-	f.store = pgtest.New(t).DSN("postgres")
+	f.store = pgtest.New(t, "fsync=off").DSN("postgres")
 	_, dir, _ := strings.Cut(f.store, "host=")
 	f.pod.mounts[dir] = dir
 	info, err := os.Stat(dir)
@@ -180,7 +181,8 @@ func (f *fixture) works(id string) {
 // hurry makes the steps of all tasks take no time.
 func (f *fixture) hurry() {
 	f.t.Helper()
-	if err := os.WriteFile(filepath.Join(f.dir, "ledger", "fast"), nil, 0o644); err != nil { //nolint:gosec // for another user
+	//nolint:gosec // for another user
+	if err := os.WriteFile(filepath.Join(f.dir, "ledger", "fast"), nil, 0o644); err != nil {
 		f.t.Fatal(err)
 	}
 }

@@ -26,7 +26,7 @@ func TestManifests_ContainersServeAndAreProbedAndStopWithZero(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := &manifested{t: t, spec: pod.pod.Spec, config: withKinds(kustomize(t, name, "").configMaps[0].Data)}
 			if name == "postgres" {
-				m.database = pgtest.New(t).DSN("postgres")
+				m.database = pgtest.New(t, "fsync=off").DSN("postgres")
 			}
 			c := r.run(t, m.pod())
 			c.says("lastcall serves")
@@ -64,7 +64,8 @@ func withKinds(shipped map[string]string) map[string]string {
 func (c *container) healthcheck(address string, flags ...string) int32 {
 	c.t.Helper()
 	got, err := c.r.client.ExecSync(c.t.Context(), &cri.ExecSyncRequest{
-		ContainerId: c.id, Cmd: append([]string{"/lastcall", "healthcheck", "--server", "http://" + address}, flags...), Timeout: 10,
+		ContainerId: c.id, Cmd: append([]string{"/lastcall", "healthcheck", "--server", "http://" + address}, flags...),
+		Timeout: 10,
 	})
 	if err != nil {
 		c.t.Fatalf("healthcheck: %v\n%s", err, c.text())
@@ -131,7 +132,8 @@ func (m *manifested) volume(group int, files map[string]string) string {
 			m.t.Fatal(err)
 		}
 	}
-	if err := firstOf(os.Chown(dir, 0, group), os.Chmod(dir, 0o770)); err != nil { //nolint:gosec // the group's, as fsGroup makes it
+	//nolint:gosec // the group's, as fsGroup makes it
+	if err := firstOf(os.Chown(dir, 0, group), os.Chmod(dir, 0o770)); err != nil {
 		m.t.Fatal(err)
 	}
 	return dir
@@ -180,7 +182,8 @@ func (m *manifested) works() {
 	}
 	until(m.t, "the task has succeeded", func() bool {
 		code, said := m.ask(http.MethodGet, m.probes, "/metrics", "", "")
-		return code == http.StatusOK && strings.Contains(said, `lastcall_tasks{kind="version",queue="default",status="succeeded"} 1`)
+		return code == http.StatusOK && strings.Contains(said,
+			`lastcall_tasks{kind="version",queue="default",status="succeeded"} 1`)
 	})
 }
 

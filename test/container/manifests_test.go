@@ -2,7 +2,10 @@ package container
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -28,26 +31,29 @@ type objects struct {
 	budgets      []policy.PodDisruptionBudget
 }
 
+// graceIn finds the grace of a manifest, and of a patch.
+var graceIn = regexp.MustCompile(`(terminationGracePeriodSeconds(?:: |, value: ))\d+`)
+
 // kustomize builds a kustomization, with another grace if one is given, as a user's own copy would have.
 func kustomize(t *testing.T, name, grace string) objects {
 	t.Helper()
 	fs := filesys.MakeFsInMemory()
-	files, err := filepath.Glob(filepath.Join(manifests, name, "*"))
+	files, err := filepath.Glob(filepath.Join(manifests, "*", "*"))
 	if err != nil || len(files) == 0 {
-		t.Fatalf("%s: %d files, %v", name, len(files), err)
+		t.Fatalf("%s: %d files, %v", manifests, len(files), err)
 	}
 	for _, file := range files {
 		content := read(t, file)
-		if grace != "" {
-			content = strings.Replace(content, "terminationGracePeriodSeconds: 60", "terminationGracePeriodSeconds: "+grace, 1)
+		if grace != "" && filepath.Base(filepath.Dir(file)) == name {
+			content = graceIn.ReplaceAllString(content, "${1}"+grace)
 		}
-		if err := fs.WriteFile("/"+filepath.Base(file), []byte(content)); err != nil {
+		if err := fs.WriteFile(strings.TrimPrefix(file, manifests), []byte(content)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	options := krusty.MakeDefaultOptions()
 	options.PluginConfig = types.DisabledPluginConfig()
-	made, err := krusty.MakeKustomizer(options).Run(fs, "/")
+	made, err := krusty.MakeKustomizer(options).Run(fs, "/"+name)
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
@@ -102,6 +108,20 @@ func templates(t *testing.T, grace string) map[string]template {
 	}
 }
 
+// everyTemplate returns the pod templates of all kustomizations: those of the servers, the overlay's and the example's.
+func everyTemplate(t *testing.T, grace string) map[string]template {
+	t.Helper()
+	all := templates(t, grace)
+	for _, name := range []string{"overlay", "hello"} {
+		made := kustomize(t, name, grace).deployments
+		if len(made) != 1 {
+			t.Fatalf("%s has %d Deployments, want one", name, len(made))
+		}
+		all[name] = template{made[0].Spec.Selector.MatchLabels, made[0].Spec.Template}
+	}
+	return all
+}
+
 func TestManifests_StrictDecodingRefusesAKeyThatKubernetesDoesNotKnow(t *testing.T) {
 	for _, text := range []string{"spec: {replica: 2}", "spec: {template: {spec: {terminationGracePeriodsSeconds: 2}}}", "spec: {replicas: 1, replicas: 2}"} {
 		if err := yaml.UnmarshalStrict([]byte(text), new(apps.Deployment)); err == nil {
@@ -112,7 +132,7 @@ func TestManifests_StrictDecodingRefusesAKeyThatKubernetesDoesNotKnow(t *testing
 
 func TestManifests_TheProgramsGraceAndThePlatformsAreOneValue(t *testing.T) {
 	for _, grace := range []string{"", "25", "21900"} {
-		for name, pod := range templates(t, grace) {
+		for name, pod := range everyTemplate(t, grace) {
 			spec := pod.pod.Spec
 			want := *spec.TerminationGracePeriodSeconds
 			if grace != "" && fmt.Sprint(want) != grace {
@@ -154,7 +174,7 @@ func preStop(t *testing.T, c core.Container) time.Duration {
 
 // The Pod Security Standard "restricted", and a root that nobody can write to.
 func TestManifests_ThePodsAreRestricted(t *testing.T) {
-	for name, pod := range templates(t, "") {
+	for name, pod := range everyTemplate(t, "") {
 		spec, security := pod.pod.Spec, pod.pod.Spec.SecurityContext
 		if security == nil || security.RunAsNonRoot == nil || !*security.RunAsNonRoot || security.RunAsUser == nil || *security.RunAsUser == 0 {
 			t.Errorf("%s: the pod may run as root", name)
@@ -230,4 +250,46 @@ func TestManifests_EveryNameInTheManifestsLeadsSomewhere(t *testing.T) {
 
 func mounted(c core.Container, path string) bool {
 	return slices.ContainsFunc(c.VolumeMounts, func(m core.VolumeMount) bool { return strings.HasPrefix(path, m.MountPath+"/") })
+}
+
+// A tag that moves, or none, makes Kubernetes pull the image for each pod, and keeps it so after a later apply.
+func TestManifests_AnImageWithoutATagIsNotPulledForEachPod(t *testing.T) {
+	for name, pod := range everyTemplate(t, "") {
+		for _, c := range pod.pod.Spec.Containers {
+			if c.ImagePullPolicy != core.PullIfNotPresent {
+				t.Errorf("%s: the image of %s is pulled %q, want IfNotPresent", name, c.Name, c.ImagePullPolicy)
+			}
+		}
+	}
+}
+
+func TestManifests_TheOverlayHasItsOwnImageKindsAndGrace(t *testing.T) {
+	made := kustomize(t, "overlay", "")
+	spec := made.deployments[0].Spec
+	if image := spec.Template.Spec.Containers[0].Image; image != "registry.example/sums:1" || *spec.Replicas != 3 {
+		t.Errorf("image %s, %d replicas: want registry.example/sums:1 and 3", image, *spec.Replicas)
+	}
+	if got := programGrace(t, spec.Template.Spec.Containers[0]); got != 2*time.Minute {
+		t.Errorf("LASTCALL_GRACE is %v, want 2m", got)
+	}
+	if len(made.configMaps) != 1 || !strings.Contains(made.configMaps[0].Data["lastcall.yaml"], "sums:") {
+		t.Errorf("the ConfigMaps are %+v, want one with the overlay's kinds", made.configMaps)
+	}
+	for _, v := range spec.Template.Spec.Volumes {
+		if v.ConfigMap != nil && v.ConfigMap.Name != made.configMaps[0].Name {
+			t.Errorf("the pods mount ConfigMap %q, made is %q", v.ConfigMap.Name, made.configMaps[0].Name)
+		}
+	}
+	dir := t.TempDir() // where the programs of the configuration are as the Containerfile copies them
+	if err := os.WriteFile(filepath.Join(dir, "sums.sh"), []byte(read(t, repository+"/examples/exec/sums.sh")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config := strings.ReplaceAll(made.configMaps[0].Data["lastcall.yaml"], "/programs/", dir+"/")
+	file := filepath.Join(dir, "lastcall.yaml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := exec.CommandContext(t.Context(), filepath.Join(readContainerfile(t, containerfile).make(t), "lastcall"), "config", "check", file).CombinedOutput(); err != nil {
+		t.Errorf("config check: %v\n%s", err, said)
+	}
 }

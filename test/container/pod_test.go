@@ -50,7 +50,8 @@ func (r *runtime) run(t *testing.T, p pod) *container {
 		Metadata:     &cri.PodSandboxMetadata{Name: name, Uid: name, Namespace: "test"},
 		LogDirectory: logs,
 		Linux: &cri.LinuxPodSandboxConfig{
-			SecurityContext: &cri.LinuxSandboxSecurityContext{NamespaceOptions: network, ReadonlyRootfs: true, Seccomp: restricted},
+			SecurityContext: &cri.LinuxSandboxSecurityContext{NamespaceOptions: network, ReadonlyRootfs: true,
+				Seccomp: restricted},
 		},
 	}
 	made, err := r.client.RunPodSandbox(t.Context(), &cri.RunPodSandboxRequest{Config: sandbox})
@@ -137,9 +138,9 @@ func (c *container) exits(code int32, reason string) *cri.ContainerStatus {
 // minimum is the least that a container gets from SIGTERM to SIGKILL (minimumGracePeriodInSeconds in the kubelet).
 const minimum = 2
 
-// terminate stops the container as the kubelet does: the preStop hook, SIGTERM when it has ended or the
-// grace is over, SIGKILL when the grace is over, of which the hook took its whole seconds, and at least two seconds later.
-// It returns when the hook was done, and what became of it.
+// terminate stops the container as the kubelet does: the preStop hook, SIGTERM when it has ended or
+// the grace is over, SIGKILL when the grace is over, of which the hook took its whole seconds, and
+// at least two seconds later. It returns when the hook was done, and what became of it.
 func (c *container) terminate(grace int64, preStop ...string) (termed time.Time, hook error) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.t.Context()), patience)
@@ -167,7 +168,8 @@ func (c *container) remove() {
 	if _, err := c.r.client.StopPodSandbox(ctx, &cri.StopPodSandboxRequest{PodSandboxId: c.sandbox}); err != nil {
 		c.t.Errorf("StopPodSandbox: %v", err)
 	}
-	if _, err := c.r.client.RemovePodSandbox(ctx, &cri.RemovePodSandboxRequest{PodSandboxId: c.sandbox}); err != nil && status.Code(err) != codes.NotFound {
+	if _, err := c.r.client.RemovePodSandbox(ctx, &cri.RemovePodSandboxRequest{PodSandboxId: c.sandbox}); err != nil &&
+		status.Code(err) != codes.NotFound {
 		c.t.Errorf("RemovePodSandbox: %v", err)
 	}
 	if c.t.Failed() {

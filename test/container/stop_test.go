@@ -67,7 +67,8 @@ func TestContainer_AnOverlongPreStopHookLeavesTwoSeconds(t *testing.T) {
 			f := newFixture(t, 600)
 			s := f.serve(c.grace)
 			id := s.submit("steps")
-			until(t, "it has worked for more than a second, in which its checkpoint is taken", func() bool { return len(f.steps(id)) > 25 })
+			until(t, "it has worked for more than a second, in which its checkpoint is taken",
+				func() bool { return len(f.steps(id)) > 25 })
 			termed, hook := s.terminate(3, "/helper", "sleep", "20s")
 			if hook == nil {
 				t.Error("the hook of 20 s ended within a grace of 3 s")
@@ -77,7 +78,8 @@ func TestContainer_AnOverlongPreStopHookLeavesTwoSeconds(t *testing.T) {
 				code, reason, why = abandoned, "Error", "deadline"
 			}
 			ended := time.Unix(0, s.exits(code, reason).FinishedAt)
-			if after := ended.Sub(termed); after > (minimum+1)*time.Second || c.code == 137 && after < minimum*time.Second-200*time.Millisecond {
+			if after := ended.Sub(termed); after > (minimum+1)*time.Second ||
+				c.code == 137 && after < minimum*time.Second-200*time.Millisecond {
 				t.Errorf("it ended %v after SIGTERM, want at most %d s, and no less if it was killed", after, minimum)
 			}
 			f.hurry()
@@ -141,7 +143,8 @@ func TestContainer_ARolloutHandsTasksOverFromContainerToContainerOnOnePostgres(t
 			continue
 		}
 		if r.History[1].StartedAt.After(ended.Add(3 * time.Second)) {
-			t.Errorf("task %s was taken up at %v, later than 3 s after the old container's end at %v", id, r.History[1].StartedAt, ended)
+			t.Errorf("task %s was taken up at %v, later than 3 s after the old container's end at %v", id,
+				r.History[1].StartedAt, ended)
 		}
 		f.complete(id, 600, 1)
 	}

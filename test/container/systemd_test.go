@@ -60,7 +60,8 @@ func TestUnit_GivesTheProgramItsGrace(t *testing.T) {
 	if grace != stop-time.Second {
 		t.Errorf("the program's grace is %v and systemd's %v: want a second between them", grace, stop)
 	}
-	for key, want := range map[string]string{"Type": "notify", "KillMode": "mixed", "NoNewPrivileges": "yes", "ProtectSystem": "strict", "StateDirectory": "lastcall"} {
+	for key, want := range map[string]string{"Type": "notify", "KillMode": "mixed", "NoNewPrivileges": "yes",
+		"ProtectSystem": "strict", "StateDirectory": "lastcall"} {
 		if got := s["Service."+key]; got != want {
 			t.Errorf("%s=%s, want %s", key, got, want)
 		}
@@ -91,14 +92,16 @@ func TestUnit_LeavesTheServiceLittleThatItDoesNotNeed(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The threshold is in tenths of what it prints, from 0 (nothing is exposed) to 10.
-		out, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=15", path).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--offline=yes", "--no-pager",
+			"--threshold=15", path).CombinedOutput()
 		return string(out), err
 	}
 	text := read(t, unit)
 	if out, err := rate(text); err != nil {
 		t.Errorf("systemd-analyze security: %v\n%s", err, out)
 	}
-	for _, setting := range []string{"PrivateUsers=yes", "ProtectProc=invisible", "MemoryDenyWriteExecute=yes", "RemoveIPC=yes", "SystemCallFilter=~@privileged"} {
+	for _, setting := range []string{"PrivateUsers=yes", "ProtectProc=invisible", "MemoryDenyWriteExecute=yes",
+		"RemoveIPC=yes", "SystemCallFilter=~@privileged"} {
 		if !strings.Contains(text, "\n"+setting+"\n") {
 			t.Errorf("the unit lacks %s", setting)
 		}
@@ -114,6 +117,7 @@ func verify(t *testing.T, text string) (string, error) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), "systemd-analyze", "verify", "--recursive-errors=no", "--man=no", path).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "systemd-analyze", "verify", "--recursive-errors=no", "--man=no",
+		path).CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }

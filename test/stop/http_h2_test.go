@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/internal/stopwatch"
 )
 
 // dialect is one way in which clients speak with a server.
@@ -84,15 +85,13 @@ func TestHTTP2_ASlowRequestFinishesInTheDrainInEveryDialect(t *testing.T) {
 						t.Errorf("a slow request of %d bytes ended with %d bytes, %v", size, len(a.body), a.err)
 					}
 				}
-				began := time.Now()
+				watch := stopwatch.Start(t)
 				r := s.g.Wait()
-				exits(t, r, 0)
-				finds(t, r, r.Finished, lastcall.EntryRequest, "api", 3)
 				// A client that has its answers before it hears GOAWAY may keep
 				// the connection; the server gives it a second.
-				if took := time.Since(began); took > 2*time.Second {
-					t.Errorf("%v after the last answer the stop was over", took)
-				}
+				watch.AtMost(2*time.Second, "the stop after the last answer")
+				exits(t, r, 0)
+				finds(t, r, r.Finished, lastcall.EntryRequest, "api", 3)
 			}
 		})
 	}
@@ -107,14 +106,11 @@ func TestHTTP2_IdleConnectionsHoldUpNoStopInAnyDialect(t *testing.T) {
 			get(t, client, url)
 			unused := dial(t, s.addr)
 			time.Sleep(1100 * time.Millisecond) // the idleness itself
-			began := time.Now()
+			watch := stopwatch.Start(t)
 			s.stop()
-			exits(t, s.g.Wait(), 0)
-			took := time.Since(began)
-			t.Logf("the stop took %v", took)
-			if took > 250*time.Millisecond {
-				t.Errorf("a stop with nothing to do took %v", took)
-			}
+			r := s.g.Wait()
+			t.Logf("the stop took %v", watch.AtMost(250*time.Millisecond, "a stop with nothing to do"))
+			exits(t, r, 0)
 			closed(t, unused)
 		})
 	}
@@ -127,12 +123,11 @@ func TestHTTP2_ConnectionThatIsStillWarmIsClosedWithinASecond(t *testing.T) {
 			t.Parallel()
 			s, client, url := d.start(t, lastcall.Config{Grace: time.Minute}, fine)
 			get(t, client, url)
-			began := time.Now()
+			watch := stopwatch.Start(t)
 			s.stop()
-			exits(t, s.g.Wait(), 0)
-			if took := time.Since(began); took > 2*time.Second {
-				t.Errorf("a stop with nothing to do took %v", took)
-			}
+			r := s.g.Wait()
+			watch.AtMost(2*time.Second, "a stop with nothing to do")
+			exits(t, r, 0)
 		})
 	}
 }
@@ -143,10 +138,11 @@ func TestHTTP2_DuringTheDelayEveryDialectTellsClientsToGoElsewhere(t *testing.T)
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			remotes := make(chan string, 1)
-			s, client, url := d.start(t, lastcall.Config{Grace: time.Minute, Delay: 3 * time.Second}, func(w http.ResponseWriter, r *http.Request) {
-				remotes <- r.RemoteAddr
-				fine(w, r)
-			})
+			s, client, url := d.start(t, lastcall.Config{Grace: time.Minute, Delay: 3 * time.Second},
+				func(w http.ResponseWriter, r *http.Request) {
+					remotes <- r.RemoteAddr
+					fine(w, r)
+				})
 			get(t, client, url)
 			first := arrives(t, "the request", remotes)
 			get(t, client, url)

@@ -108,7 +108,7 @@ func TestListener_CallsFinishInTheDrain(t *testing.T) {
 func TestListener_CallsAreCutOffAtInterrupt(t *testing.T) {
 	t.Parallel()
 	entered := make(chan struct{}, 1)
-	s := rpc(t, lastcall.Config{Grace: time.Second}, func(ctx context.Context) { entered <- struct{}{}; <-ctx.Done() })
+	s := rpc(t, lastcall.Config{Grace: 3 * time.Second}, func(ctx context.Context) { entered <- struct{}{}; <-ctx.Done() })
 	c := dial(t, s.addr)
 	arrives(t, "the call", entered)
 	s.stop()
@@ -122,7 +122,7 @@ func TestListener_WithAnUnresponsiveCallIsAbandonedByName(t *testing.T) {
 	t.Parallel()
 	entered, release := make(chan struct{}, 1), make(chan struct{})
 	defer close(release)
-	s := rpc(t, lastcall.Config{Grace: time.Second}, func(context.Context) { entered <- struct{}{}; <-release })
+	s := rpc(t, lastcall.Config{Grace: 3 * time.Second}, func(context.Context) { entered <- struct{}{}; <-release })
 	dial(t, s.addr)
 	arrives(t, "the call", entered)
 	s.stop()

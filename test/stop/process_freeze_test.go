@@ -81,8 +81,8 @@ func TestSignals_TwoTermsSentToAStoppedPlainGoProgramBecomeOne(t *testing.T) {
 // frozen is a program whose deadline passes while nobody can run. It obeys its
 // context, unless it is unresponsive.
 func frozenProgram(unresponsive bool) int {
-	cfg := config(2 * time.Second)
-	cfg.Reserve = time.Second
+	cfg := config(4 * time.Second)
+	cfg.Reserve = 3 * time.Second
 	cfg.OnThaw = func(frozen time.Duration) { say("thawed after %d ms", frozen.Milliseconds()) }
 	return lastcall.Main(cfg, func(_ context.Context, g *lastcall.Group) error {
 		return g.Go("job", func(ctx context.Context) error {
@@ -113,18 +113,20 @@ func (p *process) frozenFor(d time.Duration) {
 func TestFreeze_OverTheDeadlineAbandonsNobodyWhoObeys(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int { return frozenProgram(false) })
-	p.frozenFor(3 * time.Second)
+	began := time.Now()
+	p.frozenFor(5 * time.Second)
 	var left, thawed int
 	scan(t, p.says("left for the last write"), "left for the last write: %d ms", &left)
 	scan(t, p.says("thawed after"), "thawed after %d ms", &thawed)
+	most := time.Since(began)
 	p.exits(0)
 	p.reports("the process was frozen for about", "finished    go job", "0 abandoned")
 	p.logs("the process was frozen")
-	if left < 250 || left > 500 {
-		t.Errorf("after the thaw %d ms were left for the last write, want about half the reserve of 1 s", left)
+	if left <= 0 || left > 1500 { // the machine may have used up some of it
+		t.Errorf("after the thaw %d ms were left for the last write, want about half the reserve of 3 s", left)
 	}
-	if thawed < 2500 || thawed > 6000 {
-		t.Errorf("OnThaw received %d ms, want about 3000", thawed)
+	if thawed < 4500 || int64(thawed) > most.Milliseconds() {
+		t.Errorf("OnThaw received %d ms, want about 5000, and at most %d", thawed, most.Milliseconds())
 	}
 }
 
@@ -147,14 +149,16 @@ func TestFreeze_BeforeAnyStopIsHeardAndAPanickingHookStopsNobody(t *testing.T) {
 		return drainer(cfg)
 	})
 	p.says("working")
+	began := time.Now()
 	p.freeze()
 	time.Sleep(2 * time.Second) // the freeze itself
 	p.signal(syscall.SIGCONT)
 	var thawed int
 	scan(t, p.says("thawed after"), "thawed after %d ms", &thawed)
+	most := time.Since(began) + time.Second
 	// The resolution is a second while nothing stops.
-	if thawed < 900 || thawed > 5000 {
-		t.Errorf("OnThaw received %d ms, want about 2000, less at most 1000", thawed)
+	if thawed < 900 || int64(thawed) > most.Milliseconds() {
+		t.Errorf("OnThaw received %d ms, want about 2000, less at most 1000, and at most %d", thawed, most.Milliseconds())
 	}
 	p.logs("panic: in the hook")
 	p.signal(syscall.SIGTERM)

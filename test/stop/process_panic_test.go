@@ -66,7 +66,7 @@ func TestPanic_OrGoexitInAnyGoroutineEndsInAnOrderlyStop(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := start(t, func() int {
-				return lastcall.Main(config(time.Second), func(ctx context.Context, g *lastcall.Group) error {
+				return lastcall.Main(config(3*time.Second), func(ctx context.Context, g *lastcall.Group) error {
 					g.Defer("db", lastcall.CloseFunc(func() error { say("closed the db"); return nil }))
 					err := g.Go("bystander", func(ctx context.Context) error {
 						<-lastcall.LastCall(ctx)

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/lastcall-go/lastcall"
 )
 
 // openTerminal returns the two ends of a new pseudo-terminal: the side of the
@@ -97,4 +99,24 @@ func TestTerminal_AClosedTerminalIsASIGHUPThatDrains(t *testing.T) {
 	person.Close()
 	p.exits(0)
 	p.reports("stopped by SIGHUP", "finished    go job")
+}
+
+func TestTerminal_CtrlCOnOnesOwnMachineIsQuickAlsoWhereOthersAreServed(t *testing.T) {
+	t.Parallel()
+	program := hello(":0", func(*lastcall.Config) {})
+	if os.Getenv(programVariable) != "" {
+		start(t, program)
+	}
+	person, programs := openTerminal(t)
+	p := start(t, program, atTerminal(programs))
+	p.watch(person, programs)
+	p.says("addr ")
+	began := time.Now()
+	if _, err := person.WriteString("\x03"); err != nil {
+		t.Fatal(err)
+	}
+	p.exits(0)
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("the stop took %v", took)
+	}
 }

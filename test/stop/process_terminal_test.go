@@ -47,7 +47,8 @@ const pipeline = `{ trap : INT; "$0" "$@"; echo "$?" >"$CODE"; } | tee`
 // piped runs a program in the pipeline, and returns what reads its exit code.
 func piped(t *testing.T, main func() int, settings ...func(*exec.Cmd)) (*process, func() string) {
 	code := filepath.Join(t.TempDir(), "code")
-	settings = append([]func(*exec.Cmd){shell(pipeline), func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "CODE="+code) }}, settings...)
+	settings = append([]func(*exec.Cmd){shell(pipeline), func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "CODE="+code) }},
+		settings...)
 	p := start(t, main, settings...)
 	return p, func() string {
 		<-p.ended
@@ -178,7 +179,7 @@ func TestTerminal_ABackgroundJobOfAScriptIgnoresCtrlCAndStopsOnSIGTERM(t *testin
 	t.Parallel()
 	p := start(t, func() int {
 		say("pid %d", os.Getpid())
-		return waiter(time.Second, func(context.Context) error { return nil })
+		return waiter(3*time.Second, func(context.Context) error { return nil })
 	}, shell(`"$0" "$@" & wait $!; echo "code $?"`))
 	var pid int
 	scan(t, p.says("pid "), "pid %d", &pid)

@@ -16,9 +16,12 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// crowd is a program of many unresponsive goroutines, each with a long name.
+// crowd is a program of many unresponsive goroutines, each with a long name. Its reserve has time for
+// two hundred lines on a busy machine.
 func crowd() int {
-	return lastcall.Main(config(2*time.Second), func(_ context.Context, g *lastcall.Group) error {
+	cfg := config(6 * time.Second)
+	cfg.Reserve = 5 * time.Second
+	return lastcall.Main(cfg, func(_ context.Context, g *lastcall.Group) error {
 		for i := range 200 {
 			name := fmt.Sprintf("import-%03d-%s", i, strings.Repeat("x", 60))
 			if err := g.Go(name, func(context.Context) error { select {} }); err != nil {

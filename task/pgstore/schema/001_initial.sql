@@ -31,7 +31,7 @@ create table @.ready (
 	route            bigint not null,
 	sort_priority    integer not null,              -- the complement of the priority: the smaller comes first
 	queued           boolean not null default true, -- false: interrupted
-	suspect          boolean not null default false,
+	suspicion        bigint,                        -- the group of a suspect, null for all others
 	kind             text collate "C" not null,
 	queue            text collate "C" not null,
 	key              text collate "C",
@@ -50,9 +50,10 @@ create table @.ready (
 	primary key (created, id),
 	check (status in ('queued', 'interrupted')) -- the planner leaves out tables that cannot have a status
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
-create index ready_order on @.ready (route, sort_priority, queued, run_at, id) where not suspect;
+create index ready_order on @.ready (route, sort_priority, queued, run_at, id) where suspicion is null;
 create index ready_interrupted on @.ready (created, id) where status = 'interrupted';
-create index ready_suspects on @.ready (route, sort_priority, queued, run_at, id) where suspect;
+create index ready_suspects on @.ready (route, sort_priority, queued, run_at, id) where suspicion is not null;
+create index ready_suspicion on @.ready (suspicion, route, sort_priority, queued, run_at, id) where suspicion is not null;
 
 -- What waits for its time: rows of ready, with the time until which they wait.
 create table @.delayed (
@@ -62,6 +63,7 @@ create table @.delayed (
 create index delayed_time on @.delayed (run_at);
 create index delayed_route on @.delayed (route);
 create index delayed_order on @.delayed (sort_priority, run_at);
+create index delayed_suspects on @.delayed (suspicion) where suspicion is not null;
 
 -- What runs. The row is the run: the transaction that deletes it has ended the run, and no other
 -- can. Only a command updates it.
@@ -73,7 +75,7 @@ create table @.running (
 	created           timestamptz not null,
 	route             bigint not null,
 	sort_priority     integer not null,
-	suspect           boolean not null,
+	suspicion         bigint,
 	max_attempts      integer not null,
 	max_crashes       integer not null,
 	max_interruptions integer not null,
@@ -95,7 +97,7 @@ create table @.running (
 	command           text collate "C" -- what was asked of the run: cancel or interrupt
 ) with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 create index running_commands on @.running (worker) where command is not null;
-create index running_suspects on @.running (worker) where suspect;
+create index running_crashed on @.running (worker, task) where crash_streak > 0;
 
 -- What has ended, and how: one row while, and only while, a task has ended. The record of the run
 -- that ended it is here too; started is null where the task was cancelled while it waited.
@@ -200,6 +202,7 @@ create table @.workers (
 	seq      bigint not null,
 	state    text not null,
 	unresponsive text[] not null default '{}', -- the tasks of its unresponsive handlers
+	paused   jsonb not null default '[]', -- the kinds that it does not claim now, and why
 	since    timestamptz not null default now(),
 	session  text, -- the application_name of its process's session
 	role     oid, -- the role of that session
@@ -208,7 +211,8 @@ create table @.workers (
 	epoch    bigint not null default 0, -- claims of an earlier one come too late
 	dead     boolean not null default false,
 	evidence boolean not null default false,
-	suspects boolean not null default false,
+	suspects bigint not null default 0, -- how many it held when it was marked dead
+	split    uuid, -- the task at which their second half began
 	gone     timestamptz
 ) with (fillfactor = 50);
 create index workers_gone on @.workers (gone) where gone is not null;
@@ -284,20 +288,25 @@ begin
 				perform set_config('lock_timeout', '10ms', true);
 				left_out := coalesce(left_out, array_fill(false, array[cardinality(ids)]));
 				before := cardinality(held_up);
-				for n in 1 .. cardinality(ids) loop
-					continue when left_out[n];
-					begin -- undone in any case
-						insert into @.keys (kind, key, task) select kinds[n], keys[n], ids[n] where keys[n] is not null on conflict do nothing;
-						insert into @.tasks (id, kind, queue, route, priority, payload) values (ids[n], '', '', 0, 0, '') on conflict do nothing;
-						raise exception using errcode = 'LC000';
-					exception
-						when lock_not_available then
-							held_up := held_up || n;
-							left_out[n] := true;
-						when sqlstate 'LC000' then null;
-					end;
-					exit when cardinality(held_up) - before > 500;
-				end loop;
+				begin
+					lock table @.keys, @.tasks in row exclusive mode nowait;
+					for n in 1 .. cardinality(ids) loop
+						continue when left_out[n];
+						begin -- undone in any case
+							insert into @.keys (kind, key, task) select kinds[n], keys[n], ids[n] where keys[n] is not null on conflict do nothing;
+							insert into @.tasks (id, kind, queue, route, priority, payload) values (ids[n], '', '', 0, 0, '') on conflict do nothing;
+							raise exception using errcode = 'LC000';
+						exception
+							when lock_not_available then
+								held_up := held_up || n;
+								left_out[n] := true;
+							when sqlstate 'LC000' then null;
+						end;
+						exit when cardinality(held_up) - before > 500;
+					end loop;
+				exception
+					when lock_not_available then null; -- no task is to blame for a table that is locked
+				end;
 				if cardinality(held_up) = before then -- it is not about tasks: a table is locked, or the machine is slow to make it longer
 					if patience >= 10000 then
 						raise;

@@ -2,8 +2,8 @@
 -- Moves tasks from ready to running. The worker's row is locked first, in a mode that beats do not
 -- wait for: a process that marks the worker dead waits for its claims, and sees what they took.
 -- Each route is read in the order of the index, from where the last claim ended. A row is locked
--- before it is deleted, and skipped if it is locked, so that claims do not wait for each other. A
--- suspect is picked apart, by an index of its own.
+-- before it is deleted, and skipped if it is locked, so that claims do not wait for each other.
+-- Suspects are picked apart, by indexes of their own: the first of all, or those of a group.
 with claimer as materialized (
 	select worker, floor(extract(epoch from now())::numeric * 1000::numeric)::bigint as clock from @.workers
 	where worker = $1 and gone is null and not dead and epoch <= $2 for key share
@@ -12,22 +12,29 @@ with claimer as materialized (
 		select unnest($6::bigint[]) as route, unnest($7::text[]) as kind, unnest($8::text[]) as queue, unnest($9::bigint[]) as most,
 			unnest($10::integer[]) as sort_priority, unnest($11::boolean[]) as queued, unnest($12::timestamptz[]) as run_at, unnest($13::uuid[]) as id,
 			unnest($14::integer[]) as max_attempts, unnest($15::integer[]) as max_crashes, unnest($16::integer[]) as max_interruptions,
-			unnest($17::bigint[]) as keep_succeeded, unnest($18::bigint[]) as keep_failed, unnest($19::bigint[]) as keep_cancelled
+			unnest($18::bigint[]) as keep_succeeded, unnest($19::bigint[]) as keep_failed, unnest($20::bigint[]) as keep_cancelled
 	) w where (w.queue in (select queue from @.paused)) is not true
 ), suspect as materialized (
-	select s.*, w.kind from claimer, wanted w, lateral (
+	(select s.*, w.kind from claimer, wanted w, lateral (
 		select q.ctid, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
-		where q.suspect and q.route = w.route and q.kind = w.kind and q.queue = w.queue and q.id <> all ($5::uuid[])
+		where q.suspicion is not null and q.route = w.route and q.kind = w.kind and q.queue = w.queue and q.id <> all ($5::uuid[])
 		order by q.sort_priority, q.queued, q.run_at, q.id limit 1 for update skip locked
-	) s where $4 and (select q.suspect from @.ready q where q.suspect limit 1)
-	order by s.sort_priority, s.queued, s.run_at, s.id limit 1
+	) s where $4::bigint > 0 and $17::bigint is null and (select true from @.ready q where q.suspicion is not null limit 1)
+	order by s.sort_priority, s.queued, s.run_at, s.id limit 1)
+	union all
+	(select s.*, w.kind from claimer, wanted w, lateral (
+		select q.ctid, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
+		where q.suspicion = $17::bigint and q.route = w.route and q.kind = w.kind and q.queue = w.queue and q.id <> all ($5::uuid[])
+		order by q.sort_priority, q.queued, q.run_at, q.id limit $4::bigint for update skip locked
+	) s where $17::bigint is not null
+	order by s.sort_priority, s.queued, s.run_at, s.id limit $4::bigint)
 ), picked as (
 	delete from @.ready where ctid = any (array(
 		select m.ctid from (
 			select r.* from (select kind, max(most) as most from wanted group by kind) k, lateral (
 				select r.* from claimer, wanted w, lateral (
 					select q.ctid, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
-					where not q.suspect and q.route = w.route and q.kind = w.kind and q.queue = w.queue
+					where q.suspicion is null and q.route = w.route and q.kind = w.kind and q.queue = w.queue
 						and (q.sort_priority, q.queued, q.run_at, q.id) >= (w.sort_priority, w.queued, w.run_at, w.id) and q.id <> all ($5::uuid[])
 					order by q.sort_priority, q.queued, q.run_at, q.id limit w.most for update skip locked
 				) r where w.kind = k.kind
@@ -38,10 +45,10 @@ with claimer as materialized (
 		) m order by m.sort_priority, m.queued, m.run_at, m.id limit $3
 	)) returning *
 ), begun as (
-	insert into @.running (task, run, worker, created, route, sort_priority, suspect, max_attempts, max_crashes, max_interruptions,
+	insert into @.running (task, run, worker, created, route, sort_priority, suspicion, max_attempts, max_crashes, max_interruptions,
 		keep_succeeded, keep_failed, keep_cancelled, runs, last_run,
 		attempts, interruptions, crashes, crash_streak, interrupt_streak, kind, queue, key, concurrency_key, reason)
-	select p.id, greatest(p.last_run + 1, c.clock), c.worker, p.created, p.route, p.sort_priority, p.suspect, w.max_attempts, w.max_crashes, w.max_interruptions,
+	select p.id, greatest(p.last_run + 1, c.clock), c.worker, p.created, p.route, p.sort_priority, p.suspicion, w.max_attempts, w.max_crashes, w.max_interruptions,
 		w.keep_succeeded, w.keep_failed, w.keep_cancelled,
 		coalesce(p.runs, 0) + 1, p.last_run, p.attempts, p.interruptions, p.crashes, p.crash_streak, p.interrupt_streak, p.kind, p.queue, p.key, p.concurrency_key, p.reason
 	from picked p full join wanted w on w.route = p.route, claimer c where case when p.id is null then false else true end -- as in FinishRuns
@@ -50,14 +57,14 @@ with claimer as materialized (
 	select kind, queue, 'interrupted', -count(*) from picked where not queued group by kind, queue
 )
 select c.clock, now(), a.*, b.* from claimer c, (
-	select array_agg(p.id), array_agg(p.route), array_agg(p.sort_priority), array_agg(p.queued), array_agg(p.run_at), array_agg(p.created), array_agg(p.suspect),
+	select array_agg(p.id), array_agg(p.route), array_agg(p.sort_priority), array_agg(p.queued), array_agg(p.run_at), array_agg(p.created),
 		array_agg(coalesce(p.key, '')), array_agg(coalesce(p.payload, t.payload)),
 		array_agg(p.id) filter (where t.meta is not null), array_agg(t.meta::text) filter (where t.meta is not null)
 	from picked p
 	left join lateral (select t.payload, t.meta from @.tasks t where t.id = case when p.payload is null then p.id end limit 1) t on true
 ) a, ( -- those that have run before
 	select array_agg(p.id), array_agg(coalesce(p.last_run, 0)), array_agg(p.runs), array_agg(coalesce(p.attempts, 0)), array_agg(coalesce(p.interruptions, 0)),
-		array_agg(coalesce(p.crashes, 0)), array_agg(coalesce(p.crash_streak, 0)), array_agg(coalesce(p.interrupt_streak, 0)), array_agg(coalesce(p.reason, '')),
+		array_agg(coalesce(p.crashes, 0)), array_agg(coalesce(p.crash_streak, 0)), array_agg(coalesce(p.interrupt_streak, 0)), array_agg(coalesce(p.suspicion, 0)), array_agg(coalesce(p.reason, '')),
 		array_agg(coalesce(l.error, '')), array_agg(k.body), array_agg(coalesce(k.fraction, 0)), array_agg(coalesce(k.message, ''))
 	from picked p
 	left join lateral (select r.error from @.runs r where r.task = p.id and r.run = p.last_run limit 1) l on true
@@ -69,32 +76,45 @@ select c.clock, now(), a.*, b.* from claimer c, (
 -- Reports whether a worker may claim, in how many microseconds the next delay runs out, whether a
 -- neighbour's session is gone, if that is asked, and which routes have something to claim, with the
 -- position of the first task. It jumps from each route to the next one in the index, within pieces
--- of it that begin at a position, and for suspects in an index of their own. It writes nothing.
+-- of it that begin at a position, and for suspects, all or those of a group, in indexes of their
+-- own. It writes nothing.
 with recursive piece as materialized (
 	select unnest($4::bigint[]) as first, unnest($5::bigint[]) as last, unnest($6::integer[]) as sort_priority, unnest($7::boolean[]) as queued,
 		unnest($8::timestamptz[]) as run_at, unnest($9::uuid[]) as id
 ), found as (
 	select q.*, p.last from piece p, lateral (
 		select q.route, q.kind, q.queue, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
-		where not q.suspect and (q.route, q.sort_priority, q.queued, q.run_at, q.id) >= (p.first, p.sort_priority, p.queued, p.run_at, p.id) and q.route <= p.last
+		where q.suspicion is null and (q.route, q.sort_priority, q.queued, q.run_at, q.id) >= (p.first, p.sort_priority, p.queued, p.run_at, p.id) and q.route <= p.last
 		order by q.route, q.sort_priority, q.queued, q.run_at, q.id limit 1
 	) q
 	union all
 	select q.*, f.last from found f, lateral (
 		select q.route, q.kind, q.queue, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
-		where f.route < f.last and not q.suspect and q.route > f.route and q.route <= f.last
+		where f.route < f.last and q.suspicion is null and q.route > f.route and q.route <= f.last
 		order by q.route, q.sort_priority, q.queued, q.run_at, q.id limit 1
 	) q
 ), suspects as (
 	select q.*, p.last from piece p, lateral (
 		select q.route, q.kind, q.queue, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
-		where q.suspect and q.route >= p.first and q.route <= p.last
+		where q.suspicion is not null and q.route >= p.first and q.route <= p.last
 		order by q.route, q.sort_priority, q.queued, q.run_at, q.id limit 1
-	) q where $10 and (select q.suspect from @.ready q where q.suspect limit 1)
+	) q where $10 and (select true from @.ready q where q.suspicion is not null limit 1)
 	union all
 	select q.*, f.last from suspects f, lateral (
 		select q.route, q.kind, q.queue, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
-		where f.route < f.last and q.suspect and q.route > f.route and q.route <= f.last
+		where f.route < f.last and q.suspicion is not null and q.route > f.route and q.route <= f.last
+		order by q.route, q.sort_priority, q.queued, q.run_at, q.id limit 1
+	) q
+), grouped as (
+	select q.*, p.last from piece p, lateral (
+		select q.route, q.kind, q.queue, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
+		where q.suspicion = $11::bigint and q.route >= p.first and q.route <= p.last
+		order by q.route, q.sort_priority, q.queued, q.run_at, q.id limit 1
+	) q where $11::bigint is not null
+	union all
+	select q.*, f.last from grouped f, lateral (
+		select q.route, q.kind, q.queue, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
+		where f.route < f.last and q.suspicion = $11::bigint and q.route > f.route and q.route <= f.last
 		order by q.route, q.sort_priority, q.queued, q.run_at, q.id limit 1
 	) q
 )
@@ -106,7 +126,7 @@ select exists (select 1 from @.workers where worker = $1 and gone is null and no
 	null::bigint, null, null, null::integer, null::boolean, null::timestamptz, null::uuid
 union all
 select null, null, null, f.route, f.kind, f.queue, f.sort_priority, f.queued, f.run_at, f.id
-from (select * from found union all select * from suspects) f
+from (select * from found union all select * from suspects union all select * from grouped) f
 where not exists (select 1 from @.paused p where p.queue = f.queue)
 
 -- name: Promote
@@ -125,8 +145,8 @@ with recursive priority as (
 		) d limit $1
 	)) returning *
 )
-insert into @.ready (created, id, run_at, route, sort_priority, queued, suspect, kind, queue, key, concurrency_key, payload, last_run, runs,
+insert into @.ready (created, id, run_at, route, sort_priority, queued, suspicion, kind, queue, key, concurrency_key, payload, last_run, runs,
 	attempts, interruptions, crashes, crash_streak, interrupt_streak, since, reason)
-select created, id, run_at, route, sort_priority, queued, suspect, kind, queue, key, concurrency_key, payload, last_run, runs,
+select created, id, run_at, route, sort_priority, queued, suspicion, kind, queue, key, concurrency_key, payload, last_run, runs,
 	attempts, interruptions, crashes, crash_streak, interrupt_streak, since, reason
 from due

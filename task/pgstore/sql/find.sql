@@ -11,6 +11,7 @@ select t.id, t.kind, t.queue, coalesce(t.key, ''), t.payload, coalesce(t.meta::t
 	coalesce(case when k.run = r.run then k.crashes else r.crashes end, e.crashes, q.crashes, 0),
 	coalesce(case when k.run = r.run then k.crash_streak else r.crash_streak end, e.crash_streak, q.crash_streak, 0),
 	coalesce(case when k.run = r.run then k.interrupt_streak else r.interrupt_streak end, e.interrupt_streak, q.interrupt_streak, 0),
+	coalesce(case when k.run = r.run and k.crash_streak is null then null else r.suspicion end, q.suspicion, 0),
 	coalesce(r.max_attempts, 0), coalesce(r.max_crashes, 0), coalesce(r.max_interruptions, 0),
 	k.body, coalesce(e.fraction, k.fraction, 0), coalesce(case when e.fraction is null then k.message else e.message end, ''), e.result
 from (select * from @.tasks where id = any (array(select p.id from p)) offset 0) t
@@ -68,9 +69,16 @@ select coalesce((select l.body from @.logs l where l.task = $1), '')
 from @.tasks t where t.id = $1
 
 -- name: Count
--- The sums of the changes, and what runs.
+-- The sums of the changes, and what runs: by queue and kind, so that the caller keeps one of them.
+-- Without a kind come the numbers of suspects, and the paused queues.
 select queue, kind, status, sum(delta)::bigint from @.counts group by queue, kind, status
 union all
 select queue, kind, 'running', count(*) from @.running group by queue, kind
 union all
+select '', '', 'waiting', (select count(*) from @.ready where suspicion is not null) + (select count(*) from @.delayed where suspicion is not null)
+union all
+select '', '', 'running', count(*) from @.running r where r.crash_streak > 0 and r.suspicion is not null
+	and not exists (select 1 from @.checkpoints k where k.task = r.task and k.step = '' and k.run = r.run and k.crash_streak is null)
+union all
 select queue, '', '', 0 from @.paused
+order by 1, 2

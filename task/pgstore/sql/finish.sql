@@ -7,7 +7,7 @@
 -- the default.
 with changes as materialized (
 	select unnest($1::uuid[]) as task, unnest($2::bigint[]) as run, unnest($3::uuid[]) as worker, unnest($4::text[]) as status, unnest($5::text[]) as reason,
-		unnest($6::text[]) as error, unnest($7::bigint[]) as delay, unnest($8::boolean[]) as crashed, unnest($9::boolean[]) as reclaimed, unnest($10::boolean[]) as suspect,
+		unnest($6::text[]) as error, unnest($7::bigint[]) as delay, unnest($8::boolean[]) as crashed, unnest($9::boolean[]) as reclaimed, unnest($10::bigint[]) as suspicion,
 		unnest($11::bytea[]) as result, unnest($12::integer[]) as attempts, unnest($13::integer[]) as interruptions, unnest($14::integer[]) as crashes,
 		unnest($15::integer[]) as crash_streak, unnest($16::integer[]) as interrupt_streak,
 		unnest($17::bytea[]) as checkpoint, unnest($18::double precision[]) as fraction, unnest($19::text[]) as message, unnest($20::bytea[]) as log
@@ -26,7 +26,7 @@ with changes as materialized (
 		nullif(c.crashed, false) as crashed, nullif(c.reclaimed, false) as reclaimed, nullif(c.error, '') as error, nullif(c.message, '') as message, c.result,
 		case when d.command <> 'cancel' or d.command is null then nullif(c.reason, '') end as reason,
 		case when c.status = 'succeeded' then d.keep_succeeded when c.status = 'failed' then d.keep_failed else d.keep_cancelled end as keep,
-		coalesce(c.delay, 0) as delay, coalesce(c.suspect, false) as suspect, d.route, d.sort_priority, d.concurrency_key
+		coalesce(c.delay, 0) as delay, nullif(c.suspicion, 0) as suspicion, d.route, d.sort_priority, d.concurrency_key
 	-- A full join is always made by hashing or sorting: of lists of which the planner expects a row
 	-- each it would compare every one with every other.
 	from deleted d full join changes c on c.task = d.task where case when d.task is null then false else true end
@@ -53,15 +53,15 @@ with changes as materialized (
 		) h where a.runs >= $21
 	))
 ), into_ready as (
-	insert into @.ready (created, id, run_at, route, sort_priority, queued, suspect, kind, queue, key, concurrency_key, last_run, runs,
+	insert into @.ready (created, id, run_at, route, sort_priority, queued, suspicion, kind, queue, key, concurrency_key, last_run, runs,
 		attempts, interruptions, crashes, crash_streak, interrupt_streak, since, reason)
-	select created, task, run_at, route, sort_priority, status = 'queued', suspect, kind, queue, key, concurrency_key, run, runs,
+	select created, task, run_at, route, sort_priority, status = 'queued', suspicion, kind, queue, key, concurrency_key, run, runs,
 		attempts, interruptions, crashes, crash_streak, interrupt_streak, now(), reason
 	from again where run_at <= now()
 ), into_delayed as (
-	insert into @.delayed (created, id, run_at, route, sort_priority, queued, suspect, kind, queue, key, concurrency_key, last_run, runs,
+	insert into @.delayed (created, id, run_at, route, sort_priority, queued, suspicion, kind, queue, key, concurrency_key, last_run, runs,
 		attempts, interruptions, crashes, crash_streak, interrupt_streak, since, reason)
-	select created, task, run_at, route, sort_priority, status = 'queued', suspect, kind, queue, key, concurrency_key, run, runs,
+	select created, task, run_at, route, sort_priority, status = 'queued', suspicion, kind, queue, key, concurrency_key, run, runs,
 		attempts, interruptions, crashes, crash_streak, interrupt_streak, now(), reason
 	from again where run_at > now()
 ), saved as (

@@ -8,7 +8,8 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing
 -- the server.
 with beat as (
 	update @.workers set seq = greatest(seq, $2), state = case when seq < $2 then $3 else state end,
-		unresponsive = case when seq < $2 then $7::text[] else unresponsive end
+		unresponsive = case when seq < $2 then $7::text[] else unresponsive end,
+		paused = case when seq < $2 then $8::jsonb else paused end
 	where worker = $1 and gone is null and not dead returning worker
 ), listed as (
 	select unnest($4::uuid[]) as task, unnest($5::bigint[]) as run, unnest($6::uuid[]) as worker, generate_subscripts($4::uuid[], 1) as place
@@ -37,15 +38,25 @@ update @.workers set gone = now() where worker = $1 and state = 'stopped' and go
 
 -- name: Workers
 -- The last but one column is whether the worker's session is gone, null where that is no evidence.
-select w.id, w.name, w.host, w.pid, w.kinds, w.queues, w.slots, w.lease, w.seq, w.state, w.unresponsive, w.since, w.dead,
+select w.id, w.name, w.host, w.pid, w.kinds, w.queues, w.slots, w.lease, w.seq, w.state, w.unresponsive, w.paused, w.since, w.dead,
 	case when w.boot = pg_postmaster_start_time()
 		then not exists (select 1 from pg_stat_get_activity(null) a where a.application_name = w.session and a.usesysid = w.role) end, w.confirm
 from @.workers w where w.gone is null order by w.id
 
 -- name: MarkDead
 -- The worker's row is locked, so that what says that the worker is back comes before this, or too
--- late.
-update @.workers w set dead = true, evidence = $2, suspects = exists (select 1 from @.running r where r.worker = $1 and r.suspect)
+-- late. Its suspects are counted and halved now, as they are when its runs begin to be moved: those
+-- whose run has saved a new checkpoint are none any more. Where there are none, those that were in a
+-- crash are halved, which may become some.
+update @.workers w set dead = true, evidence = $2, (suspects, split) = (
+	select s.n, s.ids[(cardinality(s.ids) + 1) / 2 + 1] from (
+		select count(r.suspicion) as n,
+			coalesce(array_agg(r.task order by r.task) filter (where r.suspicion is not null), array_agg(r.task order by r.task)) as ids
+		from @.running r
+		left join lateral (select k.run, k.crash_streak from @.checkpoints k where k.task = r.task and k.step = '' limit 1) k on true
+		where r.worker = $1 and r.crash_streak > 0 and case when k.run = r.run then k.crash_streak > 0 else true end
+	) s
+)
 where worker = $1 and gone is null and not dead and case
 	when not $2 then seq = $3
 	when state = 'stopped' then true
@@ -53,7 +64,7 @@ where worker = $1 and gone is null and not dead and case
 	else not exists (select 1 from pg_stat_get_activity(null) a where a.application_name = w.session and a.usesysid = w.role) end
 
 -- name: MarkedDead
-select dead, evidence, suspects, state from @.workers where worker = $1 and gone is null
+select dead, evidence, suspects, split, state from @.workers where worker = $1 and gone is null
 
 -- name: RemoveDeadWorker
 update @.workers set gone = now() where worker = $1 and dead and gone is null and not exists (select 1 from @.running where worker = $1)

@@ -37,7 +37,8 @@ create table waiting (
 	kind              text    not null,
 	queue             text    not null,
 	due               integer not null,
-	suspect           integer not null default 0,
+	suspicion         integer not null default 0, -- the group of a suspect, 0 for all others
+	suspect           integer not null generated always as (suspicion <> 0) stored,
 	priority          integer not null,
 	interrupted       integer not null default 0,
 	run_at            integer not null,
@@ -58,6 +59,7 @@ create table waiting (
 
 create index ready_by_kind on waiting (kind, suspect, priority desc, interrupted desc, run_at, id) where due = 1;
 create index ready_by_queue on waiting (kind, suspect, queue, priority desc, interrupted desc, run_at, id) where due = 1;
+create index ready_by_group on waiting (suspicion, kind, priority desc, interrupted desc, run_at, id) where due = 1 and suspicion <> 0;
 create index delayed on waiting (run_at) where due = 0;
 create index interrupted on waiting (task) where interrupted = 1;
 
@@ -72,7 +74,7 @@ create table running (
 	pid               integer not null,
 	started           integer not null,
 	run_at            integer not null,
-	suspect           integer not null,
+	suspicion         integer not null,
 	attempts          integer not null,
 	interruptions     integer not null,
 	crashes           integer not null,
@@ -88,6 +90,7 @@ create table running (
 ) strict;
 
 create index commands on running (worker) where command <> '';
+create index crashed on running (worker) where crash_streak > 0;
 
 -- ended has the tasks that have ended, with their last run.
 create table ended (
@@ -174,11 +177,13 @@ create table workers (
 	seq      integer not null,
 	state    text    not null,
 	unresponsive text not null default '[]',
+	paused   text    not null default '[]', -- the kinds that it does not claim now, and why
 	since    integer not null,
 	boot     text    not null, -- the boot in which the lock was taken, '' if there is none
 	dead     integer not null default 0,
 	evidence integer not null default 0,
-	suspects integer not null default 0
+	suspects integer not null default 0, -- how many it held when it was marked dead
+	split    text    not null default '' -- the id of the task at which their second half began
 ) strict, without rowid;
 
 create table paused (queue text not null primary key) strict, without rowid;

@@ -3,14 +3,14 @@
 -- name: HeldRuns
 select t.id, t.n, t.kind, t.queue, t.priority, t.created,
 	r.run, r.runs, r.worker, r.host, r.pid, r.started, r.run_at,
-	r.attempts, r.interruptions, r.crashes, r.crash_streak, r.interrupt_streak,
+	r.attempts, r.interruptions, r.crashes, r.crash_streak, r.interrupt_streak, r.suspicion,
 	r.max_attempts, r.max_crashes, r.max_interruptions, r.keep, r.command
 from json_each(?) j
 cross join tasks t on t.id = j.value
 cross join running r on r.task = t.n
 
 -- name: SetCounters
-update running set suspect = v.column2, attempts = v.column3, interruptions = v.column4, crashes = v.column5,
+update running set suspicion = v.column2, attempts = v.column3, interruptions = v.column4, crashes = v.column5,
 	crash_streak = v.column6, interrupt_streak = v.column7
 from (
 	values (?, ?, ?, ?, ?, ?, ?)
@@ -35,7 +35,7 @@ insert into ended (task, created, ended, status, reason, error, run, runs, worke
 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: Requeue
-insert into waiting (task, id, kind, queue, due, suspect, priority, interrupted, run_at, since, run, runs,
+insert into waiting (task, id, kind, queue, due, suspicion, priority, interrupted, run_at, since, run, runs,
 	attempts, interruptions, crashes, crash_streak, interrupt_streak, max_attempts, max_crashes, max_interruptions, reason, error)
 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 

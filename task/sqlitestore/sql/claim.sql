@@ -35,14 +35,21 @@ select task, id, priority, interrupted, run_at from waiting
 where due = 1 and kind = ?1 and queue = ?4 and suspect = ?2
 order by priority desc, interrupted desc, run_at, id limit ?3
 
+-- name: ReadyOfGroup
+-- a group of suspects is as large as what a worker can hold, so its other queues are stepped over
+select task, id, priority, interrupted, run_at from waiting
+where due = 1 and suspicion <> 0 and suspicion = ?1 and kind = ?2
+	and queue not in (select queue from paused) and (?4 = '[]' or queue in (select value from json_each(?4)))
+order by priority desc, interrupted desc, run_at, id limit ?3
+
 -- name: ClaimingWorker
 select host, pid from workers where id = ? and dead = 0
 
 -- name: BeginRuns
-insert into running (task, run, runs, worker, host, pid, started, run_at, suspect,
+insert into running (task, run, runs, worker, host, pid, started, run_at, suspicion,
 	attempts, interruptions, crashes, crash_streak, interrupt_streak,
 	max_attempts, max_crashes, max_interruptions, keep, reason, error)
-select w.task, max(w.run + 1, ?2), w.runs + 1, ?3, ?4, ?5, ?6, w.run_at, w.suspect,
+select w.task, max(w.run + 1, ?2), w.runs + 1, ?3, ?4, ?5, ?6, w.run_at, w.suspicion,
 	w.attempts, w.interruptions, w.crashes, w.crash_streak, w.interrupt_streak,
 	?7, ?8, ?9, ?10, w.reason, w.error
 from json_each(?1) j cross join waiting w on w.task = j.value

@@ -24,7 +24,7 @@ select w.task, t.created, ?2, 'cancelled', '', w.error, w.run, w.runs,
 from waiting w join tasks t on t.n = w.task left join runs l on l.task = w.task and l.run = w.run where w.task = ?1
 
 -- name: RetryWaiting
-update waiting set due = 1, suspect = 0, run_at = ?2, attempts = 0, crash_streak = 0, interrupt_streak = 0 where task = ?1
+update waiting set due = 1, suspicion = 0, run_at = ?2, attempts = 0, crash_streak = 0, interrupt_streak = 0 where task = ?1
 
 -- name: RetryEnded
 insert into waiting (task, id, kind, queue, due, priority, run_at, since, run, runs,

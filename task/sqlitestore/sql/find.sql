@@ -10,7 +10,7 @@ select t.id, t.kind, t.queue, t.key, t.payload, t.meta, t.priority, t.created,
 	coalesce(r.run, e.run, w.run), coalesce(r.runs, e.runs, w.runs), coalesce(r.worker, e.worker, l.worker, ''),
 	coalesce(r.attempts, e.attempts, w.attempts), coalesce(r.interruptions, e.interruptions, w.interruptions),
 	coalesce(r.crashes, e.crashes, w.crashes), coalesce(r.crash_streak, e.crash_streak, w.crash_streak),
-	coalesce(r.interrupt_streak, e.interrupt_streak, w.interrupt_streak),
+	coalesce(r.interrupt_streak, e.interrupt_streak, w.interrupt_streak), coalesce(r.suspicion, w.suspicion, 0),
 	coalesce(r.max_attempts, e.max_attempts, w.max_attempts), coalesce(r.max_crashes, e.max_crashes, w.max_crashes),
 	coalesce(r.max_interruptions, e.max_interruptions, w.max_interruptions),
 	c.checkpoint, coalesce(c.fraction, 0), coalesce(c.message, ''), e.result
@@ -24,7 +24,7 @@ left join checkpoints c on c.task = t.n
 -- name: RunningTasks
 -- conditions follow
 select t.id, t.kind, t.queue, t.key, t.payload, t.meta, t.priority, t.created, r.reason, r.error, r.started, r.run_at,
-	r.run, r.runs, r.worker, r.attempts, r.interruptions, r.crashes, r.crash_streak, r.interrupt_streak,
+	r.run, r.runs, r.worker, r.attempts, r.interruptions, r.crashes, r.crash_streak, r.interrupt_streak, r.suspicion,
 	r.max_attempts, r.max_crashes, r.max_interruptions, c.checkpoint, coalesce(c.fraction, 0), coalesce(c.message, '')
 from running r cross join tasks t on t.n = r.task
 left join checkpoints c on c.task = r.task

@@ -1,23 +1,23 @@
 -- Statements of Count and Prune.
 
 -- name: Counts
--- what can be claimed is counted along an index
-with w as materialized (
-	select queue, kind, sum(interrupted) as interrupted, count(*) as n from waiting where due = 1 group by kind, suspect, queue
+-- What can be claimed is counted along an index, and merged with what is delayed: a kind and a queue
+-- come in up to three rows, one behind the other, and the caller adds these up. The last column are
+-- the suspects that wait; those that run, and the paused queues, have no kind.
+select kind, queue, 'queued' as status, n, interrupted, suspects from (
+	select kind, queue, count(*) as n, sum(interrupted) as interrupted, sum(suspect) as suspects from waiting where due = 1 group by kind, suspect, queue
 	union all
-	select queue, kind, sum(interrupted), count(*) from waiting where due = 0 group by 1, 2
+	select kind, queue, count(*), sum(interrupted), sum(suspect) from waiting where due = 0 group by kind, queue
+	order by kind, queue limit -1
 )
-select queue, kind, status, sum(n) from (
-	select queue, kind, 'queued' as status, n - interrupted as n from w
-	union all
-	select queue, kind, 'interrupted', interrupted from w
-	union all
-	select t.queue, t.kind, 'running', count(*) from running r join tasks t on t.n = r.task group by 1, 2
-	union all
-	select queue, kind, status, n from counts
-) group by 1, 2, 3 having sum(n) > 0
 union all
-select queue, '', '', 0 from paused
+select t.kind, t.queue, 'running', count(*), 0, 0 from running r join tasks t on t.n = r.task group by 1, 2
+union all
+select kind, queue, status, n, 0, 0 from counts where n > 0
+union all
+select '', '', 'running', count(*), 0, 0 from running where crash_streak > 0 and suspicion <> 0
+union all
+select '', queue, '', 0, 0, 0 from paused
 
 -- name: EndedFirst
 select e.task, e.status, t.queue, t.kind from ended e join tasks t on t.n = e.task

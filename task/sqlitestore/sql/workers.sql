@@ -5,7 +5,7 @@ insert into workers (id, name, host, pid, kinds, queues, slots, lease, seq, stat
 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do nothing
 
 -- name: Renew
-update workers set seq = ?2, state = ?3, unresponsive = ?4 where id = ?1 and seq < ?2
+update workers set seq = ?2, state = ?3, unresponsive = ?4, paused = ?5 where id = ?1 and seq < ?2
 
 -- name: LostRuns
 -- of a list of triples of a task, a run and a worker, the places of those that are not held
@@ -24,14 +24,22 @@ delete from workers where id = ?1 and not exists (select 1 from running where wo
 delete from workers where id = ?
 
 -- name: Workers
-select id, name, host, pid, kinds, queues, slots, lease, seq, state, unresponsive, since, boot, dead from workers order by id
+select id, name, host, pid, kinds, queues, slots, lease, seq, state, unresponsive, paused, since, boot, dead from workers order by id
 
 -- name: WorkerToReclaim
-select seq, state, boot, dead, evidence, suspects from workers where id = ?
+select seq, state, boot, dead, evidence, suspects, split from workers where id = ?
 
 -- name: MarkDead
-update workers set dead = 1, evidence = ?2,
-	suspects = exists (select 1 from running where worker = ?1 and suspect = 1) where id = ?1 returning suspects
+-- counts and halves its suspects or, where there are none, those that were in a crash, which may
+-- become some
+with crashed as materialized (
+	select t.id, r.suspicion from running r cross join tasks t on t.n = r.task where r.worker = ?1 and r.crash_streak > 0
+), halved as materialized (
+	select id from crashed where (suspicion <> 0) = exists (select 1 from crashed where suspicion <> 0)
+)
+update workers set dead = 1, evidence = ?2, suspects = (select count(*) from crashed where suspicion <> 0),
+	split = coalesce((select id from halved order by id limit 1 offset ((select count(*) from halved) + 1) / 2), '')
+where id = ?1 returning suspects, split
 
 -- name: IsRegistered
 select exists (select 1 from workers where id = ?)

@@ -78,8 +78,8 @@ var rules = []struct {
 	{Rule{"handover", "A run that follows a hand-over begins at exactly the step that was handed over."},
 		checkHandOver},
 	{Rule{"crashes", "A crash is counted only for a run whose process died, was stopped or cut off for a " +
-		"lease, or killed itself, never for a neighbour of a suspect, and no task fails for " +
-		"crashes but one that kills its process."},
+		"lease, or killed itself, never for a neighbour of a suspect, nor for several suspects of " +
+		"one process, and no task fails for crashes but one that kills its process."},
 		checkCrashes},
 	{Rule{"alive", "The runs of a process are taken away from it only when it is dead, or was stopped or cut " +
 		"off for a lease."},

@@ -13,10 +13,10 @@ func checkCrashes(f *facts, breach breach) {
 	for _, t := range f.tasks {
 		for _, r := range t.records {
 			crashes := 0
-			for i, run := range r.Runs {
+			for _, run := range r.Runs {
 				p := f.of(t, run)
 				if run.Reclaimed && p != nil {
-					reclaimed[p] = append(reclaimed[p], casualty{t, run, crashes, streak(r.Runs[:i])})
+					reclaimed[p] = append(reclaimed[p], casualty{t, run, crashes})
 				}
 				if !run.Crashed {
 					continue
@@ -51,27 +51,17 @@ type casualty struct {
 	*task
 	run     history.Run
 	crashes int // of its task before
-	streak  int // those of them that are the last runs
 }
 
-// streak is how many runs at the end are crashes.
-func streak(runs []history.Run) (n int) {
-	for _, r := range slices.Backward(runs) {
-		if !r.Crashed {
-			break
-		}
-		n++
-	}
-	return n
-}
-
-// suspect says that a task was one for certain: two crashes in a row, with no checkpoint ever.
+// suspect says that a task was one for certain: two crashes, and nothing that ends a row of them: no
+// checkpoint ever, and no retry.
 func (c casualty) suspect() bool {
-	return c.streak >= 2 && !c.plan.Save && !c.plan.HandOver && len(c.may(history.Retry)) == 0
+	return c.crashes >= 2 && !c.plan.Save && !c.plan.HandOver && len(c.may(history.Retry)) == 0
 }
 
 // checkNeighbours asks whether a crash was counted for the neighbour of a suspect: when a process
-// dies that has a task which was in two crashes before, that one alone is charged.
+// dies that has a task which was in two crashes before, that one alone is charged, and nobody where
+// there are several of these.
 func checkNeighbours(f *facts, p *process, taken []casualty, breach breach) {
 	if len(p.stops) > 0 || f.away(p, f.end) {
 		return // its runs may have been taken at several times
@@ -80,9 +70,13 @@ func checkNeighbours(f *facts, p *process, taken []casualty, breach breach) {
 	if i < 0 {
 		return
 	}
-	for _, c := range taken {
-		if c.run.Crashed && c.crashes < 2 {
+	for k, c := range taken {
+		switch {
+		case k == i:
+		case c.run.Crashed:
 			breach(c.seq, "run %d counts as a crash, though task %d was the suspect when %s died", c.run.Run, taken[i].seq, p)
+		case c.suspect():
+			breach(taken[i].seq, "run %d counts as a crash, though task %d was a suspect too when %s died", taken[i].run.Run, c.seq, p)
 		}
 	}
 }

@@ -69,6 +69,19 @@ func crashesWays() []broken {
 			b.rec(11).Runs[0].Crashed = true
 			b.rec(11).Interruptions, b.rec(11).Crashes = 0, 1
 		}},
+		{"one of two suspects", "crashes", func(b *book) { b.suspectBeside() }},
+		{"both suspects", "crashes", func(b *book) {
+			b.suspectBeside()
+			b.rec(11).Runs[2].Crashed = true
+			b.rec(11).Interruptions, b.rec(11).Crashes = 0, 3
+		}},
+		{"none of two suspects, of which one then ends for no reason", "ended", func(b *book) {
+			b.suspectBeside()
+			r := b.rec(10)
+			r.Runs[2].Crashed, r.Crashes, r.Interruptions = false, 2, 1
+			r.Runs[2].Status, r.Error = "interrupted", ""
+			b.becomes(10, "cancelled")
+		}},
 		{"a neighbour in a process that was stopped", "", func(b *book) {
 			b.rec(11).Runs[0].Crashed = true
 			b.rec(11).Interruptions, b.rec(11).Crashes = 0, 1
@@ -88,6 +101,16 @@ func crashesWays() []broken {
 			r.Runs[0].Status = "failed"
 		}},
 	}
+}
+
+// suspectBeside has task 11 be in the crashes of 10 too, so that both are suspects when p7 dies.
+func (b *book) suspectBeside() {
+	runs := slices.Clone(b.rec(10).Runs[:2])
+	for i := range runs {
+		runs[i].Run = int64(108 + i)
+	}
+	r := b.rec(11)
+	r.Runs, r.Crashes = append(runs, r.Runs...), 2
 }
 
 // reused has a process that lives with the number of p2, which was killed, and a task with a run of
@@ -298,6 +321,11 @@ func growthWays() []broken {
 		{"a table", "growth", grow(func(s *history.Sample, n int) {
 			if s.Tables != nil {
 				s.Tables["tasks"] += int64(n) << 20
+			}
+		})},
+		{"a process that is idle for a while, and busy before and after", "", grow(func(s *history.Sample, n int) {
+			if n < 2 || n > 20 {
+				s.Files += 60
 			}
 		})},
 		{"memory at the beginning", "", grow(func(s *history.Sample, n int) { s.RSS += int64(min(n, 10)) * 8 << 20 })},

@@ -48,7 +48,7 @@ type damage struct {
 }
 
 var sqliteDamages = []damage{
-	{`create table kept as select * from waiting; delete from waiting where id = '{0}'`, `insert into waiting select * from kept where id = '{0}'; drop table kept`, "map[tasks:1]"},
+	{`create table kept as select * from waiting; delete from waiting where id = '{0}'`, `insert into waiting (task, id, kind, queue, due, priority, run_at, since) select task, id, kind, queue, due, priority, run_at, since from kept where id = '{0}'; drop table kept`, "map[tasks:1]"},
 	{`insert into keys values (1, 'steps', 'free')`, `delete from keys where key = 'free'`, "map[keys:1]"},
 	{`update keys set task = 77`, `update keys set task = 2`, "map[keys:2]"},
 	{`insert into runs select 77, 1, 'w', 'h', 1, 1, 1, 'queued', '', '', 0, 0`, `delete from runs`, "map[runs:1]"},
@@ -76,8 +76,8 @@ var postgresDamages = []damage{
 	{`insert into lastcall.workers (worker, id, name, host, pid, kinds, queues, slots, lease, seq, state) values ('{0}', 'w', '', '', 1, '{}', '{}', 1, 1, 1, '')`, `delete from lastcall.workers`, "map[workers:1]"},
 	{`insert into lastcall.ended select created, gen_random_uuid(), ended from lastcall.ended, lateral (select 1) x where false; update lastcall.ready set created = created - interval '1 s' where id = '{0}'`,
 		`update lastcall.ready set created = created + interval '1 s' where id = '{0}'`, "map[tasks:1]"},
-	{`insert into lastcall.running (task, run, worker, created, route, sort_priority, suspect, max_attempts, max_crashes, max_interruptions, runs, kind, queue)
-		select id, 1, id, created, 1, 1, false, 1, 1, 1, 1, kind, queue from lastcall.tasks where id = '{0}'`, `delete from lastcall.running`, "map[running:1 tasks:1]"},
+	{`insert into lastcall.running (task, run, worker, created, route, sort_priority, max_attempts, max_crashes, max_interruptions, runs, kind, queue)
+		select id, 1, id, created, 1, 1, 1, 1, 1, 1, kind, queue from lastcall.tasks where id = '{0}'`, `delete from lastcall.running`, "map[running:1 tasks:1]"},
 	{`insert into chaos_enqueued values (9, 'gone')`, `delete from chaos_enqueued`, "map[chaos_enqueued:1]"},
 }
 

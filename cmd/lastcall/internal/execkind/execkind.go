@@ -53,12 +53,17 @@ type Kind struct {
 	User *confine.User
 	// Limits bound what a run may use, with all its processes.
 	Limits confine.Limits
+	// MaxTmp bounds the bytes that a run's directory may take, with all that is in it; 0 is no bound.
+	MaxTmp int64
 	// HostPID leaves it in the server's PID namespace also where the Runner has others for programs.
 	HostPID bool
 }
 
 // Register makes the kind known to a mux. It panics if the kind's name is invalid or taken.
 func (r *Runner) Register(m *task.Mux, k Kind) {
+	if k.User != nil {
+		r.users = append(r.users, k.User.UID)
+	}
 	kind := task.Kind[json.RawMessage]{
 		Name: k.Name, Queue: k.Queue, Timeout: k.Timeout, Concurrency: k.Concurrency, OnStop: k.OnStop,
 		MaxAttempts: k.MaxAttempts, MaxCrashes: k.MaxCrashes, Backoff: backoff(k.Backoff), Retention: k.Retention,

@@ -79,7 +79,8 @@ func steps(dir string, n int) error {
 	return nil
 }
 
-// unresponsive does not end for SIGTERM in its first run. It says that it runs with the file DIR/started. In its second run it is content.
+// unresponsive does not end for SIGTERM in its first run. It says that it runs with the file
+// DIR/started. In its second run it is content.
 func unresponsive(dir string) error {
 	if os.Getenv("LASTCALL_RUN") != "1" {
 		return nil

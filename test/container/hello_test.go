@@ -1,0 +1,65 @@
+package container
+
+import (
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The example runs as its manifest says: with its environment, and ended as a rollout ends it.
+func TestHello_AsADeploymentEndsWithItsWorkDone(t *testing.T) {
+	im := readContainerfile(t, manifests+"/hello/Containerfile")
+	if im.from != "scratch" || im.user != "65532:65532" || len(im.entry) != 1 || im.stop != "SIGTERM" {
+		t.Fatalf("from %s, user %s, entry %q, stop signal %s", im.from, im.user, im.entry, im.stop)
+	}
+	made := kustomize(t, "hello", "20")
+	c, service := made.deployments[0].Spec.Template.Spec.Containers[0], made.services[0]
+	if target := service.Spec.Ports[0].TargetPort.StrVal; target != c.Ports[0].Name || c.ReadinessProbe.TCPSocket.Port.StrVal != target {
+		t.Fatalf("the Service leads to port %q, the probe to %q, and the container has %+v", target, c.ReadinessProbe.TCPSocket.Port.StrVal, c.Ports)
+	}
+	address := freePort(t)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(im.make(t), im.entry[0]))
+	_, port, _ := strings.Cut(address, ":")
+	cmd.Env = append(os.Environ(), "KUBERNETES_SERVICE_HOST=127.0.0.1", "PORT="+port)
+	for _, e := range c.Env {
+		cmd.Env = append(cmd.Env, e.Name+"="+e.Value)
+	}
+	said := new(strings.Builder)
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it answers", func() bool { return statusOf(address, "/favicon.ico") == http.StatusNotFound }) // no thumbnail
+	for _, when := range []string{"running", "told to stop"} {
+		if code := statusOf(address, "/"); code != http.StatusOK {
+			t.Errorf("%s: /: %d", when, code)
+		}
+		if when == "running" {
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, said)
+	}
+	if n := strings.Count(said.String(), "thumbnail done"); n != 2 || !strings.Contains(said.String(), "left=17.1s") {
+		t.Errorf("%d thumbnails are done, want both, with 17.1 s until the interrupt:\n%s", n, said)
+	}
+}
+
+// statusOf asks for a path and returns the status of the answer, 0 for none.
+func statusOf(address, path string) int {
+	client := http.Client{Timeout: 5 * time.Second}
+	resp, err := client.Get("http://" + address + path)
+	if err != nil {
+		return 0
+	}
+	_ = resp.Body.Close() // nothing is read
+	return resp.StatusCode
+}
