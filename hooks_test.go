@@ -118,7 +118,7 @@ func TestHook_APanicInAnyOfThemEndsInAnOrderlyStop(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if c.log == nil {
-				c.log = slog.New(slog.NewJSONHandler(io.Discard, nil))
+				c.log = slog.New(slog.DiscardHandler)
 			}
 			g, err := lastcall.New(t.Context(), lastcall.Config{Grace: 10 * time.Second, Delay: -1, Logger: c.log})
 			if err != nil {

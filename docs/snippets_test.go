@@ -77,7 +77,11 @@ var given = map[string]string{
 		type Args struct{ File string }
 		type letters   struct{ To []string }
 		type letterbox []string
-		var readers letters
+		var readers   letters
+		var client    *task.Client
+		var mux       *task.Mux
+		var traceOf   func(context.Context) string
+		var withTrace func(context.Context, string) context.Context
 		func sendLetters(*letterbox) func(context.Context, *task.Run, letters) error { return nil }`,
 	"docs/transactions.md": `
 		type Order   struct{ ID, Total int }

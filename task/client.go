@@ -11,6 +11,8 @@ type Client struct {
 	store Store
 	tx    Tx // nil outside a transaction
 	waits *waits
+
+	middleware []func(next EnqueueFunc) EnqueueFunc // the first is the outermost
 }
 
 // NewClient returns a client of a store. The caller closes the store; a client needs no closing.
@@ -31,6 +33,9 @@ func (c *Client) Get(ctx context.Context, id string) (Task, error) {
 // Find returns the tasks that a query admits, the newest first. To go on, ask again with the last
 // one's id as Query.After.
 func (c *Client) Find(ctx context.Context, q Query) ([]Task, error) {
+	if err := checkMeta(q.Meta); err != nil {
+		return nil, err
+	}
 	found, err := c.store.Find(ctx, q)
 	if err != nil {
 		return nil, fmt.Errorf("task: find: %w", err)
@@ -92,6 +97,13 @@ func (c *Client) Retry(ctx context.Context, id string) error { return c.ask(ctx,
 func (c *Client) Interrupt(ctx context.Context, id string) error {
 	return c.ask(ctx, VerbInterrupt, id)
 }
+
+// Delete removes a task that has ended, at once and with all that the store has of it: payload, Meta,
+// runs, checkpoint, log, result. One that waits or runs is ErrNotEnded: Cancel it, and delete it when
+// it has ended. Deleting it again is ErrNotFound. The id is free from then on: a submit that is
+// repeated with it makes a new task, and works it. What the store's own backups, write-ahead logs and
+// freed pages still have is not removed.
+func (c *Client) Delete(ctx context.Context, id string) error { return c.ask(ctx, VerbDelete, id) }
 
 func (c *Client) ask(ctx context.Context, verb Verb, id string) error {
 	if err := c.store.Control(ctx, Command{Verb: verb, Task: id}); err != nil {

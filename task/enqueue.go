@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 )
@@ -79,6 +80,20 @@ func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *
 }
 
 func (c *Client) enqueue(ctx context.Context, n NewTask) (EnqueueResult, error) {
+	if len(c.middleware) == 0 {
+		return c.enqueueOne(ctx, n)
+	}
+	done, err := c.wrapped(func(ctx context.Context, tasks []NewTask) ([]EnqueueResult, error) {
+		one, err := c.enqueueOne(ctx, tasks[0])
+		return []EnqueueResult{one}, err
+	})(ctx, []NewTask{n})
+	if err != nil {
+		return EnqueueResult{ID: n.ID}, err
+	}
+	return done[0], nil
+}
+
+func (c *Client) enqueueOne(ctx context.Context, n NewTask) (EnqueueResult, error) {
 	added, err := c.add(ctx, []NewTask{n})
 	if err != nil {
 		return EnqueueResult{ID: n.ID}, fmt.Errorf("task: enqueue %s: %w", n.ID, err)
@@ -102,6 +117,13 @@ const manyStep = 5000
 // the answer without an Err are recorded, and of the others it is not known. In both cases
 // enqueuing the same ones again is safe, since they keep their ids.
 func (c *Client) EnqueueMany(ctx context.Context, tasks []NewTask) ([]EnqueueResult, error) {
+	if len(c.middleware) == 0 || len(tasks) == 0 {
+		return c.enqueueMany(ctx, tasks)
+	}
+	return c.wrapped(c.enqueueMany)(ctx, slices.Clone(tasks))
+}
+
+func (c *Client) enqueueMany(ctx context.Context, tasks []NewTask) ([]EnqueueResult, error) {
 	done := make([]EnqueueResult, 0, len(tasks))
 	busy, conflicts := 0, 0
 	for step := range slices.Chunk(tasks, manyStep) {
@@ -157,7 +179,7 @@ func (c *Client) WithTx(tx Tx) *Client {
 	if tx == nil {
 		tx = noTx{}
 	}
-	return &Client{store: c.store, tx: tx, waits: c.waits}
+	return &Client{store: c.store, tx: tx, waits: c.waits, middleware: c.middleware}
 }
 
 // noTx is a transaction that was forgotten.
@@ -196,27 +218,35 @@ func newTask(kind, queue string, payload []byte, opt *EnqueueOptions) (NewTask, 
 	if queue == "" {
 		queue = DefaultQueue
 	}
-	n := NewTask{ID: o.ID, Kind: kind, Queue: queue, Key: o.Key, Payload: payload, Priority: o.Priority, Delay: o.Delay}
-	if err := checkID(o.ID); err != nil {
-		return n, err
+	n := NewTask{ID: o.ID, Kind: kind, Queue: queue, Key: o.Key, Payload: payload, Meta: maps.Clone(o.Meta), Priority: o.Priority, Delay: o.Delay}
+	if len(n.Meta) == 0 {
+		n.Meta = nil
 	}
-	if err := checkName("kind", kind); err != nil {
-		return n, err
+	return n, n.check()
+}
+
+// check says what is wrong with a new task, as a client or its middleware made it.
+func (n *NewTask) check() error {
+	if err := checkID(n.ID); err != nil {
+		return err
 	}
-	if err := checkName("queue", queue); err != nil {
-		return n, err
+	if err := checkName("kind", n.Kind); err != nil {
+		return err
+	}
+	if err := checkName("queue", n.Queue); err != nil {
+		return err
 	}
 	switch {
-	case len(o.Key) > maxKey || o.Key != storable(o.Key, maxKey):
-		return n, invalid("key %.40q must be text of at most %d bytes", o.Key, maxKey)
-	case len(payload) > MaxPayload:
-		return n, invalid("payload has %d bytes, at most %d are kept: put it into a file and enqueue the file's name", len(payload), MaxPayload)
-	case o.Priority < math.MinInt32 || o.Priority > math.MaxInt32:
-		return n, invalid("priority %d must be from %d to %d", o.Priority, math.MinInt32, math.MaxInt32)
-	case o.Delay < 0:
-		return n, invalid("delay %v is negative: leave it out to begin at once", o.Delay)
-	case o.Delay > maxDelay:
-		return n, invalid("delay %v is longer than a hundred years: use less", o.Delay)
+	case len(n.Key) > maxKey || n.Key != storable(n.Key, maxKey):
+		return invalid("key %.40q must be text of at most %d bytes", n.Key, maxKey)
+	case len(n.Payload) > MaxPayload:
+		return invalid("payload has %d bytes, at most %d are kept: put it into a file and enqueue the file's name", len(n.Payload), MaxPayload)
+	case n.Priority < math.MinInt32 || n.Priority > math.MaxInt32:
+		return invalid("priority %d must be from %d to %d", n.Priority, math.MinInt32, math.MaxInt32)
+	case n.Delay < 0:
+		return invalid("delay %v is negative: leave it out to begin at once", n.Delay)
+	case n.Delay > maxDelay:
+		return invalid("delay %v is longer than a hundred years: use less", n.Delay)
 	}
-	return n, nil
+	return checkMeta(n.Meta)
 }

@@ -46,6 +46,8 @@ var (
 	// ErrRunning and ErrNotRunning mean that a command does not fit what the task does now.
 	ErrRunning    = errors.New("task: is running")
 	ErrNotRunning = errors.New("task: is not running")
+	// ErrNotEnded means that a task cannot be deleted, since it waits or runs: cancel it first.
+	ErrNotEnded = errors.New("task: has not ended")
 	// ErrTimeout is the cause of a context that ended with its kind's Timeout.
 	ErrTimeout = errors.New("task: timeout of the kind exceeded")
 	// ErrPayload means that a payload does not decode into the type of its kind, as [Handle] says. A

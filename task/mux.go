@@ -29,8 +29,10 @@ type entry struct {
 	handle Handler
 }
 
-// Use wraps every handler that is registered later, the first given outermost. It panics when there
-// is one already: that one would be left out without a word.
+// Use wraps every handler that is registered later, the first given outermost. A middleware is
+// called for every run, with its context and the run, of which [Run.Meta] has what [Client.Use] has
+// set; what it returns, or its panic, is taken for the handler's. Use panics when there is a handler
+// already: that one would be left out without a word.
 func (m *Mux) Use(middleware ...func(next Handler) Handler) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -98,6 +100,18 @@ func (m *Mux) Kinds() []string {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return slices.Sorted(maps.Keys(m.kinds))
+}
+
+// hasRetention reports whether a kind has a Retention of its own.
+func (m *Mux) hasRetention() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for _, e := range m.kinds {
+		if r := e.policy.retention; r.Succeeded > 0 || r.Failed > 0 || r.Cancelled > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *Mux) lookup(kind string) (*entry, bool) {

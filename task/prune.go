@@ -10,7 +10,8 @@ import (
 // pruner removes old ended tasks. One goroutine uses it.
 type pruner struct {
 	store     Store
-	retention time.Duration // 0 keeps them for ever
+	mux       *Mux
+	retention time.Duration // of tasks whose kind does not say it; 0 keeps them for ever
 	log       *slog.Logger
 	clock     steadyClock
 }
@@ -18,12 +19,12 @@ type pruner struct {
 // run removes what is old soon after the start, then now and then, and at no two workers at the
 // same moment, until ctx ends.
 func (p *pruner) run(ctx context.Context) {
-	if p.retention == 0 {
+	if p.retention == 0 && !p.mux.hasRetention() {
 		return
 	}
 	p.clock.read()
 	for wait := time.Minute; pause(ctx, wait/2+rand.N(wait)); wait = 10 * time.Minute {
-		for req := (PruneRequest{Age: p.retention, Clock: p.clock.read(), Max: 1000}); ; {
+		for req := (PruneRequest{Age: p.retention, KeepOthers: p.retention == 0, Clock: p.clock.read(), Max: 1000}); ; {
 			done, err := p.store.Prune(ctx, req)
 			if err != nil {
 				if ctx.Err() == nil {

@@ -12,6 +12,9 @@ type NewTask struct {
 	ID, Kind, Queue, Key string
 	// Payload is kept byte for byte.
 	Payload []byte
+	// Meta is kept as it is (rule 35). Where it is to be changed SetMeta does so: the map may be
+	// another task's too.
+	Meta map[string]string
 	// Priority: the higher number is claimed first. It has 32 bits with their sign, so a store of
 	// 64 may negate it.
 	Priority int
@@ -58,8 +61,9 @@ type KindClaim struct {
 	Kind string
 	// Max bounds the claim for this kind.
 	Max int
-	// Limits are copied to the runs.
-	Limits Limits
+	// Limits and Retention are copied to the runs.
+	Limits    Limits
+	Retention Retention
 }
 
 // Fence names a run that a worker believes to have.
@@ -218,6 +222,9 @@ type Query struct {
 	Status Status
 	// Kind, Queue and Key are the only ones wanted.
 	Kind, Queue, Key string
+	// Meta has pairs that a task must have, each of them, to be wanted. No index has them: a store
+	// reads the tasks that the other filters admit, from the newest on, until it has Limit.
+	Meta map[string]string
 	// After continues a listing: only the tasks that follow the one of this id, so older ones (rule
 	// 18).
 	After string
@@ -235,6 +242,8 @@ const (
 	VerbRetry Verb = "retry"
 	// VerbInterrupt makes a run hand over.
 	VerbInterrupt Verb = "interrupt"
+	// VerbDelete removes an ended task.
+	VerbDelete Verb = "delete"
 	// VerbPause keeps a queue's tasks from being claimed.
 	VerbPause Verb = "pause"
 	// VerbResume ends a pause.
@@ -296,8 +305,10 @@ func SortCounts(counts []Count) {
 
 // PruneRequest says what is old.
 type PruneRequest struct {
-	// Age is for how long a task must have ended.
-	Age time.Duration
+	// Age is for how long a task must have ended that has no Retention of its own (rule 37). With
+	// KeepOthers these are kept whatever their age is.
+	Age        time.Duration
+	KeepOthers bool
 	// Clock is the caller's clock; zero means that the store's alone counts. Where both are there,
 	// the one that is behind counts.
 	Clock time.Time

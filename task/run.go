@@ -56,6 +56,9 @@ func (r *Run) fence() Fence { return fenceOf(&r.task) }
 // ID is the task's.
 func (r *Run) ID() string { return r.task.ID }
 
+// Meta is the value of a key in the task's Meta, empty if there is none.
+func (r *Run) Meta(key string) string { return r.task.Meta[key] }
+
 // FencingToken is the run's number. It is higher in every later run of the task, so that a
 // handler's own conditional writes elsewhere ("where fence <= ?") can refuse those of a run that
 // was taken for dead and was not.

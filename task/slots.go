@@ -80,7 +80,7 @@ func (s *slots) wanted(mux *Mux) (most int, kinds []KindClaim) {
 			room = min(room, e.policy.concurrency-s.busy[name])
 		}
 		if room > 0 {
-			kinds = append(kinds, KindClaim{Kind: name, Max: room, Limits: e.policy.limits})
+			kinds = append(kinds, KindClaim{Kind: name, Max: room, Limits: e.policy.limits, Retention: e.policy.retention})
 		}
 	}
 	return most, kinds

@@ -10,7 +10,7 @@ func TestSteadyClock_BelievesALeapAsSlowlyAsItIsFar(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var off time.Duration
 		c := steadyClock{wall: func() time.Time { return time.Now().Round(0).Add(off) }}
-		ahead := func() time.Duration { return c.read().Sub(time.Now()) }
+		ahead := func() time.Duration { return time.Until(c.read()) }
 		const week = 7 * 24 * time.Hour
 		if got := ahead(); got != 0 {
 			t.Errorf("at first it is %v ahead", got)

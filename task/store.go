@@ -105,6 +105,19 @@ import "context"
 //     state, of its unresponsive handlers and of the kinds that it has paused.
 //  34. Count needs no more memory than the lines that its query wants: others are added up as they
 //     are read, and none is lost. Its digest is that of all lines.
+//  35. A task's Meta is kept byte for byte, and comes with the task wherever a store hands it out. It
+//     is no part of what rule 32 compares: adding a task again with another Meta is a repetition, and
+//     changes nothing. A query's Meta admits the tasks that have each of its pairs, with exactly
+//     that value.
+//  36. Delete removes an ended task with all that belongs to it, and no other: it is ErrNotEnded for
+//     one that waits or runs, and ErrNotFound from then on. The id is free again: adding it makes a
+//     new task, which has nothing of the old one. Of a Delete that meets a Retry or a Prune one
+//     comes first, and the other finds what that has left.
+//  37. The kind's Retention is copied to the run at the claim, as the limits are. The end of that run
+//     gives the task what it says for its status, whoever records it: from then on Prune removes the
+//     task that long after its end by the same clock, or never where it is negative, whatever Age
+//     is. What has none (0), and what was cancelled while it waited, goes by Age. A Retry takes it
+//     away.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
 	// 2, 21, 32). All that are not left out are recorded together; after an error, all or none. A task may
@@ -144,13 +157,14 @@ type Store interface {
 	// that does not exist.
 	Log(ctx context.Context, id string) ([]byte, error)
 
-	// Control does what a person asks for (rules 22 to 25). Doing it again is nil, unless it is
+	// Control does what a person asks for (rules 22 to 25, 36). Doing it again is nil, unless it is
 	// said otherwise:
 	//
 	//   - Cancel: ErrAlreadyFinished for a task that has succeeded or failed.
 	//   - Retry: ErrRunning, and ErrAlreadyFinished for a task that has succeeded; ErrKeyBusy when
 	//     another unfinished task has its key by now.
 	//   - Interrupt: ErrNotRunning.
+	//   - Delete: ErrNotEnded, and ErrNotFound when it is done again.
 	//   - all of a task: ErrNotFound.
 	Control(ctx context.Context, cmd Command) error
 

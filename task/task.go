@@ -9,7 +9,7 @@ import (
 // changes nothing. It is not made to be encoded as JSON: for that, package httpapi has a view of it,
 // NewTask, which is also what the program prints.
 type Task struct {
-	// ID is a UUID, version 7, made by the client that enqueued the task.
+	// ID is a UUID: of version 7, unless who enqueued the task has chosen another one.
 	ID string
 	// Kind names the handler.
 	Kind string
@@ -19,6 +19,8 @@ type Task struct {
 	Key string
 	// Payload is what the handler is given: JSON when it came through a Kind or the program.
 	Payload []byte
+	// Meta is what came with the task beside its payload, nil for nothing: see EnqueueOptions.Meta.
+	Meta map[string]string
 	// Priority: the higher number is claimed first. Priority is strict, so that a
 	// steady stream of high ones starves the low ones.
 	Priority int

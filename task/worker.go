@@ -43,7 +43,9 @@ type WorkerConfig struct {
 	Poll time.Duration
 	// Queues are the only ones that the worker takes tasks from. None means every queue.
 	Queues []string
-	// Retention is for how long ended tasks are kept. 0 means 7 days, -1 for ever.
+	// Retention is for how long ended tasks are kept whose Kind does not say it. 0 means 7 days, -1
+	// for ever. A worker removes the tasks of all kinds and queues, so where several have another
+	// Retention the shortest counts.
 	Retention time.Duration
 	// Observe, if set, is told when a run begins and when its end has been written, also that of a
 	// dead worker's run which this worker has recorded: for metrics and traces. It is called by
@@ -129,7 +131,7 @@ func newWorker(cfg WorkerConfig) *Worker {
 		slots: &w.slots, runs: &w.runs, beats: &w.beats, pauses: &w.pauses, start: w.start, kick: make(chan struct{}, 1)}
 	w.watcher = watcher{store: w.store, poll: poll, log: log, beats: &w.beats, observer: &w.observer,
 		nudge: w.claims.nudge, gone: make(chan struct{}, 1)}
-	w.pruner = pruner{store: w.store, retention: max(0, cmp.Or(cfg.Retention, 7*24*time.Hour)), log: log}
+	w.pruner = pruner{store: w.store, mux: w.mux, retention: max(0, cmp.Or(cfg.Retention, 7*24*time.Hour)), log: log}
 	w.pool = newPool(w.run)
 	return w
 }

@@ -168,7 +168,7 @@ func TestFullDisk_AStoreThatCannotBeWrittenIsRefusedWithWhatMustBeWritable(t *te
 	} {
 		cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", script, program(t), dir}, args...)...)
 		cmd.SysProcAttr = attr
-		const want = "and the directory must be writable for this user"
+		const want = "must be writable for this user"
 		if out, err := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != 1 || !bytes.Contains(out, []byte(want)) {
 			t.Errorf("lastcall %q: %v, want exit code 1 with %q:\n%s", args, err, want, out)
 		}

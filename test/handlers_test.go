@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/lastcall-go/lastcall/task"
@@ -63,7 +62,11 @@ func (p *workerProgram) mux() *task.Mux {
 func (p *workerProgram) mortal(ctx context.Context, r *task.Run, a work) error {
 	fmt.Printf("begun task=%s\n", r.ID())
 	if pause(ctx, a.Pace) && a.Poison {
-		return errors.Join(syscall.Kill(os.Getpid(), syscall.SIGKILL), errors.New("still alive"))
+		self, err := os.FindProcess(os.Getpid())
+		if err == nil {
+			err = self.Kill()
+		}
+		return errors.Join(err, errors.New("still alive"))
 	}
 	return ctx.Err()
 }

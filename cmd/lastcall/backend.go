@@ -32,6 +32,7 @@ type backend interface {
 	Cancel(ctx context.Context, id string) error
 	Retry(ctx context.Context, id string) error
 	Interrupt(ctx context.Context, id string) error
+	Delete(ctx context.Context, id string) error
 	Pause(ctx context.Context, queue string) error
 	Resume(ctx context.Context, queue string) error
 }
@@ -170,13 +171,15 @@ func aboutTask(id string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, task.ErrNotFound):
-		hint = `"lastcall list" shows the tasks that there are; ended ones are removed after a week`
+		hint = `"lastcall list" shows the tasks that there are; ended ones are removed after a while`
 	case errors.Is(err, task.ErrAlreadyFinished):
 		hint = `it has ended: "lastcall show" says how`
 	case errors.Is(err, task.ErrNotRunning):
 		hint = `only a running task can be interrupted: "lastcall show" says what this one waits for`
 	case errors.Is(err, task.ErrRunning):
 		hint = `"lastcall interrupt" makes it hand over, "lastcall cancel" ends it`
+	case errors.Is(err, task.ErrNotEnded):
+		hint = `"lastcall cancel" ends it, then it can be deleted`
 	case errors.Is(err, task.ErrKeyBusy):
 		hint = `"lastcall list --key" shows the unfinished task that has its key`
 	default:

@@ -46,7 +46,7 @@ type config struct {
 	Grace time.Duration `yaml:"grace"`
 	// Concurrency bounds how many tasks run at once.
 	Concurrency int `yaml:"concurrency"`
-	// Retention is for how long ended tasks are kept; 0 if nothing is said.
+	// Retention is for how long ended tasks are kept whose kind does not say it; 0 if nothing is said.
 	Retention time.Duration `yaml:"retention"`
 	// KnownKindsOnly refuses tasks of kinds that no running worker knows.
 	KnownKindsOnly bool `yaml:"knownKindsOnly"`

@@ -24,7 +24,8 @@ func TestConfig_TheExampleConfigurationIsReadable(t *testing.T) {
 	if err == nil {
 		err = c.complete()
 	}
-	if err != nil || c.DemoKinds || c.Listen != defaultListen || c.Grace != 30*time.Second || len(c.programs) != 1 || c.programs[0].Timeout != 10*time.Minute {
+	if err != nil || c.DemoKinds || c.Listen != defaultListen || c.Grace != 30*time.Second || len(c.programs) != 1 || c.programs[0].Timeout != 10*time.Minute ||
+		c.Retention != 7*24*time.Hour || c.programs[0].Retention.Failed != 30*24*time.Hour {
 		t.Errorf("%+v, %v", c, err)
 	}
 }

@@ -41,12 +41,21 @@ type kindConfig struct {
 	Retry retryConfig `yaml:"retry"`
 	// MaxCrashes is how many times a run may be killed from outside; -1 is no end.
 	MaxCrashes *int `yaml:"maxCrashes"`
+	// Retention is for how long its ended tasks are kept, where that is not as long as others.
+	Retention retentionConfig `yaml:"retention"`
 	// User is who it runs as: a name, a UID, or UID:GID. Only for a server of root's.
 	User string `yaml:"user"`
 	// Limits bound what a run may use.
 	Limits limitsConfig `yaml:"limits"`
 	// HostPID leaves it in the PID namespace of the server.
 	HostPID bool `yaml:"hostPid"`
+}
+
+// retentionConfig is for how long ended tasks are kept, by their status.
+type retentionConfig struct {
+	Succeeded *time.Duration `yaml:"succeeded"`
+	Failed    *time.Duration `yaml:"failed"`
+	Cancelled *time.Duration `yaml:"cancelled"`
 }
 
 // envConfig says what a program finds in its environment.
@@ -119,6 +128,11 @@ func (c *checker) kind(k kindConfig) execkind.Kind {
 		KillAfter:   c.duration("killAfter", k.KillAfter, defaultKillAfter, 10*time.Millisecond, time.Hour, "a stop will hardly leave that much"),
 		Backoff:     c.duration("retry.backoff", k.Retry.Backoff, defaultBackoff, 10*time.Millisecond, 24*time.Hour, "it also doubles with each attempt"),
 		Permanent:   k.Retry.PermanentExitCodes,
+		Retention: task.Retention{
+			Succeeded: c.retention("succeeded", k.Retention.Succeeded),
+			Failed:    c.retention("failed", k.Retention.Failed),
+			Cancelled: c.retention("cancelled", k.Retention.Cancelled),
+		},
 	}
 	// What the worker would refuse later, in its own words.
 	if _, err := (task.Kind[json.RawMessage]{Name: c.name}).Prepare(json.RawMessage("null"), nil); err != nil {
@@ -173,6 +187,11 @@ func (c *checker) duration(key string, d *time.Duration, def, least, most time.D
 		c.wrong(key, "%v is more than %s: %s", *d, spoken(most), why)
 	}
 	return *d
+}
+
+// retention checks for how long tasks of a status are kept.
+func (c *checker) retention(status string, d *time.Duration) time.Duration {
+	return c.duration("retention."+status, d, 0, minRetention, maxDelay, "use that, it will do")
 }
 
 // spoken is a round duration as people say it.

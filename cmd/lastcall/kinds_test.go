@@ -38,6 +38,7 @@ kinds:
     killAfter: 3s
     retry: {maxAttempts: -1, backoff: 2s, permanentExitCodes: [64, 65]}
     maxCrashes: 7
+    retention: {succeeded: 24h, failed: 720h}
     limits: {memory: 256Mi, cpu: 500m, pids: 100}
     hostPid: true
 `)
@@ -55,6 +56,9 @@ kinds:
 	if k.Queue != "images" || k.Concurrency != 4 || k.Timeout != 10*time.Minute || k.OnStop != task.InterruptOnStop || k.KillAfter != 3*time.Second ||
 		k.MaxAttempts != -1 || k.Backoff != 2*time.Second || !slices.Equal(k.Permanent, []int{64, 65}) || k.MaxCrashes != 7 {
 		t.Errorf("%+v", k)
+	}
+	if want := (task.Retention{Succeeded: 24 * time.Hour, Failed: 720 * time.Hour}); k.Retention != want {
+		t.Errorf("retention %+v", k.Retention)
 	}
 	if want := (confine.Limits{Memory: 256 << 20, CPU: 500, PIDs: 100}); k.Limits != want || !k.HostPID || k.User != nil {
 		t.Errorf("limits %+v, host PID %v, user %+v", k.Limits, k.HostPID, k.User)
@@ -129,6 +133,8 @@ func TestKinds_EveryProblemOfAKindIsToldWithItsLineAndWhatToDo(t *testing.T) {
 		"exec: [./good.sh]\n    killAfter: 48h":                             "is more than 1h: a stop will hardly leave that much",
 		"exec: [./good.sh]\n    concurrency: 0":                             ":5: kind k: concurrency: 0: use a positive number, or leave it out",
 		"exec: [./good.sh]\n    concurrency: many":                          ":5: many is no whole number",
+		"exec: [./good.sh]\n    retention: {failed: 1s}":                    "retention.failed: 1s is less than 1m0s",
+		"exec: [./good.sh]\n    retention: {done: 1h}":                      "unknown key",
 		"exec: [./good.sh]\n    maxCrashes: 0":                              "use a positive number, or -1 for no end",
 		"exec: [./good.sh]\n    maxCrashes: 9999999":                        "is that meant?",
 		"exec: [./good.sh]\n    queue: a b":                                 ":5: kind k: queue: queue \"a b\" may have only letters",

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +58,9 @@ func printStory(w io.Writer, t httpapi.Task, now time.Time) error {
 	add("kind", "%s, queue %s, priority %d", t.Kind, t.Queue, t.Priority)
 	if t.Key != "" {
 		add("key", "%s", t.Key)
+	}
+	for _, key := range slices.Sorted(maps.Keys(t.Meta)) {
+		add("meta", "%s=%s", key, t.Meta[key])
 	}
 	add("status", "%s since %s, %s ago", statusWord(t.Status, t.Reason), local(t.Since), ago(t.Since, now))
 	add("created", "%s %s", local(t.CreatedAt), t.CreatedAt.Local().Format("MST"))

@@ -46,17 +46,23 @@ func (h handler) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // WithAttrs implements slog.Handler.
-func (h handler) WithAttrs(attrs []slog.Attr) (with slog.Handler) {
-	defer h.recovered("WithAttrs")
-	with = h // in place of what panics
-	return handler{h.Handler.WithAttrs(attrs), h.out, h.told}
+func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	with := h // in place of what panics
+	h.guarded("WithAttrs", func() { with.Handler = h.Handler.WithAttrs(attrs) })
+	return with
 }
 
 // WithGroup implements slog.Handler.
-func (h handler) WithGroup(name string) (with slog.Handler) {
-	defer h.recovered("WithGroup")
-	with = h
-	return handler{h.Handler.WithGroup(name), h.out, h.told}
+func (h handler) WithGroup(name string) slog.Handler {
+	with := h
+	h.guarded("WithGroup", func() { with.Handler = h.Handler.WithGroup(name) })
+	return with
+}
+
+// guarded calls f, which may panic.
+func (h handler) guarded(what string, f func()) {
+	defer h.recovered(what)
+	f()
 }
 
 // recovered is deferred, and prints a panic beside what was to be logged.

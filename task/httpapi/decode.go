@@ -64,7 +64,7 @@ func notJSON(err error, otherwise string) error {
 }
 
 // newTaskNames are what a submit may have.
-var newTaskNames = []string{"id", "kind", "payload", "queue", "key", "priority", "delay"}
+var newTaskNames = []string{"id", "kind", "payload", "queue", "key", "priority", "delay", "meta"}
 
 // ParseNewTask reads a task as a line of POST /v1/tasks/batch has it, for who keeps tasks in files,
 // and is as strict: names are exact and come once, nothing follows the object, and a text is one. An
@@ -113,7 +113,7 @@ func newTask(m map[string]json.RawMessage, waiting map[string]string) (task.NewT
 	)
 	err := errors.Join(
 		text(m, "kind", &kind), text(m, "id", &opt.ID), text(m, "queue", &opt.Queue), text(m, "key", &opt.Key),
-		text(m, "delay", &delay), whole(m, "priority", &opt.Priority))
+		text(m, "delay", &delay), whole(m, "priority", &opt.Priority), texts(m, "meta", &opt.Meta))
 	if err != nil {
 		return task.NewTask{}, err
 	}
@@ -144,6 +144,43 @@ func text(m map[string]json.RawMessage, name string, into *string) error {
 	}
 	*into = *s
 	return nil
+}
+
+// texts reads a member that is an object of texts, if it is there.
+func texts(m map[string]json.RawMessage, name string, into *map[string]string) error {
+	raw, ok := m[name]
+	if !ok {
+		return nil
+	}
+	pairs, err := members(raw)
+	if err != nil {
+		return problem("invalid", "%q is %.40s: give an object whose values are texts, each name once, or leave it out", name, raw)
+	}
+	*into = make(map[string]string, len(pairs))
+	for key, value := range pairs {
+		var s *string
+		if err := json.Unmarshal(value, &s); err != nil || s == nil {
+			return problem("invalid", "%.40q in %q is %.40s: give a text", key, name, value)
+		}
+		(*into)[key] = *s
+	}
+	return nil
+}
+
+// pairs reads a list's parameter meta, which is given once for each pair.
+func pairs(given []string) (map[string]string, error) {
+	meta := make(map[string]string, len(given))
+	for _, pair := range given {
+		if pair == "" && len(given) == 1 {
+			continue // as a form has it that was not filled in
+		}
+		key, value, ok := strings.Cut(pair, "=")
+		if _, twice := meta[key]; !ok || key == "" || twice {
+			return nil, problem("invalid", "meta is %.80q: give key=value, and each key once", pair)
+		}
+		meta[key] = value
+	}
+	return meta, nil
 }
 
 // halfCharacter reports whether a text of JSON names a surrogate alone: package json makes the same
@@ -193,6 +230,13 @@ func whole(m map[string]json.RawMessage, name string, into *int) error {
 func decodeQuery(v url.Values) (task.Query, error) {
 	q := task.Query{Limit: defaultPage}
 	for name, values := range v {
+		if name == "meta" {
+			var err error
+			if q.Meta, err = pairs(values); err != nil {
+				return q, err
+			}
+			continue
+		}
 		if len(values) != 1 {
 			return q, problem("invalid", "%.40q is given %d times: give it once", name, len(values))
 		}
@@ -228,7 +272,7 @@ func decodeQuery(v url.Values) (task.Query, error) {
 			}
 			q.Limit = n
 		default:
-			return q, problem("invalid", "%.40q is not known: a list takes status, kind, queue, key, limit, after", name)
+			return q, problem("invalid", "%.40q is not known: a list takes status, kind, queue, key, meta, limit, after", name)
 		}
 	}
 	return q, nil

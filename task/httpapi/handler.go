@@ -22,6 +22,9 @@ import (
 type Config struct {
 	// Store is where the tasks are; it stays the caller's to close, after the server has ended.
 	Store task.Store
+	// Use is middleware for what is submitted, as [task.Client.Use] takes it. Its context is that of the
+	// request, so that a trace's id goes from there into the task's Meta.
+	Use []func(next task.EnqueueFunc) task.EnqueueFunc
 	// Addr is where the server listens, as its listener says. On a loopback address only names of
 	// this machine are accepted as the Host of a request. Nil means such an address.
 	Addr net.Addr
@@ -101,6 +104,7 @@ func New(cfg Config) (*Handler, error) {
 		sameOrigin: http.NewCrossOriginProtection(),
 		beat:       streamBeat, reading: streamPatience,
 	}
+	h.client.Use(cfg.Use...)
 	if h.stopping == nil {
 		h.stopping = func(context.Context) <-chan struct{} { return nil }
 	}

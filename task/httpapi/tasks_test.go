@@ -145,7 +145,7 @@ func TestProblem_ARequestThatCannotBeServedIsAProblemThatSaysWhatToDo(t *testing
 		{"POST", "/v1/queues/a%20b/pause", "", "invalid", "only letters"},
 		{"GET", "/v1/task", "", "no-such-route", "/v1/openapi.json"},
 		{"GET", "/", "", "no-such-route", "/v1/openapi.json"},
-		{"DELETE", "/v1/tasks/" + someID, "", "method-not-allowed", "use GET, HEAD"},
+		{"PUT", "/v1/tasks/" + someID, "", "method-not-allowed", "use DELETE, GET, HEAD"},
 		{"PUT", "/v1/tasks", "{}", "method-not-allowed", "use GET, HEAD, POST"},
 		{"GET", "/v1/tasks/" + someID + "/cancel", "", "method-not-allowed", "use POST"},
 	} {

@@ -30,6 +30,7 @@ func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 			q.Kind != "" && t.Kind != q.Kind ||
 			q.Queue != "" && t.Queue != q.Queue ||
 			q.Key != "" && t.Key != q.Key ||
+			!storekit.HasMeta(t.Meta, q.Meta) ||
 			after != nil && newestFirst(t, after) <= 0 {
 			continue
 		}
@@ -128,7 +129,11 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.PruneRep
 	}
 	var old []*task.Task
 	for _, t := range s.tasks {
-		if t.Status.Ended() && !t.Finished.After(now.Add(-req.Age)) {
+		over := !req.KeepOthers && !t.Finished.After(now.Add(-req.Age))
+		if expires, own := s.expires[t.ID]; own {
+			over = !expires.IsZero() && !expires.After(now)
+		}
+		if t.Status.Ended() && over {
 			old = append(old, t)
 		}
 	}
@@ -139,9 +144,7 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.PruneRep
 	for _, t := range old[:min(len(old), req.Max)] {
 		pruned.Tasks++
 		pruned.Next = t.ID
-		delete(s.tasks, t.ID)
-		delete(s.history, t.ID)
-		delete(s.logs, t.ID)
+		s.remove(t.ID)
 	}
 	if pruned.Tasks == len(old) {
 		pruned.Next = "" // otherwise any text: the next call finds the others without it

@@ -22,13 +22,13 @@ type statements struct {
 	Claim, Poll, Promote                                                        string
 	FinishRuns, Verdicts, Poison, SaveRuns                                      string
 	Pause, Resume, CommandRun, CancelWaiting, RetryWaiting                      string
-	RetryEnded, Place                                                           string
+	RetryEnded, DeleteEnded, Place                                              string
 	RegisterWorker, Beat, LockWorker, RaiseEpoch, HeldRuns, RemoveStoppedWorker string
 	Workers, MarkDead, MarkedDead, RemoveDeadWorker                             string
 	RecordSession, WithdrawSession, SessionSettings                             string
 	ReadPicked, PickHeld, CreatedOf, KindsOfQueue                               string
 	History, Log, Count                                                         string
-	Prune, RemoveGoneWorkers, CompactCounts, Bloat                              string
+	Prune, PruneExpired, RemoveGoneWorkers, CompactCounts, Bloat                string
 	// FinishRun is FinishRuns for one that is waited for. SaveRunTx is SaveRun for a transaction of
 	// the caller's, until whose end other changes of the run pass it over.
 	FinishRun, SaveRun, SaveRunTx string

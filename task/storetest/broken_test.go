@@ -358,6 +358,9 @@ var breaches = map[string]func(b *broken){
 		}
 	},
 	"33": func(b *broken) { eachBeat(b, func(beat *task.Beat) { beat.Unresponsive = nil }) },
+	"35": losesMeta,
+	"36": keepsTheLog,
+	"37": forgetsRetention,
 }
 
 func eachBeat(b *broken, alter func(beat *task.Beat)) {

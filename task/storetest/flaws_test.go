@@ -18,6 +18,93 @@ import (
 
 // flaws have for each case, by what it says, a store that it has to catch.
 var flaws = map[string]func(b *broken){
+	"what has ended is kept as long as its run's kind says for its status, whatever Age is": func(b *broken) {
+		inner := b.prune
+		b.prune = func(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
+			req.KeepOthers = false
+			return inner(ctx, req)
+		}
+	},
+	"the retention goes with the run, to whoever records its end, and a later run has its own": func(b *broken) {
+		inner := b.claim
+		first := make(map[string]task.Retention)
+		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+			waiting, err := b.Store.Find(ctx, task.Query{})
+			if err != nil {
+				return nil, err
+			}
+			for _, w := range waiting { // its first run's
+				if w.Status.Claimable() && len(req.Kinds) > 0 {
+					if keep, ok := first[w.ID]; ok {
+						req.Kinds[0].Retention = keep
+					}
+				}
+			}
+			got, err := inner(ctx, req)
+			for _, g := range got {
+				first[g.ID] = req.Kinds[0].Retention
+			}
+			return got, err
+		}
+	},
+	"Delete removes all of an ended task, and its id makes a new one": func(b *broken) {
+		inner := b.control
+		b.control = func(ctx context.Context, cmd task.Command) error {
+			err := inner(ctx, cmd)
+			if cmd.Verb == task.VerbDelete && errors.Is(err, task.ErrNotEnded) { // what waits goes too
+				if err := inner(ctx, task.Command{Verb: task.VerbCancel, Task: cmd.Task}); err != nil {
+					return err
+				}
+				return inner(ctx, cmd)
+			}
+			return err
+		}
+	},
+	"a delete that meets a retry, a pruning and another delete leaves all of the task or nothing": func(b *broken) {
+		inner := b.control
+		b.control = func(ctx context.Context, cmd task.Command) error {
+			err := inner(ctx, cmd)
+			if cmd.Verb == task.VerbDelete && errors.Is(err, task.ErrNotFound) {
+				return nil // it is gone, after all
+			}
+			return err
+		}
+	},
+	"a task that is added again with another Meta keeps its own": func(b *broken) {
+		add, find := b.add, b.find
+		newest := make(map[string]map[string]string)
+		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
+			for _, n := range tasks {
+				newest[n.ID] = n.Meta
+			}
+			return add(ctx, tasks)
+		}
+		b.find = func(ctx context.Context, q task.Query) ([]task.Task, error) {
+			found, err := find(ctx, q)
+			for i := range found {
+				found[i].Meta = newest[found[i].ID]
+			}
+			return found, err
+		}
+	},
+	"a query's Meta admits the tasks that have each of its pairs, whatever else is asked for": func(b *broken) {
+		inner := b.find
+		b.find = func(ctx context.Context, q task.Query) ([]task.Task, error) {
+			if len(q.Meta) < 2 {
+				return inner(ctx, q)
+			}
+			var all []task.Task
+			for key, value := range q.Meta { // one of them will do
+				q.Meta = map[string]string{key: value}
+				found, err := inner(ctx, q)
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, found...)
+			}
+			return all, nil
+		}
+	},
 	"one task in each of many queues: claims of a few take them in their order, and none is empty before the last": func(b *broken) {
 		inner, queue := b.claim, 0
 		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) { // from one queue after the other
@@ -275,7 +362,7 @@ func TestSuite_ACaseCatchesTheStoreThatItIsFor(t *testing.T) {
 	for _, r := range slices.Concat(groups...) {
 		cases[r.says] = r
 	}
-	for _, r := range slices.Concat(suspectRules, orderRules, batchRules, meetRules) {
+	for _, r := range slices.Concat(metaRules[1:], deleteRules, retentionRules, suspectRules, orderRules, batchRules, meetRules) {
 		if flaws[r.says] == nil && suspectFlaws[r.says] == nil {
 			t.Errorf("rule %s (%s) has no store that it catches", r.numbers, r.says)
 		}

@@ -56,8 +56,9 @@ var txRules = []txRule{
 	{"what is added exists when the transaction commits, and not before", "a task must not run before the rows that it is about are there", func(t *txT) {
 		t.join("w")
 		tx := t.begin()
-		id := t.addIn(tx)
-		if t.exists(id) {
+		odd := map[string]string{"tenant": `{"a\\b", c}`, "none": ""}
+		plain, id := t.addIn(tx), t.addIn(tx, func(n *task.NewTask) { n.Meta = odd })
+		if t.exists(id) || t.exists(plain) {
 			t.Error("it is there before the commit")
 		}
 		if got := t.claim("w", 10); len(got) != 0 {
@@ -65,9 +66,12 @@ var txRules = []txRule{
 		}
 		t.commit(tx)
 		t.store.Wake()
-		if got := t.claim("w", 10); len(got) != 1 || got[0].ID != id {
-			t.Errorf("claimed %v after the commit, want %s", ids(got), id)
+		got := t.claim("w", 10)
+		if !slices.Equal(ids(got), []string{plain, id}) {
+			t.Fatalf("claimed %v after the commit, want %s and %s", ids(got), plain, id)
 		}
+		t.sameMeta("claimed after the commit", got[0], nil)
+		t.sameMeta("claimed after the commit", got[1], odd)
 	}},
 	{"what is added in a transaction that is rolled back never existed", "a task about rows that are not there cannot be done", func(t *txT) {
 		t.join("w")

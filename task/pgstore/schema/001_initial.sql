@@ -16,7 +16,7 @@ create table @.tasks (
 	batch           uuid,
 	schedule        text collate "C",
 	concurrency_key text collate "C",
-	meta            jsonb
+	meta            jsonb -- an object of texts; null: none
 );
 create index tasks_created on @.tasks (created);
 create index tasks_kind on @.tasks (kind, created);
@@ -36,7 +36,7 @@ create table @.ready (
 	queue            text collate "C" not null,
 	key              text collate "C",
 	concurrency_key  text collate "C",
-	payload          bytea, -- null: tasks has it
+	payload          bytea, -- null: tasks has it, and the meta if there is any
 	last_run         bigint,
 	runs             integer,
 	attempts         integer,
@@ -79,6 +79,9 @@ create table @.running (
 	max_attempts      integer not null,
 	max_crashes       integer not null,
 	max_interruptions integer not null,
+	keep_succeeded    bigint, -- microseconds from an end; -1: for ever; null: as others
+	keep_failed       bigint,
+	keep_cancelled    bigint,
 	runs              integer not null,
 	last_run          bigint,
 	attempts          integer,
@@ -102,6 +105,7 @@ create table @.ended (
 	created          timestamptz not null,
 	task             uuid not null,
 	ended            timestamptz not null default now(),
+	expires          timestamptz, -- when it is to be removed, or infinity; null: as others
 	started          timestamptz,
 	run              bigint,
 	worker           uuid,
@@ -125,6 +129,7 @@ create table @.ended (
 	check (status in ('succeeded', 'failed', 'cancelled'))
 );
 create index ended_at on @.ended (ended);
+create index ended_expires on @.ended (expires) where expires is not null;
 create index ended_unsuccessful on @.ended (status, created) where status <> 'succeeded';
 create index ended_unsuccessful_kind on @.ended (status, kind, created) where status <> 'succeeded';
 
@@ -229,7 +234,7 @@ create table @.counts (
 -- open transaction; then it tries the tasks one by one to find those that are concerned, and records
 -- the others. It is a function because one has its own settings, whatever those of the caller's
 -- session are, and can undo an error without the caller's transaction.
-create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[], routes bigint[], priorities integer[], delays bigint[], payloads bytea[], inline integer)
+create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[], routes bigint[], priorities integer[], delays bigint[], payloads bytea[], metas text[], inline integer)
 	returns table (place integer, holder uuid, existed boolean, conflict boolean, busy boolean)
 	language plpgsql set lock_timeout = '100ms' set search_path = pg_catalog, pg_temp
 	set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
@@ -252,16 +257,16 @@ begin
 				order by a.kind, a.key, a.n
 				on conflict do nothing returning task
 			), added as (
-				insert into @.tasks (id, kind, queue, key, route, priority, run_at, payload)
-				select a.id, a.kind, a.queue, a.key, a.route, coalesce(a.priority, 0), case when a.delay > 0 then now() + a.delay * interval '1 microsecond' end, a.payload
+				insert into @.tasks (id, kind, queue, key, route, priority, run_at, payload, meta)
+				select a.id, a.kind, a.queue, a.key, a.route, coalesce(a.priority, 0), case when a.delay > 0 then now() + a.delay * interval '1 microsecond' end, a.payload, a.meta::jsonb
 				from (select unnest(ids) as id, unnest(kinds) as kind, unnest(queues) as queue, unnest(keys) as key, unnest(routes) as route,
-					unnest(priorities) as priority, unnest(delays) as delay, unnest(payloads) as payload, unnest(left_out) as left_out) a
+					unnest(priorities) as priority, unnest(delays) as delay, unnest(payloads) as payload, unnest(metas) as meta, unnest(left_out) as left_out) a
 				where (select count(*) from taken) >= 0 -- all keys are taken before the first task is recorded
 					and a.left_out is not true and (a.key is null or a.id in (select t.task from taken t))
-				returning tasks.id, tasks.kind, tasks.queue, tasks.key, tasks.route, tasks.priority, tasks.run_at, tasks.payload
+				returning tasks.id, tasks.kind, tasks.queue, tasks.key, tasks.route, tasks.priority, tasks.run_at, tasks.payload, tasks.meta is null as plain
 			), into_ready as (
 				insert into @.ready (id, kind, queue, key, route, sort_priority, payload)
-				select a.id, a.kind, a.queue, a.key, a.route, ~a.priority, case when length(a.payload) <= inline then a.payload end from added a where a.run_at is null
+				select a.id, a.kind, a.queue, a.key, a.route, ~a.priority, case when a.plain and length(a.payload) <= inline then a.payload end from added a where a.run_at is null
 			), into_delayed as (
 				insert into @.delayed (id, run_at, kind, queue, key, route, sort_priority)
 				select a.id, a.run_at, a.kind, a.queue, a.key, a.route, ~a.priority from added a where delays is not null and a.run_at is not null
@@ -334,7 +339,7 @@ end $$;
 -- distinct values of created it expects more rows. 200 is what it assumes of the union in any case.
 alter table @.tasks alter column created set (n_distinct = 200);
 create view @.task_records as
-select t.id, t.kind, t.queue, t.key, t.priority, s.status, s.reason, coalesce(s.error, l.error) as error, t.created,
+select t.id, t.kind, t.queue, t.key, t.meta, t.priority, s.status, s.reason, coalesce(s.error, l.error) as error, t.created,
 	coalesce(s.since, t.created) as since, coalesce(s.run_at, t.run_at) as run_at, coalesce(s.started, l.started) as started, s.finished,
 	s.run, coalesce(s.runs, 0) as runs,
 	coalesce(case when s.status = 'running' and k.run = s.run then k.attempts else s.attempts end, 0) as attempts,

@@ -1,7 +1,7 @@
 -- name: ReadPicked
 -- Reads the tasks whose ids a part named p has picked. Of an array the planner expects few
 -- elements, so each row is found by its key.
-select t.id, t.kind, t.queue, coalesce(t.key, ''), t.payload, t.priority,
+select t.id, t.kind, t.queue, coalesce(t.key, ''), t.payload, coalesce(t.meta::text, ''), t.priority,
 	case when e.task is not null then e.status when r.task is not null then 'running' when q.queued then 'queued' else 'interrupted' end,
 	coalesce(r.reason, q.reason, ''), case when e.started is not null then coalesce(e.error, '') else coalesce(l.error, '') end,
 	t.created, coalesce(e.ended, r.started, q.since, t.created), coalesce(q.run_at, t.run_at, t.created), coalesce(r.started, e.started, l.started),

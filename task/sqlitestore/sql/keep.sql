@@ -21,7 +21,11 @@ select '', queue, '', 0, 0, 0 from paused
 
 -- name: EndedFirst
 select e.task, e.status, t.queue, t.kind from ended e join tasks t on t.n = e.task
-where e.ended <= ?1 order by e.ended, e.task limit ?2
+where e.expires is null and e.ended <= ?1 order by e.ended, e.task limit ?2
+
+-- name: ExpiresFirst
+select e.task, e.status, t.queue, t.kind from ended e join tasks t on t.n = e.task
+where e.expires is not null and e.expires <= ?1 order by e.expires, e.task limit ?2
 
 -- name: PruneRuns
 delete from runs where task in (select value from json_each(?))

@@ -39,6 +39,8 @@ type Kind struct {
 	Timeout                 time.Duration
 	OnStop                  task.OnStop
 	MaxAttempts, MaxCrashes int
+	// Retention is that of task.Kind.
+	Retention task.Retention
 	// Backoff is the wait after the first failed attempt; it doubles with each one, up to five
 	// minutes or itself. It is also the wait after exit code 75.
 	Backoff time.Duration
@@ -64,7 +66,7 @@ func (r *Runner) Register(m *task.Mux, k Kind) {
 	}
 	kind := task.Kind[json.RawMessage]{
 		Name: k.Name, Queue: k.Queue, Timeout: k.Timeout, Concurrency: k.Concurrency, OnStop: k.OnStop,
-		MaxAttempts: k.MaxAttempts, MaxCrashes: k.MaxCrashes, Backoff: backoff(k.Backoff),
+		MaxAttempts: k.MaxAttempts, MaxCrashes: k.MaxCrashes, Backoff: backoff(k.Backoff), Retention: k.Retention,
 	}
 	task.Handle(m, kind, func(ctx context.Context, run *task.Run, payload json.RawMessage) error {
 		return r.handle(ctx, run, k, payload)
