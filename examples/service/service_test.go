@@ -99,8 +99,10 @@ func TestService_KilledPrintsEachLabelOnce(t *testing.T) {
 	for range 2 {
 		before := load.done.Load()
 		await(t, "orders are done", func() bool { return load.done.Load() > before+4 })
+		release := holdCheckpoints(t, database)
 		now.signal(syscall.SIGKILL)
 		<-now.ended
+		release()
 		now = start(t, database)
 		load.at.Store(&now.api)
 	}
@@ -113,6 +115,33 @@ func TestService_KilledPrintsEachLabelOnce(t *testing.T) {
 	now.signal(syscall.SIGTERM)
 	if code := now.code(); code != 0 {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// holdCheckpoints lets no checkpoint be written until it is released, and returns when every run has
+// come to one, so that a process that is killed now is killed between a label and its checkpoint.
+func holdCheckpoints(t *testing.T, database string) (release func()) {
+	t.Helper()
+	db, err := pgx.Connect(context.Background(), database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close(context.Background()) }) // ends the transaction of a test that has failed
+	if _, err := db.Exec(context.Background(), "begin; lock table lastcall.checkpoints in exclusive mode"); err != nil {
+		t.Fatal(err)
+	}
+	labels, same := -1, 0
+	await(t, "no run prints", func() bool {
+		n := number(t, database, "select count(*) from labels")
+		if same++; n != labels {
+			labels, same = n, 0
+		}
+		return same > 10
+	})
+	return func() {
+		if _, err := db.Exec(context.Background(), "rollback"); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
