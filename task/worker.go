@@ -123,7 +123,7 @@ func newWorker(cfg WorkerConfig) *Worker {
 		queues: slices.Clone(cfg.Queues), slots: w.slots.limit, unresponsive: w.detector.named}
 	w.claims = claimer{store: w.store, mux: w.mux, queues: slices.Clone(cfg.Queues), poll: poll, log: log,
 		slots: &w.slots, runs: &w.runs, beats: &w.beats, start: w.start, kick: make(chan struct{}, 1)}
-	w.watcher = watcher{store: w.store, poll: poll, log: log, beats: &w.beats, observer: &w.observer,
+	w.watcher = watcher{store: w.store, poll: poll, log: log, beats: &w.beats, observer: &w.observer, slots: &w.slots,
 		nudge: w.claims.nudge, gone: make(chan struct{}, 1)}
 	w.pruner = pruner{store: w.store, retention: max(0, cmp.Or(cfg.Retention, 7*24*time.Hour)), log: log}
 	w.pool = newPool(w.run)
@@ -167,6 +167,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 	if err := w.beats.register(ctx); err != nil {
 		return fmt.Errorf("task: register worker: %w", err)
 	}
+	w.watcher.begin(last)
 	untilLastCall, endClaims := context.WithCancel(last)
 	defer endClaims()
 

@@ -349,6 +349,16 @@ var breaches = map[string]func(b *broken){
 	"31": func(b *broken) { eachReply(b, func(r *task.BeatReply) { r.Missing = nil }) },
 	"32": func(b *broken) { eachAdd(b, knowsNoConflict) },
 	"33": func(b *broken) { eachBeat(b, func(beat *task.Beat) { beat.Unresponsive = nil }) },
+	"34": func(b *broken) { eachClaim(b, func(req *task.ClaimRequest) { req.Interrupted = false }) },
+	"35": func(b *broken) {
+		b.wait = func(ctx context.Context, seen task.Generations) (now task.Generations, err error) {
+			for now = seen; err == nil && now.Tasks == seen.Tasks && now.Commands == seen.Commands; { // deaf to stops
+				now, err = b.Store.Wait(ctx, now)
+			}
+			now.Workers = 1
+			return now, err
+		}
+	},
 }
 
 func eachBeat(b *broken, alter func(beat *task.Beat)) {

@@ -307,3 +307,11 @@ func TestSuite_CasesHoldInABubble(t *testing.T) {
 		})
 	}
 }
+
+func eachClaim(b *broken, alter func(req *task.ClaimRequest)) {
+	inner := b.claim
+	b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+		alter(&req)
+		return inner(ctx, req)
+	}
+}

@@ -36,4 +36,6 @@ var reasons = map[string]string{
 	"31":      "a claim whose answer was lost would hold its tasks until the worker's process ends",
 	"32":      "who guesses another's id would have its own payload run in the other's place, and the other be told that all is well",
 	"33":      "operators look there for who works, and for handlers that do not return",
+	"34":      "what is handed over in a rollout would wait behind the backlog, as long as that takes",
+	"35":      "a neighbour that hears of a stop too late has given its free slots away",
 }
