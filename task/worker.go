@@ -30,7 +30,8 @@ type WorkerConfig struct {
 	// SpareSlots is how many more handlers may run at once while as many others are unresponsive: one
 	// that goes on 10 s after its context has ended keeps its slot until it returns. 0 means none.
 	SpareSlots int
-	// Name is for people. Empty means the host's name.
+	// Name is for people. Empty means the host's name. Two workers of one group need names of their
+	// own: the group's report has a note for each, what became of its tasks in the stop.
 	Name string
 	// Lease is for how long the worker's beat may stand still before others take over its tasks,
 	// where they cannot see that its process is dead. It beats five times as often. 0 means 15 s;
@@ -84,6 +85,8 @@ type Worker struct {
 
 	handlers   sync.WaitGroup // runs whose end is not written
 	unrecorded atomic.Int64   // runs whose end could not be written
+	tally      tally          // of the runs that ended in a stop
+	tasksOf    string         // the name of the note about it
 	// storeGivenUp: the store did not answer in a stop until its last moment.
 	storeGivenUp atomic.Bool
 }
@@ -117,6 +120,10 @@ func newWorker(cfg WorkerConfig) *Worker {
 	}
 	log, poll := cmp.Or(cfg.Logger, slog.Default()), cmp.Or(cfg.Poll, 250*time.Millisecond)
 	w := &Worker{store: cfg.Store, mux: cfg.Mux, log: log, observer: observer{observe: cfg.Observe, log: log}}
+	w.tasksOf = "tasks"
+	if cfg.Name != "" {
+		w.tasksOf = "tasks of " + cfg.Name
+	}
 	w.slots.limit, w.slots.spare = cmp.Or(cfg.Concurrency, 10), cfg.SpareSlots
 	w.detector = detector{log: log, observer: &w.observer, slots: &w.slots}
 	w.beats = heartbeat{store: w.store, mux: w.mux, runs: &w.runs, log: log, name: cmp.Or(cfg.Name, host), host: host, lease: cfg.Lease,

@@ -111,11 +111,15 @@ func (x *execution) start() (err error) {
 // attend looks after the program until it has ended, and says what came of it.
 func (x *execution) attend(ctx context.Context) error {
 	recorded := make(chan struct{})
+	// A save may wait for the store as long as the program lives, and no longer: what has not been
+	// saved by then goes with the end.
+	saving, ended := context.WithCancelCause(context.WithoutCancel(ctx))
 	go func() {
 		defer close(recorded)
-		x.record(ctx)
+		x.record(saving)
 	}()
 	cause := x.watch(ctx)
+	ended(errProgramEnded)
 	<-recorded
 	x.notice.Wait()
 	x.drain()
@@ -224,9 +228,15 @@ func (x *execution) record(ctx context.Context) {
 			saved = time.Now()
 			err = x.save(ctx, b)
 		}
+		if ctx.Err() != nil {
+			return
+		}
 		x.refused(err)
 	}
 }
+
+// errProgramEnded ends a save whose program has ended meanwhile.
+var errProgramEnded = errors.New("the program has ended")
 
 // save records a checkpoint.
 func (x *execution) save(ctx context.Context, b []byte) error {
