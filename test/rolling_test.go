@@ -4,6 +4,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/stopwatch"
+	"github.com/lastcall-go/lastcall/task"
 )
 
 func TestRollout_ARollingRestartOfThreeWorkersDoesNoStepTwice(t *testing.T) {
@@ -34,6 +37,63 @@ func TestRollout_ARollingRestartOfThreeWorkersDoesNoStepTwice(t *testing.T) {
 			t.Errorf("%d tasks, want %d at least", n, tasks)
 		}
 	})
+}
+
+// Three workers are full, each with three long tasks, and there is a backlog. Each is replaced by a
+// new one, which begins what waits before the old one is told to stop.
+func TestRollout_WhatIsHandedOverRunsElsewhereAtOnceBeforeABacklog(t *testing.T) {
+	onBothStores(t, func(t *testing.T, store string) {
+		f := newFixture(t, store)
+		backlog, pace := 1000, 5*time.Second
+		if testing.Short() {
+			t.Logf("make test-full: a backlog of %d tasks of %v", backlog, pace)
+			backlog, pace = 120, 2*time.Second
+		}
+		j := job{Grace: patient, Slots: 12}
+		f.points = 0 // what is cut short is counted here
+		var three []*process
+		for n := range 3 {
+			f.enqueue(handover, 3, func() work { return work{Steps: 200, Pace: 200 * time.Millisecond} })
+			f.enqueue(steps, 9, func() work { return work{Steps: 1, Pace: 10 * time.Second} })
+			three = append(three, f.start(j))
+			f.until("all slots taken", func() bool { return f.count(task.StatusRunning) == 12*(n+1) })
+		}
+		f.enqueue(steps, backlog, func() work { return work{Steps: 1, Pace: pace} })
+		for n := range three {
+			began := f.count(task.StatusQueued)
+			p := f.start(j)
+			f.until("a worker more, which has begun something", func() bool { return f.serves(p) && f.count(task.StatusQueued) < began })
+			watch := stopwatch.Start(t)
+			f.fates[three[n].pid()] = fate{"replaced", handedOver}
+			three[n].signal(syscall.SIGTERM)
+			f.until("three tasks handed over, and all of them running", func() bool { return f.handedOver() == 3*(n+1) })
+			watch.AtMost(1200*time.Millisecond, "a handover, with a step of 200 ms") // and longer if it has to wait for a slot
+			three[n].exits(0)
+			three[n] = p
+		}
+		f.drain(three[0])
+		f.drain(three[1])
+		f.finish(three[2])
+		for _, runs := range f.histories {
+			for n, r := range runs[1:] {
+				if waited := r.Started.Sub(runs[n].Ended); waited > time.Second {
+					t.Logf("a task waited for %v", waited)
+				}
+			}
+			if len(runs) > 4 {
+				t.Errorf("a task was handed over %d times", len(runs)-1)
+			}
+		}
+	})
+}
+
+// handedOver is how many times a task was handed over and runs again.
+func (f *fixture) handedOver() (n int) {
+	f.t.Helper()
+	for _, t := range f.tasks(task.StatusRunning) {
+		n += t.Interruptions
+	}
+	return n
 }
 
 // replace starts a process and, when that serves, stops another one, as a rolling update does.

@@ -132,8 +132,12 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		if err == nil {
 			return s, nil
 		}
+		if err = explain(err); ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+		err = fmt.Errorf("pgstore: %w", err)
 		left := time.Until(deadline)
-		if err = fmt.Errorf("pgstore: %w", explain(err)); left <= 0 || ctx.Err() != nil || !isAway(err) {
+		if left <= 0 || ctx.Err() != nil || !isAway(err) {
 			return nil, err
 		}
 		pause = min(pause, left)
