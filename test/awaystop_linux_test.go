@@ -29,7 +29,7 @@ func TestOutage_AStopWhileTheDatabaseIsAwayBlamesNoHandler(t *testing.T) {
 	s.signal(syscall.SIGTERM)
 	s.exits(75)
 	text := s.text()
-	for _, want := range []string{"0 abandoned", "handlers have returned; the store did not answer", "tasks: 2 not recorded"} {
+	for _, want := range []string{"abandoned=0", "handlers have returned; the store did not answer", "tasks: 2 not recorded"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("nothing says %q", want)
 		}
