@@ -58,7 +58,7 @@ func namesTheNumbers(t *testing.T, c Config, err error) {
 
 func checkBudget(t *testing.T, c Config, b budget) {
 	t.Helper()
-	if b.reserve <= 0 || b.delay < 0 || b.report < 0 || b.report >= b.reserve {
+	if b.reserve <= 0 || b.delay < 0 || b.openDelay < b.delay || b.report < 0 || b.report >= b.reserve {
 		t.Errorf("%+v: %+v", c, b)
 	}
 	if b.unlimited {
@@ -68,7 +68,7 @@ func checkBudget(t *testing.T, c Config, b budget) {
 	if grace == 0 {
 		grace = defaultGrace
 	}
-	if b.total > grace-max(c.PreStop, 0) || b.delay > b.total-b.reserve || b.reserve > b.total {
+	if b.total > grace-max(c.PreStop, 0) || b.openDelay > b.total-b.reserve || b.reserve > b.total {
 		t.Errorf("%+v does not fit in %v: %+v", c, grace, b)
 	}
 	if c.Reserve > 0 && b.reserve != c.Reserve || c.Delay > 0 && b.delay != c.Delay {
@@ -81,7 +81,7 @@ func checkBudget(t *testing.T, c Config, b budget) {
 func checkStages(t *testing.T, b budget, d deadlines, began, limit time.Time) time.Time {
 	t.Helper()
 	if b.unlimited && limit.IsZero() {
-		if !d.interrupt.IsZero() || !d.abandon.IsZero() || !d.close.IsZero() || !d.exit.IsZero() {
+		if !d.interrupt.IsZero() || !d.contexts.IsZero() || !d.abandon.IsZero() || !d.close.IsZero() || !d.exit.IsZero() {
 			t.Errorf("a deadline without a grace: %+v", d)
 		}
 		return time.Time{}
@@ -99,7 +99,7 @@ func checkStages(t *testing.T, b budget, d deadlines, began, limit time.Time) ti
 
 func inOrder(t *testing.T, d deadlines) {
 	t.Helper()
-	if d.abandon.Before(d.interrupt) || d.close.Before(d.abandon) || d.exit.Before(d.close) {
+	if d.contexts.Before(d.interrupt) || d.abandon.Before(d.contexts) || d.close.Before(d.abandon) || d.exit.Before(d.close) {
 		t.Errorf("not in order: %+v", d)
 	}
 }
@@ -111,7 +111,7 @@ func checkMovedStages(t *testing.T, b budget, d deadlines, now, end time.Time) {
 	soon := d
 	b.hasten(&soon, now)
 	inOrder(t, soon)
-	if soon.delay.After(now) || soon.interrupt.After(now) || soon.exit.After(now.Add(b.reserve)) || !end.IsZero() && soon.exit.After(end) {
+	if soon.delay.After(now) || soon.contexts.After(now) || soon.exit.After(now.Add(b.reserve)) || !end.IsZero() && soon.exit.After(end) {
 		t.Errorf("interrupted at %v, to end at %v: %+v", now, end, soon)
 	}
 

@@ -100,7 +100,7 @@ func TestBudget_TheReserveIsHalfForReturningAndEndsWith100MillisecondsForTheRepo
 		name string
 		at   time.Time
 		want time.Duration
-	}{{"interrupt", d.interrupt, atInterrupt}, {"abandon", d.abandon, atAbandon}, {"close", d.close, atClosed}, {"exit", d.exit, atExit}} {
+	}{{"interrupt", d.interrupt, atInterrupt}, {"contexts", d.contexts, atInterrupt + lastRequests}, {"abandon", d.abandon, atAbandon}, {"close", d.close, atClosed}, {"exit", d.exit, atExit}} {
 		if got := c.at.Sub(began); got != c.want {
 			t.Errorf("%s at %v, want %v", c.name, got, c.want)
 		}

@@ -106,7 +106,7 @@ func (c closer) call(ctx context.Context, ended func(error)) {
 		if !returned {
 			err = unwound(recover())
 		}
-		ended(err)
+		ended(sound(err))
 	}()
 	pprof.SetGoroutineLabels(ctx)
 	err = c.fn(ctx)

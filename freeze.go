@@ -3,6 +3,7 @@ package lastcall
 import (
 	"context"
 	"log/slog"
+	"runtime/debug"
 	"time"
 )
 
@@ -47,6 +48,6 @@ func (g *Group) callOnThaw(frozen time.Duration) {
 // the group runs. It is deferred.
 func (g *Group) recoverHook(name string) {
 	if v := recover(); v != nil {
-		g.log.Error("a hook panicked", "hook", name, "panic", v)
+		g.log.Error("a hook panicked", "hook", name, "panic", v, "stack", string(debug.Stack()))
 	}
 }

@@ -139,7 +139,7 @@ func (g *Group) run(started *goroutine) {
 		if !returned {
 			err = unwound(recover())
 		}
-		g.ended(started, err)
+		g.ended(started, sound(err))
 	}()
 	pprof.SetGoroutineLabels(started.site.ctx)
 	err = started.fn(started.site.ctx)
@@ -228,6 +228,26 @@ func unwound(recovered any) *unwoundError {
 	}
 	return &unwoundError{value: recovered, stack: debug.Stack()}
 }
+
+// sound returns an error of the user's, or, when one of its methods panics, an error that says so: it
+// is asked where nothing could recover. A nil pointer in an error is the usual one of these.
+func sound(err error) (safe error) {
+	if err == nil {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			safe = &unwoundError{value: fmt.Sprintf("a method of the error %T panicked: %v", err, v), stack: debug.Stack()}
+		}
+	}()
+	_ = err.Error()
+	_ = errors.Is(err, errNone)
+	_ = errors.As(err, new(*unwoundError))
+	return err
+}
+
+// errNone is no error of anybody's.
+var errNone = errors.New("none")
 
 func (e *unwoundError) Error() string {
 	if e.stack == nil {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/safelog"
 )
 
 // A Group is a set of named goroutines, servers and closers that stop
@@ -124,13 +126,10 @@ func newGroup(ctx context.Context, cfg Config) (*Group, error) {
 		return nil, err
 	}
 	g := &Group{
-		cfg: cfg, log: cfg.Logger, budget: b,
+		cfg: cfg, log: safelog.New(cfg.Logger), budget: b,
 		id:     groupIDs.Add(1),
 		values: context.WithoutCancel(ctx), outer: groupOf(ctx),
 		changed: make(chan struct{}, 1), done: make(chan struct{}),
-	}
-	if g.log == nil {
-		g.log = slog.Default()
 	}
 	g.loopEnd, g.endLoops = context.WithCancelCause(context.Background())
 	g.workEnd, g.endWork = context.WithCancelCause(context.Background())

@@ -213,6 +213,7 @@ func (s *httpServer) hookState() {
 	s.srv.ConnState = func(c net.Conn, state http.ConnState) {
 		s.connState(c, state)
 		if given != nil {
+			defer s.group.recoverHook(s.name + ": ConnState") // net/http recovers only some of its calls
 			given(c, state)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/safelog"
 )
 
 // Main runs a program: it catches the signals, calls setup, waits until the
@@ -48,11 +50,7 @@ import (
 func Main(cfg Config, setup func(ctx context.Context, g *Group) error) int {
 	m, err := newProcess(cfg)
 	if err != nil {
-		log := cfg.Logger
-		if log == nil {
-			log = slog.Default()
-		}
-		log.Error("the configuration cannot work", "error", err)
+		safelog.New(cfg.Logger).Error("the configuration cannot work", "error", err)
 		return codeFailure
 	}
 	defer m.release()

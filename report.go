@@ -117,7 +117,7 @@ func (r Report) String() string {
 		fmt.Fprintf(&b, "abandoned   %s\n", e)
 	}
 	for _, err := range r.Failures {
-		fmt.Fprintf(&b, "failed      %s\n", indented(err.Error()))
+		fmt.Fprintf(&b, "failed      %s\n", indented(sound(err).Error()))
 	}
 	if r.BackgroundErrors > 0 {
 		fmt.Fprintf(&b, "failed      %d times in the background\n", r.BackgroundErrors)
@@ -149,7 +149,7 @@ func (e Entry) String() string {
 		s += ", started at " + e.CallSite
 	}
 	if e.Err != nil {
-		s += ": " + indented(e.Err.Error())
+		s += ": " + indented(sound(e.Err).Error())
 	}
 	return s
 }

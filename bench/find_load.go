@@ -175,7 +175,7 @@ func (l *loader) fill(s portion) error {
 
 // register announces a worker, whose runs stay as they are when the loading is over.
 func (l *loader) register() (string, error) {
-	id, err := task.Prepare(mail, nil, nil) // which has a new id
+	id, err := task.Prepare(mail, []byte("null"), nil) // which has a new id
 	if err != nil {
 		return "", err
 	}

@@ -137,6 +137,15 @@ var throughput = []measure{
 		promises:   []promise{{ours: figure{ours, perSecond}, peer: figure{peer, perSecond}, least: 0.8, aim: 1.2}},
 	},
 	{
+		name: "pgtxrtt", what: "the same over a network whose round trip is 2 ms: one task, one with a key, 500",
+		contenders: []contender{every(ours, farPostgres), every(peer, farRiver)},
+		promises: []promise{
+			{what: "one", ours: figure{ours, farOne}, peer: figure{peer, farOne}, most: 1.2},
+			{what: "one with a key", ours: figure{ours, farKeyed}, peer: figure{peer, farKeyed}, most: 1.2},
+			{what: "500", ours: figure{ours, far500}, peer: figure{peer, far500}, most: 1.2},
+		},
+	},
+	{
 		name: "pgqueues", what: "10,000 tasks in as many queues, and in one; then an idle worker",
 		contenders: []contender{
 			every("10,000 queues", queuesPostgres(10_000, 10_000)), every("one queue", queuesPostgres(1, 10_000)),

@@ -129,7 +129,7 @@ func (w workload) checkTasks(store task.Store) error {
 
 // allAre sees that a store has n tasks, all of one status.
 func allAre(store task.Store, status task.Status, n int) error {
-	counts, err := store.Count(context.Background())
+	counts, err := store.Count(context.Background(), task.CountQuery{})
 	if err != nil {
 		return err
 	}

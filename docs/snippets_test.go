@@ -26,10 +26,13 @@ import (
 // import of its own.
 var packages = []string{
 	"context",
+	"encoding/json",
+	"fmt",
 	"log/slog",
 	"net",
 	"net/http",
 	"net/http/pprof",
+	"os/exec",
 	"slices",
 	"testing",
 	"time",
@@ -70,9 +73,14 @@ var given = map[string]string{
 		var ctx  context.Context
 		var pool *pgxpool.Pool`,
 	"docs/tasks.md": `
+		type Args struct{ File string }
 		type letters   struct{ To []string }
 		type letterbox []string
-		var readers letters
+		var readers   letters
+		var client    *task.Client
+		var mux       *task.Mux
+		var traceOf   func(context.Context) string
+		var withTrace func(context.Context, string) context.Context
 		func sendLetters(*letterbox) func(context.Context, *task.Run, letters) error { return nil }`,
 }
 

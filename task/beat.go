@@ -30,8 +30,9 @@ type heartbeat struct {
 	// queues and slots are what the beats say of the worker.
 	queues []string
 	slots  int
-	// unresponsive returns the tasks of its unresponsive handlers.
+	// unresponsive returns the tasks of its unresponsive handlers, pauses has the paused kinds.
 	unresponsive func() []string
+	pauses       *pauses
 
 	mu         sync.Mutex
 	id         string // the present incarnation
@@ -69,7 +70,7 @@ func (h *heartbeat) run(ctx context.Context, each func()) {
 		case <-tick.C:
 		}
 		each()
-		if time.Now().Before(next) {
+		if !h.pauses.takeNews() && time.Now().Before(next) {
 			continue
 		}
 		next = time.Now().Add(h.lease / 5)
@@ -143,7 +144,7 @@ func (h *heartbeat) next(state WorkerState) Beat {
 		h.frozen = false
 	}
 	b := Beat{Worker: h.id, Name: h.name, Host: h.host, PID: os.Getpid(), Kinds: kinds, Queues: h.queues, Slots: h.slots, Lease: h.lease,
-		Seq: h.seq, State: state, Unresponsive: h.unresponsive()}
+		Seq: h.seq, State: state, Unresponsive: h.unresponsive(), Paused: h.pauses.said()}
 	b.Runs = h.runs.nextFences(beatRuns)
 	slices.SortFunc(b.Runs, func(x, y Fence) int { return strings.Compare(x.Task, y.Task) })
 	return b

@@ -27,7 +27,7 @@ func (r *registry) Heartbeat(_ context.Context, b Beat) (BeatReply, error) {
 // newBeats returns a heartbeat that is registered, with a set of runs.
 func newBeats(t *testing.T, r *registry) *heartbeat {
 	t.Helper()
-	h := &heartbeat{store: r, mux: new(Mux), runs: new(runSet), log: slog.New(slog.DiscardHandler), lease: 15 * time.Second, unresponsive: new(detector).named}
+	h := &heartbeat{store: r, mux: new(Mux), runs: new(runSet), log: slog.New(slog.DiscardHandler), lease: 15 * time.Second, unresponsive: new(detector).named, pauses: new(pauses)}
 	if err := h.register(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ type claimer struct {
 	slots  *slots
 	runs   *runSet
 	beats  *heartbeat
+	pauses *pauses
 	start  func(*Task, time.Time) // takes a claimed task
 
 	kick    chan struct{} // something may be claimable, or a slot is free
@@ -103,7 +104,7 @@ const maxScratch = 4096
 func (c *claimer) claim(last context.Context) (got int, full bool, err error) {
 	req := c.request()
 	if req.Max == 0 || len(req.Kinds) == 0 {
-		return 0, true, nil
+		return 0, req.Max == 0, nil
 	}
 	began := time.Now()
 	tasks, err := c.store.Claim(last, req)
@@ -144,6 +145,7 @@ func (c *claimer) request() ClaimRequest {
 	if req.Max, req.Interrupted, req.Kinds = c.slots.wanted(c.mux, time.Now()); !req.Interrupted {
 		req.Suspects, req.Suspicion = c.slots.wantedSuspects()
 	}
+	c.pauses.admit(&req, time.Now())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for id, until := range c.avoided {

@@ -3,7 +3,6 @@ package task
 import (
 	"context"
 	"fmt"
-	"time"
 )
 
 // Client enqueues tasks, looks at them and says what shall become of them. It is cheap, and safe
@@ -11,10 +10,13 @@ import (
 type Client struct {
 	store Store
 	tx    Tx // nil outside a transaction
+	waits *waits
+
+	middleware []func(next EnqueueFunc) EnqueueFunc // the first is the outermost
 }
 
 // NewClient returns a client of a store. The caller closes the store; a client needs no closing.
-func NewClient(s Store) *Client { return &Client{store: s} }
+func NewClient(s Store) *Client { return &Client{store: s, waits: &waits{store: s}} }
 
 // Get returns a task, or ErrNotFound.
 func (c *Client) Get(ctx context.Context, id string) (Task, error) {
@@ -31,6 +33,9 @@ func (c *Client) Get(ctx context.Context, id string) (Task, error) {
 // Find returns the tasks that a query admits, the newest first. To go on, ask again with the last
 // one's id as Query.After.
 func (c *Client) Find(ctx context.Context, q Query) ([]Task, error) {
+	if err := checkMeta(q.Meta); err != nil {
+		return nil, err
+	}
 	found, err := c.store.Find(ctx, q)
 	if err != nil {
 		return nil, fmt.Errorf("task: find: %w", err)
@@ -40,7 +45,7 @@ func (c *Client) Find(ctx context.Context, q Query) ([]Task, error) {
 
 // Count counts the tasks, and names the paused queues.
 func (c *Client) Count(ctx context.Context) (Counts, error) {
-	n, err := c.store.Count(ctx)
+	n, err := c.store.Count(ctx, CountQuery{})
 	if err != nil {
 		return Counts{}, fmt.Errorf("task: count: %w", err)
 	}
@@ -93,6 +98,13 @@ func (c *Client) Interrupt(ctx context.Context, id string) error {
 	return c.ask(ctx, VerbInterrupt, id)
 }
 
+// Delete removes a task that has ended, at once and with all that the store has of it: payload, Meta,
+// runs, checkpoint, log, result. One that waits or runs is ErrNotEnded: Cancel it, and delete it when
+// it has ended. Deleting it again is ErrNotFound. The id is free from then on: a submit that is
+// repeated with it makes a new task, and works it. What the store's own backups, write-ahead logs and
+// freed pages still have is not removed.
+func (c *Client) Delete(ctx context.Context, id string) error { return c.ask(ctx, VerbDelete, id) }
+
 func (c *Client) ask(ctx context.Context, verb Verb, id string) error {
 	if err := c.store.Control(ctx, Command{Verb: verb, Task: id}); err != nil {
 		return fmt.Errorf("task: %s %.80q: %w", verb, id, err)
@@ -122,18 +134,8 @@ func (c *Client) steer(ctx context.Context, verb Verb, queue string) error {
 	return nil
 }
 
-// Wait returns a task once it has ended, however it ended: look at its Status. It asks the store
-// after 10 ms, then less and less often, at least once a second.
-func (c *Client) Wait(ctx context.Context, id string) (Task, error) {
-	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		t, err := c.Get(ctx, id)
-		if err != nil || t.Status.Ended() {
-			return t, err
-		}
-		select {
-		case <-ctx.Done():
-			return t, context.Cause(ctx)
-		case <-time.After(pause):
-		}
-	}
-}
+// Wait returns a task once it has ended, however it ended: look at its Status. It looks at once,
+// after 10 ms, then less and less often, at least once a second. All that wait in a client share
+// their looks: hundreds cost the store little more than one. When ctx ends first, the answer is the
+// task as it was seen last, and the cause.
+func (c *Client) Wait(ctx context.Context, id string) (Task, error) { return c.waits.wait(ctx, id) }

@@ -65,9 +65,9 @@ func (c *runContext) Value(key any) any {
 // cause is context.Cause for the time in which the handler runs, and asks nothing of the parent.
 func (c *runContext) cause() error {
 	if child := c.child.Load(); child != nil {
-		return context.Cause(child)
+		return sound(context.Cause(child))
 	}
-	return context.Cause(c.parent)
+	return sound(context.Cause(c.parent))
 }
 
 // cancel ends the context with a cause.
@@ -91,7 +91,7 @@ func writable(ctx context.Context) (context.Context, context.CancelFunc) {
 	last, release := lastWrite(ctx)
 	wctx, cancel := context.WithCancelCause(last)
 	stop := context.AfterFunc(ctx, func() {
-		cause := context.Cause(ctx)
+		cause := sound(context.Cause(ctx))
 		if is[*lastcall.InterruptError](cause) && !reserveIsNearlyOver(ctx, wctx) {
 			return
 		}

@@ -9,6 +9,8 @@ import (
 
 // ended decides what becomes of a run whose handler has returned, and has it written.
 func (w *Worker) ended(r *Run, end *ending) {
+	end.findLack()
+	delay := w.pauses.returned(r, end.lack) // before the slot is free: no task shall be claimed in between
 	w.releaseSlot(r)
 	var c Change
 	switch {
@@ -25,7 +27,13 @@ func (w *Worker) ended(r *Run, end *ending) {
 		w.forget(r)
 		return
 	}
+	if end.err != nil {
+		r.settleStreaks(w.last)
+	}
 	r.close(end, &c)
+	if c.Reason == ReasonReleased {
+		c.Delay = delay
+	}
 	if c.Reason == ReasonRequested {
 		w.claims.avoid(c.Task) // before it can be claimed again
 	}

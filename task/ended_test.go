@@ -20,6 +20,9 @@ func (s immediate) AddTx(ctx context.Context, _ task.Tx, tasks []task.NewTask) (
 func (s immediate) FinishTx(ctx context.Context, _ task.Tx, c task.Change) error {
 	return s.Apply(ctx, []task.Change{c})[0]
 }
+func (s immediate) SaveTx(ctx context.Context, _ task.Tx, c task.Change) error {
+	return s.Apply(ctx, []task.Change{c})[0]
+}
 func (immediate) Wake() {}
 
 type noTx struct{}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 )
@@ -38,14 +39,30 @@ func (k Kind[T]) Prepare(args T, opt *EnqueueOptions) (NewTask, error) {
 
 // Prepare checks a new task of a kind that is known by its name, for [Client.EnqueueMany]: it has
 // its id from here on, so that handing it in again makes no second task. opt may be nil; the
-// payload is kept, not copied. An error is ErrInvalid.
+// payload, which must be JSON, is kept, not copied. An error is ErrInvalid.
 func Prepare(kind string, payload []byte, opt *EnqueueOptions) (NewTask, error) {
-	return newTask(kind, "", payload, opt)
+	n, err := newTask(kind, "", payload, opt)
+	if err != nil {
+		return n, err
+	}
+	return n, checkJSON(kind, payload)
+}
+
+// checkJSON refuses a payload that no handler could decode.
+func checkJSON(kind string, payload []byte) error {
+	switch {
+	case len(payload) == 0:
+		return invalid("payload of kind %q is empty, which is no JSON: give null where there is nothing to say", kind)
+	case !json.Valid(payload):
+		return invalid("payload of kind %q is no JSON: encode it, or use Kind.Enqueue, which does; it begins with %.40q", kind, payload)
+	}
+	return nil
 }
 
 // Enqueue records a new task of a kind that is known by its name. When it has returned without an
-// error the task survives this process. opt may be nil. Whether any worker knows the kind is not
-// asked: the task waits for one that does.
+// error the task survives this process. The payload must be JSON; opt may be nil. Whether any worker
+// knows the kind is not asked: the task waits for one that does. Nor is the Queue of its Kind, which
+// nobody here knows: without EnqueueOptions.Queue the task waits in DefaultQueue.
 //
 // When an unfinished task of the kind has the same EnqueueOptions.Key, or this task was added before
 // (a task of that ID, kind and payload exists), the result is that one's id with Existed, the error
@@ -55,7 +72,7 @@ func Prepare(kind string, payload []byte, opt *EnqueueOptions) (NewTask, error) 
 // another kind or with another payload, and ErrKeyBusy to try again; after any other one it is not
 // known whether the task was recorded, and enqueuing again with the same EnqueueOptions.ID is safe.
 func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *EnqueueOptions) (EnqueueResult, error) {
-	n, err := newTask(kind, "", bytes.Clone(payload), opt)
+	n, err := Prepare(kind, bytes.Clone(payload), opt)
 	if err != nil {
 		return EnqueueResult{}, err
 	}
@@ -63,6 +80,20 @@ func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *
 }
 
 func (c *Client) enqueue(ctx context.Context, n NewTask) (EnqueueResult, error) {
+	if len(c.middleware) == 0 {
+		return c.enqueueOne(ctx, n)
+	}
+	done, err := c.wrapped(func(ctx context.Context, tasks []NewTask) ([]EnqueueResult, error) {
+		one, err := c.enqueueOne(ctx, tasks[0])
+		return []EnqueueResult{one}, err
+	})(ctx, []NewTask{n})
+	if err != nil {
+		return EnqueueResult{ID: n.ID}, err
+	}
+	return done[0], nil
+}
+
+func (c *Client) enqueueOne(ctx context.Context, n NewTask) (EnqueueResult, error) {
 	added, err := c.add(ctx, []NewTask{n})
 	if err != nil {
 		return EnqueueResult{ID: n.ID}, fmt.Errorf("task: enqueue %s: %w", n.ID, err)
@@ -86,6 +117,13 @@ const manyStep = 5000
 // the answer without an Err are recorded, and of the others it is not known. In both cases
 // enqueuing the same ones again is safe, since they keep their ids.
 func (c *Client) EnqueueMany(ctx context.Context, tasks []NewTask) ([]EnqueueResult, error) {
+	if len(c.middleware) == 0 || len(tasks) == 0 {
+		return c.enqueueMany(ctx, tasks)
+	}
+	return c.wrapped(c.enqueueMany)(ctx, slices.Clone(tasks))
+}
+
+func (c *Client) enqueueMany(ctx context.Context, tasks []NewTask) ([]EnqueueResult, error) {
 	done := make([]EnqueueResult, 0, len(tasks))
 	busy, conflicts := 0, 0
 	for step := range slices.Chunk(tasks, manyStep) {
@@ -122,6 +160,9 @@ func (c *Client) add(ctx context.Context, tasks []NewTask) ([]AddResult, error) 
 	if c.tx == nil {
 		return c.store.Add(ctx, tasks)
 	}
+	if c.tx == (noTx{}) {
+		return nil, invalid("Client.WithTx was given no transaction: begin one, or use the client without WithTx")
+	}
 	s, ok := c.store.(TxStore)
 	if !ok {
 		return nil, errNoTx(c.store, c.tx)
@@ -132,10 +173,23 @@ func (c *Client) add(ctx context.Context, tasks []NewTask) ([]AddResult, error) 
 // WithTx returns a client that enqueues inside the caller's transaction, which a store's package
 // wraps: the tasks exist when it commits, together with the caller's own rows, and never if it does
 // not. Only enqueuing is part of the transaction. Call Wake on the client after the commit; without
-// it workers find the tasks within a second.
-func (c *Client) WithTx(tx Tx) *Client { return &Client{store: c.store, tx: tx} }
+// it workers find the tasks within a second or two. Without a transaction (a nil tx) enqueuing is
+// ErrInvalid.
+func (c *Client) WithTx(tx Tx) *Client {
+	if tx == nil {
+		tx = noTx{}
+	}
+	return &Client{store: c.store, tx: tx, waits: c.waits, middleware: c.middleware}
+}
 
-// Wake says that a transaction in which tasks were enqueued has been committed.
+// noTx is a transaction that was forgotten.
+type noTx struct{}
+
+func (noTx) StoreTx() string { return "none" }
+
+// Wake says that a transaction in which tasks were enqueued has been committed: a worker that has
+// nothing to do begins them within milliseconds, in whichever process it is, where it otherwise
+// finds them when it next looks. To call it needlessly costs one look.
 func (c *Client) Wake() {
 	if s, ok := c.store.(TxStore); ok {
 		s.Wake()
@@ -143,6 +197,9 @@ func (c *Client) Wake() {
 }
 
 func errNoTx(s Store, tx Tx) error {
+	if tx == nil {
+		return invalid("no transaction was given")
+	}
 	return fmt.Errorf("task: a %T cannot work inside a transaction of %s", s, tx.StoreTx())
 }
 
@@ -161,27 +218,35 @@ func newTask(kind, queue string, payload []byte, opt *EnqueueOptions) (NewTask, 
 	if queue == "" {
 		queue = DefaultQueue
 	}
-	n := NewTask{ID: o.ID, Kind: kind, Queue: queue, Key: o.Key, Payload: payload, Priority: o.Priority, Delay: o.Delay}
-	if err := checkID(o.ID); err != nil {
-		return n, err
+	n := NewTask{ID: o.ID, Kind: kind, Queue: queue, Key: o.Key, Payload: payload, Meta: maps.Clone(o.Meta), Priority: o.Priority, Delay: o.Delay}
+	if len(n.Meta) == 0 {
+		n.Meta = nil
 	}
-	if err := checkName("kind", kind); err != nil {
-		return n, err
+	return n, n.check()
+}
+
+// check says what is wrong with a new task, as a client or its middleware made it.
+func (n *NewTask) check() error {
+	if err := checkID(n.ID); err != nil {
+		return err
 	}
-	if err := checkName("queue", queue); err != nil {
-		return n, err
+	if err := checkName("kind", n.Kind); err != nil {
+		return err
+	}
+	if err := checkName("queue", n.Queue); err != nil {
+		return err
 	}
 	switch {
-	case len(o.Key) > maxKey || o.Key != storable(o.Key, maxKey):
-		return n, invalid("key %.40q must be text of at most %d bytes", o.Key, maxKey)
-	case len(payload) > MaxPayload:
-		return n, invalid("payload has %d bytes, at most %d are kept: put it into a file and enqueue the file's name", len(payload), MaxPayload)
-	case o.Priority < math.MinInt32 || o.Priority > math.MaxInt32:
-		return n, invalid("priority %d must be from %d to %d", o.Priority, math.MinInt32, math.MaxInt32)
-	case o.Delay < 0:
-		return n, invalid("delay %v is negative: leave it out to begin at once", o.Delay)
-	case o.Delay > maxDelay:
-		return n, invalid("delay %v is longer than a hundred years: use less", o.Delay)
+	case len(n.Key) > maxKey || n.Key != storable(n.Key, maxKey):
+		return invalid("key %.40q must be text of at most %d bytes", n.Key, maxKey)
+	case len(n.Payload) > MaxPayload:
+		return invalid("payload has %d bytes, at most %d are kept: put it into a file and enqueue the file's name", len(n.Payload), MaxPayload)
+	case n.Priority < math.MinInt32 || n.Priority > math.MaxInt32:
+		return invalid("priority %d must be from %d to %d", n.Priority, math.MinInt32, math.MaxInt32)
+	case n.Delay < 0:
+		return invalid("delay %v is negative: leave it out to begin at once", n.Delay)
+	case n.Delay > maxDelay:
+		return invalid("delay %v is longer than a hundred years: use less", n.Delay)
 	}
-	return n, nil
+	return checkMeta(n.Meta)
 }

@@ -31,12 +31,12 @@ func TestEnqueue_AnIDThatIsAnotherTasksIsAConflictAndHoldsBackNoOther(t *testing
 	c := task.NewClient(memstore.New())
 	const id = "0197c0de-0000-7000-8000-000000000000"
 	opt := &task.EnqueueOptions{ID: id}
-	if _, err := c.Enqueue(t.Context(), "k", []byte("mine"), opt); err != nil {
+	if _, err := c.Enqueue(t.Context(), "k", []byte(`"mine"`), opt); err != nil {
 		t.Fatal(err)
 	}
 	for name, enqueue := range map[string]func() (task.EnqueueResult, error){
-		"another payload": func() (task.EnqueueResult, error) { return c.Enqueue(t.Context(), "k", []byte("theirs"), opt) },
-		"another kind":    func() (task.EnqueueResult, error) { return c.Enqueue(t.Context(), "other", []byte("mine"), opt) },
+		"another payload": func() (task.EnqueueResult, error) { return c.Enqueue(t.Context(), "k", []byte(`"theirs"`), opt) },
+		"another kind":    func() (task.EnqueueResult, error) { return c.Enqueue(t.Context(), "other", []byte(`"mine"`), opt) },
 		"a typed kind":    func() (task.EnqueueResult, error) { return kind.Enqueue(t.Context(), c, args{}, opt) },
 	} {
 		if got, err := enqueue(); !errors.Is(err, task.ErrIDConflict) || got.Existed {
@@ -45,7 +45,7 @@ func TestEnqueue_AnIDThatIsAnotherTasksIsAConflictAndHoldsBackNoOther(t *testing
 	}
 	var tasks []task.NewTask
 	for _, o := range []*task.EnqueueOptions{nil, opt, nil} {
-		n, err := task.Prepare("k", []byte("theirs"), o)
+		n, err := task.Prepare("k", []byte(`"theirs"`), o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestEnqueue_AnIDThatIsAnotherTasksIsAConflictAndHoldsBackNoOther(t *testing
 			t.Errorf("task %d: %+v", i, d)
 		}
 	}
-	if got, err := c.Get(t.Context(), id); err != nil || string(got.Payload) != "mine" || got.Kind != "k" {
+	if got, err := c.Get(t.Context(), id); err != nil || string(got.Payload) != `"mine"` || got.Kind != "k" {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -69,29 +69,36 @@ func TestEnqueue_WhatCannotBeAcceptedIsErrInvalidAndSaysWhy(t *testing.T) {
 	c := task.NewClient(memstore.New())
 	for name, call := range map[string]func() (task.EnqueueResult, error){
 		"not a UUID": func() (task.EnqueueResult, error) {
-			return c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{ID: "7"})
+			return c.Enqueue(t.Context(), "k", []byte("{}"), &task.EnqueueOptions{ID: "7"})
 		},
 		"names nothing": func() (task.EnqueueResult, error) {
-			return c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{ID: "00000000-0000-0000-0000-000000000000"})
+			return c.Enqueue(t.Context(), "k", []byte("{}"), &task.EnqueueOptions{ID: "00000000-0000-0000-0000-000000000000"})
 		},
 		"must have 1": func() (task.EnqueueResult, error) { return c.Enqueue(t.Context(), "", nil, nil) },
 		"may have only letters": func() (task.EnqueueResult, error) {
-			return c.Enqueue(t.Context(), "a kind", nil, nil)
+			return c.Enqueue(t.Context(), "a kind", []byte("{}"), nil)
 		},
 		"cannot stand in an address": func() (task.EnqueueResult, error) {
-			return c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{Queue: "/"})
+			return c.Enqueue(t.Context(), "k", []byte("{}"), &task.EnqueueOptions{Queue: "/"})
 		},
 		"put it into a file": func() (task.EnqueueResult, error) {
 			return c.Enqueue(t.Context(), "k", make([]byte, task.MaxPayload+1), nil)
 		},
 		"priority 9223372036854775807 must be from -2147483648 to 2147483647": func() (task.EnqueueResult, error) {
-			return c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{Priority: math.MaxInt})
+			return c.Enqueue(t.Context(), "k", []byte("{}"), &task.EnqueueOptions{Priority: math.MaxInt})
 		},
 		"priority -9223372036854775808 must be from": func() (task.EnqueueResult, error) {
-			return c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{Priority: math.MinInt})
+			return c.Enqueue(t.Context(), "k", []byte("{}"), &task.EnqueueOptions{Priority: math.MinInt})
+		},
+		"is empty, which is no JSON": func() (task.EnqueueResult, error) { return c.Enqueue(t.Context(), "k", nil, nil) },
+		`is no JSON: encode it, or use Kind.Enqueue, which does; it begins with "plain \xff text"`: func() (task.EnqueueResult, error) {
+			return c.Enqueue(t.Context(), "k", []byte("plain \xff text"), nil)
+		},
+		"was given no transaction": func() (task.EnqueueResult, error) {
+			return kind.Enqueue(t.Context(), c.WithTx(nil), args{}, nil)
 		},
 		"is negative": func() (task.EnqueueResult, error) {
-			return c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{Delay: -time.Second})
+			return c.Enqueue(t.Context(), "k", []byte("{}"), &task.EnqueueOptions{Delay: -time.Second})
 		},
 	} {
 		if _, err := call(); !errors.Is(err, task.ErrInvalid) || !strings.Contains(err.Error(), name) {
@@ -190,7 +197,7 @@ func prepared(t *testing.T, keys ...string) []task.NewTask {
 	t.Helper()
 	var tasks []task.NewTask
 	for _, key := range keys {
-		n, err := task.Prepare("k", nil, &task.EnqueueOptions{Key: key})
+		n, err := task.Prepare("k", []byte("{}"), &task.EnqueueOptions{Key: key})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -245,10 +252,10 @@ func TestEnqueueMany_AnErrorInTheMiddleLeavesTheAnswersBeforeIt(t *testing.T) {
 func TestEnqueue_ABusyTaskIsErrKeyBusy(t *testing.T) {
 	s := &heldKeys{Store: memstore.New()}
 	c := task.NewClient(s)
-	if done, err := c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{Key: "held"}); !errors.Is(err, task.ErrKeyBusy) || done.ID == "" {
+	if done, err := c.Enqueue(t.Context(), "k", []byte("{}"), &task.EnqueueOptions{Key: "held"}); !errors.Is(err, task.ErrKeyBusy) || done.ID == "" {
 		t.Errorf("%+v, %v", done, err)
 	}
-	if done, err := c.Enqueue(t.Context(), "k", nil, &task.EnqueueOptions{Key: "free"}); err != nil || done.Err != nil || done.Existed {
+	if done, err := c.Enqueue(t.Context(), "k", []byte("{}"), &task.EnqueueOptions{Key: "free"}); err != nil || done.Err != nil || done.Existed {
 		t.Errorf("%+v, %v", done, err)
 	}
 }

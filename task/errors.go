@@ -37,14 +37,22 @@ var (
 	// ErrIDConflict means that the id of a new task is another task's, of another kind or with another
 	// payload: what was asked for was not recorded, and will not be under this id.
 	ErrIDConflict = errors.New("task: id is another task's")
+	// ErrHeldUp means that a transaction that is still open has saved or finished the run in its
+	// [Run.SaveTx] or [Run.FinishTx]: what was to be written waits for its end.
+	ErrHeldUp = errors.New("task: a transaction that is still open has the run")
 	// ErrStoreFull means that the store has no room for more, and that nothing was recorded. What it
 	// has accepted is safe.
 	ErrStoreFull = errors.New("task: the store has no room left")
 	// ErrRunning and ErrNotRunning mean that a command does not fit what the task does now.
 	ErrRunning    = errors.New("task: is running")
 	ErrNotRunning = errors.New("task: is not running")
+	// ErrNotEnded means that a task cannot be deleted, since it waits or runs: cancel it first.
+	ErrNotEnded = errors.New("task: has not ended")
 	// ErrTimeout is the cause of a context that ended with its kind's Timeout.
 	ErrTimeout = errors.New("task: timeout of the kind exceeded")
+	// ErrPayload means that a payload does not decode into the type of its kind, as [Handle] says. A
+	// handler that cannot read its payload may return it too.
+	ErrPayload = errors.New("task: payload does not fit its kind")
 	// ErrClosed means that the store has been closed.
 	ErrClosed = errors.New("task: store is closed")
 	// ErrInvalid means that a task, a kind or an option cannot be accepted as it is; the text says

@@ -23,6 +23,7 @@ func (w *Worker) start(t *Task, now time.Time) {
 		ctx: runContext{parent: w.labelled(t.Kind)}, stopping: w.lastCall}
 	w.handlers.Add(1) // until the end is written
 	w.runs.add(r)
+	w.pauses.claimed(r)
 	switch w.slots.acquire(r) {
 	case runWaits:
 		w.fillSlots(now)
@@ -77,6 +78,7 @@ func (w *Worker) run(r *Run) {
 		if end.cause == nil {
 			end.cause = r.ctx.cause()
 		}
+		end.cause = sound(end.cause)
 		end.stopping = closed(r.stopping)
 		r.ctx.end()
 		w.ended(r, &end)
@@ -137,6 +139,7 @@ func (w *Worker) giveBackWaiting(tooLong time.Duration) {
 // interrupted as before, with the same counters, and in its old place in the queue.
 func (w *Worker) giveBack(r *Run) {
 	w.slots.releaseKind(r)
+	w.pauses.gaveBack(r)
 	r.ctx.end()
 	c := Change{Fence: r.fence(), Status: before(&r.task), Counters: r.task.Counters, Delay: -waited(&r.task) - time.Since(r.claimed)}
 	if c.Status == StatusInterrupted {

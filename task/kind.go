@@ -17,14 +17,15 @@ const (
 )
 
 // Kind names a sort of task and carries its policy. T is the type of its payload, kept as JSON. It
-// must be readable by the versions of the program that run side by side during a deploy.
+// must be readable by the versions of the program that run side by side during a deploy: docs/tasks.md
+// says how a payload changes.
 type Kind[T any] struct {
 	// Name is letters, digits and . _ - /, at most 100 of them.
 	Name string
 	// Queue is where its tasks wait unless EnqueueOptions say otherwise. Empty means DefaultQueue.
 	Queue string
-	// Timeout ends a run's context, with the cause ErrTimeout; that is a failed attempt. 0 means no
-	// timeout.
+	// Timeout ends a run's context, with the cause ErrTimeout; that is a failed attempt, whose Error
+	// begins with the cause, also when the handler handed over. 0 means no timeout.
 	Timeout time.Duration
 	// Concurrency bounds how many tasks of this kind a worker runs at once. 0 leaves it to the
 	// worker's own bound.
@@ -49,6 +50,32 @@ type Kind[T any] struct {
 	// Backoff says how long the task waits after its n-th failed attempt, n from 1. Nil means a
 	// second, doubled each time, up to five minutes, and up to a fifth more or less at random.
 	Backoff func(n int) time.Duration
+	// Retention is for how long the kind's ended tasks are kept, where that is not for as long as
+	// WorkerConfig.Retention of whichever worker removes them.
+	Retention Retention
+}
+
+// Retention is for how long tasks are kept that have ended, by how they ended. For each, 0 means as
+// long as others (WorkerConfig.Retention), -1 for ever. A run takes that of its kind along when it
+// is claimed, and the task has it from its end on, whoever records that: a new version with another
+// Retention changes nothing for those that have ended. A task that is cancelled while it waits is
+// kept as long as others: no worker that knows its kind had a part in it.
+type Retention struct {
+	// Succeeded, Failed and Cancelled are for tasks of that status.
+	Succeeded, Failed, Cancelled time.Duration
+}
+
+// Of returns the one for a status, 0 for those that are no end.
+func (r Retention) Of(s Status) time.Duration {
+	switch s {
+	case StatusSucceeded:
+		return r.Succeeded
+	case StatusFailed:
+		return r.Failed
+	case StatusCancelled:
+		return r.Cancelled
+	}
+	return 0
 }
 
 // EnqueueOptions are what else can be said about a new task.
@@ -62,13 +89,21 @@ type EnqueueOptions struct {
 	Priority int
 	// Delay puts off the first claim.
 	Delay time.Duration
-	// Queue is where the task waits. Empty means the kind's.
+	// Queue is where the task waits. Empty means the Queue of the Kind that enqueues or prepares it;
+	// Client.Enqueue and Prepare know a kind's name alone, and take DefaultQueue.
 	Queue string
 	// Key makes the task the only unfinished one of its kind with that key. A second Enqueue adds
 	// nothing and changes nothing: it returns the id of the unfinished task, with Existed and no
 	// error, whatever its own payload and options are, and whoever has added it. Once that task has ended, the key makes a new
 	// one. Where an open transaction may hold the key, the error is ErrKeyBusy. At most 200 bytes.
 	Key string
+	// Meta is kept with the task and given to its runs, for what is not the handler's input: a
+	// trace's id, a tenant, a user. [Client.Use] sets it for all tasks, [Run.Meta] and [Mux.Use] read
+	// it, and Query.Meta finds tasks by it. At most MaxMeta pairs; a key is letters, digits and
+	// . _ - /, at most 100 of them, a value text of at most MaxMetaValue bytes without NUL. It is no
+	// part of what makes two tasks of one ID the same: a second Enqueue with another Meta returns the
+	// first one, which keeps its own.
+	Meta map[string]string
 }
 
 // EnqueueResult is the outcome of enqueuing one task.
@@ -104,6 +139,7 @@ type policy struct {
 	cutOff          bool // CancelOnDisconnect
 	capUnresponsive bool // MaxInterruptions is not set
 	backoff         func(n int) time.Duration
+	retention       Retention
 }
 
 func (k Kind[T]) policy() (policy, error) {
@@ -111,7 +147,7 @@ func (k Kind[T]) policy() (policy, error) {
 		name: k.Name, timeout: k.Timeout, concurrency: k.Concurrency, onStop: k.OnStop,
 		limits: Limits{MaxAttempts: orDefault(k.MaxAttempts, 5), MaxCrashes: orDefault(k.MaxCrashes, 5), MaxInterruptions: max(k.MaxInterruptions, 0)},
 		cutOff: k.CancelOnDisconnect, capUnresponsive: k.MaxInterruptions == 0,
-		backoff: k.Backoff,
+		backoff: k.Backoff, retention: k.Retention,
 	}
 	if p.backoff == nil {
 		p.backoff = defaultBackoff

@@ -13,6 +13,9 @@ const (
 	MaxResult = 1 << 20
 	// MaxLog bounds what is kept of a task's log, in bytes: its tail.
 	MaxLog = 64 << 10
+	// MaxMeta bounds the pairs of a task's Meta, and MaxMetaValue each value, in bytes.
+	MaxMeta      = 16
+	MaxMetaValue = 1 << 10
 	// MaxHistory bounds the runs that are kept of a task.
 	MaxHistory   = 100
 	maxErrorText = 8 << 10

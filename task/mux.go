@@ -10,7 +10,9 @@ import (
 )
 
 // Mux maps kinds to handlers. The zero Mux is empty and ready. Register every handler before a
-// worker serves it.
+// worker serves it: one that is registered later is used from the next claim on, but
+// [Client.Workers] names the kinds that were there when the worker began, and others who look there
+// believe that no worker knows the kind.
 type Mux struct {
 	mu    sync.RWMutex
 	kinds map[string]*entry
@@ -27,8 +29,10 @@ type entry struct {
 	handle Handler
 }
 
-// Use wraps every handler that is registered later, the first given outermost. It panics when there
-// is one already: that one would be left out without a word.
+// Use wraps every handler that is registered later, the first given outermost. A middleware is
+// called for every run, with its context and the run, of which [Run.Meta] has what [Client.Use] has
+// set; what it returns, or its panic, is taken for the handler's. Use panics when there is a handler
+// already: that one would be left out without a word.
 func (m *Mux) Use(middleware ...func(next Handler) Handler) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -41,7 +45,11 @@ func (m *Mux) Use(middleware ...func(next Handler) Handler) {
 // Handle registers the handler of a kind. It panics if the kind is invalid or has a handler
 // already, as net/http does: both are mistakes of the program and show in its first second.
 //
-// A payload that does not decode into T is a permanent error: the task fails and keeps its payload.
+// A payload that does not decode into T is a failed attempt with ErrPayload, and fn is not called.
+// The next attempt comes after a minute at the earliest, then after two, four and eight: in a
+// rollout an old version meets the tasks of a new one, and the new one is given the time to take
+// them, a quarter of an hour with five attempts. The task keeps its payload. A kind that shall not
+// wait has a middleware (see [Mux.Use]) that makes ErrPayload [Permanent].
 //
 // The context that fn is given ends at the group's interrupt (at last call, if the kind has
 // [InterruptOnStop]), with the kind's Timeout, when the task is cancelled or to be handed over, and
@@ -77,7 +85,7 @@ func Handle[T any](m *Mux, k Kind[T], fn func(ctx context.Context, r *Run, args 
 	handle := Handler(func(ctx context.Context, r *Run) error {
 		var args T
 		if err := json.Unmarshal(r.task.Payload, &args); err != nil {
-			return Permanent(fmt.Errorf("payload does not fit kind %q: %w", k.Name, err))
+			return fmt.Errorf("%w %s, of this version of the program: %w", ErrPayload, k.Name, err)
 		}
 		return fn(ctx, r, args)
 	})
@@ -92,6 +100,18 @@ func (m *Mux) Kinds() []string {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return slices.Sorted(maps.Keys(m.kinds))
+}
+
+// hasRetention reports whether a kind has a Retention of its own.
+func (m *Mux) hasRetention() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for _, e := range m.kinds {
+		if r := e.policy.retention; r.Succeeded > 0 || r.Failed > 0 || r.Cancelled > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *Mux) lookup(kind string) (*entry, bool) {

@@ -20,11 +20,13 @@ type ending struct {
 	cause error
 	// stopping: last call had been made.
 	stopping bool
+	// lack is what the worker lacks, if the error says so.
+	lack *lack
 }
 
 // decide says what becomes of a task whose handler has returned. In this order: a panic is an
 // attempt; nil has succeeded; a permanent error has failed; a cancelled one is cancelled; a snooze
-// waits; a timeout is an attempt; after a stop began, or when it was asked for, anything else is an
+// waits; what the worker lacks releases it; a timeout is an attempt; after a stop began, or when it was asked for, anything else is an
 // interruption; what the handler calls a crash is one; and everything else is an attempt.
 //
 // The methods of the error are the handler's own code, and so is its kind's Backoff. One that
@@ -64,7 +66,12 @@ func (c *Change) judge(t *Task, p *policy, e *ending) (bad *PanicError) {
 		c.quiet(e)
 	case snoozed != nil:
 		c.Status, c.Error, c.Delay = StatusQueued, "", snoozed.wait
+	case e.lack != nil:
+		c.Status, c.Reason = StatusInterrupted, ReasonReleased
 	case errors.Is(e.cause, ErrTimeout):
+		if !errors.Is(e.err, ErrTimeout) {
+			c.Error = storable(fmt.Sprintf("%v (%v): %s", ErrTimeout, p.timeout, c.Error), maxErrorText)
+		}
 		c.attempt(t, p)
 	case errors.Is(e.cause, ErrInterruptRequested):
 		c.quiet(e)
@@ -82,6 +89,9 @@ func (c *Change) judge(t *Task, p *policy, e *ending) (bad *PanicError) {
 		c.crash(t, suspicionOf(t.ID, strconv.FormatInt(t.Run, 10)))
 	default:
 		c.attempt(t, p)
+		if c.Status == StatusQueued && errors.Is(e.err, ErrPayload) {
+			c.Delay = max(c.Delay, payloadBackoff(c.Counters.Attempts))
+		}
 	}
 	return nil
 }
@@ -91,6 +101,23 @@ func recovered(bad **PanicError) {
 	if v := recover(); v != nil {
 		*bad = &PanicError{Value: v, Stack: string(debug.Stack())}
 	}
+}
+
+// sound returns why a context has ended, or the panic of that error: it may be one of the user's, who
+// has ended the context of the worker.
+func sound(cause error) error {
+	if cause == nil {
+		return nil
+	}
+	var bad *PanicError
+	func() {
+		defer recovered(&bad)
+		_ = is[*PanicError](cause) || errors.Is(cause, ErrLeaseLost)
+	}()
+	if bad != nil {
+		return bad
+	}
+	return cause
 }
 
 // is reports whether an error is of a type, or wraps one that is.
@@ -123,7 +150,9 @@ func (c *Change) interruption(t *Task, why Reason) {
 }
 
 var (
-	defaultBackoff   = jittered(doubling(time.Second, 5*time.Minute))
+	defaultBackoff = jittered(doubling(time.Second, 5*time.Minute))
+	// payloadBackoff is for a payload that another version of the program may be able to read.
+	payloadBackoff   = doubling(time.Minute, 8*time.Minute)
 	interruptBackoff = doubling(100*time.Millisecond, 30*time.Second)
 	crashBackoff     = doubling(500*time.Millisecond, 30*time.Second)
 )

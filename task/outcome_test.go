@@ -207,21 +207,80 @@ func TestOutcome_AnErrorIsAnAttemptThatWaitsForItsBackoffUntilTheCap(t *testing.
 	})
 }
 
-func TestOutcome_APermanentErrorFailsAtOnceAndAPayloadThatDoesNotFitIsOne(t *testing.T) {
+func TestOutcome_APermanentErrorFailsAtOnce(t *testing.T) {
 	bubble(t, func(b *bench) {
 		cause := errors.New("broken for good")
 		task.Handle(&b.mux, kind, func(context.Context, *task.Run, args) error { return task.Permanent(cause) })
 		g := b.serve(b.store)
 		b.want(b.enqueue(), task.StatusFailed, "", 1, 0, 0)
-		e, err := b.client.Enqueue(t.Context(), "k", []byte(`{"N": "one"}`), nil)
+		b.stop(g, 0)
+	})
+}
+
+// odd is a payload of a version of the program that the other one cannot read.
+const odd = `{"N": "one"}`
+
+func TestOutcome_APayloadThatDoesNotFitWaitsForAVersionThatCanReadIt(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.kind.MaxAttempts, b.kind.Backoff = 0, func(int) time.Duration { return 0 }
+		b.handle = func(context.Context, *task.Run) error { t.Error("the handler was called"); return nil }
+		older := b.serve(b.store)
+		e, err := b.client.Enqueue(t.Context(), "k", []byte(odd), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := b.want(e.ID, task.StatusFailed, "", 1, 0, 0); !strings.Contains(got.Error, "does not fit") || string(got.Payload) != `{"N": "one"}` {
+		if got := b.want(e.ID, task.StatusQueued, "", 1, 0, 0); !strings.Contains(got.Error, "does not fit") || string(got.Payload) != odd {
 			t.Errorf("error %q, payload %q", got.Error, got.Payload)
 		}
-		b.stop(g, 0)
+		time.Sleep(14 * time.Minute) // one, two, four and eight minutes are fifteen
+		b.want(e.ID, task.StatusQueued, "", 4, 0, 0)
+		b.stop(older, 0)
+
+		b.mux = task.Mux{} // the version that has made it
+		task.Handle(&b.mux, task.Kind[map[string]string]{Name: "k"}, func(_ context.Context, _ *task.Run, got map[string]string) error {
+			if got["N"] != "one" {
+				t.Errorf("decoded %v", got)
+			}
+			return nil
+		})
+		newer := b.serve(b.store)
+		time.Sleep(2 * time.Minute)
+		b.want(e.ID, task.StatusSucceeded, "", 4, 0, 0)
+		b.stop(newer, 0)
 	})
+}
+
+func TestOutcome_APayloadThatNobodyCanReadFailsInTheEndOrAtOnceByAMiddleware(t *testing.T) {
+	for name, c := range map[string]struct {
+		middleware []func(task.Handler) task.Handler
+		attempts   int
+	}{
+		"in the end": {nil, 5},
+		"at once": {[]func(task.Handler) task.Handler{func(next task.Handler) task.Handler {
+			return func(ctx context.Context, r *task.Run) error {
+				err := next(ctx, r)
+				if errors.Is(err, task.ErrPayload) {
+					return task.Permanent(err)
+				}
+				return err
+			}
+		}}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(b *bench) {
+				b.kind.MaxAttempts, b.middleware = 0, c.middleware
+				b.handle = func(context.Context, *task.Run) error { t.Error("the handler was called"); return nil }
+				g := b.serve(b.store)
+				e, err := b.client.Enqueue(t.Context(), "k", []byte(odd), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(16 * time.Minute)
+				b.want(e.ID, task.StatusFailed, "", c.attempts, 0, 0)
+				b.stop(g, 0)
+			})
+		})
+	}
 }
 
 func TestOutcome_APanicIsAnAttemptWithItsStack(t *testing.T) {
@@ -235,23 +294,34 @@ func TestOutcome_APanicIsAnAttemptWithItsStack(t *testing.T) {
 	})
 }
 
-func TestOutcome_ATimeoutIsAnAttempt(t *testing.T) {
-	bubble(t, func(b *bench) {
-		k := kind
-		k.Timeout = time.Hour
-		task.Handle(&b.mux, k, func(ctx context.Context, _ *task.Run, _ args) error {
-			<-ctx.Done()
-			return context.Cause(ctx)
+func TestOutcome_ATimeoutIsAnAttemptAndItsErrorNamesIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		end        func(context.Context, *task.Run) error
+		error      string
+		checkpoint string
+	}{
+		"the cause":   {func(ctx context.Context, _ *task.Run) error { return context.Cause(ctx) }, task.ErrTimeout.Error(), ""},
+		"its context": {func(ctx context.Context, _ *task.Run) error { return ctx.Err() }, "task: timeout of the kind exceeded (1h0m0s): context deadline exceeded", ""},
+		"handed over": {func(_ context.Context, r *task.Run) error { return r.HandOver(7) }, "task: timeout of the kind exceeded (1h0m0s): interrupted, checkpoint handed over", "7"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(b *bench) {
+				b.kind.Timeout = time.Hour
+				b.handle = func(ctx context.Context, r *task.Run) error {
+					<-ctx.Done()
+					return c.end(ctx, r)
+				}
+				g := b.serve(b.store)
+				id := b.enqueue()
+				b.want(id, task.StatusRunning, "", 0, 0, 0)
+				time.Sleep(time.Hour + time.Second)
+				if got := b.want(id, task.StatusQueued, "", 1, 0, 0); got.Error != c.error || string(got.Checkpoint) != c.checkpoint {
+					t.Errorf("error %q, checkpoint %q", got.Error, got.Checkpoint)
+				}
+				b.stop(g, 0)
+			})
 		})
-		g := b.serve(b.store)
-		id := b.enqueue()
-		b.want(id, task.StatusRunning, "", 0, 0, 0)
-		time.Sleep(time.Hour + time.Second)
-		if got := b.want(id, task.StatusQueued, "", 1, 0, 0); got.Error != task.ErrTimeout.Error() {
-			t.Errorf("error %q", got.Error)
-		}
-		b.stop(g, 0)
-	})
+	}
 }
 
 func TestOutcome_ErrInterruptedWithoutAStopIsAnAttempt(t *testing.T) {

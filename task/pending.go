@@ -7,11 +7,12 @@ import (
 )
 
 // PendingReason returns why a claimable task is not claimed: no live worker knows its kind, or
-// serves its queue; its queue is paused; its time has not come; the slots of all workers that could
-// run it are taken by unresponsive handlers; or it is a suspect, which waits for those of another group. It
-// is empty when it waits only for a free slot, and when the task is not claimable, except that of a
-// running task it says whether its handler is unresponsive. workers and paused are what [Client.Workers] and [Client.Count]
-// have returned; now is compared with the task's RunAt, which is the store's clock.
+// serves its queue; its queue is paused; all of them have paused its kind, with [PauseKind]; its
+// time has not come; the slots of all workers that could run it are taken by unresponsive handlers;
+// or it is a suspect, which waits for those of another group. It is empty when it waits only for a
+// free slot, and when the task is not claimable, except that of a running task it says whether its
+// handler is unresponsive. workers and paused are what [Client.Workers] and [Client.Count] have
+// returned; now is compared with the task's RunAt, which is the store's clock.
 func PendingReason(t Task, workers []WorkerInfo, paused []string, now time.Time) string {
 	if !t.Status.Claimable() {
 		for _, w := range workers {
@@ -30,6 +31,8 @@ func PendingReason(t Task, workers []WorkerInfo, paused []string, now time.Time)
 		return fmt.Sprintf("no running worker that knows the kind %q serves the queue %s", t.Kind, t.Queue)
 	case slices.Contains(paused, t.Queue):
 		return fmt.Sprintf("the queue %s is paused", t.Queue)
+	case pausedBy(serves, t.Kind) != "" && t.RunAt.Sub(now) <= maxReleaseDelay:
+		return pausedBy(serves, t.Kind)
 	case t.RunAt.After(now):
 		return "its time, " + t.RunAt.UTC().Format(time.RFC3339)
 	case len(serves) > 0 && !slices.ContainsFunc(serves, WorkerInfo.free):
@@ -38,6 +41,19 @@ func PendingReason(t Task, workers []WorkerInfo, paused []string, now time.Time)
 		return fmt.Sprintf("the turn of its group of suspects, %s: it was in two crashes in a row, and a worker runs one such group at a time", t.Suspicion)
 	}
 	return ""
+}
+
+// pausedBy says why all of some workers have paused a kind, and is empty unless there are some and
+// they have.
+func pausedBy(workers []WorkerInfo, kind string) (why string) {
+	for _, w := range workers {
+		i := slices.IndexFunc(w.Paused, func(p PausedKind) bool { return p.Kind == kind })
+		if i < 0 {
+			return ""
+		}
+		why = fmt.Sprintf("a worker that can run the kind %q: %s has paused it, as all others, since it lacks something: %s", kind, w.Host, w.Paused[i].Error)
+	}
+	return why
 }
 
 // knows reports whether a worker is alive, as far as is known, and claims tasks of a kind.

@@ -10,18 +10,21 @@ import (
 // pruner removes old ended tasks. One goroutine uses it.
 type pruner struct {
 	store     Store
-	retention time.Duration // 0 keeps them for ever
+	mux       *Mux
+	retention time.Duration // of tasks whose kind does not say it; 0 keeps them for ever
 	log       *slog.Logger
+	clock     steadyClock
 }
 
 // run removes what is old soon after the start, then now and then, and at no two workers at the
 // same moment, until ctx ends.
 func (p *pruner) run(ctx context.Context) {
-	if p.retention == 0 {
+	if p.retention == 0 && !p.mux.hasRetention() {
 		return
 	}
+	p.clock.read()
 	for wait := time.Minute; pause(ctx, wait/2+rand.N(wait)); wait = 10 * time.Minute {
-		for req := (PruneRequest{Age: p.retention, Clock: time.Now(), Max: 1000}); ; {
+		for req := (PruneRequest{Age: p.retention, KeepOthers: p.retention == 0, Clock: p.clock.read(), Max: 1000}); ; {
 			done, err := p.store.Prune(ctx, req)
 			if err != nil {
 				if ctx.Err() == nil {
@@ -34,4 +37,27 @@ func (p *pruner) run(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// steadyClock is the wall clock, as long as that goes no more than twice as fast as time does. One that
+// is set forward by a week, by a mistake or by a wrong time server, is believed a week later: what was
+// removed until somebody notices would be gone for good. Where a store has the clock of this machine,
+// there is no other witness.
+type steadyClock struct {
+	wall func() time.Time // nil: time.Now
+	last time.Time        // what was read last
+	at   time.Time        // and when, by the monotonic clock
+}
+
+func (c *steadyClock) read() time.Time {
+	at := time.Now()
+	now := at.Round(0)
+	if c.wall != nil {
+		now = c.wall()
+	}
+	if most := c.last.Add(2 * at.Sub(c.at)); !c.last.IsZero() && now.After(most) {
+		now = most
+	}
+	c.last, c.at = now, at
+	return now
 }

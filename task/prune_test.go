@@ -25,6 +25,47 @@ func TestPrune_OldTasksAreRemovedAndYoungOnesStay(t *testing.T) {
 	})
 }
 
+func TestPrune_AKindSaysForHowLongItsOwnAreKeptWhateverTheWorkerSays(t *testing.T) {
+	for _, others := range []time.Duration{-1, time.Hour} {
+		bubble(t, func(b *bench) {
+			b.kind.Retention = task.Retention{Succeeded: 3 * time.Hour, Failed: -1}
+			b.retention = others
+			b.handle = func(_ context.Context, r *task.Run) error {
+				if r.Meta("fails") != "" {
+					return task.Permanent(errors.New("fails"))
+				}
+				return nil
+			}
+			g := b.serve(b.store)
+			succeeded := b.enqueue()
+			failed, err := b.kind.Enqueue(b.t.Context(), b.client, args{}, &task.EnqueueOptions{Meta: map[string]string{"fails": "yes"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			waited, err := b.kind.Enqueue(b.t.Context(), b.client, args{}, &task.EnqueueOptions{Delay: 24 * time.Hour})
+			if err == nil {
+				err = b.client.Cancel(b.t.Context(), waited.ID)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(3*time.Hour - time.Minute)
+			b.want(succeeded, task.StatusSucceeded, "", 0, 0, 0)
+			time.Sleep(2 * time.Hour)
+			if _, err := b.client.Get(b.t.Context(), succeeded); !errors.Is(err, task.ErrNotFound) {
+				t.Errorf("others are kept for %v: after its kind's retention: %v", others, err)
+			}
+			if got := b.get(failed.ID); got.Status != task.StatusFailed {
+				t.Errorf("others are kept for %v: what is kept for ever is %+v", others, got)
+			}
+			if _, err := b.client.Get(b.t.Context(), waited.ID); errors.Is(err, task.ErrNotFound) != (others > 0) {
+				t.Errorf("others are kept for %v: what was cancelled while it waited: %v", others, err)
+			}
+			b.stop(g, 0)
+		})
+	}
+}
+
 // pruneAsked is a store that keeps what it was asked to remove.
 type pruneAsked struct {
 	task.Store

@@ -12,6 +12,9 @@ type NewTask struct {
 	ID, Kind, Queue, Key string
 	// Payload is kept byte for byte.
 	Payload []byte
+	// Meta is kept as it is (rule 35). Where it is to be changed SetMeta does so: the map may be
+	// another task's too.
+	Meta map[string]string
 	// Priority: the higher number is claimed first. It has 32 bits with their sign, so a store of
 	// 64 may negate it.
 	Priority int
@@ -46,7 +49,7 @@ type ClaimRequest struct {
 	// zero one of any group may be claimed, if Suspects is not zero (rule 26).
 	Suspects  int
 	Suspicion Suspicion
-	// Interrupted: only interrupted tasks are wanted, and no suspects (rule 34).
+	// Interrupted: only interrupted tasks are wanted, and no suspects (rule 38).
 	Interrupted bool
 	// Except are ids of a few tasks that are not wanted now.
 	Except []string
@@ -60,8 +63,9 @@ type KindClaim struct {
 	Kind string
 	// Max bounds the claim for this kind.
 	Max int
-	// Limits are copied to the runs.
-	Limits Limits
+	// Limits and Retention are copied to the runs.
+	Limits    Limits
+	Retention Retention
 }
 
 // Fence names a run that a worker believes to have.
@@ -130,6 +134,9 @@ type Beat struct {
 	// Unresponsive are tasks whose handlers have not returned although their contexts ended 10 s
 	// ago; at most 100 of them. The newest beat's are kept.
 	Unresponsive []string
+	// Paused are kinds that the worker does not claim now, since their handlers have said [PauseKind].
+	// The newest beat's are kept.
+	Paused []PausedKind
 	// Runs are those that the worker believes to have; none asks nothing.
 	Runs []Fence
 	// ListsAllRuns: the worker has no others. Such a beat is called complete.
@@ -217,6 +224,9 @@ type Query struct {
 	Status Status
 	// Kind, Queue and Key are the only ones wanted.
 	Kind, Queue, Key string
+	// Meta has pairs that a task must have, each of them, to be wanted. No index has them: a store
+	// reads the tasks that the other filters admit, from the newest on, until it has Limit.
+	Meta map[string]string
 	// After continues a listing: only the tasks that follow the one of this id, so older ones (rule
 	// 18).
 	After string
@@ -234,6 +244,8 @@ const (
 	VerbRetry Verb = "retry"
 	// VerbInterrupt makes a run hand over.
 	VerbInterrupt Verb = "interrupt"
+	// VerbDelete removes an ended task.
+	VerbDelete Verb = "delete"
 	// VerbPause keeps a queue's tasks from being claimed.
 	VerbPause Verb = "pause"
 	// VerbResume ends a pause.
@@ -257,6 +269,20 @@ type Count struct {
 	N int
 }
 
+// CountQuery says how many numbers a count has; zero means all of them. Whoever may submit chooses
+// the names of queues and kinds, and so how many there are.
+type CountQuery struct {
+	// Lines bounds the lines of Tasks: those with the most tasks are there, and the others are added
+	// up in one line for each status, of OtherLines. Zero means no bound.
+	Lines int
+	// Kinds, unless nil, are the kinds that have lines of their own; those of others are added up.
+	Kinds []string
+}
+
+// OtherLines is the queue and the kind of a line of Counts that adds up others. No queue and no kind
+// can have this name.
+const OtherLines = "(other)"
+
 // Counts are the numbers of all tasks.
 type Counts struct {
 	// Tasks are sorted by queue, kind and the order of Statuses; numbers of zero are left out.
@@ -265,6 +291,9 @@ type Counts struct {
 	Paused []string
 	// SuspectsWaiting and SuspectsRunning are how many of the tasks are suspects.
 	SuspectsWaiting, SuspectsRunning int
+	// Digest is another one when a number or a paused queue is, also where the number is one of those
+	// that were added up. It can be compared within a process; a server tells none.
+	Digest uint64
 }
 
 // SortCounts puts counts into the order in which a store returns them.
@@ -278,8 +307,10 @@ func SortCounts(counts []Count) {
 
 // PruneRequest says what is old.
 type PruneRequest struct {
-	// Age is for how long a task must have ended.
-	Age time.Duration
+	// Age is for how long a task must have ended that has no Retention of its own (rule 37). With
+	// KeepOthers these are kept whatever their age is.
+	Age        time.Duration
+	KeepOthers bool
 	// Clock is the caller's clock; zero means that the store's alone counts. Where both are there,
 	// the one that is behind counts.
 	Clock time.Time

@@ -29,6 +29,7 @@ type Run struct {
 	sending  *save // what was sent last, until its answer has been noted
 	result   []byte
 	inTx     bool        // FinishTx has been called
+	inDoubt  bool        // SaveTx has been called since it was known which checkpoint is recorded
 	decided  atomic.Bool // what becomes of it is decided
 	claimed  time.Time
 	started  time.Time // zero while it waits for a slot
@@ -41,7 +42,8 @@ type Run struct {
 	reported    bool
 }
 
-// Task returns the task as it was claimed, with what has been saved since.
+// Task returns the task as it was claimed, with what has been saved since. What SaveTx has saved is
+// in it once Load has asked the store.
 func (r *Run) Task() Task {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -54,18 +56,25 @@ func (r *Run) fence() Fence { return fenceOf(&r.task) }
 // ID is the task's.
 func (r *Run) ID() string { return r.task.ID }
 
+// Meta is the value of a key in the task's Meta, empty if there is none.
+func (r *Run) Meta(key string) string { return r.task.Meta[key] }
+
 // FencingToken is the run's number. It is higher in every later run of the task, so that a
 // handler's own conditional writes elsewhere ("where fence <= ?") can refuse those of a run that
 // was taken for dead and was not.
 func (r *Run) FencingToken() int64 { return r.task.Run }
 
-// Load decodes the checkpoint of an earlier run into v and reports whether there was one. After an
-// error v may be partly set: return the error, and the checkpoint stays for a program that can read
-// it.
+// Load decodes the checkpoint that is recorded, of an earlier run or of this one, into v and reports
+// whether there is one. After an error v may be partly set: return the error, and the checkpoint
+// stays for a program that can read it.
+//
+// After SaveTx it asks the store what was committed, and waits up to five seconds for a transaction
+// that is still open.
 func (r *Run) Load(v any) (bool, error) {
-	r.mu.Lock()
-	b := r.task.Checkpoint
-	r.mu.Unlock()
+	b, err := r.checkpoint()
+	if err != nil {
+		return false, fmt.Errorf("task: load: %w", err)
+	}
 	if b == nil {
 		return false, nil
 	}
@@ -93,6 +102,12 @@ func (r *Run) Load(v any) (bool, error) {
 // its way, may be. Meanwhile the run's other methods that read or change what is saved wait as
 // well.
 //
+// Save is no part of a transaction that the handler has open: it is recorded at once, and stays when
+// that one is rolled back. The checkpoint is then ahead of the rows, and the work in between is
+// done by nobody. Use SaveTx for it, or save when the transaction has been committed; a crash in
+// between has that work done again. While a transaction with a SaveTx of this run is open, Save
+// waits for about two seconds, and is then ErrHeldUp.
+//
 // An error that is ErrLeaseLost means that the run is another worker's by now: stop working.
 func (r *Run) Save(ctx context.Context, v any) error {
 	b, err := encodeCheckpoint(v)
@@ -108,7 +123,8 @@ func (r *Run) Save(ctx context.Context, v any) error {
 		if err == nil {
 			return nil
 		}
-		if !savedLater(err) || !pause(wctx, wait) {
+		itself := r.inDoubt && errors.Is(err, ErrHeldUp) // the handler may be waiting for itself
+		if itself && wait >= 800*time.Millisecond || !savedLater(err) || !pause(wctx, wait) {
 			return fmt.Errorf("task: save: %w", err)
 		}
 	}
@@ -144,8 +160,12 @@ func (r *Run) SetProgress(fraction float64, message string) {
 }
 
 // Log adds a line to the task's log, of which the last MaxLog bytes are kept, for people. It is
-// written within a second or so, and with the end of the run; a SIGKILL loses that second.
+// written within a second or so, and with the end of the run; a SIGKILL loses that second. Once the
+// handler has returned it does nothing. Logger is for lines with a level and attributes.
 func (r *Run) Log(line string) {
+	if r.ctx.over.Load() {
+		return
+	}
 	r.mu.Lock()
 	r.log.add(storable(line, MaxLog/2) + "\n")
 	r.mu.Unlock()
@@ -163,37 +183,6 @@ func (r *Run) SetResult(v any) error {
 	r.mu.Lock()
 	r.result = b
 	r.mu.Unlock()
-	return nil
-}
-
-// FinishTx records the task's success inside the caller's transaction, which a store's package
-// wraps: the handler's own rows and the task's end are committed together, or neither. Commit it
-// and return nil.
-//
-// FinishTx does not wait for a store that cannot be reached, and is good for as long as ctx and the
-// transaction are: for both, [lastcall.UntilAbandon] of the handler's context lasts beyond the
-// interrupt.
-//
-// When the run is no longer this worker's, the error is ErrLeaseLost and the transaction cannot be
-// committed. A handler that returns nil although its transaction was rolled back has used an
-// attempt. An error returned after the commit is logged, and the task has succeeded.
-func (r *Run) FinishTx(ctx context.Context, tx Tx) error {
-	s, ok := r.store.(TxStore)
-	if !ok {
-		return errNoTx(r.store, tx)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	_ = r.awaitAnswer(ctx) // no save of this run shall wait for the transaction
-	c := Change{Fence: r.fence(), Status: StatusSucceeded, Counters: r.task.Counters, Result: r.result,
-		Progress: r.progress, Log: r.log.peek()}
-	if err := s.FinishTx(ctx, tx, c); err != nil {
-		if errors.Is(err, ErrLeaseLost) {
-			r.ctx.cancel(ErrLeaseLost)
-		}
-		return fmt.Errorf("task: finish in transaction: %w", err)
-	}
-	r.inTx = true
 	return nil
 }
 

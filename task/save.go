@@ -3,6 +3,7 @@ package task
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 )
 
@@ -12,6 +13,7 @@ import (
 // and whether it is tried again is up to the run.
 type saver struct {
 	store Store
+	log   *slog.Logger    // the worker's, for the runs
 	ctx   context.Context // of the calls
 	calls sync.WaitGroup
 
@@ -206,6 +208,6 @@ func (r *Run) settle() {
 		r.saver.cleared(r)
 	}
 	if x.change.Checkpoint != nil {
-		r.task.Checkpoint = x.change.Checkpoint
+		r.task.Checkpoint, r.inDoubt = x.change.Checkpoint, false
 	}
 }

@@ -90,7 +90,7 @@ func (s *slots) wanted(mux *Mux, now time.Time) (most int, interrupted bool, kin
 			room = min(room, e.policy.concurrency-s.busy[name])
 		}
 		if room > 0 {
-			kinds = append(kinds, KindClaim{Kind: name, Max: room, Limits: e.policy.limits})
+			kinds = append(kinds, KindClaim{Kind: name, Max: room, Limits: e.policy.limits, Retention: e.policy.retention})
 		}
 	}
 	return most, interrupted, kinds

@@ -102,11 +102,26 @@ import "context"
 //     id first, by chance or by guessing it, would otherwise have its own work done in the name of
 //     the other, who is told that all is well.
 //  33. Workers tells what a worker's first beat said of it, and what the newest one said of its
-//     state and of its unresponsive handlers.
-//  34. A claim of interrupted tasks only gives these in the order of rule 5, and no suspects. Queued
+//     state, of its unresponsive handlers and of the kinds that it has paused.
+//  34. Count needs no more memory than the lines that its query wants: others are added up as they
+//     are read, and none is lost. Its digest is that of all lines.
+//  35. A task's Meta is kept byte for byte, and comes with the task wherever a store hands it out. It
+//     is no part of what rule 32 compares: adding a task again with another Meta is a repetition, and
+//     changes nothing. A query's Meta admits the tasks that have each of its pairs, with exactly
+//     that value.
+//  36. Delete removes an ended task with all that belongs to it, and no other: it is ErrNotEnded for
+//     one that waits or runs, and ErrNotFound from then on. The id is free again: adding it makes a
+//     new task, which has nothing of the old one. Of a Delete that meets a Retry or a Prune one
+//     comes first, and the other finds what that has left.
+//  37. The kind's Retention is copied to the run at the claim, as the limits are. The end of that run
+//     gives the task what it says for its status, whoever records it: from then on Prune removes the
+//     task that long after its end by the same clock, or never where it is negative, whatever Age
+//     is. What has none (0), and what was cancelled while it waited, goes by Age. A Retry takes it
+//     away.
+//  38. A claim of interrupted tasks only gives these in the order of rule 5, and no suspects. Queued
 //     tasks that come before them do not hold them back, and a claim costs no more where many of
 //     those wait: a task that is handed over in a rollout must not wait behind the backlog.
-//  35. When a worker announces its stop, the number of workers that Wait returns changes in its
+//  39. When a worker announces its stop, the number of workers that Wait returns changes in its
 //     process, and in others where the store can see their doings: the neighbours get ready for
 //     what it hands over.
 type Store interface {
@@ -116,7 +131,7 @@ type Store interface {
 	Add(ctx context.Context, tasks []NewTask) ([]AddResult, error)
 
 	// Claim gives a worker runs of claimable tasks, marked running and committed (rules 3 to 7, 22,
-	// 26, 34). It does not wait for tasks: none is an empty answer. An answer that was lost leaves runs
+	// 26, 38). It does not wait for tasks: none is an empty answer. An answer that was lost leaves runs
 	// that the worker does not know of; a complete beat finds them (rule 31).
 	Claim(ctx context.Context, req ClaimRequest) ([]Task, error)
 
@@ -148,23 +163,24 @@ type Store interface {
 	// that does not exist.
 	Log(ctx context.Context, id string) ([]byte, error)
 
-	// Control does what a person asks for (rules 22 to 25). Doing it again is nil, unless it is
+	// Control does what a person asks for (rules 22 to 25, 36). Doing it again is nil, unless it is
 	// said otherwise:
 	//
 	//   - Cancel: ErrAlreadyFinished for a task that has succeeded or failed.
 	//   - Retry: ErrRunning, and ErrAlreadyFinished for a task that has succeeded; ErrKeyBusy when
 	//     another unfinished task has its key by now.
 	//   - Interrupt: ErrNotRunning.
+	//   - Delete: ErrNotEnded, and ErrNotFound when it is done again.
 	//   - all of a task: ErrNotFound.
 	Control(ctx context.Context, cmd Command) error
 
-	// Count counts the tasks (rule 30).
-	Count(ctx context.Context) (Counts, error)
+	// Count counts the tasks (rules 30, 34).
+	Count(ctx context.Context, q CountQuery) (Counts, error)
 
 	// Prune removes old ended tasks, a part of them with each call (rule 29).
 	Prune(ctx context.Context, req PruneRequest) (PruneReply, error)
 
-	// Wait returns once a number is another one than seen, and returns all (rules 20, 35): how many
+	// Wait returns once a number is another one than seen, and returns all (rules 20, 39): how many
 	// changes may have made a task claimable, how many times something may have been asked of a run
 	// of this process, and how many workers may have announced their stop, or their processes ended. A store that cannot see
 	// other processes' doings counts its own: workers also poll.
@@ -180,7 +196,9 @@ type Store interface {
 //
 // A caller may leave its transaction open for as long as it likes. Meanwhile no claim, save or end
 // of another task waits for it, nor a command, a pruning or the reclaiming of a worker; and if
-// AddTx only found a key or an id that exists, the task that it found may end as well.
+// AddTx only found a key or an id that exists, the task that it found may end as well. A change of
+// the run that the transaction has saved or finished is held up: Apply waits a moment for the
+// transaction's end, and then answers with ErrHeldUp and has changed nothing.
 type TxStore interface {
 	Store
 	// AddTx is Add, as a part of tx: the tasks exist when tx commits. It wakes nobody. A task that
@@ -189,6 +207,9 @@ type TxStore interface {
 	// FinishTx is Apply of one change as a part of tx. When the run is no longer held it returns
 	// ErrLeaseLost and makes tx impossible to commit, for those who do not look at the error.
 	FinishTx(ctx context.Context, tx Tx, c Change) error
+	// SaveTx is Apply of one change within a run as a part of tx: it is made when tx commits, and
+	// never if it does not. A run that is no longer held is treated as by FinishTx.
+	SaveTx(ctx context.Context, tx Tx, c Change) error
 	// Wake says that a transaction with new tasks has been committed.
 	Wake()
 }

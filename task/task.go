@@ -6,9 +6,10 @@ import (
 )
 
 // Task is the record of a piece of work, as a store keeps it. Stores hand out copies: changing one
-// changes nothing.
+// changes nothing. It is not made to be encoded as JSON: for that, package httpapi has a view of it,
+// NewTask, which is also what the program prints.
 type Task struct {
-	// ID is a UUID, version 7, made by the client that enqueued the task.
+	// ID is a UUID: of version 7, unless who enqueued the task has chosen another one.
 	ID string
 	// Kind names the handler.
 	Kind string
@@ -18,6 +19,8 @@ type Task struct {
 	Key string
 	// Payload is what the handler is given: JSON when it came through a Kind or the program.
 	Payload []byte
+	// Meta is what came with the task beside its payload, nil for nothing: see EnqueueOptions.Meta.
+	Meta map[string]string
 	// Priority: the higher number is claimed first. Priority is strict, so that a
 	// steady stream of high ones starves the low ones.
 	Priority int
@@ -152,8 +155,9 @@ const (
 	ReasonLost Reason = "lost"
 	// ReasonRequested: somebody has asked for it, with [Client.Interrupt].
 	ReasonRequested Reason = "requested"
-	// ReasonReleased: no handler was called. The worker had claimed an interrupted task ahead of a
-	// slot, or while its process was told to end, and gave it back. Counters do not count it.
+	// ReasonReleased: the worker gave the task back, and counters do not count the run. Either no
+	// handler was called, as when an interrupted task was claimed ahead of a slot or while the process
+	// was told to end; or the handler said with PauseKind that this worker cannot run its kind now.
 	ReasonReleased Reason = "released"
 )
 

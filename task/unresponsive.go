@@ -34,7 +34,7 @@ func (w *Worker) recordUnresponsive(ctx, last context.Context, giveUpStore func(
 	case <-last.Done():
 		return
 	}
-	by, ok := errors.AsType[*lastcall.InterruptError](context.Cause(ctx))
+	by, ok := errors.AsType[*lastcall.InterruptError](sound(context.Cause(ctx)))
 	if !ok || by.Until.IsZero() {
 		return
 	}
@@ -77,7 +77,9 @@ func (r *Run) closeUnresponsive(c *Change, silent, alive time.Duration) bool {
 	if r.inTx || isLoss(r.ctx.cause()) || r.decided.Swap(true) {
 		return false
 	}
-	c.Fence, c.Counters = r.fence(), r.task.Counters
+	if c.Fence, c.Counters = r.fence(), r.task.Counters; r.inDoubt { // nobody can be asked now, and the task may well get on
+		c.Counters.CrashStreak, c.Counters.InterruptStreak = 0, 0
+	}
 	c.unresponsive(r, silent)
 	c.Delay = max(c.Delay, alive)
 	c.Progress, c.Log = r.progress, r.log.take()

@@ -38,6 +38,25 @@ func checkName(what, name string) error {
 	return nil
 }
 
+// checkMeta accepts what can be kept beside a payload.
+func checkMeta(meta map[string]string) error {
+	if len(meta) > MaxMeta {
+		return invalid("meta has %d pairs, at most %d are kept: put the rest into the payload", len(meta), MaxMeta)
+	}
+	for key, value := range meta {
+		if err := checkName("meta key", key); err != nil {
+			return err
+		}
+		if len(value) > MaxMetaValue {
+			return invalid("meta %q has %d bytes, at most %d are kept: put it into the payload", key, len(value), MaxMetaValue)
+		}
+		if !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
+			return invalid("meta %q is %.40q, which is no text: it must be UTF-8 without NUL, encode it as base64", key, value)
+		}
+	}
+	return nil
+}
+
 // nilID is the UUID that names nothing (RFC 9562): no task has it, so a probe may ask for it.
 const nilID = "00000000-0000-0000-0000-000000000000"
 

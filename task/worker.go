@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/internal/safelog"
 )
 
 // WorkerConfig says what a worker does. Only Store and Mux are needed.
@@ -37,12 +38,15 @@ type WorkerConfig struct {
 	// where they cannot see that its process is dead. It beats five times as often. 0 means 15 s;
 	// less than 1 s is refused.
 	Lease time.Duration
-	// Poll is how often the worker looks for tasks that nothing told it about. 0 means 250 ms. For
-	// dead neighbours that nothing told it about it looks every six polls.
+	// Poll is how often the worker asks the store for tasks that nothing told it about. 0 means 250
+	// ms. The PostgreSQL store answers from what it found in the last second; Client.Wake tells it of
+	// more. For dead neighbours that nothing told it about the worker looks every six polls.
 	Poll time.Duration
 	// Queues are the only ones that the worker takes tasks from. None means every queue.
 	Queues []string
-	// Retention is for how long ended tasks are kept. 0 means 7 days, -1 for ever.
+	// Retention is for how long ended tasks are kept whose Kind does not say it. 0 means 7 days, -1
+	// for ever. A worker removes the tasks of all kinds and queues, so where several have another
+	// Retention the shortest counts.
 	Retention time.Duration
 	// Observe, if set, is told when a run begins and when its end has been written, also that of a
 	// dead worker's run which this worker has recorded: for metrics and traces. It is called by
@@ -59,7 +63,7 @@ type WorkerConfig struct {
 // the claimer asks the store for tasks, the slots say for how many and when their handlers are
 // called, the runSet has those that have not ended, the pool has the goroutines that call handlers,
 // the saver and the recorder write what becomes of them, the detector finds handlers that do not
-// return, the heartbeat keeps the worker registered, the watcher looks after the other workers, and
+// return, the pauses are of kinds that cannot run here now, the heartbeat keeps the worker registered, the watcher looks after the other workers, and
 // the pruner removes what is old.
 type Worker struct {
 	store    Store
@@ -77,6 +81,7 @@ type Worker struct {
 	runs     runSet
 	beats    heartbeat
 	detector detector
+	pauses   pauses
 	watcher  watcher
 	pruner   pruner
 	pool     *goroutinePool
@@ -118,7 +123,7 @@ func newWorker(cfg WorkerConfig) *Worker {
 	if err != nil {
 		host = "unknown"
 	}
-	log, poll := cmp.Or(cfg.Logger, slog.Default()), cmp.Or(cfg.Poll, 250*time.Millisecond)
+	log, poll := safelog.New(cfg.Logger), cmp.Or(cfg.Poll, 250*time.Millisecond)
 	w := &Worker{store: cfg.Store, mux: cfg.Mux, log: log, observer: observer{observe: cfg.Observe, log: log}}
 	w.tasksOf = "tasks"
 	if cfg.Name != "" {
@@ -126,13 +131,14 @@ func newWorker(cfg WorkerConfig) *Worker {
 	}
 	w.slots.limit, w.slots.spare = cmp.Or(cfg.Concurrency, 10), cfg.SpareSlots
 	w.detector = detector{log: log, observer: &w.observer, slots: &w.slots}
+	w.pauses.log = log
 	w.beats = heartbeat{store: w.store, mux: w.mux, runs: &w.runs, log: log, name: cmp.Or(cfg.Name, host), host: host, lease: cfg.Lease,
-		queues: slices.Clone(cfg.Queues), slots: w.slots.limit, unresponsive: w.detector.named}
+		queues: slices.Clone(cfg.Queues), slots: w.slots.limit, unresponsive: w.detector.named, pauses: &w.pauses}
 	w.claims = claimer{store: w.store, mux: w.mux, queues: slices.Clone(cfg.Queues), poll: poll, log: log,
-		slots: &w.slots, runs: &w.runs, beats: &w.beats, start: w.start, kick: make(chan struct{}, 1)}
+		slots: &w.slots, runs: &w.runs, beats: &w.beats, pauses: &w.pauses, start: w.start, kick: make(chan struct{}, 1)}
 	w.watcher = watcher{store: w.store, poll: poll, log: log, beats: &w.beats, observer: &w.observer, slots: &w.slots,
 		nudge: w.claims.nudge, gone: make(chan struct{}, 1)}
-	w.pruner = pruner{store: w.store, retention: max(0, cmp.Or(cfg.Retention, 7*24*time.Hour)), log: log}
+	w.pruner = pruner{store: w.store, mux: w.mux, retention: max(0, cmp.Or(cfg.Retention, 7*24*time.Hour)), log: log}
 	w.pool = newPool(w.run)
 	return w
 }
@@ -170,7 +176,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 	w.base, w.lastCall, w.last, w.observer.ctx = ctx, lastCall, last, last
 	w.bases = make(map[string]*labelledContext)
 	w.recorder = recorder{store: w.store, log: w.log, ctx: last, calls: &w.handlers, written: w.written, forget: w.forget}
-	w.saver.store, w.saver.ctx, w.saver.cleared = w.store, last, w.clearSuspect
+	w.saver.store, w.saver.log, w.saver.ctx, w.saver.cleared = w.store, w.log, last, w.clearSuspect
 	if err := w.beats.register(ctx); err != nil {
 		return fmt.Errorf("task: register worker: %w", err)
 	}

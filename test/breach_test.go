@@ -61,6 +61,9 @@ func TestChecker_FindsEachBreach(t *testing.T) {
 			tk.Payload = []byte(`{"Steps": 3, "InTx": true}`)
 			*e = append((*e)[:3:3], append([]effect{{"t", 2, 10, 1}}, (*e)[3:]...)...)
 		}, "was done 2 times"},
+		"an exact step twice": {func(tk *task.Task, _ []task.RunRecord, _ *[]effect) {
+			tk.Payload = []byte(`{"Steps": 3, "Exact": true}`)
+		}, "step 1, which shares a transaction with its checkpoint, was done 2 times"},
 	} {
 		tk, h, e := story()
 		c.breach(&tk, h, &e)

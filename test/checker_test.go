@@ -172,6 +172,11 @@ func checkEffects(t task.Task, h []task.RunRecord, effects []effect) (breaches [
 	if w.InTx && countStep(effects, w.Steps-1) != 1 {
 		breach("the step that shares a transaction with the task's end was done %d times", countStep(effects, w.Steps-1))
 	}
+	for step := 0; w.Exact && step < w.Steps; step++ {
+		if n := countStep(effects, step); n != 1 {
+			breach("step %d, which shares a transaction with its checkpoint, was done %d times", step, n)
+		}
+	}
 	return breaches
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // A program that has been started when the configuration was good may be gone when a task needs it.
-func TestExec_AProgramThatIsGoneWhenATaskNeedsItFailsTheTaskWithTheReason(t *testing.T) {
+func TestExec_AProgramThatIsGoneWhenATaskNeedsItPausesItsKindWithTheReason(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"gone": "exit 0", "mode": "exit 0", "interpreter": "exit 0", "nothing": "exit 0", "fine": "exit 0"}, "    retry: {maxAttempts: 1}\n")
 	s := w.start()
@@ -26,8 +26,8 @@ func TestExec_AProgramThatIsGoneWhenATaskNeedsItFailsTheTaskWithTheReason(t *tes
 		"interpreter": `its first line names the interpreter "/no/such/thing", which is not there: install it, or change the line`,
 		"nothing":     "exec format error: it is no program of this machine, and no script, which begins with a line such as #!/bin/sh",
 	} {
-		r := s.reaches(submitTo(s, kind, "{}"), "failed", "succeeded")
-		if r.Status != "failed" || r.Attempts != 1 || !strings.Contains(r.Error, "cannot be started") || !strings.Contains(r.Error, want) {
+		r := s.reaches(submitTo(s, kind, "{}"), "interrupted", "failed", "succeeded")
+		if r.Status != "interrupted" || r.Reason != "released" || r.Attempts+r.Interruptions+r.Crashes != 0 || !strings.Contains(r.Error, "cannot be started") || !strings.Contains(r.Error, want) {
 			t.Errorf("%s: %+v, want %q", kind, r, want)
 		}
 	}

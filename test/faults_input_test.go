@@ -79,7 +79,7 @@ func TestInput_WhatIsNoJSONIsRefusedAndABadLineOfABatchHoldsBackNoOther(t *testi
 			t.Errorf("%q: %d %s", payload, status, answer)
 		}
 	}
-	if status, answer := s.post("/v1/tasks", "application/json", "payload"); status != http.StatusBadRequest || !strings.Contains(answer, "the body is not understood") {
+	if status, answer := s.post("/v1/tasks", "application/json", "payload"); status != http.StatusBadRequest || !strings.Contains(answer, "it is not understood") {
 		t.Errorf("%d %s", status, answer)
 	}
 	batch := `{"kind": "k", "payload": 1}` + "\nnonsense\n" + `{"kind": "k", "payload": 2}` + "\n"

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/lastcall-go/lastcall/task"
@@ -21,6 +20,8 @@ type work struct {
 	Slow time.Duration `json:",omitempty"`
 	// InTx: the last step's effect and the task's end are one transaction.
 	InTx bool `json:",omitempty"`
+	// Exact: each step's effect and its checkpoint are one transaction.
+	Exact bool `json:",omitempty"`
 	// Hang is after how many steps an unresponsive first run does nothing more.
 	Hang int `json:",omitempty"`
 	// Poison: the handler kills its process after a while.
@@ -61,7 +62,11 @@ func (p *workerProgram) mux() *task.Mux {
 func (p *workerProgram) mortal(ctx context.Context, r *task.Run, a work) error {
 	fmt.Printf("begun task=%s\n", r.ID())
 	if pause(ctx, a.Pace) && a.Poison {
-		return errors.Join(syscall.Kill(os.Getpid(), syscall.SIGKILL), errors.New("still alive"))
+		self, err := os.FindProcess(os.Getpid())
+		if err == nil {
+			err = self.Kill()
+		}
+		return errors.Join(err, errors.New("still alive"))
 	}
 	return ctx.Err()
 }
@@ -100,16 +105,22 @@ func (p *workerProgram) allSteps(ctx context.Context, r *task.Run, a work) error
 		last--
 	}
 	for ; err == nil && at < last; at++ {
-		err = p.step(ctx, r, at, a.Pace)
+		if !a.Exact {
+			err = p.step(ctx, r, at, a.Pace)
+		} else if pause(ctx, a.Pace) {
+			err = p.inTx(ctx, r, at, func(tx task.Tx) error { return r.SaveTx(ctx, tx, at+1) })
+		} else {
+			err = context.Cause(ctx)
+		}
 	}
 	if err != nil || !a.InTx {
 		return err
 	}
-	return p.finishIn(ctx, r, at)
+	return p.inTx(ctx, r, at, func(tx task.Tx) error { return r.FinishTx(ctx, tx) })
 }
 
-// finishIn does the last step and ends the task in one transaction.
-func (p *workerProgram) finishIn(ctx context.Context, r *task.Run, at int) (err error) {
+// inTx does a step, and what goes with it, in one transaction.
+func (p *workerProgram) inTx(ctx context.Context, r *task.Run, at int, with func(task.Tx) error) (err error) {
 	tx, err := p.ledger.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -122,10 +133,14 @@ func (p *workerProgram) finishIn(ctx context.Context, r *task.Run, at int) (err 
 	if err := p.ledger.add(ctx, tx, effect{r.ID(), at, r.FencingToken(), os.Getpid()}); err != nil {
 		return err
 	}
-	if err := r.FinishTx(ctx, pgstore.SQLTx(tx)); err != nil {
+	if err := with(pgstore.SQLTx(tx)); err != nil {
 		return err
 	}
-	return tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	fmt.Printf("did task=%s step=%d\n", r.ID(), at)
+	return nil
 }
 
 func (p *workerProgram) handover(ctx context.Context, r *task.Run, a work) error {

@@ -191,7 +191,7 @@ func TestHostile_NoProgramEscapesATimeoutACancelAnInterruptOrAStop(t *testing.T)
 	timed := d.submit(s, "-timed")
 	for name, id := range timed {
 		r := s.reaches(id, "failed", "succeeded")
-		if name != "crashed" && name != "held" && (r.Status != "failed" || !strings.HasPrefix(r.Error, "timeout of 5s exceeded")) {
+		if name != "crashed" && name != "held" && (r.Status != "failed" || !strings.HasPrefix(r.Error, "task: timeout of the kind exceeded (5s)")) {
 			t.Errorf("%s at its timeout: %+v", name, r)
 		}
 		if out := command(t, "show", "--json", "--server", s.url, id); bytes.Contains(out, []byte("SECRET_OF_THE_SERVER")) || bytes.Contains(out, []byte("precious")) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -23,6 +24,25 @@ func TestKill_WhatAKilledProcessHasAcceptedIsDoneByTheNextOne(t *testing.T) {
 		}
 		f.finish(f.last(20))
 	})
+}
+
+// The rows that a handler writes beside its checkpoints are counted: none is doubled, none is missing.
+func TestKill_WorkThatSharesATransactionWithItsCheckpointIsDoneExactlyOnce(t *testing.T) {
+	f := newFixture(t, pgtest.DSN(t))
+	exact := func() work {
+		w := f.work()
+		w.Exact, w.Pace, w.InTx = true, w.Pace/10, f.rng.IntN(2) == 0 // most of a step is its transaction
+		w.Steps *= 10
+		return w
+	}
+	for f.lacks() {
+		f.topUp(steps, 20, exact)
+		p := f.start(job{Grace: patient, Slots: 20})
+		p.waitLog("did task=")
+		f.moment(300*time.Millisecond, p)
+		f.kill(p)
+	}
+	f.finish(f.last(20))
 }
 
 func TestStop_AGraceThatIsTooShortLosesNothing(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 )
 
 // newProbes makes what a platform may ask for without a token.
-func newProbes(store task.Store, ready func() bool, log *slog.Logger) *http.ServeMux {
-	probes := httpapi.ProbeHandler(httpapi.ProbeConfig{Ready: ready, Store: store, Logger: log})
+func newProbes(store task.Store, worker *task.Worker, ready func() bool, log *slog.Logger) *http.ServeMux {
+	probes := httpapi.ProbeHandler(httpapi.ProbeConfig{Ready: ready, Store: store, Worker: worker, Logger: log})
 	mux := http.NewServeMux()
 	mux.Handle("/healthz", probes)
 	mux.Handle("/readyz", probes)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/httpapi"
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
@@ -17,7 +19,7 @@ func TestServe_OffersTasksToThisMachineAndProbesToThePlatform(t *testing.T) {
 	store := memstore.New()
 	ready := true
 	log := slog.New(slog.DiscardHandler)
-	probes := newProbes(store, func() bool { return ready }, log)
+	probes := newProbes(store, nil, func() bool { return ready }, log)
 	api, err := httpapi.New(httpapi.Config{Store: store, Logger: log})
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +54,7 @@ func TestServe_OffersTasksToThisMachineAndProbesToThePlatform(t *testing.T) {
 
 func TestServe_ThePlatformsListenerTellsNothingOfTasks(t *testing.T) {
 	store := memstore.New()
-	probes := newProbes(store, nil, slog.New(slog.DiscardHandler))
+	probes := newProbes(store, nil, nil, slog.New(slog.DiscardHandler))
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/v1/tasks": 404, "/v1/counts": 404, "/": 404} {
 		w := httptest.NewRecorder()
 		probes.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", path, nil))
@@ -63,7 +65,7 @@ func TestServe_ThePlatformsListenerTellsNothingOfTasks(t *testing.T) {
 }
 
 func TestServe_ThePlatformsListenerOnLoopbackAnswersThisMachinesNamesAlone(t *testing.T) {
-	probes := newProbes(memstore.New(), nil, slog.New(slog.DiscardHandler))
+	probes := newProbes(memstore.New(), nil, nil, slog.New(slog.DiscardHandler))
 	for address, answers := range map[string]map[string]int{
 		"127.0.0.1:8322": {"127.0.0.1:8322": 200, "localhost": 200, "[::1]:8322": 200, "evil.example": 421, "127.0.0.1.evil.example:8322": 421, "": 421},
 		"0.0.0.0:8322":   {"10.0.0.7:8322": 200, "pod.example": 200},
@@ -78,6 +80,25 @@ func TestServe_ThePlatformsListenerOnLoopbackAnswersThisMachinesNamesAlone(t *te
 			if forPlatform(probes, at).ServeHTTP(w, r); w.Code != want {
 				t.Errorf("at %s, asked by %q: %d, want %d", address, host, w.Code, want)
 			}
+		}
+	}
+}
+
+// readOnlyStore answers, and takes no writes.
+type readOnlyStore struct{ task.Store }
+
+func (readOnlyStore) Ping(context.Context) error { return errors.New("read-only") }
+
+func TestMeteredStore_IsNotReadyWhenItsStoreTakesNoWrites(t *testing.T) {
+	for _, c := range []struct {
+		store task.Store
+		want  int
+	}{{readOnlyStore{memstore.New()}, http.StatusServiceUnavailable}, {memstore.New(), http.StatusOK}} {
+		probes := newProbes(meteredStore{Store: c.store, m: newMetrics()}, nil, nil, slog.New(slog.DiscardHandler))
+		w := httptest.NewRecorder()
+		probes.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
+		if w.Code != c.want {
+			t.Errorf("%T: %d", c.store, w.Code)
 		}
 	}
 }

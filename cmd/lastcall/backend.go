@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -31,6 +32,7 @@ type backend interface {
 	Cancel(ctx context.Context, id string) error
 	Retry(ctx context.Context, id string) error
 	Interrupt(ctx context.Context, id string) error
+	Delete(ctx context.Context, id string) error
 	Pause(ctx context.Context, queue string) error
 	Resume(ctx context.Context, queue string) error
 }
@@ -60,8 +62,8 @@ func (t *target) serverAddress() (server, store string, err error) {
 	if t.server != "" {
 		return t.server, "", nil
 	}
-	if t.store == "" && t.storeFile == "" && os.Getenv(serverEnv) != "" {
-		return os.Getenv(serverEnv), "", nil
+	if address := strings.TrimSpace(os.Getenv(serverEnv)); t.store == "" && t.storeFile == "" && address != "" {
+		return address, "", nil
 	}
 	if store, err = storeAddress(t.store, t.storeFile); err != nil || store != "" {
 		return "", store, err
@@ -97,7 +99,10 @@ func (t *target) open(ctx context.Context, create bool) (backend, io.Closer, err
 func (t *target) token() (string, error) {
 	file := t.tokenFile
 	if file == "" {
-		if secret := os.Getenv(tokenEnv); secret != "" {
+		if secret := strings.TrimSpace(os.Getenv(tokenEnv)); secret != "" {
+			if !isSecret(secret) {
+				return "", fmt.Errorf("$%s has white space or other signs in it that no secret has: give the secret alone", tokenEnv)
+			}
 			return secret, nil
 		}
 		if file = os.Getenv(tokenFileEnv); file == "" {
@@ -109,10 +114,15 @@ func (t *target) token() (string, error) {
 		return "", fmt.Errorf("token file: %w", err)
 	}
 	words := bytes.Fields(b)
-	if len(words) != 1 {
+	if len(words) != 1 || !isSecret(string(words[0])) {
 		return "", fmt.Errorf("token file %s: write the secret into it, alone on its line (a server's file has names and roles besides)", file)
 	}
 	return string(words[0]), nil
+}
+
+// isSecret reports whether a text can be one, which goes into a header.
+func isSecret(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }
 
 // with opens the backend, calls fn, and closes it.
@@ -161,13 +171,15 @@ func aboutTask(id string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, task.ErrNotFound):
-		hint = `"lastcall list" shows the tasks that there are; ended ones are removed after a week`
+		hint = `"lastcall list" shows the tasks that there are; ended ones are removed after a while`
 	case errors.Is(err, task.ErrAlreadyFinished):
 		hint = `it has ended: "lastcall show" says how`
 	case errors.Is(err, task.ErrNotRunning):
 		hint = `only a running task can be interrupted: "lastcall show" says what this one waits for`
 	case errors.Is(err, task.ErrRunning):
 		hint = `"lastcall interrupt" makes it hand over, "lastcall cancel" ends it`
+	case errors.Is(err, task.ErrNotEnded):
+		hint = `"lastcall cancel" ends it, then it can be deleted`
 	case errors.Is(err, task.ErrKeyBusy):
 		hint = `"lastcall list --key" shows the unfinished task that has its key`
 	default:

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -15,7 +17,11 @@ import (
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/execkind"
 )
 
-const defaultListen = "127.0.0.1:8321"
+const (
+	defaultListen = "127.0.0.1:8321"
+	minRetention  = time.Minute
+	noConcurrency = "concurrency is 0: use a positive number, or leave it out for 10"
+)
 
 // config is what serve is told, by a file and by flags.
 type config struct {
@@ -40,6 +46,8 @@ type config struct {
 	Grace time.Duration `yaml:"grace"`
 	// Concurrency bounds how many tasks run at once.
 	Concurrency int `yaml:"concurrency"`
+	// Retention is for how long ended tasks are kept whose kind does not say it; 0 if nothing is said.
+	Retention time.Duration `yaml:"retention"`
 	// KnownKindsOnly refuses tasks of kinds that no running worker knows.
 	KnownKindsOnly bool `yaml:"knownKindsOnly"`
 	// DemoKinds offers hash-tree and gzip-tree.
@@ -78,18 +86,24 @@ func (c *config) read(path string) ([]fault, error) {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	faults := c.decode(path, b)
-	if len(faults) == 0 && c.Version != 1 {
+	var wrong []fault
+	if c.file.root != nil && c.Version != 1 {
 		text := fmt.Sprintf("version is %d, this program reads version 1: write \"version: 1\"", c.Version)
-		faults = append(faults, fault{key: []string{"version"}, text: text})
+		wrong = append(wrong, fault{key: []string{"version"}, text: text})
+	}
+	if c.Store != "" {
+		if err := checkAddress(c.Store); err != nil {
+			wrong = append(wrong, fault{key: []string{"store"}, text: err.Error()})
+		}
 	}
 	for _, name := range []*string{&c.TokenFile, &c.DemoDir} {
 		if *name != "" && !filepath.IsAbs(*name) {
 			*name = filepath.Join(filepath.Dir(path), *name)
 		}
 	}
-	var wrong []fault
-	c.programs, wrong = programs(c.Kinds, path)
-	return append(faults, c.file.elsewhere(wrong, faults)...), nil
+	var kinds []fault
+	c.programs, kinds = programs(c.Kinds, path)
+	return append(faults, c.file.elsewhere(append(wrong, kinds...), faults)...), nil
 }
 
 // complete fills in defaults and refuses what cannot work.
@@ -112,6 +126,9 @@ func (c *config) faults() []fault {
 	add := func(key, text string, args ...any) {
 		all = append(all, fault{key: []string{key}, text: fmt.Sprintf(text, args...)})
 	}
+	if c.Grace == 0 && c.file.has("grace") {
+		add("grace", "grace is 0: use a positive duration, or leave it out for 30s")
+	}
 	if c.Grace < 0 {
 		add("grace", "grace is %v: use a positive duration, as 30s", c.Grace)
 	}
@@ -121,11 +138,19 @@ func (c *config) faults() []fault {
 	if c.Grace > maxGrace {
 		add("grace", "grace is %v, longer than %s: no platform waits for that; use what terminationGracePeriodSeconds or TimeoutStopSec say", c.Grace, spoken(maxGrace))
 	}
+	if c.Concurrency == 0 && c.file.has("concurrency") {
+		add("concurrency", noConcurrency)
+	}
 	if c.Concurrency < 0 {
 		add("concurrency", "concurrency is %d: use a positive number, or leave it out for 10", c.Concurrency)
 	}
 	if c.Concurrency > maxCount {
 		add("concurrency", "concurrency is %d, more than %d: is that meant?", c.Concurrency, maxCount)
+	}
+	if c.Retention != 0 || c.file.has("retention") {
+		if c.Retention < minRetention || c.Retention > maxDelay {
+			add("retention", "retention is %v: use %s to %s, or leave it out for 7 days", c.Retention, spoken(minRetention), spoken(maxDelay))
+		}
 	}
 	if c.Listen != "" {
 		if err := checkListen(c.Listen, c.TokenFile != ""); err != nil {
@@ -133,8 +158,10 @@ func (c *config) faults() []fault {
 		}
 	}
 	if c.ProbeListen != "" {
-		if _, _, err := net.SplitHostPort(c.ProbeListen); err != nil {
+		if err := checkPort(c.ProbeListen); err != nil {
 			add("probeListen", "probeListen %q: %v: write it as :8322", c.ProbeListen, err)
+		} else if sameListener(cmp.Or(c.Listen, defaultListen), c.ProbeListen) {
+			add("probeListen", "probeListen %q is where listen is: give it a port of its own, as :8322", c.ProbeListen)
 		}
 	}
 	if !slices.Contains([]string{"", logAuto, logText, logJSON}, c.LogFormat) {
@@ -146,17 +173,50 @@ func (c *config) faults() []fault {
 // checkListen refuses an address that other machines can reach, unless there are tokens: whoever
 // reaches the interface can start tasks.
 func checkListen(listen string, tokens bool) error {
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil {
+	if err := checkPort(listen); err != nil {
 		return fmt.Errorf("listen %q: %w: write it as %s", listen, err, defaultListen)
 	}
-	if n, err := strconv.Atoi(port); err == nil && (n < 0 || n > 65535) {
-		return fmt.Errorf("listen %q: port %d does not exist: use one from 1 to 65535, or 0 for any free one", listen, n)
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return err
 	}
 	if tokens || isLoopback(host) {
 		return nil
 	}
 	return fmt.Errorf("listen %q is not a loopback address: whoever can reach it could start tasks; say with --token-file (tokenFile:) who may, or use %s", listen, defaultListen)
+}
+
+// checkPort refuses an address whose port cannot be one.
+func checkPort(address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(port)
+	switch {
+	case err == nil && (n < 0 || n > 65535):
+		return fmt.Errorf("port %d does not exist: use one from 1 to 65535, or 0 for any free one", n)
+	case err == nil:
+		return nil
+	}
+	if _, err := net.DefaultResolver.LookupPort(context.Background(), "tcp", port); err != nil {
+		return fmt.Errorf("port %.40q is neither a number nor the name of a service", port)
+	}
+	return nil
+}
+
+// sameListener reports whether two addresses cannot be listened on at once.
+func sameListener(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || portA != portB || portA == "0" || portA == "" {
+		return false
+	}
+	every := func(host string) bool {
+		addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+		return host == "" || err == nil && addr.IsUnspecified()
+	}
+	return strings.EqualFold(hostA, hostB) || every(hostA) || every(hostB)
 }
 
 // isLoopback reports whether a host, without its port, is this machine only.

@@ -41,19 +41,28 @@ func (p problems) Error() string {
 func (c *config) decode(path string, text []byte) []fault {
 	c.file.path = path
 	var root yaml.Node
-	if err := yaml.Unmarshal(text, &root); err != nil {
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	if err := dec.Decode(&root); err != nil && !errors.Is(err, io.EOF) {
 		return yamlFaults(err)
 	}
 	c.file.root = &root
-	dec := yaml.NewDecoder(bytes.NewReader(text))
-	dec.KnownFields(true)
-	if err := dec.Decode(c); err != nil && !errors.Is(err, io.EOF) {
-		return yamlFaults(err)
+	walk := yamlWalk{seen: make(map[seenNode]bool)}
+	walk.node(&root, reflect.TypeFor[config]())
+	all := walk.faults
+	if len(root.Content) > 0 {
+		if err := root.Decode(c); err != nil {
+			all = append(all, c.file.elsewhere(yamlFaults(err), all)...)
+		}
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return []fault{{text: "there is more than one document: what follows the line --- is not read; remove it"}}
+		all = append(all, fault{text: "there is more than one document: what follows the line --- is not read; remove it"})
 	}
-	return nil
+	return all
+}
+
+// has reports whether a key stands at the top of the file.
+func (f configFile) has(key string) bool {
+	return f.line(fault{key: []string{key}}) > 0
 }
 
 // located puts file and line before each fault, in the order of the lines.
@@ -103,10 +112,8 @@ func (f configFile) line(one fault) int {
 }
 
 var (
-	yamlLine    = regexp.MustCompile(`^(?:yaml: )?line (\d+): (.*)$`)
-	unknownKey  = regexp.MustCompile(`^field (\S+) not found in type main\.(\w+)$`)
-	wrongType   = regexp.MustCompile("^cannot unmarshal !!(\\w+)(?: `(.*)`)? into (.*)$")
-	duplicateOf = regexp.MustCompile(`^mapping key "(.*)" already defined at line (\d+)$`)
+	yamlLine  = regexp.MustCompile(`^(?:yaml: )?line (\d+): (.*)$`)
+	wrongType = regexp.MustCompile("^cannot unmarshal !!(\\w+)(?: `(.*)`)? into (.*)$")
 )
 
 // yamlFaults makes of the YAML package's error one fault for each line, in words for who wrote it.
@@ -130,12 +137,6 @@ func yamlFaults(err error) []fault {
 
 // inWords says what is wrong, and what to do.
 func inWords(said string) string {
-	if m := unknownKey.FindStringSubmatch(said); m != nil {
-		return fmt.Sprintf("unknown key %s: %s", m[1], suggestion(m[1], m[2]))
-	}
-	if m := duplicateOf.FindStringSubmatch(said); m != nil {
-		return fmt.Sprintf("key %s is there twice, first in line %s: remove one", m[1], m[2])
-	}
 	switch said {
 	case "found character that cannot start any token":
 		return said + ": write spaces instead of tabs, and put a text that begins with a sign such as @ between quotes"
@@ -171,30 +172,6 @@ func inWords(said string) string {
 		return fmt.Sprintf("%s is no text", given)
 	}
 	return fmt.Sprintf("%s is no mapping: write keys with values below it", given)
-}
-
-// suggestion names the known key that is most like an unknown one, or all of them.
-func suggestion(key, typeName string) string {
-	var known []string
-	for _, t := range []any{config{}, kindConfig{}, envConfig{}, retryConfig{}, limitsConfig{}} {
-		if t := reflect.TypeOf(t); t.Name() == typeName {
-			for i := range t.NumField() {
-				if tag := t.Field(i).Tag.Get("yaml"); tag != "" {
-					known = append(known, tag)
-				}
-			}
-		}
-	}
-	best, distance := "", 3
-	for _, k := range known {
-		if d := edits(strings.ToLower(key), strings.ToLower(k)); d < distance {
-			best, distance = k, d
-		}
-	}
-	if best != "" {
-		return "do you mean " + best + "?"
-	}
-	return "the keys here are " + strings.Join(known, ", ")
 }
 
 // edits counts the letters to be put in, taken out or changed, and swaps of neighbours twice.

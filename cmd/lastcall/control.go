@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
@@ -73,6 +75,7 @@ func queueCommand(name, said, short, long, example string, verb func(backend, co
 					if err := verb(b, cmd.Context(), queue); err != nil {
 						return fmt.Errorf("queue %s: %w", queue, err)
 					}
+					remarkQueue(cmd, b, queue)
 					if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", queue, said); err != nil {
 						return err
 					}
@@ -83,4 +86,18 @@ func queueCommand(name, said, short, long, example string, verb func(backend, co
 	}
 	to.flags(cmd)
 	return cmd
+}
+
+// remarkQueue says when a queue has nothing: its name may be mistyped. It may fail: whoever may pause a
+// queue may not always look.
+func remarkQueue(cmd *cobra.Command, b backend, queue string) {
+	counts, err := b.Count(cmd.Context())
+	if err != nil || slices.ContainsFunc(counts.Tasks, func(c task.Count) bool { return c.Queue == queue || c.Queue == task.OtherLines }) {
+		return
+	}
+	workers, err := b.Workers(cmd.Context())
+	if err != nil || slices.ContainsFunc(workers, func(w task.WorkerInfo) bool { return slices.Contains(w.Queues, queue) }) {
+		return
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: the queue %s has no tasks, and no worker names it: is that its name?\n", queue)
 }

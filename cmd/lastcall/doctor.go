@@ -106,10 +106,13 @@ func (d *doctor) programs() {
 // schema reports whether a store can be reached and used.
 func (d *doctor) schema(ctx context.Context, address string) bool {
 	if !isPostgres(address) {
-		readers, err := checkFile(ctx, address)
+		readers, strays, err := checkFile(ctx, address)
 		if err != nil {
 			d.fail("store", "%v", err)
 			return false
+		}
+		if strays != nil {
+			d.fail("store", "%v", strays)
 		}
 		d.ok("store", "%s can be opened, and nothing in it is damaged", shownStore(address))
 		if readers != nil {
@@ -135,16 +138,17 @@ func (d *doctor) schema(ctx context.Context, address string) bool {
 	return true
 }
 
-// checkFile opens a SQLite file and reads all of it. Readers says that others can do so too.
-func checkFile(ctx context.Context, address string) (readers, err error) {
+// checkFile opens a SQLite file and reads all of it. Readers says that others can do so too, strays that
+// a process has another file open that had this one's name.
+func checkFile(ctx context.Context, address string) (readers, strays, err error) {
 	s, err := openStore(ctx, address, openOptions{}, slog.Default())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if file, ok := s.(*sqlitestore.Store); ok {
-		readers, err = file.CheckPermissions(), file.CheckIntegrity(ctx)
+		readers, strays, err = file.CheckPermissions(), file.CheckProcesses(ctx), file.CheckIntegrity(ctx)
 	}
-	return readers, errors.Join(err, s.Close())
+	return readers, strays, errors.Join(err, s.Close())
 }
 
 // clock compares the store's clock with this machine's, between which it was read.
@@ -194,6 +198,7 @@ func (d *doctor) workers(all []task.WorkerInfo) {
 				n, w.PID, plain(w.Host), n, w.Slots, plain(strings.Join(w.Unresponsive[:min(n, 5)], ", ")))
 		}
 	}
+	d.paused(all)
 	switch {
 	case dead > 0 && running == 0:
 		d.warn("workers", "%d dead, and none that could take up their tasks: start lastcall serve on this store", dead)
@@ -203,6 +208,27 @@ func (d *doctor) workers(all []task.WorkerInfo) {
 		d.warn("workers", "none is running: tasks wait until lastcall serve is started on this store")
 	default:
 		d.ok("workers", "%d running, %d stopping", running, stopping)
+	}
+}
+
+// paused tells of kinds that a worker cannot run now.
+func (d *doctor) paused(all []task.WorkerInfo) {
+	for _, w := range all {
+		for _, k := range w.Paused {
+			if !living(w) {
+				continue
+			}
+			able := slices.ContainsFunc(all, func(o task.WorkerInfo) bool {
+				return living(o) && o.State == task.WorkerRunning && slices.Contains(o.Kinds, k.Kind) &&
+					!slices.ContainsFunc(o.Paused, func(p task.PausedKind) bool { return p.Kind == k.Kind })
+			})
+			meanwhile := "no worker runs its tasks, which wait"
+			if able {
+				meanwhile = "other workers take its tasks meanwhile"
+			}
+			d.warn("paused", "process %d on %s cannot run kind %s now: %s; %s. It tries again by itself, once a minute at least",
+				w.PID, plain(w.Host), plain(k.Kind), plain(k.Error), meanwhile)
+		}
 	}
 }
 
@@ -245,14 +271,13 @@ func (d *doctor) suspects(counts task.Counts) {
 
 // grace compares what serve would take for its grace here with what the platform says.
 func (d *doctor) grace() {
-	text := d.env("LASTCALL_GRACE")
+	text := d.env(graceEnv)
 	grace := 30 * time.Second
-	if text != "" && text != "none" {
-		var err error
-		if grace, err = time.ParseDuration(text); err != nil || grace <= 0 {
-			d.fail("grace", "LASTCALL_GRACE is %q, and serve would refuse it: use a duration, as 45s", text)
-			return
-		}
+	if err := checkGrace(text); err != nil {
+		d.fail("grace", "serve would refuse %v", err)
+		return
+	} else if text != "" && text != "none" {
+		grace, _ = time.ParseDuration(text) // it is one
 	}
 	switch {
 	case d.env("KUBERNETES_SERVICE_HOST") != "" && text == "none":

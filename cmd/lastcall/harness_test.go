@@ -32,6 +32,7 @@ func runWith(t *testing.T, in string, args ...string) (out, remarks string, err 
 
 // fixture is a store in a file of its own.
 type fixture struct {
+	path   string
 	store  *sqlitestore.Store
 	client *task.Client
 }
@@ -48,5 +49,5 @@ func newFixture(t *testing.T) *fixture {
 			t.Error(err)
 		}
 	})
-	return &fixture{store: s, client: task.NewClient(s)}
+	return &fixture{path: path, store: s, client: task.NewClient(s)}
 }

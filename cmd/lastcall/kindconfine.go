@@ -14,6 +14,8 @@ type limitsConfig struct {
 	CPU string `yaml:"cpu"`
 	// PIDs is how many processes and threads there may be at once.
 	PIDs *int `yaml:"pids"`
+	// TmpDir is how much room on the disk its directory may take, as 1Gi. Who needs more is killed.
+	TmpDir string `yaml:"tmpdir"`
 }
 
 // user checks who a program is to run as.
@@ -47,6 +49,18 @@ func (c *checker) limits(l limitsConfig) (out confine.Limits) {
 		}
 	}
 	return out
+}
+
+// maxTmp checks the bound of a run's directory.
+func (c *checker) maxTmp(l limitsConfig) int64 {
+	if l.TmpDir == "" {
+		return 0
+	}
+	n, err := confine.ParseSize(l.TmpDir)
+	if err != nil {
+		c.wrong("limits.tmpdir", "%v", err)
+	}
+	return n
 }
 
 // inherited is a variable of the server's, unless it is about the server's user and the program has

@@ -41,12 +41,21 @@ type kindConfig struct {
 	Retry retryConfig `yaml:"retry"`
 	// MaxCrashes is how many times a run may be killed from outside; -1 is no end.
 	MaxCrashes *int `yaml:"maxCrashes"`
+	// Retention is for how long its ended tasks are kept, where that is not as long as others.
+	Retention retentionConfig `yaml:"retention"`
 	// User is who it runs as: a name, a UID, or UID:GID. Only for a server of root's.
 	User string `yaml:"user"`
 	// Limits bound what a run may use.
 	Limits limitsConfig `yaml:"limits"`
 	// HostPID leaves it in the PID namespace of the server.
 	HostPID bool `yaml:"hostPid"`
+}
+
+// retentionConfig is for how long ended tasks are kept, by their status.
+type retentionConfig struct {
+	Succeeded *time.Duration `yaml:"succeeded"`
+	Failed    *time.Duration `yaml:"failed"`
+	Cancelled *time.Duration `yaml:"cancelled"`
 }
 
 // envConfig says what a program finds in its environment.
@@ -111,7 +120,7 @@ func (c *checker) kind(k kindConfig) execkind.Kind {
 	user := c.user(k.User)
 	out := execkind.Kind{
 		Name: c.name, Queue: k.Queue, Argv: k.Exec, Dir: c.dir(k.Dir), Env: c.env(k.Env, user),
-		User: user, Limits: c.limits(k.Limits), HostPID: k.HostPID,
+		User: user, Limits: c.limits(k.Limits), MaxTmp: c.maxTmp(k.Limits), HostPID: k.HostPID,
 		Concurrency: c.count("concurrency", k.Concurrency, 0),
 		MaxAttempts: c.count("retry.maxAttempts", k.Retry.MaxAttempts, -1),
 		MaxCrashes:  c.count("maxCrashes", k.MaxCrashes, -1),
@@ -119,6 +128,11 @@ func (c *checker) kind(k kindConfig) execkind.Kind {
 		KillAfter:   c.duration("killAfter", k.KillAfter, defaultKillAfter, 10*time.Millisecond, time.Hour, "a stop will hardly leave that much"),
 		Backoff:     c.duration("retry.backoff", k.Retry.Backoff, defaultBackoff, 10*time.Millisecond, 24*time.Hour, "it also doubles with each attempt"),
 		Permanent:   k.Retry.PermanentExitCodes,
+		Retention: task.Retention{
+			Succeeded: c.retention("succeeded", k.Retention.Succeeded),
+			Failed:    c.retention("failed", k.Retention.Failed),
+			Cancelled: c.retention("cancelled", k.Retention.Cancelled),
+		},
 	}
 	// What the worker would refuse later, in its own words.
 	if _, err := (task.Kind[json.RawMessage]{Name: c.name}).Prepare(json.RawMessage("null"), nil); err != nil {
@@ -175,6 +189,11 @@ func (c *checker) duration(key string, d *time.Duration, def, least, most time.D
 	return *d
 }
 
+// retention checks for how long tasks of a status are kept.
+func (c *checker) retention(status string, d *time.Duration) time.Duration {
+	return c.duration("retention."+status, d, 0, minRetention, maxDelay, "use that, it will do")
+}
+
 // spoken is a round duration as people say it.
 func spoken(d time.Duration) string {
 	switch {
@@ -219,6 +238,7 @@ func (c *checker) env(e envConfig, u *confine.User) []string {
 			continue
 		}
 		if value, ok := inherited(name, u); ok {
+			c.length("env.inherit", name, value)
 			all = append(all, name+"="+value)
 		}
 	}
@@ -227,11 +247,18 @@ func (c *checker) env(e envConfig, u *confine.User) []string {
 		if strings.Contains(value, "\x00") {
 			c.wrong("env.set", "the value of %s has a NUL in it, which no environment can have", name)
 		}
-		if c.variable("env.set", name) {
+		if c.length("env.set", name, value); c.variable("env.set", name) {
 			all = append(all, name+"="+value)
 		}
 	}
 	return all
+}
+
+// length checks how long a variable is.
+func (c *checker) length(key, name, value string) {
+	if n := len(name) + 1 + len(value); n > execkind.MaxString() {
+		c.wrong(key, "%.100s has %d bytes with its name, and no variable may have more than %d: write it to a file, and set the file's name", name, n, execkind.MaxString())
+	}
 }
 
 // variable checks a variable's name.
@@ -258,6 +285,9 @@ func (c *checker) program(argv, env []string) string {
 			c.wrong("exec", "%q has a NUL in it, which no argument can have", arg)
 			return ""
 		}
+		if len(arg) > execkind.MaxString() {
+			c.wrong("exec", "an argument has %d bytes, and none may have more than %d: write it to a file", len(arg), execkind.MaxString())
+		}
 	}
 	name := argv[0]
 	if strings.ContainsRune(name, filepath.Separator) {
@@ -266,6 +296,8 @@ func (c *checker) program(argv, env []string) string {
 		}
 		if err := executable(name); err != nil {
 			c.wrong("exec", "%v", err)
+		} else if why := execkind.Problem(name); why != "" {
+			c.wrong("exec", "%s cannot be started: %s", name, why)
 		}
 		return name
 	}
@@ -277,6 +309,9 @@ func (c *checker) program(argv, env []string) string {
 	}
 	for _, dir := range filepath.SplitList(path) {
 		if file := filepath.Join(dir, name); filepath.IsAbs(file) && executable(file) == nil {
+			if why := execkind.Problem(file); why != "" {
+				c.wrong("exec", "%s cannot be started: %s", file, why)
+			}
 			return file
 		}
 	}
@@ -298,6 +333,8 @@ func executable(file string) error {
 		return statErr
 	case info.IsDir():
 		return fmt.Errorf("%s is a directory", file)
+	case err != nil && info.Mode()&0o111 != 0 && execkind.Problem(file) != "": // mounted so that it is not
+		return fmt.Errorf("%s cannot be executed: %s", file, execkind.Problem(file))
 	case err != nil:
 		return fmt.Errorf("%s cannot be executed: chmod +x it, if it is a program", file)
 	}

@@ -38,6 +38,7 @@ kinds:
     killAfter: 3s
     retry: {maxAttempts: -1, backoff: 2s, permanentExitCodes: [64, 65]}
     maxCrashes: 7
+    retention: {succeeded: 24h, failed: 720h}
     limits: {memory: 256Mi, cpu: 500m, pids: 100}
     hostPid: true
 `)
@@ -55,6 +56,9 @@ kinds:
 	if k.Queue != "images" || k.Concurrency != 4 || k.Timeout != 10*time.Minute || k.OnStop != task.InterruptOnStop || k.KillAfter != 3*time.Second ||
 		k.MaxAttempts != -1 || k.Backoff != 2*time.Second || !slices.Equal(k.Permanent, []int{64, 65}) || k.MaxCrashes != 7 {
 		t.Errorf("%+v", k)
+	}
+	if want := (task.Retention{Succeeded: 24 * time.Hour, Failed: 720 * time.Hour}); k.Retention != want {
+		t.Errorf("retention %+v", k.Retention)
 	}
 	if want := (confine.Limits{Memory: 256 << 20, CPU: 500, PIDs: 100}); k.Limits != want || !k.HostPID || k.User != nil {
 		t.Errorf("limits %+v, host PID %v, user %+v", k.Limits, k.HostPID, k.User)
@@ -75,6 +79,29 @@ func TestKinds_AKindOfOneLineHasDefaultsAndNoneOfTheServersSecrets(t *testing.T)
 	}
 	if !slices.Contains(k.Env, "HOME=/home/somebody") || strings.Contains(strings.Join(k.Env, " "), "secret") {
 		t.Errorf("environment %q", k.Env)
+	}
+}
+
+func TestKinds_AProgramThatThisMachineCannotStartIsToldWithWhatToDo(t *testing.T) {
+	for kind, want := range map[string]string{
+		"exec: [./crlf.sh]":    ":4: kind k: exec: DIR/crlf.sh cannot be started: its first line ends with CR LF, so that the system looks for \"/bin/sh\\r\"",
+		"exec: [./bom.sh]":     "it begins with a byte order mark (BOM), behind which the system does not see the #!",
+		"exec: [./text.sh]":    "it is no program of this machine, and no script",
+		"exec: [./nested.sh]":  "its first line names the interpreter \"DIR/crlf.sh\"; of that: its first line ends with CR LF",
+		"exec: [./without.sh]": "names the interpreter \"/no/such/thing\", which is not there: install it, or change the line",
+		"exec: [sh]\n    env: {set: {LONG: '" + strings.Repeat("x", 200_000) + "'}}": ":5: kind k: env.set: LONG has 200005 bytes with its name, and no variable may have more than 131071",
+	} {
+		path := writeConfig(t, "version: 1\nkinds:\n  k:\n    "+kind+"\n")
+		writeProgram(t, path, "crlf.sh", "#!/bin/sh\r\nexit 0\r\n", 0o700)
+		writeProgram(t, path, "bom.sh", "\xef\xbb\xbf#!/bin/sh\n", 0o700)
+		writeProgram(t, path, "text.sh", "exit 0\n", 0o700)
+		writeProgram(t, path, "nested.sh", "#!"+filepath.Join(filepath.Dir(path), "crlf.sh")+"\n", 0o700)
+		writeProgram(t, path, "without.sh", "#!/no/such/thing\n", 0o700)
+		_, err := readConfig(path)
+		want = strings.ReplaceAll(want, "DIR", filepath.Dir(path))
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), path) {
+			t.Errorf("%q:\n%v\nwant %q", kind, err, want)
+		}
 	}
 }
 
@@ -106,6 +133,8 @@ func TestKinds_EveryProblemOfAKindIsToldWithItsLineAndWhatToDo(t *testing.T) {
 		"exec: [./good.sh]\n    killAfter: 48h":                             "is more than 1h: a stop will hardly leave that much",
 		"exec: [./good.sh]\n    concurrency: 0":                             ":5: kind k: concurrency: 0: use a positive number, or leave it out",
 		"exec: [./good.sh]\n    concurrency: many":                          ":5: many is no whole number",
+		"exec: [./good.sh]\n    retention: {failed: 1s}":                    "retention.failed: 1s is less than 1m0s",
+		"exec: [./good.sh]\n    retention: {done: 1h}":                      "unknown key",
 		"exec: [./good.sh]\n    maxCrashes: 0":                              "use a positive number, or -1 for no end",
 		"exec: [./good.sh]\n    maxCrashes: 9999999":                        "is that meant?",
 		"exec: [./good.sh]\n    queue: a b":                                 ":5: kind k: queue: queue \"a b\" may have only letters",
@@ -118,12 +147,13 @@ func TestKinds_EveryProblemOfAKindIsToldWithItsLineAndWhatToDo(t *testing.T) {
 		"exec: [./good.sh]\n    retry:\n      backoff: 0s":                  ":6: kind k: retry.backoff: 0s is less than 10ms",
 		"exec: [./good.sh]\n    user: [a]":                                  ":5: a list is no text",
 		"exec: [./good.sh]\n    limits: 256Mi":                              ":5: 256Mi is no mapping",
-		"exec: [./good.sh]\n    limits: {ram: 1Gi}":                         ":5: unknown key ram: the keys here are memory, cpu, pids",
+		"exec: [./good.sh]\n    limits: {ram: 1Gi}":                         ":5: unknown key ram: the keys here are memory, cpu, pids, tmpdir",
 		"exec: [./good.sh]\n    limits:\n      memory: lots":                ":6: kind k: limits.memory: \"lots\" is no amount of memory: write it as 256Mi",
 		"exec: [./good.sh]\n    limits:\n      cpu: 1s":                     ":6: kind k: limits.cpu: \"1s\" is no number of processors: write it as 500m",
 		"exec: [./good.sh]\n    limits:\n      pids: 1":                     ":6: kind k: limits.pids: 1: use 2 or more, or leave it out",
 		"exec: [./good.sh]\n    hostPid: maybe":                             ":5: maybe is neither true nor false",
 		"exec: [./good.sh]\n---\nversion: 1":                                "more than one document",
+		"exec: [./good.sh]\n    limits:\n      tmpdir: lots":                ":6: kind k: limits.tmpdir: \"lots\" is no amount of room: write it as 256Mi",
 		"exec: [./good.sh\n":                                                ":3: did not find expected",
 	} {
 		path := writeConfig(t, "version: 1\nkinds:\n  k:\n    "+kind+"\n")

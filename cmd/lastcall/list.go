@@ -22,6 +22,7 @@ func newList() *cobra.Command {
 		to     target
 		status string
 		q      task.Query
+		meta   []string
 		asJSON bool
 	)
 	cmd := &cobra.Command{
@@ -43,6 +44,10 @@ begins a task. Empty texts and times are left out.`,
 					return usageError{err}
 				}
 				q.Status = s
+			}
+			var err error
+			if q.Meta, err = parseMeta(meta); err != nil {
+				return err
 			}
 			if q.Limit < 1 || q.Limit > 1000 {
 				return usageError{fmt.Errorf("--limit %d: use a number from 1 to 1000, and --after for the next ones", q.Limit)}
@@ -74,6 +79,7 @@ begins a task. Empty texts and times are left out.`,
 	f.StringVar(&q.Kind, "kind", "", "only tasks of this kind")
 	f.StringVar(&q.Queue, "queue", "", "only tasks of this queue")
 	f.StringVar(&q.Key, "key", "", "only tasks with this key")
+	f.StringArrayVar(&meta, "meta", nil, "only tasks that have this, as tenant=acme; may be given several times. Reads tasks until it has enough")
 	f.StringVar(&q.After, "after", "", "continue behind the task of this id")
 	f.IntVar(&q.Limit, "limit", 100, "at most so many")
 	f.BoolVar(&asJSON, "json", false, "one JSON object a line")

@@ -80,7 +80,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(misused)
-	root.AddCommand(newServe(), newSubmit(), newList(), newShow(), newLogs(), newCancel(), newRetry(), newInterrupt(),
+	root.AddCommand(newServe(), newSubmit(), newList(), newShow(), newLogs(), newCancel(), newRetry(), newInterrupt(), newDelete(),
 		newPause(), newResume(), newWorkers(), newConfig(), newMigrate(), newDoctor(), newHealthcheck(), newDemo(), newVersion(), newExitCodes())
 	return root
 }

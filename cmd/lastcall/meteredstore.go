@@ -8,8 +8,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// meteredStore is a store whose calls are measured. What a Store waits for in Wait, and optional
-// interfaces, are not.
+// meteredStore is a store whose calls are measured. What a Store waits for in Wait, and Ping, are not.
 type meteredStore struct {
 	task.Store
 	m *metrics
@@ -87,9 +86,17 @@ func (s meteredStore) Find(ctx context.Context, q task.Query) ([]task.Task, erro
 }
 
 // Count implements task.Store.
-func (s meteredStore) Count(ctx context.Context) (task.Counts, error) {
+func (s meteredStore) Count(ctx context.Context, q task.CountQuery) (task.Counts, error) {
 	done := s.call("count")
-	counts, err := s.Store.Count(ctx)
+	counts, err := s.Store.Count(ctx, q)
 	done(err)
 	return counts, err
+}
+
+// Ping reports whether the store takes writes, where it can tell: readiness asks for it.
+func (s meteredStore) Ping(ctx context.Context) error {
+	if pinger, ok := s.Store.(interface{ Ping(context.Context) error }); ok {
+		return pinger.Ping(ctx)
+	}
+	return nil
 }

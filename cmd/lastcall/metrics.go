@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -43,7 +44,7 @@ func newMetrics() *metrics {
 		waited:   histogram("lastcall_task_wait_seconds", "How long tasks could be claimed before their run began here.", long, "kind"),
 		took:     histogram("lastcall_task_run_seconds", "How long runs went on here, by what the task became.", long, "kind", "status"),
 		interruptions: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "lastcall_task_interruptions_total", Help: "Runs that were cut short on purpose, as this process recorded them.",
+			Name: "lastcall_task_interruptions_total", Help: "Runs that were cut short on purpose or given back, as this process recorded them.",
 		}, []string{"reason"}),
 		crashes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "lastcall_task_crashes_total", Help: "Runs whose process died, as this process recorded them.",
@@ -60,7 +61,7 @@ func newMetrics() *metrics {
 		}, []string{"call"}),
 		requests: histogram("lastcall_http_request_seconds", "How long HTTP requests took, by route and status.", short, "route", "status"),
 	}
-	for _, r := range []task.Reason{task.ReasonStop, task.ReasonDeadline, task.ReasonFrozen, task.ReasonLost, task.ReasonRequested} {
+	for _, r := range []task.Reason{task.ReasonStop, task.ReasonDeadline, task.ReasonFrozen, task.ReasonLost, task.ReasonRequested, task.ReasonReleased} {
 		m.interruptions.WithLabelValues(string(r))
 	}
 	m.registry.MustRegister(m.waited, m.took, m.interruptions, m.crashes, m.unresponsive, m.stale, m.store, m.storeErrors, m.requests,
@@ -119,8 +120,27 @@ var (
 	leftDesc     = prometheus.NewDesc("lastcall_stop_remaining_seconds", "How much time is left in the present phase of a stop. Only then, and where there is a deadline.", nil, nil)
 	tasksDesc    = prometheus.NewDesc("lastcall_tasks", "How many tasks there are in the store.", []string{"queue", "kind", "status"}, nil)
 	suspectsDesc = prometheus.NewDesc("lastcall_suspects", "How many of the tasks were in two crashes in a row, and run in groups.", []string{"state"}, nil)
+	pauseDesc    = prometheus.NewDesc("lastcall_kind_paused", "1 for each kind that this process cannot run now, by what it lacks. Only then.", []string{"kind", "reason"}, nil)
 	upDesc       = prometheus.NewDesc("lastcall_store_up", "1 if the store has answered this scrape.", nil, nil)
 )
+
+// watchWorker adds which kinds a worker has paused.
+func (m *metrics) watchWorker(w *task.Worker) {
+	m.registry.MustRegister(&pauseCollector{worker: w})
+}
+
+// pauseCollector tells of a worker's pauses.
+type pauseCollector struct{ worker *task.Worker }
+
+// Describe implements prometheus.Collector.
+func (c *pauseCollector) Describe(ch chan<- *prometheus.Desc) { ch <- pauseDesc }
+
+// Collect implements prometheus.Collector.
+func (c *pauseCollector) Collect(ch chan<- prometheus.Metric) {
+	for _, k := range c.worker.PausedKinds() {
+		ch <- prometheus.MustNewConstMetric(pauseDesc, prometheus.GaugeValue, 1, k.Kind, k.Reason)
+	}
+}
 
 // stopCollector tells of a group's stop.
 type stopCollector struct{ ctx context.Context }
@@ -214,21 +234,17 @@ const maxLines = 1000
 // count names the kinds that a registered worker knows, and adds up the others: whoever may submit
 // chooses the kinds and queues of tasks.
 func (c *taskCollector) count(ctx context.Context) (task.Counts, error) {
-	counts, err := c.store.Count(ctx)
-	if err != nil {
-		return task.Counts{}, err
-	}
 	workers, err := c.store.Workers(ctx)
 	if err != nil {
 		return task.Counts{}, err
 	}
-	known := make(map[string]bool)
+	q := task.CountQuery{Lines: maxLines, Kinds: []string{}}
 	for _, w := range workers {
-		for _, kind := range w.Kinds {
-			known[kind] = true
-		}
+		q.Kinds = append(q.Kinds, w.Kinds...)
 	}
-	return counts.OfKinds(func(kind string) bool { return known[kind] }).Largest(maxLines), nil
+	slices.Sort(q.Kinds)
+	q.Kinds = slices.Compact(q.Kinds)
+	return c.store.Count(ctx, q)
 }
 
 // guarded shows metrics beside the tasks: to those who may read them, or where there are no tokens

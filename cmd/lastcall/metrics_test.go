@@ -19,6 +19,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/httpapi"
 	"github.com/lastcall-go/lastcall/task/memstore"
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 // scrape is what a scrape says, without comments.
@@ -133,7 +134,15 @@ type countedStore struct {
 	count func() (task.Counts, error)
 }
 
-func (s *countedStore) Count(context.Context) (task.Counts, error) { return s.count() }
+func (s *countedStore) Count(_ context.Context, q task.CountQuery) (task.Counts, error) {
+	all, err := s.count()
+	tally := storekit.NewTally(q)
+	for _, n := range all.Tasks {
+		tally.Add(n)
+	}
+	tally.Suspects(all.SuspectsWaiting, all.SuspectsRunning)
+	return tally.Counts(all.Paused), err
+}
 
 func (s *countedStore) Workers(context.Context) ([]task.WorkerInfo, error) {
 	return []task.WorkerInfo{{Beat: task.Beat{Kinds: []string{"k"}}}}, nil

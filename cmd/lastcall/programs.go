@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"os"
 
+	"github.com/lastcall-go/lastcall"
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/execkind"
 	"github.com/lastcall-go/lastcall/internal/proc"
@@ -33,6 +35,12 @@ func (s *service) registerPrograms(mux *task.Mux, store task.Store) *execkind.Ru
 	return r
 }
 
+// A server with programs has a thread for each of them that runs, and some for itself.
+const (
+	spareThreads = 16
+	maxThreads   = 256
+)
+
 // confine closes this process to programs of its user, and finds out how programs can be kept apart
 // from it and from each other.
 func (s *service) confine() error {
@@ -42,6 +50,7 @@ func (s *service) confine() error {
 	if len(s.config.programs) == 0 {
 		return nil
 	}
+	proc.ReserveThreads(min(cmp.Or(s.config.Concurrency, 10)+spareThreads, maxThreads))
 	var err error
 	s.isolation, err = execkind.FindIsolation(&s.keeper)
 	if err != nil {
@@ -62,6 +71,14 @@ func (s *service) confine() error {
 		return fmt.Errorf("limits of kinds: %w", err)
 	}
 	return nil
+}
+
+// sweep removes what dead runs have left, if there are programs.
+func (s *service) sweep(g *lastcall.Group, r *execkind.Runner) error {
+	if len(s.config.programs) == 0 {
+		return nil
+	}
+	return g.Go("sweep", r.Sweep)
 }
 
 // queues says where the tasks of a kind wait that is submitted to this server.

@@ -59,7 +59,13 @@ func serve(cmd *cobra.Command, c config, flags serveFlags) error {
 			return err
 		}
 		s.tokens = tokens
-		settings.OnReload = tokens.Reload
+		settings.OnReload = func(ctx context.Context) error {
+			err := tokens.Reload(ctx)
+			if err == nil {
+				s.log.Info("SIGHUP: the tokens of the file are in force", "file", c.TokenFile)
+			}
+			return err
+		}
 	}
 	closeOnExec(s.log)
 	defer keepOrphans(&s.keeper, c, s.log)()
@@ -114,7 +120,11 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	if err := offerDemoKinds(g, &mux, c); err != nil {
 		return err
 	}
-	g.Defer("programs", s.registerPrograms(&mux, opened).Close) // before the store's, which lets go of the worker's lock
+	programs := s.registerPrograms(&mux, opened)
+	g.Defer("programs", programs.Close) // before the store's, which lets go of the worker's lock
+	if err := s.sweep(g, programs); err != nil {
+		return err
+	}
 	api, err := httpapi.New(httpapi.Config{
 		Store: store, Addr: listener.Addr(), Queues: queues(c.programs), KnownKindsOnly: c.KnownKindsOnly, Tokens: s.tokens, Stopping: lastcall.LastCall,
 		OnResponse: m.served, Logger: s.log,
@@ -126,17 +136,22 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 		m.observe(e)
 		api.Observe(ctx, e)
 	}
-	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.Concurrency, Observe: observe, Logger: s.log})
+	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: c.Concurrency, Retention: c.Retention,
+		Observe: observe, Logger: s.log})
 	if err != nil {
 		return err
 	}
+	m.watchWorker(worker)
 	if err := g.Go("worker", worker.Serve); err != nil {
 		return err
 	}
-	if err := s.offer(g, m, listener, probeListener, api, newProbes(store, g.Ready, s.log)); err != nil {
+	if err := s.offer(g, m, listener, probeListener, api, newProbes(store, worker, g.Ready, s.log)); err != nil {
 		return err
 	}
-	return announce(s.out, listener.Addr().String(), c)
+	if err := announce(s.out, listener.Addr().String(), c); err != nil {
+		s.log.Warn("cannot print where it serves", "address", listener.Addr().String(), "error", err)
+	}
+	return nil
 }
 
 // warnOfReaders warns where others can read what only this process should.

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,6 +48,7 @@ func (s *serveFlags) define(cmd *cobra.Command) {
 	f.StringVar(&s.storeFile, "store-file", "", "file that has the address of the store")
 	f.Var(newDuration(&s.grace, 0, minGrace, maxGrace), "grace", "time from the stop signal to the platform's SIGKILL (default 30s, or LASTCALL_GRACE)")
 	f.Var(newDuration(&s.storeWait, time.Minute, 0, maxGrace), "store-wait", "how long to wait at the start for a PostgreSQL server that is not available; 0s: fail at once")
+	f.Var(newDuration(&s.given.Retention, 0, minRetention, maxDelay), "retention", "for how long ended tasks are kept (default 7 days); of several servers on a store the shortest counts")
 	for _, o := range overrides() {
 		switch field := o.field(&s.given).(type) {
 		case *bool:
@@ -56,6 +60,20 @@ func (s *serveFlags) define(cmd *cobra.Command) {
 		}
 	}
 	cmd.MarkFlagsMutuallyExclusive("store", "store-file")
+}
+
+// graceEnv has the grace, which beats the file's.
+const graceEnv = "LASTCALL_GRACE"
+
+// checkGrace refuses what the flag refuses too.
+func checkGrace(text string) error {
+	if text == "" || text == "none" {
+		return nil
+	}
+	if _, err := parseDuration(text, minGrace, maxGrace); err != nil {
+		return fmt.Errorf("%s %.40q: %w", graceEnv, text, err)
+	}
+	return nil
 }
 
 // read is the configuration that the file and the flags make together.
@@ -71,6 +89,17 @@ func (s *serveFlags) read(cmd *cobra.Command) (c config, err error) {
 	}
 	if address != "" {
 		c.Store, c.storeFile = address, s.storeFile
+	}
+	if cmd.Flags().Changed("retention") {
+		c.Retention = s.given.Retention
+	}
+	if s.grace == 0 {
+		if err := checkGrace(os.Getenv(graceEnv)); err != nil {
+			return c, err
+		}
+	}
+	if cmd.Flags().Changed("concurrency") && s.given.Concurrency == 0 {
+		return c, errors.New(noConcurrency)
 	}
 	for _, o := range overrides() {
 		if !cmd.Flags().Changed(o.name) {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,8 +59,11 @@ func printStory(w io.Writer, t httpapi.Task, now time.Time) error {
 	if t.Key != "" {
 		add("key", "%s", t.Key)
 	}
+	for _, key := range slices.Sorted(maps.Keys(t.Meta)) {
+		add("meta", "%s=%s", key, t.Meta[key])
+	}
 	add("status", "%s since %s, %s ago", statusWord(t.Status, t.Reason), local(t.Since), ago(t.Since, now))
-	add("created", "%s", local(t.CreatedAt))
+	add("created", "%s %s", local(t.CreatedAt), t.CreatedAt.Local().Format("MST"))
 	add("payload", "%s", cut(string(t.Payload), 1000))
 	add("counts", "%d runs, %d attempts, %d interruptions, %d crashes", t.Runs, t.Attempts, t.Interruptions, t.Crashes)
 	if t.Suspicion != "" {
@@ -116,7 +121,7 @@ var reasons = map[task.Reason]string{
 	task.ReasonFrozen:    "frozen: its process had stood still for too long",
 	task.ReasonLost:      "lost: its worker gave no more signs of life",
 	task.ReasonRequested: "requested: somebody asked for it",
-	task.ReasonReleased:  "released: its worker gave it back before it began",
+	task.ReasonReleased:  "released: its worker gave it back, and nothing is counted",
 }
 
 // because says why a run ended, where the status alone does not.

@@ -48,7 +48,7 @@ run 7    2026-01-02 03:04:10 for 0s, on h3, pid 13, worker w3, taken up 1s after
 run 8    2026-01-02 03:04:40, 5s so far, on h4, pid 14, worker w4, taken up 30s after the run before
          running
 `
-	if got := strings.Replace(b.String(), "created  "+local(time.Time{}), "created  0001-01-01 00:00:00", 1); got != want {
+	if got := strings.Replace(b.String(), "created  "+local(time.Time{})+" "+time.Time{}.Local().Format("MST"), "created  0001-01-01 00:00:00", 1); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }

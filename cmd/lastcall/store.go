@@ -40,23 +40,51 @@ func openStore(ctx context.Context, address string, opt openOptions, log *slog.L
 	if isPostgres(address) {
 		return pgstore.Open(ctx, pgstore.Config{DSN: address, Migrate: opt.migrate, Wait: opt.wait, Logger: log})
 	}
-	path, ok := strings.CutPrefix(address, "sqlite:")
-	if !ok || path == "" {
-		return nil, fmt.Errorf("the address of the store%s is not understood: use sqlite:PATH, as sqlite:/var/lib/lastcall/tasks.db, or postgres://USER@HOST/DATABASE", schemeOf(address))
+	if err := checkAddress(address); err != nil {
+		return nil, err
 	}
-	if !opt.create {
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("store %s: no such file: serve or submit makes it", address)
-		}
-	}
+	path := strings.TrimPrefix(address, "sqlite:")
 	s, err := sqlitestore.Open(ctx, sqlitestore.Config{Path: path, MustExist: !opt.create, Logger: log})
 	if !opt.create && errors.Is(err, fs.ErrNotExist) {
+		if _, missing := os.Stat(path); missing != nil {
+			return nil, fmt.Errorf("store %s: no such file: serve or submit makes it", address)
+		}
 		return nil, fmt.Errorf("store %s: there are no tasks in it, and no tables for them: serve or submit makes them", address)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// checkAddress refuses an address that is not understood, and one of a file that would be another one
+// than its writer means: a URL, SQLite's own special names, or what a shell has not taken apart.
+func checkAddress(address string) error {
+	if isPostgres(address) {
+		return nil
+	}
+	path, ok := strings.CutPrefix(address, "sqlite:")
+	if !ok || path == "" {
+		return fmt.Errorf("the address of the store%s is not understood: use sqlite:PATH, as sqlite:/var/lib/lastcall/tasks.db, or postgres://USER@HOST/DATABASE", schemeOf(address))
+	}
+	var why string
+	switch {
+	case strings.HasPrefix(path, "//"):
+		why = "it looks like a URL, and what follows sqlite: is a path: write sqlite:tasks.db or sqlite:/var/lib/lastcall/tasks.db"
+	case strings.HasPrefix(path, ":"):
+		why = "there is no store in memory, since other processes could not see it: name a file"
+	case strings.HasPrefix(strings.ToLower(path), "file:") || uriParameter.MatchString(path):
+		why = "SQLite's URIs and their parameters are not understood: write the path alone"
+	case strings.HasPrefix(path, "~"):
+		why = "only a shell knows what ~ is, at the begin of a word: write the whole path"
+	case strings.TrimSpace(path) != path, strings.Trim(path, "\"'") != path:
+		why = "it has white space or quotes around it: write the path alone"
+	case sidecar.MatchString(path):
+		why = "that is the name of a file beside a database: name the database itself"
+	default:
+		return nil
+	}
+	return fmt.Errorf("store %s: %s", address, why)
 }
 
 // isPostgres reports whether an address is a URL of PostgreSQL or has libpq's keywords, as in
@@ -67,7 +95,10 @@ func isPostgres(address string) bool {
 
 var (
 	keywords = regexp.MustCompile(`^[a-z_]+\s*=`)
-	scheme   = regexp.MustCompile(`^[A-Za-z]{2,12}://`)
+	// uriParameter and sidecar are what ends a name that means something else to SQLite.
+	uriParameter = regexp.MustCompile(`\?[A-Za-z_]+=`)
+	sidecar      = regexp.MustCompile(`-(wal|shm|journal|workers)/?$`)
+	scheme       = regexp.MustCompile(`^[A-Za-z]{2,12}://`)
 )
 
 // schemeOf is what may be shown of an address that is not understood: its begin, if that is one. The

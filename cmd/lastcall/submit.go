@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ import (
 type submission struct {
 	to     target
 	opt    task.EnqueueOptions
+	meta   []string
 	delay  string
 	many   string
 	wait   bool
@@ -36,7 +38,8 @@ unfinished one of its kind with that key: submitting another one answers with th
 0 succeeded, 10 failed, 11 cancelled, and 130 when Ctrl-C ended the waiting; the task goes on then.
 
 --many reads a task from each line of a file (- is standard input), as
-  {"kind": "mail", "payload": {"to": "a"}, "id": "...", "queue": "mails", "key": "a", "priority": 1, "delay": "90s"}
+  {"kind": "mail", "payload": {"to": "a"}, "id": "...", "queue": "mails", "key": "a", "priority": 1, "delay": "90s",
+   "meta": {"tenant": "acme"}}
 of which only kind and payload are needed, and prints an id for each line. At a line that is wrong it stops; the ids that
 were printed are those of the lines before. Lines with an id can be sent again.`,
 		Example: `  lastcall submit hash-tree '{"dir": "/usr/share/doc", "out": "/tmp/doc.sums"}'
@@ -61,12 +64,13 @@ were printed are those of the lines before. Lines with an id can be sent again.`
 	f.StringVar(&s.opt.ID, "id", "", "the task's id, a UUID (default: a new one)")
 	f.StringVar(&s.opt.Queue, "queue", "", "where the task waits (default: its kind's queue at a server, \"default\" in a store)")
 	f.StringVar(&s.opt.Key, "key", "", "make it the only unfinished task of its kind with this key")
+	f.StringArrayVar(&s.meta, "meta", nil, "keep this with the task, as tenant=acme; may be given several times")
 	f.IntVar(&s.opt.Priority, "priority", 0, "the higher number runs first")
 	f.StringVar(&s.delay, "delay", "", "do not begin before this time has gone by, as 90s")
 	f.BoolVar(&s.wait, "wait", false, "wait until the task has ended, and end with its exit code")
 	f.StringVar(&s.many, "many", "", "read tasks from the lines of this file; - is standard input")
 	f.BoolVar(&s.asJSON, "json", false, "print JSON: the task, or with --many id and existed for each line")
-	for _, one := range []string{"id", "queue", "key", "priority", "delay", "wait"} {
+	for _, one := range []string{"id", "queue", "key", "meta", "priority", "delay", "wait"} {
 		cmd.MarkFlagsMutuallyExclusive("many", one)
 	}
 	return cmd
@@ -76,8 +80,11 @@ func submitOne(cmd *cobra.Command, s *submission, kind string, payload []byte) e
 	if !json.Valid(payload) {
 		return fmt.Errorf("the payload is not JSON: %w (in a shell, put it between single quotes)", jsonError(payload))
 	}
+	var err error
+	if s.opt.Meta, err = parseMeta(s.meta); err != nil {
+		return err
+	}
 	if s.delay != "" {
-		var err error
 		if s.opt.Delay, err = parseDelay(s.delay); err != nil {
 			return err
 		}
@@ -142,6 +149,19 @@ func waitsFor(ctx context.Context, b backend, t task.Task) (why string, err erro
 	}
 	workers, err := b.Workers(ctx)
 	return task.PendingReason(t, workers, counts.Paused, time.Now()), err
+}
+
+// parseMeta reads the values of --meta, each a key and a value.
+func parseMeta(given []string) (map[string]string, error) {
+	meta := make(map[string]string, len(given))
+	for _, pair := range given {
+		key, value, ok := strings.Cut(pair, "=")
+		if _, twice := meta[key]; !ok || twice {
+			return nil, usageError{fmt.Errorf("--meta %.80q: write it as key=value, and each key once", pair)}
+		}
+		meta[key] = value
+	}
+	return meta, nil
 }
 
 // jsonError is why something is not JSON.

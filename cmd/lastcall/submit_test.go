@@ -84,3 +84,16 @@ func TestMeter_FitsOnItsLine(t *testing.T) {
 		}
 	}
 }
+
+func TestPause_OfAQueueThatHasNothingAsksWhetherThatIsItsName(t *testing.T) {
+	g := newFixture(t)
+	if _, _, err := run(t, "submit", "k", "1", "--queue", "mail", "--store", "sqlite:"+g.path); err != nil {
+		t.Fatal(err)
+	}
+	for queue, asks := range map[string]bool{"mail": false, "mial": true} {
+		out, remarks, err := run(t, "pause", queue, "--store", "sqlite:"+g.path)
+		if err != nil || out != queue+"  paused\n" || strings.Contains(remarks, "is that its name?") != asks {
+			t.Errorf("%s: %q, %q, %v", queue, out, remarks, err)
+		}
+	}
+}

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,17 +21,6 @@ const (
 	// maxLine bounds a line: a payload of the largest size, and what is around it.
 	maxLine = task.MaxPayload + 64<<10
 )
-
-// taskLine is a line of --many, with the names of the HTTP interface.
-type taskLine struct {
-	ID       string          `json:"id"`
-	Kind     string          `json:"kind"`
-	Payload  json.RawMessage `json:"payload"`
-	Queue    string          `json:"queue"`
-	Key      string          `json:"key"`
-	Priority int             `json:"priority"`
-	Delay    string          `json:"delay"`
-}
 
 // submitMany submits the tasks of a file's lines, many at a time, and prints the id of each.
 func submitMany(cmd *cobra.Command, s *submission) error {
@@ -88,10 +76,14 @@ func (m *many) read(in io.Reader) error {
 	n := 0
 	for lines.Scan() {
 		n++
-		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+		line := lines.Bytes()
+		if n == 1 {
+			line = bytes.TrimPrefix(line, []byte("\ufeff")) // some editors begin a file so
+		}
+		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
-		one, err := m.parse(lines.Bytes())
+		one, err := m.parse(line)
 		if err != nil {
 			return fmt.Errorf("line %d: %w", n, err)
 		}
@@ -149,31 +141,12 @@ func (m *many) send() error {
 
 // parse reads a line, and leaves a queue that it does not name to a server.
 func (m *many) parse(b []byte) (task.NewTask, error) {
-	var l taskLine
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&l); err != nil {
-		return task.NewTask{}, fmt.Errorf("it is no task: %w (see lastcall submit --help)", err)
+	one, err := httpapi.ParseNewTask(b)
+	if err != nil {
+		return one, fmt.Errorf("%w (see lastcall submit --help)", err)
 	}
-	if dec.More() {
-		return task.NewTask{}, errors.New("it has more than one JSON object: write each on a line of its own")
+	if !m.server && one.Queue == "" {
+		one.Queue = task.DefaultQueue
 	}
-	switch {
-	case l.Kind == "":
-		return task.NewTask{}, errors.New(`"kind" is missing`)
-	case l.Payload == nil:
-		return task.NewTask{}, errors.New(`"payload" is missing: give the task's input, as JSON, or null`)
-	}
-	opt := task.EnqueueOptions{ID: l.ID, Queue: l.Queue, Key: l.Key, Priority: l.Priority}
-	if l.Delay != "" {
-		var err error
-		if opt.Delay, err = parseDelay(l.Delay); err != nil {
-			return task.NewTask{}, err
-		}
-	}
-	one, err := task.Prepare(l.Kind, l.Payload, &opt)
-	if m.server && l.Queue == "" {
-		one.Queue = ""
-	}
-	return one, err
+	return one, nil
 }

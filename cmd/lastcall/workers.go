@@ -27,6 +27,9 @@ func newWorkers() *cobra.Command {
   stopping  it was told to stop, and ends what it has
   dead      its process is gone, and its tasks are about to be taken up
 
+A running one may have paused kinds that it cannot run now, since its machine lacks something; below the table stands
+what. It tries them again by itself, and others take their tasks meanwhile.
+
 A worker whose lease runs out without a sign of life is listed until another one has taken up its tasks.`,
 		Example: `  lastcall workers
   lastcall workers --json | jq -r 'select(.state == "stopping") | .host'`,
@@ -64,7 +67,8 @@ type workerLine struct {
 	Dead     bool          `json:"dead"`
 	Since    time.Time     `json:"since"`
 
-	Unresponsive []string `json:"unresponsive"`
+	Unresponsive []string          `json:"unresponsive"`
+	Paused       []task.PausedKind `json:"paused"`
 }
 
 func printWorkerLines(w io.Writer, workers []task.WorkerInfo) error {
@@ -74,6 +78,7 @@ func printWorkerLines(w io.Writer, workers []task.WorkerInfo) error {
 			Worker: i.Worker, Name: i.Name, Host: i.Host, PID: i.PID, Kinds: append([]string{}, i.Kinds...),
 			Queues: append([]string{}, i.Queues...), Slots: i.Slots, Unresponsive: append([]string{}, i.Unresponsive...), Lease: i.Lease.String(),
 			State: string(i.State), Liveness: i.Liveness, Dead: i.Dead, Since: i.Since.UTC(),
+			Paused: append([]task.PausedKind{}, i.Paused...),
 		}
 		if err := enc.Encode(line); err != nil {
 			return err
@@ -95,6 +100,24 @@ func printWorkers(w io.Writer, workers []task.WorkerInfo, now time.Time) error {
 		}
 		rest -= widths[i] + 2
 	}
+	if err := printWorkerTable(w, rows, widths, rest); err != nil {
+		return err
+	}
+	for _, i := range workers {
+		for _, k := range i.Paused {
+			if !living(i) {
+				continue
+			}
+			if _, err := fmt.Fprintf(w, "\nkind %s is paused on %s, process %d, which cannot run it now: %s\n", plain(k.Kind), plain(i.Host), i.PID, plain(k.Error)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// printWorkerTable prints rows whose last column has the rest of a line.
+func printWorkerTable(w io.Writer, rows [][]string, widths []int, rest int) error {
 	for _, row := range rows {
 		line := ""
 		for i, width := range widths {
@@ -112,10 +135,14 @@ func workerState(w task.WorkerInfo) string {
 	if !living(w) {
 		return "dead"
 	}
+	state := string(w.State)
 	if n := len(w.Unresponsive); n > 0 {
-		return fmt.Sprintf("%s, %d unresponsive", w.State, n)
+		state += fmt.Sprintf(", %d unresponsive", n)
 	}
-	return string(w.State)
+	if n := len(w.Paused); n > 0 {
+		state += fmt.Sprintf(", %d paused", n)
+	}
+	return state
 }
 
 // living says that nothing is known against a worker's life.

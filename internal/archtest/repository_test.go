@@ -15,12 +15,12 @@ import (
 var table = []archtest.Row{
 	{
 		Package: ".",
-		Allow:   []string{archtest.Std, "internal/stackdump"},
+		Allow:   []string{archtest.Std, "internal/stackdump", "internal/safelog"},
 		Reason:  "any Go program can take the root package, so it brings no dependency with it",
 	},
 	{
 		Package: "task",
-		Allow:   []string{archtest.Std, ".", "internal/stackdump"},
+		Allow:   []string{archtest.Std, ".", "internal/stackdump", "internal/safelog"},
 		Reason:  "decisions about tasks are made here, for every store: it knows none of them, and a user of one store does not fetch the others",
 	},
 	{
@@ -35,12 +35,12 @@ var table = []archtest.Row{
 	},
 	{
 		Package: "task/sqlitestore",
-		Allow:   []string{archtest.Std, "task", "task/storekit", "internal/sqlfile", "modernc.org/sqlite/...", "golang.org/x/sys/..."},
+		Allow:   []string{archtest.Std, "task", "task/storekit", "internal/sqlfile", "internal/safelog", "modernc.org/sqlite/...", "golang.org/x/sys/..."},
 		Reason:  "stores know the interface and never each other; SQLite without cgo, and the system calls for lock files that syscall does not have",
 	},
 	{
 		Package: "task/pgstore",
-		Allow:   []string{archtest.Std, "task", "task/storekit", "internal/sqlfile", "github.com/jackc/pgx/v5/..."},
+		Allow:   []string{archtest.Std, "task", "task/storekit", "internal/sqlfile", "internal/safelog", "github.com/jackc/pgx/v5/..."},
 		Reason:  "stores know the interface and never each other; pgx itself, for its batches and notifications",
 	},
 	{
@@ -57,7 +57,7 @@ var table = []archtest.Row{
 	},
 	{
 		Package: "task/httpapi",
-		Allow:   []string{archtest.Std, "task"},
+		Allow:   []string{archtest.Std, "task", "internal/safelog"},
 		Reason:  "the API speaks to the client of any store, so it knows none",
 	},
 	{
@@ -69,6 +69,11 @@ var table = []archtest.Row{
 		Package: "internal/stackdump",
 		Allow:   []string{archtest.Std},
 		Reason:  "the root package reads goroutine profiles with it, so it brings no dependency either",
+	},
+	{
+		Package: "internal/safelog",
+		Allow:   []string{archtest.Std},
+		Reason:  "whoever is given a logger wraps it with this, so it brings no dependency either",
 	},
 	{
 		Package: "internal/sqlfile",

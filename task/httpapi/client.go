@@ -110,6 +110,9 @@ func (c *Client) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 				v.Set(name, value)
 			}
 		}
+		for key, value := range q.Meta {
+			v.Add("meta", key+"="+value)
+		}
 		var p page
 		if err := c.call(ctx, http.MethodGet, "/v1/tasks?"+v.Encode(), &p); err != nil {
 			return all, err
@@ -179,6 +182,11 @@ func (c *Client) Pause(ctx context.Context, queue string) error {
 // Resume ends a Pause.
 func (c *Client) Resume(ctx context.Context, queue string) error {
 	return c.ask(ctx, "queues", queue, "resume")
+}
+
+// Delete removes a task that has ended; see [task.Client.Delete].
+func (c *Client) Delete(ctx context.Context, id string) error {
+	return c.call(ctx, http.MethodDelete, "/v1/tasks/"+url.PathEscape(id), nil)
 }
 
 func (c *Client) ask(ctx context.Context, what, name, verb string) error {

@@ -137,7 +137,7 @@ func decodeBatch(b []byte) ([]batchLine, error) {
 
 // encodeNewTask writes a new task on one line, and so its payload without white space.
 func encodeNewTask(n task.NewTask) ([]byte, error) {
-	s := submission{ID: n.ID, Kind: n.Kind, Payload: n.Payload, Queue: n.Queue, Key: n.Key, Priority: n.Priority}
+	s := submission{ID: n.ID, Kind: n.Kind, Payload: n.Payload, Queue: n.Queue, Key: n.Key, Priority: n.Priority, Meta: n.Meta}
 	if n.Delay != 0 {
 		s.Delay = n.Delay.Round(time.Microsecond).String()
 	}

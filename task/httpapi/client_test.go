@@ -38,6 +38,13 @@ var (
 	_ verbs = (*task.Client)(nil)
 )
 
+// numbers are the counts, without what only a store tells.
+func numbers(c verbs) (any, error) {
+	counts, err := c.Count(context.Background())
+	counts.Digest = 0
+	return counts, err
+}
+
 // TestClient_BothClientsTellTheSame asks the store's client and the server's the same questions.
 func TestClient_BothClientsTellTheSame(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
@@ -73,11 +80,11 @@ func TestClient_BothClientsTellTheSame(t *testing.T) {
 		if err := remote.Pause(t.Context(), "a/b"); err != nil {
 			t.Fatal(err)
 		}
-		same(t, "Count", func(c verbs) (any, error) { return c.Count(t.Context()) }, s.tasks, remote)
+		same(t, "Count", numbers, s.tasks, remote)
 		if err := remote.Resume(t.Context(), "a/b"); err != nil {
 			t.Fatal(err)
 		}
-		same(t, "Count", func(c verbs) (any, error) { return c.Count(t.Context()) }, s.tasks, remote)
+		same(t, "Count", numbers, s.tasks, remote)
 		same(t, "Workers", func(c verbs) (any, error) {
 			all, err := c.Workers(t.Context())
 			for i := range all {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/memstore"
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 // crowded is a store that counts very many kinds and queues. How many tasks there are grows with each
@@ -25,14 +26,14 @@ type crowded struct {
 
 const crowd = 5000
 
-func (c *crowded) Count(context.Context) (task.Counts, error) {
+func (c *crowded) Count(_ context.Context, q task.CountQuery) (task.Counts, error) {
 	n := c.asked.Add(1)
 	time.Sleep(c.slow)
-	var counts task.Counts
+	tally := storekit.NewTally(q)
 	for i := range crowd {
-		counts.Tasks = append(counts.Tasks, task.Count{Queue: fmt.Sprintf("q%d", i), Kind: fmt.Sprintf("k%d", i), Status: task.StatusQueued, N: int(n)})
+		tally.Add(task.Count{Queue: fmt.Sprintf("q%d", i), Kind: fmt.Sprintf("k%d", i), Status: task.StatusQueued, N: int(n)})
 	}
-	return counts, nil
+	return tally.Counts(nil), nil
 }
 
 func TestCounts_OfVeryManyKindsAndQueuesAreBoundedAndAddUp(t *testing.T) {
@@ -56,7 +57,7 @@ func TestCounts_OfVeryManyKindsAndQueuesAreBoundedAndAddUp(t *testing.T) {
 func TestCounts_AreCountedOnceForAllWhoAskAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &crowded{Store: memstore.New(), slow: time.Second}
-		c := newCounter(task.NewClient(store))
+		c := newCounter(store)
 		var all sync.WaitGroup
 		for range 100 {
 			all.Go(func() {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/lastcall-go/lastcall/task"
@@ -21,7 +22,7 @@ import (
 // would take them in any case, and the last of two.
 func members(b []byte) (map[string]json.RawMessage, error) {
 	if !utf8.Valid(b) {
-		return nil, problem("invalid", "the body is not UTF-8: encode it so, as JSON must be")
+		return nil, problem("invalid", "it is not UTF-8: encode it so, as JSON must be")
 	}
 	m := make(map[string]json.RawMessage)
 	dec := json.NewDecoder(bytes.NewReader(b))
@@ -54,16 +55,31 @@ func members(b []byte) (map[string]json.RawMessage, error) {
 
 func notJSON(err error, otherwise string) error {
 	if err == nil {
-		return problem("invalid", "the body is not understood: %s", otherwise)
+		return problem("invalid", "it is not understood: %s", otherwise)
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return problem("invalid", "the body is not understood: it ends before the JSON object does")
+		return problem("invalid", "it is not understood: it ends before the JSON object does")
 	}
-	return problem("invalid", "the body is not understood: %v", err)
+	return problem("invalid", "it is not understood: %v", err)
 }
 
 // newTaskNames are what a submit may have.
-var newTaskNames = []string{"id", "kind", "payload", "queue", "key", "priority", "delay"}
+var newTaskNames = []string{"id", "kind", "payload", "queue", "key", "priority", "delay", "meta"}
+
+// ParseNewTask reads a task as a line of POST /v1/tasks/batch has it, for who keeps tasks in files,
+// and is as strict: names are exact and come once, nothing follows the object, and a text is one. An
+// error is task.ErrInvalid. The Queue is empty where the line names none.
+func ParseNewTask(line []byte) (task.NewTask, error) {
+	m, err := members(line)
+	if err != nil {
+		return task.NewTask{}, err
+	}
+	n, err := newTask(m, nil)
+	if _, named := m["queue"]; !named {
+		n.Queue = ""
+	}
+	return n, err
+}
 
 // decodeNewTask reads a new task, of a submit or a line of a batch.
 func (h *Handler) decodeNewTask(b []byte) (task.NewTask, error) {
@@ -71,10 +87,18 @@ func (h *Handler) decodeNewTask(b []byte) (task.NewTask, error) {
 	if err != nil {
 		return task.NewTask{}, err
 	}
+	return newTask(m, h.waiting)
+}
+
+// newTask makes a task of an object's members. Waiting has the queues of kinds.
+func newTask(m map[string]json.RawMessage, waiting map[string]string) (task.NewTask, error) {
 	for name := range m {
 		if !slices.Contains(newTaskNames, name) {
 			return task.NewTask{}, problem("invalid", "%.40q is not known: a task has %s", name, strings.Join(newTaskNames, ", "))
 		}
+	}
+	if _, ok := m["kind"]; !ok {
+		return task.NewTask{}, problem("invalid", `"kind" is missing: name the kind of the task`)
 	}
 	payload, ok := m["payload"]
 	if !ok {
@@ -87,9 +111,9 @@ func (h *Handler) decodeNewTask(b []byte) (task.NewTask, error) {
 		opt         task.EnqueueOptions
 		kind, delay string
 	)
-	err = errors.Join(
+	err := errors.Join(
 		text(m, "kind", &kind), text(m, "id", &opt.ID), text(m, "queue", &opt.Queue), text(m, "key", &opt.Key),
-		text(m, "delay", &delay), whole(m, "priority", &opt.Priority))
+		text(m, "delay", &delay), whole(m, "priority", &opt.Priority), texts(m, "meta", &opt.Meta))
 	if err != nil {
 		return task.NewTask{}, err
 	}
@@ -99,7 +123,7 @@ func (h *Handler) decodeNewTask(b []byte) (task.NewTask, error) {
 		}
 	}
 	if opt.Queue == "" {
-		opt.Queue = h.waiting[kind]
+		opt.Queue = waiting[kind]
 	}
 	return task.Prepare(kind, payload, &opt)
 }
@@ -115,8 +139,77 @@ func text(m map[string]json.RawMessage, name string, into *string) error {
 	if err := json.Unmarshal(raw, &s); err != nil || s == nil || *s == "" {
 		return problem("invalid", "%q is %.40s: give a text that is not empty, or leave it out", name, raw)
 	}
+	if halfCharacter(raw) {
+		return problem("invalid", "%q is %.40s: it has half a character, a surrogate without the other one; did something cut a text in its middle?", name, raw)
+	}
 	*into = *s
 	return nil
+}
+
+// texts reads a member that is an object of texts, if it is there.
+func texts(m map[string]json.RawMessage, name string, into *map[string]string) error {
+	raw, ok := m[name]
+	if !ok {
+		return nil
+	}
+	pairs, err := members(raw)
+	if err != nil {
+		return problem("invalid", "%q is %.40s: give an object whose values are texts, each name once, or leave it out", name, raw)
+	}
+	*into = make(map[string]string, len(pairs))
+	for key, value := range pairs {
+		var s *string
+		if err := json.Unmarshal(value, &s); err != nil || s == nil {
+			return problem("invalid", "%.40q in %q is %.40s: give a text", key, name, value)
+		}
+		(*into)[key] = *s
+	}
+	return nil
+}
+
+// pairs reads a list's parameter meta, which is given once for each pair.
+func pairs(given []string) (map[string]string, error) {
+	meta := make(map[string]string, len(given))
+	for _, pair := range given {
+		if pair == "" && len(given) == 1 {
+			continue // as a form has it that was not filled in
+		}
+		key, value, ok := strings.Cut(pair, "=")
+		if _, twice := meta[key]; !ok || key == "" || twice {
+			return nil, problem("invalid", "meta is %.80q: give key=value, and each key once", pair)
+		}
+		meta[key] = value
+	}
+	return meta, nil
+}
+
+// halfCharacter reports whether a text of JSON names a surrogate alone: package json makes the same
+// sign of each, and so one text of two.
+func halfCharacter(raw []byte) bool {
+	high := false // a first half came just before
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			if high {
+				return true
+			}
+			continue
+		}
+		i++ // the sign after it, of which there is always one
+		half := rune(-1)
+		if raw[i] == 'u' {
+			n, err := strconv.ParseUint(string(raw[i+1:i+5]), 16, 32)
+			if err == nil && utf16.IsSurrogate(rune(n)) {
+				half = rune(n)
+			}
+			i += 4
+		}
+		second := half >= 0xDC00
+		if high != second {
+			return true
+		}
+		high = half >= 0 && !second
+	}
+	return high
 }
 
 // whole reads a member that is a whole number of 32 bits.
@@ -137,6 +230,13 @@ func whole(m map[string]json.RawMessage, name string, into *int) error {
 func decodeQuery(v url.Values) (task.Query, error) {
 	q := task.Query{Limit: defaultPage}
 	for name, values := range v {
+		if name == "meta" {
+			var err error
+			if q.Meta, err = pairs(values); err != nil {
+				return q, err
+			}
+			continue
+		}
 		if len(values) != 1 {
 			return q, problem("invalid", "%.40q is given %d times: give it once", name, len(values))
 		}
@@ -172,7 +272,7 @@ func decodeQuery(v url.Values) (task.Query, error) {
 			}
 			q.Limit = n
 		default:
-			return q, problem("invalid", "%.40q is not known: a list takes status, kind, queue, key, limit, after", name)
+			return q, problem("invalid", "%.40q is not known: a list takes status, kind, queue, key, meta, limit, after", name)
 		}
 	}
 	return q, nil

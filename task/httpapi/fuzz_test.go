@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"maps"
 	"net/url"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ func FuzzHandler_ANewTaskIsDecodedOrRefused(f *testing.F) {
 	f.Add(`{"kind": "\u0000", "payload": "\ud800", "key": "\u0000"}`)
 	f.Add(`{"kind": "k", "payload": [[[[1e999]]]], "priority": 1e2}`)
 	f.Add("{\"kind\": \"k\", \"payload\": \"\xff\"}")
+	f.Add(`{"kind": "k", "payload": 1, "meta": {"a": "\u0001", "b": ""}}`)
 	f.Fuzz(func(t *testing.T, body string) {
 		n, err := new(Handler).decodeNewTask([]byte(body))
 		if err != nil {
@@ -35,7 +37,7 @@ func FuzzHandler_ANewTaskIsDecodedOrRefused(f *testing.F) {
 			t.Fatalf("%q: %v", body, err)
 		}
 		again, err := new(Handler).decodeNewTask(line)
-		if err != nil || again.ID != n.ID || again.Kind != n.Kind || again.Queue != n.Queue || again.Key != n.Key || again.Priority != n.Priority ||
+		if err != nil || again.ID != n.ID || again.Kind != n.Kind || again.Queue != n.Queue || again.Key != n.Key || again.Priority != n.Priority || !maps.Equal(again.Meta, n.Meta) ||
 			again.Delay != n.Delay.Round(time.Microsecond) && n.Delay >= time.Microsecond {
 			t.Errorf("%q: %+v, then %+v, %v", body, n, again, err)
 		}

@@ -10,8 +10,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"time"
 
+	"github.com/lastcall-go/lastcall/internal/safelog"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -20,6 +22,9 @@ import (
 type Config struct {
 	// Store is where the tasks are; it stays the caller's to close, after the server has ended.
 	Store task.Store
+	// Use is middleware for what is submitted, as [task.Client.Use] takes it. Its context is that of the
+	// request, so that a trace's id goes from there into the task's Meta.
+	Use []func(next task.EnqueueFunc) task.EnqueueFunc
 	// Addr is where the server listens, as its listener says. On a loopback address only names of
 	// this machine are accepted as the Host of a request. Nil means such an address.
 	Addr net.Addr
@@ -95,20 +100,18 @@ func New(cfg Config) (*Handler, error) {
 	}
 	h := &Handler{
 		client: task.NewClient(cfg.Store), local: local, hosts: cfg.Hosts, waiting: cfg.Queues, knownOnly: cfg.KnownKindsOnly, tokens: cfg.Tokens,
-		stopping: cfg.Stopping, onResponse: cfg.OnResponse, log: cfg.Logger,
+		stopping: cfg.Stopping, onResponse: cfg.OnResponse, log: safelog.New(cfg.Logger),
 		sameOrigin: http.NewCrossOriginProtection(),
 		beat:       streamBeat, reading: streamPatience,
 	}
-	if h.log == nil {
-		h.log = slog.Default()
-	}
+	h.client.Use(cfg.Use...)
 	if h.stopping == nil {
 		h.stopping = func(context.Context) <-chan struct{} { return nil }
 	}
 	if cfg.PollInterval == 0 {
 		cfg.PollInterval = time.Second
 	}
-	h.count = newCounter(h.client)
+	h.count = newCounter(cfg.Store)
 	h.hub = newHub(h.client, h.count, cfg.PollInterval)
 	h.mux = h.routes()
 	return h, nil
@@ -128,6 +131,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(a, r, err)
 	}
 	if h.onResponse != nil {
+		defer func() {
+			if v := recover(); v != nil {
+				h.log.Error("Config.OnResponse panicked", "route", a.route, "panic", v, "stack", string(debug.Stack()))
+			}
+		}()
 		h.onResponse(RequestInfo{Route: a.route, Status: a.status, Token: a.token, Took: time.Since(began)})
 	}
 }

@@ -17,6 +17,8 @@ type Task struct {
 	Queue    string `json:"queue"`
 	Key      string `json:"key,omitempty"`
 	Priority int    `json:"priority"`
+	// Meta is what came with it beside its payload.
+	Meta map[string]string `json:"meta,omitempty"`
 	// Status is where it is in its life, Reason why it was interrupted last.
 	Status task.Status `json:"status"`
 	Reason task.Reason `json:"reason,omitempty"`
@@ -101,7 +103,7 @@ func NewTask(t task.Task) Task {
 // NewTaskSummary is a task without its payload, checkpoint and result, as lists have it.
 func NewTaskSummary(t task.Task) Task {
 	return Task{
-		ID: t.ID, Kind: t.Kind, Queue: t.Queue, Key: t.Key, Priority: t.Priority, Status: t.Status, Reason: t.Reason,
+		ID: t.ID, Kind: t.Kind, Queue: t.Queue, Key: t.Key, Priority: t.Priority, Meta: t.Meta, Status: t.Status, Reason: t.Reason,
 		Runs: t.Runs, Attempts: t.Attempts, Interruptions: t.Interruptions, Crashes: t.Crashes, Suspicion: t.Suspicion.String(),
 		Progress: Progress(t.Progress), Run: t.Run, Worker: t.Worker,
 		CreatedAt: t.Created.UTC(), StartedAt: t.Started.UTC(), RunAt: t.RunAt.UTC(), Since: t.Since.UTC(), FinishedAt: t.Finished.UTC(),
@@ -128,7 +130,7 @@ func (j Task) task() (task.Task, error) {
 		return task.Task{}, err
 	}
 	t := task.Task{
-		ID: j.ID, Kind: j.Kind, Queue: j.Queue, Key: j.Key, Priority: j.Priority, Status: j.Status, Reason: j.Reason,
+		ID: j.ID, Kind: j.Kind, Queue: j.Queue, Key: j.Key, Priority: j.Priority, Meta: j.Meta, Status: j.Status, Reason: j.Reason,
 		Runs: j.Runs, Progress: task.Progress(j.Progress), Run: j.Run, Worker: j.Worker,
 		Counters: task.Counters{Attempts: j.Attempts, Interruptions: j.Interruptions, Crashes: j.Crashes, Suspicion: group},
 		Created:  j.CreatedAt, Started: j.StartedAt, RunAt: j.RunAt, Since: j.Since, Finished: j.FinishedAt,
@@ -169,6 +171,8 @@ type submission struct {
 	Key      string          `json:"key,omitempty"`
 	Priority int             `json:"priority,omitempty"`
 	Delay    string          `json:"delay,omitempty"`
+
+	Meta map[string]string `json:"meta,omitempty"`
 }
 
 // submitted is the answer to one.
@@ -247,13 +251,15 @@ type worker struct {
 	Since    time.Time        `json:"since"`
 	// Unresponsive are the tasks of handlers that do not return.
 	Unresponsive []string `json:"unresponsive"`
+	// Paused are the kinds that it cannot run now.
+	Paused []task.PausedKind `json:"paused"`
 }
 
 func workerOf(w task.WorkerInfo) worker {
 	return worker{
 		Worker: w.Worker, Name: w.Name, Host: w.Host, PID: w.PID, Kinds: append([]string{}, w.Kinds...),
 		Queues: append([]string{}, w.Queues...), Slots: w.Slots, Unresponsive: append([]string{}, w.Unresponsive...), Lease: w.Lease.String(),
-		State: w.State, Liveness: w.Liveness, Dead: w.Dead, Since: w.Since.UTC(),
+		State: w.State, Liveness: w.Liveness, Dead: w.Dead, Since: w.Since.UTC(), Paused: append([]task.PausedKind{}, w.Paused...),
 	}
 }
 
@@ -261,7 +267,7 @@ func (j worker) info() (task.WorkerInfo, error) {
 	lease, err := time.ParseDuration(j.Lease)
 	return task.WorkerInfo{
 		Beat: task.Beat{Worker: j.Worker, Name: j.Name, Host: j.Host, PID: j.PID, Kinds: j.Kinds, Queues: j.Queues, Slots: j.Slots,
-			Unresponsive: j.Unresponsive, Lease: lease, State: j.State},
+			Unresponsive: j.Unresponsive, Paused: j.Paused, Lease: lease, State: j.State},
 		Liveness: j.Liveness, Dead: j.Dead, Since: j.Since,
 	}, err
 }

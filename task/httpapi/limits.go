@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/lastcall-go/lastcall/internal/safelog"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -36,9 +37,7 @@ const (
 // (64 KiB). The connection of a request whose body was not read is closed after the answer. Nil as the
 // logger means slog.Default().
 func NewServer(h http.Handler, log *slog.Logger) *http.Server {
-	if log == nil {
-		log = slog.Default()
-	}
+	log = safelog.New(log)
 	return &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			r, served := watchBody(w, r)

@@ -171,6 +171,7 @@ func TestOpenAPI_RealAnswersFitTheDocument(t *testing.T) {
 		check("GET /v1/tasks/{id}", s.ask("GET", "/v1/tasks/none", ""))
 		check("GET /v1/tasks/{id}/log", s.ask("GET", "/v1/tasks/"+someID+"/log", ""))
 		check("POST /v1/tasks/{id}/interrupt", s.ask("POST", "/v1/tasks/"+otherID+"/interrupt", "{}"))
+		check("DELETE /v1/tasks/{id}", s.ask("DELETE", "/v1/tasks/"+otherID, ""))
 		check("POST /v1/tasks/{id}/cancel", s.ask("POST", "/v1/tasks/"+otherID+"/cancel", ""))
 		check("POST /v1/tasks/{id}/retry", s.ask("POST", "/v1/tasks/"+otherID+"/retry", ""))
 		check("POST /v1/tasks/{id}/retry", s.ask("POST", "/v1/tasks/"+someID+"/retry", ""))

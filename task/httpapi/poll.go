@@ -15,7 +15,7 @@ type polled struct {
 
 	// Guarded by turn.
 	next   time.Time // not before
-	counts counted
+	counts task.Counts
 
 	// Guarded by the hub's mu.
 	base    bool                     // there has been a first poll
@@ -87,7 +87,7 @@ func (h *hub) pollNow(ctx context.Context, first bool) error {
 	if err != nil {
 		return err
 	}
-	same := counts.digest == h.polled.counts.digest
+	same := counts.Digest == h.polled.counts.Digest
 	if !first && same && !slices.ContainsFunc(counts.Tasks, func(c task.Count) bool { return c.Status == task.StatusRunning }) {
 		return nil
 	}
@@ -114,7 +114,7 @@ func (h *hub) pollNow(ctx context.Context, first bool) error {
 	}
 	if !same {
 		h.mu.Lock()
-		h.tell(EventCounts, "", countsOf(counts.Counts))
+		h.tell(EventCounts, "", countsOf(counts))
 		h.mu.Unlock()
 	}
 	return nil

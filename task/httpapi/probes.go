@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lastcall-go/lastcall/internal/safelog"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -20,6 +21,8 @@ type ProbeConfig struct {
 	// Store must answer within a second. One that has a method Ping(context.Context) error, which
 	// reports whether it takes writes, is asked for that too.
 	Store task.Store
+	// Worker, if set, must be ready: see [task.Worker.Ready].
+	Worker *task.Worker
 	// Logger hears when the store stops answering and when it answers again. Nil means
 	// slog.Default().
 	Logger *slog.Logger
@@ -39,14 +42,12 @@ const (
 //   - GET /healthz answers 200 as long as the process answers at all. A store that is away is no
 //     reason to kill it.
 //   - GET /readyz answers 200, or 503 with the reason: before the set-up is done, from last call on,
-//     and while the store does not answer.
+//     while the store does not answer, and while the worker can run nothing for want of something
+//     that its machine or process lacks.
 //
 // It needs no token and tells nothing else, so it may listen where [Handler] must not.
 func ProbeHandler(cfg ProbeConfig) http.Handler {
-	p := &probes{ready: cfg.Ready, store: cfg.Store, log: cfg.Logger}
-	if p.log == nil {
-		p.log = slog.Default()
-	}
+	p := &probes{ready: cfg.Ready, store: cfg.Store, worker: cfg.Worker, log: safelog.New(cfg.Logger)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", p.readyz)
@@ -56,7 +57,9 @@ func ProbeHandler(cfg ProbeConfig) http.Handler {
 type probes struct {
 	ready func() bool
 	store task.Store
-	log   *slog.Logger
+	// worker is nil where nothing depends on one.
+	worker *task.Worker
+	log    *slog.Logger
 
 	mu    sync.Mutex // held while the store is asked, so that one asks for all
 	asked time.Time
@@ -71,6 +74,12 @@ func (p *probes) readyz(w http.ResponseWriter, r *http.Request) {
 	if err := p.ask(r.Context()); err != nil {
 		plain(w, http.StatusServiceUnavailable, "the store does not answer")
 		return
+	}
+	if p.worker != nil {
+		if err := p.worker.Ready(); err != nil {
+			plain(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
 	}
 	plain(w, http.StatusOK, "ok")
 }

@@ -67,6 +67,7 @@ var problems = []sort{
 	{"already-finished", http.StatusConflict, "The task has ended", task.ErrAlreadyFinished, "nothing is left to be done; GET it to see how it ended"},
 	{"running", http.StatusConflict, "The task is running", task.ErrRunning, "wait for its end, or cancel or interrupt it first"},
 	{"not-running", http.StatusConflict, "The task is not running", task.ErrNotRunning, "GET it to see what it does"},
+	{"not-ended", http.StatusConflict, "The task has not ended", task.ErrNotEnded, "cancel it, and delete it when it has ended"},
 	{"key-busy", http.StatusConflict, "The key is in other hands", task.ErrKeyBusy, "send it again in a moment, or look for the unfinished task that has the key"},
 	{"id-conflict", http.StatusConflict, "The id is another task's", task.ErrIDConflict, "it has another kind or payload, and nothing was recorded: choose a new id, or send the same task again as it was"},
 	{"too-large", http.StatusRequestEntityTooLarge, "The request is too large", task.ErrInvalid, ""},

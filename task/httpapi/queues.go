@@ -18,7 +18,7 @@ func (h *Handler) queues(a *answer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return a.json(http.StatusOK, asJSON, map[string][]queue{"queues": queuesOf(c.Counts)})
+	return a.json(http.StatusOK, asJSON, map[string][]queue{"queues": queuesOf(c)})
 }
 
 func queuesOf(c task.Counts) []queue {
@@ -80,5 +80,5 @@ func (h *Handler) counts(a *answer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return a.json(http.StatusOK, asJSON, countsOf(c.Counts))
+	return a.json(http.StatusOK, asJSON, countsOf(c))
 }

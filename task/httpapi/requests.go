@@ -36,12 +36,15 @@ func isLoopback(host string) bool {
 	return err == nil && addr.Unmap().IsLoopback()
 }
 
-// checkMedia wants the one media type of a route.
+// checkMedia wants the one media type of a route, as it is.
 func checkMedia(r *http.Request, want string) error {
 	given := r.Header.Get("Content-Type")
 	media, _, err := mime.ParseMediaType(given)
 	if err != nil || media != want {
 		return problem("unsupported-media-type", "the Content-Type is %.100q: send the header Content-Type: %s", given, want)
+	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return problem("unsupported-media-type", "the Content-Encoding is %.100q: send the body as it is, without that header", coding)
 	}
 	return nil
 }

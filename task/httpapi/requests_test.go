@@ -21,6 +21,7 @@ func TestGuard_APageInABrowserCanChangeNothing(t *testing.T) {
 	}{
 		"a form":                  {set("Content-Type", "application/x-www-form-urlencoded"), "unsupported-media-type"},
 		"text, sent unasked":      {set("Content-Type", "text/plain; charset=application/json"), "unsupported-media-type"},
+		"compressed":              {set("Content-Encoding", "gzip"), "unsupported-media-type"},
 		"no type at all":          {func(r *http.Request) { r.Header.Del("Content-Type") }, "unsupported-media-type"},
 		"another site":            {set("Sec-Fetch-Site", "cross-site"), "cross-origin"},
 		"another port":            {set("Sec-Fetch-Site", "same-site"), "cross-origin"},

@@ -33,6 +33,7 @@ func (h *Handler) table() []route {
 		{"GET", "/v1/tasks", RoleRead, "", h.list},
 		{"GET", "/v1/tasks/{id}", RoleRead, "", h.show},
 		{"GET", "/v1/tasks/{id}/log", RoleRead, "", h.taskLog},
+		{"DELETE", "/v1/tasks/{id}", RoleOperate, "", h.command("delete", h.client.Delete)},
 		{"POST", "/v1/tasks/{id}/cancel", RoleOperate, asJSON, h.command("cancel", h.client.Cancel)},
 		{"POST", "/v1/tasks/{id}/retry", RoleOperate, asJSON, h.command("retry", h.client.Retry)},
 		{"POST", "/v1/tasks/{id}/interrupt", RoleOperate, asJSON, h.command("interrupt", h.client.Interrupt)},

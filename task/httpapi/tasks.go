@@ -127,7 +127,7 @@ func (h *Handler) waitsFor(ctx context.Context, t task.Task) (why string, err er
 	if t.Status.Ended() {
 		return "", nil
 	}
-	var counts counted
+	var counts task.Counts
 	if t.Status.Claimable() {
 		if counts, err = h.count.count(ctx); err != nil {
 			return "", err

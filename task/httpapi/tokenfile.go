@@ -24,6 +24,8 @@ type foundTokens struct {
 	info os.FileInfo
 	// changing: it was written to while it was read.
 	changing bool
+	// unfinished: its last line has no newline.
+	unfinished bool
 }
 
 // readTokenFile reads a file. After an error in its text info says which file it is.
@@ -53,6 +55,7 @@ func readTokenFile(path string) (foundTokens, error) {
 		return found, err
 	}
 	found.info, found.changing = after, !sameFile(info, after) || len(b) <= maxTokens && int64(len(b)) != after.Size()
+	found.unfinished = len(b) > 0 && b[len(b)-1] != '\n'
 	found.all, err = parseTokens(b)
 	return found, err
 }

@@ -61,7 +61,7 @@ func admits(tokens *Tokens, secret string) (ok bool, took time.Duration) {
 
 func TestTokens_AFileThatIsHalfWrittenIsTakenWhenItIsWhole(t *testing.T) {
 	inBubble(t, "a read "+readSecret, func(t *testing.T, m *written, tokens *Tokens, log *logBook) {
-		whole := "a read " + readSecret + "\nb read " + submitSecret + operateSecret
+		whole := "a read " + readSecret + "\nb read " + submitSecret + operateSecret + "\n"
 		for i := len("a read " + readSecret + "\nb read " + submitSecret); i < len(whole); i++ { // each part would be a good file
 			m.write(whole[:i], time.Now())
 			time.Sleep(settled / 2)
@@ -83,9 +83,45 @@ func TestTokens_AFileThatIsHalfWrittenIsTakenWhenItIsWhole(t *testing.T) {
 	})
 }
 
+func TestTokens_AFileThatStaysHalfWrittenGivesNoShorterTokenForTenSecondsAndTheLogSaysSo(t *testing.T) {
+	inBubble(t, "a read "+readSecret, func(t *testing.T, m *written, tokens *Tokens, log *logBook) {
+		m.write("a read "+readSecret+"\nb read "+submitSecret, time.Now()) // the second half is to come
+		began := time.Now()
+		for time.Since(began) < settledUnfinished {
+			if half, _ := admits(tokens, submitSecret); half {
+				t.Fatalf("after %v the first half of a secret is a secret", time.Since(began))
+			}
+			if ok, _ := admits(tokens, readSecret); !ok {
+				t.Fatal("the old token is not good while the file is written")
+			}
+			time.Sleep(time.Second / 2)
+		}
+		if n := strings.Count(log.String(), "does not end with a newline"); n != 1 {
+			t.Errorf("the log says %d times that it waits:\n%s", n, log)
+		}
+		time.Sleep(recheckAfter)
+		if ok, _ := admits(tokens, submitSecret); !ok {
+			t.Errorf("nobody finishes it, and it is not taken:\n%s", log)
+		}
+	})
+}
+
+func TestTokens_AReloadTakesAFileWithoutANewlineAtItsEndAfterASecond(t *testing.T) {
+	inBubble(t, "a read "+readSecret, func(t *testing.T, m *written, tokens *Tokens, _ *logBook) {
+		m.write("b read "+submitSecret, time.Now())
+		began := time.Now()
+		if err := tokens.Reload(t.Context()); err != nil || time.Since(began) > settled+settleStep {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		if ok, _ := admits(tokens, submitSecret); !ok {
+			t.Error("it was not taken")
+		}
+	})
+}
+
 func TestTokens_AFileOfAnotherClockIsTakenWhenTwoLooksFindItTheSame(t *testing.T) {
 	inBubble(t, "a read "+readSecret, func(t *testing.T, m *written, tokens *Tokens, _ *logBook) {
-		m.write("b read "+submitSecret+"b", time.Now().Add(time.Hour))
+		m.write("b read "+submitSecret+"b\n", time.Now().Add(time.Hour))
 		if ok, _ := admits(tokens, readSecret); !ok {
 			t.Error("it was taken at once")
 		}
@@ -125,7 +161,7 @@ func TestTokens_AFileThatHangsHoldsUpNobodyAndIsComplainedOfOnceAMinute(t *testi
 		}
 		close(m.hangs)
 		synctest.Wait()
-		m.write("b read "+submitSecret+"b", time.Now())
+		m.write("b read "+submitSecret+"b\n", time.Now())
 		time.Sleep(settled + recheckAfter)
 		if ok, _ := admits(tokens, submitSecret+"b"); !ok {
 			t.Errorf("the file answers again, and was not read:\n%s", log)

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/safelog"
 )
 
 // Role is what a token allows. None includes another.
@@ -42,10 +44,12 @@ func roles() []Role { return []Role{RoleRead, RoleSubmit, RoleOperate} }
 // that is to let nobody in has the line "none" instead.
 //
 // The file is read again when a request comes after it has changed, and taken when it has been left
-// alone for a second: what is written in place is half written for a while. When it cannot be read
-// or has a mistake, or is empty, the tokens stay what they were, and the logger hears of it once a
-// minute. A request waits for a file that hangs, on a network for instance, a quarter of a second
-// at most.
+// alone for a second: what is written in place is half written for a while. One whose last line has
+// no newline may have been cut in the middle of a secret: it is taken after ten seconds, and the
+// logger hears of it before that. [LoadTokens] and [Tokens.Reload] take it after a second too, since
+// who calls them says that the file is written. When it cannot be read or has a mistake, or is
+// empty, the tokens stay what they were, and the logger hears of it once a minute. A request waits
+// for a file that hangs, on a network for instance, a quarter of a second at most.
 type Tokens struct {
 	path string
 	log  *slog.Logger
@@ -56,6 +60,7 @@ type Tokens struct {
 	taken   os.FileInfo   // of the file whose tokens these are
 	fresh   os.FileInfo   // of one that has changed, and has not settled; or nil
 	since   time.Time     // when that was seen first
+	warned  bool          // that its last line has no newline
 	looking chan struct{} // closes when the present look has ended; nil when there is none
 	began   time.Time     // the last look
 	outcome outcome       // of the last look that has ended
@@ -80,8 +85,10 @@ type token struct {
 const (
 	// recheckAfter is how often a look at the file begins, at most.
 	recheckAfter = time.Second
-	// settled is for how long a file must have been left alone.
-	settled = time.Second
+	// settled is for how long a file must have been left alone, and settledUnfinished for how long
+	// one without a newline at its end, unless somebody says that it is written.
+	settled           = time.Second
+	settledUnfinished = 10 * time.Second
 	// lookPatience is how long requests wait for a look that has begun, and stuckAfter when it is
 	// complained of.
 	lookPatience = 250 * time.Millisecond
@@ -97,9 +104,7 @@ const (
 // its group, or can be written by the group, or belongs to another user who is not root. One that
 // has just been written is waited for, for a second. Nil as the logger means slog.Default().
 func LoadTokens(path string, log *slog.Logger) (*Tokens, error) {
-	if log == nil {
-		log = slog.Default()
-	}
+	log = safelog.New(log)
 	t := &Tokens{path: path, log: log, read: readTokenFile}
 	if err := t.Reload(context.Background()); err != nil {
 		return nil, err
@@ -119,7 +124,7 @@ func (t *Tokens) Reload(ctx context.Context) error {
 		t.mu.Lock()
 		earlier := t.looking
 		if earlier == nil {
-			t.look()
+			t.look(settled)
 		}
 		ended := t.looking
 		t.mu.Unlock()
@@ -150,7 +155,7 @@ func (t *Tokens) current() []token {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.looking == nil && time.Since(t.began) >= recheckAfter {
-		t.look()
+		t.look(settledUnfinished)
 	}
 	if t.looking == nil {
 		return t.all
@@ -175,8 +180,9 @@ func (t *Tokens) current() []token {
 
 // look begins to read the file. The goroutine is one at a time, and ends by itself: whoever wants the
 // result waits for as long as it has time, since reading may hang in the kernel. The caller holds
-// mu, and no look is under way.
-func (t *Tokens) look() {
+// mu, and no look is under way. A file without a newline at its end must have been left alone for the
+// time unfinished.
+func (t *Tokens) look(unfinished time.Duration) {
 	ended := make(chan struct{})
 	t.looking, t.began = ended, time.Now()
 	go func() {
@@ -185,13 +191,17 @@ func (t *Tokens) look() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.looking = nil
-		t.outcome = t.take(f, err, time.Now())
+		wait := settled
+		if f.unfinished {
+			wait = unfinished
+		}
+		t.outcome = t.take(f, err, wait, time.Now())
 	}()
 }
 
-// take puts tokens in force when the file is another one than before, and has settled. The caller
-// holds mu.
-func (t *Tokens) take(f foundTokens, err error, now time.Time) outcome {
+// take puts tokens in force when the file is another one than before, and has been left alone for
+// wait. The caller holds mu.
+func (t *Tokens) take(f foundTokens, err error, wait time.Duration, now time.Time) outcome {
 	if err == nil && sameFile(f.info, t.taken) {
 		t.fresh = nil
 		if t.complaint != "" {
@@ -200,12 +210,17 @@ func (t *Tokens) take(f foundTokens, err error, now time.Time) outcome {
 		}
 		return outcome{}
 	}
-	if f.info != nil && (f.changing || now.Sub(f.info.ModTime()) < settled) {
+	if f.info != nil && (f.changing || now.Sub(f.info.ModTime()) < wait) {
 		// By two looks, where its time is not one of this clock.
 		if f.changing || !sameFile(f.info, t.fresh) {
-			t.fresh, t.since = f.info, now
+			t.fresh, t.since, t.warned = f.info, now, false
 		}
-		if now.Sub(t.since) < settled {
+		alone := now.Sub(t.since)
+		if alone >= settled && alone < wait && !t.warned {
+			t.warned = true
+			t.log.Warn("the tokens stay as they were for now: the token file does not end with a newline, as one that is half written: end its last line, or leave it alone", "file", t.path, "alone", wait)
+		}
+		if alone < wait {
 			return outcome{unsettled: true}
 		}
 	}

@@ -31,6 +31,12 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 		return s.cancel(t)
 	case task.VerbRetry:
 		return s.retry(t)
+	case task.VerbDelete:
+		if !t.Status.Ended() {
+			return task.ErrNotEnded
+		}
+		s.remove(t.ID)
+		return nil
 	case task.VerbInterrupt:
 		if t.Status != task.StatusRunning {
 			return task.ErrNotRunning
@@ -42,6 +48,15 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 		return nil
 	}
 	return task.ErrInvalid
+}
+
+// remove removes an ended task with all that belongs to it.
+func (s *Store) remove(id string) {
+	delete(s.tasks, id)
+	delete(s.history, id)
+	delete(s.logs, id)
+	delete(s.keep, id)
+	delete(s.expires, id)
 }
 
 // cancel is rule 23.
@@ -75,6 +90,7 @@ func (s *Store) retry(t *task.Task) error {
 			}
 			s.keys[k] = t.ID
 		}
+		delete(s.expires, t.ID)
 		t.Status, t.Reason, t.Since, t.Finished = task.StatusQueued, "", now, time.Time{}
 	}
 	t.RunAt = now

@@ -30,6 +30,7 @@ func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 			q.Kind != "" && t.Kind != q.Kind ||
 			q.Queue != "" && t.Queue != q.Queue ||
 			q.Key != "" && t.Key != q.Key ||
+			!storekit.HasMeta(t.Meta, q.Meta) ||
 			after != nil && newestFirst(t, after) <= 0 {
 			continue
 		}
@@ -90,29 +91,30 @@ func (s *Store) Log(ctx context.Context, id string) ([]byte, error) {
 }
 
 // Count implements task.Store.
-func (s *Store) Count(ctx context.Context) (task.Counts, error) {
+func (s *Store) Count(ctx context.Context, q task.CountQuery) (task.Counts, error) {
 	if err := s.enter(ctx); err != nil {
 		return task.Counts{}, err
 	}
 	defer s.mu.Unlock()
-	counts := task.Counts{Paused: slices.Sorted(maps.Keys(s.paused))}
+	tally := storekit.NewTally(q)
 	numbers := make(map[task.Count]int)
+	waiting, running := 0, 0
 	for _, t := range s.tasks {
 		numbers[task.Count{Queue: t.Queue, Kind: t.Kind, Status: t.Status}]++
 		switch {
 		case !t.Suspect():
 		case t.Status == task.StatusRunning:
-			counts.SuspectsRunning++
+			running++
 		default:
-			counts.SuspectsWaiting++
+			waiting++
 		}
 	}
 	for c, n := range numbers {
 		c.N = n
-		counts.Tasks = append(counts.Tasks, c)
+		tally.Add(c)
 	}
-	task.SortCounts(counts.Tasks)
-	return counts, nil
+	tally.Suspects(waiting, running)
+	return tally.Counts(slices.Collect(maps.Keys(s.paused))), nil
 }
 
 // Prune implements task.Store.
@@ -127,7 +129,11 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.PruneRep
 	}
 	var old []*task.Task
 	for _, t := range s.tasks {
-		if t.Status.Ended() && !t.Finished.After(now.Add(-req.Age)) {
+		over := !req.KeepOthers && !t.Finished.After(now.Add(-req.Age))
+		if expires, own := s.expires[t.ID]; own {
+			over = !expires.IsZero() && !expires.After(now)
+		}
+		if t.Status.Ended() && over {
 			old = append(old, t)
 		}
 	}
@@ -138,9 +144,7 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.PruneRep
 	for _, t := range old[:min(len(old), req.Max)] {
 		pruned.Tasks++
 		pruned.Next = t.ID
-		delete(s.tasks, t.ID)
-		delete(s.history, t.ID)
-		delete(s.logs, t.ID)
+		s.remove(t.ID)
 	}
 	if pruned.Tasks == len(old) {
 		pruned.Next = "" // otherwise any text: the next call finds the others without it

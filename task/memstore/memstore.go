@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -23,6 +24,8 @@ type Store struct {
 	keys    map[keyOf]string // the unfinished task that has a key
 	asked   map[string]task.Verb
 	logs    map[string][]byte
+	keep    map[string]task.Retention // of a task's last run
+	expires map[string]time.Time      // of an ended task with a Retention of its own; zero: never
 	history map[string][]task.RunRecord
 	workers map[string]*worker
 	paused  map[string]bool
@@ -53,6 +56,8 @@ func New() *Store {
 		keys:    make(map[keyOf]string),
 		asked:   make(map[string]task.Verb),
 		logs:    make(map[string][]byte),
+		keep:    make(map[string]task.Retention),
+		expires: make(map[string]time.Time),
 		history: make(map[string][]task.RunRecord),
 		workers: make(map[string]*worker),
 		paused:  make(map[string]bool),
@@ -97,7 +102,7 @@ func (s *Store) add(n task.NewTask, now time.Time) task.AddResult {
 		s.keys[k] = n.ID
 	}
 	s.tasks[n.ID] = &task.Task{
-		ID: n.ID, Kind: n.Kind, Queue: n.Queue, Key: n.Key, Payload: bytes.Clone(n.Payload), Priority: n.Priority,
+		ID: n.ID, Kind: n.Kind, Queue: n.Queue, Key: n.Key, Payload: bytes.Clone(n.Payload), Meta: maps.Clone(n.Meta), Priority: n.Priority,
 		Status: task.StatusQueued, Created: now, Since: now, RunAt: now.Add(n.Delay),
 	}
 	return task.AddResult{ID: n.ID}
@@ -147,6 +152,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 		t.Run = max(t.Run+1, now.UnixMilli())
 		t.Runs++
 		t.Status, t.Since, t.Started, t.Worker, t.Limits = task.StatusRunning, now, now, req.Worker, k.Limits
+		s.keep[t.ID] = k.Retention
 		h := append(s.history[t.ID], task.RunRecord{
 			Run: t.Run, Worker: t.Worker, Host: w.beat.Host, PID: w.beat.PID, Started: now, Status: task.StatusRunning,
 		})
@@ -223,6 +229,12 @@ func (s *Store) apply(c task.Change, now time.Time) error {
 	}
 	if c.Status.Ended() {
 		s.finished(t, now)
+		switch keep := s.keep[t.ID].Of(c.Status); {
+		case keep > 0:
+			s.expires[t.ID] = now.Add(keep)
+		case keep < 0:
+			s.expires[t.ID] = time.Time{}
+		}
 	} else {
 		t.RunAt = now.Add(c.Delay)
 	}
@@ -297,5 +309,6 @@ func (s *Store) tell() { s.signals.Wake(0, 1, 0) }
 func clone(t *task.Task) task.Task {
 	c := *t
 	c.Payload, c.Checkpoint, c.Result = bytes.Clone(t.Payload), bytes.Clone(t.Checkpoint), bytes.Clone(t.Result)
+	c.Meta = maps.Clone(t.Meta)
 	return c
 }

@@ -27,6 +27,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 			s.signals.Wake(0, 0, 1)
 		}
 		w.beat.Seq, w.beat.State, w.beat.Unresponsive = b.Seq, b.State, slices.Clone(b.Unresponsive)
+		w.beat.Paused = slices.Clone(b.Paused)
 	}
 	w.beat.Runs, w.beat.ListsAllRuns = nil, false
 	reply := s.reply(b)

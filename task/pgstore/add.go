@@ -7,10 +7,11 @@ import (
 	"slices"
 
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 // inlinePayload is the length up to which a payload is in ready too, in bytes, so that a claim need
-// not read it.
+// not read it, unless the task has meta, which it reads anyway.
 const inlinePayload = 256
 
 // newTask is a new task with its id in bytes and its place in the call.
@@ -89,7 +90,7 @@ func addArgs(news []newTask) []any {
 		routes        = make([]int64, n)
 		payloads      = make([][]byte, n)
 		numbers       = make(routeNumbers)
-		keys          []*string
+		keys, metas   []*string
 		delays        []int64
 		priorities    []int32
 	)
@@ -101,6 +102,10 @@ func addArgs(news []newTask) []any {
 		if t.Key != "" {
 			setColumn(&keys, i, n, &t.Key, nil)
 		}
+		if len(t.Meta) > 0 {
+			meta := storekit.FormatMeta(t.Meta)
+			setColumn(&metas, i, n, &meta, nil)
+		}
 		if t.Delay != 0 {
 			setColumn(&delays, i, n, t.Delay.Microseconds(), 0)
 		}
@@ -108,7 +113,7 @@ func addArgs(news []newTask) []any {
 			setColumn(&priorities, i, n, clampInt32(t.Priority), 0)
 		}
 	}
-	return []any{ids, kinds, queues, keys, routes, priorities, delays, payloads, inlinePayload}
+	return []any{ids, kinds, queues, keys, routes, priorities, delays, payloads, metas, inlinePayload}
 }
 
 // addAnswer is the answer of the statement Add: the tasks that were left out.

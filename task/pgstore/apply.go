@@ -204,7 +204,7 @@ func (s *Store) settle(ctx context.Context, missed []item, errs []error, deadlin
 }
 
 // errHeldUp is about a run that another transaction kept locked for longer than is waited.
-var errHeldUp = fmt.Errorf("pgstore: the run is being ended, or asked something, in a transaction that is still open: try again")
+var errHeldUp = fmt.Errorf("pgstore: %w, or is asking it something: try again", task.ErrHeldUp)
 
 // writeApart makes one change, and waits a little for a transaction that has locked the run. It
 // reports whether the change was made.

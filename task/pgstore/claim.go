@@ -114,10 +114,10 @@ func tookAll(req task.ClaimRequest, tasks []task.Task) bool {
 	return len(tasks) < req.Max
 }
 
-// claimArgs are the arguments of the statement Claim: the worker and its epoch, how many tasks,
-// how many suspects may be among them, which tasks are not wanted; and as columns, with an element for
+// claimArgs are the arguments of the statement Claim: the worker and its epoch, how many tasks, how
+// many suspects may be among them, which tasks are not wanted; and as columns, with an element for
 // each route: its number, its names, how many tasks of the kind, the position to begin at, and the
-// kind's limits; and the group of the suspects.
+// kind's limits and retention; and the group of the suspects.
 func (s *Store) claimArgs(req task.ClaimRequest, routes []cursor) []any {
 	n := len(routes)
 	var (
@@ -128,6 +128,7 @@ func (s *Store) claimArgs(req task.ClaimRequest, routes []cursor) []any {
 		runAts                           = make([]time.Time, n)
 		ids                              = make([][16]byte, n)
 		attempts, crashes, interruptions = make([]int32, n), make([]int32, n), make([]int32, n)
+		succeeded, failed, cancelled     []*int64
 		ofKind                           = make(map[string]task.KindClaim, len(req.Kinds))
 		except                           = make([][16]byte, 0, len(req.Except))
 	)
@@ -140,13 +141,19 @@ func (s *Store) claimArgs(req task.ClaimRequest, routes []cursor) []any {
 		priorities[i], queued[i], runAts[i], ids[i] = r.next.sortPriority, r.next.queued, r.next.runAt, r.next.id
 		attempts[i], crashes[i], interruptions[i] = clampInt32(k.Limits.MaxAttempts), clampInt32(k.Limits.MaxCrashes), clampInt32(k.Limits.MaxInterruptions)
 	}
+	for i, r := range routes {
+		keep := ofKind[r.kind].Retention
+		setKeep(&succeeded, i, n, keep.Succeeded)
+		setKeep(&failed, i, n, keep.Failed)
+		setKeep(&cancelled, i, n, keep.Cancelled)
+	}
 	for _, id := range req.Except {
 		if key, ok := storekit.ParseID(id); ok {
 			except = append(except, key)
 		}
 	}
 	return []any{workerKey(req.Worker), s.epochs.of(req.Worker), int64(max(req.Max, 0)), int64(max(req.Suspects, 0)), except,
-		numbers, kinds, queues, most, priorities, queued, runAts, ids, attempts, crashes, interruptions, groupArg(req)}
+		numbers, kinds, queues, most, priorities, queued, runAts, ids, attempts, crashes, interruptions, groupArg(req), succeeded, failed, cancelled}
 }
 
 // groupArg is the group of suspects that a claim wants, null for any.
@@ -156,6 +163,17 @@ func groupArg(req task.ClaimRequest) *int64 {
 	}
 	group := int64(req.Suspicion)
 	return &group
+}
+
+// setKeep sets one of a column of retentions, in microseconds: -1 for ever, null as others.
+func setKeep(column *[]*int64, i, n int, keep time.Duration) {
+	micros := max(keep.Microseconds(), 1)
+	if keep < 0 {
+		micros = -1
+	}
+	if keep != 0 {
+		setColumn(column, i, n, &micros, nil)
+	}
 }
 
 // claimAnswer is the answer of the statement Claim: arrays with an element for each task, and, from
@@ -171,6 +189,8 @@ type claimAnswer struct {
 	created  []time.Time
 	keys     []string
 	payloads [][]byte
+	metaOf   [][16]byte // those that have any
+	metas    []string
 
 	again                                                         [][16]byte
 	lastRuns, suspicions                                          []int64
@@ -184,7 +204,7 @@ type claimAnswer struct {
 // readClaim reads an answer. No row: the worker is not registered, or the claim comes too late.
 func readClaim(row pgx.Row) (*claimAnswer, error) {
 	var a claimAnswer
-	err := row.Scan(&a.clock, &a.started, &a.ids, &a.routes, &a.priority, &a.queued, &a.runAts, &a.created, &a.keys, &a.payloads,
+	err := row.Scan(&a.clock, &a.started, &a.ids, &a.routes, &a.priority, &a.queued, &a.runAts, &a.created, &a.keys, &a.payloads, &a.metaOf, &a.metas,
 		&a.again, &a.lastRuns, &a.runs, &a.attempts, &a.interruptions, &a.crashes, &a.crashStreaks, &a.streaks, &a.suspicions, &a.reasons, &a.errors,
 		&a.checkpoints, &a.fractions, &a.messages)
 	if noRows(err) {
@@ -208,12 +228,13 @@ func (a *claimAnswer) tasks(req task.ClaimRequest, routes []cursor) ([]task.Task
 	for i, id := range a.again {
 		before[id] = i
 	}
+	metas := a.metaByID()
 	ends := make(map[int64]position, len(routes))
 	tasks := slices.Grow(req.Into[:0], len(order))
 	for _, o := range order {
 		i, r := o.row, names[a.routes[o.row]]
 		t := task.Task{
-			ID: storekit.FormatID(a.ids[i]), Kind: r.kind, Queue: r.queue, Key: a.keys[i], Payload: a.payloads[i], Priority: int(^a.priority[i]),
+			ID: storekit.FormatID(a.ids[i]), Kind: r.kind, Queue: r.queue, Key: a.keys[i], Payload: a.payloads[i], Meta: metas[a.ids[i]], Priority: int(^a.priority[i]),
 			Status: task.StatusRunning, Created: a.created[i], RunAt: a.runAts[i], Started: a.started, Since: a.started,
 			Worker: req.Worker, Run: a.clock, Runs: 1, Limits: limits[r.kind],
 		}
@@ -226,6 +247,18 @@ func (a *claimAnswer) tasks(req task.ClaimRequest, routes []cursor) ([]task.Task
 		tasks = append(tasks, t)
 	}
 	return tasks, ends
+}
+
+// metaByID is the Meta of those that have any.
+func (a *claimAnswer) metaByID() map[[16]byte]map[string]string {
+	if len(a.metaOf) == 0 {
+		return nil
+	}
+	metas := make(map[[16]byte]map[string]string, len(a.metaOf))
+	for i, id := range a.metaOf {
+		metas[id], _ = storekit.ParseMeta(a.metas[i]) // an object of texts: addArgs wrote it
+	}
+	return metas
 }
 
 // addHistory fills in what is known of a task that has run before.

@@ -18,8 +18,12 @@ const commandPatience = "500"
 
 // Control implements task.Store.
 func (s *Store) Control(ctx context.Context, cmd task.Command) error {
+	repeat := s.again
+	if cmd.Verb == task.VerbDelete { // who did not get the answer would be told that there never was such a task
+		repeat = s.once
+	}
 	var after func()
-	err := s.again(ctx, func(ctx context.Context) (err error) {
+	err := repeat(ctx, func(ctx context.Context) (err error) {
 		after, err = s.control(ctx, cmd)
 		return err
 	})
@@ -51,6 +55,8 @@ func (s *Store) control(ctx context.Context, cmd task.Command) (after func(), er
 		return moved, s.retryTask(ctx, id)
 	case task.VerbInterrupt:
 		return s.interrupt(ctx, id)
+	case task.VerbDelete:
+		return nil, s.deleteTask(ctx, id)
 	}
 	return nil, fmt.Errorf("%w: verb %q", task.ErrInvalid, cmd.Verb)
 }
@@ -114,6 +120,22 @@ func (s *Store) retryTask(ctx context.Context, id [16]byte) error {
 			return task.ErrRunning
 		case place == placeSucceeded:
 			return task.ErrAlreadyFinished
+		}
+	}
+}
+
+// deleteTask removes a task that has ended.
+func (s *Store) deleteTask(ctx context.Context, id [16]byte) error {
+	for {
+		var gone int
+		if err := s.commandRow(ctx, s.q.DeleteEnded, []any{id}, &gone); err != nil || gone > 0 {
+			return err
+		}
+		switch place, err := s.place(ctx, id); {
+		case err != nil:
+			return err
+		case place == placeRunning, place == placeWaiting:
+			return task.ErrNotEnded
 		}
 	}
 }

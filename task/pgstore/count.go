@@ -2,22 +2,23 @@ package pgstore
 
 import (
 	"context"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 // Count implements task.Store. Queued is what remains of all tasks that are there, less those that
-// have ended, run, or wait after an interruption.
-func (s *Store) Count(ctx context.Context) (task.Counts, error) {
+// have ended, run, or wait after an interruption. The lines go by one after the other, since there
+// may be very many.
+func (s *Store) Count(ctx context.Context, q task.CountQuery) (task.Counts, error) {
 	var counts task.Counts
 	err := s.again(ctx, func(ctx context.Context) error {
 		var batch pgx.Batch // one transaction: the tables are read from end to end
 		batch.Queue(`select pg_catalog.set_config('enable_seqscan', 'on', true)`)
 		batch.Queue(s.q.Count).Query(func(rows pgx.Rows) (err error) {
-			counts, err = collectCounts(rows)
+			counts, err = collectCounts(rows, q)
 			return err
 		})
 		return s.pool.SendBatch(ctx, &batch).Close()
@@ -34,35 +35,40 @@ const addedTasks = "added"
 // The lines of the suspects, which have no kind.
 const suspectsWaiting, suspectsRunning = "waiting", "running"
 
-func collectCounts(rows pgx.Rows) (counts task.Counts, err error) {
-	numbers := make(map[task.Count]int)
+// collectCounts adds up rows that come in the order of queues and kinds.
+func collectCounts(rows pgx.Rows, q task.CountQuery) (task.Counts, error) {
 	var (
+		tally               = storekit.NewTally(q)
+		paused              []string
+		queued              task.Count // of the queue and the kind whose rows come now
 		queue, kind, status string
-		n                   int
+		n, waiting, running int
 	)
-	_, err = pgx.ForEachRow(rows, []any{&queue, &kind, &status, &n}, func() error {
-		queued := task.Count{Queue: queue, Kind: kind, Status: task.StatusQueued}
+	_, err := pgx.ForEachRow(rows, []any{&queue, &kind, &status, &n}, func() error {
 		switch {
 		case kind == "" && status == suspectsWaiting:
-			counts.SuspectsWaiting = n
+			waiting = n
+			return nil
 		case kind == "" && status == suspectsRunning:
-			counts.SuspectsRunning = n
+			running = n
+			return nil
 		case kind == "":
-			counts.Paused = append(counts.Paused, queue)
-		case status == addedTasks:
-			numbers[queued] += n
-		default:
-			numbers[queued] -= n
-			numbers[task.Count{Queue: queue, Kind: kind, Status: task.Status(status)}] += n
+			paused = append(paused, queue)
+			return nil
 		}
+		if queue != queued.Queue || kind != queued.Kind {
+			tally.Add(queued)
+			queued = task.Count{Queue: queue, Kind: kind, Status: task.StatusQueued}
+		}
+		if status == addedTasks {
+			queued.N += n
+			return nil
+		}
+		queued.N -= n
+		tally.Add(task.Count{Queue: queue, Kind: kind, Status: task.Status(status), N: n})
 		return nil
 	})
-	for c, n := range numbers {
-		if c.N = n; n > 0 {
-			counts.Tasks = append(counts.Tasks, c)
-		}
-	}
-	slices.Sort(counts.Paused)
-	task.SortCounts(counts.Tasks)
-	return counts, err
+	tally.Add(queued)
+	tally.Suspects(waiting, running)
+	return tally.Counts(paused), err
 }

@@ -45,7 +45,7 @@ func TestCount_KeepsKindsAndQueuesApart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := b.store.Count(t.Context())
+	got, err := b.store.Count(t.Context(), task.CountQuery{})
 	want := []task.Count{
 		{Queue: "x", Kind: "a", Status: task.StatusQueued, N: 1}, {Queue: "x", Kind: "a", Status: task.StatusCancelled, N: 1},
 		{Queue: "x", Kind: "b", Status: task.StatusRunning, N: 1}, {Queue: "y", Kind: "a", Status: task.StatusQueued, N: 1},
@@ -80,7 +80,7 @@ func TestCount_IsRightWhileTheChangesAreAddedUp(t *testing.T) {
 	all.Go(func() {
 		last := 0
 		for range rounds {
-			counts, err := b.store.Count(t.Context())
+			counts, err := b.store.Count(t.Context(), task.CountQuery{})
 			if err != nil || len(counts.Tasks) > 1 {
 				t.Error(counts, err)
 			}

@@ -177,3 +177,9 @@ func isLockTimeout(err error) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && e.Code == codeLockNotAvailable
 }
+
+// isDeadlock reports whether the server has undone a transaction that waited for one that waited for it.
+func isDeadlock(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && e.Code == codeDeadlock
+}

@@ -94,7 +94,7 @@ func TestFailover_APrimaryThatComesBackIsFoundAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 10 { // each would leave a connection to the standby in the pool
-		if _, err := s.Count(t.Context()); err == nil {
+		if _, err := s.Count(t.Context(), task.CountQuery{}); err == nil {
 			t.Fatal("a standby was asked")
 		}
 	}

@@ -21,8 +21,9 @@ func collectTasks(rows pgx.Rows) ([]task.Task, error) {
 		var (
 			id      [16]byte
 			started *time.Time
+			meta    string
 		)
-		err = row.Scan(&id, &t.Kind, &t.Queue, &t.Key, &t.Payload, &t.Priority, &t.Status, &t.Reason, &t.Error,
+		err = row.Scan(&id, &t.Kind, &t.Queue, &t.Key, &t.Payload, &meta, &t.Priority, &t.Status, &t.Reason, &t.Error,
 			&t.Created, &t.Since, &t.RunAt, &started, &t.Run, &t.Runs, &t.Worker,
 			&t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.InterruptStreak, &t.Suspicion,
 			&t.MaxAttempts, &t.MaxCrashes, &t.MaxInterruptions,
@@ -30,6 +31,9 @@ func collectTasks(rows pgx.Rows) ([]task.Task, error) {
 		t.ID, t.Started = storekit.FormatID(id), timeOrZero(started)
 		if t.Status.Ended() {
 			t.Finished = t.Since
+		}
+		if err == nil {
+			t.Meta, err = storekit.ParseMeta(meta)
 		}
 		return t, err
 	})

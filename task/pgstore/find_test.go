@@ -18,6 +18,7 @@ type record struct {
 	ID                                     string
 	Kind, Queue                            string
 	Key                                    *string
+	Meta                                   map[string]string
 	Priority                               int
 	Status                                 string
 	Reason, Error                          *string
@@ -44,7 +45,7 @@ func value[T any](column *T) (v T) {
 // records are the rows of the view, by their ids.
 func (b *rig) records() map[string]record {
 	b.Helper()
-	rows, err := b.store.pool.Query(b.Context(), `select id::text, kind, queue, key, priority, status, reason, error, created, since, run_at, started, finished,
+	rows, err := b.store.pool.Query(b.Context(), `select id::text, kind, queue, key, meta, priority, status, reason, error, created, since, run_at, started, finished,
 		run, runs, attempts, interruptions, crashes, worker, host, fraction, message, checkpoint_size, checkpoint_saved, payload, result from lastcall.task_records`)
 	if err != nil {
 		b.Fatal(err)
@@ -66,7 +67,7 @@ func (b *rig) records() map[string]record {
 // task is a record as Find has it.
 func (r record) task() task.Task {
 	t := task.Task{
-		ID: r.ID, Kind: r.Kind, Queue: r.Queue, Key: value(r.Key), Payload: r.Payload, Priority: r.Priority,
+		ID: r.ID, Kind: r.Kind, Queue: r.Queue, Key: value(r.Key), Payload: r.Payload, Meta: r.Meta, Priority: r.Priority,
 		Status: task.Status(r.Status), Reason: task.Reason(value(r.Reason)), Error: value(r.Error),
 		Created: r.Created, Since: r.Since, RunAt: r.Created, Started: value(r.Started), Finished: value(r.Finished),
 		Run: value(r.Run), Runs: r.Runs, Worker: value(r.Worker), Result: r.Result,
@@ -84,7 +85,8 @@ func (b *rig) lives() {
 	b.Helper()
 	const n = 14
 	for i := range n {
-		b.add(task.NewTask{ID: testID(i), Payload: []byte(fmt.Sprint(i)), Priority: n - i, Key: []string{"", fmt.Sprint(i)}[i%2]})
+		b.add(task.NewTask{ID: testID(i), Payload: []byte(fmt.Sprint(i)), Priority: n - i, Key: []string{"", fmt.Sprint(i)}[i%2],
+			Meta: []map[string]string{nil, {"tenant": fmt.Sprint(i)}, {"a": ""}}[i%3]})
 	}
 	got := b.claim(n)
 	left := func(status task.Status, at int, with bool) {

@@ -146,7 +146,7 @@ func (b *rig) find(q task.Query) []task.Task {
 // counts checks how many tasks have each status.
 func (b *rig) counts(want map[task.Status]int) {
 	b.Helper()
-	counts, err := b.store.Count(b.Context())
+	counts, err := b.store.Count(b.Context(), task.CountQuery{})
 	if err != nil {
 		b.Fatal(err)
 	}

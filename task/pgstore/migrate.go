@@ -4,6 +4,8 @@ import (
 	"context"
 	"embed"
 	"fmt"
+	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -16,20 +18,30 @@ var schemaFiles embed.FS
 // oldest is the oldest schema version whose programs still work on the result.
 type step struct {
 	oldest int
-	file   string
+	text   string // statements, which are separated by empty lines or ends of lines
 }
 
 // steps are the schema's history; the n-th (from 1) makes version n.
-var steps = []step{{oldest: 1, file: "schema/001_initial.sql"}}
+var steps = []step{{oldest: 1, text: schemaText("schema/001_initial.sql")}}
 
-// text returns the statements of a step, which are separated by empty lines or ends of lines.
-func (s step) text() string {
-	b, err := schemaFiles.ReadFile(s.file)
+func schemaText(file string) string {
+	b, err := schemaFiles.ReadFile(file)
 	if err != nil {
 		panic(fmt.Sprintf("pgstore: the embedded schema cannot be read: %v", err))
 	}
 	return string(b)
 }
+
+const (
+	// ddlPatience is for how long a statement of a migration waits for a lock. All who want the table
+	// queue behind it meanwhile, and those who want one that the migration has locked already wait,
+	// too. It is less than a server's deadlock_timeout, too.
+	ddlPatience = 250 * time.Millisecond
+	// ddlPause is between two tries, so that those who waited get on.
+	ddlPause = time.Second
+	// migratePatience is for how long a migration whose tables are locked is tried again.
+	migratePatience = time.Minute
+)
 
 // prepareSchema checks the schema's version, and brings it up to date if migrate is set.
 func (s *Store) prepareSchema(ctx context.Context, migrate bool) error {
@@ -48,19 +60,41 @@ func (s *Store) prepareSchema(ctx context.Context, migrate bool) error {
 	case !migrate:
 		return fmt.Errorf("the schema %s has version %d and this program needs %d: bring it up to date with lastcall migrate up or serve --migrate (in Go, Config.Migrate)", s.schema, version, known)
 	}
-	return retry(ctx, isMadeByAnother, func(error) {}, func(ctx context.Context) error {
-		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.migrate(ctx, tx) })
-	})
+	return s.migrateTo(ctx, steps, migratePatience)
 }
 
-// lockVersion has migrations of one schema wait for each other. Only who has rights on the table can
-// hold them up.
+// migrateTo migrates, and tries again when somebody else's transaction holds a lock: a migration that
+// waited for it would hold up all workers.
+func (s *Store) migrateTo(ctx context.Context, steps []step, patience time.Duration) error {
+	for began, told := time.Now(), false; ; told = true {
+		err := retry(ctx, isMadeByAnother, func(error) {}, func(ctx context.Context) error {
+			return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.migrate(ctx, tx, steps) })
+		})
+		if !isLockTimeout(err) && !isDeadlock(err) {
+			return err
+		}
+		if time.Since(began) >= patience {
+			return fmt.Errorf("nothing was migrated: for %v another transaction has held a lock on a table of the schema %s: find it by its xact_start in pg_stat_activity, end it and migrate again: %w", patience, s.schema, err)
+		}
+		if !told {
+			s.log.Warn("the migration waits: another transaction holds a lock on one of its tables; it is tried once a second", "schema", s.schema, "for", patience)
+		}
+		select {
+		case <-time.After(ddlPause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// lockVersion has migrations of one schema wait for each other, as long as it takes: no worker wants
+// a lock that is in its way. Only who has rights on the table can hold them up.
 const lockVersion = `lock table @.lastcall in share row exclusive mode`
 
 // migrate makes the missing steps, one program at a time. While there is no table to lock, the server
 // has a second program wait that makes the same schema or table, and then fail: isMadeByAnother.
-func (s *Store) migrate(ctx context.Context, tx pgx.Tx) error {
-	if _, err := tx.Exec(ctx, `set local search_path = `+ownPath); err != nil {
+func (s *Store) migrate(ctx context.Context, tx pgx.Tx, steps []step) error {
+	if _, err := tx.Conn().PgConn().Exec(ctx, `set local search_path = `+ownPath+`; set local lock_timeout = 0`).ReadAll(); err != nil {
 		return err
 	}
 	// create ... if not exists wants the right to create also where nothing is missing.
@@ -92,9 +126,12 @@ func (s *Store) migrate(ctx context.Context, tx pgx.Tx) error {
 	if version >= known || oldest > known {
 		return nil // another process was quicker
 	}
+	if _, err := tx.Exec(ctx, `select pg_catalog.set_config('lock_timeout', $1, true)`, strconv.FormatInt(ddlPatience.Milliseconds(), 10)); err != nil {
+		return err
+	}
 	for _, step := range steps[version:] {
 		// Without parameters, many statements go to the server at once.
-		if _, err := tx.Conn().PgConn().Exec(ctx, s.sql(step.text())).ReadAll(); err != nil {
+		if _, err := tx.Conn().PgConn().Exec(ctx, s.sql(step.text)).ReadAll(); err != nil {
 			return fmt.Errorf("schema %s: %w", s.schema, err)
 		}
 	}

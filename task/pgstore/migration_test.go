@@ -1,11 +1,14 @@
 package pgstore
 
 import (
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
+	"github.com/lastcall-go/lastcall/task"
 )
 
 func TestSchema_SQLMakesWhatMigrateMakes(t *testing.T) {
@@ -90,4 +93,94 @@ func columnsOf(t *testing.T, dsn, schema string) string {
 		t.Fatal(err)
 	}
 	return text
+}
+
+// goThrough adds a task, claims it and ends it, as workers do: a claim that finds a table locked finds
+// nothing.
+func (b *rig) goThrough(id string) {
+	b.Helper()
+	if added, err := b.store.Add(b.Context(), []task.NewTask{{ID: id, Kind: "k", Queue: "default", Payload: []byte("{}")}}); err != nil || added[0].Busy {
+		b.Fatalf("%+v, %v", added, err)
+	}
+	req := task.ClaimRequest{Worker: "w", Max: 1, Kinds: []task.KindClaim{{Kind: "k", Max: 1}}}
+	for by := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		got, err := b.store.Claim(b.Context(), req)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if len(got) == 1 {
+			b.end(got...)
+			return
+		}
+		if time.Now().After(by) {
+			b.Fatal("the task cannot be claimed")
+		}
+	}
+}
+
+// wider are the steps with one more, which changes several tables in one transaction.
+func wider() []step {
+	return append(slices.Clone(steps), step{oldest: 1, text: `alter table @.tasks add column wider text;
+alter table @.ready add column wider text;
+alter table @.running add column wider text;
+alter table @.ended add column wider text;
+`})
+}
+
+// reading returns when a transaction has read a table, and stays open as that of a dump does.
+func (b *rig) reading(table string) (commit func()) {
+	b.Helper()
+	tx := b.begin()
+	if _, err := tx.Exec(b.Context(), b.store.sql(`select 1 from @.`+table+` limit 1`)); err != nil {
+		b.Fatal(err)
+	}
+	return func() {
+		b.Helper()
+		if err := tx.Commit(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func TestMigrate_HoldsUpNoWorkerWhileALongTransactionHoldsALock(t *testing.T) {
+	t.Parallel()
+	b := newRig(t)
+	commit := b.reading("ended")
+	var migration sync.WaitGroup
+	migration.Go(func() {
+		if err := b.store.migrateTo(t.Context(), wider(), time.Hour); err != nil {
+			t.Errorf("the migration: %v", err)
+		}
+	})
+	b.untilWaiting(1) // with locks on the tables before that one
+	for i := range 20 {
+		began := time.Now()
+		b.goThrough(testID(i))
+		if took := time.Since(began); took > 10*time.Second { // without a limit it is that of the transaction
+			t.Fatalf("a task took %v beside a migration that waits", took)
+		}
+	}
+	if version := b.number(`select value from lastcall.lastcall where key = 'version'`); version != len(steps) {
+		t.Errorf("version %d while a table is locked", version)
+	}
+	commit()
+	migration.Wait()
+	if version := b.number(`select value from lastcall.lastcall where key = 'version'`); version != len(steps)+1 {
+		t.Errorf("version %d after the migration", version)
+	}
+	b.goThrough(testID(99))
+}
+
+func TestMigrate_GivesUpAndSaysWhatToDoWhenATableStaysLocked(t *testing.T) {
+	t.Parallel()
+	b := newRig(t)
+	commit := b.reading("ended")
+	defer commit()
+	err := b.store.migrateTo(t.Context(), wider(), time.Millisecond)
+	if !isLockTimeout(err) || !strings.Contains(err.Error(), "end it and migrate again") {
+		t.Errorf("%v", err)
+	}
+	if n := b.number(`select count(*) from information_schema.columns where table_schema = 'lastcall' and column_name = 'wider'`); n != 0 {
+		t.Errorf("%d tables were changed", n)
+	}
 }

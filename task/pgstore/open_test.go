@@ -219,7 +219,7 @@ func TestOpen_ARoleThatMayReadAndWriteTheTablesIsEnough(t *testing.T) {
 	if _, err := s.Prune(t.Context(), task.PruneRequest{Max: 100}); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.Count(t.Context()); err != nil {
+	if _, err := s.Count(t.Context(), task.CountQuery{}); err != nil {
 		t.Error(err)
 	}
 }

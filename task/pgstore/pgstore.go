@@ -54,6 +54,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/lastcall-go/lastcall/internal/safelog"
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
@@ -158,7 +159,7 @@ const (
 
 func open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{
-		schema: cmp.Or(cfg.Schema, "lastcall"), log: cmp.Or(cfg.Logger, slog.Default()),
+		schema: cmp.Or(cfg.Schema, "lastcall"), log: safelog.New(cfg.Logger),
 		timeout: cmp.Or(cfg.Timeout, 15*time.Second), pool: cfg.Pool,
 		detector: failureDetector{most: maxConfirm},
 	}

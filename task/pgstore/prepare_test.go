@@ -114,7 +114,7 @@ func TestPrepareAhead_DoesNotHoldUpABusyPool(t *testing.T) {
 	}
 	for began := time.Now(); time.Since(began) < 2*preparePatience; {
 		asked := time.Now()
-		if _, err := s.Count(t.Context()); err != nil {
+		if _, err := s.Count(t.Context(), task.CountQuery{}); err != nil {
 			t.Fatal(err)
 		}
 		if took := time.Since(asked); took > 5*time.Second {

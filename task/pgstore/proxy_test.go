@@ -22,6 +22,7 @@ type proxy struct {
 	refuses  atomic.Bool            // new connections are closed at once
 	muted    atomic.Bool            // what the server answers is lost
 	stubborn atomic.Bool            // requests to cancel a statement are lost
+	trips    atomic.Int64           // how many times a client went on after an answer
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -79,13 +80,22 @@ func (p *proxy) accept() {
 		p.mu.Lock()
 		p.conns[client], p.conns[server] = true, true
 		p.mu.Unlock()
-		p.ended.Go(func() { p.carry(client, server, new(atomic.Bool)) })
-		p.ended.Go(func() { p.carry(server, client, &p.muted) })
+		answered := new(atomic.Bool)
+		p.ended.Go(func() { p.carry(client, server, new(atomic.Bool), func() { p.count(answered) }) })
+		p.ended.Go(func() { p.carry(server, client, &p.muted, func() { answered.Store(true) }) })
 	}
 }
 
-// carry copies what comes from one side to the other, each piece after the delay, unless it is lost.
-func (p *proxy) carry(from, to net.Conn, lost *atomic.Bool) {
+// count counts a round trip when a client goes on after an answer.
+func (p *proxy) count(answered *atomic.Bool) {
+	if answered.CompareAndSwap(true, false) {
+		p.trips.Add(1)
+	}
+}
+
+// carry copies what comes from one side to the other, each piece after the delay, unless it is lost,
+// and notes each piece first.
+func (p *proxy) carry(from, to net.Conn, lost *atomic.Bool, note func()) {
 	type piece struct {
 		due  time.Time
 		data []byte
@@ -107,6 +117,9 @@ func (p *proxy) carry(from, to net.Conn, lost *atomic.Bool) {
 		if p.stubborn.Load() && asksToCancel(buf[:n]) {
 			p.drop(from, to)
 			return
+		}
+		if n > 0 {
+			note()
 		}
 		if n > 0 && !lost.Load() {
 			pieces <- piece{due: time.Now().Add(time.Duration(p.delay.Load())), data: buf[:n]}

@@ -12,16 +12,49 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// Prune implements task.Store. It walks along the times at which tasks ended.
-func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
-	var done task.PruneReply
-	from, id, err := parsePosition(req.After)
-	if err != nil {
-		return done, err
-	}
+// Prune implements task.Store. It walks along the times at which tasks ended, and then along those at
+// which a retention of their own is over.
+func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (done task.PruneReply, err error) {
 	clock := req.Clock
 	if clock.IsZero() {
 		clock = noClock
+	}
+	if !req.KeepOthers && req.After != expired {
+		if done, err = s.pruneOthers(ctx, req, clock); err != nil {
+			return task.PruneReply{}, err
+		}
+	}
+	if done.Next == "" {
+		own, err := s.pruneExpired(ctx, clock, req.Max-done.Tasks)
+		if err != nil {
+			return task.PruneReply{}, err
+		}
+		if done.Tasks += own; done.Tasks >= req.Max && done.Tasks > 0 {
+			done.Next = expired
+		}
+	}
+	return done, nil
+}
+
+// expired is the position of a pruning that has removed what goes by its age.
+const expired = "expired"
+
+// pruneExpired removes tasks whose own retention is over.
+func (s *Store) pruneExpired(ctx context.Context, clock time.Time, most int) (n int, err error) {
+	if most <= 0 {
+		return 0, nil
+	}
+	err = s.once(ctx, func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, s.q.PruneExpired, clock, int64(most)).Scan(&n)
+	})
+	return n, err
+}
+
+// pruneOthers removes tasks that have no retention of their own.
+func (s *Store) pruneOthers(ctx context.Context, req task.PruneRequest, clock time.Time) (done task.PruneReply, err error) {
+	from, id, err := parsePosition(req.After)
+	if err != nil {
+		return done, err
 	}
 	err = s.once(ctx, func(ctx context.Context) error {
 		done = task.PruneReply{}
@@ -42,10 +75,7 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.PruneRep
 	if err == nil && req.After == "" {
 		err = s.tidy(ctx, clock, req.Age)
 	}
-	if err != nil {
-		return task.PruneReply{}, err
-	}
-	return done, nil
+	return done, err
 }
 
 // noClock is a clock that is never behind.

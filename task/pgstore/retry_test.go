@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
+	"github.com/lastcall-go/lastcall/task"
 )
 
 func sqlState(code string) error { return fmt.Errorf("commit: %w", &pgconn.PgError{Code: code}) }
@@ -108,7 +109,7 @@ func TestAgain_ReadsOnAfterTheServerEndedTheSessions(t *testing.T) {
 	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
 	for range 20 {
-		if _, err := s.Count(t.Context()); err != nil {
+		if _, err := s.Count(t.Context(), task.CountQuery{}); err != nil {
 			t.Fatal(err)
 		}
 		exec(t, dsn, `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`)

@@ -90,7 +90,7 @@ func SchemaSQL(schema string, from int) (string, error) {
 		say(fmt.Sprintf("select 1 / pg_catalog.count(*) as \"the schema must have version %d\" from @.lastcall where key = 'version' and value = %d", from, from))
 	}
 	for _, step := range steps[from:] {
-		b.WriteString(s.sql(step.text()))
+		b.WriteString(s.sql(step.text))
 	}
 	if from < len(steps) {
 		say(fmt.Sprintf("insert into @.lastcall (key, value) values ('version', %d), ('oldest', %d)\n\ton conflict (key) do update set value = excluded.value",

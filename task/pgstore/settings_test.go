@@ -56,7 +56,7 @@ func wholeWay(t *testing.T, s *Store, worker string) error {
 	if log, err := s.Log(t.Context(), testID(1)); err != nil || string(log) != foreign {
 		return fmt.Errorf("logged %q: %w", log, err)
 	}
-	counts, err := s.Count(t.Context())
+	counts, err := s.Count(t.Context(), task.CountQuery{})
 	if err != nil {
 		return err
 	}

@@ -22,15 +22,16 @@ type statements struct {
 	Claim, Poll, Promote                                                        string
 	FinishRuns, Verdicts, Poison, SaveRuns                                      string
 	Pause, Resume, CommandRun, CancelWaiting, RetryWaiting                      string
-	RetryEnded, Place                                                           string
+	RetryEnded, DeleteEnded, Place                                              string
 	RegisterWorker, Beat, LockWorker, RaiseEpoch, HeldRuns, RemoveStoppedWorker string
 	Workers, MarkDead, MarkedDead, RemoveDeadWorker                             string
 	RecordSession, WithdrawSession, SessionSettings                             string
 	ReadPicked, PickHeld, CreatedOf, KindsOfQueue                               string
 	History, Log, Count                                                         string
-	Prune, RemoveGoneWorkers, CompactCounts, Bloat                              string
-	// FinishRun is FinishRuns for one that is waited for.
-	FinishRun, SaveRun string
+	Prune, PruneExpired, RemoveGoneWorkers, CompactCounts, Bloat                string
+	// FinishRun is FinishRuns for one that is waited for. SaveRunTx is SaveRun for a transaction of
+	// the caller's, until whose end other changes of the run pass it over.
+	FinishRun, SaveRun, SaveRunTx string
 	// ClaimInterrupted and PollInterrupted are Claim and Poll of interrupted tasks only.
 	ClaimInterrupted, PollInterrupted string
 }
@@ -54,6 +55,7 @@ func loadStatements(ident string) statements {
 	// another place then than it had when the statement began.
 	texts["FinishRun"] = strings.NewReplacer(" skip locked", "", "running where ctid", "running where task", "select ctid from @.running where task", "select task from @.running where task").Replace(texts["FinishRuns"])
 	texts["SaveRun"] = strings.ReplaceAll(texts["SaveRuns"], " skip locked", "")
+	texts["SaveRunTx"] = strings.ReplaceAll(texts["SaveRun"], " for key share", " for update")
 	// They read another index, from its front: ready_handover, which has nothing else. The order
 	// does not name queued, so that ready_order, which has all that waits, does not give it.
 	texts["ClaimInterrupted"] = strings.NewReplacer(

@@ -20,7 +20,7 @@ func TestLoadStatements_PutsTheSchemaInEverywhere(t *testing.T) {
 // What waits for a run must not leave it out, and one that was waited for may have moved.
 func TestLoadStatements_MakesThoseThatWaitForOneRun(t *testing.T) {
 	q := loadStatements("s")
-	for _, waits := range []string{q.FinishRun, q.SaveRun} {
+	for _, waits := range []string{q.FinishRun, q.SaveRun, q.SaveRunTx} {
 		if strings.Contains(waits, "skip locked") || strings.Contains(waits, "running where ctid") {
 			t.Errorf("it does not wait: %.400s", waits)
 		}
@@ -29,6 +29,9 @@ func TestLoadStatements_MakesThoseThatWaitForOneRun(t *testing.T) {
 		if strings.Count(passes, "skip locked") != 1 {
 			t.Errorf("it waits: %.400s", passes)
 		}
+	}
+	if !strings.Contains(q.SaveRunTx, "order by task for update") || strings.Contains(q.SaveRunTx, "for key share") {
+		t.Error("SaveRunTx does not keep others from its run")
 	}
 	if !strings.Contains(q.FinishRun, "running where task = any (array(") || !strings.Contains(q.FinishRun, "select task from") {
 		t.Error("FinishRun does not name its run")

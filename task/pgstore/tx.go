@@ -13,16 +13,27 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// Tx wraps a transaction of pgx for [task.Client.WithTx] and [task.Run.FinishTx]. It must be one of the
-// database that has the store's schema.
+// Tx wraps a transaction of pgx for [task.Client.WithTx], [task.Run.SaveTx] and [task.Run.FinishTx].
+// It must be one of the database that has the store's schema.
 //
-// In a transaction that is repeatable read or serializable, enqueuing and finishing may fail with a
-// serialization failure (SQLSTATE 40001), which leaves nothing behind: run the transaction again.
-func Tx(tx pgx.Tx) task.Tx { return pgxTx{tx} }
+// In a transaction that is repeatable read or serializable, enqueuing, saving and finishing may fail
+// with a serialization failure (SQLSTATE 40001), which leaves nothing behind: run the transaction again.
+// A nil tx is an error of whatever is done with it.
+func Tx(tx pgx.Tx) task.Tx {
+	if tx == nil {
+		return nil
+	}
+	return pgxTx{tx}
+}
 
 // SQLTx wraps a transaction of database/sql, whose driver may be any for PostgreSQL. What [Tx] says
 // of isolation holds here too.
-func SQLTx(tx *sql.Tx) task.Tx { return sqlTx{tx} }
+func SQLTx(tx *sql.Tx) task.Tx {
+	if tx == nil {
+		return nil
+	}
+	return sqlTx{tx}
+}
 
 // callerTx is either of them.
 type callerTx interface {
@@ -149,6 +160,22 @@ func (s *Store) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) ([]
 
 // FinishTx implements task.TxStore. It waits for another transaction that has locked the run.
 func (s *Store) FinishTx(ctx context.Context, tx task.Tx, c task.Change) error {
+	if c.Status != task.StatusSucceeded {
+		return fmt.Errorf("%w: only a success can be recorded in a transaction, not %s", task.ErrInvalid, c.Status)
+	}
+	return s.changeTx(ctx, tx, c)
+}
+
+// SaveTx implements task.TxStore. It waits for another transaction that has locked the run.
+func (s *Store) SaveTx(ctx context.Context, tx task.Tx, c task.Change) error {
+	if c.Status != task.StatusRunning {
+		return fmt.Errorf("%w: a checkpoint is of a run that goes on, not of one that is %s", task.ErrInvalid, c.Status)
+	}
+	return s.changeTx(ctx, tx, c)
+}
+
+// changeTx makes a change in a transaction of the caller's, or makes that one impossible to commit.
+func (s *Store) changeTx(ctx context.Context, tx task.Tx, c task.Change) error {
 	if err := s.usable(ctx); err != nil {
 		return err
 	}
@@ -156,12 +183,10 @@ func (s *Store) FinishTx(ctx context.Context, tx task.Tx, c task.Change) error {
 	if !ok {
 		return errForeign(tx)
 	}
-	if c.Status != task.StatusSucceeded {
-		return fmt.Errorf("%w: only a success can be recorded in a transaction, not %s", task.ErrInvalid, c.Status)
-	}
 	if key, ok := storekit.ParseID(c.Task); ok {
-		// A row is the answer that the run was not ended.
-		err := x.row(ctx, s.q.FinishRun, finishArgs([]item{{Change: &c, key: key}}), new([][16]byte))
+		sql, args := statement(s.q.FinishRun, s.q.SaveRunTx, []item{{Change: &c, key: key}})
+		// A row is the answer that the run was not changed.
+		err := x.row(ctx, sql, args, new([][16]byte))
 		if noRows(err) {
 			return nil
 		}

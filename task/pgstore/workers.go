@@ -159,7 +159,7 @@ func (s *Store) beat(ctx context.Context, b task.Beat, asked []task.Fence) (boot
 	// What the server answers is read into a place of its own: it may come after ctx has ended.
 	answer := new([]beatRow)
 	err = s.session.exec(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		rows, err := c.Query(ctx, s.q.Beat, workerKey(b.Worker), int64(b.Seq), string(b.State), tasks, runs, workers, texts(b.Unresponsive))
+		rows, err := c.Query(ctx, s.q.Beat, workerKey(b.Worker), int64(b.Seq), string(b.State), tasks, runs, workers, texts(b.Unresponsive), append([]task.PausedKind{}, b.Paused...))
 		if err != nil {
 			return err
 		}
@@ -261,7 +261,8 @@ func (s *Store) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
 				lease, seq, confirm int64
 				r                   sessionReading
 			)
-			err := row.Scan(&w.Worker, &w.Name, &w.Host, &w.PID, &w.Kinds, &w.Queues, &w.Slots, &lease, &seq, &w.State, &w.Unresponsive, &w.Since, &w.Dead, &r.gone, &confirm)
+			err := row.Scan(&w.Worker, &w.Name, &w.Host, &w.PID, &w.Kinds, &w.Queues, &w.Slots, &lease, &seq, &w.State, &w.Unresponsive, &w.Paused, &w.Since,
+				&w.Dead, &r.gone, &confirm)
 			w.Lease, w.Seq = time.Duration(lease)*time.Microsecond, uint64(seq)
 			r.confirm = time.Duration(confirm) * time.Microsecond
 			sessions = append(sessions, r)

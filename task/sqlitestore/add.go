@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 // adding is a call of Add.
@@ -145,12 +146,12 @@ func (t *txn) insertTasks(accepted []*task.NewTask, now int64) error {
 	if err := one(context.Background(), t, "LastNumber", nil, &last); err != nil {
 		return err
 	}
-	tasks, waiting := make([]any, 0, 9*len(accepted)), make([]any, 0, 8*len(accepted))
+	tasks, waiting := make([]any, 0, 10*len(accepted)), make([]any, 0, 8*len(accepted))
 	var keys []any
 	for i, n := range accepted {
 		number, priority := last+1+int64(i), int64(n.Priority)
 		runAt := now + n.Delay.Microseconds()
-		tasks = append(tasks, number, n.ID, now, n.Kind, n.Queue, n.Key, priority, runAt, blob(n.Payload))
+		tasks = append(tasks, number, n.ID, now, n.Kind, n.Queue, n.Key, priority, runAt, metaColumn(n.Meta), blob(n.Payload))
 		waiting = append(waiting, number, n.ID, n.Kind, n.Queue, runAt <= now, priority, runAt, now)
 		if n.Key != "" {
 			keys = append(keys, number, n.Kind, n.Key)
@@ -163,6 +164,14 @@ func (t *txn) insertTasks(accepted []*task.NewTask, now int64) error {
 		return err
 	}
 	return t.rows("AddKeys", keys)
+}
+
+// metaColumn is a Meta as tasks has it.
+func metaColumn(meta map[string]string) any {
+	if len(meta) == 0 {
+		return nil
+	}
+	return storekit.FormatMeta(meta)
 }
 
 // blob is an empty value rather than NULL for a payload of nothing.

@@ -70,6 +70,7 @@ type held struct {
 	pid, started, runAt       int64
 	counters                  task.Counters
 	limits                    task.Limits
+	keep                      sql.NullString
 	command                   task.Verb
 }
 
@@ -115,7 +116,7 @@ func (t *txn) heldRuns(changes []task.Change) (map[string]*held, error) {
 		err := rows.Scan(&id, &h.number, &h.kind, &h.queue, &h.priority, &h.created,
 			&h.run, &h.runs, &h.worker, &h.host, &h.pid, &h.started, &h.runAt,
 			&h.counters.Attempts, &h.counters.Interruptions, &h.counters.Crashes, &h.counters.CrashStreak, &h.counters.InterruptStreak, &h.counters.Suspicion,
-			&h.limits.MaxAttempts, &h.limits.MaxCrashes, &h.limits.MaxInterruptions, &h.command)
+			&h.limits.MaxAttempts, &h.limits.MaxCrashes, &h.limits.MaxInterruptions, &h.keep, &h.command)
 		all = append(all, h)
 		runs[id] = &all[len(all)-1]
 		return err
@@ -194,7 +195,7 @@ func (w *writes) add(c *task.Change, h *held) {
 		w.ended = append(w.ended, h.number, h.created, w.now, string(status), string(reason), c.Error,
 			h.run, h.runs, h.worker, h.host, h.pid, h.started, h.runAt, c.Crashed, c.Reclaimed,
 			n.Attempts, n.Interruptions, n.Crashes, n.CrashStreak, n.InterruptStreak,
-			h.limits.MaxAttempts, h.limits.MaxCrashes, h.limits.MaxInterruptions, result)
+			h.limits.MaxAttempts, h.limits.MaxCrashes, h.limits.MaxInterruptions, expires(h.keep, status, w.now), result)
 		w.counts.add(h.queue, h.kind, status, 1)
 		return
 	}

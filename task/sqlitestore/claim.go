@@ -276,7 +276,7 @@ func (t *txn) beginRuns(chosen []candidate, w claimer, now time.Time, req task.C
 		}
 		limits := req.Kinds[i].Limits
 		n, err := t.exec("BeginRuns", arg, now.UnixMilli(), req.Worker, w.host, w.pid, now.UnixMicro(),
-			limits.MaxAttempts, limits.MaxCrashes, limits.MaxInterruptions)
+			limits.MaxAttempts, limits.MaxCrashes, limits.MaxInterruptions, formatKeep(req.Kinds[i].Retention))
 		if err == nil && int(n) != len(tasks) {
 			err = fmt.Errorf("a claim began %d runs instead of %d: was the database changed by hand?", n, len(tasks))
 		}

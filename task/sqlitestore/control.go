@@ -19,7 +19,7 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 		case task.VerbResume:
 			t.news = true
 			_, err = t.exec("Resume", cmd.Queue)
-		case task.VerbCancel, task.VerbRetry, task.VerbInterrupt:
+		case task.VerbCancel, task.VerbRetry, task.VerbInterrupt, task.VerbDelete:
 			commanded, err = t.control(cmd, s.now().UnixMicro())
 		default:
 			err = fmt.Errorf("%w: verb %q", task.ErrInvalid, cmd.Verb)
@@ -50,6 +50,12 @@ func (t *txn) control(cmd task.Command, now int64) (commanded bool, err error) {
 		return false, task.ErrNotFound
 	case err != nil:
 		return false, err
+	case cmd.Verb == task.VerbDelete && s.ended == "":
+		return false, task.ErrNotEnded
+	case cmd.Verb == task.VerbDelete:
+		fewer := make(counts)
+		fewer.add(s.queue, s.kind, s.ended, -1)
+		return false, t.remove([]int64{s.number}, fewer)
 	case s.running && cmd.Verb == task.VerbRetry:
 		return false, task.ErrRunning
 	case s.running:

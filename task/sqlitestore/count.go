@@ -3,9 +3,9 @@ package sqlitestore
 import (
 	"context"
 	"database/sql"
-	"slices"
 
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 // counts are by how much the numbers of ended tasks change.
@@ -24,31 +24,56 @@ func (c counts) rows() []any {
 	return all
 }
 
-// Count implements task.Store. What waits and what runs is counted row by row.
-func (s *Store) Count(ctx context.Context) (task.Counts, error) {
+// Count implements task.Store. What waits and what runs is counted row by row, and the lines go by
+// one after the other, since there may be very many.
+func (s *Store) Count(ctx context.Context, q task.CountQuery) (task.Counts, error) {
 	if err := s.usable(ctx); err != nil {
 		return task.Counts{}, err
 	}
-	var counts task.Counts
+	var (
+		tally            = storekit.NewTally(q)
+		paused           []string
+		queued           task.Count // what waits of a kind and a queue, until the next ones come
+		interrupted      int
+		waiting, running int // suspects
+	)
+	flush := func() {
+		queued.Status = task.StatusQueued
+		queued.N -= interrupted
+		tally.Add(queued)
+		queued.Status, queued.N = task.StatusInterrupted, interrupted
+		tally.Add(queued)
+		queued, interrupted = task.Count{}, 0
+	}
 	err := each(ctx, s.reader, "Counts", nil, func(rows *sql.Rows) error {
-		var c task.Count
-		err := rows.Scan(&c.Queue, &c.Kind, &c.Status, &c.N)
-		switch {
-		case c.Kind != "":
-			counts.Tasks = append(counts.Tasks, c)
-		case c.Status == "":
-			counts.Paused = append(counts.Paused, c.Queue)
-		case c.Status == task.StatusRunning:
-			counts.SuspectsRunning = c.N
-		default:
-			counts.SuspectsWaiting = c.N
+		var (
+			c           task.Count
+			i, suspects int
+		)
+		if err := rows.Scan(&c.Kind, &c.Queue, &c.Status, &c.N, &i, &suspects); err != nil {
+			return err
 		}
-		return err
+		waiting += suspects
+		switch {
+		case c.Kind == "" && c.Status == task.StatusRunning:
+			running = c.N
+		case c.Kind == "":
+			paused = append(paused, c.Queue)
+		case c.Status != task.StatusQueued:
+			tally.Add(c)
+		default:
+			if c.Kind != queued.Kind || c.Queue != queued.Queue {
+				flush()
+				queued.Kind, queued.Queue = c.Kind, c.Queue
+			}
+			queued.N, interrupted = queued.N+c.N, interrupted+i
+		}
+		return nil
 	})
 	if err != nil {
 		return task.Counts{}, s.wrap(ctx, err)
 	}
-	slices.Sort(counts.Paused)
-	task.SortCounts(counts.Tasks)
-	return counts, nil
+	flush()
+	tally.Suspects(waiting, running)
+	return tally.Counts(paused), nil
 }

@@ -80,7 +80,7 @@ func (s *Store) explain(err error) error {
 const damaged = "the file is damaged: stop all servers on it and restore it from a backup, or save what can be read with sqlite3 FILE .recover; and check the disk"
 
 // writable is what SQLite needs.
-const writable = "the file, its -wal and -shm beside it, and the directory must be writable for this user"
+const writable = "the file, its -wal and -shm beside it, the directory -workers with what is in it, and the directory that all of them are in must be writable for this user"
 
 // explain adds what to do to SQLite's commonest complaints.
 func explain(err error) error {

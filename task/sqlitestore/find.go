@@ -16,9 +16,12 @@ import (
 
 // scanTask reads a row of the statement Tasks.
 func scanTask(row *sql.Rows, t *task.Task) error {
-	var created, since, runAt, started int64
+	var (
+		created, since, runAt, started int64
+		meta                           sql.NullString
+	)
 	*t = task.Task{}
-	err := row.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Payload, &t.Priority, &created,
+	err := row.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Payload, &meta, &t.Priority, &created,
 		&t.Status, &t.Reason, &t.Error, &since, &runAt, &started, &t.Run, &t.Runs, &t.Worker,
 		&t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.InterruptStreak, &t.Suspicion,
 		&t.MaxAttempts, &t.MaxCrashes, &t.MaxInterruptions,
@@ -27,22 +30,31 @@ func scanTask(row *sql.Rows, t *task.Task) error {
 	if t.Status.Ended() {
 		t.Finished = t.Since
 	}
-	return err
+	return errors.Join(err, readMeta(t, meta))
 }
 
 // runningTasks appends the tasks that a query finds, one of those that begin with RunningTasks.
 func runningTasks(q queryer, found []task.Task, name string, args ...any) ([]task.Task, error) {
 	err := each(context.Background(), q, name, args, func(row *sql.Rows) error {
-		var created, started, runAt int64
+		var (
+			created, started, runAt int64
+			meta                    sql.NullString
+		)
 		found = append(found, task.Task{Status: task.StatusRunning})
 		t := &found[len(found)-1]
-		err := row.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Payload, &t.Priority, &created, &t.Reason, &t.Error, &started, &runAt,
+		err := row.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Payload, &meta, &t.Priority, &created, &t.Reason, &t.Error, &started, &runAt,
 			&t.Run, &t.Runs, &t.Worker, &t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.InterruptStreak, &t.Suspicion,
 			&t.MaxAttempts, &t.MaxCrashes, &t.MaxInterruptions, &t.Checkpoint, &t.Progress.Fraction, &t.Progress.Message)
 		t.Created, t.Since, t.RunAt, t.Started = at(created), at(started), at(runAt), at(started)
-		return err
+		return errors.Join(err, readMeta(t, meta))
 	})
 	return found, err
+}
+
+// readMeta sets a task's Meta.
+func readMeta(t *task.Task, column sql.NullString) (err error) {
+	t.Meta, err = storekit.ParseMeta(column.String)
+	return err
 }
 
 // at is a stored time; 0 is none.
@@ -113,6 +125,9 @@ func (s *Store) numbersOf(ctx context.Context, q task.Query) (text string, args 
 	}
 	if q.Key != "" {
 		filter("t.key <> '' and t.key = ?", q.Key)
+	}
+	for key, value := range q.Meta {
+		filter("t.meta is not null and exists (select 1 from json_each(t.meta) m where m.key = ? and m.value = ?)", key, value)
 	}
 	if len(q.IDs) > 0 {
 		ids, err := list(q.IDs)

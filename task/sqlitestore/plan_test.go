@@ -34,7 +34,7 @@ func plan(t *testing.T, s *Store, text string) (steps []string) {
 func TestStatements_FindTheirRowsByIndexes(t *testing.T) {
 	s, _ := fresh(t)
 	readAll := map[string][]string{
-		"Counts": {"waiting", "w", "r", "running", "counts", "paused"}, "PruneCounts": {"counts"}, "PausedQueues": {"paused"}, "Workers": {"workers"},
+		"Counts": {"waiting", "r", "running", "counts", "paused"}, "PruneCounts": {"counts"}, "PausedQueues": {"paused"}, "Workers": {"workers"},
 		"FewWait":            {"waiting"}, // as far as it counts
 		"RemoveIdleWorker":   {"running"}, // to the first row
 		"RunningTasksHeldBy": {"running"}, "RunningTasksNotListed": {"r"},

@@ -16,7 +16,11 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.PruneRep
 		if !req.Clock.IsZero() && req.Clock.Before(now) {
 			now = req.Clock
 		}
-		done.Tasks, err = t.prune(now.Add(-req.Age).UnixMicro(), req.Max)
+		if done.Tasks, err = t.prune("ExpiresFirst", now.UnixMicro(), req.Max); err != nil || req.KeepOthers || done.Tasks >= req.Max {
+			return err
+		}
+		others, err := t.prune("EndedFirst", now.Add(-req.Age).UnixMicro(), req.Max-done.Tasks)
+		done.Tasks += others
 		return err
 	})
 	if err != nil {
@@ -28,11 +32,11 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.PruneRep
 	return done, nil
 }
 
-// prune removes tasks that had ended by a time, those first that ended first.
-func (t *txn) prune(before int64, most int) (int, error) {
+// prune removes tasks that had ended, or expired, by a time, those first whose time came first.
+func (t *txn) prune(which string, before int64, most int) (int, error) {
 	var old []int64
 	fewer := make(counts)
-	err := each(context.Background(), t, "EndedFirst", []any{before, most}, func(rows *sql.Rows) error {
+	err := each(context.Background(), t, which, []any{before, most}, func(rows *sql.Rows) error {
 		var (
 			number int64
 			c      task.Count
@@ -45,14 +49,19 @@ func (t *txn) prune(before int64, most int) (int, error) {
 	if err != nil || len(old) == 0 {
 		return 0, err
 	}
+	return len(old), t.remove(old, fewer)
+}
+
+// remove removes ended tasks with all that belongs to them.
+func (t *txn) remove(numbers []int64, fewer counts) error {
 	for _, name := range []string{"PruneRuns", "PruneCheckpoints", "PruneLogs", "PruneEnded", "PruneTasks"} {
-		if err := t.execList(name, old); err != nil {
-			return 0, err
+		if err := t.execList(name, numbers); err != nil {
+			return err
 		}
 	}
 	if err := t.rows("CountEnded", fewer.rows()); err != nil {
-		return 0, err
+		return err
 	}
-	_, err = t.exec("PruneCounts")
-	return len(old), err
+	_, err := t.exec("PruneCounts")
+	return err
 }

@@ -25,9 +25,13 @@
 //
 // A network file system is refused: its locks and its memory mapping do not hold what SQLite needs.
 // A process that is stopped (SIGSTOP, a debugger) in the middle of a write holds up every other one
-// until it goes on or is killed; they report "database is locked" after five seconds. When the file
-// is removed or replaced while it is open, every call fails: what was written would be lost at the
-// end of the process.
+// until it goes on or is killed; they report "database is locked" after five seconds.
+//
+// When the file, its -wal or its -shm is removed or replaced while it is open, also by renaming a
+// directory or turning a symbolic link, every call fails from then on, and no call that has returned
+// without an error has written into the former file alone: what is written there is lost at the end of
+// the process. Nothing can be done for a file that is written over in its place (cp BACKUP FILE): stop
+// all servers first.
 //
 // README.md, beside this file, shows the tables and a task's way through them.
 package sqlitestore
@@ -40,11 +44,13 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver
 
+	"github.com/lastcall-go/lastcall/internal/safelog"
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
@@ -65,6 +71,7 @@ type Config struct {
 type Store struct {
 	path  string
 	file  os.FileInfo // of the file that was opened
+	files []openedFile
 	log   *slog.Logger
 	write *sql.DB // one connection, which the writer has
 	read  *sql.DB
@@ -101,21 +108,27 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := checkPlace(cfg.Path); err != nil {
 		return nil, err
 	}
-	path, err := realPath(cfg.Path)
+	named, err := filepath.Abs(cfg.Path)
+	if err != nil {
+		return nil, err
+	}
+	path, err := realPath(named)
 	if err != nil {
 		return nil, err
 	}
 	if err := checkPlace(path); err != nil {
 		return nil, err
 	}
-	s := &Store{path: path, log: cfg.Logger, now: time.Now, closed: make(chan struct{})}
-	if s.log == nil {
-		s.log = slog.Default()
-	}
+	s := &Store{path: path, log: safelog.New(cfg.Logger), now: time.Now, closed: make(chan struct{})}
+	former := &lockDir{dir: path + "-workers", boot: bootID(), log: s.log}
+	holder := former.lockHeld()
 	tables, err := look(ctx, path)
+	_, missing := os.Stat(path)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", path, s.explain(err))
+	case holder != "" && errors.Is(missing, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s is not there, and %s: %s", path, former.holder(holder), strays)
 	case !tables && cfg.MustExist:
 		return nil, fmt.Errorf("%s: %w: there is no database with tasks yet", path, fs.ErrNotExist)
 	}
@@ -123,6 +136,9 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	if err := s.connect(ctx); err != nil {
+		return nil, errors.Join(err, s.disconnect())
+	}
+	if err := s.remember(named); err != nil {
 		return nil, errors.Join(err, s.disconnect())
 	}
 	followMode(path, s.file.Mode().Perm())
@@ -152,9 +168,6 @@ func (s *Store) connect(ctx context.Context) (err error) {
 	if _, err := s.read.ExecContext(ctx, statements["Tasks"]+" limit 0"); err != nil {
 		return fmt.Errorf("%s: %w: the tables are not those of this program: was the file made by an unreleased version? name another one", s.path, err)
 	}
-	if s.file, err = os.Stat(s.path); err != nil {
-		return err
-	}
 	conn, err := s.write.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.path, s.explain(err))
@@ -172,6 +185,9 @@ func (s *Store) disconnect() (err error) {
 		err = errors.Join(s.reader.close(), s.read.Close())
 	}
 	if s.writer.conn != nil {
+		if s.strayed() != nil {
+			err = errors.Join(err, keepLog(s.writer.conn))
+		}
 		err = errors.Join(err, s.writer.stmts.close(), s.writer.conn.Close())
 	}
 	if s.write != nil {

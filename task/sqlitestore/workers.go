@@ -69,7 +69,11 @@ func (t *txn) beat(b task.Beat, boot string, now time.Time) (reply task.BeatRepl
 	if err != nil {
 		return reply, false, err
 	}
-	if _, err := t.exec("Renew", b.Worker, b.Seq, string(b.State), unresponsive); err != nil {
+	paused, err := list(b.Paused)
+	if err != nil {
+		return reply, false, err
+	}
+	if _, err := t.exec("Renew", b.Worker, b.Seq, string(b.State), unresponsive, paused); err != nil {
 		return reply, false, err
 	}
 	if reply, err = t.reply(b); err != nil || b.State != task.WorkerStopped {
@@ -134,16 +138,17 @@ func (s *Store) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
 	)
 	err := each(ctx, s.reader, "Workers", nil, func(rows *sql.Rows) error {
 		var (
-			w                           task.WorkerInfo
-			kinds, queues, silent, boot string
-			lease, since                int64
+			w                                   task.WorkerInfo
+			kinds, queues, silent, paused, boot string
+			lease, since                        int64
 		)
-		err := rows.Scan(&w.Worker, &w.Name, &w.Host, &w.PID, &kinds, &queues, &w.Slots, &lease, &w.Seq, &w.State, &silent, &since, &boot, &w.Dead)
+		err := rows.Scan(&w.Worker, &w.Name, &w.Host, &w.PID, &kinds, &queues, &w.Slots, &lease, &w.Seq, &w.State, &silent, &paused, &since, &boot, &w.Dead)
 		if err != nil {
 			return err
 		}
 		w.Lease, w.Since = time.Duration(lease)*time.Microsecond, at(since)
-		err = errors.Join(json.Unmarshal([]byte(kinds), &w.Kinds), json.Unmarshal([]byte(queues), &w.Queues), json.Unmarshal([]byte(silent), &w.Unresponsive))
+		err = errors.Join(json.Unmarshal([]byte(kinds), &w.Kinds), json.Unmarshal([]byte(queues), &w.Queues),
+			json.Unmarshal([]byte(silent), &w.Unresponsive), json.Unmarshal([]byte(paused), &w.Paused))
 		all, boots = append(all, w), append(boots, boot)
 		return err
 	})

@@ -171,7 +171,9 @@ func (s *Store) transaction(jobs []*job) (news bool, err error) {
 	if err = s.begin(); err == nil {
 		t := &txn{s.writer.stmts, false}
 		if err = s.do(t, jobs); err == nil {
-			err = s.writer.exec("commit")
+			if err = s.writer.exec("commit"); err == nil {
+				err = s.strayed() // it may have gone meanwhile, and what was written with it
+			}
 		}
 		news = t.news && err == nil
 	}

@@ -171,7 +171,7 @@ func TestAdd_CallsThatShareATransactionAreAsIfEachWereAlone(t *testing.T) {
 // wantQueued checks that so many tasks are queued, and none has another status.
 func wantQueued(t *testing.T, s *Store, want int64) {
 	t.Helper()
-	counts, err := s.Count(t.Context())
+	counts, err := s.Count(t.Context(), task.CountQuery{})
 	if err != nil {
 		t.Fatal(err)
 	}

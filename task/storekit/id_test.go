@@ -37,7 +37,7 @@ func TestParseID_RefusesWhatIsNoID(t *testing.T) {
 }
 
 func TestTimeOf_IsTheTimeOfAnIDOfVersionSeven(t *testing.T) {
-	n, err := task.Prepare("kind", nil, nil)
+	n, err := task.Prepare("kind", []byte("{}"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

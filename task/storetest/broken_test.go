@@ -24,7 +24,7 @@ type broken struct {
 	history   func(ctx context.Context, id string) ([]task.RunRecord, error)
 	log       func(ctx context.Context, id string) ([]byte, error)
 	control   func(ctx context.Context, cmd task.Command) error
-	count     func(ctx context.Context) (task.Counts, error)
+	count     func(ctx context.Context, q task.CountQuery) (task.Counts, error)
 	prune     func(ctx context.Context, req task.PruneRequest) (task.PruneReply, error)
 	wait      func(ctx context.Context, seen task.Generations) (task.Generations, error)
 	close     func() error
@@ -52,7 +52,9 @@ func (b *broken) Log(ctx context.Context, id string) ([]byte, error) { return b.
 func (b *broken) Control(ctx context.Context, cmd task.Command) error {
 	return b.control(ctx, cmd)
 }
-func (b *broken) Count(ctx context.Context) (task.Counts, error) { return b.count(ctx) }
+func (b *broken) Count(ctx context.Context, q task.CountQuery) (task.Counts, error) {
+	return b.count(ctx, q)
+}
 func (b *broken) Prune(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
 	return b.prune(ctx, req)
 }
@@ -340,25 +342,27 @@ var breaches = map[string]func(b *broken){
 	},
 	"30": func(b *broken) {
 		inner := b.count
-		b.count = func(ctx context.Context) (task.Counts, error) {
-			counts, err := inner(ctx)
+		b.count = func(ctx context.Context, q task.CountQuery) (task.Counts, error) {
+			counts, err := inner(ctx, q)
 			counts.Tasks = slices.DeleteFunc(counts.Tasks, func(c task.Count) bool { return c.Status == task.StatusCancelled })
 			return counts, err
 		}
 	},
 	"31": func(b *broken) { eachReply(b, func(r *task.BeatReply) { r.Missing = nil }) },
 	"32": func(b *broken) { eachAdd(b, knowsNoConflict) },
-	"33": func(b *broken) { eachBeat(b, func(beat *task.Beat) { beat.Unresponsive = nil }) },
-	"34": func(b *broken) { eachClaim(b, func(req *task.ClaimRequest) { req.Interrupted = false }) },
-	"35": func(b *broken) {
-		b.wait = func(ctx context.Context, seen task.Generations) (now task.Generations, err error) {
-			for now = seen; err == nil && now.Tasks == seen.Tasks && now.Commands == seen.Commands; { // deaf to stops
-				now, err = b.Store.Wait(ctx, now)
-			}
-			now.Workers = 1
-			return now, err
+	"34": func(b *broken) {
+		inner := b.count
+		b.count = func(ctx context.Context, q task.CountQuery) (task.Counts, error) {
+			q.Lines = 0
+			return inner(ctx, q)
 		}
 	},
+	"33": func(b *broken) { eachBeat(b, func(beat *task.Beat) { beat.Unresponsive = nil }) },
+	"35": losesMeta,
+	"36": keepsTheLog,
+	"37": forgetsRetention,
+	"38": func(b *broken) { eachClaim(b, func(req *task.ClaimRequest) { req.Interrupted = false }) },
+	"39": deafToStops,
 }
 
 func eachBeat(b *broken, alter func(beat *task.Beat)) {

@@ -79,7 +79,7 @@ var controlRules = []rule{
 		}
 		steer(task.VerbPause)
 		steer(task.VerbPause)
-		if counts, err := t.Store.Count(t.Context()); err != nil || !slices.Equal(counts.Paused, []string{"red"}) {
+		if counts, err := t.Store.Count(t.Context(), task.CountQuery{}); err != nil || !slices.Equal(counts.Paused, []string{"red"}) {
 			t.Errorf("paused queues %v, %v", counts.Paused, err)
 		}
 		if got := ids(t.claim("w", 10)); !slices.Equal(got, []string{blue}) {

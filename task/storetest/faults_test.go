@@ -159,7 +159,7 @@ func TestFaults_AFaultHappensToTheCallThatItIsPlannedFor(t *testing.T) {
 			s := &FaultyStore{Store: inner, Plan: func(m string) Fault { asked = append(asked, m); return next }}
 			do := func() error {
 				if method == "Count" {
-					_, err := s.Count(t.Context())
+					_, err := s.Count(t.Context(), task.CountQuery{})
 					return err
 				}
 				_, err := s.Add(t.Context(), []task.NewTask{{ID: "a", Kind: "k"}})

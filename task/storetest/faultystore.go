@@ -119,8 +119,8 @@ func (f *FaultyStore) Control(ctx context.Context, cmd task.Command) error {
 }
 
 // Count implements task.Store.
-func (f *FaultyStore) Count(ctx context.Context) (task.Counts, error) {
-	return call(ctx, f, "Count", func() (task.Counts, error) { return f.Store.Count(ctx) })
+func (f *FaultyStore) Count(ctx context.Context, q task.CountQuery) (task.Counts, error) {
+	return call(ctx, f, "Count", func() (task.Counts, error) { return f.Store.Count(ctx, q) })
 }
 
 // Prune implements task.Store.

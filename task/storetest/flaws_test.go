@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -17,6 +18,93 @@ import (
 
 // flaws have for each case, by what it says, a store that it has to catch.
 var flaws = map[string]func(b *broken){
+	"what has ended is kept as long as its run's kind says for its status, whatever Age is": func(b *broken) {
+		inner := b.prune
+		b.prune = func(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
+			req.KeepOthers = false
+			return inner(ctx, req)
+		}
+	},
+	"the retention goes with the run, to whoever records its end, and a later run has its own": func(b *broken) {
+		inner := b.claim
+		first := make(map[string]task.Retention)
+		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+			waiting, err := b.Store.Find(ctx, task.Query{})
+			if err != nil {
+				return nil, err
+			}
+			for _, w := range waiting { // its first run's
+				if w.Status.Claimable() && len(req.Kinds) > 0 {
+					if keep, ok := first[w.ID]; ok {
+						req.Kinds[0].Retention = keep
+					}
+				}
+			}
+			got, err := inner(ctx, req)
+			for _, g := range got {
+				first[g.ID] = req.Kinds[0].Retention
+			}
+			return got, err
+		}
+	},
+	"Delete removes all of an ended task, and its id makes a new one": func(b *broken) {
+		inner := b.control
+		b.control = func(ctx context.Context, cmd task.Command) error {
+			err := inner(ctx, cmd)
+			if cmd.Verb == task.VerbDelete && errors.Is(err, task.ErrNotEnded) { // what waits goes too
+				if err := inner(ctx, task.Command{Verb: task.VerbCancel, Task: cmd.Task}); err != nil {
+					return err
+				}
+				return inner(ctx, cmd)
+			}
+			return err
+		}
+	},
+	"a delete that meets a retry, a pruning and another delete leaves all of the task or nothing": func(b *broken) {
+		inner := b.control
+		b.control = func(ctx context.Context, cmd task.Command) error {
+			err := inner(ctx, cmd)
+			if cmd.Verb == task.VerbDelete && errors.Is(err, task.ErrNotFound) {
+				return nil // it is gone, after all
+			}
+			return err
+		}
+	},
+	"a task that is added again with another Meta keeps its own": func(b *broken) {
+		add, find := b.add, b.find
+		newest := make(map[string]map[string]string)
+		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
+			for _, n := range tasks {
+				newest[n.ID] = n.Meta
+			}
+			return add(ctx, tasks)
+		}
+		b.find = func(ctx context.Context, q task.Query) ([]task.Task, error) {
+			found, err := find(ctx, q)
+			for i := range found {
+				found[i].Meta = newest[found[i].ID]
+			}
+			return found, err
+		}
+	},
+	"a query's Meta admits the tasks that have each of its pairs, whatever else is asked for": func(b *broken) {
+		inner := b.find
+		b.find = func(ctx context.Context, q task.Query) ([]task.Task, error) {
+			if len(q.Meta) < 2 {
+				return inner(ctx, q)
+			}
+			var all []task.Task
+			for key, value := range q.Meta { // one of them will do
+				q.Meta = map[string]string{key: value}
+				found, err := inner(ctx, q)
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, found...)
+			}
+			return all, nil
+		}
+	},
 	"one task in each of many queues: claims of a few take them in their order, and none is empty before the last": func(b *broken) {
 		inner, queue := b.claim, 0
 		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) { // from one queue after the other
@@ -152,8 +240,8 @@ var flaws = map[string]func(b *broken){
 			}
 			return errs
 		}
-		b.count = func(ctx context.Context) (task.Counts, error) {
-			counts, err := count(ctx)
+		b.count = func(ctx context.Context, q task.CountQuery) (task.Counts, error) {
+			counts, err := count(ctx, q)
 			for i := range counts.Tasks {
 				if counts.Tasks[i].Status == task.StatusSucceeded {
 					counts.Tasks[i].N = ends
@@ -274,12 +362,14 @@ func TestSuite_ACaseCatchesTheStoreThatItIsFor(t *testing.T) {
 	for _, r := range slices.Concat(groups...) {
 		cases[r.says] = r
 	}
-	for _, r := range slices.Concat(orderRules, batchRules, meetRules) {
-		if flaws[r.says] == nil {
+	for _, r := range slices.Concat(metaRules[1:], deleteRules, retentionRules, suspectRules, orderRules, batchRules, meetRules) {
+		if flaws[r.says] == nil && suspectFlaws[r.says] == nil {
 			t.Errorf("rule %s (%s) has no store that it catches", r.numbers, r.says)
 		}
 	}
-	for says, breach := range flaws {
+	all := maps.Clone(flaws)
+	maps.Copy(all, suspectFlaws)
+	for says, breach := range all {
 		t.Run(says, func(t *testing.T) {
 			r, ok := cases[says]
 			if !ok {
@@ -308,10 +398,12 @@ func TestSuite_CasesHoldInABubble(t *testing.T) {
 	}
 }
 
-func eachClaim(b *broken, alter func(req *task.ClaimRequest)) {
-	inner := b.claim
-	b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
-		alter(&req)
-		return inner(ctx, req)
+func TestSuite_AStoreThatForgetsPausedKindsIsCaught(t *testing.T) {
+	for _, r := range workerRules {
+		b := whole()
+		eachBeat(b, func(beat *task.Beat) { beat.Paused = nil })
+		if caught := try(t, r, b, false); caught != (r.numbers == "33") {
+			t.Errorf("rule %s (%s) complains: %v", r.numbers, r.says, caught)
+		}
 	}
 }

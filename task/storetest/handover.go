@@ -33,7 +33,7 @@ func of(kind, queue string, priority int) func(*task.NewTask) {
 }
 
 var handoverRules = []rule{
-	{"34", "a claim of interrupted tasks only gives no other, whatever waits before them", func(t *T) {
+	{"38", "a claim of interrupted tasks only gives no other, whatever waits before them", func(t *T) {
 		t.join("w")
 		t.suspect(1, 0)
 		low := t.interrupted("w", of("k", "low", -3))
@@ -80,7 +80,7 @@ var handoverRules = []rule{
 			}
 		}
 	}},
-	{"34", "what is interrupted is found by the next claim of interrupted tasks, also after one that found none", func(t *T) {
+	{"38", "what is interrupted is found by the next claim of interrupted tasks, also after one that found none", func(t *T) {
 		t.join("w")
 		t.join("old")
 		var held []task.Task
@@ -103,7 +103,7 @@ var handoverRules = []rule{
 		}
 		t.count("q0 k queued", 2, "q0 k running", 1, "q1 k queued", 1, "q1 k running", 2)
 	}},
-	{"35", "Wait hears of a stop that is announced", func(t *T) {
+	{"39", "Wait hears of a stop that is announced", func(t *T) {
 		t.join("w")
 		before, err := t.Store.Wait(t.Context(), task.Generations{})
 		if err != nil {

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"time"
 
@@ -147,6 +148,56 @@ var keepRules = []rule{
 		t.mustAsk(task.VerbRetry, got[2].ID)
 		t.count("a other queued", 1, "default k queued", 3, "default k interrupted", 1, "default k succeeded", 1, "default k cancelled", 1)
 	}},
+	{"34", "a bounded count has the largest lines and the sums of the others", boundedCount},
+}
+
+func boundedCount(t *T) {
+	t.join("w")
+	for i := range 5 {
+		for range 2*i + 1 {
+			t.add(func(n *task.NewTask) { n.Queue = fmt.Sprintf("q%d", i) })
+		}
+	}
+	t.add(func(n *task.NewTask) { n.Kind, n.Delay = "other", time.Hour })
+	t.mustApply(change(t.claim("w", 1)[0], task.StatusSucceeded))
+	lines := func(q task.CountQuery) (text []string, digest uint64) {
+		t.Helper()
+		counts, err := t.Store.Count(t.Context(), q)
+		if err != nil {
+			t.Fatalf("Count: %v", err)
+		}
+		for _, c := range counts.Tasks {
+			text = append(text, fmt.Sprint(c.Queue, c.Kind, c.Status, c.N))
+		}
+		return text, counts.Digest
+	}
+	// Of 25 tasks of the kind k the one of q0 has succeeded.
+	for _, c := range []struct {
+		q    task.CountQuery
+		want []string
+	}{
+		{task.CountQuery{Lines: 2}, []string{"(other)(other)queued9", "(other)(other)succeeded1", "q3kqueued7", "q4kqueued9"}},
+		{task.CountQuery{Kinds: []string{"other"}}, []string{"(other)(other)queued24", "(other)(other)succeeded1", "defaultotherqueued1"}},
+		{task.CountQuery{Lines: 1, Kinds: []string{"k"}}, []string{"(other)(other)queued16", "(other)(other)succeeded1", "q4kqueued9"}},
+		{task.CountQuery{Kinds: []string{}}, []string{"(other)(other)queued25", "(other)(other)succeeded1"}},
+	} {
+		if got, _ := lines(c.q); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: %v, want %v", c.q, got, c.want)
+		}
+	}
+	none := task.CountQuery{Kinds: []string{}}
+	_, before := lines(none)
+	if _, again := lines(none); again != before {
+		t.Errorf("the digest is %d and then %d, and nothing has changed", before, again)
+	}
+	// One more of one line, and one less of another: the sums are the same.
+	id := t.add(func(n *task.NewTask) { n.Queue = "new" })
+	_, more := lines(none)
+	t.mustAsk(task.VerbCancel, id)
+	t.add(func(n *task.NewTask) { n.Queue = "newer" })
+	if _, after := lines(none); before == more || more == after || before == after {
+		t.Errorf("digests of three counts are %d, %d and %d", before, more, after)
+	}
 }
 
 // prune removes what ended so long ago, in steps, and says how much it was.
@@ -171,7 +222,7 @@ func (t *T) tick() { time.Sleep(2 * time.Millisecond) }
 // count compares the store's counts with pairs of "queue kind status" and a number.
 func (t *T) count(want ...any) {
 	t.Helper()
-	counts, err := t.Store.Count(t.Context())
+	counts, err := t.Store.Count(t.Context(), task.CountQuery{})
 	if err != nil {
 		t.Fatalf("Count: %v", err)
 	}

@@ -222,7 +222,7 @@ func (m *meeting) check(nth int) {
 	if got := m.get(m.run.ID); string(got.Checkpoint) != m.saved {
 		m.Errorf("the checkpoint is %q; the last one that was accepted is %q", got.Checkpoint, m.saved)
 	}
-	counts, err := m.Store.Count(m.Context())
+	counts, err := m.Store.Count(m.Context(), task.CountQuery{})
 	total := 0
 	for _, c := range counts.Tasks {
 		if total += c.N; !c.Status.Ended() {

@@ -140,7 +140,7 @@ func (n *neighbour) steer() {
 		return err
 	})
 	n.within("Find", func(ctx context.Context) error { _, err := n.Store.Find(ctx, task.Query{}); return err })
-	n.within("Count", func(ctx context.Context) error { _, err := n.Store.Count(ctx); return err })
+	n.within("Count", func(ctx context.Context) error { _, err := n.Store.Count(ctx, task.CountQuery{}); return err })
 	n.within("Workers", func(ctx context.Context) error { _, err := n.Store.Workers(ctx); return err })
 	n.within("History", func(ctx context.Context) error { _, err := n.Store.History(ctx, n.failed); return err })
 }

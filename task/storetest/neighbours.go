@@ -27,6 +27,39 @@ var neighbourRules = []txRule{
 			t.Errorf("the task that was finished is %s", got.Status)
 		}
 	}},
+	{"while a transaction is open that saves a checkpoint, no other task is held up", "a handler may keep its transaction open for minutes", func(t *txT) {
+		n := t.settle()
+		tx := t.begin()
+		if err := t.store.SaveTx(t.Context(), tx.Tx, saved(n.mine, "mine")); err != nil {
+			t.Fatalf("SaveTx: %v", err)
+		}
+		n.goOn()
+		n.takeAll()
+		t.commit(tx)
+		if got := t.get(n.mine.ID); got.Status != task.StatusRunning || string(got.Checkpoint) != "mine" {
+			t.Errorf("the task is %s with the checkpoint %q", got.Status, got.Checkpoint)
+		}
+	}},
+	{"a run whose checkpoint is in an open transaction is neither saved nor ended before that has ended", "the next run would begin at the old checkpoint, and do again what is then committed", func(t *txT) {
+		run := t.run("w")
+		tx := t.begin()
+		if err := t.store.SaveTx(t.Context(), tx.Tx, saved(run, "new")); err != nil {
+			t.Fatalf("SaveTx: %v", err)
+		}
+		for _, c := range []task.Change{change(run, task.StatusRunning), saved(run, "other"), change(run, task.StatusInterrupted), taken([]task.Task{run})[0]} {
+			t.within("a change of the run", func(ctx context.Context) error {
+				if err := t.Store.Apply(ctx, []task.Change{c})[0]; !errors.Is(err, task.ErrHeldUp) {
+					return fmt.Errorf("a change to %s was answered %w, want ErrHeldUp", c.Status, err)
+				}
+				return nil
+			})
+		}
+		t.commit(tx)
+		t.mustApply(change(run, task.StatusInterrupted))
+		if again := t.claim("w", 1); len(again) != 1 || string(again[0].Checkpoint) != "new" {
+			t.Errorf("claimed %+v", again)
+		}
+	}},
 	{"while a transaction is open that adds tasks, no other task is held up", "a web request may keep its transaction open for minutes", func(t *txT) {
 		n := t.settle()
 		tx := t.begin()
@@ -183,7 +216,7 @@ var neighbourRules = []txRule{
 		tx := t.begin()
 		t.addAllIn(tx, news, want)
 		t.commit(tx)
-		counts, err := t.Store.Count(t.Context())
+		counts, err := t.Store.Count(t.Context(), task.CountQuery{})
 		total := 0
 		for _, c := range counts.Tasks {
 			total += c.N

@@ -19,7 +19,7 @@ func random(n int) string {
 // timed makes an id of version 7 with the present time.
 func (t *T) timed() string {
 	t.Helper()
-	n, err := task.Prepare("k", nil, nil)
+	n, err := task.Prepare("k", []byte("{}"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

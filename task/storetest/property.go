@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -36,6 +37,7 @@ func Property(t *testing.T, store task.Store, attempts int) {
 			"cancel":    func(rt *rapid.T) { m.command(rt, task.VerbCancel) },
 			"retry":     func(rt *rapid.T) { m.command(rt, task.VerbRetry) },
 			"interrupt": func(rt *rapid.T) { m.command(rt, task.VerbInterrupt) },
+			"delete":    m.remove,
 			"":          m.check,
 		})
 		m.close(rt)
@@ -149,7 +151,7 @@ func (m *model) claim(rt *rapid.T) {
 func (m *model) pick(rt *rapid.T, ok func(*modelTask) bool) string {
 	var some []string
 	for _, id := range m.order {
-		if ok(m.tasks[id]) {
+		if mt := m.tasks[id]; mt != nil && ok(mt) {
 			some = append(some, id)
 		}
 	}
@@ -271,6 +273,23 @@ func (m *model) command(rt *rapid.T, verb task.Verb) {
 	}
 }
 
+func (m *model) remove(rt *rapid.T) {
+	id := m.pick(rt, func(*modelTask) bool { return true })
+	ended := m.tasks[id].status.Ended()
+	for _, want := range []error{nil, task.ErrNotFound} {
+		if !ended {
+			want = task.ErrNotEnded
+		}
+		if err := m.store.Control(m.t.Context(), task.Command{Verb: task.VerbDelete, Task: id}); !errors.Is(err, want) {
+			rt.Fatalf("delete: %v, want %v", err, want)
+		}
+	}
+	if ended {
+		delete(m.tasks, id)
+		m.ended = slices.DeleteFunc(m.ended, func(c task.Change) bool { return c.Task == id })
+	}
+}
+
 func (m *model) move(rt *rapid.T, id string, next task.Status) {
 	mt := m.tasks[id]
 	if !mt.status.CanBecome(next) {
@@ -296,7 +315,7 @@ func (m *model) check(rt *rapid.T) {
 			rt.Fatalf("found %+v, want %+v", g, mt)
 		}
 	}
-	counts, err := m.store.Count(m.t.Context())
+	counts, err := m.store.Count(m.t.Context(), task.CountQuery{})
 	if err != nil {
 		rt.Fatalf("Count: %v", err)
 	}

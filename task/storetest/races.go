@@ -236,7 +236,7 @@ func (t *T) everyMethod(ctx context.Context) map[string]error {
 	_, errs["History"] = s.History(ctx, t.id())
 	_, errs["Log"] = s.Log(ctx, t.id())
 	errs["Control"] = s.Control(ctx, task.Command{Verb: task.VerbPause, Queue: "q"})
-	_, errs["Count"] = s.Count(ctx)
+	_, errs["Count"] = s.Count(ctx, task.CountQuery{})
 	_, errs["Prune"] = s.Prune(ctx, task.PruneRequest{Max: 1})
 	return errs
 }

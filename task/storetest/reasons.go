@@ -36,6 +36,10 @@ var reasons = map[string]string{
 	"31":      "a claim whose answer was lost would hold its tasks until the worker's process ends",
 	"32":      "who guesses another's id would have its own payload run in the other's place, and the other be told that all is well",
 	"33":      "operators look there for who works, and for handlers that do not return",
-	"34":      "what is handed over in a rollout would wait behind the backlog, as long as that takes",
-	"35":      "a neighbour that hears of a stop too late has given its free slots away",
+	"34":      "who submits chooses the names of kinds and queues: a server must count a hundred thousand of them and answer",
+	"35":      "who follows a request from trace to trace, or looks for all tasks of a tenant, must find what was put there and nothing else",
+	"36":      "who asks for its data to be deleted must not find it in a log a week later, and nobody may lose work by it",
+	"37":      "failed tasks are looked at a month later, and which worker happens to prune must not decide whether they are there",
+	"38":      "what is handed over in a rollout would wait behind the backlog, as long as that takes",
+	"39":      "a neighbour that hears of a stop too late has given its free slots away",
 }

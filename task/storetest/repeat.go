@@ -92,6 +92,10 @@ func (s *repeating) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.
 func (s *repeating) Control(ctx context.Context, cmd task.Command) error {
 	s.tb.Helper()
 	first := s.Store.Control(ctx, cmd)
+	if cmd.Verb == task.VerbDelete && first == nil {
+		s.same("Control delete", task.ErrNotFound, s.Store.Control(ctx, cmd))
+		return nil
+	}
 	s.same("Control "+string(cmd.Verb), first, s.Store.Control(ctx, cmd))
 	return first
 }

@@ -149,7 +149,7 @@ var suspectRules = []rule{
 // counts checks how many suspects Count says to wait and to run.
 func (t *T) counts(waiting, running int) {
 	t.Helper()
-	got, err := t.Store.Count(t.Context())
+	got, err := t.Store.Count(t.Context(), task.CountQuery{})
 	if err != nil || got.SuspectsWaiting != waiting || got.SuspectsRunning != running {
 		t.Errorf("%d suspects wait and %d run, %v; want %d and %d", got.SuspectsWaiting, got.SuspectsRunning, err, waiting, running)
 	}

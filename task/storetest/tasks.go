@@ -84,7 +84,7 @@ var addRules = []rule{
 		if log, err := t.Store.Log(t.Context(), key); err != nil || string(log) != "line\n" {
 			t.Errorf("log %q, %v", log, err)
 		}
-		if counts, err := t.Store.Count(t.Context()); err != nil || !slices.Equal(counts.Paused, []string{"q"}) {
+		if counts, err := t.Store.Count(t.Context(), task.CountQuery{}); err != nil || !slices.Equal(counts.Paused, []string{"q"}) {
 			t.Errorf("paused %v, %v", counts.Paused, err)
 		}
 		if got := t.keyed("k", "key"); !got.Existed || got.ID != key {

@@ -56,8 +56,9 @@ var txRules = []txRule{
 	{"what is added exists when the transaction commits, and not before", "a task must not run before the rows that it is about are there", func(t *txT) {
 		t.join("w")
 		tx := t.begin()
-		id := t.addIn(tx)
-		if t.exists(id) {
+		odd := map[string]string{"tenant": `{"a\\b", c}`, "none": ""}
+		plain, id := t.addIn(tx), t.addIn(tx, func(n *task.NewTask) { n.Meta = odd })
+		if t.exists(id) || t.exists(plain) {
 			t.Error("it is there before the commit")
 		}
 		if got := t.claim("w", 10); len(got) != 0 {
@@ -65,9 +66,12 @@ var txRules = []txRule{
 		}
 		t.commit(tx)
 		t.store.Wake()
-		if got := t.claim("w", 10); len(got) != 1 || got[0].ID != id {
-			t.Errorf("claimed %v after the commit, want %s", ids(got), id)
+		got := t.claim("w", 10)
+		if !slices.Equal(ids(got), []string{plain, id}) {
+			t.Fatalf("claimed %v after the commit, want %s and %s", ids(got), plain, id)
 		}
+		t.sameMeta("claimed after the commit", got[0], nil)
+		t.sameMeta("claimed after the commit", got[1], odd)
 	}},
 	{"what is added in a transaction that is rolled back never existed", "a task about rows that are not there cannot be done", func(t *txT) {
 		t.join("w")
@@ -144,6 +148,74 @@ var txRules = []txRule{
 		}
 		t.mustApply(change(run, task.StatusInterrupted)) // it is still held
 	}},
+	{"a checkpoint that is saved in a transaction is recorded when it commits", "the rows that a handler wrote and how far it is are one step", func(t *txT) {
+		run := t.run("w")
+		t.mustApply(saved(run, "old"))
+		tx := t.begin()
+		save := saved(run, "new")
+		save.Progress, save.Counters.Interruptions = &task.Progress{Fraction: 0.5, Message: "half"}, 2
+		if err := t.store.SaveTx(t.Context(), tx.Tx, save); err != nil {
+			t.Fatalf("SaveTx: %v", err)
+		}
+		if got := t.get(run.ID); string(got.Checkpoint) != "old" {
+			t.Errorf("the checkpoint is %q before the commit", got.Checkpoint)
+		}
+		t.commit(tx)
+		got := t.get(run.ID)
+		if got.Status != task.StatusRunning || string(got.Checkpoint) != "new" || got.Progress != *save.Progress || got.Interruptions != 2 {
+			t.Errorf("it is %s with the checkpoint %q, %+v, %+v", got.Status, got.Checkpoint, got.Progress, got.Counters)
+		}
+		t.mustApply(saved(run, "newer")) // the run goes on
+	}},
+	{"a checkpoint that is saved in a transaction that is rolled back is not recorded", "the next run would leave out work whose rows are not there", func(t *txT) {
+		run := t.run("w")
+		t.mustApply(saved(run, "old"))
+		tx := t.begin()
+		if err := t.store.SaveTx(t.Context(), tx.Tx, saved(run, "new")); err != nil {
+			t.Fatalf("SaveTx: %v", err)
+		}
+		t.rollback(tx)
+		if got := t.get(run.ID); got.Status != task.StatusRunning || string(got.Checkpoint) != "old" {
+			t.Errorf("it is %s with the checkpoint %q", got.Status, got.Checkpoint)
+		}
+		t.mustApply(change(run, task.StatusInterrupted)) // it is still held
+	}},
+	{"a transaction saves several checkpoints and ends the run", "a handler may put all its work into one transaction", func(t *txT) {
+		run := t.run("w")
+		tx := t.begin()
+		for _, checkpoint := range []string{"first", "second"} {
+			if err := t.store.SaveTx(t.Context(), tx.Tx, saved(run, checkpoint)); err != nil {
+				t.Fatalf("SaveTx: %v", err)
+			}
+		}
+		if err := t.store.FinishTx(t.Context(), tx.Tx, change(run, task.StatusSucceeded)); err != nil {
+			t.Fatalf("FinishTx: %v", err)
+		}
+		t.commit(tx)
+		if got := t.get(run.ID); got.Status != task.StatusSucceeded {
+			t.Errorf("it is %s", got.Status)
+		}
+	}},
+	{"a transaction that saves a checkpoint of a run that is no longer held cannot be committed", "a stale worker's rows would be there, and its successor's too", func(t *txT) {
+		stale := t.run("w")
+		t.mustApply(change(stale, task.StatusInterrupted))
+		again := t.claim("w", 1)
+		if len(again) != 1 {
+			t.Fatalf("claimed %v", ids(again))
+		}
+		t.mustApply(saved(again[0], "its successor's"))
+		tx := t.begin()
+		beside := t.addIn(tx)
+		if err := t.store.SaveTx(t.Context(), tx.Tx, saved(stale, "stale")); !errors.Is(err, task.ErrLeaseLost) {
+			t.Errorf("SaveTx: %v, want ErrLeaseLost", err)
+		}
+		if err := tx.Commit(); err == nil {
+			t.Error("the transaction was committed")
+		}
+		if got := t.get(stale.ID); string(got.Checkpoint) != "its successor's" || t.exists(beside) {
+			t.Errorf("the checkpoint is %q; what else the transaction did is there: %t", got.Checkpoint, t.exists(beside))
+		}
+	}},
 	{"a transaction of a run that is no longer held cannot be committed", "a stale worker's rows would be there, and its successor's too", func(t *txT) {
 		stale := t.run("w")
 		t.mustApply(change(stale, task.StatusInterrupted))
@@ -165,6 +237,13 @@ var txRules = []txRule{
 			t.Errorf("the task is %s in run %d", got.Status, got.Run)
 		}
 	}},
+}
+
+// saved is a change that records a checkpoint.
+func saved(run task.Task, checkpoint string) task.Change {
+	c := change(run, task.StatusRunning)
+	c.Checkpoint = []byte(checkpoint)
+	return c
 }
 
 // addIn adds a task as a part of a transaction and returns its id.

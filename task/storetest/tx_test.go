@@ -26,8 +26,8 @@ type buffered struct {
 type buffer struct {
 	s        *buffered
 	tasks    []task.NewTask
-	ends     []task.Change
-	found    []string // tasks that have a key or an id that it wanted
+	changes  []task.Change // saves and ends
+	found    []string      // tasks that have a key or an id that it wanted
 	poisoned bool
 }
 
@@ -158,6 +158,14 @@ func (s *buffered) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) 
 }
 
 func (s *buffered) FinishTx(ctx context.Context, tx task.Tx, c task.Change) error {
+	return s.changeTx(ctx, tx, c, s.flaw == "finishes at once", s.flaw != "commits what is stale")
+}
+
+func (s *buffered) SaveTx(ctx context.Context, tx task.Tx, c task.Change) error {
+	return s.changeTx(ctx, tx, c, s.flaw == "saves at once", s.flaw != "commits a stale checkpoint")
+}
+
+func (s *buffered) changeTx(ctx context.Context, tx task.Tx, c task.Change, atOnce, poisons bool) error {
 	b, ok := tx.(*buffer)
 	if !ok {
 		return task.ErrInvalid
@@ -169,27 +177,29 @@ func (s *buffered) FinishTx(ctx context.Context, tx task.Tx, c task.Change) erro
 		return err
 	}
 	if len(found) != 1 || found[0].Status != task.StatusRunning || found[0].Run != c.Run || found[0].Worker != c.Worker {
-		b.poisoned = s.flaw != "commits what is stale"
+		b.poisoned = poisons
 		return task.ErrLeaseLost
 	}
-	if s.flaw == "finishes at once" {
+	if atOnce {
 		return s.Store.Apply(ctx, []task.Change{c})[0]
 	}
-	b.ends = append(b.ends, c)
+	if s.flaw != "keeps the first change alone" || len(b.changes) == 0 {
+		b.changes = append(b.changes, c)
+	}
 	return nil
 }
 
-// locked reports whether a change is of a run that an open transaction finishes; s.mu is held.
+// locked reports whether a change is of a run that an open transaction changes; s.mu is held.
 func (s *buffered) locked(c task.Change) bool {
 	for b := range s.open {
-		if slices.ContainsFunc(b.ends, func(end task.Change) bool { return end.Fence == c.Fence }) {
+		if slices.ContainsFunc(b.changes, func(other task.Change) bool { return other.Fence == c.Fence }) {
 			return true
 		}
 	}
 	return false
 }
 
-// wait waits for the transaction that finishes a run, for a short time.
+// wait waits for the transaction that changes a run, for a short time.
 func (s *buffered) wait(c task.Change) error {
 	for range 100 {
 		s.mu.Lock()
@@ -200,7 +210,7 @@ func (s *buffered) wait(c task.Change) error {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	return errors.New("its end is in an open transaction")
+	return task.ErrHeldUp
 }
 
 // Apply is held up by the open transactions of a store with that flaw.
@@ -208,7 +218,7 @@ func (s *buffered) Apply(ctx context.Context, changes []task.Change) []error {
 	s.mu.Lock()
 	held := false
 	for b := range s.open {
-		held = held || s.flaw == "holds up an end by another end" && len(b.ends) > 0 ||
+		held = held || s.flaw == "holds up an end by another change" && len(b.changes) > 0 ||
 			s.flaw == "holds up an end by a new task" && len(b.tasks) > 0 ||
 			s.flaw == "holds up what it found" && slices.Contains(b.found, changes[0].Task) ||
 			s.flaw == "holds up a whole call" && slices.ContainsFunc(changes, s.locked)
@@ -253,9 +263,12 @@ func (b *buffer) commit() error {
 		return errors.New("it cannot be committed")
 	}
 	ctx := context.Background()
-	for i := range b.ends {
-		if b.s.flaw == "forgets the result" {
-			b.ends[i].Result = nil
+	for i := range b.changes {
+		switch b.s.flaw {
+		case "forgets the result":
+			b.changes[i].Result = nil
+		case "forgets the checkpoint":
+			b.changes[i].Checkpoint = nil
 		}
 	}
 	if b.s.flaw == "adds nothing" {
@@ -266,7 +279,7 @@ func (b *buffer) commit() error {
 		_, err := b.s.Store.Add(ctx, b.tasks)
 		errs = append(errs, err)
 	}
-	errs = append(errs, b.s.Store.Apply(ctx, b.ends)...)
+	errs = append(errs, b.s.Store.Apply(ctx, b.changes)...)
 	if b.s.flaw == "commits whatever has become of the run" {
 		return nil
 	}
@@ -313,6 +326,7 @@ func TestSuite_AStoreWithABrokenTransactionIsCaught(t *testing.T) {
 	caught := make(map[string]bool)
 	for _, flaw := range []string{
 		"adds at once", "adds nothing", "knows no repetition", "knows no conflict", "finishes at once", "forgets the result", "rolls nothing back", "commits what is stale",
+		"saves at once", "forgets the checkpoint", "keeps the first change alone", "commits a stale checkpoint",
 	} {
 		found := false
 		for _, r := range txRules {
@@ -325,7 +339,7 @@ func TestSuite_AStoreWithABrokenTransactionIsCaught(t *testing.T) {
 		}
 	}
 	for i, flaw := range []string{ // one for each of the cases, in their order
-		"holds up an end by another end", "holds up an end by a new task", "holds up what it found",
+		"holds up an end by another change", "holds up an end by another change", "commits whatever has become of the run", "holds up an end by a new task", "holds up what it found",
 		"does not see what others are about to add", "is spoiled by a key that is busy", "does not see what others are about to add",
 		"takes a hundred", "commits whatever has become of the run",
 		"holds up a whole call",

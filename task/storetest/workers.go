@@ -28,13 +28,17 @@ var workerRules = []rule{
 		b := task.Beat{Worker: "w", Name: "n", Host: "h", PID: 7, Kinds: []string{"k", "l"}, Queues: []string{"q"}, Slots: 12, Lease: lease, Seq: 1,
 			State: task.WorkerRunning}
 		for _, unresponsive := range [][]string{nil, {id}, nil, {id, id}} {
-			b.Unresponsive = unresponsive
+			b.Unresponsive, b.Paused = unresponsive, nil
+			for _, what := range unresponsive {
+				b.Paused = append(b.Paused, task.PausedKind{Kind: "k", Reason: "r", Error: "Größe \"zu\" groß: " + what})
+			}
 			if _, err := t.Store.Heartbeat(t.Context(), b); err != nil {
 				t.Fatal(err)
 			}
 			w, _ := t.worker(b.Worker)
 			if w.Name != "n" || w.Host != "h" || w.PID != 7 || !slices.Equal(w.Kinds, b.Kinds) || !slices.Equal(w.Queues, []string{"q"}) || w.Slots != 12 ||
-				w.Lease != lease || w.Seq != b.Seq || w.State != task.WorkerRunning || !slices.Equal(w.Unresponsive, unresponsive) {
+				w.Lease != lease || w.Seq != b.Seq || w.State != task.WorkerRunning || !slices.Equal(w.Unresponsive, unresponsive) ||
+				!slices.Equal(w.Paused, b.Paused) {
 				t.Errorf("after beat %+v: %+v", b, w)
 			}
 			b.Seq, b.Queues, b.Slots = b.Seq+1, nil, 0 // what the first beat said is kept

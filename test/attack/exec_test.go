@@ -22,6 +22,8 @@ const (
 	hostileGrace   = 6 * time.Second
 	slotFree       = time.Second // from the end of a run, or of what a shim may take, to the next one
 	runEnds        = hostileTimeout + hostileKill + time.Second
+	// leftAlone is for how long a worker leaves a task to others that was interrupted on request.
+	leftAlone = 5 * time.Second
 )
 
 // secret is in the server's environment and not in that of any program.

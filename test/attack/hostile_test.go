@@ -42,7 +42,7 @@ func TestHostile_NoMixtureOfTricksTakesASlotOrOutlivesItsRunOrHoldsUpTheStop(t *
 			}
 		}
 		next := s.submit("harmless", "{}", "")
-		by := within(2 * (runEnds + slotFree)) // an interrupted one runs once more
+		by := within(leftAlone + 2*(runEnds+slotFree)) // an interrupted one runs once more
 		if !poll(by, func() bool { return s.status(next) == "succeeded" }) {
 			t.Fatalf("round %d: no slot is free", n)
 		}

@@ -18,7 +18,7 @@ const clockForward = "clock-forward"
 func clockKinds() []kind {
 	needs := func(r *run) error {
 		if !r.opt.clock {
-			return errors.New("the driver has no clock that can be stepped: build it with the overlay that -overlay writes, and say -clock")
+			return errors.New("the driver has no clock that can be stepped: build it with the go command that -toolchain makes, and say -clock")
 		}
 		return nil
 	}

@@ -95,10 +95,12 @@ func (l *load) control(rng *rand.Rand) (c history.Call, ok bool) {
 		c.Op = history.Interrupt
 	case n < 12:
 		c.Op = history.Retry
-	case n < 14:
+	case n < 16:
+		c.Op = history.Delete
+	case n < 18:
 		c.Op, c.Queue = history.Pause, fmt.Sprintf("shared-%d", rng.IntN(4))
 		return c, true
-	case n < 22:
+	case n < 26:
 		if some := l.pausedQueues(); len(some) > 0 {
 			c.Op, c.Queue = history.Resume, some[rng.IntN(len(some))]
 			return c, true
@@ -187,6 +189,10 @@ func (l *load) learn(c history.Call, a history.Answer) {
 		}
 	case history.Pause:
 		l.hasPaused(c)
+	case history.Delete:
+		if a.Outcome == history.Done {
+			l.run.progress.deleted(c.Seq)
+		}
 	case history.Retry, history.Interrupt:
 	}
 }

@@ -48,7 +48,7 @@ type options struct {
 	shrink          time.Duration
 	breaks          string
 	clock           bool
-	overlay         string
+	toolchain       string
 }
 
 // command is the whole program: the supervisor, or inside of it a run.
@@ -61,8 +61,8 @@ func command(args []string, out, complaints io.Writer) int {
 		fmt.Fprintln(complaints, "chaos:", err)
 		return codeUsage
 	}
-	if opt.overlay != "" {
-		return writeOverlay(opt.overlay, out, complaints)
+	if opt.toolchain != "" {
+		return writeToolchain(opt.toolchain, out, complaints)
 	}
 	var code int
 	if inside := os.Getenv(insideVariable); inside != "" {
@@ -77,12 +77,12 @@ func command(args []string, out, complaints io.Writer) int {
 	return code
 }
 
-// writeOverlay prints what the flag -overlay of go build is to name.
-func writeOverlay(dir string, out, complaints io.Writer) int {
+// writeToolchain makes a go command whose programs have a clock that can be stepped, and prints its path.
+func writeToolchain(dir string, out, complaints io.Writer) int {
 	err := os.MkdirAll(dir, 0o755)
 	var path string
 	if err == nil {
-		path, err = clock.Overlay(context.Background(), dir)
+		path, err = clock.Toolchain(context.Background(), dir)
 	}
 	if err != nil {
 		fmt.Fprintln(complaints, "chaos:", err)
@@ -120,8 +120,8 @@ func parse(args []string, complaints io.Writer) (opt options, err error) {
 	f.IntVar(&opt.again, "again", 1, "how many times to run, with the same faults")
 	f.DurationVar(&opt.shrink, "shrink", 0, "for how long to look for a shorter schedule with which a rule is still broken")
 	f.StringVar(&opt.breaks, "break", "", "the rule that the driver is to break, to try the checker")
-	f.BoolVar(&opt.clock, "clock", false, "the driver was built with the overlay of -overlay, and its clock may be stepped")
-	f.StringVar(&opt.overlay, "overlay", "", "only write an overlay for go build into this directory, and print its name")
+	f.BoolVar(&opt.clock, "clock", false, "the driver was built by the go command of -toolchain, and its clock may be stepped")
+	f.StringVar(&opt.toolchain, "toolchain", "", "only make a go command in this directory whose programs have a clock that can be stepped, and print its path")
 	if err := f.Parse(args); err != nil {
 		return opt, err
 	}
@@ -138,7 +138,7 @@ func (o *options) check(rest []string) error {
 		return fmt.Errorf("%q: everything is said with flags", rest)
 	case o.store != sqlite && o.store != postgres:
 		return fmt.Errorf("no store is called %q: use -store %s or -store %s", o.store, sqlite, postgres)
-	case o.overlay != "":
+	case o.toolchain != "":
 		return nil
 	case o.driver == "":
 		return errors.New("no driver: build one (go build -o driver ./test/chaos/service) and name it with -driver")

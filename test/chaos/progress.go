@@ -19,12 +19,13 @@ type progress struct {
 	open     map[int]string // the ids of tasks that were accepted and are not known to have ended, by number
 	running  map[int]bool   // those that have begun
 	doomed   map[int]string // the ids of those that fail for good
+	over     map[int]string // the ids of some that are known to have ended, and were not deleted
 	last     time.Time      // of the last accepted effect
 	accepted int
 }
 
 func newProgress() *progress {
-	return &progress{open: make(map[int]string), running: make(map[int]bool), doomed: make(map[int]string), last: time.Now()}
+	return &progress{open: make(map[int]string), running: make(map[int]bool), doomed: make(map[int]string), over: make(map[int]string), last: time.Now()}
 }
 
 // effect takes an accepted effect.
@@ -33,8 +34,7 @@ func (p *progress) effect(e history.Effect) {
 	defer p.mu.Unlock()
 	p.last = time.Now()
 	if e.Step == history.Finished {
-		delete(p.running, e.Seq)
-		delete(p.open, e.Seq)
+		p.close(e.Seq)
 		return
 	}
 	p.running[e.Seq] = true
@@ -64,8 +64,23 @@ func (p *progress) enqueued(plans []history.Plan, a history.Answer) {
 func (p *progress) ended(seq int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.close(seq)
+}
+
+// close takes a task from those that are open; p.mu is held.
+func (p *progress) close(seq int) {
+	if id := p.open[seq]; id != "" && len(p.over) < 1000 {
+		p.over[seq] = id
+	}
 	delete(p.running, seq)
 	delete(p.open, seq)
+}
+
+// deleted notes that a task was removed.
+func (p *progress) deleted(seq int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.over, seq)
 }
 
 // forget takes all open tasks for gone, since the store may have lost any of them: those that it has
@@ -91,7 +106,7 @@ func (p *progress) quiet() time.Duration {
 	return time.Since(p.last)
 }
 
-// pick returns a task at random: one that runs, or has failed, or any that has not ended. Its id is
+// pick returns a task at random: one that runs, or has failed, or has ended, or any that has not. Its id is
 // empty when there is none.
 func (p *progress) pick(rng *rand.Rand, op history.Op) (seq int, id string) {
 	p.mu.Lock()
@@ -107,8 +122,11 @@ func (p *progress) pick(rng *rand.Rand, op history.Op) (seq int, id string) {
 		}
 	case history.Retry:
 		from = p.doomed
-		fallthrough
+	case history.Delete:
+		from = p.over
 	default:
+	}
+	if op != history.Interrupt {
 		for seq := range from {
 			some = append(some, seq)
 		}

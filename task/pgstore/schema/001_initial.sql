@@ -16,7 +16,7 @@ create table @.tasks (
 	batch           uuid,
 	schedule        text collate "C",
 	concurrency_key text collate "C",
-	meta            jsonb
+	meta            jsonb -- an object of texts; null: none
 );
 create index tasks_created on @.tasks (created);
 create index tasks_kind on @.tasks (kind, created);
@@ -36,7 +36,7 @@ create table @.ready (
 	queue            text collate "C" not null,
 	key              text collate "C",
 	concurrency_key  text collate "C",
-	payload          bytea, -- null: tasks has it
+	payload          bytea, -- null: tasks has it, and the meta if there is any
 	last_run         bigint,
 	runs             integer,
 	attempts         integer,
@@ -80,6 +80,9 @@ create table @.running (
 	max_attempts      integer not null,
 	max_crashes       integer not null,
 	max_interruptions integer not null,
+	keep_succeeded    bigint, -- microseconds from an end; -1: for ever; null: as others
+	keep_failed       bigint,
+	keep_cancelled    bigint,
 	runs              integer not null,
 	last_run          bigint,
 	attempts          integer,
@@ -103,6 +106,7 @@ create table @.ended (
 	created          timestamptz not null,
 	task             uuid not null,
 	ended            timestamptz not null default now(),
+	expires          timestamptz, -- when it is to be removed, or infinity; null: as others
 	started          timestamptz,
 	run              bigint,
 	worker           uuid,
@@ -126,6 +130,7 @@ create table @.ended (
 	check (status in ('succeeded', 'failed', 'cancelled'))
 );
 create index ended_at on @.ended (ended);
+create index ended_expires on @.ended (expires) where expires is not null;
 create index ended_unsuccessful on @.ended (status, created) where status <> 'succeeded';
 create index ended_unsuccessful_kind on @.ended (status, kind, created) where status <> 'succeeded';
 
@@ -198,6 +203,7 @@ create table @.workers (
 	seq      bigint not null,
 	state    text not null,
 	unresponsive text[] not null default '{}', -- the tasks of its unresponsive handlers
+	paused   jsonb not null default '[]', -- the kinds that it does not claim now, and why
 	since    timestamptz not null default now(),
 	session  text, -- the application_name of its process's session
 	role     oid, -- the role of that session
@@ -229,7 +235,7 @@ create table @.counts (
 -- open transaction; then it tries the tasks one by one to find those that are concerned, and records
 -- the others. It is a function because one has its own settings, whatever those of the caller's
 -- session are, and can undo an error without the caller's transaction.
-create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[], routes bigint[], priorities integer[], delays bigint[], payloads bytea[], inline integer)
+create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[], routes bigint[], priorities integer[], delays bigint[], payloads bytea[], metas text[], inline integer)
 	returns table (place integer, holder uuid, existed boolean, conflict boolean, busy boolean)
 	language plpgsql set lock_timeout = '100ms' set search_path = pg_catalog, pg_temp
 	set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
@@ -252,16 +258,16 @@ begin
 				order by a.kind, a.key, a.n
 				on conflict do nothing returning task
 			), added as (
-				insert into @.tasks (id, kind, queue, key, route, priority, run_at, payload)
-				select a.id, a.kind, a.queue, a.key, a.route, coalesce(a.priority, 0), case when a.delay > 0 then now() + a.delay * interval '1 microsecond' end, a.payload
+				insert into @.tasks (id, kind, queue, key, route, priority, run_at, payload, meta)
+				select a.id, a.kind, a.queue, a.key, a.route, coalesce(a.priority, 0), case when a.delay > 0 then now() + a.delay * interval '1 microsecond' end, a.payload, a.meta::jsonb
 				from (select unnest(ids) as id, unnest(kinds) as kind, unnest(queues) as queue, unnest(keys) as key, unnest(routes) as route,
-					unnest(priorities) as priority, unnest(delays) as delay, unnest(payloads) as payload, unnest(left_out) as left_out) a
+					unnest(priorities) as priority, unnest(delays) as delay, unnest(payloads) as payload, unnest(metas) as meta, unnest(left_out) as left_out) a
 				where (select count(*) from taken) >= 0 -- all keys are taken before the first task is recorded
 					and a.left_out is not true and (a.key is null or a.id in (select t.task from taken t))
-				returning tasks.id, tasks.kind, tasks.queue, tasks.key, tasks.route, tasks.priority, tasks.run_at, tasks.payload
+				returning tasks.id, tasks.kind, tasks.queue, tasks.key, tasks.route, tasks.priority, tasks.run_at, tasks.payload, tasks.meta is null as plain
 			), into_ready as (
 				insert into @.ready (id, kind, queue, key, route, sort_priority, payload)
-				select a.id, a.kind, a.queue, a.key, a.route, ~a.priority, case when length(a.payload) <= inline then a.payload end from added a where a.run_at is null
+				select a.id, a.kind, a.queue, a.key, a.route, ~a.priority, case when a.plain and length(a.payload) <= inline then a.payload end from added a where a.run_at is null
 			), into_delayed as (
 				insert into @.delayed (id, run_at, kind, queue, key, route, sort_priority)
 				select a.id, a.run_at, a.kind, a.queue, a.key, a.route, ~a.priority from added a where delays is not null and a.run_at is not null
@@ -283,20 +289,25 @@ begin
 				perform set_config('lock_timeout', '10ms', true);
 				left_out := coalesce(left_out, array_fill(false, array[cardinality(ids)]));
 				before := cardinality(held_up);
-				for n in 1 .. cardinality(ids) loop
-					continue when left_out[n];
-					begin -- undone in any case
-						insert into @.keys (kind, key, task) select kinds[n], keys[n], ids[n] where keys[n] is not null on conflict do nothing;
-						insert into @.tasks (id, kind, queue, route, priority, payload) values (ids[n], '', '', 0, 0, '') on conflict do nothing;
-						raise exception using errcode = 'LC000';
-					exception
-						when lock_not_available then
-							held_up := held_up || n;
-							left_out[n] := true;
-						when sqlstate 'LC000' then null;
-					end;
-					exit when cardinality(held_up) - before > 500;
-				end loop;
+				begin
+					lock table @.keys, @.tasks in row exclusive mode nowait;
+					for n in 1 .. cardinality(ids) loop
+						continue when left_out[n];
+						begin -- undone in any case
+							insert into @.keys (kind, key, task) select kinds[n], keys[n], ids[n] where keys[n] is not null on conflict do nothing;
+							insert into @.tasks (id, kind, queue, route, priority, payload) values (ids[n], '', '', 0, 0, '') on conflict do nothing;
+							raise exception using errcode = 'LC000';
+						exception
+							when lock_not_available then
+								held_up := held_up || n;
+								left_out[n] := true;
+							when sqlstate 'LC000' then null;
+						end;
+						exit when cardinality(held_up) - before > 500;
+					end loop;
+				exception
+					when lock_not_available then null; -- no task is to blame for a table that is locked
+				end;
 				if cardinality(held_up) = before then -- it is not about tasks: a table is locked, or the machine is slow to make it longer
 					if patience >= 10000 then
 						raise;
@@ -329,7 +340,7 @@ end $$;
 -- distinct values of created it expects more rows. 200 is what it assumes of the union in any case.
 alter table @.tasks alter column created set (n_distinct = 200);
 create view @.task_records as
-select t.id, t.kind, t.queue, t.key, t.priority, s.status, s.reason, coalesce(s.error, l.error) as error, t.created,
+select t.id, t.kind, t.queue, t.key, t.meta, t.priority, s.status, s.reason, coalesce(s.error, l.error) as error, t.created,
 	coalesce(s.since, t.created) as since, coalesce(s.run_at, t.run_at) as run_at, coalesce(s.started, l.started) as started, s.finished,
 	s.run, coalesce(s.runs, 0) as runs,
 	coalesce(case when s.status = 'running' and k.run = s.run then k.attempts else s.attempts end, 0) as attempts,

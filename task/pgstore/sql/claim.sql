@@ -11,7 +11,8 @@ with claimer as materialized (
 	select w.* from (
 		select unnest($6::bigint[]) as route, unnest($7::text[]) as kind, unnest($8::text[]) as queue, unnest($9::bigint[]) as most,
 			unnest($10::integer[]) as sort_priority, unnest($11::boolean[]) as queued, unnest($12::timestamptz[]) as run_at, unnest($13::uuid[]) as id,
-			unnest($14::integer[]) as max_attempts, unnest($15::integer[]) as max_crashes, unnest($16::integer[]) as max_interruptions
+			unnest($14::integer[]) as max_attempts, unnest($15::integer[]) as max_crashes, unnest($16::integer[]) as max_interruptions,
+			unnest($18::bigint[]) as keep_succeeded, unnest($19::bigint[]) as keep_failed, unnest($20::bigint[]) as keep_cancelled
 	) w where (w.queue in (select queue from @.paused)) is not true
 ), suspect as materialized (
 	(select s.*, w.kind from claimer, wanted w, lateral (
@@ -44,9 +45,11 @@ with claimer as materialized (
 		) m order by m.sort_priority, m.queued, m.run_at, m.id limit $3
 	)) returning *
 ), begun as (
-	insert into @.running (task, run, worker, created, route, sort_priority, suspicion, max_attempts, max_crashes, max_interruptions, runs, last_run,
+	insert into @.running (task, run, worker, created, route, sort_priority, suspicion, max_attempts, max_crashes, max_interruptions,
+		keep_succeeded, keep_failed, keep_cancelled, runs, last_run,
 		attempts, interruptions, crashes, crash_streak, interrupt_streak, kind, queue, key, concurrency_key, reason)
 	select p.id, greatest(p.last_run + 1, c.clock), c.worker, p.created, p.route, p.sort_priority, p.suspicion, w.max_attempts, w.max_crashes, w.max_interruptions,
+		w.keep_succeeded, w.keep_failed, w.keep_cancelled,
 		coalesce(p.runs, 0) + 1, p.last_run, p.attempts, p.interruptions, p.crashes, p.crash_streak, p.interrupt_streak, p.kind, p.queue, p.key, p.concurrency_key, p.reason
 	from picked p full join wanted w on w.route = p.route, claimer c where case when p.id is null then false else true end -- as in FinishRuns
 ), counted as (
@@ -55,8 +58,10 @@ with claimer as materialized (
 )
 select c.clock, now(), a.*, b.* from claimer c, (
 	select array_agg(p.id), array_agg(p.route), array_agg(p.sort_priority), array_agg(p.queued), array_agg(p.run_at), array_agg(p.created),
-		array_agg(coalesce(p.key, '')), array_agg(case when p.payload is null then (select t.payload from @.tasks t where t.id = p.id) else p.payload end)
+		array_agg(coalesce(p.key, '')), array_agg(coalesce(p.payload, t.payload)),
+		array_agg(p.id) filter (where t.meta is not null), array_agg(t.meta::text) filter (where t.meta is not null)
 	from picked p
+	left join lateral (select t.payload, t.meta from @.tasks t where t.id = case when p.payload is null then p.id end limit 1) t on true
 ) a, ( -- those that have run before
 	select array_agg(p.id), array_agg(coalesce(p.last_run, 0)), array_agg(p.runs), array_agg(coalesce(p.attempts, 0)), array_agg(coalesce(p.interruptions, 0)),
 		array_agg(coalesce(p.crashes, 0)), array_agg(coalesce(p.crash_streak, 0)), array_agg(coalesce(p.interrupt_streak, 0)), array_agg(coalesce(p.suspicion, 0)), array_agg(coalesce(p.reason, '')),

@@ -73,6 +73,23 @@ with t as materialized (
 )
 select (select count(*) from e), (select count(*) from again)
 
+-- name: DeleteEnded
+-- Removes a task that has ended, with all that belongs to it, as Prune does.
+with gone as (
+	delete from @.ended where created = (select created from @.tasks where id = $1) and task = $1 returning task, kind, queue, status
+), tasks_gone as (
+	delete from @.tasks where id = any (array(select task from gone))
+), runs_gone as (
+	delete from @.runs where task = any (array(select task from gone))
+), checkpoints_gone as (
+	delete from @.checkpoints where task = any (array(select task from gone))
+), logs_gone as (
+	delete from @.logs where task = any (array(select task from gone))
+), counted as (
+	insert into @.counts (kind, queue, status, delta) select kind, queue, status, -1 from gone union all select kind, queue, 'added', -1 from gone
+)
+select count(*) from gone
+
 -- name: Place
 -- Reports where a task is: its status if it has ended, or running, or waiting.
 select coalesce(e.status, case when r.task is not null then 'running' else 'waiting' end)

@@ -1,7 +1,7 @@
 -- name: ReadPicked
 -- Reads the tasks whose ids a part named p has picked. Of an array the planner expects few
 -- elements, so each row is found by its key.
-select t.id, t.kind, t.queue, coalesce(t.key, ''), t.payload, t.priority,
+select t.id, t.kind, t.queue, coalesce(t.key, ''), t.payload, coalesce(t.meta::text, ''), t.priority,
 	case when e.task is not null then e.status when r.task is not null then 'running' when q.queued then 'queued' else 'interrupted' end,
 	coalesce(r.reason, q.reason, ''), case when e.started is not null then coalesce(e.error, '') else coalesce(l.error, '') end,
 	t.created, coalesce(e.ended, r.started, q.since, t.created), coalesce(q.run_at, t.run_at, t.created), coalesce(r.started, e.started, l.started),
@@ -69,7 +69,8 @@ select coalesce((select l.body from @.logs l where l.task = $1), '')
 from @.tasks t where t.id = $1
 
 -- name: Count
--- The sums of the changes, what runs, and, without a kind, how many suspects there are.
+-- The sums of the changes, and what runs: by queue and kind, so that the caller keeps one of them.
+-- Without a kind come the numbers of suspects, and the paused queues.
 select queue, kind, status, sum(delta)::bigint from @.counts group by queue, kind, status
 union all
 select queue, kind, 'running', count(*) from @.running group by queue, kind
@@ -80,3 +81,4 @@ select '', '', 'running', count(*) from @.running r where r.crash_streak > 0 and
 	and not exists (select 1 from @.checkpoints k where k.task = r.task and k.step = '' and k.run = r.run and k.crash_streak is null)
 union all
 select queue, '', '', 0 from @.paused
+order by 1, 2

@@ -16,7 +16,7 @@ with changes as materialized (
 		select ctid from @.running where task = any ($1::uuid[])
 			and ((task, run, worker) in (select unnest($1::uuid[]), unnest($2::bigint[]), unnest($3::uuid[]))) is true
 		order by task for update skip locked
-	)) returning task, started, created, route, sort_priority, kind, queue, key, concurrency_key, runs, command
+	)) returning task, started, created, route, sort_priority, kind, queue, key, concurrency_key, runs, command, keep_succeeded, keep_failed, keep_cancelled
 ), outcome as materialized (
 	select case when d.command = 'cancel' and c.status in ('queued', 'interrupted') then 'cancelled' else c.status end as status,
 		-- The columns that are read for every run come first.
@@ -25,6 +25,7 @@ with changes as materialized (
 		nullif(c.crash_streak, 0) as crash_streak, nullif(c.interrupt_streak, 0) as interrupt_streak,
 		nullif(c.crashed, false) as crashed, nullif(c.reclaimed, false) as reclaimed, nullif(c.error, '') as error, nullif(c.message, '') as message, c.result,
 		case when d.command <> 'cancel' or d.command is null then nullif(c.reason, '') end as reason,
+		case when c.status = 'succeeded' then d.keep_succeeded when c.status = 'failed' then d.keep_failed else d.keep_cancelled end as keep,
 		coalesce(c.delay, 0) as delay, nullif(c.suspicion, 0) as suspicion, d.route, d.sort_priority, d.concurrency_key
 	-- A full join is always made by hashing or sorting: of lists of which the planner expects a row
 	-- each it would compare every one with every other.
@@ -34,9 +35,10 @@ with changes as materialized (
 ), special as materialized ( -- runs that leave more than a row of ended
 	select * from outcome where status not in ('succeeded', 'failed', 'cancelled') or checkpoint is not null or key is not null
 ), into_ended as (
-	insert into @.ended (created, task, started, run, worker, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak,
+	insert into @.ended (created, task, expires, started, run, worker, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak,
 		crashed, reclaimed, fraction, status, kind, queue, error, message, result, log)
-	select created, task, started, run, worker, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak,
+	select created, task, case when keep < 0 then 'infinity' when keep is not null then now() + keep::double precision * interval '1 microsecond' end,
+		started, run, worker, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak,
 		crashed, reclaimed, fraction, status, kind, queue, error, message, case when status = 'succeeded' then result end, log
 	from outcome where status in ('succeeded', 'failed', 'cancelled')
 ), again as materialized (

@@ -1,12 +1,12 @@
 -- name: Prune
--- Removes tasks that ended long enough ago, in the order of their ends, with all that belongs to
+-- Removes tasks that ended long enough ago and have no retention of their own, in the order of their ends, with all that belongs to
 -- them. Those that a command or another pruning has locked are skipped. The answer is how many were
 -- removed, how many were read, and the position of the last.
 with cutoff as materialized (
 	select least(now(), $1::timestamptz) - $2::bigint::double precision * interval '1 microsecond' as at
 ), old as materialized (
 	select e.ctid, e.task, e.ended from @.ended e
-	where e.ended >= $3::timestamptz and (e.ended, e.task) > ($3::timestamptz, $4::uuid) and e.ended < (select at from cutoff)
+	where e.ended >= $3::timestamptz and (e.ended, e.task) > ($3::timestamptz, $4::uuid) and e.ended < (select at from cutoff) and e.expires is null
 	order by e.ended, e.task limit $5 for update skip locked
 ), gone as (
 	delete from @.ended where ctid = any (array(select ctid from old)) returning task, kind, queue, status, ended
@@ -23,6 +23,30 @@ with cutoff as materialized (
 	select kind, queue, s.status, -count(*) from gone g, lateral (select g.status union all select 'added') s group by kind, queue, s.status
 )
 select (select count(*) from gone), (select count(*) from old), o.ended, o.task from (select ended, task from old order by ended desc, task desc limit 1) o
+
+-- name: PruneExpired
+-- Removes tasks whose own retention is over. The answer is how many.
+with cutoff as materialized (
+	select least(now(), $1::timestamptz) as at
+), old as materialized (
+	select e.ctid from @.ended e
+	where e.expires is not null and e.expires <= (select at from cutoff)
+	order by e.expires limit $2 for update skip locked
+), gone as (
+	delete from @.ended where ctid = any (array(select ctid from old)) returning task, kind, queue, status
+), tasks_gone as (
+	delete from @.tasks where id = any (array(select task from gone))
+), runs_gone as (
+	delete from @.runs where task = any (array(select task from gone))
+), checkpoints_gone as (
+	delete from @.checkpoints where task = any (array(select task from gone))
+), logs_gone as (
+	delete from @.logs where task = any (array(select task from gone))
+), counted as (
+	insert into @.counts (kind, queue, status, delta)
+	select kind, queue, s.status, -count(*) from gone g, lateral (select g.status union all select 'added') s group by kind, queue, s.status
+)
+select count(*) from gone
 
 -- name: RemoveGoneWorkers
 delete from @.workers where gone < least(now(), $1::timestamptz) - $2::bigint::double precision * interval '1 microsecond'

@@ -8,7 +8,8 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing
 -- the server.
 with beat as (
 	update @.workers set seq = greatest(seq, $2), state = case when seq < $2 then $3 else state end,
-		unresponsive = case when seq < $2 then $7::text[] else unresponsive end
+		unresponsive = case when seq < $2 then $7::text[] else unresponsive end,
+		paused = case when seq < $2 then $8::jsonb else paused end
 	where worker = $1 and gone is null and not dead returning worker
 ), listed as (
 	select unnest($4::uuid[]) as task, unnest($5::bigint[]) as run, unnest($6::uuid[]) as worker, generate_subscripts($4::uuid[], 1) as place
@@ -37,7 +38,7 @@ update @.workers set gone = now() where worker = $1 and state = 'stopped' and go
 
 -- name: Workers
 -- The last but one column is whether the worker's session is gone, null where that is no evidence.
-select w.id, w.name, w.host, w.pid, w.kinds, w.queues, w.slots, w.lease, w.seq, w.state, w.unresponsive, w.since, w.dead,
+select w.id, w.name, w.host, w.pid, w.kinds, w.queues, w.slots, w.lease, w.seq, w.state, w.unresponsive, w.paused, w.since, w.dead,
 	case when w.boot = pg_postmaster_start_time()
 		then not exists (select 1 from pg_stat_get_activity(null) a where a.application_name = w.session and a.usesysid = w.role) end, w.confirm
 from @.workers w where w.gone is null order by w.id

@@ -11,10 +11,10 @@ create table tasks (
 	key      text    not null,    -- '' for none
 	priority integer not null,
 	run_at   integer not null,    -- the first time that it may be claimed
+	meta     text,                -- a JSON object of texts, null for none
 	parent   text,                -- room for later: null
 	batch    text,
 	schedule text,
-	meta     text,
 	payload  blob    not null
 ) strict;
 
@@ -86,6 +86,7 @@ create table running (
 	max_interruptions integer not null,
 	reason            text    not null,
 	error             text    not null,
+	keep              text,                     -- the kind's retention, null for none: retention.go
 	command           text    not null default '' -- cancel or interrupt, when it was asked for
 ) strict;
 
@@ -117,10 +118,12 @@ create table ended (
 	max_attempts      integer not null,
 	max_crashes       integer not null,
 	max_interruptions integer not null,
+	expires           integer, -- when it is to be removed; null: as others
 	result            blob
 ) strict;
 
-create index ended_first on ended (ended, task);
+create index ended_first on ended (ended, task) where expires is null;
+create index expires_first on ended (expires, task) where expires is not null;
 create index unsuccessful on ended (status, created, task) where status <> 'succeeded';
 
 -- counts has how many rows of ended have a status.
@@ -175,6 +178,7 @@ create table workers (
 	seq      integer not null,
 	state    text    not null,
 	unresponsive text not null default '[]',
+	paused   text    not null default '[]', -- the kinds that it does not claim now, and why
 	since    integer not null,
 	boot     text    not null, -- the boot in which the lock was taken, '' if there is none
 	dead     integer not null default 0,

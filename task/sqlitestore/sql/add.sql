@@ -14,8 +14,8 @@ cross join tasks t on t.n = k.task
 select coalesce(max(n), 0) from tasks
 
 -- name: AddTasks
-insert into tasks (n, id, created, kind, queue, key, priority, run_at, payload)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+insert into tasks (n, id, created, kind, queue, key, priority, run_at, meta, payload)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: AddWaiting
 insert into waiting (task, id, kind, queue, due, priority, run_at, since)

@@ -4,7 +4,7 @@
 select t.id, t.n, t.kind, t.queue, t.priority, t.created,
 	r.run, r.runs, r.worker, r.host, r.pid, r.started, r.run_at,
 	r.attempts, r.interruptions, r.crashes, r.crash_streak, r.interrupt_streak, r.suspicion,
-	r.max_attempts, r.max_crashes, r.max_interruptions, r.command
+	r.max_attempts, r.max_crashes, r.max_interruptions, r.keep, r.command
 from json_each(?) j
 cross join tasks t on t.id = j.value
 cross join running r on r.task = t.n
@@ -31,8 +31,8 @@ on conflict (task) do update set body = substr(cast(body || excluded.body as blo
 
 -- name: EndTasks
 insert into ended (task, created, ended, status, reason, error, run, runs, worker, host, pid, started, run_at, crashed, reclaimed,
-	attempts, interruptions, crashes, crash_streak, interrupt_streak, max_attempts, max_crashes, max_interruptions, result)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	attempts, interruptions, crashes, crash_streak, interrupt_streak, max_attempts, max_crashes, max_interruptions, expires, result)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: Requeue
 insert into waiting (task, id, kind, queue, due, suspicion, priority, interrupted, run_at, since, run, runs,

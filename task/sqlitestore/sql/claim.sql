@@ -55,10 +55,10 @@ select host, pid from workers where id = ? and dead = 0
 -- name: BeginRuns
 insert into running (task, run, runs, worker, host, pid, started, run_at, suspicion,
 	attempts, interruptions, crashes, crash_streak, interrupt_streak,
-	max_attempts, max_crashes, max_interruptions, reason, error)
+	max_attempts, max_crashes, max_interruptions, keep, reason, error)
 select w.task, max(w.run + 1, ?2), w.runs + 1, ?3, ?4, ?5, ?6, w.run_at, w.suspicion,
 	w.attempts, w.interruptions, w.crashes, w.crash_streak, w.interrupt_streak,
-	?7, ?8, ?9, w.reason, w.error
+	?7, ?8, ?9, ?10, w.reason, w.error
 from json_each(?1) j cross join waiting w on w.task = j.value
 
 -- name: EndWaits

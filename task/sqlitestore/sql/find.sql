@@ -2,7 +2,7 @@
 
 -- name: Tasks
 -- conditions follow
-select t.id, t.kind, t.queue, t.key, t.payload, t.priority, t.created,
+select t.id, t.kind, t.queue, t.key, t.payload, t.meta, t.priority, t.created,
 	case when r.task is not null then 'running' when e.task is not null then e.status
 		when w.interrupted then 'interrupted' else 'queued' end,
 	coalesce(r.reason, e.reason, w.reason), coalesce(r.error, e.error, w.error),
@@ -23,7 +23,7 @@ left join checkpoints c on c.task = t.n
 
 -- name: RunningTasks
 -- conditions follow
-select t.id, t.kind, t.queue, t.key, t.payload, t.priority, t.created, r.reason, r.error, r.started, r.run_at,
+select t.id, t.kind, t.queue, t.key, t.payload, t.meta, t.priority, t.created, r.reason, r.error, r.started, r.run_at,
 	r.run, r.runs, r.worker, r.attempts, r.interruptions, r.crashes, r.crash_streak, r.interrupt_streak, r.suspicion,
 	r.max_attempts, r.max_crashes, r.max_interruptions, c.checkpoint, coalesce(c.fraction, 0), coalesce(c.message, '')
 from running r cross join tasks t on t.n = r.task

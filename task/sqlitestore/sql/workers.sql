@@ -5,7 +5,7 @@ insert into workers (id, name, host, pid, kinds, queues, slots, lease, seq, stat
 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do nothing
 
 -- name: Renew
-update workers set seq = ?2, state = ?3, unresponsive = ?4 where id = ?1 and seq < ?2
+update workers set seq = ?2, state = ?3, unresponsive = ?4, paused = ?5 where id = ?1 and seq < ?2
 
 -- name: LostRuns
 -- of a list of triples of a task, a run and a worker, the places of those that are not held
@@ -24,7 +24,7 @@ delete from workers where id = ?1 and not exists (select 1 from running where wo
 delete from workers where id = ?
 
 -- name: Workers
-select id, name, host, pid, kinds, queues, slots, lease, seq, state, unresponsive, since, boot, dead from workers order by id
+select id, name, host, pid, kinds, queues, slots, lease, seq, state, unresponsive, paused, since, boot, dead from workers order by id
 
 -- name: WorkerToReclaim
 select seq, state, boot, dead, evidence, suspects, split from workers where id = ?

@@ -49,8 +49,8 @@ var rules = []struct {
 		"it has succeeded with all of its steps done, or it has failed or was cancelled where its " +
 		"plan or a command says so."},
 		checkEnded},
-	{Rule{"kept", "A task that has ended is kept for as long as was asked for, and is removed soon after, with its " +
-		"keys, runs, checkpoints and logs."},
+	{Rule{"kept", "A task that has ended is kept for as long as was asked for or until it is deleted, and is " +
+		"removed soon after, with its keys, runs, checkpoints and logs."},
 		checkKept},
 	{Rule{"invented", "Nothing is in the store that nobody has asked for, that was refused, or whose " +
 		"transaction was rolled back, and who is told that a task existed is told the one that " +

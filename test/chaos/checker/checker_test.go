@@ -138,7 +138,7 @@ func TestRules_EachHasAPromise(t *testing.T) {
 		}
 		names[r.Name] = true
 	}
-	ways := slices.Concat(endedWays(), keptWays(), inventedWays(), keysWays(), pausedWays(), staleWays(), overlapWays(), onceWays(), orderWays(),
+	ways := slices.Concat(endedWays(), keptWays(), deletedWays(), inventedWays(), keysWays(), pausedWays(), staleWays(), overlapWays(), onceWays(), orderWays(),
 		handoverWays(), crashesWays(), aliveWays(), countersWays(), residueWays(), graceWays(), beginWays(), growthWays())
 	for _, w := range ways {
 		for rule := range strings.SplitSeq(w.rules, " ") {
@@ -152,7 +152,10 @@ func TestRules_EachHasAPromise(t *testing.T) {
 
 func TestEnded_IsBroken(t *testing.T) { t.Parallel(); check(t, endedWays()) }
 
-func TestKept_IsBroken(t *testing.T) { t.Parallel(); check(t, keptWays()) }
+func TestKept_IsBroken(t *testing.T) {
+	t.Parallel()
+	check(t, slices.Concat(keptWays(), deletedWays()))
+}
 
 func TestInvented_IsBroken(t *testing.T) { t.Parallel(); check(t, inventedWays()) }
 

@@ -93,7 +93,7 @@ func checkResidue(f *facts, breach breach) {
 const (
 	minSamples   = 20 // of a process or a table, before anything is said of it
 	memorySlack  = 32 << 20
-	filesSlack   = 32
+	filesSlack   = 42
 	tableSlack   = 16 << 20
 	bytesPerTask = 16 << 10
 	bytesPerLine = 400
@@ -101,7 +101,8 @@ const (
 )
 
 // checkGrowth is the rule "growth". It compares the second quarter of a life with the last one: the
-// first is for filling caches.
+// first is for filling caches. Descriptors come and go with the tasks of a process, so that the last
+// quarter of them is compared with the most of the first half: a process may be idle, and busy later.
 func checkGrowth(f *facts, breach breach) {
 	for _, p := range f.processes {
 		if len(p.samples) < minSamples {
@@ -112,7 +113,8 @@ func checkGrowth(f *facts, breach breach) {
 		if early, late := medians(p.samples, rss); late > early+early/2+memorySlack {
 			breach(0, "%s grew from %d to %d MiB", p.name, early>>20, late>>20)
 		}
-		if early, late := medians(p.samples, files); late > early+early/2+filesSlack {
+		early, late := most(p.samples[:len(p.samples)/2], files), median(p.samples[len(p.samples)*3/4:], files)
+		if late > early+filesSlack {
 			breach(0, "%s had %d descriptors and later %d", p.name, early, late)
 		}
 	}
@@ -137,6 +139,13 @@ func checkGrowth(f *facts, breach breach) {
 func medians(samples []*history.Event, value func(*history.Event) int64) (early, late int64) {
 	n := len(samples)
 	return median(samples[n/4:n/2], value), median(samples[n-n/4:], value)
+}
+
+func most(samples []*history.Event, value func(*history.Event) int64) (n int64) {
+	for _, s := range samples {
+		n = max(n, value(s))
+	}
+	return n
 }
 
 func median(samples []*history.Event, value func(*history.Event) int64) int64 {

@@ -233,7 +233,7 @@ func (f *facts) call(e *history.Event) {
 		t.adds = append(t.adds, add{asked: e, place: i})
 	}
 	switch e.Call.Op {
-	case history.Cancel, history.Retry, history.Interrupt:
+	case history.Cancel, history.Retry, history.Interrupt, history.Delete:
 		t := f.task(e.Call.Seq)
 		t.controls = append(t.controls, control{asked: e})
 	case history.Pause, history.Resume:

@@ -2,6 +2,7 @@ package checker_test
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +15,11 @@ func TestSummary_CountsWhatHappened(t *testing.T) {
 	t.Parallel()
 	b := sound()
 	b.event(history.Event{Fault: &history.Fault{ID: 7, Kind: "disk-full", Skipped: "no mounts here"}})
+	b.rec(1).Pruned = b.now
 	s := checker.Summary(b.History)
+	if s.Pruned != 1 || len(s.Skipped) != 1 {
+		t.Errorf("%d pruned, skipped %v", s.Pruned, s.Skipped)
+	}
 	if s.Tasks != 11 || s.Runs != 18 || !maps.Equal(s.RunsPerTask, map[int]int{1: 5, 2: 5, 3: 1}) {
 		t.Errorf("%d tasks, %d runs, %v", s.Tasks, s.Runs, s.RunsPerTask)
 	}
@@ -86,6 +91,101 @@ func TestSummary_TheTimeToRecoverEndsWithTheNextRunOfEachTaskThatWasHit(t *testi
 		"restart": {N: 1, Median: time.Second, P99: time.Second, Worst: time.Second},
 	}
 	if !maps.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+func TestSummary_TheTimeIsThatFromTheFirstCallToTheLastEffect(t *testing.T) {
+	t.Parallel()
+	if s := checker.Summary(history.History{}); s.Took != 0 || s.Throughput != 0 {
+		t.Errorf("of an empty history: %v, %v", s.Took, s.Throughput)
+	}
+	b := sound()
+	called := slices.IndexFunc(b.Events, func(e history.Event) bool { return e.Call != nil })
+	did := len(b.Events) - 1
+	for b.Events[did].Effect == nil {
+		did--
+	}
+	if s, want := checker.Summary(b.History), b.Events[did].At.Sub(b.Events[called].At); s.Took != want {
+		t.Errorf("%v, want %v", s.Took, want)
+	}
+	b.drop(1)
+	if s := checker.Summary(b.History); s.Lost != 0 {
+		t.Errorf("%d lost where no commit may be", s.Lost)
+	}
+}
+
+func TestSummary_ATaskThatAFaultDidNotHitHasNoTimeToRecover(t *testing.T) {
+	t.Parallel()
+	b := newBook()
+	b.start("p1", "p2", "p3", "p4")
+	for seq := 1; seq <= 4; seq++ {
+		b.enqueue(history.Plan{Seq: seq, Steps: 9})
+	}
+	b.run(1, 10, "p2", 0, 1, history.Finished)
+	b.run(2, 20, "p2", 0, 1, history.HandedOver)
+	b.run(3, 30, "p2", 0, 1, 0)
+	b.run(3, 31, "p4", 0, 1, 0) // is elsewhere by now
+	b.run(4, 40, "p3", 0, 1, 0)
+	b.kill(1, "p2")
+	for seq := 1; seq <= 3; seq++ {
+		b.run(seq, int64(10*seq+2), "p4", 0, 1, 0)
+	}
+	for over := range 2 { // its run goes on, returns, and another one follows
+		b.event(history.Event{Fault: &history.Fault{ID: 2, Kind: "pause", Over: over == 1, Victims: []string{"p3"}}})
+	}
+	b.effect(4, 40, "p3", history.Finished, 0)
+	b.run(4, 41, "p4", 0, 1, 0)
+	for over := range 2 {
+		b.event(history.Event{Fault: &history.Fault{ID: 3, Kind: "restart", Over: over == 1}})
+	}
+	b.event(history.Event{Effect: &history.Effect{Seq: 4, TaskID: id(4), Step: 1, Fence: 40, Process: "p3", PID: 3, Stale: true}})
+	b.run(4, 42, "p4", 0, 1, 0)
+	got := checker.Summary(b.History).Recovery
+	if want := (checker.Spread{N: 1, Median: 2 * time.Second, P99: 2 * time.Second, Worst: 2 * time.Second}); len(got) != 1 || got["restart"] != want {
+		t.Errorf("%+v, want only %+v of the restart", got, want)
+	}
+}
+
+func TestStory_HasTheFaultsAndProcessesOfTheTasksTimeAlone(t *testing.T) {
+	t.Parallel()
+	b := sound()
+	i := slices.IndexFunc(b.Events, of(20, 1))
+	for _, f := range []history.Fault{{ID: 30, Kind: "restart"}, {ID: 31, Kind: "oom", Victims: []string{"p3"}}} {
+		b.Events = slices.Insert(b.Events, i, history.Event{N: b.Events[i].N, At: b.Events[i].At, Fault: &f})
+	}
+	b.event(history.Event{Fault: &history.Fault{ID: 32, Kind: "afterwards"}})
+	story := checker.Story(b.History, 2)
+	for part, want := range map[string]bool{
+		" 8.000s  call 1 by p1": true, "restart": true, "oom": false, "afterwards": false,
+		"p2 (process 2) started": false, "p4 (process 4) ended": false, "p2 (process 2) ended": true,
+	} {
+		if strings.Contains(story, part) != want {
+			t.Errorf("%q is there: %v, in\n%s", part, !want, story)
+		}
+	}
+	if story := checker.Story(b.History, 8); !strings.Contains(story, ": cancel") {
+		t.Errorf("no cancel in\n%s", story)
+	}
+}
+
+func TestSummary_TheTimesToRecoverAreSortedAndEndWithAnEffect(t *testing.T) {
+	t.Parallel()
+	b := newBook()
+	b.start("p1", "p2", "p3", "p4")
+	b.enqueue(history.Plan{Seq: 1, Steps: 9}, history.Plan{Seq: 2, Steps: 9})
+	b.run(1, 10, "p2", 0, 1, 0)
+	b.run(2, 20, "p3", 0, 1, 0)
+	b.kill(1, "p2")
+	b.now = b.now.Add(time.Minute)
+	b.run(1, 11, "p4", 0, 1, 0)
+	b.kill(2, "p3")
+	b.run(2, 21, "p4", 0, 1, 0)
+	for over := range 2 { // nothing happens after it
+		b.event(history.Event{Fault: &history.Fault{ID: 3, Kind: "restart", Over: over == 1}})
+	}
+	got := checker.Summary(b.History).Recovery
+	if want := (checker.Spread{N: 2, Median: 4 * time.Second, P99: 64 * time.Second, Worst: 64 * time.Second}); len(got) != 1 || got["kill"] != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }

@@ -19,14 +19,18 @@ const (
 func checkKept(f *facts, breach breach) {
 	for _, t := range f.tasks {
 		for _, r := range t.records {
-			f.checkKeptTask(r, func(format string, args ...any) { breach(t.seq, format, args...) })
+			f.checkKeptTask(t, r, func(format string, args ...any) { breach(t.seq, format, args...) })
 		}
 	}
 }
 
-func (f *facts) checkKeptTask(r history.Task, say say) {
+func (f *facts) checkKeptTask(t *task, r history.Task, say say) {
 	retention := f.state.Retention
+	deletes := t.may(history.Delete)
 	switch {
+	case r.Pruned.IsZero() && slices.ContainsFunc(deletes, func(c control) bool { return c.known() && !f.lossy(c.answered.At) }):
+		say("it was deleted, and is still there")
+	case !r.Pruned.IsZero() && !r.Ended.IsZero() && len(deletes) > 0: // whenever that was
 	case r.Pruned.IsZero() && (r.Ended.IsZero() || retention == 0): // it has not ended, or is kept for ever
 	case retention == 0:
 		say("it was removed, and nothing is to be")

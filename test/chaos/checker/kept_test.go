@@ -99,3 +99,20 @@ func keptWays() []broken {
 		{"a count that has what was removed", "counters", func(b *book) { b.keeps(retention); b.State.Counts["succeeded"]++ }},
 	}
 }
+
+// deletedWays are about a delete.
+func deletedWays() []broken {
+	return []broken{
+		{"it is removed too early, and somebody asked for it", "", func(b *book) { b.keeps(0); b.command(history.Delete, 1, history.Done) }},
+		{"it is removed too early, and somebody may have asked for it", "", func(b *book) { b.keeps(0); b.command(history.Delete, 1, "") }},
+		{"it is removed too early, and a delete was refused", "kept", func(b *book) { b.keeps(0); b.command(history.Delete, 1, history.Refused) }},
+		{"it is deleted, and nothing is ever removed", "", func(b *book) { b.keeps(0); b.State.Retention = 0; b.command(history.Delete, 1, history.Done) }},
+		{"it is deleted, and is still there", "kept", func(b *book) { b.stays(retention / 2); b.command(history.Delete, 1, history.Done) }},
+		{"it is still there after a delete of which nobody knows", "", func(b *book) { b.stays(retention / 2); b.command(history.Delete, 1, history.Unknown) }},
+		{"it is deleted and had not ended", "kept", func(b *book) {
+			b.keeps(0)
+			b.rec(1).Ended = time.Time{}
+			b.command(history.Delete, 1, history.Done)
+		}},
+	}
+}

@@ -323,6 +323,11 @@ func growthWays() []broken {
 				s.Tables["tasks"] += int64(n) << 20
 			}
 		})},
+		{"a process that is idle for a while, and busy before and after", "", grow(func(s *history.Sample, n int) {
+			if n < 2 || n > 20 {
+				s.Files += 60
+			}
+		})},
 		{"memory at the beginning", "", grow(func(s *history.Sample, n int) { s.RSS += int64(min(n, 10)) * 8 << 20 })},
 		{"a table with many tasks", "", func(b *book) {
 			grow(func(s *history.Sample, n int) {

@@ -3,7 +3,7 @@
 // durations, the monotonic clock, is not moved, as when somebody sets a machine's clock. The offset
 // is in a file, which [EnvClock] names and all programs with the same clock have mapped.
 //
-//	go build -overlay $(the result of Overlay) ./test/chaos/service
+//	$(the result of Toolchain) build ./test/chaos/service
 package clock
 
 import (
@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,16 +30,33 @@ var offset string
 // reading is where time.Now reads the time of day.
 const reading = "sec, nsec, mono := runtimeNow()\n"
 
-// Overlay writes files into a directory by which the go command that is found in PATH gives a
-// program the clock, and returns the one that its flag -overlay is to name.
-func Overlay(ctx context.Context, dir string) (string, error) {
-	goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+// Toolchain makes a go command in a directory whose programs have the clock, of the one that is
+// found in PATH, and returns its path. The go command replaces no file of a toolchain that it has
+// fetched, which is among the modules: so this one knows its toolchain by a link to it.
+func Toolchain(ctx context.Context, dir string) (string, error) {
+	found, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
 		return "", fmt.Errorf("go env GOROOT: %w", err)
 	}
-	return overlayOf(strings.TrimSpace(string(goroot)), dir)
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", err
+	}
+	goroot, command := filepath.Join(dir, "goroot"), filepath.Join(dir, "go")
+	if err := os.Remove(goroot); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if err := os.Symlink(strings.TrimSpace(string(found)), goroot); err != nil {
+		return "", err
+	}
+	overlay, err := overlayOf(goroot, dir)
+	if err != nil {
+		return "", err
+	}
+	script := fmt.Sprintf("#!/bin/sh\nexport GOROOT='%[1]s' GOTOOLCHAIN=local GOFLAGS=\"$GOFLAGS '-overlay=%[2]s'\"\nexec '%[1]s/bin/go' \"$@\"\n", goroot, overlay)
+	return command, os.WriteFile(command, []byte(script), 0o700) //nolint:gosec // a command
 }
 
+// overlayOf writes what the flag -overlay of go build names.
 func overlayOf(goroot, dir string) (string, error) {
 	original := filepath.Join(goroot, "src", "time", "time.go")
 	text, err := os.ReadFile(original)

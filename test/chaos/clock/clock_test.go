@@ -29,7 +29,7 @@ func TestClock_IsSteppedWhileAProgramRuns(t *testing.T) {
 		t.Skip("make test-full: it builds the standard library once")
 	}
 	dir := t.TempDir()
-	overlay, err := Overlay(t.Context(), dir)
+	command, err := Toolchain(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestClock_IsSteppedWhileAProgramRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	binary := filepath.Join(dir, "program")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, "-o", binary, source).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), command, "build", "-o", binary, source).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	c, err := New(filepath.Join(dir, "clock"))

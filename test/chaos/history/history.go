@@ -120,7 +120,7 @@ type Call struct {
 	Plans   []Plan `json:",omitempty"` // of Enqueue and EnqueueTx
 	// Commit says whether the transaction of EnqueueTx is to be committed.
 	Commit bool `json:",omitempty"`
-	// Seq and TaskID name the task of Cancel, Retry and Interrupt; Queue the queue of Pause and Resume.
+	// Seq and TaskID name the task of Cancel, Retry, Interrupt and Delete; Queue the queue of Pause and Resume.
 	Seq    int    `json:",omitempty"`
 	TaskID string `json:",omitempty"`
 	Queue  string `json:",omitempty"`
@@ -136,6 +136,7 @@ const (
 	Cancel    Op = "cancel"
 	Retry     Op = "retry"
 	Interrupt Op = "interrupt"
+	Delete    Op = "delete" // of a task that has ended
 	Pause     Op = "pause"
 	Resume    Op = "resume"
 )

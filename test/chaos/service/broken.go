@@ -185,5 +185,10 @@ func (s *brokenTxStore) FinishTx(ctx context.Context, tx task.Tx, c task.Change)
 	return s.tx.FinishTx(ctx, tx, c)
 }
 
+// SaveTx implements task.TxStore.
+func (s *brokenTxStore) SaveTx(ctx context.Context, tx task.Tx, c task.Change) error {
+	return s.tx.SaveTx(ctx, tx, c)
+}
+
 // Wake implements task.TxStore.
 func (s *brokenTxStore) Wake() { s.tx.Wake() }

@@ -106,6 +106,8 @@ func (c *client) do(ctx context.Context, call history.Call) history.Answer {
 		err = c.tasks.Retry(ctx, call.TaskID)
 	case history.Interrupt:
 		err = c.tasks.Interrupt(ctx, call.TaskID)
+	case history.Delete:
+		err = c.tasks.Delete(ctx, call.TaskID)
 	case history.Pause:
 		err = c.tasks.Pause(ctx, call.Queue)
 	case history.Resume:
@@ -133,7 +135,7 @@ func outcomeOf(err error) history.Outcome {
 	if _, ok := errors.AsType[refused](err); ok {
 		return history.Refused
 	}
-	for _, no := range []error{task.ErrInvalid, task.ErrIDConflict, task.ErrNotFound, task.ErrKeyBusy, task.ErrRunning, task.ErrNotRunning, task.ErrAlreadyFinished} {
+	for _, no := range []error{task.ErrInvalid, task.ErrIDConflict, task.ErrNotFound, task.ErrKeyBusy, task.ErrRunning, task.ErrNotRunning, task.ErrNotEnded, task.ErrAlreadyFinished} {
 		if errors.Is(err, no) {
 			return history.Refused
 		}

@@ -41,6 +41,8 @@ func TestClient_AnswersEveryCall(t *testing.T) {
 			{history.Call{Op: history.Cancel, TaskID: one}, history.Done, nil, nil},
 			{history.Call{Op: history.Retry, TaskID: one}, history.Done, nil, nil},
 			{history.Call{Op: history.Cancel, TaskID: absent}, history.Refused, nil, nil},
+			{history.Call{Op: history.Delete, TaskID: one}, history.Refused, nil, nil}, // it waits
+			{history.Call{Op: history.Delete, TaskID: absent}, history.Refused, nil, nil},
 			{history.Call{Op: history.Pause, Queue: "q"}, history.Done, nil, nil},
 			{history.Call{Op: history.Resume, Queue: "q"}, history.Done, nil, nil},
 			{history.Call{Op: "dance"}, history.Refused, nil, nil},

@@ -48,7 +48,7 @@ type damage struct {
 }
 
 var sqliteDamages = []damage{
-	{`create table kept as select * from waiting; delete from waiting where id = '{0}'`, `insert into waiting select * from kept where id = '{0}'; drop table kept`, "map[tasks:1]"},
+	{`create table kept as select * from waiting; delete from waiting where id = '{0}'`, `insert into waiting (task, id, kind, queue, due, priority, run_at, since) select task, id, kind, queue, due, priority, run_at, since from kept where id = '{0}'; drop table kept`, "map[tasks:1]"},
 	{`insert into keys values (1, 'steps', 'free')`, `delete from keys where key = 'free'`, "map[keys:1]"},
 	{`update keys set task = 77`, `update keys set task = 2`, "map[keys:2]"},
 	{`insert into runs select 77, 1, 'w', 'h', 1, 1, 1, 'queued', '', '', 0, 0`, `delete from runs`, "map[runs:1]"},

@@ -212,7 +212,7 @@ func (g *Cgroup) OutOfMemory() string {
 	if !reached || killed == 0 { // or the machine's memory was used up
 		return ""
 	}
-	return fmt.Sprintf("its limit of memory (%s) was reached, and %d of its processes killed for it", memory(g.Memory), killed)
+	return fmt.Sprintf("its limit of memory (%s) was reached, and %d of its processes killed for it", FormatSize(g.Memory), killed)
 }
 
 // number is that behind a word in a file of a group, or the only one in the file; 0 if it is not

@@ -35,6 +35,16 @@ var units = []struct {
 
 // ParseMemory reads an amount of memory, as 256Mi or 1G.
 func ParseMemory(text string) (int64, error) {
+	return parseSize(text, "memory", "in which no program starts")
+}
+
+// ParseSize reads an amount of room on a disk, as 256Mi or 1G.
+func ParseSize(text string) (int64, error) {
+	return parseSize(text, "room", "which is used up at once")
+}
+
+// parseSize reads an amount of bytes.
+func parseSize(text, of, tooLittle string) (int64, error) {
 	for _, u := range units {
 		number, ok := strings.CutSuffix(text, u.suffix)
 		if !ok {
@@ -43,11 +53,11 @@ func ParseMemory(text string) (int64, error) {
 		n, err := parseNumber(number)
 		switch bytes := n * u.factor; {
 		case err != nil:
-			return 0, fmt.Errorf("%q is no amount of memory: write it as 256Mi or 1Gi", text)
+			return 0, fmt.Errorf("%q is no amount of %s: write it as 256Mi or 1Gi", text, of)
 		case bytes < minMemory:
-			return 0, fmt.Errorf("%s is less than 1Mi, in which no program starts: write it as 256Mi or 1Gi", text)
+			return 0, fmt.Errorf("%s is less than 1Mi, %s: write it as 256Mi or 1Gi", text, tooLittle)
 		case bytes >= 1<<60:
-			return 0, fmt.Errorf("%s is more memory than any machine has", text)
+			return 0, fmt.Errorf("%s is more %s than any machine has", text, of)
 		default:
 			return int64(bytes), nil
 		}
@@ -96,8 +106,8 @@ func parseNumber(text string) (float64, error) {
 	return n, err
 }
 
-// memory writes an amount of memory as ParseMemory reads it.
-func memory(bytes int64) string {
+// FormatSize writes an amount of bytes as ParseMemory and ParseSize read it.
+func FormatSize(bytes int64) string {
 	for _, u := range []struct {
 		suffix string
 		factor int64

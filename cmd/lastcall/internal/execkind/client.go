@@ -35,7 +35,9 @@ type supervised struct {
 
 	done chan struct{} // closed when the shim has ended, and with it the tree
 	// After done: how the program ended, or why that is not known.
-	failed   string // why it could not be started
+	starting bool  // the shim was about to start the program
+	started  bool  // the program has begun
+	failed   error // why it could not be started
 	exit     *proc.Exit
 	troubles []string
 	forced   bool   // the server did not wait for the shim any more
@@ -118,7 +120,7 @@ func (s *supervised) follow(orders, reports *os.File) {
 	case <-s.ending:
 		s.forced = true
 	}
-	if !ended || s.exit == nil && s.failed == "" {
+	if !ended || s.exit == nil && s.failed == nil {
 		s.kill()
 		closedWithin(settleWait, heard)
 	}
@@ -152,8 +154,12 @@ func (s *supervised) hear(reports *os.File) {
 			return
 		}
 		switch {
+		case r.Starting:
+			s.starting = true
+		case r.Started != 0:
+			s.started = true
 		case r.Failed != "":
-			s.failed = r.Failed
+			s.failed = &startError{r.Failed, r.Errno}
 		case r.Exit != nil:
 			s.exit = r.Exit
 		case r.Trouble != "":
@@ -200,10 +206,41 @@ func (s *supervised) kill() {
 
 // lost says that the shim ended without having told how the program ended.
 func (s *supervised) lost() error {
-	if s.exit != nil || s.failed != "" {
+	switch told := s.exit != nil || s.failed != nil; {
+	case told:
 		return nil
+	case s.neverBegan():
+		return fmt.Errorf("the shim that was to start the program has ended before (%s)", s.shimEnd)
 	}
 	return fmt.Errorf("the shim that watched over the program has ended (%s), and the program was killed with it", s.shimEnd)
+}
+
+// neverBegan reports whether the shim has certainly not started the program. A program may kill its
+// shim before that has told of the start; but it cannot make it end by itself, as the Go runtime does
+// where there is no thread for it, by an exit code or by SIGABRT, which the shim ignores from others.
+func (s *supervised) neverBegan() bool {
+	byItself := false
+	if state := s.cmd.ProcessState; state != nil && closedWithin(0, s.done) {
+		status, ok := state.Sys().(syscall.WaitStatus)
+		byItself = state.Exited() || ok && status.Signaled() && status.Signal() == syscall.SIGABRT
+	}
+	return !s.started && s.exit == nil && (!s.starting || byItself)
+}
+
+// startError is why a program could not be started, as its shim has told.
+type startError struct {
+	text  string
+	errno syscall.Errno // 0 if there is none
+}
+
+func (e *startError) Error() string { return e.text }
+
+// Unwrap returns the number of the error, if there is one.
+func (e *startError) Unwrap() error {
+	if e.errno == 0 {
+		return nil
+	}
+	return e.errno
 }
 
 // trouble is what the operator should know of a program that has ended.

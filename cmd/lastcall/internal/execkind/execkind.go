@@ -39,6 +39,8 @@ type Kind struct {
 	Timeout                 time.Duration
 	OnStop                  task.OnStop
 	MaxAttempts, MaxCrashes int
+	// Retention is that of task.Kind.
+	Retention task.Retention
 	// Backoff is the wait after the first failed attempt; it doubles with each one, up to five
 	// minutes or itself. It is also the wait after exit code 75.
 	Backoff time.Duration
@@ -51,15 +53,20 @@ type Kind struct {
 	User *confine.User
 	// Limits bound what a run may use, with all its processes.
 	Limits confine.Limits
+	// MaxTmp bounds the bytes that a run's directory may take, with all that is in it; 0 is no bound.
+	MaxTmp int64
 	// HostPID leaves it in the server's PID namespace also where the Runner has others for programs.
 	HostPID bool
 }
 
 // Register makes the kind known to a mux. It panics if the kind's name is invalid or taken.
 func (r *Runner) Register(m *task.Mux, k Kind) {
+	if k.User != nil {
+		r.users = append(r.users, k.User.UID)
+	}
 	kind := task.Kind[json.RawMessage]{
 		Name: k.Name, Queue: k.Queue, Timeout: k.Timeout, Concurrency: k.Concurrency, OnStop: k.OnStop,
-		MaxAttempts: k.MaxAttempts, MaxCrashes: k.MaxCrashes, Backoff: backoff(k.Backoff),
+		MaxAttempts: k.MaxAttempts, MaxCrashes: k.MaxCrashes, Backoff: backoff(k.Backoff), Retention: k.Retention,
 	}
 	task.Handle(m, kind, func(ctx context.Context, run *task.Run, payload json.RawMessage) error {
 		return r.handle(ctx, run, k, payload)

@@ -35,14 +35,34 @@ const (
 	resolve = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV
 )
 
-// makeFolder makes a directory of a random name, for this user alone, and returns its path, too.
+// makeFolder makes a directory of a random name, for this user alone, and returns its path, too. It is
+// held until it is closed.
 func makeFolder(parent, prefix string) (*folder, string, error) {
-	path := filepath.Join(parent, prefix+rand.Text())
-	if err := os.Mkdir(path, 0o700); err != nil {
-		return nil, "", err
+	for {
+		path := filepath.Join(parent, prefix+rand.Text())
+		if err := os.Mkdir(path, 0o700); err != nil {
+			return nil, "", err
+		}
+		f, err := openFolder(path)
+		if err != nil {
+			return nil, "", errors.Join(err, unix.Rmdir(path)) // which takes no descriptor
+		}
+		if f.hold() {
+			return f, path, nil
+		}
+		f.close() // somebody sweeps, and took it for a dead run's
 	}
-	f, err := openFolder(path)
-	return f, path, err
+}
+
+// hold locks a directory, as a sign that its run is alive, until this process and all others that
+// have locked it have closed it. It reports whether the directory is still there. A file system
+// without locks has nothing that could be swept.
+func (d *folder) hold() bool {
+	if errors.Is(unix.Flock(int(d.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK) {
+		return false
+	}
+	var now unix.Stat_t
+	return unix.Fstat(int(d.Fd()), &now) != nil || now.Nlink > 0
 }
 
 // openFolder opens a directory that is no link.

@@ -1,6 +1,7 @@
 package execkind
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -59,16 +60,16 @@ func (r *Runner) handle(ctx context.Context, run *task.Run, k Kind, payload []by
 		}
 	}
 	if x.scratch, err = newScratch(payload, x.ledger.kept); err != nil {
-		return err
+		return lacking(err)
 	}
 	defer r.tidy(x.remove, run.ID(), k.Name)
 	if err := x.confine(); err != nil {
-		return err
+		return lacking(err)
 	}
 	defer x.unconfine()
 	x.ledger.folder, x.notice.folder = x.folder, x.folder
 	if err := x.start(); err != nil {
-		return err
+		return lacking(err)
 	}
 	defer r.forget(x.program)
 	return x.attend(ctx)
@@ -118,9 +119,18 @@ func (x *execution) attend(ctx context.Context) error {
 		defer close(recorded)
 		x.record(saving)
 	}()
-	cause := x.watch(ctx)
+	tooMuch := make(chan error, 1)
+	measured := make(chan struct{})
+	go func() {
+		defer close(measured)
+		if x.kind.MaxTmp > 0 {
+			x.measure(tooMuch)
+		}
+	}()
+	cause := x.watch(ctx, tooMuch)
 	ended(errProgramEnded)
 	<-recorded
+	<-measured
 	x.notice.Wait()
 	x.drain()
 	return x.end(ctx, cause)
@@ -128,7 +138,7 @@ func (x *execution) attend(ctx context.Context) error {
 
 // watch tells the program about a stop, and returns when its tree is gone. The cause is why it was
 // told to end, nil if it was not.
-func (x *execution) watch(ctx context.Context) (cause error) {
+func (x *execution) watch(ctx context.Context, tooMuch <-chan error) (cause error) {
 	lastCall, ended := lastcall.LastCall(ctx), ctx.Done()
 	tick := time.NewTicker(tightenEvery)
 	defer tick.Stop()
@@ -143,8 +153,13 @@ func (x *execution) watch(ctx context.Context) (cause error) {
 				x.announce(left, limited, whyStopped(nil))
 			}
 		case <-ended:
-			ended, cause = nil, context.Cause(ctx)
-			x.terminate(ctx, x.kind.KillAfter, whyStopped(cause))
+			if ended = nil; cause == nil {
+				cause = context.Cause(ctx)
+				x.terminate(ctx, x.kind.KillAfter, whyStopped(cause))
+			}
+		case full := <-tooMuch:
+			cause = cmp.Or(cause, full)
+			x.killNow(ctx)
 		case <-x.overdue:
 			x.overdue = nil
 			x.program.end()
@@ -304,10 +319,13 @@ func (x *execution) end(ctx context.Context, cause error) error {
 // outcome is the end of the run without its checkpoint.
 func (x *execution) outcome(ctx context.Context, cause error) error {
 	p := x.program
-	if p.failed != "" {
-		return fmt.Errorf("%s cannot be started: %s: %s", x.kind.Path, p.failed, x.kind.whyNotStarted())
+	if p.failed != nil {
+		return x.kind.notStarted(p.failed)
 	}
 	if err := p.lost(); err != nil && (!p.forced || cause == nil) {
+		if p.neverBegan() {
+			return lacking(errors.Join(err, p.left))
+		}
 		return task.Crashed(errors.Join(err, p.left))
 	}
 	exit := proc.Exit{Code: -1, Signal: syscall.SIGKILL, Killed: true}

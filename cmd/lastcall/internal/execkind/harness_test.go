@@ -3,6 +3,7 @@ package execkind
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -31,10 +32,16 @@ func TestMain(m *testing.M) {
 		syscall.Exit(0)
 	}
 	if len(os.Args) > 1 && os.Args[1] == ShimCommand {
+		if _, err := os.Stat(earlyDeath(os.Getppid())); err == nil {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		}
 		syscall.Exit(Shim()) // os.Exit sleeps for a second under the race detector
 	}
 	os.Exit(m.Run())
 }
+
+// earlyDeath is a file that has the shims of a process die before they start anything.
+func earlyDeath(server int) string { return fmt.Sprintf("/tmp/lastcall-test-early-death-%d", server) }
 
 // fixture runs programs on a memory store.
 type fixture struct {
@@ -44,6 +51,7 @@ type fixture struct {
 	client *task.Client
 	group  *lastcall.Group
 	runner *Runner
+	worker *task.Worker
 	dir    string // where the program starts
 	temp   string // where its scratch directory is made
 	log    strings.Builder
@@ -82,7 +90,8 @@ func (f *fixture) serve(grace time.Duration) {
 	r := &Runner{Keeper: &keeper, Isolation: f.isolation, Cgroups: f.cgroups, Logger: log}
 	f.runner = r
 	r.Register(&mux, f.kind)
-	w, err := task.NewWorker(task.WorkerConfig{Store: f.store, Mux: &mux, Logger: log})
+	var err error
+	f.worker, err = task.NewWorker(task.WorkerConfig{Store: f.store, Mux: &mux, Logger: log})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -90,7 +99,7 @@ func (f *fixture) serve(grace time.Duration) {
 		f.t.Fatal(err)
 	}
 	f.group.Defer("programs", r.Close)
-	if err := f.group.Go("worker", w.Serve); err != nil {
+	if err := f.group.Go("worker", f.worker.Serve); err != nil {
 		f.t.Fatal(err)
 	}
 }

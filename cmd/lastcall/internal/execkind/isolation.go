@@ -29,8 +29,8 @@ func FindIsolation(k *proc.Keeper) (confine.Isolation, error) {
 	}
 	<-s.done
 	switch {
-	case s.failed != "":
-		return confine.Shared, errors.New(s.failed)
+	case s.failed != nil:
+		return confine.Shared, s.failed
 	case !s.cmd.ProcessState.Success():
 		return confine.Shared, fmt.Errorf("a shim that was to try has ended: %v", s.cmd.ProcessState)
 	}

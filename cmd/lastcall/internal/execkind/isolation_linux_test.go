@@ -91,7 +91,7 @@ func TestIsolation_AProgramCanNeitherStopNorKillItsShim(t *testing.T) {
 	f.serve(time.Minute)
 	f.prints("ready")
 	began := time.Now()
-	want(t, f.ends(id), task.StatusFailed, "", 1, 0, 0, "timeout of 2s exceeded")
+	want(t, f.ends(id), task.StatusFailed, "", 1, 0, 0, "timeout of the kind exceeded (2s)")
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("it ended after %v", took)
 	}

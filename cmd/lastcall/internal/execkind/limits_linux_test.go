@@ -183,8 +183,10 @@ func TestLimits_TheShimRemovesTheGroupWhenTheServerIsGone(t *testing.T) {
 		Env: []string{"PATH=" + os.Getenv("PATH")}, Scratch: filepath.Join(scratch, "none"), Confined: confine.Program{Cgroup: group}}
 	orders, reports, wait := bareWith(t, st)
 	var r report
-	if err := gob.NewDecoder(reports).Decode(&r); err != nil || r.Started == 0 {
-		t.Fatalf("%+v, %v", r, err)
+	for decoder := gob.NewDecoder(reports); r.Started == 0; {
+		if err := decoder.Decode(&r); err != nil || r.Failed != "" {
+			t.Fatalf("%+v, %v", r, err)
+		}
 	}
 	if err := closeAll(orders, reports); err != nil {
 		t.Fatal(err)

@@ -36,10 +36,12 @@ func (k Kind) outcome(f fate) error {
 	switch {
 	case e.Signal == 0 && e.Code == 0:
 		return nil
+	case is[*tmpError](f.cause):
+		return f.cause
 	case e.Signal == 0 && slices.Contains(k.Permanent, e.Code):
 		return task.Permanent(fmt.Errorf("%s, which is permanent", f))
 	case errors.Is(f.cause, task.ErrTimeout):
-		return fmt.Errorf("timeout of %v exceeded: %s", k.Timeout, f)
+		return errors.New(f.String()) // the worker says that it was the timeout
 	case e.Killed && e.Signal == syscall.SIGKILL && f.cause != nil:
 		return fmt.Errorf("%w (killAfter is %v, and a stop may leave less)", errKilled, k.KillAfter)
 	case f.cause != nil:
@@ -57,6 +59,12 @@ func (k Kind) outcome(f fate) error {
 		return fmt.Errorf("%s: a shell says so when what it ran was killed by signal 9, perhaps because the system was out of memory", f)
 	}
 	return errors.New(f.String())
+}
+
+// is reports whether an error is of a type, or wraps one that is.
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
 }
 
 // String says how the program ended, and what it said last.

@@ -1,6 +1,8 @@
 package execkind
 
 import (
+	"errors"
+	"syscall"
 	"time"
 
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
@@ -43,11 +45,20 @@ type start struct {
 // stop asks for SIGTERM, if it was not yet sent, and for SIGKILL to the whole tree after a time.
 type stop struct{ KillAfter time.Duration }
 
-// report is what a shim tells: Started or Failed, then Exit; then it ends when the tree is gone.
+// failure is the report of an error, whose number is the only thing of it that others can ask for.
+func failure(err error) report {
+	errno, _ := errors.AsType[syscall.Errno](err)
+	return report{Failed: err.Error(), Errno: errno}
+}
+
+// report is what a shim tells: Starting, Started or Failed, then Exit; then it ends when the tree is
+// gone.
 type report struct {
-	Started int    // the program's process id
-	Failed  string // why it could not be started
-	Exit    *proc.Exit
+	Starting bool   // from now on the program may run
+	Started  int    // the program's process id
+	Failed   string // why it could not be started
+	Errno    syscall.Errno
+	Exit     *proc.Exit
 	// Trouble is something that the operator should know.
 	Trouble string
 }

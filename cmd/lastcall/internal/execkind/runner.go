@@ -37,6 +37,8 @@ type Runner struct {
 	// Logger hears what is the operator's to know and not the task's.
 	Logger *slog.Logger
 
+	users []uint32 // of the kinds
+
 	mu       sync.Mutex
 	closed   bool
 	programs map[*supervised]bool
@@ -115,12 +117,18 @@ func (r *Runner) leave(done <-chan struct{}) bool {
 			delete(r.late, d)
 		}
 	}
-	if len(r.late) == maxLate {
+	if len(r.late) >= maxLate {
 		return false
 	}
-	if r.late == nil {
-		r.late = make(map[<-chan struct{}]bool)
-	}
-	r.late[done] = true
+	r.late = added(r.late, done)
 	return true
+}
+
+// added adds a removal to a set, which may be nil.
+func added(late map[<-chan struct{}]bool, done <-chan struct{}) map[<-chan struct{}]bool {
+	if late == nil {
+		late = make(map[<-chan struct{}]bool)
+	}
+	late[done] = true
+	return late
 }

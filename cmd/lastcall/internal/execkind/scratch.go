@@ -37,6 +37,9 @@ const (
 	tmpName        = "tmp"
 )
 
+// runPrefix begins the names of the runs' directories.
+const runPrefix = "lastcall-run-"
+
 // scratch is the directory of one run, and is removed with all that is in it at the run's end.
 type scratch struct {
 	folder *folder
@@ -45,9 +48,9 @@ type scratch struct {
 
 // newScratch makes a run's directory with the payload in it, and the checkpoint if there is one.
 func newScratch(payload, checkpoint []byte) (*scratch, error) {
-	f, dir, err := makeFolder(os.TempDir(), "lastcall-run-")
+	f, dir, err := makeFolder(os.TempDir(), runPrefix)
 	if err != nil {
-		return nil, fmt.Errorf("a run needs a directory of its own: %w: make the temporary directory writable, or name another one in TMPDIR", err)
+		return nil, noScratch(err)
 	}
 	s := &scratch{folder: f, dir: dir}
 	err = errors.Join(f.mkdir(tmpName), f.write(payloadName, payload))
@@ -55,7 +58,7 @@ func newScratch(payload, checkpoint []byte) (*scratch, error) {
 		err = errors.Join(err, f.write(checkpointName, checkpoint))
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("directory of the run: %w", err), s.remove())
+		return nil, errors.Join(noScratch(err), s.remove())
 	}
 	return s, nil
 }

@@ -38,7 +38,7 @@ func Shim() int {
 		return 1
 	}
 	if err = errors.Join(err, confine.Undumpable(), first.Start.Isolation.Enter()); err != nil {
-		s.report(report{Failed: err.Error()})
+		s.report(failure(err))
 		return 0
 	}
 	if first.Start.Try {
@@ -63,6 +63,9 @@ func (s *shim) try() int {
 	return 0
 }
 
+// shimThreads is how many a shim needs at once, and a few more.
+const shimThreads = 6
+
 type shim struct {
 	orders  *gob.Decoder
 	reports *gob.Encoder
@@ -73,8 +76,13 @@ type shim struct {
 
 func (s *shim) run(st start) int {
 	scratch, noScratch := openFolder(st.Scratch) // before the program can put another one there
+	if noScratch == nil {
+		scratch.hold()
+	}
+	proc.ReserveThreads(shimThreads) // what ends this process for want of one does so before the program begins
+	s.report(report{Starting: true})
 	if err := s.start(st); err != nil {
-		s.report(report{Failed: err.Error()})
+		s.report(failure(err))
 		return 0
 	}
 	s.report(report{Started: s.tree.PID()})

@@ -181,7 +181,7 @@ func TestTimeout_IsAnAttemptAndKeepsTheCheckpoint(t *testing.T) {
 	f.serve(time.Minute)
 	want(t, f.ends(id), task.StatusSucceeded, "", 1, 0, 0, "")
 	runs, err := f.client.History(t.Context(), id)
-	if err != nil || len(runs) != 2 || !strings.HasPrefix(runs[0].Error, "timeout of 1s exceeded: exit code 9") || f.prints("why") != "timeout" {
+	if err != nil || len(runs) != 2 || !strings.HasPrefix(runs[0].Error, "task: timeout of the kind exceeded (1s): exit code 9") || f.prints("why") != "timeout" {
 		t.Errorf("%+v, %v", runs, err)
 	}
 	f.stop()
@@ -236,7 +236,7 @@ func TestShim_ThatItsProgramStopsAgainAndAgainHoldsUpNoTimeout(t *testing.T) {
 			f.kind.Timeout, f.kind.KillAfter = 3*time.Second, 300*time.Millisecond
 			id := f.enqueue("{}")
 			f.serve(time.Minute)
-			want(t, f.ends(id), task.StatusFailed, "", 1, 0, 0, "timeout of 3s exceeded: ended by signal 9 (killed)")
+			want(t, f.ends(id), task.StatusFailed, "", 1, 0, 0, "timeout of the kind exceeded (3s): ended by signal 9 (killed)")
 			f.dead("own", "away")
 			f.stop()
 		})

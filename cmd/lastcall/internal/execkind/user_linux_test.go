@@ -98,7 +98,7 @@ func TestUser_ATemporaryDirectoryThatTheUserCannotReachIsTold(t *testing.T) {
 	}
 	id := f.enqueue("{}")
 	f.serve(time.Minute)
-	want(t, f.ends(id), task.StatusFailed, "", 1, 0, 0, fmt.Sprintf("user %d cannot reach its run's directory, since it may not enter %s: name another temporary directory in TMPDIR", stranger, f.temp))
+	want(t, f.released(id), task.StatusInterrupted, task.ReasonReleased, 0, 0, 0, fmt.Sprintf("user %d cannot reach its run's directory, since it may not enter %s: name another temporary directory in TMPDIR", stranger, f.temp))
 	f.stop()
 }
 
@@ -110,7 +110,7 @@ func TestUser_AProgramThatTheUserMayNotExecuteIsToldWithWhoThatIs(t *testing.T) 
 	}
 	id := f.enqueue("{}")
 	f.serve(time.Minute)
-	want(t, f.ends(id), task.StatusFailed, "", 1, 0, 0, fmt.Sprintf("permission denied: user %d must be able to execute it", stranger))
+	want(t, f.released(id), task.StatusInterrupted, task.ReasonReleased, 0, 0, 0, fmt.Sprintf("permission denied: user %d must be able to execute it", stranger))
 	f.stop()
 }
 

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package execkind
+
+// noExec finds nothing here.
+func noExec(string) string { return "" }

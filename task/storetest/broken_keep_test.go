@@ -1,0 +1,52 @@
+package storetest
+
+import (
+	"context"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// losesMeta reads a payload that is not small from elsewhere, without its Meta.
+func losesMeta(b *broken) {
+	inner := b.claim
+	b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+		got, err := inner(ctx, req)
+		for i := range got {
+			if len(got[i].Payload) > 256 {
+				got[i].Meta = nil
+			}
+		}
+		return got, err
+	}
+}
+
+// keepsTheLog deletes the task alone.
+func keepsTheLog(b *broken) {
+	control, log := b.control, b.log
+	kept := make(map[string][]byte)
+	b.control = func(ctx context.Context, cmd task.Command) error {
+		body, _ := log(ctx, cmd.Task)
+		err := control(ctx, cmd)
+		if cmd.Verb == task.VerbDelete && err == nil {
+			kept[cmd.Task] = body
+		}
+		return err
+	}
+	b.log = func(ctx context.Context, id string) ([]byte, error) {
+		if body, ok := kept[id]; ok {
+			return body, nil
+		}
+		return log(ctx, id)
+	}
+}
+
+// forgetsRetention has what failed go by its age.
+func forgetsRetention(b *broken) {
+	inner := b.claim
+	b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+		for i := range req.Kinds {
+			req.Kinds[i].Retention.Failed = 0
+		}
+		return inner(ctx, req)
+	}
+}
