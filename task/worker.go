@@ -26,7 +26,9 @@ type WorkerConfig struct {
 	// Concurrency bounds how many handlers run at once. 0 means 10. While there is more to do than
 	// can be done, and no handler takes longer than 50 ms, the worker prefetches at most 100 tasks,
 	// or Concurrency where that is more: they are running for everybody else, and given back
-	// if no slot becomes free for them in about a second, or at last call.
+	// if no slot becomes free for them in about a second, or at last call. In a rollout a quarter of
+	// them, and at least one, takes interrupted tasks only: for two seconds after the start of a worker
+	// that is not the only one, and while others stop, on the youngest of those that go on.
 	Concurrency int
 	// SpareSlots is how many more handlers may run at once while as many others are unresponsive: one
 	// that goes on 10 s after its context has ended keeps its slot until it returns. 0 means none.
