@@ -22,7 +22,8 @@ import (
 // A worker of one slot keeps it only at its start: it would stand still while another one stops.
 // No slot is kept where tasks are prefetched: all of them take milliseconds.
 //
-// Only neighbours count that have a kind and a queue in common with the worker.
+// Only neighbours count that have a kind and a queue in common with the worker, and have not paused
+// all of their kinds.
 type reserve struct {
 	slots    int       // how many handlers the worker runs at once
 	started  time.Time // when it has started, with neighbours; zero: without
@@ -56,7 +57,7 @@ func neighboursOf(incarnation string, all []WorkerInfo) (n neighbours) {
 	}
 	own, younger, stop := all[i], 0, 0
 	for j, w := range all {
-		if j == i || w.Dead || w.Liveness == LivenessDead || !shares(own.Kinds, w.Kinds) || !shares(own.Queues, w.Queues) {
+		if j == i || !isNeighbour(own, w) {
 			continue
 		}
 		n.some = true
@@ -69,6 +70,14 @@ func neighboursOf(incarnation string, all []WorkerInfo) (n neighbours) {
 	}
 	n.takeOver = younger < stop
 	return n
+}
+
+// isNeighbour reports whether another worker lives that may hand over to a worker, or take over in
+// its place.
+func isNeighbour(own, w WorkerInfo) bool {
+	lives := !w.Dead && w.Liveness != LivenessDead
+	paused := w.State == WorkerRunning && len(w.Paused) >= len(w.Kinds)
+	return lives && !paused && shares(own.Kinds, w.Kinds) && shares(own.Queues, w.Queues)
 }
 
 // shares reports whether two lists have something in common; an empty one has everything.

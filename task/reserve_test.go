@@ -30,13 +30,15 @@ func TestReserve_KeepsAQuarterOfTheSlotsAtTheStartAndWhileANeighbourStops(t *tes
 
 func TestReserve_TheYoungestTakeOverFromThoseThatStop(t *testing.T) {
 	start := time.Now()
-	// all makes workers of letters, the oldest first: r runs, s stops, d is dead and has stopped, g is
-	// gone, o stops and has another kind, q stops and has another queue.
+	// all makes workers of letters, the oldest first: r runs, p runs and has paused its kinds, s stops,
+	// d is dead and has stopped, g is gone, o stops and has another kind, q stops and has another queue.
 	all := func(letters string) (workers []WorkerInfo) {
 		for i, letter := range letters {
 			w := WorkerInfo{Beat: Beat{Worker: fmt.Sprint(i), State: WorkerRunning, Kinds: []string{"k", "l"}, Queues: []string{"a"}},
 				Since: start.Add(time.Duration(i/2) * time.Second)} // two at a time
 			switch letter {
+			case 'p':
+				w.Paused = []PausedKind{{Kind: "k"}, {Kind: "l"}}
 			case 's':
 				w.State, w.Queues = WorkerStopping, nil
 			case 'd':
@@ -53,7 +55,7 @@ func TestReserve_TheYoungestTakeOverFromThoseThatStop(t *testing.T) {
 		return workers
 	}
 	for letters, want := range map[string]string{
-		"r": "-", "rrr": "---", "srrr": "---T", "rrsr": "--" + "-T", "srsrr": "---TT", "sssr": "---T", "rsrr": "---T", "rrrs": "--T-",
+		"r": "-", "srp": "-T-", "srrpp": "--T--", "rrr": "---", "srrr": "---T", "rrsr": "--" + "-T", "srsrr": "---TT", "sssr": "---T", "rsrr": "---T", "rrrs": "--T-",
 		"drr": "---", "grr": "---", "orr": "---", "qrr": "---", "srro": "--T-", "ssrrrr": "----TT",
 	} {
 		got := ""
