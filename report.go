@@ -30,6 +30,8 @@ type Report struct {
 	Interrupted []Entry // ended with an error after Interrupt: not done, and recorded nowhere
 	Abandoned   []Entry // never returned, closers included
 
+	// Notes are what AddNote was told, in the order in which the names came.
+	Notes []Note
 	// Failures are the errors and panics of setup, goroutines, loops, servers
 	// and closers, in the order in which they came; the first 100 of them.
 	Failures []error
@@ -107,6 +109,9 @@ func (r Report) String() string {
 		r.Took.Round(time.Millisecond), r.ExitCode(), count(r.Finished), count(r.Interrupted), count(r.Abandoned))
 	if r.Frozen > 0 {
 		fmt.Fprintf(&b, "the process was frozen for about %v meanwhile\n", r.Frozen.Round(time.Millisecond))
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(&b, "%s\n", n)
 	}
 	for _, e := range r.Abandoned {
 		fmt.Fprintf(&b, "abandoned   %s\n", e)
@@ -188,6 +193,9 @@ func (r Report) attrs() []any {
 	if r.Frozen > 0 {
 		a = append(a, "frozen", r.Frozen.Round(time.Millisecond))
 	}
+	for _, n := range r.Notes {
+		a = append(a, "note", n.String())
+	}
 	return a
 }
 
@@ -208,7 +216,7 @@ func (r *Report) clone() Report {
 	c := *r
 	c.Took = time.Since(c.Began)
 	c.Finished, c.Interrupted, c.Abandoned = slices.Clone(c.Finished), slices.Clone(c.Interrupted), slices.Clone(c.Abandoned)
-	c.Failures = slices.Clone(c.Failures)
+	c.Failures, c.Notes = slices.Clone(c.Failures), slices.Clone(c.Notes)
 	return c
 }
 

@@ -115,9 +115,11 @@ func (c *claimer) claim(last context.Context) (got int, full bool, err error) {
 		return 0, false, err
 	}
 	now := time.Now()
-	full = len(tasks) == req.Max
-	var some [maxInspected]*Run
-	c.slots.claimed(now, now.Sub(began), full, c.runs.appendFirst(some[:0]))
+	full = len(tasks) == req.Max || req.Interrupted // then there is no room for others
+	if !req.Interrupted {
+		var some [maxInspected]*Run
+		c.slots.claimed(now, now.Sub(began), full, c.runs.appendFirst(some[:0]))
+	}
 	c.startAll(tasks, now)
 	if clear(tasks); cap(tasks) <= maxScratch {
 		c.scratch = tasks
@@ -140,8 +142,9 @@ func (c *claimer) startAll(tasks []Task, now time.Time) {
 // meanwhile, and a name that the worker no longer has gets nothing.
 func (c *claimer) request() ClaimRequest {
 	req := ClaimRequest{Worker: c.beats.incarnation(), Queues: c.queues, Into: c.scratch}
-	req.Max, req.Kinds = c.slots.wanted(c.mux)
-	req.Suspects, req.Suspicion = c.slots.wantedSuspects()
+	if req.Max, req.Interrupted, req.Kinds = c.slots.wanted(c.mux, time.Now()); !req.Interrupted {
+		req.Suspects, req.Suspicion = c.slots.wantedSuspects()
+	}
 	c.pauses.admit(&req, time.Now())
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -85,16 +85,40 @@ func (c *runContext) end() {
 }
 
 // writable returns a context for a write that must also be possible after an interrupt: it ends
-// when ctx ends by another cause, and otherwise with the reserve.
+// when ctx ends by another cause, and otherwise with the reserve, or so long before that the handler
+// can return and is not abandoned in a write.
 func writable(ctx context.Context) (context.Context, context.CancelFunc) {
 	last, release := lastWrite(ctx)
 	wctx, cancel := context.WithCancelCause(last)
 	stop := context.AfterFunc(ctx, func() {
-		if cause := sound(context.Cause(ctx)); !is[*lastcall.InterruptError](cause) {
-			cancel(cause)
+		cause := sound(context.Cause(ctx))
+		if is[*lastcall.InterruptError](cause) && !reserveIsNearlyOver(ctx, wctx) {
+			return
 		}
+		cancel(cause)
 	})
 	return wctx, func() { stop(); cancel(nil); release() }
+}
+
+// returnMargin is how long before the group abandons its goroutines a write is given up, at most.
+const returnMargin = 3 * decisionMargin
+
+// reserveIsNearlyOver waits until a handler that waits for the store has to return, and reports false
+// when the write ended before.
+func reserveIsNearlyOver(ctx, write context.Context) bool {
+	select {
+	case <-lastcall.UntilInterrupt(ctx).Done():
+	case <-write.Done():
+		return false
+	}
+	left, limited := lastcall.TimeLeft(ctx)
+	margin := min(left/4, returnMargin)
+	for ; limited && left > margin; left, _ = lastcall.TimeLeft(ctx) { // again, if the process was frozen meanwhile
+		if !pause(write, left-margin) {
+			return false
+		}
+	}
+	return limited
 }
 
 // lastWrite is lastcall.UntilAbandon, and outside a group a context of five seconds that ignores

@@ -127,6 +127,9 @@ func (w *Worker) written(r *Run, c *Change, err error) {
 		w.log.Info("task given back, it had not begun", "task", c.Task, "kind", r.task.Kind, "run", c.Run, "is", c.Status)
 	case err == nil:
 		w.logEnd(&r.task, c)
+		if closed(w.lastCall) {
+			w.tally.add(c)
+		}
 		w.observer.tellEnd(r, Event{Status: c.Status, Reason: c.Reason, Err: c.Error, Waited: waited(&r.task)})
 	case errors.Is(err, ErrLeaseLost), errors.Is(err, ErrAlreadyFinished), errors.Is(err, ErrNotFound):
 		w.lost(r, c, err)
@@ -150,6 +153,7 @@ func (w *Worker) unrecordedEnd(r *Run, c *Change, err error) {
 
 // forget is for runs of which nothing is left to do.
 func (w *Worker) forget(runs ...*Run) {
+	w.note()
 	w.runs.remove(runs...)
 	if w.slots.forget(runs) {
 		w.claims.nudge()

@@ -97,6 +97,9 @@ func before(t *Task) Status {
 	return StatusQueued
 }
 
+// resumed reports whether the task was interrupted when it was claimed.
+func (r *Run) resumed() bool { return before(&r.task) == StatusInterrupted }
+
 // atLastCall ends a run's context, if its kind wants that.
 func (r *Run) atLastCall(cause *lastcall.InterruptError) {
 	if r.policy.onStop == InterruptOnStop {

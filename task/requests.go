@@ -49,6 +49,8 @@ type ClaimRequest struct {
 	// zero one of any group may be claimed, if Suspects is not zero (rule 26).
 	Suspects  int
 	Suspicion Suspicion
+	// Interrupted: only interrupted tasks are wanted, and no suspects (rule 38).
+	Interrupted bool
 	// Except are ids of a few tasks that are not wanted now.
 	Except []string
 	// Into is memory that the answer may take, as in append(Into[:0], ...). It may be nil.
@@ -330,6 +332,6 @@ type PruneReply struct {
 // Generations are the numbers that Wait compares.
 type Generations struct {
 	// Tasks counts what may have made a task claimable, Commands what may have been asked of a run,
-	// Workers what may have been the end of a worker's process.
+	// Workers what may have been the stop of a worker or the end of its process.
 	Tasks, Commands, Workers uint64
 }

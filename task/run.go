@@ -91,12 +91,12 @@ func (r *Run) Load(v any) (bool, error) {
 // Saves of many runs share a write: a thousand at once cost about as much as a few.
 //
 // After the interrupt Save works with the context that has ended: it ignores an end whose cause is
-// a [lastcall.InterruptError], and gives up only when the group abandons its goroutines, as
-// [lastcall.UntilAbandon] does.
+// a [lastcall.InterruptError], and gives up only just before the group abandons its goroutines, so
+// that the handler can return.
 //
 // While the store cannot be reached Save waits and tries again, at least every two seconds, for as
 // long as the context lives: until it ends by another cause than an interrupt (the Timeout of the
-// kind, a cancellation, a deadline of the caller's), or the group abandons its goroutines. Outside
+// kind, a cancellation, a deadline of the caller's), or the group is about to abandon its goroutines. Outside
 // a group it waits for five seconds. To wait for less, give it a context with a timeout. The error
 // is then that cause, or the store's last one, and the checkpoint is not recorded or, if it was on
 // its way, may be. Meanwhile the run's other methods that read or change what is saved wait as

@@ -67,7 +67,7 @@ func TestSave_WaitsForAStoreThatIsAwayUntilTheTimeoutOfItsKind(t *testing.T) {
 	})
 }
 
-func TestSave_WaitsForAStoreThatIsAwayUntilTheGroupGivesUpItsGoroutines(t *testing.T) {
+func TestSave_WaitsForAStoreThatIsAwayUntilTheHandlerMustReturnInAStop(t *testing.T) {
 	bubble(t, func(b *bench) {
 		saves := b.saves()
 		cut := &faultyStore{Store: b.store}
@@ -76,12 +76,10 @@ func TestSave_WaitsForAStoreThatIsAwayUntilTheGroupGivesUpItsGoroutines(t *testi
 		synctest.Wait()
 		cut.cut(true)
 		time.Sleep(time.Minute)
-		g.Stop(nil)
-		g.Wait()
-		synctest.Wait()
+		b.stop(g, 75) // and nobody is abandoned
 		// The interrupt comes after 9 of the stop's 10 seconds, and half a second later the group
 		// gives up.
-		if got := <-saves; got.err == nil || got.took != time.Minute-time.Second+9500*time.Millisecond {
+		if got := <-saves; got.err == nil || got.took != time.Minute-time.Second+9375*time.Millisecond {
 			t.Errorf("Save waited for %v and returned %v", got.took, got.err)
 		}
 	})

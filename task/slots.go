@@ -32,15 +32,19 @@ type slots struct {
 	closed   bool           // last call has been made
 	opened   int            // how many of the spare slots there are
 	waiting  []*Run         // the runs that have no slot yet, the first first
+	reserve  reserve
 }
 
 // room is how many tasks to claim: for the free slots, and to prefetch. A slot is free when its
 // handler has returned; when ends cannot be written, no more of them wait than there are slots.
 // s.mu is held.
-func (s *slots) room() int {
+func (s *slots) room() int { return s.roomIn(s.size()) }
+
+// roomIn is room as if there were so many slots. s.mu is held.
+func (s *slots) roomIn(size int) int {
 	running, waiting := int(s.running.Load()), len(s.waiting)
 	unwritten := s.held - running - waiting
-	room := min(s.size()-running, s.size()-unwritten) - waiting
+	room := min(size-running, size-unwritten) - waiting
 	if s.prefetch.goesOn() {
 		room += s.prefetch.pace + s.batch()
 	}
@@ -65,14 +69,20 @@ func (s *slots) batch() int { return min(max(s.limit/2, s.prefetch.pace), callCh
 func (s *slots) roomForBatch() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.room() >= s.batch()
+	return s.plainRoom(time.Now()) >= s.batch()
 }
 
-// wanted says what there is room for: how many tasks, and of which kinds.
-func (s *slots) wanted(mux *Mux) (most int, kinds []KindClaim) {
+// wanted says what there is room for: how many tasks, whether interrupted ones only, and of which
+// kinds. The slots that are kept for interrupted tasks are asked for when no other one is free.
+func (s *slots) wanted(mux *Mux, now time.Time) (most int, interrupted bool, kinds []KindClaim) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	most = s.room()
+	if room := s.plainRoom(now); room > 0 {
+		most = room
+	} else {
+		interrupted = most > 0
+	}
 	for _, name := range mux.Kinds() {
 		e, _ := mux.lookup(name)
 		room := most
@@ -83,7 +93,38 @@ func (s *slots) wanted(mux *Mux) (most int, kinds []KindClaim) {
 			kinds = append(kinds, KindClaim{Kind: name, Max: room, Limits: e.policy.limits, Retention: e.policy.retention})
 		}
 	}
-	return most, kinds
+	return most, interrupted, kinds
+}
+
+// plainRoom is room for tasks that need not be interrupted. s.mu is held.
+func (s *slots) plainRoom(now time.Time) int { return s.roomIn(s.size() - s.kept(now)) }
+
+// kept is how many free slots are kept for interrupted tasks. s.mu is held.
+func (s *slots) kept(now time.Time) int {
+	if s.prefetch.goesOn() {
+		return 0
+	}
+	return s.reserve.kept(now)
+}
+
+// begin has slots kept from now on, until it is known whether there are neighbours.
+func (s *slots) begin(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reserve.slots, s.reserve.started = s.limit, now
+}
+
+// meet takes note of the neighbours, and reports whether fewer slots are kept now.
+func (s *slots) meet(n neighbours) (fewer bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	before := s.kept(now)
+	s.reserve.stopping = n.takeOver
+	if !n.some {
+		s.reserve.started = time.Time{}
+	}
+	return s.kept(now) < before
 }
 
 // wantedSuspects says how many of the next tasks may be suspects, and of which group: those of the
@@ -134,6 +175,9 @@ func (s *slots) acquire(r *Run) admission {
 		}
 		s.busy[r.task.Kind]++
 	}
+	if r.resumed() {
+		s.reserve.resumed++
+	}
 	if r.suspect {
 		if s.suspects++; s.suspects == 1 {
 			s.group = r.task.Suspicion
@@ -164,12 +208,20 @@ func (s *slots) release(r *Run, now time.Time) (waits bool) {
 	return s.waits.Load()
 }
 
-// releaseKind is for a run that has no slot, or none any more: its kind has room for another one.
+// releaseKind is for a run that has no slot, or none any more: its kind, or the reserve, has room for
+// another one.
 func (s *slots) releaseKind(r *Run) {
-	if r.policy.concurrency > 0 {
-		s.mu.Lock()
+	limited, resumed := r.policy.concurrency > 0, r.resumed()
+	if !limited && !resumed {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if limited {
 		s.busy[r.task.Kind]--
-		s.mu.Unlock()
+	}
+	if resumed {
+		s.reserve.resumed--
 	}
 }
 
@@ -241,7 +293,7 @@ func (s *slots) clearSuspect(r *Run) (last bool) {
 func (s *slots) forget(runs []*Run) (awaited bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	awaited = s.suspects > 0 || s.room() == 0
+	awaited = s.suspects > 0 || s.plainRoom(time.Now()) == 0
 	s.held -= len(runs)
 	for _, r := range runs {
 		if r.suspect {

@@ -83,7 +83,7 @@ func TestSlots_AKindHasBoundsOfItsOwn(t *testing.T) {
 	s := slots{limit: 5}
 	var held []*Run
 	for n, want := range []int{2, 1, 0} {
-		most, kinds := s.wanted(&mux)
+		most, _, kinds := s.wanted(&mux, time.Now())
 		if most != 5-n || kinds[len(kinds)-1] != (KindClaim{Kind: "l", Max: 5 - n}) {
 			t.Errorf("with %d of the kind: %d in all, %+v", n, most, kinds)
 		}
@@ -99,7 +99,7 @@ func TestSlots_AKindHasBoundsOfItsOwn(t *testing.T) {
 		s.release(r, time.Now())
 	}
 	s.forget(held)
-	if most, kinds := s.wanted(&mux); most != 5 || len(kinds) != 2 || kinds[0].Max != 2 {
+	if most, _, kinds := s.wanted(&mux, time.Now()); most != 5 || len(kinds) != 2 || kinds[0].Max != 2 {
 		t.Errorf("in the end %d, %+v", most, kinds)
 	}
 }

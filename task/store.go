@@ -118,6 +118,12 @@ import "context"
 //     task that long after its end by the same clock, or never where it is negative, whatever Age
 //     is. What has none (0), and what was cancelled while it waited, goes by Age. A Retry takes it
 //     away.
+//  38. A claim of interrupted tasks only gives these in the order of rule 5, and no suspects. Queued
+//     tasks that come before them do not hold them back, and a claim costs no more where many of
+//     those wait: a task that is handed over in a rollout must not wait behind the backlog.
+//  39. When a worker announces its stop, the number of workers that Wait returns changes in its
+//     process, and in others where the store can see their doings: the neighbours get ready for
+//     what it hands over.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
 	// 2, 21, 32). All that are not left out are recorded together; after an error, all or none. A task may
@@ -125,7 +131,7 @@ type Store interface {
 	Add(ctx context.Context, tasks []NewTask) ([]AddResult, error)
 
 	// Claim gives a worker runs of claimable tasks, marked running and committed (rules 3 to 7, 22,
-	// 26). It does not wait for tasks: none is an empty answer. An answer that was lost leaves runs
+	// 26, 38). It does not wait for tasks: none is an empty answer. An answer that was lost leaves runs
 	// that the worker does not know of; a complete beat finds them (rule 31).
 	Claim(ctx context.Context, req ClaimRequest) ([]Task, error)
 
@@ -174,9 +180,9 @@ type Store interface {
 	// Prune removes old ended tasks, a part of them with each call (rule 29).
 	Prune(ctx context.Context, req PruneRequest) (PruneReply, error)
 
-	// Wait returns once a number is another one than seen, and returns all (rule 20): how many
+	// Wait returns once a number is another one than seen, and returns all (rules 20, 39): how many
 	// changes may have made a task claimable, how many times something may have been asked of a run
-	// of this process, and how many processes of workers may have ended. A store that cannot see
+	// of this process, and how many workers may have announced their stop, or their processes ended. A store that cannot see
 	// other processes' doings counts its own: workers also poll.
 	Wait(ctx context.Context, seen Generations) (now Generations, err error)
 

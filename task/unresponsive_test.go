@@ -176,14 +176,14 @@ func (s standing) Apply(ctx context.Context, c []task.Change) []error {
 	return s.Store.Apply(ctx, c)
 }
 
-func TestUnresponsive_AHandlerInTheMiddleOfASaveIsNotTakenForUnresponsive(t *testing.T) {
+func TestUnresponsive_AHandlerInTheMiddleOfASaveReturnsBeforeItIsTakenForUnresponsive(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.handle = func(ctx context.Context, r *task.Run) error { return r.Save(ctx, 1) }
 		g := b.serve(standing{b.store})
 		id := b.enqueue()
 		b.want(id, task.StatusRunning, "", 0, 0, 0)
-		b.stop(g, 3)
-		b.want(id, task.StatusRunning, "", 0, 0, 0) // its Save ended when it was abandoned
+		b.stop(g, 0)
+		b.want(id, task.StatusInterrupted, task.ReasonStop, 0, 1, 0)
 	})
 }
 

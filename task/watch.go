@@ -19,7 +19,8 @@ type watcher struct {
 	log      *slog.Logger
 	beats    *heartbeat
 	observer *observer
-	nudge    func() // tells the claimer that tasks were taken over
+	slots    *slots // some are kept for what neighbours hand over
+	nudge    func() // tells the claimer that there is more to claim, or more room
 
 	gone chan struct{} // a neighbour's process may have ended
 	seen map[string]observation
@@ -74,6 +75,21 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
+// begin has slots kept for what neighbours hand over, if there are any.
+func (w *watcher) begin(ctx context.Context) {
+	w.slots.begin(time.Now())
+	if workers, err := w.store.Workers(ctx); err == nil { // otherwise they are met by the first sweep
+		w.meet(workers)
+	}
+}
+
+// meet takes note of who else works.
+func (w *watcher) meet(workers []WorkerInfo) {
+	if w.slots.meet(neighboursOf(w.beats.incarnation(), workers)) {
+		w.nudge()
+	}
+}
+
 // sweepPolls is how many polls there are between two looks at the neighbours that nothing has told
 // of: 1.5 s by default.
 const sweepPolls = 6
@@ -86,6 +102,7 @@ func (w *watcher) sweep(ctx context.Context) (doubt bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	w.meet(workers)
 	seen := make(map[string]observation, len(workers))
 	var errs []error
 	for _, other := range workers {

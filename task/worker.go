@@ -26,12 +26,15 @@ type WorkerConfig struct {
 	// Concurrency bounds how many handlers run at once. 0 means 10. While there is more to do than
 	// can be done, and no handler takes longer than 50 ms, the worker prefetches at most 100 tasks,
 	// or Concurrency where that is more: they are running for everybody else, and given back
-	// if no slot becomes free for them in about a second, or at last call.
+	// if no slot becomes free for them in about a second, or at last call. In a rollout a quarter of
+	// them, and at least one, takes interrupted tasks only: for two seconds after the start of a worker
+	// that is not the only one, and while others stop, on the youngest of those that go on.
 	Concurrency int
 	// SpareSlots is how many more handlers may run at once while as many others are unresponsive: one
 	// that goes on 10 s after its context has ended keeps its slot until it returns. 0 means none.
 	SpareSlots int
-	// Name is for people. Empty means the host's name.
+	// Name is for people. Empty means the host's name. Two workers of one group need names of their
+	// own: the group's report has a note for each, what became of its tasks in the stop.
 	Name string
 	// Lease is for how long the worker's beat may stand still before others take over its tasks,
 	// where they cannot see that its process is dead. It beats five times as often. 0 means 15 s;
@@ -89,6 +92,8 @@ type Worker struct {
 
 	handlers   sync.WaitGroup // runs whose end is not written
 	unrecorded atomic.Int64   // runs whose end could not be written
+	tally      tally          // of the runs that ended in a stop
+	tasksOf    string         // the name of the note about it
 	// storeGivenUp: the store did not answer in a stop until its last moment.
 	storeGivenUp atomic.Bool
 }
@@ -122,6 +127,10 @@ func newWorker(cfg WorkerConfig) *Worker {
 	}
 	log, poll := safelog.New(cfg.Logger), cmp.Or(cfg.Poll, 250*time.Millisecond)
 	w := &Worker{store: cfg.Store, mux: cfg.Mux, log: log, observer: observer{observe: cfg.Observe, log: log}}
+	w.tasksOf = "tasks"
+	if cfg.Name != "" {
+		w.tasksOf = "tasks of " + cfg.Name
+	}
 	w.slots.limit, w.slots.spare = cmp.Or(cfg.Concurrency, 10), cfg.SpareSlots
 	w.detector = detector{log: log, observer: &w.observer, slots: &w.slots}
 	w.pauses.log = log
@@ -129,7 +138,7 @@ func newWorker(cfg WorkerConfig) *Worker {
 		queues: slices.Clone(cfg.Queues), slots: w.slots.limit, unresponsive: w.detector.named, pauses: &w.pauses}
 	w.claims = claimer{store: w.store, mux: w.mux, queues: slices.Clone(cfg.Queues), poll: poll, log: log,
 		slots: &w.slots, runs: &w.runs, beats: &w.beats, pauses: &w.pauses, start: w.start, kick: make(chan struct{}, 1)}
-	w.watcher = watcher{store: w.store, poll: poll, log: log, beats: &w.beats, observer: &w.observer,
+	w.watcher = watcher{store: w.store, poll: poll, log: log, beats: &w.beats, observer: &w.observer, slots: &w.slots,
 		nudge: w.claims.nudge, gone: make(chan struct{}, 1)}
 	w.pruner = pruner{store: w.store, mux: w.mux, retention: max(0, cmp.Or(cfg.Retention, 7*24*time.Hour)), log: log}
 	w.pool = newPool(w.run)
@@ -173,6 +182,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 	if err := w.beats.register(ctx); err != nil {
 		return fmt.Errorf("task: register worker: %w", err)
 	}
+	w.watcher.begin(last)
 	untilLastCall, endClaims := context.WithCancel(last)
 	defer endClaims()
 

@@ -202,7 +202,7 @@ func describe(h []task.RunRecord) string {
 func (f *fixture) checkLeft() {
 	f.t.Helper()
 	if path, ok := strings.CutPrefix(f.address, "sqlite:"); ok {
-		if left := files(f.t, path+"-workers"); !slices.Equal(left, []string{"notify"}) {
+		if left := files(f.t, path+"-workers"); !slices.Equal(left, []string{"notify"}) && !slices.Equal(left, []string{"notify", "stop"}) {
 			f.t.Errorf("in %s: %v", filepath.Base(path)+"-workers", left)
 		}
 		return

@@ -4,6 +4,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/stopwatch"
+	"github.com/lastcall-go/lastcall/task"
 )
 
 func TestRollout_ARollingRestartOfThreeWorkersDoesNoStepTwice(t *testing.T) {
@@ -34,6 +37,67 @@ func TestRollout_ARollingRestartOfThreeWorkersDoesNoStepTwice(t *testing.T) {
 			t.Errorf("%d tasks, want %d at least", n, tasks)
 		}
 	})
+}
+
+// Three workers are full, each with three long tasks, and there is a backlog. Each is replaced by a
+// new one, which begins what waits before the old one is told to stop.
+func TestRollout_WhatIsHandedOverRunsElsewhereAtOnceBeforeABacklog(t *testing.T) {
+	onBothStores(t, func(t *testing.T, store string) {
+		f := newFixture(t, store)
+		backlog, pace := 1000, 5*time.Second
+		if testing.Short() {
+			t.Logf("make test-full: a backlog of %d tasks of %v", backlog, pace)
+			backlog, pace = 120, 2*time.Second
+		}
+		j := job{Grace: patient, Slots: 12}
+		f.points = 0 // what is cut short is counted here
+		var three []*process
+		for n := range 3 {
+			f.enqueue(handover, 3, func() work { return work{Steps: 200, Pace: 200 * time.Millisecond} })
+			f.enqueue(steps, 9, func() work { return work{Steps: 1, Pace: 10 * time.Second} })
+			three = append(three, f.start(j))
+			f.until("all slots taken", func() bool { return f.count(task.StatusRunning) == 12*(n+1) })
+		}
+		f.enqueue(steps, backlog, func() work { return work{Steps: 1, Pace: pace} })
+		for n := range three {
+			began := f.count(task.StatusQueued)
+			p := f.start(j)
+			f.until("a worker more, which has begun something", func() bool { return f.serves(p) && f.count(task.StatusQueued) < began })
+			watch := stopwatch.Start(t)
+			f.fates[three[n].pid()] = fate{"replaced", handedOver}
+			three[n].signal(syscall.SIGTERM)
+			f.until("three tasks handed over, and all of them running", func() bool { return f.handedOver() == 3*(n+1) })
+			watch.AtMost(1200*time.Millisecond, "a handover, with a step of 200 ms") // and longer if it has to wait for a slot
+			three[n].exits(0)
+			three[n] = p
+		}
+		for left := f.unfinished(); left > 0; left = f.unfinished() { // the backlog takes longer than a test waits for anything
+			f.until("another task ended", func() bool { return f.unfinished() < left })
+		}
+		f.drain(three[0])
+		f.drain(three[1])
+		f.finish(three[2])
+		for _, runs := range f.histories {
+			handed := 0
+			for _, r := range runs {
+				if r.Reason == task.ReasonStop {
+					handed++
+				}
+			}
+			if handed > 2 {
+				t.Errorf("a task was handed over %d times", handed)
+			}
+		}
+	})
+}
+
+// handedOver is how many times a task was handed over and runs again.
+func (f *fixture) handedOver() (n int) {
+	f.t.Helper()
+	for _, t := range f.tasks(task.StatusRunning) {
+		n += t.Interruptions
+	}
+	return n
 }
 
 // replace starts a process and, when that serves, stops another one, as a rolling update does.

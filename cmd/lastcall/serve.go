@@ -42,7 +42,7 @@ SIGHUP is a stop like SIGTERM, unless there is a token file: then it is read aga
 			if err != nil {
 				return err
 			}
-			return serve(cmd, c, flags.grace)
+			return serve(cmd, c, flags)
 		},
 	}
 	flags.define(cmd)
@@ -50,9 +50,9 @@ SIGHUP is a stop like SIGTERM, unless there is a token file: then it is read aga
 }
 
 // serve runs until a stop, and returns the exit code of the group.
-func serve(cmd *cobra.Command, c config, grace time.Duration) error {
-	s := service{config: c, out: cmd.OutOrStdout(), log: newLog(cmd.ErrOrStderr(), c.LogFormat)}
-	settings := lastcall.Config{Grace: c.Grace, GraceFlag: grace, Logger: s.log}
+func serve(cmd *cobra.Command, c config, flags serveFlags) error {
+	s := service{config: c, storeWait: flags.storeWait, out: cmd.OutOrStdout(), log: newLog(cmd.ErrOrStderr(), c.LogFormat)}
+	settings := lastcall.Config{Grace: c.Grace, GraceFlag: flags.grace, Logger: s.log}
 	if c.TokenFile != "" {
 		tokens, err := httpapi.LoadTokens(c.TokenFile, s.log)
 		if err != nil {
@@ -80,11 +80,12 @@ func serve(cmd *cobra.Command, c config, grace time.Duration) error {
 
 // service is what serve runs.
 type service struct {
-	config config
-	out    io.Writer
-	log    *slog.Logger
-	tokens *httpapi.Tokens // nil: everyone on this machine may do everything
-	keeper proc.Keeper
+	config    config
+	storeWait time.Duration // for how long it waits at the start for a database that is away
+	out       io.Writer
+	log       *slog.Logger
+	tokens    *httpapi.Tokens // nil: everyone on this machine may do everything
+	keeper    proc.Keeper
 
 	isolation confine.Isolation
 	cgroups   *confine.Cgroups // nil if no kind has limits
@@ -102,7 +103,10 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 			return err
 		}
 	}
-	opened, err := openStore(ctx, c.Store, openOptions{create: true, migrate: c.Migrate}, s.log)
+	opened, err := openStore(lastcall.UntilLastCall(ctx), c.Store, openOptions{create: true, migrate: c.Migrate, wait: s.storeWait}, s.log)
+	if errors.Is(err, lastcall.ErrStopping) {
+		return nil // a stop came while the database was away: there is nothing to stop
+	}
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ type serveFlags struct {
 	file      string // the configuration
 	storeFile string
 	grace     time.Duration
+	storeWait time.Duration
 	given     config // what the overrides say
 }
 
@@ -46,6 +47,7 @@ func (s *serveFlags) define(cmd *cobra.Command) {
 	f.StringVar(&s.given.Store, "store", "", "where the tasks are: "+storeUsage)
 	f.StringVar(&s.storeFile, "store-file", "", "file that has the address of the store")
 	f.Var(newDuration(&s.grace, 0, minGrace, maxGrace), "grace", "time from the stop signal to the platform's SIGKILL (default 30s, or LASTCALL_GRACE)")
+	f.Var(newDuration(&s.storeWait, time.Minute, 0, maxGrace), "store-wait", "how long to wait at the start for a PostgreSQL server that is not available; 0s: fail at once")
 	f.Var(newDuration(&s.given.Retention, 0, minRetention, maxDelay), "retention", "for how long ended tasks are kept (default 7 days); of several servers on a store the shortest counts")
 	for _, o := range overrides() {
 		switch field := o.field(&s.given).(type) {

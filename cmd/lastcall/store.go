@@ -10,6 +10,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -30,12 +31,14 @@ type openOptions struct {
 	create bool
 	// migrate allows tables to be created or changed in PostgreSQL.
 	migrate bool
+	// wait is for how long a PostgreSQL server is waited for that is not available.
+	wait time.Duration
 }
 
 // openStore opens the store of an address.
 func openStore(ctx context.Context, address string, opt openOptions, log *slog.Logger) (task.Store, error) {
 	if isPostgres(address) {
-		return pgstore.Open(ctx, pgstore.Config{DSN: address, Migrate: opt.migrate, Logger: log})
+		return pgstore.Open(ctx, pgstore.Config{DSN: address, Migrate: opt.migrate, Wait: opt.wait, Logger: log})
 	}
 	if err := checkAddress(address); err != nil {
 		return nil, err

@@ -132,6 +132,10 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 		room[k.Kind] = k
 	}
 	suspects, group := req.Suspects, req.Suspicion
+	if req.Interrupted {
+		suspects = 0
+		ready = slices.DeleteFunc(ready, func(t *task.Task) bool { return t.Status != task.StatusInterrupted })
+	}
 	var got []task.Task
 	for _, t := range ready {
 		k := room[t.Kind]

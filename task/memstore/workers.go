@@ -23,6 +23,9 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 	case !ok || w.dead:
 		return task.BeatReply{}, task.ErrWorkerGone
 	case b.Seq > w.beat.Seq:
+		if b.State == task.WorkerStopping && w.beat.State != b.State {
+			s.signals.Wake(0, 0, 1)
+		}
 		w.beat.Seq, w.beat.State, w.beat.Unresponsive = b.Seq, b.State, slices.Clone(b.Unresponsive)
 		w.beat.Paused = slices.Clone(b.Paused)
 	}

@@ -23,12 +23,15 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	if idle && s.session.isUp() {
 		return nil, nil
 	}
+	if req.Interrupted {
+		return s.claimInterrupted(ctx, req, claimer, generation)
+	}
 	s.scan.begin()
 	defer s.scan.end()
 	for range claimRounds {
 		routes := s.scan.plan(req)
 		if len(routes) == 0 || s.scan.needsPoll() {
-			next, err := s.poll(ctx, req)
+			_, next, err := s.poll(ctx, req)
 			if err != nil {
 				return nil, err
 			}
@@ -48,20 +51,53 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 // processes were quicker.
 const claimRounds = 3
 
+// claimInterrupted claims interrupted tasks only. It has no use for cursors: what is interrupted is
+// little, in an index of its own, and is found by a poll of that.
+func (s *Store) claimInterrupted(ctx context.Context, req task.ClaimRequest, claimer string, generation uint64) ([]task.Task, error) {
+	req.Suspects = 0
+	for range claimRounds {
+		all, next, err := s.poll(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		if len(all) == 0 {
+			s.idle.set(claimer, generation, next)
+			return nil, nil
+		}
+		routes := make([]cursor, len(all))
+		for i, f := range all {
+			routes[i] = cursor{route: f.route, number: f.number, next: front, first: f.first, exact: true}
+		}
+		routes = mostUrgent(routes, req)
+		answer, err := s.begin(ctx, s.q.ClaimInterrupted, s.claimArgs(req, routes))
+		if err != nil {
+			return nil, err
+		}
+		if tasks, _ := answer.tasks(req, routes); len(tasks) > 0 {
+			return tasks, nil
+		}
+	}
+	return nil, nil
+}
+
 // claim claims from some routes. What it does after the commit cannot fail.
 func (s *Store) claim(ctx context.Context, req task.ClaimRequest, routes []cursor) ([]task.Task, error) {
-	args := s.claimArgs(req, routes)
-	var answer *claimAnswer
-	err := s.once(ctx, func(ctx context.Context) (err error) {
-		answer, err = readClaim(s.pool.QueryRow(ctx, s.q.Claim, args...))
-		return err
-	})
+	answer, err := s.begin(ctx, s.q.Claim, s.claimArgs(req, routes))
 	if err != nil {
 		return nil, err
 	}
 	tasks, ends := answer.tasks(req, routes)
 	s.scan.claimed(routes, ends, answer.started, tookAll(req, tasks))
 	return tasks, nil
+}
+
+// begin runs a claim's statement.
+func (s *Store) begin(ctx context.Context, statement string, args []any) (answer *claimAnswer, err error) {
+	err = s.once(ctx, func(ctx context.Context) (err error) {
+		answer, err = readClaim(s.pool.QueryRow(ctx, statement, args...))
+		return err
+	})
+	return answer, err
 }
 
 // tookAll reports whether a claim took less than it might have: then there is nothing left.

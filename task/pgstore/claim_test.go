@@ -253,7 +253,7 @@ func TestClaim_CostsNothingForQueuesThatAreEmptyNow(t *testing.T) {
 		t.Helper()
 		b.store.scan.full = time.Time{} // so that it knows of nothing
 		pieces, _ := b.store.scan.pieces(claimOf(1))
-		if _, err := b.store.poll(t.Context(), claimOf(1)); err != nil {
+		if _, _, err := b.store.poll(t.Context(), claimOf(1)); err != nil {
 			t.Fatal(err)
 		}
 		pollArgs := append(append([]any{workerKey("w"), int64(0), false}, pieceArgs(pieces)...), false, (*int64)(nil))

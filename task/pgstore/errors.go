@@ -122,6 +122,17 @@ func isTransient(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, new(net.Error))
 }
 
+// isAway reports whether an error of Open may go away by itself: nobody answers, or a server that
+// starts, stops, or has no connection left. A server that refuses us for another reason will do so
+// again.
+func isAway(err error) bool {
+	var e *pgconn.PgError
+	if errors.As(err, &e) {
+		return strings.HasPrefix(e.Code, "57P") || e.Code == "53300"
+	}
+	return errors.As(err, new(net.Error)) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded)
+}
+
 // isUnusableSession reports whether a session answers and is of no use: its server has become a
 // standby, or its prepared statements are of tables that have changed since. All sessions that were
 // made before are suspected of the same.

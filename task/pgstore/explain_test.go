@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -96,6 +97,11 @@ func TestStatements_WalkThroughNothingThatGrows(t *testing.T) {
 			plan := planOf(t, s, sql)
 			if pairs := plan.pairs(); len(pairs) > 0 && slices.Contains(batched, name) {
 				t.Errorf("%s, the statement %s compares every row with every other: %v", when, name, pairs)
+			}
+			indexes := make(map[string]bool)
+			plan.indexes(indexes)
+			if only := strings.HasSuffix(name, "Interrupted"); only != indexes["ready_handover"] || only && indexes["ready_order"] {
+				t.Errorf("%s, the statement %s reads the indexes %v", when, name, slices.Sorted(maps.Keys(indexes)))
 			}
 			tables := plan.walk(false)
 			if _, may := walks[name]; !may && len(tables) > 0 {
@@ -284,6 +290,14 @@ func TestAddTasks_WalksThroughNothingThatGrows(t *testing.T) {
 		if !seen[table] {
 			t.Errorf("of %d plans none has the table %s", len(plans), table)
 		}
+	}
+}
+
+// indexes notes the indexes of a plan.
+func (p *plan) indexes(seen map[string]bool) {
+	seen[p.Index] = true
+	for i := range p.Plans {
+		p.Plans[i].indexes(seen)
 	}
 }
 

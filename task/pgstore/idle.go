@@ -65,7 +65,7 @@ func (i *idle) checksNeighbours() bool {
 // claimerOf names everything that makes a claim find other tasks than another one.
 func claimerOf(req task.ClaimRequest) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %v %s %q %q", req.Worker, req.Suspects > 0, req.Suspicion, req.Queues, req.Except)
+	fmt.Fprintf(&b, "%s %v %v %s %q %q", req.Worker, req.Interrupted, req.Suspects > 0, req.Suspicion, req.Queues, req.Except)
 	for _, k := range req.Kinds {
 		if min(k.Max, req.Max) > 0 {
 			fmt.Fprintf(&b, " %q", k.Kind)

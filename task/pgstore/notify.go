@@ -18,10 +18,11 @@ const (
 	announceEarly announcement = "e" // tasks that may come before others
 	announceReady announcement = "r" // new tasks without a priority, or of a lower one
 	announceAsked announcement = "a" // something was asked of a run
+	announceStop  announcement = "s" // a worker stops
 )
 
-// announcer notifies other processes that there may be something to claim, or that something was
-// asked of a run: in a transaction of its own, since one with a notification serialises the commits
+// announcer notifies other processes that there may be something to claim, that something was
+// asked of a run, or that a worker stops: in a transaction of its own, since one with a notification serialises the commits
 // of the whole database, and once for many changes.
 type announcer struct {
 	nonce string // tells our announcements from others'
@@ -55,7 +56,7 @@ func (a *announcer) run(life context.Context) {
 	for {
 		select {
 		case <-a.some:
-			a.flush(life, announceEarly, announceReady, announceAsked)
+			a.flush(life, announceEarly, announceReady, announceAsked, announceStop)
 		case <-life.Done():
 			a.flush(life, announceEarly, announceReady)
 			return
@@ -109,6 +110,8 @@ func (s *Store) heard(payload string) {
 	case !foreign:
 	case what == announceAsked:
 		s.signals.Wake(0, 1, 0)
+	case what == announceStop:
+		s.signals.Wake(0, 0, 1)
 	case what == announceReady:
 		s.mayClaim(plainPriority)
 	default:
@@ -141,9 +144,15 @@ func (s *Store) asked() {
 	s.announcer.announce(announceAsked)
 }
 
+// stopping notifies this and other processes that a worker stops.
+func (s *Store) stopping() {
+	s.signals.Wake(0, 0, 1)
+	s.announcer.announce(announceStop)
+}
+
 // connected is called when announcements may have been missed.
 func (s *Store) connected() {
 	s.scan.arrived(everything)
 	s.idle.wake()
-	s.signals.Wake(1, 1, 0)
+	s.signals.Wake(1, 1, 1)
 }

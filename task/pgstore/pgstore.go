@@ -73,6 +73,11 @@ type Config struct {
 	// Migrate creates the schema, or brings it up to date. Without it a schema that is missing or
 	// too old is an error.
 	Migrate bool
+	// Wait is for how long Open waits for a server that cannot be reached, is starting or has no
+	// connection left: it tries again, ever less often, and the log says so. 0 means not at all. What
+	// waiting does not mend, such as a wrong password or a database that is missing, is an error at
+	// once.
+	Wait time.Duration
 	// Timeout bounds how long the server may take to answer a call. 0 means 15 s.
 	Timeout time.Duration
 	// Logger receives what the store cannot return as an error. Nil means slog.Default().
@@ -119,12 +124,38 @@ var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
 // a wrong password, a standby, missing rights and a newer schema, and never show the DSN. The caller
 // closes the store, once the workers and clients that use it are done.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	s, err := open(ctx, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("pgstore: %w", explain(err))
+	if cfg.Wait < 0 {
+		return nil, fmt.Errorf("pgstore: wait %v is negative", cfg.Wait)
 	}
-	return s, nil
+	deadline := time.Now().Add(cfg.Wait)
+	for pause := firstOpenPause; ; pause = min(2*pause, maxOpenPause) {
+		s, err := open(ctx, cfg)
+		if err == nil {
+			return s, nil
+		}
+		if err = explain(err); ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+		err = fmt.Errorf("pgstore: %w", err)
+		left := time.Until(deadline)
+		if left <= 0 || ctx.Err() != nil || !isAway(err) {
+			return nil, err
+		}
+		pause = min(pause, left)
+		cmp.Or(cfg.Logger, slog.Default()).Warn("the database is not available; trying again", "again_in", pause, "gives_up_in", left.Round(time.Second), "error", err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("pgstore: %w", context.Cause(ctx))
+		}
+	}
 }
+
+// The pauses of Open between two attempts to reach a server grow from one to the other.
+const (
+	firstOpenPause = 250 * time.Millisecond
+	maxOpenPause   = 5 * time.Second
+)
 
 func open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{

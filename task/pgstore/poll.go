@@ -18,24 +18,26 @@ const (
 )
 
 // poll finds the routes that have something to claim, and moves what has become due to ready. It
-// returns in how long the next delay runs out.
-func (s *Store) poll(ctx context.Context, req task.ClaimRequest) (next time.Duration, err error) {
+// returns what it found, and in how long the next delay runs out.
+func (s *Store) poll(ctx context.Context, req task.ClaimRequest) (all []found, next time.Duration, err error) {
 	for range promoteRounds {
 		var registered bool
-		if registered, next, err = s.pollOnce(ctx, req); err != nil {
-			return 0, err
+		if req.Interrupted {
+			registered, all, next, err = s.ask(ctx, s.q.PollInterrupted, req, rangesOf(req))
+		} else {
+			registered, all, next, err = s.pollOnce(ctx, req)
 		}
-		if !registered {
-			return 0, task.ErrWorkerGone
+		if err == nil && !registered {
+			err = task.ErrWorkerGone
 		}
-		if next > 0 {
-			return next, nil
+		if err != nil || next > 0 {
+			return all, next, err
 		}
 		if err := s.promote(ctx); err != nil {
-			return 0, err
+			return nil, 0, err
 		}
 	}
-	return next, nil
+	return all, next, nil
 }
 
 // promote moves tasks whose time has come to ready.
@@ -51,18 +53,26 @@ func (s *Store) promote(ctx context.Context) error {
 }
 
 // pollOnce runs the statement Poll, and records what it found.
-func (s *Store) pollOnce(ctx context.Context, req task.ClaimRequest) (registered bool, next time.Duration, err error) {
+func (s *Store) pollOnce(ctx context.Context, req task.ClaimRequest) (registered bool, all []found, next time.Duration, err error) {
 	pieces, full := s.scan.pieces(req)
+	began := time.Now()
+	registered, all, next, err = s.ask(ctx, s.q.Poll, req, pieces)
+	if err == nil {
+		s.scan.polledAll(pieces, all, full, time.Since(began))
+	}
+	return registered, all, next, err
+}
+
+// ask runs a statement that polls, and has the neighbours looked at if one of them may be gone.
+func (s *Store) ask(ctx context.Context, statement string, req task.ClaimRequest, pieces []piece) (registered bool, all []found, next time.Duration, err error) {
 	var (
-		all            []found
 		neighbourGone  bool
 		checkNeighbour = s.idle.checksNeighbours()
 		args           = append([]any{workerKey(req.Worker), idleFor.Microseconds(), checkNeighbour}, pieceArgs(pieces)...)
-		began          = time.Now()
 	)
 	err = s.again(ctx, func(ctx context.Context) error {
 		all = all[:0]
-		rows, err := s.pool.Query(ctx, s.q.Poll, append(slices.Clip(args), req.Suspects > 0 && req.Suspicion == 0, groupArg(req))...)
+		rows, err := s.pool.Query(ctx, statement, append(slices.Clip(args), req.Suspects > 0 && req.Suspicion == 0, groupArg(req))...)
 		if err != nil {
 			return err
 		}
@@ -85,13 +95,12 @@ func (s *Store) pollOnce(ctx context.Context, req task.ClaimRequest) (registered
 		return rows.Err()
 	})
 	if err != nil {
-		return false, 0, err
+		return false, nil, 0, err
 	}
-	s.scan.polledAll(pieces, all, full, time.Since(began))
 	if neighbourGone {
 		s.signals.Wake(0, 0, 1)
 	}
-	return registered, next, nil
+	return registered, all, next, nil
 }
 
 // pieceArgs are the columns of pieces: the first and the last route, and the position at which the

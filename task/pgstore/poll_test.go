@@ -47,7 +47,7 @@ func TestPoll_ReportsWhenTheNextDelayRunsOut(t *testing.T) {
 	b := newRig(t)
 	poll := func() time.Duration {
 		t.Helper()
-		next, err := b.store.poll(t.Context(), claimOf(1))
+		_, next, err := b.store.poll(t.Context(), claimOf(1))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func TestPoll_LeavesOutWhatIsPaused(t *testing.T) {
 	b.fillReady(1, 1, "red")
 	b.fillReady(2, 2, "green")
 	mustExec(t, b.store, b.store.q.Pause, "red")
-	if _, err := b.store.poll(t.Context(), claimOf(5)); err != nil {
+	if _, _, err := b.store.poll(t.Context(), claimOf(5)); err != nil {
 		t.Fatal(err)
 	}
 	if got := queuesOf(b.store.scan.plan(claimOf(5))); !slices.Equal(got, []string{"green"}) {
@@ -102,7 +102,7 @@ func TestPoll_FindsTheFirstTaskOfEachRoute(t *testing.T) {
 	if _, err := b.store.Add(t.Context(), tasks); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.store.poll(t.Context(), claimOf(20)); err != nil {
+	if _, _, err := b.store.poll(t.Context(), claimOf(20)); err != nil {
 		t.Fatal(err)
 	}
 	plan := b.store.scan.plan(claimOf(20))
@@ -120,7 +120,7 @@ func TestPoll_RefusesAWorkerThatIsNotRegistered(t *testing.T) {
 	b := newRig(t)
 	req := claimOf(1)
 	req.Worker = "unknown"
-	if _, err := b.store.poll(t.Context(), req); !errors.Is(err, task.ErrWorkerGone) {
+	if _, _, err := b.store.poll(t.Context(), req); !errors.Is(err, task.ErrWorkerGone) {
 		t.Errorf("%v", err)
 	}
 }

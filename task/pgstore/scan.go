@@ -187,16 +187,27 @@ func (s *scan) know(f found) {
 func (s *scan) plan(req task.ClaimRequest) []cursor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	room, roomOf := req.Max, make(map[string]int, len(req.Kinds))
-	for _, k := range req.Kinds {
-		roomOf[k.Kind] = min(k.Max, req.Max)
-	}
 	var all []cursor
 	for _, c := range s.cursors {
-		if c.waiting && roomOf[c.kind] > 0 && (len(req.Queues) == 0 || slices.Contains(req.Queues, c.queue)) {
+		if c.waiting {
 			all = append(all, *c)
 		}
 	}
+	return mostUrgent(all, req)
+}
+
+// mostUrgent returns the routes with the first tasks among those that a request admits, as many as
+// it needs. Those that are not wanted may be the first ones.
+func mostUrgent(all []cursor, req task.ClaimRequest) []cursor {
+	room, roomOf := req.Max+len(req.Except), make(map[string]int, len(req.Kinds))
+	for _, k := range req.Kinds {
+		if most := min(k.Max, req.Max); most > 0 {
+			roomOf[k.Kind] = most + len(req.Except)
+		}
+	}
+	all = slices.DeleteFunc(all, func(c cursor) bool {
+		return roomOf[c.kind] <= 0 || len(req.Queues) > 0 && !slices.Contains(req.Queues, c.queue)
+	})
 	slices.SortFunc(all, func(a, b cursor) int { return a.first.compare(b.first) })
 	return slices.DeleteFunc(all, func(c cursor) bool {
 		if room <= 0 || roomOf[c.kind] <= 0 {

@@ -32,6 +32,8 @@ type statements struct {
 	// FinishRun is FinishRuns for one that is waited for. SaveRunTx is SaveRun for a transaction of
 	// the caller's, until whose end other changes of the run pass it over.
 	FinishRun, SaveRun, SaveRunTx string
+	// ClaimInterrupted and PollInterrupted are Claim and Poll of interrupted tasks only.
+	ClaimInterrupted, PollInterrupted string
 }
 
 // loadStatements reads the statements for the schema of that quoted name. A statement that is
@@ -54,6 +56,16 @@ func loadStatements(ident string) statements {
 	texts["FinishRun"] = strings.NewReplacer(" skip locked", "", "running where ctid", "running where task", "select ctid from @.running where task", "select task from @.running where task").Replace(texts["FinishRuns"])
 	texts["SaveRun"] = strings.ReplaceAll(texts["SaveRuns"], " skip locked", "")
 	texts["SaveRunTx"] = strings.ReplaceAll(texts["SaveRun"], " for key share", " for update")
+	// They read another index, from its front: ready_handover, which has nothing else. The order
+	// does not name queued, so that ready_order, which has all that waits, does not give it.
+	texts["ClaimInterrupted"] = strings.NewReplacer(
+		"and (q.sort_priority, q.queued, q.run_at, q.id) >= (w.sort_priority, w.queued, w.run_at, w.id)", "and q.status = 'interrupted'",
+		"order by q.sort_priority, q.queued, q.run_at, q.id limit w.most", "order by q.sort_priority, q.run_at, q.id limit w.most").Replace(texts["Claim"])
+	texts["PollInterrupted"] = strings.NewReplacer(
+		"q.suspicion is null and (q.route, q.sort_priority, q.queued, q.run_at, q.id) >= (p.first, p.sort_priority, p.queued, p.run_at, p.id)",
+		"q.suspicion is null and q.status = 'interrupted' and q.route >= p.first",
+		"q.suspicion is null and q.route > f.route", "q.suspicion is null and q.status = 'interrupted' and q.route > f.route",
+		"order by q.route, q.sort_priority, q.queued, q.run_at, q.id limit 1", "order by q.route, q.sort_priority, q.run_at, q.id limit 1").Replace(texts["Poll"])
 	var s statements
 	v := reflect.ValueOf(&s).Elem()
 	for i := range v.NumField() {

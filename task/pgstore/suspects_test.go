@@ -37,7 +37,7 @@ func TestClaim_CostsNothingForSuspectsThatWait(t *testing.T) {
 		for name, req := range requests {
 			b.store.scan.full = time.Time{} // so that it knows of nothing
 			pieces, _ := b.store.scan.pieces(req)
-			if _, err := b.store.poll(t.Context(), req); err != nil {
+			if _, _, err := b.store.poll(t.Context(), req); err != nil {
 				t.Fatal(err)
 			}
 			routes := b.store.scan.plan(req)

@@ -104,6 +104,9 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 			s.epochs.begun(b.Worker, *boot)
 		}
 		reply.Restarted = s.epochs.restarted(b.Worker, *boot)
+		if b.State == task.WorkerStopping {
+			s.stopping()
+		}
 		if b.State != task.WorkerStopped {
 			return nil
 		}

@@ -58,7 +58,7 @@ func TestHeartbeat_ThatIsCompleteWaitsForAClaimThatTheServerIsAt(t *testing.T) {
 func TestClaim_ThatACompleteBeatHasOvertakenTakesNothing(t *testing.T) {
 	b := newRig(t)
 	b.fillReady(0, 1, "default")
-	if _, err := b.store.poll(t.Context(), claimOf(2)); err != nil {
+	if _, _, err := b.store.poll(t.Context(), claimOf(2)); err != nil {
 		t.Fatal(err)
 	}
 	sent := b.store.claimArgs(claimOf(2), b.store.scan.plan(claimOf(2))) // and it comes late

@@ -123,11 +123,16 @@ func candidates(ctx context.Context, q queryer, req task.ClaimRequest) ([]candid
 			continue
 		}
 		plain := first{q: q, kind: i, most: most, except: req.Except}
-		if err := plain.read(ctx, k.Kind, req.Queues, paused); err != nil {
+		if req.Interrupted {
+			err = plain.readInterrupted(ctx, k.Kind, req)
+		} else {
+			err = plain.read(ctx, k.Kind, req.Queues, paused)
+		}
+		if err != nil {
 			return nil, err
 		}
 		all = append(all, plain.found...)
-		if req.Suspects <= 0 {
+		if req.Suspects <= 0 || req.Interrupted {
 			continue
 		}
 		suspects := first{q: q, kind: i, suspect: true, most: 1, except: req.Except}
@@ -187,6 +192,15 @@ func (f *first) read(ctx context.Context, kind string, wanted, paused []string) 
 		}
 	}
 	return nil
+}
+
+// readInterrupted reads the candidates of a kind that are interrupted.
+func (f *first) readInterrupted(ctx context.Context, kind string, req task.ClaimRequest) error {
+	queues, err := list(req.Queues)
+	if err != nil {
+		return err
+	}
+	return f.readOne(ctx, "InterruptedOfKind", kind, f.most+len(f.except), queues)
 }
 
 // readGroup reads the candidates of a kind in the claim's group of suspects.

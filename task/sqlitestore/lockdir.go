@@ -88,6 +88,13 @@ func (d *lockDir) open(path string, flags int) (*os.File, error) {
 // that others may want to know. It is the waiters' file, too.
 const notifyFile = "notify"
 
+// stopFile is the file in the lock directory that a process touches when a worker of it has
+// announced its stop.
+const stopFile = "stop"
+
+// notify wakes the waiting calls of other processes.
+func (d *lockDir) notify() { d.notifyOf(notifyFile) }
+
 func (d *lockDir) path(worker string) string { return filepath.Join(d.dir, worker+".lock") }
 
 // take makes and locks a worker's file and returns the boot in which that happened; "" if there are

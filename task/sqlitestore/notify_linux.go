@@ -11,17 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notify wakes the waiting calls of other processes. It costs a write of no bytes to no disk.
-func (d *lockDir) notify() {
+// notifyOf touches a file that other processes watch. It costs a write of no bytes to no disk.
+func (d *lockDir) notifyOf(file string) {
 	now := time.Now()
-	if err := os.Chtimes(filepath.Join(d.dir, notifyFile), now, now); errors.Is(err, os.ErrNotExist) {
-		if f, err := d.open(filepath.Join(d.dir, notifyFile), os.O_RDONLY|os.O_CREATE); err == nil {
+	if err := os.Chtimes(filepath.Join(d.dir, file), now, now); errors.Is(err, os.ErrNotExist) {
+		if f, err := d.open(filepath.Join(d.dir, file), os.O_RDONLY|os.O_CREATE); err == nil {
 			_ = f.Close() // polling finds what is not heard
 		}
 	}
 }
 
-// watchOthers watches the lock directory until the store is closed: a touch of that file, and the
+// watchOthers watches the lock directory until the store is closed: a touch of those files, and the
 // lock file of a process that ends, which the kernel closes, wake the waiting calls.
 func (s *Store) watchOthers() {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
@@ -45,9 +45,8 @@ func (s *Store) watchOthers() {
 			if err != nil {
 				return
 			}
-			if notified, ended := concerns(buf[:n]); notified || ended {
-				s.signals.Wake(count(notified), count(notified), count(ended))
-			}
+			notified, ended := concerns(buf[:n])
+			s.signals.Wake(count(notified), count(notified), count(ended))
 		}
 	})
 }
@@ -59,14 +58,15 @@ func count(b bool) uint64 {
 	return 0
 }
 
-// concerns reports whether some events are of that file, and of the end of a lock.
+// concerns reports whether some events are of the file that is touched for changes, and whether a
+// worker has announced its stop or let go of its lock.
 func concerns(buf []byte) (notified, ended bool) {
 	for len(buf) >= unix.SizeofInotifyEvent {
 		e := (*unix.InotifyEvent)(unsafe.Pointer(&buf[0]))
 		end := unix.SizeofInotifyEvent + int(e.Len)
 		name := strings.TrimRight(string(buf[unix.SizeofInotifyEvent:end]), "\x00")
 		notified = notified || name == notifyFile
-		ended = ended || e.Mask&unix.IN_CLOSE_WRITE != 0 && strings.HasSuffix(name, ".lock")
+		ended = ended || name == stopFile || e.Mask&unix.IN_CLOSE_WRITE != 0 && strings.HasSuffix(name, ".lock")
 		buf = buf[end:]
 	}
 	return notified, ended

@@ -5,4 +5,4 @@ package sqlitestore
 // watchOthers does nothing: what other processes do is found by polling.
 func (s *Store) watchOthers() {}
 
-func (d *lockDir) notify() {}
+func (d *lockDir) notifyOf(string) {}

@@ -39,6 +39,9 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 		s.locks.release(b.Worker, removed)
 	case errors.Is(err, task.ErrWorkerGone):
 		s.locks.release(b.Worker, true)
+	case err == nil && b.State == task.WorkerStopping:
+		s.signals.Wake(0, 0, 1)
+		s.locks.notifyOf(stopFile)
 	}
 	return reply, err
 }

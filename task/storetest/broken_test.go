@@ -361,6 +361,8 @@ var breaches = map[string]func(b *broken){
 	"35": losesMeta,
 	"36": keepsTheLog,
 	"37": forgetsRetention,
+	"38": func(b *broken) { eachClaim(b, func(req *task.ClaimRequest) { req.Interrupted = false }) },
+	"39": deafToStops,
 }
 
 func eachBeat(b *broken, alter func(beat *task.Beat)) {

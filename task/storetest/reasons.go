@@ -40,4 +40,6 @@ var reasons = map[string]string{
 	"35":      "who follows a request from trace to trace, or looks for all tasks of a tenant, must find what was put there and nothing else",
 	"36":      "who asks for its data to be deleted must not find it in a log a week later, and nobody may lose work by it",
 	"37":      "failed tasks are looked at a month later, and which worker happens to prune must not decide whether they are there",
+	"38":      "what is handed over in a rollout would wait behind the backlog, as long as that takes",
+	"39":      "a neighbour that hears of a stop too late has given its free slots away",
 }

@@ -52,6 +52,7 @@ create table @.ready (
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 create index ready_order on @.ready (route, sort_priority, queued, run_at, id) where suspicion is null;
 create index ready_interrupted on @.ready (created, id) where status = 'interrupted';
+create index ready_handover on @.ready (route, sort_priority, run_at, id) where suspicion is null and status = 'interrupted';
 create index ready_suspects on @.ready (route, sort_priority, queued, run_at, id) where suspicion is not null;
 create index ready_suspicion on @.ready (suspicion, route, sort_priority, queued, run_at, id) where suspicion is not null;
 

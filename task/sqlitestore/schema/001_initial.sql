@@ -60,6 +60,7 @@ create table waiting (
 create index ready_by_kind on waiting (kind, suspect, priority desc, interrupted desc, run_at, id) where due = 1;
 create index ready_by_queue on waiting (kind, suspect, queue, priority desc, interrupted desc, run_at, id) where due = 1;
 create index ready_by_group on waiting (suspicion, kind, priority desc, interrupted desc, run_at, id) where due = 1 and suspicion <> 0;
+create index ready_interrupted on waiting (kind, priority desc, run_at, id) where due = 1 and interrupted = 1 and suspect = 0;
 create index delayed on waiting (run_at) where due = 0;
 create index interrupted on waiting (task) where interrupted = 1;
 

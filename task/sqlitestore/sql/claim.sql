@@ -35,6 +35,13 @@ select task, id, priority, interrupted, run_at from waiting
 where due = 1 and kind = ?1 and queue = ?4 and suspect = ?2
 order by priority desc, interrupted desc, run_at, id limit ?3
 
+-- name: InterruptedOfKind
+-- what is interrupted and no suspect is little, so its other queues are stepped over
+select task, id, priority, interrupted, run_at from waiting
+where due = 1 and interrupted = 1 and suspect = 0 and kind = ?1
+	and queue not in (select queue from paused) and (?3 = '[]' or queue in (select value from json_each(?3)))
+order by priority desc, run_at, id limit ?2
+
 -- name: ReadyOfGroup
 -- a group of suspects is as large as what a worker can hold, so its other queues are stepped over
 select task, id, priority, interrupted, run_at from waiting

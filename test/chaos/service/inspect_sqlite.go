@@ -140,7 +140,7 @@ func (i *inspector) lookBeside(path string) error {
 		return err
 	}
 	for _, e := range locks {
-		if e.Name() != "notify" {
+		if e.Name() != "notify" && e.Name() != "stop" {
 			i.leave("file %s-workers/%s", base, e.Name())
 		}
 	}

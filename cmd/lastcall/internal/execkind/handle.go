@@ -112,9 +112,12 @@ func (x *execution) start() (err error) {
 // attend looks after the program until it has ended, and says what came of it.
 func (x *execution) attend(ctx context.Context) error {
 	recorded := make(chan struct{})
+	// A save may wait for the store as long as the program lives, and no longer: what has not been
+	// saved by then goes with the end.
+	saving, ended := context.WithCancelCause(context.WithoutCancel(ctx))
 	go func() {
 		defer close(recorded)
-		x.record(ctx)
+		x.record(saving)
 	}()
 	tooMuch := make(chan error, 1)
 	measured := make(chan struct{})
@@ -125,6 +128,7 @@ func (x *execution) attend(ctx context.Context) error {
 		}
 	}()
 	cause := x.watch(ctx, tooMuch)
+	ended(errProgramEnded)
 	<-recorded
 	<-measured
 	x.notice.Wait()
@@ -239,9 +243,15 @@ func (x *execution) record(ctx context.Context) {
 			saved = time.Now()
 			err = x.save(ctx, b)
 		}
+		if ctx.Err() != nil {
+			return
+		}
 		x.refused(err)
 	}
 }
+
+// errProgramEnded ends a save whose program has ended meanwhile.
+var errProgramEnded = errors.New("the program has ended")
 
 // save records a checkpoint.
 func (x *execution) save(ctx context.Context, b []byte) error {

@@ -58,6 +58,8 @@ type fixture struct {
 	// isolation and cgroups are the Runner's.
 	isolation confine.Isolation
 	cgroups   *confine.Cgroups
+	// through, if set, is what the worker sees of the store.
+	through func(task.Store) task.Store
 }
 
 // newFixture makes a fixture whose only kind is a shell script. Its tests do not run side by side,
@@ -91,7 +93,11 @@ func (f *fixture) serve(grace time.Duration) {
 	f.runner = r
 	r.Register(&mux, f.kind)
 	var err error
-	f.worker, err = task.NewWorker(task.WorkerConfig{Store: f.store, Mux: &mux, Logger: log})
+	store := task.Store(f.store)
+	if f.through != nil {
+		store = f.through(store)
+	}
+	f.worker, err = task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Logger: log})
 	if err != nil {
 		f.t.Fatal(err)
 	}

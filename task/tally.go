@@ -1,0 +1,80 @@
+package task
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/lastcall-go/lastcall"
+)
+
+// tally counts what became of the runs that ended in a stop, for the group's report, which knows of
+// the worker alone.
+type tally struct {
+	mu sync.Mutex
+	n  map[outcome]int
+}
+
+// outcome is what a task became, and why, if it was interrupted.
+type outcome struct {
+	status Status
+	reason Reason
+}
+
+// add counts an end that was written.
+func (t *tally) add(c *Change) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.n == nil {
+		t.n = make(map[outcome]int)
+	}
+	t.n[outcome{c.Status, c.Reason}]++
+}
+
+// words are what the statuses are called in a note, in its order.
+var words = []struct {
+	status Status
+	word   string
+}{
+	{StatusSucceeded, "finished"}, {StatusFailed, "failed"}, {StatusCancelled, "cancelled"}, {StatusQueued, "queued again"}, {StatusInterrupted, "interrupted"},
+}
+
+// String is the tally for people; empty when nothing has ended.
+func (t *tally) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []string
+	for _, w := range words {
+		var of []outcome
+		for o := range t.n {
+			if o.status == w.status {
+				of = append(of, o)
+			}
+		}
+		slices.SortFunc(of, func(a, b outcome) int { return cmp.Or(t.n[b]-t.n[a], cmp.Compare(a.reason, b.reason)) })
+		for _, o := range of {
+			text := fmt.Sprint(t.n[o], " ", w.word)
+			if o.reason != "" {
+				text += fmt.Sprintf(" (%s)", o.reason)
+			}
+			all = append(all, text)
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+// note has the report of the stop say what has become of the worker's tasks so far.
+func (w *Worker) note() {
+	if !closed(w.lastCall) {
+		return
+	}
+	text := w.tally.String()
+	if n := w.unrecorded.Load(); n > 0 {
+		text = strings.TrimPrefix(text+fmt.Sprintf(", %d not recorded", n), ", ")
+	}
+	if text != "" {
+		lastcall.AddNote(w.base, w.tasksOf, text)
+	}
+}
