@@ -137,5 +137,5 @@ func (c *Client) steer(ctx context.Context, verb Verb, queue string) error {
 // Wait returns a task once it has ended, however it ended: look at its Status. It looks at once,
 // after 10 ms, then less and less often, at least once a second. All that wait in a client share
 // their looks: hundreds cost the store little more than one. When ctx ends first, the answer is the
-// task as it was seen last, and the cause.
+// task as it was seen last, empty if that was never, and the cause.
 func (c *Client) Wait(ctx context.Context, id string) (Task, error) { return c.waits.wait(ctx, id) }

@@ -57,9 +57,9 @@ var sqliteDamages = []damage{
 	{`update counts set n = n + 1`, `update counts set n = n - 1`, "map[counts:1]"},
 	{`insert into workers (id, name, host, pid, kinds, queues, slots, lease, seq, state, since, boot) values ('w', '', '', 1, '', '', 1, 1, 1, '', 1, '')`, `delete from workers`, "map[workers:1]"},
 	{`insert into ended select 77, created, ended, status, reason, error, run, runs, worker, host, pid, started, run_at, crashed, reclaimed, attempts, interruptions, crashes,
-		crash_streak, interrupt_streak, max_attempts, max_crashes, max_interruptions, result from ended`, `delete from ended where task = 77`, "map[ended:1]"},
+		crash_streak, interrupt_streak, max_attempts, max_crashes, max_interruptions, expires, result from ended`, `delete from ended where task = 77`, "map[ended:1]"},
 	{`update waiting set queue = 'other' where id = '{0}'`, `update waiting set queue = 'default' where id = '{0}'`, "map[waiting:1]"},
-	{`insert into running values (1, 1, 1, 'w', 'h', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, '', '', '')`, `delete from running`, "map[running:1 tasks:1]"},
+	{`insert into running values (1, 1, 1, 'w', 'h', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, '', '', null, '')`, `delete from running`, "map[running:1 tasks:1]"},
 }
 
 var postgresDamages = []damage{
