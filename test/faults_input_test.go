@@ -195,7 +195,7 @@ func TestSecrets_NoCommandPrintsThePasswordOfAStoreOrAServerHoweverItIsWritten(t
 		secret,                                                             // the password alone
 	} {
 		said("list", "--store", address)
-		said("serve", "--listen", "127.0.0.1:0", "--store-file", writeFile(t, filepath.Join(t.TempDir(), "store"), address+"\n", 0o600))
+		said("serve", "--store-wait", "1s", "--listen", "127.0.0.1:0", "--store-file", writeFile(t, filepath.Join(t.TempDir(), "store"), address+"\n", 0o600))
 	}
 	said("doctor", "--store", "postgres://u:"+secret+"@127.0.0.1:port/db")
 	said("migrate", "status", "--store", "host=127.0.0.1 port=x password="+secret)
