@@ -61,7 +61,8 @@ type fate struct {
 // What a record can say of a run that was cut short.
 func crashed(r task.RunRecord) bool {
 	return r.Reason == task.ReasonLost && r.Reclaimed &&
-		(r.Crashed || strings.HasSuffix(r.Error, "died while another task was under suspicion"))
+		(r.Crashed || strings.HasSuffix(r.Error, "died while another task was under suspicion") ||
+			strings.HasSuffix(r.Error, "none is charged, they go on in two groups"))
 }
 
 func overdue(r task.RunRecord) bool {

@@ -20,10 +20,10 @@ func TestTmpLimit_AProgramThatTakesTooMuchIsKilledWithItsTreeAndHasUsedAnAttempt
 	id := f.enqueue("{}")
 	f.serve(time.Minute)
 	want(t, f.ends(id), task.StatusFailed, "", 1, 0, 0, "its limit of TMPDIR (1Mi) was exceeded: the program was killed; let it write less there, or raise limits.tmpdir of kind k")
+	f.stop()
 	if strings.Contains(f.log.String(), "did not end it in time") {
 		t.Errorf("the shim did not obey:\n%s", f.log.String())
 	}
-	f.stop()
 }
 
 func TestTmpLimit_LeavesThoseAloneWhoStayBelow(t *testing.T) {
