@@ -17,9 +17,9 @@ const DefaultQueue = "default"
 // Enqueue records a new task. When it has returned without an error the task survives this process.
 // opt may be nil.
 //
-// When an unfinished task of the kind has the same EnqueueOptions.Key, or this task was added before
-// (a task of that ID, kind and payload exists), the result is that one's id with Existed, the error
-// is nil, and nothing was added. Errors are as of [Client.Enqueue].
+// When a task of the kind has the same EnqueueOptions.Key, or this task was added before (a task of
+// that ID, kind and payload exists), the result is that one's id, its Outcome says what came of the
+// new one, and the error is nil. Errors are as of [Client.Enqueue].
 func (k Kind[T]) Enqueue(ctx context.Context, c *Client, args T, opt *EnqueueOptions) (EnqueueResult, error) {
 	n, err := k.Prepare(args, opt)
 	if err != nil {
@@ -64,9 +64,9 @@ func checkJSON(kind string, payload []byte) error {
 // knows the kind is not asked: the task waits for one that does. Nor is the Queue of its Kind, which
 // nobody here knows: without EnqueueOptions.Queue the task waits in DefaultQueue.
 //
-// When an unfinished task of the kind has the same EnqueueOptions.Key, or this task was added before
-// (a task of that ID, kind and payload exists), the result is that one's id with Existed, the error
-// is nil, and nothing was added. By a key that may be somebody else's task, with another payload.
+// When a task of the kind has the same EnqueueOptions.Key, or this task was added before (a task of
+// that ID, kind and payload exists), the result is that one's id, its Outcome says what came of the
+// new one, and the error is nil. By a key that may be somebody else's task, with another payload.
 //
 // An error that is ErrInvalid is the caller's, ErrIDConflict says that the ID is that of a task of
 // another kind or with another payload, and ErrKeyBusy to try again; after any other one it is not
@@ -218,7 +218,8 @@ func newTask(kind, queue string, payload []byte, opt *EnqueueOptions) (NewTask, 
 	if queue == "" {
 		queue = DefaultQueue
 	}
-	n := NewTask{ID: o.ID, Kind: kind, Queue: queue, Key: o.Key, Payload: payload, Meta: maps.Clone(o.Meta), Priority: o.Priority, Delay: o.Delay}
+	n := NewTask{ID: o.ID, Kind: kind, Queue: queue, Key: o.Key, Payload: payload, Meta: maps.Clone(o.Meta), Priority: o.Priority, Delay: o.Delay,
+		OnConflict: o.OnConflict, KeyFor: o.KeyFor}
 	if len(n.Meta) == 0 {
 		n.Meta = nil
 	}
@@ -237,8 +238,6 @@ func (n *NewTask) check() error {
 		return err
 	}
 	switch {
-	case len(n.Key) > maxKey || n.Key != storable(n.Key, maxKey):
-		return invalid("key %.40q must be text of at most %d bytes", n.Key, maxKey)
 	case len(n.Payload) > MaxPayload:
 		return invalid("payload has %d bytes, at most %d are kept: put it into a file and enqueue the file's name", len(n.Payload), MaxPayload)
 	case n.Priority < math.MinInt32 || n.Priority > math.MaxInt32:
@@ -247,6 +246,9 @@ func (n *NewTask) check() error {
 		return invalid("delay %v is negative: leave it out to begin at once", n.Delay)
 	case n.Delay > maxDelay:
 		return invalid("delay %v is longer than a hundred years: use less", n.Delay)
+	}
+	if err := n.checkKey(); err != nil {
+		return err
 	}
 	return checkMeta(n.Meta)
 }

@@ -16,9 +16,9 @@ import (
 func TestEnqueue_EnqueuingAgainWithTheSameIDMakesNoSecondTask(t *testing.T) {
 	c := task.NewClient(memstore.New())
 	opt := &task.EnqueueOptions{ID: "0197c0de-0000-7000-8000-000000000000"}
-	for i, existed := range []bool{false, true} {
+	for i, outcome := range []task.Outcome{task.OutcomeAdded, task.OutcomeExisting} {
 		got, err := kind.Enqueue(t.Context(), c, args{N: 7}, opt)
-		if err != nil || got.ID != opt.ID || got.Existed != existed {
+		if err != nil || got.ID != opt.ID || got.Outcome != outcome {
 			t.Errorf("Enqueue %d: %+v, %v", i, got, err)
 		}
 	}
@@ -39,7 +39,7 @@ func TestEnqueue_AnIDThatIsAnotherTasksIsAConflictAndHoldsBackNoOther(t *testing
 		"another kind":    func() (task.EnqueueResult, error) { return c.Enqueue(t.Context(), "other", []byte(`"mine"`), opt) },
 		"a typed kind":    func() (task.EnqueueResult, error) { return kind.Enqueue(t.Context(), c, args{}, opt) },
 	} {
-		if got, err := enqueue(); !errors.Is(err, task.ErrIDConflict) || got.Existed {
+		if got, err := enqueue(); !errors.Is(err, task.ErrIDConflict) || got.Outcome == task.OutcomeExisting {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
@@ -56,7 +56,7 @@ func TestEnqueue_AnIDThatIsAnotherTasksIsAConflictAndHoldsBackNoOther(t *testing
 		t.Fatalf("EnqueueMany: %+v, %v", done, err)
 	}
 	for i, d := range done {
-		if want := i == 1; d.Existed || errors.Is(d.Err, task.ErrIDConflict) != want || !want && d.Err != nil {
+		if want := i == 1; d.Outcome == task.OutcomeExisting || errors.Is(d.Err, task.ErrIDConflict) != want || !want && d.Err != nil {
 			t.Errorf("task %d: %+v", i, d)
 		}
 	}
@@ -114,10 +114,10 @@ func TestPrepare_APreparedTaskOfANamedKindIsCheckedAndCanBeHandedInAgain(t *test
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, existed := range []bool{false, true} {
+	for _, outcome := range []task.Outcome{task.OutcomeAdded, task.OutcomeExisting} {
 		done, err := c.EnqueueMany(t.Context(), []task.NewTask{n})
-		if err != nil || len(done) != 1 || done[0] != (task.EnqueueResult{ID: n.ID, Existed: existed}) {
-			t.Errorf("%+v, %v; want %s, existed %v", done, err, n.ID, existed)
+		if err != nil || len(done) != 1 || done[0] != (task.EnqueueResult{ID: n.ID, Outcome: outcome}) {
+			t.Errorf("%+v, %v; want %s, %v", done, err, n.ID, outcome)
 		}
 	}
 	got, err := c.Get(t.Context(), n.ID)
@@ -153,7 +153,7 @@ func TestEnqueueMany_KeepsOrderKeysAndIDs(t *testing.T) {
 			}
 			for i, d := range done {
 				keyed := i%5000 == 7
-				if want := again == 1 || keyed && i > 7; d.Existed != want || !keyed && d.ID != tasks[i].ID || keyed && d.ID != tasks[7].ID {
+				if want := again == 1 || keyed && i > 7; (d.Outcome == task.OutcomeExisting) != want || !keyed && d.ID != tasks[i].ID || keyed && d.ID != tasks[7].ID {
 					t.Fatalf("task %d: %+v, existed should be %v", i, d, want)
 				}
 			}
@@ -214,7 +214,7 @@ func TestEnqueueMany_HandsOverTasksWithAndWithoutKeysInOneCall(t *testing.T) {
 		t.Fatalf("%+v, %v, in %d calls of the store", done, err, s.calls)
 	}
 	for i, d := range done {
-		if want := map[int]string{3: tasks[0].ID}[i]; d.Existed != (want != "") || want == "" && d.ID != tasks[i].ID || want != "" && d.ID != want {
+		if want := map[int]string{3: tasks[0].ID}[i]; (d.Outcome == task.OutcomeExisting) != (want != "") || want == "" && d.ID != tasks[i].ID || want != "" && d.ID != want {
 			t.Errorf("task %d: %+v", i, d)
 		}
 	}
@@ -230,7 +230,7 @@ func TestEnqueueMany_ABusyTaskHoldsUpNoOtherAndIsErrKeyBusy(t *testing.T) {
 	}
 	for i, d := range done {
 		busy := tasks[i].Key == "held"
-		if d.ID != tasks[i].ID || d.Existed || busy != errors.Is(d.Err, task.ErrKeyBusy) || !busy && d.Err != nil {
+		if d.ID != tasks[i].ID || d.Outcome == task.OutcomeExisting || busy != errors.Is(d.Err, task.ErrKeyBusy) || !busy && d.Err != nil {
 			t.Errorf("task %d: %+v", i, d)
 		}
 		if _, err := c.Get(t.Context(), tasks[i].ID); busy != errors.Is(err, task.ErrNotFound) {
@@ -255,7 +255,7 @@ func TestEnqueue_ABusyTaskIsErrKeyBusy(t *testing.T) {
 	if done, err := c.Enqueue(t.Context(), "k", []byte("{}"), &task.EnqueueOptions{Key: "held"}); !errors.Is(err, task.ErrKeyBusy) || done.ID == "" {
 		t.Errorf("%+v, %v", done, err)
 	}
-	if done, err := c.Enqueue(t.Context(), "k", []byte("{}"), &task.EnqueueOptions{Key: "free"}); err != nil || done.Err != nil || done.Existed {
+	if done, err := c.Enqueue(t.Context(), "k", []byte("{}"), &task.EnqueueOptions{Key: "free"}); err != nil || done.Err != nil || done.Outcome == task.OutcomeExisting {
 		t.Errorf("%+v, %v", done, err)
 	}
 }

@@ -81,8 +81,8 @@ func (r Retention) Of(s Status) time.Duration {
 // EnqueueOptions are what else can be said about a new task.
 type EnqueueOptions struct {
 	// ID makes the enqueuing repeatable: a task of this id is made once, and a second Enqueue of the
-	// same kind and payload returns it with Existed; with another one it is ErrIDConflict. Empty means
-	// a new one. The UUID of zeros alone is none.
+	// same kind and payload returns it, with OutcomeExisting; with another one it is ErrIDConflict.
+	// Empty means a new one. The UUID of zeros alone is none.
 	ID string
 	// Priority: the higher number is claimed first. It has 32 bits with their sign: from
 	// -2147483648 to 2147483647.
@@ -92,11 +92,18 @@ type EnqueueOptions struct {
 	// Queue is where the task waits. Empty means the Queue of the Kind that enqueues or prepares it;
 	// Client.Enqueue and Prepare know a kind's name alone, and take DefaultQueue.
 	Queue string
-	// Key makes the task the only unfinished one of its kind with that key. A second Enqueue adds
-	// nothing and changes nothing: it returns the id of the unfinished task, with Existed and no
-	// error, whatever its own payload and options are, and whoever has added it. Once that task has ended, the key makes a new
-	// one. Where an open transaction may hold the key, the error is ErrKeyBusy. At most 200 bytes.
+	// Key makes the task the only unfinished one of its kind with that key. What comes of a second
+	// one is for its OnConflict to say; it is no error, and the result has the id of the task that
+	// has the key, whoever has added that. Once it has ended, the key makes a new one. Where an open
+	// transaction may hold the key, the error is ErrKeyBusy. At most 200 bytes.
 	Key string
+	// OnConflict says what comes of the task when its Key is held. Without more (Existing) nothing is
+	// added and nothing changed, whatever its own payload and options are.
+	OnConflict OnConflict
+	// KeyFor holds the Key for so long after the task was added, by the store's clock, also when the
+	// task has ended and been removed by then, unless by Client.Delete. Of two tasks that of the one
+	// that was added counts. 0 holds the Key until the task has ended.
+	KeyFor time.Duration
 	// Meta is kept with the task and given to its runs, for what is not the handler's input: a
 	// trace's id, a tenant, a user. [Client.Use] sets it for all tasks, [Run.Meta] and [Mux.Use] read
 	// it, and Query.Meta finds tasks by it. At most MaxMeta pairs; a key is letters, digits and
@@ -108,11 +115,10 @@ type EnqueueOptions struct {
 
 // EnqueueResult is the outcome of enqueuing one task.
 type EnqueueResult struct {
-	// ID is the task's: of the one that was added or, with Existed, of the one that was there before.
+	// ID is the task's: of the one that was added, or of the one that was there before.
 	ID string
-	// Existed: a task of the given ID, or an unfinished one of the given Key, was there before, and
-	// was left as it is. Nothing was added.
-	Existed bool
+	// Outcome is what came of it, where Err is nil.
+	Outcome Outcome
 	// Err is nil, or why the task was not added: ErrKeyBusy, since an open transaction holds its key
 	// or its id (enqueue it again), or ErrIDConflict. Only EnqueueMany sets it.
 	Err error
@@ -126,7 +132,7 @@ func enqueued(a AddResult) EnqueueResult {
 	case a.Conflict:
 		return EnqueueResult{ID: a.ID, Err: ErrIDConflict}
 	}
-	return EnqueueResult{ID: a.ID, Existed: a.Existed}
+	return EnqueueResult{ID: a.ID, Outcome: a.Outcome}
 }
 
 // policy is a Kind without its type, with its defaults filled in.

@@ -20,19 +20,22 @@ type NewTask struct {
 	Priority int
 	// Delay is added to the store's clock to make RunAt.
 	Delay time.Duration
+	// OnConflict and KeyFor are about the Key (rules 50, 51).
+	OnConflict OnConflict
+	KeyFor     time.Duration
 }
 
 // AddResult is the outcome of adding one task.
 type AddResult struct {
-	// ID is the task's, or that of the unfinished task that has its key.
+	// ID is the task's, or that of the task that has its key.
 	ID string
-	// Existed: nothing was added, there was one before.
-	Existed bool
+	// Outcome is what came of it, and OutcomeAdded where Busy or Conflict says that nothing did.
+	Outcome Outcome
 	// Busy: nothing was added, since an open transaction holds the key or the id: try again. ID is
-	// then the new task's own, and Existed is false.
+	// then the new task's own.
 	Busy bool
 	// Conflict: nothing was added, since the id is that of a task of another kind or with another
-	// payload (rule 32). ID is the new task's own, and Existed is false.
+	// payload (rule 32). ID is the new task's own.
 	Conflict bool
 }
 

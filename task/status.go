@@ -6,7 +6,7 @@ import "slices"
 // running; the end of a run, or a command, makes it something else.
 var moves = map[Status][]Status{
 	StatusQueued:      {StatusRunning, StatusCancelled},
-	StatusInterrupted: {StatusRunning, StatusCancelled},
+	StatusInterrupted: {StatusRunning, StatusCancelled, StatusQueued}, // queued by a new task that replaces it
 	StatusRunning:     {StatusQueued, StatusInterrupted, StatusSucceeded, StatusFailed, StatusCancelled},
 	StatusSucceeded:   {},
 	StatusFailed:      {StatusQueued}, // by Retry

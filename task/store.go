@@ -124,10 +124,22 @@ import "context"
 //  39. When a worker announces its stop, the number of workers that Wait returns changes in its
 //     process, and in others where the store can see their doings: the neighbours get ready for
 //     what it hands over.
+//  50. What comes of a new task whose key is held is for its OnConflict to say. Existing and Discard
+//     change nothing. Replace gives the payload, the Meta, the priority and the time of the new task
+//     to one that waits, which begins from the start: it is queued, without a checkpoint, a progress,
+//     a reason and a suspicion, attempts and streaks are zero, its runs, its queue and its id stay.
+//     One that runs or has ended is left and answered as existing. A claim takes all of the one or all
+//     of the other. The same task again, by its id, is answered as replaced and changes nothing, as
+//     long as no other one has replaced it since. What rule 32 compares is the payload with which
+//     the id was added.
+//  51. A KeyFor holds the key of the task that is added until that time has gone by since, by the
+//     store's clock, also when the task has ended or been pruned; the answer to another one then has
+//     the id of that task. Delete gives the key back. A task that is replaced keeps its window, and
+//     so does one that is retried. Prune removes what is over.
 type Store interface {
-	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
-	// 2, 21, 32). All that are not left out are recorded together; after an error, all or none. A task may
-	// have a key or an id that another one of the call has: the first one counts.
+	// Add records tasks as queued, and returns for each, in order, what came of it (rules 1, 2, 21,
+	// 32, 50, 51). All that are not left out are recorded together; after an error, all or none. A task may
+	// have a key or an id that another one of the call has: it is as if they came one by one.
 	Add(ctx context.Context, tasks []NewTask) ([]AddResult, error)
 
 	// Claim gives a worker runs of claimable tasks, marked running and committed (rules 3 to 7, 22,
@@ -196,7 +208,9 @@ type Store interface {
 //
 // A caller may leave its transaction open for as long as it likes. Meanwhile no claim, save or end
 // of another task waits for it, nor a command, a pruning or the reclaiming of a worker; and if
-// AddTx only found a key or an id that exists, the task that it found may end as well. A change of
+// AddTx only found a key or an id that exists, the task that it found may end as well. One that
+// AddTx has replaced is not claimed before the transaction has ended, a command for it waits a
+// moment and then fails, and who else would replace it is answered as busy. A change of
 // the run that the transaction has saved or finished is held up: Apply waits a moment for the
 // transaction's end, and then answers with ErrHeldUp and has changed nothing.
 type TxStore interface {

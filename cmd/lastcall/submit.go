@@ -126,7 +126,7 @@ func remark(cmd *cobra.Command, b backend, done task.EnqueueResult) {
 	if err != nil {
 		return
 	}
-	if done.Existed {
+	if done.Outcome == task.OutcomeExisting {
 		fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: task %s existed already and was left as it is (%s)\n", t.ID, t.Status)
 		return
 	}

@@ -125,12 +125,12 @@ func (m *many) send() error {
 			fmt.Fprintf(m.cmd.ErrOrStderr(), "lastcall: line %d is not submitted: an open transaction holds its key %q\n",
 				m.lines[i], m.pending[i].Key)
 			continue
-		case one.Existed:
+		case one.Outcome == task.OutcomeExisting:
 			m.existed++
 		}
 		m.done++
 		if m.asJSON {
-			fmt.Fprintf(out, "{\"id\":%q,\"existed\":%t}\n", one.ID, one.Existed)
+			fmt.Fprintf(out, "{\"id\":%q,\"existed\":%t}\n", one.ID, one.Outcome == task.OutcomeExisting)
 		} else {
 			fmt.Fprintln(out, one.ID)
 		}

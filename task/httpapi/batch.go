@@ -141,10 +141,13 @@ func (b *batch) record() {
 	done, err := b.h.client.EnqueueMany(ctx, b.pending)
 	for i, d := range done {
 		line := &b.answers[b.at[i]]
-		switch line.ID, line.Existed = d.ID, d.Existed; {
-		case d.Err != nil:
+		line.ID = d.ID
+		if d.Err != nil {
 			line.Problem = problemOf(d.Err)
-		case !d.Existed:
+			continue
+		}
+		line.Outcome = &d.Outcome
+		if d.Outcome == task.OutcomeAdded {
 			b.made++
 			b.h.hub.queued(mark, b.pending[i])
 		}

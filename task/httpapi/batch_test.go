@@ -47,7 +47,7 @@ func TestBatch_HasOneAnswerForEachLineAndABadLineHoldsBackNone(t *testing.T) {
 			problem string
 		}{{1, false, ""}, {3, false, "payload"}, {4, false, ""}, {5, false, "not understood"}, {6, true, ""}, {7, false, "id is another task's"}, {8, true, ""}} {
 			a := got[i]
-			if a.Line != want.line || a.Existed != want.existed || (a.Problem != nil) != (want.problem != "") ||
+			if a.Line != want.line || (a.Outcome == task.OutcomeExisting) != want.existed || (a.Problem != nil) != (want.problem != "") ||
 				a.Problem != nil && !strings.Contains(a.Problem.Detail, want.problem) {
 				t.Errorf("%+v (%v), want %+v", a, a.Problem, want)
 			}
@@ -183,7 +183,7 @@ func TestClient_ABusyKeyIsToldOfItsTaskAndTheOthersAreSubmitted(t *testing.T) {
 		t.Fatalf("%+v, %v: want the whole answer, and ErrKeyBusy with its number", done, err)
 	}
 	for i, d := range done {
-		if d.ID != tasks[i].ID || d.Existed || (d.Err != nil) != (i == 0) || i == 0 && !errors.Is(d.Err, task.ErrKeyBusy) {
+		if d.ID != tasks[i].ID || d.Outcome == task.OutcomeExisting || (d.Err != nil) != (i == 0) || i == 0 && !errors.Is(d.Err, task.ErrKeyBusy) {
 			t.Errorf("task %d: %+v", i, d)
 		}
 	}

@@ -37,7 +37,7 @@ func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *
 	if _, err := c.send(ctx, http.MethodPost, "/v1/tasks", asJSON, body, &j); err != nil {
 		return task.EnqueueResult{ID: n.ID}, err
 	}
-	return task.EnqueueResult{ID: j.ID, Existed: j.Existed}, nil
+	return task.EnqueueResult{ID: j.ID, Outcome: j.Outcome}, nil
 }
 
 // EnqueueMany submits tasks that [task.Kind.Prepare] or [task.Prepare] has prepared, thousands in one
@@ -113,7 +113,13 @@ func (c *Client) sendBatch(ctx context.Context, body []byte, lines int) ([]task.
 		if a.Line != i+1 {
 			return done, fmt.Errorf("%s: the answer lacks line %d", c.base, i+1)
 		}
-		done = append(done, task.EnqueueResult{ID: a.ID, Existed: a.Existed, Err: left})
+		one := task.EnqueueResult{ID: a.ID, Err: left}
+		if a.Outcome != nil {
+			one.Outcome = *a.Outcome
+		} else if left == nil {
+			return done, fmt.Errorf("%s: the answer to line %d has no outcome", c.base, a.Line)
+		}
+		done = append(done, one)
 	}
 	if len(done) != lines {
 		return done, fmt.Errorf("%s: %d lines were answered, not %d", c.base, len(done), lines)
@@ -140,6 +146,12 @@ func encodeNewTask(n task.NewTask) ([]byte, error) {
 	s := submission{ID: n.ID, Kind: n.Kind, Payload: n.Payload, Queue: n.Queue, Key: n.Key, Priority: n.Priority, Meta: n.Meta}
 	if n.Delay != 0 {
 		s.Delay = n.Delay.Round(time.Microsecond).String()
+	}
+	if n.KeyFor != 0 {
+		s.KeyFor = max(n.KeyFor.Round(time.Microsecond), time.Microsecond).String()
+	}
+	if n.OnConflict != task.Existing {
+		s.OnConflict = n.OnConflict.String()
 	}
 	if !json.Valid(n.Payload) {
 		return nil, fmt.Errorf("%w: the payload is not JSON, which a server wants", task.ErrInvalid)

@@ -62,7 +62,7 @@ func TestClient_BothClientsTellTheSame(t *testing.T) {
 		for _, c := range []verbs{s.tasks, remote} {
 			for _, payload := range []string{`"fail"`, `{"n":1}`} {
 				done, err := c.Enqueue(t.Context(), "k", []byte(payload), &task.EnqueueOptions{Queue: "q/r", Priority: -3, Key: "key " + payload, Delay: time.Millisecond})
-				if err != nil || done.Existed {
+				if err != nil || done.Outcome == task.OutcomeExisting {
 					t.Fatalf("%T: %+v, %v", c, done, err)
 				}
 				if _, err := c.Wait(t.Context(), done.ID); err != nil {
@@ -196,7 +196,7 @@ func TestClient_SubmittingManyKeepsTheOrderAndMayBeRepeated(t *testing.T) {
 		}
 		for i, d := range done {
 			keyed := i%4000 == 3
-			if want := again == 1 || keyed && i > 3; d.Existed != want || !keyed && d.ID != tasks[i].ID || keyed && d.ID != tasks[3].ID {
+			if want := again == 1 || keyed && i > 3; (d.Outcome == task.OutcomeExisting) != want || !keyed && d.ID != tasks[i].ID || keyed && d.ID != tasks[3].ID {
 				t.Fatalf("task %d: %+v, existed should be %v", i, d, want)
 			}
 		}

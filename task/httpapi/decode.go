@@ -64,7 +64,7 @@ func notJSON(err error, otherwise string) error {
 }
 
 // newTaskNames are what a submit may have.
-var newTaskNames = []string{"id", "kind", "payload", "queue", "key", "priority", "delay", "meta"}
+var newTaskNames = []string{"id", "kind", "payload", "queue", "key", "priority", "delay", "meta", "onConflict", "keyFor"}
 
 // ParseNewTask reads a task as a line of POST /v1/tasks/batch has it, for who keeps tasks in files,
 // and is as strict: names are exact and come once, nothing follows the object, and a text is one. An
@@ -108,24 +108,37 @@ func newTask(m map[string]json.RawMessage, waiting map[string]string) (task.NewT
 		return task.NewTask{}, problem("too-large", "the payload has %d bytes, at most %d are kept: put it into a file and submit its name", len(payload), task.MaxPayload)
 	}
 	var (
-		opt         task.EnqueueOptions
-		kind, delay string
+		opt                             task.EnqueueOptions
+		kind, delay, keyFor, onConflict string
 	)
 	err := errors.Join(
 		text(m, "kind", &kind), text(m, "id", &opt.ID), text(m, "queue", &opt.Queue), text(m, "key", &opt.Key),
-		text(m, "delay", &delay), whole(m, "priority", &opt.Priority), texts(m, "meta", &opt.Meta))
+		text(m, "delay", &delay), text(m, "keyFor", &keyFor), text(m, "onConflict", &onConflict),
+		whole(m, "priority", &opt.Priority), texts(m, "meta", &opt.Meta))
 	if err != nil {
 		return task.NewTask{}, err
 	}
-	if delay != "" {
-		if opt.Delay, err = time.ParseDuration(delay); err != nil {
-			return task.NewTask{}, problem("invalid", `"delay" is %.40q: use a duration with its unit, as 90s or 1h30m, of at most a hundred years`, delay)
-		}
+	if err := errors.Join(duration("delay", delay, &opt.Delay), duration("keyFor", keyFor, &opt.KeyFor)); err != nil {
+		return task.NewTask{}, err
+	}
+	if opt.OnConflict, err = task.ParseOnConflict(onConflict); err != nil {
+		return task.NewTask{}, problem("invalid", `"onConflict" is %.40q: write existing, replace or discard`, onConflict)
 	}
 	if opt.Queue == "" {
 		opt.Queue = waiting[kind]
 	}
 	return task.Prepare(kind, payload, &opt)
+}
+
+// duration reads the text of a duration, if there is one.
+func duration(name, s string, into *time.Duration) (err error) {
+	if s == "" {
+		return nil
+	}
+	if *into, err = time.ParseDuration(s); err != nil {
+		return problem("invalid", "%q is %.40q: use a duration with its unit, as 90s or 1h30m, of at most a hundred years", name, s)
+	}
+	return nil
 }
 
 // text reads a member that is a text, if it is there. An empty one is more likely a mistake than

@@ -32,7 +32,7 @@ func TestDelete_RemovesWhatHasEndedAndNothingElse(t *testing.T) {
 		if err := c.Delete(t.Context(), someID); !errors.Is(err, task.ErrNotFound) {
 			t.Errorf("the client, again: %v", err)
 		}
-		if got, err := c.Enqueue(t.Context(), "other", []byte("2"), &task.EnqueueOptions{ID: someID}); err != nil || got.Existed {
+		if got, err := c.Enqueue(t.Context(), "other", []byte("2"), &task.EnqueueOptions{ID: someID}); err != nil || got.Outcome == task.OutcomeExisting {
 			t.Errorf("its id: %+v, %v", got, err)
 		}
 	})

@@ -173,21 +173,24 @@ type submission struct {
 	Delay    string          `json:"delay,omitempty"`
 
 	Meta map[string]string `json:"meta,omitempty"`
+
+	OnConflict string `json:"onConflict,omitempty"`
+	KeyFor     string `json:"keyFor,omitempty"`
 }
 
 // submitted is the answer to one.
 type submitted struct {
-	ID       string `json:"id"`
-	Existed  bool   `json:"existed"`
-	WaitsFor string `json:"waitsFor,omitempty"`
+	ID       string       `json:"id"`
+	Outcome  task.Outcome `json:"outcome"`
+	WaitsFor string       `json:"waitsFor,omitempty"`
 }
 
 // batchLine is the answer to one line of a batch.
 type batchLine struct {
-	Line    int      `json:"line"`
-	ID      string   `json:"id,omitempty"`
-	Existed bool     `json:"existed"`
-	Problem *Problem `json:"problem,omitempty"`
+	Line    int           `json:"line"`
+	ID      string        `json:"id,omitempty"`
+	Outcome *task.Outcome `json:"outcome,omitempty"`
+	Problem *Problem      `json:"problem,omitempty"`
 }
 
 // counts is task.Counts.

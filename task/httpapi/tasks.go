@@ -42,17 +42,18 @@ func (h *Handler) submit(a *answer, r *http.Request) error {
 	} else if err != nil {
 		return err
 	}
-	j := submitted{ID: done[0].ID, Existed: done[0].Existed}
-	if !j.Existed {
+	j := submitted{ID: done[0].ID, Outcome: done[0].Outcome}
+	status := http.StatusOK
+	switch j.Outcome {
+	case task.OutcomeAdded:
+		status = http.StatusCreated
 		h.hub.queued(mark, n)
 		h.audit(a, "task queued", "task", n.ID, "kind", n.Kind, "queue", n.Queue)
 		j.WaitsFor = h.kinds.pendingReason(ctx, h.client, n.Kind)
+	case task.OutcomeReplaced:
+		h.audit(a, "task replaced", "task", j.ID, "kind", n.Kind, "by", n.ID)
 	}
 	a.Header().Set("Location", "/v1/tasks/"+j.ID)
-	status := http.StatusCreated
-	if j.Existed {
-		status = http.StatusOK
-	}
 	return a.json(status, asJSON, j)
 }
 

@@ -22,7 +22,7 @@ func TestSubmit_IsCreatedOnceAndCanBeRepeated(t *testing.T) {
 			r := s.ask("POST", "/v1/tasks", body)
 			var got submitted
 			s.into(r, status, &got)
-			if got.ID != someID || got.Existed != (status == http.StatusOK) || r.header.Get("Location") != "/v1/tasks/"+someID {
+			if got.ID != someID || (got.Outcome == task.OutcomeExisting) != (status == http.StatusOK) || r.header.Get("Location") != "/v1/tasks/"+someID {
 				t.Errorf("%s %v", r.body, r.header)
 			}
 		}
@@ -44,7 +44,7 @@ func TestSubmit_AnIDOfATaskWithAnotherKindOrPayloadIsAConflictForBothClients(t *
 		} {
 			s.refused(s.ask("POST", "/v1/tasks", body), "id-conflict", "another kind or payload")
 		}
-		if got, err := c.Enqueue(t.Context(), "k", []byte("2"), &task.EnqueueOptions{ID: someID}); !errors.Is(err, task.ErrIDConflict) || got.Existed {
+		if got, err := c.Enqueue(t.Context(), "k", []byte("2"), &task.EnqueueOptions{ID: someID}); !errors.Is(err, task.ErrIDConflict) || got.Outcome == task.OutcomeExisting {
 			t.Errorf("the client: %+v, %v", got, err)
 		}
 		var many []task.NewTask
@@ -56,7 +56,7 @@ func TestSubmit_AnIDOfATaskWithAnotherKindOrPayloadIsAConflictForBothClients(t *
 			many = append(many, n)
 		}
 		done, err := c.EnqueueMany(t.Context(), many)
-		if !errors.Is(err, task.ErrIDConflict) || len(done) != 2 || done[0].Err != nil || !errors.Is(done[1].Err, task.ErrIDConflict) || done[1].Existed {
+		if !errors.Is(err, task.ErrIDConflict) || len(done) != 2 || done[0].Err != nil || !errors.Is(done[1].Err, task.ErrIDConflict) || done[1].Outcome == task.OutcomeExisting {
 			t.Errorf("many: %+v, %v", done, err)
 		}
 		if got, err := s.tasks.Get(t.Context(), someID); err != nil || got.Kind != "k" || string(got.Payload) != `{"mine":1}` {
@@ -71,7 +71,7 @@ func TestSubmit_WithTheKeyOfAnUnfinishedTaskIsAnsweredWithThatTask(t *testing.T)
 		var first, second submitted
 		s.into(s.ask("POST", "/v1/tasks", `{"kind": "k", "payload": 1, "key": "K"}`), http.StatusCreated, &first)
 		s.into(s.ask("POST", "/v1/tasks", `{"kind": "k", "payload": 2, "key": "K"}`), http.StatusOK, &second)
-		if first.ID != second.ID || !second.Existed {
+		if first.ID != second.ID || second.Outcome != task.OutcomeExisting {
 			t.Errorf("%+v, %+v", first, second)
 		}
 	})

@@ -35,6 +35,9 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 		if !t.Status.Ended() {
 			return task.ErrNotEnded
 		}
+		if k := (keyOf{t.Kind, t.Key}); s.keys[k].id == t.ID {
+			delete(s.keys, k)
+		}
 		s.remove(t.ID)
 		return nil
 	case task.VerbInterrupt:
@@ -53,6 +56,7 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 // remove removes an ended task with all that belongs to it.
 func (s *Store) remove(id string) {
 	delete(s.tasks, id)
+	delete(s.first, id)
 	delete(s.history, id)
 	delete(s.logs, id)
 	delete(s.keep, id)
@@ -84,11 +88,8 @@ func (s *Store) retry(t *task.Task) error {
 	case t.Status == task.StatusSucceeded:
 		return task.ErrAlreadyFinished
 	case t.Status.Ended():
-		if k := (keyOf{t.Kind, t.Key}); t.Key != "" {
-			if _, ok := s.keys[k]; ok {
-				return task.ErrKeyBusy
-			}
-			s.keys[k] = t.ID
+		if !s.holdAgain(t, now) {
+			return task.ErrKeyBusy
 		}
 		delete(s.expires, t.ID)
 		t.Status, t.Reason, t.Since, t.Finished = task.StatusQueued, "", now, time.Time{}

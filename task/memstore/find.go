@@ -127,6 +127,7 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.PruneRep
 	if !req.Clock.IsZero() && req.Clock.Before(now) {
 		now = req.Clock
 	}
+	s.forgetKeys(now)
 	var old []*task.Task
 	for _, t := range s.tasks {
 		over := !req.KeepOthers && !t.Finished.After(now.Add(-req.Age))

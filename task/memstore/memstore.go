@@ -21,7 +21,8 @@ import (
 type Store struct {
 	mu      sync.Mutex
 	tasks   map[string]*task.Task
-	keys    map[keyOf]string // the unfinished task that has a key
+	keys    map[keyOf]holder
+	first   map[string]first // of tasks that were replaced
 	asked   map[string]task.Verb
 	logs    map[string][]byte
 	keep    map[string]task.Retention // of a task's last run
@@ -32,9 +33,6 @@ type Store struct {
 	closed  bool
 	signals storekit.Signals
 }
-
-// keyOf is a key with its scope.
-type keyOf struct{ kind, key string }
 
 // worker is a registered one. died is set by Kill, and what follows it by Reclaim.
 type worker struct {
@@ -53,7 +51,8 @@ var _ task.Store = (*Store)(nil)
 func New() *Store {
 	return &Store{
 		tasks:   make(map[string]*task.Task),
-		keys:    make(map[keyOf]string),
+		keys:    make(map[keyOf]holder),
+		first:   make(map[string]first),
 		asked:   make(map[string]task.Verb),
 		logs:    make(map[string][]byte),
 		keep:    make(map[string]task.Retention),
@@ -91,15 +90,15 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult
 
 func (s *Store) add(n task.NewTask, now time.Time) task.AddResult {
 	if t, ok := s.tasks[n.ID]; ok {
-		same := t.Kind == n.Kind && bytes.Equal(t.Payload, n.Payload)
-		return task.AddResult{ID: n.ID, Existed: same, Conflict: !same}
+		if t.Kind != n.Kind || !bytes.Equal(s.firstPayload(t), n.Payload) {
+			return task.AddResult{ID: n.ID, Conflict: true}
+		}
+		return task.AddResult{ID: n.ID, Outcome: task.OutcomeExisting}
 	}
 	if n.Key != "" {
-		k := keyOf{n.Kind, n.Key}
-		if holder, ok := s.keys[k]; ok {
-			return task.AddResult{ID: holder, Existed: true}
+		if held, ok := s.hold(n, now); !ok {
+			return held
 		}
-		s.keys[k] = n.ID
 	}
 	s.tasks[n.ID] = &task.Task{
 		ID: n.ID, Kind: n.Kind, Queue: n.Queue, Key: n.Key, Payload: bytes.Clone(n.Payload), Meta: maps.Clone(n.Meta), Priority: n.Priority,
@@ -268,9 +267,7 @@ func (s *Store) holds(f task.Fence) bool {
 // finished gives back what an ended task held.
 func (s *Store) finished(t *task.Task, now time.Time) {
 	t.Finished, t.Suspicion = now, 0
-	if k := (keyOf{t.Kind, t.Key}); s.keys[k] == t.ID {
-		delete(s.keys, k)
-	}
+	s.release(t, now)
 }
 
 // Wait implements task.Store.

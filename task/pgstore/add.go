@@ -136,11 +136,11 @@ func (a *addAnswer) fill(news []newTask, added []task.AddResult) {
 		out := &added[news[place-1].place]
 		switch {
 		case a.existed[i]:
-			out.Existed, out.Conflict = !a.conflict[i], a.conflict[i]
+			out.Outcome == task.OutcomeExisting, out.Conflict = !a.conflict[i], a.conflict[i]
 		case a.busy[i] || a.holders[i] == "": // the key was held, and has just become free
 			out.Busy = true
 		default:
-			out.ID, out.Existed = a.holders[i], true
+			out.ID, out.Outcome == task.OutcomeExisting = a.holders[i], true
 		}
 	}
 }

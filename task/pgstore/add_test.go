@@ -35,7 +35,7 @@ func TestAddTx_NeedsNoOtherConnectionForAQueueThatNobodyHasSeen(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	again, err := numbered.Enqueue(ctx, client, 1, &task.EnqueueOptions{Queue: "new", Key: "key"})
-	if err != nil || again.ID != inside.ID || !again.Existed {
+	if err != nil || again.ID != inside.ID || again.Outcome != task.OutcomeExisting {
 		t.Errorf("%+v, %v", again, err)
 	}
 }
@@ -59,7 +59,7 @@ func TestAdd_GivesTheKeyBackOfATaskThatSomebodyElseAdds(t *testing.T) {
 	b.add(task.NewTask{ID: testID(1)})
 	mustExec(t, b.store, `insert into public.open values (1)`)
 	done.Wait()
-	if want := []task.AddResult{{ID: testID(1), Existed: true}, {ID: testID(2)}}; err != nil || !slices.Equal(added, want) {
+	if want := []task.AddResult{{ID: testID(1), Outcome: task.OutcomeExisting}, {ID: testID(2)}}; err != nil || !slices.Equal(added, want) {
 		t.Errorf("%+v, %v, want %+v", added, err, want)
 	}
 	if n := b.number(`select count(*) from lastcall.keys`); n != 1 {
@@ -109,7 +109,7 @@ func TestAdd_IsRepeatedAfterItsAnswerWasLostAndAddsOnce(t *testing.T) {
 		return err
 	}, `select count(*) = 3 from @.tasks`)
 	added, err := b.far.Add(t.Context(), tasks)
-	if want := []task.AddResult{{ID: testID(1), Existed: true}, {ID: testID(2), Existed: true}}; err != nil || !slices.Equal(added, want) {
+	if want := []task.AddResult{{ID: testID(1), Outcome: task.OutcomeExisting}, {ID: testID(2), Outcome: task.OutcomeExisting}}; err != nil || !slices.Equal(added, want) {
 		t.Errorf("%+v, %v", added, err)
 	}
 	b.counts(map[task.Status]int{task.StatusQueued: 3})

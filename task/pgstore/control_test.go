@@ -42,7 +42,7 @@ func TestControl_RetriesATaskWithAKeyWithAPoolOfOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	add.ID = testID(2)
-	if added, err := s.Add(t.Context(), []task.NewTask{add}); err != nil || added[0] != (task.AddResult{ID: testID(1), Existed: true}) {
+	if added, err := s.Add(t.Context(), []task.NewTask{add}); err != nil || added[0] != (task.AddResult{ID: testID(1), Outcome: task.OutcomeExisting}) {
 		t.Errorf("%+v, %v: the task has its key again", added, err)
 	}
 }

@@ -121,7 +121,7 @@ func TestWithTx_ATaskExistsWhenItsTransactionHasCommittedAndNeverIfItDoesNot(t *
 		for _, commit := range []bool{true, false} {
 			tx, end := begin()
 			e, err := numbered.Enqueue(t.Context(), d.client.WithTx(tx), 1, &task.EnqueueOptions{Key: name})
-			if err != nil || e.Existed {
+			if err != nil || e.Outcome == task.OutcomeExisting {
 				t.Fatalf("%s: %+v, %v", name, e, err)
 			}
 			if _, err := d.client.Get(t.Context(), e.ID); !errors.Is(err, task.ErrNotFound) {
@@ -341,7 +341,7 @@ func TestAddTx_InARepeatableReadTransactionFailsAndLeavesNothingBehind(t *testin
 		t.Errorf("%d rows", n)
 	}
 	// Its key is free.
-	if added, err := d.Add(t.Context(), []task.NewTask{{ID: testID(2), Kind: "k", Queue: "default", Key: "key"}}); err != nil || added[0].Existed || added[0].Busy {
+	if added, err := d.Add(t.Context(), []task.NewTask{{ID: testID(2), Kind: "k", Queue: "default", Key: "key"}}); err != nil || added[0].Outcome == task.OutcomeExisting || added[0].Busy {
 		t.Errorf("%+v, %v", added, err)
 	}
 }

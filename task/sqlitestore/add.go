@@ -32,7 +32,8 @@ type kindKey struct{ kind, key string }
 
 // addAll makes the tasks of several calls.
 func (s *Store) addAll(t *txn, calls []*adding) error {
-	exists, holders, err := t.existing(calls)
+	now := s.now().UnixMicro()
+	exists, holders, err := t.existing(calls, now)
 	if err != nil {
 		return err
 	}
@@ -45,11 +46,21 @@ func (s *Store) addAll(t *txn, calls []*adding) error {
 			first, found := exists[n.ID]
 			switch {
 			case found:
-				same := first.is(n)
-				a.added[i] = task.AddResult{ID: n.ID, Existed: same, Conflict: !same}
+				a.added[i] = task.AddResult{ID: n.ID, Outcome: task.OutcomeExisting}
+				if !first.is(n) {
+					a.added[i] = task.AddResult{ID: n.ID, Conflict: true}
+				}
 				continue
 			case held:
-				a.added[i] = task.AddResult{ID: holder, Existed: true}
+				if n.OnConflict == task.Replace { // the holder may be one of these
+					if err := t.insertTasks(accepted, now); err != nil {
+						return err
+					}
+					accepted = nil
+				}
+				if a.added[i], err = t.held(n, holder, now); err != nil {
+					return err
+				}
 				continue
 			case n.Key != "":
 				holders[k] = n.ID
@@ -59,11 +70,7 @@ func (s *Store) addAll(t *txn, calls []*adding) error {
 			accepted = append(accepted, n)
 		}
 	}
-	if len(accepted) == 0 {
-		return nil
-	}
-	t.news = true
-	return t.insertTasks(accepted, s.now().UnixMicro())
+	return t.insertTasks(accepted, now)
 }
 
 // known is a task that has an id: a fresh one, or one that the file has. Of the latter the payload's
@@ -71,7 +78,7 @@ func (s *Store) addAll(t *txn, calls []*adding) error {
 type known struct {
 	fresh   *task.NewTask
 	kind    string
-	payload [sha256.Size]byte
+	payload [sha256.Size]byte // with which it was added
 }
 
 // is reports whether a new task of that id is the same one (rule 32).
@@ -83,7 +90,7 @@ func (k known) is(n *task.NewTask) bool {
 }
 
 // existing returns the tasks that have ids of the calls, and the holders of their keys.
-func (t *txn) existing(calls []*adding) (exists map[string]known, holders map[kindKey]string, err error) {
+func (t *txn) existing(calls []*adding, now int64) (exists map[string]known, holders map[kindKey]string, err error) {
 	var (
 		ids  []string
 		keys [][2]string
@@ -106,27 +113,33 @@ func (t *txn) existing(calls []*adding) (exists map[string]known, holders map[ki
 			id      string
 			k       known
 			payload sql.RawBytes
+			first   sql.RawBytes
 		)
-		err := rows.Scan(&id, &k.kind, &payload)
-		k.payload = sha256.Sum256(payload)
+		err := rows.Scan(&id, &k.kind, &payload, &first)
+		if k.payload = sha256.Sum256(payload); first != nil {
+			k.payload = [sha256.Size]byte(first)
+		}
 		exists[id] = k
 		return err
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	holders, err = t.holders(keys)
+	holders, err = t.holders(keys, now)
 	return exists, holders, err
 }
 
 // holders returns the tasks that have the keys of a list of pairs of a kind and a key.
-func (t *txn) holders(keys [][2]string) (map[kindKey]string, error) {
+func (t *txn) holders(keys [][2]string, now int64) (map[kindKey]string, error) {
 	holders := make(map[kindKey]string)
+	if len(keys) == 0 {
+		return holders, nil
+	}
 	arg, err := list(keys)
 	if err != nil {
 		return nil, err
 	}
-	err = each(context.Background(), t, "KeyHolders", []any{arg}, func(rows *sql.Rows) error {
+	err = each(context.Background(), t, "KeyHolders", []any{arg, now}, func(rows *sql.Rows) error {
 		var (
 			k  kindKey
 			id string
@@ -141,13 +154,17 @@ func (t *txn) holders(keys [][2]string) (map[kindKey]string, error) {
 // insertTasks writes new tasks. They get numbers in the order of their ids, so that those which are
 // as old as each other are beside each other in every table.
 func (t *txn) insertTasks(accepted []*task.NewTask, now int64) error {
+	if len(accepted) == 0 {
+		return nil
+	}
+	t.news = true
 	slices.SortFunc(accepted, func(a, b *task.NewTask) int { return cmp.Compare(a.ID, b.ID) })
 	var last int64
 	if err := one(context.Background(), t, "LastNumber", nil, &last); err != nil {
 		return err
 	}
 	tasks, waiting := make([]any, 0, 10*len(accepted)), make([]any, 0, 8*len(accepted))
-	var keys []any
+	var keys, windows []any
 	for i, n := range accepted {
 		number, priority := last+1+int64(i), int64(n.Priority)
 		runAt := now + n.Delay.Microseconds()
@@ -156,6 +173,9 @@ func (t *txn) insertTasks(accepted []*task.NewTask, now int64) error {
 		if n.Key != "" {
 			keys = append(keys, number, n.Kind, n.Key)
 		}
+		if n.KeyFor > 0 {
+			windows = append(windows, n.Kind, n.Key, n.ID, now+n.KeyFor.Microseconds())
+		}
 	}
 	if err := t.rows("AddTasks", tasks); err != nil {
 		return err
@@ -163,7 +183,10 @@ func (t *txn) insertTasks(accepted []*task.NewTask, now int64) error {
 	if err := t.rows("AddWaiting", waiting); err != nil {
 		return err
 	}
-	return t.rows("AddKeys", keys)
+	if err := t.rows("AddKeys", keys); err != nil {
+		return err
+	}
+	return t.rows("AddWindows", windows)
 }
 
 // metaColumn is a Meta as tasks has it.

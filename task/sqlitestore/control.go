@@ -53,6 +53,11 @@ func (t *txn) control(cmd task.Command, now int64) (commanded bool, err error) {
 	case cmd.Verb == task.VerbDelete && s.ended == "":
 		return false, task.ErrNotEnded
 	case cmd.Verb == task.VerbDelete:
+		if s.key != "" {
+			if _, err := t.exec("GiveBackWindow", s.kind, s.key, s.id); err != nil {
+				return false, err
+			}
+		}
 		fewer := make(counts)
 		fewer.add(s.queue, s.kind, s.ended, -1)
 		return false, t.remove([]int64{s.number}, fewer)
@@ -98,11 +103,11 @@ func (t *txn) cancel(s state, now int64) error {
 // retry has a task wait again that has ended.
 func (t *txn) retry(s state, now int64) error {
 	if s.key != "" {
-		holders, err := t.holders([][2]string{{s.kind, s.key}})
+		holders, err := t.holders([][2]string{{s.kind, s.key}}, now)
 		if err != nil {
 			return err
 		}
-		if len(holders) > 0 {
+		if holder, held := holders[kindKey{s.kind, s.key}]; held && holder != s.id { // its own is a window
 			return task.ErrKeyBusy
 		}
 		if err := t.rows("AddKeys", []any{s.number, s.kind, s.key}); err != nil {

@@ -16,6 +16,9 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.PruneRep
 		if !req.Clock.IsZero() && req.Clock.Before(now) {
 			now = req.Clock
 		}
+		if _, err := t.exec("PruneWindows", now.UnixMicro(), req.Max); err != nil {
+			return err
+		}
 		if done.Tasks, err = t.prune("ExpiresFirst", now.UnixMicro(), req.Max); err != nil || req.KeepOthers || done.Tasks >= req.Max {
 			return err
 		}
@@ -54,7 +57,7 @@ func (t *txn) prune(which string, before int64, most int) (int, error) {
 
 // remove removes ended tasks with all that belongs to them.
 func (t *txn) remove(numbers []int64, fewer counts) error {
-	for _, name := range []string{"PruneRuns", "PruneCheckpoints", "PruneLogs", "PruneEnded", "PruneTasks"} {
+	for _, name := range []string{"PruneRuns", "PruneCheckpoints", "PruneLogs", "PruneEnded", "PruneReplaced", "PruneTasks"} {
 		if err := t.execList(name, numbers); err != nil {
 			return err
 		}

@@ -100,7 +100,7 @@ func (a *sharedAdds) call(tasks ...task.NewTask) {
 			if one.ID != tasks[i].ID {
 				a.Errorf("%s was added as %q", tasks[i].ID, one.ID)
 			}
-			if !one.Existed {
+			if one.Outcome != task.OutcomeExisting {
 				a.made.Add(1)
 			}
 		}

@@ -94,7 +94,7 @@ var breaches = map[string]func(b *broken){
 		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 			added, err := inner(ctx, tasks)
 			for i := range added {
-				added[i].Existed = false
+				added[i].Outcome = task.OutcomeAdded
 			}
 			return added, err
 		}

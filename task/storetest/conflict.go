@@ -23,7 +23,7 @@ func conflicts(t *T) {
 	t.claim("w", 1)
 	t.addAll([]task.NewTask{waits, long, empty}, []task.AddResult{{ID: waits.ID}, {ID: long.ID}, {ID: empty.ID}})
 	for state, was := range map[string]task.NewTask{"waits": waits, "runs": runs, "has ended": ended, "is long": long, "is empty": empty} {
-		t.addOne("the same task, which "+state, was, task.AddResult{ID: was.ID, Existed: true})
+		t.addOne("the same task, which "+state, was, task.AddResult{ID: was.ID, Outcome: task.OutcomeExisting})
 		for what, n := range map[string]task.NewTask{
 			"another kind":                  but(was, func(n *task.NewTask) { n.Kind = "other" }),
 			"the same JSON in other bytes":  but(was, func(n *task.NewTask) { n.Payload = append(slices.Clone(n.Payload), ' ') }),
@@ -37,13 +37,13 @@ func conflicts(t *T) {
 			t.Errorf("one which %s has become %.200v", state, got)
 		}
 	}
-	if got := t.keyed("k", "key"); got.Existed {
+	if got := t.keyed("k", "key"); got.Outcome == task.OutcomeExisting {
 		t.Errorf("the key is %s's, which was not added", got.ID)
 	}
 	// In one call, the first one counts.
 	one, beside := plain(t.id()), plain(t.id())
 	other := but(one, func(n *task.NewTask) { n.Payload = []byte("other") })
-	t.addAll([]task.NewTask{one, other, beside, one}, []task.AddResult{{ID: one.ID}, {ID: one.ID, Conflict: true}, {ID: beside.ID}, {ID: one.ID, Existed: true}})
+	t.addAll([]task.NewTask{one, other, beside, one}, []task.AddResult{{ID: one.ID}, {ID: one.ID, Conflict: true}, {ID: beside.ID}, {ID: one.ID, Outcome: task.OutcomeExisting}})
 	if got := t.get(one.ID); string(got.Payload) != string(one.Payload) {
 		t.Errorf("the payload is %s, want that of the first one", got.Payload)
 	}

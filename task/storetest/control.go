@@ -43,11 +43,11 @@ var controlRules = []rule{
 	{"21", "a key is held by one unfinished task of its kind", func(t *T) {
 		first := t.keyed("k", "one")
 		for kind, want := range map[string]bool{"k": true, "other": false} {
-			if got := t.keyed(kind, "one"); got.Existed != want || want && got.ID != first.ID {
+			if got := t.keyed(kind, "one"); (got.Outcome == task.OutcomeExisting) != want || want && got.ID != first.ID {
 				t.Errorf("the key again, kind %s: %+v, first %+v", kind, got, first)
 			}
 		}
-		if got := t.keyed("k", "two"); got.Existed {
+		if got := t.keyed("k", "two"); got.Outcome == task.OutcomeExisting {
 			t.Errorf("another key: %+v", got)
 		}
 		if got := t.get(first.ID); got.Key != "one" {
@@ -55,16 +55,16 @@ var controlRules = []rule{
 		}
 		t.join("w")
 		t.mustApply(change(t.claim("w", 1)[0], task.StatusInterrupted))
-		if got := t.keyed("k", "one"); !got.Existed || got.ID != first.ID {
+		if got := t.keyed("k", "one"); got.Outcome != task.OutcomeExisting || got.ID != first.ID {
 			t.Errorf("while it is interrupted: %+v", got)
 		}
 		t.mustApply(change(t.claim("w", 1)[0], task.StatusSucceeded))
 		next := t.keyed("k", "one")
-		if next.Existed {
+		if next.Outcome == task.OutcomeExisting {
 			t.Errorf("after its end: %+v", next)
 		}
 		t.mustAsk(task.VerbCancel, next.ID)
-		if got := t.keyed("k", "one"); got.Existed {
+		if got := t.keyed("k", "one"); got.Outcome == task.OutcomeExisting {
 			t.Errorf("after a cancellation: %+v", got)
 		}
 		t.wantErr("retry of a task whose key is another's", t.ask(task.VerbRetry, next.ID), task.ErrKeyBusy)

@@ -41,7 +41,7 @@ var deleteRules = []rule{
 			t.gone(n.ID)
 		}
 		t.wantErr("delete of what never was", t.ask(task.VerbDelete, t.id()), task.ErrNotFound)
-		if got := t.keyed("k", "key"); got.Existed {
+		if got := t.keyed("k", "key"); got.Outcome == task.OutcomeExisting {
 			t.Errorf("the key is %s's", got.ID)
 		} else {
 			t.mustAsk(task.VerbCancel, got.ID) // while it waits

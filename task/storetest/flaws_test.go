@@ -173,7 +173,7 @@ var flaws = map[string]func(b *broken){
 	},
 	"tasks with keys and without come together, and a key that is held holds up no other": func(b *broken) {
 		eachAdd(b, func(added []task.AddResult) {
-			if slices.ContainsFunc(added, func(a task.AddResult) bool { return a.Existed }) {
+			if slices.ContainsFunc(added, func(a task.AddResult) bool { return a.Outcome == task.OutcomeExisting }) {
 				for i := range added {
 					added[i] = task.AddResult{ID: added[i].ID, Busy: true}
 				}
@@ -209,7 +209,7 @@ var flaws = map[string]func(b *broken){
 		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 			added, err := inner(ctx, tasks)
 			for i := range added {
-				if added[i].Existed && added[i].ID == tasks[i].ID {
+				if added[i].Outcome == task.OutcomeExisting && added[i].ID == tasks[i].ID {
 					holder := tasks[i]
 					holder.ID = random(i)
 					_, err = inner(ctx, []task.NewTask{holder})
@@ -353,7 +353,7 @@ func eachAdd(b *broken, alter func(added []task.AddResult)) {
 // knowsNoConflict takes whatever has the id for what was to be added.
 func knowsNoConflict(added []task.AddResult) {
 	for i, a := range added {
-		added[i].Existed, added[i].Conflict = a.Existed || a.Conflict, false
+		added[i].Outcome, added[i].Conflict = wasThere(a.Outcome == task.OutcomeExisting || a.Conflict), false
 	}
 }
 

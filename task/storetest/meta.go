@@ -16,7 +16,7 @@ var metaRules = []rule{
 		again, without := first, first
 		again.Meta, without.Meta = map[string]string{"trace": "second", "more": "x"}, nil
 		for i, n := range []task.NewTask{first, again, without} {
-			t.addAll([]task.NewTask{n}, []task.AddResult{{ID: first.ID, Existed: i > 0}})
+			t.addAll([]task.NewTask{n}, []task.AddResult{{ID: first.ID, Outcome: wasThere(i > 0)}})
 			t.sameMeta("in a list", t.get(first.ID), first.Meta)
 		}
 	}},

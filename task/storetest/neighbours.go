@@ -79,7 +79,7 @@ var neighbourRules = []txRule{
 		tx := t.begin()
 		news := t.news("runs", "waits", "")
 		news[2].ID = holder
-		t.addAllIn(tx, news, []task.AddResult{{ID: holder, Existed: true}, {ID: idle, Existed: true}, {ID: holder, Existed: true}})
+		t.addAllIn(tx, news, []task.AddResult{{ID: holder, Outcome: task.OutcomeExisting}, {ID: idle, Outcome: task.OutcomeExisting}, {ID: holder, Outcome: task.OutcomeExisting}})
 		t.within("a save of the task that has the key", func(ctx context.Context) error {
 			return t.Store.Apply(ctx, []task.Change{change(run, task.StatusRunning)})[0]
 		})
@@ -125,7 +125,7 @@ var neighbourRules = []txRule{
 			t.commit(tx)
 			news = t.news("key", "")
 			news[1].ID, news[1].Payload = added, []byte("{}") // as addIn has it
-			t.addAll(news, []task.AddResult{{ID: added, Existed: true}, {ID: added, Existed: true}})
+			t.addAll(news, []task.AddResult{{ID: added, Outcome: task.OutcomeExisting}, {ID: added, Outcome: task.OutcomeExisting}})
 			t.wantErr("Retry", t.ask(task.VerbRetry, ended), task.ErrKeyBusy)
 		}
 	}},
@@ -148,7 +148,7 @@ var neighbourRules = []txRule{
 			t.Error("what was busy is there")
 		}
 		t.commit(other)
-		if got := t.keyed("k", "key"); !got.Existed || got.ID != theirs {
+		if got := t.keyed("k", "key"); got.Outcome != task.OutcomeExisting || got.ID != theirs {
 			t.Errorf("the key is %+v, want %s", got, theirs)
 		}
 	}},
@@ -180,7 +180,7 @@ var neighbourRules = []txRule{
 			})
 			contenders.Go(func() {
 				err := t.ask(task.VerbRetry, ended)
-				if retried = (task.AddResult{ID: ended, Existed: err != nil}); err != nil {
+				if retried = (task.AddResult{ID: ended, Outcome: wasThere(err != nil)}); err != nil {
 					t.wantErr("Retry", err, task.ErrKeyBusy)
 				}
 			})
@@ -190,11 +190,11 @@ var neighbourRules = []txRule{
 				t.Fatalf("%d unfinished tasks have the key", len(unfinished))
 			}
 			for _, got := range []task.AddResult{inTx, alone, retried} {
-				if won := got.ID == unfinished[0]; !won && !got.Existed {
+				if won := got.ID == unfinished[0]; !won && got.Outcome != task.OutcomeExisting {
 					t.Errorf("%s has the key, and another one was told that it has: %+v", unfinished[0], got)
 				}
 			}
-			if got := t.keyed("k", key); !got.Existed || got.ID != unfinished[0] {
+			if got := t.keyed("k", key); got.Outcome != task.OutcomeExisting || got.ID != unfinished[0] {
 				t.Errorf("the key is %+v, want %s", got, unfinished[0])
 			}
 		}
@@ -321,7 +321,7 @@ func (t *txT) wantAdded(got []task.AddResult, err error) task.AddResult {
 	t.Helper()
 	if err != nil || len(got) != 1 {
 		t.Errorf("Add: %+v, %v", got, err)
-		return task.AddResult{Existed: true} // it is not tried again
+		return task.AddResult{Outcome: task.OutcomeExisting} // it is not tried again
 	}
 	return got[0]
 }

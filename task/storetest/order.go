@@ -188,13 +188,21 @@ var orderRules = []rule{
 }
 
 // addAll adds tasks in one call, and checks what is answered for each: the id that counts, and
-// whether that existed.
+// what came of it.
 func (t *T) addAll(news []task.NewTask, want []task.AddResult) {
 	t.Helper()
 	added, err := t.Store.Add(t.Context(), news)
 	if err != nil || !slices.Equal(added, want) {
 		t.Fatalf("Add answered %+v, %v, want %+v", added, err, want)
 	}
+}
+
+// wasThere is the outcome of a task that was there, or was not.
+func wasThere(there bool) task.Outcome {
+	if there {
+		return task.OutcomeExisting
+	}
+	return task.OutcomeAdded
 }
 
 // news makes new tasks of a kind with the given keys.
@@ -215,13 +223,13 @@ var batchRules = []rule{
 		for i, n := range news {
 			want[i].ID = n.ID
 		}
-		want[1], want[5] = task.AddResult{ID: holder, Existed: true}, task.AddResult{ID: holder, Existed: true}
+		want[1], want[5] = task.AddResult{ID: holder, Outcome: task.OutcomeExisting}, task.AddResult{ID: holder, Outcome: task.OutcomeExisting}
 		t.addAll(news, want)
 		t.count("default k queued", 4, "default other queued", 1)
 		if got := t.get(news[2].ID); got.Key != "free" || string(got.Payload) != "free" {
 			t.Errorf("%+v", got)
 		}
-		if got := t.keyed("k", "free"); !got.Existed || got.ID != news[2].ID {
+		if got := t.keyed("k", "free"); got.Outcome != task.OutcomeExisting || got.ID != news[2].ID {
 			t.Errorf("its key again: %+v", got)
 		}
 		t.join("w")
@@ -232,11 +240,11 @@ var batchRules = []rule{
 	{"21", "of those that have one key in a call the first one gets it", func(t *T) {
 		news := t.news("a", "b", "a", "a", "b")
 		news[4].Kind = "other"
-		first := task.AddResult{ID: news[0].ID, Existed: true}
+		first := task.AddResult{ID: news[0].ID, Outcome: task.OutcomeExisting}
 		t.addAll(news, []task.AddResult{{ID: news[0].ID}, {ID: news[1].ID}, first, first, {ID: news[4].ID}})
 		t.count("default k queued", 2, "default other queued", 1)
 		t.mustAsk(task.VerbCancel, news[0].ID)
-		if got := t.keyed("k", "a"); got.Existed {
+		if got := t.keyed("k", "a"); got.Outcome == task.OutcomeExisting {
 			t.Errorf("after the end of its holder the key is %+v", got)
 		}
 	}},
@@ -246,12 +254,12 @@ var batchRules = []rule{
 			news[i].ID, news[i].Payload, news[i].Queue = news[of].ID, news[of].Payload, "second"
 		}
 		plain, keyed := news[0].ID, news[1].ID
-		t.addAll(news, []task.AddResult{{ID: plain}, {ID: keyed}, {ID: plain, Existed: true}, {ID: keyed, Existed: true}, {ID: keyed, Existed: true}})
+		t.addAll(news, []task.AddResult{{ID: plain}, {ID: keyed}, {ID: plain, Outcome: task.OutcomeExisting}, {ID: keyed, Outcome: task.OutcomeExisting}, {ID: keyed, Outcome: task.OutcomeExisting}})
 		t.count("default k queued", 2)
 		if got := t.get(keyed); got.Key != "a" || got.Queue != "default" {
 			t.Errorf("%+v", got)
 		}
-		if got := t.keyed("k", "b"); got.Existed {
+		if got := t.keyed("k", "b"); got.Outcome == task.OutcomeExisting {
 			t.Errorf("the key of a task that was not added is held by %s", got.ID)
 		}
 	}},
@@ -260,8 +268,8 @@ var batchRules = []rule{
 		t.addAll([]task.NewTask{n}, []task.AddResult{{ID: n.ID}})
 		again := n
 		again.Key = "two"
-		t.addAll([]task.NewTask{again}, []task.AddResult{{ID: n.ID, Existed: true}})
-		if got := t.keyed("k", "two"); got.Existed {
+		t.addAll([]task.NewTask{again}, []task.AddResult{{ID: n.ID, Outcome: task.OutcomeExisting}})
+		if got := t.keyed("k", "two"); got.Outcome == task.OutcomeExisting {
 			t.Errorf("the other key is held by %s", got.ID)
 		}
 	}},

@@ -191,7 +191,7 @@ func (t *teller) counted() {
 // freed checks that the key of an ended task is free.
 func (t *teller) freed() {
 	next, err := t.kind().Enqueue(t.ctx, task.NewClient(t.store), job{Do: "plain"}, &task.EnqueueOptions{Key: "key"})
-	if err != nil || next.Existed {
+	if err != nil || next.Outcome == task.OutcomeExisting {
 		t.Errorf("the key is not free: %+v, %v", next, err)
 		return
 	}

@@ -102,7 +102,7 @@ var raceRules = []rule{
 						return
 					}
 					holder[got[0].ID] = true
-					if !got[0].Existed {
+					if got[0].Outcome != task.OutcomeExisting {
 						added++
 					}
 					return

@@ -41,5 +41,7 @@ var reasons = map[string]string{
 	"36":      "who asks for its data to be deleted must not find it in a log a week later, and nobody may lose work by it",
 	"37":      "failed tasks are looked at a month later, and which worker happens to prune must not decide whether they are there",
 	"38":      "what is handed over in a rollout would wait behind the backlog, as long as that takes",
+	"50":      "who replaces what waits must find it done with the new payload and nothing of the old, whatever meets it and however often it is sent",
+	"51":      "a mail that must go out once an hour must not go out again because it was quick",
 	"39":      "a neighbour that hears of a stop too late has given its free slots away",
 }

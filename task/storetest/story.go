@@ -158,13 +158,13 @@ func (t *teller) enqueue() {
 	add(many[:5])
 	add(many[5:])
 	for i, e := range add(many) {
-		if !e.Existed || e.ID != many[i].ID {
+		if e.Outcome != task.OutcomeExisting || e.ID != many[i].ID {
 			t.Errorf("the %s task again: %+v, want %s", t.tasks[many[i].ID], e, many[i].ID)
 		}
 	}
 	second := t.prepare("plain", task.EnqueueOptions{Key: "key"})
 	delete(t.tasks, second.ID)
-	if got := add([]task.NewTask{second})[0]; !got.Existed || t.tasks[got.ID] != "plain" {
+	if got := add([]task.NewTask{second})[0]; got.Outcome != task.OutcomeExisting || t.tasks[got.ID] != "plain" {
 		t.Errorf("a second task with the key: %+v", got)
 	}
 	t.insist("Cancel", func() error { return t.client.Cancel(t.ctx, t.one("waits")) })

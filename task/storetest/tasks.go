@@ -19,7 +19,7 @@ var addRules = []rule{
 		second.Queue, second.Priority = "other", 7
 		for i, n := range []task.NewTask{first, second} {
 			added, err := t.Store.Add(t.Context(), []task.NewTask{n})
-			if err != nil || added[0] != (task.AddResult{ID: first.ID, Existed: i == 1}) {
+			if err != nil || added[0] != (task.AddResult{ID: first.ID, Outcome: wasThere(i == 1)}) {
 				t.Fatalf("Add %d: %+v, %v", i, added, err)
 			}
 		}
@@ -87,7 +87,7 @@ var addRules = []rule{
 		if counts, err := t.Store.Count(t.Context(), task.CountQuery{}); err != nil || !slices.Equal(counts.Paused, []string{"q"}) {
 			t.Errorf("paused %v, %v", counts.Paused, err)
 		}
-		if got := t.keyed("k", "key"); !got.Existed || got.ID != key {
+		if got := t.keyed("k", "key"); got.Outcome != task.OutcomeExisting || got.ID != key {
 			t.Errorf("the key: %+v", got)
 		}
 		reply, err := t.beat("w", 2, task.WorkerRunning)

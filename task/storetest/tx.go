@@ -91,7 +91,7 @@ var txRules = []txRule{
 		id := t.add()
 		tx := t.begin()
 		added, err := t.store.AddTx(t.Context(), tx.Tx, []task.NewTask{{ID: id, Kind: "k", Queue: "other", Payload: []byte("{}")}})
-		if err != nil || len(added) != 1 || added[0] != (task.AddResult{ID: id, Existed: true}) {
+		if err != nil || len(added) != 1 || added[0] != (task.AddResult{ID: id, Outcome: task.OutcomeExisting}) {
 			t.Errorf("AddTx: %+v, %v", added, err)
 		}
 		t.commit(tx)

@@ -147,7 +147,7 @@ func (s *buffered) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) 
 			return nil, err
 		}
 		if holder != "" && s.flaw != "knows no repetition" {
-			added[i] = task.AddResult{ID: holder, Existed: true}
+			added[i] = task.AddResult{ID: holder, Outcome: task.OutcomeExisting}
 			b.found = append(b.found, holder)
 			continue
 		}

@@ -1,7 +1,8 @@
 -- Times are microseconds since 1970. The README of the package shows a task's way through the
 -- tables.
 
--- tasks has what was submitted. A row is written once, and removed with all that belongs to it.
+-- tasks has what was submitted. A row is written once, and removed with all that belongs to it. Only
+-- a new task that replaces it changes it.
 create table tasks (
 	n        integer primary key, -- names the task in the other tables
 	id       text    not null unique,
@@ -27,6 +28,24 @@ create table keys (
 	kind text not null,
 	key  text not null,
 	unique (kind, key)
+) strict;
+
+-- windows has the keys that are held for a time, whatever becomes of the task that was added.
+create table windows (
+	kind  text    not null,
+	key   text    not null,
+	id    text    not null, -- of that task
+	until integer not null,
+	primary key (kind, key)
+) strict, without rowid;
+
+create index windows_until on windows (until);
+
+-- replaced has the tasks whose payloads are not those with which they were added.
+create table replaced (
+	task  integer primary key,
+	first blob    not null, -- the hash of the first payload, with which a repeated submit is compared
+	by    text    not null  -- the id of the new task that replaced it last
 ) strict;
 
 -- waiting has the tasks that no worker has. Those that are due can be claimed, in the order of either

@@ -39,5 +39,8 @@ insert into runs (task, run, worker, host, pid, started, ended, status, reason, 
 select task, run, worker, host, pid, started, ended, status, reason, error, crashed, reclaimed from ended where task = ? and run > 0
 on conflict (task, run) do nothing
 
+-- name: GiveBackWindow
+delete from windows where kind = ?1 and key = ?2 and id = ?3
+
 -- name: TakeBackEnd
 delete from ended where task = ?

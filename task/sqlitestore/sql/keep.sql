@@ -39,6 +39,12 @@ delete from logs where task in (select value from json_each(?))
 -- name: PruneEnded
 delete from ended where task in (select value from json_each(?))
 
+-- name: PruneReplaced
+delete from replaced where task in (select value from json_each(?))
+
+-- name: PruneWindows
+delete from windows where (kind, key) in (select kind, key from windows where until <= ?1 order by until limit ?2)
+
 -- name: PruneTasks
 delete from tasks where n in (select value from json_each(?))
 

@@ -1,0 +1,108 @@
+package task
+
+import "fmt"
+
+// OnConflict says what comes of a new task whose Key is held.
+type OnConflict int
+
+const (
+	// Existing answers with the task that has the key, which stands for the new one. It is the
+	// default.
+	Existing OnConflict = iota
+	// Replace gives the payload, the Meta, the priority and the time of the new task to the one that
+	// has the key, while that waits. It begins from the start, if it has run before. One that runs or
+	// has ended is left as it is, and the outcome is OutcomeExisting.
+	Replace
+	// Discard drops the new task, and says so.
+	Discard
+)
+
+var conflictNames = [...]string{Existing: "existing", Replace: "replace", Discard: "discard"}
+
+// String is its name, as programs write it.
+func (c OnConflict) String() string {
+	if c < 0 || int(c) >= len(conflictNames) {
+		return fmt.Sprintf("OnConflict(%d)", int(c))
+	}
+	return conflictNames[c]
+}
+
+// ParseOnConflict reads what OnConflict.String has written. An empty text is Existing; an error is
+// ErrInvalid.
+func ParseOnConflict(text string) (OnConflict, error) {
+	if text == "" {
+		return Existing, nil
+	}
+	for c, name := range conflictNames {
+		if text == name {
+			return OnConflict(c), nil
+		}
+	}
+	return 0, invalid("on conflict %.40q: write existing, replace or discard", text)
+}
+
+// Outcome is what came of a new task.
+type Outcome int
+
+const (
+	// OutcomeAdded is of a task that is recorded under its own id.
+	OutcomeAdded Outcome = iota
+	// OutcomeExisting is of one for which another stands that was there before, and was left as it
+	// is: the same one, which was added already, or the one that has its key.
+	OutcomeExisting
+	// OutcomeReplaced is of one whose payload, Meta, priority and time another task has now, which
+	// waits and has its key.
+	OutcomeReplaced
+	// OutcomeDiscarded is of one that was dropped, since another task has its key.
+	OutcomeDiscarded
+)
+
+var outcomeNames = [...]string{
+	OutcomeAdded: "added", OutcomeExisting: "existing", OutcomeReplaced: "replaced", OutcomeDiscarded: "discarded",
+}
+
+// String is its name, as programs write it.
+func (o Outcome) String() string {
+	if o < 0 || int(o) >= len(outcomeNames) {
+		return fmt.Sprintf("Outcome(%d)", int(o))
+	}
+	return outcomeNames[o]
+}
+
+// MarshalText writes the name.
+func (o Outcome) MarshalText() ([]byte, error) {
+	if o < 0 || int(o) >= len(outcomeNames) {
+		return nil, fmt.Errorf("task: %v has no name", o)
+	}
+	return []byte(o.String()), nil
+}
+
+// UnmarshalText reads a name.
+func (o *Outcome) UnmarshalText(text []byte) error {
+	for i, name := range outcomeNames {
+		if string(text) == name {
+			*o = Outcome(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("task: %.40q is no outcome of enqueuing", text)
+}
+
+// checkKey says what is wrong with what a new task says of its key.
+func (n *NewTask) checkKey() error {
+	switch {
+	case len(n.Key) > maxKey || n.Key != storable(n.Key, maxKey):
+		return invalid("key %.40q must be text of at most %d bytes", n.Key, maxKey)
+	case n.OnConflict < Existing || n.OnConflict > Discard:
+		return invalid("%v is none of Existing, Replace and Discard", n.OnConflict)
+	case n.KeyFor < 0:
+		return invalid("key for %v is negative: leave it out to hold the key until the task has ended", n.KeyFor)
+	case n.KeyFor > maxDelay:
+		return invalid("key for %v is longer than a hundred years: use less", n.KeyFor)
+	case n.Key == "" && n.KeyFor != 0:
+		return invalid("key for %v needs a key: name what must not be there twice", n.KeyFor)
+	case n.Key == "" && n.OnConflict != Existing:
+		return invalid("on conflict %v needs a key: name what must not be there twice", n.OnConflict)
+	}
+	return nil
+}
