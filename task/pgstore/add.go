@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -81,7 +82,8 @@ func firstPriority(tasks []task.NewTask) int64 {
 }
 
 // addArgs are the arguments of the statement Add: columns with an element for each task, sorted by
-// id, and the length up to which a payload is put into ready too. A delay is in microseconds.
+// id, and the length up to which a payload is put into ready too. Delays and the times for which
+// keys are held are in microseconds.
 func addArgs(news []newTask) []any {
 	n := len(news)
 	var (
@@ -91,8 +93,9 @@ func addArgs(news []newTask) []any {
 		payloads      = make([][]byte, n)
 		numbers       = make(routeNumbers)
 		keys, metas   []*string
-		delays        []int64
+		delays, keeps []int64
 		priorities    []int32
+		replacing     []int32
 	)
 	for i, t := range news {
 		ids[i], kinds[i], queues[i], routes[i], payloads[i] = t.id, t.Kind, t.Queue, numbers.of(route{kind: t.Kind, queue: t.Queue}), t.Payload
@@ -101,6 +104,12 @@ func addArgs(news []newTask) []any {
 		}
 		if t.Key != "" {
 			setColumn(&keys, i, n, &t.Key, nil)
+		}
+		if t.KeyFor > 0 {
+			setColumn(&keeps, i, n, t.KeyFor.Microseconds(), 0)
+		}
+		if t.OnConflict == task.Replace {
+			setColumn(&replacing, i, n, 1, 0)
 		}
 		if len(t.Meta) > 0 {
 			meta := storekit.FormatMeta(t.Meta)
@@ -113,18 +122,31 @@ func addArgs(news []newTask) []any {
 			setColumn(&priorities, i, n, clampInt32(t.Priority), 0)
 		}
 	}
-	return []any{ids, kinds, queues, keys, routes, priorities, delays, payloads, metas, inlinePayload}
+	return []any{ids, kinds, queues, keys, routes, priorities, delays, payloads, metas, inlinePayload, keeps, replacing, placesOf(news, keys)}
+}
+
+// placesOf are the places of new tasks in their call, where some have keys and were sorted anew.
+func placesOf(news []newTask, keys []*string) []int32 {
+	inOrder := func(a, b newTask) int { return cmp.Compare(a.place, b.place) }
+	if keys == nil || slices.IsSortedFunc(news, inOrder) {
+		return nil
+	}
+	places := make([]int32, len(news))
+	for i, t := range news {
+		places[i] = int32(t.place)
+	}
+	return places
 }
 
 // addAnswer is the answer of the statement Add: the tasks that were left out.
 type addAnswer struct {
-	places                  []int32 // in the statement's lists, from 1
-	holders                 []string
-	existed, conflict, busy []bool
+	places                            []int32 // in the statement's lists, from 1
+	holders                           []string
+	existed, conflict, busy, replaced []bool
 }
 
 func (a *addAnswer) columns() []any {
-	return []any{&a.places, &a.holders, &a.existed, &a.conflict, &a.busy}
+	return []any{&a.places, &a.holders, &a.existed, &a.conflict, &a.busy, &a.replaced}
 }
 
 // fill sets the outcome of each task.
@@ -133,14 +155,21 @@ func (a *addAnswer) fill(news []newTask, added []task.AddResult) {
 		added[t.place] = task.AddResult{ID: t.ID}
 	}
 	for i, place := range a.places {
-		out := &added[news[place-1].place]
+		t := news[place-1]
+		out := &added[t.place]
 		switch {
+		case a.conflict[i]:
+			out.Conflict = true
 		case a.existed[i]:
-			out.Outcome == task.OutcomeExisting, out.Conflict = !a.conflict[i], a.conflict[i]
+			out.Outcome = task.OutcomeExisting
 		case a.busy[i] || a.holders[i] == "": // the key was held, and has just become free
 			out.Busy = true
+		case a.replaced[i]:
+			out.ID, out.Outcome = a.holders[i], task.OutcomeReplaced
+		case t.OnConflict == task.Discard:
+			out.ID, out.Outcome = a.holders[i], task.OutcomeDiscarded
 		default:
-			out.ID, out.Outcome == task.OutcomeExisting = a.holders[i], true
+			out.ID, out.Outcome = a.holders[i], task.OutcomeExisting
 		}
 	}
 }

@@ -87,7 +87,7 @@ var hints = map[string]string{
 	"3D000":      "create the database first, or name another one",
 	"3F000":      "the schema is missing: make it with lastcall serve --migrate (in Go, Config.Migrate)",
 	"42P01":      "the tables are missing: make them with lastcall serve --migrate (in Go, Config.Migrate)",
-	"42501":      "this role lacks a right: let it own the schema, or grant it usage on the schema, select, insert, update and delete on its tables and execute on its function add_tasks; --migrate needs create on the database",
+	"42501":      "this role lacks a right: let it own the schema, or grant it usage on the schema, select, insert, update and delete on its tables and execute on its functions; --migrate needs create on the database",
 	codeReadOnly: readOnly,
 	"53300":      "the server has no connection left: raise max_connections, or lower pool_max_conns in the address",
 	"57014":      "the statement was cancelled: it took too long, or somebody ended it",

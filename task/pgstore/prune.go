@@ -19,6 +19,11 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (done task.Pru
 	if clock.IsZero() {
 		clock = noClock
 	}
+	if req.After == "" {
+		if err := s.pruneKeys(ctx, clock); err != nil {
+			return task.PruneReply{}, err
+		}
+	}
 	if !req.KeepOthers && req.After != expired {
 		if done, err = s.pruneOthers(ctx, req, clock); err != nil {
 			return task.PruneReply{}, err
@@ -38,6 +43,24 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (done task.Pru
 
 // expired is the position of a pruning that has removed what goes by its age.
 const expired = "expired"
+
+// keysStep bounds the keys that a statement removes.
+const keysStep = 1000
+
+// pruneKeys removes the keys whose time is over.
+func (s *Store) pruneKeys(ctx context.Context, clock time.Time) error {
+	for n := int64(keysStep); n == keysStep; {
+		err := s.again(ctx, func(ctx context.Context) error {
+			tag, err := s.pool.Exec(ctx, s.q.PruneKeys, clock, int64(keysStep))
+			n = tag.RowsAffected()
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // pruneExpired removes tasks whose own retention is over.
 func (s *Store) pruneExpired(ctx context.Context, clock time.Time, most int) (n int, err error) {

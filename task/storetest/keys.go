@@ -108,7 +108,7 @@ var keyRules = []rule{
 		t.mustApply(change(c, task.StatusSucceeded))
 		next := t.another("key", task.Discard)
 		t.answered(next, next.ID, task.OutcomeAdded)
-		t.count("default k succeeded", 1, "default k queued", 1)
+		t.count("default k queued", 1, "default k succeeded", 1)
 	}},
 	{"50", "a replacement that is sent again changes nothing, and ids stay those of their first payloads", func(t *T) {
 		first := t.another("key", task.Replace, func(n *task.NewTask) { n.Delay = time.Hour })

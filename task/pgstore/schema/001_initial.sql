@@ -1,7 +1,8 @@
 -- The tables of version 1. README.md describes how a task moves through them. An @ before a dot
 -- stands for the schema's name.
 
--- What was submitted. A row is written once, never changed, and deleted when the task is pruned.
+-- What was submitted. A row is written once, and deleted when the task is pruned. Only a new task that
+-- replaces it changes it.
 create table @.tasks (
 	id              uuid not null primary key,
 	created         timestamptz not null default now(),
@@ -16,7 +17,9 @@ create table @.tasks (
 	batch           uuid,
 	schedule        text collate "C",
 	concurrency_key text collate "C",
-	meta            jsonb -- an object of texts; null: none
+	meta            jsonb, -- an object of texts; null: none
+	first_hash      bytea, -- of the payload with which a replaced task was added
+	replaced_by     uuid   -- the new task that replaced it last
 );
 create index tasks_created on @.tasks (created);
 create index tasks_kind on @.tasks (kind, created);
@@ -174,13 +177,16 @@ create table @.logs (
 	body bytea not null
 );
 
--- Which unfinished task of a kind has a key.
+-- Which task of a kind has a key: an unfinished one, or one whose time is not over.
 create table @.keys (
-	kind text collate "C" not null,
-	key  text collate "C" not null,
-	task uuid not null,
+	kind  text collate "C" not null,
+	key   text collate "C" not null,
+	task  uuid not null,
+	until timestamptz, -- the key is held until then at least
+	ended boolean not null default false, -- the task has ended, so only that time counts
 	primary key (kind, key)
 );
+create index keys_until on @.keys (until) where ended;
 
 -- The name of the channel of announcements. Everybody may listen and notify who knows a channel's
 -- name: this one is known to those who may read the table.
@@ -235,8 +241,13 @@ create table @.counts (
 -- open transaction; then it tries the tasks one by one to find those that are concerned, and records
 -- the others. It is a function because one has its own settings, whatever those of the caller's
 -- session are, and can undo an error without the caller's transaction.
-create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[], routes bigint[], priorities integer[], delays bigint[], payloads bytea[], metas text[], inline integer)
-	returns table (place integer, holder uuid, existed boolean, conflict boolean, busy boolean)
+--
+-- Keys are held for so many microseconds as keeps has. A 1 in replacing says that the task replaces the
+-- one that has its key. Places are the order in which those of one key come, null where that is the
+-- order of the arrays.
+create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[], routes bigint[], priorities integer[], delays bigint[], payloads bytea[], metas text[], inline integer,
+		keeps bigint[], replacing integer[], places integer[])
+	returns table (place integer, holder uuid, existed boolean, conflict boolean, busy boolean, replaced boolean)
 	language plpgsql set lock_timeout = '100ms' set search_path = pg_catalog, pg_temp
 	set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
@@ -247,15 +258,24 @@ declare
 	made bigint;
 	made_with_key uuid[];
 	n integer;
+	answer record;
 begin
+	if keys is not null and exists (select 1 from @.keys k where k.ended and k.until <= now() limit 1) then
+		delete from @.keys where ctid = any (array(
+			select k.ctid from (select unnest(kinds) as kind, unnest(keys) as key) a, lateral (
+				select k.ctid from @.keys k where k.kind = a.kind and k.key = a.key and k.ended and k.until <= now() limit 1 for update skip locked
+			) k
+		));
+	end if;
 	loop
 		begin
 			with taken as (
-				insert into @.keys (kind, key, task)
-				select a.kind, a.key, a.id
-				from (select unnest(kinds) as kind, unnest(keys) as key, unnest(ids) as id, unnest(left_out) as left_out, generate_subscripts(ids, 1) as n) a
+				insert into @.keys (kind, key, task, until)
+				select a.kind, a.key, a.id, case when a.keep > 0 then now() + a.keep * interval '1 microsecond' end
+				from (select unnest(kinds) as kind, unnest(keys) as key, unnest(ids) as id, unnest(keeps) as keep, unnest(places) as place,
+					unnest(left_out) as left_out, generate_subscripts(ids, 1) as n) a
 				where keys is not null and a.key is not null and a.left_out is not true
-				order by a.kind, a.key, a.n
+				order by a.kind, a.key, a.place, a.n
 				on conflict do nothing returning task
 			), added as (
 				insert into @.tasks (id, kind, queue, key, route, priority, run_at, payload, meta)
@@ -322,11 +342,88 @@ begin
 	if made = cardinality(ids) then
 		return;
 	end if;
-	return query select a.n, k.task, t.id is not null, t.id is not null and not (t.kind = a.kind and t.payload = a.payload), a.n = any (held_up)
-	from (select unnest(ids) as id, unnest(kinds) as kind, unnest(keys) as key, unnest(payloads) as payload, unnest(left_out) as left_out, generate_subscripts(ids, 1) as n) a
-	left join lateral (select t.id, t.kind, t.payload from @.tasks t where t.id = a.id limit 1) t on true
-	left join lateral (select k.task from @.keys k where k.kind = a.kind and k.key = a.key limit 1) k on true
+	if replacing is not null then
+		select * into answer from @.replace_tasks(ids, kinds, keys, priorities, delays, payloads, metas, inline, replacing, places, left_out);
+	else
+		select null::uuid[] as done, null::uuid[] as stuck into answer;
+	end if;
+	return query select a.n, k.task, t.id is not null, t.id is not null and not (t.kind = a.kind and coalesce(t.first_hash = sha256(a.payload), t.payload = a.payload)),
+		a.n = any (held_up) or a.replaces = 1 and (k.task in (select unnest(answer.stuck))) is true,
+		a.replaces = 1 and (k.task in (select unnest(answer.done))) is true
+	from (select unnest(ids) as id, unnest(kinds) as kind, unnest(keys) as key, unnest(payloads) as payload, unnest(replacing) as replaces,
+		unnest(left_out) as left_out, generate_subscripts(ids, 1) as n) a
+	left join lateral (select t.id, t.kind, t.payload, t.first_hash from @.tasks t where t.id = a.id limit 1) t on true
+	left join lateral (select k.task from @.keys k where k.kind = a.kind and k.key = a.key and (not k.ended or k.until > now()) limit 1) k on true
 	where a.left_out is true or a.key is not null and not exists (select 1 from unnest(made_with_key) m where m = a.id);
+end $$;
+
+-- replace_tasks gives to tasks that wait what new ones with their keys bring: of those with one key the
+-- last one counts. The answer is the tasks that were replaced, now or before by the same new task, and
+-- those that another transaction has, which it waits a little for. The deleted row of ready or delayed
+-- is the guard: who has it, and nobody else, changes the row of tasks.
+create function @.replace_tasks(ids uuid[], kinds text[], keys text[], priorities integer[], delays bigint[], payloads bytea[], metas text[], inline integer,
+		replacing integer[], places integer[], left_out boolean[], out done uuid[], out stuck uuid[])
+	language plpgsql set search_path = pg_catalog, pg_temp
+	set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+declare
+	patience timestamptz := clock_timestamp() + interval '250 milliseconds';
+	more uuid[];
+begin
+	done := '{}';
+	loop
+		with asked as materialized (
+			select distinct on (a.kind, a.key) a.*, k.task, t.place_of, t.created, t.replaced_by
+			from (select unnest(ids) as id, unnest(kinds) as kind, unnest(keys) as key, unnest(priorities) as priority, unnest(delays) as delay,
+				unnest(payloads) as payload, unnest(metas) as meta, unnest(replacing) as replaces, unnest(places) as place,
+				unnest(left_out) as left_out, generate_subscripts(ids, 1) as n) a,
+			lateral (select k.task from @.keys k where k.kind = a.kind and k.key = a.key and not k.ended limit 1) k,
+			lateral (select t.ctid as place_of, t.created, t.replaced_by from @.tasks t where t.id = k.task limit 1) t
+			where a.replaces = 1 and a.left_out is not true and k.task <> a.id
+			order by a.kind, a.key, a.place desc, a.n desc
+		), wanted as materialized (
+			select * from asked where replaced_by is distinct from id
+		), from_ready as (
+			delete from @.ready where ctid = any (array(
+				select q.ctid from wanted a, lateral (select q.ctid from @.ready q where q.created = a.created and q.id = a.task limit 1 for update skip locked) q
+			)) returning created, id, route, queued, kind, queue, key, concurrency_key, last_run, runs, interruptions, crashes, since
+		), from_delayed as (
+			delete from @.delayed where ctid = any (array(
+				select q.ctid from wanted a, lateral (select q.ctid from @.delayed q where q.created = a.created and q.id = a.task limit 1 for update skip locked) q
+			)) returning created, id, route, queued, kind, queue, key, concurrency_key, last_run, runs, interruptions, crashes, since
+		), waited as materialized (
+			select * from from_ready union all select * from from_delayed
+		), moved as materialized ( -- the full join is as in FinishRuns
+			select w.*, a.place_of, a.id as by, coalesce(a.priority, 0) as priority, a.payload, a.meta::jsonb as meta,
+				case when a.delay > 0 then now() + a.delay * interval '1 microsecond' end as run_at
+			from waited w full join wanted a on a.task = w.id where case when w.id is null then false else true end
+		), changed as (
+			update @.tasks t set payload = m.payload, meta = m.meta, priority = m.priority, run_at = m.run_at,
+				first_hash = coalesce(t.first_hash, sha256(t.payload)), replaced_by = m.by
+			from moved m where t.ctid = m.place_of
+		), checkpoints_gone as (
+			delete from @.checkpoints where task = any (array(select m.id from moved m where m.runs is not null))
+		), into_ready as (
+			insert into @.ready (created, id, route, sort_priority, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since)
+			select created, id, route, ~priority, kind, queue, key, concurrency_key, case when meta is null and length(payload) <= inline then payload end,
+				last_run, runs, interruptions, crashes, case when queued then since else now() end
+			from moved where run_at is null
+		), into_delayed as (
+			insert into @.delayed (created, id, run_at, route, sort_priority, kind, queue, key, concurrency_key, last_run, runs, interruptions, crashes, since)
+			select created, id, run_at, route, ~priority, kind, queue, key, concurrency_key,
+				last_run, runs, interruptions, crashes, case when queued then since else now() end
+			from moved where run_at is not null
+		), counted as (
+			insert into @.counts (kind, queue, status, delta) select kind, queue, 'interrupted', -count(*) from moved where not queued group by kind, queue
+		)
+		select array(select task from asked where replaced_by = id union all select id from moved),
+			array(select a.task from wanted a where (a.task in (select m.id from moved m)) is not true
+				and (exists (select 1 from @.ready q where q.created = a.created and q.id = a.task)
+					or exists (select 1 from @.delayed q where q.created = a.created and q.id = a.task)))
+		into more, stuck;
+		done := done || more;
+		exit when stuck = '{}' or clock_timestamp() > patience;
+		perform pg_sleep(0.001);
+	end loop;
 end $$;
 
 -- For SQL of your own: every task as it is. docs/stores.md describes the columns. All other tables

@@ -19,10 +19,14 @@ with from_ready as (
 ), into_ended as (
 	insert into @.ended (created, task, run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, status, kind, queue)
 	select created, id, last_run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, 'cancelled', kind, queue from waited
+), key_rows as materialized (
+	select k.ctid as place, coalesce(k.until > now(), false) as kept from waited w, lateral (
+		select k.ctid, k.until from @.keys k where k.kind = w.kind and k.key = w.key and k.task = w.id limit 1
+	) k
 ), keys_released as (
-	delete from @.keys where ctid = any (array(
-		select k.ctid from waited w, lateral (select k.ctid from @.keys k where k.kind = w.kind and k.key = w.key and k.task = w.id limit 1) k
-	))
+	delete from @.keys where ctid = any (array(select place from key_rows where not kept))
+), keys_kept as (
+	update @.keys set ended = true where ctid = any (array(select place from key_rows where kept))
 ), counted as (
 	insert into @.counts (kind, queue, status, delta)
 	select kind, queue, 'cancelled', 1 from waited union all select kind, queue, 'interrupted', -1 from waited where not queued
@@ -45,13 +49,16 @@ select count(*) from waited
 
 -- name: RetryEnded
 -- Makes a failed or cancelled task claimable again. The answer is whether there was one, and
--- whether it was moved: it is not if another task has its key.
+-- whether it was moved: it is not if another task has its key. One whose own time is not over has it
+-- still.
 with t as materialized (
 	select * from @.tasks where id = $1
 ), e as materialized (
 	select * from @.ended where created = (select created from t) and task = $1 and status in ('failed', 'cancelled') for update
 ), key_taken as (
-	insert into @.keys (kind, key, task) select t.kind, t.key, t.id from t, e where t.key is not null on conflict do nothing returning task
+	insert into @.keys as k (kind, key, task) select t.kind, t.key, t.id from t, e where t.key is not null
+	on conflict (kind, key) do update set task = excluded.task, until = case when k.task = excluded.task then k.until end, ended = false
+	where k.task = excluded.task or k.ended and k.until <= now() returning task
 ), again as materialized (
 	select e.* from e, t where t.key is null or exists (select 1 from key_taken)
 ), gone as (
@@ -79,6 +86,8 @@ with gone as (
 	delete from @.ended where created = (select created from @.tasks where id = $1) and task = $1 returning task, kind, queue, status
 ), tasks_gone as (
 	delete from @.tasks where id = any (array(select task from gone))
+), keys_gone as (
+	delete from @.keys where kind = (select kind from gone) and key = (select key from @.tasks where id = $1) and task = $1
 ), runs_gone as (
 	delete from @.runs where task = any (array(select task from gone))
 ), checkpoints_gone as (

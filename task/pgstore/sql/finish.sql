@@ -77,12 +77,14 @@ with changes as materialized (
 ), logged as (
 	insert into @.logs as l (task, body) select task, log from again where log is not null
 	on conflict (task) do update set body = substring(l.body || excluded.body from greatest(length(l.body || excluded.body) - $22 + 1, 1))
+), key_rows as materialized (
+	select k.ctid as place, coalesce(k.until > now(), false) as kept from special o, lateral (
+		select k.ctid, k.until from @.keys k where k.kind = o.kind and k.key = o.key and k.task = o.task limit 1
+	) k where o.key is not null and o.status in ('succeeded', 'failed', 'cancelled')
 ), keys_released as (
-	delete from @.keys where ctid = any (array(
-		select k.ctid from special o, lateral (
-			select k.ctid from @.keys k where k.kind = o.kind and k.key = o.key and k.task = o.task limit 1
-		) k where o.key is not null and o.status in ('succeeded', 'failed', 'cancelled')
-	))
+	delete from @.keys where ctid = any (array(select place from key_rows where not kept))
+), keys_kept as (
+	update @.keys set ended = true where ctid = any (array(select place from key_rows where kept))
 ), counted as (
 	insert into @.counts (kind, queue, status, delta)
 	select kind, queue, status, n from grouped where status <> 'queued'

@@ -48,6 +48,12 @@ with cutoff as materialized (
 )
 select count(*) from gone
 
+-- name: PruneKeys
+-- Removes keys whose time is over.
+delete from @.keys where ctid = any (array(
+	select k.ctid from @.keys k where k.ended and k.until <= least(now(), $1::timestamptz) order by k.until limit $2 for update skip locked
+))
+
 -- name: RemoveGoneWorkers
 delete from @.workers where gone < least(now(), $1::timestamptz) - $2::bigint::double precision * interval '1 microsecond'
 
