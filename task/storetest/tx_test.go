@@ -28,6 +28,7 @@ type buffer struct {
 	tasks    []task.NewTask
 	changes  []task.Change // saves and ends
 	found    []string      // tasks that have a key or an id that it wanted
+	replaced []string      // tasks that it replaces
 	poisoned bool
 }
 
@@ -51,7 +52,7 @@ func (s *buffered) Wake() {}
 func (s *buffered) busy(b *buffer, n task.NewTask) bool {
 	for other := range s.open {
 		if other != b && slices.ContainsFunc(other.tasks, func(o task.NewTask) bool {
-			return o.ID == n.ID || n.Key != "" && o.Key == n.Key && o.Kind == n.Kind
+			return o.ID == n.ID || n.Key != "" && o.Key == n.Key && o.Kind == n.Kind && (len(other.replaced) == 0 || n.OnConflict == task.Replace)
 		}) {
 			return s.flaw != "does not see what others are about to add"
 		}
@@ -148,6 +149,11 @@ func (s *buffered) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) 
 		}
 		if holder != "" && s.flaw != "knows no repetition" {
 			added[i] = task.AddResult{ID: holder, Outcome: task.OutcomeExisting}
+			if n.OnConflict == task.Replace { // it waits, in the cases
+				added[i].Outcome = task.OutcomeReplaced
+				b.replaced, b.tasks = append(b.replaced, holder), append(b.tasks, n)
+				continue
+			}
 			b.found = append(b.found, holder)
 			continue
 		}
@@ -239,6 +245,18 @@ func (s *buffered) Apply(ctx context.Context, changes []task.Change) []error {
 	return errs
 }
 
+// Claim leaves out what open transactions replace.
+func (s *buffered) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for b := range s.open {
+		if s.flaw != "claims what is being replaced" {
+			req.Except = append(slices.Clip(req.Except), b.replaced...)
+		}
+	}
+	return s.Store.Claim(ctx, req)
+}
+
 // Control refuses a retry whose key is about to be taken.
 func (s *buffered) Control(ctx context.Context, cmd task.Command) error {
 	s.mu.Lock()
@@ -318,7 +336,7 @@ func blamed(t *testing.T, r txRule, flaw string) bool {
 }
 
 func TestSuite_AStoreWithABrokenTransactionIsCaught(t *testing.T) {
-	for _, r := range slices.Concat(txRules, neighbourRules) {
+	for _, r := range slices.Concat(txRules, neighbourRules, keyTxRules) {
 		if blamed(t, r, "") {
 			t.Errorf("a whole store is complained of by %q", r.says)
 		}
@@ -346,7 +364,10 @@ func TestSuite_AStoreWithABrokenTransactionIsCaught(t *testing.T) {
 	} {
 		caught[neighbourRules[i].says] = blamed(t, neighbourRules[i], flaw)
 	}
-	for _, r := range slices.Concat(txRules, neighbourRules) {
+	for i, flaw := range []string{"claims what is being replaced", "rolls nothing back"} {
+		caught[keyTxRules[i].says] = blamed(t, keyTxRules[i], flaw)
+	}
+	for _, r := range slices.Concat(txRules, neighbourRules, keyTxRules) {
 		if !caught[r.says] {
 			t.Errorf("no flaw is caught by %q", r.says)
 		}
