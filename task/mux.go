@@ -102,18 +102,6 @@ func (m *Mux) Kinds() []string {
 	return slices.Sorted(maps.Keys(m.kinds))
 }
 
-// hasRetention reports whether a kind has a Retention of its own.
-func (m *Mux) hasRetention() bool {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	for _, e := range m.kinds {
-		if r := e.policy.retention; r.Succeeded > 0 || r.Failed > 0 || r.Cancelled > 0 {
-			return true
-		}
-	}
-	return false
-}
-
 func (m *Mux) lookup(kind string) (*entry, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// pruner removes old ended tasks. One goroutine uses it.
+// pruner removes old ended tasks, and keys whose time is over. One goroutine uses it.
 type pruner struct {
 	store     Store
 	mux       *Mux
@@ -19,9 +19,6 @@ type pruner struct {
 // run removes what is old soon after the start, then now and then, and at no two workers at the
 // same moment, until ctx ends.
 func (p *pruner) run(ctx context.Context) {
-	if p.retention == 0 && !p.mux.hasRetention() {
-		return
-	}
 	p.clock.read()
 	for wait := time.Minute; pause(ctx, wait/2+rand.N(wait)); wait = 10 * time.Minute {
 		for req := (PruneRequest{Age: p.retention, KeepOthers: p.retention == 0, Clock: p.clock.read(), Max: 1000}); ; {

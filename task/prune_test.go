@@ -77,6 +77,20 @@ func (s *pruneAsked) Prune(_ context.Context, req task.PruneRequest) (task.Prune
 	return task.PruneReply{}, nil
 }
 
+func TestPrune_AWorkerThatKeepsAllTasksRemovesKeysWhoseTimeIsOver(t *testing.T) {
+	bubble(t, func(b *bench) {
+		store := &pruneAsked{Store: b.store}
+		b.retention = -1
+		b.handle = func(context.Context, *task.Run) error { return nil }
+		g := b.serve(store)
+		time.Sleep(time.Hour)
+		b.stop(g, 0)
+		if len(store.asked) < 3 || !store.asked[0].KeepOthers {
+			t.Errorf("asked %+v", store.asked)
+		}
+	})
+}
+
 func TestPrune_TheWorkerGivesItsOwnClock(t *testing.T) {
 	bubble(t, func(b *bench) {
 		store := &pruneAsked{Store: b.store}

@@ -15,13 +15,15 @@ import (
 
 // submission is the flags of submit.
 type submission struct {
-	to     target
-	opt    task.EnqueueOptions
-	meta   []string
-	delay  string
-	many   string
-	wait   bool
-	asJSON bool
+	to         target
+	opt        task.EnqueueOptions
+	meta       []string
+	delay      string
+	keyFor     string
+	onConflict string
+	many       string
+	wait       bool
+	asJSON     bool
 }
 
 func newSubmit() *cobra.Command {
@@ -32,14 +34,16 @@ func newSubmit() *cobra.Command {
 		Long: `Submit a task, and print its id. When this has succeeded the task survives.
 
 With --id a submit whose answer was lost can be sent again: it makes no second task. With --key the task is the only
-unfinished one of its kind with that key: submitting another one answers with the first one's id.
+unfinished one of its kind with that key: submitting another one answers with the first one's id, and --on-conflict says
+what comes of it: the first one stands for it (existing), or takes over its payload, meta, priority and time while that
+waits (replace), or it is dropped (discard). --key-for 10m holds the key for ten minutes, also when the task has ended.
 
 --wait waits until the task has ended, and shows on standard error how it gets on. The exit code is then the task's:
 0 succeeded, 10 failed, 11 cancelled, and 130 when Ctrl-C ended the waiting; the task goes on then.
 
 --many reads a task from each line of a file (- is standard input), as
   {"kind": "mail", "payload": {"to": "a"}, "id": "...", "queue": "mails", "key": "a", "priority": 1, "delay": "90s",
-   "meta": {"tenant": "acme"}}
+   "meta": {"tenant": "acme"}, "onConflict": "replace", "keyFor": "10m"}
 of which only kind and payload are needed, and prints an id for each line. At a line that is wrong it stops; the ids that
 were printed are those of the lines before. Lines with an id can be sent again.`,
 		Example: `  lastcall submit hash-tree '{"dir": "/usr/share/doc", "out": "/tmp/doc.sums"}'
@@ -64,13 +68,15 @@ were printed are those of the lines before. Lines with an id can be sent again.`
 	f.StringVar(&s.opt.ID, "id", "", "the task's id, a UUID (default: a new one)")
 	f.StringVar(&s.opt.Queue, "queue", "", "where the task waits (default: its kind's queue at a server, \"default\" in a store)")
 	f.StringVar(&s.opt.Key, "key", "", "make it the only unfinished task of its kind with this key")
+	f.StringVar(&s.onConflict, "on-conflict", "", "when the key is held: existing (as without), replace or discard")
+	f.StringVar(&s.keyFor, "key-for", "", "hold the key for this time at least, as 10m, also when the task has ended")
 	f.StringArrayVar(&s.meta, "meta", nil, "keep this with the task, as tenant=acme; may be given several times")
 	f.IntVar(&s.opt.Priority, "priority", 0, "the higher number runs first")
 	f.StringVar(&s.delay, "delay", "", "do not begin before this time has gone by, as 90s")
 	f.BoolVar(&s.wait, "wait", false, "wait until the task has ended, and end with its exit code")
 	f.StringVar(&s.many, "many", "", "read tasks from the lines of this file; - is standard input")
-	f.BoolVar(&s.asJSON, "json", false, "print JSON: the task, or with --many id and existed for each line")
-	for _, one := range []string{"id", "queue", "key", "meta", "priority", "delay", "wait"} {
+	f.BoolVar(&s.asJSON, "json", false, "print JSON: the task, or with --many id and outcome for each line")
+	for _, one := range []string{"id", "queue", "key", "on-conflict", "key-for", "meta", "priority", "delay", "wait"} {
 		cmd.MarkFlagsMutuallyExclusive("many", one)
 	}
 	return cmd
@@ -84,9 +90,17 @@ func submitOne(cmd *cobra.Command, s *submission, kind string, payload []byte) e
 	if s.opt.Meta, err = parseMeta(s.meta); err != nil {
 		return err
 	}
-	if s.delay != "" {
-		if s.opt.Delay, err = parseDelay(s.delay); err != nil {
-			return err
+	if s.opt.OnConflict, err = task.ParseOnConflict(s.onConflict); err != nil {
+		return err
+	}
+	for _, d := range []struct {
+		name, text string
+		into       *time.Duration
+	}{{"delay", s.delay, &s.opt.Delay}, {"key-for", s.keyFor, &s.opt.KeyFor}} {
+		if d.text != "" {
+			if *d.into, err = parseDelay(d.name, d.text); err != nil {
+				return err
+			}
 		}
 	}
 	return s.to.with(cmd.Context(), true, func(b backend) error {
@@ -101,7 +115,7 @@ func submitOne(cmd *cobra.Command, s *submission, kind string, payload []byte) e
 			}
 		}
 		var ended error
-		if s.wait {
+		if s.wait && done.Outcome != task.OutcomeDiscarded {
 			if ended = awaitTask(cmd, b, done.ID); ended != nil && !isExit(ended) {
 				return ended
 			}
@@ -122,13 +136,20 @@ func submitOne(cmd *cobra.Command, s *submission, kind string, payload []byte) e
 // remark says on standard error what a person should know about a task that was accepted. It may
 // fail: whoever may submit may not always look.
 func remark(cmd *cobra.Command, b backend, done task.EnqueueResult) {
+	if done.Outcome == task.OutcomeDiscarded {
+		fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: nothing is submitted: task %s has the key\n", done.ID)
+		return
+	}
 	t, err := b.Get(cmd.Context(), done.ID)
 	if err != nil {
 		return
 	}
-	if done.Outcome == task.OutcomeExisting {
+	switch done.Outcome {
+	case task.OutcomeExisting:
 		fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: task %s existed already and was left as it is (%s)\n", t.ID, t.Status)
 		return
+	case task.OutcomeReplaced:
+		fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: task %s had the key, waited, and has the new payload\n", t.ID)
 	}
 	t.RunAt = time.Time{} // a delay was asked for
 	if why, err := waitsFor(cmd.Context(), b, t); err == nil && why != "" {
@@ -173,10 +194,10 @@ func jsonError(b []byte) error {
 // maxDelay is the longest that a task can be kept waiting, as package task has it.
 const maxDelay = 100 * 365 * 24 * time.Hour
 
-func parseDelay(s string) (time.Duration, error) {
+func parseDelay(name, s string) (time.Duration, error) {
 	d, err := parseDuration(s, 0, maxDelay)
 	if err != nil {
-		return 0, fmt.Errorf("%w: delay %.40q: %w", task.ErrInvalid, s, err)
+		return 0, fmt.Errorf("%w: %s %.40q: %w", task.ErrInvalid, name, s, err)
 	}
 	return d, nil
 }

@@ -50,7 +50,7 @@ func submitMany(cmd *cobra.Command, s *submission) error {
 		if err != nil {
 			return fmt.Errorf("%w (%d tasks are submitted, their ids are printed)", err, m.done)
 		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: %d tasks submitted, of which %d existed already\n", m.done, m.existed)
+		fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: %s\n", m.summary())
 		return nil
 	})
 }
@@ -65,8 +65,21 @@ type many struct {
 	pending         []task.NewTask
 	lines           []int // of the file, in which the pending ones are
 	bytes           int
-	done, existed   int
+	done            int
+	outcomes        [task.OutcomeDiscarded + 1]int
 	busy, conflicts int // are not submitted
+}
+
+// summary says what came of all of them.
+func (m *many) summary() string {
+	s := fmt.Sprintf("%d tasks submitted, of which %d existed already", m.done, m.outcomes[task.OutcomeExisting])
+	if n := m.outcomes[task.OutcomeReplaced]; n > 0 {
+		s += fmt.Sprintf(", %d replaced one that waited", n)
+	}
+	if n := m.outcomes[task.OutcomeDiscarded]; n > 0 {
+		s += fmt.Sprintf(", %d discarded", n)
+	}
+	return s
 }
 
 // read takes the lines up to the end or to the first that cannot be submitted.
@@ -125,12 +138,11 @@ func (m *many) send() error {
 			fmt.Fprintf(m.cmd.ErrOrStderr(), "lastcall: line %d is not submitted: an open transaction holds its key %q\n",
 				m.lines[i], m.pending[i].Key)
 			continue
-		case one.Outcome == task.OutcomeExisting:
-			m.existed++
 		}
+		m.outcomes[one.Outcome]++
 		m.done++
 		if m.asJSON {
-			fmt.Fprintf(out, "{\"id\":%q,\"existed\":%t}\n", one.ID, one.Outcome == task.OutcomeExisting)
+			fmt.Fprintf(out, "{\"id\":%q,\"outcome\":%q}\n", one.ID, one.Outcome)
 		} else {
 			fmt.Fprintln(out, one.ID)
 		}

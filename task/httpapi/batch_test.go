@@ -38,16 +38,17 @@ func TestBatch_HasOneAnswerForEachLineAndABadLineHoldsBackNone(t *testing.T) {
 			`{"id": "` + someID + `", "kind": "k", "payload": 4}` + "\n" +
 			`{"id": "` + someID + `", "kind": "k", "payload": 1}` // no line break at the end
 		got := s.batch(body)
+		const added, existing = task.OutcomeAdded, task.OutcomeExisting
 		if len(got) != 7 {
 			t.Fatalf("%d answers: %+v", len(got), got)
 		}
 		for i, want := range []struct {
 			line    int
-			existed bool
+			outcome task.Outcome
 			problem string
-		}{{1, false, ""}, {3, false, "payload"}, {4, false, ""}, {5, false, "not understood"}, {6, true, ""}, {7, false, "id is another task's"}, {8, true, ""}} {
+		}{{1, added, ""}, {3, added, "payload"}, {4, added, ""}, {5, added, "not understood"}, {6, existing, ""}, {7, added, "id is another task's"}, {8, existing, ""}} {
 			a := got[i]
-			if a.Line != want.line || (a.Outcome == task.OutcomeExisting) != want.existed || (a.Problem != nil) != (want.problem != "") ||
+			if a.Line != want.line || (a.Outcome == nil) != (want.problem != "") || a.Outcome != nil && *a.Outcome != want.outcome || (a.Problem != nil) != (want.problem != "") ||
 				a.Problem != nil && !strings.Contains(a.Problem.Detail, want.problem) {
 				t.Errorf("%+v (%v), want %+v", a, a.Problem, want)
 			}

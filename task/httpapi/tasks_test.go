@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,56 @@ func TestSubmit_WithTheKeyOfAnUnfinishedTaskIsAnsweredWithThatTask(t *testing.T)
 		s.into(s.ask("POST", "/v1/tasks", `{"kind": "k", "payload": 2, "key": "K"}`), http.StatusOK, &second)
 		if first.ID != second.ID || second.Outcome != task.OutcomeExisting {
 			t.Errorf("%+v, %+v", first, second)
+		}
+	})
+}
+
+func TestSubmit_SaysWhatCameOfATaskWhoseKeyIsHeldAndBothClientsDo(t *testing.T) {
+	onEachStore(t, func(t *testing.T, s *site) {
+		c := s.client("")
+		opt := func(what task.OnConflict) *task.EnqueueOptions {
+			return &task.EnqueueOptions{Key: "K", OnConflict: what, KeyFor: time.Hour, Priority: int(what)}
+		}
+		first, err := c.Enqueue(t.Context(), "k", []byte("0"), opt(task.Replace))
+		if err != nil || first.Outcome != task.OutcomeAdded {
+			t.Fatalf("%+v, %v", first, err)
+		}
+		for what, want := range map[task.OnConflict]task.Outcome{task.Existing: task.OutcomeExisting, task.Discard: task.OutcomeDiscarded, task.Replace: task.OutcomeReplaced} {
+			got, err := c.Enqueue(t.Context(), "k", []byte("1"), opt(what))
+			if err != nil || got != (task.EnqueueResult{ID: first.ID, Outcome: want}) {
+				t.Errorf("%v: %+v, %v", what, got, err)
+			}
+			n, err := task.Prepare("k", []byte("2"), opt(what))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if done, err := c.EnqueueMany(t.Context(), []task.NewTask{n}); err != nil || !slices.Equal(done, []task.EnqueueResult{{ID: first.ID, Outcome: want}}) {
+				t.Errorf("many, %v: %+v, %v", what, done, err)
+			}
+			r := s.ask("POST", "/v1/tasks", `{"kind": "k", "payload": 3, "key": "K", "keyFor": "1h", "onConflict": "`+what.String()+`"}`)
+			var j submitted
+			if s.into(r, http.StatusOK, &j); j != (submitted{ID: first.ID, Outcome: want}) || r.header.Get("Location") != "/v1/tasks/"+first.ID {
+				t.Errorf("%v: %s %v", what, r.body, r.header)
+			}
+		}
+		if got, err := s.tasks.Get(t.Context(), first.ID); err != nil || string(got.Payload) != "3" || got.Priority != 0 {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if err := s.tasks.Cancel(t.Context(), first.ID); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.Enqueue(t.Context(), "k", []byte("1"), opt(task.Discard)); err != nil || got.Outcome != task.OutcomeDiscarded {
+			t.Errorf("after the end: %+v, %v", got, err)
+		}
+		for body, why := range map[string]string{
+			`"key": "K", "onConflict": "ignore"`: "write existing, replace or discard",
+			`"onConflict": "discard"`:            "needs a key",
+			`"keyFor": "1h"`:                     "needs a key",
+			`"key": "K", "keyFor": "-1h"`:        "is negative",
+			`"key": "K", "keyFor": "an hour"`:    "use a duration with its unit",
+			`"key": "K", "keyFor": "900000h"`:    "longer than a hundred years",
+		} {
+			s.refused(s.ask("POST", "/v1/tasks", `{"kind": "k", "payload": 3, `+body+`}`), "invalid", why)
 		}
 	})
 }

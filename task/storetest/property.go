@@ -38,6 +38,7 @@ func Property(t *testing.T, store task.Store, attempts int) {
 			"retry":     func(rt *rapid.T) { m.command(rt, task.VerbRetry) },
 			"interrupt": func(rt *rapid.T) { m.command(rt, task.VerbInterrupt) },
 			"delete":    m.remove,
+			"replace":   m.replace,
 			"":          m.check,
 		})
 		m.close(rt)
@@ -77,6 +78,8 @@ type model struct {
 	tasks  map[string]*modelTask
 	order  []string
 	ended  []task.Change // that were accepted
+
+	replaced int // how many times a task was
 }
 
 type modelTask struct {
@@ -100,7 +103,7 @@ func (m *model) beat(seq uint64, state task.WorkerState) {
 
 func (m *model) add(rt *rapid.T) {
 	id := fmt.Sprintf("00000000-0000-7000-%04x-%012d", 0x8000+m.nr%0x3fff, len(m.order)+1)
-	n := task.NewTask{ID: id, Kind: m.kind(), Queue: "default", Priority: rapid.IntRange(-1, 1).Draw(rt, "priority")}
+	n := task.NewTask{ID: id, Kind: m.kind(), Queue: "default", Key: id, Priority: rapid.IntRange(-1, 1).Draw(rt, "priority")}
 	if rapid.Bool().Draw(rt, "delayed") {
 		n.Delay = time.Hour
 	}
