@@ -38,7 +38,8 @@ func FuzzHandler_ANewTaskIsDecodedOrRefused(f *testing.F) {
 		}
 		again, err := new(Handler).decodeNewTask(line)
 		if err != nil || again.ID != n.ID || again.Kind != n.Kind || again.Queue != n.Queue || again.Key != n.Key || again.Priority != n.Priority || !maps.Equal(again.Meta, n.Meta) ||
-			again.Delay != n.Delay.Round(time.Microsecond) && n.Delay >= time.Microsecond {
+			again.Delay != n.Delay.Round(time.Microsecond) && n.Delay >= time.Microsecond || again.OnConflict != n.OnConflict ||
+			again.KeyFor != n.KeyFor.Round(time.Microsecond) && n.KeyFor >= time.Microsecond {
 			t.Errorf("%q: %+v, then %+v, %v", body, n, again, err)
 		}
 	})
@@ -159,7 +160,7 @@ func FuzzTokens_ATokenFileIsReadOrRefusedWithoutItsSecrets(f *testing.F) {
 }
 
 func FuzzBatch_TheAnswerToABatchIsReadOrRefused(f *testing.F) {
-	f.Add(`{"line":1,"id":"x","existed":true}` + "\n" + `{"line":2,"problem":{"detail":"d"}}`)
+	f.Add(`{"line":1,"id":"x","outcome":"existing"}` + "\n" + `{"line":2,"problem":{"detail":"d"}}`)
 	f.Add("\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		lines, err := decodeBatch([]byte(text))
