@@ -236,6 +236,7 @@ func TestAddTasks_WalksThroughNothingThatGrows(t *testing.T) {
 	if _, err := s.Add(t.Context(), []task.NewTask{held}); err != nil {
 		t.Fatal(err)
 	}
+	mustExec(t, s, `insert into @.keys (kind, key, task, until, ended) select 'k1', 'over ' || i, gen_random_uuid(), now(), true from generate_series(1, 10000) i`)
 	mustExec(t, s, `analyze`)
 
 	var plans []string
@@ -266,14 +267,16 @@ func TestAddTasks_WalksThroughNothingThatGrows(t *testing.T) {
 		{ID: testID(2), Kind: "k1", Queue: "default", Key: "held"},
 		{ID: testID(3), Kind: "k1", Queue: "default", Key: "free", Delay: time.Hour},
 		{ID: testID(4), Kind: "k1", Queue: "default"},
+		{ID: testID(5), Kind: "k1", Queue: "default", Key: "held", OnConflict: task.Replace},
+		{ID: testID(6), Kind: "k1", Queue: "default", Key: "held", OnConflict: task.Replace, Delay: time.Hour},
 	}
 	news, err := newTasks(tasks)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var answer addAnswer
-	if err := c.QueryRow(t.Context(), s.q.Add, addArgs(news)...).Scan(answer.columns()...); err != nil || len(answer.places) != 2 {
-		t.Fatalf("%d tasks were left out, want 2; %v", len(answer.places), err)
+	if err := c.QueryRow(t.Context(), s.q.Add, addArgs(news)...).Scan(answer.columns()...); err != nil || len(answer.places) != 4 {
+		t.Fatalf("%d tasks were left out, want 4; %v", len(answer.places), err)
 	}
 	seen := make(map[string]bool)
 	for _, text := range plans {
@@ -284,9 +287,12 @@ func TestAddTasks_WalksThroughNothingThatGrows(t *testing.T) {
 		if tables := p.Plan.walk(false); len(tables) > 0 {
 			t.Errorf("a statement of add_tasks walks through %v:\n%s", tables, text)
 		}
+		if pairs := p.Plan.pairs(); len(pairs) > 0 {
+			t.Errorf("a statement of add_tasks compares every row with every other, %v:\n%s", pairs, text)
+		}
 		p.Plan.tables(seen)
 	}
-	for _, table := range []string{"keys", "tasks", "ready", "delayed"} {
+	for _, table := range []string{"keys", "tasks", "ready", "delayed", "checkpoints"} {
 		if !seen[table] {
 			t.Errorf("of %d plans none has the table %s", len(plans), table)
 		}

@@ -261,7 +261,7 @@ declare
 	answer record;
 begin
 	if keys is not null and exists (select 1 from @.keys k where k.ended and k.until <= now() limit 1) then
-		delete from @.keys where ctid = any (array(
+		delete from @.keys d where d.ctid = any (array(
 			select k.ctid from (select unnest(kinds) as kind, unnest(keys) as key) a, lateral (
 				select k.ctid from @.keys k where k.kind = a.kind and k.key = a.key and k.ended and k.until <= now() limit 1 for update skip locked
 			) k
@@ -417,8 +417,8 @@ begin
 		)
 		select array(select task from asked where replaced_by = id union all select id from moved),
 			array(select a.task from wanted a where (a.task in (select m.id from moved m)) is not true
-				and (exists (select 1 from @.ready q where q.created = a.created and q.id = a.task)
-					or exists (select 1 from @.delayed q where q.created = a.created and q.id = a.task)))
+				and coalesce((select true from @.ready q where q.created = a.created and q.id = a.task limit 1),
+					(select true from @.delayed q where q.created = a.created and q.id = a.task limit 1), false))
 		into more, stuck;
 		done := done || more;
 		exit when stuck = '{}' or clock_timestamp() > patience;
