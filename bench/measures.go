@@ -90,6 +90,11 @@ var throughput = []measure{
 		},
 	},
 	{
+		name: "pgconflict", what: "50,000 tasks with keys that are free, and again on those keys; River's unique insert",
+		contenders: []contender{every(ours, conflictsPostgres), every(peer, conflictsRiver)},
+		promises:   conflictPromises(),
+	},
+	{
 		name: "pgretry", what: "100,000 tasks that fail once, are tried again at once, and succeed",
 		contenders: []contender{every(ours, workPostgres(failingOnce(100_000))),
 			every(peer, riverPostgres(failingOnce(100_000)))},
