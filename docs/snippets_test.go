@@ -74,6 +74,7 @@ var given = map[string]string{
 		var ctx  context.Context
 		var pool *pgxpool.Pool`,
 	"docs/tasks.md": `
+		var index, reminders task.Kind[string]
 		type Args struct{ File string }
 		type letters   struct{ To []string }
 		type letterbox []string

@@ -38,8 +38,15 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult
 	if err := s.add(ctx, news, added); err != nil {
 		return nil, err
 	}
-	s.claimable(firstPriority(tasks))
+	if slices.ContainsFunc(added, changed) {
+		s.claimable(firstPriority(tasks))
+	}
 	return added, nil
+}
+
+// changed says that a new task was recorded, or has replaced another one.
+func changed(a task.AddResult) bool {
+	return a.Outcome == task.OutcomeReplaced || a.Outcome == task.OutcomeAdded && !a.Busy && !a.Conflict
 }
 
 // add records tasks in one statement.

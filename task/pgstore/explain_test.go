@@ -270,14 +270,7 @@ func TestAddTasks_WalksThroughNothingThatGrows(t *testing.T) {
 		{ID: testID(5), Kind: "k1", Queue: "default", Key: "held", OnConflict: task.Replace},
 		{ID: testID(6), Kind: "k1", Queue: "default", Key: "held", OnConflict: task.Replace, Delay: time.Hour},
 	}
-	news, err := newTasks(tasks)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var answer addAnswer
-	if err := c.QueryRow(t.Context(), s.q.Add, addArgs(news)...).Scan(answer.columns()...); err != nil || len(answer.places) != 4 {
-		t.Fatalf("%d tasks were left out, want 4; %v", len(answer.places), err)
-	}
+	addOn(t, c, s, tasks, 4)
 	seen := make(map[string]bool)
 	for _, text := range plans {
 		var p struct{ Plan plan }
@@ -296,6 +289,19 @@ func TestAddTasks_WalksThroughNothingThatGrows(t *testing.T) {
 		if !seen[table] {
 			t.Errorf("of %d plans none has the table %s", len(plans), table)
 		}
+	}
+}
+
+// addOn adds tasks by a connection, and wants so many to be left out.
+func addOn(t *testing.T, c *pgx.Conn, s *Store, tasks []task.NewTask, want int) {
+	t.Helper()
+	news, err := newTasks(tasks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer addAnswer
+	if err := c.QueryRow(t.Context(), s.q.Add, addArgs(news)...).Scan(answer.columns()...); err != nil || len(answer.places) != want {
+		t.Fatalf("%d tasks were left out, want %d; %v", len(answer.places), want, err)
 	}
 }
 

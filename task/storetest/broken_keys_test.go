@@ -29,6 +29,9 @@ func replacesNothing(b *broken) {
 	})
 }
 
+// holdsForNoTime gives keys back with the ends of their tasks.
+func holdsForNoTime(b *broken) { eachNew(b, func(n *task.NewTask) { n.KeyFor = 0 }) }
+
 // eachOutcome breaks what is answered.
 func eachOutcome(b *broken, is, becomes task.Outcome) {
 	eachAdd(b, func(added []task.AddResult) {

@@ -363,8 +363,7 @@ var breaches = map[string]func(b *broken){
 	"37": forgetsRetention,
 	"38": func(b *broken) { eachClaim(b, func(req *task.ClaimRequest) { req.Interrupted = false }) },
 	"39": deafToStops,
-	"50": replacesNothing,
-	"51": func(b *broken) { eachNew(b, func(n *task.NewTask) { n.KeyFor = 0 }) },
+	"50": replacesNothing, "51": holdsForNoTime,
 }
 
 func eachBeat(b *broken, alter func(beat *task.Beat)) {

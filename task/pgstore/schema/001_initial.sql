@@ -255,10 +255,11 @@ declare
 	held_up integer[] := '{}'; -- the places of those left out because of an open transaction
 	before integer;
 	patience integer := 100; -- milliseconds
-	made bigint;
+	made bigint := 0;
 	made_with_key uuid[];
 	n integer;
-	answer record;
+	replaced_here integer[] := '{}'; -- the places of those that have replaced another one
+	stuck integer[] := '{}'; -- and of those that an open transaction keeps from it
 begin
 	if keys is not null and exists (select 1 from @.keys k where k.ended and k.until <= now() limit 1) then
 		delete from @.keys d where d.ctid = any (array(
@@ -267,7 +268,11 @@ begin
 			) k
 		));
 	end if;
-	loop
+	if replacing is not null then
+		select r.done, r.stuck into replaced_here, stuck from @.replace_tasks(ids, kinds, keys, priorities, delays, payloads, metas, inline, replacing, places, left_out) r;
+		select array_agg((i in (select unnest(replaced_here) union all select unnest(stuck))) is true order by i) into left_out from generate_series(1, cardinality(ids)) i;
+	end if;
+	while (false = any (left_out)) is not false loop
 		begin
 			with taken as (
 				insert into @.keys (kind, key, task, until)
@@ -342,46 +347,49 @@ begin
 	if made = cardinality(ids) then
 		return;
 	end if;
-	if replacing is not null then
-		select * into answer from @.replace_tasks(ids, kinds, keys, priorities, delays, payloads, metas, inline, replacing, places, left_out);
-	else
-		select null::uuid[] as done, null::uuid[] as stuck into answer;
+	if replacing is not null and made + cardinality(array_positions(left_out, true)) < cardinality(ids) then -- one of the call has the key now, or somebody since
+		select replaced_here || r.done, stuck || r.stuck into replaced_here, stuck
+		from @.replace_tasks(ids, kinds, keys, priorities, delays, payloads, metas, inline, replacing, places, left_out) r;
 	end if;
 	return query select a.n, k.task, t.id is not null, t.id is not null and not (t.kind = a.kind and coalesce(t.first_hash = sha256(a.payload), t.payload = a.payload)),
-		a.n = any (held_up) or a.replaces = 1 and (k.task in (select unnest(answer.stuck))) is true,
-		a.replaces = 1 and (k.task in (select unnest(answer.done))) is true
-	from (select unnest(ids) as id, unnest(kinds) as kind, unnest(keys) as key, unnest(payloads) as payload, unnest(replacing) as replaces,
-		unnest(left_out) as left_out, generate_subscripts(ids, 1) as n) a
+		a.n = any (held_up) or (a.n in (select unnest(stuck))) is true, (a.n in (select unnest(replaced_here))) is true
+	from (select unnest(ids) as id, unnest(kinds) as kind, unnest(keys) as key, unnest(payloads) as payload, unnest(left_out) as left_out, generate_subscripts(ids, 1) as n) a
 	left join lateral (select t.id, t.kind, t.payload, t.first_hash from @.tasks t where t.id = a.id limit 1) t on true
 	left join lateral (select k.task from @.keys k where k.kind = a.kind and k.key = a.key and (not k.ended or k.until > now()) limit 1) k on true
 	where a.left_out is true or a.key is not null and not exists (select 1 from unnest(made_with_key) m where m = a.id);
 end $$;
 
 -- replace_tasks gives to tasks that wait what new ones with their keys bring: of those with one key the
--- last one counts. The answer is the tasks that were replaced, now or before by the same new task, and
--- those that another transaction has, which it waits a little for. The deleted row of ready or delayed
--- is the guard: who has it, and nobody else, changes the row of tasks.
+-- last one counts. The answer is the places of the new tasks that have replaced another one, now or
+-- before, and of those that an open transaction keeps from it, for which it waits a little. The
+-- deleted row of ready or delayed is the guard: who has it, and nobody else, changes the row of tasks.
+-- add_tasks calls it, with its settings.
 create function @.replace_tasks(ids uuid[], kinds text[], keys text[], priorities integer[], delays bigint[], payloads bytea[], metas text[], inline integer,
-		replacing integer[], places integer[], left_out boolean[], out done uuid[], out stuck uuid[])
-	language plpgsql set search_path = pg_catalog, pg_temp
-	set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+		replacing integer[], places integer[], left_out boolean[], out done integer[], out stuck integer[])
+	language plpgsql as $$
 declare
 	patience timestamptz := clock_timestamp() + interval '250 milliseconds';
-	more uuid[];
+	more integer[];
 begin
 	done := '{}';
+	stuck := '{}';
+	if not exists (select 1 from (select unnest(kinds) as kind, unnest(keys) as key, unnest(replacing) as replaces) a, lateral (
+		select 1 from @.keys k where k.kind = a.kind and k.key = a.key and not k.ended limit 1
+	) k where a.replaces = 1) then
+		return;
+	end if;
 	loop
 		with asked as materialized (
-			select distinct on (a.kind, a.key) a.*, k.task, t.place_of, t.created, t.replaced_by
+			select a.*, k.task, t.place_of, t.created, t.replaced_by, row_number() over (partition by a.kind, a.key order by a.place desc, a.n desc) = 1 as last
 			from (select unnest(ids) as id, unnest(kinds) as kind, unnest(keys) as key, unnest(priorities) as priority, unnest(delays) as delay,
 				unnest(payloads) as payload, unnest(metas) as meta, unnest(replacing) as replaces, unnest(places) as place,
 				unnest(left_out) as left_out, generate_subscripts(ids, 1) as n) a,
 			lateral (select k.task from @.keys k where k.kind = a.kind and k.key = a.key and not k.ended limit 1) k,
 			lateral (select t.ctid as place_of, t.created, t.replaced_by from @.tasks t where t.id = k.task limit 1) t
-			where a.replaces = 1 and a.left_out is not true and k.task <> a.id
-			order by a.kind, a.key, a.place desc, a.n desc
+			where a.replaces = 1 and a.left_out is not true and (a.n in (select unnest(done))) is not true
+				and (select true from @.tasks t where t.id = a.id limit 1) is null -- else it is there already
 		), wanted as materialized (
-			select * from asked where replaced_by is distinct from id
+			select * from asked where last and replaced_by is distinct from id
 		), from_ready as (
 			delete from @.ready where ctid = any (array(
 				select q.ctid from wanted a, lateral (select q.ctid from @.ready q where q.created = a.created and q.id = a.task limit 1 for update skip locked) q
@@ -415,10 +423,12 @@ begin
 		), counted as (
 			insert into @.counts (kind, queue, status, delta) select kind, queue, 'interrupted', -count(*) from moved where not queued group by kind, queue
 		)
-		select array(select task from asked where replaced_by = id union all select id from moved),
-			array(select a.task from wanted a where (a.task in (select m.id from moved m)) is not true
-				and coalesce((select true from @.ready q where q.created = a.created and q.id = a.task limit 1),
-					(select true from @.delayed q where q.created = a.created and q.id = a.task limit 1), false))
+		select array(select a.n from asked a where (a.task in (select m.id from moved m union all select d.task from asked d where d.last and d.replaced_by = d.id)) is true),
+			array(select a.n from asked a where (a.task in (
+				select w.task from wanted w where (w.task in (select m.id from moved m)) is not true
+					and coalesce((select true from @.ready q where q.created = w.created and q.id = w.task limit 1),
+						(select true from @.delayed q where q.created = w.created and q.id = w.task limit 1), false)
+			)) is true)
 		into more, stuck;
 		done := done || more;
 		exit when stuck = '{}' or clock_timestamp() > patience;
