@@ -82,8 +82,9 @@ func conflictsPostgres() (figures, error) {
 			p := byName[name]
 			batch := make([]task.NewTask, n)
 			for i := range batch {
-				opt, err := p.opt, error(nil)
+				opt := p.opt
 				opt.Key = strconv.Itoa(from + i)
+				var err error
 				if batch[i], err = named.Prepare(numbered{from + i}, &opt); err != nil {
 					return err
 				}
