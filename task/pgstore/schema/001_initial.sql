@@ -259,7 +259,7 @@ declare
 	made_with_key uuid[];
 	n integer;
 	replaced_here integer[] := '{}'; -- the places of those that have replaced another one
-	stuck integer[] := '{}'; -- and of those that an open transaction keeps from it
+	kept_off integer[] := '{}'; -- and of those that an open transaction keeps from it
 begin
 	if keys is not null and exists (select 1 from @.keys k where k.ended and k.until <= now() limit 1) then
 		delete from @.keys d where d.ctid = any (array(
@@ -269,8 +269,8 @@ begin
 		));
 	end if;
 	if replacing is not null then
-		select r.done, r.stuck into replaced_here, stuck from @.replace_tasks(ids, kinds, keys, priorities, delays, payloads, metas, inline, replacing, places, left_out) r;
-		select array_agg((i in (select unnest(replaced_here) union all select unnest(stuck))) is true order by i) into left_out from generate_series(1, cardinality(ids)) i;
+		select r.done, r.stuck into replaced_here, kept_off from @.replace_tasks(ids, kinds, keys, priorities, delays, payloads, metas, inline, replacing, places, left_out) r;
+		select array_agg((i in (select unnest(replaced_here) union all select unnest(kept_off))) is true order by i) into left_out from generate_series(1, cardinality(ids)) i;
 	end if;
 	while (false = any (left_out)) is not false loop
 		begin
@@ -348,11 +348,11 @@ begin
 		return;
 	end if;
 	if replacing is not null and made + cardinality(array_positions(left_out, true)) < cardinality(ids) then -- one of the call has the key now, or somebody since
-		select replaced_here || r.done, stuck || r.stuck into replaced_here, stuck
+		select replaced_here || r.done, kept_off || r.stuck into replaced_here, kept_off
 		from @.replace_tasks(ids, kinds, keys, priorities, delays, payloads, metas, inline, replacing, places, left_out) r;
 	end if;
 	return query select a.n, k.task, t.id is not null, t.id is not null and not (t.kind = a.kind and coalesce(t.first_hash = sha256(a.payload), t.payload = a.payload)),
-		a.n = any (held_up) or (a.n in (select unnest(stuck))) is true, (a.n in (select unnest(replaced_here))) is true
+		a.n = any (held_up) or (a.n in (select unnest(kept_off))) is true, (a.n in (select unnest(replaced_here))) is true
 	from (select unnest(ids) as id, unnest(kinds) as kind, unnest(keys) as key, unnest(payloads) as payload, unnest(left_out) as left_out, generate_subscripts(ids, 1) as n) a
 	left join lateral (select t.id, t.kind, t.payload, t.first_hash from @.tasks t where t.id = a.id limit 1) t on true
 	left join lateral (select k.task from @.keys k where k.kind = a.kind and k.key = a.key and (not k.ended or k.until > now()) limit 1) k on true
