@@ -89,6 +89,12 @@ type EnqueueOptions struct {
 	Priority int
 	// Delay puts off the first claim.
 	Delay time.Duration
+	// StartBefore is for how long the task may wait for its first claim, from now on by the store's
+	// clock: one that no worker has claimed by then never is, and ends as cancelled, with the reason
+	// expired. It must be longer than Delay. What has been claimed once is not concerned, however that
+	// run ends: not when it is handed over, waits for its next attempt, or is given back. 0 means for
+	// as long as it takes.
+	StartBefore time.Duration
 	// Queue is where the task waits. Empty means the Queue of the Kind that enqueues or prepares it;
 	// Client.Enqueue and Prepare know a kind's name alone, and take DefaultQueue.
 	Queue string

@@ -20,6 +20,9 @@ type NewTask struct {
 	Priority int
 	// Delay is added to the store's clock to make RunAt.
 	Delay time.Duration
+	// StartBefore, unless it is zero, is added to the store's clock to make the task's StartBefore
+	// (rule 43).
+	StartBefore time.Duration
 }
 
 // AddResult is the outcome of adding one task.

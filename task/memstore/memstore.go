@@ -105,6 +105,9 @@ func (s *Store) add(n task.NewTask, now time.Time) task.AddResult {
 		ID: n.ID, Kind: n.Kind, Queue: n.Queue, Key: n.Key, Payload: bytes.Clone(n.Payload), Meta: maps.Clone(n.Meta), Priority: n.Priority,
 		Status: task.StatusQueued, Created: now, Since: now, RunAt: now.Add(n.Delay),
 	}
+	if n.StartBefore > 0 {
+		s.tasks[n.ID].StartBefore = now.Add(n.StartBefore)
+	}
 	return task.AddResult{ID: n.ID}
 }
 

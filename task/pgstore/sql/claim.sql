@@ -146,7 +146,7 @@ with recursive priority as (
 	)) returning *
 )
 insert into @.ready (created, id, run_at, route, sort_priority, queued, suspicion, kind, queue, key, concurrency_key, payload, last_run, runs,
-	attempts, interruptions, crashes, crash_streak, interrupt_streak, since, reason)
+	attempts, interruptions, crashes, crash_streak, interrupt_streak, since, reason, start_before)
 select created, id, run_at, route, sort_priority, queued, suspicion, kind, queue, key, concurrency_key, payload, last_run, runs,
-	attempts, interruptions, crashes, crash_streak, interrupt_streak, since, reason
+	attempts, interruptions, crashes, crash_streak, interrupt_streak, since, reason, start_before
 from due
