@@ -54,6 +54,9 @@ type ClaimRequest struct {
 	Suspicion Suspicion
 	// Interrupted: only interrupted tasks are wanted, and no suspects (rule 38).
 	Interrupted bool
+	// MinPriority, unless nil, is the least priority of a task that is wanted (rule 44). It is not set
+	// together with Interrupted.
+	MinPriority *int
 	// Except are ids of a few tasks that are not wanted now.
 	Except []string
 	// Into is memory that the answer may take, as in append(Into[:0], ...). It may be nil.
@@ -85,7 +88,7 @@ type Change struct {
 	// Status is StatusRunning for a change within the run (checkpoint, progress), and ends the run
 	// otherwise.
 	Status Status
-	// Reason is recorded with StatusInterrupted.
+	// Reason is recorded with StatusInterrupted, and with StatusQueued where it is ReasonTurn.
 	Reason Reason
 	// Counters replace the task's.
 	Counters Counters

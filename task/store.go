@@ -124,6 +124,9 @@ import "context"
 //  39. When a worker announces its stop, the number of workers that Wait returns changes in its
 //     process, and in others where the store can see their doings: the neighbours get ready for
 //     what it hands over.
+//  44. A claim with a MinPriority gives no task of a lower priority; that it found none says nothing of
+//     what other claims find. A task that a change has queued again with a Reason keeps that until the
+//     next end, as one that was interrupted does: a run that makes room for others comes after them.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
 	// 2, 21, 32). All that are not left out are recorded together; after an error, all or none. A task may
@@ -131,7 +134,7 @@ type Store interface {
 	Add(ctx context.Context, tasks []NewTask) ([]AddResult, error)
 
 	// Claim gives a worker runs of claimable tasks, marked running and committed (rules 3 to 7, 22,
-	// 26, 38). It does not wait for tasks: none is an empty answer. An answer that was lost leaves runs
+	// 26, 38, 44). It does not wait for tasks: none is an empty answer. An answer that was lost leaves runs
 	// that the worker does not know of; a complete beat finds them (rule 31).
 	Claim(ctx context.Context, req ClaimRequest) ([]Task, error)
 

@@ -162,6 +162,9 @@ const (
 	// handler was called, as when an interrupted task was claimed ahead of a slot or while the process
 	// was told to end; or the handler said with PauseKind that this worker cannot run its kind now.
 	ReasonReleased Reason = "released"
+	// ReasonTurn: the run had had the MaxRunTime of its kind, and others waited for its slot. The
+	// task, which is queued, comes after those.
+	ReasonTurn Reason = "turn"
 	// ReasonExpired: the task, which is cancelled, was not claimed before its StartBefore.
 	ReasonExpired Reason = "expired"
 )

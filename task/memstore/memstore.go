@@ -125,7 +125,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	var ready []*task.Task
 	for _, t := range s.tasks {
 		if t.Status.Claimable() && !t.RunAt.After(now) && !s.paused[t.Queue] &&
-			(len(req.Queues) == 0 || slices.Contains(req.Queues, t.Queue)) && !slices.Contains(req.Except, t.ID) {
+			(len(req.Queues) == 0 || slices.Contains(req.Queues, t.Queue)) && (req.MinPriority == nil || t.Priority >= *req.MinPriority) && !slices.Contains(req.Except, t.ID) {
 			ready = append(ready, t)
 		}
 	}

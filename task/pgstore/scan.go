@@ -197,7 +197,8 @@ func (s *scan) plan(req task.ClaimRequest) []cursor {
 }
 
 // mostUrgent returns the routes with the first tasks among those that a request admits, as many as
-// it needs. Those that are not wanted may be the first ones.
+// it needs. Those that are not wanted may be the first ones. A route whose first task has a lower
+// priority than is wanted has no other one.
 func mostUrgent(all []cursor, req task.ClaimRequest) []cursor {
 	room, roomOf := req.Max+len(req.Except), make(map[string]int, len(req.Kinds))
 	for _, k := range req.Kinds {
@@ -206,7 +207,8 @@ func mostUrgent(all []cursor, req task.ClaimRequest) []cursor {
 		}
 	}
 	all = slices.DeleteFunc(all, func(c cursor) bool {
-		return roomOf[c.kind] <= 0 || len(req.Queues) > 0 && !slices.Contains(req.Queues, c.queue)
+		return roomOf[c.kind] <= 0 || len(req.Queues) > 0 && !slices.Contains(req.Queues, c.queue) ||
+			req.MinPriority != nil && c.first.sortPriority > lastPriority(req)
 	})
 	slices.SortFunc(all, func(a, b cursor) int { return a.first.compare(b.first) })
 	return slices.DeleteFunc(all, func(c cursor) bool {

@@ -122,7 +122,7 @@ func candidates(ctx context.Context, q queryer, req task.ClaimRequest) ([]candid
 		if most <= 0 {
 			continue
 		}
-		plain := first{q: q, kind: i, most: most, except: req.Except}
+		plain := first{q: q, kind: i, most: most, except: req.Except, least: req.MinPriority}
 		if req.Interrupted {
 			err = plain.readInterrupted(ctx, k.Kind, req)
 		} else {
@@ -135,7 +135,7 @@ func candidates(ctx context.Context, q queryer, req task.ClaimRequest) ([]candid
 		if req.Suspects <= 0 || req.Interrupted {
 			continue
 		}
-		suspects := first{q: q, kind: i, suspect: true, most: 1, except: req.Except}
+		suspects := first{q: q, kind: i, suspect: true, most: 1, except: req.Except, least: req.MinPriority}
 		if req.Suspicion != 0 {
 			suspects.most = min(most, req.Suspects)
 			err = suspects.readGroup(ctx, k.Kind, req)
@@ -168,6 +168,7 @@ type first struct {
 	suspect bool
 	most    int
 	except  []string
+	least   *int        // priority, nil for any
 	found   []candidate // sorted
 }
 
@@ -222,6 +223,9 @@ func (f *first) readOne(ctx context.Context, name string, args ...any) (err erro
 		c := candidate{kind: f.kind, suspect: f.suspect}
 		if err := rows.Scan(&c.task, &c.id, &c.priority, &c.interrupted, &c.runAt); err != nil {
 			return err
+		}
+		if f.least != nil && c.priority < int64(*f.least) {
+			break // and so have all that follow
 		}
 		if slices.Contains(f.except, c.id) {
 			continue

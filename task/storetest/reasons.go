@@ -42,4 +42,5 @@ var reasons = map[string]string{
 	"37":      "failed tasks are looked at a month later, and which worker happens to prune must not decide whether they are there",
 	"38":      "what is handed over in a rollout would wait behind the backlog, as long as that takes",
 	"39":      "a neighbour that hears of a stop too late has given its free slots away",
+	"44":      "a run of hours makes room for those that wait, and not for what is less urgent than itself",
 }
