@@ -148,7 +148,7 @@ func TestMaxRunTime_GoesOnWhileNobodyWaitsThatCouldHaveTheSlot(t *testing.T) {
 			bubble(t, func(b *bench) {
 				b.slots = 1
 				c := b.course(long)
-				if err := b.client.Pause(t.Context(), "paused"); err != nil {
+				if err := b.client.Pause(t.Context(), "paused", nil); err != nil {
 					t.Fatal(err)
 				}
 				g := b.serve(b.store)

@@ -264,6 +264,8 @@ type Command struct {
 	Verb Verb
 	// Task is the id of the task that is meant, or Queue the queue.
 	Task, Queue string
+	// Running, with VerbPause: what runs of the queue is asked to hand over (rule 45).
+	Running bool
 }
 
 // Count is how many tasks of a kind and a queue have a status.

@@ -127,6 +127,9 @@ import "context"
 //  44. A claim with a MinPriority gives no task of a lower priority; that it found none says nothing of
 //     what other claims find. A task that a change has queued again with a Reason keeps that until the
 //     next end, as one that was interrupted does: a run that makes room for others comes after them.
+//  45. Pause with Running also asks every run of the queue to hand over, as Interrupt does. When it has
+//     returned nil, each run of the queue that has not ended was asked, also one whose claim was under
+//     way: where nothing runs any more afterwards, nothing will until Resume.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
 	// 2, 21, 32). All that are not left out are recorded together; after an error, all or none. A task may
@@ -166,7 +169,7 @@ type Store interface {
 	// that does not exist.
 	Log(ctx context.Context, id string) ([]byte, error)
 
-	// Control does what a person asks for (rules 22 to 25, 36). Doing it again is nil, unless it is
+	// Control does what a person asks for (rules 22 to 25, 36, 45). Doing it again is nil, unless it is
 	// said otherwise:
 	//
 	//   - Cancel: ErrAlreadyFinished for a task that has succeeded or failed.

@@ -146,6 +146,20 @@ func text(m map[string]json.RawMessage, name string, into *string) error {
 	return nil
 }
 
+// truth reads a member that is true or false, if it is there.
+func truth(m map[string]json.RawMessage, name string, into *bool) error {
+	raw, ok := m[name]
+	if !ok {
+		return nil
+	}
+	var b *bool
+	if err := json.Unmarshal(raw, &b); err != nil || b == nil {
+		return problem("invalid", "%q is %.40s: give true or false, or leave it out", name, raw)
+	}
+	*into = *b
+	return nil
+}
+
 // texts reads a member that is an object of texts, if it is there.
 func texts(m map[string]json.RawMessage, name string, into *map[string]string) error {
 	raw, ok := m[name]

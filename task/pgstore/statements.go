@@ -21,7 +21,8 @@ type statements struct {
 	Add                                                                         string
 	Claim, Poll, Promote                                                        string
 	FinishRuns, Verdicts, Poison, SaveRuns                                      string
-	Pause, Resume, CommandRun, CancelWaiting, RetryWaiting                      string
+	Pause, AwaitClaims, InterruptQueue, Resume, CommandRun                      string
+	CancelWaiting, RetryWaiting                                                 string
 	RetryEnded, DeleteEnded, Place                                              string
 	RegisterWorker, Beat, LockWorker, RaiseEpoch, HeldRuns, RemoveStoppedWorker string
 	Workers, MarkDead, MarkedDead, RemoveDeadWorker                             string

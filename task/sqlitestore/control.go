@@ -15,7 +15,10 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 	err := s.inTx(ctx, func(t *txn) (err error) {
 		switch cmd.Verb {
 		case task.VerbPause:
-			_, err = t.exec("Pause", cmd.Queue)
+			if _, err = t.exec("Pause", cmd.Queue); err == nil && cmd.Running {
+				_, err = t.exec("InterruptQueue", cmd.Queue)
+				commanded = true
+			}
 		case task.VerbResume:
 			t.news = true
 			_, err = t.exec("Resume", cmd.Queue)

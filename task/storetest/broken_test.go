@@ -364,6 +364,7 @@ var breaches = map[string]func(b *broken){
 	"38": func(b *broken) { eachClaim(b, func(req *task.ClaimRequest) { req.Interrupted = false }) },
 	"39": deafToStops,
 	"44": takesAnyPriority,
+	"45": pausesWithoutRuns,
 }
 
 func eachBeat(b *broken, alter func(beat *task.Beat)) {

@@ -2,9 +2,36 @@ package storetest
 
 import (
 	"context"
+	"errors"
+	"runtime"
 
 	"github.com/lastcall-go/lastcall/task"
 )
+
+// turnFlaws are the flaws of rules 43 to 45.
+var turnFlaws = map[string]func(b *broken){
+	"a claim with a least priority gives no task of a lower one, and hides none from the next": func(b *broken) {
+		found := false
+		inner := b.claim
+		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+			if req.MinPriority == nil && found { // idle, as it believes
+				return nil, nil
+			}
+			got, err := inner(ctx, req)
+			found = req.MinPriority != nil && len(got) == 0
+			return got, err
+		}
+	},
+	"what is queued again since it was the turn of others comes after those, and says so": func(b *broken) {
+		eachChange(b, func(c *task.Change) {
+			if c.Status == task.StatusQueued {
+				c.Reason = ""
+			}
+		})
+	},
+	"a pause with what runs asks each run of the queue to hand over, and no other": pausesWithoutRuns,
+	"a pause with what runs reaches a run whose claim is under way":                asksBeforeItPauses,
+}
 
 func eachReply(b *broken, alter func(r *task.BeatReply)) {
 	inner := b.heartbeat
@@ -18,4 +45,30 @@ func eachReply(b *broken, alter func(r *task.BeatReply)) {
 // takesAnyPriority has a claim take what comes first.
 func takesAnyPriority(b *broken) {
 	eachClaim(b, func(req *task.ClaimRequest) { req.MinPriority = nil })
+}
+
+// pausesWithoutRuns asks nothing of what runs.
+func pausesWithoutRuns(b *broken) {
+	inner := b.control
+	b.control = func(ctx context.Context, cmd task.Command) error {
+		cmd.Running = false
+		return inner(ctx, cmd)
+	}
+}
+
+// asksBeforeItPauses misses the runs that begin in between.
+func asksBeforeItPauses(b *broken) {
+	inner := b.control
+	b.control = func(ctx context.Context, cmd task.Command) error {
+		if cmd.Verb != task.VerbPause || !cmd.Running {
+			return inner(ctx, cmd)
+		}
+		running, err := b.Find(ctx, task.Query{Status: task.StatusRunning, Queue: cmd.Queue})
+		for _, r := range running {
+			err = errors.Join(err, inner(ctx, task.Command{Verb: task.VerbInterrupt, Task: r.ID}))
+		}
+		runtime.Gosched()
+		cmd.Running = false
+		return errors.Join(err, inner(ctx, cmd))
+	}
 }

@@ -2,7 +2,10 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
+	"sync"
 
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -25,6 +28,24 @@ func (t *T) claimFrom(least int, alter ...func(*task.ClaimRequest)) []string {
 		t.Fatalf("Claim: %v", err)
 	}
 	return ids(got)
+}
+
+// askedOf says what is asked of a worker's runs, by their tasks.
+func (t *T) askedOf(worker string) map[string]task.Verb {
+	t.Helper()
+	w, ok := t.worker(worker)
+	if !ok {
+		t.Fatalf("no worker %s", worker)
+	}
+	reply, err := t.beat(worker, w.Seq+1, task.WorkerRunning)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(map[string]task.Verb)
+	for _, c := range reply.Commands {
+		asked[c.Task] = c.Verb
+	}
+	return asked
 }
 
 var turnRules = []rule{
@@ -54,6 +75,71 @@ var turnRules = []rule{
 		}
 		if got := ids(t.claim("w", 10)); !slices.Equal(got, []string{low, other}) {
 			t.Errorf("claimed %v then, want %s and %s", got, low, other)
+		}
+	}},
+	{"45", "a pause with what runs asks each run of the queue to hand over, and no other", func(t *T) {
+		t.join("w")
+		for _, queue := range []string{"q", "q", "q", "other"} {
+			t.add(prioritized(queue, 0))
+		}
+		runs := t.claim("w", 4)
+		waiting := t.add(prioritized("q", 0))
+		t.mustAsk(task.VerbCancel, runs[1].ID)
+		pause := task.Command{Verb: task.VerbPause, Queue: "q", Running: true}
+		for range 2 {
+			if err := t.Store.Control(t.Context(), pause); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := make(map[string]task.Verb)
+		for i, c := range runs {
+			if c.Queue == "q" {
+				want[c.ID] = []task.Verb{task.VerbInterrupt, task.VerbCancel, task.VerbInterrupt, task.VerbInterrupt}[i]
+			}
+		}
+		if got := t.askedOf("w"); !maps.Equal(got, want) {
+			t.Errorf("asked %v, want %v", got, want)
+		}
+		for _, c := range runs {
+			t.mustApply(change(c, task.StatusInterrupted))
+		}
+		if got := ids(t.claim("w", 10)); len(got) != 1 || got[0] == waiting {
+			t.Errorf("claimed %v, want the task of the other queue", got)
+		}
+		if err := t.Store.Control(t.Context(), task.Command{Verb: task.VerbResume, Queue: "q"}); err != nil {
+			t.Fatal(err)
+		}
+		again := t.claim("w", 10)
+		if len(again) != 3 {
+			t.Errorf("claimed %v then", ids(again))
+		}
+		if got := t.askedOf("w"); len(got) != 0 {
+			t.Errorf("asked %v of new runs", got)
+		}
+	}},
+	{"45", "a pause with what runs reaches a run whose claim is under way", func(t *T) {
+		t.join("w")
+		for round := range 20 {
+			queue := fmt.Sprint("q", round)
+			for range 4 {
+				t.add(prioritized(queue, 0))
+			}
+			var wg sync.WaitGroup
+			claimed := make([][]task.Task, 4)
+			for i := range claimed {
+				wg.Go(func() { claimed[i] = t.claim("w", 1) })
+			}
+			if err := t.Store.Control(t.Context(), task.Command{Verb: task.VerbPause, Queue: queue, Running: true}); err != nil {
+				t.Fatal(err)
+			}
+			wg.Wait()
+			asked := t.askedOf("w")
+			for _, c := range slices.Concat(claimed...) {
+				if asked[c.ID] != task.VerbInterrupt {
+					t.Fatalf("round %d: a run was not asked", round)
+				}
+				t.mustApply(change(c, task.StatusSucceeded))
+			}
 		}
 	}},
 	{"44", "what is queued again since it was the turn of others comes after those, and says so", func(t *T) {

@@ -4,6 +4,20 @@ insert into @.paused (queue) values ($1) on conflict do nothing
 -- name: Resume
 delete from @.paused where queue = $1
 
+-- name: AwaitClaims
+-- Waits for the claims that are under way.
+select count(*) from (select worker from @.workers where gone is null and not dead order by worker for update) w
+
+-- name: InterruptQueue
+-- Asks what runs of a queue to hand over. Runs that another transaction has locked are passed over;
+-- the answer is their tasks, or no row if there are none.
+with asked as (
+	update @.running set command = 'interrupt' where ctid = any (array(
+		select ctid from @.running where queue = $1 and command is null order by task for no key update skip locked
+	)) returning task
+)
+select array_agg(task) from @.running where queue = $1 and command is null and task <> all (array(select task from asked)) having count(*) > 0
+
 -- name: CommandRun
 -- Notes what is asked of a task's run. A cancellation stays one.
 update @.running set command = case when command = 'cancel' then command else $2 end where task = $1

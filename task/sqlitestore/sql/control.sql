@@ -14,6 +14,9 @@ from tasks t left join running r on r.task = t.n left join ended e on e.task = t
 -- a cancellation outweighs an interruption
 update running set command = case command when 'cancel' then command else ?2 end where task = ?1
 
+-- name: InterruptQueue
+update running set command = 'interrupt' where command = '' and (select t.queue from tasks t where t.n = task) = ?
+
 -- name: CancelWaiting
 insert into ended (task, created, ended, status, reason, error, run, runs, worker, host, pid, started, run_at, crashed, reclaimed,
 	attempts, interruptions, crashes, crash_streak, interrupt_streak, max_attempts, max_crashes, max_interruptions)
