@@ -124,6 +124,12 @@ import "context"
 //  39. When a worker announces its stop, the number of workers that Wait returns changes in its
 //     process, and in others where the store can see their doings: the neighbours get ready for
 //     what it hands over.
+//  43. A task with a StartBefore that no claim has taken by then, by the store's clock, is never claimed
+//     and is cancelled with the reason expired, as by Cancel, also where its queue is paused. Who asks
+//     for it by its id sees it so from then on. Where a store lists by status or counts, and where its
+//     key is wanted, this may be a second late, and later in AddTx where no worker claims and nobody
+//     lists or counts. The first claim takes the bound away, and so does a Retry of a task that was
+//     cancelled by it. A claim costs no more where many of those wait.
 //  44. A claim with a MinPriority gives no task of a lower priority; that it found none says nothing of
 //     what other claims find. A task that a change has queued again with a Reason keeps that until the
 //     next end, as one that was interrupted does: a run that makes room for others comes after them.
@@ -132,7 +138,7 @@ import "context"
 //     way: where nothing runs any more afterwards, nothing will until Resume.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
-	// 2, 21, 32). All that are not left out are recorded together; after an error, all or none. A task may
+	// 2, 21, 32, 43). All that are not left out are recorded together; after an error, all or none. A task may
 	// have a key or an id that another one of the call has: the first one counts.
 	Add(ctx context.Context, tasks []NewTask) ([]AddResult, error)
 

@@ -34,6 +34,11 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult
 	if err != nil {
 		return nil, s.wrap(ctx, ctx, err)
 	}
+	if hasKeys(tasks) { // what holds one may have expired
+		if err := s.expireDue(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.add(ctx, news, added); err != nil {
 		return nil, err
 	}

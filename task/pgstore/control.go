@@ -156,7 +156,12 @@ func (s *Store) deleteTask(ctx context.Context, id [16]byte) error {
 		switch place, err := s.place(ctx, id); {
 		case err != nil:
 			return err
-		case place == placeRunning, place == placeWaiting:
+		case place == placeWaiting:
+			// It may have expired.
+			if n, err := s.expire(ctx); err != nil || n == 0 {
+				return errors.Join(err, task.ErrNotEnded)
+			}
+		case place == placeRunning:
 			return task.ErrNotEnded
 		}
 	}

@@ -149,7 +149,7 @@ type found struct {
 }
 
 // polledAll records what a poll for a request found in its pieces, and how long it took.
-func (s *scan) polledAll(pieces []piece, all []found, full bool, took time.Duration) {
+func (s *scan) polledAll(pieces []piece, polled polled, full bool, took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if full {
@@ -161,13 +161,17 @@ func (s *scan) polledAll(pieces []piece, all []found, full bool, took time.Durat
 			c.waiting = false
 		}
 	}
-	for _, f := range all {
-		s.know(f)
+	for _, f := range polled.all {
+		c := s.know(f)
+		if polled.expired && c.next == front { // the poll has stepped over them, and a claim need not do so again
+			c.goOn(f.first, f.first.runAt.Add(-lateness))
+			c.first, c.exact = f.first, true
+		}
 	}
 }
 
 // know records that a route has something; s.mu is held.
-func (s *scan) know(f found) {
+func (s *scan) know(f found) *cursor {
 	c := s.cursors[f.number]
 	if c == nil {
 		c = &cursor{route: f.route, number: f.number, next: front}
@@ -180,6 +184,7 @@ func (s *scan) know(f found) {
 		c.first, c.exact = f.first, true
 	}
 	c.waiting = true
+	return c
 }
 
 // plan returns the routes that a claim is to ask for: those whose first tasks come first, until as

@@ -19,7 +19,7 @@ var sqlFiles embed.FS
 // in.
 type statements struct {
 	Add                                                                         string
-	Claim, Poll, Promote                                                        string
+	Claim, Poll, Promote, Expire                                                string
 	FinishRuns, Verdicts, Poison, SaveRuns                                      string
 	Pause, AwaitClaims, InterruptQueue, Resume, CommandRun                      string
 	CancelWaiting, RetryWaiting                                                 string

@@ -32,6 +32,10 @@ type kindKey struct{ kind, key string }
 
 // addAll makes the tasks of several calls.
 func (s *Store) addAll(t *txn, calls []*adding) error {
+	now := s.now().UnixMicro()
+	if err := t.expireAll(now); err != nil { // they may have the keys
+		return err
+	}
 	exists, holders, err := t.existing(calls)
 	if err != nil {
 		return err
@@ -63,7 +67,7 @@ func (s *Store) addAll(t *txn, calls []*adding) error {
 		return nil
 	}
 	t.news = true
-	return t.insertTasks(accepted, s.now().UnixMicro())
+	return t.insertTasks(accepted, now)
 }
 
 // known is a task that has an id: a fresh one, or one that the file has. Of the latter the payload's

@@ -45,6 +45,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	if err := s.usable(ctx); err != nil {
 		return nil, err
 	}
+	s.expire(ctx)
 	something, err := s.somethingToClaim(ctx, req)
 	if err == nil && !something {
 		_, err = claiming(ctx, s.reader, req.Worker)
@@ -81,6 +82,9 @@ func (s *Store) claim(t *txn, req task.ClaimRequest) ([]task.Task, error) {
 	now := s.now()
 	w, err := claiming(context.Background(), t, req.Worker)
 	if err != nil {
+		return nil, err
+	}
+	if err := t.expireAll(now.UnixMicro()); err != nil {
 		return nil, err
 	}
 	promoted, err := t.exec("Promote", now.UnixMicro(), maxPromoted)

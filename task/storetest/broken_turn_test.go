@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
+	"time"
 
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -31,6 +33,64 @@ var turnFlaws = map[string]func(b *broken){
 	},
 	"a pause with what runs asks each run of the queue to hand over, and no other": pausesWithoutRuns,
 	"a pause with what runs reaches a run whose claim is under way":                asksBeforeItPauses,
+
+	"a task that was not claimed in time never is, and is cancelled with what belongs to it": func(b *broken) {
+		eachFound(b, func(t *task.Task) {
+			if t.Status == task.StatusCancelled {
+				t.Reason = ""
+			}
+		})
+	},
+	"until then it is claimed as others are, and has no bound from then on": func(b *broken) {
+		eachFound(b, func(t *task.Task) {
+			if t.Status.Claimable() && t.Runs > 0 { // by what was submitted
+				t.StartBefore = t.Created.Add(time.Hour)
+			}
+		})
+	},
+	"commands find a task that has expired as one that is cancelled, and Retry takes the bound away": func(b *broken) {
+		inner := b.control
+		b.control = func(ctx context.Context, cmd task.Command) error {
+			if cmd.Verb == task.VerbRetry { // it expires once more
+				return nil
+			}
+			return inner(ctx, cmd)
+		}
+	},
+	"a claim finds what waits behind many that have expired": func(b *broken) {
+		inner := b.claim
+		var stepped int
+		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+			if stepped += req.Max; stepped < 300 {
+				return nil, nil
+			}
+			return inner(ctx, req)
+		}
+	},
+}
+
+// forgetsBounds has every task wait for as long as it takes.
+func forgetsBounds(b *broken) {
+	inner := b.add
+	b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
+		tasks = slices.Clone(tasks)
+		for i := range tasks {
+			tasks[i].StartBefore = 0
+		}
+		return inner(ctx, tasks)
+	}
+}
+
+// eachFound breaks how tasks are found.
+func eachFound(b *broken, alter func(t *task.Task)) {
+	inner := b.find
+	b.find = func(ctx context.Context, q task.Query) ([]task.Task, error) {
+		found, err := inner(ctx, q)
+		for i := range found {
+			alter(&found[i])
+		}
+		return found, err
+	}
 }
 
 func eachReply(b *broken, alter func(r *task.BeatReply)) {

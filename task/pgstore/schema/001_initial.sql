@@ -33,6 +33,7 @@ create table @.ready (
 	sort_priority    integer not null,              -- the complement of the priority: the smaller comes first
 	queued           boolean not null default true, -- false: interrupted
 	suspicion        bigint,                        -- the group of a suspect, null for all others
+	start_before     timestamptz,                   -- until when the first claim must come; null: no such time, or there was one
 	kind             text collate "C" not null,
 	queue            text collate "C" not null,
 	key              text collate "C",
@@ -48,7 +49,6 @@ create table @.ready (
 	since            timestamptz,
 	reason           text collate "C",
 	status           text collate "C" not null generated always as (case when queued then 'queued' else 'interrupted' end) stored,
-	start_before     timestamptz, -- of one that has not been claimed yet; null: no such time
 	primary key (created, id),
 	check (status in ('queued', 'interrupted')) -- the planner leaves out tables that cannot have a status
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
@@ -130,6 +130,7 @@ create table @.ended (
 	message          text,
 	result           bytea,
 	log              bytea, -- the last lines, which came with the end
+	reason           text collate "C", -- expired; null for all others
 	primary key (created, task),
 	check (status in ('succeeded', 'failed', 'cancelled'))
 );
@@ -355,7 +356,7 @@ select t.id, t.kind, t.queue, t.key, t.meta, t.priority, s.status, s.reason, coa
 	w.id as worker, w.host, coalesce(s.fraction, k.fraction) as fraction, coalesce(s.message, k.message) as message,
 	length(k.body) as checkpoint_size, case when k.body is not null then k.saved end as checkpoint_saved, t.payload, s.result
 from (
-	select task as id, created, status, null::text as reason, error, ended as since, null::timestamptz as run_at, started, ended as finished,
+	select task as id, created, status, reason, error, ended as since, null::timestamptz as run_at, started, ended as finished,
 		run, case when started is null then run end as last_run, runs, attempts, interruptions, crashes, worker, fraction, message, result
 	from @.ended
 	union all

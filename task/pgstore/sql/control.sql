@@ -31,8 +31,9 @@ with from_ready as (
 ), waited as (
 	select * from from_ready union all select * from from_delayed
 ), into_ended as (
-	insert into @.ended (created, task, run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, status, kind, queue)
-	select created, id, last_run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, 'cancelled', kind, queue from waited
+	insert into @.ended (created, task, run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, status, kind, queue, reason)
+	select created, id, last_run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, 'cancelled', kind, queue,
+		case when start_before <= now() then 'expired' end from waited
 ), keys_released as (
 	delete from @.keys where ctid = any (array(
 		select k.ctid from waited w, lateral (select k.ctid from @.keys k where k.kind = w.kind and k.key = w.key and k.task = w.id limit 1) k
@@ -53,7 +54,8 @@ with from_ready as (
 	select * from from_ready union all select * from from_delayed
 ), into_ready as (
 	insert into @.ready (created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason, start_before)
-	select created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason, start_before from waited
+	select created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason,
+		case when start_before > now() then start_before end from waited
 )
 select count(*) from waited
 
