@@ -49,7 +49,7 @@ func collectTasks(rows pgx.Rows, showExpired bool) ([]task.Task, error) {
 // one that is depends on what is asked for.
 func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	if len(q.IDs) == 0 {
-		if err := s.expireDue(ctx); err != nil {
+		if err := s.expireDue(ctx, expireEvery); err != nil {
 			return nil, err
 		}
 	}
