@@ -124,7 +124,6 @@ import "context"
 //  39. When a worker announces its stop, the number of workers that Wait returns changes in its
 //     process, and in others where the store can see their doings: the neighbours get ready for
 //     what it hands over.
-//
 //  56. A task that is given back with the RunAt of its claim has its old place: the next claim gives
 //     it as if it had never been given, also where thousands have that same RunAt. A delay that the
 //     caller has measured would be milliseconds off, and behind such a backlog that is the end of
