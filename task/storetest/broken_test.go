@@ -363,6 +363,7 @@ var breaches = map[string]func(b *broken){
 	"37": forgetsRetention,
 	"38": func(b *broken) { eachClaim(b, func(req *task.ClaimRequest) { req.Interrupted = false }) },
 	"39": deafToStops,
+	"56": func(b *broken) { eachChange(b, losesPlace) },
 }
 
 func eachBeat(b *broken, alter func(beat *task.Beat)) {

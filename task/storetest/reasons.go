@@ -42,4 +42,5 @@ var reasons = map[string]string{
 	"37":      "failed tasks are looked at a month later, and which worker happens to prune must not decide whether they are there",
 	"38":      "what is handed over in a rollout would wait behind the backlog, as long as that takes",
 	"39":      "a neighbour that hears of a stop too late has given its free slots away",
+	"56":      "a worker that is told to stop gives back what it has just claimed, and a task must not wait behind ten thousand others for that",
 }
