@@ -1,0 +1,49 @@
+//go:build !linux
+
+package rehearse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/lastcall-go/lastcall/internal/proc"
+)
+
+type isolation int
+
+const namespace isolation = 1
+
+func (isolation) String() string { return "" }
+
+// program is not there on other systems.
+type program struct {
+	isolation isolation
+	keeper    proc.Keeper
+	isGo      bool
+	output    lastLines
+	exited    chan struct{}
+	endedAt   time.Time
+	code      int
+	signal    syscall.Signal
+}
+
+func start(*Config) (*program, error) {
+	return nil, fmt.Errorf("rehearse: a rehearsal needs Linux, and this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
+}
+
+// Enter does nothing here.
+func Enter() {}
+
+func (*program) stop(syscall.Signal) error           { return errors.ErrUnsupported }
+func (*program) kill(context.Context) error          { return errors.ErrUnsupported }
+func (*program) pids() []int                         { return nil }
+func (*program) handles(syscall.Signal) (bool, bool) { return false, false }
+func listening([]int) []netip.AddrPort               { return nil }
+
+func ownGroup() *syscall.SysProcAttr { return nil }
+func killGroup(int)                  {}
