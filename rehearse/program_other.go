@@ -7,11 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os/exec"
 	"runtime"
 	"syscall"
 	"time"
-
-	"github.com/lastcall-go/lastcall/internal/proc"
 )
 
 type isolation int
@@ -23,7 +22,8 @@ func (isolation) String() string { return "" }
 // program is not there on other systems.
 type program struct {
 	isolation isolation
-	keeper    proc.Keeper
+	stop      func(syscall.Signal) error
+	kill      func(context.Context) error
 	isGo      bool
 	output    lastLines
 	exited    chan struct{}
@@ -39,11 +39,9 @@ func start(*Config) (*program, error) {
 // Enter does nothing here.
 func Enter() {}
 
-func (*program) stop(syscall.Signal) error           { return errors.ErrUnsupported }
-func (*program) kill(context.Context) error          { return errors.ErrUnsupported }
 func (*program) pids() []int                         { return nil }
 func (*program) handles(syscall.Signal) (bool, bool) { return false, false }
 func listening([]int) []netip.AddrPort               { return nil }
 
-func ownGroup() *syscall.SysProcAttr { return nil }
-func killGroup(int)                  {}
+func (*program) hook(*Config) (*exec.Cmd, error) { return nil, errors.ErrUnsupported }
+func killGroup(int)                              {}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"time"
@@ -198,21 +196,22 @@ func (r *rehearsal) end(ctx context.Context) error {
 // hook runs the preStop hook, and says how long it took. One that takes longer than the grace goes
 // on, as in a container, and is ended with the program.
 func (r *rehearsal) hook(ctx context.Context, patience time.Duration) (time.Duration, error) {
-	begun := time.Now()
-	cmd := exec.Command("/bin/sh", "-c", r.config.PreStop) //nolint:noctx // it is killed with its group below
-	cmd.Dir, cmd.Env = r.config.Dir, append(os.Environ(), r.config.Env...)
-	cmd.SysProcAttr = ownGroup()
+	cmd, err := r.program.hook(r.config)
+	if err != nil {
+		return 0, err
+	}
 	r.say("preStop", "%s", r.config.PreStop)
-	if err := r.program.keeper.Start(cmd); err != nil {
+	begun := time.Now()
+	if err := cmd.Start(); err != nil {
 		return 0, fmt.Errorf("rehearse: preStop: %w", err)
 	}
 	var failed error
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		failed = r.program.keeper.Wait(cmd)
+		failed = cmd.Wait()
 	}()
-	err := r.wait(ctx, begun.Add(patience), ended)
+	err = r.wait(ctx, begun.Add(patience), ended)
 	select {
 	case <-ended:
 	default:
@@ -274,7 +273,11 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 	}
 	select {
 	case <-r.program.exited:
-		r.at(r.program.endedAt, "", "exited", "%s, %.2f s after the signal", r.ending(), r.program.endedAt.Sub(r.signalled).Seconds())
+		when := fmt.Sprintf("%.2f s after the signal", r.program.endedAt.Sub(r.signalled).Seconds())
+		if r.program.endedAt.Before(r.signalled) {
+			when = "before the signal"
+		}
+		r.at(r.program.endedAt, "", "exited", "%s, %s", r.ending(), when)
 		r.report.ExitCode = r.program.code
 		if r.traffic == nil {
 			return nil

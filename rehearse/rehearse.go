@@ -28,8 +28,8 @@ type Config struct {
 	// environment.
 	Dir string
 	Env []string
-	// Executable is the file of this program, whose main calls Enter first. Without it the program is
-	// not PID 1.
+	// Executable is the file of this program, as os.Executable returns it, whose main calls Enter
+	// first.
 	Executable string
 
 	// Reason is why the pod ends, Delete if it is empty.
@@ -61,6 +61,8 @@ type Config struct {
 	// AnyHost allows a URL that is not of this machine's loopback.
 	AnyHost bool
 
+	sharePIDs bool // no PID namespace, for tests
+
 	// Watch is told of each event when it has happened, in order. It may be nil.
 	Watch func(Event)
 }
@@ -85,8 +87,7 @@ const (
 
 // Run rehearses a program once. The error says why that was not possible; what is wrong with the
 // program is in the report. When ctx ends, the program is killed and the error is its cause. Nothing
-// that was started is left when Run has returned, unless the program could not be given a PID
-// namespace and this process is killed.
+// that was started is left when Run has returned, or this process was killed.
 func Run(ctx context.Context, c Config) (*Report, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
@@ -116,6 +117,9 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 func (c *Config) complete() error {
 	if len(c.Command) == 0 {
 		return errors.New("rehearse: no program given: say which, as in -- ./server --port 8080")
+	}
+	if c.Executable == "" {
+		return errors.New("rehearse: Config.Executable is empty: give the file of this program, whose main calls rehearse.Enter")
 	}
 	if c.Grace < 0 || c.Rate < 0 || c.Ready < 0 {
 		return errors.New("rehearse: grace, rate and the time to become ready must not be negative")

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		server = filepath.Join(dir, "server")
-		if out, err := exec.Command("go", "build", "-o", server, "./testdata/server").CombinedOutput(); err != nil { //nolint:noctx // as long as a build takes
+		if out, err := exec.Command("go", "build", "-o", server, "./testdata/server").CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build the server: %v\n%s", err, out)
 			return 1
 		}
@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		if len(os.Args) > 1 && os.Args[1] == "rehearse" { // for the test that kills a rehearsal
-			_, err := Run(context.Background(), Config{Command: []string{server, "hangs"}, Executable: this, Watch: func(e Event) { fmt.Println(e.What) }})
+			_, err := Run(context.Background(), Config{Command: []string{server, "hangs"}, Executable: this, sharePIDs: len(os.Args) > 2, Watch: func(e Event) { fmt.Println(e.What) }})
 			fmt.Println(err)
 			return 0
 		}
@@ -99,6 +99,7 @@ func TestRehearse_FindsEachMistakeAndNoOther(t *testing.T) {
 		{how: "no-handler", fails: []Code{CutOff, RefusedEarly, NoHandler}, warns: []Code{ClosedUnderRequest}, exit: exitBySignal},
 		{how: "ignores", fails: []Code{NoReaction}, exit: -1},
 		{how: "quits", config: Config{StopSignal: syscall.SIGQUIT}},
+		{how: "quits", config: Config{PreStop: "kill -QUIT 1; sleep 3"}}, // the hook is in the namespace of the program, which ends meanwhile
 		{how: "hangs", config: Config{Grace: 3 * time.Second}, fails: []Code{TooSlow}, exit: -1},
 		{how: "hangs", config: Config{Quick: true}, warns: []Code{TooSlow}, exit: -1},
 		{how: "hangs-up", fails: []Code{CutOff, RefusedEarly, ClosedUnderRequest}},
@@ -167,6 +168,23 @@ func TestRehearse_AProgramWithoutAPortIsRehearsedWithoutClients(t *testing.T) {
 	}
 }
 
+// Without a namespace the program leads a process group, and what has left the group is found too.
+func TestRehearse_WithoutANamespaceNothingIsLeftBehindEither(t *testing.T) {
+	t.Parallel()
+	where := freeAddress(t)
+	r, err := Run(t.Context(), Config{
+		Command: []string{"/bin/sh", "-c", `setsid "$0" good & exec sleep 60`, server}, Env: []string{"ADDRESS=" + where}, URL: "http://" + where,
+		Executable: this, sharePIDs: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closedSoon(t, where)
+	if fails, _ := codes(r); !slices.Equal(fails, []Code{NoHandler}) || r.ExitCode != 143 || r.Answered < 50 || !strings.Contains(r.Isolation, "not PID 1") {
+		t.Errorf("want %s alone\n%s", NoHandler, describe(r))
+	}
+}
+
 // closedSoon checks that nobody listens any more.
 func closedSoon(t *testing.T, address string) {
 	t.Helper()
@@ -198,25 +216,29 @@ func TestRehearse_ThatIsCancelledLeavesNothingBehind(t *testing.T) {
 }
 
 func TestRehearse_ThatIsKilledLeavesNothingBehind(t *testing.T) {
-	t.Parallel()
-	where := freeAddress(t)
-	cmd := exec.CommandContext(t.Context(), this, "rehearse")
-	cmd.Env = append(os.Environ(), "ADDRESS="+where)
-	said := new(buffer)
-	cmd.Stdout, cmd.Stderr = said, said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	for _, args := range [][]string{{"rehearse"}, {"rehearse", "in a process group"}} {
+		t.Run(args[len(args)-1], func(t *testing.T) {
+			t.Parallel()
+			where := freeAddress(t)
+			cmd := exec.CommandContext(t.Context(), this, args...)
+			cmd.Env = append(os.Environ(), "ADDRESS="+where)
+			said := new(buffer)
+			cmd.Stdout, cmd.Stderr = said, said
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			for deadline := time.Now().Add(30 * time.Second); !strings.Contains(said.String(), "stop signal"); time.Sleep(20 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("the rehearsal has not come to its stop: %s", said)
+				}
+			}
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
+			closedSoon(t, where)
+		})
 	}
-	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(said.String(), "stop signal"); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("the rehearsal has not come to its stop: %s", said)
-		}
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait()
-	closedSoon(t, where)
 }
 
 // freeAddress is one of loopback on which nobody listens now.

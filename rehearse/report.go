@@ -7,6 +7,7 @@ import (
 
 // Report is what a rehearsal has found.
 type Report struct {
+	// Reason is why the pod ended.
 	Reason Reason `json:"reason"`
 	// Isolation says how the program was kept apart, in words.
 	Isolation string `json:"isolation"`
@@ -58,6 +59,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 
 // Finding is something about the program that a deploy makes its clients or its operators feel.
 type Finding struct {
+	// Code says what it is.
 	Code Code `json:"code"`
 	// Fails: it makes the rehearsal fail. Others are warnings.
 	Fails bool `json:"fails"`

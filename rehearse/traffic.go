@@ -192,8 +192,8 @@ func (t *traffic) dial(host string) (net.Conn, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	stop := context.AfterFunc(t.ctx, func() { conn.Close() })
-	return conn, func() { stop(); conn.Close() }, nil
+	stop := context.AfterFunc(t.ctx, func() { _ = conn.Close() }) // which ends what is read and written
+	return conn, func() { stop(); _ = conn.Close() }, nil
 }
 
 // isGone reports whether the endpoint is gone.

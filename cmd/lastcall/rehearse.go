@@ -144,7 +144,7 @@ func writeVerdict(w io.Writer, r *rehearse.Report) error {
 	if fails > 0 {
 		verdict = "FAIL"
 	}
-	fmt.Fprintf(&b, "%s  %d failed, %d warnings, %d checks passed; %d requests answered, %d not; %s\n",
+	fmt.Fprintf(&b, "%s  failed: %d, warnings: %d, passed: %d; %d requests answered, %d not; %s\n",
 		verdict, fails, warnings, len(r.Passed), r.Answered, r.Failed, r.Isolation)
 	if len(r.Findings) > 0 {
 		fmt.Fprintf(&b, "What to change: lastcall rehearse --explain %s\n", r.Findings[0].Code)
