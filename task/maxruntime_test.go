@@ -3,6 +3,7 @@ package task_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -123,7 +124,7 @@ func TestMaxRunTime_MakesRoomAtASaveForThoseThatWait(t *testing.T) {
 		if at := c.at[second]; at != 30*time.Second {
 			t.Errorf("the first of those that waited began after %v", at)
 		}
-		runs, err := b.client.History(t.Context(), first)
+		runs, err := b.client.History(b.t.Context(), first)
 		if err != nil || len(runs) != 2 || runs[0].Status != task.StatusQueued || runs[0].Reason != task.ReasonTurn || runs[0].Error != "" {
 			t.Errorf("%+v, %v", runs, err)
 		}
@@ -148,7 +149,7 @@ func TestMaxRunTime_GoesOnWhileNobodyWaitsThatCouldHaveTheSlot(t *testing.T) {
 			bubble(t, func(b *bench) {
 				b.slots = 1
 				c := b.course(long)
-				if err := b.client.Pause(t.Context(), "paused", nil); err != nil {
+				if err := b.client.Pause(b.t.Context(), "paused", nil); err != nil {
 					t.Fatal(err)
 				}
 				g := b.serve(b.store)
@@ -261,4 +262,59 @@ func TestMaxRunTime_IsNoReasonAfterLastCall(t *testing.T) {
 			t.Errorf("%d runs began", len(c.begins))
 		}
 	})
+}
+
+func TestMaxRunTime_WhatTheHandlerReturnsThenIsNoAttempt(t *testing.T) {
+	for what, c := range map[string]struct {
+		end    func(*task.Run) error
+		status task.Status
+		reason task.Reason
+		counts [2]int
+		err    string
+		check  string
+	}{
+		"its cause":         {func(*task.Run) error { return task.ErrTurn }, task.StatusQueued, task.ReasonTurn, [2]int{0, 1}, "", `1`},
+		"another error":     {func(*task.Run) error { return errors.New("closed") }, task.StatusQueued, task.ReasonTurn, [2]int{0, 1}, "closed", `1`},
+		"what it has done":  {func(r *task.Run) error { return r.HandOver(2) }, task.StatusQueued, task.ReasonTurn, [2]int{0, 1}, "", `2`},
+		"a permanent error": {func(*task.Run) error { return task.Permanent(errors.New("no")) }, task.StatusFailed, "", [2]int{1, 0}, "no", `1`},
+		"nil":               {func(*task.Run) error { return nil }, task.StatusSucceeded, "", [2]int{0, 0}, "", `1`},
+	} {
+		t.Run(what, func(t *testing.T) {
+			bubble(t, func(b *bench) {
+				var log logBuffer
+				b.log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+				b.slots, b.kind.MaxRunTime = 1, time.Minute
+				release := make(chan struct{})
+				var last string
+				b.handle = func(ctx context.Context, r *task.Run) error {
+					if r.ID() == last {
+						<-release
+						return nil
+					}
+					time.Sleep(time.Minute)
+					if err := errors.Join(r.Save(ctx, 1), context.Cause(ctx)); !errors.Is(err, task.ErrTurn) {
+						t.Errorf("after the save: %v", err)
+					}
+					return c.end(r)
+				}
+				g := b.serve(b.store)
+				id := b.enqueue()
+				time.Sleep(time.Second)
+				last = b.enqueue()
+				time.Sleep(time.Minute)
+				if got := b.want(id, c.status, c.reason, c.counts[0], c.counts[1], 0); got.Error != c.err || string(got.Checkpoint) != c.check {
+					t.Errorf("error %q, checkpoint %s", got.Error, got.Checkpoint)
+				}
+				b.want(last, task.StatusRunning, "", 0, 0, 0)
+				if c.reason == task.ReasonTurn && log.String() != "" {
+					t.Errorf("a warning: %s", log.String())
+				}
+				if err := b.client.Cancel(b.t.Context(), id); c.status == task.StatusQueued && err != nil {
+					t.Error(err)
+				}
+				close(release)
+				b.stop(g, 0)
+			})
+		})
+	}
 }

@@ -107,6 +107,35 @@ func TestSlots_AKindHasBoundsOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestSlots_ARunThatIsOneTooManyOfItsKindWaitsForOneOfTheKind(t *testing.T) {
+	s := slots{limit: 3}
+	limited := &policy{name: "k", concurrency: 1}
+	acquire := func(n int, p *policy, want admission) *Run {
+		t.Helper()
+		r := numbered(n)
+		r.task.Kind, r.policy, r.claimed = p.name, p, time.Now()
+		if got := s.acquire(r); got != want {
+			t.Fatalf("run %d: admission %d, want %d", n, got, want)
+		}
+		return r
+	}
+	first := acquire(1, limited, runBegins)
+	second := acquire(2, limited, runWaits) // though two slots are free
+	other := acquire(3, &policy{name: "l"}, runWaits)
+	if r := s.next(time.Now()); r != other {
+		t.Fatalf("%+v, want the run of the other kind", r)
+	}
+	if r := s.next(time.Now()); r != nil {
+		t.Fatalf("%+v: there are two of the kind", r)
+	}
+	if !s.release(first, time.Now()) {
+		t.Error("a run waits, and release does not say so")
+	}
+	if r := s.next(time.Now()); r != second {
+		t.Errorf("%+v, want the second run", r)
+	}
+}
+
 func TestSlots_SuspectsOfOneGroupRunAtATime(t *testing.T) {
 	s := slots{limit: 4}
 	wants := func(most int, group Suspicion) {

@@ -28,7 +28,7 @@ type Task struct {
 	// Status is where the task is in its life.
 	Status Status
 	// Reason says why the task was interrupted last. It stays until the task is interrupted again
-	// or has ended.
+	// or has ended. Of a cancelled one it may be ReasonExpired.
 	Reason Reason
 	// Error is the text of the last run's error, empty if it had none.
 	Error string

@@ -61,7 +61,7 @@ func TestClient_BothClientsTellTheSame(t *testing.T) {
 		remote := s.client("")
 		for _, c := range []verbs{s.tasks, remote} {
 			for _, payload := range []string{`"fail"`, `{"n":1}`} {
-				done, err := c.Enqueue(t.Context(), "k", []byte(payload), &task.EnqueueOptions{Queue: "q/r", Priority: -3, Key: "key " + payload, Delay: time.Millisecond})
+				done, err := c.Enqueue(t.Context(), "k", []byte(payload), &task.EnqueueOptions{Queue: "q/r", Priority: -3, Key: "key " + payload, Delay: time.Millisecond, StartBefore: time.Hour})
 				if err != nil || done.Existed {
 					t.Fatalf("%T: %+v, %v", c, done, err)
 				}
