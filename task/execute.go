@@ -141,7 +141,7 @@ func (w *Worker) giveBack(r *Run) {
 	w.slots.releaseKind(r)
 	w.pauses.gaveBack(r)
 	r.ctx.end()
-	c := Change{Fence: r.fence(), Status: before(&r.task), Counters: r.task.Counters, Delay: -waited(&r.task) - time.Since(r.claimed)}
+	c := Change{Fence: r.fence(), Status: before(&r.task), Counters: r.task.Counters, RunAt: r.task.RunAt}
 	c.Reason = r.task.Reason // of one that is queued: turn, or none
 	if c.Status == StatusInterrupted {
 		c.Reason = ReasonReleased

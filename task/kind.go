@@ -48,7 +48,8 @@ type Kind[T any] struct {
 	MaxCrashes int
 	// MaxInterruptions is how many times a run may be interrupted, without a new checkpoint in
 	// between, before the task has failed. 0 and -1 mean no end; at the tenth the worker logs a
-	// warning. With 0 the task fails at the tenth, or a later one, if its handler is unresponsive.
+	// warning. With 0 the task fails at the tenth, or a later one, if its handler is unresponsive, or
+	// if it was the one suspect of a process that ended after last call before the run was recorded.
 	MaxInterruptions int
 	// CancelOnDisconnect ends a run's context, with the cause ErrDisconnected, when its worker has
 	// been unable to reach the store for most of its lease, and so before another worker may take
@@ -160,7 +161,7 @@ type policy struct {
 func (k Kind[T]) policy() (policy, error) {
 	p := policy{
 		name: k.Name, timeout: k.Timeout, maxRunTime: k.MaxRunTime, concurrency: k.Concurrency, onStop: k.OnStop,
-		limits: Limits{MaxAttempts: orDefault(k.MaxAttempts, 5), MaxCrashes: orDefault(k.MaxCrashes, 5), MaxInterruptions: max(k.MaxInterruptions, 0)},
+		limits: Limits{MaxAttempts: orDefault(k.MaxAttempts, 5), MaxCrashes: orDefault(k.MaxCrashes, 5), MaxInterruptions: max(k.MaxInterruptions, -1)},
 		cutOff: k.CancelOnDisconnect, capUnresponsive: k.MaxInterruptions == 0,
 		backoff: k.Backoff, retention: k.Retention,
 	}

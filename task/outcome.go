@@ -198,8 +198,7 @@ func (c *Change) reclaim(t *Task, r *ReclaimReply, worker string) {
 	c.Fence, c.Counters, c.Reclaimed = fenceOf(t), t.Counters, true
 	switch {
 	case r.State != WorkerRunning:
-		c.interruption(t, ReasonDeadline)
-		c.Error = cmp.Or(c.Error, "the process ended after last call, before the run was recorded: give it a longer grace, or the handler a shorter step")
+		c.evicted(t, r, worker)
 	case !r.Evidence:
 		c.interruption(t, ReasonLost)
 		c.Error = cmp.Or(c.Error, fmt.Sprintf("the lease of worker %s ran out", worker))

@@ -95,6 +95,9 @@ type Change struct {
 	// Delay, added to the store's clock, makes the RunAt of a task that is claimable again. A
 	// negative one gives it a place before those that came meanwhile.
 	Delay time.Duration
+	// RunAt takes the place of Delay when it is not zero: the one that the task was claimed with
+	// (rule 56).
+	RunAt time.Time
 	// Checkpoint and Progress replace the task's when they are not nil.
 	Checkpoint []byte
 	Progress   *Progress

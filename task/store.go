@@ -136,6 +136,10 @@ import "context"
 //  45. Pause with Running also asks every run of the queue to hand over, as Interrupt does. When it has
 //     returned nil, each run of the queue that has not ended was asked, also one whose claim was under
 //     way: where nothing runs any more afterwards, nothing will until Resume.
+//  56. A task that is given back with the RunAt of its claim has its old place: the next claim gives
+//     it as if it had never been given, also where thousands have that same RunAt. A delay that the
+//     caller has measured would be milliseconds off, and behind such a backlog that is the end of
+//     the line. It is the only time that a caller passes, and it is the store's own.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
 	// 2, 21, 32, 43). All that are not left out are recorded together; after an error, all or none. A task may
@@ -147,7 +151,7 @@ type Store interface {
 	// that the worker does not know of; a complete beat finds them (rule 31).
 	Claim(ctx context.Context, req ClaimRequest) ([]Task, error)
 
-	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11, 23, 27).
+	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11, 23, 27, 56).
 	// The changes that it has made are the caller's to use again.
 	Apply(ctx context.Context, changes []Change) []error
 

@@ -60,7 +60,8 @@ type Task struct {
 }
 
 // Suspect says that the task may be what kills its workers: two crashes in a row, without a new
-// checkpoint in between.
+// checkpoint in between, or three interruptions, the last two because the process ended after last
+// call before it could record them.
 func (t Task) Suspect() bool { return t.Suspicion != 0 }
 
 // Counters say how a task's runs ended when it was not in success.
@@ -74,7 +75,8 @@ type Counters struct {
 	// stop, and those that their handler called Crashed. A panic of the handler is none.
 	Crashes int
 	// CrashStreak counts the crashes since the last new checkpoint. It is the one that MaxCrashes
-	// limits: a task that gets on between two crashes is not the cause of them.
+	// limits: a task that gets on between two crashes is not the cause of them. A suspect has two at
+	// least, also where no crash made it one.
 	CrashStreak int
 	// InterruptStreak counts the interruptions since the last new checkpoint. MaxInterruptions
 	// limits it, and each one but the first makes the task wait longer.

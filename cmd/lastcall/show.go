@@ -67,7 +67,7 @@ func printStory(w io.Writer, t httpapi.Task, now time.Time) error {
 	add("payload", "%s", cut(string(t.Payload), 1000))
 	add("counts", "%d runs, %d attempts, %d interruptions, %d crashes", t.Runs, t.Attempts, t.Interruptions, t.Crashes)
 	if t.Suspicion != "" {
-		add("suspect", "of the group %s: it was in two crashes in a row, and a worker runs one such group at a time", t.Suspicion)
+		add("suspect", "of the group %s: it was in two crashes in a row, or cut off by three stops, and a worker runs one such group at a time", t.Suspicion)
 	}
 	if t.Progress.Fraction > 0 || t.Progress.Message != "" {
 		add("done", "%.0f%% %q", 100*t.Progress.Fraction, t.Progress.Message)

@@ -260,6 +260,13 @@ func decodeQuery(v url.Values) (task.Query, error) {
 			}
 			continue
 		}
+		if name == "id" {
+			if len(values) > maxIDs || slices.ContainsFunc(values, func(id string) bool { return !isID(id) }) {
+				return q, problem("invalid", "id is not understood: give up to %d, each a UUID in lower case", maxIDs)
+			}
+			q.IDs = values
+			continue
+		}
 		if len(values) != 1 {
 			return q, problem("invalid", "%.40q is given %d times: give it once", name, len(values))
 		}
@@ -295,7 +302,7 @@ func decodeQuery(v url.Values) (task.Query, error) {
 			}
 			q.Limit = n
 		default:
-			return q, problem("invalid", "%.40q is not known: a list takes status, kind, queue, key, meta, limit, after", name)
+			return q, problem("invalid", "%.40q is not known: a list takes status, kind, queue, key, meta, id, limit, after", name)
 		}
 	}
 	return q, nil

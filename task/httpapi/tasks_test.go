@@ -141,6 +141,8 @@ func TestProblem_ARequestThatCannotBeServedIsAProblemThatSaysWhatToDo(t *testing
 		{"GET", "/v1/tasks?limit=5&limit=6", "", "invalid", "give it once"},
 		{"GET", "/v1/tasks?after=x", "", "invalid", `"next" of the page before`},
 		{"GET", "/v1/tasks?stauts=queued", "", "invalid", "a list takes status, kind"},
+		{"GET", "/v1/tasks?id=x", "", "invalid", "a UUID in lower case"},
+		{"GET", "/v1/tasks?id=" + someID + strings.Repeat("&id="+otherID, 100), "", "invalid", "up to 100"},
 		{"GET", "/v1/tasks?kind=%00", "", "invalid", "not text"},
 		{"GET", "/v1/tasks?kind=%zz", "", "invalid", "not understood"},
 		{"GET", "/v1/tasks/" + someID, "", "not-found", "GET /v1/tasks"},

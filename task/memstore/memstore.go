@@ -243,7 +243,9 @@ func (s *Store) apply(c task.Change, now time.Time) error {
 			s.expires[t.ID] = time.Time{}
 		}
 	} else {
-		t.RunAt = now.Add(c.Delay)
+		if t.RunAt = now.Add(c.Delay); !c.RunAt.IsZero() {
+			t.RunAt = c.RunAt
+		}
 	}
 	h := s.history[c.Task]
 	last := &h[len(h)-1]

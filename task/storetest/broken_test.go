@@ -366,6 +366,7 @@ var breaches = map[string]func(b *broken){
 	"43": forgetsBounds,
 	"44": takesAnyPriority,
 	"45": pausesWithoutRuns,
+	"56": func(b *broken) { eachChange(b, losesPlace) },
 }
 
 func eachBeat(b *broken, alter func(beat *task.Beat)) {
