@@ -41,5 +41,9 @@ var reasons = map[string]string{
 	"36":      "who asks for its data to be deleted must not find it in a log a week later, and nobody may lose work by it",
 	"37":      "failed tasks are looked at a month later, and which worker happens to prune must not decide whether they are there",
 	"38":      "what is handed over in a rollout would wait behind the backlog, as long as that takes",
+	"52":      "who pages through last night's failures while others put them right must see each of the rest once",
+	"53":      "a person who looks for a word in ten million errors must not stand still the store, nor be told that there is none",
+	"54":      "who deletes what had failed must not delete what a colleague has just put right",
+	"55":      "a week later somebody asks who has cancelled this, and why",
 	"39":      "a neighbour that hears of a stop too late has given its free slots away",
 }
