@@ -230,7 +230,7 @@ func (f *filter) firstLooks(kinds []string) []func() firstLook {
 		return []func() firstLook{func() firstLook { return f.ofRoutes(kinds, most) }}
 	case f.Status == task.StatusSucceeded:
 		return []func() firstLook{func() firstLook {
-			rows := strings.Replace(f.newest(ofEnded, most), "select t.id, t.created", "select t.*", 1)
+			rows := strings.Replace(f.newest(ofEnded, most), "select "+sourceColumns, "select t.*", 1)
 			return firstLook{rows: rows, conditions: f.equal("kind", "queue", "status"), sorted: true}
 		}, amongTasks}
 	case f.Kind == "":
