@@ -95,12 +95,17 @@ const sourceColumns = "t.id, t.created, t.kind, t.queue"
 // within are conditions for a time.
 func (f *filter) within(column string, s task.Span) (conditions []string) {
 	if !s.From.IsZero() {
-		conditions = append(conditions, column+" >= "+f.arg(s.From))
+		conditions = append(conditions, column+" >= "+f.arg(micros(s.From)))
 	}
 	if !s.To.IsZero() {
-		conditions = append(conditions, column+" < "+f.arg(s.To))
+		conditions = append(conditions, column+" < "+f.arg(micros(s.To)))
 	}
 	return conditions
+}
+
+// micros is the first microsecond that is not before a time.
+func micros(t time.Time) time.Time {
+	return t.Add(time.Microsecond - time.Nanosecond).Truncate(time.Microsecond)
 }
 
 // along picks the newest tasks of a table along the index that has the given columns, each with the
