@@ -86,6 +86,11 @@ type BulkResult struct {
 	Next string
 }
 
+// Plus is what two parts of one command have done, of which the other came later.
+func (r BulkResult) Plus(other BulkResult) BulkResult {
+	return BulkResult{r.Found + other.Found, r.Done + other.Done, r.Changed + other.Changed, r.KeyBusy + other.KeyBusy, other.Next}
+}
+
 // bulkStep is how many tasks are asked for, and commanded, at once.
 const bulkStep = 500
 

@@ -42,18 +42,19 @@ func queuesOf(c task.Counts) []queue {
 }
 
 // steer is a route that asks for something about a queue.
-func (h *Handler) steer(verb string, ask func(context.Context, string) error) endpoint {
+func (h *Handler) steer(verb task.Verb, ask func(*task.Client, context.Context, string) error) endpoint {
 	return func(a *answer, r *http.Request) error {
-		if err := noBody(a, r); err != nil {
+		reason, err := commandBody(a, r)
+		if err != nil {
 			return err
 		}
 		ctx, cancel := withStoreTimeout(r)
 		defer cancel()
 		name := r.PathValue("queue")
-		if err := ask(ctx, name); err != nil {
+		if err := ask(h.client.As(a.token, reason), ctx, name); err != nil {
 			return err
 		}
-		h.audit(a, "queue command", "queue", name, "command", verb)
+		h.audit(a, "queue command", because(reason, "queue", name, "command", verb)...)
 		a.WriteHeader(http.StatusNoContent)
 		return nil
 	}
