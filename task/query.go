@@ -50,7 +50,10 @@ type Query struct {
 }
 
 // Span is a time from From until before To. A zero bound is none.
-type Span struct{ From, To time.Time }
+type Span struct {
+	// From is the first moment of it, To the first one behind it.
+	From, To time.Time
+}
 
 // IsZero reports whether the span has no bounds.
 func (s Span) IsZero() bool { return s.From.IsZero() && s.To.IsZero() }

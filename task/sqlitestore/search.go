@@ -58,8 +58,8 @@ func (s *Store) searchOf(ctx context.Context, q task.Query) (*search, error) {
 	var created int64
 	switch err = one(ctx, s.reader, "CreatedAt", []any{f.place.ID}, &created); {
 	case errors.Is(err, sql.ErrNoRows):
-		known := false
-		if f.place.At, known = storekit.TimeOf(f.place.ID); !known {
+		when, known := storekit.TimeOf(f.place.ID)
+		if f.place.At = when; !known {
 			return nil, fmt.Errorf("%w: %.80q, behind which the listing was to continue: start it again", task.ErrNotFound, f.place.ID)
 		}
 		return f, nil
