@@ -36,7 +36,7 @@ type backend interface {
 	Interrupt(ctx context.Context, id string) error
 	Delete(ctx context.Context, id string) error
 	Bulk(ctx context.Context, verb task.Verb, q task.Query, opt *task.BulkOptions) (task.BulkResult, error)
-	Pause(ctx context.Context, queue string) error
+	Pause(ctx context.Context, queue string, opt *task.PauseOptions) error
 	Resume(ctx context.Context, queue string) error
 }
 

@@ -44,11 +44,8 @@ func decodeBulk(b []byte) (req bulkRequest, err error) {
 		all         bool
 	)
 	for name, into := range map[string]*bool{"all": &all, "dryRun": &req.opt.DryRun} {
-		if raw, ok := m[name]; ok {
-			if string(raw) != "true" && string(raw) != "false" {
-				return req, problem("invalid", "%q is %.40s: give true or false", name, raw)
-			}
-			*into = string(raw) == "true"
+		if err := truth(m, name, into); err != nil {
+			return req, err
 		}
 	}
 	if err := text(m, "command", &verb); err != nil {
@@ -135,6 +132,9 @@ func (c *Client) Bulk(ctx context.Context, verb task.Verb, q task.Query, opt *ta
 	if opt == nil {
 		opt = &task.BulkOptions{}
 	}
+	if len(q.IDs) > 0 {
+		return sum, fmt.Errorf("%w: a query of ids is for single commands", task.ErrInvalid)
+	}
 	q, some, err := onlyLists(q)
 	if err != nil || !some {
 		return sum, err
@@ -175,9 +175,6 @@ func (c *Client) Bulk(ctx context.Context, verb task.Verb, q task.Query, opt *ta
 // onlyLists puts Status, Kind and Queue of a query into their lists, as a server is asked for them, and
 // reports whether any task can have what is asked for.
 func onlyLists(q task.Query) (lists task.Query, some bool, err error) {
-	if len(q.IDs) > 0 {
-		return q, false, fmt.Errorf("%w: a server is not asked for several ids: use Get", task.ErrInvalid)
-	}
 	var ok, okKinds, okQueues bool
 	q.Statuses, ok = q.AllStatuses()
 	q.Kinds, okKinds = q.AllKinds()

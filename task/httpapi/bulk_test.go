@@ -109,7 +109,7 @@ func TestCommand_KeepsTheNameOfTheTokenAndTheReason(t *testing.T) {
 		s.refused(s.ask("POST", "/v1/tasks/bulk", `{"command": "delete", "all": true}`, set("Authorization", "Bearer "+secret)), "forbidden", "lacks the role operate")
 	}
 	c := s.client(operateSecret).WithReason("because; of \"it\"")
-	for _, do := range []error{c.Retry(t.Context(), ids[0]), c.Cancel(t.Context(), ids[0]), c.Pause(t.Context(), "q")} {
+	for _, do := range []error{c.Retry(t.Context(), ids[0]), c.Cancel(t.Context(), ids[0]), c.Pause(t.Context(), "q", nil)} {
 		if do != nil {
 			t.Fatal(do)
 		}

@@ -37,6 +37,7 @@ type Client struct {
 	base  string
 	token string
 	http  *http.Client
+	waits *task.Client // shares the looks of all who wait
 
 	reason string // of commands
 }
@@ -63,6 +64,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		}
 		c.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
+	c.waits = task.NewClient(ends{client: c})
 	return c, nil
 }
 
@@ -99,7 +101,7 @@ func (c *Client) show(ctx context.Context, id string) (j Task, err error) {
 }
 
 // Find returns the tasks that a query admits, in its order, without their payloads, checkpoints and
-// results; see [task.Client.Find].
+// results; see [task.Client.Find]. It takes up to 100 ids.
 func (c *Client) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	var all []task.Task
 	for want := cmp.Or(q.Limit, defaultPage); ; {
@@ -205,8 +207,12 @@ func (c *Client) Interrupt(ctx context.Context, id string) error {
 }
 
 // Pause keeps the tasks of a queue from being claimed; see [task.Client.Pause].
-func (c *Client) Pause(ctx context.Context, queue string) error {
-	return c.ask(ctx, "queues", queue, "pause")
+func (c *Client) Pause(ctx context.Context, queue string, opt *task.PauseOptions) error {
+	if opt == nil || !opt.Running {
+		return c.ask(ctx, "queues", queue, "pause")
+	}
+	_, err := c.send(ctx, http.MethodPost, "/v1/queues/"+url.PathEscape(queue)+"/pause", asJSON, []byte(`{"running":true}`), nil)
+	return err
 }
 
 // Resume ends a Pause.
@@ -233,22 +239,6 @@ func (c *Client) ask(ctx context.Context, what, name, verb string) error {
 	}
 	_, err := c.send(ctx, http.MethodPost, "/v1/"+what+"/"+url.PathEscape(name)+"/"+verb, asJSON, body, nil)
 	return err
-}
-
-// Wait returns a task once it has ended, however it ended: look at its Status. It asks after 10 ms,
-// then less and less often, at least once a second.
-func (c *Client) Wait(ctx context.Context, id string) (task.Task, error) {
-	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		t, err := c.Get(ctx, id)
-		if err != nil || t.Status.Ended() {
-			return t, err
-		}
-		select {
-		case <-ctx.Done():
-			return t, context.Cause(ctx)
-		case <-time.After(pause):
-		}
-	}
 }
 
 // call sends a request without a body and decodes the answer.

@@ -31,6 +31,8 @@ const (
 	// tasks, before the answer says where to go on.
 	listPatience = time.Second
 	bulkPatience = 5 * time.Second
+	// maxIDs bounds the tasks that a list names; an address of them has 4 KB, which proxies let pass.
+	maxIDs = 100
 	// storePatience bounds the work on a request.
 	storePatience = 20 * time.Second
 )

@@ -19,7 +19,7 @@ import (
 var (
 	filterNames = []string{"status", "kind", "queue", "key", "reason", "worker", "error", "createdFrom", "createdTo", "startedFrom", "startedTo",
 		"finishedFrom", "finishedTo", "meta"}
-	listNames = []string{"order", "limit", "after"}
+	listNames = []string{"id", "order", "limit", "after"}
 )
 
 // decodeQuery reads what a list is to have.
@@ -31,6 +31,13 @@ func decodeQuery(v url.Values) (task.Query, error) {
 			if q.Meta, err = pairs(values); err != nil {
 				return q, err
 			}
+			continue
+		}
+		if name == "id" {
+			if len(values) > maxIDs || slices.ContainsFunc(values, func(id string) bool { return !isID(id) }) {
+				return q, problem("invalid", "id is not understood: give up to %d, each a UUID in lower case", maxIDs)
+			}
+			q.IDs = values
 			continue
 		}
 		if len(values) != 1 {
@@ -77,7 +84,7 @@ func decodeField(q *task.Query, name, given string) (err error) {
 	case "order":
 		q.Order = task.Order(given)
 	case "after":
-		if _, ok := task.ParsePosition(given); !ok && !isID(given) {
+		if !isPlace(given) {
 			return problem("invalid", "after is %.40q: give \"next\" of the page before, or the id of the last task that you have", given)
 		}
 		q.After = given
@@ -97,6 +104,12 @@ func decodeField(q *task.Query, name, given string) (err error) {
 		}
 	}
 	return nil
+}
+
+// isPlace reports whether a list can go on after a text.
+func isPlace(after string) bool {
+	_, ok := task.ParsePosition(after)
+	return ok || isID(after)
 }
 
 // timeOf is the bound of a query that a parameter is for, nil for none.
@@ -136,6 +149,9 @@ func encodeQuery(q task.Query) url.Values {
 	}
 	for key, value := range q.Meta {
 		v.Add("meta", key+"="+value)
+	}
+	if len(q.IDs) > 0 {
+		v["id"] = q.IDs
 	}
 	return v
 }

@@ -85,20 +85,21 @@ func tooLarge(most int64) error {
 	return problem("too-large", "the body has more than %d bytes: put the data into a file and submit its name", most)
 }
 
-// commandBody reads what a command may have as its body: nothing, or an object with the reason for it.
-func commandBody(w http.ResponseWriter, r *http.Request) (reason string, err error) {
+// commandBody reads what a command may have as its body: nothing, or an object with the reason for it, and
+// with other members that it has.
+func commandBody(w http.ResponseWriter, r *http.Request, others ...string) (m map[string]json.RawMessage, reason string, err error) {
 	b, err := readBody(w, r, envelope)
 	if err != nil || len(bytes.TrimSpace(b)) == 0 {
-		return "", err
+		return nil, "", err
 	}
-	m, err := members(b)
-	if err != nil {
-		return "", err
+	if m, err = members(b); err != nil {
+		return nil, "", err
 	}
-	if err := known(m, "a command", "reason"); err != nil {
-		return "", err
+	if err := known(m, "this command", append([]string{"reason"}, others...)...); err != nil {
+		return nil, "", err
 	}
-	return readReason(m)
+	reason, err = readReason(m)
+	return m, reason, err
 }
 
 // known refuses members that are not known.

@@ -164,7 +164,7 @@ func (h *Handler) command(verb task.Verb, ask func(*task.Client, context.Context
 		if err := checkTaskID(id); err != nil {
 			return err
 		}
-		reason, err := commandBody(a, r)
+		_, reason, err := commandBody(a, r)
 		if r.Method == http.MethodDelete && err == nil && reason == "" {
 			reason = r.URL.Query().Get("reason")
 			err = checkReason(reason)

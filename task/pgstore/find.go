@@ -19,20 +19,26 @@ func picked(pick, read string) string {
 	return "with p as materialized (\n" + pick + "\n)\n" + read
 }
 
-// collectTasks reads the answer of ReadPicked.
-func collectTasks(rows pgx.Rows) ([]task.Task, error) {
+// collectTasks reads the answer of ReadPicked. What has expired is shown as it will be, unless it is asked
+// for as what waits.
+func collectTasks(rows pgx.Rows, showExpired bool) ([]task.Task, error) {
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (t task.Task, err error) {
 		var (
 			id      [16]byte
 			started *time.Time
+			before  *time.Time
+			expired bool
 			meta    string
 		)
 		err = row.Scan(&id, &t.Kind, &t.Queue, &t.Key, &t.Payload, &meta, &t.Priority, &t.Status, &t.Reason, &t.Error,
 			&t.Created, &t.Since, &t.RunAt, &started, &t.Run, &t.Runs, &t.Worker,
 			&t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.InterruptStreak, &t.Suspicion,
 			&t.MaxAttempts, &t.MaxCrashes, &t.MaxInterruptions,
-			&t.Checkpoint, &t.Progress.Fraction, &t.Progress.Message, &t.Result)
-		t.ID, t.Started = storekit.FormatID(id), timeOrZero(started)
+			&t.Checkpoint, &t.Progress.Fraction, &t.Progress.Message, &t.Result, &before, &expired)
+		t.ID, t.Started, t.StartBefore = storekit.FormatID(id), timeOrZero(started), timeOrZero(before)
+		if expired && showExpired {
+			t.Status, t.Reason, t.Since, t.StartBefore = task.StatusCancelled, task.ReasonExpired, t.StartBefore, time.Time{}
+		}
 		if t.Status.Ended() {
 			t.Finished = t.Since
 		}
@@ -58,6 +64,11 @@ func collectOutlines(rows pgx.Rows) ([]task.Task, error) {
 // Find implements task.Store. A listing picks ids from an index that has them in their order; which
 // one that is depends on what is asked for.
 func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
+	if len(q.IDs) == 0 {
+		if err := s.expireDue(ctx); err != nil {
+			return nil, err
+		}
+	}
 	var all []task.Task
 	err := s.again(ctx, func(ctx context.Context) (err error) {
 		all, err = s.find(ctx, q)
@@ -98,15 +109,19 @@ func (s *Store) find(ctx context.Context, q task.Query) ([]task.Task, error) {
 
 // readTasks reads the tasks that a statement picks, in the order of the listing.
 func (s *Store) readTasks(ctx context.Context, f *filter, pick string) (tasks []task.Task, err error) {
-	read, collect := s.q.ReadPicked, collectTasks
+	read := s.q.ReadPicked
 	if f.Brief {
-		read, collect = s.q.OutlinePicked, collectOutlines
+		read = s.q.OutlinePicked
 	}
 	rows, err := s.pool.Query(ctx, s.sql(picked(pick, read)), f.args...)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case f.Brief:
+		tasks, err = collectOutlines(rows)
+	default:
+		tasks, err = collectTasks(rows, len(f.IDs) > 0 || f.Status == "" && len(f.Statuses) == 0)
 	}
-	tasks, err = collect(rows)
 	slices.SortFunc(tasks, func(a, b task.Task) int {
 		x, y := f.PositionOf(a), f.PositionOf(b)
 		return cmp.Or(y.At.Compare(x.At), cmp.Compare(y.ID, x.ID))

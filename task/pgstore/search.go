@@ -168,7 +168,7 @@ func (f *filter) looked(q task.Query) (probes string, conditions []string) {
 		add(statusOfTask+" = any (%s::text[])", words(statuses))
 	}
 	if len(q.Reasons) > 0 {
-		add("coalesce(r.reason, q.reason, '') = any (%s::text[])", words(q.Reasons))
+		add("coalesce(r.reason, q.reason, e.reason, '') = any (%s::text[])", words(q.Reasons))
 	}
 	if q.ErrorText != "" || q.Worker != "" || !q.Started.IsZero() {
 		probes += lastRunProbe

@@ -39,6 +39,9 @@ func (t *txn) controlAll(cmd task.Command, seen []task.Standing, errs []error, n
 	if !slices.Contains([]task.Verb{task.VerbCancel, task.VerbRetry, task.VerbInterrupt, task.VerbDelete}, cmd.Verb) {
 		return false, fmt.Errorf("%w: verb %q", task.ErrInvalid, cmd.Verb)
 	}
+	if err := t.expireAll(now); err != nil {
+		return false, err
+	}
 	var gone []int64
 	fewer := make(counts)
 	for i, was := range seen {

@@ -37,6 +37,7 @@ func TestStatements_FindTheirRowsByIndexes(t *testing.T) {
 		"Counts": {"waiting", "r", "running", "counts", "paused"}, "PruneCounts": {"counts"}, "PausedQueues": {"paused"}, "Workers": {"workers"},
 		"FewWait":            {"waiting"}, // as far as it counts
 		"FewInterrupted":     {"waiting"},
+		"InterruptQueue":     {"running"}, // a person asks for it
 		"RemoveIdleWorker":   {"running"}, // to the first row
 		"RunningTasksHeldBy": {"running"}, "RunningTasksNotListed": {"r"},
 	}

@@ -373,10 +373,14 @@ var breaches = map[string]func(b *broken){
 	"37": forgetsRetention,
 	"38": func(b *broken) { eachClaim(b, func(req *task.ClaimRequest) { req.Interrupted = false }) },
 	"39": deafToStops,
+	"43": forgetsBounds,
+	"44": takesAnyPriority,
+	"45": pausesWithoutRuns,
 	"52": goesOnByTheTask,
 	"53": cutsShort,
 	"54": trustsWhatWasSeen,
 	"55": keepsCommands,
+	"56": func(b *broken) { eachChange(b, losesPlace) },
 }
 
 // try runs a case on a store and says whether it complains, or does not come to an end.

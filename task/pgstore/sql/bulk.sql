@@ -38,8 +38,9 @@ with seen as materialized (
 ), waited as materialized (
 	select * from from_ready union all select * from from_delayed
 ), into_ended as (
-	insert into @.ended (created, task, run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, status, kind, queue)
-	select created, id, last_run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, 'cancelled', kind, queue from waited
+	insert into @.ended (created, task, run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, status, kind, queue, reason)
+	select created, id, last_run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, 'cancelled', kind, queue,
+		case when start_before <= now() then 'expired' end from waited
 ), keys_released as (
 	delete from @.keys where ctid = any (array(
 		select k.ctid from waited w, lateral (select k.ctid from @.keys k where k.kind = w.kind and k.key = w.key and k.task = w.id limit 1) k
@@ -76,8 +77,9 @@ with seen as materialized (
 ), waited as materialized (
 	select * from from_ready union all select * from from_delayed
 ), into_ready as (
-	insert into @.ready (created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason)
-	select created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason from waited
+	insert into @.ready (created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason, start_before)
+	select created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason,
+		case when start_before > now() then start_before end from waited
 ), recorded as (
 	insert into @.commands (task, verb, asked_by, reason) select id, 'retry', nullif($4, ''), nullif($5, '') from waited on conflict do nothing
 ), commands_trimmed as (
