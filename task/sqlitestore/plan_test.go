@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -54,6 +55,41 @@ func TestStatements_FindTheirRowsByIndexes(t *testing.T) {
 			}
 			if (strings.HasPrefix(name, "ReadyOf") || name == "InterruptedOfKind") && strings.Contains(step, "TEMP B-TREE") {
 				t.Errorf("%s sorts: %s", name, step)
+			}
+		}
+	}
+}
+
+// In the order of ends a listing walks along the indexes of the ends.
+func TestFind_WalksAlongTheEnds(t *testing.T) {
+	s, _ := fresh(t)
+	for _, c := range []struct {
+		query task.Query
+		want  []string
+	}{
+		{task.Query{}, []string{"ended_first", "kept_first"}},
+		{task.Query{Kind: "k", Finished: task.Span{From: time.Now()}}, []string{"ended_first (ended>?)", "kept_first (ended>?)"}},
+		{task.Query{Status: task.StatusFailed}, []string{"unsuccessful_first (status=?)"}},
+		{task.Query{Statuses: []task.Status{task.StatusFailed, task.StatusCancelled}, Finished: task.Span{To: time.Now()}}, []string{"unsuccessful_first (status=? AND ended>? AND ended<?)"}},
+	} {
+		c.query.Order = task.OrderFinished
+		f, err := s.searchOf(t.Context(), c.query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _, err := s.statement(t.Context(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps := plan(t, s, text)
+		for _, want := range c.want {
+			if !slices.ContainsFunc(steps, func(step string) bool { return strings.Contains(step, want) }) {
+				t.Errorf("%+v: no step has %s: %q", c.query, want, steps)
+			}
+		}
+		for _, step := range steps {
+			if strings.Contains(step, "SCAN t") || strings.Contains(step, "SCAN e ") && !strings.Contains(step, "INDEX") {
+				t.Errorf("%+v: %s", c.query, step)
 			}
 		}
 	}
