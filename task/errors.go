@@ -28,6 +28,9 @@ var (
 	// ErrInterruptRequested is the cause of a context whose run is to hand over because somebody has
 	// asked for it, with [Client.Interrupt].
 	ErrInterruptRequested = errors.New("task: interruption requested")
+	// ErrTurn is the cause of a context whose run has had the MaxRunTime of its kind, and is to hand
+	// over, since others wait for its slot.
+	ErrTurn = errors.New("task: it is the turn of others")
 	// ErrDisconnected is the cause of a context whose worker has not reached the store for so long
 	// that another one may soon take over.
 	ErrDisconnected = errors.New("task: store out of reach, another worker may take over soon")
@@ -48,6 +51,9 @@ var (
 	ErrNotRunning = errors.New("task: is not running")
 	// ErrNotEnded means that a task cannot be deleted, since it waits or runs: cancel it first.
 	ErrNotEnded = errors.New("task: has not ended")
+	// ErrChanged means that a task is no longer what it was when it was looked at, or is gone: what was
+	// asked of all tasks of a query was not done to it.
+	ErrChanged = errors.New("task: has changed since it was looked at")
 	// ErrTimeout is the cause of a context that ended with its kind's Timeout.
 	ErrTimeout = errors.New("task: timeout of the kind exceeded")
 	// ErrPayload means that a payload does not decode into the type of its kind, as [Handle] says. A

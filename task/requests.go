@@ -20,6 +20,9 @@ type NewTask struct {
 	Priority int
 	// Delay is added to the store's clock to make RunAt.
 	Delay time.Duration
+	// StartBefore, unless it is zero, is added to the store's clock to make the task's StartBefore
+	// (rule 43).
+	StartBefore time.Duration
 	// OnConflict and KeyFor are about the Key (rules 50, 51).
 	OnConflict OnConflict
 	KeyFor     time.Duration
@@ -54,6 +57,9 @@ type ClaimRequest struct {
 	Suspicion Suspicion
 	// Interrupted: only interrupted tasks are wanted, and no suspects (rule 38).
 	Interrupted bool
+	// MinPriority, unless nil, is the least priority of a task that is wanted (rule 44). It is not set
+	// together with Interrupted.
+	MinPriority *int
 	// Except are ids of a few tasks that are not wanted now.
 	Except []string
 	// Into is memory that the answer may take, as in append(Into[:0], ...). It may be nil.
@@ -85,13 +91,16 @@ type Change struct {
 	// Status is StatusRunning for a change within the run (checkpoint, progress), and ends the run
 	// otherwise.
 	Status Status
-	// Reason is recorded with StatusInterrupted.
+	// Reason is recorded with StatusInterrupted, and with StatusQueued where it is ReasonTurn.
 	Reason Reason
 	// Counters replace the task's.
 	Counters Counters
 	// Delay, added to the store's clock, makes the RunAt of a task that is claimable again. A
 	// negative one gives it a place before those that came meanwhile.
 	Delay time.Duration
+	// RunAt takes the place of Delay when it is not zero: the one that the task was claimed with
+	// (rule 56).
+	RunAt time.Time
 	// Checkpoint and Progress replace the task's when they are not nil.
 	Checkpoint []byte
 	Progress   *Progress
@@ -219,24 +228,6 @@ type ReclaimReply struct {
 	Done bool
 }
 
-// Query says which tasks. A zero field admits everything.
-type Query struct {
-	// IDs are the only ones wanted.
-	IDs []string
-	// Status is the only one wanted.
-	Status Status
-	// Kind, Queue and Key are the only ones wanted.
-	Kind, Queue, Key string
-	// Meta has pairs that a task must have, each of them, to be wanted. No index has them: a store
-	// reads the tasks that the other filters admit, from the newest on, until it has Limit.
-	Meta map[string]string
-	// After continues a listing: only the tasks that follow the one of this id, so older ones (rule
-	// 18).
-	After string
-	// Limit bounds the answer; zero is 100.
-	Limit int
-}
-
 // Verb is what can be asked for with Control.
 type Verb string
 
@@ -261,6 +252,10 @@ type Command struct {
 	Verb Verb
 	// Task is the id of the task that is meant, or Queue the queue.
 	Task, Queue string
+	// By is who asks for it and Reason why, for the task's history (rule 55). Both may be empty.
+	By, Reason string
+	// Running, with VerbPause: what runs of the queue is asked to hand over (rule 45).
+	Running bool
 }
 
 // Count is how many tasks of a kind and a queue have a status.
@@ -337,4 +332,23 @@ type Generations struct {
 	// Tasks counts what may have made a task claimable, Commands what may have been asked of a run,
 	// Workers what may have been the stop of a worker or the end of its process.
 	Tasks, Commands, Workers uint64
+}
+
+// Standing is a task as a listing has shown it (rule 54).
+type Standing struct {
+	// ID is the task's, Created when it was created.
+	ID      string
+	Created time.Time
+	// Status is what it was, since Since.
+	Status Status
+	Since  time.Time
+}
+
+// CommandRecord is a command in a task's history.
+type CommandRecord struct {
+	// Verb is what was asked for, At when, by the store's clock.
+	Verb Verb
+	At   time.Time
+	// By is who asked for it and Reason why, empty where that was not said.
+	By, Reason string
 }

@@ -124,11 +124,24 @@ import "context"
 //  39. When a worker announces its stop, the number of workers that Wait returns changes in its
 //     process, and in others where the store can see their doings: the neighbours get ready for
 //     what it hands over.
+//  43. A task with a StartBefore that no claim has taken by then, by the store's clock, is never claimed
+//     and is cancelled with the reason expired, as by Cancel, also where its queue is paused. Who asks
+//     for it by its id sees it so from then on. Where a store lists by status or counts, and where its
+//     key is wanted, this may be a second late, and later in AddTx where no worker claims and nobody
+//     lists or counts. The first claim takes the bound away, and so does a Retry of a task that was
+//     cancelled by it. A claim costs no more where many of those wait.
+//  44. A claim with a MinPriority gives no task of a lower priority; that it found none says nothing of
+//     what other claims find. A task that a change has queued again with a Reason keeps that until the
+//     next end, as one that was interrupted does: a run that makes room for others comes after them.
+//  45. Pause with Running also asks every run of the queue to hand over, as Interrupt does. When it has
+//     returned nil, each run of the queue that has not ended was asked, also one whose claim was under
+//     way: where nothing runs any more afterwards, nothing will until Resume.
 //  50. What comes of a new task whose key is held is for its OnConflict to say. Existing and Discard
 //     change nothing. Replace gives the payload, the Meta, the priority and the time of the new task
 //     to one that waits, which begins from the start: it is queued, without a checkpoint, a progress,
 //     a reason and a suspicion, attempts and streaks are zero, its runs, its queue and its id stay.
-//     One that runs or has ended is left and answered as existing. A claim takes all of the one or all
+//     The new one's StartBefore counts if it has not run before. One that runs or has ended is left and
+//     answered as existing. A claim takes all of the one or all
 //     of the other. The same task again, by its id, is answered as replaced and changes nothing, as
 //     long as no other one has replaced it since. What rule 32 compares is the payload with which
 //     the id was added.
@@ -136,18 +149,38 @@ import "context"
 //     store's clock, also when the task has ended or been pruned; the answer to another one then has
 //     the id of that task. Delete gives the key back. A task that is replaced keeps its window, and
 //     so does one that is retried. Prune removes what is over.
+//  52. Find in the order of ends returns what has ended, that first which ended last, then by the
+//     larger id. After may be a Position: its time and id say where the listing goes on, whatever has
+//     become of that task. Tasks may move between two pages: one that the query admits all the time is
+//     on exactly one page, and in the order of creation none is on two.
+//  53. A query whose fields have an index (see Query) is answered whole. For any other a store looks at
+//     no more tasks than Query.Looks says. If there are others behind them it returns what it has found,
+//     and a MoreError whose After is behind the last one that it has looked at: no query reads a whole
+//     large table at once, and none is cut short in silence.
+//  54. ControlAll does a command to each task that still has the Status, and has had it since the time,
+//     with which it was seen. Any other is ErrChanged, as is one that another transaction has locked,
+//     and nothing is done to it. So a task that was put right meanwhile is not deleted because it had
+//     failed, and a call may be repeated. Tasks are independent, but for an error of the store: then
+//     all are done or none.
+//  55. A command that was done to a task leaves a record, with By and Reason and the time by the store's
+//     clock, with the task and until that is removed. The newest MaxCommands are kept, the oldest
+//     first. A command that found nothing to do may leave one too.
+//  56. A task that is given back with the RunAt of its claim has its old place: the next claim gives
+//     it as if it had never been given, also where thousands have that same RunAt. A delay that the
+//     caller has measured would be milliseconds off, and behind such a backlog that is the end of
+//     the line. It is the only time that a caller passes, and it is the store's own.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, what came of it (rules 1, 2, 21,
-	// 32, 50, 51). All that are not left out are recorded together; after an error, all or none. A task may
+	// 32, 43, 50, 51). All that are not left out are recorded together; after an error, all or none. A task may
 	// have a key or an id that another one of the call has: it is as if they came one by one.
 	Add(ctx context.Context, tasks []NewTask) ([]AddResult, error)
 
 	// Claim gives a worker runs of claimable tasks, marked running and committed (rules 3 to 7, 22,
-	// 26, 38). It does not wait for tasks: none is an empty answer. An answer that was lost leaves runs
+	// 26, 38, 44). It does not wait for tasks: none is an empty answer. An answer that was lost leaves runs
 	// that the worker does not know of; a complete beat finds them (rule 31).
 	Claim(ctx context.Context, req ClaimRequest) ([]Task, error)
 
-	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11, 23, 27).
+	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11, 23, 27, 56).
 	// The changes that it has made are the caller's to use again.
 	Apply(ctx context.Context, changes []Change) []error
 
@@ -164,7 +197,7 @@ type Store interface {
 	// again until Done.
 	Reclaim(ctx context.Context, req ReclaimRequest) (ReclaimReply, error)
 
-	// Find returns the tasks that a query admits (rule 18); none is an empty answer.
+	// Find returns the tasks that a query admits (rules 18, 52, 53); none is an empty answer.
 	Find(ctx context.Context, q Query) ([]Task, error)
 
 	// History returns a task's runs, the oldest first, and ErrNotFound for a task that does not
@@ -175,7 +208,7 @@ type Store interface {
 	// that does not exist.
 	Log(ctx context.Context, id string) ([]byte, error)
 
-	// Control does what a person asks for (rules 22 to 25, 36). Doing it again is nil, unless it is
+	// Control does what a person asks for (rules 22 to 25, 36, 45). Doing it again is nil, unless it is
 	// said otherwise:
 	//
 	//   - Cancel: ErrAlreadyFinished for a task that has succeeded or failed.
@@ -185,6 +218,15 @@ type Store interface {
 	//   - Delete: ErrNotEnded, and ErrNotFound when it is done again.
 	//   - all of a task: ErrNotFound.
 	Control(ctx context.Context, cmd Command) error
+
+	// ControlAll does Cancel, Retry, Interrupt or Delete to at most MaxControl tasks as they were seen,
+	// and returns an error or nil for each, in order (rule 54). ErrKeyBusy is as for Control. What
+	// Control refuses for a status is ErrChanged.
+	ControlAll(ctx context.Context, cmd Command, seen []Standing) []error
+
+	// Commands returns what was asked of a task, and ErrNotFound for a task that does not exist
+	// (rule 55).
+	Commands(ctx context.Context, id string) ([]CommandRecord, error)
 
 	// Count counts the tasks (rules 30, 34).
 	Count(ctx context.Context, q CountQuery) (Counts, error)

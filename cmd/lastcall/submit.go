@@ -19,6 +19,7 @@ type submission struct {
 	opt        task.EnqueueOptions
 	meta       []string
 	delay      string
+	before     string
 	keyFor     string
 	onConflict string
 	many       string
@@ -43,7 +44,7 @@ waits (replace), or it is dropped (discard). --key-for 10m holds the key for ten
 
 --many reads a task from each line of a file (- is standard input), as
   {"kind": "mail", "payload": {"to": "a"}, "id": "...", "queue": "mails", "key": "a", "priority": 1, "delay": "90s",
-   "meta": {"tenant": "acme"}, "onConflict": "replace", "keyFor": "10m"}
+   "startBefore": "10m", "meta": {"tenant": "acme"}, "onConflict": "replace", "keyFor": "10m"}
 of which only kind and payload are needed, and prints an id for each line. At a line that is wrong it stops; the ids that
 were printed are those of the lines before. Lines with an id can be sent again.`,
 		Example: `  lastcall submit hash-tree '{"dir": "/usr/share/doc", "out": "/tmp/doc.sums"}'
@@ -73,10 +74,11 @@ were printed are those of the lines before. Lines with an id can be sent again.`
 	f.StringArrayVar(&s.meta, "meta", nil, "keep this with the task, as tenant=acme; may be given several times")
 	f.IntVar(&s.opt.Priority, "priority", 0, "the higher number runs first")
 	f.StringVar(&s.delay, "delay", "", "do not begin before this time has gone by, as 90s")
+	f.StringVar(&s.before, "start-before", "", "cancel it if nobody has begun it when this time has gone by, as 10m")
 	f.BoolVar(&s.wait, "wait", false, "wait until the task has ended, and end with its exit code")
 	f.StringVar(&s.many, "many", "", "read tasks from the lines of this file; - is standard input")
 	f.BoolVar(&s.asJSON, "json", false, "print JSON: the task, or with --many id and outcome for each line")
-	for _, one := range []string{"id", "queue", "key", "on-conflict", "key-for", "meta", "priority", "delay", "wait"} {
+	for _, one := range []string{"id", "queue", "key", "on-conflict", "key-for", "meta", "priority", "delay", "start-before", "wait"} {
 		cmd.MarkFlagsMutuallyExclusive("many", one)
 	}
 	return cmd
@@ -96,7 +98,7 @@ func submitOne(cmd *cobra.Command, s *submission, kind string, payload []byte) e
 	for _, d := range []struct {
 		name, text string
 		into       *time.Duration
-	}{{"delay", s.delay, &s.opt.Delay}, {"key-for", s.keyFor, &s.opt.KeyFor}} {
+	}{{"delay", s.delay, &s.opt.Delay}, {"start-before", s.before, &s.opt.StartBefore}, {"key-for", s.keyFor, &s.opt.KeyFor}} {
 		if d.text != "" {
 			if *d.into, err = parseDelay(d.name, d.text); err != nil {
 				return err

@@ -147,6 +147,9 @@ func encodeNewTask(n task.NewTask) ([]byte, error) {
 	if n.Delay != 0 {
 		s.Delay = n.Delay.Round(time.Microsecond).String()
 	}
+	if n.StartBefore != 0 {
+		s.StartBefore = n.StartBefore.Round(time.Microsecond).String()
+	}
 	if n.KeyFor != 0 {
 		s.KeyFor = max(n.KeyFor.Round(time.Microsecond), time.Microsecond).String()
 	}

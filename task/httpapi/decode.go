@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,7 +63,7 @@ func notJSON(err error, otherwise string) error {
 }
 
 // newTaskNames are what a submit may have.
-var newTaskNames = []string{"id", "kind", "payload", "queue", "key", "priority", "delay", "meta", "onConflict", "keyFor"}
+var newTaskNames = []string{"id", "kind", "payload", "queue", "key", "priority", "delay", "startBefore", "meta", "onConflict", "keyFor"}
 
 // ParseNewTask reads a task as a line of POST /v1/tasks/batch has it, for who keeps tasks in files,
 // and is as strict: names are exact and come once, nothing follows the object, and a text is one. An
@@ -108,17 +107,17 @@ func newTask(m map[string]json.RawMessage, waiting map[string]string) (task.NewT
 		return task.NewTask{}, problem("too-large", "the payload has %d bytes, at most %d are kept: put it into a file and submit its name", len(payload), task.MaxPayload)
 	}
 	var (
-		opt                             task.EnqueueOptions
-		kind, delay, keyFor, onConflict string
+		opt                                     task.EnqueueOptions
+		kind, delay, before, keyFor, onConflict string
 	)
 	err := errors.Join(
 		text(m, "kind", &kind), text(m, "id", &opt.ID), text(m, "queue", &opt.Queue), text(m, "key", &opt.Key),
-		text(m, "delay", &delay), text(m, "keyFor", &keyFor), text(m, "onConflict", &onConflict),
+		text(m, "delay", &delay), text(m, "startBefore", &before), text(m, "keyFor", &keyFor), text(m, "onConflict", &onConflict),
 		whole(m, "priority", &opt.Priority), texts(m, "meta", &opt.Meta))
 	if err != nil {
 		return task.NewTask{}, err
 	}
-	if err := errors.Join(duration("delay", delay, &opt.Delay), duration("keyFor", keyFor, &opt.KeyFor)); err != nil {
+	if err := errors.Join(duration("delay", delay, &opt.Delay), duration("startBefore", before, &opt.StartBefore), duration("keyFor", keyFor, &opt.KeyFor)); err != nil {
 		return task.NewTask{}, err
 	}
 	if opt.OnConflict, err = task.ParseOnConflict(onConflict); err != nil {
@@ -130,13 +129,13 @@ func newTask(m map[string]json.RawMessage, waiting map[string]string) (task.NewT
 	return task.Prepare(kind, payload, &opt)
 }
 
-// duration reads the text of a duration, if there is one.
-func duration(name, s string, into *time.Duration) (err error) {
-	if s == "" {
+// duration reads a text that is one, if there is any.
+func duration(name, given string, into *time.Duration) (err error) {
+	if given == "" {
 		return nil
 	}
-	if *into, err = time.ParseDuration(s); err != nil {
-		return problem("invalid", "%q is %.40q: use a duration with its unit, as 90s or 1h30m, of at most a hundred years", name, s)
+	if *into, err = time.ParseDuration(given); err != nil {
+		return problem("invalid", "%q is %.40q: use a duration with its unit, as 90s or 1h30m, of at most a hundred years", name, given)
 	}
 	return nil
 }
@@ -159,6 +158,20 @@ func text(m map[string]json.RawMessage, name string, into *string) error {
 	return nil
 }
 
+// truth reads a member that is true or false, if it is there.
+func truth(m map[string]json.RawMessage, name string, into *bool) error {
+	raw, ok := m[name]
+	if !ok {
+		return nil
+	}
+	var b *bool
+	if err := json.Unmarshal(raw, &b); err != nil || b == nil {
+		return problem("invalid", "%q is %.40s: give true or false, or leave it out", name, raw)
+	}
+	*into = *b
+	return nil
+}
+
 // texts reads a member that is an object of texts, if it is there.
 func texts(m map[string]json.RawMessage, name string, into *map[string]string) error {
 	raw, ok := m[name]
@@ -178,22 +191,6 @@ func texts(m map[string]json.RawMessage, name string, into *map[string]string) e
 		(*into)[key] = *s
 	}
 	return nil
-}
-
-// pairs reads a list's parameter meta, which is given once for each pair.
-func pairs(given []string) (map[string]string, error) {
-	meta := make(map[string]string, len(given))
-	for _, pair := range given {
-		if pair == "" && len(given) == 1 {
-			continue // as a form has it that was not filled in
-		}
-		key, value, ok := strings.Cut(pair, "=")
-		if _, twice := meta[key]; !ok || key == "" || twice {
-			return nil, problem("invalid", "meta is %.80q: give key=value, and each key once", pair)
-		}
-		meta[key] = value
-	}
-	return meta, nil
 }
 
 // halfCharacter reports whether a text of JSON names a surrogate alone: package json makes the same
@@ -237,58 +234,6 @@ func whole(m map[string]json.RawMessage, name string, into *int) error {
 	}
 	*into = int(n)
 	return nil
-}
-
-// decodeQuery reads what a list is to have.
-func decodeQuery(v url.Values) (task.Query, error) {
-	q := task.Query{Limit: defaultPage}
-	for name, values := range v {
-		if name == "meta" {
-			var err error
-			if q.Meta, err = pairs(values); err != nil {
-				return q, err
-			}
-			continue
-		}
-		if len(values) != 1 {
-			return q, problem("invalid", "%.40q is given %d times: give it once", name, len(values))
-		}
-		given := values[0]
-		if given == "" {
-			continue // as a form has it that was not filled in
-		}
-		if !utf8.ValidString(given) || strings.Contains(given, "\x00") {
-			return q, problem("invalid", "%.40q is not text", name)
-		}
-		switch name {
-		case "status":
-			s, err := task.ParseStatus(given)
-			if err != nil {
-				return q, problem("invalid", "%v", err)
-			}
-			q.Status = s
-		case "kind":
-			q.Kind = given
-		case "queue":
-			q.Queue = given
-		case "key":
-			q.Key = given
-		case "after":
-			if !isID(given) {
-				return q, problem("invalid", "after is %.40q: give the id of the last task that you have, or \"next\" of the page before", given)
-			}
-			q.After = given
-		case "limit":
-			n, err := strconv.Atoi(given)
-			if err != nil || n < 1 || n > maxPage {
-				return q, problem("invalid", "limit is %.20q: give a number from 1 to %d", given, maxPage)
-			}
-			q.Limit = n
-		default:
-			return q, problem("invalid", "%.40q is not known: a list takes status, kind, queue, key, meta, limit, after", name)
-		}
-	}
-	return q, nil
 }
 
 // isID reports whether a text has the form of a task's id.

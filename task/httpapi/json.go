@@ -19,7 +19,7 @@ type Task struct {
 	Priority int    `json:"priority"`
 	// Meta is what came with it beside its payload.
 	Meta map[string]string `json:"meta,omitempty"`
-	// Status is where it is in its life, Reason why it was interrupted last.
+	// Status is where it is in its life, Reason why it was interrupted last, or expired.
 	Status task.Status `json:"status"`
 	Reason task.Reason `json:"reason,omitempty"`
 	// WaitsFor says why a task that waits is not claimed; see [task.PendingReason]. Only the answer about one
@@ -43,6 +43,8 @@ type Task struct {
 	RunAt      time.Time `json:"runAt,omitzero"`
 	Since      time.Time `json:"since,omitzero"`
 	FinishedAt time.Time `json:"finishedAt,omitzero"`
+	// StartBefore is when it is cancelled unless it has been claimed.
+	StartBefore time.Time `json:"startBefore,omitzero"`
 	// Error is the text of the last run's error.
 	Error string `json:"error,omitempty"`
 	// Payload, Checkpoint and Result are left out of lists.
@@ -53,6 +55,8 @@ type Task struct {
 	Base64 []string `json:"base64,omitempty"`
 	// History are the newest runs, the oldest first. Only the answer about one task has it.
 	History []Run `json:"history,omitempty"`
+	// Commands are what people have asked of it, the oldest first. Only the answer about one task has them.
+	Commands []Command `json:"commands,omitempty"`
 }
 
 // Progress is how far a run is, for people.
@@ -82,6 +86,25 @@ type Run struct {
 	Reclaimed bool `json:"reclaimed,omitempty"`
 }
 
+// Command is a command in a task's history; see [task.CommandRecord].
+type Command struct {
+	// Command is what was asked for, At when.
+	Command task.Verb `json:"command"`
+	At      time.Time `json:"at"`
+	// By is who asked for it and Reason why, empty where that was not said.
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// NewCommands are the commands of a history.
+func NewCommands(records []task.CommandRecord) []Command {
+	all := make([]Command, len(records))
+	for i, r := range records {
+		all[i] = Command{Command: r.Verb, At: r.At.UTC(), By: r.By, Reason: r.Reason}
+	}
+	return all
+}
+
 // NewTask is a task with its payload, checkpoint and result.
 func NewTask(t task.Task) Task {
 	j := NewTaskSummary(t)
@@ -107,7 +130,8 @@ func NewTaskSummary(t task.Task) Task {
 		Runs: t.Runs, Attempts: t.Attempts, Interruptions: t.Interruptions, Crashes: t.Crashes, Suspicion: t.Suspicion.String(),
 		Progress: Progress(t.Progress), Run: t.Run, Worker: t.Worker,
 		CreatedAt: t.Created.UTC(), StartedAt: t.Started.UTC(), RunAt: t.RunAt.UTC(), Since: t.Since.UTC(), FinishedAt: t.Finished.UTC(),
-		Error: t.Error,
+		StartBefore: t.StartBefore.UTC(),
+		Error:       t.Error,
 	}
 }
 
@@ -133,7 +157,7 @@ func (j Task) task() (task.Task, error) {
 		ID: j.ID, Kind: j.Kind, Queue: j.Queue, Key: j.Key, Priority: j.Priority, Meta: j.Meta, Status: j.Status, Reason: j.Reason,
 		Runs: j.Runs, Progress: task.Progress(j.Progress), Run: j.Run, Worker: j.Worker,
 		Counters: task.Counters{Attempts: j.Attempts, Interruptions: j.Interruptions, Crashes: j.Crashes, Suspicion: group},
-		Created:  j.CreatedAt, Started: j.StartedAt, RunAt: j.RunAt, Since: j.Since, Finished: j.FinishedAt,
+		Created:  j.CreatedAt, Started: j.StartedAt, RunAt: j.RunAt, Since: j.Since, Finished: j.FinishedAt, StartBefore: j.StartBefore,
 		Error: j.Error, Payload: j.Payload, Checkpoint: j.Checkpoint, Result: j.Result,
 	}
 	fields := map[string]*[]byte{"payload": &t.Payload, "checkpoint": &t.Checkpoint, "result": &t.Result}
@@ -171,6 +195,8 @@ type submission struct {
 	Key      string          `json:"key,omitempty"`
 	Priority int             `json:"priority,omitempty"`
 	Delay    string          `json:"delay,omitempty"`
+
+	StartBefore string `json:"startBefore,omitempty"`
 
 	Meta map[string]string `json:"meta,omitempty"`
 

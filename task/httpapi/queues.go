@@ -41,22 +41,41 @@ func queuesOf(c task.Counts) []queue {
 	return all
 }
 
-// steer is a route that asks for something about a queue.
-func (h *Handler) steer(verb string, ask func(context.Context, string) error) endpoint {
-	return func(a *answer, r *http.Request) error {
-		if err := noBody(a, r); err != nil {
-			return err
-		}
-		ctx, cancel := withStoreTimeout(r)
-		defer cancel()
-		name := r.PathValue("queue")
-		if err := ask(ctx, name); err != nil {
-			return err
-		}
-		h.audit(a, "queue command", "queue", name, "command", verb)
-		a.WriteHeader(http.StatusNoContent)
-		return nil
+// pauseQueue pauses a queue, and has what runs hand over if the body says so.
+func (h *Handler) pauseQueue(a *answer, r *http.Request) error {
+	var opt task.PauseOptions
+	m, reason, err := commandBody(a, r, "running")
+	if err == nil {
+		err = truth(m, "running", &opt.Running)
 	}
+	if err != nil {
+		return err
+	}
+	pause := func(ctx context.Context, c *task.Client, queue string) error { return c.Pause(ctx, queue, &opt) }
+	return h.askQueue(a, r, reason, pause, "command", "pause", "running", opt.Running)
+}
+
+// resumeQueue ends a pause.
+func (h *Handler) resumeQueue(a *answer, r *http.Request) error {
+	_, reason, err := commandBody(a, r)
+	if err != nil {
+		return err
+	}
+	resume := func(ctx context.Context, c *task.Client, queue string) error { return c.Resume(ctx, queue) }
+	return h.askQueue(a, r, reason, resume, "command", "resume")
+}
+
+// askQueue asks for something about the queue of a request.
+func (h *Handler) askQueue(a *answer, r *http.Request, reason string, ask func(context.Context, *task.Client, string) error, said ...any) error {
+	ctx, cancel := withStoreTimeout(r)
+	defer cancel()
+	name := r.PathValue("queue")
+	if err := ask(ctx, h.client.As(a.token, reason), name); err != nil {
+		return err
+	}
+	h.audit(a, "queue command", because(reason, append([]any{"queue", name}, said...)...)...)
+	a.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 func (h *Handler) workers(a *answer, r *http.Request) error {

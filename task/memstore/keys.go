@@ -65,6 +65,10 @@ func (s *Store) hold(n task.NewTask, now time.Time) (held task.AddResult, ok boo
 func (s *Store) replace(t *task.Task, n task.NewTask, now time.Time) {
 	s.first[t.ID] = first{payload: s.firstPayload(t), by: n.ID}
 	t.Payload, t.Meta, t.Priority, t.RunAt = bytes.Clone(n.Payload), maps.Clone(n.Meta), n.Priority, now.Add(n.Delay)
+	s.unbound(t)
+	if n.StartBefore > 0 && t.Runs == 0 {
+		s.bind(t, now.Add(n.StartBefore))
+	}
 	t.Checkpoint, t.Progress = nil, task.Progress{}
 	t.Attempts, t.CrashStreak, t.InterruptStreak, t.Suspicion = 0, 0, 0, 0
 	if t.Status != task.StatusQueued {

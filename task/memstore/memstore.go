@@ -28,7 +28,9 @@ type Store struct {
 	keep    map[string]task.Retention // of a task's last run
 	expires map[string]time.Time      // of an ended task with a Retention of its own; zero: never
 	history map[string][]task.RunRecord
+	done    map[string][]task.CommandRecord
 	workers map[string]*worker
+	bounded map[string]*task.Task // those that have a StartBefore
 	paused  map[string]bool
 	closed  bool
 	signals storekit.Signals
@@ -58,7 +60,9 @@ func New() *Store {
 		keep:    make(map[string]task.Retention),
 		expires: make(map[string]time.Time),
 		history: make(map[string][]task.RunRecord),
+		done:    make(map[string][]task.CommandRecord),
 		workers: make(map[string]*worker),
+		bounded: make(map[string]*task.Task),
 		paused:  make(map[string]bool),
 	}
 }
@@ -104,6 +108,9 @@ func (s *Store) add(n task.NewTask, now time.Time) task.AddResult {
 		ID: n.ID, Kind: n.Kind, Queue: n.Queue, Key: n.Key, Payload: bytes.Clone(n.Payload), Meta: maps.Clone(n.Meta), Priority: n.Priority,
 		Status: task.StatusQueued, Created: now, Since: now, RunAt: now.Add(n.Delay),
 	}
+	if n.StartBefore > 0 {
+		s.bind(s.tasks[n.ID], now.Add(n.StartBefore))
+	}
 	return task.AddResult{ID: n.ID}
 }
 
@@ -121,7 +128,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	var ready []*task.Task
 	for _, t := range s.tasks {
 		if t.Status.Claimable() && !t.RunAt.After(now) && !s.paused[t.Queue] &&
-			(len(req.Queues) == 0 || slices.Contains(req.Queues, t.Queue)) && !slices.Contains(req.Except, t.ID) {
+			(len(req.Queues) == 0 || slices.Contains(req.Queues, t.Queue)) && (req.MinPriority == nil || t.Priority >= *req.MinPriority) && !slices.Contains(req.Except, t.ID) {
 			ready = append(ready, t)
 		}
 	}
@@ -152,6 +159,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 		t.Runs++
 		t.Status, t.Since, t.Started, t.Worker, t.Limits = task.StatusRunning, now, now, req.Worker, k.Limits
 		s.keep[t.ID] = k.Retention
+		s.unbound(t)
 		h := append(s.history[t.ID], task.RunRecord{
 			Run: t.Run, Worker: t.Worker, Host: w.beat.Host, PID: w.beat.PID, Started: now, Status: task.StatusRunning,
 		})
@@ -235,7 +243,9 @@ func (s *Store) apply(c task.Change, now time.Time) error {
 			s.expires[t.ID] = time.Time{}
 		}
 	} else {
-		t.RunAt = now.Add(c.Delay)
+		if t.RunAt = now.Add(c.Delay); !c.RunAt.IsZero() {
+			t.RunAt = c.RunAt
+		}
 	}
 	h := s.history[c.Task]
 	last := &h[len(h)-1]
@@ -267,6 +277,7 @@ func (s *Store) holds(f task.Fence) bool {
 // finished gives back what an ended task held.
 func (s *Store) finished(t *task.Task, now time.Time) {
 	t.Finished, t.Suspicion = now, 0
+	s.unbound(t)
 	s.release(t, now)
 }
 
@@ -294,7 +305,30 @@ func (s *Store) enter(ctx context.Context) error {
 		s.mu.Unlock()
 		return task.ErrClosed
 	}
+	s.expire(time.Now())
 	return nil
+}
+
+// expire is rule 43.
+func (s *Store) expire(now time.Time) {
+	for _, t := range s.bounded {
+		if !t.StartBefore.After(now) {
+			t.Status, t.Reason, t.Since = task.StatusCancelled, task.ReasonExpired, now
+			s.finished(t, now)
+		}
+	}
+}
+
+// bind gives a task a StartBefore.
+func (s *Store) bind(t *task.Task, before time.Time) {
+	t.StartBefore = before
+	s.bounded[t.ID] = t
+}
+
+// unbound takes away a task's StartBefore.
+func (s *Store) unbound(t *task.Task) {
+	t.StartBefore = time.Time{}
+	delete(s.bounded, t.ID)
 }
 
 // wake notifies those who wait that a task may have become claimable, and tell that something was

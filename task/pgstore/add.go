@@ -35,6 +35,11 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult
 	if err != nil {
 		return nil, s.wrap(ctx, ctx, err)
 	}
+	if hasKeys(tasks) { // what holds one may have expired
+		if err := s.expireDue(ctx, expireEvery); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.add(ctx, news, added); err != nil {
 		return nil, err
 	}
@@ -89,8 +94,8 @@ func firstPriority(tasks []task.NewTask) int64 {
 }
 
 // addArgs are the arguments of the statement Add: columns with an element for each task, sorted by
-// id, and the length up to which a payload is put into ready too. Delays and the times for which
-// keys are held are in microseconds.
+// id, and the length up to which a payload is put into ready too. Delays, how long each task may wait
+// for its first claim, and the times for which keys are held are in microseconds.
 func addArgs(news []newTask) []any {
 	n := len(news)
 	var (
@@ -100,7 +105,8 @@ func addArgs(news []newTask) []any {
 		payloads      = make([][]byte, n)
 		numbers       = make(routeNumbers)
 		keys, metas   []*string
-		delays, keeps []int64
+		delays, until []int64
+		keeps         []int64
 		priorities    []int32
 		replacing     []int32
 	)
@@ -125,11 +131,14 @@ func addArgs(news []newTask) []any {
 		if t.Delay != 0 {
 			setColumn(&delays, i, n, t.Delay.Microseconds(), 0)
 		}
+		if t.StartBefore > 0 {
+			setColumn(&until, i, n, max(t.StartBefore.Microseconds(), 1), 0)
+		}
 		if t.Priority != 0 {
 			setColumn(&priorities, i, n, clampInt32(t.Priority), 0)
 		}
 	}
-	return []any{ids, kinds, queues, keys, routes, priorities, delays, payloads, metas, inlinePayload, keeps, replacing, placesOf(news, keys)}
+	return []any{ids, kinds, queues, keys, routes, priorities, delays, payloads, metas, until, inlinePayload, keeps, replacing, placesOf(news, keys)}
 }
 
 // placesOf are the places of new tasks in their call, where some have keys and were sorted anew.

@@ -15,12 +15,18 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 	err := s.inTx(ctx, func(t *txn) (err error) {
 		switch cmd.Verb {
 		case task.VerbPause:
-			_, err = t.exec("Pause", cmd.Queue)
+			if _, err = t.exec("Pause", cmd.Queue); err == nil && cmd.Running {
+				_, err = t.exec("InterruptQueue", cmd.Queue)
+				commanded = true
+			}
 		case task.VerbResume:
 			t.news = true
 			_, err = t.exec("Resume", cmd.Queue)
 		case task.VerbCancel, task.VerbRetry, task.VerbInterrupt, task.VerbDelete:
-			commanded, err = t.control(cmd, s.now().UnixMicro())
+			now := s.now().UnixMicro()
+			if err = t.expireAll(now); err == nil {
+				commanded, err = t.control(cmd, now)
+			}
 		default:
 			err = fmt.Errorf("%w: verb %q", task.ErrInvalid, cmd.Verb)
 		}
@@ -39,20 +45,43 @@ type state struct {
 	kind, queue, key string
 	running          bool
 	ended            task.Status // "" unless it has ended
+	interrupted      bool
+	since            int64
+}
+
+// status is what the task is.
+func (s state) status() task.Status {
+	switch {
+	case s.running:
+		return task.StatusRunning
+	case s.ended != "":
+		return s.ended
+	case s.interrupted:
+		return task.StatusInterrupted
+	}
+	return task.StatusQueued
+}
+
+// state finds out where a task is.
+func (t *txn) state(id string) (s state, err error) {
+	s.id = id
+	err = one(context.Background(), t, "StateOfTask", []any{id}, &s.number, &s.kind, &s.queue, &s.key, &s.running, &s.ended, &s.interrupted, &s.since)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = task.ErrNotFound
+	}
+	return s, err
 }
 
 // control does what is asked of a task, and reports whether a run has to hear of it.
 func (t *txn) control(cmd task.Command, now int64) (commanded bool, err error) {
-	s := state{id: cmd.Task}
-	err = one(context.Background(), t, "StateOfTask", []any{cmd.Task}, &s.number, &s.kind, &s.queue, &s.key, &s.running, &s.ended)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return false, task.ErrNotFound
-	case err != nil:
+	s, err := t.state(cmd.Task)
+	if err != nil {
 		return false, err
-	case cmd.Verb == task.VerbDelete && s.ended == "":
-		return false, task.ErrNotEnded
-	case cmd.Verb == task.VerbDelete:
+	}
+	if cmd.Verb == task.VerbDelete {
+		if s.ended == "" {
+			return false, task.ErrNotEnded
+		}
 		if s.key != "" {
 			if _, err := t.exec("GiveBackWindow", s.kind, s.key, s.id); err != nil {
 				return false, err
@@ -61,11 +90,18 @@ func (t *txn) control(cmd task.Command, now int64) (commanded bool, err error) {
 		fewer := make(counts)
 		fewer.add(s.queue, s.kind, s.ended, -1)
 		return false, t.remove([]int64{s.number}, fewer)
+	}
+	return t.controlState(s, cmd, now)
+}
+
+// controlState does what is asked of a task but a deletion, and records it.
+func (t *txn) controlState(s state, cmd task.Command, now int64) (commanded bool, err error) {
+	switch {
 	case s.running && cmd.Verb == task.VerbRetry:
 		return false, task.ErrRunning
 	case s.running:
-		_, err := t.exec("Command", s.number, string(cmd.Verb))
-		return true, err
+		commanded = true
+		_, err = t.exec("Command", s.number, string(cmd.Verb))
 	case cmd.Verb == task.VerbInterrupt:
 		return false, task.ErrNotRunning
 	case s.ended == task.StatusSucceeded, s.ended == task.StatusFailed && cmd.Verb == task.VerbCancel:
@@ -73,31 +109,51 @@ func (t *txn) control(cmd task.Command, now int64) (commanded bool, err error) {
 	case cmd.Verb == task.VerbCancel && s.ended == task.StatusCancelled:
 		return false, nil
 	case cmd.Verb == task.VerbCancel:
-		return false, t.cancel(s, now)
-	}
-	t.news = true
-	if s.ended == "" {
+		err = t.cancel(s, now)
+	case s.ended == "":
+		t.news = true
 		_, err = t.exec("RetryWaiting", s.number, now)
+	default:
+		t.news = true
+		err = t.retry(s, now)
+	}
+	if err != nil {
 		return false, err
 	}
-	return false, t.retry(s, now)
+	if _, err = t.exec("KeepCommand", s.number, now, string(cmd.Verb), cmd.By, cmd.Reason); err == nil {
+		_, err = t.exec("ForgetOldestCommands", s.number, task.MaxCommands)
+	}
+	return commanded, err
 }
 
 // cancel ends a task that waits.
 func (t *txn) cancel(s state, now int64) error {
-	n, err := t.exec("CancelWaiting", s.number, now)
+	n, err := t.endWaiting([]int64{s.number}, now, "")
 	if err == nil && n == 0 {
 		err = fmt.Errorf("task %s is in none of the tables waiting, running and ended: was the database changed by hand?", s.id)
 	}
 	if err != nil {
 		return err
 	}
+	return t.rows("CountEnded", []any{s.queue, s.kind, string(task.StatusCancelled), 1})
+}
+
+// endWaiting moves tasks from waiting to ended, and returns how many there were. The counts are left to
+// the caller.
+func (t *txn) endWaiting(numbers []int64, now int64, why task.Reason) (n int64, err error) {
+	arg, err := list(numbers)
+	if err != nil {
+		return 0, err
+	}
+	if n, err = t.exec("CancelWaiting", arg, now, string(why)); err != nil || n == 0 {
+		return n, err
+	}
 	for _, name := range []string{"EndWaits", "ReleaseKeys"} {
-		if err := t.execList(name, []int64{s.number}); err != nil {
-			return err
+		if err := t.execList(name, numbers); err != nil {
+			return n, err
 		}
 	}
-	return t.rows("CountEnded", []any{s.queue, s.kind, string(task.StatusCancelled), 1})
+	return n, nil
 }
 
 // retry has a task wait again that has ended.

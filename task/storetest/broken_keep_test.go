@@ -50,3 +50,11 @@ func forgetsRetention(b *broken) {
 		return inner(ctx, req)
 	}
 }
+
+func eachBeat(b *broken, alter func(beat *task.Beat)) {
+	inner := b.heartbeat
+	b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
+		alter(&beat)
+		return inner(ctx, beat)
+	}
+}

@@ -19,10 +19,13 @@ func (m *model) replace(rt *rapid.T) {
 	if rapid.Bool().Draw(rt, "delayed") {
 		n.Delay = time.Hour
 	}
+	if rapid.Bool().Draw(rt, "bounded") {
+		n.StartBefore = 1000 * time.Hour
+	}
 	want := task.AddResult{ID: id, Outcome: task.OutcomeExisting}
 	if mt.status.Claimable() {
 		want.Outcome = task.OutcomeReplaced
-		mt.status, mt.check, mt.delayed = task.StatusQueued, "", n.Delay > 0
+		mt.status, mt.check, mt.delayed, mt.bounded = task.StatusQueued, "", n.Delay > 0, n.StartBefore > 0 && mt.runs == 0
 		mt.counters.Attempts, mt.counters.CrashStreak, mt.counters.InterruptStreak, mt.counters.Suspicion = 0, 0, 0, 0
 	}
 	if got, err := m.store.Add(m.t.Context(), []task.NewTask{n}); err != nil || got[0] != want {

@@ -43,5 +43,13 @@ var reasons = map[string]string{
 	"38":      "what is handed over in a rollout would wait behind the backlog, as long as that takes",
 	"50":      "who replaces what waits must find it done with the new payload and nothing of the old, whatever meets it and however often it is sent",
 	"51":      "a mail that must go out once an hour must not go out again because it was quick",
+	"52":      "who pages through last night's failures while others put them right must see each of the rest once",
+	"53":      "a person who looks for a word in ten million errors must not stand still the store, nor be told that there is none",
+	"54":      "who deletes what had failed must not delete what a colleague has just put right",
+	"55":      "a week later somebody asks who has cancelled this, and why",
 	"39":      "a neighbour that hears of a stop too late has given its free slots away",
+	"43":      "what is of use for a minute only must not be done an hour later, nor fill the queue until then",
+	"45":      "a queue is emptied since what it feeds is broken, and a run that has just begun must not be forgotten",
+	"44":      "a run of hours makes room for those that wait, and not for what is less urgent than itself",
+	"56":      "a worker that is told to stop gives back what it has just claimed, and a task must not wait behind ten thousand others for that",
 }

@@ -18,6 +18,7 @@ create table @.tasks (
 	schedule        text collate "C",
 	concurrency_key text collate "C",
 	meta            jsonb, -- an object of texts; null: none
+	start_before    timestamptz, -- until when the first claim must come; null: no such time
 	first_hash      bytea, -- of the payload with which a replaced task was added
 	replaced_by     uuid   -- the new task that replaced it last
 );
@@ -35,6 +36,7 @@ create table @.ready (
 	sort_priority    integer not null,              -- the complement of the priority: the smaller comes first
 	queued           boolean not null default true, -- false: interrupted
 	suspicion        bigint,                        -- the group of a suspect, null for all others
+	start_before     timestamptz,                   -- until when the first claim must come; null: no such time, or there was one
 	kind             text collate "C" not null,
 	queue            text collate "C" not null,
 	key              text collate "C",
@@ -56,6 +58,7 @@ create table @.ready (
 create index ready_order on @.ready (route, sort_priority, queued, run_at, id) where suspicion is null;
 create index ready_interrupted on @.ready (created, id) where status = 'interrupted';
 create index ready_handover on @.ready (route, sort_priority, run_at, id) where suspicion is null and status = 'interrupted';
+create index ready_expiring on @.ready (start_before) where start_before is not null;
 create index ready_suspects on @.ready (route, sort_priority, queued, run_at, id) where suspicion is not null;
 create index ready_suspicion on @.ready (suspicion, route, sort_priority, queued, run_at, id) where suspicion is not null;
 
@@ -67,6 +70,7 @@ create table @.delayed (
 create index delayed_time on @.delayed (run_at);
 create index delayed_route on @.delayed (route);
 create index delayed_order on @.delayed (sort_priority, run_at);
+create index delayed_expiring on @.delayed (start_before) where start_before is not null;
 create index delayed_suspects on @.delayed (suspicion) where suspicion is not null;
 
 -- What runs. The row is the run: the transaction that deletes it has ended the run, and no other
@@ -129,12 +133,14 @@ create table @.ended (
 	message          text,
 	result           bytea,
 	log              bytea, -- the last lines, which came with the end
+	reason           text collate "C", -- expired; null for all others
 	primary key (created, task),
 	check (status in ('succeeded', 'failed', 'cancelled'))
 );
 create index ended_at on @.ended (ended);
 create index ended_expires on @.ended (expires) where expires is not null;
 create index ended_unsuccessful on @.ended (status, created) where status <> 'succeeded';
+create index ended_unsuccessful_at on @.ended (status, ended) where status <> 'succeeded';
 create index ended_unsuccessful_kind on @.ended (status, kind, created) where status <> 'succeeded';
 
 -- The runs that did not end their tasks. They are history: what happens to a task does not depend
@@ -175,6 +181,16 @@ create table @.checkpoints (
 create table @.logs (
 	task uuid not null primary key,
 	body bytea not null
+);
+
+-- What people have asked of a task, who and why.
+create table @.commands (
+	task     uuid not null,
+	at       timestamptz not null default now(),
+	verb     text collate "C" not null,
+	asked_by text,
+	reason   text,
+	primary key (task, at)
 );
 
 -- Which task of a kind has a key: an unfinished one, or one whose time is not over.
@@ -245,7 +261,7 @@ create table @.counts (
 -- Keys are held for so many microseconds as keeps has. A 1 in replacing says that the task replaces the
 -- one that has its key. Places are the order in which those of one key come, null where that is the
 -- order of the arrays.
-create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[], routes bigint[], priorities integer[], delays bigint[], payloads bytea[], metas text[], inline integer,
+create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[], routes bigint[], priorities integer[], delays bigint[], payloads bytea[], metas text[], start_befores bigint[], inline integer,
 		keeps bigint[], replacing integer[], places integer[])
 	returns table (place integer, holder uuid, existed boolean, conflict boolean, busy boolean, replaced boolean)
 	language plpgsql set lock_timeout = '100ms' set search_path = pg_catalog, pg_temp
@@ -269,7 +285,7 @@ begin
 		));
 	end if;
 	if replacing is not null then
-		select r.done, r.stuck into replaced_here, kept_off from @.replace_tasks(ids, kinds, keys, priorities, delays, payloads, metas, inline, replacing, places, left_out) r;
+		select r.done, r.stuck into replaced_here, kept_off from @.replace_tasks(ids, kinds, keys, priorities, delays, payloads, metas, start_befores, inline, replacing, places, left_out) r;
 		select array_agg((i in (select unnest(replaced_here) union all select unnest(kept_off))) is true order by i) into left_out from generate_series(1, cardinality(ids)) i;
 	end if;
 	while (false = any (left_out)) is not false loop
@@ -283,19 +299,21 @@ begin
 				order by a.kind, a.key, a.place, a.n
 				on conflict do nothing returning task
 			), added as (
-				insert into @.tasks (id, kind, queue, key, route, priority, run_at, payload, meta)
-				select a.id, a.kind, a.queue, a.key, a.route, coalesce(a.priority, 0), case when a.delay > 0 then now() + a.delay * interval '1 microsecond' end, a.payload, a.meta::jsonb
+				insert into @.tasks (id, kind, queue, key, route, priority, run_at, payload, meta, start_before)
+				select a.id, a.kind, a.queue, a.key, a.route, coalesce(a.priority, 0), case when a.delay > 0 then now() + a.delay * interval '1 microsecond' end, a.payload, a.meta::jsonb,
+					case when a.start_before > 0 then now() + a.start_before * interval '1 microsecond' end
 				from (select unnest(ids) as id, unnest(kinds) as kind, unnest(queues) as queue, unnest(keys) as key, unnest(routes) as route,
-					unnest(priorities) as priority, unnest(delays) as delay, unnest(payloads) as payload, unnest(metas) as meta, unnest(left_out) as left_out) a
+					unnest(priorities) as priority, unnest(delays) as delay, unnest(payloads) as payload, unnest(metas) as meta,
+					unnest(start_befores) as start_before, unnest(left_out) as left_out) a
 				where (select count(*) from taken) >= 0 -- all keys are taken before the first task is recorded
 					and a.left_out is not true and (a.key is null or a.id in (select t.task from taken t))
-				returning tasks.id, tasks.kind, tasks.queue, tasks.key, tasks.route, tasks.priority, tasks.run_at, tasks.payload, tasks.meta is null as plain
+				returning tasks.id, tasks.kind, tasks.queue, tasks.key, tasks.route, tasks.priority, tasks.run_at, tasks.payload, tasks.meta is null as plain, tasks.start_before
 			), into_ready as (
-				insert into @.ready (id, kind, queue, key, route, sort_priority, payload)
-				select a.id, a.kind, a.queue, a.key, a.route, ~a.priority, case when a.plain and length(a.payload) <= inline then a.payload end from added a where a.run_at is null
+				insert into @.ready (id, kind, queue, key, route, sort_priority, start_before, payload)
+				select a.id, a.kind, a.queue, a.key, a.route, ~a.priority, a.start_before, case when a.plain and length(a.payload) <= inline then a.payload end from added a where a.run_at is null
 			), into_delayed as (
-				insert into @.delayed (id, run_at, kind, queue, key, route, sort_priority)
-				select a.id, a.run_at, a.kind, a.queue, a.key, a.route, ~a.priority from added a where delays is not null and a.run_at is not null
+				insert into @.delayed (id, run_at, kind, queue, key, route, sort_priority, start_before)
+				select a.id, a.run_at, a.kind, a.queue, a.key, a.route, ~a.priority, a.start_before from added a where delays is not null and a.run_at is not null
 			), counted as (
 				insert into @.counts (kind, queue, status, delta) select a.kind, a.queue, 'added', count(*) from added a group by a.kind, a.queue
 			)
@@ -349,7 +367,7 @@ begin
 	end if;
 	if replacing is not null and made + cardinality(array_positions(left_out, true)) < cardinality(ids) then -- one of the call has the key now, or somebody since
 		select replaced_here || r.done, kept_off || r.stuck into replaced_here, kept_off
-		from @.replace_tasks(ids, kinds, keys, priorities, delays, payloads, metas, inline, replacing, places, left_out) r;
+		from @.replace_tasks(ids, kinds, keys, priorities, delays, payloads, metas, start_befores, inline, replacing, places, left_out) r;
 	end if;
 	return query select a.n, k.task, t.id is not null, t.id is not null and not (t.kind = a.kind and coalesce(t.first_hash = sha256(a.payload), t.payload = a.payload)),
 		a.n = any (held_up) or (a.n in (select unnest(kept_off))) is true, (a.n in (select unnest(replaced_here))) is true
@@ -364,7 +382,7 @@ end $$;
 -- before, and of those that an open transaction keeps from it, for which it waits a little. The
 -- deleted row of ready or delayed is the guard: who has it, and nobody else, changes the row of tasks.
 -- add_tasks calls it, with its settings.
-create function @.replace_tasks(ids uuid[], kinds text[], keys text[], priorities integer[], delays bigint[], payloads bytea[], metas text[], inline integer,
+create function @.replace_tasks(ids uuid[], kinds text[], keys text[], priorities integer[], delays bigint[], payloads bytea[], metas text[], start_befores bigint[], inline integer,
 		replacing integer[], places integer[], left_out boolean[], out done integer[], out stuck integer[])
 	language plpgsql as $$
 declare
@@ -382,7 +400,7 @@ begin
 		with asked as materialized (
 			select a.*, k.task, t.place_of, t.created, t.replaced_by, row_number() over (partition by a.kind, a.key order by a.place desc, a.n desc) = 1 as last
 			from (select unnest(ids) as id, unnest(kinds) as kind, unnest(keys) as key, unnest(priorities) as priority, unnest(delays) as delay,
-				unnest(payloads) as payload, unnest(metas) as meta, unnest(replacing) as replaces, unnest(places) as place,
+				unnest(payloads) as payload, unnest(metas) as meta, unnest(start_befores) as start_before, unnest(replacing) as replaces, unnest(places) as place,
 				unnest(left_out) as left_out, generate_subscripts(ids, 1) as n) a,
 			lateral (select k.task from @.keys k where k.kind = a.kind and k.key = a.key and not k.ended limit 1) k,
 			lateral (select t.ctid as place_of, t.created, t.replaced_by from @.tasks t where t.id = k.task limit 1) t
@@ -392,33 +410,34 @@ begin
 			select * from asked where last and replaced_by is distinct from id
 		), from_ready as (
 			delete from @.ready where ctid = any (array(
-				select q.ctid from wanted a, lateral (select q.ctid from @.ready q where q.created = a.created and q.id = a.task limit 1 for update skip locked) q
+				select q.ctid from wanted a, lateral (select q.ctid from @.ready q where q.created = a.created and q.id = a.task and (q.start_before is null or q.start_before > now()) limit 1 for update skip locked) q
 			)) returning created, id, route, queued, kind, queue, key, concurrency_key, last_run, runs, interruptions, crashes, since
 		), from_delayed as (
 			delete from @.delayed where ctid = any (array(
-				select q.ctid from wanted a, lateral (select q.ctid from @.delayed q where q.created = a.created and q.id = a.task limit 1 for update skip locked) q
+				select q.ctid from wanted a, lateral (select q.ctid from @.delayed q where q.created = a.created and q.id = a.task and (q.start_before is null or q.start_before > now()) limit 1 for update skip locked) q
 			)) returning created, id, route, queued, kind, queue, key, concurrency_key, last_run, runs, interruptions, crashes, since
 		), waited as materialized (
 			select * from from_ready union all select * from from_delayed
 		), moved as materialized ( -- the full join is as in FinishRuns
 			select w.*, a.place_of, a.id as by, coalesce(a.priority, 0) as priority, a.payload, a.meta::jsonb as meta,
-				case when a.delay > 0 then now() + a.delay * interval '1 microsecond' end as run_at
+				case when a.delay > 0 then now() + a.delay * interval '1 microsecond' end as run_at,
+				case when a.start_before > 0 and w.runs is null then now() + a.start_before * interval '1 microsecond' end as start_before
 			from waited w full join wanted a on a.task = w.id where case when w.id is null then false else true end
 		), changed as (
-			update @.tasks t set payload = m.payload, meta = m.meta, priority = m.priority, run_at = m.run_at,
+			update @.tasks t set payload = m.payload, meta = m.meta, priority = m.priority, run_at = m.run_at, start_before = m.start_before,
 				first_hash = coalesce(t.first_hash, sha256(t.payload)), replaced_by = m.by
 			from moved m where t.ctid = m.place_of
 		), checkpoints_gone as (
 			delete from @.checkpoints where task = any (array(select m.id from moved m where m.runs is not null))
 		), into_ready as (
-			insert into @.ready (created, id, route, sort_priority, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since)
+			insert into @.ready (created, id, route, sort_priority, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, start_before)
 			select created, id, route, ~priority, kind, queue, key, concurrency_key, case when meta is null and length(payload) <= inline then payload end,
-				last_run, runs, interruptions, crashes, case when queued then since else now() end
+				last_run, runs, interruptions, crashes, case when queued then since else now() end, start_before
 			from moved where run_at is null
 		), into_delayed as (
-			insert into @.delayed (created, id, run_at, route, sort_priority, kind, queue, key, concurrency_key, last_run, runs, interruptions, crashes, since)
+			insert into @.delayed (created, id, run_at, route, sort_priority, kind, queue, key, concurrency_key, last_run, runs, interruptions, crashes, since, start_before)
 			select created, id, run_at, route, ~priority, kind, queue, key, concurrency_key,
-				last_run, runs, interruptions, crashes, case when queued then since else now() end
+				last_run, runs, interruptions, crashes, case when queued then since else now() end, start_before
 			from moved where run_at is not null
 		), counted as (
 			insert into @.counts (kind, queue, status, delta) select kind, queue, 'interrupted', -count(*) from moved where not queued group by kind, queue
@@ -456,7 +475,7 @@ select t.id, t.kind, t.queue, t.key, t.meta, t.priority, s.status, s.reason, coa
 	w.id as worker, w.host, coalesce(s.fraction, k.fraction) as fraction, coalesce(s.message, k.message) as message,
 	length(k.body) as checkpoint_size, case when k.body is not null then k.saved end as checkpoint_saved, t.payload, s.result
 from (
-	select task as id, created, status, null::text as reason, error, ended as since, null::timestamptz as run_at, started, ended as finished,
+	select task as id, created, status, reason, error, ended as since, null::timestamptz as run_at, started, ended as finished,
 		run, case when started is null then run end as last_run, runs, attempts, interruptions, crashes, worker, fraction, message, result
 	from @.ended
 	union all

@@ -3,7 +3,7 @@
 -- elements, so each row is found by its key.
 select t.id, t.kind, t.queue, coalesce(t.key, ''), t.payload, coalesce(t.meta::text, ''), t.priority,
 	case when e.task is not null then e.status when r.task is not null then 'running' when q.queued then 'queued' else 'interrupted' end,
-	coalesce(r.reason, q.reason, ''), case when e.started is not null then coalesce(e.error, '') else coalesce(l.error, '') end,
+	coalesce(r.reason, q.reason, e.reason, ''), case when e.started is not null then coalesce(e.error, '') else coalesce(l.error, '') end,
 	t.created, coalesce(e.ended, r.started, q.since, t.created), coalesce(q.run_at, t.run_at, t.created), coalesce(r.started, e.started, l.started),
 	coalesce(r.run, e.run, q.last_run, 0), coalesce(r.runs, e.runs, q.runs, 0), coalesce(w.id, coalesce(r.worker, e.worker, l.worker)::text, ''),
 	coalesce(case when k.run = r.run then k.attempts else r.attempts end, e.attempts, q.attempts, 0),
@@ -13,7 +13,8 @@ select t.id, t.kind, t.queue, coalesce(t.key, ''), t.payload, coalesce(t.meta::t
 	coalesce(case when k.run = r.run then k.interrupt_streak else r.interrupt_streak end, e.interrupt_streak, q.interrupt_streak, 0),
 	coalesce(case when k.run = r.run and k.crash_streak is null then null else r.suspicion end, q.suspicion, 0),
 	coalesce(r.max_attempts, 0), coalesce(r.max_crashes, 0), coalesce(r.max_interruptions, 0),
-	k.body, coalesce(e.fraction, k.fraction, 0), coalesce(case when e.fraction is null then k.message else e.message end, ''), e.result
+	k.body, coalesce(e.fraction, k.fraction, 0), coalesce(case when e.fraction is null then k.message else e.message end, ''), e.result,
+	q.start_before, coalesce(q.start_before <= now(), false)
 from (select * from @.tasks where id = any (array(select p.id from p)) offset 0) t
 left join lateral (select * from @.ended e where e.created = t.created and e.task = t.id limit 1) e on true
 left join lateral (select * from @.running r where r.task = t.id limit 1) r on true
@@ -29,6 +30,21 @@ left join lateral (
 ) l on true
 left join @.workers w on w.worker = coalesce(r.worker, e.worker, l.worker)
 order by t.created desc, t.id desc
+
+-- name: OutlinePicked
+-- Where the tasks are that a part named p has picked, and since when.
+select p.id, p.created, case when e.task is not null then e.status when r.task is not null then 'running' when q.queued then 'queued' else 'interrupted' end,
+	coalesce(e.ended, r.started, q.since, p.created)
+from p
+left join lateral (select * from @.ended e where e.created = p.created and e.task = p.id limit 1) e on true
+left join lateral (select * from @.running r where e.task is null and r.task = p.id limit 1) r on true
+left join lateral (
+	(select * from @.ready q where e.task is null and r.task is null and q.created = p.created and q.id = p.id limit 1)
+	union all
+	(select * from @.delayed q where e.task is null and r.task is null and q.created = p.created and q.id = p.id limit 1)
+	limit 1
+) q on true
+where e.task is not null or r.task is not null or q.id is not null
 
 -- name: PickHeld
 -- The runs of a dead worker.
@@ -62,6 +78,13 @@ from (
 	select null, null, null, null, '', '', '', false, false from @.tasks where id = $1
 ) h left join @.workers w on w.worker = h.worker
 order by h.run nulls last
+
+-- name: Commands
+-- The last row is for a task of which nothing was asked.
+select c.at, c.verb, coalesce(c.asked_by, ''), coalesce(c.reason, '') from @.commands c where c.task = $1
+union all
+select null, '', '', '' from @.tasks t where t.id = $1
+order by 1 nulls last
 
 -- name: Log
 select coalesce((select l.body from @.logs l where l.task = $1), '')

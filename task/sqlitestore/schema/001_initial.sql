@@ -73,9 +73,11 @@ create table waiting (
 	max_crashes       integer not null default 0,
 	max_interruptions integer not null default 0,
 	reason            text    not null default '',
-	error             text    not null default ''
+	error             text    not null default '',
+	start_before      integer                     -- until when its first claim must come, null for no such time
 ) strict;
 
+create index expiring on waiting (start_before) where start_before is not null;
 create index ready_by_kind on waiting (kind, suspect, priority desc, interrupted desc, run_at, id) where due = 1;
 create index ready_by_queue on waiting (kind, suspect, queue, priority desc, interrupted desc, run_at, id) where due = 1;
 create index ready_by_group on waiting (suspicion, kind, priority desc, interrupted desc, run_at, id) where due = 1 and suspicion <> 0;
@@ -143,6 +145,8 @@ create table ended (
 
 create index ended_first on ended (ended, task) where expires is null;
 create index expires_first on ended (expires, task) where expires is not null;
+create index kept_first on ended (ended, task) where expires is not null;
+create index unsuccessful_first on ended (status, ended, task) where status <> 'succeeded';
 create index unsuccessful on ended (status, created, task) where status <> 'succeeded';
 
 -- counts has how many rows of ended have a status.
@@ -183,6 +187,16 @@ create table logs (
 	task integer primary key,
 	body blob not null
 ) strict;
+
+-- asked has the commands that people have given for tasks.
+create table asked (
+	task     integer not null,
+	at       integer not null,
+	verb     text    not null,
+	asked_by text    not null,
+	reason   text    not null,
+	primary key (task, at)
+) strict, without rowid;
 
 -- workers has those that are registered. A row is removed when its worker has no run any more.
 create table workers (

@@ -24,8 +24,8 @@ insert into tasks (n, id, created, kind, queue, key, priority, run_at, meta, pay
 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: AddWaiting
-insert into waiting (task, id, kind, queue, due, priority, run_at, since)
-values (?, ?, ?, ?, ?, ?, ?, ?)
+insert into waiting (task, id, kind, queue, due, priority, run_at, since, start_before)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: AddKeys
 insert into keys (task, kind, key)
@@ -50,7 +50,7 @@ insert into replaced (task, first, by) values (?, ?, ?) on conflict (task) do up
 -- name: ReplaceWaiting
 -- begins from the start
 update waiting set due = ?2, priority = ?3, run_at = ?4, since = case interrupted when 1 then ?5 else since end, interrupted = 0, suspicion = 0,
-	attempts = 0, crash_streak = 0, interrupt_streak = 0, reason = '' where task = ?1
+	start_before = case runs when 0 then ?6 end, attempts = 0, crash_streak = 0, interrupt_streak = 0, reason = '' where task = ?1
 
 -- name: ForgetCheckpoint
 delete from checkpoints where task = ?

@@ -13,13 +13,22 @@ select t.id, t.kind, t.queue, t.key, t.payload, t.meta, t.priority, t.created,
 	coalesce(r.interrupt_streak, e.interrupt_streak, w.interrupt_streak), coalesce(r.suspicion, w.suspicion, 0),
 	coalesce(r.max_attempts, e.max_attempts, w.max_attempts), coalesce(r.max_crashes, e.max_crashes, w.max_crashes),
 	coalesce(r.max_interruptions, e.max_interruptions, w.max_interruptions),
-	c.checkpoint, coalesce(c.fraction, 0), coalesce(c.message, ''), e.result
+	c.checkpoint, coalesce(c.fraction, 0), coalesce(c.message, ''), e.result, w.start_before
 from tasks t
 left join running r on r.task = t.n
 left join ended e on e.task = t.n
 left join waiting w on w.task = t.n
 left join runs l on l.task = w.task and l.run = w.run
 left join checkpoints c on c.task = t.n
+
+-- name: Outlines
+-- conditions follow
+select t.id, t.created, case when r.task is not null then 'running' when e.task is not null then e.status
+		when w.interrupted then 'interrupted' else 'queued' end, coalesce(r.started, e.ended, w.since)
+from tasks t
+left join running r on r.task = t.n
+left join ended e on e.task = t.n
+left join waiting w on w.task = t.n
 
 -- name: RunningTasks
 -- conditions follow
@@ -43,6 +52,12 @@ select created from tasks where id = ?
 
 -- name: FewWait
 select count(*) <= ?1 from (select 1 from waiting limit ?1 + 1)
+
+-- name: FewInterrupted
+select count(*) <= ?1 from (select 1 from waiting where interrupted = 1 limit ?1 + 1)
+
+-- name: CommandsOfTask
+select c.at, c.verb, c.asked_by, c.reason from tasks t join asked c on c.task = t.n where t.id = ? order by c.at
 
 -- name: History
 with t as (select n from tasks where id = ?1)

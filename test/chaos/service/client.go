@@ -109,7 +109,7 @@ func (c *client) do(ctx context.Context, call history.Call) history.Answer {
 	case history.Delete:
 		err = c.tasks.Delete(ctx, call.TaskID)
 	case history.Pause:
-		err = c.tasks.Pause(ctx, call.Queue)
+		err = c.tasks.Pause(ctx, call.Queue, nil)
 	case history.Resume:
 		err = c.tasks.Resume(ctx, call.Queue)
 	default:
@@ -186,7 +186,7 @@ func (c *client) enqueue(ctx context.Context, plans []history.Plan) ([]string, [
 func answered(asked []task.NewTask, done []task.EnqueueResult) (ids []string, existed []bool) {
 	for i, d := range done {
 		ids = append(ids, d.ID)
-		existed = append(existed, d.Existed && d.ID != asked[i].ID)
+		existed = append(existed, d.Outcome == task.OutcomeExisting && d.ID != asked[i].ID)
 	}
 	return ids, existed
 }
