@@ -246,7 +246,7 @@ const (
 	VerbInterrupt Verb = "interrupt"
 	// VerbDelete removes an ended task.
 	VerbDelete Verb = "delete"
-	// VerbPause keeps a queue's tasks from being claimed.
+	// VerbPause keeps a queue's tasks from being claimed, and a schedule's ticks from making tasks.
 	VerbPause Verb = "pause"
 	// VerbResume ends a pause.
 	VerbResume Verb = "resume"
@@ -258,6 +258,8 @@ type Command struct {
 	Verb Verb
 	// Task is the id of the task that is meant, or Queue the queue.
 	Task, Queue string
+	// Schedule is the schedule that is paused or resumed, as SET/NAME.
+	Schedule string
 }
 
 // Count is how many tasks of a kind and a queue have a status.

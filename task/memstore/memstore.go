@@ -29,8 +29,10 @@ type Store struct {
 	history map[string][]task.RunRecord
 	workers map[string]*worker
 	paused  map[string]bool
-	closed  bool
-	signals storekit.Signals
+	// schedules has the sets, by their names.
+	schedules map[string]*scheduleSet
+	closed    bool
+	signals   storekit.Signals
 }
 
 // keyOf is a key with its scope.
@@ -61,6 +63,8 @@ func New() *Store {
 		history: make(map[string][]task.RunRecord),
 		workers: make(map[string]*worker),
 		paused:  make(map[string]bool),
+
+		schedules: make(map[string]*scheduleSet),
 	}
 }
 
