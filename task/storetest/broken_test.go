@@ -29,6 +29,9 @@ type broken struct {
 	wait      func(ctx context.Context, seen task.Generations) (task.Generations, error)
 	close     func() error
 	reopen    func(*testing.T) task.Store
+	put       func(ctx context.Context, put task.SchedulesPut) (task.ScheduleSet, error)
+	due       func(ctx context.Context, req task.DueRequest) (task.DueReply, error)
+	tick      func(ctx context.Context, req task.TickRequest) ([]task.TickResult, error)
 }
 
 func (b *broken) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
@@ -66,7 +69,8 @@ func (b *broken) Close() error { return b.close() }
 func whole() *broken {
 	s := memstore.New()
 	return &broken{Store: s, add: s.Add, claim: s.Claim, apply: s.Apply, heartbeat: s.Heartbeat, reclaim: s.Reclaim, find: s.Find,
-		history: s.History, log: s.Log, control: s.Control, count: s.Count, prune: s.Prune, wait: s.Wait, close: s.Close}
+		history: s.History, log: s.Log, control: s.Control, count: s.Count, prune: s.Prune, wait: s.Wait, close: s.Close,
+		put: s.PutSchedules, due: s.DueSchedules, tick: s.Tick}
 }
 
 // eachChange breaks what becomes of single changes.
@@ -363,6 +367,10 @@ var breaches = map[string]func(b *broken){
 	"37": forgetsRetention,
 	"38": func(b *broken) { eachClaim(b, func(req *task.ClaimRequest) { req.Interrupted = false }) },
 	"39": deafToStops,
+	"46": putsWhateverItWas,
+	"47": ticksOfAnyGeneration,
+	"48": trustsItsOwnClock,
+	"49": neverAlone,
 }
 
 func eachBeat(b *broken, alter func(beat *task.Beat)) {
