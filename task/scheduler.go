@@ -29,6 +29,8 @@ type SchedulerConfig struct {
 	// set never had counts, and one that it had before is an older version: docs/schedules.md says
 	// what that means for a rollout, a rollback and a restart.
 	Revision int64
+	// Clock, if set, stands for time.Now: for tests. The store's clock counts where it is behind.
+	Clock func() time.Time
 	// Logger is told what becomes of the set, and of ticks that are left out. Nil means
 	// slog.Default().
 	Logger *slog.Logger
@@ -51,9 +53,10 @@ type Scheduler struct {
 
 	generation string    // of the set, while it is of this process's version
 	alive      time.Time // when the store was last told of this process
-	standing   time.Time // since when this process knows that another version counts; zero: it does not
+	standing   time.Time // since when nothing was heard of another version that counts; zero: none does
+	other      string    // the generation of that version
+	heard      int64     // and its beats, as they were heard last
 	last       time.Time // the clock that counted at the last look
-	read       time.Time // when that was
 }
 
 // The times of a scheduler.
@@ -89,7 +92,10 @@ func NewScheduler(cfg SchedulerConfig) (*Scheduler, error) {
 		return nil, invalid("set of schedules %q has %d, at most %d are kept: use several sets", cfg.Name, len(cfg.Schedules), MaxSchedules)
 	}
 	s := &Scheduler{store: cfg.Store, log: safelog.New(cfg.Logger), set: cfg.Name, revision: cfg.Revision,
-		entries: make(map[string]*scheduled, len(cfg.Schedules)), clock: time.Now}
+		entries: make(map[string]*scheduled, len(cfg.Schedules)), clock: cfg.Clock}
+	if s.clock == nil {
+		s.clock = time.Now
+	}
 	former := make(map[string]string)
 	for _, e := range cfg.Schedules {
 		c, err := e.check(cfg.Name)
@@ -120,7 +126,7 @@ func (s *Scheduler) Serve(ctx context.Context) error {
 	if lastCall == nil {
 		lastCall = ctx.Done()
 	}
-	wait, err := s.look(ctx)
+	wait, err := s.Look(ctx)
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("task: schedules of %s: %w", s.set, err)
 	}
@@ -134,7 +140,7 @@ func (s *Scheduler) Serve(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		}
-		wait, err = s.look(ctx)
+		wait, err = s.Look(ctx)
 		switch {
 		case err == nil:
 			if failed {
@@ -150,8 +156,9 @@ func (s *Scheduler) Serve(ctx context.Context) error {
 	}
 }
 
-// look makes what is due, and returns when to look again.
-func (s *Scheduler) look(ctx context.Context) (wait time.Duration, err error) {
+// Look makes what is due now, and returns for how long there is nothing to do. It is what Serve does
+// again and again; call it for a test, or from a loop of your own, and never twice at a time.
+func (s *Scheduler) Look(ctx context.Context) (wait time.Duration, err error) {
 	now := s.clock()
 	alive := now.Sub(s.alive) >= aliveEvery || now.Before(s.alive)
 	reply, err := s.store.DueSchedules(ctx, DueRequest{Set: s.set, Generation: s.generation, Clock: now, Alive: alive, Max: dueStep})
@@ -233,14 +240,16 @@ func (s *Scheduler) take(ctx context.Context, reply DueReply) (time.Duration, er
 	case s.newer(set):
 	default:
 		now := s.clock()
-		if s.standing.IsZero() || now.Before(s.standing) {
-			s.standing = now
-			s.log.Warn("schedules are of a newer version, which makes their ticks", "set", s.set, "revision", set.Revision)
+		if s.standing.IsZero() || now.Before(s.standing) || set.Beats != s.heard || set.Generation != s.other {
+			if s.other != set.Generation {
+				s.log.Warn("schedules are of a newer version, which makes their ticks", "set", s.set, "revision", set.Revision)
+			}
+			s.standing, s.heard, s.other = now, set.Beats, set.Generation
 		}
-		if set.Heard < silence || now.Sub(s.standing) < silence {
+		if now.Sub(s.standing) < silence {
 			return lookAtLeast, nil
 		}
-		s.log.Warn("schedules of a newer version are taken over: none of its processes was heard of", "set", s.set, "for", set.Heard.Round(time.Second))
+		s.log.Warn("schedules of a newer version are taken over: none of its processes was heard of", "set", s.set, "for", silence)
 	}
 	return s.put(ctx, reply)
 }
@@ -282,5 +291,5 @@ func (s *Scheduler) put(ctx context.Context, reply DueReply) (time.Duration, err
 
 // adopt has this process make the ticks of a generation.
 func (s *Scheduler) adopt(generation string) {
-	s.generation, s.standing, s.alive = generation, time.Time{}, time.Time{}
+	s.generation, s.other, s.standing, s.alive = generation, "", time.Time{}, time.Time{}
 }

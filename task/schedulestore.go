@@ -15,9 +15,9 @@ type ScheduleSet struct {
 	Former   []string
 	// Salt goes into the ids of the tasks. Who does not know it cannot guess them.
 	Salt string
-	// Heard is how long ago a process of this generation was heard of, by the store's clock. It is
-	// not put.
-	Heard time.Duration
+	// Beats grows whenever a process of this generation says that it is there. It is a number and no
+	// time: who waits for silence measures that by its own clock. It is not put.
+	Beats int64
 }
 
 // ScheduleRecord is a schedule as a store keeps it.
@@ -71,7 +71,7 @@ type DueRequest struct {
 	// Clock is the caller's clock; zero means that the store's alone counts. Where both are there,
 	// the one that is behind counts.
 	Clock time.Time
-	// Alive: the store notes that a process of this generation was heard of.
+	// Alive: a process of this generation is there, and Beats grows.
 	Alive bool
 	// Max bounds the answer.
 	Max int

@@ -14,7 +14,6 @@ import (
 // scheduleSet is a set and its schedules, by their names.
 type scheduleSet struct {
 	task.ScheduleSet
-	heard     time.Time
 	schedules map[string]*schedule
 }
 
@@ -30,15 +29,14 @@ func (s *Store) PutSchedules(ctx context.Context, put task.SchedulesPut) (task.S
 		return task.ScheduleSet{}, err
 	}
 	defer s.mu.Unlock()
-	now := time.Now()
 	old := s.schedules[put.Name]
 	if old == nil {
 		old = &scheduleSet{}
 	}
 	if old.Generation != put.Was {
-		return old.read(now), nil
+		return old.read(), nil
 	}
-	set := &scheduleSet{ScheduleSet: put.ScheduleSet, heard: now, schedules: make(map[string]*schedule)}
+	set := &scheduleSet{ScheduleSet: put.ScheduleSet, schedules: make(map[string]*schedule)}
 	set.Former = slices.Clone(put.Former)
 	for _, r := range put.Schedules {
 		r.Template = bytes.Clone(r.Template)
@@ -56,17 +54,13 @@ func (s *Store) PutSchedules(ctx context.Context, put task.SchedulesPut) (task.S
 		set.schedules[r.Name] = one
 	}
 	s.schedules[put.Name] = set
-	return set.read(now), nil
+	return set.read(), nil
 }
 
 // read is the set as it is told.
-func (s *scheduleSet) read(now time.Time) task.ScheduleSet {
+func (s *scheduleSet) read() task.ScheduleSet {
 	set := s.ScheduleSet
 	set.Former = slices.Clone(set.Former)
-	set.Heard = max(0, now.Sub(s.heard))
-	if set.Generation == "" {
-		set.Heard = 0
-	}
 	return set
 }
 
@@ -105,9 +99,9 @@ func (s *Store) DueSchedules(ctx context.Context, req task.DueRequest) (task.Due
 		return reply, nil
 	}
 	if set.Generation == req.Generation && req.Alive {
-		set.heard = time.Now()
+		set.Beats++
 	}
-	reply.Set = set.read(time.Now())
+	reply.Set = set.read()
 	if set.Generation != req.Generation {
 		return reply, nil
 	}

@@ -78,13 +78,13 @@ func scanSet(name string, row pgx.Row) (set task.ScheduleSet, now time.Time, err
 		generation   *[16]byte
 		revision     *int64
 		digest, salt *string
-		heard        *float64
+		beats        *int64
 	)
-	if err := row.Scan(&generation, &revision, &digest, &set.Former, &salt, &heard, &now); err != nil || generation == nil {
+	if err := row.Scan(&generation, &revision, &digest, &set.Former, &salt, &beats, &now); err != nil || generation == nil {
 		return task.ScheduleSet{}, now, err
 	}
 	set.Name, set.Generation, set.Revision, set.Digest, set.Salt = name, storekit.FormatID(*generation), *revision, *digest, *salt
-	set.Heard = max(0, time.Duration(*heard*float64(time.Second)))
+	set.Beats = *beats
 	return set, now, nil
 }
 

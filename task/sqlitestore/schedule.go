@@ -16,25 +16,24 @@ import (
 // PutSchedules implements task.Store.
 func (s *Store) PutSchedules(ctx context.Context, put task.SchedulesPut) (set task.ScheduleSet, err error) {
 	err = s.inTx(ctx, func(t *txn) (err error) {
-		now := s.now()
-		if set, err = t.scheduleSet(put.Name, now); err != nil || set.Generation != put.Was {
+		if set, err = t.scheduleSet(put.Name); err != nil || set.Generation != put.Was {
 			return err
 		}
-		if err := t.putSchedules(put, now); err != nil {
+		if err := t.putSchedules(put); err != nil {
 			return err
 		}
-		set, err = t.scheduleSet(put.Name, now)
+		set, err = t.scheduleSet(put.Name)
 		return err
 	})
 	return set, err
 }
 
-func (t *txn) putSchedules(put task.SchedulesPut, now time.Time) error {
+func (t *txn) putSchedules(put task.SchedulesPut) error {
 	former, err := list(put.Former)
 	if err != nil {
 		return err
 	}
-	if _, err := t.exec("PutScheduleSet", put.Name, put.Generation, put.Revision, put.Digest, former, put.Salt, now.UnixMicro()); err != nil {
+	if _, err := t.exec("PutScheduleSet", put.Name, put.Generation, put.Revision, put.Digest, former, put.Salt); err != nil {
 		return err
 	}
 	for name, formerly := range put.Renamed {
@@ -69,23 +68,20 @@ func timeColumn(t time.Time) any {
 }
 
 // scheduleSet reads a set, which may be none.
-func (t *txn) scheduleSet(name string, now time.Time) (task.ScheduleSet, error) {
-	return scheduleSet(context.Background(), t, name, now)
+func (t *txn) scheduleSet(name string) (task.ScheduleSet, error) {
+	return scheduleSet(context.Background(), t, name)
 }
 
-func scheduleSet(ctx context.Context, q queryer, name string, now time.Time) (set task.ScheduleSet, err error) {
-	var (
-		former string
-		heard  int64
-	)
-	err = one(ctx, q, "ScheduleSet", []any{name}, &set.Generation, &set.Revision, &set.Digest, &former, &set.Salt, &heard)
+func scheduleSet(ctx context.Context, q queryer, name string) (set task.ScheduleSet, err error) {
+	var former string
+	err = one(ctx, q, "ScheduleSet", []any{name}, &set.Generation, &set.Revision, &set.Digest, &former, &set.Salt, &set.Beats)
 	if errors.Is(err, sql.ErrNoRows) {
 		return task.ScheduleSet{}, nil
 	}
 	if err == nil {
 		err = json.Unmarshal([]byte(former), &set.Former)
 	}
-	set.Name, set.Heard = name, max(0, now.Sub(time.UnixMicro(heard)))
+	set.Name = name
 	return set, err
 }
 
@@ -125,7 +121,7 @@ func (s *Store) behind(clock time.Time) time.Time {
 func (s *Store) DueSchedules(ctx context.Context, req task.DueRequest) (task.DueReply, error) {
 	if req.Alive {
 		err := s.inTx(ctx, func(t *txn) error {
-			_, err := t.exec("HearSchedules", req.Set, req.Generation, s.now().UnixMicro())
+			_, err := t.exec("HearSchedules", req.Set, req.Generation)
 			return err
 		})
 		if err != nil {
@@ -141,7 +137,7 @@ func (s *Store) DueSchedules(ctx context.Context, req task.DueRequest) (task.Due
 
 func (s *Store) dueSchedules(ctx context.Context, req task.DueRequest) (reply task.DueReply, err error) {
 	reply.Now, reply.Wait = s.behind(req.Clock), -1
-	if reply.Set, err = scheduleSet(ctx, s.reader, req.Set, s.now()); err != nil {
+	if reply.Set, err = scheduleSet(ctx, s.reader, req.Set); err != nil {
 		return reply, err
 	}
 	err = each(ctx, s.reader, "DueSchedules", []any{req.Set, req.Generation, req.Max + 1}, func(rows *sql.Rows) error {
@@ -168,7 +164,7 @@ func (s *Store) Tick(ctx context.Context, req task.TickRequest) (results []task.
 	err = s.inTx(ctx, func(t *txn) error {
 		results = make([]task.TickResult, len(req.Ticks))
 		if req.Generation != "" {
-			set, err := t.scheduleSet(req.Set, s.now())
+			set, err := t.scheduleSet(req.Set)
 			if err != nil || set.Generation != req.Generation {
 				return err
 			}

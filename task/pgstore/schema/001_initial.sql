@@ -197,7 +197,7 @@ create table @.schedule_sets (
 	digest     text not null,
 	former     text[] not null, -- the digests before, the newest last
 	salt       text not null, -- of the tasks' ids
-	heard      timestamptz not null default now() -- when a process of this generation was there
+	beats      bigint not null default 0 -- grows while a process of this generation is there
 ) with (fillfactor = 50);
 
 -- The schedules. A tick locks the row, compares generation and tick, and sets the next one.

@@ -1,12 +1,12 @@
 -- name: ScheduleSet
-select s.generation, s.revision, s.digest, s.former, s.salt, extract(epoch from now() - s.heard)::double precision, n.at
+select s.generation, s.revision, s.digest, s.former, s.salt, s.beats, n.at
 from (select least(now(), $2::timestamptz) as at) n left join @.schedule_sets s on s.name = $1
 
 -- name: CreateScheduleSet
 insert into @.schedule_sets (name, generation, revision, digest, former, salt) values ($1, $2, $3, $4, $5, $6) on conflict do nothing
 
 -- name: ChangeScheduleSet
-update @.schedule_sets set generation = $2, revision = $3, digest = $4, former = $5, salt = $6, heard = now()
+update @.schedule_sets set generation = $2, revision = $3, digest = $4, former = $5, salt = $6, beats = 0
 where name = $1 and generation = $7
 
 -- name: RenameSchedules
@@ -32,7 +32,7 @@ where (s.set, s.name) > ($1, $2) and s.set <= $3 and ($4 = '' or s.name = $4)
 order by s.set, s.name limit $5
 
 -- name: HearSchedules
-update @.schedule_sets set heard = now() where name = $1 and generation = $2
+update @.schedule_sets set beats = beats + 1 where name = $1 and generation = $2
 
 -- name: DueSchedules
 -- What is due by both clocks, and one more, which tells how long it is until then.

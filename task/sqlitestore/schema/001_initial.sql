@@ -198,7 +198,7 @@ create table schedule_sets (
 	digest     text    not null,
 	former     text    not null, -- a JSON list of the digests before, the newest last
 	salt       text    not null, -- of the tasks' ids
-	heard      integer not null  -- when a process of this generation was there
+	beats      integer not null  -- grows while a process of this generation is there
 ) strict, without rowid;
 
 -- schedules has the schedules of the sets' generations. A tick compares tick, and sets the next one.
