@@ -169,8 +169,11 @@ func digestOf(entries []*scheduled) string {
 // SplitSchedule splits the name of a schedule, SET/NAME. A set's name has no slash.
 func SplitSchedule(name string) (set, schedule string, err error) {
 	set, schedule, ok := strings.Cut(name, "/")
-	if !ok || set == "" || schedule == "" {
+	if !ok {
 		return "", "", invalid("schedule %.200q must be named with its set, as SET/NAME", name)
 	}
-	return set, schedule, nil
+	if err := checkName("set of schedules", set); err != nil {
+		return "", "", err
+	}
+	return set, schedule, checkName("schedule", schedule)
 }
