@@ -45,6 +45,7 @@ type SchedulesPut struct {
 
 // StoredSchedule is what a store tells of a schedule.
 type StoredSchedule struct {
+	// Set is the name of its set.
 	Set string
 	ScheduleRecord
 	// Paused: its ticks make nothing.

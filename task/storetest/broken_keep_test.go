@@ -50,3 +50,20 @@ func forgetsRetention(b *broken) {
 		return inner(ctx, req)
 	}
 }
+
+func eachBeat(b *broken, alter func(beat *task.Beat)) {
+	inner := b.heartbeat
+	b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
+		alter(&beat)
+		return inner(ctx, beat)
+	}
+}
+
+func eachReply(b *broken, alter func(r *task.BeatReply)) {
+	inner := b.heartbeat
+	b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
+		reply, err := inner(ctx, beat)
+		alter(&reply)
+		return reply, err
+	}
+}

@@ -373,23 +373,6 @@ var breaches = map[string]func(b *broken){
 	"49": neverAlone,
 }
 
-func eachBeat(b *broken, alter func(beat *task.Beat)) {
-	inner := b.heartbeat
-	b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
-		alter(&beat)
-		return inner(ctx, beat)
-	}
-}
-
-func eachReply(b *broken, alter func(r *task.BeatReply)) {
-	inner := b.heartbeat
-	b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
-		reply, err := inner(ctx, beat)
-		alter(&reply)
-		return reply, err
-	}
-}
-
 // try runs a case on a store and says whether it complains, or does not come to an end.
 func try(t *testing.T, r rule, b *broken, twice bool) (complains bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
