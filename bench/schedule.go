@@ -23,9 +23,9 @@ const (
 
 // The figures of schedules.
 const (
-	lateP99   = "late p99 ms"
-	madeOnce  = "ticks made once "
-	eachOf    = "each process, of a core %"
+	lateP99  = "late p99 ms"
+	madeOnce = "ticks made once "
+	eachOf   = "each process, of a core %"
 )
 
 // periodOf is the time between two ticks of so many schedules. Few are a look whether it works.

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -235,7 +236,8 @@ func (s *Store) tick(ctx context.Context, tx pgx.Tx, req task.TickRequest, resul
 // heldSchedule is what a tick has locked.
 type heldSchedule struct {
 	paused     bool
-	unfinished string // its last task, if that has not ended
+	last       *[16]byte // its last task
+	unfinished string    // that, if it has not ended and the tick is to be alone
 }
 
 // lockSchedules locks the schedules whose ticks are those of a request.
@@ -258,19 +260,43 @@ func (s *Store) lockSchedules(ctx context.Context, tx pgx.Tx, req task.TickReque
 	}
 	held := make(map[string]heldSchedule)
 	var (
-		name       string
-		paused     bool
-		unfinished *[16]byte
+		name   string
+		paused bool
+		last   *[16]byte
 	)
-	_, err = pgx.ForEachRow(rows, []any{&name, &paused, &unfinished}, func() error {
-		one := heldSchedule{paused: paused}
-		if unfinished != nil {
-			one.unfinished = storekit.FormatID(*unfinished)
-		}
-		held[name] = one
+	_, err = pgx.ForEachRow(rows, []any{&name, &paused, &last}, func() error {
+		held[name] = heldSchedule{paused: paused, last: last}
 		return nil
 	})
+	if err == nil {
+		err = s.unfinished(ctx, tx, req, held)
+	}
 	return held, err
+}
+
+// unfinished looks whether the last tasks have ended, of schedules whose ticks are to be alone.
+func (s *Store) unfinished(ctx context.Context, tx pgx.Tx, req task.TickRequest, held map[string]heldSchedule) error {
+	var last [][16]byte
+	for _, t := range req.Ticks {
+		if id := held[t.Name].last; t.Alone && id != nil {
+			last = append(last, *id)
+		}
+	}
+	if len(last) == 0 {
+		return nil
+	}
+	rows, err := tx.Query(ctx, s.q.Unfinished, last)
+	if err != nil {
+		return err
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[[16]byte])
+	for name, one := range held {
+		if one.last != nil && slices.Contains(found, *one.last) {
+			one.unfinished = storekit.FormatID(*one.last)
+			held[name] = one
+		}
+	}
+	return err
 }
 
 // setTicks gives the schedules their next ticks, and says which were made.

@@ -31,7 +31,7 @@ type statements struct {
 	Prune, PruneExpired, RemoveGoneWorkers, CompactCounts, Bloat                string
 	ScheduleSet, CreateScheduleSet, ChangeScheduleSet, HearSchedules            string
 	RenameSchedules, RemoveSchedules, PutSchedules, Schedules, DueSchedules     string
-	LockSchedules, SetTicks, SetLastTask, PauseSchedule                         string
+	LockSchedules, Unfinished, SetTicks, SetLastTask, PauseSchedule             string
 	// FinishRun is FinishRuns for one that is waited for. SaveRunTx is SaveRun for a transaction of
 	// the caller's, until whose end other changes of the run pass it over.
 	FinishRun, SaveRun, SaveRunTx string

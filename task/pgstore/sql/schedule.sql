@@ -40,18 +40,19 @@ select s.name, s.tick, s.due, s.paused from @.schedules s
 where s.set = $1 and s.generation = $2 and s.due is not null order by s.due limit $3
 
 -- name: LockSchedules
--- Locks the schedules whose ticks are those that are named, and tells which of their last tasks have
--- not ended. Those that somebody else has locked are left out.
-with named as materialized (
-	select s.name, s.paused, s.last_task
-	from (select unnest($3::text[]) as name, unnest($4::timestamptz[]) as at) n
-	join @.schedules s on s.set = $1 and s.name = n.name and (n.at is null or s.tick = n.at) and ($2::uuid is null or s.generation = $2)
-	order by s.name for update of s skip locked
-)
-select l.name, l.paused, case when t.id is not null and e.task is null then t.id end
-from named l
-left join lateral (select t.id, t.created from @.tasks t where t.id = l.last_task limit 1) t on true
+-- Locks the schedules whose ticks are those that are named, and tells their last tasks. Those that
+-- somebody else has locked are left out.
+select s.name, s.paused, s.last_task
+from (select unnest($3::text[]) as name, unnest($4::timestamptz[]) as at) n
+join @.schedules s on s.set = $1 and s.name = n.name and (n.at is null or s.tick = n.at) and ($2::uuid is null or s.generation = $2)
+order by s.name for update of s skip locked
+
+-- name: Unfinished
+-- Which of some tasks have not ended. It comes after the lock of the schedules, to see what was added
+-- before it.
+select t.id from (select unnest($1::uuid[]) as id) l, lateral (select t.id, t.created from @.tasks t where t.id = l.id limit 1) t
 left join lateral (select e.task from @.ended e where e.created = t.created and e.task = t.id limit 1) e on true
+where e.task is null
 
 -- name: SetTicks
 update @.schedules s set tick = n.tick, due = coalesce(least(now(), $2::timestamptz) + n.hold * interval '1 microsecond', n.tick),
