@@ -64,7 +64,7 @@ const (
 	// looks are at most so far apart: what others have changed is seen then.
 	lookAtLeast = time.Second
 	// lookPace is the least time between two looks that found something: ticks share transactions.
-	lookPace = 100 * time.Millisecond
+	lookPace = 75 * time.Millisecond
 	// aliveEvery is how often the store is told that there is a process of this version. When the
 	// others were not heard of for silence, an older version takes over.
 	aliveEvery = 5 * time.Second
