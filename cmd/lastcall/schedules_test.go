@@ -1,9 +1,46 @@
 package main
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/cron"
 )
+
+func TestDoctor_TellsOfSchedulesWhoseTicksNobodyMakes(t *testing.T) {
+	f := newFixture(t)
+	hourly, err := cron.Every(time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := task.Prepare("k", []byte("{}"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := task.NewScheduler(task.SchedulerConfig{Store: f.store, Name: "set", Schedules: []task.ScheduleEntry{{Name: "s", Schedule: hourly, Task: n}},
+		Clock: func() time.Time { return time.Now().Add(-62 * time.Minute) }, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, err := run(t, "doctor", "--store", "sqlite:"+f.path); err != nil || !strings.Contains(out, "1 are due for more than a minute, as set/s") {
+		t.Errorf("%s, %v", out, err)
+	}
+	if err := f.client.PauseSchedule(t.Context(), "set/s"); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, err := run(t, "doctor", "--store", "sqlite:"+f.path); err != nil || strings.Contains(out, "schedules") {
+		t.Errorf("%s, %v", out, err)
+	}
+	if out, _, err := run(t, "schedules", "--store", "sqlite:"+f.path); err != nil || !strings.Contains(out, "set/s  paused  -     k     every hour") {
+		t.Errorf("%s, %v", out, err)
+	}
+}
 
 func TestConfig_AScheduleThatCannotBeIsToldWithItsLine(t *testing.T) {
 	for schedule, want := range map[string]string{
