@@ -60,6 +60,9 @@ func (e *scheduled) task(at, now time.Time, salt string) NewTask {
 		sum := tickSum(salt, "jitter", e.set, e.name, at)
 		after := time.Duration(binary.BigEndian.Uint64(sum[:8]) % uint64(e.Jitter))
 		n.Delay = max(0, at.Add(after).Sub(now))
+		if n.StartBefore > 0 {
+			n.StartBefore += n.Delay // from when it may begin
+		}
 	}
 	return n
 }

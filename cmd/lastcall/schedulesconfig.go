@@ -32,6 +32,8 @@ type scheduleConfig struct {
 	TimeZone string `yaml:"timeZone"`
 	// Every is an interval, in place of Cron.
 	Every *time.Duration `yaml:"every"`
+	// StartBefore cancels a task that was not begun so long after its tick.
+	StartBefore time.Duration `yaml:"startBefore"`
 	// Jitter puts each task off by up to so much.
 	Jitter *time.Duration `yaml:"jitter"`
 	// Missed is one, skip or all, of which there are at most MaxMissed.
@@ -70,7 +72,7 @@ func (c *config) readSchedules() (faults []fault) {
 			wrong("payload", fmt.Errorf("it is no JSON: %w", err))
 			continue
 		}
-		n, err := task.Prepare(s.Kind, payload, &task.EnqueueOptions{Queue: queue, Priority: s.Priority, Meta: s.Meta})
+		n, err := task.Prepare(s.Kind, payload, &task.EnqueueOptions{Queue: queue, Priority: s.Priority, Meta: s.Meta, StartBefore: s.StartBefore})
 		if err != nil {
 			wrong("", err)
 			continue

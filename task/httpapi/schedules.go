@@ -27,6 +27,8 @@ type Schedule struct {
 	Priority int               `json:"priority"`
 	Meta     map[string]string `json:"meta,omitempty"`
 	Payload  json.RawMessage   `json:"payload"`
+	// StartBefore is for how long it may wait for its first claim.
+	StartBefore string `json:"startBefore,omitempty"`
 	// Jitter is by how much a task is put off at most.
 	Jitter    string       `json:"jitter,omitempty"`
 	Missed    task.Missed  `json:"missed"`
@@ -54,6 +56,9 @@ func NewSchedule(s task.ScheduleInfo) Schedule {
 	if s.Jitter > 0 {
 		j.Jitter = s.Jitter.String()
 	}
+	if s.Task.StartBefore > 0 {
+		j.StartBefore = s.Task.StartBefore.String()
+	}
 	return j
 }
 
@@ -64,6 +69,9 @@ func (j Schedule) info() (s task.ScheduleInfo, err error) {
 		Missed: j.Missed, MaxMissed: j.MaxMissed, Overlap: j.Overlap, Paused: j.Paused, Next: j.Next, Last: j.Last, LastTask: j.LastTask}
 	if j.Jitter != "" {
 		s.Jitter, err = time.ParseDuration(j.Jitter)
+	}
+	if j.StartBefore != "" && err == nil {
+		s.Task.StartBefore, err = time.ParseDuration(j.StartBefore)
 	}
 	return s, err
 }

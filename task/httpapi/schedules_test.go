@@ -18,7 +18,7 @@ func withSchedules(t *testing.T, store task.Store, set string, names ...string) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		n, err := task.Prepare("k", []byte(`{"a":1}`), &task.EnqueueOptions{Queue: "q", Priority: 3, Meta: map[string]string{"m": "v"}})
+		n, err := task.Prepare("k", []byte(`{"a":1}`), &task.EnqueueOptions{Queue: "q", Priority: 3, Meta: map[string]string{"m": "v"}, StartBefore: time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +46,7 @@ func TestSchedules_AreListedSteeredAndRunOverHTTP(t *testing.T) {
 			}
 			for i := range got {
 				if g, w := got[i], want[i]; g.Name != w.Name || g.Words != w.Words || !g.Next.Equal(w.Next) || g.Jitter != w.Jitter || g.Overlap != w.Overlap ||
-					string(g.Task.Payload) != `{"a":1}` || g.Task.Kind != "k" || g.Task.Queue != "q" || g.Task.Priority != 3 || g.Task.Meta["m"] != "v" {
+					string(g.Task.Payload) != `{"a":1}` || g.Task.Kind != "k" || g.Task.Queue != "q" || g.Task.Priority != 3 || g.Task.Meta["m"] != "v" || g.Task.StartBefore != time.Hour {
 					t.Errorf("%+v, want %+v", g, w)
 				}
 			}

@@ -165,6 +165,11 @@ func (s *Store) DueSchedules(ctx context.Context, req task.DueRequest) (reply ta
 
 // Tick implements task.Store.
 func (s *Store) Tick(ctx context.Context, req task.TickRequest) (results []task.TickResult, err error) {
+	if slices.ContainsFunc(req.Ticks, func(t task.Tick) bool { return t.Alone }) { // the last task may have expired
+		if err := s.expireDue(ctx); err != nil {
+			return nil, err
+		}
+	}
 	first := int64(everything)
 	err = s.once(ctx, func(ctx context.Context) error {
 		results = make([]task.TickResult, len(req.Ticks))

@@ -169,6 +169,9 @@ func (s *Store) Tick(ctx context.Context, req task.TickRequest) (results []task.
 				return err
 			}
 		}
+		if err := t.expireAll(s.now().UnixMicro()); err != nil { // a last task may have
+			return err
+		}
 		now := s.behind(req.Clock)
 		var adds []*adding
 		for i := range req.Ticks {

@@ -58,12 +58,3 @@ func eachBeat(b *broken, alter func(beat *task.Beat)) {
 		return inner(ctx, beat)
 	}
 }
-
-func eachReply(b *broken, alter func(r *task.BeatReply)) {
-	inner := b.heartbeat
-	b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
-		reply, err := inner(ctx, beat)
-		alter(&reply)
-		return reply, err
-	}
-}

@@ -367,10 +367,14 @@ var breaches = map[string]func(b *broken){
 	"37": forgetsRetention,
 	"38": func(b *broken) { eachClaim(b, func(req *task.ClaimRequest) { req.Interrupted = false }) },
 	"39": deafToStops,
+	"43": forgetsBounds,
+	"44": takesAnyPriority,
+	"45": pausesWithoutRuns,
 	"46": putsWhateverItWas,
 	"47": ticksOfAnyGeneration,
 	"48": trustsItsOwnClock,
 	"49": neverAlone,
+	"56": func(b *broken) { eachChange(b, losesPlace) },
 }
 
 // try runs a case on a store and says whether it complains, or does not come to an end.
