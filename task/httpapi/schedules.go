@@ -134,10 +134,10 @@ func decodeScheduleQuery(v url.Values) (task.ScheduleQuery, error) {
 }
 
 // steerSchedule is a route that asks for something about a schedule.
-func (h *Handler) steerSchedule(verb string, ask func(context.Context, string) error) endpoint {
+func (h *Handler) steerSchedule(verb task.Verb, ask func(*task.Client, context.Context, string) error) endpoint {
 	return func(a *answer, r *http.Request) error {
-		return h.askSchedule(a, r, verb, func(ctx context.Context, name string) error {
-			if err := ask(ctx, name); err != nil {
+		return h.askSchedule(a, r, string(verb), func(ctx context.Context, c *task.Client, name string) error {
+			if err := ask(c, ctx, name); err != nil {
 				return err
 			}
 			a.WriteHeader(http.StatusNoContent)
@@ -147,24 +147,25 @@ func (h *Handler) steerSchedule(verb string, ask func(context.Context, string) e
 }
 
 // askSchedule does something about the schedule of an address.
-func (h *Handler) askSchedule(a *answer, r *http.Request, verb string, do func(context.Context, string) error) error {
-	if err := noBody(a, r); err != nil {
+func (h *Handler) askSchedule(a *answer, r *http.Request, verb string, do func(context.Context, *task.Client, string) error) error {
+	_, reason, err := commandBody(a, r)
+	if err != nil {
 		return err
 	}
 	ctx, cancel := withStoreTimeout(r)
 	defer cancel()
 	name := r.PathValue("set") + "/" + r.PathValue("schedule")
-	err := do(ctx, name)
-	if err == nil {
-		h.audit(a, "schedule command", "schedule", name, "command", verb)
+	if err := do(ctx, h.client.As(a.token, reason), name); err != nil {
+		return err
 	}
-	return err
+	h.audit(a, "schedule command", because(reason, "schedule", name, "command", verb)...)
+	return nil
 }
 
 // runSchedule makes the task of a schedule now.
 func (h *Handler) runSchedule(a *answer, r *http.Request) error {
-	return h.askSchedule(a, r, "run", func(ctx context.Context, name string) error {
-		done, err := h.client.RunSchedule(ctx, name)
+	return h.askSchedule(a, r, "run", func(ctx context.Context, c *task.Client, name string) error {
+		done, err := c.RunSchedule(ctx, name)
 		if err != nil {
 			return err
 		}

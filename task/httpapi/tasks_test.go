@@ -149,7 +149,7 @@ func TestProblem_ARequestThatCannotBeServedIsAProblemThatSaysWhatToDo(t *testing
 		{"GET", "/v1/tasks/' or 1=1", "", "not-found", "not a UUID"},
 		{"GET", "/v1/tasks/" + someID + "/log", "", "not-found", "GET /v1/tasks"},
 		{"POST", "/v1/tasks/" + someID + "/cancel", "", "not-found", "GET /v1/tasks"},
-		{"POST", "/v1/tasks/" + someID + "/retry", `{"force": true}`, "invalid", `takes no arguments, and "force"`},
+		{"POST", "/v1/tasks/" + someID + "/retry", `{"force": true}`, "invalid", `"force" is not known: a command has reason`},
 		{"POST", "/v1/queues/a%20b/pause", "", "invalid", "only letters"},
 		{"GET", "/v1/task", "", "no-such-route", "/v1/openapi.json"},
 		{"GET", "/", "", "no-such-route", "/v1/openapi.json"},

@@ -166,7 +166,7 @@ func (s *Store) DueSchedules(ctx context.Context, req task.DueRequest) (reply ta
 // Tick implements task.Store.
 func (s *Store) Tick(ctx context.Context, req task.TickRequest) (results []task.TickResult, err error) {
 	if slices.ContainsFunc(req.Ticks, func(t task.Tick) bool { return t.Alone }) { // the last task may have expired
-		if err := s.expireDue(ctx); err != nil {
+		if err := s.expireDue(ctx, expireEvery); err != nil {
 			return nil, err
 		}
 	}
@@ -359,7 +359,8 @@ func (s *Store) setTicks(ctx context.Context, tx pgx.Tx, req task.TickRequest, h
 // steerSchedule pauses or resumes a schedule. No tick of it that begins later makes a task.
 func (s *Store) steerSchedule(ctx context.Context, cmd task.Command) error {
 	set, name, _ := strings.Cut(cmd.Schedule, "/")
-	n, err := s.command(ctx, s.q.PauseSchedule, set, name, cmd.Verb == task.VerbPause)
+	var n int
+	err := s.commandRow(ctx, s.q.PauseSchedule, []any{set, name, cmd.Verb == task.VerbPause}, &n)
 	if err == nil && n == 0 {
 		err = task.ErrNotFound
 	}

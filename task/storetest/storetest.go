@@ -66,7 +66,7 @@ type T struct {
 
 // groups has all cases; alone, those in which calls do not meet.
 var (
-	alone  = [][]rule{addRules, metaRules, claimRules, applyRules, workerRules, controlRules, deleteRules, retentionRules, suspectRules, handoverRules, placeRules, turnRules, expireRules, missingRules, keepRules, orderRules, batchRules, scheduleRules, closeRules}
+	alone  = [][]rule{addRules, metaRules, claimRules, applyRules, workerRules, controlRules, deleteRules, retentionRules, suspectRules, handoverRules, placeRules, turnRules, expireRules, missingRules, keepRules, orderRules, batchRules, findRules, bulkRules, scheduleRules, closeRules}
 	groups = append(slices.Clip(alone), raceRules, meetRules, scheduleMeetings)
 )
 

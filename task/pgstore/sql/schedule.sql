@@ -64,4 +64,7 @@ where s.set = $1 and s.name = n.name
 update @.schedules set last_task = $3 where set = $1 and name = $2
 
 -- name: PauseSchedule
-update @.schedules set paused = $3 where set = $1 and name = $2
+with paused as (
+	update @.schedules set paused = $3 where set = $1 and name = $2 returning 1
+)
+select count(*) from paused
