@@ -159,9 +159,12 @@ func (s *Store) deleteTask(ctx context.Context, id [16]byte) error {
 		case err != nil:
 			return err
 		case place == placeWaiting:
-			// It may have expired.
-			if n, err := s.expire(ctx); err != nil || n == 0 {
-				return errors.Join(err, task.ErrNotEnded)
+			n, err := s.expire(ctx) // it may have expired
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				return task.ErrNotEnded
 			}
 		case place == placeRunning:
 			return task.ErrNotEnded

@@ -65,7 +65,7 @@ func collectOutlines(rows pgx.Rows) ([]task.Task, error) {
 // one that is depends on what is asked for.
 func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	if len(q.IDs) == 0 {
-		if err := s.expireDue(ctx); err != nil {
+		if err := s.expireDue(ctx, expireEvery); err != nil {
 			return nil, err
 		}
 	}
