@@ -73,7 +73,7 @@ func New() *Metrics {
 			Name: "lastcall_store_errors_total", Help: "Calls of the store that returned an error, by call.",
 		}, []string{"call"}),
 	}
-	for _, r := range []task.Reason{task.ReasonStop, task.ReasonDeadline, task.ReasonFrozen, task.ReasonLost, task.ReasonRequested, task.ReasonReleased} {
+	for _, r := range []task.Reason{task.ReasonStop, task.ReasonDeadline, task.ReasonFrozen, task.ReasonLost, task.ReasonRequested, task.ReasonReleased, task.ReasonTurn} {
 		m.interruptions.WithLabelValues(string(r))
 	}
 	return m

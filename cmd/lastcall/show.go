@@ -78,6 +78,9 @@ func printStory(w io.Writer, t httpapi.Task, now time.Time) error {
 	if t.WaitsFor != "" {
 		add("waits", "%s", t.WaitsFor)
 	}
+	if !t.StartBefore.IsZero() {
+		add("begin", "before %s, or it is cancelled", local(t.StartBefore))
+	}
 	if t.Error != "" {
 		add("error", "%s", t.Error)
 	}
@@ -122,6 +125,7 @@ var reasons = map[task.Reason]string{
 	task.ReasonLost:      "lost: its worker gave no more signs of life",
 	task.ReasonRequested: "requested: somebody asked for it",
 	task.ReasonReleased:  "released: its worker gave it back, and nothing is counted",
+	task.ReasonTurn:      "turn: it had run for long, and others waited for its slot",
 }
 
 // because says why a run ended, where the status alone does not.
@@ -130,11 +134,11 @@ func because(r httpapi.Run) string {
 	switch {
 	case r.Crashed:
 		why = append(why, "its process died")
-	case r.Status == task.StatusInterrupted:
+	case r.Status == task.StatusInterrupted, r.Reason == task.ReasonTurn:
 		why = append(why, cmp.Or(reasons[r.Reason], string(r.Reason)))
 	}
 	switch {
-	case r.Status != task.StatusQueued:
+	case r.Status != task.StatusQueued, r.Reason == task.ReasonTurn:
 	case r.Error != "":
 		why = append(why, "to be tried again")
 	default:

@@ -177,8 +177,12 @@ func (c *Client) Interrupt(ctx context.Context, id string) error {
 }
 
 // Pause keeps the tasks of a queue from being claimed; see [task.Client.Pause].
-func (c *Client) Pause(ctx context.Context, queue string) error {
-	return c.ask(ctx, "queues", queue, "pause")
+func (c *Client) Pause(ctx context.Context, queue string, opt *task.PauseOptions) error {
+	if opt == nil || !opt.Running {
+		return c.ask(ctx, "queues", queue, "pause")
+	}
+	_, err := c.send(ctx, http.MethodPost, "/v1/queues/"+url.PathEscape(queue)+"/pause", asJSON, []byte(`{"running":true}`), nil)
+	return err
 }
 
 // Resume ends a Pause.

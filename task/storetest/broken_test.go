@@ -363,6 +363,9 @@ var breaches = map[string]func(b *broken){
 	"37": forgetsRetention,
 	"38": func(b *broken) { eachClaim(b, func(req *task.ClaimRequest) { req.Interrupted = false }) },
 	"39": deafToStops,
+	"43": forgetsBounds,
+	"44": takesAnyPriority,
+	"45": pausesWithoutRuns,
 	"56": func(b *broken) { eachChange(b, losesPlace) },
 }
 
@@ -371,15 +374,6 @@ func eachBeat(b *broken, alter func(beat *task.Beat)) {
 	b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
 		alter(&beat)
 		return inner(ctx, beat)
-	}
-}
-
-func eachReply(b *broken, alter func(r *task.BeatReply)) {
-	inner := b.heartbeat
-	b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
-		reply, err := inner(ctx, beat)
-		alter(&reply)
-		return reply, err
 	}
 }
 

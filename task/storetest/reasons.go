@@ -42,5 +42,8 @@ var reasons = map[string]string{
 	"37":      "failed tasks are looked at a month later, and which worker happens to prune must not decide whether they are there",
 	"38":      "what is handed over in a rollout would wait behind the backlog, as long as that takes",
 	"39":      "a neighbour that hears of a stop too late has given its free slots away",
+	"43":      "what is of use for a minute only must not be done an hour later, nor fill the queue until then",
+	"45":      "a queue is emptied since what it feeds is broken, and a run that has just begun must not be forgotten",
+	"44":      "a run of hours makes room for those that wait, and not for what is less urgent than itself",
 	"56":      "a worker that is told to stop gives back what it has just claimed, and a task must not wait behind ten thousand others for that",
 }
