@@ -83,7 +83,7 @@ func TestInput_WhatIsNoJSONIsRefusedAndABadLineOfABatchHoldsBackNoOther(t *testi
 		t.Errorf("%d %s", status, answer)
 	}
 	batch := `{"kind": "k", "payload": 1}` + "\nnonsense\n" + `{"kind": "k", "payload": 2}` + "\n"
-	if status, answer := s.post("/v1/tasks/batch", "application/x-ndjson", batch); status != http.StatusOK || strings.Count(answer, `"id":`) != 2 || !strings.Contains(answer, `{"line":2,"existed":false,"problem":`) {
+	if status, answer := s.post("/v1/tasks/batch", "application/x-ndjson", batch); status != http.StatusOK || strings.Count(answer, `"id":`) != 2 || !strings.Contains(answer, `{"line":2,"problem":`) {
 		t.Errorf("%d %s", status, answer)
 	}
 	if out := command(t, "list", "--store", store); bytes.Count(out, []byte("queued")) != 2 {

@@ -33,6 +33,9 @@ type broken struct {
 	wait   func(ctx context.Context, seen task.Generations) (task.Generations, error)
 	close  func() error
 	reopen func(*testing.T) task.Store
+	put    func(ctx context.Context, put task.SchedulesPut) (task.ScheduleSet, error)
+	due    func(ctx context.Context, req task.DueRequest) (task.DueReply, error)
+	tick   func(ctx context.Context, req task.TickRequest) ([]task.TickResult, error)
 }
 
 func (b *broken) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
@@ -76,19 +79,8 @@ func (b *broken) Close() error { return b.close() }
 func whole() *broken {
 	s := memstore.New()
 	return &broken{Store: s, add: s.Add, claim: s.Claim, apply: s.Apply, heartbeat: s.Heartbeat, reclaim: s.Reclaim, find: s.Find,
-		history: s.History, log: s.Log, control: s.Control, controlAll: s.ControlAll, commands: s.Commands, count: s.Count, prune: s.Prune, wait: s.Wait, close: s.Close}
-}
-
-// eachChange breaks what becomes of single changes.
-func eachChange(b *broken, alter func(c *task.Change)) {
-	inner := b.apply
-	b.apply = func(ctx context.Context, changes []task.Change) []error {
-		changes = slices.Clone(changes)
-		for i := range changes {
-			alter(&changes[i])
-		}
-		return inner(ctx, changes)
-	}
+		history: s.History, log: s.Log, control: s.Control, controlAll: s.ControlAll, commands: s.Commands, count: s.Count, prune: s.Prune, wait: s.Wait, close: s.Close,
+		put: s.PutSchedules, due: s.DueSchedules, tick: s.Tick}
 }
 
 // breaches has a way to break each rule.
@@ -376,6 +368,8 @@ var breaches = map[string]func(b *broken){
 	"43": forgetsBounds,
 	"44": takesAnyPriority,
 	"45": pausesWithoutRuns,
+	"46": putsWhateverItWas, "47": ticksOfAnyGeneration,
+	"48": trustsItsOwnClock, "49": neverAlone,
 	"50": replacesNothing, "51": holdsForNoTime,
 	"52": goesOnByTheTask, "53": cutsShort,
 	"54": trustsWhatWasSeen,

@@ -26,7 +26,7 @@ func TestHTTP_WhatAServerSaysMovesNoTerminal(t *testing.T) {
 		switch {
 		case r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/tasks"):
 			w.WriteHeader(http.StatusCreated)
-			fmt.Fprint(w, `{"id":"01a228e1`+escape+`","existed":false,"waitsFor":"x`+escape+`"}`)
+			fmt.Fprint(w, `{"id":"01a228e1`+escape+`","outcome":"added","waitsFor":"x`+escape+`"}`)
 		case r.Method == http.MethodPost:
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(http.StatusBadRequest)
