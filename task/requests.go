@@ -92,6 +92,9 @@ type Change struct {
 	// Checkpoint and Progress replace the task's when they are not nil.
 	Checkpoint []byte
 	Progress   *Progress
+	// Step, if it is not nil, is recorded in place of the task's step of that name (rule 40). Only a
+	// change within the run has one.
+	Step *StepRecord
 	// Error replaces the task's when the run ends.
 	Error string
 	// Result becomes the task's when it has succeeded.
@@ -258,6 +261,10 @@ type Command struct {
 	Verb Verb
 	// Task is the id of the task that is meant, or Queue the queue.
 	Task, Queue string
+	// FromStart: a Retry removes the task's checkpoint, progress and steps (rule 41).
+	FromStart bool
+	// SkipSteps are names of steps that a Retry records as skipped. The task has run before.
+	SkipSteps []string
 }
 
 // Count is how many tasks of a kind and a queue have a status.

@@ -158,7 +158,7 @@ func TestClient_TheErrorsOfAServerAreThoseOfTheStore(t *testing.T) {
 			{"Log", func(c verbs) error { _, err := c.Log(t.Context(), someID); return err }, task.ErrNotFound},
 			{"Cancel", func(c verbs) error { return c.Cancel(t.Context(), someID) }, task.ErrNotFound},
 			{"Cancel an ended one", func(c verbs) error { return c.Cancel(t.Context(), ended) }, task.ErrAlreadyFinished},
-			{"Retry a running one", func(c verbs) error { return c.Retry(t.Context(), runs) }, task.ErrRunning},
+			{"Retry a running one", func(c verbs) error { return c.Retry(t.Context(), runs, nil) }, task.ErrRunning},
 			{"Interrupt an ended one", func(c verbs) error { return c.Interrupt(t.Context(), ended) }, task.ErrNotRunning},
 			{"Pause nothing", func(c verbs) error { return c.Pause(t.Context(), "") }, nil},
 			{"Pause nonsense", func(c verbs) error { return c.Pause(t.Context(), "a b") }, task.ErrInvalid},

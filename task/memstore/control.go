@@ -30,7 +30,7 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 	case task.VerbCancel:
 		return s.cancel(t)
 	case task.VerbRetry:
-		return s.retry(t)
+		return s.retry(t, cmd)
 	case task.VerbDelete:
 		if !t.Status.Ended() {
 			return task.ErrNotEnded
@@ -55,6 +55,7 @@ func (s *Store) remove(id string) {
 	delete(s.tasks, id)
 	delete(s.history, id)
 	delete(s.logs, id)
+	delete(s.steps, id)
 	delete(s.keep, id)
 	delete(s.expires, id)
 }
@@ -76,7 +77,7 @@ func (s *Store) cancel(t *task.Task) error {
 }
 
 // retry is rule 24.
-func (s *Store) retry(t *task.Task) error {
+func (s *Store) retry(t *task.Task, cmd task.Command) error {
 	now := time.Now()
 	switch {
 	case t.Status == task.StatusRunning:
@@ -93,6 +94,7 @@ func (s *Store) retry(t *task.Task) error {
 		delete(s.expires, t.ID)
 		t.Status, t.Reason, t.Since, t.Finished = task.StatusQueued, "", now, time.Time{}
 	}
+	s.retrySteps(t, cmd, now)
 	t.RunAt = now
 	t.Attempts, t.CrashStreak, t.InterruptStreak, t.Suspicion = 0, 0, 0, 0
 	s.wake()

@@ -24,8 +24,9 @@ type Store struct {
 	keys    map[keyOf]string // the unfinished task that has a key
 	asked   map[string]task.Verb
 	logs    map[string][]byte
-	keep    map[string]task.Retention // of a task's last run
-	expires map[string]time.Time      // of an ended task with a Retention of its own; zero: never
+	steps   map[string]map[string]task.StepRecord // by task and name
+	keep    map[string]task.Retention             // of a task's last run
+	expires map[string]time.Time                  // of an ended task with a Retention of its own; zero: never
 	history map[string][]task.RunRecord
 	workers map[string]*worker
 	paused  map[string]bool
@@ -56,6 +57,7 @@ func New() *Store {
 		keys:    make(map[keyOf]string),
 		asked:   make(map[string]task.Verb),
 		logs:    make(map[string][]byte),
+		steps:   make(map[string]map[string]task.StepRecord),
 		keep:    make(map[string]task.Retention),
 		expires: make(map[string]time.Time),
 		history: make(map[string][]task.RunRecord),
@@ -217,6 +219,11 @@ func (s *Store) apply(c task.Change, now time.Time) error {
 		t.Progress = *c.Progress
 	}
 	if c.Status == task.StatusRunning {
+		if c.Step != nil {
+			rec := *c.Step
+			rec.Body, rec.Run, rec.Saved = bytes.Clone(rec.Body), c.Run, now
+			s.recordStep(c.Task, rec)
+		}
 		return nil
 	}
 	if s.asked[c.Task] == task.VerbCancel && c.Status.Claimable() {

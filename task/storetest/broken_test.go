@@ -22,6 +22,7 @@ type broken struct {
 	reclaim   func(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error)
 	find      func(ctx context.Context, q task.Query) ([]task.Task, error)
 	history   func(ctx context.Context, id string) ([]task.RunRecord, error)
+	steps     func(ctx context.Context, id string) ([]task.StepRecord, error)
 	log       func(ctx context.Context, id string) ([]byte, error)
 	control   func(ctx context.Context, cmd task.Command) error
 	count     func(ctx context.Context, q task.CountQuery) (task.Counts, error)
@@ -49,6 +50,9 @@ func (b *broken) History(ctx context.Context, id string) ([]task.RunRecord, erro
 	return b.history(ctx, id)
 }
 func (b *broken) Log(ctx context.Context, id string) ([]byte, error) { return b.log(ctx, id) }
+func (b *broken) Steps(ctx context.Context, id string) ([]task.StepRecord, error) {
+	return b.steps(ctx, id)
+}
 func (b *broken) Control(ctx context.Context, cmd task.Command) error {
 	return b.control(ctx, cmd)
 }
@@ -66,7 +70,7 @@ func (b *broken) Close() error { return b.close() }
 func whole() *broken {
 	s := memstore.New()
 	return &broken{Store: s, add: s.Add, claim: s.Claim, apply: s.Apply, heartbeat: s.Heartbeat, reclaim: s.Reclaim, find: s.Find,
-		history: s.History, log: s.Log, control: s.Control, count: s.Count, prune: s.Prune, wait: s.Wait, close: s.Close}
+		history: s.History, steps: s.Steps, log: s.Log, control: s.Control, count: s.Count, prune: s.Prune, wait: s.Wait, close: s.Close}
 }
 
 // eachChange breaks what becomes of single changes.

@@ -211,7 +211,7 @@ func (t *teller) command() {
 	if got := t.wait(again); got.Status != task.StatusFailed || got.Attempts != 1 {
 		t.Errorf("before its retry a task is %s with %+v", got.Status, got.Counters)
 	}
-	t.insist("Retry", func() error { return t.client.Retry(t.ctx, again) }, task.ErrRunning, task.ErrAlreadyFinished)
+	t.insist("Retry", func() error { return t.client.Retry(t.ctx, again, nil) }, task.ErrRunning, task.ErrAlreadyFinished)
 	for id, do := range t.tasks {
 		if do != "steps" {
 			t.wait(id)
