@@ -52,7 +52,7 @@ func (s *Store) control(ctx context.Context, cmd task.Command) (after func(), er
 	case task.VerbCancel:
 		return s.cancel(ctx, id)
 	case task.VerbRetry:
-		return moved, s.retryTask(ctx, id)
+		return moved, s.retryTask(ctx, id, cmd)
 	case task.VerbInterrupt:
 		return s.interrupt(ctx, id)
 	case task.VerbDelete:
@@ -100,13 +100,14 @@ func (s *Store) interrupt(ctx context.Context, id [16]byte) (after func(), err e
 }
 
 // retryTask makes a task claimable now.
-func (s *Store) retryTask(ctx context.Context, id [16]byte) error {
+func (s *Store) retryTask(ctx context.Context, id [16]byte, cmd task.Command) error {
+	args := []any{id, cmd.FromStart, append([]string{}, cmd.SkipSteps...)}
 	for {
 		var waited, ended, again int
-		if err := s.commandRow(ctx, s.q.RetryWaiting, []any{id}, &waited); err != nil || waited > 0 {
+		if err := s.commandRow(ctx, s.q.RetryWaiting, args, &waited); err != nil || waited > 0 {
 			return err
 		}
-		err := s.commandRow(ctx, s.q.RetryEnded, []any{id}, &ended, &again)
+		err := s.commandRow(ctx, s.q.RetryEnded, args, &ended, &again)
 		switch {
 		case isLockTimeout(err), err == nil && ended > again:
 			return task.ErrKeyBusy

@@ -27,7 +27,7 @@ type statements struct {
 	Workers, MarkDead, MarkedDead, RemoveDeadWorker                             string
 	RecordSession, WithdrawSession, SessionSettings                             string
 	ReadPicked, PickHeld, CreatedOf, KindsOfQueue                               string
-	History, Log, Count                                                         string
+	History, Steps, Log, Count                                                  string
 	Prune, PruneExpired, RemoveGoneWorkers, CompactCounts, Bloat                string
 	// FinishRun is FinishRuns for one that is waited for. SaveRunTx is SaveRun for a transaction of
 	// the caller's, until whose end other changes of the run pass it over.

@@ -73,9 +73,30 @@ func (t *txn) control(cmd task.Command, now int64) (commanded bool, err error) {
 	t.news = true
 	if s.ended == "" {
 		_, err = t.exec("RetryWaiting", s.number, now)
-		return false, err
+	} else {
+		err = t.retry(s, now)
 	}
-	return false, t.retry(s, now)
+	if err == nil {
+		err = t.retrySteps(s, cmd, now)
+	}
+	return false, err
+}
+
+// retrySteps is rule 41.
+func (t *txn) retrySteps(s state, cmd task.Command, now int64) error {
+	if cmd.FromStart {
+		for _, name := range []string{"PruneCheckpoints", "PruneSteps"} {
+			if err := t.execList(name, []int64{s.number}); err != nil {
+				return err
+			}
+		}
+	}
+	for _, name := range cmd.SkipSteps {
+		if _, err := t.exec("SkipStep", s.number, name, now); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // cancel ends a task that waits.

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"slices"
 
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -48,5 +49,17 @@ func forgetsRetention(b *broken) {
 			req.Kinds[i].Retention.Failed = 0
 		}
 		return inner(ctx, req)
+	}
+}
+
+// eachChange breaks what becomes of single changes.
+func eachChange(b *broken, alter func(c *task.Change)) {
+	inner := b.apply
+	b.apply = func(ctx context.Context, changes []task.Change) []error {
+		changes = slices.Clone(changes)
+		for i := range changes {
+			alter(&changes[i])
+		}
+		return inner(ctx, changes)
 	}
 }

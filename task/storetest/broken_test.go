@@ -50,9 +50,6 @@ func (b *broken) History(ctx context.Context, id string) ([]task.RunRecord, erro
 	return b.history(ctx, id)
 }
 func (b *broken) Log(ctx context.Context, id string) ([]byte, error) { return b.log(ctx, id) }
-func (b *broken) Steps(ctx context.Context, id string) ([]task.StepRecord, error) {
-	return b.steps(ctx, id)
-}
 func (b *broken) Control(ctx context.Context, cmd task.Command) error {
 	return b.control(ctx, cmd)
 }
@@ -71,18 +68,6 @@ func whole() *broken {
 	s := memstore.New()
 	return &broken{Store: s, add: s.Add, claim: s.Claim, apply: s.Apply, heartbeat: s.Heartbeat, reclaim: s.Reclaim, find: s.Find,
 		history: s.History, steps: s.Steps, log: s.Log, control: s.Control, count: s.Count, prune: s.Prune, wait: s.Wait, close: s.Close}
-}
-
-// eachChange breaks what becomes of single changes.
-func eachChange(b *broken, alter func(c *task.Change)) {
-	inner := b.apply
-	b.apply = func(ctx context.Context, changes []task.Change) []error {
-		changes = slices.Clone(changes)
-		for i := range changes {
-			alter(&changes[i])
-		}
-		return inner(ctx, changes)
-	}
 }
 
 // breaches has a way to break each rule.
@@ -367,6 +352,10 @@ var breaches = map[string]func(b *broken){
 	"37": forgetsRetention,
 	"38": func(b *broken) { eachClaim(b, func(req *task.ClaimRequest) { req.Interrupted = false }) },
 	"39": deafToStops,
+	"40": byName,
+	"41": func(b *broken) {
+		eachRetry(b, func(cmd task.Command, do func(task.Command) error) error { cmd.SkipSteps = nil; return do(cmd) })
+	},
 }
 
 func eachBeat(b *broken, alter func(beat *task.Beat)) {

@@ -41,5 +41,7 @@ var reasons = map[string]string{
 	"36":      "who asks for its data to be deleted must not find it in a log a week later, and nobody may lose work by it",
 	"37":      "failed tasks are looked at a month later, and which worker happens to prune must not decide whether they are there",
 	"38":      "what is handed over in a rollout would wait behind the backlog, as long as that takes",
+	"40":      "a step that was paid for must not be done twice, and ten large results must not be written ten times each",
+	"41":      "who begins a task anew, or leaves out a step, must not find a half of what was there before",
 	"39":      "a neighbour that hears of a stop too late has given its free slots away",
 }

@@ -30,7 +30,8 @@ with from_ready as (
 select count(*) from waited
 
 -- name: RetryWaiting
--- Makes a task that waits claimable now.
+-- Makes a task that waits claimable now, from the start if that is wanted, and without the steps that
+-- are to be skipped.
 with from_ready as (
 	delete from @.ready where created = (select created from @.tasks where id = $1) and id = $1 returning *
 ), from_delayed as (
@@ -40,11 +41,16 @@ with from_ready as (
 ), into_ready as (
 	insert into @.ready (created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason)
 	select created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason from waited
+), steps_gone as (
+	delete from @.checkpoints where $2::boolean and task = (select id from waited) and not (step = any ($3::text[]))
+), skipped as (
+	insert into @.checkpoints as k (task, step, run, state) select a.id, n.name, 0, 'skipped' from waited a, (select distinct unnest($3::text[]) as name) n
+	on conflict (task, step) do update set run = 0, saved = excluded.saved, body = null, place = null, state = excluded.state, version = null where $2 or k.state <> 'done'
 )
 select count(*) from waited
 
 -- name: RetryEnded
--- Makes a failed or cancelled task claimable again. The answer is whether there was one, and
+-- Makes a failed or cancelled task claimable again, as RetryWaiting. The answer is whether there was one, and
 -- whether it was moved: it is not if another task has its key.
 with t as materialized (
 	select * from @.tasks where id = $1
@@ -60,7 +66,7 @@ with t as materialized (
 	insert into @.runs (task, run, worker, started, ended, crashed, reclaimed, status, error)
 	select task, run, worker, started, ended, crashed, reclaimed, status, error from again where started is not null
 ), saved as (
-	insert into @.checkpoints as k (task, run, fraction, message) select task, coalesce(run, 0), fraction, message from again where fraction is not null
+	insert into @.checkpoints as k (task, run, fraction, message) select task, coalesce(run, 0), fraction, message from again where fraction is not null and not $2::boolean
 	on conflict (task, step) do update set fraction = excluded.fraction, message = excluded.message
 ), logged as (
 	insert into @.logs as l (task, body) select task, log from again where log is not null
@@ -68,6 +74,11 @@ with t as materialized (
 ), into_ready as (
 	insert into @.ready (created, id, route, sort_priority, kind, queue, key, concurrency_key, last_run, runs, interruptions, crashes, since)
 	select t.created, t.id, t.route, ~t.priority, t.kind, t.queue, t.key, t.concurrency_key, a.run, a.runs, a.interruptions, a.crashes, now() from again a, t
+), steps_gone as (
+	delete from @.checkpoints where $2::boolean and task = (select task from again) and not (step = any ($3::text[]))
+), skipped as (
+	insert into @.checkpoints as k (task, step, run, state) select a.task, n.name, 0, 'skipped' from again a, (select distinct unnest($3::text[]) as name) n
+	on conflict (task, step) do update set run = 0, saved = excluded.saved, body = null, place = null, state = excluded.state, version = null where $2 or k.state <> 'done'
 ), counted as (
 	insert into @.counts (kind, queue, status, delta) select kind, queue, status, -1 from again
 )

@@ -165,6 +165,19 @@ create table logs (
 	body blob not null
 ) strict;
 
+-- steps has what is recorded of the steps of a task: their results, or positions.
+create table steps (
+	task    integer not null,
+	name    text    not null,
+	place   integer not null, -- in their order, 0 for one that is skipped
+	state   text    not null, -- done, open or skipped
+	version text    not null, -- of the program that recorded it, '' for none
+	run     integer not null, -- that recorded it, 0 for none
+	saved   integer not null,
+	body    blob,
+	primary key (task, name)
+) strict;
+
 -- workers has those that are registered. A row is removed when its worker has no run any more.
 create table workers (
 	id       text    not null primary key,

@@ -41,3 +41,9 @@ on conflict (task, run) do nothing
 
 -- name: TakeBackEnd
 delete from ended where task = ?
+
+-- name: SkipStep
+-- what is done stays done
+insert into steps (task, name, place, state, version, run, saved) values (?1, ?2, 0, 'skipped', '', 0, ?3)
+on conflict (task, name) do update set place = 0, state = 'skipped', version = '', run = 0, saved = excluded.saved, body = null
+where state <> 'done'
