@@ -30,7 +30,8 @@ type backend interface {
 	Count(ctx context.Context) (task.Counts, error)
 	Workers(ctx context.Context) ([]task.WorkerInfo, error)
 	Cancel(ctx context.Context, id string) error
-	Retry(ctx context.Context, id string) error
+	Steps(ctx context.Context, id string) ([]task.StepRecord, error)
+	Retry(ctx context.Context, id string, opt *task.RetryOptions) error
 	Interrupt(ctx context.Context, id string) error
 	Delete(ctx context.Context, id string) error
 	Pause(ctx context.Context, queue string) error
@@ -158,8 +159,12 @@ func story(ctx context.Context, b backend, id string) (httpapi.Task, error) {
 	if err != nil {
 		return httpapi.Task{}, aboutTask(id, err)
 	}
+	steps, err := b.Steps(ctx, id)
+	if err != nil {
+		return httpapi.Task{}, aboutTask(id, err)
+	}
 	j := httpapi.NewTask(t)
-	j.History = httpapi.NewRuns(runs)
+	j.History, j.Steps = httpapi.NewRuns(runs), httpapi.NewSteps(steps)
 	j.WaitsFor, err = waitsFor(ctx, b, t)
 	return j, err
 }

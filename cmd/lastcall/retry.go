@@ -1,12 +1,27 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lastcall-go/lastcall/task"
+)
 
 func newRetry() *cobra.Command {
-	return taskCommand("retry", "Run failed or cancelled tasks again, or waiting ones now",
-		`Run failed or cancelled tasks again, with all their attempts and from their last checkpoint. One that waits for its
-time, or for its next attempt, runs now.`,
+	var opt task.RetryOptions
+	cmd := taskCommand("retry", "Run failed or cancelled tasks again, or waiting ones now",
+		`Run failed or cancelled tasks again, with all their attempts, from their last checkpoint and behind the steps that are
+recorded. One that waits for its time, or for its next attempt, runs now.
+
+--from-start removes checkpoint, progress and steps first, so that the next run begins as the first one did. --skip-step
+leaves out a step that is not done: its function is not called, and its result is empty. "lastcall show" lists the steps;
+the error of a task names the step that failed.`,
 		`  lastcall retry 0197c0de-0000-7000-8000-000000000000
+  lastcall retry --skip-step notify 0197c0de-0000-7000-8000-000000000000
   lastcall list --status failed --json | jq -r .id | xargs lastcall retry`,
-		backend.Retry)
+		func(b backend, ctx context.Context, id string) error { return b.Retry(ctx, id, &opt) })
+	cmd.Flags().BoolVar(&opt.FromStart, "from-start", false, "forget the checkpoint, the progress and all steps")
+	cmd.Flags().StringSliceVar(&opt.SkipSteps, "skip-step", nil, "a step that shall not be done, by its name; may be given several times")
+	return cmd
 }

@@ -26,7 +26,8 @@ type verbs interface {
 	Log(ctx context.Context, id string) ([]byte, error)
 	Workers(ctx context.Context) ([]task.WorkerInfo, error)
 	Cancel(ctx context.Context, id string) error
-	Retry(ctx context.Context, id string) error
+	Steps(ctx context.Context, id string) ([]task.StepRecord, error)
+	Retry(ctx context.Context, id string, opt *task.RetryOptions) error
 	Interrupt(ctx context.Context, id string) error
 	Pause(ctx context.Context, queue string) error
 	Resume(ctx context.Context, queue string) error
@@ -49,9 +50,15 @@ func numbers(c verbs) (any, error) {
 func TestClient_BothClientsTellTheSame(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
 		var mux task.Mux
-		task.Handle(&mux, task.Kind[any]{Name: "k", MaxAttempts: 1}, func(_ context.Context, r *task.Run, arg any) error {
+		task.Handle(&mux, task.Kind[any]{Name: "k", MaxAttempts: 1}, func(ctx context.Context, r *task.Run, arg any) error {
 			r.Log("hello")
 			r.SetProgress(1, "done")
+			if _, err := task.Step(ctx, r, "a/1", func(context.Context) (any, error) { return arg, nil }); err != nil {
+				return err
+			}
+			if err := task.EachOf(ctx, r, "b", []int{1}, func(context.Context, int) error { return nil }); err != nil {
+				return err
+			}
 			if arg == "fail" {
 				return errors.New("as asked")
 			}
@@ -74,6 +81,7 @@ func TestClient_BothClientsTellTheSame(t *testing.T) {
 					return got, err
 				}, s.tasks, remote)
 				same(t, "History", func(c verbs) (any, error) { return c.History(t.Context(), done.ID) }, s.tasks, remote)
+				same(t, "Steps", func(c verbs) (any, error) { return c.Steps(t.Context(), done.ID) }, s.tasks, remote)
 				same(t, "Log", func(c verbs) (any, error) { return c.Log(t.Context(), done.ID) }, s.tasks, remote)
 			}
 		}

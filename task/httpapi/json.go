@@ -53,6 +53,9 @@ type Task struct {
 	Base64 []string `json:"base64,omitempty"`
 	// History are the newest runs, the oldest first. Only the answer about one task has it.
 	History []Run `json:"history,omitempty"`
+	// Steps are what is recorded of its steps, without what is in them. Only the answer about one task
+	// has them.
+	Steps []Step `json:"steps,omitempty"`
 }
 
 // Progress is how far a run is, for people.

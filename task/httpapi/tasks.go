@@ -115,8 +115,12 @@ func (h *Handler) show(a *answer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	steps, err := h.client.Steps(ctx, id)
+	if err != nil {
+		return err
+	}
 	j := NewTask(t)
-	j.History = NewRuns(runs)
+	j.History, j.Steps = NewRuns(runs), NewSteps(steps)
 	if j.WaitsFor, err = h.waitsFor(ctx, t); err != nil {
 		return err
 	}
@@ -159,24 +163,27 @@ func (h *Handler) taskLog(a *answer, r *http.Request) error {
 
 // command is a route that asks for something about a task.
 func (h *Handler) command(verb string, ask func(context.Context, string) error) endpoint {
-	return func(a *answer, r *http.Request) error {
-		id := r.PathValue("id")
-		if err := errors.Join(noBody(a, r), checkTaskID(id)); err != nil {
-			return err
-		}
-		ctx, cancel := withStoreTimeout(r)
-		defer cancel()
-		mark := h.hub.mark()
-		if err := ask(ctx, id); err != nil {
-			return err
-		}
-		h.audit(a, "task command", "task", id, "command", verb)
-		if h.hub.listened() {
-			if t, err := h.client.Get(ctx, id); err == nil && t.Status != task.StatusRunning {
-				h.hub.changedSince(mark, t)
-			}
-		}
-		a.WriteHeader(http.StatusNoContent)
-		return nil
+	return func(a *answer, r *http.Request) error { return h.do(a, r, verb, noBody(a, r), ask) }
+}
+
+// do asks for something about a task, unless there was an error in the request's body.
+func (h *Handler) do(a *answer, r *http.Request, verb string, body error, ask func(context.Context, string) error) error {
+	id := r.PathValue("id")
+	if err := errors.Join(body, checkTaskID(id)); err != nil {
+		return err
 	}
+	ctx, cancel := withStoreTimeout(r)
+	defer cancel()
+	mark := h.hub.mark()
+	if err := ask(ctx, id); err != nil {
+		return err
+	}
+	h.audit(a, "task command", "task", id, "command", verb)
+	if h.hub.listened() {
+		if t, err := h.client.Get(ctx, id); err == nil && t.Status != task.StatusRunning {
+			h.hub.changedSince(mark, t)
+		}
+	}
+	a.WriteHeader(http.StatusNoContent)
+	return nil
 }
