@@ -146,12 +146,17 @@ type steps struct {
 	busy string // the step under way
 
 	read    bool // what earlier runs have recorded is here
-	records []StepRecord
+	records []recordedStep
 	skipped map[string]bool
-	met     int             // so many of the records, from the first on, have been met by this run
-	passed  map[string]bool // the steps that this run is behind
-	unmet   string          // the one that has begun in this run, and is not done
-	size    int             // of all results
+	met     int    // so many of the records, from the first on, has this run behind it
+	unmet   string // the one that has begun in this run, and is not done
+	size    int    // of all results
+}
+
+// recordedStep is a record with the name by which this run has met it.
+type recordedStep struct {
+	StepRecord
+	as string
 }
 
 // step is one that a run is in.
@@ -160,8 +165,11 @@ type step struct {
 	name     string // of the record, if there is one
 	opts     stepOptions
 	skipped  bool
-	recorded *StepRecord // nil for one that is new
+	recorded *recordedStep // nil for one that is new
 }
+
+// is reports whether a name is the step's, or was.
+func (s *step) is(name string) bool { return name == s.name || slices.Contains(s.opts.former, name) }
 
 // beginStep finds out what is recorded of a step. The caller leaves it.
 func (r *Run) beginStep(ctx context.Context, name string, each bool, opts []StepOption) (*step, error) {
@@ -172,10 +180,12 @@ func (r *Run) beginStep(ctx context.Context, name string, each bool, opts []Step
 	if s.opts.each && !each {
 		return nil, invalid("step %s: Length and SaveEvery are for Each", name)
 	}
-	for _, n := range append([]string{name}, s.opts.former...) {
-		if err := checkName("step", n); err != nil {
-			return nil, err
-		}
+	err := checkName("step", name)
+	for i := 0; err == nil && i < len(s.opts.former); i++ {
+		err = checkName("step", s.opts.former[i])
+	}
+	if err != nil {
+		return nil, err
 	}
 	all := &r.steps
 	all.mu.Lock()
@@ -187,8 +197,7 @@ func (r *Run) beginStep(ctx context.Context, name string, each bool, opts []Step
 	if busy != "" {
 		return nil, invalid("step %s begins while step %s is under way: let one end before the next, and call plain functions inside of it", name, busy)
 	}
-	err := r.readSteps(ctx, s)
-	if err == nil {
+	if err = r.readSteps(ctx, s); err == nil {
 		err = s.find()
 	}
 	if err != nil {
@@ -229,7 +238,7 @@ func (r *Run) readSteps(ctx context.Context, s *step) error {
 			}
 		}
 	}
-	all.read, all.passed = true, make(map[string]bool)
+	all.read = true
 	return nil
 }
 
@@ -241,7 +250,7 @@ func (all *steps) take(found []StepRecord) {
 			all.skipped[rec.Name] = true
 			continue
 		}
-		all.records = append(all.records, rec)
+		all.records = append(all.records, recordedStep{StepRecord: rec})
 		all.size += len(rec.Body)
 	}
 }
@@ -249,35 +258,34 @@ func (all *steps) take(found []StepRecord) {
 // find finds a step's record, if it has one, and checks that it is its turn.
 func (s *step) find() error {
 	all := &s.run.steps
-	if all.passed[s.name] {
-		return invalid("step %s comes twice in this run: give each its own name, in a loop with its number", s.name)
+	for i := range all.records[:all.met] {
+		if all.records[i].as == s.name {
+			return invalid("step %s comes twice in this run: give each its own name, in a loop with its number", s.name)
+		}
 	}
 	if all.unmet != "" && all.unmet != s.name {
 		return invalid("step %s begins although step %s has not been done: return its error, or call it again until it is; to go on without it, let its function return no error",
 			s.name, all.unmet)
 	}
-	names := append([]string{s.name}, s.opts.former...)
-	if all.met < len(all.records) {
-		next := &all.records[all.met]
-		if slices.Contains(names, next.Name) {
-			s.recorded = next
-			return nil
-		}
-		if !slices.ContainsFunc(names, func(n string) bool { return all.skipped[n] }) {
-			return s.outOfOrder(names, next)
-		}
+	if all.met < len(all.records) && s.is(all.records[all.met].Name) {
+		s.recorded = &all.records[all.met]
+		return nil
 	}
-	s.skipped = slices.ContainsFunc(names, func(n string) bool { return all.skipped[n] })
-	if !s.skipped && len(all.records)+len(all.skipped) >= MaxSteps {
+	s.skipped = all.skipped[s.name] || slices.ContainsFunc(s.opts.former, func(n string) bool { return all.skipped[n] })
+	switch {
+	case s.skipped:
+	case all.met < len(all.records):
+		return s.outOfOrder(&all.records[all.met].StepRecord)
+	case len(all.records)+len(all.skipped) >= MaxSteps:
 		return invalid("step %s: the task has %d steps already, and no more are kept: use Each, or put several parts into one step", s.name, MaxSteps)
 	}
 	return nil
 }
 
 // outOfOrder is about a step in whose place another one is recorded.
-func (s *step) outOfOrder(names []string, next *StepRecord) error {
+func (s *step) outOfOrder(next *StepRecord) error {
 	for _, later := range s.run.steps.records[s.run.steps.met+1:] {
-		if slices.Contains(names, later.Name) {
+		if s.is(later.Name) {
 			return fmt.Errorf("%w: step %s comes here before step %s, and came behind it when they were recorded%s: "+
 				"put them back into their order, or retry the task from the start", ErrSteps, s.name, next.Name, by(next.Version))
 		}
@@ -325,10 +333,9 @@ func (s *step) failed(err error) error { return fmt.Errorf("step %s: %w", s.name
 func (s *step) passed() {
 	all := &s.run.steps
 	all.unmet = ""
-	all.passed[s.name] = true
 	if s.recorded != nil {
 		all.met++
-		s.recorded.Body = nil // nobody asks again
+		s.recorded.as, s.recorded.Body = s.name, nil // nobody asks for it again
 	}
 }
 
@@ -345,10 +352,10 @@ func (s *step) write(ctx context.Context, state StepState, body []byte) error {
 	}
 	all.size += len(body) - before
 	if s.recorded == nil {
-		all.records = append(all.records, rec)
+		all.records = append(all.records, recordedStep{StepRecord: rec})
 		s.recorded = &all.records[len(all.records)-1]
 	} else {
-		*s.recorded = rec
+		s.recorded.StepRecord = rec
 	}
 	return nil
 }
