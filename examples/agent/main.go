@@ -62,7 +62,7 @@ func answer(ctx context.Context, g *lastcall.Group) error {
 	}
 	err = g.Loop("answer", func(ctx context.Context) error {
 		t, err := client.Wait(ctx, asked.ID)
-		if ctx.Err() != nil {
+		if errors.Is(err, lastcall.ErrStopping) {
 			return nil // the next process will have it
 		}
 		if err == nil {

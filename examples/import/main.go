@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -61,7 +62,7 @@ func setup(ctx context.Context, g *lastcall.Group) error {
 	}
 	return g.Loop("result", func(ctx context.Context) error {
 		t, err := client.Wait(ctx, added.ID)
-		if ctx.Err() != nil {
+		if errors.Is(err, lastcall.ErrStopping) {
 			return nil // the next process will have it
 		}
 		if err == nil {

@@ -24,8 +24,8 @@ type Step struct {
 	Version string    `json:"version,omitempty"`
 	Run     int64     `json:"run,omitempty"`
 	SavedAt time.Time `json:"savedAt"`
-	// Size is how many bytes its result or its position has, and Body is that. Only the answer about
-	// a task's steps has the Body; with Base64 it is no JSON, and stands as a string in base64.
+	// Size is how many bytes its result or its position has, and Body is that, where it was asked for.
+	// With Base64 it is no JSON, and stands as a string in base64.
 	Size   int             `json:"size"`
 	Body   json.RawMessage `json:"body,omitempty"`
 	Base64 bool            `json:"base64,omitempty"`

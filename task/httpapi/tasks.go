@@ -115,12 +115,8 @@ func (h *Handler) show(a *answer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	steps, err := h.client.Steps(ctx, id)
-	if err != nil {
-		return err
-	}
 	j := NewTask(t)
-	j.History, j.Steps = NewRuns(runs), NewSteps(steps)
+	j.History = NewRuns(runs)
 	if j.WaitsFor, err = h.waitsFor(ctx, t); err != nil {
 		return err
 	}
