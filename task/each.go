@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
-
-	"github.com/lastcall-go/lastcall"
 )
 
 // Each calls do for each item of a source, as one step of a task, and a later run goes on where this
@@ -243,22 +241,11 @@ func (e *each) end(ctx context.Context, err error) error {
 	return e.err
 }
 
-// keepPatience is how long a run that has ended otherwise than by an interrupt tries to record a cursor.
-const keepPatience = 5 * time.Second
-
 // keep records the cursor of an Each that has not come to its end, whatever has ended it: a panic,
 // too.
 func (e *each) keep(ctx context.Context) {
-	if e.over || e.unsaved == 0 {
+	if e.over || e.unsaved == 0 || lostForGood(context.Cause(ctx)) {
 		return
-	}
-	if cause := context.Cause(ctx); cause != nil && !is[*lastcall.InterruptError](cause) {
-		if lostForGood(cause) {
-			return
-		}
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(e.step.run.saver.ctx, keepPatience)
-		defer cancel()
 	}
 	if err := e.save(ctx); err != nil {
 		e.step.run.Log(fmt.Sprintf("step %s: the cursor behind item %d was not recorded: %v", e.step.name, e.items, err))

@@ -24,7 +24,9 @@ import (
 //
 // A process that is killed between the end of do and the write has do called again by the next run:
 // what do asks of others is asked twice then, and should carry a key of its own (the task's id and
-// the step's name) by which they know that. The write waits for the store as [Run.Save] does.
+// the step's name) by which they know that. The write waits for the store as [Run.Save] does, and for
+// some seconds more: what do has done is recorded also when a timeout or a cancellation has come
+// meanwhile.
 //
 // An error of do records nothing. It comes back wrapped, with the step's name: return it, and what
 // it means is what it means elsewhere (an attempt, [Permanent], [Snooze]). The handler may also call
@@ -347,7 +349,14 @@ func (s *step) write(ctx context.Context, state StepState, body []byte) error {
 		return invalid("the results of the task's steps have %d bytes with this one, at most %d are kept: save a file's name instead of its content",
 			all.size+len(body)-before, MaxStepResults)
 	}
-	if err := s.run.record(ctx, nil, &rec); err != nil {
+	err := s.run.record(ctx, nil, &rec)
+	if cause := context.Cause(ctx); err != nil && cause != nil && !is[*lastcall.InterruptError](cause) && !lostForGood(cause) {
+		// What has been done is not forgotten because the time for it is over.
+		late, cancel := context.WithTimeout(s.run.saver.ctx, latePatience)
+		err = s.run.record(late, nil, &rec)
+		cancel()
+	}
+	if err != nil {
 		return err
 	}
 	all.size += len(body) - before
@@ -374,6 +383,10 @@ func (s *step) record(state StepState, body []byte) (rec StepRecord, before int)
 	}
 	return rec, before
 }
+
+// latePatience bounds the wait for the store once a run's context has ended otherwise than by an
+// interrupt.
+const latePatience = 5 * time.Second
 
 // lostForGood reports whether a run whose context has ended by this cause has nothing to write any
 // more, or nowhere to.

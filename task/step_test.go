@@ -303,6 +303,43 @@ func TestStep_AfterLastCallNoStepBegins(t *testing.T) {
 	})
 }
 
+func TestStep_WhatIsDoneIsRecordedAlsoWhenItsTimeIsOver(t *testing.T) {
+	for name, end := range map[string]func(b *bench, id string) error{
+		"a timeout":      func(*bench, string) error { return nil },
+		"a cancellation": func(b *bench, id string) error { return b.client.Cancel(b.t.Context(), id) },
+		"an interrupt":   func(b *bench, id string) error { return b.client.Interrupt(b.t.Context(), id) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(b *bench) {
+				b.kind.Timeout = time.Minute
+				called := 0
+				b.handle = func(ctx context.Context, r *task.Run) error {
+					_, err := task.Step(ctx, r, "charge", func(ctx context.Context) (int, error) {
+						called++
+						<-ctx.Done()
+						return called, nil // it was paid for before that
+					})
+					if err == nil && r.Task().Runs == 1 {
+						err = ctx.Err()
+					}
+					return err
+				}
+				id := b.enqueue()
+				g := b.serve(b.store)
+				time.Sleep(time.Second)
+				if err := end(b, id); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * time.Minute)
+				if got := b.steps(id); got != "charge:done" || called != 1 {
+					t.Errorf("recorded %q, called %d times, task %+v", got, called, b.get(id))
+				}
+				b.stop(g, 0)
+			})
+		})
+	}
+}
+
 func TestStep_AFirstRunAsksNothingAndALaterOneOnce(t *testing.T) {
 	bubble(t, func(b *bench) {
 		store := &asked{Store: b.store}
