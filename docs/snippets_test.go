@@ -44,6 +44,8 @@ var packages = []string{
 	"github.com/lastcall-go/lastcall/task/pgstore",
 	"github.com/lastcall-go/lastcall/task/tasktest",
 	"google.golang.org/grpc",
+	"google.golang.org/grpc/health",
+	"google.golang.org/grpc/health/grpc_health_v1",
 }
 
 // given are the declarations that the snippets of a page take from the program around them.

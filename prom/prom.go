@@ -73,7 +73,7 @@ func New() *Metrics {
 			Name: "lastcall_store_errors_total", Help: "Calls of the store that returned an error, by call.",
 		}, []string{"call"}),
 	}
-	for _, r := range []task.Reason{task.ReasonStop, task.ReasonDeadline, task.ReasonFrozen, task.ReasonLost, task.ReasonRequested, task.ReasonReleased} {
+	for _, r := range []task.Reason{task.ReasonStop, task.ReasonDeadline, task.ReasonFrozen, task.ReasonLost, task.ReasonRequested, task.ReasonReleased, task.ReasonTurn} {
 		m.interruptions.WithLabelValues(string(r))
 	}
 	return m
@@ -128,7 +128,7 @@ var (
 	leftDesc     = prometheus.NewDesc("lastcall_stop_remaining_seconds", "How much time is left in the present phase of a stop. Only then, and where there is a deadline.", nil, nil)
 	pauseDesc    = prometheus.NewDesc("lastcall_kind_paused", "1 for each kind that this process cannot run now, by what it lacks. Only then.", []string{"kind", "reason"}, nil)
 	tasksDesc    = prometheus.NewDesc("lastcall_tasks", "How many tasks there are in the store.", []string{"queue", "kind", "status"}, nil)
-	suspectsDesc = prometheus.NewDesc("lastcall_suspects", "How many of the tasks were in two crashes in a row, and run in groups.", []string{"state"}, nil)
+	suspectsDesc = prometheus.NewDesc("lastcall_suspects", "How many of the tasks were in two crashes in a row or cut off by three stops, and run in groups.", []string{"state"}, nil)
 	upDesc       = prometheus.NewDesc("lastcall_store_up", "1 if the store has answered this scrape.", nil, nil)
 )
 

@@ -120,10 +120,13 @@ func TestMetrics_CountInterruptionsCrashesAndStaleWritesAtTheStore(t *testing.T)
 	s.applied(taken, task.ErrLeaseLost) // a neighbour was quicker: nothing is stale
 	s.applied(stop, errors.New("away"))
 	s.applied(task.Change{Status: task.StatusSucceeded}, nil)
+	s.applied(task.Change{Status: task.StatusQueued, Reason: task.ReasonTurn}, nil)
+	s.applied(task.Change{Status: task.StatusQueued}, nil)
 	if errs := s.Apply(t.Context(), []task.Change{{Fence: task.Fence{Task: "0197c0de-0000-7000-8000-000000000000", Run: 1, Worker: "w"}, Status: task.StatusSucceeded}}); len(errs) != 1 || errs[0] == nil {
 		t.Errorf("a run that is nobody's: %v", errs)
 	}
 	has(t, scrape(t, m), `lastcall_task_interruptions_total{reason="stop"} 1`, `lastcall_task_interruptions_total{reason="deadline"} 0`,
+		`lastcall_task_interruptions_total{reason="turn"} 1`,
 		`lastcall_task_crashes_total 1`, `lastcall_store_seconds_count{call="apply"} 1`)
 }
 

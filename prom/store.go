@@ -100,7 +100,7 @@ func (s *measuredStore) applied(c task.Change, err error) {
 	case err != nil:
 	case c.Crashed:
 		s.m.crashes.Inc()
-	case c.Status == task.StatusInterrupted:
+	case c.Status == task.StatusInterrupted, c.Reason == task.ReasonTurn:
 		s.m.interruptions.WithLabelValues(string(c.Reason)).Inc()
 	}
 }

@@ -25,8 +25,9 @@ type claimer struct {
 	kick    chan struct{} // something may be claimable, or a slot is free
 	scratch []Task        // memory for the next claim, of the goroutine that claims
 
-	mu      sync.Mutex
-	avoided map[string]time.Time // tasks that other workers shall take, until when
+	mu        sync.Mutex
+	avoided   map[string]time.Time // tasks that other workers shall take, until when
+	questions []*turnQuestion      // whether others wait for the slot of a run
 }
 
 // logAgain is how often the log hears of a claim that fails as the one before did.
@@ -50,7 +51,12 @@ func (c *claimer) run(last context.Context, lastCall <-chan struct{}) {
 		if backlog {
 			c.awaitBatch(lastCall)
 		}
-		got, full, err := c.claim(last)
+		err := c.answerTurns(last)
+		var got int
+		var full bool
+		if err == nil {
+			got, full, err = c.claim(last)
+		}
 		if err != nil && (err.Error() != failed || time.Since(logged) >= logAgain) {
 			logged = time.Now()
 			c.log.Error("cannot claim; trying again", "worker", c.beats.incarnation(), "error", err)
@@ -146,6 +152,12 @@ func (c *claimer) request() ClaimRequest {
 		req.Suspects, req.Suspicion = c.slots.wantedSuspects()
 	}
 	c.pauses.admit(&req, time.Now())
+	c.except(&req)
+	return req
+}
+
+// except leaves out the tasks that others shall take.
+func (c *claimer) except(req *ClaimRequest) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for id, until := range c.avoided {
@@ -155,7 +167,6 @@ func (c *claimer) request() ClaimRequest {
 		}
 		req.Except = append(req.Except, id)
 	}
-	return req
 }
 
 // recover finds the runs of a claim whose answer was lost, or whose end the store has lost, and starts

@@ -125,6 +125,8 @@ func TestClaim_WhatIsAnsweredAfterLastCallDoesNotBegin(t *testing.T) {
 		g := b.serve(slow{b.store})
 		time.Sleep(time.Second)
 		b.stop(g, 0)
-		b.want(id, task.StatusQueued, "", 0, 0, 0)
+		if got := b.want(id, task.StatusQueued, "", 0, 0, 0); !got.RunAt.Equal(got.Created) {
+			t.Errorf("it has lost its place in the queue: claimable since %v, created %v", got.RunAt, got.Created)
+		}
 	})
 }

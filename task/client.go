@@ -167,24 +167,32 @@ func (c *Client) control(ctx context.Context, cmd Command) error {
 	return nil
 }
 
-// Pause keeps the tasks of a queue from being claimed; what runs, runs on. No claim begins after it
-// has returned. It holds for every worker, until Resume. A queue that is not known yet may be
-// paused.
-func (c *Client) Pause(ctx context.Context, queue string) error {
-	return c.steer(ctx, VerbPause, queue)
+// PauseOptions are what else can be said about a pause.
+type PauseOptions struct {
+	// Running: what runs is to hand over too. Each run of the queue is asked as by Client.Interrupt,
+	// also one whose claim was under way; it goes on after Resume.
+	Running bool
+}
+
+// Pause keeps the tasks of a queue from being claimed; what runs, runs on unless opt says otherwise,
+// which may be nil. No claim begins after it has returned. It holds for every worker, until Resume. A
+// queue that is not known yet may be paused. After an error what was asked for may have been done in
+// part; to pause again is safe.
+func (c *Client) Pause(ctx context.Context, queue string, opt *PauseOptions) error {
+	return c.steer(ctx, Command{Verb: VerbPause, Queue: queue, Running: opt != nil && opt.Running})
 }
 
 // Resume ends a Pause.
 func (c *Client) Resume(ctx context.Context, queue string) error {
-	return c.steer(ctx, VerbResume, queue)
+	return c.steer(ctx, Command{Verb: VerbResume, Queue: queue})
 }
 
-func (c *Client) steer(ctx context.Context, verb Verb, queue string) error {
-	if err := checkName("queue", queue); err != nil {
+func (c *Client) steer(ctx context.Context, cmd Command) error {
+	if err := checkName("queue", cmd.Queue); err != nil {
 		return err
 	}
-	if err := c.store.Control(ctx, Command{Verb: verb, Queue: queue}); err != nil {
-		return fmt.Errorf("task: %s queue %s: %w", verb, queue, err)
+	if err := c.store.Control(ctx, cmd); err != nil {
+		return fmt.Errorf("task: %s queue %s: %w", cmd.Verb, cmd.Queue, err)
 	}
 	return nil
 }

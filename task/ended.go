@@ -175,7 +175,9 @@ func (w *Worker) logEnd(t *Task, c *Change) {
 	case StatusFailed:
 		level = slog.LevelError
 	case StatusQueued:
-		level = slog.LevelWarn
+		if c.Reason != ReasonTurn {
+			level = slog.LevelWarn
+		}
 	}
 	if c.Status == StatusInterrupted && (c.Crashed || c.Counters.InterruptStreak >= 10) {
 		level = slog.LevelWarn
@@ -195,6 +197,8 @@ func (w *Worker) logEnd(t *Task, c *Change) {
 	}
 	what := "task " + string(c.Status)
 	switch {
+	case c.Reason == ReasonTurn:
+		what = "task queued again, it makes room for others"
 	case c.Status == StatusQueued:
 		what, args = "task queued again", append(args, "attempts", c.Counters.Attempts)
 	case c.Crashed:

@@ -218,7 +218,7 @@ func newTask(kind, queue string, payload []byte, opt *EnqueueOptions) (NewTask, 
 	if queue == "" {
 		queue = DefaultQueue
 	}
-	n := NewTask{ID: o.ID, Kind: kind, Queue: queue, Key: o.Key, Payload: payload, Meta: maps.Clone(o.Meta), Priority: o.Priority, Delay: o.Delay}
+	n := NewTask{ID: o.ID, Kind: kind, Queue: queue, Key: o.Key, Payload: payload, Meta: maps.Clone(o.Meta), Priority: o.Priority, Delay: o.Delay, StartBefore: o.StartBefore}
 	if len(n.Meta) == 0 {
 		n.Meta = nil
 	}
@@ -247,6 +247,10 @@ func (n *NewTask) check() error {
 		return invalid("delay %v is negative: leave it out to begin at once", n.Delay)
 	case n.Delay > maxDelay:
 		return invalid("delay %v is longer than a hundred years: use less", n.Delay)
+	case n.StartBefore < 0 || n.StartBefore > maxDelay:
+		return invalid("start before %v must be from 0, which is no bound, to a hundred years", n.StartBefore)
+	case n.StartBefore > 0 && n.StartBefore <= n.Delay:
+		return invalid("start before %v is over when the delay of %v is: the task could never begin", n.StartBefore, n.Delay)
 	}
 	return checkMeta(n.Meta)
 }

@@ -28,6 +28,9 @@ var (
 	// ErrInterruptRequested is the cause of a context whose run is to hand over because somebody has
 	// asked for it, with [Client.Interrupt].
 	ErrInterruptRequested = errors.New("task: interruption requested")
+	// ErrTurn is the cause of a context whose run has had the MaxRunTime of its kind, and is to hand
+	// over, since others wait for its slot.
+	ErrTurn = errors.New("task: it is the turn of others")
 	// ErrDisconnected is the cause of a context whose worker has not reached the store for so long
 	// that another one may soon take over.
 	ErrDisconnected = errors.New("task: store out of reach, another worker may take over soon")

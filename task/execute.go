@@ -19,7 +19,7 @@ func (w *Worker) start(t *Task, now time.Time) {
 		w.log.Error("store handed out a task of an unknown kind", "task", t.ID, "kind", t.Kind)
 		return
 	}
-	r := &Run{store: w.store, saver: &w.saver, policy: &e.policy, handle: e.handle, version: w.version, task: *t, claimed: now, suspect: t.Suspect(),
+	r := &Run{store: w.store, saver: &w.saver, claims: &w.claims, policy: &e.policy, handle: e.handle, version: w.version, task: *t, claimed: now, suspect: t.Suspect(),
 		ctx: runContext{parent: w.labelled(t.Kind)}, stopping: w.lastCall}
 	w.handlers.Add(1) // until the end is written
 	w.runs.add(r)
@@ -91,7 +91,7 @@ var errGoexit = &PanicError{Value: "the handler called runtime.Goexit"}
 
 // before returns what a claimed task was.
 func before(t *Task) Status {
-	if t.Reason != "" {
+	if t.Reason != "" && t.Reason != ReasonTurn {
 		return StatusInterrupted
 	}
 	return StatusQueued
@@ -141,7 +141,8 @@ func (w *Worker) giveBack(r *Run) {
 	w.slots.releaseKind(r)
 	w.pauses.gaveBack(r)
 	r.ctx.end()
-	c := Change{Fence: r.fence(), Status: before(&r.task), Counters: r.task.Counters, Delay: -waited(&r.task) - time.Since(r.claimed)}
+	c := Change{Fence: r.fence(), Status: before(&r.task), Counters: r.task.Counters, RunAt: r.task.RunAt}
+	c.Reason = r.task.Reason // of one that is queued: turn, or none
 	if c.Status == StatusInterrupted {
 		c.Reason = ReasonReleased
 	}

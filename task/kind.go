@@ -27,6 +27,14 @@ type Kind[T any] struct {
 	// Timeout ends a run's context, with the cause ErrTimeout; that is a failed attempt, whose Error
 	// begins with the cause, also when the handler handed over. 0 means no timeout.
 	Timeout time.Duration
+	// MaxRunTime is after which time a run makes room for others: at its next Save, if another task
+	// waits that could have its slot. Its context then ends, once the checkpoint has been recorded,
+	// with the cause ErrTurn. What its handler returns but success or a permanent error has the task
+	// queued again, behind those that wait, for the reason turn; it is no attempt. While nobody waits,
+	// and for tasks of a lower priority, the run goes on, and looks again at a save a second later. A
+	// checkpoint of SaveTx is no such save: nobody knows when it is committed. 0 means that runs are as
+	// long as they are.
+	MaxRunTime time.Duration
 	// Concurrency bounds how many tasks of this kind a worker runs at once. 0 leaves it to the
 	// worker's own bound.
 	Concurrency int
@@ -40,7 +48,8 @@ type Kind[T any] struct {
 	MaxCrashes int
 	// MaxInterruptions is how many times a run may be interrupted, without a new checkpoint in
 	// between, before the task has failed. 0 and -1 mean no end; at the tenth the worker logs a
-	// warning. With 0 the task fails at the tenth, or a later one, if its handler is unresponsive.
+	// warning. With 0 the task fails at the tenth, or a later one, if its handler is unresponsive, or
+	// if it was the one suspect of a process that ended after last call before the run was recorded.
 	MaxInterruptions int
 	// CancelOnDisconnect ends a run's context, with the cause ErrDisconnected, when its worker has
 	// been unable to reach the store for most of its lease, and so before another worker may take
@@ -89,6 +98,12 @@ type EnqueueOptions struct {
 	Priority int
 	// Delay puts off the first claim.
 	Delay time.Duration
+	// StartBefore is for how long the task may wait for its first claim, from now on by the store's
+	// clock: one that no worker has claimed by then never is, and ends as cancelled, with the reason
+	// expired. It must be longer than Delay. What has been claimed once is not concerned, however that
+	// run ends: not when it is handed over, waits for its next attempt, or is given back. 0 means for
+	// as long as it takes.
+	StartBefore time.Duration
 	// Queue is where the task waits. Empty means the Queue of the Kind that enqueues or prepares it;
 	// Client.Enqueue and Prepare know a kind's name alone, and take DefaultQueue.
 	Queue string
@@ -133,6 +148,7 @@ func enqueued(a AddResult) EnqueueResult {
 type policy struct {
 	name            string
 	timeout         time.Duration
+	maxRunTime      time.Duration
 	concurrency     int
 	onStop          OnStop
 	limits          Limits
@@ -144,8 +160,8 @@ type policy struct {
 
 func (k Kind[T]) policy() (policy, error) {
 	p := policy{
-		name: k.Name, timeout: k.Timeout, concurrency: k.Concurrency, onStop: k.OnStop,
-		limits: Limits{MaxAttempts: orDefault(k.MaxAttempts, 5), MaxCrashes: orDefault(k.MaxCrashes, 5), MaxInterruptions: max(k.MaxInterruptions, 0)},
+		name: k.Name, timeout: k.Timeout, maxRunTime: k.MaxRunTime, concurrency: k.Concurrency, onStop: k.OnStop,
+		limits: Limits{MaxAttempts: orDefault(k.MaxAttempts, 5), MaxCrashes: orDefault(k.MaxCrashes, 5), MaxInterruptions: max(k.MaxInterruptions, -1)},
 		cutOff: k.CancelOnDisconnect, capUnresponsive: k.MaxInterruptions == 0,
 		backoff: k.Backoff, retention: k.Retention,
 	}
@@ -160,8 +176,8 @@ func (k Kind[T]) policy() (policy, error) {
 			return p, err
 		}
 	}
-	if k.Timeout < 0 || k.Concurrency < 0 {
-		return p, invalid("kind %q: Timeout %v and Concurrency %d must not be negative", k.Name, k.Timeout, k.Concurrency)
+	if k.Timeout < 0 || k.MaxRunTime < 0 || k.Concurrency < 0 {
+		return p, invalid("kind %q: Timeout %v, MaxRunTime %v and Concurrency %d must not be negative", k.Name, k.Timeout, k.MaxRunTime, k.Concurrency)
 	}
 	return p, nil
 }

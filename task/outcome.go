@@ -26,7 +26,8 @@ type ending struct {
 
 // decide says what becomes of a task whose handler has returned. In this order: a panic is an
 // attempt; nil has succeeded; a permanent error has failed; a cancelled one is cancelled; a snooze
-// waits; what the worker lacks releases it; a timeout is an attempt; after a stop began, or when it was asked for, anything else is an
+// waits; what the worker lacks releases it; a timeout is an attempt; one that makes
+// room for others is queued behind them; after a stop began, or when it was asked for, anything else is an
 // interruption; what the handler calls a crash is one; and everything else is an attempt.
 //
 // The methods of the error are the handler's own code, and so is its kind's Backoff. One that
@@ -73,6 +74,12 @@ func (c *Change) judge(t *Task, p *policy, e *ending) (bad *PanicError) {
 			c.Error = storable(fmt.Sprintf("%v (%v): %s", ErrTimeout, p.timeout, c.Error), maxErrorText)
 		}
 		c.attempt(t, p)
+	case errors.Is(e.cause, ErrTurn):
+		if c.quiet(e); errors.Is(e.err, ErrTurn) {
+			c.Error = ""
+		}
+		c.Status, c.Reason = StatusQueued, ReasonTurn
+		c.Counters.Interruptions++
 	case errors.Is(e.cause, ErrInterruptRequested):
 		c.quiet(e)
 		c.interruption(t, ReasonRequested)
@@ -191,8 +198,7 @@ func (c *Change) reclaim(t *Task, r *ReclaimReply, worker string) {
 	c.Fence, c.Counters, c.Reclaimed = fenceOf(t), t.Counters, true
 	switch {
 	case r.State != WorkerRunning:
-		c.interruption(t, ReasonDeadline)
-		c.Error = cmp.Or(c.Error, "the process ended after last call, before the run was recorded: give it a longer grace, or the handler a shorter step")
+		c.evicted(t, r, worker)
 	case !r.Evidence:
 		c.interruption(t, ReasonLost)
 		c.Error = cmp.Or(c.Error, fmt.Sprintf("the lease of worker %s ran out", worker))

@@ -38,7 +38,7 @@ func PendingReason(t Task, workers []WorkerInfo, paused []string, now time.Time)
 	case len(serves) > 0 && !slices.ContainsFunc(serves, WorkerInfo.free):
 		return "unresponsive handlers, which have all slots"
 	case t.Suspect():
-		return fmt.Sprintf("the turn of its group of suspects, %s: it was in two crashes in a row, and a worker runs one such group at a time", t.Suspicion)
+		return fmt.Sprintf("the turn of its group of suspects, %s: it was in two crashes in a row, or cut off by three stops, and a worker runs one such group at a time", t.Suspicion)
 	}
 	return ""
 }

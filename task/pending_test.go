@@ -55,7 +55,7 @@ func TestPendingReason_KnowsTheQueuesAndTheSlotsOfTheWorkers(t *testing.T) {
 		{queued, []task.WorkerInfo{worker(nil, 1, "8"), worker(nil, 1)}, ""},
 		{queued, []task.WorkerInfo{worker(nil, 1, "8"), worker([]string{"other"}, 1)}, "unresponsive handlers, which have all slots"},
 		{suspect, []task.WorkerInfo{worker(nil, 1)},
-			"the turn of its group of suspects, 000000000abc: it was in two crashes in a row, and a worker runs one such group at a time"},
+			"the turn of its group of suspects, 000000000abc: it was in two crashes in a row, or cut off by three stops, and a worker runs one such group at a time"},
 		{running, []task.WorkerInfo{worker(nil, 1, "1")}, "its handler, which does not return though its context has ended"},
 		{running, []task.WorkerInfo{worker(nil, 1, "8")}, ""},
 	} {

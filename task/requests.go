@@ -20,6 +20,9 @@ type NewTask struct {
 	Priority int
 	// Delay is added to the store's clock to make RunAt.
 	Delay time.Duration
+	// StartBefore, unless it is zero, is added to the store's clock to make the task's StartBefore
+	// (rule 43).
+	StartBefore time.Duration
 }
 
 // AddResult is the outcome of adding one task.
@@ -51,6 +54,9 @@ type ClaimRequest struct {
 	Suspicion Suspicion
 	// Interrupted: only interrupted tasks are wanted, and no suspects (rule 38).
 	Interrupted bool
+	// MinPriority, unless nil, is the least priority of a task that is wanted (rule 44). It is not set
+	// together with Interrupted.
+	MinPriority *int
 	// Except are ids of a few tasks that are not wanted now.
 	Except []string
 	// Into is memory that the answer may take, as in append(Into[:0], ...). It may be nil.
@@ -82,13 +88,16 @@ type Change struct {
 	// Status is StatusRunning for a change within the run (checkpoint, progress), and ends the run
 	// otherwise.
 	Status Status
-	// Reason is recorded with StatusInterrupted.
+	// Reason is recorded with StatusInterrupted, and with StatusQueued where it is ReasonTurn.
 	Reason Reason
 	// Counters replace the task's.
 	Counters Counters
 	// Delay, added to the store's clock, makes the RunAt of a task that is claimable again. A
 	// negative one gives it a place before those that came meanwhile.
 	Delay time.Duration
+	// RunAt takes the place of Delay when it is not zero: the one that the task was claimed with
+	// (rule 56).
+	RunAt time.Time
 	// Checkpoint and Progress replace the task's when they are not nil.
 	Checkpoint []byte
 	Progress   *Progress
@@ -265,6 +274,8 @@ type Command struct {
 	FromStart bool
 	// SkipSteps are names of steps that a Retry records as skipped. The task has run before.
 	SkipSteps []string
+	// Running, with VerbPause: what runs of the queue is asked to hand over (rule 45).
+	Running bool
 }
 
 // Count is how many tasks of a kind and a queue have a status.

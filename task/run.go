@@ -15,6 +15,7 @@ import (
 type Run struct {
 	store    Store
 	saver    *saver
+	claims   *claimer
 	policy   *policy
 	handle   Handler
 	ctx      runContext
@@ -35,6 +36,7 @@ type Run struct {
 	decided  atomic.Bool // what becomes of it is decided
 	claimed  time.Time
 	started  time.Time // zero while it waits for a slot
+	asked    time.Time // when it asked last whether others wait for its slot
 	suspect  bool      // its slot counts as a suspect's; guarded by the slots' lock
 
 	// What the detector knows, which one goroutine uses: since when the context has ended, by what,
@@ -110,6 +112,9 @@ func (r *Run) Load(v any) (bool, error) {
 // between has that work done again. While a transaction with a SaveTx of this run is open, Save
 // waits for about two seconds, and is then ErrHeldUp.
 //
+// Where the run has had its kind's MaxRunTime, and others wait for its slot, its context has ended when
+// Save returns nil, with the cause ErrTurn.
+//
 // An error that is ErrLeaseLost means that the run is another worker's by now: stop working.
 func (r *Run) Save(ctx context.Context, v any) error {
 	b, err := encodeCheckpoint(v)
@@ -126,6 +131,15 @@ func (r *Run) Save(ctx context.Context, v any) error {
 func (r *Run) record(ctx context.Context, checkpoint []byte, step *StepRecord) error {
 	wctx, release := writable(ctx)
 	defer release()
+	if err := r.save(wctx, checkpoint, step); err != nil {
+		return err
+	}
+	r.saved(wctx)
+	return nil
+}
+
+// save has a checkpoint written, and tries again while the store cannot be reached.
+func (r *Run) save(wctx context.Context, checkpoint []byte, step *StepRecord) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -186,7 +187,7 @@ func (s *slots) acquire(r *Run) admission {
 	switch {
 	case s.closed:
 		return runRefused
-	case len(s.waiting) == 0 && int(s.running.Load()) < s.size():
+	case len(s.waiting) == 0 && int(s.running.Load()) < s.size() && !s.overbooked(r):
 		s.running.Add(1)
 		r.started = r.claimed
 		return runBegins
@@ -225,8 +226,8 @@ func (s *slots) releaseKind(r *Run) {
 	}
 }
 
-// next gives a free slot to the first run that waits, and returns it; nil when there is no such
-// slot or no such run. It is called by the goroutine that has released a slot and sees that a run
+// next gives a free slot to the first run that waits and may have one, and returns it; nil when there
+// is no such slot or no such run. It is called by the goroutine that has released a slot and sees that a run
 // waits, and by the one that has had a run wait: one of the two sees what the other did.
 func (s *slots) next(now time.Time) *Run {
 	s.mu.Lock()
@@ -234,9 +235,12 @@ func (s *slots) next(now time.Time) *Run {
 	if len(s.waiting) == 0 || int(s.running.Load()) >= s.size() {
 		return nil
 	}
-	r := s.waiting[0]
-	s.waiting[0] = nil
-	s.waiting = s.waiting[1:]
+	first := slices.IndexFunc(s.waiting, func(r *Run) bool { return !s.overbooked(r) })
+	if first < 0 {
+		return nil
+	}
+	r := s.waiting[first]
+	s.waiting = slices.Delete(s.waiting, first, first+1)
 	s.waits.Store(len(s.waiting) > 0)
 	s.running.Add(1)
 	r.started = now

@@ -90,6 +90,9 @@ func TestSlots_AKindHasBoundsOfItsOwn(t *testing.T) {
 		if want > 0 && (len(kinds) != 2 || kinds[0].Max != want) || want == 0 && len(kinds) != 1 {
 			t.Errorf("with %d of the kind: %+v", n, kinds)
 		}
+		if want == 0 {
+			break
+		}
 		r := numbered(n)
 		r.policy = &policy{name: "k", concurrency: 2}
 		s.acquire(r)
@@ -101,6 +104,35 @@ func TestSlots_AKindHasBoundsOfItsOwn(t *testing.T) {
 	s.forget(held)
 	if most, _, kinds := s.wanted(&mux, time.Now()); most != 5 || len(kinds) != 2 || kinds[0].Max != 2 {
 		t.Errorf("in the end %d, %+v", most, kinds)
+	}
+}
+
+func TestSlots_ARunThatIsOneTooManyOfItsKindWaitsForOneOfTheKind(t *testing.T) {
+	s := slots{limit: 3}
+	limited := &policy{name: "k", concurrency: 1}
+	acquire := func(n int, p *policy, want admission) *Run {
+		t.Helper()
+		r := numbered(n)
+		r.task.Kind, r.policy, r.claimed = p.name, p, time.Now()
+		if got := s.acquire(r); got != want {
+			t.Fatalf("run %d: admission %d, want %d", n, got, want)
+		}
+		return r
+	}
+	first := acquire(1, limited, runBegins)
+	second := acquire(2, limited, runWaits) // though two slots are free
+	other := acquire(3, &policy{name: "l"}, runWaits)
+	if r := s.next(time.Now()); r != other {
+		t.Fatalf("%+v, want the run of the other kind", r)
+	}
+	if r := s.next(time.Now()); r != nil {
+		t.Fatalf("%+v: there are two of the kind", r)
+	}
+	if !s.release(first, time.Now()) {
+		t.Error("a run waits, and release does not say so")
+	}
+	if r := s.next(time.Now()); r != second {
+		t.Errorf("%+v, want the second run", r)
 	}
 }
 

@@ -131,18 +131,34 @@ import "context"
 //  41. A Retry with FromStart removes the task's checkpoint, its progress and its steps, and one with
 //     SkipSteps records these as skipped, without a Place, except what is done: together with what
 //     else the Retry does, or not at all.
+//  43. A task with a StartBefore that no claim has taken by then, by the store's clock, is never claimed
+//     and is cancelled with the reason expired, as by Cancel, also where its queue is paused. Who asks
+//     for it by its id sees it so from then on. Where a store lists by status or counts, and where its
+//     key is wanted, this may be a second late, and later in AddTx where no worker claims and nobody
+//     lists or counts. The first claim takes the bound away, and so does a Retry of a task that was
+//     cancelled by it. A claim costs no more where many of those wait.
+//  44. A claim with a MinPriority gives no task of a lower priority; that it found none says nothing of
+//     what other claims find. A task that a change has queued again with a Reason keeps that until the
+//     next end, as one that was interrupted does: a run that makes room for others comes after them.
+//  45. Pause with Running also asks every run of the queue to hand over, as Interrupt does. When it has
+//     returned nil, each run of the queue that has not ended was asked, also one whose claim was under
+//     way: where nothing runs any more afterwards, nothing will until Resume.
+//  56. A task that is given back with the RunAt of its claim has its old place: the next claim gives
+//     it as if it had never been given, also where thousands have that same RunAt. A delay that the
+//     caller has measured would be milliseconds off, and behind such a backlog that is the end of
+//     the line. It is the only time that a caller passes, and it is the store's own.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, whether it was added (rules 1,
-	// 2, 21, 32). All that are not left out are recorded together; after an error, all or none. A task may
+	// 2, 21, 32, 43). All that are not left out are recorded together; after an error, all or none. A task may
 	// have a key or an id that another one of the call has: the first one counts.
 	Add(ctx context.Context, tasks []NewTask) ([]AddResult, error)
 
 	// Claim gives a worker runs of claimable tasks, marked running and committed (rules 3 to 7, 22,
-	// 26, 38). It does not wait for tasks: none is an empty answer. An answer that was lost leaves runs
+	// 26, 38, 44). It does not wait for tasks: none is an empty answer. An answer that was lost leaves runs
 	// that the worker does not know of; a complete beat finds them (rule 31).
 	Claim(ctx context.Context, req ClaimRequest) ([]Task, error)
 
-	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11, 23, 27, 40).
+	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11, 23, 27, 40, 56).
 	// The changes that it has made are the caller's to use again.
 	Apply(ctx context.Context, changes []Change) []error
 
@@ -174,7 +190,7 @@ type Store interface {
 	// that does not exist.
 	Log(ctx context.Context, id string) ([]byte, error)
 
-	// Control does what a person asks for (rules 22 to 25, 36, 41). Doing it again is nil, unless it is
+	// Control does what a person asks for (rules 22 to 25, 36, 41, 45). Doing it again is nil, unless it is
 	// said otherwise:
 	//
 	//   - Cancel: ErrAlreadyFinished for a task that has succeeded or failed.

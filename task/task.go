@@ -28,7 +28,7 @@ type Task struct {
 	// Status is where the task is in its life.
 	Status Status
 	// Reason says why the task was interrupted last. It stays until the task is interrupted again
-	// or has ended.
+	// or has ended. Of a cancelled one it may be ReasonExpired.
 	Reason Reason
 	// Error is the text of the last run's error, empty if it had none.
 	Error string
@@ -37,6 +37,9 @@ type Task struct {
 	// before which it is not claimed. Started is the begin of the last run, and zero before the
 	// first. Finished is zero until the task has ended. All are the store's clock.
 	Created, Since, RunAt, Started, Finished time.Time
+	// StartBefore is when a task that waits for its first claim is cancelled, by the store's clock.
+	// It is zero where EnqueueOptions had none, and once the task has been claimed or has ended.
+	StartBefore time.Time
 
 	// Run is the number of the present run, or the last. It only grows, never repeats, and is the
 	// task's fencing token. It is not a count: Runs is.
@@ -57,7 +60,8 @@ type Task struct {
 }
 
 // Suspect says that the task may be what kills its workers: two crashes in a row, without a new
-// checkpoint in between.
+// checkpoint in between, or three interruptions, the last two because the process ended after last
+// call before it could record them.
 func (t Task) Suspect() bool { return t.Suspicion != 0 }
 
 // Counters say how a task's runs ended when it was not in success.
@@ -71,7 +75,8 @@ type Counters struct {
 	// stop, and those that their handler called Crashed. A panic of the handler is none.
 	Crashes int
 	// CrashStreak counts the crashes since the last new checkpoint. It is the one that MaxCrashes
-	// limits: a task that gets on between two crashes is not the cause of them.
+	// limits: a task that gets on between two crashes is not the cause of them. A suspect has two at
+	// least, also where no crash made it one.
 	CrashStreak int
 	// InterruptStreak counts the interruptions since the last new checkpoint. MaxInterruptions
 	// limits it, and each one but the first makes the task wait longer.
@@ -159,6 +164,11 @@ const (
 	// handler was called, as when an interrupted task was claimed ahead of a slot or while the process
 	// was told to end; or the handler said with PauseKind that this worker cannot run its kind now.
 	ReasonReleased Reason = "released"
+	// ReasonTurn: the run had had the MaxRunTime of its kind, and others waited for its slot. The
+	// task, which is queued, comes after those.
+	ReasonTurn Reason = "turn"
+	// ReasonExpired: the task, which is cancelled, was not claimed before its StartBefore.
+	ReasonExpired Reason = "expired"
 )
 
 // RunRecord is one run in a task's history.

@@ -34,7 +34,7 @@ type backend interface {
 	Retry(ctx context.Context, id string, opt *task.RetryOptions) error
 	Interrupt(ctx context.Context, id string) error
 	Delete(ctx context.Context, id string) error
-	Pause(ctx context.Context, queue string) error
+	Pause(ctx context.Context, queue string, opt *task.PauseOptions) error
 	Resume(ctx context.Context, queue string) error
 }
 

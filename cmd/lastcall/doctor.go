@@ -264,7 +264,7 @@ func (d *doctor) waiting(counts task.Counts, workers []task.WorkerInfo) {
 // suspects says that there are some, and what that means.
 func (d *doctor) suspects(counts task.Counts) {
 	if waiting, running := counts.SuspectsWaiting, counts.SuspectsRunning; waiting+running > 0 {
-		d.warn("suspects", "%d wait and %d run: each was in two crashes in a row, so a worker runs them in groups, one group at a time, "+
+		d.warn("suspects", "%d wait and %d run: each was in two crashes in a row, or cut off by three stops, so a worker runs them in groups, one group at a time, "+
 			"until it is known which one ends its process; lastcall show ID has a task's group and crashes", waiting, running)
 	}
 }

@@ -28,7 +28,7 @@ func TestDoctor_TellsAHealthyPlaceFromASickOne(t *testing.T) {
 		{func(d *doctor) { d.waiting(waits, []task.WorkerInfo{alive}) }, "ok    kinds"},
 		{func(d *doctor) { d.suspects(task.Counts{}) }, ""},
 		{func(d *doctor) { d.suspects(task.Counts{SuspectsWaiting: 5, SuspectsRunning: 4}) },
-			"warn  suspects  5 wait and 4 run: each was in two crashes in a row, so a worker runs them in groups"},
+			"warn  suspects  5 wait and 4 run: each was in two crashes in a row, or cut off by three stops, so a worker runs them in groups"},
 		{func(d *doctor) { d.waiting(waits, []task.WorkerInfo{dead}) }, "warn  kinds     tasks wait whose kind no running worker knows: k;"},
 	} {
 		var b bytes.Buffer

@@ -33,6 +33,8 @@ type kindConfig struct {
 	Concurrency *int `yaml:"concurrency"`
 	// Timeout ends a run.
 	Timeout *time.Duration `yaml:"timeout"`
+	// MaxRunTime is after which time a run makes room for others that wait.
+	MaxRunTime *time.Duration `yaml:"maxRunTime"`
 	// OnStop is finish or interrupt.
 	OnStop string `yaml:"onStop"`
 	// KillAfter is the time from SIGTERM to SIGKILL.
@@ -125,6 +127,7 @@ func (c *checker) kind(k kindConfig) execkind.Kind {
 		MaxAttempts: c.count("retry.maxAttempts", k.Retry.MaxAttempts, -1),
 		MaxCrashes:  c.count("maxCrashes", k.MaxCrashes, -1),
 		Timeout:     c.duration("timeout", k.Timeout, 0, 100*time.Millisecond, 365*24*time.Hour, "leave it out for none"),
+		MaxRunTime:  c.duration("maxRunTime", k.MaxRunTime, 0, time.Second, 365*24*time.Hour, "leave it out for none"),
 		KillAfter:   c.duration("killAfter", k.KillAfter, defaultKillAfter, 10*time.Millisecond, time.Hour, "a stop will hardly leave that much"),
 		Backoff:     c.duration("retry.backoff", k.Retry.Backoff, defaultBackoff, 10*time.Millisecond, 24*time.Hour, "it also doubles with each attempt"),
 		Permanent:   k.Retry.PermanentExitCodes,

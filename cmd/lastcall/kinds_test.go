@@ -34,6 +34,7 @@ kinds:
     queue: images
     concurrency: 4
     timeout: 10m
+    maxRunTime: 90s
     onStop: interrupt
     killAfter: 3s
     retry: {maxAttempts: -1, backoff: 2s, permanentExitCodes: [64, 65]}
@@ -53,7 +54,7 @@ kinds:
 		!slices.Equal(k.Argv, []string{"./thumb.sh", "--size", "200"}) || !slices.Equal(k.Env, []string{"WANTED=yes", "LEVEL=high", "N=3"}) {
 		t.Errorf("%+v", k)
 	}
-	if k.Queue != "images" || k.Concurrency != 4 || k.Timeout != 10*time.Minute || k.OnStop != task.InterruptOnStop || k.KillAfter != 3*time.Second ||
+	if k.Queue != "images" || k.Concurrency != 4 || k.Timeout != 10*time.Minute || k.MaxRunTime != 90*time.Second || k.OnStop != task.InterruptOnStop || k.KillAfter != 3*time.Second ||
 		k.MaxAttempts != -1 || k.Backoff != 2*time.Second || !slices.Equal(k.Permanent, []int{64, 65}) || k.MaxCrashes != 7 {
 		t.Errorf("%+v", k)
 	}
@@ -126,6 +127,7 @@ func TestKinds_EveryProblemOfAKindIsToldWithItsLineAndWhatToDo(t *testing.T) {
 		"exec: [./good.sh]\n    onStop: wait":                               ":5: kind k: onStop: \"wait\" is neither finish",
 		"exec: [./good.sh]\n    timeout: 10":                                ":5: 10 has no unit: write 10s",
 		"exec: [./good.sh]\n    timeout: ten":                               ":5: ten is no duration",
+		"exec: [./good.sh]\n    maxRunTime: 10ms":                           ":5: kind k: maxRunTime: 10ms is less than 1s: use more, or leave it out",
 		"exec: [./good.sh]\n    timeout: -5m":                               ":5: kind k: timeout: -5m0s is less than 100ms",
 		"exec: [./good.sh]\n    timeout: 900000h":                           "is more than a year: leave it out for none",
 		"exec: [./good.sh]\n    timeout: 9999999h":                          ":5: 9999999h is longer than anything lasts: use less",

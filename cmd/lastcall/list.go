@@ -185,7 +185,7 @@ func printTable(w io.Writer, tasks []task.Task, now time.Time) error {
 
 // statusWord is the status, with its reason.
 func statusWord(s task.Status, r task.Reason) string {
-	if s == task.StatusInterrupted && r != "" {
+	if r != "" && s != task.StatusRunning {
 		return string(s) + "/" + string(r)
 	}
 	return string(s)

@@ -23,12 +23,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/execkind"
+	"github.com/lastcall-go/lastcall/rehearse"
 )
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == execkind.ShimCommand { // started by serve, for a program
 		os.Exit(execkind.Shim())
 	}
+	rehearse.Enter() // started by rehearse, to become a program
 	out, remarks := harmless(os.Stdout), harmless(os.Stderr)
 	log.SetOutput(remarks) // where package slog writes by default
 	root := newRoot()
@@ -81,7 +83,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(misused)
 	root.AddCommand(newServe(), newSubmit(), newList(), newShow(), newLogs(), newCancel(), newRetry(), newInterrupt(), newDelete(),
-		newPause(), newResume(), newWorkers(), newConfig(), newMigrate(), newDoctor(), newHealthcheck(), newDemo(), newVersion(), newExitCodes())
+		newPause(), newResume(), newWorkers(), newConfig(), newMigrate(), newDoctor(), newRehearse(), newHealthcheck(), newDemo(), newVersion(), newExitCodes())
 	return root
 }
 

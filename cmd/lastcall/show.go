@@ -68,7 +68,7 @@ func printStory(w io.Writer, t httpapi.Task, now time.Time) error {
 	add("payload", "%s", cut(string(t.Payload), 1000))
 	add("counts", "%d runs, %d attempts, %d interruptions, %d crashes", t.Runs, t.Attempts, t.Interruptions, t.Crashes)
 	if t.Suspicion != "" {
-		add("suspect", "of the group %s: it was in two crashes in a row, and a worker runs one such group at a time", t.Suspicion)
+		add("suspect", "of the group %s: it was in two crashes in a row, or cut off by three stops, and a worker runs one such group at a time", t.Suspicion)
 	}
 	if t.Progress.Fraction > 0 || t.Progress.Message != "" {
 		add("done", "%.0f%% %q", 100*t.Progress.Fraction, t.Progress.Message)
@@ -79,6 +79,9 @@ func printStory(w io.Writer, t httpapi.Task, now time.Time) error {
 	addSteps(add, t.Steps)
 	if t.WaitsFor != "" {
 		add("waits", "%s", t.WaitsFor)
+	}
+	if !t.StartBefore.IsZero() {
+		add("begin", "before %s, or it is cancelled", local(t.StartBefore))
 	}
 	if t.Error != "" {
 		add("error", "%s", t.Error)
@@ -148,6 +151,7 @@ var reasons = map[task.Reason]string{
 	task.ReasonLost:      "lost: its worker gave no more signs of life",
 	task.ReasonRequested: "requested: somebody asked for it",
 	task.ReasonReleased:  "released: its worker gave it back, and nothing is counted",
+	task.ReasonTurn:      "turn: it had run for long, and others waited for its slot",
 }
 
 // because says why a run ended, where the status alone does not.
@@ -156,11 +160,11 @@ func because(r httpapi.Run) string {
 	switch {
 	case r.Crashed:
 		why = append(why, "its process died")
-	case r.Status == task.StatusInterrupted:
+	case r.Status == task.StatusInterrupted, r.Reason == task.ReasonTurn:
 		why = append(why, cmp.Or(reasons[r.Reason], string(r.Reason)))
 	}
 	switch {
-	case r.Status != task.StatusQueued:
+	case r.Status != task.StatusQueued, r.Reason == task.ReasonTurn:
 	case r.Error != "":
 		why = append(why, "to be tried again")
 	default:

@@ -38,7 +38,7 @@ status   running since 2026-01-02 03:04:40, 5s ago
 created  0001-01-01 00:00:00
 payload  {}
 counts   8 runs, 1 attempts, 1 interruptions, 1 crashes
-suspect  of the group 00000000abcd: it was in two crashes in a row, and a worker runs one such group at a time
+suspect  of the group 00000000abcd: it was in two crashes in a row, or cut off by three stops, and a worker runs one such group at a time
 done     40% "file \x1b[2J"
 saved    {"row":7}
 steps    pull      2026-01-02 03:04:01  done, 20 bytes, version v1

@@ -19,6 +19,7 @@ type submission struct {
 	opt    task.EnqueueOptions
 	meta   []string
 	delay  string
+	before string
 	many   string
 	wait   bool
 	asJSON bool
@@ -39,7 +40,7 @@ unfinished one of its kind with that key: submitting another one answers with th
 
 --many reads a task from each line of a file (- is standard input), as
   {"kind": "mail", "payload": {"to": "a"}, "id": "...", "queue": "mails", "key": "a", "priority": 1, "delay": "90s",
-   "meta": {"tenant": "acme"}}
+   "startBefore": "10m", "meta": {"tenant": "acme"}}
 of which only kind and payload are needed, and prints an id for each line. At a line that is wrong it stops; the ids that
 were printed are those of the lines before. Lines with an id can be sent again.`,
 		Example: `  lastcall submit hash-tree '{"dir": "/usr/share/doc", "out": "/tmp/doc.sums"}'
@@ -67,10 +68,11 @@ were printed are those of the lines before. Lines with an id can be sent again.`
 	f.StringArrayVar(&s.meta, "meta", nil, "keep this with the task, as tenant=acme; may be given several times")
 	f.IntVar(&s.opt.Priority, "priority", 0, "the higher number runs first")
 	f.StringVar(&s.delay, "delay", "", "do not begin before this time has gone by, as 90s")
+	f.StringVar(&s.before, "start-before", "", "cancel it if nobody has begun it when this time has gone by, as 10m")
 	f.BoolVar(&s.wait, "wait", false, "wait until the task has ended, and end with its exit code")
 	f.StringVar(&s.many, "many", "", "read tasks from the lines of this file; - is standard input")
 	f.BoolVar(&s.asJSON, "json", false, "print JSON: the task, or with --many id and existed for each line")
-	for _, one := range []string{"id", "queue", "key", "meta", "priority", "delay", "wait"} {
+	for _, one := range []string{"id", "queue", "key", "meta", "priority", "delay", "start-before", "wait"} {
 		cmd.MarkFlagsMutuallyExclusive("many", one)
 	}
 	return cmd
@@ -85,7 +87,12 @@ func submitOne(cmd *cobra.Command, s *submission, kind string, payload []byte) e
 		return err
 	}
 	if s.delay != "" {
-		if s.opt.Delay, err = parseDelay(s.delay); err != nil {
+		if s.opt.Delay, err = parseDelay("delay", s.delay); err != nil {
+			return err
+		}
+	}
+	if s.before != "" {
+		if s.opt.StartBefore, err = parseDelay("start-before", s.before); err != nil {
 			return err
 		}
 	}
@@ -173,10 +180,10 @@ func jsonError(b []byte) error {
 // maxDelay is the longest that a task can be kept waiting, as package task has it.
 const maxDelay = 100 * 365 * 24 * time.Hour
 
-func parseDelay(s string) (time.Duration, error) {
+func parseDelay(name, s string) (time.Duration, error) {
 	d, err := parseDuration(s, 0, maxDelay)
 	if err != nil {
-		return 0, fmt.Errorf("%w: delay %.40q: %w", task.ErrInvalid, s, err)
+		return 0, fmt.Errorf("%w: %s %.40q: %w", task.ErrInvalid, name, s, err)
 	}
 	return d, nil
 }

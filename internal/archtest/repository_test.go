@@ -86,6 +86,11 @@ var table = []archtest.Row{
 		Reason:  "metrics of any store and worker, in a module of its own: whoever does not use Prometheus does not fetch it",
 	},
 	{
+		Package: "rehearse",
+		Allow:   []string{archtest.Std, "internal/proc"},
+		Reason:  "it rehearses any program, of whatever language: it knows neither tasks nor groups, and who only uses it gets nothing else",
+	},
+	{
 		Package: "cmd/lastcall/...",
 		Allow:   []string{archtest.Any},
 		Reason:  "the program puts everything together, in a module of its own so that its dependencies are not the library's",

@@ -37,6 +37,7 @@ type Client struct {
 	base  string
 	token string
 	http  *http.Client
+	waits *task.Client // shares the looks of all who wait
 }
 
 const (
@@ -61,6 +62,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		}
 		c.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
+	c.waits = task.NewClient(ends{client: c})
 	return c, nil
 }
 
@@ -97,11 +99,8 @@ func (c *Client) show(ctx context.Context, id string) (j Task, err error) {
 }
 
 // Find returns the tasks that a query admits, the newest first, without their payloads, checkpoints
-// and results.
+// and results. It takes up to 100 ids.
 func (c *Client) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
-	if len(q.IDs) > 0 {
-		return nil, fmt.Errorf("%w: a server is not asked for several ids: use Get", task.ErrInvalid)
-	}
 	var all []task.Task
 	for want := cmp.Or(q.Limit, defaultPage); want > 0; {
 		v := url.Values{"limit": {strconv.Itoa(min(want, maxPage))}}
@@ -109,6 +108,9 @@ func (c *Client) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 			if value != "" {
 				v.Set(name, value)
 			}
+		}
+		if len(q.IDs) > 0 {
+			v["id"] = q.IDs
 		}
 		for key, value := range q.Meta {
 			v.Add("meta", key+"="+value)
@@ -172,8 +174,12 @@ func (c *Client) Interrupt(ctx context.Context, id string) error {
 }
 
 // Pause keeps the tasks of a queue from being claimed; see [task.Client.Pause].
-func (c *Client) Pause(ctx context.Context, queue string) error {
-	return c.ask(ctx, "queues", queue, "pause")
+func (c *Client) Pause(ctx context.Context, queue string, opt *task.PauseOptions) error {
+	if opt == nil || !opt.Running {
+		return c.ask(ctx, "queues", queue, "pause")
+	}
+	_, err := c.send(ctx, http.MethodPost, "/v1/queues/"+url.PathEscape(queue)+"/pause", asJSON, []byte(`{"running":true}`), nil)
+	return err
 }
 
 // Resume ends a Pause.
@@ -188,22 +194,6 @@ func (c *Client) Delete(ctx context.Context, id string) error {
 
 func (c *Client) ask(ctx context.Context, what, name, verb string) error {
 	return c.call(ctx, http.MethodPost, "/v1/"+what+"/"+url.PathEscape(name)+"/"+verb, nil)
-}
-
-// Wait returns a task once it has ended, however it ended: look at its Status. It asks after 10 ms,
-// then less and less often, at least once a second.
-func (c *Client) Wait(ctx context.Context, id string) (task.Task, error) {
-	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		t, err := c.Get(ctx, id)
-		if err != nil || t.Status.Ended() {
-			return t, err
-		}
-		select {
-		case <-ctx.Done():
-			return t, context.Cause(ctx)
-		case <-time.After(pause):
-		}
-	}
 }
 
 // call sends a request without a body and decodes the answer.

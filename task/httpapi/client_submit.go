@@ -141,6 +141,9 @@ func encodeNewTask(n task.NewTask) ([]byte, error) {
 	if n.Delay != 0 {
 		s.Delay = n.Delay.Round(time.Microsecond).String()
 	}
+	if n.StartBefore != 0 {
+		s.StartBefore = n.StartBefore.Round(time.Microsecond).String()
+	}
 	if !json.Valid(n.Payload) {
 		return nil, fmt.Errorf("%w: the payload is not JSON, which a server wants", task.ErrInvalid)
 	}

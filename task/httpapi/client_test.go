@@ -29,7 +29,7 @@ type verbs interface {
 	Steps(ctx context.Context, id string) ([]task.StepRecord, error)
 	Retry(ctx context.Context, id string, opt *task.RetryOptions) error
 	Interrupt(ctx context.Context, id string) error
-	Pause(ctx context.Context, queue string) error
+	Pause(context.Context, string, *task.PauseOptions) error
 	Resume(ctx context.Context, queue string) error
 	Wait(ctx context.Context, id string) (task.Task, error)
 }
@@ -68,7 +68,7 @@ func TestClient_BothClientsTellTheSame(t *testing.T) {
 		remote := s.client("")
 		for _, c := range []verbs{s.tasks, remote} {
 			for _, payload := range []string{`"fail"`, `{"n":1}`} {
-				done, err := c.Enqueue(t.Context(), "k", []byte(payload), &task.EnqueueOptions{Queue: "q/r", Priority: -3, Key: "key " + payload, Delay: time.Millisecond})
+				done, err := c.Enqueue(t.Context(), "k", []byte(payload), &task.EnqueueOptions{Queue: "q/r", Priority: -3, Key: "key " + payload, Delay: time.Millisecond, StartBefore: time.Hour})
 				if err != nil || done.Existed {
 					t.Fatalf("%T: %+v, %v", c, done, err)
 				}
@@ -85,7 +85,7 @@ func TestClient_BothClientsTellTheSame(t *testing.T) {
 				same(t, "Log", func(c verbs) (any, error) { return c.Log(t.Context(), done.ID) }, s.tasks, remote)
 			}
 		}
-		if err := remote.Pause(t.Context(), "a/b"); err != nil {
+		if err := remote.Pause(t.Context(), "a/b", nil); err != nil {
 			t.Fatal(err)
 		}
 		same(t, "Count", numbers, s.tasks, remote)
@@ -168,8 +168,8 @@ func TestClient_TheErrorsOfAServerAreThoseOfTheStore(t *testing.T) {
 			{"Cancel an ended one", func(c verbs) error { return c.Cancel(t.Context(), ended) }, task.ErrAlreadyFinished},
 			{"Retry a running one", func(c verbs) error { return c.Retry(t.Context(), runs, nil) }, task.ErrRunning},
 			{"Interrupt an ended one", func(c verbs) error { return c.Interrupt(t.Context(), ended) }, task.ErrNotRunning},
-			{"Pause nothing", func(c verbs) error { return c.Pause(t.Context(), "") }, nil},
-			{"Pause nonsense", func(c verbs) error { return c.Pause(t.Context(), "a b") }, task.ErrInvalid},
+			{"Pause nothing", func(c verbs) error { return c.Pause(t.Context(), "", nil) }, nil},
+			{"Pause nonsense", func(c verbs) error { return c.Pause(t.Context(), "a b", nil) }, task.ErrInvalid},
 			{"Enqueue nonsense", func(c verbs) error { _, err := c.Enqueue(t.Context(), "a b", []byte("1"), nil); return err }, task.ErrInvalid},
 		} {
 			for _, client := range []verbs{s.tasks, remote} {
@@ -261,7 +261,7 @@ func TestClient_ShowsItsTokenAndHearsWhatItLacks(t *testing.T) {
 		t.Error(err)
 	}
 	p := (*Problem)(nil)
-	if err := c.Pause(t.Context(), "q"); !errors.As(err, &p) || p.Status != http.StatusForbidden || strings.Contains(err.Error(), readSecret) {
+	if err := c.Pause(t.Context(), "q", nil); !errors.As(err, &p) || p.Status != http.StatusForbidden || strings.Contains(err.Error(), readSecret) {
 		t.Errorf("%v", err)
 	}
 	var all []error

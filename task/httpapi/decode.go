@@ -64,7 +64,7 @@ func notJSON(err error, otherwise string) error {
 }
 
 // newTaskNames are what a submit may have.
-var newTaskNames = []string{"id", "kind", "payload", "queue", "key", "priority", "delay", "meta"}
+var newTaskNames = []string{"id", "kind", "payload", "queue", "key", "priority", "delay", "startBefore", "meta"}
 
 // ParseNewTask reads a task as a line of POST /v1/tasks/batch has it, for who keeps tasks in files,
 // and is as strict: names are exact and come once, nothing follows the object, and a text is one. An
@@ -108,24 +108,33 @@ func newTask(m map[string]json.RawMessage, waiting map[string]string) (task.NewT
 		return task.NewTask{}, problem("too-large", "the payload has %d bytes, at most %d are kept: put it into a file and submit its name", len(payload), task.MaxPayload)
 	}
 	var (
-		opt         task.EnqueueOptions
-		kind, delay string
+		opt                 task.EnqueueOptions
+		kind, delay, before string
 	)
 	err := errors.Join(
 		text(m, "kind", &kind), text(m, "id", &opt.ID), text(m, "queue", &opt.Queue), text(m, "key", &opt.Key),
-		text(m, "delay", &delay), whole(m, "priority", &opt.Priority), texts(m, "meta", &opt.Meta))
+		text(m, "delay", &delay), text(m, "startBefore", &before), whole(m, "priority", &opt.Priority), texts(m, "meta", &opt.Meta))
 	if err != nil {
 		return task.NewTask{}, err
 	}
-	if delay != "" {
-		if opt.Delay, err = time.ParseDuration(delay); err != nil {
-			return task.NewTask{}, problem("invalid", `"delay" is %.40q: use a duration with its unit, as 90s or 1h30m, of at most a hundred years`, delay)
-		}
+	if err := errors.Join(duration("delay", delay, &opt.Delay), duration("startBefore", before, &opt.StartBefore)); err != nil {
+		return task.NewTask{}, err
 	}
 	if opt.Queue == "" {
 		opt.Queue = waiting[kind]
 	}
 	return task.Prepare(kind, payload, &opt)
+}
+
+// duration reads a text that is one, if there is any.
+func duration(name, given string, into *time.Duration) (err error) {
+	if given == "" {
+		return nil
+	}
+	if *into, err = time.ParseDuration(given); err != nil {
+		return problem("invalid", "%q is %.40q: use a duration with its unit, as 90s or 1h30m, of at most a hundred years", name, given)
+	}
+	return nil
 }
 
 // text reads a member that is a text, if it is there. An empty one is more likely a mistake than
@@ -143,6 +152,20 @@ func text(m map[string]json.RawMessage, name string, into *string) error {
 		return problem("invalid", "%q is %.40s: it has half a character, a surrogate without the other one; did something cut a text in its middle?", name, raw)
 	}
 	*into = *s
+	return nil
+}
+
+// truth reads a member that is true or false, if it is there.
+func truth(m map[string]json.RawMessage, name string, into *bool) error {
+	raw, ok := m[name]
+	if !ok {
+		return nil
+	}
+	var b *bool
+	if err := json.Unmarshal(raw, &b); err != nil || b == nil {
+		return problem("invalid", "%q is %.40s: give true or false, or leave it out", name, raw)
+	}
+	*into = *b
 	return nil
 }
 
@@ -237,6 +260,13 @@ func decodeQuery(v url.Values) (task.Query, error) {
 			}
 			continue
 		}
+		if name == "id" {
+			if len(values) > maxIDs || slices.ContainsFunc(values, func(id string) bool { return !isID(id) }) {
+				return q, problem("invalid", "id is not understood: give up to %d, each a UUID in lower case", maxIDs)
+			}
+			q.IDs = values
+			continue
+		}
 		if len(values) != 1 {
 			return q, problem("invalid", "%.40q is given %d times: give it once", name, len(values))
 		}
@@ -272,7 +302,7 @@ func decodeQuery(v url.Values) (task.Query, error) {
 			}
 			q.Limit = n
 		default:
-			return q, problem("invalid", "%.40q is not known: a list takes status, kind, queue, key, meta, limit, after", name)
+			return q, problem("invalid", "%.40q is not known: a list takes status, kind, queue, key, meta, id, limit, after", name)
 		}
 	}
 	return q, nil

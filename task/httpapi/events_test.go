@@ -188,7 +188,7 @@ func TestEvents_AListenerHearsWhatOtherProcessesDo(t *testing.T) {
 			break
 		}
 	}
-	if err := elsewhere.tasks.Pause(t.Context(), "q"); err != nil {
+	if err := elsewhere.tasks.Pause(t.Context(), "q", nil); err != nil {
 		t.Fatal(err)
 	}
 	for {

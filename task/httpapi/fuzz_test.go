@@ -111,6 +111,7 @@ func FuzzHandler_AQueryIsDecodedOrRefused(f *testing.F) {
 	f.Add("limit=1001")
 	f.Add("status=&limit=")
 	f.Add("kind=%00&kind=%ff")
+	f.Add("id=" + someID + "&id=" + otherID + "&id=%00")
 	f.Fuzz(func(t *testing.T, query string) {
 		v, err := url.ParseQuery(query)
 		if err != nil {
@@ -123,7 +124,7 @@ func FuzzHandler_AQueryIsDecodedOrRefused(f *testing.F) {
 			}
 			return
 		}
-		if q.Limit < 1 || q.Limit > maxPage || q.After != "" && !isID(q.After) {
+		if q.Limit < 1 || q.Limit > maxPage || q.After != "" && !isID(q.After) || len(q.IDs) > maxIDs {
 			t.Errorf("%q: %+v", query, q)
 		}
 		if _, err := task.ParseStatus(string(q.Status)); q.Status != "" && err != nil {

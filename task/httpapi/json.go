@@ -19,7 +19,7 @@ type Task struct {
 	Priority int    `json:"priority"`
 	// Meta is what came with it beside its payload.
 	Meta map[string]string `json:"meta,omitempty"`
-	// Status is where it is in its life, Reason why it was interrupted last.
+	// Status is where it is in its life, Reason why it was interrupted last, or expired.
 	Status task.Status `json:"status"`
 	Reason task.Reason `json:"reason,omitempty"`
 	// WaitsFor says why a task that waits is not claimed; see [task.PendingReason]. Only the answer about one
@@ -43,6 +43,8 @@ type Task struct {
 	RunAt      time.Time `json:"runAt,omitzero"`
 	Since      time.Time `json:"since,omitzero"`
 	FinishedAt time.Time `json:"finishedAt,omitzero"`
+	// StartBefore is when it is cancelled unless it has been claimed.
+	StartBefore time.Time `json:"startBefore,omitzero"`
 	// Error is the text of the last run's error.
 	Error string `json:"error,omitempty"`
 	// Payload, Checkpoint and Result are left out of lists.
@@ -110,7 +112,8 @@ func NewTaskSummary(t task.Task) Task {
 		Runs: t.Runs, Attempts: t.Attempts, Interruptions: t.Interruptions, Crashes: t.Crashes, Suspicion: t.Suspicion.String(),
 		Progress: Progress(t.Progress), Run: t.Run, Worker: t.Worker,
 		CreatedAt: t.Created.UTC(), StartedAt: t.Started.UTC(), RunAt: t.RunAt.UTC(), Since: t.Since.UTC(), FinishedAt: t.Finished.UTC(),
-		Error: t.Error,
+		StartBefore: t.StartBefore.UTC(),
+		Error:       t.Error,
 	}
 }
 
@@ -136,7 +139,7 @@ func (j Task) task() (task.Task, error) {
 		ID: j.ID, Kind: j.Kind, Queue: j.Queue, Key: j.Key, Priority: j.Priority, Meta: j.Meta, Status: j.Status, Reason: j.Reason,
 		Runs: j.Runs, Progress: task.Progress(j.Progress), Run: j.Run, Worker: j.Worker,
 		Counters: task.Counters{Attempts: j.Attempts, Interruptions: j.Interruptions, Crashes: j.Crashes, Suspicion: group},
-		Created:  j.CreatedAt, Started: j.StartedAt, RunAt: j.RunAt, Since: j.Since, Finished: j.FinishedAt,
+		Created:  j.CreatedAt, Started: j.StartedAt, RunAt: j.RunAt, Since: j.Since, Finished: j.FinishedAt, StartBefore: j.StartBefore,
 		Error: j.Error, Payload: j.Payload, Checkpoint: j.Checkpoint, Result: j.Result,
 	}
 	fields := map[string]*[]byte{"payload": &t.Payload, "checkpoint": &t.Checkpoint, "result": &t.Result}
@@ -174,6 +177,8 @@ type submission struct {
 	Key      string          `json:"key,omitempty"`
 	Priority int             `json:"priority,omitempty"`
 	Delay    string          `json:"delay,omitempty"`
+
+	StartBefore string `json:"startBefore,omitempty"`
 
 	Meta map[string]string `json:"meta,omitempty"`
 }

@@ -27,6 +27,8 @@ const (
 	maxPage     = 1000
 	defaultPage = 100
 	pageStep    = 100
+	// maxIDs bounds the tasks that a list names; an address of them has 4 KB, which proxies let pass.
+	maxIDs = 100
 	// storePatience bounds the work on a request.
 	storePatience = 20 * time.Second
 )

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"maps"
@@ -47,16 +48,46 @@ func (h *Handler) steer(verb string, ask func(context.Context, string) error) en
 		if err := noBody(a, r); err != nil {
 			return err
 		}
-		ctx, cancel := withStoreTimeout(r)
-		defer cancel()
-		name := r.PathValue("queue")
-		if err := ask(ctx, name); err != nil {
+		return h.askQueue(a, r, ask, "command", verb)
+	}
+}
+
+// pauseQueue pauses a queue, and has what runs hand over if the body says so.
+func (h *Handler) pauseQueue(a *answer, r *http.Request) error {
+	var opt task.PauseOptions
+	b, err := readBody(a, r, envelope)
+	if err != nil {
+		return err
+	}
+	if len(bytes.TrimSpace(b)) > 0 {
+		m, err := members(b)
+		if err != nil {
 			return err
 		}
-		h.audit(a, "queue command", "queue", name, "command", verb)
-		a.WriteHeader(http.StatusNoContent)
-		return nil
+		for name := range m {
+			if name != "running" {
+				return problem("invalid", "%.40q is not known: a pause has running", name)
+			}
+		}
+		if err := truth(m, "running", &opt.Running); err != nil {
+			return err
+		}
 	}
+	pause := func(ctx context.Context, queue string) error { return h.client.Pause(ctx, queue, &opt) }
+	return h.askQueue(a, r, pause, "command", "pause", "running", opt.Running)
+}
+
+// askQueue asks for something about the queue of a request.
+func (h *Handler) askQueue(a *answer, r *http.Request, ask func(context.Context, string) error, said ...any) error {
+	ctx, cancel := withStoreTimeout(r)
+	defer cancel()
+	name := r.PathValue("queue")
+	if err := ask(ctx, name); err != nil {
+		return err
+	}
+	h.audit(a, "queue command", append([]any{"queue", name}, said...)...)
+	a.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 func (h *Handler) workers(a *answer, r *http.Request) error {

@@ -39,7 +39,7 @@ func (h *Handler) table() []route {
 		{"POST", "/v1/tasks/{id}/retry", RoleOperate, asJSON, h.retry},
 		{"POST", "/v1/tasks/{id}/interrupt", RoleOperate, asJSON, h.command("interrupt", h.client.Interrupt)},
 		{"GET", "/v1/queues", RoleRead, "", h.queues},
-		{"POST", "/v1/queues/{queue}/pause", RoleOperate, asJSON, h.steer("pause", h.client.Pause)},
+		{"POST", "/v1/queues/{queue}/pause", RoleOperate, asJSON, h.pauseQueue},
 		{"POST", "/v1/queues/{queue}/resume", RoleOperate, asJSON, h.steer("resume", h.client.Resume)},
 		{"GET", "/v1/workers", RoleRead, "", h.workers},
 		{"GET", "/v1/counts", RoleRead, "", h.counts},

@@ -17,7 +17,7 @@ import (
 
 func TestSubmit_IsCreatedOnceAndCanBeRepeated(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
-		body := `{"id": "` + someID + `", "kind": "k", "payload": { "a":  1 }, "queue": "q", "priority": 2, "delay": "90s"}`
+		body := `{"id": "` + someID + `", "kind": "k", "payload": { "a":  1 }, "queue": "q", "priority": 2, "delay": "90s", "startBefore": "2h"}`
 		for _, status := range []int{http.StatusCreated, http.StatusOK} {
 			r := s.ask("POST", "/v1/tasks", body)
 			var got submitted
@@ -27,7 +27,8 @@ func TestSubmit_IsCreatedOnceAndCanBeRepeated(t *testing.T) {
 			}
 		}
 		got, err := s.tasks.Get(t.Context(), someID)
-		if err != nil || string(got.Payload) != `{ "a":  1 }` || got.Queue != "q" || got.Priority != 2 || got.RunAt.Sub(got.Created) != 90*time.Second {
+		if err != nil || string(got.Payload) != `{ "a":  1 }` || got.Queue != "q" || got.Priority != 2 || got.RunAt.Sub(got.Created) != 90*time.Second ||
+			got.StartBefore.Sub(got.Created) != 2*time.Hour {
 			t.Errorf("%+v, %v", got, err)
 		}
 	})
@@ -126,6 +127,11 @@ func TestProblem_ARequestThatCannotBeServedIsAProblemThatSaysWhatToDo(t *testing
 		{"POST", "/v1/tasks", ok + `, "delay": 90}`, "invalid", "give a text"},
 		{"POST", "/v1/tasks", ok + `, "delay": "-1s"}`, "invalid", "negative"},
 		{"POST", "/v1/tasks", ok + `, "delay": "2000000h"}`, "invalid", "hundred years"},
+		{"POST", "/v1/tasks", ok + `, "startBefore": "soon"}`, "invalid", `"startBefore" is "soon": use a duration`},
+		{"POST", "/v1/tasks", ok + `, "startBefore": "1m", "delay": "1m"}`, "invalid", "could never begin"},
+		{"POST", "/v1/tasks", ok + `, "startBefore": "-1m"}`, "invalid", "a hundred years"},
+		{"POST", "/v1/queues/q/pause", `{"running": "yes"}`, "invalid", "give true or false"},
+		{"POST", "/v1/queues/q/pause", `{"runs": true}`, "invalid", "a pause has running"},
 		{"POST", "/v1/tasks", ok + `, "priority": 1.5}`, "invalid", "whole number"},
 		{"POST", "/v1/tasks", ok + `, "priority": 3000000000}`, "invalid", "whole number from -2147483648"},
 		{"POST", "/v1/tasks", `{"kind": "k", "payload": "` + strings.Repeat("x", task.MaxPayload) + `"}`, "too-large", "submit its name"},
@@ -135,6 +141,8 @@ func TestProblem_ARequestThatCannotBeServedIsAProblemThatSaysWhatToDo(t *testing
 		{"GET", "/v1/tasks?limit=5&limit=6", "", "invalid", "give it once"},
 		{"GET", "/v1/tasks?after=x", "", "invalid", `"next" of the page before`},
 		{"GET", "/v1/tasks?stauts=queued", "", "invalid", "a list takes status, kind"},
+		{"GET", "/v1/tasks?id=x", "", "invalid", "a UUID in lower case"},
+		{"GET", "/v1/tasks?id=" + someID + strings.Repeat("&id="+otherID, 100), "", "invalid", "up to 100"},
 		{"GET", "/v1/tasks?kind=%00", "", "invalid", "not text"},
 		{"GET", "/v1/tasks?kind=%zz", "", "invalid", "not understood"},
 		{"GET", "/v1/tasks/" + someID, "", "not-found", "GET /v1/tasks"},

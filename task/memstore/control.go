@@ -16,6 +16,9 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 	switch cmd.Verb {
 	case task.VerbPause:
 		s.paused[cmd.Queue] = true
+		if cmd.Running {
+			s.interruptQueue(cmd.Queue)
+		}
 		return nil
 	case task.VerbResume:
 		delete(s.paused, cmd.Queue)
@@ -48,6 +51,16 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 		return nil
 	}
 	return task.ErrInvalid
+}
+
+// interruptQueue asks what runs of a queue to hand over.
+func (s *Store) interruptQueue(queue string) {
+	for _, t := range s.tasks {
+		if t.Queue == queue && t.Status == task.StatusRunning && s.asked[t.ID] == "" {
+			s.asked[t.ID] = task.VerbInterrupt
+		}
+	}
+	s.tell()
 }
 
 // remove removes an ended task with all that belongs to it.

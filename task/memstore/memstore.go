@@ -29,6 +29,7 @@ type Store struct {
 	expires map[string]time.Time                  // of an ended task with a Retention of its own; zero: never
 	history map[string][]task.RunRecord
 	workers map[string]*worker
+	bounded map[string]*task.Task // those that have a StartBefore
 	paused  map[string]bool
 	closed  bool
 	signals storekit.Signals
@@ -62,6 +63,7 @@ func New() *Store {
 		expires: make(map[string]time.Time),
 		history: make(map[string][]task.RunRecord),
 		workers: make(map[string]*worker),
+		bounded: make(map[string]*task.Task),
 		paused:  make(map[string]bool),
 	}
 }
@@ -107,6 +109,10 @@ func (s *Store) add(n task.NewTask, now time.Time) task.AddResult {
 		ID: n.ID, Kind: n.Kind, Queue: n.Queue, Key: n.Key, Payload: bytes.Clone(n.Payload), Meta: maps.Clone(n.Meta), Priority: n.Priority,
 		Status: task.StatusQueued, Created: now, Since: now, RunAt: now.Add(n.Delay),
 	}
+	if n.StartBefore > 0 {
+		s.tasks[n.ID].StartBefore = now.Add(n.StartBefore)
+		s.bounded[n.ID] = s.tasks[n.ID]
+	}
 	return task.AddResult{ID: n.ID}
 }
 
@@ -124,7 +130,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	var ready []*task.Task
 	for _, t := range s.tasks {
 		if t.Status.Claimable() && !t.RunAt.After(now) && !s.paused[t.Queue] &&
-			(len(req.Queues) == 0 || slices.Contains(req.Queues, t.Queue)) && !slices.Contains(req.Except, t.ID) {
+			(len(req.Queues) == 0 || slices.Contains(req.Queues, t.Queue)) && (req.MinPriority == nil || t.Priority >= *req.MinPriority) && !slices.Contains(req.Except, t.ID) {
 			ready = append(ready, t)
 		}
 	}
@@ -155,6 +161,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 		t.Runs++
 		t.Status, t.Since, t.Started, t.Worker, t.Limits = task.StatusRunning, now, now, req.Worker, k.Limits
 		s.keep[t.ID] = k.Retention
+		s.unbound(t)
 		h := append(s.history[t.ID], task.RunRecord{
 			Run: t.Run, Worker: t.Worker, Host: w.beat.Host, PID: w.beat.PID, Started: now, Status: task.StatusRunning,
 		})
@@ -243,7 +250,9 @@ func (s *Store) apply(c task.Change, now time.Time) error {
 			s.expires[t.ID] = time.Time{}
 		}
 	} else {
-		t.RunAt = now.Add(c.Delay)
+		if t.RunAt = now.Add(c.Delay); !c.RunAt.IsZero() {
+			t.RunAt = c.RunAt
+		}
 	}
 	h := s.history[c.Task]
 	last := &h[len(h)-1]
@@ -275,6 +284,7 @@ func (s *Store) holds(f task.Fence) bool {
 // finished gives back what an ended task held.
 func (s *Store) finished(t *task.Task, now time.Time) {
 	t.Finished, t.Suspicion = now, 0
+	s.unbound(t)
 	if k := (keyOf{t.Kind, t.Key}); s.keys[k] == t.ID {
 		delete(s.keys, k)
 	}
@@ -304,7 +314,24 @@ func (s *Store) enter(ctx context.Context) error {
 		s.mu.Unlock()
 		return task.ErrClosed
 	}
+	s.expire(time.Now())
 	return nil
+}
+
+// expire is rule 43.
+func (s *Store) expire(now time.Time) {
+	for _, t := range s.bounded {
+		if !t.StartBefore.After(now) {
+			t.Status, t.Reason, t.Since = task.StatusCancelled, task.ReasonExpired, now
+			s.finished(t, now)
+		}
+	}
+}
+
+// unbound takes away a task's StartBefore.
+func (s *Store) unbound(t *task.Task) {
+	t.StartBefore = time.Time{}
+	delete(s.bounded, t.ID)
 }
 
 // wake notifies those who wait that a task may have become claimable, and tell that something was

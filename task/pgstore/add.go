@@ -34,6 +34,11 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult
 	if err != nil {
 		return nil, s.wrap(ctx, ctx, err)
 	}
+	if hasKeys(tasks) { // what holds one may have expired
+		if err := s.expireDue(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.add(ctx, news, added); err != nil {
 		return nil, err
 	}
@@ -81,7 +86,8 @@ func firstPriority(tasks []task.NewTask) int64 {
 }
 
 // addArgs are the arguments of the statement Add: columns with an element for each task, sorted by
-// id, and the length up to which a payload is put into ready too. A delay is in microseconds.
+// id, and the length up to which a payload is put into ready too. Delays, and how
+// long each task may wait for its first claim, are in microseconds.
 func addArgs(news []newTask) []any {
 	n := len(news)
 	var (
@@ -91,7 +97,7 @@ func addArgs(news []newTask) []any {
 		payloads      = make([][]byte, n)
 		numbers       = make(routeNumbers)
 		keys, metas   []*string
-		delays        []int64
+		delays, until []int64
 		priorities    []int32
 	)
 	for i, t := range news {
@@ -109,11 +115,14 @@ func addArgs(news []newTask) []any {
 		if t.Delay != 0 {
 			setColumn(&delays, i, n, t.Delay.Microseconds(), 0)
 		}
+		if t.StartBefore > 0 {
+			setColumn(&until, i, n, max(t.StartBefore.Microseconds(), 1), 0)
+		}
 		if t.Priority != 0 {
 			setColumn(&priorities, i, n, clampInt32(t.Priority), 0)
 		}
 	}
-	return []any{ids, kinds, queues, keys, routes, priorities, delays, payloads, metas, inlinePayload}
+	return []any{ids, kinds, queues, keys, routes, priorities, delays, payloads, metas, until, inlinePayload}
 }
 
 // addAnswer is the answer of the statement Add: the tasks that were left out.

@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"slices"
+	"time"
 
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -72,8 +73,8 @@ func leftArgs(items []item) []any {
 	return []any{checkpoints, fractions, messages, logs}
 }
 
-// finishArgs are the arguments of the statement FinishRuns: columns, and how much of the history
-// and of the log is kept. A delay is in microseconds.
+// finishArgs are the arguments of the statement FinishRuns: columns, among them how much of the
+// history and of the log is kept. A delay is in microseconds.
 func finishArgs(items []item) []any {
 	var (
 		n                    = len(items)
@@ -81,6 +82,7 @@ func finishArgs(items []item) []any {
 		statuses             = make([]string, n)
 		reasons, errors      []string
 		delays, suspicions   []int64
+		runAts               []*time.Time
 		crashed, reclaimed   []bool
 		results              [][]byte
 	)
@@ -94,6 +96,9 @@ func finishArgs(items []item) []any {
 		}
 		if it.Delay != 0 {
 			setColumn(&delays, i, n, it.Delay.Microseconds(), 0)
+		}
+		if !it.RunAt.IsZero() {
+			setColumn(&runAts, i, n, &it.RunAt, nil)
 		}
 		if it.Counters.Suspicion != 0 {
 			setColumn(&suspicions, i, n, int64(it.Counters.Suspicion), 0)
@@ -109,7 +114,7 @@ func finishArgs(items []item) []any {
 		}
 	}
 	args := append([]any{tasks, runs, workers, statuses, reasons, errors, delays, crashed, reclaimed, suspicions, results}, counterArgs(items)...)
-	return append(append(args, leftArgs(items)...), task.MaxHistory, task.MaxLog)
+	return append(append(args, leftArgs(items)...), task.MaxHistory, task.MaxLog, runAts)
 }
 
 // saveArgs are the arguments of the statement SaveRuns: columns, with how much of the log is kept among

@@ -40,7 +40,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 				return nil, nil
 			}
 		}
-		if tasks, err := s.claim(ctx, req, routes); err != nil || len(tasks) > 0 {
+		if tasks, err := s.claim(ctx, req, routes); err != nil || len(tasks) > 0 || req.MinPriority != nil {
 			return tasks, err
 		}
 	}
@@ -82,14 +82,21 @@ func (s *Store) claimInterrupted(ctx context.Context, req task.ClaimRequest, cla
 
 // claim claims from some routes. What it does after the commit cannot fail.
 func (s *Store) claim(ctx context.Context, req task.ClaimRequest, routes []cursor) ([]task.Task, error) {
-	answer, err := s.begin(ctx, s.q.Claim, s.claimArgs(req, routes))
+	statement, args := s.q.Claim, s.claimArgs(req, routes)
+	if req.MinPriority != nil {
+		statement, args = s.q.ClaimFromPriority, append(args, lastPriority(req))
+	}
+	answer, err := s.begin(ctx, statement, args)
 	if err != nil {
 		return nil, err
 	}
 	tasks, ends := answer.tasks(req, routes)
-	s.scan.claimed(routes, ends, answer.started, tookAll(req, tasks))
+	s.scan.claimed(routes, ends, answer.started, req.MinPriority == nil && tookAll(req, tasks))
 	return tasks, nil
 }
+
+// lastPriority is the greatest sort_priority that a claim with a MinPriority may take.
+func lastPriority(req task.ClaimRequest) int32 { return ^clampInt32(*req.MinPriority) }
 
 // begin runs a claim's statement.
 func (s *Store) begin(ctx context.Context, statement string, args []any) (answer *claimAnswer, err error) {

@@ -39,6 +39,9 @@ func (s *Store) control(ctx context.Context, cmd task.Command) (after func(), er
 	switch cmd.Verb {
 	case task.VerbPause:
 		_, err := s.pool.Exec(ctx, s.q.Pause, cmd.Queue)
+		if err == nil && cmd.Running {
+			return s.asked, s.interruptQueue(ctx, cmd.Queue)
+		}
 		return nil, err
 	case task.VerbResume:
 		_, err := s.pool.Exec(ctx, s.q.Resume, cmd.Queue)
@@ -99,6 +102,25 @@ func (s *Store) interrupt(ctx context.Context, id [16]byte) (after func(), err e
 	}
 }
 
+// interruptQueue asks what runs of a paused queue to hand over. A claim that has not seen the pause is
+// waited for, so that what it takes is found.
+func (s *Store) interruptQueue(ctx context.Context, queue string) error {
+	if _, err := s.command(ctx, s.q.AwaitClaims); err != nil {
+		return fmt.Errorf("the queue is paused, and what runs of it was not asked to hand over: %w", err)
+	}
+	var held [][16]byte
+	if err := s.pool.QueryRow(ctx, s.q.InterruptQueue, queue).Scan(&held); err != nil && !noRows(err) {
+		return err
+	}
+	var errs []error
+	for _, id := range held {
+		if _, err := s.command(ctx, s.q.CommandRun, id, string(task.VerbInterrupt)); err != nil {
+			errs = append(errs, fmt.Errorf("task %s: %w", storekit.FormatID(id), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // retryTask makes a task claimable now.
 func (s *Store) retryTask(ctx context.Context, id [16]byte, cmd task.Command) error {
 	args := []any{id, cmd.FromStart, append([]string{}, cmd.SkipSteps...)}
@@ -135,7 +157,12 @@ func (s *Store) deleteTask(ctx context.Context, id [16]byte) error {
 		switch place, err := s.place(ctx, id); {
 		case err != nil:
 			return err
-		case place == placeRunning, place == placeWaiting:
+		case place == placeWaiting:
+			// It may have expired.
+			if n, err := s.expire(ctx); err != nil || n == 0 {
+				return errors.Join(err, task.ErrNotEnded)
+			}
+		case place == placeRunning:
 			return task.ErrNotEnded
 		}
 	}

@@ -13,6 +13,9 @@ import (
 // have ended, run, or wait after an interruption. The lines go by one after the other, since there
 // may be very many.
 func (s *Store) Count(ctx context.Context, q task.CountQuery) (task.Counts, error) {
+	if err := s.expireDue(ctx); err != nil {
+		return task.Counts{}, err
+	}
 	var counts task.Counts
 	err := s.again(ctx, func(ctx context.Context) error {
 		var batch pgx.Batch // one transaction: the tables are read from end to end

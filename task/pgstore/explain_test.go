@@ -27,6 +27,7 @@ var walks = map[string]string{
 	"HeldRuns":            "running: once for each complete beat",
 	"RemoveStoppedWorker": "running: once when a worker stops",
 	"RemoveDeadWorker":    "running: once for each call of Reclaim",
+	"InterruptQueue":      "running: once for each queue that is paused with what runs",
 	"Count":               "running and counts: a count reads what is counted",
 	"CompactCounts":       "counts: it adds them up",
 }

@@ -15,20 +15,26 @@ func picked(pick, read string) string {
 	return "with p as materialized (\n" + pick + "\n)\n" + read
 }
 
-// collectTasks reads the answer of ReadPicked.
-func collectTasks(rows pgx.Rows) ([]task.Task, error) {
+// collectTasks reads the answer of ReadPicked. What has expired is shown as it will be, unless it is asked
+// for as what waits.
+func collectTasks(rows pgx.Rows, showExpired bool) ([]task.Task, error) {
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (t task.Task, err error) {
 		var (
 			id      [16]byte
 			started *time.Time
+			before  *time.Time
+			expired bool
 			meta    string
 		)
 		err = row.Scan(&id, &t.Kind, &t.Queue, &t.Key, &t.Payload, &meta, &t.Priority, &t.Status, &t.Reason, &t.Error,
 			&t.Created, &t.Since, &t.RunAt, &started, &t.Run, &t.Runs, &t.Worker,
 			&t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.InterruptStreak, &t.Suspicion,
 			&t.MaxAttempts, &t.MaxCrashes, &t.MaxInterruptions,
-			&t.Checkpoint, &t.Progress.Fraction, &t.Progress.Message, &t.Result)
-		t.ID, t.Started = storekit.FormatID(id), timeOrZero(started)
+			&t.Checkpoint, &t.Progress.Fraction, &t.Progress.Message, &t.Result, &before, &expired)
+		t.ID, t.Started, t.StartBefore = storekit.FormatID(id), timeOrZero(started), timeOrZero(before)
+		if expired && showExpired {
+			t.Status, t.Reason, t.Since, t.StartBefore = task.StatusCancelled, task.ReasonExpired, t.StartBefore, time.Time{}
+		}
 		if t.Status.Ended() {
 			t.Finished = t.Since
 		}
@@ -42,6 +48,11 @@ func collectTasks(rows pgx.Rows) ([]task.Task, error) {
 // Find implements task.Store. A listing picks ids from an index that has them in their order; which
 // one that is depends on what is asked for.
 func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
+	if len(q.IDs) == 0 {
+		if err := s.expireDue(ctx); err != nil {
+			return nil, err
+		}
+	}
 	var all []task.Task
 	err := s.again(ctx, func(ctx context.Context) (err error) {
 		all, err = s.find(ctx, q)
@@ -73,16 +84,16 @@ func (s *Store) find(ctx context.Context, q task.Query) ([]task.Task, error) {
 		}
 		f.args = f.args[:1] // of the other statement the limit alone
 	}
-	return s.readTasks(ctx, picked(f.pick(kinds), s.q.ReadPicked), f.args...)
+	return s.readTasks(ctx, picked(f.pick(kinds), s.q.ReadPicked), f.Status == "", f.args...)
 }
 
 // readTasks runs a statement that reads tasks.
-func (s *Store) readTasks(ctx context.Context, sql string, args ...any) ([]task.Task, error) {
+func (s *Store) readTasks(ctx context.Context, sql string, showExpired bool, args ...any) ([]task.Task, error) {
 	rows, err := s.pool.Query(ctx, s.sql(sql), args...)
 	if err != nil {
 		return nil, err
 	}
-	return collectTasks(rows)
+	return collectTasks(rows, showExpired)
 }
 
 // findIDs reads the tasks of some ids, and leaves out those that the other filters do not admit.
@@ -102,7 +113,7 @@ func (s *Store) findIDs(ctx context.Context, f *filter) ([]task.Task, error) {
 	if after := f.after(); after != "" {
 		pick += " and " + after
 	}
-	tasks, err := s.readTasks(ctx, picked(pick, s.q.ReadPicked), f.args...)
+	tasks, err := s.readTasks(ctx, picked(pick, s.q.ReadPicked), true, f.args...)
 	tasks = f.admitted(tasks)
 	return tasks[:min(len(tasks), f.most)], err
 }
@@ -115,7 +126,7 @@ func (s *Store) lookFirst(ctx context.Context, f *filter, look firstLook) (tasks
 		return nil, false, err
 	}
 	// Some may have another status by now.
-	tasks, err = s.readTasks(ctx, picked("select pg_catalog.unnest($1::uuid[]) as id", s.q.ReadPicked), ids)
+	tasks, err = s.readTasks(ctx, picked("select pg_catalog.unnest($1::uuid[]) as id", s.q.ReadPicked), false, ids)
 	return f.admitted(tasks), true, err
 }
 

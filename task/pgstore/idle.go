@@ -66,6 +66,9 @@ func (i *idle) checksNeighbours() bool {
 func claimerOf(req task.ClaimRequest) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %v %v %s %q %q", req.Worker, req.Interrupted, req.Suspects > 0, req.Suspicion, req.Queues, req.Except)
+	if req.MinPriority != nil {
+		fmt.Fprintf(&b, " from %d", *req.MinPriority)
+	}
 	for _, k := range req.Kinds {
 		if min(k.Max, req.Max) > 0 {
 			fmt.Fprintf(&b, " %q", k.Kind)

@@ -23,6 +23,7 @@ func (s *Store) maintain() {
 	s.maintaining.Do(func() {
 		if !s.closed.Load() {
 			s.routines.Go(s.maintainTables)
+			s.routines.Go(s.expireTasks)
 		}
 	})
 }

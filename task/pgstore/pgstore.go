@@ -104,6 +104,7 @@ type Store struct {
 
 	scan      scan
 	idle      idle
+	expiry    expiry
 	epochs    epochs
 	announcer *announcer
 	detector  failureDetector

@@ -17,61 +17,81 @@ const (
 	promoteRounds = 10
 )
 
-// poll finds the routes that have something to claim, and moves what has become due to ready. It
-// returns what it found, and in how long the next delay runs out.
+// poll finds the routes that have something to claim, moves what has become due to ready, and ends what
+// has expired, a part of it where there is something to claim all the same. It returns what it found,
+// and in how long the next delay runs out or the next task expires.
 func (s *Store) poll(ctx context.Context, req task.ClaimRequest) (all []found, next time.Duration, err error) {
 	for range promoteRounds {
-		var registered bool
+		var p polled
 		if req.Interrupted {
-			registered, all, next, err = s.ask(ctx, s.q.PollInterrupted, req, rangesOf(req))
+			p, err = s.ask(ctx, s.q.PollInterrupted, req, rangesOf(req))
 		} else {
-			registered, all, next, err = s.pollOnce(ctx, req)
+			p, err = s.pollOnce(ctx, req)
 		}
-		if err == nil && !registered {
+		all, next = p.all, p.next
+		if err == nil && !p.registered {
 			err = task.ErrWorkerGone
 		}
 		if err != nil || next > 0 {
 			return all, next, err
 		}
-		if err := s.promote(ctx); err != nil {
+		if p.expired {
+			if _, err := s.expire(ctx); err != nil {
+				return nil, 0, err
+			}
+		}
+		moved, err := s.promote(ctx)
+		if err != nil {
 			return nil, 0, err
+		}
+		if moved == 0 && len(all) > 0 {
+			return all, 0, nil
 		}
 	}
 	return all, next, nil
 }
 
-// promote moves tasks whose time has come to ready.
-func (s *Store) promote(ctx context.Context) error {
-	err := s.once(ctx, func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx, s.q.Promote, int64(promoteMost))
+// polled is what a poll has found.
+type polled struct {
+	registered bool // the worker may claim
+	expired    bool // there are tasks to be ended
+	all        []found
+	next       time.Duration // until the next delay runs out or the next task expires
+}
+
+// promote moves tasks whose time has come to ready, and returns how many.
+func (s *Store) promote(ctx context.Context) (moved int64, err error) {
+	err = s.once(ctx, func(ctx context.Context) error {
+		tag, err := s.pool.Exec(ctx, s.q.Promote, int64(promoteMost))
+		moved = tag.RowsAffected()
 		return err
 	})
-	if err == nil {
+	if err == nil && moved > 0 {
 		s.claimable(everything) // some may be of kinds that other workers have
 	}
-	return err
+	return moved, err
 }
 
 // pollOnce runs the statement Poll, and records what it found.
-func (s *Store) pollOnce(ctx context.Context, req task.ClaimRequest) (registered bool, all []found, next time.Duration, err error) {
+func (s *Store) pollOnce(ctx context.Context, req task.ClaimRequest) (p polled, err error) {
 	pieces, full := s.scan.pieces(req)
 	began := time.Now()
-	registered, all, next, err = s.ask(ctx, s.q.Poll, req, pieces)
+	p, err = s.ask(ctx, s.q.Poll, req, pieces)
 	if err == nil {
-		s.scan.polledAll(pieces, all, full, time.Since(began))
+		s.scan.polledAll(pieces, p, full, time.Since(began))
 	}
-	return registered, all, next, err
+	return p, err
 }
 
 // ask runs a statement that polls, and has the neighbours looked at if one of them may be gone.
-func (s *Store) ask(ctx context.Context, statement string, req task.ClaimRequest, pieces []piece) (registered bool, all []found, next time.Duration, err error) {
+func (s *Store) ask(ctx context.Context, statement string, req task.ClaimRequest, pieces []piece) (p polled, err error) {
 	var (
 		neighbourGone  bool
 		checkNeighbour = s.idle.checksNeighbours()
 		args           = append([]any{workerKey(req.Worker), idleFor.Microseconds(), checkNeighbour}, pieceArgs(pieces)...)
 	)
 	err = s.again(ctx, func(ctx context.Context) error {
-		all = all[:0]
+		p = polled{}
 		rows, err := s.pool.Query(ctx, statement, append(slices.Clip(args), req.Suspects > 0 && req.Suspicion == 0, groupArg(req))...)
 		if err != nil {
 			return err
@@ -80,27 +100,30 @@ func (s *Store) ask(ctx context.Context, statement string, req task.ClaimRequest
 		for rows.Next() {
 			if rows.RawValues()[0] != nil {
 				var micros int64
-				if err := rows.Scan(&registered, &micros, &neighbourGone, nil, nil, nil, nil, nil, nil, nil); err != nil {
+				if err := rows.Scan(&p.registered, &micros, &neighbourGone, nil, nil, nil, nil, &p.expired, nil, nil); err != nil {
 					return err
 				}
-				next = time.Duration(micros) * time.Microsecond
+				p.next = time.Duration(micros) * time.Microsecond
 				continue
 			}
 			var f found
 			if err := rows.Scan(nil, nil, nil, &f.number, &f.kind, &f.queue, &f.first.sortPriority, &f.first.queued, &f.first.runAt, &f.first.id); err != nil {
 				return err
 			}
-			all = append(all, f)
+			p.all = append(p.all, f)
 		}
 		return rows.Err()
 	})
 	if err != nil {
-		return false, nil, 0, err
+		return polled{}, err
+	}
+	if !p.expired {
+		s.expiry.looked()
 	}
 	if neighbourGone {
 		s.signals.Wake(0, 0, 1)
 	}
-	return registered, all, next, nil
+	return p, nil
 }
 
 // pieceArgs are the columns of pieces: the first and the last route, and the position at which the

@@ -52,7 +52,7 @@ func (s *Store) reclaim(ctx context.Context, req task.ReclaimRequest) (left task
 		return err
 	})
 	batch.Queue(picked(s.q.PickHeld, s.q.ReadPicked), worker, int64(max(req.Max, 0))).Query(func(rows pgx.Rows) (err error) {
-		left.Tasks, err = collectTasks(rows)
+		left.Tasks, err = collectTasks(rows, false)
 		return err
 	})
 	batch.Queue(s.q.RemoveDeadWorker, worker).Exec(func(tag pgconn.CommandTag) error {

@@ -149,7 +149,7 @@ type found struct {
 }
 
 // polledAll records what a poll for a request found in its pieces, and how long it took.
-func (s *scan) polledAll(pieces []piece, all []found, full bool, took time.Duration) {
+func (s *scan) polledAll(pieces []piece, polled polled, full bool, took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if full {
@@ -161,13 +161,17 @@ func (s *scan) polledAll(pieces []piece, all []found, full bool, took time.Durat
 			c.waiting = false
 		}
 	}
-	for _, f := range all {
-		s.know(f)
+	for _, f := range polled.all {
+		c := s.know(f)
+		if polled.expired && c.next == front { // the poll has stepped over them, and a claim need not do so again
+			c.goOn(f.first, f.first.runAt.Add(-lateness))
+			c.first, c.exact = f.first, true
+		}
 	}
 }
 
 // know records that a route has something; s.mu is held.
-func (s *scan) know(f found) {
+func (s *scan) know(f found) *cursor {
 	c := s.cursors[f.number]
 	if c == nil {
 		c = &cursor{route: f.route, number: f.number, next: front}
@@ -180,6 +184,7 @@ func (s *scan) know(f found) {
 		c.first, c.exact = f.first, true
 	}
 	c.waiting = true
+	return c
 }
 
 // plan returns the routes that a claim is to ask for: those whose first tasks come first, until as
@@ -197,7 +202,8 @@ func (s *scan) plan(req task.ClaimRequest) []cursor {
 }
 
 // mostUrgent returns the routes with the first tasks among those that a request admits, as many as
-// it needs. Those that are not wanted may be the first ones.
+// it needs. Those that are not wanted may be the first ones. A route whose first task has a lower
+// priority than is wanted has no other one.
 func mostUrgent(all []cursor, req task.ClaimRequest) []cursor {
 	room, roomOf := req.Max+len(req.Except), make(map[string]int, len(req.Kinds))
 	for _, k := range req.Kinds {
@@ -206,7 +212,8 @@ func mostUrgent(all []cursor, req task.ClaimRequest) []cursor {
 		}
 	}
 	all = slices.DeleteFunc(all, func(c cursor) bool {
-		return roomOf[c.kind] <= 0 || len(req.Queues) > 0 && !slices.Contains(req.Queues, c.queue)
+		return roomOf[c.kind] <= 0 || len(req.Queues) > 0 && !slices.Contains(req.Queues, c.queue) ||
+			req.MinPriority != nil && c.first.sortPriority > lastPriority(req)
 	})
 	slices.SortFunc(all, func(a, b cursor) int { return a.first.compare(b.first) })
 	return slices.DeleteFunc(all, func(c cursor) bool {

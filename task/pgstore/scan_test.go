@@ -211,7 +211,7 @@ func routesOf(queues ...string) (all []found) {
 func known(queues ...string) *scan {
 	s := new(scan)
 	pieces, full := s.pieces(claimOf(1))
-	s.polledAll(pieces, routesOf(queues...), full, 0)
+	s.polledAll(pieces, polled{all: routesOf(queues...)}, full, 0)
 	return s
 }
 
@@ -290,7 +290,7 @@ func TestScan_PollsLessOftenWhatTakesLong(t *testing.T) {
 				t.Fatal("a scan that knows nothing needs no poll")
 			}
 			pieces, full := s.pieces(claimOf(1))
-			s.polledAll(pieces, nil, full, c.took)
+			s.polledAll(pieces, polled{}, full, c.took)
 			time.Sleep(c.poll - 1) // virtual
 			early := s.needsPoll()
 			time.Sleep(time.Nanosecond)
@@ -324,7 +324,7 @@ func TestScan_PlansTheRoutesWhoseTasksComeFirst(t *testing.T) {
 		t.Errorf("after all was taken %q", got)
 	}
 	pieces, full := s.pieces(claimOf(1))
-	s.polledAll(pieces, routesOf("c"), full, 0)
+	s.polledAll(pieces, polled{all: routesOf("c")}, full, 0)
 	if got := plan(2); !slices.Equal(got, []string{"c"}) {
 		t.Errorf("after a poll %q", got)
 	}
@@ -345,7 +345,7 @@ func TestScan_PlansTheRoutesWhoseTasksComeFirst(t *testing.T) {
 func TestScan_PlansForEachKindAsManyRoutesAsItHasRoomFor(t *testing.T) {
 	s := known("a", "b", "c")
 	other := route{"other", "q"}
-	s.polledAll(nil, []found{{route: other, number: other.number(), first: position{sortPriority: 5}}}, false, 0)
+	s.polledAll(nil, polled{all: []found{{route: other, number: other.number(), first: position{sortPriority: 5}}}}, false, 0)
 	req := claimOf(3)
 	req.Kinds[0].Max = 1
 	req.Kinds = append(req.Kinds, task.KindClaim{Kind: "other", Max: 3})

@@ -19,9 +19,10 @@ var sqlFiles embed.FS
 // in.
 type statements struct {
 	Add                                                                         string
-	Claim, Poll, Promote                                                        string
+	Claim, Poll, Promote, Expire                                                string
 	FinishRuns, Verdicts, Poison, SaveRuns                                      string
-	Pause, Resume, CommandRun, CancelWaiting, RetryWaiting                      string
+	Pause, AwaitClaims, InterruptQueue, Resume, CommandRun                      string
+	CancelWaiting, RetryWaiting                                                 string
 	RetryEnded, DeleteEnded, Place                                              string
 	RegisterWorker, Beat, LockWorker, RaiseEpoch, HeldRuns, RemoveStoppedWorker string
 	Workers, MarkDead, MarkedDead, RemoveDeadWorker                             string
@@ -34,6 +35,8 @@ type statements struct {
 	FinishRun, SaveRun, SaveRunTx string
 	// ClaimInterrupted and PollInterrupted are Claim and Poll of interrupted tasks only.
 	ClaimInterrupted, PollInterrupted string
+	// ClaimFromPriority is Claim of tasks that have a priority, or a higher one.
+	ClaimFromPriority string
 }
 
 // loadStatements reads the statements for the schema of that quoted name. A statement that is
@@ -61,6 +64,7 @@ func loadStatements(ident string) statements {
 	texts["ClaimInterrupted"] = strings.NewReplacer(
 		"and (q.sort_priority, q.queued, q.run_at, q.id) >= (w.sort_priority, w.queued, w.run_at, w.id)", "and q.status = 'interrupted'",
 		"order by q.sort_priority, q.queued, q.run_at, q.id limit w.most", "order by q.sort_priority, q.run_at, q.id limit w.most").Replace(texts["Claim"])
+	texts["ClaimFromPriority"] = strings.ReplaceAll(texts["Claim"], "and q.id <> all ($5::uuid[])", "and q.sort_priority <= $21::integer and q.id <> all ($5::uuid[])")
 	texts["PollInterrupted"] = strings.NewReplacer(
 		"q.suspicion is null and (q.route, q.sort_priority, q.queued, q.run_at, q.id) >= (p.first, p.sort_priority, p.queued, p.run_at, p.id)",
 		"q.suspicion is null and q.status = 'interrupted' and q.route >= p.first",

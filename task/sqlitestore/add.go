@@ -32,6 +32,10 @@ type kindKey struct{ kind, key string }
 
 // addAll makes the tasks of several calls.
 func (s *Store) addAll(t *txn, calls []*adding) error {
+	now := s.now().UnixMicro()
+	if err := t.expireAll(now); err != nil { // they may have the keys
+		return err
+	}
 	exists, holders, err := t.existing(calls)
 	if err != nil {
 		return err
@@ -63,7 +67,7 @@ func (s *Store) addAll(t *txn, calls []*adding) error {
 		return nil
 	}
 	t.news = true
-	return t.insertTasks(accepted, s.now().UnixMicro())
+	return t.insertTasks(accepted, now)
 }
 
 // known is a task that has an id: a fresh one, or one that the file has. Of the latter the payload's
@@ -146,13 +150,13 @@ func (t *txn) insertTasks(accepted []*task.NewTask, now int64) error {
 	if err := one(context.Background(), t, "LastNumber", nil, &last); err != nil {
 		return err
 	}
-	tasks, waiting := make([]any, 0, 10*len(accepted)), make([]any, 0, 8*len(accepted))
+	tasks, waiting := make([]any, 0, 10*len(accepted)), make([]any, 0, 9*len(accepted))
 	var keys []any
 	for i, n := range accepted {
 		number, priority := last+1+int64(i), int64(n.Priority)
 		runAt := now + n.Delay.Microseconds()
 		tasks = append(tasks, number, n.ID, now, n.Kind, n.Queue, n.Key, priority, runAt, metaColumn(n.Meta), blob(n.Payload))
-		waiting = append(waiting, number, n.ID, n.Kind, n.Queue, runAt <= now, priority, runAt, now)
+		waiting = append(waiting, number, n.ID, n.Kind, n.Queue, runAt <= now, priority, runAt, now, startBefore(n, now))
 		if n.Key != "" {
 			keys = append(keys, number, n.Kind, n.Key)
 		}
@@ -164,6 +168,14 @@ func (t *txn) insertTasks(accepted []*task.NewTask, now int64) error {
 		return err
 	}
 	return t.rows("AddKeys", keys)
+}
+
+// startBefore is until when a new task's first claim must come, as waiting has it.
+func startBefore(n *task.NewTask, now int64) any {
+	if n.StartBefore <= 0 {
+		return nil
+	}
+	return now + n.StartBefore.Microseconds()
 }
 
 // metaColumn is a Meta as tasks has it.

@@ -206,6 +206,9 @@ func (w *writes) add(c *task.Change, h *held) {
 		return
 	}
 	runAt := w.now + c.Delay.Microseconds()
+	if !c.RunAt.IsZero() {
+		runAt = c.RunAt.UnixMicro()
+	}
 	w.runs = append(w.runs, h.number, h.run, h.worker, h.host, h.pid, h.started, w.now,
 		string(status), string(reason), c.Error, c.Crashed, c.Reclaimed)
 	if h.runs > task.MaxHistory {

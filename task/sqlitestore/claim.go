@@ -45,6 +45,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	if err := s.usable(ctx); err != nil {
 		return nil, err
 	}
+	s.expire(ctx)
 	something, err := s.somethingToClaim(ctx, req)
 	if err == nil && !something {
 		_, err = claiming(ctx, s.reader, req.Worker)
@@ -81,6 +82,9 @@ func (s *Store) claim(t *txn, req task.ClaimRequest) ([]task.Task, error) {
 	now := s.now()
 	w, err := claiming(context.Background(), t, req.Worker)
 	if err != nil {
+		return nil, err
+	}
+	if err := t.expireAll(now.UnixMicro()); err != nil {
 		return nil, err
 	}
 	promoted, err := t.exec("Promote", now.UnixMicro(), maxPromoted)
@@ -122,7 +126,7 @@ func candidates(ctx context.Context, q queryer, req task.ClaimRequest) ([]candid
 		if most <= 0 {
 			continue
 		}
-		plain := first{q: q, kind: i, most: most, except: req.Except}
+		plain := first{q: q, kind: i, most: most, except: req.Except, least: req.MinPriority}
 		if req.Interrupted {
 			err = plain.readInterrupted(ctx, k.Kind, req)
 		} else {
@@ -135,7 +139,7 @@ func candidates(ctx context.Context, q queryer, req task.ClaimRequest) ([]candid
 		if req.Suspects <= 0 || req.Interrupted {
 			continue
 		}
-		suspects := first{q: q, kind: i, suspect: true, most: 1, except: req.Except}
+		suspects := first{q: q, kind: i, suspect: true, most: 1, except: req.Except, least: req.MinPriority}
 		if req.Suspicion != 0 {
 			suspects.most = min(most, req.Suspects)
 			err = suspects.readGroup(ctx, k.Kind, req)
@@ -168,6 +172,7 @@ type first struct {
 	suspect bool
 	most    int
 	except  []string
+	least   *int        // priority, nil for any
 	found   []candidate // sorted
 }
 
@@ -222,6 +227,9 @@ func (f *first) readOne(ctx context.Context, name string, args ...any) (err erro
 		c := candidate{kind: f.kind, suspect: f.suspect}
 		if err := rows.Scan(&c.task, &c.id, &c.priority, &c.interrupted, &c.runAt); err != nil {
 			return err
+		}
+		if f.least != nil && c.priority < int64(*f.least) {
+			break // and so have all that follow
 		}
 		if slices.Contains(f.except, c.id) {
 			continue

@@ -15,12 +15,18 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 	err := s.inTx(ctx, func(t *txn) (err error) {
 		switch cmd.Verb {
 		case task.VerbPause:
-			_, err = t.exec("Pause", cmd.Queue)
+			if _, err = t.exec("Pause", cmd.Queue); err == nil && cmd.Running {
+				_, err = t.exec("InterruptQueue", cmd.Queue)
+				commanded = true
+			}
 		case task.VerbResume:
 			t.news = true
 			_, err = t.exec("Resume", cmd.Queue)
 		case task.VerbCancel, task.VerbRetry, task.VerbInterrupt, task.VerbDelete:
-			commanded, err = t.control(cmd, s.now().UnixMicro())
+			now := s.now().UnixMicro()
+			if err = t.expireAll(now); err == nil {
+				commanded, err = t.control(cmd, now)
+			}
 		default:
 			err = fmt.Errorf("%w: verb %q", task.ErrInvalid, cmd.Verb)
 		}
@@ -101,19 +107,32 @@ func (t *txn) retrySteps(s state, cmd task.Command, now int64) error {
 
 // cancel ends a task that waits.
 func (t *txn) cancel(s state, now int64) error {
-	n, err := t.exec("CancelWaiting", s.number, now)
+	n, err := t.endWaiting([]int64{s.number}, now, "")
 	if err == nil && n == 0 {
 		err = fmt.Errorf("task %s is in none of the tables waiting, running and ended: was the database changed by hand?", s.id)
 	}
 	if err != nil {
 		return err
 	}
+	return t.rows("CountEnded", []any{s.queue, s.kind, string(task.StatusCancelled), 1})
+}
+
+// endWaiting moves tasks from waiting to ended, and returns how many there were. The counts are left to
+// the caller.
+func (t *txn) endWaiting(numbers []int64, now int64, why task.Reason) (n int64, err error) {
+	arg, err := list(numbers)
+	if err != nil {
+		return 0, err
+	}
+	if n, err = t.exec("CancelWaiting", arg, now, string(why)); err != nil || n == 0 {
+		return n, err
+	}
 	for _, name := range []string{"EndWaits", "ReleaseKeys"} {
-		if err := t.execList(name, []int64{s.number}); err != nil {
-			return err
+		if err := t.execList(name, numbers); err != nil {
+			return n, err
 		}
 	}
-	return t.rows("CountEnded", []any{s.queue, s.kind, string(task.StatusCancelled), 1})
+	return n, nil
 }
 
 // retry has a task wait again that has ended.

@@ -30,6 +30,7 @@ func (s *Store) Count(ctx context.Context, q task.CountQuery) (task.Counts, erro
 	if err := s.usable(ctx); err != nil {
 		return task.Counts{}, err
 	}
+	s.expire(ctx)
 	var (
 		tally            = storekit.NewTally(q)
 		paused           []string

@@ -19,13 +19,15 @@ func scanTask(row *sql.Rows, t *task.Task) error {
 	var (
 		created, since, runAt, started int64
 		meta                           sql.NullString
+		before                         sql.NullInt64
 	)
 	*t = task.Task{}
 	err := row.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Payload, &meta, &t.Priority, &created,
 		&t.Status, &t.Reason, &t.Error, &since, &runAt, &started, &t.Run, &t.Runs, &t.Worker,
 		&t.Attempts, &t.Interruptions, &t.Crashes, &t.CrashStreak, &t.InterruptStreak, &t.Suspicion,
 		&t.MaxAttempts, &t.MaxCrashes, &t.MaxInterruptions,
-		&t.Checkpoint, &t.Progress.Fraction, &t.Progress.Message, &t.Result)
+		&t.Checkpoint, &t.Progress.Fraction, &t.Progress.Message, &t.Result, &before)
+	t.StartBefore = at(before.Int64)
 	t.Created, t.Since, t.RunAt, t.Started = at(created), at(since), at(runAt), at(started)
 	if t.Status.Ended() {
 		t.Finished = t.Since
@@ -74,6 +76,7 @@ func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	if err := s.usable(ctx); err != nil {
 		return nil, err
 	}
+	s.expire(ctx)
 	found, err := s.find(ctx, q)
 	return found, s.wrap(ctx, err)
 }

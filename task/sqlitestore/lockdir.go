@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -17,9 +18,9 @@ import (
 // process as long as it lives.
 //
 // The order of things is the whole point. A file is locked before its worker is registered, so that
-// a registered worker whose file is not locked is dead. It is tried without waiting and without
-// making it. It is removed by the process that holds its lock, after the worker's row is gone, so
-// that the name of a registered worker never means another file.
+// a registered worker whose file is not locked is dead. A neighbour tries it without making it. Only
+// who holds its lock removes it, after the worker's row is gone, so that the name of a registered
+// worker never means another file, or none.
 type lockDir struct {
 	dir  string
 	boot string
@@ -97,6 +98,15 @@ func (d *lockDir) notify() { d.notifyOf(notifyFile) }
 
 func (d *lockDir) path(worker string) string { return filepath.Join(d.dir, worker+".lock") }
 
+const (
+	// takeFor bounds how long a worker that begins waits for a neighbour that has its lock, and
+	// seizeFor how long one that reclaims does. Either would otherwise be refused by a neighbour that
+	// only looks.
+	takeFor  = 2 * time.Second
+	seizeFor = 100 * time.Millisecond
+	lockPoll = time.Millisecond
+)
+
 // take makes and locks a worker's file and returns the boot in which that happened; "" if there are
 // no locks. Taking one that is held is nil.
 func (d *lockDir) take(worker string) (boot string, err error) {
@@ -108,19 +118,26 @@ func (d *lockDir) take(worker string) (boot string, err error) {
 	if d.held[worker] != nil {
 		return d.boot, nil
 	}
-	// A neighbour that tidies up may remove the file between its making and its locking: then it is
-	// made again.
-	for range 10 {
+	// A neighbour may have locked the new file for a moment, to look at it or to tidy it up. The one
+	// who has the lock decides what becomes of the file: who took the file away meanwhile and made it
+	// again would have the new one removed in place of the old one.
+	for began := time.Now(); ; time.Sleep(lockPoll) {
 		var f *os.File
-		if f, err = d.open(d.path(worker), os.O_RDWR|os.O_CREATE|os.O_EXCL); err != nil {
+		if f, err = d.open(d.path(worker), os.O_RDWR|os.O_CREATE); err != nil {
 			break
 		}
-		if err = lock(f, true); err == nil && sameFile(f, d.path(worker)) {
+		err = lock(f, true)
+		if err == nil && sameFile(f, d.path(worker)) {
 			d.held[worker] = f
 			return d.boot, nil
 		}
-		err = errors.Join(err, f.Close(), ignoreMissing(os.Remove(d.path(worker))))
-		if errors.Is(err, errors.ErrUnsupported) {
+		_ = f.Close() // nothing was written
+		if err != nil && !errors.Is(err, errLocked) {
+			err = errors.Join(err, ignoreMissing(os.Remove(d.path(worker)))) // nobody can lock it
+			break
+		}
+		if time.Since(began) > takeFor {
+			err = errLocked
 			break
 		}
 	}
@@ -213,7 +230,20 @@ func (d *lockDir) close() error {
 type seizure struct {
 	dir  *lockDir
 	file *os.File // nil: the lock was not to be had
-	path string
+	// locked: somebody else has it.
+	locked bool
+	path   string
+}
+
+// seizeSoon is seize for a worker that a look has found dead: another one that looks, or reclaims,
+// may have the lock for a moment.
+func (d *lockDir) seizeSoon(worker string) *seizure {
+	for began := time.Now(); ; time.Sleep(lockPoll) {
+		s := d.seize(worker)
+		if s.held() || !s.locked || time.Since(began) > seizeFor {
+			return s
+		}
+	}
 }
 
 // seize tries to take the lock of a worker, without waiting and without making the file.
@@ -226,8 +256,9 @@ func (d *lockDir) seize(worker string) *seizure {
 	if err != nil {
 		return s
 	}
-	if lock(f, true) != nil || !sameFile(f, s.path) {
+	if err := lock(f, true); err != nil || !sameFile(f, s.path) {
 		_ = f.Close() // nothing was written
+		s.locked = errors.Is(err, errLocked)
 		return s
 	}
 	s.file = f

@@ -36,6 +36,7 @@ func TestStatements_FindTheirRowsByIndexes(t *testing.T) {
 	readAll := map[string][]string{
 		"Counts": {"waiting", "r", "running", "counts", "paused"}, "PruneCounts": {"counts"}, "PausedQueues": {"paused"}, "Workers": {"workers"},
 		"FewWait":            {"waiting"}, // as far as it counts
+		"InterruptQueue":     {"running"}, // a person asks for it
 		"RemoveIdleWorker":   {"running"}, // to the first row
 		"RunningTasksHeldBy": {"running"}, "RunningTasksNotListed": {"r"},
 	}

@@ -14,7 +14,11 @@ func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Recl
 	if err := s.usable(ctx); err != nil {
 		return task.ReclaimReply{}, err
 	}
-	seized := s.locks.seize(req.Worker)
+	seize := s.locks.seize
+	if req.Evidence {
+		seize = s.locks.seizeSoon
+	}
+	seized := seize(req.Worker)
 	defer seized.release()
 	var left task.ReclaimReply
 	err := s.inTx(ctx, func(t *txn) (err error) {

@@ -165,13 +165,19 @@ func (s *Store) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
 // process left that died before it was registered.
 func (s *Store) sweepLocks(ctx context.Context) {
 	for _, worker := range s.locks.names() {
-		seized := s.locks.seize(worker)
-		if seized.held() {
-			registered := true
-			if err := one(ctx, s.reader, "IsRegistered", []any{worker}, &registered); err == nil && !registered {
-				seized.remove()
-			}
-		}
-		seized.release()
+		s.sweepLock(ctx, worker)
+	}
+}
+
+// sweepLock does that with one of them.
+func (s *Store) sweepLock(ctx context.Context, worker string) {
+	seized := s.locks.seize(worker)
+	defer seized.release()
+	if !seized.held() {
+		return
+	}
+	registered := true
+	if err := one(ctx, s.reader, "IsRegistered", []any{worker}, &registered); err == nil && !registered {
+		seized.remove()
 	}
 }

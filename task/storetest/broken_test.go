@@ -356,6 +356,10 @@ var breaches = map[string]func(b *broken){
 	"41": func(b *broken) {
 		eachRetry(b, func(cmd task.Command, do func(task.Command) error) error { cmd.SkipSteps = nil; return do(cmd) })
 	},
+	"43": forgetsBounds,
+	"44": takesAnyPriority,
+	"45": pausesWithoutRuns,
+	"56": func(b *broken) { eachChange(b, losesPlace) },
 }
 
 func eachBeat(b *broken, alter func(beat *task.Beat)) {
@@ -363,15 +367,6 @@ func eachBeat(b *broken, alter func(beat *task.Beat)) {
 	b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
 		alter(&beat)
 		return inner(ctx, beat)
-	}
-}
-
-func eachReply(b *broken, alter func(r *task.BeatReply)) {
-	inner := b.heartbeat
-	b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
-		reply, err := inner(ctx, beat)
-		alter(&reply)
-		return reply, err
 	}
 }
 

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"time"
 
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -16,3 +17,6 @@ func deafToStops(b *broken) {
 		return now, err
 	}
 }
+
+// losesPlace gives a task back at the end of the line.
+func losesPlace(c *task.Change) { c.RunAt = time.Time{} }

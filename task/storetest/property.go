@@ -90,6 +90,7 @@ type modelTask struct {
 	check    string
 	steps    map[string]string
 	delayed  bool
+	bounded  bool // until it has been claimed or has ended
 }
 
 func (m *model) kind() string { return fmt.Sprintf("kind-%d", m.nr) }
@@ -107,10 +108,13 @@ func (m *model) add(rt *rapid.T) {
 	if rapid.Bool().Draw(rt, "delayed") {
 		n.Delay = time.Hour
 	}
+	if rapid.Bool().Draw(rt, "bounded") {
+		n.StartBefore = 2 * time.Hour
+	}
 	if _, err := m.store.Add(m.t.Context(), []task.NewTask{n}); err != nil {
 		rt.Fatalf("Add: %v", err)
 	}
-	m.tasks[id] = &modelTask{status: task.StatusQueued, delayed: n.Delay > 0}
+	m.tasks[id] = &modelTask{status: task.StatusQueued, delayed: n.Delay > 0, bounded: n.StartBefore > 0}
 	m.order = append(m.order, id)
 }
 
@@ -330,7 +334,7 @@ func (m *model) move(rt *rapid.T, id string, next task.Status) {
 	}
 	mt.status = next
 	if next.Ended() {
-		mt.counters.Suspicion = 0
+		mt.counters.Suspicion, mt.bounded = 0, false
 	}
 }
 
@@ -344,7 +348,8 @@ func (m *model) check(rt *rapid.T) {
 	for _, g := range found {
 		mt := m.tasks[g.ID]
 		numbers[mt.status]++
-		if g.Status != mt.status || g.Counters != mt.counters || g.Run != mt.run || g.Runs != mt.runs || string(g.Checkpoint) != mt.check || g.Finished.IsZero() == mt.status.Ended() {
+		if g.Status != mt.status || g.Counters != mt.counters || g.Run != mt.run || g.Runs != mt.runs || string(g.Checkpoint) != mt.check || g.Finished.IsZero() == mt.status.Ended() ||
+			g.StartBefore.IsZero() == (mt.bounded && mt.runs == 0 && !mt.status.Ended()) {
 			rt.Fatalf("found %+v, want %+v", g, mt)
 		}
 	}

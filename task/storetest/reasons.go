@@ -44,4 +44,8 @@ var reasons = map[string]string{
 	"40":      "a step that was paid for must not be done twice, and ten large results must not be written ten times each",
 	"41":      "who begins a task anew, or leaves out a step, must not find a half of what was there before",
 	"39":      "a neighbour that hears of a stop too late has given its free slots away",
+	"43":      "what is of use for a minute only must not be done an hour later, nor fill the queue until then",
+	"45":      "a queue is emptied since what it feeds is broken, and a run that has just begun must not be forgotten",
+	"44":      "a run of hours makes room for those that wait, and not for what is less urgent than itself",
+	"56":      "a worker that is told to stop gives back what it has just claimed, and a task must not wait behind ten thousand others for that",
 }

@@ -145,7 +145,7 @@ func (t *teller) prepare(do string, opt task.EnqueueOptions) task.NewTask {
 // enqueue adds the tasks, while one of their queues is paused and one of them is cancelled.
 func (t *teller) enqueue() {
 	aside := t.queue("aside")
-	t.insist("Pause", func() error { return t.client.Pause(t.ctx, aside) })
+	t.insist("Pause", func() error { return t.client.Pause(t.ctx, aside, nil) })
 	var many []task.NewTask
 	for _, do := range []string{"plain", "plain", "flaky", "doomed", "worn", "late", "snoozes", "cancel", "ask", "again", "steps", "steps"} {
 		many = append(many, t.prepare(do, task.EnqueueOptions{}))

@@ -144,6 +144,27 @@ var suspectRules = []rule{
 			t.Errorf("of one that has saved a new checkpoint: %+v, %v", left, err)
 		}
 	}},
+	{"26", "Reclaim says why the run before was interrupted: who is cut off by every stop becomes a suspect", func(t *T) {
+		t.join("w")
+		id := t.add()
+		for _, reason := range []task.Reason{"", task.ReasonDeadline, task.ReasonStop} {
+			if reason != "" {
+				c := change(t.claim("w", 1)[0], task.StatusInterrupted)
+				c.Reason, c.Counters.InterruptStreak = reason, 2
+				t.mustApply(c)
+			}
+			worker := "dead-" + string(reason)
+			t.join(worker)
+			run := t.claim(worker, 1)[0]
+			left, err := t.Store.Reclaim(t.Context(), task.ReclaimRequest{Worker: worker, Seq: 1, Max: 1})
+			if err != nil || !slices.Equal(ids(left.Tasks), []string{id}) || left.Tasks[0].Reason != reason {
+				t.Errorf("after %q: %+v, %v", reason, left, err)
+			}
+			back := change(run, task.StatusQueued)
+			back.Reclaimed = true
+			t.mustApply(back)
+		}
+	}},
 }
 
 // counts checks how many suspects Count says to wait and to run.

@@ -39,6 +39,16 @@ var suspectFlaws = map[string]func(b *broken){
 			}
 		})
 	},
+	"Reclaim says why the run before was interrupted: who is cut off by every stop becomes a suspect": func(b *broken) {
+		inner := b.reclaim
+		b.reclaim = func(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error) {
+			left, err := inner(ctx, req)
+			for i := range left.Tasks {
+				left.Tasks[i].Reason = ""
+			}
+			return left, err
+		}
+	},
 }
 
 func eachClaim(b *broken, alter func(*task.ClaimRequest)) {

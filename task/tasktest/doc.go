@@ -22,6 +22,12 @@
 // would be abandoned, and its task would be late. No test hangs on one. It fails, and says which
 // handler it was and shows its stack, unless [Options].IgnoresContext says that it is known.
 //
+// # Transactions
+//
+// Tasks are in memory here, where there are no transactions: [task.Run.FinishTx] and
+// [task.Run.SaveTx] return an error. A handler that calls them is tested against its database;
+// docs/transactions.md says why, and how.
+//
 // # Time
 //
 // Run makes a bubble of package [testing/synctest] around all of this, so that time is fake: it

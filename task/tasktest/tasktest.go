@@ -35,7 +35,8 @@ type Options struct {
 	// save nothing.
 	LastCallAfter time.Duration
 	// InterruptAtSave makes the last call and the interrupt during the n-th Save, as when nothing
-	// is left of the grace: when it returns, the context has ended.
+	// is left of the grace: when it returns, the context has ended. So it has for a run that is to
+	// make room for others, see Kind.MaxRunTime.
 	InterruptAtSave int
 	// CrashAtSave kills the worker when the n-th Save has been recorded, as SIGKILL does: Save does
 	// not return, and nothing that the run does from then on reaches the store. A test cannot take

@@ -16,7 +16,8 @@ create table @.tasks (
 	batch           uuid,
 	schedule        text collate "C",
 	concurrency_key text collate "C",
-	meta            jsonb -- an object of texts; null: none
+	meta            jsonb, -- an object of texts; null: none
+	start_before    timestamptz -- until when the first claim must come; null: no such time
 );
 create index tasks_created on @.tasks (created);
 create index tasks_kind on @.tasks (kind, created);
@@ -32,6 +33,7 @@ create table @.ready (
 	sort_priority    integer not null,              -- the complement of the priority: the smaller comes first
 	queued           boolean not null default true, -- false: interrupted
 	suspicion        bigint,                        -- the group of a suspect, null for all others
+	start_before     timestamptz,                   -- until when the first claim must come; null: no such time, or there was one
 	kind             text collate "C" not null,
 	queue            text collate "C" not null,
 	key              text collate "C",
@@ -53,6 +55,7 @@ create table @.ready (
 create index ready_order on @.ready (route, sort_priority, queued, run_at, id) where suspicion is null;
 create index ready_interrupted on @.ready (created, id) where status = 'interrupted';
 create index ready_handover on @.ready (route, sort_priority, run_at, id) where suspicion is null and status = 'interrupted';
+create index ready_expiring on @.ready (start_before) where start_before is not null;
 create index ready_suspects on @.ready (route, sort_priority, queued, run_at, id) where suspicion is not null;
 create index ready_suspicion on @.ready (suspicion, route, sort_priority, queued, run_at, id) where suspicion is not null;
 
@@ -64,6 +67,7 @@ create table @.delayed (
 create index delayed_time on @.delayed (run_at);
 create index delayed_route on @.delayed (route);
 create index delayed_order on @.delayed (sort_priority, run_at);
+create index delayed_expiring on @.delayed (start_before) where start_before is not null;
 create index delayed_suspects on @.delayed (suspicion) where suspicion is not null;
 
 -- What runs. The row is the run: the transaction that deletes it has ended the run, and no other
@@ -126,6 +130,7 @@ create table @.ended (
 	message          text,
 	result           bytea,
 	log              bytea, -- the last lines, which came with the end
+	reason           text collate "C", -- expired; null for all others
 	primary key (created, task),
 	check (status in ('succeeded', 'failed', 'cancelled'))
 );
@@ -239,7 +244,7 @@ create table @.counts (
 -- open transaction; then it tries the tasks one by one to find those that are concerned, and records
 -- the others. It is a function because one has its own settings, whatever those of the caller's
 -- session are, and can undo an error without the caller's transaction.
-create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[], routes bigint[], priorities integer[], delays bigint[], payloads bytea[], metas text[], inline integer)
+create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[], routes bigint[], priorities integer[], delays bigint[], payloads bytea[], metas text[], start_befores bigint[], inline integer)
 	returns table (place integer, holder uuid, existed boolean, conflict boolean, busy boolean)
 	language plpgsql set lock_timeout = '100ms' set search_path = pg_catalog, pg_temp
 	set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
@@ -262,19 +267,21 @@ begin
 				order by a.kind, a.key, a.n
 				on conflict do nothing returning task
 			), added as (
-				insert into @.tasks (id, kind, queue, key, route, priority, run_at, payload, meta)
-				select a.id, a.kind, a.queue, a.key, a.route, coalesce(a.priority, 0), case when a.delay > 0 then now() + a.delay * interval '1 microsecond' end, a.payload, a.meta::jsonb
+				insert into @.tasks (id, kind, queue, key, route, priority, run_at, payload, meta, start_before)
+				select a.id, a.kind, a.queue, a.key, a.route, coalesce(a.priority, 0), case when a.delay > 0 then now() + a.delay * interval '1 microsecond' end, a.payload, a.meta::jsonb,
+					case when a.start_before > 0 then now() + a.start_before * interval '1 microsecond' end
 				from (select unnest(ids) as id, unnest(kinds) as kind, unnest(queues) as queue, unnest(keys) as key, unnest(routes) as route,
-					unnest(priorities) as priority, unnest(delays) as delay, unnest(payloads) as payload, unnest(metas) as meta, unnest(left_out) as left_out) a
+					unnest(priorities) as priority, unnest(delays) as delay, unnest(payloads) as payload, unnest(metas) as meta,
+					unnest(start_befores) as start_before, unnest(left_out) as left_out) a
 				where (select count(*) from taken) >= 0 -- all keys are taken before the first task is recorded
 					and a.left_out is not true and (a.key is null or a.id in (select t.task from taken t))
-				returning tasks.id, tasks.kind, tasks.queue, tasks.key, tasks.route, tasks.priority, tasks.run_at, tasks.payload, tasks.meta is null as plain
+				returning tasks.id, tasks.kind, tasks.queue, tasks.key, tasks.route, tasks.priority, tasks.run_at, tasks.payload, tasks.meta is null as plain, tasks.start_before
 			), into_ready as (
-				insert into @.ready (id, kind, queue, key, route, sort_priority, payload)
-				select a.id, a.kind, a.queue, a.key, a.route, ~a.priority, case when a.plain and length(a.payload) <= inline then a.payload end from added a where a.run_at is null
+				insert into @.ready (id, kind, queue, key, route, sort_priority, start_before, payload)
+				select a.id, a.kind, a.queue, a.key, a.route, ~a.priority, a.start_before, case when a.plain and length(a.payload) <= inline then a.payload end from added a where a.run_at is null
 			), into_delayed as (
-				insert into @.delayed (id, run_at, kind, queue, key, route, sort_priority)
-				select a.id, a.run_at, a.kind, a.queue, a.key, a.route, ~a.priority from added a where delays is not null and a.run_at is not null
+				insert into @.delayed (id, run_at, kind, queue, key, route, sort_priority, start_before)
+				select a.id, a.run_at, a.kind, a.queue, a.key, a.route, ~a.priority, a.start_before from added a where delays is not null and a.run_at is not null
 			), counted as (
 				insert into @.counts (kind, queue, status, delta) select a.kind, a.queue, 'added', count(*) from added a group by a.kind, a.queue
 			)
@@ -353,7 +360,7 @@ select t.id, t.kind, t.queue, t.key, t.meta, t.priority, s.status, s.reason, coa
 	w.id as worker, w.host, coalesce(s.fraction, k.fraction) as fraction, coalesce(s.message, k.message) as message,
 	length(k.body) as checkpoint_size, case when k.body is not null then k.saved end as checkpoint_saved, t.payload, s.result
 from (
-	select task as id, created, status, null::text as reason, error, ended as since, null::timestamptz as run_at, started, ended as finished,
+	select task as id, created, status, reason, error, ended as since, null::timestamptz as run_at, started, ended as finished,
 		run, case when started is null then run end as last_run, runs, attempts, interruptions, crashes, worker, fraction, message, result
 	from @.ended
 	union all

@@ -34,7 +34,7 @@ with claimer as materialized (
 			select r.* from (select kind, max(most) as most from wanted group by kind) k, lateral (
 				select r.* from claimer, wanted w, lateral (
 					select q.ctid, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
-					where q.suspicion is null and q.route = w.route and q.kind = w.kind and q.queue = w.queue
+					where q.suspicion is null and q.route = w.route and q.kind = w.kind and q.queue = w.queue and (q.start_before is null or q.start_before > now())
 						and (q.sort_priority, q.queued, q.run_at, q.id) >= (w.sort_priority, w.queued, w.run_at, w.id) and q.id <> all ($5::uuid[])
 					order by q.sort_priority, q.queued, q.run_at, q.id limit w.most for update skip locked
 				) r where w.kind = k.kind
@@ -73,8 +73,8 @@ select c.clock, now(), a.*, b.* from claimer c, (
 ) b
 
 -- name: Poll
--- Reports whether a worker may claim, in how many microseconds the next delay runs out, whether a
--- neighbour's session is gone, if that is asked, and which routes have something to claim, with the
+-- Reports whether a worker may claim, in how many microseconds the next delay runs out or the next task
+-- expires, whether a neighbour's session is gone, if that is asked, whether tasks have expired, and which routes have something to claim, with the
 -- position of the first task. It jumps from each route to the next one in the index, within pieces
 -- of it that begin at a position, and for suspects, all or those of a group, in indexes of their
 -- own. It writes nothing.
@@ -85,12 +85,13 @@ with recursive piece as materialized (
 	select q.*, p.last from piece p, lateral (
 		select q.route, q.kind, q.queue, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
 		where q.suspicion is null and (q.route, q.sort_priority, q.queued, q.run_at, q.id) >= (p.first, p.sort_priority, p.queued, p.run_at, p.id) and q.route <= p.last
+			and (q.start_before is null or q.start_before > now())
 		order by q.route, q.sort_priority, q.queued, q.run_at, q.id limit 1
 	) q
 	union all
 	select q.*, f.last from found f, lateral (
 		select q.route, q.kind, q.queue, q.sort_priority, q.queued, q.run_at, q.id from @.ready q
-		where f.route < f.last and q.suspicion is null and q.route > f.route and q.route <= f.last
+		where f.route < f.last and q.suspicion is null and q.route > f.route and q.route <= f.last and (q.start_before is null or q.start_before > now())
 		order by q.route, q.sort_priority, q.queued, q.run_at, q.id limit 1
 	) q
 ), suspects as (
@@ -119,15 +120,42 @@ with recursive piece as materialized (
 	) q
 )
 select exists (select 1 from @.workers where worker = $1 and gone is null and not dead),
-	coalesce((select floor(extract(epoch from min(run_at) - now())::numeric * 1000000::numeric)::bigint from @.delayed), $2),
+	coalesce((select floor(extract(epoch from least((select min(run_at) from @.delayed), (select min(start_before) from @.ready where start_before is not null),
+		(select min(start_before) from @.delayed where start_before is not null)) - now())::numeric * 1000000::numeric)::bigint), $2),
 	case when $3 then exists (select 1 from @.workers w where w.worker <> $1 and w.gone is null and not w.dead and w.state <> 'stopped'
 		and w.boot = pg_postmaster_start_time()
 		and not exists (select 1 from pg_stat_get_activity(null) a where a.application_name = w.session and a.usesysid = w.role)) else false end,
-	null::bigint, null, null, null::integer, null::boolean, null::timestamptz, null::uuid
+	null::bigint, null, null, null::integer,
+	exists (select 1 from @.ready where start_before <= now()) or exists (select 1 from @.delayed where start_before <= now()),
+	null::timestamptz, null::uuid
 union all
 select null, null, null, f.route, f.kind, f.queue, f.sort_priority, f.queued, f.run_at, f.id
 from (select * from found union all select * from suspects union all select * from grouped) f
 where not exists (select 1 from @.paused p where p.queue = f.queue)
+
+-- name: Expire
+-- Ends tasks that were not claimed in time, those first that should have been first. Those that
+-- another transaction has locked are skipped. The answer is how many.
+with from_ready as (
+	delete from @.ready where ctid = any (array(
+		select ctid from @.ready where start_before <= now() order by start_before limit $1 for update skip locked
+	)) returning created, id, kind, queue, key
+), from_delayed as (
+	delete from @.delayed where ctid = any (array(
+		select ctid from @.delayed where start_before <= now() order by start_before limit $1 for update skip locked
+	)) returning created, id, kind, queue, key
+), waited as (
+	select * from from_ready union all select * from from_delayed
+), into_ended as (
+	insert into @.ended (created, task, status, reason, kind, queue) select created, id, 'cancelled', 'expired', kind, queue from waited
+), keys_released as (
+	delete from @.keys where ctid = any (array(
+		select k.ctid from waited w, lateral (select k.ctid from @.keys k where k.kind = w.kind and k.key = w.key and k.task = w.id limit 1) k where w.key is not null
+	))
+), counted as (
+	insert into @.counts (kind, queue, status, delta) select kind, queue, 'cancelled', count(*) from waited group by kind, queue
+)
+select count(*) from waited
 
 -- name: Promote
 -- Moves tasks whose time has come to ready, the most urgent first.
@@ -146,7 +174,7 @@ with recursive priority as (
 	)) returning *
 )
 insert into @.ready (created, id, run_at, route, sort_priority, queued, suspicion, kind, queue, key, concurrency_key, payload, last_run, runs,
-	attempts, interruptions, crashes, crash_streak, interrupt_streak, since, reason)
+	attempts, interruptions, crashes, crash_streak, interrupt_streak, since, reason, start_before)
 select created, id, run_at, route, sort_priority, queued, suspicion, kind, queue, key, concurrency_key, payload, last_run, runs,
-	attempts, interruptions, crashes, crash_streak, interrupt_streak, since, reason
+	attempts, interruptions, crashes, crash_streak, interrupt_streak, since, reason, start_before
 from due

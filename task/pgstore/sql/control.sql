@@ -4,6 +4,20 @@ insert into @.paused (queue) values ($1) on conflict do nothing
 -- name: Resume
 delete from @.paused where queue = $1
 
+-- name: AwaitClaims
+-- Waits for the claims that are under way.
+select count(*) from (select worker from @.workers where gone is null and not dead order by worker for update) w
+
+-- name: InterruptQueue
+-- Asks what runs of a queue to hand over. Runs that another transaction has locked are passed over;
+-- the answer is their tasks, or no row if there are none.
+with asked as (
+	update @.running set command = 'interrupt' where ctid = any (array(
+		select ctid from @.running where queue = $1 and command is null order by task for no key update skip locked
+	)) returning task
+)
+select array_agg(task) from @.running where queue = $1 and command is null and task <> all (array(select task from asked)) having count(*) > 0
+
 -- name: CommandRun
 -- Notes what is asked of a task's run. A cancellation stays one.
 update @.running set command = case when command = 'cancel' then command else $2 end where task = $1
@@ -17,8 +31,9 @@ with from_ready as (
 ), waited as (
 	select * from from_ready union all select * from from_delayed
 ), into_ended as (
-	insert into @.ended (created, task, run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, status, kind, queue)
-	select created, id, last_run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, 'cancelled', kind, queue from waited
+	insert into @.ended (created, task, run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, status, kind, queue, reason)
+	select created, id, last_run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, 'cancelled', kind, queue,
+		case when start_before <= now() then 'expired' end from waited
 ), keys_released as (
 	delete from @.keys where ctid = any (array(
 		select k.ctid from waited w, lateral (select k.ctid from @.keys k where k.kind = w.kind and k.key = w.key and k.task = w.id limit 1) k
@@ -39,8 +54,9 @@ with from_ready as (
 ), waited as (
 	select * from from_ready union all select * from from_delayed
 ), into_ready as (
-	insert into @.ready (created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason)
-	select created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason from waited
+	insert into @.ready (created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason, start_before)
+	select created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason,
+		case when start_before > now() then start_before end from waited
 ), steps_gone as (
 	delete from @.checkpoints where $2::boolean and task = (select id from waited) and not (step = any ($3::text[]))
 ), skipped as (

@@ -3,7 +3,7 @@
 -- elements, so each row is found by its key.
 select t.id, t.kind, t.queue, coalesce(t.key, ''), t.payload, coalesce(t.meta::text, ''), t.priority,
 	case when e.task is not null then e.status when r.task is not null then 'running' when q.queued then 'queued' else 'interrupted' end,
-	coalesce(r.reason, q.reason, ''), case when e.started is not null then coalesce(e.error, '') else coalesce(l.error, '') end,
+	coalesce(r.reason, q.reason, e.reason, ''), case when e.started is not null then coalesce(e.error, '') else coalesce(l.error, '') end,
 	t.created, coalesce(e.ended, r.started, q.since, t.created), coalesce(q.run_at, t.run_at, t.created), coalesce(r.started, e.started, l.started),
 	coalesce(r.run, e.run, q.last_run, 0), coalesce(r.runs, e.runs, q.runs, 0), coalesce(w.id, coalesce(r.worker, e.worker, l.worker)::text, ''),
 	coalesce(case when k.run = r.run then k.attempts else r.attempts end, e.attempts, q.attempts, 0),
@@ -13,7 +13,8 @@ select t.id, t.kind, t.queue, coalesce(t.key, ''), t.payload, coalesce(t.meta::t
 	coalesce(case when k.run = r.run then k.interrupt_streak else r.interrupt_streak end, e.interrupt_streak, q.interrupt_streak, 0),
 	coalesce(case when k.run = r.run and k.crash_streak is null then null else r.suspicion end, q.suspicion, 0),
 	coalesce(r.max_attempts, 0), coalesce(r.max_crashes, 0), coalesce(r.max_interruptions, 0),
-	k.body, coalesce(e.fraction, k.fraction, 0), coalesce(case when e.fraction is null then k.message else e.message end, ''), e.result
+	k.body, coalesce(e.fraction, k.fraction, 0), coalesce(case when e.fraction is null then k.message else e.message end, ''), e.result,
+	q.start_before, coalesce(q.start_before <= now(), false)
 from (select * from @.tasks where id = any (array(select p.id from p)) offset 0) t
 left join lateral (select * from @.ended e where e.created = t.created and e.task = t.id limit 1) e on true
 left join lateral (select * from @.running r where r.task = t.id limit 1) r on true

@@ -10,7 +10,8 @@ with changes as materialized (
 		unnest($6::text[]) as error, unnest($7::bigint[]) as delay, unnest($8::boolean[]) as crashed, unnest($9::boolean[]) as reclaimed, unnest($10::bigint[]) as suspicion,
 		unnest($11::bytea[]) as result, unnest($12::integer[]) as attempts, unnest($13::integer[]) as interruptions, unnest($14::integer[]) as crashes,
 		unnest($15::integer[]) as crash_streak, unnest($16::integer[]) as interrupt_streak,
-		unnest($17::bytea[]) as checkpoint, unnest($18::double precision[]) as fraction, unnest($19::text[]) as message, unnest($20::bytea[]) as log
+		unnest($17::bytea[]) as checkpoint, unnest($18::double precision[]) as fraction, unnest($19::text[]) as message, unnest($20::bytea[]) as log,
+		unnest($23::timestamptz[]) as run_at
 ), deleted as (
 	delete from @.running where ctid = any (array(
 		select ctid from @.running where task = any ($1::uuid[])
@@ -26,7 +27,7 @@ with changes as materialized (
 		nullif(c.crashed, false) as crashed, nullif(c.reclaimed, false) as reclaimed, nullif(c.error, '') as error, nullif(c.message, '') as message, c.result,
 		case when d.command <> 'cancel' or d.command is null then nullif(c.reason, '') end as reason,
 		case when c.status = 'succeeded' then d.keep_succeeded when c.status = 'failed' then d.keep_failed else d.keep_cancelled end as keep,
-		coalesce(c.delay, 0) as delay, nullif(c.suspicion, 0) as suspicion, d.route, d.sort_priority, d.concurrency_key
+		coalesce(c.delay, 0) as delay, c.run_at as given_back, nullif(c.suspicion, 0) as suspicion, d.route, d.sort_priority, d.concurrency_key
 	-- A full join is always made by hashing or sorting: of lists of which the planner expects a row
 	-- each it would compare every one with every other.
 	from deleted d full join changes c on c.task = d.task where case when d.task is null then false else true end
@@ -42,7 +43,7 @@ with changes as materialized (
 		crashed, reclaimed, fraction, status, kind, queue, error, message, case when status = 'succeeded' then result end, log
 	from outcome where status in ('succeeded', 'failed', 'cancelled')
 ), again as materialized (
-	select *, now() + delay::double precision * interval '1 microsecond' as run_at from special where status in ('queued', 'interrupted')
+	select *, coalesce(given_back, now() + delay::double precision * interval '1 microsecond') as run_at from special where status in ('queued', 'interrupted')
 ), into_history as (
 	insert into @.runs (task, run, worker, started, ended, crashed, reclaimed, status, reason, error)
 	select task, run, worker, started, now(), crashed, reclaimed, status, reason, error from again

@@ -54,9 +54,11 @@ create table waiting (
 	max_crashes       integer not null default 0,
 	max_interruptions integer not null default 0,
 	reason            text    not null default '',
-	error             text    not null default ''
+	error             text    not null default '',
+	start_before      integer                     -- until when its first claim must come, null for no such time
 ) strict;
 
+create index expiring on waiting (start_before) where start_before is not null;
 create index ready_by_kind on waiting (kind, suspect, priority desc, interrupted desc, run_at, id) where due = 1;
 create index ready_by_queue on waiting (kind, suspect, queue, priority desc, interrupted desc, run_at, id) where due = 1;
 create index ready_by_group on waiting (suspicion, kind, priority desc, interrupted desc, run_at, id) where due = 1 and suspicion <> 0;

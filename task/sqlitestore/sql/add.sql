@@ -18,8 +18,8 @@ insert into tasks (n, id, created, kind, queue, key, priority, run_at, meta, pay
 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: AddWaiting
-insert into waiting (task, id, kind, queue, due, priority, run_at, since)
-values (?, ?, ?, ?, ?, ?, ?, ?)
+insert into waiting (task, id, kind, queue, due, priority, run_at, since, start_before)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: AddKeys
 insert into keys (task, kind, key)

@@ -14,14 +14,25 @@ from tasks t left join running r on r.task = t.n left join ended e on e.task = t
 -- a cancellation outweighs an interruption
 update running set command = case command when 'cancel' then command else ?2 end where task = ?1
 
+-- name: InterruptQueue
+update running set command = 'interrupt' where command = '' and (select t.queue from tasks t where t.n = task) = ?
+
 -- name: CancelWaiting
+-- the last argument is the reason
 insert into ended (task, created, ended, status, reason, error, run, runs, worker, host, pid, started, run_at, crashed, reclaimed,
 	attempts, interruptions, crashes, crash_streak, interrupt_streak, max_attempts, max_crashes, max_interruptions)
-select w.task, t.created, ?2, 'cancelled', '', w.error, w.run, w.runs,
+select w.task, t.created, ?2, 'cancelled', ?3, w.error, w.run, w.runs,
 	coalesce(l.worker, ''), coalesce(l.host, ''), coalesce(l.pid, 0), coalesce(l.started, 0), w.run_at,
 	coalesce(l.crashed, 0), coalesce(l.reclaimed, 0),
 	w.attempts, w.interruptions, w.crashes, w.crash_streak, w.interrupt_streak, w.max_attempts, w.max_crashes, w.max_interruptions
-from waiting w join tasks t on t.n = w.task left join runs l on l.task = w.task and l.run = w.run where w.task = ?1
+from waiting w join tasks t on t.n = w.task left join runs l on l.task = w.task and l.run = w.run
+where w.task in (select value from json_each(?1))
+
+-- name: HasExpired
+select exists (select 1 from waiting where start_before is not null and start_before <= ?)
+
+-- name: ExpiredFirst
+select task, kind, queue from waiting where start_before is not null and start_before <= ?1 order by start_before limit ?2
 
 -- name: RetryWaiting
 update waiting set due = 1, suspicion = 0, run_at = ?2, attempts = 0, crash_streak = 0, interrupt_streak = 0 where task = ?1

@@ -13,7 +13,7 @@ select t.id, t.kind, t.queue, t.key, t.payload, t.meta, t.priority, t.created,
 	coalesce(r.interrupt_streak, e.interrupt_streak, w.interrupt_streak), coalesce(r.suspicion, w.suspicion, 0),
 	coalesce(r.max_attempts, e.max_attempts, w.max_attempts), coalesce(r.max_crashes, e.max_crashes, w.max_crashes),
 	coalesce(r.max_interruptions, e.max_interruptions, w.max_interruptions),
-	c.checkpoint, coalesce(c.fraction, 0), coalesce(c.message, ''), e.result
+	c.checkpoint, coalesce(c.fraction, 0), coalesce(c.message, ''), e.result, w.start_before
 from tasks t
 left join running r on r.task = t.n
 left join ended e on e.task = t.n

@@ -109,7 +109,7 @@ func (c *client) do(ctx context.Context, call history.Call) history.Answer {
 	case history.Delete:
 		err = c.tasks.Delete(ctx, call.TaskID)
 	case history.Pause:
-		err = c.tasks.Pause(ctx, call.Queue)
+		err = c.tasks.Pause(ctx, call.Queue, nil)
 	case history.Resume:
 		err = c.tasks.Resume(ctx, call.Queue)
 	default:

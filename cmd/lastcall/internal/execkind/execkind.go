@@ -34,9 +34,9 @@ type Kind struct {
 	Dir string
 	// Env is its environment, as NAME=value, beside what every run adds.
 	Env []string
-	// Concurrency, Timeout, OnStop, MaxAttempts and MaxCrashes are those of task.Kind.
+	// Concurrency, Timeout, MaxRunTime, OnStop, MaxAttempts and MaxCrashes are those of task.Kind.
 	Concurrency             int
-	Timeout                 time.Duration
+	Timeout, MaxRunTime     time.Duration
 	OnStop                  task.OnStop
 	MaxAttempts, MaxCrashes int
 	// Retention is that of task.Kind.
@@ -65,7 +65,7 @@ func (r *Runner) Register(m *task.Mux, k Kind) {
 		r.users = append(r.users, k.User.UID)
 	}
 	kind := task.Kind[json.RawMessage]{
-		Name: k.Name, Queue: k.Queue, Timeout: k.Timeout, Concurrency: k.Concurrency, OnStop: k.OnStop,
+		Name: k.Name, Queue: k.Queue, Timeout: k.Timeout, MaxRunTime: k.MaxRunTime, Concurrency: k.Concurrency, OnStop: k.OnStop,
 		MaxAttempts: k.MaxAttempts, MaxCrashes: k.MaxCrashes, Backoff: backoff(k.Backoff), Retention: k.Retention,
 	}
 	task.Handle(m, kind, func(ctx context.Context, run *task.Run, payload json.RawMessage) error {

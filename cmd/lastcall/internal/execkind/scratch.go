@@ -108,7 +108,7 @@ func whyStopped(cause error) string {
 	for _, c := range []struct {
 		err  error
 		word string
-	}{{task.ErrTimeout, "timeout"}, {task.ErrCancelled, "cancelled"}, {task.ErrInterruptRequested, "requested"},
+	}{{task.ErrTimeout, "timeout"}, {task.ErrCancelled, "cancelled"}, {task.ErrInterruptRequested, "requested"}, {task.ErrTurn, "turn"},
 		{task.ErrLeaseLost, "lost"}, {task.ErrWorkerGone, "lost"}, {task.ErrDisconnected, "lost"}} {
 		if errors.Is(cause, c.err) {
 			return c.word

@@ -44,7 +44,7 @@ func TestStopFile_HasDeadlineSecondsAndReason(t *testing.T) {
 func TestStopFile_TheReasonOfAStopIsOneWord(t *testing.T) {
 	for want, cause := range map[string]error{
 		"stop": &lastcall.InterruptError{}, "timeout": task.ErrTimeout, "cancelled": fmt.Errorf("x: %w", task.ErrCancelled),
-		"requested": task.ErrInterruptRequested, "lost": task.ErrLeaseLost,
+		"requested": task.ErrInterruptRequested, "lost": task.ErrLeaseLost, "turn": task.ErrTurn,
 	} {
 		if got := whyStopped(cause); got != want {
 			t.Errorf("%v: %q, want %q", cause, got, want)

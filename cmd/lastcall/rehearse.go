@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lastcall-go/lastcall/rehearse"
+)
+
+func newRehearse() *cobra.Command {
+	var (
+		c        rehearse.Config
+		reason   string
+		signame  string
+		lag      time.Duration
+		explain  string
+		asJSON   bool
+		wholeEnd bool
+	)
+	cmd := &cobra.Command{
+		Use:   "rehearse [flags] -- PROGRAM [ARGUMENT...]",
+		Short: "See what Kubernetes will do to a program when it is deployed anew",
+		Long: `Run a program through its end as Kubernetes brings it about, on this machine: it is started, gets requests, is
+deleted as a pod is - its endpoint goes a second later, the preStop hook runs, the stop signal is sent - and is killed
+when its grace is over. The report says what clients met, how the program ended, and what to change. It needs no task,
+no library and no Kubernetes; the program may be written in any language.
+
+The program is PID 1 of a PID namespace where the system allows it, as in a container. Without --http the requests are
+for / on the lowest port of loopback on which it listens.
+
+Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it could not be run.`,
+		Example: `  lastcall rehearse -- ./server --port 8080
+  lastcall rehearse --http http://127.0.0.1:8080/slow --grace 30s --pre-stop 'sleep 5' -- node server.js
+  lastcall rehearse --reason hard-eviction -- python3 -m http.server 8080
+  lastcall rehearse --explain LC104`,
+		RunE: func(cmd *cobra.Command, command []string) error {
+			if explain != "" {
+				return explainCode(cmd.OutOrStdout(), explain)
+			}
+			if len(command) == 0 {
+				return usageError{errors.New("no program given: lastcall rehearse [flags] -- PROGRAM [ARGUMENT...] (see lastcall rehearse --help)")}
+			}
+			sig, ok := stopSignals[strings.TrimPrefix(strings.ToUpper(signame), "SIG")]
+			if !ok {
+				return usageError{fmt.Errorf("--stop-signal %q: use TERM, INT, QUIT or HUP", signame)}
+			}
+			executable, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("find this program: %w", err)
+			}
+			c.Command, c.Reason, c.StopSignal, c.Executable, c.Quick = command, rehearse.Reason(reason), sig, executable, !wholeEnd
+			if c.EndpointLag = lag; lag == 0 {
+				c.EndpointLag = -1
+			}
+			return rehearseOnce(cmd, c, asJSON)
+		},
+	}
+	f := cmd.Flags()
+	f.SetInterspersed(false)
+	f.StringVar(&c.URL, "http", "", "the address that clients ask for, and that answers when the program is ready")
+	f.StringVar(&c.SlowURL, "slow", "", "an address that takes a second or some to answer: three requests for it are in flight at the signal")
+	f.DurationVar(&c.Grace, "grace", 30*time.Second, "the pod's terminationGracePeriodSeconds")
+	f.StringVar(&c.PreStop, "pre-stop", "", "the preStop hook, a command of /bin/sh")
+	f.StringVar(&signame, "stop-signal", "TERM", "the stop signal of the image or the pod")
+	f.DurationVar(&lag, "endpoint-lag", time.Second, "for how long clients go on connecting after the deletion")
+	f.StringVar(&reason, "reason", string(rehearse.Delete), "why the pod ends: delete, force-delete, hard-eviction")
+	f.IntVar(&c.Rate, "rate", 50, "how many clients connect in a second")
+	f.DurationVar(&c.Ready, "ready", 30*time.Second, "for how long the program may take to become ready")
+	f.StringArrayVar(&c.Env, "env", nil, "NAME=VALUE for the program; may be given several times")
+	f.BoolVar(&wholeEnd, "whole-grace", false, "wait for the whole grace, and not 8 s at most")
+	f.BoolVar(&c.AnyHost, "any-host", false, "allow an --http that is not of loopback")
+	f.BoolVar(&asJSON, "json", false, "write the report as JSON, and nothing else")
+	f.StringVar(&explain, "explain", "", "say what a finding means, and what to change")
+	return cmd
+}
+
+// stopSignals are those that images and pods have.
+var stopSignals = map[string]syscall.Signal{
+	"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "QUIT": syscall.SIGQUIT, "HUP": syscall.SIGHUP,
+}
+
+func rehearseOnce(cmd *cobra.Command, c rehearse.Config, asJSON bool) error {
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	out := cmd.OutOrStdout()
+	if !asJSON {
+		fmt.Fprintf(out, "rehearsing  %s\n", strings.Join(c.Command, " "))
+		c.Watch = func(e rehearse.Event) { writeEvent(out, e) }
+	}
+	report, err := rehearse.Run(ctx, c)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = fmt.Errorf("the rehearsal was ended, and the program with it: %w", err)
+		}
+		complain(cmd.ErrOrStderr(), err)
+		return exitError(2)
+	}
+	if asJSON {
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		err = encoder.Encode(report)
+	} else {
+		err = writeVerdict(out, report)
+	}
+	if err == nil && !report.OK() {
+		return exitError(1)
+	}
+	return err
+}
+
+func writeEvent(w io.Writer, e rehearse.Event) {
+	fmt.Fprintf(w, "%7.2f  %-16s  %s", e.At.Seconds(), e.What, e.Detail)
+	if e.Code != "" {
+		fmt.Fprintf(w, "  %s", e.Code)
+	}
+	fmt.Fprintln(w)
+}
+
+// writeVerdict writes what comes after the timeline.
+func writeVerdict(w io.Writer, r *rehearse.Report) error {
+	var b strings.Builder
+	fails, warnings := 0, 0
+	for _, f := range r.Findings {
+		word := "warn"
+		if warnings++; f.Fails {
+			word, fails, warnings = "fail", fails+1, warnings-1
+		}
+		fmt.Fprintf(&b, "%s  %s  the program %s: %s\n            %s\n", word, f.Code, f.Code.Title(), f.Seen, f.Code.Why())
+	}
+	if len(r.Output) > 0 {
+		fmt.Fprintf(&b, "the program's last lines:\n  %s\n", strings.Join(r.Output, "\n  "))
+	}
+	verdict := "PASS"
+	if fails > 0 {
+		verdict = "FAIL"
+	}
+	fmt.Fprintf(&b, "%s  failed: %d, warnings: %d, passed: %d; %d requests answered, %d not; %s\n",
+		verdict, fails, warnings, len(r.Passed), r.Answered, r.Failed, r.Isolation)
+	if len(r.Findings) > 0 {
+		fmt.Fprintf(&b, "What to change: lastcall rehearse --explain %s\n", r.Findings[0].Code)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// explainCode says what a finding means.
+func explainCode(w io.Writer, name string) error {
+	code := rehearse.Code(strings.ToUpper(name))
+	if !code.Known() {
+		return usageError{fmt.Errorf("there is no finding %q: they are %v", name, rehearse.Codes())}
+	}
+	_, err := fmt.Fprintf(w, "%s  The program %s.\n\n%s\n\n%s\n", code, code.Title(), code.Why(), code.Change())
+	return err
+}

@@ -1,0 +1,50 @@
+package rehearse
+
+import (
+	"bytes"
+	"strings"
+	"sync"
+)
+
+// maxOutput bounds what is kept of a program's output.
+const maxOutput = 64 << 10
+
+// lastLines keeps the end of what a program writes, and takes as much as it writes: output that
+// nobody reads would stop the program.
+type lastLines struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+// Write implements io.Writer.
+func (l *lastLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(p) >= maxOutput {
+		l.text = append(l.text[:0], p[len(p)-maxOutput:]...)
+		return len(p), nil
+	}
+	if over := len(l.text) + len(p) - maxOutput; over > 0 {
+		l.text = append(l.text[:0], l.text[over:]...)
+	}
+	l.text = append(l.text, p...)
+	return len(p), nil
+}
+
+// lines returns the last n lines, with what is no text taken out.
+func (l *lastLines) lines(n int) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := strings.Split(strings.ToValidUTF8(string(bytes.TrimSpace(l.text)), "?"), "\n")
+	if len(all) == 1 && all[0] == "" {
+		return nil
+	}
+	return all[max(0, len(all)-n):]
+}
+
+// contains reports whether what is kept has a text.
+func (l *lastLines) contains(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Contains(l.text, []byte(text))
+}

@@ -1,0 +1,47 @@
+//go:build !linux
+
+package rehearse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+type isolation int
+
+const namespace isolation = 1
+
+func (isolation) String() string { return "" }
+
+// program is not there on other systems.
+type program struct {
+	isolation isolation
+	stop      func(syscall.Signal) error
+	kill      func(context.Context) error
+	isGo      bool
+	output    lastLines
+	exited    chan struct{}
+	endedAt   time.Time
+	code      int
+	signal    syscall.Signal
+}
+
+func start(*Config) (*program, error) {
+	return nil, fmt.Errorf("rehearse: a rehearsal needs Linux, and this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
+}
+
+// Enter does nothing here.
+func Enter() {}
+
+func (*program) pids() []int                         { return nil }
+func (*program) handles(syscall.Signal) (bool, bool) { return false, false }
+func listening([]int) []netip.AddrPort               { return nil }
+
+func (*program) hook(*Config) (*exec.Cmd, error) { return nil, errors.ErrUnsupported }
+func killGroup(int)                              {}

@@ -1,0 +1,168 @@
+// Package rehearse runs a program through its end as Kubernetes brings it about, on the machine of
+// who has written it: it is started, gets traffic, is deleted as a pod is, and the report says what
+// its clients met, how it ended, and what to change.
+//
+// The times are those of the kubelet: the preStop hook and the process share one grace, a hook costs
+// whole seconds of it, two seconds are left in any case, one stop signal is sent, and what is left is
+// killed. The endpoint goes when the API has told everybody, which is some time after the deletion
+// and in no order with the signal: clients go on connecting for EndpointLag.
+//
+// It is for Linux, where the program is PID 1 of a PID namespace if the system allows it.
+package rehearse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"syscall"
+	"time"
+)
+
+// Config says what is rehearsed.
+type Config struct {
+	// Command is the program with its arguments.
+	Command []string
+	// Dir is where it runs, empty for the directory of this process; Env is added to this process's
+	// environment.
+	Dir string
+	Env []string
+	// Executable is the file of this program, as os.Executable returns it, whose main calls Enter
+	// first.
+	Executable string
+
+	// Reason is why the pod ends, Delete if it is empty.
+	Reason Reason
+	// Grace is the pod's terminationGracePeriodSeconds, of which the kubelet knows whole seconds. 0
+	// means 30 s.
+	Grace time.Duration
+	// PreStop is a command of a shell that is run as the preStop hook; empty means none.
+	PreStop string
+	// StopSignal is SIGTERM if it is 0.
+	StopSignal syscall.Signal
+	// EndpointLag is for how long clients go on connecting after the deletion. Negative means that
+	// they stop at once; 0 means a second.
+	EndpointLag time.Duration
+
+	// URL is what clients ask for, and answers when the program is ready. Without one it is / on the
+	// lowest port of loopback on which the program listens; a program that listens on none is
+	// rehearsed without clients.
+	URL string
+	// SlowURL is what takes a second or some to answer: three requests for it are in flight when the
+	// signal comes. Empty means none.
+	SlowURL string
+	// Rate is how many clients connect in a second; 0 means 50.
+	Rate int
+	// Ready is for how long the program may take to become ready; 0 means 30 s.
+	Ready time.Duration
+	// Quick ends the rehearsal quickEnough after the stop signal, whatever the grace is.
+	Quick bool
+	// AnyHost allows a URL that is not of this machine's loopback.
+	AnyHost bool
+
+	sharePIDs bool // no PID namespace, for tests
+
+	// Watch is told of each event when it has happened, in order. It may be nil.
+	Watch func(Event)
+}
+
+const (
+	defaultGrace = 30 * time.Second
+	defaultLag   = time.Second
+	defaultRate  = 50
+	maxRate      = 5000
+	defaultReady = 30 * time.Second
+	// steady is for how long clients ask before the deletion.
+	steady = 2 * time.Second
+	// quickEnough is for how long a quick rehearsal waits after the stop signal.
+	quickEnough = 8 * time.Second
+	// slowLead is how long before the stop signal the slow requests begin.
+	slowLead = 100 * time.Millisecond
+	// noReaction is for how long a program without a handler is watched all the same.
+	noReaction = 2 * time.Second
+	// noPort is after what time a program that listens nowhere is taken for one without clients.
+	noPort = 2 * time.Second
+)
+
+// Run rehearses a program once. The error says why that was not possible; what is wrong with the
+// program is in the report. When ctx ends, the program is killed and the error is its cause. Nothing
+// that was started is left when Run has returned, or this process was killed.
+func Run(ctx context.Context, c Config) (*Report, error) {
+	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	p, err := start(&c)
+	if err != nil {
+		return nil, err
+	}
+	r := &rehearsal{config: &c, program: p, report: Report{Isolation: p.isolation.String(), Reason: c.Reason}, began: time.Now()}
+	err = r.run(ctx)
+	if r.traffic != nil {
+		r.traffic.stop()
+	}
+	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if killErr := p.kill(killing); killErr != nil {
+		err = errors.Join(err, fmt.Errorf("rehearse: end the program: %w", killErr))
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.judge()
+	return &r.report, nil
+}
+
+// complete checks what was given and fills in the defaults.
+func (c *Config) complete() error {
+	if len(c.Command) == 0 {
+		return errors.New("rehearse: no program given: say which, as in -- ./server --port 8080")
+	}
+	if c.Executable == "" {
+		return errors.New("rehearse: Config.Executable is empty: give the file of this program, whose main calls rehearse.Enter")
+	}
+	if c.Grace < 0 || c.Rate < 0 || c.Ready < 0 {
+		return errors.New("rehearse: grace, rate and the time to become ready must not be negative")
+	}
+	orDefault := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	orDefault(&c.Grace, defaultGrace)
+	orDefault(&c.EndpointLag, defaultLag)
+	orDefault(&c.Ready, defaultReady)
+	c.EndpointLag = max(c.EndpointLag, 0)
+	if c.Rate == 0 {
+		c.Rate = defaultRate
+	}
+	if c.Rate > maxRate {
+		return fmt.Errorf("rehearse: a rate of %d connections a second is too much for one machine: at most %d", c.Rate, maxRate)
+	}
+	if c.StopSignal == 0 {
+		c.StopSignal = syscall.SIGTERM
+	}
+	switch c.Reason {
+	case "":
+		c.Reason = Delete
+	case Delete, ForceDelete, HardEviction:
+	default:
+		return fmt.Errorf("rehearse: no reason %q for the end of a pod: use %s, %s or %s", c.Reason, Delete, ForceDelete, HardEviction)
+	}
+	return errors.Join(c.checkAddress(c.URL), c.checkAddress(c.SlowURL))
+}
+
+// checkAddress checks an address that clients ask for.
+func (c *Config) checkAddress(address string) error {
+	if address == "" {
+		return nil
+	}
+	target, err := url.Parse(address)
+	if err != nil || target.Scheme != "http" || target.Port() == "" {
+		return fmt.Errorf("rehearse: %q is no address like http://127.0.0.1:8080/path", address)
+	}
+	if ip := net.ParseIP(target.Hostname()); !c.AnyHost && target.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("rehearse: %s is not this machine's loopback: the traffic of a rehearsal is for the program that it has started", target.Host)
+	}
+	return nil
+}

@@ -1,0 +1,271 @@
+package rehearse
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// server is the program of testdata/server, and this the program that becomes it.
+var server, this string
+
+func TestMain(m *testing.M) {
+	Enter()
+	// Rehearsals wait most of the time: more of them at once than there are processors.
+	_ = flag.Set("test.parallel", "6")
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "rehearse")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		server = filepath.Join(dir, "server")
+		if out, err := exec.Command("go", "build", "-o", server, "./testdata/server").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build the server: %v\n%s", err, out)
+			return 1
+		}
+		if this, err = os.Executable(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		if len(os.Args) > 1 && os.Args[1] == "rehearse" { // for the test that kills a rehearsal
+			_, err := Run(context.Background(), Config{Command: []string{server, "hangs"}, Executable: this, sharePIDs: len(os.Args) > 2, Watch: func(e Event) { fmt.Println(e.What) }})
+			fmt.Println(err)
+			return 0
+		}
+		return m.Run()
+	}())
+}
+
+// exitBySignal is the exit code of a Go program without a handler that is PID 1.
+var exitBySignal = func() int {
+	if version := runtime.Version(); strings.HasPrefix(version, "go1.26") {
+		return 2
+	}
+	return 143
+}()
+
+// codes are the codes of the findings that fail, and of the warnings.
+func codes(r *Report) (fails, warns []Code) {
+	for _, f := range r.Findings {
+		if f.Fails {
+			fails = append(fails, f.Code)
+		} else {
+			warns = append(warns, f.Code)
+		}
+	}
+	return fails, warns
+}
+
+func describe(r *Report) string {
+	var b strings.Builder
+	for _, e := range r.Events {
+		fmt.Fprintf(&b, "%6.2f %s: %s %s\n", e.At.Seconds(), e.What, e.Detail, e.Code)
+	}
+	fmt.Fprintf(&b, "%+v\nanswered %d, failed %d, %s\n%s", r.Findings, r.Answered, r.Failed, r.Isolation, strings.Join(r.Output, "\n"))
+	return b.String()
+}
+
+// Each mistake is found, for that reason alone, and the program without it passes.
+func TestRehearse_FindsEachMistakeAndNoOther(t *testing.T) {
+	for _, c := range []struct {
+		how          string
+		config       Config
+		fails, warns []Code
+		exit         int
+	}{
+		{how: "good"},
+		{how: "noisy"},
+		{how: "good", config: Config{PreStop: "sleep 1"}},
+		{how: "at-once", config: Config{PreStop: "sleep 1.5"}, warns: []Code{ClosedUnderRequest}},               // the hook is the delay
+		{how: "at-once", config: Config{EndpointLag: -1}, warns: []Code{ClosedUnderRequest}},                    // nobody is sent there any more
+		{how: "good", config: Config{Reason: HardEviction, Grace: time.Hour}, fails: []Code{TooSlow}, exit: -1}, // two seconds are all there is
+		{how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
+		{how: "exits", fails: []Code{CutOff, RefusedEarly}, warns: []Code{ClosedUnderRequest}},
+		{how: "no-handler", fails: []Code{CutOff, RefusedEarly, NoHandler}, warns: []Code{ClosedUnderRequest}, exit: exitBySignal},
+		{how: "ignores", fails: []Code{NoReaction}, exit: -1},
+		{how: "quits", config: Config{StopSignal: syscall.SIGQUIT}},
+		{how: "quits", config: Config{PreStop: "kill -QUIT 1; sleep 3"}}, // the hook is in the namespace of the program, which ends meanwhile
+		{how: "hangs", config: Config{Grace: 3 * time.Second}, fails: []Code{TooSlow}, exit: -1},
+		{how: "hangs", config: Config{Quick: true}, warns: []Code{TooSlow}, exit: -1},
+		{how: "hangs-up", fails: []Code{CutOff, RefusedEarly, ClosedUnderRequest}},
+		{how: "errors", fails: []Code{NotAnswered}, warns: []Code{ClosedUnderRequest}},
+		{how: "code", warns: []Code{ExitCode}, exit: 3},
+		{how: "good", config: Config{Grace: 3 * time.Second}, warns: nil},
+	} {
+		t.Run(c.how, func(t *testing.T) {
+			t.Parallel()
+			where := freeAddress(t)
+			c.config.Command, c.config.Executable, c.config.Env = []string{server, c.how}, this, []string{"ADDRESS=" + where}
+			c.config.SlowURL = "http://" + where + "/slow"
+			if c.config.Grace == 0 {
+				c.config.Grace = 20 * time.Second
+			}
+			r, err := Run(t.Context(), c.config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fails, warns := codes(r)
+			slices.Sort(c.fails)
+			if !slices.Equal(fails, c.fails) || !slices.Equal(warns, c.warns) || r.ExitCode != c.exit || r.OK() != (len(c.fails) == 0) {
+				t.Errorf("fails %v, want %v; warns %v, want %v; exit code %d, want %d\n%s", fails, c.fails, warns, c.warns, r.ExitCode, c.exit, describe(r))
+			}
+			if r.Answered < 50 {
+				t.Errorf("%d requests were answered, which is hardly any\n%s", r.Answered, describe(r))
+			}
+			if len(r.Findings)+len(r.Passed) != len(Codes()) {
+				t.Errorf("%d findings and %d checks that passed, of %d", len(r.Findings), len(r.Passed), len(Codes()))
+			}
+		})
+	}
+}
+
+func TestRehearse_AProgramThatCannotBeRehearsedIsAnErrorThatSaysWhy(t *testing.T) {
+	for _, c := range []struct {
+		config Config
+		want   string
+	}{
+		{Config{}, "no program given"},
+		{Config{Command: []string{"/no/such/program"}}, "no such file"},
+		{Config{Command: []string{server, "ends"}}, "no database here"},
+		{Config{Command: []string{server, "good"}, URL: "http://127.0.0.1:1/", Ready: time.Second}, "not ready after 1s"},
+		{Config{Command: []string{server, "good"}, URL: "http://203.0.113.1:80/"}, "not this machine's loopback"},
+		{Config{Command: []string{server, "good"}, URL: "ftp://127.0.0.1:80/"}, "no address like"},
+		{Config{Command: []string{server, "good"}, Rate: 1e6}, "at most"},
+		{Config{Command: []string{server, "good"}, Reason: "bored"}, "no reason"},
+		{Config{Command: []string{server, "good"}, Grace: -time.Second}, "negative"},
+	} {
+		c.config.Executable, c.config.Env = this, []string{"ADDRESS=127.0.0.1:0"}
+		r, err := Run(t.Context(), c.config)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: %v, %v; want an error with %q", c.config.Command, r, err, c.want)
+		}
+	}
+}
+
+func TestRehearse_AProgramWithoutAPortIsRehearsedWithoutClients(t *testing.T) {
+	t.Parallel()
+	r, err := Run(t.Context(), Config{Command: []string{"sleep", "60"}, Executable: this})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fails, _ := codes(r); !slices.Equal(fails, []Code{NoReaction}) || r.URL != "" || slices.Contains(r.Passed, CutOff) {
+		t.Errorf("%s", describe(r))
+	}
+}
+
+// Without a namespace the program leads a process group, and what has left the group is found too.
+func TestRehearse_WithoutANamespaceNothingIsLeftBehindEither(t *testing.T) {
+	t.Parallel()
+	where := freeAddress(t)
+	r, err := Run(t.Context(), Config{
+		Command: []string{"/bin/sh", "-c", `setsid "$0" good & exec sleep 60`, server}, Env: []string{"ADDRESS=" + where}, URL: "http://" + where,
+		Executable: this, sharePIDs: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closedSoon(t, where)
+	if fails, _ := codes(r); !slices.Equal(fails, []Code{NoHandler}) || r.ExitCode != 143 || r.Answered < 50 || !strings.Contains(r.Isolation, "not PID 1") {
+		t.Errorf("want %s alone\n%s", NoHandler, describe(r))
+	}
+}
+
+// closedSoon checks that nobody listens any more.
+func closedSoon(t *testing.T, address string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+		if err != nil {
+			return
+		}
+		conn.Close()
+		if time.Now().After(deadline) {
+			t.Fatalf("the program still listens on %s", address)
+		}
+	}
+}
+
+func TestRehearse_ThatIsCancelledLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	enough, where := errors.New("enough"), freeAddress(t)
+	_, err := Run(ctx, Config{Command: []string{server, "hangs"}, Env: []string{"ADDRESS=" + where}, Executable: this, Watch: func(e Event) {
+		if e.What == "stop signal" {
+			cancel(enough)
+		}
+	}})
+	if !errors.Is(err, enough) {
+		t.Errorf("%v, want the cause of the context", err)
+	}
+	closedSoon(t, where)
+}
+
+func TestRehearse_ThatIsKilledLeavesNothingBehind(t *testing.T) {
+	for _, args := range [][]string{{"rehearse"}, {"rehearse", "in a process group"}} {
+		t.Run(args[len(args)-1], func(t *testing.T) {
+			t.Parallel()
+			where := freeAddress(t)
+			cmd := exec.CommandContext(t.Context(), this, args...)
+			cmd.Env = append(os.Environ(), "ADDRESS="+where)
+			said := new(buffer)
+			cmd.Stdout, cmd.Stderr = said, said
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			for deadline := time.Now().Add(30 * time.Second); !strings.Contains(said.String(), "stop signal"); time.Sleep(20 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("the rehearsal has not come to its stop: %s", said)
+				}
+			}
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
+			closedSoon(t, where)
+		})
+	}
+}
+
+// freeAddress is one of loopback on which nobody listens now.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// buffer is written by one goroutine and read by another.
+type buffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}

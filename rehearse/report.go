@@ -1,0 +1,68 @@
+package rehearse
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Report is what a rehearsal has found.
+type Report struct {
+	// Reason is why the pod ended.
+	Reason Reason `json:"reason"`
+	// Isolation says how the program was kept apart, in words.
+	Isolation string `json:"isolation"`
+	// URL is what clients asked for, empty where there were none.
+	URL      string    `json:"url,omitempty"`
+	Events   []Event   `json:"events"`
+	Findings []Finding `json:"findings"`
+	// Passed are the checks that found nothing, by their codes.
+	Passed []Code `json:"passed"`
+	// Answered is how many requests were answered, Failed how many were not.
+	Answered int `json:"answered"`
+	Failed   int `json:"failed"`
+	// ExitCode is the program's, as Kubernetes records it: 128 and the number of the signal that
+	// ended it. It is -1 where the rehearsal ended before the program.
+	ExitCode int `json:"exit_code"`
+	// Output are the last lines that the program has written.
+	Output []string `json:"output,omitempty"`
+}
+
+// OK reports whether no finding is a failure.
+func (r *Report) OK() bool {
+	for _, f := range r.Findings {
+		if f.Fails {
+			return false
+		}
+	}
+	return true
+}
+
+// Event is something that happened.
+type Event struct {
+	// At is the time since the program was started.
+	At time.Duration
+	// What happened, in a word or two, and what there is to say about it.
+	What, Detail string
+	// Code is that of a finding that this belongs to, empty for none.
+	Code Code
+}
+
+// MarshalJSON implements json.Marshaler: the time is a number of seconds.
+func (e Event) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		At     float64 `json:"at_seconds"`
+		What   string  `json:"what"`
+		Detail string  `json:"detail,omitempty"`
+		Code   Code    `json:"code,omitempty"`
+	}{e.At.Seconds(), e.What, e.Detail, e.Code})
+}
+
+// Finding is something about the program that a deploy makes its clients or its operators feel.
+type Finding struct {
+	// Code says what it is.
+	Code Code `json:"code"`
+	// Fails: it makes the rehearsal fail. Others are warnings.
+	Fails bool `json:"fails"`
+	// Seen is what was seen, in numbers.
+	Seen string `json:"seen"`
+}

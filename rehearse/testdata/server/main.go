@@ -1,0 +1,81 @@
+// Command server is a small server that is stopped in one of many ways, the first argument.
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+func main() {
+	how := os.Args[1]
+	if how == "ends" {
+		fmt.Println("no database here")
+		os.Exit(4)
+	}
+	var stopping atomic.Bool
+	var server http.Server
+	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			time.Sleep(time.Second)
+		}
+		if how == "noisy" {
+			fmt.Println(strings.Repeat("x", 1<<20))
+		}
+		switch {
+		case stopping.Load() && how == "errors":
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case stopping.Load() && how == "hangs-up":
+			if conn, _, err := w.(http.Hijacker).Hijack(); err == nil {
+				conn.Close()
+			}
+			return
+		case stopping.Load():
+			w.Header().Set("Connection", "close")
+		}
+		fmt.Fprintln(w, "hello")
+	})
+	signals := make(chan os.Signal, 1)
+	switch how {
+	case "no-handler":
+	case "ignores":
+		signal.Ignore(syscall.SIGTERM)
+	case "quits":
+		signal.Notify(signals, syscall.SIGQUIT)
+	default:
+		signal.Notify(signals, syscall.SIGTERM)
+	}
+	listener, err := net.Listen("tcp", os.Getenv("ADDRESS"))
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println("listening on", listener.Addr())
+	go server.Serve(listener)
+	<-signals
+	stopping.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	switch how {
+	case "exits":
+		os.Exit(0)
+	case "hangs":
+		select {}
+	case "at-once":
+	default:
+		time.Sleep(2 * time.Second)
+	}
+	if err := server.Shutdown(ctx); err != nil {
+		fmt.Println(err)
+	}
+	if how == "code" {
+		os.Exit(3)
+	}
+}
