@@ -267,6 +267,7 @@ var crowds = []measure{
 			{what: "view by status, kind, time, p95", ours: figure{ours, viewP95}, most: 100},
 		},
 	},
+	commandedMeasure,
 	{
 		name: "pgsteady", what: "five minutes at 20,000/s, enqueued, worked and pruned, a snapshot held for three of them",
 		contenders: []contender{once(ours, steadyLoad)},

@@ -228,24 +228,6 @@ type ReclaimReply struct {
 	Done bool
 }
 
-// Query says which tasks. A zero field admits everything.
-type Query struct {
-	// IDs are the only ones wanted.
-	IDs []string
-	// Status is the only one wanted.
-	Status Status
-	// Kind, Queue and Key are the only ones wanted.
-	Kind, Queue, Key string
-	// Meta has pairs that a task must have, each of them, to be wanted. No index has them: a store
-	// reads the tasks that the other filters admit, from the newest on, until it has Limit.
-	Meta map[string]string
-	// After continues a listing: only the tasks that follow the one of this id, so older ones (rule
-	// 18).
-	After string
-	// Limit bounds the answer; zero is 100.
-	Limit int
-}
-
 // Verb is what can be asked for with Control.
 type Verb string
 
@@ -274,6 +256,8 @@ type Command struct {
 	FromStart bool
 	// SkipSteps are names of steps that a Retry records as skipped. The task has run before.
 	SkipSteps []string
+	// By is who asks for it and Reason why, for the task's history (rule 55). Both may be empty.
+	By, Reason string
 	// Running, with VerbPause: what runs of the queue is asked to hand over (rule 45).
 	Running bool
 }
@@ -352,4 +336,23 @@ type Generations struct {
 	// Tasks counts what may have made a task claimable, Commands what may have been asked of a run,
 	// Workers what may have been the stop of a worker or the end of its process.
 	Tasks, Commands, Workers uint64
+}
+
+// Standing is a task as a listing has shown it (rule 54).
+type Standing struct {
+	// ID is the task's, Created when it was created.
+	ID      string
+	Created time.Time
+	// Status is what it was, since Since.
+	Status Status
+	Since  time.Time
+}
+
+// CommandRecord is a command in a task's history.
+type CommandRecord struct {
+	// Verb is what was asked for, At when, by the store's clock.
+	Verb Verb
+	At   time.Time
+	// By is who asked for it and Reason why, empty where that was not said.
+	By, Reason string
 }

@@ -58,6 +58,8 @@ type Task struct {
 	// Steps are what is recorded of its steps, without what is in them. Only the program's show has
 	// them: a server tells them where they are asked for.
 	Steps []Step `json:"steps,omitempty"`
+	// Commands are what people have asked of it, the oldest first. Only the answer about one task has them.
+	Commands []Command `json:"commands,omitempty"`
 }
 
 // Progress is how far a run is, for people.
@@ -85,6 +87,25 @@ type Run struct {
 	// Crashed: its process died. Reclaimed: another worker recorded the end.
 	Crashed   bool `json:"crashed,omitempty"`
 	Reclaimed bool `json:"reclaimed,omitempty"`
+}
+
+// Command is a command in a task's history; see [task.CommandRecord].
+type Command struct {
+	// Command is what was asked for, At when.
+	Command task.Verb `json:"command"`
+	At      time.Time `json:"at"`
+	// By is who asked for it and Reason why, empty where that was not said.
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// NewCommands are the commands of a history.
+func NewCommands(records []task.CommandRecord) []Command {
+	all := make([]Command, len(records))
+	for i, r := range records {
+		all[i] = Command{Command: r.Verb, At: r.At.UTC(), By: r.By, Reason: r.Reason}
+	}
+	return all
 }
 
 // NewTask is a task with its payload, checkpoint and result.

@@ -1,12 +1,10 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -70,41 +68,29 @@ func (h *Handler) steps(a *answer, r *http.Request) error {
 }
 
 func (h *Handler) retry(a *answer, r *http.Request) error {
-	b, err := readBody(a, r, envelope)
-	if err != nil {
-		return err
+	m, reason, err := commandBody(a, r, "fromStart", "skipSteps")
+	var opt task.RetryOptions
+	if err == nil {
+		opt, err = retryOptions(m)
 	}
-	opt, err := decodeRetry(b)
-	return h.do(a, r, "retry", err, func(ctx context.Context, id string) error { return h.client.Retry(ctx, id, opt) })
+	return h.do(a, r, task.VerbRetry, reason, err, func(c *task.Client, ctx context.Context, id string) error { return c.Retry(ctx, id, &opt) })
+}
+
+// retryOptions reads where a task that is retried shall begin.
+func retryOptions(m map[string]json.RawMessage) (opt task.RetryOptions, err error) {
+	for name, into := range map[string]any{"fromStart": &opt.FromStart, "skipSteps": &opt.SkipSteps} {
+		if raw, ok := m[name]; ok && (string(raw) == "null" || json.Unmarshal(raw, into) != nil) {
+			return opt, problem("invalid", `%q is %.40s: "fromStart" is true or false, and "skipSteps" a list of names of steps`, name, raw)
+		}
+	}
+	return opt, nil
 }
 
 // retryBody is the body of a retry.
 type retryBody struct {
+	Reason    string   `json:"reason,omitempty"`
 	FromStart bool     `json:"fromStart,omitempty"`
 	SkipSteps []string `json:"skipSteps,omitempty"`
-}
-
-// decodeRetry reads where a task that is retried shall begin: nil for no body.
-func decodeRetry(b []byte) (*task.RetryOptions, error) {
-	if len(bytes.TrimSpace(b)) == 0 {
-		return nil, nil
-	}
-	m, err := members(b)
-	if err != nil {
-		return nil, err
-	}
-	for name := range m {
-		if !slices.Contains([]string{"fromStart", "skipSteps"}, name) {
-			return nil, problem("invalid", "%.40q is not known: a retry has fromStart, skipSteps", name)
-		}
-	}
-	var body retryBody
-	for name, into := range map[string]any{"fromStart": &body.FromStart, "skipSteps": &body.SkipSteps} {
-		if raw, ok := m[name]; ok && (string(raw) == "null" || json.Unmarshal(raw, into) != nil) {
-			return nil, problem("invalid", `%q is %.40s: "fromStart" is true or false, and "skipSteps" a list of names of steps`, name, raw)
-		}
-	}
-	return &task.RetryOptions{FromStart: body.FromStart, SkipSteps: body.SkipSteps}, nil
 }
 
 // Steps returns what is recorded of a task's steps; see [task.Client.Steps].
@@ -128,13 +114,14 @@ func (c *Client) Steps(ctx context.Context, id string) ([]task.StepRecord, error
 
 // Retry makes a task run again; see [task.Client.Retry].
 func (c *Client) Retry(ctx context.Context, id string, opt *task.RetryOptions) error {
-	var body []byte
+	asked := retryBody{Reason: c.reason}
 	if opt != nil {
-		var err error
-		if body, err = json.Marshal(retryBody{opt.FromStart, opt.SkipSteps}); err != nil {
-			return err
-		}
+		asked.FromStart, asked.SkipSteps = opt.FromStart, opt.SkipSteps
 	}
-	_, err := c.send(ctx, http.MethodPost, "/v1/tasks/"+url.PathEscape(id)+"/retry", asJSON, body, nil)
+	body, err := json.Marshal(asked)
+	if err != nil {
+		return err
+	}
+	_, err = c.send(ctx, http.MethodPost, "/v1/tasks/"+url.PathEscape(id)+"/retry", asJSON, body, nil)
 	return err
 }

@@ -28,6 +28,7 @@ type Store struct {
 	keep    map[string]task.Retention             // of a task's last run
 	expires map[string]time.Time                  // of an ended task with a Retention of its own; zero: never
 	history map[string][]task.RunRecord
+	done    map[string][]task.CommandRecord
 	workers map[string]*worker
 	bounded map[string]*task.Task // those that have a StartBefore
 	paused  map[string]bool
@@ -62,6 +63,7 @@ func New() *Store {
 		keep:    make(map[string]task.Retention),
 		expires: make(map[string]time.Time),
 		history: make(map[string][]task.RunRecord),
+		done:    make(map[string][]task.CommandRecord),
 		workers: make(map[string]*worker),
 		bounded: make(map[string]*task.Task),
 		paused:  make(map[string]bool),

@@ -52,6 +52,14 @@ func forgetsRetention(b *broken) {
 	}
 }
 
+func eachBeat(b *broken, alter func(beat *task.Beat)) {
+	inner := b.heartbeat
+	b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
+		alter(&beat)
+		return inner(ctx, beat)
+	}
+}
+
 // eachChange breaks what becomes of single changes.
 func eachChange(b *broken, alter func(c *task.Change)) {
 	inner := b.apply

@@ -25,11 +25,15 @@ type broken struct {
 	steps     func(ctx context.Context, id string) ([]task.StepRecord, error)
 	log       func(ctx context.Context, id string) ([]byte, error)
 	control   func(ctx context.Context, cmd task.Command) error
-	count     func(ctx context.Context, q task.CountQuery) (task.Counts, error)
-	prune     func(ctx context.Context, req task.PruneRequest) (task.PruneReply, error)
-	wait      func(ctx context.Context, seen task.Generations) (task.Generations, error)
-	close     func() error
-	reopen    func(*testing.T) task.Store
+
+	controlAll func(ctx context.Context, cmd task.Command, seen []task.Standing) []error
+	commands   func(ctx context.Context, id string) ([]task.CommandRecord, error)
+
+	count  func(ctx context.Context, q task.CountQuery) (task.Counts, error)
+	prune  func(ctx context.Context, req task.PruneRequest) (task.PruneReply, error)
+	wait   func(ctx context.Context, seen task.Generations) (task.Generations, error)
+	close  func() error
+	reopen func(*testing.T) task.Store
 }
 
 func (b *broken) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
@@ -53,6 +57,12 @@ func (b *broken) Log(ctx context.Context, id string) ([]byte, error) { return b.
 func (b *broken) Control(ctx context.Context, cmd task.Command) error {
 	return b.control(ctx, cmd)
 }
+func (b *broken) ControlAll(ctx context.Context, cmd task.Command, seen []task.Standing) []error {
+	return b.controlAll(ctx, cmd, seen)
+}
+func (b *broken) Commands(ctx context.Context, id string) ([]task.CommandRecord, error) {
+	return b.commands(ctx, id)
+}
 func (b *broken) Count(ctx context.Context, q task.CountQuery) (task.Counts, error) {
 	return b.count(ctx, q)
 }
@@ -67,7 +77,7 @@ func (b *broken) Close() error { return b.close() }
 func whole() *broken {
 	s := memstore.New()
 	return &broken{Store: s, add: s.Add, claim: s.Claim, apply: s.Apply, heartbeat: s.Heartbeat, reclaim: s.Reclaim, find: s.Find,
-		history: s.History, steps: s.Steps, log: s.Log, control: s.Control, count: s.Count, prune: s.Prune, wait: s.Wait, close: s.Close}
+		history: s.History, steps: s.Steps, log: s.Log, control: s.Control, controlAll: s.ControlAll, commands: s.Commands, count: s.Count, prune: s.Prune, wait: s.Wait, close: s.Close}
 }
 
 // breaches has a way to break each rule.
@@ -359,15 +369,11 @@ var breaches = map[string]func(b *broken){
 	"43": forgetsBounds,
 	"44": takesAnyPriority,
 	"45": pausesWithoutRuns,
+	"52": goesOnByTheTask,
+	"53": cutsShort,
+	"54": trustsWhatWasSeen,
+	"55": keepsCommands,
 	"56": func(b *broken) { eachChange(b, losesPlace) },
-}
-
-func eachBeat(b *broken, alter func(beat *task.Beat)) {
-	inner := b.heartbeat
-	b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
-		alter(&beat)
-		return inner(ctx, beat)
-	}
 }
 
 // try runs a case on a store and says whether it complains, or does not come to an end.

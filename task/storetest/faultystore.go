@@ -123,6 +123,24 @@ func (f *FaultyStore) Control(ctx context.Context, cmd task.Command) error {
 	return err
 }
 
+// ControlAll implements task.Store. A fault is the answer for every task.
+func (f *FaultyStore) ControlAll(ctx context.Context, cmd task.Command, seen []task.Standing) []error {
+	errs, err := call(ctx, f, "ControlAll", func() ([]error, error) { return f.Store.ControlAll(ctx, cmd, seen), nil })
+	if err == nil {
+		return errs
+	}
+	errs = make([]error, len(seen))
+	for i := range errs {
+		errs[i] = err
+	}
+	return errs
+}
+
+// Commands implements task.Store.
+func (f *FaultyStore) Commands(ctx context.Context, id string) ([]task.CommandRecord, error) {
+	return call(ctx, f, "Commands", func() ([]task.CommandRecord, error) { return f.Store.Commands(ctx, id) })
+}
+
 // Count implements task.Store.
 func (f *FaultyStore) Count(ctx context.Context, q task.CountQuery) (task.Counts, error) {
 	return call(ctx, f, "Count", func() (task.Counts, error) { return f.Store.Count(ctx, q) })

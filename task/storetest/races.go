@@ -237,6 +237,8 @@ func (t *T) everyMethod(ctx context.Context) map[string]error {
 	_, errs["Steps"] = s.Steps(ctx, t.id())
 	_, errs["Log"] = s.Log(ctx, t.id())
 	errs["Control"] = s.Control(ctx, task.Command{Verb: task.VerbPause, Queue: "q"})
+	errs["ControlAll"] = s.ControlAll(ctx, task.Command{Verb: task.VerbCancel}, []task.Standing{{ID: t.id(), Status: task.StatusQueued}})[0]
+	_, errs["Commands"] = s.Commands(ctx, t.id())
 	_, errs["Count"] = s.Count(ctx, task.CountQuery{})
 	_, errs["Prune"] = s.Prune(ctx, task.PruneRequest{Max: 1})
 	return errs

@@ -137,6 +137,7 @@ create table @.ended (
 create index ended_at on @.ended (ended);
 create index ended_expires on @.ended (expires) where expires is not null;
 create index ended_unsuccessful on @.ended (status, created) where status <> 'succeeded';
+create index ended_unsuccessful_at on @.ended (status, ended) where status <> 'succeeded';
 create index ended_unsuccessful_kind on @.ended (status, kind, created) where status <> 'succeeded';
 
 -- The runs that did not end their tasks. They are history: what happens to a task does not depend
@@ -181,6 +182,16 @@ create table @.checkpoints (
 create table @.logs (
 	task uuid not null primary key,
 	body bytea not null
+);
+
+-- What people have asked of a task, who and why.
+create table @.commands (
+	task     uuid not null,
+	at       timestamptz not null default now(),
+	verb     text collate "C" not null,
+	asked_by text,
+	reason   text,
+	primary key (task, at)
 );
 
 -- Which unfinished task of a kind has a key.

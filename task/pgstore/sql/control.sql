@@ -20,7 +20,16 @@ select array_agg(task) from @.running where queue = $1 and command is null and t
 
 -- name: CommandRun
 -- Notes what is asked of a task's run. A cancellation stays one.
-update @.running set command = case when command = 'cancel' then command else $2 end where task = $1
+with asked as (
+	update @.running set command = case when command = 'cancel' then command else $2 end where task = $1 returning task
+), recorded as (
+	insert into @.commands (task, verb, asked_by, reason) select task, $2, nullif($3, ''), nullif($4, '') from asked on conflict do nothing
+), commands_trimmed as (
+	delete from @.commands where ctid = any (array(
+		select c.ctid from asked m, lateral (select c.ctid from @.commands c where c.task = m.task order by c.at desc offset $5 - 1) c
+	))
+)
+select count(*) from asked
 
 -- name: CancelWaiting
 -- Ends a task that waits.
@@ -41,6 +50,12 @@ with from_ready as (
 ), counted as (
 	insert into @.counts (kind, queue, status, delta)
 	select kind, queue, 'cancelled', 1 from waited union all select kind, queue, 'interrupted', -1 from waited where not queued
+), recorded as (
+	insert into @.commands (task, verb, asked_by, reason) select id, $2, nullif($3, ''), nullif($4, '') from waited on conflict do nothing
+), commands_trimmed as (
+	delete from @.commands where ctid = any (array(
+		select c.ctid from waited m, lateral (select c.ctid from @.commands c where c.task = m.id order by c.at desc offset $5 - 1) c
+	))
 )
 select count(*) from waited
 
@@ -58,10 +73,16 @@ with from_ready as (
 	select created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason,
 		case when start_before > now() then start_before end from waited
 ), steps_gone as (
-	delete from @.checkpoints where $2::boolean and task = (select id from waited) and not (step = any ($3::text[]))
+	delete from @.checkpoints where $6::boolean and task = (select id from waited) and not (step = any ($7::text[]))
 ), skipped as (
-	insert into @.checkpoints as k (task, step, run, state) select a.id, n.name, 0, 'skipped' from waited a, (select distinct unnest($3::text[]) as name) n
-	on conflict (task, step) do update set run = 0, saved = excluded.saved, body = null, place = null, state = excluded.state, version = null where $2 or k.state <> 'done'
+	insert into @.checkpoints as k (task, step, run, state) select a.id, n.name, 0, 'skipped' from waited a, (select distinct unnest($7::text[]) as name) n
+	on conflict (task, step) do update set run = 0, saved = excluded.saved, body = null, place = null, state = excluded.state, version = null where $6 or k.state <> 'done'
+), recorded as (
+	insert into @.commands (task, verb, asked_by, reason) select id, $2, nullif($3, ''), nullif($4, '') from waited on conflict do nothing
+), commands_trimmed as (
+	delete from @.commands where ctid = any (array(
+		select c.ctid from waited m, lateral (select c.ctid from @.commands c where c.task = m.id order by c.at desc offset $5 - 1) c
+	))
 )
 select count(*) from waited
 
@@ -82,7 +103,7 @@ with t as materialized (
 	insert into @.runs (task, run, worker, started, ended, crashed, reclaimed, status, error)
 	select task, run, worker, started, ended, crashed, reclaimed, status, error from again where started is not null
 ), saved as (
-	insert into @.checkpoints as k (task, run, fraction, message) select task, coalesce(run, 0), fraction, message from again where fraction is not null and not $2::boolean
+	insert into @.checkpoints as k (task, run, fraction, message) select task, coalesce(run, 0), fraction, message from again where fraction is not null and not $6::boolean
 	on conflict (task, step) do update set fraction = excluded.fraction, message = excluded.message
 ), logged as (
 	insert into @.logs as l (task, body) select task, log from again where log is not null
@@ -91,12 +112,18 @@ with t as materialized (
 	insert into @.ready (created, id, route, sort_priority, kind, queue, key, concurrency_key, last_run, runs, interruptions, crashes, since)
 	select t.created, t.id, t.route, ~t.priority, t.kind, t.queue, t.key, t.concurrency_key, a.run, a.runs, a.interruptions, a.crashes, now() from again a, t
 ), steps_gone as (
-	delete from @.checkpoints where $2::boolean and task = (select task from again) and not (step = any ($3::text[]))
+	delete from @.checkpoints where $6::boolean and task = (select task from again) and not (step = any ($7::text[]))
 ), skipped as (
-	insert into @.checkpoints as k (task, step, run, state) select a.task, n.name, 0, 'skipped' from again a, (select distinct unnest($3::text[]) as name) n
-	on conflict (task, step) do update set run = 0, saved = excluded.saved, body = null, place = null, state = excluded.state, version = null where $2 or k.state <> 'done'
+	insert into @.checkpoints as k (task, step, run, state) select a.task, n.name, 0, 'skipped' from again a, (select distinct unnest($7::text[]) as name) n
+	on conflict (task, step) do update set run = 0, saved = excluded.saved, body = null, place = null, state = excluded.state, version = null where $6 or k.state <> 'done'
 ), counted as (
 	insert into @.counts (kind, queue, status, delta) select kind, queue, status, -1 from again
+), recorded as (
+	insert into @.commands (task, verb, asked_by, reason) select task, $2, nullif($3, ''), nullif($4, '') from again on conflict do nothing
+), commands_trimmed as (
+	delete from @.commands where ctid = any (array(
+		select c.ctid from again m, lateral (select c.ctid from @.commands c where c.task = m.task order by c.at desc offset $5 - 1) c
+	))
 )
 select (select count(*) from e), (select count(*) from again)
 
@@ -112,6 +139,8 @@ with gone as (
 	delete from @.checkpoints where task = any (array(select task from gone))
 ), logs_gone as (
 	delete from @.logs where task = any (array(select task from gone))
+), commands_gone as (
+	delete from @.commands where task = any (array(select task from gone))
 ), counted as (
 	insert into @.counts (kind, queue, status, delta) select kind, queue, status, -1 from gone union all select kind, queue, 'added', -1 from gone
 )

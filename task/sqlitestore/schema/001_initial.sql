@@ -126,6 +126,8 @@ create table ended (
 
 create index ended_first on ended (ended, task) where expires is null;
 create index expires_first on ended (expires, task) where expires is not null;
+create index kept_first on ended (ended, task) where expires is not null;
+create index unsuccessful_first on ended (status, ended, task) where status <> 'succeeded';
 create index unsuccessful on ended (status, created, task) where status <> 'succeeded';
 
 -- counts has how many rows of ended have a status.
@@ -179,6 +181,16 @@ create table steps (
 	body    blob,
 	primary key (task, name)
 ) strict;
+
+-- asked has the commands that people have given for tasks.
+create table asked (
+	task     integer not null,
+	at       integer not null,
+	verb     text    not null,
+	asked_by text    not null,
+	reason   text    not null,
+	primary key (task, at)
+) strict, without rowid;
 
 -- workers has those that are registered. A row is removed when its worker has no run any more.
 create table workers (
