@@ -296,6 +296,18 @@ var waits = []measure{
 		},
 	},
 	{
+		name: "pgschedule", what: "10,000 schedules with a tick a minute in three processes, spread over it and all at once",
+		contenders: []contender{once("spread", schedules(1)), once("at once", schedules(-1))},
+		promises: []promise{
+			{what: "spread, each once", ours: figure{"spread", madeOnce}, least: 2 * schedulesEach},
+			{what: "at once, each once", ours: figure{"at once", madeOnce}, least: 2 * schedulesEach},
+			{what: "spread, late, p99", ours: figure{"spread", lateP99}, most: 250},
+			{what: "at once, late, p99", ours: figure{"at once", lateP99}, most: 2000},
+			{what: "processor time, spread", ours: figure{"spread", eachOf}, most: 5},
+			{what: "processor time, at once", ours: figure{"at once", eachOf}, most: 5},
+		},
+	},
+	{
 		name: "idle", what: "statements of an idle worker",
 		contenders: []contender{once(ours, idle)},
 		promises:   []promise{{ours: figure{ours, statements}, most: 2}},

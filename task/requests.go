@@ -240,7 +240,7 @@ const (
 	VerbInterrupt Verb = "interrupt"
 	// VerbDelete removes an ended task.
 	VerbDelete Verb = "delete"
-	// VerbPause keeps a queue's tasks from being claimed.
+	// VerbPause keeps a queue's tasks from being claimed, and a schedule's ticks from making tasks.
 	VerbPause Verb = "pause"
 	// VerbResume ends a pause.
 	VerbResume Verb = "resume"
@@ -260,6 +260,8 @@ type Command struct {
 	By, Reason string
 	// Running, with VerbPause: what runs of the queue is asked to hand over (rule 45).
 	Running bool
+	// Schedule is the schedule that is paused or resumed, as SET/NAME.
+	Schedule string
 }
 
 // Count is how many tasks of a kind and a queue have a status.

@@ -39,6 +39,10 @@ type backend interface {
 	Bulk(ctx context.Context, verb task.Verb, q task.Query, opt *task.BulkOptions) (task.BulkResult, error)
 	Pause(ctx context.Context, queue string, opt *task.PauseOptions) error
 	Resume(ctx context.Context, queue string) error
+	Schedules(ctx context.Context, q task.ScheduleQuery) ([]task.ScheduleInfo, error)
+	PauseSchedule(ctx context.Context, name string) error
+	ResumeSchedule(ctx context.Context, name string) error
+	RunSchedule(ctx context.Context, name string) (task.EnqueueResult, error)
 }
 
 // Where a server is and what it wants to see, for commands without flags.

@@ -188,6 +188,18 @@ func TestOpenAPI_RealAnswersFitTheDocument(t *testing.T) {
 		check("GET /v1/queues", s.ask("GET", "/v1/queues", ""))
 		check("GET /v1/counts", s.ask("GET", "/v1/counts", ""))
 		check("POST /v1/queues/{queue}/resume", s.ask("POST", "/v1/queues/a%2Fb/resume", ""))
+		withSchedules(t, s.store, "shop", "a/b")
+		check("GET /v1/schedules", s.ask("GET", "/v1/schedules?set=shop&limit=1", ""))
+		check("GET /v1/schedules", s.ask("GET", "/v1/schedules?set=%00", ""))
+		check("GET /v1/schedules", s.ask("GET", "/v1/schedules?limit=0", ""))
+		for _, verb := range []string{"pause", "resume"} {
+			check("POST /v1/schedules/{set}/{schedule}/"+verb, s.ask("POST", "/v1/schedules/shop/a%2Fb/"+verb, ""))
+			check("POST /v1/schedules/{set}/{schedule}/"+verb, s.ask("POST", "/v1/schedules/shop/%00/"+verb, ""))
+			check("POST /v1/schedules/{set}/{schedule}/"+verb, s.ask("POST", "/v1/schedules/shop/none/"+verb, ""))
+		}
+		for range 2 {
+			check("POST /v1/schedules/{set}/{schedule}/run", s.ask("POST", "/v1/schedules/shop/a%2Fb/run", "{}"))
+		}
 		check("GET /v1/workers", s.ask("GET", "/v1/workers", ""))
 		check("GET /v1/openapi.json", s.ask("GET", "/v1/openapi.json", ""))
 		check("GET /v1/events", s.ask("HEAD", "/v1/events", ""))

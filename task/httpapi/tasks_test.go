@@ -131,7 +131,7 @@ func TestProblem_ARequestThatCannotBeServedIsAProblemThatSaysWhatToDo(t *testing
 		{"POST", "/v1/tasks", ok + `, "startBefore": "1m", "delay": "1m"}`, "invalid", "could never begin"},
 		{"POST", "/v1/tasks", ok + `, "startBefore": "-1m"}`, "invalid", "a hundred years"},
 		{"POST", "/v1/queues/q/pause", `{"running": "yes"}`, "invalid", "give true or false"},
-		{"POST", "/v1/queues/q/pause", `{"runs": true}`, "invalid", "a pause has running"},
+		{"POST", "/v1/queues/q/pause", `{"runs": true}`, "invalid", "is not known: this command has reason, running"},
 		{"POST", "/v1/tasks", ok + `, "priority": 1.5}`, "invalid", "whole number"},
 		{"POST", "/v1/tasks", ok + `, "priority": 3000000000}`, "invalid", "whole number from -2147483648"},
 		{"POST", "/v1/tasks", `{"kind": "k", "payload": "` + strings.Repeat("x", task.MaxPayload) + `"}`, "too-large", "submit its name"},

@@ -14,6 +14,9 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 		return err
 	}
 	defer s.mu.Unlock()
+	if cmd.Schedule != "" && (cmd.Verb == task.VerbPause || cmd.Verb == task.VerbResume) {
+		return s.steerSchedule(cmd)
+	}
 	switch cmd.Verb {
 	case task.VerbPause:
 		s.paused[cmd.Queue] = true

@@ -32,8 +32,10 @@ type Store struct {
 	workers map[string]*worker
 	bounded map[string]*task.Task // those that have a StartBefore
 	paused  map[string]bool
-	closed  bool
-	signals storekit.Signals
+	// schedules has the sets, by their names.
+	schedules map[string]*scheduleSet
+	closed    bool
+	signals   storekit.Signals
 }
 
 // keyOf is a key with its scope.
@@ -67,6 +69,8 @@ func New() *Store {
 		workers: make(map[string]*worker),
 		bounded: make(map[string]*task.Task),
 		paused:  make(map[string]bool),
+
+		schedules: make(map[string]*scheduleSet),
 	}
 }
 

@@ -35,6 +35,9 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 // control does what is asked, and returns what notifies the workers.
 func (s *Store) control(ctx context.Context, cmd task.Command) (after func(), err error) {
 	moved := func() { s.claimable(everything) }
+	if cmd.Schedule != "" && (cmd.Verb == task.VerbPause || cmd.Verb == task.VerbResume) {
+		return nil, s.steerSchedule(ctx, cmd)
+	}
 	switch cmd.Verb {
 	case task.VerbPause:
 		_, err := s.pool.Exec(ctx, s.q.Pause, cmd.Queue)

@@ -253,7 +253,7 @@ func TestStatements_OfSearchesWalkThroughNothingThatGrows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			parts, kinds, err := s.partsOf(t.Context(), q)
+			parts, kinds, _, err := s.partsOf(t.Context(), q)
 			if err != nil {
 				t.Fatal(err)
 			}

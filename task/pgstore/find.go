@@ -88,11 +88,11 @@ func (s *Store) find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	if len(q.IDs) > 0 {
 		return s.findIDs(ctx, f)
 	}
-	parts, kinds, err := s.partsOf(ctx, q)
+	parts, kinds, whole, err := s.partsOf(ctx, q)
 	if err != nil || len(parts) == 0 {
 		return nil, err
 	}
-	if len(parts) == 1 && !searched(q) {
+	if len(parts) == 1 && whole && !searched(q) {
 		f.Query = parts[0]
 		for _, look := range f.firstLooks(kinds[f.Queue]) {
 			if tasks, all, err := s.lookFirst(ctx, f, look()); err != nil || all {

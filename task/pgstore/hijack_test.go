@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -316,6 +317,13 @@ func (s *sentStatements) see(sql string) {
 	s.all[sql] = true
 }
 
+// sent are those that were seen until now: a store's maintenance may still send some.
+func (s *sentStatements) sent() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.all))
+}
+
 // seeAll sees the store's statements, also those that nobody has sent. ReadPicked and OutlinePicked are
 // parts of others.
 func (s *sentStatements) seeAll(q statements) {
@@ -377,7 +385,7 @@ func (h *hostile) bound(seen *sentStatements) {
 	}
 	defer c.Close(h.Context())
 	checked := 0
-	for sql := range seen.all {
+	for _, sql := range seen.sent() {
 		first, _, _ := strings.Cut(strings.TrimSpace(regexp.MustCompile(`(?m)^\s*--.*$`).ReplaceAllString(sql, "")), " ")
 		first = strings.Fields(first)[0]
 		if !slices.Contains([]string{"with", "select", "insert", "update", "delete"}, first) || strings.Contains(sql, "public.") {

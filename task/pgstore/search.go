@@ -16,13 +16,23 @@ import (
 
 // partsOf are the combinations of the statuses, kinds and queues that are asked for, each by itself,
 // and of each queue that is asked for without a kind the kinds that have tasks in it. No parts mean
-// that the query admits no task.
-func (s *Store) partsOf(ctx context.Context, q task.Query) (parts []task.Query, kinds map[string][]string, err error) {
+// that the query admits no task. When whole is false the sources of the parts give other tasks too.
+func (s *Store) partsOf(ctx context.Context, q task.Query) (parts []task.Query, kinds map[string][]string, whole bool, err error) {
 	statuses, some := q.AllStatuses()
 	ofKinds, someKinds := q.AllKinds()
 	ofQueues, someQueues := q.AllQueues()
 	if !some || !someKinds || !someQueues {
-		return nil, nil, nil
+		return nil, nil, false, nil
+	}
+	several := len(statuses) > 1
+	if q.Order == task.OrderFinished { // the index of ends has neither
+		ofKinds, ofQueues = nil, nil
+		if statuses = slices.DeleteFunc(statuses, func(s task.Status) bool { return !s.Ended() }); len(statuses) == 0 && several {
+			return nil, nil, false, nil
+		}
+	}
+	if several {
+		statuses = apart(q, statuses, len(ofKinds)+len(ofQueues) > 0)
 	}
 	kinds = make(map[string][]string)
 	for _, status := range orNone(statuses) {
@@ -30,27 +40,36 @@ func (s *Store) partsOf(ctx context.Context, q task.Query) (parts []task.Query, 
 			for _, queue := range orNone(ofQueues) {
 				part := q
 				part.Status, part.Kind, part.Queue = status, kind, queue
-				if q.Order == task.OrderFinished { // the index of ends has neither
-					part.Kind, part.Queue = "", ""
-					if status != "" && !status.Ended() {
-						continue
-					}
-				}
 				part.Statuses, part.Kinds, part.Queues = nil, nil, nil
-				if !slices.ContainsFunc(parts, func(p task.Query) bool {
-					return p.Status == part.Status && p.Kind == part.Kind && p.Queue == part.Queue
-				}) {
-					parts = append(parts, part)
-				}
-				if _, known := kinds[part.Queue]; !known && part.Queue != "" && part.Kind == "" {
-					if kinds[part.Queue], err = s.kindsOfQueue(ctx, part.Queue); err != nil {
-						return nil, nil, err
+				parts = append(parts, part)
+				if _, known := kinds[queue]; !known && queue != "" && kind == "" {
+					if kinds[queue], err = s.kindsOfQueue(ctx, queue); err != nil {
+						return nil, nil, false, err
 					}
 				}
 			}
 		}
 	}
-	return parts, kinds, nil
+	return parts, kinds, !several, nil
+}
+
+// apart are statuses whose sources have no task in common, and together all that have one of several
+// statuses: one source may have those of other statuses too.
+func apart(q task.Query, statuses []task.Status, ofKinds bool) []task.Status {
+	has := func(s task.Status) bool { return slices.Contains(statuses, s) }
+	without := func(others ...task.Status) {
+		statuses = slices.DeleteFunc(statuses, func(s task.Status) bool { return slices.Contains(others, s) })
+	}
+	switch {
+	case q.Key != "", has(task.StatusSucceeded) && (ofKinds || q.Order == task.OrderFinished):
+		return nil // each would walk through all of them
+	case has(task.StatusSucceeded):
+		without(task.StatusFailed, task.StatusCancelled)
+	}
+	if has(task.StatusQueued) {
+		without(task.StatusInterrupted)
+	}
+	return statuses
 }
 
 // orNone is a list of what is wanted, with nothing in particular for an empty one.
@@ -106,6 +125,17 @@ func (f *filter) source(kinds []string, limit string) string {
 	return created(f.along(ofEnded, []string{"status"}, limit, "t.status <> 'succeeded'"))
 }
 
+// walkedFor is what the source of a part looks for.
+func walkedFor(part task.Query) task.Query {
+	switch {
+	case part.Order == task.OrderFinished, part.Key != "", part.Status.Claimable():
+		part.Kind, part.Queue = "", ""
+	case part.Status == task.StatusFailed, part.Status == task.StatusCancelled:
+		part.Queue = ""
+	}
+	return part
+}
+
 // ends walks along the times of ends.
 func (f *filter) ends(limit string) string {
 	conditions := f.within("t.ended", f.Finished)
@@ -140,7 +170,7 @@ const (
 			limit 1
 		) q on true`
 	lastRunProbe = ` left join lateral (
-			select * from @.runs l where l.task = s.id and l.run = coalesce(r.last_run, q.last_run, case when e.started is null then e.run end) limit 1
+			select * from @.runs l where e.started is null and l.task = s.id and l.run = coalesce(r.last_run, q.last_run, case when e.started is null then e.run end) limit 1
 		) l on true`
 	workerProbe  = ` left join lateral (select w.id from @.workers w where w.worker = coalesce(r.worker, e.worker, l.worker) limit 1) w on true`
 	taskProbe    = ` left join lateral (select t.key, t.meta from @.tasks t where t.id = s.id limit 1) t on true`
@@ -211,10 +241,18 @@ func (f *filter) searchStatement(parts []task.Query, kinds map[string][]string) 
 	q := f.Query
 	defer func() { f.Query = q }()
 	looks := f.arg(int64(q.Looks()))
-	sources := make([]string, len(parts))
-	for i, part := range parts {
+	var (
+		sources []string
+		walked  []task.Query
+	)
+	for _, part := range parts {
+		part = walkedFor(part)
+		if slices.ContainsFunc(walked, func(p task.Query) bool { return p.Status == part.Status && p.Kind == part.Kind && p.Queue == part.Queue }) {
+			continue // two that differ in what their source does not look for
+		}
+		walked = append(walked, part)
 		f.Query = part
-		sources[i] = f.source(kinds[part.Queue], looks)
+		sources = append(sources, f.source(kinds[part.Queue], looks))
 	}
 	source := sources[0]
 	if len(sources) > 1 {

@@ -30,6 +30,9 @@ type statements struct {
 	ReadPicked, OutlinePicked, PickHeld, CreatedOf, KindsOfQueue                        string
 	History, Commands, Steps, Log, Count                                                string
 	Prune, PruneExpired, RemoveGoneWorkers, CompactCounts, Bloat                        string
+	ScheduleSet, CreateScheduleSet, ChangeScheduleSet, HearSchedules                    string
+	RenameSchedules, RemoveSchedules, PutSchedules, Schedules, DueSchedules             string
+	LockSchedules, Unfinished, SetTicks, SetLastTask, PauseSchedule                     string
 	// FinishRun is FinishRuns for one that is waited for. SaveRunTx is SaveRun for a transaction of
 	// the caller's, until whose end other changes of the run pass it over.
 	FinishRun, SaveRun, SaveRunTx string

@@ -13,6 +13,9 @@ import (
 func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 	commanded := false
 	err := s.inTx(ctx, func(t *txn) (err error) {
+		if cmd.Schedule != "" && (cmd.Verb == task.VerbPause || cmd.Verb == task.VerbResume) {
+			return t.steerSchedule(cmd)
+		}
 		switch cmd.Verb {
 		case task.VerbPause:
 			if _, err = t.exec("Pause", cmd.Queue); err == nil && cmd.Running {

@@ -34,6 +34,9 @@ type broken struct {
 	wait   func(ctx context.Context, seen task.Generations) (task.Generations, error)
 	close  func() error
 	reopen func(*testing.T) task.Store
+	put    func(ctx context.Context, put task.SchedulesPut) (task.ScheduleSet, error)
+	due    func(ctx context.Context, req task.DueRequest) (task.DueReply, error)
+	tick   func(ctx context.Context, req task.TickRequest) ([]task.TickResult, error)
 }
 
 func (b *broken) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
@@ -77,7 +80,8 @@ func (b *broken) Close() error { return b.close() }
 func whole() *broken {
 	s := memstore.New()
 	return &broken{Store: s, add: s.Add, claim: s.Claim, apply: s.Apply, heartbeat: s.Heartbeat, reclaim: s.Reclaim, find: s.Find,
-		history: s.History, steps: s.Steps, log: s.Log, control: s.Control, controlAll: s.ControlAll, commands: s.Commands, count: s.Count, prune: s.Prune, wait: s.Wait, close: s.Close}
+		history: s.History, steps: s.Steps, log: s.Log, control: s.Control, controlAll: s.ControlAll, commands: s.Commands, count: s.Count, prune: s.Prune, wait: s.Wait, close: s.Close,
+		put: s.PutSchedules, due: s.DueSchedules, tick: s.Tick}
 }
 
 // breaches has a way to break each rule.
@@ -363,12 +367,14 @@ var breaches = map[string]func(b *broken){
 	"38": func(b *broken) { eachClaim(b, func(req *task.ClaimRequest) { req.Interrupted = false }) },
 	"39": deafToStops,
 	"40": byName,
-	"41": func(b *broken) {
-		eachRetry(b, func(cmd task.Command, do func(task.Command) error) error { cmd.SkipSteps = nil; return do(cmd) })
-	},
+	"41": skipsNothing,
 	"43": forgetsBounds,
 	"44": takesAnyPriority,
 	"45": pausesWithoutRuns,
+	"46": putsWhateverItWas,
+	"47": ticksOfAnyGeneration,
+	"48": trustsItsOwnClock,
+	"49": neverAlone,
 	"52": goesOnByTheTask,
 	"53": cutsShort,
 	"54": trustsWhatWasSeen,

@@ -151,6 +151,26 @@ func (f *FaultyStore) Prune(ctx context.Context, req task.PruneRequest) (task.Pr
 	return call(ctx, f, "Prune", func() (task.PruneReply, error) { return f.Store.Prune(ctx, req) })
 }
 
+// PutSchedules implements task.Store.
+func (f *FaultyStore) PutSchedules(ctx context.Context, put task.SchedulesPut) (task.ScheduleSet, error) {
+	return call(ctx, f, "PutSchedules", func() (task.ScheduleSet, error) { return f.Store.PutSchedules(ctx, put) })
+}
+
+// Schedules implements task.Store.
+func (f *FaultyStore) Schedules(ctx context.Context, q task.ScheduleQuery) ([]task.StoredSchedule, error) {
+	return call(ctx, f, "Schedules", func() ([]task.StoredSchedule, error) { return f.Store.Schedules(ctx, q) })
+}
+
+// DueSchedules implements task.Store.
+func (f *FaultyStore) DueSchedules(ctx context.Context, req task.DueRequest) (task.DueReply, error) {
+	return call(ctx, f, "DueSchedules", func() (task.DueReply, error) { return f.Store.DueSchedules(ctx, req) })
+}
+
+// Tick implements task.Store.
+func (f *FaultyStore) Tick(ctx context.Context, req task.TickRequest) ([]task.TickResult, error) {
+	return call(ctx, f, "Tick", func() ([]task.TickResult, error) { return f.Store.Tick(ctx, req) })
+}
+
 // Wait implements task.Store.
 func (f *FaultyStore) Wait(ctx context.Context, seen task.Generations) (task.Generations, error) {
 	return call(ctx, f, "Wait", func() (task.Generations, error) { return f.Store.Wait(ctx, seen) })

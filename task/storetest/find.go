@@ -184,9 +184,13 @@ func (t *T) wantListed(q task.Query, all []task.Task, size int) {
 		t.Errorf("%+v, in pages of %d: %v, want %v", q, size, got, want)
 	}
 	q.Brief = true
-	for _, got := range t.listed(q, size, nil) {
+	brief := t.listed(q, size, nil)
+	if got := ids(brief); !slices.Equal(got, want) {
+		t.Errorf("%+v, in brief, in pages of %d: %v, want %v", q, size, got, want)
+	}
+	for _, got := range brief {
 		i := slices.IndexFunc(all, func(one task.Task) bool { return one.ID == got.ID })
-		if i < 0 || !slices.Contains(want, got.ID) || got.Status != all[i].Status || !got.Created.Equal(all[i].Created) || !got.Since.Equal(all[i].Since) || !got.Finished.Equal(all[i].Finished) {
+		if i < 0 || got.Status != all[i].Status || !got.Created.Equal(all[i].Created) || !got.Since.Equal(all[i].Since) || !got.Finished.Equal(all[i].Finished) {
 			t.Errorf("%+v, in brief: %+v", q, got)
 		}
 	}

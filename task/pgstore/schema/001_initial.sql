@@ -209,6 +209,34 @@ insert into @.channel default values;
 
 create table @.paused (queue text collate "C" not null primary key);
 
+-- Sets of schedules. A generation is the content of a set, and named anew with each.
+create table @.schedule_sets (
+	name       text collate "C" not null primary key,
+	generation uuid not null,
+	revision   bigint not null,
+	digest     text not null,
+	former     text[] not null, -- the digests before, the newest last
+	salt       text not null, -- of the tasks' ids
+	beats      bigint not null default 0 -- grows while a process of this generation is there
+) with (fillfactor = 50);
+
+-- The schedules. A tick locks the row, compares generation and tick, and sets the next one.
+create table @.schedules (
+	set        text collate "C" not null,
+	name       text collate "C" not null,
+	generation uuid not null,
+	tick       timestamptz, -- the next one; null: there is none
+	due        timestamptz, -- that, or a later time where it waits for the end of last_task
+	paused     boolean not null default false,
+	last       timestamptz, -- the tick that made last_task
+	last_task  uuid,
+	timing     text not null,
+	words      text not null,
+	template   bytea not null,
+	primary key (set, name)
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
+create index schedules_due on @.schedules (set, due) where due is not null;
+
 -- The registered workers, and those that are gone, for the history.
 create table @.workers (
 	worker   uuid not null primary key,

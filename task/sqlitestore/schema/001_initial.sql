@@ -215,3 +215,32 @@ create table workers (
 ) strict, without rowid;
 
 create table paused (queue text not null primary key) strict, without rowid;
+
+-- schedule_sets has the sets of schedules. A generation is the content of a set, and named anew with
+-- each.
+create table schedule_sets (
+	name       text    not null primary key,
+	generation text    not null,
+	revision   integer not null,
+	digest     text    not null,
+	former     text    not null, -- a JSON list of the digests before, the newest last
+	salt       text    not null, -- of the tasks' ids
+	beats      integer not null  -- grows while a process of this generation is there
+) strict, without rowid;
+
+-- schedules has the schedules of the sets' generations. A tick compares tick, and sets the next one.
+create table schedules (
+	schedule_set text    not null,
+	name         text    not null,
+	tick         integer,          -- the next one, null if there is none
+	due          integer,          -- that, or a later time where it waits for the end of last_task
+	paused       integer not null default 0,
+	last         integer,          -- the tick that made last_task
+	last_task    text    not null default '',
+	timing       text    not null,
+	words        text    not null,
+	template     blob    not null,
+	primary key (schedule_set, name)
+) strict, without rowid;
+
+create index schedules_due on schedules (schedule_set, due) where due is not null;

@@ -115,6 +115,11 @@ func hiddenJudgements() []broken {
 			b.record(15, history.Task{Status: "succeeded", Interruptions: 2}, history.Run{Run: 150, Status: "interrupted", Reason: "stop"}, taken, ok(152))
 			b.rec(15).Runs[1].Ended = at
 		}},
+	}
+}
+
+func hiddenTakings() []broken {
+	return []broken{
 		{"a run without a step was taken from a process whose number another one has later", "", func(b *book) {
 			begun := b.Events[slices.IndexFunc(b.Events, of(20, history.Begun))].At
 			b.process(history.Process{Name: "p16", PID: 2, What: history.Started})
@@ -168,7 +173,7 @@ func hiddenJudgements() []broken {
 
 func TestCheck_NeedsEachOfItsConditions(t *testing.T) {
 	t.Parallel()
-	check(t, slices.Concat(hiddenOrders(), hiddenProcesses(), hiddenJudgements()))
+	check(t, slices.Concat(hiddenOrders(), hiddenProcesses(), hiddenJudgements(), hiddenTakings()))
 }
 
 func TestGrace_IsAboutAProcessAndNoTask(t *testing.T) {
