@@ -173,6 +173,17 @@ var checkpoints = []measure{{
 			least: 5},
 		{what: "one handler", ours: figure{ours, saveOfOne}, peer: figure{ours, bareCommit}, most: 1.5},
 	},
+}, {
+	name: "pgsteps", what: "10,000 tasks of ten steps with results of 100 bytes, and of ten Saves of as much",
+	contenders: []contender{every(tenSteps, workPostgres(inSteps(10_000))), every(tenSaves, workPostgres(inSaves(10_000)))},
+	promises: []promise{
+		{ours: figure{tenSteps, perSecond}, peer: figure{tenSaves, perSecond}, least: 0.91},
+		{what: "processor time", ours: figure{tenSteps, processor}, peer: figure{tenSaves, processor}, most: 1.1},
+	},
+}, {
+	name: "each", what: "Each over 1,000,000 items that do nothing, saving each second, and a bare loop",
+	contenders: []contender{every(ours, only(overTheLoop, eachItem))},
+	promises:   []promise{{ours: figure{ours, overTheLoop}, most: 1}},
 }}
 
 // stops: what runs is interrupted, and taken up by the next process, on PostgreSQL.

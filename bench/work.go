@@ -94,7 +94,12 @@ func serve(store task.Store, w workload, db database) (figures, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	var mux task.Mux
-	task.Handle(&mux, noop, func(_ context.Context, r *task.Run, _ empty) error { return w.handle(r) })
+	task.Handle(&mux, noop, func(ctx context.Context, r *task.Run, _ empty) error {
+		if w.within != nil {
+			return w.within(ctx, r)
+		}
+		return w.handle(r)
+	})
 	task.Handle(&mux, named, func(_ context.Context, r *task.Run, _ numbered) error { return w.handle(r) })
 	var ended atomic.Int64
 	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: w.slots, Logger: quiet, Observe: func(_ context.Context, e task.Event) {

@@ -31,6 +31,7 @@ type workload struct {
 	slots  int
 	keyed  bool
 	handle func(r *task.Run) error
+	within func(ctx context.Context, r *task.Run) error           // if it is set, instead of handle
 	work   func(ctx context.Context, job *rivertype.JobRow) error // the same for River
 
 	check    func(ctx context.Context, client *task.Client, t task.Task) error

@@ -88,6 +88,9 @@ var given = map[string]string{
 		var mux       *task.Mux
 		var traceOf   func(context.Context) string
 		var withTrace func(context.Context, string) context.Context
+		func pull(ctx context.Context, month string) (s struct{ Files []string }, err error) { return s, err }
+		func convert(ctx context.Context, file string) error { return nil }
+		func notify(ctx context.Context, key string) error { return nil }
 		func sendLetters(*letterbox) func(context.Context, *task.Run, letters) error { return nil }`,
 	"docs/transactions.md": `
 		type Order   struct{ ID, Total int }

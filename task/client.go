@@ -60,6 +60,16 @@ func (c *Client) Log(ctx context.Context, id string) ([]byte, error) {
 	return b, nil
 }
 
+// Steps returns what is recorded of a task's steps, with their results, in their order, and ErrNotFound
+// for a task that does not exist. Those that a person has skipped come last.
+func (c *Client) Steps(ctx context.Context, id string) ([]StepRecord, error) {
+	all, err := c.store.Steps(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("task: steps of %.80q: %w", id, err)
+	}
+	return all, nil
+}
+
 // Workers lists the workers that are registered now.
 func (c *Client) Workers(ctx context.Context) ([]WorkerInfo, error) {
 	ws, err := c.store.Workers(ctx)
@@ -75,10 +85,51 @@ func (c *Client) Workers(ctx context.Context) ([]WorkerInfo, error) {
 // ErrAlreadyFinished.
 func (c *Client) Cancel(ctx context.Context, id string) error { return c.ask(ctx, VerbCancel, id) }
 
+// RetryOptions say where a task that is retried begins. Nil options mean: where it has got to.
+type RetryOptions struct {
+	// FromStart removes the task's checkpoint, its progress and what is recorded of its steps, so that
+	// the next run begins as the first one did.
+	FromStart bool
+	// SkipSteps are names of steps that the task shall not do: [Step] returns the zero value for them,
+	// and [Each] does no item more. What is done stays done, with its result. With FromStart the
+	// records are removed first. The task must have run before, and a step that none of its programs
+	// has does no harm.
+	SkipSteps []string
+}
+
 // Retry makes a failed or cancelled task run again, with all its attempts, and one that waits for
 // its time run now. ErrRunning and ErrAlreadyFinished say what it is instead; ErrKeyBusy, that
 // another task has its key by now.
-func (c *Client) Retry(ctx context.Context, id string) error { return c.ask(ctx, VerbRetry, id) }
+func (c *Client) Retry(ctx context.Context, id string, opt *RetryOptions) error {
+	cmd := Command{Verb: VerbRetry, Task: id}
+	if opt != nil {
+		cmd.FromStart, cmd.SkipSteps = opt.FromStart, opt.SkipSteps
+	}
+	if len(cmd.SkipSteps) > 0 {
+		if err := c.checkSkips(ctx, id, cmd.SkipSteps); err != nil {
+			return err
+		}
+	}
+	return c.control(ctx, cmd)
+}
+
+// checkSkips accepts steps that can be skipped. The first run of a task does not ask for records, so it
+// must be over.
+func (c *Client) checkSkips(ctx context.Context, id string, names []string) error {
+	if len(names) > MaxSteps {
+		return invalid("%d steps are to be skipped, a task has at most %d", len(names), MaxSteps)
+	}
+	for _, name := range names {
+		if err := checkName("step", name); err != nil {
+			return err
+		}
+	}
+	t, err := c.Get(ctx, id)
+	if err == nil && t.Runs == 0 {
+		err = invalid("task %s has not run yet: its steps can be skipped once it has", id)
+	}
+	return err
+}
 
 // Interrupt makes a running task hand over: its context ends with ErrInterruptRequested. When its
 // handler has returned it is claimable at once, for five seconds by other workers only. Any other
@@ -95,8 +146,13 @@ func (c *Client) Interrupt(ctx context.Context, id string) error {
 func (c *Client) Delete(ctx context.Context, id string) error { return c.ask(ctx, VerbDelete, id) }
 
 func (c *Client) ask(ctx context.Context, verb Verb, id string) error {
-	if err := c.store.Control(ctx, Command{Verb: verb, Task: id, By: c.by, Reason: c.reason}); err != nil {
-		return fmt.Errorf("task: %s %.80q: %w", verb, id, err)
+	return c.control(ctx, Command{Verb: verb, Task: id})
+}
+
+func (c *Client) control(ctx context.Context, cmd Command) error {
+	cmd.By, cmd.Reason = c.by, c.reason
+	if err := c.store.Control(ctx, cmd); err != nil {
+		return fmt.Errorf("task: %s %.80q: %w", cmd.Verb, cmd.Task, err)
 	}
 	return nil
 }

@@ -37,6 +37,10 @@
 //
 //	g.Go("worker", worker.Serve)
 //
+// A handler that does one thing after another is better written as steps: [Step] does a part once and
+// keeps its result, [Each] does something for each item and keeps how far it is. Both look for the
+// stop by themselves.
+//
 // # What a handler's return means
 //
 // Nil: the task has succeeded, whether or not a stop has begun. An error made by [Permanent]: it

@@ -59,6 +59,9 @@ var (
 	// ErrPayload means that a payload does not decode into the type of its kind, as [Handle] says. A
 	// handler that cannot read its payload may return it too.
 	ErrPayload = errors.New("task: payload does not fit its kind")
+	// ErrSteps means that the steps of this version of the program are not those that another one has
+	// recorded, as [Step] says.
+	ErrSteps = errors.New("task: recorded steps do not fit this version of the program")
 	// ErrClosed means that the store has been closed.
 	ErrClosed = errors.New("task: store is closed")
 	// ErrInvalid means that a task, a kind or an option cannot be accepted as it is; the text says

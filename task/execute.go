@@ -19,7 +19,7 @@ func (w *Worker) start(t *Task, now time.Time) {
 		w.log.Error("store handed out a task of an unknown kind", "task", t.ID, "kind", t.Kind)
 		return
 	}
-	r := &Run{store: w.store, saver: &w.saver, claims: &w.claims, policy: &e.policy, handle: e.handle, task: *t, claimed: now, suspect: t.Suspect(),
+	r := &Run{store: w.store, saver: &w.saver, claims: &w.claims, policy: &e.policy, handle: e.handle, version: w.version, task: *t, claimed: now, suspect: t.Suspect(),
 		ctx: runContext{parent: w.labelled(t.Kind)}, stopping: w.lastCall}
 	w.handlers.Add(1) // until the end is written
 	w.runs.add(r)

@@ -150,12 +150,18 @@ func bubble(t *testing.T, fn func(b *bench)) {
 // serve starts a worker in a group that has 10 seconds for a stop, one of which is the reserve.
 func (b *bench) serve(store task.Store) *lastcall.Group {
 	b.t.Helper()
+	return b.serveVersion(store, "")
+}
+
+// serveVersion is serve of a program that has a version.
+func (b *bench) serveVersion(store task.Store, version string) *lastcall.Group {
+	b.t.Helper()
 	if b.handle != nil && len(b.mux.Kinds()) == 0 {
 		b.mux.Use(b.middleware...)
 		task.Handle(&b.mux, b.kind, func(ctx context.Context, r *task.Run, _ args) error { return b.handle(ctx, r) })
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &b.mux, Logger: cmp.Or(b.log, quiet), Observe: b.observe, Retention: b.retention,
+	w, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &b.mux, Version: version, Logger: cmp.Or(b.log, quiet), Observe: b.observe, Retention: b.retention,
 		Concurrency: b.slots, SpareSlots: b.spare})
 	if err != nil {
 		b.t.Fatal(err)

@@ -9,6 +9,10 @@ const (
 	MaxPayload = 1 << 20
 	// MaxCheckpoint bounds a checkpoint, in bytes.
 	MaxCheckpoint = 1 << 20
+	// MaxSteps bounds the steps of a task, and MaxStepResults the bytes of all their results together.
+	// MaxCheckpoint bounds each.
+	MaxSteps       = 1000
+	MaxStepResults = 16 << 20
 	// MaxResult bounds a result, in bytes.
 	MaxResult = 1 << 20
 	// MaxLog bounds what is kept of a task's log, in bytes: its tail.

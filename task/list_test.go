@@ -168,7 +168,7 @@ func TestBulk_LeavesWhatHasChangedAndStopsAtAnError(t *testing.T) {
 	c := task.NewClient(s)
 	ids := ended(t, c, 5)
 	s.move = func() {
-		if err := errors.Join(c.Retry(t.Context(), ids[1]), c.Delete(t.Context(), ids[2])); err != nil {
+		if err := errors.Join(c.Retry(t.Context(), ids[1], nil), c.Delete(t.Context(), ids[2])); err != nil {
 			t.Fatal(err)
 		}
 	}

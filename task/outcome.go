@@ -96,7 +96,7 @@ func (c *Change) judge(t *Task, p *policy, e *ending) (bad *PanicError) {
 		c.crash(t, suspicionOf(t.ID, strconv.FormatInt(t.Run, 10)))
 	default:
 		c.attempt(t, p)
-		if c.Status == StatusQueued && errors.Is(e.err, ErrPayload) {
+		if c.Status == StatusQueued && (errors.Is(e.err, ErrPayload) || errors.Is(e.err, ErrSteps)) {
 			c.Delay = max(c.Delay, payloadBackoff(c.Counters.Attempts))
 		}
 	}
@@ -158,7 +158,7 @@ func (c *Change) interruption(t *Task, why Reason) {
 
 var (
 	defaultBackoff = jittered(doubling(time.Second, 5*time.Minute))
-	// payloadBackoff is for a payload that another version of the program may be able to read.
+	// payloadBackoff is for a payload, or steps, that another version of the program may be able to read.
 	payloadBackoff   = doubling(time.Minute, 8*time.Minute)
 	interruptBackoff = doubling(100*time.Millisecond, 30*time.Second)
 	crashBackoff     = doubling(500*time.Millisecond, 30*time.Second)
@@ -235,8 +235,14 @@ func (c *Change) crash(t *Task, group Suspicion) {
 // progressed ends the streaks when the new checkpoint differs from the old one.
 func progressed(c Counters, old, new []byte) Counters {
 	if new != nil && string(old) != string(new) {
-		c.CrashStreak, c.InterruptStreak, c.Suspicion = 0, 0, 0
+		return afresh(c)
 	}
+	return c
+}
+
+// afresh ends the streaks.
+func afresh(c Counters) Counters {
+	c.CrashStreak, c.InterruptStreak, c.Suspicion = 0, 0, 0
 	return c
 }
 

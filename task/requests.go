@@ -104,6 +104,9 @@ type Change struct {
 	// Checkpoint and Progress replace the task's when they are not nil.
 	Checkpoint []byte
 	Progress   *Progress
+	// Step, if it is not nil, is recorded in place of the task's step of that name (rule 40). Only a
+	// change within the run has one.
+	Step *StepRecord
 	// Error replaces the task's when the run ends.
 	Error string
 	// Result becomes the task's when it has succeeded.
@@ -252,6 +255,10 @@ type Command struct {
 	Verb Verb
 	// Task is the id of the task that is meant, or Queue the queue.
 	Task, Queue string
+	// FromStart: a Retry removes the task's checkpoint, progress and steps (rule 41).
+	FromStart bool
+	// SkipSteps are names of steps that a Retry records as skipped. The task has run before.
+	SkipSteps []string
 	// By is who asks for it and Reason why, for the task's history (rule 55). Both may be empty.
 	By, Reason string
 	// Running, with VerbPause: what runs of the queue is asked to hand over (rule 45).

@@ -29,6 +29,8 @@ type Run struct {
 	log      tail
 	sending  *save // what was sent last, until its answer has been noted
 	result   []byte
+	steps    steps
+	version  string      // of the program
 	inTx     bool        // FinishTx has been called
 	inDoubt  bool        // SaveTx has been called since it was known which checkpoint is recorded
 	decided  atomic.Bool // what becomes of it is decided
@@ -119,9 +121,17 @@ func (r *Run) Save(ctx context.Context, v any) error {
 	if err != nil {
 		return err
 	}
+	if err := r.record(ctx, b, nil); err != nil {
+		return fmt.Errorf("task: save: %w", err)
+	}
+	return nil
+}
+
+// record has a checkpoint or a step recorded, and waits for the store as Save says.
+func (r *Run) record(ctx context.Context, checkpoint []byte, step *StepRecord) error {
 	wctx, release := writable(ctx)
 	defer release()
-	if err := r.save(wctx, b); err != nil {
+	if err := r.save(wctx, checkpoint, step); err != nil {
 		return err
 	}
 	r.saved(wctx)
@@ -129,17 +139,17 @@ func (r *Run) Save(ctx context.Context, v any) error {
 }
 
 // save has a checkpoint written, and tries again while the store cannot be reached.
-func (r *Run) save(wctx context.Context, b []byte) error {
+func (r *Run) save(wctx context.Context, checkpoint []byte, step *StepRecord) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		err := r.trySave(wctx, b)
+		err := r.trySave(wctx, checkpoint, step)
 		if err == nil {
 			return nil
 		}
 		itself := r.inDoubt && errors.Is(err, ErrHeldUp) // the handler may be waiting for itself
 		if itself && wait >= 800*time.Millisecond || !savedLater(err) || !pause(wctx, wait) {
-			return fmt.Errorf("task: save: %w", err)
+			return err
 		}
 	}
 }

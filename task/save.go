@@ -127,17 +127,20 @@ func (x *save) answer(err error) {
 	close(x.done)
 }
 
-// trySave has a checkpoint written, with the progress and the log that are not written yet. r.mu is
+// trySave has a checkpoint or a step written, with the progress and the log that are not written yet. r.mu is
 // held. Where ctx ends first, its cause is the error, and the change is not sent any more or, where
 // it is under way, may be made: it is a state of the run that was good when it was saved, a later
 // save of the run is sent behind it, and once the run has ended the store refuses it.
-func (r *Run) trySave(ctx context.Context, checkpoint []byte) error {
+func (r *Run) trySave(ctx context.Context, checkpoint []byte, step *StepRecord) error {
 	_ = r.awaitAnswer(ctx) // that of another save, whose caller has it
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	c := Change{Fence: r.fence(), Status: StatusRunning, Checkpoint: checkpoint, Progress: r.progress, Log: r.log.take(),
+	c := Change{Fence: r.fence(), Status: StatusRunning, Checkpoint: checkpoint, Step: step, Progress: r.progress, Log: r.log.take(),
 		Counters: progressed(r.task.Counters, r.task.Checkpoint, checkpoint)}
+	if step != nil { // which is always new
+		c.Counters = afresh(c.Counters)
+	}
 	r.progress = nil
 	r.sending = r.saver.add(r, &c)
 	return r.awaitAnswer(ctx)

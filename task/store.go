@@ -124,6 +124,13 @@ import "context"
 //  39. When a worker announces its stop, the number of workers that Wait returns changes in its
 //     process, and in others where the store can see their doings: the neighbours get ready for
 //     what it hands over.
+//  40. A change's Step is recorded with it, byte for byte, in place of the task's record of that name.
+//     It leaves the other steps and the checkpoint as they are, as these leave it, and what it costs
+//     does not grow with them. Steps returns all of a task, those with a Place in that order, and
+//     then the others in that of their names. They go where the task goes.
+//  41. A Retry with FromStart removes the task's checkpoint, its progress and its steps, and one with
+//     SkipSteps records these as skipped, without a Place, except what is done: together with what
+//     else the Retry does, or not at all.
 //  43. A task with a StartBefore that no claim has taken by then, by the store's clock, is never claimed
 //     and is cancelled with the reason expired, as by Cancel, also where its queue is paused. Who asks
 //     for it by its id sees it so from then on. Where a store lists by status or counts, and where its
@@ -195,7 +202,7 @@ type Store interface {
 	// that the worker does not know of; a complete beat finds them (rule 31).
 	Claim(ctx context.Context, req ClaimRequest) ([]Task, error)
 
-	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11, 23, 27, 56).
+	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11, 23, 27, 40, 56).
 	// The changes that it has made are the caller's to use again.
 	Apply(ctx context.Context, changes []Change) []error
 
@@ -219,11 +226,15 @@ type Store interface {
 	// exist (rule 28).
 	History(ctx context.Context, id string) ([]RunRecord, error)
 
+	// Steps returns what is recorded of a task's steps (rule 40), and ErrNotFound for a task that does
+	// not exist.
+	Steps(ctx context.Context, id string) ([]StepRecord, error)
+
 	// Log returns the tail of what a task's runs have logged (rule 27), and ErrNotFound for a task
 	// that does not exist.
 	Log(ctx context.Context, id string) ([]byte, error)
 
-	// Control does what a person asks for (rules 22 to 25, 36, 45). Doing it again is nil, unless it is
+	// Control does what a person asks for (rules 22 to 25, 36, 41, 45). Doing it again is nil, unless it is
 	// said otherwise:
 	//
 	//   - Cancel: ErrAlreadyFinished for a task that has succeeded or failed.

@@ -25,7 +25,13 @@ const (
 )
 
 // weight is how many bytes a change has the store keep.
-func (c *Change) weight() int { return len(c.Checkpoint) + len(c.Result) + len(c.Log) }
+func (c *Change) weight() int {
+	n := len(c.Checkpoint) + len(c.Result) + len(c.Log)
+	if c.Step != nil {
+		n += len(c.Step.Body)
+	}
+	return n
+}
 
 // begins reports whether a call is to begin, and counts it. waiting: there is something to write;
 // full: that is more than one call takes.

@@ -50,6 +50,10 @@ type WorkerConfig struct {
 	// for ever. A worker removes the tasks of all kinds and queues, so where several have another
 	// Retention the shortest counts.
 	Retention time.Duration
+	// Version is that of the program, for the records of steps: see ErrSteps. Empty means what the
+	// build says: the main module's version or, where there is none, the revision. Of more than 100
+	// bytes the first are kept.
+	Version string
 	// Observe, if set, is told when a run begins and when its end has been written, also that of a
 	// dead worker's run which this worker has recorded: for metrics and traces. It is called by
 	// many goroutines and must return soon. Its context has the values of the runs' contexts, and
@@ -72,6 +76,7 @@ type Worker struct {
 	mux      *Mux
 	log      *slog.Logger
 	observer observer
+	version  string
 
 	base     context.Context // of the runs
 	lastCall <-chan struct{}
@@ -127,6 +132,7 @@ func newWorker(cfg WorkerConfig) *Worker {
 	}
 	log, poll := safelog.New(cfg.Logger), cmp.Or(cfg.Poll, 250*time.Millisecond)
 	w := &Worker{store: cfg.Store, mux: cfg.Mux, log: log, observer: observer{observe: cfg.Observe, log: log}}
+	w.version = storable(cmp.Or(cfg.Version, builtVersion()), maxName)
 	w.tasksOf = "tasks"
 	if cfg.Name != "" {
 		w.tasksOf = "tasks of " + cfg.Name

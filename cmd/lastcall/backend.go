@@ -32,7 +32,8 @@ type backend interface {
 	Count(ctx context.Context) (task.Counts, error)
 	Workers(ctx context.Context) ([]task.WorkerInfo, error)
 	Cancel(ctx context.Context, id string) error
-	Retry(ctx context.Context, id string) error
+	Steps(ctx context.Context, id string) ([]task.StepRecord, error)
+	Retry(ctx context.Context, id string, opt *task.RetryOptions) error
 	Interrupt(ctx context.Context, id string) error
 	Delete(ctx context.Context, id string) error
 	Bulk(ctx context.Context, verb task.Verb, q task.Query, opt *task.BulkOptions) (task.BulkResult, error)
@@ -177,12 +178,16 @@ func story(ctx context.Context, b backend, id string) (httpapi.Task, error) {
 	if err != nil {
 		return httpapi.Task{}, aboutTask(id, err)
 	}
+	steps, err := b.Steps(ctx, id)
+	if err != nil {
+		return httpapi.Task{}, aboutTask(id, err)
+	}
 	j := httpapi.NewTask(t)
 	asked, err := b.Commands(ctx, id)
 	if err != nil {
 		return httpapi.Task{}, aboutTask(id, err)
 	}
-	j.History, j.Commands = httpapi.NewRuns(runs), httpapi.NewCommands(asked)
+	j.History, j.Steps, j.Commands = httpapi.NewRuns(runs), httpapi.NewSteps(steps), httpapi.NewCommands(asked)
 	j.WaitsFor, err = waitsFor(ctx, b, t)
 	return j, err
 }

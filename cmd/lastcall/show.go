@@ -24,7 +24,8 @@ func newShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Tell the story of a task, run by run",
-		Long: `Tell the story of a task: what it is, and for every run which worker had it, from when to when, and why it ended.
+		Long: `Tell the story of a task: what it is, and for every run which worker had it, from when to when, and why it ended. Of its
+steps it tells how far each is, when that was recorded, by which version of the program, and how large it is.
 
 The newest hundred runs are kept. Times are this machine's time zone, by the store's clock.`,
 		Example: `  lastcall show 0197c0de-0000-7000-8000-000000000000
@@ -75,6 +76,7 @@ func printStory(w io.Writer, t httpapi.Task, now time.Time) error {
 	if len(t.Checkpoint) > 0 {
 		add("saved", "%s", cut(string(t.Checkpoint), 1000))
 	}
+	addSteps(add, t.Steps)
 	if t.WaitsFor != "" {
 		add("waits", "%s", t.WaitsFor)
 	}
@@ -100,6 +102,30 @@ func printStory(w io.Writer, t httpapi.Task, now time.Time) error {
 	}
 	_, err := io.WriteString(w, strings.Join(lines, "\n")+"\n")
 	return err
+}
+
+// addSteps adds a line for each step.
+func addSteps(add func(name, format string, args ...any), steps []httpapi.Step) {
+	width := 0
+	for _, s := range steps {
+		width = max(width, len(s.Name))
+	}
+	for i, s := range steps {
+		name, what := "", string(s.State)
+		if i == 0 {
+			name = "steps"
+		}
+		if s.State == task.StepOpen {
+			what = "open, goes on behind its cursor"
+		}
+		if s.Size > 0 {
+			what += fmt.Sprintf(", %d bytes", s.Size)
+		}
+		if s.Version != "" {
+			what += ", version " + s.Version
+		}
+		add(name, "%s  %s  %s", pad(s.Name, width), local(s.SavedAt), what)
+	}
 }
 
 // askedLine says what was asked of a task, by whom and why.

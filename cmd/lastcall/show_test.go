@@ -15,6 +15,11 @@ func TestShow_TheStoryOfATaskTellsEveryRunAndWhyItEnded(t *testing.T) {
 	story := httpapi.Task{
 		ID: "id", Kind: "k", Queue: "q", Status: task.StatusRunning, Runs: 8, Attempts: 1, Interruptions: 1, Crashes: 1, Suspicion: "00000000abcd", Since: at(40), Payload: []byte(`{}`),
 		Progress: httpapi.Progress{Fraction: 0.4, Message: "file \x1b[2J"}, Checkpoint: []byte(`{"row":7}`),
+		Steps: []httpapi.Step{
+			{Name: "pull", State: task.StepDone, Place: 1, Version: "v1", SavedAt: at(1), Size: 20},
+			{Name: "rows/all", State: task.StepOpen, Place: 2, SavedAt: at(41), Size: 26},
+			{Name: "notify", State: task.StepSkipped, SavedAt: at(3)},
+		},
 		History: []httpapi.Run{
 			{Host: "h1", PID: 11, Worker: "w1", StartedAt: at(0), EndedAt: at(2), Status: task.StatusInterrupted, Reason: task.ReasonStop},
 			{Host: "h2", PID: 12, Worker: "w2", StartedAt: at(5), EndedAt: at(6), Status: task.StatusInterrupted, Reason: task.ReasonLost, Crashed: true, Reclaimed: true},
@@ -36,6 +41,9 @@ counts   8 runs, 1 attempts, 1 interruptions, 1 crashes
 suspect  of the group 00000000abcd: it was in two crashes in a row, or cut off by three stops, and a worker runs one such group at a time
 done     40% "file \x1b[2J"
 saved    {"row":7}
+steps    pull      2026-01-02 03:04:01  done, 20 bytes, version v1
+         rows/all  2026-01-02 03:04:41  open, goes on behind its cursor, 26 bytes
+         notify    2026-01-02 03:04:03  skipped
 runs     3 earlier ones are no longer kept
 run 4    2026-01-02 03:04:00 for 2s, on h1, pid 11, worker w1
          interrupted (stop: its process was told to end)

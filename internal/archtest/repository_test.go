@@ -112,6 +112,11 @@ var table = []archtest.Row{
 		Reason:  "an example shows the public packages and what a reader needs to run it, nothing else",
 	},
 	{
+		Package: "examples/import",
+		Allow:   []string{archtest.Std, ".", "task", "task/pgstore", "internal/pgtest", "github.com/jackc/pgx/v5/..."},
+		Reason:  "what is shown is one transaction of rows and a checkpoint, in PostgreSQL",
+	},
+	{
 		Package: "examples/service",
 		Allow: []string{archtest.Std, ".", "task", "task/pgstore", "task/httpapi", "prom", "github.com/jackc/pgx/v5/...",
 			"github.com/prometheus/client_golang/..."},

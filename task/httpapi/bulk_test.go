@@ -109,7 +109,7 @@ func TestCommand_KeepsTheNameOfTheTokenAndTheReason(t *testing.T) {
 		s.refused(s.ask("POST", "/v1/tasks/bulk", `{"command": "delete", "all": true}`, set("Authorization", "Bearer "+secret)), "forbidden", "lacks the role operate")
 	}
 	c := s.client(operateSecret).WithReason("because; of \"it\"")
-	for _, do := range []error{c.Retry(t.Context(), ids[0]), c.Cancel(t.Context(), ids[0]), c.Pause(t.Context(), "q", nil)} {
+	for _, do := range []error{c.Retry(t.Context(), ids[0], nil), c.Cancel(t.Context(), ids[0]), c.Pause(t.Context(), "q", nil)} {
 		if do != nil {
 			t.Fatal(do)
 		}
@@ -168,7 +168,7 @@ func TestList_HasEveryFilterAndOrder(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
 		ids := s.cancelled(6)
 		for _, id := range []string{ids[0], ids[5], ids[2]} { // these end anew, in this order
-			if err := errors.Join(s.tasks.Retry(t.Context(), id), s.tasks.Cancel(t.Context(), id)); err != nil {
+			if err := errors.Join(s.tasks.Retry(t.Context(), id, nil), s.tasks.Cancel(t.Context(), id)); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -198,9 +198,6 @@ func (c *Client) Cancel(ctx context.Context, id string) error {
 	return c.ask(ctx, "tasks", id, "cancel")
 }
 
-// Retry makes a task run again; see [task.Client.Retry].
-func (c *Client) Retry(ctx context.Context, id string) error { return c.ask(ctx, "tasks", id, "retry") }
-
 // Interrupt makes a running task hand over; see [task.Client.Interrupt].
 func (c *Client) Interrupt(ctx context.Context, id string) error {
 	return c.ask(ctx, "tasks", id, "interrupt")

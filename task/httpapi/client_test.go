@@ -26,7 +26,8 @@ type verbs interface {
 	Log(ctx context.Context, id string) ([]byte, error)
 	Workers(ctx context.Context) ([]task.WorkerInfo, error)
 	Cancel(ctx context.Context, id string) error
-	Retry(ctx context.Context, id string) error
+	Steps(ctx context.Context, id string) ([]task.StepRecord, error)
+	Retry(ctx context.Context, id string, opt *task.RetryOptions) error
 	Interrupt(ctx context.Context, id string) error
 	Pause(context.Context, string, *task.PauseOptions) error
 	Resume(ctx context.Context, queue string) error
@@ -49,9 +50,15 @@ func numbers(c verbs) (any, error) {
 func TestClient_BothClientsTellTheSame(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
 		var mux task.Mux
-		task.Handle(&mux, task.Kind[any]{Name: "k", MaxAttempts: 1}, func(_ context.Context, r *task.Run, arg any) error {
+		task.Handle(&mux, task.Kind[any]{Name: "k", MaxAttempts: 1}, func(ctx context.Context, r *task.Run, arg any) error {
 			r.Log("hello")
 			r.SetProgress(1, "done")
+			if _, err := task.Step(ctx, r, "a/1", func(context.Context) (any, error) { return arg, nil }); err != nil {
+				return err
+			}
+			if err := task.EachOf(ctx, r, "b", []int{1}, func(context.Context, int) error { return nil }); err != nil {
+				return err
+			}
 			if arg == "fail" {
 				return errors.New("as asked")
 			}
@@ -74,6 +81,7 @@ func TestClient_BothClientsTellTheSame(t *testing.T) {
 					return got, err
 				}, s.tasks, remote)
 				same(t, "History", func(c verbs) (any, error) { return c.History(t.Context(), done.ID) }, s.tasks, remote)
+				same(t, "Steps", func(c verbs) (any, error) { return c.Steps(t.Context(), done.ID) }, s.tasks, remote)
 				same(t, "Log", func(c verbs) (any, error) { return c.Log(t.Context(), done.ID) }, s.tasks, remote)
 			}
 		}
@@ -158,7 +166,7 @@ func TestClient_TheErrorsOfAServerAreThoseOfTheStore(t *testing.T) {
 			{"Log", func(c verbs) error { _, err := c.Log(t.Context(), someID); return err }, task.ErrNotFound},
 			{"Cancel", func(c verbs) error { return c.Cancel(t.Context(), someID) }, task.ErrNotFound},
 			{"Cancel an ended one", func(c verbs) error { return c.Cancel(t.Context(), ended) }, task.ErrAlreadyFinished},
-			{"Retry a running one", func(c verbs) error { return c.Retry(t.Context(), runs) }, task.ErrRunning},
+			{"Retry a running one", func(c verbs) error { return c.Retry(t.Context(), runs, nil) }, task.ErrRunning},
 			{"Interrupt an ended one", func(c verbs) error { return c.Interrupt(t.Context(), ended) }, task.ErrNotRunning},
 			{"Pause nothing", func(c verbs) error { return c.Pause(t.Context(), "", nil) }, nil},
 			{"Pause nonsense", func(c verbs) error { return c.Pause(t.Context(), "a b", nil) }, task.ErrInvalid},

@@ -55,6 +55,9 @@ type Task struct {
 	Base64 []string `json:"base64,omitempty"`
 	// History are the newest runs, the oldest first. Only the answer about one task has it.
 	History []Run `json:"history,omitempty"`
+	// Steps are what is recorded of its steps, without what is in them. Only the program's show has
+	// them: a server tells them where they are asked for.
+	Steps []Step `json:"steps,omitempty"`
 	// Commands are what people have asked of it, the oldest first. Only the answer about one task has them.
 	Commands []Command `json:"commands,omitempty"`
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -147,7 +148,10 @@ func TestOpenAPI_RealAnswersFitTheDocument(t *testing.T) {
 			fitsAnswer(t, doc, route, r)
 		}
 		var mux task.Mux
-		task.Handle(&mux, task.Kind[any]{Name: "ok"}, nothing)
+		task.Handle(&mux, task.Kind[any]{Name: "ok"}, func(ctx context.Context, r *task.Run, arg any) error {
+			_, err := task.Step(ctx, r, "pull", func(context.Context) (any, error) { return arg, nil })
+			return err
+		})
 		s.work(&mux, nil)
 		var done submitted
 		body := `{"id": "` + someID + `", "kind": "ok", "payload": {"a": [1]}, "key": "K"}`
@@ -170,6 +174,7 @@ func TestOpenAPI_RealAnswersFitTheDocument(t *testing.T) {
 		check("GET /v1/tasks/{id}", s.ask("GET", "/v1/tasks/"+otherID, ""))
 		check("GET /v1/tasks/{id}", s.ask("GET", "/v1/tasks/none", ""))
 		check("GET /v1/tasks/{id}/log", s.ask("GET", "/v1/tasks/"+someID+"/log", ""))
+		check("GET /v1/tasks/{id}/steps", s.ask("GET", "/v1/tasks/"+someID+"/steps", ""))
 		check("POST /v1/tasks/{id}/interrupt", s.ask("POST", "/v1/tasks/"+otherID+"/interrupt", "{}"))
 		check("DELETE /v1/tasks/{id}", s.ask("DELETE", "/v1/tasks/"+otherID, ""))
 		check("POST /v1/tasks/{id}/cancel", s.ask("POST", "/v1/tasks/"+otherID+"/cancel", ""))

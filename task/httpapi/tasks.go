@@ -161,33 +161,35 @@ func (h *Handler) taskLog(a *answer, r *http.Request) error {
 // command is a route that asks for something about a task.
 func (h *Handler) command(verb task.Verb, ask func(*task.Client, context.Context, string) error) endpoint {
 	return func(a *answer, r *http.Request) error {
-		id := r.PathValue("id")
-		if err := checkTaskID(id); err != nil {
-			return err
-		}
 		_, reason, err := commandBody(a, r)
 		if r.Method == http.MethodDelete && err == nil && reason == "" {
 			reason = r.URL.Query().Get("reason")
 			err = checkReason(reason)
 		}
-		if err != nil {
-			return err
-		}
-		ctx, cancel := withStoreTimeout(r)
-		defer cancel()
-		mark := h.hub.mark()
-		if err := ask(h.client.As(a.token, reason), ctx, id); err != nil {
-			return err
-		}
-		h.audit(a, "task command", because(reason, "task", id, "command", verb)...)
-		if h.hub.listened() {
-			if t, err := h.client.Get(ctx, id); err == nil && t.Status != task.StatusRunning {
-				h.hub.changedSince(mark, t)
-			}
-		}
-		a.WriteHeader(http.StatusNoContent)
-		return nil
+		return h.do(a, r, verb, reason, err, ask)
 	}
+}
+
+// do asks for something about a task, unless there was an error in the request.
+func (h *Handler) do(a *answer, r *http.Request, verb task.Verb, reason string, err error, ask func(*task.Client, context.Context, string) error) error {
+	id := r.PathValue("id")
+	if err := errors.Join(checkTaskID(id), err); err != nil {
+		return err
+	}
+	ctx, cancel := withStoreTimeout(r)
+	defer cancel()
+	mark := h.hub.mark()
+	if err := ask(h.client.As(a.token, reason), ctx, id); err != nil {
+		return err
+	}
+	h.audit(a, "task command", because(reason, "task", id, "command", verb)...)
+	if h.hub.listened() {
+		if t, err := h.client.Get(ctx, id); err == nil && t.Status != task.StatusRunning {
+			h.hub.changedSince(mark, t)
+		}
+	}
+	a.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 // because adds the reason for a command to what is logged of it, if one was given.

@@ -60,7 +60,7 @@ func (s *Store) control(cmd task.Command) error {
 	if !ok {
 		return task.ErrNotFound
 	}
-	if err := s.do(cmd.Verb, t); err != nil || cmd.Verb == task.VerbDelete {
+	if err := s.do(cmd, t); err != nil || cmd.Verb == task.VerbDelete {
 		return err
 	}
 	all := append(s.done[t.ID], task.CommandRecord{Verb: cmd.Verb, At: time.Now(), By: cmd.By, Reason: cmd.Reason})
@@ -68,12 +68,12 @@ func (s *Store) control(cmd task.Command) error {
 	return nil
 }
 
-func (s *Store) do(verb task.Verb, t *task.Task) error {
-	switch verb {
+func (s *Store) do(cmd task.Command, t *task.Task) error {
+	switch cmd.Verb {
 	case task.VerbCancel:
 		return s.cancel(t)
 	case task.VerbRetry:
-		return s.retry(t)
+		return s.retry(t, cmd)
 	case task.VerbDelete:
 		if !t.Status.Ended() {
 			return task.ErrNotEnded
@@ -113,6 +113,7 @@ func (s *Store) remove(id string) {
 	delete(s.history, id)
 	delete(s.done, id)
 	delete(s.logs, id)
+	delete(s.steps, id)
 	delete(s.keep, id)
 	delete(s.expires, id)
 }
@@ -134,7 +135,7 @@ func (s *Store) cancel(t *task.Task) error {
 }
 
 // retry is rule 24.
-func (s *Store) retry(t *task.Task) error {
+func (s *Store) retry(t *task.Task, cmd task.Command) error {
 	now := time.Now()
 	switch {
 	case t.Status == task.StatusRunning:
@@ -148,6 +149,7 @@ func (s *Store) retry(t *task.Task) error {
 		delete(s.expires, t.ID)
 		t.Status, t.Reason, t.Since, t.Finished = task.StatusQueued, "", now, time.Time{}
 	}
+	s.retrySteps(t, cmd, now)
 	t.RunAt = now
 	t.Attempts, t.CrashStreak, t.InterruptStreak, t.Suspicion = 0, 0, 0, 0
 	s.wake()

@@ -25,8 +25,9 @@ type Store struct {
 	first   map[string]first // of tasks that were replaced
 	asked   map[string]task.Verb
 	logs    map[string][]byte
-	keep    map[string]task.Retention // of a task's last run
-	expires map[string]time.Time      // of an ended task with a Retention of its own; zero: never
+	steps   map[string]map[string]task.StepRecord // by task and name
+	keep    map[string]task.Retention             // of a task's last run
+	expires map[string]time.Time                  // of an ended task with a Retention of its own; zero: never
 	history map[string][]task.RunRecord
 	done    map[string][]task.CommandRecord
 	workers map[string]*worker
@@ -59,6 +60,7 @@ func New() *Store {
 		first:   make(map[string]first),
 		asked:   make(map[string]task.Verb),
 		logs:    make(map[string][]byte),
+		steps:   make(map[string]map[string]task.StepRecord),
 		keep:    make(map[string]task.Retention),
 		expires: make(map[string]time.Time),
 		history: make(map[string][]task.RunRecord),
@@ -228,6 +230,11 @@ func (s *Store) apply(c task.Change, now time.Time) error {
 		t.Progress = *c.Progress
 	}
 	if c.Status == task.StatusRunning {
+		if c.Step != nil {
+			rec := *c.Step
+			rec.Body, rec.Run, rec.Saved = bytes.Clone(rec.Body), c.Run, now
+			s.recordStep(c.Task, rec)
+		}
 		return nil
 	}
 	if s.asked[c.Task] == task.VerbCancel && c.Status.Claimable() {

@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -167,4 +168,24 @@ func TestVerdict_IsThatOfRuleNine(t *testing.T) {
 			t.Errorf("%+v: %v, want %v", c, got, c.want)
 		}
 	}
+}
+
+// Ten large results are not written ten times each, and no other row with them.
+func TestApply_AStepWritesNoRowButItsOwn(t *testing.T) {
+	b := newRig(t)
+	b.fillReady(0, 0, "default")
+	run := b.claim(1)[0]
+	step := func(n int) task.Change {
+		c := success(run)
+		c.Status = task.StatusRunning
+		c.Step = &task.StepRecord{Name: fmt.Sprint("step-", n), State: task.StepDone, Place: n, Body: bytes.Repeat([]byte("x"), 100<<10)}
+		return c
+	}
+	for n := range 10 {
+		if err := b.store.Apply(t.Context(), []task.Change{step(n + 1)})[0]; err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.untilCounted(`select count(*) = 10 and sum(length(body)) = 10 * 100 * 1024 from @.checkpoints`)
+	b.untilCounted(`select n_tup_ins = 10 and n_tup_upd = 0 from pg_stat_user_tables where relid = '@.checkpoints'::regclass`)
 }

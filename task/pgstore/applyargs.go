@@ -117,9 +117,36 @@ func finishArgs(items []item) []any {
 	return append(append(args, leftArgs(items)...), task.MaxHistory, task.MaxLog, runAts)
 }
 
-// saveArgs are the arguments of the statement SaveRuns: columns, and how much of the log is kept.
+// saveArgs are the arguments of the statement SaveRuns: columns, with how much of the log is kept among
+// them.
 func saveArgs(items []item) []any {
 	tasks, runs, workers := fenceArgs(items)
 	args := append([]any{tasks, runs, workers}, counterArgs(items)...)
-	return append(append(args, leftArgs(items)...), task.MaxLog)
+	args = append(append(args, leftArgs(items)...), task.MaxLog)
+	return append(args, stepArgs(items)...)
+}
+
+// stepArgs are the columns of steps: name, place, state, version and body. An empty name is none.
+func stepArgs(items []item) []any {
+	var (
+		n                       = len(items)
+		names, states, versions []string
+		places                  []int32
+		bodies                  [][]byte
+	)
+	for i, it := range items {
+		if it.Step == nil {
+			continue
+		}
+		setColumn(&names, i, n, it.Step.Name, "")
+		setColumn(&places, i, n, clampInt32(it.Step.Place), 0)
+		setColumn(&states, i, n, string(it.Step.State), "")
+		if it.Step.Version != "" {
+			setColumn(&versions, i, n, it.Step.Version, "")
+		}
+		if it.Step.Body != nil {
+			setColumn(&bodies, i, n, it.Step.Body, nil)
+		}
+	}
+	return []any{names, places, states, versions, bodies}
 }

@@ -128,12 +128,13 @@ func (s *Store) interruptQueue(ctx context.Context, queue string) error {
 
 // retryTask makes a task claimable now.
 func (s *Store) retryTask(ctx context.Context, id [16]byte, cmd task.Command) error {
+	args := append(commandArgs(id, cmd), cmd.FromStart, append([]string{}, cmd.SkipSteps...))
 	for {
 		var waited, ended, again int
-		if err := s.commandRow(ctx, s.q.RetryWaiting, commandArgs(id, cmd), &waited); err != nil || waited > 0 {
+		if err := s.commandRow(ctx, s.q.RetryWaiting, args, &waited); err != nil || waited > 0 {
 			return err
 		}
-		err := s.commandRow(ctx, s.q.RetryEnded, commandArgs(id, cmd), &ended, &again)
+		err := s.commandRow(ctx, s.q.RetryEnded, args, &ended, &again)
 		switch {
 		case isLockTimeout(err), err == nil && ended > again:
 			return task.ErrKeyBusy

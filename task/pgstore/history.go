@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -51,6 +52,43 @@ func scanRun(row pgx.CollectableRow) (r task.RunRecord, err error) {
 	}
 	r.Started, r.Ended, r.Crashed, r.Reclaimed = timeOrZero(started), timeOrZero(ended), crashed, reclaimed
 	return r, err
+}
+
+// Steps implements task.Store.
+func (s *Store) Steps(ctx context.Context, id string) ([]task.StepRecord, error) {
+	var steps []task.StepRecord
+	err := s.again(ctx, func(ctx context.Context) error {
+		key, ok := storekit.ParseID(id)
+		if !ok {
+			return task.ErrNotFound
+		}
+		rows, err := s.pool.Query(ctx, s.q.Steps, key)
+		if err != nil {
+			return err
+		}
+		steps, err = pgx.CollectRows(rows, scanStep)
+		if err == nil && len(steps) == 0 {
+			return task.ErrNotFound
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(steps, func(s task.StepRecord) bool { return s.Name == "" }), nil
+}
+
+func scanStep(row pgx.CollectableRow) (s task.StepRecord, err error) {
+	var (
+		name, state *string
+		run         *int64
+		saved       *time.Time
+	)
+	err = row.Scan(&name, &state, &s.Place, &s.Version, &s.Body, &run, &saved)
+	if name != nil && state != nil && run != nil {
+		s.Name, s.State, s.Run, s.Saved = *name, task.StepState(*state), *run, timeOrZero(saved)
+	}
+	return s, err
 }
 
 // Log implements task.Store.

@@ -28,7 +28,7 @@ type statements struct {
 	Workers, MarkDead, MarkedDead, RemoveDeadWorker                                     string
 	RecordSession, WithdrawSession, SessionSettings                                     string
 	ReadPicked, OutlinePicked, PickHeld, CreatedOf, KindsOfQueue                        string
-	History, Commands, Log, Count                                                       string
+	History, Commands, Steps, Log, Count                                                string
 	Prune, PruneExpired, PruneKeys, RemoveGoneWorkers, CompactCounts, Bloat             string
 	ScheduleSet, CreateScheduleSet, ChangeScheduleSet, HearSchedules                    string
 	RenameSchedules, RemoveSchedules, PutSchedules, Schedules, DueSchedules             string

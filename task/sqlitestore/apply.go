@@ -53,6 +53,9 @@ func portion(changes []task.Change) int {
 	for n := range changes {
 		c := &changes[n]
 		bytes += len(c.Checkpoint) + len(c.Result) + len(c.Log) + len(c.Error)
+		if c.Step != nil {
+			bytes += len(c.Step.Body)
+		}
 		if n == maxPortion || n > 0 && bytes > maxPortionBytes || seen[c.Task] {
 			return n
 		}
@@ -155,11 +158,11 @@ func (t *txn) late(c *task.Change) (verdict, err error) {
 type writes struct {
 	now int64
 
-	counters, checkpoints, logs []any
-	ended, waiting, runs        []any
-	counts                      counts
-	endedRuns, endedTasks       []int64
-	longHistories               []int64
+	counters, checkpoints, steps, logs []any
+	ended, waiting, runs               []any
+	counts                             counts
+	endedRuns, endedTasks              []int64
+	longHistories                      []int64
 }
 
 // add notes what a change of a held run writes.
@@ -176,6 +179,9 @@ func (w *writes) add(c *task.Change, h *held) {
 		w.logs = append(w.logs, h.number, c.Log[max(0, len(c.Log)-task.MaxLog):])
 	}
 	if c.Status == task.StatusRunning {
+		if p := c.Step; p != nil {
+			w.steps = append(w.steps, h.number, p.Name, p.Place, string(p.State), p.Version, h.run, w.now, p.Body)
+		}
 		if *n != h.counters {
 			w.counters = append(w.counters, h.number, n.Suspicion, n.Attempts, n.Interruptions, n.Crashes, n.CrashStreak, n.InterruptStreak)
 		}
@@ -223,6 +229,7 @@ func (w *writes) write(t *txn) error {
 	}{
 		{"SetCounters", w.counters, nil},
 		{"KeepCheckpoints", w.checkpoints, nil},
+		{"KeepSteps", w.steps, nil},
 		{"KeepLogs", w.logs, []any{task.MaxLog}},
 		{"EndTasks", w.ended, nil},
 		{"CountEnded", w.counts.rows(), nil},

@@ -120,6 +120,9 @@ func (t *txn) controlState(s state, cmd task.Command, now int64) (commanded bool
 		t.news = true
 		err = t.retry(s, now)
 	}
+	if err == nil && cmd.Verb == task.VerbRetry {
+		err = t.retrySteps(s, cmd, now)
+	}
 	if err != nil {
 		return false, err
 	}
@@ -127,6 +130,23 @@ func (t *txn) controlState(s state, cmd task.Command, now int64) (commanded bool
 		_, err = t.exec("ForgetOldestCommands", s.number, task.MaxCommands)
 	}
 	return commanded, err
+}
+
+// retrySteps is rule 41.
+func (t *txn) retrySteps(s state, cmd task.Command, now int64) error {
+	if cmd.FromStart {
+		for _, name := range []string{"PruneCheckpoints", "PruneSteps"} {
+			if err := t.execList(name, []int64{s.number}); err != nil {
+				return err
+			}
+		}
+	}
+	for _, name := range cmd.SkipSteps {
+		if _, err := t.exec("SkipStep", s.number, name, now); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // cancel ends a task that waits.

@@ -108,6 +108,31 @@ func (s *Store) history(ctx context.Context, id string) (runs []task.RunRecord, 
 	return nil, task.ErrNotFound
 }
 
+// Steps implements task.Store.
+func (s *Store) Steps(ctx context.Context, id string) ([]task.StepRecord, error) {
+	if err := s.usable(ctx); err != nil {
+		return nil, err
+	}
+	var all []task.StepRecord
+	found := false
+	err := each(ctx, s.reader, "Steps", []any{id}, func(rows *sql.Rows) error {
+		var (
+			p     task.StepRecord
+			saved int64
+		)
+		found = true
+		err := rows.Scan(&p.Name, &p.Place, &p.State, &p.Version, &p.Run, &saved, &p.Body)
+		if p.Saved = at(saved); p.Name != "" {
+			all = append(all, p)
+		}
+		return err
+	})
+	if err == nil && !found {
+		return nil, task.ErrNotFound
+	}
+	return all, s.wrap(ctx, err)
+}
+
 // Log implements task.Store.
 func (s *Store) Log(ctx context.Context, id string) (body []byte, err error) {
 	if err := s.usable(ctx); err != nil {

@@ -57,7 +57,7 @@ func (t *txn) prune(which string, before int64, most int) (int, error) {
 
 // remove removes ended tasks with all that belongs to them.
 func (t *txn) remove(numbers []int64, fewer counts) error {
-	for _, name := range []string{"PruneRuns", "PruneCheckpoints", "PruneLogs", "PruneCommands", "PruneEnded", "PruneReplaced", "PruneTasks"} {
+	for _, name := range []string{"PruneRuns", "PruneCheckpoints", "PruneSteps", "PruneLogs", "PruneCommands", "PruneEnded", "PruneReplaced", "PruneTasks"} {
 		if err := t.execList(name, numbers); err != nil {
 			return err
 		}

@@ -22,6 +22,7 @@ type broken struct {
 	reclaim   func(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error)
 	find      func(ctx context.Context, q task.Query) ([]task.Task, error)
 	history   func(ctx context.Context, id string) ([]task.RunRecord, error)
+	steps     func(ctx context.Context, id string) ([]task.StepRecord, error)
 	log       func(ctx context.Context, id string) ([]byte, error)
 	control   func(ctx context.Context, cmd task.Command) error
 
@@ -79,7 +80,7 @@ func (b *broken) Close() error { return b.close() }
 func whole() *broken {
 	s := memstore.New()
 	return &broken{Store: s, add: s.Add, claim: s.Claim, apply: s.Apply, heartbeat: s.Heartbeat, reclaim: s.Reclaim, find: s.Find,
-		history: s.History, log: s.Log, control: s.Control, controlAll: s.ControlAll, commands: s.Commands, count: s.Count, prune: s.Prune, wait: s.Wait, close: s.Close,
+		history: s.History, steps: s.Steps, log: s.Log, control: s.Control, controlAll: s.ControlAll, commands: s.Commands, count: s.Count, prune: s.Prune, wait: s.Wait, close: s.Close,
 		put: s.PutSchedules, due: s.DueSchedules, tick: s.Tick}
 }
 
@@ -365,6 +366,8 @@ var breaches = map[string]func(b *broken){
 	"37": forgetsRetention,
 	"38": func(b *broken) { eachClaim(b, func(req *task.ClaimRequest) { req.Interrupted = false }) },
 	"39": deafToStops,
+	"40": byName,
+	"41": skipsNothing,
 	"43": forgetsBounds,
 	"44": takesAnyPriority,
 	"45": pausesWithoutRuns,

@@ -108,6 +108,8 @@ func (t *T) gone(id string) {
 	t.wantErr("history of what was deleted", err, task.ErrNotFound)
 	_, err = t.Store.Log(t.Context(), id)
 	t.wantErr("log of what was deleted", err, task.ErrNotFound)
+	_, err = t.Store.Steps(t.Context(), id)
+	t.wantErr("steps of what was deleted", err, task.ErrNotFound)
 	for _, verb := range []task.Verb{task.VerbCancel, task.VerbRetry, task.VerbInterrupt, task.VerbDelete} {
 		t.wantErr(string(verb)+" of what was deleted", t.ask(verb, id), task.ErrNotFound)
 	}

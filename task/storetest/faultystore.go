@@ -107,6 +107,11 @@ func (f *FaultyStore) History(ctx context.Context, id string) ([]task.RunRecord,
 	return call(ctx, f, "History", func() ([]task.RunRecord, error) { return f.Store.History(ctx, id) })
 }
 
+// Steps implements task.Store.
+func (f *FaultyStore) Steps(ctx context.Context, id string) ([]task.StepRecord, error) {
+	return call(ctx, f, "Steps", func() ([]task.StepRecord, error) { return f.Store.Steps(ctx, id) })
+}
+
 // Log implements task.Store.
 func (f *FaultyStore) Log(ctx context.Context, id string) ([]byte, error) {
 	return call(ctx, f, "Log", func() ([]byte, error) { return f.Store.Log(ctx, id) })

@@ -362,13 +362,14 @@ func TestSuite_ACaseCatchesTheStoreThatItIsFor(t *testing.T) {
 	for _, r := range slices.Concat(groups...) {
 		cases[r.says] = r
 	}
-	for _, r := range slices.Concat(metaRules[1:], deleteRules, retentionRules, suspectRules, turnRules, expireRules, orderRules, batchRules, meetRules, keyRules, keyRaceRules) {
-		if flaws[r.says] == nil && suspectFlaws[r.says] == nil && turnFlaws[r.says] == nil && keyFlaws[r.says] == nil {
+	for _, r := range slices.Concat(metaRules[1:], deleteRules, stepRules, retentionRules, suspectRules, turnRules, expireRules, orderRules, batchRules, meetRules, keyRules, keyRaceRules) {
+		if flaws[r.says] == nil && suspectFlaws[r.says] == nil && turnFlaws[r.says] == nil && keyFlaws[r.says] == nil && stepFlaws[r.says] == nil {
 			t.Errorf("rule %s (%s) has no store that it catches", r.numbers, r.says)
 		}
 	}
 	all := maps.Clone(flaws)
 	maps.Copy(all, suspectFlaws)
+	maps.Copy(all, stepFlaws)
 	maps.Copy(all, turnFlaws)
 	maps.Copy(all, keyFlaws)
 	for says, breach := range all {

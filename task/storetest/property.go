@@ -28,18 +28,20 @@ func Property(t *testing.T, store task.Store, attempts int) {
 		m.worker = fmt.Sprintf("worker-%d", ids)
 		m.beat(1, task.WorkerRunning)
 		rt.Repeat(map[string]func(*rapid.T){
-			"add":       m.add,
-			"claim":     m.claim,
-			"end":       m.end,
-			"save":      m.save,
-			"stale end": m.stale,
-			"repeat":    m.repeat,
-			"cancel":    func(rt *rapid.T) { m.command(rt, task.VerbCancel) },
-			"retry":     func(rt *rapid.T) { m.command(rt, task.VerbRetry) },
-			"interrupt": func(rt *rapid.T) { m.command(rt, task.VerbInterrupt) },
-			"delete":    m.remove,
-			"replace":   m.replace,
-			"":          m.check,
+			"add":        m.add,
+			"claim":      m.claim,
+			"end":        m.end,
+			"save":       m.save,
+			"step":       m.step,
+			"stale end":  m.stale,
+			"repeat":     m.repeat,
+			"cancel":     func(rt *rapid.T) { m.command(rt, task.VerbCancel) },
+			"retry":      func(rt *rapid.T) { m.command(rt, task.VerbRetry) },
+			"begin anew": func(rt *rapid.T) { m.anew(rt) },
+			"interrupt":  func(rt *rapid.T) { m.command(rt, task.VerbInterrupt) },
+			"delete":     m.remove,
+			"replace":    m.replace,
+			"":           m.check,
 		})
 		m.close(rt)
 	})
@@ -89,6 +91,7 @@ type modelTask struct {
 	runs     int
 	asked    task.Verb
 	check    string
+	steps    map[string]string
 	delayed  bool
 	bounded  bool // until it has been claimed or has ended
 }
@@ -227,6 +230,36 @@ func (m *model) save(rt *rapid.T) {
 	mt.counters, mt.check = c.Counters, string(c.Checkpoint)
 }
 
+func (m *model) step(rt *rapid.T) {
+	id := m.pick(rt, running)
+	mt := m.tasks[id]
+	p := task.StepRecord{Name: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "step"), State: task.StepDone,
+		Body: []byte(rapid.StringN(1, 5, -1).Draw(rt, "result"))}
+	c := task.Change{Fence: task.Fence{Task: id, Run: mt.run, Worker: m.worker}, Status: task.StatusRunning, Counters: mt.counters, Step: &p}
+	c.Counters.CrashStreak, c.Counters.Suspicion = 0, 0
+	if err := m.apply(c); err != nil {
+		rt.Fatalf("step: %v", err)
+	}
+	if mt.counters = c.Counters; mt.steps == nil {
+		mt.steps = make(map[string]string)
+	}
+	mt.steps[p.Name] = string(p.Body)
+}
+
+// anew retries a task from the start.
+func (m *model) anew(rt *rapid.T) {
+	id := m.pick(rt, func(mt *modelTask) bool { return mt.status != task.StatusRunning && mt.status != task.StatusSucceeded })
+	mt := m.tasks[id]
+	if err := m.store.Control(m.t.Context(), task.Command{Verb: task.VerbRetry, Task: id, FromStart: true}); err != nil {
+		rt.Fatalf("retry from the start: %v", err)
+	}
+	if mt.status.Ended() {
+		m.move(rt, id, task.StatusQueued)
+	}
+	mt.counters.Attempts, mt.counters.CrashStreak, mt.counters.InterruptStreak, mt.counters.Suspicion, mt.delayed = 0, 0, 0, 0, false
+	mt.check, mt.steps = "", nil
+}
+
 func (m *model) stale(rt *rapid.T) {
 	id := m.pick(rt, func(mt *modelTask) bool { return mt.runs > 0 })
 	c := task.Change{Fence: task.Fence{Task: id, Run: m.tasks[id].run - 1, Worker: m.worker}, Status: task.StatusFailed, Checkpoint: []byte("stale")}
@@ -340,9 +373,18 @@ func (m *model) check(rt *rapid.T) {
 	}
 }
 
-// close looks at the histories.
+// close looks at the steps and the histories.
 func (m *model) close(rt *rapid.T) {
 	for id, mt := range m.tasks {
+		steps, err := m.store.Steps(m.t.Context(), id)
+		if err != nil || len(steps) != len(mt.steps) {
+			rt.Fatalf("steps %+v, %v, want %v", steps, err, mt.steps)
+		}
+		for _, p := range steps {
+			if mt.steps[p.Name] != string(p.Body) {
+				rt.Fatalf("step %+v, want %q", p, mt.steps[p.Name])
+			}
+		}
 		runs, err := m.store.History(m.t.Context(), id)
 		if err != nil || len(runs) != min(mt.runs, task.MaxHistory) {
 			rt.Fatalf("history of %d runs, %v, want %d", len(runs), err, mt.runs)

@@ -234,6 +234,7 @@ func (t *T) everyMethod(ctx context.Context) map[string]error {
 	_, errs["Reclaim"] = s.Reclaim(ctx, task.ReclaimRequest{Worker: "w", Max: 1})
 	_, errs["Find"] = s.Find(ctx, task.Query{})
 	_, errs["History"] = s.History(ctx, t.id())
+	_, errs["Steps"] = s.Steps(ctx, t.id())
 	_, errs["Log"] = s.Log(ctx, t.id())
 	errs["Control"] = s.Control(ctx, task.Command{Verb: task.VerbPause, Queue: "q"})
 	errs["ControlAll"] = s.ControlAll(ctx, task.Command{Verb: task.VerbCancel}, []task.Standing{{ID: t.id(), Status: task.StatusQueued}})[0]

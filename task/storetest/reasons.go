@@ -41,6 +41,8 @@ var reasons = map[string]string{
 	"36":      "who asks for its data to be deleted must not find it in a log a week later, and nobody may lose work by it",
 	"37":      "failed tasks are looked at a month later, and which worker happens to prune must not decide whether they are there",
 	"38":      "what is handed over in a rollout would wait behind the backlog, as long as that takes",
+	"40":      "a step that was paid for must not be done twice, and ten large results must not be written ten times each",
+	"41":      "who begins a task anew, or leaves out a step, must not find a half of what was there before",
 	"50":      "who replaces what waits must find it done with the new payload and nothing of the old, whatever meets it and however often it is sent",
 	"51":      "a mail that must go out once an hour must not go out again because it was quick",
 	"52":      "who pages through last night's failures while others put them right must see each of the rest once",

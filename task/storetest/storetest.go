@@ -66,7 +66,7 @@ type T struct {
 
 // groups has all cases; alone, those in which calls do not meet.
 var (
-	alone  = [][]rule{addRules, metaRules, claimRules, applyRules, workerRules, controlRules, deleteRules, retentionRules, suspectRules, handoverRules, placeRules, turnRules, expireRules, missingRules, keepRules, orderRules, batchRules, findRules, bulkRules, keyRules, scheduleRules, closeRules}
+	alone  = [][]rule{addRules, metaRules, claimRules, applyRules, workerRules, controlRules, deleteRules, stepRules, retentionRules, suspectRules, handoverRules, placeRules, turnRules, expireRules, missingRules, keepRules, orderRules, batchRules, findRules, bulkRules, keyRules, scheduleRules, closeRules}
 	groups = append(slices.Clip(alone), raceRules, meetRules, keyRaceRules, scheduleMeetings)
 )
 

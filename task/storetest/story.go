@@ -76,7 +76,7 @@ func story(ctx context.Context, tb testing.TB, s task.Store, kill func(worker st
 	b.stop(t)
 	a.stop(t)
 	c := t.start("c")
-	poll(ctx, t, "the third worker is in the middle of its runs", func() bool { return t.all("steps", func(id string) bool { return len(t.steps[id]) == 4 }) })
+	poll(ctx, t, "the third worker is in the middle of its runs", func() bool { return t.all("steps", func(id string) bool { return len(t.steps[id]) == 5 }) })
 	c.store.die()
 	c.cancel()
 	<-c.done
@@ -211,13 +211,13 @@ func (t *teller) command() {
 	if got := t.wait(again); got.Status != task.StatusFailed || got.Attempts != 1 {
 		t.Errorf("before its retry a task is %s with %+v", got.Status, got.Counters)
 	}
-	t.insist("Retry", func() error { return t.client.Retry(t.ctx, again) }, task.ErrRunning, task.ErrAlreadyFinished)
+	t.insist("Retry", func() error { return t.client.Retry(t.ctx, again, nil) }, task.ErrRunning, task.ErrAlreadyFinished)
 	for id, do := range t.tasks {
 		if do != "steps" {
 			t.wait(id)
 		}
 	}
-	poll(t.ctx, t, "the steps begin", func() bool { return t.all("steps", func(id string) bool { return len(t.steps[id]) == 2 }) })
+	poll(t.ctx, t, "the steps begin", func() bool { return t.all("steps", func(id string) bool { return len(t.steps[id]) == 3 }) })
 }
 
 // proc is a process with a worker.
@@ -313,8 +313,18 @@ func (t *teller) work(ctx context.Context, r *task.Run, do, name string) error {
 	return nil
 }
 
-// walk does six steps, of which the first workers do two and the third two more.
+// walk begins with a step that is recorded as one, and goes on with six that are in the checkpoint, of
+// which the first workers do two and the third two more.
 func (t *teller) walk(ctx context.Context, r *task.Run, name string) error {
+	did := func(n int) {
+		t.mu.Lock()
+		t.steps[r.ID()] = append(t.steps[r.ID()], n)
+		t.mu.Unlock()
+	}
+	first, err := task.Step(ctx, r, "first", func(context.Context) (string, error) { did(0); return "done", nil })
+	if err != nil || first != "done" {
+		return fmt.Errorf("the first step, which is %q: %w", first, err)
+	}
 	at := 0
 	if _, err := r.Load(&at); err != nil {
 		return err
@@ -330,9 +340,7 @@ func (t *teller) walk(ctx context.Context, r *task.Run, name string) error {
 		if err := r.Save(ctx, at+1); err != nil {
 			return err
 		}
-		t.mu.Lock()
-		t.steps[r.ID()] = append(t.steps[r.ID()], at+1) // an effect that comes after the checkpoint
-		t.mu.Unlock()
+		did(at + 1) // an effect that comes after the checkpoint
 	}
 	if at == 6 {
 		return nil

@@ -25,7 +25,7 @@ type txT struct {
 // runTx checks every case with every way to begin a transaction.
 func runTx(t *testing.T, e Engine) {
 	for way, begin := range e.Begin {
-		for _, r := range slices.Concat(txRules, neighbourRules, keyTxRules) {
+		for _, r := range slices.Concat(txRules, stepTxRules, neighbourRules, keyTxRules) {
 			t.Run(fmt.Sprintf("transaction %d %s", way+1, r.says), func(t *testing.T) {
 				t.Cleanup(func() {
 					if t.Failed() {

@@ -287,6 +287,8 @@ func (b *buffer) commit() error {
 			b.changes[i].Result = nil
 		case "forgets the checkpoint":
 			b.changes[i].Checkpoint = nil
+		case "forgets the step":
+			b.changes[i].Step = nil
 		}
 	}
 	if b.s.flaw == "adds nothing" {
@@ -336,7 +338,7 @@ func blamed(t *testing.T, r txRule, flaw string) bool {
 }
 
 func TestSuite_AStoreWithABrokenTransactionIsCaught(t *testing.T) {
-	for _, r := range slices.Concat(txRules, neighbourRules, keyTxRules) {
+	for _, r := range slices.Concat(txRules, stepTxRules, neighbourRules, keyTxRules) {
 		if blamed(t, r, "") {
 			t.Errorf("a whole store is complained of by %q", r.says)
 		}
@@ -344,10 +346,10 @@ func TestSuite_AStoreWithABrokenTransactionIsCaught(t *testing.T) {
 	caught := make(map[string]bool)
 	for _, flaw := range []string{
 		"adds at once", "adds nothing", "knows no repetition", "knows no conflict", "finishes at once", "forgets the result", "rolls nothing back", "commits what is stale",
-		"saves at once", "forgets the checkpoint", "keeps the first change alone", "commits a stale checkpoint",
+		"saves at once", "forgets the checkpoint", "forgets the step", "keeps the first change alone", "commits a stale checkpoint",
 	} {
 		found := false
-		for _, r := range txRules {
+		for _, r := range slices.Concat(txRules, stepTxRules) {
 			if blamed(t, r, flaw) {
 				found, caught[r.says] = true, true
 			}
@@ -367,7 +369,7 @@ func TestSuite_AStoreWithABrokenTransactionIsCaught(t *testing.T) {
 	for i, flaw := range []string{"claims what is being replaced", "rolls nothing back"} {
 		caught[keyTxRules[i].says] = blamed(t, keyTxRules[i], flaw)
 	}
-	for _, r := range slices.Concat(txRules, neighbourRules, keyTxRules) {
+	for _, r := range slices.Concat(txRules, stepTxRules, neighbourRules, keyTxRules) {
 		if !caught[r.says] {
 			t.Errorf("no flaw is caught by %q", r.says)
 		}

@@ -81,6 +81,19 @@ func TestExample_AStopCostsNobodyALetter(t *testing.T) {
 	}
 }
 
+// The same at every save, and by a last call, an interrupt and a SIGKILL. A SIGKILL between a letter
+// and its save has that letter sent again.
+func TestExample_NobodyIsLeftOutWhereverItIsStopped(t *testing.T) {
+	for name, opt := range tasktest.Everywhere(t, sendLetters(new(letterbox)), readers, tasktest.Options{}) {
+		var box letterbox
+		got := tasktest.Run(t, sendLetters(&box), readers, opt)
+		once := slices.Compact(slices.Clone(box))
+		if got.Status != task.StatusSucceeded || !slices.Equal(once, readers.To) || len(box) > len(once) && opt.CrashBeforeSave == 0 {
+			t.Errorf("%s: %s (%s), letters to %v", name, got.Status, got.Error, box)
+		}
+	}
+}
+
 func TestExample_AfterACrashTheNextProcessGoesOn(t *testing.T) {
 	var box letterbox
 	got := tasktest.Run(t, sendLetters(&box), readers, tasktest.Options{CrashAtSave: 2})

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,7 +86,7 @@ func (p *process) observe(_ context.Context, e task.Event) {
 // is left then: the group gives up its goroutines when the first half of the reserve is over.
 func (p *process) config() lastcall.Config {
 	cfg := lastcall.Config{Grace: p.way.opt.Grace, Reserve: p.way.reserve(), Delay: -1, Logger: p.way.log}
-	if p.way.opt.InterruptAtSave > 0 && !p.way.done() {
+	if p.way.opt.InterruptAtSave+p.way.opt.InterruptAtItem > 0 && !p.way.done() {
 		cfg.Grace, cfg.Reserve = p.way.reserve()*2/3, p.way.reserve()/3
 	}
 	if os.Getenv("KUBERNETES_SERVICE_HOST") != "" {
@@ -136,11 +137,14 @@ func (p *process) Apply(ctx context.Context, changes []task.Change) []error {
 		}
 		return errs
 	}
+	if slices.ContainsFunc(changes, saves) {
+		p.saving()
+	}
 	errs := p.Store.Apply(ctx, changes)
 	for i, c := range changes {
 		switch {
 		case errs[i] != nil:
-		case c.Status == task.StatusRunning && c.Checkpoint != nil:
+		case saves(c):
 			p.saved()
 		case c.Reclaimed && c.Status.Ended(): // there is nothing to be run
 			p.group.Stop(nil)
@@ -160,30 +164,65 @@ func (p *process) gone(changes []task.Change) bool {
 	return p.dead
 }
 
-// saved is called in the middle of Run.Save, by the handler.
+// saves reports whether a change is a Save, or one of Step or Each.
+func saves(c task.Change) bool {
+	return c.Status == task.StatusRunning && (c.Checkpoint != nil || c.Step != nil)
+}
+
+// saving is called before a Save is recorded.
+func (p *process) saving() {
+	p.way.mu.Lock()
+	n := p.way.saves + 1
+	p.way.mu.Unlock()
+	if n == p.way.opt.CrashBeforeSave && !p.way.done() {
+		p.crash()
+	}
+}
+
+// saved is called in the middle of Run.Save.
 func (p *process) saved() {
 	w := p.way
 	w.mu.Lock()
 	w.saves++
 	n := w.saves
 	w.mu.Unlock()
+	p.incident(n, w.opt.LastCallAtSave, w.opt.InterruptAtSave, w.opt.CrashAtSave)
+}
+
+// ItemDone is called by task.Each, by the handler.
+func (p *process) ItemDone(string) {
+	w := p.way
+	w.mu.Lock()
+	w.items++
+	n := w.items
+	w.mu.Unlock()
+	p.incident(n, w.opt.LastCallAtItem, w.opt.InterruptAtItem, w.opt.CrashAtItem)
+}
+
+// incident lets happen what is to happen at the n-th of something.
+func (p *process) incident(n, lastCall, interrupt, crash int) {
 	switch n {
-	case w.opt.LastCallAtSave:
+	case lastCall:
 		p.strike()
 		p.group.Stop(nil)
-	case w.opt.InterruptAtSave:
+	case interrupt:
 		p.strike()
 		p.group.Stop(nil)
-		p.interrupt(&lastcall.InterruptError{Until: time.Now().Add(w.patience())})
-	case w.opt.CrashAtSave:
-		p.strike()
-		p.mu.Lock()
-		p.dead = true
-		p.mu.Unlock()
-		p.group.Stop(nil)
-		p.interrupt(errKilled)
-		runtime.Goexit()
+		p.interrupt(&lastcall.InterruptError{Until: time.Now().Add(p.way.patience())})
+	case crash:
+		p.crash()
 	}
+}
+
+// crash ends the process, with the goroutine that calls it.
+func (p *process) crash() {
+	p.strike()
+	p.mu.Lock()
+	p.dead = true
+	p.mu.Unlock()
+	p.group.Stop(nil)
+	p.interrupt(errKilled)
+	runtime.Goexit()
 }
 
 // strike notes that what the options say happens here and now.
@@ -220,6 +259,10 @@ func (p *process) told() string {
 		return fmt.Sprintf("it had not returned after %v, so it was told to stop", p.way.opt.RunTimeout)
 	case p.way.opt.InterruptAtSave > 0:
 		return fmt.Sprintf("it was interrupted at save %d", p.way.opt.InterruptAtSave)
+	case p.way.opt.InterruptAtItem > 0:
+		return fmt.Sprintf("it was interrupted at item %d", p.way.opt.InterruptAtItem)
+	case p.way.opt.LastCallAtItem > 0:
+		return fmt.Sprintf("last call was made at item %d", p.way.opt.LastCallAtItem)
 	case p.way.opt.LastCallAtSave > 0:
 		return fmt.Sprintf("last call was made at save %d", p.way.opt.LastCallAtSave)
 	}

@@ -18,10 +18,11 @@ import (
 
 // Options say what happens to the task on its way. The zero Options are a way without incidents.
 //
-// At most one of LastCallAtSave, LastCallAfter, InterruptAtSave and CrashAtSave is set. It happens
-// once; the runs after it are left alone. If the handler is done before it could happen, the test
-// fails: it would have shown nothing. [Outcome].Saves of a way without incidents says how far the
-// numbers go.
+// At most one of the incidents, from LastCallAtSave to CrashAtItem, is set. It happens once; the runs
+// after it are left alone. If the handler is done before it could happen, the test fails: it would
+// have shown nothing. [Outcome].Saves and Items of a way without incidents say how far the numbers
+// go, and [Everywhere] goes through all of them. A Step that has been done, and what an Each writes,
+// are Saves too.
 type Options struct {
 	// Checkpoint is what the first run finds, as if an earlier one had saved it. It is encoded as
 	// Run.Save does. Nil means none.
@@ -42,6 +43,13 @@ type Options struct {
 	// a goroutine away: the one that called Save ends as by runtime.Goexit, so its deferred calls
 	// still run, and the context of the others ends.
 	CrashAtSave int
+	// CrashBeforeSave kills the worker just before the n-th Save is recorded: what the handler has done
+	// since the last one is forgotten, as the call that a Step has made.
+	CrashBeforeSave int
+	// LastCallAtItem, InterruptAtItem and CrashAtItem are these for the n-th item of an Each or EachOf,
+	// counted over all of them and over all runs. It happens when the item has been done; its cursor
+	// is not recorded yet, and after a crash the item is done again.
+	LastCallAtItem, InterruptAtItem, CrashAtItem int
 
 	// IgnoresContext says that the handler is known to ignore the end of its context: the test fails
 	// if it does not, and goes on if it does, as the next process would when the stop is over. In a
@@ -71,9 +79,13 @@ type Outcome struct {
 	History []task.RunRecord
 	// Log is what the runs have logged.
 	Log string
-	// Saves is how many checkpoints Run.Save has recorded, over all runs. One that was handed over
-	// with Run.HandOver is not among them.
+	// Steps are what is recorded of its steps.
+	Steps []task.StepRecord
+	// Saves is how many checkpoints Run.Save has recorded, over all runs, and Step and Each with them.
+	// One that was handed over with Run.HandOver is not among them.
 	Saves int
+	// Items is how many items of Each have been done, over all runs.
+	Items int
 }
 
 // Run works a task with a handler and returns what became of it. The kind has no policy of its own;
@@ -189,17 +201,16 @@ func (w *way) inBubble(t *testing.T, patience time.Duration) error {
 
 // check completes the options and says what is wrong with them.
 func (o *Options) check() error {
-	for _, n := range []int64{int64(o.LastCallAtSave), int64(o.LastCallAfter), int64(o.InterruptAtSave), int64(o.CrashAtSave), int64(o.MaxRuns), int64(o.Grace), int64(o.RunTimeout)} {
+	for _, n := range append(o.incidents(), int64(o.MaxRuns), int64(o.Grace), int64(o.RunTimeout)) {
 		if n < 0 {
 			return fmt.Errorf("no number of the options may be negative: %+v", *o)
 		}
 	}
-	incidents := slices.DeleteFunc([]int64{int64(o.LastCallAtSave), int64(o.LastCallAfter), int64(o.InterruptAtSave), int64(o.CrashAtSave)},
-		func(n int64) bool { return n == 0 })
+	incidents := slices.DeleteFunc(o.incidents(), func(n int64) bool { return n == 0 })
 	if len(incidents) > 1 {
-		return fmt.Errorf("only one of LastCallAtSave, LastCallAfter, InterruptAtSave and CrashAtSave can happen: %+v", *o)
+		return fmt.Errorf("only one of LastCallAtSave to CrashAtItem can happen: %+v", *o)
 	}
-	if o.IgnoresContext && (len(incidents) == 0 || o.CrashAtSave > 0) {
+	if o.IgnoresContext && (len(incidents) == 0 || o.CrashAtSave+o.CrashBeforeSave+o.CrashAtItem > 0) {
 		return fmt.Errorf("whether a handler ignores its context is seen at a last call or an interrupt: set one of them with IgnoresContext")
 	}
 	grace, limit := 30*time.Second, time.Hour
@@ -208,6 +219,12 @@ func (o *Options) check() error {
 	}
 	o.Grace, o.RunTimeout = cmp.Or(o.Grace, grace), cmp.Or(o.RunTimeout, limit)
 	return nil
+}
+
+// incidents are the options of which one may be set.
+func (o *Options) incidents() []int64 {
+	return []int64{int64(o.LastCallAtSave), int64(o.LastCallAfter), int64(o.InterruptAtSave), int64(o.CrashAtSave), int64(o.CrashBeforeSave),
+		int64(o.LastCallAtItem), int64(o.InterruptAtItem), int64(o.CrashAtItem)}
 }
 
 // encode returns the checkpoint that the first run finds.

@@ -29,6 +29,7 @@ type way struct {
 
 	mu       sync.Mutex
 	saves    int
+	items    int
 	happened bool // what the options say
 	now      *process
 	behind   *process // whose handler was left behind
@@ -133,9 +134,13 @@ func (w *way) collect(ctx context.Context, c *task.Client) error {
 	if err != nil {
 		return err
 	}
+	steps, err := c.Steps(ctx, t.ID)
+	if err != nil {
+		return err
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.outcome = Outcome{Task: w.begun(t), History: runs, Log: string(log), Saves: w.saves}
+	w.outcome = Outcome{Task: w.begun(t), History: runs, Log: string(log), Steps: steps, Saves: w.saves, Items: w.items}
 	return nil
 }
 
@@ -149,9 +154,12 @@ func (w *way) missed() error {
 		return nil
 	case o.LastCallAfter > 0:
 		return fmt.Errorf("the handler of kind %q was done before LastCallAfter, %v after its begin: the test has shown nothing", w.new.Kind, o.LastCallAfter)
-	case o.LastCallAtSave+o.InterruptAtSave+o.CrashAtSave > 0:
+	case o.LastCallAtSave+o.InterruptAtSave+o.CrashAtSave+o.CrashBeforeSave > 0:
 		return fmt.Errorf("the handler of kind %q saved %d times, so what was to happen at save %d did not: the test has shown nothing",
-			w.new.Kind, w.saves, o.LastCallAtSave+o.InterruptAtSave+o.CrashAtSave)
+			w.new.Kind, w.saves, o.LastCallAtSave+o.InterruptAtSave+o.CrashAtSave+o.CrashBeforeSave)
+	case o.LastCallAtItem+o.InterruptAtItem+o.CrashAtItem > 0:
+		return fmt.Errorf("the handler of kind %q has done %d items, so what was to happen at item %d did not: the test has shown nothing",
+			w.new.Kind, w.items, o.LastCallAtItem+o.InterruptAtItem+o.CrashAtItem)
 	}
 	return nil
 }

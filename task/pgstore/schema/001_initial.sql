@@ -159,8 +159,9 @@ create table @.runs (
 	primary key (task, run)
 );
 
--- What handlers have saved, with their progress. The counters are those of the run that saved. The
--- row of a task without a checkpoint, but with progress, has no body.
+-- What handlers have saved. The row without a step has the checkpoint and the progress, with the
+-- counters of the run that saved; of a task without a checkpoint, but with progress, it has no body.
+-- The others are the steps, each with its result or its position.
 create table @.checkpoints (
 	task             uuid not null,
 	step             text collate "C" not null default '',
@@ -174,6 +175,9 @@ create table @.checkpoints (
 	fraction         double precision,
 	message          text,
 	body             bytea,
+	place            integer, -- of a step, in their order; null: it is skipped
+	state            text collate "C", -- of a step: done, open or skipped
+	version          text, -- of the program that recorded the step
 	primary key (task, step)
 ) with (fillfactor = 50);
 

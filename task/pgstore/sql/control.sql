@@ -64,7 +64,8 @@ with from_ready as (
 select count(*) from waited
 
 -- name: RetryWaiting
--- Makes a task that waits claimable now.
+-- Makes a task that waits claimable now, from the start if that is wanted, and without the steps that
+-- are to be skipped.
 with from_ready as (
 	delete from @.ready where created = (select created from @.tasks where id = $1) and id = $1 returning *
 ), from_delayed as (
@@ -75,6 +76,11 @@ with from_ready as (
 	insert into @.ready (created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason, start_before)
 	select created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason,
 		case when start_before > now() then start_before end from waited
+), steps_gone as (
+	delete from @.checkpoints where $6::boolean and task = (select id from waited) and not (step = any ($7::text[]))
+), skipped as (
+	insert into @.checkpoints as k (task, step, run, state) select a.id, n.name, 0, 'skipped' from waited a, (select distinct unnest($7::text[]) as name) n
+	on conflict (task, step) do update set run = 0, saved = excluded.saved, body = null, place = null, state = excluded.state, version = null where $6 or k.state <> 'done'
 ), recorded as (
 	insert into @.commands (task, verb, asked_by, reason) select id, $2, nullif($3, ''), nullif($4, '') from waited on conflict do nothing
 ), commands_trimmed as (
@@ -85,7 +91,7 @@ with from_ready as (
 select count(*) from waited
 
 -- name: RetryEnded
--- Makes a failed or cancelled task claimable again. The answer is whether there was one, and
+-- Makes a failed or cancelled task claimable again, as RetryWaiting. The answer is whether there was one, and
 -- whether it was moved: it is not if another task has its key. One whose own time is not over has it
 -- still.
 with t as materialized (
@@ -104,7 +110,7 @@ with t as materialized (
 	insert into @.runs (task, run, worker, started, ended, crashed, reclaimed, status, error)
 	select task, run, worker, started, ended, crashed, reclaimed, status, error from again where started is not null
 ), saved as (
-	insert into @.checkpoints as k (task, run, fraction, message) select task, coalesce(run, 0), fraction, message from again where fraction is not null
+	insert into @.checkpoints as k (task, run, fraction, message) select task, coalesce(run, 0), fraction, message from again where fraction is not null and not $6::boolean
 	on conflict (task, step) do update set fraction = excluded.fraction, message = excluded.message
 ), logged as (
 	insert into @.logs as l (task, body) select task, log from again where log is not null
@@ -112,6 +118,11 @@ with t as materialized (
 ), into_ready as (
 	insert into @.ready (created, id, route, sort_priority, kind, queue, key, concurrency_key, last_run, runs, interruptions, crashes, since)
 	select t.created, t.id, t.route, ~t.priority, t.kind, t.queue, t.key, t.concurrency_key, a.run, a.runs, a.interruptions, a.crashes, now() from again a, t
+), steps_gone as (
+	delete from @.checkpoints where $6::boolean and task = (select task from again) and not (step = any ($7::text[]))
+), skipped as (
+	insert into @.checkpoints as k (task, step, run, state) select a.task, n.name, 0, 'skipped' from again a, (select distinct unnest($7::text[]) as name) n
+	on conflict (task, step) do update set run = 0, saved = excluded.saved, body = null, place = null, state = excluded.state, version = null where $6 or k.state <> 'done'
 ), counted as (
 	insert into @.counts (kind, queue, status, delta) select kind, queue, status, -1 from again
 ), recorded as (

@@ -79,6 +79,13 @@ from (
 ) h left join @.workers w on w.worker = h.worker
 order by h.run nulls last
 
+-- name: Steps
+-- The steps of a task, and a row without a step for one that has none.
+select k.step, k.state, coalesce(k.place, 0), coalesce(k.version, ''), k.body, k.run, k.saved
+from @.tasks t left join @.checkpoints k on k.task = t.id and k.step > ''
+where t.id = $1
+order by k.place nulls last, k.step
+
 -- name: Commands
 -- The last row is for a task of which nothing was asked.
 select c.at, c.verb, coalesce(c.asked_by, ''), coalesce(c.reason, '') from @.commands c where c.task = $1

@@ -188,6 +188,19 @@ create table logs (
 	body blob not null
 ) strict;
 
+-- steps has what is recorded of the steps of a task: their results, or positions.
+create table steps (
+	task    integer not null,
+	name    text    not null,
+	place   integer not null, -- in their order, 0 for one that is skipped
+	state   text    not null, -- done, open or skipped
+	version text    not null, -- of the program that recorded it, '' for none
+	run     integer not null, -- that recorded it, 0 for none
+	saved   integer not null,
+	body    blob,
+	primary key (task, name)
+) strict;
+
 -- asked has the commands that people have given for tasks.
 create table asked (
 	task     integer not null,

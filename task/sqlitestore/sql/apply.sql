@@ -23,6 +23,12 @@ values (?, ?, ?, ?)
 on conflict (task) do update set checkpoint = coalesce(excluded.checkpoint, checkpoint),
 	fraction = coalesce(excluded.fraction, fraction), message = coalesce(excluded.message, message)
 
+-- name: KeepSteps
+insert into steps (task, name, place, state, version, run, saved, body)
+values (?, ?, ?, ?, ?, ?, ?, ?)
+on conflict (task, name) do update set place = excluded.place, state = excluded.state, version = excluded.version,
+	run = excluded.run, saved = excluded.saved, body = excluded.body
+
 -- name: KeepLogs
 -- the last argument bounds a log
 insert into logs (task, body)

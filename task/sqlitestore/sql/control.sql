@@ -63,3 +63,9 @@ delete from windows where kind = ?1 and key = ?2 and id = ?3
 
 -- name: TakeBackEnd
 delete from ended where task = ?
+
+-- name: SkipStep
+-- what is done stays done
+insert into steps (task, name, place, state, version, run, saved) values (?1, ?2, 0, 'skipped', '', 0, ?3)
+on conflict (task, name) do update set place = 0, state = 'skipped', version = '', run = 0, saved = excluded.saved, body = null
+where state <> 'done'

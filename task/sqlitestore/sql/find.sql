@@ -70,5 +70,10 @@ select * from (
 	select run, worker, host, pid, started, 0, 'running', '', '', 0, 0 from running where task = (select n from t)
 ) order by run desc limit ?2
 
+-- name: Steps
+-- and a row without a name for a task that has none
+select coalesce(s.name, ''), coalesce(s.place, 0), coalesce(s.state, ''), coalesce(s.version, ''), coalesce(s.run, 0), coalesce(s.saved, 0), s.body
+from tasks t left join steps s on s.task = t.n where t.id = ? order by s.place = 0, s.place, s.name
+
 -- name: Log
 select coalesce(l.body, x'') from tasks t left join logs l on l.task = t.n where t.id = ?

@@ -33,6 +33,9 @@ delete from runs where task in (select value from json_each(?))
 -- name: PruneCheckpoints
 delete from checkpoints where task in (select value from json_each(?))
 
+-- name: PruneSteps
+delete from steps where task in (select value from json_each(?))
+
 -- name: PruneLogs
 delete from logs where task in (select value from json_each(?))
 

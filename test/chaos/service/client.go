@@ -103,7 +103,7 @@ func (c *client) do(ctx context.Context, call history.Call) history.Answer {
 	case history.Cancel:
 		err = c.tasks.Cancel(ctx, call.TaskID)
 	case history.Retry:
-		err = c.tasks.Retry(ctx, call.TaskID)
+		err = c.tasks.Retry(ctx, call.TaskID, nil)
 	case history.Interrupt:
 		err = c.tasks.Interrupt(ctx, call.TaskID)
 	case history.Delete:

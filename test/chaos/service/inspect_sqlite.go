@@ -73,6 +73,7 @@ var sqliteReading = reading{
 				+ (select count(*) from tasks t where t.key <> '' and t.n not in (select task from ended) and t.n not in (select task from keys))`,
 		"runs":        `select count(*) from runs where task not in (select n from tasks)`,
 		"checkpoints": `select count(*) from checkpoints where task not in (select n from tasks)`,
+		"steps":       `select count(*) from steps where task not in (select n from tasks)`,
 		"logs":        `select count(*) from logs where task not in (select n from tasks)`,
 		// What a count says that the rows do not.
 		"counts": `

@@ -53,6 +53,7 @@ var sqliteDamages = []damage{
 	{`update keys set task = 77`, `update keys set task = 2`, "map[keys:2]"},
 	{`insert into runs select 77, 1, 'w', 'h', 1, 1, 1, 'queued', '', '', 0, 0`, `delete from runs`, "map[runs:1]"},
 	{`insert into checkpoints values (77, x'', 0, '')`, `delete from checkpoints`, "map[checkpoints:1]"},
+	{`insert into steps values (77, 'a', 1, 'done', '', 1, 0, x'')`, `delete from steps`, "map[steps:1]"},
 	{`insert into logs values (77, x'')`, `delete from logs`, "map[logs:1]"},
 	{`update counts set n = n + 1`, `update counts set n = n - 1`, "map[counts:1]"},
 	{`insert into workers (id, name, host, pid, kinds, queues, slots, lease, seq, state, since, boot) values ('w', '', '', 1, '', '', 1, 1, 1, '', 1, '')`, `delete from workers`, "map[workers:1]"},

@@ -1,0 +1,116 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http/httptest"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/tasktest"
+)
+
+// asked are the steps of a question, in their order.
+var asked = []string{"plan", "part-1", "part-2", "part-3", "part-4", "part-5", "sum"}
+
+// paid checks a bill: of the calls that a run had begun before it ended, only the last one may be made
+// again.
+func paid(t *testing.T, bill []string, again int) {
+	t.Helper()
+	if once := slices.Compact(slices.Clone(bill)); !slices.Equal(once, asked) {
+		t.Errorf("calls %q: one was made again after the next one, or left out", bill)
+	}
+	if extra := len(bill) - len(asked); extra > again {
+		t.Errorf("calls %q: %d were made again, at most %d were under way when a process died", bill, extra, again)
+	}
+}
+
+func TestAgent_WhateverStopsItNoAnswerIsPaidTwice(t *testing.T) {
+	for _, opt := range []tasktest.Options{
+		{}, {LastCallAtSave: 1}, {InterruptAtSave: 3}, {CrashAtSave: 2}, {CrashAtSave: 7}, {CrashBeforeSave: 4},
+	} {
+		model := &standIn{}
+		server := httptest.NewServer(model)
+		opt.RealTime = true // the model is outside
+		got := tasktest.Run(t, (&agent{model: server.URL}).work, Question{"Why?"}, opt)
+		server.Close()
+		if got.Status != task.StatusSucceeded || !strings.Contains(string(got.Result), "the answer to") {
+			t.Errorf("%+v: %s (%s), %s", opt, got.Status, got.Error, got.Result)
+		}
+		paid(t, model.bill(), opt.CrashBeforeSave/4)
+	}
+}
+
+func TestAgent_NoCallIsPaidTwiceButTheOneUnderWayWhenTheProcessIsKilled(t *testing.T) {
+	most := 12
+	if testing.Short() {
+		t.Log("make test-full: twelve kills instead of five")
+		most = 5
+	}
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "agent")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	model := &standIn{takes: 30 * time.Millisecond}
+	server := httptest.NewServer(model)
+	defer server.Close()
+	kills := 0
+	for {
+		out, killed := live(t, model, kills < most, binary, "-db", filepath.Join(dir, "agent.db"), "-model", server.URL)
+		if killed {
+			kills++
+		}
+		if strings.HasPrefix(out, "succeeded") {
+			break
+		}
+		if !killed {
+			t.Fatalf("the process has ended and printed %q", out)
+		}
+	}
+	if kills < 3 {
+		t.Errorf("only %d processes were killed", kills)
+	}
+	paid(t, model.bill(), kills)
+}
+
+// live starts a process, which is killed a moment after it has made a call, or one time of four the
+// second one, and returns what it has printed.
+func live(t *testing.T, model *standIn, kill bool, binary string, args ...string) (printed string, killed bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, args...)
+	var out strings.Builder
+	cmd.Stdout = &out
+	want := len(model.bill()) + 1 + rand.IntN(4)/3
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = cmd.Wait() }()
+	for kill && len(model.bill()) < want {
+		select {
+		case <-ended:
+			return out.String(), false
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if kill {
+		select {
+		case <-ended:
+		case <-time.After(rand.N(40 * time.Millisecond)): // in the middle of a call, or behind it
+			killed = cmd.Process.Signal(syscall.SIGKILL) == nil
+		}
+	}
+	<-ended
+	return out.String(), killed
+}

@@ -1,0 +1,75 @@
+// Command agent answers a question by many calls of a model that is slow and paid for by the call.
+// Each call is a step of a task: its answer is recorded before the next call is made. Kill the
+// program at any moment and start it again: no call is made twice but the one that was under way.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/lastcall-go/lastcall"
+	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/sqlitestore"
+)
+
+var (
+	serve    = flag.String("serve", "", "be the model, on this address, instead of the agent")
+	takes    = flag.Duration("takes", 2*time.Second, "how long a call of the model takes")
+	model    = flag.String("model", "http://127.0.0.1:8091", "where the model is")
+	file     = flag.String("db", "agent.db", "the file that keeps the task")
+	question = flag.String("question", "Why do deploys lose work?", "what to ask")
+)
+
+func main() {
+	flag.Parse()
+	setup := answer
+	if *serve != "" {
+		setup = func(_ context.Context, g *lastcall.Group) error {
+			l, err := net.Listen("tcp", *serve)
+			if err != nil {
+				return err
+			}
+			return g.HTTP("model", &http.Server{Handler: &standIn{takes: *takes}}, l)
+		}
+	}
+	os.Exit(lastcall.Main(lastcall.Config{Grace: 30 * time.Second}, setup))
+}
+
+// answer works one task, and ends the program when that has ended.
+func answer(ctx context.Context, g *lastcall.Group) error {
+	store, err := sqlitestore.Open(ctx, sqlitestore.Config{Path: *file})
+	if err != nil {
+		return err
+	}
+	g.Defer("store", lastcall.CloseFunc(store.Close))
+	var mux task.Mux
+	task.Handle(&mux, research, (&agent{model: *model}).work)
+	worker, err := task.NewWorker(task.WorkerConfig{Store: store, Mux: &mux, Concurrency: 1})
+	if err != nil {
+		return err
+	}
+	// The key is the question: while it is being answered, asking it again adds nothing.
+	client := task.NewClient(store)
+	asked, err := research.Enqueue(ctx, client, Question{*question}, &task.EnqueueOptions{Key: key(*question)})
+	if err != nil {
+		return err
+	}
+	err = g.Loop("answer", func(ctx context.Context) error {
+		t, err := client.Wait(ctx, asked.ID)
+		if errors.Is(err, lastcall.ErrStopping) {
+			return nil // the next process will have it
+		}
+		if err == nil {
+			fmt.Printf("%s: %s%s\n", t.Status, t.Result, t.Error)
+		}
+		g.Stop(nil)
+		return err
+	})
+	return errors.Join(err, g.Go("worker", worker.Serve))
+}

@@ -1,0 +1,104 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lastcall-go/lastcall/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+func TestImport_EachRowIsThereOnceHoweverOftenTheProcessIsKilled(t *testing.T) {
+	most, kills := 200_000, 12
+	if testing.Short() {
+		t.Log("make test-full: 200,000 rows instead of 40,000, and twelve kills instead of four")
+		most, kills = 40_000, 4
+	}
+	dsn := pgtest.DSN(t)
+	binary := filepath.Join(t.TempDir(), "import")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	db, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close(context.WithoutCancel(t.Context())) }()
+	killed := 0
+	for {
+		out, how := live(t, db, dsn, binary, most, killed < kills)
+		if strings.HasPrefix(out, "succeeded") {
+			break
+		}
+		if how != "signal: killed" {
+			t.Fatalf("the process ended with %q and printed %q", how, out)
+		}
+		killed++
+	}
+	if killed < 2 {
+		t.Errorf("only %d processes were killed", killed)
+	}
+	var there, distinct int
+	var least, highest float64
+	err = db.QueryRow(t.Context(), "select count(*), count(distinct value), min(value), max(value) from readings").Scan(&there, &distinct, &least, &highest)
+	if err != nil || there != most || distinct != most || least != 0 || highest != float64(most-1) {
+		t.Errorf("%d rows, %d different ones, from %v to %v, %v", there, distinct, least, highest, err)
+	}
+}
+
+// live starts a process, which is killed at some moment after it has begun to write, and returns
+// what it has printed and how it ended.
+func live(t *testing.T, db *pgx.Conn, dsn, binary string, most int, kill bool) (printed, how string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, "-rows", strconv.Itoa(most))
+	cmd.Env = append(os.Environ(), "DATABASE_URL="+dsn)
+	var out, log strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &log
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(log.String())
+		}
+	})
+	before := written(ctx, db)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = cmd.Wait() }()
+	wait := func(d time.Duration) bool {
+		select {
+		case <-ended:
+			return false
+		case <-time.After(d):
+			return true
+		}
+	}
+	for kill && written(ctx, db) == before && wait(5*time.Millisecond) {
+	}
+	if kill && wait(rand.N(50*time.Millisecond)) {
+		_ = cmd.Process.Signal(syscall.SIGKILL) // unless it has ended
+	}
+	<-ended
+	return out.String(), cmd.ProcessState.String()
+}
+
+// written is how many rows are there.
+func written(ctx context.Context, db *pgx.Conn) (n int) {
+	_ = db.QueryRow(ctx, "select count(*) from readings").Scan(&n) // there is no table at first
+	return n
+}
