@@ -82,6 +82,7 @@ var postgresReading = reading{
 		"runs":        `select count(*) from lastcall.runs where task not in (select id from lastcall.tasks)`,
 		"checkpoints": `select count(*) from lastcall.checkpoints where task not in (select id from lastcall.tasks)`,
 		"logs":        `select count(*) from lastcall.logs where task not in (select id from lastcall.tasks)`,
+		"commands":    `select count(*) from lastcall.commands where task not in (select id from lastcall.tasks)`,
 		// What a count says that the rows do not.
 		"counts": `
 			select count(*) from (

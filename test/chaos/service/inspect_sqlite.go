@@ -75,6 +75,7 @@ var sqliteReading = reading{
 		"checkpoints": `select count(*) from checkpoints where task not in (select n from tasks)`,
 		"steps":       `select count(*) from steps where task not in (select n from tasks)`,
 		"logs":        `select count(*) from logs where task not in (select n from tasks)`,
+		"asked":       `select count(*) from asked where task not in (select n from tasks)`,
 		// What a count says that the rows do not.
 		"counts": `
 			select count(*) from (
