@@ -63,7 +63,7 @@ lint: testrun ## only the checks of the source, no tests
 .PHONY: testrun
 testrun:
 	@mkdir -p $(BIN)
-	@GOWORK=off go build -o $(BIN)/testrun ./internal/testrun
+	@GOWORK=off go build -trimpath -o $(BIN)/testrun ./internal/testrun
 
 # Built and then run, as testrun is: the table comes last.
 .PHONY: bench

@@ -22,6 +22,7 @@ func main() {
 	profile := flag.String("profile", "", "with -one: write a profile of the processor's time to this file")
 	quick := flag.Bool("quick", false, "a hundredth of the load, to see that everything works; nothing is judged")
 	flag.StringVar(&dataDir, "data", dataDir, "where the data of pgfind are kept between runs")
+	flag.IntVar(&commandedTasks, "commanded", commandedTasks, "how many failed tasks pgcommand retries, and as many that it deletes")
 	flag.Usage = usage
 	flag.Parse()
 	if *quick {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -139,7 +140,7 @@ func inProcess(which string, quick bool) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"-one", which, "-data", dataDir}
+	args := []string{"-one", which, "-data", dataDir, "-commanded", strconv.Itoa(commandedTasks)}
 	if quick {
 		args = append(args, "-quick")
 	}

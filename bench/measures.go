@@ -256,6 +256,7 @@ var crowds = []measure{
 			{what: "view by status, kind, time, p95", ours: figure{ours, viewP95}, most: 100},
 		},
 	},
+	commandedMeasure,
 	{
 		name: "pgsteady", what: "five minutes at 20,000/s, enqueued, worked and pruned, a snapshot held for three of them",
 		contenders: []contender{once(ours, steadyLoad)},
@@ -281,6 +282,18 @@ var waits = []measure{
 		promises: []promise{
 			{what: "median", ours: figure{ours, "median ms"}, most: 5},
 			{what: "p99", ours: figure{ours, p99}, most: 20},
+		},
+	},
+	{
+		name: "pgschedule", what: "10,000 schedules with a tick a minute in three processes, spread over it and all at once",
+		contenders: []contender{once("spread", schedules(1)), once("at once", schedules(-1))},
+		promises: []promise{
+			{what: "spread, each once", ours: figure{"spread", madeOnce}, least: 2 * schedulesEach},
+			{what: "at once, each once", ours: figure{"at once", madeOnce}, least: 2 * schedulesEach},
+			{what: "spread, late, p99", ours: figure{"spread", lateP99}, most: 250},
+			{what: "at once, late, p99", ours: figure{"at once", lateP99}, most: 2000},
+			{what: "processor time, spread", ours: figure{"spread", eachOf}, most: 5},
+			{what: "processor time, at once", ours: figure{"at once", eachOf}, most: 5},
 		},
 	},
 	{

@@ -27,6 +27,7 @@ const (
 var parts = map[string]func(g *lastcall.Group, store task.Store, n int) error{
 	handingOver: serveHandover,
 	resuming:    serveResumed,
+	scheduling:  serveSchedules,
 }
 
 // beWorker serves tasks if this process was started to do so.

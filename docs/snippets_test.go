@@ -40,6 +40,7 @@ var packages = []string{
 	"github.com/jackc/pgx/v5/pgxpool",
 	"github.com/lastcall-go/lastcall",
 	"github.com/lastcall-go/lastcall/task",
+	"github.com/lastcall-go/lastcall/task/cron",
 	"github.com/lastcall-go/lastcall/task/httpapi",
 	"github.com/lastcall-go/lastcall/task/pgstore",
 	"github.com/lastcall-go/lastcall/task/tasktest",
@@ -67,6 +68,8 @@ var given = map[string]string{
 		var secret   string
 		var store    task.Store
 		var tokens   *httpapi.Tokens`,
+	"docs/schedules.md": `
+		type ImportArgs struct{ Full bool }`,
 	"docs/shutdown.md": `
 		var g        *lastcall.Group
 		var listener net.Listener

@@ -12,6 +12,8 @@ type Client struct {
 	tx    Tx // nil outside a transaction
 	waits *waits
 
+	by, reason string // of commands
+
 	middleware []func(next EnqueueFunc) EnqueueFunc // the first is the outermost
 }
 
@@ -28,19 +30,6 @@ func (c *Client) Get(ctx context.Context, id string) (Task, error) {
 		return Task{}, fmt.Errorf("%w: %.80q", ErrNotFound, id)
 	}
 	return found[0], nil
-}
-
-// Find returns the tasks that a query admits, the newest first. To go on, ask again with the last
-// one's id as Query.After.
-func (c *Client) Find(ctx context.Context, q Query) ([]Task, error) {
-	if err := checkMeta(q.Meta); err != nil {
-		return nil, err
-	}
-	found, err := c.store.Find(ctx, q)
-	if err != nil {
-		return nil, fmt.Errorf("task: find: %w", err)
-	}
-	return found, nil
 }
 
 // Count counts the tasks, and names the paused queues.
@@ -106,7 +95,7 @@ func (c *Client) Interrupt(ctx context.Context, id string) error {
 func (c *Client) Delete(ctx context.Context, id string) error { return c.ask(ctx, VerbDelete, id) }
 
 func (c *Client) ask(ctx context.Context, verb Verb, id string) error {
-	if err := c.store.Control(ctx, Command{Verb: verb, Task: id}); err != nil {
+	if err := c.store.Control(ctx, Command{Verb: verb, Task: id, By: c.by, Reason: c.reason}); err != nil {
 		return fmt.Errorf("task: %s %.80q: %w", verb, id, err)
 	}
 	return nil
@@ -136,6 +125,7 @@ func (c *Client) steer(ctx context.Context, cmd Command) error {
 	if err := checkName("queue", cmd.Queue); err != nil {
 		return err
 	}
+	cmd.By, cmd.Reason = c.by, c.reason
 	if err := c.store.Control(ctx, cmd); err != nil {
 		return fmt.Errorf("task: %s queue %s: %w", cmd.Verb, cmd.Queue, err)
 	}

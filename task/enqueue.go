@@ -179,7 +179,9 @@ func (c *Client) WithTx(tx Tx) *Client {
 	if tx == nil {
 		tx = noTx{}
 	}
-	return &Client{store: c.store, tx: tx, waits: c.waits, middleware: c.middleware}
+	in := *c
+	in.tx = tx
+	return &in
 }
 
 // noTx is a transaction that was forgotten.

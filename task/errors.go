@@ -51,6 +51,9 @@ var (
 	ErrNotRunning = errors.New("task: is not running")
 	// ErrNotEnded means that a task cannot be deleted, since it waits or runs: cancel it first.
 	ErrNotEnded = errors.New("task: has not ended")
+	// ErrChanged means that a task is no longer what it was when it was looked at, or is gone: what was
+	// asked of all tasks of a query was not done to it.
+	ErrChanged = errors.New("task: has changed since it was looked at")
 	// ErrTimeout is the cause of a context that ended with its kind's Timeout.
 	ErrTimeout = errors.New("task: timeout of the kind exceeded")
 	// ErrPayload means that a payload does not decode into the type of its kind, as [Handle] says. A

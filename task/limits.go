@@ -17,7 +17,14 @@ const (
 	MaxMeta      = 16
 	MaxMetaValue = 1 << 10
 	// MaxHistory bounds the runs that are kept of a task.
-	MaxHistory   = 100
+	MaxHistory = 100
+	// MaxCommands bounds the commands that are kept of a task.
+	MaxCommands = 100
+	// MaxReason bounds the reason that is given for a command, in bytes.
+	MaxReason = 1000
+	// MaxControl bounds the tasks of one call of [Store.ControlAll].
+	MaxControl   = 1000
+	maxBy        = 200
 	maxErrorText = 8 << 10
 	maxMessage   = 200
 	maxName      = 100

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -285,9 +286,9 @@ func TestMaxRunTime_WhatTheHandlerReturnsThenIsNoAttempt(t *testing.T) {
 				b.log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 				b.slots, b.kind.MaxRunTime = 1, time.Minute
 				release := make(chan struct{})
-				var last string
+				var begun atomic.Bool
 				b.handle = func(ctx context.Context, r *task.Run) error {
-					if r.ID() == last {
+					if begun.Swap(true) {
 						<-release
 						return nil
 					}
@@ -300,7 +301,7 @@ func TestMaxRunTime_WhatTheHandlerReturnsThenIsNoAttempt(t *testing.T) {
 				g := b.serve(b.store)
 				id := b.enqueue()
 				time.Sleep(time.Second)
-				last = b.enqueue()
+				last := b.enqueue()
 				time.Sleep(time.Minute)
 				if got := b.want(id, c.status, c.reason, c.counts[0], c.counts[1], 0); got.Error != c.err || string(got.Checkpoint) != c.check {
 					t.Errorf("error %q, checkpoint %s", got.Error, got.Checkpoint)

@@ -225,24 +225,6 @@ type ReclaimReply struct {
 	Done bool
 }
 
-// Query says which tasks. A zero field admits everything.
-type Query struct {
-	// IDs are the only ones wanted.
-	IDs []string
-	// Status is the only one wanted.
-	Status Status
-	// Kind, Queue and Key are the only ones wanted.
-	Kind, Queue, Key string
-	// Meta has pairs that a task must have, each of them, to be wanted. No index has them: a store
-	// reads the tasks that the other filters admit, from the newest on, until it has Limit.
-	Meta map[string]string
-	// After continues a listing: only the tasks that follow the one of this id, so older ones (rule
-	// 18).
-	After string
-	// Limit bounds the answer; zero is 100.
-	Limit int
-}
-
 // Verb is what can be asked for with Control.
 type Verb string
 
@@ -255,7 +237,7 @@ const (
 	VerbInterrupt Verb = "interrupt"
 	// VerbDelete removes an ended task.
 	VerbDelete Verb = "delete"
-	// VerbPause keeps a queue's tasks from being claimed.
+	// VerbPause keeps a queue's tasks from being claimed, and a schedule's ticks from making tasks.
 	VerbPause Verb = "pause"
 	// VerbResume ends a pause.
 	VerbResume Verb = "resume"
@@ -267,8 +249,12 @@ type Command struct {
 	Verb Verb
 	// Task is the id of the task that is meant, or Queue the queue.
 	Task, Queue string
+	// By is who asks for it and Reason why, for the task's history (rule 55). Both may be empty.
+	By, Reason string
 	// Running, with VerbPause: what runs of the queue is asked to hand over (rule 45).
 	Running bool
+	// Schedule is the schedule that is paused or resumed, as SET/NAME.
+	Schedule string
 }
 
 // Count is how many tasks of a kind and a queue have a status.
@@ -345,4 +331,23 @@ type Generations struct {
 	// Tasks counts what may have made a task claimable, Commands what may have been asked of a run,
 	// Workers what may have been the stop of a worker or the end of its process.
 	Tasks, Commands, Workers uint64
+}
+
+// Standing is a task as a listing has shown it (rule 54).
+type Standing struct {
+	// ID is the task's, Created when it was created.
+	ID      string
+	Created time.Time
+	// Status is what it was, since Since.
+	Status Status
+	Since  time.Time
+}
+
+// CommandRecord is a command in a task's history.
+type CommandRecord struct {
+	// Verb is what was asked for, At when, by the store's clock.
+	Verb Verb
+	At   time.Time
+	// By is who asked for it and Reason why, empty where that was not said.
+	By, Reason string
 }

@@ -136,6 +136,37 @@ import "context"
 //  45. Pause with Running also asks every run of the queue to hand over, as Interrupt does. When it has
 //     returned nil, each run of the queue that has not ended was asked, also one whose claim was under
 //     way: where nothing runs any more afterwards, nothing will until Resume.
+//  46. PutSchedules makes the schedules of a set those of the call, in one step, if the set has the
+//     generation that the call says it was, and none otherwise; the answer is the set as it is. A
+//     schedule whose Timing is the same keeps its next tick, unless the given one is earlier, and each
+//     its pause and its last task, also under a new name. A process that comes late, or whose answer
+//     was lost, reads what the set has become and changes nothing.
+//  47. A tick is one step: the schedule's generation and tick are compared, the next one is set, and
+//     the tasks are added; or nothing is. Of several that name one tick one is Made, whoever asks:
+//     exactly one process makes the task, and none leads. A tick of another generation is not made.
+//     A task whose id exists is not added, and its tick is Made: it was taken before. Where an open
+//     transaction has the id, the tick is not made. The tick of a paused schedule adds nothing.
+//  48. A schedule is due when its tick has come by the store's clock, and by the caller's: a clock that
+//     leaps ahead by a week must not make the ticks of a week. The answer has those that were due first,
+//     and costs no more where many are not due.
+//  49. A tick that is to be Alone adds nothing while the schedule's last task has not ended. With
+//     Hold it is due again after that time, and stays what it was.
+//  52. Find in the order of ends returns what has ended, that first which ended last, then by the
+//     larger id. After may be a Position: its time and id say where the listing goes on, whatever has
+//     become of that task. Tasks may move between two pages: one that the query admits all the time is
+//     on exactly one page, and in the order of creation none is on two.
+//  53. A query whose fields have an index (see Query) is answered whole. For any other a store looks at
+//     no more tasks than Query.Looks says. If there are others behind them it returns what it has found,
+//     and a MoreError whose After is behind the last one that it has looked at: no query reads a whole
+//     large table at once, and none is cut short in silence.
+//  54. ControlAll does a command to each task that still has the Status, and has had it since the time,
+//     with which it was seen. Any other is ErrChanged, as is one that another transaction has locked,
+//     and nothing is done to it. So a task that was put right meanwhile is not deleted because it had
+//     failed, and a call may be repeated. Tasks are independent, but for an error of the store: then
+//     all are done or none.
+//  55. A command that was done to a task leaves a record, with By and Reason and the time by the store's
+//     clock, with the task and until that is removed. The newest MaxCommands are kept, the oldest
+//     first. A command that found nothing to do may leave one too.
 //  56. A task that is given back with the RunAt of its claim has its old place: the next claim gives
 //     it as if it had never been given, also where thousands have that same RunAt. A delay that the
 //     caller has measured would be milliseconds off, and behind such a backlog that is the end of
@@ -168,7 +199,7 @@ type Store interface {
 	// again until Done.
 	Reclaim(ctx context.Context, req ReclaimRequest) (ReclaimReply, error)
 
-	// Find returns the tasks that a query admits (rule 18); none is an empty answer.
+	// Find returns the tasks that a query admits (rules 18, 52, 53); none is an empty answer.
 	Find(ctx context.Context, q Query) ([]Task, error)
 
 	// History returns a task's runs, the oldest first, and ErrNotFound for a task that does not
@@ -187,14 +218,37 @@ type Store interface {
 	//     another unfinished task has its key by now.
 	//   - Interrupt: ErrNotRunning.
 	//   - Delete: ErrNotEnded, and ErrNotFound when it is done again.
-	//   - all of a task: ErrNotFound.
+	//   - all of a task, or of a schedule: ErrNotFound.
 	Control(ctx context.Context, cmd Command) error
+
+	// ControlAll does Cancel, Retry, Interrupt or Delete to at most MaxControl tasks as they were seen,
+	// and returns an error or nil for each, in order (rule 54). ErrKeyBusy is as for Control. What
+	// Control refuses for a status is ErrChanged.
+	ControlAll(ctx context.Context, cmd Command, seen []Standing) []error
+
+	// Commands returns what was asked of a task, and ErrNotFound for a task that does not exist
+	// (rule 55).
+	Commands(ctx context.Context, id string) ([]CommandRecord, error)
 
 	// Count counts the tasks (rules 30, 34).
 	Count(ctx context.Context, q CountQuery) (Counts, error)
 
 	// Prune removes old ended tasks, a part of them with each call (rule 29).
 	Prune(ctx context.Context, req PruneRequest) (PruneReply, error)
+
+	// PutSchedules replaces the schedules of a set (rule 46). Doing it again finds another generation
+	// than the call says, and changes nothing.
+	PutSchedules(ctx context.Context, put SchedulesPut) (ScheduleSet, error)
+
+	// Schedules lists schedules by set and name.
+	Schedules(ctx context.Context, q ScheduleQuery) ([]StoredSchedule, error)
+
+	// DueSchedules returns what is due in a set, and when the next is (rule 48).
+	DueSchedules(ctx context.Context, req DueRequest) (DueReply, error)
+
+	// Tick makes ticks, and returns for each, in order, what became of it (rules 47, 49). After an error
+	// all that could be made are, or none. A tick that is made again is not Made.
+	Tick(ctx context.Context, req TickRequest) ([]TickResult, error)
 
 	// Wait returns once a number is another one than seen, and returns all (rules 20, 39): how many
 	// changes may have made a task claimable, how many times something may have been asked of a run

@@ -63,6 +63,14 @@ const nilID = "00000000-0000-0000-0000-000000000000"
 // checkID accepts a UUID in its canonical lower-case form, of any version: an id is chosen by the
 // client.
 func checkID(id string) error {
+	if id == nilID {
+		return invalid("id %s is the UUID that names nothing: choose another one, or leave it out", id)
+	}
+	return checkIDForm(id)
+}
+
+// checkIDForm accepts a UUID in its canonical lower-case form.
+func checkIDForm(id string) error {
 	bad := len(id) != 36
 	for i := 0; i < len(id) && !bad; i++ {
 		c := id[i]
@@ -72,9 +80,6 @@ func checkID(id string) error {
 		default:
 			bad = !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f')
 		}
-	}
-	if id == nilID {
-		return invalid("id %s is the UUID that names nothing: choose another one, or leave it out", id)
 	}
 	if bad {
 		return invalid("id %.40q is not a UUID in lower case, as 0197c0de-0000-7000-8000-000000000000", id)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"os/user"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,6 +27,7 @@ type backend interface {
 	Get(ctx context.Context, id string) (task.Task, error)
 	Find(ctx context.Context, q task.Query) ([]task.Task, error)
 	History(ctx context.Context, id string) ([]task.RunRecord, error)
+	Commands(ctx context.Context, id string) ([]task.CommandRecord, error)
 	Log(ctx context.Context, id string) ([]byte, error)
 	Count(ctx context.Context) (task.Counts, error)
 	Workers(ctx context.Context) ([]task.WorkerInfo, error)
@@ -33,8 +35,13 @@ type backend interface {
 	Retry(ctx context.Context, id string) error
 	Interrupt(ctx context.Context, id string) error
 	Delete(ctx context.Context, id string) error
+	Bulk(ctx context.Context, verb task.Verb, q task.Query, opt *task.BulkOptions) (task.BulkResult, error)
 	Pause(ctx context.Context, queue string, opt *task.PauseOptions) error
 	Resume(ctx context.Context, queue string) error
+	Schedules(ctx context.Context, q task.ScheduleQuery) ([]task.ScheduleInfo, error)
+	PauseSchedule(ctx context.Context, name string) error
+	ResumeSchedule(ctx context.Context, name string) error
+	RunSchedule(ctx context.Context, name string) (task.EnqueueResult, error)
 }
 
 // Where a server is and what it wants to see, for commands without flags.
@@ -45,7 +52,10 @@ const (
 )
 
 // target is the flags that choose a backend.
-type target struct{ store, storeFile, server, tokenFile string }
+type target struct {
+	store, storeFile, server, tokenFile string
+	because                             string // of commands
+}
 
 func (t *target) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
@@ -82,7 +92,7 @@ func (t *target) open(ctx context.Context, create bool) (backend, io.Closer, err
 		if err != nil {
 			return nil, nil, err
 		}
-		return task.NewClient(s), s, nil
+		return task.NewClient(s).As(userName(), t.because), s, nil
 	}
 	token, err := t.token()
 	if err != nil {
@@ -92,7 +102,16 @@ func (t *target) open(ctx context.Context, create bool) (backend, io.Closer, err
 	if err != nil {
 		return nil, nil, err
 	}
-	return c, c, nil
+	return c.WithReason(t.because), c, nil
+}
+
+// userName is by what name the commands of this program are kept in a store: a server keeps the name of
+// the token.
+func userName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprintf("uid %d", os.Getuid())
 }
 
 // token is the secret to show to a server, "" if there is none.
@@ -159,7 +178,11 @@ func story(ctx context.Context, b backend, id string) (httpapi.Task, error) {
 		return httpapi.Task{}, aboutTask(id, err)
 	}
 	j := httpapi.NewTask(t)
-	j.History = httpapi.NewRuns(runs)
+	asked, err := b.Commands(ctx, id)
+	if err != nil {
+		return httpapi.Task{}, aboutTask(id, err)
+	}
+	j.History, j.Commands = httpapi.NewRuns(runs), httpapi.NewCommands(asked)
 	j.WaitsFor, err = waitsFor(ctx, b, t)
 	return j, err
 }

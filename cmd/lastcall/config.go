@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/execkind"
+	"github.com/lastcall-go/lastcall/task"
 )
 
 const (
@@ -57,10 +58,16 @@ type config struct {
 	DemoDir string `yaml:"demoDir"`
 	// Kinds are the kinds whose handlers are programs, by name.
 	Kinds map[string]kindConfig `yaml:"kinds"`
+	// Schedules make tasks at their times. ScheduleSet names them all, and is for each service on a
+	// store another one; ScheduleRevision orders their versions.
+	Schedules        map[string]scheduleConfig `yaml:"schedules"`
+	ScheduleSet      string                    `yaml:"scheduleSet"`
+	ScheduleRevision int64                     `yaml:"scheduleRevision"`
 
-	file      configFile      // where it was read
-	storeFile string          // whence Store came; or ""
-	programs  []execkind.Kind // what Kinds say
+	file      configFile           // where it was read
+	storeFile string               // whence Store came; or ""
+	programs  []execkind.Kind      // what Kinds say
+	entries   []task.ScheduleEntry // what Schedules say
 }
 
 // readConfig reads a file. The error has every problem of the file with its line.
@@ -103,6 +110,7 @@ func (c *config) read(path string) ([]fault, error) {
 	}
 	var kinds []fault
 	c.programs, kinds = programs(c.Kinds, path)
+	kinds = append(kinds, c.readSchedules()...)
 	return append(faults, c.file.elsewhere(append(wrong, kinds...), faults)...), nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,7 +30,7 @@ func newConfigCheck() *cobra.Command {
 		Long: `Print every problem of a configuration file (default lastcall.yaml), with its line and what to do.
 
 It looks at what serve looks at when it starts: keys, values, and whether the programs and directories exist and can be
-used, here and by this user. It opens no store.
+used, here and by this user. It opens no store. For each schedule it prints the next five times at which it is due.
 
 Exit codes: 0 there is none; 1 there are some, or the file cannot be read; 2 the command line was not understood.`,
 		Example: `  lastcall config check
@@ -75,6 +76,8 @@ func checkConfig(cmd *cobra.Command, path string) error {
 	if len(kinds) > 0 {
 		names = "programs for the kinds " + strings.Join(kinds, ", ")
 	}
-	_, err = fmt.Fprintf(out, "%s: no problems, %s\n", path, names)
-	return err
+	if _, err := fmt.Fprintf(out, "%s: no problems, %s\n", path, names); err != nil {
+		return err
+	}
+	return c.printNextTicks(out, time.Now())
 }

@@ -13,31 +13,37 @@ import (
 	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
-// taskCommand is a command that asks something of tasks. It does what it can: an error about one
-// task does not keep it from the others.
-func taskCommand(name, short, long, example string, verb func(backend, context.Context, string) error) *cobra.Command {
+// taskCommand is a command that asks something of tasks: of those that are named, or of all that pass
+// filters. It does what it can: an error about one task does not keep it from the others.
+func taskCommand(verb task.Verb, short, long, example string, ask func(backend, context.Context, string) error) *cobra.Command {
 	var (
 		to     target
+		all    bulk
 		asJSON bool
 	)
 	cmd := &cobra.Command{
-		Use:   name + " ID...",
+		Use:   string(verb) + " {ID... | FILTER... | --all}",
 		Short: short,
 		Long: long + `
 
-It prints what each task is after that. A task that it cannot be done to makes the exit code 1, and does not hold back the
-others.`,
+For tasks that are named it prints what each is after that. A task that it cannot be done to makes the exit code 1, and
+does not hold back the others.
+
+` + bulkHelp,
 		Example: example,
-		Args:    atLeastOne("ID..."),
+		Args:    func(_ *cobra.Command, ids []string) error { return all.check(ids) },
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			return to.with(cmd.Context(), false, func(b backend) error {
+				if len(ids) == 0 {
+					return all.run(cmd, b, verb, asJSON)
+				}
 				var failed error
 				for _, id := range ids {
-					if err := verb(b, cmd.Context(), id); err != nil {
+					if err := ask(b, cmd.Context(), id); err != nil {
 						failed = errors.Join(failed, aboutTask(id, err))
 						continue
 					}
-					if err := printNow(cmd, b, id, asJSON); err != nil {
+					if err := printDone(cmd, b, verb, id, asJSON); err != nil {
 						return errors.Join(failed, err)
 					}
 				}
@@ -46,8 +52,22 @@ others.`,
 		},
 	}
 	to.flags(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print each task as a JSON object on a line")
+	all.flags(cmd)
+	cmd.Flags().StringVar(&to.because, "because", "", "why: kept in the history of each task, with your name")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print each task as a JSON object on a line, or what was done as one")
 	return cmd
+}
+
+// printDone prints what a task is after a command.
+func printDone(cmd *cobra.Command, b backend, verb task.Verb, id string, asJSON bool) error {
+	if verb != task.VerbDelete {
+		return printNow(cmd, b, id, asJSON)
+	}
+	if asJSON {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"id": id, "deleted": true})
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  deleted\n", id)
+	return err
 }
 
 // printNow prints what a task is now. Whoever may ask something of a task may not always look at it.

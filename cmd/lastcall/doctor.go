@@ -178,6 +178,27 @@ func (d *doctor) tasks(ctx context.Context, b backend, server bool) {
 	d.workers(workers)
 	d.waiting(counts, workers)
 	d.suspects(counts)
+	d.schedules(ctx, b)
+}
+
+// schedules looks for ticks that nobody makes.
+func (d *doctor) schedules(ctx context.Context, b backend) {
+	const most = 1000
+	all, err := b.Schedules(ctx, task.ScheduleQuery{Limit: most})
+	if err != nil {
+		d.warn("schedules", "%v", withHint(err))
+		return
+	}
+	late, example := 0, ""
+	for _, s := range all {
+		if !s.Paused && !s.Next.IsZero() && time.Since(s.Next) > time.Minute {
+			late++
+			example = s.Name
+		}
+	}
+	if late > 0 {
+		d.warn("schedules", "%d are due for more than a minute, as %s: is a process with these schedules running, or does their task before not end? (lastcall schedules)", late, plain(example))
+	}
 }
 
 func (d *doctor) workers(all []task.WorkerInfo) {

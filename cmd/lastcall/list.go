@@ -20,37 +20,34 @@ import (
 func newList() *cobra.Command {
 	var (
 		to     target
-		status string
-		q      task.Query
-		meta   []string
+		by     filter
+		order  string
+		after  string
+		limit  int
 		asJSON bool
 	)
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List tasks, the newest first",
-		Long: `List tasks, the newest first. With several filters a task must pass all of them.
+		Long: `List tasks, the newest first, or with --order finished those first that ended last. With several filters a task must pass
+all of them. ` + filterHelp + `
 
 --json prints one object a line, with the keys of the HTTP interface: id, kind, queue, status, reason, runs, attempts,
 interruptions, crashes, progress, worker, createdAt, startedAt, finishedAt, error and others; waitsFor says why nobody
 begins a task. Empty texts and times are left out.`,
 		Example: `  lastcall list --status interrupted
   lastcall list --kind thumbnail --limit 20
+  lastcall list --status failed --order finished --finished-from 24h --error "no space left"
   lastcall list --json --limit 1000 | jq -r 'select(.crashes > 0) | .id'`,
 		Args: args(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if status != "" {
-				s, err := task.ParseStatus(status)
-				if err != nil {
-					return usageError{err}
-				}
-				q.Status = s
-			}
-			var err error
-			if q.Meta, err = parseMeta(meta); err != nil {
+			q, err := by.query()
+			if err != nil {
 				return err
 			}
-			if q.Limit < 1 || q.Limit > 1000 {
-				return usageError{fmt.Errorf("--limit %d: use a number from 1 to 1000, and --after for the next ones", q.Limit)}
+			q.Order, q.After, q.Limit = task.Order(order), after, limit
+			if limit < 1 || limit > 1000 {
+				return usageError{fmt.Errorf("--limit %d: use a number from 1 to 1000, and --after for the next ones", limit)}
 			}
 			return to.with(cmd.Context(), false, func(b backend) error {
 				all, err := b.Find(cmd.Context(), q)
@@ -67,7 +64,7 @@ begins a task. Empty texts and times are left out.`,
 				}
 				printWaiting(cmd.ErrOrStderr(), reasons)
 				if len(all) == q.Limit {
-					fmt.Fprintf(cmd.ErrOrStderr(), "there may be more: --after %s shows the next ones\n", all[len(all)-1].ID)
+					fmt.Fprintf(cmd.ErrOrStderr(), "there may be more: --after %s shows the next ones\n", q.PositionOf(all[len(all)-1]))
 				}
 				return nil
 			})
@@ -75,13 +72,10 @@ begins a task. Empty texts and times are left out.`,
 	}
 	to.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&status, "status", "", "only tasks of this status: queued, running, interrupted, succeeded, failed, cancelled")
-	f.StringVar(&q.Kind, "kind", "", "only tasks of this kind")
-	f.StringVar(&q.Queue, "queue", "", "only tasks of this queue")
-	f.StringVar(&q.Key, "key", "", "only tasks with this key")
-	f.StringArrayVar(&meta, "meta", nil, "only tasks that have this, as tenant=acme; may be given several times. Reads tasks until it has enough")
-	f.StringVar(&q.After, "after", "", "continue behind the task of this id")
-	f.IntVar(&q.Limit, "limit", 100, "at most so many")
+	by.flags(cmd)
+	f.StringVar(&order, "order", string(task.OrderCreated), "created, or finished: only what has ended, the last end first")
+	f.StringVar(&after, "after", "", "continue behind this place, or the task of this id")
+	f.IntVar(&limit, "limit", 100, "at most so many")
 	f.BoolVar(&asJSON, "json", false, "one JSON object a line")
 	return cmd
 }

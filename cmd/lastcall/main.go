@@ -83,7 +83,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(misused)
 	root.AddCommand(newServe(), newSubmit(), newList(), newShow(), newLogs(), newCancel(), newRetry(), newInterrupt(), newDelete(),
-		newPause(), newResume(), newWorkers(), newConfig(), newMigrate(), newDoctor(), newRehearse(), newHealthcheck(), newDemo(), newVersion(), newExitCodes())
+		newPause(), newResume(), newSchedules(), newWorkers(), newConfig(), newMigrate(), newDoctor(), newRehearse(), newHealthcheck(), newDemo(), newVersion(), newExitCodes())
 	return root
 }
 

@@ -145,6 +145,9 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	if err := g.Go("worker", worker.Serve); err != nil {
 		return err
 	}
+	if err := s.schedule(g, opened); err != nil {
+		return err
+	}
 	if err := s.offer(g, m, listener, probeListener, api, newProbes(store, worker, g.Ready, s.log)); err != nil {
 		return err
 	}
@@ -152,6 +155,18 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 		s.log.Warn("cannot print where it serves", "address", listener.Addr().String(), "error", err)
 	}
 	return nil
+}
+
+// schedule starts the scheduler of the file's schedules, if the file says which there are.
+func (s *service) schedule(g *lastcall.Group, store task.Store) error {
+	if !s.config.hasSchedules() {
+		return nil
+	}
+	scheduler, err := s.config.newScheduler(store, s)
+	if err != nil {
+		return err
+	}
+	return g.Go("scheduler", scheduler.Serve)
 }
 
 // warnOfReaders warns where others can read what only this process should.

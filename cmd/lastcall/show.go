@@ -84,6 +84,9 @@ func printStory(w io.Writer, t httpapi.Task, now time.Time) error {
 	if t.Error != "" {
 		add("error", "%s", t.Error)
 	}
+	for _, c := range t.Commands {
+		add("asked", "%s", askedLine(c))
+	}
 	if first := t.Runs - len(t.History); first > 0 && len(t.History) > 0 {
 		add("runs", "%d earlier ones are no longer kept", first)
 	}
@@ -97,6 +100,18 @@ func printStory(w io.Writer, t httpapi.Task, now time.Time) error {
 	}
 	_, err := io.WriteString(w, strings.Join(lines, "\n")+"\n")
 	return err
+}
+
+// askedLine says what was asked of a task, by whom and why.
+func askedLine(c httpapi.Command) string {
+	line := local(c.At) + ", " + string(c.Command)
+	if c.By != "" {
+		line += " by " + c.By
+	}
+	if c.Reason != "" {
+		line += ": " + c.Reason
+	}
+	return line
 }
 
 // runLines say of a run where it was and from when to when, and why it ended.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -41,7 +42,6 @@ func allChecks(root string, all []module, how options) []check {
 		}
 		add(source, "workspace", command(root, []string{"GOWORK="}, "go", patterns...))
 	}
-	// vet, staticcheck and the others of .golangci.yml.
 	each("golangci-lint", func(dir string) func(context.Context) result {
 		return command(dir, nil, "golangci-lint", "run", "--allow-parallel-runners", "--config",
 			absolute(root, ".golangci.yml"), "./...")
@@ -131,10 +131,21 @@ func processorTime(cmd *exec.Cmd) time.Duration {
 	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
 
+// goFlags are those of the environment, and one more: what is built without the paths of its files is
+// found by another clone in the build cache, and by golangci-lint in its own. The go commands of the
+// tests have it too, and meet the same builds.
+var goFlags = sync.OnceValue(func() string {
+	out, err := exec.CommandContext(context.Background(), "go", "env", "GOFLAGS").Output()
+	if err != nil {
+		return "-trimpath"
+	}
+	return strings.TrimSpace(string(bytes.TrimSpace(out)) + " -trimpath")
+})
+
 func prepare(ctx context.Context, dir string, env []string, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
-	cmd.Env = slices.Concat(os.Environ(), []string{"GOWORK=off"}, env)
+	cmd.Env = slices.Concat(os.Environ(), []string{"GOWORK=off", "GOFLAGS=" + goFlags()}, env)
 	// Interrupt the command when we are interrupted; go test passes it on.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second

@@ -38,6 +38,8 @@ type Client struct {
 	token string
 	http  *http.Client
 	waits *task.Client // shares the looks of all who wait
+
+	reason string // of commands
 }
 
 const (
@@ -98,38 +100,66 @@ func (c *Client) show(ctx context.Context, id string) (j Task, err error) {
 	return j, c.call(ctx, http.MethodGet, "/v1/tasks/"+url.PathEscape(id), &j)
 }
 
-// Find returns the tasks that a query admits, the newest first, without their payloads, checkpoints
-// and results. It takes up to 100 ids.
+// Find returns the tasks that a query admits, in its order, without their payloads, checkpoints and
+// results; see [task.Client.Find]. It takes up to 100 ids.
 func (c *Client) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	var all []task.Task
-	for want := cmp.Or(q.Limit, defaultPage); want > 0; {
-		v := url.Values{"limit": {strconv.Itoa(min(want, maxPage))}}
-		for name, value := range map[string]string{"status": string(q.Status), "kind": q.Kind, "queue": q.Queue, "key": q.Key, "after": q.After} {
-			if value != "" {
-				v.Set(name, value)
-			}
-		}
-		if len(q.IDs) > 0 {
-			v["id"] = q.IDs
-		}
-		for key, value := range q.Meta {
-			v.Add("meta", key+"="+value)
-		}
-		var p page
-		if err := c.call(ctx, http.MethodGet, "/v1/tasks?"+v.Encode(), &p); err != nil {
+	for want := cmp.Or(q.Limit, defaultPage); ; {
+		q.Limit = min(want-len(all), maxPage)
+		p, err := c.List(ctx, q)
+		all = append(all, p.Tasks...)
+		if err != nil || p.Next == "" || len(all) >= want {
 			return all, err
 		}
-		for _, j := range p.Tasks {
-			t, err := j.task()
-			if err != nil {
-				return all, err
-			}
-			all = append(all, t)
+		q.After = p.Next
+	}
+}
+
+// List returns a part of the tasks that a query admits, and where to go on; see [task.Client.List]. It
+// returns 1000 tasks at most.
+func (c *Client) List(ctx context.Context, q task.Query) (task.Page, error) {
+	limit := min(cmp.Or(q.Limit, defaultPage), maxPage)
+	q, some, err := onlyLists(q)
+	if err != nil || !some {
+		return task.Page{}, err
+	}
+	v := encodeQuery(q)
+	v.Set("limit", strconv.Itoa(limit))
+	if q.After != "" {
+		v.Set("after", q.After)
+	}
+	var p page
+	if err := c.call(ctx, http.MethodGet, "/v1/tasks?"+v.Encode(), &p); err != nil {
+		return task.Page{}, err
+	}
+	found := task.Page{Next: p.Next}
+	for _, j := range p.Tasks {
+		t, err := j.task()
+		if err != nil {
+			return task.Page{}, err
 		}
-		if p.Next == "" || len(p.Tasks) == 0 {
-			break
-		}
-		want, q.After = want-len(p.Tasks), p.Next
+		found.Tasks = append(found.Tasks, t)
+	}
+	return found, nil
+}
+
+// WithReason returns a client as c is, whose commands say why they are made: the reason is kept in the
+// history of each task, with the name of the token.
+func (c *Client) WithReason(reason string) *Client {
+	with := *c
+	with.reason = reason
+	return &with
+}
+
+// Commands returns what people have asked of a task; see [task.Client.Commands].
+func (c *Client) Commands(ctx context.Context, id string) ([]task.CommandRecord, error) {
+	j, err := c.show(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]task.CommandRecord, len(j.Commands))
+	for i, r := range j.Commands {
+		all[i] = task.CommandRecord{Verb: r.Command, At: r.At, By: r.By, Reason: r.Reason}
 	}
 	return all, nil
 }
@@ -192,11 +222,23 @@ func (c *Client) Resume(ctx context.Context, queue string) error {
 
 // Delete removes a task that has ended; see [task.Client.Delete].
 func (c *Client) Delete(ctx context.Context, id string) error {
-	return c.call(ctx, http.MethodDelete, "/v1/tasks/"+url.PathEscape(id), nil)
+	path := "/v1/tasks/" + url.PathEscape(id)
+	if c.reason != "" {
+		path += "?" + url.Values{"reason": {c.reason}}.Encode()
+	}
+	return c.call(ctx, http.MethodDelete, path, nil)
 }
 
 func (c *Client) ask(ctx context.Context, what, name, verb string) error {
-	return c.call(ctx, http.MethodPost, "/v1/"+what+"/"+url.PathEscape(name)+"/"+verb, nil)
+	var body []byte
+	if c.reason != "" {
+		var err error
+		if body, err = json.Marshal(map[string]string{"reason": c.reason}); err != nil {
+			return err
+		}
+	}
+	_, err := c.send(ctx, http.MethodPost, "/v1/"+what+"/"+url.PathEscape(name)+"/"+verb, asJSON, body, nil)
+	return err
 }
 
 // call sends a request without a body and decodes the answer.

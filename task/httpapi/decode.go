@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -190,22 +189,6 @@ func texts(m map[string]json.RawMessage, name string, into *map[string]string) e
 	return nil
 }
 
-// pairs reads a list's parameter meta, which is given once for each pair.
-func pairs(given []string) (map[string]string, error) {
-	meta := make(map[string]string, len(given))
-	for _, pair := range given {
-		if pair == "" && len(given) == 1 {
-			continue // as a form has it that was not filled in
-		}
-		key, value, ok := strings.Cut(pair, "=")
-		if _, twice := meta[key]; !ok || key == "" || twice {
-			return nil, problem("invalid", "meta is %.80q: give key=value, and each key once", pair)
-		}
-		meta[key] = value
-	}
-	return meta, nil
-}
-
 // halfCharacter reports whether a text of JSON names a surrogate alone: package json makes the same
 // sign of each, and so one text of two.
 func halfCharacter(raw []byte) bool {
@@ -247,65 +230,6 @@ func whole(m map[string]json.RawMessage, name string, into *int) error {
 	}
 	*into = int(n)
 	return nil
-}
-
-// decodeQuery reads what a list is to have.
-func decodeQuery(v url.Values) (task.Query, error) {
-	q := task.Query{Limit: defaultPage}
-	for name, values := range v {
-		if name == "meta" {
-			var err error
-			if q.Meta, err = pairs(values); err != nil {
-				return q, err
-			}
-			continue
-		}
-		if name == "id" {
-			if len(values) > maxIDs || slices.ContainsFunc(values, func(id string) bool { return !isID(id) }) {
-				return q, problem("invalid", "id is not understood: give up to %d, each a UUID in lower case", maxIDs)
-			}
-			q.IDs = values
-			continue
-		}
-		if len(values) != 1 {
-			return q, problem("invalid", "%.40q is given %d times: give it once", name, len(values))
-		}
-		given := values[0]
-		if given == "" {
-			continue // as a form has it that was not filled in
-		}
-		if !utf8.ValidString(given) || strings.Contains(given, "\x00") {
-			return q, problem("invalid", "%.40q is not text", name)
-		}
-		switch name {
-		case "status":
-			s, err := task.ParseStatus(given)
-			if err != nil {
-				return q, problem("invalid", "%v", err)
-			}
-			q.Status = s
-		case "kind":
-			q.Kind = given
-		case "queue":
-			q.Queue = given
-		case "key":
-			q.Key = given
-		case "after":
-			if !isID(given) {
-				return q, problem("invalid", "after is %.40q: give the id of the last task that you have, or \"next\" of the page before", given)
-			}
-			q.After = given
-		case "limit":
-			n, err := strconv.Atoi(given)
-			if err != nil || n < 1 || n > maxPage {
-				return q, problem("invalid", "limit is %.20q: give a number from 1 to %d", given, maxPage)
-			}
-			q.Limit = n
-		default:
-			return q, problem("invalid", "%.40q is not known: a list takes status, kind, queue, key, meta, id, limit, after", name)
-		}
-	}
-	return q, nil
 }
 
 // isID reports whether a text has the form of a task's id.

@@ -24,7 +24,7 @@ func TestDelete_RemovesWhatHasEndedAndNothingElse(t *testing.T) {
 		if err := c.Cancel(t.Context(), someID); err != nil {
 			t.Fatal(err)
 		}
-		s.refused(s.ask("DELETE", at, `{"now": true}`), "invalid", "no arguments")
+		s.refused(s.ask("DELETE", at, `{"now": true}`), "invalid", "is not known: this command has reason")
 		if r := s.ask("DELETE", at, ""); r.status != http.StatusNoContent || r.body != "" {
 			t.Errorf("%d %s", r.status, r.body)
 		}

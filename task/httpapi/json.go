@@ -55,6 +55,8 @@ type Task struct {
 	Base64 []string `json:"base64,omitempty"`
 	// History are the newest runs, the oldest first. Only the answer about one task has it.
 	History []Run `json:"history,omitempty"`
+	// Commands are what people have asked of it, the oldest first. Only the answer about one task has them.
+	Commands []Command `json:"commands,omitempty"`
 }
 
 // Progress is how far a run is, for people.
@@ -82,6 +84,25 @@ type Run struct {
 	// Crashed: its process died. Reclaimed: another worker recorded the end.
 	Crashed   bool `json:"crashed,omitempty"`
 	Reclaimed bool `json:"reclaimed,omitempty"`
+}
+
+// Command is a command in a task's history; see [task.CommandRecord].
+type Command struct {
+	// Command is what was asked for, At when.
+	Command task.Verb `json:"command"`
+	At      time.Time `json:"at"`
+	// By is who asked for it and Reason why, empty where that was not said.
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// NewCommands are the commands of a history.
+func NewCommands(records []task.CommandRecord) []Command {
+	all := make([]Command, len(records))
+	for i, r := range records {
+		all[i] = Command{Command: r.Verb, At: r.At.UTC(), By: r.By, Reason: r.Reason}
+	}
+	return all
 }
 
 // NewTask is a task with its payload, checkpoint and result.

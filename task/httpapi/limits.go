@@ -27,6 +27,10 @@ const (
 	maxPage     = 1000
 	defaultPage = 100
 	pageStep    = 100
+	// listPatience is how long a list looks for tasks, and bulkPatience how long a command is given to
+	// tasks, before the answer says where to go on.
+	listPatience = time.Second
+	bulkPatience = 5 * time.Second
 	// maxIDs bounds the tasks that a list names; an address of them has 4 KB, which proxies let pass.
 	maxIDs = 100
 	// storePatience bounds the work on a request.

@@ -175,10 +175,26 @@ func TestOpenAPI_RealAnswersFitTheDocument(t *testing.T) {
 		check("POST /v1/tasks/{id}/cancel", s.ask("POST", "/v1/tasks/"+otherID+"/cancel", ""))
 		check("POST /v1/tasks/{id}/retry", s.ask("POST", "/v1/tasks/"+otherID+"/retry", ""))
 		check("POST /v1/tasks/{id}/retry", s.ask("POST", "/v1/tasks/"+someID+"/retry", ""))
+		check("POST /v1/tasks/{id}/retry", s.ask("POST", "/v1/tasks/"+otherID+"/retry", `{"reason": "once more"}`))
+		check("GET /v1/tasks/{id}", s.ask("GET", "/v1/tasks/"+otherID, ""))
+		check("POST /v1/tasks/bulk", s.ask("POST", "/v1/tasks/bulk", `{"command": "cancel", "filter": {"kind": ["none"]}, "reason": "not needed"}`))
+		check("POST /v1/tasks/bulk", s.ask("POST", "/v1/tasks/bulk", `{"command": "cancel"}`))
 		check("POST /v1/queues/{queue}/pause", s.ask("POST", "/v1/queues/a%2Fb/pause", ""))
 		check("GET /v1/queues", s.ask("GET", "/v1/queues", ""))
 		check("GET /v1/counts", s.ask("GET", "/v1/counts", ""))
 		check("POST /v1/queues/{queue}/resume", s.ask("POST", "/v1/queues/a%2Fb/resume", ""))
+		withSchedules(t, s.store, "shop", "a/b")
+		check("GET /v1/schedules", s.ask("GET", "/v1/schedules?set=shop&limit=1", ""))
+		check("GET /v1/schedules", s.ask("GET", "/v1/schedules?set=%00", ""))
+		check("GET /v1/schedules", s.ask("GET", "/v1/schedules?limit=0", ""))
+		for _, verb := range []string{"pause", "resume"} {
+			check("POST /v1/schedules/{set}/{schedule}/"+verb, s.ask("POST", "/v1/schedules/shop/a%2Fb/"+verb, ""))
+			check("POST /v1/schedules/{set}/{schedule}/"+verb, s.ask("POST", "/v1/schedules/shop/%00/"+verb, ""))
+			check("POST /v1/schedules/{set}/{schedule}/"+verb, s.ask("POST", "/v1/schedules/shop/none/"+verb, ""))
+		}
+		for range 2 {
+			check("POST /v1/schedules/{set}/{schedule}/run", s.ask("POST", "/v1/schedules/shop/a%2Fb/run", "{}"))
+		}
 		check("GET /v1/workers", s.ask("GET", "/v1/workers", ""))
 		check("GET /v1/openapi.json", s.ask("GET", "/v1/openapi.json", ""))
 		check("GET /v1/events", s.ask("HEAD", "/v1/events", ""))

@@ -206,21 +206,20 @@ func (h *hub) tellGone(mark uint64, ids []string, found []task.Task) {
 // findWithoutBlobs finds tasks a few at a time, without what may be large.
 func findWithoutBlobs(ctx context.Context, c *task.Client, q task.Query) ([]task.Task, error) {
 	var all []task.Task
-	for want := q.Limit; want > 0; {
-		q.Limit = min(want, pageStep)
-		found, err := c.Find(ctx, q)
+	for want := q.Limit; len(all) < want; {
+		q.Limit = min(want-len(all), pageStep)
+		found, err := c.List(ctx, q)
 		if err != nil {
 			return nil, err
 		}
-		for i := range found {
-			found[i].Payload, found[i].Checkpoint, found[i].Result = nil, nil, nil
+		for i := range found.Tasks {
+			found.Tasks[i].Payload, found.Tasks[i].Checkpoint, found.Tasks[i].Result = nil, nil, nil
 		}
-		all = append(all, found...)
-		if len(found) < q.Limit {
+		all = append(all, found.Tasks...)
+		if found.Next == "" {
 			break
 		}
-		want -= len(found)
-		q.After = found[len(found)-1].ID
+		q.After = found.Next
 	}
 	return all, nil
 }

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"maps"
@@ -42,50 +41,39 @@ func queuesOf(c task.Counts) []queue {
 	return all
 }
 
-// steer is a route that asks for something about a queue.
-func (h *Handler) steer(verb string, ask func(context.Context, string) error) endpoint {
-	return func(a *answer, r *http.Request) error {
-		if err := noBody(a, r); err != nil {
-			return err
-		}
-		return h.askQueue(a, r, ask, "command", verb)
-	}
-}
-
 // pauseQueue pauses a queue, and has what runs hand over if the body says so.
 func (h *Handler) pauseQueue(a *answer, r *http.Request) error {
 	var opt task.PauseOptions
-	b, err := readBody(a, r, envelope)
+	m, reason, err := commandBody(a, r, "running")
+	if err == nil {
+		err = truth(m, "running", &opt.Running)
+	}
 	if err != nil {
 		return err
 	}
-	if len(bytes.TrimSpace(b)) > 0 {
-		m, err := members(b)
-		if err != nil {
-			return err
-		}
-		for name := range m {
-			if name != "running" {
-				return problem("invalid", "%.40q is not known: a pause has running", name)
-			}
-		}
-		if err := truth(m, "running", &opt.Running); err != nil {
-			return err
-		}
+	pause := func(ctx context.Context, c *task.Client, queue string) error { return c.Pause(ctx, queue, &opt) }
+	return h.askQueue(a, r, reason, pause, "command", "pause", "running", opt.Running)
+}
+
+// resumeQueue ends a pause.
+func (h *Handler) resumeQueue(a *answer, r *http.Request) error {
+	_, reason, err := commandBody(a, r)
+	if err != nil {
+		return err
 	}
-	pause := func(ctx context.Context, queue string) error { return h.client.Pause(ctx, queue, &opt) }
-	return h.askQueue(a, r, pause, "command", "pause", "running", opt.Running)
+	resume := func(ctx context.Context, c *task.Client, queue string) error { return c.Resume(ctx, queue) }
+	return h.askQueue(a, r, reason, resume, "command", "resume")
 }
 
 // askQueue asks for something about the queue of a request.
-func (h *Handler) askQueue(a *answer, r *http.Request, ask func(context.Context, string) error, said ...any) error {
+func (h *Handler) askQueue(a *answer, r *http.Request, reason string, ask func(context.Context, *task.Client, string) error, said ...any) error {
 	ctx, cancel := withStoreTimeout(r)
 	defer cancel()
 	name := r.PathValue("queue")
-	if err := ask(ctx, name); err != nil {
+	if err := ask(ctx, h.client.As(a.token, reason), name); err != nil {
 		return err
 	}
-	h.audit(a, "queue command", append([]any{"queue", name}, said...)...)
+	h.audit(a, "queue command", because(reason, append([]any{"queue", name}, said...)...)...)
 	a.WriteHeader(http.StatusNoContent)
 	return nil
 }

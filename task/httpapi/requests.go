@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"mime"
 	"net"
@@ -9,6 +10,9 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unicode/utf8"
+
+	"github.com/lastcall-go/lastcall/task"
 )
 
 // checkHost refuses a foreign name that was made to point to this machine: a page of that name would
@@ -81,21 +85,45 @@ func tooLarge(most int64) error {
 	return problem("too-large", "the body has more than %d bytes: put the data into a file and submit its name", most)
 }
 
-// noBody accepts what a command without arguments may have as its body: nothing, or {}.
-func noBody(w http.ResponseWriter, r *http.Request) error {
+// commandBody reads what a command may have as its body: nothing, or an object with the reason for it, and
+// with other members that it has.
+func commandBody(w http.ResponseWriter, r *http.Request, others ...string) (m map[string]json.RawMessage, reason string, err error) {
 	b, err := readBody(w, r, envelope)
-	if err != nil {
-		return err
+	if err != nil || len(bytes.TrimSpace(b)) == 0 {
+		return nil, "", err
 	}
-	if len(bytes.TrimSpace(b)) == 0 {
-		return nil
+	if m, err = members(b); err != nil {
+		return nil, "", err
 	}
-	m, err := members(b)
-	if err != nil {
-		return err
+	if err := known(m, "this command", append([]string{"reason"}, others...)...); err != nil {
+		return nil, "", err
 	}
+	reason, err = readReason(m)
+	return m, reason, err
+}
+
+// known refuses members that are not known.
+func known(m map[string]json.RawMessage, what string, names ...string) error {
 	for name := range m {
-		return problem("invalid", "this command takes no arguments, and %.40q was given: send no body, or {}", name)
+		if !slices.Contains(names, name) {
+			return problem("invalid", "%.40q is not known: %s has %s", name, what, strings.Join(names, ", "))
+		}
+	}
+	return nil
+}
+
+// readReason reads the member reason, if it is there.
+func readReason(m map[string]json.RawMessage) (reason string, err error) {
+	if err := text(m, "reason", &reason); err != nil {
+		return "", err
+	}
+	return reason, checkReason(reason)
+}
+
+// checkReason refuses a reason that would not be kept as it is.
+func checkReason(reason string) error {
+	if len(reason) > task.MaxReason || !utf8.ValidString(reason) || strings.ContainsRune(reason, 0) {
+		return problem("invalid", "the reason is %.40q: give a text of at most %d bytes", reason, task.MaxReason)
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/lastcall-go/lastcall/task"
 )
 
 // endpoint answers a request or returns an error, which becomes a problem.
@@ -30,16 +32,21 @@ func (h *Handler) table() []route {
 	return []route{
 		{"POST", "/v1/tasks", RoleSubmit, asJSON, h.submit},
 		{"POST", "/v1/tasks/batch", RoleSubmit, asLines, h.batch},
+		{"POST", "/v1/tasks/bulk", RoleOperate, asJSON, h.bulk},
 		{"GET", "/v1/tasks", RoleRead, "", h.list},
 		{"GET", "/v1/tasks/{id}", RoleRead, "", h.show},
 		{"GET", "/v1/tasks/{id}/log", RoleRead, "", h.taskLog},
-		{"DELETE", "/v1/tasks/{id}", RoleOperate, "", h.command("delete", h.client.Delete)},
-		{"POST", "/v1/tasks/{id}/cancel", RoleOperate, asJSON, h.command("cancel", h.client.Cancel)},
-		{"POST", "/v1/tasks/{id}/retry", RoleOperate, asJSON, h.command("retry", h.client.Retry)},
-		{"POST", "/v1/tasks/{id}/interrupt", RoleOperate, asJSON, h.command("interrupt", h.client.Interrupt)},
+		{"DELETE", "/v1/tasks/{id}", RoleOperate, "", h.command(task.VerbDelete, (*task.Client).Delete)},
+		{"POST", "/v1/tasks/{id}/cancel", RoleOperate, asJSON, h.command(task.VerbCancel, (*task.Client).Cancel)},
+		{"POST", "/v1/tasks/{id}/retry", RoleOperate, asJSON, h.command(task.VerbRetry, (*task.Client).Retry)},
+		{"POST", "/v1/tasks/{id}/interrupt", RoleOperate, asJSON, h.command(task.VerbInterrupt, (*task.Client).Interrupt)},
 		{"GET", "/v1/queues", RoleRead, "", h.queues},
 		{"POST", "/v1/queues/{queue}/pause", RoleOperate, asJSON, h.pauseQueue},
-		{"POST", "/v1/queues/{queue}/resume", RoleOperate, asJSON, h.steer("resume", h.client.Resume)},
+		{"POST", "/v1/queues/{queue}/resume", RoleOperate, asJSON, h.resumeQueue},
+		{"GET", "/v1/schedules", RoleRead, "", h.schedules},
+		{"POST", "/v1/schedules/{set}/{schedule}/pause", RoleOperate, asJSON, h.steerSchedule(task.VerbPause, (*task.Client).PauseSchedule)},
+		{"POST", "/v1/schedules/{set}/{schedule}/resume", RoleOperate, asJSON, h.steerSchedule(task.VerbResume, (*task.Client).ResumeSchedule)},
+		{"POST", "/v1/schedules/{set}/{schedule}/run", RoleOperate, asJSON, h.runSchedule},
 		{"GET", "/v1/workers", RoleRead, "", h.workers},
 		{"GET", "/v1/counts", RoleRead, "", h.counts},
 		{"GET", "/v1/events", RoleRead, "", h.events},

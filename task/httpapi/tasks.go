@@ -67,37 +67,33 @@ func (h *Handler) list(a *answer, r *http.Request) error {
 	}
 	ctx, cancel := withStoreTimeout(r)
 	defer cancel()
-	found, err := summaries(ctx, h.client, q)
+	p, err := summaries(ctx, h.client, q)
 	if err != nil {
 		return err
-	}
-	p := page{Tasks: found}
-	if len(found) == q.Limit {
-		p.Next = found[len(found)-1].ID
 	}
 	return a.json(http.StatusOK, asJSON, p)
 }
 
 // summaries finds tasks a few at a time: the store reads their payloads too, which are not wanted
-// here and may be large.
-func summaries(ctx context.Context, c *task.Client, q task.Query) ([]Task, error) {
-	all := []Task{}
-	for want := cmp.Or(q.Limit, defaultPage); want > 0; {
-		q.Limit = min(want, pageStep)
-		found, err := c.Find(ctx, q)
+// here and may be large. Where it looks long for few it answers with what it has found, and where to
+// go on.
+func summaries(ctx context.Context, c *task.Client, q task.Query) (page, error) {
+	p := page{Tasks: []Task{}}
+	want := cmp.Or(q.Limit, defaultPage)
+	for began := time.Now(); ; q.After = p.Next {
+		q.Limit = min(want-len(p.Tasks), pageStep)
+		found, err := c.List(ctx, q)
 		if err != nil {
-			return nil, err
+			return page{}, err
 		}
-		for _, t := range found {
-			all = append(all, NewTaskSummary(t))
+		for _, t := range found.Tasks {
+			p.Tasks = append(p.Tasks, NewTaskSummary(t))
 		}
-		if len(found) < q.Limit {
-			break
+		p.Next = found.Next
+		if p.Next == "" || len(p.Tasks) >= want || time.Since(began) > listPatience {
+			return p, nil
 		}
-		want -= len(found)
-		q.After = found[len(found)-1].ID
 	}
-	return all, nil
 }
 
 func (h *Handler) show(a *answer, r *http.Request) error {
@@ -116,7 +112,11 @@ func (h *Handler) show(a *answer, r *http.Request) error {
 		return err
 	}
 	j := NewTask(t)
-	j.History = NewRuns(runs)
+	asked, err := h.client.Commands(ctx, id)
+	if err != nil {
+		return err
+	}
+	j.History, j.Commands = NewRuns(runs), NewCommands(asked)
 	if j.WaitsFor, err = h.waitsFor(ctx, t); err != nil {
 		return err
 	}
@@ -158,19 +158,27 @@ func (h *Handler) taskLog(a *answer, r *http.Request) error {
 }
 
 // command is a route that asks for something about a task.
-func (h *Handler) command(verb string, ask func(context.Context, string) error) endpoint {
+func (h *Handler) command(verb task.Verb, ask func(*task.Client, context.Context, string) error) endpoint {
 	return func(a *answer, r *http.Request) error {
 		id := r.PathValue("id")
-		if err := errors.Join(noBody(a, r), checkTaskID(id)); err != nil {
+		if err := checkTaskID(id); err != nil {
+			return err
+		}
+		_, reason, err := commandBody(a, r)
+		if r.Method == http.MethodDelete && err == nil && reason == "" {
+			reason = r.URL.Query().Get("reason")
+			err = checkReason(reason)
+		}
+		if err != nil {
 			return err
 		}
 		ctx, cancel := withStoreTimeout(r)
 		defer cancel()
 		mark := h.hub.mark()
-		if err := ask(ctx, id); err != nil {
+		if err := ask(h.client.As(a.token, reason), ctx, id); err != nil {
 			return err
 		}
-		h.audit(a, "task command", "task", id, "command", verb)
+		h.audit(a, "task command", because(reason, "task", id, "command", verb)...)
 		if h.hub.listened() {
 			if t, err := h.client.Get(ctx, id); err == nil && t.Status != task.StatusRunning {
 				h.hub.changedSince(mark, t)
@@ -179,4 +187,12 @@ func (h *Handler) command(verb string, ask func(context.Context, string) error) 
 		a.WriteHeader(http.StatusNoContent)
 		return nil
 	}
+}
+
+// because adds the reason for a command to what is logged of it, if one was given.
+func because(reason string, args ...any) []any {
+	if reason != "" {
+		args = append(args, "reason", reason)
+	}
+	return args
 }

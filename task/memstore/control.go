@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/lastcall-go/lastcall/task"
@@ -13,6 +14,9 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 		return err
 	}
 	defer s.mu.Unlock()
+	if cmd.Schedule != "" && (cmd.Verb == task.VerbPause || cmd.Verb == task.VerbResume) {
+		return s.steerSchedule(cmd)
+	}
 	switch cmd.Verb {
 	case task.VerbPause:
 		s.paused[cmd.Queue] = true
@@ -25,11 +29,47 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 		s.wake()
 		return nil
 	}
+	return s.control(cmd)
+}
+
+// ControlAll implements task.Store.
+func (s *Store) ControlAll(ctx context.Context, cmd task.Command, seen []task.Standing) []error {
+	errs := make([]error, len(seen))
+	if err := s.enter(ctx); err != nil {
+		for i := range errs {
+			errs[i] = err
+		}
+		return errs
+	}
+	defer s.mu.Unlock()
+	for i, was := range seen {
+		errs[i] = task.ErrChanged
+		if t, ok := s.tasks[was.ID]; ok && t.Status == was.Status && t.Since.Equal(was.Since) {
+			cmd.Task = was.ID
+			if err := s.control(cmd); err == nil || errors.Is(err, task.ErrKeyBusy) || errors.Is(err, task.ErrInvalid) {
+				errs[i] = err
+			}
+		}
+	}
+	return errs
+}
+
+// control does what is asked of a task, and records it.
+func (s *Store) control(cmd task.Command) error {
 	t, ok := s.tasks[cmd.Task]
 	if !ok {
 		return task.ErrNotFound
 	}
-	switch cmd.Verb {
+	if err := s.do(cmd.Verb, t); err != nil || cmd.Verb == task.VerbDelete {
+		return err
+	}
+	all := append(s.done[t.ID], task.CommandRecord{Verb: cmd.Verb, At: time.Now(), By: cmd.By, Reason: cmd.Reason})
+	s.done[t.ID] = all[max(0, len(all)-task.MaxCommands):]
+	return nil
+}
+
+func (s *Store) do(verb task.Verb, t *task.Task) error {
+	switch verb {
 	case task.VerbCancel:
 		return s.cancel(t)
 	case task.VerbRetry:
@@ -67,6 +107,7 @@ func (s *Store) interruptQueue(queue string) {
 func (s *Store) remove(id string) {
 	delete(s.tasks, id)
 	delete(s.history, id)
+	delete(s.done, id)
 	delete(s.logs, id)
 	delete(s.keep, id)
 	delete(s.expires, id)

@@ -19,51 +19,76 @@ func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 		return nil, err
 	}
 	defer s.mu.Unlock()
-	after, err := s.after(q.After)
+	after, from, err := s.after(q)
 	if err != nil {
 		return nil, err
 	}
-	var found []*task.Task
+	indexed, looked := indexedFields(q)
+	var seen []*task.Task
 	for _, t := range s.tasks {
-		if len(q.IDs) > 0 && !slices.Contains(q.IDs, t.ID) ||
-			q.Status != "" && t.Status != q.Status ||
-			q.Kind != "" && t.Kind != q.Kind ||
-			q.Queue != "" && t.Queue != q.Queue ||
-			q.Key != "" && t.Key != q.Key ||
-			!storekit.HasMeta(t.Meta, q.Meta) ||
-			after != nil && newestFirst(t, after) <= 0 {
-			continue
+		if indexed.Admits(*t) && (!from || newestFirst(q.PositionOf(*t), after) > 0) {
+			seen = append(seen, t)
 		}
-		found = append(found, t)
 	}
-	slices.SortFunc(found, newestFirst)
-	found = found[:min(len(found), cmp.Or(q.Limit, 100))]
-	copies := make([]task.Task, len(found))
-	for i, t := range found {
-		copies[i] = clone(t)
+	slices.SortFunc(seen, func(a, b *task.Task) int { return newestFirst(q.PositionOf(*a), q.PositionOf(*b)) })
+	var found []task.Task
+	for i, t := range seen {
+		if len(found) == cmp.Or(q.Limit, 100) {
+			break
+		}
+		if looked && i == q.Looks() {
+			return found, &task.MoreError{After: q.PositionOf(*seen[i-1]).String()}
+		}
+		if q.Admits(*t) {
+			found = append(found, clone(t))
+		}
 	}
-	return copies, nil
+	return found, nil
 }
 
-// newestFirst is the order of rule 18.
-func newestFirst(a, b *task.Task) int {
-	return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(b.ID, a.ID))
+// indexedFields is a query without the fields for which tasks are looked at one by one, and whether
+// it has such fields.
+func indexedFields(q task.Query) (task.Query, bool) {
+	i := task.Query{IDs: q.IDs, Status: q.Status, Kind: q.Kind, Queue: q.Queue, Key: q.Key,
+		Statuses: q.Statuses, Kinds: q.Kinds, Queues: q.Queues, Created: q.Created, Order: q.Order}
+	others := len(q.Reasons) > 0 || q.Worker != "" || q.ErrorText != "" || !q.Started.IsZero() || len(q.Meta) > 0
+	if q.Order == task.OrderFinished {
+		i.Finished = q.Finished
+	} else {
+		others = others || !q.Finished.IsZero()
+	}
+	return i, others && len(q.IDs) == 0
 }
 
-// after returns the task behind which a listing continues, or one that stands in for it when it is
-// gone, and nil for a listing from the start.
-func (s *Store) after(id string) (*task.Task, error) {
-	if id == "" {
-		return nil, nil
+// newestFirst is the order of rules 18 and 52.
+func newestFirst(a, b task.Position) int {
+	return cmp.Or(b.At.Compare(a.At), cmp.Compare(b.ID, a.ID))
+}
+
+// after returns the place behind which a listing continues, and whether there is one.
+func (s *Store) after(q task.Query) (p task.Position, ok bool, err error) {
+	if p, ok, err = q.Start(); err != nil || !ok || !p.At.IsZero() {
+		return p, ok, err
 	}
-	if t, ok := s.tasks[id]; ok {
-		return t, nil
+	if t, ok := s.tasks[p.ID]; ok {
+		return q.PositionOf(*t), true, nil
 	}
-	created, ok := storekit.TimeOf(id)
-	if !ok {
-		return nil, fmt.Errorf("%w: %.80q, behind which the listing was to continue: start it again", task.ErrNotFound, id)
+	if p.At, ok = storekit.TimeOf(p.ID); !ok {
+		return p, false, fmt.Errorf("%w: %.80q, behind which the listing was to continue: start it again", task.ErrNotFound, p.ID)
 	}
-	return &task.Task{ID: id, Created: created}, nil
+	return p, true, nil
+}
+
+// Commands implements task.Store.
+func (s *Store) Commands(ctx context.Context, id string) ([]task.CommandRecord, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	if _, ok := s.tasks[id]; !ok {
+		return nil, task.ErrNotFound
+	}
+	return slices.Clone(s.done[id]), nil
 }
 
 // History implements task.Store.

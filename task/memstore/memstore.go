@@ -27,11 +27,14 @@ type Store struct {
 	keep    map[string]task.Retention // of a task's last run
 	expires map[string]time.Time      // of an ended task with a Retention of its own; zero: never
 	history map[string][]task.RunRecord
+	done    map[string][]task.CommandRecord
 	workers map[string]*worker
 	bounded map[string]*task.Task // those that have a StartBefore
 	paused  map[string]bool
-	closed  bool
-	signals storekit.Signals
+	// schedules has the sets, by their names.
+	schedules map[string]*scheduleSet
+	closed    bool
+	signals   storekit.Signals
 }
 
 // keyOf is a key with its scope.
@@ -60,9 +63,12 @@ func New() *Store {
 		keep:    make(map[string]task.Retention),
 		expires: make(map[string]time.Time),
 		history: make(map[string][]task.RunRecord),
+		done:    make(map[string][]task.CommandRecord),
 		workers: make(map[string]*worker),
 		bounded: make(map[string]*task.Task),
 		paused:  make(map[string]bool),
+
+		schedules: make(map[string]*scheduleSet),
 	}
 }
 

@@ -35,7 +35,7 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult
 		return nil, s.wrap(ctx, ctx, err)
 	}
 	if hasKeys(tasks) { // what holds one may have expired
-		if err := s.expireDue(ctx); err != nil {
+		if err := s.expireDue(ctx, expireEvery); err != nil {
 			return nil, err
 		}
 	}

@@ -149,7 +149,7 @@ func TestClaim_PassesByTasksThatAnOpenTransactionHas(t *testing.T) {
 	b := newRig(t)
 	b.fillReady(0, 9, "default")
 	tx := b.begin()
-	if _, err := tx.Exec(t.Context(), b.store.q.CancelWaiting, testID(0)); err != nil {
+	if _, err := tx.Exec(t.Context(), b.store.q.CancelWaiting, testID(0), string(task.VerbCancel), "", "", int64(task.MaxCommands)); err != nil {
 		t.Fatal(err)
 	}
 	for _, got := range b.claim(9) {

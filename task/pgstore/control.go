@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/storekit"
@@ -36,6 +35,9 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 // control does what is asked, and returns what notifies the workers.
 func (s *Store) control(ctx context.Context, cmd task.Command) (after func(), err error) {
 	moved := func() { s.claimable(everything) }
+	if cmd.Schedule != "" && (cmd.Verb == task.VerbPause || cmd.Verb == task.VerbResume) {
+		return nil, s.steerSchedule(ctx, cmd)
+	}
 	switch cmd.Verb {
 	case task.VerbPause:
 		_, err := s.pool.Exec(ctx, s.q.Pause, cmd.Queue)
@@ -53,11 +55,11 @@ func (s *Store) control(ctx context.Context, cmd task.Command) (after func(), er
 	}
 	switch cmd.Verb {
 	case task.VerbCancel:
-		return s.cancel(ctx, id)
+		return s.cancel(ctx, id, cmd)
 	case task.VerbRetry:
-		return moved, s.retryTask(ctx, id)
+		return moved, s.retryTask(ctx, id, cmd)
 	case task.VerbInterrupt:
-		return s.interrupt(ctx, id)
+		return s.interrupt(ctx, id, cmd)
 	case task.VerbDelete:
 		return nil, s.deleteTask(ctx, id)
 	}
@@ -68,13 +70,13 @@ func (s *Store) control(ctx context.Context, cmd task.Command) (after func(), er
 // The task may move from one place to another meanwhile: then the places are tried once more.
 
 // cancel ends a task that waits, and notes the command for one that runs.
-func (s *Store) cancel(ctx context.Context, id [16]byte) (after func(), err error) {
+func (s *Store) cancel(ctx context.Context, id [16]byte, cmd task.Command) (after func(), err error) {
 	for {
-		if n, err := s.command(ctx, s.q.CommandRun, id, string(task.VerbCancel)); err != nil || n > 0 {
+		var runs, waited int
+		if err := s.commandRow(ctx, s.q.CommandRun, commandArgs(id, cmd), &runs); err != nil || runs > 0 {
 			return s.asked, err
 		}
-		var waited int
-		if err := s.commandRow(ctx, s.q.CancelWaiting, []any{id}, &waited); err != nil || waited > 0 {
+		if err := s.commandRow(ctx, s.q.CancelWaiting, commandArgs(id, cmd), &waited); err != nil || waited > 0 {
 			return nil, err
 		}
 		switch place, err := s.place(ctx, id); {
@@ -89,9 +91,10 @@ func (s *Store) cancel(ctx context.Context, id [16]byte) (after func(), err erro
 }
 
 // interrupt notes the command for a task that runs.
-func (s *Store) interrupt(ctx context.Context, id [16]byte) (after func(), err error) {
+func (s *Store) interrupt(ctx context.Context, id [16]byte, cmd task.Command) (after func(), err error) {
 	for {
-		if n, err := s.command(ctx, s.q.CommandRun, id, string(task.VerbInterrupt)); err != nil || n > 0 {
+		var runs int
+		if err := s.commandRow(ctx, s.q.CommandRun, commandArgs(id, cmd), &runs); err != nil || runs > 0 {
 			return s.asked, err
 		}
 		if place, err := s.place(ctx, id); err != nil {
@@ -105,7 +108,8 @@ func (s *Store) interrupt(ctx context.Context, id [16]byte) (after func(), err e
 // interruptQueue asks what runs of a paused queue to hand over. A claim that has not seen the pause is
 // waited for, so that what it takes is found.
 func (s *Store) interruptQueue(ctx context.Context, queue string) error {
-	if _, err := s.command(ctx, s.q.AwaitClaims); err != nil {
+	var workers int
+	if err := s.commandRow(ctx, s.q.AwaitClaims, nil, &workers); err != nil {
 		return fmt.Errorf("the queue is paused, and what runs of it was not asked to hand over: %w", err)
 	}
 	var held [][16]byte
@@ -114,7 +118,8 @@ func (s *Store) interruptQueue(ctx context.Context, queue string) error {
 	}
 	var errs []error
 	for _, id := range held {
-		if _, err := s.command(ctx, s.q.CommandRun, id, string(task.VerbInterrupt)); err != nil {
+		var runs int
+		if err := s.commandRow(ctx, s.q.CommandRun, commandArgs(id, task.Command{Verb: task.VerbInterrupt}), &runs); err != nil {
 			errs = append(errs, fmt.Errorf("task %s: %w", storekit.FormatID(id), err))
 		}
 	}
@@ -122,13 +127,13 @@ func (s *Store) interruptQueue(ctx context.Context, queue string) error {
 }
 
 // retryTask makes a task claimable now.
-func (s *Store) retryTask(ctx context.Context, id [16]byte) error {
+func (s *Store) retryTask(ctx context.Context, id [16]byte, cmd task.Command) error {
 	for {
 		var waited, ended, again int
-		if err := s.commandRow(ctx, s.q.RetryWaiting, []any{id}, &waited); err != nil || waited > 0 {
+		if err := s.commandRow(ctx, s.q.RetryWaiting, commandArgs(id, cmd), &waited); err != nil || waited > 0 {
 			return err
 		}
-		err := s.commandRow(ctx, s.q.RetryEnded, []any{id}, &ended, &again)
+		err := s.commandRow(ctx, s.q.RetryEnded, commandArgs(id, cmd), &ended, &again)
 		switch {
 		case isLockTimeout(err), err == nil && ended > again:
 			return task.ErrKeyBusy
@@ -157,9 +162,12 @@ func (s *Store) deleteTask(ctx context.Context, id [16]byte) error {
 		case err != nil:
 			return err
 		case place == placeWaiting:
-			// It may have expired.
-			if n, err := s.expire(ctx); err != nil || n == 0 {
-				return errors.Join(err, task.ErrNotEnded)
+			n, err := s.expire(ctx) // it may have expired
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				return task.ErrNotEnded
 			}
 		case place == placeRunning:
 			return task.ErrNotEnded
@@ -167,13 +175,9 @@ func (s *Store) deleteTask(ctx context.Context, id [16]byte) error {
 	}
 }
 
-// command runs a statement of a command, and returns how many rows it changed.
-func (s *Store) command(ctx context.Context, sql string, args ...any) (n int64, err error) {
-	var batch pgx.Batch // one transaction
-	batch.Queue(`select pg_catalog.set_config('lock_timeout', $1, true)`, commandPatience)
-	q := batch.Queue(sql, args...)
-	q.Exec(func(tag pgconn.CommandTag) error { n = tag.RowsAffected(); return nil })
-	return n, explainHeld(s.pool.SendBatch(ctx, &batch).Close())
+// commandArgs are the arguments of the statement of a command: the task, and what its record has.
+func commandArgs(id [16]byte, cmd task.Command) []any {
+	return []any{id, string(cmd.Verb), cmd.By, cmd.Reason, int64(task.MaxCommands)}
 }
 
 // commandRow runs a statement of a command that answers with a row.

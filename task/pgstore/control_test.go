@@ -75,7 +75,7 @@ func TestControl_ThatIsUnderWayHoldsBackNoOtherRun(t *testing.T) {
 	b.fillReady(0, 99, "default")
 	got := b.claim(100)
 	tx := b.begin()
-	if _, err := tx.Exec(t.Context(), b.store.q.CommandRun, got[0].ID, string(task.VerbCancel)); err != nil {
+	if _, err := tx.Exec(t.Context(), b.store.q.CommandRun, got[0].ID, string(task.VerbCancel), "", "", int64(task.MaxCommands)); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()

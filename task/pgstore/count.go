@@ -13,7 +13,7 @@ import (
 // have ended, run, or wait after an interruption. The lines go by one after the other, since there
 // may be very many.
 func (s *Store) Count(ctx context.Context, q task.CountQuery) (task.Counts, error) {
-	if err := s.expireDue(ctx); err != nil {
+	if err := s.expireDue(ctx, expireEvery); err != nil {
 		return task.Counts{}, err
 	}
 	var counts task.Counts

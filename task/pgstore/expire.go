@@ -18,8 +18,10 @@ const (
 	expireMost = 5000
 	// expireRounds bounds the statements of one call.
 	expireRounds = 10
-	// expireEvery is how often a process looks for expired tasks, unless a poll has just done so.
+	// expireEvery is for how long it counts that there were no expired tasks. A process with workers
+	// looks when a poll should have done so for a while.
 	expireEvery = time.Second
+	expireLate  = 1500 * time.Millisecond
 )
 
 // expiry is when it was looked for expired tasks last.
@@ -35,10 +37,10 @@ func (e *expiry) looked() {
 	e.at = time.Now()
 }
 
-func (e *expiry) due() bool {
+func (e *expiry) due(after time.Duration) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return time.Since(e.at) >= expireEvery
+	return time.Since(e.at) >= after
 }
 
 // expire ends tasks that have expired, a part of them where there are many, and returns how many.
@@ -52,9 +54,9 @@ func (s *Store) expire(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-// expireDue is expire of all, if nobody has looked for a second.
-func (s *Store) expireDue(ctx context.Context) error {
-	if !s.expiry.due() {
+// expireDue is expire of all, if nobody has looked for so long.
+func (s *Store) expireDue(ctx context.Context, after time.Duration) error {
+	if !s.expiry.due(after) {
 		return nil
 	}
 	for range expireRounds {
@@ -67,7 +69,7 @@ func (s *Store) expireDue(ctx context.Context) error {
 
 // expireTasks looks for expired tasks until the store is closed.
 func (s *Store) expireTasks() {
-	tick := time.NewTicker(expireEvery)
+	tick := time.NewTicker(expireLate / 3)
 	defer tick.Stop()
 	for {
 		select {
@@ -75,7 +77,7 @@ func (s *Store) expireTasks() {
 		case <-s.life.Done():
 			return
 		}
-		if err := s.expireDue(s.life); err != nil && s.life.Err() == nil {
+		if err := s.expireDue(s.life, expireLate); err != nil && s.life.Err() == nil {
 			s.log.Debug("tasks that were not begun in time could not be ended; others do that too", "error", explain(err))
 		}
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // growing are the tables that may be large.
-var growing = []string{"tasks", "ready", "delayed", "running", "ended", "runs", "checkpoints", "logs", "keys", "counts"}
+var growing = []string{"tasks", "ready", "delayed", "running", "ended", "runs", "checkpoints", "logs", "commands", "keys", "counts"}
 
 // walks are the statements that may walk through a table that grows, and why.
 var walks = map[string]string{
@@ -84,7 +84,10 @@ func explained(t *testing.T, s *Store) map[string]string {
 	}
 	delete(all, "Poison")
 	read := all["ReadPicked"]
+	outline := all["OutlinePicked"]
 	delete(all, "ReadPicked")
+	delete(all, "OutlinePicked")
+	all["OutlinePicked of some ids"] = picked("select unnest($1::uuid[]) as id, unnest($2::timestamptz[]) as created", outline)
 	all["PickHeld"] = picked(all["PickHeld"], read)
 	all["ReadPicked of some ids"] = picked("select unnest($1::uuid[]) as id", read)
 	return all
@@ -185,8 +188,8 @@ func fill(t *testing.T, s *Store, n int) {
 	for _, sql := range []string{
 		fmt.Sprintf(`insert into @.tasks (id, created, kind, queue, route, priority, payload)
 			select gen_random_uuid(), now() - i * interval '1 second', 'k' || i %% 10, 'q' || i %% 1000, %d, 0, '{}' from generate_series(1, %d) i`, number, n),
-		`insert into @.ended (created, task, started, run, worker, runs, status, kind, queue)
-			select created, id, created, 1, gen_random_uuid(), 1, case when random() < 0.01 then 'failed' else 'succeeded' end, kind, queue from @.tasks where kind < 'k8'`,
+		`insert into @.ended (created, task, started, ended, run, worker, runs, status, kind, queue)
+			select created, id, created, created + interval '1 second', 1, gen_random_uuid(), 1, case when random() < 0.01 then 'failed' else 'succeeded' end, kind, queue from @.tasks where kind < 'k8'`,
 		`insert into @.ready (created, id, route, sort_priority, kind, queue, run_at) select created, id, route, -1, kind, queue, created from @.tasks where kind = 'k8'`,
 		`insert into @.running (task, run, worker, created, route, sort_priority, max_attempts, max_crashes, max_interruptions, runs, kind, queue)
 			select id, 1, gen_random_uuid(), created, route, -1, 0, 0, 0, 1, kind, queue from @.tasks where kind = 'k9'`,
@@ -220,6 +223,44 @@ func TestStatements_OfListingsWalkThroughNothingThatGrows(t *testing.T) {
 				continue // what runs is walked through
 			}
 			if tables := explain1(t, s, s.sql(picked(f.pick([]string{"k1"}), s.q.ReadPicked))); len(tables) > 0 {
+				t.Errorf("%+v walks through %v", q, tables)
+			}
+		}
+	}
+}
+
+// A search walks along an index, and no further than it may look.
+func TestStatements_OfSearchesWalkThroughNothingThatGrows(t *testing.T) {
+	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true, Timeout: 5 * time.Minute})
+	defer closed(t, s)
+	fill(t, s, 100_000)
+	mustExec(t, s, `analyze`)
+	n := 0
+	long := task.Span{From: time.Now().Add(-time.Hour), To: time.Now()}
+	for _, field := range []task.Query{{ErrorText: "boom"}, {Worker: "w"}, {Reasons: []task.Reason{task.ReasonStop}}, {Meta: map[string]string{"a": "b"}},
+		{Started: long}, {Finished: long}, {Created: long}, {Order: task.OrderFinished}, {Order: task.OrderFinished, Finished: long, ErrorText: "boom"}} {
+		for _, statuses := range [][]task.Status{nil, {task.StatusFailed}, {task.StatusFailed, task.StatusCancelled}, {task.StatusSucceeded, task.StatusQueued}, {task.StatusInterrupted}} {
+			n++ // each with other fields that have an index
+			q := field
+			q.Statuses, q.Kind, q.Key = statuses, []string{"", "k1"}[n&1], []string{"", "key"}[n>>2&1]
+			if n>>1&1 > 0 {
+				q.Queues = []string{"q1", "q2"}
+			}
+			if n>>3&1 > 0 {
+				q.After = q.PositionOf(task.Task{ID: testID(1), Created: time.Now(), Finished: time.Now()}).String()
+			}
+			f, err := s.filterOf(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			parts, kinds, _, err := s.partsOf(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(parts) == 0 {
+				continue
+			}
+			if tables := explain1(t, s, s.sql(f.searchStatement(parts, kinds))); len(tables) > 0 {
 				t.Errorf("%+v walks through %v", q, tables)
 			}
 		}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall/task"
-	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 // filter is a query, with the arguments of the statement that answers it. A part of such a statement
@@ -21,8 +20,9 @@ type filter struct {
 	most  int
 	limit string // the argument of most
 
-	afterID      [16]byte
-	afterCreated time.Time
+	start   bool // the listing begins behind a place: the id, and its time in the order
+	afterID [16]byte
+	afterAt time.Time
 }
 
 // arg adds an argument, and returns its name.
@@ -38,26 +38,27 @@ func (s *Store) filterOf(ctx context.Context, q task.Query) (*filter, error) {
 	if q.Status != "" && !slices.Contains(task.Statuses(), q.Status) {
 		return nil, nil
 	}
-	if q.After == "" {
-		return f, nil
+	at, start, err := q.Start()
+	if err != nil || !start {
+		return f, err
 	}
-	var err error
-	if f.afterID, err = mustID(q.After); err != nil {
-		return nil, err
+	f.start, f.afterAt = true, at.At
+	if f.afterID, err = mustID(at.ID); err != nil || !at.At.IsZero() {
+		return f, err
 	}
-	err = s.pool.QueryRow(ctx, s.q.CreatedOf, f.afterID).Scan(&f.afterCreated)
+	err = s.pool.QueryRow(ctx, s.q.CreatedOf, f.afterID).Scan(&f.afterAt)
 	if noRows(err) {
-		f.afterCreated, err = createdOf(q.After)
+		f.afterAt, err = createdOf(at.ID)
 	}
 	return f, err
 }
 
 // after is a condition on the columns created and id, empty for none.
 func (f *filter) after() string {
-	if f.After == "" {
+	if !f.start {
 		return ""
 	}
-	return fmt.Sprintf("(t.created, t.id) < (%s, %s)", f.arg(f.afterCreated), f.arg(f.afterID))
+	return fmt.Sprintf("(t.created, t.id) < (%s, %s)", f.arg(f.afterAt), f.arg(f.afterID))
 }
 
 // value is what is asked for of a column.
@@ -75,29 +76,36 @@ func (f *filter) equal(columns ...string) (all []string) {
 	return all
 }
 
-// metaOfTask is the meta of a task in a table that does not have it.
-const metaOfTask = "(select m.meta from @.tasks m where m.id = t.id limit 1)"
-
-// meta is the condition for the pairs that are asked for, on what has a task's meta, and conditions
-// that go with it. No index has meta: with one, of the sort GIN or of a
-// table of pairs, a new task with two pairs cost the server 1.3 to 2.8 times as much.
-func (f *filter) meta(column string, conditions ...string) []string {
-	if len(f.Meta) > 0 {
-		conditions = append(conditions, column+" @> "+f.arg(storekit.FormatMeta(f.Meta))+"::jsonb")
-	}
-	return conditions
-}
-
 // newest picks the newest tasks of a table that has them in the order of created.
 func (f *filter) newest(table, limit string, conditions ...string) string {
-	if f.After != "" {
-		conditions = append(conditions, "t.created <= "+f.arg(f.afterCreated), f.after())
+	if f.start {
+		conditions = append(conditions, "t.created <= "+f.arg(f.afterAt), f.after())
 	}
+	conditions = append(conditions, f.within("t.created", f.Created)...)
 	where := ""
 	if len(conditions) > 0 {
 		where = " where " + strings.Join(conditions, " and ")
 	}
-	return "select t.id, t.created from " + table + where + " order by t.created desc, t.id desc limit " + limit
+	return "select " + sourceColumns + " from " + table + where + " order by t.created desc, t.id desc limit " + limit
+}
+
+// sourceColumns are what is picked of a table: what a task is found by, and what a search looks at first.
+const sourceColumns = "t.id, t.created, t.kind, t.queue"
+
+// within are conditions for a time.
+func (f *filter) within(column string, s task.Span) (conditions []string) {
+	if !s.From.IsZero() {
+		conditions = append(conditions, column+" >= "+f.arg(micros(s.From)))
+	}
+	if !s.To.IsZero() {
+		conditions = append(conditions, column+" < "+f.arg(micros(s.To)))
+	}
+	return conditions
+}
+
+// micros is the first microsecond that is not before a time.
+func micros(t time.Time) time.Time {
+	return t.Add(time.Microsecond - time.Nanosecond).Truncate(time.Microsecond)
 }
 
 // along picks the newest tasks of a table along the index that has the given columns, each with the
@@ -119,12 +127,13 @@ func (f *filter) along(table string, columns []string, limit string, conditions 
 	}
 	row, at := strings.Join(names, ", "), strings.Join(values, ", ")
 	last := "'infinity'"
-	if f.After != "" {
-		last = f.arg(f.afterCreated)
+	if f.start {
+		last = f.arg(f.afterAt)
 		conditions = append(conditions, f.after())
 	}
+	conditions = append(conditions, f.within("t.created", f.Created)...)
 	all := append([]string{fmt.Sprintf("(%s, t.created) >= (%s, '-infinity') and (%s, t.created) <= (%s, %s)", row, at, row, at, last)}, conditions...)
-	return "select t.id, t.created from " + table + " where " + strings.Join(all, " and ") + " order by " + order + "t.created desc, t.id desc limit " + limit
+	return "select " + sourceColumns + " from " + table + " where " + strings.Join(all, " and ") + " order by " + order + "t.created desc, t.id desc limit " + limit
 }
 
 const (
@@ -146,23 +155,23 @@ const (
 func (f *filter) pick(kinds []string) string {
 	switch {
 	case f.Key != "":
-		conditions := f.meta("t.meta", f.equal("kind", "queue")...)
+		conditions := f.equal("kind", "queue")
 		if f.Status != "" {
 			conditions = append(conditions, f.probe())
 		}
 		return f.along(ofTasks, []string{"key"}, f.limit, append(conditions, "t.key is not null")...) // the index is for these
 	case f.Status == "":
-		return f.ofTasks(kinds, f.limit, f.meta("t.meta")...)
+		return f.ofTasks(kinds, f.limit)
 	case f.Status == task.StatusRunning:
-		return f.newest(ofRunning, f.limit, f.meta(metaOfTask, f.equal("kind", "queue")...)...)
+		return f.newest(ofRunning, f.limit, f.equal("kind", "queue")...)
 	case f.Status.Claimable():
 		// The status is written out: an index has the interrupted alone.
-		conditions := f.meta(metaOfTask, append(f.equal("kind", "queue"), "t.status = '"+string(f.Status)+"'")...)
+		conditions := append(f.equal("kind", "queue"), "t.status = '"+string(f.Status)+"'")
 		return f.newest("(("+f.newest("@.ready t", f.limit, conditions...)+") union all ("+f.newest("@.delayed t", f.limit, conditions...)+")) t", f.limit)
 	case f.Status == task.StatusSucceeded && f.Kind == "" && f.Queue == "":
-		return f.newest(ofEnded, f.limit, f.meta(metaOfTask, f.equal("status")...)...)
+		return f.newest(ofEnded, f.limit, f.equal("status")...)
 	case f.Status == task.StatusSucceeded:
-		return f.ofTasks(kinds, f.limit, f.meta("t.meta", f.probe())...)
+		return f.ofTasks(kinds, f.limit, f.probe())
 	case f.Kind != "":
 		return f.along(ofEnded, []string{"status", "kind"}, f.limit, f.unsuccessful()...)
 	}
@@ -172,7 +181,7 @@ func (f *filter) pick(kinds []string) string {
 // unsuccessful is what is asked for of tasks that have ended otherwise than in success. The indexes are
 // for these.
 func (f *filter) unsuccessful() []string {
-	return f.meta(metaOfTask, append(f.equal("queue"), "t.status <> 'succeeded'")...)
+	return append(f.equal("queue"), "t.status <> 'succeeded'")
 }
 
 // ofTasks picks the newest tasks of a kind and a queue, of which each may be any, whatever their
@@ -186,7 +195,7 @@ func (f *filter) ofTasks(kinds []string, limit string, conditions ...string) str
 	case f.Kind != "":
 		return f.along(ofTasks, []string{"queue", "kind"}, limit, conditions...)
 	}
-	return "select t.id, t.created from pg_catalog.unnest(" + f.arg(kinds) + "::text[]) as k(kind), lateral (" +
+	return "select " + sourceColumns + " from pg_catalog.unnest(" + f.arg(kinds) + "::text[]) as k(kind), lateral (" +
 		f.along(ofTasks, []string{"queue", "kind"}, limit, conditions...) + ") t order by t.created desc, t.id desc limit " + limit
 }
 
@@ -220,13 +229,13 @@ func (f *filter) firstLooks(kinds []string) []func() firstLook {
 		return firstLook{rows: f.ofTasks(kinds, most), conditions: []string{f.probe()}, sorted: true}
 	}
 	switch {
-	case f.Key != "" || len(f.Meta) > 0 || f.Kind == "" && f.Queue == "" || f.Status == "" || f.Status == task.StatusRunning:
+	case f.Key != "" || f.Kind == "" && f.Queue == "" || f.Status == "" || f.Status == task.StatusRunning:
 		return nil
 	case f.Status.Claimable():
 		return []func() firstLook{func() firstLook { return f.ofRoutes(kinds, most) }}
 	case f.Status == task.StatusSucceeded:
 		return []func() firstLook{func() firstLook {
-			rows := strings.Replace(f.newest(ofEnded, most), "select t.id, t.created", "select t.*", 1)
+			rows := strings.Replace(f.newest(ofEnded, most), "select "+sourceColumns, "select t.*", 1)
 			return firstLook{rows: rows, conditions: f.equal("kind", "queue", "status"), sorted: true}
 		}, amongTasks}
 	case f.Kind == "":
@@ -251,7 +260,7 @@ func (f *filter) ofRoutes(kinds []string, most string) firstLook {
 		routes = "= any (" + f.arg(numbers) + "::bigint[])"
 	}
 	look := firstLook{conditions: f.equal("kind", "queue", "status")}
-	if f.After != "" {
+	if f.start {
 		look.conditions = append(look.conditions, f.after())
 	}
 	const columns = `select id, created, kind, queue, status from `
@@ -268,15 +277,7 @@ func (l firstLook) statement(f *filter) string {
 	if l.sorted {
 		order = ""
 	}
-	return fmt.Sprintf(`with s as not materialized (%s), hits as materialized (select t.id from s t where %s%s limit %s)
-		select (select pg_catalog.count(*) from hits) = %[4]s or (select pg_catalog.count(*) from s) < %d, array(select id from hits)`,
+	return fmt.Sprintf(`with s as not materialized (%s), hits as materialized (select t.id, t.created from s t where %s%s limit %s)
+		select (select pg_catalog.count(*) from hits) = %[4]s or (select pg_catalog.count(*) from s) < %d, array(select id from hits), array(select created from hits)`,
 		l.rows, strings.Join(l.conditions, " and "), order, f.limit, fewRows)
-}
-
-// admitted leaves out tasks that the query does not admit.
-func (f *filter) admitted(tasks []task.Task) []task.Task {
-	return slices.DeleteFunc(tasks, func(t task.Task) bool {
-		return f.Status != "" && t.Status != f.Status || f.Kind != "" && t.Kind != f.Kind || f.Queue != "" && t.Queue != f.Queue || f.Key != "" && t.Key != f.Key ||
-			!storekit.HasMeta(t.Meta, f.Meta)
-	})
 }

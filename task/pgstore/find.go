@@ -1,7 +1,11 @@
 package pgstore
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -45,11 +49,23 @@ func collectTasks(rows pgx.Rows, showExpired bool) ([]task.Task, error) {
 	})
 }
 
+// collectOutlines reads the answer of OutlinePicked.
+func collectOutlines(rows pgx.Rows) ([]task.Task, error) {
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (t task.Task, err error) {
+		var id [16]byte
+		err = row.Scan(&id, &t.Created, &t.Status, &t.Since)
+		if t.ID = storekit.FormatID(id); t.Status.Ended() {
+			t.Finished = t.Since
+		}
+		return t, err
+	})
+}
+
 // Find implements task.Store. A listing picks ids from an index that has them in their order; which
 // one that is depends on what is asked for.
 func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	if len(q.IDs) == 0 {
-		if err := s.expireDue(ctx); err != nil {
+		if err := s.expireDue(ctx, expireEvery); err != nil {
 			return nil, err
 		}
 	}
@@ -58,10 +74,10 @@ func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 		all, err = s.find(ctx, q)
 		return err
 	})
-	if err != nil {
+	if more := (*task.MoreError)(nil); err != nil && !errors.As(err, &more) {
 		return nil, err
 	}
-	return all, nil
+	return all, err
 }
 
 func (s *Store) find(ctx context.Context, q task.Query) ([]task.Task, error) {
@@ -72,28 +88,52 @@ func (s *Store) find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	if len(q.IDs) > 0 {
 		return s.findIDs(ctx, f)
 	}
-	var kinds []string
-	if q.Queue != "" && q.Kind == "" {
-		if kinds, err = s.kindsOfQueue(ctx, q.Queue); err != nil {
-			return nil, err
-		}
-	}
-	for _, look := range f.firstLooks(kinds) {
-		if tasks, all, err := s.lookFirst(ctx, f, look()); err != nil || all {
-			return tasks, err
-		}
-		f.args = f.args[:1] // of the other statement the limit alone
-	}
-	return s.readTasks(ctx, picked(f.pick(kinds), s.q.ReadPicked), f.Status == "", f.args...)
-}
-
-// readTasks runs a statement that reads tasks.
-func (s *Store) readTasks(ctx context.Context, sql string, showExpired bool, args ...any) ([]task.Task, error) {
-	rows, err := s.pool.Query(ctx, s.sql(sql), args...)
-	if err != nil {
+	parts, kinds, whole, err := s.partsOf(ctx, q)
+	if err != nil || len(parts) == 0 {
 		return nil, err
 	}
-	return collectTasks(rows, showExpired)
+	if len(parts) == 1 && whole && !searched(q) {
+		f.Query = parts[0]
+		for _, look := range f.firstLooks(kinds[f.Queue]) {
+			if tasks, all, err := s.lookFirst(ctx, f, look()); err != nil || all {
+				return tasks, err
+			}
+			f.args = f.args[:1] // of the other statement the limit alone
+		}
+		if f.exact() {
+			return s.readTasks(ctx, f, f.pick(kinds[f.Queue]))
+		}
+	}
+	return s.search(ctx, f, parts, kinds)
+}
+
+// readTasks reads the tasks that a statement picks, in the order of the listing.
+func (s *Store) readTasks(ctx context.Context, f *filter, pick string) (tasks []task.Task, err error) {
+	read := s.q.ReadPicked
+	if f.Brief {
+		read = s.q.OutlinePicked
+	}
+	rows, err := s.pool.Query(ctx, s.sql(picked(pick, read)), f.args...)
+	switch {
+	case err != nil:
+		return nil, err
+	case f.Brief:
+		tasks, err = collectOutlines(rows)
+	default:
+		tasks, err = collectTasks(rows, len(f.IDs) > 0 || f.Status == "" && len(f.Statuses) == 0)
+	}
+	slices.SortFunc(tasks, func(a, b task.Task) int {
+		x, y := f.PositionOf(a), f.PositionOf(b)
+		return cmp.Or(y.At.Compare(x.At), cmp.Compare(y.ID, x.ID))
+	})
+	return tasks, err
+}
+
+// readPicked reads tasks that were found a moment ago. Some may have become something else since.
+func (s *Store) readPicked(ctx context.Context, f *filter, ids [][16]byte, created []time.Time) ([]task.Task, error) {
+	g := &filter{Query: f.Query, args: []any{ids, created}}
+	tasks, err := s.readTasks(ctx, g, "select pg_catalog.unnest($1::uuid[]) as id, pg_catalog.unnest($2::timestamptz[]) as created")
+	return tasks, err
 }
 
 // findIDs reads the tasks of some ids, and leaves out those that the other filters do not admit.
@@ -110,24 +150,41 @@ func (s *Store) findIDs(ctx context.Context, f *filter) ([]task.Task, error) {
 	f.args = nil
 	ids := f.arg(keys)
 	pick := "select t.id, t.created from @.tasks t where t.id = any (" + ids + ")"
-	if after := f.after(); after != "" {
-		pick += " and " + after
-	}
-	tasks, err := s.readTasks(ctx, picked(pick, s.q.ReadPicked), true, f.args...)
-	tasks = f.admitted(tasks)
+	f.Brief = false // all fields are looked at
+	tasks, err := s.readTasks(ctx, f, pick)
+	tasks = slices.DeleteFunc(tasks, func(t task.Task) bool {
+		at := f.PositionOf(t)
+		id, _ := storekit.ParseID(t.ID)
+		before := at.At.After(f.afterAt) || at.At.Equal(f.afterAt) && bytes.Compare(id[:], f.afterID[:]) >= 0
+		return !f.Admits(t) || f.start && before
+	})
 	return tasks[:min(len(tasks), f.most)], err
 }
 
 // lookFirst reads a bounded number of rows, and reports whether that was enough: it found as many
 // tasks as are wanted, or has read all.
 func (s *Store) lookFirst(ctx context.Context, f *filter, look firstLook) (tasks []task.Task, enough bool, err error) {
-	var ids [][16]byte
-	if err := s.pool.QueryRow(ctx, s.sql(look.statement(f)), f.args...).Scan(&enough, &ids); err != nil || !enough {
+	var (
+		ids     [][16]byte
+		created []time.Time
+	)
+	if err := s.pool.QueryRow(ctx, s.sql(look.statement(f)), f.args...).Scan(&enough, &ids, &created); err != nil || !enough {
 		return nil, false, err
 	}
-	// Some may have another status by now.
-	tasks, err = s.readTasks(ctx, picked("select pg_catalog.unnest($1::uuid[]) as id", s.q.ReadPicked), false, ids)
-	return f.admitted(tasks), true, err
+	tasks, err = s.readPicked(ctx, f, ids, created)
+	tasks = f.stillAdmitted(tasks)
+	return tasks, len(ids) < f.most || len(tasks) == len(ids), err // a page that has lost some is no full one
+}
+
+// stillAdmitted leaves out tasks that have become something that the query does not admit.
+func (f *filter) stillAdmitted(tasks []task.Task) []task.Task {
+	if f.Brief { // the other fields are not there, and what has a new status is none of those that were found
+		statuses, _ := f.AllStatuses()
+		return slices.DeleteFunc(tasks, func(t task.Task) bool {
+			return len(statuses) > 0 && !slices.Contains(statuses, t.Status) || f.Order == task.OrderFinished && !t.Status.Ended()
+		})
+	}
+	return slices.DeleteFunc(tasks, func(t task.Task) bool { return !f.Admits(t) })
 }
 
 func (s *Store) kindsOfQueue(ctx context.Context, queue string) ([]string, error) {

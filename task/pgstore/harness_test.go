@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -278,6 +279,7 @@ func newFarRig(t *testing.T) *farRig {
 	far.announcer.send = func(context.Context, string) error { return nil } // it would take the connection
 	far.preparing.Do(func() {})
 	far.maintaining.Do(func() {})
+	far.expiry.at = time.Now().Add(time.Hour) // no call looks for expired tasks first
 	return &farRig{rig: b, far: far, net: p}
 }
 

@@ -91,6 +91,16 @@ func TestPooler_BehindAPoolerTheStoreKeepsItsRulesByLeaseAlone(t *testing.T) {
 	store := emptyStores(func(t *testing.T) *Store {
 		return openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	})
+	if testing.Short() {
+		t.Log("make test-full: every rule of the store behind a pooler, instead of one whole way")
+		s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+		defer closed(t, s)
+		if err := wholeWay(t, s, "w"); err != nil {
+			t.Error(err)
+		}
+		findAll(t, s)
+		return
+	}
 	storetest.Run(t, storetest.Engine{Open: store, Reopen: store})
 }
 

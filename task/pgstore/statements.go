@@ -18,18 +18,21 @@ var sqlFiles embed.FS
 // statements are the statements of the folder sql, by their names there, with the schema's name put
 // in.
 type statements struct {
-	Add                                                                         string
-	Claim, Poll, Promote, Expire                                                string
-	FinishRuns, Verdicts, Poison, SaveRuns                                      string
-	Pause, AwaitClaims, InterruptQueue, Resume, CommandRun                      string
-	CancelWaiting, RetryWaiting                                                 string
-	RetryEnded, DeleteEnded, Place                                              string
-	RegisterWorker, Beat, LockWorker, RaiseEpoch, HeldRuns, RemoveStoppedWorker string
-	Workers, MarkDead, MarkedDead, RemoveDeadWorker                             string
-	RecordSession, WithdrawSession, SessionSettings                             string
-	ReadPicked, PickHeld, CreatedOf, KindsOfQueue                               string
-	History, Log, Count                                                         string
-	Prune, PruneExpired, RemoveGoneWorkers, CompactCounts, Bloat                string
+	Add                                                                                 string
+	Claim, Poll, Promote, Expire                                                        string
+	FinishRuns, Verdicts, Poison, SaveRuns                                              string
+	Pause, AwaitClaims, InterruptQueue, Resume, CommandRun, CancelWaiting, RetryWaiting string
+	CommandRuns, CancelAllWaiting, RetryAllWaiting, RetryAllEnded, DeleteAllEnded       string
+	RetryEnded, DeleteEnded, Place                                                      string
+	RegisterWorker, Beat, LockWorker, RaiseEpoch, HeldRuns, RemoveStoppedWorker         string
+	Workers, MarkDead, MarkedDead, RemoveDeadWorker                                     string
+	RecordSession, WithdrawSession, SessionSettings                                     string
+	ReadPicked, OutlinePicked, PickHeld, CreatedOf, KindsOfQueue                        string
+	History, Commands, Log, Count                                                       string
+	Prune, PruneExpired, RemoveGoneWorkers, CompactCounts, Bloat                        string
+	ScheduleSet, CreateScheduleSet, ChangeScheduleSet, HearSchedules                    string
+	RenameSchedules, RemoveSchedules, PutSchedules, Schedules, DueSchedules             string
+	LockSchedules, Unfinished, SetTicks, SetLastTask, PauseSchedule                     string
 	// FinishRun is FinishRuns for one that is waited for. SaveRunTx is SaveRun for a transaction of
 	// the caller's, until whose end other changes of the run pass it over.
 	FinishRun, SaveRun, SaveRunTx string

@@ -230,7 +230,7 @@ func (s *Store) compareRuns(ctx context.Context, b task.Beat) (lost []task.Fence
 	if len(held) == 0 {
 		return lost, nil, nil
 	}
-	tasks, err := s.readTasks(ctx, picked("select pg_catalog.unnest($1::uuid[]) as id", s.q.ReadPicked), false, slices.Collect(maps.Keys(held)))
+	tasks, err := s.readTasks(ctx, &filter{args: []any{slices.Collect(maps.Keys(held))}}, "select pg_catalog.unnest($1::uuid[]) as id")
 	// Some may have ended since.
 	return lost, slices.DeleteFunc(tasks, func(t task.Task) bool { return t.Status != task.StatusRunning || t.Worker != b.Worker }), err
 }

@@ -13,6 +13,9 @@ import (
 func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 	commanded := false
 	err := s.inTx(ctx, func(t *txn) (err error) {
+		if cmd.Schedule != "" && (cmd.Verb == task.VerbPause || cmd.Verb == task.VerbResume) {
+			return t.steerSchedule(cmd)
+		}
 		switch cmd.Verb {
 		case task.VerbPause:
 			if _, err = t.exec("Pause", cmd.Queue); err == nil && cmd.Running {
@@ -45,28 +48,58 @@ type state struct {
 	kind, queue, key string
 	running          bool
 	ended            task.Status // "" unless it has ended
+	interrupted      bool
+	since            int64
+}
+
+// status is what the task is.
+func (s state) status() task.Status {
+	switch {
+	case s.running:
+		return task.StatusRunning
+	case s.ended != "":
+		return s.ended
+	case s.interrupted:
+		return task.StatusInterrupted
+	}
+	return task.StatusQueued
+}
+
+// state finds out where a task is.
+func (t *txn) state(id string) (s state, err error) {
+	s.id = id
+	err = one(context.Background(), t, "StateOfTask", []any{id}, &s.number, &s.kind, &s.queue, &s.key, &s.running, &s.ended, &s.interrupted, &s.since)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = task.ErrNotFound
+	}
+	return s, err
 }
 
 // control does what is asked of a task, and reports whether a run has to hear of it.
 func (t *txn) control(cmd task.Command, now int64) (commanded bool, err error) {
-	s := state{id: cmd.Task}
-	err = one(context.Background(), t, "StateOfTask", []any{cmd.Task}, &s.number, &s.kind, &s.queue, &s.key, &s.running, &s.ended)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return false, task.ErrNotFound
-	case err != nil:
+	s, err := t.state(cmd.Task)
+	if err != nil {
 		return false, err
-	case cmd.Verb == task.VerbDelete && s.ended == "":
-		return false, task.ErrNotEnded
-	case cmd.Verb == task.VerbDelete:
+	}
+	if cmd.Verb == task.VerbDelete {
+		if s.ended == "" {
+			return false, task.ErrNotEnded
+		}
 		fewer := make(counts)
 		fewer.add(s.queue, s.kind, s.ended, -1)
 		return false, t.remove([]int64{s.number}, fewer)
+	}
+	return t.controlState(s, cmd, now)
+}
+
+// controlState does what is asked of a task but a deletion, and records it.
+func (t *txn) controlState(s state, cmd task.Command, now int64) (commanded bool, err error) {
+	switch {
 	case s.running && cmd.Verb == task.VerbRetry:
 		return false, task.ErrRunning
 	case s.running:
-		_, err := t.exec("Command", s.number, string(cmd.Verb))
-		return true, err
+		commanded = true
+		_, err = t.exec("Command", s.number, string(cmd.Verb))
 	case cmd.Verb == task.VerbInterrupt:
 		return false, task.ErrNotRunning
 	case s.ended == task.StatusSucceeded, s.ended == task.StatusFailed && cmd.Verb == task.VerbCancel:
@@ -74,14 +107,21 @@ func (t *txn) control(cmd task.Command, now int64) (commanded bool, err error) {
 	case cmd.Verb == task.VerbCancel && s.ended == task.StatusCancelled:
 		return false, nil
 	case cmd.Verb == task.VerbCancel:
-		return false, t.cancel(s, now)
-	}
-	t.news = true
-	if s.ended == "" {
+		err = t.cancel(s, now)
+	case s.ended == "":
+		t.news = true
 		_, err = t.exec("RetryWaiting", s.number, now)
+	default:
+		t.news = true
+		err = t.retry(s, now)
+	}
+	if err != nil {
 		return false, err
 	}
-	return false, t.retry(s, now)
+	if _, err = t.exec("KeepCommand", s.number, now, string(cmd.Verb), cmd.By, cmd.Reason); err == nil {
+		_, err = t.exec("ForgetOldestCommands", s.number, task.MaxCommands)
+	}
+	return commanded, err
 }
 
 // cancel ends a task that waits.

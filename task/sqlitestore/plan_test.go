@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -36,12 +37,13 @@ func TestStatements_FindTheirRowsByIndexes(t *testing.T) {
 	readAll := map[string][]string{
 		"Counts": {"waiting", "r", "running", "counts", "paused"}, "PruneCounts": {"counts"}, "PausedQueues": {"paused"}, "Workers": {"workers"},
 		"FewWait":            {"waiting"}, // as far as it counts
+		"FewInterrupted":     {"waiting"},
 		"InterruptQueue":     {"running"}, // a person asks for it
 		"RemoveIdleWorker":   {"running"}, // to the first row
 		"RunningTasksHeldBy": {"running"}, "RunningTasksNotListed": {"r"},
 	}
 	for name, text := range statements {
-		if name == "Tasks" || name == "RunningTasks" || strings.HasPrefix(text, "where") {
+		if name == "Tasks" || name == "Outlines" || name == "RunningTasks" || strings.HasPrefix(text, "where") {
 			continue // conditions follow, or they are one
 		}
 		for _, step := range plan(t, s, text) {
@@ -58,6 +60,41 @@ func TestStatements_FindTheirRowsByIndexes(t *testing.T) {
 	}
 }
 
+// In the order of ends a listing walks along the indexes of the ends.
+func TestFind_WalksAlongTheEnds(t *testing.T) {
+	s, _ := fresh(t)
+	for _, c := range []struct {
+		query task.Query
+		want  []string
+	}{
+		{task.Query{}, []string{"ended_first", "kept_first"}},
+		{task.Query{Kind: "k", Finished: task.Span{From: time.Now()}}, []string{"ended_first (ended>?)", "kept_first (ended>?)"}},
+		{task.Query{Status: task.StatusFailed}, []string{"unsuccessful_first (status=?)"}},
+		{task.Query{Statuses: []task.Status{task.StatusFailed, task.StatusCancelled}, Finished: task.Span{To: time.Now()}}, []string{"unsuccessful_first (status=? AND ended>? AND ended<?)"}},
+	} {
+		c.query.Order = task.OrderFinished
+		f, err := s.searchOf(t.Context(), c.query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _, err := s.statement(t.Context(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps := plan(t, s, text)
+		for _, want := range c.want {
+			if !slices.ContainsFunc(steps, func(step string) bool { return strings.Contains(step, want) }) {
+				t.Errorf("%+v: no step has %s: %q", c.query, want, steps)
+			}
+		}
+		for _, step := range steps {
+			if strings.Contains(step, "SCAN t") || strings.Contains(step, "SCAN e ") && !strings.Contains(step, "INDEX") {
+				t.Errorf("%+v: %s", c.query, step)
+			}
+		}
+	}
+}
+
 func TestFind_BeginsWithTheTableThatHasTheFewestRows(t *testing.T) {
 	s, _ := fresh(t)
 	for _, c := range []struct {
@@ -66,7 +103,7 @@ func TestFind_BeginsWithTheTableThatHasTheFewestRows(t *testing.T) {
 	}{
 		{task.Query{}, "SCAN t USING COVERING INDEX tasks_created"},
 		{task.Query{After: id(1)}, "SEARCH t USING COVERING INDEX tasks_created ((created,id)<(?,?))"},
-		{task.Query{Kind: "k", Queue: "q"}, "SCAN t USING INDEX tasks_created"},
+		{task.Query{Kind: "k", Queue: "q"}, "SCAN t USING COVERING INDEX tasks_created"},
 		{task.Query{Key: "key"}, "SEARCH t USING COVERING INDEX tasks_key (key=?)"},
 		{task.Query{Key: "key", Status: task.StatusFailed}, "SEARCH t USING COVERING INDEX tasks_key (key=?)"},
 		{task.Query{IDs: []string{id(1)}, Status: task.StatusRunning}, "SEARCH t USING INDEX sqlite_autoindex_tasks_1 (id=?)"},
@@ -77,7 +114,11 @@ func TestFind_BeginsWithTheTableThatHasTheFewestRows(t *testing.T) {
 		{task.Query{Status: task.StatusFailed}, "SEARCH e USING COVERING INDEX unsuccessful (status=?)"},
 		{task.Query{Status: task.StatusCancelled, Kind: "k"}, "SEARCH e USING COVERING INDEX unsuccessful (status=?)"},
 	} {
-		text, _, err := s.numbersOf(t.Context(), c.query)
+		f, err := s.searchOf(t.Context(), c.query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _, err := s.statement(t.Context(), f)
 		if err != nil {
 			t.Fatal(err)
 		}

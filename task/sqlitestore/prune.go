@@ -54,7 +54,7 @@ func (t *txn) prune(which string, before int64, most int) (int, error) {
 
 // remove removes ended tasks with all that belongs to them.
 func (t *txn) remove(numbers []int64, fewer counts) error {
-	for _, name := range []string{"PruneRuns", "PruneCheckpoints", "PruneLogs", "PruneEnded", "PruneTasks"} {
+	for _, name := range []string{"PruneRuns", "PruneCheckpoints", "PruneLogs", "PruneCommands", "PruneEnded", "PruneTasks"} {
 		if err := t.execList(name, numbers); err != nil {
 			return err
 		}

@@ -12,7 +12,7 @@ import (
 func IsContractError(err error) bool {
 	for _, known := range []error{
 		task.ErrLeaseLost, task.ErrAlreadyFinished, task.ErrNotFound, task.ErrWorkerGone, task.ErrWorkerAlive,
-		task.ErrKeyBusy, task.ErrIDConflict, task.ErrRunning, task.ErrNotRunning, task.ErrNotEnded, task.ErrClosed, task.ErrInvalid,
+		task.ErrKeyBusy, task.ErrIDConflict, task.ErrRunning, task.ErrNotRunning, task.ErrNotEnded, task.ErrChanged, task.ErrClosed, task.ErrInvalid,
 	} {
 		if errors.Is(err, known) {
 			return true

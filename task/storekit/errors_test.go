@@ -13,7 +13,7 @@ import (
 func TestIsContractError_TellsTheContractsErrorsFromAStoresOwn(t *testing.T) {
 	for _, err := range []error{
 		task.ErrLeaseLost, task.ErrAlreadyFinished, task.ErrNotFound, task.ErrWorkerGone, task.ErrWorkerAlive,
-		task.ErrKeyBusy, task.ErrIDConflict, task.ErrRunning, task.ErrNotRunning, task.ErrNotEnded, task.ErrClosed, task.ErrInvalid,
+		task.ErrKeyBusy, task.ErrIDConflict, task.ErrRunning, task.ErrNotRunning, task.ErrNotEnded, task.ErrChanged, task.ErrClosed, task.ErrInvalid,
 	} {
 		if !storekit.IsContractError(fmt.Errorf("wrapped: %w", err)) {
 			t.Errorf("%v is one", err)

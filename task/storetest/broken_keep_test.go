@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"slices"
 
 	"github.com/lastcall-go/lastcall/task"
 )
@@ -48,5 +49,25 @@ func forgetsRetention(b *broken) {
 			req.Kinds[i].Retention.Failed = 0
 		}
 		return inner(ctx, req)
+	}
+}
+
+func eachBeat(b *broken, alter func(beat *task.Beat)) {
+	inner := b.heartbeat
+	b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
+		alter(&beat)
+		return inner(ctx, beat)
+	}
+}
+
+// eachChange breaks what becomes of single changes.
+func eachChange(b *broken, alter func(c *task.Change)) {
+	inner := b.apply
+	b.apply = func(ctx context.Context, changes []task.Change) []error {
+		changes = slices.Clone(changes)
+		for i := range changes {
+			alter(&changes[i])
+		}
+		return inner(ctx, changes)
 	}
 }

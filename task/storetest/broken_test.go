@@ -24,11 +24,18 @@ type broken struct {
 	history   func(ctx context.Context, id string) ([]task.RunRecord, error)
 	log       func(ctx context.Context, id string) ([]byte, error)
 	control   func(ctx context.Context, cmd task.Command) error
-	count     func(ctx context.Context, q task.CountQuery) (task.Counts, error)
-	prune     func(ctx context.Context, req task.PruneRequest) (task.PruneReply, error)
-	wait      func(ctx context.Context, seen task.Generations) (task.Generations, error)
-	close     func() error
-	reopen    func(*testing.T) task.Store
+
+	controlAll func(ctx context.Context, cmd task.Command, seen []task.Standing) []error
+	commands   func(ctx context.Context, id string) ([]task.CommandRecord, error)
+
+	count  func(ctx context.Context, q task.CountQuery) (task.Counts, error)
+	prune  func(ctx context.Context, req task.PruneRequest) (task.PruneReply, error)
+	wait   func(ctx context.Context, seen task.Generations) (task.Generations, error)
+	close  func() error
+	reopen func(*testing.T) task.Store
+	put    func(ctx context.Context, put task.SchedulesPut) (task.ScheduleSet, error)
+	due    func(ctx context.Context, req task.DueRequest) (task.DueReply, error)
+	tick   func(ctx context.Context, req task.TickRequest) ([]task.TickResult, error)
 }
 
 func (b *broken) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
@@ -52,6 +59,12 @@ func (b *broken) Log(ctx context.Context, id string) ([]byte, error) { return b.
 func (b *broken) Control(ctx context.Context, cmd task.Command) error {
 	return b.control(ctx, cmd)
 }
+func (b *broken) ControlAll(ctx context.Context, cmd task.Command, seen []task.Standing) []error {
+	return b.controlAll(ctx, cmd, seen)
+}
+func (b *broken) Commands(ctx context.Context, id string) ([]task.CommandRecord, error) {
+	return b.commands(ctx, id)
+}
 func (b *broken) Count(ctx context.Context, q task.CountQuery) (task.Counts, error) {
 	return b.count(ctx, q)
 }
@@ -66,19 +79,8 @@ func (b *broken) Close() error { return b.close() }
 func whole() *broken {
 	s := memstore.New()
 	return &broken{Store: s, add: s.Add, claim: s.Claim, apply: s.Apply, heartbeat: s.Heartbeat, reclaim: s.Reclaim, find: s.Find,
-		history: s.History, log: s.Log, control: s.Control, count: s.Count, prune: s.Prune, wait: s.Wait, close: s.Close}
-}
-
-// eachChange breaks what becomes of single changes.
-func eachChange(b *broken, alter func(c *task.Change)) {
-	inner := b.apply
-	b.apply = func(ctx context.Context, changes []task.Change) []error {
-		changes = slices.Clone(changes)
-		for i := range changes {
-			alter(&changes[i])
-		}
-		return inner(ctx, changes)
-	}
+		history: s.History, log: s.Log, control: s.Control, controlAll: s.ControlAll, commands: s.Commands, count: s.Count, prune: s.Prune, wait: s.Wait, close: s.Close,
+		put: s.PutSchedules, due: s.DueSchedules, tick: s.Tick}
 }
 
 // breaches has a way to break each rule.
@@ -366,15 +368,15 @@ var breaches = map[string]func(b *broken){
 	"43": forgetsBounds,
 	"44": takesAnyPriority,
 	"45": pausesWithoutRuns,
+	"46": putsWhateverItWas,
+	"47": ticksOfAnyGeneration,
+	"48": trustsItsOwnClock,
+	"49": neverAlone,
+	"52": goesOnByTheTask,
+	"53": cutsShort,
+	"54": trustsWhatWasSeen,
+	"55": keepsCommands,
 	"56": func(b *broken) { eachChange(b, losesPlace) },
-}
-
-func eachBeat(b *broken, alter func(beat *task.Beat)) {
-	inner := b.heartbeat
-	b.heartbeat = func(ctx context.Context, beat task.Beat) (task.BeatReply, error) {
-		alter(&beat)
-		return inner(ctx, beat)
-	}
 }
 
 // try runs a case on a store and says whether it complains, or does not come to an end.

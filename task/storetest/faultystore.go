@@ -118,6 +118,24 @@ func (f *FaultyStore) Control(ctx context.Context, cmd task.Command) error {
 	return err
 }
 
+// ControlAll implements task.Store. A fault is the answer for every task.
+func (f *FaultyStore) ControlAll(ctx context.Context, cmd task.Command, seen []task.Standing) []error {
+	errs, err := call(ctx, f, "ControlAll", func() ([]error, error) { return f.Store.ControlAll(ctx, cmd, seen), nil })
+	if err == nil {
+		return errs
+	}
+	errs = make([]error, len(seen))
+	for i := range errs {
+		errs[i] = err
+	}
+	return errs
+}
+
+// Commands implements task.Store.
+func (f *FaultyStore) Commands(ctx context.Context, id string) ([]task.CommandRecord, error) {
+	return call(ctx, f, "Commands", func() ([]task.CommandRecord, error) { return f.Store.Commands(ctx, id) })
+}
+
 // Count implements task.Store.
 func (f *FaultyStore) Count(ctx context.Context, q task.CountQuery) (task.Counts, error) {
 	return call(ctx, f, "Count", func() (task.Counts, error) { return f.Store.Count(ctx, q) })
@@ -126,6 +144,26 @@ func (f *FaultyStore) Count(ctx context.Context, q task.CountQuery) (task.Counts
 // Prune implements task.Store.
 func (f *FaultyStore) Prune(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
 	return call(ctx, f, "Prune", func() (task.PruneReply, error) { return f.Store.Prune(ctx, req) })
+}
+
+// PutSchedules implements task.Store.
+func (f *FaultyStore) PutSchedules(ctx context.Context, put task.SchedulesPut) (task.ScheduleSet, error) {
+	return call(ctx, f, "PutSchedules", func() (task.ScheduleSet, error) { return f.Store.PutSchedules(ctx, put) })
+}
+
+// Schedules implements task.Store.
+func (f *FaultyStore) Schedules(ctx context.Context, q task.ScheduleQuery) ([]task.StoredSchedule, error) {
+	return call(ctx, f, "Schedules", func() ([]task.StoredSchedule, error) { return f.Store.Schedules(ctx, q) })
+}
+
+// DueSchedules implements task.Store.
+func (f *FaultyStore) DueSchedules(ctx context.Context, req task.DueRequest) (task.DueReply, error) {
+	return call(ctx, f, "DueSchedules", func() (task.DueReply, error) { return f.Store.DueSchedules(ctx, req) })
+}
+
+// Tick implements task.Store.
+func (f *FaultyStore) Tick(ctx context.Context, req task.TickRequest) ([]task.TickResult, error) {
+	return call(ctx, f, "Tick", func() ([]task.TickResult, error) { return f.Store.Tick(ctx, req) })
 }
 
 // Wait implements task.Store.

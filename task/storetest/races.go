@@ -236,7 +236,13 @@ func (t *T) everyMethod(ctx context.Context) map[string]error {
 	_, errs["History"] = s.History(ctx, t.id())
 	_, errs["Log"] = s.Log(ctx, t.id())
 	errs["Control"] = s.Control(ctx, task.Command{Verb: task.VerbPause, Queue: "q"})
+	errs["ControlAll"] = s.ControlAll(ctx, task.Command{Verb: task.VerbCancel}, []task.Standing{{ID: t.id(), Status: task.StatusQueued}})[0]
+	_, errs["Commands"] = s.Commands(ctx, t.id())
 	_, errs["Count"] = s.Count(ctx, task.CountQuery{})
 	_, errs["Prune"] = s.Prune(ctx, task.PruneRequest{Max: 1})
+	_, errs["PutSchedules"] = s.PutSchedules(ctx, putSet(1))
+	_, errs["Schedules"] = s.Schedules(ctx, task.ScheduleQuery{})
+	_, errs["DueSchedules"] = s.DueSchedules(ctx, task.DueRequest{Set: "set", Max: 1})
+	_, errs["Tick"] = s.Tick(ctx, task.TickRequest{Set: "set"})
 	return errs
 }

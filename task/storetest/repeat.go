@@ -109,3 +109,29 @@ func (s *repeating) Prune(ctx context.Context, req task.PruneRequest) (task.Prun
 	first.Tasks += second.Tasks // further ones
 	return first, err
 }
+
+// PutSchedules implements task.Store.
+func (s *repeating) PutSchedules(ctx context.Context, put task.SchedulesPut) (task.ScheduleSet, error) {
+	s.tb.Helper()
+	first, err := s.Store.PutSchedules(ctx, put)
+	second, err2 := s.Store.PutSchedules(ctx, put)
+	s.same("PutSchedules", err, err2)
+	if first.Generation != second.Generation {
+		s.tb.Errorf("PutSchedules answered %+v, and the same call again %+v", first, second)
+	}
+	return first, err
+}
+
+// Tick implements task.Store.
+func (s *repeating) Tick(ctx context.Context, req task.TickRequest) ([]task.TickResult, error) {
+	s.tb.Helper()
+	first, err := s.Store.Tick(ctx, req)
+	second, err2 := s.Store.Tick(ctx, req)
+	s.same("Tick", err, err2)
+	for i, r := range second {
+		if r.Added != 0 || !req.Ticks[i].At.IsZero() && r.Made {
+			s.tb.Errorf("Tick answered %+v, and the same call again %+v", first[i], r)
+		}
+	}
+	return first, err
+}

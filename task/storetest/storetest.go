@@ -66,8 +66,8 @@ type T struct {
 
 // groups has all cases; alone, those in which calls do not meet.
 var (
-	alone  = [][]rule{addRules, metaRules, claimRules, applyRules, workerRules, controlRules, deleteRules, retentionRules, suspectRules, handoverRules, placeRules, turnRules, expireRules, missingRules, keepRules, orderRules, batchRules, closeRules}
-	groups = append(slices.Clip(alone), raceRules, meetRules)
+	alone  = [][]rule{addRules, metaRules, claimRules, applyRules, workerRules, controlRules, deleteRules, retentionRules, suspectRules, handoverRules, placeRules, turnRules, expireRules, missingRules, keepRules, orderRules, batchRules, findRules, bulkRules, scheduleRules, closeRules}
+	groups = append(slices.Clip(alone), raceRules, meetRules, scheduleMeetings)
 )
 
 // Run checks every rule, each in a subtest and on a store of its own, and what task.TxStore says if

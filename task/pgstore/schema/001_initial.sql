@@ -137,6 +137,7 @@ create table @.ended (
 create index ended_at on @.ended (ended);
 create index ended_expires on @.ended (expires) where expires is not null;
 create index ended_unsuccessful on @.ended (status, created) where status <> 'succeeded';
+create index ended_unsuccessful_at on @.ended (status, ended) where status <> 'succeeded';
 create index ended_unsuccessful_kind on @.ended (status, kind, created) where status <> 'succeeded';
 
 -- The runs that did not end their tasks. They are history: what happens to a task does not depend
@@ -179,6 +180,16 @@ create table @.logs (
 	body bytea not null
 );
 
+-- What people have asked of a task, who and why.
+create table @.commands (
+	task     uuid not null,
+	at       timestamptz not null default now(),
+	verb     text collate "C" not null,
+	asked_by text,
+	reason   text,
+	primary key (task, at)
+);
+
 -- Which unfinished task of a kind has a key.
 create table @.keys (
 	kind text collate "C" not null,
@@ -193,6 +204,34 @@ create table @.channel (name uuid not null primary key default gen_random_uuid()
 insert into @.channel default values;
 
 create table @.paused (queue text collate "C" not null primary key);
+
+-- Sets of schedules. A generation is the content of a set, and named anew with each.
+create table @.schedule_sets (
+	name       text collate "C" not null primary key,
+	generation uuid not null,
+	revision   bigint not null,
+	digest     text not null,
+	former     text[] not null, -- the digests before, the newest last
+	salt       text not null, -- of the tasks' ids
+	beats      bigint not null default 0 -- grows while a process of this generation is there
+) with (fillfactor = 50);
+
+-- The schedules. A tick locks the row, compares generation and tick, and sets the next one.
+create table @.schedules (
+	set        text collate "C" not null,
+	name       text collate "C" not null,
+	generation uuid not null,
+	tick       timestamptz, -- the next one; null: there is none
+	due        timestamptz, -- that, or a later time where it waits for the end of last_task
+	paused     boolean not null default false,
+	last       timestamptz, -- the tick that made last_task
+	last_task  uuid,
+	timing     text not null,
+	words      text not null,
+	template   bytea not null,
+	primary key (set, name)
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
+create index schedules_due on @.schedules (set, due) where due is not null;
 
 -- The registered workers, and those that are gone, for the history.
 create table @.workers (

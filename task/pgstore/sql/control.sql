@@ -20,7 +20,16 @@ select array_agg(task) from @.running where queue = $1 and command is null and t
 
 -- name: CommandRun
 -- Notes what is asked of a task's run. A cancellation stays one.
-update @.running set command = case when command = 'cancel' then command else $2 end where task = $1
+with asked as (
+	update @.running set command = case when command = 'cancel' then command else $2 end where task = $1 returning task
+), recorded as (
+	insert into @.commands (task, verb, asked_by, reason) select task, $2, nullif($3, ''), nullif($4, '') from asked on conflict do nothing
+), commands_trimmed as (
+	delete from @.commands where ctid = any (array(
+		select c.ctid from asked m, lateral (select c.ctid from @.commands c where c.task = m.task order by c.at desc offset $5 - 1) c
+	))
+)
+select count(*) from asked
 
 -- name: CancelWaiting
 -- Ends a task that waits.
@@ -41,6 +50,12 @@ with from_ready as (
 ), counted as (
 	insert into @.counts (kind, queue, status, delta)
 	select kind, queue, 'cancelled', 1 from waited union all select kind, queue, 'interrupted', -1 from waited where not queued
+), recorded as (
+	insert into @.commands (task, verb, asked_by, reason) select id, $2, nullif($3, ''), nullif($4, '') from waited on conflict do nothing
+), commands_trimmed as (
+	delete from @.commands where ctid = any (array(
+		select c.ctid from waited m, lateral (select c.ctid from @.commands c where c.task = m.id order by c.at desc offset $5 - 1) c
+	))
 )
 select count(*) from waited
 
@@ -56,6 +71,12 @@ with from_ready as (
 	insert into @.ready (created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason, start_before)
 	select created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason,
 		case when start_before > now() then start_before end from waited
+), recorded as (
+	insert into @.commands (task, verb, asked_by, reason) select id, $2, nullif($3, ''), nullif($4, '') from waited on conflict do nothing
+), commands_trimmed as (
+	delete from @.commands where ctid = any (array(
+		select c.ctid from waited m, lateral (select c.ctid from @.commands c where c.task = m.id order by c.at desc offset $5 - 1) c
+	))
 )
 select count(*) from waited
 
@@ -86,6 +107,12 @@ with t as materialized (
 	select t.created, t.id, t.route, ~t.priority, t.kind, t.queue, t.key, t.concurrency_key, a.run, a.runs, a.interruptions, a.crashes, now() from again a, t
 ), counted as (
 	insert into @.counts (kind, queue, status, delta) select kind, queue, status, -1 from again
+), recorded as (
+	insert into @.commands (task, verb, asked_by, reason) select task, $2, nullif($3, ''), nullif($4, '') from again on conflict do nothing
+), commands_trimmed as (
+	delete from @.commands where ctid = any (array(
+		select c.ctid from again m, lateral (select c.ctid from @.commands c where c.task = m.task order by c.at desc offset $5 - 1) c
+	))
 )
 select (select count(*) from e), (select count(*) from again)
 
@@ -101,6 +128,8 @@ with gone as (
 	delete from @.checkpoints where task = any (array(select task from gone))
 ), logs_gone as (
 	delete from @.logs where task = any (array(select task from gone))
+), commands_gone as (
+	delete from @.commands where task = any (array(select task from gone))
 ), counted as (
 	insert into @.counts (kind, queue, status, delta) select kind, queue, status, -1 from gone union all select kind, queue, 'added', -1 from gone
 )

@@ -31,6 +31,21 @@ left join lateral (
 left join @.workers w on w.worker = coalesce(r.worker, e.worker, l.worker)
 order by t.created desc, t.id desc
 
+-- name: OutlinePicked
+-- Where the tasks are that a part named p has picked, and since when.
+select p.id, p.created, case when e.task is not null then e.status when r.task is not null then 'running' when q.queued then 'queued' else 'interrupted' end,
+	coalesce(e.ended, r.started, q.since, p.created)
+from p
+left join lateral (select * from @.ended e where e.created = p.created and e.task = p.id limit 1) e on true
+left join lateral (select * from @.running r where e.task is null and r.task = p.id limit 1) r on true
+left join lateral (
+	(select * from @.ready q where e.task is null and r.task is null and q.created = p.created and q.id = p.id limit 1)
+	union all
+	(select * from @.delayed q where e.task is null and r.task is null and q.created = p.created and q.id = p.id limit 1)
+	limit 1
+) q on true
+where e.task is not null or r.task is not null or q.id is not null
+
 -- name: PickHeld
 -- The runs of a dead worker.
 select r.task as id from @.running r where r.worker = $1 and exists (select 1 from @.workers w where w.worker = $1 and w.dead) limit $2
@@ -63,6 +78,13 @@ from (
 	select null, null, null, null, '', '', '', false, false from @.tasks where id = $1
 ) h left join @.workers w on w.worker = h.worker
 order by h.run nulls last
+
+-- name: Commands
+-- The last row is for a task of which nothing was asked.
+select c.at, c.verb, coalesce(c.asked_by, ''), coalesce(c.reason, '') from @.commands c where c.task = $1
+union all
+select null, '', '', '' from @.tasks t where t.id = $1
+order by 1 nulls last
 
 -- name: Log
 select coalesce((select l.body from @.logs l where l.task = $1), '')

@@ -18,6 +18,8 @@ with cutoff as materialized (
 	delete from @.checkpoints where task = any (array(select task from gone))
 ), logs_gone as (
 	delete from @.logs where task = any (array(select task from gone))
+), commands_gone as (
+	delete from @.commands where task = any (array(select task from gone))
 ), counted as (
 	insert into @.counts (kind, queue, status, delta)
 	select kind, queue, s.status, -count(*) from gone g, lateral (select g.status union all select 'added') s group by kind, queue, s.status
@@ -42,6 +44,8 @@ with cutoff as materialized (
 	delete from @.checkpoints where task = any (array(select task from gone))
 ), logs_gone as (
 	delete from @.logs where task = any (array(select task from gone))
+), commands_gone as (
+	delete from @.commands where task = any (array(select task from gone))
 ), counted as (
 	insert into @.counts (kind, queue, status, delta)
 	select kind, queue, s.status, -count(*) from gone g, lateral (select g.status union all select 'added') s group by kind, queue, s.status

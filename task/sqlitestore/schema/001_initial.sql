@@ -126,6 +126,8 @@ create table ended (
 
 create index ended_first on ended (ended, task) where expires is null;
 create index expires_first on ended (expires, task) where expires is not null;
+create index kept_first on ended (ended, task) where expires is not null;
+create index unsuccessful_first on ended (status, ended, task) where status <> 'succeeded';
 create index unsuccessful on ended (status, created, task) where status <> 'succeeded';
 
 -- counts has how many rows of ended have a status.
@@ -167,6 +169,16 @@ create table logs (
 	body blob not null
 ) strict;
 
+-- asked has the commands that people have given for tasks.
+create table asked (
+	task     integer not null,
+	at       integer not null,
+	verb     text    not null,
+	asked_by text    not null,
+	reason   text    not null,
+	primary key (task, at)
+) strict, without rowid;
+
 -- workers has those that are registered. A row is removed when its worker has no run any more.
 create table workers (
 	id       text    not null primary key,
@@ -190,3 +202,32 @@ create table workers (
 ) strict, without rowid;
 
 create table paused (queue text not null primary key) strict, without rowid;
+
+-- schedule_sets has the sets of schedules. A generation is the content of a set, and named anew with
+-- each.
+create table schedule_sets (
+	name       text    not null primary key,
+	generation text    not null,
+	revision   integer not null,
+	digest     text    not null,
+	former     text    not null, -- a JSON list of the digests before, the newest last
+	salt       text    not null, -- of the tasks' ids
+	beats      integer not null  -- grows while a process of this generation is there
+) strict, without rowid;
+
+-- schedules has the schedules of the sets' generations. A tick compares tick, and sets the next one.
+create table schedules (
+	schedule_set text    not null,
+	name         text    not null,
+	tick         integer,          -- the next one, null if there is none
+	due          integer,          -- that, or a later time where it waits for the end of last_task
+	paused       integer not null default 0,
+	last         integer,          -- the tick that made last_task
+	last_task    text    not null default '',
+	timing       text    not null,
+	words        text    not null,
+	template     blob    not null,
+	primary key (schedule_set, name)
+) strict, without rowid;
+
+create index schedules_due on schedules (schedule_set, due) where due is not null;

@@ -7,8 +7,16 @@ insert into paused (queue) values (?) on conflict do nothing
 delete from paused where queue = ?
 
 -- name: StateOfTask
-select t.n, t.kind, t.queue, t.key, coalesce(r.task is not null, 0), coalesce(e.status, '')
-from tasks t left join running r on r.task = t.n left join ended e on e.task = t.n where t.id = ?
+select t.n, t.kind, t.queue, t.key, coalesce(r.task is not null, 0), coalesce(e.status, ''), coalesce(w.interrupted, 0), coalesce(r.started, e.ended, w.since, 0)
+from tasks t left join running r on r.task = t.n left join ended e on e.task = t.n left join waiting w on w.task = t.n where t.id = ?
+
+-- name: KeepCommand
+-- no two of a task have one time
+insert into asked (task, at, verb, asked_by, reason)
+values (?1, max(?2, coalesce((select max(at) + 1 from asked where task = ?1), 0)), ?3, ?4, ?5)
+
+-- name: ForgetOldestCommands
+delete from asked where task = ?1 and at < (select at from asked where task = ?1 order by at desc limit 1 offset ?2 - 1)
 
 -- name: Command
 -- a cancellation outweighs an interruption

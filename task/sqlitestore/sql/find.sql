@@ -21,6 +21,15 @@ left join waiting w on w.task = t.n
 left join runs l on l.task = w.task and l.run = w.run
 left join checkpoints c on c.task = t.n
 
+-- name: Outlines
+-- conditions follow
+select t.id, t.created, case when r.task is not null then 'running' when e.task is not null then e.status
+		when w.interrupted then 'interrupted' else 'queued' end, coalesce(r.started, e.ended, w.since)
+from tasks t
+left join running r on r.task = t.n
+left join ended e on e.task = t.n
+left join waiting w on w.task = t.n
+
 -- name: RunningTasks
 -- conditions follow
 select t.id, t.kind, t.queue, t.key, t.payload, t.meta, t.priority, t.created, r.reason, r.error, r.started, r.run_at,
@@ -43,6 +52,12 @@ select created from tasks where id = ?
 
 -- name: FewWait
 select count(*) <= ?1 from (select 1 from waiting limit ?1 + 1)
+
+-- name: FewInterrupted
+select count(*) <= ?1 from (select 1 from waiting where interrupted = 1 limit ?1 + 1)
+
+-- name: CommandsOfTask
+select c.at, c.verb, c.asked_by, c.reason from tasks t join asked c on c.task = t.n where t.id = ? order by c.at
 
 -- name: History
 with t as (select n from tasks where id = ?1)

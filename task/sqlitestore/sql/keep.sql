@@ -36,6 +36,9 @@ delete from checkpoints where task in (select value from json_each(?))
 -- name: PruneLogs
 delete from logs where task in (select value from json_each(?))
 
+-- name: PruneCommands
+delete from asked where task in (select value from json_each(?))
+
 -- name: PruneEnded
 delete from ended where task in (select value from json_each(?))
 

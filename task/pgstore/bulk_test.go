@@ -1,0 +1,89 @@
+package pgstore
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+// failedTasks are tasks with keys that have failed, as they stand.
+func (b *rig) failedTasks(n int) (seen []task.Standing) {
+	b.Helper()
+	for i := range n {
+		b.add(task.NewTask{ID: testID(i), Key: fmt.Sprint(i)})
+	}
+	for _, run := range b.claim(n) {
+		c := success(run)
+		c.Status = task.StatusFailed
+		if errs := b.store.Apply(b.Context(), []task.Change{c}); errs[0] != nil {
+			b.Fatal(errs[0])
+		}
+	}
+	for _, t := range b.find(task.Query{Status: task.StatusFailed, Brief: true}) {
+		seen = append(seen, task.Standing{ID: t.ID, Status: t.Status, Created: t.Created, Since: t.Since})
+	}
+	if len(seen) != n {
+		b.Fatalf("%d have failed, want %d", len(seen), n)
+	}
+	return seen
+}
+
+func TestControlAll_AKeyInAnOpenTransactionKeepsNoOtherTaskFromBeingRetried(t *testing.T) {
+	b := newRig(t)
+	seen := b.failedTasks(20)
+	tx, err := b.store.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(t.Context()) }()
+	if _, err := tx.Exec(t.Context(), b.store.sql(`insert into @.keys (kind, key, task) select kind, key, gen_random_uuid() from @.tasks where id = $1`), seen[7].ID); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for i, err := range b.store.ControlAll(t.Context(), task.Command{Verb: task.VerbRetry}, seen) {
+		if want := map[bool]error{true: task.ErrKeyBusy}[i == 7]; !errors.Is(err, want) {
+			t.Errorf("the task %d: %v, want %v", i, err, want)
+		}
+	}
+	t.Logf("it took %v", time.Since(began))
+	if left := b.find(task.Query{Status: task.StatusFailed}); len(left) != 1 || left[0].ID != seen[7].ID {
+		t.Errorf("left: %v", ids(left))
+	}
+}
+
+func TestControlAll_ARowThatIsLockedIsPassedOver(t *testing.T) {
+	b := newRig(t)
+	seen := b.failedTasks(5)
+	tx, err := b.store.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), b.store.sql(`select 1 from @.ended where task = $1 for update`), seen[2].ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{4, 1} {
+		done := 0
+		for _, err := range b.store.ControlAll(t.Context(), task.Command{Verb: task.VerbDelete}, seen) {
+			if err == nil {
+				done++
+			} else if !errors.Is(err, task.ErrChanged) {
+				t.Error(err)
+			}
+		}
+		if done != want {
+			t.Errorf("%d deleted, want %d", done, want)
+		}
+		_ = tx.Rollback(t.Context())
+	}
+}
+
+func TestControlAll_RefusesMoreThanItMayDoAtOnce(t *testing.T) {
+	b := newRig(t)
+	errs := b.store.ControlAll(t.Context(), task.Command{Verb: task.VerbDelete}, make([]task.Standing, task.MaxControl+1))
+	if len(errs) != task.MaxControl+1 || !errors.Is(errs[0], task.ErrInvalid) {
+		t.Errorf("%d answers, %v", len(errs), errs[0])
+	}
+}

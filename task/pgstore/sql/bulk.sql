@@ -1,0 +1,155 @@
+-- Commands to many tasks, each of which must stand as it was seen: $1 to $3 are the ids, the times of
+-- creation, and since when each was what it was. Rows that another transaction has locked are skipped.
+-- The answers are the tasks to which it was done.
+
+-- name: CommandRuns
+with seen as materialized (
+	select unnest($1::uuid[]) as id, unnest($2::timestamptz[]) as created, unnest($3::timestamptz[]) as since
+), asked as (
+	update @.running set command = case when command = 'cancel' then command else $7 end where ctid = any (array(
+		select r.place from seen s, lateral (
+			select r.ctid as place from @.running r where r.task = s.id and r.started = s.since limit 1 for no key update skip locked
+		) r
+	)) returning task
+), recorded as (
+	insert into @.commands (task, verb, asked_by, reason) select task, $7, nullif($4, ''), nullif($5, '') from asked on conflict do nothing
+), commands_trimmed as (
+	delete from @.commands where ctid = any (array(
+		select c.ctid from asked m, lateral (select c.ctid from @.commands c where c.task = m.task order by c.at desc offset $6 - 1) c
+	))
+)
+select array(select task from asked)
+
+-- name: CancelAllWaiting
+with seen as materialized (
+	select unnest($1::uuid[]) as id, unnest($2::timestamptz[]) as created, unnest($3::timestamptz[]) as since
+), from_ready as (
+	delete from @.ready where ctid = any (array(
+		select q.place from seen s, lateral (
+			select q.ctid as place from @.ready q where q.created = s.created and q.id = s.id and coalesce(q.since, q.created) = s.since limit 1 for update skip locked
+		) q
+	)) returning *
+), from_delayed as (
+	delete from @.delayed where ctid = any (array(
+		select q.place from seen s, lateral (
+			select q.ctid as place from @.delayed q where q.created = s.created and q.id = s.id and coalesce(q.since, q.created) = s.since limit 1 for update skip locked
+		) q
+	)) returning *
+), waited as materialized (
+	select * from from_ready union all select * from from_delayed
+), into_ended as (
+	insert into @.ended (created, task, run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, status, kind, queue, reason)
+	select created, id, last_run, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak, 'cancelled', kind, queue,
+		case when start_before <= now() then 'expired' end from waited
+), keys_released as (
+	delete from @.keys where ctid = any (array(
+		select k.ctid from waited w, lateral (select k.ctid from @.keys k where k.kind = w.kind and k.key = w.key and k.task = w.id limit 1) k
+	))
+), counted as (
+	insert into @.counts (kind, queue, status, delta)
+	select kind, queue, 'cancelled', count(*) from waited group by kind, queue
+	union all
+	select kind, queue, 'interrupted', -count(*) from waited where not queued group by kind, queue
+), recorded as (
+	insert into @.commands (task, verb, asked_by, reason) select id, 'cancel', nullif($4, ''), nullif($5, '') from waited on conflict do nothing
+), commands_trimmed as (
+	delete from @.commands where ctid = any (array(
+		select c.ctid from waited m, lateral (select c.ctid from @.commands c where c.task = m.id order by c.at desc offset $6 - 1) c
+	))
+)
+select array(select id from waited)
+
+-- name: RetryAllWaiting
+with seen as materialized (
+	select unnest($1::uuid[]) as id, unnest($2::timestamptz[]) as created, unnest($3::timestamptz[]) as since
+), from_ready as (
+	delete from @.ready where ctid = any (array(
+		select q.place from seen s, lateral (
+			select q.ctid as place from @.ready q where q.created = s.created and q.id = s.id and coalesce(q.since, q.created) = s.since limit 1 for update skip locked
+		) q
+	)) returning *
+), from_delayed as (
+	delete from @.delayed where ctid = any (array(
+		select q.place from seen s, lateral (
+			select q.ctid as place from @.delayed q where q.created = s.created and q.id = s.id and coalesce(q.since, q.created) = s.since limit 1 for update skip locked
+		) q
+	)) returning *
+), waited as materialized (
+	select * from from_ready union all select * from from_delayed
+), into_ready as (
+	insert into @.ready (created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason, start_before)
+	select created, id, route, sort_priority, queued, kind, queue, key, concurrency_key, payload, last_run, runs, interruptions, crashes, since, reason,
+		case when start_before > now() then start_before end from waited
+), recorded as (
+	insert into @.commands (task, verb, asked_by, reason) select id, 'retry', nullif($4, ''), nullif($5, '') from waited on conflict do nothing
+), commands_trimmed as (
+	delete from @.commands where ctid = any (array(
+		select c.ctid from waited m, lateral (select c.ctid from @.commands c where c.task = m.id order by c.at desc offset $6 - 1) c
+	))
+)
+select array(select id from waited)
+
+-- name: RetryAllEnded
+-- The second answer is those whose keys are other tasks'.
+with seen as materialized (
+	select unnest($1::uuid[]) as id, unnest($2::timestamptz[]) as created, unnest($3::timestamptz[]) as since
+), locked as materialized (
+	select e.place, e.task, s.created from seen s, lateral (
+		select e.ctid as place, e.task from @.ended e where e.created = s.created and e.task = s.id and e.ended = s.since and e.status in ('failed', 'cancelled') limit 1 for update skip locked
+	) e
+), keyed as materialized (
+	select l.place, l.task, t.kind, t.key from locked l, lateral (select t.kind, t.key from @.tasks t where t.id = l.task limit 1) t
+), key_taken as (
+	insert into @.keys (kind, key, task) select kind, key, task from keyed where key is not null order by kind, key, task on conflict do nothing returning task
+), again as (
+	delete from @.ended where ctid = any (array(
+		select k.place from keyed k where k.key is null or k.task in (select task from key_taken)
+	)) returning created, task, run, worker, started, ended, crashed, reclaimed, status, error, fraction, message, log, runs, interruptions, crashes, kind, queue
+), into_history as (
+	insert into @.runs (task, run, worker, started, ended, crashed, reclaimed, status, error)
+	select task, run, worker, started, ended, crashed, reclaimed, status, error from again where started is not null
+), saved as (
+	insert into @.checkpoints as k (task, run, fraction, message) select task, coalesce(run, 0), fraction, message from again where fraction is not null
+	on conflict (task, step) do update set fraction = excluded.fraction, message = excluded.message
+), logged as (
+	insert into @.logs as l (task, body) select task, log from again where log is not null
+	on conflict (task) do update set body = l.body || excluded.body
+), into_ready as (
+	insert into @.ready (created, id, route, sort_priority, kind, queue, key, concurrency_key, last_run, runs, interruptions, crashes, since)
+	select a.created, a.task, t.route, ~t.priority, a.kind, a.queue, t.key, t.concurrency_key, a.run, a.runs, a.interruptions, a.crashes, now()
+	from again a, lateral (select t.route, t.priority, t.key, t.concurrency_key from @.tasks t where t.id = a.task limit 1) t
+), counted as (
+	insert into @.counts (kind, queue, status, delta) select kind, queue, status, -count(*) from again group by kind, queue, status
+), recorded as (
+	insert into @.commands (task, verb, asked_by, reason) select task, 'retry', nullif($4, ''), nullif($5, '') from again on conflict do nothing
+), commands_trimmed as (
+	delete from @.commands where ctid = any (array(
+		select c.ctid from again m, lateral (select c.ctid from @.commands c where c.task = m.task order by c.at desc offset $6 - 1) c
+	))
+)
+select array(select task from again), array(select task from keyed where key is not null and task not in (select task from key_taken))
+
+-- name: DeleteAllEnded
+with seen as materialized (
+	select unnest($1::uuid[]) as id, unnest($2::timestamptz[]) as created, unnest($3::timestamptz[]) as since
+), locked as materialized (
+	select e.place, e.task, s.created from seen s, lateral (
+		select e.ctid as place, e.task from @.ended e where e.created = s.created and e.task = s.id and e.ended = s.since limit 1 for update skip locked
+	) e
+), gone as (
+	delete from @.ended where ctid = any (array(select place from locked)) returning task, kind, queue, status
+), tasks_gone as (
+	delete from @.tasks where id = any (array(select task from gone))
+), runs_gone as (
+	delete from @.runs where task = any (array(select task from gone))
+), checkpoints_gone as (
+	delete from @.checkpoints where task = any (array(select task from gone))
+), logs_gone as (
+	delete from @.logs where task = any (array(select task from gone))
+), commands_gone as (
+	delete from @.commands where task = any (array(select task from gone))
+), counted as (
+	insert into @.counts (kind, queue, status, delta)
+	select kind, queue, s.status, -count(*) from gone g, lateral (select g.status union all select 'added') s group by kind, queue, s.status
+)
+select array(select task from gone)

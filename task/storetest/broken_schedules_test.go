@@ -1,0 +1,61 @@
+package storetest
+
+import (
+	"context"
+	"time"
+
+	"github.com/lastcall-go/lastcall/task"
+)
+
+func (b *broken) PutSchedules(ctx context.Context, put task.SchedulesPut) (task.ScheduleSet, error) {
+	return b.put(ctx, put)
+}
+
+func (b *broken) DueSchedules(ctx context.Context, req task.DueRequest) (task.DueReply, error) {
+	return b.due(ctx, req)
+}
+
+func (b *broken) Tick(ctx context.Context, req task.TickRequest) ([]task.TickResult, error) {
+	return b.tick(ctx, req)
+}
+
+// putsWhateverItWas lets the last one win.
+func putsWhateverItWas(b *broken) {
+	inner := b.put
+	b.put = func(ctx context.Context, put task.SchedulesPut) (task.ScheduleSet, error) {
+		now, err := b.due(ctx, task.DueRequest{Set: put.Name})
+		if put.Was = now.Set.Generation; err != nil {
+			return task.ScheduleSet{}, err
+		}
+		return inner(ctx, put)
+	}
+}
+
+// ticksOfAnyGeneration compares the tick alone.
+func ticksOfAnyGeneration(b *broken) {
+	inner := b.tick
+	b.tick = func(ctx context.Context, req task.TickRequest) ([]task.TickResult, error) {
+		req.Generation = ""
+		return inner(ctx, req)
+	}
+}
+
+// trustsItsOwnClock does not ask for the caller's.
+func trustsItsOwnClock(b *broken) {
+	inner := b.due
+	b.due = func(ctx context.Context, req task.DueRequest) (task.DueReply, error) {
+		req.Clock = time.Time{}
+		return inner(ctx, req)
+	}
+}
+
+// neverAlone adds a task beside one that has not ended.
+func neverAlone(b *broken) {
+	inner := b.tick
+	b.tick = func(ctx context.Context, req task.TickRequest) ([]task.TickResult, error) {
+		for i := range req.Ticks {
+			req.Ticks[i].Alone = false
+		}
+		return inner(ctx, req)
+	}
+}
