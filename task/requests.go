@@ -99,7 +99,7 @@ type Change struct {
 	// negative one gives it a place before those that came meanwhile.
 	Delay time.Duration
 	// RunAt takes the place of Delay when it is not zero: the one that the task was claimed with
-	// (rule 56).
+	// (rule 42).
 	RunAt time.Time
 	// Checkpoint and Progress replace the task's when they are not nil.
 	Checkpoint []byte

@@ -131,6 +131,10 @@ import "context"
 //  41. A Retry with FromStart removes the task's checkpoint, its progress and its steps, and one with
 //     SkipSteps records these as skipped, without a Place, except what is done: together with what
 //     else the Retry does, or not at all.
+//  42. A task that is given back with the RunAt of its claim has its old place: the next claim gives
+//     it as if it had never been given, also where thousands have that same RunAt. A delay that the
+//     caller has measured would be milliseconds off, and behind such a backlog that is the end of
+//     the line. It is the only time that a caller passes, and it is the store's own.
 //  43. A task with a StartBefore that no claim has taken by then, by the store's clock, is never claimed
 //     and is cancelled with the reason expired, as by Cancel, also where its queue is paused. Who asks
 //     for it by its id sees it so from then on. Where a store lists by status or counts, and where its
@@ -160,11 +164,10 @@ import "context"
 //     Hold it is due again after that time, and stays what it was.
 //  50. What comes of a new task whose key is held is for its OnConflict to say. Existing and Discard
 //     change nothing. Replace gives the payload, the Meta, the priority and the time of the new task
-//     to one that waits, which begins from the start: it is queued, without a checkpoint, a progress,
-//     a reason and a suspicion, attempts and streaks are zero, its runs, its queue and its id stay.
-//     The new one's StartBefore counts if it has not run before. One that runs or has ended is left and
-//     answered as existing. A claim takes all of the one or all
-//     of the other. The same task again, by its id, is answered as replaced and changes nothing, as
+//     to one that waits, which begins from the start: it is queued, without a checkpoint, steps, a
+//     progress, a reason and a suspicion, attempts and streaks are zero, its runs, its queue and its id
+//     stay. The new one's StartBefore counts if it has not run before. One that runs or has ended is
+//     left and answered as existing. A claim takes all of the one or all of the other. The same task again, by its id, is answered as replaced and changes nothing, as
 //     long as no other one has replaced it since. What rule 32 compares is the payload with which
 //     the id was added.
 //  51. A KeyFor holds the key of the task that is added until that time has gone by since, by the
@@ -187,10 +190,6 @@ import "context"
 //  55. A command that was done to a task leaves a record, with By and Reason and the time by the store's
 //     clock, with the task and until that is removed. The newest MaxCommands are kept, the oldest
 //     first. A command that found nothing to do may leave one too.
-//  56. A task that is given back with the RunAt of its claim has its old place: the next claim gives
-//     it as if it had never been given, also where thousands have that same RunAt. A delay that the
-//     caller has measured would be milliseconds off, and behind such a backlog that is the end of
-//     the line. It is the only time that a caller passes, and it is the store's own.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, what came of it (rules 1, 2, 21,
 	// 32, 43, 50, 51). All that are not left out are recorded together; after an error, all or none. A task may
@@ -202,7 +201,7 @@ type Store interface {
 	// that the worker does not know of; a complete beat finds them (rule 31).
 	Claim(ctx context.Context, req ClaimRequest) ([]Task, error)
 
-	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11, 23, 27, 40, 56).
+	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11, 23, 27, 40, 42).
 	// The changes that it has made are the caller's to use again.
 	Apply(ctx context.Context, changes []Change) []error
 

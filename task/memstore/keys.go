@@ -70,6 +70,7 @@ func (s *Store) replace(t *task.Task, n task.NewTask, now time.Time) {
 		s.bind(t, now.Add(n.StartBefore))
 	}
 	t.Checkpoint, t.Progress = nil, task.Progress{}
+	delete(s.steps, t.ID)
 	t.Attempts, t.CrashStreak, t.InterruptStreak, t.Suspicion = 0, 0, 0, 0
 	if t.Status != task.StatusQueued {
 		t.Status, t.Since = task.StatusQueued, now

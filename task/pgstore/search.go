@@ -247,7 +247,9 @@ func (f *filter) searchStatement(parts []task.Query, kinds map[string][]string) 
 	)
 	for _, part := range parts {
 		part = walkedFor(part)
-		if slices.ContainsFunc(walked, func(p task.Query) bool { return p.Status == part.Status && p.Kind == part.Kind && p.Queue == part.Queue }) {
+		if slices.ContainsFunc(walked, func(p task.Query) bool {
+			return p.Status == part.Status && p.Kind == part.Kind && p.Queue == part.Queue
+		}) {
 			continue // two that differ in what their source does not look for
 		}
 		walked = append(walked, part)

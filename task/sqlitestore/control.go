@@ -132,13 +132,21 @@ func (t *txn) controlState(s state, cmd task.Command, now int64) (commanded bool
 	return commanded, err
 }
 
+// forgetSaved has a task begin at the start: it removes its checkpoint and its steps.
+func (t *txn) forgetSaved(number int64) error {
+	for _, name := range []string{"PruneCheckpoints", "PruneSteps"} {
+		if err := t.execList(name, []int64{number}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // retrySteps is rule 41.
 func (t *txn) retrySteps(s state, cmd task.Command, now int64) error {
 	if cmd.FromStart {
-		for _, name := range []string{"PruneCheckpoints", "PruneSteps"} {
-			if err := t.execList(name, []int64{s.number}); err != nil {
-				return err
-			}
+		if err := t.forgetSaved(s.number); err != nil {
+			return err
 		}
 	}
 	for _, name := range cmd.SkipSteps {

@@ -53,11 +53,10 @@ func (t *txn) replace(n *task.NewTask, holder string, now int64) (replaced bool,
 		{"NoteReplaced", []any{number, first[:], n.ID}},
 		{"ReplaceTask", []any{number, blob(n.Payload), metaColumn(n.Meta), int64(n.Priority), runAt}},
 		{"ReplaceWaiting", []any{number, runAt <= now, int64(n.Priority), runAt, now, startBefore(n, now)}},
-		{"ForgetCheckpoint", []any{number}},
 	} {
 		if _, err := t.exec(s.name, s.args...); err != nil {
 			return false, err
 		}
 	}
-	return true, nil
+	return true, t.forgetSaved(number)
 }

@@ -368,6 +368,7 @@ var breaches = map[string]func(b *broken){
 	"39": deafToStops,
 	"40": byName,
 	"41": skipsNothing,
+	"42": func(b *broken) { eachChange(b, losesPlace) },
 	"43": forgetsBounds,
 	"44": takesAnyPriority,
 	"45": pausesWithoutRuns,
@@ -377,7 +378,6 @@ var breaches = map[string]func(b *broken){
 	"52": goesOnByTheTask, "53": cutsShort,
 	"54": trustsWhatWasSeen,
 	"55": keepsCommands,
-	"56": func(b *broken) { eachChange(b, losesPlace) },
 }
 
 // try runs a case on a store and says whether it complains, or does not come to an end.

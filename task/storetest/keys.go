@@ -65,9 +65,10 @@ func (t *T) claimOnly(id string) task.Task {
 	return got[0]
 }
 
-// left ends a run so that its task goes on, with a checkpoint and a progress.
+// left ends a run so that its task goes on, with a checkpoint, a progress and a step.
 func (t *T) left(c task.Task, status task.Status, delay time.Duration) {
 	t.Helper()
+	t.record(c, done(1, "pull", "of the old payload"))
 	ch := change(c, status)
 	ch.Checkpoint, ch.Progress, ch.Delay, ch.Error = []byte("of the old payload"), &task.Progress{Fraction: 0.5, Message: "half"}, delay, "old"
 	t.mustApply(ch)
@@ -251,6 +252,7 @@ func (t *T) replacedOne(state string, delay time.Duration) {
 		got.Counters != (task.Counters{Interruptions: was.Interruptions, Crashes: was.Crashes}) {
 		t.Errorf("one that was %s goes on as %+v", state, got)
 	}
+	t.wantSteps("one that was "+state+" and is replaced", n.ID)
 	t.count("default k queued", 1)
 	if t.answered(t.another(state, task.Existing), n.ID, task.OutcomeExisting); delay > 0 {
 		if got := t.claim("w", 10); len(got) != 0 {

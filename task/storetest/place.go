@@ -34,7 +34,7 @@ func giveBack(c task.Task, status task.Status, reason task.Reason) task.Change {
 }
 
 var placeRules = []rule{
-	{"56", "a task that is given back has its old place, also among those that have the same RunAt", func(t *T) {
+	{"42", "a task that is given back has its old place, also among those that have the same RunAt", func(t *T) {
 		t.join("w")
 		t.join("other")
 		want := t.backlog(30)
@@ -56,7 +56,7 @@ var placeRules = []rule{
 			t.Errorf("claimed %v, want %v", got, want)
 		}
 	}},
-	{"56", "what was interrupted before is given back to its place among the interrupted", func(t *T) {
+	{"42", "what was interrupted before is given back to its place among the interrupted", func(t *T) {
 		t.join("w")
 		t.join("other")
 		t.backlog(5)

@@ -25,7 +25,7 @@ func (m *model) replace(rt *rapid.T) {
 	want := task.AddResult{ID: id, Outcome: task.OutcomeExisting}
 	if mt.status.Claimable() {
 		want.Outcome = task.OutcomeReplaced
-		mt.status, mt.check, mt.delayed, mt.bounded = task.StatusQueued, "", n.Delay > 0, n.StartBefore > 0 && mt.runs == 0
+		mt.status, mt.check, mt.steps, mt.delayed, mt.bounded = task.StatusQueued, "", nil, n.Delay > 0, n.StartBefore > 0 && mt.runs == 0
 		mt.counters.Attempts, mt.counters.CrashStreak, mt.counters.InterruptStreak, mt.counters.Suspicion = 0, 0, 0, 0
 	}
 	if got, err := m.store.Add(m.t.Context(), []task.NewTask{n}); err != nil || got[0] != want {

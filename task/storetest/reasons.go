@@ -50,6 +50,7 @@ var reasons = map[string]string{
 	"54":      "who deletes what had failed must not delete what a colleague has just put right",
 	"55":      "a week later somebody asks who has cancelled this, and why",
 	"39":      "a neighbour that hears of a stop too late has given its free slots away",
+	"42":      "a worker that is told to stop gives back what it has just claimed, and a task must not wait behind ten thousand others for that",
 	"43":      "what is of use for a minute only must not be done an hour later, nor fill the queue until then",
 	"45":      "a queue is emptied since what it feeds is broken, and a run that has just begun must not be forgotten",
 	"44":      "a run of hours makes room for those that wait, and not for what is less urgent than itself",
@@ -57,5 +58,4 @@ var reasons = map[string]string{
 	"47":      "a report that is sent twice, or not at all, is what a schedule is there to prevent",
 	"48":      "a clock that leaps ahead by a week must not make a week of reports in a minute",
 	"49":      "two backups of one disk at a time hinder each other, and the next night brings a third",
-	"56":      "a worker that is told to stop gives back what it has just claimed, and a task must not wait behind ten thousand others for that",
 }

@@ -51,6 +51,3 @@ insert into replaced (task, first, by) values (?, ?, ?) on conflict (task) do up
 -- begins from the start
 update waiting set due = ?2, priority = ?3, run_at = ?4, since = case interrupted when 1 then ?5 else since end, interrupted = 0, suspicion = 0,
 	start_before = case runs when 0 then ?6 end, attempts = 0, crash_streak = 0, interrupt_streak = 0, reason = '' where task = ?1
-
--- name: ForgetCheckpoint
-delete from checkpoints where task = ?
