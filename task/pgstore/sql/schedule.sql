@@ -55,7 +55,7 @@ left join lateral (select e.task from @.ended e where e.created = t.created and 
 where e.task is null
 
 -- name: SetTicks
-update @.schedules s set tick = n.tick, due = coalesce(least(now(), $2::timestamptz) + n.hold * interval '1 microsecond', n.tick),
+update @.schedules s set tick = n.tick, due = coalesce(least(now(), $2::timestamptz) + n.hold::double precision * interval '1 microsecond', n.tick),
 	last = coalesce(n.last, s.last), last_task = coalesce(n.task, s.last_task)
 from (select unnest($3::text[]) as name, unnest($4::timestamptz[]) as tick, unnest($5::bigint[]) as hold, unnest($6::timestamptz[]) as last, unnest($7::uuid[]) as task) n
 where s.set = $1 and s.name = n.name
