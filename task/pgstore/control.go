@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -108,8 +109,12 @@ func (s *Store) interrupt(ctx context.Context, id [16]byte, cmd task.Command) (a
 // interruptQueue asks what runs of a paused queue to hand over. A claim that has not seen the pause is
 // waited for, so that what it takes is found.
 func (s *Store) interruptQueue(ctx context.Context, queue string) error {
-	var workers int
-	if err := s.commandRow(ctx, s.q.AwaitClaims, nil, &workers); err != nil {
+	err := s.awaitOldClaims(ctx)
+	if err == nil {
+		var workers int
+		err = s.commandRow(ctx, s.q.AwaitClaims, nil, &workers)
+	}
+	if err != nil {
 		return fmt.Errorf("the queue is paused, and what runs of it was not asked to hand over: %w", err)
 	}
 	var held [][16]byte
@@ -125,6 +130,38 @@ func (s *Store) interruptQueue(ctx context.Context, queue string) error {
 	}
 	return errors.Join(errs...)
 }
+
+// awaitOldClaims waits for the claims that were under way when it was called, since they may not have
+// seen what was committed just before.
+func (s *Store) awaitOldClaims(ctx context.Context) error {
+	var (
+		claims int
+		now    time.Time
+	)
+	if err := s.pool.QueryRow(ctx, s.q.OldClaims, nil).Scan(&claims, &now); err != nil {
+		return err
+	}
+	asked := now
+	for begun := time.Now(); ; {
+		if err := s.pool.QueryRow(ctx, s.q.OldClaims, asked).Scan(&claims, &now); err != nil {
+			return err
+		}
+		if claims == 0 {
+			return nil
+		}
+		if time.Since(begun) > oldClaimPatience {
+			return fmt.Errorf("%d claims have been under way for more than %v: try again", claims, oldClaimPatience)
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// oldClaimPatience is for how long a pause waits for the claims that were under way.
+const oldClaimPatience = 10 * time.Second
 
 // retryTask makes a task claimable now.
 func (s *Store) retryTask(ctx context.Context, id [16]byte, cmd task.Command) error {

@@ -21,6 +21,7 @@ type statements struct {
 	Add                                                                                 string
 	Claim, Poll, Promote, Expire                                                        string
 	FinishRuns, Verdicts, Poison, SaveRuns                                              string
+	OldClaims                                                                           string
 	Pause, AwaitClaims, InterruptQueue, Resume, CommandRun, CancelWaiting, RetryWaiting string
 	CommandRuns, CancelAllWaiting, RetryAllWaiting, RetryAllEnded, DeleteAllEnded       string
 	RetryEnded, DeleteEnded, Place                                                      string

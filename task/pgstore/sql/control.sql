@@ -5,8 +5,15 @@ insert into @.paused (queue) values ($1) on conflict do nothing
 delete from @.paused where queue = $1
 
 -- name: AwaitClaims
--- Waits for the claims that are under way.
+-- Waits for the claims that have locked their workers.
 select count(*) from (select worker from @.workers where gone is null and not dead order by worker for update) w
+
+-- name: OldClaims
+-- Counts the claims that were sent before a time and are still under way, as far as this role may see
+-- them, and tells the time. The snapshot of one that has not yet locked its worker may be older than a
+-- pause that has been committed since.
+select count(*), clock_timestamp() from pg_stat_get_activity(null) a
+where a.state = 'active' and a.query_start <= $1::timestamptz and a.query like '%with claimer as materialized%' and a.pid <> pg_backend_pid()
 
 -- name: InterruptQueue
 -- Asks what runs of a queue to hand over. Runs that another transaction has locked are passed over;
