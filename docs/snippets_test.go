@@ -55,9 +55,11 @@ var given = map[string]string{
 		var t      *testing.T
 		var rounds int`,
 	"README.md": `
-		type ImportArgs struct{ Rows int }
-		type Cursor     struct{ Row int }
-		var mux *task.Mux`,
+		type ImportArgs struct{ URL string }
+		type Row        struct{ ID int }
+		var mux *task.Mux
+		func pull(context.Context, ImportArgs) ([]Row, error) { return nil, nil }
+		func insert(context.Context, Row) error { return nil }`,
 	"docs/http.md": `
 		var ctx      context.Context
 		var g        *lastcall.Group

@@ -69,8 +69,11 @@ func (a *agent) call(ctx context.Context, key, prompt string) (string, error) {
 	}
 	defer resp.Body.Close()
 	var said struct{ Answer string }
-	if err := json.NewDecoder(resp.Body).Decode(&said); err != nil || resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("the model answered %s, %w", resp.Status, err)
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("the model answered %s", resp.Status)
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&said); err != nil {
+		return "", fmt.Errorf("the answer of the model: %w", err)
 	}
 	return said.Answer, nil
 }
