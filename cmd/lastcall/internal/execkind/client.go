@@ -40,9 +40,10 @@ type supervised struct {
 	failed   error // why it could not be started
 	exit     *proc.Exit
 	troubles []string
-	forced   bool   // the server did not wait for the shim any more
-	shimEnd  string // how the shim ended
-	left     error  // why something of the tree may live
+	forced   bool             // the server did not wait for the shim any more
+	state    *os.ProcessState // of the shim; nil if it could not be waited for
+	shimEnd  string           // how the shim ended
+	left     error            // why something of the tree may live
 }
 
 // streams are the standard streams that a program gets.
@@ -124,10 +125,12 @@ func (s *supervised) follow(orders, reports *os.File) {
 		s.kill()
 		closedWithin(settleWait, heard)
 	}
+	s.shimEnd = "it could not be waited for"
 	_ = reports.Close() // at its end, unless somebody holds it who is none of the tree
 	<-heard
 	if closedWithin(settleWait, waited) {
-		s.shimEnd = describe(s.cmd.ProcessState)
+		s.state = s.cmd.ProcessState
+		s.shimEnd = describe(s.state)
 	}
 	close(over)
 	_ = orders.Close() // what is not sent has nobody to go to
@@ -220,9 +223,9 @@ func (s *supervised) lost() error {
 // where there is no thread for it, by an exit code or by SIGABRT, which the shim ignores from others.
 func (s *supervised) neverBegan() bool {
 	byItself := false
-	if state := s.cmd.ProcessState; state != nil && closedWithin(0, s.done) {
-		status, ok := state.Sys().(syscall.WaitStatus)
-		byItself = state.Exited() || ok && status.Signaled() && status.Signal() == syscall.SIGABRT
+	if closedWithin(0, s.done) && s.state != nil {
+		status, ok := s.state.Sys().(syscall.WaitStatus)
+		byItself = s.state.Exited() || ok && status.Signaled() && status.Signal() == syscall.SIGABRT
 	}
 	return !s.started && s.exit == nil && (!s.starting || byItself)
 }

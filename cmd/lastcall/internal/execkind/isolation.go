@@ -31,8 +31,8 @@ func FindIsolation(k *proc.Keeper) (confine.Isolation, error) {
 	switch {
 	case s.failed != nil:
 		return confine.Shared, s.failed
-	case !s.cmd.ProcessState.Success():
-		return confine.Shared, fmt.Errorf("a shim that was to try has ended: %v", s.cmd.ProcessState)
+	case s.state == nil || !s.state.Success():
+		return confine.Shared, fmt.Errorf("a shim that was to try has ended: %s", s.shimEnd)
 	}
 	return possible, nil
 }
