@@ -119,14 +119,39 @@ func (d *folder) open(name string) (*os.File, error) {
 	if err != nil {
 		return nil, odd(name, err)
 	}
-	info, err := f.Stat() // another one may have taken its place
-	if err == nil && !d.plain(info) {
-		err = fmt.Errorf("%s %w", name, errOdd)
-	}
-	if err != nil {
+	if err := d.checkOpened(f, name); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// checkOpened checks a file that was opened by a name, since another one may have taken its place
+// meanwhile. Its one name must be this one: another file's second name that was removed after the
+// opening has left that file with one, too.
+func (d *folder) checkOpened(f *os.File, name string) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if d.plain(info) && !nameless(info) {
+		now, err := d.look(name)
+		if err == nil && os.SameFile(info, now) && d.plain(now) {
+			return nil
+		}
+		if info, err = f.Stat(); err != nil { // it has been replaced, and has no name then
+			return err
+		}
+	}
+	if !d.plain(info) || !nameless(info) {
+		return fmt.Errorf("%s %w", name, errOdd)
+	}
+	return nil
+}
+
+// nameless reports whether a file has no name any more.
+func nameless(info os.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink == 0
 }
 
 // odd says what it means that a look-up met a link or a mount.
