@@ -11,6 +11,17 @@ import "context"
 // cause. A method that returns an error may have done its work all the same (the answer was lost),
 // therefore each says what a repetition does. Stores take no decision: they compare and set.
 //
+// Which methods carry what:
+//
+//   - Add: new tasks, with delays, priorities, keys and what comes of them, and StartBefore.
+//   - Claim: queues, limits of kinds, pauses, suspects, what is handed over in a rollout, MaxRunTime.
+//   - Apply: ends of every sort, and what a run saves: checkpoints, steps and Each, progress, logs.
+//   - Heartbeat, Workers, Reclaim: the life and the death of workers, and what is asked of runs.
+//   - Control, ControlAll, Commands: what people ask for, one by one or by filter, and who and why.
+//   - Find, History, Steps, Log, Count: what people see.
+//   - PutSchedules, Schedules, DueSchedules, Tick: schedules.
+//   - Prune: retention.
+//
 // The rules are numbered, and storetest has a case for each.
 //
 //  1. Ids are the client's. Adding a task whose id exists changes nothing and reports it as not
@@ -167,9 +178,9 @@ import "context"
 //     to one that waits, which begins from the start: it is queued, without a checkpoint, steps, a
 //     progress, a reason and a suspicion, attempts and streaks are zero, its runs, its queue and its id
 //     stay. The new one's StartBefore counts if it has not run before. One that runs or has ended is
-//     left and answered as existing. A claim takes all of the one or all of the other. The same task again, by its id, is answered as replaced and changes nothing, as
-//     long as no other one has replaced it since. What rule 32 compares is the payload with which
-//     the id was added.
+//     left and answered as existing. A claim takes all of the one or all of the other. The same task
+//     again, by its id, is answered as replaced and changes nothing, as long as no other one has
+//     replaced it since. What rule 32 compares is the payload with which the id was added.
 //  51. A KeyFor holds the key of the task that is added until that time has gone by since, by the
 //     store's clock, also when the task has ended or been pruned; the answer to another one then has
 //     the id of that task. Delete gives the key back. A task that is replaced keeps its window, and
