@@ -113,7 +113,8 @@ func TestUnresponsive_AnUnresponsiveRequestIsAbandonedByMethodAndPathWithItsStac
 	t.Parallel()
 	entered, release := make(chan struct{}), make(chan struct{})
 	defer close(release)
-	s := serve(t, lastcall.Config{Grace: 2 * time.Second, Reserve: 1500 * time.Millisecond},
+	// On a busy machine a dump of the stacks takes a while, and has a part of the reserve.
+	s := serve(t, lastcall.Config{Grace: 5500 * time.Millisecond, Reserve: 5 * time.Second},
 		func(http.ResponseWriter, *http.Request) {
 			close(entered)
 			unresponsiveHandler(release)
