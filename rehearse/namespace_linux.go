@@ -68,10 +68,9 @@ func (p *program) startNamespaced(path string, c *Config) error {
 		}
 		return nil
 	}
-	p.kill = func(context.Context) error {
+	p.kill = func(ctx context.Context) error {
 		err := p.stop(syscall.SIGKILL)
-		<-p.exited
-		return err
+		return errors.Join(err, awaitKilled(ctx, p.exited))
 	}
 	started := make(chan error, 1)
 	go p.runOnThread(cmd, started)
@@ -92,6 +91,16 @@ func (p *program) startNamespaced(path string, c *Config) error {
 		return fmt.Errorf("%w: %s", errNoNamespace, what)
 	}
 	return fmt.Errorf("rehearse: start %s: %s", path, text)
+}
+
+// awaitKilled waits for what was killed, which a broken disk may keep from ending.
+func awaitKilled(ctx context.Context, ended <-chan struct{}) error {
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("it was killed and has not ended: look what it waits for in /proc: %w", context.Cause(ctx))
+	}
 }
 
 // runOnThread starts the program and waits for its end, on one thread: the kernel kills the program

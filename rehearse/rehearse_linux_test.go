@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -165,6 +166,31 @@ func TestRehearse_AProgramWithoutAPortIsRehearsedWithoutClients(t *testing.T) {
 	}
 	if fails, _ := codes(r); !slices.Equal(fails, []Code{NoReaction}) || r.URL != "" || slices.Contains(r.Passed, CutOff) {
 		t.Errorf("%s", describe(r))
+	}
+}
+
+// A server that answers nothing must not have a thousand requests become ten thousand, and those that
+// were not sent are told.
+func TestTraffic_WhatIsTooMuchIsNotSentAndSaid(t *testing.T) {
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	tr := newTraffic(&url.URL{Scheme: "http", Host: l.Addr().String(), Path: "/"}, maxRate)
+	told := func() bool {
+		tr.mu.Lock()
+		defer tr.mu.Unlock()
+		return slices.ContainsFunc(tr.failed, func(r result) bool { return r.failure == otherwise && strings.Contains(r.text, "not sent") })
+	}
+	for deadline := time.Now().Add(8 * time.Second); !told(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody says that requests are not sent")
+		}
+	}
+	tr.stop()
+	if tr.answered != 0 {
+		t.Errorf("%d were answered", tr.answered)
 	}
 }
 

@@ -64,10 +64,9 @@ func (p *program) startSupervised(path string, c *Config) error {
 	}()
 	p.pid = pid
 	p.stop = func(sig syscall.Signal) error { return give(orders, "%s %d", orderSignal, sig) }
-	p.kill = func(context.Context) error {
+	p.kill = func(ctx context.Context) error {
 		err := give(orders, "%s", orderKill)
-		<-over
-		return errors.Join(err, orders.Close())
+		return errors.Join(err, awaitKilled(ctx, over), orders.Close())
 	}
 	if pid == 0 {
 		return errors.Join(fmt.Errorf("rehearse: start %s: %s", path, failed), p.kill(context.Background()))

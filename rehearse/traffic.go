@@ -48,8 +48,8 @@ const (
 	requestTimeout = 10 * time.Second
 	// slowTimeout is the same for a request that takes long.
 	slowTimeout = 2 * time.Minute
-	// maxInFlight bounds the requests of new connections that are under way; what comes then is a
-	// failure of the rehearsal itself.
+	// maxInFlight bounds the requests of new connections that are under way; what would come then is
+	// not sent, and has failed.
 	maxInFlight = 1000
 	// keepAliveClients and keepAlivePause: each of so many clients asks again after so long.
 	keepAliveClients = 2
@@ -70,7 +70,6 @@ type traffic struct {
 	mu       sync.Mutex
 	failed   []result
 	answered int
-	overflow int
 	// stopping: the signal is sent. unannounced are the kept connections that the server has closed
 	// since, without having said so in an answer.
 	stopping    bool
@@ -137,6 +136,9 @@ func classify(err error) failure {
 	return otherwise
 }
 
+// errTooMany is why a request was not sent.
+var errTooMany = fmt.Errorf("not sent: %d requests were under way and not answered: give a smaller rate", maxInFlight)
+
 // connect sends requests at a rate, each with a connection of its own, however long the ones before
 // take, until the endpoint is gone.
 func (t *traffic) connect() {
@@ -165,9 +167,7 @@ func (t *traffic) connect() {
 				t.add(newConnection, begun, err, status)
 			})
 		default:
-			t.mu.Lock()
-			t.overflow++
-			t.mu.Unlock()
+			t.add(newConnection, time.Now(), errTooMany, 0)
 		}
 	}
 }

@@ -168,3 +168,16 @@ func TestControl_KnowsNoTaskThatIsNotThere(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// OldClaims knows a claim by its text, of which the server tells the first 1024 bytes.
+func TestPause_KnowsTheTextsOfClaims(t *testing.T) {
+	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
+	defer closed(t, s)
+	_, rest, _ := strings.Cut(s.q.OldClaims, "like '%")
+	mark, _, found := strings.Cut(rest, "%'")
+	for _, claim := range []string{s.q.Claim, s.q.ClaimFromPriority} {
+		if at := strings.Index(claim, mark); !found || mark == "" || at < 0 || at+len(mark) > 1000 {
+			t.Errorf("%q is not within the first 1000 bytes of a claim: %.120s", mark, claim)
+		}
+	}
+}
