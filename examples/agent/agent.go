@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -78,8 +77,9 @@ func (a *agent) call(ctx context.Context, key, prompt string) (string, error) {
 	return said.Answer, nil
 }
 
-// key names a question.
-func key(question string) string {
+// id is the id of a question's task, a UUID of version 8.
+func id(question string) string {
 	sum := sha256.Sum256([]byte(question))
-	return hex.EncodeToString(sum[:8])
+	sum[6], sum[8] = 0x80|sum[6]&0x0f, 0x80|sum[8]&0x3f
+	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
 }

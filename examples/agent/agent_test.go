@@ -80,6 +80,10 @@ func TestAgent_NoCallIsPaidTwiceButTheOneUnderWayWhenTheProcessIsKilled(t *testi
 		t.Errorf("only %d processes were killed", kills)
 	}
 	paid(t, model.bill(), kills)
+	bill := len(model.bill())
+	if out, _ := live(t, model, false, binary, "-db", filepath.Join(dir, "agent.db"), "-model", server.URL); !strings.HasPrefix(out, "succeeded") || len(model.bill()) != bill {
+		t.Errorf("asked again it printed %q and made %d calls more", out, len(model.bill())-bill)
+	}
 }
 
 // live starts a process, which is killed a moment after it has made a call, or one time of four the

@@ -54,9 +54,10 @@ func answer(ctx context.Context, g *lastcall.Group) error {
 	if err != nil {
 		return err
 	}
-	// The key is the question: while it is being answered, asking it again adds nothing.
+	// The id follows from the question: it is answered once, also when this process dies before it has
+	// printed that. A key would be free as soon as the task has ended.
 	client := task.NewClient(store)
-	asked, err := research.Enqueue(ctx, client, Question{*question}, &task.EnqueueOptions{Key: key(*question)})
+	asked, err := research.Enqueue(ctx, client, Question{*question}, &task.EnqueueOptions{ID: id(*question)})
 	if err != nil {
 		return err
 	}

@@ -22,9 +22,9 @@ import (
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 func TestImport_EachRowIsThereOnceHoweverOftenTheProcessIsKilled(t *testing.T) {
-	most, kills := 200_000, 12
+	most, kills := 1_000_000, 12
 	if testing.Short() {
-		t.Log("make test-full: 200,000 rows instead of 40,000, and twelve kills instead of four")
+		t.Log("make test-full: 1,000,000 rows instead of 40,000, and twelve kills instead of four")
 		most, kills = 40_000, 4
 	}
 	dsn := pgtest.DSN(t)
@@ -47,6 +47,10 @@ func TestImport_EachRowIsThereOnceHoweverOftenTheProcessIsKilled(t *testing.T) {
 			t.Fatalf("the process ended with %q and printed %q", how, out)
 		}
 		killed++
+	}
+	// Who dies before it has printed that, or is started once more, imports nothing again.
+	if out, how := live(t, db, dsn, binary, most, false); !strings.HasPrefix(out, "succeeded") {
+		t.Errorf("started again it printed %q and ended with %q", out, how)
 	}
 	if killed < 2 {
 		t.Errorf("only %d processes were killed", killed)

@@ -26,6 +26,10 @@ type Import struct{ Rows int }
 // readings may be killed as often as the platform likes: a process that dies is no reason to give up.
 var readings = task.Kind[Import]{Name: "import-readings", MaxCrashes: -1}
 
+// id is the task's. There is one import, however often this program is started, also when it has ended
+// and nobody has read that: a key would be free by then.
+const id = "7d0e64a5-3a52-4c41-9d6b-2f5c1b6f8e10"
+
 // batch is how many rows a transaction has.
 const batch = 1000
 
@@ -53,7 +57,7 @@ func setup(ctx context.Context, g *lastcall.Group) error {
 		return err
 	}
 	client := task.NewClient(store)
-	added, err := readings.Enqueue(ctx, client, Import{*rows}, &task.EnqueueOptions{Key: "readings"})
+	added, err := readings.Enqueue(ctx, client, Import{*rows}, &task.EnqueueOptions{ID: id})
 	if err != nil {
 		return err
 	}
