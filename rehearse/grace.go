@@ -2,21 +2,6 @@ package rehearse
 
 import "time"
 
-// Reason is why a pod ends.
-type Reason string
-
-const (
-	// Delete is what a rollout, a scale-down and a drain do: the API server marks the pod, its endpoint
-	// is taken away, and the kubelet stops the containers with the whole grace.
-	Delete Reason = "delete"
-	// ForceDelete is kubectl delete --force --grace-period=0: the pod is gone from the API at once, and
-	// its process has two seconds.
-	ForceDelete Reason = "force-delete"
-	// HardEviction is what the kubelet does when its node runs out of memory or disk: two seconds, and
-	// the endpoint stays until the containers are gone.
-	HardEviction Reason = "hard-eviction"
-)
-
 // minimumGrace is what is left at least between the stop signal and SIGKILL, in seconds:
 // minimumGracePeriodInSeconds of the kubelet (pkg/kubelet/kuberuntime/kuberuntime_manager.go, v1.37).
 const minimumGrace = 2
@@ -24,8 +9,8 @@ const minimumGrace = 2
 // graceSeconds is the grace with which the kubelet begins to stop a pod, hooks included, from its
 // terminationGracePeriodSeconds: what was asked for, and never less than a second
 // (calculateEffectiveGracePeriod in pkg/kubelet/pod_workers.go).
-func graceSeconds(r Reason, pod int64) int64 {
-	switch r {
+func graceSeconds(s Scenario, pod int64) int64 {
+	switch s {
 	case ForceDelete, HardEviction:
 		return 1
 	case Delete:

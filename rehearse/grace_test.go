@@ -7,7 +7,7 @@ import (
 
 func TestGrace_BeginsAsTheKubeletsDoes(t *testing.T) {
 	for _, c := range []struct {
-		reason    Reason
+		reason    Scenario
 		pod, want int64
 	}{
 		{Delete, 30, 30}, {Delete, 1, 1}, {Delete, 0, 1}, {Delete, -5, 1},

@@ -12,21 +12,21 @@ func (r *rehearsal) judge() {
 	found := map[Code]bool{}
 	add := func(code Code, fails bool, format string, args ...any) {
 		found[code] = true
-		r.report.Findings = append(r.report.Findings, Finding{Code: code, Fails: fails, Seen: fmt.Sprintf(format, args...)})
+		r.result.Findings = append(r.result.Findings, Finding{Code: code, Fails: fails, Seen: fmt.Sprintf(format, args...)})
 	}
 	r.judgeEnd(add)
 	if r.traffic != nil {
 		r.judgeTraffic(add)
 	}
-	slices.SortStableFunc(r.report.Findings, func(a, b Finding) int { return cmp.Or(-compareBools(a.Fails, b.Fails), cmp.Compare(a.Code, b.Code)) })
-	slices.SortStableFunc(r.report.Events, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
+	slices.SortStableFunc(r.result.Findings, func(a, b Finding) int { return cmp.Or(-compareBools(a.Fails, b.Fails), cmp.Compare(a.Code, b.Code)) })
+	slices.SortStableFunc(r.result.Events, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
 	for _, code := range Codes() {
 		if !found[code] && (r.traffic != nil || !meanings[code].traffic) {
-			r.report.Passed = append(r.report.Passed, code)
+			r.result.Passed = append(r.result.Passed, code)
 		}
 	}
 	if found[ExitCode] || found[NoHandler] {
-		r.report.Output = r.program.output.lines(10)
+		r.result.Output = r.program.output.lines(10)
 	}
 }
 
@@ -38,7 +38,7 @@ func (r *rehearsal) byRuntime() bool {
 	if !p.isGo || p.endedAt.Sub(r.signalled) > time.Second {
 		return false
 	}
-	return p.code == 128+int(r.config.StopSignal) || p.code == 2 && !p.output.contains("goroutine ")
+	return p.code == 128+int(r.config.Program.StopSignal) || p.code == 2 && !p.output.contains("goroutine ")
 }
 
 func compareBools(a, b bool) int {
@@ -57,20 +57,20 @@ type adder func(code Code, fails bool, format string, args ...any)
 // judgeEnd is about how the program ended, and when.
 func (r *rehearsal) judgeEnd(add adder) {
 	c, p := r.config, r.program
-	ran := r.report.ExitCode < 0
+	ran := r.result.ExitCode < 0
 	waited := "when its time was over"
 	if r.cutShort {
 		waited = fmt.Sprintf("%.0f s after the signal, when the rehearsal ended", min(quickEnough, time.Since(r.signalled)).Seconds())
 	}
 	switch {
 	case ran && r.known && !r.handled:
-		add(NoReaction, true, "it has no handler for %s, and ran on %s", signalName(c.StopSignal), waited)
+		add(NoReaction, true, "it has no handler for %s, and ran on %s", signalName(c.Program.StopSignal), waited)
 	case ran && r.cutShort:
 		add(TooSlow, false, "it ran on %s: give no --quick to see whether it ends within the grace", waited)
 	case ran:
 		add(TooSlow, true, "it ran on %s, %v after the signal", waited, r.deadline.Sub(r.signalled))
-	case p.signal == c.StopSignal, r.byRuntime():
-		add(NoHandler, true, "%s ended it, %s", signalName(c.StopSignal), r.ending())
+	case p.signal == c.Program.StopSignal, r.byRuntime():
+		add(NoHandler, true, "%s ended it, %s", signalName(c.Program.StopSignal), r.ending())
 	case p.code != 0:
 		add(ExitCode, false, "%s", r.ending())
 	}

@@ -12,19 +12,18 @@ import (
 	"syscall"
 )
 
-// The first arguments of this executable when it is to become a program, or to supervise one.
+// The names under which this process is executed again, to become a program or to supervise one.
 const (
-	enterCommand     = "rehearse-enter"
-	superviseCommand = "rehearse-supervise"
+	enterCommand     = "lastcall-rehearse-enter"
+	superviseCommand = "lastcall-rehearse-supervise"
 )
 
-// Enter makes this process the program that is rehearsed, or what supervises it, if it was started
-// for that, and does not return then. Call it first in main.
-func Enter() {
-	if len(os.Args) < 4 {
+// init takes over a process that was executed under one of these names: it has no main of its own.
+func init() { //nolint:gochecknoinits // a test binary that rehearses has no main that could call it
+	if len(os.Args) < 3 {
 		return
 	}
-	switch path, argv := os.Args[2], os.Args[3:]; os.Args[1] {
+	switch path, argv := os.Args[1], os.Args[2:]; os.Args[0] {
 	case enterCommand:
 		runtime.LockOSThread()
 		said := os.NewFile(3, "said")

@@ -54,11 +54,14 @@ type program struct {
 // errNoNamespace: the system does not allow a PID namespace.
 var errNoNamespace = errors.New("no PID namespace")
 
+// self is the file of this process, whatever becomes of its name.
+const self = "/proc/self/exe"
+
 // start starts a program, as PID 1 of its own namespace where the system allows it.
 func start(c *Config) (*program, error) {
-	path, err := exec.LookPath(c.Command[0])
+	path, err := exec.LookPath(c.Program.Command[0])
 	if err != nil {
-		return nil, fmt.Errorf("rehearse: start %s: %w", c.Command[0], err)
+		return nil, fmt.Errorf("rehearse: start %s: %w", c.Program.Command[0], err)
 	}
 	_, err = buildinfo.ReadFile(path)
 	isGo := err == nil
@@ -79,8 +82,8 @@ func start(c *Config) (*program, error) {
 // command is this program again, to become or to supervise another one.
 func (p *program) command(c *Config, how, path string) *exec.Cmd {
 	return &exec.Cmd{
-		Path: c.Executable, Args: append([]string{c.Executable, how, path}, c.Command...),
-		Dir: c.Dir, Env: append(os.Environ(), c.Env...), Stdout: &p.output, Stderr: &p.output,
+		Path: self, Args: append([]string{how, path}, c.Program.Command...),
+		Dir: c.Program.Dir, Env: append(os.Environ(), c.Program.Env...), Stdout: &p.output, Stderr: &p.output,
 		WaitDelay: time.Second, // what still has its output is not waited for
 	}
 }
@@ -122,15 +125,19 @@ func (p *program) handles(sig syscall.Signal) (handled, known bool) {
 	return false, false
 }
 
-// hook is a command of a shell beside the program, in its namespace: its kill 1 means the program.
+// hook is a command beside the program, in its namespace: its kill 1 means the program.
 func (p *program) hook(c *Config) (*exec.Cmd, error) {
-	args := []string{"/bin/sh", "-c", c.PreStop}
+	path, err := exec.LookPath(c.Program.PreStop.Exec[0])
+	if err != nil {
+		return nil, fmt.Errorf("rehearse: preStop: %w", err)
+	}
+	args := append([]string{path}, c.Program.PreStop.Exec[1:]...)
 	if p.isolation == namespace {
 		enter, err := exec.LookPath("nsenter")
 		if err != nil {
 			return nil, fmt.Errorf("rehearse: a preStop hook runs in the program's namespaces by nsenter, which is in the package util-linux: %w", err)
 		}
-		dir := c.Dir
+		dir := c.Program.Dir
 		if dir == "" {
 			if dir, err = os.Getwd(); err != nil {
 				return nil, fmt.Errorf("rehearse: %w", err)
@@ -143,7 +150,7 @@ func (p *program) hook(c *Config) (*exec.Cmd, error) {
 		args = append(append(into, "--"), args...)
 	}
 	return &exec.Cmd{
-		Path: args[0], Args: args, Dir: c.Dir, Env: append(os.Environ(), c.Env...), Stdout: &p.output, Stderr: &p.output,
+		Path: args[0], Args: args, Dir: c.Program.Dir, Env: append(os.Environ(), c.Program.Env...), Stdout: &p.output, Stderr: &p.output,
 		WaitDelay: time.Second, SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 	}, nil
 }

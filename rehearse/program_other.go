@@ -36,9 +36,6 @@ func start(*Config) (*program, error) {
 	return nil, fmt.Errorf("rehearse: a rehearsal needs Linux, and this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
 }
 
-// Enter does nothing here.
-func Enter() {}
-
 func (*program) pids() []int                         { return nil }
 func (*program) handles(syscall.Signal) (bool, bool) { return false, false }
 func listening([]int) []netip.AddrPort               { return nil }

@@ -16,7 +16,7 @@ type rehearsal struct {
 	config  *Config
 	program *program
 	traffic *traffic // nil without clients
-	report  Report
+	result  Result
 	began   time.Time
 
 	deleted   time.Time
@@ -35,7 +35,7 @@ func (r *rehearsal) say(what, format string, args ...any) {
 
 func (r *rehearsal) at(when time.Time, code Code, what, format string, args ...any) {
 	e := Event{At: when.Sub(r.began), What: what, Detail: fmt.Sprintf(format, args...), Code: code}
-	r.report.Events = append(r.report.Events, e)
+	r.result.Events = append(r.result.Events, e)
 	if r.config.Watch != nil {
 		r.config.Watch(e)
 	}
@@ -43,13 +43,13 @@ func (r *rehearsal) at(when time.Time, code Code, what, format string, args ...a
 
 // run takes the program through its life and its end.
 func (r *rehearsal) run(ctx context.Context) error {
-	r.say("started", "%s", strings.Join(r.config.Command, " "))
+	r.say("started", "%s", strings.Join(r.config.Program.Command, " "))
 	target, err := r.ready(ctx)
 	if err != nil {
 		return err
 	}
 	if target != nil {
-		r.report.URL = target.String()
+		r.result.URL = target.String()
 		r.traffic = newTraffic(target, r.config.Rate)
 		defer r.settle()
 	}
@@ -62,7 +62,7 @@ func (r *rehearsal) run(ctx context.Context) error {
 // settle takes the results of the clients, of whom none goes on.
 func (r *rehearsal) settle() {
 	r.traffic.stop()
-	r.report.Answered, r.report.Failed = r.traffic.answered, len(r.traffic.failed)
+	r.result.Answered, r.result.Failed = r.traffic.answered, len(r.traffic.failed)
 }
 
 // live lets the program run for a while, and is an error if it ends.
@@ -157,16 +157,16 @@ func probe(ctx context.Context, target *url.URL) (status int, err error) {
 // killed.
 func (r *rehearsal) end(ctx context.Context) error {
 	c := r.config
-	grace := graceSeconds(c.Reason, int64(c.Grace/time.Second))
+	grace := graceSeconds(r.result.Scenario, int64(c.Grace/time.Second))
 	r.deleted = time.Now()
-	if c.Reason == HardEviction {
-		r.say(string(c.Reason), "the endpoint stays until the container is gone; grace %d s", grace)
+	if r.result.Scenario == HardEviction {
+		r.say(string(r.result.Scenario), "the endpoint stays until the container is gone; grace %d s", grace)
 	} else {
 		r.gone = r.deleted.Add(c.EndpointLag)
-		r.say(string(c.Reason), "the endpoint goes in %v; grace %d s", c.EndpointLag, grace)
+		r.say(string(r.result.Scenario), "the endpoint goes in %v; grace %d s", c.EndpointLag, grace)
 	}
 	left := afterHook(grace, 0)
-	if c.PreStop != "" {
+	if c.Program.PreStop != nil {
 		took, err := r.hook(ctx, hookPatience(grace))
 		if err != nil {
 			return err
@@ -180,15 +180,15 @@ func (r *rehearsal) end(ctx context.Context) error {
 			return err
 		}
 	}
-	r.handled, r.known = r.program.handles(c.StopSignal)
+	r.handled, r.known = r.program.handles(c.Program.StopSignal)
 	if r.traffic != nil {
 		r.traffic.signalled()
 	}
 	r.signalled = time.Now()
-	if err := r.program.stop(c.StopSignal); err != nil {
-		return fmt.Errorf("rehearse: send %v: %w", c.StopSignal, err)
+	if err := r.program.stop(c.Program.StopSignal); err != nil {
+		return fmt.Errorf("rehearse: send %v: %w", c.Program.StopSignal, err)
 	}
-	r.say("stop signal", "%s, and %v until SIGKILL", signalName(c.StopSignal), left)
+	r.say("stop signal", "%s, and %v until SIGKILL", signalName(c.Program.StopSignal), left)
 	r.deadline = r.signalled.Add(left)
 	return r.awaitEnd(ctx)
 }
@@ -200,7 +200,7 @@ func (r *rehearsal) hook(ctx context.Context, patience time.Duration) (time.Dura
 	if err != nil {
 		return 0, err
 	}
-	r.say("preStop", "%s", r.config.PreStop)
+	r.say("preStop", "%s", strings.Join(r.config.Program.PreStop.Exec, " "))
 	begun := time.Now()
 	if err := cmd.Start(); err != nil {
 		return 0, fmt.Errorf("rehearse: preStop: %w", err)
@@ -259,7 +259,7 @@ func (r *rehearsal) wait(ctx context.Context, until time.Time, over <-chan struc
 // awaitEnd waits for the program's end, and kills what is left when its time is over.
 func (r *rehearsal) awaitEnd(ctx context.Context) error {
 	until := r.deadline
-	if quick := r.signalled.Add(quickEnough); r.config.Quick && quick.Before(until) {
+	if quick := r.signalled.Add(quickEnough); r.config.CutShort && quick.Before(until) {
 		until, r.cutShort = quick, true
 	}
 	if r.known && !r.handled && r.program.isolation == namespace {
@@ -278,7 +278,7 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 			when = "before the signal"
 		}
 		r.at(r.program.endedAt, "", "exited", "%s, %s", r.ending(), when)
-		r.report.ExitCode = r.program.code
+		r.result.ExitCode = r.program.code
 		if r.traffic == nil {
 			return nil
 		}
@@ -296,7 +296,7 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 	} else {
 		r.say("SIGKILL", "its time is over")
 	}
-	r.report.ExitCode = -1
+	r.result.ExitCode = -1
 	return nil
 }
 

@@ -22,25 +22,13 @@ import (
 
 // Config says what is rehearsed.
 type Config struct {
-	// Command is the program with its arguments.
-	Command []string
-	// Dir is where it runs, empty for the directory of this process; Env is added to this process's
-	// environment.
-	Dir string
-	Env []string
-	// Executable is the file of this program, as os.Executable returns it, whose main calls Enter
-	// first.
-	Executable string
-
-	// Reason is why the pod ends, Delete if it is empty.
-	Reason Reason
+	// Program is the container that clients talk to.
+	Program Container
 	// Grace is the pod's terminationGracePeriodSeconds, of which the kubelet knows whole seconds. 0
 	// means 30 s.
 	Grace time.Duration
-	// PreStop is a command of a shell that is run as the preStop hook; empty means none.
-	PreStop string
-	// StopSignal is SIGTERM if it is 0.
-	StopSignal syscall.Signal
+	// Scenarios are rehearsed one after another, each with the program started anew. None means Quick.
+	Scenarios []Scenario
 	// EndpointLag is for how long clients go on connecting after the deletion. Negative means that
 	// they stop at once; 0 means a second.
 	EndpointLag time.Duration
@@ -56,14 +44,16 @@ type Config struct {
 	Rate int
 	// Ready is for how long the program may take to become ready; 0 means 30 s.
 	Ready time.Duration
-	// Quick ends the rehearsal quickEnough after the stop signal, whatever the grace is.
-	Quick bool
+	// CutShort ends a scenario some seconds after the stop signal, whatever the grace is.
+	CutShort bool
 	// AnyHost allows a URL that is not of this machine's loopback.
 	AnyHost bool
 
 	sharePIDs bool // no PID namespace, for tests
 
-	// Watch is told of each event when it has happened, in order. It may be nil.
+	// Begin is told of each scenario before it begins, and Watch of each event when it has happened, in
+	// order. Both may be nil.
+	Begin func(Scenario)
 	Watch func(Event)
 }
 
@@ -85,18 +75,37 @@ const (
 	noPort = 2 * time.Second
 )
 
-// Run rehearses a program once. The error says why that was not possible; what is wrong with the
-// program is in the report. When ctx ends, the program is killed and the error is its cause. Nothing
-// that was started is left when Run has returned, or this process was killed.
-func Run(ctx context.Context, c Config) (*Report, error) {
+// Do rehearses a program in each scenario. The error says why that was not possible; what is wrong
+// with the program is in the report. When ctx ends, the program is killed and the error is its cause.
+// Nothing that was started is left when Do has returned, or this process was killed.
+//
+// To start the program Do executes the file of this process again: package rehearse takes over such
+// a process before its main begins.
+func Do(ctx context.Context, c Config) (*Report, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	p, err := start(&c)
+	report := &Report{Command: c.Program.Command}
+	for _, s := range c.Scenarios {
+		if c.Begin != nil {
+			c.Begin(s)
+		}
+		result, err := once(ctx, &c, s)
+		if err != nil {
+			return nil, err
+		}
+		report.Results = append(report.Results, *result)
+	}
+	return report, nil
+}
+
+// once rehearses one scenario.
+func once(ctx context.Context, c *Config, s Scenario) (*Result, error) {
+	p, err := start(c)
 	if err != nil {
 		return nil, err
 	}
-	r := &rehearsal{config: &c, program: p, report: Report{Isolation: p.isolation.String(), Reason: c.Reason}, began: time.Now()}
+	r := &rehearsal{config: c, program: p, result: Result{Scenario: s, Isolation: p.isolation.String()}, began: time.Now()}
 	err = r.run(ctx)
 	if r.traffic != nil {
 		r.traffic.stop()
@@ -110,16 +119,16 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 		return nil, err
 	}
 	r.judge()
-	return &r.report, nil
+	return &r.result, nil
 }
 
 // complete checks what was given and fills in the defaults.
 func (c *Config) complete() error {
-	if len(c.Command) == 0 {
+	if len(c.Program.Command) == 0 {
 		return errors.New("rehearse: no program given: say which, as in -- ./server --port 8080")
 	}
-	if c.Executable == "" {
-		return errors.New("rehearse: Config.Executable is empty: give the file of this program, whose main calls rehearse.Enter")
+	if hook := c.Program.PreStop; hook != nil && len(hook.Exec) == 0 {
+		return errors.New("rehearse: a preStop hook is a command")
 	}
 	if c.Grace < 0 || c.Rate < 0 || c.Ready < 0 {
 		return errors.New("rehearse: grace, rate and the time to become ready must not be negative")
@@ -139,15 +148,16 @@ func (c *Config) complete() error {
 	if c.Rate > maxRate {
 		return fmt.Errorf("rehearse: a rate of %d connections a second is too much for one machine: at most %d", c.Rate, maxRate)
 	}
-	if c.StopSignal == 0 {
-		c.StopSignal = syscall.SIGTERM
+	if c.Program.StopSignal == 0 {
+		c.Program.StopSignal = syscall.SIGTERM
 	}
-	switch c.Reason {
-	case "":
-		c.Reason = Delete
-	case Delete, ForceDelete, HardEviction:
-	default:
-		return fmt.Errorf("rehearse: no reason %q for the end of a pod: use %s, %s or %s", c.Reason, Delete, ForceDelete, HardEviction)
+	if len(c.Scenarios) == 0 {
+		c.Scenarios = Quick()
+	}
+	for _, s := range c.Scenarios {
+		if err := s.check(); err != nil {
+			return err
+		}
 	}
 	return errors.Join(c.checkAddress(c.URL), c.checkAddress(c.SlowURL))
 }

@@ -20,11 +20,10 @@ import (
 	"time"
 )
 
-// server is the program of testdata/server, and this the program that becomes it.
-var server, this string
+// server is the program of testdata/server.
+var server string
 
 func TestMain(m *testing.M) {
-	Enter()
 	// Rehearsals wait most of the time: more of them at once than there are processors.
 	_ = flag.Set("test.parallel", "6")
 	os.Exit(func() int {
@@ -39,12 +38,8 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "build the server: %v\n%s", err, out)
 			return 1
 		}
-		if this, err = os.Executable(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
 		if len(os.Args) > 1 && os.Args[1] == "rehearse" { // for the test that kills a rehearsal
-			_, err := Run(context.Background(), Config{Command: []string{server, "hangs"}, Executable: this, sharePIDs: len(os.Args) > 2, Watch: func(e Event) { fmt.Println(e.What) }})
+			_, err := Do(context.Background(), Config{Program: Container{Command: []string{server, "hangs"}}, sharePIDs: len(os.Args) > 2, Watch: func(e Event) { fmt.Println(e.What) }})
 			fmt.Println(err)
 			return 0
 		}
@@ -61,7 +56,7 @@ var exitBySignal = func() int {
 }()
 
 // codes are the codes of the findings that fail, and of the warnings.
-func codes(r *Report) (fails, warns []Code) {
+func codes(r *Result) (fails, warns []Code) {
 	for _, f := range r.Findings {
 		if f.Fails {
 			fails = append(fails, f.Code)
@@ -72,7 +67,25 @@ func codes(r *Report) (fails, warns []Code) {
 	return fails, warns
 }
 
-func describe(r *Report) string {
+// rehearse rehearses the one scenario of a configuration.
+func rehearse(t *testing.T, c Config) (*Result, error) {
+	t.Helper()
+	report, err := Do(t.Context(), c)
+	if err != nil {
+		return nil, err
+	}
+	if len(report.Results) != 1 {
+		t.Fatalf("%d results of one scenario", len(report.Results))
+	}
+	return &report.Results[0], nil
+}
+
+// hook is a program with a preStop hook, a command of a shell.
+func hook(command string) Container {
+	return Container{PreStop: &Hook{Exec: []string{"/bin/sh", "-c", command}}}
+}
+
+func describe(r *Result) string {
 	var b strings.Builder
 	for _, e := range r.Events {
 		fmt.Fprintf(&b, "%6.2f %s: %s %s\n", e.At.Seconds(), e.What, e.Detail, e.Code)
@@ -91,18 +104,18 @@ func TestRehearse_FindsEachMistakeAndNoOther(t *testing.T) {
 	}{
 		{how: "good"},
 		{how: "noisy"},
-		{how: "good", config: Config{PreStop: "sleep 1"}},
-		{how: "at-once", config: Config{PreStop: "sleep 1.5"}, warns: []Code{ClosedUnderRequest}},               // the hook is the delay
-		{how: "at-once", config: Config{EndpointLag: -1}, warns: []Code{ClosedUnderRequest}},                    // nobody is sent there any more
-		{how: "good", config: Config{Reason: HardEviction, Grace: time.Hour}, fails: []Code{TooSlow}, exit: -1}, // two seconds are all there is
+		{how: "good", config: Config{Program: hook("sleep 1")}},
+		{how: "at-once", config: Config{Program: hook("sleep 1.5")}, warns: []Code{ClosedUnderRequest}},                        // the hook is the delay
+		{how: "at-once", config: Config{EndpointLag: -1}, warns: []Code{ClosedUnderRequest}},                                   // nobody is sent there any more
+		{how: "good", config: Config{Scenarios: []Scenario{HardEviction}, Grace: time.Hour}, fails: []Code{TooSlow}, exit: -1}, // two seconds are all there is
 		{how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{how: "exits", fails: []Code{CutOff, RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{how: "no-handler", fails: []Code{CutOff, RefusedEarly, NoHandler}, warns: []Code{ClosedUnderRequest}, exit: exitBySignal},
 		{how: "ignores", fails: []Code{NoReaction}, exit: -1},
-		{how: "quits", config: Config{StopSignal: syscall.SIGQUIT}},
-		{how: "quits", config: Config{PreStop: "kill -QUIT 1; sleep 3"}}, // the hook is in the namespace of the program, which ends meanwhile
+		{how: "quits", config: Config{Program: Container{StopSignal: syscall.SIGQUIT}}},
+		{how: "quits", config: Config{Program: hook("kill -QUIT 1; sleep 3")}}, // the hook is in the namespace of the program, which ends meanwhile
 		{how: "hangs", config: Config{Grace: 3 * time.Second}, fails: []Code{TooSlow}, exit: -1},
-		{how: "hangs", config: Config{Quick: true}, warns: []Code{TooSlow}, exit: -1},
+		{how: "hangs", config: Config{CutShort: true}, warns: []Code{TooSlow}, exit: -1},
 		{how: "hangs-up", fails: []Code{CutOff, RefusedEarly, ClosedUnderRequest}},
 		{how: "errors", fails: []Code{NotAnswered}, warns: []Code{ClosedUnderRequest}},
 		{how: "code", warns: []Code{ExitCode}, exit: 3},
@@ -111,12 +124,12 @@ func TestRehearse_FindsEachMistakeAndNoOther(t *testing.T) {
 		t.Run(c.how, func(t *testing.T) {
 			t.Parallel()
 			where := freeAddress(t)
-			c.config.Command, c.config.Executable, c.config.Env = []string{server, c.how}, this, []string{"ADDRESS=" + where}
+			c.config.Program.Command, c.config.Program.Env = []string{server, c.how}, []string{"ADDRESS=" + where}
 			c.config.SlowURL = "http://" + where + "/slow"
 			if c.config.Grace == 0 {
 				c.config.Grace = 20 * time.Second
 			}
-			r, err := Run(t.Context(), c.config)
+			r, err := rehearse(t, c.config)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -141,26 +154,26 @@ func TestRehearse_AProgramThatCannotBeRehearsedIsAnErrorThatSaysWhy(t *testing.T
 		want   string
 	}{
 		{Config{}, "no program given"},
-		{Config{Command: []string{"/no/such/program"}}, "no such file"},
-		{Config{Command: []string{server, "ends"}}, "no database here"},
-		{Config{Command: []string{server, "good"}, URL: "http://127.0.0.1:1/", Ready: time.Second}, "not ready after 1s"},
-		{Config{Command: []string{server, "good"}, URL: "http://203.0.113.1:80/"}, "not this machine's loopback"},
-		{Config{Command: []string{server, "good"}, URL: "ftp://127.0.0.1:80/"}, "no address like"},
-		{Config{Command: []string{server, "good"}, Rate: 1e6}, "at most"},
-		{Config{Command: []string{server, "good"}, Reason: "bored"}, "no reason"},
-		{Config{Command: []string{server, "good"}, Grace: -time.Second}, "negative"},
+		{Config{Program: Container{Command: []string{"/no/such/program"}}}, "no such file"},
+		{Config{Program: Container{Command: []string{server, "ends"}}}, "no database here"},
+		{Config{Program: Container{Command: []string{server, "good"}}, URL: "http://127.0.0.1:1/", Ready: time.Second}, "not ready after 1s"},
+		{Config{Program: Container{Command: []string{server, "good"}}, URL: "http://203.0.113.1:80/"}, "not this machine's loopback"},
+		{Config{Program: Container{Command: []string{server, "good"}}, URL: "ftp://127.0.0.1:80/"}, "no address like"},
+		{Config{Program: Container{Command: []string{server, "good"}}, Rate: 1e6}, "at most"},
+		{Config{Program: Container{Command: []string{server, "good"}}, Scenarios: []Scenario{"bored"}}, "no scenario"},
+		{Config{Program: Container{Command: []string{server, "good"}}, Grace: -time.Second}, "negative"},
 	} {
-		c.config.Executable, c.config.Env = this, []string{"ADDRESS=127.0.0.1:0"}
-		r, err := Run(t.Context(), c.config)
+		c.config.Program.Env = []string{"ADDRESS=127.0.0.1:0"}
+		r, err := Do(t.Context(), c.config)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%q: %v, %v; want an error with %q", c.config.Command, r, err, c.want)
+			t.Errorf("%q: %v, %v; want an error with %q", c.config.Program.Command, r, err, c.want)
 		}
 	}
 }
 
 func TestRehearse_AProgramWithoutAPortIsRehearsedWithoutClients(t *testing.T) {
 	t.Parallel()
-	r, err := Run(t.Context(), Config{Command: []string{"sleep", "60"}, Executable: this})
+	r, err := rehearse(t, Config{Program: Container{Command: []string{"sleep", "60"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,9 +211,9 @@ func TestTraffic_WhatIsTooMuchIsNotSentAndSaid(t *testing.T) {
 func TestRehearse_WithoutANamespaceNothingIsLeftBehindEither(t *testing.T) {
 	t.Parallel()
 	where := freeAddress(t)
-	r, err := Run(t.Context(), Config{
-		Command: []string{"/bin/sh", "-c", `setsid "$0" good & exec sleep 60`, server}, Env: []string{"ADDRESS=" + where}, URL: "http://" + where,
-		Executable: this, sharePIDs: true,
+	r, err := rehearse(t, Config{
+		Program: Container{Command: []string{"/bin/sh", "-c", `setsid "$0" good & exec sleep 60`, server}, Env: []string{"ADDRESS=" + where}},
+		URL:     "http://" + where, sharePIDs: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -230,7 +243,7 @@ func TestRehearse_ThatIsCancelledLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough, where := errors.New("enough"), freeAddress(t)
-	_, err := Run(ctx, Config{Command: []string{server, "hangs"}, Env: []string{"ADDRESS=" + where}, Executable: this, Watch: func(e Event) {
+	_, err := Do(ctx, Config{Program: Container{Command: []string{server, "hangs"}, Env: []string{"ADDRESS=" + where}}, Watch: func(e Event) {
 		if e.What == "stop signal" {
 			cancel(enough)
 		}
@@ -246,7 +259,7 @@ func TestRehearse_ThatIsKilledLeavesNothingBehind(t *testing.T) {
 		t.Run(args[len(args)-1], func(t *testing.T) {
 			t.Parallel()
 			where := freeAddress(t)
-			cmd := exec.CommandContext(t.Context(), this, args...)
+			cmd := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
 			cmd.Env = append(os.Environ(), "ADDRESS="+where)
 			said := new(buffer)
 			cmd.Stdout, cmd.Stderr = said, said

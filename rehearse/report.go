@@ -7,8 +7,24 @@ import (
 
 // Report is what a rehearsal has found.
 type Report struct {
-	// Reason is why the pod ended.
-	Reason Reason `json:"reason"`
+	Command []string `json:"command"`
+	// Results are those of the scenarios, in the order in which they were rehearsed.
+	Results []Result `json:"results"`
+}
+
+// OK reports whether no finding is a failure.
+func (r *Report) OK() bool {
+	for _, one := range r.Results {
+		if !one.OK() {
+			return false
+		}
+	}
+	return true
+}
+
+// Result is what one scenario has found.
+type Result struct {
+	Scenario Scenario `json:"scenario"`
 	// Isolation says how the program was kept apart, in words.
 	Isolation string `json:"isolation"`
 	// URL is what clients asked for, empty where there were none.
@@ -28,7 +44,7 @@ type Report struct {
 }
 
 // OK reports whether no finding is a failure.
-func (r *Report) OK() bool {
+func (r *Result) OK() bool {
 	for _, f := range r.Findings {
 		if f.Fails {
 			return false

@@ -23,14 +23,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/execkind"
-	"github.com/lastcall-go/lastcall/rehearse"
 )
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == execkind.ShimCommand { // started by serve, for a program
 		os.Exit(execkind.Shim())
 	}
-	rehearse.Enter() // started by rehearse, to become a program
 	out, remarks := harmless(os.Stdout), harmless(os.Stderr)
 	log.SetOutput(remarks) // where package slog writes by default
 	root := newRoot()

@@ -20,7 +20,8 @@ import (
 func newRehearse() *cobra.Command {
 	var (
 		c        rehearse.Config
-		reason   string
+		scenario []string
+		preStop  string
 		signame  string
 		lag      time.Duration
 		explain  string
@@ -41,7 +42,7 @@ for / on the lowest port of loopback on which it listens.
 Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it could not be run.`,
 		Example: `  lastcall rehearse -- ./server --port 8080
   lastcall rehearse --http http://127.0.0.1:8080/slow --grace 30s --pre-stop 'sleep 5' -- node server.js
-  lastcall rehearse --reason hard-eviction -- python3 -m http.server 8080
+  lastcall rehearse --scenario hard-eviction -- python3 -m http.server 8080
   lastcall rehearse --explain LC104`,
 		RunE: func(cmd *cobra.Command, command []string) error {
 			if explain != "" {
@@ -54,11 +55,17 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 			if !ok {
 				return usageError{fmt.Errorf("--stop-signal %q: use TERM, INT, QUIT or HUP", signame)}
 			}
-			executable, err := os.Executable()
-			if err != nil {
-				return fmt.Errorf("find this program: %w", err)
+			c.Program.Command, c.Program.StopSignal, c.CutShort = command, sig, !wholeEnd
+			if preStop != "" {
+				c.Program.PreStop = &rehearse.Hook{Exec: []string{"/bin/sh", "-c", preStop}}
 			}
-			c.Command, c.Reason, c.StopSignal, c.Executable, c.Quick = command, rehearse.Reason(reason), sig, executable, !wholeEnd
+			for _, name := range scenario {
+				if name == "all" {
+					c.Scenarios = append(c.Scenarios, rehearse.All()...)
+					continue
+				}
+				c.Scenarios = append(c.Scenarios, rehearse.Scenario(name))
+			}
 			if c.EndpointLag = lag; lag == 0 {
 				c.EndpointLag = -1
 			}
@@ -70,13 +77,13 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 	f.StringVar(&c.URL, "http", "", "the address that clients ask for, and that answers when the program is ready")
 	f.StringVar(&c.SlowURL, "slow", "", "an address that takes a second or some to answer: three requests for it are in flight at the signal")
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "the pod's terminationGracePeriodSeconds")
-	f.StringVar(&c.PreStop, "pre-stop", "", "the preStop hook, a command of /bin/sh")
+	f.StringVar(&preStop, "pre-stop", "", "the preStop hook, a command of /bin/sh")
 	f.StringVar(&signame, "stop-signal", "TERM", "the stop signal of the image or the pod")
 	f.DurationVar(&lag, "endpoint-lag", time.Second, "for how long clients go on connecting after the deletion")
-	f.StringVar(&reason, "reason", string(rehearse.Delete), "why the pod ends: delete, force-delete, hard-eviction")
+	f.StringSliceVar(&scenario, "scenario", nil, "how the pod ends: delete, force-delete, hard-eviction, or all; delete without this flag")
 	f.IntVar(&c.Rate, "rate", 50, "how many clients connect in a second")
 	f.DurationVar(&c.Ready, "ready", 30*time.Second, "for how long the program may take to become ready")
-	f.StringArrayVar(&c.Env, "env", nil, "NAME=VALUE for the program; may be given several times")
+	f.StringArrayVar(&c.Program.Env, "env", nil, "NAME=VALUE for the program; may be given several times")
 	f.BoolVar(&wholeEnd, "whole-grace", false, "wait for the whole grace, and not 8 s at most")
 	f.BoolVar(&c.AnyHost, "any-host", false, "allow an --http that is not of loopback")
 	f.BoolVar(&asJSON, "json", false, "write the report as JSON, and nothing else")
@@ -94,10 +101,11 @@ func rehearseOnce(cmd *cobra.Command, c rehearse.Config, asJSON bool) error {
 	defer stop()
 	out := cmd.OutOrStdout()
 	if !asJSON {
-		fmt.Fprintf(out, "rehearsing  %s\n", strings.Join(c.Command, " "))
+		fmt.Fprintf(out, "rehearsing  %s\n", strings.Join(c.Program.Command, " "))
+		c.Begin = func(s rehearse.Scenario) { fmt.Fprintf(out, "scenario  %s\n", s) }
 		c.Watch = func(e rehearse.Event) { writeEvent(out, e) }
 	}
-	report, err := rehearse.Run(ctx, c)
+	report, err := rehearse.Do(ctx, c)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = fmt.Errorf("the rehearsal was ended, and the program with it: %w", err)
@@ -110,7 +118,9 @@ func rehearseOnce(cmd *cobra.Command, c rehearse.Config, asJSON bool) error {
 		encoder.SetIndent("", "  ")
 		err = encoder.Encode(report)
 	} else {
-		err = writeVerdict(out, report)
+		for i := range report.Results {
+			err = errors.Join(err, writeVerdict(out, &report.Results[i]))
+		}
 	}
 	if err == nil && !report.OK() {
 		return exitError(1)
@@ -127,7 +137,7 @@ func writeEvent(w io.Writer, e rehearse.Event) {
 }
 
 // writeVerdict writes what comes after the timeline.
-func writeVerdict(w io.Writer, r *rehearse.Report) error {
+func writeVerdict(w io.Writer, r *rehearse.Result) error {
 	var b strings.Builder
 	fails, warnings := 0, 0
 	for _, f := range r.Findings {
