@@ -59,13 +59,7 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 			if preStop != "" {
 				c.Program.PreStop = &rehearse.Hook{Exec: []string{"/bin/sh", "-c", preStop}}
 			}
-			for _, name := range scenario {
-				if name == "all" {
-					c.Scenarios = append(c.Scenarios, rehearse.All()...)
-					continue
-				}
-				c.Scenarios = append(c.Scenarios, rehearse.Scenario(name))
-			}
+			c.Scenarios = scenarios(scenario)
 			if c.EndpointLag = lag; lag == 0 {
 				c.EndpointLag = -1
 			}
@@ -89,6 +83,18 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 	f.BoolVar(&asJSON, "json", false, "write the report as JSON, and nothing else")
 	f.StringVar(&explain, "explain", "", "say what a finding means, and what to change")
 	return cmd
+}
+
+// scenarios are those of the given names, "all" among them.
+func scenarios(names []string) (found []rehearse.Scenario) {
+	for _, name := range names {
+		if name == "all" {
+			found = append(found, rehearse.All()...)
+			continue
+		}
+		found = append(found, rehearse.Scenario(name))
+	}
+	return found
 }
 
 // stopSignals are those that images and pods have.
