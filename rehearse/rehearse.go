@@ -70,6 +70,8 @@ const (
 	steady = 2 * time.Second
 	// quickEnough is for how long a quick rehearsal waits after the stop signal.
 	quickEnough = 8 * time.Second
+	// closing is how long before its end a program may close its port, where clients come until then.
+	closing = 250 * time.Millisecond
 	// slowLead is how long before the stop signal the slow requests begin.
 	slowLead = 100 * time.Millisecond
 	// noReaction is for how long a program without a handler is watched all the same.
@@ -94,31 +96,28 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 			c.Begin(s)
 		}
 		result, err := once(ctx, &c, s)
+		var isDown *downError
+		if n := len(report.Results); n > 0 && errors.As(err, &isDown) {
+			// It was ready once: something is left of it that it does not get over.
+			report.Results[n-1].notBack(isDown)
+			break
+		}
 		if err != nil {
 			return nil, err
 		}
 		report.Results = append(report.Results, *result)
+	}
+	for _, s := range c.Scenarios[len(report.Results):] {
+		report.Results = append(report.Results, Result{Scenario: s, Skipped: "the program does not become ready any more"})
 	}
 	return report, nil
 }
 
 // once rehearses one scenario.
 func once(ctx context.Context, c *Config, s Scenario) (*Result, error) {
-	p, err := start(c)
-	if err != nil {
-		return nil, err
-	}
-	r := &rehearsal{config: c, program: p, result: Result{Scenario: s, Isolation: p.isolation.String()}, began: time.Now()}
-	err = r.run(ctx)
-	if r.traffic != nil {
-		r.traffic.stop()
-	}
-	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	if killErr := p.kill(killing); killErr != nil {
-		err = errors.Join(err, fmt.Errorf("rehearse: end the program: %w", killErr))
-	}
-	if err != nil {
+	r := &rehearsal{config: c, plan: s.plan(), result: Result{Scenario: s}}
+	err := r.run(ctx)
+	if err = errors.Join(err, r.clean(ctx)); err != nil {
 		return nil, err
 	}
 	r.judge()
