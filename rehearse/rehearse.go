@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"syscall"
 	"time"
 )
 
@@ -30,6 +29,9 @@ type Config struct {
 	// Grace is the pod's terminationGracePeriodSeconds, of which the kubelet knows whole seconds. 0
 	// means 30 s.
 	Grace time.Duration
+	// NodeGrace is what a node leaves to its pods where that is less than Grace: evictionMaxPodGracePeriod
+	// in a soft eviction, shutdownGracePeriod in a shutdown. 0 means 15 s.
+	NodeGrace time.Duration
 	// Scenarios are rehearsed one after another, each with the program started anew. None means Quick.
 	Scenarios []Scenario
 	// EndpointLag is for how long clients go on connecting after the deletion. Negative means that
@@ -62,14 +64,18 @@ type Config struct {
 
 const (
 	defaultGrace = 30 * time.Second
-	defaultLag   = time.Second
-	defaultRate  = 50
-	maxRate      = 5000
-	defaultReady = 30 * time.Second
+	// defaultNodeGrace is what Google Kubernetes Engine leaves to pods when it shuts a node down.
+	defaultNodeGrace = 15 * time.Second
+	defaultLag       = time.Second
+	defaultRate      = 50
+	maxRate          = 5000
+	defaultReady     = 30 * time.Second
 	// steady is for how long clients ask before the deletion.
 	steady = 2 * time.Second
 	// quickEnough is for how long a quick rehearsal waits after the stop signal.
 	quickEnough = 8 * time.Second
+	// closing is how long before its end a program may close its port, where clients come until then.
+	closing = 250 * time.Millisecond
 	// slowLead is how long before the stop signal the slow requests begin.
 	slowLead = 100 * time.Millisecond
 	// noReaction is for how long a program without a handler is watched all the same.
@@ -94,31 +100,28 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 			c.Begin(s)
 		}
 		result, err := once(ctx, &c, s)
+		var isDown *downError
+		if n := len(report.Results); n > 0 && errors.As(err, &isDown) {
+			// It was ready once: something is left of it that it does not get over.
+			report.Results[n-1].notBack(isDown)
+			break
+		}
 		if err != nil {
 			return nil, err
 		}
 		report.Results = append(report.Results, *result)
+	}
+	for _, s := range c.Scenarios[len(report.Results):] {
+		report.Results = append(report.Results, Result{Scenario: s, Skipped: "the program does not become ready any more"})
 	}
 	return report, nil
 }
 
 // once rehearses one scenario.
 func once(ctx context.Context, c *Config, s Scenario) (*Result, error) {
-	p, err := start(&c.Program, c.sharePIDs)
-	if err != nil {
-		return nil, err
-	}
-	r := &rehearsal{config: c, program: p, result: Result{Scenario: s, Isolation: p.isolation.String()}, began: time.Now()}
-	err = r.run(ctx)
-	if r.traffic != nil {
-		r.traffic.stop()
-	}
-	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	if killErr := p.kill(killing); killErr != nil {
-		err = errors.Join(err, fmt.Errorf("rehearse: end the program: %w", killErr))
-	}
-	if err != nil {
+	r := &rehearsal{config: c, plan: s.plan(), result: Result{Scenario: s}, probing: probing{news: make(chan struct{}, 1)}}
+	err := r.run(ctx)
+	if err = errors.Join(err, r.clean(ctx), r.endPod(ctx)); err != nil {
 		return nil, err
 	}
 	r.judge()
@@ -130,10 +133,7 @@ func (c *Config) complete() error {
 	if len(c.Program.Command) == 0 {
 		return errors.New("rehearse: no program given: say which, as in -- ./server --port 8080")
 	}
-	if hook := c.Program.PreStop; hook != nil && len(hook.Exec) == 0 {
-		return errors.New("rehearse: a preStop hook is a command")
-	}
-	if c.Grace < 0 || c.Rate < 0 || c.Ready < 0 {
+	if c.Grace < 0 || c.NodeGrace < 0 || c.Rate < 0 || c.Ready < 0 {
 		return errors.New("rehearse: grace, rate and the time to become ready must not be negative")
 	}
 	orDefault := func(d *time.Duration, value time.Duration) {
@@ -142,6 +142,7 @@ func (c *Config) complete() error {
 		}
 	}
 	orDefault(&c.Grace, defaultGrace)
+	orDefault(&c.NodeGrace, defaultNodeGrace)
 	orDefault(&c.EndpointLag, defaultLag)
 	orDefault(&c.Ready, defaultReady)
 	c.EndpointLag = max(c.EndpointLag, 0)
@@ -151,8 +152,8 @@ func (c *Config) complete() error {
 	if c.Rate > maxRate {
 		return fmt.Errorf("rehearse: a rate of %d connections a second is too much for one machine: at most %d", c.Rate, maxRate)
 	}
-	if c.Program.StopSignal == 0 {
-		c.Program.StopSignal = syscall.SIGTERM
+	if err := c.completePod(); err != nil {
+		return err
 	}
 	if len(c.Scenarios) == 0 {
 		c.Scenarios = Quick()

@@ -74,7 +74,7 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 	f.StringVar(&preStop, "pre-stop", "", "the preStop hook, a command of /bin/sh")
 	f.StringVar(&signame, "stop-signal", "TERM", "the stop signal of the image or the pod")
 	f.DurationVar(&lag, "endpoint-lag", time.Second, "for how long clients go on connecting after the deletion")
-	f.StringSliceVar(&scenario, "scenario", nil, "how the pod ends: delete, force-delete, hard-eviction, or all; delete without this flag")
+	f.StringSliceVar(&scenario, "scenario", nil, "how the pod ends, or all: "+scenarioNames()+"; delete without this flag")
 	f.IntVar(&c.Rate, "rate", 50, "how many clients connect in a second")
 	f.DurationVar(&c.Ready, "ready", 30*time.Second, "for how long the program may take to become ready")
 	f.StringArrayVar(&c.Program.Env, "env", nil, "NAME=VALUE for the program; may be given several times")
@@ -95,6 +95,15 @@ func scenarios(names []string) (found []rehearse.Scenario) {
 		found = append(found, rehearse.Scenario(name))
 	}
 	return found
+}
+
+// scenarioNames are the names of all scenarios.
+func scenarioNames() string {
+	var names []string
+	for _, s := range rehearse.All() {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
 }
 
 // stopSignals are those that images and pods have.
