@@ -20,8 +20,8 @@ import (
 	"time"
 )
 
-// server is the program of testdata/server.
-var server string
+// server and probed are the programs of testdata.
+var server, probed string
 
 func TestMain(m *testing.M) {
 	// Rehearsals wait most of the time: more of them at once than there are processors.
@@ -33,9 +33,9 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
-		server = filepath.Join(dir, "server")
-		if out, err := exec.Command("go", "build", "-o", server, "./testdata/server").CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build the server: %v\n%s", err, out)
+		server, probed = filepath.Join(dir, "server"), filepath.Join(dir, "probed")
+		if out, err := exec.Command("go", "build", "-o", dir, "./testdata/server", "./testdata/probed").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
 			return 1
 		}
 		if len(os.Args) > 1 && os.Args[1] == "rehearse" { // for the test that kills a rehearsal
