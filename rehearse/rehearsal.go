@@ -183,9 +183,9 @@ func probe(ctx context.Context, target *url.URL) (status int, err error) {
 // hook runs the preStop hook, and says how long it took. One that takes longer than the grace goes
 // on, as in a container, and is ended with the program.
 func (r *rehearsal) hook(ctx context.Context, patience time.Duration) (time.Duration, error) {
-	cmd, err := r.program.hook(r.config)
+	cmd, err := r.program.exec(r.config.Program.PreStop.Exec)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("rehearse: preStop: %w", err)
 	}
 	r.say("preStop", "%s", strings.Join(r.config.Program.PreStop.Exec, " "))
 	begun := time.Now()

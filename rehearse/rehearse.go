@@ -30,6 +30,9 @@ type Config struct {
 	// Grace is the pod's terminationGracePeriodSeconds, of which the kubelet knows whole seconds. 0
 	// means 30 s.
 	Grace time.Duration
+	// NodeGrace is what the node leaves to a pod in a soft eviction (evictionMaxPodGracePeriod of the
+	// kubelet) and in its shutdown (shutdownGracePeriod), where that is less than Grace. 0 means Grace.
+	NodeGrace time.Duration
 	// Scenarios are rehearsed one after another, each with the program started anew. None means Quick.
 	Scenarios []Scenario
 	// EndpointLag is for how long clients go on connecting after the deletion. Negative means that
@@ -132,7 +135,7 @@ func (c *Config) complete() error {
 	if hook := c.Program.PreStop; hook != nil && len(hook.Exec) == 0 {
 		return errors.New("rehearse: a preStop hook is a command")
 	}
-	if c.Grace < 0 || c.Rate < 0 || c.Ready < 0 {
+	if c.Grace < 0 || c.NodeGrace < 0 || c.Rate < 0 || c.Ready < 0 {
 		return errors.New("rehearse: grace, rate and the time to become ready must not be negative")
 	}
 	orDefault := func(d *time.Duration, value time.Duration) {
@@ -141,6 +144,7 @@ func (c *Config) complete() error {
 		}
 	}
 	orDefault(&c.Grace, defaultGrace)
+	orDefault(&c.NodeGrace, c.Grace)
 	orDefault(&c.EndpointLag, defaultLag)
 	orDefault(&c.Ready, defaultReady)
 	c.EndpointLag = max(c.EndpointLag, 0)

@@ -83,8 +83,8 @@ type plan struct {
 	about    string
 	// happens is what the timeline says when the end begins.
 	happens string
-	// stays: only the end of the program takes the endpoint away.
-	stays bool
+	// order is what the kubelet is told, but for what the configuration says.
+	order stopOrder
 	// lag is for how long clients go on connecting, nil for what is configured.
 	lag *time.Duration
 	// steps are done in order, by one goroutine. The first error ends the rehearsal.
@@ -139,27 +139,27 @@ var plans = []plan{
 		steps: steps(comeUp, goDown), checks: whileStopped, lenient: []Code{RefusedEarly},
 	},
 	{
-		scenario: SoftEviction, happens: "evicted", stays: true,
+		scenario: SoftEviction, happens: "evicted", order: stopOrder{cause: bySoftEviction},
 		about: "the node runs short of something and evicts the pod, whose endpoint stays until the end",
 		steps: steps(comeUp, goDown), checks: whileStopped, lenient: []Code{RefusedEarly},
 	},
 	{
-		scenario: NodeShutdown, happens: "node shuts down", stays: true,
+		scenario: NodeShutdown, happens: "node shuts down", order: stopOrder{cause: byNodeShutdown},
 		about: "the node is shut down, and the endpoint stays until the end",
 		steps: steps(comeUp, goDown), checks: whileStopped, lenient: []Code{RefusedEarly},
 	},
 	{
-		scenario: LivenessFailure, happens: "not alive", stays: true,
+		scenario: LivenessFailure, happens: "not alive", order: stopOrder{cause: byProbe},
 		about: "the liveness probe has failed: the container is stopped and started again",
 		steps: steps(comeUp, goDown, comeBack), checks: append(slices.Clone(whileStopped), NotBack), lenient: []Code{RefusedEarly},
 	},
 	{
-		scenario: ForceDelete, happens: "deleted",
+		scenario: ForceDelete, happens: "deleted", order: stopOrder{asked: new(int64)},
 		about: "kubectl delete --force --grace-period=0: two seconds are all there is",
 		steps: steps(comeUp, goDown, comeBack), checks: whenKilled, lenient: []Code{TooSlow},
 	},
 	{
-		scenario: HardEviction, happens: "evicted", stays: true,
+		scenario: HardEviction, happens: "evicted", order: stopOrder{cause: byHardEviction},
 		about: "the node is out of memory or disk and evicts the pod: two seconds are all there is",
 		steps: steps(comeUp, goDown, comeBack), checks: whenKilled, lenient: []Code{TooSlow},
 	},

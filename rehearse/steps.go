@@ -11,7 +11,7 @@ import (
 
 // start starts the program.
 func (r *rehearsal) start(context.Context) error {
-	p, err := start(r.config)
+	p, err := start(&r.config.Program, r.config.sharePIDs)
 	if err != nil {
 		return err
 	}
@@ -39,12 +39,20 @@ func (r *rehearsal) becomeReady(ctx context.Context) error {
 // serve lets clients ask for a while.
 func (r *rehearsal) serve(ctx context.Context) error { return r.live(ctx, steady) }
 
+// order is the stop as the kubelet is told of it.
+func (r *rehearsal) order() stopOrder {
+	o, whole := r.plan.order, func(d time.Duration) int64 { return int64(d / time.Second) }
+	o.pod, o.limit, o.probe = whole(r.config.Grace), whole(r.config.NodeGrace), r.config.Program.Liveness
+	return o
+}
+
 // beginEnd is what comes before the hook: the grace is decided, and when the endpoint goes.
 func (r *rehearsal) beginEnd(context.Context) error {
-	r.grace = graceSeconds(r.plan.scenario, int64(r.config.Grace/time.Second))
-	r.left = afterHook(r.grace, 0)
+	order := r.order()
+	r.grace = order.seconds()
+	r.left = untilKill(r.grace)
 	r.deleted = time.Now()
-	if r.plan.stays {
+	if !order.deletes() {
 		r.say(r.plan.happens, "the endpoint stays until the container is gone; grace %d s", r.grace)
 		return nil
 	}
@@ -63,7 +71,7 @@ func (r *rehearsal) preStop(ctx context.Context) error {
 		return nil
 	}
 	took, err := r.hook(ctx, hookPatience(r.grace))
-	r.left = afterHook(r.grace, took)
+	r.left = untilKill(lessOf(r.grace, took))
 	return err
 }
 
@@ -143,7 +151,7 @@ func (r *rehearsal) afterEnd(ctx context.Context) error {
 	if r.traffic == nil {
 		return nil
 	}
-	if r.plan.stays {
+	if !r.plan.order.deletes() {
 		// The end of the container takes the endpoint away. No program can end in the moment in which
 		// it closes its port.
 		r.gone = p.endedAt.Add(-closing)
