@@ -136,7 +136,7 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 		r.say("SIGKILL", "its time is over")
 	}
 	r.result.ExitCode = -1
-	return nil
+	return r.stacks(ctx)
 }
 
 // afterEnd notes how the program has ended, and waits for what its clients meet then.
