@@ -69,7 +69,7 @@ func (r *rehearsal) judgeEnd(add adder) {
 	ran := r.result.ExitCode < 0
 	waited := "when its time was over"
 	if r.cutShort {
-		waited = fmt.Sprintf("%.0f s after the signal, when the rehearsal ended", min(quickEnough, time.Since(r.signalled)).Seconds())
+		waited = fmt.Sprintf("%.0f s after the signal, when the rehearsal ended", r.ranOn.Seconds())
 	}
 	switch {
 	case ran && r.known && !r.handled:

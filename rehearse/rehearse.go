@@ -50,7 +50,8 @@ type Config struct {
 	Rate int
 	// Ready is for how long the program may take to become ready; 0 means 30 s.
 	Ready time.Duration
-	// CutShort ends a scenario some seconds after the stop signal, whatever the grace is.
+	// CutShort ends a scenario some seconds after the deletion, whatever the grace is, and sooner where
+	// the program had to be ended in a scenario before.
 	CutShort bool
 	// AnyHost allows a URL that is not of this machine's loopback.
 	AnyHost bool
@@ -71,8 +72,10 @@ const (
 	defaultReady = 30 * time.Second
 	// steady is for how long clients ask before the deletion.
 	steady = 2 * time.Second
-	// quickEnough is for how long a quick rehearsal waits after the stop signal.
-	quickEnough = 8 * time.Second
+	// quickEnough is for how long a quick rehearsal waits after the deletion, and quickAtLeast after the
+	// stop signal.
+	quickEnough  = 8 * time.Second
+	quickAtLeast = 3 * time.Second
 	// closing is how long before its end a program may close its port, where clients come until then.
 	closing = 250 * time.Millisecond
 	// slowLead is how long before the stop signal the slow requests begin.
@@ -94,11 +97,12 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 		return nil, err
 	}
 	report := &Report{Command: c.Program.Command}
+	hung := false
 	for _, s := range c.Scenarios {
 		if c.Begin != nil {
 			c.Begin(s)
 		}
-		result, err := once(ctx, &c, s)
+		result, err := once(ctx, &c, s, hung)
 		var isDown *downError
 		if n := len(report.Results); n > 0 && errors.As(err, &isDown) {
 			// It was ready once: something is left of it that it does not get over.
@@ -109,6 +113,7 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 			return nil, err
 		}
 		report.Results = append(report.Results, *result)
+		hung = hung || s == Delete && result.ExitCode < 0
 	}
 	for _, s := range c.Scenarios[len(report.Results):] {
 		report.Results = append(report.Results, Result{Scenario: s, Skipped: "the program does not become ready any more"})
@@ -116,9 +121,9 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 	return report, nil
 }
 
-// once rehearses one scenario.
-func once(ctx context.Context, c *Config, s Scenario) (*Result, error) {
-	r := &rehearsal{config: c, plan: s.plan(), result: Result{Scenario: s}}
+// once rehearses one scenario of a program that may have hung in one before.
+func once(ctx context.Context, c *Config, s Scenario, hung bool) (*Result, error) {
+	r := &rehearsal{config: c, plan: s.plan(), hung: hung, result: Result{Scenario: s}}
 	err := r.run(ctx)
 	if err = errors.Join(err, r.clean(ctx)); err != nil {
 		return nil, err

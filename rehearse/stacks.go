@@ -31,7 +31,7 @@ const (
 // stacks asks a program that has not ended where it stands. It costs the program its life.
 func (r *rehearsal) stacks(ctx context.Context) error {
 	p := r.stopped
-	if !p.isGo || r.frozen {
+	if !p.isGo || r.frozen || r.hung { // once is enough
 		return nil
 	}
 	p.output.record(maxDump)

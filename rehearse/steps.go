@@ -37,18 +37,26 @@ func (r *rehearsal) becomeReady(ctx context.Context) error {
 }
 
 // serve lets clients ask for a while.
-func (r *rehearsal) serve(ctx context.Context) error { return r.live(ctx, steady) }
+func (r *rehearsal) serve(ctx context.Context) error { return r.live(ctx, r.plan.servesFor()) }
 
 // order is the stop as the kubelet is told of it.
-func (r *rehearsal) order() stopOrder {
-	o, whole := r.plan.order, func(d time.Duration) int64 { return int64(d / time.Second) }
-	o.pod, o.limit, o.probe = whole(r.config.Grace), whole(r.config.NodeGrace), r.config.Program.Liveness
+func (c *Config) order(p *plan) stopOrder {
+	o, whole := p.order, func(d time.Duration) int64 { return int64(d / time.Second) }
+	o.pod, o.limit, o.probe = whole(c.Grace), whole(c.NodeGrace), c.Program.Liveness
 	return o
+}
+
+// lag is for how long clients go on connecting after the end has begun.
+func (c *Config) lag(p *plan) time.Duration {
+	if p.lag != nil {
+		return *p.lag
+	}
+	return c.EndpointLag
 }
 
 // beginEnd is what comes before the hook: the grace is decided, and when the endpoint goes.
 func (r *rehearsal) beginEnd(context.Context) error {
-	order := r.order()
+	order := r.config.order(r.plan)
 	r.grace = order.seconds()
 	r.left = untilKill(r.grace)
 	r.deleted = time.Now()
@@ -56,10 +64,7 @@ func (r *rehearsal) beginEnd(context.Context) error {
 		r.say(r.plan.happens, "the endpoint stays until the container is gone; grace %d s", r.grace)
 		return nil
 	}
-	lag := r.config.EndpointLag
-	if r.plan.lag != nil {
-		lag = *r.plan.lag
-	}
+	lag := r.config.lag(r.plan)
 	r.gone = r.deleted.Add(lag)
 	r.say(r.plan.happens, "the endpoint goes in %v; grace %d s", lag, r.grace)
 	return nil
@@ -112,7 +117,10 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 		}
 	}
 	if r.config.CutShort {
-		shorten(quickEnough)
+		shorten(max(quickEnough-r.signalled.Sub(r.deleted), quickAtLeast))
+	}
+	if r.config.CutShort && r.hung {
+		shorten(quickAtLeast)
 	}
 	if r.frozen || r.known && !r.handled && r.program.isolation == namespace {
 		// The kernel keeps or drops the signal: nothing will come of it, however long one waits.
@@ -126,12 +134,13 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 		return r.afterEnd(ctx)
 	default:
 	}
+	r.ranOn = time.Since(r.signalled)
 	switch {
 	case r.frozen:
 		r.say("SIGKILL", "nothing continues it; it would have come %.0f s later", time.Until(r.deadline).Seconds())
 	case r.cutShort:
 		r.say("not awaited", "it runs on %.1f s after the signal; the rehearsal ends here, %.0f s before its time would be over",
-			time.Since(r.signalled).Seconds(), time.Until(r.deadline).Seconds())
+			r.ranOn.Seconds(), time.Until(r.deadline).Seconds())
 	default:
 		r.say("SIGKILL", "its time is over")
 	}
