@@ -84,6 +84,7 @@ func (r *rehearsal) clean(ctx context.Context) error {
 	if err := r.program.kill(killing); err != nil {
 		return fmt.Errorf("rehearse: end the program: %w", err)
 	}
+	<-r.program.drained
 	return nil
 }
 

@@ -41,6 +41,13 @@ func (r *rehearsal) stacks(ctx context.Context) error {
 	if err := r.wait(ctx, time.Now().Add(dumpPatience), p.exited); err != nil {
 		return err
 	}
+	patience := dumpPatience
+	if p.isolation != namespace {
+		patience /= 10 // its supervisor keeps the output open
+	}
+	if err := r.wait(ctx, time.Now().Add(patience), p.drained); err != nil {
+		return err
+	}
 	all := goroutines(p.output.recorded())
 	if len(all) == 0 {
 		return nil // it handles SIGQUIT itself
