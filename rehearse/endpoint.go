@@ -5,21 +5,13 @@ import (
 	"time"
 )
 
-// lag is for how long clients go on connecting after something has been decided about the endpoint.
-func (r *rehearsal) lag() time.Duration {
-	if r.plan.lag != nil {
-		return *r.plan.lag
-	}
-	return r.config.EndpointLag
-}
-
 // moveEndpoint lets the endpoint follow readiness, with the lag. That of a deleted pod is gone for
 // good.
 func (r *rehearsal) moveEndpoint(ready bool) {
 	if r.traffic == nil || !r.deleted.IsZero() && r.order.deletes() {
 		return
 	}
-	when := time.Now().Add(r.lag())
+	when := time.Now().Add(r.config.lag(r.plan))
 	switch {
 	case ready:
 		r.back = when

@@ -45,6 +45,9 @@ func (r *rehearsal) judge() {
 // looksFor reports whether a check can find something here: some need clients, or a hook, a probe or a
 // sidecar.
 func (r *rehearsal) looksFor(code Code) bool {
+	if code == SidecarKilled && r.cutShort {
+		return false // the turn of the sidecars did not come
+	}
 	m := meanings[code]
 	return (r.traffic != nil || !m.traffic) && (m.needs == nil || m.needs(r.config))
 }
@@ -79,7 +82,7 @@ func (r *rehearsal) judgeEnd(add adder) {
 	ran := r.result.ExitCode < 0
 	waited := "when its time was over"
 	if r.cutShort {
-		waited = fmt.Sprintf("%.0f s after the signal, when the rehearsal ended", min(quickEnough, time.Since(r.signalled)).Seconds())
+		waited = fmt.Sprintf("%.0f s after the signal, when the rehearsal ended", r.ranOn.Seconds())
 	}
 	switch {
 	case ran && r.known && !r.handled:

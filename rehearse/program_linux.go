@@ -41,6 +41,7 @@ type program struct {
 	pid       int
 	output    lastLines
 	exited    chan struct{} // closed when it has ended
+	drained   chan struct{} // closed when there is no more output of it
 	endedAt   time.Time     // these belong to who has seen exited
 	code      int
 	signal    syscall.Signal
@@ -67,12 +68,12 @@ func start(c *Container, sharePIDs bool) (*program, error) {
 	}
 	_, err = buildinfo.ReadFile(path)
 	isGo := err == nil
-	p := &program{container: c, isolation: namespace, isGo: isGo, exited: make(chan struct{})}
+	p := &program{container: c, isolation: namespace, isGo: isGo, exited: make(chan struct{}), drained: make(chan struct{})}
 	if err = errNoNamespace; !sharePIDs {
 		err = p.startNamespaced(path)
 	}
 	if errors.Is(err, errNoNamespace) {
-		p = &program{container: c, isolation: group, isGo: isGo, exited: make(chan struct{})}
+		p = &program{container: c, isolation: group, isGo: isGo, exited: make(chan struct{}), drained: make(chan struct{})}
 		err = p.startSupervised(path)
 	}
 	if err != nil {

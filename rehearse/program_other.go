@@ -28,6 +28,7 @@ type program struct {
 	isGo      bool
 	output    lastLines
 	exited    chan struct{}
+	drained   chan struct{}
 	endedAt   time.Time
 	code      int
 	signal    syscall.Signal

@@ -29,11 +29,13 @@ type rehearsal struct {
 	deleted   time.Time
 	gone      time.Time // when the endpoint goes, zero if it stays
 	signalled time.Time
-	deadline  time.Time // when what is left is killed
-	handled   bool      // the program has a handler for the signal
-	known     bool      // that is known
-	cutShort  bool      // a quick rehearsal did not wait for the deadline
-	frozen    bool      // it was stopped by SIGSTOP
+	ranOn     time.Duration // after the signal, of a program that did not end
+	deadline  time.Time     // when what is left is killed
+	handled   bool          // the program has a handler for the signal
+	known     bool          // that is known
+	hung      bool          // it did not end in a scenario before
+	cutShort  bool          // a quick rehearsal did not wait for the deadline
+	frozen    bool          // it was stopped by SIGSTOP
 
 	noting   sync.Mutex // of the events, the hooks and what probes have said
 	hooks    []*hookRun // that were started
@@ -67,8 +69,8 @@ func (r *rehearsal) find(code Code, fails bool, format string, args ...any) {
 
 // run takes the program through its life and its end.
 func (r *rehearsal) run(ctx context.Context) error {
-	for _, do := range r.plan.steps {
-		if err := do(r, ctx); err != nil {
+	for _, s := range r.plan.steps {
+		if err := s.do(r, ctx); err != nil {
 			return err
 		}
 	}
@@ -96,6 +98,7 @@ func (r *rehearsal) clean(ctx context.Context) error {
 	if err := r.program.kill(killing); err != nil {
 		return fmt.Errorf("rehearse: end the program: %w", err)
 	}
+	<-r.program.drained
 	return nil
 }
 

@@ -29,8 +29,8 @@ type Config struct {
 	// Grace is the pod's terminationGracePeriodSeconds, of which the kubelet knows whole seconds. 0
 	// means 30 s.
 	Grace time.Duration
-	// NodeGrace is what a node leaves to its pods where that is less than Grace: evictionMaxPodGracePeriod
-	// in a soft eviction, shutdownGracePeriod in a shutdown. 0 means 15 s.
+	// NodeGrace is what the node leaves to a pod in a soft eviction (evictionMaxPodGracePeriod of the
+	// kubelet) and in its shutdown (shutdownGracePeriod), where that is less than Grace. 0 means Grace.
 	NodeGrace time.Duration
 	// Scenarios are rehearsed one after another, each with the program started anew. None means Quick.
 	Scenarios []Scenario
@@ -49,7 +49,8 @@ type Config struct {
 	Rate int
 	// Ready is for how long the program may take to become ready; 0 means 30 s.
 	Ready time.Duration
-	// CutShort ends a scenario some seconds after the stop signal, whatever the grace is.
+	// CutShort ends a scenario some seconds after the deletion, whatever the grace is, and sooner where
+	// the program had to be ended in a scenario before.
 	CutShort bool
 	// AnyHost allows a URL that is not of this machine's loopback.
 	AnyHost bool
@@ -64,16 +65,16 @@ type Config struct {
 
 const (
 	defaultGrace = 30 * time.Second
-	// defaultNodeGrace is what Google Kubernetes Engine leaves to pods when it shuts a node down.
-	defaultNodeGrace = 15 * time.Second
-	defaultLag       = time.Second
-	defaultRate      = 50
-	maxRate          = 5000
-	defaultReady     = 30 * time.Second
+	defaultLag   = time.Second
+	defaultRate  = 50
+	maxRate      = 5000
+	defaultReady = 30 * time.Second
 	// steady is for how long clients ask before the deletion.
 	steady = 2 * time.Second
-	// quickEnough is for how long a quick rehearsal waits after the stop signal.
-	quickEnough = 8 * time.Second
+	// quickEnough is for how long a quick rehearsal waits after the deletion, and quickAtLeast after the
+	// stop signal.
+	quickEnough  = 8 * time.Second
+	quickAtLeast = 3 * time.Second
 	// closing is how long before its end a program may close its port, where clients come until then.
 	closing = 250 * time.Millisecond
 	// slowLead is how long before the stop signal the slow requests begin.
@@ -95,11 +96,12 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 		return nil, err
 	}
 	report := &Report{Command: c.Program.Command}
+	hung := false
 	for _, s := range c.Scenarios {
 		if c.Begin != nil {
 			c.Begin(s)
 		}
-		result, err := once(ctx, &c, s)
+		result, err := once(ctx, &c, s, hung)
 		var isDown *downError
 		if n := len(report.Results); n > 0 && errors.As(err, &isDown) {
 			// It was ready once: something is left of it that it does not get over.
@@ -110,6 +112,7 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 			return nil, err
 		}
 		report.Results = append(report.Results, *result)
+		hung = hung || s == Delete && result.ExitCode < 0
 	}
 	for _, s := range c.Scenarios[len(report.Results):] {
 		report.Results = append(report.Results, Result{Scenario: s, Skipped: "the program does not become ready any more"})
@@ -117,9 +120,9 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 	return report, nil
 }
 
-// once rehearses one scenario.
-func once(ctx context.Context, c *Config, s Scenario) (*Result, error) {
-	r := &rehearsal{config: c, plan: s.plan(), result: Result{Scenario: s}, probing: probing{news: make(chan struct{}, 1)}}
+// once rehearses one scenario of a program that may have hung in one before.
+func once(ctx context.Context, c *Config, s Scenario, hung bool) (*Result, error) {
+	r := &rehearsal{config: c, plan: s.plan(), hung: hung, result: Result{Scenario: s}, probing: probing{news: make(chan struct{}, 1)}}
 	err := r.run(ctx)
 	if err = errors.Join(err, r.clean(ctx), r.endPod(ctx)); err != nil {
 		return nil, err
@@ -142,7 +145,7 @@ func (c *Config) complete() error {
 		}
 	}
 	orDefault(&c.Grace, defaultGrace)
-	orDefault(&c.NodeGrace, defaultNodeGrace)
+	orDefault(&c.NodeGrace, c.Grace)
 	orDefault(&c.EndpointLag, defaultLag)
 	orDefault(&c.Ready, defaultReady)
 	c.EndpointLag = max(c.EndpointLag, 0)

@@ -44,6 +44,9 @@ type Result struct {
 	// ExitCode is the program's, as Kubernetes records it: 128 and the number of the signal that
 	// ended it. It is -1 where the rehearsal ended before the program.
 	ExitCode int `json:"exit_code"`
+	// Stacks are where a program stood that had not ended when its time was over, where that can be
+	// found out: the goroutines of a Go program.
+	Stacks []Stack `json:"stacks,omitempty"`
 	// Output are the last lines that the program has written.
 	Output []string `json:"output,omitempty"`
 }

@@ -83,10 +83,12 @@ type plan struct {
 	about    string
 	// happens is what the timeline says when the end begins.
 	happens string
-	// stop is the stop as the kubelet is told of it, but for what the pod asks for.
-	stop stopOrder
+	// order is what the kubelet is told, but for what the configuration says.
+	order stopOrder
 	// lag is for how long clients go on connecting, nil for what is configured.
 	lag *time.Duration
+	// serves is for how long clients ask before the end begins. 0 means long enough for most scenarios.
+	serves time.Duration
 	// steps are done in order, by one goroutine. The first error ends the rehearsal.
 	steps []step
 	// checks are the findings that the scenario can have; what else was noticed is left out. Those of
@@ -94,25 +96,33 @@ type plan struct {
 	checks, lenient []Code
 }
 
-// order is the stop of a pod in the scenario.
-func (p *plan) order(c *Config) stopOrder {
-	o := p.stop
-	o.pod, o.limit, o.probe = int64(c.Grace/time.Second), int64(c.NodeGrace/time.Second), c.Program.Liveness
-	return o
+func (p *plan) servesFor() time.Duration {
+	if p.serves != 0 {
+		return p.serves
+	}
+	return time.Second
 }
 
-// step is one part of a scenario. Its error says why there can be no rehearsal; what is wrong with the
-// program is noted by find, or judged at the end.
-type step func(r *rehearsal, ctx context.Context) error
+// step is one part of a scenario.
+type step struct {
+	// do does it. The error says why there can be no rehearsal; what is wrong with the program is noted
+	// by find, or judged at the end.
+	do func(r *rehearsal, ctx context.Context) error
+	// takes is how long that is at most, nil where it is hardly any time.
+	takes func(c *Config, p *plan) time.Duration
+}
 
 // steps puts the parts of a plan together.
 func steps(parts ...[]step) []step { return slices.Concat(parts...) }
 
 // The parts of which plans are made.
 var (
-	comeUp   = []step{(*rehearsal).start, (*rehearsal).becomeReady, (*rehearsal).serve}
-	goDown   = []step{(*rehearsal).beginEnd, (*rehearsal).preStop, (*rehearsal).askSlowly, (*rehearsal).signal, (*rehearsal).awaitEnd, (*rehearsal).awaitSidecars}
-	comeBack = []step{(*rehearsal).startAgain}
+	comeUp = []step{{(*rehearsal).start, startTime}, {(*rehearsal).becomeReady, nil}, {(*rehearsal).serve, serveTime}}
+	goDown = []step{
+		{(*rehearsal).beginEnd, nil}, {(*rehearsal).preStop, hookTime}, {(*rehearsal).askSlowly, nil},
+		{(*rehearsal).signal, nil}, {(*rehearsal).awaitEnd, endTime}, {(*rehearsal).awaitSidecars, sidecarTime},
+	}
+	comeBack = []step{{(*rehearsal).startAgain, startTime}}
 )
 
 // What is looked for.
@@ -127,7 +137,7 @@ var (
 // plans are all scenarios.
 var plans = []plan{
 	{
-		scenario: Delete, happens: "deleted",
+		scenario: Delete, happens: "deleted", serves: steady,
 		about: "the pod is deleted, as by a rollout, a scale-down or a drain",
 		steps: steps(comeUp, goDown), checks: whileStopped,
 	},
@@ -147,39 +157,39 @@ var plans = []plan{
 		steps: steps(comeUp, goDown), checks: whileStopped, lenient: []Code{RefusedEarly},
 	},
 	{
-		scenario: SoftEviction, happens: "evicted", stop: stopOrder{cause: bySoftEviction},
+		scenario: SoftEviction, happens: "evicted", order: stopOrder{cause: bySoftEviction},
 		about: "the node runs short of something and evicts the pod, whose endpoint stays until the end",
 		steps: steps(comeUp, goDown), checks: whileStopped, lenient: []Code{RefusedEarly},
 	},
 	{
-		scenario: NodeShutdown, happens: "node shuts down", stop: stopOrder{cause: byNodeShutdown},
+		scenario: NodeShutdown, happens: "node shuts down", order: stopOrder{cause: byNodeShutdown},
 		about: "the node is shut down, and the endpoint stays until the end",
 		steps: steps(comeUp, goDown), checks: whileStopped, lenient: []Code{RefusedEarly},
 	},
 	{
-		scenario: LivenessFailure, happens: "not alive", stop: stopOrder{cause: byProbe},
+		scenario: LivenessFailure, happens: "not alive", order: stopOrder{cause: byProbe},
 		about: "the liveness probe has failed: the container is stopped and started again",
 		steps: steps(comeUp, goDown, comeBack), checks: append(slices.Clone(whileStopped), NotBack), lenient: []Code{RefusedEarly},
 	},
 	{
-		scenario: ForceDelete, happens: "deleted", stop: stopOrder{asked: new(int64)},
+		scenario: ForceDelete, happens: "deleted", order: stopOrder{asked: new(int64)},
 		about: "kubectl delete --force --grace-period=0: two seconds are all there is",
 		steps: steps(comeUp, goDown, comeBack), checks: whenKilled, lenient: []Code{TooSlow},
 	},
 	{
-		scenario: HardEviction, happens: "evicted", stop: stopOrder{cause: byHardEviction},
+		scenario: HardEviction, happens: "evicted", order: stopOrder{cause: byHardEviction},
 		about: "the node is out of memory or disk and evicts the pod: two seconds are all there is",
 		steps: steps(comeUp, goDown, comeBack), checks: whenKilled, lenient: []Code{TooSlow},
 	},
 	{
 		scenario: Frozen, happens: "deleted",
 		about: "the program was stopped by SIGSTOP before the pod is deleted, and never sees the signal",
-		steps: steps(comeUp, []step{(*rehearsal).freeze}, goDown, comeBack), checks: []Code{NotBack},
+		steps: steps(comeUp, []step{{(*rehearsal).freeze, nil}}, goDown, comeBack), checks: []Code{NotBack},
 	},
 	{
 		scenario: Crash, happens: "killed",
 		about: "the program is killed without a warning, and started again",
-		steps: steps(comeUp, []step{(*rehearsal).crash}, comeBack), checks: []Code{NotBack},
+		steps: steps(comeUp, []step{{(*rehearsal).crash, nil}}, comeBack), checks: []Code{NotBack},
 	},
 }
 

@@ -71,3 +71,42 @@ func TestScenario_AProgramThatDoesNotComeBackForTheNextOne(t *testing.T) {
 		}
 	}
 }
+
+func TestEstimate_IsWhatARehearsalTakesAtMost(t *testing.T) {
+	t.Parallel()
+	for _, c := range []Config{
+		{Program: Container{Command: []string{server, "hangs"}}, CutShort: true},
+		{Program: Container{Command: []string{server, "hangs"}}, Grace: 3 * time.Second, Scenarios: []Scenario{Delete, Crash}},
+		{Program: Container{Command: []string{server, "good"}, PreStop: &Hook{Exec: []string{"sleep", "1"}}}, Grace: 4 * time.Second},
+	} {
+		most, err := Estimate(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Program.Env = []string{"ADDRESS=" + freeAddress(t)}
+		began := time.Now()
+		if _, err := Do(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > most || took < most/3 {
+			t.Errorf("%v takes %v, and %v was said", c.Program.Command, took, most)
+		}
+	}
+	if _, err := Estimate(Config{}); err == nil {
+		t.Error("nothing is rehearsed in no time")
+	}
+}
+
+// With the grace of a Docker stop a first verdict takes less than 15 seconds, and all of them less
+// than three minutes, whatever the program does.
+func TestEstimate_OfQuickAndAll(t *testing.T) {
+	program := Container{Command: []string{"server"}}
+	quick, err := Estimate(Config{Program: program, CutShort: true})
+	if err != nil || quick > 15*time.Second {
+		t.Errorf("quick takes %v, %v", quick, err)
+	}
+	all, err := Estimate(Config{Program: program, Grace: 10 * time.Second, Scenarios: All(), CutShort: true})
+	if err != nil || all > 3*time.Minute {
+		t.Errorf("all take %v, %v", all, err)
+	}
+}

@@ -41,12 +41,27 @@ func (r *rehearsal) becomeReady(ctx context.Context) error {
 }
 
 // serve lets clients ask for a while.
-func (r *rehearsal) serve(ctx context.Context) error { return r.live(ctx, steady) }
+func (r *rehearsal) serve(ctx context.Context) error { return r.live(ctx, r.plan.servesFor()) }
+
+// order is the stop as the kubelet is told of it.
+func (c *Config) order(p *plan) stopOrder {
+	o, whole := p.order, func(d time.Duration) int64 { return int64(d / time.Second) }
+	o.pod, o.limit, o.probe = whole(c.Grace), whole(c.NodeGrace), c.Program.Liveness
+	return o
+}
+
+// lag is for how long clients go on connecting after the end has begun.
+func (c *Config) lag(p *plan) time.Duration {
+	if p.lag != nil {
+		return *p.lag
+	}
+	return c.EndpointLag
+}
 
 // beginEnd is what comes before the hook: the grace is decided, and when the endpoint goes.
 func (r *rehearsal) beginEnd(ctx context.Context) error {
 	r.hear()
-	r.order = r.plan.order(r.config)
+	r.order = r.config.order(r.plan)
 	r.grace = r.order.seconds()
 	r.left = untilKill(r.grace)
 	r.deleted = time.Now()
@@ -56,8 +71,9 @@ func (r *rehearsal) beginEnd(ctx context.Context) error {
 		r.say(r.plan.happens, "the endpoint stays until the container is gone; grace %d s", r.grace)
 		return nil
 	}
-	r.gone, r.back = r.deleted.Add(r.lag()), time.Time{}
-	r.say(r.plan.happens, "the endpoint goes in %v; grace %d s", r.lag(), r.grace)
+	lag := r.config.lag(r.plan)
+	r.gone, r.back = r.deleted.Add(lag), time.Time{}
+	r.say(r.plan.happens, "the endpoint goes in %v; grace %d s", lag, r.grace)
 	return nil
 }
 
@@ -111,7 +127,10 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 		}
 	}
 	if r.config.CutShort {
-		shorten(quickEnough)
+		shorten(max(quickEnough-r.signalled.Sub(r.deleted), quickAtLeast))
+	}
+	if r.config.CutShort && r.hung {
+		shorten(quickAtLeast)
 	}
 	if r.frozen || r.known && !r.handled && r.program.isolation == namespace {
 		// The kernel keeps or drops the signal: nothing will come of it, however long one waits.
@@ -125,17 +144,18 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 		return r.afterEnd(ctx)
 	default:
 	}
+	r.ranOn = time.Since(r.signalled)
 	switch {
 	case r.frozen:
 		r.say("SIGKILL", "nothing continues it; it would have come %.0f s later", time.Until(r.deadline).Seconds())
 	case r.cutShort:
 		r.say("not awaited", "it runs on %.1f s after the signal; the rehearsal ends here, %.0f s before its time would be over",
-			time.Since(r.signalled).Seconds(), time.Until(r.deadline).Seconds())
+			r.ranOn.Seconds(), time.Until(r.deadline).Seconds())
 	default:
 		r.say("SIGKILL", "its time is over")
 	}
 	r.result.ExitCode = -1
-	return nil
+	return r.stacks(ctx)
 }
 
 // afterEnd notes how the program has ended, and waits for what its clients meet then.

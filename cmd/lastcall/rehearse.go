@@ -71,6 +71,7 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 	f.StringVar(&c.URL, "http", "", "the address that clients ask for, and that answers when the program is ready")
 	f.StringVar(&c.SlowURL, "slow", "", "an address that takes a second or some to answer: three requests for it are in flight at the signal")
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "the pod's terminationGracePeriodSeconds")
+	f.DurationVar(&c.NodeGrace, "node-grace", 0, "what a node leaves to the pod in a soft eviction or its shutdown, where that is less")
 	f.StringVar(&preStop, "pre-stop", "", "the preStop hook, a command of /bin/sh")
 	f.StringVar(&signame, "stop-signal", "TERM", "the stop signal of the image or the pod")
 	f.DurationVar(&lag, "endpoint-lag", time.Second, "for how long clients go on connecting after the deletion")

@@ -14,6 +14,11 @@ import (
 	"time"
 )
 
+func consume(messages <-chan string) {
+	for range messages {
+	}
+}
+
 func main() {
 	how := os.Args[1]
 	if how == "ends" {
@@ -89,6 +94,9 @@ func main() {
 	case "exits":
 		os.Exit(0)
 	case "hangs":
+		for range 3 {
+			go consume(make(chan string))
+		}
 		select {}
 	case "at-once":
 	default:
