@@ -155,6 +155,9 @@ func (r *rehearsal) showFailures(failed []result, code Code, what string) {
 	if !slices.Contains(r.plan.checks, code) {
 		code = ""
 	}
-	r.at(first, code, fmt.Sprintf("x %d %s", len(failed), what), "until %.2f, the first one: %s, %s",
-		last.Sub(r.began).Seconds(), failed[0].client, failed[0].text)
+	r.note(Event{
+		At: first.Sub(r.began), Until: last.Sub(r.began), Code: code,
+		What:   fmt.Sprintf("x %d %s", len(failed), what),
+		Detail: fmt.Sprintf("the first one: %s, %s", failed[0].client, failed[0].text),
+	})
 }

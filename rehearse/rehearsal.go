@@ -41,7 +41,10 @@ func (r *rehearsal) say(what, format string, args ...any) {
 }
 
 func (r *rehearsal) at(when time.Time, code Code, what, format string, args ...any) {
-	e := Event{At: when.Sub(r.began), What: what, Detail: fmt.Sprintf(format, args...), Code: code}
+	r.note(Event{At: when.Sub(r.began), What: what, Detail: fmt.Sprintf(format, args...), Code: code})
+}
+
+func (r *rehearsal) note(e Event) {
 	r.result.Events = append(r.result.Events, e)
 	if r.config.Watch != nil {
 		r.config.Watch(e)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +24,7 @@ func newRehearse() *cobra.Command {
 		signame  string
 		lag      time.Duration
 		explain  string
-		asJSON   bool
+		output   rehearsalOutput
 		wholeEnd bool
 	)
 	cmd := &cobra.Command{
@@ -63,7 +62,7 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 			if c.EndpointLag = lag; lag == 0 {
 				c.EndpointLag = -1
 			}
-			return rehearseOnce(cmd, c, asJSON)
+			return rehearseOnce(cmd, c, &output)
 		},
 	}
 	f := cmd.Flags()
@@ -81,7 +80,7 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 	f.StringArrayVar(&c.Program.Env, "env", nil, "NAME=VALUE for the program; may be given several times")
 	f.BoolVar(&wholeEnd, "whole-grace", false, "wait for the whole grace, and not 8 s at most")
 	f.BoolVar(&c.AnyHost, "any-host", false, "allow an --http that is not of loopback")
-	f.BoolVar(&asJSON, "json", false, "write the report as JSON, and nothing else")
+	output.flags(f)
 	f.StringVar(&explain, "explain", "", "say what a finding means, and what to change")
 	return cmd
 }
@@ -112,71 +111,27 @@ var stopSignals = map[string]syscall.Signal{
 	"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "QUIT": syscall.SIGQUIT, "HUP": syscall.SIGHUP,
 }
 
-func rehearseOnce(cmd *cobra.Command, c rehearse.Config, asJSON bool) error {
+func rehearseOnce(cmd *cobra.Command, c rehearse.Config, o *rehearsalOutput) error {
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	out := cmd.OutOrStdout()
-	if !asJSON {
-		fmt.Fprintf(out, "rehearsing  %s\n", strings.Join(c.Program.Command, " "))
-		c.Begin = func(s rehearse.Scenario) { fmt.Fprintf(out, "scenario  %s\n", s) }
-		c.Watch = func(e rehearse.Event) { writeEvent(out, e) }
+	if err := o.begin(cmd, &c); err != nil {
+		return err
 	}
 	report, err := rehearse.Do(ctx, c)
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = fmt.Errorf("the rehearsal was ended, and the program with it: %w", err)
-		}
-		complain(cmd.ErrOrStderr(), err)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = fmt.Errorf("the rehearsal was ended, and the program with it: %w", err)
+	}
+	if writing := o.report(report, err); writing != nil {
+		complain(cmd.ErrOrStderr(), writing)
 		return exitError(2)
 	}
-	if asJSON {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		err = encoder.Encode(report)
-	} else {
-		for i := range report.Results {
-			err = errors.Join(err, writeVerdict(out, &report.Results[i]))
-		}
-	}
-	if err == nil && !report.OK() {
+	switch {
+	case err != nil:
+		return exitError(2)
+	case !report.OK():
 		return exitError(1)
 	}
-	return err
-}
-
-func writeEvent(w io.Writer, e rehearse.Event) {
-	fmt.Fprintf(w, "%7.2f  %-16s  %s", e.At.Seconds(), e.What, e.Detail)
-	if e.Code != "" {
-		fmt.Fprintf(w, "  %s", e.Code)
-	}
-	fmt.Fprintln(w)
-}
-
-// writeVerdict writes what comes after the timeline.
-func writeVerdict(w io.Writer, r *rehearse.Result) error {
-	var b strings.Builder
-	fails, warnings := 0, 0
-	for _, f := range r.Findings {
-		word := "warn"
-		if warnings++; f.Fails {
-			word, fails, warnings = "fail", fails+1, warnings-1
-		}
-		fmt.Fprintf(&b, "%s  %s  the program %s: %s\n            %s\n", word, f.Code, f.Code.Title(), f.Seen, f.Code.Why())
-	}
-	if len(r.Output) > 0 {
-		fmt.Fprintf(&b, "the program's last lines:\n  %s\n", strings.Join(r.Output, "\n  "))
-	}
-	verdict := "PASS"
-	if fails > 0 {
-		verdict = "FAIL"
-	}
-	fmt.Fprintf(&b, "%s  failed: %d, warnings: %d, passed: %d; %d requests answered, %d not; %s\n",
-		verdict, fails, warnings, len(r.Passed), r.Answered, r.Failed, r.Isolation)
-	if len(r.Findings) > 0 {
-		fmt.Fprintf(&b, "What to change: lastcall rehearse --explain %s\n", r.Findings[0].Code)
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return nil
 }
 
 // explainCode says what a finding means.
