@@ -25,6 +25,7 @@ type rehearsal struct {
 	deadline  time.Time // when what is left is killed
 	handled   bool      // the program has a handler for the signal
 	known     bool      // that is known
+	givenBack bool      // the program has given its handler up and goes on as before
 	cutShort  bool      // a quick rehearsal did not wait for the deadline
 }
 
@@ -290,6 +291,7 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 		return r.wait(ctx, until, nil)
 	default:
 	}
+	r.givenBack = r.givesBack()
 	if r.cutShort {
 		r.say("not awaited", "it runs on %.1f s after the signal; the rehearsal ends here, %.0f s before its time would be over",
 			time.Since(r.signalled).Seconds(), time.Until(r.deadline).Seconds())
