@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -308,16 +307,4 @@ func (r *rehearsal) ending() string {
 		return fmt.Sprintf("by %s, exit code %d", signalName(r.program.signal), r.program.code)
 	}
 	return fmt.Sprintf("exit code %d", r.program.code)
-}
-
-// signalName is a signal's name as kill -l has it.
-func signalName(s syscall.Signal) string {
-	names := map[syscall.Signal]string{
-		syscall.SIGTERM: "SIGTERM", syscall.SIGINT: "SIGINT", syscall.SIGQUIT: "SIGQUIT", syscall.SIGHUP: "SIGHUP",
-		syscall.SIGKILL: "SIGKILL", syscall.SIGABRT: "SIGABRT", syscall.SIGSEGV: "SIGSEGV",
-	}
-	if name := names[s]; name != "" {
-		return name
-	}
-	return s.String()
 }
