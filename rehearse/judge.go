@@ -74,6 +74,9 @@ func (r *rehearsal) judgeEnd(add adder) {
 	switch {
 	case ran && r.known && !r.handled:
 		add(NoReaction, true, "it has no handler for %s, and ran on %s", signalName(c.Program.StopSignal), waited)
+	case ran && r.givenBack:
+		add(NoReaction, true, "its handler for %s only gives the signal back to its default action, which PID 1 does not have, and it ran on %s",
+			signalName(c.Program.StopSignal), waited)
 	case ran && r.cutShort:
 		add(TooSlow, false, "it ran on %s: give no --quick to see whether it ends within the grace", waited)
 	case ran:

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -31,6 +30,7 @@ type rehearsal struct {
 	deadline  time.Time // when what is left is killed
 	handled   bool      // the program has a handler for the signal
 	known     bool      // that is known
+	givenBack bool      // the program has given its handler up and goes on as before
 	cutShort  bool      // a quick rehearsal did not wait for the deadline
 	frozen    bool      // it was stopped by SIGSTOP
 }
@@ -253,16 +253,4 @@ func (r *rehearsal) ending() string {
 		return fmt.Sprintf("by %s, exit code %d", signalName(p.signal), p.code)
 	}
 	return fmt.Sprintf("exit code %d", p.code)
-}
-
-// signalName is a signal's name as kill -l has it.
-func signalName(s syscall.Signal) string {
-	names := map[syscall.Signal]string{
-		syscall.SIGTERM: "SIGTERM", syscall.SIGINT: "SIGINT", syscall.SIGQUIT: "SIGQUIT", syscall.SIGHUP: "SIGHUP",
-		syscall.SIGKILL: "SIGKILL", syscall.SIGABRT: "SIGABRT", syscall.SIGSEGV: "SIGSEGV",
-	}
-	if name := names[s]; name != "" {
-		return name
-	}
-	return s.String()
 }

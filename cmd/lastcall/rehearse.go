@@ -50,9 +50,9 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 			if len(command) == 0 {
 				return usageError{errors.New("no program given: lastcall rehearse [flags] -- PROGRAM [ARGUMENT...] (see lastcall rehearse --help)")}
 			}
-			sig, ok := stopSignals[strings.TrimPrefix(strings.ToUpper(signame), "SIG")]
-			if !ok {
-				return usageError{fmt.Errorf("--stop-signal %q: use TERM, INT, QUIT or HUP", signame)}
+			sig, err := rehearse.ParseSignal(signame)
+			if err != nil {
+				return usageError{fmt.Errorf("--stop-signal: %w", err)}
 			}
 			c.Program.Command, c.Program.StopSignal, c.CutShort = command, sig, !wholeEnd
 			if preStop != "" {
@@ -72,7 +72,7 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "the pod's terminationGracePeriodSeconds")
 	f.DurationVar(&c.NodeGrace, "node-grace", 0, "what a node leaves to the pod in a soft eviction or its shutdown, where that is less")
 	f.StringVar(&preStop, "pre-stop", "", "the preStop hook, a command of /bin/sh")
-	f.StringVar(&signame, "stop-signal", "TERM", "the stop signal of the image or the pod")
+	f.StringVar(&signame, "stop-signal", "TERM", "the stop signal of the image or the pod, a name or a number")
 	f.DurationVar(&lag, "endpoint-lag", time.Second, "for how long clients go on connecting after the deletion")
 	f.StringSliceVar(&scenario, "scenario", nil, "how the pod ends, or all: "+scenarioNames()+"; delete without this flag")
 	f.IntVar(&c.Rate, "rate", 50, "how many clients connect in a second")
@@ -104,11 +104,6 @@ func scenarioNames() string {
 		names = append(names, string(s))
 	}
 	return strings.Join(names, ", ")
-}
-
-// stopSignals are those that images and pods have.
-var stopSignals = map[string]syscall.Signal{
-	"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "QUIT": syscall.SIGQUIT, "HUP": syscall.SIGHUP,
 }
 
 func rehearseOnce(cmd *cobra.Command, c rehearse.Config, o *rehearsalOutput) error {
