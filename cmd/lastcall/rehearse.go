@@ -26,6 +26,7 @@ func newRehearse() *cobra.Command {
 		explain  string
 		output   rehearsalOutput
 		wholeEnd bool
+		from     manifestFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "rehearse [flags] -- PROGRAM [ARGUMENT...]",
@@ -43,7 +44,7 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
   lastcall rehearse --http http://127.0.0.1:8080/slow --grace 30s --pre-stop 'sleep 5' -- node server.js
   lastcall rehearse --scenario hard-eviction -- python3 -m http.server 8080
   lastcall rehearse --explain LC104`,
-		RunE: func(cmd *cobra.Command, command []string) error {
+		RunE: func(cmd *cobra.Command, command []string) (err error) {
 			if explain != "" {
 				return explainCode(cmd.OutOrStdout(), explain)
 			}
@@ -62,11 +63,17 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 			if c.EndpointLag = lag; lag == 0 {
 				c.EndpointLag = -1
 			}
+			plan, err := from.plan(cmd, &c)
+			if err != nil {
+				return notRehearsed(cmd, err)
+			}
+			defer func() { err = errors.Join(err, plan.Close()) }()
 			return rehearseOnce(cmd, c, &output)
 		},
 	}
 	f := cmd.Flags()
 	f.SetInterspersed(false)
+	from.flags(f)
 	f.StringVar(&c.URL, "http", "", "the address that clients ask for, and that answers when the program is ready")
 	f.StringVar(&c.SlowURL, "slow", "", "an address that takes a second or some to answer: three requests for it are in flight at the signal")
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "the pod's terminationGracePeriodSeconds")
