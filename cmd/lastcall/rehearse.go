@@ -16,6 +16,21 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
+const rehearseHelp = `Run a program through its end as Kubernetes brings it about, on this machine: it is started, gets requests, is
+deleted as a pod is - its endpoint goes a second later, the preStop hook runs, the stop signal is sent - and is killed
+when its grace is over. The report says what clients met, how the program ended, and what to change. It needs no task,
+no library and no Kubernetes; the program may be written in any language.
+
+The program is PID 1 of a PID namespace where the system allows it, as in a container. Without --http the requests are
+for / on the lowest port of loopback on which it listens.
+
+Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it could not be run.`
+
+const rehearseExamples = `  lastcall rehearse -- ./server --port 8080
+  lastcall rehearse --http http://127.0.0.1:8080/slow --grace 30s --pre-stop 'sleep 5' -- node server.js
+  lastcall rehearse --scenario hard-eviction -- python3 -m http.server 8080
+  lastcall rehearse --explain LC104`
+
 func newRehearse() *cobra.Command {
 	var (
 		c        rehearse.Config
@@ -31,19 +46,8 @@ func newRehearse() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rehearse [flags] -- PROGRAM [ARGUMENT...]",
 		Short: "See what Kubernetes will do to a program when it is deployed anew",
-		Long: `Run a program through its end as Kubernetes brings it about, on this machine: it is started, gets requests, is
-deleted as a pod is - its endpoint goes a second later, the preStop hook runs, the stop signal is sent - and is killed
-when its grace is over. The report says what clients met, how the program ended, and what to change. It needs no task,
-no library and no Kubernetes; the program may be written in any language.
-
-The program is PID 1 of a PID namespace where the system allows it, as in a container. Without --http the requests are
-for / on the lowest port of loopback on which it listens.
-
-Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it could not be run.`,
-		Example: `  lastcall rehearse -- ./server --port 8080
-  lastcall rehearse --http http://127.0.0.1:8080/slow --grace 30s --pre-stop 'sleep 5' -- node server.js
-  lastcall rehearse --scenario hard-eviction -- python3 -m http.server 8080
-  lastcall rehearse --explain LC104`,
+		Long: rehearseHelp,
+		Example: rehearseExamples,
 		RunE: func(cmd *cobra.Command, command []string) (err error) {
 			if explain != "" {
 				return explainCode(cmd.OutOrStdout(), explain)
