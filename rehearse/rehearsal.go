@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -34,6 +33,7 @@ type rehearsal struct {
 	handled   bool          // the program has a handler for the signal
 	known     bool          // that is known
 	hung      bool          // it did not end in a scenario before
+	givenBack bool          // the program has given its handler up and goes on as before
 	cutShort  bool          // a quick rehearsal did not wait for the deadline
 	frozen    bool          // it was stopped by SIGSTOP
 
@@ -53,7 +53,10 @@ func (r *rehearsal) say(what, format string, args ...any) {
 }
 
 func (r *rehearsal) at(when time.Time, code Code, what, format string, args ...any) {
-	e := Event{At: when.Sub(r.began), What: what, Detail: fmt.Sprintf(format, args...), Code: code}
+	r.note(Event{At: when.Sub(r.began), What: what, Detail: fmt.Sprintf(format, args...), Code: code})
+}
+
+func (r *rehearsal) note(e Event) {
 	r.noting.Lock()
 	defer r.noting.Unlock()
 	r.result.Events = append(r.result.Events, e)
@@ -211,16 +214,4 @@ func (p *program) ending() string {
 		return fmt.Sprintf("by %s, exit code %d", signalName(p.signal), p.code)
 	}
 	return fmt.Sprintf("exit code %d", p.code)
-}
-
-// signalName is a signal's name as kill -l has it.
-func signalName(s syscall.Signal) string {
-	names := map[syscall.Signal]string{
-		syscall.SIGTERM: "SIGTERM", syscall.SIGINT: "SIGINT", syscall.SIGQUIT: "SIGQUIT", syscall.SIGHUP: "SIGHUP",
-		syscall.SIGKILL: "SIGKILL", syscall.SIGABRT: "SIGABRT", syscall.SIGSEGV: "SIGSEGV",
-	}
-	if name := names[s]; name != "" {
-		return name
-	}
-	return s.String()
 }

@@ -51,7 +51,7 @@ func main() {
 		return (!stopping.Load() || how == "stays ready") && (how != "busy" || !busy())
 	})
 	answer("/livez", func() bool {
-		return (!stopping.Load() || how != "dead while stopping") && (how != "not alive" || !busy())
+		return (!stopping.Load() || how != "dead while stopping") && (how != "not alive" || stopping.Load() || !busy())
 	})
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
