@@ -129,7 +129,7 @@ func health(t *testing.T) *httptest.Server {
 		}
 		w.Header().Set("Trailer", "Grpc-Status")
 		message := map[string]string{"": "\x08\x01", "down": "\x08\x02", "empty": ""}[service]
-		_, _ = io.WriteString(w, string(append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...)))
+		_, _ = w.Write(append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...))
 		w.Header().Set("Grpc-Status", "0")
 	}))
 	server.Config.Protocols = new(http.Protocols)
