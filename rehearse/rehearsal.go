@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -44,13 +43,13 @@ func (r *rehearsal) at(when time.Time, code Code, what, format string, args ...a
 // run takes the program through its life and its end.
 func (r *rehearsal) run(ctx context.Context) error {
 	r.say("started", "%s", strings.Join(r.config.Program.Command, " "))
-	target, err := r.ready(ctx)
+	targets, err := r.ready(ctx)
 	if err != nil {
 		return err
 	}
-	if target != nil {
-		r.result.URL = target.String()
-		r.traffic = newTraffic(target, r.config.Rate)
+	if len(targets) > 0 {
+		r.result.URL = targets[0].String()
+		r.traffic = newTraffic(targets, r.config.Rate)
 		defer r.settle()
 	}
 	if err := r.live(ctx, steady); err != nil {
@@ -62,7 +61,8 @@ func (r *rehearsal) run(ctx context.Context) error {
 // settle takes the results of the clients, of whom none goes on.
 func (r *rehearsal) settle() {
 	r.traffic.stop()
-	r.result.Answered, r.result.Failed = r.traffic.answered, len(r.traffic.failed)
+	all := r.traffic.counts()
+	r.result.Answered, r.result.Failed, r.result.NotSent = all.answered, all.failed, all.notSent
 }
 
 // live lets the program run for a while, and is an error if it ends.
@@ -86,27 +86,25 @@ func (r *rehearsal) endedEarly() error {
 		r.program.endedAt.Sub(r.began).Seconds(), r.program.code, text)
 }
 
-// ready waits until the program answers, and returns what clients ask for, nil if there is nothing.
-func (r *rehearsal) ready(ctx context.Context) (*url.URL, error) {
+// ready waits until the program answers, and returns what clients ask for: nothing if there is
+// nothing.
+func (r *rehearsal) ready(ctx context.Context) ([]*target, error) {
 	for last := errors.New("it was not tried"); ; {
-		target := r.target()
-		if target != nil {
-			var status int
-			if status, last = probe(ctx, target); last == nil && status < http.StatusInternalServerError {
-				r.say("ready", "GET %s %d", target.RequestURI(), status)
-				return target, nil
-			}
-			if last == nil {
-				last = fmt.Errorf("it answers %d", status)
+		targets := r.targets()
+		if len(targets) > 0 {
+			var said string
+			if said, last = answers(ctx, targets); last == nil {
+				r.say("ready", "%s", said)
+				return targets, nil
 			}
 		}
 		waited := time.Since(r.began)
-		if target == nil && waited >= noPort {
+		if len(targets) == 0 && waited >= noPort {
 			r.say("ready", "it listens on no port of loopback: there are no clients")
 			return nil, nil
 		}
 		if waited >= r.config.Ready {
-			return nil, fmt.Errorf("rehearse: the program was not ready after %v at %s: %w", r.config.Ready, target, last)
+			return nil, fmt.Errorf("rehearse: the program was not ready after %v: %w", r.config.Ready, last)
 		}
 		if err := r.live(ctx, 50*time.Millisecond); err != nil {
 			return nil, err
@@ -114,43 +112,18 @@ func (r *rehearsal) ready(ctx context.Context) (*url.URL, error) {
 	}
 }
 
-// target is what clients ask for, nil while it is not known.
-func (r *rehearsal) target() *url.URL {
-	if target := parsed(r.config.URL); target != nil {
-		return target
+// targets are what clients ask for, none while that is not known.
+func (r *rehearsal) targets() []*target {
+	given := r.config.targets
+	if slices.ContainsFunc(given, func(t *target) bool { return t.Use == Ask }) {
+		return given
 	}
 	for _, address := range listening(r.program.pids()) {
-		return &url.URL{Scheme: "http", Host: address.String(), Path: "/"}
+		if found, err := newTarget(Target{URL: "http://" + address.String()}, false); err == nil {
+			return append([]*target{found}, given...)
+		}
 	}
 	return nil
-}
-
-// parsed is an address that was checked, nil for an empty one.
-func parsed(address string) *url.URL {
-	u, err := url.Parse(address)
-	if err != nil || address == "" {
-		return nil
-	}
-	if u.Path == "" {
-		u.Path = "/"
-	}
-	return u
-}
-
-// probe asks once.
-func probe(ctx context.Context, target *url.URL) (status int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), http.NoBody)
-	if err != nil {
-		return 0, err
-	}
-	transport := &http.Transport{DisableKeepAlives: true}
-	resp, err := transport.RoundTrip(req)
-	if err != nil {
-		return 0, err
-	}
-	return resp.StatusCode, resp.Body.Close()
 }
 
 // end deletes the pod: the endpoint goes, the hook runs, the signal is sent, and what is left is
@@ -173,9 +146,8 @@ func (r *rehearsal) end(ctx context.Context) error {
 		}
 		left = afterHook(grace, took)
 	}
-	if slow := parsed(c.SlowURL); slow != nil && r.traffic != nil {
-		r.traffic.slow(slow)
-		r.say("in flight", "%d requests for %s", slowRequests, slow.RequestURI())
+	if r.traffic != nil && r.traffic.has(Slow) {
+		r.say("in flight", "%d slow requests", r.traffic.slow())
 		if err := r.wait(ctx, time.Now().Add(slowLead), nil); err != nil {
 			return err
 		}
@@ -251,7 +223,7 @@ func (r *rehearsal) wait(ctx context.Context, until time.Time, over <-chan struc
 		if !endpoint {
 			return nil
 		}
-		r.traffic.remove()
+		r.traffic.remove(next)
 		r.say("endpoint gone", "nobody connects any more; who is connected stays")
 	}
 }

@@ -27,6 +27,7 @@ func newRehearse() *cobra.Command {
 		explain  string
 		asJSON   bool
 		wholeEnd bool
+		traffic  trafficFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "rehearse [flags] -- PROGRAM [ARGUMENT...]",
@@ -59,7 +60,7 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 			if preStop != "" {
 				c.Program.PreStop = &rehearse.Hook{Exec: []string{"/bin/sh", "-c", preStop}}
 			}
-			c.Scenarios = scenarios(scenario)
+			c.Scenarios, c.Traffic = scenarios(scenario), traffic.targets()
 			if c.EndpointLag = lag; lag == 0 {
 				c.EndpointLag = -1
 			}
@@ -68,8 +69,7 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 	}
 	f := cmd.Flags()
 	f.SetInterspersed(false)
-	f.StringVar(&c.URL, "http", "", "the address that clients ask for, and that answers when the program is ready")
-	f.StringVar(&c.SlowURL, "slow", "", "an address that takes a second or some to answer: three requests for it are in flight at the signal")
+	traffic.add(f)
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "the pod's terminationGracePeriodSeconds")
 	f.StringVar(&preStop, "pre-stop", "", "the preStop hook, a command of /bin/sh")
 	f.StringVar(&signame, "stop-signal", "TERM", "the stop signal of the image or the pod")
