@@ -191,7 +191,7 @@ func (t *traffic) arrive(to *target, as client, ask func(*target) (status int, e
 // errTooMany is why a request was not sent.
 var errTooMany = fmt.Errorf("not sent: %d requests were under way and not answered: give a smaller rate", maxInFlight)
 
-// add notes how a request ended; the status is 0 when no answer has begun. What the end of the
+// add notes how a request ended; the status counts when there is no error. What the end of the
 // rehearsal has cut is no failure, and neither is what this process could not send.
 func (t *traffic) add(to *target, as client, begun time.Time, err error, status int) {
 	now := time.Now()
@@ -210,7 +210,7 @@ func (t *traffic) add(to *target, as client, begun time.Time, err error, status 
 		count.notSent++
 		return
 	case err != nil:
-		failed.failure, failed.text = classify(err, status != 0), err.Error()
+		failed.failure, failed.text = classify(err), err.Error()
 	case status >= http.StatusInternalServerError:
 		failed.failure, failed.text = serverSaid, fmt.Sprintf("%d %s", status, http.StatusText(status))
 	default:

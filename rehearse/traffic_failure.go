@@ -32,8 +32,11 @@ type result struct {
 	text       string
 }
 
-// classify says what an error of a request is, of which an answer had begun or not.
-func classify(err error, begun bool) failure {
+// errWithin is part of an error that came when an answer had begun.
+var errWithin = errors.New("within the answer")
+
+// classify says what an error of a request is.
+func classify(err error) failure {
 	var timeout net.Error
 	what := otherwise
 	switch {
@@ -46,7 +49,7 @@ func classify(err error, begun bool) failure {
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return timedOut
 	}
-	if begun && what != otherwise {
+	if errors.Is(err, errWithin) && what != otherwise {
 		return cut
 	}
 	return what

@@ -1,14 +1,15 @@
 package rehearse
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
 	"time"
 )
 
-// exchange sends a request of HTTP/1.1 and reads its answer; the status is 0 when no answer has
-// begun. last says that the server closes the connection now.
+// exchange sends a request of HTTP/1.1 and reads its answer. last says that the server closes the
+// connection now.
 func (w *wire) exchange(to *target, request []byte) (status int, last bool, err error) {
 	if _, err := w.Write(request); err != nil {
 		// A server may answer and close without having read all: then the answer counts.
@@ -24,7 +25,10 @@ func (w *wire) exchange(to *target, request []byte) (status int, last bool, err 
 func (w *wire) answer(to *target) (status int, last bool, err error) {
 	for {
 		resp, err := http.ReadResponse(w.in, to.asked)
-		if err != nil {
+		switch {
+		case err != nil && w.heard && w.ended: // in the middle of a line, which is then said to be malformed
+			return 0, false, fmt.Errorf("%w: %w", errWithin, io.ErrUnexpectedEOF)
+		case err != nil:
 			return 0, false, err
 		}
 		if resp.StatusCode < http.StatusOK && resp.StatusCode != http.StatusSwitchingProtocols {
@@ -32,6 +36,9 @@ func (w *wire) answer(to *target) (status int, last bool, err error) {
 		}
 		_, err = io.Copy(io.Discard, resp.Body)
 		_ = resp.Body.Close()
+		if err != nil {
+			err = fmt.Errorf("%w: %w", errWithin, err)
+		}
 		return resp.StatusCode, resp.Close, err
 	}
 }

@@ -47,6 +47,16 @@ type wire struct {
 	in       *bufio.Reader // what comes from Conn
 	patient  *patient
 	stop     func() bool
+	heard    bool // something has come since the request began
+	ended    bool // nothing comes any more
+}
+
+// Read implements io.Reader, for in.
+func (w *wire) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	w.heard = w.heard || n > 0
+	w.ended = w.ended || err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+	return n, err
 }
 
 // readers are those of connections that are closed.
@@ -71,7 +81,7 @@ func (t *traffic) dial(to *target) (*wire, error) {
 			return nil, err
 		}
 	}
-	w.in.Reset(w.Conn)
+	w.in.Reset(w)
 	return w, nil
 }
 
@@ -85,7 +95,10 @@ func (w *wire) close() {
 }
 
 // begin begins a request, or part of one, that may take so long.
-func (w *wire) begin(limit time.Duration) { w.patient.begin(limit) }
+func (w *wire) begin(limit time.Duration) {
+	w.heard = false
+	w.patient.begin(limit)
+}
 
 // patient is a connection that does not take this process's lateness for that of the other side.
 type patient struct {
@@ -110,7 +123,7 @@ func (p *patient) Read(b []byte) (int, error) {
 		}
 		late := p.late.total()
 		until := p.until.Add(late - p.taken)
-		if now := time.Now(); until.Before(now) {
+		if now := time.Now(); !until.After(now) {
 			if looked {
 				return n, err
 			}
