@@ -27,10 +27,13 @@ const (
 type result struct {
 	target     *target
 	client     client
-	begun, end time.Time
+	begun, end time.Time // begun is when it was connected, or began to connect in vain
 	failure    failure
 	text       string
 }
+
+// closed reports whether the connection ended before an answer had begun.
+func (r *result) closed() bool { return r.failure == dropped || r.failure == reset }
 
 // errWithin is part of an error that came when an answer had begun.
 var errWithin = errors.New("within the answer")

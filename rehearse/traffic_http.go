@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -44,15 +45,18 @@ func (w *wire) answer(to *target) (status int, last bool, err error) {
 }
 
 // askOnce connects for one request.
-func (t *traffic) askOnce(to *target) (status int, err error) {
+func (t *traffic) askOnce(to *target) {
+	begun := time.Now()
 	w, err := t.dial(to)
 	if err != nil {
-		return 0, err
+		t.add(to, newConnection, begun, err, 0)
+		return
 	}
 	defer w.close()
+	begun = time.Now()
 	w.begin(requestTimeout)
-	status, _, err = w.exchange(to, to.once)
-	return status, err
+	status, _, err := w.exchange(to, to.once)
+	t.add(to, newConnection, begun, err, status)
 }
 
 // keep is a client that keeps its connection, asks again and again, and connects anew when the
@@ -73,7 +77,8 @@ func (t *traffic) oneConnection(to *target) {
 		return
 	}
 	defer w.close()
-	for {
+	who := newConnection // until it was answered
+	for ; ; who = keepAlive {
 		switch w.idle(keepAlivePause) {
 		case still:
 		case spoke: // such as 408 before it closes
@@ -81,13 +86,15 @@ func (t *traffic) oneConnection(to *target) {
 				return
 			}
 		case closed:
-			t.closedUnannounced()
+			if who == keepAlive {
+				t.closedUnannounced()
+			}
 			return
 		}
 		begun := time.Now()
 		w.begin(requestTimeout)
 		status, last, err := w.exchange(to, to.more)
-		t.add(to, keepAlive, begun, err, status)
+		t.add(to, who, begun, err, status)
 		if err != nil || last {
 			return
 		}
@@ -103,15 +110,16 @@ func (t *traffic) closedUnannounced() {
 	}
 }
 
-// slow sends the requests that take long, and returns how many there are when they are sent.
-func (t *traffic) slow() (requests int) {
+// slow sends the requests that take long, and says what they are when they are sent.
+func (t *traffic) slow() string {
 	var sent sync.WaitGroup
+	var said []string
 	for _, one := range t.targets {
 		if one.Use != Slow {
 			continue
 		}
+		said = append(said, fmt.Sprintf("%d requests for %s", slowRequests, one.url.RequestURI()))
 		for range slowRequests {
-			requests++
 			sent.Add(1)
 			t.clients.Go(func() {
 				begun := time.Now()
@@ -121,7 +129,7 @@ func (t *traffic) slow() (requests int) {
 		}
 	}
 	sent.Wait()
-	return requests
+	return strings.Join(said, ", ")
 }
 
 // oneSlow calls sent when the request is sent, or cannot be.

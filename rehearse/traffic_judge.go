@@ -1,22 +1,31 @@
 package rehearse
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // judgeTraffic is about what clients met.
 func (r *rehearsal) judgeTraffic(add adder) {
 	var before, broken, early, under, bad []result
 	for _, f := range r.traffic.failed {
-		there := r.traffic.there(f.end)
 		switch {
 		case f.end.Before(r.deleted):
 			before = append(before, f)
 		case f.failure == serverSaid, f.failure == timedOut, f.failure == otherwise:
 			bad = append(bad, f)
-		case f.client == keepAlive && (f.failure == dropped || f.failure == reset):
+		case f.client == keepAlive && f.closed():
 			under = append(under, f)
-		case f.client == newConnection && (f.failure == dropped || f.failure == reset), f.failure == refused && there:
-			early = append(early, f)
-		case f.failure == cut, f.failure == dropped, f.failure == reset:
+		case f.failure == refused:
+			// It is certain that one was refused while the endpoint was there only when it knew so then.
+			if r.traffic.there(f.end) {
+				early = append(early, f)
+			}
+		case f.client == newConnection && f.closed():
+			if r.traffic.there(f.begun) {
+				early = append(early, f)
+			}
+		case f.failure == cut, f.closed():
 			broken = append(broken, f)
 		}
 	}
@@ -64,6 +73,12 @@ func (r *rehearsal) showFailures(failed []result, code Code, what string) {
 			last = f.end
 		}
 	}
-	r.at(first, code, fmt.Sprintf("x %d %s", len(failed), what), "until %.2f, the first one: %s, %s",
-		last.Sub(r.began).Seconds(), failed[0].client, failed[0].text)
+	if !slices.Contains(r.plan.checks, code) {
+		code = ""
+	}
+	r.note(Event{
+		At: first.Sub(r.began), Until: last.Sub(r.began), Code: code,
+		What:   fmt.Sprintf("x %d %s", len(failed), what),
+		Detail: fmt.Sprintf("the first one: %s, %s", failed[0].client, failed[0].text),
+	})
 }

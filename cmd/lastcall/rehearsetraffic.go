@@ -12,8 +12,8 @@ import (
 // trafficFlags are what clients ask a rehearsed program for.
 type trafficFlags struct{ http, slow []string }
 
-// add adds the flags.
-func (t *trafficFlags) add(f *pflag.FlagSet) {
+// flags adds the flags.
+func (t *trafficFlags) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&t.http, "http", nil, "URL[,METHOD[,BODY]] that clients ask for, and that answers when the program is ready; may be given several times")
 	f.StringArrayVar(&t.slow, "slow", nil, "URL[,METHOD[,BODY]] that takes a second or some to answer: three requests for it are in flight at the signal")
 }
