@@ -19,7 +19,7 @@ func probedProgram(t *testing.T, how, where string) Container {
 	return Container{
 		Command: []string{probed, how}, Env: []string{"ADDRESS=" + where},
 		Readiness: &Probe{HTTPGet: &HTTPGet{Port: port, Path: "/readyz"}, Period: time.Second, FailureThreshold: 1},
-		Liveness:  &Probe{HTTPGet: &HTTPGet{Port: port, Path: "/livez"}, Period: time.Second, FailureThreshold: 1, InitialDelay: time.Second},
+		Liveness:  &Probe{HTTPGet: &HTTPGet{Port: port, Path: "/livez"}, Period: 200 * time.Millisecond, FailureThreshold: 10},
 	}
 }
 
@@ -38,8 +38,11 @@ func TestPod_FindsEachMistakeAndNoOther(t *testing.T) {
 		{name: "nothing wrong", how: "good"},
 		{name: "stays ready", how: "stays ready", warns: []Code{StaysReady}},
 		{name: "dead while stopping", how: "dead while stopping", warns: []Code{DeadWhileStopping}},
-		{name: "not alive", how: "not alive", fails: []Code{NotAlive}},
-		{name: "loses readiness", how: "busy", warns: []Code{LosesReadiness}},
+		{name: "not alive", how: "not alive", fails: []Code{NotAlive}, change: func(c *Config) {
+			c.Program.Startup = &Probe{TCP: c.Program.Readiness.HTTPGet.Port, FailureThreshold: 30}
+			c.Program.Liveness.Period, c.Program.Liveness.FailureThreshold = 100*time.Millisecond, 2
+		}},
+		{name: "loses readiness", how: "busy", warns: []Code{LosesReadiness}, change: func(c *Config) { c.Program.Readiness.Period = 100 * time.Millisecond }},
 		{name: "starts too slowly for liveness", how: "slow start", fails: []Code{StartsTooSlowly}},
 		{name: "starts slowly, and startup waits", how: "slow start", change: func(c *Config) {
 			c.Program.Startup = &Probe{TCP: c.Program.Readiness.HTTPGet.Port, Period: time.Second, FailureThreshold: 30}
@@ -81,7 +84,7 @@ func TestPod_FindsEachMistakeAndNoOther(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			where := freeAddress(t)
-			config := Config{Program: probedProgram(t, c.how, where), URL: "http://" + where, Grace: 10 * time.Second}
+			config := Config{Program: probedProgram(t, c.how, where), Traffic: []Target{{URL: "http://" + where}}, Grace: 10 * time.Second}
 			if c.change != nil {
 				c.change(&config)
 			}
@@ -121,7 +124,7 @@ func near(t *testing.T, r *Result, what string, at []float64, since []float64, w
 func TestPod_SidecarsStopInTheirOrder(t *testing.T) {
 	t.Parallel()
 	where := freeAddress(t)
-	c := Config{Program: probedProgram(t, "good", where), URL: "http://" + where, Grace: 10 * time.Second}
+	c := Config{Program: probedProgram(t, "good", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 10 * time.Second}
 	c.Sidecars = []Container{besideIt("one", "good"), besideIt("two", "deaf"), besideIt("three", "good")}
 	c.Sidecars[2].PreStop = hook("sleep 2.5").PreStop
 	c.Program.PreStop = hook("sleep 1.2").PreStop
@@ -143,7 +146,7 @@ func TestPod_SidecarsStopInTheirOrder(t *testing.T) {
 func TestPod_AHookThatOverrunsGoesOn(t *testing.T) {
 	t.Parallel()
 	where, mark := freeAddress(t), filepath.Join(t.TempDir(), "mark")
-	c := Config{Program: probedProgram(t, "deaf", where), URL: "http://" + where, Grace: 2 * time.Second}
+	c := Config{Program: probedProgram(t, "deaf", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 2 * time.Second}
 	c.Program.PreStop = hook("sleep 3; echo it went on > " + mark).PreStop
 	c.Program.Command = []string{"/bin/sh", "-c", `trap : TERM; "$0" good & wait; wait; sleep 60`, probed}
 	r, err := rehearse(t, c)
@@ -164,7 +167,7 @@ func TestPod_CommandsRunInTheContainer(t *testing.T) {
 		t.Run(fmt.Sprintf("sharePIDs %v", shared), func(t *testing.T) {
 			t.Parallel()
 			where, dir := freeAddress(t), t.TempDir()
-			c := Config{Program: probedProgram(t, "good", where), URL: "http://" + where, Grace: 10 * time.Second, sharePIDs: shared}
+			c := Config{Program: probedProgram(t, "good", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 10 * time.Second, sharePIDs: shared}
 			c.Program.Dir, c.Program.Env = dir, append(c.Program.Env, "WHERE=inside")
 			c.Program.Readiness = &Probe{Exec: []string{"/bin/sh", "-c", `echo "$WHERE" >> ready`}, Period: time.Second}
 			c.Program.PreStop = hook(`tr '\0' ' ' < /proc/1/cmdline > hook`).PreStop
@@ -192,7 +195,7 @@ func TestPod_HooksByHTTPComeFromTheKubelet(t *testing.T) {
 	}))
 	defer other.Close()
 	where := freeAddress(t)
-	c := Config{Program: probedProgram(t, "good", where), URL: "http://" + where, Grace: 10 * time.Second}
+	c := Config{Program: probedProgram(t, "good", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 10 * time.Second}
 	c.Program.PreStop = &Hook{HTTPGet: &HTTPGet{Port: portOf(t, other.URL), Path: "/drain", Header: http.Header{"X-Why": {"stop"}}}}
 	if _, err := rehearse(t, c); err != nil {
 		t.Fatal(err)
@@ -234,5 +237,51 @@ func TestPod_WhatCannotBeIsAnErrorThatSaysWhy(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v, %v; want an error with %q", c.config.Program, r, err, c.want)
 		}
+	}
+}
+
+// The endpoint follows readiness, with the lag, as long as the pod is not deleted.
+func TestPod_ReadinessTakesTheEndpointAwayAndBringsItBack(t *testing.T) {
+	t.Parallel()
+	where := freeAddress(t)
+	c := Config{Program: probedProgram(t, "busy", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 10 * time.Second, EndpointLag: 100 * time.Millisecond}
+	c.Program.Readiness.Period = 50 * time.Millisecond
+	r, err := rehearse(t, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost, back := times(r, "readiness", "fails: GET /readyz 503"), times(r, "readiness", "passes")
+	gone := times(r, "endpoint gone", "")
+	if len(lost) != 2 || len(back) != 2 || len(gone) != 2 {
+		t.Fatal(describe(r))
+	}
+	near(t, r, "endpoint gone", gone[:1], lost[:1], 0.1)
+	near(t, r, "endpoint back", times(r, "endpoint back", ""), back[1:], 0.1)
+	near(t, r, "endpoint gone for good", gone[1:], times(r, "deleted", ""), 0.1)
+}
+
+// Where no deletion takes the endpoint away, readiness does if the kubelet still asks for it: when a
+// probe has failed, and not in its own evictions.
+func TestPod_ReadinessDecidesWhereNothingIsDeleted(t *testing.T) {
+	for scenario, asked := range map[Scenario]bool{LivenessFailure: true, SoftEviction: false, NodeShutdown: false} {
+		t.Run(string(scenario), func(t *testing.T) {
+			t.Parallel()
+			where := freeAddress(t)
+			c := Config{Program: probedProgram(t, "good", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 10 * time.Second, EndpointLag: 100 * time.Millisecond, Scenarios: []Scenario{scenario}}
+			c.Program.Readiness.Period = 100 * time.Millisecond
+			r, err := rehearse(t, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			exited, gone := times(r, "exited", ""), times(r, "endpoint gone", "")
+			if unready := times(r, "readiness", "fails: GET /readyz 503"); len(exited) != 1 || (len(unready) == 1) != asked {
+				t.Fatal(describe(r))
+			}
+			if asked {
+				near(t, r, "endpoint gone", gone, times(r, "stop signal", ""), 0.1)
+			} else if len(gone) > 0 && gone[0] < exited[0] {
+				t.Errorf("the endpoint went before the program\n%s", describe(r))
+			}
+		})
 	}
 }

@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -84,7 +83,8 @@ func (r *rehearsal) run(ctx context.Context) error {
 func (r *rehearsal) settle() {
 	if r.traffic != nil {
 		r.traffic.stop()
-		r.result.Answered, r.result.Failed = r.traffic.answered, len(r.traffic.failed)
+		all := r.traffic.counts()
+		r.result.Answered, r.result.Failed, r.result.NotSent = all.answered, all.failed, all.notSent
 	}
 }
 
@@ -138,30 +138,28 @@ func (r *rehearsal) endedEarly(p *program, who string) error {
 		who, p.endedAt.Sub(r.started).Seconds(), p.code, text)
 }
 
-// ready waits until the program answers, and returns what clients ask for, nil if there is nothing.
-func (r *rehearsal) ready(ctx context.Context) (*url.URL, error) {
+// ready waits until the program answers, and returns what clients ask for: nothing if there is
+// nothing.
+func (r *rehearsal) ready(ctx context.Context) ([]*target, error) {
 	if err := r.awaitProbes(ctx); err != nil {
 		return nil, err
 	}
 	for last := errors.New("it was not tried"); ; {
-		target := r.target()
-		if target != nil {
-			var status int
-			if status, last = probe(ctx, target); last == nil && status < http.StatusInternalServerError {
-				r.say("ready", "GET %s %d", target.RequestURI(), status)
-				return target, nil
-			}
-			if last == nil {
-				last = fmt.Errorf("it answers %d", status)
+		targets := r.targets()
+		if len(targets) > 0 {
+			var said string
+			if said, last = answers(ctx, targets); last == nil {
+				r.say("ready", "%s", said)
+				return targets, nil
 			}
 		}
 		waited := time.Since(r.started)
-		if target == nil && waited >= noPort {
+		if len(targets) == 0 && waited >= noPort {
 			r.say("ready", "it listens on no port of loopback: there are no clients")
 			return nil, nil
 		}
 		if waited >= r.config.Ready {
-			return nil, down("the program was not ready after %v at %s: %v", r.config.Ready, target, last)
+			return nil, down("the program was not ready after %v at %v", r.config.Ready, last)
 		}
 		if err := r.live(ctx, 50*time.Millisecond); err != nil {
 			return nil, err
@@ -169,43 +167,18 @@ func (r *rehearsal) ready(ctx context.Context) (*url.URL, error) {
 	}
 }
 
-// target is what clients ask for, nil while it is not known.
-func (r *rehearsal) target() *url.URL {
-	if target := parsed(r.config.URL); target != nil {
-		return target
+// targets are what clients ask for, none while that is not known.
+func (r *rehearsal) targets() []*target {
+	given := r.config.targets
+	if slices.ContainsFunc(given, func(t *target) bool { return t.Use == Ask }) {
+		return given
 	}
 	for _, address := range listening(r.program.pids()) {
-		return &url.URL{Scheme: "http", Host: address.String(), Path: "/"}
+		if found, err := newTarget(Target{URL: "http://" + address.String()}, false); err == nil {
+			return append([]*target{found}, given...)
+		}
 	}
 	return nil
-}
-
-// parsed is an address that was checked, nil for an empty one.
-func parsed(address string) *url.URL {
-	u, err := url.Parse(address)
-	if err != nil || address == "" {
-		return nil
-	}
-	if u.Path == "" {
-		u.Path = "/"
-	}
-	return u
-}
-
-// probe asks once.
-func probe(ctx context.Context, target *url.URL) (status int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), http.NoBody)
-	if err != nil {
-		return 0, err
-	}
-	transport := &http.Transport{DisableKeepAlives: true}
-	resp, err := transport.RoundTrip(req)
-	if err != nil {
-		return 0, err
-	}
-	return resp.StatusCode, resp.Body.Close()
 }
 
 // ending says how a program has ended.

@@ -14,8 +14,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"time"
 )
 
@@ -38,22 +36,20 @@ type Config struct {
 	// they stop at once; 0 means a second.
 	EndpointLag time.Duration
 
-	// URL is what clients ask for, and answers when the program is ready. Without one it is / on the
-	// lowest port of loopback on which the program listens; a program that listens on none is
-	// rehearsed without clients.
-	URL string
-	// SlowURL is what takes a second or some to answer: three requests for it are in flight when the
-	// signal comes. Empty means none.
-	SlowURL string
-	// Rate is how many clients connect in a second; 0 means 50.
+	// Traffic is what clients ask for. Without a target to Ask that is / on the lowest port of loopback
+	// on which the program listens; a program that listens on none is rehearsed without clients.
+	Traffic []Target
+	// Rate is how many clients connect in a second to each target; 0 means 50.
 	Rate int
 	// Ready is for how long the program may take to become ready; 0 means 30 s.
 	Ready time.Duration
 	// CutShort ends a scenario some seconds after the deletion, whatever the grace is, and sooner where
 	// the program had to be ended in a scenario before.
 	CutShort bool
-	// AnyHost allows a URL that is not of this machine's loopback.
+	// AnyHost allows a target that is not of this machine's loopback.
 	AnyHost bool
+
+	targets []*target // those of Traffic
 
 	sharePIDs bool // no PID namespace, for tests
 
@@ -175,20 +171,16 @@ func (c *Config) complete() error {
 			return err
 		}
 	}
-	return errors.Join(c.checkAddress(c.URL), c.checkAddress(c.SlowURL))
-}
-
-// checkAddress checks an address that clients ask for.
-func (c *Config) checkAddress(address string) error {
-	if address == "" {
-		return nil
+	c.targets = nil
+	for _, one := range c.Traffic {
+		checked, err := newTarget(one, c.AnyHost)
+		if err != nil {
+			return err
+		}
+		c.targets = append(c.targets, checked)
 	}
-	target, err := url.Parse(address)
-	if err != nil || target.Scheme != "http" || target.Port() == "" {
-		return fmt.Errorf("rehearse: %q is no address like http://127.0.0.1:8080/path", address)
-	}
-	if ip := net.ParseIP(target.Hostname()); !c.AnyHost && target.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("rehearse: %s is not this machine's loopback: the traffic of a rehearsal is for the program that it has started", target.Host)
+	if busy := c.Rate * len(c.targets); busy > maxRate {
+		return fmt.Errorf("rehearse: %d connections a second to %d targets are too much for one machine: at most %d", busy, len(c.targets), maxRate)
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -125,7 +124,7 @@ func TestRehearse_FindsEachMistakeAndNoOther(t *testing.T) {
 			t.Parallel()
 			where := freeAddress(t)
 			c.config.Program.Command, c.config.Program.Env = []string{server, c.how}, []string{"ADDRESS=" + where}
-			c.config.SlowURL = "http://" + where + "/slow"
+			c.config.Traffic = []Target{{URL: "http://" + where + "/slow", Use: Slow}}
 			if c.config.Grace == 0 {
 				c.config.Grace = 20 * time.Second
 			}
@@ -157,9 +156,9 @@ func TestRehearse_AProgramThatCannotBeRehearsedIsAnErrorThatSaysWhy(t *testing.T
 		{Config{}, "no program given"},
 		{Config{Program: Container{Command: []string{"/no/such/program"}}}, "no such file"},
 		{Config{Program: Container{Command: []string{server, "ends"}}}, "no database here"},
-		{Config{Program: Container{Command: []string{server, "good"}}, URL: "http://127.0.0.1:1/", Ready: time.Second}, "not ready after 1s"},
-		{Config{Program: Container{Command: []string{server, "good"}}, URL: "http://203.0.113.1:80/"}, "not this machine's loopback"},
-		{Config{Program: Container{Command: []string{server, "good"}}, URL: "ftp://127.0.0.1:80/"}, "no address like"},
+		{Config{Program: Container{Command: []string{server, "good"}}, Traffic: []Target{{URL: "http://127.0.0.1:1/"}}, Ready: time.Second}, "not ready after 1s"},
+		{Config{Program: Container{Command: []string{server, "good"}}, Traffic: []Target{{URL: "http://203.0.113.1:80/"}}}, "not this machine's loopback"},
+		{Config{Program: Container{Command: []string{server, "good"}}, Traffic: []Target{{URL: "ftp://127.0.0.1:80/"}}}, "no address like"},
 		{Config{Program: Container{Command: []string{server, "good"}}, Rate: 1e6}, "at most"},
 		{Config{Program: Container{Command: []string{server, "good"}}, Scenarios: []Scenario{"bored"}}, "no scenario"},
 		{Config{Program: Container{Command: []string{server, "good"}}, Grace: -time.Second}, "negative"},
@@ -183,38 +182,13 @@ func TestRehearse_AProgramWithoutAPortIsRehearsedWithoutClients(t *testing.T) {
 	}
 }
 
-// A server that answers nothing must not have a thousand requests become ten thousand, and those that
-// were not sent are told.
-func TestTraffic_WhatIsTooMuchIsNotSentAndSaid(t *testing.T) {
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	tr := newTraffic(&url.URL{Scheme: "http", Host: l.Addr().String(), Path: "/"}, maxRate)
-	told := func() bool {
-		tr.mu.Lock()
-		defer tr.mu.Unlock()
-		return slices.ContainsFunc(tr.failed, func(r result) bool { return r.failure == otherwise && strings.Contains(r.text, "not sent") })
-	}
-	for deadline := time.Now().Add(8 * time.Second); !told(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("nobody says that requests are not sent")
-		}
-	}
-	tr.stop()
-	if tr.answered != 0 {
-		t.Errorf("%d were answered", tr.answered)
-	}
-}
-
 // Without a namespace the program leads a process group, and what has left the group is found too.
 func TestRehearse_WithoutANamespaceNothingIsLeftBehindEither(t *testing.T) {
 	t.Parallel()
 	where := freeAddress(t)
 	r, err := rehearse(t, Config{
 		Program: Container{Command: []string{"/bin/sh", "-c", `setsid "$0" good & exec sleep 60`, server}, Env: []string{"ADDRESS=" + where}},
-		URL:     "http://" + where, sharePIDs: true,
+		Traffic: []Target{{URL: "http://" + where}}, sharePIDs: true,
 	})
 	if err != nil {
 		t.Fatal(err)

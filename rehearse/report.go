@@ -40,9 +40,11 @@ type Result struct {
 	Findings []Finding `json:"findings"`
 	// Passed are the checks that found nothing, by their codes.
 	Passed []Code `json:"passed"`
-	// Answered is how many requests were answered, Failed how many were not.
+	// Answered is how many requests were answered, Failed how many were not. NotSent are those for
+	// which this machine had no file, no port or no memory: they say nothing about the program.
 	Answered int `json:"answered"`
 	Failed   int `json:"failed"`
+	NotSent  int `json:"not_sent,omitempty"`
 	// ExitCode is the program's, as Kubernetes records it: 128 and the number of the signal that
 	// ended it. It is -1 where the rehearsal ended before the program.
 	ExitCode int `json:"exit_code"`

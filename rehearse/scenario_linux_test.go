@@ -36,8 +36,8 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 			where := freeAddress(t)
 			r, err := rehearse(t, Config{
 				Program: Container{Command: []string{server, c.how}, Env: []string{"ADDRESS=" + where, "LOCK=" + filepath.Join(t.TempDir(), "lock")}},
-				URL:     "http://" + where, SlowURL: "http://" + where + "/slow",
-				Grace: 10 * time.Second, Scenarios: []Scenario{c.scenario},
+				Traffic: []Target{{URL: "http://" + where}, {URL: "http://" + where + "/slow", Use: Slow}},
+				Grace:   10 * time.Second, Scenarios: []Scenario{c.scenario},
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -57,7 +57,7 @@ func TestScenario_AProgramThatDoesNotComeBackForTheNextOne(t *testing.T) {
 	where := freeAddress(t)
 	report, err := Do(t.Context(), Config{
 		Program: Container{Command: []string{server, "locks", "hangs"}, Env: []string{"ADDRESS=" + where, "LOCK=" + filepath.Join(t.TempDir(), "lock")}},
-		URL:     "http://" + where, Grace: time.Second, Scenarios: []Scenario{Delete, Lag0, Lag1},
+		Traffic: []Target{{URL: "http://" + where}}, Grace: time.Second, Scenarios: []Scenario{Delete, Lag0, Lag1},
 	})
 	if err != nil || len(report.Results) != 3 {
 		t.Fatalf("%v, %+v", err, report)

@@ -31,12 +31,12 @@ func (r *rehearsal) start(ctx context.Context) error {
 
 // becomeReady waits until the program is ready. Then clients are sent to it.
 func (r *rehearsal) becomeReady(ctx context.Context) error {
-	target, err := r.ready(ctx)
-	if err != nil || target == nil {
+	targets, err := r.ready(ctx)
+	if err != nil || len(targets) == 0 {
 		return err
 	}
-	r.result.URL = target.String()
-	r.traffic = newTraffic(target, r.config.Rate)
+	r.result.URL = targets[0].String()
+	r.traffic = newTraffic(targets, r.config.Rate)
 	return nil
 }
 
@@ -91,12 +91,10 @@ func (r *rehearsal) preStop(ctx context.Context) error {
 
 // askSlowly sends the requests that are in flight when the signal comes.
 func (r *rehearsal) askSlowly(ctx context.Context) error {
-	slow := parsed(r.config.SlowURL)
-	if slow == nil || r.traffic == nil {
+	if r.traffic == nil || !r.traffic.has(Slow) {
 		return nil
 	}
-	r.traffic.slow(slow)
-	r.say("in flight", "%d requests for %s", slowRequests, slow.RequestURI())
+	r.say("in flight", "%s", r.traffic.slow())
 	return r.wait(ctx, time.Now().Add(slowLead), nil)
 }
 

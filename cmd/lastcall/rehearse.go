@@ -42,11 +42,12 @@ func newRehearse() *cobra.Command {
 		output   rehearsalOutput
 		wholeEnd bool
 		from     manifestFlags
+		traffic  trafficFlags
 	)
 	cmd := &cobra.Command{
-		Use:   "rehearse [flags] -- PROGRAM [ARGUMENT...]",
-		Short: "See what Kubernetes will do to a program when it is deployed anew",
-		Long: rehearseHelp,
+		Use:     "rehearse [flags] -- PROGRAM [ARGUMENT...]",
+		Short:   "See what Kubernetes will do to a program when it is deployed anew",
+		Long:    rehearseHelp,
 		Example: rehearseExamples,
 		RunE: func(cmd *cobra.Command, command []string) (err error) {
 			if explain != "" {
@@ -63,7 +64,7 @@ func newRehearse() *cobra.Command {
 			if preStop != "" {
 				c.Program.PreStop = &rehearse.Hook{Exec: []string{"/bin/sh", "-c", preStop}}
 			}
-			c.Scenarios = scenarios(scenario)
+			c.Scenarios, c.Traffic = scenarios(scenario), traffic.targets()
 			if c.EndpointLag = lag; lag == 0 {
 				c.EndpointLag = -1
 			}
@@ -78,8 +79,7 @@ func newRehearse() *cobra.Command {
 	f := cmd.Flags()
 	f.SetInterspersed(false)
 	from.flags(f)
-	f.StringVar(&c.URL, "http", "", "the address that clients ask for, and that answers when the program is ready")
-	f.StringVar(&c.SlowURL, "slow", "", "an address that takes a second or some to answer: three requests for it are in flight at the signal")
+	traffic.flags(f)
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "the pod's terminationGracePeriodSeconds")
 	f.DurationVar(&c.NodeGrace, "node-grace", 0, "what a node leaves to the pod in a soft eviction or its shutdown, where that is less")
 	f.StringVar(&preStop, "pre-stop", "", "the preStop hook, a command of /bin/sh")
