@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -34,7 +35,7 @@ func (r *rehearsal) judge() {
 			r.result.Passed = append(r.result.Passed, code)
 		}
 	}
-	if r.stopped != nil && (found[ExitCode] || found[NoHandler]) {
+	if r.stopped != nil && (found[ExitCode] || found[NoHandler] || found[BreaksTwice]) {
 		r.result.Output = r.stopped.output.lines(10)
 	}
 }
@@ -48,6 +49,18 @@ func (r *rehearsal) byRuntime() bool {
 		return false
 	}
 	return p.code == 128+int(r.config.Program.StopSignal) || p.code == 2 && !p.output.contains("goroutine ")
+}
+
+// crashed reports whether it looks as if the program had ended by a fault of its own: by a signal
+// that no one has sent, a panic, or an error that nothing has caught.
+func (p *program) crashed(sent syscall.Signal) bool {
+	switch {
+	case p.signal != 0:
+		return p.signal != sent && p.signal != syscall.SIGKILL
+	case p.isGo:
+		return p.code == 2 && p.output.contains("goroutine ")
+	}
+	return p.code != 0 && p.output.contains("Traceback (most recent call last)")
 }
 
 func compareBools(a, b bool) int {
@@ -72,6 +85,12 @@ func (r *rehearsal) judgeEnd(add adder) {
 		waited = fmt.Sprintf("%.0f s after the signal, when the rehearsal ended", r.ranOn.Seconds())
 	}
 	switch {
+	case ran && r.early:
+		add(LostEarly, true, "%s came %.2f s after its start, and it ran on %s", signalName(c.Program.StopSignal), r.signalled.Sub(r.started).Seconds(), waited)
+	case !ran && !r.again.IsZero() && !p.endedAt.Before(r.again) && p.crashed(c.Program.StopSignal):
+		add(BreaksTwice, true, "%s, %.2f s after the second signal", r.ending(), p.endedAt.Sub(r.again).Seconds())
+	case ran && r.plan.scenario == OutputStuck && (r.handled || !r.known):
+		add(OutputBlocks, false, "it ran on %s", waited)
 	case ran && r.known && !r.handled:
 		add(NoReaction, true, "it has no handler for %s, and ran on %s", signalName(c.Program.StopSignal), waited)
 	case ran && r.cutShort:

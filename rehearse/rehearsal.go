@@ -32,6 +32,8 @@ type rehearsal struct {
 	deadline  time.Time     // when what is left is killed
 	handled   bool          // the program has a handler for the signal
 	known     bool          // that is known
+	again     time.Time     // when the signal was sent a second time
+	early     bool          // the signal came before the program was ready
 	hung      bool          // it did not end in a scenario before
 	cutShort  bool          // a quick rehearsal did not wait for the deadline
 	frozen    bool          // it was stopped by SIGSTOP
@@ -79,6 +81,7 @@ func (r *rehearsal) clean(ctx context.Context) error {
 	if r.program == nil {
 		return nil
 	}
+	r.program.output.release()
 	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if err := r.program.kill(killing); err != nil {
@@ -87,6 +90,13 @@ func (r *rehearsal) clean(ctx context.Context) error {
 	<-r.program.drained
 	return nil
 }
+
+// skipError is why a scenario cannot be rehearsed with this program.
+type skipError string
+
+func (e skipError) Error() string { return "rehearse: " + string(e) }
+
+func skip(format string, args ...any) error { return skipError(fmt.Sprintf(format, args...)) }
 
 // downError is a program that did not become ready, or did not stay so.
 type downError struct{ text string }

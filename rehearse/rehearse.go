@@ -82,6 +82,12 @@ const (
 	slowLead = 100 * time.Millisecond
 	// noReaction is for how long a program without a handler is watched all the same.
 	noReaction = 2 * time.Second
+	// secondAfter is the time between the stop signal and a second one.
+	secondAfter = 300 * time.Millisecond
+	// handlerPolls is how often it is looked whether a program that starts has a handler, every
+	// handlerPoll: for about a second.
+	handlerPolls = 50
+	handlerPoll  = 20 * time.Millisecond
 	// noPort is after what time a program that listens nowhere is taken for one without clients.
 	noPort = 2 * time.Second
 )
@@ -125,8 +131,15 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 func once(ctx context.Context, c *Config, s Scenario, hung bool) (*Result, error) {
 	r := &rehearsal{config: c, plan: s.plan(), hung: hung, result: Result{Scenario: s}}
 	err := r.run(ctx)
+	var skipped skipError
+	if errors.As(err, &skipped) {
+		r.result.Skipped, err = string(skipped), nil
+	}
 	if err = errors.Join(err, r.clean(ctx)); err != nil {
 		return nil, err
+	}
+	if r.result.Skipped != "" {
+		return &r.result, nil
 	}
 	r.judge()
 	return &r.result, nil

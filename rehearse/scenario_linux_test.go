@@ -25,6 +25,14 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 		{scenario: ForceDelete, how: "good", warns: []Code{TooSlow}, exit: -1}, // it takes two seconds
 		{scenario: ForceDelete, how: "at-once"},
 		{scenario: LivenessFailure, how: "good"},
+		{scenario: SecondSignal, how: "good"},
+		{scenario: SecondSignal, how: "twice", fails: []Code{BreaksTwice}, exit: 2},
+		{scenario: SecondSignal, how: "hangs", fails: []Code{TooSlow}, exit: -1},
+		{scenario: Starting, how: "good"},
+		{scenario: Starting, how: "ignores", fails: []Code{NoReaction}, exit: -1},
+		{scenario: OutputStuck, how: "good"},
+		{scenario: OutputStuck, how: "says", warns: []Code{OutputBlocks}, exit: -1},
+		{scenario: OutputStuck, how: "no-handler", exit: exitBySignal},
 		{scenario: Frozen, how: "flocks", exit: -1},
 		{scenario: Frozen, how: "locks", fails: []Code{NotBack}, exit: -1},
 		{scenario: Crash, how: "flocks", exit: 137},
@@ -47,6 +55,26 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 				t.Errorf("fails %v, want %v; warns %v, want %v; exit code %d, want %d\n%s", fails, c.fails, warns, c.warns, r.ExitCode, c.exit, describe(r))
 			}
 		})
+	}
+}
+
+// A script that waits for something as PID 1 drops the signal, unless it has a trap.
+func TestScenario_AStopSignalWhileAScriptWaits(t *testing.T) {
+	t.Parallel()
+	for script, want := range map[string][]Code{
+		`sleep 4; exec "$0" good`:                            {LostEarly},
+		`trap 'exit 0' TERM; sleep 4 & wait; exec "$0" good`: nil,
+	} {
+		r, err := rehearse(t, Config{
+			Program:   Container{Command: []string{"/bin/sh", "-c", script, server}, Env: []string{"ADDRESS=" + freeAddress(t)}},
+			Scenarios: []Scenario{Starting},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fails, _ := codes(r); !slices.Equal(fails, want) {
+			t.Errorf("%s: fails %v, want %v\n%s", script, fails, want, describe(r))
+		}
 	}
 }
 
