@@ -136,6 +136,7 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 	default:
 	}
 	r.ranOn = time.Since(r.signalled)
+	r.givenBack = r.givesBack()
 	switch {
 	case r.frozen:
 		r.say("SIGKILL", "nothing continues it; it would have come %.0f s later", time.Until(r.deadline).Seconds())
