@@ -12,7 +12,7 @@ import (
 func (r *rehearsal) judge() {
 	found := map[Code]bool{}
 	add := func(code Code, fails bool, format string, args ...any) {
-		if !slices.Contains(r.plan.checks, code) {
+		if !slices.Contains(r.plan.checks, code) && !r.brokenOff {
 			return
 		}
 		found[code] = true
@@ -25,13 +25,13 @@ func (r *rehearsal) judge() {
 	if r.stopped != nil {
 		r.judgeEnd(add)
 	}
-	if r.traffic != nil {
+	if r.traffic != nil && !r.brokenOff {
 		r.judgeTraffic(add)
 	}
 	slices.SortStableFunc(r.result.Findings, func(a, b Finding) int { return cmp.Or(-compareBools(a.Fails, b.Fails), cmp.Compare(a.Code, b.Code)) })
 	slices.SortStableFunc(r.result.Events, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
 	for _, code := range r.plan.checks {
-		if !found[code] && (r.traffic != nil || !meanings[code].traffic) {
+		if !found[code] && !r.brokenOff && (r.traffic != nil || !meanings[code].traffic) {
 			r.result.Passed = append(r.result.Passed, code)
 		}
 	}

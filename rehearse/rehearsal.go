@@ -33,6 +33,7 @@ type rehearsal struct {
 	known     bool          // that is known
 	again     time.Time     // when the signal was sent a second time
 	early     bool          // the signal came before the program was ready
+	brokenOff bool          // the program was not ready: there is nothing else to judge
 	hung      bool          // it did not end in a scenario before
 	cutShort  bool          // a quick rehearsal did not wait for the deadline
 	frozen    bool          // it was stopped by SIGSTOP
