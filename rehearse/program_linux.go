@@ -59,19 +59,21 @@ const self = "/proc/self/exe"
 
 // start starts a program, as PID 1 of its own namespace where the system allows it.
 func start(c *Config) (*program, error) {
+	if c.Program.Image != nil {
+		return startImage(&c.Program)
+	}
 	path, err := exec.LookPath(c.Program.Command[0])
 	if err != nil {
 		return nil, fmt.Errorf("rehearse: start %s: %w", c.Program.Command[0], err)
 	}
-	_, err = buildinfo.ReadFile(path)
-	isGo := err == nil
+	isGo := builtByGo(path)
 	p := &program{isolation: namespace, isGo: isGo, exited: make(chan struct{})}
 	if err = errNoNamespace; !c.sharePIDs {
-		err = p.startNamespaced(path, c)
+		err = p.startNamespaced(path, &c.Program)
 	}
 	if errors.Is(err, errNoNamespace) {
 		p = &program{isolation: group, isGo: isGo, exited: make(chan struct{})}
-		err = p.startSupervised(path, c)
+		err = p.startSupervised(path, &c.Program)
 	}
 	if err != nil {
 		return nil, err
@@ -79,11 +81,31 @@ func start(c *Config) (*program, error) {
 	return p, nil
 }
 
+// startImage starts the program of an image, for which there is no way without namespaces.
+func startImage(c *Container) (*program, error) {
+	p := &program{isolation: namespace, exited: make(chan struct{})}
+	if err := p.startNamespaced("", c); errors.Is(err, errNoNamespace) {
+		return nil, fmt.Errorf("rehearse: an image's program needs namespaces, and this system does not allow them: %w: "+
+			"run this as root, or allow user namespaces to all (sysctl user.max_user_namespaces; kernel.apparmor_restrict_unprivileged_userns and "+
+			"kernel.unprivileged_userns_clone on Ubuntu and Debian); within a container it takes a privileged one", err)
+	} else if err != nil {
+		return nil, err
+	}
+	p.isGo = builtByGo("/proc/" + strconv.Itoa(p.pid) + "/exe")
+	return p, nil
+}
+
+// builtByGo reports whether a program's file says that Go has built it.
+func builtByGo(path string) bool {
+	_, err := buildinfo.ReadFile(path)
+	return err == nil
+}
+
 // command is this program again, to become or to supervise another one.
-func (p *program) command(c *Config, how, path string) *exec.Cmd {
+func (p *program) command(c *Container, argv ...string) *exec.Cmd {
 	return &exec.Cmd{
-		Path: self, Args: append([]string{how, path}, c.Program.Command...),
-		Dir: c.Program.Dir, Env: append(os.Environ(), c.Program.Env...), Stdout: &p.output, Stderr: &p.output,
+		Path: self, Args: argv,
+		Dir: c.Dir, Env: c.environment(), Stdout: &p.output, Stderr: &p.output,
 		WaitDelay: time.Second, // what still has its output is not waited for
 	}
 }

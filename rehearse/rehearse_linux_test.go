@@ -34,7 +34,9 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		server = filepath.Join(dir, "server")
-		if out, err := exec.Command("go", "build", "-o", server, "./testdata/server").CombinedOutput(); err != nil {
+		build := exec.Command("go", "build", "-o", server, "./testdata/server")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // it runs in an image, too, which has no libraries
+		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build the server: %v\n%s", err, out)
 			return 1
 		}

@@ -1,0 +1,57 @@
+package rehearse
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+// imageOf makes an image that has the server alone, built without a C library.
+func imageOf(t *testing.T, user int) *Image {
+	t.Helper()
+	root := t.TempDir()
+	text, err := os.ReadFile(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "server"), text, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	own(t, root)
+	return &Image{Root: root, User: user, Group: user, Env: []string{"PATH=/bin:/"}}
+}
+
+// own gives an image's files to the root of images.
+func own(t *testing.T, root string) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(path string, _ os.DirEntry, err error) error {
+		if owner, ok := ImageOwner(0); ok && err == nil {
+			return os.Lchown(path, owner, owner)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestImage_ItsProgramIsRehearsedAsItsUser(t *testing.T) {
+	for _, user := range []int{0, 65532, 1_000_650_000} {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			where := freeAddress(t)
+			r, err := rehearse(t, Config{
+				Program: Container{Command: []string{"server", "good"}, Env: []string{"ADDRESS=" + where}, Image: imageOf(t, user)},
+				URL:     "http://" + where, Grace: 20 * time.Second,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if fails, warns := codes(r); !r.OK() || len(warns) > 0 || !slices.Contains(r.Passed, CutOff) {
+				t.Errorf("user %d: fails %v, warns %v\n%s", user, fails, warns, describe(r))
+			}
+		})
+	}
+}
