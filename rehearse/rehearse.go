@@ -24,6 +24,9 @@ import (
 type Config struct {
 	// Program is the container that clients talk to.
 	Program Container
+	// Sidecars are the pod's restartable init containers, in the pod's order: they are started before
+	// Program, one after another, and stopped after it, the last one first.
+	Sidecars []Container
 	// Grace is the pod's terminationGracePeriodSeconds, of which the kubelet knows whole seconds. 0
 	// means 30 s.
 	Grace time.Duration

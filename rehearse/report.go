@@ -7,6 +7,7 @@ import (
 
 // Report is what a rehearsal has found.
 type Report struct {
+	// Command is that of the program.
 	Command []string `json:"command"`
 	// Results are those of the scenarios, in the order in which they were rehearsed.
 	Results []Result `json:"results"`
@@ -24,6 +25,7 @@ func (r *Report) OK() bool {
 
 // Result is what one scenario has found.
 type Result struct {
+	// Scenario is the one that was rehearsed.
 	Scenario Scenario `json:"scenario"`
 	// Isolation says how the program was kept apart, in words.
 	Isolation string `json:"isolation"`
