@@ -18,7 +18,8 @@ const namespaceWord = "namespace: "
 
 // startNamespaced starts the program as PID 1 of a namespace. It is killed by the kernel when this
 // process ends, and all that it has started with it.
-func (p *program) startNamespaced(path string, c *Container) error {
+func (p *program) startNamespaced(path string) error {
+	c := p.container
 	said, theirSaid, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("rehearse: %w", err)
@@ -30,7 +31,7 @@ func (p *program) startNamespaced(path string, c *Container) error {
 	}
 	defer orders.Close() // its end tells a program that has not begun that it is not wanted any more
 	theirs := []*os.File{theirSaid, theirOrders}
-	cmd := p.command(c, enterCommand)
+	cmd := p.command(enterCommand)
 	cmd.ExtraFiles, cmd.SysProcAttr = theirs, namespaces(c.Image)
 	if c.Image != nil {
 		cmd.Dir, cmd.Env = "", []string{} // what an image says means nothing to the process that enters it

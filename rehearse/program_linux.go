@@ -35,6 +35,7 @@ func (i isolation) String() string {
 
 // program is the program that is rehearsed, while it runs.
 type program struct {
+	container *Container
 	isolation isolation
 	isGo      bool // it was built by Go, as its file says
 	pid       int
@@ -57,23 +58,24 @@ var errNoNamespace = errors.New("no PID namespace")
 // self is the file of this process, whatever becomes of its name.
 const self = "/proc/self/exe"
 
-// start starts a program, as PID 1 of its own namespace where the system allows it.
-func start(c *Config) (*program, error) {
-	if c.Program.Image != nil {
-		return startImage(&c.Program)
+// start starts a program, as PID 1 of its own namespace where the system allows it and sharePIDs does
+// not forbid it.
+func start(c *Container, sharePIDs bool) (*program, error) {
+	if c.Image != nil {
+		return startImage(c)
 	}
-	path, err := exec.LookPath(c.Program.Command[0])
+	path, err := exec.LookPath(c.Command[0])
 	if err != nil {
-		return nil, fmt.Errorf("rehearse: start %s: %w", c.Program.Command[0], err)
+		return nil, fmt.Errorf("rehearse: start %s: %w", c.Command[0], err)
 	}
 	isGo := builtByGo(path)
-	p := &program{isolation: namespace, isGo: isGo, exited: make(chan struct{})}
-	if err = errNoNamespace; !c.sharePIDs {
-		err = p.startNamespaced(path, &c.Program)
+	p := &program{container: c, isolation: namespace, isGo: isGo, exited: make(chan struct{})}
+	if err = errNoNamespace; !sharePIDs {
+		err = p.startNamespaced(path)
 	}
 	if errors.Is(err, errNoNamespace) {
-		p = &program{isolation: group, isGo: isGo, exited: make(chan struct{})}
-		err = p.startSupervised(path, &c.Program)
+		p = &program{container: c, isolation: group, isGo: isGo, exited: make(chan struct{})}
+		err = p.startSupervised(path)
 	}
 	if err != nil {
 		return nil, err
@@ -83,8 +85,8 @@ func start(c *Config) (*program, error) {
 
 // startImage starts the program of an image, for which there is no way without namespaces.
 func startImage(c *Container) (*program, error) {
-	p := &program{isolation: namespace, exited: make(chan struct{})}
-	if err := p.startNamespaced("", c); errors.Is(err, errNoNamespace) {
+	p := &program{container: c, isolation: namespace, exited: make(chan struct{})}
+	if err := p.startNamespaced(""); errors.Is(err, errNoNamespace) {
 		return nil, fmt.Errorf("rehearse: an image's program needs namespaces, and this system does not allow them: %w: "+
 			"run this as root, or allow user namespaces to all (sysctl user.max_user_namespaces; kernel.apparmor_restrict_unprivileged_userns and "+
 			"kernel.unprivileged_userns_clone on Ubuntu and Debian); within a container it takes a privileged one", err)
@@ -102,7 +104,8 @@ func builtByGo(path string) bool {
 }
 
 // command is this program again, to become or to supervise another one.
-func (p *program) command(c *Container, argv ...string) *exec.Cmd {
+func (p *program) command(argv ...string) *exec.Cmd {
+	c := p.container
 	return &exec.Cmd{
 		Path: self, Args: argv,
 		Dir: c.Dir, Env: c.environment(), Stdout: &p.output, Stderr: &p.output,
@@ -147,22 +150,24 @@ func (p *program) handles(sig syscall.Signal) (handled, known bool) {
 	return false, false
 }
 
-// hook is a command beside the program, in its namespace: its kill 1 means the program.
-func (p *program) hook(c *Config) (*exec.Cmd, error) {
-	path, err := exec.LookPath(c.Program.PreStop.Exec[0])
+// exec is a command of a hook or a probe: beside the program, in its namespaces, so that its kill 1
+// means the program. It leads a process group.
+func (p *program) exec(argv []string) (*exec.Cmd, error) {
+	c := p.container
+	path, err := exec.LookPath(argv[0])
 	if err != nil {
-		return nil, fmt.Errorf("rehearse: preStop: %w", err)
+		return nil, err
 	}
-	args := append([]string{path}, c.Program.PreStop.Exec[1:]...)
+	args := append([]string{path}, argv[1:]...)
 	if p.isolation == namespace {
 		enter, err := exec.LookPath("nsenter")
 		if err != nil {
-			return nil, fmt.Errorf("rehearse: a preStop hook runs in the program's namespaces by nsenter, which is in the package util-linux: %w", err)
+			return nil, fmt.Errorf("a command runs in the program's namespaces by nsenter, which is in the package util-linux: %w", err)
 		}
-		dir := c.Program.Dir
+		dir := c.Dir
 		if dir == "" {
 			if dir, err = os.Getwd(); err != nil {
-				return nil, fmt.Errorf("rehearse: %w", err)
+				return nil, err
 			}
 		}
 		into := []string{enter, "--target", strconv.Itoa(p.pid), "--pid", "--mount", "--wd=" + dir}
@@ -172,7 +177,7 @@ func (p *program) hook(c *Config) (*exec.Cmd, error) {
 		args = append(append(into, "--"), args...)
 	}
 	return &exec.Cmd{
-		Path: args[0], Args: args, Dir: c.Program.Dir, Env: append(os.Environ(), c.Program.Env...), Stdout: &p.output, Stderr: &p.output,
+		Path: args[0], Args: args, Dir: c.Dir, Env: append(os.Environ(), c.Env...), Stdout: &p.output, Stderr: &p.output,
 		WaitDelay: time.Second, SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 	}, nil
 }

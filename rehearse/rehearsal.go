@@ -157,7 +157,7 @@ func probe(ctx context.Context, target *url.URL) (status int, err error) {
 // killed.
 func (r *rehearsal) end(ctx context.Context) error {
 	c := r.config
-	grace := graceSeconds(r.result.Scenario, int64(c.Grace/time.Second))
+	grace := r.order().seconds()
 	r.deleted = time.Now()
 	if r.result.Scenario == HardEviction {
 		r.say(string(r.result.Scenario), "the endpoint stays until the container is gone; grace %d s", grace)
@@ -165,13 +165,13 @@ func (r *rehearsal) end(ctx context.Context) error {
 		r.gone = r.deleted.Add(c.EndpointLag)
 		r.say(string(r.result.Scenario), "the endpoint goes in %v; grace %d s", c.EndpointLag, grace)
 	}
-	left := afterHook(grace, 0)
+	left := untilKill(grace)
 	if c.Program.PreStop != nil {
 		took, err := r.hook(ctx, hookPatience(grace))
 		if err != nil {
 			return err
 		}
-		left = afterHook(grace, took)
+		left = untilKill(lessOf(grace, took))
 	}
 	if slow := parsed(c.SlowURL); slow != nil && r.traffic != nil {
 		r.traffic.slow(slow)
@@ -196,9 +196,9 @@ func (r *rehearsal) end(ctx context.Context) error {
 // hook runs the preStop hook, and says how long it took. One that takes longer than the grace goes
 // on, as in a container, and is ended with the program.
 func (r *rehearsal) hook(ctx context.Context, patience time.Duration) (time.Duration, error) {
-	cmd, err := r.program.hook(r.config)
+	cmd, err := r.program.exec(r.config.Program.PreStop.Exec)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("rehearse: preStop: %w", err)
 	}
 	r.say("preStop", "%s", strings.Join(r.config.Program.PreStop.Exec, " "))
 	begun := time.Now()

@@ -104,7 +104,7 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 
 // once rehearses one scenario.
 func once(ctx context.Context, c *Config, s Scenario) (*Result, error) {
-	p, err := start(c)
+	p, err := start(&c.Program, c.sharePIDs)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Scenario is the name of one way in which a pod ends.
@@ -26,6 +27,19 @@ func Quick() []Scenario { return []Scenario{Delete} }
 
 // All are all scenarios, in the order in which they are rehearsed.
 func All() []Scenario { return []Scenario{Delete, ForceDelete, HardEviction} }
+
+// order is the stop that the scenario is about.
+func (r *rehearsal) order() stopOrder {
+	o := stopOrder{pod: int64(r.config.Grace / time.Second)}
+	switch r.result.Scenario {
+	case ForceDelete:
+		o.asked = new(int64)
+	case HardEviction:
+		o.cause = byHardEviction
+	case Delete:
+	}
+	return o
+}
 
 // check returns an error for a name that is none of a scenario.
 func (s Scenario) check() error {
