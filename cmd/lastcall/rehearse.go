@@ -27,6 +27,7 @@ func newRehearse() *cobra.Command {
 		explain  string
 		asJSON   bool
 		wholeEnd bool
+		in       imageFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "rehearse [flags] -- PROGRAM [ARGUMENT...]",
@@ -44,11 +45,14 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
   lastcall rehearse --http http://127.0.0.1:8080/slow --grace 30s --pre-stop 'sleep 5' -- node server.js
   lastcall rehearse --scenario hard-eviction -- python3 -m http.server 8080
   lastcall rehearse --explain LC104`,
-		RunE: func(cmd *cobra.Command, command []string) error {
+		RunE: func(cmd *cobra.Command, command []string) (err error) {
 			if explain != "" {
 				return explainCode(cmd.OutOrStdout(), explain)
 			}
-			if len(command) == 0 {
+			if done, err := in.enter(cmd); done {
+				return err
+			}
+			if len(command) == 0 && in.file == "" {
 				return usageError{errors.New("no program given: lastcall rehearse [flags] -- PROGRAM [ARGUMENT...] (see lastcall rehearse --help)")}
 			}
 			sig, ok := stopSignals[strings.TrimPrefix(strings.ToUpper(signame), "SIG")]
@@ -63,11 +67,17 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 			if c.EndpointLag = lag; lag == 0 {
 				c.EndpointLag = -1
 			}
+			im, err := in.unpack(cmd, &c)
+			if err != nil {
+				return notRehearsed(cmd, err)
+			}
+			defer func() { err = errors.Join(err, im.Close()) }()
 			return rehearseOnce(cmd, c, asJSON)
 		},
 	}
 	f := cmd.Flags()
 	f.SetInterspersed(false)
+	in.flags(f)
 	f.StringVar(&c.URL, "http", "", "the address that clients ask for, and that answers when the program is ready")
 	f.StringVar(&c.SlowURL, "slow", "", "an address that takes a second or some to answer: three requests for it are in flight at the signal")
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "the pod's terminationGracePeriodSeconds")
@@ -83,6 +93,15 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 	f.BoolVar(&asJSON, "json", false, "write the report as JSON, and nothing else")
 	f.StringVar(&explain, "explain", "", "say what a finding means, and what to change")
 	return cmd
+}
+
+// notRehearsed says why a program was not rehearsed.
+func notRehearsed(cmd *cobra.Command, err error) error {
+	if errors.As(err, new(usageError)) {
+		return err
+	}
+	complain(cmd.ErrOrStderr(), err)
+	return exitError(2)
 }
 
 // scenarios are those of the given names, "all" among them.

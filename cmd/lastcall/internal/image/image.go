@@ -117,8 +117,13 @@ func temporary() string {
 	return os.TempDir()
 }
 
-// Close removes the unpacked image.
-func (i *Image) Close() error { return i.remover.remove() }
+// Close removes the unpacked image. Of no image there is nothing to remove.
+func (i *Image) Close() error {
+	if i == nil {
+		return nil
+	}
+	return i.remover.remove()
+}
 
 // Container is the image's program as a container that is rehearsed. With a command, that is
 // executed in the place of the image's.
