@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"syscall"
 )
 
@@ -30,6 +31,7 @@ type entry struct {
 	Dir       string
 	Image     *Image
 	Owners    bool              // the image's users and groups are all there
+	Beside    int               // the process, as seen from outside, that a command runs beside
 	Hosts     map[string]string // files of /etc that name machines, as this machine has them
 }
 
@@ -58,6 +60,12 @@ func init() { //nolint:gochecknoinits // a test binary that rehearses has no mai
 		syscall.CloseOnExec(ordersFD)
 		fmt.Fprint(said, become())
 		os.Exit(127)
+	case joinFile:
+		if len(os.Args) == 2 && os.Args[1] == joinCommand {
+			runtime.LockOSThread()
+			fmt.Fprintln(os.Stderr, joined())
+			os.Exit(127)
+		}
 	case superviseCommand:
 		if len(os.Args) > 2 {
 			os.Exit(supervise(os.Args[1], os.Args[2:]))
@@ -82,10 +90,15 @@ func become() error {
 		return err
 	}
 	if e.Image != nil {
-		if err := e.find(); err != nil {
+		if err := errors.Join(onlyStandard(), e.find()); err != nil {
 			return err
 		}
 	}
+	return e.execute()
+}
+
+// execute is the end of this process as itself.
+func (e *entry) execute() error {
 	err := syscall.Exec(e.Path, e.Argv, e.Env)
 	if _, missing := os.Stat(e.Path); errors.Is(err, fs.ErrNotExist) && missing == nil {
 		return fmt.Errorf("%w: the file is there, and what it needs is not: the interpreter of its first line, or the loader of its libraries", err)
@@ -114,6 +127,30 @@ func unwanted() error {
 	}
 }
 
+// onlyStandard keeps what this process executes from every open file but standard input, output and
+// error: one that whoever started this has left open may lead out of the image.
+func onlyStandard() error {
+	dir, err := os.Open("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		fd, err := strconv.Atoi(name)
+		if err != nil {
+			return err
+		}
+		if fd > syscall.Stderr {
+			syscall.CloseOnExec(fd)
+		}
+	}
+	return nil
+}
+
 // find looks for the program where the image's PATH says.
 func (e *entry) find() error {
 	for _, pair := range e.Env {
@@ -134,6 +171,7 @@ func (e *entry) find() error {
 // Constants of the kernel that package syscall has not.
 const (
 	prSetPdeathsig    = 1
+	prSetDumpable     = 4
 	prCapBSetDrop     = 24
 	prSetNoNewPrivs   = 38
 	prCapAmbient      = 47

@@ -1,6 +1,7 @@
 package rehearse
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,6 +52,33 @@ func TestImage_ItsProgramIsRehearsedAsItsUser(t *testing.T) {
 			}
 			if fails, warns := codes(r); !r.OK() || len(warns) > 0 || !slices.Contains(r.Passed, CutOff) {
 				t.Errorf("user %d: fails %v, warns %v\n%s", user, fails, warns, describe(r))
+			}
+		})
+	}
+}
+
+// A command beside the program has the rights of the program, and no others.
+func TestImage_CommandsBesideItsProgramRunAsThatOne(t *testing.T) {
+	for _, user := range []int{0, 65532} {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			image := imageOf(t, user)
+			p, err := start(&Container{Command: []string{"/server", "good"}, Env: []string{"ADDRESS=127.0.0.1:0", "COLOR=blue"}, Image: image, Dir: "/there"}, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.kill(t.Context())
+			for _, what := range []string{"rights", "files", "environment"} {
+				program, err := p.exec([]string{"server", what})
+				if err != nil {
+					t.Fatal(err)
+				}
+				var out bytes.Buffer
+				program.Stdout, program.Stderr = &out, &out
+				if err := program.Run(); err != nil {
+					t.Fatalf("%v: %s", err, out.String())
+				}
+				t.Logf("%s:\n%s", what, out.String())
 			}
 		})
 	}

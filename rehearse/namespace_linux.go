@@ -75,7 +75,8 @@ func (p *program) startNamespaced(path string) error {
 func namespaces(image *Image) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
 	if image != nil {
-		attr.Cloneflags |= syscall.CLONE_NEWUSER | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS
+		attr.Cloneflags |= syscall.CLONE_NEWUSER | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_NEWCGROUP
+		attr.Setsid, attr.Setpgid = true, false // it could write into this terminal what its user has not typed
 		image.mapOwners(attr)
 		return attr
 	}

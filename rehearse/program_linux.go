@@ -154,6 +154,9 @@ func (p *program) handles(sig syscall.Signal) (handled, known bool) {
 // means the program. It leads a process group.
 func (p *program) exec(argv []string) (*exec.Cmd, error) {
 	c := p.container
+	if c.Image != nil {
+		return p.join(argv)
+	}
 	path, err := exec.LookPath(argv[0])
 	if err != nil {
 		return nil, err
@@ -177,7 +180,7 @@ func (p *program) exec(argv []string) (*exec.Cmd, error) {
 		args = append(append(into, "--"), args...)
 	}
 	return &exec.Cmd{
-		Path: args[0], Args: args, Dir: c.Dir, Env: append(os.Environ(), c.Env...), Stdout: &p.output, Stderr: &p.output,
+		Path: args[0], Args: args, Dir: c.Dir, Env: c.environment(), Stdout: &p.output, Stderr: &p.output,
 		WaitDelay: time.Second, SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 	}, nil
 }

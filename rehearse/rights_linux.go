@@ -35,6 +35,8 @@ var kept = []uintptr{
 	capNetBindService, capNetRaw, capSysChroot, capMknod, capAuditWrite, capSetFCap,
 }
 
+const joinSessionKeyring = 1 // of keyctl(2)
+
 // giveUp becomes the image's user, and leaves this thread without a way to more rights than that user
 // has in a container.
 func (e *entry) giveUp() error {
@@ -60,6 +62,11 @@ func (e *entry) giveUp() error {
 	}
 	if err := setCapabilities(e.Image.User == 0); err != nil {
 		return err
+	}
+	// The keys of the session in which this was started are no business of the image.
+	_, _, errno := syscall.RawSyscall(syscall.SYS_KEYCTL, joinSessionKeyring, 0, 0)
+	if errno != 0 && errno != syscall.ENOSYS && errno != syscall.EPERM {
+		return fmt.Errorf("keys of its own: %w", errno)
 	}
 	return prctl(prSetNoNewPrivs, 1)
 }

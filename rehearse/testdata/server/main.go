@@ -16,6 +16,9 @@ import (
 
 func main() {
 	how := os.Args[1]
+	if confess(how) {
+		return
+	}
 	if how == "ends" {
 		fmt.Println("no database here")
 		os.Exit(4)
