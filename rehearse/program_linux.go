@@ -185,5 +185,12 @@ func (p *program) exec(argv []string) (*exec.Cmd, error) {
 	}, nil
 }
 
+// freeze stops all processes of the program, as a debugger does.
+func (p *program) freeze() {
+	for _, pid := range p.pids() {
+		_ = syscall.Kill(pid, syscall.SIGSTOP) // it may have ended
+	}
+}
+
 // killGroup kills the group that a command leads, which was not waited for.
 func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) } // it may have ended meanwhile

@@ -42,4 +42,5 @@ func (*program) handles(syscall.Signal) (bool, bool) { return false, false }
 func listening([]int) []netip.AddrPort               { return nil }
 
 func (*program) exec([]string) (*exec.Cmd, error) { return nil, errors.ErrUnsupported }
+func (*program) freeze()                          {}
 func killGroup(int)                               {}

@@ -25,8 +25,8 @@ func (i *imageFlags) flags(f *pflag.FlagSet) {
 }
 
 // unpack makes the image's program the one that is rehearsed, nil without an image. What the command
-// line says wins.
-func (i *imageFlags) unpack(cmd *cobra.Command, c *rehearse.Config) (*image.Image, error) {
+// line says wins, and so does a stop signal that a manifest has named.
+func (i *imageFlags) unpack(cmd *cobra.Command, c *rehearse.Config, signalNamed bool) (*image.Image, error) {
 	if i.file == "" {
 		return nil, nil
 	}
@@ -36,16 +36,14 @@ func (i *imageFlags) unpack(cmd *cobra.Command, c *rehearse.Config) (*image.Imag
 	if err != nil {
 		return nil, err
 	}
-	given := c.Program
-	program, err := im.Container(given.Command)
+	program, err := im.Container(c.Program.Command)
 	if err != nil {
 		return nil, errors.Join(usageError{err}, im.Close())
 	}
-	program.Env, program.PreStop = given.Env, given.PreStop
-	if cmd.Flags().Changed("stop-signal") || program.StopSignal == 0 {
-		program.StopSignal = given.StopSignal
+	c.Program.Command, c.Program.Dir, c.Program.Image = program.Command, program.Dir, program.Image
+	if program.StopSignal != 0 && !signalNamed && !cmd.Flags().Changed("stop-signal") {
+		c.Program.StopSignal = program.StopSignal
 	}
-	c.Program = program
 	if first := firstPort(); i.network == networkHost && len(im.Ports) > 0 && im.Ports[0] < first {
 		fmt.Fprintf(cmd.ErrOrStderr(), "note: the image exposes port %d, and its users are none of this machine's that may listen below %d: "+
 			"have it listen on another port, or rehearse it with --network none\n", im.Ports[0], first)

@@ -5,8 +5,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/lastcall-go/lastcall/rehearse"
 )
 
 // defaultPath is what container runtimes take where an image says none.
@@ -56,7 +57,7 @@ func (i *Image) configure(c config, t *tree) error {
 	slices.Sort(i.Ports)
 	i.Healthcheck = said.Healthcheck.read()
 	if said.StopSignal != "" {
-		i.StopSignal, err = ParseSignal(said.StopSignal)
+		i.StopSignal, err = rehearse.ParseSignal(said.StopSignal)
 	}
 	return err
 }
@@ -87,35 +88,4 @@ func (h *healthConfig) read() *Healthcheck {
 		check.Retries = 3
 	}
 	return check
-}
-
-// signals are those that STOPSIGNAL names, with their numbers on Linux.
-var signals = map[string]syscall.Signal{
-	"HUP": 1, "INT": 2, "QUIT": 3, "ILL": 4, "TRAP": 5, "ABRT": 6, "BUS": 7, "FPE": 8, "KILL": 9, "USR1": 10, "SEGV": 11, "USR2": 12,
-	"PIPE": 13, "ALRM": 14, "TERM": 15, "STKFLT": 16, "CHLD": 17, "CONT": 18, "STOP": 19, "TSTP": 20, "TTIN": 21, "TTOU": 22, "URG": 23,
-	"XCPU": 24, "XFSZ": 25, "VTALRM": 26, "PROF": 27, "WINCH": 28, "IO": 29, "PWR": 30, "SYS": 31, "RTMIN": 34, "RTMAX": 64,
-}
-
-// ParseSignal reads a signal as STOPSIGNAL and a pod's lifecycle.stopSignal have it: SIGTERM, TERM,
-// 15 or SIGRTMIN+3.
-func ParseSignal(text string) (syscall.Signal, error) {
-	if n, err := strconv.Atoi(text); err == nil && n > 0 && n <= 64 {
-		return syscall.Signal(n), nil
-	}
-	name := strings.TrimPrefix(strings.ToUpper(text), "SIG")
-	if n, ok := signals[name]; ok {
-		return n, nil
-	}
-	for _, base := range []string{"RTMIN+", "RTMAX-"} {
-		more, ok := strings.CutPrefix(name, base)
-		n, err := strconv.Atoi(more)
-		if !ok || err != nil || n < 0 || n > 30 {
-			continue
-		}
-		if base == "RTMAX-" {
-			n = -n
-		}
-		return signals[base[:5]] + syscall.Signal(n), nil
-	}
-	return 0, fmt.Errorf("the stop signal %q is none that Linux has", text)
 }
