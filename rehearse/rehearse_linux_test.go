@@ -33,7 +33,9 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		server, probed = filepath.Join(dir, "server"), filepath.Join(dir, "probed")
-		if out, err := exec.Command("go", "build", "-o", dir, "./testdata/server", "./testdata/probed").CombinedOutput(); err != nil {
+		build := exec.Command("go", "build", "-o", dir, "./testdata/server", "./testdata/probed")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // they run in an image, too, which has no libraries
+		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
 			return 1
 		}

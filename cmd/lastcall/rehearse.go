@@ -24,11 +24,16 @@ no library and no Kubernetes; the program may be written in any language.
 The program is PID 1 of a PID namespace where the system allows it, as in a container. Without --http the requests are
 for / on the lowest port of loopback on which it listens.
 
+With --image it is the image's program, with the image's files, user, environment, working directory and stop signal, in
+namespaces of its own; a command behind -- takes the place of ENTRYPOINT and CMD. It shares this machine's network: with
+--network none the whole rehearsal has a loopback of its own, and nothing else can be reached.
+
 Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it could not be run.`
 
 const rehearseExamples = `  lastcall rehearse -- ./server --port 8080
   lastcall rehearse --http http://127.0.0.1:8080/slow --grace 30s --pre-stop 'sleep 5' -- node server.js
   lastcall rehearse --scenario hard-eviction -- python3 -m http.server 8080
+  docker save app > app.tar; lastcall rehearse --image app.tar
   lastcall rehearse --explain LC104`
 
 func newRehearse() *cobra.Command {
@@ -43,6 +48,7 @@ func newRehearse() *cobra.Command {
 		wholeEnd bool
 		from     manifestFlags
 		traffic  trafficFlags
+		in       imageFlags
 	)
 	cmd := &cobra.Command{
 		Use:     "rehearse [flags] -- PROGRAM [ARGUMENT...]",
@@ -53,7 +59,10 @@ func newRehearse() *cobra.Command {
 			if explain != "" {
 				return explainCode(cmd.OutOrStdout(), explain)
 			}
-			if len(command) == 0 {
+			if done, err := in.enter(cmd); done {
+				return err
+			}
+			if len(command) == 0 && in.file == "" {
 				return usageError{errors.New("no program given: lastcall rehearse [flags] -- PROGRAM [ARGUMENT...] (see lastcall rehearse --help)")}
 			}
 			sig, err := rehearse.ParseSignal(signame)
@@ -73,6 +82,11 @@ func newRehearse() *cobra.Command {
 				return notRehearsed(cmd, err)
 			}
 			defer func() { err = errors.Join(err, plan.Close()) }()
+			im, err := in.unpack(cmd, &c, plan != nil && plan.Config.Program.StopSignal != 0)
+			if err != nil {
+				return notRehearsed(cmd, err)
+			}
+			defer func() { err = errors.Join(err, im.Close()) }()
 			return rehearseOnce(cmd, c, &output)
 		},
 	}
@@ -80,6 +94,7 @@ func newRehearse() *cobra.Command {
 	f.SetInterspersed(false)
 	from.flags(f)
 	traffic.flags(f)
+	in.flags(f)
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "the pod's terminationGracePeriodSeconds")
 	f.DurationVar(&c.NodeGrace, "node-grace", 0, "what a node leaves to the pod in a soft eviction or its shutdown, where that is less")
 	f.StringVar(&preStop, "pre-stop", "", "the preStop hook, a command of /bin/sh")
