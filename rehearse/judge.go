@@ -46,7 +46,7 @@ func (r *rehearsal) judge() {
 // looksFor reports whether a check can find something here: some need clients, or a hook, a probe or a
 // sidecar.
 func (r *rehearsal) looksFor(code Code) bool {
-	if code == SidecarKilled && r.cutShort {
+	if code == SidecarKilled && r.notAwaited() {
 		return false // the turn of the sidecars did not come
 	}
 	m := meanings[code]

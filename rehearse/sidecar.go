@@ -46,7 +46,7 @@ func (r *rehearsal) startSidecars(ctx context.Context) error {
 			return fmt.Errorf("%w (sidecar %s)", err, c.Name)
 		}
 		s := &sidecar{container: c, program: p, terminated: make(chan struct{})}
-		s.probes = beginProbes(c, p.ask, func(n probeChange) {
+		s.probes = beginProbes(c, p.exited, p.ask, func(n probeChange) {
 			n.sidecar = true
 			r.probeChanged(n)
 		})
@@ -130,10 +130,13 @@ func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, be
 	r.say("SIGKILL", "sidecar %s: its time is over", s.container.Name)
 }
 
+// notAwaited reports whether the rehearsal ended before the program, and before its time was over.
+func (r *rehearsal) notAwaited() bool { return r.cutShort && r.result.ExitCode < 0 }
+
 // awaitSidecars waits until the sidecars have been stopped. What runs of the program when its time is
 // over is killed before: their turn comes then.
 func (r *rehearsal) awaitSidecars(ctx context.Context) error {
-	if r.sidecars.cancel == nil || r.cutShort {
+	if r.sidecars.cancel == nil || r.notAwaited() {
 		return nil
 	}
 	if err := r.program.stop(syscall.SIGKILL); err != nil {
@@ -179,7 +182,7 @@ func (r *rehearsal) endOfProgram() time.Time {
 
 // judgeSidecars is about how the sidecars ended. It comes after endPod.
 func (r *rehearsal) judgeSidecars(add adder) {
-	stopped := r.sidecars.cancel != nil && !r.cutShort
+	stopped := r.sidecars.cancel != nil && !r.notAwaited()
 	for _, s := range r.sidecars.list {
 		name := s.container.Name
 		switch {

@@ -23,7 +23,7 @@ func (r *rehearsal) start(ctx context.Context) error {
 		return err
 	}
 	r.program, r.started = p, time.Now()
-	r.probes = beginProbes(p.container, p.ask, r.probeChanged)
+	r.probes = beginProbes(p.container, p.exited, p.ask, r.probeChanged)
 	r.result.Isolation = p.isolation.String()
 	r.at(r.started, "", what, "%s", strings.Join(r.config.Program.Command, " "))
 	return nil

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/lastcall-go/lastcall/rehearse"
 )
@@ -32,6 +33,7 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 
 const rehearseExamples = `  lastcall rehearse -- ./server --port 8080
   lastcall rehearse --http http://127.0.0.1:8080/slow --grace 30s --pre-stop 'sleep 5' -- node server.js
+  lastcall rehearse --readiness http://127.0.0.1:8080/readyz --pre-stop sleep:5s -- ./server --port 8080
   lastcall rehearse --scenario hard-eviction -- python3 -m http.server 8080
   docker save app > app.tar; lastcall rehearse --image app.tar
   lastcall rehearse --explain LC104`
@@ -40,7 +42,6 @@ func newRehearse() *cobra.Command {
 	var (
 		c        rehearse.Config
 		scenario []string
-		preStop  string
 		signame  string
 		lag      time.Duration
 		explain  string
@@ -48,6 +49,7 @@ func newRehearse() *cobra.Command {
 		wholeEnd bool
 		from     manifestFlags
 		traffic  trafficFlags
+		pods     podFlags
 		in       imageFlags
 	)
 	cmd := &cobra.Command{
@@ -70,9 +72,6 @@ func newRehearse() *cobra.Command {
 				return usageError{fmt.Errorf("--stop-signal: %w", err)}
 			}
 			c.Program.Command, c.Program.StopSignal, c.CutShort = command, sig, !wholeEnd
-			if preStop != "" {
-				c.Program.PreStop = &rehearse.Hook{Exec: []string{"/bin/sh", "-c", preStop}}
-			}
 			c.Scenarios, c.Traffic = scenarios(scenario), traffic.targets()
 			if c.EndpointLag = lag; lag == 0 {
 				c.EndpointLag = -1
@@ -82,6 +81,9 @@ func newRehearse() *cobra.Command {
 				return notRehearsed(cmd, err)
 			}
 			defer func() { err = errors.Join(err, plan.Close()) }()
+			if err := pods.apply(&c); err != nil {
+				return err
+			}
 			im, err := in.unpack(cmd, &c, plan != nil && plan.Config.Program.StopSignal != 0)
 			if err != nil {
 				return notRehearsed(cmd, err)
@@ -93,22 +95,27 @@ func newRehearse() *cobra.Command {
 	f := cmd.Flags()
 	f.SetInterspersed(false)
 	from.flags(f)
+	configFlags(f, &c)
 	traffic.flags(f)
+	pods.flags(f)
 	in.flags(f)
-	f.DurationVar(&c.Grace, "grace", 30*time.Second, "the pod's terminationGracePeriodSeconds")
-	f.DurationVar(&c.NodeGrace, "node-grace", 0, "what a node leaves to the pod in a soft eviction or its shutdown, where that is less")
-	f.StringVar(&preStop, "pre-stop", "", "the preStop hook, a command of /bin/sh")
 	f.StringVar(&signame, "stop-signal", "TERM", "the stop signal of the image or the pod, a name or a number")
 	f.DurationVar(&lag, "endpoint-lag", time.Second, "for how long clients go on connecting after the deletion")
 	f.StringSliceVar(&scenario, "scenario", nil, "how the pod ends, or all: "+scenarioNames()+"; delete without this flag")
-	f.IntVar(&c.Rate, "rate", 50, "how many clients connect in a second")
-	f.DurationVar(&c.Ready, "ready", 30*time.Second, "for how long the program may take to become ready")
-	f.StringArrayVar(&c.Program.Env, "env", nil, "NAME=VALUE for the program; may be given several times")
 	f.BoolVar(&wholeEnd, "whole-grace", false, "wait for the whole grace, and not 8 s at most")
-	f.BoolVar(&c.AnyHost, "any-host", false, "allow an --http that is not of loopback")
 	output.flags(f)
 	f.StringVar(&explain, "explain", "", "say what a finding means, and what to change")
 	return cmd
+}
+
+// configFlags adds the flags that are a field each.
+func configFlags(f *pflag.FlagSet, c *rehearse.Config) {
+	f.DurationVar(&c.Grace, "grace", 30*time.Second, "the pod's terminationGracePeriodSeconds")
+	f.DurationVar(&c.NodeGrace, "node-grace", 0, "what a node leaves to the pod in a soft eviction or its shutdown, where that is less")
+	f.IntVar(&c.Rate, "rate", 50, "how many clients connect in a second")
+	f.DurationVar(&c.Ready, "ready", 30*time.Second, "for how long the program may take to become ready")
+	f.StringArrayVar(&c.Program.Env, "env", nil, "NAME=VALUE for the program; may be given several times")
+	f.BoolVar(&c.AnyHost, "any-host", false, "allow an --http that is not of loopback")
 }
 
 // scenarios are those of the given names, "all" among them.

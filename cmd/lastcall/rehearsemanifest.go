@@ -62,9 +62,6 @@ func (m *manifestFlags) plan(cmd *cobra.Command, c *rehearse.Config) (*manifest.
 		return nil, err
 	}
 	given, program := cmd.Flags().Changed, plan.Config.Program
-	if given("pre-stop") {
-		program.PreStop = c.Program.PreStop
-	}
 	if given("stop-signal") {
 		program.StopSignal = c.Program.StopSignal
 	}

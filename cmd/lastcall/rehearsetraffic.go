@@ -18,14 +18,17 @@ func (t *trafficFlags) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&t.slow, "slow", nil, "URL[,METHOD[,BODY]] that takes a second or some to answer: three requests for it are in flight at the signal")
 }
 
-// targets are what was given.
+// targets are what was given. An empty address is none.
 func (t *trafficFlags) targets() (targets []rehearse.Target) {
-	for _, text := range t.http {
-		targets = append(targets, httpTarget(text, rehearse.Ask))
+	add := func(texts []string, use rehearse.Use) {
+		for _, text := range texts {
+			if text != "" {
+				targets = append(targets, httpTarget(text, use))
+			}
+		}
 	}
-	for _, text := range t.slow {
-		targets = append(targets, httpTarget(text, rehearse.Slow))
-	}
+	add(t.http, rehearse.Ask)
+	add(t.slow, rehearse.Slow)
 	return targets
 }
 
