@@ -161,6 +161,9 @@ func (r *rehearsal) endPod(ctx context.Context) error {
 	var errs []error
 	for _, s := range r.sidecars.list {
 		s.early = s.hasEnded() && s.signalled.IsZero() && r.stopped != nil && s.program.endedAt.Before(r.endOfProgram())
+		if s.early {
+			r.at(s.program.endedAt, SidecarGone, "exited", "sidecar %s: %s", s.container.Name, s.program.ending())
+		}
 		s.probes.stop()
 		errs = append(errs, s.program.kill(killing))
 	}
