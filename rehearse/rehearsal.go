@@ -38,7 +38,6 @@ type rehearsal struct {
 	givenBack bool          // the program has given its handler up and goes on as before
 	cutShort  bool          // a quick rehearsal did not wait for the deadline
 	frozen    bool          // it was stopped by SIGSTOP
-	givenBack bool          // the program has given its handler up and goes on as before
 
 	noting   sync.Mutex // of the events, the hooks and what probes have said
 	hooks    []*hookRun // that were started

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"syscall"
 	"time"
@@ -248,8 +247,8 @@ func (r *rehearsal) awaitHandler(ctx context.Context) error {
 		if handled, known := r.program.handles(r.config.Program.StopSignal); handled && known && !r.program.isGo {
 			return nil
 		}
-		if target := r.target(); target != nil {
-			if status, err := probe(ctx, target); err == nil && status < http.StatusInternalServerError {
+		if targets := r.targets(); len(targets) > 0 {
+			if _, err := answers(ctx, targets); err == nil {
 				r.early = false
 				return nil // it is ready
 			}
