@@ -58,3 +58,7 @@ func sidecarTime(c *Config, p *plan) time.Duration {
 	}
 	return minimumGrace * time.Second
 }
+
+func besideTime(*Config, *plan) time.Duration { return usualStart }
+
+func overrunTime(c *Config, p *plan) time.Duration { return hookPatience(c.order(p).seconds()) }

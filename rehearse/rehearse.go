@@ -68,6 +68,7 @@ const (
 	defaultLag   = time.Second
 	defaultRate  = 50
 	maxRate      = 5000
+	maxLoad      = 500 // in a scenario that is about load
 	defaultReady = 30 * time.Second
 	// steady is for how long clients ask before the deletion.
 	steady = 2 * time.Second
@@ -87,6 +88,8 @@ const (
 	// handlerPoll: for about a second.
 	handlerPolls = 50
 	handlerPoll  = 20 * time.Millisecond
+	// secondStays is for how long a second copy is watched after the end of the first one.
+	secondStays = 300 * time.Millisecond
 	// noPort is after what time a program that listens nowhere is taken for one without clients.
 	noPort = 2 * time.Second
 )
@@ -145,7 +148,7 @@ func once(ctx context.Context, c *Config, s Scenario, so *sofar) (*Result, error
 		so.notReady, r.brokenOff, err = true, true, nil
 		r.find(NotBack, true, "after %s, %s", so.last, isDown.text)
 	}
-	if err = errors.Join(err, r.clean(ctx), r.endPod(ctx)); err != nil {
+	if err = errors.Join(err, r.clean(ctx), r.endPod(ctx), r.endSecond(ctx)); err != nil {
 		return nil, err
 	}
 	if r.result.Skipped != "" {

@@ -3,6 +3,7 @@ package rehearse
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -16,6 +17,14 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 		fails, warns []Code
 		exit         int
 	}{
+		{scenario: Rollout, how: "good"},
+		{scenario: Rollout, how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
+		{scenario: Rollout, how: "flocks", fails: []Code{NotBeside}},
+		{scenario: Rollout, how: "cleans", fails: []Code{DisturbsCopy}},
+		{scenario: Load, how: "good"},
+		{scenario: Load, how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
+		{scenario: HookOverrun, how: "hangs", warns: []Code{TooSlow}, exit: -1},
+		{scenario: HookOverrun, how: "at-once"},
 		{scenario: Lag0, how: "at-once", warns: []Code{ClosedUnderRequest}},
 		{scenario: Lag1, how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{scenario: Lag1, how: "good"},
@@ -55,6 +64,48 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 				t.Errorf("fails %v, want %v; warns %v, want %v; exit code %d, want %d\n%s", fails, c.fails, warns, c.warns, r.ExitCode, c.exit, describe(r))
 			}
 		})
+	}
+}
+
+func TestElsewhere_MovesThePortWhereverItIsGiven(t *testing.T) {
+	for _, c := range []struct{ command, env, want string }{
+		{"server --port 8080", "A=1", "server --port 9 A=1"},
+		{"server --listen=127.0.0.1:8080 --keep 18080 80801", "", "server --listen=127.0.0.1:9 --keep 18080 80801"},
+		{"sh -c server_-p8080", "", "sh -c server_-p9"},
+		{"server", "ADDRESS=:8080", "server ADDRESS=:9"},
+		{"server", "PORT=8080", "server PORT=9"},
+		{"8080 --port 8080", "ID=18080", "8080 --port 9 ID=18080"},
+		{"server --version 8080.1", "PORTS=8080,1", ""},
+		{"server", "", ""},
+	} {
+		moved := Container{Command: strings.Fields(c.command), Env: strings.Fields(c.env)}
+		got := ""
+		if moved.move("8080", "9") {
+			got = strings.Join(append(moved.Command, moved.Env...), " ")
+		}
+		if got != c.want {
+			t.Errorf("%s with %s: %q, want %q", c.command, c.env, got, c.want)
+		}
+	}
+}
+
+// What cannot be rehearsed with a program is skipped, with the reason, and the others go on.
+func TestScenario_WhatCannotBeRehearsedIsSkipped(t *testing.T) {
+	t.Parallel()
+	for want, c := range map[string]Config{
+		"no clients":        {Program: Container{Command: []string{"sleep", "60"}}, Scenarios: []Scenario{Rollout, Crash}},
+		"another port":      {Program: Container{Command: []string{server, "good"}, Env: []string{"ADDRESS=127.0.0.1:0"}}, Scenarios: []Scenario{Rollout, Crash}},
+		"has no sidecars":   {Program: Container{Command: []string{server, "good"}, Env: []string{"ADDRESS=127.0.0.1:0"}}, Scenarios: []Scenario{SidecarOrder, Crash}},
+		"to something else": {Program: Container{Command: []string{"/bin/sh", "-c", "exec sleep 60 >/dev/null 2>&1"}}, Scenarios: []Scenario{OutputStuck, Crash}},
+	} {
+		report, err := Do(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, second := &report.Results[0], &report.Results[1]
+		if !strings.Contains(first.Skipped, want) || len(first.Findings)+len(first.Passed) > 0 || !first.OK() || second.Skipped != "" || !slices.Contains(second.Passed, NotBack) {
+			t.Errorf("%s was skipped for %q, want %q; then %+v", first.Scenario, first.Skipped, want, second)
+		}
 	}
 }
 
