@@ -41,6 +41,7 @@ func newRehearse() *cobra.Command {
 		explain  string
 		output   rehearsalOutput
 		wholeEnd bool
+		quick    bool
 		from     manifestFlags
 		traffic  trafficFlags
 	)
@@ -55,6 +56,9 @@ func newRehearse() *cobra.Command {
 			}
 			if len(command) == 0 {
 				return usageError{errors.New("no program given: lastcall rehearse [flags] -- PROGRAM [ARGUMENT...] (see lastcall rehearse --help)")}
+			}
+			if quick && (wholeEnd || len(scenario) > 0) {
+				return usageError{errors.New("--quick is the scenario delete, and does not wait: leave --scenario and --whole-grace out")}
 			}
 			sig, err := rehearse.ParseSignal(signame)
 			if err != nil {
@@ -89,6 +93,7 @@ func newRehearse() *cobra.Command {
 	f.IntVar(&c.Rate, "rate", 50, "how many clients connect in a second")
 	f.DurationVar(&c.Ready, "ready", 30*time.Second, "for how long the program may take to become ready")
 	f.StringArrayVar(&c.Program.Env, "env", nil, "NAME=VALUE for the program; may be given several times")
+	f.BoolVar(&quick, "quick", false, "a verdict in less than 15 s, as without --scenario")
 	f.BoolVar(&wholeEnd, "whole-grace", false, "wait for the whole grace, and not 8 s at most")
 	f.BoolVar(&c.AnyHost, "any-host", false, "allow an --http that is not of loopback")
 	output.flags(f)
