@@ -109,14 +109,6 @@ func (r *rehearsal) overrun(ctx context.Context) error {
 	return nil
 }
 
-// needSidecars has a scenario skipped that is about sidecars.
-func (r *rehearsal) needSidecars(context.Context) error {
-	if len(r.config.Sidecars) == 0 {
-		return skip("the pod has no sidecars")
-	}
-	return nil
-}
-
 // askSlowly sends the requests that are in flight when the signal comes.
 func (r *rehearsal) askSlowly(ctx context.Context) error {
 	if r.traffic == nil || !r.traffic.has(Slow) {
@@ -155,7 +147,7 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 	if r.config.CutShort {
 		shorten(max(quickEnough-r.signalled.Sub(r.deleted), quickAtLeast))
 	}
-	if r.config.CutShort && r.hung {
+	if r.hung {
 		shorten(quickAtLeast)
 	}
 	if r.frozen || r.known && !r.handled && r.program.isolation == namespace {

@@ -64,7 +64,7 @@ func newRehearse() *cobra.Command {
 			if err != nil {
 				return usageError{fmt.Errorf("--stop-signal: %w", err)}
 			}
-			c.Program.Command, c.Program.StopSignal, c.CutShort = command, sig, !wholeEnd
+			c.Program.Command, c.Program.StopSignal, c.CutShort = command, sig, !wholeEnd && len(scenario) == 0
 			if preStop != "" {
 				c.Program.PreStop = &rehearse.Hook{Exec: []string{"/bin/sh", "-c", preStop}}
 			}
@@ -94,7 +94,7 @@ func newRehearse() *cobra.Command {
 	f.DurationVar(&c.Ready, "ready", 30*time.Second, "for how long the program may take to become ready")
 	f.StringArrayVar(&c.Program.Env, "env", nil, "NAME=VALUE for the program; may be given several times")
 	f.BoolVar(&quick, "quick", false, "a verdict in less than 15 s, as without --scenario")
-	f.BoolVar(&wholeEnd, "whole-grace", false, "wait for the whole grace, and not 8 s at most")
+	f.BoolVar(&wholeEnd, "whole-grace", false, "wait for the whole grace where no --scenario is given, and not 10 s at most")
 	f.BoolVar(&c.AnyHost, "any-host", false, "allow an --http that is not of loopback")
 	output.flags(f)
 	f.StringVar(&explain, "explain", "", "say what a finding means, and what to change")
