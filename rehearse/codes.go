@@ -56,6 +56,10 @@ const (
 	BreaksTwice Code = "LC123"
 	// OutputBlocks: the program does not end when nobody reads its output.
 	OutputBlocks Code = "LC124"
+	// NotBeside: the program is not ready beside a copy of itself.
+	NotBeside Code = "LC125"
+	// DisturbsCopy: copies of the program disturb each other when one starts or ends.
+	DisturbsCopy Code = "LC126"
 )
 
 // meaning is what a code says.
@@ -195,6 +199,18 @@ var meanings = map[Code]meaning{
 		title:  "does not end when nobody reads its output",
 		why:    "A log driver that hangs makes every write wait, and with it the stop: the program is killed.",
 		change: "Write logs in a goroutine or thread of their own that drops what cannot be written in time, and let the end not wait for it.",
+	},
+	NotBeside: {
+		title:   "does not become ready beside a copy of itself",
+		why:     "A rollout starts the new pod before it deletes the old one: it waits for ever, with an error only at its deadline.",
+		change:  "Let several copies run at once: no lock, no file and no port of the machine that one alone can have. Where that cannot be, the Deployment needs the strategy Recreate, and has an outage in every rollout.",
+		traffic: true,
+	},
+	DisturbsCopy: {
+		title:   "disturbs a copy of itself when one starts or ends",
+		why:     "In every rollout two copies run at once: what the one takes away or overwrites, the other needs.",
+		change:  "Give each copy files, sockets and rows of its own, and let the end remove nothing that is not its own.",
+		traffic: true,
 	},
 }
 

@@ -17,8 +17,10 @@ type rehearsal struct {
 	program *program // nil before it is started
 	traffic *traffic // nil without clients
 	result  Result
-	began   time.Time // when the program was started for the first time
-	started time.Time // when it was started last
+	began   time.Time     // when the program was started for the first time
+	started time.Time     // when it was started last
+	startup time.Duration // until it was ready
+	second  second
 	found   []Finding // by a step
 
 	stopped   *program      // the program as it was stopped; it may have been started again
@@ -72,10 +74,16 @@ func (r *rehearsal) find(code Code, fails bool, format string, args ...any) {
 	r.found = append(r.found, Finding{Code: code, Fails: fails, Seen: fmt.Sprintf(format, args...)})
 }
 
+// errOver ends a scenario of which nothing more can be seen.
+var errOver = errors.New("rehearse: over")
+
 // run takes the program through its life and its end.
 func (r *rehearsal) run(ctx context.Context) error {
 	for _, s := range r.plan.steps {
-		if err := s.do(r, ctx); err != nil {
+		if err := s.do(r, ctx); errors.Is(err, errOver) {
+			r.brokenOff = true
+			return nil
+		} else if err != nil {
 			return err
 		}
 	}

@@ -79,7 +79,7 @@ func (r *rehearsal) stopSidecars(ctx context.Context, order stopOrder) {
 // stopSidecar takes one sidecar through its end.
 func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, before []<-chan struct{}) {
 	defer close(s.terminated)
-	if s.hasEnded() {
+	if hasEnded(s.program) {
 		return // it was not restarted; the kubelet stops what runs
 	}
 	if s.container.PreStop != nil {
@@ -98,7 +98,7 @@ func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, be
 		}
 		grace = lessOf(grace, time.Since(began))
 	}
-	if s.hasEnded() {
+	if hasEnded(s.program) {
 		return
 	}
 	sig := s.container.StopSignal
@@ -116,7 +116,7 @@ func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, be
 	if awaitAll(ctx, wait, s.program.exited) != nil {
 		return
 	}
-	if s.hasEnded() {
+	if hasEnded(s.program) {
 		s.cutShort = false
 		r.at(s.program.endedAt, "", "exited", "sidecar %s: %s, %.2f s after the signal", s.container.Name, s.program.ending(), s.program.endedAt.Sub(s.signalled).Seconds())
 		return
@@ -160,7 +160,7 @@ func (r *rehearsal) endPod(ctx context.Context) error {
 	defer cancel()
 	var errs []error
 	for _, s := range r.sidecars.list {
-		s.early = s.hasEnded() && s.signalled.IsZero() && r.stopped != nil && s.program.endedAt.Before(r.endOfProgram())
+		s.early = hasEnded(s.program) && s.signalled.IsZero() && r.stopped != nil && s.program.endedAt.Before(r.endOfProgram())
 		if s.early {
 			r.at(s.program.endedAt, SidecarGone, "exited", "sidecar %s: %s", s.container.Name, s.program.ending())
 		}
@@ -196,15 +196,6 @@ func (r *rehearsal) judgeSidecars(add adder) {
 		case stopped && s.cutShort:
 			add(SidecarKilled, false, "sidecar %s ran on %v after its %s, when the rehearsal ended", name, quickEnough, signalName(s.container.StopSignal))
 		}
-	}
-}
-
-func (s *sidecar) hasEnded() bool {
-	select {
-	case <-s.program.exited:
-		return true
-	default:
-		return false
 	}
 }
 

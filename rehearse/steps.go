@@ -36,7 +36,8 @@ func (r *rehearsal) becomeReady(ctx context.Context) error {
 		return err
 	}
 	r.result.URL = targets[0].String()
-	r.traffic = newTraffic(targets, r.config.Rate)
+	r.startup = time.Since(r.started)
+	r.traffic = newTraffic(targets, r.config.rate(r.plan))
 	return nil
 }
 
@@ -56,6 +57,14 @@ func (c *Config) lag(p *plan) time.Duration {
 		return *p.lag
 	}
 	return c.EndpointLag
+}
+
+// rate is how many clients connect in a second.
+func (c *Config) rate(p *plan) int {
+	if p.load == 0 {
+		return c.Rate
+	}
+	return max(c.Rate, min(p.load*c.Rate, maxLoad))
 }
 
 // beginEnd is what comes before the hook: the grace is decided, and when the endpoint goes.
@@ -87,6 +96,17 @@ func (r *rehearsal) preStop(ctx context.Context) error {
 	})
 	r.left = untilKill(lessOf(r.grace, took))
 	return err
+}
+
+// overrun takes the place of a hook, and takes the whole grace.
+func (r *rehearsal) overrun(ctx context.Context) error {
+	r.say("preStop", "a hook that does not end")
+	if err := r.wait(ctx, r.deleted.Add(hookPatience(r.grace)), r.program.exited); err != nil {
+		return err
+	}
+	r.say("preStop overran", "the signal comes now, and two seconds are left")
+	r.left = untilKill(0)
+	return nil
 }
 
 // askSlowly sends the requests that are in flight when the signal comes.
@@ -127,7 +147,7 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 	if r.config.CutShort {
 		shorten(max(quickEnough-r.signalled.Sub(r.deleted), quickAtLeast))
 	}
-	if r.config.CutShort && r.hung {
+	if r.hung {
 		shorten(quickAtLeast)
 	}
 	if r.frozen || r.known && !r.handled && r.program.isolation == namespace {

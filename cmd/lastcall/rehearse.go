@@ -40,17 +40,14 @@ const rehearseExamples = `  lastcall rehearse -- ./server --port 8080
 
 func newRehearse() *cobra.Command {
 	var (
-		c        rehearse.Config
-		scenario []string
-		signame  string
-		lag      time.Duration
-		explain  string
-		output   rehearsalOutput
-		wholeEnd bool
-		from     manifestFlags
-		traffic  trafficFlags
-		pods     podFlags
-		in       imageFlags
+		c       rehearse.Config
+		explain string
+		output  rehearsalOutput
+		end     endFlags
+		from    manifestFlags
+		traffic trafficFlags
+		pods    podFlags
+		in      imageFlags
 	)
 	cmd := &cobra.Command{
 		Use:     "rehearse [flags] -- PROGRAM [ARGUMENT...]",
@@ -67,15 +64,10 @@ func newRehearse() *cobra.Command {
 			if len(command) == 0 && in.file == "" {
 				return usageError{errors.New("no program given: lastcall rehearse [flags] -- PROGRAM [ARGUMENT...] (see lastcall rehearse --help)")}
 			}
-			sig, err := rehearse.ParseSignal(signame)
-			if err != nil {
-				return usageError{fmt.Errorf("--stop-signal: %w", err)}
+			if err := end.apply(&c); err != nil {
+				return err
 			}
-			c.Program.Command, c.Program.StopSignal, c.CutShort = command, sig, !wholeEnd
-			c.Scenarios, c.Traffic = scenarios(scenario), traffic.targets()
-			if c.EndpointLag = lag; lag == 0 {
-				c.EndpointLag = -1
-			}
+			c.Program.Command, c.Traffic = command, traffic.targets()
 			plan, err := from.plan(cmd, &c)
 			if err != nil {
 				return notRehearsed(cmd, err)
@@ -99,13 +91,44 @@ func newRehearse() *cobra.Command {
 	traffic.flags(f)
 	pods.flags(f)
 	in.flags(f)
-	f.StringVar(&signame, "stop-signal", "TERM", "the stop signal of the image or the pod, a name or a number")
-	f.DurationVar(&lag, "endpoint-lag", time.Second, "for how long clients go on connecting after the deletion")
-	f.StringSliceVar(&scenario, "scenario", nil, "how the pod ends, or all: "+scenarioNames()+"; delete without this flag")
-	f.BoolVar(&wholeEnd, "whole-grace", false, "wait for the whole grace, and not 8 s at most")
+	end.flags(f)
 	output.flags(f)
 	f.StringVar(&explain, "explain", "", "say what a finding means, and what to change")
 	return cmd
+}
+
+// endFlags say how the program is ended.
+type endFlags struct {
+	scenarios       []string
+	signal          string
+	lag             time.Duration
+	quick, wholeEnd bool
+}
+
+// flags adds the flags.
+func (e *endFlags) flags(f *pflag.FlagSet) {
+	f.StringVar(&e.signal, "stop-signal", "TERM", "the stop signal of the image or the pod, a name or a number")
+	f.DurationVar(&e.lag, "endpoint-lag", time.Second, "for how long clients go on connecting after the deletion")
+	f.StringSliceVar(&e.scenarios, "scenario", nil, "how the pod ends, or all: "+scenarioNames()+"; delete without this flag")
+	f.BoolVar(&e.quick, "quick", false, "a verdict in less than 15 s, as without --scenario")
+	f.BoolVar(&e.wholeEnd, "whole-grace", false, "wait for the whole grace where no --scenario is given, and not 10 s at most")
+}
+
+// apply makes of the flags what they say of a rehearsal.
+func (e *endFlags) apply(c *rehearse.Config) error {
+	if e.quick && (e.wholeEnd || len(e.scenarios) > 0) {
+		return usageError{errors.New("--quick is the scenario delete, and does not wait: leave --scenario and --whole-grace out")}
+	}
+	sig, err := rehearse.ParseSignal(e.signal)
+	if err != nil {
+		return usageError{fmt.Errorf("--stop-signal: %w", err)}
+	}
+	c.Program.StopSignal, c.CutShort = sig, !e.wholeEnd && len(e.scenarios) == 0
+	c.Scenarios = scenarios(e.scenarios)
+	if c.EndpointLag = e.lag; e.lag == 0 {
+		c.EndpointLag = -1
+	}
+	return nil
 }
 
 // configFlags adds the flags that are a field each.
