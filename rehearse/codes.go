@@ -32,12 +32,19 @@ const (
 	Tight Code = "LC110"
 	// NotBack: the program is not ready again when it is started anew.
 	NotBack Code = "LC121"
+	// StreamCut: a stream ended in the middle.
+	StreamCut Code = "LC141"
+	// NoCloseFrame: a WebSocket ended without having been closed.
+	NoCloseFrame Code = "LC142"
+	// Resets: connections of TCP were reset and not closed.
+	Resets Code = "LC145"
 )
 
 // meaning is what a code says.
 type meaning struct {
 	title, why, change string
-	traffic            bool // it can be found only with clients
+	traffic            bool   // it can be found only with clients
+	client             client // and of these only with such a one, if it is not empty
 }
 
 var meanings = map[Code]meaning{
@@ -100,6 +107,24 @@ var meanings = map[Code]meaning{
 		title:  "is not ready again when it is started anew",
 		why:    "A container that was killed is started again with the volumes that it had: what the dead program has left there keeps the next one from starting.",
 		change: "Let a start get over what is left of the one before: lock files by flock, which ends with its process, and not by a file that is there; remove a Unix socket before listening; repair or discard a file that is half written.",
+	},
+	StreamCut: {
+		title:   "cuts off streams",
+		why:     "The client sees an error in the middle of an answer, and cannot tell a deploy from a broken network.",
+		change:  "End each stream when the signal has come: return from its handler, so that its protocol says that it has ended, and the client asks elsewhere for the rest. In Go http.Server.Shutdown neither ends a handler nor waits for a hijacked connection: cancel a context of your own from RegisterOnShutdown.",
+		traffic: true, client: stream,
+	},
+	NoCloseFrame: {
+		title:   "ends WebSockets without a close frame",
+		why:     "The client sees 1006, an abnormal end, and does not know which of its messages have come.",
+		change:  "Send a close frame with 1001 or 1012 on each WebSocket when the signal has come, and wait a second for the answers before the program ends. No server does that by itself: it has handed the connection over.",
+		traffic: true, client: webSocket,
+	},
+	Resets: {
+		title:   "resets connections that are open",
+		why:     "What was under way to the client is thrown away with the connection.",
+		change:  "Close connections before the program ends, after having read what has come, and without SO_LINGER of 0.",
+		traffic: true, client: openConnection,
 	},
 }
 

@@ -30,13 +30,19 @@ func (r *rehearsal) judge() {
 	slices.SortStableFunc(r.result.Findings, func(a, b Finding) int { return cmp.Or(-compareBools(a.Fails, b.Fails), cmp.Compare(a.Code, b.Code)) })
 	slices.SortStableFunc(r.result.Events, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
 	for _, code := range r.plan.checks {
-		if !found[code] && (r.traffic != nil || !meanings[code].traffic) {
+		if !found[code] && r.canFind(code) {
 			r.result.Passed = append(r.result.Passed, code)
 		}
 	}
 	if r.stopped != nil && (found[ExitCode] || found[NoHandler]) {
 		r.result.Output = r.stopped.output.lines(10)
 	}
+}
+
+// canFind reports whether there were such clients as a finding needs.
+func (r *rehearsal) canFind(code Code) bool {
+	m := meanings[code]
+	return !m.traffic || r.traffic != nil && (m.client == "" || r.traffic.had(m.client))
 }
 
 // byRuntime reports whether it looks as if the runtime of Go had ended the program since it has no

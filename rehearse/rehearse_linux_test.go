@@ -140,7 +140,8 @@ func TestRehearse_FindsEachMistakeAndNoOther(t *testing.T) {
 			if r.Answered < 50 {
 				t.Errorf("%d requests were answered, which is hardly any\n%s", r.Answered, describe(r))
 			}
-			if checks := r.Scenario.plan().checks; len(r.Findings)+len(r.Passed) != len(checks) {
+			checks := slices.DeleteFunc(slices.Clone(r.Scenario.plan().checks), func(c Code) bool { return meanings[c].client != "" })
+			if len(r.Findings)+len(r.Passed) != len(checks) {
 				t.Errorf("%d findings and %d checks that passed, of %d", len(r.Findings), len(r.Passed), len(checks))
 			}
 		})

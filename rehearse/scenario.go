@@ -111,7 +111,8 @@ var (
 // What is looked for.
 var (
 	// whileStopped are the findings of a program that is stopped by a signal.
-	whileStopped = []Code{NoReaction, TooSlow, CutOff, RefusedEarly, ClosedUnderRequest, ExitCode, NoHandler, NotAnswered, FailsBefore, Tight}
+	whileStopped = []Code{NoReaction, TooSlow, CutOff, RefusedEarly, ClosedUnderRequest, ExitCode, NoHandler, NotAnswered, FailsBefore, Tight,
+		StreamCut, NoCloseFrame, Resets}
 	// whenKilled are those of a program that has no time to end properly.
 	whenKilled = []Code{NoReaction, TooSlow, ExitCode, NoHandler, NotBack}
 )

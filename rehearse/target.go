@@ -4,24 +4,29 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
 
 // Target is something that clients ask the program for.
 type Target struct {
-	// URL says where it is, and how clients talk to it: by http or https.
+	// URL says where it is, and by its scheme how clients talk to it:
+	//
+	//	http, https  requests of HTTP/1.1
+	//	ws, wss      a WebSocket, on which clients stay connected and say nothing
+	//	tcp          connections, some of which stay
+	//
+	// A certificate is not verified on loopback.
 	URL string
-	// Use says what clients do with it.
+	// Use says what clients do with it, other than to Ask where the scheme has requests.
 	Use Use
-	// Method is that of the requests, GET if it is empty. Header and Body are sent with each.
+	// Method is that of the requests, GET if it is empty. Header and Body are sent with each. The Body
+	// of tcp is what a client says first, and then it waits for an answer.
 	Method string
 	Header http.Header
 	Body   string
@@ -37,6 +42,9 @@ const (
 	// Slow: three requests, which take a second or some to answer, are in flight when the stop signal
 	// comes.
 	Slow Use = "slow"
+	// Stream: the answer has no end, as one of Server-Sent Events. A client reads it, and asks anew when
+	// it has ended.
+	Stream Use = "stream"
 )
 
 // target is a Target that was checked.
@@ -54,8 +62,11 @@ type target struct {
 
 // schemes are how clients talk, each with what they may do.
 var schemes = map[string][]Use{
-	"http":  {Ask, Slow},
-	"https": {Ask, Slow},
+	"http":  {Ask, Slow, Stream},
+	"https": {Ask, Slow, Stream},
+	"ws":    {Ask},
+	"wss":   {Ask},
+	"tcp":   {Ask},
 }
 
 // newTarget checks a target. One that is not of this machine's loopback needs anyHost.
@@ -80,7 +91,7 @@ func newTarget(t Target, anyHost bool) (*target, error) {
 		one.Method = http.MethodGet
 	}
 	one.asked = &http.Request{Method: one.Method}
-	if u.Scheme == "https" {
+	if u.Scheme == "https" || u.Scheme == "wss" {
 		one.tls = &tls.Config{
 			ServerName:         u.Hostname(),
 			NextProtos:         []string{"http/1.1"},
@@ -131,9 +142,6 @@ func (t *target) newRequest(ctx context.Context) (*http.Request, error) {
 // String is the target in a report.
 func (t *target) String() string { return t.url.String() }
 
-// ask is what is asked for, in a few words.
-func (t *target) ask() string { return t.Method + " " + t.url.RequestURI() }
-
 // answers asks once, and says what the answer was. An error means that the program is not ready.
 func (t *target) answers(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
@@ -145,14 +153,17 @@ func (t *target) answers(ctx context.Context) (string, error) {
 	}
 	defer w.close()
 	w.begin(time.Second)
+	switch t.url.Scheme {
+	case "tcp":
+		return "it accepts connections", w.greet(t)
+	case "ws", "wss":
+		return "a WebSocket", w.upgrade(ctx, t)
+	}
 	status, _, err := w.exchange(t, t.once)
-	if err != nil {
-		return "", err
+	if err == nil && status >= http.StatusInternalServerError {
+		err = fmt.Errorf("it answers %d", status)
 	}
-	if status >= http.StatusInternalServerError {
-		return "", errors.New("it answers " + strconv.Itoa(status))
-	}
-	return t.ask() + " " + strconv.Itoa(status), nil
+	return fmt.Sprintf("%s %s %d", t.Method, t.url.RequestURI(), status), err
 }
 
 // answers asks each target once that clients ask, and says what the last answer was.

@@ -13,9 +13,12 @@ import (
 type client string
 
 const (
-	newConnection client = "new connection"
-	keepAlive     client = "keep-alive"
-	slowRequest   client = "slow request"
+	newConnection  client = "new connection"
+	keepAlive      client = "keep-alive"
+	slowRequest    client = "slow request"
+	stream         client = "stream"
+	webSocket      client = "WebSocket"
+	openConnection client = "open connection" // TCP
 )
 
 const (
@@ -52,6 +55,7 @@ type traffic struct {
 	changed chan struct{}
 	failed  []result
 	tallies map[tallied]*tally
+	open    map[client]int // how many of those that stay connected are
 	// stopping: the signal is sent. unannounced are the kept connections that the server has closed
 	// since, without having said so in an answer.
 	stopping    bool
@@ -74,19 +78,35 @@ type tally struct{ answered, failed, notSent int }
 
 // newTraffic begins to send requests to targets.
 func newTraffic(targets []*target, rate int) *traffic {
-	t := &traffic{targets: targets, rate: rate, changed: make(chan struct{}), tallies: map[tallied]*tally{}}
+	t := &traffic{targets: targets, rate: rate, changed: make(chan struct{}), tallies: map[tallied]*tally{}, open: map[client]int{}}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.clients.Go(func() { t.late.watch(t.ctx) })
 	for _, one := range targets {
-		if one.Use != Ask {
-			continue
-		}
-		t.clients.Go(func() { t.arrive(one, newConnection, t.askOnce) })
-		for range keepAliveClients {
-			t.clients.Go(func() { t.keep(one) })
-		}
+		t.talk(one)
 	}
 	return t
+}
+
+// talk has clients talk to a target as its scheme and its use have it.
+func (t *traffic) talk(to *target) {
+	stay := func(clients int, one func(*target)) {
+		for range clients {
+			t.clients.Go(func() { t.hold(to, one) })
+		}
+	}
+	switch scheme := to.url.Scheme; {
+	case to.Use == Stream:
+		stay(1, t.oneStream)
+	case to.Use == Slow: // see slow
+	case scheme == "ws", scheme == "wss":
+		stay(keepAliveClients, t.oneWebSocket)
+	case scheme == "tcp":
+		t.clients.Go(func() { t.arrive(to, t.connectOnce) })
+		stay(keepAliveClients, t.oneTCP)
+	default:
+		t.clients.Go(func() { t.arrive(to, t.askOnce) })
+		stay(keepAliveClients, t.oneConnection)
+	}
 }
 
 // has reports whether there is a target of a use.
@@ -158,7 +178,7 @@ func (t *traffic) stop() {
 // arrive has clients arrive at the rate, each with a connection of its own, however long the ones
 // before take, while the endpoint is there. Who would have arrived while this process had no
 // processor does not come later, at once with others.
-func (t *traffic) arrive(to *target, as client, ask func(*target)) {
+func (t *traffic) arrive(to *target, ask func(*target)) {
 	every := max(time.Second/time.Duration(t.rate), time.Second/arrivals)
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -180,7 +200,7 @@ func (t *traffic) arrive(to *target, as client, ask func(*target)) {
 					ask(to)
 				})
 			default:
-				t.add(to, as, time.Now(), errTooMany, 0)
+				t.add(to, newConnection, time.Now(), errTooMany, 0)
 			}
 		}
 	}
@@ -217,6 +237,18 @@ func (t *traffic) add(to *target, as client, begun time.Time, err error, status 
 	}
 	count.failed++
 	t.failed = append(t.failed, failed)
+}
+
+// had reports whether clients of a sort have had an answer.
+func (t *traffic) had(as client) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for who, count := range t.tallies {
+		if who.client == as && count.answered > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // counts are the requests of all clients.

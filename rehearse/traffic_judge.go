@@ -8,11 +8,16 @@ import (
 // judgeTraffic is about what clients met.
 func (r *rehearsal) judgeTraffic(add adder) {
 	var before, broken, early, under, bad []result
+	held := map[client][]result{}
 	for _, f := range r.traffic.failed {
 		switch {
 		case f.end.Before(r.deleted):
 			before = append(before, f)
-		case f.failure == serverSaid, f.failure == timedOut, f.failure == otherwise:
+		case f.failure == serverSaid:
+			bad = append(bad, f)
+		case f.client == stream, f.client == webSocket, f.client == openConnection:
+			held[f.client] = append(held[f.client], f)
+		case f.failure == timedOut, f.failure == otherwise:
 			bad = append(bad, f)
 		case f.client == keepAlive && f.closed():
 			under = append(under, f)
@@ -39,6 +44,9 @@ func (r *rehearsal) judgeTraffic(add adder) {
 		{CutOff, broken, true, "requests cut off"},
 		{RefusedEarly, early, true, "connections refused or dropped while clients were still sent here"},
 		{NotAnswered, bad, true, "requests answered with errors"},
+		{StreamCut, held[stream], true, "streams cut off"},
+		{NoCloseFrame, held[webSocket], true, "WebSockets ended without a close frame"},
+		{Resets, held[openConnection], false, "open connections reset"},
 	} {
 		if len(one.failed) > 0 {
 			r.showFailures(one.failed, one.code, one.what)

@@ -47,15 +47,17 @@ type wire struct {
 	in       *bufio.Reader // what comes from Conn
 	patient  *patient
 	stop     func() bool
-	heard    bool // something has come since the request began
-	ended    bool // nothing comes any more
+	heard    bool  // something has come since the request began
+	err      error // why nothing comes any more
 }
 
 // Read implements io.Reader, for in.
 func (w *wire) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
 	w.heard = w.heard || n > 0
-	w.ended = w.ended || err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		w.err = err
+	}
 	return n, err
 }
 
