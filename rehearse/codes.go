@@ -36,6 +36,8 @@ const (
 	StreamCut Code = "LC141"
 	// NoCloseFrame: a WebSocket ended without having been closed.
 	NoCloseFrame Code = "LC142"
+	// NoGoAway: connections of HTTP/2 are closed without a GOAWAY.
+	NoGoAway Code = "LC143"
 	// Resets: connections of TCP were reset and not closed.
 	Resets Code = "LC145"
 )
@@ -119,6 +121,12 @@ var meanings = map[Code]meaning{
 		why:     "The client sees 1006, an abnormal end, and does not know which of its messages have come.",
 		change:  "Send a close frame with 1001 or 1012 on each WebSocket when the signal has come, and wait a second for the answers before the program ends. No server does that by itself: it has handed the connection over.",
 		traffic: true, client: webSocket,
+	},
+	NoGoAway: {
+		title:   "closes connections of HTTP/2 without a GOAWAY",
+		why:     "A client does not know which of its requests were taken, and cannot send the others to another server.",
+		change:  "Let the server end gracefully: http.Server.Shutdown in Go, GracefulStop in gRPC, server.close and then session.close of each session in Node.",
+		traffic: true, client: keptHTTP2,
 	},
 	Resets: {
 		title:   "resets connections that are open",

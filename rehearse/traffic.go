@@ -15,6 +15,7 @@ type client string
 const (
 	newConnection  client = "new connection"
 	keepAlive      client = "keep-alive"
+	keptHTTP2      client = "HTTP/2"
 	slowRequest    client = "slow request"
 	stream         client = "stream"
 	webSocket      client = "WebSocket"
@@ -57,9 +58,9 @@ type traffic struct {
 	tallies map[tallied]*tally
 	open    map[client]int // how many of those that stay connected are
 	// stopping: the signal is sent. unannounced are the kept connections that the server has closed
-	// since, without having said so in an answer.
+	// since, without having said so in an answer or by a GOAWAY.
 	stopping    bool
-	unannounced int
+	unannounced map[client]int
 }
 
 // change is a moment from which on the endpoint is there, or not.
@@ -78,7 +79,7 @@ type tally struct{ answered, failed, notSent int }
 
 // newTraffic begins to send requests to targets.
 func newTraffic(targets []*target, rate int) *traffic {
-	t := &traffic{targets: targets, rate: rate, changed: make(chan struct{}), tallies: map[tallied]*tally{}, open: map[client]int{}}
+	t := &traffic{targets: targets, rate: rate, changed: make(chan struct{}), tallies: map[tallied]*tally{}, open: map[client]int{}, unannounced: map[client]int{}}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.clients.Go(func() { t.late.watch(t.ctx) })
 	for _, one := range targets {
@@ -94,7 +95,9 @@ func (t *traffic) talk(to *target) {
 			t.clients.Go(func() { t.hold(to, one) })
 		}
 	}
-	switch scheme := to.url.Scheme; {
+	switch scheme := to.scheme; {
+	case to.Use == Stream && scheme == "h2c":
+		stay(1, t.oneStreamHTTP2)
 	case to.Use == Stream:
 		stay(1, t.oneStream)
 	case to.Use == Slow: // see slow
@@ -103,9 +106,18 @@ func (t *traffic) talk(to *target) {
 	case scheme == "tcp":
 		t.clients.Go(func() { t.arrive(to, t.connectOnce) })
 		stay(keepAliveClients, t.oneTCP)
+	case scheme == "h2c", to.grpc:
+		t.clients.Go(func() { t.arrive(to, t.askOnceHTTP2) })
+		stay(keepAliveClients, t.oneHTTP2)
+		if to.grpc {
+			t.clients.Go(func() { t.hold(to.watch, t.oneStreamHTTP2) })
+		}
 	default:
 		t.clients.Go(func() { t.arrive(to, t.askOnce) })
 		stay(keepAliveClients, t.oneConnection)
+		if to.offersHTTP2 {
+			stay(keepAliveClients, t.oneHTTP2)
+		}
 	}
 }
 

@@ -41,8 +41,11 @@ var errWithin = errors.New("within the answer")
 // classify says what an error of a request is.
 func classify(err error) failure {
 	var timeout net.Error
+	var said saidError
 	what := otherwise
 	switch {
+	case errors.As(err, &said):
+		return serverSaid
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return refused
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNABORTED):

@@ -84,7 +84,7 @@ func (t *traffic) oneConnection(to *target) {
 			}
 		case closed:
 			if who == keepAlive {
-				t.closedUnannounced()
+				t.closedUnannounced(keepAlive)
 			}
 			return
 		}
@@ -99,11 +99,11 @@ func (t *traffic) oneConnection(to *target) {
 }
 
 // closedUnannounced notes that a kept connection was closed, and no answer had said so.
-func (t *traffic) closedUnannounced() {
+func (t *traffic) closedUnannounced(as client) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.stopping && t.ctx.Err() == nil {
-		t.unannounced++
+		t.unannounced[as]++
 	}
 }
 
@@ -120,7 +120,11 @@ func (t *traffic) slow() string {
 			sent.Add(1)
 			t.clients.Go(func() {
 				begun := time.Now()
-				status, err := t.oneSlow(one, sent.Done)
+				ask := t.oneSlow
+				if one.scheme == "h2c" {
+					ask = t.oneSlowHTTP2
+				}
+				status, err := ask(one, sent.Done)
 				t.add(one, slowRequest, begun, err, status)
 			})
 		}

@@ -7,8 +7,8 @@ import (
 
 // judgeTraffic is about what clients met.
 func (r *rehearsal) judgeTraffic(add adder) {
-	var before, broken, early, under, bad []result
-	held := map[client][]result{}
+	var before, broken, early, bad []result
+	under, held := map[client][]result{}, map[client][]result{}
 	for _, f := range r.traffic.failed {
 		switch {
 		case f.end.Before(r.deleted):
@@ -19,8 +19,8 @@ func (r *rehearsal) judgeTraffic(add adder) {
 			held[f.client] = append(held[f.client], f)
 		case f.failure == timedOut, f.failure == otherwise:
 			bad = append(bad, f)
-		case f.client == keepAlive && f.closed():
-			under = append(under, f)
+		case f.client == keepAlive && f.closed(), f.client == keptHTTP2 && f.closed():
+			under[f.client] = append(under[f.client], f)
 		case f.failure == refused:
 			// It is certain that one was refused while the endpoint was there only when it knew so then.
 			if r.traffic.there(f.end) {
@@ -53,21 +53,20 @@ func (r *rehearsal) judgeTraffic(add adder) {
 			add(one.code, one.fails, "%d %s", len(one.failed), one.what)
 		}
 	}
-	r.judgeKept(under, add)
+	r.judgeKept(add, ClosedUnderRequest, under[keepAlive], r.traffic.unannounced[keepAlive], "kept connections closed", "Connection: close in the answer before")
+	r.judgeKept(add, NoGoAway, under[keptHTTP2], r.traffic.unannounced[keptHTTP2], "connections of HTTP/2 closed", "a GOAWAY")
 }
 
 // judgeKept is about connections that clients keep. A server that closes one without having said so
 // hits a request sooner or later: how many it has hit here is chance, unless it is all of them.
-func (r *rehearsal) judgeKept(under []result, add adder) {
-	silently := r.traffic.unannounced
+func (r *rehearsal) judgeKept(add adder, code Code, under []result, silently int, what, without string) {
 	if len(under) == 0 && silently == 0 {
 		return
 	}
 	if len(under) > 0 {
-		r.showFailures(under, ClosedUnderRequest, "kept connections closed under a request")
+		r.showFailures(under, code, what+" under a request")
 	}
-	add(ClosedUnderRequest, len(under) > keepAliveClients, "%d kept connections closed without Connection: close in the answer before, %d of them under a request",
-		silently+len(under), len(under))
+	add(code, len(under) > keepAliveClients, "%d %s without %s, %d of them under a request", silently+len(under), what, without, len(under))
 }
 
 // showFailures puts requests that failed on the timeline, where the first one did.

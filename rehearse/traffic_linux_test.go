@@ -4,6 +4,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -26,24 +27,34 @@ func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(program, err)
 	}
-	all := func(where, lines string) []Target {
-		return []Target{
-			{URL: "http://" + where}, {URL: "http://" + where + "/events", Use: Stream}, {URL: "ws://" + where + "/ws"},
-			{URL: "tcp://" + lines, Body: "ping\r\n"},
-		}
-	}
-	for how, c := range map[string]struct{ fails, warns []Code }{
+	for how, c := range map[string]struct {
+		only         string // of the targets, by their schemes
+		fails, warns []Code
+	}{
 		"good":           {},
 		"cuts-streams":   {fails: []Code{StreamCut}},
 		"no-close-frame": {fails: []Code{NoCloseFrame}},
+		"no-goaway":      {only: "http h2c grpc", warns: []Code{NoGoAway}},
 		"resets":         {warns: []Code{Resets}},
+		"unavailable":    {fails: []Code{NotAnswered}},
 	} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			where, lines := freeAddress(t), freeAddress(t)
+			all := []Target{
+				{URL: "http://" + where}, {URL: "http://" + where + "/events", Use: Stream}, {URL: "ws://" + where + "/ws"},
+				{URL: "tcp://" + lines, Body: "ping\r\n"},
+				{URL: "h2c://" + where}, {URL: "h2c://" + where + "/events", Use: Stream}, {URL: "h2c://" + where + "/slow", Use: Slow},
+				{URL: "grpc://" + where + "/talker"},
+			}
+			if c.only != "" {
+				all = slices.DeleteFunc(all, func(one Target) bool {
+					return one.Use != Ask || !strings.Contains(c.only, one.URL[:strings.Index(one.URL, ":")])
+				})
+			}
 			r, err := rehearse(t, Config{
 				Program: Container{Command: []string{program, how}, Env: []string{"ADDRESS=" + where, "TCP_ADDRESS=" + lines}},
-				Traffic: all(where, lines), Grace: 10 * time.Second,
+				Traffic: all, Grace: 10 * time.Second,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -52,8 +63,8 @@ func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 			if !slices.Equal(fails, c.fails) || !slices.Equal(warns, c.warns) || r.ExitCode != 0 {
 				t.Errorf("fails %v, want %v; warns %v, want %v; exit code %d\n%s", fails, c.fails, warns, c.warns, r.ExitCode, describe(r))
 			}
-			for _, code := range []Code{StreamCut, NoCloseFrame, Resets} {
-				if !slices.Contains(slices.Concat(fails, warns, r.Passed), code) {
+			for _, code := range []Code{StreamCut, NoCloseFrame, NoGoAway, Resets} {
+				if c.only == "" && !slices.Contains(slices.Concat(fails, warns, r.Passed), code) {
 					t.Errorf("%s was not looked for", code)
 				}
 			}

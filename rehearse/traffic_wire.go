@@ -61,11 +61,17 @@ func (w *wire) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// protocolHTTP2 is the name of HTTP/2 in TLS.
+const protocolHTTP2 = "h2"
+
 // readers are those of connections that are closed.
 var readers = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
 
 // dial opens a connection to a target, without having begun a request.
-func (t *traffic) dial(to *target) (*wire, error) {
+func (t *traffic) dial(to *target) (*wire, error) { return t.dialWith(to, to.tls) }
+
+// dialWith is dial with another configuration of TLS.
+func (t *traffic) dialWith(to *target, config *tls.Config) (*wire, error) {
 	dialer := net.Dialer{Timeout: requestTimeout, KeepAlive: -1} // a keep-alive probe never comes in time
 	conn, err := dialer.DialContext(t.ctx, "tcp", to.addr)
 	if err != nil {
@@ -75,10 +81,14 @@ func (t *traffic) dial(to *target) (*wire, error) {
 	w.stop = context.AfterFunc(t.ctx, func() { _ = conn.Close() }) // which ends what is read and written
 	w.Conn = w.patient
 	w.begin(requestTimeout)
-	if to.tls != nil {
-		secure := tls.Client(w.patient, to.tls)
+	if config != nil {
+		secure := tls.Client(w.patient, config)
 		w.Conn = secure
-		if err := secure.HandshakeContext(t.ctx); err != nil {
+		err := secure.HandshakeContext(t.ctx)
+		if got := secure.ConnectionState().NegotiatedProtocol; err == nil && got == "" && config.NextProtos[0] == protocolHTTP2 {
+			err = errors.New("the server does not speak HTTP/2")
+		}
+		if err != nil {
 			w.close()
 			return nil, err
 		}

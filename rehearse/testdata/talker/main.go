@@ -35,8 +35,14 @@ func main() {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "hello") })
 	mux.HandleFunc("/events", t.events)
 	mux.HandleFunc("/ws", t.webSocket)
-	server := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if t.stopping.Load() {
+	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) { time.Sleep(2 * time.Second) })
+	mux.HandleFunc("/grpc.health.v1.Health/Check", t.check)
+	mux.HandleFunc("/grpc.health.v1.Health/Watch", t.watch)
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	server := http.Server{Protocols: protocols, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if t.stopping.Load() && r.ProtoMajor == 1 { // in HTTP/2 it would become a GOAWAY
 			w.Header().Set("Connection", "close")
 		}
 		mux.ServeHTTP(w, r)
@@ -52,6 +58,10 @@ func main() {
 	t.held.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
+	if t.how == "no-goaway" {
+		server.Close()
+		return
+	}
 	if err := server.Shutdown(ctx); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -69,7 +79,7 @@ func listen(address string) net.Listener {
 
 // events is a stream of events, which ends properly when everything ends.
 func (t *talker) events(w http.ResponseWriter, r *http.Request) {
-	if t.how == "cuts-streams" {
+	if t.how == "cuts-streams" && r.ProtoMajor == 1 {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return
@@ -87,6 +97,43 @@ func (t *talker) events(w http.ResponseWriter, r *http.Request) {
 		}
 		return http.NewResponseController(w).Flush()
 	})
+	if t.how == "cuts-streams" {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// check answers whether the service that is called talker serves.
+func (t *talker) check(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/grpc")
+	w.Header().Set("Trailer", "Grpc-Status")
+	status := "0"
+	defer func() { w.Header().Set("Grpc-Status", status) }()
+	if body, err := io.ReadAll(r.Body); err != nil || string(body) != "\x00\x00\x00\x00\x08\x0a\x06talker" {
+		fmt.Printf("a Check of %q: %v\n", body, err)
+		return
+	}
+	if t.how == "unavailable" && t.stopping.Load() {
+		status = "14"
+	}
+	io.WriteString(w, "\x00\x00\x00\x00\x02\x08\x01")
+}
+
+// watch says that it serves, and ends when everything ends.
+func (t *talker) watch(w http.ResponseWriter, r *http.Request) {
+	t.held.Add(1)
+	defer t.held.Done()
+	w.Header().Set("Content-Type", "application/grpc")
+	w.Header().Set("Trailer", "Grpc-Status")
+	io.WriteString(w, "\x00\x00\x00\x00\x02\x08\x01")
+	http.NewResponseController(w).Flush()
+	select {
+	case <-t.over:
+	case <-r.Context().Done():
+	}
+	if t.how == "cuts-streams" {
+		panic(http.ErrAbortHandler)
+	}
+	w.Header().Set("Grpc-Status", "0")
 }
 
 // each does something ten times a second until everything ends.
