@@ -34,33 +34,34 @@ func (t *trafficFlags) flags(f *pflag.FlagSet) {
 
 // targets are what was given.
 func (t *trafficFlags) targets() (targets []rehearse.Target, err error) {
-	add := func(texts []string, use rehearse.Use, scheme string) {
-		for _, text := range texts {
-			one := httpTarget(text, use)
-			if rest, ok := strings.CutPrefix(one.URL, "http"); ok && scheme != "http" {
-				one.URL = scheme + rest // http and https become ws and wss
+	for _, one := range []struct {
+		texts []string
+		use   rehearse.Use
+		// schemes are those that take the place of what was given.
+		schemes map[string]string
+	}{
+		{t.http, rehearse.Ask, nil},
+		{t.http2, rehearse.Ask, map[string]string{"http": "h2c"}},
+		{t.slow, rehearse.Slow, nil},
+		{t.stream, rehearse.Stream, nil},
+		{t.webSocket, rehearse.Ask, map[string]string{"http": "ws", "https": "wss"}},
+	} {
+		for _, text := range one.texts {
+			target := httpTarget(text, one.use)
+			scheme, rest, _ := strings.Cut(target.URL, ":")
+			if other := one.schemes[scheme]; other != "" {
+				target.URL = other + ":" + rest
 			}
-			targets = append(targets, one)
+			targets = append(targets, target)
 		}
 	}
-	add(t.http, rehearse.Ask, "http")
-	for _, text := range t.http2 {
-		one := httpTarget(text, rehearse.Ask)
-		if rest, ok := strings.CutPrefix(one.URL, "http:"); ok {
-			one.URL = "h2c:" + rest
-		}
-		targets = append(targets, one)
-	}
-	add(t.slow, rehearse.Slow, "http")
-	add(t.stream, rehearse.Stream, "http")
-	add(t.webSocket, rehearse.Ask, "ws")
 	for _, text := range t.grpc {
 		targets = append(targets, rehearse.Target{URL: withScheme("grpc", text)})
 	}
 	for _, text := range t.tcp {
 		address, said, _ := strings.Cut(text, ",")
 		if said, err = strconv.Unquote(`"` + strings.ReplaceAll(said, `"`, `\"`) + `"`); err != nil {
-			return nil, usageError{fmt.Errorf("--tcp %q: the text is none as it is quoted in Go, as in PING\\r\\n: %w", text, err)}
+			return nil, usageError{fmt.Errorf("--tcp %q: the text is not quoted as in Go, as PING\\r\\n is: %w", text, err)}
 		}
 		targets = append(targets, rehearse.Target{URL: withScheme("tcp", address), Body: said})
 	}
