@@ -26,6 +26,13 @@ func TestMain(m *testing.M) {
 	// Rehearsals wait most of the time: more of them at once than there are processors.
 	_ = flag.Set("test.parallel", "6")
 	os.Exit(func() int {
+		if len(os.Args) > 4 && os.Args[1] == generateCommand {
+			if err := generate(os.Args[2:]); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+			return 0
+		}
 		dir, err := os.MkdirTemp("", "rehearse")
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
