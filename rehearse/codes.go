@@ -38,6 +38,8 @@ const (
 	NoCloseFrame Code = "LC142"
 	// NoGoAway: connections of HTTP/2 are closed without a GOAWAY.
 	NoGoAway Code = "LC143"
+	// AnswersLate: answers take much longer while the program stops than before.
+	AnswersLate Code = "LC144"
 	// Resets: connections of TCP were reset and not closed.
 	Resets Code = "LC145"
 )
@@ -127,6 +129,12 @@ var meanings = map[Code]meaning{
 		why:     "A client does not know which of its requests were taken, and cannot send the others to another server.",
 		change:  "Let the server end gracefully: http.Server.Shutdown in Go, GracefulStop in gRPC, server.close and then session.close of each session in Node.",
 		traffic: true, client: keptHTTP2,
+	},
+	AnswersLate: {
+		title:   "answers late while it is stopped",
+		why:     "Clients are still sent to the program, and give up or ask twice.",
+		change:  "Keep what answers requests, such as pools of workers and connections to a database, until the last request is answered.",
+		traffic: true,
 	},
 	Resets: {
 		title:   "resets connections that are open",

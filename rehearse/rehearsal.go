@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,8 @@ type rehearsal struct {
 	givenBack bool      // the program has given its handler up and goes on as before
 	cutShort  bool      // a quick rehearsal did not wait for the deadline
 	frozen    bool      // it was stopped by SIGSTOP
+
+	spoken map[netip.AddrPort]string // how each port of the program speaks, as a scheme of a target
 }
 
 // say notes what happens now.
@@ -71,6 +74,7 @@ func (r *rehearsal) settle() {
 		r.traffic.stop()
 		all := r.traffic.counts()
 		r.result.Answered, r.result.Failed, r.result.NotSent = all.answered, all.failed, all.notSent
+		r.result.Clients = r.traffic.byClient()
 	}
 }
 
@@ -120,7 +124,7 @@ func (r *rehearsal) endedEarly() error {
 // nothing.
 func (r *rehearsal) ready(ctx context.Context) ([]*target, error) {
 	for last := errors.New("it was not tried"); ; {
-		targets := r.targets()
+		targets, listens := r.targets(ctx)
 		if len(targets) > 0 {
 			var said string
 			if said, last = answers(ctx, targets); last == nil {
@@ -129,7 +133,7 @@ func (r *rehearsal) ready(ctx context.Context) ([]*target, error) {
 			}
 		}
 		waited := time.Since(r.started)
-		if len(targets) == 0 && waited >= noPort {
+		if !listens && waited >= noPort {
 			r.say("ready", "it listens on no port of loopback: there are no clients")
 			return nil, nil
 		}
@@ -142,18 +146,18 @@ func (r *rehearsal) ready(ctx context.Context) ([]*target, error) {
 	}
 }
 
-// targets are what clients ask for, none while that is not known.
-func (r *rehearsal) targets() []*target {
+// targets are what clients ask for, none while that is not known. listens says whether there is any
+// hope of it.
+func (r *rehearsal) targets(ctx context.Context) (targets []*target, listens bool) {
 	given := r.config.targets
 	if slices.ContainsFunc(given, func(t *target) bool { return t.Use == Ask }) {
-		return given
+		return given, true
 	}
-	for _, address := range listening(r.program.pids()) {
-		if found, err := newTarget(Target{URL: "http://" + address.String()}, false); err == nil {
-			return append([]*target{found}, given...)
-		}
+	found, listens := r.foundTarget(ctx)
+	if found != nil {
+		targets = append([]*target{found}, given...)
 	}
-	return nil
+	return targets, listens
 }
 
 // hook runs the preStop hook, and says how long it took. One that takes longer than the grace goes

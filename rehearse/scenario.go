@@ -112,7 +112,7 @@ var (
 var (
 	// whileStopped are the findings of a program that is stopped by a signal.
 	whileStopped = []Code{NoReaction, TooSlow, CutOff, RefusedEarly, ClosedUnderRequest, ExitCode, NoHandler, NotAnswered, FailsBefore, Tight,
-		StreamCut, NoCloseFrame, NoGoAway, Resets}
+		StreamCut, NoCloseFrame, NoGoAway, AnswersLate, Resets}
 	// whenKilled are those of a program that has no time to end properly.
 	whenKilled = []Code{NoReaction, TooSlow, ExitCode, NoHandler, NotBack}
 )

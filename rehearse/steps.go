@@ -80,7 +80,7 @@ func (r *rehearsal) askSlowly(ctx context.Context) error {
 	if r.traffic == nil || !r.traffic.has(Slow) {
 		return nil
 	}
-	r.say("in flight", "%s", r.traffic.slow())
+	r.say("in flight", "%s", r.traffic.sendSlow())
 	return r.wait(ctx, time.Now().Add(slowLead), nil)
 }
 

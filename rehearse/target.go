@@ -172,10 +172,14 @@ func (t *target) answers(ctx context.Context) (string, error) {
 		return t.answersHTTP2(ctx, one)
 	}
 	if t.scheme == "https" {
-		h, err := one.dialHTTP2(t)
-		if t.offersHTTP2 = err == nil; err == nil {
-			h.close()
+		both := t.tls.Clone()
+		both.NextProtos = []string{protocolHTTP2, "http/1.1"}
+		w, err := one.dialWith(t, both)
+		if err != nil {
+			return "", err
 		}
+		t.offersHTTP2 = w.Conn.(*tls.Conn).ConnectionState().NegotiatedProtocol == protocolHTTP2
+		w.close()
 	}
 	w, err := one.dial(t)
 	if err != nil {

@@ -3,6 +3,7 @@ package rehearse
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -61,6 +62,8 @@ type traffic struct {
 	// since, without having said so in an answer or by a GOAWAY.
 	stopping    bool
 	unannounced map[client]int
+	slow        []result       // answers that took long, and requests that waited long when all was over
+	left        map[client]int // those of open when all was over
 }
 
 // change is a moment from which on the endpoint is there, or not.
@@ -75,7 +78,13 @@ type tallied struct {
 	client client
 }
 
-type tally struct{ answered, failed, notSent int }
+type tally struct {
+	answered, failed, notSent int
+	slowest                   time.Duration // of the answers before the signal
+}
+
+// slowAnswer is what no answer takes that is nothing to speak of.
+const slowAnswer = time.Second
 
 // newTraffic begins to send requests to targets.
 func newTraffic(targets []*target, rate int) *traffic {
@@ -183,6 +192,11 @@ func (t *traffic) whenThere() bool {
 
 // stop ends what is still under way, and waits for it.
 func (t *traffic) stop() {
+	t.mu.Lock()
+	if t.left == nil {
+		t.left = maps.Clone(t.open)
+	}
+	t.mu.Unlock()
 	t.cancel()
 	t.clients.Wait()
 }
@@ -233,6 +247,10 @@ func (t *traffic) add(to *target, as client, begun time.Time, err error, status 
 		t.tallies[tallied{to, as}] = count
 	}
 	failed := result{target: to, client: as, begun: begun, end: now}
+	failed.took = now.Sub(begun) - t.late.since(begun)
+	if asks := as != slowRequest && as != stream && as != webSocket && as != openConnection; asks && failed.took > slowAnswer {
+		t.slow = append(t.slow, failed)
+	}
 	switch {
 	case err != nil && t.ctx.Err() != nil:
 		return
@@ -244,7 +262,9 @@ func (t *traffic) add(to *target, as client, begun time.Time, err error, status 
 	case status >= http.StatusInternalServerError:
 		failed.failure, failed.text = serverSaid, fmt.Sprintf("%d %s", status, http.StatusText(status))
 	default:
-		count.answered++
+		if count.answered++; !t.stopping {
+			count.slowest = max(count.slowest, failed.took)
+		}
 		return
 	}
 	count.failed++
@@ -271,6 +291,24 @@ func (t *traffic) counts() (all tally) {
 		all.answered += one.answered
 		all.failed += one.failed
 		all.notSent += one.notSent
+	}
+	return all
+}
+
+// byClient are the counts of each target and sort of client, in the order of the targets.
+func (t *traffic) byClient() (all []Clients) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, to := range t.targets {
+		for _, who := range []client{newConnection, keepAlive, keptHTTP2, slowRequest, stream, webSocket, openConnection} {
+			one := t.tallies[tallied{to, who}]
+			if to.watch != nil && who == stream {
+				one = t.tallies[tallied{to.watch, who}]
+			}
+			if one != nil {
+				all = append(all, Clients{Target: to.String(), Client: string(who), Answered: one.answered, Failed: one.failed})
+			}
+		}
 	}
 	return all
 }

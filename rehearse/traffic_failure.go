@@ -27,7 +27,8 @@ const (
 type result struct {
 	target     *target
 	client     client
-	begun, end time.Time // begun is when it was connected, or began to connect in vain
+	begun, end time.Time     // begun is when it was connected, or began to connect in vain
+	took       time.Duration // without the lateness of this process
 	failure    failure
 	text       string
 }

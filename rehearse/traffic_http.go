@@ -107,8 +107,8 @@ func (t *traffic) closedUnannounced(as client) {
 	}
 }
 
-// slow sends the requests that take long, and says what they are when they are sent.
-func (t *traffic) slow() string {
+// sendSlow sends the requests that take long, and says what they are when they are sent.
+func (t *traffic) sendSlow() string {
 	var sent sync.WaitGroup
 	var said []string
 	for _, one := range t.targets {

@@ -1,8 +1,11 @@
 package rehearse
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 )
 
 // judgeTraffic is about what clients met.
@@ -53,20 +56,58 @@ func (r *rehearsal) judgeTraffic(add adder) {
 			add(one.code, one.fails, "%d %s", len(one.failed), one.what)
 		}
 	}
-	r.judgeKept(add, ClosedUnderRequest, under[keepAlive], r.traffic.unannounced[keepAlive], "kept connections closed", "Connection: close in the answer before")
-	r.judgeKept(add, NoGoAway, under[keptHTTP2], r.traffic.unannounced[keptHTTP2], "connections of HTTP/2 closed", "a GOAWAY")
+	r.judgeSlow(add)
+	r.showOpen()
+	r.judgeKept(add, ClosedUnderRequest, keepAlive, under[keepAlive], "kept connections closed", "Connection: close in the answer before")
+	r.judgeKept(add, NoGoAway, keptHTTP2, under[keptHTTP2], "connections of HTTP/2 closed", "a GOAWAY")
+}
+
+// judgeSlow is about answers that take much longer than those before the stop, of whom the slowest
+// says what is usual.
+func (r *rehearsal) judgeSlow(add adder) {
+	var slow []result
+	var usual, longest time.Duration
+	for _, f := range r.traffic.slow {
+		before := r.traffic.tallies[tallied{f.target, f.client}].slowest
+		if f.end.Before(r.deleted) || f.failure != "" || f.took < 10*before {
+			continue
+		}
+		slow, usual, longest = append(slow, f), max(usual, before), max(longest, f.took)
+	}
+	if len(slow) == 0 {
+		return
+	}
+	r.showFailures(slow, AnswersLate, "requests answered late")
+	add(AnswersLate, false, "%d requests took more than a second, or had no answer when the rehearsal ended: the longest %.1f s, and %.3f s before the stop",
+		len(slow), longest.Seconds(), usual.Seconds())
+}
+
+// showOpen says who was still connected when the rehearsal was over.
+func (r *rehearsal) showOpen() {
+	var open []string
+	for _, who := range []client{stream, webSocket, openConnection} {
+		if n := r.traffic.left[who]; n > 0 {
+			open = append(open, fmt.Sprintf("%d x %s", n, who))
+		}
+	}
+	if len(open) > 0 && r.result.ExitCode < 0 {
+		r.say("still open", "%s: a program that waits for all its clients waits for these", strings.Join(open, ", "))
+	}
 }
 
 // judgeKept is about connections that clients keep. A server that closes one without having said so
-// hits a request sooner or later: how many it has hit here is chance, unless it is all of them.
-func (r *rehearsal) judgeKept(add adder, code Code, under []result, silently int, what, without string) {
+// hits a request sooner or later: how many it has hit here is chance, unless a client of HTTP/1.1 was
+// hit again on the next connection.
+func (r *rehearsal) judgeKept(add adder, code Code, who client, under []result, what, without string) {
+	silently := r.traffic.unannounced[who]
 	if len(under) == 0 && silently == 0 {
 		return
 	}
 	if len(under) > 0 {
 		r.showFailures(under, code, what+" under a request")
 	}
-	add(code, len(under) > keepAliveClients, "%d %s without %s, %d of them under a request", silently+len(under), what, without, len(under))
+	clients := keepAliveClients * len(r.traffic.targets)
+	add(code, who == keepAlive && len(under) > clients, "%d %s without %s, %d of them under a request", silently+len(under), what, without, len(under))
 }
 
 // showFailures puts requests that failed on the timeline, where the first one did.
@@ -86,6 +127,6 @@ func (r *rehearsal) showFailures(failed []result, code Code, what string) {
 	r.note(Event{
 		At: first.Sub(r.began), Until: last.Sub(r.began), Code: code,
 		What:   fmt.Sprintf("x %d %s", len(failed), what),
-		Detail: fmt.Sprintf("the first one: %s, %s", failed[0].client, failed[0].text),
+		Detail: fmt.Sprintf("the first one: %s, %s", failed[0].client, cmp.Or(failed[0].text, fmt.Sprintf("%.1f s", failed[0].took.Seconds()))),
 	})
 }

@@ -36,6 +36,7 @@ func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 		"no-close-frame": {fails: []Code{NoCloseFrame}},
 		"no-goaway":      {only: "http h2c grpc", warns: []Code{NoGoAway}},
 		"resets":         {warns: []Code{Resets}},
+		"answers-late":   {warns: []Code{AnswersLate}},
 		"unavailable":    {fails: []Code{NotAnswered}},
 	} {
 		t.Run(how, func(t *testing.T) {
@@ -62,6 +63,14 @@ func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 			fails, warns := codes(r)
 			if !slices.Equal(fails, c.fails) || !slices.Equal(warns, c.warns) || r.ExitCode != 0 {
 				t.Errorf("fails %v, want %v; warns %v, want %v; exit code %d\n%s", fails, c.fails, warns, c.warns, r.ExitCode, describe(r))
+			}
+			for _, one := range r.Clients {
+				if one.Answered == 0 {
+					t.Errorf("%s was never answered at %s", one.Client, one.Target)
+				}
+			}
+			if c.only == "" && len(r.Clients) != 13 {
+				t.Errorf("%d sorts of clients: %+v", len(r.Clients), r.Clients)
 			}
 			for _, code := range []Code{StreamCut, NoCloseFrame, NoGoAway, Resets} {
 				if c.only == "" && !slices.Contains(slices.Concat(fails, warns, r.Passed), code) {

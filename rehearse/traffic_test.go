@@ -244,7 +244,7 @@ func TestPatient_DoesNotTakeItsOwnLatenessForTheServers(t *testing.T) {
 				p := &patient{Conn: client, late: &late}
 				begun := time.Now()
 				p.begin(10 * time.Second)
-				late.nanoseconds.Add(int64(c.late))
+				late.add(c.late)
 				if c.answer < time.Hour {
 					time.AfterFunc(c.answer, func() { _, _ = server.Write([]byte("x")) })
 				}
@@ -318,4 +318,23 @@ func TestNewTarget_RefusesWhatNoClientCanAskFor(t *testing.T) {
 			t.Errorf("%+v: %v, want an error with %q", c.target, err, c.want)
 		}
 	}
+}
+
+func TestLateness_OfARequestIsWhatCameAfterItBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var late lateness
+		begun := time.Now()
+		time.Sleep(10 * time.Second)
+		late.add(2 * time.Second) // until now
+		middle := time.Now()
+		time.Sleep(time.Second)
+		late.add(time.Second)
+		for when, want := range map[time.Time]time.Duration{
+			begun: 3 * time.Second, begun.Add(9 * time.Second): 2 * time.Second, middle: time.Second, middle.Add(900 * time.Millisecond): 100 * time.Millisecond, time.Now(): 0,
+		} {
+			if got := late.since(when); got != want {
+				t.Errorf("since %v: %v, want %v", when.Sub(begun), got, want)
+			}
+		}
+	})
 }

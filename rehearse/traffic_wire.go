@@ -7,14 +7,24 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
 // lateness is for how long this process was kept from running: a server that shares the machine with
 // it is not blamed for that time.
-type lateness struct{ nanoseconds atomic.Int64 }
+type lateness struct {
+	mu   sync.Mutex
+	sum  time.Duration
+	seen []delay
+}
+
+// delay is one time that this process did not run, and when it did again.
+type delay struct {
+	until time.Time
+	took  time.Duration
+}
 
 const (
 	// watchEvery is how often the lateness is looked at, and watchOver what is no lateness.
@@ -33,13 +43,34 @@ func (l *lateness) watch(ctx context.Context) {
 			return
 		}
 		if over := time.Since(before) - watchEvery; over > watchOver {
-			l.nanoseconds.Add(int64(over))
+			l.add(over)
 		}
 	}
 }
 
+func (l *lateness) add(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sum += d
+	l.seen = append(l.seen, delay{time.Now(), d})
+}
+
 // total is the lateness until now.
-func (l *lateness) total() time.Duration { return time.Duration(l.nanoseconds.Load()) }
+func (l *lateness) total() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sum
+}
+
+// since is the lateness since a time.
+func (l *lateness) since(when time.Time) (sum time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := len(l.seen) - 1; i >= 0 && l.seen[i].until.After(when); i-- {
+		sum += min(l.seen[i].took, l.seen[i].until.Sub(when))
+	}
+	return sum
+}
 
 // wire is a connection of a client. It ends with the traffic.
 type wire struct {
@@ -85,7 +116,7 @@ func (t *traffic) dialWith(to *target, config *tls.Config) (*wire, error) {
 		secure := tls.Client(w.patient, config)
 		w.Conn = secure
 		err := secure.HandshakeContext(t.ctx)
-		if got := secure.ConnectionState().NegotiatedProtocol; err == nil && got == "" && config.NextProtos[0] == protocolHTTP2 {
+		if got := secure.ConnectionState().NegotiatedProtocol; err == nil && got == "" && slices.Equal(config.NextProtos, []string{protocolHTTP2}) {
 			err = errors.New("the server does not speak HTTP/2")
 		}
 		if err != nil {

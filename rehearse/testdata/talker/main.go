@@ -32,7 +32,12 @@ func main() {
 	signal.Notify(signals, syscall.SIGTERM)
 	t := &talker{how: os.Args[1], over: make(chan struct{})}
 	mux := http.NewServeMux()
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "hello") })
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if t.how == "answers-late" && t.stopping.Load() {
+			time.Sleep(4 * time.Second)
+		}
+		fmt.Fprintln(w, "hello")
+	})
 	mux.HandleFunc("/events", t.events)
 	mux.HandleFunc("/ws", t.webSocket)
 	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) { time.Sleep(2 * time.Second) })
@@ -56,7 +61,7 @@ func main() {
 	close(t.over)
 	lines.Close()
 	t.held.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)
 	defer cancel()
 	if t.how == "no-goaway" {
 		server.Close()
