@@ -29,7 +29,7 @@ const (
 	// slowTimeout is the same for a request that takes long.
 	slowTimeout = 2 * time.Minute
 	// maxInFlight bounds the requests of new connections that are under way to a target; what would
-	// come then is not sent, and has failed.
+	// come then is not sent.
 	maxInFlight = 1000
 	// keepAliveClients and keepAlivePause: each of so many clients asks again after so long.
 	keepAliveClients = 2
@@ -232,8 +232,8 @@ func (t *traffic) arrive(to *target, ask func(*target)) {
 	}
 }
 
-// errTooMany is why a request was not sent.
-var errTooMany = fmt.Errorf("not sent: %d requests were under way and not answered: give a smaller rate", maxInFlight)
+// errTooMany is why a request was not sent: a server that answers none of those fails by them.
+var errTooMany = fmt.Errorf("%d requests are under way", maxInFlight)
 
 // add notes how a request ended; the status counts when there is no error. What the end of the
 // rehearsal has cut is no failure, and neither is what this process could not send.

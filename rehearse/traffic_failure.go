@@ -62,10 +62,10 @@ func classify(err error) failure {
 	return what
 }
 
-// isOurs reports whether it was this machine that had nothing left to send a request with: files,
-// ports or memory.
+// isOurs reports whether it was this process that had nothing left to send a request with: files,
+// ports, memory or places for what is under way.
 func isOurs(err error) bool {
-	for _, short := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+	for _, short := range []error{errTooMany, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
 		if errors.Is(err, short) {
 			return true
 		}

@@ -58,6 +58,9 @@ func (r *rehearsal) judgeTraffic(add adder) {
 	}
 	r.judgeSlow(add)
 	r.showOpen()
+	if n := r.result.NotSent; n > 0 {
+		r.say("not sent", "%d requests: there was no file, port or memory for them, or a thousand others were under way; give a smaller rate", n)
+	}
 	r.judgeKept(add, ClosedUnderRequest, keepAlive, under[keepAlive], "kept connections closed", "Connection: close in the answer before")
 	r.judgeKept(add, NoGoAway, keptHTTP2, under[keptHTTP2], "connections of HTTP/2 closed", "a GOAWAY")
 }
