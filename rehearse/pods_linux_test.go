@@ -17,7 +17,7 @@ func probedProgram(t *testing.T, how, where string) Container {
 	t.Helper()
 	port := portOf(t, where)
 	return Container{
-		Command: []string{probed, how}, Env: []string{"ADDRESS=" + where},
+		Command: []string{probedServer, how}, Env: []string{"ADDRESS=" + where},
 		Readiness: &Probe{HTTPGet: &HTTPGet{Port: port, Path: "/readyz"}, Period: time.Second, FailureThreshold: 1},
 		Liveness:  &Probe{HTTPGet: &HTTPGet{Port: port, Path: "/livez"}, Period: 200 * time.Millisecond, FailureThreshold: 10},
 	}
@@ -25,7 +25,7 @@ func probedProgram(t *testing.T, how, where string) Container {
 
 // besideIt is a sidecar.
 func besideIt(name, how string) Container {
-	return Container{Name: name, Command: []string{probed, how}, Env: []string{"ADDRESS="}}
+	return Container{Name: name, Command: []string{probedServer, how}, Env: []string{"ADDRESS="}}
 }
 
 // mistakes are what can be wrong with a pod, each beside what is right.
@@ -158,7 +158,7 @@ func TestPod_AHookThatOverrunsGoesOn(t *testing.T) {
 	where, mark := freeAddress(t), filepath.Join(t.TempDir(), "mark")
 	c := Config{Program: probedProgram(t, "deaf", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 2 * time.Second}
 	c.Program.PreStop = hook("sleep 3; echo it went on > " + mark).PreStop
-	c.Program.Command = []string{"/bin/sh", "-c", `trap : TERM; "$0" good & wait; wait; sleep 60`, probed}
+	c.Program.Command = []string{"/bin/sh", "-c", `trap : TERM; "$0" good & wait; wait; sleep 60`, probedServer}
 	r := rehearsed(t, c)
 	near(t, r, "the signal", times(r, "stop signal", "SIGTERM, and 2s"), times(r, "deleted", ""), 2)
 	near(t, r, "SIGKILL", times(r, "SIGKILL", ""), times(r, "deleted", ""), 4)
@@ -184,7 +184,7 @@ func TestPod_CommandsRunInTheContainer(t *testing.T) {
 			if readyErr != nil || hookErr != nil || !strings.HasPrefix(string(ready), "inside\n") {
 				t.Errorf("%q, %v, %v\n%s", ready, readyErr, hookErr, describe(r))
 			}
-			if isIt := string(first) == probed+" good "; isIt == shared {
+			if isIt := string(first) == probedServer+" good "; isIt == shared {
 				t.Errorf("PID 1 is %q\n%s", first, describe(r))
 			}
 		})

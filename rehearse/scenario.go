@@ -151,7 +151,8 @@ var (
 var (
 	// whileStopped are the findings of a program that is stopped by a signal.
 	whileStopped = []Code{NoReaction, TooSlow, CutOff, RefusedEarly, ClosedUnderRequest, ExitCode, NoHandler, NotAnswered, FailsBefore, Tight,
-		HookFails, HookOverruns, StaysReady, DeadWhileStopping, NotAlive, StartsTooSlowly, LosesReadiness, SidecarGone, SidecarKilled}
+		HookFails, HookOverruns, StaysReady, DeadWhileStopping, NotAlive, StartsTooSlowly, LosesReadiness, SidecarGone, SidecarKilled,
+		StreamCut, NoCloseFrame, NoGoAway, AnswersLate, Resets}
 	// whenKilled are those of a program that has no time to end properly.
 	whenKilled = []Code{NoReaction, TooSlow, ExitCode, NoHandler, NotBack, HookFails, NotAlive, StartsTooSlowly, LosesReadiness, SidecarGone}
 )

@@ -67,7 +67,10 @@ func newRehearse() *cobra.Command {
 			if err := end.apply(&c); err != nil {
 				return err
 			}
-			c.Program.Command, c.Traffic = command, traffic.targets()
+			if c.Traffic, err = traffic.targets(); err != nil {
+				return err
+			}
+			c.Program.Command = command
 			plan, err := from.plan(cmd, &c)
 			if err != nil {
 				return notRehearsed(cmd, err)
