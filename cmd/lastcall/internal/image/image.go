@@ -65,45 +65,45 @@ func Unpack(ctx context.Context, name string) (*Image, error) {
 	return im, nil
 }
 
-func unpack(ctx context.Context, name string) (im *Image, err error) {
+func unpack(ctx context.Context, name string) (*Image, error) {
 	dir, err := os.MkdirTemp(temporary(), "lastcall-image-")
 	if err != nil {
 		return nil, err
 	}
-	im = &Image{Root: filepath.Join(dir, "root")}
+	im := &Image{Root: filepath.Join(dir, "root")}
 	if im.remover, err = startRemover(dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, im.Close())
-		}
-	}()
+	if err := im.fill(ctx, name, dir); err != nil {
+		return nil, errors.Join(err, im.Close())
+	}
+	return im, nil
+}
+
+// fill unpacks the image into its root, below dir.
+func (i *Image) fill(ctx context.Context, name, dir string) error {
 	files, err := openFiles(ctx, name, dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer files.Close()
 	found, err := choose(files)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := os.Mkdir(im.Root, 0o755); err != nil { //nolint:gosec // its directory is closed to others
-		return nil, err
+	if err := os.Mkdir(i.Root, 0o755); err != nil { //nolint:gosec // its directory is closed to others
+		return err
 	}
-	root, err := os.OpenRoot(im.Root)
+	root, err := os.OpenRoot(i.Root)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer root.Close()
 	t := newTree(root)
 	if err := t.apply(ctx, files, found); err != nil {
-		return nil, err
+		return err
 	}
-	if err := im.configure(found.config, t); err != nil {
-		return nil, err
-	}
-	return im, nil
+	return i.configure(found.config, t)
 }
 
 // temporary is where images are unpacked: on a disk, which /tmp need not be.
