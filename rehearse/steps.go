@@ -20,7 +20,7 @@ func (r *rehearsal) start(context.Context) error {
 	if r.began.IsZero() {
 		r.began, what = r.started, "started"
 	}
-	r.result.Isolation = p.isolation.String()
+	r.result.Isolation = p.where()
 	r.at(r.started, "", what, "%s", strings.Join(r.config.Program.Command, " "))
 	return nil
 }
