@@ -232,6 +232,25 @@ func TestRemoveAll_RemovesWhatIsClosed(t *testing.T) {
 	}
 }
 
+// inMemory is a directory that is not on a disk, where there is one: files come and go by thousands.
+func inMemory(t testing.TB) string {
+	t.Helper()
+	const memory = "/dev/shm"
+	if _, err := os.Stat(memory); err != nil {
+		return t.TempDir()
+	}
+	at, err := os.MkdirTemp(memory, "lastcall-image-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := removeAll(at); err != nil {
+			t.Error(err)
+		}
+	})
+	return at
+}
+
 // FuzzLayer unpacks anything, twice, above a layer whose links lead everywhere: nothing outside
 // changes, and it ends.
 func FuzzLayer(f *testing.F) {
@@ -242,7 +261,7 @@ func FuzzLayer(f *testing.F) {
 	} {
 		f.Add(tarOf(f, layer...))
 	}
-	above := f.TempDir()
+	above := inMemory(f)
 	if err := os.WriteFile(filepath.Join(above, "file"), []byte("mine"), 0o600); err != nil {
 		f.Fatal(err)
 	}
@@ -295,8 +314,11 @@ func FuzzArchive(f *testing.F) {
 	f.Add(tarOf(f, whole.parts(f, false)...))
 	f.Add(gzipped(tarOf(f, whole.parts(f, true)...)))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		name := put(t, b)
-		at := t.TempDir()
+		at := inMemory(t)
+		name := filepath.Join(at, "image")
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
 		im := &Image{Root: filepath.Join(at, "root")}
 		err := im.fill(t.Context(), name, at)
 		if err == nil && (im.User < 0 || im.Group < 0) {
