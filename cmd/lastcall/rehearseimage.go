@@ -67,6 +67,13 @@ const (
 	networkNone = "none"
 )
 
+// The names under which this process is executed again: in a network namespace that is not ready,
+// and in one that is.
+const (
+	networkRaw   = "lastcall-rehearse-network"
+	networkReady = "lastcall-rehearse-alone"
+)
+
 // enter has the whole rehearsal done in a network of its own, if that is asked for: then done is
 // true, and err is how that has ended.
 func (i *imageFlags) enter(cmd *cobra.Command) (done bool, err error) {
