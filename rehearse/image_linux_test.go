@@ -109,7 +109,7 @@ func asNobody(t *testing.T) bool {
 	if os.Geteuid() != 0 || os.Getenv(asNobodyEnv) != "" {
 		return false
 	}
-	dir, err := os.MkdirTemp("", "nobody")
+	dir, err := os.MkdirTemp("", "nobody") //nolint:usetesting // that one is below a directory of root's
 	if err != nil {
 		t.Fatal(err)
 	}

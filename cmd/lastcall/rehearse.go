@@ -76,16 +76,11 @@ func newRehearse() *cobra.Command {
 			if c.EndpointLag = lag; lag == 0 {
 				c.EndpointLag = -1
 			}
-			plan, err := from.plan(cmd, &c)
+			remove, err := prepare(cmd, &c, &from, &in)
 			if err != nil {
 				return notRehearsed(cmd, err)
 			}
-			defer func() { err = errors.Join(err, plan.Close()) }()
-			im, err := in.unpack(cmd, &c, plan != nil && plan.Config.Program.StopSignal != 0)
-			if err != nil {
-				return notRehearsed(cmd, err)
-			}
-			defer func() { err = errors.Join(err, im.Close()) }()
+			defer func() { err = errors.Join(err, remove()) }()
 			return rehearseOnce(cmd, c, &output)
 		},
 	}

@@ -24,6 +24,20 @@ func (i *imageFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&i.network, "network", networkHost, "what the rehearsal can reach: host is all that this machine reaches, none is itself")
 }
 
+// prepare makes of a manifest and an image what they say about the rehearsal. Remove removes what was
+// made for that.
+func prepare(cmd *cobra.Command, c *rehearse.Config, from *manifestFlags, in *imageFlags) (remove func() error, err error) {
+	plan, err := from.plan(cmd, c)
+	if err != nil {
+		return nil, err
+	}
+	im, err := in.unpack(cmd, c, plan != nil && plan.Config.Program.StopSignal != 0)
+	if err != nil {
+		return nil, errors.Join(err, plan.Close())
+	}
+	return func() error { return errors.Join(im.Close(), plan.Close()) }, nil
+}
+
 // unpack makes the image's program the one that is rehearsed, nil without an image. What the command
 // line says wins, and so does a stop signal that a manifest has named.
 func (i *imageFlags) unpack(cmd *cobra.Command, c *rehearse.Config, signalNamed bool) (*image.Image, error) {

@@ -239,7 +239,7 @@ func inMemory(t testing.TB) string {
 	if _, err := os.Stat(memory); err != nil {
 		return t.TempDir()
 	}
-	at, err := os.MkdirTemp(memory, "lastcall-image-")
+	at, err := os.MkdirTemp(memory, "lastcall-image-") //nolint:usetesting // not where testing makes them
 	if err != nil {
 		return t.TempDir()
 	}
@@ -251,9 +251,9 @@ func inMemory(t testing.TB) string {
 	return at
 }
 
-// FuzzLayer unpacks anything, twice, above a layer whose links lead everywhere: nothing outside
+// FuzzUnpack_ALayerStaysInItsDirectory unpacks anything, twice, above a layer whose links lead everywhere: nothing outside
 // changes, and it ends.
-func FuzzLayer(f *testing.F) {
+func FuzzUnpack_ALayerStaysInItsDirectory(f *testing.F) {
 	for _, layer := range [][]tarred{
 		{file("a", "x"), dir("d/"), symlink("s", "/d"), hardlink("h", "a"), file("d/.wh.x", ""), file("d/.wh..wh..opq", "")},
 		{file("out/evil", "x"), file("out/.wh.file", ""), hardlink("h", "out/file"), symlink("out", "..")},
@@ -308,8 +308,8 @@ func FuzzLayer(f *testing.F) {
 	})
 }
 
-// FuzzArchive reads any archive: it is an image or an error.
-func FuzzArchive(f *testing.F) {
+// FuzzUnpack_ReadsAnyArchive reads any archive: it is an image or an error.
+func FuzzUnpack_ReadsAnyArchive(f *testing.F) {
 	f.Add(tarOf(f, whole.parts(f, true)...))
 	f.Add(tarOf(f, whole.parts(f, false)...))
 	f.Add(gzipped(tarOf(f, whole.parts(f, true)...)))

@@ -163,7 +163,6 @@ func startRemover(dir string) (*remover, error) {
 		}
 	}
 	r := &remover{tell: tell}
-	//nolint:noctx // it outlives every context, to remove what others have left
 	r.cmd = &exec.Cmd{Path: self, Args: []string{removeCommand, dir}, Dir: "/", Stdin: told, Stderr: &r.said, SysProcAttr: apart()}
 	if err := r.cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start what removes the image: %w", err), tell.Close())
