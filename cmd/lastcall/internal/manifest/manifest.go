@@ -57,7 +57,7 @@ type Workload struct {
 	pod string
 	// defaultContainer is what an annotation names for kubectl logs and kubectl exec.
 	defaultContainer string
-	annotations map[string]string
+	annotations      map[string]string
 	// claims are the names of a StatefulSet's volumeClaimTemplates.
 	claims []string
 	// job is set for a Job and a CronJob.
