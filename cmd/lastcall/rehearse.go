@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/manifest"
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
@@ -143,9 +144,13 @@ func rehearseOnce(cmd *cobra.Command, c rehearse.Config, o *rehearsalOutput) err
 // explainCode says what a finding means.
 func explainCode(w io.Writer, name string) error {
 	code := rehearse.Code(strings.ToUpper(name))
-	if !code.Known() {
-		return usageError{fmt.Errorf("there is no finding %q: they are %v", name, rehearse.Codes())}
+	if manifest.Title(code) == "" {
+		return usageError{fmt.Errorf("there is no finding %q: they are %v", name, append(rehearse.Codes(), manifest.Codes()...))}
 	}
-	_, err := fmt.Fprintf(w, "%s  The program %s.\n\n%s\n\n%s\n", code, code.Title(), code.Why(), code.Change())
+	who := "The program"
+	if !code.Known() {
+		who = "What the manifest describes"
+	}
+	_, err := fmt.Fprintf(w, "%s  %s %s.\n\n%s\n\n%s\n", code, who, manifest.Title(code), manifest.Why(code), manifest.Change(code))
 	return err
 }

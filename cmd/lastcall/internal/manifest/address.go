@@ -53,11 +53,9 @@ func speaksHTTP(name string, app *string, protocol core.Protocol) bool {
 
 // probed are the ports of the container's probes.
 func (p *Plan) probed() (all []int) {
-	for _, probe := range []*core.Probe{p.container.StartupProbe, p.container.ReadinessProbe, p.container.LivenessProbe} {
+	for _, one := range probesOf(p.container) {
 		var port intstr.IntOrString
-		switch {
-		case probe == nil:
-			continue
+		switch probe := one.probe; {
 		case probe.HTTPGet != nil:
 			port = probe.HTTPGet.Port
 		case probe.TCPSocket != nil:

@@ -134,7 +134,7 @@ func (d *document) decode(into any) error {
 }
 
 // mistyped is what the decoder says about a value of a wrong type: which, where, and what is wanted.
-var mistyped = regexp.MustCompile(`^cannot unmarshal (\w+) into Go struct field \w+\.([\w./-]+) of type (\S+)$`)
+var mistyped = regexp.MustCompile(`^cannot unmarshal (\w+) into Go struct field \w*\.([\w./-]+) of type (\S+)$`)
 
 // goTypes names a Go type in the words of YAML.
 func goTypes(name string) string {

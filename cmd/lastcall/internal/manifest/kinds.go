@@ -109,6 +109,9 @@ func (w *Workload) decodeKind() error {
 		err := w.decode(&o)
 		replicas(o.Spec.Replicas)
 		w.recreates = o.Spec.Strategy.Type == apps.RecreateDeploymentStrategyType
+		if rolling := o.Spec.Strategy.RollingUpdate; rolling != nil {
+			w.unavailable = rolling.MaxUnavailable
+		}
 		w.template("spec.template", o.ObjectMeta, o.Spec.Template)
 		return err
 	case "StatefulSet":

@@ -15,6 +15,7 @@ import (
 	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
 	policy "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // Source is one file of manifests, or standard input.
@@ -64,6 +65,10 @@ type Workload struct {
 	job *batch.JobSpec
 	// recreates says that a Deployment ends all old pods before it starts a new one.
 	recreates bool
+	// unavailable is a Deployment's maxUnavailable, nil where nothing is said.
+	unavailable *intstr.IntOrString
+	// compose says that it is a service of a Compose file.
+	compose bool
 }
 
 // String is the workload as people name it.

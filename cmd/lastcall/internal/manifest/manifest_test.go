@@ -93,7 +93,7 @@ func TestRead_NamesWhatIsWrongAndItsLine(t *testing.T) {
 		{container("lifecycle:\n  preStop: {}"), "m.yaml:9: preStop must be one of exec, httpGet and sleep"},
 		{container("lifecycle:\n  preStop: {exec: {command: []}}"), "preStop has no command"},
 		{container("lifecycle:\n  preStop: {sleep: {seconds: 1}, exec: {command: [a]}}"), "preStop must be one of"},
-		{container("lifecycle: {stopSignal: SIGRTMIN+3}"), "stopSignal SIGRTMIN+3: no rehearsal sends it"},
+		{container("lifecycle: {stopSignal: SIGNONE}"), `m.yaml:8: stopSignal: rehearse: there is no signal "SIGNONE"`},
 		{container("livenessProbe: {periodSeconds: 3}"), "m.yaml:8: livenessProbe must be one of exec, httpGet, tcpSocket and grpc"},
 		{container("livenessProbe: {periodSeconds: -3, tcpSocket: {port: 1}}"), "the times and thresholds of livenessProbe must not be negative"},
 	} {
