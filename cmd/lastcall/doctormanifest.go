@@ -25,10 +25,14 @@ func examineManifests(cmd *cobra.Command, names []string) error {
 func writeExamination(w io.Writer, set *manifest.Set) error {
 	d := &doctor{w: w}
 	findings := set.Examine()
-	for _, f := range findings {
+	worst := 0
+	for i, f := range findings {
 		say := d.warn
 		if f.Fails {
 			say = d.fail
+			if !findings[worst].Fails {
+				worst = i
+			}
 		}
 		say(string(f.Code), "%s: %s %s: %s. %s", f.Place, f.Who, manifest.Title(f.Code), f.Seen, manifest.Change(f.Code))
 	}
@@ -38,7 +42,7 @@ func writeExamination(w io.Writer, set *manifest.Set) error {
 		}
 	}
 	if d.err == nil && len(findings) > 0 {
-		_, d.err = fmt.Fprintf(w, "Why it matters: lastcall rehearse --explain %s\n", findings[0].Code)
+		_, d.err = fmt.Fprintf(w, "Why it matters: lastcall rehearse --explain %s\n", findings[worst].Code)
 	}
 	if d.failed {
 		return exitError(1)

@@ -88,7 +88,7 @@ func readManifests(stdin io.Reader, names []string) (*manifest.Set, error) {
 		source := manifest.Source{Name: name}
 		var err error
 		if name == "-" {
-			source.Name = "standard input"
+			source.Name = ""
 			source.Text, err = io.ReadAll(stdin)
 		} else {
 			source.Text, err = os.ReadFile(name)

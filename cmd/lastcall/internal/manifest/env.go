@@ -219,8 +219,11 @@ func (p *Plan) resource(ref *core.ResourceFieldSelector) string {
 }
 
 // expand replaces $(NAME) by the value of a variable that is known. $$ is a dollar sign, and what is not
-// known stays.
+// known stays. Compose knows nothing of it.
 func (p *Plan) expand(text string) string {
+	if p.workload.compose {
+		return text
+	}
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {
 		if text[i] != '$' || i+1 == len(text) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -59,7 +60,7 @@ func (s *Set) Plan(w *Workload, given Given) (*Plan, error) {
 	if given.Environ == nil {
 		given.Environ = os.LookupEnv
 	}
-	p := &Plan{set: s, workload: w, container: c, given: given, paths: make(map[string]string)}
+	p := &Plan{set: s, workload: w, container: c, given: given, paths: make(map[string]string), Notes: slices.Clone(w.remarks)}
 	if err := p.fill(); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
@@ -114,8 +115,23 @@ func (w *Workload) grace() time.Duration {
 	return time.Duration(max(seconds, 1)) * time.Second
 }
 
-// command is what is run.
+// command is what is run, below an init if the manifest has one.
 func (p *Plan) command() []string {
+	words := p.program()
+	if !p.workload.init || len(words) == 0 {
+		return words
+	}
+	for _, name := range []string{"docker-init", "tini", "catatonit"} {
+		if found, err := exec.LookPath(name); err == nil {
+			return append([]string{found, "--"}, words...)
+		}
+	}
+	p.note("init: true: there is no docker-init, tini or catatonit on this machine, so the program is PID 1 itself, and signals have no default action")
+	return words
+}
+
+// program is what is run, without an init.
+func (p *Plan) program() []string {
 	words := slices.Clone(p.given.Command)
 	if len(words) != 1 || len(p.container.Args) == 0 {
 		return words

@@ -145,7 +145,7 @@ volumes:
 	lacks := []string{
 		"PersistentVolumeClaim claim at /data: --file /data=PATH",
 		"ConfigMap settings at /etc/no-such-app: --file /etc/no-such-app=PATH",
-		"/no/such/path of the node at /node: --file /node=PATH",
+		"/no/such/path of the host at /node: --file /node=PATH",
 		"all variables of Secret all (envFrom): give its manifest with another -f",
 		"variable URL, which is url of Secret db: --env URL=VALUE",
 		"variable MODE, which is mode of ConfigMap settings: --env MODE=VALUE",

@@ -53,13 +53,13 @@ func (p *Plan) mount(m *core.VolumeMount) error {
 	case v.EmptyDir != nil:
 		return p.empty(target, m, "")
 	case v.Ephemeral != nil:
-		return p.empty(target, m, "the ephemeral volume "+v.Name)
+		return p.empty(target, m, "the volume "+v.Name)
 	case v.HostPath != nil:
 		if _, err := os.Stat(v.HostPath.Path); err == nil {
 			p.paths[target] = path.Join(v.HostPath.Path, m.SubPath)
 			return nil
 		}
-		p.lack("%s of the node at %s: --file %s=PATH", v.HostPath.Path, target, target)
+		p.lack("%s of the host at %s: --file %s=PATH", v.HostPath.Path, target, target)
 		return nil
 	}
 	files, lacking := p.files(v)
