@@ -25,11 +25,16 @@ no library and no Kubernetes; the program may be written in any language.
 The program is PID 1 of a PID namespace where the system allows it, as in a container. Without --http the requests are
 for / on the lowest port of loopback on which it listens.
 
+With --image it is the image's program, with the image's files, user, environment, working directory and stop signal, in
+namespaces of its own; a command behind -- takes the place of ENTRYPOINT and CMD. It shares this machine's network: with
+--network none the whole rehearsal has a loopback of its own, and nothing else can be reached.
+
 Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it could not be run.`
 
 const rehearseExamples = `  lastcall rehearse -- ./server --port 8080
   lastcall rehearse --http http://127.0.0.1:8080/slow --grace 30s --pre-stop 'sleep 5' -- node server.js
   lastcall rehearse --scenario hard-eviction -- python3 -m http.server 8080
+  docker save app > app.tar; lastcall rehearse --image app.tar
   lastcall rehearse --explain LC104`
 
 func newRehearse() *cobra.Command {
@@ -43,17 +48,22 @@ func newRehearse() *cobra.Command {
 		output   rehearsalOutput
 		wholeEnd bool
 		from     manifestFlags
+		traffic  trafficFlags
+		in       imageFlags
 	)
 	cmd := &cobra.Command{
-		Use:   "rehearse [flags] -- PROGRAM [ARGUMENT...]",
-		Short: "See what Kubernetes will do to a program when it is deployed anew",
-		Long: rehearseHelp,
+		Use:     "rehearse [flags] -- PROGRAM [ARGUMENT...]",
+		Short:   "See what Kubernetes will do to a program when it is deployed anew",
+		Long:    rehearseHelp,
 		Example: rehearseExamples,
 		RunE: func(cmd *cobra.Command, command []string) (err error) {
 			if explain != "" {
 				return explainCode(cmd.OutOrStdout(), explain)
 			}
-			if len(command) == 0 {
+			if done, err := in.enter(cmd); done {
+				return err
+			}
+			if len(command) == 0 && in.file == "" {
 				return usageError{errors.New("no program given: lastcall rehearse [flags] -- PROGRAM [ARGUMENT...] (see lastcall rehearse --help)")}
 			}
 			sig, err := rehearse.ParseSignal(signame)
@@ -64,7 +74,7 @@ func newRehearse() *cobra.Command {
 			if preStop != "" {
 				c.Program.PreStop = &rehearse.Hook{Exec: []string{"/bin/sh", "-c", preStop}}
 			}
-			c.Scenarios = scenarios(scenario)
+			c.Scenarios, c.Traffic = scenarios(scenario), traffic.targets()
 			if c.EndpointLag = lag; lag == 0 {
 				c.EndpointLag = -1
 			}
@@ -73,14 +83,19 @@ func newRehearse() *cobra.Command {
 				return notRehearsed(cmd, err)
 			}
 			defer func() { err = errors.Join(err, plan.Close()) }()
+			im, err := in.unpack(cmd, &c, plan != nil && plan.Config.Program.StopSignal != 0)
+			if err != nil {
+				return notRehearsed(cmd, err)
+			}
+			defer func() { err = errors.Join(err, im.Close()) }()
 			return rehearseOnce(cmd, c, &output)
 		},
 	}
 	f := cmd.Flags()
 	f.SetInterspersed(false)
 	from.flags(f)
-	f.StringVar(&c.URL, "http", "", "the address that clients ask for, and that answers when the program is ready")
-	f.StringVar(&c.SlowURL, "slow", "", "an address that takes a second or some to answer: three requests for it are in flight at the signal")
+	traffic.flags(f)
+	in.flags(f)
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "the pod's terminationGracePeriodSeconds")
 	f.DurationVar(&c.NodeGrace, "node-grace", 0, "what a node leaves to the pod in a soft eviction or its shutdown, where that is less")
 	f.StringVar(&preStop, "pre-stop", "", "the preStop hook, a command of /bin/sh")

@@ -72,7 +72,7 @@ func (m *manifestFlags) plan(cmd *cobra.Command, c *rehearse.Config) (*manifest.
 		c.Grace = plan.Config.Grace
 	}
 	if !given("http") {
-		c.URL = plan.Config.URL
+		c.Traffic = append(c.Traffic, plan.Config.Traffic...)
 	}
 	c.Program, c.Sidecars = program, plan.Config.Sidecars
 	for _, note := range plan.Notes {

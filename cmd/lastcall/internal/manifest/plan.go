@@ -86,7 +86,9 @@ func (p *Plan) fill() error {
 	}
 	p.Config.Program = program
 	p.Config.Grace = p.workload.grace()
-	p.Config.URL = p.address()
+	if url := p.address(); url != "" {
+		p.Config.Traffic = []rehearse.Target{{URL: url}}
+	}
 	if len(p.lacks) > 0 && !p.given.WithoutMissing {
 		return fmt.Errorf("%s wants what is not here:\n  %s\n--without-missing goes on without it", p.workload, strings.Join(p.lacks, "\n  "))
 	}
