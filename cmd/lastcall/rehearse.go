@@ -25,6 +25,10 @@ no library and no Kubernetes; the program may be written in any language.
 The program is PID 1 of a PID namespace where the system allows it, as in a container. Without --http the requests are
 for / on the lowest port of loopback on which it listens.
 
+With -f the grace, the hooks, the probes, the stop signal and the environment are those of a manifest or a Compose file,
+as Kubernetes and Docker take them. A command without arguments gets the args of the manifest. What the manifest wants
+and is not in it, such as a Secret, is named, and given with --env, --file or another -f.
+
 With --image it is the image's program, with the image's files, user, environment, working directory and stop signal, in
 namespaces of its own; a command behind -- takes the place of ENTRYPOINT and CMD. It shares this machine's network: with
 --network none the whole rehearsal has a loopback of its own, and nothing else can be reached.
@@ -35,6 +39,7 @@ const rehearseExamples = `  lastcall rehearse -- ./server --port 8080
   lastcall rehearse --http http://127.0.0.1:8080/slow --grace 30s --pre-stop 'sleep 5' -- node server.js
   lastcall rehearse --scenario hard-eviction -- python3 -m http.server 8080
   docker save app > app.tar; lastcall rehearse --image app.tar
+  helm template . | lastcall rehearse -f - --container api -- ./server
   lastcall rehearse --explain LC104`
 
 func newRehearse() *cobra.Command {
@@ -78,16 +83,16 @@ func newRehearse() *cobra.Command {
 			if c.EndpointLag = lag; lag == 0 {
 				c.EndpointLag = -1
 			}
-			plan, err := from.plan(cmd, &c)
-			if err != nil {
-				return notRehearsed(cmd, err)
-			}
-			defer func() { err = errors.Join(err, plan.Close()) }()
-			im, err := in.unpack(cmd, &c, plan != nil && plan.Config.Program.StopSignal != 0)
+			im, err := in.unpack(cmd, &c, len(from.names) > 0)
 			if err != nil {
 				return notRehearsed(cmd, err)
 			}
 			defer func() { err = errors.Join(err, im.Close()) }()
+			plan, err := from.plan(cmd, &c, command, im)
+			if err != nil {
+				return notRehearsed(cmd, err)
+			}
+			defer func() { err = errors.Join(err, plan.Close()) }()
 			return rehearseOnce(cmd, c, &output)
 		},
 	}

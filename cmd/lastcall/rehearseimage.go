@@ -25,8 +25,8 @@ func (i *imageFlags) flags(f *pflag.FlagSet) {
 }
 
 // unpack makes the image's program the one that is rehearsed, nil without an image. What the command
-// line says wins, and so does a stop signal that a manifest has named.
-func (i *imageFlags) unpack(cmd *cobra.Command, c *rehearse.Config, signalNamed bool) (*image.Image, error) {
+// line says wins. Where a manifest describes the program, the image need not say what is run.
+func (i *imageFlags) unpack(cmd *cobra.Command, c *rehearse.Config, described bool) (*image.Image, error) {
 	if i.file == "" {
 		return nil, nil
 	}
@@ -37,11 +37,11 @@ func (i *imageFlags) unpack(cmd *cobra.Command, c *rehearse.Config, signalNamed 
 		return nil, err
 	}
 	program, err := im.Container(c.Program.Command)
-	if err != nil {
+	if err != nil && !described {
 		return nil, errors.Join(usageError{err}, im.Close())
 	}
 	c.Program.Command, c.Program.Dir, c.Program.Image = program.Command, program.Dir, program.Image
-	if program.StopSignal != 0 && !signalNamed && !cmd.Flags().Changed("stop-signal") {
+	if program.StopSignal != 0 && !cmd.Flags().Changed("stop-signal") {
 		c.Program.StopSignal = program.StopSignal
 	}
 	if first := firstPort(); i.network == networkHost && len(im.Ports) > 0 && im.Ports[0] < first {

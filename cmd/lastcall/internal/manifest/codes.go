@@ -37,13 +37,6 @@ const (
 	AllAtOnce rehearse.Code = "LC213"
 )
 
-// Those that a rehearsal finds too.
-const (
-	hookFails    rehearse.Code = "LC111"
-	hookOverruns rehearse.Code = "LC112"
-	sidecarGone  rehearse.Code = "LC118"
-)
-
 // meaning is what a code says.
 type meaning struct{ title, why, change string }
 

@@ -71,8 +71,8 @@ secrets: {key: {file: ./key.txt}}
 	if !reflect.DeepEqual(p.Config.Program, want) {
 		t.Errorf("%+v\nwant\n%+v", p.Config.Program, want)
 	}
-	if p.Config.Grace != 90*time.Second || p.Config.URL != "http://127.0.0.1:80/" {
-		t.Errorf("grace %v, %s", p.Config.Grace, p.Config.URL)
+	if p.Config.Grace != 90*time.Second || trafficURL(p) != "http://127.0.0.1:80/" {
+		t.Errorf("grace %v, %s", p.Config.Grace, trafficURL(p))
 	}
 	if len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "data at /data is empty: --file /data=PATH") {
 		t.Errorf("notes %q", p.Notes)
@@ -139,7 +139,7 @@ func TestCompose_IsExaminedAsManifestsAre(t *testing.T) {
 		"image: x\n    command: uvicorn --timeout-graceful-shutdown 10 app:app":                         Budget,
 		"image: x\n    command: uvicorn --timeout-graceful-shutdown 9 app:app":                          "",
 		"image: x\n    stop_grace_period: 20s\n    command: uvicorn --timeout-graceful-shutdown 10 a:b": "",
-		"image: x\n    pre_stop: [{command: sleep 10}]":                                                 hookOverruns,
+		"image: x\n    pre_stop: [{command: sleep 10}]":                                                 rehearse.HookOverruns,
 		"image: x\n    environment: {DB: 'sqlite:/d'}\n    deploy: {replicas: 2}":                       SharedFile,
 		"image: x\n    environment: {DB: 'sqlite:/d'}":                                                  "",
 	} {

@@ -99,15 +99,15 @@ func (x *examination) hook() {
 	}
 	takes, grace := hookTime(c), x.workload.seconds()
 	if takes >= grace {
-		x.say(hookOverruns, true, x.at(".lifecycle.preStop"), "preStop takes %d s of a grace of %d s: the signal comes when the time is over, and two seconds are left", takes, grace)
+		x.say(rehearse.HookOverruns, true, x.at(".lifecycle.preStop"), "preStop takes %d s of a grace of %d s: the signal comes when the time is over, and two seconds are left", takes, grace)
 	}
 	for _, one := range probesOf(c) {
 		if own := one.probe.TerminationGracePeriodSeconds; own != nil && takes >= *own && takes < grace {
-			x.say(hookOverruns, true, x.at("."+one.name+".terminationGracePeriodSeconds"), "preStop takes %d s of the %d s of %s", takes, *own, one.name)
+			x.say(rehearse.HookOverruns, true, x.at("."+one.name+".terminationGracePeriodSeconds"), "preStop takes %d s of the %d s of %s", takes, *own, one.name)
 		}
 	}
 	if exec := c.Lifecycle.PreStop.Exec; exec != nil && slices.Contains(tools, path.Base(exec.Command[0])) && bare(c.Image) {
-		x.say(hookFails, true, x.at(".lifecycle.preStop"), "preStop runs %s, which the image %s does not have: use preStop: {sleep: {seconds: N}}", exec.Command[0], c.Image)
+		x.say(rehearse.HookFails, true, x.at(".lifecycle.preStop"), "preStop runs %s, which the image %s does not have: use preStop: {sleep: {seconds: N}}", exec.Command[0], c.Image)
 	}
 }
 
@@ -257,7 +257,7 @@ func (x *examination) proxy() {
 	image, _, _ := strings.Cut(path.Base(x.container.Image), "@")
 	image, _, _ = strings.Cut(image, ":")
 	if slices.Contains(proxies, image) {
-		x.say(sidecarGone, false, x.at(""), "%s gets its signal together with the program that needs it: make it an init container with restartPolicy: Always", image)
+		x.say(rehearse.SidecarGone, false, x.at(""), "%s gets its signal together with the program that needs it: make it an init container with restartPolicy: Always", image)
 	}
 }
 

@@ -22,10 +22,10 @@ type mistake struct {
 
 var mistakes = map[string][]mistake{
 	"service.yaml": {
-		{hookOverruns, true, "sleep: {seconds: 5}", "sleep: {seconds: 40}", "preStop takes 40 s of a grace of 40 s"},
-		{hookOverruns, true, "preStop: {sleep: {seconds: 5}}", "preStop: {exec: {command: [/wait, sleep 1m]}}", "preStop takes 60 s of a grace of 40 s"},
-		{hookOverruns, true, "failureThreshold: 6", "failureThreshold: 6\n            terminationGracePeriodSeconds: 5", "preStop takes 5 s of the 5 s of livenessProbe"},
-		{hookFails, true, "preStop: {sleep: {seconds: 5}}", "preStop: {exec: {command: [/bin/sh, -c, sleep 5]}}", "the image gcr.io/distroless/base does not have"},
+		{rehearse.HookOverruns, true, "sleep: {seconds: 5}", "sleep: {seconds: 40}", "preStop takes 40 s of a grace of 40 s"},
+		{rehearse.HookOverruns, true, "preStop: {sleep: {seconds: 5}}", "preStop: {exec: {command: [/wait, sleep 1m]}}", "preStop takes 60 s of a grace of 40 s"},
+		{rehearse.HookOverruns, true, "failureThreshold: 6", "failureThreshold: 6\n            terminationGracePeriodSeconds: 5", "preStop takes 5 s of the 5 s of livenessProbe"},
+		{rehearse.HookFails, true, "preStop: {sleep: {seconds: 5}}", "preStop: {exec: {command: [/bin/sh, -c, sleep 5]}}", "the image gcr.io/distroless/base does not have"},
 		{Budget, false, "--shutdown-timeout=30s", "--shutdown-timeout=35s", "--shutdown-timeout gives it 35s, of the 35s that preStop leaves"},
 		{Budget, false, `"20000"`, `"34001"`, "DRAIN_TIMEOUT_MS gives it 34.001s"},
 		{Budget, true, "--shutdown-timeout=30s", "gunicorn, --graceful-timeout, '90'", "--graceful-timeout gives it 1m30s"},
@@ -50,7 +50,7 @@ var mistakes = map[string][]mistake{
 		{AlwaysReady, false, "ports: [{name: http, port: 80, targetPort: http}]", "ports: [{name: http, port: 80, targetPort: http}]\n  publishNotReadyAddresses: true", "Service api has publishNotReadyAddresses"},
 		{AllAtOnce, false, "maxUnavailable: 25%", "maxUnavailable: 100%", "maxUnavailable is 100% of 3 pods"},
 		{AllAtOnce, false, "maxUnavailable: 25%", "maxUnavailable: 4", "maxUnavailable is 4 of 3 pods"},
-		{sidecarGone, false, "      containers:\n", "      containers:\n        - {name: db, image: 'gcr.io/cloud-sql-connectors/cloud-sql-proxy:2.14'}\n", "cloud-sql-proxy gets its signal together"},
+		{rehearse.SidecarGone, false, "      containers:\n", "      containers:\n        - {name: db, image: 'gcr.io/cloud-sql-connectors/cloud-sql-proxy:2.14'}\n", "cloud-sql-proxy gets its signal together"},
 	},
 	"job.yaml": {
 		{TwoAtOnce, false, "podReplacementPolicy: Failed\n      podFailurePolicy:\n        rules: [{action: Ignore, onPodConditions: [{type: DisruptionTarget}]}]", "completions: 2\n      activeDeadlineSeconds: 9", "the default"},

@@ -236,8 +236,16 @@ func TestPlan_SendsClientsWhereTheServiceLeads(t *testing.T) {
 		{container("ports: [{containerPort: 80}]") + service + "[{port: 1, targetPort: 90, appProtocol: grpc}, {port: 82}]", "http://127.0.0.1:82/"},
 		{container("ports: [{containerPort: 80}]") + strings.Replace(service, "app: p", "app: q", 1) + "[{port: 82}]", "http://127.0.0.1:80/"},
 	} {
-		if p := plan(t, c.text, Given{}); p.Config.URL != c.want {
-			t.Errorf("%s:\n%q, want %q", c.text, p.Config.URL, c.want)
+		if p := plan(t, c.text, Given{}); trafficURL(p) != c.want {
+			t.Errorf("%s:\n%q, want %q", c.text, trafficURL(p), c.want)
 		}
 	}
+}
+
+// trafficURL is the address of a plan's clients, empty if there are none.
+func trafficURL(p *Plan) string {
+	if len(p.Config.Traffic) == 0 {
+		return ""
+	}
+	return p.Config.Traffic[0].URL
 }
