@@ -78,7 +78,8 @@ func rehearseProgram(t *testing.T, fix *fixes.Fix, p fixes.Program, fails, warns
 		sharePIDs: fix.Code == string(NoHandler) && fix.Language != fixes.Go,
 	}
 	if slices.Contains([]string{"LC103", "LC104", "LC105", "LC108"}, fix.Code) {
-		c.URL, c.SlowURL, c.Grace = "http://"+net.JoinHostPort(host, port)+"/", "http://"+net.JoinHostPort(host, port)+"/slow", 20*time.Second
+		at := "http://" + net.JoinHostPort(host, port)
+		c.Traffic, c.Grace = []Target{{URL: at}, {URL: at + "/slow", Use: Slow}}, 20*time.Second
 	}
 	r, err := rehearse(t, c)
 	if err != nil {

@@ -48,7 +48,7 @@ func TestImage_ItsProgramIsRehearsedAsItsUser(t *testing.T) {
 			where := freeAddress(t)
 			r, err := rehearse(t, Config{
 				Program: Container{Command: []string{"server", "good"}, Env: []string{"ADDRESS=" + where}, Image: imageOf(t, user)},
-				URL:     "http://" + where, Grace: 20 * time.Second,
+				Traffic: []Target{{URL: "http://" + where}}, Grace: 20 * time.Second,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -60,9 +60,9 @@ func TestImage_ItsProgramIsRehearsedAsItsUser(t *testing.T) {
 	}
 }
 
-// told starts the server in an image, or on this machine without one, with what it is to say about
+// confessed starts the server in an image, or on this machine without one, with what it is to say about
 // itself, and returns what it has said. With a command it is said by that one, beside a server.
-func told(t *testing.T, c Container, beside bool) string {
+func confessed(t *testing.T, c Container, beside bool) string {
 	t.Helper()
 	asked := c.Command
 	if beside {
@@ -157,7 +157,7 @@ func TestImage_ItsProgramIsWhatTheImageSays(t *testing.T) {
 				want := fmt.Sprintf("user %d group %d groups %s\ndir /made/here\nhost rehearsal\nleads its session %v\nsees processes %d\n"+
 					"CapInh: %s\nCapPrm: %s\nCapEff: %s\nCapBnd: %s\nCapAmb: %s\nNoNewPrivs: 1\n",
 					user, user, groups, !beside, processes, noCapabilities, effective, effective, bounding, noCapabilities)
-				got := told(t, c, beside)
+				got := confessed(t, c, beside)
 				if beside && user != 0 && !manyOwners() {
 					// nsenter leaves these as they are, for a program that has no way to them.
 					got, _, _ = strings.Cut(got, "CapBnd")
@@ -167,7 +167,7 @@ func TestImage_ItsProgramIsWhatTheImageSays(t *testing.T) {
 					t.Errorf("it says\n%s\nwant\n%s", got, want)
 				}
 				c.Command[1] = "environment"
-				if got, want := told(t, c, beside), "PATH=/nowhere:/\nCOLOR=blue\n"; strings.ReplaceAll(got, "ADDRESS=127.0.0.1:0\n", "") != want {
+				if got, want := confessed(t, c, beside), "PATH=/nowhere:/\nCOLOR=blue\n"; strings.ReplaceAll(got, "ADDRESS=127.0.0.1:0\n", "") != want {
 					t.Errorf("its environment is\n%s\nwant\n%s", got, want)
 				}
 			})
@@ -195,7 +195,7 @@ func TestImage_NothingOfThisMachineIsReached(t *testing.T) {
 	defer syscall.Close(left)
 	const reaches = "\nreaches "
 	if os.Geteuid() == 0 {
-		got := "\n" + told(t, Container{Command: []string{server, "escapes", file}, Dir: t.TempDir()}, false)
+		got := "\n" + confessed(t, Container{Command: []string{server, "escapes", file}, Dir: t.TempDir()}, false)
 		for line := range strings.Lines(got) {
 			if strings.HasPrefix(line, "does not reach") && !strings.Contains(line, "no such file") {
 				t.Errorf("root itself %s", line)
@@ -204,7 +204,7 @@ func TestImage_NothingOfThisMachineIsReached(t *testing.T) {
 	}
 	for _, user := range []int{0, 65532} {
 		for _, beside := range []bool{false, true} {
-			got := "\n" + told(t, Container{Command: []string{"/server", "escapes", file}, Dir: "/tmp", Image: imageOf(t, user)}, beside)
+			got := "\n" + confessed(t, Container{Command: []string{"/server", "escapes", file}, Dir: "/tmp", Image: imageOf(t, user)}, beside)
 			if strings.Contains(got, reaches) || strings.Count(got, "does not reach") != 10 {
 				t.Errorf("user %d, beside the program %v:\n%s", user, beside, got)
 			}
@@ -222,7 +222,7 @@ func TestImage_NothingOfThisMachineIsReachedWithoutRoot(t *testing.T) {
 func TestImage_ItsFilesAreTheSameInEachScenario(t *testing.T) {
 	im := imageOf(t, 0)
 	for range 2 {
-		got := told(t, Container{Command: []string{"/server", "escapes", "/jail"}, Image: im}, false)
+		got := confessed(t, Container{Command: []string{"/server", "escapes", "/jail"}, Image: im}, false)
 		if strings.HasPrefix(got, "reaches a file") {
 			t.Errorf("what an earlier run has made is there:\n%s", got)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/manifest"
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
@@ -24,6 +25,10 @@ no library and no Kubernetes; the program may be written in any language.
 The program is PID 1 of a PID namespace where the system allows it, as in a container. Without --http the requests are
 for / on the lowest port of loopback on which it listens.
 
+With -f the grace, the hooks, the probes, the stop signal and the environment are those of a manifest or a Compose file,
+as Kubernetes and Docker take them. A command without arguments gets the args of the manifest. What the manifest wants
+and is not in it, such as a Secret, is named, and given with --env, --file or another -f.
+
 With --image it is the image's program, with the image's files, user, environment, working directory and stop signal, in
 namespaces of its own; a command behind -- takes the place of ENTRYPOINT and CMD. It shares this machine's network: with
 --network none the whole rehearsal has a loopback of its own, and nothing else can be reached.
@@ -34,6 +39,7 @@ const rehearseExamples = `  lastcall rehearse -- ./server --port 8080
   lastcall rehearse --http http://127.0.0.1:8080/slow --grace 30s --pre-stop 'sleep 5' -- node server.js
   lastcall rehearse --scenario hard-eviction -- python3 -m http.server 8080
   docker save app > app.tar; lastcall rehearse --image app.tar
+  helm template . | lastcall rehearse -f - --container api -- ./server
   lastcall rehearse --explain LC104`
 
 func newRehearse() *cobra.Command {
@@ -47,6 +53,7 @@ func newRehearse() *cobra.Command {
 		output   rehearsalOutput
 		wholeEnd bool
 		from     manifestFlags
+		traffic  trafficFlags
 		in       imageFlags
 	)
 	cmd := &cobra.Command{
@@ -72,11 +79,11 @@ func newRehearse() *cobra.Command {
 			if preStop != "" {
 				c.Program.PreStop = &rehearse.Hook{Exec: []string{"/bin/sh", "-c", preStop}}
 			}
-			c.Scenarios = scenarios(scenario)
+			c.Scenarios, c.Traffic = scenarios(scenario), traffic.targets()
 			if c.EndpointLag = lag; lag == 0 {
 				c.EndpointLag = -1
 			}
-			remove, err := prepare(cmd, &c, &from, &in)
+			remove, err := prepare(cmd, &c, command, &from, &in)
 			if err != nil {
 				return notRehearsed(cmd, err)
 			}
@@ -87,9 +94,8 @@ func newRehearse() *cobra.Command {
 	f := cmd.Flags()
 	f.SetInterspersed(false)
 	from.flags(f)
+	traffic.flags(f)
 	in.flags(f)
-	f.StringVar(&c.URL, "http", "", "the address that clients ask for, and that answers when the program is ready")
-	f.StringVar(&c.SlowURL, "slow", "", "an address that takes a second or some to answer: three requests for it are in flight at the signal")
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "the pod's terminationGracePeriodSeconds")
 	f.DurationVar(&c.NodeGrace, "node-grace", 0, "what a node leaves to the pod in a soft eviction or its shutdown, where that is less")
 	f.StringVar(&preStop, "pre-stop", "", "the preStop hook, a command of /bin/sh")
@@ -153,9 +159,13 @@ func rehearseOnce(cmd *cobra.Command, c rehearse.Config, o *rehearsalOutput) err
 // explainCode says what a finding means.
 func explainCode(w io.Writer, name string) error {
 	code := rehearse.Code(strings.ToUpper(name))
-	if !code.Known() {
-		return usageError{fmt.Errorf("there is no finding %q: they are %v", name, rehearse.Codes())}
+	if manifest.Title(code) == "" {
+		return usageError{fmt.Errorf("there is no finding %q: they are %v", name, append(rehearse.Codes(), manifest.Codes()...))}
 	}
-	_, err := fmt.Fprintf(w, "%s  The program %s.\n\n%s\n\n%s\n", code, code.Title(), code.Why(), code.Change())
+	who := "The program"
+	if !code.Known() {
+		who = "What the manifest describes"
+	}
+	_, err := fmt.Fprintf(w, "%s  %s %s.\n\n%s\n\n%s\n", code, who, manifest.Title(code), manifest.Why(code), manifest.Change(code))
 	return err
 }

@@ -16,6 +16,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -126,18 +127,15 @@ func (i *Image) Close() error {
 }
 
 // Container is the image's program as a container that is rehearsed. With a command, that is
-// executed in the place of the image's.
-func (i *Image) Container(command []string) (rehearse.Container, error) {
+// executed in the place of the image's; neither may be there.
+func (i *Image) Container(command []string) rehearse.Container {
 	if len(command) == 0 {
-		command = append(append([]string{}, i.Entrypoint...), i.Cmd...)
-	}
-	if len(command) == 0 {
-		return rehearse.Container{}, errors.New("the image has neither ENTRYPOINT nor CMD: give the command behind --")
+		command = slices.Concat(i.Entrypoint, i.Cmd)
 	}
 	return rehearse.Container{
 		Command: command, Dir: i.Dir, StopSignal: i.StopSignal,
 		Image: &rehearse.Image{Root: i.Root, User: i.User, Group: i.Group, Groups: i.Groups, Env: i.Env},
-	}, nil
+	}
 }
 
 // removeCommand is the name under which this process is executed again, to remove an image.

@@ -85,12 +85,11 @@ func TestUnpack_ReadsEveryFormat(t *testing.T) {
 			if !reflect.DeepEqual(im.Healthcheck, want) {
 				t.Errorf("healthcheck %+v", im.Healthcheck)
 			}
-			c, err := im.Container(nil)
-			if err != nil || !slices.Equal(c.Command, []string{"/server", "--port", "80"}) {
-				t.Errorf("command %q (%v)", c.Command, err)
+			if c := im.Container(nil); !slices.Equal(c.Command, []string{"/server", "--port", "80"}) {
+				t.Errorf("command %q", c.Command)
 			}
-			if c, err = im.Container([]string{"x"}); err != nil || !slices.Equal(c.Command, []string{"x"}) {
-				t.Errorf("command %q (%v) in its place", c.Command, err)
+			if c := im.Container([]string{"x"}); !slices.Equal(c.Command, []string{"x"}) {
+				t.Errorf("command %q in its place", c.Command)
 			}
 		})
 	}
@@ -232,9 +231,6 @@ func TestUnpack_WhatIsNoImageIsAnErrorThatSaysWhy(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(temporary, "lastcall-image-*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("%q are left (%v)", left, err)
-	}
-	if _, err := (&Image{}).Container(nil); err == nil || !strings.Contains(err.Error(), "neither ENTRYPOINT nor CMD") {
-		t.Errorf("an image without a command: %v", err)
 	}
 }
 
