@@ -24,7 +24,7 @@ func (r *rehearsal) start(ctx context.Context) error {
 	}
 	r.program, r.started = p, time.Now()
 	r.probes = beginProbes(p.container, p.exited, p.ask, r.probeChanged)
-	r.result.Isolation = p.isolation.String()
+	r.result.Isolation = p.where()
 	r.at(r.started, "", what, "%s", strings.Join(r.config.Program.Command, " "))
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/manifest"
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
@@ -24,6 +25,10 @@ no library and no Kubernetes; the program may be written in any language.
 
 The program is PID 1 of a PID namespace where the system allows it, as in a container. Without --http the requests are
 for / on the lowest port of loopback on which it listens.
+
+With -f the grace, the hooks, the probes, the stop signal and the environment are those of a manifest or a Compose file,
+as Kubernetes and Docker take them. A command without arguments gets the args of the manifest. What the manifest wants
+and is not in it, such as a Secret, is named, and given with --env, --file or another -f.
 
 With --image it is the image's program, with the image's files, user, environment, working directory and stop signal, in
 namespaces of its own; a command behind -- takes the place of ENTRYPOINT and CMD. It shares this machine's network: with
@@ -36,6 +41,7 @@ const rehearseExamples = `  lastcall rehearse -- ./server --port 8080
   lastcall rehearse --readiness http://127.0.0.1:8080/readyz --pre-stop sleep:5s -- ./server --port 8080
   lastcall rehearse --scenario hard-eviction -- python3 -m http.server 8080
   docker save app > app.tar; lastcall rehearse --image app.tar
+  helm template . | lastcall rehearse -f - --container api -- ./server
   lastcall rehearse --explain LC104`
 
 func newRehearse() *cobra.Command {
@@ -71,19 +77,14 @@ func newRehearse() *cobra.Command {
 				return err
 			}
 			c.Program.Command = command
-			plan, err := from.plan(cmd, &c)
+			remove, err := prepare(cmd, &c, command, &from, &in)
 			if err != nil {
 				return notRehearsed(cmd, err)
 			}
-			defer func() { err = errors.Join(err, plan.Close()) }()
+			defer func() { err = errors.Join(err, remove()) }()
 			if err := pods.apply(&c); err != nil {
 				return err
 			}
-			im, err := in.unpack(cmd, &c, plan != nil && plan.Config.Program.StopSignal != 0)
-			if err != nil {
-				return notRehearsed(cmd, err)
-			}
-			defer func() { err = errors.Join(err, im.Close()) }()
 			return rehearseOnce(cmd, c, &output)
 		},
 	}
@@ -191,9 +192,13 @@ func rehearseOnce(cmd *cobra.Command, c rehearse.Config, o *rehearsalOutput) err
 // explainCode says what a finding means.
 func explainCode(w io.Writer, name string) error {
 	code := rehearse.Code(strings.ToUpper(name))
-	if !code.Known() {
-		return usageError{fmt.Errorf("there is no finding %q: they are %v", name, rehearse.Codes())}
+	if manifest.Title(code) == "" {
+		return usageError{fmt.Errorf("there is no finding %q: they are %v", name, append(rehearse.Codes(), manifest.Codes()...))}
 	}
-	_, err := fmt.Fprintf(w, "%s  The program %s.\n\n%s\n\n%s\n", code, code.Title(), code.Why(), code.Change())
+	who := "The program"
+	if !code.Known() {
+		who = "What the manifest describes"
+	}
+	_, err := fmt.Fprintf(w, "%s  %s %s.\n\n%s\n\n%s\n", code, who, manifest.Title(code), manifest.Why(code), manifest.Change(code))
 	return err
 }
