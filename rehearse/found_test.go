@@ -2,6 +2,7 @@ package rehearse
 
 import (
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -23,7 +24,9 @@ func serving(t *testing.T, http2 bool, handler http.HandlerFunc) (address string
 
 func TestSpeaks_KnowsAServerByWhatItAnswers(t *testing.T) {
 	hello := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }
-	overTLS := httptest.NewTLSServer(http.HandlerFunc(hello))
+	overTLS := httptest.NewUnstartedServer(http.HandlerFunc(hello))
+	overTLS.Config.ErrorLog = log.New(io.Discard, "", 0) // of who speaks no TLS
+	overTLS.StartTLS()
 	t.Cleanup(overTLS.Close)
 	says := func(text string) string {
 		return accepting(t, func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 1000)); _, _ = io.WriteString(c, text) })
@@ -84,6 +87,7 @@ func TestTarget_OffersHTTP2WhenItsServerDoes(t *testing.T) {
 			default:
 			}
 		}))
+		server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that are ended
 		server.EnableHTTP2 = offers
 		server.StartTLS()
 		to := targets(t, Target{URL: server.URL})
