@@ -17,7 +17,7 @@ func probedProgram(t *testing.T, how, where string) Container {
 	t.Helper()
 	port := portOf(t, where)
 	return Container{
-		Command: []string{probed, how}, Env: []string{"ADDRESS=" + where},
+		Command: []string{probedBinary, how}, Env: []string{"ADDRESS=" + where},
 		Readiness: &Probe{HTTPGet: &HTTPGet{Port: port, Path: "/readyz"}, Period: time.Second, FailureThreshold: 1},
 		Liveness:  &Probe{HTTPGet: &HTTPGet{Port: port, Path: "/livez"}, Period: 200 * time.Millisecond, FailureThreshold: 10},
 	}
@@ -25,7 +25,7 @@ func probedProgram(t *testing.T, how, where string) Container {
 
 // besideIt is a sidecar.
 func besideIt(name, how string) Container {
-	return Container{Name: name, Command: []string{probed, how}, Env: []string{"ADDRESS="}}
+	return Container{Name: name, Command: []string{probedBinary, how}, Env: []string{"ADDRESS="}}
 }
 
 // Each mistake of a pod is found, for that reason alone, and the pod without it passes.
@@ -148,7 +148,7 @@ func TestPod_AHookThatOverrunsGoesOn(t *testing.T) {
 	where, mark := freeAddress(t), filepath.Join(t.TempDir(), "mark")
 	c := Config{Program: probedProgram(t, "deaf", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 2 * time.Second}
 	c.Program.PreStop = hook("sleep 3; echo it went on > " + mark).PreStop
-	c.Program.Command = []string{"/bin/sh", "-c", `trap : TERM; "$0" good & wait; wait; sleep 60`, probed}
+	c.Program.Command = []string{"/bin/sh", "-c", `trap : TERM; "$0" good & wait; wait; sleep 60`, probedBinary}
 	r, err := rehearse(t, c)
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +180,7 @@ func TestPod_CommandsRunInTheContainer(t *testing.T) {
 			if readyErr != nil || hookErr != nil || !strings.HasPrefix(string(ready), "inside\n") {
 				t.Errorf("%q, %v, %v\n%s", ready, readyErr, hookErr, describe(r))
 			}
-			if isIt := string(first) == probed+" good "; isIt == shared {
+			if isIt := string(first) == probedBinary+" good "; isIt == shared {
 				t.Errorf("PID 1 is %q\n%s", first, describe(r))
 			}
 		})

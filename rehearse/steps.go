@@ -114,7 +114,7 @@ func (r *rehearsal) askSlowly(ctx context.Context) error {
 	if r.traffic == nil || !r.traffic.has(Slow) {
 		return nil
 	}
-	r.say("in flight", "%s", r.traffic.slow())
+	r.say("in flight", "%s", r.traffic.sendSlow())
 	return r.wait(ctx, time.Now().Add(slowLead), nil)
 }
 
@@ -267,7 +267,7 @@ func (r *rehearsal) awaitHandler(ctx context.Context) error {
 		if handled, known := r.program.handles(r.config.Program.StopSignal); handled && known && !r.program.isGo {
 			return nil
 		}
-		if targets := r.targets(); len(targets) > 0 {
+		if targets, _ := r.targets(ctx); len(targets) > 0 {
 			if _, err := answers(ctx, targets); err == nil {
 				r.early = false
 				return nil // it is ready

@@ -68,7 +68,10 @@ func newRehearse() *cobra.Command {
 			if preStop != "" {
 				c.Program.PreStop = &rehearse.Hook{Exec: []string{"/bin/sh", "-c", preStop}}
 			}
-			c.Scenarios, c.Traffic = scenarios(scenario), traffic.targets()
+			c.Scenarios = scenarios(scenario)
+			if c.Traffic, err = traffic.targets(); err != nil {
+				return err
+			}
 			if c.EndpointLag = lag; lag == 0 {
 				c.EndpointLag = -1
 			}
