@@ -90,8 +90,10 @@ const (
 	handlerPoll  = 20 * time.Millisecond
 	// secondStays is for how long a second copy is watched after the end of the first one.
 	secondStays = 300 * time.Millisecond
-	// noPort is after what time a program that listens nowhere is taken for one without clients.
-	noPort = 2 * time.Second
+	// noPort is after what time a program that listens nowhere, and does nothing, is taken for one
+	// without clients, and noPortBusy the same for one that is busy.
+	noPort     = 2 * time.Second
+	noPortBusy = 10 * time.Second
 )
 
 // Do rehearses a program in each scenario. The error says why that was not possible; what is wrong
