@@ -30,6 +30,7 @@ type rehearsal struct {
 	deleted   time.Time
 	gone      time.Time // when the endpoint goes, zero if it stays
 	signalled time.Time
+	late      time.Duration // what this process had waited for a processor until then
 	ranOn     time.Duration // after the signal, of a program that did not end
 	deadline  time.Time     // when what is left is killed
 	handled   bool          // the program has a handler for the signal

@@ -124,6 +124,7 @@ func (r *rehearsal) signal(context.Context) error {
 	r.handled, r.known = r.program.handles(sig)
 	if r.traffic != nil {
 		r.traffic.signalled()
+		r.late = r.traffic.late.total()
 	}
 	r.observed = observe(r.program)
 	r.signalled = time.Now()
@@ -192,8 +193,8 @@ func (r *rehearsal) afterEnd(ctx context.Context) error {
 	}
 	if !r.order.deletes() && r.gone.IsZero() {
 		// The end of the container takes the endpoint away. No program can end in the moment in which
-		// it closes its port.
-		r.gone = p.endedAt.Add(-closing)
+		// it closes its port, and where this process waited for a processor, the program did as well.
+		r.gone = p.endedAt.Add(-closing - r.traffic.late.total() + r.late)
 	}
 	// Who keeps a connection sees its end a little later, and who is still sent here meets nobody.
 	until := p.endedAt.Add(3 * keepAlivePause)
