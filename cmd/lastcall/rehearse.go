@@ -33,17 +33,15 @@ const rehearseExamples = `  lastcall rehearse -- ./server --port 8080
 
 func newRehearse() *cobra.Command {
 	var (
-		c        rehearse.Config
-		scenario []string
-		preStop  string
-		signame  string
-		lag      time.Duration
-		explain  string
-		output   rehearsalOutput
-		wholeEnd bool
-		quick    bool
-		from     manifestFlags
-		traffic  trafficFlags
+		c       rehearse.Config
+		preStop string
+		signame string
+		lag     time.Duration
+		explain string
+		output  rehearsalOutput
+		which   scenarioFlags
+		from    manifestFlags
+		traffic trafficFlags
 	)
 	cmd := &cobra.Command{
 		Use:     "rehearse [flags] -- PROGRAM [ARGUMENT...]",
@@ -57,18 +55,17 @@ func newRehearse() *cobra.Command {
 			if len(command) == 0 {
 				return usageError{errors.New("no program given: lastcall rehearse [flags] -- PROGRAM [ARGUMENT...] (see lastcall rehearse --help)")}
 			}
-			if quick && (wholeEnd || len(scenario) > 0) {
-				return usageError{errors.New("--quick is the scenario delete, and does not wait: leave --scenario and --whole-grace out")}
+			if err := which.apply(&c); err != nil {
+				return err
 			}
 			sig, err := rehearse.ParseSignal(signame)
 			if err != nil {
 				return usageError{fmt.Errorf("--stop-signal: %w", err)}
 			}
-			c.Program.Command, c.Program.StopSignal, c.CutShort = command, sig, !wholeEnd && len(scenario) == 0
+			c.Program.Command, c.Program.StopSignal = command, sig
 			if preStop != "" {
 				c.Program.PreStop = &rehearse.Hook{Exec: []string{"/bin/sh", "-c", preStop}}
 			}
-			c.Scenarios = scenarios(scenario)
 			if c.Traffic, err = traffic.targets(); err != nil {
 				return err
 			}
@@ -86,43 +83,20 @@ func newRehearse() *cobra.Command {
 	f := cmd.Flags()
 	f.SetInterspersed(false)
 	from.flags(f)
+	which.flags(f)
 	traffic.flags(f)
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "the pod's terminationGracePeriodSeconds")
 	f.DurationVar(&c.NodeGrace, "node-grace", 0, "what a node leaves to the pod in a soft eviction or its shutdown, where that is less")
 	f.StringVar(&preStop, "pre-stop", "", "the preStop hook, a command of /bin/sh")
 	f.StringVar(&signame, "stop-signal", "TERM", "the stop signal of the image or the pod, a name or a number")
 	f.DurationVar(&lag, "endpoint-lag", time.Second, "for how long clients go on connecting after the deletion")
-	f.StringSliceVar(&scenario, "scenario", nil, "how the pod ends, or all: "+scenarioNames()+"; delete without this flag")
 	f.IntVar(&c.Rate, "rate", 50, "how many clients connect in a second")
 	f.DurationVar(&c.Ready, "ready", 30*time.Second, "for how long the program may take to become ready")
 	f.StringArrayVar(&c.Program.Env, "env", nil, "NAME=VALUE for the program; may be given several times")
-	f.BoolVar(&quick, "quick", false, "a verdict in less than 15 s, as without --scenario")
-	f.BoolVar(&wholeEnd, "whole-grace", false, "wait for the whole grace where no --scenario is given, and not 10 s at most")
 	f.BoolVar(&c.AnyHost, "any-host", false, "allow an --http that is not of loopback")
 	output.flags(f)
 	f.StringVar(&explain, "explain", "", "say what a finding means, and what to change")
 	return cmd
-}
-
-// scenarios are those of the given names, "all" among them.
-func scenarios(names []string) (found []rehearse.Scenario) {
-	for _, name := range names {
-		if name == "all" {
-			found = append(found, rehearse.All()...)
-			continue
-		}
-		found = append(found, rehearse.Scenario(name))
-	}
-	return found
-}
-
-// scenarioNames are the names of all scenarios.
-func scenarioNames() string {
-	var names []string
-	for _, s := range rehearse.All() {
-		names = append(names, string(s))
-	}
-	return strings.Join(names, ", ")
 }
 
 func rehearseOnce(cmd *cobra.Command, c rehearse.Config, o *rehearsalOutput) error {
