@@ -23,8 +23,8 @@ func (r *rehearsal) start(ctx context.Context) error {
 		return err
 	}
 	r.program, r.started = p, time.Now()
-	r.probes = beginProbes(p.container, p.ask, r.probeChanged)
-	r.result.Isolation = p.isolation.String()
+	r.probes = beginProbes(p.container, p.exited, p.ask, r.probeChanged)
+	r.result.Isolation = p.where()
 	r.at(r.started, "", what, "%s", strings.Join(r.config.Program.Command, " "))
 	return nil
 }

@@ -21,6 +21,9 @@ func consume(messages <-chan string) {
 
 func main() {
 	how := os.Args[1]
+	if confess(how) {
+		return
+	}
 	if how == "ends" {
 		fmt.Println("no database here")
 		os.Exit(4)
