@@ -26,7 +26,7 @@ type Target struct {
 	//
 	// A certificate is not verified on loopback.
 	URL string
-	// Use says what clients do with it, other than to Ask where the scheme has requests.
+	// Use says what clients do with it.
 	Use Use
 	// Method is that of the requests, GET if it is empty. Header and Body are sent with each. The Body
 	// of tcp is what a client says first, and then it waits for an answer.
