@@ -201,7 +201,9 @@ func (r *rehearsal) afterEnd(ctx context.Context) error {
 	if !r.traffic.isGone() && until.Before(r.gone) {
 		until = r.gone.Add(time.Millisecond)
 	}
-	return r.wait(ctx, until, nil)
+	err := r.wait(ctx, until, nil)
+	r.traffic.drain(ctx)
+	return err
 }
 
 // startAgain starts the program anew with what is left of it on disk, and waits until it is ready.

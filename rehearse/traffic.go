@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,6 +36,10 @@ const (
 	maxHTTP2    = 200
 	// tooLate is the lateness of this process after which a server may have lost its patience.
 	tooLate = time.Second
+	// drainTime is for how long clients are awaited after the end of the program.
+	drainTime = time.Second
+	// maxFailures bounds the failures that are kept, and not only counted.
+	maxFailures = 100_000
 	// keepAliveClients and keepAlivePause: each of so many clients asks again after so long.
 	keepAliveClients = 2
 	keepAlivePause   = 50 * time.Millisecond
@@ -53,6 +58,8 @@ type traffic struct {
 	cancel  context.CancelFunc
 	clients sync.WaitGroup
 	late    lateness
+	// connected is how many connections are open.
+	connected atomic.Int64
 
 	mu sync.Mutex
 	// changes are the moments at which the endpoint went or came back, and changed is closed when
@@ -209,6 +216,14 @@ func (t *traffic) stop() {
 	t.clients.Wait()
 }
 
+// drain waits until no client is connected any more, to a program that has ended: what becomes of each
+// is known then. One to whom something that the program has left behind still talks is not awaited.
+func (t *traffic) drain(ctx context.Context) {
+	begun := time.Now()
+	for t.connected.Load() > 0 && time.Since(begun)-t.late.since(begun) < drainTime && pause(ctx, watchOver) {
+	}
+}
+
 // arrive has clients arrive at the rate, each with a connection of its own, however long the ones
 // before take, while the endpoint is there. Who would have arrived while this process had no
 // processor does not come later, at once with others.
@@ -262,7 +277,7 @@ func (t *traffic) add(to *target, as client, begun time.Time, err error, status 
 	late := t.late.since(begun)
 	failed.took = now.Sub(begun) - late
 	asks := as == newConnection || as == keepAlive || as == keptHTTP2
-	if asks && failed.took > slowAnswer {
+	if asks && failed.took > slowAnswer && len(t.slow) < maxFailures {
 		t.slow = append(t.slow, failed)
 	}
 	switch {
@@ -283,8 +298,9 @@ func (t *traffic) add(to *target, as client, begun time.Time, err error, status 
 		}
 		return
 	}
-	count.failed++
-	t.failed = append(t.failed, failed)
+	if count.failed++; len(t.failed) < maxFailures {
+		t.failed = append(t.failed, failed)
+	}
 }
 
 // had reports whether clients of a sort have had an answer.

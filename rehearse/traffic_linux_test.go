@@ -31,12 +31,14 @@ func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 		only         string // of the targets, by their schemes
 		fails, warns []Code
 		exit         int
+		event        string // part of one's detail
 	}{
 		"good":           {},
 		"cuts-streams":   {fails: []Code{StreamCut}},
 		"no-close-frame": {fails: []Code{NoCloseFrame}},
 		"no-goaway":      {only: "http h2c grpc", warns: []Code{NoGoAway}},
 		"resets":         {warns: []Code{Resets}},
+		"waits":          {warns: []Code{TooSlow}, exit: -1, event: "3 x stream, 2 x WebSocket, 2 x open connection"},
 		"answers-late":   {warns: []Code{AnswersLate}},
 		"answers-never":  {only: "http", fails: []Code{NotAnswered}, warns: []Code{TooSlow, AnswersLate}, exit: -1},
 		"unavailable":    {fails: []Code{NotAnswered}},
@@ -65,6 +67,9 @@ func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 			fails, warns := codes(r)
 			if !slices.Equal(fails, c.fails) || !slices.Equal(warns, c.warns) || r.ExitCode != c.exit {
 				t.Errorf("fails %v, want %v; warns %v, want %v; exit code %d\n%s", fails, c.fails, warns, c.warns, r.ExitCode, describe(r))
+			}
+			if !slices.ContainsFunc(r.Events, func(e Event) bool { return strings.Contains(e.Detail, c.event) }) {
+				t.Errorf("no event says %q\n%s", c.event, describe(r))
 			}
 			for _, one := range r.Clients {
 				if one.Answered == 0 {

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -156,6 +157,27 @@ func TestTraffic_WhatFailsWhenThisProcessWasLateBlamesNobody(t *testing.T) {
 				t.Errorf("%v late: %+v, want %+v", late, got, want)
 			}
 		})
+	}
+}
+
+// On a busy machine a client may hear late of the end that the program has made of its connection.
+func TestTraffic_DrainWaitsForTheClientsOfAProgramThatHasEnded(t *testing.T) {
+	var ending sync.WaitGroup
+	ending.Add(1)
+	tr := newTraffic(targets(t, Target{URL: "http://" + accepting(t, func(*net.TCPConn) { ending.Wait() }), Use: Stream}), 1)
+	defer tr.stop()
+	for tr.connected.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	tr.remove(time.Now())
+	begun := time.Now()
+	if tr.drain(t.Context()); time.Since(begun) < drainTime || tr.connected.Load() == 0 {
+		t.Errorf("after %v it does not wait for who is connected", time.Since(begun))
+	}
+	time.AfterFunc(drainTime/4, ending.Done)
+	tr.drain(t.Context())
+	if got := tr.counts(); tr.connected.Load() != 0 || got.failed != 1 {
+		t.Errorf("%d are connected, %+v", tr.connected.Load(), got)
 	}
 }
 

@@ -62,7 +62,9 @@ func main() {
 	<-signals
 	t.stopping.Store(true)
 	time.Sleep(1500 * time.Millisecond)
-	close(t.over)
+	if t.how != "waits" {
+		close(t.over)
+	}
 	lines.Close()
 	t.held.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)
