@@ -106,7 +106,7 @@ func newRehearse() *cobra.Command {
 	f.DurationVar(&c.Ready, "ready", 30*time.Second, "for how long the program may take to become ready")
 	f.StringArrayVar(&c.Program.Env, "env", nil, "NAME=VALUE for the program; may be given several times")
 	f.BoolVar(&wholeEnd, "whole-grace", false, "wait for the whole grace, and not 8 s at most")
-	f.BoolVar(&c.AnyHost, "any-host", false, "allow an --http that is not of loopback")
+	f.BoolVar(&c.AnyHost, "any-host", false, "allow a target that is not of loopback, or at which somebody listens already")
 	output.flags(f)
 	f.StringVar(&explain, "explain", "", "say what a finding means, and what to change")
 	return cmd
