@@ -56,6 +56,9 @@ func (i *imageFlags) unpack(cmd *cobra.Command, c *rehearse.Config, described bo
 		return nil, errors.Join(usageError{err}, im.Close())
 	}
 	c.Program.Command, c.Program.Dir, c.Program.Image = program.Command, program.Dir, program.Image
+	if c.Program.Startup == nil {
+		c.Program.Startup = program.Startup
+	}
 	if program.StopSignal != 0 && !cmd.Flags().Changed("stop-signal") {
 		c.Program.StopSignal = program.StopSignal
 	}
