@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// notTaken is an error where somebody listens at a target before the program is started: clients would
-// meet that one, and the program might not get its port.
+// notTaken is an error where somebody listens at a target before the program is started: clients
+// would meet that one, and the program might not get its port.
 func (c *Config) notTaken(ctx context.Context) error {
 	if c.AnyHost {
 		return nil

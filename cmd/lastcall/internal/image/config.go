@@ -13,8 +13,8 @@ import (
 // defaultPath is what container runtimes take where an image says none.
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// healthConfig is a HEALTHCHECK, as far as a rehearsal uses it: when it asks, and how often it may fail,
-// is not as Docker does it.
+// healthConfig is a HEALTHCHECK, as far as a rehearsal uses it: when it asks, and how often it may
+// fail, is not as Docker does it.
 type healthConfig struct {
 	Test    []string
 	Timeout time.Duration
