@@ -24,7 +24,7 @@ const (
 	ordersFD = 4
 )
 
-// entry is what a process is told that is to become a program.
+// entry is what a process gets that is to become a program.
 type entry struct {
 	Path      string // empty for a program that is looked for in the image
 	Argv, Env []string
@@ -128,7 +128,7 @@ func unwanted() error {
 }
 
 // onlyStandard keeps what this process executes from every open file but standard input, output and
-// error: one that whoever started this has left open may lead out of the image.
+// error: one that the caller has left open may lead out of the image.
 func onlyStandard() error {
 	dir, err := os.Open("/proc/self/fd")
 	if err != nil {

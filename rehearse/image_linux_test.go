@@ -60,8 +60,9 @@ func TestImage_ItsProgramIsRehearsedAsItsUser(t *testing.T) {
 	}
 }
 
-// confessed starts the server in an image, or on this machine without one, with what it is to say about
-// itself, and returns what it has said. With a command it is said by that one, beside a server.
+// confessed starts the server in an image, or on this machine without one, with what it is to say
+// about itself, and returns what it has said. Alongside a server it is a
+// command that says it.
 func confessed(t *testing.T, c Container, beside bool) string {
 	t.Helper()
 	asked := c.Command
@@ -95,9 +96,12 @@ func confessed(t *testing.T, c Container, beside bool) string {
 		return string(text)
 	}
 	select {
-	case <-p.exited:
+	case <-p.drained:
 	case <-time.After(30 * time.Second):
 		t.Fatal("it does not end")
+	}
+	if p.code != 0 {
+		t.Errorf("it ended with exit code %d", p.code)
 	}
 	return strings.Join(p.output.lines(1000), "\n") + "\n"
 }
@@ -134,7 +138,7 @@ const asNobodyEnv = "LASTCALL_TEST_REHEARSE_SERVER"
 // capabilities are those of a container, and of none.
 const containerCapabilities, noCapabilities = "00000000a80425fb", "0000000000000000"
 
-// What an image's program is, and a command beside it, with all that a container has.
+// What an image's program is, and a command alongside it, with all that a container has.
 func TestImage_ItsProgramIsWhatTheImageSays(t *testing.T) {
 	for _, user := range []int{0, 65532, 1_000_650_000} {
 		for _, beside := range []bool{false, true} {

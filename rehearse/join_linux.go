@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// A command beside an image's program is this program once more, which nsenter has let into the
+// A command alongside an image's program is this program once more, which nsenter has let into the
 // namespaces but that of mounts: there is nothing of this machine in that one. It enters that one
 // itself, gives up what the program has given up, and becomes the command.
 const (

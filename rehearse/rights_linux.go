@@ -37,8 +37,8 @@ var kept = []uintptr{
 
 const joinSessionKeyring = 1 // of keyctl(2)
 
-// giveUp becomes the image's user, and leaves this thread without a way to more rights than that user
-// has in a container.
+// giveUp becomes the image's user, and leaves this thread without a way to more rights than that
+// user has in a container.
 func (e *entry) giveUp() error {
 	for c := uintptr(0); ; c++ {
 		if slices.Contains(kept, c) {

@@ -52,8 +52,8 @@ func hasIDs(file string) bool {
 	return false
 }
 
-// mapOwners maps the users and groups of the image for a process that begins in a user namespace, in
-// which it may do all.
+// mapOwners maps the users and groups of the image for a process that begins in a user namespace,
+// in which it may do all.
 func (i *Image) mapOwners(attr *syscall.SysProcAttr) {
 	attr.AmbientCaps = append([]uintptr{capSysAdmin, capSysResource}, kept...)
 	if !manyOwners() {
@@ -75,8 +75,8 @@ func (i *Image) mapOwners(attr *syscall.SysProcAttr) {
 // maxWritten bounds what an image's program can write into its files, which is kept in memory.
 const maxWritten = "size=1g,nr_inodes=1m,mode=0755"
 
-// enterImage makes the image's files the only ones that there are, and gives up all rights but those
-// of the image's user.
+// enterImage makes the image's files the only ones that there are, and gives up all rights but
+// those of the image's user.
 func (e *entry) enterImage() error {
 	if os.Getpid() != 1 {
 		return fmt.Errorf("%sthis is process %d of its PID namespace, not the first one", namespaceWord, os.Getpid())
@@ -155,8 +155,8 @@ func (e *entry) openImage() (int, error) {
 	return fd, errors.Join(syscall.Setgroups(nil), syscall.Setgid(0), syscall.Setuid(0))
 }
 
-// mountRoot mounts the image's files, with what the program writes above them, and returns where. The
-// files themselves do not change.
+// mountRoot mounts the image's files, with what the program writes above them, and returns where.
+// The files themselves do not change.
 func mountRoot(image int) (string, error) {
 	var stat syscall.Stat_t
 	if err := syscall.Fstat(image, &stat); err != nil {

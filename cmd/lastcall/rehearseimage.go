@@ -24,8 +24,8 @@ func (i *imageFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&i.network, "network", networkHost, "what the rehearsal can reach: host is all that this machine reaches, none is itself")
 }
 
-// prepare makes of an image and a manifest what they say about the rehearsal. Remove removes what was
-// made for that.
+// prepare makes of an image and a manifest what they say about the rehearsal. Remove removes what
+// was made for that.
 func prepare(cmd *cobra.Command, c *rehearse.Config, command []string, from *manifestFlags, in *imageFlags) (remove func() error, err error) {
 	im, err := in.unpack(cmd, c, len(from.names) > 0)
 	if err != nil {
@@ -38,8 +38,9 @@ func prepare(cmd *cobra.Command, c *rehearse.Config, command []string, from *man
 	return func() error { return errors.Join(plan.Close(), im.Close()) }, nil
 }
 
-// unpack makes the image's program the one that is rehearsed, nil without an image. What the command
-// line says wins. Where a manifest describes the program, the image need not say what is run.
+// unpack makes the image's program the one that is rehearsed, nil without an image. What the
+// command line says wins. Where a manifest describes the program, the image need not say what is
+// run.
 func (i *imageFlags) unpack(cmd *cobra.Command, c *rehearse.Config, described bool) (*image.Image, error) {
 	if i.file == "" {
 		return nil, nil
@@ -56,6 +57,9 @@ func (i *imageFlags) unpack(cmd *cobra.Command, c *rehearse.Config, described bo
 		return nil, errors.Join(usageError{err}, im.Close())
 	}
 	c.Program.Command, c.Program.Dir, c.Program.Image = program.Command, program.Dir, program.Image
+	if c.Program.Startup == nil {
+		c.Program.Startup = program.Startup
+	}
 	if program.StopSignal != 0 && !cmd.Flags().Changed("stop-signal") {
 		c.Program.StopSignal = program.StopSignal
 	}

@@ -73,8 +73,8 @@ func enterNetwork(cmd *cobra.Command) (done bool, err error) {
 	}
 }
 
-// prepareNetwork brings loopback up, lets everybody listen on every port as a container runtime does,
-// and gives up what was needed for that.
+// prepareNetwork brings loopback up, lets everybody listen on every port as a container runtime
+// does, and gives up what was needed for that.
 func prepareNetwork() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -13,18 +13,11 @@ import (
 // defaultPath is what container runtimes take where an image says none.
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// Healthcheck is a HEALTHCHECK with a command. What it does not say is as Docker takes it.
-type Healthcheck struct {
-	// Command is what is executed; one for a shell begins with /bin/sh -c.
-	Command                                             []string
-	Interval, Timeout, StartPeriod, StartPeriodInterval time.Duration
-	Retries                                             int
-}
-
+// healthConfig is a HEALTHCHECK, as far as a rehearsal uses it: when it asks, and how often it may
+// fail, is not as Docker does it.
 type healthConfig struct {
-	Test                                          []string
-	Interval, Timeout, StartPeriod, StartInterval time.Duration
-	Retries                                       int
+	Test    []string
+	Timeout time.Duration
 }
 
 // configure takes what is needed out of the configuration, with the users that are in the files.
@@ -55,15 +48,15 @@ func (i *Image) configure(c config, t *tree) error {
 		}
 	}
 	slices.Sort(i.Ports)
-	i.Healthcheck = said.Healthcheck.read()
+	i.Healthcheck = said.Healthcheck.probe()
 	if said.StopSignal != "" {
 		i.StopSignal, err = rehearse.ParseSignal(said.StopSignal)
 	}
 	return err
 }
 
-// read is nil where nothing is to be executed.
-func (h *healthConfig) read() *Healthcheck {
+// probe is nil where nothing is to be executed.
+func (h *healthConfig) probe() *rehearse.Probe {
 	if h == nil || len(h.Test) < 2 {
 		return nil
 	}
@@ -75,17 +68,10 @@ func (h *healthConfig) read() *Healthcheck {
 	default: // NONE
 		return nil
 	}
-	orDefault := func(d, value time.Duration) time.Duration {
-		if d <= 0 {
-			return value
-		}
-		return d
+	timeout := h.Timeout
+	if timeout <= 0 {
+		timeout = 30 * time.Second
 	}
-	const usual = 30 * time.Second
-	check := &Healthcheck{Command: command, Interval: orDefault(h.Interval, usual), Timeout: orDefault(h.Timeout, usual),
-		StartPeriod: h.StartPeriod, StartPeriodInterval: orDefault(h.StartInterval, 5*time.Second), Retries: h.Retries}
-	if check.Retries <= 0 {
-		check.Retries = 3
-	}
-	return check
+	const often = 1000 // the rehearsal itself says for how long a program may take to become ready
+	return &rehearse.Probe{Exec: command, Period: time.Second, Timeout: timeout, FailureThreshold: often}
 }

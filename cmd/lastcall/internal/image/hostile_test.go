@@ -213,7 +213,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Directories that do not let their owner in are removed all the same.
+// Directories that do not let their owner in are still removed.
 func TestRemoveAll_RemovesWhatIsClosed(t *testing.T) {
 	at := filepath.Join(t.TempDir(), "image")
 	if err := os.MkdirAll(filepath.Join(at, "a/b/c"), 0o700); err != nil {
@@ -232,7 +232,8 @@ func TestRemoveAll_RemovesWhatIsClosed(t *testing.T) {
 	}
 }
 
-// inMemory is a directory that is not on a disk, where there is one: files come and go by thousands.
+// inMemory is a directory that is not on a disk, where there is one: files come and go by
+// thousands.
 func inMemory(t testing.TB) string {
 	t.Helper()
 	const memory = "/dev/shm"
@@ -251,8 +252,8 @@ func inMemory(t testing.TB) string {
 	return at
 }
 
-// FuzzUnpack_ALayerStaysInItsDirectory unpacks anything, twice, above a layer whose links lead everywhere: nothing outside
-// changes, and it ends.
+// FuzzUnpack_ALayerStaysInItsDirectory unpacks anything, twice, above a layer whose links lead
+// everywhere: nothing outside changes, and it ends.
 func FuzzUnpack_ALayerStaysInItsDirectory(f *testing.F) {
 	for _, layer := range [][]tarred{
 		{file("a", "x"), dir("d/"), symlink("s", "/d"), hardlink("h", "a"), file("d/.wh.x", ""), file("d/.wh..wh..opq", "")},

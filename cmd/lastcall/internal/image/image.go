@@ -48,8 +48,9 @@ type Image struct {
 	Groups      []int
 	// StopSignal is 0 if the image names none.
 	StopSignal syscall.Signal
-	// Healthcheck is the image's HEALTHCHECK, nil for none. Kubernetes takes no notice of it.
-	Healthcheck *Healthcheck
+	// Healthcheck asks the image's HEALTHCHECK, each second; nil for none. Kubernetes takes no notice
+	// of it: it says when the program has started, and nothing after that.
+	Healthcheck *rehearse.Probe
 	// Ports are those of EXPOSE, for TCP, the smallest first.
 	Ports []int
 
@@ -133,7 +134,7 @@ func (i *Image) Container(command []string) rehearse.Container {
 		command = slices.Concat(i.Entrypoint, i.Cmd)
 	}
 	return rehearse.Container{
-		Command: command, Dir: i.Dir, StopSignal: i.StopSignal,
+		Command: command, Dir: i.Dir, StopSignal: i.StopSignal, Startup: i.Healthcheck,
 		Image: &rehearse.Image{Root: i.Root, User: i.User, Group: i.Group, Groups: i.Groups, Env: i.Env},
 	}
 }
@@ -141,7 +142,7 @@ func (i *Image) Container(command []string) rehearse.Container {
 // removeCommand is the name under which this process is executed again, to remove an image.
 const removeCommand = "lastcall-image-remove"
 
-// A remover is a process that removes a directory when it is told to, or when this process is gone.
+// A remover is a process that removes a directory on demand, or when this process is gone.
 type remover struct {
 	cmd  *exec.Cmd
 	tell *os.File

@@ -80,8 +80,7 @@ func TestUnpack_ReadsEveryFormat(t *testing.T) {
 			if !slices.Equal(im.Ports, []int{80, 8080}) {
 				t.Errorf("ports %v", im.Ports)
 			}
-			want := &Healthcheck{Command: []string{"/bin/sh", "-c", "ask"}, Interval: 30 * time.Second, Timeout: 2 * time.Second,
-				StartPeriodInterval: 5 * time.Second, Retries: 3}
+			want := &rehearse.Probe{Exec: []string{"/bin/sh", "-c", "ask"}, Period: time.Second, Timeout: 2 * time.Second, FailureThreshold: 1000}
 			if !reflect.DeepEqual(im.Healthcheck, want) {
 				t.Errorf("healthcheck %+v", im.Healthcheck)
 			}

@@ -78,8 +78,8 @@ func zstandard(b []byte) []byte {
 	return w.EncodeAll(b, nil)
 }
 
-// parts are the files of the image: the configuration and the layers, with what lists them as docker
-// save does (docker), or as an OCI layout does.
+// parts are the files of the image: the configuration and the layers, with what lists them as
+// docker save does (docker), or as an OCI layout does.
 func (p packed) parts(t testing.TB, docker bool) []tarred {
 	t.Helper()
 	arch := p.arch

@@ -29,8 +29,8 @@ func newTree(root *os.Root) *tree {
 
 var errLinks = errors.New("too many links behind each other")
 
-// resolve follows the links of a path of directories. It makes those that are missing, if it is told
-// to. There is nothing behind a path that has no links: who changes a directory calls forget.
+// resolve follows the links of a path of directories. It makes those that are missing, if it is
+// told to. There is nothing behind a path that has no links: who changes a directory calls forget.
 func (t *tree) resolve(dir string, create bool) (string, error) {
 	if dir == t.asked {
 		return t.resolved, nil
@@ -114,7 +114,8 @@ func (t *tree) count() error {
 	return nil
 }
 
-// read returns what is in a file of the image, which may be behind links. What is not there is empty.
+// read returns what is in a file of the image, which may be behind links. What is not there is
+// empty.
 func (t *tree) read(name string) (string, error) {
 	for range 40 {
 		dir, err := t.resolve(path.Dir(name), false)
