@@ -40,14 +40,17 @@ func (p *program) join(argv []string) (*exec.Cmd, error) {
 		Path: enter, Args: []string{enter, "--target", strconv.Itoa(p.pid), "--user", "--pid", "--uts", "--ipc"}, Dir: "/", Env: []string{},
 		Stdout: &p.output, Stderr: &p.output, WaitDelay: time.Second, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
-	if c.Image.User != 0 && !e.Owners {
-		// The one user that there is has no rights there when it executes something. None of the image's
-		// variables may tell nsenter what to load.
+	if !e.Owners {
+		cmd.Args = append(cmd.Args, "--preserve-credentials")
+	}
+	if !e.Owners && c.Image.User != 0 {
+		// The one user that there is has no rights there when it executes something, so nsenter does it
+		// all. None of the image's variables may tell it what to load, and no link of the image where
+		// the working directory is: that is the program's.
 		if err := onlyStandard(); err != nil {
 			return nil, err
 		}
-		dir := "/" + strings.TrimPrefix(c.Dir, "/")
-		cmd.Args = append(cmd.Args, "--mount", "--preserve-credentials", "--wd="+dir, "--")
+		cmd.Args = append(cmd.Args, "--mount", "--wd=/proc/"+strconv.Itoa(p.pid)+"/cwd", "--")
 		cmd.Args, cmd.Env = append(cmd.Args, argv...), withoutLoader(e.Env)
 		return cmd, nil
 	}

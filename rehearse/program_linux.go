@@ -34,6 +34,14 @@ func (i isolation) String() string {
 	return "in a process group, not PID 1: a signal without a handler ends it here, and would not in a container"
 }
 
+// where says how far the program is kept from the other processes, and from this machine.
+func (p *program) where() string {
+	if p.container.Image != nil {
+		return "PID 1 of its own namespaces, with the image's files alone"
+	}
+	return p.isolation.String()
+}
+
 // program is the program that is rehearsed, while it runs.
 type program struct {
 	container *Container

@@ -24,6 +24,20 @@ func (i *imageFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&i.network, "network", networkHost, "what the rehearsal can reach: host is all that this machine reaches, none is itself")
 }
 
+// prepare makes of an image and a manifest what they say about the rehearsal. Remove removes what was
+// made for that.
+func prepare(cmd *cobra.Command, c *rehearse.Config, command []string, from *manifestFlags, in *imageFlags) (remove func() error, err error) {
+	im, err := in.unpack(cmd, c, len(from.names) > 0)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := from.plan(cmd, c, command, im)
+	if err != nil {
+		return nil, errors.Join(err, im.Close())
+	}
+	return func() error { return errors.Join(plan.Close(), im.Close()) }, nil
+}
+
 // unpack makes the image's program the one that is rehearsed, nil without an image. What the command
 // line says wins. Where a manifest describes the program, the image need not say what is run.
 func (i *imageFlags) unpack(cmd *cobra.Command, c *rehearse.Config, described bool) (*image.Image, error) {
@@ -36,8 +50,9 @@ func (i *imageFlags) unpack(cmd *cobra.Command, c *rehearse.Config, described bo
 	if err != nil {
 		return nil, err
 	}
-	program, err := im.Container(c.Program.Command)
-	if err != nil && !described {
+	program := im.Container(c.Program.Command)
+	if len(program.Command) == 0 && !described {
+		err := errors.New("the image has neither ENTRYPOINT nor CMD: give the command behind --")
 		return nil, errors.Join(usageError{err}, im.Close())
 	}
 	c.Program.Command, c.Program.Dir, c.Program.Image = program.Command, program.Dir, program.Image
@@ -65,6 +80,13 @@ func firstPort() int {
 const (
 	networkHost = "host"
 	networkNone = "none"
+)
+
+// The names under which this process is executed again: in a network namespace that is not ready,
+// and in one that is.
+const (
+	networkRaw   = "lastcall-rehearse-network"
+	networkReady = "lastcall-rehearse-alone"
 )
 
 // enter has the whole rehearsal done in a network of its own, if that is asked for: then done is

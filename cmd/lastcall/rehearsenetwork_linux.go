@@ -13,13 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The names under which this process is executed again: in a network namespace that is not ready,
-// and in one that is.
-const (
-	networkRaw   = "lastcall-rehearse-network"
-	networkReady = "lastcall-rehearse-alone"
-)
-
 // enterNetwork executes this process again, in a network namespace with a loopback alone.
 func enterNetwork(cmd *cobra.Command) (done bool, err error) {
 	switch os.Args[0] {

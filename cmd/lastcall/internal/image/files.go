@@ -70,7 +70,7 @@ const maxWindow = 64 << 20
 func decompress(r io.Reader) (plain io.ReadCloser, packed bool, err error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	magic, err := buffered.Peek(6)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, false, err
 	}
 	switch {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -176,7 +175,7 @@ func checked(f files, d v1.Descriptor) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if digest.Digest(d.Digest).Algorithm().FromBytes(b) != d.Digest {
+	if d.Digest.Algorithm().FromBytes(b) != d.Digest {
 		return nil, fmt.Errorf("it is damaged: %s has another checksum", name)
 	}
 	return b, nil

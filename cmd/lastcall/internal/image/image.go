@@ -16,6 +16,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -65,45 +66,45 @@ func Unpack(ctx context.Context, name string) (*Image, error) {
 	return im, nil
 }
 
-func unpack(ctx context.Context, name string) (im *Image, err error) {
+func unpack(ctx context.Context, name string) (*Image, error) {
 	dir, err := os.MkdirTemp(temporary(), "lastcall-image-")
 	if err != nil {
 		return nil, err
 	}
-	im = &Image{Root: filepath.Join(dir, "root")}
+	im := &Image{Root: filepath.Join(dir, "root")}
 	if im.remover, err = startRemover(dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, im.Close())
-		}
-	}()
+	if err := im.fill(ctx, name, dir); err != nil {
+		return nil, errors.Join(err, im.Close())
+	}
+	return im, nil
+}
+
+// fill unpacks the image into its root, below dir.
+func (i *Image) fill(ctx context.Context, name, dir string) error {
 	files, err := openFiles(ctx, name, dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer files.Close()
 	found, err := choose(files)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := os.Mkdir(im.Root, 0o755); err != nil { //nolint:gosec // its directory is closed to others
-		return nil, err
+	if err := os.Mkdir(i.Root, 0o755); err != nil { //nolint:gosec // its directory is closed to others
+		return err
 	}
-	root, err := os.OpenRoot(im.Root)
+	root, err := os.OpenRoot(i.Root)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer root.Close()
 	t := newTree(root)
 	if err := t.apply(ctx, files, found); err != nil {
-		return nil, err
+		return err
 	}
-	if err := im.configure(found.config, t); err != nil {
-		return nil, err
-	}
-	return im, nil
+	return i.configure(found.config, t)
 }
 
 // temporary is where images are unpacked: on a disk, which /tmp need not be.
@@ -126,19 +127,15 @@ func (i *Image) Close() error {
 }
 
 // Container is the image's program as a container that is rehearsed. With a command, that is
-// executed in the place of the image's. Without any command that is the error, along with a container that
-// is whole but for it.
-func (i *Image) Container(command []string) (c rehearse.Container, err error) {
+// executed in the place of the image's; neither may be there.
+func (i *Image) Container(command []string) rehearse.Container {
 	if len(command) == 0 {
-		command = append(append([]string{}, i.Entrypoint...), i.Cmd...)
-	}
-	if len(command) == 0 {
-		err = errors.New("the image has neither ENTRYPOINT nor CMD: give the command behind --")
+		command = slices.Concat(i.Entrypoint, i.Cmd)
 	}
 	return rehearse.Container{
 		Command: command, Dir: i.Dir, StopSignal: i.StopSignal,
 		Image: &rehearse.Image{Root: i.Root, User: i.User, Group: i.Group, Groups: i.Groups, Env: i.Env},
-	}, err
+	}
 }
 
 // removeCommand is the name under which this process is executed again, to remove an image.
@@ -164,7 +161,6 @@ func startRemover(dir string) (*remover, error) {
 		}
 	}
 	r := &remover{tell: tell}
-	//nolint:noctx // it outlives every context, to remove what others have left
 	r.cmd = &exec.Cmd{Path: self, Args: []string{removeCommand, dir}, Dir: "/", Stdin: told, Stderr: &r.said, SysProcAttr: apart()}
 	if err := r.cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start what removes the image: %w", err), tell.Close())

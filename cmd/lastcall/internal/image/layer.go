@@ -230,7 +230,7 @@ func (t *tree) link(at string, h *tar.Header) error {
 
 // write writes a file's content.
 func (t *tree) write(at string, h *tar.Header, content io.Reader) (err error) {
-	if t.bytes += h.Size; h.Size < 0 || t.bytes > maxBytes || t.bytes < 0 {
+	if t.bytes -= h.Size; h.Size < 0 || t.bytes < 0 {
 		return fmt.Errorf("the image has more than %d GiB", maxBytes>>30)
 	}
 	f, err := t.root.OpenFile(at, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

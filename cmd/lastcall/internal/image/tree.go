@@ -16,14 +16,16 @@ import (
 // will follow them: an absolute one begins at the tree's root, and nothing is above that.
 type tree struct {
 	root  *os.Root
-	files int // how many there have been in all layers
-	bytes int64
+	files int             // how many there may still be
+	bytes int64           // and of how many bytes
 	fresh map[string]bool // where the present layer has put something
 
 	asked, resolved string // the last directory that was resolved
 }
 
-func newTree(root *os.Root) *tree { return &tree{root: root, fresh: map[string]bool{}, resolved: "."} }
+func newTree(root *os.Root) *tree {
+	return &tree{root: root, files: maxFiles, bytes: maxBytes, fresh: map[string]bool{}, resolved: "."}
+}
 
 var errLinks = errors.New("too many links behind each other")
 
@@ -106,7 +108,7 @@ func (t *tree) own(at string, user, group int) error {
 
 // count counts a file.
 func (t *tree) count() error {
-	if t.files++; t.files > maxFiles {
+	if t.files--; t.files < 0 {
 		return fmt.Errorf("it has more than %d files", maxFiles)
 	}
 	return nil

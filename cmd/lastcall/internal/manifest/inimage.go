@@ -119,9 +119,8 @@ func (p *Plan) place(root *os.Root, target, local string, owner *rehearse.Image)
 		default:
 			return nil // a socket or a device
 		}
-		user, ok := rehearse.ImageOwner(owner.User)
-		group, known := rehearse.ImageOwner(owner.Group)
-		if err == nil && ok && known {
+		if user, ok := rehearse.ImageOwner(owner.User); ok && err == nil {
+			group, _ := rehearse.ImageOwner(owner.Group)
 			err = root.Lchown(to, user, group)
 		}
 		return err
