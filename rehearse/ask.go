@@ -36,8 +36,21 @@ const (
 	silent
 )
 
+// overtime is how much later than its timeout a request may end. One that ends later was kept from
+// its processor, on this side: nothing is known then.
+const overtime = 100 * time.Millisecond
+
 // ask asks a probe of a program once, and says what was answered.
 func (p *program) ask(ctx context.Context, b *Probe) (answer, string) {
+	began := time.Now()
+	got, said := p.askOnce(ctx, b)
+	if got == silent && b.Exec == nil && time.Since(began) > b.timeout()+overtime {
+		return unknown, said
+	}
+	return got, said
+}
+
+func (p *program) askOnce(ctx context.Context, b *Probe) (answer, string) {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout())
 	defer cancel()
 	switch {

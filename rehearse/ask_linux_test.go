@@ -163,6 +163,28 @@ func TestAsk_OfGRPCIsYesWhereTheServiceIsServing(t *testing.T) {
 	}
 }
 
+func TestAsk_OfACommandIsItsExitCode(t *testing.T) {
+	p := &program{container: new(Container)} // beside it there is no namespace to enter
+	for _, c := range []struct {
+		command string
+		want    answer
+		text    string
+	}{
+		{"true", yes, ""},
+		{"exit 3", no, "exit status 3"},
+		{"kill -KILL $$", no, "killed"},
+		{"sleep 60 & wait", silent, "no end in time"},
+	} {
+		got, said := p.ask(t.Context(), &Probe{Exec: []string{"/bin/sh", "-c", c.command}, Timeout: 2 * time.Second})
+		if got != c.want || !strings.Contains(said, c.text) {
+			t.Errorf("%s: %v (%s), want %v with %q", c.command, got, said, c.want, c.text)
+		}
+	}
+	if got, said := p.ask(t.Context(), &Probe{Exec: []string{"/no/such/command"}}); got != unknown || !strings.Contains(said, "no such file") {
+		t.Errorf("a command that is not there: %v (%s)", got, said)
+	}
+}
+
 func TestHook_OfARequestSucceedsWhateverIsAnswered(t *testing.T) {
 	agents := make(chan string, 10)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -233,8 +233,8 @@ func TestPod_WhatCannotBeIsAnErrorThatSaysWhy(t *testing.T) {
 		{program(func(c *Container) { c.Liveness = &Probe{TCP: 80, Period: -time.Second} }), "negative"},
 		{Config{Program: Container{Command: []string{server, "good"}}, Sidecars: []Container{{}}}, "sidecar 1 has no command"},
 		{Config{Program: Container{Command: []string{server, "good"}}, Sidecars: []Container{{Command: []string{"/no/such/program"}}}}, "(sidecar 1)"},
-		{Config{Program: Container{Command: []string{server, "good"}}, Sidecars: []Container{{Name: "proxy", Command: []string{"sleep", "60"}, Startup: &Probe{TCP: 1}}}, Ready: time.Second}, "the sidecar proxy was not ready after 1s"},
-		{Config{Program: Container{Command: []string{server, "good"}, Readiness: &Probe{TCP: 1}}, Ready: time.Second}, "the program was not ready after 1s"},
+		{Config{Program: Container{Command: []string{server, "good"}}, Sidecars: []Container{{Name: "proxy", Command: []string{"sleep", "60"}, Startup: &Probe{TCP: 1}}}, Ready: time.Second}, "the sidecar proxy was not ready after 1s: its startup probe says dial tcp 127.0.0.1:1: connect: connection refused"},
+		{Config{Program: Container{Command: []string{server, "good"}, Readiness: &Probe{TCP: 1}}, Ready: time.Second}, "the program was not ready after 1s: its readiness probe says dial tcp"},
 	} {
 		c.config.Program.Env = []string{"ADDRESS=127.0.0.1:0"}
 		r, err := Do(t.Context(), c.config)

@@ -49,9 +49,10 @@ type probes struct {
 	endLife, endReadiness context.CancelFunc
 
 	mu      sync.Mutex
-	results map[probeKind]bool // startup has none before it has succeeded or failed
-	up      chan struct{}      // closed when the container has started, as its startup probe says
-	ready   chan struct{}      // closed when it is ready for the first time
+	said    map[probeKind]string // what came of the last question
+	results map[probeKind]bool   // startup has none before it has succeeded or failed
+	up      chan struct{}        // closed when the container has started, as its startup probe says
+	ready   chan struct{}        // closed when it is ready for the first time
 }
 
 // beginProbes begins to ask. The container has just been started.
@@ -59,6 +60,7 @@ func beginProbes(c *Container, ended <-chan struct{}, asker func(context.Context
 	b := &probes{
 		container: c, ended: ended, asker: asker, changed: changed, began: time.Now(),
 		results: map[probeKind]bool{liveness: true, readiness: false}, // what the kubelet takes them for at first
+		said:    map[probeKind]string{},
 		up:      make(chan struct{}), ready: make(chan struct{}),
 	}
 	var ctx, life, readying context.Context
@@ -170,6 +172,7 @@ func (b *probes) askOnce(ctx context.Context, w *worker, regular bool) (over boo
 		return true
 	default:
 	}
+	b.note(w.kind, said)
 	if got == unknown || got != yes && !regular {
 		return false
 	}
@@ -192,6 +195,27 @@ func (b *probes) askOnce(ctx context.Context, w *worker, regular bool) (over boo
 	case readiness:
 	}
 	return false
+}
+
+// note notes what came of a question.
+func (b *probes) note(kind probeKind, said string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.said[kind] = said
+}
+
+// lastSaid is what the probe said last for which the container waits.
+func (b *probes) lastSaid() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	kind := readiness
+	if !b.results[startup] {
+		kind = startup
+	}
+	if b.said[kind] == "" {
+		return "its " + string(kind) + " probe was not asked"
+	}
+	return "its " + string(kind) + " probe says " + b.said[kind]
 }
 
 // set notes a result, and tells it where it is a new one.

@@ -80,11 +80,11 @@ func (r *rehearsal) podReady() bool {
 
 // awaitProbes waits until the pod is ready, as its probes say.
 func (r *rehearsal) awaitProbes(ctx context.Context) error {
-	if err := r.awaitProbe(ctx, r.program, r.probes.ready, "the program"); err != nil {
+	if err := r.awaitProbe(ctx, r.program, r.probes, r.probes.ready, "the program"); err != nil {
 		return err
 	}
 	for _, s := range r.sidecars.list {
-		if err := r.awaitProbe(ctx, s.program, s.probes.ready, "the sidecar "+s.container.Name); err != nil {
+		if err := r.awaitProbe(ctx, s.program, s.probes, s.probes.ready, "the sidecar "+s.container.Name); err != nil {
 			return err
 		}
 	}
@@ -93,7 +93,7 @@ func (r *rehearsal) awaitProbes(ctx context.Context) error {
 }
 
 // awaitProbe waits for what a probe of a program will close.
-func (r *rehearsal) awaitProbe(ctx context.Context, p *program, done <-chan struct{}, who string) error {
+func (r *rehearsal) awaitProbe(ctx context.Context, p *program, b *probes, done <-chan struct{}, who string) error {
 	over := time.NewTimer(r.config.Ready)
 	defer over.Stop()
 	for {
@@ -105,7 +105,7 @@ func (r *rehearsal) awaitProbe(ctx context.Context, p *program, done <-chan stru
 		case <-p.exited:
 			return r.endedEarly(p, who)
 		case <-over.C:
-			return down("%s was not ready after %v, as its probes say", who, r.config.Ready)
+			return down("%s was not ready after %v: %s", who, r.config.Ready, b.lastSaid())
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -52,7 +52,7 @@ func (r *rehearsal) startSidecars(ctx context.Context) error {
 		})
 		r.sidecars.list = append(r.sidecars.list, s)
 		r.say("started", "sidecar %s", c.Name)
-		if err := r.awaitProbe(ctx, p, s.probes.up, "the sidecar "+c.Name); err != nil {
+		if err := r.awaitProbe(ctx, p, s.probes, s.probes.up, "the sidecar "+c.Name); err != nil {
 			return err
 		}
 	}
