@@ -37,6 +37,8 @@ func answering(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/503", http.StatusFound)
 	case "late":
 		time.Sleep(300 * time.Millisecond)
+	case "never":
+		<-r.Context().Done()
 	case "cut":
 		panic(http.ErrAbortHandler)
 	case "header":
@@ -69,7 +71,7 @@ func TestAsk_OfARequestIsYesFrom200To399(t *testing.T) {
 		{"around", yes},
 		{"elsewhere", yes}, // the redirect itself is the answer
 		{"to-503", no},
-		{"late", silent},
+		{"never", silent},
 		{"cut", silent},
 		{"header", yes},
 	} {
@@ -78,7 +80,11 @@ func TestAsk_OfARequestIsYesFrom200To399(t *testing.T) {
 			if scheme == "HTTPS" {
 				g.Port = portOf(t, secret.URL)
 			}
-			if got, said := p.ask(t.Context(), &Probe{HTTPGet: g, Timeout: 200 * time.Millisecond}); got != c.want {
+			timeout := 10 * time.Second
+			if c.path == "never" {
+				timeout = 200 * time.Millisecond
+			}
+			if got, said := p.askOnce(t.Context(), &Probe{HTTPGet: g, Timeout: timeout}); got != c.want {
 				t.Errorf("%s %s: %v (%s), want %v", scheme, c.path, got, said, c.want)
 			}
 		}
