@@ -77,7 +77,7 @@ const (
 	quickEnough  = 10500 * time.Millisecond
 	quickAtLeast = 3 * time.Second
 	// closing is how long before its end a program may close its port, where clients come until then.
-	closing = 250 * time.Millisecond
+	closing = time.Second
 	// slowLead is how long before the stop signal the slow requests begin.
 	slowLead = 100 * time.Millisecond
 	// noReaction is for how long a program without a handler is watched all the same.

@@ -130,7 +130,7 @@ func (r *rehearsal) signal(context.Context) error {
 	if err := r.program.stop(sig); err != nil {
 		return fmt.Errorf("rehearse: send %v: %w", sig, err)
 	}
-	r.say("stop signal", "%s, and %v until SIGKILL", signalName(sig), r.left)
+	r.at(r.signalled, "", "stop signal", "%s, and %v until SIGKILL", signalName(sig), r.left)
 	r.deadline = r.signalled.Add(r.left)
 	return nil
 }
