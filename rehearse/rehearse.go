@@ -208,8 +208,8 @@ func (c *Config) complete() error {
 		}
 		c.targets = append(c.targets, checked)
 	}
-	if busy := c.Rate * len(c.targets); busy > maxRate {
-		return fmt.Errorf("rehearse: %d connections a second to %d targets are too much for one machine: at most %d", busy, len(c.targets), maxRate)
+	if c.Rate*len(c.targets) > maxRate {
+		return fmt.Errorf("rehearse: %d connections a second to each of %d targets are too much for one machine: at most %d in all", c.Rate, len(c.targets), maxRate)
 	}
 	return nil
 }
