@@ -46,7 +46,8 @@ type Config struct {
 	// CutShort ends a scenario ten seconds after the deletion, whatever the grace is. Without it, too, the
 	// end of a program that has not ended in the scenario Delete is not awaited in the others.
 	CutShort bool
-	// AnyHost allows a target that is not of this machine's loopback.
+	// AnyHost allows a target that is not of this machine's loopback, or at which somebody listens
+	// before the program is started.
 	AnyHost bool
 
 	targets []*target // those of Traffic
@@ -102,6 +103,9 @@ const (
 // a process before its main begins.
 func Do(ctx context.Context, c Config) (*Report, error) {
 	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	if err := c.notTaken(ctx); err != nil {
 		return nil, err
 	}
 	report := &Report{Command: c.Program.Command}

@@ -142,7 +142,7 @@ func configFlags(f *pflag.FlagSet, c *rehearse.Config) {
 	f.IntVar(&c.Rate, "rate", 50, "how many clients connect in a second")
 	f.DurationVar(&c.Ready, "ready", 30*time.Second, "for how long the program may take to become ready")
 	f.StringArrayVar(&c.Program.Env, "env", nil, "NAME=VALUE for the program; may be given several times")
-	f.BoolVar(&c.AnyHost, "any-host", false, "allow an --http that is not of loopback")
+	f.BoolVar(&c.AnyHost, "any-host", false, "allow a target that is not of loopback, or at which somebody listens already")
 }
 
 // scenarios are those of the given names, "all" among them.
