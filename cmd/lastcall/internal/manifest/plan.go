@@ -62,6 +62,8 @@ type Plan struct {
 	lacks     []string
 	dir       string            // of files that were made, empty if there are none
 	made      map[string]string // directories of dir, by the volume
+	copied    int               // files that were copied into the image
+	bytes     int64
 }
 
 // Plan makes a rehearsal of a container of a workload. What the container wants and nobody has given is
