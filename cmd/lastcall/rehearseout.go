@@ -19,7 +19,7 @@ import (
 // rehearsalOutput shows a rehearsal while it goes on, and writes what it has found for other tools.
 type rehearsalOutput struct {
 	asJSON, github, verbose bool
-	junit                   string
+	junit, sarif, source    string
 
 	out, remarks io.Writer
 	page         review.Page
@@ -32,6 +32,8 @@ type rehearsalOutput struct {
 func (o *rehearsalOutput) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.asJSON, "json", false, "write the report as JSON to standard output, and nothing else there")
 	f.StringVar(&o.junit, "junit", "", "write a JUnit report to this file: a test for each check")
+	f.StringVar(&o.sarif, "sarif", "", "write a SARIF report to this file, for GitHub's page of security findings")
+	f.StringVar(&o.source, "source", "", "the file of the repository, such as a Dockerfile, at which --sarif and --github show the findings")
 	f.BoolVar(&o.github, "github", false, "write annotations for GitHub Actions, and the summary of the step")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show the timelines of scenarios that pass too, where there are several")
 }
@@ -64,6 +66,9 @@ type outputFile struct {
 func (o *rehearsalOutput) files() (all []outputFile) {
 	for _, one := range []outputFile{
 		{"junit", o.junit, review.JUnit},
+		{"sarif", o.sarif, func(w io.Writer, r *rehearse.Report, failed error) error {
+			return review.SARIF(w, review.Origin{Version: version(), Source: o.source}, r, failed)
+		}},
 	} {
 		if one.name != "" {
 			all = append(all, one)
@@ -160,7 +165,7 @@ func (o *rehearsalOutput) toGitHub(r *rehearse.Report, failed error) error {
 	if o.asJSON {
 		log = o.remarks
 	}
-	if err := review.Annotations(log, r, failed); err != nil {
+	if err := review.Annotations(log, o.source, r, failed); err != nil {
 		return err
 	}
 	file := os.Getenv("GITHUB_STEP_SUMMARY")

@@ -3,17 +3,23 @@ package review
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
 // Annotations writes the findings as GitHub Actions shows them beside the log and on the page of a
-// pull request. The report may be nil when the rehearsal has failed.
-func Annotations(w io.Writer, r *rehearse.Report, failed error) error {
+// pull request, at the first line of a file of the repository if it is not empty. The report may be
+// nil when the rehearsal has failed.
+func Annotations(w io.Writer, file string, r *rehearse.Report, failed error) error {
 	var b strings.Builder
 	annotate := func(level, title, text string) {
-		fmt.Fprintf(&b, "::%s title=%s::%s\n", level, annotationTitle.Replace(title), annotationText.Replace(text))
+		where := ""
+		if file != "" {
+			where = "file=" + annotationTitle.Replace(clean(filepath.ToSlash(filepath.Clean(file)))) + ",line=1,"
+		}
+		fmt.Fprintf(&b, "::%s %stitle=%s::%s\n", level, where, annotationTitle.Replace(title), annotationText.Replace(text))
 	}
 	if r != nil {
 		r = cleaned(r)

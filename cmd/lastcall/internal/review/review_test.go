@@ -158,7 +158,7 @@ func TestReview_NothingOfTheProgramMovesATerminalOrCommandsARunner(t *testing.T)
 		"log":         Page{}.Timeline(&r.Results[0]) + Page{}.Verdict(r) + Page{}.Line(&r.Results[0]) + Lines("lastcall: "+failed.Error()),
 		"terminal":    Page{Columns: 80}.Timeline(&r.Results[0]) + Page{Columns: 80}.Verdict(r) + Page{}.Live(r.Results[0].Events[0]) + Page{}.Line(&r.Results[0]),
 		"head":        Page{}.Head(&rehearse.Config{Program: rehearse.Container{Command: r.Command}}, 0),
-		"annotations": written(t, func(b *bytes.Buffer) error { return Annotations(b, r, failed) }),
+		"annotations": written(t, func(b *bytes.Buffer) error { return Annotations(b, hostile, r, failed) }),
 		"summary":     written(t, func(b *bytes.Buffer) error { return Summary(b, r, failed) }),
 		"junit":       written(t, func(b *bytes.Buffer) error { return JUnit(b, r, failed) }),
 	} {
@@ -216,7 +216,7 @@ func TestJUnit_ARehearsalThatFailedIsAnError(t *testing.T) {
 }
 
 // unescaped reads an annotation as the runner of GitHub does.
-func unescaped(line string) (level, title, text string) {
+func unescaped(line string) (level, file, title, text string) {
 	rest, _ := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "::")
 	head, text, _ := strings.Cut(rest, "::")
 	level, properties, _ := strings.Cut(head, " ")
@@ -225,23 +225,26 @@ func unescaped(line string) (level, title, text string) {
 		if value, ok := strings.CutPrefix(one, "title="); ok {
 			title = undo.Replace(value)
 		}
+		if value, ok := strings.CutPrefix(one, "file="); ok {
+			file = undo.Replace(value)
+		}
 	}
-	return level, title, undo.Replace(text)
+	return level, file, title, undo.Replace(text)
 }
 
 func TestAnnotations_AreReadBackByTheRunner(t *testing.T) {
 	r := oneScenario()
 	r.Results[0].Findings[0].Seen = "100 % of all: 3, 4"
-	lines := strings.SplitAfter(strings.TrimSuffix(written(t, func(b *bytes.Buffer) error { return Annotations(b, r, nil) }), "\n"), "\n")
+	lines := strings.SplitAfter(strings.TrimSuffix(written(t, func(b *bytes.Buffer) error { return Annotations(b, "./deploy/a,b.yaml", r, nil) }), "\n"), "\n")
 	if len(lines) != 2 {
 		t.Fatalf("%d annotations: %q", len(lines), lines)
 	}
-	level, title, text := unescaped(lines[0])
-	if level != "error" || title != "LC104 the program refuses connections while clients are still sent to it" ||
+	level, file, title, text := unescaped(lines[0])
+	if level != "error" || file != "deploy/a,b.yaml" || title != "LC104 the program refuses connections while clients are still sent to it" ||
 		!strings.HasPrefix(text, "delete: 100 % of all: 3, 4\nThe endpoint") {
-		t.Errorf("%q, %q, %q", level, title, text)
+		t.Errorf("%q, %q, %q, %q", level, file, title, text)
 	}
-	if level, title, _ := unescaped(lines[1]); level != "warning" || title != "LC105 the program closes connections that clients keep, without notice" {
+	if level, _, title, _ := unescaped(lines[1]); level != "warning" || title != "LC105 the program closes connections that clients keep, without notice" {
 		t.Errorf("%q, %q", level, title)
 	}
 }
