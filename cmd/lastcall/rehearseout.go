@@ -20,7 +20,9 @@ import (
 type rehearsalOutput struct {
 	asJSON, github, verbose bool
 	junit, sarif, source    string
+	baseline, newBaseline   string
 
+	old          *rehearse.Baseline // what newBaseline had before
 	out, remarks io.Writer
 	page         review.Page
 	number       int // of the scenario that is rehearsed, of total
@@ -35,11 +37,16 @@ func (o *rehearsalOutput) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.sarif, "sarif", "", "write a SARIF report to this file, for GitHub's page of security findings")
 	f.StringVar(&o.source, "source", "", "the file of the repository, such as a Dockerfile, at which --sarif and --github show the findings")
 	f.BoolVar(&o.github, "github", false, "write annotations for GitHub Actions, and the summary of the step")
+	f.StringVar(&o.baseline, "baseline", "", "accept the findings that this file has, and fail for others")
+	f.StringVar(&o.newBaseline, "write-baseline", "", "write this file for --baseline, with what is found now, and exit with 0")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show the timelines of scenarios that pass too, where there are several")
 }
 
 // begin says what will be done, and follows it. An error is one of the flags.
 func (o *rehearsalOutput) begin(cmd *cobra.Command, c *rehearse.Config) error {
+	if err := o.readBaselines(c); err != nil {
+		return err
+	}
 	for _, one := range o.files() {
 		// Now, and not after some minutes; what was there before is no report of this rehearsal.
 		if err := os.WriteFile(one.name, nil, 0o644); err != nil {
@@ -54,6 +61,53 @@ func (o *rehearsalOutput) begin(cmd *cobra.Command, c *rehearse.Config) error {
 	c.Begin, c.Watch, c.End = o.scenario, o.watch, o.ended
 	o.show(o.page.Head(c, 0))
 	return nil
+}
+
+// readBaselines reads what is accepted, and of a baseline that is written anew the reasons.
+func (o *rehearsalOutput) readBaselines(c *rehearse.Config) error {
+	if o.baseline != "" {
+		b, err := readBaseline(o.baseline)
+		if err != nil {
+			return usageError{fmt.Errorf("--baseline: %w", err)}
+		}
+		c.Baseline = b
+	}
+	if o.newBaseline != "" {
+		b, err := readBaseline(o.newBaseline)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return usageError{fmt.Errorf("--write-baseline would take the place of a file that is no baseline: %w", err)}
+		}
+		o.old = b
+	}
+	return nil
+}
+
+// readBaseline reads a file of --write-baseline.
+func readBaseline(name string) (*rehearse.Baseline, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	b, err := rehearse.ParseBaseline(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return b, nil
+}
+
+// writeBaseline accepts all that was found. What was accepted before keeps its reason, and stays where
+// its scenario was not rehearsed.
+func (o *rehearsalOutput) writeBaseline(r *rehearse.Report) error {
+	b := r.Baseline(o.old)
+	err := writeTo(o.newBaseline, func(w io.Writer) error {
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(b)
+	})
+	if err == nil {
+		o.show(fmt.Sprintf("%s accepts %d findings now: lastcall rehearse --baseline %s\n", o.newBaseline, len(b.Accepted), o.newBaseline))
+	}
+	return err
 }
 
 // outputFile is a file for another tool.
@@ -149,6 +203,9 @@ func (o *rehearsalOutput) report(r *rehearse.Report, failed error) error {
 	}
 	if failed != nil {
 		fmt.Fprintf(o.remarks, "lastcall: %s\n", review.Lines(failed.Error()))
+	}
+	if o.newBaseline != "" && r != nil {
+		err = errors.Join(err, o.writeBaseline(r))
 	}
 	for _, one := range o.files() {
 		err = errors.Join(err, writeTo(one.name, func(w io.Writer) error { return one.write(w, r, failed) }))
