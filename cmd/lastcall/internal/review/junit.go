@@ -86,10 +86,7 @@ func JUnit(w io.Writer, r *rehearse.Report, failed error) error {
 // junitScenario is a scenario as a suite, and how long it took.
 func junitScenario(r *rehearse.Result) (junitSuite, time.Duration) {
 	suite := junitSuite{Name: string(r.Scenario), SystemOut: "\n" + Page{}.Timeline(r)}
-	var took time.Duration
-	for _, e := range r.Events {
-		took = max(took, e.At, e.Until)
-	}
+	took := lasted(r)
 	suite.Time = fmt.Sprintf("%.2f", took.Seconds())
 	add := func(code rehearse.Code, c junitCase) {
 		c.ClassName, c.Time = "lastcall.rehearse."+string(r.Scenario), "0.00"

@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/mattn/go-runewidth"
 
 	"github.com/lastcall-go/lastcall/rehearse"
 )
@@ -71,7 +72,7 @@ func about(d time.Duration) string {
 func (p Page) block(b *strings.Builder, first, others, text string) {
 	width := 0
 	if p.Columns > 0 {
-		width = max(p.Columns-utf8.RuneCountInString(others), 20)
+		width = max(p.Columns-runewidth.StringWidth(others), 20)
 	}
 	for i, line := range wrap(text, width) {
 		if i > 0 {
@@ -100,10 +101,13 @@ func (p Page) Live(e rehearse.Event) string {
 	return strings.TrimRight(text, " ") + "\n"
 }
 
-// Timeline is what happened in a scenario, in order, and how it was judged.
+// Timeline is a scenario as a picture, and what happened in it, in order.
 func (p Page) Timeline(r *rehearse.Result) string {
 	r = cleanResult(r)
 	var b strings.Builder
+	if strip := p.strip(r); strip != "" {
+		b.WriteString(strip + "\n")
+	}
 	for _, e := range r.Events {
 		p.event(&b, e, codeLevel(r, e.Code))
 	}
@@ -120,7 +124,7 @@ func (p Page) Timeline(r *rehearse.Result) string {
 func (p Page) event(b *strings.Builder, e rehearse.Event, l level) {
 	at := fmt.Sprintf("%7.2f", e.At.Seconds())
 	text, indent := e.What, whatColumn
-	short := utf8.RuneCountInString(e.What) <= detailColumn-whatColumn-2
+	short := runewidth.StringWidth(e.What) <= detailColumn-whatColumn-2
 	if short {
 		text, indent = e.Detail, detailColumn
 	}

@@ -8,7 +8,8 @@ import (
 	"testing"
 	"time"
 	"unicode"
-	"unicode/utf8"
+
+	"github.com/mattn/go-runewidth"
 
 	"github.com/lastcall-go/lastcall/rehearse"
 )
@@ -54,7 +55,13 @@ func severalScenarios() *rehearse.Report {
 	return r
 }
 
-const timelineOf80 = `   0.00  started         ./server --port 8080
+const timelineOf80 = `               0 s      0.5       1         1.5       2         2.5      3
+  program      ·━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▒
+  clients sent  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━
+  LC104                                                  ×××××××××××××××××
+  LC105                                                  ×
+
+   0.00  started         ./server --port 8080
    0.05  ready           GET / 200
    2.05  delete          the endpoint goes in 1s; grace 30 s
    2.15  stop signal     SIGTERM, and 30s until SIGKILL
@@ -76,7 +83,7 @@ func TestPage_OfATerminalIsAsWideAsItIs(t *testing.T) {
 		for _, r := range []*rehearse.Report{oneScenario(), severalScenarios()} {
 			text := p.Timeline(&r.Results[0]) + p.Verdict(r)
 			for line := range strings.Lines(text) {
-				if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > max(columns, 52) { // which is the least that it needs
+				if n := runewidth.StringWidth(strings.TrimSuffix(line, "\n")); n > max(columns, 52) { // which is the least that it needs
 					t.Errorf("%d characters at %d columns: %s", n, columns, line)
 				}
 			}
@@ -101,7 +108,7 @@ func TestPage_OfALogHasOneLineForEachThing(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, verdictOfALog)
 	}
 	timeline := Page{}.Timeline(exitsAtOnce())
-	if n, want := strings.Count(timeline, "\n"), len(exitsAtOnce().Events); n != want {
+	if n, want := strings.Count(timeline, "\n"), len(exitsAtOnce().Events)+6; n != want { // the picture is six lines
 		t.Errorf("%d lines for %d events:\n%s", n, want, timeline)
 	}
 }

@@ -77,7 +77,9 @@ func TestSARIF_IsValidAndHasAResultForEachCode(t *testing.T) {
 			}
 		}
 	}
-	run := readSARIF(t, written(t, func(b *bytes.Buffer) error { return SARIF(b, Origin{Source: "./deploy/my app.yaml"}, severalScenarios(), nil) }))
+	run := readSARIF(t, written(t, func(b *bytes.Buffer) error {
+		return SARIF(b, Origin{Source: "./deploy/my app.yaml"}, severalScenarios(), nil)
+	}))
 	if len(run.Results) != 2 || run.Results[0].Level != "error" || run.Results[1].Level != "warning" {
 		t.Fatalf("%d results", len(run.Results))
 	}

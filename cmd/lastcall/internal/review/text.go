@@ -6,6 +6,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/mattn/go-runewidth"
+
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
@@ -56,15 +58,10 @@ func cleanAll(texts []string) []string {
 	return all
 }
 
-// cut shortens a text to so many characters.
-func cut(s string, n int) string {
-	if utf8.RuneCountInString(s) <= n {
-		return s
-	}
-	return string([]rune(s)[:max(n-1, 0)]) + "…"
-}
+// cut shortens a text to so many columns, of which some characters take two.
+func cut(s string, n int) string { return runewidth.Truncate(s, max(n, 0), "…") }
 
-// wrap breaks a text into lines of at most so many characters, between words where that is possible.
+// wrap breaks a text into lines of at most so many columns, between words where that is possible.
 // With 0 it is one line.
 func wrap(s string, width int) []string {
 	if width <= 0 {
@@ -72,17 +69,17 @@ func wrap(s string, width int) []string {
 	}
 	lines, line := []string{}, ""
 	for _, word := range strings.Fields(s) {
-		for utf8.RuneCountInString(word) > width {
+		for runewidth.StringWidth(word) > width {
 			if line != "" {
 				lines, line = append(lines, line), ""
 			}
-			letters := []rune(word)
-			lines, word = append(lines, string(letters[:width])), string(letters[width:])
+			begin := runewidth.Truncate(word, width, "")
+			lines, word = append(lines, begin), strings.TrimPrefix(word, begin)
 		}
 		switch {
 		case line == "":
 			line = word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width:
+		case runewidth.StringWidth(line)+1+runewidth.StringWidth(word) > width:
 			lines, line = append(lines, line), word
 		default:
 			line += " " + word
@@ -91,10 +88,8 @@ func wrap(s string, width int) []string {
 	return append(lines, line)
 }
 
-// pad makes a text at least so many characters wide.
-func pad(s string, n int) string {
-	return s + strings.Repeat(" ", max(0, n-utf8.RuneCountInString(s)))
-}
+// pad makes a text at least so many columns wide.
+func pad(s string, n int) string { return runewidth.FillRight(s, n) }
 
 // Lines is a text of several lines as a log may have it: printable, and without a line that a runner
 // takes for a command, which is one that begins with two colons.
