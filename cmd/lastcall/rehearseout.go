@@ -19,7 +19,8 @@ import (
 // rehearsalOutput shows a rehearsal while it goes on, and writes what it has found for other tools.
 type rehearsalOutput struct {
 	asJSON, github, verbose bool
-	junit, sarif, source    string
+	junit, sarif, html      string
+	source                  string
 	baseline, newBaseline   string
 
 	old          *rehearse.Baseline // what newBaseline had before
@@ -34,6 +35,7 @@ type rehearsalOutput struct {
 func (o *rehearsalOutput) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.asJSON, "json", false, "write the report as JSON to standard output, and nothing else there")
 	f.StringVar(&o.junit, "junit", "", "write a JUnit report to this file: a test for each check")
+	f.StringVar(&o.html, "html", "", "write a page with a picture of each scenario to this file")
 	f.StringVar(&o.sarif, "sarif", "", "write a SARIF report to this file, for GitHub's page of security findings")
 	f.StringVar(&o.source, "source", "", "the file of the repository, such as a Dockerfile, at which --sarif and --github show the findings")
 	f.BoolVar(&o.github, "github", false, "write annotations for GitHub Actions, and the summary of the step")
@@ -61,6 +63,10 @@ func (o *rehearsalOutput) begin(cmd *cobra.Command, c *rehearse.Config) error {
 	c.Begin, c.Watch, c.End = o.scenario, o.watch, o.ended
 	o.show(o.page.Head(c, 0))
 	return nil
+}
+
+func (o *rehearsalOutput) origin() review.Origin {
+	return review.Origin{Version: version(), Source: o.source}
 }
 
 // readBaselines reads what is accepted, and of a baseline that is written anew the reasons.
@@ -120,8 +126,11 @@ type outputFile struct {
 func (o *rehearsalOutput) files() (all []outputFile) {
 	for _, one := range []outputFile{
 		{"junit", o.junit, review.JUnit},
+		{"html", o.html, func(w io.Writer, r *rehearse.Report, failed error) error {
+			return review.HTML(w, o.origin(), r, failed)
+		}},
 		{"sarif", o.sarif, func(w io.Writer, r *rehearse.Report, failed error) error {
-			return review.SARIF(w, review.Origin{Version: version(), Source: o.source}, r, failed)
+			return review.SARIF(w, o.origin(), r, failed)
 		}},
 	} {
 		if one.name != "" {
@@ -165,6 +174,9 @@ func (o *rehearsalOutput) ended(r *rehearse.Result) {
 	}
 	if o.total == 1 || o.verbose || !r.OK() {
 		text += o.page.Timeline(r)
+		if o.total > 1 {
+			text += "\n"
+		}
 	}
 	switch {
 	case isTerminal(o.out) && o.drawn < rows(o.out)-1:

@@ -46,7 +46,7 @@ func lasted(r *rehearse.Result) time.Duration {
 // lanes are the picture of a scenario: the program, the time in which clients were sent to it, its
 // preStop hook, and what went wrong. What the picture has no lane for is in the timeline.
 func lanes(r *rehearse.Result) []lane {
-	program, endpoint, hook := lane{name: "program"}, lane{name: "clients sent"}, lane{name: "preStop"}
+	program, endpoint, hook := lane{name: "program"}, lane{name: "endpoint"}, lane{name: "preStop"}
 	var wrong []lane
 	for _, e := range r.Events {
 		switch name := e.What; {

@@ -174,10 +174,7 @@ func (p Page) Line(r *rehearse.Result) string {
 	if worst == failure {
 		word = "FAIL"
 	}
-	text := ending(r)
-	if asked := r.Answered + r.Failed; asked > 0 {
-		text += fmt.Sprintf(", %d of %d requests answered", r.Answered, asked)
-	}
+	text := summary(r)
 	for _, f := range r.Findings {
 		text += fmt.Sprintf(", %s %s", levelOf(f), f.Code)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	stripName  = 15 // characters before the bars of a strip
+	stripName  = 12 // characters before the bars of a strip
 	stripWidth = 60 // characters of the bars, at most
 )
 

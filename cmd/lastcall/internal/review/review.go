@@ -131,3 +131,12 @@ func ending(r *rehearse.Result) string {
 	}
 	return fmt.Sprintf("exit code %d", r.ExitCode)
 }
+
+// summary says how the program of a scenario has ended, and what its clients got.
+func summary(r *rehearse.Result) string {
+	text := ending(r)
+	if asked := r.Answered + r.Failed; asked > 0 {
+		text += fmt.Sprintf(", %d of %d requests answered", r.Answered, asked)
+	}
+	return text
+}
