@@ -83,7 +83,9 @@ func (r *Report) Baseline(before *Baseline) *Baseline {
 }
 
 // same reports whether two are about one finding.
-func (a Accepted) same(other Accepted) bool { return a.Scenario == other.Scenario && a.Code == other.Code }
+func (a Accepted) same(other Accepted) bool {
+	return a.Scenario == other.Scenario && a.Code == other.Code
+}
 
 // accept marks the findings that are accepted. A baseline that is nil accepts none.
 func (b *Baseline) accept(r *Result) {

@@ -2,6 +2,7 @@ package rehearse
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -29,6 +30,8 @@ func (r *Report) OK() bool {
 type Result struct {
 	// Scenario is the one that was rehearsed.
 	Scenario Scenario `json:"scenario"`
+	// Skipped says why it could not be rehearsed, empty if it was.
+	Skipped string `json:"skipped,omitempty"`
 	// Isolation says how the program was kept apart, in words.
 	Isolation string `json:"isolation"`
 	// URL is what clients asked for, empty where there were none.
@@ -55,6 +58,14 @@ func (r *Result) OK() bool {
 		}
 	}
 	return true
+}
+
+// notBack notes that the program has not become ready again after this result.
+func (r *Result) notBack(err *downError) {
+	r.Passed = slices.DeleteFunc(r.Passed, func(c Code) bool { return c == NotBack })
+	if !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Code == NotBack }) {
+		r.Findings = append(r.Findings, Finding{Code: NotBack, Fails: true, Seen: err.text})
+	}
 }
 
 // Event is something that happened.
