@@ -111,12 +111,16 @@ func (p *program) runOnThread(cmd *exec.Cmd, started chan<- error) {
 	if started <- err; err != nil {
 		return
 	}
-	_ = cmd.Wait() // how it ended is in ProcessState
-	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+	defer close(p.drained)
+	state, err := cmd.Process.Wait()
+	if err != nil {
+		p.ended(-1, syscall.SIGKILL) // somebody else has waited for it
+	} else if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		p.ended(-1, status.Signal())
-		return
+	} else {
+		p.ended(state.ExitCode(), 0)
 	}
-	p.ended(cmd.ProcessState.ExitCode(), 0)
+	_ = cmd.Wait() // for its output, which what it has started may have as well
 }
 
 // Constants of the kernel that package syscall has not.

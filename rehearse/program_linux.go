@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -41,6 +42,7 @@ type program struct {
 	pid       int
 	output    lastLines
 	exited    chan struct{} // closed when it has ended
+	drained   chan struct{} // closed when there is no more output of it
 	endedAt   time.Time     // these belong to who has seen exited
 	code      int
 	signal    syscall.Signal
@@ -67,12 +69,12 @@ func start(c *Container, sharePIDs bool) (*program, error) {
 	}
 	_, err = buildinfo.ReadFile(path)
 	isGo := err == nil
-	p := &program{container: c, isolation: namespace, isGo: isGo, exited: make(chan struct{})}
+	p := &program{container: c, isolation: namespace, isGo: isGo, exited: make(chan struct{}), drained: make(chan struct{})}
 	if err = errNoNamespace; !sharePIDs {
 		err = p.startNamespaced(path)
 	}
 	if errors.Is(err, errNoNamespace) {
-		p = &program{container: c, isolation: group, isGo: isGo, exited: make(chan struct{})}
+		p = &program{container: c, isolation: group, isGo: isGo, exited: make(chan struct{}), drained: make(chan struct{})}
 		err = p.startSupervised(path)
 	}
 	if err != nil {
@@ -158,6 +160,43 @@ func (p *program) exec(argv []string) (*exec.Cmd, error) {
 		Path: args[0], Args: args, Dir: c.Dir, Env: append(os.Environ(), c.Env...), Stdout: &p.output, Stderr: &p.output,
 		WaitDelay: time.Second, SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 	}, nil
+}
+
+// fillOutput writes to the pipes that are the program's output until they are full, and returns how
+// much that was.
+func (p *program) fillOutput() (n int) {
+	for _, fd := range []string{"1", "2"} {
+		name := "/proc/" + strconv.Itoa(p.pid) + "/fd/" + fd
+		if !isReadHere(name) {
+			continue
+		}
+		// Opened anew, so that the program's own end of the pipe stays one that blocks.
+		pipe, err := syscall.Open(name, syscall.O_WRONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+		if err != nil {
+			continue
+		}
+		for line := bytes.Repeat([]byte("\n"), 4096); len(line) > 0; {
+			wrote, err := syscall.Write(pipe, line)
+			if n += max(wrote, 0); err != nil {
+				line = line[:len(line)/2] // the rest may be smaller than that
+			}
+		}
+		_ = syscall.Close(pipe) // nothing is kept back
+	}
+	return n
+}
+
+// isReadHere reports whether a file of another process is a pipe that this process reads.
+func isReadHere(name string) bool {
+	pipe, err := os.Readlink(name)
+	if err != nil || !strings.HasPrefix(pipe, "pipe:") {
+		return false
+	}
+	own, err := os.ReadDir("/proc/self/fd")
+	return err == nil && slices.ContainsFunc(own, func(f os.DirEntry) bool {
+		link, err := os.Readlink("/proc/self/fd/" + f.Name())
+		return err == nil && link == pipe
+	})
 }
 
 // freeze stops all processes of the program, as a debugger does.

@@ -28,6 +28,7 @@ type program struct {
 	isGo      bool
 	output    lastLines
 	exited    chan struct{}
+	drained   chan struct{}
 	endedAt   time.Time
 	code      int
 	signal    syscall.Signal
@@ -42,5 +43,6 @@ func (*program) handles(syscall.Signal) (bool, bool) { return false, false }
 func listening([]int) []netip.AddrPort               { return nil }
 
 func (*program) exec([]string) (*exec.Cmd, error) { return nil, errors.ErrUnsupported }
+func (*program) fillOutput() int                  { return 0 }
 func (*program) freeze()                          {}
 func killGroup(int)                               {}

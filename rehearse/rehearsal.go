@@ -27,12 +27,17 @@ type rehearsal struct {
 	deleted   time.Time
 	gone      time.Time // when the endpoint goes, zero if it stays
 	signalled time.Time
-	deadline  time.Time // when what is left is killed
-	handled   bool      // the program has a handler for the signal
-	known     bool      // that is known
-	givenBack bool      // the program has given its handler up and goes on as before
-	cutShort  bool      // a quick rehearsal did not wait for the deadline
-	frozen    bool      // it was stopped by SIGSTOP
+	ranOn     time.Duration // after the signal, of a program that did not end
+	deadline  time.Time     // when what is left is killed
+	handled   bool          // the program has a handler for the signal
+	known     bool          // that is known
+	again     time.Time     // when the signal was sent a second time
+	early     bool          // the signal came before the program was ready
+	brokenOff bool          // the program was not ready: there is nothing else to judge
+	hung      bool          // it did not end in a scenario before
+	cutShort  bool          // a quick rehearsal did not wait for the deadline
+	frozen    bool          // it was stopped by SIGSTOP
+	givenBack bool          // the program has given its handler up and goes on as before
 }
 
 // say notes what happens now.
@@ -58,8 +63,8 @@ func (r *rehearsal) find(code Code, fails bool, format string, args ...any) {
 
 // run takes the program through its life and its end.
 func (r *rehearsal) run(ctx context.Context) error {
-	for _, do := range r.plan.steps {
-		if err := do(r, ctx); err != nil {
+	for _, s := range r.plan.steps {
+		if err := s.do(r, ctx); err != nil {
 			return err
 		}
 	}
@@ -80,13 +85,22 @@ func (r *rehearsal) clean(ctx context.Context) error {
 	if r.program == nil {
 		return nil
 	}
+	r.program.output.release()
 	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if err := r.program.kill(killing); err != nil {
 		return fmt.Errorf("rehearse: end the program: %w", err)
 	}
+	<-r.program.drained
 	return nil
 }
+
+// skipError is why a scenario cannot be rehearsed with this program.
+type skipError string
+
+func (e skipError) Error() string { return "rehearse: " + string(e) }
+
+func skip(format string, args ...any) error { return skipError(fmt.Sprintf(format, args...)) }
 
 // downError is a program that did not become ready, or did not stay so.
 type downError struct{ text string }

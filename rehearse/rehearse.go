@@ -50,7 +50,8 @@ type Config struct {
 	Rate int
 	// Ready is for how long the program may take to become ready; 0 means 30 s.
 	Ready time.Duration
-	// CutShort ends a scenario some seconds after the stop signal, whatever the grace is.
+	// CutShort ends a scenario some seconds after the deletion, whatever the grace is, and sooner where
+	// the program had to be ended in a scenario before.
 	CutShort bool
 	// AnyHost allows a URL that is not of this machine's loopback.
 	AnyHost bool
@@ -75,14 +76,22 @@ const (
 	defaultReady = 30 * time.Second
 	// steady is for how long clients ask before the deletion.
 	steady = 2 * time.Second
-	// quickEnough is for how long a quick rehearsal waits after the stop signal.
-	quickEnough = 8 * time.Second
+	// quickEnough is for how long a quick rehearsal waits after the deletion, and quickAtLeast after the
+	// stop signal.
+	quickEnough  = 8 * time.Second
+	quickAtLeast = 3 * time.Second
 	// closing is how long before its end a program may close its port, where clients come until then.
 	closing = 250 * time.Millisecond
 	// slowLead is how long before the stop signal the slow requests begin.
 	slowLead = 100 * time.Millisecond
 	// noReaction is for how long a program without a handler is watched all the same.
 	noReaction = 2 * time.Second
+	// secondAfter is the time between the stop signal and a second one.
+	secondAfter = 300 * time.Millisecond
+	// handlerPolls is how often it is looked whether a program that starts has a handler, every
+	// handlerPoll: for about a second.
+	handlerPolls = 50
+	handlerPoll  = 20 * time.Millisecond
 	// noPort is after what time a program that listens nowhere is taken for one without clients.
 	noPort = 2 * time.Second
 )
@@ -98,17 +107,12 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 		return nil, err
 	}
 	report := &Report{Command: c.Program.Command}
+	var so sofar
 	for _, s := range c.Scenarios {
 		if c.Begin != nil {
 			c.Begin(s)
 		}
-		result, err := once(ctx, &c, s)
-		var isDown *downError
-		if n := len(report.Results); n > 0 && errors.As(err, &isDown) {
-			// It was ready once: something is left of it that it does not get over.
-			report.Results[n-1].notBack(isDown)
-			break
-		}
+		result, err := once(ctx, &c, s, &so)
 		if err != nil {
 			return nil, err
 		}
@@ -117,22 +121,44 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 		}
 		report.Results = append(report.Results, *result)
 	}
-	for _, s := range c.Scenarios[len(report.Results):] {
-		report.Results = append(report.Results, Result{Scenario: s, Skipped: "the program does not become ready any more"})
-	}
 	report.Stale = c.Baseline.stale(report)
 	return report, nil
 }
 
+// sofar is what scenarios have shown of a program for those that follow.
+type sofar struct {
+	last     Scenario // the one that was rehearsed last
+	hung     bool     // the program did not end
+	notReady bool     // it was ready once, and then not any more
+}
+
 // once rehearses one scenario.
-func once(ctx context.Context, c *Config, s Scenario) (*Result, error) {
-	r := &rehearsal{config: c, plan: s.plan(), result: Result{Scenario: s}}
+func once(ctx context.Context, c *Config, s Scenario, so *sofar) (*Result, error) {
+	r := &rehearsal{config: c, plan: s.plan(), hung: so.hung, result: Result{Scenario: s}}
+	if so.notReady {
+		r.result.Skipped = "the program does not become ready any more"
+		return &r.result, nil
+	}
 	err := r.run(ctx)
+	var skipped skipError
+	if errors.As(err, &skipped) {
+		r.result.Skipped, err = string(skipped), nil
+	}
+	var isDown *downError
+	if so.last != "" && errors.As(err, &isDown) {
+		// What was found before must not be lost, and something is left of it that a start does not get over.
+		so.notReady, r.brokenOff, err = true, true, nil
+		r.find(NotBack, true, "after %s, %s", so.last, isDown.text)
+	}
 	if err = errors.Join(err, r.clean(ctx)); err != nil {
 		return nil, err
 	}
+	if r.result.Skipped != "" {
+		return &r.result, nil
+	}
 	r.judge()
 	c.Baseline.accept(&r.result)
+	so.last, so.hung = s, so.hung || s == Delete && r.result.ExitCode < 0
 	return &r.result, nil
 }
 

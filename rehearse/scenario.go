@@ -36,6 +36,13 @@ const (
 	// LivenessFailure is a liveness probe that has failed: the container is stopped with its hook and
 	// its grace while its pod stays, and is started again.
 	LivenessFailure Scenario = "liveness-failure"
+	// SecondSignal is a stop signal that comes again while the program ends: from a person, from docker
+	// stop or from systemd, as the kubelet sends one alone.
+	SecondSignal Scenario = "second-signal"
+	// Starting is a pod that is deleted before its program is ready.
+	Starting Scenario = "starting"
+	// OutputStuck is a program whose output nobody reads any more, as when a log driver hangs.
+	OutputStuck Scenario = "output-stuck"
 	// Frozen is a program that was stopped by SIGSTOP before the stop signal came. Nothing continues
 	// it: it is killed when its time is over, and started again.
 	Frozen Scenario = "frozen"
@@ -87,6 +94,8 @@ type plan struct {
 	order stopOrder
 	// lag is for how long clients go on connecting, nil for what is configured.
 	lag *time.Duration
+	// serves is for how long clients ask before the end begins. 0 means long enough for most scenarios.
+	serves time.Duration
 	// steps are done in order, by one goroutine. The first error ends the rehearsal.
 	steps []step
 	// checks are the findings that the scenario can have; what else was noticed is left out. Those of
@@ -94,18 +103,33 @@ type plan struct {
 	checks, lenient []Code
 }
 
-// step is one part of a scenario. Its error says why there can be no rehearsal; what is wrong with the
-// program is noted by find, or judged at the end.
-type step func(r *rehearsal, ctx context.Context) error
+func (p *plan) servesFor() time.Duration {
+	if p.serves != 0 {
+		return p.serves
+	}
+	return time.Second
+}
+
+// step is one part of a scenario.
+type step struct {
+	// do does it. The error says why there can be no rehearsal; what is wrong with the program is noted
+	// by find, or judged at the end.
+	do func(r *rehearsal, ctx context.Context) error
+	// takes is how long that is at most, nil where it is hardly any time.
+	takes func(c *Config, p *plan) time.Duration
+}
 
 // steps puts the parts of a plan together.
 func steps(parts ...[]step) []step { return slices.Concat(parts...) }
 
 // The parts of which plans are made.
 var (
-	comeUp   = []step{(*rehearsal).start, (*rehearsal).becomeReady, (*rehearsal).serve}
-	goDown   = []step{(*rehearsal).beginEnd, (*rehearsal).preStop, (*rehearsal).askSlowly, (*rehearsal).signal, (*rehearsal).awaitEnd}
-	comeBack = []step{(*rehearsal).startAgain}
+	comeUp = []step{{(*rehearsal).start, startTime}, {(*rehearsal).becomeReady, nil}, {(*rehearsal).serve, serveTime}}
+	goDown = []step{
+		{(*rehearsal).beginEnd, nil}, {(*rehearsal).preStop, hookTime}, {(*rehearsal).askSlowly, nil},
+		{(*rehearsal).signal, nil}, {(*rehearsal).awaitEnd, endTime},
+	}
+	comeBack = []step{{(*rehearsal).startAgain, startTime}}
 )
 
 // What is looked for.
@@ -119,7 +143,7 @@ var (
 // plans are all scenarios.
 var plans = []plan{
 	{
-		scenario: Delete, happens: "deleted",
+		scenario: Delete, happens: "deleted", serves: steady,
 		about: "the pod is deleted, as by a rollout, a scale-down or a drain",
 		steps: steps(comeUp, goDown), checks: whileStopped,
 	},
@@ -154,6 +178,21 @@ var plans = []plan{
 		steps: steps(comeUp, goDown, comeBack), checks: append(slices.Clone(whileStopped), NotBack), lenient: []Code{RefusedEarly},
 	},
 	{
+		scenario: SecondSignal, happens: "deleted",
+		about: "the stop signal comes a second time while the program ends",
+		steps: steps(comeUp, goDown[:4], []step{{(*rehearsal).signalAgain, nil}}, goDown[4:]), checks: []Code{NoReaction, TooSlow, BreaksTwice},
+	},
+	{
+		scenario: Starting, happens: "deleted",
+		about: "the pod is deleted before its program is ready",
+		steps: steps(comeUp[:1], []step{{(*rehearsal).awaitHandler, startTime}}, goDown), checks: []Code{NoReaction, LostEarly},
+	},
+	{
+		scenario: OutputStuck, happens: "deleted",
+		about: "nobody reads the program's output any more when the pod is deleted",
+		steps: steps(comeUp, []step{{(*rehearsal).holdOutput, nil}}, goDown), checks: []Code{NoReaction, OutputBlocks},
+	},
+	{
 		scenario: ForceDelete, happens: "deleted", order: stopOrder{asked: new(int64)},
 		about: "kubectl delete --force --grace-period=0: two seconds are all there is",
 		steps: steps(comeUp, goDown, comeBack), checks: whenKilled, lenient: []Code{TooSlow},
@@ -166,12 +205,12 @@ var plans = []plan{
 	{
 		scenario: Frozen, happens: "deleted",
 		about: "the program was stopped by SIGSTOP before the pod is deleted, and never sees the signal",
-		steps: steps(comeUp, []step{(*rehearsal).freeze}, goDown, comeBack), checks: []Code{NotBack},
+		steps: steps(comeUp, []step{{(*rehearsal).freeze, nil}}, goDown, comeBack), checks: []Code{NotBack},
 	},
 	{
 		scenario: Crash, happens: "killed",
 		about: "the program is killed without a warning, and started again",
-		steps: steps(comeUp, []step{(*rehearsal).crash}, comeBack), checks: []Code{NotBack},
+		steps: steps(comeUp, []step{{(*rehearsal).crash, nil}}, comeBack), checks: []Code{NotBack},
 	},
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"syscall"
 	"time"
@@ -37,18 +38,26 @@ func (r *rehearsal) becomeReady(ctx context.Context) error {
 }
 
 // serve lets clients ask for a while.
-func (r *rehearsal) serve(ctx context.Context) error { return r.live(ctx, steady) }
+func (r *rehearsal) serve(ctx context.Context) error { return r.live(ctx, r.plan.servesFor()) }
 
 // order is the stop as the kubelet is told of it.
-func (r *rehearsal) order() stopOrder {
-	o, whole := r.plan.order, func(d time.Duration) int64 { return int64(d / time.Second) }
-	o.pod, o.limit, o.probe = whole(r.config.Grace), whole(r.config.NodeGrace), r.config.Program.Liveness
+func (c *Config) order(p *plan) stopOrder {
+	o, whole := p.order, func(d time.Duration) int64 { return int64(d / time.Second) }
+	o.pod, o.limit, o.probe = whole(c.Grace), whole(c.NodeGrace), c.Program.Liveness
 	return o
+}
+
+// lag is for how long clients go on connecting after the end has begun.
+func (c *Config) lag(p *plan) time.Duration {
+	if p.lag != nil {
+		return *p.lag
+	}
+	return c.EndpointLag
 }
 
 // beginEnd is what comes before the hook: the grace is decided, and when the endpoint goes.
 func (r *rehearsal) beginEnd(context.Context) error {
-	order := r.order()
+	order := r.config.order(r.plan)
 	r.grace = order.seconds()
 	r.left = untilKill(r.grace)
 	r.deleted = time.Now()
@@ -56,10 +65,7 @@ func (r *rehearsal) beginEnd(context.Context) error {
 		r.say(r.plan.happens, "the endpoint stays until the container is gone; grace %d s", r.grace)
 		return nil
 	}
-	lag := r.config.EndpointLag
-	if r.plan.lag != nil {
-		lag = *r.plan.lag
-	}
+	lag := r.config.lag(r.plan)
 	r.gone = r.deleted.Add(lag)
 	r.say(r.plan.happens, "the endpoint goes in %v; grace %d s", lag, r.grace)
 	return nil
@@ -112,7 +118,10 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 		}
 	}
 	if r.config.CutShort {
-		shorten(quickEnough)
+		shorten(max(quickEnough-r.signalled.Sub(r.deleted), quickAtLeast))
+	}
+	if r.config.CutShort && r.hung {
+		shorten(quickAtLeast)
 	}
 	if r.frozen || r.known && !r.handled && r.program.isolation == namespace {
 		// The kernel keeps or drops the signal: nothing will come of it, however long one waits.
@@ -126,18 +135,19 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 		return r.afterEnd(ctx)
 	default:
 	}
+	r.ranOn = time.Since(r.signalled)
 	r.givenBack = r.givesBack()
 	switch {
 	case r.frozen:
 		r.say("SIGKILL", "nothing continues it; it would have come %.0f s later", time.Until(r.deadline).Seconds())
 	case r.cutShort:
 		r.say("not awaited", "it runs on %.1f s after the signal; the rehearsal ends here, %.0f s before its time would be over",
-			time.Since(r.signalled).Seconds(), time.Until(r.deadline).Seconds())
+			r.ranOn.Seconds(), time.Until(r.deadline).Seconds())
 	default:
 		r.say("SIGKILL", "its time is over")
 	}
 	r.result.ExitCode = -1
-	return nil
+	return r.stacks(ctx)
 }
 
 // afterEnd notes how the program has ended, and waits for what its clients meet then.
@@ -200,4 +210,59 @@ func (r *rehearsal) crash(ctx context.Context) error {
 	r.say(r.plan.happens, "by SIGKILL, as when memory runs out")
 	r.result.ExitCode = 128 + int(syscall.SIGKILL)
 	return r.wait(ctx, time.Now().Add(10*time.Second), r.program.exited)
+}
+
+// signalAgain sends the stop signal a second time, if the program has not ended meanwhile.
+func (r *rehearsal) signalAgain(ctx context.Context) error {
+	if err := r.wait(ctx, r.signalled.Add(secondAfter), r.program.exited); err != nil {
+		return err
+	}
+	select {
+	case <-r.program.exited:
+		return nil
+	default:
+	}
+	r.again = time.Now()
+	if err := r.program.stop(r.config.Program.StopSignal); err != nil {
+		return fmt.Errorf("rehearse: send %v: %w", r.config.Program.StopSignal, err)
+	}
+	r.say("second signal", "%s", signalName(r.config.Program.StopSignal))
+	return nil
+}
+
+// awaitHandler waits until a program that starts can take a stop signal, but not for long: whoever
+// starts must be able to stop. A program of Go can from its first moment on, so that one is given
+// some time to come into the middle of its start.
+func (r *rehearsal) awaitHandler(ctx context.Context) error {
+	r.early = true
+	for range handlerPolls { // and not until a time: on a busy machine all takes longer
+		if handled, known := r.program.handles(r.config.Program.StopSignal); handled && known && !r.program.isGo {
+			return nil
+		}
+		if target := r.target(); target != nil {
+			if status, err := probe(ctx, target); err == nil && status < http.StatusInternalServerError {
+				r.early = false
+				return nil // it is ready
+			}
+		}
+		if err := r.live(ctx, handlerPoll); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holdOutput reads no more of what the program writes, and fills what is between the two.
+func (r *rehearsal) holdOutput(ctx context.Context) error {
+	stuck := r.program.output.hold()
+	n := r.program.fillOutput()
+	if err := r.wait(ctx, time.Now().Add(time.Second), stuck); err != nil {
+		return err
+	}
+	n += r.program.fillOutput() // what was read meanwhile
+	if n == 0 {
+		return skip("its output goes to something else than the rehearsal, or cannot be reached")
+	}
+	r.say("output", "nobody reads it any more; %d KiB wait", n>>10)
+	return nil
 }

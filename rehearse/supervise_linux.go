@@ -56,6 +56,7 @@ func (p *program) startSupervised(path string) error {
 			}
 		}
 		_, _ = cmd.Wait(), said.Close()
+		close(p.drained)
 		select {
 		case <-p.exited:
 		default:

@@ -14,6 +14,11 @@ import (
 	"time"
 )
 
+func consume(messages <-chan string) {
+	for range messages {
+	}
+}
+
 func main() {
 	how := os.Args[1]
 	if how == "ends" {
@@ -83,12 +88,24 @@ func main() {
 	go server.Serve(listener)
 	<-signals
 	stopping.Store(true)
+	if how == "twice" {
+		stopped := make(chan struct{})
+		close(stopped)
+		go func() {
+			for range signals {
+				close(stopped)
+			}
+		}()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	switch how {
 	case "exits":
 		os.Exit(0)
 	case "hangs":
+		for range 3 {
+			go consume(make(chan string))
+		}
 		select {}
 	case "at-once":
 	default:
@@ -96,6 +113,9 @@ func main() {
 	}
 	if err := server.Shutdown(ctx); err != nil {
 		fmt.Println(err)
+	}
+	if how == "says" {
+		fmt.Println("stopped")
 	}
 	unlock()
 	if how == "code" {
