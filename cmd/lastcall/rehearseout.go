@@ -61,7 +61,11 @@ func (o *rehearsalOutput) begin(cmd *cobra.Command, c *rehearse.Config) error {
 		o.page = review.Page{Columns: min(columns(o.out), 110), Colors: os.Getenv("NO_COLOR") == ""}
 	}
 	c.Begin, c.Watch, c.End = o.scenario, o.watch, o.ended
-	o.show(o.page.Head(c, 0))
+	takes, err := rehearse.Estimate(*c)
+	if err != nil {
+		return notRehearsed(cmd, err)
+	}
+	o.show(o.page.Head(c, takes))
 	return nil
 }
 

@@ -62,8 +62,11 @@ func Summary(w io.Writer, r *rehearse.Report, failed error) error {
 				codes = append(codes, string(f.Code)+map[level]string{warning: " (warning)", accepted: " (accepted)"}[levelOf(f)])
 			}
 			word := "✅ pass"
-			if !one.OK() {
+			switch {
+			case !one.OK():
 				word = "❌ fail"
+			case one.Skipped != "":
+				word = "➖ skipped"
 			}
 			requests := "no clients"
 			if asked := one.Answered + one.Failed; asked > 0 {

@@ -39,7 +39,14 @@ type htmlScenario struct {
 	Name, Level, Verdict, Summary string
 	Picture                       htmlPicture
 	Events                        []htmlEvent
+	About                         string
+	Stacks                        []htmlStack
 	Output                        []string
+}
+
+type htmlStack struct {
+	Title  string
+	Frames []string
 }
 
 type htmlEvent struct{ At, What, Detail, Code, Level string }
@@ -121,9 +128,15 @@ func fillPage(page *htmlPage, r *rehearse.Report) {
 }
 
 func scenarioPage(r *rehearse.Result) htmlScenario {
-	s := htmlScenario{Name: string(r.Scenario), Level: resultLevel(r).String(), Verdict: "passed", Summary: summary(r), Picture: picture(r), Output: r.Output}
-	if !r.OK() {
+	s := htmlScenario{Name: string(r.Scenario), Level: resultLevel(r).String(), Verdict: "passed", Summary: summary(r), About: r.Scenario.About(), Picture: picture(r), Output: r.Output}
+	switch {
+	case !r.OK():
 		s.Verdict = "failed"
+	case r.Skipped != "":
+		s.Level, s.Verdict = warning.String(), "skipped"
+	}
+	for _, one := range r.Stacks {
+		s.Stacks = append(s.Stacks, htmlStack{stackTitle(one), one.Frames})
 	}
 	for _, e := range r.Events {
 		at := fmt.Sprintf("%.2f", e.At.Seconds())

@@ -109,6 +109,12 @@ func junitScenario(r *rehearse.Result) (junitSuite, time.Duration) {
 	for _, code := range r.Passed {
 		add(code, junitCase{})
 	}
+	if r.Skipped != "" {
+		suite.Skipped++
+		suite.Cases = append(suite.Cases, junitCase{
+			ClassName: "lastcall.rehearse." + string(r.Scenario), Name: "the scenario is rehearsed", Time: "0.00", Skipped: &junitRemark{Message: r.Skipped},
+		})
+	}
 	suite.Tests = len(suite.Cases)
 	return suite, took
 }

@@ -53,7 +53,7 @@ func (p Page) Head(c *rehearse.Config, takes time.Duration) string {
 		facts += fmt.Sprintf(", %d scenarios", len(c.Scenarios))
 	}
 	if takes > 0 {
-		facts += ", about " + about(takes)
+		facts += ", at most about " + about(takes)
 	}
 	p.block(&b, "            ", "            ", facts)
 	return b.String()
@@ -111,6 +111,7 @@ func (p Page) Timeline(r *rehearse.Result) string {
 	for _, e := range r.Events {
 		p.event(&b, e, codeLevel(r, e.Code))
 	}
+	p.stacks(&b, r.Stacks)
 	if len(r.Output) > 0 {
 		b.WriteString(strings.Repeat(" ", whatColumn) + "the program's last lines:\n")
 		for _, line := range r.Output {
@@ -169,10 +170,14 @@ func (p Page) mark(l level, s string) string {
 
 // Line is a scenario that is one of several, in one line.
 func (p Page) Line(r *rehearse.Result) string {
+	r = cleanResult(r)
 	worst := resultLevel(r)
 	word := "PASS"
-	if worst == failure {
+	switch {
+	case worst == failure:
 		word = "FAIL"
+	case r.Skipped != "":
+		word, worst = "SKIP", warning
 	}
 	text := summary(r)
 	for _, f := range r.Findings {
@@ -205,7 +210,7 @@ func (p Page) Verdict(r *rehearse.Report) string {
 				bad++
 			}
 		}
-		text = fmt.Sprintf("%d of %d scenarios; checks: ", bad, len(r.Results)) + text
+		text = fmt.Sprintf("scenarios failed: %d of %d; checks ", bad, len(r.Results)) + text
 	}
 	if c.answered+c.failed > 0 {
 		text += fmt.Sprintf("; %d requests answered, %d not", c.answered, c.failed)
@@ -214,9 +219,9 @@ func (p Page) Verdict(r *rehearse.Report) string {
 		text += "; " + r.Results[0].Isolation
 	}
 	b.WriteString("\n")
-	first := &strings.Builder{}
-	p.block(first, "", "", word+"  "+text)
-	b.WriteString(strings.Replace(first.String(), word, p.paint(worst, word), 1))
+	last := &strings.Builder{}
+	p.block(last, word+"  ", "      ", text)
+	b.WriteString(strings.Replace(last.String(), word, p.paint(worst, word), 1))
 	if len(all) > 0 && all[0].level >= warning {
 		fmt.Fprintf(&b, "What to change: lastcall rehearse --explain %s\n", all[0].code)
 	}

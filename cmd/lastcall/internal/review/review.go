@@ -134,6 +134,9 @@ func ending(r *rehearse.Result) string {
 
 // summary says how the program of a scenario has ended, and what its clients got.
 func summary(r *rehearse.Result) string {
+	if r.Skipped != "" {
+		return "not rehearsed: " + r.Skipped
+	}
 	text := ending(r)
 	if asked := r.Answered + r.Failed; asked > 0 {
 		text += fmt.Sprintf(", %d of %d requests answered", r.Answered, asked)

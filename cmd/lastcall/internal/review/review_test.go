@@ -119,7 +119,7 @@ func TestPage_SeveralScenariosShareTheirFindings(t *testing.T) {
 		"fail  LC104  the program refuses connections while clients are still sent to it\n" +
 			"             delete: 78 connections refused\n             hard-eviction: 3 connections refused\n",
 		"note  LC103  the baseline accepts it for delete, where it is not found any more",
-		"FAIL  1 of 3 scenarios; checks: failed: 1, warnings: 1, passed: 6, accepted: 1; ",
+		"FAIL  scenarios failed: 1 of 3; checks failed: 1, warnings: 1, passed: 6, accepted: 1; ",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("got\n%s\nwithout\n%s", got, want)
@@ -149,6 +149,8 @@ func hostileReport() *rehearse.Report {
 	r := oneScenario()
 	one := &r.Results[0]
 	r.Command = []string{hostile}
+	one.Stacks = []rehearse.Stack{{Count: 1, State: hostile, CreatedBy: hostile, Frames: []string{hostile}}}
+	one.Skipped = hostile
 	one.Isolation, one.URL, one.Output = hostile, hostile, []string{hostile, "::error::z"}
 	for i := range one.Events {
 		one.Events[i].What, one.Events[i].Detail = hostile, hostile
@@ -190,6 +192,42 @@ func written(t *testing.T, write func(*bytes.Buffer) error) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+func TestPage_SaysWhereAProgramStoodThatHadNotEnded(t *testing.T) {
+	r := exitsAtOnce()
+	for i := range 7 {
+		r.Stacks = append(r.Stacks, rehearse.Stack{
+			Count: i + 1, State: "chan receive", CreatedBy: "main.main",
+			Frames: []string{"main.consume /home/me/src/app/worker/main.go:18", "a", "b", "c", "not shown"},
+		})
+	}
+	got := (Page{}).Timeline(r)
+	for _, want := range []string{
+		"where it stood when its time was over:\n           1 x chan receive, started by main.main\n             main.consume worker/main.go:18\n",
+		"and in 2 more places",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got\n%s\nwithout\n%s", got, want)
+		}
+	}
+	if strings.Contains(got, "not shown") || strings.Contains(got, "6 x ") {
+		t.Errorf("it is too much:\n%s", got)
+	}
+}
+
+func TestReview_AScenarioThatWasSkippedIsNeitherAPassNorAFailure(t *testing.T) {
+	r := &rehearse.Report{Results: []rehearse.Result{{Scenario: rehearse.Frozen, Skipped: "it does not become ready any more"}}}
+	for name, got := range map[string]struct{ text, want string }{
+		"page":    {(Page{}).Line(&r.Results[0]), "SKIP  frozen            not rehearsed: it does not become ready any more\n"},
+		"summary": {written(t, func(b *bytes.Buffer) error { return Summary(b, r, nil) }), "| frozen | ➖ skipped |"},
+		"junit":   {written(t, func(b *bytes.Buffer) error { return JUnit(b, r, nil) }), `<skipped message="it does not become ready any more">`},
+		"html":    {page(t, r, nil), "not rehearsed: it does not become ready any more"},
+	} {
+		if !strings.Contains(got.text, got.want) {
+			t.Errorf("%s: got\n%s\nwithout %s", name, got.text, got.want)
+		}
+	}
 }
 
 func TestJUnit_HasATestForEachCheckOfEachScenario(t *testing.T) {

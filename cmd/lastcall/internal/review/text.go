@@ -34,10 +34,14 @@ func cleaned(r *rehearse.Report) *rehearse.Report {
 
 func cleanResult(r *rehearse.Result) *rehearse.Result {
 	c := *r
-	c.Isolation, c.URL, c.Output = clean(c.Isolation), clean(c.URL), cleanAll(c.Output)
-	c.Events, c.Findings = slices.Clone(c.Events), slices.Clone(c.Findings)
+	c.Isolation, c.URL, c.Skipped, c.Output = clean(c.Isolation), clean(c.URL), clean(c.Skipped), cleanAll(c.Output)
+	c.Events, c.Findings, c.Stacks = slices.Clone(c.Events), slices.Clone(c.Findings), slices.Clone(c.Stacks)
 	for i := range c.Events {
 		c.Events[i] = cleanEvent(c.Events[i])
+	}
+	for i := range c.Stacks {
+		s := &c.Stacks[i]
+		s.State, s.CreatedBy, s.Frames = clean(s.State), clean(s.CreatedBy), cleanAll(s.Frames)
 	}
 	for i := range c.Findings {
 		c.Findings[i].Seen = clean(c.Findings[i].Seen)
