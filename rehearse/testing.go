@@ -13,9 +13,11 @@ import (
 
 // T is what [Run] needs of a *testing.T.
 type T interface {
+	// Helper, Context and TempDir are those of testing.T.
 	Helper()
 	Context() context.Context
 	TempDir() string
+	// Log, Error, Fatal and Skip are so too: the last two do not return.
 	Log(args ...any)
 	Error(args ...any)
 	Fatal(args ...any)
@@ -105,8 +107,7 @@ func tell(t T, r *Result) {
 func build(ctx context.Context, dir string, c Container) ([]string, error) {
 	source, args := ".", []string(nil)
 	if len(c.Command) > 0 {
-		source, args = c.Command[0], c.Command[1:]
-		if info, err := os.Stat(source); err != nil || !info.IsDir() {
+		if source, args = c.Command[0], c.Command[1:]; !isDirectory(source) {
 			return c.Command, nil
 		}
 	}
@@ -124,6 +125,11 @@ func build(ctx context.Context, dir string, c Container) ([]string, error) {
 		return nil, fmt.Errorf("rehearse: %s has no main package: give a Command that begins with the directory of one, as in \"./cmd/server\"", source)
 	}
 	return append([]string{filepath.Join(dir, programs[0].Name())}, args...), nil
+}
+
+func isDirectory(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
 }
 
 // buildFlags are those with which this process was built, as far as they change what a program does.

@@ -157,8 +157,8 @@ func picture(r *rehearse.Result) htmlPicture {
 	total := max(lasted(r), time.Millisecond)
 	p := htmlPicture{Name: string(r.Scenario), Width: pictureWidth, Left: gutter, Right: pictureWidth - rightMargin}
 	x := func(at time.Duration) float64 { return p.Left + float64(at)/float64(total)*(p.Right-p.Left) }
-	rows := 0
-	p.Moments, rows = moments(r, x)
+	marks, rows := moments(r, x)
+	p.Moments = marks
 	p.Top = float64(rows)*labelHeight + 10
 	y := p.Top
 	for _, one := range lanes(r) {

@@ -102,8 +102,8 @@ func (l *lane) end(at time.Duration) {
 // step is the distance between the ticks of an axis, so that there are about so many.
 func step(total time.Duration, ticks int) time.Duration {
 	for unit := 100 * time.Millisecond; ; unit *= 10 {
-		for _, factor := range []time.Duration{1, 2, 5} {
-			if d := unit * factor; total/d <= time.Duration(ticks) {
+		for _, d := range []time.Duration{unit, 2 * unit, 5 * unit} {
+			if total/d <= time.Duration(ticks) {
 				return d
 			}
 		}
