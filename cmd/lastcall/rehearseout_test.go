@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -128,5 +129,25 @@ func TestRehearse_ATerminalIsNotWipedWhereItsLinesHaveGone(t *testing.T) {
 	lines := rehearsed(t, many, nil, rehearse.Delete)
 	if n := count(lines, "late"); n != 61 {
 		t.Errorf("late is there %d times:\n%s", n, strings.Join(lines, "\n"))
+	}
+}
+
+// Who pastes a command line from the help or the page has flags that are there.
+func TestRehearse_TheHelpAndThePageHaveNoFlagThatIsNotThere(t *testing.T) {
+	page, err := os.ReadFile("../../docs/rehearse.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd, seen := newRehearse(), 0
+	for _, text := range []string{string(page), cmd.Long, cmd.Example} {
+		for _, found := range regexp.MustCompile("[^-\\w]--([a-z][a-z-]*)").FindAllStringSubmatch(text, -1) {
+			seen++
+			if cmd.Flags().Lookup(found[1]) == nil {
+				t.Errorf("there is no --%s", found[1])
+			}
+		}
+	}
+	if seen < 20 {
+		t.Errorf("only %d flags were looked for", seen)
 	}
 }

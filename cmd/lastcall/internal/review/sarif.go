@@ -70,15 +70,19 @@ type (
 		Status        string `json:"status"`
 		Justification string `json:"justification"`
 	}
+	sarifRegion struct {
+		StartLine   int `json:"startLine"`
+		StartColumn int `json:"startColumn"`
+		EndLine     int `json:"endLine"`
+		EndColumn   int `json:"endColumn"`
+	}
 	sarifLocation struct {
 		PhysicalLocation struct {
 			ArtifactLocation struct {
 				URI       string `json:"uri"`
 				URIBaseID string `json:"uriBaseId"`
 			} `json:"artifactLocation"`
-			Region struct {
-				StartLine int `json:"startLine"`
-			} `json:"region"`
+			Region sarifRegion `json:"region"`
 		} `json:"physicalLocation"`
 	}
 )
@@ -137,16 +141,18 @@ func sarifFound(f found, rule int, where string) sarifResult {
 	for _, one := range f.seen {
 		texts = append(texts, fmt.Sprintf("%s: %s.", one.scenario, one.text))
 	}
-	// Of a finding that has been seen before, whatever the numbers are now.
+	// By this a code host knows a finding again, whatever its numbers are now. It is GitHub's name, and
+	// GitHub would otherwise take the text of the file's first line for it.
 	print := sha256.Sum256([]byte(string(f.code) + "\n" + where))
 	result := sarifResult{
 		RuleID: string(f.code), RuleIndex: rule, Level: "error",
 		Message:             sarifText{strings.Join(texts, "\n")},
 		Locations:           make([]sarifLocation, 1),
-		PartialFingerprints: map[string]string{"lastcallRehearsal/v1": hex.EncodeToString(print[:])},
+		PartialFingerprints: map[string]string{"primaryLocationLineHash": hex.EncodeToString(print[:8]) + ":1"},
 	}
 	place := &result.Locations[0].PhysicalLocation
-	place.ArtifactLocation.URI, place.ArtifactLocation.URIBaseID, place.Region.StartLine = where, "%SRCROOT%", 1
+	place.ArtifactLocation.URI, place.ArtifactLocation.URIBaseID = where, "%SRCROOT%"
+	place.Region = sarifRegion{1, 1, 1, 2}
 	switch f.level {
 	case warning:
 		result.Level = "warning"
