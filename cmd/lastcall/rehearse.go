@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,9 +73,11 @@ func newRehearse() *cobra.Command {
 				return notRehearsed(cmd, err)
 			}
 			defer func() { err = errors.Join(err, plan.Close()) }()
+			output.source = cmp.Or(output.source, from.file())
 			return rehearseOnce(cmd, c, &output)
 		},
 	}
+	cmd.SetUsageFunc(rehearseUsage)
 	f := cmd.Flags()
 	f.SetInterspersed(false)
 	from.flags(f)
