@@ -73,7 +73,7 @@ func (o *rehearsalOutput) begin(cmd *cobra.Command, c *rehearse.Config) error {
 	c.Begin, c.Watch, c.End = o.scenario, o.watch, o.ended
 	takes, err := rehearse.Estimate(*c)
 	if err != nil {
-		return notRehearsed(cmd, err)
+		takes = 0 // Do gives the same error, which is then in every report
 	}
 	o.show(o.page.Head(c, takes))
 	return nil
@@ -189,7 +189,7 @@ func (o *rehearsalOutput) ended(r *rehearse.Result) {
 	if o.total == 1 || o.verbose || !r.OK() {
 		text += o.page.Timeline(r)
 		if o.total > 1 {
-			text += "\n"
+			text = "\n" + text
 		}
 	}
 	switch {

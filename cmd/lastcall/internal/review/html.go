@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mattn/go-runewidth"
+
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
@@ -204,8 +206,8 @@ func moments(r *rehearse.Result, x func(time.Duration) float64) (marks []htmlMar
 		if e.Code != "" {
 			continue // it is a lane
 		}
-		m := htmlMark{X: x(e.At), Text: e.What, Anchor: "start"}
-		begin, width := m.X+4, float64(len([]rune(e.What)))*letterWidth+10
+		m := htmlMark{X: x(e.At), Text: cut(e.What, 40), Anchor: "start"}
+		begin, width := m.X+4, float64(runewidth.StringWidth(m.Text))*letterWidth+10
 		if begin+width > pictureWidth {
 			m.Anchor, begin = "end", m.X-4-width
 		}

@@ -65,7 +65,7 @@ func lanes(r *rehearse.Result) []lane {
 			hook.end(e.At)
 		case name == "stop signal":
 			program.turn(e.At, stopping)
-		case strings.HasPrefix(name, "exited"), name == "SIGKILL":
+		case strings.HasPrefix(name, "exited"), name == "SIGKILL", name == "killed":
 			program.end(e.At)
 		}
 		if l := codeLevel(r, e.Code); e.Code != "" && l > passed {
