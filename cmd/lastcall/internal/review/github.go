@@ -104,7 +104,7 @@ func code(s string) string {
 	if strings.HasPrefix(s, "`") || strings.HasSuffix(s, "`") {
 		s = " " + s + " "
 	}
-	return quote + strings.ReplaceAll(s, "|", "¦") + quote
+	return quote + s + quote
 }
 
 // fenced is a text of several lines that Markdown shows as it is.

@@ -53,7 +53,7 @@ func (p Page) Head(c *rehearse.Config, takes time.Duration) string {
 		facts += fmt.Sprintf(", %d scenarios", len(c.Scenarios))
 	}
 	if takes > 0 {
-		facts += ", at most about " + about(takes)
+		facts += ", takes at most about " + about(takes)
 	}
 	p.block(&b, "            ", "            ", facts)
 	return b.String()

@@ -185,6 +185,43 @@ func TestReview_NothingOfTheProgramMovesATerminalOrCommandsARunner(t *testing.T)
 	}
 }
 
+func TestJUnit_OfAHostileProgramIsWhole(t *testing.T) {
+	text := written(t, func(b *bytes.Buffer) error { return JUnit(b, hostileReport(), errors.New(hostile)) })
+	var read junitSuites
+	if err := xml.Unmarshal([]byte(text), &read); err != nil || read.Errors != 1 || read.Failures != 1 {
+		t.Errorf("%v: %+v", err, read)
+	}
+}
+
+func TestReview_AProgramThatWritesWithoutEndDoesNotFillTheReport(t *testing.T) {
+	r := oneScenario()
+	r.Results[0].Output = []string{strings.Repeat("x", 1<<20)}
+	r.Results[0].Events[0].Detail = r.Results[0].Output[0]
+	for name, text := range map[string]string{
+		"page": Page{}.Timeline(&r.Results[0]), "summary": written(t, func(b *bytes.Buffer) error { return Summary(b, r, nil) }),
+		"junit": written(t, func(b *bytes.Buffer) error { return JUnit(b, r, nil) }), "html": page(t, r, nil),
+	} {
+		if len(text) > 64<<10 {
+			t.Errorf("%s has %d bytes", name, len(text))
+		}
+	}
+}
+
+func TestSummary_TextOfTheProgramIsNoMarkup(t *testing.T) {
+	for _, text := range []string{"", "a", "`", "a``b", "```", "``` ` ``", "<b>|</b>", "`a`"} {
+		span := code(text)
+		quote := span[:len(span)-len(strings.TrimLeft(span, "`"))]
+		if inside := strings.TrimSuffix(strings.TrimPrefix(span, quote), quote); text != "" && (strings.Contains(inside, quote) || strings.TrimSpace(inside) != text) {
+			t.Errorf("%q becomes %q", text, span)
+		}
+		block := fenced(text + "\n")
+		fence, rest, _ := strings.Cut(block, "text\n")
+		if len(fence) < 3 || strings.Count(rest, fence) != 1 || !strings.HasSuffix(rest, "\n"+fence+"\n") {
+			t.Errorf("%q becomes %q", text, block)
+		}
+	}
+}
+
 func written(t *testing.T, write func(*bytes.Buffer) error) string {
 	t.Helper()
 	var b bytes.Buffer

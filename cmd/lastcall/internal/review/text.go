@@ -11,6 +11,9 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
+// longest bounds a text of one line, in columns: a program may write a megabyte without a line's end.
+const longest = 2000
+
 // clean makes text of the program harmless. What is not printable becomes a space. "##[" begins a
 // command of GitHub's runner wherever it stands in a line, so that it is taken apart.
 func clean(s string) string {
@@ -20,7 +23,7 @@ func clean(s string) string {
 		}
 		return r
 	}, s)
-	return strings.ReplaceAll(s, "##[", "## [")
+	return cut(strings.ReplaceAll(s, "##[", "## ["), longest)
 }
 
 // cleaned returns a copy of a report in which every text is one line, and printable.
