@@ -65,6 +65,8 @@ func (r *rehearsal) judgeEnd(add adder) {
 	switch {
 	case ran && r.known && !r.handled:
 		add(NoReaction, true, "it has no handler for %s, and ran on %s", signalName(c.Program.StopSignal), waited)
+	case ran && r.ignored:
+		add(NoReaction, true, "it has no handler for %s but that of Node.js, which does nothing in a container, and ran on %s", signalName(c.Program.StopSignal), waited)
 	case ran && r.cutShort:
 		add(TooSlow, false, "it ran on %s: give no --quick to see whether it ends within the grace", waited)
 	case ran:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -108,6 +109,15 @@ func (p *program) pids() []int {
 		pids = append(pids, one.PID)
 	}
 	return pids
+}
+
+// runtime is the file name of what runs the program, such as node or python3.11.
+func (p *program) runtime() string {
+	file, err := os.Readlink("/proc/" + strconv.Itoa(p.pid) + "/exe")
+	if err != nil {
+		return "" // it has ended
+	}
+	return filepath.Base(file)
 }
 
 // handles reports whether the program proper has a handler for a signal, as the kernel has it.

@@ -36,6 +36,7 @@ func start(*Config) (*program, error) {
 	return nil, fmt.Errorf("rehearse: a rehearsal needs Linux, and this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
 }
 
+func (*program) runtime() string                     { return "" }
 func (*program) pids() []int                         { return nil }
 func (*program) handles(syscall.Signal) (bool, bool) { return false, false }
 func listening([]int) []netip.AddrPort               { return nil }

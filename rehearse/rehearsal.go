@@ -26,6 +26,7 @@ type rehearsal struct {
 	handled   bool      // the program has a handler for the signal
 	known     bool      // that is known
 	cutShort  bool      // a quick rehearsal did not wait for the deadline
+	ignored   bool      // its runtime has given the signal back to the kernel, and it runs as before
 }
 
 // say notes what happens now.
@@ -270,6 +271,12 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 	}
 	if err := r.wait(ctx, until, r.program.exited); err != nil {
 		return err
+	}
+	if r.unmoved() {
+		r.cutShort = false
+		if err := r.wait(ctx, r.deadline, r.program.exited); err != nil {
+			return err
+		}
 	}
 	select {
 	case <-r.program.exited:

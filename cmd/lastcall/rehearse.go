@@ -24,7 +24,7 @@ func newRehearse() *cobra.Command {
 		preStop  string
 		signame  string
 		lag      time.Duration
-		explain  string
+		explain  explanation
 		asJSON   bool
 		wholeEnd bool
 	)
@@ -43,10 +43,11 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 		Example: `  lastcall rehearse -- ./server --port 8080
   lastcall rehearse --http http://127.0.0.1:8080/slow --grace 30s --pre-stop 'sleep 5' -- node server.js
   lastcall rehearse --scenario hard-eviction -- python3 -m http.server 8080
-  lastcall rehearse --explain LC104`,
+  lastcall rehearse --explain LC104
+  lastcall rehearse --explain LC104 --language node`,
 		RunE: func(cmd *cobra.Command, command []string) error {
-			if explain != "" {
-				return explainCode(cmd.OutOrStdout(), explain)
+			if explain.code != "" {
+				return explain.write(cmd.OutOrStdout())
 			}
 			if len(command) == 0 {
 				return usageError{errors.New("no program given: lastcall rehearse [flags] -- PROGRAM [ARGUMENT...] (see lastcall rehearse --help)")}
@@ -81,7 +82,7 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 	f.BoolVar(&wholeEnd, "whole-grace", false, "wait for the whole grace, and not 8 s at most")
 	f.BoolVar(&c.AnyHost, "any-host", false, "allow an --http that is not of loopback")
 	f.BoolVar(&asJSON, "json", false, "write the report as JSON, and nothing else")
-	f.StringVar(&explain, "explain", "", "say what a finding means, and what to change")
+	explain.flags(f)
 	return cmd
 }
 
@@ -166,15 +167,5 @@ func writeVerdict(w io.Writer, r *rehearse.Result) error {
 		fmt.Fprintf(&b, "What to change: lastcall rehearse --explain %s\n", r.Findings[0].Code)
 	}
 	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// explainCode says what a finding means.
-func explainCode(w io.Writer, name string) error {
-	code := rehearse.Code(strings.ToUpper(name))
-	if !code.Known() {
-		return usageError{fmt.Errorf("there is no finding %q: they are %v", name, rehearse.Codes())}
-	}
-	_, err := fmt.Fprintf(w, "%s  The program %s.\n\n%s\n\n%s\n", code, code.Title(), code.Why(), code.Change())
 	return err
 }
