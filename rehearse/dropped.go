@@ -5,7 +5,7 @@ package rehearse
 // removes itself and raises the signal anew. One that a program itself has removed when it was called
 // looks the same.
 func (r *rehearsal) dropped() bool {
-	if r.program.isolation != namespace || !r.known || !r.handled || r.program.runtime() != "node" {
+	if r.frozen || r.program.isolation != namespace || !r.known || !r.handled || r.program.runtime() != "node" {
 		return false
 	}
 	handled, known := r.program.handles(r.config.Program.StopSignal)
@@ -24,5 +24,5 @@ func (r *rehearsal) unmoved() bool {
 		return false
 	}
 	r.ignored = true
-	return r.cutShort
+	return r.cutShort && !r.hung
 }

@@ -46,13 +46,13 @@ const namespaceWord = "namespace: "
 
 // startNamespaced starts the program as PID 1 of a namespace. It is killed by the kernel when this
 // process ends, and all that it has started with it.
-func (p *program) startNamespaced(path string, c *Config) error {
+func (p *program) startNamespaced(path string) error {
 	said, theirs, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("rehearse: %w", err)
 	}
 	defer said.Close()
-	cmd := p.command(c, enterCommand, path)
+	cmd := p.command(enterCommand, path)
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
 	if os.Geteuid() != 0 {
@@ -111,12 +111,16 @@ func (p *program) runOnThread(cmd *exec.Cmd, started chan<- error) {
 	if started <- err; err != nil {
 		return
 	}
-	_ = cmd.Wait() // how it ended is in ProcessState
-	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+	defer close(p.drained)
+	state, err := cmd.Process.Wait()
+	if err != nil {
+		p.ended(-1, syscall.SIGKILL) // somebody else has waited for it
+	} else if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		p.ended(-1, status.Signal())
-		return
+	} else {
+		p.ended(state.ExitCode(), 0)
 	}
-	p.ended(cmd.ProcessState.ExitCode(), 0)
+	_ = cmd.Wait() // for its output, which what it has started may have as well
 }
 
 // Constants of the kernel that package syscall has not.

@@ -14,12 +14,29 @@ const maxOutput = 64 << 10
 type lastLines struct {
 	mu   sync.Mutex
 	text []byte
+
+	recording []byte // what came since record, up to its capacity
+}
+
+// record keeps all that comes from now on, up to a number of bytes.
+func (l *lastLines) record(most int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.recording = make([]byte, 0, most)
+}
+
+// recorded returns what came since record.
+func (l *lastLines) recorded() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(l.recording)
 }
 
 // Write implements io.Writer.
 func (l *lastLines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.recording = append(l.recording, p[:min(len(p), cap(l.recording)-len(l.recording))]...)
 	if len(p) >= maxOutput {
 		l.text = append(l.text[:0], p[len(p)-maxOutput:]...)
 		return len(p), nil

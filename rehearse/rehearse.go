@@ -30,6 +30,9 @@ type Config struct {
 	// Grace is the pod's terminationGracePeriodSeconds, of which the kubelet knows whole seconds. 0
 	// means 30 s.
 	Grace time.Duration
+	// NodeGrace is what the node leaves to a pod in a soft eviction (evictionMaxPodGracePeriod of the
+	// kubelet) and in its shutdown (shutdownGracePeriod), where that is less than Grace. 0 means Grace.
+	NodeGrace time.Duration
 	// Scenarios are rehearsed one after another, each with the program started anew. None means Quick.
 	Scenarios []Scenario
 	// EndpointLag is for how long clients go on connecting after the deletion. Negative means that
@@ -47,7 +50,8 @@ type Config struct {
 	Rate int
 	// Ready is for how long the program may take to become ready; 0 means 30 s.
 	Ready time.Duration
-	// CutShort ends a scenario some seconds after the stop signal, whatever the grace is.
+	// CutShort ends a scenario some seconds after the deletion, whatever the grace is, and sooner where
+	// the program had to be ended in a scenario before.
 	CutShort bool
 	// AnyHost allows a URL that is not of this machine's loopback.
 	AnyHost bool
@@ -68,8 +72,12 @@ const (
 	defaultReady = 30 * time.Second
 	// steady is for how long clients ask before the deletion.
 	steady = 2 * time.Second
-	// quickEnough is for how long a quick rehearsal waits after the stop signal.
-	quickEnough = 8 * time.Second
+	// quickEnough is for how long a quick rehearsal waits after the deletion, and quickAtLeast after the
+	// stop signal.
+	quickEnough  = 8 * time.Second
+	quickAtLeast = 3 * time.Second
+	// closing is how long before its end a program may close its port, where clients come until then.
+	closing = 250 * time.Millisecond
 	// slowLead is how long before the stop signal the slow requests begin.
 	slowLead = 100 * time.Millisecond
 	// noReaction is for how long a program without a handler is watched all the same.
@@ -89,36 +97,35 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 		return nil, err
 	}
 	report := &Report{Command: c.Program.Command}
+	hung := false
 	for _, s := range c.Scenarios {
 		if c.Begin != nil {
 			c.Begin(s)
 		}
-		result, err := once(ctx, &c, s)
+		result, err := once(ctx, &c, s, hung)
+		var isDown *downError
+		if n := len(report.Results); n > 0 && errors.As(err, &isDown) {
+			// It was ready once: something is left of it that it does not get over.
+			report.Results[n-1].notBack(isDown)
+			break
+		}
 		if err != nil {
 			return nil, err
 		}
 		report.Results = append(report.Results, *result)
+		hung = hung || s == Delete && result.ExitCode < 0
+	}
+	for _, s := range c.Scenarios[len(report.Results):] {
+		report.Results = append(report.Results, Result{Scenario: s, Skipped: "the program does not become ready any more"})
 	}
 	return report, nil
 }
 
-// once rehearses one scenario.
-func once(ctx context.Context, c *Config, s Scenario) (*Result, error) {
-	p, err := start(c)
-	if err != nil {
-		return nil, err
-	}
-	r := &rehearsal{config: c, program: p, result: Result{Scenario: s, Isolation: p.isolation.String()}, began: time.Now()}
-	err = r.run(ctx)
-	if r.traffic != nil {
-		r.traffic.stop()
-	}
-	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	if killErr := p.kill(killing); killErr != nil {
-		err = errors.Join(err, fmt.Errorf("rehearse: end the program: %w", killErr))
-	}
-	if err != nil {
+// once rehearses one scenario of a program that may have hung in one before.
+func once(ctx context.Context, c *Config, s Scenario, hung bool) (*Result, error) {
+	r := &rehearsal{config: c, plan: s.plan(), hung: hung, result: Result{Scenario: s}}
+	err := r.run(ctx)
+	if err = errors.Join(err, r.clean(ctx)); err != nil {
 		return nil, err
 	}
 	r.judge()
@@ -133,7 +140,7 @@ func (c *Config) complete() error {
 	if hook := c.Program.PreStop; hook != nil && len(hook.Exec) == 0 {
 		return errors.New("rehearse: a preStop hook is a command")
 	}
-	if c.Grace < 0 || c.Rate < 0 || c.Ready < 0 {
+	if c.Grace < 0 || c.NodeGrace < 0 || c.Rate < 0 || c.Ready < 0 {
 		return errors.New("rehearse: grace, rate and the time to become ready must not be negative")
 	}
 	orDefault := func(d *time.Duration, value time.Duration) {
@@ -142,6 +149,7 @@ func (c *Config) complete() error {
 		}
 	}
 	orDefault(&c.Grace, defaultGrace)
+	orDefault(&c.NodeGrace, c.Grace)
 	orDefault(&c.EndpointLag, defaultLag)
 	orDefault(&c.Ready, defaultReady)
 	c.EndpointLag = max(c.EndpointLag, 0)

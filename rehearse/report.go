@@ -2,6 +2,7 @@ package rehearse
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -27,6 +28,8 @@ func (r *Report) OK() bool {
 type Result struct {
 	// Scenario is the one that was rehearsed.
 	Scenario Scenario `json:"scenario"`
+	// Skipped says why it could not be rehearsed, empty if it was.
+	Skipped string `json:"skipped,omitempty"`
 	// Isolation says how the program was kept apart, in words.
 	Isolation string `json:"isolation"`
 	// URL is what clients asked for, empty where there were none.
@@ -41,6 +44,9 @@ type Result struct {
 	// ExitCode is the program's, as Kubernetes records it: 128 and the number of the signal that
 	// ended it. It is -1 where the rehearsal ended before the program.
 	ExitCode int `json:"exit_code"`
+	// Stacks are where a program stood that had not ended when its time was over, where that can be
+	// found out: the goroutines of a Go program.
+	Stacks []Stack `json:"stacks,omitempty"`
 	// Output are the last lines that the program has written.
 	Output []string `json:"output,omitempty"`
 }
@@ -53,6 +59,14 @@ func (r *Result) OK() bool {
 		}
 	}
 	return true
+}
+
+// notBack notes that the program has not become ready again after this result.
+func (r *Result) notBack(err *downError) {
+	r.Passed = slices.DeleteFunc(r.Passed, func(c Code) bool { return c == NotBack })
+	if !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Code == NotBack }) {
+		r.Findings = append(r.Findings, Finding{Code: NotBack, Fails: true, Seen: err.text})
+	}
 }
 
 // Event is something that happened.

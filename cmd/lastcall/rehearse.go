@@ -72,10 +72,11 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 	f.StringVar(&c.URL, "http", "", "the address that clients ask for, and that answers when the program is ready")
 	f.StringVar(&c.SlowURL, "slow", "", "an address that takes a second or some to answer: three requests for it are in flight at the signal")
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "the pod's terminationGracePeriodSeconds")
+	f.DurationVar(&c.NodeGrace, "node-grace", 0, "what a node leaves to the pod in a soft eviction or its shutdown, where that is less")
 	f.StringVar(&preStop, "pre-stop", "", "the preStop hook, a command of /bin/sh")
 	f.StringVar(&signame, "stop-signal", "TERM", "the stop signal of the image or the pod")
 	f.DurationVar(&lag, "endpoint-lag", time.Second, "for how long clients go on connecting after the deletion")
-	f.StringSliceVar(&scenario, "scenario", nil, "how the pod ends: delete, force-delete, hard-eviction, or all; delete without this flag")
+	f.StringSliceVar(&scenario, "scenario", nil, "how the pod ends, or all: "+scenarioNames()+"; delete without this flag")
 	f.IntVar(&c.Rate, "rate", 50, "how many clients connect in a second")
 	f.DurationVar(&c.Ready, "ready", 30*time.Second, "for how long the program may take to become ready")
 	f.StringArrayVar(&c.Program.Env, "env", nil, "NAME=VALUE for the program; may be given several times")
@@ -96,6 +97,15 @@ func scenarios(names []string) (found []rehearse.Scenario) {
 		found = append(found, rehearse.Scenario(name))
 	}
 	return found
+}
+
+// scenarioNames are the names of all scenarios.
+func scenarioNames() string {
+	var names []string
+	for _, s := range rehearse.All() {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
 }
 
 // stopSignals are those that images and pods have.

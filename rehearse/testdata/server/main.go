@@ -14,11 +14,38 @@ import (
 	"time"
 )
 
+func consume(messages <-chan string) {
+	for range messages {
+	}
+}
+
 func main() {
 	how := os.Args[1]
 	if how == "ends" {
 		fmt.Println("no database here")
 		os.Exit(4)
+	}
+	unlock := func() {}
+	switch how {
+	case "locks": // a file that is there means that somebody runs
+		if _, err := os.OpenFile(os.Getenv("LOCK"), os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		unlock = func() { os.Remove(os.Getenv("LOCK")) }
+	case "flocks":
+		f, err := os.OpenFile(os.Getenv("LOCK"), os.O_CREATE|os.O_RDWR, 0o600)
+		if err == nil {
+			err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		}
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		unlock = func() { f.Close() }
+	}
+	if how = os.Args[len(os.Args)-1]; len(os.Args) > 2 {
+		fmt.Println("it", how)
 	}
 	var stopping atomic.Bool
 	var server http.Server
@@ -67,6 +94,9 @@ func main() {
 	case "exits":
 		os.Exit(0)
 	case "hangs":
+		for range 3 {
+			go consume(make(chan string))
+		}
 		select {}
 	case "at-once":
 	default:
@@ -75,6 +105,7 @@ func main() {
 	if err := server.Shutdown(ctx); err != nil {
 		fmt.Println(err)
 	}
+	unlock()
 	if how == "code" {
 		os.Exit(3)
 	}

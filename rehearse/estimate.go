@@ -1,0 +1,49 @@
+package rehearse
+
+import "time"
+
+// usualStart is what is reckoned for the start of a program, of which nothing is known.
+const usualStart = time.Second
+
+// Estimate says how long a rehearsal takes at most, of a program that becomes ready within a second:
+// one that ends sooner is rehearsed sooner.
+func Estimate(c Config) (time.Duration, error) {
+	if err := c.complete(); err != nil {
+		return 0, err
+	}
+	var sum time.Duration
+	for _, s := range c.Scenarios {
+		p := s.plan()
+		for _, step := range p.steps {
+			if step.takes != nil {
+				sum += step.takes(&c, p)
+			}
+		}
+	}
+	return sum, nil
+}
+
+func startTime(*Config, *plan) time.Duration { return usualStart }
+
+func serveTime(_ *Config, p *plan) time.Duration { return p.servesFor() }
+
+// hookTime is that of a preStop hook, of which one knows how long it takes only where it sleeps.
+func hookTime(c *Config, p *plan) time.Duration {
+	most := hookPatience(c.order(p).seconds())
+	switch hook := c.Program.PreStop; {
+	case hook == nil:
+		return 0
+	case hook.Sleep != nil:
+		return min(*hook.Sleep, most)
+	}
+	return most
+}
+
+// endTime is what a program may take from the signal to its end, and then to say where it hangs.
+func endTime(c *Config, p *plan) time.Duration {
+	most := max(untilKill(c.order(p).seconds()), c.lag(p)) + slowLead
+	if c.CutShort {
+		most = min(most, max(quickEnough, c.lag(p)))
+	}
+	return most + dumpPatience
+}
