@@ -90,6 +90,12 @@ attack: ## every known attack on the built program, then hostile programs for HO
 fuzz: ## each fuzz target for FUZZTIME (20s)
 	@scripts/fuzz $(FUZZTIME)
 
+# Built and then run, as the others are. What servers there are, and how to install them, says test/rehearsals.
+.PHONY: rehearsals
+rehearsals: build ## rehearse servers that nobody here wrote, and write docs/rehearsals.md
+	@GOWORK=off go build -o $(BIN)/rehearsals ./test/rehearsals
+	@exec $(BIN)/rehearsals $(REHEARSALSFLAGS)
+
 .PHONY: demo
 demo: build ## fifty tasks meet SIGTERM and go on when run again; then a rollout of three servers
 	@scripts/demo

@@ -74,8 +74,9 @@ func (r *rehearsal) judgeEnd(add adder) {
 	switch {
 	case ran && r.known && !r.handled:
 		add(NoReaction, true, "it has no handler for %s, and ran on %s", signalName(c.Program.StopSignal), waited)
-	case ran && r.ignored:
-		add(NoReaction, true, "it has no handler for %s but that of Node.js, which does nothing in a container, and ran on %s", signalName(c.Program.StopSignal), waited)
+	case ran && r.givenBack:
+		add(NoReaction, true, "its handler for %s only gives the signal back to its default action, which PID 1 does not have, and it ran on %s",
+			signalName(c.Program.StopSignal), waited)
 	case ran && r.cutShort:
 		add(TooSlow, false, "it ran on %s: give no --quick to see whether it ends within the grace", waited)
 	case ran:
@@ -157,6 +158,9 @@ func (r *rehearsal) showFailures(failed []result, code Code, what string) {
 	if !slices.Contains(r.plan.checks, code) {
 		code = ""
 	}
-	r.at(first, code, fmt.Sprintf("x %d %s", len(failed), what), "until %.2f, the first one: %s, %s",
-		last.Sub(r.began).Seconds(), failed[0].client, failed[0].text)
+	r.note(Event{
+		At: first.Sub(r.began), Until: last.Sub(r.began), Code: code,
+		What:   fmt.Sprintf("x %d %s", len(failed), what),
+		Detail: fmt.Sprintf("the first one: %s, %s", failed[0].client, failed[0].text),
+	})
 }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -35,7 +34,7 @@ type rehearsal struct {
 	hung      bool          // it did not end in a scenario before
 	cutShort  bool          // a quick rehearsal did not wait for the deadline
 	frozen    bool          // it was stopped by SIGSTOP
-	ignored   bool          // its runtime has given the signal back to the kernel, and it runs as before
+	givenBack bool          // the program has given its handler up and goes on as before
 }
 
 // say notes what happens now.
@@ -44,7 +43,10 @@ func (r *rehearsal) say(what, format string, args ...any) {
 }
 
 func (r *rehearsal) at(when time.Time, code Code, what, format string, args ...any) {
-	e := Event{At: when.Sub(r.began), What: what, Detail: fmt.Sprintf(format, args...), Code: code}
+	r.note(Event{At: when.Sub(r.began), What: what, Detail: fmt.Sprintf(format, args...), Code: code})
+}
+
+func (r *rehearsal) note(e Event) {
 	r.result.Events = append(r.result.Events, e)
 	if r.config.Watch != nil {
 		r.config.Watch(e)
@@ -254,16 +256,4 @@ func (r *rehearsal) ending() string {
 		return fmt.Sprintf("by %s, exit code %d", signalName(p.signal), p.code)
 	}
 	return fmt.Sprintf("exit code %d", p.code)
-}
-
-// signalName is a signal's name as kill -l has it.
-func signalName(s syscall.Signal) string {
-	names := map[syscall.Signal]string{
-		syscall.SIGTERM: "SIGTERM", syscall.SIGINT: "SIGINT", syscall.SIGQUIT: "SIGQUIT", syscall.SIGHUP: "SIGHUP",
-		syscall.SIGKILL: "SIGKILL", syscall.SIGABRT: "SIGABRT", syscall.SIGSEGV: "SIGSEGV",
-	}
-	if name := names[s]; name != "" {
-		return name
-	}
-	return s.String()
 }

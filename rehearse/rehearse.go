@@ -58,10 +58,14 @@ type Config struct {
 
 	sharePIDs bool // no PID namespace, for tests
 
-	// Begin is told of each scenario before it begins, and Watch of each event when it has happened, in
-	// order. Both may be nil.
+	// Baseline has the findings that are accepted: they are reported, and do not fail. Nil means none.
+	Baseline *Baseline
+
+	// Begin is told of each scenario before it begins, Watch of each event when it is known, which may
+	// be some time after it has happened, and End of what a scenario has found. Each may be nil.
 	Begin func(Scenario)
 	Watch func(Event)
+	End   func(*Result)
 }
 
 const (
@@ -112,12 +116,16 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 		if err != nil {
 			return nil, err
 		}
+		if c.End != nil {
+			c.End(result)
+		}
 		report.Results = append(report.Results, *result)
 		hung = hung || s == Delete && result.ExitCode < 0
 	}
 	for _, s := range c.Scenarios[len(report.Results):] {
 		report.Results = append(report.Results, Result{Scenario: s, Skipped: "the program does not become ready any more"})
 	}
+	report.Stale = c.Baseline.stale(report)
 	return report, nil
 }
 
@@ -129,6 +137,7 @@ func once(ctx context.Context, c *Config, s Scenario, hung bool) (*Result, error
 		return nil, err
 	}
 	r.judge()
+	c.Baseline.accept(&r.result)
 	return &r.result, nil
 }
 

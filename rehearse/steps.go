@@ -129,7 +129,8 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 	if err := r.wait(ctx, until, r.program.exited); err != nil {
 		return err
 	}
-	if r.unmoved() {
+	if r.cutShort && !r.hung && r.traffic == nil && r.givesBack() {
+		// It may have taken its handler away for its last work, which shows only at the end.
 		r.cutShort = false
 		if err := r.wait(ctx, r.deadline, r.program.exited); err != nil {
 			return err
@@ -140,6 +141,7 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 		return r.afterEnd(ctx)
 	default:
 	}
+	r.givenBack = r.givesBack()
 	r.ranOn = time.Since(r.signalled)
 	switch {
 	case r.frozen:

@@ -1,0 +1,42 @@
+package rehearse
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// What a runtime does that restores a terminal before it dies by the signal, such as that of Node.js,
+// and the same with a handler.
+const givesBack = `
+import http.server, os, signal, sys, threading
+host, port = os.environ["ADDRESS"].split(":")
+server = http.server.ThreadingHTTPServer((host, int(port)), http.server.SimpleHTTPRequestHandler)
+server.daemon_threads = True
+def again(number, frame):
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+def end(number, frame):
+    threading.Timer(1.5, server.shutdown).start()
+signal.signal(signal.SIGTERM, {"gives-back": again, "ends": end}[sys.argv[1]])
+server.serve_forever()
+`
+
+func TestReaction_AHandlerThatGivesTheSignalBackIsNone(t *testing.T) {
+	for how, want := range map[string][]Code{"gives-back": {NoReaction}, "ends": nil} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			where := freeAddress(t)
+			r, err := rehearse(t, Config{
+				Program: Container{Command: []string{"python3", "-c", givesBack, how}, Env: []string{"ADDRESS=" + where}},
+				URL:     "http://" + where + "/", Grace: 4 * time.Second,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if fails, _ := codes(r); !slices.Equal(fails, want) {
+				t.Errorf("fails %v, want %v\n%s", fails, want, describe(r))
+			}
+		})
+	}
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"text/template"
+
+	"github.com/lastcall-go/lastcall/rehearse"
+)
+
+// page writes docs/rehearsals.md from what was seen. A server of which nothing was seen is an error:
+// the page has all.
+func page(all []server, seen *record) (string, error) {
+	type section struct {
+		Name string
+		Rows []shown
+	}
+	var sections []section
+	for i := range all {
+		s := &all[i]
+		one := seen.find(s.name)
+		if one == nil {
+			continue
+		}
+		if len(sections) == 0 || sections[len(sections)-1].Name != s.section {
+			sections = append(sections, section{Name: s.section})
+		}
+		last := &sections[len(sections)-1]
+		last.Rows = append(last.Rows, shown{s, one, seen.Date})
+	}
+	var b strings.Builder
+	err := pageText.Execute(&b, map[string]any{"Date": seen.Date, "Sections": sections, "Codes": seen.codes()})
+	return b.String(), err
+}
+
+// shown is a server as the page shows it.
+type shown struct {
+	s    *server
+	seen *row
+	date string
+}
+
+// Row is its row in the table of a section.
+func (r shown) Row() string {
+	cells := []string{
+		r.s.name, r.s.signalName(), r.seen.Plain.underWay(), r.seen.Plain.connecting(), r.seen.Plain.kept(), r.seen.Plain.end(),
+		r.seen.Plain.verdict(), r.seen.Delayed.verdict(),
+	}
+	return "| " + strings.Join(cells, " | ") + " |"
+}
+
+// Version is what was rehearsed, and how long it is maintained.
+func (r shown) Version() string {
+	p := &r.s.product
+	text := p.name + " " + r.seen.Version
+	switch {
+	case p.ends == "":
+		return text + ", maintained on that day ([" + host(p.endsSource) + "](" + p.endsSource + "))"
+	case p.ends < r.date:
+		return text + ", **past its end of life** since " + p.ends + " ([" + host(p.endsSource) + "](" + p.endsSource + "))"
+	}
+	return text + ", maintained until " + p.ends + " ([" + host(p.endsSource) + "](" + p.endsSource + "))"
+}
+
+// Text is what there is to say about it below the table.
+func (r shown) Text() string {
+	text := fmt.Sprintf("- **%s**. %s. Documented: %s ([%s](%s))", r.s.name, r.Version(), strings.TrimSuffix(r.s.documented, ".")+".", host(r.s.source), r.s.source)
+	if r.s.why != "" {
+		text += " " + r.s.why
+	}
+	return text
+}
+
+// codes are those of all findings, in order.
+func (r *record) codes() []rehearse.Code {
+	found := map[rehearse.Code]bool{}
+	for _, one := range r.Rows {
+		for _, f := range slices.Concat(one.Plain.Findings, one.Delayed.Findings) {
+			found[rehearse.Code(f.Code)] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+func host(url string) string {
+	_, rest, _ := strings.Cut(url, "://")
+	name, _, _ := strings.Cut(rest, "/")
+	return name
+}
+
+// of is the finding with a code, nil for none.
+func (o *outcome) of(code string) *finding {
+	for i := range o.Findings {
+		if o.Findings[i].Code == code {
+			return &o.Findings[i]
+		}
+	}
+	return nil
+}
+
+// count is the number with which a finding begins.
+func (f *finding) count() string {
+	n, _, _ := strings.Cut(f.Seen, " ")
+	return n
+}
+
+// underWay is what became of the requests that were under way at the signal.
+func (o *outcome) underWay() string {
+	switch f := o.of("LC103"); {
+	case f != nil:
+		return f.count() + " cut off"
+	case o.of("LC101") != nil:
+		return "answered, and killed at the end"
+	}
+	return "answered"
+}
+
+// connecting is what became of who went on connecting.
+func (o *outcome) connecting() string {
+	if f := o.of("LC104"); f != nil {
+		return f.count() + " refused"
+	}
+	if f := o.of("LC108"); f != nil {
+		return f.count() + " got errors"
+	}
+	return "answered"
+}
+
+func (o *outcome) kept() string {
+	if f := o.of("LC105"); f != nil {
+		return "closed without notice"
+	}
+	return "announced"
+}
+
+func (o *outcome) end() string {
+	if o.Ended == "" {
+		return "killed"
+	}
+	code, after, _ := strings.Cut(strings.TrimPrefix(o.Ended, "exit code "), ", ")
+	return strings.TrimSuffix(after, " after the signal") + ", " + code
+}
+
+func (o *outcome) verdict() string {
+	c := o.codes()
+	switch {
+	case c.fails != "":
+		return strings.TrimSpace("fail " + c.fails + " " + paren(c.warns))
+	case c.warns != "":
+		return "pass " + paren(c.warns)
+	}
+	return "pass"
+}
+
+func paren(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "(" + text + ")"
+}
+
+var pageText = template.Must(template.New("page").Parse(`<!-- Made by make rehearsals: change test/rehearsals and not this page. -->
+# What servers do when Kubernetes stops them
+
+Each server was started as its image or its documentation starts it, and rehearsed by ` + "`lastcall rehearse`" + ` ([rehearse.md](rehearse.md)) on
+{{.Date}}: 50 new connections a second, two kept ones, three requests that take longer under way at the signal. The pod is deleted with a
+grace of 30 s, and clients go on connecting for a second, as they do in a cluster, which takes that long to tell everybody.
+The last column has the same with a preStop hook of ` + "`sleep 2`" + `, which most pods should have.
+
+Codes in parentheses are warnings. What they say of a server:
+
+{{range .Codes}}- {{.}}: it {{.Title}}
+{{end}}{{range .Sections}}
+## {{.Name}}
+
+| server | signal | requests under way | new connections | kept connections | ended after, exit code | verdict | with a preStop sleep |
+|---|---|---|---|---|---|---|---|
+{{range .Rows}}{{.Row}}
+{{end}}
+{{range .Rows}}{{.Text}}
+{{end}}{{end -}}
+`))

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"text/template"
+	"time"
+)
+
+// outcome is what a run of the program lastcall has reported.
+type outcome struct {
+	Findings []finding `json:"findings"`
+	Ended    string    `json:"ended"` // how, or empty for a program that did not end
+	Answered int       `json:"answered"`
+	Failed   int       `json:"failed"`
+	ExitCode int       `json:"exit_code"`
+}
+
+type finding struct {
+	Code  string `json:"code"`
+	Fails bool   `json:"fails"`
+	Seen  string `json:"seen"`
+}
+
+// reported is a result as --json has it.
+type reported struct {
+	outcome
+	Events []struct {
+		What   string `json:"what"`
+		Detail string `json:"detail"`
+	} `json:"events"`
+}
+
+// row is what was seen of a server: as it is, and with a preStop hook that sleeps.
+type row struct {
+	Name    string  `json:"name"`
+	Version string  `json:"version"`
+	Plain   outcome `json:"plain"`
+	Delayed outcome `json:"delayed"`
+}
+
+// runner rehearses servers.
+type runner struct {
+	lastcall string // the program
+	data     string // testdata
+	work     string // where built programs and npm's packages are
+	rate     int
+}
+
+// delay is for how long the preStop hook sleeps: longer than clients go on connecting, a second.
+const delay = 2 * time.Second
+
+// rehearse rehearses a server in both ways.
+func (r *runner) rehearse(ctx context.Context, s *server) (row, error) {
+	version, err := s.product.installedVersion(ctx)
+	if err != nil {
+		return row{}, err
+	}
+	seen := row{Name: s.name, Version: version}
+	if seen.Plain, err = r.once(ctx, s); err != nil {
+		return row{}, err
+	}
+	seen.Delayed, err = r.once(ctx, s, "--pre-stop", "sleep "+strconv.Itoa(int(delay.Seconds())))
+	return seen, err
+}
+
+// once runs lastcall rehearse on a server.
+func (r *runner) once(ctx context.Context, s *server, flags ...string) (outcome, error) {
+	dir, err := os.MkdirTemp("", "rehearsals-")
+	if err != nil {
+		return outcome{}, err
+	}
+	defer os.RemoveAll(dir)
+	port, err := freePort(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	fill := filling(map[string]string{
+		"Dir": dir, "Port": port, "Data": r.data, "Go": filepath.Join(r.work, "go"), "Modules": filepath.Join(r.work, "node"),
+	})
+	if err := fill.write(dir, s.files); err != nil {
+		return outcome{}, fmt.Errorf("%s: %w", s.name, err)
+	}
+	args := append([]string{"rehearse", "--json", "--grace", "30s", "--whole-grace", "--rate", strconv.Itoa(r.rate)}, flags...)
+	if s.signal != "" {
+		args = append(args, "--stop-signal", s.signal)
+	}
+	for _, text := range s.target {
+		args = append(args, fill.text(text))
+	}
+	for _, text := range s.env {
+		args = append(args, "--env", fill.text(text))
+	}
+	args = append(args, "--")
+	for _, text := range s.command {
+		args = append(args, fill.text(text))
+	}
+	return run(ctx, s.name, r.lastcall, args)
+}
+
+// run runs lastcall, whose exit code is 1 when a finding fails.
+func run(ctx context.Context, name, lastcall string, args []string) (outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, lastcall, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it kills what it has started
+	cmd.WaitDelay = 20 * time.Second
+	var said, complained bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &complained
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
+		return outcome{}, fmt.Errorf("%s: lastcall %s: %w: %s", name, strings.Join(args, " "), err, complained.Bytes())
+	}
+	var report struct {
+		Results []reported `json:"results"`
+	}
+	if err := json.Unmarshal(said.Bytes(), &report); err != nil {
+		return outcome{}, fmt.Errorf("%s: read the report: %w: %.200s", name, err, said.Bytes())
+	}
+	if len(report.Results) != 1 {
+		return outcome{}, fmt.Errorf("%s: %d results of one scenario", name, len(report.Results))
+	}
+	one := report.Results[0]
+	for _, e := range one.Events {
+		if e.What == "exited" {
+			one.Ended = e.Detail
+		}
+	}
+	return one.outcome, nil
+}
+
+// codes are the findings of an outcome as a table has them.
+func (o *outcome) codes() findings {
+	var fails, warns []string
+	for _, f := range o.Findings {
+		if f.Fails {
+			fails = append(fails, f.Code)
+		} else {
+			warns = append(warns, f.Code)
+		}
+	}
+	slices.Sort(fails)
+	slices.Sort(warns)
+	return findings{fails: strings.Join(fails, " "), warns: strings.Join(warns, " "), exit: o.ExitCode}
+}
+
+func (f findings) String() string {
+	return fmt.Sprintf("fails [%s], warns [%s], exit code %d", f.fails, f.warns, f.exit)
+}
+
+// installedVersion asks a product for its version, which must be of the line that the table knows.
+func (p *product) installedVersion(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, p.version[0], p.version[1:]...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s: %s: %w: %s", p.name, strings.Join(p.version, " "), err, out)
+	}
+	found := regexp.MustCompile(p.pattern).FindSubmatch(out)
+	if found == nil {
+		return "", fmt.Errorf("%s: no version in %q", p.name, out)
+	}
+	version := string(found[1])
+	if version != p.line && !strings.HasPrefix(version, p.line+".") {
+		return "", fmt.Errorf("%s is %s, and the table knows until when %s is maintained: correct it", p.name, version, p.line)
+	}
+	return version, nil
+}
+
+// filling replaces the names of a table's texts.
+type filling map[string]string
+
+func (f filling) text(text string) string {
+	var b strings.Builder
+	if err := template.Must(template.New("").Option("missingkey=error").Parse(text)).Execute(&b, map[string]string(f)); err != nil {
+		panic(err) // the table is wrong
+	}
+	return b.String()
+}
+
+// write writes the files of a server, readable for the users as which servers run their workers.
+func (f filling) write(dir string, files map[string]string) error {
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // nothing in it is secret
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		path, text := filepath.Join(dir, name), files[name]
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // as above
+			return err
+		}
+		if text == filler {
+			text = strings.Repeat("0123456789abcde\n", 100<<10/16)
+		} else {
+			text = f.text(text)
+		}
+		mode := os.FileMode(0o644)
+		if strings.HasPrefix(text, "#!") {
+			mode = 0o755
+		}
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func freePort(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, errors.Join(err, l.Close())
+}

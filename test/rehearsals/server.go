@@ -1,0 +1,77 @@
+package main
+
+import "strings"
+
+// server is one that is rehearsed in one way of starting it.
+type server struct {
+	// name is that of the row, the product's name first.
+	name string
+	// section is the part of the page in which it stands.
+	section string
+	// product says what is running: its version and how long that is maintained.
+	product product
+	// needs are commands without which it cannot be started, and installed how to get them.
+	needs     []string
+	installed string
+	// modules are the packages of testdata/go, and node whether those of testdata/node are needed.
+	module string
+	node   bool
+
+	// command starts it. In it, in files, env and flags, {{.Port}} is a free port, {{.Dir}} a folder of its own,
+	// {{.Data}} that of testdata, {{.Modules}} that of npm's packages, and {{.Go}} that of built Go programs.
+	command []string
+	env     []string
+	files   map[string]string
+	// target are the flags that say what clients ask for.
+	target []string
+	// signal is what its image or its documentation has as the stop signal; TERM if it is empty.
+	signal string
+
+	// documented says what the documentation promises for a stop, and source where.
+	documented, source string
+	// why says in a sentence why the findings are what they are, where that needs to be said.
+	why string
+	// want are the findings of the server as it is, and wantDelayed those with a preStop hook that
+	// sleeps for longer than clients go on connecting.
+	want, wantDelayed findings
+}
+
+// findings are the codes of a rehearsal, apart by spaces, and the exit code.
+type findings struct {
+	fails, warns string
+	exit         int
+}
+
+// product is what is installed, and who maintains it until when.
+type product struct {
+	name string
+	// version prints it, and the first group of pattern is the version.
+	version []string
+	pattern string
+	// line is the release line to which ends belongs, such as 1.22: another one needs another entry.
+	line string
+	// ends is the day after which upstream mends nothing any more, as 2026-04-30, or empty where none is set;
+	// endsSource says where that stands.
+	ends, endsSource string
+}
+
+// signalName is the stop signal's whole name.
+func (s *server) signalName() string {
+	if s.signal == "" {
+		return "SIGTERM"
+	}
+	return "SIG" + s.signal
+}
+
+// slug is the row's name in names of files.
+func (s *server) slug() string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			return r
+		case r == ' ', r == '-', r == '.':
+			return '-'
+		}
+		return -1
+	}, strings.ToLower(s.name))
+}
