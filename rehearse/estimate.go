@@ -47,3 +47,14 @@ func endTime(c *Config, p *plan) time.Duration {
 	}
 	return most + dumpPatience
 }
+
+// sidecarTime is what sidecars may take beyond the grace: their turn comes when it is over at the latest.
+func sidecarTime(c *Config, p *plan) time.Duration {
+	switch {
+	case len(c.Sidecars) == 0:
+		return 0
+	case c.CutShort:
+		return min(untilKill(c.order(p).seconds()), quickEnough)
+	}
+	return minimumGrace * time.Second
+}

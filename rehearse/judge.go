@@ -27,16 +27,29 @@ func (r *rehearsal) judge() {
 	if r.traffic != nil {
 		r.judgeTraffic(add)
 	}
+	r.judgeHooks(add)
+	r.judgeProbes(add)
+	r.judgeSidecars(add)
 	slices.SortStableFunc(r.result.Findings, func(a, b Finding) int { return cmp.Or(-compareBools(a.Fails, b.Fails), cmp.Compare(a.Code, b.Code)) })
 	slices.SortStableFunc(r.result.Events, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
 	for _, code := range r.plan.checks {
-		if !found[code] && (r.traffic != nil || !meanings[code].traffic) {
+		if !found[code] && r.looksFor(code) {
 			r.result.Passed = append(r.result.Passed, code)
 		}
 	}
 	if r.stopped != nil && (found[ExitCode] || found[NoHandler]) {
 		r.result.Output = r.stopped.output.lines(10)
 	}
+}
+
+// looksFor reports whether a check can find something here: some need clients, or a hook, a probe or a
+// sidecar.
+func (r *rehearsal) looksFor(code Code) bool {
+	if code == SidecarKilled && r.cutShort {
+		return false // the turn of the sidecars did not come
+	}
+	m := meanings[code]
+	return (r.traffic != nil || !m.traffic) && (m.needs == nil || m.needs(r.config))
 }
 
 // byRuntime reports whether it looks as if the runtime of Go had ended the program since it has no
@@ -82,9 +95,9 @@ func (r *rehearsal) judgeEnd(add adder) {
 	case ran:
 		add(TooSlow, true, "it ran on %s, %v after the signal", waited, r.deadline.Sub(r.signalled))
 	case p.signal == c.Program.StopSignal, r.byRuntime():
-		add(NoHandler, true, "%s ended it, %s", signalName(c.Program.StopSignal), r.ending())
+		add(NoHandler, true, "%s ended it, %s", signalName(c.Program.StopSignal), p.ending())
 	case p.code != 0:
-		add(ExitCode, false, "%s", r.ending())
+		add(ExitCode, false, "%s", p.ending())
 	}
 	if left := r.deadline.Sub(p.endedAt); !ran && left < min(time.Second, r.deadline.Sub(r.signalled)/10) {
 		add(Tight, false, "%.2f s were left of %v", left.Seconds(), r.deadline.Sub(r.signalled))

@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"syscall"
 	"time"
 )
 
@@ -131,9 +130,9 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 
 // once rehearses one scenario of a program that may have hung in one before.
 func once(ctx context.Context, c *Config, s Scenario, hung bool) (*Result, error) {
-	r := &rehearsal{config: c, plan: s.plan(), hung: hung, result: Result{Scenario: s}}
+	r := &rehearsal{config: c, plan: s.plan(), hung: hung, result: Result{Scenario: s}, probing: probing{news: make(chan struct{}, 1)}}
 	err := r.run(ctx)
-	if err = errors.Join(err, r.clean(ctx)); err != nil {
+	if err = errors.Join(err, r.clean(ctx), r.endPod(ctx)); err != nil {
 		return nil, err
 	}
 	r.judge()
@@ -145,9 +144,6 @@ func once(ctx context.Context, c *Config, s Scenario, hung bool) (*Result, error
 func (c *Config) complete() error {
 	if len(c.Program.Command) == 0 {
 		return errors.New("rehearse: no program given: say which, as in -- ./server --port 8080")
-	}
-	if hook := c.Program.PreStop; hook != nil && len(hook.Exec) == 0 {
-		return errors.New("rehearse: a preStop hook is a command")
 	}
 	if c.Grace < 0 || c.NodeGrace < 0 || c.Rate < 0 || c.Ready < 0 {
 		return errors.New("rehearse: grace, rate and the time to become ready must not be negative")
@@ -168,8 +164,8 @@ func (c *Config) complete() error {
 	if c.Rate > maxRate {
 		return fmt.Errorf("rehearse: a rate of %d connections a second is too much for one machine: at most %d", c.Rate, maxRate)
 	}
-	if c.Program.StopSignal == 0 {
-		c.Program.StopSignal = syscall.SIGTERM
+	if err := c.completePod(); err != nil {
+		return err
 	}
 	if len(c.Scenarios) == 0 {
 		c.Scenarios = Quick()

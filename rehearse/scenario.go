@@ -120,7 +120,7 @@ var (
 	comeUp = []step{{(*rehearsal).start, startTime}, {(*rehearsal).becomeReady, nil}, {(*rehearsal).serve, serveTime}}
 	goDown = []step{
 		{(*rehearsal).beginEnd, nil}, {(*rehearsal).preStop, hookTime}, {(*rehearsal).askSlowly, nil},
-		{(*rehearsal).signal, nil}, {(*rehearsal).awaitEnd, endTime},
+		{(*rehearsal).signal, nil}, {(*rehearsal).awaitEnd, endTime}, {(*rehearsal).awaitSidecars, sidecarTime},
 	}
 	comeBack = []step{{(*rehearsal).startAgain, startTime}}
 )
@@ -128,9 +128,10 @@ var (
 // What is looked for.
 var (
 	// whileStopped are the findings of a program that is stopped by a signal.
-	whileStopped = []Code{NoReaction, TooSlow, CutOff, RefusedEarly, ClosedUnderRequest, ExitCode, NoHandler, NotAnswered, FailsBefore, Tight}
+	whileStopped = []Code{NoReaction, TooSlow, CutOff, RefusedEarly, ClosedUnderRequest, ExitCode, NoHandler, NotAnswered, FailsBefore, Tight,
+		HookFails, HookOverruns, StaysReady, DeadWhileStopping, NotAlive, StartsTooSlowly, LosesReadiness, SidecarGone, SidecarKilled}
 	// whenKilled are those of a program that has no time to end properly.
-	whenKilled = []Code{NoReaction, TooSlow, ExitCode, NoHandler, NotBack}
+	whenKilled = []Code{NoReaction, TooSlow, ExitCode, NoHandler, NotBack, HookFails, NotAlive, StartsTooSlowly, LosesReadiness, SidecarGone}
 )
 
 // plans are all scenarios.

@@ -10,16 +10,20 @@ import (
 )
 
 // start starts the program.
-func (r *rehearsal) start(context.Context) error {
+func (r *rehearsal) start(ctx context.Context) error {
+	what := "started again"
+	if r.began.IsZero() {
+		r.began, r.started, what = time.Now(), time.Now(), "started"
+		if err := r.startSidecars(ctx); err != nil {
+			return err
+		}
+	}
 	p, err := start(&r.config.Program, r.config.sharePIDs)
 	if err != nil {
 		return err
 	}
 	r.program, r.started = p, time.Now()
-	what := "started again"
-	if r.began.IsZero() {
-		r.began, what = r.started, "started"
-	}
+	r.probes = beginProbes(p.container, p.ask, r.probeChanged)
 	r.result.Isolation = p.isolation.String()
 	r.at(r.started, "", what, "%s", strings.Join(r.config.Program.Command, " "))
 	return nil
@@ -55,27 +59,32 @@ func (c *Config) lag(p *plan) time.Duration {
 }
 
 // beginEnd is what comes before the hook: the grace is decided, and when the endpoint goes.
-func (r *rehearsal) beginEnd(context.Context) error {
-	order := r.config.order(r.plan)
-	r.grace = order.seconds()
+func (r *rehearsal) beginEnd(ctx context.Context) error {
+	r.hear()
+	r.order = r.config.order(r.plan)
+	r.grace = r.order.seconds()
 	r.left = untilKill(r.grace)
 	r.deleted = time.Now()
-	if !order.deletes() {
+	r.probes.stopping(r.order.readinessGoesOn())
+	defer r.stopSidecars(ctx, r.order)
+	if !r.order.deletes() {
 		r.say(r.plan.happens, "the endpoint stays until the container is gone; grace %d s", r.grace)
 		return nil
 	}
 	lag := r.config.lag(r.plan)
-	r.gone = r.deleted.Add(lag)
+	r.gone, r.back = r.deleted.Add(lag), time.Time{}
 	r.say(r.plan.happens, "the endpoint goes in %v; grace %d s", lag, r.grace)
 	return nil
 }
 
 // preStop runs the hook, which uses up some of the grace.
 func (r *rehearsal) preStop(ctx context.Context) error {
-	if r.config.Program.PreStop == nil {
+	if r.config.Program.PreStop == nil || r.grace == 0 {
 		return nil
 	}
-	took, err := r.hook(ctx, hookPatience(r.grace))
+	took, err := r.hook(r.program, "", r.grace, func(run *hookRun) error {
+		return r.wait(ctx, run.begun.Add(hookPatience(r.grace)), run.ended)
+	})
 	r.left = untilKill(lessOf(r.grace, took))
 	return err
 }
@@ -98,6 +107,7 @@ func (r *rehearsal) signal(context.Context) error {
 	if r.traffic != nil {
 		r.traffic.signalled()
 	}
+	r.observed = observe(r.program)
 	r.signalled = time.Now()
 	if err := r.program.stop(sig); err != nil {
 		return fmt.Errorf("rehearse: send %v: %w", sig, err)
@@ -141,8 +151,8 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 		return r.afterEnd(ctx)
 	default:
 	}
-	r.givenBack = r.givesBack()
 	r.ranOn = time.Since(r.signalled)
+	r.givenBack = r.givesBack()
 	switch {
 	case r.frozen:
 		r.say("SIGKILL", "nothing continues it; it would have come %.0f s later", time.Until(r.deadline).Seconds())
@@ -163,12 +173,12 @@ func (r *rehearsal) afterEnd(ctx context.Context) error {
 	if p.endedAt.Before(r.signalled) {
 		when = "before the signal"
 	}
-	r.at(p.endedAt, "", "exited", "%s, %s", r.ending(), when)
+	r.at(p.endedAt, "", "exited", "%s, %s", p.ending(), when)
 	r.result.ExitCode = p.code
 	if r.traffic == nil {
 		return nil
 	}
-	if !r.plan.order.deletes() {
+	if !r.order.deletes() && r.gone.IsZero() {
 		// The end of the container takes the endpoint away. No program can end in the moment in which
 		// it closes its port.
 		r.gone = p.endedAt.Add(-closing)
