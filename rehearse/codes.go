@@ -50,6 +50,12 @@ const (
 	SidecarKilled Code = "LC119"
 	// NotBack: the program is not ready again when it is started anew.
 	NotBack Code = "LC121"
+	// LostEarly: a stop signal that comes while the program starts is lost.
+	LostEarly Code = "LC122"
+	// BreaksTwice: the program crashes when the stop signal comes twice.
+	BreaksTwice Code = "LC123"
+	// OutputBlocks: the program does not end when nobody reads its output.
+	OutputBlocks Code = "LC124"
 )
 
 // meaning is what a code says.
@@ -174,6 +180,21 @@ var meanings = map[Code]meaning{
 		title:  "is not ready again when it is started anew",
 		why:    "A container that was killed is started again with the volumes that it had: what the dead program has left there keeps the next one from starting.",
 		change: "Let a start get over what is left of the one before: lock files by flock, which ends with its process, and not by a file that is there; remove a Unix socket before listening; repair or discard a file that is half written.",
+	},
+	LostEarly: {
+		title:  "loses a stop signal that comes while it starts",
+		why:    "A rollout that is undone, or a node that is drained, deletes pods that are not ready yet: each of them then runs on for its whole grace.",
+		change: "Handle the signal first, before anything that takes long, and look at it between the parts of the start. A script that waits for something as PID 1 needs a trap: trap 'exit 143' TERM, with sleep in the background and wait. Or give the container an init.",
+	},
+	BreaksTwice: {
+		title:  "crashes when the stop signal comes twice",
+		why:    "The kubelet sends it once, but people, docker stop and systemd may send it again: what was being finished is lost.",
+		change: "Let the second signal change nothing, or end the program at once in order. In Go a channel must not be closed twice: use sync.Once, or a context.",
+	},
+	OutputBlocks: {
+		title:  "does not end when nobody reads its output",
+		why:    "A log driver that hangs makes every write wait, and with it the stop: the program is killed.",
+		change: "Write logs in a goroutine or thread of their own that drops what cannot be written in time, and let the end not wait for it.",
 	},
 }
 

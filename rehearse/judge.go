@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -11,7 +12,7 @@ import (
 func (r *rehearsal) judge() {
 	found := map[Code]bool{}
 	add := func(code Code, fails bool, format string, args ...any) {
-		if !slices.Contains(r.plan.checks, code) {
+		if !slices.Contains(r.plan.checks, code) && !r.brokenOff {
 			return
 		}
 		found[code] = true
@@ -24,7 +25,7 @@ func (r *rehearsal) judge() {
 	if r.stopped != nil {
 		r.judgeEnd(add)
 	}
-	if r.traffic != nil {
+	if r.traffic != nil && !r.brokenOff {
 		r.judgeTraffic(add)
 	}
 	r.judgeHooks(add)
@@ -33,11 +34,11 @@ func (r *rehearsal) judge() {
 	slices.SortStableFunc(r.result.Findings, func(a, b Finding) int { return cmp.Or(-compareBools(a.Fails, b.Fails), cmp.Compare(a.Code, b.Code)) })
 	slices.SortStableFunc(r.result.Events, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
 	for _, code := range r.plan.checks {
-		if !found[code] && r.looksFor(code) {
+		if !found[code] && !r.brokenOff && r.looksFor(code) {
 			r.result.Passed = append(r.result.Passed, code)
 		}
 	}
-	if r.stopped != nil && (found[ExitCode] || found[NoHandler]) {
+	if r.stopped != nil && (found[ExitCode] || found[NoHandler] || found[BreaksTwice]) {
 		r.result.Output = r.stopped.output.lines(10)
 	}
 }
@@ -63,6 +64,18 @@ func (r *rehearsal) byRuntime() bool {
 	return p.code == 128+int(r.config.Program.StopSignal) || p.code == 2 && !p.output.contains("goroutine ")
 }
 
+// crashed reports whether it looks as if the program had ended by a fault of its own: by a signal
+// that no one has sent, a panic, or an error that nothing has caught.
+func (p *program) crashed(sent syscall.Signal) bool {
+	switch {
+	case p.signal != 0:
+		return p.signal != sent && p.signal != syscall.SIGKILL
+	case p.isGo:
+		return p.code == 2 && p.output.contains("goroutine ")
+	}
+	return p.code != 0 && p.output.contains("Traceback (most recent call last)")
+}
+
 func compareBools(a, b bool) int {
 	switch {
 	case a == b:
@@ -85,6 +98,12 @@ func (r *rehearsal) judgeEnd(add adder) {
 		waited = fmt.Sprintf("%.0f s after the signal, when the rehearsal ended", r.ranOn.Seconds())
 	}
 	switch {
+	case ran && r.early:
+		add(LostEarly, true, "%s came %.2f s after its start, and it ran on %s", signalName(c.Program.StopSignal), r.signalled.Sub(r.started).Seconds(), waited)
+	case !ran && !r.again.IsZero() && !p.endedAt.Before(r.again) && p.crashed(c.Program.StopSignal):
+		add(BreaksTwice, true, "%s, %.2f s after the second signal", p.ending(), p.endedAt.Sub(r.again).Seconds())
+	case ran && r.plan.scenario == OutputStuck && (r.handled || !r.known):
+		add(OutputBlocks, false, "it ran on %s", waited)
 	case ran && r.known && !r.handled:
 		add(NoReaction, true, "it has no handler for %s, and ran on %s", signalName(c.Program.StopSignal), waited)
 	case ran && r.givenBack:

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -173,6 +174,43 @@ func (p *program) exec(argv []string) (*exec.Cmd, error) {
 		Path: args[0], Args: args, Dir: c.Dir, Env: append(os.Environ(), c.Env...), Stdout: &p.output, Stderr: &p.output,
 		WaitDelay: time.Second, SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 	}, nil
+}
+
+// fillOutput writes to the pipes that are the program's output until they are full, and returns how
+// much that was.
+func (p *program) fillOutput() (n int) {
+	for _, fd := range []string{"1", "2"} {
+		name := "/proc/" + strconv.Itoa(p.pid) + "/fd/" + fd
+		if !isReadHere(name) {
+			continue
+		}
+		// Opened anew, so that the program's own end of the pipe stays one that blocks.
+		pipe, err := syscall.Open(name, syscall.O_WRONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+		if err != nil {
+			continue
+		}
+		for line := bytes.Repeat([]byte("\n"), 4096); len(line) > 0; {
+			wrote, err := syscall.Write(pipe, line)
+			if n += max(wrote, 0); err != nil {
+				line = line[:len(line)/2] // the rest may be smaller than that
+			}
+		}
+		_ = syscall.Close(pipe) // nothing is kept back
+	}
+	return n
+}
+
+// isReadHere reports whether a file of another process is a pipe that this process reads.
+func isReadHere(name string) bool {
+	pipe, err := os.Readlink(name)
+	if err != nil || !strings.HasPrefix(pipe, "pipe:") {
+		return false
+	}
+	own, err := os.ReadDir("/proc/self/fd")
+	return err == nil && slices.ContainsFunc(own, func(f os.DirEntry) bool {
+		link, err := os.Readlink("/proc/self/fd/" + f.Name())
+		return err == nil && link == pipe
+	})
 }
 
 // freeze stops all processes of the program, as a debugger does.

@@ -44,5 +44,6 @@ func (*program) handles(syscall.Signal) (bool, bool) { return false, false }
 func listening([]int) []netip.AddrPort               { return nil }
 
 func (*program) exec([]string) (*exec.Cmd, error) { return nil, errors.ErrUnsupported }
+func (*program) fillOutput() int                  { return 0 }
 func (*program) freeze()                          {}
 func killGroup(int)                               {}

@@ -32,6 +32,9 @@ type rehearsal struct {
 	deadline  time.Time     // when what is left is killed
 	handled   bool          // the program has a handler for the signal
 	known     bool          // that is known
+	again     time.Time     // when the signal was sent a second time
+	early     bool          // the signal came before the program was ready
+	brokenOff bool          // the program was not ready: there is nothing else to judge
 	hung      bool          // it did not end in a scenario before
 	givenBack bool          // the program has given its handler up and goes on as before
 	cutShort  bool          // a quick rehearsal did not wait for the deadline
@@ -94,6 +97,7 @@ func (r *rehearsal) clean(ctx context.Context) error {
 	if r.program == nil {
 		return nil
 	}
+	r.program.output.release()
 	r.probes.stop()
 	r.observed.stop()
 	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
@@ -104,6 +108,13 @@ func (r *rehearsal) clean(ctx context.Context) error {
 	<-r.program.drained
 	return nil
 }
+
+// skipError is why a scenario cannot be rehearsed with this program.
+type skipError string
+
+func (e skipError) Error() string { return "rehearse: " + string(e) }
+
+func skip(format string, args ...any) error { return skipError(fmt.Sprintf(format, args...)) }
 
 // killPatience is for how long the end of what was killed is awaited.
 const killPatience = 10 * time.Second

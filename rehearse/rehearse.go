@@ -85,6 +85,12 @@ const (
 	slowLead = 100 * time.Millisecond
 	// noReaction is for how long a program without a handler is watched all the same.
 	noReaction = 2 * time.Second
+	// secondAfter is the time between the stop signal and a second one.
+	secondAfter = 300 * time.Millisecond
+	// handlerPolls is how often it is looked whether a program that starts has a handler, every
+	// handlerPoll: for about a second.
+	handlerPolls = 50
+	handlerPoll  = 20 * time.Millisecond
 	// noPort is after what time a program that listens nowhere is taken for one without clients.
 	noPort = 2 * time.Second
 )
@@ -100,18 +106,12 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 		return nil, err
 	}
 	report := &Report{Command: c.Program.Command}
-	hung := false
+	var so sofar
 	for _, s := range c.Scenarios {
 		if c.Begin != nil {
 			c.Begin(s)
 		}
-		result, err := once(ctx, &c, s, hung)
-		var isDown *downError
-		if n := len(report.Results); n > 0 && errors.As(err, &isDown) {
-			// It was ready once: something is left of it that it does not get over.
-			report.Results[n-1].notBack(isDown)
-			break
-		}
+		result, err := once(ctx, &c, s, &so)
 		if err != nil {
 			return nil, err
 		}
@@ -119,24 +119,45 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 			c.End(result)
 		}
 		report.Results = append(report.Results, *result)
-		hung = hung || s == Delete && result.ExitCode < 0
-	}
-	for _, s := range c.Scenarios[len(report.Results):] {
-		report.Results = append(report.Results, Result{Scenario: s, Skipped: "the program does not become ready any more"})
 	}
 	report.Stale = c.Baseline.stale(report)
 	return report, nil
 }
 
-// once rehearses one scenario of a program that may have hung in one before.
-func once(ctx context.Context, c *Config, s Scenario, hung bool) (*Result, error) {
-	r := &rehearsal{config: c, plan: s.plan(), hung: hung, result: Result{Scenario: s}, probing: probing{news: make(chan struct{}, 1)}}
+// sofar is what scenarios have shown of a program for those that follow.
+type sofar struct {
+	last     Scenario // the one that was rehearsed last
+	hung     bool     // the program did not end
+	notReady bool     // it was ready once, and then not any more
+}
+
+// once rehearses one scenario.
+func once(ctx context.Context, c *Config, s Scenario, so *sofar) (*Result, error) {
+	r := &rehearsal{config: c, plan: s.plan(), hung: so.hung, result: Result{Scenario: s}, probing: probing{news: make(chan struct{}, 1)}}
+	if so.notReady {
+		r.result.Skipped = "the program does not become ready any more"
+		return &r.result, nil
+	}
 	err := r.run(ctx)
+	var skipped skipError
+	if errors.As(err, &skipped) {
+		r.result.Skipped, err = string(skipped), nil
+	}
+	var isDown *downError
+	if so.last != "" && errors.As(err, &isDown) {
+		// What was found before must not be lost, and something is left of it that a start does not get over.
+		so.notReady, r.brokenOff, err = true, true, nil
+		r.find(NotBack, true, "after %s, %s", so.last, isDown.text)
+	}
 	if err = errors.Join(err, r.clean(ctx), r.endPod(ctx)); err != nil {
 		return nil, err
 	}
+	if r.result.Skipped != "" {
+		return &r.result, nil
+	}
 	r.judge()
 	c.Baseline.accept(&r.result)
+	so.last, so.hung = s, so.hung || s == Delete && r.result.ExitCode < 0
 	return &r.result, nil
 }
 

@@ -2,7 +2,6 @@ package rehearse
 
 import (
 	"encoding/json"
-	"slices"
 	"time"
 )
 
@@ -61,14 +60,6 @@ func (r *Result) OK() bool {
 		}
 	}
 	return true
-}
-
-// notBack notes that the program has not become ready again after this result.
-func (r *Result) notBack(err *downError) {
-	r.Passed = slices.DeleteFunc(r.Passed, func(c Code) bool { return c == NotBack })
-	if !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Code == NotBack }) {
-		r.Findings = append(r.Findings, Finding{Code: NotBack, Fails: true, Seen: err.text})
-	}
 }
 
 // Event is something that happened.

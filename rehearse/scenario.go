@@ -36,6 +36,13 @@ const (
 	// LivenessFailure is a liveness probe that has failed: the container is stopped with its hook and
 	// its grace while its pod stays, and is started again.
 	LivenessFailure Scenario = "liveness-failure"
+	// SecondSignal is a stop signal that comes again while the program ends: from a person, from docker
+	// stop or from systemd, as the kubelet sends one alone.
+	SecondSignal Scenario = "second-signal"
+	// Starting is a pod that is deleted before its program is ready.
+	Starting Scenario = "starting"
+	// OutputStuck is a program whose output nobody reads any more, as when a log driver hangs.
+	OutputStuck Scenario = "output-stuck"
 	// Frozen is a program that was stopped by SIGSTOP before the stop signal came. Nothing continues
 	// it: it is killed when its time is over, and started again.
 	Frozen Scenario = "frozen"
@@ -170,6 +177,21 @@ var plans = []plan{
 		scenario: LivenessFailure, happens: "not alive", order: stopOrder{cause: byProbe},
 		about: "the liveness probe has failed: the container is stopped and started again",
 		steps: steps(comeUp, goDown, comeBack), checks: append(slices.Clone(whileStopped), NotBack), lenient: []Code{RefusedEarly},
+	},
+	{
+		scenario: SecondSignal, happens: "deleted",
+		about: "the stop signal comes a second time while the program ends",
+		steps: steps(comeUp, goDown[:4], []step{{(*rehearsal).signalAgain, nil}}, goDown[4:]), checks: []Code{NoReaction, TooSlow, BreaksTwice},
+	},
+	{
+		scenario: Starting, happens: "deleted",
+		about: "the pod is deleted before its program is ready",
+		steps: steps(comeUp[:1], []step{{(*rehearsal).awaitHandler, startTime}}, goDown), checks: []Code{NoReaction, LostEarly},
+	},
+	{
+		scenario: OutputStuck, happens: "deleted",
+		about: "nobody reads the program's output any more when the pod is deleted",
+		steps: steps(comeUp, []step{{(*rehearsal).holdOutput, nil}}, goDown), checks: []Code{NoReaction, OutputBlocks},
 	},
 	{
 		scenario: ForceDelete, happens: "deleted", order: stopOrder{asked: new(int64)},

@@ -25,6 +25,14 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 		{scenario: ForceDelete, how: "good", warns: []Code{TooSlow}, exit: -1}, // it takes two seconds
 		{scenario: ForceDelete, how: "at-once"},
 		{scenario: LivenessFailure, how: "good"},
+		{scenario: SecondSignal, how: "good"},
+		{scenario: SecondSignal, how: "twice", fails: []Code{BreaksTwice}, exit: 2},
+		{scenario: SecondSignal, how: "hangs", fails: []Code{TooSlow}, exit: -1},
+		{scenario: Starting, how: "good"},
+		{scenario: Starting, how: "ignores", fails: []Code{NoReaction}, exit: -1},
+		{scenario: OutputStuck, how: "good"},
+		{scenario: OutputStuck, how: "says", warns: []Code{OutputBlocks}, exit: -1},
+		{scenario: OutputStuck, how: "no-handler", exit: exitBySignal},
 		{scenario: Frozen, how: "flocks", exit: -1},
 		{scenario: Frozen, how: "locks", fails: []Code{NotBack}, exit: -1},
 		{scenario: Crash, how: "flocks", exit: 137},
@@ -50,6 +58,26 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 	}
 }
 
+// A script that waits for something as PID 1 drops the signal, unless it has a trap.
+func TestScenario_AStopSignalWhileAScriptWaits(t *testing.T) {
+	t.Parallel()
+	for script, want := range map[string][]Code{
+		`sleep 4; exec "$0" good`:                            {LostEarly},
+		`trap 'exit 0' TERM; sleep 4 & wait; exec "$0" good`: nil,
+	} {
+		r, err := rehearse(t, Config{
+			Program:   Container{Command: []string{"/bin/sh", "-c", script, server}, Env: []string{"ADDRESS=" + freeAddress(t)}},
+			Scenarios: []Scenario{Starting},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fails, _ := codes(r); !slices.Equal(fails, want) {
+			t.Errorf("%s: fails %v, want %v\n%s", script, fails, want, describe(r))
+		}
+	}
+}
+
 // What a scenario leaves behind so that the next one cannot begin is a finding, and no error: what
 // was found before would be lost.
 func TestScenario_AProgramThatDoesNotComeBackForTheNextOne(t *testing.T) {
@@ -62,12 +90,10 @@ func TestScenario_AProgramThatDoesNotComeBackForTheNextOne(t *testing.T) {
 	if err != nil || len(report.Results) != 3 {
 		t.Fatalf("%v, %+v", err, report)
 	}
-	if fails, _ := codes(&report.Results[0]); !slices.Equal(fails, []Code{TooSlow, NotBack}) {
-		t.Errorf("fails %v\n%s", fails, describe(&report.Results[0]))
-	}
-	for _, r := range report.Results[1:] {
-		if r.Skipped == "" || len(r.Findings)+len(r.Passed) > 0 {
-			t.Errorf("%+v was not skipped", r)
+	for i, want := range [][]Code{{TooSlow}, {NotBack}, nil} {
+		r := &report.Results[i]
+		if fails, _ := codes(r); !slices.Equal(fails, want) || (r.Skipped != "") != (want == nil) {
+			t.Errorf("%s fails %v, want %v; skipped %q\n%s", r.Scenario, fails, want, r.Skipped, describe(r))
 		}
 	}
 }

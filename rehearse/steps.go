@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"syscall"
 	"time"
@@ -163,6 +164,7 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 		r.say("SIGKILL", "its time is over")
 	}
 	r.result.ExitCode = -1
+	r.settle() // its clients meet nothing any more that is the program's
 	return r.stacks(ctx)
 }
 
@@ -226,4 +228,59 @@ func (r *rehearsal) crash(ctx context.Context) error {
 	r.say(r.plan.happens, "by SIGKILL, as when memory runs out")
 	r.result.ExitCode = 128 + int(syscall.SIGKILL)
 	return r.wait(ctx, time.Now().Add(10*time.Second), r.program.exited)
+}
+
+// signalAgain sends the stop signal a second time, if the program has not ended meanwhile.
+func (r *rehearsal) signalAgain(ctx context.Context) error {
+	if err := r.wait(ctx, r.signalled.Add(secondAfter), r.program.exited); err != nil {
+		return err
+	}
+	select {
+	case <-r.program.exited:
+		return nil
+	default:
+	}
+	r.again = time.Now()
+	if err := r.program.stop(r.config.Program.StopSignal); err != nil {
+		return fmt.Errorf("rehearse: send %v: %w", r.config.Program.StopSignal, err)
+	}
+	r.say("second signal", "%s", signalName(r.config.Program.StopSignal))
+	return nil
+}
+
+// awaitHandler waits until a program that starts can take a stop signal, but not for long: whoever
+// starts must be able to stop. A program of Go can from its first moment on, so that one is given
+// some time to come into the middle of its start.
+func (r *rehearsal) awaitHandler(ctx context.Context) error {
+	r.early = true
+	for range handlerPolls { // and not until a time: on a busy machine all takes longer
+		if handled, known := r.program.handles(r.config.Program.StopSignal); handled && known && !r.program.isGo {
+			return nil
+		}
+		if target := r.target(); target != nil {
+			if status, err := probe(ctx, target); err == nil && status < http.StatusInternalServerError {
+				r.early = false
+				return nil // it is ready
+			}
+		}
+		if err := r.live(ctx, handlerPoll); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holdOutput reads no more of what the program writes, and fills what is between the two.
+func (r *rehearsal) holdOutput(ctx context.Context) error {
+	stuck := r.program.output.hold()
+	n := r.program.fillOutput()
+	if err := r.wait(ctx, time.Now().Add(time.Second), stuck); err != nil {
+		return err
+	}
+	n += r.program.fillOutput() // what was read meanwhile
+	if n == 0 {
+		return skip("its output goes to something else than the rehearsal, or cannot be reached")
+	}
+	r.say("output", "nobody reads it any more; %d KiB wait", n>>10)
+	return nil
 }

@@ -88,6 +88,15 @@ func main() {
 	go server.Serve(listener)
 	<-signals
 	stopping.Store(true)
+	if how == "twice" {
+		stopped := make(chan struct{})
+		close(stopped)
+		go func() {
+			for range signals {
+				close(stopped)
+			}
+		}()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	switch how {
@@ -104,6 +113,9 @@ func main() {
 	}
 	if err := server.Shutdown(ctx); err != nil {
 		fmt.Println(err)
+	}
+	if how == "says" {
+		fmt.Println("stopped")
 	}
 	unlock()
 	if how == "code" {
