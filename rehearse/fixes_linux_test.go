@@ -2,6 +2,7 @@ package rehearse
 
 import (
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,9 @@ var interpreters = map[fixes.Language]string{
 	fixes.Ruby:   "ruby",
 }
 
+// scenariosOf are those in which a mistake shows, where it does not in a deletion.
+var scenariosOf = map[Code]Scenario{NotBack: Crash, LostEarly: Starting, BreaksTwice: SecondSignal}
+
 // Each program with a mistake has the finding of its code and no other, and its twin passes without a
 // warning.
 func TestFixes_TheMistakeIsFoundAndTheFixPasses(t *testing.T) {
@@ -31,7 +35,7 @@ func TestFixes_TheMistakeIsFoundAndTheFixPasses(t *testing.T) {
 			}
 			t.Run(code+" "+string(language), func(t *testing.T) {
 				t.Parallel()
-				if testing.Short() && Code(code) != CutOff && Code(code) != NoReaction {
+				if testing.Short() && Code(code) != CutOff {
 					t.Log("make test-full: the programs of every code")
 					return
 				}
@@ -42,7 +46,7 @@ func TestFixes_TheMistakeIsFoundAndTheFixPasses(t *testing.T) {
 	twins := map[string]*fixes.Fix{}
 	for _, code := range fixes.Codes() {
 		for _, language := range fixes.Languages() {
-			if fix, err := fixes.Find(code, language); err == nil {
+			if fix, err := fixes.Find(code, language); err == nil && (twins[fix.Fixed.File] == nil || Code(code) == CutOff) {
 				twins[fix.Fixed.File] = fix
 			}
 		}
@@ -50,6 +54,10 @@ func TestFixes_TheMistakeIsFoundAndTheFixPasses(t *testing.T) {
 	for file, fix := range twins {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
+			if testing.Short() && Code(fix.Code) != CutOff {
+				t.Log("make test-full: the corrected programs of every code")
+				return
+			}
 			rehearseProgram(t, fix, fix.Fixed)
 		})
 	}
@@ -58,35 +66,60 @@ func TestFixes_TheMistakeIsFoundAndTheFixPasses(t *testing.T) {
 // rehearseProgram rehearses one of the two programs of a fix.
 func rehearseProgram(t *testing.T, fix *fixes.Fix, p fixes.Program) {
 	t.Helper()
-	host, port, err := net.SplitHostPort(freeAddress(t))
+	command := executable(t, fix.Language, p)
+	var want []Code
+	if p == fix.Broken {
+		want = []Code{Code(fix.Code)}
+	}
+	for left := 2; ; left-- {
+		c := configFor(t, fix, command)
+		r, err := rehearse(t, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fails, warns := codes(r)
+		if fix.Code == string(RefusedEarly) && p == fix.Broken {
+			// What closes its listener at once may close idle connections too.
+			warns = slices.DeleteFunc(warns, func(c Code) bool { return c == ClosedUnderRequest })
+		}
+		if slices.Equal(append(fails, warns...), want) && (p == fix.Broken || r.ExitCode == 0 || c.Scenarios != nil) {
+			return
+		}
+		// A rehearsal gives a program without a port two seconds to start, and on a busy machine an
+		// interpreter takes longer: it is stopped before it can make its mistake.
+		if c.URL != "" || left == 0 {
+			t.Fatalf("%s has %v, want %v, and ends with %d\n%s", p.File, r.Findings, want, r.ExitCode, describe(r))
+		}
+		t.Logf("once more: %s has %v, want %v\n%s", p.File, r.Findings, want, describe(r))
+	}
+}
+
+// configFor is how the programs of a fix are rehearsed.
+func configFor(t *testing.T, fix *fixes.Fix, command []string) Config {
+	t.Helper()
+	where := freeAddress(t)
+	host, port, err := net.SplitHostPort(where)
 	if err != nil {
 		t.Fatal(err)
 	}
+	files, err := os.MkdirTemp("", "fixes") // the path of a socket must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(files) })
 	c := Config{
-		Program: Container{Command: executable(t, fix.Language, p), Env: []string{"HOST=" + host, "PORT=" + port}},
+		Program: Container{Command: command, Env: []string{"HOST=" + host, "PORT=" + port, "SOCKET=" + files + "/socket", "READY=" + files + "/ready"}},
 		Grace:   6 * time.Second,
 		// PID 1 is not ended by a signal for which it has no handler.
 		sharePIDs: fix.Code == string(NoHandler) && fix.Language != fixes.Go,
 	}
 	if meanings[Code(fix.Code)].traffic {
-		c.URL, c.SlowURL, c.Grace = "http://"+net.JoinHostPort(host, port)+"/", "http://"+net.JoinHostPort(host, port)+"/slow", 20*time.Second
+		c.URL, c.SlowURL, c.Grace = "http://"+where+"/", "http://"+where+"/slow", 20*time.Second
 	}
-	r, err := rehearse(t, c)
-	if err != nil {
-		t.Fatal(err)
+	if scenario := scenariosOf[Code(fix.Code)]; scenario != "" {
+		c.Scenarios = []Scenario{scenario}
 	}
-	var want []Code
-	if p == fix.Broken {
-		want = []Code{Code(fix.Code)}
-	}
-	fails, warns := codes(r)
-	if fix.Code == string(RefusedEarly) && p == fix.Broken {
-		// What closes its listener at once may close idle connections too.
-		warns = slices.DeleteFunc(warns, func(c Code) bool { return c == ClosedUnderRequest })
-	}
-	if !slices.Equal(append(fails, warns...), want) || p == fix.Fixed && r.ExitCode != 0 {
-		t.Errorf("%s has %v, want %v, and ends with %d\n%s", p.File, r.Findings, want, r.ExitCode, describe(r))
-	}
+	return c
 }
 
 // executable is how a program is started. It builds what has to be built.
@@ -109,6 +142,9 @@ func executable(t *testing.T, l fixes.Language, p fixes.Program) []string {
 	}
 	if _, err := exec.LookPath(interpreter); err != nil {
 		t.Skipf("%s is not installed: make setup", interpreter)
+	}
+	if l == fixes.Ruby {
+		return []string{interpreter, "--disable-gems", file} // it starts in a third of the time
 	}
 	return []string{interpreter, file}
 }

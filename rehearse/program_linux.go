@@ -129,6 +129,13 @@ func (p *program) runtime() string {
 	return filepath.Base(file)
 }
 
+// runtimeHandles reports whether the runtime of the program has handlers of its own, so that one does
+// not see whether the program has any.
+func (p *program) runtimeHandles() bool {
+	name := p.runtime()
+	return p.isGo || name == "node" || name == "java" || strings.HasPrefix(name, "ruby")
+}
+
 // handles reports whether the program proper has a handler for a signal, as the kernel has it.
 func (p *program) handles(sig syscall.Signal) (handled, known bool) {
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(p.pid) + "/status")

@@ -39,6 +39,7 @@ func start(*Container, bool) (*program, error) {
 }
 
 func (*program) runtime() string                     { return "" }
+func (*program) runtimeHandles() bool                { return false }
 func (*program) pids() []int                         { return nil }
 func (*program) handles(syscall.Signal) (bool, bool) { return false, false }
 func listening([]int) []netip.AddrPort               { return nil }

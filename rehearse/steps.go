@@ -254,7 +254,7 @@ func (r *rehearsal) signalAgain(ctx context.Context) error {
 func (r *rehearsal) awaitHandler(ctx context.Context) error {
 	r.early = true
 	for range handlerPolls { // and not until a time: on a busy machine all takes longer
-		if handled, known := r.program.handles(r.config.Program.StopSignal); handled && known && !r.program.isGo {
+		if handled, known := r.program.handles(r.config.Program.StopSignal); handled && known && !r.program.runtimeHandles() {
 			return nil
 		}
 		if target := r.target(); target != nil {

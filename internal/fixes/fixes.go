@@ -52,6 +52,9 @@ var fixed = map[string]string{
 	"LC106": "worker",
 	"LC107": "worker",
 	"LC108": "server",
+	"LC121": "commands",
+	"LC122": "starter",
+	"LC123": "twice",
 }
 
 // Fix is a mistake and its correction, of one code in one language.
@@ -112,6 +115,7 @@ type key struct {
 
 // none says why a mistake cannot be made in a language.
 var none = map[key]string{
+	{"LC123", Java}: "the Java virtual machine takes no second signal once its end has begun",
 	{"LC107", Java}: "the Java virtual machine has a handler for SIGTERM of its own and ends with exit code 143, see LC106",
 }
 
