@@ -167,7 +167,7 @@ func (r *rehearsal) ready(ctx context.Context) (*url.URL, error) {
 			}
 		}
 		waited := time.Since(r.started)
-		if target == nil && waited >= noPort {
+		if target == nil && waited >= r.config.noPort {
 			r.say("ready", "it listens on no port of loopback: there are no clients")
 			return nil, nil
 		}

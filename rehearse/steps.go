@@ -253,7 +253,7 @@ func (r *rehearsal) signalAgain(ctx context.Context) error {
 // some time to come into the middle of its start.
 func (r *rehearsal) awaitHandler(ctx context.Context) error {
 	r.early = true
-	for range handlerPolls { // and not until a time: on a busy machine all takes longer
+	for range int(handlerPolls * r.config.noPort / noPort) { // and not until a time: on a busy machine all takes longer
 		if handled, known := r.program.handles(r.config.Program.StopSignal); handled && known && !r.program.runtimeHandles() {
 			return nil
 		}

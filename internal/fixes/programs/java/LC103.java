@@ -2,7 +2,6 @@ import com.sun.net.httpserver.HttpExchange;
 import com.sun.net.httpserver.HttpServer;
 import java.io.IOException;
 import java.net.InetSocketAddress;
-import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 
@@ -14,7 +13,7 @@ class Main {
 
     static void answer(HttpExchange exchange) throws IOException {
         if (exchange.getRequestURI().getPath().equals("/slow")) {
-            pause(3);
+            pause(3000);
         }
         if (stopping) {
             exchange.getResponseHeaders().set("Connection", "close"); // who keeps it asks another pod next
@@ -29,21 +28,20 @@ class Main {
         String host = System.getenv().getOrDefault("HOST", "0.0.0.0");
         int port = Integer.parseInt(System.getenv().getOrDefault("PORT", "8080"));
         HttpServer server = HttpServer.create(new InetSocketAddress(host, port), 128);
-        ExecutorService threads = Executors.newCachedThreadPool();
-        server.setExecutor(threads);
+        server.setExecutor(Executors.newCachedThreadPool());
         server.createContext("/", Main::answer);
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             stopping = true;
-            pause(DELAY);
+            pause(DELAY * 1000);
             server.stop(0);
             Runtime.getRuntime().halt(0); // the virtual machine would end with 143
         }));
         server.start();
     }
 
-    static void pause(int seconds) {
+    static void pause(int millis) {
         try {
-            TimeUnit.SECONDS.sleep(seconds);
+            TimeUnit.MILLISECONDS.sleep(millis);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }

@@ -4,7 +4,8 @@ require 'timeout'
 
 PATIENCE = 20 # seconds for requests: it fits into the grace
 
-$stopping = false
+$stopping = false # since the signal
+$closing = false
 
 def answer(connection, request)
   sleep 3 if request.start_with?('GET /slow')
@@ -14,8 +15,13 @@ def answer(connection, request)
 end
 
 def serve(connection)
-  while (request = connection.gets)
-    nil until connection.gets == "\r\n" # the headers
+  loop do
+    until connection.wait_readable(0.2)
+      return if $closing # it is idle
+    end
+    request = connection.gets or break
+    while (header = connection.gets) && header != "\r\n"
+    end
     break if answer(connection, request)
   end
 ensure
@@ -27,6 +33,7 @@ server.listen 128
 
 trap('TERM') do
   $stopping = true
+  $closing = true
   server.close
 end
 

@@ -5,7 +5,7 @@ require 'timeout'
 DELAY = 2 # seconds after the signal, while clients are still sent here
 PATIENCE = 20 # seconds for requests: delay and patience fit into the grace
 
-$closing = false
+$closing = false # since no client is sent here any more
 
 def answer(connection, request)
   sleep 3 if request.start_with?('GET /slow')
@@ -13,9 +13,13 @@ def answer(connection, request)
 end
 
 def serve(connection)
-  while connection.wait_readable(0.05) || !$closing
+  loop do
+    until connection.wait_readable(0.2)
+      return if $closing # it is idle
+    end
     request = connection.gets or break
-    nil until connection.gets == "\r\n" # the headers
+    while (header = connection.gets) && header != "\r\n"
+    end
     answer(connection, request)
     break if $closing
   end

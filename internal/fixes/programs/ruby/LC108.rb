@@ -5,7 +5,8 @@ require 'timeout'
 DELAY = 2 # seconds after the signal, while clients are still sent here
 PATIENCE = 20 # seconds for requests: delay and patience fit into the grace
 
-$stopping = false
+$stopping = false # since the signal
+$closing = false # since no client is sent here any more
 
 def answer(connection, request)
   sleep 3 if request.start_with?('GET /slow')
@@ -16,8 +17,13 @@ def answer(connection, request)
 end
 
 def serve(connection)
-  while (request = connection.gets)
-    nil until connection.gets == "\r\n" # the headers
+  loop do
+    until connection.wait_readable(0.2)
+      return if $closing # it is idle
+    end
+    request = connection.gets or break
+    while (header = connection.gets) && header != "\r\n"
+    end
     break if answer(connection, request)
   end
 ensure
@@ -29,7 +35,7 @@ server.listen 128
 
 trap('TERM') do
   $stopping = true
-  Thread.new { sleep DELAY; server.close }
+  Thread.new { sleep DELAY; $closing = true; server.close }
 end
 
 threads = []
