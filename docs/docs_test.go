@@ -27,6 +27,20 @@ func TestReadme_ShowsACompleteProgramOfLessThan30Lines(t *testing.T) {
 	}
 }
 
+// Whoever looks at the first page of the README alone has seen what it is, and that it is true.
+func TestReadme_ProvesWithinItsFirstSixtyLines(t *testing.T) {
+	lines := strings.SplitAfter(read(t, "../README.md"), "\n")
+	screen := strings.Join(lines[:60], "")
+	for what, text := range map[string]string{
+		"what it is for": "At a deploy", "the picture": "pod v2", "the program": "func main()", "a command": "make run", "another command": "lastcall rehearse -- ",
+		"the figures": "docs/performance.md", "with a peer": "| River: ", "the measured loss": "`http.Server.Shutdown`: ",
+	} {
+		if !strings.Contains(screen, text) {
+			t.Errorf("the first sixty lines lack %s (%q)", what, text)
+		}
+	}
+}
+
 var link = regexp.MustCompile(`\]\(([^)#: ]+)(#[^)]*)?\)`)
 
 func TestDocuments_EveryRelativeLinkLeadsSomewhere(t *testing.T) {
@@ -35,7 +49,7 @@ func TestDocuments_EveryRelativeLinkLeadsSomewhere(t *testing.T) {
 		if err != nil || d.IsDir() && path != ".." && strings.HasPrefix(d.Name(), ".") {
 			return filepath.SkipDir
 		}
-		if filepath.Ext(path) != ".md" {
+		if filepath.Ext(path) != ".md" && d.Name() != "llms.txt" {
 			return nil
 		}
 		for _, m := range link.FindAllStringSubmatch(read(t, path), -1) {

@@ -32,6 +32,7 @@ var packages = []string{
 	"net",
 	"net/http",
 	"net/http/pprof",
+	"os",
 	"os/exec",
 	"slices",
 	"testing",
@@ -44,6 +45,7 @@ var packages = []string{
 	"github.com/lastcall-go/lastcall/task/httpapi",
 	"github.com/lastcall-go/lastcall/task/pgstore",
 	"github.com/lastcall-go/lastcall/task/tasktest",
+	"golang.org/x/sync/errgroup",
 	"google.golang.org/grpc",
 	"google.golang.org/grpc/health",
 	"google.golang.org/grpc/health/grpc_health_v1",
@@ -60,6 +62,23 @@ var given = map[string]string{
 		var mux *task.Mux
 		func pull(context.Context, ImportArgs) ([]Row, error) { return nil, nil }
 		func insert(context.Context, Row) error { return nil }`,
+	"docs/agents.md": `
+		type Row struct{ ID int }
+		func pull(context.Context, string) ([]Row, error) { return nil, nil }
+		func insert(context.Context, Row) error { return nil }
+		func api(*task.Client) *http.Server { return nil }
+		type ImportArgs struct{ URL string }
+		var Import task.Kind[ImportArgs]
+		func importRows(context.Context, *task.Run, ImportArgs) error { return nil }`,
+	"docs/from-asynq.md": `
+		func sendWelcome(ctx context.Context, user int) error { return nil }`,
+	"docs/from-errgroup.md": `
+		func consume(context.Context) error { return nil }
+		func warmUp(context.Context) error { return nil }
+		func fetch(ctx context.Context, url string) error { return nil }`,
+	"docs/from-river.md": `
+		type SortArgs struct{ Strings []string }
+		var Sort task.Kind[SortArgs]`,
 	"docs/http.md": `
 		var ctx      context.Context
 		var g        *lastcall.Group
@@ -211,7 +230,7 @@ func (c checker) check(given string, snippets []string) (wrong []error) {
 			if err != nil {
 				return append(wrong, fmt.Errorf("what is given: %w", err))
 			}
-			page = append(page, around)
+			page = append(page, without(around, snippet))
 		}
 		conf := types.Config{Importer: c.exports, Error: func(err error) {
 			// A fragment ends before its variables are used.
@@ -232,6 +251,41 @@ func (c checker) check(given string, snippets []string) (wrong []error) {
 		}
 	}
 	return wrong
+}
+
+// without takes out of what is given the declarations that a snippet has itself: others of its page
+// do not see those.
+func without(given, snippet *ast.File) *ast.File {
+	declared := map[string]bool{}
+	for _, d := range snippet.Decls {
+		for _, name := range namesOf(d) {
+			declared[name] = true
+		}
+	}
+	given.Decls = slices.DeleteFunc(given.Decls, func(d ast.Decl) bool {
+		return slices.ContainsFunc(namesOf(d), func(name string) bool { return declared[name] })
+	})
+	return given
+}
+
+// namesOf are the names that a declaration of one function, or of types or variables, declares.
+func namesOf(d ast.Decl) (names []string) {
+	switch d := d.(type) {
+	case *ast.FuncDecl:
+		names = append(names, d.Name.Name)
+	case *ast.GenDecl:
+		for _, s := range d.Specs {
+			switch s := s.(type) {
+			case *ast.TypeSpec:
+				names = append(names, s.Name.Name)
+			case *ast.ValueSpec:
+				for _, n := range s.Names {
+					names = append(names, n.Name)
+				}
+			}
+		}
+	}
+	return names
 }
 
 // complete makes a file of a snippet, which is a whole file, declarations, or statements.

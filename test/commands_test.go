@@ -158,7 +158,7 @@ func TestDemo_ADemonstrationThatWasStoppedGoesOnAndARolloutDoesNothingTwice(t *t
 	if !bytes.Contains(out, []byte("going on where")) || !bytes.Contains(out, []byte("50 succeeded, 0 failed")) {
 		t.Errorf("run again:\n%s", out)
 	}
-	out = command(t, append([]string{"demo", "--workers", "2", "--roll"}, flags...)...)
+	out = command(t, append([]string{"demo", "--workers", "2", "--roll", "--at-least", "2s"}, flags...)...)
 	if !bytes.Contains(out, []byte("50 of 50 tasks have succeeded")) || !bytes.Contains(out, []byte("no task was done twice")) || bytes.Count(out, []byte("later exit code 0")) != 2 {
 		t.Errorf("a rollout:\n%s", out)
 	}

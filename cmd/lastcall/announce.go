@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -23,7 +24,7 @@ func announce(out io.Writer, addr string, c config) error {
 	if addr != defaultListen {
 		server = "--server http://" + addr + " "
 	}
-	tree, results := someTree(), os.TempDir()
+	tree, results := cmp.Or(someTree(), os.TempDir()), os.TempDir()
 	if c.DemoDir != "" {
 		tree, results = c.DemoDir, c.DemoDir
 	}
@@ -32,15 +33,15 @@ func announce(out io.Writer, addr string, c config) error {
 	return err
 }
 
-// someTree is a directory with many files, if this machine has one of the usual ones.
+// someTree is the source of Go, a tree with many files, empty where this machine has none.
 func someTree() string {
-	trees := []string{filepath.Join(os.Getenv("GOROOT"), "src"), "/usr/local/go/src", "/usr/lib/go/src", "/usr/share/doc"}
+	trees := []string{filepath.Join(os.Getenv("GOROOT"), "src"), "/usr/local/go/src", "/usr/lib/go/src"}
 	for _, dir := range trees {
 		if info, err := os.Stat(dir); err == nil && info.IsDir() && filepath.IsAbs(dir) {
 			return dir
 		}
 	}
-	return os.TempDir()
+	return ""
 }
 
 // program is how this program can be called from a shell.

@@ -97,12 +97,12 @@ func (m *meter) show(t task.Task) {
 		m.drawn = true
 		return
 	}
-	tenths := int(10 * t.Progress.Fraction)
+	tenths := int(10 * fractionDone(t.Status, t.Progress.Fraction))
 	if word == m.status && tenths <= m.tenths {
 		return
 	}
 	m.status, m.tenths = word, tenths
-	_, _ = fmt.Fprintf(m.w, "%s  %3.0f%%  %s\n", word, 100*t.Progress.Fraction, plain(t.Progress.Message))
+	_, _ = fmt.Fprintf(m.w, "%s  %s  %s\n", word, percentDone(t.Status, t.Progress.Fraction), plain(t.Progress.Message))
 }
 
 // say prints a line.
@@ -122,7 +122,7 @@ func (m *meter) close() {
 // meterLine is a task on one line of so many characters: a bar, the status, and what it says.
 func meterLine(t task.Task, width int) string {
 	const bar = 24
-	line := fmt.Sprintf("%s %3.0f%%  %s", drawBar(t.Progress.Fraction, bar), 100*t.Progress.Fraction, statusWord(t.Status, t.Reason))
+	line := fmt.Sprintf("%s %s  %s", drawBar(fractionDone(t.Status, t.Progress.Fraction), bar), percentDone(t.Status, t.Progress.Fraction), statusWord(t.Status, t.Reason))
 	if t.Runs > 1 {
 		line += fmt.Sprintf(", run %d", t.Runs)
 	}

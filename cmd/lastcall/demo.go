@@ -24,6 +24,7 @@ type demonstration struct {
 	tree, dir   string
 	grace       time.Duration
 	stopAfter   time.Duration
+	atLeast     time.Duration // how long the work takes
 	concurrency int
 	workers     int
 	roll        bool
@@ -37,9 +38,10 @@ func newDemo() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "See tasks meet a stop: hash and compress real files, be stopped, and go on",
-		Long: `See tasks meet a stop. Fifty tasks hash and compress the directories of a real tree, by default the source of Go, and
-Ctrl-C or SIGTERM stops them: what is not done in time is interrupted with its checkpoint. Run it again, and it goes
-on where it was. It shows what happens on a terminal, and prints a line for each change elsewhere.
+		Long: `See tasks meet a stop. Fifty tasks hash and compress the directories of a real tree, by default the source of Go, or files
+that it makes where there is none. Ctrl-C or SIGTERM stops them: what is not done in time is interrupted with its
+checkpoint. Run it again, and it goes on where it was. It shows what happens on a terminal, and prints a line for each
+change elsewhere. The tasks read no faster than it takes for --at-least, so that there is something to stop.
 
 --workers 3 --roll starts three servers on one store instead, replaces one after the other while they work, as a rollout
 does, and prints what was handed over and how fast, and whether any task was done twice.
@@ -60,10 +62,11 @@ It writes only below --dir, which must be yours alone and can be removed afterwa
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&d.tree, "tree", someTree(), "the files to work on: a directory with directories")
+	f.StringVar(&d.tree, "tree", "", "the files to work on: a directory with directories (default: the source of Go, or files that it makes)")
 	f.StringVar(&d.dir, "dir", defaultDemoDir(), "where the store and the results are kept")
 	f.Var(newDuration(&d.grace, 3*time.Second, minGrace, maxGrace), "grace", "time that a stop has, far less than the tasks need")
 	f.Var(newDuration(&d.stopAfter, 0, 0, time.Hour), "stop-after", "send this process SIGTERM after so much time")
+	f.Var(newDuration(&d.atLeast, 0, 0, time.Hour), "at-least", "how long the work takes at least; 0 is four times --stop-after, or 20s")
 	f.IntVar(&d.concurrency, "concurrency", 4, "how many tasks run at once in a process")
 	f.IntVar(&d.workers, "workers", 1, "how many servers, with --roll")
 	f.BoolVar(&d.roll, "roll", false, "replace servers one by one")
@@ -81,11 +84,25 @@ func (d *demonstration) complete() error {
 	case d.roll && d.stopAfter > 0:
 		return usageError{errors.New("--roll stops servers by itself: leave --stop-after out")}
 	}
+	if d.atLeast == 0 {
+		if d.atLeast = 4 * d.stopAfter; d.stopAfter == 0 {
+			d.atLeast = 20 * time.Second
+		}
+	}
 	var err error
-	if d.tree, err = filepath.Abs(d.tree); err != nil {
+	if d.dir, err = privateDir(d.dir); err != nil {
 		return err
 	}
-	if d.dir, err = privateDir(d.dir); err != nil {
+	if d.tree == "" {
+		d.tree = someTree()
+	}
+	if d.tree == "" {
+		d.tree = filepath.Join(d.dir, "files")
+		if err := makeFiles(d.tree); err != nil {
+			return fmt.Errorf("make files to work on: %w: name others with --tree", err)
+		}
+	}
+	if d.tree, err = filepath.Abs(d.tree); err != nil {
 		return err
 	}
 	return os.MkdirAll(filepath.Join(d.dir, "results"), 0o700)
@@ -141,6 +158,10 @@ func (d *demonstration) newTasks() ([]task.NewTask, error) {
 	if len(dirs) == 0 {
 		dirs = []string{d.tree}
 	}
+	bytesPerSecond, err := d.pace(dirs)
+	if err != nil {
+		return nil, err
+	}
 	var tasks []task.NewTask
 	for i := range demoTasks {
 		kind, suffix := demo.HashTree.Name, ".sums"
@@ -148,7 +169,9 @@ func (d *demonstration) newTasks() ([]task.NewTask, error) {
 			kind, suffix = demo.GzipTree.Name, ".tar.gz"
 		}
 		dir := dirs[i/2%len(dirs)]
-		payload, err := json.Marshal(demo.Args{Dir: dir, Out: filepath.Join(d.dir, "results", fmt.Sprintf("%02d-%s%s", i+1, filepath.Base(dir), suffix))})
+		payload, err := json.Marshal(demo.Args{
+			Dir: dir, Out: filepath.Join(d.dir, "results", fmt.Sprintf("%02d-%s%s", i+1, filepath.Base(dir), suffix)), BytesPerSecond: bytesPerSecond,
+		})
 		if err != nil {
 			return nil, err
 		}

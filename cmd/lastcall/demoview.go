@@ -131,7 +131,7 @@ func (v *view) show(tasks []task.Task, phase string, left time.Duration, deadlin
 			continue
 		}
 		if first := v.was[t.ID] == ""; !first || t.Status != task.StatusQueued && t.Status != task.StatusSucceeded {
-			v.print("%2d %-26s %3.0f%%  %s%s\n", i+1, v.name(t), 100*t.Progress.Fraction, statusWord(t.Status, t.Reason), runNumber(t))
+			v.print("%2d %s %s  %s%s\n", i+1, pad(v.name(t), 26), percentDone(t.Status, t.Progress.Fraction), statusWord(t.Status, t.Reason), runNumber(t))
 		}
 		v.was[t.ID] = t.Status
 	}

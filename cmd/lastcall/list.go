@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/mattn/go-runewidth"
 	"github.com/spf13/cobra"
 
 	"github.com/lastcall-go/lastcall/task"
@@ -59,7 +59,7 @@ begins a task. Empty texts and times are left out.`,
 				if asJSON {
 					return printLines(out, all, reasons)
 				}
-				if err := printTable(out, all, time.Now()); err != nil {
+				if err := printTable(out, all, time.Now(), columns(out)); err != nil {
 					return err
 				}
 				printWaiting(cmd.ErrOrStderr(), reasons)
@@ -131,10 +131,9 @@ func printLines(w io.Writer, tasks []task.Task, waitsFor []string) error {
 	return nil
 }
 
-// printTable prints a line for each task. No line is longer than the page is wide, as long as that
-// is 80 characters or more: kinds are cut for it, and what is said about a task has the room that
-// is left.
-func printTable(w io.Writer, tasks []task.Task, now time.Time) error {
+// printTable prints a line for each task. No line is wider than the page, as long as that has 80
+// columns or more: kinds are cut for it, and what is said about a task has the room that is left.
+func printTable(w io.Writer, tasks []task.Task, now time.Time, page int) error {
 	rows := [][]string{{"ID", "KIND", "STATUS", "SINCE", "DONE", ""}}
 	for _, t := range tasks {
 		about := t.Error
@@ -143,17 +142,16 @@ func printTable(w io.Writer, tasks []task.Task, now time.Time) error {
 		}
 		rows = append(rows, []string{
 			plain(t.ID), plain(t.Kind), plain(statusWord(t.Status, t.Reason)), ago(t.Since, now),
-			fmt.Sprintf("%3.0f%%", 100*t.Progress.Fraction), plain(about),
+			percentDone(t.Status, t.Progress.Fraction), plain(about),
 		})
 	}
 	widths := make([]int, 5)
 	for _, row := range rows {
 		for i := range widths {
-			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+			widths[i] = max(widths[i], runewidth.StringWidth(row[i]))
 		}
 	}
 	const gap, kind = 2, 1
-	page := columns(w)
 	rest := page
 	for i, width := range widths {
 		if i != kind {
@@ -175,6 +173,19 @@ func printTable(w io.Writer, tasks []task.Task, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// percentDone is how much of a task is done: all of one that has succeeded, whatever its handler has
+// told last.
+func percentDone(s task.Status, told float64) string {
+	return fmt.Sprintf("%3.0f%%", 100*fractionDone(s, told))
+}
+
+func fractionDone(s task.Status, told float64) float64 {
+	if s == task.StatusSucceeded {
+		return 1
+	}
+	return told
 }
 
 // statusWord is the status, with its reason.

@@ -5,35 +5,53 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
+
+	"github.com/mattn/go-runewidth"
 
 	"github.com/lastcall-go/lastcall/task"
 )
 
-func TestList_NoLineOfAListIsWiderThanEightyCharacters(t *testing.T) {
+func TestList_NoLineIsWiderThanThePage(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	id := "0197c0de-0000-7000-8000-000000000000"
 	tasks := []task.Task{
 		{ID: id, Kind: strings.Repeat("kind", 25), Status: task.StatusInterrupted, Reason: task.ReasonDeadline, Since: now.Add(-40 * 24 * time.Hour), Progress: task.Progress{Fraction: 1}},
 		{ID: id, Kind: "k", Status: task.StatusFailed, Error: strings.Repeat("wrong ", 30), Since: now.Add(-time.Minute)},
+		{ID: id, Kind: "k", Status: task.StatusFailed, Error: strings.Repeat("空き容量がありません", 20), Since: now.Add(-time.Minute)},
+		{ID: id, Kind: "k", Status: task.StatusRunning, Progress: task.Progress{Message: strings.Repeat("नमस्ते ", 30)}, Since: now.Add(-time.Minute)},
 	}
-	for n := range tasks {
+	for _, page := range []int{80, 120, 200} {
 		var b bytes.Buffer
-		if err := printTable(&b, tasks[:n+1], now); err != nil {
+		if err := printTable(&b, tasks, now, page); err != nil {
 			t.Fatal(err)
 		}
-		if lines := strings.Count(b.String(), "\n"); lines != n+2 {
-			t.Errorf("%d lines for %d tasks", lines, n+1)
+		if lines := strings.Count(b.String(), "\n"); lines != len(tasks)+1 {
+			t.Errorf("%d lines for %d tasks", lines, len(tasks))
 		}
 		for line := range strings.Lines(b.String()) {
-			if width := utf8.RuneCountInString(strings.TrimSpace(line)); width > 80 {
-				t.Errorf("%d characters: %q", width, line)
+			if width := runewidth.StringWidth(strings.TrimSpace(line)); width > page {
+				t.Errorf("%d columns of %d: %q", width, page, line)
 			}
 		}
+		if page == 200 && !strings.Contains(b.String(), "空き容量") {
+			t.Errorf("on %d columns nothing is said of what went wrong:\n%s", page, &b)
+		}
+		if !strings.Contains(b.String(), "interrupted/deadline  40d    100%") || !strings.Contains(b.String(), id+"  kind") {
+			t.Errorf("%s", &b)
+		}
 	}
+}
+
+func TestList_ATaskThatHasSucceededIsDone(t *testing.T) {
 	var b bytes.Buffer
-	if err := printTable(&b, tasks, now); err != nil || !strings.Contains(b.String(), "interrupted/deadline  40d    100%") || !strings.Contains(b.String(), id+"  kind") {
-		t.Errorf("%v\n%s", err, &b)
+	half := task.Progress{Fraction: 0.5}
+	tasks := []task.Task{{Kind: "a", Status: task.StatusSucceeded, Progress: half}, {Kind: "b", Status: task.StatusFailed, Progress: half}}
+	if err := printTable(&b, tasks, time.Now(), 80); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(b.String(), "\n")
+	if !strings.HasSuffix(lines[1], " 100%") || !strings.HasSuffix(lines[2], " 50%") {
+		t.Errorf("%s", &b)
 	}
 }
 

@@ -70,8 +70,8 @@ func printStory(w io.Writer, t httpapi.Task, now time.Time) error {
 	if t.Suspicion != "" {
 		add("suspect", "of the group %s: it was in two crashes in a row, or cut off by three stops, and a worker runs one such group at a time", t.Suspicion)
 	}
-	if t.Progress.Fraction > 0 || t.Progress.Message != "" {
-		add("done", "%.0f%% %q", 100*t.Progress.Fraction, t.Progress.Message)
+	if done := fractionDone(t.Status, t.Progress.Fraction); done > 0 || t.Progress.Message != "" {
+		add("done", "%.0f%% %q", 100*done, t.Progress.Message)
 	}
 	if len(t.Checkpoint) > 0 {
 		add("saved", "%s", cut(string(t.Checkpoint), 1000))

@@ -10,6 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/mattn/go-runewidth"
 	"golang.org/x/term"
 )
 
@@ -69,7 +70,7 @@ func isTerminal(w io.Writer) bool {
 // defaultColumns is the width of a page where nobody says another one.
 const defaultColumns = 80
 
-// columns is how many characters fit on a line.
+// columns is the width of a line.
 func columns(w io.Writer) int {
 	if s, ok := w.(*screen); ok && s.file != nil {
 		if width, _, err := term.GetSize(int(s.file.Fd())); err == nil && width > 0 {
@@ -100,18 +101,13 @@ func plainLines(s string) string {
 	}, s)
 }
 
-// cut shortens a text to so many characters.
+// cut shortens a text to so many columns of a terminal, of which some characters take two.
 func cut(s string, n int) string {
-	if utf8.RuneCountInString(s) <= n {
-		return s
-	}
 	if n <= 0 {
 		return ""
 	}
-	return string([]rune(s)[:n-1]) + "…"
+	return runewidth.Truncate(s, n, "…")
 }
 
-// pad makes a text at least so many characters wide.
-func pad(s string, n int) string {
-	return s + strings.Repeat(" ", max(0, n-utf8.RuneCountInString(s)))
-}
+// pad makes a text at least so many columns wide.
+func pad(s string, n int) string { return runewidth.FillRight(s, n) }

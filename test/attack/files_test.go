@@ -107,7 +107,7 @@ func TestFiles_AStoreThatIsPlantedForTheDemonstrationIsNotExecuted(t *testing.T)
 		t.Fatal(out)
 	}
 	// Refused or not: the attacker's task is not the victim's.
-	_, out = victim.output(victim.command([]string{"TMPDIR=" + shared}, "/usr/bin/timeout", "30", lastcall(t), "demo", "--tree", tree))
+	_, out = victim.output(victim.command([]string{"TMPDIR=" + shared}, "/usr/bin/timeout", "30", lastcall(t), "demo", "--at-least", "1ms", "--tree", tree))
 	if info, err := os.Stat(loot); err == nil {
 		t.Errorf("the victim's demonstration made %s (%v) of its private directory:\n%s", loot, info.Mode(), out)
 	}

@@ -51,7 +51,7 @@ func (a *archiver) member(ctx context.Context, w *part, e entry) error {
 		return err
 	}
 	if f != nil {
-		if _, err := io.CopyN(tw, reader{ctx, f}, h.Size); errors.Is(err, io.EOF) {
+		if _, err := io.CopyN(tw, reader{ctx, f, e.pace}, h.Size); errors.Is(err, io.EOF) {
 			return errChanged
 		} else if err != nil {
 			return err

@@ -34,6 +34,9 @@ import (
 type Args struct {
 	Dir string `json:"dir"`
 	Out string `json:"out"`
+	// BytesPerSecond bounds how fast the files are read, so that a stop meets tasks at work on a fast
+	// machine too. 0 is no bound.
+	BytesPerSecond int64 `json:"bytesPerSecond,omitempty"`
 }
 
 // HashTree writes the lines of sha256sum for all regular files below Dir, with paths relative to
@@ -105,7 +108,7 @@ func (j job) run(ctx context.Context, r *task.Run, a Args) (err error) {
 	if done, err := p.alreadyRenamed(at); done || err != nil {
 		return err
 	}
-	t := &tree{root: p.in, skip: skipper(a)}
+	t := &tree{root: p.in, skip: skipper(a), pace: newPace(a.BytesPerSecond)}
 	if at.Total == 0 {
 		err := t.walk(ctx, "", func(entry) error { at.Total++; return nil })
 		if err != nil {

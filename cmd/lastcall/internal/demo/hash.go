@@ -20,7 +20,7 @@ func hashEntry(ctx context.Context, w *part, e entry) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	h := sha256.New()
-	if _, err := io.Copy(h, reader{ctx, f}); err != nil {
+	if _, err := io.Copy(h, reader{ctx, f, e.pace}); err != nil {
 		return err
 	}
 	_, err = io.WriteString(w, sumLine(h.Sum(nil), e.path))

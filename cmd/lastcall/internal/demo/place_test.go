@@ -34,15 +34,15 @@ func TestPlace_NothingIsReadOrWrittenOutsideOfTheDirectoryThatBoundsIt(t *testin
 		a    Args
 		want string
 	}{
-		"reads outside":            {Args{outside, in("out")}, "is outside of " + inside},
-		"writes outside":           {Args{in("tree"), filepath.Join(outside, "out")}, "is outside of " + inside},
-		"reads above":              {Args{filepath.Dir(inside), in("out")}, "is outside of " + inside},
-		"goes up":                  {Args{in("tree/../../outside"), in("out")}, "is outside of " + inside},
-		"a name that begins alike": {Args{inside + "2", in("out")}, "is outside of " + inside},
-		"reads through a link":     {Args{in("door"), in("out")}, "escapes"},
-		"writes through a link":    {Args{in("tree"), in("door/out")}, "escapes"},
-		"over a file":              {Args{in("tree"), in("taken")}, "exists already"},
-		"over a link":              {Args{in("tree"), in("tree/link")}, "is not a regular file"},
+		"reads outside":            {Args{Dir: outside, Out: in("out")}, "is outside of " + inside},
+		"writes outside":           {Args{Dir: in("tree"), Out: filepath.Join(outside, "out")}, "is outside of " + inside},
+		"reads above":              {Args{Dir: filepath.Dir(inside), Out: in("out")}, "is outside of " + inside},
+		"goes up":                  {Args{Dir: in("tree/../../outside"), Out: in("out")}, "is outside of " + inside},
+		"a name that begins alike": {Args{Dir: inside + "2", Out: in("out")}, "is outside of " + inside},
+		"reads through a link":     {Args{Dir: in("door"), Out: in("out")}, "escapes"},
+		"writes through a link":    {Args{Dir: in("tree"), Out: in("door/out")}, "escapes"},
+		"over a file":              {Args{Dir: in("tree"), Out: in("taken")}, "exists already"},
+		"over a link":              {Args{Dir: in("tree"), Out: in("tree/link")}, "is not a regular file"},
 	} {
 		for kind, make := range jobs() {
 			inBubble(t, func(f *fixture) {

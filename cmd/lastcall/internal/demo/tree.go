@@ -16,6 +16,7 @@ type entry struct {
 	path string // relative to the root, with slashes
 	root *os.Root
 	mode fs.FileMode
+	pace *pace
 }
 
 // name is the path with the system's separators.
@@ -35,6 +36,7 @@ func (e entry) key() string {
 type tree struct {
 	root *os.Root
 	skip func(path string) bool
+	pace *pace
 }
 
 // walk visits every entry whose key is greater than after. It ends with the first error of visit,
@@ -53,7 +55,7 @@ func (t *tree) below(ctx context.Context, dir, after string, visit func(entry) e
 	}
 	entries := make([]entry, 0, len(names))
 	for _, n := range names {
-		e := entry{path: dir + n.Name(), root: t.root, mode: n.Type()}
+		e := entry{path: dir + n.Name(), root: t.root, mode: n.Type(), pace: t.pace}
 		if kept := e.mode.IsRegular() || e.mode.IsDir() || e.mode&fs.ModeSymlink != 0; kept && !t.skip(e.path) {
 			entries = append(entries, e)
 		}
@@ -90,17 +92,22 @@ func readDir(root *os.Root, dir string) ([]fs.DirEntry, error) {
 	return names, errors.Join(err, f.Close())
 }
 
-// reader stops reading when its context has ended, with the cause.
+// reader stops reading when its context has ended, with the cause, and keeps to a pace.
 type reader struct {
-	ctx context.Context
-	f   *os.File
+	ctx  context.Context
+	f    *os.File
+	pace *pace
 }
 
 func (r reader) Read(p []byte) (int, error) {
 	if r.ctx.Err() != nil {
 		return 0, context.Cause(r.ctx)
 	}
-	return r.f.Read(p)
+	n, err := r.f.Read(p)
+	if waitErr := r.pace.wait(r.ctx, n); waitErr != nil {
+		return n, waitErr
+	}
+	return n, err
 }
 
 // openRegular opens a file that was regular when its directory was read.

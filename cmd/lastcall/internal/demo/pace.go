@@ -1,0 +1,40 @@
+package demo
+
+import (
+	"context"
+	"time"
+)
+
+// pace bounds how fast a run reads. It belongs to one goroutine. Nil is no bound.
+type pace struct {
+	perSecond float64
+	next      time.Time // when what was read until now may have been read at the earliest
+}
+
+func newPace(bytesPerSecond int64) *pace {
+	if bytesPerSecond <= 0 {
+		return nil
+	}
+	return &pace{perSecond: float64(bytesPerSecond), next: time.Now()}
+}
+
+// wait waits until the next n bytes may have been read, or returns the cause of ctx. Time in which
+// nothing was read is not made up for.
+func (p *pace) wait(ctx context.Context, n int) error {
+	if p == nil || n <= 0 {
+		return nil
+	}
+	now := time.Now()
+	if p.next.Before(now) {
+		p.next = now
+	}
+	p.next = p.next.Add(time.Duration(float64(n) / p.perSecond * float64(time.Second)))
+	timer := time.NewTimer(time.Until(p.next))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
