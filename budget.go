@@ -82,7 +82,8 @@ func (c Config) budget(kubernetes bool) (budget, error) {
 	return b, nil
 }
 
-// defaultDelay fills in the delay that nobody has chosen, where it is known that others send clients.
+// defaultDelay fills in the delay that nobody has chosen, where it is known that others send
+// clients.
 func (b *budget) defaultDelay(c Config, kubernetes bool, room time.Duration) {
 	if c.Delay == 0 && c.PreStop <= 0 {
 		b.openDelay = min(defaultDelay, room)

@@ -30,8 +30,8 @@
 //     platform takes the process out of its endpoints.
 //  3. Drain. Goroutines finish. The listeners close when nothing runs any more
 //     that ran when the delay ended, and requests in flight finish.
-//  4. Interrupt, when the budget minus the reserve is used up: the listeners
-//     close at the latest, and contexts end with an [*InterruptError] as their cause. Half the reserve later comes
+//  4. Interrupt, when the budget minus the reserve is used up: the listeners close at the latest,
+//     and contexts end with an [*InterruptError] as their cause. Half the reserve later comes
 //     Abandon: the group waits no longer for goroutines that have not returned.
 //  5. Close. Servers of [ServeUntilClose] end, and the closers run in reverse
 //     order, each bounded.

@@ -229,8 +229,8 @@ func unwound(recovered any) *unwoundError {
 	return &unwoundError{value: recovered, stack: debug.Stack()}
 }
 
-// sound returns an error of the user's, or, when one of its methods panics, an error that says so: it
-// is asked where nothing could recover. A nil pointer in an error is the usual one of these.
+// sound returns an error of the user's, or, when one of its methods panics, an error that says so:
+// it is asked where nothing could recover. A nil pointer in an error is the usual one of these.
 func sound(err error) (safe error) {
 	if err == nil {
 		return nil

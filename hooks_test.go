@@ -56,8 +56,8 @@ func local(t *testing.T) net.Listener {
 	return l
 }
 
-// hangUp stops a group whose server's ConnState has panicked at the end of a connection, which net/http
-// tells of where it no longer recovers.
+// hangUp stops a group whose server's ConnState has panicked at the end of a connection, which
+// net/http tells of where it no longer recovers.
 func hangUp(t *testing.T, g *lastcall.Group) {
 	l := local(t)
 	closed := make(chan struct{})

@@ -164,8 +164,8 @@ func escaped(s string) string {
 	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }
 
-// indented is a text of several lines, escaped, of which none but the first looks like a line of the
-// report.
+// indented is a text of several lines, escaped, of which none but the first looks like a line of
+// the report.
 func indented(s string) string {
 	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
 	for i, line := range lines {

@@ -142,8 +142,8 @@ func (g *Group) announce(p phase) {
 
 // acceptMeanwhile leaves the listeners open for as long as anything runs that ran when the delay
 // ended: whoever still sends clients here does not find the port closed while the process lives on
-// anyway. Requests do not count, nor what they start from now on: else new clients would keep a stop
-// going. Then it closes the listeners, and reports whether that was before Interrupt.
+// anyway. Requests do not count, nor what they start from now on: else new clients would keep a
+// stop going. Then it closes the listeners, and reports whether that was before Interrupt.
 func (g *Group) acceptMeanwhile(toInterrupt func() time.Time) (inTime bool, servers []server) {
 	g.mu.Lock()
 	servers = append(servers, g.servers...)

@@ -36,8 +36,8 @@ var commandedMeasure = measure{
 	},
 }
 
-// commanded records failed tasks of two kinds, and retries those of one and deletes those of the other
-// by a filter, while a worker works a steady load of a third kind.
+// commanded records failed tasks of two kinds, and retries those of one and deletes those of the
+// other by a filter, while a worker works a steady load of a third kind.
 func commanded() (figures, error) {
 	return onPostgres(func(store task.Store, db database) (found figures, err error) {
 		n := max(commandedTasks/load, 1000)

@@ -103,7 +103,8 @@ func conflictsPostgres() (figures, error) {
 	})
 }
 
-// conflictsRiver inserts unique jobs, and the same once more: of each River says that there was one.
+// conflictsRiver inserts unique jobs, and the same once more: of each River says that there was
+// one.
 func conflictsRiver() (figures, error) {
 	w := keyed(conflicts)
 	return onRiver(func(client *river.Client[pgx.Tx], _ *pgxpool.Pool, db database) (figures, error) {
@@ -122,7 +123,8 @@ func conflictsRiver() (figures, error) {
 	}, w)
 }
 
-// conflictPromises compare each phase with River's insert of a job that is new, or was there before.
+// conflictPromises compare each phase with River's insert of a job that is new, or was there
+// before.
 func conflictPromises() (all []promise) {
 	for _, name := range []func(string) string{inCalls, oneByOne} {
 		for _, p := range phases {

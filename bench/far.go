@@ -32,8 +32,9 @@ const (
 	far500   = "500 tasks ms"
 )
 
-// farTx times what is enqueued in a transaction of the caller's over a network: each call by itself,
-// without the begin and the commit. The first round, in which statements are prepared, is left out.
+// farTx times what is enqueued in a transaction of the caller's over a network: each call by
+// itself, without the begin and the commit. The first round, in which statements are prepared, is
+// left out.
 func farTx(dsn string, calls map[string]func(ctx context.Context, tx pgx.Tx, n int) error) (figures, error) {
 	ctx := context.Background()
 	cfg, err := pgx.ParseConfig(dsn)
@@ -97,8 +98,8 @@ func farPostgres() (figures, error) {
 	})
 }
 
-// farRiver has a client that inserts alone, with River's defaults: it notifies workers every 100 ms at
-// most, and so leaves that out of most transactions.
+// farRiver has a client that inserts alone, with River's defaults: it notifies workers every 100 ms
+// at most, and so leaves that out of most transactions.
 func farRiver() (figures, error) {
 	w := nothings(farMany, slots)
 	return onRiver(func(_ *river.Client[pgx.Tx], pool *pgxpool.Pool, db database) (figures, error) {

@@ -77,8 +77,8 @@ func serveSchedules(g *lastcall.Group, store task.Store, n int) error {
 	return err
 }
 
-// schedules has processes make the ticks of two whole periods, and looks at each of them: it was made
-// once, and the time of the commit says how late.
+// schedules has processes make the ticks of two whole periods, and looks at each of them: it was
+// made once, and the time of the commit says how late.
 func schedules(sign int) func() (figures, error) {
 	return func() (figures, error) {
 		return onPostgres(func(_ task.Store, db database) (found figures, err error) {

@@ -122,8 +122,8 @@ func TestShutdown_EveryMistakeNamesTestsThatExist(t *testing.T) {
 	}
 }
 
-// faults.md says what becomes of the work when something goes wrong, and for each row which test has
-// tried it.
+// faults.md says what becomes of the work when something goes wrong, and for each row which test
+// has tried it.
 func TestFaults_EveryFaultNamesTestsThatExist(t *testing.T) {
 	rows := 0
 	for line := range strings.Lines(read(t, "faults.md")) {

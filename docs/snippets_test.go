@@ -22,8 +22,8 @@ import (
 	"testing"
 )
 
-// A snippet is completed before it is checked. packages are those that a snippet may name without an
-// import of its own.
+// A snippet is completed before it is checked. packages are those that a snippet may name without
+// an import of its own.
 var packages = []string{
 	"context",
 	"encoding/json",
@@ -183,8 +183,8 @@ func TestSnippets_ThatDoNotCompileAreFound(t *testing.T) {
 	}
 }
 
-// A checker checks the types of snippets against compiled packages, which come from the build cache.
-// The module of the benchmarks requires all that snippets name.
+// A checker checks the types of snippets against compiled packages, which come from the build
+// cache. The module of the benchmarks requires all that snippets name.
 type checker struct {
 	files   *token.FileSet
 	exports types.Importer

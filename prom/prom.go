@@ -1,5 +1,5 @@
-// Package prom tells Prometheus of the tasks, the worker and the stop of a Go service: the metrics of
-// the program lastcall, by the same names. docs/cli.md of the repository lists them.
+// Package prom tells Prometheus of the tasks, the worker and the stop of a Go service: the metrics
+// of the program lastcall, by the same names. docs/cli.md of the repository lists them.
 //
 // The service makes one [Metrics], registers it, and hands it what there is to measure:
 //
@@ -12,8 +12,8 @@
 //	m.WatchWorker(worker)
 //	m.WatchStop(ctx)
 //
-// Serve them with [lastcall.ServeUntilClose]: so the scrapes of the whole stop are answered, and none
-// of them holds it up.
+// Serve them with [lastcall.ServeUntilClose]: so the scrapes of the whole stop are answered, and
+// none of them holds it up.
 package prom
 
 import (
@@ -27,8 +27,8 @@ import (
 )
 
 // Metrics are those of one process. They are a [prometheus.Collector]; a second one in the same
-// registry needs labels of its own, as prometheus.WrapRegistererWith gives them. Every method may be
-// called at any time, before the registration or after it.
+// registry needs labels of its own, as prometheus.WrapRegistererWith gives them. Every method may
+// be called at any time, before the registration or after it.
 type Metrics struct {
 	waited, took  *prometheus.HistogramVec
 	interruptions *prometheus.CounterVec
@@ -79,8 +79,8 @@ func New() *Metrics {
 	return m
 }
 
-// Observe is for [task.WorkerConfig], which tells it of the begin and the end of runs. A service that
-// observes too calls it from its own function.
+// Observe is for [task.WorkerConfig], which tells it of the begin and the end of runs. A service
+// that observes too calls it from its own function.
 func (m *Metrics) Observe(_ context.Context, e task.Event) {
 	if e.Unresponsive {
 		m.unresponsive.WithLabelValues(e.Task.Kind).Inc()
@@ -115,8 +115,8 @@ func (m *Metrics) WatchStop(ctx context.Context) {
 }
 
 // WatchTasks adds how many tasks there are in a store, in the place of the one before. They are
-// counted at a scrape, once a second at most, which must end within five seconds. Every process that
-// watches a store counts all of its tasks: take one of them, as with max.
+// counted at a scrape, once a second at most, which must end within five seconds. Every process
+// that watches a store counts all of its tasks: take one of them, as with max.
 func (m *Metrics) WatchTasks(s task.Store) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -64,8 +64,8 @@ func TestMetrics_NamesFollowTheConventions(t *testing.T) {
 	}
 }
 
-// checkNames checks that what is ours in a scrape is named as Prometheus asks for, with lastcall_ in
-// front and the base unit and _total at the end, and counts it.
+// checkNames checks that what is ours in a scrape is named as Prometheus asks for, with lastcall_
+// in front and the base unit and _total at the end, and counts it.
 func checkNames(t *testing.T, text string) (ours int) {
 	t.Helper()
 	var (

@@ -30,6 +30,8 @@ const (
 	FailsBefore Code = "LC109"
 	// Tight: it ended in time with less than a tenth of the grace left.
 	Tight Code = "LC110"
+	// NotBack: the program is not ready again when it is started anew.
+	NotBack Code = "LC121"
 )
 
 // meaning is what a code says.
@@ -93,6 +95,11 @@ var meanings = map[Code]meaning{
 		title:  "ends with hardly any time left",
 		why:    "A little more load, and it is killed.",
 		change: "Leave a second or a tenth of the grace, whichever is more.",
+	},
+	NotBack: {
+		title:  "is not ready again when it is started anew",
+		why:    "A container that was killed is started again with the volumes that it had: what the dead program has left there keeps the next one from starting.",
+		change: "Let a start get over what is left of the one before: lock files by flock, which ends with its process, and not by a file that is there; remove a Unix socket before listening; repair or discard a file that is half written.",
 	},
 }
 

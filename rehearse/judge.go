@@ -11,22 +11,31 @@ import (
 func (r *rehearsal) judge() {
 	found := map[Code]bool{}
 	add := func(code Code, fails bool, format string, args ...any) {
+		if !slices.Contains(r.plan.checks, code) {
+			return
+		}
 		found[code] = true
+		fails = fails && !slices.Contains(r.plan.lenient, code)
 		r.result.Findings = append(r.result.Findings, Finding{Code: code, Fails: fails, Seen: fmt.Sprintf(format, args...)})
 	}
-	r.judgeEnd(add)
+	for _, f := range r.found {
+		add(f.Code, f.Fails, "%s", f.Seen)
+	}
+	if r.stopped != nil {
+		r.judgeEnd(add)
+	}
 	if r.traffic != nil {
 		r.judgeTraffic(add)
 	}
 	slices.SortStableFunc(r.result.Findings, func(a, b Finding) int { return cmp.Or(-compareBools(a.Fails, b.Fails), cmp.Compare(a.Code, b.Code)) })
 	slices.SortStableFunc(r.result.Events, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
-	for _, code := range Codes() {
+	for _, code := range r.plan.checks {
 		if !found[code] && (r.traffic != nil || !meanings[code].traffic) {
 			r.result.Passed = append(r.result.Passed, code)
 		}
 	}
-	if found[ExitCode] || found[NoHandler] {
-		r.result.Output = r.program.output.lines(10)
+	if r.stopped != nil && (found[ExitCode] || found[NoHandler]) {
+		r.result.Output = r.stopped.output.lines(10)
 	}
 }
 
@@ -34,7 +43,7 @@ func (r *rehearsal) judge() {
 // handler for the signal. Of PID 1 the kernel drops the signal by which the runtime then ends the
 // process: it exits with 128 and the signal's number, and before Go 1.27 with 2, as after a panic.
 func (r *rehearsal) byRuntime() bool {
-	p := r.program
+	p := r.stopped
 	if !p.isGo || p.endedAt.Sub(r.signalled) > time.Second {
 		return false
 	}
@@ -56,7 +65,7 @@ type adder func(code Code, fails bool, format string, args ...any)
 
 // judgeEnd is about how the program ended, and when.
 func (r *rehearsal) judgeEnd(add adder) {
-	c, p := r.config, r.program
+	c, p := r.config, r.stopped
 	ran := r.result.ExitCode < 0
 	waited := "when its time was over"
 	if r.cutShort {
@@ -86,7 +95,7 @@ func (r *rehearsal) judgeEnd(add adder) {
 func (r *rehearsal) judgeTraffic(add adder) {
 	var before, broken, early, under, bad []result
 	for _, f := range r.traffic.failed {
-		there := r.gone.IsZero() || f.end.Before(r.gone)
+		there := r.gone.IsZero() || f.begun.Before(r.gone)
 		switch {
 		case f.end.Before(r.deleted):
 			before = append(before, f)
@@ -94,8 +103,10 @@ func (r *rehearsal) judgeTraffic(add adder) {
 			bad = append(bad, f)
 		case f.client == keepAlive && f.failure == dropped:
 			under = append(under, f)
-		case f.client == newConnection && f.failure == dropped, f.failure == refused && there:
-			early = append(early, f)
+		case f.client == newConnection && f.failure == dropped, f.failure == refused:
+			if there {
+				early = append(early, f)
+			}
 		case f.failure == cut, f.failure == dropped:
 			broken = append(broken, f)
 		}
@@ -144,6 +155,12 @@ func (r *rehearsal) showFailures(failed []result, code Code, what string) {
 			last = f.end
 		}
 	}
-	r.at(first, code, fmt.Sprintf("x %d %s", len(failed), what), "until %.2f, the first one: %s, %s",
-		last.Sub(r.began).Seconds(), failed[0].client, failed[0].text)
+	if !slices.Contains(r.plan.checks, code) {
+		code = ""
+	}
+	r.note(Event{
+		At: first.Sub(r.began), Until: last.Sub(r.began), Code: code,
+		What:   fmt.Sprintf("x %d %s", len(failed), what),
+		Detail: fmt.Sprintf("the first one: %s, %s", failed[0].client, failed[0].text),
+	})
 }

@@ -46,13 +46,13 @@ const namespaceWord = "namespace: "
 
 // startNamespaced starts the program as PID 1 of a namespace. It is killed by the kernel when this
 // process ends, and all that it has started with it.
-func (p *program) startNamespaced(path string, c *Config) error {
+func (p *program) startNamespaced(path string) error {
 	said, theirs, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("rehearse: %w", err)
 	}
 	defer said.Close()
-	cmd := p.command(c, enterCommand, path)
+	cmd := p.command(enterCommand, path)
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
 	if os.Geteuid() != 0 {

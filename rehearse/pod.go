@@ -80,6 +80,7 @@ type HTTPGet struct {
 
 // GRPC is a question of the gRPC health protocol, in plain text.
 type GRPC struct {
+	// Port is that of the container.
 	Port int
 	// Service is the name that is asked for, empty for the server as a whole.
 	Service string

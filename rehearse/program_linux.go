@@ -35,6 +35,7 @@ func (i isolation) String() string {
 
 // program is the program that is rehearsed, while it runs.
 type program struct {
+	container *Container
 	isolation isolation
 	isGo      bool // it was built by Go, as its file says
 	pid       int
@@ -57,21 +58,22 @@ var errNoNamespace = errors.New("no PID namespace")
 // self is the file of this process, whatever becomes of its name.
 const self = "/proc/self/exe"
 
-// start starts a program, as PID 1 of its own namespace where the system allows it.
-func start(c *Config) (*program, error) {
-	path, err := exec.LookPath(c.Program.Command[0])
+// start starts a program, as PID 1 of its own namespace where the system allows it and sharePIDs does
+// not forbid it.
+func start(c *Container, sharePIDs bool) (*program, error) {
+	path, err := exec.LookPath(c.Command[0])
 	if err != nil {
-		return nil, fmt.Errorf("rehearse: start %s: %w", c.Program.Command[0], err)
+		return nil, fmt.Errorf("rehearse: start %s: %w", c.Command[0], err)
 	}
 	_, err = buildinfo.ReadFile(path)
 	isGo := err == nil
-	p := &program{isolation: namespace, isGo: isGo, exited: make(chan struct{})}
-	if err = errNoNamespace; !c.sharePIDs {
-		err = p.startNamespaced(path, c)
+	p := &program{container: c, isolation: namespace, isGo: isGo, exited: make(chan struct{})}
+	if err = errNoNamespace; !sharePIDs {
+		err = p.startNamespaced(path)
 	}
 	if errors.Is(err, errNoNamespace) {
-		p = &program{isolation: group, isGo: isGo, exited: make(chan struct{})}
-		err = p.startSupervised(path, c)
+		p = &program{container: c, isolation: group, isGo: isGo, exited: make(chan struct{})}
+		err = p.startSupervised(path)
 	}
 	if err != nil {
 		return nil, err
@@ -80,10 +82,11 @@ func start(c *Config) (*program, error) {
 }
 
 // command is this program again, to become or to supervise another one.
-func (p *program) command(c *Config, how, path string) *exec.Cmd {
+func (p *program) command(how, path string) *exec.Cmd {
+	c := p.container
 	return &exec.Cmd{
-		Path: self, Args: append([]string{how, path}, c.Program.Command...),
-		Dir: c.Program.Dir, Env: append(os.Environ(), c.Program.Env...), Stdout: &p.output, Stderr: &p.output,
+		Path: self, Args: append([]string{how, path}, c.Command...),
+		Dir: c.Dir, Env: append(os.Environ(), c.Env...), Stdout: &p.output, Stderr: &p.output,
 		WaitDelay: time.Second, // what still has its output is not waited for
 	}
 }
@@ -125,22 +128,24 @@ func (p *program) handles(sig syscall.Signal) (handled, known bool) {
 	return false, false
 }
 
-// hook is a command beside the program, in its namespace: its kill 1 means the program.
-func (p *program) hook(c *Config) (*exec.Cmd, error) {
-	path, err := exec.LookPath(c.Program.PreStop.Exec[0])
+// exec is a command of a hook or a probe: beside the program, in its namespaces, so that its kill 1
+// means the program. It leads a process group.
+func (p *program) exec(argv []string) (*exec.Cmd, error) {
+	c := p.container
+	path, err := exec.LookPath(argv[0])
 	if err != nil {
-		return nil, fmt.Errorf("rehearse: preStop: %w", err)
+		return nil, err
 	}
-	args := append([]string{path}, c.Program.PreStop.Exec[1:]...)
+	args := append([]string{path}, argv[1:]...)
 	if p.isolation == namespace {
 		enter, err := exec.LookPath("nsenter")
 		if err != nil {
-			return nil, fmt.Errorf("rehearse: a preStop hook runs in the program's namespaces by nsenter, which is in the package util-linux: %w", err)
+			return nil, fmt.Errorf("a command runs in the program's namespaces by nsenter, which is in the package util-linux: %w", err)
 		}
-		dir := c.Program.Dir
+		dir := c.Dir
 		if dir == "" {
 			if dir, err = os.Getwd(); err != nil {
-				return nil, fmt.Errorf("rehearse: %w", err)
+				return nil, err
 			}
 		}
 		into := []string{enter, "--target", strconv.Itoa(p.pid), "--pid", "--mount", "--wd=" + dir}
@@ -150,9 +155,16 @@ func (p *program) hook(c *Config) (*exec.Cmd, error) {
 		args = append(append(into, "--"), args...)
 	}
 	return &exec.Cmd{
-		Path: args[0], Args: args, Dir: c.Program.Dir, Env: append(os.Environ(), c.Program.Env...), Stdout: &p.output, Stderr: &p.output,
+		Path: args[0], Args: args, Dir: c.Dir, Env: append(os.Environ(), c.Env...), Stdout: &p.output, Stderr: &p.output,
 		WaitDelay: time.Second, SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 	}, nil
+}
+
+// freeze stops all processes of the program, as a debugger does.
+func (p *program) freeze() {
+	for _, pid := range p.pids() {
+		_ = syscall.Kill(pid, syscall.SIGSTOP) // it may have ended
+	}
 }
 
 // killGroup kills the group that a command leads, which was not waited for.

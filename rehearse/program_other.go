@@ -21,6 +21,7 @@ func (isolation) String() string { return "" }
 
 // program is not there on other systems.
 type program struct {
+	container *Container
 	isolation isolation
 	stop      func(syscall.Signal) error
 	kill      func(context.Context) error
@@ -32,7 +33,7 @@ type program struct {
 	signal    syscall.Signal
 }
 
-func start(*Config) (*program, error) {
+func start(*Container, bool) (*program, error) {
 	return nil, fmt.Errorf("rehearse: a rehearsal needs Linux, and this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
 }
 
@@ -40,5 +41,6 @@ func (*program) pids() []int                         { return nil }
 func (*program) handles(syscall.Signal) (bool, bool) { return false, false }
 func listening([]int) []netip.AddrPort               { return nil }
 
-func (*program) hook(*Config) (*exec.Cmd, error) { return nil, errors.ErrUnsupported }
-func killGroup(int)                              {}
+func (*program) exec([]string) (*exec.Cmd, error) { return nil, errors.ErrUnsupported }
+func (*program) freeze()                          {}
+func killGroup(int)                               {}

@@ -11,12 +11,16 @@ import (
 // the terminal, gives the signal its default action back, and raises it again: as PID 1 the program
 // has no default action, and runs on.
 func (r *rehearsal) givesBack() bool {
-	if r.traffic == nil || !r.handled || r.program.isolation != namespace {
+	if !r.handled || r.program.isolation != namespace {
 		return false
 	}
 	handled, known := r.program.handles(r.config.Program.StopSignal)
 	if handled || !known {
 		return false
+	}
+	if r.traffic == nil {
+		// A program in Go gives a signal back on purpose, for the second one to end it.
+		return !r.program.isGo
 	}
 	port := r.traffic.target.Port()
 	return slices.ContainsFunc(listening(r.program.pids()), func(a netip.AddrPort) bool { return strconv.Itoa(int(a.Port())) == port })

@@ -13,11 +13,17 @@ import (
 // rehearsal is one that is under way. What happens when is decided by one goroutine, that of run.
 type rehearsal struct {
 	config  *Config
-	program *program
+	plan    *plan
+	program *program // nil before it is started
 	traffic *traffic // nil without clients
 	result  Result
-	began   time.Time
+	began   time.Time // when the program was started for the first time
+	started time.Time // when it was started last
+	found   []Finding // by a step
 
+	stopped   *program      // the program as it was stopped; it may have been started again
+	grace     int64         // of the hook and the program, in seconds
+	left      time.Duration // of it for the program
 	deleted   time.Time
 	gone      time.Time // when the endpoint goes, zero if it stays
 	signalled time.Time
@@ -26,6 +32,7 @@ type rehearsal struct {
 	known     bool      // that is known
 	givenBack bool      // the program has given its handler up and goes on as before
 	cutShort  bool      // a quick rehearsal did not wait for the deadline
+	frozen    bool      // it was stopped by SIGSTOP
 }
 
 // say notes what happens now.
@@ -34,36 +41,59 @@ func (r *rehearsal) say(what, format string, args ...any) {
 }
 
 func (r *rehearsal) at(when time.Time, code Code, what, format string, args ...any) {
-	e := Event{At: when.Sub(r.began), What: what, Detail: fmt.Sprintf(format, args...), Code: code}
+	r.note(Event{At: when.Sub(r.began), What: what, Detail: fmt.Sprintf(format, args...), Code: code})
+}
+
+func (r *rehearsal) note(e Event) {
 	r.result.Events = append(r.result.Events, e)
 	if r.config.Watch != nil {
 		r.config.Watch(e)
 	}
 }
 
+// find notes what a step has seen.
+func (r *rehearsal) find(code Code, fails bool, format string, args ...any) {
+	r.found = append(r.found, Finding{Code: code, Fails: fails, Seen: fmt.Sprintf(format, args...)})
+}
+
 // run takes the program through its life and its end.
 func (r *rehearsal) run(ctx context.Context) error {
-	r.say("started", "%s", strings.Join(r.config.Program.Command, " "))
-	target, err := r.ready(ctx)
-	if err != nil {
-		return err
+	for _, do := range r.plan.steps {
+		if err := do(r, ctx); err != nil {
+			return err
+		}
 	}
-	if target != nil {
-		r.result.URL = target.String()
-		r.traffic = newTraffic(target, r.config.Rate)
-		defer r.settle()
-	}
-	if err := r.live(ctx, steady); err != nil {
-		return err
-	}
-	return r.end(ctx)
+	return nil
 }
 
 // settle takes the results of the clients, of whom none goes on.
 func (r *rehearsal) settle() {
-	r.traffic.stop()
-	r.result.Answered, r.result.Failed = r.traffic.answered, len(r.traffic.failed)
+	if r.traffic != nil {
+		r.traffic.stop()
+		r.result.Answered, r.result.Failed = r.traffic.answered, len(r.traffic.failed)
+	}
 }
+
+// clean ends what is still there, and waits for it.
+func (r *rehearsal) clean(ctx context.Context) error {
+	r.settle()
+	if r.program == nil {
+		return nil
+	}
+	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if err := r.program.kill(killing); err != nil {
+		return fmt.Errorf("rehearse: end the program: %w", err)
+	}
+	return nil
+}
+
+// downError is a program that did not become ready, or did not stay so.
+type downError struct{ text string }
+
+func (e *downError) Error() string { return "rehearse: " + e.text }
+
+func down(format string, args ...any) error { return &downError{fmt.Sprintf(format, args...)} }
 
 // live lets the program run for a while, and is an error if it ends.
 func (r *rehearsal) live(ctx context.Context, d time.Duration) error {
@@ -82,8 +112,8 @@ func (r *rehearsal) endedEarly() error {
 	if lines := r.program.output.lines(10); lines != nil {
 		text = "its last lines:\n  " + strings.Join(lines, "\n  ")
 	}
-	return fmt.Errorf("rehearse: the program ended by itself after %.2f s with exit code %d, before it was stopped: %s",
-		r.program.endedAt.Sub(r.began).Seconds(), r.program.code, text)
+	return down("the program ended by itself after %.2f s with exit code %d, before it was stopped: %s",
+		r.program.endedAt.Sub(r.started).Seconds(), r.program.code, text)
 }
 
 // ready waits until the program answers, and returns what clients ask for, nil if there is nothing.
@@ -100,13 +130,13 @@ func (r *rehearsal) ready(ctx context.Context) (*url.URL, error) {
 				last = fmt.Errorf("it answers %d", status)
 			}
 		}
-		waited := time.Since(r.began)
+		waited := time.Since(r.started)
 		if target == nil && waited >= noPort {
 			r.say("ready", "it listens on no port of loopback: there are no clients")
 			return nil, nil
 		}
 		if waited >= r.config.Ready {
-			return nil, fmt.Errorf("rehearse: the program was not ready after %v at %s: %w", r.config.Ready, target, last)
+			return nil, down("the program was not ready after %v at %s: %v", r.config.Ready, target, last)
 		}
 		if err := r.live(ctx, 50*time.Millisecond); err != nil {
 			return nil, err
@@ -153,52 +183,12 @@ func probe(ctx context.Context, target *url.URL) (status int, err error) {
 	return resp.StatusCode, resp.Body.Close()
 }
 
-// end deletes the pod: the endpoint goes, the hook runs, the signal is sent, and what is left is
-// killed.
-func (r *rehearsal) end(ctx context.Context) error {
-	c := r.config
-	grace := graceSeconds(r.result.Scenario, int64(c.Grace/time.Second))
-	r.deleted = time.Now()
-	if r.result.Scenario == HardEviction {
-		r.say(string(r.result.Scenario), "the endpoint stays until the container is gone; grace %d s", grace)
-	} else {
-		r.gone = r.deleted.Add(c.EndpointLag)
-		r.say(string(r.result.Scenario), "the endpoint goes in %v; grace %d s", c.EndpointLag, grace)
-	}
-	left := afterHook(grace, 0)
-	if c.Program.PreStop != nil {
-		took, err := r.hook(ctx, hookPatience(grace))
-		if err != nil {
-			return err
-		}
-		left = afterHook(grace, took)
-	}
-	if slow := parsed(c.SlowURL); slow != nil && r.traffic != nil {
-		r.traffic.slow(slow)
-		r.say("in flight", "%d requests for %s", slowRequests, slow.RequestURI())
-		if err := r.wait(ctx, time.Now().Add(slowLead), nil); err != nil {
-			return err
-		}
-	}
-	r.handled, r.known = r.program.handles(c.Program.StopSignal)
-	if r.traffic != nil {
-		r.traffic.signalled()
-	}
-	r.signalled = time.Now()
-	if err := r.program.stop(c.Program.StopSignal); err != nil {
-		return fmt.Errorf("rehearse: send %v: %w", c.Program.StopSignal, err)
-	}
-	r.say("stop signal", "%s, and %v until SIGKILL", signalName(c.Program.StopSignal), left)
-	r.deadline = r.signalled.Add(left)
-	return r.awaitEnd(ctx)
-}
-
 // hook runs the preStop hook, and says how long it took. One that takes longer than the grace goes
 // on, as in a container, and is ended with the program.
 func (r *rehearsal) hook(ctx context.Context, patience time.Duration) (time.Duration, error) {
-	cmd, err := r.program.hook(r.config)
+	cmd, err := r.program.exec(r.config.Program.PreStop.Exec)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("rehearse: preStop: %w", err)
 	}
 	r.say("preStop", "%s", strings.Join(r.config.Program.PreStop.Exec, " "))
 	begun := time.Now()
@@ -256,55 +246,11 @@ func (r *rehearsal) wait(ctx context.Context, until time.Time, over <-chan struc
 	}
 }
 
-// awaitEnd waits for the program's end, and kills what is left when its time is over.
-func (r *rehearsal) awaitEnd(ctx context.Context) error {
-	until := r.deadline
-	if quick := r.signalled.Add(quickEnough); r.config.CutShort && quick.Before(until) {
-		until, r.cutShort = quick, true
-	}
-	if r.known && !r.handled && r.program.isolation == namespace {
-		// The kernel drops the signal: nothing will come of it, however long one waits.
-		if early := r.signalled.Add(noReaction); early.Before(until) {
-			until, r.cutShort = early, true
-		}
-	}
-	if err := r.wait(ctx, until, r.program.exited); err != nil {
-		return err
-	}
-	select {
-	case <-r.program.exited:
-		when := fmt.Sprintf("%.2f s after the signal", r.program.endedAt.Sub(r.signalled).Seconds())
-		if r.program.endedAt.Before(r.signalled) {
-			when = "before the signal"
-		}
-		r.at(r.program.endedAt, "", "exited", "%s, %s", r.ending(), when)
-		r.result.ExitCode = r.program.code
-		if r.traffic == nil {
-			return nil
-		}
-		// Who keeps a connection sees its end a little later, and who is still sent here meets nobody.
-		until := r.program.endedAt.Add(3 * keepAlivePause)
-		if !r.traffic.isGone() && until.Before(r.gone) {
-			until = r.gone.Add(time.Millisecond)
-		}
-		return r.wait(ctx, until, nil)
-	default:
-	}
-	r.givenBack = r.givesBack()
-	if r.cutShort {
-		r.say("not awaited", "it runs on %.1f s after the signal; the rehearsal ends here, %.0f s before its time would be over",
-			time.Since(r.signalled).Seconds(), time.Until(r.deadline).Seconds())
-	} else {
-		r.say("SIGKILL", "its time is over")
-	}
-	r.result.ExitCode = -1
-	return nil
-}
-
 // ending says how the program has ended.
 func (r *rehearsal) ending() string {
-	if r.program.signal != 0 {
-		return fmt.Sprintf("by %s, exit code %d", signalName(r.program.signal), r.program.code)
+	p := r.stopped
+	if p.signal != 0 {
+		return fmt.Sprintf("by %s, exit code %d", signalName(p.signal), p.code)
 	}
-	return fmt.Sprintf("exit code %d", r.program.code)
+	return fmt.Sprintf("exit code %d", p.code)
 }

@@ -30,6 +30,9 @@ type Config struct {
 	// Grace is the pod's terminationGracePeriodSeconds, of which the kubelet knows whole seconds. 0
 	// means 30 s.
 	Grace time.Duration
+	// NodeGrace is what the node leaves to a pod in a soft eviction (evictionMaxPodGracePeriod of the
+	// kubelet) and in its shutdown (shutdownGracePeriod), where that is less than Grace. 0 means Grace.
+	NodeGrace time.Duration
 	// Scenarios are rehearsed one after another, each with the program started anew. None means Quick.
 	Scenarios []Scenario
 	// EndpointLag is for how long clients go on connecting after the deletion. Negative means that
@@ -54,10 +57,14 @@ type Config struct {
 
 	sharePIDs bool // no PID namespace, for tests
 
-	// Begin is told of each scenario before it begins, and Watch of each event when it has happened, in
-	// order. Both may be nil.
+	// Baseline has the findings that are accepted: they are reported, and do not fail. Nil means none.
+	Baseline *Baseline
+
+	// Begin is told of each scenario before it begins, Watch of each event when it is known, which may
+	// be some time after it has happened, and End of what a scenario has found. Each may be nil.
 	Begin func(Scenario)
 	Watch func(Event)
+	End   func(*Result)
 }
 
 const (
@@ -70,6 +77,8 @@ const (
 	steady = 2 * time.Second
 	// quickEnough is for how long a quick rehearsal waits after the stop signal.
 	quickEnough = 8 * time.Second
+	// closing is how long before its end a program may close its port, where clients come until then.
+	closing = 250 * time.Millisecond
 	// slowLead is how long before the stop signal the slow requests begin.
 	slowLead = 100 * time.Millisecond
 	// noReaction is for how long a program without a handler is watched all the same.
@@ -94,34 +103,36 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 			c.Begin(s)
 		}
 		result, err := once(ctx, &c, s)
+		var isDown *downError
+		if n := len(report.Results); n > 0 && errors.As(err, &isDown) {
+			// It was ready once: something is left of it that it does not get over.
+			report.Results[n-1].notBack(isDown)
+			break
+		}
 		if err != nil {
 			return nil, err
 		}
+		if c.End != nil {
+			c.End(result)
+		}
 		report.Results = append(report.Results, *result)
 	}
+	for _, s := range c.Scenarios[len(report.Results):] {
+		report.Results = append(report.Results, Result{Scenario: s, Skipped: "the program does not become ready any more"})
+	}
+	report.Stale = c.Baseline.stale(report)
 	return report, nil
 }
 
 // once rehearses one scenario.
 func once(ctx context.Context, c *Config, s Scenario) (*Result, error) {
-	p, err := start(c)
-	if err != nil {
-		return nil, err
-	}
-	r := &rehearsal{config: c, program: p, result: Result{Scenario: s, Isolation: p.isolation.String()}, began: time.Now()}
-	err = r.run(ctx)
-	if r.traffic != nil {
-		r.traffic.stop()
-	}
-	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	if killErr := p.kill(killing); killErr != nil {
-		err = errors.Join(err, fmt.Errorf("rehearse: end the program: %w", killErr))
-	}
-	if err != nil {
+	r := &rehearsal{config: c, plan: s.plan(), result: Result{Scenario: s}}
+	err := r.run(ctx)
+	if err = errors.Join(err, r.clean(ctx)); err != nil {
 		return nil, err
 	}
 	r.judge()
+	c.Baseline.accept(&r.result)
 	return &r.result, nil
 }
 
@@ -133,7 +144,7 @@ func (c *Config) complete() error {
 	if hook := c.Program.PreStop; hook != nil && len(hook.Exec) == 0 {
 		return errors.New("rehearse: a preStop hook is a command")
 	}
-	if c.Grace < 0 || c.Rate < 0 || c.Ready < 0 {
+	if c.Grace < 0 || c.NodeGrace < 0 || c.Rate < 0 || c.Ready < 0 {
 		return errors.New("rehearse: grace, rate and the time to become ready must not be negative")
 	}
 	orDefault := func(d *time.Duration, value time.Duration) {
@@ -142,6 +153,7 @@ func (c *Config) complete() error {
 		}
 	}
 	orDefault(&c.Grace, defaultGrace)
+	orDefault(&c.NodeGrace, c.Grace)
 	orDefault(&c.EndpointLag, defaultLag)
 	orDefault(&c.Ready, defaultReady)
 	c.EndpointLag = max(c.EndpointLag, 0)

@@ -2,6 +2,7 @@ package rehearse
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -11,6 +12,8 @@ type Report struct {
 	Command []string `json:"command"`
 	// Results are those of the scenarios, in the order in which they were rehearsed.
 	Results []Result `json:"results"`
+	// Stale are findings that the baseline accepts, and that their scenario has no longer.
+	Stale []Accepted `json:"stale,omitempty"`
 }
 
 // OK reports whether no finding is a failure.
@@ -27,6 +30,8 @@ func (r *Report) OK() bool {
 type Result struct {
 	// Scenario is the one that was rehearsed.
 	Scenario Scenario `json:"scenario"`
+	// Skipped says why it could not be rehearsed, empty if it was.
+	Skipped string `json:"skipped,omitempty"`
 	// Isolation says how the program was kept apart, in words.
 	Isolation string `json:"isolation"`
 	// URL is what clients asked for, empty where there were none.
@@ -48,31 +53,42 @@ type Result struct {
 // OK reports whether no finding is a failure.
 func (r *Result) OK() bool {
 	for _, f := range r.Findings {
-		if f.Fails {
+		if f.Fails && !f.Accepted {
 			return false
 		}
 	}
 	return true
 }
 
+// notBack notes that the program has not become ready again after this result.
+func (r *Result) notBack(err *downError) {
+	r.Passed = slices.DeleteFunc(r.Passed, func(c Code) bool { return c == NotBack })
+	if !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Code == NotBack }) {
+		r.Findings = append(r.Findings, Finding{Code: NotBack, Fails: true, Seen: err.text})
+	}
+}
+
 // Event is something that happened.
 type Event struct {
 	// At is the time since the program was started.
 	At time.Duration
+	// Until is when it was over, of what lasted or happened many times. It is 0 for a moment.
+	Until time.Duration
 	// What happened, in a word or two, and what there is to say about it.
 	What, Detail string
 	// Code is that of a finding that this belongs to, empty for none.
 	Code Code
 }
 
-// MarshalJSON implements json.Marshaler: the time is a number of seconds.
+// MarshalJSON implements json.Marshaler: times are numbers of seconds.
 func (e Event) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		At     float64 `json:"at_seconds"`
+		Until  float64 `json:"until_seconds,omitempty"`
 		What   string  `json:"what"`
 		Detail string  `json:"detail,omitempty"`
 		Code   Code    `json:"code,omitempty"`
-	}{e.At.Seconds(), e.What, e.Detail, e.Code})
+	}{e.At.Seconds(), e.Until.Seconds(), e.What, e.Detail, e.Code})
 }
 
 // Finding is something about the program that a deploy makes its clients or its operators feel.
@@ -83,4 +99,6 @@ type Finding struct {
 	Fails bool `json:"fails"`
 	// Seen is what was seen, in numbers.
 	Seen string `json:"seen"`
+	// Accepted: the baseline has it, so that it does not make the rehearsal fail.
+	Accepted bool `json:"accepted,omitempty"`
 }

@@ -21,7 +21,7 @@ const (
 )
 
 // startSupervised starts the program as the leader of a process group below a supervisor.
-func (p *program) startSupervised(path string, c *Config) error {
+func (p *program) startSupervised(path string) error {
 	said, theirSaid, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("rehearse: %w", err)
@@ -30,7 +30,7 @@ func (p *program) startSupervised(path string, c *Config) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("rehearse: %w", err), said.Close(), theirSaid.Close())
 	}
-	cmd := p.command(c, superviseCommand, path)
+	cmd := p.command(superviseCommand, path)
 	cmd.ExtraFiles = []*os.File{theirSaid, theirOrders}
 	// A Ctrl-C is for the rehearsal.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -228,18 +228,23 @@ func (t *traffic) oneConnection() {
 		return
 	}
 	defer closeConn()
-	for answers := bufio.NewReader(conn); pause(t.ctx, keepAlivePause); {
+	answered := false // until then it is a connection like any new one
+	for answers := bufio.NewReader(conn); pause(t.ctx, keepAlivePause); answered = true {
 		if closedByPeer(conn, answers) {
 			t.mu.Lock()
 			defer t.mu.Unlock()
-			if t.stopping && t.ctx.Err() == nil {
+			if answered && t.stopping && t.ctx.Err() == nil {
 				t.unannounced++
 			}
 			return
 		}
 		begun := time.Now()
 		status, last, err := t.ask(conn, answers)
-		t.add(keepAlive, begun, err, status)
+		who := keepAlive
+		if !answered {
+			who = newConnection
+		}
+		t.add(who, begun, err, status)
 		if err != nil {
 			return
 		}

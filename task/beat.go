@@ -167,8 +167,8 @@ func (h *heartbeat) missing(ctx context.Context) ([]Task, error) {
 	return found, nil
 }
 
-// storeRestarted reports whether the store may have lost what it had confirmed, so that the runs are
-// to be compared.
+// storeRestarted reports whether the store may have lost what it had confirmed, so that the runs
+// are to be compared.
 func (h *heartbeat) storeRestarted() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

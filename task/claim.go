@@ -169,8 +169,8 @@ func (c *claimer) except(req *ClaimRequest) {
 	}
 }
 
-// recover finds the runs of a claim whose answer was lost, or whose end the store has lost, and starts
-// them. It is called by the goroutine that claims, so that no claim is under way.
+// recover finds the runs of a claim whose answer was lost, or whose end the store has lost, and
+// starts them. It is called by the goroutine that claims, so that no claim is under way.
 func (c *claimer) recover(last context.Context) error {
 	missing, err := c.beats.missing(last)
 	c.startAll(missing, time.Now())

@@ -63,8 +63,8 @@ func (f *forgetful) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Ta
 	return got, err
 }
 
-// oblivious confirms the first end of a run and forgets it, as a database that loses its last commits
-// when it begins anew.
+// oblivious confirms the first end of a run and forgets it, as a database that loses its last
+// commits when it begins anew.
 type oblivious struct {
 	task.Store
 	lost, compared atomic.Bool

@@ -60,8 +60,8 @@ func (c *Client) Log(ctx context.Context, id string) ([]byte, error) {
 	return b, nil
 }
 
-// Steps returns what is recorded of a task's steps, with their results, in their order, and ErrNotFound
-// for a task that does not exist. Those that a person has skipped come last.
+// Steps returns what is recorded of a task's steps, with their results, in their order, and
+// ErrNotFound for a task that does not exist. Those that a person has skipped come last.
 func (c *Client) Steps(ctx context.Context, id string) ([]StepRecord, error) {
 	all, err := c.store.Steps(ctx, id)
 	if err != nil {
@@ -113,8 +113,8 @@ func (c *Client) Retry(ctx context.Context, id string, opt *RetryOptions) error 
 	return c.control(ctx, cmd)
 }
 
-// checkSkips accepts steps that can be skipped. The first run of a task does not ask for records, so it
-// must be over.
+// checkSkips accepts steps that can be skipped. The first run of a task does not ask for records,
+// so it must be over.
 func (c *Client) checkSkips(ctx context.Context, id string, names []string) error {
 	if len(names) > MaxSteps {
 		return invalid("%d steps are to be skipped, a task has at most %d", len(names), MaxSteps)
@@ -138,11 +138,11 @@ func (c *Client) Interrupt(ctx context.Context, id string) error {
 	return c.ask(ctx, VerbInterrupt, id)
 }
 
-// Delete removes a task that has ended, at once and with all that the store has of it: payload, Meta,
-// runs, checkpoint, log, result. One that waits or runs is ErrNotEnded: Cancel it, and delete it when
-// it has ended. Deleting it again is ErrNotFound. The id is free from then on: a submit that is
-// repeated with it makes a new task, and works it. What the store's own backups, write-ahead logs and
-// freed pages still have is not removed.
+// Delete removes a task that has ended, at once and with all that the store has of it: payload,
+// Meta, runs, checkpoint, log, result. One that waits or runs is ErrNotEnded: Cancel it, and delete
+// it when it has ended. Deleting it again is ErrNotFound. The id is free from then on: a submit
+// that is repeated with it makes a new task, and works it. What the store's own backups,
+// write-ahead logs and freed pages still have is not removed.
 func (c *Client) Delete(ctx context.Context, id string) error { return c.ask(ctx, VerbDelete, id) }
 
 func (c *Client) ask(ctx context.Context, verb Verb, id string) error {
@@ -164,10 +164,10 @@ type PauseOptions struct {
 	Running bool
 }
 
-// Pause keeps the tasks of a queue from being claimed; what runs, runs on unless opt says otherwise,
-// which may be nil. No claim begins after it has returned. It holds for every worker, until Resume. A
-// queue that is not known yet may be paused. After an error what was asked for may have been done in
-// part; to pause again is safe.
+// Pause keeps the tasks of a queue from being claimed; what runs, runs on unless opt says
+// otherwise, which may be nil. No claim begins after it has returned. It holds for every worker,
+// until Resume. A queue that is not known yet may be paused. After an error what was asked for may
+// have been done in part; to pause again is safe.
 func (c *Client) Pause(ctx context.Context, queue string, opt *PauseOptions) error {
 	return c.steer(ctx, Command{Verb: VerbPause, Queue: queue, Running: opt != nil && opt.Running})
 }

@@ -87,7 +87,8 @@ func (x *changing) atMost(ctx context.Context, what string, change int) (task.Ou
 	return done.Outcome, err
 }
 
-// indexing runs a test of a pattern. A run finds what has changed when it begins, and takes so long.
+// indexing runs a test of a pattern. A run finds what has changed when it begins, and takes so
+// long.
 func indexing(t *testing.T, takes time.Duration, test func(b *bench, x *changing)) {
 	t.Helper()
 	bubble(t, func(b *bench) {

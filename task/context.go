@@ -85,8 +85,8 @@ func (c *runContext) end() {
 }
 
 // writable returns a context for a write that must also be possible after an interrupt: it ends
-// when ctx ends by another cause, and otherwise with the reserve, or so long before that the handler
-// can return and is not abandoned in a write.
+// when ctx ends by another cause, and otherwise with the reserve, or so long before that the
+// handler can return and is not abandoned in a write.
 func writable(ctx context.Context) (context.Context, context.CancelFunc) {
 	last, release := lastWrite(ctx)
 	wctx, cancel := context.WithCancelCause(last)
@@ -103,8 +103,8 @@ func writable(ctx context.Context) (context.Context, context.CancelFunc) {
 // returnMargin is how long before the group abandons its goroutines a write is given up, at most.
 const returnMargin = 3 * decisionMargin
 
-// reserveIsNearlyOver waits until a handler that waits for the store has to return, and reports false
-// when the write ended before.
+// reserveIsNearlyOver waits until a handler that waits for the store has to return, and reports
+// false when the write ended before.
 func reserveIsNearlyOver(ctx, write context.Context) bool {
 	select {
 	case <-lastcall.UntilInterrupt(ctx).Done():

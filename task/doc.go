@@ -37,9 +37,9 @@
 //
 //	g.Go("worker", worker.Serve)
 //
-// A handler that does one thing after another is better written as steps: [Step] does a part once and
-// keeps its result, [Each] does something for each item and keeps how far it is. Both look for the
-// stop by themselves.
+// A handler that does one thing after another is better written as steps: [Step] does a part once
+// and keeps its result, [Each] does something for each item and keeps how far it is. Both look for
+// the stop by themselves.
 //
 // # What a handler's return means
 //

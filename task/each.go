@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Each calls do for each item of a source, as one step of a task, and a later run goes on where this
-// one has stopped. The source yields each item with a cursor, a value of any type that JSON can
-// keep: where to go on once that item is done.
+// Each calls do for each item of a source, as one step of a task, and a later run goes on where
+// this one has stopped. The source yields each item with a cursor, a value of any type that JSON
+// can keep: where to go on once that item is done.
 //
 //	err := task.Each(ctx, r, "rows",
 //		func(ctx context.Context, after *int64, yield func(int64, Row) bool) error {
@@ -28,25 +28,25 @@ import (
 //		},
 //		func(ctx context.Context, row Row) error { ... })
 //
-// The source is called once in each run, with nil or the recorded cursor, just as it was, and yields
-// what comes behind it, from the goroutine that called it. When yield is false it returns. Its
-// error, that of a query that fails half way, is the step's; nil says that there are no more items,
-// unless the context has ended by then. [EachOf] is for a slice. An iter.Seq2 without errors is a
-// source as well: call it with yield, and return nil.
+// The source is called once in each run, with nil or the recorded cursor, just as it was, and
+// yields what comes behind it, from the goroutine that called it. When yield is false it returns.
+// Its error, that of a query that fails half way, is the step's; nil says that there are no more
+// items, unless the context has ended by then. [EachOf] is for a slice. An iter.Seq2 without errors
+// is a source as well: call it with yield, and return nil.
 //
 // The cursor is recorded after its item, never before: at last call, when the context ends, at any
-// error or panic, and otherwise once a second, see [SaveEvery]. So a stop costs nothing. A SIGKILL, or
-// a loss of power, has the items of the last second done again, and do must bear that: with a write
-// that can be repeated, or one that is recorded in its transaction. A cursor that has moved is
-// progress as a new checkpoint is.
+// error or panic, and otherwise once a second, see [SaveEvery]. So a stop costs nothing. A SIGKILL,
+// or a loss of power, has the items of the last second done again, and do must bear that: with a
+// write that can be repeated, or one that is recorded in its transaction. A cursor that has moved
+// is progress as a new checkpoint is.
 //
 // Each looks for the last call before each item. It then calls do no more and returns an error that
 // is ErrInterrupted: return it, and the task is handed over. An item that has begun goes on until
 // its context ends. An error of do ends the step and comes back wrapped, with the step's name; the
 // next run begins with that item.
 //
-// Where it knows how many items there are, from [Length] or [EachOf], Each also says how far the run
-// is, as with [Run.SetProgress]. It costs an item less than a microsecond.
+// Where it knows how many items there are, from [Length] or [EachOf], Each also says how far the
+// run is, as with [Run.SetProgress]. It costs an item less than a microsecond.
 //
 // The rest is as for [Step]: names, order, former names, bounds.
 func Each[C, T any](ctx context.Context, r *Run, name string, source func(ctx context.Context, after *C, yield func(C, T) bool) error,

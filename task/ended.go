@@ -45,9 +45,9 @@ func isLoss(cause error) bool {
 	return errors.Is(cause, ErrLeaseLost) || errors.Is(cause, ErrWorkerGone)
 }
 
-// verify finds out what became of the transaction in which a run was finished, and has nothing of it
-// written: a store that loses its last commits, as after a failover, may have lost that one by the
-// time of a second look, and a success without the transaction must not take its place.
+// verify finds out what became of the transaction in which a run was finished, and has nothing of
+// it written: a store that loses its last commits, as after a failover, may have lost that one by
+// the time of a second look, and a success without the transaction must not take its place.
 func (w *Worker) verify(r *Run, end *ending) {
 	f := r.fence()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {

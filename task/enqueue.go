@@ -60,9 +60,9 @@ func checkJSON(kind string, payload []byte) error {
 }
 
 // Enqueue records a new task of a kind that is known by its name. When it has returned without an
-// error the task survives this process. The payload must be JSON; opt may be nil. Whether any worker
-// knows the kind is not asked: the task waits for one that does. Nor is the Queue of its Kind, which
-// nobody here knows: without EnqueueOptions.Queue the task waits in DefaultQueue.
+// error the task survives this process. The payload must be JSON; opt may be nil. Whether any
+// worker knows the kind is not asked: the task waits for one that does. Nor is the Queue of its
+// Kind, which nobody here knows: without EnqueueOptions.Queue the task waits in DefaultQueue.
 //
 // When a task of the kind has the same EnqueueOptions.Key, or this task was added before (a task of
 // that ID, kind and payload exists), the result is that one's id, its Outcome says what came of the

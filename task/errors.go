@@ -51,8 +51,8 @@ var (
 	ErrNotRunning = errors.New("task: is not running")
 	// ErrNotEnded means that a task cannot be deleted, since it waits or runs: cancel it first.
 	ErrNotEnded = errors.New("task: has not ended")
-	// ErrChanged means that a task is no longer what it was when it was looked at, or is gone: what was
-	// asked of all tasks of a query was not done to it.
+	// ErrChanged means that a task is no longer what it was when it was looked at, or is gone: what
+	// was asked of all tasks of a query was not done to it.
 	ErrChanged = errors.New("task: has changed since it was looked at")
 	// ErrTimeout is the cause of a context that ended with its kind's Timeout.
 	ErrTimeout = errors.New("task: timeout of the kind exceeded")
@@ -103,8 +103,8 @@ func (e *permanentError) Unwrap() error { return e.err }
 
 // Crashed wraps the error of a handler whose work was done in another process, when that one was
 // killed and nobody in this program did it: perhaps by the kernel for want of memory. The run
-// counts as a crash and not as an attempt, and MaxCrashes limits it; after a stop has begun, and when
-// the context had ended, it is what any other error is. Crashed(nil) is nil.
+// counts as a crash and not as an attempt, and MaxCrashes limits it; after a stop has begun, and
+// when the context had ended, it is what any other error is. Crashed(nil) is nil.
 func Crashed(err error) error {
 	if err == nil {
 		return nil

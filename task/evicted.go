@@ -6,14 +6,15 @@ import (
 	"time"
 )
 
-// A process that ends after its last call, before it could record its runs, has had too little time:
-// as a rule because somebody gave it too little. But a task may be the reason why its process is told
-// to stop and is killed at once. One that fills the disk of its pod gets that evicted, and with it all
-// its neighbours, and the next pod after it. Who looks on sees the same in both cases, so the answer
-// has to be good for both: nobody is charged with a crash, and a task to which it happens again and
-// again becomes a suspect. The suspects then run apart, in groups that each further such end halves,
-// until the one that is the reason is alone and waits for minutes; at the tenth it has failed. For a
-// task that is innocent this costs little: it gets on between two deploys, and is cleared by that.
+// A process that ends after its last call, before it could record its runs, has had too little
+// time: as a rule because somebody gave it too little. But a task may be the reason why its process
+// is told to stop and is killed at once. One that fills the disk of its pod gets that evicted, and
+// with it all its neighbours, and the next pod after it. Who looks on sees the same in both cases,
+// so the answer has to be good for both: nobody is charged with a crash, and a task to which it
+// happens again and again becomes a suspect. The suspects then run apart, in groups that each
+// further such end halves, until the one that is the reason is alone and waits for minutes; at the
+// tenth it has failed. For a task that is innocent this costs little: it gets on between two
+// deploys, and is cleared by that.
 
 // maxEvictions is how many interruptions in a row, the last two by such an end, make a suspect, and
 // streakOfSuspects the least streak of crashes that a suspect has, as by two crashes.

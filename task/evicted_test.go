@@ -56,7 +56,8 @@ func TestEvicted_ATaskThatEndsItsProcessesIsSoonAloneWaitsAndFailsAtTheTenth(t *
 					}
 					time.Sleep(time.Second)
 				}
-				// Three of all, one of a group of ten, three or four more to be alone, and then up to the tenth.
+				// Three of all, one of a group of ten, three or four more to be alone, and then up to the
+				// tenth.
 				got := b.get(ids[n])
 				if got.InterruptStreak != 10 || got.Crashes != 0 || m.deaths > 15 || !strings.Contains(got.Error, "was its one suspect") {
 					t.Errorf("after %d evictions it is %s with %+v: %s", m.deaths, got.Status, got.Counters, got.Error)

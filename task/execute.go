@@ -37,8 +37,8 @@ func (w *Worker) start(t *Task, now time.Time) {
 // labelledContext is the worker's context with the label of a kind.
 type labelledContext struct{ context.Context }
 
-// labelled returns the context of the runs of a kind, with a label for profiles. One goroutine calls
-// it.
+// labelled returns the context of the runs of a kind, with a label for profiles. One goroutine
+// calls it.
 func (w *Worker) labelled(kind string) context.Context {
 	known, ok := w.bases[kind]
 	if !ok {

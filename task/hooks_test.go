@@ -38,8 +38,8 @@ func (b broken) Enabled(context.Context, slog.Level) bool {
 }
 func (b broken) Handle(context.Context, slog.Record) error { panic("Handle") }
 
-// Whatever code of the user's panics, the worker and its other tasks go on, and the task knows of it
-// where it was the task's.
+// Whatever code of the user's panics, the worker and its other tasks go on, and the task knows of
+// it where it was the task's.
 func TestHook_APanicInAnyOfThemEndsNeitherTheProcessNorTheWorker(t *testing.T) {
 	fails := func(err error) func(*bench) {
 		return func(b *bench) { b.handle = func(context.Context, *task.Run) error { return err } }
@@ -107,7 +107,8 @@ func TestHook_APanicInAnyOfThemEndsNeitherTheProcessNorTheWorker(t *testing.T) {
 	}
 }
 
-// heard checks a task whose handler's code has panicked with a text, or somebody else's if it is empty.
+// heard checks a task whose handler's code has panicked with a text, or somebody else's if it is
+// empty.
 func (b *bench) heard(id, text string) {
 	b.t.Helper()
 	got := b.get(id)

@@ -17,8 +17,8 @@ const (
 )
 
 // Kind names a sort of task and carries its policy. T is the type of its payload, kept as JSON. It
-// must be readable by the versions of the program that run side by side during a deploy: docs/tasks.md
-// says how a payload changes.
+// must be readable by the versions of the program that run side by side during a deploy:
+// docs/tasks.md says how a payload changes.
 type Kind[T any] struct {
 	// Name is letters, digits and . _ - /, at most 100 of them.
 	Name string
@@ -32,8 +32,8 @@ type Kind[T any] struct {
 	// with the cause ErrTurn. What its handler returns but success or a permanent error has the task
 	// queued again, behind those that wait, for the reason turn; it is no attempt. While nobody waits,
 	// and for tasks of a lower priority, the run goes on, and looks again at a save a second later. A
-	// checkpoint of SaveTx is no such save: nobody knows when it is committed. 0 means that runs are as
-	// long as they are.
+	// checkpoint of SaveTx is no such save: nobody knows when it is committed. 0 means that runs are
+	// as long as they are.
 	MaxRunTime time.Duration
 	// Concurrency bounds how many tasks of this kind a worker runs at once. 0 leaves it to the
 	// worker's own bound.

@@ -9,9 +9,9 @@ import (
 )
 
 // Find returns the tasks that a query admits, in its order. To go on, ask again with the last one's
-// Query.PositionOf as Query.After, or use List. It looks until it has as many as are wanted: for fields
-// that no index has that may be through all tasks, in steps. When ctx ends, the answer is what was found
-// until then, and the cause.
+// Query.PositionOf as Query.After, or use List. It looks until it has as many as are wanted: for
+// fields that no index has that may be through all tasks, in steps. When ctx ends, the answer is
+// what was found until then, and the cause.
 func (c *Client) Find(ctx context.Context, q Query) ([]Task, error) {
 	var all []Task
 	for want := cmp.Or(q.Limit, 100); ; {
@@ -25,10 +25,10 @@ func (c *Client) Find(ctx context.Context, q Query) ([]Task, error) {
 	}
 }
 
-// List returns a part of the tasks that a query admits, in its order, and where to go on. It is one step
-// of a store, with a bound for what that looks at: a page may have fewer tasks than the limit, or none,
-// although others follow. What follows is right even when tasks move meanwhile: a task that the query
-// admits all the time is on one page.
+// List returns a part of the tasks that a query admits, in its order, and where to go on. It is one
+// step of a store, with a bound for what that looks at: a page may have fewer tasks than the limit,
+// or none, although others follow. What follows is right even when tasks move meanwhile: a task
+// that the query admits all the time is on one page.
 func (c *Client) List(ctx context.Context, q Query) (Page, error) {
 	if err := q.check(); err != nil {
 		return Page{}, err
@@ -47,16 +47,16 @@ func (c *Client) List(ctx context.Context, q Query) (Page, error) {
 	return page, nil
 }
 
-// As returns a client as c is, whose commands are made in somebody's name and for a reason: both are
-// kept in the history of each task, for [Client.Commands]. A text that is too long is cut.
+// As returns a client as c is, whose commands are made in somebody's name and for a reason: both
+// are kept in the history of each task, for [Client.Commands]. A text that is too long is cut.
 func (c *Client) As(by, reason string) *Client {
 	as := *c
 	as.by, as.reason = storable(by, maxBy), storable(reason, MaxReason)
 	return &as
 }
 
-// Commands returns what people have asked of a task, the oldest first and the newest MaxCommands of it,
-// or ErrNotFound. A command whose answer was lost and that was sent again may be there twice.
+// Commands returns what people have asked of a task, the oldest first and the newest MaxCommands of
+// it, or ErrNotFound. A command whose answer was lost and that was sent again may be there twice.
 func (c *Client) Commands(ctx context.Context, id string) ([]CommandRecord, error) {
 	all, err := c.store.Commands(ctx, id)
 	if err != nil {
@@ -80,7 +80,8 @@ type BulkResult struct {
 	// Found counts the tasks that the query admits, Done those to which it was done.
 	Found, Done int
 	// Changed counts those that had become something else before it was their turn, or were held by a
-	// transaction that is still open; KeyBusy those to be retried whose key another unfinished task has.
+	// transaction that is still open; KeyBusy those to be retried whose key another unfinished task
+	// has.
 	Changed, KeyBusy int
 	// Next is the Query.After with which to go on, empty when all have been looked at.
 	Next string
@@ -96,13 +97,15 @@ const bulkStep = 500
 
 // Bulk does a command to all tasks that a query admits: VerbRetry, VerbCancel, VerbInterrupt or
 // VerbDelete, as the methods of these names do. A query that names no status means those for which
-// the command is made: to retry, what has failed or was cancelled; to cancel, what waits or runs; to
-// interrupt, what runs; to delete, what has ended. Limit, Brief and IDs of the query are not used.
+// the command is made: to retry, what has failed or was cancelled; to cancel, what waits or runs;
+// to interrupt, what runs; to delete, what has ended. Limit, Brief and IDs of the query are not
+// used.
 //
-// It goes from the newest task to the oldest, in steps of 500, each of which is one transaction: workers
-// go on beside it. A task is left alone if it is no longer what the query has found. Whoever repeats
-// a call, after an error or a lost answer, does nothing twice, and can go on from the Next of what was
-// returned. It does not see tasks that come to be, or fail anew, while it goes on.
+// It goes from the newest task to the oldest, in steps of 500, each of which is one transaction:
+// workers go on beside it. A task is left alone if it is no longer what the query has found.
+// Whoever repeats a call, after an error or a lost answer, does nothing twice, and can go on from
+// the Next of what was returned. It does not see tasks that come to be, or fail anew, while it goes
+// on.
 func (c *Client) Bulk(ctx context.Context, verb Verb, q Query, opt *BulkOptions) (done BulkResult, err error) {
 	if opt == nil {
 		opt = &BulkOptions{}
@@ -161,7 +164,8 @@ func (c *Client) bulkStep(ctx context.Context, cmd Command, tasks []Task, done *
 	return nil
 }
 
-// bulkStatuses are the statuses for which a command is made, and those that it can be given for besides.
+// bulkStatuses are the statuses for which a command is made, and those that it can be given for
+// besides.
 func bulkStatuses(verb Verb) (made, besides []Status) {
 	waiting := []Status{StatusQueued, StatusInterrupted}
 	switch verb {

@@ -7,9 +7,9 @@ import (
 )
 
 // A run that has had its kind's MaxRunTime asks, when it has saved, whether a task waits for its
-// slot. The goroutine that claims finds out by claiming one: the task is then at hand, waits for the
-// slot like one that was prefetched, and is given back if the handler does not return soon. Where
-// there is none the run goes on, and asks again at a later save.
+// slot. The goroutine that claims finds out by claiming one: the task is then at hand, waits for
+// the slot like one that was prefetched, and is given back if the handler does not return soon.
+// Where there is none the run goes on, and asks again at a later save.
 
 const (
 	// turnEvery is how often a run asks, at most.
@@ -113,8 +113,8 @@ func (c *claimer) claimForTurn(last context.Context, r *Run) (waits bool, err er
 }
 
 // wantedForTurn says of which kinds a task may have the slot of a run. While there are other free
-// slots only a task of the run's own kind can be held up by it, where that has a limit. While slots are
-// kept for interrupted tasks nobody makes room: the slot would be kept too.
+// slots only a task of the run's own kind can be held up by it, where that has a limit. While slots
+// are kept for interrupted tasks nobody makes room: the slot would be kept too.
 func (s *slots) wantedForTurn(mux *Mux, r *Run, now time.Time) (kinds []KindClaim) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,8 +12,8 @@ type EnqueueFunc func(ctx context.Context, tasks []NewTask) ([]EnqueueResult, er
 // Use wraps the Enqueue and EnqueueMany of this client, and of those that its WithTx returns later,
 // the first given outermost. A middleware sees each task as it was prepared (Enqueue hands it one)
 // and may change it, before it calls next with as many tasks in the same order. What it has changed
-// is checked like what a caller hands in, and the caller's own slice is not touched. An error that it
-// returns without a call of next is the caller's, and nothing was recorded; its panic is the
+// is checked like what a caller hands in, and the caller's own slice is not touched. An error that
+// it returns without a call of next is the caller's, and nothing was recorded; its panic is the
 // caller's, too.
 //
 // A task that is handed in again keeps the Meta that it had when it was first recorded.

@@ -13,7 +13,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-// set makes a middleware that sets a pair of every task, and notes its name in the order of the calls.
+// set makes a middleware that sets a pair of every task, and notes its name in the order of the
+// calls.
 func set(name string, order *[]string) func(task.EnqueueFunc) task.EnqueueFunc {
 	return func(next task.EnqueueFunc) task.EnqueueFunc {
 		return func(ctx context.Context, tasks []task.NewTask) ([]task.EnqueueResult, error) {

@@ -31,8 +31,8 @@ type entry struct {
 
 // Use wraps every handler that is registered later, the first given outermost. A middleware is
 // called for every run, with its context and the run, of which [Run.Meta] has what [Client.Use] has
-// set; what it returns, or its panic, is taken for the handler's. Use panics when there is a handler
-// already: that one would be left out without a word.
+// set; what it returns, or its panic, is taken for the handler's. Use panics when there is a
+// handler already: that one would be left out without a word.
 func (m *Mux) Use(middleware ...func(next Handler) Handler) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

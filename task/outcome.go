@@ -26,8 +26,8 @@ type ending struct {
 
 // decide says what becomes of a task whose handler has returned. In this order: a panic is an
 // attempt; nil has succeeded; a permanent error has failed; a cancelled one is cancelled; a snooze
-// waits; what the worker lacks releases it; a timeout is an attempt; one that makes
-// room for others is queued behind them; after a stop began, or when it was asked for, anything else is an
+// waits; what the worker lacks releases it; a timeout is an attempt; one that makes room for others
+// is queued behind them; after a stop began, or when it was asked for, anything else is an
 // interruption; what the handler calls a crash is one; and everything else is an attempt.
 //
 // The methods of the error are the handler's own code, and so is its kind's Backoff. One that
@@ -110,8 +110,8 @@ func recovered(bad **PanicError) {
 	}
 }
 
-// sound returns why a context has ended, or the panic of that error: it may be one of the user's, who
-// has ended the context of the worker.
+// sound returns why a context has ended, or the panic of that error: it may be one of the user's,
+// who has ended the context of the worker.
 func sound(cause error) error {
 	if cause == nil {
 		return nil
@@ -158,7 +158,8 @@ func (c *Change) interruption(t *Task, why Reason) {
 
 var (
 	defaultBackoff = jittered(doubling(time.Second, 5*time.Minute))
-	// payloadBackoff is for a payload, or steps, that another version of the program may be able to read.
+	// payloadBackoff is for a payload, or steps, that another version of the program may be able to
+	// read.
 	payloadBackoff   = doubling(time.Minute, 8*time.Minute)
 	interruptBackoff = doubling(100*time.Millisecond, 30*time.Second)
 	crashBackoff     = doubling(500*time.Millisecond, 30*time.Second)
@@ -192,8 +193,8 @@ func (p *policy) wait(n int) (d time.Duration, bad *PanicError) {
 
 // reclaim says what becomes of a task whose worker is gone. A death after last call is an
 // interruption; so is a lease that ran out, since nobody knows whether the process died; only
-// evidence of the process's death is a crash. Where suspects were among its tasks the others are not
-// charged, and several suspects only go on in smaller groups: who is charged died alone.
+// evidence of the process's death is a crash. Where suspects were among its tasks the others are
+// not charged, and several suspects only go on in smaller groups: who is charged died alone.
 func (c *Change) reclaim(t *Task, r *ReclaimReply, worker string) {
 	c.Fence, c.Counters, c.Reclaimed = fenceOf(t), t.Counters, true
 	switch {

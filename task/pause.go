@@ -12,19 +12,20 @@ import (
 	"time"
 )
 
-// PauseKind wraps the error by which a handler says that the machine or the process it runs on lacks
-// something that every task of its kind needs: room on a disk, file descriptors, a device, a program.
-// It is for what another worker may well have, and for no fault of the task. PauseKind(nil) is nil.
+// PauseKind wraps the error by which a handler says that the machine or the process it runs on
+// lacks something that every task of its kind needs: room on a disk, file descriptors, a device, a
+// program. It is for what another worker may well have, and for no fault of the task.
+// PauseKind(nil) is nil.
 //
-// The task is given back: it is interrupted with [ReasonReleased], with the error's text and, if the
-// error also wraps one of [Run.HandOver], with that checkpoint. No counter counts the run, also after
-// the timeout and during a stop. Another worker can take the task at once.
+// The task is given back: it is interrupted with [ReasonReleased], with the error's text and, if
+// the error also wraps one of [Run.HandOver], with that checkpoint. No counter counts the run, also
+// after the timeout and during a stop. Another worker can take the task at once.
 //
-// This worker pauses the kind: it claims none of its tasks for a second. Then it tries a single one,
-// and as long as tries end in PauseKind too, the pauses are twice as long each time, up to a minute,
-// a fifth more or less at random. A task that was tried so waits as long as the pause, at most 10 s.
-// The pause ends when a try returns anything else, or has gone on for 5 s. Tasks of the kind that
-// run meanwhile run on.
+// This worker pauses the kind: it claims none of its tasks for a second. Then it tries a single
+// one, and as long as tries end in PauseKind too, the pauses are twice as long each time, up to a
+// minute, a fifth more or less at random. A task that was tried so waits as long as the pause, at
+// most 10 s. The pause ends when a try returns anything else, or has gone on for 5 s. Tasks of the
+// kind that run meanwhile run on.
 //
 // [Worker.PausedKinds], [Worker.Ready] and the worker's [WorkerInfo] say what is paused and why.
 //
@@ -74,8 +75,8 @@ type lack struct {
 	process bool
 }
 
-// findLack finds what the worker lacks, if what the handler has returned says so. The error's methods
-// are the handler's code: of one that panics decide hears too.
+// findLack finds what the worker lacks, if what the handler has returned says so. The error's
+// methods are the handler's code: of one that panics decide hears too.
 func (e *ending) findLack() {
 	if e.err == nil {
 		return
@@ -116,8 +117,8 @@ type pausedKind struct {
 	tried string    // the task that was tried last, and is not the next one if there are others
 }
 
-// returned is told of each run whose handler has returned, with what its worker lacks, nil if nothing.
-// It returns for how long the task is to wait then.
+// returned is told of each run whose handler has returned, with what its worker lacks, nil if
+// nothing. It returns for how long the task is to wait then.
 func (p *pauses) returned(r *Run, l *lack) (delay time.Duration) {
 	if l == nil && !p.any.Load() {
 		return 0
@@ -247,10 +248,10 @@ func (p *pauses) said() []PausedKind {
 // [PauseKind], sorted by name.
 func (w *Worker) PausedKinds() []PausedKind { return w.pauses.said() }
 
-// Ready returns nil, or an error when the worker can run nothing now: it has paused every kind of its
-// Mux ([PauseKind]), or one for want of file descriptors, processes or memory, which the whole process
-// lacks. The text has the reasons and neither kinds nor what handlers said: a probe may show it to
-// everybody.
+// Ready returns nil, or an error when the worker can run nothing now: it has paused every kind of
+// its Mux ([PauseKind]), or one for want of file descriptors, processes or memory, which the whole
+// process lacks. The text has the reasons and neither kinds nor what handlers said: a probe may
+// show it to everybody.
 func (w *Worker) Ready() error {
 	paused, process := w.pauses.list()
 	if len(paused) == 0 || !process && len(paused) < len(w.mux.Kinds()) {

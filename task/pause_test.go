@@ -20,7 +20,8 @@ import (
 // errFull is what a handler meets on a full disk.
 var errFull = fmt.Errorf("write /tmp/x: %w", syscall.ENOSPC)
 
-// worker makes a worker with a handler for each name, which is served in a group until the end of ctx.
+// worker makes a worker with a handler for each name, which is served in a group until the end of
+// ctx.
 func (b *bench) worker(handlers map[string]func(context.Context, *task.Run) error) *task.Worker {
 	b.t.Helper()
 	var mux task.Mux

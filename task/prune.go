@@ -36,10 +36,10 @@ func (p *pruner) run(ctx context.Context) {
 	}
 }
 
-// steadyClock is the wall clock, as long as that goes no more than twice as fast as time does. One that
-// is set forward by a week, by a mistake or by a wrong time server, is believed a week later: what was
-// removed until somebody notices would be gone for good. Where a store has the clock of this machine,
-// there is no other witness.
+// steadyClock is the wall clock, as long as that goes no more than twice as fast as time does. One
+// that is set forward by a week, by a mistake or by a wrong time server, is believed a week later:
+// what was removed until somebody notices would be gone for good. Where a store has the clock of
+// this machine, there is no other witness.
 type steadyClock struct {
 	wall func() time.Time // nil: time.Now
 	last time.Time        // what was read last

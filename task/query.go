@@ -9,12 +9,12 @@ import (
 	"unicode/utf8"
 )
 
-// Query says which tasks are wanted, and in which order. A zero field admits every task; with several
-// fields a task must pass all of them.
+// Query says which tasks are wanted, and in which order. A zero field admits every task; with
+// several fields a task must pass all of them.
 //
 // Stores have indexes for what is looked for most. A query that has nothing but IDs, Status, Kind,
-// Queue, Key, their lists, Created, and in the order of ends Finished, begins at the right place. The
-// other fields are looked at task by task, and a store says where it stopped (rule 53).
+// Queue, Key, their lists, Created, and in the order of ends Finished, begins at the right place.
+// The other fields are looked at task by task, and a store says where it stopped (rule 53).
 type Query struct {
 	// IDs are the only ones wanted.
 	IDs []string
@@ -37,8 +37,8 @@ type Query struct {
 	Meta map[string]string
 	// Order is that of the answer; empty is OrderCreated.
 	Order Order
-	// After continues a listing: only the tasks that follow it in the order. It is the Next of a [Page],
-	// a [Position], or in the order of creation also the id of a task (rule 18).
+	// After continues a listing: only the tasks that follow it in the order. It is the Next of a
+	// [Page], a [Position], or in the order of creation also the id of a task (rule 18).
 	After string
 	// Limit bounds the answer; zero is 100.
 	Limit int
@@ -164,8 +164,9 @@ func ParsePosition(text string) (p Position, ok bool) {
 	return Position{order, time.Unix(0, nanos), id}, true
 }
 
-// MoreError says that [Store.Find] has looked at as many tasks as it may before it had as many as were
-// wanted (rule 53). The tasks that it has found come with it. [Client.Find] and [Client.List] deal with it.
+// MoreError says that [Store.Find] has looked at as many tasks as it may before it had as many as
+// were wanted (rule 53). The tasks that it has found come with it. [Client.Find] and [Client.List]
+// deal with it.
 type MoreError struct {
 	// After is where to go on.
 	After string

@@ -286,8 +286,8 @@ type CountQuery struct {
 	Kinds []string
 }
 
-// OtherLines is the queue and the kind of a line of Counts that adds up others. No queue and no kind
-// can have this name.
+// OtherLines is the queue and the kind of a line of Counts that adds up others. No queue and no
+// kind can have this name.
 const OtherLines = "(other)"
 
 // Counts are the numbers of all tasks.

@@ -9,15 +9,15 @@ import (
 // reserve is how many slots of a worker are kept for interrupted tasks.
 //
 // A worker fills its slots with what waits. When another one stops then, what that hands over finds
-// no free slot anywhere, and waits as long as the tasks take that were begun last. So in a rollout a
-// quarter of the slots, and at least one, takes interrupted tasks only:
+// no free slot anywhere, and waits as long as the tasks take that were begun last. So in a rollout
+// a quarter of the slots, and at least one, takes interrupted tasks only:
 //
 //   - for two seconds after the start of a worker that is not the only one: it may be there to
 //     replace another one, which stops when this one is seen to work;
 //   - while other workers stop, on as many of those that go on as there are of these, the youngest
-//     ones first. In a rollout these are the new ones. The old ones will be stopped themselves, and a
-//     task would be handed over once more; and where no rollout goes on, and one worker of many takes
-//     hours to stop, no more than a quarter of one other worker waits for it.
+//     ones first. In a rollout these are the new ones. The old ones will be stopped themselves, and
+//     a task would be handed over once more; and where no rollout goes on, and one worker of many
+//     takes hours to stop, no more than a quarter of one other worker waits for it.
 //
 // A worker of one slot keeps it only at its start: it would stand still while another one stops.
 // No slot is kept where tasks are prefetched: all of them take milliseconds.

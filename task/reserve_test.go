@@ -30,8 +30,9 @@ func TestReserve_KeepsAQuarterOfTheSlotsAtTheStartAndWhileANeighbourStops(t *tes
 
 func TestReserve_TheYoungestTakeOverFromThoseThatStop(t *testing.T) {
 	start := time.Now()
-	// all makes workers of letters, the oldest first: r runs, p runs and has paused its kinds, s stops,
-	// d is dead and has stopped, g is gone, o stops and has another kind, q stops and has another queue.
+	// all makes workers of letters, the oldest first: r runs, p runs and has paused its kinds, s
+	// stops, d is dead and has stopped, g is gone, o stops and has another kind, q stops and has
+	// another queue.
 	all := func(letters string) (workers []WorkerInfo) {
 		for i, letter := range letters {
 			w := WorkerInfo{Beat: Beat{Worker: fmt.Sprint(i), State: WorkerRunning, Kinds: []string{"k", "l"}, Queues: []string{"a"}},

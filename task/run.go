@@ -68,9 +68,9 @@ func (r *Run) Meta(key string) string { return r.task.Meta[key] }
 // was taken for dead and was not.
 func (r *Run) FencingToken() int64 { return r.task.Run }
 
-// Load decodes the checkpoint that is recorded, of an earlier run or of this one, into v and reports
-// whether there is one. After an error v may be partly set: return the error, and the checkpoint
-// stays for a program that can read it.
+// Load decodes the checkpoint that is recorded, of an earlier run or of this one, into v and
+// reports whether there is one. After an error v may be partly set: return the error, and the
+// checkpoint stays for a program that can read it.
 //
 // After SaveTx it asks the store what was committed, and waits up to five seconds for a transaction
 // that is still open.
@@ -100,20 +100,20 @@ func (r *Run) Load(v any) (bool, error) {
 //
 // While the store cannot be reached Save waits and tries again, at least every two seconds, for as
 // long as the context lives: until it ends by another cause than an interrupt (the Timeout of the
-// kind, a cancellation, a deadline of the caller's), or the group is about to abandon its goroutines. Outside
-// a group it waits for five seconds. To wait for less, give it a context with a timeout. The error
-// is then that cause, or the store's last one, and the checkpoint is not recorded or, if it was on
-// its way, may be. Meanwhile the run's other methods that read or change what is saved wait as
-// well.
+// kind, a cancellation, a deadline of the caller's), or the group is about to abandon its
+// goroutines. Outside a group it waits for five seconds. To wait for less, give it a context with a
+// timeout. The error is then that cause, or the store's last one, and the checkpoint is not
+// recorded or, if it was on its way, may be. Meanwhile the run's other methods that read or change
+// what is saved wait as well.
 //
-// Save is no part of a transaction that the handler has open: it is recorded at once, and stays when
-// that one is rolled back. The checkpoint is then ahead of the rows, and the work in between is
-// done by nobody. Use SaveTx for it, or save when the transaction has been committed; a crash in
+// Save is no part of a transaction that the handler has open: it is recorded at once, and stays
+// when that one is rolled back. The checkpoint is then ahead of the rows, and the work in between
+// is done by nobody. Use SaveTx for it, or save when the transaction has been committed; a crash in
 // between has that work done again. While a transaction with a SaveTx of this run is open, Save
 // waits for about two seconds, and is then ErrHeldUp.
 //
-// Where the run has had its kind's MaxRunTime, and others wait for its slot, its context has ended when
-// Save returns nil, with the cause ErrTurn.
+// Where the run has had its kind's MaxRunTime, and others wait for its slot, its context has ended
+// when Save returns nil, with the cause ErrTurn.
 //
 // An error that is ErrLeaseLost means that the run is another worker's by now: stop working.
 func (r *Run) Save(ctx context.Context, v any) error {

@@ -50,14 +50,14 @@ func (r *Run) FinishTx(ctx context.Context, tx Tx) error {
 //
 // It costs a statement in the transaction, and neither waits for a store that cannot be reached nor
 // outlives ctx: for both, [lastcall.UntilAbandon] of the handler's context lasts beyond the
-// interrupt. Between it and the end of the transaction other writes of the run wait (Save, Load, the
-// end of the run): commit soon, and call them afterwards.
+// interrupt. Between it and the end of the transaction other writes of the run wait (Save, Load,
+// the end of the run): commit soon, and call them afterwards.
 //
 // When the run is no longer this worker's, the error is ErrLeaseLost and the transaction cannot be
 // committed.
 //
-// When the answer to the commit is lost, nobody knows whether it was made: return the error, and the
-// next run begins at the checkpoint that is recorded, or call Load, which asks. To go on from a
+// When the answer to the commit is lost, nobody knows whether it was made: return the error, and
+// the next run begins at the checkpoint that is recorded, or call Load, which asks. To go on from a
 // variable would do the work of that transaction twice, or leave it out.
 func (r *Run) SaveTx(ctx context.Context, tx Tx, v any) error {
 	b, err := encodeCheckpoint(v)

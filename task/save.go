@@ -130,7 +130,8 @@ func (x *save) answer(err error) {
 // trySave has a checkpoint or a step written, with the progress and the log that are not written
 // yet. r.mu is held. Where ctx ends first, its cause is the error, and the change is not sent any
 // more or, where it is under way, may be made: it is a state of the run that was good when it was
-// saved, a later save of the run is sent behind it, and once the run has ended the store refuses it.
+// saved, a later save of the run is sent behind it, and once the run has ended the store refuses
+// it.
 func (r *Run) trySave(ctx context.Context, checkpoint []byte, step *StepRecord) error {
 	_ = r.awaitAnswer(ctx) // that of another save, whose caller has it
 	if ctx.Err() != nil {

@@ -46,8 +46,8 @@ func (c *Client) Schedules(ctx context.Context, q ScheduleQuery) ([]ScheduleInfo
 	return infos, nil
 }
 
-// PauseSchedule has the ticks of a schedule, named SET/NAME, make nothing until ResumeSchedule; they are
-// not made up for. A new version of the schedule stays paused.
+// PauseSchedule has the ticks of a schedule, named SET/NAME, make nothing until ResumeSchedule;
+// they are not made up for. A new version of the schedule stays paused.
 func (c *Client) PauseSchedule(ctx context.Context, name string) error {
 	return c.steerSchedule(ctx, VerbPause, name)
 }
@@ -67,9 +67,9 @@ func (c *Client) steerSchedule(ctx context.Context, verb Verb, name string) erro
 	return nil
 }
 
-// RunSchedule makes the task of a schedule, named SET/NAME, now, also while it is paused. The next tick
-// stays what it is. Where the schedule does not allow an overlap and its last task has not ended,
-// nothing is added, and the result is that one's id with Existed.
+// RunSchedule makes the task of a schedule, named SET/NAME, now, also while it is paused. The next
+// tick stays what it is. Where the schedule does not allow an overlap and its last task has not
+// ended, nothing is added, and the result is that one's id with Existed.
 func (c *Client) RunSchedule(ctx context.Context, name string) (EnqueueResult, error) {
 	set, schedule, err := SplitSchedule(name)
 	if err != nil {

@@ -36,8 +36,8 @@ type SchedulerConfig struct {
 	Logger *slog.Logger
 }
 
-// Scheduler makes the tasks of schedules. Any number of processes may have one for the same set: each
-// tick makes one task, and none of them leads.
+// Scheduler makes the tasks of schedules. Any number of processes may have one for the same set:
+// each tick makes one task, and none of them leads.
 //
 // What [Client.Use] and middleware of clients do is not done for these tasks: they are not enqueued
 // by a client.
@@ -117,10 +117,10 @@ func NewScheduler(cfg SchedulerConfig) (*Scheduler, error) {
 	return s, nil
 }
 
-// Serve makes ticks until last call, or until ctx ends. It is made for [lastcall.Group.Go]. A tick is
-// made or not: none is left half done by a stop, and the next process makes those that came meanwhile,
-// as each schedule's Missed says. An error says that the store did not answer when it began; later
-// ones are logged, and it goes on. Serve may be called once.
+// Serve makes ticks until last call, or until ctx ends. It is made for [lastcall.Group.Go]. A tick
+// is made or not: none is left half done by a stop, and the next process makes those that came
+// meanwhile, as each schedule's Missed says. An error says that the store did not answer when it
+// began; later ones are logged, and it goes on. Serve may be called once.
 func (s *Scheduler) Serve(ctx context.Context) error {
 	lastCall := lastcall.LastCall(ctx)
 	if lastCall == nil {
@@ -156,8 +156,8 @@ func (s *Scheduler) Serve(ctx context.Context) error {
 	}
 }
 
-// Look makes what is due now, and returns for how long there is nothing to do. It is what Serve does
-// again and again; call it for a test, or from a loop of your own, and never twice at a time.
+// Look makes what is due now, and returns for how long there is nothing to do. It is what Serve
+// does again and again; call it for a test, or from a loop of your own, and never twice at a time.
 func (s *Scheduler) Look(ctx context.Context) (wait time.Duration, err error) {
 	now := s.clock()
 	alive := now.Sub(s.alive) >= aliveEvery || now.Before(s.alive)

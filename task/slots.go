@@ -209,8 +209,8 @@ func (s *slots) release(r *Run, now time.Time) (waits bool) {
 	return s.waits.Load()
 }
 
-// releaseKind is for a run that has no slot, or none any more: its kind, or the reserve, has room for
-// another one.
+// releaseKind is for a run that has no slot, or none any more: its kind, or the reserve, has room
+// for another one.
 func (s *slots) releaseKind(r *Run) {
 	limited, resumed := r.policy.concurrency > 0, r.resumed()
 	if !limited && !resumed {
@@ -226,9 +226,10 @@ func (s *slots) releaseKind(r *Run) {
 	}
 }
 
-// next gives a free slot to the first run that waits and may have one, and returns it; nil when there
-// is no such slot or no such run. It is called by the goroutine that has released a slot and sees that a run
-// waits, and by the one that has had a run wait: one of the two sees what the other did.
+// next gives a free slot to the first run that waits and may have one, and returns it; nil when
+// there is no such slot or no such run. It is called by the goroutine that has released a slot and
+// sees that a run waits, and by the one that has had a run wait: one of the two sees what the other
+// did.
 func (s *slots) next(now time.Time) *Run {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,9 +12,9 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// Step does a part of a task once, and keeps its result. The first run that comes here calls do, and
-// records what it returns, as JSON, in one durable write before Step returns. Every later run gets
-// the recorded result, as JSON has kept it, and do is not called:
+// Step does a part of a task once, and keeps its result. The first run that comes here calls do,
+// and records what it returns, as JSON, in one durable write before Step returns. Every later run
+// gets the recorded result, as JSON has kept it, and do is not called:
 //
 //	manifest, err := task.Step(ctx, r, "pull", func(ctx context.Context) (Manifest, error) { ... })
 //	if err != nil {
@@ -24,29 +24,29 @@ import (
 //
 // A process that is killed between the end of do and the write has do called again by the next run:
 // what do asks of others is asked twice then, and should carry a key of its own (the task's id and
-// the step's name) by which they know that. The write waits for the store as [Run.Save] does, and for
-// some seconds more: what do has done is recorded also when a timeout or a cancellation has come
-// meanwhile.
+// the step's name) by which they know that. The write waits for the store as [Run.Save] does, and
+// for some seconds more: what do has done is recorded also when a timeout or a cancellation has
+// come meanwhile.
 //
 // An error of do records nothing. It comes back wrapped, with the step's name: return it, and what
-// it means is what it means elsewhere (an attempt, [Permanent], [Snooze]). The handler may also call
-// the same Step again. To go on without a result, let do return none and no error.
+// it means is what it means elsewhere (an attempt, [Permanent], [Snooze]). The handler may also
+// call the same Step again. To go on without a result, let do return none and no error.
 //
 // After last call no step begins that is not recorded: Step then returns an error that is
 // ErrInterrupted, and when it is returned the task is handed over, to go on with this step. One
 // that has begun goes on until its context ends.
 //
 // Steps follow each other. Within a run each has a name of its own: letters, digits and . _ - /, at
-// most 100 of them; in a loop, with its number. None begins while another one is under way, not even
-// inside of it, and after one that has failed only the same one may follow. A later run must meet
-// the recorded steps in their order, and new ones after them. Where it does not, because the program
-// has changed, the error is ErrSteps and names the step, and the version that recorded it. It is an
-// attempt and not the end, since in a rollout the other version may be the right one: the next
-// attempt comes after a minute at the earliest, as for ErrPayload. What helps is said there.
+// most 100 of them; in a loop, with its number. None begins while another one is under way, not
+// even inside of it, and after one that has failed only the same one may follow. A later run must
+// meet the recorded steps in their order, and new ones after them. Where it does not, because the
+// program has changed, the error is ErrSteps and names the step, and the version that recorded it.
+// It is an attempt and not the end, since in a rollout the other version may be the right one: the
+// next attempt comes after a minute at the earliest, as for ErrPayload. What helps is said there.
 //
 // A task has at most MaxSteps steps, each with a result of at most MaxCheckpoint bytes, and all
-// together with MaxStepResults. Steps and the checkpoint of [Run.Save] are records of their own, and
-// neither touches the other: a handler may have both. They are removed with the task, and by a
+// together with MaxStepResults. Steps and the checkpoint of [Run.Save] are records of their own,
+// and neither touches the other: a handler may have both. They are removed with the task, and by a
 // [Client.Retry] from the start.
 func Step[T any](ctx context.Context, r *Run, name string, do func(context.Context) (T, error), opts ...StepOption) (T, error) {
 	var none T
@@ -80,8 +80,8 @@ func Step[T any](ctx context.Context, r *Run, name string, do func(context.Conte
 	return v, nil
 }
 
-// resultOf decodes the result that is recorded of a step; of one that a person has skipped it is the
-// zero value.
+// resultOf decodes the result that is recorded of a step; of one that a person has skipped it is
+// the zero value.
 func resultOf[T any](s *step) (v T, err error) {
 	if s.skipped {
 		return v, nil
@@ -218,8 +218,8 @@ func (s *step) leave() {
 	all.mu.Unlock()
 }
 
-// readSteps reads what earlier runs have recorded, before the first step of a run. The first run of a
-// task asks nothing: only what has run can have steps, or have some skipped.
+// readSteps reads what earlier runs have recorded, before the first step of a run. The first run of
+// a task asks nothing: only what has run can have steps, or have some skipped.
 func (r *Run) readSteps(ctx context.Context, s *step) error {
 	all := &r.steps
 	if all.read {

@@ -32,8 +32,8 @@ func (b *bench) steps(id string) string {
 	return strings.Join(list, " ")
 }
 
-// plan is a handler that has steps whose results are their numbers, and fails behind the last one as
-// long as there are failures.
+// plan is a handler that has steps whose results are their numbers, and fails behind the last one
+// as long as there are failures.
 type plan struct {
 	names    []string
 	failures int

@@ -14,7 +14,8 @@ import "context"
 // Which methods carry what:
 //
 //   - Add: new tasks, with delays, priorities, keys and what comes of them, and StartBefore.
-//   - Claim: queues, limits of kinds, pauses, suspects, what is handed over in a rollout, MaxRunTime.
+//   - Claim: queues, limits of kinds, pauses, suspects, what is handed over in a rollout,
+//     MaxRunTime.
 //   - Apply: ends of every sort, and what a run saves: checkpoints, steps and Each, progress, logs.
 //   - Heartbeat, Workers, Reclaim: the life and the death of workers, and what is asked of runs.
 //   - Control, ControlAll, Commands: what people ask for, one by one or by filter, and who and why.
@@ -116,104 +117,107 @@ import "context"
 //     state, of its unresponsive handlers and of the kinds that it has paused.
 //  34. Count needs no more memory than the lines that its query wants: others are added up as they
 //     are read, and none is lost. Its digest is that of all lines.
-//  35. A task's Meta is kept byte for byte, and comes with the task wherever a store hands it out. It
-//     is no part of what rule 32 compares: adding a task again with another Meta is a repetition, and
-//     changes nothing. A query's Meta admits the tasks that have each of its pairs, with exactly
-//     that value.
-//  36. Delete removes an ended task with all that belongs to it, and no other: it is ErrNotEnded for
-//     one that waits or runs, and ErrNotFound from then on. The id is free again: adding it makes a
-//     new task, which has nothing of the old one. Of a Delete that meets a Retry or a Prune one
-//     comes first, and the other finds what that has left.
-//  37. The kind's Retention is copied to the run at the claim, as the limits are. The end of that run
-//     gives the task what it says for its status, whoever records it: from then on Prune removes the
-//     task that long after its end by the same clock, or never where it is negative, whatever Age
-//     is. What has none (0), and what was cancelled while it waited, goes by Age. A Retry takes it
-//     away.
-//  38. A claim of interrupted tasks only gives these in the order of rule 5, and no suspects. Queued
-//     tasks that come before them do not hold them back, and a claim costs no more where many of
-//     those wait: a task that is handed over in a rollout must not wait behind the backlog.
+//  35. A task's Meta is kept byte for byte, and comes with the task wherever a store hands it out.
+//     It is no part of what rule 32 compares: adding a task again with another Meta is a
+//     repetition, and changes nothing. A query's Meta admits the tasks that have each of its pairs,
+//     with exactly that value.
+//  36. Delete removes an ended task with all that belongs to it, and no other: it is ErrNotEnded
+//     for one that waits or runs, and ErrNotFound from then on. The id is free again: adding it
+//     makes a new task, which has nothing of the old one. Of a Delete that meets a Retry or a Prune
+//     one comes first, and the other finds what that has left.
+//  37. The kind's Retention is copied to the run at the claim, as the limits are. The end of that
+//     run gives the task what it says for its status, whoever records it: from then on Prune
+//     removes the task that long after its end by the same clock, or never where it is negative,
+//     whatever Age is. What has none (0), and what was cancelled while it waited, goes by Age. A
+//     Retry takes it away.
+//  38. A claim of interrupted tasks only gives these in the order of rule 5, and no suspects.
+//     Queued tasks that come before them do not hold them back, and a claim costs no more where
+//     many of those wait: a task that is handed over in a rollout must not wait behind the backlog.
 //  39. When a worker announces its stop, the number of workers that Wait returns changes in its
 //     process, and in others where the store can see their doings: the neighbours get ready for
 //     what it hands over.
-//  40. A change's Step is recorded with it, byte for byte, in place of the task's record of that name.
-//     It leaves the other steps and the checkpoint as they are, as these leave it, and what it costs
-//     does not grow with them. Steps returns all of a task, those with a Place in that order, and
-//     then the others in that of their names. They go where the task goes.
-//  41. A Retry with FromStart removes the task's checkpoint, its progress and its steps, and one with
-//     SkipSteps records these as skipped, without a Place, except what is done: together with what
-//     else the Retry does, or not at all.
-//  42. A task that is given back with the RunAt of its claim has its old place: the next claim gives
-//     it as if it had never been given, also where thousands have that same RunAt. A delay that the
-//     caller has measured would be milliseconds off, and behind such a backlog that is the end of
-//     the line. It is the only time that a caller passes, and it is the store's own.
-//  43. A task with a StartBefore that no claim has taken by then, by the store's clock, is never claimed
-//     and is cancelled with the reason expired, as by Cancel, also where its queue is paused. Who asks
-//     for it by its id sees it so from then on. Where a store lists by status or counts, and where its
-//     key is wanted, this may be a second late, and later in AddTx where no worker claims and nobody
-//     lists or counts. The first claim takes the bound away, and so does a Retry of a task that was
-//     cancelled by it. A claim costs no more where many of those wait.
-//  44. A claim with a MinPriority gives no task of a lower priority; that it found none says nothing of
-//     what other claims find. A task that a change has queued again with a Reason keeps that until the
-//     next end, as one that was interrupted does: a run that makes room for others comes after them.
-//  45. Pause with Running also asks every run of the queue to hand over, as Interrupt does. When it has
-//     returned nil, each run of the queue that has not ended was asked, also one whose claim was under
-//     way: where nothing runs any more afterwards, nothing will until Resume.
+//  40. A change's Step is recorded with it, byte for byte, in place of the task's record of that
+//     name. It leaves the other steps and the checkpoint as they are, as these leave it, and what
+//     it costs does not grow with them. Steps returns all of a task, those with a Place in that
+//     order, and then the others in that of their names. They go where the task goes.
+//  41. A Retry with FromStart removes the task's checkpoint, its progress and its steps, and one
+//     with SkipSteps records these as skipped, without a Place, except what is done: together with
+//     what else the Retry does, or not at all.
+//  42. A task that is given back with the RunAt of its claim has its old place: the next claim
+//     gives it as if it had never been given, also where thousands have that same RunAt. A delay
+//     that the caller has measured would be milliseconds off, and behind such a backlog that is the
+//     end of the line. It is the only time that a caller passes, and it is the store's own.
+//  43. A task with a StartBefore that no claim has taken by then, by the store's clock, is never
+//     claimed and is cancelled with the reason expired, as by Cancel, also where its queue is
+//     paused. Who asks for it by its id sees it so from then on. Where a store lists by status or
+//     counts, and where its key is wanted, this may be a second late, and later in AddTx where no
+//     worker claims and nobody lists or counts. The first claim takes the bound away, and so does a
+//     Retry of a task that was cancelled by it. A claim costs no more where many of those wait.
+//  44. A claim with a MinPriority gives no task of a lower priority; that it found none says
+//     nothing of what other claims find. A task that a change has queued again with a Reason keeps
+//     that until the next end, as one that was interrupted does: a run that makes room for others
+//     comes after them.
+//  45. Pause with Running also asks every run of the queue to hand over, as Interrupt does. When it
+//     has returned nil, each run of the queue that has not ended was asked, also one whose claim
+//     was under way: where nothing runs any more afterwards, nothing will until Resume.
 //  46. PutSchedules makes the schedules of a set those of the call, in one step, if the set has the
 //     generation that the call says it was, and none otherwise; the answer is the set as it is. A
-//     schedule whose Timing is the same keeps its next tick, unless the given one is earlier, and each
-//     its pause and its last task, also under a new name. A process that comes late, or whose answer
-//     was lost, reads what the set has become and changes nothing.
-//  47. A tick is one step: the schedule's generation and tick are compared, the next one is set, and
-//     the tasks are added; or nothing is. Of several that name one tick one is Made, whoever asks:
-//     exactly one process makes the task, and none leads. A tick of another generation is not made.
-//     A task whose id exists is not added, and its tick is Made: it was taken before. Where an open
-//     transaction has the id, the tick is not made. The tick of a paused schedule adds nothing.
-//  48. A schedule is due when its tick has come by the store's clock, and by the caller's: a clock that
-//     leaps ahead by a week must not make the ticks of a week. The answer has those that were due first,
-//     and costs no more where many are not due.
+//     schedule whose Timing is the same keeps its next tick, unless the given one is earlier, and
+//     each its pause and its last task, also under a new name. A process that comes late, or whose
+//     answer was lost, reads what the set has become and changes nothing.
+//  47. A tick is one step: the schedule's generation and tick are compared, the next one is set,
+//     and the tasks are added; or nothing is. Of several that name one tick one is Made, whoever
+//     asks: exactly one process makes the task, and none leads. A tick of another generation is not
+//     made. A task whose id exists is not added, and its tick is Made: it was taken before. Where
+//     an open transaction has the id, the tick is not made. The tick of a paused schedule adds
+//     nothing.
+//  48. A schedule is due when its tick has come by the store's clock, and by the caller's: a clock
+//     that leaps ahead by a week must not make the ticks of a week. The answer has those that were
+//     due first, and costs no more where many are not due.
 //  49. A tick that is to be Alone adds nothing while the schedule's last task has not ended. With
 //     Hold it is due again after that time, and stays what it was.
-//  50. What comes of a new task whose key is held is for its OnConflict to say. Existing and Discard
-//     change nothing. Replace gives the payload, the Meta, the priority and the time of the new task
-//     to one that waits, which begins from the start: it is queued, without a checkpoint, steps, a
-//     progress, a reason and a suspicion, attempts and streaks are zero, its runs, its queue and its id
-//     stay. The new one's StartBefore counts if it has not run before. One that runs or has ended is
-//     left and answered as existing. A claim takes all of the one or all of the other. The same task
-//     again, by its id, is answered as replaced and changes nothing, as long as no other one has
-//     replaced it since. What rule 32 compares is the payload with which the id was added.
+//  50. What comes of a new task whose key is held is for its OnConflict to say. Existing and
+//     Discard change nothing. Replace gives the payload, the Meta, the priority and the time of the
+//     new task to one that waits, which begins from the start: it is queued, without a checkpoint,
+//     steps, a progress, a reason and a suspicion, attempts and streaks are zero, its runs, its
+//     queue and its id stay. The new one's StartBefore counts if it has not run before. One that
+//     runs or has ended is left and answered as existing. A claim takes all of the one or all of
+//     the other. The same task again, by its id, is answered as replaced and changes nothing, as
+//     long as no other one has replaced it since. What rule 32 compares is the payload with which
+//     the id was added.
 //  51. A KeyFor holds the key of the task that is added until that time has gone by since, by the
-//     store's clock, also when the task has ended or been pruned; the answer to another one then has
-//     the id of that task. Delete gives the key back. A task that is replaced keeps its window, and
-//     so does one that is retried. Prune removes what is over.
+//     store's clock, also when the task has ended or been pruned; the answer to another one then
+//     has the id of that task. Delete gives the key back. A task that is replaced keeps its window,
+//     and so does one that is retried. Prune removes what is over.
 //  52. Find in the order of ends returns what has ended, that first which ended last, then by the
-//     larger id. After may be a Position: its time and id say where the listing goes on, whatever has
-//     become of that task. Tasks may move between two pages: one that the query admits all the time is
-//     on exactly one page, and in the order of creation none is on two.
-//  53. A query whose fields have an index (see Query) is answered whole. For any other a store looks at
-//     no more tasks than Query.Looks says. If there are others behind them it returns what it has found,
-//     and a MoreError whose After is behind the last one that it has looked at: no query reads a whole
-//     large table at once, and none is cut short in silence.
-//  54. ControlAll does a command to each task that still has the Status, and has had it since the time,
-//     with which it was seen. Any other is ErrChanged, as is one that another transaction has locked,
-//     and nothing is done to it. So a task that was put right meanwhile is not deleted because it had
-//     failed, and a call may be repeated. Tasks are independent, but for an error of the store: then
-//     all are done or none.
-//  55. A command that was done to a task leaves a record, with By and Reason and the time by the store's
-//     clock, with the task and until that is removed. The newest MaxCommands are kept, the oldest
-//     first. A command that found nothing to do may leave one too.
+//     larger id. After may be a Position: its time and id say where the listing goes on, whatever
+//     has become of that task. Tasks may move between two pages: one that the query admits all the
+//     time is on exactly one page, and in the order of creation none is on two.
+//  53. A query whose fields have an index (see Query) is answered whole. For any other a store
+//     looks at no more tasks than Query.Looks says. If there are others behind them it returns what
+//     it has found, and a MoreError whose After is behind the last one that it has looked at: no
+//     query reads a whole large table at once, and none is cut short in silence.
+//  54. ControlAll does a command to each task that still has the Status, and has had it since the
+//     time, with which it was seen. Any other is ErrChanged, as is one that another transaction has
+//     locked, and nothing is done to it. So a task that was put right meanwhile is not deleted
+//     because it had failed, and a call may be repeated. Tasks are independent, but for an error of
+//     the store: then all are done or none.
+//  55. A command that was done to a task leaves a record, with By and Reason and the time by the
+//     store's clock, with the task and until that is removed. The newest MaxCommands are kept, the
+//     oldest first. A command that found nothing to do may leave one too.
 type Store interface {
 	// Add records tasks as queued, and returns for each, in order, what came of it (rules 1, 2, 21,
-	// 32, 43, 50, 51). All that are not left out are recorded together; after an error, all or none. A task may
-	// have a key or an id that another one of the call has: it is as if they came one by one.
+	// 32, 43, 50, 51). All that are not left out are recorded together; after an error, all or none. A
+	// task may have a key or an id that another one of the call has: it is as if they came one by one.
 	Add(ctx context.Context, tasks []NewTask) ([]AddResult, error)
 
 	// Claim gives a worker runs of claimable tasks, marked running and committed (rules 3 to 7, 22,
-	// 26, 38, 44). It does not wait for tasks: none is an empty answer. An answer that was lost leaves runs
-	// that the worker does not know of; a complete beat finds them (rule 31).
+	// 26, 38, 44). It does not wait for tasks: none is an empty answer. An answer that was lost leaves
+	// runs that the worker does not know of; a complete beat finds them (rule 31).
 	Claim(ctx context.Context, req ClaimRequest) ([]Task, error)
 
-	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11, 23, 27, 40, 42).
-	// The changes that it has made are the caller's to use again.
+	// Apply makes changes and returns an error or nil for each, in order (rules 8 to 11, 23, 27, 40,
+	// 42). The changes that it has made are the caller's to use again.
 	Apply(ctx context.Context, changes []Change) []error
 
 	// Heartbeat registers, renews, announces and removes a worker (rules 12 to 14, 17, 25, 31,
@@ -244,8 +248,8 @@ type Store interface {
 	// that does not exist.
 	Log(ctx context.Context, id string) ([]byte, error)
 
-	// Control does what a person asks for (rules 22 to 25, 36, 41, 45). Doing it again is nil, unless it is
-	// said otherwise:
+	// Control does what a person asks for (rules 22 to 25, 36, 41, 45). Doing it again is nil, unless
+	// it is said otherwise:
 	//
 	//   - Cancel: ErrAlreadyFinished for a task that has succeeded or failed.
 	//   - Retry: ErrRunning, and ErrAlreadyFinished for a task that has succeeded; ErrKeyBusy when
@@ -255,9 +259,9 @@ type Store interface {
 	//   - all of a task, or of a schedule: ErrNotFound.
 	Control(ctx context.Context, cmd Command) error
 
-	// ControlAll does Cancel, Retry, Interrupt or Delete to at most MaxControl tasks as they were seen,
-	// and returns an error or nil for each, in order (rule 54). ErrKeyBusy is as for Control. What
-	// Control refuses for a status is ErrChanged.
+	// ControlAll does Cancel, Retry, Interrupt or Delete to at most MaxControl tasks as they were
+	// seen, and returns an error or nil for each, in order (rule 54). ErrKeyBusy is as for Control.
+	// What Control refuses for a status is ErrChanged.
 	ControlAll(ctx context.Context, cmd Command, seen []Standing) []error
 
 	// Commands returns what was asked of a task, and ErrNotFound for a task that does not exist
@@ -280,14 +284,14 @@ type Store interface {
 	// DueSchedules returns what is due in a set, and when the next is (rule 48).
 	DueSchedules(ctx context.Context, req DueRequest) (DueReply, error)
 
-	// Tick makes ticks, and returns for each, in order, what became of it (rules 47, 49). After an error
-	// all that could be made are, or none. A tick that is made again is not Made.
+	// Tick makes ticks, and returns for each, in order, what became of it (rules 47, 49). After an
+	// error all that could be made are, or none. A tick that is made again is not Made.
 	Tick(ctx context.Context, req TickRequest) ([]TickResult, error)
 
 	// Wait returns once a number is another one than seen, and returns all (rules 20, 39): how many
-	// changes may have made a task claimable, how many times something may have been asked of a run
-	// of this process, and how many workers may have announced their stop, or their processes ended. A store that cannot see
-	// other processes' doings counts its own: workers also poll.
+	// changes may have made a task claimable, how many times something may have been asked of a run of
+	// this process, and how many workers may have announced their stop, or their processes ended. A
+	// store that cannot see other processes' doings counts its own: workers also poll.
 	Wait(ctx context.Context, seen Generations) (now Generations, err error)
 
 	// Close releases everything, the evidence of its workers' lives too, and ends waiting calls

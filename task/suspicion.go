@@ -13,9 +13,9 @@ import (
 //
 // The tasks that have their second crash in a row in one process become two groups. When a process
 // dies with several suspects nobody is charged; they are split in halves, each a new group. Only a
-// task that was the one suspect of its process is charged with the death. So the task that kills its
-// processes is alone after as many deaths as a number of tasks can be halved, and the others count no
-// crash meanwhile.
+// task that was the one suspect of its process is charged with the death. So the task that kills
+// its processes is alone after as many deaths as a number of tasks can be halved, and the others
+// count no crash meanwhile.
 //
 // A group's name is made of the worker that died, and so is the same whoever records the death, and
 // is not given out again.

@@ -6,8 +6,8 @@ import (
 )
 
 // Task is the record of a piece of work, as a store keeps it. Stores hand out copies: changing one
-// changes nothing. It is not made to be encoded as JSON: for that, package httpapi has a view of it,
-// NewTask, which is also what the program prints.
+// changes nothing. It is not made to be encoded as JSON: for that, package httpapi has a view of
+// it, NewTask, which is also what the program prints.
 type Task struct {
 	// ID is a UUID: of version 7, unless who enqueued the task has chosen another one.
 	ID string

@@ -83,8 +83,8 @@ func (e *scheduled) meta(at time.Time) map[string]string {
 // maxSteps bounds the ticks that are gone through one by one: a day of seconds.
 const maxSteps = 100_000
 
-// ticksUntil returns the ticks from one that is due until now, the newest of them where there are more
-// than keep, how many there are, and the first one after now. After maxSteps it leaps.
+// ticksUntil returns the ticks from one that is due until now, the newest of them where there are
+// more than keep, how many there are, and the first one after now. After maxSteps it leaps.
 func ticksUntil(s Schedule, due, now time.Time, keep int) (ticks []time.Time, all int, next time.Time) {
 	for next = due; !next.IsZero() && !next.After(now); next = nextTick(s, next) {
 		if all++; all%maxSteps == 0 {
@@ -107,8 +107,8 @@ func leap(s Schedule, from, now time.Time) time.Time {
 	return from
 }
 
-// nextTick is the tick after a time, as stores keep it. One that is not after it would be due for ever,
-// and counts as none.
+// nextTick is the tick after a time, as stores keep it. One that is not after it would be due for
+// ever, and counts as none.
 func nextTick(s Schedule, t time.Time) time.Time {
 	next := s.Next(t.UTC())
 	if next.IsZero() {
@@ -120,8 +120,8 @@ func nextTick(s Schedule, t time.Time) time.Time {
 	return next
 }
 
-// tickID is the id of a tick's task, a UUID of version 8. Who may submit may choose ids: the salt keeps
-// anybody from taking that of a tick that is to come.
+// tickID is the id of a tick's task, a UUID of version 8. Who may submit may choose ids: the salt
+// keeps anybody from taking that of a tick that is to come.
 func tickID(salt, set, name string, at time.Time) string {
 	sum := tickSum(salt, "id", set, name, at)
 	b := sum[:16]

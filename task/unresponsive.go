@@ -12,10 +12,11 @@ import (
 
 // A handler that ignores the end of its context is unresponsive. Ten seconds after that end the
 // worker says so (detector.go). In a stop the group abandons it, and it ends with its process. Its
-// task is recorded just before, while that is still possible: otherwise it would be found as running
-// where nothing runs. But it must not be claimed while the handler may still work. It becomes
-// claimable when the stop is over at the latest: as long as handlers have for returning, the rest of
-// a stop has for closing. Should the handler go on after that, its fence refuses what it does.
+// task is recorded just before, while that is still possible: otherwise it would be found as
+// running where nothing runs. But it must not be claimed while the handler may still work. It
+// becomes claimable when the stop is over at the latest: as long as handlers have for returning,
+// the rest of a stop has for closing. Should the handler go on after that, its fence refuses what
+// it does.
 //
 // Where the store cannot be reached the run stays the worker's, and the worker that finds its
 // process gone takes the task over, as after SIGKILL.
@@ -25,9 +26,9 @@ import (
 const decisionMargin = 100 * time.Millisecond
 
 // recordUnresponsive waits for the time when handlers are given up, and records the runs of those
-// that have not returned. Where all have returned, and it is the store that the worker waits for, it
-// gives up the store, so that the worker says so itself instead of being abandoned. It does nothing
-// when last ends before, which is the worker's end, or where the interrupt has no deadline.
+// that have not returned. Where all have returned, and it is the store that the worker waits for,
+// it gives up the store, so that the worker says so itself instead of being abandoned. It does
+// nothing when last ends before, which is the worker's end, or where the interrupt has no deadline.
 func (w *Worker) recordUnresponsive(ctx, last context.Context, giveUpStore func()) {
 	select {
 	case <-ctx.Done():
@@ -86,9 +87,9 @@ func (r *Run) closeUnresponsive(c *Change, silent, alive time.Duration) bool {
 	return true
 }
 
-// maxUnresponsiveStops bounds how many interruptions in a row, without a new checkpoint, may end with
-// an unresponsive handler: otherwise a task whose handler never returns would make every deploy last
-// for its whole grace, for ever.
+// maxUnresponsiveStops bounds how many interruptions in a row, without a new checkpoint, may end
+// with an unresponsive handler: otherwise a task whose handler never returns would make every
+// deploy last for its whole grace, for ever.
 const maxUnresponsiveStops = 10
 
 // unresponsive says what becomes of a task whose handler has not returned so long after the

@@ -21,8 +21,8 @@ func storable(s string, max int) string {
 	return s[:cut] + more
 }
 
-// checkName accepts what can name a kind or a queue: letters, digits, and . _ - / in between. A name
-// must also be able to stand alone between two slashes of an address (/v1/queues/NAME/pause).
+// checkName accepts what can name a kind or a queue: letters, digits, and . _ - / in between. A
+// name must also be able to stand alone between two slashes of an address (/v1/queues/NAME/pause).
 func checkName(what, name string) error {
 	if name == "/" || name == "." || name == ".." {
 		return invalid("%s %q cannot stand in an address: give it a letter or a digit", what, name)

@@ -23,12 +23,12 @@ type WorkerConfig struct {
 	Store Store
 	// Mux has the handlers. Only tasks of its kinds are claimed.
 	Mux *Mux
-	// Concurrency bounds how many handlers run at once. 0 means 10. While there is more to do than
-	// can be done, and no handler takes longer than 50 ms, the worker prefetches at most 100 tasks,
-	// or Concurrency where that is more: they are running for everybody else, and given back
-	// if no slot becomes free for them in about a second, or at last call. In a rollout a quarter of
-	// them, and at least one, takes interrupted tasks only: for two seconds after the start of a worker
-	// that is not the only one, and while others stop, on the youngest of those that go on.
+	// Concurrency bounds how many handlers run at once. 0 means 10. While there is more to do than can
+	// be done, and no handler takes longer than 50 ms, the worker prefetches at most 100 tasks, or
+	// Concurrency where that is more: they are running for everybody else, and given back if no slot
+	// becomes free for them in about a second, or at last call. In a rollout a quarter of them, and at
+	// least one, takes interrupted tasks only: for two seconds after the start of a worker that is not
+	// the only one, and while others stop, on the youngest of those that go on.
 	Concurrency int
 	// SpareSlots is how many more handlers may run at once while as many others are unresponsive: one
 	// that goes on 10 s after its context has ended keeps its slot until it returns. 0 means none.
@@ -69,8 +69,8 @@ type WorkerConfig struct {
 // the claimer asks the store for tasks, the slots say for how many and when their handlers are
 // called, the runSet has those that have not ended, the pool has the goroutines that call handlers,
 // the saver and the recorder write what becomes of them, the detector finds handlers that do not
-// return, the pauses are of kinds that cannot run here now, the heartbeat keeps the worker registered, the watcher looks after the other workers, and
-// the pruner removes what is old.
+// return, the pauses are of kinds that cannot run here now, the heartbeat keeps the worker
+// registered, the watcher looks after the other workers, and the pruner removes what is old.
 type Worker struct {
 	store    Store
 	mux      *Mux

@@ -27,7 +27,8 @@ var binary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "lastcall")
-	// -trimpath, as make build, the examples and scripts/release have it: what one compiles the others find.
+	// -trimpath, as make build, the examples and scripts/release have it: what one compiles the others
+	// find.
 	cmd := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-o", path, ".")
 	cmd.Dir = "../cmd/lastcall"
 	out, err := cmd.CombinedOutput()

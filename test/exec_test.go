@@ -118,8 +118,8 @@ func submitTo(s *server, kind, payload string) string {
 	return strings.TrimSpace(string(command(s.t, "submit", "--server", s.url, kind, payload)))
 }
 
-// family is a program with a daemon, both of which hear no signal that can be ignored. Its first run
-// saves a checkpoint and goes on for ever.
+// family is a program with a daemon, both of which hear no signal that can be ignored. Its first
+// run saves a checkpoint and goes on for ever.
 const family = `
 	trap '' TERM HUP INT
 	if [ "$LASTCALL_RUN" != 1 ]; then cat "$LASTCALL_CHECKPOINT" > found; exit; fi

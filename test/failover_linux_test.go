@@ -13,8 +13,8 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-// withStandby starts a server on a primary and its standby, with an address that names both and says
-// nothing of which to take.
+// withStandby starts a server on a primary and its standby, with an address that names both and
+// says nothing of which to take.
 func withStandby(t *testing.T, kinds string, args ...string) (s *server, primary *pgtest.Server) {
 	t.Helper()
 	primary = pgtest.New(t, "fsync=off")

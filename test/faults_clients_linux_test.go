@@ -53,7 +53,8 @@ type crowd struct {
 	opened []time.Time
 }
 
-// connect opens the connections of a crowd, which sends all that it will ever send but for the trickle.
+// connect opens the connections of a crowd, which sends all that it will ever send but for the
+// trickle.
 func connect(t *testing.T, s *server) *crowd {
 	t.Helper()
 	c := &crowd{t: t}
@@ -77,7 +78,8 @@ func connect(t *testing.T, s *server) *crowd {
 	return c
 }
 
-// trickle has every hundredth client send a byte now and then, which wins it no time, until end is closed.
+// trickle has every hundredth client send a byte now and then, which wins it no time, until end is
+// closed.
 func (c *crowd) trickle(end <-chan struct{}) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

@@ -61,8 +61,8 @@ func TestDamage_ADamagedDatabaseFileIsToldByEveryCommandWithWhatToDo(t *testing.
 	}
 }
 
-// Such a file can be opened, and some of it can be read: the server says what it cannot do instead of
-// ending or doing nothing.
+// Such a file can be opened, and some of it can be read: the server says what it cannot do instead
+// of ending or doing nothing.
 func TestDamage_ADamagedPageInTheMiddleIsFoundByTheDoctorAndToldByTheServer(t *testing.T) {
 	t.Parallel()
 	garbage := bytes.Repeat([]byte("garbage!"), 512)

@@ -27,8 +27,8 @@ func manyTasks(t *testing.T) int {
 	return 150
 }
 
-// sickServer starts a server of the workshop with a temporary directory of its own, by a command that
-// the shell runs with the server's command line as its arguments.
+// sickServer starts a server of the workshop with a temporary directory of its own, by a command
+// that the shell runs with the server's command line as its arguments.
 func (w *workshop) sickServer(script, temp string, attr *syscall.SysProcAttr, args ...string) *server {
 	w.t.Helper()
 	args = append([]string{"serve", "--store", w.store, "--config", w.config, "--listen", "127.0.0.1:0", "--log-format", "text"}, args...)

@@ -23,8 +23,9 @@ func (p *process) stand() {
 	halt(p.t, p.pid())
 }
 
-// halt stops a process with SIGSTOP and returns when the kernel says that it stands, with every thread: one that is in
-// the middle of a call of the kernel ends that first, and may get a lock by it; one that has not heard yet goes on.
+// halt stops a process with SIGSTOP and returns when the kernel says that it stands, with every
+// thread: one that is in the middle of a call of the kernel ends that first, and may get a lock by
+// it; one that has not heard yet goes on.
 func halt(t *testing.T, pid int) {
 	t.Helper()
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {

@@ -19,9 +19,9 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// onBothStores runs a test on a SQLite file and on a PostgreSQL database of its own, both at a time.
-// Scenarios come one after the other: each has some processes, and how soon these notice things is
-// part of what is tested.
+// onBothStores runs a test on a SQLite file and on a PostgreSQL database of its own, both at a
+// time. Scenarios come one after the other: each has some processes, and how soon these notice
+// things is part of what is tested.
 func onBothStores(t *testing.T, test func(t *testing.T, store string)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) {
@@ -139,8 +139,8 @@ func (f *fixture) start(j job) *process {
 // patient is a grace in which everything is done.
 const patient = time.Minute
 
-// ask makes a call until there is an answer: a server that has just been restarted, or a machine that
-// has too much to do, may refuse some.
+// ask makes a call until there is an answer: a server that has just been restarted, or a machine
+// that has too much to do, may refuse some.
 func ask[T any](f *fixture, call func(context.Context) (T, error)) (answer T) {
 	f.t.Helper()
 	var err error
@@ -220,8 +220,8 @@ func (f *fixture) cuts() (n int) {
 }
 
 // lacks says whether another process must be ended to have all points. It fails the test when that
-// takes so many that something must be wrong: a process may have ended its tasks before it is stopped,
-// while all others wait for their next try.
+// takes so many that something must be wrong: a process may have ended its tasks before it is
+// stopped, while all others wait for their next try.
 func (f *fixture) lacks() bool {
 	f.t.Helper()
 	f.rounds++

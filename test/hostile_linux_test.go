@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// tricks are what a program can do that means ill, each followed by going on for ever. Each is bounded
-// by itself, and all of them by what the server's user may have.
+// tricks are what a program can do that means ill, each followed by going on for ever. Each is
+// bounded by itself, and all of them by what the server's user may have.
 func tricks(t *testing.T) map[string]string {
 	deep := 30_000
 	if testing.Short() {
@@ -48,8 +48,8 @@ func tricks(t *testing.T) map[string]string {
 }
 
 // den is a workshop whose programs mean ill, and are among the server's processes: with a PID
-// namespace of their own they would not get that far. The server has a user of its own, where the test may
-// give it one, and bounds.
+// namespace of their own they would not get that far. The server has a user of its own, where the
+// test may give it one, and bounds.
 type den struct {
 	*workshop
 	mark, program string
@@ -237,7 +237,8 @@ func TestHostile_NoProgramEscapesATimeoutACancelAnInterruptOrAStop(t *testing.T)
 }
 
 // stopped checks the end of a server. All of the programs end at once, in two and a half seconds: a
-// machine that is busy beside may need more, and then the server says so and ends in time all the same.
+// machine that is busy beside may need more, and then the server says so and ends in time all the
+// same.
 func (d *den) stopped(s *server, code int) {
 	d.t.Helper()
 	if code != 0 && len(s.lines("phase=abandon")) == 0 {

@@ -174,8 +174,8 @@ var ways = []way{
 // that is busy with other things.
 const abandoned = 3
 
-// outcome is what a way has made of a running task. A handler that was abandoned is recorded as unresponsive;
-// where that came too late, the next server calls it an interruption by the deadline.
+// outcome is what a way has made of a running task. A handler that was abandoned is recorded as
+// unresponsive; where that came too late, the next server calls it an interruption by the deadline.
 func (w way) outcome(s *server) (status, reason string, count want) {
 	deadline := want{interruptions: 1, deadlines: 1}
 	switch {
@@ -273,8 +273,8 @@ func (c *course) task(name string, atMost int) (points int) {
 	return points
 }
 
-// taken waits until this server has begun a run of the task, and reports whether that still goes on.
-// A task whose server was killed says that it is running until the next one has taken it over.
+// taken waits until this server has begun a run of the task, and reports whether that still goes
+// on. A task whose server was killed says that it is running until the next one has taken it over.
 func (c *course) taken(s *server, id string, runs int) bool {
 	var r record
 	s.until("a run of its own of "+id, func() bool {

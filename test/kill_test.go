@@ -26,7 +26,8 @@ func TestKill_WhatAKilledProcessHasAcceptedIsDoneByTheNextOne(t *testing.T) {
 	})
 }
 
-// The rows that a handler writes beside its checkpoints are counted: none is doubled, none is missing.
+// The rows that a handler writes beside its checkpoints are counted: none is doubled, none is
+// missing.
 func TestKill_WorkThatSharesATransactionWithItsCheckpointIsDoneExactlyOnce(t *testing.T) {
 	f := newFixture(t, pgtest.DSN(t))
 	exact := func() work {
@@ -207,8 +208,8 @@ func (f *fixture) busy(p *process) bool {
 	return false
 }
 
-// inherited waits until the tasks of a dead process run in the other one, or are done. It returns after how long
-// the death had been noticed, and all its runs been taken away.
+// inherited waits until the tasks of a dead process run in the other one, or are done. It returns
+// after how long the death had been noticed, and all its runs been taken away.
 func (f *fixture) inherited(dead, heir *process) (noticed time.Duration) {
 	f.t.Helper()
 	began := time.Now()

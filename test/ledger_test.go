@@ -14,8 +14,8 @@ import (
 
 // ledger is the place elsewhere that handlers write their effects to, and that accepts none of a
 // stale run: it knows the highest fence that it has seen for a task and refuses lower ones. In
-// PostgreSQL it is two tables in the store's own database, which the store knows nothing of; beside a
-// SQLite store it is a SQLite file of its own, so that only the fence connects the two.
+// PostgreSQL it is two tables in the store's own database, which the store knows nothing of; beside
+// a SQLite store it is a SQLite file of its own, so that only the fence connects the two.
 //
 // A write of a stale run is refused from the moment at which the newer run has written. Therefore
 // the first thing that a run does is to write that it has begun.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,21 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
+const rehearseHelp = `Run a program through its end as Kubernetes brings it about, on this machine: it is started, gets requests, is
+deleted as a pod is - its endpoint goes a second later, the preStop hook runs, the stop signal is sent - and is killed
+when its grace is over. The report says what clients met, how the program ended, and what to change. It needs no task,
+no library and no Kubernetes; the program may be written in any language.
+
+The program is PID 1 of a PID namespace where the system allows it, as in a container. Without --http the requests are
+for / on the lowest port of loopback on which it listens.
+
+Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it could not be run.`
+
+const rehearseExamples = `  lastcall rehearse -- ./server --port 8080
+  lastcall rehearse --http http://127.0.0.1:8080/slow --grace 30s --pre-stop 'sleep 5' -- node server.js
+  lastcall rehearse --scenario hard-eviction -- python3 -m http.server 8080
+  lastcall rehearse --explain LC104`
+
 func newRehearse() *cobra.Command {
 	var (
 		c        rehearse.Config
@@ -25,26 +39,16 @@ func newRehearse() *cobra.Command {
 		signame  string
 		lag      time.Duration
 		explain  string
-		asJSON   bool
+		output   rehearsalOutput
 		wholeEnd bool
+		from     manifestFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "rehearse [flags] -- PROGRAM [ARGUMENT...]",
 		Short: "See what Kubernetes will do to a program when it is deployed anew",
-		Long: `Run a program through its end as Kubernetes brings it about, on this machine: it is started, gets requests, is
-deleted as a pod is - its endpoint goes a second later, the preStop hook runs, the stop signal is sent - and is killed
-when its grace is over. The report says what clients met, how the program ended, and what to change. It needs no task,
-no library and no Kubernetes; the program may be written in any language.
-
-The program is PID 1 of a PID namespace where the system allows it, as in a container. Without --http the requests are
-for / on the lowest port of loopback on which it listens.
-
-Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it could not be run.`,
-		Example: `  lastcall rehearse -- ./server --port 8080
-  lastcall rehearse --http http://127.0.0.1:8080/slow --grace 30s --pre-stop 'sleep 5' -- node server.js
-  lastcall rehearse --scenario hard-eviction -- python3 -m http.server 8080
-  lastcall rehearse --explain LC104`,
-		RunE: func(cmd *cobra.Command, command []string) error {
+		Long: rehearseHelp,
+		Example: rehearseExamples,
+		RunE: func(cmd *cobra.Command, command []string) (err error) {
 			if explain != "" {
 				return explainCode(cmd.OutOrStdout(), explain)
 			}
@@ -63,24 +67,31 @@ Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it c
 			if c.EndpointLag = lag; lag == 0 {
 				c.EndpointLag = -1
 			}
-			return rehearseOnce(cmd, c, asJSON)
+			plan, err := from.plan(cmd, &c)
+			if err != nil {
+				return notRehearsed(cmd, err)
+			}
+			defer func() { err = errors.Join(err, plan.Close()) }()
+			return rehearseOnce(cmd, c, &output)
 		},
 	}
 	f := cmd.Flags()
 	f.SetInterspersed(false)
+	from.flags(f)
 	f.StringVar(&c.URL, "http", "", "the address that clients ask for, and that answers when the program is ready")
 	f.StringVar(&c.SlowURL, "slow", "", "an address that takes a second or some to answer: three requests for it are in flight at the signal")
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "the pod's terminationGracePeriodSeconds")
+	f.DurationVar(&c.NodeGrace, "node-grace", 0, "what a node leaves to the pod in a soft eviction or its shutdown, where that is less")
 	f.StringVar(&preStop, "pre-stop", "", "the preStop hook, a command of /bin/sh")
 	f.StringVar(&signame, "stop-signal", "TERM", "the stop signal of the image or the pod, a name or a number")
 	f.DurationVar(&lag, "endpoint-lag", time.Second, "for how long clients go on connecting after the deletion")
-	f.StringSliceVar(&scenario, "scenario", nil, "how the pod ends: delete, force-delete, hard-eviction, or all; delete without this flag")
+	f.StringSliceVar(&scenario, "scenario", nil, "how the pod ends, or all: "+scenarioNames()+"; delete without this flag")
 	f.IntVar(&c.Rate, "rate", 50, "how many clients connect in a second")
 	f.DurationVar(&c.Ready, "ready", 30*time.Second, "for how long the program may take to become ready")
 	f.StringArrayVar(&c.Program.Env, "env", nil, "NAME=VALUE for the program; may be given several times")
 	f.BoolVar(&wholeEnd, "whole-grace", false, "wait for the whole grace, and not 8 s at most")
 	f.BoolVar(&c.AnyHost, "any-host", false, "allow an --http that is not of loopback")
-	f.BoolVar(&asJSON, "json", false, "write the report as JSON, and nothing else")
+	output.flags(f)
 	f.StringVar(&explain, "explain", "", "say what a finding means, and what to change")
 	return cmd
 }
@@ -97,71 +108,36 @@ func scenarios(names []string) (found []rehearse.Scenario) {
 	return found
 }
 
-func rehearseOnce(cmd *cobra.Command, c rehearse.Config, asJSON bool) error {
+// scenarioNames are the names of all scenarios.
+func scenarioNames() string {
+	var names []string
+	for _, s := range rehearse.All() {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
+}
+
+func rehearseOnce(cmd *cobra.Command, c rehearse.Config, o *rehearsalOutput) error {
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	out := cmd.OutOrStdout()
-	if !asJSON {
-		fmt.Fprintf(out, "rehearsing  %s\n", strings.Join(c.Program.Command, " "))
-		c.Begin = func(s rehearse.Scenario) { fmt.Fprintf(out, "scenario  %s\n", s) }
-		c.Watch = func(e rehearse.Event) { writeEvent(out, e) }
+	if err := o.begin(cmd, &c); err != nil {
+		return err
 	}
 	report, err := rehearse.Do(ctx, c)
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = fmt.Errorf("the rehearsal was ended, and the program with it: %w", err)
-		}
-		complain(cmd.ErrOrStderr(), err)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = fmt.Errorf("the rehearsal was ended, and the program with it: %w", err)
+	}
+	if writing := o.report(report, err); writing != nil {
+		complain(cmd.ErrOrStderr(), writing)
 		return exitError(2)
 	}
-	if asJSON {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		err = encoder.Encode(report)
-	} else {
-		for i := range report.Results {
-			err = errors.Join(err, writeVerdict(out, &report.Results[i]))
-		}
-	}
-	if err == nil && !report.OK() {
+	switch {
+	case err != nil:
+		return exitError(2)
+	case !report.OK():
 		return exitError(1)
 	}
-	return err
-}
-
-func writeEvent(w io.Writer, e rehearse.Event) {
-	fmt.Fprintf(w, "%7.2f  %-16s  %s", e.At.Seconds(), e.What, e.Detail)
-	if e.Code != "" {
-		fmt.Fprintf(w, "  %s", e.Code)
-	}
-	fmt.Fprintln(w)
-}
-
-// writeVerdict writes what comes after the timeline.
-func writeVerdict(w io.Writer, r *rehearse.Result) error {
-	var b strings.Builder
-	fails, warnings := 0, 0
-	for _, f := range r.Findings {
-		word := "warn"
-		if warnings++; f.Fails {
-			word, fails, warnings = "fail", fails+1, warnings-1
-		}
-		fmt.Fprintf(&b, "%s  %s  the program %s: %s\n            %s\n", word, f.Code, f.Code.Title(), f.Seen, f.Code.Why())
-	}
-	if len(r.Output) > 0 {
-		fmt.Fprintf(&b, "the program's last lines:\n  %s\n", strings.Join(r.Output, "\n  "))
-	}
-	verdict := "PASS"
-	if fails > 0 {
-		verdict = "FAIL"
-	}
-	fmt.Fprintf(&b, "%s  failed: %d, warnings: %d, passed: %d; %d requests answered, %d not; %s\n",
-		verdict, fails, warnings, len(r.Passed), r.Answered, r.Failed, r.Isolation)
-	if len(r.Findings) > 0 {
-		fmt.Fprintf(&b, "What to change: lastcall rehearse --explain %s\n", r.Findings[0].Code)
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return nil
 }
 
 // explainCode says what a finding means.

@@ -51,7 +51,7 @@ func (s *screen) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// move writes signs for a terminal's cursor. They must be the command's own.
+// move writes signs for a terminal's cursor and its colors. They must be the command's own.
 func move(w io.Writer, format string, args ...any) {
 	if s, ok := w.(*screen); ok {
 		s.mu.Lock()

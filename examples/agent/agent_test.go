@@ -21,8 +21,8 @@ import (
 // asked are the steps of a question, in their order.
 var asked = []string{"plan", "part-1", "part-2", "part-3", "part-4", "part-5", "sum"}
 
-// paid checks a bill: of the calls that a run had begun before it ended, only the last one may be made
-// again.
+// paid checks a bill: of the calls that a run had begun before it ended, only the last one may be
+// made again.
 func paid(t *testing.T, bill []string, again int) {
 	t.Helper()
 	if once := slices.Compact(slices.Clone(bill)); !slices.Equal(once, asked) {

@@ -23,11 +23,12 @@ var rows = flag.Int("rows", 1_000_000, "how many rows to import")
 // Import is a list of readings that is imported.
 type Import struct{ Rows int }
 
-// readings may be killed as often as the platform likes: a process that dies is no reason to give up.
+// readings may be killed as often as the platform likes: a process that dies is no reason to give
+// up.
 var readings = task.Kind[Import]{Name: "import-readings", MaxCrashes: -1}
 
-// id is the task's. There is one import, however often this program is started, also when it has ended
-// and nobody has read that: a key would be free by then.
+// id is the task's. There is one import, however often this program is started, also when it has
+// ended and nobody has read that: a key would be free by then.
 const id = "7d0e64a5-3a52-4c41-9d6b-2f5c1b6f8e10"
 
 // batch is how many rows a transaction has.

@@ -61,7 +61,8 @@ type instance struct {
 
 var serving = regexp.MustCompile(`serving (api|debug) address=(\S+)`)
 
-// start starts one as Kubernetes would, which is known by its environment, and waits until it is ready.
+// start starts one as Kubernetes would, which is known by its environment, and waits until it is
+// ready.
 func start(t *testing.T, database string) *instance {
 	t.Helper()
 	binary, err := build()

@@ -1,4 +1,5 @@
-// Command service takes orders on HTTP and prints their labels in tasks; README.md says what it shows.
+// Command service takes orders on HTTP and prints their labels in tasks; README.md says what it
+// shows.
 package main
 
 import (

@@ -48,8 +48,8 @@ func newShop(ctx context.Context, pool *pgxpool.Pool, client *task.Client, mux *
 	return s, nil
 }
 
-// print prints each label once, whatever ends the process: the label's row and the checkpoint are in
-// one transaction. At last call it hands over to the next process.
+// print prints each label once, whatever ends the process: the label's row and the checkpoint are
+// in one transaction. At last call it hands over to the next process.
 func (s *shop) print(ctx context.Context, r *task.Run, o order) error {
 	var line int
 	if _, err := r.Load(&line); err != nil {
@@ -106,8 +106,8 @@ func (s *shop) place(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusAccepted, task.Task{ID: id, Status: task.StatusQueued})
 }
 
-// await answers when an order is done, or with 202 when it is not: after a while, and at last call, so
-// that no request holds up a stop. The client asks again, and another process answers.
+// await answers when an order is done, or with 202 when it is not: after a while, and at last call,
+// so that no request holds up a stop. The client asks again, and another process answers.
 func (s *shop) await(w http.ResponseWriter, r *http.Request) {
 	wait, cancel := context.WithTimeout(lastcall.UntilLastCall(r.Context()), patience)
 	defer cancel()

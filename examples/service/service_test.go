@@ -65,8 +65,8 @@ func TestService_ARolloutUnderLoadFailsNoRequestAndPrintsEachLabelOnce(t *testin
 	}
 }
 
-// look looks at a process that stops until nobody answers: profiles and metrics are to be there for as
-// long as clients are.
+// look looks at a process that stops until nobody answers: profiles and metrics are to be there for
+// as long as clients are.
 func (p *instance) look() {
 	drained := 0
 	for {
@@ -118,8 +118,9 @@ func TestService_KilledPrintsEachLabelOnce(t *testing.T) {
 	}
 }
 
-// holdCheckpoints lets no checkpoint be written until it is released, and returns when every run has
-// come to one, so that a process that is killed now is killed between a label and its checkpoint.
+// holdCheckpoints lets no checkpoint be written until it is released, and returns when every run
+// has come to one, so that a process that is killed now is killed between a label and its
+// checkpoint.
 func holdCheckpoints(t *testing.T, database string) (release func()) {
 	t.Helper()
 	db, err := pgx.Connect(context.Background(), database)
@@ -164,8 +165,8 @@ func unfinished(t *testing.T, database string) int {
 	return number(t, database, "select count(*) from lastcall.task_records where status <> 'succeeded'")
 }
 
-// printed checks that each order has succeeded and has each of its labels once, and returns how many
-// there are, and of how many tasks something is so.
+// printed checks that each order has succeeded and has each of its labels once, and returns how
+// many there are, and of how many tasks something is so.
 func printed(t *testing.T, database, is string) (orders, again int) {
 	t.Helper()
 	orders = number(t, database, "select count(*) from orders")

@@ -96,6 +96,11 @@ var table = []archtest.Row{
 		Reason:  "it rehearses any program, of whatever language: it knows neither tasks nor groups, and who only uses it gets nothing else",
 	},
 	{
+		Package: "internal/fixes/...",
+		Allow:   []string{archtest.Std},
+		Reason:  "programs to be read and copied, with no dependency: package rehearse tests them, and the command line prints them",
+	},
+	{
 		Package: "cmd/lastcall/...",
 		Allow:   []string{archtest.Any},
 		Reason:  "the program puts everything together, in a module of its own so that its dependencies are not the library's",

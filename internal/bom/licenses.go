@@ -19,9 +19,9 @@ import (
 // licenseFile matches the names of files that a licence asks to be passed on.
 var licenseFile = regexp.MustCompile(`(?i)^(un)?(licen[cs]e|copying|notice|copyright|patents|authors)s?([-._].*)?$`)
 
-// copyLicenses copies the texts of everything that is linked into a program below a directory, each at
-// its module's path and version, with the path that it has in the module: a module may have code of
-// others in it.
+// copyLicenses copies the texts of everything that is linked into a program below a directory, each
+// at its module's path and version, with the path that it has in the module: a module may have code
+// of others in it.
 func copyLicenses(to, module string, info *debug.BuildInfo) error {
 	dirs, err := moduleDirs(module)
 	if err != nil {

@@ -33,8 +33,9 @@ func (s *Server) Admit(t testing.TB, lines ...string) {
 	}
 }
 
-// Listen makes the server listen on 127.0.0.1 and 127.0.0.2 too, with TLS if there is a certificate, restarts
-// it, and returns the port. What is then asked for with DSN is still its socket.
+// Listen makes the server listen on 127.0.0.1 and 127.0.0.2 too, with TLS if there is a
+// certificate, restarts it, and returns the port. What is then asked for with DSN is still its
+// socket.
 func (s *Server) Listen(t testing.TB, certificate, key []byte) (port string) {
 	t.Helper()
 	var err error

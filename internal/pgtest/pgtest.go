@@ -95,8 +95,8 @@ type Setup struct {
 // errMissing means that the tests that need PostgreSQL cannot run here.
 var errMissing = errors.New("no PostgreSQL here")
 
-// Missing says why there can be no cluster on this machine, if it has no PostgreSQL, or lacks one of
-// some programs of it.
+// Missing says why there can be no cluster on this machine, if it has no PostgreSQL, or lacks one
+// of some programs of it.
 func Missing(names ...string) error {
 	bin, err := programs()
 	for _, name := range names {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Standby returns a streaming standby of the server, which goes with the test. It skips the test where
-// PostgreSQL's programs are the server's alone.
+// Standby returns a streaming standby of the server, which goes with the test. It skips the test
+// where PostgreSQL's programs are the server's alone.
 func (s *Server) Standby(t testing.TB) *Server {
 	t.Helper()
 	if err := Missing("pg_basebackup"); err != nil {
@@ -27,8 +27,8 @@ func (s *Server) Standby(t testing.TB) *Server {
 }
 
 // Follow starts a streaming standby for a program that is no test. It reaches the server by a host,
-// which may be the directory of a socket, and a port, such as those of a proxy; an empty port is the
-// server's. Its name in pg_stat_replication is standby. It is made as the setup says, with the
+// which may be the directory of a socket, and a port, such as those of a proxy; an empty port is
+// the server's. Its name in pg_stat_replication is standby. It is made as the setup says, with the
 // settings of the server.
 func (s *Server) Follow(host, port string, setup Setup) (_ *Server, err error) {
 	standby := &Server{bin: s.bin, setup: setup, settings: slices.Clone(s.settings)}

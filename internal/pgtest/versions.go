@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Versions are the directories of programs of other versions of PostgreSQL, one for each major version,
-// that scripts/postgres-versions has fetched. Without any it skips the test.
+// Versions are the directories of programs of other versions of PostgreSQL, one for each major
+// version, that scripts/postgres-versions has fetched. Without any it skips the test.
 func Versions(t testing.TB) []string {
 	t.Helper()
 	dir, err := os.Getwd()

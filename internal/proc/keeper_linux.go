@@ -80,9 +80,9 @@ func (k *Keeper) reap() error {
 	return nil
 }
 
-// reapAmong takes the orphans in a list that have ended, and returns the others, and how many orphans
-// there were. The caller has the lock: no process is started meanwhile, and the number of none of
-// them can become another's.
+// reapAmong takes the orphans in a list that have ended, and returns the others, and how many
+// orphans there were. The caller has the lock: no process is started meanwhile, and the number of
+// none of them can become another's.
 func (k *Keeper) reapAmong(all []Process) (alive []Process, n int) {
 	for _, p := range all {
 		if p.Parent != os.Getpid() || k.mine[p.PID] != nil {

@@ -53,8 +53,8 @@ func Descendants(pid int) ([]Process, error) {
 	return found, nil
 }
 
-// childrenOf returns the children of each thread of a process. Those that start or end meanwhile may
-// be missing.
+// childrenOf returns the children of each thread of a process. Those that start or end meanwhile
+// may be missing.
 func childrenOf(pid int) ([]Process, error) {
 	dir := "/proc/" + strconv.Itoa(pid) + "/task"
 	threads, err := os.ReadDir(dir)

@@ -1,15 +1,16 @@
 // Package proc handles trees of processes: a program, what it has started, and what those have
 // started.
 //
-// A program can leave its process group and its session, and its parent can end before it, so neither
-// a signal to the group nor a list of children finds all of them. What does find them is the kernel's
-// rule for orphans: they go to the nearest ancestor that is a subreaper, or to the init of the PID
-// namespace. A process that makes itself a subreaper before it starts a program has every descendant
-// of it below itself until it is dead, and nothing is left exactly when it has no child any more.
+// A program can leave its process group and its session, and its parent can end before it, so
+// neither a signal to the group nor a list of children finds all of them. What does find them is
+// the kernel's rule for orphans: they go to the nearest ancestor that is a subreaper, or to the
+// init of the PID namespace. A process that makes itself a subreaper before it starts a program has
+// every descendant of it below itself until it is dead, and nothing is left exactly when it has no
+// child any more.
 //
 //   - [Start] starts a program with its tree, in a process that exists for nothing else.
-//   - [Keeper] is for a process that starts several such processes, and may be PID 1: it reaps orphans
-//     without taking the exit code of a process that somebody else waits for.
+//   - [Keeper] is for a process that starts several such processes, and may be PID 1: it reaps
+//     orphans without taking the exit code of a process that somebody else waits for.
 //   - [Children] and [Descendants] look.
 //
 // It is for Linux, with the /proc of the process's own PID namespace. On other systems everything

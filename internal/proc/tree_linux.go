@@ -25,7 +25,8 @@ type Tree struct {
 }
 
 // Start makes this process a subreaper and starts a program as the leader of a process group of its
-// own. The program gets attr.Files and none of this process's others; attr.Sys may say more about it.
+// own. The program gets attr.Files and none of this process's others; attr.Sys may say more about
+// it.
 //
 // From then on every child of this process counts to the tree and is waited for by it, whoever
 // started it: a process can have one Tree, and starts nothing else.
@@ -78,9 +79,9 @@ func (t *Tree) Signal(sig syscall.Signal) error {
 	return err
 }
 
-// Kill kills every process of the tree, in whatever group or session, until none is left: it returns
-// when Gone is closed. It goes on as long as a process cannot be killed, as one that waits for a
-// broken disk.
+// Kill kills every process of the tree, in whatever group or session, until none is left: it
+// returns when Gone is closed. It goes on as long as a process cannot be killed, as one that waits
+// for a broken disk.
 //
 // An error means that the tree could not be looked at, as without a /proc; then only the process
 // group has been killed.

@@ -1,5 +1,5 @@
-// Package safelog keeps the panics of a logger from the program: a handler of slog is the user's code,
-// and it is called where no goroutine of the user's could recover.
+// Package safelog keeps the panics of a logger from the program: a handler of slog is the user's
+// code, and it is called where no goroutine of the user's could recover.
 package safelog
 
 import (
@@ -13,8 +13,9 @@ import (
 	"sync/atomic"
 )
 
-// New returns a logger that does what the given one does, slog.Default() for nil. When a method of its
-// handler panics, the line goes to standard error, with the panic, and the first time with its stack.
+// New returns a logger that does what the given one does, slog.Default() for nil. When a method of
+// its handler panics, the line goes to standard error, with the panic, and the first time with its
+// stack.
 func New(l *slog.Logger) *slog.Logger {
 	h := cmp.Or(l, slog.Default()).Handler()
 	if _, done := h.(handler); done {

@@ -110,8 +110,8 @@ func FuzzParse_AnyText(f *testing.F) {
 	})
 }
 
-// FuzzStacks_ALabelIsReadFromAnyText holds that every value comes back from the profile's way to write
-// it, beside whatever labels the program has itself.
+// FuzzStacks_ALabelIsReadFromAnyText holds that every value comes back from the profile's way to
+// write it, beside whatever labels the program has itself.
 func FuzzStacks_ALabelIsReadFromAnyText(f *testing.F) {
 	for _, value := range []string{"plain", `with "quotes"`, "with\nnewlines\n\n# labels: {}", "grüße 任务 🚀",
 		`{"label":"fake"}`, `back\slash`, "tab\tand\x00nul", `"`, "a, b: c"} {

@@ -1,5 +1,5 @@
-// Package stopwatch measures how long something takes on a machine that may have other things to do.
-// A test that says "within a second" means the program, and not the machine that it shares.
+// Package stopwatch measures how long something takes on a machine that may have other things to
+// do. A test that says "within a second" means the program, and not the machine that it shares.
 package stopwatch
 
 import (

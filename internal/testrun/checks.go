@@ -131,9 +131,9 @@ func processorTime(cmd *exec.Cmd) time.Duration {
 	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
 
-// goFlags are those of the environment, and one more: what is built without the paths of its files is
-// found by another clone in the build cache, and by golangci-lint in its own. The go commands of the
-// tests have it too, and meet the same builds.
+// goFlags are those of the environment, and one more: what is built without the paths of its files
+// is found by another clone in the build cache, and by golangci-lint in its own. The go commands of
+// the tests have it too, and meet the same builds.
 var goFlags = sync.OnceValue(func() string {
 	out, err := exec.CommandContext(context.Background(), "go", "env", "GOFLAGS").Output()
 	if err != nil {

@@ -24,7 +24,8 @@ func endsProcesses(path string) bool { return slices.Contains(strings.Split(path
 func endsNone(path string) bool { return !endsProcesses(path) }
 
 // makesFaults reports whether a package belongs to the chaos harness, which allows for a machine
-// that does something else too, and endsItsOwn whether it is one that ends processes and is no other's.
+// that does something else too, and endsItsOwn whether it is one that ends processes and is no
+// other's.
 func makesFaults(path string) bool { return endsProcesses(path) && strings.Contains(path, "/chaos") }
 func endsItsOwn(path string) bool {
 	return endsProcesses(path) && !makesFaults(path) && !attacks(path)

@@ -43,8 +43,9 @@ func govulncheck(modules []module, database string) func(context.Context) result
 	}
 }
 
-// vulnModule has the reports of Go's vulnerability database, which comes from where the dependencies
-// come from, and is verified as they are: a runner needs no way to https://vuln.go.dev.
+// vulnModule has the reports of Go's vulnerability database, which comes from where the
+// dependencies come from, and is verified as they are: a runner needs no way to
+// https://vuln.go.dev.
 const vulnModule = "golang.org/x/vulndb"
 
 // downloadReports returns the directory of the newest reports. govulncheck takes it as a database,

@@ -1,17 +1,17 @@
-// Package cron makes schedules of cron expressions and of intervals, for [task.SchedulerConfig]. The
-// expressions are those of github.com/robfig/cron/v3: five fields, names of months and days, lists,
-// ranges and steps, and @hourly, @daily, @weekly, @monthly, @yearly and @every 30s.
+// Package cron makes schedules of cron expressions and of intervals, for [task.SchedulerConfig].
+// The expressions are those of github.com/robfig/cron/v3: five fields, names of months and days,
+// lists, ranges and steps, and @hourly, @daily, @weekly, @monthly, @yearly and @every 30s.
 //
 // Times are of a zone, UTC unless another one is given; that of the machine plays no part, since
-// processes on several machines must agree. Where a zone changes to summer time and back, this package
-// does as cron does, of which robfig/cron leaves out the first:
+// processes on several machines must agree. Where a zone changes to summer time and back, this
+// package does as cron does, of which robfig/cron leaves out the first:
 //
-//   - A time that does not exist on that day, such as 02:30 when the clocks go from 02:00 to 03:00, is
-//     due at the change: the job of that night is not left out. Several such times are due once.
+//   - A time that does not exist on that day, such as 02:30 when the clocks go from 02:00 to 03:00,
+//     is due at the change: the job of that night is not left out. Several such times are due once.
 //   - A time that exists twice is due the first time only.
-//   - An expression whose minute or hour begins with a star is about intervals, and goes by the time
-//     that passes: */15 * * * * is due each quarter of an hour, in the hour that is skipped not at all,
-//     and in each of the two that have one name.
+//   - An expression whose minute or hour begins with a star is about intervals, and goes by the
+//     time that passes: */15 * * * * is due each quarter of an hour, in the hour that is skipped
+//     not at all, and in each of the two that have one name.
 package cron
 
 import (
@@ -97,8 +97,8 @@ func Parse(expr string, opt *Options) (Schedule, error) {
 	return s, nil
 }
 
-// Every is due each time that so much has passed, counted from when the schedule is first set: whole
-// seconds, at least one.
+// Every is due each time that so much has passed, counted from when the schedule is first set:
+// whole seconds, at least one.
 func Every(d time.Duration) (Schedule, error) {
 	if d < time.Second || d%time.Second != 0 {
 		return Schedule{}, fmt.Errorf("%w: a schedule cannot be due every %v: use whole seconds", task.ErrInvalid, d)

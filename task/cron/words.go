@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// describe says an expression in words. What has no short words keeps its field: "at minutes 0-30/7".
+// describe says an expression in words. What has no short words keeps its field: "at minutes
+// 0-30/7".
 func describe(expr string, seconds bool) string {
 	switch expr {
 	case "@yearly", "@annually":

@@ -34,7 +34,8 @@ func BenchmarkSubmitsOnSQLite(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "submits/s")
 }
 
-// BenchmarkBatchesOnSQLite counts durable submits a second in batches of a thousand, from one client.
+// BenchmarkBatchesOnSQLite counts durable submits a second in batches of a thousand, from one
+// client.
 func BenchmarkBatchesOnSQLite(b *testing.B) {
 	s := serve(b, Config{Store: stores["SQLite"](b), Logger: slog.New(slog.DiscardHandler)})
 	client := s.client("")

@@ -81,8 +81,8 @@ func decodeBulk(b []byte) (req bulkRequest, err error) {
 	return req, nil
 }
 
-// bulk does a command to the tasks that a filter admits, for a few seconds, and answers with what was
-// done and where to go on.
+// bulk does a command to the tasks that a filter admits, for a few seconds, and answers with what
+// was done and where to go on.
 func (h *Handler) bulk(a *answer, r *http.Request) error {
 	b, err := readBody(a, r, envelope)
 	if err != nil {
@@ -126,8 +126,8 @@ func (h *Handler) bulkFor(ctx context.Context, c *task.Client, req bulkRequest) 
 	}
 }
 
-// Bulk does a command to all tasks that a query admits; see [task.Client.Bulk]. It asks the server for
-// one part after the other.
+// Bulk does a command to all tasks that a query admits; see [task.Client.Bulk]. It asks the server
+// for one part after the other.
 func (c *Client) Bulk(ctx context.Context, verb task.Verb, q task.Query, opt *task.BulkOptions) (sum task.BulkResult, err error) {
 	if opt == nil {
 		opt = &task.BulkOptions{}
@@ -172,8 +172,8 @@ func (c *Client) Bulk(ctx context.Context, verb task.Verb, q task.Query, opt *ta
 	}
 }
 
-// onlyLists puts Status, Kind and Queue of a query into their lists, as a server is asked for them, and
-// reports whether any task can have what is asked for.
+// onlyLists puts Status, Kind and Queue of a query into their lists, as a server is asked for them,
+// and reports whether any task can have what is asked for.
 func onlyLists(q task.Query) (lists task.Query, some bool, err error) {
 	var ok, okKinds, okQueues bool
 	q.Statuses, ok = q.AllStatuses()

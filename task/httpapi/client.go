@@ -115,8 +115,8 @@ func (c *Client) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	}
 }
 
-// List returns a part of the tasks that a query admits, and where to go on; see [task.Client.List]. It
-// returns 1000 tasks at most.
+// List returns a part of the tasks that a query admits, and where to go on; see [task.Client.List].
+// It returns 1000 tasks at most.
 func (c *Client) List(ctx context.Context, q task.Query) (task.Page, error) {
 	limit := min(cmp.Or(q.Limit, defaultPage), maxPage)
 	q, some, err := onlyLists(q)
@@ -143,8 +143,8 @@ func (c *Client) List(ctx context.Context, q task.Query) (task.Page, error) {
 	return found, nil
 }
 
-// WithReason returns a client as c is, whose commands say why they are made: the reason is kept in the
-// history of each task, with the name of the token.
+// WithReason returns a client as c is, whose commands say why they are made: the reason is kept in
+// the history of each task, with the name of the token.
 func (c *Client) WithReason(reason string) *Client {
 	with := *c
 	with.reason = reason
@@ -248,8 +248,8 @@ func (c *Client) call(ctx context.Context, method, path string, into any) error 
 	return err
 }
 
-// send sends a request, reads the answer, and returns the status. The answer is decoded into what is
-// given, or read into it if that is bytes.
+// send sends a request, reads the answer, and returns the status. The answer is decoded into what
+// is given, or read into it if that is bytes.
 func (c *Client) send(ctx context.Context, method, path, media string, body []byte, into any) (status int, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, callPatience, fmt.Errorf("no answer within %v", callPatience))
 	defer cancel()

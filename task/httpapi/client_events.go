@@ -40,12 +40,12 @@ const (
 )
 
 // Events listens to what changes, until ctx ends or the loop is left. It begins behind the event of
-// the id that is given, or, where that is empty or no longer there, with EventReset: list everything
-// then, for what changes later is told.
+// the id that is given, or, where that is empty or no longer there, with EventReset: list
+// everything then, for what changes later is told.
 //
-// When the stream breaks or its server stops, that is an error in the loop and the stream is taken up
-// again behind the last event, after a pause; so leave the loop at an error only to give up. A server
-// that refuses is the last one.
+// When the stream breaks or its server stops, that is an error in the loop and the stream is taken
+// up again behind the last event, after a pause; so leave the loop at an error only to give up. A
+// server that refuses is the last one.
 //
 //	for e, err := range client.Events(ctx, "") {
 //		if err != nil {

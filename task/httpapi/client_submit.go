@@ -19,8 +19,8 @@ import (
 // calls give EnqueueOptions.ID. opt may be nil.
 //
 // An error that matches task.ErrInvalid is the caller's, task.ErrIDConflict says that the id is
-// another task's, and task.ErrKeyBusy to try again; after any other one it is not known whether the task was recorded, and enqueuing again with the
-// same id is safe. The answer has the id also then.
+// another task's, and task.ErrKeyBusy to try again; after any other one it is not known whether the
+// task was recorded, and enqueuing again with the same id is safe. The answer has the id also then.
 func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *task.EnqueueOptions) (task.EnqueueResult, error) {
 	n, err := task.Prepare(kind, payload, opt)
 	if err != nil {
@@ -40,11 +40,11 @@ func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *
 	return task.EnqueueResult{ID: j.ID, Outcome: j.Outcome}, nil
 }
 
-// EnqueueMany submits tasks that [task.Kind.Prepare] or [task.Prepare] has prepared, thousands in one
-// request. One whose Queue has been emptied waits where the server has tasks of its kind wait. The
-// answer has their order, and what is said of those left out at [task.Client.EnqueueMany] is true here.
-// After any other error the tasks in the answer without an Err are recorded, and of the others it
-// is not known: enqueuing the same ones again is safe, since they keep their ids.
+// EnqueueMany submits tasks that [task.Kind.Prepare] or [task.Prepare] has prepared, thousands in
+// one request. One whose Queue has been emptied waits where the server has tasks of its kind wait.
+// The answer has their order, and what is said of those left out at [task.Client.EnqueueMany] is
+// true here. After any other error the tasks in the answer without an Err are recorded, and of the
+// others it is not known: enqueuing the same ones again is safe, since they keep their ids.
 func (c *Client) EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.EnqueueResult, error) {
 	done := make([]task.EnqueueResult, 0, len(tasks))
 	left := make(map[error]int)
@@ -83,7 +83,8 @@ func (c *Client) EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.
 	return done, errors.Join(errs...)
 }
 
-// leftOut is the error of a task that was not added while the others were, nil for any other problem.
+// leftOut is the error of a task that was not added while the others were, nil for any other
+// problem.
 func leftOut(p *Problem) error {
 	for _, known := range []error{task.ErrKeyBusy, task.ErrIDConflict} {
 		if p != nil && errors.Is(p, known) {
@@ -93,8 +94,8 @@ func leftOut(p *Problem) error {
 	return nil
 }
 
-// sendBatch returns the outcomes of the lines up to the first that failed; one that was left out has
-// not.
+// sendBatch returns the outcomes of the lines up to the first that failed; one that was left out
+// has not.
 func (c *Client) sendBatch(ctx context.Context, body []byte, lines int) ([]task.EnqueueResult, error) {
 	var b []byte
 	if _, err := c.send(ctx, http.MethodPost, "/v1/tasks/batch", asLines, body, &b); err != nil {

@@ -11,8 +11,8 @@ import (
 // maxLines bounds the lines of counts and the queues that are told.
 const maxLines = 1000
 
-// counter counts the tasks of a store, once for all who ask at the same time: with a hundred thousand
-// kinds that takes the store a while.
+// counter counts the tasks of a store, once for all who ask at the same time: with a hundred
+// thousand kinds that takes the store a while.
 type counter struct {
 	store task.Store
 	turn  chan struct{} // held while the store is asked

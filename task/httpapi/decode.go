@@ -66,8 +66,8 @@ func notJSON(err error, otherwise string) error {
 var newTaskNames = []string{"id", "kind", "payload", "queue", "key", "priority", "delay", "startBefore", "meta", "onConflict", "keyFor"}
 
 // ParseNewTask reads a task as a line of POST /v1/tasks/batch has it, for who keeps tasks in files,
-// and is as strict: names are exact and come once, nothing follows the object, and a text is one. An
-// error is task.ErrInvalid. The Queue is empty where the line names none.
+// and is as strict: names are exact and come once, nothing follows the object, and a text is one.
+// An error is task.ErrInvalid. The Queue is empty where the line names none.
 func ParseNewTask(line []byte) (task.NewTask, error) {
 	m, err := members(line)
 	if err != nil {

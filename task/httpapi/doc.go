@@ -11,8 +11,8 @@
 //
 // An answer of 200 or 201 to a submit means that the task survives the process. A submit that
 // carries an id may be sent again after any other answer, and after none: it makes no second task.
-// A kind that no worker knows is accepted, since the worker may come with the next deploy; the answer
-// says in waitsFor that nobody knows it now.
+// A kind that no worker knows is accepted, since the worker may come with the next deploy; the
+// answer says in waitsFor that nobody knows it now.
 //
 // Reading and submitting go on during a drain, until the listener has closed. Streams of events end
 // at last call, and their clients go on elsewhere.
@@ -22,9 +22,9 @@
 // A page in a browser of this machine can send requests anywhere, and a task can be a program that
 // is run. So also on loopback, where no token is needed, a request that changes something must have
 // the Content-Type application/json, which no page may send to another origin unasked; it must not
-// come from another origin; and its Host must be a name of this machine, so that a foreign name that
-// was made to point here is refused. On any other address [Tokens] are needed: [New] refuses to be
-// without.
+// come from another origin; and its Host must be a name of this machine, so that a foreign name
+// that was made to point here is refused. On any other address [Tokens] are needed: [New] refuses
+// to be without.
 //
 // # What is not promised
 //

@@ -14,8 +14,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-// TestDrain_ReadingAndSubmittingGoOnDuringADrainUntilTheListenerCloses stops a whole group whose server
-// goes on accepting for a while.
+// TestDrain_ReadingAndSubmittingGoOnDuringADrainUntilTheListenerCloses stops a whole group whose
+// server goes on accepting for a while.
 func TestDrain_ReadingAndSubmittingGoOnDuringADrainUntilTheListenerCloses(t *testing.T) {
 	store := memstore.New()
 	log := slog.New(slog.DiscardHandler)

@@ -17,14 +17,14 @@ type LogSource interface {
 	Log(ctx context.Context, id string) ([]byte, error)
 }
 
-// FollowLog reads a task's log as it grows, across all its runs and whichever worker has them, until
-// the task has ended or ctx has. It is read once in each such time.
+// FollowLog reads a task's log as it grows, across all its runs and whichever worker has them,
+// until the task has ended or ctx has. It is read once in each such time.
 //
 // An error in the loop is one of the source, which is asked again after the pause: a server may be
 // between two versions. task.ErrNotFound and a refusal are the last.
 //
-// The store keeps the last 64 KiB alone. What was written and dropped between two polls is lost, and
-// a line "[...]" stands for it; a log that repeats itself with exactly that length may lose
+// The store keeps the last 64 KiB alone. What was written and dropped between two polls is lost,
+// and a line "[...]" stands for it; a log that repeats itself with exactly that length may lose
 // repetitions.
 func FollowLog(ctx context.Context, src LogSource, id string, every time.Duration) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {

@@ -22,8 +22,8 @@ import (
 type Config struct {
 	// Store is where the tasks are; it stays the caller's to close, after the server has ended.
 	Store task.Store
-	// Use is middleware for what is submitted, as [task.Client.Use] takes it. Its context is that of the
-	// request, so that a trace's id goes from there into the task's Meta.
+	// Use is middleware for what is submitted, as [task.Client.Use] takes it. Its context is that of
+	// the request, so that a trace's id goes from there into the task's Meta.
 	Use []func(next task.EnqueueFunc) task.EnqueueFunc
 	// Addr is where the server listens, as its listener says. On a loopback address only names of
 	// this machine are accepted as the Host of a request. Nil means such an address.
@@ -46,8 +46,8 @@ type Config struct {
 	// PollInterval is how often the store is polled for what other processes have done, while somebody
 	// listens to events. 0 means a second. Polls take a tenth of the time at most.
 	PollInterval time.Duration
-	// OnResponse, if set, is called for every request that has been answered: for metrics. It is called
-	// by many goroutines at once and must return soon.
+	// OnResponse, if set, is called for every request that has been answered: for metrics. It is
+	// called by many goroutines at once and must return soon.
 	OnResponse func(RequestInfo)
 	// Logger gets a line for each change that was asked for. Nil means slog.Default().
 	Logger *slog.Logger

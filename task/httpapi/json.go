@@ -8,8 +8,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Task is a task for programs: in the answers of this interface, and wherever else one is written as
-// JSON. Times are UTC, and zero ones are left out.
+// Task is a task for programs: in the answers of this interface, and wherever else one is written
+// as JSON. Times are UTC, and zero ones are left out.
 type Task struct {
 	// ID to Priority are as in [task.Task].
 	ID       string `json:"id"`
@@ -22,8 +22,8 @@ type Task struct {
 	// Status is where it is in its life, Reason why it was interrupted last, or expired.
 	Status task.Status `json:"status"`
 	Reason task.Reason `json:"reason,omitempty"`
-	// WaitsFor says why a task that waits is not claimed; see [task.PendingReason]. Only the answer about one
-	// task has it.
+	// WaitsFor says why a task that waits is not claimed; see [task.PendingReason]. Only the answer
+	// about one task has it.
 	WaitsFor string `json:"waitsFor,omitempty"`
 	// Runs counts the runs; Attempts, Interruptions and Crashes those that ended so.
 	Runs          int `json:"runs"`
@@ -58,7 +58,8 @@ type Task struct {
 	// Steps are what is recorded of its steps, without what is in them. Only the program's show has
 	// them: a server tells them where they are asked for.
 	Steps []Step `json:"steps,omitempty"`
-	// Commands are what people have asked of it, the oldest first. Only the answer about one task has them.
+	// Commands are what people have asked of it, the oldest first. Only the answer about one task has
+	// them.
 	Commands []Command `json:"commands,omitempty"`
 }
 

@@ -40,8 +40,8 @@ const (
 // NewServer returns a server for a handler of this package, with limits for the time that a client
 // may take to send its header (10 s) and its request (30 s), to read the answer (60 s; of a stream,
 // 10 s for each part) and to come with the next request (2 minutes), and for the size of the header
-// (64 KiB). The connection of a request whose body was not read is closed after the answer. Nil as the
-// logger means slog.Default().
+// (64 KiB). The connection of a request whose body was not read is closed after the answer. Nil as
+// the logger means slog.Default().
 func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 	log = safelog.New(log)
 	return &http.Server{

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestLimits_ThousandsOfSlowClientsAreBoundedInTimeAndHoldUpNobody opens connections that never send a whole
-// request, in several ways, and asks properly meanwhile.
+// TestLimits_ThousandsOfSlowClientsAreBoundedInTimeAndHoldUpNobody opens connections that never
+// send a whole request, in several ways, and asks properly meanwhile.
 func TestLimits_ThousandsOfSlowClientsAreBoundedInTimeAndHoldUpNobody(t *testing.T) {
 	const slow = 2000
 	const limit = 2 * time.Second

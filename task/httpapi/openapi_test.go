@@ -137,7 +137,8 @@ func TestOpenAPI_TheDocumentNamesEverySortOfProblemOrThePageDoes(t *testing.T) {
 	}
 }
 
-// TestOpenAPI_RealAnswersFitTheDocument asks for everything, so that there is something in each answer.
+// TestOpenAPI_RealAnswersFitTheDocument asks for everything, so that there is something in each
+// answer.
 func TestOpenAPI_RealAnswersFitTheDocument(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
 		doc := openDocument(t)
@@ -251,8 +252,8 @@ func fitsAnswer(t *testing.T, doc object, route string, r reply) {
 
 func asList(v any) []any { l, _ := v.([]any); return l }
 
-// fits says where a value does not fit a schema. It knows the words of JSON Schema that the document
-// uses, and fails on others.
+// fits says where a value does not fit a schema. It knows the words of JSON Schema that the
+// document uses, and fails on others.
 func fits(t *testing.T, doc, schema object, v any, at string) (breaches []string) {
 	t.Helper()
 	schema = resolve(t, doc, schema)

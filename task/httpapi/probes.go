@@ -41,9 +41,9 @@ const (
 //
 //   - GET /healthz answers 200 as long as the process answers at all. A store that is away is no
 //     reason to kill it.
-//   - GET /readyz answers 200, or 503 with the reason: before the set-up is done, from last call on,
-//     while the store does not answer, and while the worker can run nothing for want of something
-//     that its machine or process lacks.
+//   - GET /readyz answers 200, or 503 with the reason: before the set-up is done, from last call
+//     on, while the store does not answer, and while the worker can run nothing for want of
+//     something that its machine or process lacks.
 //
 // It needs no token and tells nothing else, so it may listen where [Handler] must not.
 func ProbeHandler(cfg ProbeConfig) http.Handler {
@@ -84,8 +84,8 @@ func (p *probes) readyz(w http.ResponseWriter, r *http.Request) {
 	plain(w, http.StatusOK, "ok")
 }
 
-// ask asks the store whether it takes writes, and for a task that does not exist. What it finds holds
-// for those who ask at the same time.
+// ask asks the store whether it takes writes, and for a task that does not exist. What it finds
+// holds for those who ask at the same time.
 func (p *probes) ask(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

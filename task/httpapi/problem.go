@@ -88,8 +88,8 @@ func problem(name, format string, args ...any) *Problem {
 	panic("httpapi: no sort of problem is called " + name)
 }
 
-// problemOf turns an error of this package, of package task or of a store into a problem. The last has
-// a name, by which the caller logs the error.
+// problemOf turns an error of this package, of package task or of a store into a problem. The last
+// has a name, by which the caller logs the error.
 func problemOf(err error) *Problem {
 	var p *Problem
 	if errors.As(err, &p) {
@@ -107,8 +107,8 @@ func problemOf(err error) *Problem {
 	return unavailable(err)
 }
 
-// unavailable is the problem of a store that has failed, of which it names the sort alone: the error
-// may have paths, addresses and names of users.
+// unavailable is the problem of a store that has failed, of which it names the sort alone: the
+// error may have paths, addresses and names of users.
 func unavailable(err error) *Problem {
 	class := "the store does not answer, or refuses"
 	switch {

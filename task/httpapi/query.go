@@ -12,8 +12,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// What a list is asked for, in the words of this interface: the parameters of GET /v1/tasks, and the
-// members of a bulk command's filter.
+// What a list is asked for, in the words of this interface: the parameters of GET /v1/tasks, and
+// the members of a bulk command's filter.
 
 // filterNames are what a filter may have, and listNames what a list may have besides.
 var (
@@ -156,8 +156,8 @@ func encodeQuery(q task.Query) url.Values {
 	return v
 }
 
-// decodeFilter reads the filter of a bulk command: the parameters of a list as members, of which those
-// that may have several values are lists of texts, and meta is an object.
+// decodeFilter reads the filter of a bulk command: the parameters of a list as members, of which
+// those that may have several values are lists of texts, and meta is an object.
 func decodeFilter(raw json.RawMessage) (q task.Query, err error) {
 	m, err := members(raw)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// checkHost refuses a foreign name that was made to point to this machine: a page of that name would
-// be of the same origin.
+// checkHost refuses a foreign name that was made to point to this machine: a page of that name
+// would be of the same origin.
 func (h *Handler) checkHost(host string) error {
 	if !h.local {
 		return nil
@@ -85,8 +85,8 @@ func tooLarge(most int64) error {
 	return problem("too-large", "the body has more than %d bytes: put the data into a file and submit its name", most)
 }
 
-// commandBody reads what a command may have as its body: nothing, or an object with the reason for it, and
-// with other members that it has.
+// commandBody reads what a command may have as its body: nothing, or an object with the reason for
+// it, and with other members that it has.
 func commandBody(w http.ResponseWriter, r *http.Request, others ...string) (m map[string]json.RawMessage, reason string, err error) {
 	b, err := readBody(w, r, envelope)
 	if err != nil || len(bytes.TrimSpace(b)) == 0 {

@@ -13,8 +13,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Schedule is a schedule for programs; see [task.ScheduleInfo]. Times are UTC, and zero ones are left
-// out.
+// Schedule is a schedule for programs; see [task.ScheduleInfo]. Times are UTC, and zero ones are
+// left out.
 type Schedule struct {
 	// Name is SET/NAME.
 	Name string `json:"name"`

@@ -14,7 +14,8 @@ import (
 // errStoreLate is the cause of a context that has bounded the store's work.
 var errStoreLate = errors.New("the store has not answered in time")
 
-// withStoreTimeout bounds the store's work on a request, so that a store that hangs gives an answer.
+// withStoreTimeout bounds the store's work on a request, so that a store that hangs gives an
+// answer.
 func withStoreTimeout(r *http.Request) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(r.Context(), storePatience, errStoreLate)
 }
@@ -76,8 +77,8 @@ func (h *Handler) list(a *answer, r *http.Request) error {
 }
 
 // summaries finds tasks a few at a time: the store reads their payloads too, which are not wanted
-// here and may be large. Where it looks long for few it answers with what it has found, and where to
-// go on.
+// here and may be large. Where it looks long for few it answers with what it has found, and where
+// to go on.
 func summaries(ctx context.Context, c *task.Client, q task.Query) (page, error) {
 	p := page{Tasks: []Task{}}
 	want := cmp.Or(q.Limit, defaultPage)

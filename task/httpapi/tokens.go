@@ -30,26 +30,26 @@ const (
 
 func roles() []Role { return []Role{RoleRead, RoleSubmit, RoleOperate} }
 
-// Tokens are the tokens of a file. Each line that is neither empty nor a comment (#) has a name, its
-// roles and its secret, with spaces in between:
+// Tokens are the tokens of a file. Each line that is neither empty nor a comment (#) has a name,
+// its roles and its secret, with spaces in between:
 //
 //	# NAME   ROLE[,ROLE]          SECRET
 //	shop     submit               Qm9yZWQ/Tm90LWEtcmVhbC1zZWNyZXQ=
 //	grafana  read                 ...
 //	ops      read,submit,operate  ...
 //
-// A secret has at least 24 letters, digits and - . _ ~ + / =; "openssl rand -base64 24" makes a good
-// one. Only their hashes are kept in memory, and nothing of them is ever logged. Several lines with
-// secrets of one person need several names: a name says in the log who asked for something. A file
-// that is to let nobody in has the line "none" instead.
+// A secret has at least 24 letters, digits and - . _ ~ + / =; "openssl rand -base64 24" makes a
+// good one. Only their hashes are kept in memory, and nothing of them is ever logged. Several lines
+// with secrets of one person need several names: a name says in the log who asked for something. A
+// file that is to let nobody in has the line "none" instead.
 //
 // The file is read again when a request comes after it has changed, and taken when it has been left
 // alone for a second: what is written in place is half written for a while. One whose last line has
 // no newline may have been cut in the middle of a secret: it is taken after ten seconds, and the
-// logger hears of it before that. [LoadTokens] and [Tokens.Reload] take it after a second too, since
-// who calls them says that the file is written. When it cannot be read or has a mistake, or is
-// empty, the tokens stay what they were, and the logger hears of it once a minute. A request waits
-// for a file that hangs, on a network for instance, a quarter of a second at most.
+// logger hears of it before that. [LoadTokens] and [Tokens.Reload] take it after a second too,
+// since who calls them says that the file is written. When it cannot be read or has a mistake, or
+// is empty, the tokens stay what they were, and the logger hears of it once a minute. A request
+// waits for a file that hangs, on a network for instance, a quarter of a second at most.
 type Tokens struct {
 	path string
 	log  *slog.Logger
@@ -178,10 +178,10 @@ func (t *Tokens) current() []token {
 	return t.all
 }
 
-// look begins to read the file. The goroutine is one at a time, and ends by itself: whoever wants the
-// result waits for as long as it has time, since reading may hang in the kernel. The caller holds
-// mu, and no look is under way. A file without a newline at its end must have been left alone for the
-// time unfinished.
+// look begins to read the file. The goroutine is one at a time, and ends by itself: whoever wants
+// the result waits for as long as it has time, since reading may hang in the kernel. The caller
+// holds mu, and no look is under way. A file without a newline at its end must have been left alone
+// for the time unfinished.
 func (t *Tokens) look(unfinished time.Duration) {
 	ended := make(chan struct{})
 	t.looking, t.began = ended, time.Now()
@@ -270,8 +270,8 @@ func (t *Tokens) admit(h http.Header, role Role) (name string, err error) {
 	return all[found].name, nil
 }
 
-// Require returns a handler for what a program serves beside the tasks, as its metrics: it hands on a
-// request that shows a token with the role, and answers any other one as [Handler] does.
+// Require returns a handler for what a program serves beside the tasks, as its metrics: it hands on
+// a request that shows a token with the role, and answers any other one as [Handler] does.
 func (t *Tokens) Require(role Role, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, err := t.admit(r.Header, role)

@@ -12,10 +12,11 @@ import (
 const unreadPatience = time.Second
 
 // watchBody has the connection of a request closed after the answer, unless its body is read to its
-// end before that. Otherwise package http reads what is left of the body, and waits for a client that
-// has promised one and sends nothing: before it answers, and for as long as a request may take, in a
-// stop as well. It returns the request to be served, which is a copy: package http needs its own body
-// to close a connection gently. The function is to be called when the request was served.
+// end before that. Otherwise package http reads what is left of the body, and waits for a client
+// that has promised one and sends nothing: before it answers, and for as long as a request may
+// take, in a stop as well. It returns the request to be served, which is a copy: package http needs
+// its own body to close a connection gently. The function is to be called when the request was
+// served.
 func watchBody(w http.ResponseWriter, r *http.Request) (watched *http.Request, served func()) {
 	if _, already := r.Body.(*watchedBody); already || r.ContentLength == 0 || r.ProtoMajor != 1 {
 		return r, func() {}

@@ -30,7 +30,8 @@ func dial(t *testing.T, address string) net.Conn {
 	return conn
 }
 
-// promising are requests, each refused or answered without its body, that promise one and send none.
+// promising are requests, each refused or answered without its body, that promise one and send
+// none.
 var promising = map[string]int{
 	"POST /v1/tasks":        http.StatusUnauthorized,
 	"POST /v1/tasks/batch":  http.StatusUnauthorized,

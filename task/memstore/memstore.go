@@ -52,7 +52,8 @@ type worker struct {
 
 var _ task.Store = (*Store)(nil)
 
-// New returns an empty store. The caller closes it, once the workers and clients that use it are done.
+// New returns an empty store. The caller closes it, once the workers and clients that use it are
+// done.
 func New() *Store {
 	return &Store{
 		tasks:   make(map[string]*task.Task),

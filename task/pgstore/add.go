@@ -94,8 +94,8 @@ func firstPriority(tasks []task.NewTask) int64 {
 }
 
 // addArgs are the arguments of the statement Add: columns with an element for each task, sorted by
-// id, and the length up to which a payload is put into ready too. Delays, how long each task may wait
-// for its first claim, and the times for which keys are held are in microseconds.
+// id, and the length up to which a payload is put into ready too. Delays, how long each task may
+// wait for its first claim, and the times for which keys are held are in microseconds.
 func addArgs(news []newTask) []any {
 	n := len(news)
 	var (

@@ -154,7 +154,8 @@ func TestAdd_RefusesAnIDThatIsNone(t *testing.T) {
 	b.counts(map[task.Status]int{})
 }
 
-// A table that another transaction has locked, or that takes long to grow, says nothing about a task.
+// A table that another transaction has locked, or that takes long to grow, says nothing about a
+// task.
 func TestAdd_WaitsLongerForALockThatIsAboutNoTask(t *testing.T) {
 	b := newRig(t)
 	tx := b.begin()

@@ -7,9 +7,9 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// setColumn sets element i of a column, an argument with an element for each of n changes. A column is
-// null until an element differs from the default, which the others have: a statement unpacks only
-// what some change has.
+// setColumn sets element i of a column, an argument with an element for each of n changes. A column
+// is null until an element differs from the default, which the others have: a statement unpacks
+// only what some change has.
 func setColumn[T any](column *[]T, i, n int, v, otherwise T) {
 	if *column == nil {
 		*column = slices.Repeat([]T{otherwise}, n)
@@ -117,8 +117,8 @@ func finishArgs(items []item) []any {
 	return append(append(args, leftArgs(items)...), task.MaxHistory, task.MaxLog, runAts)
 }
 
-// saveArgs are the arguments of the statement SaveRuns: columns, with how much of the log is kept among
-// them.
+// saveArgs are the arguments of the statement SaveRuns: columns, with how much of the log is kept
+// among them.
 func saveArgs(items []item) []any {
 	tasks, runs, workers := fenceArgs(items)
 	args := append([]any{tasks, runs, workers}, counterArgs(items)...)

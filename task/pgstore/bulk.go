@@ -11,8 +11,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// bulkPatience bounds the wait of a command to many tasks for a key that an open transaction holds, in
-// milliseconds.
+// bulkPatience bounds the wait of a command to many tasks for a key that an open transaction holds,
+// in milliseconds.
 const bulkPatience = "50"
 
 // standings are tasks as they were seen, in columns, and the places of those that have an id.
@@ -97,8 +97,8 @@ func (s *Store) controlAll(ctx context.Context, cmd task.Command, all standings,
 	return nil
 }
 
-// controlBatch does a command to tasks in one transaction, and returns those to which it was done, those
-// whose keys are held, and whether a run has to hear of it.
+// controlBatch does a command to tasks in one transaction, and returns those to which it was done,
+// those whose keys are held, and whether a run has to hear of it.
 func (s *Store) controlBatch(ctx context.Context, cmd task.Command, all standings) (done, busy [][16]byte, asked bool, err error) {
 	var batch pgx.Batch // one transaction
 	batch.Queue(`select pg_catalog.set_config('lock_timeout', $1, true)`, bulkPatience)

@@ -13,8 +13,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// A claim that the server has made, and whose answer is lost, must not be made again: the tasks of the
-// first one would be nobody's.
+// A claim that the server has made, and whose answer is lost, must not be made again: the tasks of
+// the first one would be nobody's.
 func TestClaim_IsNotRepeatedWhenItsAnswerIsLost(t *testing.T) {
 	b := newFarRig(t)
 	b.fillReady(0, 4, "default")
@@ -46,7 +46,8 @@ func TestClaim_IsNotRepeatedWhenItsAnswerIsLost(t *testing.T) {
 	b.counts(map[task.Status]int{task.StatusSucceeded: 5})
 }
 
-// What is gone with its connection before it was committed was not done, and is done by the next claim.
+// What is gone with its connection before it was committed was not done, and is done by the next
+// claim.
 func TestClaim_ThatTheServerGaveUpLeavesNothing(t *testing.T) {
 	b := newRig(t)
 	b.fillReady(0, 3, "default")

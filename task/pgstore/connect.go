@@ -31,9 +31,9 @@ const ownPath = "pg_catalog, pg_temp"
 
 // ownSettings are set too where the session is ours alone, whatever the role, the database and the
 // address say. The transactions rely on read committed: a statement sees what was committed before
-// it. Unqualified names are the server's own, and temporary tables take nobody's place. A policy for
-// rows is an error and hides nothing. What a lost client has begun ends soon after the client has
-// given up.
+// it. Unqualified names are the server's own, and temporary tables take nobody's place. A policy
+// for rows is an error and hides nothing. What a lost client has begun ends soon after the client
+// has given up.
 //
 // The plans are those for a few rows found by an index, whatever the statistics say: tables that
 // are full now and empty in a second have none that are right. And since all else seems expensive
@@ -242,8 +242,8 @@ func checkPool(ctx context.Context, pool *pgxpool.Pool, given bool) error {
 	return fmt.Errorf("the sessions have %s = %s and must have %s: %s", w.name, w.is, w.want, mend)
 }
 
-// checkPath refuses sessions that look for a name elsewhere before they look among the server's own.
-// The statements name the server's functions; of operators, the server's own come first.
+// checkPath refuses sessions that look for a name elsewhere before they look among the server's
+// own. The statements name the server's functions; of operators, the server's own come first.
 func checkPath(ctx context.Context, pool *pgxpool.Pool) error {
 	var path []string
 	if err := pool.QueryRow(ctx, `select pg_catalog.current_schemas(true)::text[]`).Scan(&path); err != nil {
@@ -261,8 +261,8 @@ func checkPath(ctx context.Context, pool *pgxpool.Pool) error {
 	return errors.New("the sessions do not look into the schema pg_catalog: is the server PostgreSQL?")
 }
 
-// checkSchema refuses a schema in which everybody may create: a table that is there before ours would
-// be taken for it.
+// checkSchema refuses a schema in which everybody may create: a table that is there before ours
+// would be taken for it.
 func (s *Store) checkSchema(ctx context.Context) error {
 	var open bool
 	err := s.pool.QueryRow(ctx, `select pg_catalog.has_schema_privilege('public'::name, n.oid, 'create'::text) from pg_catalog.pg_namespace n where n.nspname = $1`, s.schema).Scan(&open)
@@ -293,8 +293,8 @@ func checkDatabase(ctx context.Context, pool *pgxpool.Pool) error {
 	return nil
 }
 
-// checkPolicies refuses tables of which policies hide rows from the role: what is not seen is neither
-// claimed nor counted.
+// checkPolicies refuses tables of which policies hide rows from the role: what is not seen is
+// neither claimed nor counted.
 func (s *Store) checkPolicies(ctx context.Context) error {
 	var table string
 	err := s.pool.QueryRow(ctx, `select coalesce(pg_catalog.min(c.relname::text), '') from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace

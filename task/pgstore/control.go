@@ -106,8 +106,8 @@ func (s *Store) interrupt(ctx context.Context, id [16]byte, cmd task.Command) (a
 	}
 }
 
-// interruptQueue asks what runs of a paused queue to hand over. A claim that has not seen the pause is
-// waited for, so that what it takes is found.
+// interruptQueue asks what runs of a paused queue to hand over. A claim that has not seen the pause
+// is waited for, so that what it takes is found.
 func (s *Store) interruptQueue(ctx context.Context, queue string) error {
 	err := s.awaitOldClaims(ctx)
 	if err == nil {
@@ -131,8 +131,8 @@ func (s *Store) interruptQueue(ctx context.Context, queue string) error {
 	return errors.Join(errs...)
 }
 
-// awaitOldClaims waits for the claims that were under way when it was called, since they may not have
-// seen what was committed just before.
+// awaitOldClaims waits for the claims that were under way when it was called, since they may not
+// have seen what was committed just before.
 func (s *Store) awaitOldClaims(ctx context.Context) error {
 	var (
 		claims int

@@ -9,8 +9,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Without synchronous commits the server forgets the last claims when it crashes: what it then counts up from is older
-// than what workers have seen.
+// Without synchronous commits the server forgets the last claims when it crashes: what it then
+// counts up from is older than what workers have seen.
 func TestRunNumber_ThatAWorkerHasSeenIsNotGivenAgainAfterTheServerHasCrashed(t *testing.T) {
 	t.Parallel()
 	f := newForgetful(t)

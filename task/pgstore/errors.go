@@ -178,7 +178,8 @@ func isLockTimeout(err error) bool {
 	return errors.As(err, &e) && e.Code == codeLockNotAvailable
 }
 
-// isDeadlock reports whether the server has undone a transaction that waited for one that waited for it.
+// isDeadlock reports whether the server has undone a transaction that waited for one that waited
+// for it.
 func isDeadlock(err error) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && e.Code == codeDeadlock

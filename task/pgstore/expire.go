@@ -9,9 +9,10 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// A task that was not claimed before its start_before has expired: no claim takes it, and whoever comes
-// across it ends it. That is a poll, whoever looks for such a task by its id, and once a second
-// whoever lists or counts tasks, and each process with workers: those may be too busy to poll.
+// A task that was not claimed before its start_before has expired: no claim takes it, and whoever
+// comes across it ends it. That is a poll, whoever looks for such a task by its id, and once a
+// second whoever lists or counts tasks, and each process with workers: those may be too busy to
+// poll.
 
 const (
 	// expireMost bounds the tasks that one statement ends.

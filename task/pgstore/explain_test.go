@@ -44,8 +44,8 @@ type plan struct {
 }
 
 // walk returns the tables that a plan walks through: those that are read row by row, or by an index
-// without a condition, unless only the first rows are wanted; of tasks, not even then where they are
-// wanted by a condition that no row may meet.
+// without a condition, unless only the first rows are wanted; of tasks, not even then where they
+// are wanted by a condition that no row may meet.
 func (p *plan) walk(limited bool) (tables []string) {
 	if slices.Contains(growing, p.Relation) {
 		switch {

@@ -12,8 +12,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// filter is a query, with the arguments of the statement that answers it. A part of such a statement
-// names its table t.
+// filter is a query, with the arguments of the statement that answers it. A part of such a
+// statement names its table t.
 type filter struct {
 	task.Query
 	args  []any
@@ -89,7 +89,8 @@ func (f *filter) newest(table, limit string, conditions ...string) string {
 	return "select " + sourceColumns + " from " + table + where + " order by t.created desc, t.id desc limit " + limit
 }
 
-// sourceColumns are what is picked of a table: what a task is found by, and what a search looks at first.
+// sourceColumns are what is picked of a table: what a task is found by, and what a search looks at
+// first.
 const sourceColumns = "t.id, t.created, t.kind, t.queue"
 
 // within are conditions for a time.
@@ -178,8 +179,8 @@ func (f *filter) pick(kinds []string) string {
 	return f.along(ofEnded, []string{"status"}, f.limit, f.unsuccessful()...)
 }
 
-// unsuccessful is what is asked for of tasks that have ended otherwise than in success. The indexes are
-// for these.
+// unsuccessful is what is asked for of tasks that have ended otherwise than in success. The indexes
+// are for these.
 func (f *filter) unsuccessful() []string {
 	return append(f.equal("queue"), "t.status <> 'succeeded'")
 }
@@ -221,8 +222,8 @@ type firstLook struct {
 	sorted     bool // the newest come first
 }
 
-// firstLooks are worth trying, one after the other, where two things are asked for of which each may
-// be common and both together rare.
+// firstLooks are worth trying, one after the other, where two things are asked for of which each
+// may be common and both together rare.
 func (f *filter) firstLooks(kinds []string) []func() firstLook {
 	most := strconv.Itoa(fewRows)
 	amongTasks := func() firstLook {
@@ -269,9 +270,9 @@ func (f *filter) ofRoutes(kinds []string, most string) firstLook {
 	return look
 }
 
-// statement picks the newest of the tasks of a first look, and reports whether they are all that are
-// asked for. Where the newest rows come first it takes them as they come, and stops at the last one
-// that is wanted; to sort them once more would read and probe all of them.
+// statement picks the newest of the tasks of a first look, and reports whether they are all that
+// are asked for. Where the newest rows come first it takes them as they come, and stops at the last
+// one that is wanted; to sort them once more would read and probe all of them.
 func (l firstLook) statement(f *filter) string {
 	order := " order by t.created desc, t.id desc"
 	if l.sorted {

@@ -19,8 +19,8 @@ func picked(pick, read string) string {
 	return "with p as materialized (\n" + pick + "\n)\n" + read
 }
 
-// collectTasks reads the answer of ReadPicked. What has expired is shown as it will be, unless it is asked
-// for as what waits.
+// collectTasks reads the answer of ReadPicked. What has expired is shown as it will be, unless it
+// is asked for as what waits.
 func collectTasks(rows pgx.Rows, showExpired bool) ([]task.Task, error) {
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (t task.Task, err error) {
 		var (

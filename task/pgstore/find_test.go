@@ -80,7 +80,8 @@ func (r record) task() task.Task {
 	return t
 }
 
-// lives brings tasks to every place where a task may be, with and without something that they have left.
+// lives brings tasks to every place where a task may be, with and without something that they have
+// left.
 func (b *rig) lives() {
 	b.Helper()
 	const n = 14
@@ -159,7 +160,8 @@ func TestTaskRecords_AreWhatFindReturns(t *testing.T) {
 	}
 }
 
-// What was looked at first is enough for few rows; for many there is another way to the same answer.
+// What was looked at first is enough for few rows; for many there is another way to the same
+// answer.
 func TestFind_ListsTheSameByEitherWay(t *testing.T) {
 	b := newRig(t)
 	b.fillReady(1, fewRows+2000, "default")

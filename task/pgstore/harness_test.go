@@ -15,8 +15,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// rig is a store with one worker. It prepares nothing ahead, which would wait at the locks of a test,
-// with connections of the pool.
+// rig is a store with one worker. It prepares nothing ahead, which would wait at the locks of a
+// test, with connections of the pool.
 type rig struct {
 	*testing.T
 	store *Store
@@ -193,7 +193,8 @@ func poolOfOne(t *testing.T, dsn string) *pgxpool.Pool {
 	return pool
 }
 
-// fillReady makes tasks of the kind k that can be claimed, from one number to another, in one statement.
+// fillReady makes tasks of the kind k that can be claimed, from one number to another, in one
+// statement.
 func (b *rig) fillReady(first, last int, queue string) {
 	b.Helper()
 	mustExec(b.T, b.store, `with added as (
@@ -220,8 +221,8 @@ func (b *rig) fillRunning(first, last int, worker string) {
 		first, last, route{kind: "k", queue: "default"}.number(), workerKey(worker))
 }
 
-// gate keeps rows out of a table: a statement that inserts one waits until the gate is opened. It holds
-// up nothing before that, so that what a statement has locked until then stays locked.
+// gate keeps rows out of a table: a statement that inserts one waits until the gate is opened. It
+// holds up nothing before that, so that what a statement has locked until then stays locked.
 func (b *rig) gate(table string) (open func()) {
 	b.Helper()
 	const lock = 77
@@ -248,8 +249,8 @@ func (b *rig) until(question string) {
 	}
 }
 
-// untilCounted waits until an answer of the server's statistics is true, to which a session adds what
-// it has done when it ends.
+// untilCounted waits until an answer of the server's statistics is true, to which a session adds
+// what it has done when it ends.
 func (b *rig) untilCounted(question string) {
 	b.Helper()
 	b.store.pool.Reset()
@@ -262,8 +263,8 @@ func (b *rig) untilWaiting(n int) {
 	b.until(fmt.Sprintf(`select count(*) = %d from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`, n))
 }
 
-// farRig is a rig, and a second store with the same worker behind a network that can lose answers. It has
-// one connection in its pool, so that what was prepared once is prepared.
+// farRig is a rig, and a second store with the same worker behind a network that can lose answers.
+// It has one connection in its pool, so that what was prepared once is prepared.
 type farRig struct {
 	*rig
 	far *Store
@@ -283,8 +284,8 @@ func newFarRig(t *testing.T) *farRig {
 	return &farRig{rig: b, far: far, net: p}
 }
 
-// losing makes a call of the far store, whose statement it has prepared, and the call's answer is lost
-// after the server has done so much that a question is answered with true.
+// losing makes a call of the far store, whose statement it has prepared, and the call's answer is
+// lost after the server has done so much that a question is answered with true.
 func (b *farRig) losing(call func() error, done string) {
 	b.Helper()
 	b.net.muted.Store(true)

@@ -24,8 +24,8 @@ import (
 )
 
 // hostile is a server with a database in whose schema public, where everybody may create, the role
-// evil has made functions, operators, types, collations and tables with the names that our statements
-// use. Each function counts its calls, which no rollback undoes, and raises HIJACK.
+// evil has made functions, operators, types, collations and tables with the names that our
+// statements use. Each function counts its calls, which no rollback undoes, and raises HIJACK.
 type hostile struct {
 	*testing.T
 	server *pgtest.Server
@@ -66,8 +66,8 @@ func newHostile(t *testing.T) *hostile {
 	return &hostile{T: t, server: server, victim: as("victim")}
 }
 
-// namesInUse are the words of this package's files that a statement can call, and the operators that
-// its statements have.
+// namesInUse are the words of this package's files that a statement can call, and the operators
+// that its statements have.
 func namesInUse(t *testing.T) (functions, operators []string) {
 	t.Helper()
 	call, sign := regexp.MustCompile(`\b([a-z_0-9]+)\(`), regexp.MustCompile(`[-+*/<>=~!@#%^&|]+`)
@@ -219,8 +219,8 @@ const ofEvil = `select 'pg_catalog.pg_proc'::pg_catalog.regclass::oid, oid from 
 	union all select 'pg_catalog.pg_class'::pg_catalog.regclass::oid, oid from pg_catalog.pg_class where relowner = 'evil'::regrole::oid
 	union all select 'pg_catalog.pg_collation'::pg_catalog.regclass::oid, oid from pg_catalog.pg_collation where collowner = 'evil'::regrole::oid`
 
-// The path of a pool that is given has the schema of evil's in it, as every session's of old. Where the
-// path is ours, the one that was asked for even has it before the server's.
+// The path of a pool that is given has the schema of evil's in it, as every session's of old. Where
+// the path is ours, the one that was asked for even has it before the server's.
 func TestHijack_NothingOfAnotherRolesRunsInThePlaceOfTheServers(t *testing.T) {
 	t.Parallel()
 	h := newHostile(t)
@@ -324,8 +324,8 @@ func (s *sentStatements) sent() []string {
 	return slices.Collect(maps.Keys(s.all))
 }
 
-// seeAll sees the store's statements, also those that nobody has sent. ReadPicked and OutlinePicked are
-// parts of others.
+// seeAll sees the store's statements, also those that nobody has sent. ReadPicked and OutlinePicked
+// are parts of others.
 func (s *sentStatements) seeAll(q statements) {
 	s.see(picked(q.PickHeld, q.ReadPicked))
 	s.see(picked("select pg_catalog.unnest($1::uuid[]) as id, pg_catalog.unnest($2::timestamptz[]) as created", q.OutlinePicked))
@@ -371,8 +371,8 @@ func (s *sentStatements) TraceBatchQuery(_ context.Context, _ *pgx.Conn, data pg
 }
 func (s *sentStatements) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
 
-// bound checks what each statement would run, also where no test has made it do so: the server notes
-// what the body of a function depends on, and there is nothing of evil's.
+// bound checks what each statement would run, also where no test has made it do so: the server
+// notes what the body of a function depends on, and there is nothing of evil's.
 func (h *hostile) bound(seen *sentStatements) {
 	h.Helper()
 	if ask(h.T, h.victim, `select current_setting('server_version_num')::integer`) < 140000 {

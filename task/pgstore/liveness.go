@@ -7,10 +7,10 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// failureDetector turns sessions that are gone into evidence of death. Two witnesses are needed: the
-// worker's session is gone, and its beat stands still, both for as long as the worker said it may
-// need to connect again. A worker that lost its connection, and not its life, has made the session
-// again by then, or has withdrawn it as evidence.
+// failureDetector turns sessions that are gone into evidence of death. Two witnesses are needed:
+// the worker's session is gone, and its beat stands still, both for as long as the worker said it
+// may need to connect again. A worker that lost its connection, and not its life, has made the
+// session again by then, or has withdrawn it as evidence.
 //
 // Of a worker that was killed this is known after 400 ms where it connected in less than 130 ms,
 // and at most after 1.75 s. One that needs longer than a second to connect, or loses its connection

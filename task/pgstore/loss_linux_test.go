@@ -65,8 +65,8 @@ func (f *forgetful) open(worker string) *rig {
 	return r
 }
 
-// After commits were lost the server gives numbers again, and tasks and runs are others than those that
-// a process remembers.
+// After commits were lost the server gives numbers again, and tasks and runs are others than those
+// that a process remembers.
 func TestLostCommits_MisdirectNothing(t *testing.T) {
 	t.Parallel()
 	f := newForgetful(t)
@@ -134,8 +134,8 @@ func TestLostCommits_MisdirectNothing(t *testing.T) {
 	b.counts(map[task.Status]int{task.StatusSucceeded: count, task.StatusRunning: 2})
 }
 
-// The worker that had the end confirmed knows of nothing to ask for: the store says so, with each beat
-// until one lists all runs.
+// The worker that had the end confirmed knows of nothing to ask for: the store says so, with each
+// beat until one lists all runs.
 func TestLostCommits_ABeatSaysThatTheServerHasRestarted(t *testing.T) {
 	t.Parallel()
 	f := newForgetful(t)

@@ -84,8 +84,8 @@ func TestTables_DoNotGrowWithWhatHasBeen(t *testing.T) {
 	}
 }
 
-// A checkpoint that is saved again, and a beat, change rows in which no index covers what changes, and
-// whose pages have room: they leave nothing dead in an index.
+// A checkpoint that is saved again, and a beat, change rows in which no index covers what changes,
+// and whose pages have room: they leave nothing dead in an index.
 func TestTables_AreUpdatedWithinTheirPages(t *testing.T) {
 	b := newRig(t)
 	const n, saves = 200, 20

@@ -63,8 +63,8 @@ func (s *Store) prepareSchema(ctx context.Context, migrate bool) error {
 	return s.migrateTo(ctx, steps, migratePatience)
 }
 
-// migrateTo migrates, and tries again when somebody else's transaction holds a lock: a migration that
-// waited for it would hold up all workers.
+// migrateTo migrates, and tries again when somebody else's transaction holds a lock: a migration
+// that waited for it would hold up all workers.
 func (s *Store) migrateTo(ctx context.Context, steps []step, patience time.Duration) error {
 	for began, told := time.Now(), false; ; told = true {
 		err := retry(ctx, isMadeByAnother, func(error) {}, func(ctx context.Context) error {
@@ -87,12 +87,13 @@ func (s *Store) migrateTo(ctx context.Context, steps []step, patience time.Durat
 	}
 }
 
-// lockVersion has migrations of one schema wait for each other, as long as it takes: no worker wants
-// a lock that is in its way. Only who has rights on the table can hold them up.
+// lockVersion has migrations of one schema wait for each other, as long as it takes: no worker
+// wants a lock that is in its way. Only who has rights on the table can hold them up.
 const lockVersion = `lock table @.lastcall in share row exclusive mode`
 
-// migrate makes the missing steps, one program at a time. While there is no table to lock, the server
-// has a second program wait that makes the same schema or table, and then fail: isMadeByAnother.
+// migrate makes the missing steps, one program at a time. While there is no table to lock, the
+// server has a second program wait that makes the same schema or table, and then fail:
+// isMadeByAnother.
 func (s *Store) migrate(ctx context.Context, tx pgx.Tx, steps []step) error {
 	if _, err := tx.Conn().PgConn().Exec(ctx, `set local search_path = `+ownPath+`; set local lock_timeout = 0`).ReadAll(); err != nil {
 		return err

@@ -95,8 +95,8 @@ func columnsOf(t *testing.T, dsn, schema string) string {
 	return text
 }
 
-// goThrough adds a task, claims it and ends it, as workers do: a claim that finds a table locked finds
-// nothing.
+// goThrough adds a task, claims it and ends it, as workers do: a claim that finds a table locked
+// finds nothing.
 func (b *rig) goThrough(id string) {
 	b.Helper()
 	if added, err := b.store.Add(b.Context(), []task.NewTask{{ID: id, Kind: "k", Queue: "default", Payload: []byte("{}")}}); err != nil || added[0].Busy {

@@ -21,9 +21,9 @@ const (
 	announceStop  announcement = "s" // a worker stops
 )
 
-// announcer notifies other processes that there may be something to claim, that something was
-// asked of a run, or that a worker stops: in a transaction of its own, since one with a notification serialises the commits
-// of the whole database, and once for many changes.
+// announcer notifies other processes that there may be something to claim, that something was asked
+// of a run, or that a worker stops: in a transaction of its own, since one with a notification
+// serialises the commits of the whole database, and once for many changes.
 type announcer struct {
 	nonce string // tells our announcements from others'
 	send  func(ctx context.Context, payload string) error

@@ -14,8 +14,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// The commits of transactions that notify go one by one, through a lock of the whole cluster. One that holds it is made
-// to hang in its commit, which waits for a standby that does not exist.
+// The commits of transactions that notify go one by one, through a lock of the whole cluster. One
+// that holds it is made to hang in its commit, which waits for a standby that does not exist.
 func TestEnqueue_EnqueuingNotifiesNobodyInsideItsTransaction(t *testing.T) {
 	t.Parallel()
 	server := pgtest.New(t, "fsync=off", "synchronous_standby_names=nobody", "synchronous_commit=local")

@@ -122,8 +122,8 @@ var _ task.TxStore = (*Store)(nil)
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
 
 // Open connects to the database and checks, or creates, the schema. The errors say what to do about
-// a wrong password, a standby, missing rights and a newer schema, and never show the DSN. The caller
-// closes the store, once the workers and clients that use it are done.
+// a wrong password, a standby, missing rights and a newer schema, and never show the DSN. The
+// caller closes the store, once the workers and clients that use it are done.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Wait < 0 {
 		return nil, fmt.Errorf("pgstore: wait %v is negative", cfg.Wait)

@@ -17,9 +17,9 @@ const (
 	promoteRounds = 10
 )
 
-// poll finds the routes that have something to claim, moves what has become due to ready, and ends what
-// has expired, a part of it where there is something to claim all the same. It returns what it found,
-// and in how long the next delay runs out or the next task expires.
+// poll finds the routes that have something to claim, moves what has become due to ready, and ends
+// what has expired, a part of it where there is something to claim all the same. It returns what it
+// found, and in how long the next delay runs out or the next task expires.
 func (s *Store) poll(ctx context.Context, req task.ClaimRequest) (all []found, next time.Duration, err error) {
 	for range promoteRounds {
 		var p polled

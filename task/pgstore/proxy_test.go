@@ -93,8 +93,8 @@ func (p *proxy) count(answered *atomic.Bool) {
 	}
 }
 
-// carry copies what comes from one side to the other, each piece after the delay, unless it is lost,
-// and notes each piece first.
+// carry copies what comes from one side to the other, each piece after the delay, unless it is
+// lost, and notes each piece first.
 func (p *proxy) carry(from, to net.Conn, lost *atomic.Bool, note func()) {
 	type piece struct {
 		due  time.Time
@@ -133,7 +133,8 @@ func (p *proxy) carry(from, to net.Conn, lost *atomic.Bool, note func()) {
 	}
 }
 
-// asksToCancel reports whether data is what a connection begins with that cancels another's statement.
+// asksToCancel reports whether data is what a connection begins with that cancels another's
+// statement.
 func asksToCancel(data []byte) bool {
 	return len(data) == 16 && binary.BigEndian.Uint32(data) == 16 && binary.BigEndian.Uint32(data[4:]) == 80877102
 }

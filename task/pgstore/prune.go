@@ -12,8 +12,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// Prune implements task.Store. It walks along the times at which tasks ended, and then along those at
-// which a retention of their own is over.
+// Prune implements task.Store. It walks along the times at which tasks ended, and then along those
+// at which a retention of their own is over.
 func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (done task.PruneReply, err error) {
 	clock := req.Clock
 	if clock.IsZero() {

@@ -20,8 +20,8 @@ func (b *rig) one() string {
 	return b.claim(1)[0].ID
 }
 
-// late records a task an hour before those that were recorded before it, and tells nobody, as another
-// process does whose transaction was open for long.
+// late records a task an hour before those that were recorded before it, and tells nobody, as
+// another process does whose transaction was open for long.
 func (b *rig) late(n int, queue string) {
 	b.Helper()
 	mustExec(b.T, b.store, `insert into @.tasks (id, kind, queue, route, priority, payload) values ($1, 'k', $2, $3, 0, '')`, testID(n), queue, route{"k", queue}.number())

@@ -13,8 +13,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// PutSchedules implements task.Store. Who puts a set has its row; a tick does not wait for it, and one
-// of the generation before finds no schedule.
+// PutSchedules implements task.Store. Who puts a set has its row; a tick does not wait for it, and
+// one of the generation before finds no schedule.
 func (s *Store) PutSchedules(ctx context.Context, put task.SchedulesPut) (set task.ScheduleSet, err error) {
 	err = s.once(ctx, func(ctx context.Context) error {
 		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.putSchedules(ctx, tx, put) })

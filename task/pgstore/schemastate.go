@@ -15,8 +15,8 @@ import (
 type SchemaState struct {
 	// Schema is its name.
 	Schema string
-	// Version is the one in the database, 0 where there is none; MinCompatible is the oldest version whose
-	// programs can work on it.
+	// Version is the one in the database, 0 where there is none; MinCompatible is the oldest version
+	// whose programs can work on it.
 	Version, MinCompatible int
 	// Latest is the version that this program makes.
 	Latest int
@@ -27,8 +27,8 @@ type SchemaState struct {
 // Usable reports whether this program can work on the schema as it is.
 func (s SchemaState) Usable() bool { return s.Version >= s.Latest && s.MinCompatible <= s.Latest }
 
-// InspectSchema connects to the database and reads the version of its schema. It changes nothing and
-// wants no right but to connect and, where there is a schema, to read it. Migrate is ignored.
+// InspectSchema connects to the database and reads the version of its schema. It changes nothing
+// and wants no right but to connect and, where there is a schema, to read it. Migrate is ignored.
 func InspectSchema(ctx context.Context, cfg Config) (SchemaState, error) {
 	state, err := lookAtSchema(ctx, cfg)
 	if err != nil {

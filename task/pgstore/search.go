@@ -11,12 +11,14 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// A search answers what no index has whole. It walks along the index that has the most of what is asked
-// for, in the order of the listing, and looks at each task on the way, at a bounded number of them.
+// A search answers what no index has whole. It walks along the index that has the most of what is
+// asked for, in the order of the listing, and looks at each task on the way, at a bounded number of
+// them.
 
-// partsOf are the combinations of the statuses, kinds and queues that are asked for, each by itself,
-// and of each queue that is asked for without a kind the kinds that have tasks in it. No parts mean
-// that the query admits no task. When whole is false the sources of the parts give other tasks too.
+// partsOf are the combinations of the statuses, kinds and queues that are asked for, each by
+// itself, and of each queue that is asked for without a kind the kinds that have tasks in it. No
+// parts mean that the query admits no task. When whole is false the sources of the parts give other
+// tasks too.
 func (s *Store) partsOf(ctx context.Context, q task.Query) (parts []task.Query, kinds map[string][]string, whole bool, err error) {
 	statuses, some := q.AllStatuses()
 	ofKinds, someKinds := q.AllKinds()
@@ -53,8 +55,8 @@ func (s *Store) partsOf(ctx context.Context, q task.Query) (parts []task.Query, 
 	return parts, kinds, !several, nil
 }
 
-// apart are statuses whose sources have no task in common, and together all that have one of several
-// statuses: one source may have those of other statuses too.
+// apart are statuses whose sources have no task in common, and together all that have one of
+// several statuses: one source may have those of other statuses too.
 func apart(q task.Query, statuses []task.Status, ofKinds bool) []task.Status {
 	has := func(s task.Status) bool { return slices.Contains(statuses, s) }
 	without := func(others ...task.Status) {
@@ -80,7 +82,8 @@ func orNone[T ~string](all []T) []T {
 	return all
 }
 
-// searched reports whether a query has something that is looked for task by task, or has another order.
+// searched reports whether a query has something that is looked for task by task, or has another
+// order.
 func searched(q task.Query) bool {
 	return q.Order == task.OrderFinished || len(q.Reasons) > 0 || q.Worker != "" || q.ErrorText != "" || len(q.Meta) > 0 || !q.Started.IsZero() || !q.Finished.IsZero()
 }
@@ -233,10 +236,10 @@ func words[T ~string](all []T) []string {
 	return s
 }
 
-// searchStatement finds those that are asked for among what the sources of its parts give, and tells
-// the last one that it has looked at, unless it has found enough or there are no more. It takes the
-// rows as they come, and stops at the last one that is wanted: s is read again only where that is not
-// found.
+// searchStatement finds those that are asked for among what the sources of its parts give, and
+// tells the last one that it has looked at, unless it has found enough or there are no more. It
+// takes the rows as they come, and stops at the last one that is wanted: s is read again only where
+// that is not found.
 func (f *filter) searchStatement(parts []task.Query, kinds map[string][]string) string {
 	q := f.Query
 	defer func() { f.Query = q }()

@@ -50,7 +50,8 @@ func (s *session) serve(ctx context.Context) (err error) {
 }
 
 // checkEvery is how often the session is checked: whether the server is still there, which the
-// kernel notices sooner, how long it takes to answer, and whether the workers' rows still name it. A pooler that does not keep what it promised is noticed by it too.
+// kernel notices sooner, how long it takes to answer, and whether the workers' rows still name it.
+// A pooler that does not keep what it promised is noticed by it too.
 func (s *session) checkEvery() time.Duration {
 	if s.cfg.pooling != unpooled {
 		return 5 * time.Second
@@ -170,8 +171,8 @@ func (s *session) unrecorded() (workers []string, confirm time.Duration) {
 	return workers, s.confirm
 }
 
-// record writes that the session is evidence for its workers. A row that somebody has locked is tried
-// again soon.
+// record writes that the session is evidence for its workers. A row that somebody has locked is
+// tried again soon.
 func (s *session) record(ctx context.Context, conn *pgx.Conn) (done bool, err error) {
 	workers, confirm := s.unrecorded()
 	if len(workers) == 0 {

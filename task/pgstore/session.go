@@ -15,9 +15,9 @@ import (
 )
 
 // session is the store's own connection to the server, outside the pool. It has a name by which
-// neighbours see that this process lives, listens for announcements, and carries the workers' beats:
-// what keeps a worker alive does not wait for requests. It waits for nobody's lock for long, since a
-// session that waits is not ended at once when its client dies.
+// neighbours see that this process lives, listens for announcements, and carries the workers'
+// beats: what keeps a worker alive does not wait for requests. It waits for nobody's lock for long,
+// since a session that waits is not ended at once when its client dies.
 //
 // It begins with its first use. When it is lost it is made anew at once, with the same name;
 // meanwhile beats go over a spare connection, and the workers' rows say that the session is no

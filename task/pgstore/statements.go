@@ -95,9 +95,10 @@ func loadStatements(ident string) statements {
 var serverFunctions = regexp.MustCompile(`\b(array_agg|cardinality|count|floor|generate_subscripts|length|max|min|now|pg_backend_pid|pg_postmaster_start_time|` +
 	`pg_stat_get_activity|set_config|sum|unnest)\(`)
 
-// withServer says of the functions in a statement that they are the server's: a session's search_path
-// may have a schema in which others have made functions of these names. An operator cannot well be
-// named so; its operands are of exactly the types for which the server has one, which is then taken.
+// withServer says of the functions in a statement that they are the server's: a session's
+// search_path may have a schema in which others have made functions of these names. An operator
+// cannot well be named so; its operands are of exactly the types for which the server has one,
+// which is then taken.
 func withServer(text string) string { return serverFunctions.ReplaceAllString(text, "pg_catalog.$1(") }
 
 // withSchema puts the quoted name of a schema into a statement.

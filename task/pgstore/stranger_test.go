@@ -23,8 +23,8 @@ func stranger(t *testing.T, server *pgtest.Server) string {
 	return strings.Replace(dsn, "lastcall@", "stranger@", 1)
 }
 
-// wants has a connection of its own wait for each advisory lock that is held in the database, and take
-// it as soon as it is free.
+// wants has a connection of its own wait for each advisory lock that is held in the database, and
+// take it as soon as it is free.
 func wants(t *testing.T, dsn string) (stop func()) {
 	t.Helper()
 	c, err := pgx.Connect(t.Context(), dsn)

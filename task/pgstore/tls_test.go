@@ -62,7 +62,8 @@ func TestTLS_EachModeOfTLSWorksOrSaysWhatToDo(t *testing.T) {
 	})
 }
 
-// accepted checks that a store works at an address, and that each of its sessions is encrypted, or none is.
+// accepted checks that a store works at an address, and that each of its sessions is encrypted, or
+// none is.
 func accepted(t *testing.T, encrypted bool, dsn string) {
 	t.Helper()
 	s, err := Open(t.Context(), Config{DSN: dsn, Migrate: true})
@@ -83,7 +84,8 @@ func accepted(t *testing.T, encrypted bool, dsn string) {
 	}
 }
 
-// refused checks that a store cannot be opened, and that the error says what to do and shows neither address nor password.
+// refused checks that a store cannot be opened, and that the error says what to do and shows
+// neither address nor password.
 func refused(t *testing.T, want, dsn string) {
 	t.Helper()
 	s, err := Open(t.Context(), Config{DSN: dsn})

@@ -13,12 +13,12 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// Tx wraps a transaction of pgx for [task.Client.WithTx], [task.Run.SaveTx] and [task.Run.FinishTx].
-// It must be one of the database that has the store's schema.
+// Tx wraps a transaction of pgx for [task.Client.WithTx], [task.Run.SaveTx] and
+// [task.Run.FinishTx]. It must be one of the database that has the store's schema.
 //
-// In a transaction that is repeatable read or serializable, enqueuing, saving and finishing may fail
-// with a serialization failure (SQLSTATE 40001), which leaves nothing behind: run the transaction again.
-// A nil tx is an error of whatever is done with it.
+// In a transaction that is repeatable read or serializable, enqueuing, saving and finishing may
+// fail with a serialization failure (SQLSTATE 40001), which leaves nothing behind: run the
+// transaction again. A nil tx is an error of whatever is done with it.
 func Tx(tx pgx.Tx) task.Tx {
 	if tx == nil {
 		return nil

@@ -56,8 +56,8 @@ func (e *epochs) begun(worker string, boot time.Time) {
 	e.by[worker] = epoch{e.by[worker].number, boot}
 }
 
-// restarted reports whether the server has begun anew in this epoch of a worker; not for one that is
-// not known, such as one that has stopped.
+// restarted reports whether the server has begun anew in this epoch of a worker; not for one that
+// is not known, such as one that has stopped.
 func (e *epochs) restarted(worker string, boot time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -199,8 +199,8 @@ const claimPatience = "2000"
 
 // compareRuns compares the runs that a complete beat lists with those that the worker holds, and
 // returns those that are listed and not held, and those that are held and not listed. It waits for
-// claims that the server has begun, and refuses those that it has not: no claim that was sent before
-// comes after it.
+// claims that the server has begun, and refuses those that it has not: no claim that was sent
+// before comes after it.
 func (s *Store) compareRuns(ctx context.Context, b task.Beat) (lost []task.Fence, unlisted []task.Task, err error) {
 	var (
 		worker, epoch = workerKey(b.Worker), s.epochs.raise(b.Worker)

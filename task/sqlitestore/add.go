@@ -76,8 +76,8 @@ func (s *Store) addAll(t *txn, calls []*adding) error {
 	return t.insertTasks(accepted, now)
 }
 
-// known is a task that has an id: a fresh one, or one that the file has. Of the latter the payload's
-// hash is kept, since a payload may be much larger than the one that is compared with it.
+// known is a task that has an id: a fresh one, or one that the file has. Of the latter the
+// payload's hash is kept, since a payload may be much larger than the one that is compared with it.
 type known struct {
 	fresh   *task.NewTask
 	kind    string

@@ -55,8 +55,8 @@ func TestWriter_ALockForReadingThatStopsAllWritesIsToldWithItsProcess(t *testing
 	}
 }
 
-// holdForReading locks the byte of writers through a descriptor that can only read, and waits for its
-// end.
+// holdForReading locks the byte of writers through a descriptor that can only read, and waits for
+// its end.
 func holdForReading(file string) {
 	f, err := os.Open(file)
 	if err == nil {

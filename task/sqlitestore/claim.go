@@ -176,8 +176,8 @@ type first struct {
 	found   []candidate // sorted
 }
 
-// read reads the candidates of a kind: from all queues in one walk, or from each of those that are wanted
-// or not paused. As many queues as tasks are enough, those whose first tasks come first.
+// read reads the candidates of a kind: from all queues in one walk, or from each of those that are
+// wanted or not paused. As many queues as tasks are enough, those whose first tasks come first.
 func (f *first) read(ctx context.Context, kind string, wanted, paused []string) (err error) {
 	limit := f.most + len(f.except)
 	if len(wanted) == 0 && len(paused) == 0 {

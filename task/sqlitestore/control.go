@@ -169,8 +169,8 @@ func (t *txn) cancel(s state, now int64) error {
 	return t.rows("CountEnded", []any{s.queue, s.kind, string(task.StatusCancelled), 1})
 }
 
-// endWaiting moves tasks from waiting to ended, and returns how many there were. The counts are left to
-// the caller.
+// endWaiting moves tasks from waiting to ended, and returns how many there were. The counts are
+// left to the caller.
 func (t *txn) endWaiting(numbers []int64, now int64, why task.Reason) (n int64, err error) {
 	arg, err := list(numbers)
 	if err != nil {

@@ -7,13 +7,13 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// expireMost bounds the tasks that one transaction ends which were not claimed in time, where nothing
-// else is done in it.
+// expireMost bounds the tasks that one transaction ends which were not claimed in time, where
+// nothing else is done in it.
 const expireMost = 1000
 
-// expire ends the tasks that were not claimed in time. Who reads what is in the file calls it first,
-// and it costs a step in an index where there are none. What cannot be written now is left to the
-// next one: reading goes on when a disk is full.
+// expire ends the tasks that were not claimed in time. Who reads what is in the file calls it
+// first, and it costs a step in an index where there are none. What cannot be written now is left
+// to the next one: reading goes on when a disk is full.
 func (s *Store) expire(ctx context.Context) {
 	for more := true; more; {
 		if err := one(ctx, s.reader, "HasExpired", []any{s.now().UnixMicro()}, &more); err != nil || !more {

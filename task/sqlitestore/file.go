@@ -72,14 +72,15 @@ func address(path string) string {
 	return "file:" + u.EscapedPath()
 }
 
-// openedFile is a file of an open database: what stands at its path must be the file that was opened.
+// openedFile is a file of an open database: what stands at its path must be the file that was
+// opened.
 type openedFile struct {
 	what, path string
 	info       os.FileInfo
 }
 
-// remember takes note of the files that are open now: the database, also by the name that it was opened
-// by, its log, and the index of that. SQLite keeps the latter two for as long as it is open.
+// remember takes note of the files that are open now: the database, also by the name that it was
+// opened by, its log, and the index of that. SQLite keeps the latter two for as long as it is open.
 func (s *Store) remember(named string) error {
 	files := []openedFile{{what: "the file", path: s.path}, {what: "its log, with -wal after the name,", path: s.path + "-wal"},
 		{what: "the index of its log, with -shm after the name,", path: s.path + "-shm"}}
@@ -133,9 +134,9 @@ func keepLog(conn *sql.Conn) error {
 	})
 }
 
-// CheckProcesses reports, as an error, that a process holds the lock of a worker which the file does
-// not know: it has another file open, that once had this one's name, and whatever it is told is
-// lost.
+// CheckProcesses reports, as an error, that a process holds the lock of a worker which the file
+// does not know: it has another file open, that once had this one's name, and whatever it is told
+// is lost.
 func (s *Store) CheckProcesses(ctx context.Context) error {
 	if err := s.usable(ctx); err != nil {
 		return err
@@ -163,8 +164,8 @@ func (d *lockDir) holder(worker string) string {
 	return fmt.Sprintf("a process holds the lock of worker %s (find it with fuser -v %s)", worker, d.path(worker))
 }
 
-// lockHeld returns a worker whose process lives, if the directory beside the file has one. It is asked
-// before the file is looked for: a file is made before its workers' locks.
+// lockHeld returns a worker whose process lives, if the directory beside the file has one. It is
+// asked before the file is looked for: a file is made before its workers' locks.
 func (d *lockDir) lockHeld() string {
 	for _, worker := range d.names() {
 		if d.life(worker, d.boot) == task.LivenessAlive {

@@ -36,8 +36,8 @@ func lock(f *os.File, exclusive bool) error {
 // unlock lets go of a lock and keeps the file open.
 func unlock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
 
-// likeOwner gives a file of root's to the owner of the database, as SQLite does with its own files, so
-// that a command of root's leaves nothing that the servers cannot use.
+// likeOwner gives a file of root's to the owner of the database, as SQLite does with its own files,
+// so that a command of root's leaves nothing that the servers cannot use.
 func likeOwner(path string, database fs.FileInfo) {
 	owner, ok := database.Sys().(*syscall.Stat_t)
 	if ok && os.Geteuid() == 0 && owner.Uid != 0 {

@@ -18,9 +18,9 @@ import (
 // process as long as it lives.
 //
 // The order of things is the whole point. A file is locked before its worker is registered, so that
-// a registered worker whose file is not locked is dead. A neighbour tries it without making it. Only
-// who holds its lock removes it, after the worker's row is gone, so that the name of a registered
-// worker never means another file, or none.
+// a registered worker whose file is not locked is dead. A neighbour tries it without making it.
+// Only who holds its lock removes it, after the worker's row is gone, so that the name of a
+// registered worker never means another file, or none.
 type lockDir struct {
 	dir  string
 	boot string

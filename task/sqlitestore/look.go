@@ -13,9 +13,9 @@ import (
 // errForeign refuses a database that is not Lastcall's.
 var errForeign = errors.New("this is a SQLite database of another program: name another file")
 
-// look reports whether the file has tables, and refuses another program's, without changing a byte of
-// it or beside it: to open a database as ours is opened sets its journal mode, and can write its log
-// into it.
+// look reports whether the file has tables, and refuses another program's, without changing a byte
+// of it or beside it: to open a database as ours is opened sets its journal mode, and can write its
+// log into it.
 func look(ctx context.Context, path string) (tables bool, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {

@@ -49,8 +49,8 @@ func wantUnchanged(t *testing.T, dir string, before map[string][sha256.Size]byte
 	}
 }
 
-// foreign makes another program's database and copies it, with its log if it has one, as it is while
-// that program is at work.
+// foreign makes another program's database and copies it, with its log if it has one, as it is
+// while that program is at work.
 func foreign(t *testing.T, setup string) string {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "theirs.db"))

@@ -33,8 +33,8 @@ func create(path string) error {
 	return f.Close()
 }
 
-// setMode sets the mode of an open file. Where that is impossible, as on a file system without modes
-// or for a file of another user, CheckPermissions tells.
+// setMode sets the mode of an open file. Where that is impossible, as on a file system without
+// modes or for a file of another user, CheckPermissions tells.
 func setMode(f *os.File, mode fs.FileMode) {
 	if info, err := f.Stat(); err == nil && info.Mode().Perm() != mode {
 		_ = f.Chmod(mode) // as said
@@ -55,9 +55,9 @@ func followMode(path string, mode fs.FileMode) {
 func dirMode(file fs.FileMode) fs.FileMode { return file | file&0o444>>2 }
 
 // CheckPermissions reports whether users of this machine who are neither the owner of the database
-// file nor in its group can read or write it or the files beside it. Reading is enough to do harm: to
-// hold a lock that stops every write, and to see every payload. It knows nothing of access control
-// lists, and nothing at all on Windows.
+// file nor in its group can read or write it or the files beside it. Reading is enough to do harm:
+// to hold a lock that stops every write, and to see every payload. It knows nothing of access
+// control lists, and nothing at all on Windows.
 func (s *Store) CheckPermissions() error {
 	if !canLock {
 		return nil

@@ -108,8 +108,8 @@ func (f *search) plain() bool {
 		(q.Finished.IsZero() || q.Order == task.OrderFinished) && (q.Created.IsZero() || q.Order != task.OrderFinished)
 }
 
-// statement gives the numbers of tasks, with their places in the order, from the sources that have the
-// fewest rows to be looked at.
+// statement gives the numbers of tasks, with their places in the order, from the sources that have
+// the fewest rows to be looked at.
 func (s *Store) statement(ctx context.Context, f *search) (text string, args []any, err error) {
 	noLists := len(f.kinds) == 0 && len(f.queues) == 0
 	var sources []string
@@ -314,8 +314,8 @@ func scanOutline(row *sql.Rows, t *task.Task) error {
 	return err
 }
 
-// look looks at each task that a statement gives, until it has as many as are wanted or may look at no
-// more of them.
+// look looks at each task that a statement gives, until it has as many as are wanted or may look at
+// no more of them.
 func (s *Store) look(ctx context.Context, f *search, text string, args []any) (found []task.Task, err error) {
 	condition, more := f.looked()
 	rows, err := s.read.QueryContext(ctx, "with c as materialized ("+text+") select c.n, c.at, c.id, "+condition+` from c join tasks t on t.n = c.n

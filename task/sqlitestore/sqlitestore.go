@@ -17,9 +17,9 @@
 //
 // # Who may read the file
 //
-// A new database is its owner's alone, and so is what is beside it. Whoever can read it can see every
-// payload, and can hold a lock that stops all writes: see Store.CheckPermissions. A file that is there
-// keeps its mode, and the others beside it have the same one.
+// A new database is its owner's alone, and so is what is beside it. Whoever can read it can see
+// every payload, and can hold a lock that stops all writes: see Store.CheckPermissions. A file that
+// is there keeps its mode, and the others beside it have the same one.
 //
 // # Limits
 //
@@ -28,10 +28,10 @@
 // until it goes on or is killed; they report "database is locked" after five seconds.
 //
 // When the file, its -wal or its -shm is removed or replaced while it is open, also by renaming a
-// directory or turning a symbolic link, every call fails from then on, and no call that has returned
-// without an error has written into the former file alone: what is written there is lost at the end of
-// the process. Nothing can be done for a file that is written over in its place (cp BACKUP FILE): stop
-// all servers first.
+// directory or turning a symbolic link, every call fails from then on, and no call that has
+// returned without an error has written into the former file alone: what is written there is lost
+// at the end of the process. Nothing can be done for a file that is written over in its place (cp
+// BACKUP FILE): stop all servers first.
 //
 // README.md, beside this file, shows the tables and a task's way through them.
 package sqlitestore
@@ -91,8 +91,8 @@ var _ task.Store = (*Store)(nil)
 
 // Open opens the file, makes it if needed, and brings its schema up to date. It refuses a file on a
 // network file system, a database that is not Lastcall's, and one that a newer program has made
-// unreadable for this one. The caller closes the store, once the workers and clients that use it are
-// done.
+// unreadable for this one. The caller closes the store, once the workers and clients that use it
+// are done.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s, err := open(ctx, cfg)
 	if err != nil {
@@ -214,8 +214,9 @@ func (s *Store) commanded() {
 	s.locks.notify()
 }
 
-// CheckIntegrity reads the whole file and reports what is damaged in it: a page that nobody has read yet
-// may have been spoiled long ago. It holds up nobody, and takes as long as reading the file does.
+// CheckIntegrity reads the whole file and reports what is damaged in it: a page that nobody has
+// read yet may have been spoiled long ago. It holds up nobody, and takes as long as reading the
+// file does.
 func (s *Store) CheckIntegrity(ctx context.Context) error {
 	if err := s.usable(ctx); err != nil {
 		return err

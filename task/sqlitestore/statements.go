@@ -88,8 +88,8 @@ func (p *prepared) statement(ctx context.Context, text string) (*sql.Stmt, error
 	return st, nil
 }
 
-// close closes the statements. SQLite closes a connection, and brings its log into the file, when the
-// last of its statements is closed.
+// close closes the statements. SQLite closes a connection, and brings its log into the file, when
+// the last of its statements is closed.
 func (p *prepared) close() (err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

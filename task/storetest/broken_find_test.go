@@ -7,7 +7,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// goesOnByTheTask looks up where the task is now behind which a listing in the order of ends goes on.
+// goesOnByTheTask looks up where the task is now behind which a listing in the order of ends goes
+// on.
 func goesOnByTheTask(b *broken) {
 	inner := b.find
 	b.find = func(ctx context.Context, q task.Query) ([]task.Task, error) {

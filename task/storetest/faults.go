@@ -15,10 +15,10 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// RunFaults lets clients and workers use a store whose calls go wrong, and proves at the end what is
-// promised all the same: that every accepted task has ended as it should, once, that none ran twice
-// at a time, that the counters say what the history says, that nothing is left running and no worker
-// listed, and that what was asked again was done once.
+// RunFaults lets clients and workers use a store whose calls go wrong, and proves at the end what
+// is promised all the same: that every accepted task has ended as it should, once, that none ran
+// twice at a time, that the counters say what the history says, that nothing is left running and no
+// worker listed, and that what was asked again was done once.
 //
 // The same story is told again and again: tasks of every sort are enqueued, two workers run them
 // while a client gives commands, both are stopped, a third is killed in the middle of its runs, and
@@ -153,7 +153,8 @@ func each(calls map[string]int) (all []*plan) {
 	return all
 }
 
-// together plans faults of all methods at their n-th calls, for the first n and then for ever fewer.
+// together plans faults of all methods at their n-th calls, for the first n and then for ever
+// fewer.
 func together(most int) (all []*plan) {
 	for n, next := 1, 2; n <= most; n, next = next, n+next {
 		for _, fault := range slices.Sorted(maps.Keys(kindsOfFault)) {

@@ -7,8 +7,9 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// FaultyStore is a store whose calls can be made to go wrong, as they do when a network or a database is
-// in trouble. Optional methods of the store, such as those of [task.TxStore], are hidden.
+// FaultyStore is a store whose calls can be made to go wrong, as they do when a network or a
+// database is in trouble. Optional methods of the store, such as those of [task.TxStore], are
+// hidden.
 type FaultyStore struct {
 	task.Store
 	// Plan is asked at the begin of every call but Close, with the method's name, and says what

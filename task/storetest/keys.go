@@ -21,8 +21,8 @@ func (t *T) another(key string, what task.OnConflict, change ...func(*task.NewTa
 	return n
 }
 
-// brief is a time for which a key is held: a task has ended before it is over, on a machine that has
-// little else to do.
+// brief is a time for which a key is held: a task has ended before it is over, on a machine that
+// has little else to do.
 const brief = 150 * time.Millisecond
 
 // answered adds a task and compares the outcome, and the id with that of the task that has the key.
@@ -31,7 +31,8 @@ func (t *T) answered(n task.NewTask, id string, want task.Outcome) {
 	t.addOne(fmt.Sprintf("%v of the key %q", n.OnConflict, n.Key), n, task.AddResult{ID: id, Outcome: want})
 }
 
-// waiting are the ways to wait, each with what brings a new task with the key of its own name there.
+// waiting are the ways to wait, each with what brings a new task with the key of its own name
+// there.
 var waiting = map[string]func(t *T, n task.NewTask) int{
 	"queued":  func(*T, task.NewTask) int { return 0 },
 	"delayed": func(*T, task.NewTask) int { return 0 },
@@ -225,8 +226,8 @@ var keyRules = []rule{
 	}},
 }
 
-// replacedOne replaces a task that waits in one of the ways, by one that may be claimed at once or is
-// put off.
+// replacedOne replaces a task that waits in one of the ways, by one that may be claimed at once or
+// is put off.
 func (t *T) replacedOne(state string, delay time.Duration) {
 	t.Helper()
 	n := t.another(state, task.Existing, func(n *task.NewTask) {
@@ -367,8 +368,8 @@ var keyRaceRules = []rule{
 	}},
 }
 
-// claimWhole claims and ends tasks until nobody adds any more and none is left. What is claimed is all
-// of one new task. It returns the payloads.
+// claimWhole claims and ends tasks until nobody adds any more and none is left. What is claimed is
+// all of one new task. It returns the payloads.
 func (t *T) claimWhole(over <-chan struct{}) (payloads []string) {
 	t.Helper()
 	for idle := false; ; {

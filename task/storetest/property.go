@@ -16,9 +16,9 @@ import (
 
 // Property makes random use of a store and compares it with a model after every step: that a task
 // becomes only what the table of moves allows, that its counters and runs are those that were
-// written, that its run number grows, that stale changes are refused, and that the counts are right.
-// The store must be empty; it is used for all the attempts, of which there are so many, or with -short
-// a fifth of them and half as long, unless -rapid.checks says otherwise.
+// written, that its run number grows, that stale changes are refused, and that the counts are
+// right. The store must be empty; it is used for all the attempts, of which there are so many, or
+// with -short a fifth of them and half as long, unless -rapid.checks says otherwise.
 func Property(t *testing.T, store task.Store, attempts int) {
 	limit(t, attempts)
 	ids := 0

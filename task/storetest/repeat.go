@@ -11,8 +11,8 @@ import (
 )
 
 // repeating is a store whose every call that may be repeated is made twice, as by a caller who did
-// not get the answer. The second answer must say what the rules promise for it, and the case goes on
-// with the first.
+// not get the answer. The second answer must say what the rules promise for it, and the case goes
+// on with the first.
 //
 // Left out are claims, which give something else each time (rule 31 finds what an answer had that
 // was lost), and lines for a log, which may stand there twice.

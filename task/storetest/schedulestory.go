@@ -13,9 +13,9 @@ import (
 	"github.com/lastcall-go/lastcall/task/cron"
 )
 
-// RunSchedules has processes with schedules use a store, by a clock of the test's that is behind the
-// store's: summer time, clocks that jump, processes that sleep, two versions of a configuration, and
-// what people ask for. Each story is a subtest on a store of its own.
+// RunSchedules has processes with schedules use a store, by a clock of the test's that is behind
+// the store's: summer time, clocks that jump, processes that sleep, two versions of a
+// configuration, and what people ask for. Each story is a subtest on a store of its own.
 func RunSchedules(t *testing.T, e Engine) {
 	for _, story := range []struct {
 		says string
@@ -121,7 +121,8 @@ func (w *scheduleWorld) pass(d, step time.Duration, all ...*task.Scheduler) {
 	}
 }
 
-// wantTicks complains unless a schedule has made tasks for just these times, as "01-02 15:04" or longer in UTC.
+// wantTicks complains unless a schedule has made tasks for just these times, as "01-02 15:04" or
+// longer in UTC.
 func (w *scheduleWorld) wantTicks(name string, want ...string) {
 	w.Helper()
 	found, err := w.Store.Find(w.Context(), task.Query{Meta: map[string]string{task.MetaSchedule: "service/" + name}, Limit: 1000})

@@ -8,7 +8,8 @@
 //	}
 //
 // [RunTwice] repeats the calls. [Property] makes random use of a store and compares it with a
-// model. [RunFaults] has clients and workers use it while calls go wrong, by means of [FaultyStore].
+// model. [RunFaults] has clients and workers use it while calls go wrong, by means of
+// [FaultyStore].
 package storetest
 
 import (

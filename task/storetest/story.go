@@ -313,8 +313,8 @@ func (t *teller) work(ctx context.Context, r *task.Run, do, name string) error {
 	return nil
 }
 
-// walk begins with a step that is recorded as one, and goes on with six that are in the checkpoint, of
-// which the first workers do two and the third two more.
+// walk begins with a step that is recorded as one, and goes on with six that are in the checkpoint,
+// of which the first workers do two and the third two more.
 func (t *teller) walk(ctx context.Context, r *task.Run, name string) error {
 	did := func(n int) {
 		t.mu.Lock()

@@ -10,8 +10,8 @@ import (
 )
 
 // Everywhere goes through all the ways on which a handler may be stopped, one after the other: no
-// incident, then for each Save, Step and item of an Each a last call, an interrupt and a crash. Each
-// way comes with its name, for t.Run or a message, and is worked by the caller:
+// incident, then for each Save, Step and item of an Each a last call, an interrupt and a crash.
+// Each way comes with its name, for t.Run or a message, and is worked by the caller:
 //
 //	for name, opt := range tasktest.Everywhere(t, sendLetters(new(letterbox)), readers, tasktest.Options{}) {
 //		var box letterbox
@@ -20,8 +20,9 @@ import (
 //	}
 //
 // The handler that it is given itself is worked once, to count its Saves and items: it does what it
-// does in vain. Of opt, which every way has, only what is no incident is set. Two of the ways, those
-// with CrashBeforeSave and CrashAtItem, have a part of the work done twice, whatever the handler does.
+// does in vain. Of opt, which every way has, only what is no incident is set. Two of the ways,
+// those with CrashBeforeSave and CrashAtItem, have a part of the work done twice, whatever the
+// handler does.
 func Everywhere[T any](t *testing.T, handler func(ctx context.Context, r *task.Run, args T) error, args T, opt Options) iter.Seq2[string, Options] {
 	t.Helper()
 	plain := Run(t, handler, args, opt)

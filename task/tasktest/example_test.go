@@ -81,8 +81,8 @@ func TestExample_AStopCostsNobodyALetter(t *testing.T) {
 	}
 }
 
-// The same at every save, and by a last call, an interrupt and a SIGKILL. A SIGKILL between a letter
-// and its save has that letter sent again.
+// The same at every save, and by a last call, an interrupt and a SIGKILL. A SIGKILL between a
+// letter and its save has that letter sent again.
 func TestExample_NobodyIsLeftOutWhereverItIsStopped(t *testing.T) {
 	for name, opt := range tasktest.Everywhere(t, sendLetters(new(letterbox)), readers, tasktest.Options{}) {
 		var box letterbox

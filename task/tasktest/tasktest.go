@@ -18,11 +18,11 @@ import (
 
 // Options say what happens to the task on its way. The zero Options are a way without incidents.
 //
-// At most one of the incidents, from LastCallAtSave to CrashAtItem, is set. It happens once; the runs
-// after it are left alone. If the handler is done before it could happen, the test fails: it would
-// have shown nothing. [Outcome].Saves and Items of a way without incidents say how far the numbers
-// go, and [Everywhere] goes through all of them. A Step that has been done, and what an Each writes,
-// are Saves too.
+// At most one of the incidents, from LastCallAtSave to CrashAtItem, is set. It happens once; the
+// runs after it are left alone. If the handler is done before it could happen, the test fails: it
+// would have shown nothing. [Outcome].Saves and Items of a way without incidents say how far the
+// numbers go, and [Everywhere] goes through all of them. A Step that has been done, and what an
+// Each writes, are Saves too.
 type Options struct {
 	// Checkpoint is what the first run finds, as if an earlier one had saved it. It is encoded as
 	// Run.Save does. Nil means none.
@@ -43,12 +43,12 @@ type Options struct {
 	// a goroutine away: the one that called Save ends as by runtime.Goexit, so its deferred calls
 	// still run, and the context of the others ends.
 	CrashAtSave int
-	// CrashBeforeSave kills the worker just before the n-th Save is recorded: what the handler has done
-	// since the last one is forgotten, as the call that a Step has made.
+	// CrashBeforeSave kills the worker just before the n-th Save is recorded: what the handler has
+	// done since the last one is forgotten, as the call that a Step has made.
 	CrashBeforeSave int
-	// LastCallAtItem, InterruptAtItem and CrashAtItem are these for the n-th item of an Each or EachOf,
-	// counted over all of them and over all runs. It happens when the item has been done; its cursor
-	// is not recorded yet, and after a crash the item is done again.
+	// LastCallAtItem, InterruptAtItem and CrashAtItem are these for the n-th item of an Each or
+	// EachOf, counted over all of them and over all runs. It happens when the item has been done; its
+	// cursor is not recorded yet, and after a crash the item is done again.
 	LastCallAtItem, InterruptAtItem, CrashAtItem int
 
 	// IgnoresContext says that the handler is known to ignore the end of its context: the test fails

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// How the kinds of these tests are ended. A server that gets no answer from its shim may wait a second
-// for it: then it ends the tree by itself.
+// How the kinds of these tests are ended. A server that gets no answer from its shim may wait a
+// second for it: then it ends the tree by itself.
 const (
 	hostileTimeout = time.Second
 	hostileKill    = time.Second

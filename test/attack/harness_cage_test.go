@@ -21,8 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A cage is where a server and all its programs live: a user that owns nothing but one directory, and
-// cgroups, whose members the test can count.
+// A cage is where a server and all its programs live: a user that owns nothing but one directory,
+// and cgroups, whose members the test can count.
 type cage struct {
 	t    *testing.T
 	uid  int

@@ -48,8 +48,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// inside runs the tests. Its standard input ends with the supervisor: then it does what that one can
-// do no more.
+// inside runs the tests. Its standard input ends with the supervisor: then it does what that one
+// can do no more.
 func inside(m *testing.M) int {
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin) // however it ends

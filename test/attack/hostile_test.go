@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// TestHostile_ mixes all tricks on one server for a while, with cancels and interrupts: `make attack
-// HOSTILE=10m`.
+// TestHostile_ mixes all tricks on one server for a while, with cancels and interrupts:
+// `make attack HOSTILE=10m`.
 func TestHostile_NoMixtureOfTricksTakesASlotOrOutlivesItsRunOrHoldsUpTheStop(t *testing.T) {
 	d := 10 * time.Second
 	if testing.Short() {

@@ -27,7 +27,8 @@ func seed(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(n, n))
 }
 
-// pieces are what is put into texts: signs with a meaning, and what is too large, too deep or no text.
+// pieces are what is put into texts: signs with a meaning, and what is too large, too deep or no
+// text.
 var pieces = []string{
 	"\x00", "\xff\xfe", "\r\n", "\n", "\"", "\\", "{", "}", "[", "]", ":", ",", "%00", "%2f", "..", "//", "?", "#", "&", "=", "-1",
 	"1e999", "99999999999999999999", "null", "true", "\u202e", "\x1b[31m", "*a", "&a ", "<<: ", "!!binary ", "- ", "  ", "\t", "|\n",
@@ -104,8 +105,9 @@ func TestMutation_NoRequestMakesTheServerPanicFailOrHang(t *testing.T) {
 	}
 }
 
-// raw sends a request as it is and returns the answer's status; 0 for none. Where the server waits for
-// more, it says that there is none: what is answered after that tells nothing, since the client seems gone.
+// raw sends a request as it is and returns the answer's status; 0 for none. Where the server waits
+// for more, it says that there is none: what is answered after that tells nothing, since the client
+// seems gone.
 func (s *server) raw(request string) int {
 	s.t.Helper()
 	conn, err := net.DialTimeout("tcp", strings.TrimPrefix(s.url, "http://"), 10*time.Second)

@@ -20,8 +20,8 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-// database is one in which evil may connect, and create in the schema public, as everybody could up to
-// PostgreSQL 14. mig owns what is migrated, lc is the servers' role.
+// database is one in which evil may connect, and create in the schema public, as everybody could up
+// to PostgreSQL 14. mig owns what is migrated, lc is the servers' role.
 type database struct {
 	t       *testing.T
 	cluster *pgtest.Server
@@ -75,8 +75,9 @@ func (d *database) migrate(c *cage) {
 	d.exec("app", "mig", "grant usage on schema lastcall to lc", "grant select, insert, update, delete on all tables in schema lastcall to lc")
 }
 
-// What is planted: each runs code of evil's that leaves a trace in a sequence, which no rollback takes
-// back. Operators are planted where the server has no exact one, so that one has to be chosen.
+// What is planted: each runs code of evil's that leaves a trace in a sequence, which no rollback
+// takes back. Operators are planted where the server has no exact one, so that one has to be
+// chosen.
 const planting = `
 create sequence public.hits;
 grant all on sequence public.hits to public;
@@ -233,8 +234,8 @@ func TestPostgres_LocksOfAnotherRoleHoldUpNoSubmitAndNoTakeOver(t *testing.T) {
 	}
 }
 
-// queueForLocks has evil take the locks whose keys anybody can compute, and wait for all that somebody
-// has: whose keys everybody sees.
+// queueForLocks has evil take the locks whose keys anybody can compute, and wait for all that
+// somebody has: whose keys everybody sees.
 func (d *database) queueForLocks() (waiting int) {
 	d.t.Helper()
 	evil := d.connect("app", "evil")

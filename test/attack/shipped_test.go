@@ -50,8 +50,8 @@ func (c *cage) tokens() string {
 	return file
 }
 
-// demoServer starts a server with tokens that was asked for the demonstration's kinds as before: nil,
-// when it refuses that.
+// demoServer starts a server with tokens that was asked for the demonstration's kinds as before:
+// nil, when it refuses that.
 func (c *cage) demoServer() *server {
 	c.t.Helper()
 	s := c.begin(order{Args: []string{"--store", c.store(), "--token-file", c.tokens(), "--demo-kinds"}}, nil)

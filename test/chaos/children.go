@@ -19,8 +19,8 @@ import (
 // lookForChildren is how often the processes are looked through for children of programs.
 const lookForChildren = 500 * time.Millisecond
 
-// children watches over what the programs of runs have started. A run is known by the environment, which
-// its program and all that comes of it have.
+// children watches over what the programs of runs have started. A run is known by the environment,
+// which its program and all that comes of it have.
 type children struct {
 	mark  string
 	rec   *record

@@ -11,11 +11,11 @@
 //	chaos -store sqlite -duration 60s -seed 1 -driver PATH
 //
 // The driver is a program that embeds the library; package wire tells how it talks to the harness.
-// Its commands are setup, worker, client and inspect, and upgrade, which makes the schema one version
-// newer than the driver is; a library without such a promise leaves that out.
+// Its commands are setup, worker, client and inspect, and upgrade, which makes the schema one
+// version newer than the driver is; a library without such a promise leaves that out.
 //
 // The files: a run (run.go) has slots (slot.go) for processes (process.go), a hub (hub.go) that is
 // the ledger of effects, load (load.go, plan.go), a schedule (schedule.go) of kinds of faults
-// (kinds.go, and a file for each area), and a record (record.go). What comes of it is in report.go. A
-// supervisor (supervisor.go) starts a run as its child and removes everything that it may leave.
+// (kinds.go, and a file for each area), and a record (record.go). What comes of it is in report.go.
+// A supervisor (supervisor.go) starts a run as its child and removes everything that it may leave.
 package main

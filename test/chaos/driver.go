@@ -40,7 +40,8 @@ func (r *run) driver(role, slot string) func(process string) (*exec.Cmd, error) 
 	}
 }
 
-// environment is what a process of the run finds: that of the harness, with what package wire names.
+// environment is what a process of the run finds: that of the harness, with what package wire
+// names.
 func (r *run) environment(process, store string) []string {
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "LASTCALL_") || strings.HasPrefix(v, "KUBERNETES_") || strings.HasPrefix(v, "PG")
@@ -59,5 +60,6 @@ func (r *run) retention() time.Duration {
 	return r.opt.retention
 }
 
-// mark is the variable by which all processes of a run, and those that they leave behind, are known.
+// mark is the variable by which all processes of a run, and those that they leave behind, are
+// known.
 func (r *run) mark() string { return wire.EnvSocket + "=" + filepath.Join(r.scratch, "hub") }

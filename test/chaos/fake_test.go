@@ -22,9 +22,9 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// The driver of the tests is this test binary again, with tasks in a JSON file under a lock. It is as
-// plain as it can be: a worker that has died is one whose process is gone. With CHAOS_BREAK it does
-// something wrong on purpose.
+// The driver of the tests is this test binary again, with tasks in a JSON file under a lock. It is
+// as plain as it can be: a worker that has died is one whose process is gone. With CHAOS_BREAK it
+// does something wrong on purpose.
 
 // fakeTask is a task in the file.
 type fakeTask struct {
@@ -96,7 +96,8 @@ func fakeDriver(command string) int {
 	return 0
 }
 
-// fakeProgram starts a child that has the same standard input, and ends when it has read a byte of it.
+// fakeProgram starts a child that has the same standard input, and ends when it has read a byte of
+// it.
 func fakeProgram() {
 	child := exec.Command(os.Args[0], "grandchild")
 	child.Stdin = os.Stdin

@@ -181,8 +181,8 @@ func (h *hub) ready(p *peer) {
 	}
 }
 
-// effect accepts an effect, or refuses it because a newer run has written. What is recorded is in the
-// order of these decisions.
+// effect accepts an effect, or refuses it because a newer run has written. What is recorded is in
+// the order of these decisions.
 func (h *hub) effect(p *peer, e history.Effect) (stale bool) {
 	p.mu.Lock()
 	e.Process, e.PID = p.name, p.pid // a program's effects are those of the worker that runs it

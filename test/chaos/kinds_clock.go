@@ -32,8 +32,8 @@ func clockKinds() []kind {
 	}
 }
 
-// stepClock steps the clock of the slot's process, and back. In a SQLite file the times are those of
-// the workers; PostgreSQL has its own.
+// stepClock steps the clock of the slot's process, and back. In a SQLite file the times are those
+// of the workers; PostgreSQL has its own.
 func stepClock(ctx context.Context, r *run, f Fault, by time.Duration) error {
 	s := r.slot(f.Slot)
 	s.fault.Lock()

@@ -107,8 +107,8 @@ func (g cgroup) add(pid int) error {
 	return os.WriteFile(filepath.Join(g.dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o600)
 }
 
-// remove removes the cgroup and those below it, which have no processes any more but may seem to for
-// a moment.
+// remove removes the cgroup and those below it, which have no processes any more but may seem to
+// for a moment.
 func (g cgroup) remove() error {
 	if g.dir == "" {
 		return nil

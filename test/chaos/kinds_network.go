@@ -51,8 +51,8 @@ func withArg(of func(*rand.Rand) timing, n int) func(*rand.Rand) timing {
 	}
 }
 
-// onNetwork makes a fault of the network of the slot's process. A fault that is long enough may have
-// the process taken for dead.
+// onNetwork makes a fault of the network of the slot's process. A fault that is long enough may
+// have the process taken for dead.
 func onNetwork(ctx context.Context, r *run, f Fault, begin func(front string) (end func() int)) error {
 	s := r.slot(f.Slot)
 	s.fault.Lock()

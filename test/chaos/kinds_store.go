@@ -12,11 +12,11 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// storeTimes says for how long a fault of the store lasts. One that is not here is over at once. They
-// are short, since one fault is at work on the store at a time, and an hour is to have each of some
-// twenty fifty times. To begin one and to undo it takes time too, 1.3 s on the average and up to 17 on
-// a busy machine (a dump that is restored): so that the store is away for longer than a lease in any
-// case.
+// storeTimes says for how long a fault of the store lasts. One that is not here is over at once.
+// They are short, since one fault is at work on the store at a time, and an hour is to have each of
+// some twenty fifty times. To begin one and to undo it takes time too, 1.3 s on the average and up
+// to 17 on a busy machine (a dump that is restored): so that the store is away for longer than a
+// lease in any case.
 var storeTimes = map[string][2]time.Duration{
 	server.FileLocked:        {300 * time.Millisecond, 3 * time.Second},
 	server.FileDiskFull:      {500 * time.Millisecond, 3 * time.Second},
@@ -73,8 +73,8 @@ func storeKinds() (kinds []kind) {
 	return kinds
 }
 
-// catchUp has the store's clock be an hour ahead, if it ever was, so that the time comes of what was
-// delayed then.
+// catchUp has the store's clock be an hour ahead, if it ever was, so that the time comes of what
+// was delayed then.
 func (r *run) catchUp(ctx context.Context, number int) (end func() error, err error) {
 	if r.opt.store == sqlite && slices.ContainsFunc(r.kinds, func(k kind) bool { return k.name == clockForward }) {
 		return func() error { return r.setClocks(0) }, r.setClocks(time.Hour)
@@ -97,8 +97,8 @@ func (r *run) catchUp(ctx context.Context, number int) (end func() error, err er
 	}, nil
 }
 
-// disturbStore makes a fault of the database. What it does begins before it has been begun, and ends
-// after its end was asked for: the history has both.
+// disturbStore makes a fault of the database. What it does begins before it has been begun, and
+// ends after its end was asked for: the history has both.
 func disturbStore(ctx context.Context, r *run, f Fault, lossy bool) error {
 	r.storeFault.Lock()
 	defer r.storeFault.Unlock()

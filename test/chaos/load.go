@@ -44,7 +44,8 @@ func newLoad(r *run) *load {
 		plans: planner{rng: rng, inTx: r.opt.store == postgres, programs: r.opt.program != "", hostile: r.hostile != "", last: lastPoison(r.opt)}}
 }
 
-// lastPoison leaves a poison task the time that it takes to be given up, in a run that is long enough.
+// lastPoison leaves a poison task the time that it takes to be given up, in a run that is long
+// enough.
 func lastPoison(opt options) int {
 	const takes = 2 * time.Minute
 	return int((opt.duration - takes).Seconds()) * opt.rate
@@ -145,8 +146,8 @@ func (l *load) ask(ctx context.Context, s *slot, c history.Call) history.Outcome
 	return a.Outcome
 }
 
-// await waits for a client's answer. A client that gives none in time is killed, so that what it may
-// still do is over.
+// await waits for a client's answer. A client that gives none in time is killed, so that what it
+// may still do is over.
 func (l *load) await(p *process, call int64) history.Answer {
 	timer := time.NewTimer(answerWithin)
 	defer timer.Stop()
@@ -215,8 +216,8 @@ func (l *load) hasPaused(c history.Call) {
 	l.paused[c.Queue] = p
 }
 
-// resumed notes that a queue was resumed. It may be paused all the same, by a call of another client
-// at the same time.
+// resumed notes that a queue was resumed. It may be paused all the same, by a call of another
+// client at the same time.
 func (l *load) resumed(c history.Call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -225,8 +226,8 @@ func (l *load) resumed(c history.Call) {
 	}
 }
 
-// forgotten notes that the store may have lost what it has confirmed: each queue that was resumed may
-// be paused again.
+// forgotten notes that the store may have lost what it has confirmed: each queue that was resumed
+// may be paused again.
 func (l *load) forgotten() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

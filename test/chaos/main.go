@@ -77,7 +77,8 @@ func command(args []string, out, complaints io.Writer) int {
 	return code
 }
 
-// writeToolchain makes a go command whose programs have a clock that can be stepped, and prints its path.
+// writeToolchain makes a go command whose programs have a clock that can be stepped, and prints its
+// path.
 func writeToolchain(dir string, out, complaints io.Writer) int {
 	err := os.MkdirAll(dir, 0o755)
 	var path string

@@ -83,8 +83,9 @@ func (p *progress) deleted(seq int) {
 	delete(p.over, seq)
 }
 
-// forget takes all open tasks for gone, since the store may have lost any of them: those that it has
-// are done all the same, but one that is gone would be in the backlog for ever, and the load stop.
+// forget takes all open tasks for gone, since the store may have lost any of them: those that it
+// has are done all the same, but one that is gone would be in the backlog for ever, and the load
+// stop.
 func (p *progress) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -106,8 +107,8 @@ func (p *progress) quiet() time.Duration {
 	return time.Since(p.last)
 }
 
-// pick returns a task at random: one that runs, or has failed, or has ended, or any that has not. Its id is
-// empty when there is none.
+// pick returns a task at random: one that runs, or has failed, or has ended, or any that has not.
+// Its id is empty when there is none.
 func (p *progress) pick(rng *rand.Rand, op history.Op) (seq int, id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// record writes the history of a run: in memory for the checker, and in a file for the reader, which
-// is as good as complete when the harness is killed. Its methods are safe for concurrent use.
+// record writes the history of a run: in memory for the checker, and in a file for the reader,
+// which is as good as complete when the harness is killed. Its methods are safe for concurrent use.
 type record struct {
 	mu     sync.Mutex
 	events []history.Event

@@ -200,8 +200,8 @@ func (r *run) fill(ctx context.Context) *keepers {
 	return k
 }
 
-// close stops all processes: clients first, since what they ask for is over, and then the workers, at
-// once, each with its grace.
+// close stops all processes: clients first, since what they ask for is over, and then the workers,
+// at once, each with its grace.
 func (k *keepers) close() error {
 	k.once.Do(func() {
 		k.cancel()

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Fault is an entry of a schedule, which is nothing but data: it is made from a seed, written beside
-// the history of the run, and read again to repeat or to shrink it.
+// Fault is an entry of a schedule, which is nothing but data: it is made from a seed, written
+// beside the history of the run, and read again to repeat or to shrink it.
 type Fault struct {
 	ID   int    // its number in the schedule it was made in, from 1
 	At   span   // since the begin of the faults
@@ -69,9 +69,9 @@ const (
 	theStore
 )
 
-// newSchedule makes the faults of a run. Kinds come from a deck that is shuffled and dealt again and
-// again, so that a long run has about as many faults of each kind. No two faults hit the same target
-// at the same time, and all of them are over before the end.
+// newSchedule makes the faults of a run. Kinds come from a deck that is shuffled and dealt again
+// and again, so that a long run has about as many faults of each kind. No two faults hit the same
+// target at the same time, and all of them are over before the end.
 func newSchedule(seed uint64, duration time.Duration, kinds []kind, workers, clients []string) []Fault {
 	if len(kinds) == 0 {
 		return nil
@@ -108,8 +108,8 @@ type dealer struct {
 // storeTarget is the store among the targets.
 const storeTarget = "store"
 
-// fault deals the next kind to a target that is free, or the one that is so first, unless it would not
-// be over in time.
+// fault deals the next kind to a target that is free, or the one that is so first, unless it would
+// not be over in time.
 func (d *dealer) fault(now, duration time.Duration) (f Fault, ok bool) {
 	if len(d.deck) == 0 {
 		d.deck = d.rng.Perm(len(d.kinds))

@@ -63,7 +63,8 @@ func supervise(opt options, args []string, out io.Writer) (code int, err error) 
 	return code, err
 }
 
-// repeat runs as often as was asked for, with the same faults, and says how often a rule was broken.
+// repeat runs as often as was asked for, with the same faults, and says how often a rule was
+// broken.
 func (s *supervisor) repeat(opt options) (code int, err error) {
 	broken := 0
 	schedule := opt.schedule
@@ -149,8 +150,8 @@ func (s *supervisor) clean(scratch string) error {
 
 const scratchPrefix = "chaos-"
 
-// clean ends the processes that are known by the run's socket, and removes mounts, cgroups and files
-// of the run. It may be called again.
+// clean ends the processes that are known by the run's socket, and removes mounts, cgroups and
+// files of the run. It may be called again.
 func clean(scratch string) error {
 	if !strings.HasPrefix(filepath.Base(scratch), scratchPrefix) {
 		return fmt.Errorf("%s is no directory of a run", scratch)

@@ -18,8 +18,8 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// running starts a run, waits until it is in the middle of it, and returns the supervisor, the child
-// that does the run, and where this has its files.
+// running starts a run, waits until it is in the middle of it, and returns the supervisor, the
+// child that does the run, and where this has its files.
 func running(t *testing.T, store, faults string) (supervisor *os.Process, child int, scratch string, wait func() int) {
 	t.Helper()
 	dir := t.TempDir()

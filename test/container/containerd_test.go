@@ -28,8 +28,9 @@ const (
 	pauseImage   = "lastcall.test/pause:1"
 )
 
-// settings of a containerd that touches no other: its own directories and socket, no network plug-ins, and
-// the whole content of an image copied for each container, which works on every file system.
+// settings of a containerd that touches no other: its own directories and socket, no network
+// plug-ins, and the whole content of an image copied for each container, which works on every file
+// system.
 const settings = `version = 2
 root = %[1]q
 state = %[2]q
@@ -80,7 +81,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// containerd returns the running containerd, with the images in it. Where none can run it skips the test and says why.
+// containerd returns the running containerd, with the images in it. Where none can run it skips the
+// test and says why.
 func containerd(t *testing.T) *runtime {
 	t.Helper()
 	if os.Geteuid() != 0 {

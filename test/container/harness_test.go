@@ -55,7 +55,8 @@ func newFixture(t *testing.T, steps int) *fixture {
 	return f
 }
 
-// newPostgresGround prepares containers with a PostgreSQL, whose socket only its own user can reach.
+// newPostgresGround prepares containers with a PostgreSQL, whose socket only its own user can
+// reach.
 func newPostgresGround(t *testing.T, steps int) *fixture {
 	t.Helper()
 	f := newFixture(t, steps)

@@ -29,8 +29,8 @@ type image struct {
 	entry, cmd []string
 }
 
-// readContainerfile understands the instructions that ours needs, and fails with every other one: then the
-// tests would run another image than the file describes.
+// readContainerfile understands the instructions that ours needs, and fails with every other one:
+// then the tests would run another image than the file describes.
 func readContainerfile(t *testing.T, path string) image {
 	t.Helper()
 	content, err := os.ReadFile(path)
@@ -81,7 +81,8 @@ func list(t *testing.T, text string) (all []string) {
 	return all
 }
 
-// make runs the instructions of the first stage, with another directory for $OUT, which becomes the root of the image.
+// make runs the instructions of the first stage, with another directory for $OUT, which becomes the
+// root of the image.
 func (im image) make(t *testing.T) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -143,7 +144,8 @@ func marshal(t *testing.T, content any) []byte {
 	return b
 }
 
-// pack writes an image of one layer as an archive with the OCI layout, and returns the archive's name.
+// pack writes an image of one layer as an archive with the OCI layout, and returns the archive's
+// name.
 func (im image) pack(t *testing.T, root, name string) string {
 	t.Helper()
 	layer := newBlob("layer.v1.tar", tarOf(t, root))

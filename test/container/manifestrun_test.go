@@ -52,8 +52,8 @@ func TestManifests_ContainersServeAndAreProbedAndStopWithZero(t *testing.T) {
 	}
 }
 
-// withKinds adds a kind to a configuration, of which a manifest has none. The one program of the image is its
-// handler.
+// withKinds adds a kind to a configuration, of which a manifest has none. The one program of the
+// image is its handler.
 func withKinds(shipped map[string]string) map[string]string {
 	config := maps.Clone(shipped)
 	config["lastcall.yaml"] += "kinds: {version: {exec: [/lastcall, version]}}\n"
@@ -73,8 +73,8 @@ func (c *container) healthcheck(address string, flags ...string) int32 {
 	return got.ExitCode
 }
 
-// manifested is a container as a manifest says. Other than there it has addresses of its own, since it shares
-// the machine's network here, and on Postgres the user who can reach the test's socket.
+// manifested is a container as a manifest says. Other than there it has addresses of its own, since
+// it shares the machine's network here, and on Postgres the user who can reach the test's socket.
 type manifested struct {
 	t           *testing.T
 	spec        core.PodSpec
@@ -122,7 +122,8 @@ func (m *manifested) pod() pod {
 	return p
 }
 
-// volume is a directory with files that belong to root, and that a group can read: fsGroup, and a Secret's mode.
+// volume is a directory with files that belong to root, and that a group can read: fsGroup, and a
+// Secret's mode.
 func (m *manifested) volume(group int, files map[string]string) string {
 	m.t.Helper()
 	dir := m.t.TempDir()

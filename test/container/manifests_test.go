@@ -22,7 +22,8 @@ import (
 
 const manifests = repository + "/deploy/kubernetes"
 
-// objects are what a kustomization makes, decoded strictly: a key that Kubernetes does not know is an error.
+// objects are what a kustomization makes, decoded strictly: a key that Kubernetes does not know is
+// an error.
 type objects struct {
 	deployments  []apps.Deployment
 	statefulSets []apps.StatefulSet
@@ -34,7 +35,8 @@ type objects struct {
 // graceIn finds the grace of a manifest, and of a patch.
 var graceIn = regexp.MustCompile(`(terminationGracePeriodSeconds(?:: |, value: ))\d+`)
 
-// kustomize builds a kustomization, with another grace if one is given, as a user's own copy would have.
+// kustomize builds a kustomization, with another grace if one is given, as a user's own copy would
+// have.
 func kustomize(t *testing.T, name, grace string) objects {
 	t.Helper()
 	fs := filesys.MakeFsInMemory()
@@ -108,7 +110,8 @@ func templates(t *testing.T, grace string) map[string]template {
 	}
 }
 
-// everyTemplate returns the pod templates of all kustomizations: those of the servers, the overlay's and the example's.
+// everyTemplate returns the pod templates of all kustomizations: those of the servers, the
+// overlay's and the example's.
 func everyTemplate(t *testing.T, grace string) map[string]template {
 	t.Helper()
 	all := templates(t, grace)
@@ -160,7 +163,8 @@ func programGrace(t *testing.T, c core.Container) time.Duration {
 	return 0
 }
 
-// preStop is how long a container's hook takes; a hook that is no plain sleep has no length that can be known.
+// preStop is how long a container's hook takes; a hook that is no plain sleep has no length that
+// can be known.
 func preStop(t *testing.T, c core.Container) time.Duration {
 	t.Helper()
 	switch {
@@ -252,7 +256,8 @@ func mounted(c core.Container, path string) bool {
 	return slices.ContainsFunc(c.VolumeMounts, func(m core.VolumeMount) bool { return strings.HasPrefix(path, m.MountPath+"/") })
 }
 
-// A tag that moves, or none, makes Kubernetes pull the image for each pod, and keeps it so after a later apply.
+// A tag that moves, or none, makes Kubernetes pull the image for each pod, and keeps it so after a
+// later apply.
 func TestManifests_AnImageWithoutATagIsNotPulledForEachPod(t *testing.T) {
 	for name, pod := range everyTemplate(t, "") {
 		for _, c := range pod.pod.Spec.Containers {

@@ -15,8 +15,8 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// pod says what a container is to be; the rest is as the manifests have it: nobody's user, a read-only root, no
-// capabilities, the seccomp profile of the runtime.
+// pod says what a container is to be; the rest is as the manifests have it: nobody's user, a
+// read-only root, no capabilities, the seccomp profile of the runtime.
 type pod struct {
 	args   []string
 	env    map[string]string
@@ -135,7 +135,8 @@ func (c *container) exits(code int32, reason string) *cri.ContainerStatus {
 	return s
 }
 
-// minimum is the least that a container gets from SIGTERM to SIGKILL (minimumGracePeriodInSeconds in the kubelet).
+// minimum is the least that a container gets from SIGTERM to SIGKILL (minimumGracePeriodInSeconds
+// in the kubelet).
 const minimum = 2
 
 // terminate stops the container as the kubelet does: the preStop hook, SIGTERM when it has ended or

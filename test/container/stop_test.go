@@ -103,7 +103,8 @@ func TestContainer_AWorkerThatIsKilledForItsMemoryLosesItsTaskToTheOtherWithinTh
 		return err == nil
 	})
 	second := f.serveAs(small, "10s")
-	// The kernel shall choose the server, not the program that takes the memory: the program was started before this.
+	// The kernel shall choose the server, not the program that takes the memory: the program was
+	// started before this.
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", first.pid()), []byte("1000"), 0o600); err != nil {
 		t.Fatal(err)
 	}

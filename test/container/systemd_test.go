@@ -21,8 +21,8 @@ func read(t *testing.T, path string) string {
 	return string(content)
 }
 
-// settingsOf are the settings of a unit, as section.key to value. Ours has none twice, but for the filter of
-// system calls, of which the second line takes calls away from the first.
+// settingsOf are the settings of a unit, as section.key to value. Ours has none twice, but for the
+// filter of system calls, of which the second line takes calls away from the first.
 func settingsOf(t *testing.T, text string) map[string]string {
 	t.Helper()
 	all, section := map[string]string{}, ""

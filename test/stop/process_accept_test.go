@@ -200,8 +200,8 @@ func TestAccept_AStopEndsUnderRequestsThatStartWorkWhenTheEarlierWorkIsDone(t *t
 	}
 }
 
-// The README's program, as a service manager starts it: its input is no terminal, and it listens for
-// other machines. The test is one of this machine.
+// The README's program, as a service manager starts it: its input is no terminal, and it listens
+// for other machines. The test is one of this machine.
 func TestAccept_AProxyThatNoticesAfter1500MillisecondsLosesNoRequest(t *testing.T) {
 	t.Parallel()
 	program := hello(":0", func(*lastcall.Config) {})

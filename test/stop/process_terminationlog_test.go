@@ -16,8 +16,8 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// crowd is a program of many unresponsive goroutines, each with a long name. Its reserve has time for
-// two hundred lines on a busy machine.
+// crowd is a program of many unresponsive goroutines, each with a long name. Its reserve has time
+// for two hundred lines on a busy machine.
 func crowd() int {
 	cfg := config(6 * time.Second)
 	cfg.Reserve = 5 * time.Second

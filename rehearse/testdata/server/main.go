@@ -20,6 +20,28 @@ func main() {
 		fmt.Println("no database here")
 		os.Exit(4)
 	}
+	unlock := func() {}
+	switch how {
+	case "locks": // a file that is there means that somebody runs
+		if _, err := os.OpenFile(os.Getenv("LOCK"), os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		unlock = func() { os.Remove(os.Getenv("LOCK")) }
+	case "flocks":
+		f, err := os.OpenFile(os.Getenv("LOCK"), os.O_CREATE|os.O_RDWR, 0o600)
+		if err == nil {
+			err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		}
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		unlock = func() { f.Close() }
+	}
+	if how = os.Args[len(os.Args)-1]; len(os.Args) > 2 {
+		fmt.Println("it", how)
+	}
 	var stopping atomic.Bool
 	var server http.Server
 	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -75,6 +97,7 @@ func main() {
 	if err := server.Shutdown(ctx); err != nil {
 		fmt.Println(err)
 	}
+	unlock()
 	if how == "code" {
 		os.Exit(3)
 	}

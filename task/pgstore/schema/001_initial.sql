@@ -1,8 +1,8 @@
 -- The tables of version 1. README.md describes how a task moves through them. An @ before a dot
 -- stands for the schema's name.
 
--- What was submitted. A row is written once, and deleted when the task is pruned. Only a new task that
--- replaces it changes it.
+-- What was submitted. A row is written once, and deleted when the task is pruned. Only a new task
+-- that replaces it changes it.
 create table @.tasks (
 	id              uuid not null primary key,
 	created         timestamptz not null default now(),
@@ -160,8 +160,8 @@ create table @.runs (
 );
 
 -- What handlers have saved. The row without a step has the checkpoint and the progress, with the
--- counters of the run that saved; of a task without a checkpoint, but with progress, it has no body.
--- The others are the steps, each with its result or its position.
+-- counters of the run that saved; of a task without a checkpoint, but with progress, it has no
+-- body. The others are the steps, each with its result or its position.
 create table @.checkpoints (
 	task             uuid not null,
 	step             text collate "C" not null default '',
@@ -284,15 +284,16 @@ create table @.counts (
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 
 -- add_tasks records new tasks, and returns those that it left out, by their places in the arrays,
--- which are sorted by id: their ids exist (in conflict, where the task is another one), their keys are
--- held, or an open transaction has one of them, so that neither is known. An array that no task needs is null. It waits only a little for an
--- open transaction; then it tries the tasks one by one to find those that are concerned, and records
--- the others. It is a function because one has its own settings, whatever those of the caller's
--- session are, and can undo an error without the caller's transaction.
+-- which are sorted by id: their ids exist (in conflict, where the task is another one), their keys
+-- are held, or an open transaction has one of them, so that neither is known. An array that no task
+-- needs is null. It waits only a little for an open transaction; then it tries the tasks one by one
+-- to find those that are concerned, and records the others. It is a function because one has its
+-- own settings, whatever those of the caller's session are, and can undo an error without the
+-- caller's transaction.
 --
--- Keys are held for so many microseconds as keeps has. A 1 in replacing says that the task replaces the
--- one that has its key. Places are the order in which those of one key come, null where that is the
--- order of the arrays.
+-- Keys are held for so many microseconds as keeps has. A 1 in replacing says that the task replaces
+-- the one that has its key. Places are the order in which those of one key come, null where that is
+-- the order of the arrays.
 create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[], routes bigint[], priorities integer[], delays bigint[], payloads bytea[], metas text[], start_befores bigint[], inline integer,
 		keeps bigint[], replacing integer[], places integer[])
 	returns table (place integer, holder uuid, existed boolean, conflict boolean, busy boolean, replaced boolean)
@@ -409,11 +410,11 @@ begin
 	where a.left_out is true or a.key is not null and not exists (select 1 from unnest(made_with_key) m where m = a.id);
 end $$;
 
--- replace_tasks gives to tasks that wait what new ones with their keys bring: of those with one key the
--- last one counts. The answer is the places of the new tasks that have replaced another one, now or
--- before, and of those that an open transaction keeps from it, for which it waits a little. The
--- deleted row of ready or delayed is the guard: who has it, and nobody else, changes the row of tasks.
--- add_tasks calls it, with its settings.
+-- replace_tasks gives to tasks that wait what new ones with their keys bring: of those with one key
+-- the last one counts. The answer is the places of the new tasks that have replaced another one,
+-- now or before, and of those that an open transaction keeps from it, for which it waits a little.
+-- The deleted row of ready or delayed is the guard: who has it, and nobody else, changes the row of
+-- tasks. add_tasks calls it, with its settings.
 create function @.replace_tasks(ids uuid[], kinds text[], keys text[], priorities integer[], delays bigint[], payloads bytea[], metas text[], start_befores bigint[], inline integer,
 		replacing integer[], places integer[], left_out boolean[], out done integer[], out stuck integer[])
 	language plpgsql as $$

@@ -1,6 +1,6 @@
--- Commands to many tasks, each of which must stand as it was seen: $1 to $3 are the ids, the times of
--- creation, and since when each was what it was. Rows that another transaction has locked are skipped.
--- The answers are the tasks to which it was done.
+-- Commands to many tasks, each of which must stand as it was seen: $1 to $3 are the ids, the times
+-- of creation, and since when each was what it was. Rows that another transaction has locked are
+-- skipped. The answers are the tasks to which it was done.
 
 -- name: CommandRuns
 with seen as materialized (

@@ -73,11 +73,11 @@ select c.clock, now(), a.*, b.* from claimer c, (
 ) b
 
 -- name: Poll
--- Reports whether a worker may claim, in how many microseconds the next delay runs out or the next task
--- expires, whether a neighbour's session is gone, if that is asked, whether tasks have expired, and which routes have something to claim, with the
--- position of the first task. It jumps from each route to the next one in the index, within pieces
--- of it that begin at a position, and for suspects, all or those of a group, in indexes of their
--- own. It writes nothing.
+-- Reports whether a worker may claim, in how many microseconds the next delay runs out or the next
+-- task expires, whether a neighbour's session is gone, if that is asked, whether tasks have
+-- expired, and which routes have something to claim, with the position of the first task. It jumps
+-- from each route to the next one in the index, within pieces of it that begin at a position, and
+-- for suspects, all or those of a group, in indexes of their own. It writes nothing.
 with recursive piece as materialized (
 	select unnest($4::bigint[]) as first, unnest($5::bigint[]) as last, unnest($6::integer[]) as sort_priority, unnest($7::boolean[]) as queued,
 		unnest($8::timestamptz[]) as run_at, unnest($9::uuid[]) as id

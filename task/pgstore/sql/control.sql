@@ -9,9 +9,9 @@ delete from @.paused where queue = $1
 select count(*) from (select worker from @.workers where gone is null and not dead order by worker for update) w
 
 -- name: OldClaims
--- Counts the claims that were sent before a time and are still under way, as far as this role may see
--- them, and tells the time. The snapshot of one that has not yet locked its worker may be older than a
--- pause that has been committed since.
+-- Counts the claims that were sent before a time and are still under way, as far as this role may
+-- see them, and tells the time. The snapshot of one that has not yet locked its worker may be older
+-- than a pause that has been committed since.
 select count(*), clock_timestamp() from pg_stat_get_activity(null) a
 where a.state = 'active' and a.query_start <= $1::timestamptz and a.query like '%with claimer as materialized%' and a.pid <> pg_backend_pid()
 
@@ -71,8 +71,8 @@ with from_ready as (
 select count(*) from waited
 
 -- name: RetryWaiting
--- Makes a task that waits claimable now, from the start if that is wanted, and without the steps that
--- are to be skipped.
+-- Makes a task that waits claimable now, from the start if that is wanted, and without the steps
+-- that are to be skipped.
 with from_ready as (
 	delete from @.ready where created = (select created from @.tasks where id = $1) and id = $1 returning *
 ), from_delayed as (
@@ -98,9 +98,9 @@ with from_ready as (
 select count(*) from waited
 
 -- name: RetryEnded
--- Makes a failed or cancelled task claimable again, as RetryWaiting. The answer is whether there was one, and
--- whether it was moved: it is not if another task has its key. One whose own time is not over has it
--- still.
+-- Makes a failed or cancelled task claimable again, as RetryWaiting. The answer is whether there
+-- was one, and whether it was moved: it is not if another task has its key. One whose own time is
+-- not over has it still.
 with t as materialized (
 	select * from @.tasks where id = $1
 ), e as materialized (

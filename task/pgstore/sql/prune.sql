@@ -1,7 +1,7 @@
 -- name: Prune
--- Removes tasks that ended long enough ago and have no retention of their own, in the order of their ends, with all that belongs to
--- them. Those that a command or another pruning has locked are skipped. The answer is how many were
--- removed, how many were read, and the position of the last.
+-- Removes tasks that ended long enough ago and have no retention of their own, in the order of
+-- their ends, with all that belongs to them. Those that a command or another pruning has locked are
+-- skipped. The answer is how many were removed, how many were read, and the position of the last.
 with cutoff as materialized (
 	select least(now(), $1::timestamptz) - $2::bigint::double precision * interval '1 microsecond' as at
 ), old as materialized (

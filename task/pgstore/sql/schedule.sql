@@ -48,8 +48,8 @@ join @.schedules s on s.set = $1 and s.name = n.name and (n.at is null or s.tick
 order by s.name for update of s skip locked
 
 -- name: Unfinished
--- Which of some tasks have not ended. It comes after the lock of the schedules, to see what was added
--- before it.
+-- Which of some tasks have not ended. It comes after the lock of the schedules, to see what was
+-- added before it.
 select t.id from (select unnest($1::uuid[]) as id) l, lateral (select t.id, t.created from @.tasks t where t.id = l.id limit 1) t
 left join lateral (select e.task from @.ended e where e.created = t.created and e.task = t.id limit 1) e on true
 where e.task is null

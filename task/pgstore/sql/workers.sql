@@ -46,8 +46,8 @@ from @.workers w where w.gone is null order by w.id
 -- name: MarkDead
 -- The worker's row is locked, so that what says that the worker is back comes before this, or too
 -- late. Its suspects are counted and halved now, as they are when its runs begin to be moved: those
--- whose run has saved a new checkpoint are none any more. Where there are none, those that were in a
--- crash are halved, which may become some.
+-- whose run has saved a new checkpoint are none any more. Where there are none, those that were in
+-- a crash are halved, which may become some.
 update @.workers w set dead = true, evidence = $2, (suspects, split) = (
 	select s.n, s.ids[(cardinality(s.ids) + 1) / 2 + 1] from (
 		select count(r.suspicion) as n,

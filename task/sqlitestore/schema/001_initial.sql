@@ -1,8 +1,8 @@
 -- Times are microseconds since 1970. The README of the package shows a task's way through the
 -- tables.
 
--- tasks has what was submitted. A row is written once, and removed with all that belongs to it. Only
--- a new task that replaces it changes it.
+-- tasks has what was submitted. A row is written once, and removed with all that belongs to it.
+-- Only a new task that replaces it changes it.
 create table tasks (
 	n        integer primary key, -- names the task in the other tables
 	id       text    not null unique,
@@ -48,8 +48,8 @@ create table replaced (
 	by    text    not null  -- the id of the new task that replaced it last
 ) strict;
 
--- waiting has the tasks that no worker has. Those that are due can be claimed, in the order of either
--- index; the others wait for their time.
+-- waiting has the tasks that no worker has. Those that are due can be claimed, in the order of
+-- either index; the others wait for their time.
 create table waiting (
 	task              integer primary key,
 	id                text    not null,
@@ -235,8 +235,8 @@ create table workers (
 
 create table paused (queue text not null primary key) strict, without rowid;
 
--- schedule_sets has the sets of schedules. A generation is the content of a set, and named anew with
--- each.
+-- schedule_sets has the sets of schedules. A generation is the content of a set, and named anew
+-- with each.
 create table schedule_sets (
 	name       text    not null primary key,
 	generation text    not null,
@@ -247,7 +247,8 @@ create table schedule_sets (
 	beats      integer not null  -- grows while a process of this generation is there
 ) strict, without rowid;
 
--- schedules has the schedules of the sets' generations. A tick compares tick, and sets the next one.
+-- schedules has the schedules of the sets' generations. A tick compares tick, and sets the next
+-- one.
 create table schedules (
 	schedule_set text    not null,
 	name         text    not null,

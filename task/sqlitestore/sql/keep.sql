@@ -1,9 +1,9 @@
 -- Statements of Count and Prune.
 
 -- name: Counts
--- What can be claimed is counted along an index, and merged with what is delayed: a kind and a queue
--- come in up to three rows, one behind the other, and the caller adds these up. The last column are
--- the suspects that wait; those that run, and the paused queues, have no kind.
+-- What can be claimed is counted along an index, and merged with what is delayed: a kind and a
+-- queue come in up to three rows, one behind the other, and the caller adds these up. The last
+-- column are the suspects that wait; those that run, and the paused queues, have no kind.
 select kind, queue, 'queued' as status, n, interrupted, suspects from (
 	select kind, queue, count(*) as n, sum(interrupted) as interrupted, sum(suspect) as suspects from waiting where due = 1 group by kind, suspect, queue
 	union all

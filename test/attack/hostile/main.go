@@ -1,6 +1,7 @@
 //go:build linux
 
-// Command hostile is a program of an exec kind that does what it can against the server that runs it:
+// Command hostile is a program of an exec kind that does what it can against the server that runs
+// it:
 //
 //	hostile TRICK
 //

@@ -3,9 +3,9 @@
 // statements of its own.
 //
 // The order of the events is the harness's, and one clock gave them their times. The times of runs
-// are the store's; they are compared with the harness's only while no fault moves a clock, and never
-// more exactly than History.Margin. Where a fault may lose what was answered (Fault.Lossy), the
-// tasks that had to do with the store meanwhile are held to less.
+// are the store's; they are compared with the harness's only while no fault moves a clock, and
+// never more exactly than History.Margin. Where a fault may lose what was answered (Fault.Lossy),
+// the tasks that had to do with the store meanwhile are held to less.
 package checker
 
 import (

@@ -65,8 +65,8 @@ func (t *task) checkCounters(f *facts, r history.Task, say say) {
 	}
 }
 
-// outlived says that a run may have gone on after a newer one had begun that the store has lost: then
-// its effects are refused, and it fails, and the store knows no reason why.
+// outlived says that a run may have gone on after a newer one had begun that the store has lost:
+// then its effects are refused, and it fails, and the store knows no reason why.
 func (t *task) outlived(f *facts, run history.Run) bool {
 	return slices.ContainsFunc(t.effects, func(e effect) bool { return e.Fence == run.Run && e.Stale }) &&
 		slices.ContainsFunc(t.effects, func(e effect) bool { return e.Fence > run.Run && f.lossy(e.at.At) })
@@ -101,8 +101,9 @@ const (
 )
 
 // checkGrowth is the rule "growth". It compares the second quarter of a life with the last one: the
-// first is for filling caches. Descriptors come and go with the tasks of a process, so that the last
-// quarter of them is compared with the most of the first half: a process may be idle, and busy later.
+// first is for filling caches. Descriptors come and go with the tasks of a process, so that the
+// last quarter of them is compared with the most of the first half: a process may be idle, and busy
+// later.
 func checkGrowth(f *facts, breach breach) {
 	for _, p := range f.processes {
 		if len(p.samples) < minSamples {

@@ -35,8 +35,8 @@ func attempt(change func(*history.Plan)) func(*book) {
 	}
 }
 
-// lossyAt adds a fault that loses commits at the time of an effect, and not a second before or after
-// its margin.
+// lossyAt adds a fault that loses commits at the time of an effect, and not a second before or
+// after its margin.
 func (b *book) lossyAt(fence int64, step int) {
 	at := b.Events[slices.IndexFunc(b.Events, of(fence, step))].At
 	b.Events = append(b.Events, history.Event{N: int64(len(b.Events) + 1), At: at, Fault: &history.Fault{ID: 99, Kind: "crash", Lossy: true, Over: true}})

@@ -202,7 +202,8 @@ func endEdges() []broken {
 	}
 }
 
-// awayTwice has a process cut off and then stopped, each for half of a lease, with a time in between.
+// awayTwice has a process cut off and then stopped, each for half of a lease, with a time in
+// between.
 func awayTwice(between time.Duration) func(*book) {
 	return func(b *book) {
 		b.enqueue(history.Plan{Seq: 15, Steps: 1})

@@ -19,8 +19,8 @@ const (
 	cancelled   = "cancelled"
 )
 
-// keptRuns is how many runs a store keeps of a task at least. A history of as many may have lost its
-// first ones.
+// keptRuns is how many runs a store keeps of a task at least. A history of as many may have lost
+// its first ones.
 const keptRuns = 100
 
 // facts is a history, sorted by what it is about.
@@ -148,8 +148,8 @@ func read(h history.History) *facts {
 	return f
 }
 
-// heard returns when every process has heard of what the store had lost by then: a margin later, and
-// as much after each outage that began meanwhile.
+// heard returns when every process has heard of what the store had lost by then: a margin later,
+// and as much after each outage that began meanwhile.
 func (f *facts) heard(lost time.Time) time.Time {
 	until := lost.Add(f.margin)
 	for again := true; again; {

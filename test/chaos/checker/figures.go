@@ -12,8 +12,8 @@ import (
 
 // Figures are what a run is told by, beside its breaches.
 type Figures struct {
-	// Tasks and Runs are those in the store, and Pruned the tasks that it has removed, which count among
-	// both. RunsPerTask has how many tasks had so many runs.
+	// Tasks and Runs are those in the store, and Pruned the tasks that it has removed, which count
+	// among both. RunsPerTask has how many tasks had so many runs.
 	Tasks, Runs, Pruned int
 	RunsPerTask         map[int]int
 	// Faults are by kind; Skipped has for each kind that could not be made the reason.

@@ -13,9 +13,9 @@ import (
 
 // The histories here tell a checker from one of which a single condition was left out or turned
 // round: each differs from a sound one in that alone. What no history can tell is left: "<" in the
-// place of "<=" between the numbers of events or runs, which are unique; the question whether a list
-// is empty that is made with its first element, or a history that has the task; and guards of a
-// lookup that finds nothing for what they keep out, as that of a run without a process.
+// place of "<=" between the numbers of events or runs, which are unique; the question whether a
+// list is empty that is made with its first element, or a history that has the task; and guards of
+// a lookup that finds nothing for what they keep out, as that of a run without a process.
 
 func hiddenOrders() []broken {
 	return []broken{

@@ -61,9 +61,9 @@ func (f *facts) checkHolder(a add, id string, say say) {
 	}
 }
 
-// endedBefore says that a task had certainly ended before another one was enqueued. The time of an end
-// may be that at which its transaction began, which may have waited for a lock while a fault was at
-// the store.
+// endedBefore says that a task had certainly ended before another one was enqueued. The time of an
+// end may be that at which its transaction began, which may have waited for a lock while a fault
+// was at the store.
 func (t *task) endedBefore(a add, f *facts) bool {
 	return len(t.may(history.Retry)) == 0 && slices.ContainsFunc(t.records, func(r history.Task) bool {
 		n := len(r.Runs)

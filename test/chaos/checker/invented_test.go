@@ -10,8 +10,8 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// answered has two tasks enqueued in a call, with the ids that the answer has, and says which of them
-// existed before.
+// answered has two tasks enqueued in a call, with the ids that the answer has, and says which of
+// them existed before.
 func (b *book) answered(one, two history.Plan, ids []string, existed []bool) {
 	plans := []history.Plan{one, two}
 	for i := range plans {
@@ -46,8 +46,8 @@ func holds(holder, asked history.Plan) func(*book) {
 	}
 }
 
-// around adds a fault that loses commits, so far before and after the answer to the enqueue of a task
-// that either the call or the answer is within it.
+// around adds a fault that loses commits, so far before and after the answer to the enqueue of a
+// task that either the call or the answer is within it.
 func (b *book) around(seq int, from time.Duration) {
 	at := b.answer(seq).At.Add(from)
 	b.Events = append(b.Events, history.Event{N: int64(len(b.Events) + 1), At: at, Fault: &history.Fault{ID: 99, Kind: "crash", Lossy: true, Over: true}})

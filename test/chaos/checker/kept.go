@@ -8,14 +8,15 @@ import (
 )
 
 const (
-	// pruneWithin is how long after its time a task may still be there, while the store can be reached.
+	// pruneWithin is how long after its time a task may still be there, while the store can be
+	// reached.
 	pruneWithin = 20 * time.Second
 	// tick is how exactly a store's clock is read.
 	tick = 10 * time.Millisecond
 )
 
-// checkKept is the rule "kept". Both times of a task are the store's. That nothing of a removed task
-// is left is found among the residue.
+// checkKept is the rule "kept". Both times of a task are the store's. That nothing of a removed
+// task is left is found among the residue.
 func checkKept(f *facts, breach breach) {
 	for _, t := range f.tasks {
 		for _, r := range t.records {

@@ -11,8 +11,8 @@ const (
 	pruneSlack = 20 * time.Second // that the rule allows
 )
 
-// keeps has a store that keeps ended tasks for a time, in which task 1 was removed so long after its
-// end, which is that of its run. The others have an end of which nobody knows.
+// keeps has a store that keeps ended tasks for a time, in which task 1 was removed so long after
+// its end, which is that of its run. The others have an end of which nobody knows.
 func (b *book) keeps(after time.Duration) {
 	b.State.Retention, b.State.At = retention, b.now
 	r := b.rec(1)
@@ -29,8 +29,8 @@ func (b *book) stays(span time.Duration) {
 	r.Pruned, b.State.At = time.Time{}, r.Ended.Add(span)
 }
 
-// outage adds a fault, which hits all processes if there are no victims, from one time after the end
-// of task 1 to another one.
+// outage adds a fault, which hits all processes if there are no victims, from one time after the
+// end of task 1 to another one.
 func (b *book) outage(from, to time.Duration, victims ...string) {
 	end := b.rec(1).Ended
 	b.Events = append(b.Events,

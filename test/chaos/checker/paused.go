@@ -7,8 +7,9 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// checkPaused is the rule "paused". A claim has the time at which it began, and it may begin as long
-// as the answer to the pause is not there: so the times are compared as they are, without a margin.
+// checkPaused is the rule "paused". A claim has the time at which it began, and it may begin as
+// long as the answer to the pause is not there: so the times are compared as they are, without a
+// margin.
 func checkPaused(f *facts, breach breach) {
 	if f.clocks {
 		return

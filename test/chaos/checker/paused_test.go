@@ -8,8 +8,8 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// ask is a call about the queue of task 1, so long before the run of that begins, and its answer, which
-// there is none of where the outcome is empty.
+// ask is a call about the queue of task 1, so long before the run of that begins, and its answer,
+// which there is none of where the outcome is empty.
 type ask struct {
 	op      history.Op
 	before  time.Duration

@@ -53,8 +53,8 @@ type casualty struct {
 	crashes int // of its task before
 }
 
-// suspect says that a task was one for certain: two crashes, and nothing that ends a row of them: no
-// checkpoint ever, and no retry.
+// suspect says that a task was one for certain: two crashes, and nothing that ends a row of them:
+// no checkpoint ever, and no retry.
 func (c casualty) suspect() bool {
 	return c.crashes >= 2 && !c.plan.Save && !c.plan.HandOver && len(c.may(history.Retry)) == 0
 }
@@ -136,8 +136,8 @@ func (p *process) stopped(from, to time.Time) bool {
 }
 
 // explained says that there is a reason why a process ended that had no signal: a fault that names
-// it, or that is at the store when it begins, so that it cannot, or another process that stands still
-// all the time, maybe with the store's lock, or a task that kills its process.
+// it, or that is at the store when it begins, so that it cannot, or another process that stands
+// still all the time, maybe with the store's lock, or a task that kills its process.
 func (f *facts) explained(p *process) bool {
 	end := p.ended
 	hit := func(x *fault) bool {

@@ -203,8 +203,8 @@ func residueWays() []broken {
 	}
 }
 
-// endsAfterShortFault has a process begin within a fault that is shorter than the margin, and end after
-// it.
+// endsAfterShortFault has a process begin within a fault that is shorter than the margin, and end
+// after it.
 func endsAfterShortFault(b *book) {
 	soon := func() { b.now = b.now.Add(100*time.Millisecond - time.Second) }
 	b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart"}})

@@ -120,7 +120,8 @@ type Call struct {
 	Plans   []Plan `json:",omitempty"` // of Enqueue and EnqueueTx
 	// Commit says whether the transaction of EnqueueTx is to be committed.
 	Commit bool `json:",omitempty"`
-	// Seq and TaskID name the task of Cancel, Retry, Interrupt and Delete; Queue the queue of Pause and Resume.
+	// Seq and TaskID name the task of Cancel, Retry, Interrupt and Delete; Queue the queue of Pause
+	// and Resume.
 	Seq    int    `json:",omitempty"`
 	TaskID string `json:",omitempty"`
 	Queue  string `json:",omitempty"`
@@ -141,8 +142,8 @@ const (
 	Resume    Op = "resume"
 )
 
-// Answer is what came of a call. A call without an answer, and one whose answer is Unknown, may have
-// been done or not.
+// Answer is what came of a call. A call without an answer, and one whose answer is Unknown, may
+// have been done or not.
 type Answer struct {
 	// Call is the call's ID.
 	Call    int64

@@ -124,8 +124,8 @@ type piece struct {
 const inFlight = 64
 
 // carry delivers what one side sends to the other, each piece after the delay, and what was there
-// before first. It reports true when the side has ended and all is delivered. A side that takes nothing
-// any more is no reason to end: that it has ended may be what does not get through.
+// before first. It reports true when the side has ended and all is delivered. A side that takes
+// nothing any more is no reason to end: that it has ended may be what does not get through.
 func (c *conn) carry(from, to net.Conn, way Direction, first []byte, through func([]byte) ([]byte, bool)) bool {
 	pieces := make(chan piece, inFlight)
 	var reader sync.WaitGroup

@@ -36,8 +36,8 @@ func (f *fault) limit(c *conn) {
 	c.left[to] = max(n, 0)
 }
 
-// begin enters a fault, and returns the function that ends it. That returns how often it has hit, and
-// may be called again.
+// begin enters a fault, and returns the function that ends it. That returns how often it has hit,
+// and may be called again.
 func (p *Proxy) begin(f *fault) (end func() int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,7 +62,8 @@ func (p *Proxy) begin(f *fault) (end func() int) {
 	}
 }
 
-// find returns the first fault that hits a process and of which something is true. The lock is held.
+// find returns the first fault that hits a process and of which something is true. The lock is
+// held.
 func (p *Proxy) find(name string, is func(*fault) bool) *fault {
 	for _, f := range p.faults {
 		if hits(f.victims, name) && is(f) {
@@ -95,27 +96,29 @@ func (p *Proxy) Cut(victims ...string) (n int) {
 	return n
 }
 
-// CutAfter ends each connection of the victims, also each new one, when so many bytes have gone in one
-// direction since the fault began, or since the connection did. The function is asked once for each
-// connection, one at a time. Until the fault is ended, which returns how many it has cut.
+// CutAfter ends each connection of the victims, also each new one, when so many bytes have gone in
+// one direction since the fault began, or since the connection did. The function is asked once for
+// each connection, one at a time. Until the fault is ended, which returns how many it has cut.
 func (p *Proxy) CutAfter(bytes func() (Direction, int64), victims ...string) (end func() int) {
 	return p.begin(&fault{victims: victims, cut: bytes})
 }
 
-// BlackHole keeps back all bytes in the directions that are named, also the news that a connection has
-// ended. Connections are taken, and begin when it is over. When it ends what was kept back is
-// delivered, as a network does that sends it again; a caller that wants it to be lost calls Cut first.
+// BlackHole keeps back all bytes in the directions that are named, also the news that a connection
+// has ended. Connections are taken, and begin when it is over. When it ends what was kept back is
+// delivered, as a network does that sends it again; a caller that wants it to be lost calls Cut
+// first.
 func (p *Proxy) BlackHole(toServer, toClient bool, victims ...string) (end func() int) {
 	return p.begin(&fault{victims: victims, hold: [2]bool{toServer, toClient}})
 }
 
-// Delay delivers all bytes later by so much in each direction: 40 ms each are a round trip of 80 ms.
+// Delay delivers all bytes later by so much in each direction: 40 ms each are a round trip of 80
+// ms.
 func (p *Proxy) Delay(toServer, toClient time.Duration, victims ...string) (end func() int) {
 	return p.begin(&fault{victims: victims, delay: [2]time.Duration{toServer, toClient}})
 }
 
-// LoseAnswers cuts a connection when the server has said that it has committed, before the client is
-// told: by COMMIT, or by a statement that was a transaction of its own. It does so to the next n
+// LoseAnswers cuts a connection when the server has said that it has committed, before the client
+// is told: by COMMIT, or by a statement that was a transaction of its own. It does so to the next n
 // answers of the victims.
 func (p *Proxy) LoseAnswers(n int, victims ...string) (end func() int) {
 	return p.begin(&fault{victims: victims, answers: n})

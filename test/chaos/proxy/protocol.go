@@ -61,8 +61,8 @@ type answers struct {
 	failed  bool
 }
 
-// push takes what has come, and returns what goes on to the client. If an answer is lost the connection
-// is to be cut after that.
+// push takes what has come, and returns what goes on to the client. If an answer is lost the
+// connection is to be cut after that.
 func (a *answers) push(data []byte) (out []byte, lost bool) {
 	if a.opaque {
 		return data, false

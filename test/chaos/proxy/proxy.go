@@ -2,9 +2,9 @@
 // network: connections that are cut at any byte, that take bytes and deliver none, that are slow;
 // answers that are lost after the server has committed; cancel requests that never come.
 //
-// Each process has an entrance of its own, its Front, so that a fault may hit all processes or some.
-// The proxy listens on Unix sockets or on the loopback interface, and reads PostgreSQL's protocol
-// without changing it. It speaks no TLS.
+// Each process has an entrance of its own, its Front, so that a fault may hit all processes or
+// some. The proxy listens on Unix sockets or on the loopback interface, and reads PostgreSQL's
+// protocol without changing it. It speaks no TLS.
 package proxy
 
 import (
@@ -21,8 +21,8 @@ import (
 	"sync"
 )
 
-// Proxy is a network between processes and one server at a time. Its methods are safe for concurrent
-// use.
+// Proxy is a network between processes and one server at a time. Its methods are safe for
+// concurrent use.
 type Proxy struct {
 	dir   string
 	ended sync.WaitGroup // all goroutines
@@ -36,8 +36,8 @@ type Proxy struct {
 	closed  bool
 }
 
-// New returns a proxy whose sockets are in a directory, which must exist and have a short path, or on
-// 127.0.0.1 if that is empty. It leads nowhere yet.
+// New returns a proxy whose sockets are in a directory, which must exist and have a short path, or
+// on 127.0.0.1 if that is empty. It leads nowhere yet.
 func New(dir string) *Proxy {
 	return &Proxy{dir: dir, fronts: make(map[string]*Front), conns: make(map[*conn]bool), changed: make(chan struct{})}
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-// tool finds a program or a library: in the directory .bin of the repository, where make setup puts it,
-// or where a pattern says.
+// tool finds a program or a library: in the directory .bin of the repository, where make setup puts
+// it, or where a pattern says.
 func tool(name, pattern string) (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -136,7 +136,8 @@ func answers(ctx context.Context, address string) error {
 	}
 }
 
-// launch starts a program, which ends with this process, however that ends, and returns how to end it.
+// launch starts a program, which ends with this process, however that ends, and returns how to end
+// it.
 func launch(cmd *exec.Cmd) (kill func() error, err error) {
 	var log bytes.Buffer
 	if cmd.Stderr == nil {

@@ -119,7 +119,8 @@ func (c *Cluster) happens(kinds ...string) bool {
 	return slices.ContainsFunc(kinds, func(k string) bool { return slices.Contains(c.opts.Faults, k) })
 }
 
-// setup is that of the next server, which has a directory of its own, and disks if they may get full.
+// setup is that of the next server, which has a directory of its own, and disks if they may get
+// full.
 func (c *Cluster) setup() (pgtest.Setup, error) {
 	c.servers++
 	dir := filepath.Join(c.dir, fmt.Sprintf("s%d", c.servers))
@@ -165,8 +166,8 @@ func (c *Cluster) move(ctx context.Context, to *pgtest.Server) error {
 	return errors.Join(c.lead(ctx, to), c.remove(from))
 }
 
-// lead leads the entrance to a server, by way of a pooler if the run has one, and ends the connections
-// that are elsewhere.
+// lead leads the entrance to a server, by way of a pooler if the run has one, and ends the
+// connections that are elsewhere.
 func (c *Cluster) lead(ctx context.Context, to *pgtest.Server) error {
 	socket, former := to.Socket(), c.pooler
 	c.pooler = nil
@@ -196,8 +197,8 @@ func (c *Cluster) Unpool() error {
 	return former()
 }
 
-// Address is that of the server itself, without the entrance, for what is to see the database in any
-// case. After some faults it is another one.
+// Address is that of the server itself, without the entrance, for what is to see the database in
+// any case. After some faults it is another one.
 func (c *Cluster) Address() string { return pgtest.Keywords(c.server().DSN(Database), "user", Role) }
 
 // patience is how long a fault waits for a server that other faults have.
@@ -280,8 +281,8 @@ func (c *Cluster) set(ctx context.Context, settings map[string]string) error {
 	return c.do(ctx, append(statements, "select pg_reload_conf()")...)
 }
 
-// insist runs a statement as a superuser until it works: a lock that it does not get, or a server that
-// is away, is no reason to leave something behind.
+// insist runs a statement as a superuser until it works: a lock that it does not get, or a server
+// that is away, is no reason to leave something behind.
 func (c *Cluster) insist(ctx context.Context, sql string) error {
 	for {
 		err := c.do(ctx, sql)

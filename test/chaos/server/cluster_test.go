@@ -27,7 +27,8 @@ func down(r *rig, kind string) {
 	}
 }
 
-// loses expects that what is written before the begin stays, and what is written after it is gone, or not.
+// loses expects that what is written before the begin stays, and what is written after it is gone,
+// or not.
 func loses(lost bool) func(r *rig, kind string) {
 	return func(r *rig, kind string) {
 		before := r.insert()

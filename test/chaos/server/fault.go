@@ -38,7 +38,8 @@ func (f Fault) Needs() error {
 // End ends a fault, and says what came of it. Later calls say the same.
 type End func() (detail string, err error)
 
-// ErrBusy means that a fault cannot begin, because another one that changes the server has not ended.
+// ErrBusy means that a fault cannot begin, because another one that changes the server has not
+// ended.
 var ErrBusy = errors.New("another fault has the server")
 
 // ending is how a fault ends.

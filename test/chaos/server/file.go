@@ -29,8 +29,8 @@ type File struct {
 	disk bool
 }
 
-// NewFile makes the directory of the store in that of the run, on a small disk if that may get full.
-// Room is how many MiB the tasks of the run take.
+// NewFile makes the directory of the store in that of the run, on a small disk if that may get
+// full. Room is how many MiB the tasks of the run take.
 func NewFile(dir string, faults []string, room int) (*File, error) {
 	f := &File{dir: filepath.Join(dir, "sqlite"), disk: slices.Contains(faults, FileDiskFull)}
 	if !f.disk {

@@ -68,8 +68,8 @@ func help(ctx context.Context, job string) error {
 	return errors.New("there is no such job")
 }
 
-// checkpoints makes one after the other, each when something was added to the log. They wait for nobody:
-// what they do, they do to the file.
+// checkpoints makes one after the other, each when something was added to the log. They wait for
+// nobody: what they do, they do to the file.
 func checkpoints(ctx context.Context, conn *sql.Conn) error {
 	log := os.Getenv(envFile) + "-wal"
 	var last time.Time

@@ -170,8 +170,8 @@ func (c *Cluster) publication(ctx context.Context) (ending, error) {
 	}, nil
 }
 
-// injectErrors has a percentage of the statements that write to a table fail with a code. Each code has
-// a schema of its own, with what raises it.
+// injectErrors has a percentage of the statements that write to a table fail with a code. Each code
+// has a schema of its own, with what raises it.
 func (c *Cluster) injectErrors(ctx context.Context, code string, percent int) (ending, error) {
 	tables, err := c.tables(ctx)
 	if err != nil {

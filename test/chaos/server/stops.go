@@ -20,8 +20,8 @@ func (c *Cluster) restart(sig syscall.Signal) (ending, error) {
 	return func(ctx context.Context) (string, error) { return "", c.start(ctx, s) }, nil
 }
 
-// start starts a server, and returns when it takes connections, also those of the pooler of the run,
-// which does not notice at once.
+// start starts a server, and returns when it takes connections, also those of the pooler of the
+// run, which does not notice at once.
 func (c *Cluster) start(ctx context.Context, s *pgtest.Server) error {
 	if err := s.Start(); err != nil || c.pooled == "" {
 		return err

@@ -16,8 +16,8 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// breakage is the rule of the checker that this process breaks on purpose, to see whether the checker
-// names it. It is empty, and nothing is broken, but in the tests of the checker.
+// breakage is the rule of the checker that this process breaks on purpose, to see whether the
+// checker names it. It is empty, and nothing is broken, but in the tests of the checker.
 type breakage string
 
 // store returns a store with what the breakage does to it.
@@ -32,7 +32,8 @@ func (b breakage) store(s task.Store) task.Store {
 	return x
 }
 
-// context is that of a handler: one that hears nothing, for a worker whose run overlaps with the next.
+// context is that of a handler: one that hears nothing, for a worker whose run overlaps with the
+// next.
 func (b breakage) context(ctx context.Context) context.Context {
 	if b == "overlap" {
 		return context.WithoutCancel(ctx)
@@ -93,7 +94,8 @@ type brokenStore struct {
 	adds   atomic.Int64
 }
 
-// Add forgets a task of every third call, forgets keys, or refuses every third call after it was done.
+// Add forgets a task of every third call, forgets keys, or refuses every third call after it was
+// done.
 func (s *brokenStore) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 	third := s.adds.Add(1)%3 == 0
 	switch {

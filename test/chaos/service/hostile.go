@@ -16,8 +16,8 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// hostileScript ignores signals and starts itself again and again, each time in a session of its own,
-// until there may be no more. $1 is how many generations may follow. It ends after a minute.
+// hostileScript ignores signals and starts itself again and again, each time in a session of its
+// own, until there may be no more. $1 is how many generations may follow. It ends after a minute.
 const hostileScript = `
 	trap "" HUP INT TERM
 	n=0
@@ -37,8 +37,8 @@ var hostileLimits = map[int]uint64{
 	unix.RLIMIT_CORE:   0,
 }
 
-// forkForEver is a child that leaves a hostile grandchild behind. It confines itself first, and then
-// that is another user.
+// forkForEver is a child that leaves a hostile grandchild behind. It confines itself first, and
+// then that is another user.
 func forkForEver() error {
 	user, cgroups, err := confinement()
 	if err != nil {

@@ -124,8 +124,8 @@ func (i *inspector) each(ctx context.Context, query string, do func(*sql.Rows) e
 	return rows.Err()
 }
 
-// scanTask reads a task, and its number from its payload: 0 if it is none of a run's. Its times are in
-// microseconds.
+// scanTask reads a task, and its number from its payload: 0 if it is none of a run's. Its times are
+// in microseconds.
 func scanTask(rows *sql.Rows) (t history.Task, err error) {
 	var (
 		payload       []byte

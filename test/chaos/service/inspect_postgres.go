@@ -13,7 +13,8 @@ import (
 )
 
 // postgresReading reads the tables that task/pgstore/README.md describes. A task in two places is
-// there twice, and one in none has no status. Of one that was pruned pruned.go has kept what there was.
+// there twice, and one in none has no status. Of one that was pruned pruned.go has kept what there
+// was.
 var postgresReading = reading{
 	tasks: `
 		select t.id::text, t.kind, t.queue, coalesce(t.key, ''), coalesce(s.status, ''), coalesce(s.reason, ''), coalesce(s.error, ''),

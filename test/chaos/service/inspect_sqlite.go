@@ -16,7 +16,8 @@ import (
 )
 
 // sqliteReading reads the tables that task/sqlitestore/README.md describes. A task in two places is
-// there twice, and one in none has no status. Of one that was pruned pruned.go has kept what there was.
+// there twice, and one in none has no status. Of one that was pruned pruned.go has kept what there
+// was.
 var sqliteReading = reading{
 	tasks: `
 		select t.id, t.kind, t.queue, t.key, coalesce(s.status, ''), coalesce(s.reason, ''), coalesce(s.error, ''),

@@ -7,12 +7,12 @@ import (
 	"errors"
 )
 
-// What is pruned is copied by triggers at the moment when it is deleted, whoever deletes it, so that
-// the inspection has the whole life of every task.
+// What is pruned is copied by triggers at the moment when it is deleted, whoever deletes it, so
+// that the inspection has the whole life of every task.
 
 // keepPrunedOfPostgres makes the tables of the copies, and the triggers. What is deleted in the
-// transaction that deletes the task belongs to its end; runs that are trimmed, and ends that a retry
-// undoes, are deleted in others.
+// transaction that deletes the task belongs to its end; runs that are trimmed, and ends that a
+// retry undoes, are deleted in others.
 const keepPrunedOfPostgres = `
 	create table chaos_pruned (tx bigint not null, at timestamptz not null, id uuid not null, created timestamptz not null,
 		kind text not null, queue text not null, key text, payload bytea not null);

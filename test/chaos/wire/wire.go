@@ -71,7 +71,8 @@ type Verdict struct {
 	Stale bool `json:",omitempty"`
 }
 
-// ErrStale means that the harness has refused an effect, because a newer run of the task has written.
+// ErrStale means that the harness has refused an effect, because a newer run of the task has
+// written.
 var ErrStale = errors.New("chaos: refused: a newer run has written")
 
 // Conn is a process's connection to the harness. Its methods are safe for concurrent use.

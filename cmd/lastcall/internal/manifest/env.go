@@ -1,0 +1,252 @@
+package manifest
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	core "k8s.io/api/core/v1"
+)
+
+// variable is a variable of the container's environment.
+type variable struct{ name, value string }
+
+// environment takes the variables of a container, in the order in which Kubernetes makes them: those of
+// envFrom, those of env, which replace them, and at last what the command line gives.
+func (p *Plan) environment(c *core.Container) {
+	p.env = nil
+	given := make(map[string]string)
+	for _, one := range p.given.Env {
+		name, value, _ := strings.Cut(one, "=")
+		given[name] = value
+	}
+	for i := range c.EnvFrom {
+		p.envFrom(&c.EnvFrom[i])
+	}
+	for i := range c.Env {
+		e := &c.Env[i]
+		if _, ok := given[e.Name]; ok {
+			continue
+		}
+		if e.ValueFrom == nil {
+			p.setenv(e.Name, p.here(p.expand(e.Value)))
+		} else if value, ok := p.valueFrom(e); ok {
+			p.setenv(e.Name, p.here(value))
+		}
+	}
+	for _, one := range p.given.Env {
+		name, value, _ := strings.Cut(one, "=")
+		p.setenv(name, value)
+	}
+}
+
+func (p *Plan) setenv(name, value string) {
+	if i := slices.IndexFunc(p.env, func(v variable) bool { return v.name == name }); i >= 0 {
+		p.env[i].value = value
+		return
+	}
+	p.env = append(p.env, variable{name, value})
+}
+
+// variables is the environment, as NAME=VALUE.
+func (p *Plan) variables() (all []string) {
+	for _, v := range p.env {
+		all = append(all, v.name+"="+v.value)
+	}
+	return all
+}
+
+// envFrom takes all keys of a ConfigMap or a Secret.
+func (p *Plan) envFrom(from *core.EnvFromSource) {
+	var data map[string]string
+	var what, name string
+	optional, ok := false, false
+	switch {
+	case from.ConfigMapRef != nil:
+		what, name, optional = "ConfigMap", from.ConfigMapRef.Name, isTrue(from.ConfigMapRef.Optional)
+		data, ok = p.configMap(name)
+	case from.SecretRef != nil:
+		what, name, optional = "Secret", from.SecretRef.Name, isTrue(from.SecretRef.Optional)
+		data, ok = p.secret(name)
+	}
+	if !ok && !optional {
+		p.lack("all variables of %s %s (envFrom): give its manifest with another -f", what, name)
+	}
+	keys := make([]string, 0, len(data))
+	for key := range data {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		p.setenv(from.Prefix+key, p.here(data[key]))
+	}
+}
+
+// valueFrom is a value that stands elsewhere.
+func (p *Plan) valueFrom(e *core.EnvVar) (string, bool) {
+	from := e.ValueFrom
+	switch {
+	case from.ConfigMapKeyRef != nil:
+		ref := from.ConfigMapKeyRef
+		data, _ := p.configMap(ref.Name)
+		return p.keyOf(e.Name, "ConfigMap "+ref.Name, ref.Key, data, isTrue(ref.Optional))
+	case from.SecretKeyRef != nil:
+		ref := from.SecretKeyRef
+		data, _ := p.secret(ref.Name)
+		return p.keyOf(e.Name, "Secret "+ref.Name, ref.Key, data, isTrue(ref.Optional))
+	case from.FieldRef != nil:
+		if value, ok := p.field(from.FieldRef.FieldPath); ok {
+			return value, true
+		}
+		return p.keyOf(e.Name, "the pod", from.FieldRef.FieldPath, nil, false)
+	case from.ResourceFieldRef != nil:
+		return p.resource(from.ResourceFieldRef), true
+	}
+	return p.keyOf(e.Name, "a file of a volume", "", nil, false)
+}
+
+// keyOf is the value of a key, of this process's environment where the object is not there.
+func (p *Plan) keyOf(variable, object, key string, data map[string]string, optional bool) (string, bool) {
+	if value, ok := data[key]; ok {
+		return value, true
+	}
+	if value, ok := p.given.Environ(variable); ok {
+		return value, true
+	}
+	if !optional {
+		p.lack("variable %s, which is %s of %s: --env %s=VALUE", variable, key, object, variable)
+	}
+	return "", false
+}
+
+// configMap is the data of a ConfigMap of the manifest.
+func (p *Plan) configMap(name string) (map[string]string, bool) {
+	for _, c := range p.set.configMaps {
+		if c.object.Name == name {
+			all := make(map[string]string)
+			for key, value := range c.object.Data {
+				all[key] = value
+			}
+			for key, value := range c.object.BinaryData {
+				all[key] = string(value)
+			}
+			return all, true
+		}
+	}
+	return nil, false
+}
+
+// secret is the data of a Secret of the manifest.
+func (p *Plan) secret(name string) (map[string]string, bool) {
+	for _, s := range p.set.secrets {
+		if s.object.Name == name {
+			all := make(map[string]string)
+			for key, value := range s.object.Data {
+				all[key] = string(value)
+			}
+			for key, value := range s.object.StringData {
+				all[key] = value
+			}
+			return all, true
+		}
+	}
+	return nil, false
+}
+
+// field is a field of the pod, as there is one here.
+func (p *Plan) field(path string) (string, bool) {
+	namespace := p.workload.Namespace
+	if namespace == "" {
+		namespace = "default"
+	}
+	serviceAccount := p.workload.Pod.ServiceAccountName
+	if serviceAccount == "" {
+		serviceAccount = "default"
+	}
+	fields := map[string]string{
+		"metadata.name": p.workload.Name + "-rehearsal", "metadata.namespace": namespace,
+		"metadata.uid": "00000000-0000-4000-8000-000000000000", "spec.nodeName": "localhost",
+		"spec.serviceAccountName": serviceAccount, "status.podIP": "127.0.0.1", "status.podIPs": "127.0.0.1",
+		"status.hostIP": "127.0.0.1", "status.hostIPs": "127.0.0.1",
+	}
+	if value, ok := fields[path]; ok {
+		return value, true
+	}
+	if key, ok := strings.CutPrefix(path, "metadata.labels['"); ok {
+		return p.workload.Labels[strings.TrimSuffix(key, "']")], true
+	}
+	if key, ok := strings.CutPrefix(path, "metadata.annotations['"); ok {
+		return p.workload.annotations[strings.TrimSuffix(key, "']")], true
+	}
+	switch path {
+	case "metadata.labels":
+		return lines(p.workload.Labels), true
+	case "metadata.annotations":
+		return lines(p.workload.annotations), true
+	}
+	return "", false
+}
+
+// lines is a map as a volume of the downward API has it.
+func lines(all map[string]string) string {
+	var b strings.Builder
+	keys := make([]string, 0, len(all))
+	for key := range all {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		fmt.Fprintf(&b, "%s=%q\n", key, all[key])
+	}
+	return b.String()
+}
+
+// resource is a request or a limit of the container, in units of the divisor, rounded up.
+func (p *Plan) resource(ref *core.ResourceFieldSelector) string {
+	list, name, _ := strings.Cut(ref.Resource, ".")
+	quantities := p.container.Resources.Limits
+	if list == "requests" {
+		quantities = p.container.Resources.Requests
+	}
+	value := quantities[core.ResourceName(name)]
+	divisor := ref.Divisor.DeepCopy()
+	if divisor.IsZero() {
+		return strconv.FormatInt(value.Value(), 10)
+	}
+	by := max(divisor.MilliValue(), 1)
+	return strconv.FormatInt((value.MilliValue()+by-1)/by, 10)
+}
+
+// expand replaces $(NAME) by the value of a variable that is known. $$ is a dollar sign, and what is not
+// known stays.
+func (p *Plan) expand(text string) string {
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		if text[i] != '$' || i+1 == len(text) {
+			b.WriteByte(text[i])
+			continue
+		}
+		if text[i+1] == '$' {
+			b.WriteByte('$')
+			i++
+			continue
+		}
+		end := strings.IndexByte(text[i:], ')')
+		if text[i+1] != '(' || end < 0 {
+			b.WriteByte('$')
+			continue
+		}
+		name := text[i+2 : i+end]
+		known := slices.IndexFunc(p.env, func(v variable) bool { return v.name == name })
+		if known < 0 {
+			b.WriteString(text[i : i+end+1])
+		} else {
+			b.WriteString(p.env[known].value)
+		}
+		i += end
+	}
+	return b.String()
+}
+
+func isTrue(b *bool) bool { return b != nil && *b }

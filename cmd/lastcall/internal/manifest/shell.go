@@ -1,0 +1,24 @@
+package manifest
+
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
+// shellOf is what a shell is told to run by a command such as ["/bin/sh", "-c", "./server"], empty if the
+// command is no shell. A shell without -c, whose text comes in the args, is told " ".
+func shellOf(command []string) string {
+	if len(command) == 0 || !slices.Contains([]string{"sh", "bash", "ash", "dash", "zsh", "ksh"}, path.Base(command[0])) {
+		return ""
+	}
+	for i, word := range command[1:] {
+		if strings.HasPrefix(word, "-") && !strings.HasPrefix(word, "--") && strings.HasSuffix(word, "c") {
+			if i+2 < len(command) {
+				return command[i+2]
+			}
+			return " "
+		}
+	}
+	return ""
+}

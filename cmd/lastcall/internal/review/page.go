@@ -1,0 +1,249 @@
+package review
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/lastcall-go/lastcall/rehearse"
+)
+
+// Page is where a person reads a report.
+type Page struct {
+	// Columns is how wide it is. 0 is for a log: each thing is one line of its own, however long, so
+	// that it can be searched.
+	Columns int
+	// Colors says that the page is a terminal, which shows them.
+	Colors bool
+	// Verbose shows the timelines of the scenarios that passed too, where there are several.
+	Verbose bool
+}
+
+const (
+	whatColumn   = 9            // where it stands what happened, after the time
+	detailColumn = 9 + 14 + 2   // and what there is to say about it
+	textColumn   = 13           // of what is said about a finding
+	codeWidth    = len("LC100") // of the last column
+)
+
+// paint colors a text.
+func (p Page) paint(l level, s string) string {
+	colors := [...]string{passed: "32", accepted: "36", warning: "33", failure: "1;31"}
+	return p.color(colors[l], s)
+}
+
+func (p Page) color(color, s string) string {
+	if !p.Colors || s == "" {
+		return s
+	}
+	return "\x1b[" + color + "m" + s + "\x1b[0m"
+}
+
+// faint is for what is there to be found when it is looked for.
+func (p Page) faint(s string) string { return p.color("2", s) }
+
+// Head is what is said before anything happens. How long it will take is left out if it is 0.
+func (p Page) Head(c *rehearse.Config, takes time.Duration) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "rehearsing  %s\n", p.color("1", clean(strings.Join(c.Program.Command, " "))))
+	facts := fmt.Sprintf("grace %v, %d new connections a second", c.Grace, c.Rate)
+	if len(c.Scenarios) > 1 {
+		facts += fmt.Sprintf(", %d scenarios", len(c.Scenarios))
+	}
+	if takes > 0 {
+		facts += ", about " + about(takes)
+	}
+	p.block(&b, "            ", "            ", facts)
+	return b.String()
+}
+
+// about is a time that nobody needs exactly.
+func about(d time.Duration) string {
+	if d = d.Round(time.Second); d < 100*time.Second {
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	}
+	return fmt.Sprintf("%d min", int((d + 30*time.Second).Minutes()))
+}
+
+// block writes a text, wrapped: the first line begins with one text, the others with another one of
+// the same width.
+func (p Page) block(b *strings.Builder, first, others, text string) {
+	width := 0
+	if p.Columns > 0 {
+		width = max(p.Columns-utf8.RuneCountInString(others), 20)
+	}
+	for i, line := range wrap(text, width) {
+		if i > 0 {
+			first = others
+		}
+		b.WriteString(strings.TrimRight(first+line, " ") + "\n")
+	}
+}
+
+// Title begins a scenario, which is one of several if total is more than 1.
+func (p Page) Title(s rehearse.Scenario, number, total int) string {
+	of := ""
+	if total > 1 {
+		of = p.faint(fmt.Sprintf("  %d of %d", number, total))
+	}
+	return "\n" + p.color("1", clean(string(s))) + of + "\n"
+}
+
+// Live is an event as it is shown when it happens: one line.
+func (p Page) Live(e rehearse.Event) string {
+	e = cleanEvent(e)
+	text := fmt.Sprintf("%7.2f  %s  %s", e.At.Seconds(), pad(e.What, detailColumn-whatColumn-2), e.Detail)
+	if p.Columns > 0 {
+		text = cut(text, p.Columns-1)
+	}
+	return strings.TrimRight(text, " ") + "\n"
+}
+
+// Timeline is what happened in a scenario, in order, and how it was judged.
+func (p Page) Timeline(r *rehearse.Result) string {
+	r = cleanResult(r)
+	var b strings.Builder
+	for _, e := range r.Events {
+		p.event(&b, e, codeLevel(r, e.Code))
+	}
+	if len(r.Output) > 0 {
+		b.WriteString(strings.Repeat(" ", whatColumn) + "the program's last lines:\n")
+		for _, line := range r.Output {
+			p.block(&b, "         | ", "         |   ", line)
+		}
+	}
+	return b.String()
+}
+
+// event writes one event. Its code stands at the end of its first line.
+func (p Page) event(b *strings.Builder, e rehearse.Event, l level) {
+	at := fmt.Sprintf("%7.2f", e.At.Seconds())
+	text, indent := e.What, whatColumn
+	short := utf8.RuneCountInString(e.What) <= detailColumn-whatColumn-2
+	if short {
+		text, indent = e.Detail, detailColumn
+	}
+	if e.Until-e.At >= 10*time.Millisecond {
+		text += fmt.Sprintf(" until %.2f", e.Until.Seconds())
+	}
+	if p.Columns == 0 && !short {
+		text, e.Detail = text+"  "+e.Detail, ""
+	}
+	width := 0
+	if p.Columns > 0 {
+		width = max(p.Columns-indent-codeWidth-3, 20)
+	}
+	for i, line := range wrap(text, width) {
+		before := strings.Repeat(" ", indent)
+		if i == 0 {
+			before = p.faint(at) + "  "
+			if short {
+				before += p.mark(l, pad(e.What, detailColumn-whatColumn)) // the name of the event
+			}
+		}
+		b.WriteString(before)
+		if i == 0 && e.Code != "" {
+			line = p.mark(l, pad(line, width)) + "  " + p.paint(l, string(e.Code))
+		} else if !short {
+			line = p.mark(l, line)
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	if !short && e.Detail != "" {
+		p.block(b, strings.Repeat(" ", whatColumn+2), strings.Repeat(" ", whatColumn+2), e.Detail)
+	}
+}
+
+// mark colors what a finding is about, and leaves the rest as it is.
+func (p Page) mark(l level, s string) string {
+	if l < warning {
+		return s
+	}
+	return p.paint(l, s)
+}
+
+// Line is a scenario that is one of several, in one line.
+func (p Page) Line(r *rehearse.Result) string {
+	worst := resultLevel(r)
+	word := "PASS"
+	if worst == failure {
+		word = "FAIL"
+	}
+	text := ending(r)
+	if asked := r.Answered + r.Failed; asked > 0 {
+		text += fmt.Sprintf(", %d of %d requests answered", r.Answered, asked)
+	}
+	for _, f := range r.Findings {
+		text += fmt.Sprintf(", %s %s", levelOf(f), f.Code)
+	}
+	return fmt.Sprintf("%s  %s  %s\n", p.paint(worst, word), pad(string(r.Scenario), 16), text)
+}
+
+// Verdict is what was found in all scenarios, and what to change.
+func (p Page) Verdict(r *rehearse.Report) string {
+	r = cleaned(r)
+	var b strings.Builder
+	all := findings(r)
+	for _, f := range all {
+		p.finding(&b, f, len(r.Results) > 1)
+	}
+	for _, a := range r.Stale {
+		p.block(&b, "note  ", "      ", fmt.Sprintf("%s  the baseline accepts it for %s, where it is not found any more: take it out", a.Code, a.Scenario))
+	}
+	word, worst := "PASS", passed
+	if !r.OK() {
+		word, worst = "FAIL", failure
+	}
+	c := count(r.Results...)
+	text := c.String()
+	if len(r.Results) > 1 {
+		bad := 0
+		for i := range r.Results {
+			if !r.Results[i].OK() {
+				bad++
+			}
+		}
+		text = fmt.Sprintf("%d of %d scenarios; checks: ", bad, len(r.Results)) + text
+	}
+	if c.answered+c.failed > 0 {
+		text += fmt.Sprintf("; %d requests answered, %d not", c.answered, c.failed)
+	}
+	if len(r.Results) > 0 {
+		text += "; " + r.Results[0].Isolation
+	}
+	b.WriteString("\n")
+	first := &strings.Builder{}
+	p.block(first, "", "", word+"  "+text)
+	b.WriteString(strings.Replace(first.String(), word, p.paint(worst, word), 1))
+	if len(all) > 0 && all[0].level >= warning {
+		fmt.Fprintf(&b, "What to change: lastcall rehearse --explain %s\n", all[0].code)
+	}
+	return b.String()
+}
+
+// finding writes one code: what it is, where it was seen, why it matters, and what to change.
+func (p Page) finding(b *strings.Builder, f found, several bool) {
+	head := fmt.Sprintf("%s  %s", pad(f.level.String(), 4), f.code)
+	title := "the program " + f.code.Title()
+	indent := strings.Repeat(" ", textColumn)
+	if !several {
+		title += ": " + f.seen[0].text
+	}
+	var text strings.Builder
+	p.block(&text, head+"  ", indent, title)
+	if several {
+		for _, one := range f.seen {
+			p.block(&text, indent, indent+"  ", fmt.Sprintf("%s: %s", one.scenario, one.text))
+		}
+	}
+	b.WriteString("\n" + strings.Replace(text.String(), head, p.paint(f.level, head), 1))
+	if f.level < warning {
+		p.block(b, indent, indent, "accepted by the baseline")
+		return
+	}
+	p.block(b, indent, indent, f.code.Why())
+	if f.level == failure {
+		p.block(b, indent, indent, f.code.Change())
+	}
+}

@@ -1,0 +1,133 @@
+// Package review writes what a rehearsal has found: for a person at a terminal or in a log, and in
+// the forms that other tools read.
+//
+// What it writes has no control characters and no workflow commands of a CI system, whatever the
+// program that was rehearsed has put into its output and its answers.
+package review
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lastcall-go/lastcall/rehearse"
+)
+
+// level is how much a finding weighs.
+type level int
+
+const (
+	passed   level = iota
+	accepted       // the baseline has it
+	warning
+	failure
+)
+
+func (l level) String() string { return [...]string{"pass", "ok", "warn", "fail"}[l] }
+
+func levelOf(f rehearse.Finding) level {
+	switch {
+	case f.Accepted:
+		return accepted
+	case f.Fails:
+		return failure
+	}
+	return warning
+}
+
+// resultLevel is the level of the worst finding of a scenario.
+func resultLevel(r *rehearse.Result) level {
+	worst := passed
+	for _, f := range r.Findings {
+		worst = max(worst, levelOf(f))
+	}
+	return worst
+}
+
+// codeLevel is the level that a code has in a scenario.
+func codeLevel(r *rehearse.Result, code rehearse.Code) level {
+	worst := passed
+	for _, f := range r.Findings {
+		if f.Code == code {
+			worst = max(worst, levelOf(f))
+		}
+	}
+	return worst
+}
+
+// found is one code with all that was found of it, in the order of the scenarios.
+type found struct {
+	code  rehearse.Code
+	level level
+	seen  []seen
+}
+
+type seen struct {
+	scenario rehearse.Scenario
+	level    level
+	text     string
+}
+
+// findings are those of all scenarios, by code: the worst first, then in the order of the codes.
+func findings(r *rehearse.Report) []found {
+	var all []found
+	for i := range r.Results {
+		one := &r.Results[i]
+		for _, f := range one.Findings {
+			at := slices.IndexFunc(all, func(other found) bool { return other.code == f.Code })
+			if at < 0 {
+				at = len(all)
+				all = append(all, found{code: f.Code})
+			}
+			all[at].level = max(all[at].level, levelOf(f))
+			all[at].seen = append(all[at].seen, seen{one.Scenario, levelOf(f), f.Seen})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b found) int {
+		if a.level != b.level {
+			return int(b.level - a.level)
+		}
+		return strings.Compare(string(a.code), string(b.code))
+	})
+	return all
+}
+
+// counts are the numbers of a report.
+type counts struct{ fails, warnings, accepted, passed, answered, failed int }
+
+func count(results ...rehearse.Result) (c counts) {
+	for i := range results {
+		one := &results[i]
+		for _, f := range one.Findings {
+			switch levelOf(f) {
+			case failure:
+				c.fails++
+			case warning:
+				c.warnings++
+			case accepted:
+				c.accepted++
+			case passed:
+			}
+		}
+		c.passed += len(one.Passed)
+		c.answered += one.Answered
+		c.failed += one.Failed
+	}
+	return c
+}
+
+func (c counts) String() string {
+	text := fmt.Sprintf("failed: %d, warnings: %d, passed: %d", c.fails, c.warnings, c.passed)
+	if c.accepted > 0 {
+		text += fmt.Sprintf(", accepted: %d", c.accepted)
+	}
+	return text
+}
+
+// ending says how the program of a scenario has ended.
+func ending(r *rehearse.Result) string {
+	if r.ExitCode < 0 {
+		return "still running at the end"
+	}
+	return fmt.Sprintf("exit code %d", r.ExitCode)
+}

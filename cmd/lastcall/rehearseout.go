@@ -1,0 +1,184 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/review"
+	"github.com/lastcall-go/lastcall/rehearse"
+)
+
+// rehearsalOutput shows a rehearsal while it goes on, and writes what it has found for other tools.
+type rehearsalOutput struct {
+	asJSON, github, verbose bool
+	junit                   string
+
+	out, remarks io.Writer
+	page         review.Page
+	number       int // of the scenario that is rehearsed, of total
+	total        int
+	events       []rehearse.Event // of the scenario that is rehearsed
+	drawn        int              // lines on the terminal that its result takes the place of
+}
+
+func (o *rehearsalOutput) flags(f *pflag.FlagSet) {
+	f.BoolVar(&o.asJSON, "json", false, "write the report as JSON to standard output, and nothing else there")
+	f.StringVar(&o.junit, "junit", "", "write a JUnit report to this file: a test for each check")
+	f.BoolVar(&o.github, "github", false, "write annotations for GitHub Actions, and the summary of the step")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "show the timelines of scenarios that pass too, where there are several")
+}
+
+// begin says what will be done, and follows it. An error is one of the flags.
+func (o *rehearsalOutput) begin(cmd *cobra.Command, c *rehearse.Config) error {
+	for _, one := range o.files() {
+		// Now, and not after some minutes; what was there before is no report of this rehearsal.
+		if err := os.WriteFile(one.name, nil, 0o644); err != nil {
+			return usageError{fmt.Errorf("--%s: %w", one.flag, err)}
+		}
+	}
+	o.out, o.remarks = cmd.OutOrStdout(), cmd.ErrOrStderr()
+	o.total = max(len(c.Scenarios), 1)
+	if isTerminal(o.out) {
+		o.page = review.Page{Columns: min(columns(o.out), 110), Colors: os.Getenv("NO_COLOR") == ""}
+	}
+	c.Begin, c.Watch, c.End = o.scenario, o.watch, o.ended
+	o.show(o.page.Head(c, 0))
+	return nil
+}
+
+// outputFile is a file for another tool.
+type outputFile struct {
+	flag, name string
+	write      func(io.Writer, *rehearse.Report, error) error
+}
+
+// files are those that were asked for.
+func (o *rehearsalOutput) files() (all []outputFile) {
+	for _, one := range []outputFile{
+		{"junit", o.junit, review.JUnit},
+	} {
+		if one.name != "" {
+			all = append(all, one)
+		}
+	}
+	return all
+}
+
+// show writes what page made, which is harmless but for the page's own colors.
+func (o *rehearsalOutput) show(text string) {
+	if !o.asJSON {
+		move(o.out, "%s", text)
+	}
+}
+
+func (o *rehearsalOutput) scenario(s rehearse.Scenario) {
+	o.number++
+	o.events, o.drawn = nil, 0
+	if title := o.page.Title(s, o.number, o.total); o.total == 1 || isTerminal(o.out) {
+		o.show(title)
+		o.drawn = strings.Count(title, "\n")
+	}
+}
+
+func (o *rehearsalOutput) watch(e rehearse.Event) {
+	o.events = append(o.events, e)
+	if isTerminal(o.out) {
+		o.show(o.page.Live(e))
+		o.drawn++
+	}
+}
+
+// ended puts a scenario's timeline, in order, in the place of what was seen of it while it went on.
+func (o *rehearsalOutput) ended(r *rehearse.Result) {
+	var text string
+	if o.total > 1 {
+		text = o.page.Line(r)
+	} else {
+		text = o.page.Title(r.Scenario, 1, 1)
+	}
+	if o.total == 1 || o.verbose || !r.OK() {
+		text += o.page.Timeline(r)
+	}
+	switch {
+	case isTerminal(o.out) && o.drawn < rows(o.out)-1:
+		text = fmt.Sprintf("\x1b[%dA\x1b[J", o.drawn) + text
+	case o.total == 1 && !isTerminal(o.out):
+		text = o.page.Timeline(r) // its title is there
+	}
+	o.show(text)
+	o.events, o.drawn = nil, 0
+}
+
+// rows is how many lines a terminal has.
+func rows(w io.Writer) int {
+	if s, ok := w.(*screen); ok && s.file != nil {
+		if _, height, err := term.GetSize(int(s.file.Fd())); err == nil {
+			return height
+		}
+	}
+	return 24
+}
+
+// report writes what was found, or why that is not known.
+func (o *rehearsalOutput) report(r *rehearse.Report, failed error) error {
+	if failed != nil && !isTerminal(o.out) {
+		for _, e := range o.events {
+			o.show(o.page.Live(e))
+		}
+	}
+	var err error
+	if r != nil && o.asJSON {
+		encoder := json.NewEncoder(o.out)
+		encoder.SetIndent("", "  ")
+		err = encoder.Encode(r)
+	} else if r != nil {
+		o.show(o.page.Verdict(r))
+	}
+	if failed != nil {
+		fmt.Fprintf(o.remarks, "lastcall: %s\n", review.Lines(failed.Error()))
+	}
+	for _, one := range o.files() {
+		err = errors.Join(err, writeTo(one.name, func(w io.Writer) error { return one.write(w, r, failed) }))
+	}
+	if o.github {
+		err = errors.Join(err, o.toGitHub(r, failed))
+	}
+	return err
+}
+
+// toGitHub writes annotations into the log, and a page into the file that GitHub shows beside it.
+func (o *rehearsalOutput) toGitHub(r *rehearse.Report, failed error) error {
+	log := o.out
+	if o.asJSON {
+		log = o.remarks
+	}
+	if err := review.Annotations(log, r, failed); err != nil {
+		return err
+	}
+	file := os.Getenv("GITHUB_STEP_SUMMARY")
+	if file == "" {
+		return nil
+	}
+	summary, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("--github: %w", err)
+	}
+	return errors.Join(review.Summary(summary, r, failed), summary.Close())
+}
+
+// writeTo writes a file anew.
+func writeTo(name string, write func(io.Writer) error) error {
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(file), file.Close())
+}

@@ -1,0 +1,128 @@
+// Package fixes has the findings of rehearsals as programs: for a code and a language, a small
+// program that makes the mistake, and the same program without it. Tests of package rehearse
+// rehearse each of them: the first one fails for that reason alone, the second one passes.
+package fixes
+
+import (
+	"embed"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+//go:embed programs
+var programs embed.FS
+
+// Language is one in which there are programs.
+type Language string
+
+// The languages, in the order in which they are offered.
+const (
+	Go     Language = "go"
+	Node   Language = "node"
+	Python Language = "python"
+	Java   Language = "java"
+	Ruby   Language = "ruby"
+)
+
+// Languages are all of them.
+func Languages() []Language { return []Language{Go, Node} }
+
+// String is the language's name for people.
+func (l Language) String() string {
+	return map[Language]string{Go: "Go", Node: "Node.js", Python: "Python", Java: "Java", Ruby: "Ruby"}[l]
+}
+
+// file is where a program of that name is, below programs.
+func (l Language) file(name string) string {
+	if l == Go {
+		return "go/" + name + "/main.go" // each is a package
+	}
+	return string(l) + "/" + name + map[Language]string{Node: ".js", Python: ".py", Java: ".java", Ruby: ".rb"}[l]
+}
+
+// fixed are the programs without the mistake of a code.
+var fixed = map[string]string{
+	"LC101": "worker",
+	"LC102": "job",
+	"LC103": "server",
+	"LC104": "server",
+	"LC105": "server",
+	"LC106": "worker",
+	"LC107": "worker",
+	"LC108": "server",
+}
+
+// Fix is a mistake and its correction, of one code in one language.
+type Fix struct {
+	Code     string
+	Language Language
+	// Broken makes the mistake, Fixed does not.
+	Broken, Fixed Program
+}
+
+// Program is the source of a program that is complete.
+type Program struct {
+	// File is its name below internal/fixes/programs.
+	File string
+	Text string
+}
+
+// Codes are those for which there are programs, in order.
+func Codes() []string {
+	var codes []string
+	for code := range fixed {
+		codes = append(codes, code)
+	}
+	slices.Sort(codes)
+	return codes
+}
+
+// Find returns the programs for a code. The error says why there are none.
+func Find(code string, l Language) (*Fix, error) {
+	if !slices.Contains(Languages(), l) {
+		return nil, fmt.Errorf("there are no programs in %q: the languages are %v", string(l), names(Languages()))
+	}
+	twin, ok := fixed[code]
+	if !ok {
+		return nil, fmt.Errorf("there is no program for %s: it is about how the program is deployed or rehearsed", code)
+	}
+	if why := none[key{code, l}]; why != "" {
+		return nil, fmt.Errorf("there is no program for %s in %s: %s", code, l, why)
+	}
+	broken, err := read(l.file(code))
+	if err != nil {
+		return nil, err
+	}
+	right, err := read(l.file(twin))
+	if err != nil {
+		return nil, err
+	}
+	return &Fix{Code: code, Language: l, Broken: broken, Fixed: right}, nil
+}
+
+type key struct {
+	code     string
+	language Language
+}
+
+// none says why a mistake cannot be made in a language.
+var none = map[key]string{
+	{"LC107", Java}: "the Java virtual machine has a handler for SIGTERM of its own and ends with exit code 143, see LC106",
+}
+
+func read(file string) (Program, error) {
+	text, err := programs.ReadFile("programs/" + file)
+	if err != nil {
+		return Program{}, fmt.Errorf("fixes: %w", err)
+	}
+	return Program{File: file, Text: string(text)}, nil
+}
+
+func names(languages []Language) string {
+	var all []string
+	for _, l := range languages {
+		all = append(all, string(l))
+	}
+	return strings.Join(all, ", ")
+}

@@ -1,0 +1,29 @@
+// A job that takes long. At a stop it is waited for, however long it takes.
+package main
+
+import (
+	"log"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func work() { time.Sleep(time.Hour) }
+
+func main() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		work()
+	}()
+	select {
+	case <-done:
+		return
+	case <-signals:
+	}
+	log.Print("waiting for the job")
+	<-done
+}

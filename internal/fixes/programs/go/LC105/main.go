@@ -1,0 +1,52 @@
+// A server that closes idle connections without having said so in an answer.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+const (
+	delay    = 2 * time.Second  // after the signal, while clients are still sent here
+	patience = 20 * time.Second // for requests: delay and patience fit into the grace
+)
+
+func answer(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/slow" {
+		time.Sleep(3 * time.Second)
+	}
+	fmt.Fprintln(w, "hello")
+}
+
+func main() {
+	server := &http.Server{
+		Addr:    net.JoinHostPort(os.Getenv("HOST"), cmp.Or(os.Getenv("PORT"), "8080")),
+		Handler: http.HandlerFunc(answer),
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	stopped := make(chan error)
+	go func() {
+		<-signals
+		time.Sleep(delay)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		stopped <- server.Shutdown(ctx)
+	}()
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		log.Fatal(err)
+	}
+	// ListenAndServe returns when Shutdown begins: the requests that it waits for are not answered yet.
+	if err := <-stopped; err != nil {
+		log.Fatal(err)
+	}
+}

@@ -1,0 +1,12 @@
+// A worker without a handler: as PID 1 it is not ended by the signal.
+const { setTimeout: sleep } = require('node:timers/promises')
+
+const work = () => sleep(200)
+
+async function run () {
+  while (true) {
+    await work()
+  }
+}
+
+run()

@@ -1,0 +1,25 @@
+// A server that ends while requests are under way.
+const http = require('node:http')
+
+const delay = 2000 // ms after the signal, while clients are still sent here
+
+let stopping = false
+
+const server = http.createServer((request, response) => {
+  setTimeout(() => {
+    if (stopping) {
+      response.setHeader('Connection', 'close') // who keeps this connection asks another pod next
+    }
+    response.end('hello\n')
+  }, request.url === '/slow' ? 3000 : 0)
+})
+
+process.on('SIGTERM', () => {
+  stopping = true
+  setTimeout(() => {
+    server.close()
+    process.exit(0)
+  }, delay)
+})
+
+server.listen(process.env.PORT || 8080, process.env.HOST)

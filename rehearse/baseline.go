@@ -1,0 +1,109 @@
+package rehearse
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// Baseline is what is accepted of a program: findings that its owner knows, so that a check fails
+// for new ones alone. Its JSON form is a file that is committed beside the program.
+type Baseline struct {
+	// Accepted are the findings.
+	Accepted []Accepted `json:"accepted"`
+}
+
+// Accepted is a finding of a baseline.
+type Accepted struct {
+	// Scenario and Code say which finding it is.
+	Scenario Scenario `json:"scenario"`
+	Code     Code     `json:"code"`
+	// Fails accepts the finding also where it fails. Without it the finding is accepted as a warning:
+	// it fails the rehearsal when it has become worse.
+	Fails bool `json:"fails,omitempty"`
+	// Reason is for who reads the file.
+	Reason string `json:"reason,omitempty"`
+}
+
+// ParseBaseline reads the JSON form of a baseline. A name, a code or a scenario that is not known is
+// an error: a baseline that accepts something else than was meant is worse than none.
+func ParseBaseline(text []byte) (*Baseline, error) {
+	var b Baseline
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&b); err != nil {
+		return nil, fmt.Errorf("rehearse: a baseline is what --write-baseline writes: %w", err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("rehearse: the baseline goes on after its end: it is one JSON object")
+	}
+	for i, one := range b.Accepted {
+		if !one.Code.Known() {
+			return nil, fmt.Errorf("rehearse: the baseline accepts %q, which is no finding: they are %v", one.Code, Codes())
+		}
+		if err := one.Scenario.check(); err != nil {
+			return nil, fmt.Errorf("the baseline accepts %s in no scenario: %w", one.Code, err)
+		}
+		if slices.ContainsFunc(b.Accepted[:i], one.same) {
+			return nil, fmt.Errorf("rehearse: the baseline accepts %s of %s twice", one.Code, one.Scenario)
+		}
+	}
+	return &b, nil
+}
+
+// Baseline accepts what this report has found, warnings as warnings.
+func (r *Report) Baseline() Baseline {
+	b := Baseline{Accepted: []Accepted{}}
+	for _, one := range r.Results {
+		for _, f := range one.Findings {
+			accepted := Accepted{Scenario: one.Scenario, Code: f.Code, Fails: f.Fails}
+			if at := slices.IndexFunc(b.Accepted, accepted.same); at < 0 {
+				b.Accepted = append(b.Accepted, accepted)
+			} else if f.Fails {
+				b.Accepted[at].Fails = true
+			}
+		}
+	}
+	return b
+}
+
+// same reports whether two are about one finding.
+func (a Accepted) same(other Accepted) bool {
+	return a.Scenario == other.Scenario && a.Code == other.Code
+}
+
+// accept marks the findings that are accepted. A baseline that is nil accepts none.
+func (b *Baseline) accept(r *Result) {
+	if b == nil {
+		return
+	}
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		f.Accepted = slices.ContainsFunc(b.Accepted, func(a Accepted) bool {
+			return a.Scenario == r.Scenario && a.Code == f.Code && (a.Fails || !f.Fails)
+		})
+	}
+}
+
+// stale are what is accepted and was not found in a scenario that was rehearsed.
+func (b *Baseline) stale(r *Report) (stale []Accepted) {
+	if b == nil {
+		return nil
+	}
+	for _, one := range b.Accepted {
+		rehearsed, found := false, false
+		for _, result := range r.Results {
+			if result.Scenario == one.Scenario {
+				rehearsed = true
+				found = found || slices.ContainsFunc(result.Findings, func(f Finding) bool { return f.Code == one.Code })
+			}
+		}
+		if rehearsed && !found {
+			stale = append(stale, one)
+		}
+	}
+	return stale
+}
