@@ -58,6 +58,8 @@ func (r shown) Version() string {
 	p := &r.s.product
 	text := p.name + " " + r.seen.Version
 	switch {
+	case p.old:
+		return text + ", **no longer maintained** by its authors, who mend newer releases alone ([" + host(p.endsSource) + "](" + p.endsSource + "))"
 	case p.ends == "":
 		return text + ", maintained on that day ([" + host(p.endsSource) + "](" + p.endsSource + "))"
 	case p.ends < r.date:

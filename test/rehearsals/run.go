@@ -87,6 +87,10 @@ func (r *runner) once(ctx context.Context, s *server, flags ...string) (outcome,
 	}
 	defer os.RemoveAll(dir)
 	fill := r.filling(dir)
+	fill["Home"] = filepath.Join(dir, "home")
+	if err := errors.Join(os.Mkdir(fill["Home"], 0o700), os.Chmod(fill["Home"], 0o777)); err != nil { //nolint:gosec // for servers that are another user
+		return outcome{}, err
+	}
 	for _, name := range []string{"Port", "Inner"} {
 		if fill[name], err = freePort(ctx); err != nil {
 			return outcome{}, err

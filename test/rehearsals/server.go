@@ -20,7 +20,7 @@ type server struct {
 	node   bool
 
 	// command starts it. In it, and in the fields that follow, {{.Port}} is a free port, {{.Inner}} another
-	// one, {{.Dir}} a folder of its own, {{.Data}} that of testdata, {{.Node}} that of npm's packages, and
+	// one, {{.Dir}} a folder of its own, {{.Home}} one that anybody may write, {{.Data}} that of testdata, {{.Node}} that of npm's packages, and
 	// {{.Go}} that of built Go programs.
 	command []string
 	env     []string
@@ -59,6 +59,8 @@ type product struct {
 	// ends is the day after which upstream mends nothing any more, as 2026-04-30, or empty where none is set;
 	// endsSource says where that stands.
 	ends, endsSource string
+	// old: upstream maintains newer releases alone.
+	old bool
 }
 
 // signalName is the stop signal's whole name.

@@ -9,7 +9,7 @@ import (
 
 // servers are all that are rehearsed, in the order of the page.
 func servers() []server {
-	return slices.Concat(webServers(), proxies(), nodeServers(), pythonServers(), rubyAndPHP(), javaServers(), goServers())
+	return slices.Concat(webServers(), proxies(), databases(), nodeServers(), pythonServers(), rubyAndPHP(), javaServers(), goServers())
 }
 
 // web are the flags for a server with a quick and a slow path.

@@ -59,6 +59,15 @@ func goServers() []server {
 			source:     "https://docs.gofiber.io/recipes/graceful-shutdown/",
 		},
 	}
+	grpc := builtGo("gRPC-Go", "grpc", "google.golang.org/grpc", "1", "https://github.com/grpc/grpc-go/releases")
+	all = append(all, server{
+		name: "gRPC-Go", module: "grpc", product: grpc, command: []string{"{{.Go}}/grpc"},
+		documented: none, source: "https://grpc.io/docs/languages/go/quickstart/",
+	}, server{
+		name: "gRPC-Go, GracefulStop", module: "grpc", product: grpc, command: []string{"{{.Go}}/grpc", "graceful"},
+		documented: "GracefulStop stops accepting, sends GOAWAY, and waits for the calls under way, however long they take. A watch of the health service has no end.",
+		source:     "https://pkg.go.dev/google.golang.org/grpc#Server.GracefulStop",
+	})
 	for i := range all {
 		s := &all[i]
 		s.section, s.target, s.env = "Go", web, []string{"PORT={{.Port}}", "GIN_MODE=release"}
@@ -66,6 +75,9 @@ func goServers() []server {
 		if !strings.Contains(s.name, "Shutdown") {
 			s.want = findings{fails: "LC103 LC104 LC107", warns: "LC105", exit: 143}
 			s.wantDelayed = findings{fails: "LC103 LC107", warns: "LC105", exit: 143}
+		}
+		if s.module == "grpc" {
+			s.target = []string{"--grpc", "127.0.0.1:{{.Port}}"}
 		}
 	}
 	return all

@@ -44,7 +44,7 @@ func javaServers() []server {
 			name: "Jetty", section: section,
 			product: product{
 				name: "Jetty", version: []string{"java", "-jar", "/usr/share/jetty9/start.jar", "--version"}, pattern: `(?m)^Jetty.*? (9[\d.]+)|jetty-server-(9[\d.]+\d)`, line: "9.4",
-				ends: "2022-06-01", endsSource: "https://endoflife.date/eclipse-jetty",
+				ends: "2025-02-19", endsSource: "https://endoflife.date/eclipse-jetty",
 			},
 			needs: []string{"/usr/share/jetty9/start.jar", "java"}, installed: "jetty9 (Debian), Java",
 			command: []string{

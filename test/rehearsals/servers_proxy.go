@@ -14,7 +14,7 @@ func haproxies() []server {
 		section: proxySection,
 		product: product{
 			name: "HAProxy", version: []string{"haproxy", "-v"}, pattern: `version ([\d.]+)`, line: "2.6",
-			ends: "2027-06-30", endsSource: "https://endoflife.date/haproxy",
+			ends: "2027-04-01", endsSource: "https://endoflife.date/haproxy",
 		},
 		needs: []string{"haproxy"}, installed: "haproxy (Debian)", module: "nethttp",
 		command: []string{"haproxy", "-W", "-db", "-f", "{{.Dir}}/haproxy.cfg"}, beside: backend,
@@ -34,7 +34,7 @@ backend back
 	term, soft := base, base
 	term.name, term.signal = "HAProxy, SIGTERM", "TERM"
 	term.documented = "SIGTERM stops it at once: all connections are closed."
-	term.want, term.wantDelayed = findings{fails: "LC103 LC104", warns: "LC105 LC106", exit: 143}, findings{fails: "LC103", warns: "LC105 LC106", exit: 143}
+	term.want, term.wantDelayed = findings{fails: "LC103 LC104", warns: "LC105"}, findings{fails: "LC103", warns: "LC105"}
 	soft.name, soft.signal = "HAProxy, SIGUSR1", "USR1"
 	soft.documented = "SIGUSR1 is a graceful stop: it stops listening, and ends with the last connection. The official image has it as its STOPSIGNAL."
 	soft.want, soft.wantDelayed = closesAtOnce, closesLater

@@ -8,7 +8,7 @@ func pythonServers() []server {
 		name: "gunicorn", section: section,
 		product: product{
 			name: "gunicorn", version: []string{"gunicorn", "--version"}, pattern: `version ([\d.]+)`, line: "20.1",
-			endsSource: "https://github.com/benoitc/gunicorn/blob/master/SECURITY.md",
+			endsSource: "https://github.com/benoitc/gunicorn/blob/master/SECURITY.md", old: true,
 		},
 		needs: []string{"gunicorn"}, installed: "gunicorn (Debian)",
 		command: []string{"gunicorn", "-b", "127.0.0.1:{{.Port}}", "--chdir", "{{.Data}}/python", "app:wsgi"}, target: web,
@@ -26,7 +26,7 @@ func pythonServers() []server {
 			name: "Python http.server", section: section,
 			product: product{
 				name: "Python", version: []string{"/usr/bin/python3", "--version"}, pattern: `Python ([\d.]+)`, line: "3.11",
-				ends: "2027-10-31", endsSource: "https://endoflife.date/python",
+				ends: "2027-10-24", endsSource: "https://endoflife.date/python",
 			},
 			needs: []string{"/usr/bin/python3"}, installed: "python3 (Debian)",
 			command: []string{"/usr/bin/python3", "{{.Data}}/python/slow.py", "{{.Port}}", "{{.Data}}/python"}, target: web,
@@ -39,7 +39,7 @@ func pythonServers() []server {
 			name: "uvicorn", section: section,
 			product: product{
 				name: "uvicorn", version: []string{"uvicorn", "--version"}, pattern: `uvicorn ([\d.]+)`, line: "0.17",
-				endsSource: "https://github.com/encode/uvicorn/releases",
+				endsSource: "https://github.com/encode/uvicorn/releases", old: true,
 			},
 			needs: []string{"uvicorn"}, installed: "uvicorn (Debian)",
 			command: []string{"uvicorn", "--host", "127.0.0.1", "--port", "{{.Port}}", "--app-dir", "{{.Data}}/python", "app:asgi"}, target: web,

@@ -7,13 +7,13 @@ func rubyAndPHP() []server {
 		name: "Puma", section: "Ruby and PHP",
 		product: product{
 			name: "Puma", version: []string{"puma", "--version"}, pattern: `version ([\d.]+)`, line: "5.6",
-			endsSource: "https://github.com/puma/puma/blob/master/SECURITY.md",
+			endsSource: "https://github.com/puma/puma/blob/master/SECURITY.md", old: true,
 		},
 		needs: []string{"puma"}, installed: "puma (Debian)",
 		command: []string{"puma", "-b", "tcp://127.0.0.1:{{.Port}}", "{{.Data}}/ruby/config.ru"}, target: web,
 		documented: "TERM makes it finish the requests under way, and then raise SignalException (raise_exception_on_sigterm).",
 		source:     "https://github.com/puma/puma/blob/v5.6.5/docs/signals.md",
-		why:        "The exception ends a process with 143, and the one that is PID 1 with 1: `raise_exception_on_sigterm false` makes it 0.",
+		why:        "The exception ends a process with 143, and the one that is PID 1 with 1 ([puma#3639](https://github.com/puma/puma/issues/3639)): `raise_exception_on_sigterm false` makes it 0.",
 		want:       findings{fails: "LC104", warns: "LC105 LC106", exit: 1}, wantDelayed: findings{warns: "LC105 LC106", exit: 1},
 	}}
 	for _, one := range []struct{ name, signal, documented, more string }{

@@ -99,7 +99,7 @@ func lighttpd() server {
 		name: "lighttpd", section: webSection,
 		product: product{
 			name: "lighttpd", version: []string{"lighttpd", "-v"}, pattern: `lighttpd/([\d.]+)`, line: "1.4",
-			endsSource: "https://www.lighttpd.net/",
+			endsSource: "https://www.lighttpd.net/", old: true,
 		},
 		needs: []string{"lighttpd"}, installed: "lighttpd (Debian)",
 		command: []string{"lighttpd", "-D", "-f", "{{.Dir}}/lighttpd.conf"},
