@@ -34,7 +34,7 @@ func (r *runner) build(ctx context.Context, name string) error {
 	return nil
 }
 
-// install puts npm's packages beside a copy of testdata/node, at the versions of its lock file, and
+// install puts npm's packages into a copy of testdata/node, at the versions of its lock file, and
 // builds what Next.js serves. It does nothing where that was done with the same lock file.
 func (r *runner) install(ctx context.Context) error {
 	from, dir := filepath.Join(r.data, "node"), filepath.Join(r.work, "node")

@@ -105,8 +105,8 @@ func (r *runner) once(ctx context.Context, s *server, flags ...string) (outcome,
 			return outcome{}, fmt.Errorf("%s: %s: %w: %s", s.name, strings.Join(command, " "), err, out)
 		}
 	}
-	if s.beside != nil {
-		stop, err := r.besides(ctx, fill.all(s.beside), fill["Inner"])
+	if s.alongside != nil {
+		stop, err := r.alongside(ctx, fill.all(s.alongside), fill["Inner"])
 		if err != nil {
 			return outcome{}, fmt.Errorf("%s: %w", s.name, err)
 		}
@@ -124,8 +124,8 @@ func (r *runner) once(ctx context.Context, s *server, flags ...string) (outcome,
 	return run(ctx, s.name, r.lastcall, args)
 }
 
-// besides starts what runs beside a rehearsal, and returns what ends it.
-func (r *runner) besides(ctx context.Context, command []string, port string) (stop func(), err error) {
+// alongside starts what runs outside of a rehearsal, and returns what ends it.
+func (r *runner) alongside(ctx context.Context, command []string, port string) (stop func(), err error) {
 	var said bytes.Buffer
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), "PORT="+port)

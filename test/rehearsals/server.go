@@ -19,15 +19,15 @@ type server struct {
 	module string
 	node   bool
 
-	// command starts it. In it, and in the fields that follow, {{.Port}} is a free port, {{.Inner}} another
-	// one, {{.Dir}} a folder of its own, {{.Home}} one that anybody may write, {{.Data}} that of testdata, {{.Node}} that of npm's packages, and
-	// {{.Go}} that of built Go programs.
+	// command starts it. In it, and in the fields that follow, {{.Port}} is a free port, {{.Inner}}
+	// another one, {{.Dir}} a folder of its own, {{.Home}} one that anybody may write, {{.Data}} that
+	// of testdata, {{.Node}} that of npm's packages, and {{.Go}} that of built Go programs.
 	command []string
 	env     []string
 	files   map[string]string
-	// before runs before the rehearsal, and beside runs outside of it as long as it takes: what a server
-	// stands before or behind. The latter is ready when {{.Inner}}, or {{.Port}} where it is the front, is open.
-	before, beside []string
+	// before runs before the rehearsal. alongside runs outside of it for as long as it takes: what a
+	// proxy forwards to, or the proxy before a server. It gets {{.Inner}} as PORT.
+	before, alongside []string
 	// target are the flags that say what clients ask for.
 	target []string
 	// signal is what its image or its documentation has as the stop signal; TERM if it is empty.
@@ -56,8 +56,8 @@ type product struct {
 	pattern string
 	// line is the release line to which ends belongs, such as 1.22: another one needs another entry.
 	line string
-	// ends is the day after which upstream mends nothing any more, as 2026-04-30, or empty where none is set;
-	// endsSource says where that stands.
+	// ends is the day after which upstream mends nothing, as 2026-04-30, or empty where none is set;
+	// endsSource is where that is said.
 	ends, endsSource string
 	// old: upstream maintains newer releases alone.
 	old bool

@@ -17,7 +17,7 @@ func haproxies() []server {
 			ends: "2027-04-01", endsSource: "https://endoflife.date/haproxy",
 		},
 		needs: []string{"haproxy"}, installed: "haproxy (Debian)", module: "nethttp",
-		command: []string{"haproxy", "-W", "-db", "-f", "{{.Dir}}/haproxy.cfg"}, beside: backend,
+		command: []string{"haproxy", "-W", "-db", "-f", "{{.Dir}}/haproxy.cfg"}, alongside: backend,
 		files: map[string]string{"haproxy.cfg": `defaults
 	mode http
 	timeout connect 5s
@@ -48,7 +48,7 @@ func caddy() server {
 			name: "Caddy", version: []string{"{{.Go}}/caddy", "build-info"}, pattern: `github.com/caddyserver/caddy/v2\s+v([\d.]+)`, line: "2",
 			endsSource: "https://endoflife.date/caddy",
 		},
-		command: []string{"{{.Go}}/caddy", "run", "--config", "{{.Dir}}/Caddyfile"}, beside: backend,
+		command: []string{"{{.Go}}/caddy", "run", "--config", "{{.Dir}}/Caddyfile"}, alongside: backend,
 		env: []string{"HOME={{.Dir}}"},
 		files: map[string]string{"Caddyfile": `{
 	admin off

@@ -28,8 +28,8 @@ func rubyAndPHP() []server {
 				ends: "2026-12-31", endsSource: "https://endoflife.date/php",
 			},
 			needs: []string{"php-fpm8.2", "nginx"}, installed: "php-fpm and nginx (Debian)",
-			command: []string{"php-fpm8.2", "--nodaemonize", "--fpm-config", "{{.Dir}}/fpm.conf"},
-			beside:  []string{"nginx", "-c", "{{.Dir}}/nginx.conf", "-g", "daemon off;"},
+			command:   []string{"php-fpm8.2", "--nodaemonize", "--fpm-config", "{{.Dir}}/fpm.conf"},
+			alongside: []string{"nginx", "-c", "{{.Dir}}/nginx.conf", "-g", "daemon off;"},
 			files: map[string]string{
 				"fpm.conf": "[global]\nerror_log = /dev/stderr\n" + one.more + `[www]
 user = www-data
