@@ -10,6 +10,8 @@ const server = http.createServer((request, response) => {
   setTimeout(() => {
     if (stopping) {
       response.setHeader('Connection', 'close') // who keeps this connection asks another pod next
+    }
+    if (stopping) {
       response.statusCode = 503
     }
     response.end('hello\n')

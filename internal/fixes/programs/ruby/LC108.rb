@@ -11,7 +11,8 @@ $closing = false # since no client is sent here any more
 def answer(connection, request)
   sleep 3 if request.start_with?('GET /slow')
   close = "Connection: close\r\n" if $stopping # who keeps it asks another pod next
-  status = $stopping ? '503 Service Unavailable' : '200 OK'
+  status = '200 OK'
+  status = '503 Service Unavailable' if $stopping
   connection.write "HTTP/1.1 #{status}\r\nContent-Length: 6\r\n#{close}\r\nhello\n"
   close
 end

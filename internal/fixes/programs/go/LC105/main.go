@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -20,9 +21,14 @@ const (
 	patience = 20 * time.Second // for requests: delay and patience fit into the grace
 )
 
+var stopping atomic.Bool
+
 func answer(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/slow" {
 		time.Sleep(3 * time.Second)
+	}
+	if r.URL.Path == "/readyz" && stopping.Load() {
+		w.WriteHeader(http.StatusServiceUnavailable) // it is alive, but nobody should begin here
 	}
 	fmt.Fprintln(w, "hello")
 }
@@ -37,6 +43,7 @@ func main() {
 	stopped := make(chan error)
 	go func() {
 		<-signals
+		stopping.Store(true)
 		time.Sleep(delay)
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()

@@ -29,8 +29,9 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	}
 	if stopping.Load() {
 		w.Header().Set("Connection", "close") // who keeps this connection asks another pod next
-		http.Error(w, "stopping", http.StatusServiceUnavailable)
-		return
+	}
+	if stopping.Load() {
+		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	fmt.Fprintln(w, "hello")
 }

@@ -31,6 +31,9 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	if stopping.Load() {
 		w.Header().Set("Connection", "close") // who keeps this connection asks another pod next
 	}
+	if r.URL.Path == "/readyz" && stopping.Load() {
+		w.WriteHeader(http.StatusServiceUnavailable) // it is alive, but nobody should begin here
+	}
 	fmt.Fprintln(w, "hello")
 }
 
