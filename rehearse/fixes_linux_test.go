@@ -98,7 +98,7 @@ func configFor(t *testing.T, fix *fixes.Fix, command []string) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := os.MkdirTemp("", "fixes") // the path of a socket must be short
+	files, err := os.MkdirTemp("", "fixes") //nolint:usetesting // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
