@@ -7,7 +7,7 @@ import java.util.concurrent.TimeUnit;
 
 /** A server that ends while requests are under way. */
 class Main {
-    static final int DELAY = 2; // seconds after the signal, while clients are still sent here
+    static final int DELAY = 3; // seconds after the signal, while clients are still sent here
 
     static volatile boolean stopping;
 
@@ -19,7 +19,7 @@ class Main {
 
     static void answer(HttpExchange exchange) throws IOException {
         if (exchange.getRequestURI().getPath().equals("/slow")) {
-            pause(3000);
+            pause(4000);
         }
         if (stopping) {
             exchange.getResponseHeaders().set("Connection", "close"); // who keeps it asks another pod next

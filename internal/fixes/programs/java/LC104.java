@@ -19,7 +19,7 @@ class Main {
 
     static void answer(HttpExchange exchange) throws IOException {
         if (exchange.getRequestURI().getPath().equals("/slow")) {
-            pause(3000);
+            pause(4000);
         }
         if (stopping) {
             exchange.getResponseHeaders().set("Connection", "close"); // who keeps it asks another pod next

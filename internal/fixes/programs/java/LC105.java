@@ -8,7 +8,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 
 /** A server that closes idle connections without having said so in an answer. */
 class Main {
-    static final int DELAY = 2; // seconds after the signal, while clients are still sent here
+    static final int DELAY = 3; // seconds after the signal, while clients are still sent here
     static final int PATIENCE = 10; // seconds for requests: delay and patience fit into the grace
 
     static volatile boolean stopping;
@@ -25,7 +25,7 @@ class Main {
 
     static void answer(HttpExchange exchange) throws IOException {
         if (exchange.getRequestURI().getPath().equals("/slow")) {
-            pause(3000);
+            pause(4000);
         }
         int status = 200;
         if (stopping && exchange.getRequestURI().getPath().equals("/readyz")) {

@@ -14,7 +14,7 @@ const server = http.createServer((request, response) => {
       response.statusCode = 503 // it is alive, but nobody should begin here
     }
     response.end('hello\n')
-  }, request.url === '/slow' ? 3000 : 0)
+  }, request.url === '/slow' ? 4000 : 0)
 })
 
 process.on('SIGTERM', () => {

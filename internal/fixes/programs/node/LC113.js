@@ -1,7 +1,7 @@
 // A server whose readiness says yes until it is gone.
 const http = require('node:http')
 
-const delay = 2000 // ms after the signal, while clients are still sent here
+const delay = 3000 // ms after the signal, while clients are still sent here
 const patience = 20000 // ms for requests: delay and patience fit into the grace
 
 let stopping = false
@@ -12,7 +12,7 @@ const server = http.createServer((request, response) => {
       response.setHeader('Connection', 'close') // who keeps this connection asks another pod next
     }
     response.end('hello\n')
-  }, request.url === '/slow' ? 3000 : 0)
+  }, request.url === '/slow' ? 4000 : 0)
 })
 
 process.on('SIGTERM', () => {

@@ -1,7 +1,7 @@
 // A server that has one answer for readiness and liveness.
 const http = require('node:http')
 
-const delay = 2000 // ms after the signal, while clients are still sent here
+const delay = 3000 // ms after the signal, while clients are still sent here
 const patience = 20000 // ms for requests: delay and patience fit into the grace
 
 let stopping = false
@@ -15,7 +15,7 @@ const server = http.createServer((request, response) => {
       response.statusCode = 503
     }
     response.end('hello\n')
-  }, request.url === '/slow' ? 3000 : 0)
+  }, request.url === '/slow' ? 4000 : 0)
 })
 
 process.on('SIGTERM', () => {

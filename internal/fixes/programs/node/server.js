@@ -2,7 +2,7 @@
 // ends with 0.
 const http = require('node:http')
 
-const delay = 2000 // ms after the signal, while clients are still sent here
+const delay = 3000 // ms after the signal, while clients are still sent here
 const patience = 20000 // ms for requests: delay and patience fit into the grace
 
 let stopping = false
@@ -16,7 +16,7 @@ const server = http.createServer((request, response) => {
       response.statusCode = 503 // it is alive, but nobody should begin here
     }
     response.end('hello\n')
-  }, request.url === '/slow' ? 3000 : 0)
+  }, request.url === '/slow' ? 4000 : 0)
 })
 
 process.on('SIGTERM', () => {

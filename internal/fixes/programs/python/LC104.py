@@ -14,7 +14,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.path == "/slow":
-            time.sleep(3)
+            time.sleep(4)
         if self.path == "/readyz" and stopping.is_set():
             self.send_response(503)  # it is alive, but nobody should begin here
         else:

@@ -5,7 +5,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-DELAY = 2  # seconds after the signal, while clients are still sent here
+DELAY = 3  # seconds after the signal, while clients are still sent here
 
 stopping = threading.Event()
 under_way = set()
@@ -18,7 +18,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         under_way.add(self)
         if self.path == "/slow":
-            time.sleep(3)
+            time.sleep(4)
         if self.path == "/readyz" and stopping.is_set():
             self.send_response(503)  # it is alive, but nobody should begin here
         else:
