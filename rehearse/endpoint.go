@@ -55,7 +55,7 @@ func (r *rehearsal) nextMove() time.Time {
 	case !r.traffic.isGone():
 		return r.gone
 	}
-	return time.Time{}
+	return r.back
 }
 
 // move takes the endpoint away or brings it back, if it is time to.
@@ -64,7 +64,13 @@ func (r *rehearsal) move(now time.Time) bool {
 	if when.IsZero() || when.After(now) {
 		return false
 	}
-	r.traffic.remove()
-	r.say("endpoint gone", "nobody connects any more; who is connected stays")
+	if !r.traffic.isGone() {
+		r.traffic.remove(when)
+		r.say("endpoint gone", "nobody connects any more; who is connected stays")
+		return true
+	}
+	r.traffic.restore(when)
+	r.gone, r.back = time.Time{}, time.Time{}
+	r.say("endpoint back", "clients connect again")
 	return true
 }

@@ -111,7 +111,7 @@ func configFor(t *testing.T, fix *fixes.Fix, command []string) Config {
 		sharePIDs: fix.Code == string(NoHandler) && fix.Language != fixes.Go,
 	}
 	if meanings[Code(fix.Code)].traffic {
-		c.URL, c.SlowURL, c.Grace = "http://"+where+"/", "http://"+where+"/slow", 20*time.Second
+		c.Traffic, c.Grace = []Target{{URL: "http://" + where}, {URL: "http://" + where + "/slow", Use: Slow}}, 20*time.Second
 	}
 	if code := Code(fix.Code); code == StaysReady || code == DeadWhileStopping {
 		c.Grace = 20 * time.Second

@@ -67,7 +67,7 @@ func TestMistakes_AreSeenAsThePageSays(t *testing.T) {
 				where := freeAddress(t)
 				// The hook is the delay, for which clients are still sent here.
 				m.config.Program.PreStop, m.config.Program.Env = hook("sleep 1.5").PreStop, []string{"ADDRESS=" + where}
-				m.config.URL, m.config.SlowURL = "http://"+where+"/", "http://"+where+"/slow"
+				m.config.Traffic = []Target{{URL: "http://" + where}, {URL: "http://" + where + "/slow", Use: Slow}}
 			}
 			r, err := rehearse(t, m.config)
 			if err != nil {

@@ -17,7 +17,7 @@ type isolation int
 
 const namespace isolation = 1
 
-func (isolation) String() string { return "" }
+func (*program) where() string { return "" }
 
 // program is not there on other systems.
 type program struct {

@@ -29,7 +29,7 @@ func TestReaction_AHandlerThatGivesTheSignalBackIsNone(t *testing.T) {
 			where := freeAddress(t)
 			r, err := rehearse(t, Config{
 				Program: Container{Command: []string{"python3", "-c", givesBack, how}, Env: []string{"ADDRESS=" + where}},
-				URL:     "http://" + where + "/", Grace: 4 * time.Second,
+				Traffic: []Target{{URL: "http://" + where + "/"}}, Grace: 4 * time.Second,
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,8 +18,10 @@ type rehearsal struct {
 	program *program // nil before it is started
 	traffic *traffic // nil without clients
 	result  Result
-	began   time.Time // when the program was started for the first time
-	started time.Time // when it was started last
+	began   time.Time     // when the program was started for the first time
+	started time.Time     // when it was started last
+	startup time.Duration // until it was ready
+	second  second
 	found   []Finding // by a step
 
 	stopped   *program      // the program as it was stopped; it may have been started again
@@ -48,6 +50,8 @@ type rehearsal struct {
 	order    stopOrder    // the stop, once it has begun
 	back     time.Time    // when the endpoint comes back, zero if nothing brings it back
 	sidecars sidecars
+
+	spoken map[netip.AddrPort]string // how each port of the program speaks, as a scheme of a target
 }
 
 // say notes what happens now.
@@ -73,10 +77,16 @@ func (r *rehearsal) find(code Code, fails bool, format string, args ...any) {
 	r.found = append(r.found, Finding{Code: code, Fails: fails, Seen: fmt.Sprintf(format, args...)})
 }
 
+// errOver ends a scenario of which nothing more can be seen.
+var errOver = errors.New("rehearse: over")
+
 // run takes the program through its life and its end.
 func (r *rehearsal) run(ctx context.Context) error {
 	for _, s := range r.plan.steps {
-		if err := s.do(r, ctx); err != nil {
+		if err := s.do(r, ctx); errors.Is(err, errOver) {
+			r.brokenOff = true
+			return nil
+		} else if err != nil {
 			return err
 		}
 	}
@@ -87,7 +97,9 @@ func (r *rehearsal) run(ctx context.Context) error {
 func (r *rehearsal) settle() {
 	if r.traffic != nil {
 		r.traffic.stop()
-		r.result.Answered, r.result.Failed = r.traffic.answered, len(r.traffic.failed)
+		all := r.traffic.counts()
+		r.result.Answered, r.result.Failed, r.result.NotSent = all.answered, all.failed, all.notSent
+		r.result.Clients = r.traffic.byClient()
 	}
 }
 
@@ -145,34 +157,36 @@ func (r *rehearsal) endedEarly(p *program, who string) error {
 	if lines := p.output.lines(10); lines != nil {
 		text = "its last lines:\n  " + strings.Join(lines, "\n  ")
 	}
-	return down("%s ended by itself after %.2f s with exit code %d, before it was stopped: %s",
-		who, p.endedAt.Sub(r.started).Seconds(), p.code, text)
+	hint := ""
+	if p.code == 0 {
+		hint = "\na container is over when its first process is: one that goes into the background is to stay in the foreground (nginx -g 'daemon off;')"
+	}
+	return down("%s ended by itself after %.2f s with exit code %d, before it was stopped: %s%s",
+		who, p.endedAt.Sub(r.started).Seconds(), p.code, text, hint)
 }
 
-// ready waits until the program answers, and returns what clients ask for, nil if there is nothing.
-func (r *rehearsal) ready(ctx context.Context) (*url.URL, error) {
+// ready waits until the program answers, and returns what clients ask for: nothing if there is
+// nothing.
+func (r *rehearsal) ready(ctx context.Context) ([]*target, error) {
 	if err := r.awaitProbes(ctx); err != nil {
 		return nil, err
 	}
 	for last := errors.New("it was not tried"); ; {
-		target := r.target()
-		if target != nil {
-			var status int
-			if status, last = probe(ctx, target); last == nil && status < http.StatusInternalServerError {
-				r.say("ready", "GET %s %d", target.RequestURI(), status)
-				return target, nil
-			}
-			if last == nil {
-				last = fmt.Errorf("it answers %d", status)
+		targets, listens := r.targets(ctx)
+		if len(targets) > 0 {
+			var said string
+			if said, last = answers(ctx, targets); last == nil {
+				r.say("ready", "%s", said)
+				return targets, nil
 			}
 		}
 		waited := time.Since(r.started)
-		if target == nil && waited >= r.config.noPort {
+		if !listens && waited >= r.config.noPort {
 			r.say("ready", "it listens on no port of loopback: there are no clients")
 			return nil, nil
 		}
 		if waited >= r.config.Ready {
-			return nil, down("the program was not ready after %v at %s: %v", r.config.Ready, target, last)
+			return nil, down("the program was not ready after %v at %v", r.config.Ready, last)
 		}
 		if err := r.live(ctx, 50*time.Millisecond); err != nil {
 			return nil, err
@@ -180,43 +194,18 @@ func (r *rehearsal) ready(ctx context.Context) (*url.URL, error) {
 	}
 }
 
-// target is what clients ask for, nil while it is not known.
-func (r *rehearsal) target() *url.URL {
-	if target := parsed(r.config.URL); target != nil {
-		return target
+// targets are what clients ask for, none while that is not known. listens says whether there is any
+// hope of it.
+func (r *rehearsal) targets(ctx context.Context) (targets []*target, listens bool) {
+	given := r.config.targets
+	if slices.ContainsFunc(given, func(t *target) bool { return t.Use == Ask }) {
+		return given, true
 	}
-	for _, address := range listening(r.program.pids()) {
-		return &url.URL{Scheme: "http", Host: address.String(), Path: "/"}
+	found, listens := r.foundTarget(ctx)
+	if found != nil {
+		targets = append([]*target{found}, given...)
 	}
-	return nil
-}
-
-// parsed is an address that was checked, nil for an empty one.
-func parsed(address string) *url.URL {
-	u, err := url.Parse(address)
-	if err != nil || address == "" {
-		return nil
-	}
-	if u.Path == "" {
-		u.Path = "/"
-	}
-	return u
-}
-
-// probe asks once.
-func probe(ctx context.Context, target *url.URL) (status int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), http.NoBody)
-	if err != nil {
-		return 0, err
-	}
-	transport := &http.Transport{DisableKeepAlives: true}
-	resp, err := transport.RoundTrip(req)
-	if err != nil {
-		return 0, err
-	}
-	return resp.StatusCode, resp.Body.Close()
+	return targets, listens
 }
 
 // ending says how a program has ended.

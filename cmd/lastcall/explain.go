@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/manifest"
 	"github.com/lastcall-go/lastcall/internal/fixes"
 	"github.com/lastcall-go/lastcall/rehearse"
 )
@@ -37,8 +38,12 @@ func languages() string {
 // write says what the finding means, and shows a program with it and without.
 func (e *explanation) write(w io.Writer) error {
 	code := rehearse.Code(strings.ToUpper(e.code))
+	if manifest.Title(code) == "" {
+		return usageError{fmt.Errorf("there is no finding %q: they are %v", e.code, append(rehearse.Codes(), manifest.Codes()...))}
+	}
+	who := "The program"
 	if !code.Known() {
-		return usageError{fmt.Errorf("there is no finding %q: they are %v", e.code, rehearse.Codes())}
+		who = "What the manifest describes"
 	}
 	fix, err := fixes.Find(string(code), fixes.Language(strings.ToLower(e.language)))
 	if err != nil && (e.program || errors.Is(err, fixes.ErrLanguage)) {
@@ -49,7 +54,7 @@ func (e *explanation) write(w io.Writer) error {
 		return err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  The program %s.\n\n%s\n\n%s\n\n", code, code.Title(), code.Why(), code.Change())
+	fmt.Fprintf(&b, "%s  %s %s.\n\n%s\n\n%s\n\n", code, who, manifest.Title(code), manifest.Why(code), manifest.Change(code))
 	if err != nil {
 		fmt.Fprintf(&b, "T%s.\n", strings.TrimPrefix(err.Error(), "t"))
 	} else {

@@ -13,7 +13,7 @@ import (
 )
 
 func main() {
-	how, began := os.Args[1], time.Now()
+	how := os.Args[1]
 	if how == "slow start" {
 		time.Sleep(2500 * time.Millisecond)
 	}
@@ -29,11 +29,20 @@ func main() {
 			time.Sleep(time.Second)
 			return
 		}
+		if how == "deaf" {
+			time.Sleep(time.Hour)
+		}
 		<-signals
 		return
 	}
 	var stopping atomic.Bool
-	busy := func() bool { since := time.Since(began); return since > time.Second && since < 3*time.Second }
+	var first atomic.Int64 // when it was asked first, in nanoseconds
+	busy := func() bool {
+		now := time.Now().UnixNano()
+		first.CompareAndSwap(0, now)
+		since := time.Duration(now - first.Load())
+		return !stopping.Load() && since > 200*time.Millisecond && since < 600*time.Millisecond
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		if stopping.Load() {
@@ -51,7 +60,7 @@ func main() {
 		return (!stopping.Load() || how == "stays ready") && (how != "busy" || !busy())
 	})
 	answer("/livez", func() bool {
-		return (!stopping.Load() || how != "dead while stopping") && (how != "not alive" || stopping.Load() || !busy())
+		return (!stopping.Load() || how != "dead while stopping") && (how != "not alive" || !busy())
 	})
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
