@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,9 @@ func TestFixes_TheMistakeIsFoundAndTheFixPasses(t *testing.T) {
 					return
 				}
 				rehearseProgram(t, fix, fix.Broken)
+				if code := Code(code); code == StaysReady {
+					rehearseProgram(t, fix, fix.Fixed) // with probes, as nowhere else
+				}
 			})
 		}
 	}
@@ -94,7 +98,7 @@ func configFor(t *testing.T, fix *fixes.Fix, command []string) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := os.MkdirTemp("", "fixes") // the path of a socket must be short
+	files, err := os.MkdirTemp("", "fixes") //nolint:usetesting // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,10 +113,23 @@ func configFor(t *testing.T, fix *fixes.Fix, command []string) Config {
 	if meanings[Code(fix.Code)].traffic {
 		c.Traffic, c.Grace = []Target{{URL: "http://" + where}, {URL: "http://" + where + "/slow", Use: Slow}}, 20*time.Second
 	}
+	if code := Code(fix.Code); code == StaysReady || code == DeadWhileStopping {
+		c.Grace = 20 * time.Second
+		c.Program.Readiness, c.Program.Liveness = probeOf(t, port, "/readyz", 1), probeOf(t, port, "/livez", 60)
+	}
 	if scenario := scenariosOf[Code(fix.Code)]; scenario != "" {
 		c.Scenarios = []Scenario{scenario}
 	}
 	return c
+}
+
+func probeOf(t *testing.T, port, path string, failures int) *Probe {
+	t.Helper()
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Probe{HTTPGet: &HTTPGet{Port: number, Path: path}, Period: time.Second, FailureThreshold: failures}
 }
 
 // startOf is how long an interpreter needs on this machine to start and to do nothing.

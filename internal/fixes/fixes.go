@@ -4,6 +4,7 @@
 package fixes
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -52,6 +53,8 @@ var fixed = map[string]string{
 	"LC106": "worker",
 	"LC107": "worker",
 	"LC108": "server",
+	"LC113": "server",
+	"LC114": "server",
 	"LC121": "commands",
 	"LC122": "starter",
 	"LC123": "twice",
@@ -92,7 +95,7 @@ func Find(code string, l Language) (*Fix, error) {
 	}
 	twin, ok := fixed[code]
 	if !ok {
-		return nil, fmt.Errorf("there is no program for %s: it is about how the program is deployed or rehearsed", code)
+		return nil, fmt.Errorf("there is no program for %s: %s", code, cmp.Or(without[code], "what to change is not in the program alone"))
 	}
 	if why := none[key{code, l}]; why != "" {
 		return nil, fmt.Errorf("there is no program for %s in %s: %s", code, l, why)
@@ -106,6 +109,19 @@ func Find(code string, l Language) (*Fix, error) {
 		return nil, err
 	}
 	return &Fix{Code: code, Language: l, Broken: broken, Fixed: right}, nil
+}
+
+// without says why no program is shown for a code.
+var without = map[string]string{
+	"LC109": "it is about the address and the rate of the rehearsal",
+	"LC110": "that of LC102 has it, if it waits for almost as long as the grace",
+	"LC111": "it is about the preStop hook",
+	"LC112": "it is about the preStop hook and the grace",
+	"LC115": "it is about the numbers of the probe, or a program that hangs",
+	"LC116": "it is about the numbers of the probe",
+	"LC117": "it is about the numbers of the probe",
+	"LC118": "it is about a sidecar",
+	"LC119": "it is about a sidecar",
 }
 
 type key struct {

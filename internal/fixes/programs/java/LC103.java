@@ -7,21 +7,30 @@ import java.util.concurrent.TimeUnit;
 
 /** A server that ends while requests are under way. */
 class Main {
-    static final int DELAY = 2; // seconds after the signal, while clients are still sent here
+    static final int DELAY = 3; // seconds after the signal, while clients are still sent here
 
     static volatile boolean stopping;
 
+    static void handle(HttpExchange exchange) throws IOException {
+        try (exchange) {
+            answer(exchange);
+        }
+    }
+
     static void answer(HttpExchange exchange) throws IOException {
         if (exchange.getRequestURI().getPath().equals("/slow")) {
-            pause(3000);
+            pause(4000);
         }
         if (stopping) {
             exchange.getResponseHeaders().set("Connection", "close"); // who keeps it asks another pod next
         }
+        int status = 200;
+        if (stopping && exchange.getRequestURI().getPath().equals("/readyz")) {
+            status = 503; // it is alive, but nobody should begin here
+        }
         byte[] body = "hello\n".getBytes();
-        exchange.sendResponseHeaders(200, body.length);
+        exchange.sendResponseHeaders(status, body.length);
         exchange.getResponseBody().write(body);
-        exchange.close();
     }
 
     public static void main(String[] args) throws IOException {
@@ -29,7 +38,7 @@ class Main {
         int port = Integer.parseInt(System.getenv().getOrDefault("PORT", "8080"));
         HttpServer server = HttpServer.create(new InetSocketAddress(host, port), 128);
         server.setExecutor(Executors.newCachedThreadPool());
-        server.createContext("/", Main::answer);
+        server.createContext("/", Main::handle);
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             stopping = true;
             pause(DELAY * 1000);

@@ -8,21 +8,32 @@ import java.util.concurrent.atomic.AtomicInteger;
 
 /** A server that closes idle connections without having said so in an answer. */
 class Main {
-    static final int DELAY = 2; // seconds after the signal, while clients are still sent here
+    static final int DELAY = 3; // seconds after the signal, while clients are still sent here
     static final int PATIENCE = 10; // seconds for requests: delay and patience fit into the grace
 
+    static volatile boolean stopping;
     static final AtomicInteger underWay = new AtomicInteger();
 
-    static void answer(HttpExchange exchange) throws IOException {
+    static void handle(HttpExchange exchange) throws IOException {
         underWay.incrementAndGet();
+        try (exchange) {
+            answer(exchange);
+        } finally {
+            underWay.decrementAndGet();
+        }
+    }
+
+    static void answer(HttpExchange exchange) throws IOException {
         if (exchange.getRequestURI().getPath().equals("/slow")) {
-            pause(3000);
+            pause(4000);
+        }
+        int status = 200;
+        if (stopping && exchange.getRequestURI().getPath().equals("/readyz")) {
+            status = 503; // it is alive, but nobody should begin here
         }
         byte[] body = "hello\n".getBytes();
-        exchange.sendResponseHeaders(200, body.length);
+        exchange.sendResponseHeaders(status, body.length);
         exchange.getResponseBody().write(body);
-        exchange.close();
-        underWay.decrementAndGet();
     }
 
     public static void main(String[] args) throws IOException {
@@ -30,8 +41,9 @@ class Main {
         int port = Integer.parseInt(System.getenv().getOrDefault("PORT", "8080"));
         HttpServer server = HttpServer.create(new InetSocketAddress(host, port), 128);
         server.setExecutor(Executors.newCachedThreadPool());
-        server.createContext("/", Main::answer);
+        server.createContext("/", Main::handle);
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            stopping = true;
             pause(DELAY * 1000);
             long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE);
             while (underWay.get() > 0 && System.nanoTime() < deadline) { // stop(PATIENCE) may wait in vain

@@ -1,16 +1,22 @@
 // A server that closes idle connections without having said so in an answer.
 const http = require('node:http')
 
-const delay = 2000 // ms after the signal, while clients are still sent here
+const delay = 3000 // ms after the signal, while clients are still sent here
 const patience = 20000 // ms for requests: delay and patience fit into the grace
+
+let stopping = false
 
 const server = http.createServer((request, response) => {
   setTimeout(() => {
+    if (stopping && request.url === '/readyz') {
+      response.statusCode = 503 // it is alive, but nobody should begin here
+    }
     response.end('hello\n')
-  }, request.url === '/slow' ? 3000 : 0)
+  }, request.url === '/slow' ? 4000 : 0)
 })
 
 process.on('SIGTERM', () => {
+  stopping = true
   setTimeout(() => {
     server.close(() => process.exit(0)) // called when the last request was answered
     setInterval(() => server.closeIdleConnections(), 100)

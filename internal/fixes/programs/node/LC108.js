@@ -1,7 +1,7 @@
 // A server that answers with errors from the signal on.
 const http = require('node:http')
 
-const delay = 2000 // ms after the signal, while clients are still sent here
+const delay = 3000 // ms after the signal, while clients are still sent here
 const patience = 20000 // ms for requests: delay and patience fit into the grace
 
 let stopping = false
@@ -10,10 +10,12 @@ const server = http.createServer((request, response) => {
   setTimeout(() => {
     if (stopping) {
       response.setHeader('Connection', 'close') // who keeps this connection asks another pod next
+    }
+    if (stopping) {
       response.statusCode = 503
     }
     response.end('hello\n')
-  }, request.url === '/slow' ? 3000 : 0)
+  }, request.url === '/slow' ? 4000 : 0)
 })
 
 process.on('SIGTERM', () => {

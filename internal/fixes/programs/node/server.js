@@ -2,7 +2,7 @@
 // ends with 0.
 const http = require('node:http')
 
-const delay = 2000 // ms after the signal, while clients are still sent here
+const delay = 3000 // ms after the signal, while clients are still sent here
 const patience = 20000 // ms for requests: delay and patience fit into the grace
 
 let stopping = false
@@ -12,8 +12,11 @@ const server = http.createServer((request, response) => {
     if (stopping) {
       response.setHeader('Connection', 'close') // who keeps this connection asks another pod next
     }
+    if (stopping && request.url === '/readyz') {
+      response.statusCode = 503 // it is alive, but nobody should begin here
+    }
     response.end('hello\n')
-  }, request.url === '/slow' ? 3000 : 0)
+  }, request.url === '/slow' ? 4000 : 0)
 })
 
 process.on('SIGTERM', () => {

@@ -5,8 +5,9 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-DELAY = 2  # seconds after the signal, while clients are still sent here
+DELAY = 3  # seconds after the signal, while clients are still sent here
 
+stopping = threading.Event()
 under_way = set()
 
 
@@ -17,8 +18,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         under_way.add(self)
         if self.path == "/slow":
-            time.sleep(3)
-        self.send_response(200)
+            time.sleep(4)
+        if self.path == "/readyz" and stopping.is_set():
+            self.send_response(503)  # it is alive, but nobody should begin here
+        else:
+            self.send_response(200)
         self.send_header("Content-Length", "6")
         self.end_headers()
         self.wfile.write(b"hello\n")
@@ -41,6 +45,7 @@ def stop():
 
 
 def on_signal(number, frame):
+    stopping.set()
     threading.Thread(target=stop).start()
 
 

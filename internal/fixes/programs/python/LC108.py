@@ -5,7 +5,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-DELAY = 2  # seconds after the signal, while clients are still sent here
+DELAY = 3  # seconds after the signal, while clients are still sent here
 
 stopping = threading.Event()
 
@@ -16,7 +16,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.path == "/slow":
-            time.sleep(3)
+            time.sleep(4)
         self.send_response(503 if stopping.is_set() else 200)
         self.send_header("Content-Length", "6")
         if stopping.is_set():

@@ -6,7 +6,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-DELAY = 2  # seconds after the signal, while clients are still sent here
+DELAY = 3  # seconds after the signal, while clients are still sent here
 
 stopping = threading.Event()
 
@@ -17,8 +17,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.path == "/slow":
-            time.sleep(3)
-        self.send_response(200)
+            time.sleep(4)
+        if self.path == "/readyz" and stopping.is_set():
+            self.send_response(503)  # it is alive, but nobody should begin here
+        else:
+            self.send_response(200)
         self.send_header("Content-Length", "6")
         if stopping.is_set():
             self.send_header("Connection", "close")  # who keeps it asks another pod next

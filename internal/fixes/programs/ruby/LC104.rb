@@ -8,9 +8,11 @@ $stopping = false # since the signal
 $closing = false
 
 def answer(connection, request)
-  sleep 3 if request.start_with?('GET /slow')
+  sleep 4 if request.start_with?('GET /slow')
   close = "Connection: close\r\n" if $stopping # who keeps it asks another pod next
-  connection.write "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n#{close}\r\nhello\n"
+  status = '200 OK'
+  status = '503 Service Unavailable' if $stopping && request.start_with?('GET /readyz') # it is alive, but nobody should begin here
+  connection.write "HTTP/1.1 #{status}\r\nContent-Length: 6\r\n#{close}\r\nhello\n"
   close
 end
 

@@ -2,14 +2,17 @@
 require 'socket'
 require 'timeout'
 
-DELAY = 2 # seconds after the signal, while clients are still sent here
+DELAY = 3 # seconds after the signal, while clients are still sent here
 PATIENCE = 20 # seconds for requests: delay and patience fit into the grace
 
+$stopping = false # since the signal
 $closing = false # since no client is sent here any more
 
 def answer(connection, request)
-  sleep 3 if request.start_with?('GET /slow')
-  connection.write "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n"
+  sleep 4 if request.start_with?('GET /slow')
+  status = '200 OK'
+  status = '503 Service Unavailable' if $stopping && request.start_with?('GET /readyz') # it is alive, but nobody should begin here
+  connection.write "HTTP/1.1 #{status}\r\nContent-Length: 6\r\n\r\nhello\n"
 end
 
 def serve(connection)
@@ -31,6 +34,7 @@ server = TCPServer.new(ENV.fetch('HOST', '0.0.0.0'), ENV.fetch('PORT', '8080'))
 server.listen 128
 
 trap('TERM') do
+  $stopping = true
   Thread.new { sleep DELAY; $closing = true; server.close }
 end
 

@@ -2,16 +2,17 @@
 require 'socket'
 require 'timeout'
 
-DELAY = 2 # seconds after the signal, while clients are still sent here
+DELAY = 3 # seconds after the signal, while clients are still sent here
 PATIENCE = 20 # seconds for requests: delay and patience fit into the grace
 
 $stopping = false # since the signal
 $closing = false # since no client is sent here any more
 
 def answer(connection, request)
-  sleep 3 if request.start_with?('GET /slow')
+  sleep 4 if request.start_with?('GET /slow')
   close = "Connection: close\r\n" if $stopping # who keeps it asks another pod next
-  status = $stopping ? '503 Service Unavailable' : '200 OK'
+  status = '200 OK'
+  status = '503 Service Unavailable' if $stopping
   connection.write "HTTP/1.1 #{status}\r\nContent-Length: 6\r\n#{close}\r\nhello\n"
   close
 end

@@ -11,18 +11,24 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
 
 const (
-	delay    = 2 * time.Second  // after the signal, while clients are still sent here
+	delay    = 3 * time.Second  // after the signal, while clients are still sent here
 	patience = 20 * time.Second // for requests: delay and patience fit into the grace
 )
 
+var stopping atomic.Bool
+
 func answer(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/slow" {
-		time.Sleep(3 * time.Second)
+		time.Sleep(4 * time.Second)
+	}
+	if r.URL.Path == "/readyz" && stopping.Load() {
+		w.WriteHeader(http.StatusServiceUnavailable) // it is alive, but nobody should begin here
 	}
 	fmt.Fprintln(w, "hello")
 }
@@ -37,6 +43,7 @@ func main() {
 	stopped := make(chan error)
 	go func() {
 		<-signals
+		stopping.Store(true)
 		time.Sleep(delay)
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	delay    = 2 * time.Second  // after the signal, while clients are still sent here
+	delay    = 3 * time.Second  // after the signal, while clients are still sent here
 	patience = 20 * time.Second // for requests: delay and patience fit into the grace
 )
 
@@ -26,10 +26,13 @@ var stopping atomic.Bool
 
 func answer(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/slow" {
-		time.Sleep(3 * time.Second)
+		time.Sleep(4 * time.Second)
 	}
 	if stopping.Load() {
 		w.Header().Set("Connection", "close") // who keeps this connection asks another pod next
+	}
+	if r.URL.Path == "/readyz" && stopping.Load() {
+		w.WriteHeader(http.StatusServiceUnavailable) // it is alive, but nobody should begin here
 	}
 	fmt.Fprintln(w, "hello")
 }

@@ -1,0 +1,59 @@
+// A server whose readiness says yes until it is gone.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	delay    = 3 * time.Second  // after the signal, while clients are still sent here
+	patience = 20 * time.Second // for requests: delay and patience fit into the grace
+)
+
+var stopping atomic.Bool
+
+func answer(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/slow" {
+		time.Sleep(4 * time.Second)
+	}
+	if stopping.Load() {
+		w.Header().Set("Connection", "close") // who keeps this connection asks another pod next
+	}
+	fmt.Fprintln(w, "hello")
+}
+
+func main() {
+	server := &http.Server{
+		Addr:    net.JoinHostPort(os.Getenv("HOST"), cmp.Or(os.Getenv("PORT"), "8080")),
+		Handler: http.HandlerFunc(answer),
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	stopped := make(chan error)
+	go func() {
+		<-signals
+		stopping.Store(true)
+		time.Sleep(delay)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		stopped <- server.Shutdown(ctx)
+	}()
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		log.Fatal(err)
+	}
+	// ListenAndServe returns when Shutdown begins: the requests that it waits for are not answered yet.
+	if err := <-stopped; err != nil {
+		log.Fatal(err)
+	}
+}

@@ -1,0 +1,29 @@
+// A server that has one answer for readiness and liveness.
+const http = require('node:http')
+
+const delay = 3000 // ms after the signal, while clients are still sent here
+const patience = 20000 // ms for requests: delay and patience fit into the grace
+
+let stopping = false
+
+const server = http.createServer((request, response) => {
+  setTimeout(() => {
+    if (stopping) {
+      response.setHeader('Connection', 'close') // who keeps this connection asks another pod next
+    }
+    if (stopping && request.url.endsWith('z')) {
+      response.statusCode = 503
+    }
+    response.end('hello\n')
+  }, request.url === '/slow' ? 4000 : 0)
+})
+
+process.on('SIGTERM', () => {
+  stopping = true
+  setTimeout(() => {
+    server.close(() => process.exit(0)) // called when the last request was answered
+    setTimeout(() => process.exit(1), patience)
+  }, delay)
+})
+
+server.listen(process.env.PORT || 8080, process.env.HOST)
