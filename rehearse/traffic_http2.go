@@ -105,6 +105,13 @@ func (f *frames) frame() {
 	}
 }
 
+// closedHere reports whether it was this side that has closed the connection.
+func (f *frames) closedHere() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return errors.Is(f.err, net.ErrClosed)
+}
+
 // isAway reports whether the server has said that it goes away.
 func (f *frames) isAway() bool {
 	select {
@@ -128,7 +135,7 @@ func (f *frames) why(id uint32, begun bool, err error) error {
 		return errLater
 	case isReset:
 		err = fmt.Errorf("the stream was reset with code %d: %w", code, io.ErrUnexpectedEOF)
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(f.err, net.ErrClosed): // net/http has closed it, and said why
 	case f.err != nil:
 		err = f.err
 	}
@@ -252,8 +259,11 @@ func (t *traffic) askOnceHTTP2(to *target) {
 	defer h.close()
 	begun = time.Now()
 	status, err := h.ask(t.ctx, t, to, requestTimeout)
-	if errors.Is(err, errLater) { // it was connected, and nobody took the request
+	switch {
+	case errors.Is(err, errLater): // it was connected, and nobody took the request
 		err = io.EOF
+	case err != nil && h.frames.closedHere() && time.Since(begun) > onceIdle:
+		err = errLate
 	}
 	t.add(to, newConnection, begun, err, status)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -184,12 +185,14 @@ func TestTraffic_DrainWaitsForTheClientsOfAProgramThatHasEnded(t *testing.T) {
 func TestTraffic_SendsTheMethodTheHeaderAndTheBody(t *testing.T) {
 	var asked atomic.Int64
 	said := make(chan string, 100)
-	server := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		if asked.Add(1) <= 100 {
 			said <- fmt.Sprint(r.Method, " ", r.Host, r.RequestURI, " ", r.Header.Get("X-Kind"), " ", string(body), " ", r.Close)
 		}
 	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that are ended
+	server.StartTLS()
 	defer server.Close()
 	tr := newTraffic(targets(t, Target{
 		URL: server.URL + "/a?b=c", Method: "PUT", Body: `{"d": 1}`, Header: http.Header{"Host": {"api.example"}, "X-Kind": {"k"}},
