@@ -2,7 +2,6 @@ package rehearse
 
 import (
 	"encoding/json"
-	"slices"
 	"time"
 )
 
@@ -51,6 +50,9 @@ type Result struct {
 	// ExitCode is the program's, as Kubernetes records it: 128 and the number of the signal that
 	// ended it. It is -1 where the rehearsal ended before the program.
 	ExitCode int `json:"exit_code"`
+	// Stacks are where a program stood that had not ended when its time was over, where that can be
+	// found out: the goroutines of a Go program, the threads of one in Python or Java.
+	Stacks []Stack `json:"stacks,omitempty"`
 	// Output are the last lines that the program has written.
 	Output []string `json:"output,omitempty"`
 }
@@ -73,14 +75,6 @@ func (r *Result) OK() bool {
 		}
 	}
 	return true
-}
-
-// notBack notes that the program has not become ready again after this result.
-func (r *Result) notBack(err *downError) {
-	r.Passed = slices.DeleteFunc(r.Passed, func(c Code) bool { return c == NotBack })
-	if !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Code == NotBack }) {
-		r.Findings = append(r.Findings, Finding{Code: NotBack, Fails: true, Seen: err.text})
-	}
 }
 
 // Event is something that happened.

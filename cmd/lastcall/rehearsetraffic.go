@@ -32,7 +32,7 @@ func (t *trafficFlags) flags(f *pflag.FlagSet) {
 	}
 }
 
-// targets are what was given.
+// targets are what was given. An empty address is none.
 func (t *trafficFlags) targets() (targets []rehearse.Target, err error) {
 	for _, one := range []struct {
 		texts []string
@@ -47,6 +47,9 @@ func (t *trafficFlags) targets() (targets []rehearse.Target, err error) {
 		{t.webSocket, rehearse.Ask, map[string]string{"http": "ws", "https": "wss"}},
 	} {
 		for _, text := range one.texts {
+			if text == "" {
+				continue
+			}
 			target := httpTarget(text, one.use)
 			scheme, rest, _ := strings.Cut(target.URL, ":")
 			if other := one.schemes[scheme]; other != "" {
