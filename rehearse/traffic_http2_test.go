@@ -105,7 +105,7 @@ func TestFrames_TellWhatBecameOfARequest(t *testing.T) {
 // A process that has no processor for a second between the connection and the request finds it closed by
 // net/http, which is no fault of the server's.
 func TestHTTP2_AConnectionThatWasClosedHereBlamesNobody(t *testing.T) {
-	address := serving(t, true, func(http.ResponseWriter, *http.Request) {})
+	address := listeningAs(t, true, func(http.ResponseWriter, *http.Request) {})
 	tr := newTraffic(nil, 1)
 	defer tr.stop()
 	to := targets(t, Target{URL: "h2c://" + address})[0]
