@@ -134,7 +134,7 @@ func speaksTLS(t *traffic, address string) bool {
 // speaksHTTP2 reports whether a server answers requests of HTTP/2 without TLS.
 func speaksHTTP2(t *traffic, address string) bool {
 	to := mustTarget("h2c", address)
-	h, err := t.dialHTTP2(to)
+	h, err := t.dialHTTP2(to, 0)
 	if err != nil {
 		return false
 	}
@@ -146,7 +146,7 @@ func speaksHTTP2(t *traffic, address string) bool {
 // speaksGRPC reports whether a server of HTTP/2 answers as one of gRPC does, whatever it answers.
 func speaksGRPC(t *traffic, address string) bool {
 	to := mustTarget("grpc", address)
-	h, err := t.dialHTTP2(to)
+	h, err := t.dialHTTP2(to, 0)
 	if err != nil {
 		return false
 	}

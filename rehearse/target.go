@@ -207,7 +207,7 @@ func (t *target) verdict(status int, err error) (string, error) {
 
 // answersHTTP2 is answers by HTTP/2.
 func (t *target) answersHTTP2(ctx context.Context, one *traffic) (string, error) {
-	h, err := one.dialHTTP2(t)
+	h, err := one.dialHTTP2(t, 0)
 	if err != nil {
 		return "", err
 	}

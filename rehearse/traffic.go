@@ -34,7 +34,8 @@ const (
 	// maxHTTP2 those by HTTP/2, of which each needs 100 KiB; what would come then is not sent.
 	maxInFlight = 1000
 	maxHTTP2    = 200
-	// tooLate is the lateness of this process after which a server may have lost its patience.
+	// tooLate is the lateness of this process after which a server may have lost its patience, if it is
+	// most of the time that the request took.
 	tooLate = time.Second
 	// drainTime is for how long clients are awaited after the end of the program.
 	drainTime = time.Second
@@ -285,7 +286,7 @@ func (t *traffic) add(to *target, as client, begun time.Time, err error, status 
 		failed.failure, failed.text = timedOut, fmt.Sprintf("no answer after %.1f s, when the rehearsal ended", failed.took.Seconds())
 	case err != nil && t.ctx.Err() != nil:
 		return
-	case err != nil && isOurs(err), err != nil && late > tooLate && asks:
+	case err != nil && isOurs(err), err != nil && asks && late > tooLate && late > failed.took:
 		count.notSent++
 		return
 	case err != nil:

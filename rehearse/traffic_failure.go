@@ -62,10 +62,13 @@ func classify(err error) failure {
 	return what
 }
 
+// errLate is a request that this process had no processor to send.
+var errLate = errors.New("too late to be sent")
+
 // isOurs reports whether it was this process that had nothing left to send a request with: files,
 // ports, memory or places for what is under way.
 func isOurs(err error) bool {
-	for _, short := range []error{errTooMany, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+	for _, short := range []error{errTooMany, errLate, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
 		if errors.Is(err, short) {
 			return true
 		}

@@ -105,6 +105,13 @@ func (f *frames) frame() {
 	}
 }
 
+// closedHere reports whether it was this side that has closed the connection.
+func (f *frames) closedHere() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return errors.Is(f.err, net.ErrClosed)
+}
+
 // isAway reports whether the server has said that it goes away.
 func (f *frames) isAway() bool {
 	select {
@@ -128,7 +135,7 @@ func (f *frames) why(id uint32, begun bool, err error) error {
 		return errLater
 	case isReset:
 		err = fmt.Errorf("the stream was reset with code %d: %w", code, io.ErrUnexpectedEOF)
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(f.err, net.ErrClosed): // net/http has closed it, and said why
 	case f.err != nil:
 		err = f.err
 	}
@@ -146,8 +153,13 @@ type http2 struct {
 	next   uint32 // the stream of the next request
 }
 
-// dialHTTP2 opens a connection by HTTP/2.
-func (t *traffic) dialHTTP2(to *target) (*http2, error) {
+// onceIdle is for how long net/http keeps a connection of one request in memory when it is closed: five
+// seconds without it.
+const onceIdle = time.Second
+
+// dialHTTP2 opens a connection by HTTP/2. One with nothing under way is closed when it was idle for so
+// long, or never.
+func (t *traffic) dialHTTP2(to *target, idle time.Duration) (*http2, error) {
 	w, err := t.dialWith(to, to.tls2)
 	if err != nil {
 		return nil, err
@@ -157,7 +169,7 @@ func (t *traffic) dialHTTP2(to *target) (*http2, error) {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true) // for net/http it is: the connection is encrypted already
 	transport := &http.Transport{
-		Protocols: protocols, DisableCompression: true,
+		Protocols: protocols, DisableCompression: true, IdleConnTimeout: idle,
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return h.frames, nil },
 	}
 	if h.conn, err = transport.NewClientConn(t.ctx, "http", to.addr); err != nil {
@@ -239,7 +251,7 @@ func (t *traffic) within(ctx context.Context, limit time.Duration) (context.Cont
 // askOnceHTTP2 connects for one request.
 func (t *traffic) askOnceHTTP2(to *target) {
 	begun := time.Now()
-	h, err := t.dialHTTP2(to)
+	h, err := t.dialHTTP2(to, onceIdle)
 	if err != nil {
 		t.add(to, newConnection, begun, err, 0)
 		return
@@ -247,8 +259,11 @@ func (t *traffic) askOnceHTTP2(to *target) {
 	defer h.close()
 	begun = time.Now()
 	status, err := h.ask(t.ctx, t, to, requestTimeout)
-	if errors.Is(err, errLater) { // it was connected, and nobody took the request
+	switch {
+	case errors.Is(err, errLater): // it was connected, and nobody took the request
 		err = io.EOF
+	case err != nil && h.frames.closedHere() && time.Since(begun) > onceIdle:
+		err = errLate
 	}
 	t.add(to, newConnection, begun, err, status)
 }
@@ -256,7 +271,7 @@ func (t *traffic) askOnceHTTP2(to *target) {
 // oneHTTP2 asks again and again on one connection, until the server says that it goes away.
 func (t *traffic) oneHTTP2(to *target) {
 	begun := time.Now()
-	h, err := t.dialHTTP2(to)
+	h, err := t.dialHTTP2(to, 0)
 	if err != nil {
 		t.add(to, newConnection, begun, err, 0)
 		return
@@ -301,7 +316,7 @@ func (t *traffic) oneStreamHTTP2(to *target) {
 		}
 	}()
 	begun := time.Now()
-	h, err := t.dialHTTP2(to)
+	h, err := t.dialHTTP2(to, 0)
 	if err != nil {
 		t.add(to, newConnection, begun, err, 0)
 		return
@@ -346,7 +361,7 @@ func (t *traffic) oneStreamHTTP2(to *target) {
 func (t *traffic) oneSlowHTTP2(to *target, sent func()) (status int, err error) {
 	sent = sync.OnceFunc(sent)
 	defer sent()
-	h, err := t.dialHTTP2(to)
+	h, err := t.dialHTTP2(to, 0)
 	if err != nil {
 		return 0, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -98,6 +99,28 @@ func TestFrames_TellWhatBecameOfARequest(t *testing.T) {
 		if c.want != nil && !errors.Is(got, c.want) || c.want == nil && classify(got) != c.class {
 			t.Errorf("%s: %v, which is %q", name, got, classify(got))
 		}
+	}
+}
+
+// A process that has no processor for a second between the connection and the request finds it closed by
+// net/http, which is no fault of the server's.
+func TestHTTP2_AConnectionThatWasClosedHereBlamesNobody(t *testing.T) {
+	address := listeningAs(t, true, func(http.ResponseWriter, *http.Request) {})
+	tr := newTraffic(nil, 1)
+	defer tr.stop()
+	to := targets(t, Target{URL: "h2c://" + address})[0]
+	h, err := tr.dialHTTP2(to, 10*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.close()
+	<-h.frames.ended
+	_, err = h.ask(tr.ctx, tr, to, requestTimeout)
+	if err == nil || !h.frames.closedHere() {
+		t.Errorf("%v, closed here: %v", err, h.frames.closedHere())
+	}
+	if tr.add(to, newConnection, time.Now(), errLate, 0); tr.counts() != (tally{notSent: 1}) {
+		t.Errorf("%+v", tr.counts())
 	}
 }
 

@@ -148,7 +148,7 @@ func TestTraffic_OfAMillionRequestsNoneFailsThatTheServerAnswers(t *testing.T) {
 				given = append(given, one)
 			}
 		}
-		if said := generated(t, requests, 4000/len(given), given...); said.Answered < requests || said.Failed > 0 || said.Memory > 100<<20 {
+		if said := generated(t, requests, 3000/len(given), given...); said.Answered < requests || said.Failed > 0 || said.Memory > 100<<20 {
 			t.Errorf("%v: %+v", given, said)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -146,15 +147,23 @@ func TestTraffic_WhatThisMachineCannotSendBlamesNobody(t *testing.T) {
 
 // A server may lose its patience with a client that has no processor for a second.
 func TestTraffic_WhatFailsWhenThisProcessWasLateBlamesNobody(t *testing.T) {
-	for late, want := range map[time.Duration]tally{0: {failed: 1}, tooLate / 2: {failed: 1}, 2 * tooLate: {notSent: 1}} {
+	for _, c := range []struct {
+		took, late time.Duration
+		want       tally
+	}{
+		{3 * time.Second, 0, tally{failed: 1}},
+		{time.Second, tooLate - 1, tally{failed: 1}},
+		{3 * time.Second, 2 * tooLate, tally{notSent: 1}},
+		{8 * time.Second, 2 * tooLate, tally{failed: 1}}, // it has waited for longer than it was late
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			tr := &traffic{ctx: t.Context(), tallies: map[tallied]*tally{}}
 			begun := time.Now()
-			time.Sleep(5 * time.Second)
-			tr.late.add(late)
+			time.Sleep(c.took)
+			tr.late.add(c.late)
 			tr.add(nil, newConnection, begun, io.EOF, 0)
-			if got := tr.counts(); got != want {
-				t.Errorf("%v late: %+v, want %+v", late, got, want)
+			if got := tr.counts(); got != c.want {
+				t.Errorf("%v of %v late: %+v, want %+v", c.late, c.took, got, c.want)
 			}
 		})
 	}
@@ -184,12 +193,14 @@ func TestTraffic_DrainWaitsForTheClientsOfAProgramThatHasEnded(t *testing.T) {
 func TestTraffic_SendsTheMethodTheHeaderAndTheBody(t *testing.T) {
 	var asked atomic.Int64
 	said := make(chan string, 100)
-	server := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		if asked.Add(1) <= 100 {
 			said <- fmt.Sprint(r.Method, " ", r.Host, r.RequestURI, " ", r.Header.Get("X-Kind"), " ", string(body), " ", r.Close)
 		}
 	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that are ended
+	server.StartTLS()
 	defer server.Close()
 	tr := newTraffic(targets(t, Target{
 		URL: server.URL + "/a?b=c", Method: "PUT", Body: `{"d": 1}`, Header: http.Header{"Host": {"api.example"}, "X-Kind": {"k"}},

@@ -67,7 +67,7 @@ func main() {
 	}
 	lines.Close()
 	t.held.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if t.how == "no-goaway" {
 		server.Close()
