@@ -156,8 +156,8 @@ func stayOnHost(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// serving is the status of the gRPC health protocol that means yes.
-const serving = 1
+// healthServing is the status of the gRPC health protocol that means yes.
+const healthServing = 1
 
 // check calls grpc.health.v1.Health/Check.
 func (g *GRPC) check(ctx context.Context) (answer, string) {
@@ -187,7 +187,7 @@ func (g *GRPC) check(ctx context.Context) (answer, string) {
 	if code != "0" {
 		return no, strings.TrimSpace(fmt.Sprintf("gRPC health: status %q of the call %s", code, message))
 	}
-	if status := healthStatus(body); status != serving {
+	if status := healthStatus(body); status != healthServing {
 		return no, fmt.Sprintf("gRPC health: %d, not serving", status)
 	}
 	return yes, "gRPC health: serving"

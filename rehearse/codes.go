@@ -56,12 +56,27 @@ const (
 	BreaksTwice Code = "LC123"
 	// OutputBlocks: the program does not end when nobody reads its output.
 	OutputBlocks Code = "LC124"
+	// NotBeside: the program is not ready beside a copy of itself.
+	NotBeside Code = "LC125"
+	// DisturbsCopy: copies of the program disturb each other when one starts or ends.
+	DisturbsCopy Code = "LC126"
+	// StreamCut: a stream ended in the middle.
+	StreamCut Code = "LC141"
+	// NoCloseFrame: a WebSocket ended without having been closed.
+	NoCloseFrame Code = "LC142"
+	// NoGoAway: connections of HTTP/2 are closed without a GOAWAY.
+	NoGoAway Code = "LC143"
+	// AnswersLate: answers take much longer while the program stops than before.
+	AnswersLate Code = "LC144"
+	// Resets: connections of TCP were reset and not closed.
+	Resets Code = "LC145"
 )
 
 // meaning is what a code says.
 type meaning struct {
 	title, why, change string
-	traffic            bool // it can be found only with clients
+	traffic            bool   // it can be found only with clients
+	client             client // and of these only with such a one, if it is not empty
 	// needs says whether it can be found with a configuration, nil if with every one.
 	needs func(*Config) bool
 }
@@ -195,6 +210,48 @@ var meanings = map[Code]meaning{
 		title:  "does not end when nobody reads its output",
 		why:    "A log driver that hangs makes every write wait, and with it the stop: the program is killed.",
 		change: "Write logs in a goroutine or thread of their own that drops what cannot be written in time, and let the end not wait for it.",
+	},
+	NotBeside: {
+		title:   "does not become ready beside a copy of itself",
+		why:     "A rollout starts the new pod before it deletes the old one: it waits for ever, with an error only at its deadline.",
+		change:  "Let several copies run at once: no lock, no file and no port of the machine that one alone can have. Where that cannot be, the Deployment needs the strategy Recreate, and has an outage in every rollout.",
+		traffic: true,
+	},
+	DisturbsCopy: {
+		title:   "disturbs a copy of itself when one starts or ends",
+		why:     "In every rollout two copies run at once: what the one takes away or overwrites, the other needs.",
+		change:  "Give each copy files, sockets and rows of its own, and let the end remove nothing that is not its own.",
+		traffic: true,
+	},
+	StreamCut: {
+		title:   "cuts off streams",
+		why:     "The client sees an error in the middle of an answer, and cannot tell a deploy from a broken network.",
+		change:  "End each stream when the signal has come: return from its handler, so that its protocol says that it has ended, and the client asks elsewhere for the rest. In Go http.Server.Shutdown neither ends a handler nor waits for a hijacked connection: cancel a context of your own from RegisterOnShutdown.",
+		traffic: true, client: stream,
+	},
+	NoCloseFrame: {
+		title:   "ends WebSockets without a close frame",
+		why:     "The client sees 1006, an abnormal end, and does not know which of its messages have come.",
+		change:  "Send a close frame with 1001 or 1012 on each WebSocket when the signal has come, and wait a second for the answers before the program ends. No server does that by itself: it has handed the connection over.",
+		traffic: true, client: webSocket,
+	},
+	NoGoAway: {
+		title:   "closes connections of HTTP/2 without a GOAWAY",
+		why:     "A client does not know which of its requests were taken, and cannot send the others to another server.",
+		change:  "Let the server end gracefully: http.Server.Shutdown in Go, GracefulStop in gRPC, server.close and then session.close of each session in Node.",
+		traffic: true, client: keptHTTP2,
+	},
+	AnswersLate: {
+		title:   "answers late while it is stopped",
+		why:     "Clients are still sent to the program, and give up or ask twice.",
+		change:  "Keep what answers requests, such as pools of workers and connections to a database, until the last request is answered.",
+		traffic: true,
+	},
+	Resets: {
+		title:   "resets connections that are open",
+		why:     "What was under way to the client is thrown away with the connection.",
+		change:  "Close connections before the program ends, after having read what has come, and without SO_LINGER of 0.",
+		traffic: true, client: openConnection,
 	},
 }
 

@@ -43,14 +43,14 @@ func (r *rehearsal) judge() {
 	}
 }
 
-// looksFor reports whether a check can find something here: some need clients, or a hook, a probe or a
-// sidecar.
+// looksFor reports whether a check can find something here: some need clients of a sort, or a hook, a
+// probe or a sidecar.
 func (r *rehearsal) looksFor(code Code) bool {
-	if code == SidecarKilled && r.cutShort {
+	if code == SidecarKilled && r.notAwaited() {
 		return false // the turn of the sidecars did not come
 	}
 	m := meanings[code]
-	return (r.traffic != nil || !m.traffic) && (m.needs == nil || m.needs(r.config))
+	return (m.needs == nil || m.needs(r.config)) && (!m.traffic || r.traffic != nil && (m.client == "" || r.traffic.had(m.client)))
 }
 
 // byRuntime reports whether it looks as if the runtime of Go had ended the program since it has no

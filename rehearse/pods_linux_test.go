@@ -17,7 +17,7 @@ func probedProgram(t *testing.T, how, where string) Container {
 	t.Helper()
 	port := portOf(t, where)
 	return Container{
-		Command: []string{probed, how}, Env: []string{"ADDRESS=" + where},
+		Command: []string{probedServer, how}, Env: []string{"ADDRESS=" + where},
 		Readiness: &Probe{HTTPGet: &HTTPGet{Port: port, Path: "/readyz"}, Period: time.Second, FailureThreshold: 1},
 		Liveness:  &Probe{HTTPGet: &HTTPGet{Port: port, Path: "/livez"}, Period: 200 * time.Millisecond, FailureThreshold: 10},
 	}
@@ -25,62 +25,68 @@ func probedProgram(t *testing.T, how, where string) Container {
 
 // besideIt is a sidecar.
 func besideIt(name, how string) Container {
-	return Container{Name: name, Command: []string{probed, how}, Env: []string{"ADDRESS="}}
+	return Container{Name: name, Command: []string{probedServer, how}, Env: []string{"ADDRESS="}}
+}
+
+// mistakes are what can be wrong with a pod, each beside what is right.
+var mistakes = []struct {
+	name, how    string
+	change       func(*Config)
+	fails, warns []Code
+}{
+	{name: "nothing wrong", how: "good"},
+	{name: "stays ready", how: "stays ready", warns: []Code{StaysReady}},
+	{name: "dead while stopping", how: "dead while stopping", warns: []Code{DeadWhileStopping}},
+	{name: "not alive", how: "not alive", fails: []Code{NotAlive}, change: func(c *Config) {
+		c.Program.Startup = &Probe{TCP: c.Program.Readiness.HTTPGet.Port, FailureThreshold: 30}
+		c.Program.Liveness.Period, c.Program.Liveness.FailureThreshold = 100*time.Millisecond, 2
+	}},
+	{name: "loses readiness", how: "busy", warns: []Code{LosesReadiness}, change: func(c *Config) { c.Program.Readiness.Period = 100 * time.Millisecond }},
+	{name: "starts too slowly for liveness", how: "slow start", fails: []Code{StartsTooSlowly}},
+	{name: "starts slowly, and startup waits", how: "slow start", change: func(c *Config) {
+		c.Program.Startup = &Probe{TCP: c.Program.Readiness.HTTPGet.Port, Period: time.Second, FailureThreshold: 30}
+	}},
+	{name: "starts too slowly for startup", how: "slow start", fails: []Code{StartsTooSlowly}, change: func(c *Config) {
+		c.Program.Startup = &Probe{TCP: c.Program.Readiness.HTTPGet.Port, Period: time.Second, FailureThreshold: 2}
+	}},
+	{name: "the hook is not there", how: "good", fails: []Code{HookFails}, change: func(c *Config) {
+		c.Program.PreStop = &Hook{Exec: []string{"/no/such/command"}}
+	}},
+	{name: "the hook fails", how: "good", fails: []Code{HookFails}, change: func(c *Config) { c.Program.PreStop = hook("exit 7").PreStop }},
+	{name: "the hook asks nobody", how: "good", fails: []Code{HookFails}, change: func(c *Config) {
+		c.Program.PreStop = &Hook{HTTPGet: &HTTPGet{Port: 1}} // where nobody listens
+	}},
+	{name: "the hook asks for what is not there", how: "good", change: func(c *Config) {
+		c.Program.PreStop = &Hook{HTTPGet: &HTTPGet{Port: c.Program.Readiness.HTTPGet.Port, Path: "/none"}}
+	}},
+	{name: "the hook sleeps for no time", how: "good", change: func(c *Config) { c.Program.PreStop = &Hook{Sleep: new(time.Duration)} }},
+	{name: "the hook overruns", how: "good", fails: []Code{TooSlow, HookOverruns}, change: func(c *Config) { // two seconds are not enough
+		c.Program.PreStop, c.Grace = &Hook{Sleep: duration(30 * time.Second)}, 3*time.Second
+	}},
+	{name: "the hook leaves a second", how: "good", fails: []Code{TooSlow, HookOverruns}, change: func(c *Config) {
+		c.Program.PreStop, c.Grace = &Hook{Sleep: duration(3 * time.Second)}, 4*time.Second
+	}},
+	{name: "sidecars in their order", how: "good", change: func(c *Config) {
+		c.Sidecars = []Container{besideIt("one", "good"), besideIt("two", "good")}
+	}},
+	{name: "a sidecar ends by itself", how: "good", fails: []Code{SidecarGone}, change: func(c *Config) {
+		c.Sidecars = []Container{besideIt("one", "ends")}
+	}},
+	{name: "a sidecar's hook ends it", how: "good", fails: []Code{SidecarGone}, change: func(c *Config) {
+		c.Sidecars = []Container{besideIt("one", "good")}
+		c.Sidecars[0].PreStop = hook("kill -USR1 1; sleep 0.1").PreStop
+	}},
+	{name: "sidecars in a quick rehearsal", how: "good", warns: []Code{SidecarKilled}, change: func(c *Config) {
+		c.Sidecars, c.Grace, c.CutShort = []Container{besideIt("one", "deaf"), besideIt("two", "good")}, 0, true
+	}},
+	{name: "a sidecar is deaf", how: "good", fails: []Code{SidecarKilled}, change: func(c *Config) {
+		c.Sidecars, c.Grace = []Container{besideIt("one", "deaf")}, 4*time.Second
+	}},
 }
 
 // Each mistake of a pod is found, for that reason alone, and the pod without it passes.
 func TestPod_FindsEachMistakeAndNoOther(t *testing.T) {
-	for _, c := range []struct {
-		name, how    string
-		change       func(*Config)
-		fails, warns []Code
-	}{
-		{name: "nothing wrong", how: "good"},
-		{name: "stays ready", how: "stays ready", warns: []Code{StaysReady}},
-		{name: "dead while stopping", how: "dead while stopping", warns: []Code{DeadWhileStopping}},
-		{name: "not alive", how: "not alive", fails: []Code{NotAlive}, change: func(c *Config) {
-			c.Program.Startup = &Probe{TCP: c.Program.Readiness.HTTPGet.Port, FailureThreshold: 30}
-			c.Program.Liveness.Period, c.Program.Liveness.FailureThreshold = 100*time.Millisecond, 2
-		}},
-		{name: "loses readiness", how: "busy", warns: []Code{LosesReadiness}, change: func(c *Config) { c.Program.Readiness.Period = 100 * time.Millisecond }},
-		{name: "starts too slowly for liveness", how: "slow start", fails: []Code{StartsTooSlowly}},
-		{name: "starts slowly, and startup waits", how: "slow start", change: func(c *Config) {
-			c.Program.Startup = &Probe{TCP: c.Program.Readiness.HTTPGet.Port, Period: time.Second, FailureThreshold: 30}
-		}},
-		{name: "starts too slowly for startup", how: "slow start", fails: []Code{StartsTooSlowly}, change: func(c *Config) {
-			c.Program.Startup = &Probe{TCP: c.Program.Readiness.HTTPGet.Port, Period: time.Second, FailureThreshold: 2}
-		}},
-		{name: "the hook is not there", how: "good", fails: []Code{HookFails}, change: func(c *Config) {
-			c.Program.PreStop = &Hook{Exec: []string{"/no/such/command"}}
-		}},
-		{name: "the hook fails", how: "good", fails: []Code{HookFails}, change: func(c *Config) { c.Program.PreStop = hook("exit 7").PreStop }},
-		{name: "the hook asks nobody", how: "good", fails: []Code{HookFails}, change: func(c *Config) {
-			c.Program.PreStop = &Hook{HTTPGet: &HTTPGet{Port: portOf(t, freeAddress(t))}}
-		}},
-		{name: "the hook asks for what is not there", how: "good", change: func(c *Config) {
-			c.Program.PreStop = &Hook{HTTPGet: &HTTPGet{Port: c.Program.Readiness.HTTPGet.Port, Path: "/none"}}
-		}},
-		{name: "the hook sleeps for no time", how: "good", change: func(c *Config) { c.Program.PreStop = &Hook{Sleep: new(time.Duration)} }},
-		{name: "the hook overruns", how: "good", fails: []Code{TooSlow, HookOverruns}, change: func(c *Config) { // two seconds are not enough
-			c.Program.PreStop, c.Grace = &Hook{Sleep: duration(30 * time.Second)}, 3*time.Second
-		}},
-		{name: "the hook leaves a second", how: "good", fails: []Code{TooSlow, HookOverruns}, change: func(c *Config) {
-			c.Program.PreStop, c.Grace = &Hook{Sleep: duration(3 * time.Second)}, 4*time.Second
-		}},
-		{name: "sidecars in their order", how: "good", change: func(c *Config) {
-			c.Sidecars = []Container{besideIt("one", "good"), besideIt("two", "good")}
-		}},
-		{name: "a sidecar ends by itself", how: "good", fails: []Code{SidecarGone}, change: func(c *Config) {
-			c.Sidecars = []Container{besideIt("one", "ends")}
-		}},
-		{name: "a sidecar's hook ends it", how: "good", fails: []Code{SidecarGone}, change: func(c *Config) {
-			c.Sidecars = []Container{besideIt("one", "good")}
-			c.Sidecars[0].PreStop = hook("kill -USR1 1; sleep 0.1").PreStop
-		}},
-		{name: "a sidecar is deaf", how: "good", fails: []Code{SidecarKilled}, change: func(c *Config) {
-			c.Sidecars, c.Grace = []Container{besideIt("one", "deaf")}, 4*time.Second
-		}},
-	} {
+	for _, c := range mistakes {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			where := freeAddress(t)
@@ -88,10 +94,7 @@ func TestPod_FindsEachMistakeAndNoOther(t *testing.T) {
 			if c.change != nil {
 				c.change(&config)
 			}
-			r, err := rehearse(t, config)
-			if err != nil {
-				t.Fatal(err)
-			}
+			r := rehearsed(t, config)
 			fails, warns := codes(r)
 			slices.Sort(fails)
 			if !slices.Equal(fails, c.fails) || !slices.Equal(warns, c.warns) {
@@ -99,6 +102,16 @@ func TestPod_FindsEachMistakeAndNoOther(t *testing.T) {
 			}
 		})
 	}
+}
+
+// rehearsed is the result of the one scenario of a configuration.
+func rehearsed(t *testing.T, c Config) *Result {
+	t.Helper()
+	r, err := rehearse(t, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // times are those of the events with a name and a part of their detail, in seconds.
@@ -128,10 +141,7 @@ func TestPod_SidecarsStopInTheirOrder(t *testing.T) {
 	c.Sidecars = []Container{besideIt("one", "good"), besideIt("two", "deaf"), besideIt("three", "good")}
 	c.Sidecars[2].PreStop = hook("sleep 2.5").PreStop
 	c.Program.PreStop = hook("sleep 1.2").PreStop
-	r, err := rehearse(t, c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := rehearsed(t, c)
 	deleted := times(r, "deleted", "")
 	near(t, r, "the program's hook", times(r, "preStop", "/bin/sh -c sleep 1.2"), deleted, 0)
 	near(t, r, "a sidecar's hook", times(r, "preStop", "sidecar three"), deleted, 0)
@@ -148,11 +158,8 @@ func TestPod_AHookThatOverrunsGoesOn(t *testing.T) {
 	where, mark := freeAddress(t), filepath.Join(t.TempDir(), "mark")
 	c := Config{Program: probedProgram(t, "deaf", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 2 * time.Second}
 	c.Program.PreStop = hook("sleep 3; echo it went on > " + mark).PreStop
-	c.Program.Command = []string{"/bin/sh", "-c", `trap : TERM; "$0" good & wait; wait; sleep 60`, probed}
-	r, err := rehearse(t, c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c.Program.Command = []string{"/bin/sh", "-c", `trap : TERM; "$0" good & wait; wait; sleep 60`, probedServer}
+	r := rehearsed(t, c)
 	near(t, r, "the signal", times(r, "stop signal", "SIGTERM, and 2s"), times(r, "deleted", ""), 2)
 	near(t, r, "SIGKILL", times(r, "SIGKILL", ""), times(r, "deleted", ""), 4)
 	if text, err := os.ReadFile(mark); err != nil {
@@ -171,16 +178,13 @@ func TestPod_CommandsRunInTheContainer(t *testing.T) {
 			c.Program.Dir, c.Program.Env = dir, append(c.Program.Env, "WHERE=inside")
 			c.Program.Readiness = &Probe{Exec: []string{"/bin/sh", "-c", `echo "$WHERE" >> ready`}, Period: time.Second}
 			c.Program.PreStop = hook(`tr '\0' ' ' < /proc/1/cmdline > hook`).PreStop
-			r, err := rehearse(t, c)
-			if err != nil {
-				t.Fatal(err)
-			}
+			r := rehearsed(t, c)
 			ready, readyErr := os.ReadFile(filepath.Join(dir, "ready"))
 			first, hookErr := os.ReadFile(filepath.Join(dir, "hook"))
 			if readyErr != nil || hookErr != nil || !strings.HasPrefix(string(ready), "inside\n") {
 				t.Errorf("%q, %v, %v\n%s", ready, readyErr, hookErr, describe(r))
 			}
-			if isIt := string(first) == probed+" good "; isIt == shared {
+			if isIt := string(first) == probedServer+" good "; isIt == shared {
 				t.Errorf("PID 1 is %q\n%s", first, describe(r))
 			}
 		})
@@ -246,10 +250,7 @@ func TestPod_ReadinessTakesTheEndpointAwayAndBringsItBack(t *testing.T) {
 	where := freeAddress(t)
 	c := Config{Program: probedProgram(t, "busy", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 10 * time.Second, EndpointLag: 100 * time.Millisecond}
 	c.Program.Readiness.Period = 50 * time.Millisecond
-	r, err := rehearse(t, c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := rehearsed(t, c)
 	lost, back := times(r, "readiness", "fails: GET /readyz 503"), times(r, "readiness", "passes")
 	gone := times(r, "endpoint gone", "")
 	if len(lost) != 2 || len(back) != 2 || len(gone) != 2 {
@@ -269,10 +270,7 @@ func TestPod_ReadinessDecidesWhereNothingIsDeleted(t *testing.T) {
 			where := freeAddress(t)
 			c := Config{Program: probedProgram(t, "good", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 10 * time.Second, EndpointLag: 100 * time.Millisecond, Scenarios: []Scenario{scenario}}
 			c.Program.Readiness.Period = 100 * time.Millisecond
-			r, err := rehearse(t, c)
-			if err != nil {
-				t.Fatal(err)
-			}
+			r := rehearsed(t, c)
 			exited, gone := times(r, "exited", ""), times(r, "endpoint gone", "")
 			if unready := times(r, "readiness", "fails: GET /readyz 503"); len(exited) != 1 || (len(unready) == 1) != asked {
 				t.Fatal(describe(r))

@@ -38,6 +38,7 @@ type probeChange struct {
 // liveness until it has failed, or its pod is stopped. Its owner calls stop.
 type probes struct {
 	container *Container
+	ended     <-chan struct{} // closed when the container has ended, of which nothing is asked
 	asker     func(context.Context, *Probe) (answer, string)
 	changed   func(probeChange) // called by the goroutines of the probes, one at a time
 
@@ -54,9 +55,9 @@ type probes struct {
 }
 
 // beginProbes begins to ask. The container has just been started.
-func beginProbes(c *Container, asker func(context.Context, *Probe) (answer, string), changed func(probeChange)) *probes {
+func beginProbes(c *Container, ended <-chan struct{}, asker func(context.Context, *Probe) (answer, string), changed func(probeChange)) *probes {
 	b := &probes{
-		container: c, asker: asker, changed: changed, began: time.Now(),
+		container: c, ended: ended, asker: asker, changed: changed, began: time.Now(),
 		results: map[probeKind]bool{liveness: true, readiness: false}, // what the kubelet takes them for at first
 		up:      make(chan struct{}), ready: make(chan struct{}),
 	}
@@ -140,6 +141,8 @@ func (b *probes) work(ctx context.Context, kind probeKind, probe *Probe) {
 			regular = true
 		case <-early.C:
 			regular = false
+		case <-b.ended:
+			return
 		case <-ctx.Done():
 			return
 		}
@@ -160,8 +163,12 @@ func (b *probes) askOnce(ctx context.Context, w *worker, regular bool) (over boo
 		return false
 	}
 	got, said := b.asker(ctx, w.probe)
-	if ctx.Err() != nil {
+	select {
+	case <-b.ended:
 		return true
+	case <-ctx.Done():
+		return true
+	default:
 	}
 	if got == unknown || got != yes && !regular {
 		return false

@@ -141,7 +141,7 @@ func TestProbes_AreAskedAsTheKubeletAsks(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := &told{began: time.Now()}
 				answers := map[*Probe]func(time.Duration) answer{c.container.Startup: c.startup, c.container.Readiness: c.readiness, c.container.Liveness: c.liveness}
-				b := beginProbes(&c.container, func(_ context.Context, p *Probe) (answer, string) {
+				b := beginProbes(&c.container, make(chan struct{}), func(_ context.Context, p *Probe) (answer, string) {
 					return answers[p](time.Since(o.began)), ""
 				}, o.changed)
 				if c.stop > 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -17,8 +18,10 @@ type rehearsal struct {
 	program *program // nil before it is started
 	traffic *traffic // nil without clients
 	result  Result
-	began   time.Time // when the program was started for the first time
-	started time.Time // when it was started last
+	began   time.Time     // when the program was started for the first time
+	started time.Time     // when it was started last
+	startup time.Duration // until it was ready
+	second  second
 	found   []Finding // by a step
 
 	stopped   *program      // the program as it was stopped; it may have been started again
@@ -47,6 +50,8 @@ type rehearsal struct {
 	order    stopOrder    // the stop, once it has begun
 	back     time.Time    // when the endpoint comes back, zero if nothing brings it back
 	sidecars sidecars
+
+	spoken map[netip.AddrPort]string // how each port of the program speaks, as a scheme of a target
 }
 
 // say notes what happens now.
@@ -72,10 +77,16 @@ func (r *rehearsal) find(code Code, fails bool, format string, args ...any) {
 	r.found = append(r.found, Finding{Code: code, Fails: fails, Seen: fmt.Sprintf(format, args...)})
 }
 
+// errOver ends a scenario of which nothing more can be seen.
+var errOver = errors.New("rehearse: over")
+
 // run takes the program through its life and its end.
 func (r *rehearsal) run(ctx context.Context) error {
 	for _, s := range r.plan.steps {
-		if err := s.do(r, ctx); err != nil {
+		if err := s.do(r, ctx); errors.Is(err, errOver) {
+			r.brokenOff = true
+			return nil
+		} else if err != nil {
 			return err
 		}
 	}
@@ -88,6 +99,7 @@ func (r *rehearsal) settle() {
 		r.traffic.stop()
 		all := r.traffic.counts()
 		r.result.Answered, r.result.Failed, r.result.NotSent = all.answered, all.failed, all.notSent
+		r.result.Clients = r.traffic.byClient()
 	}
 }
 
@@ -148,6 +160,8 @@ func (r *rehearsal) endedEarly(p *program, who string) error {
 	hint := ""
 	if p.code == 0 {
 		hint = "\na container is over when its first process is: one that goes into the background is to stay in the foreground (nginx -g 'daemon off;')"
+	} else if _, all := ImageOwner(0); p.container.Image != nil && !all {
+		hint = "\nwithout root its image has one user alone: a program that changes its user, or gives files to another one, is rehearsed as root"
 	}
 	return down("%s ended by itself after %.2f s with exit code %d, before it was stopped: %s%s",
 		who, p.endedAt.Sub(r.started).Seconds(), p.code, text, hint)
@@ -160,7 +174,7 @@ func (r *rehearsal) ready(ctx context.Context) ([]*target, error) {
 		return nil, err
 	}
 	for last := errors.New("it was not tried"); ; {
-		targets := r.targets()
+		targets, listens := r.targets(ctx)
 		if len(targets) > 0 {
 			var said string
 			if said, last = answers(ctx, targets); last == nil {
@@ -169,7 +183,7 @@ func (r *rehearsal) ready(ctx context.Context) ([]*target, error) {
 			}
 		}
 		waited := time.Since(r.started)
-		if len(targets) == 0 && waited >= noPort {
+		if !listens && waited >= noPort {
 			r.say("ready", "it listens on no port of loopback: there are no clients")
 			return nil, nil
 		}
@@ -182,18 +196,18 @@ func (r *rehearsal) ready(ctx context.Context) ([]*target, error) {
 	}
 }
 
-// targets are what clients ask for, none while that is not known.
-func (r *rehearsal) targets() []*target {
+// targets are what clients ask for, none while that is not known. listens says whether there is any
+// hope of it.
+func (r *rehearsal) targets(ctx context.Context) (targets []*target, listens bool) {
 	given := r.config.targets
 	if slices.ContainsFunc(given, func(t *target) bool { return t.Use == Ask }) {
-		return given
+		return given, true
 	}
-	for _, address := range listening(r.program.pids()) {
-		if found, err := newTarget(Target{URL: "http://" + address.String()}, false); err == nil {
-			return append([]*target{found}, given...)
-		}
+	found, listens := r.foundTarget(ctx)
+	if found != nil {
+		targets = append([]*target{found}, given...)
 	}
-	return nil
+	return targets, listens
 }
 
 // ending says how a program has ended.

@@ -43,8 +43,8 @@ type Config struct {
 	Rate int
 	// Ready is for how long the program may take to become ready; 0 means 30 s.
 	Ready time.Duration
-	// CutShort ends a scenario some seconds after the deletion, whatever the grace is, and sooner where
-	// the program had to be ended in a scenario before.
+	// CutShort ends a scenario ten seconds after the deletion, whatever the grace is. Without it, too, the
+	// end of a program that has not ended in the scenario Delete is not awaited in the others.
 	CutShort bool
 	// AnyHost allows a target that is not of this machine's loopback, or at which somebody listens
 	// before the program is started.
@@ -69,12 +69,13 @@ const (
 	defaultLag   = time.Second
 	defaultRate  = 50
 	maxRate      = 5000
+	maxLoad      = 500 // in a scenario that is about load
 	defaultReady = 30 * time.Second
 	// steady is for how long clients ask before the deletion.
 	steady = 2 * time.Second
 	// quickEnough is for how long a quick rehearsal waits after the deletion, and quickAtLeast after the
 	// stop signal.
-	quickEnough  = 8 * time.Second
+	quickEnough  = 10500 * time.Millisecond
 	quickAtLeast = 3 * time.Second
 	// closing is how long before its end a program may close its port, where clients come until then.
 	closing = 250 * time.Millisecond
@@ -88,6 +89,8 @@ const (
 	// handlerPoll: for about a second.
 	handlerPolls = 50
 	handlerPoll  = 20 * time.Millisecond
+	// secondStays is for how long a second copy is watched after the end of the first one.
+	secondStays = 300 * time.Millisecond
 	// noPort is after what time a program that listens nowhere is taken for one without clients.
 	noPort = 2 * time.Second
 )
@@ -134,8 +137,13 @@ type sofar struct {
 // once rehearses one scenario.
 func once(ctx context.Context, c *Config, s Scenario, so *sofar) (*Result, error) {
 	r := &rehearsal{config: c, plan: s.plan(), hung: so.hung, result: Result{Scenario: s}, probing: probing{news: make(chan struct{}, 1)}}
-	if so.notReady {
+	switch {
+	case so.notReady:
 		r.result.Skipped = "the program does not become ready any more"
+	case r.plan.lacks != nil:
+		r.result.Skipped = r.plan.lacks(c)
+	}
+	if r.result.Skipped != "" {
 		return &r.result, nil
 	}
 	err := r.run(ctx)
@@ -149,7 +157,7 @@ func once(ctx context.Context, c *Config, s Scenario, so *sofar) (*Result, error
 		so.notReady, r.brokenOff, err = true, true, nil
 		r.find(NotBack, true, "after %s, %s", so.last, isDown.text)
 	}
-	if err = errors.Join(err, r.clean(ctx), r.endPod(ctx)); err != nil {
+	if err = errors.Join(err, r.clean(ctx), r.endPod(ctx), r.endSecond(ctx)); err != nil {
 		return nil, err
 	}
 	if r.result.Skipped != "" {

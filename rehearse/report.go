@@ -40,10 +40,13 @@ type Result struct {
 	// Passed are the checks that found nothing, by their codes.
 	Passed []Code `json:"passed"`
 	// Answered is how many requests were answered, Failed how many were not. NotSent are those for
-	// which this machine had no file, no port or no memory: they say nothing about the program.
+	// which there was no file, no port or no memory, or a thousand others under way: they say nothing
+	// about the program.
 	Answered int `json:"answered"`
 	Failed   int `json:"failed"`
 	NotSent  int `json:"not_sent,omitempty"`
+	// Clients are the same by what was asked for, and by whom.
+	Clients []Clients `json:"clients,omitempty"`
 	// ExitCode is the program's, as Kubernetes records it: 128 and the number of the signal that
 	// ended it. It is -1 where the rehearsal ended before the program.
 	ExitCode int `json:"exit_code"`
@@ -52,6 +55,16 @@ type Result struct {
 	Stacks []Stack `json:"stacks,omitempty"`
 	// Output are the last lines that the program has written.
 	Output []string `json:"output,omitempty"`
+}
+
+// Clients are what one sort of client met at one target.
+type Clients struct {
+	// Target is what they asked for, and Client says in words who they were.
+	Target string `json:"target"`
+	Client string `json:"client"`
+	// Answered is how many requests were answered, Failed how many were not.
+	Answered int `json:"answered"`
+	Failed   int `json:"failed"`
 }
 
 // OK reports whether no finding is a failure.

@@ -3,6 +3,7 @@ package rehearse
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -16,6 +17,14 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 		fails, warns []Code
 		exit         int
 	}{
+		{scenario: Rollout, how: "good"},
+		{scenario: Rollout, how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
+		{scenario: Rollout, how: "flocks", fails: []Code{NotBeside}},
+		{scenario: Rollout, how: "cleans", fails: []Code{DisturbsCopy}},
+		{scenario: Load, how: "good"},
+		{scenario: Load, how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
+		{scenario: HookOverrun, how: "hangs", warns: []Code{TooSlow}, exit: -1},
+		{scenario: HookOverrun, how: "at-once"},
 		{scenario: Lag0, how: "at-once", warns: []Code{ClosedUnderRequest}},
 		{scenario: Lag1, how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{scenario: Lag1, how: "good"},
@@ -58,6 +67,48 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 	}
 }
 
+func TestElsewhere_MovesThePortWhereverItIsGiven(t *testing.T) {
+	for _, c := range []struct{ command, env, want string }{
+		{"server --port 8080", "A=1", "server --port 9 A=1"},
+		{"server --listen=127.0.0.1:8080 --keep 18080 80801", "", "server --listen=127.0.0.1:9 --keep 18080 80801"},
+		{"sh -c server_-p8080", "", "sh -c server_-p9"},
+		{"server", "ADDRESS=:8080", "server ADDRESS=:9"},
+		{"server", "PORT=8080", "server PORT=9"},
+		{"8080 --port 8080", "ID=18080", "8080 --port 9 ID=18080"},
+		{"server --version 8080.1", "PORTS=8080,1", ""},
+		{"server", "", ""},
+	} {
+		moved := Container{Command: strings.Fields(c.command), Env: strings.Fields(c.env)}
+		got := ""
+		if moved.move("8080", "9") {
+			got = strings.Join(append(moved.Command, moved.Env...), " ")
+		}
+		if got != c.want {
+			t.Errorf("%s with %s: %q, want %q", c.command, c.env, got, c.want)
+		}
+	}
+}
+
+// What cannot be rehearsed with a program is skipped, with the reason, and the others go on.
+func TestScenario_WhatCannotBeRehearsedIsSkipped(t *testing.T) {
+	t.Parallel()
+	for want, c := range map[string]Config{
+		"no clients":        {Program: Container{Command: []string{"sleep", "60"}}, Scenarios: []Scenario{Rollout, Crash}},
+		"another port":      {Program: Container{Command: []string{server, "good"}, Env: []string{"ADDRESS=127.0.0.1:0"}}, Scenarios: []Scenario{Rollout, Crash}},
+		"has no sidecars":   {Program: Container{Command: []string{server, "good"}, Env: []string{"ADDRESS=127.0.0.1:0"}}, Scenarios: []Scenario{SidecarOrder, Crash}},
+		"to something else": {Program: Container{Command: []string{"/bin/sh", "-c", "exec sleep 60 >/dev/null 2>&1"}}, Scenarios: []Scenario{OutputStuck, Crash}},
+	} {
+		report, err := Do(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, second := &report.Results[0], &report.Results[1]
+		if !strings.Contains(first.Skipped, want) || len(first.Findings)+len(first.Passed) > 0 || !first.OK() || second.Skipped != "" || !slices.Contains(second.Passed, NotBack) {
+			t.Errorf("%s was skipped for %q, want %q; then %+v", first.Scenario, first.Skipped, want, second)
+		}
+	}
+}
+
 // A script that waits for something as PID 1 drops the signal, unless it has a trap.
 func TestScenario_AStopSignalWhileAScriptWaits(t *testing.T) {
 	t.Parallel()
@@ -95,44 +146,5 @@ func TestScenario_AProgramThatDoesNotComeBackForTheNextOne(t *testing.T) {
 		if fails, _ := codes(r); !slices.Equal(fails, want) || (r.Skipped != "") != (want == nil) {
 			t.Errorf("%s fails %v, want %v; skipped %q\n%s", r.Scenario, fails, want, r.Skipped, describe(r))
 		}
-	}
-}
-
-func TestEstimate_IsWhatARehearsalTakesAtMost(t *testing.T) {
-	t.Parallel()
-	for _, c := range []Config{
-		{Program: Container{Command: []string{server, "hangs"}}, CutShort: true},
-		{Program: Container{Command: []string{server, "hangs"}}, Grace: 3 * time.Second, Scenarios: []Scenario{Delete, Crash}},
-		{Program: Container{Command: []string{server, "good"}, PreStop: &Hook{Exec: []string{"sleep", "1"}}}, Grace: 4 * time.Second},
-	} {
-		most, err := Estimate(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.Program.Env = []string{"ADDRESS=" + freeAddress(t)}
-		began := time.Now()
-		if _, err := Do(t.Context(), c); err != nil {
-			t.Fatal(err)
-		}
-		if took := time.Since(began); took > most || took < most/3 {
-			t.Errorf("%v takes %v, and %v was said", c.Program.Command, took, most)
-		}
-	}
-	if _, err := Estimate(Config{}); err == nil {
-		t.Error("nothing is rehearsed in no time")
-	}
-}
-
-// With the grace of a Docker stop a first verdict takes less than 15 seconds, and all of them less
-// than three minutes, whatever the program does.
-func TestEstimate_OfQuickAndAll(t *testing.T) {
-	program := Container{Command: []string{"server"}}
-	quick, err := Estimate(Config{Program: program, CutShort: true})
-	if err != nil || quick > 15*time.Second {
-		t.Errorf("quick takes %v, %v", quick, err)
-	}
-	all, err := Estimate(Config{Program: program, Grace: 10 * time.Second, Scenarios: All(), CutShort: true})
-	if err != nil || all > 3*time.Minute {
-		t.Errorf("all take %v, %v", all, err)
 	}
 }

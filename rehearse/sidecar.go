@@ -46,7 +46,7 @@ func (r *rehearsal) startSidecars(ctx context.Context) error {
 			return fmt.Errorf("%w (sidecar %s)", err, c.Name)
 		}
 		s := &sidecar{container: c, program: p, terminated: make(chan struct{})}
-		s.probes = beginProbes(c, p.ask, func(n probeChange) {
+		s.probes = beginProbes(c, p.exited, p.ask, func(n probeChange) {
 			n.sidecar = true
 			r.probeChanged(n)
 		})
@@ -79,7 +79,7 @@ func (r *rehearsal) stopSidecars(ctx context.Context, order stopOrder) {
 // stopSidecar takes one sidecar through its end.
 func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, before []<-chan struct{}) {
 	defer close(s.terminated)
-	if s.hasEnded() {
+	if hasEnded(s.program) {
 		return // it was not restarted; the kubelet stops what runs
 	}
 	if s.container.PreStop != nil {
@@ -98,7 +98,7 @@ func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, be
 		}
 		grace = lessOf(grace, time.Since(began))
 	}
-	if s.hasEnded() {
+	if hasEnded(s.program) {
 		return
 	}
 	sig := s.container.StopSignal
@@ -116,7 +116,7 @@ func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, be
 	if awaitAll(ctx, wait, s.program.exited) != nil {
 		return
 	}
-	if s.hasEnded() {
+	if hasEnded(s.program) {
 		s.cutShort = false
 		r.at(s.program.endedAt, "", "exited", "sidecar %s: %s, %.2f s after the signal", s.container.Name, s.program.ending(), s.program.endedAt.Sub(s.signalled).Seconds())
 		return
@@ -130,10 +130,13 @@ func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, be
 	r.say("SIGKILL", "sidecar %s: its time is over", s.container.Name)
 }
 
+// notAwaited reports whether the rehearsal ended before the program, and before its time was over.
+func (r *rehearsal) notAwaited() bool { return r.cutShort && r.result.ExitCode < 0 }
+
 // awaitSidecars waits until the sidecars have been stopped. What runs of the program when its time is
 // over is killed before: their turn comes then.
 func (r *rehearsal) awaitSidecars(ctx context.Context) error {
-	if r.sidecars.cancel == nil || r.cutShort {
+	if r.sidecars.cancel == nil || r.notAwaited() {
 		return nil
 	}
 	if err := r.program.stop(syscall.SIGKILL); err != nil {
@@ -157,7 +160,10 @@ func (r *rehearsal) endPod(ctx context.Context) error {
 	defer cancel()
 	var errs []error
 	for _, s := range r.sidecars.list {
-		s.early = s.hasEnded() && s.signalled.IsZero() && r.stopped != nil && s.program.endedAt.Before(r.endOfProgram())
+		s.early = hasEnded(s.program) && s.signalled.IsZero() && r.stopped != nil && s.program.endedAt.Before(r.endOfProgram())
+		if s.early {
+			r.at(s.program.endedAt, SidecarGone, "exited", "sidecar %s: %s", s.container.Name, s.program.ending())
+		}
 		s.probes.stop()
 		errs = append(errs, s.program.kill(killing))
 	}
@@ -179,7 +185,7 @@ func (r *rehearsal) endOfProgram() time.Time {
 
 // judgeSidecars is about how the sidecars ended. It comes after endPod.
 func (r *rehearsal) judgeSidecars(add adder) {
-	stopped := r.sidecars.cancel != nil && !r.cutShort
+	stopped := r.sidecars.cancel != nil && !r.notAwaited()
 	for _, s := range r.sidecars.list {
 		name := s.container.Name
 		switch {
@@ -190,15 +196,6 @@ func (r *rehearsal) judgeSidecars(add adder) {
 		case stopped && s.cutShort:
 			add(SidecarKilled, false, "sidecar %s ran on %v after its %s, when the rehearsal ended", name, quickEnough, signalName(s.container.StopSignal))
 		}
-	}
-}
-
-func (s *sidecar) hasEnded() bool {
-	select {
-	case <-s.program.exited:
-		return true
-	default:
-		return false
 	}
 }
 

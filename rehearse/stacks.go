@@ -23,7 +23,7 @@ type Stack struct {
 const (
 	// maxDump bounds what is read of a dump of all goroutines, and dumpPatience the time for it.
 	maxDump      = 4 << 20
-	dumpPatience = 2 * time.Second
+	dumpPatience = time.Second
 	// maxStacks bounds what is kept: a program has a few places where it hangs, however many goroutines.
 	maxStacks = 20
 )

@@ -23,7 +23,7 @@ func (r *rehearsal) start(ctx context.Context) error {
 		return err
 	}
 	r.program, r.started = p, time.Now()
-	r.probes = beginProbes(p.container, p.ask, r.probeChanged)
+	r.probes = beginProbes(p.container, p.exited, p.ask, r.probeChanged)
 	r.result.Isolation = p.where()
 	r.at(r.started, "", what, "%s", strings.Join(r.config.Program.Command, " "))
 	return nil
@@ -36,7 +36,8 @@ func (r *rehearsal) becomeReady(ctx context.Context) error {
 		return err
 	}
 	r.result.URL = targets[0].String()
-	r.traffic = newTraffic(targets, r.config.Rate)
+	r.startup = time.Since(r.started)
+	r.traffic = newTraffic(targets, r.config.rate(r.plan))
 	return nil
 }
 
@@ -56,6 +57,14 @@ func (c *Config) lag(p *plan) time.Duration {
 		return *p.lag
 	}
 	return c.EndpointLag
+}
+
+// rate is how many clients connect in a second.
+func (c *Config) rate(p *plan) int {
+	if p.load == 0 {
+		return c.Rate
+	}
+	return max(c.Rate, min(p.load*c.Rate, maxLoad))
 }
 
 // beginEnd is what comes before the hook: the grace is decided, and when the endpoint goes.
@@ -89,12 +98,23 @@ func (r *rehearsal) preStop(ctx context.Context) error {
 	return err
 }
 
+// overrun takes the place of a hook, and takes the whole grace.
+func (r *rehearsal) overrun(ctx context.Context) error {
+	r.say("preStop", "a hook that does not end")
+	if err := r.wait(ctx, r.deleted.Add(hookPatience(r.grace)), r.program.exited); err != nil {
+		return err
+	}
+	r.say("preStop overran", "the signal comes now, and two seconds are left")
+	r.left = untilKill(0)
+	return nil
+}
+
 // askSlowly sends the requests that are in flight when the signal comes.
 func (r *rehearsal) askSlowly(ctx context.Context) error {
 	if r.traffic == nil || !r.traffic.has(Slow) {
 		return nil
 	}
-	r.say("in flight", "%s", r.traffic.slow())
+	r.say("in flight", "%s", r.traffic.sendSlow())
 	return r.wait(ctx, time.Now().Add(slowLead), nil)
 }
 
@@ -127,7 +147,7 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 	if r.config.CutShort {
 		shorten(max(quickEnough-r.signalled.Sub(r.deleted), quickAtLeast))
 	}
-	if r.config.CutShort && r.hung {
+	if r.hung {
 		shorten(quickAtLeast)
 	}
 	if r.frozen || r.known && !r.handled && r.program.isolation == namespace {
@@ -247,7 +267,7 @@ func (r *rehearsal) awaitHandler(ctx context.Context) error {
 		if handled, known := r.program.handles(r.config.Program.StopSignal); handled && known && !r.program.isGo {
 			return nil
 		}
-		if targets := r.targets(); len(targets) > 0 {
+		if targets, _ := r.targets(ctx); len(targets) > 0 {
 			if _, err := answers(ctx, targets); err == nil {
 				r.early = false
 				return nil // it is ready

@@ -3,6 +3,7 @@ package rehearse
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -13,9 +14,13 @@ import (
 type client string
 
 const (
-	newConnection client = "new connection"
-	keepAlive     client = "keep-alive"
-	slowRequest   client = "slow request"
+	newConnection  client = "new connection"
+	keepAlive      client = "keep-alive"
+	keptHTTP2      client = "HTTP/2"
+	slowRequest    client = "slow request"
+	stream         client = "stream"
+	webSocket      client = "WebSocket"
+	openConnection client = "open connection" // TCP
 )
 
 const (
@@ -24,7 +29,7 @@ const (
 	// slowTimeout is the same for a request that takes long.
 	slowTimeout = 2 * time.Minute
 	// maxInFlight bounds the requests of new connections that are under way to a target; what would
-	// come then is not sent, and has failed.
+	// come then is not sent.
 	maxInFlight = 1000
 	// keepAliveClients and keepAlivePause: each of so many clients asks again after so long.
 	keepAliveClients = 2
@@ -52,10 +57,13 @@ type traffic struct {
 	changed chan struct{}
 	failed  []result
 	tallies map[tallied]*tally
+	open    map[client]int // how many of those that stay connected are
 	// stopping: the signal is sent. unannounced are the kept connections that the server has closed
-	// since, without having said so in an answer.
+	// since, without having said so in an answer or by a GOAWAY.
 	stopping    bool
-	unannounced int
+	unannounced map[client]int
+	slow        []result       // answers that took long, and requests that waited long when all was over
+	left        map[client]int // those of open when all was over
 }
 
 // change is a moment from which on the endpoint is there, or not.
@@ -70,23 +78,56 @@ type tallied struct {
 	client client
 }
 
-type tally struct{ answered, failed, notSent int }
+type tally struct {
+	answered, failed, notSent int
+	slowest                   time.Duration // of the answers before the signal
+}
+
+// slowAnswer is what no answer takes that is nothing to speak of.
+const slowAnswer = time.Second
 
 // newTraffic begins to send requests to targets.
 func newTraffic(targets []*target, rate int) *traffic {
-	t := &traffic{targets: targets, rate: rate, changed: make(chan struct{}), tallies: map[tallied]*tally{}}
+	t := &traffic{targets: targets, rate: rate, changed: make(chan struct{}), tallies: map[tallied]*tally{}, open: map[client]int{}, unannounced: map[client]int{}}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.clients.Go(func() { t.late.watch(t.ctx) })
 	for _, one := range targets {
-		if one.Use != Ask {
-			continue
-		}
-		t.clients.Go(func() { t.arrive(one, newConnection, t.askOnce) })
-		for range keepAliveClients {
-			t.clients.Go(func() { t.keep(one) })
-		}
+		t.talk(one)
 	}
 	return t
+}
+
+// talk has clients talk to a target as its scheme and its use have it.
+func (t *traffic) talk(to *target) {
+	stay := func(clients int, one func(*target)) {
+		for range clients {
+			t.clients.Go(func() { t.hold(to, one) })
+		}
+	}
+	switch scheme := to.scheme; {
+	case to.Use == Stream && scheme == "h2c":
+		stay(1, t.oneStreamHTTP2)
+	case to.Use == Stream:
+		stay(1, t.oneStream)
+	case to.Use == Slow: // see slow
+	case scheme == "ws", scheme == "wss":
+		stay(keepAliveClients, t.oneWebSocket)
+	case scheme == "tcp":
+		t.clients.Go(func() { t.arrive(to, t.connectOnce) })
+		stay(keepAliveClients, t.oneTCP)
+	case scheme == "h2c", to.grpc:
+		t.clients.Go(func() { t.arrive(to, t.askOnceHTTP2) })
+		stay(keepAliveClients, t.oneHTTP2)
+		if to.grpc {
+			t.clients.Go(func() { t.hold(to.watch, t.oneStreamHTTP2) })
+		}
+	default:
+		t.clients.Go(func() { t.arrive(to, t.askOnce) })
+		stay(keepAliveClients, t.oneConnection)
+		if to.offersHTTP2 {
+			stay(keepAliveClients, t.oneHTTP2)
+		}
+	}
 }
 
 // has reports whether there is a target of a use.
@@ -151,6 +192,11 @@ func (t *traffic) whenThere() bool {
 
 // stop ends what is still under way, and waits for it.
 func (t *traffic) stop() {
+	t.mu.Lock()
+	if t.left == nil {
+		t.left = maps.Clone(t.open)
+	}
+	t.mu.Unlock()
 	t.cancel()
 	t.clients.Wait()
 }
@@ -158,7 +204,7 @@ func (t *traffic) stop() {
 // arrive has clients arrive at the rate, each with a connection of its own, however long the ones
 // before take, while the endpoint is there. Who would have arrived while this process had no
 // processor does not come later, at once with others.
-func (t *traffic) arrive(to *target, as client, ask func(*target)) {
+func (t *traffic) arrive(to *target, ask func(*target)) {
 	every := max(time.Second/time.Duration(t.rate), time.Second/arrivals)
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -180,14 +226,14 @@ func (t *traffic) arrive(to *target, as client, ask func(*target)) {
 					ask(to)
 				})
 			default:
-				t.add(to, as, time.Now(), errTooMany, 0)
+				t.add(to, newConnection, time.Now(), errTooMany, 0)
 			}
 		}
 	}
 }
 
-// errTooMany is why a request was not sent.
-var errTooMany = fmt.Errorf("not sent: %d requests were under way and not answered: give a smaller rate", maxInFlight)
+// errTooMany is why a request was not sent: a server that answers none of those fails by them.
+var errTooMany = fmt.Errorf("%d requests are under way", maxInFlight)
 
 // add notes how a request ended; the status counts when there is no error. What the end of the
 // rehearsal has cut is no failure, and neither is what this process could not send.
@@ -201,6 +247,10 @@ func (t *traffic) add(to *target, as client, begun time.Time, err error, status 
 		t.tallies[tallied{to, as}] = count
 	}
 	failed := result{target: to, client: as, begun: begun, end: now}
+	failed.took = now.Sub(begun) - t.late.since(begun)
+	if asks := as != slowRequest && as != stream && as != webSocket && as != openConnection; asks && failed.took > slowAnswer {
+		t.slow = append(t.slow, failed)
+	}
 	switch {
 	case err != nil && t.ctx.Err() != nil:
 		return
@@ -212,11 +262,25 @@ func (t *traffic) add(to *target, as client, begun time.Time, err error, status 
 	case status >= http.StatusInternalServerError:
 		failed.failure, failed.text = serverSaid, fmt.Sprintf("%d %s", status, http.StatusText(status))
 	default:
-		count.answered++
+		if count.answered++; !t.stopping {
+			count.slowest = max(count.slowest, failed.took)
+		}
 		return
 	}
 	count.failed++
 	t.failed = append(t.failed, failed)
+}
+
+// had reports whether clients of a sort have had an answer.
+func (t *traffic) had(as client) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for who, count := range t.tallies {
+		if who.client == as && count.answered > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // counts are the requests of all clients.
@@ -227,6 +291,24 @@ func (t *traffic) counts() (all tally) {
 		all.answered += one.answered
 		all.failed += one.failed
 		all.notSent += one.notSent
+	}
+	return all
+}
+
+// byClient are the counts of each target and sort of client, in the order of the targets.
+func (t *traffic) byClient() (all []Clients) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, to := range t.targets {
+		for _, who := range []client{newConnection, keepAlive, keptHTTP2, slowRequest, stream, webSocket, openConnection} {
+			one := t.tallies[tallied{to, who}]
+			if to.watch != nil && who == stream {
+				one = t.tallies[tallied{to.watch, who}]
+			}
+			if one != nil {
+				all = append(all, Clients{Target: to.String(), Client: string(who), Answered: one.answered, Failed: one.failed})
+			}
+		}
 	}
 	return all
 }

@@ -27,7 +27,8 @@ const (
 type result struct {
 	target     *target
 	client     client
-	begun, end time.Time // begun is when it was connected, or began to connect in vain
+	begun, end time.Time     // begun is when it was connected, or began to connect in vain
+	took       time.Duration // without the lateness of this process
 	failure    failure
 	text       string
 }
@@ -41,8 +42,11 @@ var errWithin = errors.New("within the answer")
 // classify says what an error of a request is.
 func classify(err error) failure {
 	var timeout net.Error
+	var said saidError
 	what := otherwise
 	switch {
+	case errors.As(err, &said):
+		return serverSaid
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return refused
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNABORTED):
@@ -58,10 +62,10 @@ func classify(err error) failure {
 	return what
 }
 
-// isOurs reports whether it was this machine that had nothing left to send a request with: files,
-// ports or memory.
+// isOurs reports whether it was this process that had nothing left to send a request with: files,
+// ports, memory or places for what is under way.
 func isOurs(err error) bool {
-	for _, short := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+	for _, short := range []error{errTooMany, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
 		if errors.Is(err, short) {
 			return true
 		}

@@ -24,23 +24,29 @@ func (w *wire) exchange(to *target, request []byte) (status int, last bool, err 
 
 // answer reads an answer.
 func (w *wire) answer(to *target) (status int, last bool, err error) {
+	resp, err := w.header(to)
+	if err != nil {
+		return 0, false, err
+	}
+	defer resp.Body.Close()
+	if _, err = io.Copy(io.Discard, resp.Body); err != nil {
+		err = fmt.Errorf("%w: %w", errWithin, err)
+	}
+	return resp.StatusCode, resp.Close, err
+}
+
+// header reads the header of an answer, but for those that only say that it goes on.
+func (w *wire) header(to *target) (*http.Response, error) {
 	for {
 		resp, err := http.ReadResponse(w.in, to.asked)
 		switch {
-		case err != nil && w.heard && w.ended: // in the middle of a line, which is then said to be malformed
-			return 0, false, fmt.Errorf("%w: %w", errWithin, io.ErrUnexpectedEOF)
+		case err != nil && w.heard && w.err != nil: // in the middle of a line, which is then said to be malformed
+			return nil, fmt.Errorf("%w: %w", errWithin, io.ErrUnexpectedEOF)
 		case err != nil:
-			return 0, false, err
+			return nil, err
+		case resp.StatusCode >= http.StatusOK || resp.StatusCode == http.StatusSwitchingProtocols:
+			return resp, nil
 		}
-		if resp.StatusCode < http.StatusOK && resp.StatusCode != http.StatusSwitchingProtocols {
-			continue // it goes on
-		}
-		_, err = io.Copy(io.Discard, resp.Body)
-		_ = resp.Body.Close()
-		if err != nil {
-			err = fmt.Errorf("%w: %w", errWithin, err)
-		}
-		return resp.StatusCode, resp.Close, err
 	}
 }
 
@@ -59,21 +65,12 @@ func (t *traffic) askOnce(to *target) {
 	t.add(to, newConnection, begun, err, status)
 }
 
-// keep is a client that keeps its connection, asks again and again, and connects anew when the
-// server has closed it, while the endpoint is there.
-func (t *traffic) keep(to *target) {
-	for t.whenThere() {
-		t.oneConnection(to)
-		pause(t.ctx, keepAlivePause)
-	}
-}
-
-// oneConnection asks on one connection for as long as the server keeps it.
+// oneConnection asks again and again on one connection, for as long as the server keeps it.
 func (t *traffic) oneConnection(to *target) {
 	begun := time.Now()
 	w, err := t.dial(to)
 	if err != nil {
-		t.add(to, keepAlive, begun, err, 0)
+		t.add(to, newConnection, begun, err, 0)
 		return
 	}
 	defer w.close()
@@ -87,7 +84,7 @@ func (t *traffic) oneConnection(to *target) {
 			}
 		case closed:
 			if who == keepAlive {
-				t.closedUnannounced()
+				t.closedUnannounced(keepAlive)
 			}
 			return
 		}
@@ -102,16 +99,16 @@ func (t *traffic) oneConnection(to *target) {
 }
 
 // closedUnannounced notes that a kept connection was closed, and no answer had said so.
-func (t *traffic) closedUnannounced() {
+func (t *traffic) closedUnannounced(as client) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.stopping && t.ctx.Err() == nil {
-		t.unannounced++
+		t.unannounced[as]++
 	}
 }
 
-// slow sends the requests that take long, and says what they are when they are sent.
-func (t *traffic) slow() string {
+// sendSlow sends the requests that take long, and says what they are when they are sent.
+func (t *traffic) sendSlow() string {
 	var sent sync.WaitGroup
 	var said []string
 	for _, one := range t.targets {
@@ -123,7 +120,11 @@ func (t *traffic) slow() string {
 			sent.Add(1)
 			t.clients.Go(func() {
 				begun := time.Now()
-				status, err := t.oneSlow(one, sent.Done)
+				ask := t.oneSlow
+				if one.scheme == "h2c" {
+					ask = t.oneSlowHTTP2
+				}
+				status, err := ask(one, sent.Done)
 				t.add(one, slowRequest, begun, err, status)
 			})
 		}

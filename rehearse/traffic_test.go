@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -40,19 +39,14 @@ func TestTraffic_WhatIsTooMuchIsNotSentAndSaid(t *testing.T) {
 	}
 	defer l.Close()
 	tr := newTraffic(targets(t, Target{URL: "http://" + l.Addr().String()}), maxRate)
-	told := func() bool {
-		tr.mu.Lock()
-		defer tr.mu.Unlock()
-		return slices.ContainsFunc(tr.failed, func(r result) bool { return r.failure == otherwise && strings.Contains(r.text, "not sent") })
-	}
-	for deadline := time.Now().Add(8 * time.Second); !told(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(8 * time.Second); tr.counts().notSent == 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nobody says that requests are not sent")
 		}
 	}
 	tr.stop()
-	if n := tr.counts().answered; n != 0 {
-		t.Errorf("%d were answered", n)
+	if n := tr.counts(); n.answered != 0 || n.failed != 0 {
+		t.Errorf("%+v, and nothing was answered or failed", n)
 	}
 }
 
@@ -244,7 +238,7 @@ func TestPatient_DoesNotTakeItsOwnLatenessForTheServers(t *testing.T) {
 				p := &patient{Conn: client, late: &late}
 				begun := time.Now()
 				p.begin(10 * time.Second)
-				late.nanoseconds.Add(int64(c.late))
+				late.add(c.late)
 				if c.answer < time.Hour {
 					time.AfterFunc(c.answer, func() { _, _ = server.Write([]byte("x")) })
 				}
@@ -318,4 +312,23 @@ func TestNewTarget_RefusesWhatNoClientCanAskFor(t *testing.T) {
 			t.Errorf("%+v: %v, want an error with %q", c.target, err, c.want)
 		}
 	}
+}
+
+func TestLateness_OfARequestIsWhatCameAfterItBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var late lateness
+		begun := time.Now()
+		time.Sleep(10 * time.Second)
+		late.add(2 * time.Second) // until now
+		middle := time.Now()
+		time.Sleep(time.Second)
+		late.add(time.Second)
+		for when, want := range map[time.Time]time.Duration{
+			begun: 3 * time.Second, begun.Add(9 * time.Second): 2 * time.Second, middle: time.Second, middle.Add(900 * time.Millisecond): 100 * time.Millisecond, time.Now(): 0,
+		} {
+			if got := late.since(when); got != want {
+				t.Errorf("since %v: %v, want %v", when.Sub(begun), got, want)
+			}
+		}
+	})
 }

@@ -7,14 +7,24 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
 // lateness is for how long this process was kept from running: a server that shares the machine with
 // it is not blamed for that time.
-type lateness struct{ nanoseconds atomic.Int64 }
+type lateness struct {
+	mu   sync.Mutex
+	sum  time.Duration
+	seen []delay
+}
+
+// delay is one time that this process did not run, and when it did again.
+type delay struct {
+	until time.Time
+	took  time.Duration
+}
 
 const (
 	// watchEvery is how often the lateness is looked at, and watchOver what is no lateness.
@@ -33,13 +43,34 @@ func (l *lateness) watch(ctx context.Context) {
 			return
 		}
 		if over := time.Since(before) - watchEvery; over > watchOver {
-			l.nanoseconds.Add(int64(over))
+			l.add(over)
 		}
 	}
 }
 
+func (l *lateness) add(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sum += d
+	l.seen = append(l.seen, delay{time.Now(), d})
+}
+
 // total is the lateness until now.
-func (l *lateness) total() time.Duration { return time.Duration(l.nanoseconds.Load()) }
+func (l *lateness) total() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sum
+}
+
+// since is the lateness since a time.
+func (l *lateness) since(when time.Time) (sum time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := len(l.seen) - 1; i >= 0 && l.seen[i].until.After(when); i-- {
+		sum += min(l.seen[i].took, l.seen[i].until.Sub(when))
+	}
+	return sum
+}
 
 // wire is a connection of a client. It ends with the traffic.
 type wire struct {
@@ -47,23 +78,31 @@ type wire struct {
 	in       *bufio.Reader // what comes from Conn
 	patient  *patient
 	stop     func() bool
-	heard    bool // something has come since the request began
-	ended    bool // nothing comes any more
+	heard    bool  // something has come since the request began
+	err      error // why nothing comes any more
 }
 
 // Read implements io.Reader, for in.
 func (w *wire) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
 	w.heard = w.heard || n > 0
-	w.ended = w.ended || err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		w.err = err
+	}
 	return n, err
 }
+
+// protocolHTTP2 is the name of HTTP/2 in TLS.
+const protocolHTTP2 = "h2"
 
 // readers are those of connections that are closed.
 var readers = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
 
 // dial opens a connection to a target, without having begun a request.
-func (t *traffic) dial(to *target) (*wire, error) {
+func (t *traffic) dial(to *target) (*wire, error) { return t.dialWith(to, to.tls) }
+
+// dialWith is dial with another configuration of TLS.
+func (t *traffic) dialWith(to *target, config *tls.Config) (*wire, error) {
 	dialer := net.Dialer{Timeout: requestTimeout, KeepAlive: -1} // a keep-alive probe never comes in time
 	conn, err := dialer.DialContext(t.ctx, "tcp", to.addr)
 	if err != nil {
@@ -73,10 +112,14 @@ func (t *traffic) dial(to *target) (*wire, error) {
 	w.stop = context.AfterFunc(t.ctx, func() { _ = conn.Close() }) // which ends what is read and written
 	w.Conn = w.patient
 	w.begin(requestTimeout)
-	if to.tls != nil {
-		secure := tls.Client(w.patient, to.tls)
+	if config != nil {
+		secure := tls.Client(w.patient, config)
 		w.Conn = secure
-		if err := secure.HandshakeContext(t.ctx); err != nil {
+		err := secure.HandshakeContext(t.ctx)
+		if got := secure.ConnectionState().NegotiatedProtocol; err == nil && got == "" && slices.Equal(config.NextProtos, []string{protocolHTTP2}) {
+			err = errors.New("the server does not speak HTTP/2")
+		}
+		if err != nil {
 			w.close()
 			return nil, err
 		}

@@ -76,9 +76,6 @@ func (m *manifestFlags) plan(cmd *cobra.Command, c *rehearse.Config, command []s
 // fill puts a plan into a configuration, except for what flags say.
 func (m *manifestFlags) fill(flags *pflag.FlagSet, c *rehearse.Config, plan *manifest.Plan) {
 	program, image := plan.Config.Program, c.Program
-	if flags.Changed("pre-stop") {
-		program.PreStop = image.PreStop
-	}
 	if flags.Changed("stop-signal") || program.StopSignal == 0 {
 		program.StopSignal = image.StopSignal
 	}

@@ -29,6 +29,9 @@ func main() {
 			time.Sleep(time.Second)
 			return
 		}
+		if how == "deaf" {
+			time.Sleep(time.Hour)
+		}
 		<-signals
 		return
 	}

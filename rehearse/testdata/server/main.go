@@ -50,6 +50,10 @@ func main() {
 	if how = os.Args[len(os.Args)-1]; len(os.Args) > 2 {
 		fmt.Println("it", how)
 	}
+	if how == "cleans" { // what another copy needs as well
+		os.WriteFile(os.Getenv("LOCK"), nil, 0o600)
+		unlock = func() { os.Remove(os.Getenv("LOCK")) }
+	}
 	var stopping atomic.Bool
 	var server http.Server
 	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -58,6 +62,9 @@ func main() {
 		}
 		if how == "noisy" {
 			fmt.Println(strings.Repeat("x", 1<<20))
+		}
+		if _, err := os.Stat(os.Getenv("LOCK")); how == "cleans" && err != nil {
+			w.WriteHeader(http.StatusInternalServerError)
 		}
 		switch {
 		case stopping.Load() && how == "errors":

@@ -147,6 +147,29 @@ func TestExamine_KnowsImagesWithoutAShell(t *testing.T) {
 	}
 }
 
+// Each finding has its row in the documentation, with what it does to the exit code.
+func TestCodes_HaveTheirRows(t *testing.T) {
+	page, err := os.ReadFile("../../../../docs/manifests.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[rehearse.Code]map[bool]bool)
+	for _, all := range mistakes {
+		for _, m := range all {
+			if seen[m.code] == nil {
+				seen[m.code] = make(map[bool]bool)
+			}
+			seen[m.code][m.fails] = true
+		}
+	}
+	for code, is := range seen {
+		row := regexp.MustCompile(`(?m)^\| ` + string(code) + ` \| .* \| (.*) \|$`).FindSubmatch(page)
+		if row == nil || is[true] != strings.HasPrefix(string(row[1]), "fail") || is[false] && !strings.Contains(string(row[1]), "warning") {
+			t.Errorf("%s, which fails %v: its row is %q", code, is, row)
+		}
+	}
+}
+
 // Each code has its words, and none has those of another.
 func TestCodes_HaveTheirWords(t *testing.T) {
 	seen := make(map[string]bool)
