@@ -120,8 +120,9 @@ func (h *hookRun) isFailure(p *program) bool {
 	return true
 }
 
-// togetherWith is how much later a program may be seen to end than what has ended with it.
-const togetherWith = 200 * time.Millisecond
+// togetherWith is how much later a program may be seen to end than what has ended with it, on a busy
+// machine. Only a hook that somebody else has killed is waited for so long.
+const togetherWith = 5 * time.Second
 
 // hook runs the hook of a container and says how long it took of its grace. It is waited for by wait,
 // which returns when the hook has ended or the grace is over.

@@ -109,6 +109,8 @@ func (r *rehearsal) judgeEnd(add adder) {
 	case ran && r.givenBack:
 		add(NoReaction, true, "its handler for %s only gives the signal back to its default action, which PID 1 does not have, and it ran on %s",
 			signalName(c.Program.StopSignal), waited)
+	case ran && r.cutShort && r.hung:
+		add(TooSlow, false, "it ran on %s: it has not ended in %s either", waited, Delete)
 	case ran && r.cutShort:
 		add(TooSlow, false, "it ran on %s: give no --quick to see whether it ends within the grace", waited)
 	case ran:

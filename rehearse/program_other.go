@@ -44,5 +44,6 @@ func listening([]int) []netip.AddrPort               { return nil }
 
 func (*program) exec([]string) (*exec.Cmd, error) { return nil, errors.ErrUnsupported }
 func (*program) fillOutput() int                  { return 0 }
+func (*program) work() (uint64, bool)             { return 0, false }
 func (*program) freeze()                          {}
 func killGroup(int)                               {}

@@ -30,6 +30,7 @@ type rehearsal struct {
 	deleted   time.Time
 	gone      time.Time // when the endpoint goes, zero if it stays
 	signalled time.Time
+	late      time.Duration // what this process had waited for a processor until then
 	ranOn     time.Duration // after the signal, of a program that did not end
 	deadline  time.Time     // when what is left is killed
 	handled   bool          // the program has a handler for the signal
@@ -51,6 +52,7 @@ type rehearsal struct {
 	back     time.Time    // when the endpoint comes back, zero if nothing brings it back
 	sidecars sidecars
 
+	quiet  quiet
 	spoken map[netip.AddrPort]string // how each port of the program speaks, as a scheme of a target
 }
 
@@ -183,7 +185,7 @@ func (r *rehearsal) ready(ctx context.Context) ([]*target, error) {
 			}
 		}
 		waited := time.Since(r.started)
-		if !listens && waited >= noPort {
+		if still := r.isStill(); !listens && (waited >= noPort && still || waited >= noPortBusy) {
 			r.say("ready", "it listens on no port of loopback: there are no clients")
 			return nil, nil
 		}
@@ -194,6 +196,22 @@ func (r *rehearsal) ready(ctx context.Context) ([]*target, error) {
 			return nil, err
 		}
 	}
+}
+
+// quiet is how long a program has done nothing.
+type quiet struct {
+	ticks uint64
+	since time.Time
+}
+
+// isStill reports whether the program has done nothing for a while: it is not on its way to listen
+// somewhere.
+func (r *rehearsal) isStill() bool {
+	ticks, busy := r.program.work()
+	if busy || ticks != r.quiet.ticks || r.quiet.since.Before(r.started) {
+		r.quiet = quiet{ticks, time.Now()}
+	}
+	return time.Since(r.quiet.since) >= noPort/2
 }
 
 // targets are what clients ask for, none while that is not known. listens says whether there is any

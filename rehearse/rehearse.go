@@ -78,7 +78,7 @@ const (
 	quickEnough  = 10500 * time.Millisecond
 	quickAtLeast = 3 * time.Second
 	// closing is how long before its end a program may close its port, where clients come until then.
-	closing = 250 * time.Millisecond
+	closing = time.Second
 	// slowLead is how long before the stop signal the slow requests begin.
 	slowLead = 100 * time.Millisecond
 	// noReaction is for how long a program without a handler is watched all the same.
@@ -91,8 +91,10 @@ const (
 	handlerPoll  = 20 * time.Millisecond
 	// secondStays is for how long a second copy is watched after the end of the first one.
 	secondStays = 300 * time.Millisecond
-	// noPort is after what time a program that listens nowhere is taken for one without clients.
-	noPort = 2 * time.Second
+	// noPort is after what time a program that listens nowhere, and does nothing, is taken for one
+	// without clients, and noPortBusy the same for one that is busy.
+	noPort     = 2 * time.Second
+	noPortBusy = 10 * time.Second
 )
 
 // Do rehearses a program in each scenario. The error says why that was not possible; what is wrong
@@ -212,8 +214,8 @@ func (c *Config) complete() error {
 		}
 		c.targets = append(c.targets, checked)
 	}
-	if busy := c.Rate * len(c.targets); busy > maxRate {
-		return fmt.Errorf("rehearse: %d connections a second to %d targets are too much for one machine: at most %d", busy, len(c.targets), maxRate)
+	if c.Rate*len(c.targets) > maxRate {
+		return fmt.Errorf("rehearse: %d connections a second to each of %d targets are too much for one machine: at most %d in all", c.Rate, len(c.targets), maxRate)
 	}
 	return nil
 }

@@ -201,6 +201,24 @@ func TestRehearse_AProgramWithoutAPortIsRehearsedWithoutClients(t *testing.T) {
 	}
 }
 
+// A program that is busy for some seconds before it listens has clients.
+func TestRehearse_AProgramThatTakesLongToListenHasClients(t *testing.T) {
+	t.Parallel()
+	r, err := rehearse(t, Config{
+		Program: Container{
+			Command: []string{"/bin/sh", "-c", `i=$(date +%s); while [ $(date +%s) -lt $((i+4)) ]; do :; done; exec "$0" good`, server},
+			Env:     []string{"ADDRESS=" + freeAddress(t)},
+		},
+		Scenarios: []Scenario{Lag0},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.URL == "" || len(r.Findings) != 0 {
+		t.Error(describe(r))
+	}
+}
+
 // Without a namespace the program leads a process group, and what has left the group is found too.
 func TestRehearse_WithoutANamespaceNothingIsLeftBehindEither(t *testing.T) {
 	t.Parallel()

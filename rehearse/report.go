@@ -40,8 +40,8 @@ type Result struct {
 	// Passed are the checks that found nothing, by their codes.
 	Passed []Code `json:"passed"`
 	// Answered is how many requests were answered, Failed how many were not. NotSent are those for
-	// which there was no file, no port or no memory, or a thousand others under way: they say nothing
-	// about the program.
+	// which this process had no processor, file, port or memory in time, or too many others under way:
+	// they say nothing about the program.
 	Answered int `json:"answered"`
 	Failed   int `json:"failed"`
 	NotSent  int `json:"not_sent,omitempty"`

@@ -124,13 +124,14 @@ func (r *rehearsal) signal(context.Context) error {
 	r.handled, r.known = r.program.handles(sig)
 	if r.traffic != nil {
 		r.traffic.signalled()
+		r.late = r.traffic.late.total()
 	}
 	r.observed = observe(r.program)
 	r.signalled = time.Now()
 	if err := r.program.stop(sig); err != nil {
 		return fmt.Errorf("rehearse: send %v: %w", sig, err)
 	}
-	r.say("stop signal", "%s, and %v until SIGKILL", signalName(sig), r.left)
+	r.at(r.signalled, "", "stop signal", "%s, and %v until SIGKILL", signalName(sig), r.left)
 	r.deadline = r.signalled.Add(r.left)
 	return nil
 }
@@ -192,15 +193,17 @@ func (r *rehearsal) afterEnd(ctx context.Context) error {
 	}
 	if !r.order.deletes() && r.gone.IsZero() {
 		// The end of the container takes the endpoint away. No program can end in the moment in which
-		// it closes its port.
-		r.gone = p.endedAt.Add(-closing)
+		// it closes its port, and where this process waited for a processor, the program did as well.
+		r.gone = p.endedAt.Add(-closing - r.traffic.late.total() + r.late)
 	}
 	// Who keeps a connection sees its end a little later, and who is still sent here meets nobody.
 	until := p.endedAt.Add(3 * keepAlivePause)
 	if !r.traffic.isGone() && until.Before(r.gone) {
 		until = r.gone.Add(time.Millisecond)
 	}
-	return r.wait(ctx, until, nil)
+	err := r.wait(ctx, until, nil)
+	r.traffic.drain(ctx)
+	return err
 }
 
 // startAgain starts the program anew with what is left of it on disk, and waits until it is ready.

@@ -26,7 +26,7 @@ type Target struct {
 	//
 	// A certificate is not verified on loopback.
 	URL string
-	// Use says what clients do with it, other than to Ask where the scheme has requests.
+	// Use says what clients do with it.
 	Use Use
 	// Method is that of the requests, GET if it is empty. Header and Body are sent with each. The Body
 	// of tcp is what a client says first, and then it waits for an answer.
@@ -216,15 +216,18 @@ func (t *target) answersHTTP2(ctx context.Context, one *traffic) (string, error)
 	return t.verdict(status, err)
 }
 
-// answers asks each target once that clients ask, and says what the last answer was.
-func answers(ctx context.Context, targets []*target) (said string, err error) {
+// answers asks each target once that clients ask, and says what the answers were.
+func answers(ctx context.Context, targets []*target) (string, error) {
+	var all []string
 	for _, one := range targets {
 		if one.Use != Ask {
 			continue
 		}
-		if said, err = one.answers(ctx); err != nil {
+		said, err := one.answers(ctx)
+		if err != nil {
 			return "", fmt.Errorf("%s: %w", one, err)
 		}
+		all = append(all, said)
 	}
-	return said, nil
+	return strings.Join(all, ", "), nil
 }

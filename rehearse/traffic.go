@@ -2,11 +2,13 @@ package rehearse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,9 +30,16 @@ const (
 	requestTimeout = 10 * time.Second
 	// slowTimeout is the same for a request that takes long.
 	slowTimeout = 2 * time.Minute
-	// maxInFlight bounds the requests of new connections that are under way to a target; what would
-	// come then is not sent.
+	// maxInFlight bounds the requests of new connections that are under way to a target, and
+	// maxHTTP2 those by HTTP/2, of which each needs 100 KiB; what would come then is not sent.
 	maxInFlight = 1000
+	maxHTTP2    = 200
+	// tooLate is the lateness of this process after which a server may have lost its patience.
+	tooLate = time.Second
+	// drainTime is for how long clients are awaited after the end of the program.
+	drainTime = time.Second
+	// maxFailures bounds the failures that are kept, and not only counted.
+	maxFailures = 100_000
 	// keepAliveClients and keepAlivePause: each of so many clients asks again after so long.
 	keepAliveClients = 2
 	keepAlivePause   = 50 * time.Millisecond
@@ -49,6 +58,8 @@ type traffic struct {
 	cancel  context.CancelFunc
 	clients sync.WaitGroup
 	late    lateness
+	// connected is how many connections are open.
+	connected atomic.Int64
 
 	mu sync.Mutex
 	// changes are the moments at which the endpoint went or came back, and changed is closed when
@@ -85,6 +96,10 @@ type tally struct {
 
 // slowAnswer is what no answer takes that is nothing to speak of.
 const slowAnswer = time.Second
+
+// noAnswer is after what time a request has failed that has no answer when the rehearsal ends: many a
+// client gives up then.
+const noAnswer = 5 * time.Second
 
 // newTraffic begins to send requests to targets.
 func newTraffic(targets []*target, rate int) *traffic {
@@ -201,6 +216,14 @@ func (t *traffic) stop() {
 	t.clients.Wait()
 }
 
+// drain waits until no client is connected any more, to a program that has ended: what becomes of each
+// is known then. One to whom something that the program has left behind still talks is not awaited.
+func (t *traffic) drain(ctx context.Context) {
+	begun := time.Now()
+	for t.connected.Load() > 0 && time.Since(begun)-t.late.since(begun) < drainTime && pause(ctx, watchOver) {
+	}
+}
+
 // arrive has clients arrive at the rate, each with a connection of its own, however long the ones
 // before take, while the endpoint is there. Who would have arrived while this process had no
 // processor does not come later, at once with others.
@@ -208,7 +231,11 @@ func (t *traffic) arrive(to *target, ask func(*target)) {
 	every := max(time.Second/time.Duration(t.rate), time.Second/arrivals)
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	places := make(chan struct{}, maxInFlight)
+	most := maxInFlight
+	if to.scheme == "h2c" || to.grpc {
+		most = maxHTTP2
+	}
+	places := make(chan struct{}, most)
 	for due := 0.0; ; {
 		select {
 		case <-ticker.C:
@@ -233,7 +260,7 @@ func (t *traffic) arrive(to *target, ask func(*target)) {
 }
 
 // errTooMany is why a request was not sent: a server that answers none of those fails by them.
-var errTooMany = fmt.Errorf("%d requests are under way", maxInFlight)
+var errTooMany = errors.New("too many requests are under way")
 
 // add notes how a request ended; the status counts when there is no error. What the end of the
 // rehearsal has cut is no failure, and neither is what this process could not send.
@@ -247,14 +274,18 @@ func (t *traffic) add(to *target, as client, begun time.Time, err error, status 
 		t.tallies[tallied{to, as}] = count
 	}
 	failed := result{target: to, client: as, begun: begun, end: now}
-	failed.took = now.Sub(begun) - t.late.since(begun)
-	if asks := as != slowRequest && as != stream && as != webSocket && as != openConnection; asks && failed.took > slowAnswer {
+	late := t.late.since(begun)
+	failed.took = now.Sub(begun) - late
+	asks := as == newConnection || as == keepAlive || as == keptHTTP2
+	if asks && failed.took > slowAnswer && len(t.slow) < maxFailures {
 		t.slow = append(t.slow, failed)
 	}
 	switch {
+	case err != nil && t.ctx.Err() != nil && asks && failed.took > noAnswer:
+		failed.failure, failed.text = timedOut, fmt.Sprintf("no answer after %.1f s, when the rehearsal ended", failed.took.Seconds())
 	case err != nil && t.ctx.Err() != nil:
 		return
-	case err != nil && isOurs(err):
+	case err != nil && isOurs(err), err != nil && late > tooLate && asks:
 		count.notSent++
 		return
 	case err != nil:
@@ -267,8 +298,9 @@ func (t *traffic) add(to *target, as client, begun time.Time, err error, status 
 		}
 		return
 	}
-	count.failed++
-	t.failed = append(t.failed, failed)
+	if count.failed++; len(t.failed) < maxFailures {
+		t.failed = append(t.failed, failed)
+	}
 }
 
 // had reports whether clients of a sort have had an answer.

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -140,6 +141,43 @@ func TestTraffic_WhatThisMachineCannotSendBlamesNobody(t *testing.T) {
 	}
 	if got := tr.counts(); len(tr.failed) != 0 || got != (tally{notSent: 3}) {
 		t.Errorf("%+v, %v; want three that were not sent", got, tr.failed)
+	}
+}
+
+// A server may lose its patience with a client that has no processor for a second.
+func TestTraffic_WhatFailsWhenThisProcessWasLateBlamesNobody(t *testing.T) {
+	for late, want := range map[time.Duration]tally{0: {failed: 1}, tooLate / 2: {failed: 1}, 2 * tooLate: {notSent: 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			tr := &traffic{ctx: t.Context(), tallies: map[tallied]*tally{}}
+			begun := time.Now()
+			time.Sleep(5 * time.Second)
+			tr.late.add(late)
+			tr.add(nil, newConnection, begun, io.EOF, 0)
+			if got := tr.counts(); got != want {
+				t.Errorf("%v late: %+v, want %+v", late, got, want)
+			}
+		})
+	}
+}
+
+// On a busy machine a client may hear late of the end that the program has made of its connection.
+func TestTraffic_DrainWaitsForTheClientsOfAProgramThatHasEnded(t *testing.T) {
+	var ending sync.WaitGroup
+	ending.Add(1)
+	tr := newTraffic(targets(t, Target{URL: "http://" + accepting(t, func(*net.TCPConn) { ending.Wait() }), Use: Stream}), 1)
+	defer tr.stop()
+	for tr.connected.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	tr.remove(time.Now())
+	begun := time.Now()
+	if tr.drain(t.Context()); time.Since(begun) < drainTime || tr.connected.Load() == 0 {
+		t.Errorf("after %v it does not wait for who is connected", time.Since(begun))
+	}
+	time.AfterFunc(drainTime/4, ending.Done)
+	tr.drain(t.Context())
+	if got := tr.counts(); tr.connected.Load() != 0 || got.failed != 1 {
+		t.Errorf("%d are connected, %+v", tr.connected.Load(), got)
 	}
 }
 

@@ -77,6 +77,7 @@ type wire struct {
 	net.Conn               // TLS, if there is any
 	in       *bufio.Reader // what comes from Conn
 	patient  *patient
+	traffic  *traffic
 	stop     func() bool
 	heard    bool  // something has come since the request began
 	err      error // why nothing comes any more
@@ -108,7 +109,8 @@ func (t *traffic) dialWith(to *target, config *tls.Config) (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wire{patient: &patient{Conn: conn, late: &t.late}, in: readers.Get().(*bufio.Reader)}
+	t.connected.Add(1)
+	w := &wire{traffic: t, patient: &patient{Conn: conn, late: &t.late}, in: readers.Get().(*bufio.Reader)}
 	w.stop = context.AfterFunc(t.ctx, func() { _ = conn.Close() }) // which ends what is read and written
 	w.Conn = w.patient
 	w.begin(requestTimeout)
@@ -135,6 +137,7 @@ func (w *wire) close() {
 	w.in.Reset(nil)
 	readers.Put(w.in)
 	w.in = nil
+	w.traffic.connected.Add(-1)
 }
 
 // begin begins a request, or part of one, that may take so long.

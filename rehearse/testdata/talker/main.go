@@ -36,6 +36,10 @@ func main() {
 		if t.how == "answers-late" && t.stopping.Load() {
 			time.Sleep(4 * time.Second)
 		}
+		if t.how == "answers-never" && t.stopping.Load() {
+			<-r.Context().Done()
+			select {}
+		}
 		fmt.Fprintln(w, "hello")
 	})
 	mux.HandleFunc("/events", t.events)
@@ -58,7 +62,9 @@ func main() {
 	<-signals
 	t.stopping.Store(true)
 	time.Sleep(1500 * time.Millisecond)
-	close(t.over)
+	if t.how != "waits" {
+		close(t.over)
+	}
 	lines.Close()
 	t.held.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)

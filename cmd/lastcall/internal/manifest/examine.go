@@ -35,7 +35,12 @@ func (s *Set) Empty() error {
 }
 
 // Place is where the workload begins, as FILE:LINE.
-func (w *Workload) Place() string { return w.place("") }
+func (w *Workload) Place() string {
+	if w.compose {
+		return w.place(w.pod)
+	}
+	return w.place("")
+}
 
 // In reports whether any of the findings is the workload's.
 func (w *Workload) In(findings []Finding) bool {

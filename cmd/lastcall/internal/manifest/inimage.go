@@ -13,6 +13,12 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
+// What is copied into an image at most.
+const (
+	maxFiles = 100_000
+	maxBytes = 1 << 30
+)
+
 // enterImage gives a program its image, with the user and the directory of the manifest, and puts the
 // files of its volumes into the image's.
 func (p *Plan) enterImage(program *rehearse.Container) error {
@@ -88,6 +94,9 @@ func (p *Plan) place(root *os.Root, target, local string, owner *rehearse.Image)
 		if err != nil {
 			return err
 		}
+		if p.copied++; p.copied > maxFiles {
+			return fmt.Errorf("there are more than %d files in the volumes", maxFiles)
+		}
 		below, err := filepath.Rel(local, name)
 		if err != nil {
 			return err
@@ -100,6 +109,9 @@ func (p *Plan) place(root *os.Root, target, local string, owner *rehearse.Image)
 		case info.IsDir():
 			err = root.MkdirAll(to, info.Mode().Perm())
 		case info.Mode().IsRegular():
+			if p.bytes += info.Size(); p.bytes > maxBytes {
+				return fmt.Errorf("there is more than %d MiB in the volumes", maxBytes>>20)
+			}
 			var content []byte
 			if content, err = os.ReadFile(name); err == nil {
 				err = root.WriteFile(to, content, info.Mode().Perm())

@@ -87,6 +87,10 @@ volumes: [{name: conf, configMap: {name: settings}}, {name: run, emptyDir: {}}, 
 	if got.Command[2] != "--config=/etc/app/app.conf" || got.PreStop.Exec[0] != "/app/drain" || got.Dir != "/srv" || got.Image.User != 7 || got.Image.Group != 8 {
 		t.Errorf("%+v %+v", got, got.Image)
 	}
+	node := read(t, pod("containers: [{name: c, volumeMounts: [{name: v, mountPath: /host/etc}]}]\nvolumes: [{name: v, hostPath: {path: /etc}}]"))
+	if _, err := node.Plan(node.Workloads[0], Given{Image: im}); err == nil || !strings.Contains(err.Error(), "/etc of the host at /host/etc: --file /host/etc=PATH") {
+		t.Errorf("what is the node's: %v", err)
+	}
 	for target, want := range map[string]string{"/var/loop/x": "too many symbolic links", "/": "cannot take the place of the whole image"} {
 		set := read(t, container(""))
 		if _, err := set.Plan(set.Workloads[0], Given{Image: im, Files: map[string]string{target: secret}}); err == nil || !strings.Contains(err.Error(), want) {

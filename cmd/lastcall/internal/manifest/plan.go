@@ -62,6 +62,8 @@ type Plan struct {
 	lacks     []string
 	dir       string            // of files that were made, empty if there are none
 	made      map[string]string // directories of dir, by the volume
+	copied    int               // files that were copied into the image
+	bytes     int64
 }
 
 // Plan makes a rehearsal of a container of a workload. What the container wants and nobody has given is
@@ -92,7 +94,7 @@ func (p *Plan) Close() error {
 func (p *Plan) fill() error {
 	for name := range p.given.Sidecars {
 		if !slices.ContainsFunc(p.workload.Pod.InitContainers, func(c core.Container) bool { return c.Name == name && p.workload.isSidecar(&c) }) {
-			return fmt.Errorf("--sidecar %s: %s has no init container of this name with restartPolicy: Always", name, p.workload)
+			return fmt.Errorf("--sidecar-program %s: %s has no init container of this name with restartPolicy: Always", name, p.workload)
 		}
 	}
 	if err := p.volumes(); err != nil {

@@ -55,7 +55,8 @@ func (p *Plan) mount(m *core.VolumeMount) error {
 	case v.Ephemeral != nil:
 		return p.empty(target, m, "the volume "+v.Name)
 	case v.HostPath != nil:
-		if _, err := os.Stat(v.HostPath.Path); err == nil {
+		// What is a node's is not copied into an image: it may be /proc, or all of its logs.
+		if _, err := os.Stat(v.HostPath.Path); err == nil && (p.given.Image == nil || p.workload.compose) {
 			p.paths[target] = path.Join(v.HostPath.Path, m.SubPath)
 			return nil
 		}
