@@ -75,8 +75,10 @@ func init() { //nolint:gochecknoinits // a test binary that rehearses has no mai
 
 // become executes the program, or says why it did not.
 func become() error {
+	orders := os.NewFile(ordersFD, "orders")
+	defer runtime.KeepAlive(orders) // its end is awaited by the number, which must not be closed and used again
 	var e entry
-	if err := json.NewDecoder(os.NewFile(ordersFD, "orders")).Decode(&e); err != nil {
+	if err := json.NewDecoder(orders).Decode(&e); err != nil {
 		return fmt.Errorf("%swhat to start: %w", namespaceWord, err)
 	}
 	enter := enterNamespace
@@ -113,7 +115,7 @@ func unwanted() error {
 		return fmt.Errorf("%send with who has started it: %w", namespaceWord, err)
 	}
 	if err := syscall.SetNonblock(ordersFD, true); err != nil {
-		return fmt.Errorf("%s%w", namespaceWord, err)
+		return fmt.Errorf("%swhether the rehearsal goes on: %w", namespaceWord, err)
 	}
 	for {
 		n, err := syscall.Read(ordersFD, make([]byte, 1))

@@ -264,6 +264,16 @@ func TestRehearseImage_WhatIsWrongIsASentence(t *testing.T) {
 	}
 }
 
+// Who is not root has one user alone to give to an image, and is told so when its program ends.
+func TestRehearseImage_WithoutRootHasOneUserAndSaysSo(t *testing.T) {
+	image := packImage(t, map[string]any{"Cmd": []string{"/server", "ends"}})
+	uids := users()
+	cmd, _ := rehearsal(t, uids[len(uids)-1], "--image", image)
+	if out, err := cmd.CombinedOutput(); !strings.Contains(string(out), "without root its image has one user alone") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // In a network of its own there is nobody but the program and its clients.
 func TestRehearseNetwork_NoneReachesNobody(t *testing.T) {
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
