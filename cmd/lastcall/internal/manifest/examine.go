@@ -75,7 +75,7 @@ type examination struct {
 
 func (x *examination) say(code rehearse.Code, fails bool, place, format string, args ...any) {
 	who := x.workload.String()
-	if x.container != nil && len(x.workload.Pod.Containers) > 1 {
+	if x.container != nil && (len(x.workload.Pod.Containers) > 1 || x.workload.isSidecar(x.container)) {
 		who += ", container " + x.container.Name
 	}
 	x.found = append(x.found, Finding{workload: x.workload, Code: code, Fails: fails, Place: place, Who: who, Seen: fmt.Sprintf(format, args...)})
