@@ -9,7 +9,7 @@ import (
 )
 
 // Whatever is read, the answer is a set or an error, whose place is in the file.
-func FuzzRead(f *testing.F) {
+func FuzzRead_AnswersWithASetOrAnError(f *testing.F) {
 	for _, name := range []string{"service.yaml", "job.yaml"} {
 		text, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
