@@ -188,12 +188,12 @@ func (x *examination) shell() {
 	if len(command) == 0 {
 		command, at = nil, ".args"
 	}
-	command = append(slices.Clone(command), x.container.Args...)
+	command = belowInit(append(slices.Clone(command), x.container.Args...))
 	if len(command) == 0 {
 		return
 	}
 	if tool := path.Base(command[0]); slices.Contains([]string{"npm", "yarn", "pnpm", "npx"}, tool) {
-		x.say(BelowShell, false, x.at(at), "%s is PID 1, and starts the program below a shell", tool)
+		x.say(BelowShell, false, x.at(at), "%s gets the signal, and starts the program below a shell", tool)
 		return
 	}
 	text := shellOf(command)
@@ -201,7 +201,7 @@ func (x *examination) shell() {
 	if last == "" || strings.HasPrefix(last, "exec ") || strings.Contains(text, "trap ") {
 		return
 	}
-	x.say(BelowShell, false, x.at(at), "%s is PID 1, and runs what it is told, %q, as its children", path.Base(command[0]), text)
+	x.say(BelowShell, false, x.at(at), "%s gets the signal, and runs what it is told, %q, as its children", path.Base(command[0]), text)
 }
 
 // lastCommand is the last one of several that a shell is told, empty if there is one alone, which a shell

@@ -34,9 +34,10 @@ var mistakes = map[string][]mistake{
 		{Budget, true, "- {name: PORT, value: \"8080\"}", "- {name: GUNICORN_CMD_ARGS, value: --workers=2 --graceful-timeout=50}", "--graceful-timeout gives it 50s"},
 		{Budget, true, "- {name: PORT, value: \"8080\"}", "- {name: LASTCALL_GRACE, value: 40s}", "LASTCALL_GRACE gives it 40s, of the 35s"},
 		{Budget, false, "terminationGracePeriodSeconds: 40", "terminationGracePeriodSeconds: 30", "of the 25s that preStop leaves"},
-		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[/bin/sh, -c, 'cd /app && ./server']", `sh is PID 1, and runs what it is told, "cd /app && ./server", as its children`},
-		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[bash, -ec, './server | tee log']", "bash is PID 1"},
-		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[npm, start]", "npm is PID 1"},
+		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[/bin/sh, -c, 'cd /app && ./server']", `sh gets the signal, and runs what it is told, "cd /app && ./server", as its children`},
+		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[bash, -ec, './server | tee log']", "bash gets the signal"},
+		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[npm, start]", "npm gets the signal"},
+		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[tini, -v, --, sh, -c, 'sleep 1; ./server']", "sh gets the signal"},
 		{BadSignal, true, "stopSignal: SIGTERM", "stopSignal: SIGKILL", "no program can handle SIGKILL"},
 		{BadSignal, true, "os: {name: linux}", "hostname: x", "the pod has no os.name"},
 		{NoReadiness, false, "readinessProbe:", "startupProbe:", "no container has a readinessProbe"},
@@ -119,6 +120,11 @@ func TestExamine_SaysNothingAboutWhatIsMeantSo(t *testing.T) {
 		}
 		if found := read(t, strings.Replace(text, from, to, 1)).Examine(); found != nil {
 			t.Errorf("%s: %+v", to, found)
+		}
+	}
+	for _, command := range []string{"[tini, -g, --, sh, -c, 'sleep 1; ./server']", "[dumb-init, sh, -c, 'sleep 1; ./server']", "[sh, -c, 'trap stop TERM; ./server & wait']"} {
+		if found := read(t, strings.Replace(testdata(t, "service.yaml"), "[/server, --shutdown-timeout=30s]", command, 1)).Examine(); found != nil {
+			t.Errorf("%s: %+v", command, found)
 		}
 	}
 	one := strings.NewReplacer("replicas: 3", "replicas: 1", `"postgres://db/api"`, `"sqlite:/data/api.db"`).Replace(testdata(t, "service.yaml"))

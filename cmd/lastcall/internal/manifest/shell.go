@@ -22,3 +22,18 @@ func shellOf(command []string) string {
 	}
 	return ""
 }
+
+// belowInit is what an init such as tini starts, which passes a signal on to its child alone.
+func belowInit(command []string) []string {
+	if len(command) == 0 || !slices.Contains([]string{"tini", "docker-init", "catatonit"}, path.Base(command[0])) {
+		return command
+	}
+	rest := command[1:]
+	for len(rest) > 0 && strings.HasPrefix(rest[0], "-") {
+		if rest[0] == "-g" { // to the whole process group
+			return nil
+		}
+		rest = rest[1:]
+	}
+	return rest
+}
