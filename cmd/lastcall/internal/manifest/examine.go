@@ -197,24 +197,11 @@ func (x *examination) shell() {
 		return
 	}
 	text := shellOf(command)
-	last := lastCommand(text)
-	if last == "" || strings.HasPrefix(last, "exec ") || strings.Contains(text, "trap ") {
+	if strings.TrimSpace(text) == "" || replacesItself(path.Base(command[0]), text) {
 		return
 	}
 	x.say(BelowShell, false, x.at(at), "%s gets the signal, and runs what it is told, %q, as its children", path.Base(command[0]), text)
 }
-
-// lastCommand is the last one of several that a shell is told, empty if there is one alone, which a shell
-// executes in its own place.
-func lastCommand(text string) string {
-	parts := separators.Split(strings.TrimRight(text, "; \n"), -1)
-	if len(parts) < 2 {
-		return ""
-	}
-	return strings.TrimSpace(parts[len(parts)-1])
-}
-
-var separators = regexp.MustCompile(`&&|\|\||[;|&\n]`)
 
 // signal looks at the stop signal.
 func (x *examination) signal() {
