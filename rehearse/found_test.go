@@ -2,6 +2,7 @@ package rehearse
 
 import (
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -9,8 +10,8 @@ import (
 	"testing"
 )
 
-// serving is a server of only HTTP/1.1, or only HTTP/2 without TLS.
-func serving(t *testing.T, http2 bool, handler http.HandlerFunc) (address string) {
+// listeningAs is a server of only HTTP/1.1, or only HTTP/2 without TLS.
+func listeningAs(t *testing.T, http2 bool, handler http.HandlerFunc) (address string) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
 	server.Config.Protocols = new(http.Protocols)
@@ -23,18 +24,20 @@ func serving(t *testing.T, http2 bool, handler http.HandlerFunc) (address string
 
 func TestSpeaks_KnowsAServerByWhatItAnswers(t *testing.T) {
 	hello := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }
-	overTLS := httptest.NewTLSServer(http.HandlerFunc(hello))
+	overTLS := httptest.NewUnstartedServer(http.HandlerFunc(hello))
+	overTLS.Config.ErrorLog = log.New(io.Discard, "", 0) // of who speaks no TLS
+	overTLS.StartTLS()
 	t.Cleanup(overTLS.Close)
 	says := func(text string) string {
 		return accepting(t, func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 1000)); _, _ = io.WriteString(c, text) })
 	}
 	for name, c := range map[string]struct{ address, want string }{
-		"HTTP":                   {serving(t, false, hello), "http"},
-		"HTTP that is not ready": {serving(t, false, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }), "http"},
-		"HTTP that wants more":   {serving(t, false, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }), "http"},
+		"HTTP":                   {listeningAs(t, false, hello), "http"},
+		"HTTP that is not ready": {listeningAs(t, false, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }), "http"},
+		"HTTP that wants more":   {listeningAs(t, false, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }), "http"},
 		"HTTPS":                  {overTLS.Listener.Addr().String(), "https"},
-		"HTTP/2":                 {serving(t, true, hello), "h2c"},
-		"gRPC": {serving(t, true, func(w http.ResponseWriter, _ *http.Request) {
+		"HTTP/2":                 {listeningAs(t, true, hello), "h2c"},
+		"gRPC": {listeningAs(t, true, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/grpc")
 			w.Header().Set("Grpc-Status", "12")
 		}), "grpc"},
@@ -84,6 +87,7 @@ func TestTarget_OffersHTTP2WhenItsServerDoes(t *testing.T) {
 			default:
 			}
 		}))
+		server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that are ended
 		server.EnableHTTP2 = offers
 		server.StartTLS()
 		to := targets(t, Target{URL: server.URL})

@@ -95,9 +95,12 @@ func confessed(t *testing.T, c Container, beside bool) string {
 		return string(text)
 	}
 	select {
-	case <-p.exited:
+	case <-p.drained:
 	case <-time.After(30 * time.Second):
 		t.Fatal("it does not end")
+	}
+	if p.code != 0 {
+		t.Errorf("it ended with exit code %d", p.code)
 	}
 	return strings.Join(p.output.lines(1000), "\n") + "\n"
 }

@@ -157,8 +157,12 @@ func (r *rehearsal) endedEarly(p *program, who string) error {
 	if lines := p.output.lines(10); lines != nil {
 		text = "its last lines:\n  " + strings.Join(lines, "\n  ")
 	}
-	return down("%s ended by itself after %.2f s with exit code %d, before it was stopped: %s",
-		who, p.endedAt.Sub(r.started).Seconds(), p.code, text)
+	hint := ""
+	if p.code == 0 {
+		hint = "\na container is over when its first process is: one that goes into the background is to stay in the foreground (nginx -g 'daemon off;')"
+	}
+	return down("%s ended by itself after %.2f s with exit code %d, before it was stopped: %s%s",
+		who, p.endedAt.Sub(r.started).Seconds(), p.code, text, hint)
 }
 
 // ready waits until the program answers, and returns what clients ask for: nothing if there is
@@ -177,7 +181,7 @@ func (r *rehearsal) ready(ctx context.Context) ([]*target, error) {
 			}
 		}
 		waited := time.Since(r.started)
-		if !listens && waited >= noPort {
+		if !listens && waited >= r.config.noPort {
 			r.say("ready", "it listens on no port of loopback: there are no clients")
 			return nil, nil
 		}

@@ -46,12 +46,14 @@ type Config struct {
 	// CutShort ends a scenario ten seconds after the deletion, whatever the grace is. Without it, too, the
 	// end of a program that has not ended in the scenario Delete is not awaited in the others.
 	CutShort bool
-	// AnyHost allows a target that is not of this machine's loopback.
+	// AnyHost allows a target that is not of this machine's loopback, or at which somebody listens
+	// before the program is started.
 	AnyHost bool
 
 	targets []*target // those of Traffic
 
-	sharePIDs bool // no PID namespace, for tests
+	sharePIDs bool          // no PID namespace, for tests
+	noPort    time.Duration // longer than the constant, for tests on a busy machine
 
 	// Baseline has the findings that are accepted: they are reported, and do not fail. Nil means none.
 	Baseline *Baseline
@@ -77,7 +79,7 @@ const (
 	quickEnough  = 10500 * time.Millisecond
 	quickAtLeast = 3 * time.Second
 	// closing is how long before its end a program may close its port, where clients come until then.
-	closing = 250 * time.Millisecond
+	closing = time.Second
 	// slowLead is how long before the stop signal the slow requests begin.
 	slowLead = 100 * time.Millisecond
 	// noReaction is for how long a program without a handler is watched all the same.
@@ -102,6 +104,9 @@ const (
 // a process before its main begins.
 func Do(ctx context.Context, c Config) (*Report, error) {
 	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	if err := c.notTaken(ctx); err != nil {
 		return nil, err
 	}
 	report := &Report{Command: c.Program.Command}
@@ -182,6 +187,7 @@ func (c *Config) complete() error {
 	orDefault(&c.NodeGrace, c.Grace)
 	orDefault(&c.EndpointLag, defaultLag)
 	orDefault(&c.Ready, defaultReady)
+	orDefault(&c.noPort, noPort)
 	c.EndpointLag = max(c.EndpointLag, 0)
 	if c.Rate == 0 {
 		c.Rate = defaultRate
@@ -208,8 +214,8 @@ func (c *Config) complete() error {
 		}
 		c.targets = append(c.targets, checked)
 	}
-	if busy := c.Rate * len(c.targets); busy > maxRate {
-		return fmt.Errorf("rehearse: %d connections a second to %d targets are too much for one machine: at most %d", busy, len(c.targets), maxRate)
+	if c.Rate*len(c.targets) > maxRate {
+		return fmt.Errorf("rehearse: %d connections a second to each of %d targets are too much for one machine: at most %d in all", c.Rate, len(c.targets), maxRate)
 	}
 	return nil
 }

@@ -40,8 +40,8 @@ type Result struct {
 	// Passed are the checks that found nothing, by their codes.
 	Passed []Code `json:"passed"`
 	// Answered is how many requests were answered, Failed how many were not. NotSent are those for
-	// which there was no file, no port or no memory, or a thousand others under way: they say nothing
-	// about the program.
+	// which this process had no processor, file, port or memory in time, or too many others under way:
+	// they say nothing about the program.
 	Answered int `json:"answered"`
 	Failed   int `json:"failed"`
 	NotSent  int `json:"not_sent,omitempty"`
@@ -51,7 +51,7 @@ type Result struct {
 	// ended it. It is -1 where the rehearsal ended before the program.
 	ExitCode int `json:"exit_code"`
 	// Stacks are where a program stood that had not ended when its time was over, where that can be
-	// found out: the goroutines of a Go program.
+	// found out: the goroutines of a Go program, the threads of one in Python or Java.
 	Stacks []Stack `json:"stacks,omitempty"`
 	// Output are the last lines that the program has written.
 	Output []string `json:"output,omitempty"`

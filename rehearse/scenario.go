@@ -19,6 +19,8 @@ const (
 	Rollout Scenario = "rollout"
 	// Load is a deletion while ten times as many clients connect.
 	Load Scenario = "load"
+	// OpenStreams is a deletion while clients have streams or WebSockets open, and nobody connects.
+	OpenStreams Scenario = "stream"
 	// SidecarOrder is the deletion of a pod with sidecars, which are stopped one after another when the
 	// program has ended.
 	SidecarOrder Scenario = "sidecar-order"
@@ -189,6 +191,17 @@ var plans = []plan{
 		scenario: Lag5, happens: "deleted", lag: new(5 * time.Second),
 		about: "the pod is deleted, and clients go on connecting for five seconds, as behind a load balancer",
 		steps: steps(comeUp, goDown), checks: whileStopped, lenient: []Code{RefusedEarly},
+	},
+	{
+		scenario: OpenStreams, happens: "deleted", lag: new(time.Duration(0)),
+		about: "the pod is deleted while clients have streams or WebSockets open",
+		lacks: func(c *Config) string {
+			if slices.ContainsFunc(c.targets, func(t *target) bool { return t.Use == Stream || t.url.Scheme == "ws" || t.url.Scheme == "wss" }) {
+				return ""
+			}
+			return "nobody has a stream open: give one by --stream, or a WebSocket by --websocket"
+		},
+		steps: steps(comeUp, goDown), checks: []Code{NoReaction, TooSlow, StreamCut, NoCloseFrame, NoGoAway, Resets},
 	},
 	{
 		scenario: SoftEviction, happens: "evicted", order: stopOrder{cause: bySoftEviction},

@@ -30,6 +30,7 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 		{scenario: Lag1, how: "good"},
 		{scenario: Lag5, how: "good", warns: []Code{RefusedEarly}}, // for two seconds it does
 		{scenario: SoftEviction, how: "good"},
+		{scenario: SoftEviction, how: "lingers", warns: []Code{RefusedEarly, ClosedUnderRequest}}, // with its port closed
 		{scenario: NodeShutdown, how: "good"},
 		{scenario: ForceDelete, how: "good", warns: []Code{TooSlow}, exit: -1}, // it takes two seconds
 		{scenario: ForceDelete, how: "at-once"},
@@ -95,6 +96,7 @@ func TestScenario_WhatCannotBeRehearsedIsSkipped(t *testing.T) {
 	for want, c := range map[string]Config{
 		"no clients":        {Program: Container{Command: []string{"sleep", "60"}}, Scenarios: []Scenario{Rollout, Crash}},
 		"another port":      {Program: Container{Command: []string{server, "good"}, Env: []string{"ADDRESS=127.0.0.1:0"}}, Scenarios: []Scenario{Rollout, Crash}},
+		"a stream open":     {Program: Container{Command: []string{server, "good"}, Env: []string{"ADDRESS=127.0.0.1:0"}}, Scenarios: []Scenario{OpenStreams, Crash}},
 		"has no sidecars":   {Program: Container{Command: []string{server, "good"}, Env: []string{"ADDRESS=127.0.0.1:0"}}, Scenarios: []Scenario{SidecarOrder, Crash}},
 		"to something else": {Program: Container{Command: []string{"/bin/sh", "-c", "exec sleep 60 >/dev/null 2>&1"}}, Scenarios: []Scenario{OutputStuck, Crash}},
 	} {
@@ -105,6 +107,28 @@ func TestScenario_WhatCannotBeRehearsedIsSkipped(t *testing.T) {
 		first, second := &report.Results[0], &report.Results[1]
 		if !strings.Contains(first.Skipped, want) || len(first.Findings)+len(first.Passed) > 0 || !first.OK() || second.Skipped != "" || !slices.Contains(second.Passed, NotBack) {
 			t.Errorf("%s was skipped for %q, want %q; then %+v", first.Scenario, first.Skipped, want, second)
+		}
+	}
+}
+
+func TestScenario_OpenStreamsAreEndedOrCutOff(t *testing.T) {
+	t.Parallel()
+	program, err := talker()
+	if err != nil {
+		t.Fatal(program, err)
+	}
+	for how, want := range map[string][]Code{"good": nil, "cuts-streams": {StreamCut}} {
+		where := freeAddress(t)
+		r, err := rehearse(t, Config{
+			Program:   Container{Command: []string{program, how}, Env: []string{"ADDRESS=" + where, "TCP_ADDRESS=" + freeAddress(t)}},
+			Traffic:   []Target{{URL: "http://" + where}, {URL: "http://" + where + "/events", Use: Stream}, {URL: "ws://" + where + "/ws"}},
+			Scenarios: []Scenario{OpenStreams}, Grace: 10 * time.Second,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fails, warns := codes(r); !slices.Equal(fails, want) || len(warns) > 0 || r.Skipped != "" {
+			t.Errorf("%s fails %v, want %v; warns %v\n%s", how, fails, want, warns, describe(r))
 		}
 	}
 }

@@ -216,15 +216,18 @@ func (t *target) answersHTTP2(ctx context.Context, one *traffic) (string, error)
 	return t.verdict(status, err)
 }
 
-// answers asks each target once that clients ask, and says what the last answer was.
-func answers(ctx context.Context, targets []*target) (said string, err error) {
+// answers asks each target once that clients ask, and says what the answers were.
+func answers(ctx context.Context, targets []*target) (string, error) {
+	var all []string
 	for _, one := range targets {
 		if one.Use != Ask {
 			continue
 		}
-		if said, err = one.answers(ctx); err != nil {
+		said, err := one.answers(ctx)
+		if err != nil {
 			return "", fmt.Errorf("%s: %w", one, err)
 		}
+		all = append(all, said)
 	}
-	return said, nil
+	return strings.Join(all, ", "), nil
 }

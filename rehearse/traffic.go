@@ -2,6 +2,7 @@ package rehearse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -28,9 +29,12 @@ const (
 	requestTimeout = 10 * time.Second
 	// slowTimeout is the same for a request that takes long.
 	slowTimeout = 2 * time.Minute
-	// maxInFlight bounds the requests of new connections that are under way to a target; what would
-	// come then is not sent.
+	// maxInFlight bounds the requests of new connections that are under way to a target, and
+	// maxHTTP2 those by HTTP/2, of which each needs 100 KiB; what would come then is not sent.
 	maxInFlight = 1000
+	maxHTTP2    = 200
+	// tooLate is the lateness of this process after which a server may have lost its patience.
+	tooLate = time.Second
 	// keepAliveClients and keepAlivePause: each of so many clients asks again after so long.
 	keepAliveClients = 2
 	keepAlivePause   = 50 * time.Millisecond
@@ -85,6 +89,10 @@ type tally struct {
 
 // slowAnswer is what no answer takes that is nothing to speak of.
 const slowAnswer = time.Second
+
+// noAnswer is after what time a request has failed that has no answer when the rehearsal ends: many a
+// client gives up then.
+const noAnswer = 5 * time.Second
 
 // newTraffic begins to send requests to targets.
 func newTraffic(targets []*target, rate int) *traffic {
@@ -208,7 +216,11 @@ func (t *traffic) arrive(to *target, ask func(*target)) {
 	every := max(time.Second/time.Duration(t.rate), time.Second/arrivals)
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	places := make(chan struct{}, maxInFlight)
+	most := maxInFlight
+	if to.scheme == "h2c" || to.grpc {
+		most = maxHTTP2
+	}
+	places := make(chan struct{}, most)
 	for due := 0.0; ; {
 		select {
 		case <-ticker.C:
@@ -233,7 +245,7 @@ func (t *traffic) arrive(to *target, ask func(*target)) {
 }
 
 // errTooMany is why a request was not sent: a server that answers none of those fails by them.
-var errTooMany = fmt.Errorf("%d requests are under way", maxInFlight)
+var errTooMany = errors.New("too many requests are under way")
 
 // add notes how a request ended; the status counts when there is no error. What the end of the
 // rehearsal has cut is no failure, and neither is what this process could not send.
@@ -247,14 +259,18 @@ func (t *traffic) add(to *target, as client, begun time.Time, err error, status 
 		t.tallies[tallied{to, as}] = count
 	}
 	failed := result{target: to, client: as, begun: begun, end: now}
-	failed.took = now.Sub(begun) - t.late.since(begun)
-	if asks := as != slowRequest && as != stream && as != webSocket && as != openConnection; asks && failed.took > slowAnswer {
+	late := t.late.since(begun)
+	failed.took = now.Sub(begun) - late
+	asks := as == newConnection || as == keepAlive || as == keptHTTP2
+	if asks && failed.took > slowAnswer {
 		t.slow = append(t.slow, failed)
 	}
 	switch {
+	case err != nil && t.ctx.Err() != nil && asks && failed.took > noAnswer:
+		failed.failure, failed.text = timedOut, fmt.Sprintf("no answer after %.1f s, when the rehearsal ended", failed.took.Seconds())
 	case err != nil && t.ctx.Err() != nil:
 		return
-	case err != nil && isOurs(err):
+	case err != nil && isOurs(err), err != nil && late > tooLate && asks:
 		count.notSent++
 		return
 	case err != nil:

@@ -294,6 +294,12 @@ func (t *traffic) still(h *http2, who client) bool {
 
 // oneStreamHTTP2 reads an answer that does not end for as long as the server sends it.
 func (t *traffic) oneStreamHTTP2(to *target) {
+	never := false // there is none to stay with
+	defer func() {
+		if never {
+			<-t.ctx.Done()
+		}
+	}()
 	begun := time.Now()
 	h, err := t.dialHTTP2(to)
 	if err != nil {
@@ -321,7 +327,7 @@ func (t *traffic) oneStreamHTTP2(to *target) {
 		return
 	}
 	defer resp.Body.Close()
-	t.add(to, stream, begun, nil, resp.StatusCode)
+	t.add(to, stream, begun, notFound(resp.StatusCode), resp.StatusCode)
 	defer t.opens(stream)()
 	_, err = io.Copy(io.Discard, resp.Body)
 	status, _, said := grpcStatus(resp)
@@ -332,7 +338,7 @@ func (t *traffic) oneStreamHTTP2(to *target) {
 	case to.grpc && !said:
 		t.add(to, stream, begun, errNoStatus, 0)
 	case to.grpc && status == grpcUnimplemented:
-		<-t.ctx.Done() // there is none to stay with
+		never = true
 	}
 }
 

@@ -46,7 +46,7 @@ func (r *rehearsal) judgeTraffic(add adder) {
 		{FailsBefore, before, false, "requests failed before the deletion"},
 		{CutOff, broken, true, "requests cut off"},
 		{RefusedEarly, early, true, "connections refused or dropped while clients were still sent here"},
-		{NotAnswered, bad, true, "requests answered with errors"},
+		{NotAnswered, bad, true, "requests answered with errors, or not at all"},
 		{StreamCut, held[stream], true, "streams cut off"},
 		{NoCloseFrame, held[webSocket], true, "WebSockets ended without a close frame"},
 		{Resets, held[openConnection], false, "open connections reset"},
@@ -59,7 +59,7 @@ func (r *rehearsal) judgeTraffic(add adder) {
 	r.judgeSlow(add)
 	r.showOpen()
 	if n := r.result.NotSent; n > 0 {
-		r.say("not sent", "%d requests: there was no file, port or memory for them, or a thousand others were under way; give a smaller rate", n)
+		r.say("not sent", "or late: %d requests, for which there was no processor, file, port or memory, or too many others were under way; give a smaller rate", n)
 	}
 	r.judgeKept(add, ClosedUnderRequest, keepAlive, under[keepAlive], "kept connections closed", "Connection: close in the answer before")
 	r.judgeKept(add, NoGoAway, keptHTTP2, under[keptHTTP2], "connections of HTTP/2 closed", "a GOAWAY")

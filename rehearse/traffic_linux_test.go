@@ -30,6 +30,7 @@ func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 	for how, c := range map[string]struct {
 		only         string // of the targets, by their schemes
 		fails, warns []Code
+		exit         int
 	}{
 		"good":           {},
 		"cuts-streams":   {fails: []Code{StreamCut}},
@@ -37,6 +38,7 @@ func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 		"no-goaway":      {only: "http h2c grpc", warns: []Code{NoGoAway}},
 		"resets":         {warns: []Code{Resets}},
 		"answers-late":   {warns: []Code{AnswersLate}},
+		"answers-never":  {only: "http", fails: []Code{NotAnswered}, warns: []Code{TooSlow, AnswersLate}, exit: -1},
 		"unavailable":    {fails: []Code{NotAnswered}},
 	} {
 		t.Run(how, func(t *testing.T) {
@@ -55,13 +57,13 @@ func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 			}
 			r, err := rehearse(t, Config{
 				Program: Container{Command: []string{program, how}, Env: []string{"ADDRESS=" + where, "TCP_ADDRESS=" + lines}},
-				Traffic: all, Grace: 10 * time.Second,
+				Traffic: all, Grace: 12 * time.Second, CutShort: true,
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			fails, warns := codes(r)
-			if !slices.Equal(fails, c.fails) || !slices.Equal(warns, c.warns) || r.ExitCode != 0 {
+			if !slices.Equal(fails, c.fails) || !slices.Equal(warns, c.warns) || r.ExitCode != c.exit {
 				t.Errorf("fails %v, want %v; warns %v, want %v; exit code %d\n%s", fails, c.fails, warns, c.warns, r.ExitCode, describe(r))
 			}
 			for _, one := range r.Clients {

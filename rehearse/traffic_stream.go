@@ -47,6 +47,7 @@ func (t *traffic) oneStream(to *target) {
 	}
 	defer w.close()
 	begun = time.Now()
+	w.begin(requestTimeout)
 	if _, err = w.Write(to.more); err != nil {
 		t.add(to, newConnection, begun, err, 0)
 		return
@@ -57,17 +58,20 @@ func (t *traffic) oneStream(to *target) {
 		return
 	}
 	defer resp.Body.Close()
-	t.readStream(to, stream, begun, resp.StatusCode, resp.Body, func() { w.begin(forever) })
+	t.add(to, stream, begun, notFound(resp.StatusCode), resp.StatusCode)
+	defer t.opens(stream)()
+	w.begin(forever)
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.add(to, stream, begun, fmt.Errorf("%w: %w", errWithin, err), 0)
+	}
 }
 
-// readStream reads what comes after the header of a stream.
-func (t *traffic) readStream(to *target, as client, begun time.Time, status int, body io.Reader, lasts func()) {
-	t.add(to, as, begun, nil, status)
-	lasts()
-	defer t.opens(as)()
-	if _, err := io.Copy(io.Discard, body); err != nil {
-		t.add(to, as, begun, fmt.Errorf("%w: %w", errWithin, err), 0)
+// notFound is the error of an answer that is no stream.
+func notFound(status int) error {
+	if status < http.StatusBadRequest {
+		return nil
 	}
+	return saidError(fmt.Sprintf("%d %s, and no stream", status, http.StatusText(status)))
 }
 
 // Operations of a WebSocket's frames.
@@ -90,6 +94,7 @@ func (t *traffic) oneWebSocket(to *target) {
 	}
 	defer w.close()
 	begun = time.Now()
+	w.begin(requestTimeout)
 	if err := w.upgrade(t.ctx, to); err != nil {
 		var said statusError
 		if errors.As(err, &said) && said >= http.StatusInternalServerError {

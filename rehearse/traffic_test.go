@@ -143,6 +143,22 @@ func TestTraffic_WhatThisMachineCannotSendBlamesNobody(t *testing.T) {
 	}
 }
 
+// A server may lose its patience with a client that has no processor for a second.
+func TestTraffic_WhatFailsWhenThisProcessWasLateBlamesNobody(t *testing.T) {
+	for late, want := range map[time.Duration]tally{0: {failed: 1}, tooLate / 2: {failed: 1}, 2 * tooLate: {notSent: 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			tr := &traffic{ctx: t.Context(), tallies: map[tallied]*tally{}}
+			begun := time.Now()
+			time.Sleep(5 * time.Second)
+			tr.late.add(late)
+			tr.add(nil, newConnection, begun, io.EOF, 0)
+			if got := tr.counts(); got != want {
+				t.Errorf("%v late: %+v, want %+v", late, got, want)
+			}
+		})
+	}
+}
+
 func TestTraffic_SendsTheMethodTheHeaderAndTheBody(t *testing.T) {
 	var asked atomic.Int64
 	said := make(chan string, 100)

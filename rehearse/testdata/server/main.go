@@ -117,12 +117,15 @@ func main() {
 			go consume(make(chan string))
 		}
 		select {}
-	case "at-once":
+	case "at-once", "lingers":
 	default:
 		time.Sleep(2 * time.Second)
 	}
 	if err := server.Shutdown(ctx); err != nil {
 		fmt.Println(err)
+	}
+	if how == "lingers" {
+		time.Sleep(3 * time.Second)
 	}
 	if how == "says" {
 		fmt.Println("stopped")

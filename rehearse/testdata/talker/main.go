@@ -36,6 +36,10 @@ func main() {
 		if t.how == "answers-late" && t.stopping.Load() {
 			time.Sleep(4 * time.Second)
 		}
+		if t.how == "answers-never" && t.stopping.Load() {
+			<-r.Context().Done()
+			select {}
+		}
 		fmt.Fprintln(w, "hello")
 	})
 	mux.HandleFunc("/events", t.events)
