@@ -75,7 +75,7 @@ type examination struct {
 
 func (x *examination) say(code rehearse.Code, fails bool, place, format string, args ...any) {
 	who := x.workload.String()
-	if x.container != nil && len(x.workload.Pod.Containers) > 1 {
+	if x.container != nil && (len(x.workload.Pod.Containers) > 1 || x.workload.isSidecar(x.container)) {
 		who += ", container " + x.container.Name
 	}
 	x.found = append(x.found, Finding{workload: x.workload, Code: code, Fails: fails, Place: place, Who: who, Seen: fmt.Sprintf(format, args...)})
@@ -188,33 +188,20 @@ func (x *examination) shell() {
 	if len(command) == 0 {
 		command, at = nil, ".args"
 	}
-	command = append(slices.Clone(command), x.container.Args...)
+	command = belowInit(append(slices.Clone(command), x.container.Args...))
 	if len(command) == 0 {
 		return
 	}
 	if tool := path.Base(command[0]); slices.Contains([]string{"npm", "yarn", "pnpm", "npx"}, tool) {
-		x.say(BelowShell, false, x.at(at), "%s is PID 1, and starts the program below a shell", tool)
+		x.say(BelowShell, false, x.at(at), "%s gets the signal, and starts the program below a shell", tool)
 		return
 	}
 	text := shellOf(command)
-	last := lastCommand(text)
-	if last == "" || strings.HasPrefix(last, "exec ") || strings.Contains(text, "trap ") {
+	if strings.TrimSpace(text) == "" || replacesItself(path.Base(command[0]), text) {
 		return
 	}
-	x.say(BelowShell, false, x.at(at), "%s is PID 1, and runs what it is told, %q, as its children", path.Base(command[0]), text)
+	x.say(BelowShell, false, x.at(at), "%s gets the signal, and runs what it is told, %q, as its children", path.Base(command[0]), text)
 }
-
-// lastCommand is the last one of several that a shell is told, empty if there is one alone, which a shell
-// executes in its own place.
-func lastCommand(text string) string {
-	parts := separators.Split(strings.TrimRight(text, "; \n"), -1)
-	if len(parts) < 2 {
-		return ""
-	}
-	return strings.TrimSpace(parts[len(parts)-1])
-}
-
-var separators = regexp.MustCompile(`&&|\|\||[;|&\n]`)
 
 // signal looks at the stop signal.
 func (x *examination) signal() {

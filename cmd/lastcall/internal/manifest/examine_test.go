@@ -3,6 +3,7 @@ package manifest
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -34,9 +35,12 @@ var mistakes = map[string][]mistake{
 		{Budget, true, "- {name: PORT, value: \"8080\"}", "- {name: GUNICORN_CMD_ARGS, value: --workers=2 --graceful-timeout=50}", "--graceful-timeout gives it 50s"},
 		{Budget, true, "- {name: PORT, value: \"8080\"}", "- {name: LASTCALL_GRACE, value: 40s}", "LASTCALL_GRACE gives it 40s, of the 35s"},
 		{Budget, false, "terminationGracePeriodSeconds: 40", "terminationGracePeriodSeconds: 30", "of the 25s that preStop leaves"},
-		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[/bin/sh, -c, 'cd /app && ./server']", `sh is PID 1, and runs what it is told, "cd /app && ./server", as its children`},
-		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[bash, -ec, './server | tee log']", "bash is PID 1"},
-		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[npm, start]", "npm is PID 1"},
+		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[/bin/sh, -c, 'cd /app && ./server']", `sh gets the signal, and runs what it is told, "cd /app && ./server", as its children`},
+		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[bash, -ec, './server | tee log']", "bash gets the signal"},
+		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[sh, -c, ./server --port 80]", "sh gets the signal"},
+		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[bash, -c, './server & wait']", "bash gets the signal"},
+		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[npm, start]", "npm gets the signal"},
+		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[tini, -v, --, sh, -c, 'sleep 1; ./server']", "sh gets the signal"},
 		{BadSignal, true, "stopSignal: SIGTERM", "stopSignal: SIGKILL", "no program can handle SIGKILL"},
 		{BadSignal, true, "os: {name: linux}", "hostname: x", "the pod has no os.name"},
 		{NoReadiness, false, "readinessProbe:", "startupProbe:", "no container has a readinessProbe"},
@@ -101,7 +105,7 @@ func testdata(t *testing.T, name string) string {
 // What is a mistake in one place is none in another.
 func TestExamine_SaysNothingAboutWhatIsMeantSo(t *testing.T) {
 	for from, to := range map[string]string{
-		"[/server, --shutdown-timeout=30s]": "[sh, -c, ./server --port 80]", // a shell executes a command alone in its own place
+		"[/server, --shutdown-timeout=30s]": "[sh, -c, exec ./server --port 80]",
 		"/server, --shutdown-timeout":       "tini, --, /server, --shutdown-timeout",
 		"replicas: 3":                       "replicas: 0",
 		`"postgres://db/api"`:               `"sqlite::memory:"`,
@@ -121,9 +125,34 @@ func TestExamine_SaysNothingAboutWhatIsMeantSo(t *testing.T) {
 			t.Errorf("%s: %+v", to, found)
 		}
 	}
+	for _, command := range []string{"[tini, -g, --, sh, -c, 'sleep 1; ./server']", "[dumb-init, sh, -c, 'sleep 1; ./server']", "[sh, -c, 'trap stop TERM; ./server & wait']", "[bash, -c, 'cd /app && ./server']"} {
+		if found := read(t, strings.Replace(testdata(t, "service.yaml"), "[/server, --shutdown-timeout=30s]", command, 1)).Examine(); found != nil {
+			t.Errorf("%s: %+v", command, found)
+		}
+	}
 	one := strings.NewReplacer("replicas: 3", "replicas: 1", `"postgres://db/api"`, `"sqlite:/data/api.db"`).Replace(testdata(t, "service.yaml"))
 	if found := read(t, strings.Replace(one, "strategy: {rollingUpdate", "# {", 1)).Examine(); len(found) != 1 || found[0].Code != SharedFile || found[0].Fails {
 		t.Errorf("a rollout over one file: %+v", found)
+	}
+}
+
+// The shells of this machine do what is said about them.
+func TestExamine_KnowsWhichShellsReplaceThemselves(t *testing.T) {
+	for _, shell := range []string{"bash", "dash"} {
+		if _, err := exec.LookPath(shell); err != nil {
+			t.Skipf("there is no %s: %v", shell, err)
+		}
+		for _, text := range []string{"%s", "exec %s", "true && %s", "true; exec %s", "%s | cat"} {
+			text = fmt.Sprintf(text, "sed -n s/^PPid:.//p /proc/self/status")
+			out, err := exec.CommandContext(t.Context(), shell, "-c", text).Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			replaced := strings.TrimSpace(string(out)) == fmt.Sprint(os.Getpid())
+			if replacesItself(shell, text) != replaced {
+				t.Errorf("%s -c %q: replaced %v", shell, text, replaced)
+			}
+		}
 	}
 }
 

@@ -239,10 +239,12 @@ func (p *Plan) words(what string, command []string) []string {
 	for _, word := range command {
 		words = append(words, p.here(word))
 	}
-	if p.given.Image == nil && len(words) > 0 && filepath.IsAbs(words[0]) {
-		if _, err := os.Stat(words[0]); err != nil {
-			p.lack("%s runs %s, which is not on this machine: --file %s=PATH", what, command[0], command[0])
-		}
+	switch {
+	case p.given.Image != nil || len(words) == 0 || isProgram(words[0]):
+	case filepath.IsAbs(words[0]):
+		p.lack("%s runs %s, which is not on this machine: --file %s=PATH", what, command[0], command[0])
+	default:
+		p.lack("%s runs %s, which is not on this machine", what, command[0])
 	}
 	return words
 }

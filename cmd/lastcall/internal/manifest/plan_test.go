@@ -134,6 +134,7 @@ func TestPlan_NamesEverythingThatIsMissing(t *testing.T) {
   - {name: MODE, valueFrom: {configMapKeyRef: {name: settings, key: mode}}}
   lifecycle: {preStop: {exec: {command: [/app/no-such-drain]}}}
   livenessProbe: {exec: {command: [/app/no-such-drain]}}
+  startupProbe: {exec: {command: [no-such-check]}}
   volumeMounts: [{name: data, mountPath: /data}, {name: conf, mountPath: /etc/no-such-app/}, {name: node, mountPath: /node}]
 volumes:
 - {name: data, persistentVolumeClaim: {claimName: claim}}
@@ -150,6 +151,7 @@ volumes:
 		"variable URL, which is url of Secret db: --env URL=VALUE",
 		"variable MODE, which is mode of ConfigMap settings: --env MODE=VALUE",
 		"preStop runs /app/no-such-drain, which is not on this machine: --file /app/no-such-drain=PATH",
+		"startupProbe runs no-such-check, which is not on this machine",
 		"livenessProbe runs /app/no-such-drain, which is not on this machine: --file /app/no-such-drain=PATH",
 	}
 	if want := "Pod p wants what is not here:\n  " + strings.Join(lacks, "\n  ") + "\n--without-missing goes on without it"; err == nil || err.Error() != want {
@@ -160,6 +162,7 @@ volumes:
 		t.Errorf("notes %q", p.Notes)
 	}
 	dir := t.TempDir()
+	text = strings.Replace(text, "no-such-check", "'true'", 1)
 	given = Given{Env: []string{"URL=u", "MODE=m"}, Files: map[string]string{"/data": dir, "/etc/no-such-app/x": dir, "/node": dir, "/app/no-such-drain": "/bin/true"}}
 	p := plan(t, text+"---\napiVersion: v1\nkind: Secret\nmetadata: {name: all}\n", given)
 	if got := p.Config.Program.PreStop.Exec; !slices.Equal(got, []string{"/bin/true"}) || p.Notes != nil {

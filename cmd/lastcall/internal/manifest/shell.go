@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -21,4 +22,33 @@ func shellOf(command []string) string {
 		}
 	}
 	return ""
+}
+
+// replacesItself reports whether a shell handles the signal itself, or executes the last command of a
+// text in its own place. bash, and ash of busybox, do so without being told, unless it is in a pipe or
+// in the background. dash, which is sh in Debian and Ubuntu, does it for exec alone.
+func replacesItself(shell, text string) bool {
+	parts := separators.Split(strings.TrimRight(text, "; \n"), -1)
+	last := strings.TrimSpace(parts[len(parts)-1])
+	if strings.HasPrefix(last, "exec ") || strings.Contains(text, "trap ") {
+		return true
+	}
+	return shell != "sh" && shell != "dash" && !strings.ContainsAny(strings.NewReplacer("&&", "", "||", "").Replace(text), "|&")
+}
+
+var separators = regexp.MustCompile(`&&|\|\||[;|&\n]`)
+
+// belowInit is what an init such as tini starts, which passes a signal on to its child alone.
+func belowInit(command []string) []string {
+	if len(command) == 0 || !slices.Contains([]string{"tini", "docker-init", "catatonit"}, path.Base(command[0])) {
+		return command
+	}
+	rest := command[1:]
+	for len(rest) > 0 && strings.HasPrefix(rest[0], "-") {
+		if rest[0] == "-g" { // to the whole process group
+			return nil
+		}
+		rest = rest[1:]
+	}
+	return rest
 }
