@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +33,14 @@ func (i isolation) String() string {
 		return "PID 1 of its own namespace"
 	}
 	return "in a process group, not PID 1: a signal without a handler ends it here, and would not in a container"
+}
+
+// where says how far the program is kept from the other processes, and from this machine.
+func (p *program) where() string {
+	if p.container.Image != nil {
+		return "PID 1 of its own namespaces, with the image's files alone"
+	}
+	return p.isolation.String()
 }
 
 // program is the program that is rehearsed, while it runs.
@@ -63,12 +72,14 @@ const self = "/proc/self/exe"
 // start starts a program, as PID 1 of its own namespace where the system allows it and sharePIDs does
 // not forbid it.
 func start(c *Container, sharePIDs bool) (*program, error) {
+	if c.Image != nil {
+		return startImage(c)
+	}
 	path, err := exec.LookPath(c.Command[0])
 	if err != nil {
 		return nil, fmt.Errorf("rehearse: start %s: %w", c.Command[0], err)
 	}
-	_, err = buildinfo.ReadFile(path)
-	isGo := err == nil
+	isGo := builtByGo(path)
 	p := &program{container: c, isolation: namespace, isGo: isGo, exited: make(chan struct{}), drained: make(chan struct{})}
 	if err = errNoNamespace; !sharePIDs {
 		err = p.startNamespaced(path)
@@ -83,12 +94,32 @@ func start(c *Container, sharePIDs bool) (*program, error) {
 	return p, nil
 }
 
+// startImage starts the program of an image, for which there is no way without namespaces.
+func startImage(c *Container) (*program, error) {
+	p := &program{container: c, isolation: namespace, exited: make(chan struct{}), drained: make(chan struct{})}
+	if err := p.startNamespaced(""); errors.Is(err, errNoNamespace) {
+		return nil, fmt.Errorf("rehearse: an image's program needs namespaces, and this system does not allow them: %w: "+
+			"run this as root, or allow user namespaces to all (sysctl user.max_user_namespaces; kernel.apparmor_restrict_unprivileged_userns and "+
+			"kernel.unprivileged_userns_clone on Ubuntu and Debian); within a container it takes a privileged one", err)
+	} else if err != nil {
+		return nil, err
+	}
+	p.isGo = builtByGo("/proc/" + strconv.Itoa(p.pid) + "/exe")
+	return p, nil
+}
+
+// builtByGo reports whether a program's file says that Go has built it.
+func builtByGo(path string) bool {
+	_, err := buildinfo.ReadFile(path)
+	return err == nil
+}
+
 // command is this program again, to become or to supervise another one.
-func (p *program) command(how, path string) *exec.Cmd {
+func (p *program) command(argv ...string) *exec.Cmd {
 	c := p.container
 	return &exec.Cmd{
-		Path: self, Args: append([]string{how, path}, c.Command...),
-		Dir: c.Dir, Env: append(os.Environ(), c.Env...), Stdout: &p.output, Stderr: &p.output,
+		Path: self, Args: argv,
+		Dir: c.Dir, Env: c.environment(), Stdout: &p.output, Stderr: &p.output,
 		WaitDelay: time.Second, // what still has its output is not waited for
 	}
 }
@@ -115,6 +146,22 @@ func (p *program) pids() []int {
 	return pids
 }
 
+// runtime is the file name of what runs the program, such as node or python3.11.
+func (p *program) runtime() string {
+	file, err := os.Readlink("/proc/" + strconv.Itoa(p.pid) + "/exe")
+	if err != nil {
+		return "" // it has ended
+	}
+	return filepath.Base(file)
+}
+
+// runtimeHandles reports whether the runtime of the program has handlers of its own, so that one does
+// not see whether the program has any.
+func (p *program) runtimeHandles() bool {
+	name := p.runtime()
+	return p.isGo || name == "node" || name == "java" || strings.HasPrefix(name, "ruby")
+}
+
 // handles reports whether the program proper has a handler for a signal, as the kernel has it.
 func (p *program) handles(sig syscall.Signal) (handled, known bool) {
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(p.pid) + "/status")
@@ -134,6 +181,9 @@ func (p *program) handles(sig syscall.Signal) (handled, known bool) {
 // means the program. It leads a process group.
 func (p *program) exec(argv []string) (*exec.Cmd, error) {
 	c := p.container
+	if c.Image != nil {
+		return p.join(argv)
+	}
 	path, err := exec.LookPath(argv[0])
 	if err != nil {
 		return nil, err
@@ -157,7 +207,7 @@ func (p *program) exec(argv []string) (*exec.Cmd, error) {
 		args = append(append(into, "--"), args...)
 	}
 	return &exec.Cmd{
-		Path: args[0], Args: args, Dir: c.Dir, Env: append(os.Environ(), c.Env...), Stdout: &p.output, Stderr: &p.output,
+		Path: args[0], Args: args, Dir: c.Dir, Env: c.environment(), Stdout: &p.output, Stderr: &p.output,
 		WaitDelay: time.Second, SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 	}, nil
 }

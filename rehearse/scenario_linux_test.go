@@ -3,6 +3,7 @@ package rehearse
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -16,11 +17,20 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 		fails, warns []Code
 		exit         int
 	}{
+		{scenario: Rollout, how: "good"},
+		{scenario: Rollout, how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
+		{scenario: Rollout, how: "flocks", fails: []Code{NotBeside}},
+		{scenario: Rollout, how: "cleans", fails: []Code{DisturbsCopy}},
+		{scenario: Load, how: "good"},
+		{scenario: Load, how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
+		{scenario: HookOverrun, how: "hangs", warns: []Code{TooSlow}, exit: -1},
+		{scenario: HookOverrun, how: "at-once"},
 		{scenario: Lag0, how: "at-once", warns: []Code{ClosedUnderRequest}},
 		{scenario: Lag1, how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{scenario: Lag1, how: "good"},
 		{scenario: Lag5, how: "good", warns: []Code{RefusedEarly}}, // for two seconds it does
 		{scenario: SoftEviction, how: "good"},
+		{scenario: SoftEviction, how: "lingers", warns: []Code{RefusedEarly, ClosedUnderRequest}}, // with its port closed
 		{scenario: NodeShutdown, how: "good"},
 		{scenario: ForceDelete, how: "good", warns: []Code{TooSlow}, exit: -1}, // it takes two seconds
 		{scenario: ForceDelete, how: "at-once"},
@@ -44,8 +54,8 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 			where := freeAddress(t)
 			r, err := rehearse(t, Config{
 				Program: Container{Command: []string{server, c.how}, Env: []string{"ADDRESS=" + where, "LOCK=" + filepath.Join(t.TempDir(), "lock")}},
-				URL:     "http://" + where, SlowURL: "http://" + where + "/slow",
-				Grace: 10 * time.Second, Scenarios: []Scenario{c.scenario},
+				Traffic: []Target{{URL: "http://" + where}, {URL: "http://" + where + "/slow", Use: Slow}},
+				Grace:   10 * time.Second, Scenarios: []Scenario{c.scenario},
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -55,6 +65,71 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 				t.Errorf("fails %v, want %v; warns %v, want %v; exit code %d, want %d\n%s", fails, c.fails, warns, c.warns, r.ExitCode, c.exit, describe(r))
 			}
 		})
+	}
+}
+
+func TestElsewhere_MovesThePortWhereverItIsGiven(t *testing.T) {
+	for _, c := range []struct{ command, env, want string }{
+		{"server --port 8080", "A=1", "server --port 9 A=1"},
+		{"server --listen=127.0.0.1:8080 --keep 18080 80801", "", "server --listen=127.0.0.1:9 --keep 18080 80801"},
+		{"sh -c server_-p8080", "", "sh -c server_-p9"},
+		{"server", "ADDRESS=:8080", "server ADDRESS=:9"},
+		{"server", "PORT=8080", "server PORT=9"},
+		{"8080 --port 8080", "ID=18080", "8080 --port 9 ID=18080"},
+		{"server --version 8080.1", "PORTS=8080,1", ""},
+		{"server", "", ""},
+	} {
+		moved := Container{Command: strings.Fields(c.command), Env: strings.Fields(c.env)}
+		got := ""
+		if moved.move("8080", "9") {
+			got = strings.Join(append(moved.Command, moved.Env...), " ")
+		}
+		if got != c.want {
+			t.Errorf("%s with %s: %q, want %q", c.command, c.env, got, c.want)
+		}
+	}
+}
+
+// What cannot be rehearsed with a program is skipped, with the reason, and the others go on.
+func TestScenario_WhatCannotBeRehearsedIsSkipped(t *testing.T) {
+	t.Parallel()
+	for want, c := range map[string]Config{
+		"no clients":        {Program: Container{Command: []string{"sleep", "60"}}, Scenarios: []Scenario{Rollout, Crash}},
+		"another port":      {Program: Container{Command: []string{server, "good"}, Env: []string{"ADDRESS=127.0.0.1:0"}}, Scenarios: []Scenario{Rollout, Crash}},
+		"a stream open":     {Program: Container{Command: []string{server, "good"}, Env: []string{"ADDRESS=127.0.0.1:0"}}, Scenarios: []Scenario{OpenStreams, Crash}},
+		"has no sidecars":   {Program: Container{Command: []string{server, "good"}, Env: []string{"ADDRESS=127.0.0.1:0"}}, Scenarios: []Scenario{SidecarOrder, Crash}},
+		"to something else": {Program: Container{Command: []string{"/bin/sh", "-c", "exec sleep 60 >/dev/null 2>&1"}}, Scenarios: []Scenario{OutputStuck, Crash}},
+	} {
+		report, err := Do(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, second := &report.Results[0], &report.Results[1]
+		if !strings.Contains(first.Skipped, want) || len(first.Findings)+len(first.Passed) > 0 || !first.OK() || second.Skipped != "" || !slices.Contains(second.Passed, NotBack) {
+			t.Errorf("%s was skipped for %q, want %q; then %+v", first.Scenario, first.Skipped, want, second)
+		}
+	}
+}
+
+func TestScenario_OpenStreamsAreEndedOrCutOff(t *testing.T) {
+	t.Parallel()
+	program, err := talker()
+	if err != nil {
+		t.Fatal(program, err)
+	}
+	for how, want := range map[string][]Code{"good": nil, "cuts-streams": {StreamCut}} {
+		where := freeAddress(t)
+		r, err := rehearse(t, Config{
+			Program:   Container{Command: []string{program, how}, Env: []string{"ADDRESS=" + where, "TCP_ADDRESS=" + freeAddress(t)}},
+			Traffic:   []Target{{URL: "http://" + where}, {URL: "http://" + where + "/events", Use: Stream}, {URL: "ws://" + where + "/ws"}},
+			Scenarios: []Scenario{OpenStreams}, Grace: 10 * time.Second,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fails, warns := codes(r); !slices.Equal(fails, want) || len(warns) > 0 || r.Skipped != "" {
+			t.Errorf("%s fails %v, want %v; warns %v\n%s", how, fails, want, warns, describe(r))
+		}
 	}
 }
 
@@ -85,7 +160,7 @@ func TestScenario_AProgramThatDoesNotComeBackForTheNextOne(t *testing.T) {
 	where := freeAddress(t)
 	report, err := Do(t.Context(), Config{
 		Program: Container{Command: []string{server, "locks", "hangs"}, Env: []string{"ADDRESS=" + where, "LOCK=" + filepath.Join(t.TempDir(), "lock")}},
-		URL:     "http://" + where, Grace: time.Second, Scenarios: []Scenario{Delete, Lag0, Lag1},
+		Traffic: []Target{{URL: "http://" + where}}, Grace: time.Second, Scenarios: []Scenario{Delete, Lag0, Lag1},
 	})
 	if err != nil || len(report.Results) != 3 {
 		t.Fatalf("%v, %+v", err, report)
@@ -95,44 +170,5 @@ func TestScenario_AProgramThatDoesNotComeBackForTheNextOne(t *testing.T) {
 		if fails, _ := codes(r); !slices.Equal(fails, want) || (r.Skipped != "") != (want == nil) {
 			t.Errorf("%s fails %v, want %v; skipped %q\n%s", r.Scenario, fails, want, r.Skipped, describe(r))
 		}
-	}
-}
-
-func TestEstimate_IsWhatARehearsalTakesAtMost(t *testing.T) {
-	t.Parallel()
-	for _, c := range []Config{
-		{Program: Container{Command: []string{server, "hangs"}}, CutShort: true},
-		{Program: Container{Command: []string{server, "hangs"}}, Grace: 3 * time.Second, Scenarios: []Scenario{Delete, Crash}},
-		{Program: Container{Command: []string{server, "good"}, PreStop: &Hook{Exec: []string{"sleep", "1"}}}, Grace: 4 * time.Second},
-	} {
-		most, err := Estimate(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.Program.Env = []string{"ADDRESS=" + freeAddress(t)}
-		began := time.Now()
-		if _, err := Do(t.Context(), c); err != nil {
-			t.Fatal(err)
-		}
-		if took := time.Since(began); took > most || took < most/3 {
-			t.Errorf("%v takes %v, and %v was said", c.Program.Command, took, most)
-		}
-	}
-	if _, err := Estimate(Config{}); err == nil {
-		t.Error("nothing is rehearsed in no time")
-	}
-}
-
-// With the grace of a Docker stop a first verdict takes less than 15 seconds, and all of them less
-// than three minutes, whatever the program does.
-func TestEstimate_OfQuickAndAll(t *testing.T) {
-	program := Container{Command: []string{"server"}}
-	quick, err := Estimate(Config{Program: program, CutShort: true})
-	if err != nil || quick > 15*time.Second {
-		t.Errorf("quick takes %v, %v", quick, err)
-	}
-	all, err := Estimate(Config{Program: program, Grace: 10 * time.Second, Scenarios: All(), CutShort: true})
-	if err != nil || all > 3*time.Minute {
-		t.Errorf("all take %v, %v", all, err)
 	}
 }

@@ -44,8 +44,8 @@ func seenOn(t *testing.T, text string) []string {
 	return lines
 }
 
-// rehearsed plays a rehearsal of scenarios of which each one has these events, and returns what is seen.
-func rehearsed(t *testing.T, events []rehearse.Event, failed error, scenarios ...rehearse.Scenario) []string {
+// shownLines plays a rehearsal of scenarios of which each one has these events, and returns what is seen.
+func shownLines(t *testing.T, events []rehearse.Event, failed error, scenarios ...rehearse.Scenario) []string {
 	t.Helper()
 	t.Setenv("TERM", "xterm")
 	t.Setenv("NO_COLOR", "")
@@ -99,7 +99,7 @@ func count(lines []string, text string) (n int) {
 }
 
 func TestRehearse_ATerminalShowsEachEventOnceAndInOrder(t *testing.T) {
-	lines := rehearsed(t, lateAndEarly, nil, rehearse.Delete)
+	lines := shownLines(t, lateAndEarly, nil, rehearse.Delete)
 	text := strings.Join(lines, "\n")
 	if count(lines, "late") != 1 || count(lines, "early") != 1 || strings.Index(text, "early") > strings.Index(text, "late") || count(lines, "delete") != 1 {
 		t.Errorf("it shows\n%s", text)
@@ -107,14 +107,14 @@ func TestRehearse_ATerminalShowsEachEventOnceAndInOrder(t *testing.T) {
 }
 
 func TestRehearse_OfSeveralScenariosThoseThatPassAreALineEach(t *testing.T) {
-	lines := rehearsed(t, lateAndEarly, nil, rehearse.Delete, rehearse.ForceDelete, rehearse.HardEviction)
+	lines := shownLines(t, lateAndEarly, nil, rehearse.Delete, rehearse.ForceDelete, rehearse.HardEviction)
 	if count(lines, "late") != 1 || count(lines, "FAIL  delete ") != 1 || count(lines, "PASS  force-delete ") != 1 || count(lines, "PASS  hard-eviction ") != 1 {
 		t.Errorf("it shows\n%s", strings.Join(lines, "\n"))
 	}
 }
 
 func TestRehearse_WhatWasSeenBeforeARehearsalFailedStaysThere(t *testing.T) {
-	lines := rehearsed(t, lateAndEarly, errors.New("no such file"), rehearse.Delete)
+	lines := shownLines(t, lateAndEarly, errors.New("no such file"), rehearse.Delete)
 	if count(lines, "late") != 1 || count(lines, "early") != 1 {
 		t.Errorf("it shows\n%s", strings.Join(lines, "\n"))
 	}
@@ -126,7 +126,7 @@ func TestRehearse_ATerminalIsNotWipedWhereItsLinesHaveGone(t *testing.T) {
 	for range 60 {
 		many = append(many, lateAndEarly...)
 	}
-	lines := rehearsed(t, many, nil, rehearse.Delete)
+	lines := shownLines(t, many, nil, rehearse.Delete)
 	if n := count(lines, "late"); n != 61 {
 		t.Errorf("late is there %d times:\n%s", n, strings.Join(lines, "\n"))
 	}

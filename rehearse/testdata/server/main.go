@@ -21,6 +21,9 @@ func consume(messages <-chan string) {
 
 func main() {
 	how := os.Args[1]
+	if confess(how) {
+		return
+	}
 	if how == "ends" {
 		fmt.Println("no database here")
 		os.Exit(4)
@@ -47,6 +50,10 @@ func main() {
 	if how = os.Args[len(os.Args)-1]; len(os.Args) > 2 {
 		fmt.Println("it", how)
 	}
+	if how == "cleans" { // what another copy needs as well
+		os.WriteFile(os.Getenv("LOCK"), nil, 0o600)
+		unlock = func() { os.Remove(os.Getenv("LOCK")) }
+	}
 	var stopping atomic.Bool
 	var server http.Server
 	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -55,6 +62,9 @@ func main() {
 		}
 		if how == "noisy" {
 			fmt.Println(strings.Repeat("x", 1<<20))
+		}
+		if _, err := os.Stat(os.Getenv("LOCK")); how == "cleans" && err != nil {
+			w.WriteHeader(http.StatusInternalServerError)
 		}
 		switch {
 		case stopping.Load() && how == "errors":
@@ -107,12 +117,15 @@ func main() {
 			go consume(make(chan string))
 		}
 		select {}
-	case "at-once":
+	case "at-once", "lingers":
 	default:
 		time.Sleep(2 * time.Second)
 	}
 	if err := server.Shutdown(ctx); err != nil {
 		fmt.Println(err)
+	}
+	if how == "lingers" {
+		time.Sleep(3 * time.Second)
 	}
 	if how == "says" {
 		fmt.Println("stopped")
