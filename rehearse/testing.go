@@ -72,9 +72,7 @@ func Run(t T, c Config) *Report {
 	if len(given) > 0 {
 		report.Command = given
 	}
-	if !report.OK() {
-		t.Log("what happened:\n" + strings.Join(happened, "\n"))
-	}
+	t.Log("what happened:\n" + strings.Join(happened, "\n"))
 	for i := range report.Results {
 		tell(t, &report.Results[i])
 	}

@@ -35,10 +35,10 @@ namespaces of its own; a command behind -- takes the place of ENTRYPOINT and CMD
 
 Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it could not be run.`
 
-const rehearseExamples = `  lastcall rehearse -- ./server --port 8080
+const rehearseExamples = `  lastcall rehearse -- python3 -m http.server 8080
   lastcall rehearse --http http://127.0.0.1:8080/slow --grace 30s --pre-stop 'sleep 5' -- node server.js
   lastcall rehearse --readiness http://127.0.0.1:8080/readyz --pre-stop sleep:5s -- ./server --port 8080
-  lastcall rehearse --scenario hard-eviction -- python3 -m http.server 8080
+  lastcall rehearse --scenario all --grace 10s --html rehearsal.html -- ./server --port 8080
   docker save app > app.tar; lastcall rehearse --image app.tar
   helm template . | lastcall rehearse -f - --container api -- ./server
   lastcall rehearse --explain LC104
@@ -79,7 +79,7 @@ func newRehearse() *cobra.Command {
 			c.Program.Command = command
 			remove, err := prepare(cmd, &c, command, &from, &in)
 			if err != nil {
-				return notRehearsed(cmd, err)
+				return output.notRehearsed(cmd, err)
 			}
 			defer func() { err = errors.Join(err, remove()) }()
 			if err := pods.apply(&c); err != nil {

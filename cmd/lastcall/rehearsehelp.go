@@ -16,12 +16,13 @@ var flagGroups = []struct {
 }{
 	{"The pod", []string{
 		"manifest", "container", "workload", "without-missing", "image", "network", "env", "file", "grace", "node-grace",
-		"pre-stop", "stop-signal", "readiness", "liveness", "startup", "endpoint-lag",
+		"pre-stop", "stop-signal", "readiness", "liveness", "startup", "probe-period", "sidecar",
+		"sidecar-command", "endpoint-lag",
 	}},
-	{"Clients", []string{"http", "tcp", "grpc", "slow", "stream", "websocket", "rate", "ready", "any-host"}},
+	{"Clients", []string{"http", "http2", "tcp", "grpc", "slow", "stream", "websocket", "rate", "ready", "any-host"}},
 	{"What is rehearsed", []string{"quick", "scenario", "whole-grace"}},
 	{"The report", []string{
-		"verbose", "json", "html", "junit", "sarif", "github", "source", "baseline", "write-baseline", "explain", "language",
+		"verbose", "json", "html", "junit", "sarif", "github", "source", "baseline", "write-baseline", "explain", "language", "program",
 	}},
 }
 

@@ -123,12 +123,3 @@ func readManifests(stdin io.Reader, names []string) (*manifest.Set, error) {
 	}
 	return manifest.Read(sources...)
 }
-
-// notRehearsed says why a program was not rehearsed.
-func notRehearsed(cmd *cobra.Command, err error) error {
-	if errors.As(err, new(usageError)) {
-		return err
-	}
-	complain(cmd.ErrOrStderr(), err)
-	return exitError(2)
-}

@@ -242,6 +242,19 @@ func (o *rehearsalOutput) report(r *rehearse.Report, failed error) error {
 	return err
 }
 
+// notRehearsed reports why a program was not rehearsed. Of a command line that was not understood there
+// is no report.
+func (o *rehearsalOutput) notRehearsed(cmd *cobra.Command, failed error) error {
+	if errors.As(failed, new(usageError)) {
+		return failed
+	}
+	o.out, o.remarks = cmd.OutOrStdout(), cmd.ErrOrStderr()
+	if err := o.report(nil, failed); err != nil {
+		complain(o.remarks, err)
+	}
+	return exitError(2)
+}
+
 // toGitHub writes annotations into the log, and a page into the file that GitHub shows beside it.
 func (o *rehearsalOutput) toGitHub(r *rehearse.Report, failed error) error {
 	log := o.out

@@ -108,8 +108,8 @@ func fillPage(page *htmlPage, r *rehearse.Report) {
 	page.Command = strings.Join(r.Command, " ")
 	c := count(r.Results...)
 	page.Facts = []string{c.String()}
-	if c.answered+c.failed > 0 {
-		page.Facts = append(page.Facts, fmt.Sprintf("%d requests answered, %d not", c.answered, c.failed))
+	if requests := c.requests(); requests != "" {
+		page.Facts = append(page.Facts, requests)
 	}
 	if len(r.Results) > 0 {
 		page.Facts = append(page.Facts, r.Results[0].Isolation)
@@ -164,7 +164,7 @@ func picture(r *rehearse.Result) htmlPicture {
 	p.Top = float64(rows)*labelHeight + 10
 	y := p.Top
 	for _, one := range lanes(r) {
-		l := htmlLane{Name: one.name, Y: y, Mid: y + laneHeight/2}
+		l := htmlLane{Name: cut(one.name, 18), Y: y, Mid: y + laneHeight/2}
 		for _, b := range one.bars {
 			width := max(x(b.to)-x(b.from), 5)
 			drawn := htmlBar{

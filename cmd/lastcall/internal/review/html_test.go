@@ -136,3 +136,19 @@ func TestLanes_AHookTakesItsTime(t *testing.T) {
 	}
 	t.Errorf("no hook among %+v", lanes(r))
 }
+
+func TestLanes_ASidecarHasItsOwn(t *testing.T) {
+	r := exitsAtOnce()
+	r.Events = []rehearse.Event{
+		{At: at(0), What: "started", Detail: "sidecar proxy"}, {At: at(0.1), What: "started", Detail: "./server"}, {At: at(0.2), What: "ready"},
+		{At: at(1), What: "stop signal", Detail: "SIGTERM"}, {At: at(2), What: "exited", Detail: "exit code 0"},
+		{At: at(2), What: "stop signal", Detail: "sidecar proxy: SIGTERM"}, {At: at(3), What: "exited", Detail: "sidecar proxy: exit code 0"},
+	}
+	got := lanes(r)
+	if len(got) != 3 || got[2].name != "proxy" || len(got[2].bars) != 2 || got[2].bars[0].to != at(2) || got[2].bars[1].to != at(3) {
+		t.Errorf("%+v", got)
+	}
+	if program := got[0].bars; len(program) != 3 || program[2].to != at(2) {
+		t.Errorf("%+v", program)
+	}
+}

@@ -43,44 +43,72 @@ func lasted(r *rehearse.Result) time.Duration {
 	return last
 }
 
-// lanes are the picture of a scenario: the program, the time in which clients were sent to it, its
-// preStop hook, and what went wrong. What the picture has no lane for is in the timeline.
+// lanes are the picture of a scenario: the program and its sidecars, the time in which clients were
+// sent to it, its preStop hook, and what went wrong. What the picture has no lane for is in the
+// timeline.
 func lanes(r *rehearse.Result) []lane {
-	program, endpoint, hook := lane{name: "program"}, lane{name: "endpoint"}, lane{name: "preStop"}
-	var wrong []lane
+	all := []*lane{{name: "program"}, {name: "endpoint"}, {name: "preStop"}}
+	program, endpoint, hook := all[0], all[1], all[2]
+	sidecars := map[string]*lane{}
 	for _, e := range r.Events {
-		switch name := e.What; {
-		case strings.HasPrefix(name, "started"):
-			program.turn(e.At, starting)
-		case strings.HasPrefix(name, "ready"):
-			program.turn(e.At, running)
-			if r.URL != "" || r.Answered+r.Failed > 0 {
-				endpoint.turn(e.At, sentHere)
+		if name := sidecarOf(e); name != "" {
+			if sidecars[name] == nil {
+				sidecars[name] = &lane{name: name}
+				all = append(all, sidecars[name])
 			}
-		case name == "endpoint gone":
+			sidecars[name].follow(e, running)
+			continue
+		}
+		program.follow(e, starting)
+		switch {
+		case strings.HasPrefix(e.What, "ready") && (r.URL != "" || r.Answered+r.Failed > 0), e.What == "endpoint back":
+			endpoint.turn(e.At, sentHere)
+		case e.What == "endpoint gone":
 			endpoint.end(e.At)
-		case name == "preStop":
+		case e.What == "preStop":
 			hook.turn(e.At, hooking)
-		case strings.HasPrefix(name, "preStop "):
+		case strings.HasPrefix(e.What, "preStop "):
 			hook.end(e.At)
-		case name == "stop signal":
-			program.turn(e.At, stopping)
-		case strings.HasPrefix(name, "exited"), name == "SIGKILL", name == "killed":
-			program.end(e.At)
 		}
+	}
+	for _, e := range r.Events {
 		if l := codeLevel(r, e.Code); e.Code != "" && l > passed {
-			wrong = append(wrong, lane{string(e.Code), []bar{{e.At, max(e.Until, e.At), map[level]state{failure: failing, warning: warned, accepted: known}[l], e.What}}})
+			kind := map[level]state{failure: failing, warning: warned, accepted: known}[l]
+			all = append(all, &lane{string(e.Code), []bar{{e.At, max(e.Until, e.At), kind, e.What}}})
 		}
 	}
-	end := lasted(r)
-	var all []lane
-	for _, one := range append([]lane{program, endpoint, hook}, wrong...) {
-		one.end(end)
+	var drawn []lane
+	for _, one := range all {
+		one.end(lasted(r))
 		if len(one.bars) > 0 {
-			all = append(all, one)
+			drawn = append(drawn, *one)
 		}
 	}
-	return all
+	return drawn
+}
+
+// sidecarOf is the name of the sidecar that an event is about, empty for the program's.
+func sidecarOf(e rehearse.Event) string {
+	name, ok := strings.CutPrefix(e.Detail, "sidecar ")
+	if !ok {
+		return ""
+	}
+	name, _, _ = strings.Cut(name, ":")
+	return name
+}
+
+// follow draws the life of a program, which begins in a state.
+func (l *lane) follow(e rehearse.Event, begins state) {
+	switch {
+	case strings.HasPrefix(e.What, "started"):
+		l.turn(e.At, begins)
+	case strings.HasPrefix(e.What, "ready"):
+		l.turn(e.At, running)
+	case e.What == "stop signal":
+		l.turn(e.At, stopping)
+	case strings.HasPrefix(e.What, "exited"), e.What == "SIGKILL", e.What == "killed":
+		l.end(e.At)
+	}
 }
 
 // open is a bar that goes on.

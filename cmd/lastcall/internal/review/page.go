@@ -212,8 +212,8 @@ func (p Page) Verdict(r *rehearse.Report) string {
 		}
 		text = fmt.Sprintf("scenarios failed: %d of %d; checks ", bad, len(r.Results)) + text
 	}
-	if c.answered+c.failed > 0 {
-		text += fmt.Sprintf("; %d requests answered, %d not", c.answered, c.failed)
+	if requests := c.requests(); requests != "" {
+		text += "; " + requests
 	}
 	if len(r.Results) > 0 {
 		text += "; " + r.Results[0].Isolation

@@ -93,7 +93,7 @@ func findings(r *rehearse.Report) []found {
 }
 
 // counts are the numbers of a report.
-type counts struct{ fails, warnings, accepted, passed, answered, failed int }
+type counts struct{ fails, warnings, accepted, passed, answered, failed, notSent int }
 
 func count(results ...rehearse.Result) (c counts) {
 	for i := range results {
@@ -112,6 +112,7 @@ func count(results ...rehearse.Result) (c counts) {
 		c.passed += len(one.Passed)
 		c.answered += one.Answered
 		c.failed += one.Failed
+		c.notSent += one.NotSent
 	}
 	return c
 }
@@ -120,6 +121,18 @@ func (c counts) String() string {
 	text := fmt.Sprintf("failed: %d, warnings: %d, passed: %d", c.fails, c.warnings, c.passed)
 	if c.accepted > 0 {
 		text += fmt.Sprintf(", accepted: %d", c.accepted)
+	}
+	return text
+}
+
+// requests says how the requests of all clients ended, empty where there were none.
+func (c counts) requests() string {
+	if c.answered+c.failed+c.notSent == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("%d requests answered, %d not", c.answered, c.failed)
+	if c.notSent > 0 {
+		text += fmt.Sprintf(", %d not sent", c.notSent)
 	}
 	return text
 }

@@ -60,6 +60,7 @@ const timelineOf80 = `            0 s      0.5       1         1.5       2      
   endpoint  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━
   LC104                                               ×××××××××××××××××
   LC105                                               ×
+  · starting   ━ on   ▒ after the stop signal   × finding
 
    0.00  started         ./server --port 8080
    0.05  ready           GET / 200
@@ -108,7 +109,7 @@ func TestPage_OfALogHasOneLineForEachThing(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, verdictOfALog)
 	}
 	timeline := Page{}.Timeline(exitsAtOnce())
-	if n, want := strings.Count(timeline, "\n"), len(exitsAtOnce().Events)+6; n != want { // the picture is six lines
+	if n, want := strings.Count(timeline, "\n"), len(exitsAtOnce().Events)+7; n != want { // the picture is seven lines
 		t.Errorf("%d lines for %d events:\n%s", n, want, timeline)
 	}
 }

@@ -20,6 +20,11 @@ var signs = map[state]string{
 	starting: "·", running: "━", stopping: "▒", sentHere: "━", hooking: "━", failing: "×", warned: "×", known: "×",
 }
 
+// legends say what the signs are.
+var legends = []struct{ sign, text string }{
+	{"·", "starting"}, {"━", "on"}, {"▒", "after the stop signal"}, {"×", "finding"},
+}
+
 // strip draws a scenario in some lines: what went on when, and what went wrong meanwhile.
 func (p Page) strip(r *rehearse.Result) string {
 	total, width := lasted(r), stripWidth
@@ -32,9 +37,11 @@ func (p Page) strip(r *rehearse.Result) string {
 	place := func(at time.Duration) int { return min(int(float64(at)/float64(total)*float64(width)), width-1) }
 	var b strings.Builder
 	b.WriteString(strings.Repeat(" ", stripName) + p.faint(axis(total, place)) + "\n")
+	said := map[string]bool{}
 	for _, one := range lanes(r) {
 		line, drawn := "", 0
 		for _, bar := range one.bars {
+			said[signs[bar.state]] = true
 			from, to := max(place(bar.from), drawn), max(place(bar.to), place(bar.from)+1)
 			if to <= from {
 				continue
@@ -42,7 +49,16 @@ func (p Page) strip(r *rehearse.Result) string {
 			line += strings.Repeat(" ", from-drawn) + p.sign(bar.state, strings.Repeat(signs[bar.state], to-from))
 			drawn = to
 		}
-		fmt.Fprintf(&b, "  %s%s\n", pad(one.name, stripName-2), line)
+		fmt.Fprintf(&b, "  %s%s\n", pad(cut(one.name, stripName-4), stripName-2), line)
+	}
+	legend := ""
+	for _, one := range legends {
+		if said[one.sign] {
+			legend += one.sign + " " + one.text + "   "
+		}
+	}
+	if legend = "  " + strings.TrimRight(legend, " "); p.Columns == 0 || runewidth.StringWidth(legend) < p.Columns {
+		b.WriteString(p.faint(legend) + "\n")
 	}
 	return b.String()
 }
