@@ -119,11 +119,13 @@ func (f *finding) count() string {
 
 // underWay says how the requests ended that were under way at the signal.
 func (o *outcome) underWay() string {
-	switch f := o.of("LC103"); {
-	case f != nil:
+	for _, c := range o.Clients {
+		if c.Client == "slow request" && c.Failed > 0 {
+			return fmt.Sprintf("%d of %d failed", c.Failed, c.Failed+c.Answered)
+		}
+	}
+	if f := o.of("LC103"); f != nil {
 		return f.count() + " cut off"
-	case o.of("LC101") != nil:
-		return "answered, and killed at the end"
 	}
 	return "answered"
 }

@@ -29,6 +29,14 @@ type outcome struct {
 	Answered int       `json:"answered"`
 	Failed   int       `json:"failed"`
 	ExitCode int       `json:"exit_code"`
+	Clients  []clients `json:"clients,omitempty"`
+}
+
+// clients are those of one kind.
+type clients struct {
+	Client   string `json:"client"`
+	Answered int    `json:"answered"`
+	Failed   int    `json:"failed"`
 }
 
 type finding struct {
