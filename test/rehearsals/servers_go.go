@@ -76,8 +76,14 @@ func goServers() []server {
 			s.want = findings{fails: "LC103 LC104 LC107", warns: "LC105", exit: 143}
 			s.wantDelayed = findings{fails: "LC103 LC107", warns: "LC105", exit: 143}
 		}
-		if s.module == "grpc" {
-			s.target = []string{"--grpc", "127.0.0.1:{{.Port}}"}
+		if s.module != "grpc" {
+			continue
+		}
+		s.target = []string{"--grpc", "127.0.0.1:{{.Port}}"}
+		s.want, s.wantDelayed = findings{fails: "LC104"}, findings{}
+		if s.name == "gRPC-Go" {
+			s.want = findings{fails: "LC104 LC107 LC141", warns: "LC143", exit: 143}
+			s.wantDelayed = findings{fails: "LC107 LC141", warns: "LC143", exit: 143}
 		}
 	}
 	return all
