@@ -112,7 +112,7 @@ func rehearsed(t *testing.T, args []string) {
 				t.Errorf("%s: %s, it %s: %s", one.Scenario, f.Code, f.Code.Title(), f.Seen)
 			}
 		}
-		if one.Skipped == "" && one.Answered < 50 {
+		if one.Scenario == rehearse.Delete && one.Answered < 50 {
 			t.Errorf("%s: %d requests were answered, which is hardly any", one.Scenario, one.Answered)
 		}
 	}
