@@ -3,7 +3,10 @@ package rehearse
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
+	"syscall"
 	"time"
 )
 
@@ -11,7 +14,7 @@ import (
 func (r *rehearsal) judge() {
 	found := map[Code]bool{}
 	add := func(code Code, fails bool, format string, args ...any) {
-		if !slices.Contains(r.plan.checks, code) {
+		if !slices.Contains(r.plan.checks, code) && !r.brokenOff {
 			return
 		}
 		found[code] = true
@@ -24,19 +27,32 @@ func (r *rehearsal) judge() {
 	if r.stopped != nil {
 		r.judgeEnd(add)
 	}
-	if r.traffic != nil {
+	if r.traffic != nil && !r.brokenOff {
 		r.judgeTraffic(add)
 	}
+	r.judgeHooks(add)
+	r.judgeProbes(add)
+	r.judgeSidecars(add)
 	slices.SortStableFunc(r.result.Findings, func(a, b Finding) int { return cmp.Or(-compareBools(a.Fails, b.Fails), cmp.Compare(a.Code, b.Code)) })
 	slices.SortStableFunc(r.result.Events, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
 	for _, code := range r.plan.checks {
-		if !found[code] && (r.traffic != nil || !meanings[code].traffic) {
+		if !found[code] && !r.brokenOff && r.looksFor(code) {
 			r.result.Passed = append(r.result.Passed, code)
 		}
 	}
-	if r.stopped != nil && (found[ExitCode] || found[NoHandler]) {
+	if r.stopped != nil && (found[ExitCode] || found[NoHandler] || found[BreaksTwice]) {
 		r.result.Output = r.stopped.output.lines(10)
 	}
+}
+
+// looksFor reports whether a check can find something here: some need clients of a sort, or a hook, a
+// probe or a sidecar.
+func (r *rehearsal) looksFor(code Code) bool {
+	if code == SidecarKilled && r.notAwaited() {
+		return false // the turn of the sidecars did not come
+	}
+	m := meanings[code]
+	return (m.needs == nil || m.needs(r.config)) && (!m.traffic || r.traffic != nil && (m.client == "" || r.traffic.had(m.client)))
 }
 
 // byRuntime reports whether it looks as if the runtime of Go had ended the program since it has no
@@ -49,6 +65,21 @@ func (r *rehearsal) byRuntime() bool {
 	}
 	return p.code == 128+int(r.config.Program.StopSignal) || p.code == 2 && !p.output.contains("goroutine ")
 }
+
+// crashed reports whether it looks as if the program had ended by a fault of its own: by a signal
+// that no one has sent, a panic, or an error that nothing has caught.
+func (p *program) crashed(sent syscall.Signal) bool {
+	switch {
+	case p.signal != 0:
+		return p.signal != sent && p.signal != syscall.SIGKILL
+	case p.isGo:
+		return p.code == 2 && p.output.contains("goroutine ")
+	}
+	return p.code != 0 && uncaught.MatchString(strings.Join(p.output.lines(100), "\n"))
+}
+
+// uncaught is what Python, Node.js and Ruby write when an exception ends a program.
+var uncaught = regexp.MustCompile(`(?m)^Traceback \(most recent call last\):|^Node\.js v\d|^\S+:\d+:in .*\([A-Z][\w:]*\)$`)
 
 func compareBools(a, b bool) int {
 	switch {
@@ -69,9 +100,15 @@ func (r *rehearsal) judgeEnd(add adder) {
 	ran := r.result.ExitCode < 0
 	waited := "when its time was over"
 	if r.cutShort {
-		waited = fmt.Sprintf("%.0f s after the signal, when the rehearsal ended", min(quickEnough, time.Since(r.signalled)).Seconds())
+		waited = fmt.Sprintf("%.0f s after the signal, when the rehearsal ended", r.ranOn.Seconds())
 	}
 	switch {
+	case ran && r.early:
+		add(LostEarly, true, "%s came %.2f s after its start, and it ran on %s", signalName(c.Program.StopSignal), r.signalled.Sub(r.started).Seconds(), waited)
+	case !ran && !r.again.IsZero() && !p.endedAt.Before(r.again) && p.crashed(c.Program.StopSignal):
+		add(BreaksTwice, true, "%s, %.2f s after the second signal", p.ending(), p.endedAt.Sub(r.again).Seconds())
+	case ran && r.plan.scenario == OutputStuck && (r.handled || !r.known):
+		add(OutputBlocks, false, "it ran on %s", waited)
 	case ran && r.known && !r.handled:
 		add(NoReaction, true, "it has no handler for %s, and ran on %s", signalName(c.Program.StopSignal), waited)
 	case ran && r.givenBack:
@@ -82,85 +119,11 @@ func (r *rehearsal) judgeEnd(add adder) {
 	case ran:
 		add(TooSlow, true, "it ran on %s, %v after the signal", waited, r.deadline.Sub(r.signalled))
 	case p.signal == c.Program.StopSignal, r.byRuntime():
-		add(NoHandler, true, "%s ended it, %s", signalName(c.Program.StopSignal), r.ending())
+		add(NoHandler, true, "%s ended it, %s", signalName(c.Program.StopSignal), p.ending())
 	case p.code != 0:
-		add(ExitCode, false, "%s", r.ending())
+		add(ExitCode, false, "%s", p.ending())
 	}
 	if left := r.deadline.Sub(p.endedAt); !ran && left < min(time.Second, r.deadline.Sub(r.signalled)/10) {
 		add(Tight, false, "%.2f s were left of %v", left.Seconds(), r.deadline.Sub(r.signalled))
 	}
-}
-
-// judgeTraffic is about what clients met.
-func (r *rehearsal) judgeTraffic(add adder) {
-	var before, broken, early, under, bad []result
-	for _, f := range r.traffic.failed {
-		there := r.gone.IsZero() || f.begun.Before(r.gone)
-		switch {
-		case f.end.Before(r.deleted):
-			before = append(before, f)
-		case f.failure == serverSaid, f.failure == timedOut, f.failure == otherwise:
-			bad = append(bad, f)
-		case f.client == keepAlive && f.failure == dropped:
-			under = append(under, f)
-		case f.client == newConnection && f.failure == dropped, f.failure == refused:
-			if there {
-				early = append(early, f)
-			}
-		case f.failure == cut, f.failure == dropped:
-			broken = append(broken, f)
-		}
-	}
-	for _, one := range []struct {
-		code   Code
-		failed []result
-		fails  bool
-		what   string
-	}{
-		{FailsBefore, before, false, "requests failed before the deletion"},
-		{CutOff, broken, true, "requests cut off"},
-		{RefusedEarly, early, true, "connections refused or dropped while clients were still sent here"},
-		{NotAnswered, bad, true, "requests answered with errors"},
-	} {
-		if len(one.failed) > 0 {
-			r.showFailures(one.failed, one.code, one.what)
-			add(one.code, one.fails, "%d %s", len(one.failed), one.what)
-		}
-	}
-	r.judgeKept(under, add)
-}
-
-// judgeKept is about connections that clients keep. A server that closes one without having said so
-// hits a request sooner or later: how many it has hit here is chance, unless it is all of them.
-func (r *rehearsal) judgeKept(under []result, add adder) {
-	silently := r.traffic.unannounced
-	if len(under) == 0 && silently == 0 {
-		return
-	}
-	if len(under) > 0 {
-		r.showFailures(under, ClosedUnderRequest, "kept connections closed under a request")
-	}
-	add(ClosedUnderRequest, len(under) > keepAliveClients, "%d kept connections closed without Connection: close in the answer before, %d of them under a request",
-		silently+len(under), len(under))
-}
-
-// showFailures puts requests that failed on the timeline, where the first one did.
-func (r *rehearsal) showFailures(failed []result, code Code, what string) {
-	first, last := failed[0].end, failed[0].end
-	for _, f := range failed {
-		if f.end.Before(first) {
-			first = f.end
-		}
-		if f.end.After(last) {
-			last = f.end
-		}
-	}
-	if !slices.Contains(r.plan.checks, code) {
-		code = ""
-	}
-	r.note(Event{
-		At: first.Sub(r.began), Until: last.Sub(r.began), Code: code,
-		What:   fmt.Sprintf("x %d %s", len(failed), what),
-		Detail: fmt.Sprintf("the first one: %s, %s", failed[0].client, failed[0].text),
-	})
 }

@@ -2,6 +2,7 @@ package rehearse
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,54 +13,28 @@ import (
 	"syscall"
 )
 
-// The names under which this process is executed again, to become a program or to supervise one.
-const (
-	enterCommand     = "lastcall-rehearse-enter"
-	superviseCommand = "lastcall-rehearse-supervise"
-)
-
-// init takes over a process that was executed under one of these names: it has no main of its own.
-func init() { //nolint:gochecknoinits // a test binary that rehearses has no main that could call it
-	if len(os.Args) < 3 {
-		return
-	}
-	switch path, argv := os.Args[1], os.Args[2:]; os.Args[0] {
-	case enterCommand:
-		runtime.LockOSThread()
-		said := os.NewFile(3, "said")
-		syscall.CloseOnExec(3)
-		err := enterNamespace()
-		if err != nil {
-			err = fmt.Errorf("%s%w", namespaceWord, err)
-		} else {
-			err = syscall.Exec(path, argv, os.Environ())
-		}
-		fmt.Fprint(said, err)
-		os.Exit(127)
-	case superviseCommand:
-		os.Exit(supervise(path, argv))
-	}
-}
-
 // namespaceWord begins what is said when the namespace is at fault, and not the program.
 const namespaceWord = "namespace: "
 
 // startNamespaced starts the program as PID 1 of a namespace. It is killed by the kernel when this
 // process ends, and all that it has started with it.
 func (p *program) startNamespaced(path string) error {
-	said, theirs, err := os.Pipe()
+	c := p.container
+	said, theirSaid, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("rehearse: %w", err)
 	}
 	defer said.Close()
-	cmd := p.command(enterCommand, path)
-	cmd.ExtraFiles = []*os.File{theirs}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
-	if os.Geteuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
-		cmd.SysProcAttr.AmbientCaps = []uintptr{capSysAdmin}
+	theirOrders, orders, err := os.Pipe()
+	if err != nil {
+		return errors.Join(fmt.Errorf("rehearse: %w", err), theirSaid.Close())
+	}
+	defer orders.Close() // its end tells a program that has not begun that it is not wanted any more
+	theirs := []*os.File{theirSaid, theirOrders}
+	cmd := p.command(enterCommand)
+	cmd.ExtraFiles, cmd.SysProcAttr = theirs, namespaces(c.Image)
+	if c.Image != nil {
+		cmd.Dir, cmd.Env = "", []string{} // what an image says means nothing to the process that enters it
 	}
 	p.stop = func(sig syscall.Signal) error {
 		if err := cmd.Process.Signal(sig); !errors.Is(err, os.ErrProcessDone) {
@@ -74,13 +49,16 @@ func (p *program) startNamespaced(path string) error {
 	started := make(chan error, 1)
 	go p.runOnThread(cmd, started)
 	err = <-started
-	if closing := theirs.Close(); err == nil && closing != nil {
-		return errors.Join(closing, p.kill(context.Background()))
+	for _, f := range theirs {
+		_ = f.Close() // the process has its own
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoNamespace, err)
 	}
 	p.pid = cmd.Process.Pid
+	if err := json.NewEncoder(orders).Encode(newEntry(path, c)); err != nil && !errors.Is(err, syscall.EPIPE) {
+		return errors.Join(fmt.Errorf("rehearse: %w", err), p.kill(context.Background()))
+	}
 	text, err := io.ReadAll(said) // it ends when the program is executed
 	if len(text) == 0 && err == nil {
 		return nil
@@ -89,7 +67,26 @@ func (p *program) startNamespaced(path string) error {
 	if what, ok := strings.CutPrefix(string(text), namespaceWord); ok {
 		return fmt.Errorf("%w: %s", errNoNamespace, what)
 	}
-	return fmt.Errorf("rehearse: start %s: %s", path, text)
+	return fmt.Errorf("rehearse: start %s: %s", c.Command[0], text)
+}
+
+// namespaces are those of a program: PID and mount for one of this machine's files, and all but the
+// network for one of an image.
+func namespaces(image *Image) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
+	if image != nil {
+		attr.Cloneflags |= syscall.CLONE_NEWUSER | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_NEWCGROUP
+		attr.Setsid, attr.Setpgid = true, false // it could write into this terminal what its user has not typed
+		image.mapOwners(attr)
+		return attr
+	}
+	if os.Geteuid() != 0 {
+		attr.Cloneflags |= syscall.CLONE_NEWUSER
+		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
+		attr.AmbientCaps = []uintptr{capSysAdmin}
+	}
+	return attr
 }
 
 // awaitKilled waits for what was killed, which a broken disk may keep from ending.
@@ -111,35 +108,14 @@ func (p *program) runOnThread(cmd *exec.Cmd, started chan<- error) {
 	if started <- err; err != nil {
 		return
 	}
-	_ = cmd.Wait() // how it ended is in ProcessState
-	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+	defer close(p.drained)
+	state, err := cmd.Process.Wait()
+	if err != nil {
+		p.ended(-1, syscall.SIGKILL) // somebody else has waited for it
+	} else if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		p.ended(-1, status.Signal())
-		return
+	} else {
+		p.ended(state.ExitCode(), 0)
 	}
-	p.ended(cmd.ProcessState.ExitCode(), 0)
-}
-
-// Constants of the kernel that package syscall has not.
-const (
-	capSysAdmin       = 21
-	prCapAmbient      = 47
-	prCapAmbientClear = 4
-)
-
-// enterNamespace gives the namespace a /proc of its own, and gives up what was needed for that.
-func enterNamespace() error {
-	if os.Getpid() != 1 {
-		return fmt.Errorf("this is process %d of its PID namespace, not the first one", os.Getpid())
-	}
-	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_SLAVE, ""); err != nil {
-		return fmt.Errorf("mounts of its own: %w", err)
-	}
-	if err := syscall.Mount("proc", "/proc", "proc", syscall.MS_NOSUID|syscall.MS_NODEV|syscall.MS_NOEXEC, ""); err != nil {
-		return fmt.Errorf("mount a /proc of its own: %w", err)
-	}
-	// Without ambient capabilities a program that is not root's has none after it was executed.
-	if _, _, errno := syscall.RawSyscall6(syscall.SYS_PRCTL, prCapAmbient, prCapAmbientClear, 0, 0, 0, 0); errno != 0 {
-		return fmt.Errorf("give up capabilities: %w", errno)
-	}
-	return nil
+	_ = cmd.Wait() // for its output, which what it has started may have as well
 }

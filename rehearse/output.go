@@ -14,12 +14,56 @@ const maxOutput = 64 << 10
 type lastLines struct {
 	mu   sync.Mutex
 	text []byte
+
+	held      chan struct{} // nil unless nobody reads
+	stuck     chan struct{} // closed when a writer waits
+	recording []byte        // what came since record, up to its capacity
+}
+
+// hold makes writers wait until release is called. What it returns is closed when the first one does.
+func (l *lastLines) hold() (stuck <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held, l.stuck = make(chan struct{}), make(chan struct{})
+	return l.stuck
+}
+
+// release lets writers go on.
+func (l *lastLines) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held != nil {
+		close(l.held)
+		l.held = nil
+	}
+}
+
+// record keeps all that comes from now on, up to a number of bytes.
+func (l *lastLines) record(most int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.recording = make([]byte, 0, most)
+}
+
+// recorded returns what came since record.
+func (l *lastLines) recorded() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(l.recording)
 }
 
 // Write implements io.Writer.
 func (l *lastLines) Write(p []byte) (int, error) {
 	l.mu.Lock()
+	if l.held != nil {
+		held := l.held
+		close(l.stuck) // one goroutine writes
+		l.mu.Unlock()
+		<-held
+		l.mu.Lock()
+	}
 	defer l.mu.Unlock()
+	l.recording = append(l.recording, p[:min(len(p), cap(l.recording)-len(l.recording))]...)
 	if len(p) >= maxOutput {
 		l.text = append(l.text[:0], p[len(p)-maxOutput:]...)
 		return len(p), nil

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,6 +35,14 @@ func (i isolation) String() string {
 	return "in a process group, not PID 1: a signal without a handler ends it here, and would not in a container"
 }
 
+// where says how far the program is kept from the other processes, and from this machine.
+func (p *program) where() string {
+	if p.container.Image != nil {
+		return "PID 1 of its own namespaces, with the image's files alone"
+	}
+	return p.isolation.String()
+}
+
 // program is the program that is rehearsed, while it runs.
 type program struct {
 	container *Container
@@ -41,6 +51,7 @@ type program struct {
 	pid       int
 	output    lastLines
 	exited    chan struct{} // closed when it has ended
+	drained   chan struct{} // closed when there is no more output of it
 	endedAt   time.Time     // these belong to who has seen exited
 	code      int
 	signal    syscall.Signal
@@ -61,18 +72,20 @@ const self = "/proc/self/exe"
 // start starts a program, as PID 1 of its own namespace where the system allows it and sharePIDs does
 // not forbid it.
 func start(c *Container, sharePIDs bool) (*program, error) {
+	if c.Image != nil {
+		return startImage(c)
+	}
 	path, err := exec.LookPath(c.Command[0])
 	if err != nil {
 		return nil, fmt.Errorf("rehearse: start %s: %w", c.Command[0], err)
 	}
-	_, err = buildinfo.ReadFile(path)
-	isGo := err == nil
-	p := &program{container: c, isolation: namespace, isGo: isGo, exited: make(chan struct{})}
+	isGo := builtByGo(path)
+	p := &program{container: c, isolation: namespace, isGo: isGo, exited: make(chan struct{}), drained: make(chan struct{})}
 	if err = errNoNamespace; !sharePIDs {
 		err = p.startNamespaced(path)
 	}
 	if errors.Is(err, errNoNamespace) {
-		p = &program{container: c, isolation: group, isGo: isGo, exited: make(chan struct{})}
+		p = &program{container: c, isolation: group, isGo: isGo, exited: make(chan struct{}), drained: make(chan struct{})}
 		err = p.startSupervised(path)
 	}
 	if err != nil {
@@ -81,12 +94,32 @@ func start(c *Container, sharePIDs bool) (*program, error) {
 	return p, nil
 }
 
+// startImage starts the program of an image, for which there is no way without namespaces.
+func startImage(c *Container) (*program, error) {
+	p := &program{container: c, isolation: namespace, exited: make(chan struct{}), drained: make(chan struct{})}
+	if err := p.startNamespaced(""); errors.Is(err, errNoNamespace) {
+		return nil, fmt.Errorf("rehearse: an image's program needs namespaces, and this system does not allow them: %w: "+
+			"run this as root, or allow user namespaces to all (sysctl user.max_user_namespaces; kernel.apparmor_restrict_unprivileged_userns and "+
+			"kernel.unprivileged_userns_clone on Ubuntu and Debian); within a container it takes a privileged one", err)
+	} else if err != nil {
+		return nil, err
+	}
+	p.isGo = builtByGo("/proc/" + strconv.Itoa(p.pid) + "/exe")
+	return p, nil
+}
+
+// builtByGo reports whether a program's file says that Go has built it.
+func builtByGo(path string) bool {
+	_, err := buildinfo.ReadFile(path)
+	return err == nil
+}
+
 // command is this program again, to become or to supervise another one.
-func (p *program) command(how, path string) *exec.Cmd {
+func (p *program) command(argv ...string) *exec.Cmd {
 	c := p.container
 	return &exec.Cmd{
-		Path: self, Args: append([]string{how, path}, c.Command...),
-		Dir: c.Dir, Env: append(os.Environ(), c.Env...), Stdout: &p.output, Stderr: &p.output,
+		Path: self, Args: argv,
+		Dir: c.Dir, Env: c.environment(), Stdout: &p.output, Stderr: &p.output,
 		WaitDelay: time.Second, // what still has its output is not waited for
 	}
 }
@@ -113,6 +146,22 @@ func (p *program) pids() []int {
 	return pids
 }
 
+// runtime is the file name of what runs the program, such as node or python3.11.
+func (p *program) runtime() string {
+	file, err := os.Readlink("/proc/" + strconv.Itoa(p.pid) + "/exe")
+	if err != nil {
+		return "" // it has ended
+	}
+	return filepath.Base(file)
+}
+
+// runtimeHandles reports whether the runtime of the program has handlers of its own, so that one does
+// not see whether the program has any.
+func (p *program) runtimeHandles() bool {
+	name := p.runtime()
+	return p.isGo || name == "node" || name == "java" || strings.HasPrefix(name, "ruby")
+}
+
 // handles reports whether the program proper has a handler for a signal, as the kernel has it.
 func (p *program) handles(sig syscall.Signal) (handled, known bool) {
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(p.pid) + "/status")
@@ -132,6 +181,9 @@ func (p *program) handles(sig syscall.Signal) (handled, known bool) {
 // means the program. It leads a process group.
 func (p *program) exec(argv []string) (*exec.Cmd, error) {
 	c := p.container
+	if c.Image != nil {
+		return p.join(argv)
+	}
 	path, err := exec.LookPath(argv[0])
 	if err != nil {
 		return nil, err
@@ -155,9 +207,46 @@ func (p *program) exec(argv []string) (*exec.Cmd, error) {
 		args = append(append(into, "--"), args...)
 	}
 	return &exec.Cmd{
-		Path: args[0], Args: args, Dir: c.Dir, Env: append(os.Environ(), c.Env...), Stdout: &p.output, Stderr: &p.output,
+		Path: args[0], Args: args, Dir: c.Dir, Env: c.environment(), Stdout: &p.output, Stderr: &p.output,
 		WaitDelay: time.Second, SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 	}, nil
+}
+
+// fillOutput writes to the pipes that are the program's output until they are full, and returns how
+// much that was.
+func (p *program) fillOutput() (n int) {
+	for _, fd := range []string{"1", "2"} {
+		name := "/proc/" + strconv.Itoa(p.pid) + "/fd/" + fd
+		if !isReadHere(name) {
+			continue
+		}
+		// Opened anew, so that the program's own end of the pipe stays one that blocks.
+		pipe, err := syscall.Open(name, syscall.O_WRONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+		if err != nil {
+			continue
+		}
+		for line := bytes.Repeat([]byte("\n"), 4096); len(line) > 0; {
+			wrote, err := syscall.Write(pipe, line)
+			if n += max(wrote, 0); err != nil {
+				line = line[:len(line)/2] // the rest may be smaller than that
+			}
+		}
+		_ = syscall.Close(pipe) // nothing is kept back
+	}
+	return n
+}
+
+// isReadHere reports whether a file of another process is a pipe that this process reads.
+func isReadHere(name string) bool {
+	pipe, err := os.Readlink(name)
+	if err != nil || !strings.HasPrefix(pipe, "pipe:") {
+		return false
+	}
+	own, err := os.ReadDir("/proc/self/fd")
+	return err == nil && slices.ContainsFunc(own, func(f os.DirEntry) bool {
+		link, err := os.Readlink("/proc/self/fd/" + f.Name())
+		return err == nil && link == pipe
+	})
 }
 
 // freeze stops all processes of the program, as a debugger does.

@@ -17,7 +17,7 @@ type isolation int
 
 const namespace isolation = 1
 
-func (isolation) String() string { return "" }
+func (*program) where() string { return "" }
 
 // program is not there on other systems.
 type program struct {
@@ -28,6 +28,7 @@ type program struct {
 	isGo      bool
 	output    lastLines
 	exited    chan struct{}
+	drained   chan struct{}
 	endedAt   time.Time
 	code      int
 	signal    syscall.Signal
@@ -37,10 +38,13 @@ func start(*Container, bool) (*program, error) {
 	return nil, fmt.Errorf("rehearse: a rehearsal needs Linux, and this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
 }
 
+func (*program) runtime() string                     { return "" }
+func (*program) runtimeHandles() bool                { return false }
 func (*program) pids() []int                         { return nil }
 func (*program) handles(syscall.Signal) (bool, bool) { return false, false }
 func listening([]int) []netip.AddrPort               { return nil }
 
 func (*program) exec([]string) (*exec.Cmd, error) { return nil, errors.ErrUnsupported }
+func (*program) fillOutput() int                  { return 0 }
 func (*program) freeze()                          {}
 func killGroup(int)                               {}

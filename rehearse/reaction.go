@@ -22,6 +22,6 @@ func (r *rehearsal) givesBack() bool {
 		// A program in Go gives a signal back on purpose, for the second one to end it.
 		return !r.program.isGo
 	}
-	port := r.traffic.target.Port()
+	port := r.traffic.targets[0].url.Port()
 	return slices.ContainsFunc(listening(r.program.pids()), func(a netip.AddrPort) bool { return strconv.Itoa(int(a.Port())) == port })
 }

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
+	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -17,8 +18,10 @@ type rehearsal struct {
 	program *program // nil before it is started
 	traffic *traffic // nil without clients
 	result  Result
-	began   time.Time // when the program was started for the first time
-	started time.Time // when it was started last
+	began   time.Time     // when the program was started for the first time
+	started time.Time     // when it was started last
+	startup time.Duration // until it was ready
+	second  second
 	found   []Finding // by a step
 
 	stopped   *program      // the program as it was stopped; it may have been started again
@@ -27,12 +30,28 @@ type rehearsal struct {
 	deleted   time.Time
 	gone      time.Time // when the endpoint goes, zero if it stays
 	signalled time.Time
-	deadline  time.Time // when what is left is killed
-	handled   bool      // the program has a handler for the signal
-	known     bool      // that is known
-	givenBack bool      // the program has given its handler up and goes on as before
-	cutShort  bool      // a quick rehearsal did not wait for the deadline
-	frozen    bool      // it was stopped by SIGSTOP
+	ranOn     time.Duration // after the signal, of a program that did not end
+	deadline  time.Time     // when what is left is killed
+	handled   bool          // the program has a handler for the signal
+	known     bool          // that is known
+	again     time.Time     // when the signal was sent a second time
+	early     bool          // the signal came before the program was ready
+	brokenOff bool          // the program was not ready: there is nothing else to judge
+	hung      bool          // it did not end in a scenario before
+	givenBack bool          // the program has given its handler up and goes on as before
+	cutShort  bool          // a quick rehearsal did not wait for the deadline
+	frozen    bool          // it was stopped by SIGSTOP
+
+	noting   sync.Mutex // of the events, the hooks and what probes have said
+	hooks    []*hookRun // that were started
+	probes   *probes    // of the program; nil before it is started
+	probing  probing
+	observed *observation // nil before the stop signal
+	order    stopOrder    // the stop, once it has begun
+	back     time.Time    // when the endpoint comes back, zero if nothing brings it back
+	sidecars sidecars
+
+	spoken map[netip.AddrPort]string // how each port of the program speaks, as a scheme of a target
 }
 
 // say notes what happens now.
@@ -45,6 +64,8 @@ func (r *rehearsal) at(when time.Time, code Code, what, format string, args ...a
 }
 
 func (r *rehearsal) note(e Event) {
+	r.noting.Lock()
+	defer r.noting.Unlock()
 	r.result.Events = append(r.result.Events, e)
 	if r.config.Watch != nil {
 		r.config.Watch(e)
@@ -56,10 +77,16 @@ func (r *rehearsal) find(code Code, fails bool, format string, args ...any) {
 	r.found = append(r.found, Finding{Code: code, Fails: fails, Seen: fmt.Sprintf(format, args...)})
 }
 
+// errOver ends a scenario of which nothing more can be seen.
+var errOver = errors.New("rehearse: over")
+
 // run takes the program through its life and its end.
 func (r *rehearsal) run(ctx context.Context) error {
-	for _, do := range r.plan.steps {
-		if err := do(r, ctx); err != nil {
+	for _, s := range r.plan.steps {
+		if err := s.do(r, ctx); errors.Is(err, errOver) {
+			r.brokenOff = true
+			return nil
+		} else if err != nil {
 			return err
 		}
 	}
@@ -70,7 +97,9 @@ func (r *rehearsal) run(ctx context.Context) error {
 func (r *rehearsal) settle() {
 	if r.traffic != nil {
 		r.traffic.stop()
-		r.result.Answered, r.result.Failed = r.traffic.answered, len(r.traffic.failed)
+		all := r.traffic.counts()
+		r.result.Answered, r.result.Failed, r.result.NotSent = all.answered, all.failed, all.notSent
+		r.result.Clients = r.traffic.byClient()
 	}
 }
 
@@ -80,13 +109,27 @@ func (r *rehearsal) clean(ctx context.Context) error {
 	if r.program == nil {
 		return nil
 	}
-	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	r.program.output.release()
+	r.probes.stop()
+	r.observed.stop()
+	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
 	defer cancel()
 	if err := r.program.kill(killing); err != nil {
 		return fmt.Errorf("rehearse: end the program: %w", err)
 	}
+	<-r.program.drained
 	return nil
 }
+
+// skipError is why a scenario cannot be rehearsed with this program.
+type skipError string
+
+func (e skipError) Error() string { return "rehearse: " + string(e) }
+
+func skip(format string, args ...any) error { return skipError(fmt.Sprintf(format, args...)) }
+
+// killPatience is for how long the end of what was killed is awaited.
+const killPatience = 10 * time.Second
 
 // downError is a program that did not become ready, or did not stay so.
 type downError struct{ text string }
@@ -97,46 +140,53 @@ func down(format string, args ...any) error { return &downError{fmt.Sprintf(form
 
 // live lets the program run for a while, and is an error if it ends.
 func (r *rehearsal) live(ctx context.Context, d time.Duration) error {
+	if err := r.wait(ctx, time.Now().Add(d), r.program.exited); err != nil {
+		return err
+	}
 	select {
-	case <-time.After(d):
-		return nil
 	case <-r.program.exited:
-		return r.endedEarly()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+		return r.endedEarly(r.program, "the program")
+	default:
+		return nil
 	}
 }
 
-func (r *rehearsal) endedEarly() error {
+// endedEarly is the error of a program that has ended before it was stopped.
+func (r *rehearsal) endedEarly(p *program, who string) error {
 	text := "it wrote nothing"
-	if lines := r.program.output.lines(10); lines != nil {
+	if lines := p.output.lines(10); lines != nil {
 		text = "its last lines:\n  " + strings.Join(lines, "\n  ")
 	}
-	return down("the program ended by itself after %.2f s with exit code %d, before it was stopped: %s",
-		r.program.endedAt.Sub(r.started).Seconds(), r.program.code, text)
+	hint := ""
+	if p.code == 0 {
+		hint = "\na container is over when its first process is: one that goes into the background is to stay in the foreground (nginx -g 'daemon off;')"
+	}
+	return down("%s ended by itself after %.2f s with exit code %d, before it was stopped: %s%s",
+		who, p.endedAt.Sub(r.started).Seconds(), p.code, text, hint)
 }
 
-// ready waits until the program answers, and returns what clients ask for, nil if there is nothing.
-func (r *rehearsal) ready(ctx context.Context) (*url.URL, error) {
+// ready waits until the program answers, and returns what clients ask for: nothing if there is
+// nothing.
+func (r *rehearsal) ready(ctx context.Context) ([]*target, error) {
+	if err := r.awaitProbes(ctx); err != nil {
+		return nil, err
+	}
 	for last := errors.New("it was not tried"); ; {
-		target := r.target()
-		if target != nil {
-			var status int
-			if status, last = probe(ctx, target); last == nil && status < http.StatusInternalServerError {
-				r.say("ready", "GET %s %d", target.RequestURI(), status)
-				return target, nil
-			}
-			if last == nil {
-				last = fmt.Errorf("it answers %d", status)
+		targets, listens := r.targets(ctx)
+		if len(targets) > 0 {
+			var said string
+			if said, last = answers(ctx, targets); last == nil {
+				r.say("ready", "%s", said)
+				return targets, nil
 			}
 		}
 		waited := time.Since(r.started)
-		if target == nil && waited >= noPort {
+		if !listens && waited >= r.config.noPort {
 			r.say("ready", "it listens on no port of loopback: there are no clients")
 			return nil, nil
 		}
 		if waited >= r.config.Ready {
-			return nil, down("the program was not ready after %v at %s: %v", r.config.Ready, target, last)
+			return nil, down("the program was not ready after %v at %v", r.config.Ready, last)
 		}
 		if err := r.live(ctx, 50*time.Millisecond); err != nil {
 			return nil, err
@@ -144,111 +194,22 @@ func (r *rehearsal) ready(ctx context.Context) (*url.URL, error) {
 	}
 }
 
-// target is what clients ask for, nil while it is not known.
-func (r *rehearsal) target() *url.URL {
-	if target := parsed(r.config.URL); target != nil {
-		return target
+// targets are what clients ask for, none while that is not known. listens says whether there is any
+// hope of it.
+func (r *rehearsal) targets(ctx context.Context) (targets []*target, listens bool) {
+	given := r.config.targets
+	if slices.ContainsFunc(given, func(t *target) bool { return t.Use == Ask }) {
+		return given, true
 	}
-	for _, address := range listening(r.program.pids()) {
-		return &url.URL{Scheme: "http", Host: address.String(), Path: "/"}
+	found, listens := r.foundTarget(ctx)
+	if found != nil {
+		targets = append([]*target{found}, given...)
 	}
-	return nil
+	return targets, listens
 }
 
-// parsed is an address that was checked, nil for an empty one.
-func parsed(address string) *url.URL {
-	u, err := url.Parse(address)
-	if err != nil || address == "" {
-		return nil
-	}
-	if u.Path == "" {
-		u.Path = "/"
-	}
-	return u
-}
-
-// probe asks once.
-func probe(ctx context.Context, target *url.URL) (status int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), http.NoBody)
-	if err != nil {
-		return 0, err
-	}
-	transport := &http.Transport{DisableKeepAlives: true}
-	resp, err := transport.RoundTrip(req)
-	if err != nil {
-		return 0, err
-	}
-	return resp.StatusCode, resp.Body.Close()
-}
-
-// hook runs the preStop hook, and says how long it took. One that takes longer than the grace goes
-// on, as in a container, and is ended with the program.
-func (r *rehearsal) hook(ctx context.Context, patience time.Duration) (time.Duration, error) {
-	cmd, err := r.program.exec(r.config.Program.PreStop.Exec)
-	if err != nil {
-		return 0, fmt.Errorf("rehearse: preStop: %w", err)
-	}
-	r.say("preStop", "%s", strings.Join(r.config.Program.PreStop.Exec, " "))
-	begun := time.Now()
-	if err := cmd.Start(); err != nil {
-		return 0, fmt.Errorf("rehearse: preStop: %w", err)
-	}
-	var failed error
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		failed = cmd.Wait()
-	}()
-	err = r.wait(ctx, begun.Add(patience), ended)
-	select {
-	case <-ended:
-	default:
-		if err == nil {
-			r.say("preStop overran", "it has used up the grace: the signal comes now, and two seconds are left")
-		}
-		killGroup(cmd.Process.Pid)
-		<-ended
-		return patience, err
-	}
-	took := time.Since(begun)
-	if failed != nil {
-		r.say("preStop failed", "%v; the stop goes on", failed)
-	} else {
-		r.say("preStop ended", "after %.2f s", took.Seconds())
-	}
-	return took, err
-}
-
-// wait waits until a moment, or until over is closed, and takes the endpoint away on the way.
-func (r *rehearsal) wait(ctx context.Context, until time.Time, over <-chan struct{}) error {
-	for {
-		next, endpoint := until, r.traffic != nil && !r.gone.IsZero() && !r.traffic.isGone() && !r.gone.After(until)
-		if endpoint {
-			next = r.gone
-		}
-		timer := time.NewTimer(time.Until(next))
-		select {
-		case <-timer.C:
-		case <-over:
-			timer.Stop()
-			return nil
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
-		}
-		if !endpoint {
-			return nil
-		}
-		r.traffic.remove()
-		r.say("endpoint gone", "nobody connects any more; who is connected stays")
-	}
-}
-
-// ending says how the program has ended.
-func (r *rehearsal) ending() string {
-	p := r.stopped
+// ending says how a program has ended.
+func (p *program) ending() string {
 	if p.signal != 0 {
 		return fmt.Sprintf("by %s, exit code %d", signalName(p.signal), p.code)
 	}

@@ -14,9 +14,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
-	"syscall"
 	"time"
 )
 
@@ -39,23 +36,24 @@ type Config struct {
 	// they stop at once; 0 means a second.
 	EndpointLag time.Duration
 
-	// URL is what clients ask for, and answers when the program is ready. Without one it is / on the
-	// lowest port of loopback on which the program listens; a program that listens on none is
-	// rehearsed without clients.
-	URL string
-	// SlowURL is what takes a second or some to answer: three requests for it are in flight when the
-	// signal comes. Empty means none.
-	SlowURL string
-	// Rate is how many clients connect in a second; 0 means 50.
+	// Traffic is what clients ask for. Without a target to Ask that is / on the lowest port of loopback
+	// on which the program listens; a program that listens on none is rehearsed without clients.
+	Traffic []Target
+	// Rate is how many clients connect in a second to each target; 0 means 50.
 	Rate int
 	// Ready is for how long the program may take to become ready; 0 means 30 s.
 	Ready time.Duration
-	// CutShort ends a scenario some seconds after the stop signal, whatever the grace is.
+	// CutShort ends a scenario ten seconds after the deletion, whatever the grace is. Without it, too, the
+	// end of a program that has not ended in the scenario Delete is not awaited in the others.
 	CutShort bool
-	// AnyHost allows a URL that is not of this machine's loopback.
+	// AnyHost allows a target that is not of this machine's loopback, or at which somebody listens
+	// before the program is started.
 	AnyHost bool
 
-	sharePIDs bool // no PID namespace, for tests
+	targets []*target // those of Traffic
+
+	sharePIDs bool          // no PID namespace, for tests
+	noPort    time.Duration // longer than the constant, for tests on a busy machine
 
 	// Baseline has the findings that are accepted: they are reported, and do not fail. Nil means none.
 	Baseline *Baseline
@@ -72,17 +70,28 @@ const (
 	defaultLag   = time.Second
 	defaultRate  = 50
 	maxRate      = 5000
+	maxLoad      = 500 // in a scenario that is about load
 	defaultReady = 30 * time.Second
 	// steady is for how long clients ask before the deletion.
 	steady = 2 * time.Second
-	// quickEnough is for how long a quick rehearsal waits after the stop signal.
-	quickEnough = 8 * time.Second
+	// quickEnough is for how long a quick rehearsal waits after the deletion, and quickAtLeast after the
+	// stop signal.
+	quickEnough  = 10500 * time.Millisecond
+	quickAtLeast = 3 * time.Second
 	// closing is how long before its end a program may close its port, where clients come until then.
-	closing = 250 * time.Millisecond
+	closing = time.Second
 	// slowLead is how long before the stop signal the slow requests begin.
 	slowLead = 100 * time.Millisecond
 	// noReaction is for how long a program without a handler is watched all the same.
 	noReaction = 2 * time.Second
+	// secondAfter is the time between the stop signal and a second one.
+	secondAfter = 300 * time.Millisecond
+	// handlerPolls is how often it is looked whether a program that starts has a handler, every
+	// handlerPoll: for about a second.
+	handlerPolls = 50
+	handlerPoll  = 20 * time.Millisecond
+	// secondStays is for how long a second copy is watched after the end of the first one.
+	secondStays = 300 * time.Millisecond
 	// noPort is after what time a program that listens nowhere is taken for one without clients.
 	noPort = 2 * time.Second
 )
@@ -97,18 +106,16 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
+	if err := c.notTaken(ctx); err != nil {
+		return nil, err
+	}
 	report := &Report{Command: c.Program.Command}
+	var so sofar
 	for _, s := range c.Scenarios {
 		if c.Begin != nil {
 			c.Begin(s)
 		}
-		result, err := once(ctx, &c, s)
-		var isDown *downError
-		if n := len(report.Results); n > 0 && errors.As(err, &isDown) {
-			// It was ready once: something is left of it that it does not get over.
-			report.Results[n-1].notBack(isDown)
-			break
-		}
+		result, err := once(ctx, &c, s, &so)
 		if err != nil {
 			return nil, err
 		}
@@ -117,22 +124,49 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 		}
 		report.Results = append(report.Results, *result)
 	}
-	for _, s := range c.Scenarios[len(report.Results):] {
-		report.Results = append(report.Results, Result{Scenario: s, Skipped: "the program does not become ready any more"})
-	}
 	report.Stale = c.Baseline.stale(report)
 	return report, nil
 }
 
+// sofar is what scenarios have shown of a program for those that follow.
+type sofar struct {
+	last     Scenario // the one that was rehearsed last
+	hung     bool     // the program did not end
+	notReady bool     // it was ready once, and then not any more
+}
+
 // once rehearses one scenario.
-func once(ctx context.Context, c *Config, s Scenario) (*Result, error) {
-	r := &rehearsal{config: c, plan: s.plan(), result: Result{Scenario: s}}
+func once(ctx context.Context, c *Config, s Scenario, so *sofar) (*Result, error) {
+	r := &rehearsal{config: c, plan: s.plan(), hung: so.hung, result: Result{Scenario: s}, probing: probing{news: make(chan struct{}, 1)}}
+	switch {
+	case so.notReady:
+		r.result.Skipped = "the program does not become ready any more"
+	case r.plan.lacks != nil:
+		r.result.Skipped = r.plan.lacks(c)
+	}
+	if r.result.Skipped != "" {
+		return &r.result, nil
+	}
 	err := r.run(ctx)
-	if err = errors.Join(err, r.clean(ctx)); err != nil {
+	var skipped skipError
+	if errors.As(err, &skipped) {
+		r.result.Skipped, err = string(skipped), nil
+	}
+	var isDown *downError
+	if so.last != "" && errors.As(err, &isDown) {
+		// What was found before must not be lost, and something is left of it that a start does not get over.
+		so.notReady, r.brokenOff, err = true, true, nil
+		r.find(NotBack, true, "after %s, %s", so.last, isDown.text)
+	}
+	if err = errors.Join(err, r.clean(ctx), r.endPod(ctx), r.endSecond(ctx)); err != nil {
 		return nil, err
+	}
+	if r.result.Skipped != "" {
+		return &r.result, nil
 	}
 	r.judge()
 	c.Baseline.accept(&r.result)
+	so.last, so.hung = s, so.hung || s == Delete && r.result.ExitCode < 0
 	return &r.result, nil
 }
 
@@ -140,9 +174,6 @@ func once(ctx context.Context, c *Config, s Scenario) (*Result, error) {
 func (c *Config) complete() error {
 	if len(c.Program.Command) == 0 {
 		return errors.New("rehearse: no program given: say which, as in -- ./server --port 8080")
-	}
-	if hook := c.Program.PreStop; hook != nil && len(hook.Exec) == 0 {
-		return errors.New("rehearse: a preStop hook is a command")
 	}
 	if c.Grace < 0 || c.NodeGrace < 0 || c.Rate < 0 || c.Ready < 0 {
 		return errors.New("rehearse: grace, rate and the time to become ready must not be negative")
@@ -156,6 +187,7 @@ func (c *Config) complete() error {
 	orDefault(&c.NodeGrace, c.Grace)
 	orDefault(&c.EndpointLag, defaultLag)
 	orDefault(&c.Ready, defaultReady)
+	orDefault(&c.noPort, noPort)
 	c.EndpointLag = max(c.EndpointLag, 0)
 	if c.Rate == 0 {
 		c.Rate = defaultRate
@@ -163,8 +195,8 @@ func (c *Config) complete() error {
 	if c.Rate > maxRate {
 		return fmt.Errorf("rehearse: a rate of %d connections a second is too much for one machine: at most %d", c.Rate, maxRate)
 	}
-	if c.Program.StopSignal == 0 {
-		c.Program.StopSignal = syscall.SIGTERM
+	if err := c.completePod(); err != nil {
+		return err
 	}
 	if len(c.Scenarios) == 0 {
 		c.Scenarios = Quick()
@@ -174,20 +206,16 @@ func (c *Config) complete() error {
 			return err
 		}
 	}
-	return errors.Join(c.checkAddress(c.URL), c.checkAddress(c.SlowURL))
-}
-
-// checkAddress checks an address that clients ask for.
-func (c *Config) checkAddress(address string) error {
-	if address == "" {
-		return nil
+	c.targets = nil
+	for _, one := range c.Traffic {
+		checked, err := newTarget(one, c.AnyHost)
+		if err != nil {
+			return err
+		}
+		c.targets = append(c.targets, checked)
 	}
-	target, err := url.Parse(address)
-	if err != nil || target.Scheme != "http" || target.Port() == "" {
-		return fmt.Errorf("rehearse: %q is no address like http://127.0.0.1:8080/path", address)
-	}
-	if ip := net.ParseIP(target.Hostname()); !c.AnyHost && target.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("rehearse: %s is not this machine's loopback: the traffic of a rehearsal is for the program that it has started", target.Host)
+	if c.Rate*len(c.targets) > maxRate {
+		return fmt.Errorf("rehearse: %d connections a second to each of %d targets are too much for one machine: at most %d in all", c.Rate, len(c.targets), maxRate)
 	}
 	return nil
 }

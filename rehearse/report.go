@@ -2,7 +2,6 @@ package rehearse
 
 import (
 	"encoding/json"
-	"slices"
 	"time"
 )
 
@@ -40,14 +39,32 @@ type Result struct {
 	Findings []Finding `json:"findings"`
 	// Passed are the checks that found nothing, by their codes.
 	Passed []Code `json:"passed"`
-	// Answered is how many requests were answered, Failed how many were not.
+	// Answered is how many requests were answered, Failed how many were not. NotSent are those for
+	// which this process had no processor, file, port or memory in time, or too many others under way:
+	// they say nothing about the program.
 	Answered int `json:"answered"`
 	Failed   int `json:"failed"`
+	NotSent  int `json:"not_sent,omitempty"`
+	// Clients are the same by what was asked for, and by whom.
+	Clients []Clients `json:"clients,omitempty"`
 	// ExitCode is the program's, as Kubernetes records it: 128 and the number of the signal that
 	// ended it. It is -1 where the rehearsal ended before the program.
 	ExitCode int `json:"exit_code"`
+	// Stacks are where a program stood that had not ended when its time was over, where that can be
+	// found out: the goroutines of a Go program, the threads of one in Python or Java.
+	Stacks []Stack `json:"stacks,omitempty"`
 	// Output are the last lines that the program has written.
 	Output []string `json:"output,omitempty"`
+}
+
+// Clients are what one sort of client met at one target.
+type Clients struct {
+	// Target is what they asked for, and Client says in words who they were.
+	Target string `json:"target"`
+	Client string `json:"client"`
+	// Answered is how many requests were answered, Failed how many were not.
+	Answered int `json:"answered"`
+	Failed   int `json:"failed"`
 }
 
 // OK reports whether no finding is a failure.
@@ -58,14 +75,6 @@ func (r *Result) OK() bool {
 		}
 	}
 	return true
-}
-
-// notBack notes that the program has not become ready again after this result.
-func (r *Result) notBack(err *downError) {
-	r.Passed = slices.DeleteFunc(r.Passed, func(c Code) bool { return c == NotBack })
-	if !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Code == NotBack }) {
-		r.Findings = append(r.Findings, Finding{Code: NotBack, Fails: true, Seen: err.text})
-	}
 }
 
 // Event is something that happened.

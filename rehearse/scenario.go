@@ -15,6 +15,18 @@ const (
 	// Delete is what a rollout, a scale-down and a drain do: the API server marks the pod, its endpoint
 	// is taken away, and the kubelet stops the containers with the whole grace.
 	Delete Scenario = "delete"
+	// Rollout is a deletion with a second copy of the program beside it, to which clients go on.
+	Rollout Scenario = "rollout"
+	// Load is a deletion while ten times as many clients connect.
+	Load Scenario = "load"
+	// OpenStreams is a deletion while clients have streams or WebSockets open, and nobody connects.
+	OpenStreams Scenario = "stream"
+	// SidecarOrder is the deletion of a pod with sidecars, which are stopped one after another when the
+	// program has ended.
+	SidecarOrder Scenario = "sidecar-order"
+	// HookOverrun is a deletion with a preStop hook that takes longer than the grace: two seconds are
+	// left for the program.
+	HookOverrun Scenario = "hook-overrun"
 	// Lag0 is a deletion after which nobody connects any more.
 	Lag0 Scenario = "lag-0"
 	// Lag1 is one after which clients go on connecting for a second.
@@ -36,6 +48,13 @@ const (
 	// LivenessFailure is a liveness probe that has failed: the container is stopped with its hook and
 	// its grace while its pod stays, and is started again.
 	LivenessFailure Scenario = "liveness-failure"
+	// SecondSignal is a stop signal that comes again while the program ends: from a person, from docker
+	// stop or from systemd, as the kubelet sends one alone.
+	SecondSignal Scenario = "second-signal"
+	// Starting is a pod that is deleted before its program is ready.
+	Starting Scenario = "starting"
+	// OutputStuck is a program whose output nobody reads any more, as when a log driver hangs.
+	OutputStuck Scenario = "output-stuck"
 	// Frozen is a program that was stopped by SIGSTOP before the stop signal came. Nothing continues
 	// it: it is killed when its time is over, and started again.
 	Frozen Scenario = "frozen"
@@ -87,6 +106,13 @@ type plan struct {
 	order stopOrder
 	// lag is for how long clients go on connecting, nil for what is configured.
 	lag *time.Duration
+	// lacks says what a configuration has not that the scenario is about, empty for nothing. Nil means
+	// that it needs nothing.
+	lacks func(*Config) string
+	// load is how many times as many clients connect as is configured. 0 means as many.
+	load int
+	// serves is for how long clients ask before the end begins. 0 means long enough for most scenarios.
+	serves time.Duration
 	// steps are done in order, by one goroutine. The first error ends the rehearsal.
 	steps []step
 	// checks are the findings that the scenario can have; what else was noticed is left out. Those of
@@ -94,33 +120,61 @@ type plan struct {
 	checks, lenient []Code
 }
 
-// step is one part of a scenario. Its error says why there can be no rehearsal; what is wrong with the
-// program is noted by find, or judged at the end.
-type step func(r *rehearsal, ctx context.Context) error
+func (p *plan) servesFor() time.Duration {
+	if p.serves != 0 {
+		return p.serves
+	}
+	return time.Second
+}
+
+// step is one part of a scenario.
+type step struct {
+	// do does it. The error says why there can be no rehearsal; what is wrong with the program is noted
+	// by find, or judged at the end.
+	do func(r *rehearsal, ctx context.Context) error
+	// takes is how long that is at most, nil where it is hardly any time.
+	takes func(c *Config, p *plan) time.Duration
+}
 
 // steps puts the parts of a plan together.
 func steps(parts ...[]step) []step { return slices.Concat(parts...) }
 
 // The parts of which plans are made.
 var (
-	comeUp   = []step{(*rehearsal).start, (*rehearsal).becomeReady, (*rehearsal).serve}
-	goDown   = []step{(*rehearsal).beginEnd, (*rehearsal).preStop, (*rehearsal).askSlowly, (*rehearsal).signal, (*rehearsal).awaitEnd}
-	comeBack = []step{(*rehearsal).startAgain}
+	comeUp = []step{{(*rehearsal).start, startTime}, {(*rehearsal).becomeReady, nil}, {(*rehearsal).serve, serveTime}}
+	goDown = []step{
+		{(*rehearsal).beginEnd, nil}, {(*rehearsal).preStop, hookTime}, {(*rehearsal).askSlowly, nil},
+		{(*rehearsal).signal, nil}, {(*rehearsal).awaitEnd, endTime}, {(*rehearsal).awaitSidecars, sidecarTime},
+	}
+	comeBack = []step{{(*rehearsal).startAgain, startTime}}
 )
 
 // What is looked for.
 var (
 	// whileStopped are the findings of a program that is stopped by a signal.
-	whileStopped = []Code{NoReaction, TooSlow, CutOff, RefusedEarly, ClosedUnderRequest, ExitCode, NoHandler, NotAnswered, FailsBefore, Tight}
+	whileStopped = []Code{NoReaction, TooSlow, CutOff, RefusedEarly, ClosedUnderRequest, ExitCode, NoHandler, NotAnswered, FailsBefore, Tight,
+		HookFails, HookOverruns, StaysReady, DeadWhileStopping, NotAlive, StartsTooSlowly, LosesReadiness, SidecarGone, SidecarKilled,
+		StreamCut, NoCloseFrame, NoGoAway, AnswersLate, Resets}
 	// whenKilled are those of a program that has no time to end properly.
-	whenKilled = []Code{NoReaction, TooSlow, ExitCode, NoHandler, NotBack}
+	whenKilled = []Code{NoReaction, TooSlow, ExitCode, NoHandler, NotBack, HookFails, NotAlive, StartsTooSlowly, LosesReadiness, SidecarGone}
 )
 
 // plans are all scenarios.
 var plans = []plan{
 	{
-		scenario: Delete, happens: "deleted",
+		scenario: Delete, happens: "deleted", serves: steady,
 		about: "the pod is deleted, as by a rollout, a scale-down or a drain",
+		steps: steps(comeUp, goDown), checks: whileStopped,
+	},
+	{
+		scenario: Rollout, happens: "deleted",
+		about:  "a second copy starts, becomes ready, and takes over while the first one is deleted",
+		steps:  steps(comeUp, []step{{(*rehearsal).startSecond, besideTime}}, goDown, []step{{(*rehearsal).stayedSecond, nil}}),
+		checks: append(slices.Clone(whileStopped), NotBeside, DisturbsCopy),
+	},
+	{
+		scenario: Load, happens: "deleted", load: 10,
+		about: "the pod is deleted while ten times as many clients connect",
 		steps: steps(comeUp, goDown), checks: whileStopped,
 	},
 	{
@@ -139,6 +193,17 @@ var plans = []plan{
 		steps: steps(comeUp, goDown), checks: whileStopped, lenient: []Code{RefusedEarly},
 	},
 	{
+		scenario: OpenStreams, happens: "deleted", lag: new(time.Duration(0)),
+		about: "the pod is deleted while clients have streams or WebSockets open",
+		lacks: func(c *Config) string {
+			if slices.ContainsFunc(c.targets, func(t *target) bool { return t.Use == Stream || t.url.Scheme == "ws" || t.url.Scheme == "wss" }) {
+				return ""
+			}
+			return "nobody has a stream open: give one by --stream, or a WebSocket by --websocket"
+		},
+		steps: steps(comeUp, goDown), checks: []Code{NoReaction, TooSlow, StreamCut, NoCloseFrame, NoGoAway, Resets},
+	},
+	{
 		scenario: SoftEviction, happens: "evicted", order: stopOrder{cause: bySoftEviction},
 		about: "the node runs short of something and evicts the pod, whose endpoint stays until the end",
 		steps: steps(comeUp, goDown), checks: whileStopped, lenient: []Code{RefusedEarly},
@@ -154,6 +219,37 @@ var plans = []plan{
 		steps: steps(comeUp, goDown, comeBack), checks: append(slices.Clone(whileStopped), NotBack), lenient: []Code{RefusedEarly},
 	},
 	{
+		scenario: SecondSignal, happens: "deleted",
+		about: "the stop signal comes a second time while the program ends",
+		steps: steps(comeUp, goDown[:4], []step{{(*rehearsal).signalAgain, nil}}, goDown[4:]), checks: []Code{NoReaction, TooSlow, BreaksTwice},
+	},
+	{
+		scenario: Starting, happens: "deleted",
+		about: "the pod is deleted before its program is ready",
+		steps: steps(comeUp[:1], []step{{(*rehearsal).awaitHandler, startTime}}, goDown), checks: []Code{NoReaction, LostEarly},
+	},
+	{
+		scenario: OutputStuck, happens: "deleted",
+		about: "nobody reads the program's output any more when the pod is deleted",
+		steps: steps(comeUp, []step{{(*rehearsal).holdOutput, nil}}, goDown), checks: []Code{NoReaction, OutputBlocks},
+	},
+	{
+		scenario: SidecarOrder, happens: "deleted",
+		about: "the pod is deleted, and its sidecars are stopped when the program has ended",
+		lacks: func(c *Config) string {
+			if len(c.Sidecars) > 0 {
+				return ""
+			}
+			return "the pod has no sidecars"
+		},
+		steps: steps(comeUp, goDown), checks: []Code{SidecarGone, SidecarKilled},
+	},
+	{
+		scenario: HookOverrun, happens: "deleted", order: stopOrder{asked: new(int64(2))},
+		about: "a preStop hook takes longer than the grace, and two seconds are left",
+		steps: steps(comeUp, goDown[:1], []step{{(*rehearsal).overrun, overrunTime}}, goDown[2:], comeBack), checks: whenKilled, lenient: []Code{TooSlow},
+	},
+	{
 		scenario: ForceDelete, happens: "deleted", order: stopOrder{asked: new(int64)},
 		about: "kubectl delete --force --grace-period=0: two seconds are all there is",
 		steps: steps(comeUp, goDown, comeBack), checks: whenKilled, lenient: []Code{TooSlow},
@@ -166,12 +262,12 @@ var plans = []plan{
 	{
 		scenario: Frozen, happens: "deleted",
 		about: "the program was stopped by SIGSTOP before the pod is deleted, and never sees the signal",
-		steps: steps(comeUp, []step{(*rehearsal).freeze}, goDown, comeBack), checks: []Code{NotBack},
+		steps: steps(comeUp, []step{{(*rehearsal).freeze, nil}}, goDown, comeBack), checks: []Code{NotBack},
 	},
 	{
 		scenario: Crash, happens: "killed",
 		about: "the program is killed without a warning, and started again",
-		steps: steps(comeUp, []step{(*rehearsal).crash}, comeBack), checks: []Code{NotBack},
+		steps: steps(comeUp, []step{{(*rehearsal).crash, nil}}, comeBack), checks: []Code{NotBack},
 	},
 }
 

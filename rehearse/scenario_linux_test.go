@@ -3,6 +3,7 @@ package rehearse
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -16,15 +17,32 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 		fails, warns []Code
 		exit         int
 	}{
+		{scenario: Rollout, how: "good"},
+		{scenario: Rollout, how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
+		{scenario: Rollout, how: "flocks", fails: []Code{NotBeside}},
+		{scenario: Rollout, how: "cleans", fails: []Code{DisturbsCopy}},
+		{scenario: Load, how: "good"},
+		{scenario: Load, how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
+		{scenario: HookOverrun, how: "hangs", warns: []Code{TooSlow}, exit: -1},
+		{scenario: HookOverrun, how: "at-once"},
 		{scenario: Lag0, how: "at-once", warns: []Code{ClosedUnderRequest}},
 		{scenario: Lag1, how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{scenario: Lag1, how: "good"},
 		{scenario: Lag5, how: "good", warns: []Code{RefusedEarly}}, // for two seconds it does
 		{scenario: SoftEviction, how: "good"},
+		{scenario: SoftEviction, how: "lingers", warns: []Code{RefusedEarly, ClosedUnderRequest}}, // with its port closed
 		{scenario: NodeShutdown, how: "good"},
 		{scenario: ForceDelete, how: "good", warns: []Code{TooSlow}, exit: -1}, // it takes two seconds
 		{scenario: ForceDelete, how: "at-once"},
 		{scenario: LivenessFailure, how: "good"},
+		{scenario: SecondSignal, how: "good"},
+		{scenario: SecondSignal, how: "twice", fails: []Code{BreaksTwice}, exit: 2},
+		{scenario: SecondSignal, how: "hangs", fails: []Code{TooSlow}, exit: -1},
+		{scenario: Starting, how: "good"},
+		{scenario: Starting, how: "ignores", fails: []Code{NoReaction}, exit: -1},
+		{scenario: OutputStuck, how: "good"},
+		{scenario: OutputStuck, how: "says", warns: []Code{OutputBlocks}, exit: -1},
+		{scenario: OutputStuck, how: "no-handler", exit: exitBySignal},
 		{scenario: Frozen, how: "flocks", exit: -1},
 		{scenario: Frozen, how: "locks", fails: []Code{NotBack}, exit: -1},
 		{scenario: Crash, how: "flocks", exit: 137},
@@ -36,8 +54,8 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 			where := freeAddress(t)
 			r, err := rehearse(t, Config{
 				Program: Container{Command: []string{server, c.how}, Env: []string{"ADDRESS=" + where, "LOCK=" + filepath.Join(t.TempDir(), "lock")}},
-				URL:     "http://" + where, SlowURL: "http://" + where + "/slow",
-				Grace: 10 * time.Second, Scenarios: []Scenario{c.scenario},
+				Traffic: []Target{{URL: "http://" + where}, {URL: "http://" + where + "/slow", Use: Slow}},
+				Grace:   10 * time.Second, Scenarios: []Scenario{c.scenario},
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -50,6 +68,91 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 	}
 }
 
+func TestElsewhere_MovesThePortWhereverItIsGiven(t *testing.T) {
+	for _, c := range []struct{ command, env, want string }{
+		{"server --port 8080", "A=1", "server --port 9 A=1"},
+		{"server --listen=127.0.0.1:8080 --keep 18080 80801", "", "server --listen=127.0.0.1:9 --keep 18080 80801"},
+		{"sh -c server_-p8080", "", "sh -c server_-p9"},
+		{"server", "ADDRESS=:8080", "server ADDRESS=:9"},
+		{"server", "PORT=8080", "server PORT=9"},
+		{"8080 --port 8080", "ID=18080", "8080 --port 9 ID=18080"},
+		{"server --version 8080.1", "PORTS=8080,1", ""},
+		{"server", "", ""},
+	} {
+		moved := Container{Command: strings.Fields(c.command), Env: strings.Fields(c.env)}
+		got := ""
+		if moved.move("8080", "9") {
+			got = strings.Join(append(moved.Command, moved.Env...), " ")
+		}
+		if got != c.want {
+			t.Errorf("%s with %s: %q, want %q", c.command, c.env, got, c.want)
+		}
+	}
+}
+
+// What cannot be rehearsed with a program is skipped, with the reason, and the others go on.
+func TestScenario_WhatCannotBeRehearsedIsSkipped(t *testing.T) {
+	t.Parallel()
+	for want, c := range map[string]Config{
+		"no clients":        {Program: Container{Command: []string{"sleep", "60"}}, Scenarios: []Scenario{Rollout, Crash}},
+		"another port":      {Program: Container{Command: []string{server, "good"}, Env: []string{"ADDRESS=127.0.0.1:0"}}, Scenarios: []Scenario{Rollout, Crash}},
+		"a stream open":     {Program: Container{Command: []string{server, "good"}, Env: []string{"ADDRESS=127.0.0.1:0"}}, Scenarios: []Scenario{OpenStreams, Crash}},
+		"has no sidecars":   {Program: Container{Command: []string{server, "good"}, Env: []string{"ADDRESS=127.0.0.1:0"}}, Scenarios: []Scenario{SidecarOrder, Crash}},
+		"to something else": {Program: Container{Command: []string{"/bin/sh", "-c", "exec sleep 60 >/dev/null 2>&1"}}, Scenarios: []Scenario{OutputStuck, Crash}},
+	} {
+		report, err := Do(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, second := &report.Results[0], &report.Results[1]
+		if !strings.Contains(first.Skipped, want) || len(first.Findings)+len(first.Passed) > 0 || !first.OK() || second.Skipped != "" || !slices.Contains(second.Passed, NotBack) {
+			t.Errorf("%s was skipped for %q, want %q; then %+v", first.Scenario, first.Skipped, want, second)
+		}
+	}
+}
+
+func TestScenario_OpenStreamsAreEndedOrCutOff(t *testing.T) {
+	t.Parallel()
+	program, err := talker()
+	if err != nil {
+		t.Fatal(program, err)
+	}
+	for how, want := range map[string][]Code{"good": nil, "cuts-streams": {StreamCut}} {
+		where := freeAddress(t)
+		r, err := rehearse(t, Config{
+			Program:   Container{Command: []string{program, how}, Env: []string{"ADDRESS=" + where, "TCP_ADDRESS=" + freeAddress(t)}},
+			Traffic:   []Target{{URL: "http://" + where}, {URL: "http://" + where + "/events", Use: Stream}, {URL: "ws://" + where + "/ws"}},
+			Scenarios: []Scenario{OpenStreams}, Grace: 10 * time.Second,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fails, warns := codes(r); !slices.Equal(fails, want) || len(warns) > 0 || r.Skipped != "" {
+			t.Errorf("%s fails %v, want %v; warns %v\n%s", how, fails, want, warns, describe(r))
+		}
+	}
+}
+
+// A script that waits for something as PID 1 drops the signal, unless it has a trap.
+func TestScenario_AStopSignalWhileAScriptWaits(t *testing.T) {
+	t.Parallel()
+	for script, want := range map[string][]Code{
+		`sleep 4; exec "$0" good`:                            {LostEarly},
+		`trap 'exit 0' TERM; sleep 4 & wait; exec "$0" good`: nil,
+	} {
+		r, err := rehearse(t, Config{
+			Program:   Container{Command: []string{"/bin/sh", "-c", script, server}, Env: []string{"ADDRESS=" + freeAddress(t)}},
+			Scenarios: []Scenario{Starting},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fails, _ := codes(r); !slices.Equal(fails, want) {
+			t.Errorf("%s: fails %v, want %v\n%s", script, fails, want, describe(r))
+		}
+	}
+}
+
 // What a scenario leaves behind so that the next one cannot begin is a finding, and no error: what
 // was found before would be lost.
 func TestScenario_AProgramThatDoesNotComeBackForTheNextOne(t *testing.T) {
@@ -57,17 +160,15 @@ func TestScenario_AProgramThatDoesNotComeBackForTheNextOne(t *testing.T) {
 	where := freeAddress(t)
 	report, err := Do(t.Context(), Config{
 		Program: Container{Command: []string{server, "locks", "hangs"}, Env: []string{"ADDRESS=" + where, "LOCK=" + filepath.Join(t.TempDir(), "lock")}},
-		URL:     "http://" + where, Grace: time.Second, Scenarios: []Scenario{Delete, Lag0, Lag1},
+		Traffic: []Target{{URL: "http://" + where}}, Grace: time.Second, Scenarios: []Scenario{Delete, Lag0, Lag1},
 	})
 	if err != nil || len(report.Results) != 3 {
 		t.Fatalf("%v, %+v", err, report)
 	}
-	if fails, _ := codes(&report.Results[0]); !slices.Equal(fails, []Code{TooSlow, NotBack}) {
-		t.Errorf("fails %v\n%s", fails, describe(&report.Results[0]))
-	}
-	for _, r := range report.Results[1:] {
-		if r.Skipped == "" || len(r.Findings)+len(r.Passed) > 0 {
-			t.Errorf("%+v was not skipped", r)
+	for i, want := range [][]Code{{TooSlow}, {NotBack}, nil} {
+		r := &report.Results[i]
+		if fails, _ := codes(r); !slices.Equal(fails, want) || (r.Skipped != "") != (want == nil) {
+			t.Errorf("%s fails %v, want %v; skipped %q\n%s", r.Scenario, fails, want, r.Skipped, describe(r))
 		}
 	}
 }

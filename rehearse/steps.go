@@ -10,79 +10,111 @@ import (
 )
 
 // start starts the program.
-func (r *rehearsal) start(context.Context) error {
+func (r *rehearsal) start(ctx context.Context) error {
+	what := "started again"
+	if r.began.IsZero() {
+		r.began, r.started, what = time.Now(), time.Now(), "started"
+		if err := r.startSidecars(ctx); err != nil {
+			return err
+		}
+	}
 	p, err := start(&r.config.Program, r.config.sharePIDs)
 	if err != nil {
 		return err
 	}
 	r.program, r.started = p, time.Now()
-	what := "started again"
-	if r.began.IsZero() {
-		r.began, what = r.started, "started"
-	}
-	r.result.Isolation = p.isolation.String()
+	r.probes = beginProbes(p.container, p.exited, p.ask, r.probeChanged)
+	r.result.Isolation = p.where()
 	r.at(r.started, "", what, "%s", strings.Join(r.config.Program.Command, " "))
 	return nil
 }
 
 // becomeReady waits until the program is ready. Then clients are sent to it.
 func (r *rehearsal) becomeReady(ctx context.Context) error {
-	target, err := r.ready(ctx)
-	if err != nil || target == nil {
+	targets, err := r.ready(ctx)
+	if err != nil || len(targets) == 0 {
 		return err
 	}
-	r.result.URL = target.String()
-	r.traffic = newTraffic(target, r.config.Rate)
+	r.result.URL = targets[0].String()
+	r.startup = time.Since(r.started)
+	r.traffic = newTraffic(targets, r.config.rate(r.plan))
 	return nil
 }
 
 // serve lets clients ask for a while.
-func (r *rehearsal) serve(ctx context.Context) error { return r.live(ctx, steady) }
+func (r *rehearsal) serve(ctx context.Context) error { return r.live(ctx, r.plan.servesFor()) }
 
 // order is the stop as the kubelet is told of it.
-func (r *rehearsal) order() stopOrder {
-	o, whole := r.plan.order, func(d time.Duration) int64 { return int64(d / time.Second) }
-	o.pod, o.limit, o.probe = whole(r.config.Grace), whole(r.config.NodeGrace), r.config.Program.Liveness
+func (c *Config) order(p *plan) stopOrder {
+	o, whole := p.order, func(d time.Duration) int64 { return int64(d / time.Second) }
+	o.pod, o.limit, o.probe = whole(c.Grace), whole(c.NodeGrace), c.Program.Liveness
 	return o
 }
 
+// lag is for how long clients go on connecting after the end has begun.
+func (c *Config) lag(p *plan) time.Duration {
+	if p.lag != nil {
+		return *p.lag
+	}
+	return c.EndpointLag
+}
+
+// rate is how many clients connect in a second.
+func (c *Config) rate(p *plan) int {
+	if p.load == 0 {
+		return c.Rate
+	}
+	return max(c.Rate, min(p.load*c.Rate, maxLoad))
+}
+
 // beginEnd is what comes before the hook: the grace is decided, and when the endpoint goes.
-func (r *rehearsal) beginEnd(context.Context) error {
-	order := r.order()
-	r.grace = order.seconds()
+func (r *rehearsal) beginEnd(ctx context.Context) error {
+	r.hear()
+	r.order = r.config.order(r.plan)
+	r.grace = r.order.seconds()
 	r.left = untilKill(r.grace)
 	r.deleted = time.Now()
-	if !order.deletes() {
+	r.probes.stopping(r.order.readinessGoesOn())
+	defer r.stopSidecars(ctx, r.order)
+	if !r.order.deletes() {
 		r.say(r.plan.happens, "the endpoint stays until the container is gone; grace %d s", r.grace)
 		return nil
 	}
-	lag := r.config.EndpointLag
-	if r.plan.lag != nil {
-		lag = *r.plan.lag
-	}
-	r.gone = r.deleted.Add(lag)
+	lag := r.config.lag(r.plan)
+	r.gone, r.back = r.deleted.Add(lag), time.Time{}
 	r.say(r.plan.happens, "the endpoint goes in %v; grace %d s", lag, r.grace)
 	return nil
 }
 
 // preStop runs the hook, which uses up some of the grace.
 func (r *rehearsal) preStop(ctx context.Context) error {
-	if r.config.Program.PreStop == nil {
+	if r.config.Program.PreStop == nil || r.grace == 0 {
 		return nil
 	}
-	took, err := r.hook(ctx, hookPatience(r.grace))
+	took, err := r.hook(r.program, "", r.grace, func(run *hookRun) error {
+		return r.wait(ctx, run.begun.Add(hookPatience(r.grace)), run.ended)
+	})
 	r.left = untilKill(lessOf(r.grace, took))
 	return err
 }
 
+// overrun takes the place of a hook, and takes the whole grace.
+func (r *rehearsal) overrun(ctx context.Context) error {
+	r.say("preStop", "a hook that does not end")
+	if err := r.wait(ctx, r.deleted.Add(hookPatience(r.grace)), r.program.exited); err != nil {
+		return err
+	}
+	r.say("preStop overran", "the signal comes now, and two seconds are left")
+	r.left = untilKill(0)
+	return nil
+}
+
 // askSlowly sends the requests that are in flight when the signal comes.
 func (r *rehearsal) askSlowly(ctx context.Context) error {
-	slow := parsed(r.config.SlowURL)
-	if slow == nil || r.traffic == nil {
+	if r.traffic == nil || !r.traffic.has(Slow) {
 		return nil
 	}
-	r.traffic.slow(slow)
-	r.say("in flight", "%d requests for %s", slowRequests, slow.RequestURI())
+	r.say("in flight", "%s", r.traffic.sendSlow())
 	return r.wait(ctx, time.Now().Add(slowLead), nil)
 }
 
@@ -93,11 +125,12 @@ func (r *rehearsal) signal(context.Context) error {
 	if r.traffic != nil {
 		r.traffic.signalled()
 	}
+	r.observed = observe(r.program)
 	r.signalled = time.Now()
 	if err := r.program.stop(sig); err != nil {
 		return fmt.Errorf("rehearse: send %v: %w", sig, err)
 	}
-	r.say("stop signal", "%s, and %v until SIGKILL", signalName(sig), r.left)
+	r.at(r.signalled, "", "stop signal", "%s, and %v until SIGKILL", signalName(sig), r.left)
 	r.deadline = r.signalled.Add(r.left)
 	return nil
 }
@@ -112,7 +145,10 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 		}
 	}
 	if r.config.CutShort {
-		shorten(quickEnough)
+		shorten(max(quickEnough-r.signalled.Sub(r.deleted), quickAtLeast))
+	}
+	if r.hung {
+		shorten(quickAtLeast)
 	}
 	if r.frozen || r.known && !r.handled && r.program.isolation == namespace {
 		// The kernel keeps or drops the signal: nothing will come of it, however long one waits.
@@ -121,23 +157,32 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 	if err := r.wait(ctx, until, r.program.exited); err != nil {
 		return err
 	}
+	if r.cutShort && !r.hung && r.traffic == nil && r.givesBack() {
+		// It may have taken its handler away for its last work, which shows only at the end.
+		r.cutShort = false
+		if err := r.wait(ctx, r.deadline, r.program.exited); err != nil {
+			return err
+		}
+	}
 	select {
 	case <-r.program.exited:
 		return r.afterEnd(ctx)
 	default:
 	}
+	r.ranOn = time.Since(r.signalled)
 	r.givenBack = r.givesBack()
 	switch {
 	case r.frozen:
 		r.say("SIGKILL", "nothing continues it; it would have come %.0f s later", time.Until(r.deadline).Seconds())
 	case r.cutShort:
 		r.say("not awaited", "it runs on %.1f s after the signal; the rehearsal ends here, %.0f s before its time would be over",
-			time.Since(r.signalled).Seconds(), time.Until(r.deadline).Seconds())
+			r.ranOn.Seconds(), time.Until(r.deadline).Seconds())
 	default:
 		r.say("SIGKILL", "its time is over")
 	}
 	r.result.ExitCode = -1
-	return nil
+	r.settle() // its clients meet nothing any more that is the program's
+	return r.stacks(ctx)
 }
 
 // afterEnd notes how the program has ended, and waits for what its clients meet then.
@@ -147,12 +192,12 @@ func (r *rehearsal) afterEnd(ctx context.Context) error {
 	if p.endedAt.Before(r.signalled) {
 		when = "before the signal"
 	}
-	r.at(p.endedAt, "", "exited", "%s, %s", r.ending(), when)
+	r.at(p.endedAt, "", "exited", "%s, %s", p.ending(), when)
 	r.result.ExitCode = p.code
 	if r.traffic == nil {
 		return nil
 	}
-	if !r.plan.order.deletes() {
+	if !r.order.deletes() && r.gone.IsZero() {
 		// The end of the container takes the endpoint away. No program can end in the moment in which
 		// it closes its port.
 		r.gone = p.endedAt.Add(-closing)
@@ -200,4 +245,59 @@ func (r *rehearsal) crash(ctx context.Context) error {
 	r.say(r.plan.happens, "by SIGKILL, as when memory runs out")
 	r.result.ExitCode = 128 + int(syscall.SIGKILL)
 	return r.wait(ctx, time.Now().Add(10*time.Second), r.program.exited)
+}
+
+// signalAgain sends the stop signal a second time, if the program has not ended meanwhile.
+func (r *rehearsal) signalAgain(ctx context.Context) error {
+	if err := r.wait(ctx, r.signalled.Add(secondAfter), r.program.exited); err != nil {
+		return err
+	}
+	select {
+	case <-r.program.exited:
+		return nil
+	default:
+	}
+	r.again = time.Now()
+	if err := r.program.stop(r.config.Program.StopSignal); err != nil {
+		return fmt.Errorf("rehearse: send %v: %w", r.config.Program.StopSignal, err)
+	}
+	r.say("second signal", "%s", signalName(r.config.Program.StopSignal))
+	return nil
+}
+
+// awaitHandler waits until a program that starts can take a stop signal, but not for long: whoever
+// starts must be able to stop. A program of Go can from its first moment on, so that one is given
+// some time to come into the middle of its start.
+func (r *rehearsal) awaitHandler(ctx context.Context) error {
+	r.early = true
+	for range int(handlerPolls * r.config.noPort / noPort) { // and not until a time: on a busy machine all takes longer
+		if handled, known := r.program.handles(r.config.Program.StopSignal); handled && known && !r.program.runtimeHandles() {
+			return nil
+		}
+		if targets, _ := r.targets(ctx); len(targets) > 0 {
+			if _, err := answers(ctx, targets); err == nil {
+				r.early = false
+				return nil // it is ready
+			}
+		}
+		if err := r.live(ctx, handlerPoll); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holdOutput reads no more of what the program writes, and fills what is between the two.
+func (r *rehearsal) holdOutput(ctx context.Context) error {
+	stuck := r.program.output.hold()
+	n := r.program.fillOutput()
+	if err := r.wait(ctx, time.Now().Add(time.Second), stuck); err != nil {
+		return err
+	}
+	n += r.program.fillOutput() // what was read meanwhile
+	if n == 0 {
+		return skip("its output goes to something else than the rehearsal, or cannot be reached")
+	}
+	r.say("output", "nobody reads it any more; %d KiB wait", n>>10)
+	return nil
 }

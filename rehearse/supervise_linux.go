@@ -30,7 +30,7 @@ func (p *program) startSupervised(path string) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("rehearse: %w", err), said.Close(), theirSaid.Close())
 	}
-	cmd := p.command(superviseCommand, path)
+	cmd := p.command(append([]string{superviseCommand, path}, p.container.Command...)...)
 	cmd.ExtraFiles = []*os.File{theirSaid, theirOrders}
 	// A Ctrl-C is for the rehearsal.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -56,6 +56,7 @@ func (p *program) startSupervised(path string) error {
 			}
 		}
 		_, _ = cmd.Wait(), said.Close()
+		close(p.drained)
 		select {
 		case <-p.exited:
 		default:

@@ -1,16 +1,13 @@
 package rehearse
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
+	"maps"
 	"net/http"
-	"net/url"
+	"slices"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -18,72 +15,132 @@ import (
 type client string
 
 const (
-	newConnection client = "new connection"
-	keepAlive     client = "keep-alive"
-	slowRequest   client = "slow request"
+	newConnection  client = "new connection"
+	keepAlive      client = "keep-alive"
+	keptHTTP2      client = "HTTP/2"
+	slowRequest    client = "slow request"
+	stream         client = "stream"
+	webSocket      client = "WebSocket"
+	openConnection client = "open connection" // TCP
 )
-
-// failure is why a request failed.
-type failure string
-
-const (
-	refused    failure = "refused"     // nobody listened
-	dropped    failure = "dropped"     // the connection ended before the answer had begun
-	cut        failure = "cut off"     // it ended within the answer
-	timedOut   failure = "timed out"   // no answer in requestTimeout
-	serverSaid failure = "server said" // a status of 500 or above
-	otherwise  failure = "failed"
-)
-
-// result is one request that failed.
-type result struct {
-	client     client
-	begun, end time.Time
-	failure    failure
-	text       string
-}
 
 const (
 	// requestTimeout is for how long a client waits for an answer.
 	requestTimeout = 10 * time.Second
 	// slowTimeout is the same for a request that takes long.
 	slowTimeout = 2 * time.Minute
-	// maxInFlight bounds the requests of new connections that are under way; what would come then is
-	// not sent, and has failed.
+	// maxInFlight bounds the requests of new connections that are under way to a target, and
+	// maxHTTP2 those by HTTP/2, of which each needs 100 KiB; what would come then is not sent.
 	maxInFlight = 1000
+	maxHTTP2    = 200
+	// tooLate is the lateness of this process after which a server may have lost its patience.
+	tooLate = time.Second
 	// keepAliveClients and keepAlivePause: each of so many clients asks again after so long.
 	keepAliveClients = 2
 	keepAlivePause   = 50 * time.Millisecond
 	slowRequests     = 3
+	// arrivals is how often in a second clients arrive, several at once if the rate is higher: a
+	// process that wakes up for each of a thousand has no time for what it measures.
+	arrivals = 200
 )
 
 // traffic is what clients send to a program. Its owner calls stop, which waits for all of them.
 type traffic struct {
-	target *url.URL
-	rate   int
+	targets []*target
+	rate    int // to each target
 
 	ctx     context.Context //nolint:containedctx // of all requests, which stop ends
 	cancel  context.CancelFunc
 	clients sync.WaitGroup
-	gone    chan struct{} // closed when the endpoint is gone: nobody connects any more
+	late    lateness
 
-	mu       sync.Mutex
-	failed   []result
-	answered int
+	mu sync.Mutex
+	// changes are the moments at which the endpoint went or came back, and changed is closed when
+	// another one is added.
+	changes []change
+	changed chan struct{}
+	failed  []result
+	tallies map[tallied]*tally
+	open    map[client]int // how many of those that stay connected are
 	// stopping: the signal is sent. unannounced are the kept connections that the server has closed
-	// since, without having said so in an answer.
+	// since, without having said so in an answer or by a GOAWAY.
 	stopping    bool
-	unannounced int
+	unannounced map[client]int
+	slow        []result       // answers that took long, and requests that waited long when all was over
+	left        map[client]int // those of open when all was over
 }
 
-func newTraffic(target *url.URL, rate int) *traffic {
-	t := &traffic{target: target, rate: rate, gone: make(chan struct{})}
+// change is a moment from which on the endpoint is there, or not.
+type change struct {
+	at    time.Time
+	there bool
+}
+
+// tallied are requests that are counted together, and tally is how many of them there are.
+type tallied struct {
+	target *target
+	client client
+}
+
+type tally struct {
+	answered, failed, notSent int
+	slowest                   time.Duration // of the answers before the signal
+}
+
+// slowAnswer is what no answer takes that is nothing to speak of.
+const slowAnswer = time.Second
+
+// noAnswer is after what time a request has failed that has no answer when the rehearsal ends: many a
+// client gives up then.
+const noAnswer = 5 * time.Second
+
+// newTraffic begins to send requests to targets.
+func newTraffic(targets []*target, rate int) *traffic {
+	t := &traffic{targets: targets, rate: rate, changed: make(chan struct{}), tallies: map[tallied]*tally{}, open: map[client]int{}, unannounced: map[client]int{}}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
-	t.clients.Go(t.connect)
-	for range keepAliveClients {
-		t.clients.Go(t.keep)
+	t.clients.Go(func() { t.late.watch(t.ctx) })
+	for _, one := range targets {
+		t.talk(one)
 	}
 	return t
+}
+
+// talk has clients talk to a target as its scheme and its use have it.
+func (t *traffic) talk(to *target) {
+	stay := func(clients int, one func(*target)) {
+		for range clients {
+			t.clients.Go(func() { t.hold(to, one) })
+		}
+	}
+	switch scheme := to.scheme; {
+	case to.Use == Stream && scheme == "h2c":
+		stay(1, t.oneStreamHTTP2)
+	case to.Use == Stream:
+		stay(1, t.oneStream)
+	case to.Use == Slow: // see slow
+	case scheme == "ws", scheme == "wss":
+		stay(keepAliveClients, t.oneWebSocket)
+	case scheme == "tcp":
+		t.clients.Go(func() { t.arrive(to, t.connectOnce) })
+		stay(keepAliveClients, t.oneTCP)
+	case scheme == "h2c", to.grpc:
+		t.clients.Go(func() { t.arrive(to, t.askOnceHTTP2) })
+		stay(keepAliveClients, t.oneHTTP2)
+		if to.grpc {
+			t.clients.Go(func() { t.hold(to.watch, t.oneStreamHTTP2) })
+		}
+	default:
+		t.clients.Go(func() { t.arrive(to, t.askOnce) })
+		stay(keepAliveClients, t.oneConnection)
+		if to.offersHTTP2 {
+			stay(keepAliveClients, t.oneHTTP2)
+		}
+	}
+}
+
+// has reports whether there is a target of a use.
+func (t *traffic) has(u Use) bool {
+	return slices.ContainsFunc(t.targets, func(one *target) bool { return one.Use == u })
 }
 
 // signalled notes that the program is told to stop now.
@@ -93,232 +150,183 @@ func (t *traffic) signalled() {
 	t.stopping = true
 }
 
-// remove takes the endpoint away: no client connects any more, those that are connected stay.
-func (t *traffic) remove() { close(t.gone) }
+// remove takes the endpoint away: no client connects any more, those that are connected stay. The
+// time is the one at which that was to happen: who connects after it blames nobody.
+func (t *traffic) remove(at time.Time) { t.change(change{at, false}) }
+
+// restore brings the endpoint back.
+func (t *traffic) restore(at time.Time) { t.change(change{at, true}) }
+
+func (t *traffic) change(c change) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.changes = append(t.changes, c)
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// there reports whether the endpoint was there at a time.
+func (t *traffic) there(when time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	there := true
+	for _, c := range t.changes {
+		if !c.at.After(when) {
+			there = c.there
+		}
+	}
+	return there
+}
+
+// isGone reports whether the endpoint is gone, or everything is over.
+func (t *traffic) isGone() bool { return t.ctx.Err() != nil || !t.there(time.Now()) }
+
+// whenThere waits until the endpoint is there, and reports false when everything is over.
+func (t *traffic) whenThere() bool {
+	for t.ctx.Err() == nil {
+		t.mu.Lock()
+		changed := t.changed
+		t.mu.Unlock()
+		if t.there(time.Now()) {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-t.ctx.Done():
+		}
+	}
+	return false
+}
 
 // stop ends what is still under way, and waits for it.
 func (t *traffic) stop() {
+	t.mu.Lock()
+	if t.left == nil {
+		t.left = maps.Clone(t.open)
+	}
+	t.mu.Unlock()
 	t.cancel()
 	t.clients.Wait()
 }
 
-// add notes how a request ended; the status is 0 when no answer has begun. What the end of the rehearsal has cut is no failure.
-func (t *traffic) add(c client, begun time.Time, err error, status int) {
-	now := time.Now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch {
-	case err != nil && t.ctx.Err() != nil:
-	case err != nil:
-		what := classify(err)
-		if status != 0 && what == dropped {
-			what = cut
-		}
-		t.failed = append(t.failed, result{c, begun, now, what, err.Error()})
-	case status >= http.StatusInternalServerError:
-		t.failed = append(t.failed, result{c, begun, now, serverSaid, fmt.Sprintf("%d %s", status, http.StatusText(status))})
-	default:
-		t.answered++
-	}
-}
-
-// classify says what an error of a request is.
-func classify(err error) failure {
-	var timeout net.Error
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return refused
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return dropped
-	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
-		return timedOut
-	}
-	return otherwise
-}
-
-// errTooMany is why a request was not sent.
-var errTooMany = fmt.Errorf("not sent: %d requests were under way and not answered: give a smaller rate", maxInFlight)
-
-// connect sends requests at a rate, each with a connection of its own, however long the ones before
-// take, until the endpoint is gone.
-func (t *traffic) connect() {
-	ticker := time.NewTicker(time.Second / time.Duration(t.rate))
+// arrive has clients arrive at the rate, each with a connection of its own, however long the ones
+// before take, while the endpoint is there. Who would have arrived while this process had no
+// processor does not come later, at once with others.
+func (t *traffic) arrive(to *target, ask func(*target)) {
+	every := max(time.Second/time.Duration(t.rate), time.Second/arrivals)
+	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	transport := &http.Transport{DisableKeepAlives: true, DisableCompression: true}
-	web := &http.Client{
-		Transport: transport, Timeout: requestTimeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	most := maxInFlight
+	if to.scheme == "h2c" || to.grpc {
+		most = maxHTTP2
 	}
-	places := make(chan struct{}, maxInFlight)
-	for {
+	places := make(chan struct{}, most)
+	for due := 0.0; ; {
 		select {
 		case <-ticker.C:
-		case <-t.gone:
-			return
 		case <-t.ctx.Done():
 			return
 		}
-		select {
-		case places <- struct{}{}:
-			t.clients.Go(func() {
-				defer func() { <-places }()
-				begun := time.Now()
-				status, err := t.get(web)
-				t.add(newConnection, begun, err, status)
-			})
-		default:
-			t.add(newConnection, time.Now(), errTooMany, 0)
+		if t.isGone() {
+			continue
+		}
+		for due += float64(t.rate) * every.Seconds(); due >= 1-1e-9; due-- {
+			select {
+			case places <- struct{}{}:
+				t.clients.Go(func() {
+					defer func() { <-places }()
+					ask(to)
+				})
+			default:
+				t.add(to, newConnection, time.Now(), errTooMany, 0)
+			}
 		}
 	}
 }
 
-func (t *traffic) get(web *http.Client) (status int, err error) {
-	req, err := http.NewRequestWithContext(t.ctx, http.MethodGet, t.target.String(), http.NoBody)
-	if err != nil {
-		return 0, err
-	}
-	resp, err := web.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, resp.Body)
-	return resp.StatusCode, err
-}
+// errTooMany is why a request was not sent: a server that answers none of those fails by them.
+var errTooMany = errors.New("too many requests are under way")
 
-// dial opens a connection that ends with the traffic.
-func (t *traffic) dial(host string) (net.Conn, func(), error) {
-	conn, err := (&net.Dialer{Timeout: requestTimeout}).DialContext(t.ctx, "tcp", host)
-	if err != nil {
-		return nil, nil, err
+// add notes how a request ended; the status counts when there is no error. What the end of the
+// rehearsal has cut is no failure, and neither is what this process could not send.
+func (t *traffic) add(to *target, as client, begun time.Time, err error, status int) {
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	count := t.tallies[tallied{to, as}]
+	if count == nil {
+		count = &tally{}
+		t.tallies[tallied{to, as}] = count
 	}
-	stop := context.AfterFunc(t.ctx, func() { _ = conn.Close() }) // which ends what is read and written
-	return conn, func() { stop(); _ = conn.Close() }, nil
-}
-
-// isGone reports whether the endpoint is gone.
-func (t *traffic) isGone() bool {
-	select {
-	case <-t.gone:
-		return true
-	case <-t.ctx.Done():
-		return true
+	failed := result{target: to, client: as, begun: begun, end: now}
+	late := t.late.since(begun)
+	failed.took = now.Sub(begun) - late
+	asks := as == newConnection || as == keepAlive || as == keptHTTP2
+	if asks && failed.took > slowAnswer {
+		t.slow = append(t.slow, failed)
+	}
+	switch {
+	case err != nil && t.ctx.Err() != nil && asks && failed.took > noAnswer:
+		failed.failure, failed.text = timedOut, fmt.Sprintf("no answer after %.1f s, when the rehearsal ended", failed.took.Seconds())
+	case err != nil && t.ctx.Err() != nil:
+		return
+	case err != nil && isOurs(err), err != nil && late > tooLate && asks:
+		count.notSent++
+		return
+	case err != nil:
+		failed.failure, failed.text = classify(err), err.Error()
+	case status >= http.StatusInternalServerError:
+		failed.failure, failed.text = serverSaid, fmt.Sprintf("%d %s", status, http.StatusText(status))
 	default:
-		return false
-	}
-}
-
-// keep is a client that keeps its connection, asks again and again, and connects anew when the
-// server has closed it, until the endpoint is gone.
-func (t *traffic) keep() {
-	for !t.isGone() {
-		t.oneConnection()
-		pause(t.ctx, keepAlivePause)
-	}
-}
-
-// oneConnection asks on one connection for as long as the server keeps it.
-func (t *traffic) oneConnection() {
-	begun := time.Now()
-	conn, closeConn, err := t.dial(t.target.Host)
-	if err != nil {
-		if !t.isGone() {
-			t.add(keepAlive, begun, err, 0)
+		if count.answered++; !t.stopping {
+			count.slowest = max(count.slowest, failed.took)
 		}
 		return
 	}
-	defer closeConn()
-	answered := false // until then it is a connection like any new one
-	for answers := bufio.NewReader(conn); pause(t.ctx, keepAlivePause); answered = true {
-		if closedByPeer(conn, answers) {
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			if answered && t.stopping && t.ctx.Err() == nil {
-				t.unannounced++
+	count.failed++
+	t.failed = append(t.failed, failed)
+}
+
+// had reports whether clients of a sort have had an answer.
+func (t *traffic) had(as client) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for who, count := range t.tallies {
+		if who.client == as && count.answered > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// counts are the requests of all clients.
+func (t *traffic) counts() (all tally) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, one := range t.tallies {
+		all.answered += one.answered
+		all.failed += one.failed
+		all.notSent += one.notSent
+	}
+	return all
+}
+
+// byClient are the counts of each target and sort of client, in the order of the targets.
+func (t *traffic) byClient() (all []Clients) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, to := range t.targets {
+		for _, who := range []client{newConnection, keepAlive, keptHTTP2, slowRequest, stream, webSocket, openConnection} {
+			one := t.tallies[tallied{to, who}]
+			if to.watch != nil && who == stream {
+				one = t.tallies[tallied{to.watch, who}]
 			}
-			return
-		}
-		begun := time.Now()
-		status, last, err := t.ask(conn, answers)
-		who := keepAlive
-		if !answered {
-			who = newConnection
-		}
-		t.add(who, begun, err, status)
-		if err != nil {
-			return
-		}
-		if last {
-			return
+			if one != nil {
+				all = append(all, Clients{Target: to.String(), Client: string(who), Answered: one.answered, Failed: one.failed})
+			}
 		}
 	}
-}
-
-// ask sends a request and reads its answer; last says that the server closes the connection now.
-func (t *traffic) ask(conn net.Conn, answers *bufio.Reader) (status int, last bool, err error) {
-	if err := send(conn, t.target, requestTimeout); err != nil {
-		return 0, false, err
-	}
-	return readAnswer(answers)
-}
-
-// send sends a request, whose answer is to be there in time.
-func send(conn net.Conn, target *url.URL, timeout time.Duration) error {
-	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
-		return err
-	}
-	_, err := io.WriteString(conn, "GET "+target.RequestURI()+" HTTP/1.1\r\nHost: "+target.Host+"\r\nUser-Agent: lastcall-rehearse\r\n\r\n")
-	return err
-}
-
-func readAnswer(answers *bufio.Reader) (status int, last bool, err error) {
-	resp, err := http.ReadResponse(answers, nil)
-	if err != nil {
-		return 0, false, err
-	}
-	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, resp.Body)
-	return resp.StatusCode, resp.Close, err
-}
-
-// closedByPeer reports whether the server has closed a connection on which nothing is under way.
-func closedByPeer(conn net.Conn, answers *bufio.Reader) bool {
-	if conn.SetReadDeadline(time.Now().Add(time.Millisecond)) != nil {
-		return true
-	}
-	_, err := answers.Peek(1)
-	return err != nil && !errors.Is(err, context.DeadlineExceeded) && classify(err) != timedOut
-}
-
-// slow sends requests that take long, and returns when they are sent.
-func (t *traffic) slow(target *url.URL) {
-	var sent sync.WaitGroup
-	for range slowRequests {
-		sent.Add(1)
-		t.clients.Go(func() {
-			begun := time.Now()
-			status, err := t.oneSlow(target, sent.Done)
-			t.add(slowRequest, begun, err, status)
-		})
-	}
-	sent.Wait()
-}
-
-// oneSlow calls sent when the request is sent, or cannot be.
-func (t *traffic) oneSlow(target *url.URL, sent func()) (status int, err error) {
-	conn, closeConn, err := t.dial(target.Host)
-	if err != nil {
-		sent()
-		return 0, err
-	}
-	defer closeConn()
-	err = send(conn, target, slowTimeout)
-	sent()
-	if err != nil {
-		return 0, err
-	}
-	status, _, err = readAnswer(bufio.NewReader(conn))
-	return status, err
+	return all
 }
 
 // pause waits, and reports whether ctx lives on.

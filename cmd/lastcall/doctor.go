@@ -21,20 +21,31 @@ import (
 )
 
 func newDoctor() *cobra.Command {
-	var to target
+	var (
+		to        target
+		manifests []string
+	)
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Look for what is wrong with a store, its workers, and this machine's settings",
+		Short: "Look for what is wrong with a store, its workers, and this machine's settings, or in a manifest",
 		Long: `Look for what is wrong: whether the store or server can be reached and its tables fit this program, whether a SQLite
 file is damaged (all of it is read) or can be read by others, whether workers are alive, how far the clocks are apart,
 tasks whose kind nobody knows, paused queues, whether the grace fits the platform, and whether programs get PID
 namespaces. It changes nothing. Each line begins with ok, warn or fail, and what is not ok says what to do.
 
+With -f it looks at manifests of Kubernetes or a Compose file instead, of any program: what in them makes a stop go
+wrong. The codes are explained by lastcall rehearse --explain.
+
 Exit codes: 0 nothing has failed, though there may be warnings; 1 something has.`,
 		Example: `  lastcall doctor --store sqlite:tasks.db
-  lastcall doctor --store-file /etc/lastcall/store`,
+  lastcall doctor --store-file /etc/lastcall/store
+  lastcall doctor -f deployment.yaml
+  helm template . | lastcall doctor -f -`,
 		Args: args(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if len(manifests) > 0 {
+				return examineManifests(cmd, manifests)
+			}
 			d := &doctor{w: cmd.OutOrStdout(), env: os.Getenv}
 			d.examine(cmd.Context(), &to)
 			if d.failed {
@@ -44,6 +55,7 @@ Exit codes: 0 nothing has failed, though there may be warnings; 1 something has.
 		},
 	}
 	to.flags(cmd)
+	cmd.Flags().StringArrayVarP(&manifests, "manifest", "f", nil, "a file with manifests, or - for standard input; may be given several times")
 	return cmd
 }
 

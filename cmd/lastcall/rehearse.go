@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/lastcall-go/lastcall/rehearse"
 )
@@ -24,76 +25,126 @@ no library and no Kubernetes; the program may be written in any language.
 The program is PID 1 of a PID namespace where the system allows it, as in a container. Without --http the requests are
 for / on the lowest port of loopback on which it listens.
 
+With -f the grace, the hooks, the probes, the stop signal and the environment are those of a manifest or a Compose file,
+as Kubernetes and Docker take them. A command without arguments gets the args of the manifest. What the manifest wants
+and is not in it, such as a Secret, is named, and given with --env, --file or another -f.
+
+With --image it is the image's program, with the image's files, user, environment, working directory and stop signal, in
+namespaces of its own; a command behind -- takes the place of ENTRYPOINT and CMD. It shares this machine's network: with
+--network none the whole rehearsal has a loopback of its own, and nothing else can be reached.
+
 Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it could not be run.`
 
 const rehearseExamples = `  lastcall rehearse -- ./server --port 8080
   lastcall rehearse --http http://127.0.0.1:8080/slow --grace 30s --pre-stop 'sleep 5' -- node server.js
+  lastcall rehearse --readiness http://127.0.0.1:8080/readyz --pre-stop sleep:5s -- ./server --port 8080
   lastcall rehearse --scenario hard-eviction -- python3 -m http.server 8080
-  lastcall rehearse --explain LC104`
+  docker save app > app.tar; lastcall rehearse --image app.tar
+  helm template . | lastcall rehearse -f - --container api -- ./server
+  lastcall rehearse --explain LC104
+  lastcall rehearse --explain LC104 --language node`
 
 func newRehearse() *cobra.Command {
 	var (
-		c        rehearse.Config
-		scenario []string
-		preStop  string
-		signame  string
-		lag      time.Duration
-		explain  string
-		output   rehearsalOutput
-		wholeEnd bool
-		from     manifestFlags
+		c       rehearse.Config
+		explain explanation
+		output  rehearsalOutput
+		end     endFlags
+		from    manifestFlags
+		traffic trafficFlags
+		pods    podFlags
+		in      imageFlags
 	)
 	cmd := &cobra.Command{
-		Use:   "rehearse [flags] -- PROGRAM [ARGUMENT...]",
-		Short: "See what Kubernetes will do to a program when it is deployed anew",
-		Long: rehearseHelp,
+		Use:     "rehearse [flags] -- PROGRAM [ARGUMENT...]",
+		Short:   "See what Kubernetes will do to a program when it is deployed anew",
+		Long:    rehearseHelp,
 		Example: rehearseExamples,
 		RunE: func(cmd *cobra.Command, command []string) (err error) {
-			if explain != "" {
-				return explainCode(cmd.OutOrStdout(), explain)
+			if explain.code != "" {
+				return explain.write(cmd.OutOrStdout())
 			}
-			if len(command) == 0 {
+			if done, err := in.enter(cmd); done {
+				return err
+			}
+			if len(command) == 0 && in.file == "" {
 				return usageError{errors.New("no program given: lastcall rehearse [flags] -- PROGRAM [ARGUMENT...] (see lastcall rehearse --help)")}
 			}
-			sig, err := rehearse.ParseSignal(signame)
-			if err != nil {
-				return usageError{fmt.Errorf("--stop-signal: %w", err)}
+			if err := end.apply(&c); err != nil {
+				return err
 			}
-			c.Program.Command, c.Program.StopSignal, c.CutShort = command, sig, !wholeEnd
-			if preStop != "" {
-				c.Program.PreStop = &rehearse.Hook{Exec: []string{"/bin/sh", "-c", preStop}}
+			if c.Traffic, err = traffic.targets(); err != nil {
+				return err
 			}
-			c.Scenarios = scenarios(scenario)
-			if c.EndpointLag = lag; lag == 0 {
-				c.EndpointLag = -1
-			}
-			plan, err := from.plan(cmd, &c)
+			c.Program.Command = command
+			remove, err := prepare(cmd, &c, command, &from, &in)
 			if err != nil {
 				return notRehearsed(cmd, err)
 			}
-			defer func() { err = errors.Join(err, plan.Close()) }()
+			defer func() { err = errors.Join(err, remove()) }()
+			if err := pods.apply(&c); err != nil {
+				return err
+			}
+			output.source = cmp.Or(output.source, from.file())
 			return rehearseOnce(cmd, c, &output)
 		},
 	}
+	cmd.SetUsageFunc(rehearseUsage)
 	f := cmd.Flags()
 	f.SetInterspersed(false)
 	from.flags(f)
-	f.StringVar(&c.URL, "http", "", "the address that clients ask for, and that answers when the program is ready")
-	f.StringVar(&c.SlowURL, "slow", "", "an address that takes a second or some to answer: three requests for it are in flight at the signal")
+	configFlags(f, &c)
+	traffic.flags(f)
+	pods.flags(f)
+	in.flags(f)
+	end.flags(f)
+	output.flags(f)
+	explain.flags(f)
+	return cmd
+}
+
+// endFlags say how the program is ended.
+type endFlags struct {
+	scenarios       []string
+	signal          string
+	lag             time.Duration
+	quick, wholeEnd bool
+}
+
+// flags adds the flags.
+func (e *endFlags) flags(f *pflag.FlagSet) {
+	f.StringVar(&e.signal, "stop-signal", "TERM", "the stop signal of the image or the pod, a name or a number")
+	f.DurationVar(&e.lag, "endpoint-lag", time.Second, "for how long clients go on connecting after the deletion")
+	f.StringSliceVar(&e.scenarios, "scenario", nil, "how the pod ends, or all: "+scenarioNames()+"; delete without this flag")
+	f.BoolVar(&e.quick, "quick", false, "a verdict in less than 15 s, as without --scenario")
+	f.BoolVar(&e.wholeEnd, "whole-grace", false, "wait for the whole grace where no --scenario is given, and not 10 s at most")
+}
+
+// apply makes of the flags what they say of a rehearsal.
+func (e *endFlags) apply(c *rehearse.Config) error {
+	if e.quick && (e.wholeEnd || len(e.scenarios) > 0) {
+		return usageError{errors.New("--quick is the scenario delete, and does not wait: leave --scenario and --whole-grace out")}
+	}
+	sig, err := rehearse.ParseSignal(e.signal)
+	if err != nil {
+		return usageError{fmt.Errorf("--stop-signal: %w", err)}
+	}
+	c.Program.StopSignal, c.CutShort = sig, !e.wholeEnd && len(e.scenarios) == 0
+	c.Scenarios = scenarios(e.scenarios)
+	if c.EndpointLag = e.lag; e.lag == 0 {
+		c.EndpointLag = -1
+	}
+	return nil
+}
+
+// configFlags adds the flags that are a field each.
+func configFlags(f *pflag.FlagSet, c *rehearse.Config) {
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "the pod's terminationGracePeriodSeconds")
 	f.DurationVar(&c.NodeGrace, "node-grace", 0, "what a node leaves to the pod in a soft eviction or its shutdown, where that is less")
-	f.StringVar(&preStop, "pre-stop", "", "the preStop hook, a command of /bin/sh")
-	f.StringVar(&signame, "stop-signal", "TERM", "the stop signal of the image or the pod, a name or a number")
-	f.DurationVar(&lag, "endpoint-lag", time.Second, "for how long clients go on connecting after the deletion")
-	f.StringSliceVar(&scenario, "scenario", nil, "how the pod ends, or all: "+scenarioNames()+"; delete without this flag")
 	f.IntVar(&c.Rate, "rate", 50, "how many clients connect in a second")
 	f.DurationVar(&c.Ready, "ready", 30*time.Second, "for how long the program may take to become ready")
 	f.StringArrayVar(&c.Program.Env, "env", nil, "NAME=VALUE for the program; may be given several times")
-	f.BoolVar(&wholeEnd, "whole-grace", false, "wait for the whole grace, and not 8 s at most")
-	f.BoolVar(&c.AnyHost, "any-host", false, "allow an --http that is not of loopback")
-	output.flags(f)
-	f.StringVar(&explain, "explain", "", "say what a finding means, and what to change")
-	return cmd
+	f.BoolVar(&c.AnyHost, "any-host", false, "allow a target that is not of loopback, or at which somebody listens already")
 }
 
 // scenarios are those of the given names, "all" among them.
@@ -134,18 +185,8 @@ func rehearseOnce(cmd *cobra.Command, c rehearse.Config, o *rehearsalOutput) err
 	switch {
 	case err != nil:
 		return exitError(2)
-	case !report.OK():
+	case !report.OK() && o.newBaseline == "":
 		return exitError(1)
 	}
 	return nil
-}
-
-// explainCode says what a finding means.
-func explainCode(w io.Writer, name string) error {
-	code := rehearse.Code(strings.ToUpper(name))
-	if !code.Known() {
-		return usageError{fmt.Errorf("there is no finding %q: they are %v", name, rehearse.Codes())}
-	}
-	_, err := fmt.Fprintf(w, "%s  The program %s.\n\n%s\n\n%s\n", code, code.Title(), code.Why(), code.Change())
-	return err
 }

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/image"
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/manifest"
 	"github.com/lastcall-go/lastcall/rehearse"
 )
@@ -18,7 +20,7 @@ import (
 type manifestFlags struct {
 	names               []string
 	workload, container string
-	files               []string
+	files, sidecars     []string
 	withoutMissing      bool
 }
 
@@ -27,25 +29,30 @@ func (m *manifestFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&m.workload, "workload", "", "which one of the manifest: NAME or KIND/NAME")
 	f.StringVar(&m.container, "container", "", "which container of the workload")
 	f.StringArrayVar(&m.files, "file", nil, "PATH=LOCAL, a file or directory of this machine for one of the container; may be given several times")
+	f.StringArrayVar(&m.sidecars, "sidecar-command", nil, "NAME=COMMAND, what is run here for a sidecar of the manifest; may be given several times")
 	f.BoolVar(&m.withoutMissing, "without-missing", false, "go on without what the manifest wants and is not given")
 }
 
 // plan makes of the manifest what it says about the rehearsal, nil without a manifest. The flags that
-// were given on the command line win.
-func (m *manifestFlags) plan(cmd *cobra.Command, c *rehearse.Config) (*manifest.Plan, error) {
+// were given on the command line win. The command is what stands for that of the image, empty for the
+// image's own.
+func (m *manifestFlags) plan(cmd *cobra.Command, c *rehearse.Config, command []string, im *image.Image) (*manifest.Plan, error) {
 	if len(m.names) == 0 {
-		if m.workload != "" || m.container != "" || m.files != nil {
-			return nil, usageError{errors.New("--workload, --container and --file say something about a manifest: give it with -f")}
+		if m.workload != "" || m.container != "" || m.files != nil || m.sidecars != nil || m.withoutMissing {
+			return nil, usageError{errors.New("--workload, --container, --file, --sidecar-command and --without-missing say something about a manifest: give it with -f")}
 		}
 		return nil, nil
 	}
-	files := make(map[string]string)
-	for _, file := range m.files {
-		target, local, ok := strings.Cut(file, "=")
-		if !ok {
-			return nil, usageError{fmt.Errorf("--file %q: it is PATH=LOCAL, as in --file /etc/app=./config", file)}
-		}
-		files[target] = local
+	given := manifest.Given{Container: m.container, Command: command, Env: c.Program.Env, WithoutMissing: m.withoutMissing}
+	var err error
+	if given.Files, err = pairs("--file", "PATH=LOCAL, as in --file /etc/app=./config", m.files); err != nil {
+		return nil, err
+	}
+	if given.Sidecars, err = pairs("--sidecar-command", "NAME=COMMAND, as in --sidecar-command proxy='envoy -c local.yaml'", m.sidecars); err != nil {
+		return nil, err
+	}
+	if im != nil {
+		given.Image = &manifest.Image{Root: im.Root, Entrypoint: im.Entrypoint, Cmd: im.Cmd, User: im.User, Group: im.Group, Groups: im.Groups, Env: im.Env}
 	}
 	set, err := readManifests(cmd.InOrStdin(), m.names)
 	if err != nil {
@@ -55,30 +62,46 @@ func (m *manifestFlags) plan(cmd *cobra.Command, c *rehearse.Config) (*manifest.
 	if err != nil {
 		return nil, err
 	}
-	plan, err := set.Plan(workload, manifest.Given{
-		Container: m.container, Command: c.Program.Command, Env: c.Program.Env, Files: files, WithoutMissing: m.withoutMissing,
-	})
+	plan, err := set.Plan(workload, given)
 	if err != nil {
 		return nil, err
 	}
-	given, program := cmd.Flags().Changed, plan.Config.Program
-	if given("pre-stop") {
-		program.PreStop = c.Program.PreStop
-	}
-	if given("stop-signal") {
-		program.StopSignal = c.Program.StopSignal
-	}
-	if !given("grace") {
-		c.Grace = plan.Config.Grace
-	}
-	if !given("http") {
-		c.URL = plan.Config.URL
-	}
-	c.Program, c.Sidecars = program, plan.Config.Sidecars
+	m.fill(cmd.Flags(), c, plan)
 	for _, note := range plan.Notes {
 		fmt.Fprintf(cmd.ErrOrStderr(), "note: %s\n", note)
 	}
 	return plan, nil
+}
+
+// fill puts a plan into a configuration, except for what flags say.
+func (m *manifestFlags) fill(flags *pflag.FlagSet, c *rehearse.Config, plan *manifest.Plan) {
+	program, image := plan.Config.Program, c.Program
+	if flags.Changed("stop-signal") || program.StopSignal == 0 {
+		program.StopSignal = image.StopSignal
+	}
+	if program.Dir == "" {
+		program.Dir = image.Dir
+	}
+	if !flags.Changed("grace") {
+		c.Grace = plan.Config.Grace
+	}
+	if !slices.ContainsFunc(c.Traffic, func(t rehearse.Target) bool { return t.Use == rehearse.Ask }) {
+		c.Traffic = append(c.Traffic, plan.Config.Traffic...)
+	}
+	c.Program, c.Sidecars = program, plan.Config.Sidecars
+}
+
+// pairs reads NAME=VALUE of a flag.
+func pairs(flag, form string, all []string) (map[string]string, error) {
+	found := make(map[string]string)
+	for _, one := range all {
+		name, value, ok := strings.Cut(one, "=")
+		if !ok || name == "" || value == "" {
+			return nil, usageError{fmt.Errorf("%s %q: it is %s", flag, one, form)}
+		}
+		found[name] = value
+	}
+	return found, nil
 }
 
 // readManifests reads the files of the given names.
@@ -88,7 +111,7 @@ func readManifests(stdin io.Reader, names []string) (*manifest.Set, error) {
 		source := manifest.Source{Name: name}
 		var err error
 		if name == "-" {
-			source.Name = "standard input"
+			source.Name = ""
 			source.Text, err = io.ReadAll(stdin)
 		} else {
 			source.Text, err = os.ReadFile(name)

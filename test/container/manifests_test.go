@@ -15,6 +15,7 @@ import (
 	core "k8s.io/api/core/v1"
 	policy "k8s.io/api/policy/v1"
 	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
@@ -35,9 +36,9 @@ type objects struct {
 // graceIn finds the grace of a manifest, and of a patch.
 var graceIn = regexp.MustCompile(`(terminationGracePeriodSeconds(?:: |, value: ))\d+`)
 
-// kustomize builds a kustomization, with another grace if one is given, as a user's own copy would
+// built is what a kustomization makes, with another grace if one is given, as a user's own copy would
 // have.
-func kustomize(t *testing.T, name, grace string) objects {
+func built(t *testing.T, name, grace string) resmap.ResMap {
 	t.Helper()
 	fs := filesys.MakeFsInMemory()
 	files, err := filepath.Glob(filepath.Join(manifests, "*", "*"))
@@ -59,6 +60,13 @@ func kustomize(t *testing.T, name, grace string) objects {
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
+	return made
+}
+
+// kustomize decodes what a kustomization makes.
+func kustomize(t *testing.T, name, grace string) objects {
+	t.Helper()
+	made := built(t, name, grace)
 	var all objects
 	for _, r := range made.Resources() {
 		text, err := r.AsYAML()

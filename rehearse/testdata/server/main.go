@@ -14,8 +14,16 @@ import (
 	"time"
 )
 
+func consume(messages <-chan string) {
+	for range messages {
+	}
+}
+
 func main() {
 	how := os.Args[1]
+	if confess(how) {
+		return
+	}
 	if how == "ends" {
 		fmt.Println("no database here")
 		os.Exit(4)
@@ -42,6 +50,10 @@ func main() {
 	if how = os.Args[len(os.Args)-1]; len(os.Args) > 2 {
 		fmt.Println("it", how)
 	}
+	if how == "cleans" { // what another copy needs as well
+		os.WriteFile(os.Getenv("LOCK"), nil, 0o600)
+		unlock = func() { os.Remove(os.Getenv("LOCK")) }
+	}
 	var stopping atomic.Bool
 	var server http.Server
 	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -50,6 +62,9 @@ func main() {
 		}
 		if how == "noisy" {
 			fmt.Println(strings.Repeat("x", 1<<20))
+		}
+		if _, err := os.Stat(os.Getenv("LOCK")); how == "cleans" && err != nil {
+			w.WriteHeader(http.StatusInternalServerError)
 		}
 		switch {
 		case stopping.Load() && how == "errors":
@@ -83,19 +98,37 @@ func main() {
 	go server.Serve(listener)
 	<-signals
 	stopping.Store(true)
+	if how == "twice" {
+		stopped := make(chan struct{})
+		close(stopped)
+		go func() {
+			for range signals {
+				close(stopped)
+			}
+		}()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	switch how {
 	case "exits":
 		os.Exit(0)
 	case "hangs":
+		for range 3 {
+			go consume(make(chan string))
+		}
 		select {}
-	case "at-once":
+	case "at-once", "lingers":
 	default:
 		time.Sleep(2 * time.Second)
 	}
 	if err := server.Shutdown(ctx); err != nil {
 		fmt.Println(err)
+	}
+	if how == "lingers" {
+		time.Sleep(3 * time.Second)
+	}
+	if how == "says" {
+		fmt.Println("stopped")
 	}
 	unlock()
 	if how == "code" {

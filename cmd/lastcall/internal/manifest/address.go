@@ -22,8 +22,16 @@ func (p *Plan) address() string {
 			if target.Type == intstr.Int && target.IntVal == 0 {
 				target = intstr.FromInt32(port.Port)
 			}
-			if number, err := portOf(p.container, target); err == nil && speaksHTTP(port.Name, port.AppProtocol, port.Protocol) {
-				return fmt.Sprintf("http://127.0.0.1:%d/", number)
+			number, err := portOf(p.container, target)
+			if err != nil {
+				continue
+			}
+			name := port.Name
+			if port.AppProtocol != nil {
+				name = *port.AppProtocol
+			}
+			if url := p.target(name, number, port.Protocol); url != "" {
+				return url
 			}
 		}
 	}
@@ -31,33 +39,55 @@ func (p *Plan) address() string {
 	for _, onlyOthers := range []bool{true, false} {
 		for i := range p.container.Ports {
 			port := &p.container.Ports[i]
-			if speaksHTTP(port.Name, nil, port.Protocol) && !(onlyOthers && slices.Contains(probed, int(port.ContainerPort)) && len(p.container.Ports) > 1) {
-				return fmt.Sprintf("http://127.0.0.1:%d/", port.ContainerPort)
+			number := int(port.ContainerPort)
+			if onlyOthers && len(p.container.Ports) > 1 && slices.Contains(probed, number) {
+				continue
+			}
+			if url := p.target(port.Name, number, port.Protocol); url != "" {
+				return url
 			}
 		}
 	}
 	return ""
 }
 
-// speaksHTTP reports whether a port may speak HTTP, from its name and its protocol.
-func speaksHTTP(name string, app *string, protocol core.Protocol) bool {
-	if protocol != "" && protocol != core.ProtocolTCP {
-		return false
+// target is the address of a port by its protocol, which is the first word of the port's name where
+// nothing else says it. Empty is a protocol that the rehearsal's clients do not talk.
+func (p *Plan) target(name string, port int, transport core.Protocol) string {
+	if transport != "" && transport != core.ProtocolTCP {
+		return ""
 	}
-	if app != nil {
-		name = *app
+	name = strings.TrimPrefix(strings.ToLower(name), "kubernetes.io/")
+	name, _, _ = strings.Cut(name, "-")
+	scheme := "http"
+	switch {
+	case name == "https" || name == "tls":
+		scheme = "https"
+	case name == "h2c" || name == "http2":
+		scheme = "h2c"
+	case name == "grpc" && p.hasHealth(port):
+		return fmt.Sprintf("grpc://127.0.0.1:%d", port)
+	case slices.Contains(otherProtocols, name):
+		return ""
 	}
-	name, _, _ = strings.Cut(strings.ToLower(name), "-")
-	return !slices.Contains([]string{"grpc", "grpcs", "tcp", "https", "tls", "metrics", "prometheus", "redis", "postgres", "mysql", "mongo", "amqp", "mqtt", "debug", "pprof", "admin"}, name)
+	return fmt.Sprintf("%s://127.0.0.1:%d/", scheme, port)
+}
+
+// otherProtocols are names of ports for which there are no clients here, or that are not for clients.
+var otherProtocols = []string{
+	"grpc", "grpcs", "tcp", "metrics", "prometheus", "redis", "postgres", "postgresql", "mysql", "mongo", "amqp", "mqtt", "debug", "pprof", "admin",
+}
+
+// hasHealth reports whether a probe asks a port by the gRPC health protocol.
+func (p *Plan) hasHealth(port int) bool {
+	return slices.ContainsFunc(probesOf(p.container), func(one namedProbe) bool { return one.probe.GRPC != nil && int(one.probe.GRPC.Port) == port })
 }
 
 // probed are the ports of the container's probes.
 func (p *Plan) probed() (all []int) {
-	for _, probe := range []*core.Probe{p.container.StartupProbe, p.container.ReadinessProbe, p.container.LivenessProbe} {
+	for _, one := range probesOf(p.container) {
 		var port intstr.IntOrString
-		switch {
-		case probe == nil:
-			continue
+		switch probe := one.probe; {
 		case probe.HTTPGet != nil:
 			port = probe.HTTPGet.Port
 		case probe.TCPSocket != nil:

@@ -25,8 +25,10 @@ type document struct {
 	source string
 	// line is the line of the source on which the document begins, from 1.
 	line int
-	json []byte
-	root *yaml.Node
+	// standardInput is set for what has no file, and so no folder.
+	standardInput bool
+	text, json    []byte // json is empty for a Compose file
+	root          *yaml.Node
 }
 
 var (
@@ -37,6 +39,10 @@ var (
 
 // split cuts a source into its documents, of which the empty ones are left out.
 func split(s Source) (all []*document, err error) {
+	standardInput := s.Name == ""
+	if standardInput {
+		s.Name = "standard input"
+	}
 	if len(s.Text) > maxSource {
 		return nil, fmt.Errorf("%s has %d MiB: more than %d MiB is no manifest", s.Name, len(s.Text)>>20, maxSource>>20)
 	}
@@ -44,7 +50,7 @@ func split(s Source) (all []*document, err error) {
 	begins, line := 0, 1
 	add := func(ends int) error {
 		part := text[begins:ends]
-		d := &document{source: s.Name, line: line}
+		d := &document{source: s.Name, line: line, standardInput: standardInput, text: part}
 		line += bytes.Count(part, []byte("\n"))
 		if len(bytes.TrimSpace(comments.ReplaceAll(part, nil))) == 0 {
 			return nil
@@ -67,21 +73,25 @@ func split(s Source) (all []*document, err error) {
 	return all, add(len(text))
 }
 
-// parse reads a document as Kubernetes does, and once more for the lines of its nodes.
+// parse reads the nodes of a document with their lines, and what Kubernetes reads in it.
 func (d *document) parse(text []byte) (err error) {
-	if d.json, err = kyaml.YAMLToJSONStrict(text); err != nil {
-		return d.broken(text, err)
-	}
 	var file yaml.Node
 	if err := yaml.Unmarshal(text, &file); err != nil {
 		return d.broken(text, err)
 	}
-	if len(file.Content) == 0 || string(d.json) == "null" {
+	if len(file.Content) == 0 {
 		return nil
 	}
 	d.root = file.Content[0]
-	if d.root.Kind == yaml.AliasNode {
-		d.root = d.root.Alias
+	if d.isCompose() {
+		return nil
+	}
+	if d.json, err = kyaml.YAMLToJSONStrict(text); err != nil {
+		return d.broken(text, err)
+	}
+	if string(d.json) == "null" {
+		d.root = nil
+		return nil
 	}
 	if d.root.Kind != yaml.MappingNode {
 		return d.errorAt("", "this is no manifest: a manifest has keys such as apiVersion and kind")
@@ -134,7 +144,7 @@ func (d *document) decode(into any) error {
 }
 
 // mistyped is what the decoder says about a value of a wrong type: which, where, and what is wanted.
-var mistyped = regexp.MustCompile(`^cannot unmarshal (\w+) into Go struct field \w+\.([\w./-]+) of type (\S+)$`)
+var mistyped = regexp.MustCompile(`^cannot unmarshal (\w+) into Go struct field \w*\.([\w./-]+) of type (\S+)$`)
 
 // goTypes names a Go type in the words of YAML.
 func goTypes(name string) string {

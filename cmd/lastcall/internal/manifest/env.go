@@ -2,11 +2,13 @@ package manifest
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
 	core "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // variable is a variable of the container's environment.
@@ -37,7 +39,10 @@ func (p *Plan) environment(c *core.Container) {
 	}
 	for _, one := range p.given.Env {
 		name, value, _ := strings.Cut(one, "=")
-		p.setenv(name, value)
+		named := func(e core.EnvVar) bool { return e.Name == name }
+		if !p.workload.isSidecar(c) || slices.ContainsFunc(c.Env, named) {
+			p.setenv(name, value)
+		}
 	}
 }
 
@@ -209,7 +214,10 @@ func (p *Plan) resource(ref *core.ResourceFieldSelector) string {
 	if list == "requests" {
 		quantities = p.container.Resources.Requests
 	}
-	value := quantities[core.ResourceName(name)]
+	value, limited := quantities[core.ResourceName(name)]
+	if !limited && name == "cpu" {
+		value = *resource.NewQuantity(int64(runtime.NumCPU()), resource.DecimalSI) // the node's
+	}
 	divisor := ref.Divisor.DeepCopy()
 	if divisor.IsZero() {
 		return strconv.FormatInt(value.Value(), 10)
@@ -219,8 +227,11 @@ func (p *Plan) resource(ref *core.ResourceFieldSelector) string {
 }
 
 // expand replaces $(NAME) by the value of a variable that is known. $$ is a dollar sign, and what is not
-// known stays.
+// known stays. Compose knows nothing of it.
 func (p *Plan) expand(text string) string {
+	if p.workload.compose {
+		return text
+	}
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {
 		if text[i] != '$' || i+1 == len(text) {

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 
@@ -10,21 +11,26 @@ import (
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// object is what every object of Kubernetes has.
+type object struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Metadata   struct {
+		Name         string `json:"name"`
+		GenerateName string `json:"generateName"`
+	} `json:"metadata"`
+}
+
 // add adds the object of a document to the set.
 func (s *Set) add(d *document) error {
-	var head struct {
-		meta.TypeMeta `json:",inline"`
-		Metadata      struct {
-			Name, GenerateName string
-		}
+	var head object
+	if json.Unmarshal(d.json, &head) != nil {
+		return d.decode(&head)
 	}
-	if err := json.Unmarshal(d.json, &head); err != nil || head.Kind == "" || head.APIVersion == "" {
+	if head.Kind == "" || head.APIVersion == "" {
 		return d.errorAt("", "this is no object of Kubernetes: it has no apiVersion and kind")
 	}
-	name := head.Metadata.Name
-	if name == "" {
-		name = head.Metadata.GenerateName
-	}
+	name := cmp.Or(head.Metadata.Name, head.Metadata.GenerateName)
 	switch head.APIVersion + " " + head.Kind {
 	case "v1 List":
 		return s.addList(d)
@@ -103,6 +109,9 @@ func (w *Workload) decodeKind() error {
 		err := w.decode(&o)
 		replicas(o.Spec.Replicas)
 		w.recreates = o.Spec.Strategy.Type == apps.RecreateDeploymentStrategyType
+		if rolling := o.Spec.Strategy.RollingUpdate; rolling != nil {
+			w.unavailable = rolling.MaxUnavailable
+		}
 		w.template("spec.template", o.ObjectMeta, o.Spec.Template)
 		return err
 	case "StatefulSet":

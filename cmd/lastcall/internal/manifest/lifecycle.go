@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	core "k8s.io/api/core/v1"
@@ -18,7 +18,7 @@ import (
 func (p *Plan) lifecycle(to *rehearse.Container, c *core.Container) error {
 	if l := c.Lifecycle; l != nil {
 		if l.StopSignal != nil {
-			to.StopSignal = signals[string(*l.StopSignal)]
+			to.StopSignal, _ = rehearse.ParseSignal(string(*l.StopSignal)) // check has refused what is none
 		}
 		if l.PreStop != nil {
 			hook, err := p.hook(c, l.PreStop)
@@ -28,25 +28,27 @@ func (p *Plan) lifecycle(to *rehearse.Container, c *core.Container) error {
 			to.PreStop = hook
 		}
 	}
-	for _, one := range []struct {
-		what string
-		from *core.Probe
-		to   **rehearse.Probe
-	}{
-		{"startupProbe", c.StartupProbe, &to.Startup},
-		{"readinessProbe", c.ReadinessProbe, &to.Readiness},
-		{"livenessProbe", c.LivenessProbe, &to.Liveness},
-	} {
-		if one.from == nil {
-			continue
-		}
-		probe, err := p.probe(c, one.what, one.from)
+	into := map[string]**rehearse.Probe{"startupProbe": &to.Startup, "readinessProbe": &to.Readiness, "livenessProbe": &to.Liveness}
+	for _, one := range probesOf(c) {
+		probe, err := p.probe(c, one.name, one.probe)
 		if err != nil {
 			return err
 		}
-		*one.to = probe
+		*into[one.name] = probe
 	}
 	return nil
+}
+
+// namedProbe is a probe with the name of its field.
+type namedProbe struct {
+	name  string
+	probe *core.Probe
+}
+
+// probesOf are the probes that a container has.
+func probesOf(c *core.Container) []namedProbe {
+	all := []namedProbe{{"startupProbe", c.StartupProbe}, {"readinessProbe", c.ReadinessProbe}, {"livenessProbe", c.LivenessProbe}}
+	return slices.DeleteFunc(all, func(one namedProbe) bool { return one.probe == nil })
 }
 
 // hook is a preStop hook.
@@ -136,12 +138,6 @@ func portOf(c *core.Container, port intstr.IntOrString) (int, error) {
 	return number, nil
 }
 
-// signals are those that a container can be stopped with.
-var signals = map[string]syscall.Signal{
-	"SIGTERM": syscall.SIGTERM, "SIGINT": syscall.SIGINT, "SIGQUIT": syscall.SIGQUIT, "SIGHUP": syscall.SIGHUP,
-	"SIGKILL": syscall.SIGKILL, "SIGABRT": syscall.SIGABRT,
-}
-
 // check returns an error for what the API server refuses, or the rehearsal cannot do.
 func (w *Workload) check() error {
 	if len(w.Pod.Containers) == 0 {
@@ -165,8 +161,10 @@ func (w *Workload) check() error {
 func (w *Workload) checkContainer(c *core.Container) error {
 	at := w.pathOf(c)
 	if l := c.Lifecycle; l != nil {
-		if s := l.StopSignal; s != nil && signals[string(*s)] == 0 {
-			return w.errorAt(at+".lifecycle.stopSignal", "stopSignal %s: no rehearsal sends it", *s)
+		if s := l.StopSignal; s != nil {
+			if _, err := rehearse.ParseSignal(string(*s)); err != nil {
+				return w.errorAt(at+".lifecycle.stopSignal", "stopSignal: %w", err)
+			}
 		}
 		if h := l.PreStop; h != nil {
 			if n := count(h.Exec != nil, h.HTTPGet != nil, h.Sleep != nil); n != 1 || h.TCPSocket != nil {
@@ -180,10 +178,8 @@ func (w *Workload) checkContainer(c *core.Container) error {
 			}
 		}
 	}
-	for what, probe := range map[string]*core.Probe{"startupProbe": c.StartupProbe, "readinessProbe": c.ReadinessProbe, "livenessProbe": c.LivenessProbe} {
-		if probe == nil {
-			continue
-		}
+	for _, one := range probesOf(c) {
+		what, probe := one.name, one.probe
 		if count(probe.Exec != nil, probe.HTTPGet != nil, probe.TCPSocket != nil, probe.GRPC != nil) != 1 {
 			return w.errorAt(at+"."+what, "%s must be one of exec, httpGet, tcpSocket and grpc", what)
 		}

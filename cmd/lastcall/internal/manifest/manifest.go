@@ -15,11 +15,12 @@ import (
 	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
 	policy "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // Source is one file of manifests, or standard input.
 type Source struct {
-	// Name stands in messages.
+	// Name is the file's name. It is empty for standard input.
 	Name string
 	Text []byte
 }
@@ -46,7 +47,8 @@ type located[T any] struct {
 // Workload is something that makes pods.
 type Workload struct {
 	*document
-	// Kind is Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob or Pod.
+	// Kind is Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob or Pod, or the service of a
+	// Compose file.
 	Kind, Name, Namespace string
 	// Replicas is how many pods there are at a time; 0 for a DaemonSet, which has one a node.
 	Replicas int
@@ -64,25 +66,39 @@ type Workload struct {
 	job *batch.JobSpec
 	// recreates says that a Deployment ends all old pods before it starts a new one.
 	recreates bool
+	// unavailable is a Deployment's maxUnavailable, nil where nothing is said.
+	unavailable *intstr.IntOrString
+	// compose says that it is a service of a Compose file.
+	compose bool
+	// init says that Docker's own init is PID 1 and passes signals on.
+	init bool
+	// remarks are notes of every plan.
+	remarks []string
 }
 
 // String is the workload as people name it.
 func (w *Workload) String() string { return w.Kind + " " + w.Name }
 
-// Read reads the documents of all sources. What is no workload, Service, PodDisruptionBudget,
-// ConfigMap or Secret is left out.
+// Read reads the documents of all sources: objects of Kubernetes, and Compose files. What is no
+// workload, Service, PodDisruptionBudget, ConfigMap or Secret is left out.
 func Read(sources ...Source) (*Set, error) {
 	set := new(Set)
+	var compose []*document
 	for _, source := range sources {
 		documents, err := split(source)
 		if err != nil {
 			return nil, err
 		}
 		for _, d := range documents {
-			if err := set.add(d); err != nil {
+			if d.isCompose() {
+				compose = append(compose, d)
+			} else if err := set.add(d); err != nil {
 				return nil, err
 			}
 		}
+	}
+	if err := set.addCompose(compose); err != nil {
+		return nil, err
 	}
 	return set, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,13 +24,26 @@ type Given struct {
 	Command []string
 	// Env are variables, each as NAME=VALUE, that replace those of the manifest.
 	Env []string
+	// Image is what the container runs in, nil for this machine's file system.
+	Image *Image
 	// Files are files and directories of this machine by their path in the container.
 	Files map[string]string
+	// Sidecars are commands of /bin/sh by the name of the restartable init container that they stand for.
+	Sidecars map[string]string
 	// WithoutMissing goes on without what the manifest wants and nobody has given.
 	WithoutMissing bool
 	// Environ is the environment of this process, from which a variable is taken that a Secret or a
 	// ConfigMap has in the cluster.
 	Environ func(name string) (string, bool)
+}
+
+// Image is an unpacked image, as far as a manifest has to do with it.
+type Image struct {
+	Root            string
+	Entrypoint, Cmd []string
+	User, Group     int
+	Groups          []int
+	Env             []string
 }
 
 // Plan is a rehearsal as a manifest describes it.
@@ -46,7 +60,10 @@ type Plan struct {
 	env       []variable
 	paths     map[string]string // paths of the container, and where they are here
 	lacks     []string
-	dir       string // of files that were made, empty if there are none
+	dir       string            // of files that were made, empty if there are none
+	made      map[string]string // directories of dir, by the volume
+	copied    int               // files that were copied into the image
+	bytes     int64
 }
 
 // Plan makes a rehearsal of a container of a workload. What the container wants and nobody has given is
@@ -59,7 +76,7 @@ func (s *Set) Plan(w *Workload, given Given) (*Plan, error) {
 	if given.Environ == nil {
 		given.Environ = os.LookupEnv
 	}
-	p := &Plan{set: s, workload: w, container: c, given: given, paths: make(map[string]string)}
+	p := &Plan{set: s, workload: w, container: c, given: given, paths: make(map[string]string), made: make(map[string]string), Notes: slices.Clone(w.remarks)}
 	if err := p.fill(); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
@@ -75,6 +92,11 @@ func (p *Plan) Close() error {
 }
 
 func (p *Plan) fill() error {
+	for name := range p.given.Sidecars {
+		if !slices.ContainsFunc(p.workload.Pod.InitContainers, func(c core.Container) bool { return c.Name == name && p.workload.isSidecar(&c) }) {
+			return fmt.Errorf("--sidecar-command %s: %s has no init container of this name with restartPolicy: Always", name, p.workload)
+		}
+	}
 	if err := p.volumes(); err != nil {
 		return err
 	}
@@ -83,14 +105,22 @@ func (p *Plan) fill() error {
 	if err := p.lifecycle(&program, p.container); err != nil {
 		return err
 	}
+	if err := p.enterImage(&program); err != nil {
+		return err
+	}
 	p.Config.Program = program
 	p.Config.Grace = p.workload.grace()
-	p.Config.URL = p.address()
+	if url := p.address(); url != "" {
+		p.Config.Traffic = []rehearse.Target{{URL: url}}
+	}
+	if err := p.sidecars(); err != nil {
+		return err
+	}
 	if len(p.lacks) > 0 && !p.given.WithoutMissing {
 		return fmt.Errorf("%s wants what is not here:\n  %s\n--without-missing goes on without it", p.workload, strings.Join(p.lacks, "\n  "))
 	}
 	for _, lack := range p.lacks {
-		p.Notes = append(p.Notes, "without: "+lack)
+		p.note("without: %s", lack)
 	}
 	return nil
 }
@@ -114,9 +144,27 @@ func (w *Workload) grace() time.Duration {
 	return time.Duration(max(seconds, 1)) * time.Second
 }
 
-// command is what is run.
+// command is what is run, below an init if the manifest has one.
 func (p *Plan) command() []string {
+	words := p.program()
+	if !p.workload.init || len(words) == 0 {
+		return words
+	}
+	for _, name := range []string{"docker-init", "tini", "catatonit"} {
+		if found, err := exec.LookPath(name); err == nil {
+			return append([]string{found, "--"}, words...)
+		}
+	}
+	p.note("init: true: there is no docker-init, tini or catatonit on this machine, so the program is PID 1 itself, and signals have no default action")
+	return words
+}
+
+// program is what is run, without an init.
+func (p *Plan) program() []string {
 	words := slices.Clone(p.given.Command)
+	if image := p.given.Image; image != nil && len(words) == 0 {
+		return p.ofImage(image)
+	}
 	if len(words) != 1 || len(p.container.Args) == 0 {
 		return words
 	}
@@ -130,8 +178,28 @@ func (p *Plan) command() []string {
 	return words
 }
 
-// here puts the paths of this machine into a text in which those of the container stand.
+// ofImage is what Kubernetes runs: command takes the place of ENTRYPOINT and CMD, args that of CMD.
+func (p *Plan) ofImage(image *Image) (words []string) {
+	all := append(slices.Clone(p.container.Command), p.container.Args...)
+	switch {
+	case len(p.container.Command) > 0:
+	case len(p.container.Args) > 0:
+		all = append(slices.Clone(image.Entrypoint), p.container.Args...)
+	default:
+		all = append(slices.Clone(image.Entrypoint), image.Cmd...)
+	}
+	for _, word := range all {
+		words = append(words, p.expand(word))
+	}
+	return words
+}
+
+// here puts the paths of this machine into a text that has those of the container. In an image they are
+// what they are.
 func (p *Plan) here(text string) string {
+	if p.given.Image != nil {
+		return text
+	}
 	all := make([]string, 0, len(p.paths))
 	for path := range p.paths {
 		all = append(all, path)
@@ -171,7 +239,7 @@ func (p *Plan) words(what string, command []string) []string {
 	for _, word := range command {
 		words = append(words, p.here(word))
 	}
-	if len(words) > 0 && filepath.IsAbs(words[0]) {
+	if p.given.Image == nil && len(words) > 0 && filepath.IsAbs(words[0]) {
 		if _, err := os.Stat(words[0]); err != nil {
 			p.lack("%s runs %s, which is not on this machine: --file %s=PATH", what, command[0], command[0])
 		}

@@ -53,13 +53,14 @@ func (p *Plan) mount(m *core.VolumeMount) error {
 	case v.EmptyDir != nil:
 		return p.empty(target, m, "")
 	case v.Ephemeral != nil:
-		return p.empty(target, m, "the ephemeral volume "+v.Name)
+		return p.empty(target, m, "the volume "+v.Name)
 	case v.HostPath != nil:
-		if _, err := os.Stat(v.HostPath.Path); err == nil {
+		// What is a node's is not copied into an image: it may be /proc, or all of its logs.
+		if _, err := os.Stat(v.HostPath.Path); err == nil && (p.given.Image == nil || p.workload.compose) {
 			p.paths[target] = path.Join(v.HostPath.Path, m.SubPath)
 			return nil
 		}
-		p.lack("%s of the node at %s: --file %s=PATH", v.HostPath.Path, target, target)
+		p.lack("%s of the host at %s: --file %s=PATH", v.HostPath.Path, target, target)
 		return nil
 	}
 	files, lacking := p.files(v)
@@ -150,7 +151,7 @@ func (p *Plan) files(v *core.Volume) (all map[string]string, lacking string) {
 
 // empty has an empty directory made for a mount. What there is on this machine at this path serves as well.
 func (p *Plan) empty(target string, m *core.VolumeMount, what string) error {
-	if info, err := os.Stat(target); err == nil && info.IsDir() && what == "" {
+	if info, err := os.Stat(target); err == nil && info.IsDir() && what == "" && p.given.Image == nil {
 		return nil
 	}
 	if what != "" {
@@ -159,32 +160,11 @@ func (p *Plan) empty(target string, m *core.VolumeMount, what string) error {
 	return p.write(target, m, nil)
 }
 
-// write makes a directory with files for a mount.
+// write makes a directory with files for a mount. Mounts of one volume have the same one.
 func (p *Plan) write(target string, m *core.VolumeMount, files map[string]string) error {
-	if p.dir == "" {
-		dir, err := os.MkdirTemp("", "lastcall-rehearse-")
-		if err != nil {
-			return fmt.Errorf("make the files of the manifest: %w", err)
-		}
-		p.dir = dir
-	}
-	at := filepath.Join(p.dir, "mounts", fmt.Sprint(len(p.paths)))
-	if err := os.MkdirAll(at, 0o700); err != nil {
-		return fmt.Errorf("make the files of volume %s: %w", m.Name, err)
-	}
-	root, err := os.OpenRoot(at)
+	at, err := p.directory(m.Name, files)
 	if err != nil {
 		return fmt.Errorf("make the files of volume %s: %w", m.Name, err)
-	}
-	defer root.Close()
-	for name, content := range files {
-		err := root.MkdirAll(path.Dir(name), 0o700)
-		if err == nil {
-			err = root.WriteFile(name, []byte(content), 0o600)
-		}
-		if err != nil {
-			return fmt.Errorf("make the files of volume %s: %w", m.Name, err)
-		}
 	}
 	if m.SubPath != "" {
 		if !filepath.IsLocal(m.SubPath) {
@@ -199,4 +179,35 @@ func (p *Plan) write(target string, m *core.VolumeMount, files map[string]string
 	}
 	p.paths[target] = at
 	return nil
+}
+
+// directory is the directory of a volume, which is made with its files the first time.
+func (p *Plan) directory(volume string, files map[string]string) (at string, err error) {
+	if at := p.made[volume]; at != "" {
+		return at, nil
+	}
+	if p.dir == "" {
+		if p.dir, err = os.MkdirTemp("", "lastcall-rehearse-"); err != nil {
+			return "", err
+		}
+	}
+	at, err = os.MkdirTemp(p.dir, "volume-")
+	if err != nil {
+		return "", err
+	}
+	root, err := os.OpenRoot(at)
+	if err != nil {
+		return "", err
+	}
+	defer root.Close()
+	for name, content := range files {
+		if err := root.MkdirAll(path.Dir(name), 0o700); err != nil {
+			return "", err
+		}
+		if err := root.WriteFile(name, []byte(content), 0o600); err != nil {
+			return "", err
+		}
+	}
+	p.made[volume] = at
+	return at, nil
 }

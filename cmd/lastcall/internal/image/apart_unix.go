@@ -1,0 +1,8 @@
+//go:build unix
+
+package image
+
+import "syscall"
+
+// apart keeps a process from the signals that are sent to this one's group or terminal.
+func apart() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }

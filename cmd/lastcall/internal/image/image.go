@@ -1,0 +1,182 @@
+// Package image unpacks the image of a container for a rehearsal: a file that docker save or
+// podman save has written, or a layout of the Open Container Initiative, as a directory or in a
+// tar. A file may be compressed with gzip or zstd.
+//
+// What is in an image is not trusted. Nothing outside of a directory of its own is read or written,
+// whatever names and links it has; devices, links that lead out, and more files or bytes than an
+// image has are refused; each layer must have the checksum that the image's configuration says.
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/lastcall-go/lastcall/rehearse"
+)
+
+// Bounds on an image. They are beyond those that people build, and keep one that means ill from
+// filling a disk with nothing.
+const (
+	maxBytes  = 16 << 30  // of all files together, and of the file that is given
+	maxFiles  = 1_000_000 // of all layers together
+	maxLayers = 512
+	maxText   = 4 << 20 // of a manifest or a configuration
+	maxPath   = 4096
+	maxDepth  = 255 // directories below each other
+)
+
+// Image is an unpacked image, and what its configuration says.
+type Image struct {
+	// Root has its files.
+	Root string
+	// Entrypoint and Cmd are the program with its arguments, both of which may be empty.
+	Entrypoint, Cmd []string
+	// Env is the whole environment, with a PATH and a HOME, and Dir the working directory.
+	Env []string
+	Dir string
+	// User, Group and Groups are whose rights the program has.
+	User, Group int
+	Groups      []int
+	// StopSignal is 0 if the image names none.
+	StopSignal syscall.Signal
+	// Healthcheck is the image's HEALTHCHECK, nil for none. Kubernetes takes no notice of it.
+	Healthcheck *Healthcheck
+	// Ports are those of EXPOSE, for TCP, the smallest first.
+	Ports []int
+
+	remover *remover
+}
+
+// Unpack unpacks the image of a file or directory. Close removes what it has written, and so does
+// the end of this process, however it comes.
+func Unpack(ctx context.Context, name string) (*Image, error) {
+	im, err := unpack(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", name, err)
+	}
+	return im, nil
+}
+
+func unpack(ctx context.Context, name string) (*Image, error) {
+	dir, err := os.MkdirTemp(temporary(), "lastcall-image-")
+	if err != nil {
+		return nil, err
+	}
+	im := &Image{Root: filepath.Join(dir, "root")}
+	if im.remover, err = startRemover(dir); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	if err := im.fill(ctx, name, dir); err != nil {
+		return nil, errors.Join(err, im.Close())
+	}
+	return im, nil
+}
+
+// fill unpacks the image into its root, below dir.
+func (i *Image) fill(ctx context.Context, name, dir string) error {
+	files, err := openFiles(ctx, name, dir)
+	if err != nil {
+		return err
+	}
+	defer files.Close()
+	found, err := choose(files)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(i.Root, 0o755); err != nil { //nolint:gosec // its directory is closed to others
+		return err
+	}
+	root, err := os.OpenRoot(i.Root)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	t := newTree(root)
+	if err := t.apply(ctx, files, found); err != nil {
+		return err
+	}
+	return i.configure(found.config, t)
+}
+
+// temporary is where images are unpacked: on a disk, which /tmp need not be.
+func temporary() string {
+	const onDisk = "/var/tmp"
+	if os.Getenv("TMPDIR") == "" && path.IsAbs(onDisk) {
+		if info, err := os.Stat(onDisk); err == nil && info.IsDir() {
+			return onDisk
+		}
+	}
+	return os.TempDir()
+}
+
+// Close removes the unpacked image. Of no image there is nothing to remove.
+func (i *Image) Close() error {
+	if i == nil {
+		return nil
+	}
+	return i.remover.remove()
+}
+
+// Container is the image's program as a container that is rehearsed. With a command, that is
+// executed in the place of the image's; neither may be there.
+func (i *Image) Container(command []string) rehearse.Container {
+	if len(command) == 0 {
+		command = slices.Concat(i.Entrypoint, i.Cmd)
+	}
+	return rehearse.Container{
+		Command: command, Dir: i.Dir, StopSignal: i.StopSignal,
+		Image: &rehearse.Image{Root: i.Root, User: i.User, Group: i.Group, Groups: i.Groups, Env: i.Env},
+	}
+}
+
+// removeCommand is the name under which this process is executed again, to remove an image.
+const removeCommand = "lastcall-image-remove"
+
+// A remover is a process that removes a directory when it is told to, or when this process is gone.
+type remover struct {
+	cmd  *exec.Cmd
+	tell *os.File
+	said strings.Builder
+}
+
+func startRemover(dir string) (*remover, error) {
+	told, tell, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer told.Close()
+	self := "/proc/self/exe" // this file, whatever becomes of its name
+	if runtime.GOOS != "linux" {
+		if self, err = os.Executable(); err != nil {
+			return nil, errors.Join(err, tell.Close())
+		}
+	}
+	r := &remover{tell: tell}
+	r.cmd = &exec.Cmd{Path: self, Args: []string{removeCommand, dir}, Dir: "/", Stdin: told, Stderr: &r.said, SysProcAttr: apart()}
+	if err := r.cmd.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("start what removes the image: %w", err), tell.Close())
+	}
+	return r, nil
+}
+
+// remove has the directory removed. It may be called again.
+func (r *remover) remove() error {
+	if r == nil || r.tell == nil {
+		return nil
+	}
+	err := r.tell.Close()
+	r.tell = nil
+	if waited := r.cmd.Wait(); waited != nil {
+		err = fmt.Errorf("remove the unpacked image: %w: %s", waited, strings.TrimSpace(r.said.String()))
+	}
+	return err
+}

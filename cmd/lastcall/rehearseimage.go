@@ -1,0 +1,102 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/image"
+	"github.com/lastcall-go/lastcall/rehearse"
+)
+
+// imageFlags are the flags of what a program is rehearsed in.
+type imageFlags struct{ file, network string }
+
+func (i *imageFlags) flags(f *pflag.FlagSet) {
+	f.StringVar(&i.file, "image", "", "rehearse the program of this image: a file of docker save or podman save, or an OCI layout")
+	f.StringVar(&i.network, "network", networkHost, "what the rehearsal can reach: host is all that this machine reaches, none is itself")
+}
+
+// prepare makes of an image and a manifest what they say about the rehearsal. Remove removes what was
+// made for that.
+func prepare(cmd *cobra.Command, c *rehearse.Config, command []string, from *manifestFlags, in *imageFlags) (remove func() error, err error) {
+	im, err := in.unpack(cmd, c, len(from.names) > 0)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := from.plan(cmd, c, command, im)
+	if err != nil {
+		return nil, errors.Join(err, im.Close())
+	}
+	return func() error { return errors.Join(plan.Close(), im.Close()) }, nil
+}
+
+// unpack makes the image's program the one that is rehearsed, nil without an image. What the command
+// line says wins. Where a manifest describes the program, the image need not say what is run.
+func (i *imageFlags) unpack(cmd *cobra.Command, c *rehearse.Config, described bool) (*image.Image, error) {
+	if i.file == "" {
+		return nil, nil
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	im, err := image.Unpack(ctx, i.file)
+	if err != nil {
+		return nil, err
+	}
+	program := im.Container(c.Program.Command)
+	if len(program.Command) == 0 && !described {
+		err := errors.New("the image has neither ENTRYPOINT nor CMD: give the command behind --")
+		return nil, errors.Join(usageError{err}, im.Close())
+	}
+	c.Program.Command, c.Program.Dir, c.Program.Image = program.Command, program.Dir, program.Image
+	if program.StopSignal != 0 && !cmd.Flags().Changed("stop-signal") {
+		c.Program.StopSignal = program.StopSignal
+	}
+	if first := firstPort(); i.network == networkHost && len(im.Ports) > 0 && im.Ports[0] < first {
+		fmt.Fprintf(cmd.ErrOrStderr(), "note: the image exposes port %d, and its users are none of this machine's that may listen below %d: "+
+			"have it listen on another port, or rehearse it with --network none\n", im.Ports[0], first)
+	}
+	return im, nil
+}
+
+// firstPort is the first one on which everybody may listen.
+func firstPort() int {
+	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(strings.TrimSpace(string(text))) // the kernel writes numbers
+	return n
+}
+
+// What --network takes.
+const (
+	networkHost = "host"
+	networkNone = "none"
+)
+
+// The names under which this process is executed again: in a network namespace that is not ready,
+// and in one that is.
+const (
+	networkRaw   = "lastcall-rehearse-network"
+	networkReady = "lastcall-rehearse-alone"
+)
+
+// enter has the whole rehearsal done in a network of its own, if that is asked for: then done is
+// true, and err is how that has ended.
+func (i *imageFlags) enter(cmd *cobra.Command) (done bool, err error) {
+	switch i.network {
+	case networkHost:
+		return false, nil
+	case networkNone:
+		return enterNetwork(cmd)
+	}
+	return true, usageError{fmt.Errorf("--network %q: it is host or none", i.network)}
+}

@@ -1,0 +1,13 @@
+//go:build !linux
+
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+)
+
+func enterNetwork(*cobra.Command) (done bool, err error) {
+	return true, usageError{errors.New("--network none needs Linux")}
+}

@@ -1,0 +1,67 @@
+package rehearse
+
+import "time"
+
+// usualStart is what is reckoned for the start of a program, of which nothing is known.
+const usualStart = 500 * time.Millisecond
+
+// Estimate says how long a rehearsal takes at most, of a program that becomes ready within half a
+// second: one that ends sooner is rehearsed sooner.
+func Estimate(c Config) (time.Duration, error) {
+	if err := c.complete(); err != nil {
+		return 0, err
+	}
+	sum := dumpPatience // once, if at all
+	for _, s := range c.Scenarios {
+		p := s.plan()
+		if p.lacks != nil && p.lacks(&c) != "" {
+			continue
+		}
+		for _, step := range p.steps {
+			if step.takes != nil {
+				sum += step.takes(&c, p)
+			}
+		}
+	}
+	return sum, nil
+}
+
+func startTime(*Config, *plan) time.Duration { return usualStart }
+
+func serveTime(_ *Config, p *plan) time.Duration { return p.servesFor() }
+
+// hookTime is that of a preStop hook, of which one knows how long it takes only where it sleeps.
+func hookTime(c *Config, p *plan) time.Duration {
+	most := hookPatience(c.order(p).seconds())
+	switch hook := c.Program.PreStop; {
+	case hook == nil:
+		return 0
+	case hook.Sleep != nil:
+		return min(*hook.Sleep, most)
+	}
+	return most
+}
+
+// endTime is what a program may take from the signal to its end.
+func endTime(c *Config, p *plan) time.Duration {
+	most := max(untilKill(c.order(p).seconds()), c.lag(p)) + slowLead
+	if c.CutShort {
+		most = min(most, max(quickEnough, c.lag(p)))
+	}
+	return most
+}
+
+// sidecarTime is what sidecars may take beyond the grace: their turn comes when it is over at the latest.
+func sidecarTime(c *Config, p *plan) time.Duration {
+	switch {
+	case len(c.Sidecars) == 0:
+		return 0
+	case c.CutShort:
+		return min(untilKill(c.order(p).seconds()), quickEnough)
+	}
+	return minimumGrace * time.Second
+}
+
+func besideTime(*Config, *plan) time.Duration { return usualStart }
+
+func overrunTime(c *Config, p *plan) time.Duration { return hookPatience(c.order(p).seconds()) }

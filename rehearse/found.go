@@ -1,0 +1,166 @@
+package rehearse
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// foundTarget is what clients ask for when nobody has said it: where the readiness probe asks, and
+// else the lowest port of loopback that speaks HTTP, HTTP/2 or gRPC. It is nil while that is not known.
+// A program that has spoken none of these for a while is asked by TCP. listens says whether there is
+// any port.
+func (r *rehearsal) foundTarget(ctx context.Context) (to *target, listens bool) {
+	if to := probed(r.config.Program.Readiness); to != nil {
+		return to, true
+	}
+	listening := listening(r.program.pids())
+	waited := time.Since(r.started)
+	for _, address := range listening {
+		known, ok := r.spoken[address]
+		if !ok {
+			if known = speaks(ctx, address.String()); known == "" {
+				if waited < silence {
+					continue // it may be about to
+				}
+				known = "tcp"
+			}
+			if r.spoken == nil {
+				r.spoken = map[netip.AddrPort]string{}
+			}
+			r.spoken[address] = known
+		}
+		if known != "tcp" {
+			return mustTarget(known, address.String()), true
+		}
+	}
+	if len(listening) > 0 && waited >= noPort && r.spoken[listening[0]] == "tcp" {
+		return mustTarget("tcp", listening[0].String()), true
+	}
+	return nil, len(listening) > 0
+}
+
+// silence is after what time a program that listens and says nothing waits for something that clients
+// here do not know.
+const silence = 4 * time.Second
+
+// probed is what a readiness probe asks, nil if it asks no port. Its path is not that of a target: what
+// it answers may change when the program stops.
+func probed(p *Probe) *target {
+	at := func(scheme string, port int, path string) *target {
+		return mustTarget(scheme, "127.0.0.1:"+strconv.Itoa(port)+path)
+	}
+	switch {
+	case p == nil:
+		return nil
+	case p.HTTPGet != nil && p.HTTPGet.Scheme == "HTTPS", p.HTTPGet != nil && p.HTTPGet.Scheme == "https":
+		return at("https", p.HTTPGet.Port, "/")
+	case p.HTTPGet != nil:
+		return at("http", p.HTTPGet.Port, "/")
+	case p.GRPC != nil:
+		return at("grpc", p.GRPC.Port, "/"+p.GRPC.Service)
+	case p.TCP != 0:
+		return at("tcp", p.TCP, "")
+	}
+	return nil
+}
+
+// mustTarget is a target on loopback, nil if it is none.
+func mustTarget(scheme, address string) *target {
+	to, err := newTarget(Target{URL: scheme + "://" + address}, false)
+	if err != nil {
+		return nil
+	}
+	return to
+}
+
+// speakPatience is for how long a server may take to say something that tells how it speaks.
+const speakPatience = time.Second
+
+// speaks finds out how a server speaks: the scheme of a target, empty if it has said nothing.
+func speaks(ctx context.Context, address string) string {
+	ctx, cancel := context.WithTimeout(ctx, 4*speakPatience)
+	defer cancel()
+	t := &traffic{ctx: ctx}
+	to := mustTarget("http", address)
+	w, err := t.dial(to)
+	if err != nil {
+		return ""
+	}
+	defer w.close()
+	w.begin(speakPatience)
+	if _, err = w.Write(to.once); err != nil {
+		return ""
+	}
+	head, _ := w.in.Peek(len("HTTP/1.1 400"))
+	isHTTP, isBad := bytes.HasPrefix(head, []byte("HTTP/1.")), bytes.HasSuffix(head, []byte(" 400"))
+	if isHTTP && !isBad {
+		return "http"
+	}
+	// A server of HTTPS answers 400 or an alert, one of HTTP/2 a frame, and others what they like.
+	if speaksTLS(t, address) {
+		return "https"
+	}
+	switch {
+	case isHTTP:
+		return "http"
+	case speaksHTTP2(t, address):
+		if speaksGRPC(t, address) {
+			return "grpc"
+		}
+		return "h2c"
+	case len(head) == 0 && w.err == nil:
+		return ""
+	}
+	return "tcp"
+}
+
+// speaksTLS reports whether a server completes a handshake of TLS.
+func speaksTLS(t *traffic, address string) bool {
+	ctx, cancel := t.within(t.ctx, speakPatience)
+	defer cancel()
+	w, err := (&traffic{ctx: ctx}).dial(mustTarget("https", address))
+	if err != nil {
+		return false
+	}
+	w.close()
+	return true
+}
+
+// speaksHTTP2 reports whether a server answers requests of HTTP/2 without TLS.
+func speaksHTTP2(t *traffic, address string) bool {
+	to := mustTarget("h2c", address)
+	h, err := t.dialHTTP2(to)
+	if err != nil {
+		return false
+	}
+	defer h.close()
+	_, err = h.ask(t.ctx, t, to, speakPatience)
+	return err == nil
+}
+
+// speaksGRPC reports whether a server of HTTP/2 answers as one of gRPC does, whatever it answers.
+func speaksGRPC(t *traffic, address string) bool {
+	to := mustTarget("grpc", address)
+	h, err := t.dialHTTP2(to)
+	if err != nil {
+		return false
+	}
+	defer h.close()
+	ctx, cancel := t.within(t.ctx, speakPatience)
+	defer cancel()
+	req, err := to.newRequest(ctx)
+	if err != nil {
+		return false
+	}
+	resp, _, err := h.do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK && strings.HasPrefix(resp.Header.Get("Content-Type"), "application/grpc")
+}

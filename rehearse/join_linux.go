@@ -1,0 +1,135 @@
+package rehearse
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A command beside an image's program is this program once more, which nsenter has let into the
+// namespaces but that of mounts: there is nothing of this machine in that one. It enters that one
+// itself, gives up what the program has given up, and becomes the command.
+const (
+	joinCommand = "lastcall-rehearse-join"
+	joinFile    = "/proc/self/fd/3"
+)
+
+// selfFile is this program's file, for processes that may not find it by its name.
+var selfFile = sync.OnceValues(func() (*os.File, error) { return os.Open(self) })
+
+// join is a command in the namespaces of an image's program.
+func (p *program) join(argv []string) (*exec.Cmd, error) {
+	enter, err := exec.LookPath("nsenter")
+	if err != nil {
+		return nil, fmt.Errorf("a command runs in the program's namespaces by nsenter, which is in the package util-linux: %w", err)
+	}
+	c := *p.container
+	c.Command = argv
+	e := newEntry("", &c)
+	e.Beside = p.pid
+	cmd := &exec.Cmd{
+		Path: enter, Args: []string{enter, "--target", strconv.Itoa(p.pid), "--user", "--pid", "--uts", "--ipc"}, Dir: "/", Env: []string{},
+		Stdout: &p.output, Stderr: &p.output, WaitDelay: time.Second, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+	if !e.Owners {
+		cmd.Args = append(cmd.Args, "--preserve-credentials")
+	}
+	if !e.Owners && c.Image.User != 0 {
+		// The one user that there is has no rights there when it executes something, so nsenter does it
+		// all. None of the image's variables may tell it what to load, and no link of the image where
+		// the working directory is: that is the program's.
+		if err := onlyStandard(); err != nil {
+			return nil, err
+		}
+		cmd.Args = append(cmd.Args, "--mount", "--wd=/proc/"+strconv.Itoa(p.pid)+"/cwd", "--")
+		cmd.Args, cmd.Env = append(cmd.Args, argv...), withoutLoader(e.Env)
+		return cmd, nil
+	}
+	file, err := selfFile()
+	if err != nil {
+		return nil, fmt.Errorf("a command beside the program: %w", err)
+	}
+	if info, err := file.Stat(); err != nil {
+		return nil, err
+	} else if e.Owners && info.Mode()&1 == 0 {
+		return nil, fmt.Errorf("a command beside the program is started by this one: let all execute %s (chmod o+x)", os.Args[0])
+	}
+	what, err := json.Marshal(e)
+	if err != nil {
+		return nil, err
+	}
+	cmd.Args = append(cmd.Args, "--", joinFile, joinCommand)
+	cmd.Stdin, cmd.ExtraFiles = bytes.NewReader(what), []*os.File{file}
+	return cmd, nil
+}
+
+// withoutLoader are variables that tell no loader and no C library what to load.
+func withoutLoader(env []string) (kept []string) {
+	for _, pair := range env {
+		name, _, _ := strings.Cut(pair, "=")
+		switch {
+		case strings.HasPrefix(name, "LD_"), strings.HasPrefix(name, "MALLOC_"):
+		case name == "GCONV_PATH", name == "LOCPATH", name == "NLSPATH", name == "GLIBC_TUNABLES":
+		default:
+			kept = append(kept, pair)
+		}
+	}
+	return kept
+}
+
+// joined becomes the command, or says why it did not.
+func joined() error {
+	// It sees this machine's files still: the image's program must not look through it.
+	if err := prctl(prSetDumpable, 0); err != nil {
+		return err
+	}
+	syscall.CloseOnExec(saidFD)
+	var e entry
+	if err := json.NewDecoder(os.Stdin).Decode(&e); err != nil {
+		return fmt.Errorf("what to start: %w", err)
+	}
+	if err := enterMounts(e.Beside); err != nil {
+		return fmt.Errorf("enter the program's mounts: %w", err)
+	}
+	null, err := syscall.Open("/dev/null", syscall.O_RDWR|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(syscall.Dup3(null, 0, 0), e.workIn(), e.giveUp(), onlyStandard(), e.find()); err != nil {
+		return err
+	}
+	return e.execute()
+}
+
+// setns is the number of a system call that package syscall does not have everywhere.
+var setns = map[string]uintptr{
+	"386": 346, "amd64": 308, "arm": 375, "arm64": 268, "loong64": 268, "ppc64le": 350, "riscv64": 268, "s390x": 339,
+}
+
+// enterMounts takes this thread into the mount namespace of a process.
+func enterMounts(pid int) error {
+	number, ok := setns[runtime.GOARCH]
+	if !ok {
+		return fmt.Errorf("on %s: %w", runtime.GOARCH, errors.ErrUnsupported)
+	}
+	fd, err := syscall.Open("/proc/"+strconv.Itoa(pid)+"/ns/mnt", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Unshare(syscall.CLONE_FS); err != nil {
+		return err
+	}
+	if _, _, errno := syscall.RawSyscall(number, uintptr(fd), syscall.CLONE_NEWNS, 0); errno != 0 {
+		return errno
+	}
+	return syscall.Close(fd)
+}

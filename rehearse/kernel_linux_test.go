@@ -1,0 +1,142 @@
+package rehearse
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The times of events are those of the kernel to five milliseconds, and what this process waited for a
+// processor meanwhile: the start, the stop signal, the end, and SIGKILL.
+func TestEvents_HaveTheTimesOfTheKernel(t *testing.T) {
+	t.Parallel()
+	kernel := trace(t)
+	const exact, runs = 5 * time.Millisecond, 3
+	for _, how := range []string{"at-once", "hangs"} {
+		var late []string
+		for i := range runs {
+			name := fmt.Sprintf("rehearsed%d%c", os.Getpid()%100000, 'a'+i) // what the kernel keeps of a name is 15 bytes
+			program := filepath.Join(t.TempDir(), name)
+			if out, err := exec.CommandContext(t.Context(), "cp", server, program).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			waited := waits()
+			r, err := rehearse(t, Config{
+				Program: Container{Command: []string{program, how}, Env: []string{"ADDRESS=" + freeAddress(t)}},
+				Grace:   time.Second, Scenarios: []Scenario{Lag0},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen, lag := kernel(program), waited()
+			if len(seen) < 3 {
+				t.Fatalf("the kernel tells %v of %s\n%s", seen, name, describe(r))
+			}
+			worst := time.Duration(0)
+			for _, e := range r.Events {
+				if at, ok := seen[e.What]; ok {
+					worst = max(worst, (e.At - (at - seen["started"])).Abs())
+				}
+			}
+			if worst <= exact+lag {
+				t.Logf("%s: %v, and this process waited %v", how, worst, lag)
+				late = nil
+				break
+			}
+			late = append(late, fmt.Sprintf("%v (waited %v)", worst, lag))
+		}
+		if late != nil {
+			t.Errorf("%s: events were %s from the kernel's, want at most %v once", how, strings.Join(late, ", "), exact)
+		}
+	}
+}
+
+// waits measures how long this process waits for a processor at most, until the function is called
+// that it returns.
+func waits() func() time.Duration {
+	stop, most := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		var longest time.Duration
+		for {
+			began := time.Now()
+			select {
+			case <-time.After(time.Millisecond):
+				longest = max(longest, time.Since(began)-time.Millisecond)
+			case <-stop:
+				most <- longest
+				return
+			}
+		}
+	}()
+	return func() time.Duration { close(stop); return <-most }
+}
+
+// trace begins to record what the kernel does with processes and signals. What it returns reads the
+// events of a program, by the names that the rehearsal has for them.
+func trace(t *testing.T) func(program string) map[string]time.Duration {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("nodev", dir, "tracefs", 0, ""); err != nil {
+		t.Skipf("the kernel's events cannot be traced here: mount tracefs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	instance := filepath.Join(dir, "instances", fmt.Sprintf("rehearse-%d", os.Getpid()))
+	if err := os.Mkdir(instance, 0o700); err != nil {
+		t.Skipf("the kernel's events cannot be traced here: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := os.Remove(instance); err != nil { // a directory that is full of files, all the kernel's
+			t.Error(err)
+		}
+	})
+	for _, file := range []string{"events/sched/sched_process_exec/enable", "events/sched/sched_process_exit/enable", "events/signal/signal_generate/enable"} {
+		if err := os.WriteFile(filepath.Join(instance, file), []byte("1"), 0o600); err != nil {
+			t.Skipf("the kernel's events cannot be traced here: %v", err)
+		}
+	}
+	return func(program string) map[string]time.Duration {
+		text, err := os.ReadFile(filepath.Join(instance, "trace"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return kernelEvents(string(text), program)
+	}
+}
+
+// A line is like "server-123 [001] d..1. 72305.186429: signal_generate: sig=15 errno=0 code=0 comm=server pid=123 grp=1 res=0".
+var kernelLine = regexp.MustCompile(`(?m)^.*\s(\d+\.\d+): (\w+): (.*)$`)
+
+// kernelEvents finds the events of a program in a trace.
+func kernelEvents(text, program string) map[string]time.Duration {
+	found := map[string]time.Duration{}
+	comm := filepath.Base(program)
+	for _, line := range kernelLine.FindAllStringSubmatch(text, -1) {
+		seconds, err := strconv.ParseFloat(line[1], 64)
+		if err != nil {
+			continue
+		}
+		at := time.Duration(seconds * float64(time.Second))
+		switch rest := line[3] + " "; {
+		case line[2] == "sched_process_exec" && strings.Contains(rest, "filename="+program+" "):
+			found["started"] = at
+		case line[2] == "sched_process_exit" && strings.Contains(rest, "comm="+comm+" "):
+			found["exited"] = at // the last of its threads
+		case line[2] == "signal_generate" && strings.Contains(rest, "comm="+comm+" ") && strings.HasPrefix(rest, "sig=15 "):
+			found["stop signal"] = at
+		case line[2] == "signal_generate" && strings.Contains(rest, "comm="+comm+" ") && strings.HasPrefix(rest, "sig=3 "):
+			found["SIGKILL"] = at // in its place comes SIGQUIT to a Go program, before it is killed
+		}
+	}
+	return found
+}

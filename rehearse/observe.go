@@ -1,0 +1,103 @@
+package rehearse
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+const (
+	// observeEvery is how often a program that is being stopped is asked, beside the kubelet, and
+	// observeExec the same where a command is started for it.
+	observeEvery = 200 * time.Millisecond
+	observeExec  = time.Second
+	// readyLong is how long after the stop signal a program that stops says so, at the latest.
+	readyLong = time.Second
+)
+
+// observation is what a program answers to its own probes while it is being stopped. The kubelet asks
+// for liveness no more then, and for readiness perhaps once: others ask, too, and what matters is what
+// they would hear. Its owner calls stop.
+type observation struct {
+	cancel context.CancelFunc
+	asking sync.WaitGroup
+
+	// These belong to who has called stop.
+	readyAt time.Time // when the last question for readiness began that was answered with yes
+	unready bool      // one was answered in the negative
+	dead    string    // what the first negative answer for liveness was, empty for none
+	alive   bool      // one for liveness was answered
+}
+
+// observe begins to ask: the stop signal is being sent.
+func observe(p *program) *observation {
+	ctx, cancel := context.WithCancel(context.Background())
+	o := &observation{cancel: cancel}
+	// A port cannot say no: it accepts, or nobody is there.
+	if b := p.container.Readiness; b != nil && b.TCP == 0 {
+		o.asking.Go(func() {
+			o.each(ctx, p, b, func(began time.Time, got answer, _ string) {
+				if got == yes {
+					o.readyAt = began
+				}
+				o.unready = o.unready || got == no
+			})
+		})
+	}
+	if b := p.container.Liveness; b != nil && b.TCP == 0 {
+		o.asking.Go(func() {
+			o.each(ctx, p, b, func(_ time.Time, got answer, said string) {
+				o.alive = o.alive || got == yes || got == no
+				if got == no && o.dead == "" {
+					o.dead = said
+				}
+			})
+		})
+	}
+	return o
+}
+
+// each asks again and again until the program has ended.
+func (o *observation) each(ctx context.Context, p *program, b *Probe, heard func(time.Time, answer, string)) {
+	every := observeEvery
+	if b.Exec != nil {
+		every = observeExec
+	}
+	for {
+		began := time.Now()
+		got, said := p.ask(ctx, b)
+		select {
+		case <-p.exited: // a command that was killed with it says nothing
+			return
+		default:
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		heard(began, got, said)
+		if !pause(ctx, every) {
+			return
+		}
+	}
+}
+
+// stop ends the questions, and waits for the last one.
+func (o *observation) stop() {
+	if o != nil {
+		o.cancel()
+		o.asking.Wait()
+	}
+}
+
+// judge is about what was answered after the signal.
+func (o *observation) judge(r *rehearsal, add adder) {
+	if o == nil || r.result.ExitCode < 0 {
+		return // it did not stop: that says enough
+	}
+	if late := o.readyAt.Sub(r.signalled); !o.unready && late >= readyLong {
+		add(StaysReady, false, "it said that it was ready until %.2f s after the signal, and never that it was not", late.Seconds())
+	}
+	if o.dead != "" {
+		add(DeadWhileStopping, false, "%s, while it was being stopped", o.dead)
+	}
+}

@@ -1,0 +1,137 @@
+package rehearse
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// probing is what the probes of a pod have said, for the goroutine of run.
+type probing struct {
+	news    chan struct{} // has one while there are changes that were not heard
+	changes []probeChange
+	ready   bool // all containers of the pod are
+	// failures are those of startup and liveness before the pod is stopped, lost those of readiness.
+	failures, lost []probeChange
+	beforeReady    int // how many of the failures came before the program was ready
+}
+
+// probeChanged takes a new result from the goroutine of a probe.
+func (r *rehearsal) probeChanged(c probeChange) {
+	r.noting.Lock()
+	r.probing.changes = append(r.probing.changes, c)
+	r.noting.Unlock()
+	select {
+	case r.probing.news <- struct{}{}:
+	default:
+	}
+}
+
+// hear does what new results of probes lead to: the endpoint goes and comes with readiness, as long as
+// the pod is not deleted.
+func (r *rehearsal) hear() {
+	r.noting.Lock()
+	changes := r.probing.changes
+	r.probing.changes = nil
+	r.noting.Unlock()
+	for _, c := range changes {
+		r.sayProbe(c)
+		if c.ok || !r.deleted.IsZero() {
+			continue
+		}
+		if c.kind == readiness {
+			r.probing.lost = append(r.probing.lost, c)
+			continue
+		}
+		if r.probing.failures = append(r.probing.failures, c); !r.probing.ready {
+			r.probing.beforeReady = len(r.probing.failures)
+		}
+	}
+	if ready := r.podReady(); ready != r.probing.ready {
+		r.probing.ready = ready
+		r.moveEndpoint(ready)
+	}
+}
+
+// sayProbe puts a result on the timeline.
+func (r *rehearsal) sayProbe(c probeChange) {
+	word, whose := "passes", ""
+	if !c.ok {
+		word = "fails"
+	}
+	if c.sidecar {
+		whose = "sidecar " + c.container + " "
+	}
+	r.at(c.at, "", string(c.kind), "%s%s: %s", whose, word, c.said)
+}
+
+// podReady reports whether all containers are ready, as their probes say.
+func (r *rehearsal) podReady() bool {
+	if r.probes == nil || !r.probes.isReady() {
+		return false
+	}
+	for _, s := range r.sidecars.list {
+		if !s.probes.isReady() {
+			return false
+		}
+	}
+	return true
+}
+
+// awaitProbes waits until the pod is ready, as its probes say.
+func (r *rehearsal) awaitProbes(ctx context.Context) error {
+	if err := r.awaitProbe(ctx, r.program, r.probes.ready, "the program"); err != nil {
+		return err
+	}
+	for _, s := range r.sidecars.list {
+		if err := r.awaitProbe(ctx, s.program, s.probes.ready, "the sidecar "+s.container.Name); err != nil {
+			return err
+		}
+	}
+	r.hear()
+	return nil
+}
+
+// awaitProbe waits for what a probe of a program will close.
+func (r *rehearsal) awaitProbe(ctx context.Context, p *program, done <-chan struct{}, who string) error {
+	over := time.NewTimer(r.config.Ready)
+	defer over.Stop()
+	for {
+		select {
+		case <-done:
+			return nil
+		case <-r.probing.news:
+			r.hear()
+		case <-p.exited:
+			return r.endedEarly(p, who)
+		case <-over.C:
+			return down("%s was not ready after %v, as its probes say", who, r.config.Ready)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// judgeProbes is about what probes say.
+func (r *rehearsal) judgeProbes(add adder) {
+	for i, c := range r.probing.failures {
+		at := c.at.Sub(r.began).Seconds()
+		if i < r.probing.beforeReady {
+			add(StartsTooSlowly, true, "the %s gave up at %.2f s, when it was not ready: %s", c.whose(), at, c.said)
+		} else {
+			add(NotAlive, true, "the %s failed at %.2f s, when nothing was stopped: %s", c.whose(), at, c.said)
+		}
+	}
+	for _, c := range r.probing.lost {
+		add(LosesReadiness, false, "the %s failed at %.2f s, when nothing was stopped: %s", c.whose(), c.at.Sub(r.began).Seconds(), c.said)
+	}
+	r.observed.judge(r, add)
+}
+
+// whose is the probe in words.
+func (c *probeChange) whose() string {
+	if c.sidecar {
+		return fmt.Sprintf("%s probe of sidecar %s", c.kind, c.container)
+	}
+	return fmt.Sprintf("%s probe", c.kind)
+}

@@ -1,0 +1,273 @@
+package rehearse
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// The ids of this machine that the users and groups of images get where root rehearses them: they
+// begin where systemd has set ids aside for containers, and are nobody's.
+const (
+	firstOwner = 0x60000000
+	manyIDs    = 1 << 16
+	nobodyID   = manyIDs - 2
+)
+
+// ImageOwner says whose a file below an image's Root has to be on this machine when it belongs to a
+// user or group of the image, so that its program finds it as its own. Not ok means that it stays
+// with who has made it: who may not give files away has one user in the image.
+func ImageOwner(id int) (owner int, ok bool) {
+	if !manyOwners() {
+		return 0, false
+	}
+	if id < 0 || id >= manyIDs {
+		id = nobodyID
+	}
+	return firstOwner + id, true
+}
+
+// manyOwners reports whether this process may give an image's users and groups ids of their own.
+func manyOwners() bool {
+	return os.Geteuid() == 0 && hasIDs("/proc/self/uid_map") && hasIDs("/proc/self/gid_map")
+}
+
+// hasIDs reports whether a user namespace has the ids for images.
+func hasIDs(file string) bool {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		var inside, outside, size int
+		if _, err := fmt.Sscan(line, &inside, &outside, &size); err == nil && inside <= firstOwner && firstOwner+manyIDs < inside+size {
+			return true
+		}
+	}
+	return false
+}
+
+// mapOwners maps the users and groups of the image for a process that begins in a user namespace, in
+// which it may do all.
+func (i *Image) mapOwners(attr *syscall.SysProcAttr) {
+	attr.AmbientCaps = append([]uintptr{capSysAdmin, capSysResource}, kept...)
+	if !manyOwners() {
+		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: i.User, HostID: os.Geteuid(), Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: i.Group, HostID: os.Getegid(), Size: 1}}
+		return
+	}
+	many := func(id int) []syscall.SysProcIDMap {
+		all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: firstOwner, Size: manyIDs}}
+		if id >= manyIDs { // as Kubernetes distributions choose them that give each project its own
+			all = append(all, syscall.SysProcIDMap{ContainerID: id, HostID: firstOwner + manyIDs, Size: 1})
+		}
+		return all
+	}
+	attr.UidMappings, attr.GidMappings = many(i.User), many(i.Group)
+	attr.GidMappingsEnableSetgroups = true
+}
+
+// maxWritten bounds what an image's program can write into its files, which is kept in memory.
+const maxWritten = "size=1g,nr_inodes=1m,mode=0755"
+
+// enterImage makes the image's files the only ones that there are, and gives up all rights but those
+// of the image's user.
+func (e *entry) enterImage() error {
+	if os.Getpid() != 1 {
+		return fmt.Errorf("%sthis is process %d of its PID namespace, not the first one", namespaceWord, os.Getpid())
+	}
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{"a host name of its own", func() error { return syscall.Sethostname([]byte(hostName)) }},
+		{"mounts of its own", func() error { return syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "") }},
+		{"the image's files", e.enterRoot},
+		{"the working directory", e.workIn},
+		{"give up rights", e.giveUp},
+	} {
+		if err := step.do(); err != nil {
+			return fmt.Errorf("%s%s: %w", namespaceWord, step.what, err)
+		}
+	}
+	return nil
+}
+
+const hostName = "rehearsal"
+
+// enterRoot makes the image's files this process's root.
+func (e *entry) enterRoot() error {
+	image, err := e.openImage()
+	if err != nil {
+		return err
+	}
+	root, err := mountRoot(image)
+	if err != nil {
+		return err
+	}
+	devices := map[string]int{}
+	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
+		fd, err := syscall.Open("/dev/"+name, oPath|syscall.O_CLOEXEC, 0)
+		if err != nil && name != "tty" {
+			return fmt.Errorf("/dev/%s: %w", name, err)
+		}
+		if err == nil {
+			devices[name] = fd
+		}
+	}
+	old, err := syscall.Open("/", syscall.O_DIRECTORY|syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(syscall.Chdir(root), syscall.PivotRoot(".", ".")); err != nil {
+		return fmt.Errorf("change the root: %w", err)
+	}
+	// The old root is above the new one now, and what is in it can still be mounted.
+	if err := errors.Join(e.writeHosts(), mountSystem(devices)); err != nil {
+		return err
+	}
+	for _, fd := range devices {
+		_ = syscall.Close(fd) // only a name
+	}
+	if err := errors.Join(syscall.Fchdir(old), syscall.Unmount(".", syscall.MNT_DETACH), syscall.Close(old), syscall.Close(image), syscall.Chdir("/")); err != nil {
+		return fmt.Errorf("leave the old root: %w", err)
+	}
+	// A namespace within this one would give all rights over it.
+	err = os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("refuse user namespaces: %w", err)
+	}
+	return nil
+}
+
+// openImage opens the directory of the image's files, as who has started this process, and becomes
+// the image's root where there is one.
+func (e *entry) openImage() (int, error) {
+	fd, err := syscall.Open(e.Image.Root, oPath|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+	if err != nil || !e.Owners {
+		return fd, err
+	}
+	return fd, errors.Join(syscall.Setgroups(nil), syscall.Setgid(0), syscall.Setuid(0))
+}
+
+// mountRoot mounts the image's files, with what the program writes above them, and returns where. The
+// files themselves do not change.
+func mountRoot(image int) (string, error) {
+	var stat syscall.Stat_t
+	if err := syscall.Fstat(image, &stat); err != nil {
+		return "", err
+	}
+	at, err := emptyMount()
+	if err != nil {
+		return "", err
+	}
+	root, upper, work := at+"/root", at+"/upper", at+"/work"
+	if err := errors.Join(os.Mkdir(root, 0o755), os.Mkdir(upper, 0o755), os.Mkdir(work, 0o755)); err != nil {
+		return "", err
+	}
+	if err := errors.Join(os.Chown(upper, int(stat.Uid), int(stat.Gid)), syscall.Chmod(upper, stat.Mode&0o7777)); err != nil {
+		return "", err
+	}
+	const flags = syscall.MS_NOSUID | syscall.MS_NODEV
+	options := "lowerdir=/proc/self/fd/" + strconv.Itoa(image) + ",upperdir=" + upper + ",workdir=" + work + ",userxattr"
+	if err := syscall.Mount("overlay", root, "overlay", flags, options); err != nil {
+		return "", fmt.Errorf("mount the image's files with a layer above them: %w: that needs Linux 5.11 or newer with overlayfs", err)
+	}
+	return root, nil
+}
+
+// emptyMount mounts an empty file system over some directory.
+func emptyMount() (at string, err error) {
+	for _, at = range []string{"/tmp", "/run", "/mnt", "/sys", "/var"} {
+		if err = syscall.Mount("tmpfs", at, "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV, maxWritten); err == nil {
+			return at, nil
+		}
+	}
+	return "", fmt.Errorf("mount a tmpfs: %w", err)
+}
+
+// writeHosts writes the files by which names of machines are found, since the network is this
+// machine's.
+func (e *entry) writeHosts() error {
+	for name, text := range e.Hosts {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			return err
+		}
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteString(text)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mountSystem mounts what every container has below /proc and /dev.
+func mountSystem(devices map[string]int) error {
+	for _, dir := range []string{"/proc", "/dev"} {
+		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if info, err := os.Lstat(dir); err != nil {
+			return err
+		} else if !info.IsDir() {
+			return fmt.Errorf("%s of the image is no directory", dir)
+		}
+	}
+	if err := mountProc(); err != nil {
+		return err
+	}
+	const flags = syscall.MS_NOSUID | syscall.MS_NOEXEC
+	if err := syscall.Mount("tmpfs", "/dev", "tmpfs", syscall.MS_NOSUID, "size=64k,mode=0755"); err != nil {
+		return err
+	}
+	for name, fd := range devices {
+		if err := os.WriteFile("/dev/"+name, nil, 0o644); err != nil {
+			return err
+		}
+		if err := syscall.Mount("/proc/self/fd/"+strconv.Itoa(fd), "/dev/"+name, "", syscall.MS_BIND, ""); err != nil {
+			return fmt.Errorf("/dev/%s: %w", name, err)
+		}
+	}
+	for _, m := range []struct{ dir, kind, options string }{
+		{"/dev/pts", "devpts", "newinstance,ptmxmode=0666,mode=0620"},
+		{"/dev/shm", "tmpfs", "size=64m,mode=1777"},
+		{"/dev/mqueue", "mqueue", ""},
+	} {
+		if err := os.Mkdir(m.dir, 0o755); err != nil {
+			return err
+		}
+		if err := syscall.Mount(m.kind, m.dir, m.kind, flags|syscall.MS_NODEV, m.options); err != nil && m.kind != "mqueue" {
+			return fmt.Errorf("%s: %w", m.dir, err)
+		}
+	}
+	for name, to := range map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"} {
+		if err := os.Symlink(to, "/dev/"+name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const oPath = 0x200000 // of open(2)
+
+// workIn goes to the working directory, which a container runtime makes if it is not there.
+func (e *entry) workIn() error {
+	dir := filepath.Join("/", e.Dir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	syscall.Umask(0o022)
+	return syscall.Chdir(dir)
+}

@@ -1,0 +1,216 @@
+package rehearse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// sidecar is one while it runs.
+type sidecar struct {
+	container *Container
+	program   *program
+	probes    *probes
+
+	// terminated is closed when it has been stopped, or killed.
+	terminated chan struct{}
+
+	// These belong to who has seen terminated.
+	signalled time.Time
+	left      time.Duration // between the signal and SIGKILL
+	killed    bool          // its time was over
+	cutShort  bool          // a quick rehearsal did not wait for that
+
+	early bool // it ended before the program, by itself or by its hook
+}
+
+// sidecars are those of a pod, in its order.
+type sidecars struct {
+	list []*sidecar
+	// stops are the goroutines that stop one each, until cancel.
+	stops  sync.WaitGroup
+	cancel context.CancelFunc
+}
+
+// startSidecars starts the sidecars, one after another: the next one when the startup probe of the one
+// before has succeeded, or at once where it has none.
+func (r *rehearsal) startSidecars(ctx context.Context) error {
+	for i := range r.config.Sidecars {
+		c := &r.config.Sidecars[i]
+		p, err := start(c, r.config.sharePIDs)
+		if err != nil {
+			return fmt.Errorf("%w (sidecar %s)", err, c.Name)
+		}
+		s := &sidecar{container: c, program: p, terminated: make(chan struct{})}
+		s.probes = beginProbes(c, p.exited, p.ask, func(n probeChange) {
+			n.sidecar = true
+			r.probeChanged(n)
+		})
+		r.sidecars.list = append(r.sidecars.list, s)
+		r.say("started", "sidecar %s", c.Name)
+		if err := r.awaitProbe(ctx, p, s.probes.up, "the sidecar "+c.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stopSidecars begins to stop the sidecars, at the moment at which the pod begins to be stopped. Each
+// runs its hook now, and waits for its turn then: the program has ended, and so has every later
+// sidecar (pkg/kubelet/kuberuntime/kuberuntime_termination_order.go).
+func (r *rehearsal) stopSidecars(ctx context.Context, order stopOrder) {
+	if order.cause == byProbe || len(r.sidecars.list) == 0 {
+		return // one container is stopped, and not the pod
+	}
+	ctx, r.sidecars.cancel = context.WithCancel(ctx)
+	turn := []<-chan struct{}{r.program.exited}
+	for _, s := range slices.Backward(r.sidecars.list) {
+		s.probes.stopping(order.readinessGoesOn())
+		before := slices.Clone(turn)
+		r.sidecars.stops.Go(func() { r.stopSidecar(ctx, s, order.seconds(), before) })
+		turn = append(turn, s.terminated)
+	}
+}
+
+// stopSidecar takes one sidecar through its end.
+func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, before []<-chan struct{}) {
+	defer close(s.terminated)
+	if hasEnded(s.program) {
+		return // it was not restarted; the kubelet stops what runs
+	}
+	if s.container.PreStop != nil {
+		took, err := r.hook(s.program, "sidecar "+s.container.Name+": ", grace, func(run *hookRun) error {
+			return awaitAll(ctx, hookPatience(grace), run.ended)
+		})
+		if err != nil {
+			return
+		}
+		grace = lessOf(grace, took)
+	}
+	if grace > 0 {
+		began := time.Now()
+		if awaitAll(ctx, hookPatience(grace), before...) != nil {
+			return
+		}
+		grace = lessOf(grace, time.Since(began))
+	}
+	if hasEnded(s.program) {
+		return
+	}
+	sig := s.container.StopSignal
+	s.signalled = time.Now()
+	if err := s.program.stop(sig); err != nil {
+		r.say("stop signal", "sidecar %s: %v", s.container.Name, err)
+		return
+	}
+	s.left = untilKill(grace)
+	r.say("stop signal", "sidecar %s: %s, and %v until SIGKILL", s.container.Name, signalName(sig), s.left)
+	wait := s.left
+	if r.config.CutShort && wait > quickEnough {
+		wait, s.cutShort = quickEnough, true
+	}
+	if awaitAll(ctx, wait, s.program.exited) != nil {
+		return
+	}
+	if hasEnded(s.program) {
+		s.cutShort = false
+		r.at(s.program.endedAt, "", "exited", "sidecar %s: %s, %.2f s after the signal", s.container.Name, s.program.ending(), s.program.endedAt.Sub(s.signalled).Seconds())
+		return
+	}
+	if s.cutShort {
+		r.say("not awaited", "sidecar %s runs on %v after the signal; the rehearsal ends here", s.container.Name, wait)
+		return
+	}
+	s.killed = true
+	_ = s.program.stop(syscall.SIGKILL) // its end is awaited by endPod
+	r.say("SIGKILL", "sidecar %s: its time is over", s.container.Name)
+}
+
+// notAwaited reports whether the rehearsal ended before the program, and before its time was over.
+func (r *rehearsal) notAwaited() bool { return r.cutShort && r.result.ExitCode < 0 }
+
+// awaitSidecars waits until the sidecars have been stopped. What runs of the program when its time is
+// over is killed before: their turn comes then.
+func (r *rehearsal) awaitSidecars(ctx context.Context) error {
+	if r.sidecars.cancel == nil || r.notAwaited() {
+		return nil
+	}
+	if err := r.program.stop(syscall.SIGKILL); err != nil {
+		return fmt.Errorf("rehearse: kill the program: %w", err)
+	}
+	for _, s := range r.sidecars.list {
+		if err := r.wait(ctx, time.Now().Add(time.Hour), s.terminated); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endPod ends what belongs to the pod beside the program, and waits for it.
+func (r *rehearsal) endPod(ctx context.Context) error {
+	if r.sidecars.cancel != nil {
+		r.sidecars.cancel()
+	}
+	r.sidecars.stops.Wait()
+	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
+	defer cancel()
+	var errs []error
+	for _, s := range r.sidecars.list {
+		s.early = hasEnded(s.program) && s.signalled.IsZero() && r.stopped != nil && s.program.endedAt.Before(r.endOfProgram())
+		if s.early {
+			r.at(s.program.endedAt, SidecarGone, "exited", "sidecar %s: %s", s.container.Name, s.program.ending())
+		}
+		s.probes.stop()
+		errs = append(errs, s.program.kill(killing))
+	}
+	for _, run := range r.hooks {
+		run.end()
+	}
+	return errors.Join(errs...)
+}
+
+// endOfProgram is when the program had ended, or the rehearsal saw no more of it.
+func (r *rehearsal) endOfProgram() time.Time {
+	select {
+	case <-r.stopped.exited:
+		return r.stopped.endedAt
+	default:
+		return time.Now()
+	}
+}
+
+// judgeSidecars is about how the sidecars ended. It comes after endPod.
+func (r *rehearsal) judgeSidecars(add adder) {
+	stopped := r.sidecars.cancel != nil && !r.notAwaited()
+	for _, s := range r.sidecars.list {
+		name := s.container.Name
+		switch {
+		case s.early:
+			add(SidecarGone, true, "sidecar %s ended %.2f s before the program, %s", name, r.endOfProgram().Sub(s.program.endedAt).Seconds(), s.program.ending())
+		case stopped && s.killed:
+			add(SidecarKilled, true, "sidecar %s had not ended %v after its %s", name, s.left, signalName(s.container.StopSignal))
+		case stopped && s.cutShort:
+			add(SidecarKilled, false, "sidecar %s ran on %v after its %s, when the rehearsal ended", name, quickEnough, signalName(s.container.StopSignal))
+		}
+	}
+}
+
+// awaitAll waits until all channels are closed, but no longer than so long. It is an error if ctx ends.
+func awaitAll(ctx context.Context, patience time.Duration, all ...<-chan struct{}) error {
+	over := time.NewTimer(patience)
+	defer over.Stop()
+	for _, one := range all {
+		select {
+		case <-one:
+		case <-over.C:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}

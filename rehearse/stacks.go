@@ -1,0 +1,119 @@
+package rehearse
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Stack is where something of a program stood that had not ended when its time was over.
+type Stack struct {
+	// Count is how many stood there: goroutines in Go, threads elsewhere.
+	Count int `json:"count"`
+	// State is what they waited for, as the runtime calls it.
+	State string `json:"state,omitempty"`
+	// Frames are the functions with file and line, the innermost one first.
+	Frames []string `json:"frames"`
+	// CreatedBy is the function that started them, empty for the first one of a program.
+	CreatedBy string `json:"created_by,omitempty"`
+}
+
+const (
+	// maxDump bounds what is read of a dump of all goroutines, and dumpPatience the time for it.
+	maxDump      = 4 << 20
+	dumpPatience = time.Second
+	// maxStacks bounds what is kept: a program has a few places where it hangs, however many goroutines.
+	maxStacks = 20
+)
+
+// dump is how a runtime is asked for the stacks of all that it runs.
+type dump struct {
+	signal syscall.Signal
+	what   string
+	read   func(text string) []Stack
+}
+
+// dump is nil for a program that cannot be asked.
+func (p *program) dump() *dump {
+	switch name := p.runtime(); {
+	case p.isGo:
+		return &dump{syscall.SIGQUIT, "goroutines", goroutines}
+	case name == "java":
+		return &dump{syscall.SIGQUIT, "threads", javaThreads}
+	case strings.HasPrefix(name, "python"):
+		return &dump{syscall.SIGABRT, "threads", pythonThreads} // PYTHONFAULTHANDLER is set
+	}
+	return nil
+}
+
+// stacks asks a program that has not ended where it stands. It may cost the program its life.
+func (r *rehearsal) stacks(ctx context.Context) error {
+	p := r.stopped
+	d := p.dump()
+	if d == nil || r.frozen || r.hung { // once is enough
+		return nil
+	}
+	p.output.record(maxDump)
+	if err := p.stop(d.signal); err != nil {
+		return fmt.Errorf("rehearse: send %s: %w", signalName(d.signal), err)
+	}
+	if err := r.awaitDump(ctx); err != nil {
+		return err
+	}
+	all := d.read(p.output.recorded())
+	if len(all) == 0 {
+		return nil // it handles the signal itself
+	}
+	r.result.Stacks = all
+	r.say(signalName(d.signal), "its %s: %s", d.what, summary(all))
+	return nil
+}
+
+// awaitDump waits until a dump is written: a program in Go ends then, others are silent.
+func (r *rehearsal) awaitDump(ctx context.Context) error {
+	const look = 100 * time.Millisecond
+	p := r.stopped
+	ended := func() bool {
+		select {
+		case <-p.exited:
+			return true
+		default:
+			return false
+		}
+	}
+	for until, before := time.Now().Add(dumpPatience), 0; time.Now().Before(until); {
+		if err := r.wait(ctx, time.Now().Add(look), p.exited); err != nil {
+			return err
+		}
+		written := len(p.output.recorded())
+		if ended() || !p.isGo && written > 0 && written == before {
+			break
+		}
+		before = written
+	}
+	patience := dumpPatience
+	if p.isolation != namespace || !ended() {
+		patience /= 10 // its supervisor or the program keeps the output open
+	}
+	return r.wait(ctx, time.Now().Add(patience), p.drained)
+}
+
+// summary names the first places in a line.
+func summary(all []Stack) string {
+	const most = 3
+	var places []string
+	for _, s := range all[:min(most, len(all))] {
+		place, _, _ := strings.Cut(s.Frames[0], " ")
+		text := fmt.Sprintf("%d in %s", s.Count, place)
+		if s.State != "" {
+			text += " (" + s.State + ")"
+		}
+		places = append(places, text)
+	}
+	if more := len(all) - most; more > 0 {
+		places = append(places, fmt.Sprintf("and %d other places", more))
+	}
+	return strings.Join(places, ", ")
+}

@@ -1,0 +1,93 @@
+package rehearse
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// The methods of the gRPC health protocol, which every server may have.
+const (
+	healthCheck = "/grpc.health.v1.Health/Check"
+	healthWatch = "/grpc.health.v1.Health/Watch"
+)
+
+// Statuses of gRPC with which a server has answered that it cannot know.
+const (
+	grpcNotFound      = 5
+	grpcUnimplemented = 12
+)
+
+// beGRPC makes the requests those of the health protocol: Check, and Watch, which is a stream.
+func (t *target) beGRPC() {
+	service := strings.TrimPrefix(t.url.Path, "/")
+	message := []byte{}
+	if service != "" {
+		message = append(append(message, 10), binary.AppendUvarint(nil, uint64(len(service)))...) // field 1, a string
+		message = append(message, service...)
+	}
+	frame := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))) //nolint:gosec // no name is that long
+	t.Method, t.Body = http.MethodPost, string(append(frame, message...))
+	t.Header = t.Header.Clone()
+	if t.Header == nil {
+		t.Header = http.Header{}
+	}
+	t.Header.Set("Content-Type", "application/grpc")
+	t.Header.Set("Te", "trailers")
+	t.grpc = true
+	check, watch := *t.url, *t.url
+	check.Path, watch.Path = healthCheck, healthWatch
+	t.url = &check
+	stream := *t
+	stream.url, t.watch = &watch, &stream
+}
+
+// saidError is an error that the server has answered.
+type saidError string
+
+func (s saidError) Error() string { return string(s) }
+
+// grpcStatus is the status of an answer that was read to its end, and false if there is none.
+func grpcStatus(resp *http.Response) (status int, message string, ok bool) {
+	from := resp.Trailer
+	if from.Get("Grpc-Status") == "" {
+		from = resp.Header // of an answer without a message
+	}
+	status, err := strconv.Atoi(from.Get("Grpc-Status"))
+	return status, from.Get("Grpc-Message"), err == nil
+}
+
+// answered is the status of an answer that was read to its end. An error is one that the server has
+// answered, other than by a status of HTTP.
+func (t *target) answered(resp *http.Response) (int, error) {
+	if !t.grpc || resp.StatusCode != http.StatusOK {
+		return resp.StatusCode, nil
+	}
+	switch status, message, ok := grpcStatus(resp); {
+	case !ok:
+		return 0, saidError("an answer without grpc-status")
+	case status != 0 && status != grpcNotFound && status != grpcUnimplemented:
+		return 0, saidError(fmt.Sprintf("grpc-status %d %s", status, message))
+	}
+	return resp.StatusCode, nil
+}
+
+// untilAway is a context that ends when the server goes away: a client of gRPC ends its Watch then,
+// and a server that ends gracefully would wait for it.
+func (t *traffic) untilAway(h *http2) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(t.ctx)
+	t.clients.Go(func() {
+		select {
+		case <-h.frames.away:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, cancel
+}
+
+// errNoStatus is a stream of gRPC that has ended, and does not say how.
+var errNoStatus = fmt.Errorf("%w: it ended without grpc-status", errWithin)

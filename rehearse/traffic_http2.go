@@ -1,0 +1,356 @@
+package rehearse
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"os"
+	"sync"
+	"time"
+)
+
+// Types of HTTP/2's frames, and codes of its errors.
+const (
+	frameReset   = 3
+	frameGoAway  = 7
+	refusedByH2  = 7
+	frameHeader  = 9
+	frameLongest = 8 // bytes of a payload that are looked at
+)
+
+// frames is a connection of HTTP/2 whose incoming frames are looked at on their way to net/http, which
+// tells its callers nothing of a GOAWAY.
+type frames struct {
+	net.Conn
+
+	head []byte // of the frame that comes: its header, and then what is looked at
+	left int    // of its payload
+
+	mu    sync.Mutex
+	last  uint32            // the last stream that the server answers
+	reset map[uint32]uint32 // streams that the server has given up, each with its code
+	err   error             // why nothing comes any more
+
+	away, ended chan struct{} // closed by the first GOAWAY, and by the end
+}
+
+func newFrames(conn net.Conn) *frames {
+	return &frames{Conn: conn, reset: map[uint32]uint32{}, away: make(chan struct{}), ended: make(chan struct{})}
+}
+
+// Read implements io.Reader.
+func (f *frames) Read(b []byte) (int, error) {
+	n, err := f.Conn.Read(b)
+	f.look(b[:n])
+	if err != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.err == nil {
+			f.err = err
+			close(f.ended)
+		}
+	}
+	return n, err
+}
+
+// look follows the frames.
+func (f *frames) look(b []byte) {
+	for len(b) > 0 {
+		want := frameHeader
+		if len(f.head) >= frameHeader {
+			want = frameHeader + min(frameLongest, f.length())
+		}
+		if missing := want - len(f.head); missing > 0 {
+			n := min(missing, len(b))
+			f.head, b = append(f.head, b[:n]...), b[n:]
+			if len(f.head) == frameHeader {
+				f.left = f.length()
+			} else {
+				f.left -= n
+			}
+		} else {
+			n := min(f.left, len(b))
+			f.left, b = f.left-n, b[n:]
+		}
+		if len(f.head) >= frameHeader && f.left == 0 {
+			f.frame()
+			f.head = f.head[:0]
+		}
+	}
+}
+
+// length is that of the payload of the frame that comes.
+func (f *frames) length() int { return int(f.head[0])<<16 | int(f.head[1])<<8 | int(f.head[2]) }
+
+// frame looks at a whole frame.
+func (f *frames) frame() {
+	payload := f.head[frameHeader:]
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch kind := f.head[3]; {
+	case kind == frameReset && len(payload) >= 4:
+		f.reset[binary.BigEndian.Uint32(f.head[5:])&^(1<<31)] = binary.BigEndian.Uint32(payload)
+	case kind == frameGoAway && len(payload) >= 8:
+		f.last = binary.BigEndian.Uint32(payload) &^ (1 << 31)
+		select {
+		case <-f.away:
+		default:
+			close(f.away)
+		}
+	}
+}
+
+// isAway reports whether the server has said that it goes away.
+func (f *frames) isAway() bool {
+	select {
+	case <-f.away:
+		return true
+	default:
+		return false
+	}
+}
+
+// errLater is a request that the server has not taken, and has said so: a client sends it to another.
+var errLater = errors.New("not taken")
+
+// why is what the connection knows about an error of a request on a stream.
+func (f *frames) why(id uint32, begun bool, err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	code, isReset := f.reset[id]
+	switch {
+	case isReset && code == refusedByH2, f.isAway() && id > f.last:
+		return errLater
+	case isReset:
+		err = fmt.Errorf("the stream was reset with code %d: %w", code, io.ErrUnexpectedEOF)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+	case f.err != nil:
+		err = f.err
+	}
+	if begun {
+		err = fmt.Errorf("%w: %w", errWithin, err)
+	}
+	return err
+}
+
+// http2 is a connection of a client by HTTP/2.
+type http2 struct {
+	wire   *wire
+	frames *frames
+	conn   *http.ClientConn
+	next   uint32 // the stream of the next request
+}
+
+// dialHTTP2 opens a connection by HTTP/2.
+func (t *traffic) dialHTTP2(to *target) (*http2, error) {
+	w, err := t.dialWith(to, to.tls2)
+	if err != nil {
+		return nil, err
+	}
+	w.begin(forever)
+	h := &http2{wire: w, frames: newFrames(w.Conn), next: 1}
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true) // for net/http it is: the connection is encrypted already
+	transport := &http.Transport{
+		Protocols: protocols, DisableCompression: true,
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return h.frames, nil },
+	}
+	if h.conn, err = transport.NewClientConn(t.ctx, "http", to.addr); err != nil {
+		w.close()
+		return nil, err
+	}
+	return h, nil
+}
+
+func (h *http2) close() {
+	_ = h.conn.Close()
+	h.wire.close()
+}
+
+// do sends a request. What it returns has been looked at by why.
+func (h *http2) do(req *http.Request) (resp *http.Response, id uint32, err error) {
+	id = h.next
+	h.next += 2
+	resp, err = h.conn.RoundTrip(req)
+	if err != nil {
+		return nil, id, h.frames.why(id, false, timeoutOf(req.Context(), err))
+	}
+	return resp, id, nil
+}
+
+// ask sends a request and reads its answer.
+func (h *http2) ask(ctx context.Context, t *traffic, to *target, limit time.Duration) (status int, err error) {
+	ctx, cancel := t.within(ctx, limit)
+	defer cancel()
+	req, err := to.newRequest(ctx)
+	if err != nil {
+		return 0, err
+	}
+	resp, id, err := h.do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return resp.StatusCode, h.frames.why(id, true, timeoutOf(ctx, err))
+	}
+	return to.answered(resp)
+}
+
+// timeoutOf is the cause of a context that has ended, and else the error.
+func timeoutOf(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// within is a context for a request that may take so long, and longer by the lateness of this process.
+func (t *traffic) within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	taken, looked := t.late.total(), false
+	var mu sync.Mutex // until timer is set
+	mu.Lock()
+	defer mu.Unlock()
+	var timer *time.Timer
+	timer = time.AfterFunc(limit, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		late := t.late.total()
+		switch more := late - taken; {
+		case more > 0:
+			taken = late
+			timer.Reset(more)
+		case !looked:
+			looked = true
+			timer.Reset(lastLook)
+		default:
+			cancel(os.ErrDeadlineExceeded)
+		}
+	})
+	return ctx, func() { timer.Stop(); cancel(nil) }
+}
+
+// askOnceHTTP2 connects for one request.
+func (t *traffic) askOnceHTTP2(to *target) {
+	begun := time.Now()
+	h, err := t.dialHTTP2(to)
+	if err != nil {
+		t.add(to, newConnection, begun, err, 0)
+		return
+	}
+	defer h.close()
+	begun = time.Now()
+	status, err := h.ask(t.ctx, t, to, requestTimeout)
+	if errors.Is(err, errLater) { // it was connected, and nobody took the request
+		err = io.EOF
+	}
+	t.add(to, newConnection, begun, err, status)
+}
+
+// oneHTTP2 asks again and again on one connection, until the server says that it goes away.
+func (t *traffic) oneHTTP2(to *target) {
+	begun := time.Now()
+	h, err := t.dialHTTP2(to)
+	if err != nil {
+		t.add(to, newConnection, begun, err, 0)
+		return
+	}
+	defer h.close()
+	for who := newConnection; t.still(h, who); who = keptHTTP2 {
+		begun := time.Now()
+		status, err := h.ask(t.ctx, t, to, requestTimeout)
+		if errors.Is(err, errLater) {
+			return
+		}
+		t.add(to, who, begun, err, status)
+		if err != nil {
+			return
+		}
+	}
+}
+
+// still waits for the pause between two requests, and reports whether there is to be another one.
+func (t *traffic) still(h *http2, who client) bool {
+	timer := time.NewTimer(keepAlivePause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-h.frames.away:
+	case <-t.ctx.Done():
+	case <-h.frames.ended:
+		if who == keptHTTP2 && !h.frames.isAway() {
+			t.closedUnannounced(keptHTTP2)
+		}
+	}
+	return false
+}
+
+// oneStreamHTTP2 reads an answer that does not end for as long as the server sends it.
+func (t *traffic) oneStreamHTTP2(to *target) {
+	never := false // there is none to stay with
+	defer func() {
+		if never {
+			<-t.ctx.Done()
+		}
+	}()
+	begun := time.Now()
+	h, err := t.dialHTTP2(to)
+	if err != nil {
+		t.add(to, newConnection, begun, err, 0)
+		return
+	}
+	defer h.close()
+	begun = time.Now()
+	ctx, cancel := t.ctx, context.CancelFunc(func() {})
+	if to.grpc {
+		ctx, cancel = t.untilAway(h)
+	}
+	defer cancel()
+	req, err := to.newRequest(ctx)
+	if err != nil {
+		t.add(to, newConnection, begun, err, 0)
+		return
+	}
+	resp, id, err := h.do(req)
+	switch {
+	case errors.Is(err, errLater), ctx.Err() != nil:
+		return
+	case err != nil:
+		t.add(to, newConnection, begun, err, 0)
+		return
+	}
+	defer resp.Body.Close()
+	t.add(to, stream, begun, notFound(resp.StatusCode), resp.StatusCode)
+	defer t.opens(stream)()
+	_, err = io.Copy(io.Discard, resp.Body)
+	status, _, said := grpcStatus(resp)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		t.add(to, stream, begun, h.frames.why(id, true, err), 0)
+	case to.grpc && !said:
+		t.add(to, stream, begun, errNoStatus, 0)
+	case to.grpc && status == grpcUnimplemented:
+		never = true
+	}
+}
+
+// oneSlowHTTP2 calls sent when the request is sent, or cannot be.
+func (t *traffic) oneSlowHTTP2(to *target, sent func()) (status int, err error) {
+	sent = sync.OnceFunc(sent)
+	defer sent()
+	h, err := t.dialHTTP2(to)
+	if err != nil {
+		return 0, err
+	}
+	defer h.close()
+	wrote := httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { sent() }}
+	return h.ask(httptrace.WithClientTrace(t.ctx, &wrote), t, to, slowTimeout)
+}

@@ -1,0 +1,84 @@
+package rehearse
+
+import (
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// talker is the program of testdata/talker.
+var talker = sync.OnceValues(func() (string, error) {
+	file := filepath.Join(filepath.Dir(server), "talker")
+	out, err := exec.Command("go", "build", "-o", file, "./testdata/talker").CombinedOutput()
+	if err != nil {
+		return string(out), err
+	}
+	return file, nil
+})
+
+// Each mistake with what is not one short request is found, for that reason alone, and the program
+// without it passes.
+func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
+	program, err := talker()
+	if err != nil {
+		t.Fatal(program, err)
+	}
+	for how, c := range map[string]struct {
+		only         string // of the targets, by their schemes
+		fails, warns []Code
+		exit         int
+	}{
+		"good":           {},
+		"cuts-streams":   {fails: []Code{StreamCut}},
+		"no-close-frame": {fails: []Code{NoCloseFrame}},
+		"no-goaway":      {only: "http h2c grpc", warns: []Code{NoGoAway}},
+		"resets":         {warns: []Code{Resets}},
+		"answers-late":   {warns: []Code{AnswersLate}},
+		"answers-never":  {only: "http", fails: []Code{NotAnswered}, warns: []Code{TooSlow, AnswersLate}, exit: -1},
+		"unavailable":    {fails: []Code{NotAnswered}},
+	} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			where, lines := freeAddress(t), freeAddress(t)
+			all := []Target{
+				{URL: "http://" + where}, {URL: "http://" + where + "/events", Use: Stream}, {URL: "ws://" + where + "/ws"},
+				{URL: "tcp://" + lines, Body: "ping\r\n"},
+				{URL: "h2c://" + where}, {URL: "h2c://" + where + "/events", Use: Stream}, {URL: "h2c://" + where + "/slow", Use: Slow},
+				{URL: "grpc://" + where + "/talker"},
+			}
+			if c.only != "" {
+				all = slices.DeleteFunc(all, func(one Target) bool {
+					return one.Use != Ask || !strings.Contains(c.only, one.URL[:strings.Index(one.URL, ":")])
+				})
+			}
+			r, err := rehearse(t, Config{
+				Program: Container{Command: []string{program, how}, Env: []string{"ADDRESS=" + where, "TCP_ADDRESS=" + lines}},
+				Traffic: all, Grace: 12 * time.Second, CutShort: true,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fails, warns := codes(r)
+			if !slices.Equal(fails, c.fails) || !slices.Equal(warns, c.warns) || r.ExitCode != c.exit {
+				t.Errorf("fails %v, want %v; warns %v, want %v; exit code %d\n%s", fails, c.fails, warns, c.warns, r.ExitCode, describe(r))
+			}
+			for _, one := range r.Clients {
+				if one.Answered == 0 {
+					t.Errorf("%s was never answered at %s", one.Client, one.Target)
+				}
+			}
+			if c.only == "" && len(r.Clients) != 13 {
+				t.Errorf("%d sorts of clients: %+v", len(r.Clients), r.Clients)
+			}
+			for _, code := range []Code{StreamCut, NoCloseFrame, NoGoAway, Resets} {
+				if c.only == "" && !slices.Contains(slices.Concat(fails, warns, r.Passed), code) {
+					t.Errorf("%s was not looked for", code)
+				}
+			}
+		})
+	}
+}
