@@ -178,12 +178,12 @@ var pageText = template.Must(template.New("page").Parse(`<!-- Made by make rehea
 # What servers do when Kubernetes stops them
 
 Each server was started as its image or its documentation starts it, and rehearsed by
-` + "`lastcall rehearse`" + ` ([rehearse.md](rehearse.md)) on {{.Date}}: 50 new connections a second, two kept
-ones, and three requests under way at the signal that take a second or two. The pod is deleted with
-a grace of 30 s, and clients go on connecting for a second, as they do in a cluster, which takes
-that long to tell everybody. The last column has the same with a preStop hook of ` + "`sleep 2`" + `, which
-most pods should have. What comes from Debian is from Debian 12, which mends security faults of its
-packages where their authors no longer do.
+` + "`lastcall rehearse`" + ` ([rehearse.md](rehearse.md)) on {{.Date}}: 50 new connections a second, two
+kept ones, and three requests under way at the signal that take a second or two. The pod is deleted
+with a grace of 30 s, and clients go on connecting for a second, as they do in a cluster, which
+takes that long to tell everybody. The last column has the same with a preStop hook of ` + "`sleep 2`" + `,
+which most pods should have. What comes from Debian is from Debian 12, which mends security faults
+of its packages where their authors no longer do.
 
 Codes in parentheses are warnings. What they say of a server:
 
