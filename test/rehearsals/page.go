@@ -53,9 +53,12 @@ type shown struct {
 
 // Row is its row in the table of a section.
 func (r shown) Row() string {
+	underWay, kept := "-", "-"
+	if slices.Contains(r.s.target, "--slow") {
+		underWay, kept = r.seen.Plain.underWay(), r.seen.Plain.kept()
+	}
 	cells := []string{
-		r.s.name, r.s.signalName(), r.seen.Plain.underWay(), r.seen.Plain.connecting(), r.seen.Plain.kept(), r.seen.Plain.end(),
-		r.seen.Plain.verdict(), r.seen.Delayed.verdict(),
+		r.s.name, r.s.signalName(), underWay, r.seen.Plain.connecting(), kept, r.seen.Plain.end(), r.seen.Plain.verdict(), r.seen.Delayed.verdict(),
 	}
 	return "| " + strings.Join(cells, " | ") + " |"
 }
