@@ -28,17 +28,20 @@ const soon = 1500 * time.Millisecond
 
 func pausing(d time.Duration) Container { return Container{PreStop: &Hook{Sleep: &d}} }
 
-func TestKubelet_TheSameEventsInTheSameOrder(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name   string
-		how    string
-		config Config
-		order  []string
-		times  []gap
-		exit   int
-		long   bool // only in the full tests
-	}{
+// stopped is one stop that was measured.
+type stopped struct {
+	name   string
+	how    string // of the server
+	config Config
+	order  []string
+	times  []gap
+	exit   int
+	long   bool // only in the full tests
+}
+
+// withHooks are the stops whose grace a hook shares.
+func withHooks() []stopped {
+	return []stopped{
 		{
 			name: "deleted, preStop 2 s, drain 2 s, G 8: TERM 2.06 s after the hook began", how: "good",
 			config: Config{Program: hook("sleep 2"), Grace: 8 * time.Second},
@@ -77,6 +80,12 @@ func TestKubelet_TheSameEventsInTheSameOrder(t *testing.T) {
 			order:  []string{"deleted", "preStop", "preStop ended", "stop signal", "exited"},
 			times:  []gap{{"preStop", "stop signal", 2 * time.Second}},
 		},
+	}
+}
+
+// withoutHooks are the other stops.
+func withoutHooks() []stopped {
+	return []stopped{
 		{
 			name: "delete with a grace period of 1 s: KILL 2 s after TERM", how: "hangs",
 			config: Config{Grace: time.Second},
@@ -125,7 +134,12 @@ func TestKubelet_TheSameEventsInTheSameOrder(t *testing.T) {
 			order:  []string{"killed", "started again", "ready"},
 			exit:   137,
 		},
-	} {
+	}
+}
+
+func TestKubelet_TheSameEventsInTheSameOrder(t *testing.T) {
+	t.Parallel()
+	for _, c := range slices.Concat(withHooks(), withoutHooks()) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			if c.long && testing.Short() {
@@ -140,25 +154,31 @@ func TestKubelet_TheSameEventsInTheSameOrder(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := whatOf(r, c.order); !slices.Equal(got, c.order) {
-				t.Errorf("%q, want %q", got, c.order)
-			}
-			for _, a := range c.times {
-				if d := eventAt(r, a.to) - eventAt(r, a.from); d < a.d-20*time.Millisecond || d > a.d+soon {
-					t.Errorf("%s %v after %s, want %v", a.to, d, a.from, a.d)
-				}
-			}
-			if got := kubernetesCode(r); got != c.exit {
-				t.Errorf("exit code %d, want %d", got, c.exit)
-			}
-			if slices.Contains([]Scenario{SoftEviction, HardEviction}, r.Scenario) && slices.Contains(whatOf(r, []string{"endpoint gone"}), "endpoint gone") &&
-				eventAt(r, "endpoint gone") < eventAt(r, "SIGKILL") {
-				t.Error("the endpoint goes before the container")
-			}
-			if t.Failed() {
-				t.Log(describe(r))
-			}
+			c.compare(t, r)
 		})
+	}
+}
+
+// compare compares a rehearsal with what a kubelet did.
+func (c *stopped) compare(t *testing.T, r *Result) {
+	t.Helper()
+	if got := whatOf(r, c.order); !slices.Equal(got, c.order) {
+		t.Errorf("%q, want %q", got, c.order)
+	}
+	for _, a := range c.times {
+		if d := eventAt(r, a.to) - eventAt(r, a.from); d < a.d-20*time.Millisecond || d > a.d+soon {
+			t.Errorf("%s %v after %s, want %v", a.to, d, a.from, a.d)
+		}
+	}
+	if got := kubernetesCode(r); got != c.exit {
+		t.Errorf("exit code %d, want %d", got, c.exit)
+	}
+	if slices.Contains([]Scenario{SoftEviction, HardEviction}, r.Scenario) &&
+		slices.ContainsFunc(r.Events, func(e Event) bool { return e.What == "endpoint gone" && e.At < eventAt(r, "SIGKILL") }) {
+		t.Error("the endpoint goes before the container")
+	}
+	if t.Failed() {
+		t.Log(describe(r))
 	}
 }
 

@@ -53,9 +53,12 @@ type shown struct {
 
 // Row is its row in the table of a section.
 func (r shown) Row() string {
+	underWay, kept := "-", "-"
+	if slices.Contains(r.s.target, "--slow") {
+		underWay, kept = r.seen.Plain.underWay(), r.seen.Plain.kept()
+	}
 	cells := []string{
-		r.s.name, r.s.signalName(), r.seen.Plain.underWay(), r.seen.Plain.connecting(), r.seen.Plain.kept(), r.seen.Plain.end(),
-		r.seen.Plain.verdict(), r.seen.Delayed.verdict(),
+		r.s.name, r.s.signalName(), underWay, r.seen.Plain.connecting(), kept, r.seen.Plain.end(), r.seen.Plain.verdict(), r.seen.Delayed.verdict(),
 	}
 	return "| " + strings.Join(cells, " | ") + " |"
 }
@@ -119,11 +122,13 @@ func (f *finding) count() string {
 
 // underWay says how the requests ended that were under way at the signal.
 func (o *outcome) underWay() string {
-	switch f := o.of("LC103"); {
-	case f != nil:
+	for _, c := range o.Clients {
+		if c.Client == "slow request" && c.Failed > 0 {
+			return fmt.Sprintf("%d of %d failed", c.Failed, c.Failed+c.Answered)
+		}
+	}
+	if f := o.of("LC103"); f != nil {
 		return f.count() + " cut off"
-	case o.of("LC101") != nil:
-		return "answered, and killed at the end"
 	}
 	return "answered"
 }
@@ -176,12 +181,12 @@ var pageText = template.Must(template.New("page").Parse(`<!-- Made by make rehea
 # What servers do when Kubernetes stops them
 
 Each server was started as its image or its documentation starts it, and rehearsed by
-` + "`lastcall rehearse`" + ` ([rehearse.md](rehearse.md)) on {{.Date}}: 50 new connections a second, two kept
-ones, and three requests under way at the signal that take a second or two. The pod is deleted with
-a grace of 30 s, and clients go on connecting for a second, as they do in a cluster, which takes
-that long to tell everybody. The last column has the same with a preStop hook of ` + "`sleep 2`" + `, which
-most pods should have. What comes from Debian is from Debian 12, which mends security faults of its
-packages where their authors no longer do.
+` + "`lastcall rehearse`" + ` ([rehearse.md](rehearse.md)) on {{.Date}}: 50 new connections a second, two
+kept ones, and three requests under way at the signal that take a second or two. The pod is deleted
+with a grace of 30 s, and clients go on connecting for a second, as they do in a cluster, which
+takes that long to tell everybody. The last column has the same with a preStop hook of ` + "`sleep 2`" + `,
+which most pods should have. What comes from Debian is from Debian 12, which mends security faults
+of its packages where their authors no longer do.
 
 Codes in parentheses are warnings. What they say of a server:
 

@@ -29,6 +29,14 @@ type outcome struct {
 	Answered int       `json:"answered"`
 	Failed   int       `json:"failed"`
 	ExitCode int       `json:"exit_code"`
+	Clients  []clients `json:"clients,omitempty"`
+}
+
+// clients are those of one kind.
+type clients struct {
+	Client   string `json:"client"`
+	Answered int    `json:"answered"`
+	Failed   int    `json:"failed"`
 }
 
 type finding struct {
@@ -85,7 +93,7 @@ func (r *runner) once(ctx context.Context, s *server, flags ...string) (outcome,
 	if err != nil {
 		return outcome{}, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // it is in the temporary folder anyway
 	fill := r.filling(dir)
 	fill["Home"] = filepath.Join(dir, "home")
 	if err := errors.Join(os.Mkdir(fill["Home"], 0o700), os.Chmod(fill["Home"], 0o777)); err != nil { //nolint:gosec // for servers that are another user

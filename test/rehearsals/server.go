@@ -2,8 +2,6 @@
 
 package main
 
-import "strings"
-
 // server is one that is rehearsed in one way of starting it.
 type server struct {
 	// name is that of the row, the product's name first.
@@ -69,17 +67,4 @@ func (s *server) signalName() string {
 		return "SIGTERM"
 	}
 	return "SIG" + s.signal
-}
-
-// slug is the row's name in names of files.
-func (s *server) slug() string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
-			return r
-		case r == ' ', r == '-', r == '.':
-			return '-'
-		}
-		return -1
-	}, strings.ToLower(s.name))
 }

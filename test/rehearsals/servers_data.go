@@ -14,17 +14,17 @@ func databases() []server {
 		before: asPostgres("/bin/sh", "-c", "/usr/lib/postgresql/15/bin/initdb -A trust -D {{.Home}}/data"),
 		command: asPostgres("/usr/lib/postgresql/15/bin/postgres", "-D", "{{.Home}}/data", "-k", "",
 			"-c", "listen_addresses=127.0.0.1", "-p", "{{.Port}}"),
-		// A request for TLS, to which the server says N, and waits for what comes next.
-		target: []string{"--tcp", `127.0.0.1:{{.Port}},\x00\x00\x00\x08\x04\xd2\x16\x2f`},
+		// The beginning of a session of the user postgres.
+		target: []string{"--tcp", `127.0.0.1:{{.Port}},\x00\x00\x00\x17\x00\x03\x00\x00user\x00postgres\x00\x00`},
 		source: "https://www.postgresql.org/docs/15/server-shutdown.html",
 	}
 	smart, fast := postgres, postgres
 	smart.name = "PostgreSQL, SIGTERM"
 	smart.documented = "SIGTERM is a smart shutdown: no new connections, and it waits for all sessions to end."
-	smart.want, smart.wantDelayed = closesAtOnce, findings{}
+	smart.want, smart.wantDelayed = findings{fails: "LC102", exit: -1}, findings{fails: "LC102", exit: -1}
 	fast.name, fast.signal = "PostgreSQL, SIGINT", "INT"
 	fast.documented = "SIGINT is a fast shutdown: sessions are ended, and transactions rolled back. The official image has it as its STOPSIGNAL."
-	fast.want, fast.wantDelayed = closesAtOnce, findings{}
+	fast.want, fast.wantDelayed = findings{fails: "LC104"}, findings{}
 	return []server{
 		{
 			name: "Redis", section: section,
@@ -37,7 +37,7 @@ func databases() []server {
 			target:     []string{"--tcp", `127.0.0.1:{{.Port}},PING\r\n`},
 			documented: "SIGTERM saves to disk where it is configured to, and exits with 0. It waits for replicas, not for clients.",
 			source:     "https://redis.io/docs/latest/operate/oss_and_stack/reference/signals/",
-			want:       closesAtOnce, wantDelayed: findings{},
+			want:       findings{fails: "LC104"}, wantDelayed: findings{},
 		},
 		smart, fast,
 	}

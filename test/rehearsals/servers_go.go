@@ -19,7 +19,6 @@ func goServers() []server {
 	gin := builtGo("Gin", "gin", "github.com/gin-gonic/gin", "1", "https://github.com/gin-gonic/gin/security/policy")
 	echo := builtGo("Echo", "echo", "github.com/labstack/echo/v4", "4", "https://github.com/labstack/echo/releases")
 	fiber := builtGo("Fiber", "fiber", "github.com/gofiber/fiber/v3", "3", "https://github.com/gofiber/fiber/security/policy")
-	none := "As every Go program without signal.Notify."
 	all := []server{
 		{
 			name: "Go net/http", module: "nethttp", product: stdlib, command: []string{"{{.Go}}/nethttp"},
@@ -33,7 +32,7 @@ func goServers() []server {
 		},
 		{
 			name: "Gin", module: "gin", product: gin, command: []string{"{{.Go}}/gin"},
-			documented: none, source: "https://gin-gonic.com/en/docs/quickstart/",
+			documented: noHandler, source: "https://gin-gonic.com/en/docs/quickstart/",
 		},
 		{
 			name: "Gin, Shutdown", module: "gin", product: gin, command: []string{"{{.Go}}/gin", "shutdown"},
@@ -42,7 +41,7 @@ func goServers() []server {
 		},
 		{
 			name: "Echo", module: "echo", product: echo, command: []string{"{{.Go}}/echo"},
-			documented: none, source: "https://echo.labstack.com/docs/quick-start",
+			documented: noHandler, source: "https://echo.labstack.com/docs/quick-start",
 		},
 		{
 			name: "Echo, Shutdown", module: "echo", product: echo, command: []string{"{{.Go}}/echo", "shutdown"},
@@ -51,7 +50,7 @@ func goServers() []server {
 		},
 		{
 			name: "Fiber", module: "fiber", product: fiber, command: []string{"{{.Go}}/fiber"},
-			documented: none, source: "https://docs.gofiber.io/",
+			documented: noHandler, source: "https://docs.gofiber.io/",
 		},
 		{
 			name: "Fiber, Shutdown", module: "fiber", product: fiber, command: []string{"{{.Go}}/fiber", "shutdown"},
@@ -59,15 +58,7 @@ func goServers() []server {
 			source:     "https://docs.gofiber.io/recipes/graceful-shutdown/",
 		},
 	}
-	grpc := builtGo("gRPC-Go", "grpc", "google.golang.org/grpc", "1", "https://github.com/grpc/grpc-go/releases")
-	all = append(all, server{
-		name: "gRPC-Go", module: "grpc", product: grpc, command: []string{"{{.Go}}/grpc"},
-		documented: none, source: "https://grpc.io/docs/languages/go/quickstart/",
-	}, server{
-		name: "gRPC-Go, GracefulStop", module: "grpc", product: grpc, command: []string{"{{.Go}}/grpc", "graceful"},
-		documented: "GracefulStop stops accepting, sends GOAWAY, and waits for the calls under way, however long they take. A watch of the health service has no end.",
-		source:     "https://pkg.go.dev/google.golang.org/grpc#Server.GracefulStop",
-	})
+	all = append(all, grpcServers()...)
 	for i := range all {
 		s := &all[i]
 		s.section, s.target, s.env = "Go", web, []string{"PORT={{.Port}}", "GIN_MODE=release"}
@@ -76,9 +67,29 @@ func goServers() []server {
 			s.want = findings{fails: "LC103 LC104 LC107", warns: "LC105", exit: 143}
 			s.wantDelayed = findings{fails: "LC103 LC107", warns: "LC105", exit: 143}
 		}
-		if s.module == "grpc" {
-			s.target = []string{"--grpc", "127.0.0.1:{{.Port}}"}
+		if s.module != "grpc" {
+			continue
+		}
+		s.target = []string{"--grpc", "127.0.0.1:{{.Port}}"}
+		s.want, s.wantDelayed = findings{fails: "LC104"}, findings{}
+		if s.name == "gRPC-Go" {
+			s.want = findings{fails: "LC104 LC107 LC141", warns: "LC143", exit: 143}
+			s.wantDelayed = findings{fails: "LC107 LC141", warns: "LC143", exit: 143}
 		}
 	}
 	return all
 }
+
+func grpcServers() []server {
+	grpc := builtGo("gRPC-Go", "grpc", "google.golang.org/grpc", "1", "https://github.com/grpc/grpc-go/releases")
+	return []server{{
+		name: "gRPC-Go", module: "grpc", product: grpc, command: []string{"{{.Go}}/grpc"},
+		documented: noHandler, source: "https://grpc.io/docs/languages/go/quickstart/",
+	}, {
+		name: "gRPC-Go, GracefulStop", module: "grpc", product: grpc, command: []string{"{{.Go}}/grpc", "graceful"},
+		documented: "GracefulStop stops accepting, sends GOAWAY, and waits for the calls under way, however long they take.",
+		source:     "https://pkg.go.dev/google.golang.org/grpc#Server.GracefulStop",
+	}}
+}
+
+const noHandler = "As every Go program without signal.Notify."

@@ -60,6 +60,9 @@ func nodeServers() []server {
 		s.needs, s.installed = []string{"node", "npm"}, "Node.js 20"
 		s.node = s.product.name != node.name
 		s.want, s.wantDelayed = closesAtOnce, closesLater
+		if s.product.name == "Next.js" {
+			s.want, s.wantDelayed = findings{fails: "LC104", warns: "LC105 LC106", exit: 143}, findings{warns: "LC105 LC106", exit: 143}
+		}
 		if len(s.command) == 2 {
 			s.want = findings{fails: "LC101", exit: -1}
 			s.wantDelayed = s.want

@@ -15,7 +15,7 @@ func pythonServers() []server {
 		documented: "TERM is a graceful shutdown: it waits for workers to finish their current requests up to the graceful_timeout, 30 s.",
 		source:     "https://docs.gunicorn.org/en/20.1.0/signals.html",
 		why:        "Its one worker of the class sync takes one request at a time, and the connections that wait in the listening socket are reset.",
-		want:       findings{fails: "LC103 LC104", warns: "LC105"}, wantDelayed: findings{fails: "LC103", warns: "LC105"},
+		want:       findings{fails: "LC103 LC104"}, wantDelayed: findings{fails: "LC103"},
 	}
 	threads := gunicorn
 	threads.name, threads.why = "gunicorn, 8 threads", ""

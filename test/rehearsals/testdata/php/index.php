@@ -1,6 +1,8 @@
 <?php
-// /slow takes a second and a half.
+// /slow takes a second and a half. A signal ends usleep early.
 if ($_SERVER['REQUEST_URI'] === '/slow') {
-    usleep(1500000);
+    for ($end = microtime(true) + 1.5; microtime(true) < $end;) {
+        usleep(10000);
+    }
 }
 echo "hello\n";
