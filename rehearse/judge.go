@@ -117,7 +117,7 @@ func (r *rehearsal) judgeEnd(add adder) {
 	case ran && r.cutShort && r.hung:
 		add(TooSlow, false, "it ran on %s: it has not ended in %s either", waited, Delete)
 	case ran && r.cutShort:
-		add(TooSlow, false, "it ran on %s: give no --quick to see whether it ends within the grace", waited)
+		add(TooSlow, false, "it ran on %s: --whole-grace shows whether it ends within the grace", waited)
 	case ran:
 		add(TooSlow, true, "it ran on %s, %v after the signal", waited, r.deadline.Sub(r.signalled))
 	case p.signal == c.Program.StopSignal, r.byRuntime():
