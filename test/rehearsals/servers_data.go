@@ -21,6 +21,7 @@ func databases() []server {
 	smart, fast := postgres, postgres
 	smart.name = "PostgreSQL, SIGTERM"
 	smart.documented = "SIGTERM is a smart shutdown: no new connections, and it waits for all sessions to end."
+	smart.why = "Who connects gets a FATAL of its protocol, which is an answer to a client that knows TCP alone; two sessions stay, and it waits for them."
 	smart.want, smart.wantDelayed = findings{fails: "LC102", exit: -1}, findings{fails: "LC102", exit: -1}
 	fast.name, fast.signal = "PostgreSQL, SIGINT", "INT"
 	fast.documented = "SIGINT is a fast shutdown: sessions are ended, and transactions rolled back. The official image has it as its STOPSIGNAL."

@@ -89,6 +89,7 @@ func grpcServers() []server {
 		name: "gRPC-Go, GracefulStop", module: "grpc", product: grpc, command: []string{"{{.Go}}/grpc", "graceful"},
 		documented: "GracefulStop stops accepting, sends GOAWAY, and waits for the calls under way, however long they take.",
 		source:     "https://pkg.go.dev/google.golang.org/grpc#Server.GracefulStop",
+		why:        "The clients here end their watch of the health at the GOAWAY; a stream that goes on would keep it from ending.",
 	}}
 }
 
