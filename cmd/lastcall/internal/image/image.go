@@ -149,6 +149,20 @@ type remover struct {
 	said strings.Builder
 }
 
+// Temporary makes a directory for files that go with an image. It is removed by remove, and when this
+// process is gone.
+func Temporary() (dir string, remove func() error, err error) {
+	dir, err = os.MkdirTemp("", "lastcall-rehearse-")
+	if err != nil {
+		return "", nil, err
+	}
+	r, err := startRemover(dir)
+	if err != nil {
+		return "", nil, errors.Join(err, os.Remove(dir))
+	}
+	return dir, r.remove, nil
+}
+
 func startRemover(dir string) (*remover, error) {
 	told, tell, err := os.Pipe()
 	if err != nil {
@@ -177,7 +191,7 @@ func (r *remover) remove() error {
 	err := r.tell.Close()
 	r.tell = nil
 	if waited := r.cmd.Wait(); waited != nil {
-		err = fmt.Errorf("remove the unpacked image: %w: %s", waited, strings.TrimSpace(r.said.String()))
+		err = fmt.Errorf("remove what was unpacked: %w: %s", waited, strings.TrimSpace(r.said.String()))
 	}
 	return err
 }

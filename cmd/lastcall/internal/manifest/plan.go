@@ -60,7 +60,8 @@ type Plan struct {
 	env       []variable
 	paths     map[string]string // paths of the container, and where they are here
 	lacks     []string
-	dir       string            // of files that were made, empty if there are none
+	dir       string // of files that were made, empty if there are none
+	remove    func() error
 	made      map[string]string // directories of dir, by the volume
 	copied    int               // files that were copied into the image
 	bytes     int64
@@ -83,12 +84,13 @@ func (s *Set) Plan(w *Workload, given Given) (*Plan, error) {
 	return p, nil
 }
 
-// Close removes the files that the plan has made. It may be called on nil.
+// Close removes the files that the plan has made, and so does the end of this process. It may be
+// called on nil.
 func (p *Plan) Close() error {
-	if p == nil || p.dir == "" {
+	if p == nil || p.remove == nil {
 		return nil
 	}
-	return os.RemoveAll(p.dir)
+	return p.remove()
 }
 
 func (p *Plan) fill() error {

@@ -16,7 +16,7 @@ func (p *Plan) sidecars() error {
 			p.note("the init container %s is not run", c.Name)
 			continue
 		}
-		side := &Plan{set: p.set, workload: p.workload, container: c, given: p.given, paths: make(map[string]string), made: p.made, dir: p.dir}
+		side := &Plan{set: p.set, workload: p.workload, container: c, given: p.given, paths: make(map[string]string), made: p.made, dir: p.dir, remove: p.remove}
 		side.given.Image = nil // there is one, of the program
 		command := append(slices.Clone(c.Command), c.Args...)
 		if given, ok := p.given.Sidecars[c.Name]; ok {
@@ -26,7 +26,7 @@ func (p *Plan) sidecars() error {
 			continue
 		}
 		err := side.volumes()
-		p.dir = side.dir
+		p.dir, p.remove = side.dir, side.remove
 		if err != nil {
 			return err
 		}

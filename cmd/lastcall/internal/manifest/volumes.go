@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	core "k8s.io/api/core/v1"
+
+	unpacked "github.com/lastcall-go/lastcall/cmd/lastcall/internal/image"
 )
 
 // volumes finds for each mount of the container what there is here in its place: what the command line
@@ -187,7 +189,7 @@ func (p *Plan) directory(volume string, files map[string]string) (at string, err
 		return at, nil
 	}
 	if p.dir == "" {
-		if p.dir, err = os.MkdirTemp("", "lastcall-rehearse-"); err != nil {
+		if p.dir, p.remove, err = unpacked.Temporary(); err != nil {
 			return "", err
 		}
 	}
