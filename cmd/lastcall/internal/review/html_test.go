@@ -148,6 +148,9 @@ func TestLanes_ASidecarHasItsOwn(t *testing.T) {
 	if len(got) != 3 || got[2].name != "proxy" || len(got[2].bars) != 2 || got[2].bars[0].to != at(2) || got[2].bars[1].to != at(3) {
 		t.Errorf("%+v", got)
 	}
+	if name := sidecarOf(rehearse.Event{Detail: "sidecar 1: SIGTERM"}); name != "sidecar 1" {
+		t.Errorf("the first one without a name is %q", name)
+	}
 	if program := got[0].bars; len(program) != 3 || program[2].to != at(2) {
 		t.Errorf("%+v", program)
 	}

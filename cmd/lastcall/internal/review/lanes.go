@@ -94,6 +94,9 @@ func sidecarOf(e rehearse.Event) string {
 		return ""
 	}
 	name, _, _ = strings.Cut(name, ":")
+	if strings.Trim(name, "0123456789") == "" {
+		name = "sidecar " + name // one without a name
+	}
 	return name
 }
 

@@ -49,7 +49,7 @@ func (p Page) strip(r *rehearse.Result) string {
 			line += strings.Repeat(" ", from-drawn) + p.sign(bar.state, strings.Repeat(signs[bar.state], to-from))
 			drawn = to
 		}
-		fmt.Fprintf(&b, "  %s%s\n", pad(cut(one.name, stripName-4), stripName-2), line)
+		fmt.Fprintf(&b, "  %s%s\n", pad(cut(one.name, stripName-3), stripName-2), line)
 	}
 	legend := ""
 	for _, one := range legends {
