@@ -122,6 +122,13 @@ func TestShutdown_EveryMistakeNamesTestsThatExist(t *testing.T) {
 	}
 }
 
+// mistakes.md says for each mistake who sees it, and which test has a program with it.
+func TestMistakes_EveryTestThatThePageNamesExists(t *testing.T) {
+	if n := exist(t, "mistakes.md", read(t, "mistakes.md")); n < 20 {
+		t.Errorf("mistakes.md names %d tests", n)
+	}
+}
+
 // faults.md says what becomes of the work when something goes wrong, and for each row which test
 // has tried it.
 func TestFaults_EveryFaultNamesTestsThatExist(t *testing.T) {

@@ -40,6 +40,7 @@ var packages = []string{
 	"github.com/jackc/pgx/v5",
 	"github.com/jackc/pgx/v5/pgxpool",
 	"github.com/lastcall-go/lastcall",
+	"github.com/lastcall-go/lastcall/rehearse",
 	"github.com/lastcall-go/lastcall/task",
 	"github.com/lastcall-go/lastcall/task/cron",
 	"github.com/lastcall-go/lastcall/task/httpapi",

@@ -54,10 +54,12 @@ func ParseBaseline(text []byte) (*Baseline, error) {
 	return &b, nil
 }
 
-// Baseline accepts what this report has found, warnings as warnings.
-func (r *Report) Baseline() Baseline {
-	b := Baseline{Accepted: []Accepted{}}
+// Baseline accepts what this report has found, warnings as warnings. What the baseline before it, which
+// may be nil, accepts of scenarios that were not rehearsed now is accepted still, and its reasons stay.
+func (r *Report) Baseline(before *Baseline) *Baseline {
+	b, rehearsed := &Baseline{Accepted: []Accepted{}}, map[Scenario]bool{}
 	for _, one := range r.Results {
+		rehearsed[one.Scenario] = true
 		for _, f := range one.Findings {
 			accepted := Accepted{Scenario: one.Scenario, Code: f.Code, Fails: f.Fails}
 			if at := slices.IndexFunc(b.Accepted, accepted.same); at < 0 {
@@ -65,6 +67,16 @@ func (r *Report) Baseline() Baseline {
 			} else if f.Fails {
 				b.Accepted[at].Fails = true
 			}
+		}
+	}
+	if before == nil {
+		return b
+	}
+	for _, one := range before.Accepted {
+		if at := slices.IndexFunc(b.Accepted, one.same); at >= 0 {
+			b.Accepted[at].Reason = one.Reason
+		} else if !rehearsed[one.Scenario] {
+			b.Accepted = append(b.Accepted, one)
 		}
 	}
 	return b

@@ -2,18 +2,23 @@ package rehearse
 
 import (
 	"os"
+	"slices"
 	"strings"
 )
 
+// faultHandler has Python write the stacks of its threads at SIGABRT. Nothing else reads it, and it
+// changes nothing before.
+const faultHandler = "PYTHONFAULTHANDLER=1"
+
 // environment is the whole environment of a container's program. What comes later counts.
 func (c *Container) environment() []string {
-	base := os.Environ()
+	base := append([]string{faultHandler}, os.Environ()...)
 	if c.Image != nil {
 		base = c.Image.Env
 	}
 	last := make(map[string]int)
 	all := make([]string, 0, len(base)+len(c.Env))
-	for _, pair := range append(append([]string{}, base...), c.Env...) {
+	for _, pair := range append(slices.Clone(base), c.Env...) {
 		name, _, _ := strings.Cut(pair, "=")
 		if i, ok := last[name]; ok {
 			all[i] = pair

@@ -3,7 +3,9 @@ package rehearse
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -73,8 +75,11 @@ func (p *program) crashed(sent syscall.Signal) bool {
 	case p.isGo:
 		return p.code == 2 && p.output.contains("goroutine ")
 	}
-	return p.code != 0 && p.output.contains("Traceback (most recent call last)")
+	return p.code != 0 && uncaught.MatchString(strings.Join(p.output.lines(100), "\n"))
 }
+
+// uncaught is what Python, Node.js and Ruby write when an exception ends a program.
+var uncaught = regexp.MustCompile(`(?m)^Traceback \(most recent call last\):|^Node\.js v\d|^\S+:\d+:in .*\([A-Z][\w:]*\)$`)
 
 func compareBools(a, b bool) int {
 	switch {

@@ -28,8 +28,8 @@ func besideIt(name, how string) Container {
 	return Container{Name: name, Command: []string{probedServer, how}, Env: []string{"ADDRESS="}}
 }
 
-// mistakes are what can be wrong with a pod, each beside what is right.
-var mistakes = []struct {
+// podMistakes are what can be wrong with a pod, each beside what is right.
+var podMistakes = []struct {
 	name, how    string
 	change       func(*Config)
 	fails, warns []Code
@@ -86,7 +86,7 @@ var mistakes = []struct {
 
 // Each mistake of a pod is found, for that reason alone, and the pod without it passes.
 func TestPod_FindsEachMistakeAndNoOther(t *testing.T) {
-	for _, c := range mistakes {
+	for _, c := range podMistakes {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			where := freeAddress(t)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -143,6 +144,22 @@ func (p *program) pids() []int {
 		pids = append(pids, one.PID)
 	}
 	return pids
+}
+
+// runtime is the file name of what runs the program, such as node or python3.11.
+func (p *program) runtime() string {
+	file, err := os.Readlink("/proc/" + strconv.Itoa(p.pid) + "/exe")
+	if err != nil {
+		return "" // it has ended
+	}
+	return filepath.Base(file)
+}
+
+// runtimeHandles reports whether the runtime of the program has handlers of its own, so that one does
+// not see whether the program has any.
+func (p *program) runtimeHandles() bool {
+	name := p.runtime()
+	return p.isGo || name == "node" || name == "java" || strings.HasPrefix(name, "ruby")
 }
 
 // handles reports whether the program proper has a handler for a signal, as the kernel has it.

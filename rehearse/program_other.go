@@ -38,6 +38,8 @@ func start(*Container, bool) (*program, error) {
 	return nil, fmt.Errorf("rehearse: a rehearsal needs Linux, and this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
 }
 
+func (*program) runtime() string                     { return "" }
+func (*program) runtimeHandles() bool                { return false }
 func (*program) pids() []int                         { return nil }
 func (*program) handles(syscall.Signal) (bool, bool) { return false, false }
 func listening([]int) []netip.AddrPort               { return nil }

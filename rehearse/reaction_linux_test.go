@@ -40,3 +40,31 @@ func TestReaction_AHandlerThatGivesTheSignalBackIsNone(t *testing.T) {
 		})
 	}
 }
+
+// A worker may take its handler away and do its last work: a quick rehearsal waits for it, as it does
+// for no other program.
+func TestReaction_AWorkerWithoutItsHandlerIsAwaited(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Log("make test-full: a worker that ends nine seconds after the signal")
+		return
+	}
+	const worker = `
+import signal, threading
+stopping = threading.Event()
+def end(number, frame):
+    signal.signal(number, signal.SIG_DFL)
+    stopping.set()
+signal.signal(signal.SIGTERM, end)
+while not stopping.is_set():
+    stopping.wait(1)
+threading.Event().wait(9)
+`
+	r, err := rehearse(t, Config{Program: Container{Command: []string{"python3", "-c", worker}}, CutShort: true, Grace: 20 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Findings) != 0 || r.ExitCode != 0 {
+		t.Errorf("%s", describe(r))
+	}
+}

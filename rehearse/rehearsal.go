@@ -183,7 +183,7 @@ func (r *rehearsal) ready(ctx context.Context) ([]*target, error) {
 			}
 		}
 		waited := time.Since(r.started)
-		if still := r.isStill(); !listens && (waited >= noPort && still || waited >= noPortBusy) {
+		if still := r.isStill(); !listens && (waited >= r.config.noPort && still || waited >= max(noPortBusy, r.config.noPort)) {
 			r.say("ready", "it listens on no port of loopback: there are no clients")
 			return nil, nil
 		}

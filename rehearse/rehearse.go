@@ -52,7 +52,8 @@ type Config struct {
 
 	targets []*target // those of Traffic
 
-	sharePIDs bool // no PID namespace, for tests
+	sharePIDs bool          // no PID namespace, for tests
+	noPort    time.Duration // longer than the constant, for tests on a busy machine
 
 	// Baseline has the findings that are accepted: they are reported, and do not fail. Nil means none.
 	Baseline *Baseline
@@ -188,6 +189,7 @@ func (c *Config) complete() error {
 	orDefault(&c.NodeGrace, c.Grace)
 	orDefault(&c.EndpointLag, defaultLag)
 	orDefault(&c.Ready, defaultReady)
+	orDefault(&c.noPort, noPort)
 	c.EndpointLag = max(c.EndpointLag, 0)
 	if c.Rate == 0 {
 		c.Rate = defaultRate

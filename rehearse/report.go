@@ -51,7 +51,7 @@ type Result struct {
 	// ended it. It is -1 where the rehearsal ended before the program.
 	ExitCode int `json:"exit_code"`
 	// Stacks are where a program stood that had not ended when its time was over, where that can be
-	// found out: the goroutines of a Go program.
+	// found out: the goroutines of a Go program, the threads of one in Python or Java.
 	Stacks []Stack `json:"stacks,omitempty"`
 	// Output are the last lines that the program has written.
 	Output []string `json:"output,omitempty"`

@@ -10,7 +10,7 @@ import (
 
 // Stack is where something of a program stood that had not ended when its time was over.
 type Stack struct {
-	// Count is how many stood there: goroutines in Go.
+	// Count is how many stood there: goroutines in Go, threads elsewhere.
 	Count int `json:"count"`
 	// State is what they waited for, as the runtime calls it.
 	State string `json:"state,omitempty"`
@@ -28,33 +28,76 @@ const (
 	maxStacks = 20
 )
 
-// stacks asks a program that has not ended where it stands. It costs the program its life.
+// dump is how a runtime is asked for the stacks of all that it runs.
+type dump struct {
+	signal syscall.Signal
+	what   string
+	read   func(text string) []Stack
+}
+
+// dump is nil for a program that cannot be asked.
+func (p *program) dump() *dump {
+	switch name := p.runtime(); {
+	case p.isGo:
+		return &dump{syscall.SIGQUIT, "goroutines", goroutines}
+	case name == "java":
+		return &dump{syscall.SIGQUIT, "threads", javaThreads}
+	case strings.HasPrefix(name, "python"):
+		return &dump{syscall.SIGABRT, "threads", pythonThreads} // PYTHONFAULTHANDLER is set
+	}
+	return nil
+}
+
+// stacks asks a program that has not ended where it stands. It may cost the program its life.
 func (r *rehearsal) stacks(ctx context.Context) error {
 	p := r.stopped
-	if !p.isGo || r.frozen || r.hung { // once is enough
+	d := p.dump()
+	if d == nil || r.frozen || r.hung { // once is enough
 		return nil
 	}
 	p.output.record(maxDump)
-	if err := p.stop(syscall.SIGQUIT); err != nil {
-		return fmt.Errorf("rehearse: send SIGQUIT: %w", err)
+	if err := p.stop(d.signal); err != nil {
+		return fmt.Errorf("rehearse: send %s: %w", signalName(d.signal), err)
 	}
-	if err := r.wait(ctx, time.Now().Add(dumpPatience), p.exited); err != nil {
+	if err := r.awaitDump(ctx); err != nil {
 		return err
 	}
-	patience := dumpPatience
-	if p.isolation != namespace {
-		patience /= 10 // its supervisor keeps the output open
-	}
-	if err := r.wait(ctx, time.Now().Add(patience), p.drained); err != nil {
-		return err
-	}
-	all := goroutines(p.output.recorded())
+	all := d.read(p.output.recorded())
 	if len(all) == 0 {
-		return nil // it handles SIGQUIT itself
+		return nil // it handles the signal itself
 	}
 	r.result.Stacks = all
-	r.say("SIGQUIT", "its goroutines: %s", summary(all))
+	r.say(signalName(d.signal), "its %s: %s", d.what, summary(all))
 	return nil
+}
+
+// awaitDump waits until a dump is written: a program in Go ends then, others are silent.
+func (r *rehearsal) awaitDump(ctx context.Context) error {
+	const look = 100 * time.Millisecond
+	p := r.stopped
+	ended := func() bool {
+		select {
+		case <-p.exited:
+			return true
+		default:
+			return false
+		}
+	}
+	for until, before := time.Now().Add(dumpPatience), 0; time.Now().Before(until); {
+		if err := r.wait(ctx, time.Now().Add(look), p.exited); err != nil {
+			return err
+		}
+		written := len(p.output.recorded())
+		if ended() || !p.isGo && written > 0 && written == before {
+			break
+		}
+		before = written
+	}
+	patience := dumpPatience
+	if p.isolation != namespace || !ended() {
+		patience /= 10 // its supervisor or the program keeps the output open
+	}
+	return r.wait(ctx, time.Now().Add(patience), p.drained)
 }
 
 // summary names the first places in a line.
@@ -63,7 +106,11 @@ func summary(all []Stack) string {
 	var places []string
 	for _, s := range all[:min(most, len(all))] {
 		place, _, _ := strings.Cut(s.Frames[0], " ")
-		places = append(places, fmt.Sprintf("%d in %s (%s)", s.Count, place, s.State))
+		text := fmt.Sprintf("%d in %s", s.Count, place)
+		if s.State != "" {
+			text += " (" + s.State + ")"
+		}
+		places = append(places, text)
 	}
 	if more := len(all) - most; more > 0 {
 		places = append(places, fmt.Sprintf("and %d other places", more))

@@ -158,6 +158,13 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 	if err := r.wait(ctx, until, r.program.exited); err != nil {
 		return err
 	}
+	if r.cutShort && !r.hung && r.traffic == nil && r.givesBack() {
+		// It may have taken its handler away for its last work, which shows only at the end.
+		r.cutShort = false
+		if err := r.wait(ctx, r.deadline, r.program.exited); err != nil {
+			return err
+		}
+	}
 	select {
 	case <-r.program.exited:
 		return r.afterEnd(ctx)
@@ -266,8 +273,8 @@ func (r *rehearsal) signalAgain(ctx context.Context) error {
 // some time to come into the middle of its start.
 func (r *rehearsal) awaitHandler(ctx context.Context) error {
 	r.early = true
-	for range handlerPolls { // and not until a time: on a busy machine all takes longer
-		if handled, known := r.program.handles(r.config.Program.StopSignal); handled && known && !r.program.isGo {
+	for range int(handlerPolls * r.config.noPort / noPort) { // and not until a time: on a busy machine all takes longer
+		if handled, known := r.program.handles(r.config.Program.StopSignal); handled && known && !r.program.runtimeHandles() {
 			return nil
 		}
 		if targets, _ := r.targets(ctx); len(targets) > 0 {

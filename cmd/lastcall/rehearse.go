@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/manifest"
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
@@ -42,12 +41,13 @@ const rehearseExamples = `  lastcall rehearse -- ./server --port 8080
   lastcall rehearse --scenario hard-eviction -- python3 -m http.server 8080
   docker save app > app.tar; lastcall rehearse --image app.tar
   helm template . | lastcall rehearse -f - --container api -- ./server
-  lastcall rehearse --explain LC104`
+  lastcall rehearse --explain LC104
+  lastcall rehearse --explain LC104 --language node`
 
 func newRehearse() *cobra.Command {
 	var (
 		c       rehearse.Config
-		explain string
+		explain explanation
 		output  rehearsalOutput
 		end     endFlags
 		from    manifestFlags
@@ -61,8 +61,8 @@ func newRehearse() *cobra.Command {
 		Long:    rehearseHelp,
 		Example: rehearseExamples,
 		RunE: func(cmd *cobra.Command, command []string) (err error) {
-			if explain != "" {
-				return explainCode(cmd.OutOrStdout(), explain)
+			if explain.code != "" {
+				return explain.write(cmd.OutOrStdout())
 			}
 			if done, err := in.enter(cmd); done {
 				return err
@@ -85,9 +85,11 @@ func newRehearse() *cobra.Command {
 			if err := pods.apply(&c); err != nil {
 				return err
 			}
+			output.source = cmp.Or(output.source, from.file())
 			return rehearseOnce(cmd, c, &output)
 		},
 	}
+	cmd.SetUsageFunc(rehearseUsage)
 	f := cmd.Flags()
 	f.SetInterspersed(false)
 	from.flags(f)
@@ -97,7 +99,7 @@ func newRehearse() *cobra.Command {
 	in.flags(f)
 	end.flags(f)
 	output.flags(f)
-	f.StringVar(&explain, "explain", "", "say what a finding means, and what to change")
+	explain.flags(f)
 	return cmd
 }
 
@@ -183,22 +185,8 @@ func rehearseOnce(cmd *cobra.Command, c rehearse.Config, o *rehearsalOutput) err
 	switch {
 	case err != nil:
 		return exitError(2)
-	case !report.OK():
+	case !report.OK() && o.newBaseline == "":
 		return exitError(1)
 	}
 	return nil
-}
-
-// explainCode says what a finding means.
-func explainCode(w io.Writer, name string) error {
-	code := rehearse.Code(strings.ToUpper(name))
-	if manifest.Title(code) == "" {
-		return usageError{fmt.Errorf("there is no finding %q: they are %v", name, append(rehearse.Codes(), manifest.Codes()...))}
-	}
-	who := "The program"
-	if !code.Known() {
-		who = "What the manifest describes"
-	}
-	_, err := fmt.Fprintf(w, "%s  %s %s.\n\n%s\n\n%s\n", code, who, manifest.Title(code), manifest.Why(code), manifest.Change(code))
-	return err
 }

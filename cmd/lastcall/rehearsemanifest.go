@@ -29,7 +29,7 @@ func (m *manifestFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&m.workload, "workload", "", "which one of the manifest: NAME or KIND/NAME")
 	f.StringVar(&m.container, "container", "", "which container of the workload")
 	f.StringArrayVar(&m.files, "file", nil, "PATH=LOCAL, a file or directory of this machine for one of the container; may be given several times")
-	f.StringArrayVar(&m.sidecars, "sidecar-program", nil, "NAME=COMMAND, what is run here for a sidecar of the manifest; may be given several times")
+	f.StringArrayVar(&m.sidecars, "sidecar-command", nil, "NAME=COMMAND, what is run here for a sidecar of the manifest; may be given several times")
 	f.BoolVar(&m.withoutMissing, "without-missing", false, "go on without what the manifest wants and is not given")
 }
 
@@ -39,7 +39,7 @@ func (m *manifestFlags) flags(f *pflag.FlagSet) {
 func (m *manifestFlags) plan(cmd *cobra.Command, c *rehearse.Config, command []string, im *image.Image) (*manifest.Plan, error) {
 	if len(m.names) == 0 {
 		if m.workload != "" || m.container != "" || m.files != nil || m.sidecars != nil || m.withoutMissing {
-			return nil, usageError{errors.New("--workload, --container, --file, --sidecar-program and --without-missing say something about a manifest: give it with -f")}
+			return nil, usageError{errors.New("--workload, --container, --file, --sidecar-command and --without-missing say something about a manifest: give it with -f")}
 		}
 		return nil, nil
 	}
@@ -48,7 +48,7 @@ func (m *manifestFlags) plan(cmd *cobra.Command, c *rehearse.Config, command []s
 	if given.Files, err = pairs("--file", "PATH=LOCAL, as in --file /etc/app=./config", m.files); err != nil {
 		return nil, err
 	}
-	if given.Sidecars, err = pairs("--sidecar-program", "NAME=COMMAND, as in --sidecar-program proxy='envoy -c local.yaml'", m.sidecars); err != nil {
+	if given.Sidecars, err = pairs("--sidecar-command", "NAME=COMMAND, as in --sidecar-command proxy='envoy -c local.yaml'", m.sidecars); err != nil {
 		return nil, err
 	}
 	if im != nil {

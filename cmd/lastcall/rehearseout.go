@@ -19,8 +19,11 @@ import (
 // rehearsalOutput shows a rehearsal while it goes on, and writes what it has found for other tools.
 type rehearsalOutput struct {
 	asJSON, github, verbose bool
-	junit                   string
+	junit, sarif, html      string
+	source                  string
+	baseline, newBaseline   string
 
+	old          *rehearse.Baseline // what newBaseline had before
 	out, remarks io.Writer
 	page         review.Page
 	number       int // of the scenario that is rehearsed, of total
@@ -31,13 +34,31 @@ type rehearsalOutput struct {
 
 func (o *rehearsalOutput) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.asJSON, "json", false, "write the report as JSON to standard output, and nothing else there")
-	f.StringVar(&o.junit, "junit", "", "write a JUnit report to this file: a test for each check")
+	f.StringVar(&o.junit, "junit", "", "write a JUnit report to this `FILE`: a test for each check")
+	f.StringVar(&o.html, "html", "", "write a page with a picture of each scenario to this `FILE`")
+	f.StringVar(&o.sarif, "sarif", "", "write a SARIF report to this `FILE`, for GitHub's page of security findings")
+	f.StringVar(&o.source, "source", "", "the `FILE` of the repository at which --sarif and --github show the findings: a Dockerfile, a manifest (default: that of -f)")
 	f.BoolVar(&o.github, "github", false, "write annotations for GitHub Actions, and the summary of the step")
+	f.StringVar(&o.baseline, "baseline", "", "accept the findings that this `FILE` has, and fail for others")
+	f.StringVar(&o.newBaseline, "write-baseline", "", "write this `FILE` for --baseline, with what is found now, and exit with 0")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show the timelines of scenarios that pass too, where there are several")
+}
+
+// file is the manifest's file, empty if it comes from standard input.
+func (m *manifestFlags) file() string {
+	for _, name := range m.names {
+		if name != "-" {
+			return name
+		}
+	}
+	return ""
 }
 
 // begin says what will be done, and follows it. An error is one of the flags.
 func (o *rehearsalOutput) begin(cmd *cobra.Command, c *rehearse.Config) error {
+	if err := o.readBaselines(c); err != nil {
+		return err
+	}
 	for _, one := range o.files() {
 		// Now, and not after some minutes; what was there before is no report of this rehearsal.
 		if err := os.WriteFile(one.name, nil, 0o644); err != nil {
@@ -50,8 +71,63 @@ func (o *rehearsalOutput) begin(cmd *cobra.Command, c *rehearse.Config) error {
 		o.page = review.Page{Columns: min(columns(o.out), 110), Colors: os.Getenv("NO_COLOR") == ""}
 	}
 	c.Begin, c.Watch, c.End = o.scenario, o.watch, o.ended
-	o.show(o.page.Head(c, 0))
+	takes, err := rehearse.Estimate(*c)
+	if err != nil {
+		takes = 0 // Do gives the same error, which is then in every report
+	}
+	o.show(o.page.Head(c, takes))
 	return nil
+}
+
+func (o *rehearsalOutput) origin() review.Origin {
+	return review.Origin{Version: version(), Source: o.source}
+}
+
+// readBaselines reads what is accepted, and of a baseline that is written anew the reasons.
+func (o *rehearsalOutput) readBaselines(c *rehearse.Config) error {
+	if o.baseline != "" {
+		b, err := readBaseline(o.baseline)
+		if err != nil {
+			return usageError{fmt.Errorf("--baseline: %w", err)}
+		}
+		c.Baseline = b
+	}
+	if o.newBaseline != "" {
+		b, err := readBaseline(o.newBaseline)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return usageError{fmt.Errorf("--write-baseline would take the place of a file that is no baseline: %w", err)}
+		}
+		o.old = b
+	}
+	return nil
+}
+
+// readBaseline reads a file of --write-baseline.
+func readBaseline(name string) (*rehearse.Baseline, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	b, err := rehearse.ParseBaseline(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return b, nil
+}
+
+// writeBaseline accepts all that was found. What was accepted before keeps its reason, and stays where
+// its scenario was not rehearsed.
+func (o *rehearsalOutput) writeBaseline(r *rehearse.Report) error {
+	b := r.Baseline(o.old)
+	err := writeTo(o.newBaseline, func(w io.Writer) error {
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(b)
+	})
+	if err == nil {
+		o.show(fmt.Sprintf("%s accepts %d findings now: lastcall rehearse --baseline %s\n", o.newBaseline, len(b.Accepted), o.newBaseline))
+	}
+	return err
 }
 
 // outputFile is a file for another tool.
@@ -64,6 +140,12 @@ type outputFile struct {
 func (o *rehearsalOutput) files() (all []outputFile) {
 	for _, one := range []outputFile{
 		{"junit", o.junit, review.JUnit},
+		{"html", o.html, func(w io.Writer, r *rehearse.Report, failed error) error {
+			return review.HTML(w, o.origin(), r, failed)
+		}},
+		{"sarif", o.sarif, func(w io.Writer, r *rehearse.Report, failed error) error {
+			return review.SARIF(w, o.origin(), r, failed)
+		}},
 	} {
 		if one.name != "" {
 			all = append(all, one)
@@ -106,6 +188,9 @@ func (o *rehearsalOutput) ended(r *rehearse.Result) {
 	}
 	if o.total == 1 || o.verbose || !r.OK() {
 		text += o.page.Timeline(r)
+		if o.total > 1 {
+			text = "\n" + text
+		}
 	}
 	switch {
 	case isTerminal(o.out) && o.drawn < rows(o.out)-1:
@@ -145,6 +230,9 @@ func (o *rehearsalOutput) report(r *rehearse.Report, failed error) error {
 	if failed != nil {
 		fmt.Fprintf(o.remarks, "lastcall: %s\n", review.Lines(failed.Error()))
 	}
+	if o.newBaseline != "" && r != nil {
+		err = errors.Join(err, o.writeBaseline(r))
+	}
 	for _, one := range o.files() {
 		err = errors.Join(err, writeTo(one.name, func(w io.Writer) error { return one.write(w, r, failed) }))
 	}
@@ -160,7 +248,7 @@ func (o *rehearsalOutput) toGitHub(r *rehearse.Report, failed error) error {
 	if o.asJSON {
 		log = o.remarks
 	}
-	if err := review.Annotations(log, r, failed); err != nil {
+	if err := review.Annotations(log, o.source, r, failed); err != nil {
 		return err
 	}
 	file := os.Getenv("GITHUB_STEP_SUMMARY")

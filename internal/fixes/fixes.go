@@ -5,6 +5,7 @@ package fixes
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ var programs embed.FS
 // Language is one in which there are programs.
 type Language string
 
-// The languages, in the order in which they are offered.
+// The languages.
 const (
 	Go     Language = "go"
 	Node   Language = "node"
@@ -25,8 +26,8 @@ const (
 	Ruby   Language = "ruby"
 )
 
-// Languages are all of them.
-func Languages() []Language { return []Language{Go, Node} }
+// Languages are all of them, in that order.
+func Languages() []Language { return []Language{Go, Node, Python, Java, Ruby} }
 
 // String is the language's name for people.
 func (l Language) String() string {
@@ -51,6 +52,9 @@ var fixed = map[string]string{
 	"LC106": "worker",
 	"LC107": "worker",
 	"LC108": "server",
+	"LC121": "commands",
+	"LC122": "starter",
+	"LC123": "twice",
 }
 
 // Fix is a mistake and its correction, of one code in one language.
@@ -78,10 +82,13 @@ func Codes() []string {
 	return codes
 }
 
+// ErrLanguage says that there are no programs in a language.
+var ErrLanguage = errors.New("there are no programs")
+
 // Find returns the programs for a code. The error says why there are none.
 func Find(code string, l Language) (*Fix, error) {
 	if !slices.Contains(Languages(), l) {
-		return nil, fmt.Errorf("there are no programs in %q: the languages are %v", string(l), names(Languages()))
+		return nil, fmt.Errorf("%w in %q: the languages are %v", ErrLanguage, string(l), names(Languages()))
 	}
 	twin, ok := fixed[code]
 	if !ok {
@@ -108,6 +115,7 @@ type key struct {
 
 // none says why a mistake cannot be made in a language.
 var none = map[key]string{
+	{"LC123", Java}: "the Java virtual machine takes no second signal once its end has begun",
 	{"LC107", Java}: "the Java virtual machine has a handler for SIGTERM of its own and ends with exit code 143, see LC106",
 }
 

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -104,7 +106,7 @@ func command(ctx context.Context) error {
 // missing is a command without which the server cannot be started, empty if all are here.
 func (s *server) missing() string {
 	for _, name := range s.needs {
-		if _, err := exec.LookPath(name); err != nil {
+		if _, err := exec.LookPath(name); errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
 			return name
 		}
 	}

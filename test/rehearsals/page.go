@@ -1,6 +1,9 @@
+//go:build linux
+
 package main
 
 import (
+	_ "embed"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,8 +13,8 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// page writes docs/rehearsals.md from what was seen. A server of which nothing was seen is an error:
-// the page has all.
+// page writes docs/rehearsals.md from what was seen. A server of which
+// nothing was seen is left out.
 func page(all []server, seen *record) (string, error) {
 	type section struct {
 		Name string
@@ -32,8 +35,14 @@ func page(all []server, seen *record) (string, error) {
 	}
 	var b strings.Builder
 	err := pageText.Execute(&b, map[string]any{"Date": seen.Date, "Sections": sections, "Codes": seen.codes()})
+	b.WriteString(kubelet)
 	return b.String(), err
 }
+
+// kubelet is how far rehearsals agree with one, which the tests of package rehearse hold.
+//
+//go:embed testdata/kubelet.md
+var kubelet string
 
 // shown is a server as the page shows it.
 type shown struct {
@@ -56,6 +65,8 @@ func (r shown) Version() string {
 	p := &r.s.product
 	text := p.name + " " + r.seen.Version
 	switch {
+	case p.old:
+		return text + ", **no longer maintained** by its authors, who mend newer releases alone ([" + host(p.endsSource) + "](" + p.endsSource + "))"
 	case p.ends == "":
 		return text + ", maintained on that day ([" + host(p.endsSource) + "](" + p.endsSource + "))"
 	case p.ends < r.date:
@@ -106,7 +117,7 @@ func (f *finding) count() string {
 	return n
 }
 
-// underWay is what became of the requests that were under way at the signal.
+// underWay says how the requests ended that were under way at the signal.
 func (o *outcome) underWay() string {
 	switch f := o.of("LC103"); {
 	case f != nil:
@@ -117,7 +128,7 @@ func (o *outcome) underWay() string {
 	return "answered"
 }
 
-// connecting is what became of who went on connecting.
+// connecting says what those met that went on connecting.
 func (o *outcome) connecting() string {
 	if f := o.of("LC104"); f != nil {
 		return f.count() + " refused"
@@ -164,10 +175,13 @@ func paren(text string) string {
 var pageText = template.Must(template.New("page").Parse(`<!-- Made by make rehearsals: change test/rehearsals and not this page. -->
 # What servers do when Kubernetes stops them
 
-Each server was started as its image or its documentation starts it, and rehearsed by ` + "`lastcall rehearse`" + ` ([rehearse.md](rehearse.md)) on
-{{.Date}}: 50 new connections a second, two kept ones, three requests that take longer under way at the signal. The pod is deleted with a
-grace of 30 s, and clients go on connecting for a second, as they do in a cluster, which takes that long to tell everybody.
-The last column has the same with a preStop hook of ` + "`sleep 2`" + `, which most pods should have.
+Each server was started as its image or its documentation starts it, and rehearsed by
+` + "`lastcall rehearse`" + ` ([rehearse.md](rehearse.md)) on {{.Date}}: 50 new connections a second, two kept
+ones, and three requests under way at the signal that take a second or two. The pod is deleted with
+a grace of 30 s, and clients go on connecting for a second, as they do in a cluster, which takes
+that long to tell everybody. The last column has the same with a preStop hook of ` + "`sleep 2`" + `, which
+most pods should have. What comes from Debian is from Debian 12, which mends security faults of its
+packages where their authors no longer do.
 
 Codes in parentheses are warnings. What they say of a server:
 

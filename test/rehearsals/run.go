@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -15,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"text/template"
 	"time"
 )
@@ -64,7 +67,7 @@ const delay = 2 * time.Second
 
 // rehearse rehearses a server in both ways.
 func (r *runner) rehearse(ctx context.Context, s *server) (row, error) {
-	version, err := s.product.installedVersion(ctx)
+	version, err := r.version(ctx, &s.product)
 	if err != nil {
 		return row{}, err
 	}
@@ -83,31 +86,59 @@ func (r *runner) once(ctx context.Context, s *server, flags ...string) (outcome,
 		return outcome{}, err
 	}
 	defer os.RemoveAll(dir)
-	port, err := freePort(ctx)
-	if err != nil {
+	fill := r.filling(dir)
+	fill["Home"] = filepath.Join(dir, "home")
+	if err := errors.Join(os.Mkdir(fill["Home"], 0o700), os.Chmod(fill["Home"], 0o777)); err != nil { //nolint:gosec // for servers that are another user
 		return outcome{}, err
 	}
-	fill := filling(map[string]string{
-		"Dir": dir, "Port": port, "Data": r.data, "Go": filepath.Join(r.work, "go"), "Modules": filepath.Join(r.work, "node"),
-	})
+	for _, name := range []string{"Port", "Inner"} {
+		if fill[name], err = freePort(ctx); err != nil {
+			return outcome{}, err
+		}
+	}
 	if err := fill.write(dir, s.files); err != nil {
 		return outcome{}, fmt.Errorf("%s: %w", s.name, err)
+	}
+	if s.before != nil {
+		command := fill.all(s.before)
+		if out, err := exec.CommandContext(ctx, command[0], command[1:]...).CombinedOutput(); err != nil {
+			return outcome{}, fmt.Errorf("%s: %s: %w: %s", s.name, strings.Join(command, " "), err, out)
+		}
+	}
+	if s.alongside != nil {
+		stop, err := r.alongside(ctx, fill.all(s.alongside), fill["Inner"])
+		if err != nil {
+			return outcome{}, fmt.Errorf("%s: %w", s.name, err)
+		}
+		defer stop()
 	}
 	args := append([]string{"rehearse", "--json", "--grace", "30s", "--whole-grace", "--rate", strconv.Itoa(r.rate)}, flags...)
 	if s.signal != "" {
 		args = append(args, "--stop-signal", s.signal)
 	}
-	for _, text := range s.target {
-		args = append(args, fill.text(text))
+	args = append(args, fill.all(s.target)...)
+	for _, text := range fill.all(s.env) {
+		args = append(args, "--env", text)
 	}
-	for _, text := range s.env {
-		args = append(args, "--env", fill.text(text))
-	}
-	args = append(args, "--")
-	for _, text := range s.command {
-		args = append(args, fill.text(text))
-	}
+	args = append(append(args, "--"), fill.all(s.command)...)
 	return run(ctx, s.name, r.lastcall, args)
+}
+
+// alongside starts what runs outside of a rehearsal, and returns what ends it.
+func (r *runner) alongside(ctx context.Context, command []string, port string) (stop func(), err error) {
+	var said bytes.Buffer
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Env = append(os.Environ(), "PORT="+port)
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &said, &said, time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return func() {
+		_ = cmd.Cancel() // it may have ended
+		_ = cmd.Wait()
+	}, nil
 }
 
 // run runs lastcall, whose exit code is 1 when a finding fails.
@@ -161,21 +192,27 @@ func (f findings) String() string {
 	return fmt.Sprintf("fails [%s], warns [%s], exit code %d", f.fails, f.warns, f.exit)
 }
 
-// installedVersion asks a product for its version, which must be of the line that the table knows.
-func (p *product) installedVersion(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, p.version[0], p.version[1:]...).CombinedOutput()
+// version asks a product for its version, which must be of the line that the table knows.
+func (r *runner) version(ctx context.Context, p *product) (string, error) {
+	command := r.filling("").all(p.version)
+	out, err := exec.CommandContext(ctx, command[0], command[1:]...).CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("%s: %s: %w: %s", p.name, strings.Join(p.version, " "), err, out)
+		return "", fmt.Errorf("%s: %s: %w: %s", p.name, strings.Join(command, " "), err, out)
 	}
 	found := regexp.MustCompile(p.pattern).FindSubmatch(out)
 	if found == nil {
 		return "", fmt.Errorf("%s: no version in %q", p.name, out)
 	}
-	version := string(found[1])
+	version := string(bytes.Join(found[1:], nil))
 	if version != p.line && !strings.HasPrefix(version, p.line+".") {
 		return "", fmt.Errorf("%s is %s, and the table knows until when %s is maintained: correct it", p.name, version, p.line)
 	}
 	return version, nil
+}
+
+// filling has the names that are the same for all servers.
+func (r *runner) filling(dir string) filling {
+	return filling{"Dir": dir, "Data": r.data, "Go": filepath.Join(r.work, "go"), "Node": filepath.Join(r.work, "node")}
 }
 
 // filling replaces the names of a table's texts.
@@ -189,6 +226,14 @@ func (f filling) text(text string) string {
 	return b.String()
 }
 
+// all fills in several texts.
+func (f filling) all(texts []string) (filled []string) {
+	for _, text := range texts {
+		filled = append(filled, f.text(text))
+	}
+	return filled
+}
+
 // write writes the files of a server, readable for the users as which servers run their workers.
 func (f filling) write(dir string, files map[string]string) error {
 	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // nothing in it is secret
@@ -200,7 +245,7 @@ func (f filling) write(dir string, files map[string]string) error {
 			return err
 		}
 		if text == filler {
-			text = strings.Repeat("0123456789abcde\n", 100<<10/16)
+			text = strings.Repeat("0123456789abcde\n", 100<<10/16) // two seconds at 50 KiB a second
 		} else {
 			text = f.text(text)
 		}

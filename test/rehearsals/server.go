@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import "strings"
@@ -13,15 +15,19 @@ type server struct {
 	// needs are commands without which it cannot be started, and installed how to get them.
 	needs     []string
 	installed string
-	// modules are the packages of testdata/go, and node whether those of testdata/node are needed.
+	// module is the package of testdata/go that it is, and node whether npm's packages are needed.
 	module string
 	node   bool
 
-	// command starts it. In it, in files, env and flags, {{.Port}} is a free port, {{.Dir}} a folder of its own,
-	// {{.Data}} that of testdata, {{.Modules}} that of npm's packages, and {{.Go}} that of built Go programs.
+	// command starts it. In it, and in the fields that follow, {{.Port}} is a free port, {{.Inner}}
+	// another one, {{.Dir}} a folder of its own, {{.Home}} one that anybody may write, {{.Data}} that
+	// of testdata, {{.Node}} that of npm's packages, and {{.Go}} that of built Go programs.
 	command []string
 	env     []string
 	files   map[string]string
+	// before runs before the rehearsal. alongside runs outside of it for as long as it takes: what a
+	// proxy forwards to, or the proxy before a server. It gets {{.Inner}} as PORT.
+	before, alongside []string
 	// target are the flags that say what clients ask for.
 	target []string
 	// signal is what its image or its documentation has as the stop signal; TERM if it is empty.
@@ -50,9 +56,11 @@ type product struct {
 	pattern string
 	// line is the release line to which ends belongs, such as 1.22: another one needs another entry.
 	line string
-	// ends is the day after which upstream mends nothing any more, as 2026-04-30, or empty where none is set;
-	// endsSource says where that stands.
+	// ends is the day after which upstream mends nothing, as 2026-04-30, or empty where none is set;
+	// endsSource is where that is said.
 	ends, endsSource string
+	// old: upstream maintains newer releases alone.
+	old bool
 }
 
 // signalName is the stop signal's whole name.

@@ -119,8 +119,9 @@ func (p *Plan) place(root *os.Root, target, local string, owner *rehearse.Image)
 		default:
 			return nil // a socket or a device
 		}
-		if user, ok := rehearse.ImageOwner(owner.User); ok && err == nil {
-			group, _ := rehearse.ImageOwner(owner.Group)
+		user, ok := rehearse.ImageOwner(owner.User)
+		group, known := rehearse.ImageOwner(owner.Group)
+		if err == nil && ok && known {
 			err = root.Lchown(to, user, group)
 		}
 		return err

@@ -94,7 +94,7 @@ func (p *Plan) Close() error {
 func (p *Plan) fill() error {
 	for name := range p.given.Sidecars {
 		if !slices.ContainsFunc(p.workload.Pod.InitContainers, func(c core.Container) bool { return c.Name == name && p.workload.isSidecar(&c) }) {
-			return fmt.Errorf("--sidecar-program %s: %s has no init container of this name with restartPolicy: Always", name, p.workload)
+			return fmt.Errorf("--sidecar-command %s: %s has no init container of this name with restartPolicy: Always", name, p.workload)
 		}
 	}
 	if err := p.volumes(); err != nil {

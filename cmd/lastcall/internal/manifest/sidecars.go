@@ -22,7 +22,7 @@ func (p *Plan) sidecars() error {
 		if given, ok := p.given.Sidecars[c.Name]; ok {
 			command = []string{"/bin/sh", "-c", "exec " + given}
 		} else if len(c.Command) == 0 || !isProgram(c.Command[0]) {
-			p.note("the sidecar %s is left out, since its image is not here: --sidecar-program %s=COMMAND has another program in its place", c.Name, c.Name)
+			p.note("the sidecar %s is left out, since its image is not here: --sidecar-command %s=COMMAND has another program in its place", c.Name, c.Name)
 			continue
 		}
 		err := side.volumes()

@@ -3,17 +3,23 @@ package review
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
 // Annotations writes the findings as GitHub Actions shows them beside the log and on the page of a
-// pull request. The report may be nil when the rehearsal has failed.
-func Annotations(w io.Writer, r *rehearse.Report, failed error) error {
+// pull request, at the first line of a file of the repository if it is not empty. The report may be
+// nil when the rehearsal has failed.
+func Annotations(w io.Writer, file string, r *rehearse.Report, failed error) error {
 	var b strings.Builder
 	annotate := func(level, title, text string) {
-		fmt.Fprintf(&b, "::%s title=%s::%s\n", level, annotationTitle.Replace(title), annotationText.Replace(text))
+		where := ""
+		if file != "" {
+			where = "file=" + annotationTitle.Replace(clean(filepath.ToSlash(filepath.Clean(file)))) + ",line=1,"
+		}
+		fmt.Fprintf(&b, "::%s %stitle=%s::%s\n", level, where, annotationTitle.Replace(title), annotationText.Replace(text))
 	}
 	if r != nil {
 		r = cleaned(r)
@@ -56,8 +62,11 @@ func Summary(w io.Writer, r *rehearse.Report, failed error) error {
 				codes = append(codes, string(f.Code)+map[level]string{warning: " (warning)", accepted: " (accepted)"}[levelOf(f)])
 			}
 			word := "✅ pass"
-			if !one.OK() {
+			switch {
+			case !one.OK():
 				word = "❌ fail"
+			case one.Skipped != "":
+				word = "➖ skipped"
 			}
 			requests := "no clients"
 			if asked := one.Answered + one.Failed; asked > 0 {
@@ -95,7 +104,7 @@ func code(s string) string {
 	if strings.HasPrefix(s, "`") || strings.HasSuffix(s, "`") {
 		s = " " + s + " "
 	}
-	return quote + strings.ReplaceAll(s, "|", "¦") + quote
+	return quote + s + quote
 }
 
 // fenced is a text of several lines that Markdown shows as it is.

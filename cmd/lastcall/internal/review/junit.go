@@ -86,10 +86,7 @@ func JUnit(w io.Writer, r *rehearse.Report, failed error) error {
 // junitScenario is a scenario as a suite, and how long it took.
 func junitScenario(r *rehearse.Result) (junitSuite, time.Duration) {
 	suite := junitSuite{Name: string(r.Scenario), SystemOut: "\n" + Page{}.Timeline(r)}
-	var took time.Duration
-	for _, e := range r.Events {
-		took = max(took, e.At, e.Until)
-	}
+	took := lasted(r)
 	suite.Time = fmt.Sprintf("%.2f", took.Seconds())
 	add := func(code rehearse.Code, c junitCase) {
 		c.ClassName, c.Time = "lastcall.rehearse."+string(r.Scenario), "0.00"
@@ -111,6 +108,12 @@ func junitScenario(r *rehearse.Result) (junitSuite, time.Duration) {
 	}
 	for _, code := range r.Passed {
 		add(code, junitCase{})
+	}
+	if r.Skipped != "" {
+		suite.Skipped++
+		suite.Cases = append(suite.Cases, junitCase{
+			ClassName: "lastcall.rehearse." + string(r.Scenario), Name: "the scenario is rehearsed", Time: "0.00", Skipped: &junitRemark{Message: r.Skipped},
+		})
 	}
 	suite.Tests = len(suite.Cases)
 	return suite, took

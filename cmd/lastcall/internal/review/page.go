@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/mattn/go-runewidth"
 
 	"github.com/lastcall-go/lastcall/rehearse"
 )
@@ -52,7 +53,7 @@ func (p Page) Head(c *rehearse.Config, takes time.Duration) string {
 		facts += fmt.Sprintf(", %d scenarios", len(c.Scenarios))
 	}
 	if takes > 0 {
-		facts += ", about " + about(takes)
+		facts += ", takes at most about " + about(takes)
 	}
 	p.block(&b, "            ", "            ", facts)
 	return b.String()
@@ -71,7 +72,7 @@ func about(d time.Duration) string {
 func (p Page) block(b *strings.Builder, first, others, text string) {
 	width := 0
 	if p.Columns > 0 {
-		width = max(p.Columns-utf8.RuneCountInString(others), 20)
+		width = max(p.Columns-runewidth.StringWidth(others), 20)
 	}
 	for i, line := range wrap(text, width) {
 		if i > 0 {
@@ -100,13 +101,17 @@ func (p Page) Live(e rehearse.Event) string {
 	return strings.TrimRight(text, " ") + "\n"
 }
 
-// Timeline is what happened in a scenario, in order, and how it was judged.
+// Timeline is a scenario as a picture, and what happened in it, in order.
 func (p Page) Timeline(r *rehearse.Result) string {
 	r = cleanResult(r)
 	var b strings.Builder
+	if strip := p.strip(r); strip != "" {
+		b.WriteString(strip + "\n")
+	}
 	for _, e := range r.Events {
 		p.event(&b, e, codeLevel(r, e.Code))
 	}
+	p.stacks(&b, r.Stacks)
 	if len(r.Output) > 0 {
 		b.WriteString(strings.Repeat(" ", whatColumn) + "the program's last lines:\n")
 		for _, line := range r.Output {
@@ -120,7 +125,7 @@ func (p Page) Timeline(r *rehearse.Result) string {
 func (p Page) event(b *strings.Builder, e rehearse.Event, l level) {
 	at := fmt.Sprintf("%7.2f", e.At.Seconds())
 	text, indent := e.What, whatColumn
-	short := utf8.RuneCountInString(e.What) <= detailColumn-whatColumn-2
+	short := runewidth.StringWidth(e.What) <= detailColumn-whatColumn-2
 	if short {
 		text, indent = e.Detail, detailColumn
 	}
@@ -165,15 +170,16 @@ func (p Page) mark(l level, s string) string {
 
 // Line is a scenario that is one of several, in one line.
 func (p Page) Line(r *rehearse.Result) string {
+	r = cleanResult(r)
 	worst := resultLevel(r)
 	word := "PASS"
-	if worst == failure {
+	switch {
+	case worst == failure:
 		word = "FAIL"
+	case r.Skipped != "":
+		word, worst = "SKIP", warning
 	}
-	text := ending(r)
-	if asked := r.Answered + r.Failed; asked > 0 {
-		text += fmt.Sprintf(", %d of %d requests answered", r.Answered, asked)
-	}
+	text := summary(r)
 	for _, f := range r.Findings {
 		text += fmt.Sprintf(", %s %s", levelOf(f), f.Code)
 	}
@@ -204,7 +210,7 @@ func (p Page) Verdict(r *rehearse.Report) string {
 				bad++
 			}
 		}
-		text = fmt.Sprintf("%d of %d scenarios; checks: ", bad, len(r.Results)) + text
+		text = fmt.Sprintf("scenarios failed: %d of %d; checks ", bad, len(r.Results)) + text
 	}
 	if c.answered+c.failed > 0 {
 		text += fmt.Sprintf("; %d requests answered, %d not", c.answered, c.failed)
@@ -213,9 +219,9 @@ func (p Page) Verdict(r *rehearse.Report) string {
 		text += "; " + r.Results[0].Isolation
 	}
 	b.WriteString("\n")
-	first := &strings.Builder{}
-	p.block(first, "", "", word+"  "+text)
-	b.WriteString(strings.Replace(first.String(), word, p.paint(worst, word), 1))
+	last := &strings.Builder{}
+	p.block(last, word+"  ", "      ", text)
+	b.WriteString(strings.Replace(last.String(), word, p.paint(worst, word), 1))
 	if len(all) > 0 && all[0].level >= warning {
 		fmt.Fprintf(&b, "What to change: lastcall rehearse --explain %s\n", all[0].code)
 	}

@@ -8,7 +8,8 @@ import (
 	"testing"
 	"time"
 	"unicode"
-	"unicode/utf8"
+
+	"github.com/mattn/go-runewidth"
 
 	"github.com/lastcall-go/lastcall/rehearse"
 )
@@ -54,7 +55,13 @@ func severalScenarios() *rehearse.Report {
 	return r
 }
 
-const timelineOf80 = `   0.00  started         ./server --port 8080
+const timelineOf80 = `            0 s      0.5       1         1.5       2         2.5       3
+  program   ·━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▒
+  endpoint  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━
+  LC104                                               ×××××××××××××××××
+  LC105                                               ×
+
+   0.00  started         ./server --port 8080
    0.05  ready           GET / 200
    2.05  delete          the endpoint goes in 1s; grace 30 s
    2.15  stop signal     SIGTERM, and 30s until SIGKILL
@@ -76,7 +83,7 @@ func TestPage_OfATerminalIsAsWideAsItIs(t *testing.T) {
 		for _, r := range []*rehearse.Report{oneScenario(), severalScenarios()} {
 			text := p.Timeline(&r.Results[0]) + p.Verdict(r)
 			for line := range strings.Lines(text) {
-				if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > max(columns, 52) { // which is the least that it needs
+				if n := runewidth.StringWidth(strings.TrimSuffix(line, "\n")); n > max(columns, 52) { // which is the least that it needs
 					t.Errorf("%d characters at %d columns: %s", n, columns, line)
 				}
 			}
@@ -101,7 +108,7 @@ func TestPage_OfALogHasOneLineForEachThing(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, verdictOfALog)
 	}
 	timeline := Page{}.Timeline(exitsAtOnce())
-	if n, want := strings.Count(timeline, "\n"), len(exitsAtOnce().Events); n != want {
+	if n, want := strings.Count(timeline, "\n"), len(exitsAtOnce().Events)+6; n != want { // the picture is six lines
 		t.Errorf("%d lines for %d events:\n%s", n, want, timeline)
 	}
 }
@@ -112,7 +119,7 @@ func TestPage_SeveralScenariosShareTheirFindings(t *testing.T) {
 		"fail  LC104  the program refuses connections while clients are still sent to it\n" +
 			"             delete: 78 connections refused\n             hard-eviction: 3 connections refused\n",
 		"note  LC103  the baseline accepts it for delete, where it is not found any more",
-		"FAIL  1 of 3 scenarios; checks: failed: 1, warnings: 1, passed: 6, accepted: 1; ",
+		"FAIL  scenarios failed: 1 of 3; checks failed: 1, warnings: 1, passed: 6, accepted: 1; ",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("got\n%s\nwithout\n%s", got, want)
@@ -142,6 +149,8 @@ func hostileReport() *rehearse.Report {
 	r := oneScenario()
 	one := &r.Results[0]
 	r.Command = []string{hostile}
+	one.Stacks = []rehearse.Stack{{Count: 1, State: hostile, CreatedBy: hostile, Frames: []string{hostile}}}
+	one.Skipped = hostile
 	one.Isolation, one.URL, one.Output = hostile, hostile, []string{hostile, "::error::z"}
 	for i := range one.Events {
 		one.Events[i].What, one.Events[i].Detail = hostile, hostile
@@ -158,7 +167,7 @@ func TestReview_NothingOfTheProgramMovesATerminalOrCommandsARunner(t *testing.T)
 		"log":         Page{}.Timeline(&r.Results[0]) + Page{}.Verdict(r) + Page{}.Line(&r.Results[0]) + Lines("lastcall: "+failed.Error()),
 		"terminal":    Page{Columns: 80}.Timeline(&r.Results[0]) + Page{Columns: 80}.Verdict(r) + Page{}.Live(r.Results[0].Events[0]) + Page{}.Line(&r.Results[0]),
 		"head":        Page{}.Head(&rehearse.Config{Program: rehearse.Container{Command: r.Command}}, 0),
-		"annotations": written(t, func(b *bytes.Buffer) error { return Annotations(b, r, failed) }),
+		"annotations": written(t, func(b *bytes.Buffer) error { return Annotations(b, hostile, r, failed) }),
 		"summary":     written(t, func(b *bytes.Buffer) error { return Summary(b, r, failed) }),
 		"junit":       written(t, func(b *bytes.Buffer) error { return JUnit(b, r, failed) }),
 	} {
@@ -176,6 +185,43 @@ func TestReview_NothingOfTheProgramMovesATerminalOrCommandsARunner(t *testing.T)
 	}
 }
 
+func TestJUnit_OfAHostileProgramIsWhole(t *testing.T) {
+	text := written(t, func(b *bytes.Buffer) error { return JUnit(b, hostileReport(), errors.New(hostile)) })
+	var read junitSuites
+	if err := xml.Unmarshal([]byte(text), &read); err != nil || read.Errors != 1 || read.Failures != 1 {
+		t.Errorf("%v: %+v", err, read)
+	}
+}
+
+func TestReview_AProgramThatWritesWithoutEndDoesNotFillTheReport(t *testing.T) {
+	r := oneScenario()
+	r.Results[0].Output = []string{strings.Repeat("x", 1<<20)}
+	r.Results[0].Events[0].Detail = r.Results[0].Output[0]
+	for name, text := range map[string]string{
+		"page": Page{}.Timeline(&r.Results[0]), "summary": written(t, func(b *bytes.Buffer) error { return Summary(b, r, nil) }),
+		"junit": written(t, func(b *bytes.Buffer) error { return JUnit(b, r, nil) }), "html": page(t, r, nil),
+	} {
+		if len(text) > 64<<10 {
+			t.Errorf("%s has %d bytes", name, len(text))
+		}
+	}
+}
+
+func TestSummary_TextOfTheProgramIsNoMarkup(t *testing.T) {
+	for _, text := range []string{"", "a", "`", "a``b", "```", "``` ` ``", "<b>|</b>", "`a`"} {
+		span := code(text)
+		quote := span[:len(span)-len(strings.TrimLeft(span, "`"))]
+		if inside := strings.TrimSuffix(strings.TrimPrefix(span, quote), quote); text != "" && (strings.Contains(inside, quote) || strings.TrimSpace(inside) != text) {
+			t.Errorf("%q becomes %q", text, span)
+		}
+		block := fenced(text + "\n")
+		fence, rest, _ := strings.Cut(block, "text\n")
+		if len(fence) < 3 || strings.Count(rest, fence) != 1 || !strings.HasSuffix(rest, "\n"+fence+"\n") {
+			t.Errorf("%q becomes %q", text, block)
+		}
+	}
+}
+
 func written(t *testing.T, write func(*bytes.Buffer) error) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -183,6 +229,42 @@ func written(t *testing.T, write func(*bytes.Buffer) error) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+func TestPage_SaysWhereAProgramStoodThatHadNotEnded(t *testing.T) {
+	r := exitsAtOnce()
+	for i := range 7 {
+		r.Stacks = append(r.Stacks, rehearse.Stack{
+			Count: i + 1, State: "chan receive", CreatedBy: "main.main",
+			Frames: []string{"main.consume /home/me/src/app/worker/main.go:18", "a", "b", "c", "not shown"},
+		})
+	}
+	got := (Page{}).Timeline(r)
+	for _, want := range []string{
+		"where it stood when its time was over:\n           1 x chan receive, started by main.main\n             main.consume worker/main.go:18\n",
+		"and in 2 more places",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got\n%s\nwithout\n%s", got, want)
+		}
+	}
+	if strings.Contains(got, "not shown") || strings.Contains(got, "6 x ") {
+		t.Errorf("it is too much:\n%s", got)
+	}
+}
+
+func TestReview_AScenarioThatWasSkippedIsNeitherAPassNorAFailure(t *testing.T) {
+	r := &rehearse.Report{Results: []rehearse.Result{{Scenario: rehearse.Frozen, Skipped: "it does not become ready any more"}}}
+	for name, got := range map[string]struct{ text, want string }{
+		"page":    {(Page{}).Line(&r.Results[0]), "SKIP  frozen            not rehearsed: it does not become ready any more\n"},
+		"summary": {written(t, func(b *bytes.Buffer) error { return Summary(b, r, nil) }), "| frozen | ➖ skipped |"},
+		"junit":   {written(t, func(b *bytes.Buffer) error { return JUnit(b, r, nil) }), `<skipped message="it does not become ready any more">`},
+		"html":    {page(t, r, nil), "not rehearsed: it does not become ready any more"},
+	} {
+		if !strings.Contains(got.text, got.want) {
+			t.Errorf("%s: got\n%s\nwithout %s", name, got.text, got.want)
+		}
+	}
 }
 
 func TestJUnit_HasATestForEachCheckOfEachScenario(t *testing.T) {
@@ -216,7 +298,7 @@ func TestJUnit_ARehearsalThatFailedIsAnError(t *testing.T) {
 }
 
 // unescaped reads an annotation as the runner of GitHub does.
-func unescaped(line string) (level, title, text string) {
+func unescaped(line string) (level, file, title, text string) {
 	rest, _ := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "::")
 	head, text, _ := strings.Cut(rest, "::")
 	level, properties, _ := strings.Cut(head, " ")
@@ -225,23 +307,26 @@ func unescaped(line string) (level, title, text string) {
 		if value, ok := strings.CutPrefix(one, "title="); ok {
 			title = undo.Replace(value)
 		}
+		if value, ok := strings.CutPrefix(one, "file="); ok {
+			file = undo.Replace(value)
+		}
 	}
-	return level, title, undo.Replace(text)
+	return level, file, title, undo.Replace(text)
 }
 
 func TestAnnotations_AreReadBackByTheRunner(t *testing.T) {
 	r := oneScenario()
 	r.Results[0].Findings[0].Seen = "100 % of all: 3, 4"
-	lines := strings.SplitAfter(strings.TrimSuffix(written(t, func(b *bytes.Buffer) error { return Annotations(b, r, nil) }), "\n"), "\n")
+	lines := strings.SplitAfter(strings.TrimSuffix(written(t, func(b *bytes.Buffer) error { return Annotations(b, "./deploy/a,b.yaml", r, nil) }), "\n"), "\n")
 	if len(lines) != 2 {
 		t.Fatalf("%d annotations: %q", len(lines), lines)
 	}
-	level, title, text := unescaped(lines[0])
-	if level != "error" || title != "LC104 the program refuses connections while clients are still sent to it" ||
+	level, file, title, text := unescaped(lines[0])
+	if level != "error" || file != "deploy/a,b.yaml" || title != "LC104 the program refuses connections while clients are still sent to it" ||
 		!strings.HasPrefix(text, "delete: 100 % of all: 3, 4\nThe endpoint") {
-		t.Errorf("%q, %q, %q", level, title, text)
+		t.Errorf("%q, %q, %q, %q", level, file, title, text)
 	}
-	if level, title, _ := unescaped(lines[1]); level != "warning" || title != "LC105 the program closes connections that clients keep, without notice" {
+	if level, _, title, _ := unescaped(lines[1]); level != "warning" || title != "LC105 the program closes connections that clients keep, without notice" {
 		t.Errorf("%q, %q", level, title)
 	}
 }

@@ -6,8 +6,13 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/mattn/go-runewidth"
+
 	"github.com/lastcall-go/lastcall/rehearse"
 )
+
+// longest bounds a text of one line, in columns: a program may write a megabyte without a line's end.
+const longest = 2000
 
 // clean makes text of the program harmless. What is not printable becomes a space. "##[" begins a
 // command of GitHub's runner wherever it stands in a line, so that it is taken apart.
@@ -18,7 +23,7 @@ func clean(s string) string {
 		}
 		return r
 	}, s)
-	return strings.ReplaceAll(s, "##[", "## [")
+	return cut(strings.ReplaceAll(s, "##[", "## ["), longest)
 }
 
 // cleaned returns a copy of a report in which every text is one line, and printable.
@@ -32,10 +37,14 @@ func cleaned(r *rehearse.Report) *rehearse.Report {
 
 func cleanResult(r *rehearse.Result) *rehearse.Result {
 	c := *r
-	c.Isolation, c.URL, c.Output = clean(c.Isolation), clean(c.URL), cleanAll(c.Output)
-	c.Events, c.Findings = slices.Clone(c.Events), slices.Clone(c.Findings)
+	c.Isolation, c.URL, c.Skipped, c.Output = clean(c.Isolation), clean(c.URL), clean(c.Skipped), cleanAll(c.Output)
+	c.Events, c.Findings, c.Stacks = slices.Clone(c.Events), slices.Clone(c.Findings), slices.Clone(c.Stacks)
 	for i := range c.Events {
 		c.Events[i] = cleanEvent(c.Events[i])
+	}
+	for i := range c.Stacks {
+		s := &c.Stacks[i]
+		s.State, s.CreatedBy, s.Frames = clean(s.State), clean(s.CreatedBy), cleanAll(s.Frames)
 	}
 	for i := range c.Findings {
 		c.Findings[i].Seen = clean(c.Findings[i].Seen)
@@ -56,15 +65,10 @@ func cleanAll(texts []string) []string {
 	return all
 }
 
-// cut shortens a text to so many characters.
-func cut(s string, n int) string {
-	if utf8.RuneCountInString(s) <= n {
-		return s
-	}
-	return string([]rune(s)[:max(n-1, 0)]) + "…"
-}
+// cut shortens a text to so many columns, of which some characters take two.
+func cut(s string, n int) string { return runewidth.Truncate(s, max(n, 0), "…") }
 
-// wrap breaks a text into lines of at most so many characters, between words where that is possible.
+// wrap breaks a text into lines of at most so many columns, between words where that is possible.
 // With 0 it is one line.
 func wrap(s string, width int) []string {
 	if width <= 0 {
@@ -72,17 +76,17 @@ func wrap(s string, width int) []string {
 	}
 	lines, line := []string{}, ""
 	for _, word := range strings.Fields(s) {
-		for utf8.RuneCountInString(word) > width {
+		for runewidth.StringWidth(word) > width {
 			if line != "" {
 				lines, line = append(lines, line), ""
 			}
-			letters := []rune(word)
-			lines, word = append(lines, string(letters[:width])), string(letters[width:])
+			begin := runewidth.Truncate(word, width, "")
+			lines, word = append(lines, begin), strings.TrimPrefix(word, begin)
 		}
 		switch {
 		case line == "":
 			line = word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width:
+		case runewidth.StringWidth(line)+1+runewidth.StringWidth(word) > width:
 			lines, line = append(lines, line), word
 		default:
 			line += " " + word
@@ -91,10 +95,8 @@ func wrap(s string, width int) []string {
 	return append(lines, line)
 }
 
-// pad makes a text at least so many characters wide.
-func pad(s string, n int) string {
-	return s + strings.Repeat(" ", max(0, n-utf8.RuneCountInString(s)))
-}
+// pad makes a text at least so many columns wide.
+func pad(s string, n int) string { return runewidth.FillRight(s, n) }
 
 // Lines is a text of several lines as a log may have it: printable, and without a line that a runner
 // takes for a command, which is one that begins with two colons.

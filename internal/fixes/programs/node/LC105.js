@@ -13,6 +13,7 @@ const server = http.createServer((request, response) => {
 process.on('SIGTERM', () => {
   setTimeout(() => {
     server.close(() => process.exit(0)) // called when the last request was answered
+    setInterval(() => server.closeIdleConnections(), 100)
     setTimeout(() => process.exit(1), patience)
   }, delay)
 })

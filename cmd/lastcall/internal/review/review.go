@@ -126,8 +126,24 @@ func (c counts) String() string {
 
 // ending says how the program of a scenario has ended.
 func ending(r *rehearse.Result) string {
-	if r.ExitCode < 0 {
-		return "still running at the end"
+	switch {
+	case r.ExitCode >= 0:
+	case slices.ContainsFunc(r.Events, func(e rehearse.Event) bool { return e.What == "SIGKILL" }):
+		return "killed when its time was over"
+	default:
+		return "still running when the rehearsal ended"
 	}
 	return fmt.Sprintf("exit code %d", r.ExitCode)
+}
+
+// summary says how the program of a scenario has ended, and what its clients got.
+func summary(r *rehearse.Result) string {
+	if r.Skipped != "" {
+		return "not rehearsed: " + r.Skipped
+	}
+	text := ending(r)
+	if asked := r.Answered + r.Failed; asked > 0 {
+		text += fmt.Sprintf(", %d of %d requests answered", r.Answered, asked)
+	}
+	return text
 }

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/manifest"
+	"github.com/lastcall-go/lastcall/internal/fixes"
+	"github.com/lastcall-go/lastcall/rehearse"
+)
+
+// explanation is what is asked about a finding.
+type explanation struct {
+	code     string
+	language string
+	program  bool
+}
+
+func (e *explanation) flags(f *pflag.FlagSet) {
+	f.StringVar(&e.code, "explain", "", "say what a finding means, and show the smallest fix in a complete program")
+	f.StringVar(&e.language, "language", string(fixes.Go), "the language of that program: "+languages())
+	f.BoolVar(&e.program, "program", false, "with --explain: write the corrected program, and nothing else")
+}
+
+// languages are those of the programs, as one types them.
+func languages() string {
+	var all []string
+	for _, l := range fixes.Languages() {
+		all = append(all, string(l))
+	}
+	return strings.Join(all, ", ")
+}
+
+// write says what the finding means, and shows a program with it and without.
+func (e *explanation) write(w io.Writer) error {
+	code := rehearse.Code(strings.ToUpper(e.code))
+	if manifest.Title(code) == "" {
+		return usageError{fmt.Errorf("there is no finding %q: they are %v", e.code, append(rehearse.Codes(), manifest.Codes()...))}
+	}
+	who := "The program"
+	if !code.Known() {
+		who = "What the manifest describes"
+	}
+	fix, err := fixes.Find(string(code), fixes.Language(strings.ToLower(e.language)))
+	if err != nil && (e.program || errors.Is(err, fixes.ErrLanguage)) {
+		return usageError{err}
+	}
+	if e.program {
+		_, err := io.WriteString(w, fix.Fixed.Text)
+		return err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s  %s %s.\n\n%s\n\n%s\n\n", code, who, manifest.Title(code), manifest.Why(code), manifest.Change(code))
+	if err != nil {
+		fmt.Fprintf(&b, "No program: %v.\n", err)
+	} else {
+		fmt.Fprintf(&b, "The fix in %s: + is what a program with this mistake lacks, - is what it has instead.\n\n%s\n", fix.Language, fix.Diff())
+		fmt.Fprintf(&b, "The corrected program alone: add --program. In another language: --language with one of %s.\n", languages())
+	}
+	_, err = io.WriteString(w, b.String())
+	return err
+}

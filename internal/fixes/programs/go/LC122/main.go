@@ -1,0 +1,20 @@
+// A worker that fills its cache first, and cannot be stopped meanwhile.
+package main
+
+import (
+	"context"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func load(part int) { time.Sleep(200 * time.Millisecond) }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	for part := range 300 {
+		load(part)
+	}
+	<-ctx.Done() // the work
+}

@@ -1,0 +1,34 @@
+// A worker that may be told twice to stop.
+package main
+
+import (
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+)
+
+func work()  { time.Sleep(200 * time.Millisecond) }
+func flush() { time.Sleep(time.Second) }
+
+func main() {
+	stopping := make(chan struct{})
+	stop := sync.OnceFunc(func() { close(stopping) }) // however often it is called
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	go func() {
+		for range signals {
+			stop()
+		}
+	}()
+	for {
+		select {
+		case <-stopping:
+			flush()
+			return
+		default:
+			work()
+		}
+	}
+}

@@ -1,0 +1,26 @@
+import java.io.IOException;
+import java.net.StandardProtocolFamily;
+import java.net.UnixDomainSocketAddress;
+import java.nio.channels.ServerSocketChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
+/** A worker that takes commands on a Unix socket, which is in its way after a crash. */
+class Main {
+    public static void main(String[] args) throws IOException {
+        Path path = Path.of(System.getenv().getOrDefault("SOCKET", "/tmp/worker.sock"));
+        ServerSocketChannel commands = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
+        commands.bind(UnixDomainSocketAddress.of(path));
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            try {
+                Files.delete(path);
+                Runtime.getRuntime().halt(0); // the virtual machine would end with 143
+            } catch (IOException e) {
+                Runtime.getRuntime().halt(1);
+            }
+        }));
+        while (true) {
+            commands.accept().close();
+        }
+    }
+}

@@ -1,0 +1,10 @@
+"""A worker without a handler: as PID 1 it is not ended by the signal."""
+import time
+
+
+def work():
+    time.sleep(0.2)
+
+
+while True:
+    work()

@@ -1,0 +1,50 @@
+"""A server that closes idle connections without having said so in an answer."""
+import os
+import signal
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+DELAY = 2  # seconds after the signal, while clients are still sent here
+
+under_way = set()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 10  # seconds for which a connection may be idle
+
+    def do_GET(self):
+        under_way.add(self)
+        if self.path == "/slow":
+            time.sleep(3)
+        self.send_response(200)
+        self.send_header("Content-Length", "6")
+        self.end_headers()
+        self.wfile.write(b"hello\n")
+        under_way.remove(self)
+
+    def log_message(self, *args):
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128
+
+
+server = Server((os.environ.get("HOST", ""), int(os.environ.get("PORT", "8080"))), Handler)
+
+
+def stop():
+    time.sleep(DELAY)
+    server.shutdown()
+
+
+def on_signal(number, frame):
+    threading.Thread(target=stop).start()
+
+
+signal.signal(signal.SIGTERM, on_signal)
+server.serve_forever()
+while under_way:
+    time.sleep(0.05)

@@ -1,0 +1,17 @@
+"""A worker for which being stopped is an error."""
+import signal
+import time
+
+
+def work():
+    time.sleep(0.2)
+
+
+def on_signal(number, frame):
+    raise RuntimeError("stopped")
+
+
+signal.signal(signal.SIGTERM, on_signal)
+signal.signal(signal.SIGINT, on_signal)
+while True:
+    work()

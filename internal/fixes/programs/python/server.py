@@ -1,0 +1,52 @@
+"""A server that goes on accepting while clients are sent to it, answers what it has accepted, and
+ends with 0."""
+import os
+import signal
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+DELAY = 2  # seconds after the signal, while clients are still sent here
+
+stopping = threading.Event()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 10  # seconds for which a connection may be idle
+
+    def do_GET(self):
+        if self.path == "/slow":
+            time.sleep(3)
+        self.send_response(200)
+        self.send_header("Content-Length", "6")
+        if stopping.is_set():
+            self.send_header("Connection", "close")  # who keeps it asks another pod next
+        self.end_headers()
+        self.wfile.write(b"hello\n")
+
+    def log_message(self, *args):
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = False  # server_close waits for the threads that answer
+    request_queue_size = 128
+
+
+server = Server((os.environ.get("HOST", ""), int(os.environ.get("PORT", "8080"))), Handler)
+
+
+def stop():
+    time.sleep(DELAY)
+    server.shutdown()
+
+
+def on_signal(number, frame):
+    stopping.set()
+    threading.Thread(target=stop).start()
+
+
+signal.signal(signal.SIGTERM, on_signal)
+server.serve_forever()
+server.server_close()

@@ -1,0 +1,49 @@
+# A server that stops to accept when the signal comes.
+require 'socket'
+require 'timeout'
+
+PATIENCE = 20 # seconds for requests: it fits into the grace
+
+$stopping = false # since the signal
+$closing = false
+
+def answer(connection, request)
+  sleep 3 if request.start_with?('GET /slow')
+  close = "Connection: close\r\n" if $stopping # who keeps it asks another pod next
+  connection.write "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n#{close}\r\nhello\n"
+  close
+end
+
+def serve(connection)
+  loop do
+    until connection.wait_readable(0.2)
+      return if $closing # it is idle
+    end
+    request = connection.gets or break
+    while (header = connection.gets) && header != "\r\n"
+    end
+    break if answer(connection, request)
+  end
+ensure
+  connection.close
+end
+
+server = TCPServer.new(ENV.fetch('HOST', '0.0.0.0'), ENV.fetch('PORT', '8080'))
+server.listen 128
+
+trap('TERM') do
+  $stopping = true
+  $closing = true
+  server.close
+end
+
+threads = []
+begin
+  loop do
+    threads.select!(&:alive?)
+    threads << Thread.new(server.accept) { |connection| serve(connection) }
+  end
+rescue IOError
+  # The listener is closed.
+end
+Timeout.timeout(PATIENCE) { threads.each(&:join) }

@@ -1,0 +1,10 @@
+# A worker that ends as if the signal had ended it.
+stopping = false
+trap('TERM') { exit 143 }
+trap('INT') { stopping = true }
+
+def work
+  sleep 0.2
+end
+
+work until stopping

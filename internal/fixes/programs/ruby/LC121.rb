@@ -1,0 +1,11 @@
+# A worker that takes commands on a Unix socket, which is in its way after a crash.
+require 'socket'
+
+path = ENV.fetch('SOCKET', '/tmp/worker.sock')
+stopping = false
+trap('TERM') { stopping = true }
+
+commands = UNIXServer.new(path)
+sleep 0.2 until stopping
+commands.close
+File.delete path

@@ -1,0 +1,13 @@
+# A worker that takes commands on a Unix socket, and comes back after a crash.
+require 'fileutils'
+require 'socket'
+
+path = ENV.fetch('SOCKET', '/tmp/worker.sock')
+stopping = false
+trap('TERM') { stopping = true }
+
+FileUtils.rm_f path # a process that was killed leaves its socket behind
+commands = UNIXServer.new(path)
+sleep 0.2 until stopping
+commands.close
+File.delete path

@@ -1,0 +1,13 @@
+# A worker that fills its cache first, and can be stopped meanwhile.
+def load(_part)
+  sleep 0.2
+end
+
+stopping = false
+trap('TERM') { stopping = true }
+
+300.times do |part|
+  exit if stopping # nothing was begun yet
+  load part
+end
+sleep 0.2 until stopping # the work

@@ -1,0 +1,266 @@
+package rehearse
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// What a kubelet did (Kubernetes v1.36, containerd 1.6, two nodes) when a pod was stopped: the
+// order of events, how long after which event, the exit code, and requests that were lost. G is the
+// pod's terminationGracePeriodSeconds.
+
+// gap is how long after one event another one comes.
+type gap struct {
+	from, to string
+	d        time.Duration
+}
+
+// soon is for how long a machine with other things to do may keep an event waiting. Nothing comes
+// early.
+const soon = 1500 * time.Millisecond
+
+func pausing(d time.Duration) Container { return Container{PreStop: &Hook{Sleep: &d}} }
+
+func TestKubelet_TheSameEventsInTheSameOrder(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		how    string
+		config Config
+		order  []string
+		times  []gap
+		exit   int
+		long   bool // only in the full tests
+	}{
+		{
+			name: "deleted, preStop 2 s, drain 2 s, G 8: TERM 2.06 s after the hook began", how: "good",
+			config: Config{Program: hook("sleep 2"), Grace: 8 * time.Second},
+			order:  []string{"deleted", "preStop", "preStop ended", "stop signal", "exited"},
+			times:  []gap{{"preStop", "stop signal", 2 * time.Second}, {"stop signal", "exited", 2 * time.Second}},
+		},
+		{
+			name: "ignores TERM, preStop 2 s, G 5: TERM after 2 s, KILL 3 s later", how: "hangs",
+			config: Config{Program: pausing(2 * time.Second), Grace: 5 * time.Second},
+			order:  []string{"deleted", "preStop", "preStop ended", "stop signal", "SIGKILL"},
+			times:  []gap{{"preStop", "stop signal", 2 * time.Second}, {"stop signal", "SIGKILL", 3 * time.Second}},
+			exit:   137,
+		},
+		{
+			name: "preStop 20 s, G 4: the hook has failed after 4 s, TERM at once", how: "at-once",
+			config: Config{Program: hook("sleep 20"), Grace: 4 * time.Second},
+			order:  []string{"deleted", "preStop", "preStop overran", "stop signal", "exited"},
+			times:  []gap{{"preStop", "stop signal", 4 * time.Second}},
+		},
+		{
+			name: "the same, and TERM is ignored: KILL after 2 s more", how: "hangs",
+			config: Config{Program: hook("sleep 20"), Grace: 3 * time.Second},
+			order:  []string{"deleted", "preStop", "preStop overran", "stop signal", "SIGKILL"},
+			times:  []gap{{"preStop", "stop signal", 3 * time.Second}, {"stop signal", "SIGKILL", 2 * time.Second}},
+			exit:   137, long: true,
+		},
+		{
+			name: "preStop of a missing binary: the hook has failed, TERM at once", how: "good",
+			config: Config{Program: Container{PreStop: &Hook{Exec: []string{"/no/such/binary"}}}, Grace: 8 * time.Second},
+			order:  []string{"deleted", "preStop failed", "stop signal", "exited"},
+			times:  []gap{{"deleted", "stop signal", 0}},
+		},
+		{
+			name: "preStop sleep 2 s", how: "good",
+			config: Config{Program: pausing(2 * time.Second), Grace: 8 * time.Second},
+			order:  []string{"deleted", "preStop", "preStop ended", "stop signal", "exited"},
+			times:  []gap{{"preStop", "stop signal", 2 * time.Second}},
+		},
+		{
+			name: "delete with a grace period of 1 s: KILL 2 s after TERM", how: "hangs",
+			config: Config{Grace: time.Second},
+			order:  []string{"deleted", "stop signal", "SIGKILL"},
+			times:  []gap{{"stop signal", "SIGKILL", 2 * time.Second}},
+			exit:   137,
+		},
+		{
+			name: "force delete: TERM, KILL 2 s later", how: "hangs",
+			config: Config{Scenarios: []Scenario{ForceDelete}},
+			order:  []string{"deleted", "stop signal", "SIGKILL"},
+			times:  []gap{{"deleted", "stop signal", 0}, {"stop signal", "SIGKILL", 2 * time.Second}},
+			exit:   137,
+		},
+		{
+			name: "hard eviction: TERM, KILL 2 s later", how: "hangs",
+			config: Config{Scenarios: []Scenario{HardEviction}},
+			order:  []string{"evicted", "stop signal", "SIGKILL"},
+			times:  []gap{{"evicted", "stop signal", 0}, {"stop signal", "SIGKILL", 2 * time.Second}},
+			exit:   137,
+		},
+		{
+			name: "soft eviction, evictionMaxPodGracePeriod 6: KILL after 6 s, the endpoint stays until then", how: "hangs",
+			config: Config{Scenarios: []Scenario{SoftEviction}, NodeGrace: 6 * time.Second, Grace: 20 * time.Second},
+			order:  []string{"evicted", "stop signal", "SIGKILL"},
+			times:  []gap{{"stop signal", "SIGKILL", 6 * time.Second}},
+			exit:   137, long: true,
+		},
+		{
+			name: "liveness failure, G 3: preStop, TERM, KILL after G, started again", how: "hangs",
+			config: Config{Scenarios: []Scenario{LivenessFailure}, Program: pausing(time.Second), Grace: 4 * time.Second},
+			order:  []string{"not alive", "preStop", "preStop ended", "stop signal", "SIGKILL", "started again", "ready"},
+			times:  []gap{{"preStop", "stop signal", time.Second}, {"stop signal", "SIGKILL", 3 * time.Second}},
+			exit:   137, long: true,
+		},
+		{
+			name: "no handler: gone at once", how: "no-handler",
+			config: Config{Grace: 8 * time.Second},
+			order:  []string{"deleted", "stop signal", "exited"},
+			times:  []gap{{"stop signal", "exited", 0}},
+			exit:   exitBySignal,
+		},
+		{
+			name: "killed: what it has left in its files is there when it is started again", how: "flocks",
+			config: Config{Scenarios: []Scenario{Crash}},
+			order:  []string{"killed", "started again", "ready"},
+			exit:   137,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if c.long && testing.Short() {
+				t.Log("make test-full: this one at all")
+				return
+			}
+			where := freeAddress(t)
+			c.config.Traffic = []Target{{URL: "http://" + where}}
+			c.config.Program.Command = []string{server, c.how}
+			c.config.Program.Env = []string{"ADDRESS=" + where, "LOCK=" + t.TempDir() + "/lock"}
+			r, err := rehearse(t, c.config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := whatOf(r, c.order); !slices.Equal(got, c.order) {
+				t.Errorf("%q, want %q", got, c.order)
+			}
+			for _, a := range c.times {
+				if d := eventAt(r, a.to) - eventAt(r, a.from); d < a.d-20*time.Millisecond || d > a.d+soon {
+					t.Errorf("%s %v after %s, want %v", a.to, d, a.from, a.d)
+				}
+			}
+			if got := kubernetesCode(r); got != c.exit {
+				t.Errorf("exit code %d, want %d", got, c.exit)
+			}
+			if slices.Contains([]Scenario{SoftEviction, HardEviction}, r.Scenario) && slices.Contains(whatOf(r, []string{"endpoint gone"}), "endpoint gone") &&
+				eventAt(r, "endpoint gone") < eventAt(r, "SIGKILL") {
+				t.Error("the endpoint goes before the container")
+			}
+			if t.Failed() {
+				t.Log(describe(r))
+			}
+		})
+	}
+}
+
+// kubernetesCode is the exit code that Kubernetes records. The report has none where the program
+// did not end by itself.
+func kubernetesCode(r *Result) int {
+	if r.ExitCode == -1 && slices.ContainsFunc(r.Events, func(e Event) bool { return e.What == "SIGKILL" }) {
+		return 128 + int(syscall.SIGKILL)
+	}
+	return r.ExitCode
+}
+
+// whatOf are the events of these names, from the deletion on, in order.
+func whatOf(r *Result, names []string) (found []string) {
+	for _, e := range r.Events {
+		if slices.Contains(names, e.What) && (e.What == names[0] || len(found) > 0) {
+			found = append(found, e.What)
+		}
+	}
+	return found
+}
+
+// eventAt is when the last event of a name was.
+func eventAt(r *Result, what string) (at time.Duration) {
+	for _, e := range r.Events {
+		if e.What == what {
+			at = e.At
+		}
+	}
+	return at
+}
+
+// A GET of a hook names itself kube-lifecycle and a version, and its answer does not matter.
+func TestKubelet_ThePreStopRequestNamesItself(t *testing.T) {
+	t.Parallel()
+	var agent atomic.Value
+	asked := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		agent.Store(r.Method + " " + r.URL.Path + " " + r.UserAgent())
+		w.WriteHeader(http.StatusInternalServerError)
+	}))
+	defer asked.Close()
+	port := portOf(t, asked.Listener.Addr().String())
+	where := freeAddress(t)
+	r, err := rehearse(t, Config{
+		Traffic: []Target{{URL: "http://" + where}},
+		Program: Container{
+			Command: []string{server, "good"}, Env: []string{"ADDRESS=" + where},
+			PreStop: &Hook{HTTPGet: &HTTPGet{Port: port, Path: "/stop"}},
+		},
+		Grace: 8 * time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := agent.Load().(string); !strings.HasPrefix(got, "GET /stop kube-lifecycle/") {
+		t.Errorf("the hook asked %q", got)
+	}
+	if want := []string{"preStop", "preStop ended", "stop signal", "exited"}; !slices.Equal(whatOf(r, want), want) || r.ExitCode != 0 {
+		t.Errorf("want %q\n%s", want, describe(r))
+	}
+}
+
+// Three replicas behind a Service under 150 new connections a second, all replaced: each pod
+// has 50 a second, and lost so many at its deletion. The endpoint was gone 0.13 to 0.29 s after it.
+func TestKubelet_TheSameRequestsAreLost(t *testing.T) {
+	t.Parallel()
+	const lag = 250 * time.Millisecond
+	for _, c := range []struct {
+		name, how string
+		hook      *Hook
+		lost      float64 // of each deletion
+	}{
+		{"no handling: 37 of 1,798 in one rollout, 78 of 1,916 in two", "no-handler", nil, 12.7},
+		{"exits at once: 33 in one rollout", "exits", nil, 11},
+		{"Shutdown at once: 80 of 1,655 in two", "at-once", nil, 13.3},
+		{"preStop sleep 2 s: none was refused", "at-once", pausing(2 * time.Second).PreStop, 0},
+		{"3 s delay with Connection: close: 0 of 2,667", "good", nil, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			where := freeAddress(t)
+			r, err := rehearse(t, Config{
+				Program: Container{Command: []string{server, c.how}, Env: []string{"ADDRESS=" + where}, PreStop: c.hook},
+				Traffic: []Target{{URL: "http://" + where}}, Rate: 50, EndpointLag: lag, Grace: 20 * time.Second,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			lost := float64(refusedOf(r))
+			if c.lost == 0 && lost != 0 || c.lost != 0 && (lost < c.lost/2 || lost > 2*c.lost) {
+				t.Errorf("%v were lost, and a rollout lost %v for each pod\n%s", lost, c.lost, describe(r))
+			}
+		})
+	}
+}
+
+// refusedOf is how many connections were refused while clients were still sent to the program.
+func refusedOf(r *Result) (n int) {
+	for _, f := range r.Findings {
+		if f.Code == RefusedEarly {
+			_, _ = fmt.Sscanf(f.Seen, "%d", &n)
+		}
+	}
+	return n
+}

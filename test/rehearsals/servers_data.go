@@ -1,0 +1,49 @@
+//go:build linux
+
+package main
+
+func databases() []server {
+	const section = "Databases"
+	postgres := server{
+		section: section,
+		product: product{
+			name: "PostgreSQL", version: []string{"/usr/lib/postgresql/15/bin/postgres", "--version"}, pattern: `PostgreSQL\) ([\d.]+)`, line: "15",
+			ends: "2027-11-11", endsSource: "https://endoflife.date/postgresql",
+		},
+		needs: []string{"/usr/lib/postgresql/15/bin/postgres", "setpriv"}, installed: "postgresql (Debian)",
+		before: asPostgres("/bin/sh", "-c", "/usr/lib/postgresql/15/bin/initdb -A trust -D {{.Home}}/data"),
+		command: asPostgres("/usr/lib/postgresql/15/bin/postgres", "-D", "{{.Home}}/data", "-k", "",
+			"-c", "listen_addresses=127.0.0.1", "-p", "{{.Port}}"),
+		// A request for TLS, to which the server says N, and waits for what comes next.
+		target: []string{"--tcp", `127.0.0.1:{{.Port}},\x00\x00\x00\x08\x04\xd2\x16\x2f`},
+		source: "https://www.postgresql.org/docs/15/server-shutdown.html",
+	}
+	smart, fast := postgres, postgres
+	smart.name = "PostgreSQL, SIGTERM"
+	smart.documented = "SIGTERM is a smart shutdown: no new connections, and it waits for all sessions to end."
+	smart.want, smart.wantDelayed = closesAtOnce, findings{}
+	fast.name, fast.signal = "PostgreSQL, SIGINT", "INT"
+	fast.documented = "SIGINT is a fast shutdown: sessions are ended, and transactions rolled back. The official image has it as its STOPSIGNAL."
+	fast.want, fast.wantDelayed = closesAtOnce, findings{}
+	return []server{
+		{
+			name: "Redis", section: section,
+			product: product{
+				name: "Redis", version: []string{"redis-server", "--version"}, pattern: `v=([\d.]+)`, line: "7.0",
+				ends: "2024-07-29", endsSource: "https://endoflife.date/redis",
+			},
+			needs: []string{"redis-server"}, installed: "redis-server (Debian)",
+			command:    []string{"redis-server", "--bind", "127.0.0.1", "--port", "{{.Port}}", "--dir", "{{.Dir}}"},
+			target:     []string{"--tcp", `127.0.0.1:{{.Port}},PING\r\n`},
+			documented: "SIGTERM saves to disk where it is configured to, and exits with 0. It waits for replicas, not for clients.",
+			source:     "https://redis.io/docs/latest/operate/oss_and_stack/reference/signals/",
+			want:       closesAtOnce, wantDelayed: findings{},
+		},
+		smart, fast,
+	}
+}
+
+// asPostgres is a command of the user postgres, as which alone the server starts.
+func asPostgres(command ...string) []string {
+	return append([]string{"setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"}, command...)
+}
