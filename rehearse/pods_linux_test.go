@@ -60,10 +60,10 @@ var podMistakes = []struct {
 		c.Program.PreStop = &Hook{HTTPGet: &HTTPGet{Port: c.Program.Readiness.HTTPGet.Port, Path: "/none"}}
 	}},
 	{name: "the hook sleeps for no time", how: "good", change: func(c *Config) { c.Program.PreStop = &Hook{Sleep: new(time.Duration)} }},
-	{name: "the hook overruns", how: "good", fails: []Code{TooSlow, HookOverruns}, change: func(c *Config) { // two seconds are not enough
+	{name: "the hook overruns", how: "slow end", fails: []Code{TooSlow, HookOverruns}, change: func(c *Config) { // two seconds are not enough for it
 		c.Program.PreStop, c.Grace = &Hook{Sleep: duration(30 * time.Second)}, 3*time.Second
 	}},
-	{name: "the hook leaves a second", how: "good", fails: []Code{TooSlow, HookOverruns}, change: func(c *Config) {
+	{name: "the hook leaves a second", how: "slow end", fails: []Code{TooSlow, HookOverruns}, change: func(c *Config) {
 		c.Program.PreStop, c.Grace = &Hook{Sleep: duration(3 * time.Second)}, 4*time.Second
 	}},
 	{name: "sidecars in their order", how: "good", change: func(c *Config) {

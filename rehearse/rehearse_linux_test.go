@@ -119,9 +119,9 @@ func TestRehearse_FindsEachMistakeAndNoOther(t *testing.T) {
 		{how: "good"},
 		{how: "noisy"},
 		{how: "good", config: Config{Program: hook("sleep 1")}},
-		{how: "at-once", config: Config{Program: hook("sleep 1.5")}, warns: []Code{ClosedUnderRequest}},                        // the hook is the delay
-		{how: "at-once", config: Config{EndpointLag: -1}, warns: []Code{ClosedUnderRequest}},                                   // nobody is sent there any more
-		{how: "good", config: Config{Scenarios: []Scenario{HardEviction}, Grace: time.Hour}, warns: []Code{TooSlow}, exit: -1}, // two seconds are all there is
+		{how: "at-once", config: Config{Program: hook("sleep 1.5")}, warns: []Code{ClosedUnderRequest}},                          // the hook is the delay
+		{how: "at-once", config: Config{EndpointLag: -1}, warns: []Code{ClosedUnderRequest}},                                     // nobody is sent there any more
+		{how: "slowly", config: Config{Scenarios: []Scenario{HardEviction}, Grace: time.Hour}, warns: []Code{TooSlow}, exit: -1}, // two seconds are all there is
 		{how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{how: "exits", fails: []Code{CutOff, RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{how: "no-handler", fails: []Code{CutOff, RefusedEarly, NoHandler}, warns: []Code{ClosedUnderRequest}, exit: exitBySignal},

@@ -32,7 +32,7 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 		{scenario: SoftEviction, how: "good"},
 		{scenario: SoftEviction, how: "lingers", warns: []Code{RefusedEarly, ClosedUnderRequest}}, // with its port closed
 		{scenario: NodeShutdown, how: "good"},
-		{scenario: ForceDelete, how: "good", warns: []Code{TooSlow}, exit: -1}, // it takes two seconds
+		{scenario: ForceDelete, how: "slowly", warns: []Code{TooSlow}, exit: -1}, // it takes four seconds
 		{scenario: ForceDelete, how: "at-once"},
 		{scenario: LivenessFailure, how: "good"},
 		{scenario: SecondSignal, how: "good"},

@@ -71,5 +71,8 @@ func main() {
 	<-signals
 	stopping.Store(true)
 	time.Sleep(2 * time.Second)
+	if how == "slow end" {
+		time.Sleep(2 * time.Second)
+	}
 	server.Shutdown(context.Background())
 }

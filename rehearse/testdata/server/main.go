@@ -118,6 +118,8 @@ func main() {
 		}
 		select {}
 	case "at-once", "lingers":
+	case "slowly":
+		time.Sleep(4 * time.Second)
 	default:
 		time.Sleep(2 * time.Second)
 	}
