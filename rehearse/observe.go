@@ -91,7 +91,7 @@ func (o *observation) stop() {
 
 // judge is about what was answered after the signal.
 func (o *observation) judge(r *rehearsal, add adder) {
-	if o == nil || r.result.ExitCode < 0 {
+	if o == nil || r.ranOn > 0 {
 		return // it did not stop: that says enough
 	}
 	if late := o.readyAt.Sub(r.signalled); !o.unready && late >= readyLong {

@@ -24,7 +24,7 @@ var server, probedServer string
 
 func TestMain(m *testing.M) {
 	// Rehearsals wait most of the time: more of them at once than there are processors.
-	_ = flag.Set("test.parallel", "6")
+	_ = flag.Set("test.parallel", "12")
 	os.Exit(func() int {
 		if len(os.Args) > 4 && os.Args[1] == generateCommand {
 			if err := generate(os.Args[2:]); err != nil {
@@ -119,16 +119,16 @@ func TestRehearse_FindsEachMistakeAndNoOther(t *testing.T) {
 		{how: "good"},
 		{how: "noisy"},
 		{how: "good", config: Config{Program: hook("sleep 1")}},
-		{how: "at-once", config: Config{Program: hook("sleep 1.5")}, warns: []Code{ClosedUnderRequest}},                          // the hook is the delay
-		{how: "at-once", config: Config{EndpointLag: -1}, warns: []Code{ClosedUnderRequest}},                                     // nobody is sent there any more
-		{how: "slowly", config: Config{Scenarios: []Scenario{HardEviction}, Grace: time.Hour}, warns: []Code{TooSlow}, exit: -1}, // two seconds are all there is
+		{how: "at-once", config: Config{Program: hook("sleep 1.5")}, warns: []Code{ClosedUnderRequest}},                           // the hook is the delay
+		{how: "at-once", config: Config{EndpointLag: -1}, warns: []Code{ClosedUnderRequest}},                                      // nobody is sent there any more
+		{how: "slowly", config: Config{Scenarios: []Scenario{HardEviction}, Grace: time.Hour}, warns: []Code{TooSlow}, exit: 137}, // two seconds are all there is
 		{how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{how: "exits", fails: []Code{CutOff, RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{how: "no-handler", fails: []Code{CutOff, RefusedEarly, NoHandler}, warns: []Code{ClosedUnderRequest}, exit: exitBySignal},
 		{how: "ignores", fails: []Code{NoReaction}, exit: -1},
 		{how: "quits", config: Config{Program: Container{StopSignal: syscall.SIGQUIT}}},
 		{how: "quits", config: Config{Program: hook("kill -QUIT 1; sleep 3")}}, // the hook is in the namespace of the program, which ends meanwhile
-		{how: "hangs", config: Config{Grace: 3 * time.Second}, fails: []Code{TooSlow}, exit: -1},
+		{how: "hangs", config: Config{Grace: 3 * time.Second}, fails: []Code{TooSlow}, exit: 137},
 		{how: "hangs", config: Config{CutShort: true}, warns: []Code{TooSlow}, exit: -1},
 		{how: "hangs-up", fails: []Code{CutOff, RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{how: "errors", fails: []Code{NotAnswered}, warns: []Code{ClosedUnderRequest}},

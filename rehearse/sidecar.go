@@ -131,7 +131,7 @@ func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, be
 }
 
 // notAwaited reports whether the rehearsal ended before the program, and before its time was over.
-func (r *rehearsal) notAwaited() bool { return r.cutShort && r.result.ExitCode < 0 }
+func (r *rehearsal) notAwaited() bool { return r.cutShort && r.ranOn > 0 }
 
 // awaitSidecars waits until the sidecars have been stopped. What runs of the program when its time is
 // over is killed before: their turn comes then.

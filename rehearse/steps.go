@@ -167,10 +167,12 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 	}
 	select {
 	case <-r.program.exited:
-		return r.afterEnd(ctx)
+		if !r.program.endedAt.After(r.deadline.Add(r.lateness())) {
+			return r.afterEnd(ctx)
+		}
 	default:
 	}
-	r.ranOn = time.Since(r.signalled)
+	r.ranOn, r.result.ExitCode = time.Since(r.signalled), -1
 	r.givenBack = r.givesBack()
 	switch {
 	case r.frozen:
@@ -180,10 +182,19 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 			r.ranOn.Seconds(), time.Until(r.deadline).Seconds())
 	default:
 		r.say("SIGKILL", "its time is over")
+		r.result.ExitCode = 128 + int(syscall.SIGKILL)
 	}
-	r.result.ExitCode = -1
 	r.settle() // its clients meet nothing any more that is the program's
 	return r.stacks(ctx)
+}
+
+// lateness is for how long this process waited for a processor since the signal, at most.
+func (r *rehearsal) lateness() time.Duration {
+	const unmeasured = 100 * time.Millisecond
+	if r.traffic == nil {
+		return unmeasured
+	}
+	return unmeasured + r.traffic.late.total() - r.late
 }
 
 // afterEnd notes how the program has ended, and waits for what its clients meet then.
@@ -201,7 +212,7 @@ func (r *rehearsal) afterEnd(ctx context.Context) error {
 	if !r.order.deletes() && r.gone.IsZero() {
 		// The end of the container takes the endpoint away. No program can end in the moment in which
 		// it closes its port, and where this process waited for a processor, the program did as well.
-		r.gone = p.endedAt.Add(-closing - r.traffic.late.total() + r.late)
+		r.gone = p.endedAt.Add(-closing - r.lateness())
 	}
 	// Who keeps a connection sees its end a little later, and who is still sent here meets nobody.
 	until := p.endedAt.Add(3 * keepAlivePause)

@@ -39,7 +39,7 @@ func TestThreads_NameTheThreadsThatStayed(t *testing.T) {
 				if found != len(c.frames) {
 					t.Errorf("%+v, want %v\n%s", r.Stacks, c.frames, describe(r))
 				}
-				if fails, _ := codes(r); !slices.Equal(fails, []Code{TooSlow}) || r.ExitCode != -1 {
+				if fails, _ := codes(r); !slices.Equal(fails, []Code{TooSlow}) || r.ExitCode != 137 {
 					t.Errorf("fails %v with exit code %d: that it was asked is no end of its own", fails, r.ExitCode)
 				}
 			})
