@@ -48,6 +48,7 @@ var mistakes = map[string]struct {
 
 // Each mistake of which docs/mistakes.md says that a rehearsal sees it is seen, for that reason alone.
 func TestMistakes_AreSeenAsThePageSays(t *testing.T) {
+	t.Parallel()
 	for number, m := range mistakes {
 		t.Run(number, func(t *testing.T) {
 			t.Parallel()

@@ -86,6 +86,7 @@ var podMistakes = []struct {
 
 // Each mistake of a pod is found, for that reason alone, and the pod without it passes.
 func TestPod_FindsEachMistakeAndNoOther(t *testing.T) {
+	t.Parallel()
 	for _, c := range podMistakes {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -170,6 +171,7 @@ func TestPod_AHookThatOverrunsGoesOn(t *testing.T) {
 // The commands of hooks and probes run in the container: its PID 1 is the program, and its directory
 // and its environment are theirs.
 func TestPod_CommandsRunInTheContainer(t *testing.T) {
+	t.Parallel()
 	for _, shared := range []bool{false, true} {
 		t.Run(fmt.Sprintf("sharePIDs %v", shared), func(t *testing.T) {
 			t.Parallel()
@@ -210,6 +212,7 @@ func TestPod_HooksByHTTPComeFromTheKubelet(t *testing.T) {
 }
 
 func TestPod_WhatCannotBeIsAnErrorThatSaysWhy(t *testing.T) {
+	t.Parallel()
 	program := func(change func(*Container)) Config {
 		c := Container{Command: []string{server, "good"}}
 		change(&c)
@@ -264,6 +267,7 @@ func TestPod_ReadinessTakesTheEndpointAwayAndBringsItBack(t *testing.T) {
 // Where no deletion takes the endpoint away, readiness does if the kubelet still asks for it: when a
 // probe has failed, and not in its own evictions.
 func TestPod_ReadinessDecidesWhereNothingIsDeleted(t *testing.T) {
+	t.Parallel()
 	for scenario, asked := range map[Scenario]bool{LivenessFailure: true, SoftEviction: false, NodeShutdown: false} {
 		t.Run(string(scenario), func(t *testing.T) {
 			t.Parallel()

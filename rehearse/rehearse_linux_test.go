@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -110,6 +111,7 @@ func describe(r *Result) string {
 
 // Each mistake is found, for that reason alone, and the program without it passes.
 func TestRehearse_FindsEachMistakeAndNoOther(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		how          string
 		config       Config
@@ -267,6 +269,7 @@ func TestRehearse_ThatIsCancelledLeavesNothingBehind(t *testing.T) {
 }
 
 func TestRehearse_ThatIsKilledLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"rehearse"}, {"rehearse", "in a process group"}} {
 		t.Run(args[len(args)-1], func(t *testing.T) {
 			t.Parallel()
@@ -292,15 +295,29 @@ func TestRehearse_ThatIsKilledLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// lastPort is the port that was given to a test last. It is below those that the kernel gives to
+// connections: a connection of another test could have taken one of them meanwhile.
+var lastPort atomic.Uint32
+
+const firstPort, ports = 10_000, 20_000
+
 // freeAddress is one of loopback on which nobody listens now.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	lastPort.CompareAndSwap(0, uint32(os.Getpid())) // other packages' tests run at the same time
+	for range ports {
+		address := fmt.Sprintf("127.0.0.1:%d", firstPort+lastPort.Add(1)%ports)
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return address
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // buffer is written by one goroutine and read by another.

@@ -11,6 +11,7 @@ import (
 // Each mistake that a scenario is for is found in it, for that reason alone, and the program without
 // it passes.
 func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		scenario     Scenario
 		how          string

@@ -11,6 +11,7 @@ import (
 
 // A program in Python or Java that hangs is asked where, and goes on or not.
 func TestThreads_NameTheThreadsThatStayed(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		language fixes.Language
 		frames   map[string]string // the function and the end of its place
