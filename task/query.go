@@ -9,49 +9,49 @@ import (
 	"unicode/utf8"
 )
 
-// Query says which tasks are wanted, and in which order. A zero field admits every task; with
-// several fields a task must pass all of them.
+// Query defines which tasks are wanted, and in which order. A zero field matches every task; with
+// several fields a task must match all of them.
 //
-// Stores have indexes for what is looked for most. A query that has nothing but IDs, Status, Kind,
-// Queue, Key, their lists, Created, and in the order of ends Finished, begins at the right place.
-// The other fields are looked at task by task, and a store says where it stopped (rule 53).
+// Stores have indexes for the usual fields. A query that has only IDs, Status, Kind, Queue, Key,
+// their lists, Created, and in the order of ends Finished, begins at the right place. For the other
+// fields a store reads task by task, and reports where it stopped (rule 53).
 type Query struct {
-	// IDs are the only ones wanted.
+	// IDs are the ids of the wanted tasks.
 	IDs []string
-	// Status, Kind, Queue and Key are the only ones wanted.
+	// Status, Kind, Queue and Key are those of the wanted tasks.
 	Status           Status
 	Kind, Queue, Key string
-	// Statuses, Kinds and Queues have several that are wanted: a task must have one of each list.
+	// Statuses, Kinds and Queues list several: a task must have one of each list.
 	Statuses      []Status
 	Kinds, Queues []string
-	// Reasons are those of Task.Reason that are wanted.
+	// Reasons are the values of Task.Reason that are wanted.
 	Reasons []Reason
-	// Worker is the incarnation that must have the task's present run or have had its last.
+	// Worker is the incarnation that has the task's present run or had its last one.
 	Worker string
-	// ErrorText must be a part of Task.Error, letter by letter.
+	// ErrorText must be a part of Task.Error, character by character.
 	ErrorText string
-	// Created, Started and Finished are when the task must have been created, when its last run must
-	// have begun, and when it must have ended.
+	// Created, Started and Finished bound when the task was created, when its last run began, and when
+	// the task ended.
 	Created, Started, Finished Span
-	// Meta has pairs that a task must have, each of them.
+	// Meta has pairs, all of which a task must have.
 	Meta map[string]string
-	// Order is that of the answer; empty is OrderCreated.
+	// Order is the order of the answer; empty means OrderCreated.
 	Order Order
 	// After continues a listing: only the tasks that follow it in the order. It is the Next of a
 	// [Page], a [Position], or in the order of creation also the id of a task (rule 18).
 	After string
 	// Limit bounds the answer; zero is 100.
 	Limit int
-	// Look bounds how many tasks are looked at for fields that no index has; zero is 10,000 (rule 53).
+	// Look bounds how many tasks are read for fields without an index; zero means 10,000 (rule 53).
 	Look int
 	// Brief: only ID, Status, Created, Since and Finished are wanted. The other fields of a task may
 	// be left empty.
 	Brief bool
 }
 
-// Span is a time from From until before To. A zero bound is none.
+// Span is the time from From until before To. A zero bound is none.
 type Span struct {
-	// From is the first moment of it, To the first one behind it.
+	// From is its first moment, To the first one after it.
 	From, To time.Time
 }
 
@@ -67,14 +67,14 @@ func (s Span) Has(t time.Time) bool {
 type Order string
 
 const (
-	// OrderCreated: those first that were created last, and of one moment those of the larger id.
+	// OrderCreated: tasks that were created last come first, then those with the larger id.
 	OrderCreated Order = "created"
-	// OrderFinished: only tasks that have ended, those first that ended last, and of one moment those
-	// of the larger id.
+	// OrderFinished: only tasks that have ended. Those that ended last come first, then those with the
+	// larger id.
 	OrderFinished Order = "finished"
 )
 
-// defaultLook is how many tasks a query looks at, unless it says otherwise.
+// defaultLook is how many tasks a query reads, unless it says otherwise.
 const defaultLook = 10_000
 
 // maxLists bounds the combinations of a query's lists: each is looked for by itself.
