@@ -38,7 +38,7 @@ const (
 	// prefetchAfter is how long all handlers must have been short.
 	prefetchAfter = 2 * shortHandler
 	// After a long handler nothing is prefetched for this many times its duration, but at most for
-	// maxPause or so. That bounds what a few long handlers among many can hold up, and one that was
+	// maxPause. That bounds what a few long handlers among many can hold up, and one that was
 	// slow only once is soon forgotten.
 	pauseTimes = 10
 	maxPause   = time.Minute

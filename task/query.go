@@ -77,20 +77,20 @@ const (
 // defaultLook is how many tasks a query reads, unless it says otherwise.
 const defaultLook = 10_000
 
-// maxLists bounds the combinations of a query's lists: each is looked for by itself.
+// maxLists bounds the combinations of a query's lists: each is searched separately.
 const maxLists = 100
 
-// Looks is how many tasks a store looks at for a query, at most.
+// Looks returns how many tasks a store reads for a query, at most.
 func (q Query) Looks() int { return max(cmp.Or(q.Look, defaultLook), 1) }
 
-// AllStatuses, AllKinds and AllQueues join Status, Kind and Queue with their lists. None means that
-// the query has no such field; when ok is false no task has what is asked for.
+// AllStatuses, AllKinds and AllQueues join Status, Kind and Queue with their lists. An empty result
+// means that the query has no such field; if ok is false no task matches.
 func (q Query) AllStatuses() (all []Status, ok bool) { return joined(q.Status, q.Statuses) }
 
-// AllKinds is as AllStatuses.
+// AllKinds: see AllStatuses.
 func (q Query) AllKinds() (all []string, ok bool) { return joined(q.Kind, q.Kinds) }
 
-// AllQueues is as AllStatuses.
+// AllQueues: see AllStatuses.
 func (q Query) AllQueues() (all []string, ok bool) { return joined(q.Queue, q.Queues) }
 
 func joined[T ~string](one T, several []T) (all []T, ok bool) {
@@ -103,7 +103,7 @@ func joined[T ~string](one T, several []T) (all []T, ok bool) {
 	return nil, false
 }
 
-// Admits reports whether a task passes all fields of the query, whatever After and Limit are.
+// Admits reports whether a task matches all fields of the query, whatever After and Limit are.
 func (q Query) Admits(t Task) bool {
 	among := func(n int, has bool) bool { return n == 0 || has }
 	for key, value := range q.Meta {
@@ -123,14 +123,14 @@ func (q Query) Admits(t Task) bool {
 
 // Position is the place in a listing behind a task.
 type Position struct {
-	// Order is that of the listing.
+	// Order is the order of the listing.
 	Order Order
 	// At is when the task was created, or ended, and ID its id.
 	At time.Time
 	ID string
 }
 
-// PositionOf is the place behind a task in the listing of a query.
+// PositionOf returns the place behind a task in the listing of a query.
 func (q Query) PositionOf(t Task) Position {
 	if q.Order == OrderFinished {
 		return Position{OrderFinished, t.Finished, t.ID}
@@ -138,7 +138,7 @@ func (q Query) PositionOf(t Task) Position {
 	return Position{OrderCreated, t.Created, t.ID}
 }
 
-// String is the position as a [Query]'s After has it: a text without meaning for others.
+// String returns the position as a [Query]'s After has it: a text without meaning for others.
 func (p Position) String() string {
 	letter := "c"
 	if p.Order == OrderFinished {
@@ -147,7 +147,7 @@ func (p Position) String() string {
 	return letter + strconv.FormatInt(p.At.UnixNano(), 10) + "." + p.ID
 }
 
-// ParsePosition is the way back, and reports whether the text is a position.
+// ParsePosition parses the result of Position.String, and reports whether the text is a position.
 func ParsePosition(text string) (p Position, ok bool) {
 	if text == "" || text[0] != 'c' && text[0] != 'f' {
 		return p, false
@@ -164,20 +164,20 @@ func ParsePosition(text string) (p Position, ok bool) {
 	return Position{order, time.Unix(0, nanos), id}, true
 }
 
-// MoreError says that [Store.Find] has looked at as many tasks as it may before it had as many as
-// were wanted (rule 53). The tasks that it has found come with it. [Client.Find] and [Client.List]
-// deal with it.
+// MoreError means that [Store.Find] has read as many tasks as it may before it had as many as were
+// wanted (rule 53). The tasks that it has found are returned with the error. [Client.Find] and
+// [Client.List] handle it.
 type MoreError struct {
 	// After is where to go on.
 	After string
 }
 
-// Error says where to go on.
+// Error returns the text, with the place where to go on.
 func (e *MoreError) Error() string {
 	return "task: not all tasks were looked at: go on after " + e.After
 }
 
-// check refuses what no store can look for.
+// check refuses a query that no store can answer.
 func (q Query) check() error {
 	statuses, _ := q.AllStatuses()
 	kinds, _ := q.AllKinds()
@@ -210,8 +210,8 @@ func (q Query) check() error {
 	return checkMeta(q.Meta)
 }
 
-// Start returns the place behind which a listing begins, as After says; false is its beginning. One
-// that After gives as a task's id has no time: the store has it.
+// Start returns the place behind which a listing begins, from After; false means the beginning. If
+// After is a task's id, the position has no time: the store has it.
 func (q Query) Start() (p Position, ok bool, err error) {
 	if q.After == "" {
 		return p, false, nil
@@ -234,7 +234,7 @@ func (q Query) Start() (p Position, ok bool, err error) {
 
 // Page is a part of a listing.
 type Page struct {
-	// Tasks are those of the page; there may be none although there are more behind them.
+	// Tasks are those of the page. There may be none although more follow.
 	Tasks []Task
 	// Next is the After of the next page, empty when there is none.
 	Next string
