@@ -147,7 +147,7 @@ func TestCommand_KeepsTheNameOfTheTokenAndTheReason(t *testing.T) {
 	s.refused(s.ask("DELETE", "/v1/tasks/"+ids[1]+"?reason="+strings.Repeat("x", 1001), "", set("Authorization", "Bearer "+operateSecret)), "invalid", "at most 1000 bytes")
 }
 
-// paged are the tasks of a query, two at a time.
+// paged returns the tasks of a query, which it lists two at a time.
 func (s *site) paged(q task.Query) (found []string) {
 	s.t.Helper()
 	for q.Limit = 2; ; {

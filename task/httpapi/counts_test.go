@@ -16,8 +16,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// crowded is a store that counts very many kinds and queues. How many tasks there are grows with
-// each count.
+// crowded is a store that counts very many kinds and queues. The number of tasks grows with each
+// count.
 type crowded struct {
 	task.Store
 	asked atomic.Int64

@@ -30,7 +30,7 @@ func dial(t *testing.T, address string) net.Conn {
 	return conn
 }
 
-// promising are requests, each refused or answered without its body, that promise one and send
+// promising are requests, each refused or answered without its body, that announce a body and send
 // none.
 var promising = map[string]int{
 	"POST /v1/tasks":        http.StatusUnauthorized,
