@@ -13,7 +13,8 @@ import (
 //
 //	err := task.Each(ctx, r, "rows",
 //		func(ctx context.Context, after *int64, yield func(int64, Row) bool) error {
-//			rows, err := db.Query(ctx, "select ... where id > $1 order by id", after) // nil: from the start
+//			// after is nil at the start
+//			rows, err := db.Query(ctx, "select ... where id > $1 order by id", after)
 //			if err != nil {
 //				return err
 //			}
@@ -221,7 +222,7 @@ func (e *each) tell() {
 	}
 }
 
-// end handles a source that has returned, and returns the outcome of the step.
+// end handles a source that has returned, and returns the result of the step.
 func (e *each) end(ctx context.Context, err error) error {
 	switch {
 	case e.err != nil:

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// ended decides the outcome of a run whose handler has returned, and has it written.
+// ended decides the outcome for a run whose handler has returned, and has it written.
 func (w *Worker) ended(r *Run, end *ending) {
 	end.findLack()
 	delay := w.pauses.returned(r, end.lack) // before the slot is free: no task shall be claimed in between

@@ -111,7 +111,7 @@ type EnqueueOptions struct {
 	Queue string
 	// Key makes the task the only unfinished one of its kind with that key. A second task with the key
 	// is handled as its OnConflict says. That is not an error, and the result has the id of the task
-	// that holds the key, whoever added it. Once that task has ended, the key can be used for a new
+	// that holds the key, no matter who added it. Once that task has ended, the key can be used for a new
 	// one. Where an open transaction may hold the key, the error is ErrKeyBusy. At most 200 bytes.
 	Key string
 	// OnConflict decides what happens to the task when its Key is held. By default (Existing) nothing
@@ -131,7 +131,7 @@ type EnqueueOptions struct {
 	Meta map[string]string
 }
 
-// EnqueueResult is the outcome of enqueuing one task.
+// EnqueueResult is the result of enqueuing one task.
 type EnqueueResult struct {
 	// ID is the id of the task that was added, or of the one that existed.
 	ID string

@@ -28,7 +28,7 @@ type NewTask struct {
 	KeyFor     time.Duration
 }
 
-// AddResult is the outcome of adding one task.
+// AddResult is the result of adding one task.
 type AddResult struct {
 	// ID is the id of the task, or of the task that holds its key.
 	ID string

@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// slowEnds is a store that is slow at recording ends, and notes what is written of runs that go on.
+// slowEnds is a store that is slow at recording ends, and records the writes of runs that go on.
 type slowEnds struct {
 	task.Store
 	saves atomic.Int64

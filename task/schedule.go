@@ -72,7 +72,7 @@ type ScheduleEntry struct {
 	// Jitter delays each task by up to this long. The delay follows from the schedule and the tick, so
 	// all processes compute the same one. 0 means no delay.
 	Jitter time.Duration
-	// Missed is MissedOne unless set. MaxMissed bounds MissedAll; 0 means 100, and the maximum is 1000.
+	// Missed is MissedOne unless set. MaxMissed bounds MissedAll; 0 means 100, the maximum is 1000.
 	Missed    Missed
 	MaxMissed int
 	// Overlap is OverlapAllow unless set.

@@ -64,7 +64,7 @@ const (
 	// lookPace is the shortest time between two polls that found something: ticks share transactions.
 	lookPace = 75 * time.Millisecond
 	// aliveEvery is how often this process reports to the store that there is a process of this
-	// version. If the others were not heard of for silence, an older version takes over.
+	// version. If no process of it was heard of for the time silence, an older version takes over.
 	aliveEvery = 5 * time.Second
 	silence    = 30 * time.Second
 	// dueStep bounds the due schedules that are read at a time, tickStep those of a transaction.

@@ -131,7 +131,7 @@ type Tick struct {
 	Hold time.Duration
 }
 
-// TickResult is the outcome of a tick.
+// TickResult is the result of a tick.
 type TickResult struct {
 	// Made: this call has made the tick.
 	Made bool

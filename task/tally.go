@@ -10,8 +10,8 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// tally counts the outcomes of the runs that ended in a stop, for the group's report, which
-// otherwise knows only about the worker.
+// tally counts the runs that ended in a stop, by outcome, for the group's report, which otherwise
+// knows only about the worker.
 type tally struct {
 	mu sync.Mutex
 	n  map[outcome]int
@@ -65,7 +65,7 @@ func (t *tally) String() string {
 	return strings.Join(all, ", ")
 }
 
-// note adds the outcomes of the worker's tasks so far to the report of the stop.
+// note adds the tally of the worker's tasks so far to the report of the stop.
 func (w *Worker) note() {
 	if !closed(w.lastCall) {
 		return

@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// findCounter counts the looks at a store.
+// findCounter counts the reads of a store.
 type findCounter struct {
 	task.Store
 	finds atomic.Int64

@@ -31,8 +31,8 @@ func TestWatch_ADeathIsACrashAndANeighbourTakesOverWithinAPoll(t *testing.T) {
 	})
 }
 
-// slowWitness is a store that is sure of a death only when it has seen the signs for some time, as
-// those are whose evidence is a connection.
+// slowWitness is a store that is sure of a death only when it has seen the signs for some time,
+// like stores whose evidence is a connection.
 type slowWitness struct {
 	task.Store
 	first time.Time

@@ -37,7 +37,7 @@ type WorkerConfig struct {
 	// none.
 	SpareSlots int
 	// Name is for people. Empty means the host's name. Two workers of one group need different names:
-	// the group's report has a note for each, with the outcomes of its tasks in the stop.
+	// the group's report has a note for each, which counts its tasks by how they ended in the stop.
 	Name string
 	// Lease is how long the worker's beat may stand still before others take over its tasks, where
 	// they cannot see that its process is dead. The worker sends five beats in that time. 0 means 15

@@ -8,7 +8,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// eachNew breaks what becomes of new tasks.
+// eachNew breaks new tasks.
 func eachNew(b *broken, alter func(n *task.NewTask)) {
 	inner := b.add
 	b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
@@ -20,7 +20,7 @@ func eachNew(b *broken, alter func(n *task.NewTask)) {
 	}
 }
 
-// replacesNothing has the task that waits stand for the new one.
+// replacesNothing leaves the waiting task as it is.
 func replacesNothing(b *broken) {
 	eachNew(b, func(n *task.NewTask) {
 		if n.OnConflict == task.Replace {
@@ -29,10 +29,10 @@ func replacesNothing(b *broken) {
 	})
 }
 
-// holdsForNoTime gives keys back with the ends of their tasks.
+// holdsForNoTime releases keys when their tasks end.
 func holdsForNoTime(b *broken) { eachNew(b, func(n *task.NewTask) { n.KeyFor = 0 }) }
 
-// eachOutcome breaks what is answered.
+// eachOutcome breaks answers.
 func eachOutcome(b *broken, is, becomes task.Outcome) {
 	eachAdd(b, func(added []task.AddResult) {
 		for i := range added {
@@ -43,7 +43,7 @@ func eachOutcome(b *broken, is, becomes task.Outcome) {
 	})
 }
 
-// keyFlaws are flaws of what is promised of keys.
+// keyFlaws are flaws in the rules about keys.
 var keyFlaws = map[string]func(b *broken){
 	"one that waits takes over what the new task brings, and begins from the start": func(b *broken) {
 		inner := b.claim // a checkpoint is left

@@ -21,7 +21,7 @@ func (t *T) mustAsk(verb task.Verb, id string) {
 	}
 }
 
-// wantErr complains unless err is what is wanted, nil too.
+// wantErr complains unless err is the wanted one, which may be nil.
 func (t *T) wantErr(what string, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
@@ -29,7 +29,7 @@ func (t *T) wantErr(what string, err, want error) {
 	}
 }
 
-// keyed adds a task with a key and returns what came of it.
+// keyed adds a task with a key and returns the result.
 func (t *T) keyed(kind, key string) task.AddResult {
 	t.Helper()
 	added, err := t.Store.Add(t.Context(), []task.NewTask{{ID: t.id(), Kind: kind, Queue: "default", Key: key}})

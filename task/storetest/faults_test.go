@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-// unrepeatable has stores that answer well, once.
+// unrepeatable has stores that are right for a first call and wrong for its repetition.
 var unrepeatable = map[string]func(b *broken){
 	"an end that is written again is taken for a loss": func(b *broken) {
 		inner, seen := b.apply, make(map[task.Fence]bool)
@@ -92,7 +92,7 @@ var untrue = map[string]struct {
 			if err != nil || len(got) > 0 {
 				return got, err
 			}
-			// One that runs for a while is given out once more.
+			// A task that has been running for a while is returned by a second claim.
 			running, err := b.Find(ctx, task.Query{Status: task.StatusRunning})
 			mu.Lock()
 			defer mu.Unlock()

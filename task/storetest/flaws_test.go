@@ -16,7 +16,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-// flaws have for each case, by what it says, a store that it has to catch.
+// flaws has, by the text of each case, a store that the case must catch.
 var flaws = map[string]func(b *broken){
 	"what has ended is kept as long as its run's kind says for its status, whatever Age is": func(b *broken) {
 		inner := b.prune
@@ -350,7 +350,7 @@ func eachAdd(b *broken, alter func(added []task.AddResult)) {
 	}
 }
 
-// knowsNoConflict takes whatever has the id for what was to be added.
+// knowsNoConflict answers as existing whenever the id exists.
 func knowsNoConflict(added []task.AddResult) {
 	for i, a := range added {
 		added[i].Outcome, added[i].Conflict = wasThere(a.Outcome == task.OutcomeExisting || a.Conflict), false

@@ -10,12 +10,12 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// repeating is a store whose every call that may be repeated is made twice, as by a caller who did
-// not get the answer. The second answer must say what the rules promise for it, and the case goes
-// on with the first.
+// repeating is a store that makes every call twice that may be repeated, as a caller does that did
+// not get the answer. The second answer must be what the rules promise for it, and the case goes on
+// with the first.
 //
-// Left out are claims, which give something else each time (rule 31 finds what an answer had that
-// was lost), and lines for a log, which may stand there twice.
+// Two kinds of calls are not repeated: claims, which return something else each time (rule 31 finds
+// what a lost answer had), and lines for a log, which may be there twice.
 type repeating struct {
 	task.Store
 	tb testing.TB

@@ -15,7 +15,7 @@ type txRule struct {
 	check        func(t *txT)
 }
 
-// txT is a case's test with one way to begin a transaction.
+// txT is the test of a case with one way to begin a transaction.
 type txT struct {
 	*T
 	store task.TxStore
@@ -239,14 +239,14 @@ var txRules = []txRule{
 	}},
 }
 
-// saved is a change that records a checkpoint.
+// saved returns a change that records a checkpoint.
 func saved(run task.Task, checkpoint string) task.Change {
 	c := change(run, task.StatusRunning)
 	c.Checkpoint = []byte(checkpoint)
 	return c
 }
 
-// addIn adds a task as a part of a transaction and returns its id.
+// addIn adds a task as part of a transaction and returns its id.
 func (t *txT) addIn(tx Transaction, change ...func(*task.NewTask)) string {
 	t.Helper()
 	n := task.NewTask{ID: t.id(), Kind: "k", Queue: "default", Payload: []byte("{}")}

@@ -13,14 +13,15 @@ import (
 // incident, then for each Save, Step and item of an Each a last call, an interrupt and a crash.
 // Each comes with its name, for t.Run or a message, and the caller runs it:
 //
-//	for name, opt := range tasktest.Everywhere(t, sendLetters(new(letterbox)), readers, tasktest.Options{}) {
+//	handler := sendLetters(new(letterbox))
+//	for name, opt := range tasktest.Everywhere(t, handler, readers, tasktest.Options{}) {
 //		var box letterbox
 //		got := tasktest.Run(t, sendLetters(&box), readers, opt)
 //		...
 //	}
 //
-// Everywhere itself runs the given handler once, to count its Saves and items; what that run does
-// has no effect on the test. Every way has the options of opt, of which no incident may be set. Two
+// Everywhere itself runs the given handler once, to count its Saves and items; the result of that
+// run is not used. Every way has the options of opt, of which no incident may be set. Two
 // of the ways, those with CrashBeforeSave and CrashAtItem, repeat a part of the work, whatever the
 // handler does.
 func Everywhere[T any](t *testing.T, handler func(ctx context.Context, r *task.Run, args T) error, args T, opt Options) iter.Seq2[string, Options] {
