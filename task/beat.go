@@ -42,8 +42,8 @@ type heartbeat struct {
 	reached    time.Time // when the last beat was answered
 	ticked     time.Time // when the last one was sent
 	frozen     bool      // the process, or the machine, stood still
-	unfamiliar []Task    // what the store says is ours, and was not in a beat that lists all runs
-	restarted  bool      // the store's server has begun anew, and may have lost ends of runs
+	unfamiliar []Task    // what the store has as ours, and was not in a beat that lists all runs
+	restarted  bool      // the store's server has restarted, and may have lost ends of runs
 }
 
 // register begins the first incarnation.

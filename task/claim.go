@@ -26,7 +26,7 @@ type claimer struct {
 	scratch []Task        // memory for the next claim, of the goroutine that claims
 
 	mu        sync.Mutex
-	avoided   map[string]time.Time // tasks that other workers shall take, until when
+	avoided   map[string]time.Time // tasks that are left to other workers, and until when
 	questions []*turnQuestion      // whether others wait for the slot of a run
 }
 
@@ -42,7 +42,7 @@ func (c *claimer) run(last context.Context, lastCall <-chan struct{}) {
 		failed  string
 		logged  time.Time
 		backlog bool
-		doubt   bool // an answer was lost: there may be runs that we do not know of
+		doubt   bool // an answer was lost: there may be runs that we do not know
 	)
 	for !closed(lastCall) {
 		if (doubt || c.beats.storeRestarted()) && c.recover(last) == nil {
@@ -77,7 +77,7 @@ func (c *claimer) run(last context.Context, lastCall <-chan struct{}) {
 	}
 	if doubt {
 		if err := c.recover(last); err != nil {
-			c.log.Warn("the answer of a claim was lost; what it gave is taken up by others", "worker", c.beats.incarnation(), "error", err)
+			c.log.Warn("the answer of a claim was lost; other workers will resume its tasks", "worker", c.beats.incarnation(), "error", err)
 		}
 	}
 }
@@ -114,7 +114,7 @@ func (c *claimer) claim(last context.Context) (got int, full bool, err error) {
 	}
 	began := time.Now()
 	tasks, err := c.store.Claim(last, req)
-	if errors.Is(err, ErrWorkerGone) { // taken for dead: the beat gives it a new name
+	if errors.Is(err, ErrWorkerGone) { // marked dead: the beat gives it a new name
 		return 0, false, c.beats.beat(last, WorkerRunning)
 	}
 	if err != nil {

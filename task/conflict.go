@@ -84,7 +84,7 @@ func (o *Outcome) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("task: %.40q is no outcome of enqueuing", text)
+	return fmt.Errorf("task: %.40q is not an outcome of enqueuing", text)
 }
 
 // checkKey returns what is wrong with a new task's key and its options.

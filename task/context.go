@@ -17,7 +17,7 @@ type runContext struct {
 	child  atomic.Pointer[cancelled]
 	over   atomic.Bool // the handler has returned
 
-	mu sync.Mutex // who makes the child
+	mu sync.Mutex // guards the creation of the child
 }
 
 // cancelled is a context and the function that ends it.

@@ -124,7 +124,7 @@ type each struct {
 	unsaved int // of these
 	saved   time.Time
 	err     error // which has ended it
-	over    bool  // nothing more is to be recorded
+	over    bool  // nothing more must be recorded
 }
 
 // position is the body of the record of an Each that is under way.

@@ -269,7 +269,7 @@ func TestEach_ASourceThatHidesTheEndOfTheContextIsNotTakenForItsEnd(t *testing.T
 				for i := from; i < 5; i++ {
 					if r.Task().Runs == 1 && i == 3 {
 						<-ctx.Done()
-						return nil // as a loop over rows does whose error nobody asks for
+						return nil // like a loop over rows that ignores their error
 					}
 					if !yield(i+1, i) {
 						return nil

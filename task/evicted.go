@@ -31,7 +31,7 @@ var evictionBackoff = doubling(10*time.Second, 10*time.Minute)
 // recorded.
 func (c *Change) evicted(t *Task, r *ReclaimReply, worker string) {
 	const why = "the process ended after last call, before the run was recorded"
-	if t.Suspect() && r.Suspects > 1 { // nobody is charged, as when they die of a crash
+	if t.Suspect() && r.Suspects > 1 { // no task is charged, as after a crash
 		c.Status, c.Reason = StatusInterrupted, ReasonDeadline
 		c.Counters.Interruptions++
 		c.Error = fmt.Sprintf("%s, with %d suspects: none is charged, they go on in two groups", why, r.Suspects)

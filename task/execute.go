@@ -15,7 +15,7 @@ import (
 // the runs are notified: so either side finds the other.
 func (w *Worker) start(t *Task, now time.Time) {
 	e, ok := w.mux.lookup(t.Kind)
-	if !ok { // a store that hands out what was not asked for
+	if !ok { // the store returned a task that was not asked for
 		w.log.Error("store handed out a task of an unknown kind", "task", t.ID, "kind", t.Kind)
 		return
 	}

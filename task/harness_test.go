@@ -121,7 +121,7 @@ type bench struct {
 	middleware []func(task.Handler) task.Handler
 	observe    func(context.Context, task.Event)
 	retention  time.Duration
-	log        *slog.Logger // nil: nobody hears the worker
+	log        *slog.Logger // nil: the worker's log is dropped
 	slots      int
 	spare      int
 }

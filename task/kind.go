@@ -111,8 +111,8 @@ type EnqueueOptions struct {
 	Queue string
 	// Key makes the task the only unfinished one of its kind with that key. A second task with the key
 	// is handled as its OnConflict says. That is not an error, and the result has the id of the task
-	// that holds the key, no matter who added it. Once that task has ended, the key can be used for a new
-	// one. Where an open transaction may hold the key, the error is ErrKeyBusy. At most 200 bytes.
+	// that holds the key, no matter who added it. Once that task has ended, the key can be used for a
+	// new one. Where an open transaction may hold the key, the error is ErrKeyBusy. At most 200 bytes.
 	Key string
 	// OnConflict decides what happens to the task when its Key is held. By default (Existing) nothing
 	// is added and nothing changed, whatever its own payload and options are.

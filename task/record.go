@@ -112,7 +112,7 @@ func (r *recorder) next() *ends {
 // report passes on the results of a call. It returns what must be tried again, and the last error
 // of any.
 func (r *recorder) report(batch *ends, errs []error) (failed *ends, last error) {
-	done := batch.runs[:0] // those before i have been looked at
+	done := batch.runs[:0] // those before i have been handled
 	for i, err := range errs {
 		if err != nil {
 			last = err

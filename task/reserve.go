@@ -54,7 +54,7 @@ type neighbours struct {
 func neighboursOf(incarnation string, all []WorkerInfo) (n neighbours) {
 	i := slices.IndexFunc(all, func(w WorkerInfo) bool { return w.Worker == incarnation })
 	if i < 0 {
-		return neighbours{some: true} // taken for dead: nothing is known
+		return neighbours{some: true} // this worker was marked dead: nothing is known
 	}
 	own, younger, stop := all[i], 0, 0
 	for j, w := range all {

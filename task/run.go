@@ -21,7 +21,7 @@ type Run struct {
 	ctx      runContext
 	stopping <-chan struct{}
 
-	task  Task // of which Save changes Checkpoint and Counters, under mu
+	task  Task // Save changes its Checkpoint and Counters, under mu
 	place int  // in the worker's runSet
 
 	mu       sync.Mutex
@@ -33,10 +33,10 @@ type Run struct {
 	version  string      // of the program
 	inTx     bool        // FinishTx has been called
 	inDoubt  bool        // SaveTx has been called since it was known which checkpoint is recorded
-	decided  atomic.Bool // what becomes of it is decided
+	decided  atomic.Bool // its outcome is decided
 	claimed  time.Time
 	started  time.Time // zero while it waits for a slot
-	asked    time.Time // when it asked last whether others wait for its slot
+	asked    time.Time // when it last asked whether others wait for its slot
 	suspect  bool      // its slot counts as a suspect's; guarded by the slots' lock
 
 	// The detector's notes, which one goroutine uses: since when the context has ended, its cause, and

@@ -14,7 +14,7 @@ import (
 // The worker's logger decides itself which levels it takes. The task's log takes those, and all
 // from Info up. Once the handler has returned, lines go to the worker's logger only.
 func (r *Run) Logger() *slog.Logger {
-	options := slog.HandlerOptions{Level: slog.Level(-1 << 20)} // who calls it has decided
+	options := slog.HandlerOptions{Level: slog.Level(-1 << 20)} // its caller has decided
 	return slog.New(runLog{
 		task:   slog.NewTextHandler(lines{r}, &options),
 		worker: r.saver.log.With("task", r.task.ID, "kind", r.task.Kind, "run", r.task.Run).Handler(),

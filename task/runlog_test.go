@@ -11,7 +11,7 @@ import (
 )
 
 // logged runs a task whose handler uses its logger, with a worker whose logger has a level, and
-// returns the contents of both logs. Its result also lets a caller use the logger too late.
+// returns the contents of both logs. After the run it logs "too late" with that logger.
 func logged(t *testing.T, level slog.Level, say func(ctx context.Context, log *slog.Logger)) (tasks, workers string) {
 	var buf logBuffer
 	bubble(t, func(b *bench) {

@@ -62,7 +62,7 @@ func TestLog_ALineThatWaitsForACallIsWrittenWithTheEnd(t *testing.T) {
 			order++
 			mine := order
 			mu.Unlock()
-			if mine < 3 { // both calls are taken for a while
+			if mine < 3 { // both calls are busy for a while
 				time.Sleep(time.Duration(mine) * 100 * time.Millisecond)
 				return r.Save(ctx, 1)
 			}

@@ -50,8 +50,8 @@ type Scheduler struct {
 	clock    func() time.Time
 
 	generation string    // of the set, while it is of this process's version
-	alive      time.Time // when the store was last told of this process
-	standing   time.Time // since when nothing was heard of another version that counts; zero: none does
+	alive      time.Time // when this process last reported to the store
+	standing   time.Time // since when another version, which counts, was not heard of; zero: none counts
 	other      string    // the generation of that version
 	heard      int64     // and its beats, as they were heard last
 	last       time.Time // the clock that counted at the last look
@@ -171,7 +171,7 @@ func (s *Scheduler) Look(ctx context.Context) (wait time.Duration, err error) {
 		s.alive = now
 	}
 	if back := s.last.Sub(reply.Now); !s.last.IsZero() && back > missedAfter {
-		s.log.Warn("the clock went back; the next ticks are counted anew", "set", s.set, "by", back.Round(time.Second))
+		s.log.Warn("the clock went back; the next ticks are computed again", "set", s.set, "by", back.Round(time.Second))
 		s.last = reply.Now
 		return s.put(ctx, reply)
 	}

@@ -155,7 +155,7 @@ type steps struct {
 	read    bool // what earlier runs have recorded is here
 	records []recordedStep
 	skipped map[string]bool
-	met     int    // so many of the records, from the first on, has this run behind it
+	met     int    // how many of the records, from the first on, this run has passed
 	unmet   string // the one that has begun in this run, and is not done
 	size    int    // of all results
 }
@@ -342,7 +342,7 @@ func (s *step) passed() {
 	all.unmet = ""
 	if s.recorded != nil {
 		all.met++
-		s.recorded.as, s.recorded.Body = s.name, nil // nobody asks for it again
+		s.recorded.as, s.recorded.Body = s.name, nil // it is not needed again
 	}
 }
 

@@ -78,7 +78,7 @@ func (r *Run) closeUnresponsive(c *Change, silent, alive time.Duration) bool {
 	if r.inTx || isLoss(r.ctx.cause()) || r.decided.Swap(true) {
 		return false
 	}
-	if c.Fence, c.Counters = r.fence(), r.task.Counters; r.inDoubt { // nobody can be asked now, and the task may well get on
+	if c.Fence, c.Counters = r.fence(), r.task.Counters; r.inDoubt { // the store cannot be asked now, and the task may have made progress
 		c.Counters.CrashStreak, c.Counters.InterruptStreak = 0, 0
 	}
 	c.unresponsive(r, silent)

@@ -16,7 +16,7 @@ type waits struct {
 
 	mu      sync.Mutex
 	waiting map[*wait]bool
-	come    chan struct{} // has an element when somebody has come
+	come    chan struct{} // has an element when a waiter has come
 	stop    context.CancelFunc
 	ended   chan struct{} // closed when the goroutine has ended
 }
@@ -147,7 +147,7 @@ func (w *waits) ask(ctx context.Context, due []*wait) {
 		ids = slices.Compact(ids)
 		found, err := w.store.Find(ctx, Query{IDs: ids, Limit: len(ids)})
 		if ctx.Err() != nil {
-			return // nobody waits any more
+			return // no waiter is left
 		}
 		byID := make(map[string]*Task, len(found))
 		for i := range found {

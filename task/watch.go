@@ -147,7 +147,7 @@ func (w *watcher) reclaim(ctx context.Context, dead WorkerInfo) error {
 	for ctx.Err() == nil {
 		left, err := w.store.Reclaim(ctx, req)
 		if errors.Is(err, ErrWorkerAlive) {
-			return nil // a beat came, or a neighbour is at it
+			return nil // a beat came, or a neighbour is reclaiming it
 		}
 		if err != nil {
 			return err
@@ -171,7 +171,7 @@ func (w *watcher) reclaim(ctx context.Context, dead WorkerInfo) error {
 			w.nudge()
 		}
 		if failed != nil {
-			return failed // the rest is taken with the next look
+			return failed // the rest is reclaimed by the next check
 		}
 		if left.Done {
 			return nil

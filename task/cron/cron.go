@@ -54,7 +54,7 @@ func Parse(expr string, opt *Options) (Schedule, error) {
 	}
 	expr = strings.Join(strings.Fields(expr), " ")
 	if strings.Contains(expr, "TZ=") {
-		return Schedule{}, fmt.Errorf("%w: cron expression %q names a time zone: leave it out and say it beside the expression", task.ErrInvalid, expr)
+		return Schedule{}, fmt.Errorf("%w: cron expression %q names a time zone: leave it out and give the zone next to the expression", task.ErrInvalid, expr)
 	}
 	if o.Zone == time.Local {
 		return Schedule{}, fmt.Errorf("%w: the machine's own time zone may be another one elsewhere: name a zone, such as Europe/Berlin", task.ErrInvalid)

@@ -71,7 +71,7 @@ type batch struct {
 	at      []int
 	bytes   int
 	made    int
-	failed  *Problem // of the store: it is not asked again
+	failed  *Problem // of the store: it is not called again
 }
 
 // add takes a line, and reports whether more lines are wanted.

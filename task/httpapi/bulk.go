@@ -95,7 +95,7 @@ func (h *Handler) bulk(a *answer, r *http.Request) error {
 	ctx, cancel := withStoreTimeout(r)
 	defer cancel()
 	done, err := h.bulkFor(ctx, h.client.As(a.token, req.reason), req)
-	if !req.opt.DryRun && done.Found > 0 { // also of what an error has ended
+	if !req.opt.DryRun && done.Found > 0 { // even if an error has ended it
 		filter := "all"
 		if req.filter != nil {
 			filter = string(req.filter)

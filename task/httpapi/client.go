@@ -37,7 +37,7 @@ type Client struct {
 	base  string
 	token string
 	http  *http.Client
-	waits *task.Client // shares the looks of all who wait
+	waits *task.Client // shares the reads of all waiters
 
 	reason string // of commands
 }

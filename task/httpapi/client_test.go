@@ -78,7 +78,7 @@ func TestClient_BothClientsTellTheSame(t *testing.T) {
 				}
 				same(t, "Get", func(c verbs) (any, error) {
 					got, err := c.Get(t.Context(), done.ID)
-					got.Limits, got.CrashStreak, got.InterruptStreak = task.Limits{}, 0, 0 // not told
+					got.Limits, got.CrashStreak, got.InterruptStreak = task.Limits{}, 0, 0 // not in the API
 					return got, err
 				}, s.tasks, remote)
 				same(t, "History", func(c verbs) (any, error) { return c.History(t.Context(), done.ID) }, s.tasks, remote)

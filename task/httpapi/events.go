@@ -64,7 +64,7 @@ type stream struct {
 	h    *Handler
 	a    *answer
 	r    *http.Request
-	next uint64 // the number of the event that comes next; 0 if none was told yet
+	next uint64 // the number of the next event; 0 before the first one
 	// complained: the store has failed, and the stream has said so.
 	complained bool
 }
@@ -111,8 +111,8 @@ func (s *stream) gather(buf *bytes.Buffer) <-chan struct{} {
 			why = "the events that followed the last one are no longer here"
 		}
 		s.next = s.h.hub.mark()
-		s.put(buf, EventReset, s.next-1, detail(why+": list anew what you need"))
-		return atOnce // what has come in between is looked at in the next turn
+		s.put(buf, EventReset, s.next-1, detail(why+": list everything you need again"))
+		return atOnce // the next turn handles what has come in between
 	}
 	for _, e := range events {
 		if e.data != nil {

@@ -89,7 +89,7 @@ func statuses(events []TaskEvent) string {
 func TestEvents_AListenerHearsWhatIsSubmittedAskedAndDoneHere(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
 		l, first := s.listen("")
-		if first.Type != EventReset || first.ID == "" || !strings.Contains(first.Detail, "list anew") {
+		if first.Type != EventReset || first.ID == "" || !strings.Contains(first.Detail, "list everything") {
 			t.Errorf("the first event: %+v", first)
 		}
 		var other submitted

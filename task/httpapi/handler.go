@@ -93,7 +93,7 @@ func New(cfg Config) (*Handler, error) {
 	}
 	unix, local := reach(cfg.Addr)
 	if cfg.Tokens == nil && !unix && !local {
-		return nil, fmt.Errorf("httpapi: %v is not a loopback address: whoever can reach it could start tasks; give a token file, or listen on 127.0.0.1", cfg.Addr)
+		return nil, fmt.Errorf("httpapi: %v is not a loopback address: everyone who can reach it could start tasks; give a token file, or listen on 127.0.0.1", cfg.Addr)
 	}
 	if cfg.PollInterval < 0 {
 		return nil, fmt.Errorf("httpapi: Config.PollInterval is %v: use a positive duration, or 0 for a second", cfg.PollInterval)

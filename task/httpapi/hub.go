@@ -65,7 +65,7 @@ type hub struct {
 	client *task.Client
 	counts *counter
 	every  time.Duration
-	boot   string // tells the ids of this process from those of another
+	boot   string // distinguishes the ids of this process from those of another
 
 	mu      sync.Mutex
 	ring    [ringSize]event
@@ -86,7 +86,7 @@ type event struct {
 	number uint64
 	kind   EventType
 	task   string // its id, if it is about one
-	data   []byte // nil: another one has taken its place
+	data   []byte // nil: a newer event has replaced it
 }
 
 func newHub(c *task.Client, counts *counter, every time.Duration) *hub {
@@ -106,7 +106,7 @@ func (h *hub) join() bool {
 		return false
 	}
 	if !h.listening() {
-		h.next++ // who comes back with the last number does not know what has been since
+		h.next++ // a stream that returns with the last number has missed what came since
 		h.ring, h.first, h.polled.base = [ringSize]event{}, h.next, false
 	}
 	h.streams++
@@ -143,7 +143,7 @@ func (h *hub) mark() uint64 {
 // toldSince: the caller holds mu.
 func (h *hub) toldSince(mark uint64, id string) bool {
 	if mark < h.first {
-		return true // nobody knows any more
+		return true // it is no longer known
 	}
 	for n := mark; n < h.next; n++ {
 		if h.ring[n%ringSize].task == id {

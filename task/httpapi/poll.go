@@ -19,7 +19,7 @@ type polled struct {
 
 	// Guarded by the hub's mu.
 	base    bool                     // there has been a first poll
-	running map[string]task.Progress // what runs, as it was told last
+	running map[string]task.Progress // what runs, as the last events said
 	recent  map[string]bool          // the newest tasks
 	oldest  task.Task                // of them; without an id when there were no others
 }

@@ -61,7 +61,7 @@ type probes struct {
 	worker *task.Worker
 	log    *slog.Logger
 
-	mu    sync.Mutex // held while the store is asked, so that one asks for all
+	mu    sync.Mutex // held while the store is asked, so that one request asks for all
 	asked time.Time
 	err   error
 }

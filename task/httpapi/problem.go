@@ -41,7 +41,7 @@ func (p *Problem) Is(target error) bool {
 }
 
 // adviceUnavailable is what to do when the store has failed.
-const adviceUnavailable = "what was asked may have been done all the same: send it again, a submit with the same id"
+const adviceUnavailable = "what was requested may still have been done: send it again, a submit with the same id"
 
 // problemBase begins every type. The page explains each.
 const problemBase = "https://github.com/lastcall-go/lastcall/blob/main/docs/http.md#"
@@ -51,7 +51,7 @@ type sort struct {
 	name   string
 	status int
 	title  string
-	is     error  // the error of package task that it stands for
+	is     error  // the corresponding error of package task
 	advice string // what to do, where the detail does not say it itself
 }
 

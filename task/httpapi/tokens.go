@@ -67,7 +67,7 @@ type Tokens struct {
 	fresh   os.FileInfo   // of one that has changed, and has not settled; or nil
 	since   time.Time     // when that was seen first
 	warned  bool          // that its last line has no newline
-	looking chan struct{} // closes when the present look has ended; nil when there is none
+	looking chan struct{} // closes when the present look has ended; nil if there is none
 	began   time.Time     // the last look
 	outcome outcome       // of the last look that has ended
 	// complaint is what was logged last, and told when.
@@ -232,7 +232,7 @@ func (t *Tokens) take(f foundTokens, err error, wait time.Duration, now time.Tim
 	}
 	if err != nil {
 		err = fmt.Errorf("token file %s: %w", t.path, err)
-		if t.taken != nil { // otherwise the caller of LoadTokens hears of it
+		if t.taken != nil { // otherwise the caller of LoadTokens gets the error
 			t.complain(err, now)
 		}
 		return outcome{err: err}

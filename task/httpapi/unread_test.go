@@ -108,7 +108,7 @@ func TestUnread_ABodyThatWasReadKeepsTheConnection(t *testing.T) {
 		if err != nil || r.Close {
 			t.Fatalf("request %d: %v, %+v", i, err, r)
 		}
-		_, _ = io.Copy(io.Discard, r.Body) // its end is looked for by the next answer
+		_, _ = io.Copy(io.Discard, r.Body) // the next answer reads up to its end
 		_ = r.Body.Close()
 	}
 }

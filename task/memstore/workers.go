@@ -32,7 +32,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 	w.beat.Runs, w.beat.ListsAllRuns = nil, false
 	reply := s.reply(b)
 	if w.beat.State == task.WorkerStopped {
-		w.died = true // what it still holds is nobody's
+		w.died = true // the runs that it still holds must be reclaimed
 		if len(s.held(b.Worker)) == 0 {
 			delete(s.workers, b.Worker)
 		}

@@ -58,7 +58,7 @@ var keyFlaws = map[string]func(b *broken){
 		}
 	},
 	"one that runs or has ended is left, and stands for the new one": func(b *broken) {
-		inner := b.add // which adds one beside it
+		inner := b.add // which adds another one
 		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 			added, err := inner(ctx, tasks)
 			for i, n := range tasks {
@@ -74,7 +74,7 @@ var keyFlaws = map[string]func(b *broken){
 		eachOutcome(b, task.OutcomeDiscarded, task.OutcomeExisting)
 	},
 	"a replacement that is sent again changes nothing, and ids stay those of their first payloads": func(b *broken) {
-		inner, n := b.add, 0 // who has replaced is forgotten
+		inner, n := b.add, 0 // it forgets which task has replaced it
 		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 			added, err := inner(ctx, tasks)
 			for i, by := range tasks {
@@ -97,7 +97,7 @@ var keyFlaws = map[string]func(b *broken){
 			return added, err
 		}
 	},
-	"a key is held for its time, whatever becomes of the task": func(b *broken) {
+	"a key is held for its time, whatever happens to the task": func(b *broken) {
 		inner := b.prune // which takes the keys along
 		b.prune = func(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
 			eachNew(b, func(n *task.NewTask) { n.Key, n.OnConflict, n.KeyFor = "", task.Existing, 0 })
@@ -132,7 +132,7 @@ var keyFlaws = map[string]func(b *broken){
 			return got, err
 		}
 	},
-	"of many who add a key whose time is over one succeeds": func(b *broken) {
+	"of many callers that add a key whose time is over one succeeds": func(b *broken) {
 		eachOutcome(b, task.OutcomeDiscarded, task.OutcomeAdded)
 	},
 }

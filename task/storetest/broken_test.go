@@ -389,7 +389,7 @@ func try(t *testing.T, r rule, b *broken, twice bool) (complains bool) {
 	go func() {
 		defer close(done)
 		defer func() {
-			if recover() != nil { // an answer that no store gives
+			if recover() != nil { // an answer that no store may give
 				rec.failed.Store(true)
 			}
 		}()

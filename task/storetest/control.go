@@ -176,7 +176,7 @@ var controlRules = []rule{
 			t.Errorf("claimed %v, want %s", got, cancelled)
 		}
 	}},
-	{"25", "what was asked is told with every beat until the run has ended", func(t *T) {
+	{"25", "every reply to a beat has the commands until the run has ended", func(t *T) {
 		c := t.run("w")
 		f := change(c, "").Fence
 		beat := func(seq uint64, want ...task.PendingCommand) {

@@ -23,7 +23,7 @@ import (
 //   - Nothing is left running and no worker listed.
 //   - A command that was sent again was applied once.
 //
-// The same story is told again and again: tasks of every sort are enqueued, two workers run them
+// The same story is repeated: tasks of every sort are enqueued, two workers run them
 // while a client gives commands, both are stopped, a third is killed in the middle of its runs, and
 // a fourth ends them. In each telling another call fails without doing anything, or loses its
 // answer, or is slow: the first call of each method, the second, and so on up to the last; then the

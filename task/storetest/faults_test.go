@@ -50,7 +50,7 @@ var unrepeatable = map[string]func(b *broken){
 			return inner(ctx, cmd)
 		}
 	},
-	"what was asked is told once": breaches["25"],
+	"only one reply has the commands": breaches["25"],
 }
 
 func TestFaults_AStoreWhoseCallsCannotBeRepeatedIsCaught(t *testing.T) {
@@ -82,7 +82,7 @@ var untrue = map[string]struct {
 	"a cancellation is forgotten":                 {breaches["23"], &plan{}},
 	"a retry does nothing":                        {breaches["24"], &plan{}},
 	"numbers are missing":                         {breaches["30"], &plan{}},
-	"who leaves stays":                            {breaches["17"], &plan{}},
+	"a worker that leaves stays":                  {breaches["17"], &plan{}},
 	"a key is nobody's":                           {breaches["21"], &plan{}},
 	"a task is given to two workers": {func(b *broken) {
 		var mu sync.Mutex

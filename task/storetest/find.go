@@ -143,7 +143,7 @@ var findRules = []rule{
 			t.wantListed(q, all, 1+i%5)
 		}
 	}},
-	{"52", "a page goes on where the last one ended, whatever becomes of the tasks", func(t *T) {
+	{"52", "a page goes on where the last one ended, whatever happens to the tasks", func(t *T) {
 		for seed := range uint64(6) {
 			t.listWhileTasksMove(rand.New(rand.NewPCG(seed, 1)), []task.Order{task.OrderCreated, task.OrderFinished}[seed%2])
 		}
@@ -199,7 +199,7 @@ func (t *T) wantListed(q task.Query, all []task.Task, size int) {
 // listWhileTasksMove lists cancelled tasks while some are retried, cancelled, deleted and added.
 func (t *T) listWhileTasksMove(r *rand.Rand, order task.Order) {
 	t.Helper()
-	left := make(map[string]bool) // those that nobody touches
+	left := make(map[string]bool) // those that are not touched
 	var all []string
 	for i := range 30 {
 		t.tick()
@@ -222,7 +222,7 @@ func (t *T) listWhileTasksMove(r *rand.Rand, order task.Order) {
 			}
 			for _, verb := range [][]task.Verb{{task.VerbRetry}, {task.VerbCancel}, {task.VerbRetry, task.VerbCancel}, {task.VerbDelete}}[r.IntN(4)] {
 				t.tick()
-				_ = t.ask(verb, id) // it may not be what that is for
+				_ = t.ask(verb, id) // the command may not fit its status
 			}
 			if r.IntN(3) == 0 {
 				made := t.addAs(random(1000*int(r.Int32N(1_000_000)) + len(all)))

@@ -157,7 +157,7 @@ var keyRules = []rule{
 		t.addAll([]task.NewTask{b, t.another("other", task.Replace)}, []task.AddResult{{ID: a.ID, Outcome: task.OutcomeReplaced}, {ID: fmt.Sprintf("00000000-0000-7000-8000-%012d", t.ids)}})
 		t.count("default k queued", 3)
 	}},
-	{"51", "a key is held for its time, whatever becomes of the task", func(t *T) {
+	{"51", "a key is held for its time, whatever happens to the task", func(t *T) {
 		t.join("w")
 		n := t.another("key", task.Existing, func(n *task.NewTask) { n.KeyFor = time.Hour })
 		t.answered(n, n.ID, task.OutcomeAdded)
@@ -242,7 +242,7 @@ func (t *T) replacedOne(state string, delay time.Duration) {
 	was := t.get(n.ID)
 	by := t.another(state, task.Replace, func(n *task.NewTask) {
 		n.Queue, n.Priority, n.Meta, n.Delay = "another", -2, map[string]string{"of": "new"}, delay
-		n.Payload = append(n.Payload, make([]byte, 300*runs)...) // longer than what a store may keep beside a task that waits
+		n.Payload = append(n.Payload, make([]byte, 300*runs)...) // longer than what a store may keep next to a waiting task
 	})
 	t.answered(by, n.ID, task.OutcomeReplaced)
 	got := t.get(n.ID)
@@ -324,7 +324,7 @@ var keyRaceRules = []rule{
 		last := t.another("key", task.Replace)
 		t.addAll([]task.NewTask{last}, []task.AddResult{{ID: last.ID}}) // nothing is left of the others
 	}},
-	{"51", "of many who add a key whose time is over one succeeds", func(t *T) {
+	{"51", "of many callers that add a key whose time is over one succeeds", func(t *T) {
 		t.join("w")
 		for round := range 3 {
 			n := t.another("key", task.Existing, func(n *task.NewTask) { n.KeyFor = brief })

@@ -72,7 +72,7 @@ var neighbourRules = []txRule{
 			t.Error("what was added is not there after the commit")
 		}
 	}},
-	{"a transaction that only found a key or an id does not hold up the task that has it", "whoever submits a task twice would keep it from ending", func(t *txT) {
+	{"a transaction that only found a key or an id does not hold up the task that has it", "a caller that submits a task twice would keep it from ending", func(t *txT) {
 		t.join("w")
 		holder, idle := t.keyed("k", "runs").ID, t.add(func(n *task.NewTask) { n.Key, n.Delay = "waits", time.Hour })
 		run := t.claim("w", 1)[0]
@@ -129,7 +129,7 @@ var neighbourRules = []txRule{
 			t.wantErr("Retry", t.ask(task.VerbRetry, ended), task.ErrKeyBusy)
 		}
 	}},
-	{"a key or an id that is busy leaves the transaction as it was", "the rows of whoever submits are lost for the sake of a key", func(t *txT) {
+	{"a key or an id that is busy leaves the transaction as it was", "the caller's rows are lost for the sake of a key", func(t *txT) {
 		other := t.begin()
 		theirs := t.addIn(other, func(n *task.NewTask) { n.Key = "key" })
 		tx := t.begin()
@@ -253,7 +253,7 @@ var neighbourRules = []txRule{
 			m.check(round + 1)
 		}
 	}},
-	{"ends that come in one call with that of a task in an open transaction are recorded", "who takes the runs of a dead worker takes them in one call", func(t *txT) {
+	{"ends that come in one call with that of a task in an open transaction are recorded", "a worker that takes over the runs of a dead one does so in one call", func(t *txT) {
 		n := t.settle()
 		tx := t.begin()
 		if err := t.store.FinishTx(t.Context(), tx.Tx, change(n.mine, task.StatusSucceeded)); err != nil {

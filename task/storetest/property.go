@@ -250,7 +250,7 @@ func (m *model) step(rt *rapid.T) {
 	mt.steps[p.Name] = string(p.Body)
 }
 
-// anew retries a task from its beginning.
+// It retries a task from its beginning.
 func (m *model) anew(rt *rapid.T) {
 	id := m.pick(rt, func(mt *modelTask) bool { return mt.status != task.StatusRunning && mt.status != task.StatusSucceeded })
 	mt := m.tasks[id]

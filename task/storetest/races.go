@@ -80,7 +80,7 @@ var raceRules = []rule{
 		}
 		writers.Wait()
 	}},
-	{"21", "of many who add one key at a time one succeeds", func(t *T) {
+	{"21", "of many callers that add one key at a time one succeeds", func(t *T) {
 		var (
 			adders sync.WaitGroup
 			mu     sync.Mutex

@@ -10,7 +10,7 @@ var reasons = map[string]string{
 	"5":       "work that has begun ends before new work begins, and what is urgent comes first",
 	"6":       "a claim that commits after its worker was reclaimed is an orphan for ever",
 	"7":       "the worker that reclaims a run may not know its kind, and still must know its limits",
-	"8":       "a worker that was taken for dead, and is not, would overwrite what its successor did",
+	"8":       "a worker that was wrongly marked dead would overwrite what its successor did",
 	"9":       "a worker that did not get the answer asks again, and must learn what happened",
 	"10":      "one bad record must not keep a thousand good ones from being written",
 	"11":      "a progress report must not wipe out a checkpoint, and a checkpoint is the handler's own bytes",

@@ -57,7 +57,7 @@ func (s *repeating) Apply(ctx context.Context, changes []task.Change) []error {
 		}
 		again := s.Store.Apply(ctx, []task.Change{c})[0]
 		if c.Reclaimed && first[i] == nil && errors.Is(again, task.ErrLeaseLost) {
-			continue // who takes a run asks who has it now, and not once more
+			continue // a worker that takes over a run checks who has it now, and does not repeat
 		}
 		s.same("Apply", first[i], again)
 	}

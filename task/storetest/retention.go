@@ -84,7 +84,7 @@ var retentionRules = []rule{
 			t.gone(id)
 		}
 	}},
-	{"37", "the retention goes with the run, to whoever records its end, and a later run has its own", func(t *T) {
+	{"37", "the retention goes with the run, whichever worker records its end, and a later run has its own", func(t *T) {
 		t.join("w")
 		const soon = time.Microsecond
 		keep := task.Retention{Failed: day, Cancelled: day}

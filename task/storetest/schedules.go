@@ -86,12 +86,12 @@ func (t *T) wantResult(what string, got []task.TickResult, want task.TickResult)
 }
 
 var scheduleRules = []rule{
-	{"46", "a set is replaced as a whole, by who knows what it was", replacedSet},
+	{"46", "a set is replaced as a whole, by a caller that knows what it was", replacedSet},
 	{"46", "a schedule keeps its next tick while its timing is the same, and always its pause and its last task", keptSchedule},
 	{"46", "schedules are listed by set and name", listedSchedules},
 	{"47", "a tick is made once, by the generation of the set", tickedOnce},
 	{"47", "an id that exists, and a pause, add nothing, and the tick is made", tickedWithoutTask},
-	{"48", "what is due by both clocks is told, the first first, and when the next is", dueSchedules},
+	{"48", "the answer has what is due by both clocks, the first first, and when the next is due", dueSchedules},
 	{"49", "a tick that is to be alone adds nothing while the last task has not ended", tickedAlone},
 }
 

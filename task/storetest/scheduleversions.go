@@ -63,7 +63,7 @@ func removedAndRenamed(w *scheduleWorld) {
 	if err := c.PauseSchedule(w.Context(), "service/paused"); err != nil {
 		w.Fatal(err)
 	}
-	w.set("2025-06-01T13:00:30Z") // a tick has come, and nobody has made it
+	w.set("2025-06-01T13:00:30Z") // a tick has come, and no process has made it
 	p := w.process(0, hourly("with", "a"), hourly("without", ""), hourly("still", "paused"))
 	w.look(p)
 	w.wantTicks("with", "06-01 13:00")

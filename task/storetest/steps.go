@@ -60,7 +60,7 @@ func (t *T) retry(cmd task.Command) error {
 }
 
 var stepRules = []rule{
-	{"40", "a step is kept byte for byte, in its place, beside the others and the checkpoint", func(t *T) {
+	{"40", "a step is kept byte for byte, in its place, with the others and the checkpoint", func(t *T) {
 		c := t.run("w")
 		t.wantSteps("before the first", c.ID)
 		odd := []byte("\x00\xff'\"")

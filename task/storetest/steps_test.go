@@ -41,7 +41,7 @@ func skipsNothing(b *broken) {
 
 // stepFlaws has, for each case about steps, a store that the case must catch.
 var stepFlaws = map[string]func(b *broken){
-	"a step is kept byte for byte, in its place, beside the others and the checkpoint": byName,
+	"a step is kept byte for byte, in its place, with the others and the checkpoint": byName,
 	"a step brings counters and progress along as a checkpoint does, and a stale one nothing": func(b *broken) {
 		eachChange(b, func(c *task.Change) {
 			if c.Step != nil {

@@ -47,7 +47,7 @@ type Transaction struct {
 
 // rule is a case of the suite.
 type rule struct {
-	numbers string // of task.Store's documentation, or "preface" for what stands before them
+	numbers string // of task.Store's documentation, or "preface" for what is before them
 	says    string
 	check   func(t *T)
 }

@@ -144,7 +144,7 @@ var suspectRules = []rule{
 			t.Errorf("of one that has saved a new checkpoint: %+v, %v", left, err)
 		}
 	}},
-	{"26", "Reclaim says why the run before was interrupted: who is cut off by every stop becomes a suspect", func(t *T) {
+	{"26", "Reclaim says why the run before was interrupted: a task that is cut off by every stop becomes a suspect", func(t *T) {
 		t.join("w")
 		id := t.add()
 		for _, reason := range []task.Reason{"", task.ReasonDeadline, task.ReasonStop} {

@@ -235,7 +235,7 @@ func (s *buffered) Apply(ctx context.Context, changes []task.Change) []error {
 	}
 	errs := make([]error, len(changes))
 	for i, c := range changes {
-		if s.flaw != "commits whatever has become of the run" {
+		if s.flaw != "commits even if the run was lost" {
 			errs[i] = s.wait(c)
 		}
 		if errs[i] == nil {
@@ -300,7 +300,7 @@ func (b *buffer) commit() error {
 		errs = append(errs, err)
 	}
 	errs = append(errs, b.s.Store.Apply(ctx, b.changes)...)
-	if b.s.flaw == "commits whatever has become of the run" {
+	if b.s.flaw == "commits even if the run was lost" {
 		return nil
 	}
 	return errors.Join(errs...)
@@ -359,9 +359,9 @@ func TestSuite_AStoreWithABrokenTransactionIsCaught(t *testing.T) {
 		}
 	}
 	for i, flaw := range []string{ // one for each of the cases, in their order
-		"holds up an end by another change", "holds up an end by another change", "commits whatever has become of the run", "holds up an end by a new task", "holds up what it found",
+		"holds up an end by another change", "holds up an end by another change", "commits even if the run was lost", "holds up an end by a new task", "holds up what it found",
 		"does not see what others are about to add", "is spoiled by a key that is busy", "does not see what others are about to add",
-		"takes a hundred", "commits whatever has become of the run",
+		"takes a hundred", "commits even if the run was lost",
 		"holds up a whole call",
 	} {
 		caught[neighbourRules[i].says] = blamed(t, neighbourRules[i], flaw)

@@ -21,9 +21,9 @@ import (
 //	}
 //
 // Everywhere itself runs the given handler once, to count its Saves and items; the result of that
-// run is not used. Every way has the options of opt, of which no incident may be set. Two
-// of the ways, those with CrashBeforeSave and CrashAtItem, repeat a part of the work, whatever the
-// handler does.
+// run is not used. Every way has the options of opt, of which no incident may be set. Two of the
+// ways, those with CrashBeforeSave and CrashAtItem, repeat a part of the work, whatever the handler
+// does.
 func Everywhere[T any](t *testing.T, handler func(ctx context.Context, r *task.Run, args T) error, args T, opt Options) iter.Seq2[string, Options] {
 	t.Helper()
 	plain := Run(t, handler, args, opt)

@@ -158,7 +158,7 @@ func look(t *testing.T) (deadline time.Time, bubbled bool) {
 func (w *way) inBubble(t *testing.T, patience time.Duration) error {
 	type end struct {
 		err   error
-		stays bool // the bubble is left behind: asked once, since the answer may change
+		stays bool // the bubble is left behind: determined once, since the answer may change
 	}
 	var decided atomic.Bool // by the first of the two: the walk is over, or patience is
 	arrived, left, never := make(chan end, 1), make(chan struct{}), make(chan struct{})
