@@ -6,10 +6,10 @@
 // task from that checkpoint.
 //
 //	queued ──claim──> running ──> succeeded
-//	  ^  ^              │ │ └───> failed       (attempts or crashes used up, or a permanent error)
+//	  ^  ^              │ │ └───> failed       (a permanent error, or a limit of the kind used up)
 //	  │  └── retry ─────┘ │ └───> cancelled
 //	  │                   v
-//	  └───────<────── interrupted (reason: stop | deadline | frozen | lost | requested)
+//	  └───────<────── interrupted (reason: stop | deadline | frozen | lost | requested | released)
 //
 // # Kinds and handlers
 //

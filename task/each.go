@@ -53,7 +53,7 @@ import (
 func Each[C, T any](ctx context.Context, r *Run, name string, source func(ctx context.Context, after *C, yield func(C, T) bool) error,
 	do func(context.Context, T) error, opts ...StepOption,
 ) error {
-	var at C // behind the last item that was done
+	var at C // after the last item that was done
 	e := &each{encode: func() ([]byte, error) { return json.Marshal(at) }}
 	begun, err := e.begin(ctx, r, name, opts)
 	if err != nil || !begun {

@@ -66,7 +66,8 @@ func (c *Client) Commands(ctx context.Context, id string) ([]CommandRecord, erro
 	return all, nil
 }
 
-// BulkOptions define how a command is applied to all tasks of a query. Zero means to all of them.
+// BulkOptions define how a command is applied to all tasks of a query. The zero value means all of
+// them.
 type BulkOptions struct {
 	// DryRun: the tasks are counted, and nothing is done to them.
 	DryRun bool

@@ -87,10 +87,10 @@ func (q Query) Looks() int { return max(cmp.Or(q.Look, defaultLook), 1) }
 // means that the query has no such field; if ok is false no task matches.
 func (q Query) AllStatuses() (all []Status, ok bool) { return joined(q.Status, q.Statuses) }
 
-// AllKinds: see AllStatuses.
+// AllKinds does the same for kinds, see AllStatuses.
 func (q Query) AllKinds() (all []string, ok bool) { return joined(q.Kind, q.Kinds) }
 
-// AllQueues: see AllStatuses.
+// AllQueues does the same for queues, see AllStatuses.
 func (q Query) AllQueues() (all []string, ok bool) { return joined(q.Queue, q.Queues) }
 
 func joined[T ~string](one T, several []T) (all []T, ok bool) {
@@ -121,7 +121,7 @@ func (q Query) Admits(t Task) bool {
 		(q.Order != OrderFinished || t.Status.Ended())
 }
 
-// Position is the place in a listing behind a task.
+// Position is the place in a listing after a task.
 type Position struct {
 	// Order is the order of the listing.
 	Order Order
@@ -130,7 +130,7 @@ type Position struct {
 	ID string
 }
 
-// PositionOf returns the place behind a task in the listing of a query.
+// PositionOf returns the place after a task in the listing of a query.
 func (q Query) PositionOf(t Task) Position {
 	if q.Order == OrderFinished {
 		return Position{OrderFinished, t.Finished, t.ID}
@@ -210,7 +210,7 @@ func (q Query) check() error {
 	return checkMeta(q.Meta)
 }
 
-// Start returns the place behind which a listing begins, from After; false means the beginning. If
+// Start returns the place after which a listing begins, from After; false means the beginning. If
 // After is a task's id, the position has no time: the store has it.
 func (q Query) Start() (p Position, ok bool, err error) {
 	if q.After == "" {

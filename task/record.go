@@ -132,7 +132,7 @@ func (r *recorder) report(batch *ends, errs []error) (failed *ends, last error) 
 	return failed, last
 }
 
-// later puts ends behind the others after a while, in which another call may write those: an end
+// later puts ends after the others after a while, in which another call may write those: an end
 // that can never be written must not hold them back.
 func (r *recorder) later(failed *ends, wait time.Duration) {
 	r.mu.Lock()

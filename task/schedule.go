@@ -48,7 +48,7 @@ const (
 	OverlapQueue Overlap = "queue"
 )
 
-// The Meta of a task that a schedule has made has two pairs.
+// The Meta of a task that a schedule has made has these two pairs.
 const (
 	// MetaSchedule is the schedule, as SET/NAME.
 	MetaSchedule = "lastcall.schedule"

@@ -16,8 +16,8 @@ type ScheduleSet struct {
 	// Salt goes into the ids of the tasks. Nobody who does not know it can guess them.
 	Salt string
 	// Beats grows whenever a process of this generation reports that it lives. It is a number and not
-	// a time: a process that waits for silence measures that by its own clock. PutSchedules ignores
-	// it.
+	// a time: a process that waits for silence measures that by its own clock. It is zero in a
+	// SchedulesPut.
 	Beats int64
 }
 

@@ -122,7 +122,7 @@ type StepState string
 const (
 	// StepDone: the step has been done, and is not done again.
 	StepDone StepState = "done"
-	// StepOpen: the step is an Each that goes on behind its cursor.
+	// StepOpen: the step is an Each that goes on after its cursor.
 	StepOpen StepState = "open"
 	// StepSkipped: a person has skipped the step.
 	StepSkipped StepState = "skipped"

@@ -206,8 +206,8 @@ import "context"
 //     on two.
 //  53. A query whose fields have an index (see Query) is answered whole. For any other query a
 //     store reads at most Query.Look tasks. If there are more it returns what it has found, and a
-//     MoreError whose After is behind the last task that it has read: no query reads a whole large
-//     table at once, and none is cut short in silence.
+//     MoreError whose After is the place after the last task that it has read: no query reads a
+//     whole large table at once, and none is cut short in silence.
 //  54. ControlAll applies a command to each task that still has the Status with which it was seen,
 //     and has had it since that time. Any other task is ErrChanged, as is one that another
 //     transaction has locked, and stays as it is. So a task that was repaired meanwhile is not

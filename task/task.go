@@ -111,8 +111,8 @@ const (
 	StatusRunning Status = "running"
 	// StatusSucceeded: the handler returned nil. An end.
 	StatusSucceeded Status = "succeeded"
-	// StatusFailed: the handler returned a permanent error, or the attempts or crashes are used up. An
-	// end.
+	// StatusFailed: the handler returned a permanent error, or the attempts, crashes or interruptions
+	// are used up. An end.
 	StatusFailed Status = "failed"
 	// StatusCancelled: a person cancelled it, or its StartBefore passed. An end.
 	StatusCancelled Status = "cancelled"

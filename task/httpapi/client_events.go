@@ -41,12 +41,12 @@ const (
 	maxEvent     = 1 << 20
 )
 
-// Events yields what changes, until ctx ends or the loop is left. It begins behind the event with
+// Events yields what changes, until ctx ends or the loop is left. It begins after the event with
 // the given id. If that is empty, or the server no longer has it, the first event is EventReset:
 // list everything then; later changes follow as events.
 //
 // When the stream breaks or its server stops, the loop gets an error, and after a pause the stream
-// is resumed behind the last event; so leave the loop at an error only to give up. The error of a
+// is resumed after the last event; so leave the loop at an error only to give up. The error of a
 // server that refuses the request is the last one.
 //
 //	for e, err := range client.Events(ctx, "") {
