@@ -130,7 +130,6 @@ func (h *heartbeat) passOn(reply BeatReply) {
 
 // beatRuns bounds the runs that one beat asks about, so that a beat costs the same however many
 // runs there are. A loss that the reply does not name is noticed by a later beat, or by the run's
-// next write. there are. A loss that it does not name is noticed by the next beats, or by the run's
 // next write.
 const beatRuns = 32
 

@@ -30,7 +30,7 @@ import (
 //		func(ctx context.Context, row Row) error { ... })
 //
 // The source is called once in each run, with nil or with the recorded cursor. It yields the items
-// behind the cursor, from the goroutine that called it, and returns when yield returns false. Its
+// after the cursor, from the goroutine that called it, and returns when yield returns false. Its
 // error, such as that of a query that fails half way, is the error of the step. A nil error means
 // that there are no more items, unless the context has ended by then. Use [EachOf] for a slice. An
 // iter.Seq2 without errors can be a source as well: call it with yield, and return nil.

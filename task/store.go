@@ -62,8 +62,8 @@ import "context"
 //     arrive in the wrong order the newer one counts.
 //  14. The reply to a beat that lists runs names those that are no longer the worker's own, since
 //     notifications get lost.
-//  15. Reclaim with evidence of death verifies the evidence itself, and refuses with
-//     ErrWorkerAlive. Without evidence it refuses when the beat has moved. Only a Reclaim that
+//  15. Reclaim with evidence of death verifies the evidence itself, and refuses with ErrWorkerAlive
+//     if it does not hold. Without evidence it refuses when the beat has moved. Only a Reclaim that
 //     succeeded marks the worker dead.
 //  16. A worker that is marked dead stays so. Any process may call Reclaim again, until the reply
 //     is Done: the process that began may have died too. The ground on which the worker was marked
@@ -138,7 +138,7 @@ import "context"
 //     From then on Prune removes the task that long after its end by the same clock, whatever Age
 //     is, or never where the value is negative. Age applies to tasks without a value (0), and to
 //     those that were cancelled while they waited. A Retry removes the value.
-//  38. A claim of interrupted tasks only returns these in the order of rule 5, and no suspects.
+//  38. A claim for interrupted tasks returns only these, in the order of rule 5, and no suspects.
 //     Queued tasks that come before them do not hold them back, and a claim costs no more where
 //     many of those wait: a task that is handed over in a rollout must not wait behind the backlog.
 //  39. When a worker announces its stop, the number of workers that Wait returns changes in its own

@@ -19,7 +19,7 @@ import (
 
 // Event is an event that a server has sent.
 type Event struct {
-	// ID is the id that Events accepts to go on behind this event; a stopping event has no id of its
+	// ID is the id that Events accepts to go on after this event; a stopping event has no id of its
 	// own.
 	ID string
 	// Type is the type of the event.

@@ -18,7 +18,7 @@ type LogSource interface {
 }
 
 // FollowLog yields a task's log as it grows, across all its runs and whichever workers run it,
-// until the task has ended or ctx has. It reads the log once in each interval every.
+// until the task has ended or ctx has. every is the time between two reads.
 //
 // An error in the loop is an error of the source, which is asked again after the pause: a server
 // may be between two versions. After task.ErrNotFound or a refusal there is no more.

@@ -20,11 +20,12 @@ import (
 type Role string
 
 const (
-	// RoleRead: lists, tasks, logs, queues, workers, counts and events.
+	// RoleRead: lists, tasks, logs, steps, queues, schedules, workers, counts and events.
 	RoleRead Role = "read"
 	// RoleSubmit: new tasks.
 	RoleSubmit Role = "submit"
-	// RoleOperate: cancel, retry and interrupt; pause and resume.
+	// RoleOperate: cancel, retry, interrupt and delete tasks, one by one or by a filter; pause and
+	// resume queues and schedules; run schedules.
 	RoleOperate Role = "operate"
 )
 

@@ -22,7 +22,7 @@ import (
 // not to later runs. If the handler is done before it could happen, the test fails, because it
 // would have shown nothing. [Outcome].Saves and Items without an incident give the range of the
 // numbers, and [Everywhere] goes through all of them. A Step that has been done, and each write of
-// an Each, count as Saves too. Each writes, are Saves too.
+// an Each, count as Saves too.
 type Options struct {
 	// Checkpoint is the checkpoint that the first run finds, as if an earlier run had saved it. It is
 	// encoded as by Run.Save. Nil means none.
@@ -53,8 +53,8 @@ type Options struct {
 	LastCallAtItem, InterruptAtItem, CrashAtItem int
 
 	// IgnoresContext declares that the handler is known to ignore the end of its context. The test
-	// then fails if it does not, and goes on if it does, as the next process would when the stop is
-	// over. In a bubble the handler's goroutine is blocked after the test, unless it has returned by
+	// fails if the handler does return in time. Otherwise it goes on, as the next process would when
+	// the stop is over. In a bubble the handler's goroutine is blocked after the test, unless it has returned by
 	// then.
 	IgnoresContext bool
 
