@@ -40,12 +40,12 @@ type WorkerConfig struct {
 	// the group's report has a note for each, which counts its tasks by how they ended in the stop.
 	Name string
 	// Lease is how long the worker's beat may stand still before others take over its tasks, where
-	// they cannot see that its process is dead. The worker sends five beats in that time. 0 means 15
-	// s; less than 1 s is refused.
+	// they cannot see that its process is dead. The worker sends five beats in that time. Less
+	// than 1 s is refused; 0 means 15 s.
 	Lease time.Duration
-	// Poll is how often the worker asks the store for tasks of which no notification came. 0 means 250
-	// ms. The PostgreSQL store answers from what it found in the last second; Client.Wake reports new
-	// tasks to it. Every six polls the worker checks for dead neighbours of which no notification
+	// Poll is how often the worker polls the store for tasks of which no notification came. 0 means
+	// 250 ms. The PostgreSQL store answers from what it found in the last second; Client.Wake reports
+	// new tasks to it. Every six polls the worker checks for dead neighbours of which no notification
 	// came.
 	Poll time.Duration
 	// Queues are the queues from which the worker claims tasks. None means every queue.

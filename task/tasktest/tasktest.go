@@ -54,8 +54,8 @@ type Options struct {
 
 	// IgnoresContext declares that the handler is known to ignore the end of its context. The test
 	// fails if the handler does return in time. Otherwise it goes on, as the next process would when
-	// the stop is over. In a bubble the handler's goroutine is blocked after the test, unless it has returned by
-	// then.
+	// the stop is over. In a bubble the handler's goroutine is blocked after the test, unless it has
+	// returned by then.
 	IgnoresContext bool
 
 	// MaxRuns bounds the runs, so that the test can check the task in between. After a crash the task
