@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// heartbeat keeps a worker registered: it renews the lease, announces what the worker does, and
-// passes on to the runs what a beat was answered with. When the worker is taken for dead it gives
-// it a new name, its next incarnation.
+// heartbeat keeps a worker registered: it renews the lease, announces the worker's state, and
+// passes the replies to beats on to the runs. When the worker is marked dead, heartbeat gives it a
+// new name, its next incarnation.
 //
-// What changes together, and has one lock: the name, the number of the beat and the state that a
-// beat announces; and the times of beats, which the name's renewal sets anew. The lock is held
-// while the runs of a dead incarnation are cancelled, so that a run of the next one never is: it is
-// taken before the lock of the runSet, never after.
+// What changes together has one lock: the name, the number of the beat, the announced state, and
+// the times of beats, which begin again with a new name. The lock is held while the runs of a dead
+// incarnation are cancelled, so that a run of the next incarnation never is. It is taken before the
+// lock of the runSet, never after.
 type heartbeat struct {
 	store Store
 	mux   *Mux
@@ -27,10 +27,10 @@ type heartbeat struct {
 	name  string
 	host  string
 	lease time.Duration
-	// queues and slots are what the beats say of the worker.
+	// queues and slots are the worker's, as the beats report them.
 	queues []string
 	slots  int
-	// unresponsive returns the tasks of its unresponsive handlers, pauses has the paused kinds.
+	// unresponsive returns the tasks of the unresponsive handlers, pauses has the paused kinds.
 	unresponsive func() []string
 	pauses       *pauses
 
@@ -42,8 +42,8 @@ type heartbeat struct {
 	reached    time.Time // when the last beat was answered
 	ticked     time.Time // when the last one was sent
 	frozen     bool      // the process, or the machine, stood still
-	unfamiliar []Task    // what the store says is ours, and was not in a beat that lists all runs
-	restarted  bool      // the store's server has begun anew, and may have lost ends of runs
+	unfamiliar []Task    // what the store has as ours, and was not in a beat that lists all runs
+	restarted  bool      // the store's server has restarted, and may have lost ends of runs
 }
 
 // register begins the first incarnation.
@@ -56,7 +56,7 @@ func (h *heartbeat) register(ctx context.Context) error {
 	return h.beat(ctx, WorkerRunning)
 }
 
-// run renews the lease until ctx ends. each is called before, and at least once a second.
+// run renews the lease until ctx ends. It calls each before every beat, and at least once a second.
 func (h *heartbeat) run(ctx context.Context, each func()) {
 	every := min(h.lease/5, time.Second)
 	tick := time.NewTicker(every)
@@ -82,12 +82,12 @@ func (h *heartbeat) run(ctx context.Context, each func()) {
 	}
 }
 
-// beat sends one sign of life, which announces a state, and acts on the answer.
+// beat sends a heartbeat that announces a state, and acts on the reply.
 func (h *heartbeat) beat(ctx context.Context, state WorkerState) error {
 	return h.send(ctx, h.next(state))
 }
 
-// send sends a beat and acts on the answer.
+// send sends a beat and acts on the reply.
 func (h *heartbeat) send(ctx context.Context, b Beat) error {
 	reply, err := h.store.Heartbeat(ctx, b)
 	if errors.Is(err, ErrWorkerGone) && b.Seq > 1 {
@@ -109,7 +109,7 @@ func (h *heartbeat) send(ctx context.Context, b Beat) error {
 	return nil
 }
 
-// passOn cancels the runs that a beat's answer says are lost, or has a command for.
+// passOn cancels the runs that a reply reports as lost, and passes on its commands.
 func (h *heartbeat) passOn(reply BeatReply) {
 	for _, f := range reply.Lost {
 		if r := h.runs.find(f); r != nil {
@@ -129,10 +129,11 @@ func (h *heartbeat) passOn(reply BeatReply) {
 }
 
 // beatRuns bounds the runs that one beat asks about, so that a beat costs the same however many
-// there are. A loss that it does not name is noticed by the next beats, or by the run's next write.
+// runs there are. A loss that the reply does not name is noticed by a later beat, or by the run's
+// next write.
 const beatRuns = 32
 
-// next is the next beat, with some of the runs.
+// next returns the next beat, with some of the runs.
 func (h *heartbeat) next(state WorkerState) Beat {
 	kinds := h.mux.Kinds()
 	h.mu.Lock()
@@ -150,8 +151,8 @@ func (h *heartbeat) next(state WorkerState) Beat {
 	return b
 }
 
-// missing sends a beat that lists all runs, and returns the tasks that are running for the store
-// and not here. No claim may be under way.
+// missing sends a beat that lists all runs, and returns the tasks that run according to the store
+// but not here. No claim may be under way.
 func (h *heartbeat) missing(ctx context.Context) ([]Task, error) {
 	b := h.next(h.announced())
 	h.mu.Lock()
@@ -168,15 +169,15 @@ func (h *heartbeat) missing(ctx context.Context) ([]Task, error) {
 }
 
 // storeRestarted reports whether the store may have lost what it had confirmed, so that the runs
-// are to be compared.
+// must be compared.
 func (h *heartbeat) storeRestarted() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.restarted
 }
 
-// reregister is what a worker does that was taken for dead: its runs are lost, and unless it is
-// stopping it goes on as a new incarnation.
+// reregister handles a worker that was marked dead: its runs are lost, and unless it is stopping it
+// goes on as a new incarnation.
 func (h *heartbeat) reregister(ctx context.Context, b Beat) error {
 	h.mu.Lock()
 	if h.id != b.Worker { // another goroutine was quicker
@@ -196,9 +197,9 @@ func (h *heartbeat) reregister(ctx context.Context, b Beat) error {
 	return h.beat(ctx, WorkerRunning)
 }
 
-// cutOff ends the runs of kinds that want it, before a neighbour may take them over: when no beat
-// has been answered for four fifths of the lease. A gap that the wall clock has seen and the
-// monotonic one has not is a process, or a machine, that stood still.
+// cutOff ends the runs of kinds with CancelOnDisconnect, before another worker may claim them: when
+// no beat has been answered for four fifths of the lease. A gap that shows on the wall clock and
+// not on the monotonic one means that the process, or the machine, stood still.
 func (h *heartbeat) cutOff() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// registry is a store that answers beats as a test says, and notes them.
+// registry is a store that answers beats as a test says, and records them.
 type registry struct {
 	Store
 	beats  []Beat

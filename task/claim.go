@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// claimer claims tasks for the free slots until last call. One goroutine claims; avoid and nudge
-// may be called by any.
+// claimer claims tasks for the free slots until last call. One goroutine claims; any goroutine may
+// call avoid and nudge.
 type claimer struct {
 	store  Store
 	mux    *Mux
@@ -26,15 +26,15 @@ type claimer struct {
 	scratch []Task        // memory for the next claim, of the goroutine that claims
 
 	mu        sync.Mutex
-	avoided   map[string]time.Time // tasks that other workers shall take, until when
+	avoided   map[string]time.Time // tasks that are left to other workers, and until when
 	questions []*turnQuestion      // whether others wait for the slot of a run
 }
 
-// logAgain is how often the log hears of a claim that fails as the one before did.
+// logAgain is how often a claim is logged that fails with the same error as the one before.
 const logAgain = time.Minute
 
-// run claims until last call. last is the context of its calls: a claim is not cut short by last
-// call, for if its answer were lost, so would be its runs until the process has ended.
+// run claims until last call. last is the context of its calls, so that last call does not cut a
+// claim short: if the answer were lost, its runs would be lost too until the process has ended.
 func (c *claimer) run(last context.Context, lastCall <-chan struct{}) {
 	tick := time.NewTicker(c.poll)
 	defer tick.Stop()
@@ -42,7 +42,7 @@ func (c *claimer) run(last context.Context, lastCall <-chan struct{}) {
 		failed  string
 		logged  time.Time
 		backlog bool
-		doubt   bool // an answer was lost: there may be runs that we do not know of
+		doubt   bool // an answer was lost: there may be runs that we do not know
 	)
 	for !closed(lastCall) {
 		if (doubt || c.beats.storeRestarted()) && c.recover(last) == nil {
@@ -77,13 +77,13 @@ func (c *claimer) run(last context.Context, lastCall <-chan struct{}) {
 	}
 	if doubt {
 		if err := c.recover(last); err != nil {
-			c.log.Warn("the answer of a claim was lost; what it gave is taken up by others", "worker", c.beats.incarnation(), "error", err)
+			c.log.Warn("the answer of a claim was lost; other workers will resume its tasks", "worker", c.beats.incarnation(), "error", err)
 		}
 	}
 }
 
-// gathering is how long a worker with a backlog waits for room for more than a few tasks, so that
-// it claims many at once and not one by one.
+// gathering is how long a worker with a backlog waits until there is room for more than a few
+// tasks, so that it claims many at once and not one by one.
 const gathering = 5 * time.Millisecond
 
 // awaitBatch returns when there is room for a batch, after a short time, or at last call.
@@ -106,7 +106,7 @@ func (c *claimer) awaitBatch(lastCall <-chan struct{}) {
 // maxScratch bounds the memory that a worker keeps for its next claim.
 const maxScratch = 4096
 
-// claim asks for as many tasks as there is room for and starts them.
+// claim claims as many tasks as there is room for and starts them.
 func (c *claimer) claim(last context.Context) (got int, full bool, err error) {
 	req := c.request()
 	if req.Max == 0 || len(req.Kinds) == 0 {
@@ -114,7 +114,7 @@ func (c *claimer) claim(last context.Context) (got int, full bool, err error) {
 	}
 	began := time.Now()
 	tasks, err := c.store.Claim(last, req)
-	if errors.Is(err, ErrWorkerGone) { // taken for dead: the beat gives it a new name
+	if errors.Is(err, ErrWorkerGone) { // marked dead: the beat gives it a new name
 		return 0, false, c.beats.beat(last, WorkerRunning)
 	}
 	if err != nil {
@@ -133,7 +133,7 @@ func (c *claimer) claim(last context.Context) (got int, full bool, err error) {
 	return len(tasks), full, nil
 }
 
-// startAll starts claimed tasks, the suspects first: they get the free slots.
+// startAll starts claimed tasks. Suspects come first: they get the free slots.
 func (c *claimer) startAll(tasks []Task, now time.Time) {
 	for _, suspects := range []bool{true, false} {
 		for i := range tasks {
@@ -144,8 +144,8 @@ func (c *claimer) startAll(tasks []Task, now time.Time) {
 	}
 }
 
-// request says what there is room for. Its parts are read one after the other: the room only grows
-// meanwhile, and a name that the worker no longer has gets nothing.
+// request returns a claim for the room that there is. Its parts are read one after the other: the
+// room can only grow meanwhile, and a claim with a name that the worker no longer has gets nothing.
 func (c *claimer) request() ClaimRequest {
 	req := ClaimRequest{Worker: c.beats.incarnation(), Queues: c.queues, Into: c.scratch}
 	if req.Max, req.Interrupted, req.Kinds = c.slots.wanted(c.mux, time.Now()); !req.Interrupted {
@@ -156,7 +156,7 @@ func (c *claimer) request() ClaimRequest {
 	return req
 }
 
-// except leaves out the tasks that others shall take.
+// except leaves out the tasks that are reserved for other workers.
 func (c *claimer) except(req *ClaimRequest) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -169,18 +169,18 @@ func (c *claimer) except(req *ClaimRequest) {
 	}
 }
 
-// recover finds the runs of a claim whose answer was lost, or whose end the store has lost, and
-// starts them. It is called by the goroutine that claims, so that no claim is under way.
+// recover finds the runs of a claim whose answer was lost, and runs whose end the store has lost,
+// and starts them. The claiming goroutine calls it, so no claim is under way.
 func (c *claimer) recover(last context.Context) error {
 	missing, err := c.beats.missing(last)
 	c.startAll(missing, time.Now())
 	return err
 }
 
-// avoidFor is for how long a worker leaves a task to others that was asked to be handed over.
+// avoidFor is how long a worker leaves a task to others after a person has requested its handover.
 const avoidFor = 5 * time.Second
 
-// avoid leaves a task to others for a while.
+// avoid leaves a task to other workers for a while.
 func (c *claimer) avoid(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -190,7 +190,7 @@ func (c *claimer) avoid(id string) {
 	c.avoided[id] = time.Now().Add(avoidFor)
 }
 
-// nudge says that something may be claimable, or that a slot is free.
+// nudge reports that something may be claimable, or that a slot is free.
 func (c *claimer) nudge() {
 	select {
 	case c.kick <- struct{}{}:

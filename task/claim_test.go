@@ -12,8 +12,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// unclaimable is a store from which nothing can be claimed, as one with a damaged page where the
-// claimable tasks stand.
+// unclaimable is a store from which nothing can be claimed, like one with a damaged page where the
+// claimable tasks are.
 type unclaimable struct{ task.Store }
 
 func (unclaimable) Claim(context.Context, task.ClaimRequest) ([]task.Task, error) {
@@ -63,8 +63,8 @@ func (f *forgetful) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Ta
 	return got, err
 }
 
-// oblivious confirms the first end of a run and forgets it, as a database that loses its last
-// commits when it begins anew.
+// oblivious confirms the first end of a run and forgets it, like a database that loses its last
+// commits when it restarts.
 type oblivious struct {
 	task.Store
 	lost, compared atomic.Bool
@@ -114,7 +114,7 @@ func (s slow) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, er
 	return got, err
 }
 
-// Otherwise a claim that was under way could begin anew what the stop has just interrupted.
+// Otherwise a claim that was under way could restart a task that the stop has just interrupted.
 func TestClaim_WhatIsAnsweredAfterLastCallDoesNotBegin(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.handle = func(context.Context, *task.Run) error {

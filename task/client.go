@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// Client enqueues tasks, looks at them and says what shall become of them. It is cheap, and safe
-// for concurrent use.
+// Client enqueues tasks, reads them, and controls them: cancel, retry, pause and so on. It is
+// cheap, and safe for concurrent use.
 type Client struct {
 	store Store
 	tx    Tx // nil outside a transaction
@@ -50,8 +50,8 @@ func (c *Client) History(ctx context.Context, id string) ([]RunRecord, error) {
 	return runs, nil
 }
 
-// Log returns the last MaxLog bytes of what a task's runs have logged, or ErrNotFound. It may be a
-// second or so behind a run that goes on.
+// Log returns the last MaxLog bytes that a task's runs have logged, or ErrNotFound. It may be about
+// a second behind a run that goes on.
 func (c *Client) Log(ctx context.Context, id string) ([]byte, error) {
 	b, err := c.store.Log(ctx, id)
 	if err != nil {
@@ -60,8 +60,8 @@ func (c *Client) Log(ctx context.Context, id string) ([]byte, error) {
 	return b, nil
 }
 
-// Steps returns what is recorded of a task's steps, with their results, in their order, and
-// ErrNotFound for a task that does not exist. Those that a person has skipped come last.
+// Steps returns the records of a task's steps, with their results, in their order, and ErrNotFound
+// for a task that does not exist. Steps that a person has skipped come last.
 func (c *Client) Steps(ctx context.Context, id string) ([]StepRecord, error) {
 	all, err := c.store.Steps(ctx, id)
 	if err != nil {
@@ -79,26 +79,26 @@ func (c *Client) Workers(ctx context.Context) ([]WorkerInfo, error) {
 	return ws, nil
 }
 
-// Cancel ends a task that waits, at once. One that runs is told: its context ends with
-// ErrCancelled, and whatever its handler then returns but success or a permanent error ends it as
-// cancelled. One that has been cancelled is left as it is; one that has succeeded or failed is
-// ErrAlreadyFinished.
+// Cancel ends a waiting task at once. The context of a running task ends with ErrCancelled;
+// whatever its handler then returns, except success or a permanent error, ends the task as
+// cancelled. A task that is cancelled already is left as it is; for one that has succeeded or
+// failed the error is ErrAlreadyFinished.
 func (c *Client) Cancel(ctx context.Context, id string) error { return c.ask(ctx, VerbCancel, id) }
 
-// RetryOptions say where a task that is retried begins. Nil options mean: where it has got to.
+// RetryOptions define where a retried task begins. Nil options mean: at its last checkpoint.
 type RetryOptions struct {
-	// FromStart removes the task's checkpoint, its progress and what is recorded of its steps, so that
-	// the next run begins as the first one did.
+	// FromStart removes the task's checkpoint, its progress and the records of its steps, so that the
+	// next run begins as the first one did.
 	FromStart bool
 	// SkipSteps are names of steps that the task shall not do: [Step] returns the zero value for them,
-	// and [Each] does no item more. What is done stays done, with its result. With FromStart the
-	// records are removed first. The task must have run before, and a step that none of its programs
-	// has does no harm.
+	// and [Each] processes no further item. A step that is done stays done, with its result. With
+	// FromStart the records are removed first. The task must have run before. A name that is not a
+	// step of its programs does no harm.
 	SkipSteps []string
 }
 
-// Retry makes a failed or cancelled task run again, with all its attempts, and one that waits for
-// its time run now. ErrRunning and ErrAlreadyFinished say what it is instead; ErrKeyBusy, that
+// Retry makes a failed or cancelled task run again, with all its attempts, and a task that waits
+// for its time run now. Otherwise the error is ErrRunning or ErrAlreadyFinished, or ErrKeyBusy if
 // another task has its key by now.
 func (c *Client) Retry(ctx context.Context, id string, opt *RetryOptions) error {
 	cmd := Command{Verb: VerbRetry, Task: id}
@@ -113,8 +113,8 @@ func (c *Client) Retry(ctx context.Context, id string, opt *RetryOptions) error 
 	return c.control(ctx, cmd)
 }
 
-// checkSkips accepts steps that can be skipped. The first run of a task does not ask for records,
-// so it must be over.
+// checkSkips accepts steps that can be skipped. The first run of a task does not read records, so
+// it must be over.
 func (c *Client) checkSkips(ctx context.Context, id string, names []string) error {
 	if len(names) > MaxSteps {
 		return invalid("%d steps are to be skipped, a task has at most %d", len(names), MaxSteps)
@@ -131,18 +131,18 @@ func (c *Client) checkSkips(ctx context.Context, id string, names []string) erro
 	return err
 }
 
-// Interrupt makes a running task hand over: its context ends with ErrInterruptRequested. When its
-// handler has returned it is claimable at once, for five seconds by other workers only. Any other
-// task is ErrNotRunning.
+// Interrupt makes a running task hand over: its context ends with ErrInterruptRequested. After its
+// handler has returned the task is claimable at once, but for five seconds only by other workers. A
+// task that does not run is ErrNotRunning.
 func (c *Client) Interrupt(ctx context.Context, id string) error {
 	return c.ask(ctx, VerbInterrupt, id)
 }
 
-// Delete removes a task that has ended, at once and with all that the store has of it: payload,
-// Meta, runs, checkpoint, log, result. One that waits or runs is ErrNotEnded: Cancel it, and delete
-// it when it has ended. Deleting it again is ErrNotFound. The id is free from then on: a submit
-// that is repeated with it makes a new task, and works it. What the store's own backups,
-// write-ahead logs and freed pages still have is not removed.
+// Delete removes an ended task at once, with everything that the store has of it: payload, Meta,
+// runs, checkpoint, log, result. A task that waits or runs is ErrNotEnded: cancel it, and delete it
+// when it has ended. Deleting it again is ErrNotFound. The id is free from then on: a repeated
+// submit with that id creates a new task, which will run. What the store's own backups, write-ahead
+// logs and freed pages still contain is not removed.
 func (c *Client) Delete(ctx context.Context, id string) error { return c.ask(ctx, VerbDelete, id) }
 
 func (c *Client) ask(ctx context.Context, verb Verb, id string) error {
@@ -157,17 +157,17 @@ func (c *Client) control(ctx context.Context, cmd Command) error {
 	return nil
 }
 
-// PauseOptions are what else can be said about a pause.
+// PauseOptions are the options of a pause.
 type PauseOptions struct {
-	// Running: what runs is to hand over too. Each run of the queue is asked as by Client.Interrupt,
-	// also one whose claim was under way; it goes on after Resume.
+	// Running requests running tasks to hand over too. Each run of the queue gets the request as by
+	// Client.Interrupt, even one whose claim was under way, and its task goes on after Resume.
 	Running bool
 }
 
-// Pause keeps the tasks of a queue from being claimed; what runs, runs on unless opt says
-// otherwise, which may be nil. No claim begins after it has returned. It holds for every worker,
-// until Resume. A queue that is not known yet may be paused. After an error what was asked for may
-// have been done in part; to pause again is safe.
+// Pause keeps the tasks of a queue from being claimed. Running tasks go on unless opt, which may be
+// nil, says otherwise. No claim begins after Pause has returned. It holds for every worker, until
+// Resume. A queue that does not exist yet may be paused. After an error the pause may have been
+// done in part; to pause again is safe.
 func (c *Client) Pause(ctx context.Context, queue string, opt *PauseOptions) error {
 	return c.steer(ctx, Command{Verb: VerbPause, Queue: queue, Running: opt != nil && opt.Running})
 }
@@ -188,8 +188,8 @@ func (c *Client) steer(ctx context.Context, cmd Command) error {
 	return nil
 }
 
-// Wait returns a task once it has ended, however it ended: look at its Status. It looks at once,
-// after 10 ms, then less and less often, at least once a second. All that wait in a client share
-// their looks: hundreds cost the store little more than one. When ctx ends first, the answer is the
-// task as it was seen last, empty if that was never, and the cause.
+// Wait returns a task once it has ended, however it ended: check its Status. It reads the task at
+// once, after 10 ms, then less and less often, at least once a second. All waiters of a client
+// share their reads: hundreds cost the store little more than one. When ctx ends first, Wait
+// returns the task as it was read last, empty if it never was, and the cause.
 func (c *Client) Wait(ctx context.Context, id string) (Task, error) { return c.waits.wait(ctx, id) }

@@ -2,24 +2,23 @@ package task
 
 import "fmt"
 
-// OnConflict says what comes of a new task whose Key is held.
+// OnConflict decides what happens to a new task whose Key is held.
 type OnConflict int
 
 const (
-	// Existing answers with the task that has the key, which stands for the new one. It is the
-	// default.
+	// Existing returns the task that holds the key in place of the new one. It is the default.
 	Existing OnConflict = iota
-	// Replace gives the payload, the Meta, the priority and the time of the new task to the one that
-	// has the key, while that waits. It begins from the start, if it has run before. One that runs or
-	// has ended is left as it is, and the outcome is OutcomeExisting.
+	// Replace gives the payload, the Meta, the priority and the time of the new task to the task that
+	// holds the key, while that one waits. If it has run before, it begins from the start. A task that
+	// runs or has ended is left as it is, and the outcome is OutcomeExisting.
 	Replace
-	// Discard drops the new task, and says so.
+	// Discard drops the new task; the outcome is OutcomeDiscarded.
 	Discard
 )
 
 var conflictNames = [...]string{Existing: "existing", Replace: "replace", Discard: "discard"}
 
-// String is its name, as programs write it.
+// String returns the name, as programs write it.
 func (c OnConflict) String() string {
 	if c < 0 || int(c) >= len(conflictNames) {
 		return fmt.Sprintf("OnConflict(%d)", int(c))
@@ -27,7 +26,7 @@ func (c OnConflict) String() string {
 	return conflictNames[c]
 }
 
-// ParseOnConflict reads what OnConflict.String has written. An empty text is Existing; an error is
+// ParseOnConflict parses the result of OnConflict.String. An empty text is Existing; an error is
 // ErrInvalid.
 func ParseOnConflict(text string) (OnConflict, error) {
 	if text == "" {
@@ -41,19 +40,19 @@ func ParseOnConflict(text string) (OnConflict, error) {
 	return 0, invalid("on conflict %.40q: write existing, replace or discard", text)
 }
 
-// Outcome is what came of a new task.
+// Outcome is what the store did with a new task.
 type Outcome int
 
 const (
-	// OutcomeAdded is of a task that is recorded under its own id.
+	// OutcomeAdded: the task is recorded under its own id.
 	OutcomeAdded Outcome = iota
-	// OutcomeExisting is of one for which another stands that was there before, and was left as it
-	// is: the same one, which was added already, or the one that has its key.
+	// OutcomeExisting: nothing was added, because a task exists, which was left as it is: the same
+	// task, added before, or the one that holds the key.
 	OutcomeExisting
-	// OutcomeReplaced is of one whose payload, Meta, priority and time another task has now, which
-	// waits and has its key.
+	// OutcomeReplaced: another task, which waits and holds the key, has the payload, the Meta, the
+	// priority and the time of the new one now.
 	OutcomeReplaced
-	// OutcomeDiscarded is of one that was dropped, since another task has its key.
+	// OutcomeDiscarded: the new task was dropped, because another task holds its key.
 	OutcomeDiscarded
 )
 
@@ -61,7 +60,7 @@ var outcomeNames = [...]string{
 	OutcomeAdded: "added", OutcomeExisting: "existing", OutcomeReplaced: "replaced", OutcomeDiscarded: "discarded",
 }
 
-// String is its name, as programs write it.
+// String returns the name, as programs write it.
 func (o Outcome) String() string {
 	if o < 0 || int(o) >= len(outcomeNames) {
 		return fmt.Sprintf("Outcome(%d)", int(o))
@@ -85,10 +84,10 @@ func (o *Outcome) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("task: %.40q is no outcome of enqueuing", text)
+	return fmt.Errorf("task: %.40q is not an outcome of enqueuing", text)
 }
 
-// checkKey says what is wrong with what a new task says of its key.
+// checkKey returns what is wrong with a new task's key and its options.
 func (n *NewTask) checkKey() error {
 	switch {
 	case len(n.Key) > maxKey || n.Key != storable(n.Key, maxKey):

@@ -58,7 +58,7 @@ func TestEnqueue_WhatIsSaidOfAKeyNeedsOneAndIsChecked(t *testing.T) {
 	}
 }
 
-// changing is the work of the patterns: the index of something is made anew when it has changed.
+// changing is the work of the patterns: the index of something is built again when it has changed.
 type changing struct {
 	kind   task.Kind[int]
 	client *task.Client
@@ -87,7 +87,7 @@ func (x *changing) atMost(ctx context.Context, what string, change int) (task.Ou
 	return done.Outcome, err
 }
 
-// indexing runs a test of a pattern. A run finds what has changed when it begins, and takes so
+// indexing runs a test of a pattern. A run finds what has changed when it begins, and takes that
 // long.
 func indexing(t *testing.T, takes time.Duration, test func(b *bench, x *changing)) {
 	t.Helper()
@@ -110,14 +110,14 @@ func indexing(t *testing.T, takes time.Duration, test func(b *bench, x *changing
 	})
 }
 
-// found is what runs have found, and when they began.
+// found returns what runs have found, and when they began.
 func (x *changing) found() (seen []int, at []time.Duration) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return slices.Clone(x.seen), slices.Clone(x.at)
 }
 
-// change is what happens now and then. It returns how many times it has.
+// change is what happens from time to time. It returns how many times it has.
 func (x *changing) change() int {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -9,15 +9,15 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// runContext is a run's context: a child of the worker's that has a cause of its own. It registers
-// with its parent only when somebody asks whether it has ended, or ends it: most short handlers
-// never look, and then it costs nothing.
+// runContext is a run's context: a child of the worker's context with a cause of its own. It
+// registers with its parent only when the handler asks whether it has ended, or when it is ended.
+// Most short handlers never ask, and then it costs nothing.
 type runContext struct {
 	parent context.Context
 	child  atomic.Pointer[cancelled]
 	over   atomic.Bool // the handler has returned
 
-	mu sync.Mutex // who makes the child
+	mu sync.Mutex // guards the creation of the child
 }
 
 // cancelled is a context and the function that ends it.
@@ -26,7 +26,7 @@ type cancelled struct {
 	cancel context.CancelCauseFunc
 }
 
-// real makes the child when it is first needed.
+// real creates the child when it is first needed.
 func (c *runContext) real() *cancelled {
 	if child := c.child.Load(); child != nil {
 		return child
@@ -62,7 +62,7 @@ func (c *runContext) Value(key any) any {
 	return c.parent.Value(key)
 }
 
-// cause is context.Cause for the time in which the handler runs, and asks nothing of the parent.
+// cause is context.Cause while the handler runs, and does not ask the parent.
 func (c *runContext) cause() error {
 	if child := c.child.Load(); child != nil {
 		return sound(context.Cause(child))
@@ -84,9 +84,9 @@ func (c *runContext) end() {
 	}
 }
 
-// writable returns a context for a write that must also be possible after an interrupt: it ends
-// when ctx ends by another cause, and otherwise with the reserve, or so long before that the
-// handler can return and is not abandoned in a write.
+// writable returns a context for a write that must be possible even after an interrupt. It ends
+// when ctx ends by another cause. Otherwise it ends just before the reserve does, so that the
+// handler can return and is not abandoned during a write.
 func writable(ctx context.Context) (context.Context, context.CancelFunc) {
 	last, release := lastWrite(ctx)
 	wctx, cancel := context.WithCancelCause(last)
@@ -100,10 +100,10 @@ func writable(ctx context.Context) (context.Context, context.CancelFunc) {
 	return wctx, func() { stop(); cancel(nil); release() }
 }
 
-// returnMargin is how long before the group abandons its goroutines a write is given up, at most.
+// returnMargin is how long, at most, before the group abandons its goroutines a write is given up.
 const returnMargin = 3 * decisionMargin
 
-// reserveIsNearlyOver waits until a handler that waits for the store has to return, and reports
+// reserveIsNearlyOver waits until a handler that waits for the store has to return. It reports
 // false when the write ended before.
 func reserveIsNearlyOver(ctx, write context.Context) bool {
 	select {
@@ -121,8 +121,8 @@ func reserveIsNearlyOver(ctx, write context.Context) bool {
 	return limited
 }
 
-// lastWrite is lastcall.UntilAbandon, and outside a group a context of five seconds that ignores
-// ctx's end.
+// lastWrite is lastcall.UntilAbandon. Outside a group it returns a context of five seconds that
+// ignores ctx's end.
 func lastWrite(ctx context.Context) (context.Context, context.CancelFunc) {
 	if lastcall.LastCall(ctx) == nil {
 		return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
@@ -140,7 +140,7 @@ func closed(ch <-chan struct{}) bool {
 	}
 }
 
-// pause waits, and reports whether ctx goes on.
+// pause waits for d, and reports whether ctx is still alive.
 func pause(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():

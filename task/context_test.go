@@ -83,7 +83,7 @@ func TestRunContext_ARunsContextCostsItsParentNothingUntilSomebodyLooks(t *testi
 	}
 }
 
-// countedContext counts who wants to know of its end.
+// countedContext counts the callers that ask about its end.
 type countedContext struct {
 	context.Context
 	asked int

@@ -12,16 +12,16 @@ import (
 	"github.com/lastcall-go/lastcall/internal/stackdump"
 )
 
-// unresponsiveAfter is for how long a handler may go on after its context has ended, by timeout,
-// cancel, interrupt or a lost lease, before the worker says that it is unresponsive.
+// unresponsiveAfter is how long a handler may go on after its context has ended, by timeout,
+// cancel, interrupt or a lost lease, before the worker reports it as unresponsive.
 const unresponsiveAfter = 10 * time.Second
 
 // maxUnresponsive bounds the tasks that a beat names.
 const maxUnresponsive = 100
 
-// detector finds the unresponsive handlers. It says so once of each: a warning for those of a kind,
-// with the places where handlers of that kind stand, and an event for each. The beats name their
-// tasks.
+// detector finds the unresponsive handlers. It reports each of them once: a warning for those of
+// one kind, with the places where handlers of that kind stand, and an event for each. The beats
+// name their tasks.
 type detector struct {
 	log      *slog.Logger
 	observer *observer
@@ -33,7 +33,7 @@ type detector struct {
 	tasks []string // as of the last look
 }
 
-// look is called about once a second, by one goroutine, with a list of all runs, which it changes.
+// look is called about once a second, by one goroutine, with a list of all runs, which it modifies.
 func (d *detector) look(now time.Time, runs []*Run) {
 	var (
 		n     int
@@ -84,8 +84,8 @@ func (d *detector) warn(kind string, runs []*Run) {
 // goesOn reports whether the context of a run has certainly not ended.
 func (r *Run) goesOn() bool { return r.policy.timeout <= 0 && r.ctx.cause() == nil }
 
-// contextEnded returns since when the context of a run whose handler goes on has ended, or zero. It
-// is called by one goroutine.
+// contextEnded returns when the context of a run ended whose handler has not returned, or zero. One
+// goroutine calls it.
 func (r *Run) contextEnded(now time.Time) time.Time {
 	if r.ctx.over.Load() {
 		return time.Time{} // the handler has returned, and its end is being written
@@ -106,7 +106,7 @@ func (r *Run) contextEnded(now time.Time) time.Time {
 // kindLabel marks the goroutines that call handlers in profiles.
 const kindLabel = "task_kind"
 
-// maxPlaces and maxStack bound what is logged of a kind's stacks.
+// maxPlaces and maxStack bound what is logged about a kind's stacks.
 const (
 	maxPlaces = 4
 	maxStack  = 4 << 10

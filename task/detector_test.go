@@ -27,7 +27,7 @@ func (b *bench) ignoring() (letGo chan struct{}) {
 //go:noinline
 func standHere(until <-chan struct{}) { <-until }
 
-// unresponsive returns what the only worker says of its handlers.
+// unresponsive returns what the only worker reports about its handlers.
 func (b *bench) unresponsive() []string {
 	b.t.Helper()
 	synctest.Wait()
@@ -205,7 +205,7 @@ func TestUnresponsive_ACancelledTaskIsCancelledThoughItsHandlerNeverReturned(t *
 	})
 }
 
-// A deploy after the other has it as unresponsive, and each would last for its whole grace.
+// One deploy after the other finds it unresponsive, and each would take its whole grace period.
 func TestUnresponsive_ATaskThatIsSoAtEveryStopFailsAtTheTenth(t *testing.T) {
 	for _, c := range []struct {
 		limit int

@@ -1,20 +1,21 @@
-// Package task keeps work that must survive the process that does it.
+// Package task is for work that must survive the process that does it.
 //
-// A goroutine is gone when its process ends. A task is a record in a store: it has a status, and
-// when the process is stopped in the middle of it the status becomes [StatusInterrupted], with the
-// reason, with the checkpoint that the handler saved last, and the next process takes it up from
-// there.
+// A goroutine is gone when its process ends. A task is a record in a store and has a status. When a
+// process is stopped in the middle of a task, the status becomes [StatusInterrupted]; the store
+// keeps the reason and the checkpoint that the handler saved last, and the next process resumes the
+// task from that checkpoint.
 //
 //	queued ──claim──> running ──> succeeded
-//	  ^  ^              │ │ └───> failed       (attempts or crashes used up, or a permanent error)
+//	  ^  ^              │ │ └───> failed       (a permanent error, or a limit of the kind used up)
 //	  │  └── retry ─────┘ │ └───> cancelled
 //	  │                   v
-//	  └───────<────── interrupted (reason: stop | deadline | frozen | lost | requested)
+//	  └───────<────── interrupted (reason: stop | deadline | frozen | lost | requested | released)
 //
 // # Kinds and handlers
 //
-// A [Kind] names a sort of work, the type of its payload, and its policy. A handler is registered
-// for it in a [Mux] and is given a [Run], through which it loads and saves its checkpoint:
+// A [Kind] names a type of work, and has the type of its payload and its policy. A handler is
+// registered for a kind in a [Mux]. It receives a [Run], through which it loads and saves its
+// checkpoint:
 //
 //	var Import = task.Kind[ImportArgs]{Name: "import", Timeout: time.Hour}
 //
@@ -32,40 +33,41 @@
 //		return nil
 //	})
 //
-// A [Worker] claims tasks of the kinds that its Mux knows and runs them. It is made to be run by a
-// [lastcall.Group], whose last call and interrupt it obeys:
+// A [Worker] claims tasks of the kinds that its Mux knows and runs them. It is meant to run in a
+// [lastcall.Group], and obeys the group's last call and interrupt:
 //
 //	g.Go("worker", worker.Serve)
 //
-// A handler that does one thing after another is better written as steps: [Step] does a part once
-// and keeps its result, [Each] does something for each item and keeps how far it is. Both look for
+// A handler that does one thing after another is better written as steps. [Step] does a part once
+// and keeps its result; [Each] does something for each item and keeps its position. Both check for
 // the stop by themselves.
 //
 // # What a handler's return means
 //
-// Nil: the task has succeeded, whether or not a stop has begun. An error made by [Permanent]: it
-// has failed. Any other error uses up an attempt, and the task waits for its next one or, when
-// there is none left, has failed; but after a stop has begun it is an interruption and uses no
-// attempt. A panic is an attempt, with its stack, always.
+//   - nil: the task has succeeded, whether or not a stop has begun.
+//   - An error made by [Permanent]: the task has failed.
+//   - Any other error uses up an attempt. The task waits for its next attempt, or has failed when
+//     none is left. After a stop has begun such an error is an interruption and uses no attempt.
+//   - A panic always uses up an attempt, and its stack is recorded.
 //
-// # What is good after the interrupt
+// # What works after the interrupt
 //
-// [Run.Save] works with the context that has ended. Everything else that has to be finished gets
-// [lastcall.UntilAbandon] of it. [Handle] says more.
+// [Run.Save] still works with a context that the interrupt has ended. For everything else that must
+// be finished, use [lastcall.UntilAbandon] of that context. [Handle] has the details.
 //
 // # Tests
 //
-// Package tasktest works a task in a unit test, through last calls, interrupts and SIGKILLs.
+// Package tasktest runs a task in a unit test, through last calls, interrupts and SIGKILLs.
 //
 // # Three counters
 //
 // An attempt is a run that ended in the handler's own error. An interruption is a run that was
-// stopped on purpose. A crash is a run whose worker vanished without a word, or whose handler says
-// with [Crashed] that the process vanished in which it had its work done. They are counted
-// apart, because they are different people's fault, and each has its own limit.
+// stopped on purpose. A crash is a run whose worker vanished without a word, or whose handler
+// returned [Crashed] because the process that did its work vanished. The three are counted
+// separately, because they are different people's fault, and each has its own limit.
 //
 // # Who decides
 //
-// Every decision is made in this package and handed to a [Store], which compares and sets. A store
-// is told what its part is in the numbered rules of [Store]; package storetest checks them.
+// Every decision is made in this package and passed to a [Store], which only compares and sets. The
+// numbered rules of [Store] define a store's part; package storetest checks them.
 package task

@@ -7,13 +7,14 @@ import (
 	"time"
 )
 
-// Each calls do for each item of a source, as one step of a task, and a later run goes on where
-// this one has stopped. The source yields each item with a cursor, a value of any type that JSON
-// can keep: where to go on once that item is done.
+// Each calls do for each item of a source, as one step of a task. A later run goes on where this
+// one has stopped. The source yields each item with a cursor, a value of any type that can be
+// encoded as JSON: the position from which to go on once that item is done.
 //
 //	err := task.Each(ctx, r, "rows",
 //		func(ctx context.Context, after *int64, yield func(int64, Row) bool) error {
-//			rows, err := db.Query(ctx, "select ... where id > $1 order by id", after) // nil: from the start
+//			// after is nil at the start
+//			rows, err := db.Query(ctx, "select ... where id > $1 order by id", after)
 //			if err != nil {
 //				return err
 //			}
@@ -28,31 +29,31 @@ import (
 //		},
 //		func(ctx context.Context, row Row) error { ... })
 //
-// The source is called once in each run, with nil or the recorded cursor, just as it was, and
-// yields what comes behind it, from the goroutine that called it. When yield is false it returns.
-// Its error, that of a query that fails half way, is the step's; nil says that there are no more
-// items, unless the context has ended by then. [EachOf] is for a slice. An iter.Seq2 without errors
-// is a source as well: call it with yield, and return nil.
+// The source is called once in each run, with nil or with the recorded cursor. It yields the items
+// after the cursor, from the goroutine that called it, and returns when yield returns false. Its
+// error, such as that of a query that fails half way, is the error of the step. A nil error means
+// that there are no more items, unless the context has ended by then. Use [EachOf] for a slice. An
+// iter.Seq2 without errors can be a source as well: call it with yield, and return nil.
 //
 // The cursor is recorded after its item, never before: at last call, when the context ends, at any
-// error or panic, and otherwise once a second, see [SaveEvery]. So a stop costs nothing. A SIGKILL,
-// or a loss of power, has the items of the last second done again, and do must bear that: with a
-// write that can be repeated, or one that is recorded in its transaction. A cursor that has moved
-// is progress as a new checkpoint is.
+// error or panic, and otherwise once a second (see [SaveEvery]). So a stop repeats no item. After a
+// SIGKILL or a loss of power the items of the last second are done again, and do must allow for
+// that: with a write that can be repeated, or one that is recorded in its transaction. A cursor
+// that has moved counts as progress, as a new checkpoint does.
 //
-// Each looks for the last call before each item. It then calls do no more and returns an error that
-// is ErrInterrupted: return it, and the task is handed over. An item that has begun goes on until
-// its context ends. An error of do ends the step and comes back wrapped, with the step's name; the
-// next run begins with that item.
+// Each checks for the last call before each item. After last call it does not call do again, and
+// returns an error that is ErrInterrupted: return it, and the task is handed over. An item that has
+// begun goes on until its context ends. An error of do ends the step, and Each returns it wrapped,
+// with the step's name; the next run begins with that item.
 //
-// Where it knows how many items there are, from [Length] or [EachOf], Each also says how far the
-// run is, as with [Run.SetProgress]. It costs an item less than a microsecond.
+// If the number of items is known, from [Length] or [EachOf], Each also sets the progress of the
+// run, as [Run.SetProgress] does. It costs less than a microsecond for each item.
 //
-// The rest is as for [Step]: names, order, former names, bounds.
+// Names, order, former names and bounds are as for [Step].
 func Each[C, T any](ctx context.Context, r *Run, name string, source func(ctx context.Context, after *C, yield func(C, T) bool) error,
 	do func(context.Context, T) error, opts ...StepOption,
 ) error {
-	var at C // behind the last item that was done
+	var at C // after the last item that was done
 	e := &each{encode: func() ([]byte, error) { return json.Marshal(at) }}
 	begun, err := e.begin(ctx, r, name, opts)
 	if err != nil || !begun {
@@ -86,7 +87,7 @@ func Each[C, T any](ctx context.Context, r *Run, name string, source func(ctx co
 }
 
 // EachOf is [Each] for the items of a slice, in their order. A later run must have the same slice,
-// or one that begins with the same items: its cursor is how many are done.
+// or one that begins with the same items: the cursor is the number of items that are done.
 func EachOf[T any](ctx context.Context, r *Run, name string, items []T, do func(context.Context, T) error, opts ...StepOption) error {
 	return Each(ctx, r, name, func(_ context.Context, after *int, yield func(int, T) bool) error {
 		from := 0
@@ -102,13 +103,13 @@ func EachOf[T any](ctx context.Context, r *Run, name string, items []T, do func(
 	}, do, append([]StepOption{Length(len(items))}, opts...)...)
 }
 
-// Length says how many items an Each has, over all runs.
+// Length sets how many items an Each has, over all runs.
 func Length(n int) StepOption {
 	return func(o *stepOptions) { o.length, o.each = n, true }
 }
 
-// SaveEvery says how often an Each records its cursor while nothing else makes it: after the first
-// item that ends so long after the last time. Without it that is a second; 0 is after every item.
+// SaveEvery sets how often an Each records its cursor while nothing else causes it: after the first
+// item that ends at least d after the last time. The default is a second; 0 means after every item.
 func SaveEvery(d time.Duration) StepOption {
 	return func(o *stepOptions) { o.every, o.each = d, true }
 }
@@ -123,7 +124,7 @@ type each struct {
 	unsaved int // of these
 	saved   time.Time
 	err     error // which has ended it
-	over    bool  // nothing more is to be recorded
+	over    bool  // nothing more must be recorded
 }
 
 // position is the body of the record of an Each that is under way.
@@ -214,14 +215,14 @@ func (e *each) save(ctx context.Context) error {
 	return nil
 }
 
-// tell says how far it is, where that is known.
+// tell sets the run's progress, where the number of items is known.
 func (e *each) tell() {
 	if n := e.step.opts.length; n > 0 {
 		e.step.run.SetProgress(float64(e.items)/float64(n), fmt.Sprintf("%s %d of %d", e.step.name, e.items, n))
 	}
 }
 
-// end is for a source that has returned, and says what became of the step.
+// end handles a source that has returned, and returns the result of the step.
 func (e *each) end(ctx context.Context, err error) error {
 	switch {
 	case e.err != nil:
@@ -241,8 +242,7 @@ func (e *each) end(ctx context.Context, err error) error {
 	return e.err
 }
 
-// keep records the cursor of an Each that has not come to its end, whatever has ended it: a panic,
-// too.
+// keep records the cursor of an Each that was not completed, whatever has ended it, even a panic.
 func (e *each) keep(ctx context.Context) {
 	if e.over || e.unsaved == 0 || lostForGood(context.Cause(ctx)) {
 		return

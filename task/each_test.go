@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// row is an item, and mark a cursor that is no number.
+// row is an item, and mark a cursor that is not a number.
 type row struct{ N int }
 
 type mark struct {
@@ -21,7 +21,7 @@ type mark struct {
 	Last string
 }
 
-// rows is a source of n rows that notes from where it was asked.
+// rows is a source of n rows that records from where it was asked.
 func rows(n int, asked *[]string) func(context.Context, *mark, func(mark, row) bool) error {
 	return func(_ context.Context, after *mark, yield func(mark, row) bool) error {
 		from := 0
@@ -157,7 +157,7 @@ func TestEach_AnInterruptedItemIsDoneAgain(t *testing.T) {
 	})
 }
 
-// writes counts what is written of steps.
+// writes counts the writes of steps.
 type writes struct {
 	task.Store
 	n    int
@@ -269,7 +269,7 @@ func TestEach_ASourceThatHidesTheEndOfTheContextIsNotTakenForItsEnd(t *testing.T
 				for i := from; i < 5; i++ {
 					if r.Task().Runs == 1 && i == 3 {
 						<-ctx.Done()
-						return nil // as a loop over rows does whose error nobody asks for
+						return nil // like a loop over rows that ignores their error
 					}
 					if !yield(i+1, i) {
 						return nil

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// ended decides what becomes of a run whose handler has returned, and has it written.
+// ended decides the outcome for a run whose handler has returned, and has it written.
 func (w *Worker) ended(r *Run, end *ending) {
 	end.findLack()
 	delay := w.pauses.returned(r, end.lack) // before the slot is free: no task shall be claimed in between
@@ -40,14 +40,14 @@ func (w *Worker) ended(r *Run, end *ending) {
 	w.recorder.add(r, &c)
 }
 
-// isLoss reports whether a context has ended because its run is another worker's.
+// isLoss reports whether a context has ended because its run belongs to another worker.
 func isLoss(cause error) bool {
 	return errors.Is(cause, ErrLeaseLost) || errors.Is(cause, ErrWorkerGone)
 }
 
-// verify finds out what became of the transaction in which a run was finished, and has nothing of
-// it written: a store that loses its last commits, as after a failover, may have lost that one by
-// the time of a second look, and a success without the transaction must not take its place.
+// verify finds out whether the transaction in which a run was finished was committed, and writes
+// nothing for it. A store that loses its last commits, as after a failover, may have lost that one
+// by the time of a second check, and a success without the transaction must not replace it.
 func (w *Worker) verify(r *Run, end *ending) {
 	f := r.fence()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
@@ -81,8 +81,8 @@ func (w *Worker) verify(r *Run, end *ending) {
 	}
 }
 
-// fate tells what a run that was finished in a transaction is: still running, succeeded, or another
-// worker's.
+// fate returns the state of a run that was finished in a transaction: still running, succeeded, or
+// another worker's.
 func (w *Worker) fate(f Fence, n Counters) (Status, error) {
 	// A change that changes nothing waits for the transaction, and is refused when the run is no
 	// longer held.
@@ -108,7 +108,7 @@ func (w *Worker) fate(f Fence, n Counters) (Status, error) {
 	return StatusInterrupted, nil
 }
 
-// errorText is the text of a handler's error, or of the panic of its Error.
+// errorText returns the text of a handler's error, or of the panic of its Error method.
 func errorText(err error) (text string) {
 	var bad *PanicError
 	defer func() {
@@ -120,7 +120,7 @@ func errorText(err error) (text string) {
 	return err.Error()
 }
 
-// written is told by the recorder whether a run's end was written.
+// written is called by the recorder with the result of writing a run's end.
 func (w *Worker) written(r *Run, c *Change, err error) {
 	switch {
 	case err == nil && r.started.IsZero():
@@ -138,20 +138,20 @@ func (w *Worker) written(r *Run, c *Change, err error) {
 	}
 }
 
-// lost is the end of a run that is another worker's by now.
+// lost handles the end of a run that belongs to another worker by now.
 func (w *Worker) lost(r *Run, c *Change, err error) {
 	t := &r.task
 	w.log.Warn("task lost: what it did in the end came too late", "task", t.ID, "kind", t.Kind, "run", t.Run, "status", c.Status, "error", err)
 	w.observer.tellEnd(r, Event{Status: c.Status, Reason: c.Reason, Err: c.Error, Stale: true})
 }
 
-// unrecordedEnd is an end that could not be written before the worker's time was up.
+// unrecordedEnd handles an end that could not be written before the worker's time was up.
 func (w *Worker) unrecordedEnd(r *Run, c *Change, err error) {
 	w.log.Error("outcome not recorded", "task", r.task.ID, "kind", r.task.Kind, "run", r.task.Run, "status", c.Status, "error", err)
 	w.unrecorded.Add(1)
 }
 
-// forget is for runs of which nothing is left to do.
+// forget removes runs that need nothing more.
 func (w *Worker) forget(runs ...*Run) {
 	w.note()
 	w.runs.remove(runs...)
@@ -161,14 +161,14 @@ func (w *Worker) forget(runs ...*Run) {
 	w.handlers.Add(-len(runs))
 }
 
-// clearSuspect is for a run whose task is no suspect any more: it has saved a new checkpoint.
+// clearSuspect handles a run whose task is no longer a suspect: it has saved a new checkpoint.
 func (w *Worker) clearSuspect(r *Run) {
 	if w.slots.clearSuspect(r) {
 		w.claims.nudge()
 	}
 }
 
-// logEnd writes the line of a status change.
+// logEnd logs a status change.
 func (w *Worker) logEnd(t *Task, c *Change) {
 	level := slog.LevelInfo
 	switch c.Status {
@@ -209,7 +209,7 @@ func (w *Worker) logEnd(t *Task, c *Change) {
 	w.log.Log(w.last, level, what, args...)
 }
 
-// firstLine is a text for a log line.
+// firstLine returns the first line of a text, for a log line.
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(s, "\n")
 	return line

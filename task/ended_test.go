@@ -80,7 +80,7 @@ func (s lossy) FinishTx(ctx context.Context, tx task.Tx, c task.Change) error {
 	return s.immediate.FinishTx(ctx, tx, c)
 }
 
-// Apply answers the first look at the run as if the commit were still there.
+// Apply answers the first check of the run as if the commit were still there.
 func (s lossy) Apply(ctx context.Context, changes []task.Change) []error {
 	if s.lost.Load() && changes[0].Status == task.StatusRunning && s.seen.CompareAndSwap(false, true) {
 		return []error{task.ErrLeaseLost}

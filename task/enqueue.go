@@ -11,15 +11,15 @@ import (
 	"slices"
 )
 
-// DefaultQueue is where tasks wait that name no other.
+// DefaultQueue is the queue of tasks that name no other.
 const DefaultQueue = "default"
 
-// Enqueue records a new task. When it has returned without an error the task survives this process.
+// Enqueue records a new task. Once it has returned without an error the task survives this process.
 // opt may be nil.
 //
-// When a task of the kind has the same EnqueueOptions.Key, or this task was added before (a task of
-// that ID, kind and payload exists), the result is that one's id, its Outcome says what came of the
-// new one, and the error is nil. Errors are as of [Client.Enqueue].
+// When a task of the kind holds the same EnqueueOptions.Key, or this task was added before (a task
+// of that ID, kind and payload exists), the result has the id of that task, its Outcome is what
+// happened to the new one, and the error is nil. Errors are as of [Client.Enqueue].
 func (k Kind[T]) Enqueue(ctx context.Context, c *Client, args T, opt *EnqueueOptions) (EnqueueResult, error) {
 	n, err := k.Prepare(args, opt)
 	if err != nil {
@@ -37,9 +37,9 @@ func (k Kind[T]) Prepare(args T, opt *EnqueueOptions) (NewTask, error) {
 	return newTask(k.Name, k.Queue, payload, opt)
 }
 
-// Prepare checks a new task of a kind that is known by its name, for [Client.EnqueueMany]: it has
-// its id from here on, so that handing it in again makes no second task. opt may be nil; the
-// payload, which must be JSON, is kept, not copied. An error is ErrInvalid.
+// Prepare checks a new task, whose kind is given by name, for [Client.EnqueueMany]. The task has
+// its id from here on, so that enqueuing it again creates no second task. opt may be nil. The
+// payload must be JSON, and is kept, not copied. An error is ErrInvalid.
 func Prepare(kind string, payload []byte, opt *EnqueueOptions) (NewTask, error) {
 	n, err := newTask(kind, "", payload, opt)
 	if err != nil {
@@ -59,18 +59,23 @@ func checkJSON(kind string, payload []byte) error {
 	return nil
 }
 
-// Enqueue records a new task of a kind that is known by its name. When it has returned without an
-// error the task survives this process. The payload must be JSON; opt may be nil. Whether any
-// worker knows the kind is not asked: the task waits for one that does. Nor is the Queue of its
-// Kind, which nobody here knows: without EnqueueOptions.Queue the task waits in DefaultQueue.
+// Enqueue records a new task, whose kind is given by name. Once it has returned without an error
+// the task survives this process. The payload must be JSON; opt may be nil. Enqueue does not check
+// that a worker knows the kind: the task waits for one that does. It does not know the Queue of the
+// Kind either: without EnqueueOptions.Queue the task waits in DefaultQueue.
 //
-// When a task of the kind has the same EnqueueOptions.Key, or this task was added before (a task of
-// that ID, kind and payload exists), the result is that one's id, its Outcome says what came of the
-// new one, and the error is nil. By a key that may be somebody else's task, with another payload.
+// When a task of the kind holds the same EnqueueOptions.Key, or this task was added before (a task
+// of that ID, kind and payload exists), the result has the id of that task, its Outcome is what
+// happened to the new one, and the error is nil. The task that holds a key may be another caller's,
+// with another payload.
 //
-// An error that is ErrInvalid is the caller's, ErrIDConflict says that the ID is that of a task of
-// another kind or with another payload, and ErrKeyBusy to try again; after any other one it is not
-// known whether the task was recorded, and enqueuing again with the same EnqueueOptions.ID is safe.
+// Errors:
+//
+//   - ErrInvalid: the caller's mistake.
+//   - ErrIDConflict: the ID is that of a task of another kind or with another payload.
+//   - ErrKeyBusy: try again.
+//   - Any other: it is not known whether the task was recorded. Enqueuing again with the same
+//     EnqueueOptions.ID is safe.
 func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *EnqueueOptions) (EnqueueResult, error) {
 	n, err := Prepare(kind, bytes.Clone(payload), opt)
 	if err != nil {
@@ -109,13 +114,12 @@ func (c *Client) enqueueOne(ctx context.Context, n NewTask) (EnqueueResult, erro
 const manyStep = 5000
 
 // EnqueueMany records tasks that [Kind.Prepare] or [Prepare] has prepared, thousands in one
-// transaction. The answer has their order.
+// transaction. The results are in the order of the tasks.
 //
-// When some are not added (see EnqueueResult.Err) all others have been recorded, the answer is
-// complete, and the error is ErrKeyBusy, ErrIDConflict or both and gives their number. After any
-// other error the tasks that are in
-// the answer without an Err are recorded, and of the others it is not known. In both cases
-// enqueuing the same ones again is safe, since they keep their ids.
+// When some are not added (see EnqueueResult.Err) all others have been recorded, there is a result
+// for each, and the error is ErrKeyBusy, ErrIDConflict or both, with their number. After any other
+// error the tasks that have a result without an Err are recorded, and it is not known whether the
+// others are. In both cases enqueuing the same tasks again is safe, since they keep their ids.
 func (c *Client) EnqueueMany(ctx context.Context, tasks []NewTask) ([]EnqueueResult, error) {
 	if len(c.middleware) == 0 || len(tasks) == 0 {
 		return c.enqueueMany(ctx, tasks)
@@ -144,7 +148,7 @@ func (c *Client) enqueueMany(ctx context.Context, tasks []NewTask) ([]EnqueueRes
 	return done, leftOut(busy, conflicts, len(tasks))
 }
 
-// leftOut is the error of a call that has recorded all but some of its tasks.
+// leftOut returns the error of a call that has recorded all but some of its tasks.
 func leftOut(busy, conflicts, all int) error {
 	var errs []error
 	if busy > 0 {
@@ -171,10 +175,9 @@ func (c *Client) add(ctx context.Context, tasks []NewTask) ([]AddResult, error) 
 }
 
 // WithTx returns a client that enqueues inside the caller's transaction, which a store's package
-// wraps: the tasks exist when it commits, together with the caller's own rows, and never if it does
+// wraps. The tasks exist when it commits, together with the caller's own rows, and never if it does
 // not. Only enqueuing is part of the transaction. Call Wake on the client after the commit; without
-// it workers find the tasks within a second or two. Without a transaction (a nil tx) enqueuing is
-// ErrInvalid.
+// it workers find the tasks within a second or two. With a nil tx enqueuing is ErrInvalid.
 func (c *Client) WithTx(tx Tx) *Client {
 	if tx == nil {
 		tx = noTx{}
@@ -184,14 +187,14 @@ func (c *Client) WithTx(tx Tx) *Client {
 	return &in
 }
 
-// noTx is a transaction that was forgotten.
+// noTx is a transaction that the caller forgot.
 type noTx struct{}
 
 func (noTx) StoreTx() string { return "none" }
 
-// Wake says that a transaction in which tasks were enqueued has been committed: a worker that has
-// nothing to do begins them within milliseconds, in whichever process it is, where it otherwise
-// finds them when it next looks. To call it needlessly costs one look.
+// Wake reports that a transaction in which tasks were enqueued has been committed. An idle worker,
+// in any process, then starts them within milliseconds; otherwise it finds them at its next poll. A
+// needless call costs one poll.
 func (c *Client) Wake() {
 	if s, ok := c.store.(TxStore); ok {
 		s.Wake()
@@ -205,7 +208,7 @@ func errNoTx(s Store, tx Tx) error {
 	return fmt.Errorf("task: a %T cannot work inside a transaction of %s", s, tx.StoreTx())
 }
 
-// newTask checks what a client hands in.
+// newTask checks the new task of a client.
 func newTask(kind, queue string, payload []byte, opt *EnqueueOptions) (NewTask, error) {
 	var o EnqueueOptions
 	if opt != nil {
@@ -228,7 +231,7 @@ func newTask(kind, queue string, payload []byte, opt *EnqueueOptions) (NewTask, 
 	return n, n.check()
 }
 
-// check says what is wrong with a new task, as a client or its middleware made it.
+// check returns what is wrong with a new task, as a client or its middleware made it.
 func (n *NewTask) check() error {
 	if err := checkID(n.ID); err != nil {
 		return err

@@ -7,30 +7,31 @@ import (
 )
 
 // A process that ends after its last call, before it could record its runs, has had too little
-// time: as a rule because somebody gave it too little. But a task may be the reason why its process
-// is told to stop and is killed at once. One that fills the disk of its pod gets that evicted, and
-// with it all its neighbours, and the next pod after it. Who looks on sees the same in both cases,
-// so the answer has to be good for both: nobody is charged with a crash, and a task to which it
-// happens again and again becomes a suspect. The suspects then run apart, in groups that each
-// further such end halves, until the one that is the reason is alone and waits for minutes; at the
-// tenth it has failed. For a task that is innocent this costs little: it gets on between two
-// deploys, and is cleared by that.
+// time: as a rule because its grace period is too short. But a task may be the reason why its
+// process is stopped and then killed at once. A task that fills the disk of its pod gets the pod
+// evicted, with all other tasks in it, and then the next pod.
+//
+// Another worker sees the same in both cases, so the answer has to be good for both. No task is
+// charged with a crash, and a task to which this happens again and again becomes a suspect.
+// Suspects then run apart, in groups. Each further such end halves the groups, until the task that
+// is the reason is alone and waits for minutes; at the tenth it has failed. For an innocent task
+// this costs little: it gets on between two deploys, and is cleared by that.
 
-// maxEvictions is how many interruptions in a row, the last two by such an end, make a suspect, and
-// streakOfSuspects the least streak of crashes that a suspect has, as by two crashes.
+// maxEvictions is how many interruptions in a row, the last two by such an end, make a suspect.
+// streakOfSuspects is the least streak of crashes that a suspect has, as after two crashes.
 const (
 	maxEvictions     = 3
 	streakOfSuspects = 2
 )
 
-// evictionBackoff is for the one suspect of a process that ended so once more.
+// evictionBackoff is for the one suspect of a process that has ended so again.
 var evictionBackoff = doubling(10*time.Second, 10*time.Minute)
 
-// evicted says what becomes of a task whose process ended after last call, before the run was
+// evicted decides the outcome for a task whose process ended after last call, before the run was
 // recorded.
 func (c *Change) evicted(t *Task, r *ReclaimReply, worker string) {
 	const why = "the process ended after last call, before the run was recorded"
-	if t.Suspect() && r.Suspects > 1 { // nobody is charged, as when they die of a crash
+	if t.Suspect() && r.Suspects > 1 { // no task is charged, as after a crash
 		c.Status, c.Reason = StatusInterrupted, ReasonDeadline
 		c.Counters.Interruptions++
 		c.Error = fmt.Sprintf("%s, with %d suspects: none is charged, they go on in two groups", why, r.Suspects)

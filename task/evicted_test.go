@@ -11,15 +11,15 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// evict tells the present process to stop, kills it a moment later, and starts the next one.
+// evict makes the present process stop, kills it a moment later, and starts the next one.
 func (m *mortal) evict(worker string) {
 	m.groups[len(m.groups)-1].Stop(nil)
 	time.Sleep(50 * time.Millisecond)
 	m.kill(worker)
 }
 
-// A task that fills the disk of its pod has that evicted: the process is told to stop, and killed
-// before it can hand anything over.
+// A task that fills the disk of its pod gets the pod evicted: the process gets SIGTERM, and is
+// killed before it can hand anything over.
 func TestEvicted_ATaskThatEndsItsProcessesIsSoonAloneWaitsAndFailsAtTheTenth(t *testing.T) {
 	for _, n := range []int{0, 4, 9} {
 		t.Run(fmt.Sprint("place ", n), func(t *testing.T) {
@@ -56,8 +56,8 @@ func TestEvicted_ATaskThatEndsItsProcessesIsSoonAloneWaitsAndFailsAtTheTenth(t *
 					}
 					time.Sleep(time.Second)
 				}
-				// Three of all, one of a group of ten, three or four more to be alone, and then up to the
-				// tenth.
+				// Three deaths of all, one of a group of ten, three or four more until the task is alone, and
+				// then up to the tenth.
 				got := b.get(ids[n])
 				if got.InterruptStreak != 10 || got.Crashes != 0 || m.deaths > 15 || !strings.Contains(got.Error, "was its one suspect") {
 					t.Errorf("after %d evictions it is %s with %+v: %s", m.deaths, got.Status, got.Counters, got.Error)

@@ -11,11 +11,11 @@ import (
 )
 
 // start takes a claimed task, and has its handler called as soon as there is a slot for it. The run
-// is entered before it asks for a slot: at last call the slots are closed before the runs are told,
-// so that either finds the other.
+// is entered in the runSet before it asks for a slot, and at last call the slots are closed before
+// the runs are notified: so either side finds the other.
 func (w *Worker) start(t *Task, now time.Time) {
 	e, ok := w.mux.lookup(t.Kind)
-	if !ok { // a store that hands out what was not asked for
+	if !ok { // the store returned a task that was not asked for
 		w.log.Error("store handed out a task of an unknown kind", "task", t.ID, "kind", t.Kind)
 		return
 	}
@@ -55,7 +55,7 @@ func (w *Worker) fillSlots(now time.Time) {
 	}
 }
 
-// begin has the handler called of a run that has a slot.
+// begin has the handler called for a run that has a slot.
 func (w *Worker) begin(r *Run) {
 	t := &r.task
 	if w.log.Enabled(w.base, slog.LevelInfo) {
@@ -65,8 +65,8 @@ func (w *Worker) begin(r *Run) {
 	w.pool.run(r)
 }
 
-// run calls a run's handler and has its end recorded. The end is handled in a deferred call: so is
-// that of a handler that panics, or calls runtime.Goexit.
+// run calls a run's handler and has its end recorded. The end is handled in a deferred call, which
+// also handles a handler that panics or calls runtime.Goexit.
 func (w *Worker) run(r *Run) {
 	err := error(errGoexit)
 	end := ending{}
@@ -89,7 +89,7 @@ func (w *Worker) run(r *Run) {
 
 var errGoexit = &PanicError{Value: "the handler called runtime.Goexit"}
 
-// before returns what a claimed task was.
+// before returns the status that a claimed task had before the claim.
 func before(t *Task) Status {
 	if t.Reason != "" && t.Reason != ReasonTurn {
 		return StatusInterrupted
@@ -100,7 +100,7 @@ func before(t *Task) Status {
 // resumed reports whether the task was interrupted when it was claimed.
 func (r *Run) resumed() bool { return before(&r.task) == StatusInterrupted }
 
-// atLastCall ends a run's context, if its kind wants that.
+// atLastCall ends a run's context, if its kind has InterruptOnStop.
 func (r *Run) atLastCall(cause *lastcall.InterruptError) {
 	if r.policy.onStop == InterruptOnStop {
 		r.ctx.cancel(cause)
@@ -119,7 +119,7 @@ func (w *Worker) execute(r *Run, end *ending) error {
 	return r.handle(ctx, r)
 }
 
-// releaseSlot is for a run whose handler has returned.
+// releaseSlot frees the slot of a run whose handler has returned.
 func (w *Worker) releaseSlot(r *Run) {
 	now := time.Now()
 	if w.slots.release(r, now) {
@@ -128,15 +128,15 @@ func (w *Worker) releaseSlot(r *Run) {
 	w.claims.nudge()
 }
 
-// giveBackWaiting gives back what waits for a slot, if the first has done so for too long.
+// giveBackWaiting releases the runs that wait for a slot, if the first has waited for too long.
 func (w *Worker) giveBackWaiting(tooLong time.Duration) {
 	for _, r := range w.slots.dismiss(tooLong) {
 		w.giveBack(r)
 	}
 }
 
-// giveBack has a run that never began end as if its task had not been claimed: queued or
-// interrupted as before, with the same counters, and in its old place in the queue.
+// giveBack ends a run that never began as if its task had not been claimed: queued or interrupted
+// as before, with the same counters, and in its old place in the queue.
 func (w *Worker) giveBack(r *Run) {
 	w.slots.releaseKind(r)
 	w.pauses.gaveBack(r)

@@ -39,7 +39,7 @@ func (b *bench) many(n int) []string {
 	return ids
 }
 
-// count is the number of tasks of a status.
+// count returns the number of tasks of a status.
 func (b *bench) count(s task.Status) (n int) {
 	b.t.Helper()
 	synctest.Wait()
@@ -70,7 +70,7 @@ func (b *bench) statuses() map[task.Status]int {
 	return n
 }
 
-// events keeps what an observer is told.
+// events keeps the events that an observer gets.
 type events struct {
 	mu  sync.Mutex
 	all []task.Event
@@ -121,7 +121,7 @@ type bench struct {
 	middleware []func(task.Handler) task.Handler
 	observe    func(context.Context, task.Event)
 	retention  time.Duration
-	log        *slog.Logger // nil: nobody hears the worker
+	log        *slog.Logger // nil: the worker's log is dropped
 	slots      int
 	spare      int
 }

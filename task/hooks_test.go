@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// bomb panics when JSON is made of it, or it of JSON.
+// bomb panics when it is encoded as JSON, or decoded from it.
 type bomb struct{ armed bool }
 
 func (b bomb) MarshalJSON() ([]byte, error) {
@@ -38,8 +38,8 @@ func (b broken) Enabled(context.Context, slog.Level) bool {
 }
 func (b broken) Handle(context.Context, slog.Record) error { panic("Handle") }
 
-// Whatever code of the user's panics, the worker and its other tasks go on, and the task knows of
-// it where it was the task's.
+// If any code of the user panics, the worker and its other tasks go on, and the task has the panic
+// where it was the task's.
 func TestHook_APanicInAnyOfThemEndsNeitherTheProcessNorTheWorker(t *testing.T) {
 	fails := func(err error) func(*bench) {
 		return func(b *bench) { b.handle = func(context.Context, *task.Run) error { return err } }
@@ -107,8 +107,8 @@ func TestHook_APanicInAnyOfThemEndsNeitherTheProcessNorTheWorker(t *testing.T) {
 	}
 }
 
-// heard checks a task whose handler's code has panicked with a text, or somebody else's if it is
-// empty.
+// heard checks a task whose handler's code has panicked with a text. If the text is empty, other
+// code has panicked.
 func (b *bench) heard(id, text string) {
 	b.t.Helper()
 	got := b.get(id)
@@ -122,7 +122,7 @@ func (b *bench) heard(id, text string) {
 	}
 }
 
-// The context of a worker that is in no group ends by whatever its caller says.
+// The context of a worker that is in no group ends with whatever cause its caller gives.
 func TestHook_ACauseThatPanicsEndsTheWorkerAsAnyOther(t *testing.T) {
 	for _, in := range []string{"Is", "As", "Unwrap", "Error"} {
 		bubble(t, func(b *bench) {

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// newID makes a UUID of version 7 (RFC 9562, method 3): 48 bits of milliseconds and 12 bits of the
-// fraction, so that ids sort by the time of their making, to about a quarter of a microsecond; the
-// other 62 bits are random.
+// newID returns a UUID of version 7 (RFC 9562, method 3). It has 48 bits of milliseconds and 12
+// bits of the fraction, so that ids sort by the time of their creation, to about a quarter of a
+// microsecond. The other 62 bits are random.
 func newID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[8:]) // never fails: it ends the program instead

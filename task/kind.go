@@ -5,76 +5,79 @@ import (
 	"time"
 )
 
-// OnStop says when a running handler hears of a stop through its context.
+// OnStop is when a stop reaches a running handler through its context.
 type OnStop int
 
 const (
 	// FinishOnStop lets a run go on until the group's interrupt: it may well end by itself before
 	// that.
 	FinishOnStop OnStop = iota
-	// InterruptOnStop cancels the run's context at last call.
+	// InterruptOnStop ends the run's context at last call.
 	InterruptOnStop
 )
 
-// Kind names a sort of task and carries its policy. T is the type of its payload, kept as JSON. It
-// must be readable by the versions of the program that run side by side during a deploy:
-// docs/tasks.md says how a payload changes.
+// Kind names a type of task and has its policy. T is the type of its payload, which is stored as
+// JSON. The versions of the program that run side by side during a deploy must all be able to read
+// it: docs/tasks.md describes how to change a payload.
 type Kind[T any] struct {
-	// Name is letters, digits and . _ - /, at most 100 of them.
+	// Name consists of letters, digits and . _ - /, at most 100 of them.
 	Name string
-	// Queue is where its tasks wait unless EnqueueOptions say otherwise. Empty means DefaultQueue.
+	// Queue is where its tasks wait unless EnqueueOptions name another queue. Empty means
+	// DefaultQueue.
 	Queue string
-	// Timeout ends a run's context, with the cause ErrTimeout; that is a failed attempt, whose Error
-	// begins with the cause, also when the handler handed over. 0 means no timeout.
+	// Timeout ends a run's context with the cause ErrTimeout. That is a failed attempt whose Error
+	// begins with the cause, even when the handler handed over. 0 means no timeout.
 	Timeout time.Duration
-	// MaxRunTime is after which time a run makes room for others: at its next Save, if another task
-	// waits that could have its slot. Its context then ends, once the checkpoint has been recorded,
-	// with the cause ErrTurn. What its handler returns but success or a permanent error has the task
-	// queued again, behind those that wait, for the reason turn; it is no attempt. While nobody waits,
-	// and for tasks of a lower priority, the run goes on, and looks again at a save a second later. A
-	// checkpoint of SaveTx is no such save: nobody knows when it is committed. 0 means that runs are
-	// as long as they are.
+	// MaxRunTime is the time after which a run makes room for others. At its next Save after that
+	// time, if another task waits that could have its slot, the checkpoint is recorded and the run's
+	// context ends with the cause ErrTurn. If the handler then returns anything but success or a
+	// permanent error, the task is queued again behind those that wait, with the reason turn; it uses
+	// no attempt. While no such task waits the run goes on, as it does if only tasks of a lower
+	// priority wait, and checks again at a save a second later. A SaveTx does not count as such a
+	// save, because the worker does not know when its transaction is committed. 0 means no bound.
 	MaxRunTime time.Duration
-	// Concurrency bounds how many tasks of this kind a worker runs at once. 0 leaves it to the
-	// worker's own bound.
+	// Concurrency bounds how many tasks of this kind a worker runs at once. 0 means the worker's own
+	// bound.
 	Concurrency int
 	// OnStop is FinishOnStop unless set.
 	OnStop OnStop
-	// MaxAttempts is how many runs may end in the handler's error before the task has failed. 0
-	// means 5, -1 no end.
+	// MaxAttempts is how many runs may end in the handler's error before the task has failed. 0 means
+	// 5, -1 no limit.
 	MaxAttempts int
 	// MaxCrashes is how many times a worker's process may die during the task, without a new
-	// checkpoint in between, before it has failed. 0 means 5, -1 no end.
+	// checkpoint in between, before the task has failed. 0 means 5, -1 no limit.
 	MaxCrashes int
 	// MaxInterruptions is how many times a run may be interrupted, without a new checkpoint in
-	// between, before the task has failed. 0 and -1 mean no end; at the tenth the worker logs a
-	// warning. With 0 the task fails at the tenth, or a later one, if its handler is unresponsive, or
-	// if it was the one suspect of a process that ended after last call before the run was recorded.
+	// between, before the task has failed. 0 and -1 mean no limit; at the tenth the worker logs a
+	// warning. With 0 the task nevertheless fails, at the tenth or a later one, if its handler is
+	// unresponsive, or if it was the only suspect of a process that ended after last call before the
+	// run was recorded.
 	MaxInterruptions int
 	// CancelOnDisconnect ends a run's context, with the cause ErrDisconnected, when its worker has
-	// been unable to reach the store for most of its lease, and so before another worker may take
-	// the task. Without it the run goes on, and a second one may run beside it for a while; its
-	// late writes are refused.
+	// been unable to reach the store for most of its lease, and so before another worker may claim the
+	// task. Without it the run goes on, and for a while a second run may go on at the same time; the
+	// late writes of the first one are refused.
 	CancelOnDisconnect bool
-	// Backoff says how long the task waits after its n-th failed attempt, n from 1. Nil means a
-	// second, doubled each time, up to five minutes, and up to a fifth more or less at random.
+	// Backoff returns how long the task waits after its n-th failed attempt; n begins at 1. Nil means
+	// a second, doubled each time, up to five minutes, with up to a fifth more or less at random.
 	Backoff func(n int) time.Duration
-	// Retention is for how long the kind's ended tasks are kept, where that is not for as long as
-	// WorkerConfig.Retention of whichever worker removes them.
+	// Retention is how long ended tasks of the kind are kept, where it differs from the
+	// WorkerConfig.Retention of the worker that removes them.
 	Retention Retention
 }
 
-// Retention is for how long tasks are kept that have ended, by how they ended. For each, 0 means as
-// long as others (WorkerConfig.Retention), -1 for ever. A run takes that of its kind along when it
-// is claimed, and the task has it from its end on, whoever records that: a new version with another
-// Retention changes nothing for those that have ended. A task that is cancelled while it waits is
-// kept as long as others: no worker that knows its kind had a part in it.
+// Retention is how long ended tasks are kept, by how they ended. For each status, 0 means as long
+// as WorkerConfig.Retention says, and -1 means for ever. A run gets the Retention of its kind when
+// it is claimed, and the task gets it from the run at its end, whichever process records that end.
+// A new version of the program with another Retention changes nothing for tasks that have ended. A
+// task that is cancelled while it waits is kept as long as WorkerConfig.Retention says, since no
+// worker that knows its kind had a part in it.
 type Retention struct {
 	// Succeeded, Failed and Cancelled are for tasks of that status.
 	Succeeded, Failed, Cancelled time.Duration
 }
 
-// Of returns the one for a status, 0 for those that are no end.
+// Of returns the value for a status, and 0 for a status that is not an end.
 func (r Retention) Of(s Status) time.Duration {
 	switch s {
 	case StatusSucceeded:
@@ -87,59 +90,59 @@ func (r Retention) Of(s Status) time.Duration {
 	return 0
 }
 
-// EnqueueOptions are what else can be said about a new task.
+// EnqueueOptions are the options of a new task.
 type EnqueueOptions struct {
-	// ID makes the enqueuing repeatable: a task of this id is made once, and a second Enqueue of the
-	// same kind and payload returns it, with OutcomeExisting; with another one it is ErrIDConflict.
-	// Empty means a new one. The UUID of zeros alone is none.
+	// ID makes enqueuing repeatable: one task of this id is created. A second Enqueue with the same
+	// kind and payload returns it, with OutcomeExisting; with another kind or payload it returns
+	// ErrIDConflict. Empty means a new id. The UUID of zeros alone is not valid.
 	ID string
-	// Priority: the higher number is claimed first. It has 32 bits with their sign: from
+	// Priority orders claims: the higher number is claimed first. It is a signed 32-bit number, from
 	// -2147483648 to 2147483647.
 	Priority int
-	// Delay puts off the first claim.
+	// Delay is how long the task waits at least before its first claim.
 	Delay time.Duration
-	// StartBefore is for how long the task may wait for its first claim, from now on by the store's
-	// clock: one that no worker has claimed by then never is, and ends as cancelled, with the reason
-	// expired. It must be longer than Delay. What has been claimed once is not concerned, however that
-	// run ends: not when it is handed over, waits for its next attempt, or is given back. 0 means for
-	// as long as it takes.
+	// StartBefore is how long the task may wait for its first claim, from now on by the store's clock.
+	// A task that no worker has claimed by then never starts, and ends as cancelled, with the reason
+	// expired. It must be longer than Delay. Once a task has been claimed the bound no longer applies,
+	// however that run ends: handed over, waiting for the next attempt, or released. 0 means no bound.
 	StartBefore time.Duration
-	// Queue is where the task waits. Empty means the Queue of the Kind that enqueues or prepares it;
-	// Client.Enqueue and Prepare know a kind's name alone, and take DefaultQueue.
+	// Queue is where the task waits. Empty means the Queue of the Kind whose Enqueue or Prepare is
+	// called. Client.Enqueue and Prepare know only the name of a kind, and use DefaultQueue.
 	Queue string
-	// Key makes the task the only unfinished one of its kind with that key. What comes of a second
-	// one is for its OnConflict to say; it is no error, and the result has the id of the task that
-	// has the key, whoever has added that. Once it has ended, the key makes a new one. Where an open
-	// transaction may hold the key, the error is ErrKeyBusy. At most 200 bytes.
+	// Key makes the task the only unfinished one of its kind with that key. A second task with the key
+	// is handled as its OnConflict says. That is not an error, and the result has the id of the task
+	// that holds the key, no matter who added it. Once that task has ended, the key can be used for a
+	// new one. Where an open transaction may hold the key, the error is ErrKeyBusy. At most 200 bytes.
 	Key string
-	// OnConflict says what comes of the task when its Key is held. Without more (Existing) nothing is
-	// added and nothing changed, whatever its own payload and options are.
+	// OnConflict decides what happens to the task when its Key is held. By default (Existing) nothing
+	// is added and nothing changed, whatever its own payload and options are.
 	OnConflict OnConflict
-	// KeyFor holds the Key for so long after the task was added, by the store's clock, also when the
-	// task has ended and been removed by then, unless by Client.Delete. Of two tasks that of the one
-	// that was added counts. 0 holds the Key until the task has ended.
+	// KeyFor holds the Key for that long after the task was added, by the store's clock, even when the
+	// task has ended and been removed by then, unless it was removed by Client.Delete. Of two tasks
+	// with the key, the KeyFor of the one that was added counts. 0 holds the Key until the task has
+	// ended.
 	KeyFor time.Duration
-	// Meta is kept with the task and given to its runs, for what is not the handler's input: a
-	// trace's id, a tenant, a user. [Client.Use] sets it for all tasks, [Run.Meta] and [Mux.Use] read
-	// it, and Query.Meta finds tasks by it. At most MaxMeta pairs; a key is letters, digits and
-	// . _ - /, at most 100 of them, a value text of at most MaxMetaValue bytes without NUL. It is no
-	// part of what makes two tasks of one ID the same: a second Enqueue with another Meta returns the
-	// first one, which keeps its own.
+	// Meta is stored with the task and passed to its runs, for what is not the handler's input: a
+	// trace id, a tenant, a user. [Client.Use] sets it for all tasks, [Run.Meta] and [Mux.Use] read
+	// it, and Query.Meta finds tasks by it. At most MaxMeta pairs. A key consists of letters, digits
+	// and . _ - /, at most 100 of them; a value is text of at most MaxMetaValue bytes without NUL. Two
+	// tasks of one ID are the same whatever their Meta: a second Enqueue with another Meta returns the
+	// first task, which keeps its own.
 	Meta map[string]string
 }
 
-// EnqueueResult is the outcome of enqueuing one task.
+// EnqueueResult is the result of enqueuing one task.
 type EnqueueResult struct {
-	// ID is the task's: of the one that was added, or of the one that was there before.
+	// ID is the id of the task that was added, or of the one that existed.
 	ID string
-	// Outcome is what came of it, where Err is nil.
+	// Outcome is what the store did with the task, where Err is nil.
 	Outcome Outcome
-	// Err is nil, or why the task was not added: ErrKeyBusy, since an open transaction holds its key
+	// Err is nil, or why the task was not added: ErrKeyBusy, because an open transaction holds its key
 	// or its id (enqueue it again), or ErrIDConflict. Only EnqueueMany sets it.
 	Err error
 }
 
-// enqueued is what a store has answered.
+// enqueued is the result for a store's answer.
 func enqueued(a AddResult) EnqueueResult {
 	switch {
 	case a.Busy:
@@ -150,7 +153,7 @@ func enqueued(a AddResult) EnqueueResult {
 	return EnqueueResult{ID: a.ID, Outcome: a.Outcome}
 }
 
-// policy is a Kind without its type, with its defaults filled in.
+// policy is a Kind without its type parameter, with its defaults filled in.
 type policy struct {
 	name            string
 	timeout         time.Duration
@@ -188,7 +191,8 @@ func (k Kind[T]) policy() (policy, error) {
 	return p, nil
 }
 
-// orDefault is the rule for limits: 0 is the default, negative none (which stores keep as 0).
+// orDefault returns a limit: 0 means the default, and a negative number none (which stores keep as
+// 0).
 func orDefault(n, def int) int {
 	switch {
 	case n == 0:
@@ -199,8 +203,8 @@ func orDefault(n, def int) int {
 	return n
 }
 
-// doubling waits first after the first failure and twice as long after each further one, at most
-// limit.
+// doubling waits for first after the first failure and twice as long after each further one, at
+// most for limit.
 func doubling(first, limit time.Duration) func(n int) time.Duration {
 	return func(n int) time.Duration {
 		d := first
@@ -211,7 +215,7 @@ func doubling(first, limit time.Duration) func(n int) time.Duration {
 	}
 }
 
-// jittered spreads waits, so that what failed together does not come back together.
+// jittered spreads waits, so that tasks that failed together do not come back together.
 func jittered(wait func(n int) time.Duration) func(n int) time.Duration {
 	return func(n int) time.Duration {
 		d := wait(n)

@@ -2,8 +2,8 @@ package task
 
 import "time"
 
-// Bounds of what a task may carry. They are far above what a task needs and far below what hurts
-// its neighbours.
+// Bounds of what a task may carry. They are far above what a task needs, and far below what would
+// harm other tasks.
 const (
 	// MaxPayload bounds a payload, in bytes.
 	MaxPayload = 1 << 20
@@ -15,7 +15,7 @@ const (
 	MaxStepResults = 16 << 20
 	// MaxResult bounds a result, in bytes.
 	MaxResult = 1 << 20
-	// MaxLog bounds what is kept of a task's log, in bytes: its tail.
+	// MaxLog bounds the part of a task's log that is kept, in bytes: its tail.
 	MaxLog = 64 << 10
 	// MaxMeta bounds the pairs of a task's Meta, and MaxMetaValue each value, in bytes.
 	MaxMeta      = 16

@@ -8,10 +8,10 @@ import (
 	"slices"
 )
 
-// Find returns the tasks that a query admits, in its order. To go on, ask again with the last one's
-// Query.PositionOf as Query.After, or use List. It looks until it has as many as are wanted: for
-// fields that no index has that may be through all tasks, in steps. When ctx ends, the answer is
-// what was found until then, and the cause.
+// Find returns the tasks that a query matches, in its order. To go on, ask again with Query.After
+// set to the Query.PositionOf of the last task, or use List. Find searches until it has as many as
+// are wanted: for fields without an index it may read all tasks, in steps. When ctx ends, it
+// returns what was found until then, and the cause.
 func (c *Client) Find(ctx context.Context, q Query) ([]Task, error) {
 	var all []Task
 	for want := cmp.Or(q.Limit, 100); ; {
@@ -25,10 +25,10 @@ func (c *Client) Find(ctx context.Context, q Query) ([]Task, error) {
 	}
 }
 
-// List returns a part of the tasks that a query admits, in its order, and where to go on. It is one
-// step of a store, with a bound for what that looks at: a page may have fewer tasks than the limit,
-// or none, although others follow. What follows is right even when tasks move meanwhile: a task
-// that the query admits all the time is on one page.
+// List returns a part of the tasks that a query matches, in its order, and where to go on. It is
+// one step of a store, which bounds the tasks that it reads: a page may have fewer tasks than the
+// limit, or none, although others follow. Paging is right even when tasks move meanwhile: a task
+// that the query matches all the time is on one page.
 func (c *Client) List(ctx context.Context, q Query) (Page, error) {
 	if err := q.check(); err != nil {
 		return Page{}, err
@@ -47,7 +47,7 @@ func (c *Client) List(ctx context.Context, q Query) (Page, error) {
 	return page, nil
 }
 
-// As returns a client as c is, whose commands are made in somebody's name and for a reason: both
+// As returns a copy of the client whose commands are made in a person's name and for a reason. Both
 // are kept in the history of each task, for [Client.Commands]. A text that is too long is cut.
 func (c *Client) As(by, reason string) *Client {
 	as := *c
@@ -55,8 +55,9 @@ func (c *Client) As(by, reason string) *Client {
 	return &as
 }
 
-// Commands returns what people have asked of a task, the oldest first and the newest MaxCommands of
-// it, or ErrNotFound. A command whose answer was lost and that was sent again may be there twice.
+// Commands returns the commands that people have given for a task, the newest MaxCommands of them,
+// the oldest first, or ErrNotFound. A command that was sent again, because its answer was lost, may
+// be listed twice.
 func (c *Client) Commands(ctx context.Context, id string) ([]CommandRecord, error) {
 	all, err := c.store.Commands(ctx, id)
 	if err != nil {
@@ -65,47 +66,53 @@ func (c *Client) Commands(ctx context.Context, id string) ([]CommandRecord, erro
 	return all, nil
 }
 
-// BulkOptions say how a command is given to all tasks of a query. The zero value means all of them.
+// BulkOptions define how a command is applied to all tasks of a query. The zero value means all of
+// them.
 type BulkOptions struct {
 	// DryRun: the tasks are counted, and nothing is done to them.
 	DryRun bool
 	// Limit bounds the tasks that are found. Zero means no bound.
 	Limit int
-	// Step, if set, is told after each part what has been done so far.
+	// Step, if set, is called after each part with what has been done so far.
 	Step func(BulkResult)
 }
 
-// BulkResult is what a command to all tasks of a query has done.
+// BulkResult is what a command for all tasks of a query has done.
 type BulkResult struct {
-	// Found counts the tasks that the query admits, Done those to which it was done.
+	// Found counts the tasks that the query matches, Done those to which the command was applied.
 	Found, Done int
-	// Changed counts those that had become something else before it was their turn, or were held by a
-	// transaction that is still open; KeyBusy those to be retried whose key another unfinished task
-	// has.
+	// Changed counts those whose status had changed before it was their turn, or that were held by a
+	// transaction that is still open. KeyBusy counts those that were to be retried, and whose key
+	// another unfinished task holds.
 	Changed, KeyBusy int
-	// Next is the Query.After with which to go on, empty when all have been looked at.
+	// Next is the Query.After with which to go on, empty when all have been read.
 	Next string
 }
 
-// Plus is what two parts of one command have done, of which the other came later.
+// Plus adds the results of two parts of one command, of which other came later.
 func (r BulkResult) Plus(other BulkResult) BulkResult {
 	return BulkResult{r.Found + other.Found, r.Done + other.Done, r.Changed + other.Changed, r.KeyBusy + other.KeyBusy, other.Next}
 }
 
-// bulkStep is how many tasks are asked for, and commanded, at once.
+// bulkStep is how many tasks are read, and commanded, at once.
 const bulkStep = 500
 
-// Bulk does a command to all tasks that a query admits: VerbRetry, VerbCancel, VerbInterrupt or
-// VerbDelete, as the methods of these names do. A query that names no status means those for which
-// the command is made: to retry, what has failed or was cancelled; to cancel, what waits or runs;
-// to interrupt, what runs; to delete, what has ended. Limit, Brief and IDs of the query are not
-// used.
+// Bulk applies a command to all tasks that a query matches: VerbRetry, VerbCancel, VerbInterrupt or
+// VerbDelete, as the methods of these names do. If the query names no status, it means those that
+// the command is for:
 //
-// It goes from the newest task to the oldest, in steps of 500, each of which is one transaction:
-// workers go on beside it. A task is left alone if it is no longer what the query has found.
-// Whoever repeats a call, after an error or a lost answer, does nothing twice, and can go on from
-// the Next of what was returned. It does not see tasks that come to be, or fail anew, while it goes
-// on.
+//   - retry: tasks that have failed or were cancelled
+//   - cancel: tasks that wait or run
+//   - interrupt: tasks that run
+//   - delete: tasks that have ended
+//
+// Limit, Brief and IDs of the query are not used.
+//
+// Bulk goes from the newest task to the oldest, in steps of 500, each of which is one transaction;
+// workers go on meanwhile. It leaves a task alone whose status is no longer what the query has
+// found. To repeat a call, after an error or a lost answer, does nothing twice; the call can also
+// go on from the Next of the result. Bulk does not see tasks that are created, or fail again, while
+// it goes on.
 func (c *Client) Bulk(ctx context.Context, verb Verb, q Query, opt *BulkOptions) (done BulkResult, err error) {
 	if opt == nil {
 		opt = &BulkOptions{}
@@ -141,7 +148,7 @@ func (c *Client) Bulk(ctx context.Context, verb Verb, q Query, opt *BulkOptions)
 	}
 }
 
-// bulkStep does a command to some tasks.
+// bulkStep applies a command to some tasks.
 func (c *Client) bulkStep(ctx context.Context, cmd Command, tasks []Task, done *BulkResult) error {
 	as := make([]Standing, len(tasks))
 	for i, t := range tasks {
@@ -164,8 +171,8 @@ func (c *Client) bulkStep(ctx context.Context, cmd Command, tasks []Task, done *
 	return nil
 }
 
-// bulkStatuses are the statuses for which a command is made, and those that it can be given for
-// besides.
+// bulkStatuses returns the statuses that a command is for, and others that it can be applied to if
+// the query names them.
 func bulkStatuses(verb Verb) (made, besides []Status) {
 	waiting := []Status{StatusQueued, StatusInterrupted}
 	switch verb {
@@ -181,7 +188,7 @@ func bulkStatuses(verb Verb) (made, besides []Status) {
 	return nil, nil
 }
 
-// bulkQuery is a query for the tasks to which a command is done.
+// bulkQuery returns a query for the tasks to which a command is applied.
 func bulkQuery(verb Verb, q Query) (Query, error) {
 	made, besides := bulkStatuses(verb)
 	if made == nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-// ended are tasks that were cancelled, of kinds a and b by turns.
+// ended returns tasks that were cancelled, alternately of kinds a and b.
 func ended(t *testing.T, c *task.Client, n int) (ids []string) {
 	t.Helper()
 	for i := range n {

@@ -7,9 +7,9 @@ import (
 )
 
 // A run that has had its kind's MaxRunTime asks, when it has saved, whether a task waits for its
-// slot. The goroutine that claims finds out by claiming one: the task is then at hand, waits for
-// the slot like one that was prefetched, and is given back if the handler does not return soon.
-// Where there is none the run goes on, and asks again at a later save.
+// slot. The claiming goroutine finds out by claiming one. That task is then at hand: it waits for
+// the slot like one that was prefetched, and is released if the handler does not return soon. If
+// there is none the run goes on, and asks again at a later save.
 
 const (
 	// turnEvery is how often a run asks, at most.
@@ -24,8 +24,8 @@ type turnQuestion struct {
 	answer chan bool // has room for it
 }
 
-// saved is called when a checkpoint of the run has been recorded, without r.mu. Where the run is to
-// make room for others its context has ended when saved returns.
+// saved is called when a checkpoint of the run has been recorded, without r.mu. If the run has to
+// make room for others, its context has ended when saved returns.
 func (r *Run) saved(ctx context.Context) {
 	most := r.policy.maxRunTime
 	if most <= 0 || closed(r.stopping) || !r.asksForTurn(time.Now(), most) {
@@ -36,7 +36,7 @@ func (r *Run) saved(ctx context.Context) {
 	}
 }
 
-// asksForTurn reports whether it is time to ask, and takes note of it.
+// asksForTurn reports whether it is time to ask, and records that.
 func (r *Run) asksForTurn(now time.Time, most time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -47,8 +47,8 @@ func (r *Run) asksForTurn(now time.Time, most time.Duration) bool {
 	return true
 }
 
-// othersWait reports whether a task waits for the slot of a run, and is at hand. Without an answer
-// in good time, and at last call, it says no.
+// othersWait reports whether a task waits for the slot of a run, and is at hand. Without a timely
+// answer, and at last call, it reports false.
 func (c *claimer) othersWait(ctx context.Context, r *Run) bool {
 	q := &turnQuestion{run: r, answer: make(chan bool, 1)}
 	c.mu.Lock()
@@ -88,8 +88,8 @@ func (c *claimer) answerTurns(last context.Context) error {
 }
 
 // claimForTurn claims a task for the slot of a run, unless there is none that may have it, and
-// reports whether one waits now. It takes none of a lower priority: a low one shall not hold up a
-// high one.
+// reports whether one waits now. It claims none of a lower priority: a task of low priority must
+// not displace one of high priority.
 func (c *claimer) claimForTurn(last context.Context, r *Run) (waits bool, err error) {
 	kinds := c.slots.wantedForTurn(c.mux, r, time.Now())
 	if len(kinds) == 0 {
@@ -112,9 +112,9 @@ func (c *claimer) claimForTurn(last context.Context, r *Run) (waits bool, err er
 	return len(tasks) > 0 && c.slots.waits.Load(), nil // otherwise a slot has become free meanwhile
 }
 
-// wantedForTurn says of which kinds a task may have the slot of a run. While there are other free
-// slots only a task of the run's own kind can be held up by it, where that has a limit. While slots
-// are kept for interrupted tasks nobody makes room: the slot would be kept too.
+// wantedForTurn returns the kinds whose tasks may have the slot of a run. While other slots are
+// free, only a task of the run's own kind can be held up by the run, if that kind has a limit.
+// While slots are reserved for interrupted tasks no run makes room: its slot would be reserved too.
 func (s *slots) wantedForTurn(mux *Mux, r *Run, now time.Time) (kinds []KindClaim) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,8 +139,8 @@ func (s *slots) wantedForTurn(mux *Mux, r *Run, now time.Time) (kinds []KindClai
 	return kinds
 }
 
-// overbooked reports whether more runs of a kind have been claimed than may run at once: those that
-// wait are for the slots of others of the kind, which hand over. s.mu is held.
+// overbooked reports whether more runs of a kind have been claimed than may run at once. Those that
+// wait are for the slots of other runs of the kind, which hand over. s.mu is held.
 func (s *slots) overbooked(r *Run) bool {
 	return r.policy.concurrency > 0 && s.busy[r.task.Kind] > r.policy.concurrency
 }

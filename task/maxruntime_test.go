@@ -66,8 +66,8 @@ func (c *course) tenSteps(ctx context.Context, r *task.Run, _ args) error {
 	return nil
 }
 
-// course registers the kind long, with the policy that it is given, and a kind k of tasks that take
-// five seconds.
+// course registers the kind long, with the given policy, and a kind k of tasks that take five
+// seconds.
 func (b *bench) course(k task.Kind[args]) *course {
 	c := &course{steps: make(map[string][]int), at: make(map[string]time.Duration), now: make(map[string]int), most: make(map[string]int), start: time.Now()}
 	task.Handle(&b.mux, k, c.tenSteps)

@@ -6,17 +6,18 @@ import (
 	"maps"
 )
 
-// EnqueueFunc records new tasks and answers for each, in order, as [Client.EnqueueMany] does.
+// EnqueueFunc records new tasks and returns a result for each, in order, as [Client.EnqueueMany]
+// does.
 type EnqueueFunc func(ctx context.Context, tasks []NewTask) ([]EnqueueResult, error)
 
-// Use wraps the Enqueue and EnqueueMany of this client, and of those that its WithTx returns later,
-// the first given outermost. A middleware sees each task as it was prepared (Enqueue hands it one)
-// and may change it, before it calls next with as many tasks in the same order. What it has changed
-// is checked like what a caller hands in, and the caller's own slice is not touched. An error that
-// it returns without a call of next is the caller's, and nothing was recorded; its panic is the
-// caller's, too.
+// Use wraps the Enqueue and EnqueueMany of this client, and of the clients that its WithTx returns
+// later. The first middleware is the outermost. A middleware sees each task as it was prepared
+// (Enqueue passes one) and may change it, before it calls next with as many tasks in the same
+// order. Its changes are checked like the tasks of a caller, and the caller's own slice is not
+// touched. If it returns an error without calling next, the caller gets that error, and nothing was
+// recorded; a panic also reaches the caller.
 //
-// A task that is handed in again keeps the Meta that it had when it was first recorded.
+// A task that is enqueued again keeps the Meta with which it was first recorded.
 //
 //	client.Use(func(next task.EnqueueFunc) task.EnqueueFunc {
 //		return func(ctx context.Context, tasks []task.NewTask) ([]task.EnqueueResult, error) {
@@ -27,12 +28,12 @@ type EnqueueFunc func(ctx context.Context, tasks []NewTask) ([]EnqueueResult, er
 //		}
 //	})
 //
-// Use comes before the client is used by several goroutines. [Mux.Use] is the same for handlers.
+// Call Use before several goroutines use the client. [Mux.Use] is the same for handlers.
 func (c *Client) Use(middleware ...func(next EnqueueFunc) EnqueueFunc) {
 	c.middleware = append(c.middleware[:len(c.middleware):len(c.middleware)], middleware...)
 }
 
-// wrapped is what records tasks, inside of the client's middleware.
+// wrapped returns record inside of the client's middleware.
 func (c *Client) wrapped(record EnqueueFunc) EnqueueFunc {
 	wrapped := EnqueueFunc(func(ctx context.Context, tasks []NewTask) ([]EnqueueResult, error) {
 		for i := range tasks {
@@ -54,7 +55,7 @@ func (c *Client) wrapped(record EnqueueFunc) EnqueueFunc {
 	}
 }
 
-// SetMeta sets a pair of the task's Meta. The map that it had is not changed.
+// SetMeta sets a pair of the task's Meta. The map that the task had before is not changed.
 func (n *NewTask) SetMeta(key, value string) {
 	if n.Meta = maps.Clone(n.Meta); n.Meta == nil {
 		n.Meta = make(map[string]string)

@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-// set makes a middleware that sets a pair of every task, and notes its name in the order of the
+// set returns a middleware that sets a pair of every task, and records its name in the order of the
 // calls.
 func set(name string, order *[]string) func(task.EnqueueFunc) task.EnqueueFunc {
 	return func(next task.EnqueueFunc) task.EnqueueFunc {

@@ -10,9 +10,9 @@ import (
 )
 
 // Mux maps kinds to handlers. The zero Mux is empty and ready. Register every handler before a
-// worker serves it: one that is registered later is used from the next claim on, but
-// [Client.Workers] names the kinds that were there when the worker began, and others who look there
-// believe that no worker knows the kind.
+// worker uses it. A handler that is registered later is used from the next claim on, but
+// [Client.Workers] lists the kinds that were registered when the worker began, so other programs
+// would conclude that no worker knows the kind.
 type Mux struct {
 	mu    sync.RWMutex
 	kinds map[string]*entry
@@ -20,8 +20,8 @@ type Mux struct {
 	wraps []func(Handler) Handler
 }
 
-// Handler is a kind's handler without the type of its payload, as middleware sees it. [Handle] says
-// what ctx is, what an error or a panic means, and how a handler is tested.
+// Handler is a kind's handler without the type of its payload, as middleware sees it. [Handle]
+// describes ctx, the meaning of an error or a panic, and how to test a handler.
 type Handler func(ctx context.Context, r *Run) error
 
 type entry struct {
@@ -29,10 +29,10 @@ type entry struct {
 	handle Handler
 }
 
-// Use wraps every handler that is registered later, the first given outermost. A middleware is
-// called for every run, with its context and the run, of which [Run.Meta] has what [Client.Use] has
-// set; what it returns, or its panic, is taken for the handler's. Use panics when there is a
-// handler already: that one would be left out without a word.
+// Use wraps every handler that is registered later. The first middleware is the outermost. It is
+// called for every run, with the run and its context; [Run.Meta] has what [Client.Use] has set.
+// What it returns, or its panic, counts as the handler's. Use panics when a handler is registered
+// already, because that one would silently be left out.
 func (m *Mux) Use(middleware ...func(next Handler) Handler) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -42,24 +42,31 @@ func (m *Mux) Use(middleware ...func(next Handler) Handler) {
 	m.wraps = append(m.wraps, middleware...)
 }
 
-// Handle registers the handler of a kind. It panics if the kind is invalid or has a handler
-// already, as net/http does: both are mistakes of the program and show in its first second.
+// Handle registers the handler of a kind. Like net/http it panics if the kind is invalid or has a
+// handler already: both are mistakes of the program and show in its first second.
 //
 // A payload that does not decode into T is a failed attempt with ErrPayload, and fn is not called.
-// The next attempt comes after a minute at the earliest, then after two, four and eight: in a
-// rollout an old version meets the tasks of a new one, and the new one is given the time to take
-// them, a quarter of an hour with five attempts. The task keeps its payload. A kind that shall not
-// wait has a middleware (see [Mux.Use]) that makes ErrPayload [Permanent].
+// The next attempt comes after a minute at the earliest, then after two, four and eight. In a
+// rollout an old version meets the tasks of a new one; so the new one has time to claim them, a
+// quarter of an hour with five attempts. The task keeps its payload. For a kind that shall not
+// wait, use a middleware (see [Mux.Use]) that makes ErrPayload [Permanent].
 //
-// The context that fn is given ends at the group's interrupt (at last call, if the kind has
-// [InterruptOnStop]), with the kind's Timeout, when the task is cancelled or to be handed over, and
-// when the run is another worker's by now. [context.Cause] says which: a [lastcall.InterruptError],
-// ErrTimeout, ErrCancelled, ErrInterruptRequested, ErrLeaseLost or ErrDisconnected. After the
-// interrupt two things are still good: [Run.Save], with the context that has ended, and everything
-// else (a query, a request) with [lastcall.UntilAbandon] of it, until the group gives up its
-// goroutines.
+// The context of fn ends in these cases; [context.Cause] reports which:
 //
-// A panic of fn, or a call of runtime.Goexit, is a failed attempt, also during a stop:
+//   - the group's interrupt, or last call if the kind has [InterruptOnStop]: a
+//     [lastcall.InterruptError]
+//   - the kind's Timeout: ErrTimeout
+//   - the task was cancelled: ErrCancelled
+//   - a person requested a handover: ErrInterruptRequested
+//   - the run has had the kind's MaxRunTime, and others wait: ErrTurn
+//   - the run belongs to another worker by now: ErrLeaseLost
+//   - the worker cannot reach the store, if the kind has CancelOnDisconnect: ErrDisconnected
+//
+// Two things still work after the interrupt: [Run.Save], with the context that has ended, and
+// everything else (a query, a request) with [lastcall.UntilAbandon] of it, until the group abandons
+// its goroutines.
+//
+// A panic of fn, or a call of runtime.Goexit, is a failed attempt, even during a stop:
 // Counters.Attempts grows by one, Crashes does not. The task's Error has the value and the stack
 // (see [PanicError]); the worker and its other runs go on.
 //

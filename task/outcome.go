@@ -20,21 +20,30 @@ type ending struct {
 	cause error
 	// stopping: last call had been made.
 	stopping bool
-	// lack is what the worker lacks, if the error says so.
+	// lack is what the worker lacks, if the error names it.
 	lack *lack
 }
 
-// decide says what becomes of a task whose handler has returned. In this order: a panic is an
-// attempt; nil has succeeded; a permanent error has failed; a cancelled one is cancelled; a snooze
-// waits; what the worker lacks releases it; a timeout is an attempt; one that makes room for others
-// is queued behind them; after a stop began, or when it was asked for, anything else is an
-// interruption; what the handler calls a crash is one; and everything else is an attempt.
+// decide fills in the outcome for a task whose handler has returned. The first case that applies
+// counts:
 //
-// The methods of the error are the handler's own code, and so is its kind's Backoff. One that
-// panics, as the Error of a nil pointer does, is what the handler's panic is.
+//  1. A panic is an attempt.
+//  2. Nil: the task has succeeded.
+//  3. A permanent error: the task has failed.
+//  4. A cancelled task is cancelled.
+//  5. A snooze: the task waits.
+//  6. The worker lacks something: the task is released.
+//  7. A timeout is an attempt.
+//  8. A run that makes room for others: the task is queued behind them.
+//  9. After a stop began, or when an interruption was requested, anything else is an interruption.
+//  10. An error made by Crashed is a crash.
+//  11. Everything else is an attempt.
 //
-// A change is filled in where it stands: a hundred thousand handlers that return at once would have
-// their stacks grow by copies of it.
+// The methods of the error are the handler's own code, and so is its kind's Backoff. If one of them
+// panics, as the Error of a nil pointer does, that counts as the handler's panic.
+//
+// The change is filled in place: a hundred thousand handlers that return at once would have their
+// stacks grow by copies of it.
 func (c *Change) decide(t *Task, p *policy, e *ending) {
 	c.Fence, c.Counters = fenceOf(t), t.Counters
 	if e.err == nil {
@@ -47,7 +56,7 @@ func (c *Change) decide(t *Task, p *policy, e *ending) {
 	}
 }
 
-// judge is decide for an error, and returns the panic of what it has asked the error.
+// judge is decide for an error, and returns the panic of the error's methods.
 func (c *Change) judge(t *Task, p *policy, e *ending) (bad *PanicError) {
 	defer recovered(&bad)
 	if interrupt, ok := errors.AsType[*interruptedError](e.err); ok {
@@ -103,15 +112,15 @@ func (c *Change) judge(t *Task, p *policy, e *ending) (bad *PanicError) {
 	return nil
 }
 
-// recovered is deferred by what calls code of the user's, and keeps its panic.
+// recovered is deferred by functions that call the user's code, and keeps its panic.
 func recovered(bad **PanicError) {
 	if v := recover(); v != nil {
 		*bad = &PanicError{Value: v, Stack: string(debug.Stack())}
 	}
 }
 
-// sound returns why a context has ended, or the panic of that error: it may be one of the user's,
-// who has ended the context of the worker.
+// sound returns why a context has ended, or the panic of that error: it may be an error of the
+// user, whose code has ended the worker's context.
 func sound(cause error) error {
 	if cause == nil {
 		return nil
@@ -133,16 +142,16 @@ func is[E error](err error) bool {
 	return ok
 }
 
-// quiet leaves out an error that only says what the reason says.
+// quiet removes an error that only repeats the reason.
 func (c *Change) quiet(e *ending) {
 	if errors.Is(e.err, ErrInterrupted) || errors.Is(e.err, context.Canceled) {
 		c.Error = ""
 	}
 }
 
-// interruption counts one. The first since the last new checkpoint costs no time, each further one
-// twice as much as the one before: a task that is interrupted again and again without getting on
-// does not keep its workers busy.
+// interruption counts an interruption. The first since the last new checkpoint costs no time, and
+// each further one waits twice as long as the one before: a task that is interrupted again and
+// again without progress must not keep its workers busy.
 func (c *Change) interruption(t *Task, why Reason) {
 	c.Status, c.Reason = StatusInterrupted, why
 	c.Counters.Interruptions++
@@ -165,7 +174,7 @@ var (
 	crashBackoff     = doubling(500*time.Millisecond, 30*time.Second)
 )
 
-// attempt counts a failed attempt: another try after the backoff, or the end.
+// attempt counts a failed attempt: the task waits for the backoff, or has failed.
 func (c *Change) attempt(t *Task, p *policy) {
 	c.Counters.Attempts++
 	if t.MaxAttempts > 0 && c.Counters.Attempts >= t.MaxAttempts {
@@ -179,8 +188,8 @@ func (c *Change) attempt(t *Task, p *policy) {
 	}
 }
 
-// wait is for how long a task waits after its nth failed attempt: what its kind's Backoff says, and
-// what it would be without one when that panics.
+// wait returns how long a task waits after its nth failed attempt: the result of its kind's
+// Backoff, or the default when that panics.
 func (p *policy) wait(n int) (d time.Duration, bad *PanicError) {
 	defer func() {
 		if bad != nil {
@@ -191,10 +200,11 @@ func (p *policy) wait(n int) (d time.Duration, bad *PanicError) {
 	return p.backoff(n), nil
 }
 
-// reclaim says what becomes of a task whose worker is gone. A death after last call is an
-// interruption; so is a lease that ran out, since nobody knows whether the process died; only
-// evidence of the process's death is a crash. Where suspects were among its tasks the others are
-// not charged, and several suspects only go on in smaller groups: who is charged died alone.
+// reclaim fills in the outcome for a task whose worker is gone. A death after last call is an
+// interruption. So is a lease that ran out, since it is not known whether the process died. Only
+// evidence of the process's death makes it a crash. If there were suspects among the worker's
+// tasks, the other tasks are not charged, and several suspects only go on in smaller groups: a
+// suspect is charged only if it was alone.
 func (c *Change) reclaim(t *Task, r *ReclaimReply, worker string) {
 	c.Fence, c.Counters, c.Reclaimed = fenceOf(t), t.Counters, true
 	switch {
@@ -207,7 +217,7 @@ func (c *Change) reclaim(t *Task, r *ReclaimReply, worker string) {
 		c.interruption(t, ReasonLost)
 		c.Error = cmp.Or(c.Error, fmt.Sprintf("the process of worker %s died while another task was under suspicion", worker))
 	case r.Suspects > 1:
-		// Nobody's limits are concerned, so it costs no time either.
+		// No limit counts this, so it costs no time either.
 		c.Status, c.Reason = StatusInterrupted, ReasonLost
 		c.Counters.Interruptions++
 		c.Error = fmt.Sprintf("the process of worker %s died with %d suspects: none is charged, they go on in two groups", worker, r.Suspects)
@@ -218,8 +228,8 @@ func (c *Change) reclaim(t *Task, r *ReclaimReply, worker string) {
 	}
 }
 
-// crash counts one, and c.Error says which. The first since the last new checkpoint costs no time,
-// the next ones wait, and make the task a suspect of a group.
+// crash counts a crash, which c.Error describes. The first since the last new checkpoint costs no
+// time. Further ones wait, and make the task a suspect of a group.
 func (c *Change) crash(t *Task, group Suspicion) {
 	c.Status, c.Reason, c.Crashed = StatusInterrupted, ReasonLost, true
 	c.Counters.Crashes++

@@ -87,15 +87,15 @@ func TestStop_AfterAStopBeganOnlyPermanentErrorsAndPanicsAreTheHandlersFault(t *
 	}
 }
 
-// nilError is an error whose nil pointer panics when it is asked for its text.
+// nilError is an error whose nil pointer panics in Error.
 type nilError struct{ text string }
 
 func (e *nilError) Error() string { return e.text }
 
-// embedding has the methods of an error that is not there.
+// embedding has the methods of a nil error.
 type embedding struct{ error }
 
-// nasty panics where errors.Is and errors.As ask it.
+// nasty panics where errors.Is and errors.As call it.
 type nasty struct{ in string }
 
 func (e nasty) panics(in string) {
@@ -217,7 +217,7 @@ func TestOutcome_APermanentErrorFailsAtOnce(t *testing.T) {
 	})
 }
 
-// odd is a payload of a version of the program that the other one cannot read.
+// odd is a payload of one version of the program that the other one cannot read.
 const odd = `{"N": "one"}`
 
 func TestOutcome_APayloadThatDoesNotFitWaitsForAVersionThatCanReadIt(t *testing.T) {

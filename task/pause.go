@@ -12,26 +12,25 @@ import (
 	"time"
 )
 
-// PauseKind wraps the error by which a handler says that the machine or the process it runs on
-// lacks something that every task of its kind needs: room on a disk, file descriptors, a device, a
-// program. It is for what another worker may well have, and for no fault of the task.
-// PauseKind(nil) is nil.
+// PauseKind wraps the error by which a handler reports that its machine or process lacks something
+// that every task of its kind needs: room on a disk, file descriptors, a device, a program. Use it
+// for what another worker may well have, and not for a fault of the task. PauseKind(nil) is nil.
 //
-// The task is given back: it is interrupted with [ReasonReleased], with the error's text and, if
-// the error also wraps one of [Run.HandOver], with that checkpoint. No counter counts the run, also
-// after the timeout and during a stop. Another worker can take the task at once.
+// The task is released: it is interrupted with [ReasonReleased], with the error's text and, if the
+// error also wraps one of [Run.HandOver], with that checkpoint. No counter counts the run, even
+// after the timeout and during a stop. Another worker can claim the task at once.
 //
 // This worker pauses the kind: it claims none of its tasks for a second. Then it tries a single
-// one, and as long as tries end in PauseKind too, the pauses are twice as long each time, up to a
-// minute, a fifth more or less at random. A task that was tried so waits as long as the pause, at
-// most 10 s. The pause ends when a try returns anything else, or has gone on for 5 s. Tasks of the
-// kind that run meanwhile run on.
+// one. As long as tries end in PauseKind too, the pause doubles each time, up to a minute, with a
+// fifth more or less at random. A task that was tried so waits as long as the pause, at most 10 s.
+// The pause ends when a try returns anything else, or has gone on for 5 s. Tasks of the kind that
+// run meanwhile go on.
 //
-// [Worker.PausedKinds], [Worker.Ready] and the worker's [WorkerInfo] say what is paused and why.
+// [Worker.PausedKinds], [Worker.Ready] and the worker's [WorkerInfo] report what is paused and why.
 //
-// It promises no end: where every worker lacks it, the tasks wait and are tried for ever. A handler
-// that says it of what one task alone lacks keeps that task from ever failing, and pauses the kind
-// for the others.
+// There is no limit: where every worker lacks it, the tasks wait and are tried for ever. A handler
+// that returns PauseKind for what only one task lacks keeps that task from ever failing, and pauses
+// the kind for the others.
 func PauseKind(err error) error {
 	if err == nil {
 		return nil
@@ -44,39 +43,39 @@ type pauseError struct{ err error }
 func (e *pauseError) Error() string { return e.err.Error() }
 func (e *pauseError) Unwrap() error { return e.err }
 
-// PausedKind is a kind that a worker does not run now, since its handler has said [PauseKind].
+// PausedKind is a kind that a worker does not run now, since its handler has returned [PauseKind].
 type PausedKind struct {
 	// Kind is its name.
 	Kind string `json:"kind"`
-	// Reason is what the operating system calls it, as "too many open files", where the error wraps a
-	// syscall.Errno, and "other" where it does not: there are few, so it can be a metric's label.
+	// Reason is the operating system's text, such as "too many open files", where the error wraps a
+	// syscall.Errno, and otherwise "other". There are few of them, so it can be a metric's label.
 	Reason string `json:"reason"`
 	// Error is the first line of the error, at most 1000 bytes of it.
 	Error string `json:"error"`
 }
 
 const (
-	// tryProves is for how long a try must have gone on to end a pause.
+	// tryProves is how long a try must have gone on to end a pause.
 	tryProves = 5 * time.Second
-	// maxReleaseDelay bounds for how long a task waits that was tried during a pause.
+	// maxReleaseDelay bounds how long a task waits that was tried during a pause.
 	maxReleaseDelay = 10 * time.Second
 	// maxLackText bounds the text of a PausedKind.
 	maxLackText = 1000
-	// otherReason is the reason of an error that no system call has made.
+	// otherReason is the reason of an error that does not come from a system call.
 	otherReason = "other"
 )
 
 var pauseBackoff = jittered(doubling(time.Second, time.Minute))
 
-// lack is what a handler says that its worker lacks.
+// lack is what the worker lacks, as a handler has reported it.
 type lack struct {
 	reason, text string
 	// process: every kind of the process lacks it.
 	process bool
 }
 
-// findLack finds what the worker lacks, if what the handler has returned says so. The error's
-// methods are the handler's code: of one that panics decide hears too.
+// findLack finds what the worker lacks, if the handler's error reports it. The error's methods are
+// the handler's code; decide finds out about their panics too.
 func (e *ending) findLack() {
 	if e.err == nil {
 		return
@@ -117,8 +116,8 @@ type pausedKind struct {
 	tried string    // the task that was tried last, and is not the next one if there are others
 }
 
-// returned is told of each run whose handler has returned, with what its worker lacks, nil if
-// nothing. It returns for how long the task is to wait then.
+// returned is called for each run whose handler has returned, with what its worker lacks, or nil.
+// It returns how long the task has to wait then.
 func (p *pauses) returned(r *Run, l *lack) (delay time.Duration) {
 	if l == nil && !p.any.Load() {
 		return 0
@@ -162,7 +161,8 @@ func (p *pauses) end(kind string) {
 	p.news = true
 }
 
-// admit takes the paused kinds out of a claim, but for one task of those that are to be tried.
+// admit removes the paused kinds from a claim, except for one task of each kind that is to be
+// tried.
 func (p *pauses) admit(req *ClaimRequest, now time.Time) {
 	if !p.any.Load() {
 		return
@@ -190,10 +190,10 @@ func (p *pauses) admit(req *ClaimRequest, now time.Time) {
 	}
 }
 
-// patience is for how long another task than the one that was tried last is looked for.
+// patience is how long to look for another task than the one that was tried last.
 func (k *pausedKind) patience() time.Duration { return min(pauseBackoff(k.tries)/2, tryProves) }
 
-// claimed is told of each claimed run: one of a paused kind is a try.
+// claimed is called for each claimed run; a run of a paused kind is a try.
 func (p *pauses) claimed(r *Run) {
 	if !p.any.Load() {
 		return
@@ -205,7 +205,7 @@ func (p *pauses) claimed(r *Run) {
 	}
 }
 
-// gaveBack is told of each run that is given back and has not begun.
+// gaveBack is called for each run that is released and has not begun.
 func (p *pauses) gaveBack(r *Run) {
 	if !p.any.Load() {
 		return
@@ -217,7 +217,7 @@ func (p *pauses) gaveBack(r *Run) {
 	}
 }
 
-// list is what is paused, sorted by kind, and whether all of the process lacks something.
+// list returns what is paused, sorted by kind, and whether the whole process lacks something.
 func (p *pauses) list() (paused []PausedKind, process bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -229,7 +229,8 @@ func (p *pauses) list() (paused []PausedKind, process bool) {
 	return paused, process
 }
 
-// takeNews reports whether there is something that no beat has said, and trusts that one will now.
+// takeNews reports whether there is something that no beat has reported, and assumes that the next
+// beat will.
 func (p *pauses) takeNews() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -238,7 +239,7 @@ func (p *pauses) takeNews() bool {
 	return news
 }
 
-// said is what a beat says.
+// said returns what a beat reports.
 func (p *pauses) said() []PausedKind {
 	paused, _ := p.list()
 	return paused
@@ -249,8 +250,8 @@ func (p *pauses) said() []PausedKind {
 func (w *Worker) PausedKinds() []PausedKind { return w.pauses.said() }
 
 // Ready returns nil, or an error when the worker can run nothing now: it has paused every kind of
-// its Mux ([PauseKind]), or one for want of file descriptors, processes or memory, which the whole
-// process lacks. The text has the reasons and neither kinds nor what handlers said: a probe may
+// its Mux ([PauseKind]), or one for lack of file descriptors, processes or memory, which the whole
+// process lacks. The text has the reasons, but neither kinds nor texts of handlers: a probe may
 // show it to everybody.
 func (w *Worker) Ready() error {
 	paused, process := w.pauses.list()

@@ -17,10 +17,10 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-// errFull is what a handler meets on a full disk.
+// errFull is the error of a handler on a full disk.
 var errFull = fmt.Errorf("write /tmp/x: %w", syscall.ENOSPC)
 
-// worker makes a worker with a handler for each name, which is served in a group until the end of
+// worker returns a worker with a handler for each name, which is served in a group until the end of
 // ctx.
 func (b *bench) worker(handlers map[string]func(context.Context, *task.Run) error) *task.Worker {
 	b.t.Helper()
@@ -98,7 +98,8 @@ func TestPauseKind_GivesTheTaskBackUncountedAndPausesTheKindForLongerEachTime(t 
 	})
 }
 
-// tryLate is by how much a try of the only task may be late: another one is looked for, and polled.
+// tryLate is how late a try of the only task may be: the worker first looks for another one, and
+// polls.
 const tryLate = 5*time.Second + 500*time.Millisecond
 
 func TestPauseKind_OneTryAtATimeEndsThePauseWhenItGoesOn(t *testing.T) {
@@ -167,7 +168,7 @@ func TestPauseKind_LeavesOtherKindsAndOtherWorkersAlone(t *testing.T) {
 	})
 }
 
-// maxDelay is for how long a task waits at most that was tried during a pause.
+// maxDelay is how long a task that was tried during a pause waits at most.
 const maxDelay = 10 * time.Second
 
 func TestPauseKind_ATaskThatIsToBlameHoldsUpNoOther(t *testing.T) {

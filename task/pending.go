@@ -6,13 +6,18 @@ import (
 	"time"
 )
 
-// PendingReason returns why a claimable task is not claimed: no live worker knows its kind, or
-// serves its queue; its queue is paused; all of them have paused its kind, with [PauseKind]; its
-// time has not come; the slots of all workers that could run it are taken by unresponsive handlers;
-// or it is a suspect, which waits for those of another group. It is empty when it waits only for a
-// free slot, and when the task is not claimable, except that of a running task it says whether its
-// handler is unresponsive. workers and paused are what [Client.Workers] and [Client.Count] have
-// returned; now is compared with the task's RunAt, which is the store's clock.
+// PendingReason returns why a claimable task is not claimed:
+//
+//   - No live worker knows its kind, or serves its queue.
+//   - Its queue is paused, or all those workers have paused its kind, with [PauseKind].
+//   - Its time has not come.
+//   - Unresponsive handlers take the slots of all workers that could run it.
+//   - It is a suspect, which waits for those of another group.
+//
+// The reason is empty when the task waits only for a free slot, and when it is not claimable; but
+// for a running task PendingReason reports whether its handler is unresponsive. workers and paused
+// are what [Client.Workers] and [Client.Count] have returned; now is compared with the task's
+// RunAt, which is the store's clock.
 func PendingReason(t Task, workers []WorkerInfo, paused []string, now time.Time) string {
 	if !t.Status.Claimable() {
 		for _, w := range workers {
@@ -43,8 +48,8 @@ func PendingReason(t Task, workers []WorkerInfo, paused []string, now time.Time)
 	return ""
 }
 
-// pausedBy says why all of some workers have paused a kind, and is empty unless there are some and
-// they have.
+// pausedBy returns why all of the workers that know a kind have paused it. It is empty unless there
+// are some and all have.
 func pausedBy(workers []WorkerInfo, kind string) (why string) {
 	for _, w := range workers {
 		i := slices.IndexFunc(w.Paused, func(p PausedKind) bool { return p.Kind == kind })
@@ -66,5 +71,5 @@ func (w *WorkerInfo) serves(queue string) bool {
 	return len(w.Queues) == 0 || slices.Contains(w.Queues, queue)
 }
 
-// free reports whether a worker has a slot that no unresponsive handler has.
+// free reports whether a worker has a slot that no unresponsive handler takes.
 func (w WorkerInfo) free() bool { return w.Slots == 0 || len(w.Unresponsive) < w.Slots }

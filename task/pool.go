@@ -2,10 +2,10 @@ package task
 
 import "sync"
 
-// goroutinePool is the goroutines that call handlers. Runs wait in a queue, and a goroutine that is
-// done with one takes the next. Before it calls a handler, which may block, it has another
-// goroutine come for the rest of the queue: no run waits behind a handler, and a thousand short
-// ones need no thousand goroutines.
+// goroutinePool is the goroutines that call handlers. Runs wait in a queue, and a goroutine that
+// has finished one takes the next. Before it calls a handler, which may block, it wakes another
+// goroutine for the rest of the queue. So no run waits behind a handler, and a thousand short ones
+// need no thousand goroutines.
 type goroutinePool struct {
 	do func(*Run)
 
@@ -28,7 +28,7 @@ func newPool(do func(*Run)) *goroutinePool {
 	return p
 }
 
-// run has a run done by a goroutine of the pool.
+// run has a run processed by a goroutine of the pool.
 func (p *goroutinePool) run(r *Run) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -41,7 +41,7 @@ func (p *goroutinePool) run(r *Run) {
 	p.call()
 }
 
-// call has a goroutine come for the queue, unless one is on its way; p.mu is held.
+// call wakes a goroutine for the queue, unless one is on its way; p.mu is held.
 func (p *goroutinePool) call() {
 	if p.called || p.first == len(p.queue) {
 		return
@@ -55,15 +55,15 @@ func (p *goroutinePool) call() {
 	p.members.Go(p.serve)
 }
 
-// serve is a goroutine of the pool.
+// serve is the body of a goroutine of the pool.
 func (p *goroutinePool) serve() {
 	for r := p.next(true); r != nil; r = p.next(false) {
 		p.do(r)
 	}
 }
 
-// next takes a run from the queue, or waits for one; nil says to end. arrived is a goroutine that
-// has been called.
+// next takes a run from the queue, or waits for one; nil means to end. arrived is set for a
+// goroutine that was called.
 func (p *goroutinePool) next(arrived bool) *Run {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,7 +90,7 @@ func (p *goroutinePool) next(arrived bool) *Run {
 	return r
 }
 
-// dismiss ends the goroutines and waits for them. Nothing may be run any more.
+// dismiss ends the goroutines and waits for them. run must not be called any more.
 func (p *goroutinePool) dismiss() {
 	p.mu.Lock()
 	p.closed = true

@@ -7,54 +7,52 @@ import (
 
 // prefetch decides how many tasks to claim beyond the free slots.
 //
-// A worker that has tasks of a few milliseconds would spend more time on waiting for its claims
-// than on handlers. So it prefetches: beyond its free slots it claims as many tasks as handlers are
-// likely to return while the claim is under way, and a batch more, so that not each of them needs a
-// claim. It does so only where there is more to do than can be done, and where it has seen nothing
-// but short handlers for a while: behind a long one the others would wait, and no other worker
-// could take them.
+// A worker with tasks of a few milliseconds would spend more time waiting for its claims than in
+// handlers. So it prefetches. Beyond its free slots it claims as many tasks as handlers are likely
+// to return while the claim is under way, and a batch more, so that not each of them needs a claim.
+// It does so only where there is more work than slots, and where all handlers have been short for a
+// while: behind a long one the prefetched tasks would wait, and no other worker could claim them.
 //
-// What is claimed and has not begun is running for everybody else. So it does not wait for long:
-// when handlers keep their slots against expectation, and at last call, the runs that wait are
-// given back.
+// For everybody else, a task that is claimed and has not begun is running. So it does not wait for
+// long: when handlers keep their slots longer than expected, and at last call, the runs that wait
+// are released.
 type prefetch struct {
-	// handlers that have returned since the last claim, for how long they ran, together and at
-	// most. They are counted without a lock.
+	// handlers that have returned since the last claim: how many, how long they ran together, and the
+	// longest. They are counted without a lock.
 	count, total, longest atomic.Int64
 
 	// The lock of the slots guards the rest.
 
-	// pace is how many handlers are likely to return during a claim, 0 where nothing is prefetched.
+	// pace is how many handlers are likely to return during a claim, 0 when nothing is prefetched.
 	pace int
-	// since when every claim has got what it asked for, and no handler was seen that was long;
-	// zero: not now.
+	// since when every claim has got what it asked for, and no handler was long; zero: not now.
 	since time.Time
 	// until when nothing is prefetched, after a long handler.
 	until time.Time
 }
 
 const (
-	// shortHandler is how long a handler may take. A claim that takes longer counts as no longer: a
-	// store that is slow or busy must not make the worker take all there is.
+	// shortHandler is how long a short handler may take. A claim that takes longer counts as this
+	// long: a slow or busy store must not make the worker claim everything.
 	shortHandler = 50 * time.Millisecond
-	// prefetchAfter is how long nothing but short handlers must have been seen.
+	// prefetchAfter is how long all handlers must have been short.
 	prefetchAfter = 2 * shortHandler
-	// After a long handler nothing is prefetched for this many times its duration, and at most for
-	// so long: that bounds what a few long ones among many can hold up, and one that only stumbled
-	// is soon forgotten.
+	// After a long handler nothing is prefetched for this many times its duration, but at most for
+	// maxPause. That bounds what a few long handlers among many can hold up, and one that was
+	// slow only once is soon forgotten.
 	pauseTimes = 10
 	maxPause   = time.Minute
-	// maxPrefetch bounds what a worker with few slots prefetches; one with more has as many as
-	// slots.
+	// maxPrefetch bounds what a worker with few slots prefetches. A worker with more slots prefetches
+	// at most as many as it has slots.
 	maxPrefetch = 100
 	// maxWait is how old a run may get that has not begun.
 	maxWait = time.Second
-	// maxInspected bounds the runs that are looked at for a long one. Those that stay do not move
-	// back in the runSet, and among more slots than this a long one more or less holds up nothing.
+	// maxInspected bounds the runs that are searched for a long one. Runs that stay do not move back
+	// in the runSet, and among more slots than this one long run hardly holds up anything.
 	maxInspected = 64
 )
 
-// returned is told of a handler that has returned and took so long.
+// returned is called for a handler that has returned, with how long it took.
 func (p *prefetch) returned(after time.Duration) {
 	took := int64(after)
 	p.count.Add(1)
@@ -63,14 +61,14 @@ func (p *prefetch) returned(after time.Duration) {
 	}
 }
 
-// goesOn reports whether something is prefetched now: no handler that has returned since the last
+// goesOn reports whether tasks are prefetched now: no handler that has returned since the last
 // claim was long.
 func (p *prefetch) goesOn() bool {
 	return p.pace > 0 && time.Duration(p.longest.Load()) <= shortHandler
 }
 
-// claimed sets the pace after a claim that took so long: full says whether there was as much as it
-// asked for, long whether a handler runs that is long already.
+// claimed sets the pace after a claim that took so long. full means that the claim got as much as
+// it asked for, long that a handler that runs now is long already.
 func (p *prefetch) claimed(now time.Time, took time.Duration, full, long bool, slots int) {
 	count, total, longest := p.count.Swap(0), p.total.Swap(0), time.Duration(p.longest.Swap(0))
 	if longest > shortHandler {
@@ -92,5 +90,5 @@ func (p *prefetch) claimed(now time.Time, took time.Duration, full, long bool, s
 	}
 }
 
-// stop ends the prefetching until there has been nothing but short handlers for a while.
+// stop ends the prefetching until all handlers have been short for a while.
 func (p *prefetch) stop() { p.pace, p.since = 0, time.Time{} }

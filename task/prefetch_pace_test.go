@@ -17,7 +17,7 @@ func TestPrefetch_ItsPaceIsWhatReturnsDuringAClaim(t *testing.T) {
 		p.claimed(now, 10*time.Millisecond, full, long, slots)
 		return p.pace
 	}
-	for range 2 { // nothing is known for so long
+	for range 2 { // the time in which nothing is known
 		if pace := claim(true, false, 50, 2*time.Millisecond); pace != 0 || p.goesOn() {
 			t.Fatalf("pace %d at the beginning", pace)
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// distant is a store whose claims take time. It notes the most tasks that had been claimed and had
+// distant is a store whose claims take time. It records the most tasks that were claimed and had
 // not begun.
 type distant struct {
 	task.Store
@@ -43,7 +43,7 @@ func (d *distant) begun() {
 	d.claimed--
 }
 
-// quick has handlers that sleep, and notes how many do at once.
+// quick has handlers that sleep, and records how many do at once.
 func (b *bench) quick(d *distant, each time.Duration) (atOnce *atomic.Int32, took func() time.Duration) {
 	atOnce = new(atomic.Int32)
 	var now atomic.Int32
@@ -108,7 +108,7 @@ func TestPrefetch_LongerTasksAreNotClaimedAhead(t *testing.T) {
 	}
 }
 
-// Short ones that were claimed ahead would wait behind the long ones, while other workers have
+// Short tasks that were prefetched would wait behind the long ones, while other workers have
 // nothing to do.
 func TestPrefetch_NothingIsClaimedAheadBesideLongTasks(t *testing.T) {
 	bubble(t, func(b *bench) {

@@ -16,8 +16,8 @@ type pruner struct {
 	clock     steadyClock
 }
 
-// run removes what is old soon after the start, then now and then, and at no two workers at the
-// same moment, until ctx ends.
+// run removes what is old soon after the start and then from time to time, until ctx ends. Workers
+// do so at different times.
 func (p *pruner) run(ctx context.Context) {
 	p.clock.read()
 	for wait := time.Minute; pause(ctx, wait/2+rand.N(wait)); wait = 10 * time.Minute {
@@ -36,10 +36,10 @@ func (p *pruner) run(ctx context.Context) {
 	}
 }
 
-// steadyClock is the wall clock, as long as that goes no more than twice as fast as time does. One
-// that is set forward by a week, by a mistake or by a wrong time server, is believed a week later:
-// what was removed until somebody notices would be gone for good. Where a store has the clock of
-// this machine, there is no other witness.
+// steadyClock is the wall clock, as long as that goes no more than twice as fast as the monotonic
+// one. If the wall clock is set forward by a week, by mistake or by a wrong time server, it is
+// believed a week later: what would be removed until a person notices would be gone for good. Where
+// the store uses the clock of this machine, there is no other witness.
 type steadyClock struct {
 	wall func() time.Time // nil: time.Now
 	last time.Time        // what was read last

@@ -66,7 +66,7 @@ func TestPrune_AKindSaysForHowLongItsOwnAreKeptWhateverTheWorkerSays(t *testing.
 	}
 }
 
-// pruneAsked is a store that keeps what it was asked to remove.
+// pruneAsked is a store that records the requests to remove.
 type pruneAsked struct {
 	task.Store
 	asked []task.PruneRequest

@@ -9,49 +9,49 @@ import (
 	"unicode/utf8"
 )
 
-// Query says which tasks are wanted, and in which order. A zero field admits every task; with
-// several fields a task must pass all of them.
+// Query defines which tasks are wanted, and in which order. A zero field matches every task; with
+// several fields a task must match all of them.
 //
-// Stores have indexes for what is looked for most. A query that has nothing but IDs, Status, Kind,
-// Queue, Key, their lists, Created, and in the order of ends Finished, begins at the right place.
-// The other fields are looked at task by task, and a store says where it stopped (rule 53).
+// Stores have indexes for the usual fields. A query that has only IDs, Status, Kind, Queue, Key,
+// their lists, Created, and in the order of ends Finished, begins at the right place. For the other
+// fields a store reads task by task, and reports where it stopped (rule 53).
 type Query struct {
-	// IDs are the only ones wanted.
+	// IDs are the ids of the wanted tasks.
 	IDs []string
-	// Status, Kind, Queue and Key are the only ones wanted.
+	// Status, Kind, Queue and Key are those of the wanted tasks.
 	Status           Status
 	Kind, Queue, Key string
-	// Statuses, Kinds and Queues have several that are wanted: a task must have one of each list.
+	// Statuses, Kinds and Queues list several: a task must have one of each list.
 	Statuses      []Status
 	Kinds, Queues []string
-	// Reasons are those of Task.Reason that are wanted.
+	// Reasons are the values of Task.Reason that are wanted.
 	Reasons []Reason
-	// Worker is the incarnation that must have the task's present run or have had its last.
+	// Worker is the incarnation that has the task's present run or had its last one.
 	Worker string
-	// ErrorText must be a part of Task.Error, letter by letter.
+	// ErrorText must be a part of Task.Error, character by character.
 	ErrorText string
-	// Created, Started and Finished are when the task must have been created, when its last run must
-	// have begun, and when it must have ended.
+	// Created, Started and Finished bound when the task was created, when its last run began, and when
+	// the task ended.
 	Created, Started, Finished Span
-	// Meta has pairs that a task must have, each of them.
+	// Meta has pairs, all of which a task must have.
 	Meta map[string]string
-	// Order is that of the answer; empty is OrderCreated.
+	// Order is the order of the answer; empty means OrderCreated.
 	Order Order
 	// After continues a listing: only the tasks that follow it in the order. It is the Next of a
 	// [Page], a [Position], or in the order of creation also the id of a task (rule 18).
 	After string
 	// Limit bounds the answer; zero is 100.
 	Limit int
-	// Look bounds how many tasks are looked at for fields that no index has; zero is 10,000 (rule 53).
+	// Look bounds how many tasks are read for fields without an index; zero means 10,000 (rule 53).
 	Look int
 	// Brief: only ID, Status, Created, Since and Finished are wanted. The other fields of a task may
 	// be left empty.
 	Brief bool
 }
 
-// Span is a time from From until before To. A zero bound is none.
+// Span is the time from From until before To. A zero bound is none.
 type Span struct {
-	// From is the first moment of it, To the first one behind it.
+	// From is its first moment, To the first one after it.
 	From, To time.Time
 }
 
@@ -67,30 +67,30 @@ func (s Span) Has(t time.Time) bool {
 type Order string
 
 const (
-	// OrderCreated: those first that were created last, and of one moment those of the larger id.
+	// OrderCreated: tasks that were created last come first, then those with the larger id.
 	OrderCreated Order = "created"
-	// OrderFinished: only tasks that have ended, those first that ended last, and of one moment those
-	// of the larger id.
+	// OrderFinished: only tasks that have ended. Those that ended last come first, then those with the
+	// larger id.
 	OrderFinished Order = "finished"
 )
 
-// defaultLook is how many tasks a query looks at, unless it says otherwise.
+// defaultLook is how many tasks a query reads, unless it says otherwise.
 const defaultLook = 10_000
 
-// maxLists bounds the combinations of a query's lists: each is looked for by itself.
+// maxLists bounds the combinations of a query's lists: each is searched separately.
 const maxLists = 100
 
-// Looks is how many tasks a store looks at for a query, at most.
+// Looks returns how many tasks a store reads for a query, at most.
 func (q Query) Looks() int { return max(cmp.Or(q.Look, defaultLook), 1) }
 
-// AllStatuses, AllKinds and AllQueues join Status, Kind and Queue with their lists. None means that
-// the query has no such field; when ok is false no task has what is asked for.
+// AllStatuses, AllKinds and AllQueues join Status, Kind and Queue with their lists. An empty result
+// means that the query has no such field; if ok is false no task matches.
 func (q Query) AllStatuses() (all []Status, ok bool) { return joined(q.Status, q.Statuses) }
 
-// AllKinds is as AllStatuses.
+// AllKinds does the same for kinds, see AllStatuses.
 func (q Query) AllKinds() (all []string, ok bool) { return joined(q.Kind, q.Kinds) }
 
-// AllQueues is as AllStatuses.
+// AllQueues does the same for queues, see AllStatuses.
 func (q Query) AllQueues() (all []string, ok bool) { return joined(q.Queue, q.Queues) }
 
 func joined[T ~string](one T, several []T) (all []T, ok bool) {
@@ -103,7 +103,7 @@ func joined[T ~string](one T, several []T) (all []T, ok bool) {
 	return nil, false
 }
 
-// Admits reports whether a task passes all fields of the query, whatever After and Limit are.
+// Admits reports whether a task matches all fields of the query, whatever After and Limit are.
 func (q Query) Admits(t Task) bool {
 	among := func(n int, has bool) bool { return n == 0 || has }
 	for key, value := range q.Meta {
@@ -121,16 +121,16 @@ func (q Query) Admits(t Task) bool {
 		(q.Order != OrderFinished || t.Status.Ended())
 }
 
-// Position is the place in a listing behind a task.
+// Position is the place in a listing after a task.
 type Position struct {
-	// Order is that of the listing.
+	// Order is the order of the listing.
 	Order Order
 	// At is when the task was created, or ended, and ID its id.
 	At time.Time
 	ID string
 }
 
-// PositionOf is the place behind a task in the listing of a query.
+// PositionOf returns the place after a task in the listing of a query.
 func (q Query) PositionOf(t Task) Position {
 	if q.Order == OrderFinished {
 		return Position{OrderFinished, t.Finished, t.ID}
@@ -138,7 +138,7 @@ func (q Query) PositionOf(t Task) Position {
 	return Position{OrderCreated, t.Created, t.ID}
 }
 
-// String is the position as a [Query]'s After has it: a text without meaning for others.
+// String returns the position as a [Query]'s After has it: a text without meaning for others.
 func (p Position) String() string {
 	letter := "c"
 	if p.Order == OrderFinished {
@@ -147,7 +147,7 @@ func (p Position) String() string {
 	return letter + strconv.FormatInt(p.At.UnixNano(), 10) + "." + p.ID
 }
 
-// ParsePosition is the way back, and reports whether the text is a position.
+// ParsePosition parses the result of Position.String, and reports whether the text is a position.
 func ParsePosition(text string) (p Position, ok bool) {
 	if text == "" || text[0] != 'c' && text[0] != 'f' {
 		return p, false
@@ -164,20 +164,20 @@ func ParsePosition(text string) (p Position, ok bool) {
 	return Position{order, time.Unix(0, nanos), id}, true
 }
 
-// MoreError says that [Store.Find] has looked at as many tasks as it may before it had as many as
-// were wanted (rule 53). The tasks that it has found come with it. [Client.Find] and [Client.List]
-// deal with it.
+// MoreError means that [Store.Find] has read as many tasks as it may before it had as many as were
+// wanted (rule 53). The tasks that it has found are returned with the error. [Client.Find] and
+// [Client.List] handle it.
 type MoreError struct {
 	// After is where to go on.
 	After string
 }
 
-// Error says where to go on.
+// Error returns the text, with the place where to go on.
 func (e *MoreError) Error() string {
 	return "task: not all tasks were looked at: go on after " + e.After
 }
 
-// check refuses what no store can look for.
+// check refuses a query that no store can answer.
 func (q Query) check() error {
 	statuses, _ := q.AllStatuses()
 	kinds, _ := q.AllKinds()
@@ -210,8 +210,8 @@ func (q Query) check() error {
 	return checkMeta(q.Meta)
 }
 
-// Start returns the place behind which a listing begins, as After says; false is its beginning. One
-// that After gives as a task's id has no time: the store has it.
+// Start returns the place after which a listing begins, from After; false means the beginning. If
+// After is a task's id, the position has no time: the store has it.
 func (q Query) Start() (p Position, ok bool, err error) {
 	if q.After == "" {
 		return p, false, nil
@@ -234,7 +234,7 @@ func (q Query) Start() (p Position, ok bool, err error) {
 
 // Page is a part of a listing.
 type Page struct {
-	// Tasks are those of the page; there may be none although there are more behind them.
+	// Tasks are those of the page. There may be none although more follow.
 	Tasks []Task
 	// Next is the After of the next page, empty when there is none.
 	Next string

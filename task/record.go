@@ -9,17 +9,18 @@ import (
 )
 
 // recorder writes the ends of runs, many in one call of the store when many come at once. An end is
-// written at once when no call is under way; otherwise it waits for that call, and is then written
-// together with all that has come meanwhile. A call that takes long does not hold up the others.
-// What the store cannot take is written again, until the context has ended. The queue is bounded:
-// no more ends wait than the worker has slots, since it claims nothing then.
+// written at once when no call is under way. Otherwise it waits for that call, and is then written
+// together with all that have come meanwhile. A call that takes long does not hold up the others.
+// What could not be written is tried again, until the context has ended. The queue is bounded: no
+// more ends wait than the worker has slots, since the worker claims nothing then.
 type recorder struct {
 	store Store
 	log   *slog.Logger
 	ctx   context.Context
-	// calls has the goroutines that call, and is waited for by their owner.
+	// calls counts the goroutines that make calls; their owner waits for it.
 	calls *sync.WaitGroup
-	// written is told what came of an end, and then forget of those that are not written again.
+	// written is called with the result of writing an end, and forget for runs that are not written
+	// again.
 	written func(*Run, *Change, error)
 	forget  func(...*Run)
 
@@ -41,7 +42,7 @@ func (e *ends) full(c *Change) bool {
 	return len(e.runs) >= callChanges || len(e.runs) > 0 && e.bytes+c.weight() > callBytes
 }
 
-// add takes an end to be written, of which it makes a copy.
+// add takes an end to be written, and copies it.
 func (r *recorder) add(run *Run, c *Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -61,9 +62,8 @@ func (r *recorder) add(run *Run, c *Change) {
 	r.begin()
 }
 
-// begin begins a call, if it is time for one. It is called with r.mu held: a call that is under way
-// cannot take what waits and let its runs go, which is what keeps the owner waiting until the new
-// call is counted.
+// begin starts a call, if it is time for one. r.mu is held: so a call that is under way cannot take
+// what waits and let its runs go before the new call is counted, and the owner waits for both.
 func (r *recorder) begin() {
 	if r.turns.begins(len(r.queue) > 0, len(r.queue) > 1) {
 		r.calls.Go(r.flush)
@@ -95,7 +95,7 @@ func (r *recorder) flush() {
 	}
 }
 
-// next takes the ends of the next call. When there are none the caller is no longer active.
+// next takes the ends of the next call. When there are none the caller no longer counts as active.
 func (r *recorder) next() *ends {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -109,10 +109,10 @@ func (r *recorder) next() *ends {
 	return batch
 }
 
-// report tells what came of a call, and returns what must be tried again, and the last error of
-// any.
+// report passes on the results of a call. It returns what must be tried again, and the last error
+// of any.
 func (r *recorder) report(batch *ends, errs []error) (failed *ends, last error) {
-	done := batch.runs[:0] // those before i have been looked at
+	done := batch.runs[:0] // those before i have been handled
 	for i, err := range errs {
 		if err != nil {
 			last = err
@@ -132,8 +132,8 @@ func (r *recorder) report(batch *ends, errs []error) (failed *ends, last error) 
 	return failed, last
 }
 
-// later puts ends behind the others after a while, in which another call may write those: one that
-// can never be written must not hold them back.
+// later puts ends after the others after a while, in which another call may write those: an end
+// that can never be written must not hold them back.
 func (r *recorder) later(failed *ends, wait time.Duration) {
 	r.mu.Lock()
 	r.turns.slow++
@@ -147,7 +147,7 @@ func (r *recorder) later(failed *ends, wait time.Duration) {
 }
 
 // reuse keeps the memory of ends for the next ones. A store that gave up waiting may still read
-// them, therefore only those are reused that have been written.
+// them, so only those that have been written are reused.
 func (r *recorder) reuse(batch *ends) {
 	clear(batch.runs)
 	clear(batch.changes)

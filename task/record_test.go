@@ -57,8 +57,8 @@ func TestRecorder_EndsThatComeWhileOthersAreWrittenAreWrittenTogether(t *testing
 		if err != nil || len(done) != 10 {
 			b.t.Errorf("%d succeeded, %v", len(done), err)
 		}
-		// What came before the first call began, the rest in a second or third one, and those whose
-		// call failed once more.
+		// What came before the first call began, the rest in a second or third call, and those whose call
+		// failed once more.
 		if len(store.sizes) < 2 || len(store.sizes) > 4 {
 			b.t.Errorf("calls of %s changes", fmt.Sprint(store.sizes))
 		}
@@ -66,7 +66,7 @@ func TestRecorder_EndsThatComeWhileOthersAreWrittenAreWrittenTogether(t *testing
 }
 
 // An end that comes while two calls are about to be done may be written by one of them before a
-// call for it begins. The race detector sees it when that one begins after the wait may be over.
+// call for it begins. The race detector reports it if that one begins when the wait may be over.
 func TestWorker_WaitsForEveryCallThatWritesEnds(t *testing.T) {
 	for range 500 {
 		bubble(t, func(b *bench) {
@@ -183,7 +183,7 @@ func TestRecorder_ManyLargeEndsAreNotOneCall(t *testing.T) {
 	})
 }
 
-// weighed is a store that takes a millisecond for a call, and notes how much it was given.
+// weighed is a store that takes a millisecond for a call, and records how many bytes it got.
 type weighed struct {
 	task.Store
 	mu          sync.Mutex

@@ -8,22 +8,23 @@ import (
 
 // reserve is how many slots of a worker are kept for interrupted tasks.
 //
-// A worker fills its slots with what waits. When another one stops then, what that hands over finds
-// no free slot anywhere, and waits as long as the tasks take that were begun last. So in a rollout
-// a quarter of the slots, and at least one, takes interrupted tasks only:
+// A worker fills its slots with tasks that wait. If another worker then stops, the tasks that it
+// hands over find no free slot anywhere, and wait as long as the tasks take that were begun last.
+// So in a rollout a quarter of the slots, and at least one, takes interrupted tasks only:
 //
-//   - for two seconds after the start of a worker that is not the only one: it may be there to
-//     replace another one, which stops when this one is seen to work;
-//   - while other workers stop, on as many of those that go on as there are of these, the youngest
-//     ones first. In a rollout these are the new ones. The old ones will be stopped themselves, and
-//     a task would be handed over once more; and where no rollout goes on, and one worker of many
-//     takes hours to stop, no more than a quarter of one other worker waits for it.
+//   - For two seconds after the start of a worker that is not the only one. It may be there to
+//     replace another one, which stops when this one is seen to work.
+//   - While other workers stop. As many of the workers that go on keep slots as there are stopping
+//     ones, the youngest first. In a rollout these are the new ones; the old ones will be stopped
+//     themselves, and would have to hand the task over once more. Where there is no rollout, and
+//     one worker of many takes hours to stop, no more than a quarter of one other worker waits for
+//     it.
 //
-// A worker of one slot keeps it only at its start: it would stand still while another one stops.
-// No slot is kept where tasks are prefetched: all of them take milliseconds.
+// A worker with one slot keeps it only at its start: otherwise it would stand still while another
+// one stops. No slot is kept where tasks are prefetched: those take milliseconds.
 //
-// Only neighbours count that have a kind and a queue in common with the worker, and have not paused
-// all of their kinds.
+// Only neighbours count that share a kind and a queue with the worker, and have not paused all of
+// their kinds.
 type reserve struct {
 	slots    int       // how many handlers the worker runs at once
 	started  time.Time // when it has started, with neighbours; zero: without
@@ -31,11 +32,11 @@ type reserve struct {
 	resumed  int       // how many runs of interrupted tasks have a slot or wait for one
 }
 
-// reserveAtStart is for how long a worker keeps slots after its start.
+// reserveAtStart is how long a worker keeps slots after its start.
 const reserveAtStart = 2 * time.Second
 
-// kept is how many free slots are kept for interrupted tasks. Those that have got one fill the
-// reserve.
+// kept returns how many free slots are kept for interrupted tasks. Interrupted tasks that have a
+// slot fill the reserve.
 func (r *reserve) kept(now time.Time) int {
 	if now.Sub(r.started) >= reserveAtStart && (!r.stopping || r.slots == 1) {
 		return 0
@@ -49,11 +50,11 @@ type neighbours struct {
 	takeOver bool // some of them stop, and this one is among those that take over from them
 }
 
-// neighboursOf looks at all workers from the place of one of them.
+// neighboursOf reads the list of all workers from the point of view of one of them.
 func neighboursOf(incarnation string, all []WorkerInfo) (n neighbours) {
 	i := slices.IndexFunc(all, func(w WorkerInfo) bool { return w.Worker == incarnation })
 	if i < 0 {
-		return neighbours{some: true} // taken for dead: nothing is known
+		return neighbours{some: true} // this worker was marked dead: nothing is known
 	}
 	own, younger, stop := all[i], 0, 0
 	for j, w := range all {
@@ -72,15 +73,15 @@ func neighboursOf(incarnation string, all []WorkerInfo) (n neighbours) {
 	return n
 }
 
-// isNeighbour reports whether another worker lives that may hand over to a worker, or take over in
-// its place.
+// isNeighbour reports whether another worker lives that may hand tasks over to a worker, or take
+// over tasks in its place.
 func isNeighbour(own, w WorkerInfo) bool {
 	lives := !w.Dead && w.Liveness != LivenessDead
 	paused := w.State == WorkerRunning && len(w.Paused) >= len(w.Kinds)
 	return lives && !paused && shares(own.Kinds, w.Kinds) && shares(own.Queues, w.Queues)
 }
 
-// shares reports whether two lists have something in common; an empty one has everything.
+// shares reports whether two lists have an element in common; an empty list stands for everything.
 func shares(a, b []string) bool {
 	return len(a) == 0 || len(b) == 0 || slices.ContainsFunc(a, func(name string) bool { return slices.Contains(b, name) })
 }

@@ -30,7 +30,7 @@ func TestReserve_KeepsAQuarterOfTheSlotsAtTheStartAndWhileANeighbourStops(t *tes
 
 func TestReserve_TheYoungestTakeOverFromThoseThatStop(t *testing.T) {
 	start := time.Now()
-	// all makes workers of letters, the oldest first: r runs, p runs and has paused its kinds, s
+	// all returns workers for letters, the oldest first: r runs, p runs and has paused its kinds, s
 	// stops, d is dead and has stopped, g is gone, o stops and has another kind, q stops and has
 	// another queue.
 	all := func(letters string) (workers []WorkerInfo) {

@@ -76,7 +76,7 @@ func TestReserve_WhatIsHandedOverInARolloutRunsAtOnceBeforeABacklog(t *testing.T
 	})
 }
 
-// running are the workers of those of the tasks that run.
+// running returns the workers of those of the tasks that run.
 func (b *bench) running(ids []string) map[string]string {
 	b.t.Helper()
 	found, err := b.client.Find(b.t.Context(), task.Query{Status: task.StatusRunning, Limit: 1000})

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Run is one execution of a task, as its handler sees it. It is safe for concurrent use, and of no
-// use after the handler has returned.
+// Run is one execution of a task, as its handler sees it. It is safe for concurrent use, and must
+// not be used after the handler has returned.
 type Run struct {
 	store    Store
 	saver    *saver
@@ -21,7 +21,7 @@ type Run struct {
 	ctx      runContext
 	stopping <-chan struct{}
 
-	task  Task // of which Save changes Checkpoint and Counters, under mu
+	task  Task // Save changes its Checkpoint and Counters, under mu
 	place int  // in the worker's runSet
 
 	mu       sync.Mutex
@@ -33,21 +33,21 @@ type Run struct {
 	version  string      // of the program
 	inTx     bool        // FinishTx has been called
 	inDoubt  bool        // SaveTx has been called since it was known which checkpoint is recorded
-	decided  atomic.Bool // what becomes of it is decided
+	decided  atomic.Bool // its outcome is decided
 	claimed  time.Time
 	started  time.Time // zero while it waits for a slot
-	asked    time.Time // when it asked last whether others wait for its slot
+	asked    time.Time // when it last asked whether others wait for its slot
 	suspect  bool      // its slot counts as a suspect's; guarded by the slots' lock
 
-	// What the detector knows, which one goroutine uses: since when the context has ended, by what,
-	// and whether it was reported that the handler goes on.
+	// The detector's notes, which one goroutine uses: since when the context has ended, its cause, and
+	// whether it was reported that the handler still runs.
 	contextOver time.Time
 	overBy      string
 	reported    bool
 }
 
-// Task returns the task as it was claimed, with what has been saved since. What SaveTx has saved is
-// in it once Load has asked the store.
+// Task returns the task as it was claimed, with what has been saved since. A checkpoint of SaveTx
+// is included once Load has asked the store.
 func (r *Run) Task() Task {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -57,23 +57,23 @@ func (r *Run) Task() Task {
 // fence names the run.
 func (r *Run) fence() Fence { return fenceOf(&r.task) }
 
-// ID is the task's.
+// ID returns the task's id.
 func (r *Run) ID() string { return r.task.ID }
 
-// Meta is the value of a key in the task's Meta, empty if there is none.
+// Meta returns the value of a key in the task's Meta, empty if there is none.
 func (r *Run) Meta(key string) string { return r.task.Meta[key] }
 
-// FencingToken is the run's number. It is higher in every later run of the task, so that a
+// FencingToken returns the run's number. It is higher in every later run of the task. With it a
 // handler's own conditional writes elsewhere ("where fence <= ?") can refuse those of a run that
-// was taken for dead and was not.
+// was wrongly taken for dead.
 func (r *Run) FencingToken() int64 { return r.task.Run }
 
-// Load decodes the checkpoint that is recorded, of an earlier run or of this one, into v and
-// reports whether there is one. After an error v may be partly set: return the error, and the
-// checkpoint stays for a program that can read it.
+// Load decodes the recorded checkpoint, of an earlier run or of this one, into v and reports
+// whether there is one. After an error v may be partly set: return the error, and the checkpoint
+// stays for a program that can read it.
 //
-// After SaveTx it asks the store what was committed, and waits up to five seconds for a transaction
-// that is still open.
+// After SaveTx, Load asks the store what was committed. It waits up to five seconds for a
+// transaction that is still open.
 func (r *Run) Load(v any) (bool, error) {
 	b, err := r.checkpoint()
 	if err != nil {
@@ -88,34 +88,37 @@ func (r *Run) Load(v any) (bool, error) {
 	return true, nil
 }
 
-// Save records a checkpoint, as JSON. When it has returned nil the checkpoint survives SIGKILL. A
-// durable store needs a write to the disk for it, about a millisecond or some: save when losing the
-// work since the last time costs more than that.
+// Save records a checkpoint, as JSON. Once it has returned nil the checkpoint survives SIGKILL. A
+// durable store needs a write to the disk for that, which takes one or a few milliseconds: save
+// when losing the work since the last checkpoint would cost more.
 //
 // Saves of many runs share a write: a thousand at once cost about as much as a few.
 //
-// After the interrupt Save works with the context that has ended: it ignores an end whose cause is
-// a [lastcall.InterruptError], and gives up only just before the group abandons its goroutines, so
-// that the handler can return.
+// After the interrupt Save still works with the context that has ended, so that the handler can
+// return: it ignores an end whose cause is a [lastcall.InterruptError], and gives up only just
+// before the group abandons its goroutines.
 //
-// While the store cannot be reached Save waits and tries again, at least every two seconds, for as
-// long as the context lives: until it ends by another cause than an interrupt (the Timeout of the
-// kind, a cancellation, a deadline of the caller's), or the group is about to abandon its
-// goroutines. Outside a group it waits for five seconds. To wait for less, give it a context with a
-// timeout. The error is then that cause, or the store's last one, and the checkpoint is not
-// recorded or, if it was on its way, may be. Meanwhile the run's other methods that read or change
-// what is saved wait as well.
+// While the store cannot be reached Save waits and tries again, at least every two seconds, until
+// one of these:
 //
-// Save is no part of a transaction that the handler has open: it is recorded at once, and stays
-// when that one is rolled back. The checkpoint is then ahead of the rows, and the work in between
-// is done by nobody. Use SaveTx for it, or save when the transaction has been committed; a crash in
-// between has that work done again. While a transaction with a SaveTx of this run is open, Save
-// waits for about two seconds, and is then ErrHeldUp.
+//   - The context ends by another cause than an interrupt: the Timeout of the kind, a cancellation,
+//     a deadline of the caller's. To wait for less, pass a context with a timeout.
+//   - The group is about to abandon its goroutines. Outside a group Save waits for five seconds.
 //
-// Where the run has had its kind's MaxRunTime, and others wait for its slot, its context has ended
-// when Save returns nil, with the cause ErrTurn.
+// The error is then that cause, or the store's last error. The checkpoint is not recorded or, if it
+// was on its way, may be. Meanwhile the run's other methods that read or change saved state wait as
+// well.
 //
-// An error that is ErrLeaseLost means that the run is another worker's by now: stop working.
+// Save is not part of a transaction that the handler has open: the checkpoint is recorded at once,
+// and stays when the transaction is rolled back. The checkpoint is then ahead of the rows, and no
+// run does the work in between. Use SaveTx for that, or save after the transaction has been
+// committed; a crash between the two then repeats that work. While a transaction with a SaveTx of
+// this run is open, Save waits for about two seconds and then returns ErrHeldUp.
+//
+// If the run has had its kind's MaxRunTime and others wait for its slot, its context has ended when
+// Save returns nil, with the cause ErrTurn.
+//
+// An error that is ErrLeaseLost means that the run belongs to another worker by now: stop working.
 func (r *Run) Save(ctx context.Context, v any) error {
 	b, err := encodeCheckpoint(v)
 	if err != nil {
@@ -127,7 +130,7 @@ func (r *Run) Save(ctx context.Context, v any) error {
 	return nil
 }
 
-// record has a checkpoint or a step recorded, and waits for the store as Save says.
+// record sends a checkpoint or a step to the store, and waits for the store as described at Save.
 func (r *Run) record(ctx context.Context, checkpoint []byte, step *StepRecord) error {
 	wctx, release := writable(ctx)
 	defer release()
@@ -138,7 +141,7 @@ func (r *Run) record(ctx context.Context, checkpoint []byte, step *StepRecord) e
 	return nil
 }
 
-// save has a checkpoint written, and tries again while the store cannot be reached.
+// save sends a checkpoint, and tries again while the store cannot be reached.
 func (r *Run) save(wctx context.Context, checkpoint []byte, step *StepRecord) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,15 +157,15 @@ func (r *Run) save(wctx context.Context, checkpoint []byte, step *StepRecord) er
 	}
 }
 
-// savedLater reports whether a save that failed so may succeed later.
+// savedLater reports whether a save that failed with err may succeed later.
 func savedLater(err error) bool {
 	return again(err) && !errors.Is(err, ErrInvalid) && !errors.Is(err, errOver)
 }
 
-// HandOver returns the error by which a handler hands its task over to a later run: return it, and
-// the worker records the checkpoint v and the interruption together. It is ErrInterrupted. Nothing
-// is written before the handler has returned. When v cannot be encoded, or has more than
-// MaxCheckpoint bytes, the error says so and is not ErrInterrupted.
+// HandOver returns the error by which a handler hands its task over to a later run. Return it, and
+// the worker records the checkpoint v and the interruption together; nothing is written before the
+// handler has returned. The error is ErrInterrupted. When v cannot be encoded, or has more than
+// MaxCheckpoint bytes, the error gives that reason and is not ErrInterrupted.
 func (r *Run) HandOver(v any) error {
 	b, err := encodeCheckpoint(v)
 	if err != nil {
@@ -171,8 +174,8 @@ func (r *Run) HandOver(v any) error {
 	return &interruptedError{checkpoint: b}
 }
 
-// SetProgress says how far the run is, from 0 to 1, with a word about it. It costs nothing: it is
-// written with the next checkpoint, or within a second or so.
+// SetProgress sets how far the run is, from 0 to 1, with a short message. It costs nothing: it is
+// written with the next checkpoint, or within about a second.
 func (r *Run) SetProgress(fraction float64, message string) {
 	if !(fraction > 0) { // NaN too
 		fraction = 0
@@ -183,9 +186,10 @@ func (r *Run) SetProgress(fraction float64, message string) {
 	r.mu.Unlock()
 }
 
-// Log adds a line to the task's log, of which the last MaxLog bytes are kept, for people. It is
-// written within a second or so, and with the end of the run; a SIGKILL loses that second. Once the
-// handler has returned it does nothing. Logger is for lines with a level and attributes.
+// Log adds a line to the task's log, which is for people; its last MaxLog bytes are kept. The line
+// is written within about a second, and at the latest with the end of the run; a SIGKILL loses that
+// second. Once the handler has returned Log does nothing. Use Logger for lines with a level and
+// attributes.
 func (r *Run) Log(line string) {
 	if r.ctx.over.Load() {
 		return
@@ -195,7 +199,8 @@ func (r *Run) Log(line string) {
 	r.mu.Unlock()
 }
 
-// SetResult sets what the task keeps when it has succeeded, as JSON; the last call counts.
+// SetResult sets the result that the task keeps when it has succeeded, as JSON. The last call
+// counts.
 func (r *Run) SetResult(v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -210,12 +215,12 @@ func (r *Run) SetResult(v any) error {
 	return nil
 }
 
-// Stopping says that last call has been made: the process will end. A handler that cannot be done
-// in time does well to hand over now, with HandOver; otherwise it may go on until its context
-// ends.
+// Stopping reports whether last call has been made: the process will end. A handler that cannot end
+// in time should hand over now, with HandOver; otherwise it may go on until its context ends.
 func (r *Run) Stopping() bool { return closed(r.stopping) }
 
-// close fills in the run's end as decided from the task as it is now, with what is not yet written.
+// close fills in the decided end of the run, from the task as it is now, with what is not yet
+// written.
 func (r *Run) close(e *ending, c *Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -30,13 +30,13 @@ func TestRun_ResultAndLogAreKept(t *testing.T) {
 	})
 }
 
-// saved is what came of a Save.
+// saved is the result of a Save.
 type saved struct {
 	took time.Duration
 	err  error
 }
 
-// saves has a handler that saves once, after a second, and says what came of it.
+// saves has a handler that saves once, after a second, and returns the result.
 func (b *bench) saves() <-chan saved {
 	all := make(chan saved, 10)
 	b.handle = func(ctx context.Context, r *task.Run) error {
@@ -78,7 +78,7 @@ func TestSave_WaitsForAStoreThatIsAwayUntilTheHandlerMustReturnInAStop(t *testin
 		time.Sleep(time.Minute)
 		b.stop(g, 75) // and nobody is abandoned
 		// The interrupt comes after 9 of the stop's 10 seconds, and half a second later the group
-		// gives up.
+		// abandons its goroutines.
 		if got := <-saves; got.err == nil || got.took != time.Minute-time.Second+9375*time.Millisecond {
 			t.Errorf("Save waited for %v and returned %v", got.took, got.err)
 		}

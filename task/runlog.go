@@ -7,21 +7,21 @@ import (
 	"log/slog"
 )
 
-// Logger returns a logger whose lines go to two places: to the task's log, with what [Run.Log] says
-// of it, as text with time, level, attributes and groups; and to the worker's logger, with the
+// Logger returns a logger whose lines go to two places: to the task's log, as described at
+// [Run.Log], as text with time, level, attributes and groups; and to the worker's logger, with the
 // attributes task, kind and run before the line's own.
 //
-// The worker's logger decides by itself which levels it takes. The task's log takes those, and
-// whatever is Info or above. Once the handler has returned, lines go to the worker's logger alone.
+// The worker's logger decides itself which levels it takes. The task's log takes those, and all
+// from Info up. Once the handler has returned, lines go to the worker's logger only.
 func (r *Run) Logger() *slog.Logger {
-	options := slog.HandlerOptions{Level: slog.Level(-1 << 20)} // who calls it has decided
+	options := slog.HandlerOptions{Level: slog.Level(-1 << 20)} // its caller has decided
 	return slog.New(runLog{
 		task:   slog.NewTextHandler(lines{r}, &options),
 		worker: r.saver.log.With("task", r.task.ID, "kind", r.task.Kind, "run", r.task.Run).Handler(),
 	})
 }
 
-// runLog is a handler that hands records to two others.
+// runLog is a handler that passes records to two others.
 type runLog struct{ task, worker slog.Handler }
 
 // Enabled implements slog.Handler.

@@ -10,8 +10,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// logged works a task whose handler is given its logger, with a worker whose logger has a level,
-// and returns what both logs have. It leaves the logger to who uses it too late.
+// logged runs a task whose handler uses its logger, with a worker whose logger has a level, and
+// returns the contents of both logs. After the run it logs "too late" with that logger.
 func logged(t *testing.T, level slog.Level, say func(ctx context.Context, log *slog.Logger)) (tasks, workers string) {
 	var buf logBuffer
 	bubble(t, func(b *bench) {

@@ -5,13 +5,13 @@ import (
 	"sync"
 )
 
-// runSet is the runs that a worker has, in no order: from their claim until their end has been
-// written, or is another worker's to write. The zero runSet is empty and ready.
+// runSet is the set of runs that a worker has, in no order: from their claim until their end has
+// been written, or is another worker's to write. The zero runSet is empty and ready.
 type runSet struct {
 	mu      sync.Mutex // guards the rest, and the place of each run
 	runs    []*Run
 	byFence map[Fence]*Run
-	// next is where the list of the next beat begins, so that all runs come to be asked about.
+	// next is where the list of the next beat begins, so that in time the beats ask about all runs.
 	next int
 }
 
@@ -27,7 +27,7 @@ func (s *runSet) add(r *Run) {
 	s.byFence[r.fence()] = r
 }
 
-// remove takes runs out; the last one of all takes the place of each.
+// remove removes runs; the last run of the list moves to the place of each.
 func (s *runSet) remove(runs ...*Run) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,7 +41,7 @@ func (s *runSet) remove(runs ...*Run) {
 	}
 }
 
-// find returns the run of that fence, or nil.
+// find returns the run with that fence, or nil.
 func (s *runSet) find(f Fence) *Run {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,21 +55,21 @@ func (s *runSet) all() []*Run {
 	return slices.Clone(s.runs)
 }
 
-// appendFirst appends the runs that have been there for longest, more or less, until into is full.
+// appendFirst appends the runs that have been there longest, roughly, until into is full.
 func (s *runSet) appendFirst(into []*Run) []*Run {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append(into, s.runs[:min(len(s.runs), cap(into)-len(into))]...)
 }
 
-// fences returns those of all runs.
+// fences returns the fences of all runs.
 func (s *runSet) fences() []Fence {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.someFences(len(s.runs))
 }
 
-// nextFences returns the fences of at most n runs, of other ones the next time.
+// nextFences returns the fences of at most n runs, and of other runs the next time.
 func (s *runSet) nextFences(n int) []Fence {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,16 +8,16 @@ import (
 )
 
 // FinishTx records the task's success inside the caller's transaction, which a store's package
-// wraps: the handler's own rows and the task's end are committed together, or neither. Commit it
-// and return nil.
+// wraps: the handler's own rows and the task's end are committed together, or neither is. Commit
+// the transaction and return nil.
 //
-// FinishTx does not wait for a store that cannot be reached, and is good for as long as ctx and the
-// transaction are: for both, [lastcall.UntilAbandon] of the handler's context lasts beyond the
-// interrupt.
+// FinishTx does not wait for a store that cannot be reached, and works only as long as ctx and the
+// transaction do. Use [lastcall.UntilAbandon] of the handler's context for both: it lasts beyond
+// the interrupt.
 //
-// When the run is no longer this worker's, the error is ErrLeaseLost and the transaction cannot be
-// committed. A handler that returns nil although its transaction was rolled back has used an
-// attempt. An error returned after the commit is logged, and the task has succeeded.
+// When the run no longer belongs to this worker, the error is ErrLeaseLost and the transaction
+// cannot be committed. A handler that returns nil although its transaction was rolled back has used
+// an attempt. An error returned after the commit is logged, and the task has succeeded.
 func (r *Run) FinishTx(ctx context.Context, tx Tx) error {
 	s, ok := r.store.(TxStore)
 	if !ok {
@@ -39,8 +39,8 @@ func (r *Run) FinishTx(ctx context.Context, tx Tx) error {
 }
 
 // SaveTx records a checkpoint, as JSON, inside the caller's transaction, which a store's package
-// wraps: the handler's own rows and the checkpoint are committed together, or neither. Work inside
-// the database is so done exactly once, whenever the process dies:
+// wraps: the handler's own rows and the checkpoint are committed together, or neither is. So work
+// inside the database is done exactly once, whenever the process dies:
 //
 //	tx, err := pool.Begin(ctx)
 //	...insert what row at.Row makes...
@@ -48,17 +48,18 @@ func (r *Run) FinishTx(ctx context.Context, tx Tx) error {
 //	err = r.SaveTx(ctx, pgstore.Tx(tx), at)
 //	err = tx.Commit(ctx)
 //
-// It costs a statement in the transaction, and neither waits for a store that cannot be reached nor
-// outlives ctx: for both, [lastcall.UntilAbandon] of the handler's context lasts beyond the
-// interrupt. Between it and the end of the transaction other writes of the run wait (Save, Load,
-// the end of the run): commit soon, and call them afterwards.
+// SaveTx costs a statement in the transaction. It does not wait for a store that cannot be reached,
+// and does not outlive ctx. Use [lastcall.UntilAbandon] of the handler's context for ctx and for
+// the transaction: it lasts beyond the interrupt. Between SaveTx and the end of the transaction
+// other calls of the run wait (Save, Load, the end of the run): commit soon, and make them
+// afterwards.
 //
-// When the run is no longer this worker's, the error is ErrLeaseLost and the transaction cannot be
-// committed.
+// When the run no longer belongs to this worker, the error is ErrLeaseLost and the transaction
+// cannot be committed.
 //
-// When the answer to the commit is lost, nobody knows whether it was made: return the error, and
-// the next run begins at the checkpoint that is recorded, or call Load, which asks. To go on from a
-// variable would do the work of that transaction twice, or leave it out.
+// When the answer to the commit is lost, it is not known whether the commit was made. Return the
+// error, and the next run begins at the recorded checkpoint; or call Load, which asks the store. To
+// go on from a variable would do the work of that transaction twice, or leave it out.
 func (r *Run) SaveTx(ctx context.Context, tx Tx, v any) error {
 	b, err := encodeCheckpoint(v)
 	if err != nil {
@@ -71,7 +72,7 @@ func (r *Run) SaveTx(ctx context.Context, tx Tx, v any) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_ = r.awaitAnswer(ctx) // no save of this run shall wait for the transaction
-	// The log is left to other writes: of this one it is not known whether it has been made.
+	// The log is left to other writes: it is not known whether this one was made.
 	c := Change{Fence: r.fence(), Status: StatusRunning, Checkpoint: b, Progress: r.progress,
 		Counters: progressed(r.task.Counters, r.task.Checkpoint, b)}
 	r.inDoubt = true
@@ -84,7 +85,7 @@ func (r *Run) SaveTx(ctx context.Context, tx Tx, v any) error {
 	return nil
 }
 
-// checkpoint returns the recorded one.
+// checkpoint returns the recorded checkpoint.
 func (r *Run) checkpoint() ([]byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -108,11 +109,11 @@ func (r *Run) settleTx(ctx context.Context) error {
 	}
 }
 
-// lookUpCheckpoint reads the checkpoint behind the end of the transaction of SaveTx. r.mu is held.
+// lookUpCheckpoint reads the checkpoint after the transaction of SaveTx has ended. r.mu is held.
 func (r *Run) lookUpCheckpoint(ctx context.Context) error {
 	_ = r.awaitAnswer(ctx)
-	// A change that changes nothing waits for the transaction, of which a commit may still be under
-	// way, and is refused when the run is no longer held.
+	// A change that changes nothing waits for the transaction, whose commit may still be under way,
+	// and is refused when the run is no longer held.
 	c := Change{Fence: r.fence(), Status: StatusRunning, Counters: r.task.Counters}
 	if err := r.store.Apply(ctx, []Change{c})[0]; err != nil {
 		return err
@@ -134,7 +135,7 @@ func (r *Run) lookUpCheckpoint(ctx context.Context) error {
 	return nil
 }
 
-// settleStreaks finds out, for a run that ends otherwise than in success, whether a transaction of
+// settleStreaks finds out, for a run that ends in anything but success, whether a transaction of
 // SaveTx has ended its streaks.
 func (r *Run) settleStreaks(ctx context.Context) {
 	r.mu.Lock()

@@ -9,8 +9,8 @@ import (
 
 // saver writes what runs save: checkpoints, progress, logs. The saves of many runs share a call of
 // the store. A save is written at once when no call is under way, and otherwise together with all
-// that come before that call is done; no timer waits for company. Each save gets its own answer,
-// and whether it is tried again is up to the run.
+// that come before that call is done; no timer waits for others. Each save gets its own answer, and
+// its run decides whether to try again.
 type saver struct {
 	store Store
 	log   *slog.Logger    // the worker's, for the runs
@@ -21,7 +21,7 @@ type saver struct {
 	queue  []*save
 	turns  turns
 	closed bool // no call begins any more
-	// cleared is told of a run whose task is no suspect any more.
+	// cleared is called for a run whose task is no longer a suspect.
 	cleared func(*Run)
 }
 
@@ -53,7 +53,7 @@ func (s *saver) add(r *Run, c *Change) *save {
 	return x
 }
 
-// begin begins a call, if it is time for one; s.mu is held.
+// begin starts a call, if it is time for one; s.mu is held.
 func (s *saver) begin() {
 	if s.turns.begins(len(s.queue) > 0, len(s.queue) > callChanges) {
 		s.calls.Go(s.flush)
@@ -76,7 +76,7 @@ func (s *saver) flush() {
 	}
 }
 
-// next takes the saves of the next call. When there are none the caller is no longer active.
+// next takes the saves of the next call. When there are none the caller no longer counts as active.
 func (s *saver) next() (batch []*save) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,7 +110,7 @@ func (s *saver) withdraw(x *save, err error) bool {
 	return true
 }
 
-// close waits for the calls under way. What is saved later is refused.
+// close waits for the calls under way. Later saves are refused.
 func (s *saver) close() {
 	s.mu.Lock()
 	s.closed = true
@@ -127,11 +127,11 @@ func (x *save) answer(err error) {
 	close(x.done)
 }
 
-// trySave has a checkpoint or a step written, with the progress and the log that are not written
-// yet. r.mu is held. Where ctx ends first, its cause is the error, and the change is not sent any
-// more or, where it is under way, may be made: it is a state of the run that was good when it was
-// saved, a later save of the run is sent behind it, and once the run has ended the store refuses
-// it.
+// trySave sends a checkpoint or a step, with the progress and the log that are not written yet.
+// r.mu is held. If ctx ends first, its cause is the error. A change that was not under way is then
+// not sent any more. One that was may still be made, which does no harm: it is a state of the run
+// that was good when it was saved, a later save of the run is sent after it, and once the run has
+// ended the store refuses it.
 func (r *Run) trySave(ctx context.Context, checkpoint []byte, step *StepRecord) error {
 	_ = r.awaitAnswer(ctx) // that of another save, whose caller has it
 	if ctx.Err() != nil {
@@ -147,9 +147,8 @@ func (r *Run) trySave(ctx context.Context, checkpoint []byte, step *StepRecord) 
 	return r.awaitAnswer(ctx)
 }
 
-// saveUnsaved has progress and log written that no checkpoint has taken along. It waits for
-// nothing, and leaves a run alone that is in the middle of a Save, or has ended: what is written
-// then takes both along.
+// saveUnsaved sends progress and log lines that no checkpoint has taken along. It does not wait,
+// and skips a run that is in the middle of a Save, or has ended: that write takes both along.
 func (r *Run) saveUnsaved() {
 	if !r.mu.TryLock() {
 		return
@@ -164,7 +163,7 @@ func (r *Run) saveUnsaved() {
 	r.sending = r.saver.add(r, &c)
 }
 
-// awaitAnswer waits for the answer to what was sent last, and returns it, or the cause of ctx when
+// awaitAnswer waits for the answer to what was sent last, and returns it, or the cause of ctx if
 // that ends first. r.mu is held.
 func (r *Run) awaitAnswer(ctx context.Context) error {
 	x := r.sending
@@ -182,7 +181,7 @@ func (r *Run) awaitAnswer(ctx context.Context) error {
 	return x.err
 }
 
-// recall takes back what was sent last, where it is not under way, so that the end of the run has
+// recall withdraws what was sent last, if it is not under way, so that the end of the run includes
 // it. r.mu is held.
 func (r *Run) recall() {
 	if r.sending != nil {
@@ -191,8 +190,8 @@ func (r *Run) recall() {
 	}
 }
 
-// settle takes note of the answer to what was sent last, if there is one. What could not be written
-// is kept for the next time. r.mu is held.
+// settle notes the answer to what was sent last, if there is one. What could not be written is kept
+// for the next time. r.mu is held.
 func (r *Run) settle() {
 	x := r.sending
 	if x == nil || !closed(x.done) {

@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// slowEnds is a store that is slow at recording ends, and notes what is written of runs that go on.
+// slowEnds is a store that is slow at recording ends, and records the writes of runs that go on.
 type slowEnds struct {
 	task.Store
 	saves atomic.Int64
@@ -62,7 +62,7 @@ func TestLog_ALineThatWaitsForACallIsWrittenWithTheEnd(t *testing.T) {
 			order++
 			mine := order
 			mu.Unlock()
-			if mine < 3 { // both calls are taken for a while
+			if mine < 3 { // both calls are busy for a while
 				time.Sleep(time.Duration(mine) * 100 * time.Millisecond)
 				return r.Save(ctx, 1)
 			}

@@ -14,7 +14,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// savings is a store that notes which checkpoints come together, in the order of its calls.
+// savings is a store that records which checkpoints come together, in the order of its calls.
 type savings struct {
 	task.Store
 	// apply, if set, is called instead of the store's for checkpoints.
@@ -37,7 +37,7 @@ func (s *savings) Apply(ctx context.Context, changes []task.Change) []error {
 	return s.Store.Apply(ctx, changes)
 }
 
-// sizes are how many checkpoints came with each call.
+// sizes returns how many checkpoints came with each call.
 func (s *savings) sizes() (sizes []int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,7 +47,7 @@ func (s *savings) sizes() (sizes []int) {
 	return sizes
 }
 
-// slowly is a call that takes some time.
+// slowly returns a call that takes some time.
 func (s *savings) slowly(d time.Duration) func(context.Context, []task.Change) []error {
 	return func(ctx context.Context, changes []task.Change) []error {
 		time.Sleep(d)

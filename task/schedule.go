@@ -11,82 +11,82 @@ import (
 	"time"
 )
 
-// Schedule says when something is due. Package task/cron makes schedules of cron expressions and of
-// intervals.
+// Schedule defines when something is due. Package task/cron makes schedules from cron expressions
+// and from intervals.
 //
-// A Schedule with a method String() string is taken for another one when its text is another: its
-// next tick is then counted anew. One with a method Words() string is described with it.
+// A Schedule with a method String() string counts as changed when its text changes: its next tick
+// is then computed again. One with a method Words() string is described with its result.
 type Schedule interface {
-	// Next returns the first tick after t, which is in UTC; the zero time says that there is none. The
-	// same t gives the same tick in every process.
+	// Next returns the first tick after t, which is in UTC; the zero time means that there is none.
+	// The same t must give the same tick in every process.
 	Next(t time.Time) time.Time
 }
 
-// Missed says what becomes of ticks that came while no process could make them.
+// Missed decides what happens to ticks that came while no process could make them.
 type Missed string
 
 const (
-	// MissedOne makes the newest of several ticks, however late it is: a job of the night runs once
-	// in the morning.
+	// MissedOne makes the newest of several ticks, however late it is: a job of the night runs once in
+	// the morning.
 	MissedOne Missed = "one"
 	// MissedSkip leaves out each tick that is more than a minute late.
 	MissedSkip Missed = "skip"
-	// MissedAll makes each tick, of many the newest MaxMissed.
+	// MissedAll makes each tick; if there are many, the newest MaxMissed.
 	MissedAll Missed = "all"
 )
 
-// Overlap says what becomes of a tick while the task of the one before has not ended.
+// Overlap decides what happens to a tick while the task of the previous tick has not ended.
 type Overlap string
 
 const (
-	// OverlapAllow makes it all the same.
+	// OverlapAllow makes the tick nevertheless.
 	OverlapAllow Overlap = "allow"
-	// OverlapSkip leaves it out.
+	// OverlapSkip leaves the tick out.
 	OverlapSkip Overlap = "skip"
-	// OverlapQueue makes it when that task has ended, a second later at most. Of several that came
-	// meanwhile it is the newest, with MissedAll each after the other.
+	// OverlapQueue makes the tick when that task has ended, a second later at most. Of several ticks
+	// that came meanwhile it makes the newest; with MissedAll it makes one after the other.
 	OverlapQueue Overlap = "queue"
 )
 
-// A task that a schedule has made has two pairs in its Meta.
+// The Meta of a task that a schedule has made has these two pairs.
 const (
 	// MetaSchedule is the schedule, as SET/NAME.
 	MetaSchedule = "lastcall.schedule"
-	// MetaTick is the time for which it was made, in RFC 3339 and UTC. A task that a person asked for
-	// has none.
+	// MetaTick is the time for which the task was made, in RFC 3339 and UTC. A task that a person
+	// requested has none.
 	MetaTick = "lastcall.tick"
 )
 
-// ScheduleEntry is a schedule with what it makes.
+// ScheduleEntry is a schedule and the task that it makes.
 type ScheduleEntry struct {
 	// Name is unique in its set: letters, digits and . _ - /, at most 100 of them.
 	Name string
-	// FormerName is the name that the schedule had before. It keeps its next tick, its pause and its
-	// last task under the new one. A renamed schedule without it is a new one.
+	// FormerName is the name that the schedule had before. With it the schedule keeps its next tick,
+	// its pause and its last task under the new name; without it a renamed schedule is a new one.
 	FormerName string
-	// Schedule says when.
+	// Schedule defines the ticks.
 	Schedule Schedule
-	// Task is what each tick makes, prepared by [Kind.Prepare] or [Prepare]. Its ID is not used;
-	// Key and Delay must not be set, since Overlap and Jitter stand for them.
+	// Task is the task that each tick makes, prepared by [Kind.Prepare] or [Prepare]. Its ID is not
+	// used. Key and Delay must not be set: use Overlap and Jitter.
 	Task NewTask
-	// Jitter puts each task off by up to so much, which follows from the schedule and the tick: all
-	// processes agree on it. 0 means not at all.
+	// Jitter delays each task by up to this long. The delay follows from the schedule and the tick, so
+	// all processes compute the same one. 0 means no delay.
 	Jitter time.Duration
-	// Missed is MissedOne unless set. MaxMissed bounds MissedAll; 0 means 100, and 1000 is the most.
+	// Missed is MissedOne unless set. MaxMissed bounds MissedAll; 0 means 100, the maximum is 1000.
 	Missed    Missed
 	MaxMissed int
 	// Overlap is OverlapAllow unless set.
 	Overlap Overlap
 }
 
-// missedAfter is the lateness from which on a tick counts as missed. A rollout, a failover or a
-// takeover must fit into it.
+// missedAfter is how late a tick must be to count as missed. A rollout, a failover or a takeover
+// must fit into it.
 const missedAfter = time.Minute
 
 // maxTicks bounds the tasks of one tick of a schedule.
 const maxTicks = 1000
 
-// template is what a store keeps of an entry, beside its times.
+// template is what a store keeps of an entry, apart from its times.
 type template struct {
 	Task      NewTask       `json:"task"`
 	Jitter    time.Duration `json:"jitter,omitempty"`
@@ -155,7 +155,7 @@ func (e ScheduleEntry) check(set string) (*scheduled, error) {
 	return c, nil
 }
 
-// digestOf is a text that is another one when the configuration is.
+// digestOf returns a text that differs when the configuration does.
 func digestOf(entries []*scheduled) string {
 	h := sha256.New()
 	for _, e := range entries {

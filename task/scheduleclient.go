@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// ScheduleInfo is a schedule as it is.
+// ScheduleInfo is the present state of a schedule.
 type ScheduleInfo struct {
 	// Name is SET/NAME.
 	Name string
-	// Timing is the text of its times, such as a cron expression, and Words says it in words.
+	// Timing is the text of its times, such as a cron expression, and Words describes them in words.
 	Timing, Words string
-	// Task is what each tick makes, without an ID.
+	// Task is the task that each tick makes, without an ID.
 	Task NewTask
 	// Jitter, Missed, MaxMissed and Overlap are as in ScheduleEntry.
 	Jitter    time.Duration
@@ -22,8 +22,8 @@ type ScheduleInfo struct {
 	Overlap   Overlap
 	// Paused: its ticks make nothing.
 	Paused bool
-	// Next is the next tick, zero if there is none. Last is the last one that made a task; LastTask is
-	// the last task, also of one that was asked for.
+	// Next is the next tick, zero if there is none. Last is the last tick that made a task. LastTask
+	// is the last task, which a person may have requested.
 	Next, Last time.Time
 	LastTask   string
 }
@@ -46,8 +46,8 @@ func (c *Client) Schedules(ctx context.Context, q ScheduleQuery) ([]ScheduleInfo
 	return infos, nil
 }
 
-// PauseSchedule has the ticks of a schedule, named SET/NAME, make nothing until ResumeSchedule;
-// they are not made up for. A new version of the schedule stays paused.
+// PauseSchedule stops the ticks of a schedule, named SET/NAME, from making tasks until
+// ResumeSchedule; those ticks are not made later. A new version of the schedule stays paused.
 func (c *Client) PauseSchedule(ctx context.Context, name string) error {
 	return c.steerSchedule(ctx, VerbPause, name)
 }
@@ -67,9 +67,9 @@ func (c *Client) steerSchedule(ctx context.Context, verb Verb, name string) erro
 	return nil
 }
 
-// RunSchedule makes the task of a schedule, named SET/NAME, now, also while it is paused. The next
-// tick stays what it is. Where the schedule does not allow an overlap and its last task has not
-// ended, nothing is added, and the result is that one's id with Existed.
+// RunSchedule makes the task of a schedule, named SET/NAME, now, even while it is paused. The next
+// tick stays as it is. If the schedule does not allow an overlap and its last task has not ended,
+// nothing is added, and the result has the id of that task and OutcomeExisting.
 func (c *Client) RunSchedule(ctx context.Context, name string) (EnqueueResult, error) {
 	set, schedule, err := SplitSchedule(name)
 	if err != nil {

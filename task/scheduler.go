@@ -15,32 +15,30 @@ import (
 	"github.com/lastcall-go/lastcall/internal/safelog"
 )
 
-// SchedulerConfig says what a scheduler does. Store and Name are needed.
+// SchedulerConfig configures a scheduler. Store and Name are required.
 type SchedulerConfig struct {
-	// Store is where the schedules and their tasks are. The caller closes it, after Serve has
-	// returned.
+	// Store has the schedules and their tasks. The caller closes it, after Serve has returned.
 	Store Store
-	// Name is that of the set of schedules, usually the service's: all processes with this name have
-	// the same schedules, or are of two versions. Letters, digits and . _ -, at most 100 of them.
+	// Name is the name of the set of schedules, usually the service's. All processes with this name
+	// have the same schedules, or are of two versions. Letters, digits and . _ -, at most 100 of them.
 	Name string
-	// Schedules are all of the set. None removes those that there were.
+	// Schedules are all schedules of the set. If there are none, those that existed are removed.
 	Schedules []ScheduleEntry
-	// Revision orders the versions of the set, the higher one counts. Without it a content that the
-	// set never had counts, and one that it had before is an older version: docs/schedules.md says
-	// what that means for a rollout, a rollback and a restart.
+	// Revision orders the versions of the set: the highest one counts. Without it, contents that the
+	// set never had count, and contents that it had before are an older version: docs/schedules.md
+	// describes what that means for a rollout, a rollback and a restart.
 	Revision int64
-	// Clock, if set, stands for time.Now: for tests. The store's clock counts where it is behind.
+	// Clock, if set, replaces time.Now, for tests. The store's clock counts where it is behind.
 	Clock func() time.Time
-	// Logger is told what becomes of the set, and of ticks that are left out. Nil means
-	// slog.Default().
+	// Logger logs changes of the set, and ticks that are left out. Nil means slog.Default().
 	Logger *slog.Logger
 }
 
 // Scheduler makes the tasks of schedules. Any number of processes may have one for the same set:
-// each tick makes one task, and none of them leads.
+// each tick makes one task, and there is no leader.
 //
-// What [Client.Use] and middleware of clients do is not done for these tasks: they are not enqueued
-// by a client.
+// [Client.Use] and other middleware of clients do not apply to these tasks, because no client
+// enqueues them.
 type Scheduler struct {
 	store    Store
 	log      *slog.Logger
@@ -52,8 +50,8 @@ type Scheduler struct {
 	clock    func() time.Time
 
 	generation string    // of the set, while it is of this process's version
-	alive      time.Time // when the store was last told of this process
-	standing   time.Time // since when nothing was heard of another version that counts; zero: none does
+	alive      time.Time // when this process last reported to the store
+	standing   time.Time // since when another version, which counts, was not heard of; zero: none counts
 	other      string    // the generation of that version
 	heard      int64     // and its beats, as they were heard last
 	last       time.Time // the clock that counted at the last look
@@ -61,12 +59,12 @@ type Scheduler struct {
 
 // The times of a scheduler.
 const (
-	// looks are at most so far apart: what others have changed is seen then.
+	// lookAtLeast is the longest time between two polls: changes by others are seen then.
 	lookAtLeast = time.Second
-	// lookPace is the least time between two looks that found something: ticks share transactions.
+	// lookPace is the shortest time between two polls that found something: ticks share transactions.
 	lookPace = 75 * time.Millisecond
-	// aliveEvery is how often the store is told that there is a process of this version. When the
-	// others were not heard of for silence, an older version takes over.
+	// aliveEvery is how often this process reports to the store that there is a process of this
+	// version. If no process of it was heard of for the time silence, an older version takes over.
 	aliveEvery = 5 * time.Second
 	silence    = 30 * time.Second
 	// dueStep bounds the due schedules that are read at a time, tickStep those of a transaction.
@@ -117,10 +115,10 @@ func NewScheduler(cfg SchedulerConfig) (*Scheduler, error) {
 	return s, nil
 }
 
-// Serve makes ticks until last call, or until ctx ends. It is made for [lastcall.Group.Go]. A tick
-// is made or not: none is left half done by a stop, and the next process makes those that came
-// meanwhile, as each schedule's Missed says. An error says that the store did not answer when it
-// began; later ones are logged, and it goes on. Serve may be called once.
+// Serve makes ticks until last call, or until ctx ends. It is meant for [lastcall.Group.Go]. A stop
+// leaves no tick half done: a tick is made or it is not, and the next process makes those that came
+// meanwhile, as each schedule's Missed says. Serve returns an error if the store does not answer at
+// the start; later errors are logged, and it goes on. Serve may be called once.
 func (s *Scheduler) Serve(ctx context.Context) error {
 	lastCall := lastcall.LastCall(ctx)
 	if lastCall == nil {
@@ -156,8 +154,8 @@ func (s *Scheduler) Serve(ctx context.Context) error {
 	}
 }
 
-// Look makes what is due now, and returns for how long there is nothing to do. It is what Serve
-// does again and again; call it for a test, or from a loop of your own, and never twice at a time.
+// Look makes what is due now, and returns how long there is nothing to do. Serve calls it again and
+// again; call it in a test, or from a loop of your own, and never twice at the same time.
 func (s *Scheduler) Look(ctx context.Context) (wait time.Duration, err error) {
 	now := s.clock()
 	alive := now.Sub(s.alive) >= aliveEvery || now.Before(s.alive)
@@ -173,7 +171,7 @@ func (s *Scheduler) Look(ctx context.Context) (wait time.Duration, err error) {
 		s.alive = now
 	}
 	if back := s.last.Sub(reply.Now); !s.last.IsZero() && back > missedAfter {
-		s.log.Warn("the clock went back; the next ticks are counted anew", "set", s.set, "by", back.Round(time.Second))
+		s.log.Warn("the clock went back; the next ticks are computed again", "set", s.set, "by", back.Round(time.Second))
 		s.last = reply.Now
 		return s.put(ctx, reply)
 	}
@@ -197,9 +195,9 @@ func (s *Scheduler) Look(ctx context.Context) (wait time.Duration, err error) {
 	return min(max(pace, reply.Wait), lookAtLeast), nil
 }
 
-// tick makes the ticks that are due, and reports whether others were faster with some.
+// tick makes the ticks that are due, and reports whether other processes were faster with some.
 func (s *Scheduler) tick(ctx context.Context, reply DueReply) (lost bool, err error) {
-	// Processes that look at one moment find the same ones: each begins with others.
+	// Processes that look at the same moment find the same ticks: each begins with others.
 	rand.Shuffle(len(reply.Due), func(i, j int) { reply.Due[i], reply.Due[j] = reply.Due[j], reply.Due[i] })
 	for step := range slices.Chunk(reply.Due, tickStep) {
 		req := TickRequest{Set: s.set, Generation: s.generation, Clock: s.clock()}
@@ -228,8 +226,8 @@ func (s *Scheduler) tick(ctx context.Context, reply DueReply) (lost bool, err er
 	return lost, nil
 }
 
-// take is for a set that is not of this process's generation: it is made so, unless another version
-// counts.
+// take handles a set that is not of this process's generation: it makes it so, unless another
+// version counts.
 func (s *Scheduler) take(ctx context.Context, reply DueReply) (time.Duration, error) {
 	set := reply.Set
 	switch {
@@ -262,7 +260,7 @@ func (s *Scheduler) newer(set ScheduleSet) bool {
 	return !slices.Contains(set.Former, s.digest)
 }
 
-// put makes the set of this process's version.
+// put gives the set the contents of this process's version.
 func (s *Scheduler) put(ctx context.Context, reply DueReply) (time.Duration, error) {
 	set := reply.Set
 	put := SchedulesPut{Was: set.Generation, Renamed: make(map[string]string), Schedules: make([]ScheduleRecord, len(s.sorted)),

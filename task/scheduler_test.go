@@ -18,7 +18,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/storetest"
 )
 
-// every is an entry whose schedule is due at an interval.
+// every returns an entry whose schedule is due at an interval.
 func every(t *testing.T, name string, d time.Duration, change ...func(*task.ScheduleEntry)) task.ScheduleEntry {
 	t.Helper()
 	when, err := cron.Every(d)
@@ -45,7 +45,7 @@ func scheduler(t *testing.T, s task.Store, entries ...task.ScheduleEntry) *task.
 	return p
 }
 
-// made has by how much the task of each tick came late, by the time of the tick after the begin.
+// made returns how late the task of each tick was, by the time of the tick after begin.
 func made(t *testing.T, s task.Store, begin time.Time) (late map[time.Duration]time.Duration) {
 	t.Helper()
 	found, err := s.Find(t.Context(), task.Query{Limit: 10_000})
@@ -233,7 +233,7 @@ func (s *salted) PutSchedules(ctx context.Context, put task.SchedulesPut) (task.
 	return s.Store.PutSchedules(ctx, put)
 }
 
-// custom is a schedule of somebody's own.
+// custom is a user's own schedule.
 type custom func(time.Time) time.Time
 
 func (c custom) Next(t time.Time) time.Time { return c(t) }

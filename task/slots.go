@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// slots decide how many tasks a worker may claim, and when the handler of a claimed one is called.
-// No more handlers than slots run at once. A run that finds no free slot waits for one; those that
-// wait are the prefetched ones. After close no run waits.
+// slots decide how many tasks a worker may claim, and when the handler of a claimed task is called.
+// No more handlers than slots run at once. A run that finds no free slot waits for one; such runs
+// are the prefetched ones. After close no run waits.
 //
-// Only the goroutine that claims lets the numbers of runs grow, in acquire; all others only let
-// them shrink. So there is always at least as much room as it was told.
+// Only the claiming goroutine lets the numbers of runs grow, in acquire; all others only let them
+// shrink. So there is always at least as much room as that goroutine has seen.
 type slots struct {
 	limit int // how many handlers may run at once
 	spare int // how many more while as many are unresponsive, at most
 
-	// running counts the handlers that run; it grows only under mu. A hundred thousand handlers that
-	// return at once do not wait for mu, one after the other: this and what prefetch counts of them
-	// is counted without.
+	// running counts the handlers that run; it grows only under mu. running, and what prefetch counts,
+	// are counted without mu, so that a hundred thousand handlers that return at once do not wait for
+	// mu one after the other.
 	running atomic.Int64
-	// waits is whether waiting has any.
+	// waits reports whether waiting has any runs.
 	waits    atomic.Bool
 	prefetch prefetch
 
@@ -36,12 +36,12 @@ type slots struct {
 	reserve  reserve
 }
 
-// room is how many tasks to claim: for the free slots, and to prefetch. A slot is free when its
-// handler has returned; when ends cannot be written, no more of them wait than there are slots.
-// s.mu is held.
+// room returns how many tasks to claim: for the free slots, and to prefetch. A slot is free when
+// its handler has returned; but when ends cannot be written, no more of them wait than there are
+// slots. s.mu is held.
 func (s *slots) room() int { return s.roomIn(s.size()) }
 
-// roomIn is room as if there were so many slots. s.mu is held.
+// roomIn is room for a given number of slots. s.mu is held.
 func (s *slots) roomIn(size int) int {
 	running, waiting := int(s.running.Load()), len(s.waiting)
 	unwritten := s.held - running - waiting
@@ -52,17 +52,17 @@ func (s *slots) roomIn(size int) int {
 	return max(0, room)
 }
 
-// size is how many handlers may run at once now. s.mu is held.
+// size returns how many handlers may run at once now. s.mu is held.
 func (s *slots) size() int { return s.limit + s.opened }
 
-// open opens a spare slot for each of n unresponsive handlers, as far as there are.
+// open opens a spare slot for each of n unresponsive handlers, as far as there are spare slots.
 func (s *slots) open(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.opened = min(n, s.spare)
 }
 
-// batch is for how many tasks a claim is worth while when there are more than can be done. s.mu is
+// batch returns how many tasks make a claim worth while when there is more work than slots. s.mu is
 // held.
 func (s *slots) batch() int { return min(max(s.limit/2, s.prefetch.pace), callChanges) }
 
@@ -73,8 +73,8 @@ func (s *slots) roomForBatch() bool {
 	return s.plainRoom(time.Now()) >= s.batch()
 }
 
-// wanted says what there is room for: how many tasks, whether interrupted ones only, and of which
-// kinds. The slots that are kept for interrupted tasks are asked for when no other one is free.
+// wanted returns what there is room for: how many tasks, whether only interrupted ones, and of
+// which kinds. The slots that are kept for interrupted tasks are used when no other one is free.
 func (s *slots) wanted(mux *Mux, now time.Time) (most int, interrupted bool, kinds []KindClaim) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,7 +100,7 @@ func (s *slots) wanted(mux *Mux, now time.Time) (most int, interrupted bool, kin
 // plainRoom is room for tasks that need not be interrupted. s.mu is held.
 func (s *slots) plainRoom(now time.Time) int { return s.roomIn(s.size() - s.kept(now)) }
 
-// kept is how many free slots are kept for interrupted tasks. s.mu is held.
+// kept returns how many free slots are kept for interrupted tasks. s.mu is held.
 func (s *slots) kept(now time.Time) int {
 	if s.prefetch.goesOn() {
 		return 0
@@ -115,7 +115,7 @@ func (s *slots) begin(now time.Time) {
 	s.reserve.slots, s.reserve.started = s.limit, now
 }
 
-// meet takes note of the neighbours, and reports whether fewer slots are kept now.
+// meet stores the neighbours, and reports whether fewer slots are kept now.
 func (s *slots) meet(n neighbours) (fewer bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,10 +128,10 @@ func (s *slots) meet(n neighbours) (fewer bool) {
 	return s.kept(now) < before
 }
 
-// wantedSuspects says how many of the next tasks may be suspects, and of which group: those of the
-// group that runs here, as many as there are free slots, or one of any. It is one at least, though
-// all slots may be taken: where tasks are prefetched there is never a free one, and acquire ends
-// that.
+// wantedSuspects returns how many of the next tasks may be suspects, and of which group: those of
+// the group that runs here, as many as there are free slots, or one of any group. It is at least
+// one, even if all slots are taken: where tasks are prefetched there is never a free one, and
+// acquire ends that.
 func (s *slots) wantedSuspects() (most int, group Suspicion) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,8 +141,8 @@ func (s *slots) wantedSuspects() (most int, group Suspicion) {
 	return max(1, s.size()-int(s.running.Load())-len(s.waiting)), s.group
 }
 
-// claimed is told of a claim that took so long and has ended now, and whether there was as much as
-// it asked for. running are some of the worker's runs.
+// claimed is called when a claim that took so long has ended. full means that it got as much as it
+// asked for. running are some of the worker's runs.
 func (s *slots) claimed(now time.Time, took time.Duration, full bool, running []*Run) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -162,10 +162,10 @@ const (
 	runRefused                  // last call has been made, or it is a suspect and would wait
 )
 
-// acquire enters a run, and gives it a slot or has it wait for one. What a claim answers after last
-// call gets none: it may be what the stop has just interrupted. A suspect does not wait, since it
-// would be charged with a death before it has begun; nothing is prefetched then for a while, so
-// that it finds a free slot when it is claimed again.
+// acquire enters a run, and gives it a slot or has it wait for one. A run that a claim returns
+// after last call gets none: it may be one that the stop has just interrupted. A suspect does not
+// wait, because it would be charged with a death before it has begun. Nothing is prefetched then
+// for a while, so that it finds a free slot when it is claimed again.
 func (s *slots) acquire(r *Run) admission {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -209,8 +209,8 @@ func (s *slots) release(r *Run, now time.Time) (waits bool) {
 	return s.waits.Load()
 }
 
-// releaseKind is for a run that has no slot, or none any more: its kind, or the reserve, has room
-// for another one.
+// releaseKind is called for a run that has no slot, or no longer has one: its kind, or the reserve,
+// has room for another run.
 func (s *slots) releaseKind(r *Run) {
 	limited, resumed := r.policy.concurrency > 0, r.resumed()
 	if !limited && !resumed {
@@ -227,9 +227,9 @@ func (s *slots) releaseKind(r *Run) {
 }
 
 // next gives a free slot to the first run that waits and may have one, and returns it; nil when
-// there is no such slot or no such run. It is called by the goroutine that has released a slot and
-// sees that a run waits, and by the one that has had a run wait: one of the two sees what the other
-// did.
+// there is no such slot or no such run. Both sides call it, the goroutine that has released a slot
+// and sees that a run waits, and the one that has queued a run: whichever comes second sees the
+// other's change.
 func (s *slots) next(now time.Time) *Run {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -263,14 +263,14 @@ func (s *slots) dismiss(tooLong time.Duration) []*Run {
 	return waiting
 }
 
-// close has no run wait any more.
+// close makes no run wait any more.
 func (s *slots) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
 }
 
-// begun returns those of the runs whose handler has been called, or is about to be.
+// begun returns the runs whose handler has been called, or is about to be.
 func (s *slots) begun(runs []*Run) (begun []*Run) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -282,7 +282,7 @@ func (s *slots) begun(runs []*Run) (begun []*Run) {
 	return begun
 }
 
-// clearSuspect has a run count as no suspect's any more, and reports whether it was the last one.
+// clearSuspect no longer counts a run as a suspect's, and reports whether it was the last one.
 func (s *slots) clearSuspect(r *Run) (last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -293,8 +293,8 @@ func (s *slots) clearSuspect(r *Run) (last bool) {
 	return s.suspects == 0
 }
 
-// forget takes out runs of which nothing is left to do, and reports whether the goroutine that
-// claims may wait for that. Where it does not, release has told it already.
+// forget removes runs that need nothing more, and reports whether the claiming goroutine may wait
+// for that. If not, release has notified it already.
 func (s *slots) forget(runs []*Run) (awaited bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

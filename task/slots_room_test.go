@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// admit enters a run and checks what becomes of it.
+// admit enters a run and checks the admission.
 func (s *slots) admit(t *testing.T, n int, want admission) *Run {
 	t.Helper()
 	r := numbered(n)
@@ -188,7 +188,7 @@ func TestSlots_ASuspectDoesNotWaitForASlot(t *testing.T) {
 	}
 }
 
-// One goroutine claims, many return, and one dismisses: each run begins once or is given back once.
+// One goroutine claims, many return, and one dismisses: each run begins once or is released once.
 func TestSlots_NoRunIsForgottenAndNoSlotIsTakenTwice(t *testing.T) {
 	const limit, n = 4, 2000
 	s := slots{limit: limit}

@@ -13,8 +13,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// turning has handlers that are short until so many have begun, and then wait for their context or
-// the channel.
+// turning has handlers that are short until that many have begun; later ones wait for their context
+// or the channel.
 func (b *bench) turning(short int) (open chan struct{}) {
 	open = make(chan struct{})
 	var begun atomic.Int32

@@ -2,7 +2,7 @@ package task
 
 import "slices"
 
-// moves is the whole life of a task: what a status can become by one step. A claim makes a task
+// moves is the whole life of a task: what a status can become in one step. A claim makes a task
 // running; the end of a run, or a command, makes it something else.
 var moves = map[Status][]Status{
 	StatusQueued:      {StatusRunning, StatusCancelled},
@@ -13,5 +13,5 @@ var moves = map[Status][]Status{
 	StatusCancelled:   {StatusQueued}, // by Retry
 }
 
-// CanBecome reports whether a task of this status can have the other one after the next step.
+// CanBecome reports whether a task with this status can have the other one after the next step.
 func (s Status) CanBecome(next Status) bool { return slices.Contains(moves[s], next) }

@@ -13,8 +13,8 @@ import (
 )
 
 // Step does a part of a task once, and keeps its result. The first run that comes here calls do,
-// and records what it returns, as JSON, in one durable write before Step returns. Every later run
-// gets the recorded result, as JSON has kept it, and do is not called:
+// and records the value that it returns, as JSON, in one durable write before Step returns. Every
+// later run gets the recorded value, as JSON has kept it, and does not call do:
 //
 //	manifest, err := task.Step(ctx, r, "pull", func(ctx context.Context) (Manifest, error) { ... })
 //	if err != nil {
@@ -22,32 +22,37 @@ import (
 //	}
 //	invoice, err := task.Step(ctx, r, "charge", func(ctx context.Context) (Invoice, error) { ... })
 //
-// A process that is killed between the end of do and the write has do called again by the next run:
-// what do asks of others is asked twice then, and should carry a key of its own (the task's id and
-// the step's name) by which they know that. The write waits for the store as [Run.Save] does, and
-// for some seconds more: what do has done is recorded also when a timeout or a cancellation has
-// come meanwhile.
+// If the process is killed between the end of do and the write, the next run calls do again. What
+// do requests from other services is then requested twice: it should carry a key of its own (the
+// task's id and the step's name) by which they recognize it. The write waits for the store as
+// [Run.Save] does, and for some seconds more: the result of do is recorded even when a timeout or a
+// cancellation has come meanwhile.
 //
-// An error of do records nothing. It comes back wrapped, with the step's name: return it, and what
-// it means is what it means elsewhere (an attempt, [Permanent], [Snooze]). The handler may also
-// call the same Step again. To go on without a result, let do return none and no error.
+// An error of do records nothing. Step returns it wrapped, with the step's name: return it, and it
+// means what it means elsewhere (an attempt, [Permanent], [Snooze]). The handler may also call the
+// same Step again. To go on without a result, let do return a nil error.
 //
 // After last call no step begins that is not recorded: Step then returns an error that is
-// ErrInterrupted, and when it is returned the task is handed over, to go on with this step. One
-// that has begun goes on until its context ends.
+// ErrInterrupted. Return it, and the task is handed over and goes on with this step. A step that
+// has begun goes on until its context ends.
 //
-// Steps follow each other. Within a run each has a name of its own: letters, digits and . _ - /, at
-// most 100 of them; in a loop, with its number. None begins while another one is under way, not
-// even inside of it, and after one that has failed only the same one may follow. A later run must
-// meet the recorded steps in their order, and new ones after them. Where it does not, because the
-// program has changed, the error is ErrSteps and names the step, and the version that recorded it.
-// It is an attempt and not the end, since in a rollout the other version may be the right one: the
-// next attempt comes after a minute at the earliest, as for ErrPayload. What helps is said there.
+// The rules for steps:
 //
-// A task has at most MaxSteps steps, each with a result of at most MaxCheckpoint bytes, and all
-// together with MaxStepResults. Steps and the checkpoint of [Run.Save] are records of their own,
-// and neither touches the other: a handler may have both. They are removed with the task, and by a
-// [Client.Retry] from the start.
+//   - Within a run each has a name of its own: letters, digits and . _ - /, at most 100 of them; in
+//     a loop, with its number.
+//   - None begins while another one is under way, not even inside of it. After one that has failed
+//     only the same one may follow.
+//   - A later run must come to the recorded steps in their order, and to new ones after them. If it
+//     does not, because the program has changed, the error is ErrSteps and names the step, and the
+//     version that recorded it.
+//   - ErrSteps is an attempt and not the end, because in a rollout the other version may be the
+//     right one: the next attempt comes after a minute at the earliest, as for ErrPayload. The
+//     error's text says what helps.
+//   - A task has at most MaxSteps steps, each with a result of at most MaxCheckpoint bytes, and all
+//     together of at most MaxStepResults.
+//
+// Steps and the checkpoint of [Run.Save] are separate records, and a handler may have both. Steps
+// are removed with the task, and by a [Client.Retry] from the start.
 func Step[T any](ctx context.Context, r *Run, name string, do func(context.Context) (T, error), opts ...StepOption) (T, error) {
 	var none T
 	s, err := r.beginStep(ctx, name, false, opts)
@@ -80,8 +85,8 @@ func Step[T any](ctx context.Context, r *Run, name string, do func(context.Conte
 	return v, nil
 }
 
-// resultOf decodes the result that is recorded of a step; of one that a person has skipped it is
-// the zero value.
+// resultOf decodes the recorded result of a step; for one that a person has skipped it returns the
+// zero value.
 func resultOf[T any](s *step) (v T, err error) {
 	if s.skipped {
 		return v, nil
@@ -95,7 +100,7 @@ func resultOf[T any](s *step) (v T, err error) {
 	return v, nil
 }
 
-// StepOption is something more about a step.
+// StepOption is an option of a step.
 type StepOption func(*stepOptions)
 
 type stepOptions struct {
@@ -105,36 +110,36 @@ type stepOptions struct {
 	each   bool // it is only for Each
 }
 
-// FormerNames says what a step was called in earlier versions of the program: a record of one of
-// these names is taken for this step's, and keeps its name.
+// FormerNames sets the names that a step had in earlier versions of the program: a record with one
+// of these names counts as this step's, and keeps its name.
 func FormerNames(names ...string) StepOption {
 	return func(o *stepOptions) { o.former = append(o.former, names...) }
 }
 
-// StepState is what is recorded of a step.
+// StepState is the state of a step's record.
 type StepState string
 
 const (
-	// StepDone: it has been done, and is not done again.
+	// StepDone: the step has been done, and is not done again.
 	StepDone StepState = "done"
-	// StepOpen: it is an Each that goes on behind its cursor.
+	// StepOpen: the step is an Each that goes on after its cursor.
 	StepOpen StepState = "open"
-	// StepSkipped: a person has skipped it.
+	// StepSkipped: a person has skipped the step.
 	StepSkipped StepState = "skipped"
 )
 
-// StepRecord is what is recorded of a step.
+// StepRecord is the record of a step.
 type StepRecord struct {
 	// Name is the step's, and State how far it is.
 	Name  string
 	State StepState
-	// Place is where it stands in the order of the steps, from 1. It is 0 for a step that a person
-	// has skipped, which has no place in the order.
+	// Place is the step's position in the order of the steps, from 1. It is 0 for a step that a person
+	// has skipped, which has no position.
 	Place int
-	// Version is that of the program that recorded it: see WorkerConfig.Version.
+	// Version is the version of the program that recorded it: see WorkerConfig.Version.
 	Version string
-	// Body is the result of a Step, or where an Each goes on; nil for an Each that is done, and for
-	// what was skipped.
+	// Body is the result of a Step, or the cursor of an Each; nil for an Each that is done, and for a
+	// skipped step.
 	Body []byte
 	// Run is the number of the run that recorded it last, zero for a person; Saved is when that was,
 	// by the store's clock. A store sets both.
@@ -142,7 +147,7 @@ type StepRecord struct {
 	Saved time.Time
 }
 
-// steps is what a run knows of the steps of its task. One step at a time uses it.
+// steps is what a run knows about the steps of its task. One step at a time uses it.
 type steps struct {
 	mu   sync.Mutex
 	busy string // the step under way
@@ -150,18 +155,18 @@ type steps struct {
 	read    bool // what earlier runs have recorded is here
 	records []recordedStep
 	skipped map[string]bool
-	met     int    // so many of the records, from the first on, has this run behind it
+	met     int    // how many of the records, from the first on, this run has passed
 	unmet   string // the one that has begun in this run, and is not done
 	size    int    // of all results
 }
 
-// recordedStep is a record with the name by which this run has met it.
+// recordedStep is a record with the name by which this run has come to it.
 type recordedStep struct {
 	StepRecord
 	as string
 }
 
-// step is one that a run is in.
+// step is a step that a run is in.
 type step struct {
 	run      *Run
 	name     string // of the record, if there is one
@@ -170,10 +175,10 @@ type step struct {
 	recorded *recordedStep // nil for one that is new
 }
 
-// is reports whether a name is the step's, or was.
+// is reports whether a name is the step's, or one of its former names.
 func (s *step) is(name string) bool { return name == s.name || slices.Contains(s.opts.former, name) }
 
-// beginStep finds out what is recorded of a step. The caller leaves it.
+// beginStep finds the record of a step. The caller calls leave.
 func (r *Run) beginStep(ctx context.Context, name string, each bool, opts []StepOption) (*step, error) {
 	s := &step{run: r, name: name}
 	for _, o := range opts {
@@ -210,7 +215,7 @@ func (r *Run) beginStep(ctx context.Context, name string, each bool, opts []Step
 	return s, nil
 }
 
-// leave is for a step that has been begun.
+// leave ends a step that has been begun.
 func (s *step) leave() {
 	all := &s.run.steps
 	all.mu.Lock()
@@ -218,8 +223,8 @@ func (s *step) leave() {
 	all.mu.Unlock()
 }
 
-// readSteps reads what earlier runs have recorded, before the first step of a run. The first run of
-// a task asks nothing: only what has run can have steps, or have some skipped.
+// readSteps reads the records of earlier runs, before the first step of a run. The first run of a
+// task reads nothing: only a task that has run can have steps, or have some skipped.
 func (r *Run) readSteps(ctx context.Context, s *step) error {
 	all := &r.steps
 	if all.read {
@@ -244,7 +249,7 @@ func (r *Run) readSteps(ctx context.Context, s *step) error {
 	return nil
 }
 
-// take keeps what was read.
+// take keeps the records that were read.
 func (all *steps) take(found []StepRecord) {
 	all.skipped = make(map[string]bool)
 	for _, rec := range found {
@@ -257,7 +262,7 @@ func (all *steps) take(found []StepRecord) {
 	}
 }
 
-// find finds a step's record, if it has one, and checks that it is its turn.
+// find finds a step's record, if there is one, and checks that it is its turn.
 func (s *step) find() error {
 	all := &s.run.steps
 	for i := range all.records[:all.met] {
@@ -284,7 +289,7 @@ func (s *step) find() error {
 	return nil
 }
 
-// outOfOrder is about a step in whose place another one is recorded.
+// outOfOrder returns the error for a step in whose place another one is recorded.
 func (s *step) outOfOrder(next *StepRecord) error {
 	for _, later := range s.run.steps.records[s.run.steps.met+1:] {
 		if s.is(later.Name) {
@@ -297,7 +302,7 @@ func (s *step) outOfOrder(next *StepRecord) error {
 		ErrSteps, s.name, next.Name, by(next.Version), next.Name, s.name)
 }
 
-// by says who has recorded a step.
+// by names the version that has recorded a step.
 func by(version string) string {
 	if version == "" {
 		return ""
@@ -305,13 +310,13 @@ func by(version string) string {
 	return " (by version " + version + ")"
 }
 
-// misfit is about a record that this program cannot use.
+// misfit returns the error for a record that this program cannot use.
 func (s *step) misfit(format string, args ...any) error {
 	why := fmt.Errorf(format, args...)
 	return fmt.Errorf("%w: step %s, as it is recorded%s, %w", ErrSteps, s.recorded.Name, by(s.recorded.Version), why)
 }
 
-// mayBegin returns an error where a step that is not recorded must not begin, or an Each not go on.
+// mayBegin returns an error if a step without a record must not begin, or an Each not go on.
 func (s *step) mayBegin(ctx context.Context) error {
 	if s.run.Stopping() || ctx.Err() != nil {
 		return s.handOver(ctx)
@@ -319,8 +324,8 @@ func (s *step) mayBegin(ctx context.Context) error {
 	return nil
 }
 
-// handOver is the error by which a handler hands its task over to a later run, which goes on with
-// this step.
+// handOver returns the error by which a handler hands its task over to a later run, which goes on
+// with this step.
 func (s *step) handOver(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause != nil && !is[*lastcall.InterruptError](cause) {
 		return fmt.Errorf("step %s: %w: %w", s.name, ErrInterrupted, cause)
@@ -328,16 +333,16 @@ func (s *step) handOver(ctx context.Context) error {
 	return fmt.Errorf("step %s: %w", s.name, ErrInterrupted)
 }
 
-// failed is the error of a step, with its name.
+// failed returns the error of a step, with its name.
 func (s *step) failed(err error) error { return fmt.Errorf("step %s: %w", s.name, err) }
 
-// passed notes that a run is behind a step.
+// passed notes that a run is past a step.
 func (s *step) passed() {
 	all := &s.run.steps
 	all.unmet = ""
 	if s.recorded != nil {
 		all.met++
-		s.recorded.as, s.recorded.Body = s.name, nil // nobody asks for it again
+		s.recorded.as, s.recorded.Body = s.name, nil // it is not needed again
 	}
 }
 
@@ -351,7 +356,7 @@ func (s *step) write(ctx context.Context, state StepState, body []byte) error {
 	}
 	err := s.run.record(ctx, nil, &rec)
 	if cause := context.Cause(ctx); err != nil && cause != nil && !is[*lastcall.InterruptError](cause) && !lostForGood(cause) {
-		// What has been done is not forgotten because the time for it is over.
+		// What has been done must be recorded even though the time for it is over.
 		late, cancel := context.WithTimeout(s.run.saver.ctx, latePatience)
 		err = s.run.record(late, nil, &rec)
 		cancel()
@@ -369,7 +374,7 @@ func (s *step) write(ctx context.Context, state StepState, body []byte) error {
 	return nil
 }
 
-// record makes what is to be recorded, and says how many bytes there were.
+// record returns the new record, and how many bytes the old one had.
 func (s *step) record(state StepState, body []byte) (rec StepRecord, before int) {
 	rec = StepRecord{Name: s.name, State: state, Version: s.run.version, Body: body}
 	all := &s.run.steps
@@ -384,12 +389,12 @@ func (s *step) record(state StepState, body []byte) (rec StepRecord, before int)
 	return rec, before
 }
 
-// latePatience bounds the wait for the store once a run's context has ended otherwise than by an
+// latePatience bounds the wait for the store once a run's context has ended by anything but an
 // interrupt.
 const latePatience = 5 * time.Second
 
-// lostForGood reports whether a run whose context has ended by this cause has nothing to write any
-// more, or nowhere to.
+// lostForGood reports whether a run whose context has ended by this cause has nothing more to
+// write, or nowhere to.
 func lostForGood(cause error) bool {
 	return errors.Is(cause, ErrLeaseLost) || errors.Is(cause, ErrDisconnected)
 }

@@ -18,7 +18,7 @@ type manifest struct {
 	Size  int64
 }
 
-// steps lists what is recorded of a task's steps, as name:state.
+// steps lists the records of a task's steps, as name:state.
 func (b *bench) steps(id string) string {
 	b.t.Helper()
 	all, err := b.client.Steps(b.t.Context(), id)
@@ -32,8 +32,8 @@ func (b *bench) steps(id string) string {
 	return strings.Join(list, " ")
 }
 
-// plan is a handler that has steps whose results are their numbers, and fails behind the last one
-// as long as there are failures.
+// plan is a handler that has steps whose results are their numbers. After the last step it fails,
+// as long as failures are left.
 type plan struct {
 	names    []string
 	failures int

@@ -12,25 +12,25 @@ import (
 // time, as many as it has slots for. Zero is none.
 //
 // The tasks that have their second crash in a row in one process become two groups. When a process
-// dies with several suspects nobody is charged; they are split in halves, each a new group. Only a
-// task that was the one suspect of its process is charged with the death. So the task that kills
-// its processes is alone after as many deaths as a number of tasks can be halved, and the others
-// count no crash meanwhile.
+// dies with several suspects none of them is charged; they are split in halves, each a new group.
+// Only a task that was the one suspect of its process is charged with the death. So the task that
+// kills its processes is alone after as many deaths as a number of tasks can be halved, and
+// meanwhile the others count no crash.
 //
-// A group's name is made of the worker that died, and so is the same whoever records the death, and
-// is not given out again.
+// A group's name is computed from the id of the worker that died. So it is the same whichever
+// worker records the death, and is never used again.
 type Suspicion int64
 
-// suspicionBits leaves a name that JSON's numbers and people can take.
+// suspicionBits bounds a name to what JSON's numbers and people can handle.
 const suspicionBits = 48
 
-// suspicionOf returns the name that is made of some texts.
+// suspicionOf returns the name for some texts.
 func suspicionOf(of ...string) Suspicion {
 	sum := sha256.Sum256([]byte(strings.Join(of, " ")))
 	return Suspicion(binary.BigEndian.Uint64(sum[:])>>(64-suspicionBits)) | 1
 }
 
-// String is the name in hexadecimal digits, empty for none.
+// String returns the name in hexadecimal digits, empty for none.
 func (s Suspicion) String() string {
 	if s == 0 {
 		return ""
@@ -50,7 +50,7 @@ func ParseSuspicion(name string) (Suspicion, error) {
 	return Suspicion(n), nil
 }
 
-// groupOf returns the group of a suspect that a dead worker leaves: its half of them.
+// groupOf returns the group of a suspect that a dead worker left: its half of them.
 func (r *ReclaimReply) groupOf(id, worker string) Suspicion {
 	if r.Split != "" && id >= r.Split {
 		return suspicionOf(worker, "second half")

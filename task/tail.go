@@ -14,14 +14,14 @@ func (t *tail) empty() bool { return len(t.b) == 0 }
 
 func (t *tail) peek() []byte { return t.b }
 
-// take returns what there is, which is then no longer kept.
+// take returns the bytes, and keeps them no longer.
 func (t *tail) take() []byte {
 	b := t.b
 	t.b = nil
 	return b
 }
 
-// giveBack puts in front again what was taken and could not be written.
+// giveBack puts bytes back in front that were taken and could not be written.
 func (t *tail) giveBack(b []byte) {
 	rest := t.take()
 	t.add(string(b) + string(rest))

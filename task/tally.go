@@ -10,14 +10,14 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// tally counts what became of the runs that ended in a stop, for the group's report, which knows of
-// the worker alone.
+// tally counts the runs that ended in a stop, by outcome, for the group's report, which otherwise
+// knows only about the worker.
 type tally struct {
 	mu sync.Mutex
 	n  map[outcome]int
 }
 
-// outcome is what a task became, and why, if it was interrupted.
+// outcome is a task's new status, and the reason if it was interrupted.
 type outcome struct {
 	status Status
 	reason Reason
@@ -33,7 +33,7 @@ func (t *tally) add(c *Change) {
 	t.n[outcome{c.Status, c.Reason}]++
 }
 
-// words are what the statuses are called in a note, in its order.
+// words are the names of the statuses in a note, in its order.
 var words = []struct {
 	status Status
 	word   string
@@ -41,7 +41,7 @@ var words = []struct {
 	{StatusSucceeded, "finished"}, {StatusFailed, "failed"}, {StatusCancelled, "cancelled"}, {StatusQueued, "queued again"}, {StatusInterrupted, "interrupted"},
 }
 
-// String is the tally for people; empty when nothing has ended.
+// String returns the tally for people; it is empty when nothing has ended.
 func (t *tally) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -65,7 +65,7 @@ func (t *tally) String() string {
 	return strings.Join(all, ", ")
 }
 
-// note has the report of the stop say what has become of the worker's tasks so far.
+// note adds the tally of the worker's tasks so far to the report of the stop.
 func (w *Worker) note() {
 	if !closed(w.lastCall) {
 		return

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// Task is the record of a piece of work, as a store keeps it. Stores hand out copies: changing one
-// changes nothing. It is not made to be encoded as JSON: for that, package httpapi has a view of
-// it, NewTask, which is also what the program prints.
+// Task is the record of a piece of work, as a store keeps it. Stores return copies: a change to one
+// changes nothing in the store. It is not meant to be encoded as JSON: package httpapi has a type
+// for that, NewTask, which the program prints too.
 type Task struct {
-	// ID is a UUID: of version 7, unless who enqueued the task has chosen another one.
+	// ID is a UUID, of version 7 unless the caller that enqueued the task has chosen another one.
 	ID string
 	// Kind names the handler.
 	Kind string
@@ -17,31 +17,31 @@ type Task struct {
 	Queue string
 	// Key is unique among the unfinished tasks of the kind. Empty means none.
 	Key string
-	// Payload is what the handler is given: JSON when it came through a Kind or the program.
+	// Payload is the input of the handler: JSON when it came through a Kind or the program.
 	Payload []byte
-	// Meta is what came with the task beside its payload, nil for nothing: see EnqueueOptions.Meta.
+	// Meta came with the task in addition to its payload, nil for nothing: see EnqueueOptions.Meta.
 	Meta map[string]string
-	// Priority: the higher number is claimed first. Priority is strict, so that a
-	// steady stream of high ones starves the low ones.
+	// Priority: the higher number is claimed first. Priority is strict: a steady stream of tasks with
+	// a high priority starves those with a low one.
 	Priority int
 
-	// Status is where the task is in its life.
+	// Status is the present status.
 	Status Status
-	// Reason says why the task was interrupted last. It stays until the task is interrupted again
-	// or has ended. Of a cancelled one it may be ReasonExpired.
+	// Reason is why the task was interrupted last. It stays until the task is interrupted again or has
+	// ended. For a cancelled task it may be ReasonExpired.
 	Reason Reason
 	// Error is the text of the last run's error, empty if it had none.
 	Error string
 
-	// Created is when the store accepted the task, Since when it took on its status, RunAt the time
-	// before which it is not claimed. Started is the begin of the last run, and zero before the
-	// first. Finished is zero until the task has ended. All are the store's clock.
+	// Created is when the store accepted the task. Since is when the task got its status. RunAt is the
+	// time before which it is not claimed. Started is when the last run began, zero before the first
+	// one. Finished is zero until the task has ended. All are by the store's clock.
 	Created, Since, RunAt, Started, Finished time.Time
-	// StartBefore is when a task that waits for its first claim is cancelled, by the store's clock.
-	// It is zero where EnqueueOptions had none, and once the task has been claimed or has ended.
+	// StartBefore is when a task that waits for its first claim is cancelled, by the store's clock. It
+	// is zero if EnqueueOptions had none, and once the task has been claimed or has ended.
 	StartBefore time.Time
 
-	// Run is the number of the present run, or the last. It only grows, never repeats, and is the
+	// Run is the number of the present or last run. It only grows, is never used twice, and is the
 	// task's fencing token. It is not a count: Runs is.
 	Run  int64
 	Runs int
@@ -55,16 +55,16 @@ type Task struct {
 	// Checkpoint is what the handler saved last, nil if nothing.
 	Checkpoint []byte
 	Progress   Progress
-	// Result is what the handler left when it had succeeded, nil if nothing.
+	// Result is the handler's result after it has succeeded, nil if there is none.
 	Result []byte
 }
 
-// Suspect says that the task may be what kills its workers: two crashes in a row, without a new
-// checkpoint in between, or three interruptions, the last two because the process ended after last
-// call before it could record them.
+// Suspect reports whether the task may be what kills its workers: it has had two crashes in a row
+// without a new checkpoint in between, or three interruptions, the last two because the process
+// ended after last call before it could record them.
 func (t Task) Suspect() bool { return t.Suspicion != 0 }
 
-// Counters say how a task's runs ended when it was not in success.
+// Counters count the ends of a task's runs that were no success.
 type Counters struct {
 	// Attempts counts the runs that ended in the handler's own error or panic, or with its kind's
 	// Timeout.
@@ -72,50 +72,51 @@ type Counters struct {
 	// Interruptions counts the runs that were stopped on purpose.
 	Interruptions int
 	// Crashes counts the runs whose worker's process was seen to be dead without having announced a
-	// stop, and those that their handler called Crashed. A panic of the handler is none.
+	// stop, and those whose handler returned Crashed. A panic of the handler is not counted.
 	Crashes int
-	// CrashStreak counts the crashes since the last new checkpoint. It is the one that MaxCrashes
-	// limits: a task that gets on between two crashes is not the cause of them. A suspect has two at
-	// least, also where no crash made it one.
+	// CrashStreak counts the crashes since the last new checkpoint. MaxCrashes limits this counter: a
+	// task that makes progress between two crashes is not the cause of them. It is at least two for a
+	// suspect, even if no crash made it one.
 	CrashStreak int
-	// InterruptStreak counts the interruptions since the last new checkpoint. MaxInterruptions
-	// limits it, and each one but the first makes the task wait longer.
+	// InterruptStreak counts the interruptions since the last new checkpoint. MaxInterruptions limits
+	// it, and each one but the first makes the task wait longer.
 	InterruptStreak int
-	// Suspicion is the group in which a suspect runs, zero for a task that is none.
+	// Suspicion is the group in which a suspect runs, zero for a task that is not a suspect.
 	Suspicion Suspicion
 }
 
-// Limits bound the counters. They travel with the claimed run, because the worker that takes
-// over the tasks of a dead one may not know their kind. A limit of zero or less means none.
+// Limits bound the counters. They are copied to the claimed run, because the worker that takes over
+// the tasks of a dead one may not know their kind. A limit of zero or less means none.
 type Limits struct {
 	// MaxAttempts bounds Counters.Attempts, MaxCrashes Counters.CrashStreak, MaxInterruptions
 	// Counters.InterruptStreak.
 	MaxAttempts, MaxCrashes, MaxInterruptions int
 }
 
-// Progress is for people: how far a run is, and a word about it.
+// Progress is for people: how far a run is, and a short message.
 type Progress struct {
 	// Fraction is from 0 to 1.
 	Fraction float64
 	Message  string
 }
 
-// Status is where a task is in its life.
+// Status is the state of a task.
 type Status string
 
 const (
-	// StatusQueued: waiting to be claimed; with RunAt in the future, waiting for its time or for its
-	// next attempt.
+	// StatusQueued: the task waits to be claimed. With RunAt in the future it waits for that time or
+	// for its next attempt.
 	StatusQueued Status = "queued"
-	// StatusRunning: a worker has it.
+	// StatusRunning: a worker holds the task.
 	StatusRunning Status = "running"
 	// StatusSucceeded: the handler returned nil. An end.
 	StatusSucceeded Status = "succeeded"
-	// StatusFailed: a permanent error, or attempts or crashes used up. An end.
+	// StatusFailed: the handler returned a permanent error, or the attempts, crashes or interruptions
+	// are used up. An end.
 	StatusFailed Status = "failed"
-	// StatusCancelled: somebody asked for it. An end.
+	// StatusCancelled: a person cancelled it, or its StartBefore passed. An end.
 	StatusCancelled Status = "cancelled"
-	// StatusInterrupted: a run was cut short, and the task is claimable, before the queued ones of
+	// StatusInterrupted: a run was cut short, and the task is claimable, before the queued tasks of
 	// its priority.
 	StatusInterrupted Status = "interrupted"
 )
@@ -140,29 +141,29 @@ func (s Status) Ended() bool {
 	return s == StatusSucceeded || s == StatusFailed || s == StatusCancelled
 }
 
-// Claimable reports whether a worker may take a task of this status, once its RunAt has come.
+// Claimable reports whether a worker may claim a task of this status, once its RunAt has come.
 func (s Status) Claimable() bool { return s == StatusQueued || s == StatusInterrupted }
 
-// Reason says why a run was cut short.
+// Reason is why a run was cut short.
 type Reason string
 
 const (
 	// ReasonStop: the process was stopped, and the worker recorded the run itself.
 	ReasonStop Reason = "stop"
-	// ReasonDeadline: the process had announced its stop, and was gone, or gave up its handler,
-	// before the run had ended.
+	// ReasonDeadline: the process had announced its stop, and was gone, or gave up its handler, before
+	// the run had ended.
 	ReasonDeadline Reason = "deadline"
 	// ReasonFrozen: the run was cut short because its process had stood still for too long.
 	ReasonFrozen Reason = "frozen"
-	// ReasonLost: the worker vanished. When its process is known to be dead this was counted as a
-	// crash; when only its lease ran out, as an interruption. Also when the handler said with Crashed
-	// that the process vanished in which it did its work.
+	// ReasonLost: the worker vanished. If its process is known to be dead this was counted as a crash;
+	// if only its lease ran out, as an interruption. It is also the reason when the handler returned
+	// Crashed, because the process that did its work vanished.
 	ReasonLost Reason = "lost"
-	// ReasonRequested: somebody has asked for it, with [Client.Interrupt].
+	// ReasonRequested: a person requested it, with [Client.Interrupt].
 	ReasonRequested Reason = "requested"
-	// ReasonReleased: the worker gave the task back, and counters do not count the run. Either no
-	// handler was called, as when an interrupted task was claimed ahead of a slot or while the process
-	// was told to end; or the handler said with PauseKind that this worker cannot run its kind now.
+	// ReasonReleased: the worker released the task, and no counter counts the run. Either no handler
+	// was called, as when an interrupted task was prefetched, or claimed while the process was being
+	// stopped; or the handler returned PauseKind, because this worker cannot run its kind now.
 	ReasonReleased Reason = "released"
 	// ReasonTurn: the run had had the MaxRunTime of its kind, and others waited for its slot. The
 	// task, which is queued, comes after those.
@@ -173,19 +174,19 @@ const (
 
 // RunRecord is one run in a task's history.
 type RunRecord struct {
-	// Run is the run's number, Worker the incarnation that had it, Host and PID where that was.
+	// Run is the run's number, Worker the incarnation that had it, Host and PID where it ran.
 	Run    int64
 	Worker string
 	Host   string
 	PID    int
-	// Started and Ended bound it; Ended is zero while it goes on.
+	// Started and Ended are its begin and its end; Ended is zero while it goes on.
 	Started, Ended time.Time
-	// Status is what the task became by it, StatusRunning while it goes on; Reason and Error as in
-	// Task.
+	// Status is the status that the run gave the task, StatusRunning while it goes on. Reason and
+	// Error are as in Task.
 	Status Status
 	Reason Reason
 	Error  string
-	// Crashed says that it ended because its process died, the worker's or the handler's; Reclaimed,
-	// that another worker than its own recorded the end.
+	// Crashed: the run ended because its process died, the worker's or the handler's. Reclaimed:
+	// another worker recorded the end.
 	Crashed, Reclaimed bool
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// plan is what becomes of a schedule that is due, and how many of its ticks are left out.
+// plan returns the tick of a schedule that is due, and how many of its ticks are left out.
 func (e *scheduled) plan(d DueSchedule, now time.Time, salt string) (t Tick, leftOut int) {
 	keep := e.MaxMissed
 	if e.Missed != MissedAll {
@@ -48,10 +48,10 @@ func (e *scheduled) plan(d DueSchedule, now time.Time, salt string) (t Tick, lef
 	return t, leftOut
 }
 
-// holdFor is after what time a tick is looked at again that waits for the end of a task.
+// holdFor is how long a tick that waits for the end of a task is put off.
 const holdFor = time.Second
 
-// task is what a tick makes.
+// task returns the task of a tick.
 func (e *scheduled) task(at, now time.Time, salt string) NewTask {
 	n := e.Task
 	n.ID = tickID(salt, e.set, e.name, at)
@@ -67,7 +67,7 @@ func (e *scheduled) task(at, now time.Time, salt string) NewTask {
 	return n
 }
 
-// meta is that of the task of a tick; of one that a person asks for where the time is zero.
+// meta returns the Meta of a tick's task; at is zero for a task that a person requests.
 func (e *scheduled) meta(at time.Time) map[string]string {
 	meta := maps.Clone(e.Task.Meta)
 	if meta == nil {
@@ -80,11 +80,11 @@ func (e *scheduled) meta(at time.Time) map[string]string {
 	return meta
 }
 
-// maxSteps bounds the ticks that are gone through one by one: a day of seconds.
+// maxSteps bounds the ticks that are stepped through one by one: a day of seconds.
 const maxSteps = 100_000
 
-// ticksUntil returns the ticks from one that is due until now, the newest of them where there are
-// more than keep, how many there are, and the first one after now. After maxSteps it leaps.
+// ticksUntil returns the ticks from one that is due until now, or the newest of them if there are
+// more than keep; how many there are; and the first one after now. After maxSteps it leaps.
 func ticksUntil(s Schedule, due, now time.Time, keep int) (ticks []time.Time, all int, next time.Time) {
 	for next = due; !next.IsZero() && !next.After(now); next = nextTick(s, next) {
 		if all++; all%maxSteps == 0 {
@@ -97,7 +97,7 @@ func ticksUntil(s Schedule, due, now time.Time, keep int) (ticks []time.Time, al
 	return ticks[max(0, len(ticks)-keep):], all, next
 }
 
-// leap returns a tick before now that has few after it, or the one that is given.
+// leap returns a tick before now that has few after it, or the given one.
 func leap(s Schedule, from, now time.Time) time.Time {
 	for back := time.Minute; back < now.Sub(from); back *= 8 {
 		if t := nextTick(s, now.Add(-back)); !t.IsZero() && t.After(from) && !t.After(now) {
@@ -107,8 +107,8 @@ func leap(s Schedule, from, now time.Time) time.Time {
 	return from
 }
 
-// nextTick is the tick after a time, as stores keep it. One that is not after it would be due for
-// ever, and counts as none.
+// nextTick returns the tick after a time, as stores keep it. A tick that is not after it would be
+// due for ever, and counts as none.
 func nextTick(s Schedule, t time.Time) time.Time {
 	next := s.Next(t.UTC())
 	if next.IsZero() {
@@ -120,8 +120,8 @@ func nextTick(s Schedule, t time.Time) time.Time {
 	return next
 }
 
-// tickID is the id of a tick's task, a UUID of version 8. Who may submit may choose ids: the salt
-// keeps anybody from taking that of a tick that is to come.
+// tickID returns the id of a tick's task, a UUID of version 8. Clients may choose ids; without the
+// salt none of them can take the id of a tick that is to come.
 func tickID(salt, set, name string, at time.Time) string {
 	sum := tickSum(salt, "id", set, name, at)
 	b := sum[:16]

@@ -11,24 +11,24 @@ import (
 )
 
 // A handler that ignores the end of its context is unresponsive. Ten seconds after that end the
-// worker says so (detector.go). In a stop the group abandons it, and it ends with its process. Its
-// task is recorded just before, while that is still possible: otherwise it would be found as
-// running where nothing runs. But it must not be claimed while the handler may still work. It
-// becomes claimable when the stop is over at the latest: as long as handlers have for returning,
-// the rest of a stop has for closing. Should the handler go on after that, its fence refuses what
-// it does.
+// worker reports it (detector.go). In a stop the group abandons it, and it ends with its process.
+// The worker records its task just before that, while it still can: otherwise the task would be
+// found as running although nothing runs. But the task must not be claimed while the handler may
+// still work. It becomes claimable when the stop is over at the latest: the rest of a stop has as
+// long for closing as handlers have for returning. If the handler goes on after that, its fence
+// refuses its writes.
 //
-// Where the store cannot be reached the run stays the worker's, and the worker that finds its
-// process gone takes the task over, as after SIGKILL.
+// If the store cannot be reached the run stays the worker's, and the worker that finds its process
+// gone takes over the task, as after SIGKILL.
 
-// decisionMargin is how long before the group abandons the worker it is decided which handlers are
-// unresponsive, at most: a store needs milliseconds to write it.
+// decisionMargin is how long, at most, before the group abandons the worker it is decided which
+// handlers are unresponsive: a store needs milliseconds to write that.
 const decisionMargin = 100 * time.Millisecond
 
 // recordUnresponsive waits for the time when handlers are given up, and records the runs of those
-// that have not returned. Where all have returned, and it is the store that the worker waits for,
-// it gives up the store, so that the worker says so itself instead of being abandoned. It does
-// nothing when last ends before, which is the worker's end, or where the interrupt has no deadline.
+// that have not returned. If all have returned, and the worker waits for the store, it gives up the
+// store, so that the worker returns an error instead of being abandoned. It does nothing if last,
+// which is the worker's end, ends before, or if the interrupt has no deadline.
 func (w *Worker) recordUnresponsive(ctx, last context.Context, giveUpStore func()) {
 	select {
 	case <-ctx.Done():
@@ -65,10 +65,10 @@ func (w *Worker) recordUnresponsive(ctx, last context.Context, giveUpStore func(
 	}
 }
 
-// closeUnresponsive fills in the end of a run whose handler has not returned so long after the
-// interrupt, and whose process may live for so long, and reports whether it did. It does not wait:
-// a handler in the middle of Save or FinishTx is left alone, and so is one that has finished in a
-// transaction, or has returned, or whose run is another worker's.
+// closeUnresponsive fills in the end of a run whose handler has not returned for silent after the
+// interrupt, and whose process may live for alive, and reports whether it did. It does not wait. It
+// skips a handler in the middle of Save or FinishTx, one that has finished in a transaction, one
+// that has returned, and one whose run belongs to another worker.
 func (r *Run) closeUnresponsive(c *Change, silent, alive time.Duration) bool {
 	if !r.mu.TryLock() {
 		return false
@@ -78,7 +78,7 @@ func (r *Run) closeUnresponsive(c *Change, silent, alive time.Duration) bool {
 	if r.inTx || isLoss(r.ctx.cause()) || r.decided.Swap(true) {
 		return false
 	}
-	if c.Fence, c.Counters = r.fence(), r.task.Counters; r.inDoubt { // nobody can be asked now, and the task may well get on
+	if c.Fence, c.Counters = r.fence(), r.task.Counters; r.inDoubt { // the store cannot be asked now, and the task may have made progress
 		c.Counters.CrashStreak, c.Counters.InterruptStreak = 0, 0
 	}
 	c.unresponsive(r, silent)
@@ -89,11 +89,12 @@ func (r *Run) closeUnresponsive(c *Change, silent, alive time.Duration) bool {
 
 // maxUnresponsiveStops bounds how many interruptions in a row, without a new checkpoint, may end
 // with an unresponsive handler: otherwise a task whose handler never returns would make every
-// deploy last for its whole grace, for ever.
+// deploy take its whole grace period, for ever.
 const maxUnresponsiveStops = 10
 
-// unresponsive says what becomes of a task whose handler has not returned so long after the
-// interrupt. One whose timeout was over before the interrupt is an attempt, as if it had returned.
+// unresponsive fills in the outcome for a task whose handler has not returned for silent after the
+// interrupt. If its timeout was over before the interrupt this is an attempt, as if it had
+// returned.
 func (c *Change) unresponsive(r *Run, silent time.Duration) {
 	said := fmt.Sprintf("the handler is unresponsive: %v after the interrupt it had not returned", silent.Round(time.Millisecond))
 	switch over := time.Since(r.started.Add(r.policy.timeout)); {

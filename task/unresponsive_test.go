@@ -48,7 +48,7 @@ func TestUnresponsive_AnUnresponsiveHandlersTaskIsInterruptedByTheDeadlineAndTak
 		b.want(id, task.StatusInterrupted, task.ReasonDeadline, 0, 1, 0)
 		time.Sleep(time.Second)
 		b.want(id, task.StatusSucceeded, "", 0, 1, 0)
-		time.Sleep(time.Minute) // the unresponsive one returns, and is not heard
+		time.Sleep(time.Minute) // the unresponsive one returns, and its result is ignored
 		runs, err := b.client.History(t.Context(), id)
 		if err != nil || len(runs) != 2 || runs[0].Reason != task.ReasonDeadline || runs[0].Crashed {
 			t.Errorf("%+v, %v", runs, err)

@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// storable makes a text that every store can keep: valid UTF-8, no NUL, at most max bytes. One NUL
-// in one error message must not stop a batch of a thousand records.
+// storable returns a text that every store can keep: valid UTF-8, no NUL, at most max bytes. One
+// NUL in one error message must not stop a batch of a thousand records.
 func storable(s string, max int) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	s = strings.ReplaceAll(s, "\x00", "\uFFFD")
@@ -21,8 +21,8 @@ func storable(s string, max int) string {
 	return s[:cut] + more
 }
 
-// checkName accepts what can name a kind or a queue: letters, digits, and . _ - / in between. A
-// name must also be able to stand alone between two slashes of an address (/v1/queues/NAME/pause).
+// checkName accepts the name of a kind or a queue: letters, digits, and . _ - / in between. A name
+// must also fit between two slashes of an address (/v1/queues/NAME/pause).
 func checkName(what, name string) error {
 	if name == "/" || name == "." || name == ".." {
 		return invalid("%s %q cannot stand in an address: give it a letter or a digit", what, name)
@@ -38,7 +38,7 @@ func checkName(what, name string) error {
 	return nil
 }
 
-// checkMeta accepts what can be kept beside a payload.
+// checkMeta accepts a Meta that can be stored.
 func checkMeta(meta map[string]string) error {
 	if len(meta) > MaxMeta {
 		return invalid("meta has %d pairs, at most %d are kept: put the rest into the payload", len(meta), MaxMeta)

@@ -2,8 +2,8 @@ package task
 
 import "runtime/debug"
 
-// builtVersion is what the build says of the program: the version of its main module or, where that
-// has none, the revision that it was built from.
+// builtVersion returns the program's version as the build recorded it: that of its main module or,
+// if that has none, the revision that it was built from.
 func builtVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

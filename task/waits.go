@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// waits is all that wait for the ends of tasks in a client and those that were made of it. They
-// share their looks at the store: one goroutine asks for all tasks that are due, and lives for as
-// long as somebody waits. The last one who leaves waits for its end.
+// waits are the callers that wait for the ends of tasks, in a client and those that were made from
+// it. They share their reads of the store: one goroutine asks for all tasks that are due, and lives
+// as long as a caller waits. The last caller that leaves waits for its end.
 type waits struct {
 	store Store
 
 	mu      sync.Mutex
 	waiting map[*wait]bool
-	come    chan struct{} // has an element when somebody has come
+	come    chan struct{} // has an element when a waiter has come
 	stop    context.CancelFunc
 	ended   chan struct{} // closed when the goroutine has ended
 }
 
-// wait is one that waits.
+// wait is one waiting caller.
 type wait struct {
 	id    string
 	pause time.Duration // before the next look
@@ -33,7 +33,7 @@ type wait struct {
 
 const (
 	firstPause, lastPause = 10 * time.Millisecond, time.Second
-	// looks is how many times as long as a look takes is left between two of them.
+	// looks: the pause between two reads is this many times as long as a read takes.
 	looks = 5
 	// waitStep bounds the tasks of one query.
 	waitStep = 1000
@@ -85,7 +85,7 @@ func (w *waits) leave(one *wait) {
 	<-ended
 }
 
-// look asks the store until ctx ends.
+// look reads from the store until ctx ends.
 func (w *waits) look(ctx context.Context, come <-chan struct{}, ended chan<- struct{}) {
 	defer close(ended)
 	timer := time.NewTimer(0)
@@ -111,8 +111,8 @@ func (w *waits) look(ctx context.Context, come <-chan struct{}, ended chan<- str
 	}
 }
 
-// due returns those who want a look, and when the first of them or of the others wants one. With
-// them come those who will want one before long, so that all who wait for long share theirs.
+// due returns the waits that want a read, and when the next of all of them wants one. It includes
+// those that will want one before long, so that all that wait for long share theirs.
 func (w *waits) due(now time.Time) (due []*wait, next time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -136,7 +136,7 @@ func (w *waits) due(now time.Time) (due []*wait, next time.Time) {
 	return due, next
 }
 
-// ask looks at tasks, and answers those who wait for one that has ended.
+// ask reads tasks, and answers the callers whose task has ended.
 func (w *waits) ask(ctx context.Context, due []*wait) {
 	for part := range slices.Chunk(due, waitStep) {
 		ids := make([]string, 0, len(part))
@@ -147,7 +147,7 @@ func (w *waits) ask(ctx context.Context, due []*wait) {
 		ids = slices.Compact(ids)
 		found, err := w.store.Find(ctx, Query{IDs: ids, Limit: len(ids)})
 		if ctx.Err() != nil {
-			return // nobody waits any more
+			return // no waiter is left
 		}
 		byID := make(map[string]*Task, len(found))
 		for i := range found {
@@ -162,7 +162,7 @@ func (w *waits) ask(ctx context.Context, due []*wait) {
 	}
 }
 
-// answer takes what a look has found. The caller holds mu.
+// answer handles the result of a read. The caller holds mu.
 func (one *wait) answer(found *Task, err error, now time.Time) {
 	switch {
 	case err != nil:

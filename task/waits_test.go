@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// findCounter counts the looks at a store.
+// findCounter counts the reads of a store.
 type findCounter struct {
 	task.Store
 	finds atomic.Int64
@@ -80,7 +80,7 @@ func TestWait_OneIsToldSoonAndHasItsOwnContextAndErrors(t *testing.T) {
 		c := task.NewClient(s)
 		id := b.enqueue()
 		var long sync.WaitGroup
-		long.Go(func() { // who waits for long slows down nobody
+		long.Go(func() { // long waits slow down no other
 			if _, err := c.Wait(b.t.Context(), id); err != nil {
 				t.Error(err)
 			}

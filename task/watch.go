@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// reclaimBatch bounds how many runs of a dead worker are moved at once.
+// reclaimBatch bounds how many runs of a dead worker are reclaimed at once.
 const reclaimBatch = 500
 
-// watcher looks after the other workers: of one that is dead it takes over the tasks, by evidence
-// at once, otherwise after its beat stood still for its whole lease while our own was renewed. One
-// goroutine uses it; notice may be called by any.
+// watcher monitors the other workers, and takes over the tasks of those that are dead: with
+// evidence of death at once, otherwise after a worker's beat stood still for its whole lease while
+// our own was renewed. One goroutine uses it; any goroutine may call notice.
 type watcher struct {
 	store    Store
 	poll     time.Duration
@@ -26,8 +26,8 @@ type watcher struct {
 	seen map[string]observation
 }
 
-// observation is what is remembered of a neighbour: the beat, and since when, on our own monotonic
-// clock, it has not moved.
+// observation is what is remembered about a neighbour: its beat, and since when, on our own
+// monotonic clock, it has not moved.
 type observation struct {
 	seq   uint64
 	since time.Time
@@ -35,7 +35,7 @@ type observation struct {
 	alive bool      // its store has had evidence of its life
 }
 
-// notice has the neighbours looked at soon: a process may have ended.
+// notice has the neighbours checked soon: a process may have ended.
 func (w *watcher) notice() {
 	select {
 	case w.gone <- struct{}{}:
@@ -43,10 +43,10 @@ func (w *watcher) notice() {
 	}
 }
 
-// run watches until ctx ends. It looks at once when the store says that a process may have ended,
-// and without that every six polls; sooner, when the evidence of a life is no longer there, or not
-// yet: a process that follows a killed one finds it already dead, and must not have to live for
-// long to take over from it.
+// run watches until ctx ends. It checks at once when the store reports that a process may have
+// ended, and otherwise every six polls. It checks sooner when the evidence that a neighbour lives
+// is gone, or not there yet: a process that follows a killed one finds it dead already, and must
+// not have to live for long to take over from it.
 func (w *watcher) run(ctx context.Context) {
 	var failed string
 	for {
@@ -75,7 +75,7 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// begin has slots kept for what neighbours hand over, if there are any.
+// begin has slots kept for tasks that neighbours hand over, if there are any neighbours.
 func (w *watcher) begin(ctx context.Context) {
 	w.slots.begin(time.Now())
 	if workers, err := w.store.Workers(ctx); err == nil { // otherwise they are met by the first sweep
@@ -83,20 +83,20 @@ func (w *watcher) begin(ctx context.Context) {
 	}
 }
 
-// meet takes note of who else works.
+// meet stores which other workers there are.
 func (w *watcher) meet(workers []WorkerInfo) {
 	if w.slots.meet(neighboursOf(w.beats.incarnation(), workers)) {
 		w.nudge()
 	}
 }
 
-// sweepPolls is how many polls there are between two looks at the neighbours that nothing has told
-// of: 1.5 s by default.
+// sweepPolls is how many polls there are between two checks of the neighbours if nothing was
+// reported: 1.5 s by default.
 const sweepPolls = 6
 
-// sweep looks at every other worker once, and reports whether one of them is in doubt: it was seen
-// alive, and the store does not know any more; or it was seen at first a short time ago, and the
-// store does not know yet.
+// sweep checks every other worker once, and reports whether one of them is in doubt: either it was
+// alive before and the store no longer knows, or it was seen for the first time a short time ago
+// and the store does not know yet.
 func (w *watcher) sweep(ctx context.Context) (doubt bool, err error) {
 	workers, err := w.store.Workers(ctx)
 	if err != nil {
@@ -120,8 +120,8 @@ func (w *watcher) sweep(ctx context.Context) (doubt bool, err error) {
 	return doubt, errors.Join(errs...)
 }
 
-// observe returns what is to be remembered of a neighbour, and reports whether its beat has stood
-// still for its lease.
+// observe returns what is to be remembered about a neighbour, and reports whether its beat has
+// stood still for its lease.
 func (w *watcher) observe(other WorkerInfo) (s observation, expired bool) {
 	now := time.Now()
 	s, known := w.seen[other.Worker]
@@ -141,13 +141,13 @@ func (w *watcher) observe(other WorkerInfo) (s observation, expired bool) {
 	return s, now.Sub(s.since) >= max(other.Lease, time.Second)
 }
 
-// reclaim takes over what a dead worker left.
+// reclaim takes over the tasks of a dead worker.
 func (w *watcher) reclaim(ctx context.Context, dead WorkerInfo) error {
 	req := ReclaimRequest{Worker: dead.Worker, Evidence: dead.Liveness == LivenessDead, Seq: dead.Seq, Max: reclaimBatch}
 	for ctx.Err() == nil {
 		left, err := w.store.Reclaim(ctx, req)
 		if errors.Is(err, ErrWorkerAlive) {
-			return nil // a beat came, or a neighbour is at it
+			return nil // a beat came, or a neighbour is reclaiming it
 		}
 		if err != nil {
 			return err
@@ -171,7 +171,7 @@ func (w *watcher) reclaim(ctx context.Context, dead WorkerInfo) error {
 			w.nudge()
 		}
 		if failed != nil {
-			return failed // the rest is taken with the next look
+			return failed // the rest is reclaimed by the next check
 		}
 		if left.Done {
 			return nil

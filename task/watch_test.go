@@ -31,8 +31,8 @@ func TestWatch_ADeathIsACrashAndANeighbourTakesOverWithinAPoll(t *testing.T) {
 	})
 }
 
-// slowWitness is a store that is sure of a death only when it has seen the signs for some time, as
-// those are whose evidence is a connection.
+// slowWitness is a store that is sure of a death only when it has seen the signs for some time,
+// like stores whose evidence is a connection.
 type slowWitness struct {
 	task.Store
 	first time.Time
@@ -126,7 +126,7 @@ func TestWatch_AWorkerThatWasCutOffItselfTakesNobodyForDead(t *testing.T) {
 		observer := b.serve(cut)
 		time.Sleep(time.Minute)
 		cut.cut(true)
-		time.Sleep(13 * time.Second) // less than its own lease: nobody takes it for dead either
+		time.Sleep(13 * time.Second) // less than its own lease: no worker takes it for dead either
 		cut.cut(false)
 		time.Sleep(time.Minute)
 		if got := b.want(id, task.StatusRunning, "", 0, 0, 0); got.Worker != first.Worker {
@@ -152,7 +152,7 @@ func TestCrash_OfADeadWorkersTasksOnlyTheSuspectIsCharged(t *testing.T) {
 		die()
 		die()
 		other := b.enqueue()
-		die() // the third death, with a task beside it
+		die() // the third death, with a task next to it
 		groups = append(groups, b.serve(b.store))
 		time.Sleep(10 * time.Second)
 		b.want(suspect, task.StatusFailed, "", 0, 0, 3)

@@ -16,48 +16,52 @@ import (
 	"github.com/lastcall-go/lastcall/internal/safelog"
 )
 
-// WorkerConfig says what a worker does. Only Store and Mux are needed.
+// WorkerConfig configures a worker. Only Store and Mux are required.
 type WorkerConfig struct {
-	// Store is where the tasks are. The caller closes it, after Serve has returned; the worker never
-	// does.
+	// Store has the tasks. The caller closes it, after Serve has returned; the worker never does.
 	Store Store
 	// Mux has the handlers. Only tasks of its kinds are claimed.
 	Mux *Mux
-	// Concurrency bounds how many handlers run at once. 0 means 10. While there is more to do than can
-	// be done, and no handler takes longer than 50 ms, the worker prefetches at most 100 tasks, or
-	// Concurrency where that is more: they are running for everybody else, and given back if no slot
-	// becomes free for them in about a second, or at last call. In a rollout a quarter of them, and at
-	// least one, takes interrupted tasks only: for two seconds after the start of a worker that is not
-	// the only one, and while others stop, on the youngest of those that go on.
+	// Concurrency bounds how many handlers run at once. 0 means 10.
+	//
+	// While there is more work than slots, and no handler takes longer than 50 ms, the worker
+	// prefetches at most 100 tasks, or Concurrency if that is more. For everybody else these are
+	// running. They are released if no slot becomes free for them in about a second, or at last call.
+	//
+	// In a rollout a quarter of the slots, and at least one, takes interrupted tasks only: for two
+	// seconds after the start of a worker that is not the only one, and while others stop, on the
+	// youngest of those that go on.
 	Concurrency int
-	// SpareSlots is how many more handlers may run at once while as many others are unresponsive: one
-	// that goes on 10 s after its context has ended keeps its slot until it returns. 0 means none.
+	// SpareSlots is how many more handlers may run at once while as many others are unresponsive. A
+	// handler that goes on 10 s after its context has ended keeps its slot until it returns. 0 means
+	// none.
 	SpareSlots int
-	// Name is for people. Empty means the host's name. Two workers of one group need names of their
-	// own: the group's report has a note for each, what became of its tasks in the stop.
+	// Name is for people. Empty means the host's name. Two workers of one group need different names:
+	// the group's report has a note for each, which counts its tasks by how they ended in the stop.
 	Name string
-	// Lease is for how long the worker's beat may stand still before others take over its tasks,
-	// where they cannot see that its process is dead. It beats five times as often. 0 means 15 s;
-	// less than 1 s is refused.
+	// Lease is how long the worker's beat may stand still before others take over its tasks, where
+	// they cannot see that its process is dead. The worker sends five beats in that time. Less
+	// than 1 s is refused; 0 means 15 s.
 	Lease time.Duration
-	// Poll is how often the worker asks the store for tasks that nothing told it about. 0 means 250
-	// ms. The PostgreSQL store answers from what it found in the last second; Client.Wake tells it of
-	// more. For dead neighbours that nothing told it about the worker looks every six polls.
+	// Poll is how often the worker polls the store for tasks of which no notification came. 0 means
+	// 250 ms. The PostgreSQL store answers from what it found in the last second; Client.Wake reports
+	// new tasks to it. Every six polls the worker checks for dead neighbours of which no notification
+	// came.
 	Poll time.Duration
-	// Queues are the only ones that the worker takes tasks from. None means every queue.
+	// Queues are the queues from which the worker claims tasks. None means every queue.
 	Queues []string
-	// Retention is for how long ended tasks are kept whose Kind does not say it. 0 means 7 days, -1
-	// for ever. A worker removes the tasks of all kinds and queues, so where several have another
-	// Retention the shortest counts.
+	// Retention is how long ended tasks are kept whose Kind has no Retention. 0 means 7 days, -1 for
+	// ever. A worker removes the tasks of all kinds and queues, so if workers have different
+	// Retentions the shortest counts.
 	Retention time.Duration
-	// Version is that of the program, for the records of steps: see ErrSteps. Empty means what the
-	// build says: the main module's version or, where there is none, the revision. Of more than 100
-	// bytes the first are kept.
+	// Version is the version of the program, for the records of steps: see ErrSteps. Empty means the
+	// version of the build: the main module's or, if there is none, the revision. Only the first 100
+	// bytes are kept.
 	Version string
-	// Observe, if set, is told when a run begins and when its end has been written, also that of a
-	// dead worker's run which this worker has recorded: for metrics and traces. It is called by
-	// many goroutines and must return soon. Its context has the values of the runs' contexts, and
-	// ends with the worker.
+	// Observe, if set, is called when a run begins and when its end has been written, for metrics and
+	// traces. It is also called for a dead worker's run whose end this worker has recorded. Many
+	// goroutines call it, and it must return soon. Its context has the values of the runs' contexts,
+	// and ends with the worker.
 	Observe func(context.Context, Event)
 	// Logger gets a line for each change of a task's status. Nil means slog.Default().
 	Logger *slog.Logger
@@ -65,12 +69,19 @@ type WorkerConfig struct {
 
 // Worker claims tasks and runs their handlers.
 //
-// It is made of parts, each with a promise and, where several goroutines use it, a lock of its own:
-// the claimer asks the store for tasks, the slots say for how many and when their handlers are
-// called, the runSet has those that have not ended, the pool has the goroutines that call handlers,
-// the saver and the recorder write what becomes of them, the detector finds handlers that do not
-// return, the pauses are of kinds that cannot run here now, the heartbeat keeps the worker
-// registered, the watcher looks after the other workers, and the pruner removes what is old.
+// It consists of parts, each with a promise and, where several goroutines use it, a lock of its
+// own:
+//
+//   - The claimer asks the store for tasks.
+//   - The slots decide for how many, and when their handlers are called.
+//   - The runSet has the runs that have not ended.
+//   - The pool has the goroutines that call handlers.
+//   - The saver and the recorder write what runs save, and their ends.
+//   - The detector finds handlers that do not return.
+//   - The pauses are of kinds that cannot run here now.
+//   - The heartbeat keeps the worker registered.
+//   - The watcher monitors the other workers.
+//   - The pruner removes what is old.
 type Worker struct {
 	store    Store
 	mux      *Mux
@@ -104,7 +115,7 @@ type Worker struct {
 }
 
 // NewWorker checks the configuration and returns a worker that does nothing until Serve is called.
-// The store stays the caller's to close, after Serve has returned.
+// The caller closes the store, after Serve has returned.
 func NewWorker(cfg WorkerConfig) (*Worker, error) {
 	if cfg.Store == nil || cfg.Mux == nil {
 		return nil, invalid("worker: Store and Mux must be set")
@@ -151,20 +162,21 @@ func newWorker(cfg WorkerConfig) *Worker {
 	return w
 }
 
-// Serve registers the worker and runs tasks until ctx ends. It is made for [lastcall.Group.Go]:
+// Serve registers the worker and runs tasks until ctx ends. It is meant for [lastcall.Group.Go]:
 //
-//   - At last call it announces the stop to the store and claims no more; what runs, runs on (or is
-//     told at once, where its kind says so). When the last one has returned, Serve returns nil.
+//   - At last call it announces the stop to the store and claims no more. Running handlers go on;
+//     if their kind has InterruptOnStop, their contexts end at once. When the last one has
+//     returned, Serve returns nil.
 //   - At the interrupt the handlers' contexts end, with the [lastcall.InterruptError] as the cause.
-//     Each handler's return is recorded, with reason and checkpoint, until the group abandons the
-//     worker. Just before that, the tasks of those that have not returned are recorded as
-//     interrupted by the deadline, claimable when the stop is over.
+//     The end of each handler that returns is recorded, with reason and checkpoint, until the group
+//     abandons the worker. Just before that, the tasks of those that have not returned are recorded
+//     as interrupted by the deadline, claimable when the stop is over.
 //   - Nil means that every run is recorded. An error means that some are not, as when the store did
-//     not answer until just before the group would have abandoned the worker; the store still has
-//     them as running, and the next worker takes them up as interrupted by the deadline.
+//     not answer until just before the group would have abandoned the worker. The store still has
+//     those as running, and the next worker resumes them as interrupted by the deadline.
 //
-// A handler that ignores its context keeps Serve from returning: the group abandons both and says
-// so.
+// A handler that ignores its context keeps Serve from returning: the group abandons both and
+// reports that.
 //
 // Outside a group the end of ctx is both last call and interrupt. Serve may be called once. It does
 // not close the store: close it after Serve has returned, in a group with [lastcall.Group.Defer].
@@ -173,8 +185,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 	if lastCall == nil {
 		lastCall = ctx.Done()
 	}
-	// last carries what must also be possible after the interrupt, until the group abandons the
-	// worker.
+	// last is for what must be possible even after the interrupt, until the group abandons the worker.
 	last := context.WithoutCancel(ctx)
 	if lastcall.LastCall(ctx) != nil {
 		last = lastcall.UntilAbandon(ctx)
@@ -217,7 +228,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 	return w.leave(ctx)
 }
 
-// leave takes the worker off the store and returns an error unless every run has been recorded.
+// leave removes the worker from the store, and returns an error unless every run has been recorded.
 func (w *Worker) leave(ctx context.Context) error {
 	last, release := lastWrite(ctx)
 	defer release()
@@ -241,8 +252,8 @@ func (w *Worker) leave(ctx context.Context) error {
 	return nil
 }
 
-// listen turns the store's wake-ups into claims, into a look at the neighbours, and into a beat
-// when a run may have a command.
+// listen turns the store's notifications into claims, into a check of the neighbours, and into a
+// beat when a run may have a command.
 func (w *Worker) listen(last, ctx context.Context) {
 	var seen Generations
 	for ctx.Err() == nil {
@@ -277,8 +288,8 @@ func (w *Worker) housekeep() {
 	w.giveBackWaiting(maxWait)
 }
 
-// onLastCall ends the contexts of the runs whose kinds want it so when last call comes. A run that
-// is not in the list of runs is entered later, and sees then that the slots are closed.
+// onLastCall ends the contexts of the runs whose kinds have InterruptOnStop when last call comes. A
+// run that is not in the list of runs is entered later, and then finds the slots closed.
 func (w *Worker) onLastCall() {
 	<-w.lastCall
 	w.slots.close()
@@ -290,7 +301,7 @@ func (w *Worker) onLastCall() {
 	}
 }
 
-// lastCallCause is that of contexts which end at last call.
+// lastCallCause returns the cause of contexts that end at last call.
 func (w *Worker) lastCallCause() *lastcall.InterruptError {
 	left, _ := lastcall.TimeLeft(w.base)
 	return &lastcall.InterruptError{Until: time.Now().Add(left)}

@@ -1,17 +1,18 @@
-// Package cron makes schedules of cron expressions and of intervals, for [task.SchedulerConfig].
-// The expressions are those of github.com/robfig/cron/v3: five fields, names of months and days,
-// lists, ranges and steps, and @hourly, @daily, @weekly, @monthly, @yearly and @every 30s.
+// Package cron makes schedules from cron expressions and from intervals, for
+// [task.SchedulerConfig]. The expressions are those of github.com/robfig/cron/v3: five fields,
+// names of months and days, lists, ranges and steps, and @hourly, @daily, @weekly, @monthly,
+// @yearly and @every 30s.
 //
-// Times are of a zone, UTC unless another one is given; that of the machine plays no part, since
-// processes on several machines must agree. Where a zone changes to summer time and back, this
-// package does as cron does, of which robfig/cron leaves out the first:
+// Times are in a time zone, UTC unless another one is given. The zone of the machine plays no part,
+// because processes on several machines must agree. Where a zone changes to summer time and back,
+// this package does as cron does (robfig/cron leaves out the first case):
 //
 //   - A time that does not exist on that day, such as 02:30 when the clocks go from 02:00 to 03:00,
 //     is due at the change: the job of that night is not left out. Several such times are due once.
-//   - A time that exists twice is due the first time only.
-//   - An expression whose minute or hour begins with a star is about intervals, and goes by the
-//     time that passes: */15 * * * * is due each quarter of an hour, in the hour that is skipped
-//     not at all, and in each of the two that have one name.
+//   - A time that exists twice is due only the first time.
+//   - An expression whose minute or hour begins with a star is an interval, and follows the time
+//     that passes. */15 * * * * is due each quarter of an hour: never in the hour that is skipped,
+//     and in each of the two hours that have the same name.
 package cron
 
 import (
@@ -24,15 +25,15 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Options say how an expression is read.
+// Options define how an expression is parsed.
 type Options struct {
-	// Zone is where the times are. Nil means UTC.
+	// Zone is the time zone of the times. Nil means UTC.
 	Zone *time.Location
 	// Seconds: the expression has a field for seconds before the others.
 	Seconds bool
 }
 
-// Schedule is an expression that was read.
+// Schedule is a parsed expression.
 type Schedule struct {
 	text, words string
 	zone        *time.Location
@@ -42,7 +43,7 @@ type Schedule struct {
 
 var _ task.Schedule = Schedule{}
 
-// Parse reads an expression. opt may be nil.
+// Parse parses an expression. opt may be nil.
 func Parse(expr string, opt *Options) (Schedule, error) {
 	var o Options
 	if opt != nil {
@@ -53,7 +54,7 @@ func Parse(expr string, opt *Options) (Schedule, error) {
 	}
 	expr = strings.Join(strings.Fields(expr), " ")
 	if strings.Contains(expr, "TZ=") {
-		return Schedule{}, fmt.Errorf("%w: cron expression %q names a time zone: leave it out and say it beside the expression", task.ErrInvalid, expr)
+		return Schedule{}, fmt.Errorf("%w: cron expression %q names a time zone: leave it out and give the zone next to the expression", task.ErrInvalid, expr)
 	}
 	if o.Zone == time.Local {
 		return Schedule{}, fmt.Errorf("%w: the machine's own time zone may be another one elsewhere: name a zone, such as Europe/Berlin", task.ErrInvalid)
@@ -97,8 +98,8 @@ func Parse(expr string, opt *Options) (Schedule, error) {
 	return s, nil
 }
 
-// Every is due each time that so much has passed, counted from when the schedule is first set:
-// whole seconds, at least one.
+// Every is due each time that d has passed, counted from when the schedule is first set. d is a
+// number of whole seconds, at least one.
 func Every(d time.Duration) (Schedule, error) {
 	if d < time.Second || d%time.Second != 0 {
 		return Schedule{}, fmt.Errorf("%w: a schedule cannot be due every %v: use whole seconds", task.ErrInvalid, d)
@@ -106,7 +107,7 @@ func Every(d time.Duration) (Schedule, error) {
 	return Schedule{text: "@every " + d.String(), words: "every " + interval(d), zone: time.UTC, spec: cron.Every(d)}, nil
 }
 
-// namesTimes reports whether an expression is about times of the day, and not about intervals.
+// namesTimes reports whether an expression has times of the day, and not intervals.
 func namesTimes(expr string, seconds bool) bool {
 	fields := strings.Fields(expr)
 	switch {
@@ -118,13 +119,13 @@ func namesTimes(expr string, seconds bool) bool {
 	return !strings.HasPrefix(fields[0], "*") && !strings.HasPrefix(fields[1], "*")
 }
 
-// String is the expression, with its zone unless that is UTC.
+// String returns the expression, with its zone unless that is UTC.
 func (s Schedule) String() string { return s.text }
 
-// Words says when the schedule is due, for people.
+// Words describes when the schedule is due, for people.
 func (s Schedule) Words() string { return s.words }
 
-// Zone is that of the times.
+// Zone returns the time zone of the times.
 func (s Schedule) Zone() *time.Location { return s.zone }
 
 // Next returns the first time after t, zero if there is none within five years.
@@ -142,13 +143,13 @@ func (s Schedule) Next(t time.Time) time.Time {
 	}
 }
 
-// onWall is what a clock on the wall shows, as if it were UTC.
+// onWall returns what a clock on the wall shows at t, as if it were UTC.
 func onWall(t time.Time) time.Time {
 	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC)
 }
 
-// fromWall is when the clock on a wall first shows that, or the change of the clocks that leaves it
-// out.
+// fromWall returns when the clock on a wall first shows that time, or the change of the clocks that
+// skips it.
 func fromWall(wall time.Time, zone *time.Location) time.Time {
 	t := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), 0, zone)
 	start, end := t.ZoneBounds()

@@ -43,7 +43,7 @@ func TestNext_SummerTime(t *testing.T) {
 			[]string{"2026-10-25T00:30:00Z", "2026-10-25T01:00:00Z", "2026-10-25T01:30:00Z", "2026-10-25T02:00:00Z"}},
 		{"an interval does not see the hour that is left out", "0 * * * *", "Europe/Berlin", "2026-03-29T00:00:00Z",
 			[]string{"2026-03-29T01:00:00Z", "2026-03-29T02:00:00Z"}},
-		// Lord Howe Island puts its clocks by half an hour: 02:00 becomes 02:30 on 2026-10-04, and 02:00
+		// Lord Howe Island moves its clocks by half an hour: 02:00 becomes 02:30 on 2026-10-04, and 02:00
 		// becomes 01:30 on 2026-04-05.
 		{"half an hour that does not exist", "15 2 * * *", "Australia/Lord_Howe", "2026-10-03T00:00:00Z",
 			[]string{"2026-10-03T15:30:00Z", "2026-10-04T15:15:00Z"}},

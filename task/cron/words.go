@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// describe says an expression in words. What has no short words keeps its field: "at minutes
-// 0-30/7".
+// describe returns an expression in words. A field that has no short words stays as it is: "at
+// minutes 0-30/7".
 func describe(expr string, seconds bool) string {
 	switch expr {
 	case "@yearly", "@annually":
@@ -35,7 +35,7 @@ func describe(expr string, seconds bool) string {
 	return strings.TrimSpace(when + " " + day)
 }
 
-// describeTimes is about the fields of the time of the day.
+// describeTimes describes the fields of the time of day.
 func describeTimes(second, minute, hour string) string {
 	if isList(second) && isList(minute) && isList(hour) {
 		var at []string
@@ -69,7 +69,7 @@ func describeTimes(second, minute, hour string) string {
 	return strings.Join(parts, " ")
 }
 
-// describeField is about one field of the time.
+// describeField describes one field of the time.
 func describeField(field, unit string) string {
 	step, stepped := strings.CutPrefix(field, "*/")
 	in := "at "
@@ -87,7 +87,7 @@ func describeField(field, unit string) string {
 	return in + unit + "s " + strings.ReplaceAll(field, ",", ", ")
 }
 
-// describeDay is about the fields of the date.
+// describeDay describes the fields of the date.
 func describeDay(dom, month, dow string) string {
 	var days []string
 	if !isStar(dow) {
@@ -111,7 +111,7 @@ func describeDay(dom, month, dow string) string {
 	return text
 }
 
-// names has the names of days or months for the numbers and short names in a field.
+// names returns the names of days or months for the numbers and short names in a field.
 func names(field string, all ...string) string {
 	var parts []string
 	for part := range strings.SplitSeq(field, ",") {
@@ -146,7 +146,7 @@ func enumerate(parts []string) string {
 	return strings.Join(parts[:len(parts)-1], ", ") + " and " + parts[len(parts)-1]
 }
 
-// interval is a duration in words.
+// interval returns a duration in words.
 func interval(d time.Duration) string {
 	for _, unit := range []struct {
 		name string
@@ -166,7 +166,7 @@ func interval(d time.Duration) string {
 func isStar(field string) bool   { return field == "*" || field == "?" }
 func isNumber(field string) bool { _, err := strconv.ParseUint(field, 10, 8); return err == nil }
 
-// isList reports whether a field is nothing but numbers.
+// isList reports whether a field has only numbers.
 func isList(field string) bool {
 	for n := range strings.SplitSeq(field, ",") {
 		if !isNumber(n) {

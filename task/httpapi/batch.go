@@ -13,8 +13,8 @@ import (
 
 // batch records the tasks of a body of lines, many in one transaction, and answers with a line for
 // each. The lines are independent: a bad one does not hold back the others. They are recorded while
-// the body is read, and answered when it has been: a client that sends everything before it reads
-// anything is not left hanging.
+// the body is read, and answered after that, so a client that sends everything before it reads
+// anything does not hang.
 func (h *Handler) batch(a *answer, r *http.Request) error {
 	if r.ContentLength > maxBatchBytes {
 		a.Header().Set("Connection", "close")
@@ -32,7 +32,7 @@ func (h *Handler) batch(a *answer, r *http.Request) error {
 	return b.answer(a)
 }
 
-// wholeLines scans lines of bounded length. What a read error has cut off is no line.
+// wholeLines scans lines of bounded length. A line that a read error has cut off is dropped.
 func wholeLines(r io.Reader) *bufio.Scanner {
 	body := &remembering{r: r}
 	lines := bufio.NewScanner(body)
@@ -60,21 +60,21 @@ func (r *remembering) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// batch is one that is being read.
+// batch is a batch that is being read.
 type batch struct {
 	h       *Handler
 	r       *http.Request
 	lines   int
 	answers []batchLine
-	// pending are tasks that are not recorded yet, and at the index of each one's answer.
+	// pending are tasks that are not recorded yet; at has the index of the answer of each.
 	pending []task.NewTask
 	at      []int
 	bytes   int
 	made    int
-	failed  *Problem // of the store: it is not asked again
+	failed  *Problem // of the store: it is not called again
 }
 
-// add takes a line, and reports whether more of them are wanted.
+// add takes a line, and reports whether more lines are wanted.
 func (b *batch) add(line []byte) bool {
 	b.lines++
 	if b.lines > maxBatchLines {
@@ -117,7 +117,7 @@ func (b *batch) refuse(id string, err error) {
 	b.answers = append(b.answers, batchLine{Line: b.lines, ID: id, Problem: problemOf(err)})
 }
 
-// stopped says what ended the reading before the body's end.
+// stopped records what ended the reading before the end of the body.
 func (b *batch) stopped(err error) {
 	if err == nil {
 		return
@@ -133,7 +133,7 @@ func (b *batch) stopped(err error) {
 	b.refuse("", err)
 }
 
-// record hands the pending tasks to the store, and answers their lines.
+// record passes the pending tasks to the store, and answers their lines.
 func (b *batch) record() {
 	ctx, cancel := withStoreTimeout(b.r)
 	defer cancel()

@@ -121,7 +121,7 @@ func TestBatch_ALineThatIsTooLongEndsABatch(t *testing.T) {
 	}
 }
 
-// busyStore has one key that an open transaction holds, and fails when told to.
+// busyStore has one key that an open transaction holds, and fails when the test wants it to.
 type busyStore struct {
 	task.Store
 	adds, failAt int

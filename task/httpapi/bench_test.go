@@ -11,8 +11,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// BenchmarkSubmitsOnSQLite counts durable submits a second, each a request of its own, from 64
-// clients that keep their connections; all on this machine, so that the clients' work is in it.
+// BenchmarkSubmitsOnSQLite counts durable submits per second, each a request of its own, from 64
+// clients that keep their connections. All run on this machine, so the clients' work is included.
 func BenchmarkSubmitsOnSQLite(b *testing.B) {
 	s := serve(b, Config{Store: stores["SQLite"](b), Logger: slog.New(slog.DiscardHandler)})
 	client := s.client("")
@@ -34,7 +34,7 @@ func BenchmarkSubmitsOnSQLite(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "submits/s")
 }
 
-// BenchmarkBatchesOnSQLite counts durable submits a second in batches of a thousand, from one
+// BenchmarkBatchesOnSQLite counts durable submits per second in batches of a thousand, from one
 // client.
 func BenchmarkBatchesOnSQLite(b *testing.B) {
 	s := serve(b, Config{Store: stores["SQLite"](b), Logger: slog.New(slog.DiscardHandler)})

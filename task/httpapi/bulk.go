@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// bulkRequest is a command to all tasks that a filter admits.
+// bulkRequest is a command for all tasks that a filter matches.
 type bulkRequest struct {
 	verb   task.Verb
 	query  task.Query
@@ -21,7 +21,7 @@ type bulkRequest struct {
 	filter json.RawMessage // as it came, for the log
 }
 
-// bulkAnswer is task.BulkResult.
+// bulkAnswer is task.BulkResult as JSON.
 type bulkAnswer struct {
 	Found   int    `json:"found"`
 	Done    int    `json:"done"`
@@ -81,8 +81,8 @@ func decodeBulk(b []byte) (req bulkRequest, err error) {
 	return req, nil
 }
 
-// bulk does a command to the tasks that a filter admits, for a few seconds, and answers with what
-// was done and where to go on.
+// bulk applies a command to the tasks that a filter matches, for a few seconds, and answers with
+// what was done and where to go on.
 func (h *Handler) bulk(a *answer, r *http.Request) error {
 	b, err := readBody(a, r, envelope)
 	if err != nil {
@@ -95,7 +95,7 @@ func (h *Handler) bulk(a *answer, r *http.Request) error {
 	ctx, cancel := withStoreTimeout(r)
 	defer cancel()
 	done, err := h.bulkFor(ctx, h.client.As(a.token, req.reason), req)
-	if !req.opt.DryRun && done.Found > 0 { // also of what an error has ended
+	if !req.opt.DryRun && done.Found > 0 { // even if an error has ended it
 		filter := "all"
 		if req.filter != nil {
 			filter = string(req.filter)
@@ -108,7 +108,7 @@ func (h *Handler) bulk(a *answer, r *http.Request) error {
 	return a.json(http.StatusOK, asJSON, bulkAnswer(done))
 }
 
-// bulkFor goes on with a bulk command until it is done, or has taken long enough.
+// bulkFor continues a bulk command until it is done, or has taken long enough.
 func (h *Handler) bulkFor(ctx context.Context, c *task.Client, req bulkRequest) (sum task.BulkResult, err error) {
 	const step = 1000
 	q, sum := req.query, task.BulkResult{Next: req.query.After}
@@ -126,8 +126,8 @@ func (h *Handler) bulkFor(ctx context.Context, c *task.Client, req bulkRequest) 
 	}
 }
 
-// Bulk does a command to all tasks that a query admits; see [task.Client.Bulk]. It asks the server
-// for one part after the other.
+// Bulk applies a command to all tasks that a query matches; see [task.Client.Bulk]. It asks the
+// server for one part after the other.
 func (c *Client) Bulk(ctx context.Context, verb task.Verb, q task.Query, opt *task.BulkOptions) (sum task.BulkResult, err error) {
 	if opt == nil {
 		opt = &task.BulkOptions{}
@@ -172,8 +172,8 @@ func (c *Client) Bulk(ctx context.Context, verb task.Verb, q task.Query, opt *ta
 	}
 }
 
-// onlyLists puts Status, Kind and Queue of a query into their lists, as a server is asked for them,
-// and reports whether any task can have what is asked for.
+// onlyLists moves Status, Kind and Queue of a query into their lists, as the server expects them,
+// and reports whether any task can match.
 func onlyLists(q task.Query) (lists task.Query, some bool, err error) {
 	var ok, okKinds, okQueues bool
 	q.Statuses, ok = q.AllStatuses()

@@ -147,7 +147,7 @@ func TestCommand_KeepsTheNameOfTheTokenAndTheReason(t *testing.T) {
 	s.refused(s.ask("DELETE", "/v1/tasks/"+ids[1]+"?reason="+strings.Repeat("x", 1001), "", set("Authorization", "Bearer "+operateSecret)), "invalid", "at most 1000 bytes")
 }
 
-// paged are the tasks of a query, two at a time.
+// paged returns the tasks of a query, which it lists two at a time.
 func (s *site) paged(q task.Query) (found []string) {
 	s.t.Helper()
 	for q.Limit = 2; ; {
@@ -167,7 +167,7 @@ func (s *site) paged(q task.Query) (found []string) {
 func TestList_HasEveryFilterAndOrder(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
 		ids := s.cancelled(6)
-		for _, id := range []string{ids[0], ids[5], ids[2]} { // these end anew, in this order
+		for _, id := range []string{ids[0], ids[5], ids[2]} { // these end again, in this order
 			if err := errors.Join(s.tasks.Retry(t.Context(), id, nil), s.tasks.Cancel(t.Context(), id)); err != nil {
 				t.Fatal(err)
 			}

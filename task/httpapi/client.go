@@ -18,37 +18,37 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// ClientConfig says which server, and how. Only Server is needed.
+// ClientConfig names the server and how to reach it. Only Server is required.
 type ClientConfig struct {
-	// Server is its address, as http://127.0.0.1:8321.
+	// Server is its address, such as http://127.0.0.1:8321.
 	Server string
-	// Token is the secret that is shown, where the server wants one.
+	// Token is the secret to send, if the server requires one.
 	Token string
-	// HTTP sends the requests. Its Timeout should be 0, since streams have no end; other calls are
-	// bounded by 30 s anyway. Nil means one of the client's own, which does not follow redirects.
+	// HTTP sends the requests. Its Timeout should be 0, because streams have no end; other calls are
+	// bounded by 30 s anyway. Nil means an http.Client of its own, which does not follow redirects.
 	HTTP *http.Client
 }
 
-// Client asks a server. It has the verbs of [task.Client], with the same types and errors: a
-// problem of the server is an error that matches [task.ErrNotFound] and the others with errors.Is,
-// and is a [*Problem]. What is not told over HTTP is zero: limits and streaks of a task, and what
-// lists leave out. It is safe for concurrent use.
+// Client is the client of a server. It has the methods of [task.Client], with the same types and
+// errors. An error of the server is a [*Problem], and matches [task.ErrNotFound] and the others
+// with errors.Is. Fields that the HTTP API does not return are zero: limits and streaks of a task,
+// and what lists leave out. A Client is safe for concurrent use.
 type Client struct {
 	base  string
 	token string
 	http  *http.Client
-	waits *task.Client // shares the looks of all who wait
+	waits *task.Client // shares the reads of all waiters
 
 	reason string // of commands
 }
 
 const (
 	callPatience = 30 * time.Second
-	// maxAnswer bounds what is read of an answer: a page of the largest tasks.
+	// maxAnswer bounds how much of an answer is read: a page of the largest tasks.
 	maxAnswer = 64 << 20
 )
 
-// NewClient returns a client of a server, which need not run yet.
+// NewClient returns a client of a server, which need not be running yet.
 func NewClient(cfg ClientConfig) (*Client, error) {
 	u, err := url.Parse(cfg.Server)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
@@ -100,8 +100,8 @@ func (c *Client) show(ctx context.Context, id string) (j Task, err error) {
 	return j, c.call(ctx, http.MethodGet, "/v1/tasks/"+url.PathEscape(id), &j)
 }
 
-// Find returns the tasks that a query admits, in its order, without their payloads, checkpoints and
-// results; see [task.Client.Find]. It takes up to 100 ids.
+// Find returns the tasks that a query matches, in its order, without their payloads, checkpoints
+// and results; see [task.Client.Find]. It accepts up to 100 ids.
 func (c *Client) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	var all []task.Task
 	for want := cmp.Or(q.Limit, defaultPage); ; {
@@ -115,8 +115,8 @@ func (c *Client) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	}
 }
 
-// List returns a part of the tasks that a query admits, and where to go on; see [task.Client.List].
-// It returns 1000 tasks at most.
+// List returns a part of the tasks that a query matches, and where to go on; see
+// [task.Client.List]. It returns at most 1000 tasks.
 func (c *Client) List(ctx context.Context, q task.Query) (task.Page, error) {
 	limit := min(cmp.Or(q.Limit, defaultPage), maxPage)
 	q, some, err := onlyLists(q)
@@ -143,15 +143,15 @@ func (c *Client) List(ctx context.Context, q task.Query) (task.Page, error) {
 	return found, nil
 }
 
-// WithReason returns a client as c is, whose commands say why they are made: the reason is kept in
-// the history of each task, with the name of the token.
+// WithReason returns a copy of the client whose commands give a reason, which is kept in the
+// history of each task, with the name of the token.
 func (c *Client) WithReason(reason string) *Client {
 	with := *c
 	with.reason = reason
 	return &with
 }
 
-// Commands returns what people have asked of a task; see [task.Client.Commands].
+// Commands returns the commands that people have given for a task; see [task.Client.Commands].
 func (c *Client) Commands(ctx context.Context, id string) ([]task.CommandRecord, error) {
 	j, err := c.show(ctx, id)
 	if err != nil {
@@ -171,7 +171,7 @@ func (c *Client) Count(ctx context.Context) (task.Counts, error) {
 	return j.counts(), err
 }
 
-// Log returns the end of what a task's runs have logged.
+// Log returns the last part of what a task's runs have logged.
 func (c *Client) Log(ctx context.Context, id string) ([]byte, error) {
 	var b []byte
 	return b, c.call(ctx, http.MethodGet, "/v1/tasks/"+url.PathEscape(id)+"/log", &b)
@@ -248,8 +248,8 @@ func (c *Client) call(ctx context.Context, method, path string, into any) error 
 	return err
 }
 
-// send sends a request, reads the answer, and returns the status. The answer is decoded into what
-// is given, or read into it if that is bytes.
+// send sends a request, reads the answer, and returns the status. The answer is decoded into the
+// given value, or stored in it if that is bytes.
 func (c *Client) send(ctx context.Context, method, path, media string, body []byte, into any) (status int, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, callPatience, fmt.Errorf("no answer within %v", callPatience))
 	defer cancel()
@@ -277,7 +277,7 @@ func (c *Client) send(ctx context.Context, method, path, media string, body []by
 	return resp.StatusCode, nil
 }
 
-// open sends a request and returns the answer, if it is a good one, to be read and closed.
+// open sends a request and returns the answer, if its status is a success, to be read and closed.
 func (c *Client) open(ctx context.Context, method, path, media string, body []byte, header http.Header) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
@@ -290,8 +290,8 @@ func (c *Client) open(ctx context.Context, method, path, media string, body []by
 		req.Header.Set("Content-Type", media)
 	}
 	if method == http.MethodPost {
-		// Everything that is sent may be sent twice, and net/http does so with this header when a
-		// kept connection turns out to be closed.
+		// Every request may be sent twice, and with this header net/http does so when a kept connection
+		// turns out to be closed.
 		req.Header["Idempotency-Key"] = nil
 	}
 	if c.token != "" {
@@ -311,7 +311,7 @@ func (c *Client) open(ctx context.Context, method, path, media string, body []by
 	return nil, c.refused(resp)
 }
 
-// refused is what an answer says that is none.
+// refused returns the error of an answer whose status is not a success.
 func (c *Client) refused(resp *http.Response) error {
 	var p Problem
 	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))

@@ -17,35 +17,37 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Event is one that a server has told.
+// Event is an event that a server has sent.
 type Event struct {
-	// ID is what Events takes to go on behind it; a stopping event has none of its own.
+	// ID is the id that Events accepts to go on after this event; a stopping event has no id of its
+	// own.
 	ID string
-	// Type is its sort.
+	// Type is the type of the event.
 	Type EventType
 	// Task belongs to EventTask, Counts to EventCounts.
 	Task   TaskEvent
 	Counts task.Counts
-	// Detail is a word for people, of EventReset and EventStopping.
+	// Detail is a text for people, of EventReset and EventStopping.
 	Detail string
 }
 
 const (
-	// silence is after what time without a word a stream is taken for dead: three beats.
+	// silence is how long a stream may send nothing before it is taken for dead: three beats.
 	silence = 3 * streamBeat
-	// comeBack and comeBackMost are the pauses before a broken stream is taken up again.
+	// comeBack and comeBackMost are the shortest and the longest pause before a broken stream is
+	// resumed.
 	comeBack     = 250 * time.Millisecond
 	comeBackMost = 10 * time.Second
 	maxEvent     = 1 << 20
 )
 
-// Events listens to what changes, until ctx ends or the loop is left. It begins behind the event of
-// the id that is given, or, where that is empty or no longer there, with EventReset: list
-// everything then, for what changes later is told.
+// Events yields what changes, until ctx ends or the loop is left. It begins after the event with
+// the given id. If that is empty, or the server no longer has it, the first event is EventReset:
+// list everything then; later changes follow as events.
 //
-// When the stream breaks or its server stops, that is an error in the loop and the stream is taken
-// up again behind the last event, after a pause; so leave the loop at an error only to give up. A
-// server that refuses is the last one.
+// When the stream breaks or its server stops, the loop gets an error, and after a pause the stream
+// is resumed after the last event; so leave the loop at an error only to give up. The error of a
+// server that refuses the request is the last one.
 //
 //	for e, err := range client.Events(ctx, "") {
 //		if err != nil {
@@ -80,7 +82,7 @@ func (c *Client) Events(ctx context.Context, after string) iter.Seq2[Event, erro
 	}
 }
 
-// listen reads one stream and remembers the last id. It returns an error unless told to leave.
+// listen reads one stream and remembers the last id. It returns an error unless tell returns false.
 func (c *Client) listen(ctx context.Context, after *string, tell func(Event) bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -110,8 +112,8 @@ func (c *Client) listen(ctx context.Context, after *string, tell func(Event) boo
 	return err
 }
 
-// readEvents reads a stream until its end, which is an error, or until tell returns false. Sorts of
-// events that it does not know are left out: a newer server may tell more.
+// readEvents reads a stream until its end, which is an error, or until tell returns false. It skips
+// types of events that it does not know: a newer server may send more.
 func readEvents(r io.Reader, alive func(), tell func(Event) bool) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxEvent)

@@ -13,14 +13,18 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Enqueue submits a task, whose payload must be JSON and is sent without white space. When it has
-// returned without an error the task survives the server's process. The client makes the task's id,
-// so that what is sent twice because a connection broke makes no second task; for the same across
-// calls give EnqueueOptions.ID. opt may be nil.
+// Enqueue submits a task. Its payload must be JSON and is sent without white space. Once Enqueue
+// has returned without an error the task survives the server's process. The client creates the
+// task's id, so a request that is sent twice because a connection broke creates no second task; set
+// EnqueueOptions.ID for the same across calls. opt may be nil.
 //
-// An error that matches task.ErrInvalid is the caller's, task.ErrIDConflict says that the id is
-// another task's, and task.ErrKeyBusy to try again; after any other one it is not known whether the
-// task was recorded, and enqueuing again with the same id is safe. The answer has the id also then.
+// Errors:
+//
+//   - task.ErrInvalid: the caller's mistake.
+//   - task.ErrIDConflict: the id belongs to another task.
+//   - task.ErrKeyBusy: try again.
+//   - Any other: it is not known whether the task was recorded. Enqueuing again with the same id is
+//     safe; the result has the id even then.
 func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *task.EnqueueOptions) (task.EnqueueResult, error) {
 	n, err := task.Prepare(kind, payload, opt)
 	if err != nil {
@@ -41,10 +45,11 @@ func (c *Client) Enqueue(ctx context.Context, kind string, payload []byte, opt *
 }
 
 // EnqueueMany submits tasks that [task.Kind.Prepare] or [task.Prepare] has prepared, thousands in
-// one request. One whose Queue has been emptied waits where the server has tasks of its kind wait.
-// The answer has their order, and what is said of those left out at [task.Client.EnqueueMany] is
-// true here. After any other error the tasks in the answer without an Err are recorded, and of the
-// others it is not known: enqueuing the same ones again is safe, since they keep their ids.
+// one request. A task whose Queue was set to empty waits in the queue that the server has for its
+// kind. The results are in the order of the tasks. Tasks that are not added are reported as by
+// [task.Client.EnqueueMany]. After any other error the tasks that have a result without an Err are
+// recorded, and it is not known whether the others are: enqueuing the same tasks again is safe,
+// since they keep their ids.
 func (c *Client) EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.EnqueueResult, error) {
 	done := make([]task.EnqueueResult, 0, len(tasks))
 	left := make(map[error]int)
@@ -83,7 +88,7 @@ func (c *Client) EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.
 	return done, errors.Join(errs...)
 }
 
-// leftOut is the error of a task that was not added while the others were, nil for any other
+// leftOut returns the error of a task that was not added while the others were, nil for any other
 // problem.
 func leftOut(p *Problem) error {
 	for _, known := range []error{task.ErrKeyBusy, task.ErrIDConflict} {
@@ -94,8 +99,8 @@ func leftOut(p *Problem) error {
 	return nil
 }
 
-// sendBatch returns the outcomes of the lines up to the first that failed; one that was left out
-// has not.
+// sendBatch returns the results of the lines up to the first one that failed. A task that was left
+// out does not count as failed.
 func (c *Client) sendBatch(ctx context.Context, body []byte, lines int) ([]task.EnqueueResult, error) {
 	var b []byte
 	if _, err := c.send(ctx, http.MethodPost, "/v1/tasks/batch", asLines, body, &b); err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// verbs are what both clients have.
+// verbs are the methods that both clients have.
 type verbs interface {
 	Enqueue(ctx context.Context, kind string, payload []byte, opt *task.EnqueueOptions) (task.EnqueueResult, error)
 	EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.EnqueueResult, error)
@@ -39,14 +39,15 @@ var (
 	_ verbs = (*task.Client)(nil)
 )
 
-// numbers are the counts, without what only a store tells.
+// numbers returns the counts, without what only a store returns.
 func numbers(c verbs) (any, error) {
 	counts, err := c.Count(context.Background())
 	counts.Digest = 0
 	return counts, err
 }
 
-// TestClient_BothClientsTellTheSame asks the store's client and the server's the same questions.
+// TestClient_BothClientsTellTheSame asks the store's client and the server's client the same
+// questions.
 func TestClient_BothClientsTellTheSame(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
 		var mux task.Mux
@@ -77,7 +78,7 @@ func TestClient_BothClientsTellTheSame(t *testing.T) {
 				}
 				same(t, "Get", func(c verbs) (any, error) {
 					got, err := c.Get(t.Context(), done.ID)
-					got.Limits, got.CrashStreak, got.InterruptStreak = task.Limits{}, 0, 0 // not told
+					got.Limits, got.CrashStreak, got.InterruptStreak = task.Limits{}, 0, 0 // not in the API
 					return got, err
 				}, s.tasks, remote)
 				same(t, "History", func(c verbs) (any, error) { return c.History(t.Context(), done.ID) }, s.tasks, remote)
@@ -111,7 +112,7 @@ func TestClient_BothClientsTellTheSame(t *testing.T) {
 	})
 }
 
-// same compares what two clients tell, in words, so that times in different zones are equal.
+// same compares the answers of two clients, as text, so that times in different zones are equal.
 func same(t *testing.T, what string, ask func(verbs) (any, error), a, b verbs) {
 	t.Helper()
 	say := func(c verbs) string {
@@ -126,7 +127,7 @@ func same(t *testing.T, what string, ask func(verbs) (any, error), a, b verbs) {
 	}
 }
 
-// inUTC takes the zone and the monotonic clock out of printed times.
+// inUTC removes the zone and the monotonic clock from printed times.
 func inUTC(s string) string {
 	return regexp.MustCompile(` \+0000 UTC|( m=[+-][0-9.]+)`).ReplaceAllString(s, "")
 }

@@ -8,11 +8,11 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Wait returns a task once it has ended, however it ended: look at its Status. It asks at once,
-// after 10 ms, then less and less often, at least once a second. All that wait in a client share
-// their questions, a hundred tasks in a request; who is told of an end asks once more, for the
-// result. When ctx ends first, the answer is the task as a list shows it, as it was seen last, and
-// the cause.
+// Wait returns a task once it has ended, however it ended: check its Status. It asks at once, after
+// 10 ms, then less and less often, at least once a second. All waiters of a client share their
+// requests, a hundred tasks in each; a waiter whose task has ended asks once more, for the result.
+// When ctx ends first, Wait returns the task as a list shows it, as it was seen last, and the
+// cause.
 func (c *Client) Wait(ctx context.Context, id string) (task.Task, error) {
 	if !isID(id) {
 		return c.Get(ctx, id) // one that cannot be, in a question for many, would be an error for all
@@ -29,13 +29,13 @@ func (c *Client) Wait(ctx context.Context, id string) (task.Task, error) {
 	}
 }
 
-// ends is the little of a store that waiting needs, on a server.
+// ends is the part of a store that waiting needs, on a server.
 type ends struct {
 	task.Store
 	client *Client
 }
 
-// Find returns the tasks of some ids, without what a list leaves out.
+// Find returns the tasks with some ids, without what a list leaves out.
 func (e ends) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	var all []task.Task
 	for ids := range slices.Chunk(q.IDs, maxIDs) {

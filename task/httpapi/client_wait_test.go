@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// countRequests makes a server count the lists and the single tasks that it is asked for.
+// countRequests makes a server count the requests for lists and for single tasks.
 func countRequests(lists, tasks *atomic.Int64) func(*http.Server) {
 	return func(srv *http.Server) {
 		inner := srv.Handler
@@ -54,7 +54,8 @@ func TestWait_HundredsOfOneClientShareTheirRequests(t *testing.T) {
 	before := lists.Load()
 	const span = 2 * time.Second
 	time.Sleep(span)
-	// A look is three lists, and there are one or two a second; each for itself it would be hundreds.
+	// One read is three lists, and there are one or two a second; without sharing there would be
+	// hundreds.
 	if n := lists.Load() - before; n == 0 || n > 30 {
 		t.Errorf("%d lists in %v, for %d who wait", n, span, waiters)
 	}

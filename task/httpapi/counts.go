@@ -8,11 +8,11 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// maxLines bounds the lines of counts and the queues that are told.
+// maxLines bounds the lines of counts and the queues that an answer lists.
 const maxLines = 1000
 
-// counter counts the tasks of a store, once for all who ask at the same time: with a hundred
-// thousand kinds that takes the store a while.
+// counter counts the tasks of a store, once for all requests that come at the same time: with a
+// hundred thousand kinds a count takes the store a while.
 type counter struct {
 	store task.Store
 	turn  chan struct{} // held while the store is asked
@@ -26,7 +26,7 @@ func newCounter(s task.Store) *counter {
 	return &counter{store: s, turn: make(chan struct{}, 1)}
 }
 
-// count returns numbers that were counted since it was called.
+// count returns numbers that were counted after it was called.
 func (c *counter) count(ctx context.Context) (task.Counts, error) {
 	called := time.Now()
 	select {

@@ -16,8 +16,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// crowded is a store that counts very many kinds and queues. How many tasks there are grows with
-// each count.
+// crowded is a store that counts very many kinds and queues. The number of tasks grows with each
+// count.
 type crowded struct {
 	task.Store
 	asked atomic.Int64
@@ -67,7 +67,7 @@ func TestCounts_AreCountedOnceForAllWhoAskAtATime(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if n := store.asked.Load(); n != 2 { // one that had begun, and one for those who came meanwhile
+		if n := store.asked.Load(); n != 2 { // one that had begun, and one for the requests that came meanwhile
 			t.Errorf("the store was asked %d times by 100 at a time", n)
 		}
 		if _, err := c.count(t.Context()); err != nil || store.asked.Load() != 3 {

@@ -17,8 +17,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// members reads one JSON object and nothing after it. Names are exact and come once: package json
-// would take them in any case, and the last of two.
+// members reads one JSON object with nothing after it. Names are exact and unique: encoding/json
+// would ignore case, and take the last of two.
 func members(b []byte) (map[string]json.RawMessage, error) {
 	if !utf8.Valid(b) {
 		return nil, problem("invalid", "it is not UTF-8: encode it so, as JSON must be")
@@ -62,12 +62,13 @@ func notJSON(err error, otherwise string) error {
 	return problem("invalid", "it is not understood: %v", err)
 }
 
-// newTaskNames are what a submit may have.
+// newTaskNames are the members that a submit may have.
 var newTaskNames = []string{"id", "kind", "payload", "queue", "key", "priority", "delay", "startBefore", "meta", "onConflict", "keyFor"}
 
-// ParseNewTask reads a task as a line of POST /v1/tasks/batch has it, for who keeps tasks in files,
-// and is as strict: names are exact and come once, nothing follows the object, and a text is one.
-// An error is task.ErrInvalid. The Queue is empty where the line names none.
+// ParseNewTask parses a task in the form of a line of POST /v1/tasks/batch, for programs that keep
+// tasks in files. It is as strict: names are exact and unique, nothing follows the object, and a
+// member that must be a text is one. An error is task.ErrInvalid. The Queue is empty if the line
+// names none.
 func ParseNewTask(line []byte) (task.NewTask, error) {
 	m, err := members(line)
 	if err != nil {
@@ -80,7 +81,7 @@ func ParseNewTask(line []byte) (task.NewTask, error) {
 	return n, err
 }
 
-// decodeNewTask reads a new task, of a submit or a line of a batch.
+// decodeNewTask decodes a new task, of a submit or a line of a batch.
 func (h *Handler) decodeNewTask(b []byte) (task.NewTask, error) {
 	m, err := members(b)
 	if err != nil {
@@ -89,7 +90,7 @@ func (h *Handler) decodeNewTask(b []byte) (task.NewTask, error) {
 	return newTask(m, h.waiting)
 }
 
-// newTask makes a task of an object's members. Waiting has the queues of kinds.
+// newTask makes a task from an object's members. waiting has the queues of kinds.
 func newTask(m map[string]json.RawMessage, waiting map[string]string) (task.NewTask, error) {
 	for name := range m {
 		if !slices.Contains(newTaskNames, name) {
@@ -129,7 +130,7 @@ func newTask(m map[string]json.RawMessage, waiting map[string]string) (task.NewT
 	return task.Prepare(kind, payload, &opt)
 }
 
-// duration reads a text that is one, if there is any.
+// duration parses a duration, if there is one.
 func duration(name, given string, into *time.Duration) (err error) {
 	if given == "" {
 		return nil
@@ -140,8 +141,8 @@ func duration(name, given string, into *time.Duration) (err error) {
 	return nil
 }
 
-// text reads a member that is a text, if it is there. An empty one is more likely a mistake than
-// meant.
+// text reads a member that is a text, if there is one. An empty text is refused, since it is more
+// likely a mistake.
 func text(m map[string]json.RawMessage, name string, into *string) error {
 	raw, ok := m[name]
 	if !ok {
@@ -158,7 +159,7 @@ func text(m map[string]json.RawMessage, name string, into *string) error {
 	return nil
 }
 
-// truth reads a member that is true or false, if it is there.
+// truth reads a member that is true or false, if there is one.
 func truth(m map[string]json.RawMessage, name string, into *bool) error {
 	raw, ok := m[name]
 	if !ok {
@@ -172,7 +173,7 @@ func truth(m map[string]json.RawMessage, name string, into *bool) error {
 	return nil
 }
 
-// texts reads a member that is an object of texts, if it is there.
+// texts reads a member that is an object of texts, if there is one.
 func texts(m map[string]json.RawMessage, name string, into *map[string]string) error {
 	raw, ok := m[name]
 	if !ok {
@@ -193,8 +194,8 @@ func texts(m map[string]json.RawMessage, name string, into *map[string]string) e
 	return nil
 }
 
-// halfCharacter reports whether a text of JSON names a surrogate alone: package json makes the same
-// sign of each, and so one text of two.
+// halfCharacter reports whether a JSON string has a lone surrogate: encoding/json replaces each by
+// the same character, so two different strings would become one.
 func halfCharacter(raw []byte) bool {
 	high := false // a first half came just before
 	for i := 0; i < len(raw); i++ {
@@ -222,7 +223,7 @@ func halfCharacter(raw []byte) bool {
 	return high
 }
 
-// whole reads a member that is a whole number of 32 bits.
+// whole reads a member that is a whole number of 32 bits, if there is one.
 func whole(m map[string]json.RawMessage, name string, into *int) error {
 	raw, ok := m[name]
 	if !ok {

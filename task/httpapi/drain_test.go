@@ -54,7 +54,7 @@ func TestDrain_ReadingAndSubmittingGoOnDuringADrainUntilTheListenerCloses(t *tes
 		}
 	}()
 	select {
-	case <-stops: // the stream has heard of the last call
+	case <-stops: // the stream was notified of the last call
 	case <-time.After(patience):
 		t.Fatal("the stream did not hear of the last call")
 	}

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// streamBeat is how often a stream without events says that it is alive, and the client's token
-	// is looked at again.
+	// streamBeat is how often a stream without events sends a sign of life, and the client's token is
+	// checked again.
 	streamBeat = 15 * time.Second
 	// streamPatience is how long a client may take to read what was written.
 	streamPatience = 10 * time.Second
@@ -18,8 +18,8 @@ const (
 	streamPart = 256
 )
 
-// events is a stream of what changes, as browsers' EventSource reads it. It ends at last call, when
-// the client is gone or reads too slowly, and when its token is no longer good.
+// events is a stream of changes in the format of browsers' EventSource. It ends at last call, when
+// the client is gone or reads too slowly, and when its token is no longer valid.
 func (h *Handler) events(a *answer, r *http.Request) error {
 	stopping := h.stopping(r.Context())
 	if r.Method == http.MethodHead {
@@ -28,7 +28,7 @@ func (h *Handler) events(a *answer, r *http.Request) error {
 	}
 	select {
 	case <-stopping:
-		// No error: EventSource would not come back, and after the stop there is a successor.
+		// No error: EventSource would not reconnect, and after the stop there is a successor.
 		s := stream{a: a, r: r, h: h}
 		startStream(a)
 		s.stops()
@@ -64,8 +64,8 @@ type stream struct {
 	h    *Handler
 	a    *answer
 	r    *http.Request
-	next uint64 // the number of the event that comes next; 0 if none was told yet
-	// complained: the store has failed, and it has been said.
+	next uint64 // the number of the next event; 0 before the first one
+	// complained: the store has failed, and the stream has said so.
 	complained bool
 }
 
@@ -111,8 +111,8 @@ func (s *stream) gather(buf *bytes.Buffer) <-chan struct{} {
 			why = "the events that followed the last one are no longer here"
 		}
 		s.next = s.h.hub.mark()
-		s.put(buf, EventReset, s.next-1, detail(why+": list anew what you need"))
-		return atOnce // what has come in between is looked at in the next turn
+		s.put(buf, EventReset, s.next-1, detail(why+": list everything you need again"))
+		return atOnce // the next turn handles what has come in between
 	}
 	for _, e := range events {
 		if e.data != nil {
@@ -130,7 +130,7 @@ func (s *stream) put(buf *bytes.Buffer, kind EventType, number uint64, data []by
 	fmt.Fprintf(buf, "id: %s\nevent: %s\ndata: %s\n\n", s.h.hub.id(number), kind, data) // JSON has no line breaks
 }
 
-// detail is the data of an event that says something to people.
+// detail returns the data of an event that has a text for people.
 func detail(text string) []byte {
 	b, err := json.Marshal(map[string]string{"detail": text})
 	if err != nil { // a text always encodes
@@ -152,7 +152,7 @@ func (s *stream) write(buf *bytes.Buffer) error {
 	return rc.Flush()
 }
 
-// stops says that the server stops.
+// stops sends the event that the server stops.
 func (s *stream) stops() {
 	var buf bytes.Buffer
 	fmt.Fprintf(&buf, "retry: 1000\nevent: %s\ndata: %s\n\n", EventStopping, detail("this server stops: go on at another, or at its successor"))

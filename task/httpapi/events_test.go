@@ -27,7 +27,7 @@ type listener struct {
 	done   sync.WaitGroup
 }
 
-// listen begins to, and waits until the server knows of it: the first event has come, which is
+// listen starts a listener, and waits until the server knows it: the first event has come, which is
 // returned.
 func (s *site) listen(after string) (*listener, Event) {
 	s.t.Helper()
@@ -62,7 +62,8 @@ func (l *listener) next() Event {
 	return Event{}
 }
 
-// task waits for an event about a task that has a status, and returns those about it until then.
+// task waits for an event in which a task has a status, and returns the events about the task until
+// then.
 func (l *listener) task(id string, status task.Status) (seen []TaskEvent) {
 	l.t.Helper()
 	for {
@@ -88,7 +89,7 @@ func statuses(events []TaskEvent) string {
 func TestEvents_AListenerHearsWhatIsSubmittedAskedAndDoneHere(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
 		l, first := s.listen("")
-		if first.Type != EventReset || first.ID == "" || !strings.Contains(first.Detail, "list anew") {
+		if first.Type != EventReset || first.ID == "" || !strings.Contains(first.Detail, "list everything") {
 			t.Errorf("the first event: %+v", first)
 		}
 		var other submitted

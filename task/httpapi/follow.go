@@ -10,27 +10,27 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// LogSource is where FollowLog reads: a [*Client] or a [*task.Client].
+// LogSource is what FollowLog reads from: a [*Client] or a [*task.Client].
 type LogSource interface {
 	// Get returns a task, Log the end of its log.
 	Get(ctx context.Context, id string) (task.Task, error)
 	Log(ctx context.Context, id string) ([]byte, error)
 }
 
-// FollowLog reads a task's log as it grows, across all its runs and whichever worker has them,
-// until the task has ended or ctx has. It is read once in each such time.
+// FollowLog yields a task's log as it grows, across all its runs and whichever workers run it,
+// until the task has ended or ctx has. every is the time between two reads.
 //
-// An error in the loop is one of the source, which is asked again after the pause: a server may be
-// between two versions. task.ErrNotFound and a refusal are the last.
+// An error in the loop is an error of the source, which is asked again after the pause: a server
+// may be between two versions. After task.ErrNotFound or a refusal there is no more.
 //
-// The store keeps the last 64 KiB alone. What was written and dropped between two polls is lost,
-// and a line "[...]" stands for it; a log that repeats itself with exactly that length may lose
-// repetitions.
+// The store keeps only the last 64 KiB. If lines were written and dropped between two reads they
+// are lost, and a line "[...]" takes their place; a log that repeats itself with exactly that
+// length may lose repetitions.
 func FollowLog(ctx context.Context, src LogSource, id string, every time.Duration) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		var seen []byte
 		for ctx.Err() == nil {
-			// The task first: the log of one that has ended is complete.
+			// The task first: when it has ended, the log that is read after it is complete.
 			t, err := src.Get(ctx, id)
 			if err == nil {
 				var log []byte
@@ -64,8 +64,8 @@ func final(err error) bool {
 	return errors.Is(err, task.ErrNotFound) || errors.Is(err, task.ErrClosed) || errors.As(err, &p) && p.Status < 500
 }
 
-// grown is what has been added to the end of a text whose begin may have been dropped: what follows
-// the longest end of the old text with which the new one begins.
+// grown returns what has been added to the end of a text whose beginning may have been dropped:
+// what follows the longest end of the old text with which the new one begins.
 func grown(old, now []byte) []byte {
 	if bytes.HasPrefix(now, old) {
 		return now[len(old):]
@@ -77,8 +77,8 @@ func grown(old, now []byte) []byte {
 	return now[n:]
 }
 
-// overlap is the length of the longest end of a that is a begin of b, found in one pass (Knuth,
-// Morris and Pratt).
+// overlap returns the length of the longest end of a that is a beginning of b, found in one pass
+// (Knuth, Morris and Pratt).
 func overlap(a, b []byte) int {
 	border := make([]int, len(b)+1) // of each begin of b, the longest that is also its end
 	border[0] = -1

@@ -14,7 +14,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// script is a source of a log that goes on with each look.
+// script is a source of a log that grows with each read.
 type script struct {
 	steps []step
 	looks int
@@ -104,7 +104,7 @@ func TestFollowLog_FollowingEndsWithItsContextAndForATaskThatDoesNotExist(t *tes
 	}
 }
 
-// slowOverlap is the definition.
+// slowOverlap is the definition of overlap.
 func slowOverlap(a, b []byte) int {
 	for n := min(len(a), len(b)); n > 0; n-- {
 		if bytes.HasSuffix(a, b[:n]) {

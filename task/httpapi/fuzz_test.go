@@ -31,7 +31,7 @@ func FuzzHandler_ANewTaskIsDecodedOrRefused(f *testing.F) {
 		if !json.Valid(n.Payload) || !utf8.Valid(n.Payload) || !strings.Contains(body, string(n.Payload)) || !isID(n.ID) || n.Kind == "" || n.Queue == "" {
 			t.Errorf("%q: %+v, payload %q", body, n, n.Payload)
 		}
-		// What a client makes of it is read as the same.
+		// What a client encodes is decoded as the same.
 		line, err := encodeNewTask(n)
 		if err != nil {
 			t.Fatalf("%q: %v", body, err)
@@ -45,7 +45,7 @@ func FuzzHandler_ANewTaskIsDecodedOrRefused(f *testing.F) {
 	})
 }
 
-// A batch is cut into lines, whose lengths are bounded, and every line has its answer.
+// A batch is split into lines, whose lengths are bounded, and every line has its answer.
 func FuzzBatch_OfLinesHasAnAnswerForEachOrIsRefused(f *testing.F) {
 	f.Add("{\"kind\": \"k\", \"payload\": 1}\n\nnonsense\r\n{\"kind\": \"k\", \"payload\": {}}")
 	f.Add("\n\n\n")
@@ -77,7 +77,7 @@ func FuzzBatch_OfLinesHasAnAnswerForEachOrIsRefused(f *testing.F) {
 	})
 }
 
-// What a client says was its last event leads to one that is there, or to a reset.
+// The last event that a client names leads to one that exists, or to a reset.
 func FuzzEvents_TheLastEventIsFoundOrTheStreamIsReset(f *testing.F) {
 	h := newHub(nil, nil, 0)
 	h.boot = "boot" // the same in every process of a fuzzer

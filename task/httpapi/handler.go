@@ -17,56 +17,56 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Config says what is offered, and to whom. Only Store is needed on loopback, and Tokens besides
-// anywhere else.
+// Config configures a handler. Only Store is required on loopback, and Tokens too on any other
+// address.
 type Config struct {
-	// Store is where the tasks are; it stays the caller's to close, after the server has ended.
+	// Store has the tasks. The caller closes it, after the server has ended.
 	Store task.Store
-	// Use is middleware for what is submitted, as [task.Client.Use] takes it. Its context is that of
-	// the request, so that a trace's id goes from there into the task's Meta.
+	// Use is middleware for what is submitted, as for [task.Client.Use]. Its context is the request's,
+	// so that it can copy a trace id from there into the task's Meta.
 	Use []func(next task.EnqueueFunc) task.EnqueueFunc
-	// Addr is where the server listens, as its listener says. On a loopback address only names of
-	// this machine are accepted as the Host of a request. Nil means such an address.
+	// Addr is where the server listens, as its listener reports it. On a loopback address only names
+	// of this machine are accepted as the Host of a request. Nil means such an address.
 	Addr net.Addr
 	// Hosts are further names, without a port, that are accepted on a loopback address: those that a
 	// proxy on this machine passes on.
 	Hosts []string
-	// Queues say where tasks of a kind wait that are submitted without a queue. A kind that is not
-	// there has the default queue.
+	// Queues are the queues of tasks that are submitted without one, by kind. A kind that is not
+	// listed has the default queue.
 	Queues map[string]string
-	// KnownKindsOnly refuses a task whose kind no running worker knows. Otherwise it is accepted, and
-	// waits for a worker that knows it.
+	// KnownKindsOnly refuses a task whose kind no running worker knows. Otherwise the task is
+	// accepted, and waits for a worker that knows it.
 	KnownKindsOnly bool
-	// Tokens say who may do what. Nil means that everyone may do everything, and is refused unless
+	// Tokens define who may do what. Nil means that everyone may do everything; it is refused unless
 	// Addr is a loopback address or a Unix socket.
 	Tokens *Tokens
 	// Stopping returns a channel that closes at last call, for a request's context: streams of events
-	// end then. lastcall.LastCall is made for it. Nil means that they end with their requests only.
+	// end then. Use lastcall.LastCall. Nil means that they end with their requests only.
 	Stopping func(context.Context) <-chan struct{}
-	// PollInterval is how often the store is polled for what other processes have done, while somebody
-	// listens to events. 0 means a second. Polls take a tenth of the time at most.
+	// PollInterval is how often the store is polled for changes by other processes, while a client
+	// listens to events. 0 means a second. Polls take at most a tenth of the time.
 	PollInterval time.Duration
-	// OnResponse, if set, is called for every request that has been answered: for metrics. It is
-	// called by many goroutines at once and must return soon.
+	// OnResponse, if set, is called for every request that has been answered, for metrics. Many
+	// goroutines call it at once, and it must return soon.
 	OnResponse func(RequestInfo)
-	// Logger gets a line for each change that was asked for. Nil means slog.Default().
+	// Logger gets a line for each change that a client requested. Nil means slog.Default().
 	Logger *slog.Logger
 }
 
 // RequestInfo is a request that has been answered.
 type RequestInfo struct {
-	// Route is the method and the path's pattern, as "GET /v1/tasks/{id}"; empty when the request
-	// was for none, or refused before that was looked at.
+	// Route is the method and the path's pattern, such as "GET /v1/tasks/{id}". It is empty when no
+	// route matched, or when the request was refused before.
 	Route string
 	// Status is the answer's.
 	Status int
-	// Token is the name of the token that was shown, if it was a good one.
+	// Token is the name of the token of the request, if it was valid.
 	Token string
-	// Took is the time until the answer was written, of a stream until its end.
+	// Took is the time until the answer was written; for a stream, until its end.
 	Took time.Duration
 }
 
-// Handler serves the interface. It starts no goroutine of its own.
+// Handler serves the API. It starts no goroutine of its own.
 type Handler struct {
 	client     *task.Client
 	local      bool
@@ -93,7 +93,7 @@ func New(cfg Config) (*Handler, error) {
 	}
 	unix, local := reach(cfg.Addr)
 	if cfg.Tokens == nil && !unix && !local {
-		return nil, fmt.Errorf("httpapi: %v is not a loopback address: whoever can reach it could start tasks; give a token file, or listen on 127.0.0.1", cfg.Addr)
+		return nil, fmt.Errorf("httpapi: %v is not a loopback address: everyone who can reach it could start tasks; give a token file, or listen on 127.0.0.1", cfg.Addr)
 	}
 	if cfg.PollInterval < 0 {
 		return nil, fmt.Errorf("httpapi: Config.PollInterval is %v: use a positive duration, or 0 for a second", cfg.PollInterval)
@@ -117,8 +117,8 @@ func New(cfg Config) (*Handler, error) {
 	return h, nil
 }
 
-// Observe tells the listeners to events what this process's worker does; it is made for
-// [task.WorkerConfig]'s Observe.
+// Observe passes the events of this process's worker on to the listeners; it is meant for Observe
+// of [task.WorkerConfig].
 func (h *Handler) Observe(_ context.Context, e task.Event) { h.hub.observe(e) }
 
 // ServeHTTP implements [http.Handler].
@@ -140,7 +140,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serve answers a request, or says why it is not answered.
+// serve answers a request, or returns why it is not answered.
 func (h *Handler) serve(a *answer, r *http.Request) error {
 	a.Header().Set("X-Content-Type-Options", "nosniff")
 	a.Header().Set("Cache-Control", "no-store")
@@ -166,7 +166,7 @@ func (h *Handler) refuse(a *answer, r *http.Request, err error) {
 	_ = a.json(p.Status, asProblem, p) // a problem always encodes
 }
 
-// problemOf is the problem of a request, and logs what is not the client's fault.
+// problemOf returns the problem of a request, and logs it if it is not the client's fault.
 func (h *Handler) problemOf(r *http.Request, err error) *Problem {
 	p := problemOf(err)
 	if p.Status < http.StatusInternalServerError || r.Context().Err() != nil {
@@ -180,7 +180,7 @@ func (h *Handler) problemOf(r *http.Request, err error) *Problem {
 	return p
 }
 
-// audit logs what a client has done, and the name of the token that it has shown, if any.
+// audit logs what a client has done, with the name of its token, if any.
 func (h *Handler) audit(a *answer, what string, args ...any) {
 	if a.token != "" {
 		args = append(args, "by", a.token)
@@ -188,7 +188,7 @@ func (h *Handler) audit(a *answer, what string, args ...any) {
 	h.log.Info(what, args...)
 }
 
-// answer is where an answer is written. It remembers what became of it.
+// answer is where an answer is written. It remembers the status.
 type answer struct {
 	http.ResponseWriter
 	route  string
@@ -230,7 +230,7 @@ func (a *answer) json(status int, media string, v any) error {
 	return nil
 }
 
-// reach reports whether an address is a Unix socket's, or this machine's only.
+// reach reports whether an address is a Unix socket's, and whether it is this machine's only.
 func reach(addr net.Addr) (unix, local bool) {
 	switch a := addr.(type) {
 	case nil:

@@ -27,7 +27,7 @@ const (
 	otherID = "0197c0de-0000-7000-8000-000000000001"
 )
 
-// stores are the engines that the interface is tried on.
+// stores are the engines that the API is tested on.
 var stores = map[string]func(t testing.TB) task.Store{
 	"memory": func(testing.TB) task.Store { return memstore.New() },
 	"SQLite": func(t testing.TB) task.Store { return openSQLite(t, filepath.Join(t.TempDir(), "tasks.db")) },
@@ -59,8 +59,8 @@ type site struct {
 	log     *logBook
 }
 
-// serve starts one. Without a store in the configuration it is on an empty one in memory; the store
-// is closed in the end.
+// serve starts a site. If the configuration has no store it uses an empty one in memory; the store
+// is closed when the test ends.
 func serve(t testing.TB, cfg Config, change ...func(*http.Server)) *site {
 	t.Helper()
 	if cfg.Store == nil {
@@ -126,10 +126,10 @@ func set(name, value string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set(name, value) }
 }
 
-// host asks by another name.
+// host changes the Host of a request.
 func host(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
 
-// ask sends a request as a program does: a POST with the right Content-Type.
+// ask sends a request as a program does: a POST has the right Content-Type.
 func (s *site) ask(method, target, body string, change ...func(*http.Request)) reply {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
@@ -170,7 +170,7 @@ func (s *site) into(r reply, status int, v any) {
 	}
 }
 
-// refused checks that an answer is a problem of a sort that says something.
+// refused checks that an answer is a problem of a sort whose detail contains some words.
 func (s *site) refused(r reply, sort string, says string) {
 	s.t.Helper()
 	var p Problem
@@ -195,7 +195,7 @@ func (s *site) client(token string) *Client {
 	return c
 }
 
-// work runs a worker on the site's store until the test ends. It rests before the store is closed.
+// work runs a worker on the site's store until the test ends. It stops before the store is closed.
 func (s *site) work(mux *task.Mux, observe func(context.Context, task.Event)) {
 	s.t.Helper()
 	w, err := task.NewWorker(task.WorkerConfig{Store: s.store, Mux: mux, Observe: observe, Poll: 20 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
@@ -215,7 +215,7 @@ func (s *site) work(mux *task.Mux, observe func(context.Context, task.Event)) {
 	})
 }
 
-// until polls until something has come to pass.
+// until polls until something has happened.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(patience)

@@ -12,24 +12,24 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// EventType is the sort of an event.
+// EventType is the type of an event.
 type EventType string
 
 const (
-	// EventTask: a task has a new status, or a running one has got on.
+	// EventTask: a task has a new status, or a running one has new progress.
 	EventTask EventType = "task"
-	// EventCounts: the numbers of tasks or the paused queues are others than before. It comes once a
-	// second at most, and covers what no EventTask has told.
+	// EventCounts: the numbers of tasks or the paused queues have changed. It comes at most once a
+	// second, and covers changes for which there was no EventTask.
 	EventCounts EventType = "counts"
-	// EventReset: what was told before is not to be relied on. List everything anew, now: whatever
-	// changes from here on is told. A new stream begins with it.
+	// EventReset: earlier events are no longer reliable. List everything again now; all later changes
+	// follow as events. A new stream begins with it.
 	EventReset EventType = "reset"
-	// EventStopping: the server had its last call and the stream ends. Go on at another server, or at
+	// EventStopping: the server had its last call and the stream ends. Resume at another server, or at
 	// its successor.
 	EventStopping EventType = "stopping"
 )
 
-// TaskEvent is what a task is now.
+// TaskEvent is the present state of a task.
 type TaskEvent struct {
 	// ID to Status are the task's.
 	ID     string      `json:"id"`
@@ -39,40 +39,41 @@ type TaskEvent struct {
 	// Reason and Error belong to the end of a run.
 	Reason task.Reason `json:"reason,omitempty"`
 	Error  string      `json:"error,omitempty"`
-	// Run and Worker are of the present run or the last.
+	// Run and Worker are those of the present or last run.
 	Run    int64  `json:"run,omitempty"`
 	Worker string `json:"worker,omitempty"`
-	// Progress is there while the task runs and has told of some.
+	// Progress is set while the task runs and has reported any.
 	Progress *Progress `json:"progress,omitempty"`
 	// At is when this server saw it.
 	At time.Time `json:"at"`
 }
 
 const (
-	// ringSize bounds the events that are remembered, for streams that are slow or come back.
+	// ringSize bounds the events that are kept, for streams that are slow or are resumed.
 	ringSize = 4096
 	// maxStreams bounds the streams of events.
 	maxStreams = 256
-	// remembered is for how long events are kept after the last stream has ended, so that it can be
+	// remembered is how long events are kept after the last stream has ended, so that it can be
 	// resumed.
 	remembered = time.Minute
 )
 
 // hub keeps the last events for the streams, each of which reads at its own pace: a slow one holds
-// up nobody, and is reset when it has fallen too far behind. Nothing is kept while nobody listens.
+// up no other, and is reset when it has fallen too far behind. Nothing is kept while nobody
+// listens.
 type hub struct {
 	client *task.Client
 	counts *counter
 	every  time.Duration
-	boot   string // tells the ids of this process from those of another
+	boot   string // distinguishes the ids of this process from those of another
 
 	mu      sync.Mutex
 	ring    [ringSize]event
 	first   uint64 // the oldest event in the ring
 	next    uint64 // the number of the next one, from 1
 	changed chan struct{}
-	// newest is the number of the last event of counts, the only one of them that is kept: it may be
-	// large, and says all that those before it did.
+	// newest is the number of the last event of counts. Only this one is kept: it may be large, and
+	// has all that those before it had.
 	newest  uint64
 	streams int
 	left    time.Time // when the last stream ended
@@ -80,12 +81,12 @@ type hub struct {
 	polled polled
 }
 
-// event is one in the ring.
+// event is an event in the ring.
 type event struct {
 	number uint64
 	kind   EventType
 	task   string // its id, if it is about one
-	data   []byte // nil: another one has taken its place
+	data   []byte // nil: a newer event has replaced it
 }
 
 func newHub(c *task.Client, counts *counter, every time.Duration) *hub {
@@ -96,8 +97,8 @@ func newHub(c *task.Client, counts *counter, every time.Duration) *hub {
 	}
 }
 
-// join counts a stream in, unless there are too many. Where nobody has listened for a while it
-// begins anew.
+// join counts a stream in, unless there are too many. If nobody has listened for a while it starts
+// again from the beginning.
 func (h *hub) join() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -105,7 +106,7 @@ func (h *hub) join() bool {
 		return false
 	}
 	if !h.listening() {
-		h.next++ // who comes back with the last number does not know what has been since
+		h.next++ // a stream that returns with the last number has missed what came since
 		h.ring, h.first, h.polled.base = [ringSize]event{}, h.next, false
 	}
 	h.streams++
@@ -131,7 +132,8 @@ func (h *hub) listened() bool {
 	return h.listening()
 }
 
-// mark is the number of the next event, for those who must know what has been told meanwhile.
+// mark returns the number of the next event, for callers that must know which events come
+// meanwhile.
 func (h *hub) mark() uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -141,7 +143,7 @@ func (h *hub) mark() uint64 {
 // toldSince: the caller holds mu.
 func (h *hub) toldSince(mark uint64, id string) bool {
 	if mark < h.first {
-		return true // nobody knows any more
+		return true // it is no longer known
 	}
 	for n := mark; n < h.next; n++ {
 		if h.ring[n%ringSize].task == id {
@@ -151,7 +153,7 @@ func (h *hub) toldSince(mark uint64, id string) bool {
 	return false
 }
 
-// observe takes a step of this process's worker.
+// observe takes an event of this process's worker.
 func (h *hub) observe(e task.Event) {
 	if e.Stale {
 		return // it did not happen
@@ -186,8 +188,8 @@ func (h *hub) queued(mark uint64, n task.NewTask) {
 	}
 }
 
-// changedSince takes a task as the store has it, unless something newer has been told of it: what
-// was read before that is old.
+// changedSince takes a task as the store has it, unless there is a newer event about it: what was
+// read before that is old.
 func (h *hub) changedSince(mark uint64, t task.Task) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -232,7 +234,7 @@ func (h *hub) tell(kind EventType, id string, v any) {
 }
 
 // after returns events from a number on, at most most of them, and a channel that closes when there
-// are more. It is not ok when some that should come first are gone.
+// are more. ok is false when some that should come first are gone.
 func (h *hub) after(number uint64, most int) (events []event, changed <-chan struct{}, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -245,11 +247,11 @@ func (h *hub) after(number uint64, most int) (events []event, changed <-chan str
 	return events, h.changed, true
 }
 
-// id is the name of an event, told to clients.
+// id returns the id of an event, for clients.
 func (h *hub) id(number uint64) string { return fmt.Sprintf("%s-%d", h.boot, number) }
 
-// resume returns the number of the event that follows the named one, 0 if the name is another
-// process's or none.
+// resume returns the number of the event that follows the named one, 0 if the name belongs to
+// another process or to none.
 func (h *hub) resume(last string) uint64 {
 	boot, number, _ := strings.Cut(last, "-")
 	n, err := strconv.ParseUint(number, 10, 63)

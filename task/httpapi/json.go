@@ -8,8 +8,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Task is a task for programs: in the answers of this interface, and wherever else one is written
-// as JSON. Times are UTC, and zero ones are left out.
+// Task is a task as JSON: in the answers of this API, and wherever else one is written as JSON.
+// Times are UTC, and zero ones are left out.
 type Task struct {
 	// ID to Priority are as in [task.Task].
 	ID       string `json:"id"`
@@ -17,13 +17,13 @@ type Task struct {
 	Queue    string `json:"queue"`
 	Key      string `json:"key,omitempty"`
 	Priority int    `json:"priority"`
-	// Meta is what came with it beside its payload.
+	// Meta came with the task in addition to its payload.
 	Meta map[string]string `json:"meta,omitempty"`
-	// Status is where it is in its life, Reason why it was interrupted last, or expired.
+	// Status is the present status, Reason why the task was interrupted last, or expired.
 	Status task.Status `json:"status"`
 	Reason task.Reason `json:"reason,omitempty"`
-	// WaitsFor says why a task that waits is not claimed; see [task.PendingReason]. Only the answer
-	// about one task has it.
+	// WaitsFor is why a waiting task is not claimed; see [task.PendingReason]. Only the answer about
+	// one task has it.
 	WaitsFor string `json:"waitsFor,omitempty"`
 	// Runs counts the runs; Attempts, Interruptions and Crashes those that ended so.
 	Runs          int `json:"runs"`
@@ -34,7 +34,7 @@ type Task struct {
 	Suspicion string `json:"suspicion,omitempty"`
 	// Progress is for people.
 	Progress Progress `json:"progress"`
-	// Run is the number of the present run or the last, the fencing token; Worker has or had it.
+	// Run is the number of the present or last run, the fencing token. Worker has or had that run.
 	Run    int64  `json:"run,omitempty"`
 	Worker string `json:"worker,omitempty"`
 	// CreatedAt to FinishedAt are by the store's clock.
@@ -43,7 +43,7 @@ type Task struct {
 	RunAt      time.Time `json:"runAt,omitzero"`
 	Since      time.Time `json:"since,omitzero"`
 	FinishedAt time.Time `json:"finishedAt,omitzero"`
-	// StartBefore is when it is cancelled unless it has been claimed.
+	// StartBefore is when the task is cancelled unless it has been claimed.
 	StartBefore time.Time `json:"startBefore,omitzero"`
 	// Error is the text of the last run's error.
 	Error string `json:"error,omitempty"`
@@ -51,15 +51,15 @@ type Task struct {
 	Payload    json.RawMessage `json:"payload,omitempty"`
 	Checkpoint json.RawMessage `json:"checkpoint,omitempty"`
 	Result     json.RawMessage `json:"result,omitempty"`
-	// Base64 names those of the three that are not JSON: they stand as strings in base64.
+	// Base64 names those of the three that are not JSON: they are strings in base64.
 	Base64 []string `json:"base64,omitempty"`
 	// History are the newest runs, the oldest first. Only the answer about one task has it.
 	History []Run `json:"history,omitempty"`
-	// Steps are what is recorded of its steps, without what is in them. Only the program's show has
-	// them: a server tells them where they are asked for.
+	// Steps are the records of its steps, without their contents. Only the output of the program's
+	// show command has them; a server returns them on their own route.
 	Steps []Step `json:"steps,omitempty"`
-	// Commands are what people have asked of it, the oldest first. Only the answer about one task has
-	// them.
+	// Commands are the commands that people have given for it, the oldest first. Only the answer about
+	// one task has them.
 	Commands []Command `json:"commands,omitempty"`
 }
 
@@ -67,13 +67,13 @@ type Task struct {
 type Progress struct {
 	// Fraction is from 0 to 1.
 	Fraction float64 `json:"fraction"`
-	// Message is a word about it.
+	// Message is a short text for people.
 	Message string `json:"message,omitempty"`
 }
 
 // Run is one run in a task's history; see [task.RunRecord].
 type Run struct {
-	// Run is its number, Worker the incarnation that had it, Host and PID where that was.
+	// Run is its number, Worker the incarnation that had it, Host and PID where it ran.
 	Run    int64  `json:"run"`
 	Worker string `json:"worker"`
 	Host   string `json:"host"`
@@ -81,7 +81,7 @@ type Run struct {
 	// EndedAt is zero while it goes on.
 	StartedAt time.Time `json:"startedAt"`
 	EndedAt   time.Time `json:"endedAt,omitzero"`
-	// Status is what the task became by it.
+	// Status is the status that the run gave the task.
 	Status task.Status `json:"status"`
 	Reason task.Reason `json:"reason,omitempty"`
 	Error  string      `json:"error,omitempty"`
@@ -92,15 +92,15 @@ type Run struct {
 
 // Command is a command in a task's history; see [task.CommandRecord].
 type Command struct {
-	// Command is what was asked for, At when.
+	// Command is what was requested, At when.
 	Command task.Verb `json:"command"`
 	At      time.Time `json:"at"`
-	// By is who asked for it and Reason why, empty where that was not said.
+	// By is who requested it and Reason why; each is empty where it was not given.
 	By     string `json:"by,omitempty"`
 	Reason string `json:"reason,omitempty"`
 }
 
-// NewCommands are the commands of a history.
+// NewCommands returns the commands of a history.
 func NewCommands(records []task.CommandRecord) []Command {
 	all := make([]Command, len(records))
 	for i, r := range records {
@@ -109,7 +109,7 @@ func NewCommands(records []task.CommandRecord) []Command {
 	return all
 }
 
-// NewTask is a task with its payload, checkpoint and result.
+// NewTask returns a task with its payload, checkpoint and result.
 func NewTask(t task.Task) Task {
 	j := NewTaskSummary(t)
 	field := func(name string, b []byte) json.RawMessage {
@@ -127,7 +127,7 @@ func NewTask(t task.Task) Task {
 	return j
 }
 
-// NewTaskSummary is a task without its payload, checkpoint and result, as lists have it.
+// NewTaskSummary returns a task without its payload, checkpoint and result, as lists have it.
 func NewTaskSummary(t task.Task) Task {
 	return Task{
 		ID: t.ID, Kind: t.Kind, Queue: t.Queue, Key: t.Key, Priority: t.Priority, Meta: t.Meta, Status: t.Status, Reason: t.Reason,
@@ -139,7 +139,7 @@ func NewTaskSummary(t task.Task) Task {
 	}
 }
 
-// NewRuns are the runs of a history.
+// NewRuns returns the runs of a history.
 func NewRuns(records []task.RunRecord) []Run {
 	runs := make([]Run, len(records))
 	for i, r := range records {
@@ -151,7 +151,7 @@ func NewRuns(records []task.RunRecord) []Run {
 	return runs
 }
 
-// task is the way back.
+// task converts a Task back.
 func (j Task) task() (task.Task, error) {
 	group, err := task.ParseSuspicion(j.Suspicion)
 	if err != nil {
@@ -190,7 +190,7 @@ type page struct {
 	Next string `json:"next,omitempty"`
 }
 
-// submission is a new task, as it is sent.
+// submission is a new task, as a client sends it.
 type submission struct {
 	ID       string          `json:"id,omitempty"`
 	Kind     string          `json:"kind"`
@@ -208,7 +208,7 @@ type submission struct {
 	KeyFor     string `json:"keyFor,omitempty"`
 }
 
-// submitted is the answer to one.
+// submitted is the answer to a submission.
 type submitted struct {
 	ID       string       `json:"id"`
 	Outcome  task.Outcome `json:"outcome"`
@@ -223,7 +223,7 @@ type batchLine struct {
 	Problem *Problem      `json:"problem,omitempty"`
 }
 
-// counts is task.Counts.
+// counts is task.Counts as JSON.
 type counts struct {
 	Tasks    []count  `json:"tasks"`
 	Paused   []string `json:"paused"`
@@ -260,21 +260,21 @@ func (j counts) counts() task.Counts {
 	return c
 }
 
-// queue is one in the answer to GET /v1/queues.
+// queue is a queue in the answer to GET /v1/queues.
 type queue struct {
 	Name   string              `json:"name"`
 	Paused bool                `json:"paused"`
 	Tasks  map[task.Status]int `json:"tasks"`
 }
 
-// worker is task.WorkerInfo.
+// worker is task.WorkerInfo as JSON.
 type worker struct {
 	Worker string   `json:"worker"`
 	Name   string   `json:"name"`
 	Host   string   `json:"host"`
 	PID    int      `json:"pid"`
 	Kinds  []string `json:"kinds"`
-	// Queues are none for every queue.
+	// Queues is empty for every queue.
 	Queues   []string         `json:"queues"`
 	Slots    int              `json:"slots"`
 	Lease    string           `json:"lease"`

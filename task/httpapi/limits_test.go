@@ -12,7 +12,7 @@ import (
 )
 
 // TestLimits_ThousandsOfSlowClientsAreBoundedInTimeAndHoldUpNobody opens connections that never
-// send a whole request, in several ways, and asks properly meanwhile.
+// send a whole request, in several ways, and sends proper requests meanwhile.
 func TestLimits_ThousandsOfSlowClientsAreBoundedInTimeAndHoldUpNobody(t *testing.T) {
 	const slow = 2000
 	const limit = 2 * time.Second

@@ -71,7 +71,7 @@ func TestMeta_IsSubmittedShownAndListed(t *testing.T) {
 	})
 }
 
-// A trace goes from the request into the task, whoever submits it.
+// A trace id goes from the request into the task, whichever client submits it.
 func TestConfigUse_SeesTheContextOfTheRequest(t *testing.T) {
 	store := memstore.New()
 	type traceKey struct{}

@@ -5,7 +5,7 @@ import (
 	"net/http"
 )
 
-// document describes the interface to programs. A test holds it to the routes and to their answers.
+// document describes the API to programs. A test compares it with the routes and their answers.
 //
 //go:embed openapi.json
 var document []byte

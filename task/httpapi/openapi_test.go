@@ -137,8 +137,7 @@ func TestOpenAPI_TheDocumentNamesEverySortOfProblemOrThePageDoes(t *testing.T) {
 	}
 }
 
-// TestOpenAPI_RealAnswersFitTheDocument asks for everything, so that there is something in each
-// answer.
+// TestOpenAPI_RealAnswersFitTheDocument requests everything, so that every answer has contents.
 func TestOpenAPI_RealAnswersFitTheDocument(t *testing.T) {
 	onEachStore(t, func(t *testing.T, s *site) {
 		doc := openDocument(t)
@@ -210,7 +209,7 @@ func TestOpenAPI_RealAnswersFitTheDocument(t *testing.T) {
 	})
 }
 
-// fitsAnswer holds an answer to what the document says of its route.
+// fitsAnswer compares an answer with the document's description of its route.
 func fitsAnswer(t *testing.T, doc object, route string, r reply) {
 	t.Helper()
 	said, ok := operations(t, doc)[route]["responses"].(object)[fmt.Sprint(r.status)].(object)
@@ -252,7 +251,7 @@ func fitsAnswer(t *testing.T, doc object, route string, r reply) {
 
 func asList(v any) []any { l, _ := v.([]any); return l }
 
-// fits says where a value does not fit a schema. It knows the words of JSON Schema that the
+// fits returns where a value does not fit a schema. It knows the words of JSON Schema that the
 // document uses, and fails on others.
 func fits(t *testing.T, doc, schema object, v any, at string) (breaches []string) {
 	t.Helper()
@@ -351,7 +350,7 @@ func hasFormat(s, want string) bool {
 	return false
 }
 
-// What the document names is camelCase: members of objects, and parameters of paths and queries.
+// The names in the document are camelCase: members of objects, and parameters of paths and queries.
 func TestOpenAPI_NamesAreCamelCase(t *testing.T) {
 	camel := regexp.MustCompile(`^[a-z][a-z0-9]*([A-Z][a-z0-9]+)*$`)
 	names := 0

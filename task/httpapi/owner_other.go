@@ -4,5 +4,5 @@ package httpapi
 
 import "io/fs"
 
-// foreignOwner is not known here.
+// foreignOwner is not known on this platform.
 func foreignOwner(fs.FileInfo) (uid int, foreign bool) { return 0, false }

@@ -8,8 +8,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// polled is what the last poll of the store has found, so that the next one finds what other
-// processes have done since. There is no goroutine for it: a stream that waits takes a turn.
+// polled is what the last poll of the store has found, so that the next poll finds what other
+// processes have done since. It needs no goroutine: a waiting stream polls for all.
 type polled struct {
 	turn chan struct{} // held by the stream that polls
 
@@ -19,34 +19,33 @@ type polled struct {
 
 	// Guarded by the hub's mu.
 	base    bool                     // there has been a first poll
-	running map[string]task.Progress // what runs, as it was told last
+	running map[string]task.Progress // what runs, as the last events said
 	recent  map[string]bool          // the newest tasks
 	oldest  task.Task                // of them; without an id when there were no others
 }
 
 const (
-	// maxPolledRunning and maxPolledNewest bound a poll: that many running and that many new tasks are
-	// followed one by one.
+	// maxPolledRunning and maxPolledNewest bound a poll: that many running tasks and that many new
+	// ones are followed one by one.
 	maxPolledRunning = 200
 	maxPolledNewest  = 50
 )
 
-// noteRunning remembers that a task runs: the caller holds the hub's mu, as for submitted.
+// noteRunning remembers that a task runs. As for noteSubmitted, the caller holds the hub's mu.
 func (p *polled) noteRunning(id string, progress task.Progress) {
 	if p.running != nil {
 		p.running[id] = progress
 	}
 }
 
-// noteSubmitted remembers that listeners have been told of a new task.
+// noteSubmitted remembers that listeners got an event about a new task.
 func (p *polled) noteSubmitted(id string) {
 	if p.recent != nil {
 		p.recent[id] = true
 	}
 }
 
-// begin polls for the first time, before a listener is told that everything that changes from now
-// on is told.
+// begin polls for the first time. After it every change causes an event.
 func (h *hub) begin(ctx context.Context) error {
 	select {
 	case h.polled.turn <- struct{}{}:
@@ -77,8 +76,8 @@ func (h *hub) pollIfDue(ctx context.Context) error {
 	return h.pollNow(ctx, false)
 }
 
-// pollNow reads the store and tells what is new: the caller has the turn. The first poll only
-// remembers.
+// pollNow reads the store and sends events for what is new. The caller has the turn. The first poll
+// only remembers.
 func (h *hub) pollNow(ctx context.Context, first bool) error {
 	began, mark := time.Now(), h.mark()
 	// A slow store is polled less often.
@@ -143,9 +142,9 @@ func (h *hub) rememberNewest(recent []task.Task) {
 	}
 }
 
-// tellPolled tells of the tasks that run now and did not, that have got on, and that are new. It
-// returns those that ran and were not seen. What has been told since the mark is newer than what
-// was seen.
+// tellPolled sends events for the tasks that run now and did not before, for those that have new
+// progress, and for new ones. It returns those that ran and were not seen. An event that was sent
+// since the mark is newer than what was seen.
 func (h *hub) tellPolled(mark uint64, running, recent []task.Task) (gone []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -165,7 +164,7 @@ func (h *hub) tellPolled(mark uint64, running, recent []task.Task) (gone []strin
 		}
 	}
 	for _, t := range recent {
-		// One behind the oldest is not new: another one has been removed.
+		// A task behind the oldest is not new: another one has been removed.
 		known := h.polled.recent[t.ID] || h.polled.oldest.ID != "" && older(t, h.polled.oldest)
 		if !known && !runs[t.ID] && !h.toldSince(mark, t.ID) {
 			h.tell(EventTask, t.ID, eventOf(t))
@@ -180,7 +179,7 @@ func older(a, b task.Task) bool {
 	return a.Created.Before(b.Created) || a.Created.Equal(b.Created) && a.ID < b.ID
 }
 
-// tellGone tells what has become of tasks that ran.
+// tellGone sends events for tasks that no longer run.
 func (h *hub) tellGone(mark uint64, ids []string, found []task.Task) {
 	now := make(map[string]task.Task, len(found))
 	for _, t := range found {

@@ -13,17 +13,17 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// ProbeConfig says what readiness depends on.
+// ProbeConfig defines what readiness depends on.
 type ProbeConfig struct {
-	// Ready reports whether the process takes requests: false before it is set up and from last call
-	// on. Nil means always. The Ready of lastcall.Group is made for it.
+	// Ready reports whether the process accepts requests: false before it is set up and from last call
+	// on. Nil means always. Use the Ready of lastcall.Group.
 	Ready func() bool
-	// Store must answer within a second. One that has a method Ping(context.Context) error, which
-	// reports whether it takes writes, is asked for that too.
+	// Store must answer within a second. If it has a method Ping(context.Context) error, which reports
+	// whether it accepts writes, that must succeed too.
 	Store task.Store
 	// Worker, if set, must be ready: see [task.Worker.Ready].
 	Worker *task.Worker
-	// Logger hears when the store stops answering and when it answers again. Nil means
+	// Logger gets a line when the store stops answering and when it answers again. Nil means
 	// slog.Default().
 	Logger *slog.Logger
 }
@@ -31,21 +31,21 @@ type ProbeConfig struct {
 const (
 	// probePatience is how long the store may take to answer.
 	probePatience = time.Second
-	// probeTrusted is for how long an answer holds: whoever asks without a token must not be able to
-	// keep the store busy.
+	// probeTrusted is how long an answer is reused: a client without a token must not be able to keep
+	// the store busy.
 	probeTrusted = 250 * time.Millisecond
 )
 
-// ProbeHandler returns a handler of two addresses, for a platform that asks whether this process is
-// well:
+// ProbeHandler returns a handler with two routes, for a platform that checks the health of this
+// process:
 //
-//   - GET /healthz answers 200 as long as the process answers at all. A store that is away is no
-//     reason to kill it.
+//   - GET /healthz answers 200 as long as the process answers at all. A store that is unreachable
+//     is no reason to kill it.
 //   - GET /readyz answers 200, or 503 with the reason: before the set-up is done, from last call
-//     on, while the store does not answer, and while the worker can run nothing for want of
-//     something that its machine or process lacks.
+//     on, while the store does not answer, and while the worker can run nothing because its machine
+//     or process lacks something.
 //
-// It needs no token and tells nothing else, so it may listen where [Handler] must not.
+// It needs no token and reveals nothing else, so it may listen where [Handler] must not.
 func ProbeHandler(cfg ProbeConfig) http.Handler {
 	p := &probes{ready: cfg.Ready, store: cfg.Store, worker: cfg.Worker, log: safelog.New(cfg.Logger)}
 	mux := http.NewServeMux()
@@ -57,11 +57,11 @@ func ProbeHandler(cfg ProbeConfig) http.Handler {
 type probes struct {
 	ready func() bool
 	store task.Store
-	// worker is nil where nothing depends on one.
+	// worker is nil if readiness does not depend on one.
 	worker *task.Worker
 	log    *slog.Logger
 
-	mu    sync.Mutex // held while the store is asked, so that one asks for all
+	mu    sync.Mutex // held while the store is asked, so that one request asks for all
 	asked time.Time
 	err   error
 }
@@ -84,15 +84,15 @@ func (p *probes) readyz(w http.ResponseWriter, r *http.Request) {
 	plain(w, http.StatusOK, "ok")
 }
 
-// ask asks the store whether it takes writes, and for a task that does not exist. What it finds
-// holds for those who ask at the same time.
+// ask asks the store whether it accepts writes, and for a task that does not exist. Requests that
+// come at the same time share the result.
 func (p *probes) ask(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.asked.IsZero() && time.Since(p.asked) < probeTrusted {
 		return p.err
 	}
-	// Not this request's context: its answer is also the others'.
+	// Not this request's context: other requests use the answer too.
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), probePatience, errors.New("no answer within a second"))
 	defer cancel()
 	var err error

@@ -11,26 +11,26 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Problem is an error of this interface, as RFC 9457 has it. With errors.Is it matches the error of
-// package task that it stands for.
+// Problem is an error of this API, in the form of RFC 9457. With errors.Is it matches the
+// corresponding error of package task.
 type Problem struct { //nolint:errname // RFC 9457 calls it a problem
-	// Type is a URI that never changes: its end, after #, names the sort of problem.
+	// Type is a URI that never changes: its end, after #, is the name of the problem.
 	Type string `json:"type"`
-	// Title is the sort in words, Status the one of HTTP.
+	// Title is that name in words, Status the HTTP status.
 	Title  string `json:"title"`
 	Status int    `json:"status"`
-	// Detail says what is wrong here, and what to do.
+	// Detail is what is wrong here, and what to do.
 	Detail string `json:"detail"`
-	// Request is by what name the server's log has the reason, of which a client is told no more than
-	// its sort: it may have addresses and names that are not everyone's. Only a problem of the server
-	// has one.
+	// Request is the id under which the server's log has the reason. The client gets only the kind of
+	// the reason, because the full text may have addresses and names that are not for everyone. Only a
+	// problem of the server has a Request.
 	Request string `json:"request,omitempty"`
 }
 
-// Error is the detail.
+// Error returns the detail.
 func (p *Problem) Error() string { return p.Detail }
 
-// Is reports whether target is the error of package task that the problem stands for.
+// Is reports whether target is the error of package task that corresponds to the problem.
 func (p *Problem) Is(target error) bool {
 	for _, k := range problems {
 		if p.Type == problemBase+k.name && k.is != nil && errors.Is(k.is, target) {
@@ -41,7 +41,7 @@ func (p *Problem) Is(target error) bool {
 }
 
 // adviceUnavailable is what to do when the store has failed.
-const adviceUnavailable = "what was asked may have been done all the same: send it again, a submit with the same id"
+const adviceUnavailable = "what was requested may still have been done: send it again, a submit with the same id"
 
 // problemBase begins every type. The page explains each.
 const problemBase = "https://github.com/lastcall-go/lastcall/blob/main/docs/http.md#"
@@ -51,7 +51,7 @@ type sort struct {
 	name   string
 	status int
 	title  string
-	is     error  // the error of package task that it stands for
+	is     error  // the corresponding error of package task
 	advice string // what to do, where the detail does not say it itself
 }
 
@@ -78,7 +78,7 @@ var problems = []sort{
 	{"too-many-streams", http.StatusServiceUnavailable, "Too many streams of events", nil, ""},
 }
 
-// problem makes one of a sort that exists.
+// problem returns a problem of a sort that exists.
 func problem(name, format string, args ...any) *Problem {
 	for _, k := range problems {
 		if k.name == name {
@@ -88,8 +88,8 @@ func problem(name, format string, args ...any) *Problem {
 	panic("httpapi: no sort of problem is called " + name)
 }
 
-// problemOf turns an error of this package, of package task or of a store into a problem. The last
-// has a name, by which the caller logs the error.
+// problemOf turns an error of this package, of package task or of a store into a problem. A problem
+// of the server gets an id, under which the caller logs the error.
 func problemOf(err error) *Problem {
 	var p *Problem
 	if errors.As(err, &p) {
@@ -107,8 +107,8 @@ func problemOf(err error) *Problem {
 	return unavailable(err)
 }
 
-// unavailable is the problem of a store that has failed, of which it names the sort alone: the
-// error may have paths, addresses and names of users.
+// unavailable returns the problem of a store that has failed. It names only the kind of the
+// failure: the error may have paths, addresses and names of users.
 func unavailable(err error) *Problem {
 	class := "the store does not answer, or refuses"
 	switch {

@@ -12,17 +12,18 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// What a list is asked for, in the words of this interface: the parameters of GET /v1/tasks, and
-// the members of a bulk command's filter.
+// The filters of a list in the words of this API: the parameters of GET /v1/tasks, and the members
+// of a bulk command's filter.
 
-// filterNames are what a filter may have, and listNames what a list may have besides.
+// filterNames are the members that a filter may have, and listNames those that a list may have in
+// addition.
 var (
 	filterNames = []string{"status", "kind", "queue", "key", "reason", "worker", "error", "createdFrom", "createdTo", "startedFrom", "startedTo",
 		"finishedFrom", "finishedTo", "meta"}
 	listNames = []string{"id", "order", "limit", "after"}
 )
 
-// decodeQuery reads what a list is to have.
+// decodeQuery decodes the query of a list.
 func decodeQuery(v url.Values) (task.Query, error) {
 	q := task.Query{Limit: defaultPage}
 	for name, values := range v {
@@ -112,13 +113,13 @@ func isPlace(after string) bool {
 	return ok || isID(after)
 }
 
-// timeOf is the bound of a query that a parameter is for, nil for none.
+// timeOf returns the bound of a query that a parameter is for, nil for none.
 func timeOf(q *task.Query, name string) *time.Time {
 	return map[string]*time.Time{"createdFrom": &q.Created.From, "createdTo": &q.Created.To, "startedFrom": &q.Started.From, "startedTo": &q.Started.To,
 		"finishedFrom": &q.Finished.From, "finishedTo": &q.Finished.To}[name]
 }
 
-// encodeQuery is the way back, without limit and after.
+// encodeQuery is the reverse, without limit and after.
 func encodeQuery(q task.Query) url.Values {
 	v := make(url.Values)
 	set := func(name, value string) {
@@ -156,7 +157,7 @@ func encodeQuery(q task.Query) url.Values {
 	return v
 }
 
-// decodeFilter reads the filter of a bulk command: the parameters of a list as members, of which
+// decodeFilter decodes the filter of a bulk command. It has the parameters of a list as members;
 // those that may have several values are lists of texts, and meta is an object.
 func decodeFilter(raw json.RawMessage) (q task.Query, err error) {
 	m, err := members(raw)
@@ -188,7 +189,7 @@ func decodeFilter(raw json.RawMessage) (q task.Query, err error) {
 	return q, nil
 }
 
-// encodeFilter is the way back.
+// encodeFilter is the reverse.
 func encodeFilter(q task.Query) map[string]any {
 	filter := make(map[string]any)
 	for name, values := range encodeQuery(q) {

@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// queues lists those that have tasks or are paused; of very many, the largest.
+// queues lists the queues that have tasks or are paused; if there are very many, the largest.
 func (h *Handler) queues(a *answer, r *http.Request) error {
 	ctx, cancel := withStoreTimeout(r)
 	defer cancel()
@@ -41,7 +41,7 @@ func queuesOf(c task.Counts) []queue {
 	return all
 }
 
-// pauseQueue pauses a queue, and has what runs hand over if the body says so.
+// pauseQueue pauses a queue, and has running tasks hand over if the body says so.
 func (h *Handler) pauseQueue(a *answer, r *http.Request) error {
 	var opt task.PauseOptions
 	m, reason, err := commandBody(a, r, "running")
@@ -65,7 +65,7 @@ func (h *Handler) resumeQueue(a *answer, r *http.Request) error {
 	return h.askQueue(a, r, reason, resume, "command", "resume")
 }
 
-// askQueue asks for something about the queue of a request.
+// askQueue applies a command to the queue of a request.
 func (h *Handler) askQueue(a *answer, r *http.Request, reason string, ask func(context.Context, *task.Client, string) error, said ...any) error {
 	ctx, cancel := withStoreTimeout(r)
 	defer cancel()

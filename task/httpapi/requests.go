@@ -16,7 +16,7 @@ import (
 )
 
 // checkHost refuses a foreign name that was made to point to this machine: a page of that name
-// would be of the same origin.
+// would have the same origin.
 func (h *Handler) checkHost(host string) error {
 	if !h.local {
 		return nil
@@ -40,7 +40,7 @@ func isLoopback(host string) bool {
 	return err == nil && addr.Unmap().IsLoopback()
 }
 
-// checkMedia wants the one media type of a route, as it is.
+// checkMedia accepts only the media type of a route, exactly.
 func checkMedia(r *http.Request, want string) error {
 	given := r.Header.Get("Content-Type")
 	media, _, err := mime.ParseMediaType(given)
@@ -55,14 +55,14 @@ func checkMedia(r *http.Request, want string) error {
 
 // readBody reads a body of bounded size.
 func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
-	// Known to be too large, it is refused before it is read.
+	// A body that is known to be too large is refused before it is read.
 	if r.ContentLength > most {
 		w.Header().Set("Connection", "close")
 		return nil, tooLarge(most)
 	}
 	var buf bytes.Buffer
 	if r.ContentLength > 0 {
-		// Memory is for what has come and not for what is promised: thousands may promise a MiB each and
+		// Allocate for what has come and not for what is announced: thousands may announce a MiB each and
 		// send nothing.
 		buf.Grow(int(min(r.ContentLength, bodyStep)) + bytes.MinRead)
 	}
@@ -70,7 +70,7 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error
 	return buf.Bytes(), bodyError(err)
 }
 
-// bodyError says what is wrong with a body that could not be read.
+// bodyError returns what is wrong with a body that could not be read.
 func bodyError(err error) error {
 	if over := (*http.MaxBytesError)(nil); errors.As(err, &over) {
 		return tooLarge(over.Limit)
@@ -85,8 +85,8 @@ func tooLarge(most int64) error {
 	return problem("too-large", "the body has more than %d bytes: put the data into a file and submit its name", most)
 }
 
-// commandBody reads what a command may have as its body: nothing, or an object with the reason for
-// it, and with other members that it has.
+// commandBody reads the body of a command: nothing, or an object with the reason for it and with
+// the command's own members.
 func commandBody(w http.ResponseWriter, r *http.Request, others ...string) (m map[string]json.RawMessage, reason string, err error) {
 	b, err := readBody(w, r, envelope)
 	if err != nil || len(bytes.TrimSpace(b)) == 0 {
@@ -112,7 +112,7 @@ func known(m map[string]json.RawMessage, what string, names ...string) error {
 	return nil
 }
 
-// readReason reads the member reason, if it is there.
+// readReason reads the member reason, if there is one.
 func readReason(m map[string]json.RawMessage) (reason string, err error) {
 	if err := text(m, "reason", &reason); err != nil {
 		return "", err

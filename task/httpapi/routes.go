@@ -11,10 +11,10 @@ import (
 // endpoint answers a request or returns an error, which becomes a problem.
 type endpoint func(a *answer, r *http.Request) error
 
-// route is an address with a method.
+// route is a path with a method.
 type route struct {
 	method, path string
-	// role is what a token must have; none is needed for an empty one.
+	// role is the role that a token must have; if it is empty no token is needed.
 	role Role
 	// media is the Content-Type that a request must have.
 	media string
@@ -55,7 +55,7 @@ func (h *Handler) table() []route {
 	}
 }
 
-// routes makes the mux. What no route is for is a problem, too.
+// routes returns the mux. A request that matches no route is a problem, too.
 func (h *Handler) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	methods := make(map[string][]string) // by path

@@ -13,23 +13,23 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Schedule is a schedule for programs; see [task.ScheduleInfo]. Times are UTC, and zero ones are
-// left out.
+// Schedule is a schedule as JSON; see [task.ScheduleInfo]. Times are UTC, and zero ones are left
+// out.
 type Schedule struct {
 	// Name is SET/NAME.
 	Name string `json:"name"`
-	// Timing is the text of its times, Words says it in words.
+	// Timing is the text of its times, Words describes them in words.
 	Timing string `json:"timing"`
 	Words  string `json:"words"`
-	// Kind to Payload are of the tasks that it makes.
+	// Kind to Payload are those of the tasks that it makes.
 	Kind     string            `json:"kind"`
 	Queue    string            `json:"queue"`
 	Priority int               `json:"priority"`
 	Meta     map[string]string `json:"meta,omitempty"`
 	Payload  json.RawMessage   `json:"payload"`
-	// StartBefore is for how long it may wait for its first claim.
+	// StartBefore is how long such a task may wait for its first claim.
 	StartBefore string `json:"startBefore,omitempty"`
-	// Jitter is by how much a task is put off at most.
+	// Jitter is how much a task is delayed at most.
 	Jitter    string       `json:"jitter,omitempty"`
 	Missed    task.Missed  `json:"missed"`
 	MaxMissed int          `json:"maxMissed"`
@@ -49,7 +49,7 @@ type schedulePage struct {
 	Next string `json:"next,omitempty"`
 }
 
-// NewSchedule is a schedule as this interface writes it.
+// NewSchedule returns a schedule as this API writes it.
 func NewSchedule(s task.ScheduleInfo) Schedule {
 	j := Schedule{Name: s.Name, Timing: s.Timing, Words: s.Words, Kind: s.Task.Kind, Queue: s.Task.Queue, Priority: s.Task.Priority, Meta: s.Task.Meta,
 		Payload: s.Task.Payload, Missed: s.Missed, MaxMissed: s.MaxMissed, Overlap: s.Overlap, Paused: s.Paused, Next: s.Next.UTC(), Last: s.Last.UTC(), LastTask: s.LastTask}
@@ -62,7 +62,7 @@ func NewSchedule(s task.ScheduleInfo) Schedule {
 	return j
 }
 
-// info is the way back.
+// info converts a Schedule back.
 func (j Schedule) info() (s task.ScheduleInfo, err error) {
 	s = task.ScheduleInfo{Name: j.Name, Timing: j.Timing, Words: j.Words,
 		Task:   task.NewTask{Kind: j.Kind, Queue: j.Queue, Priority: j.Priority, Meta: j.Meta, Payload: j.Payload},
@@ -133,7 +133,7 @@ func decodeScheduleQuery(v url.Values) (task.ScheduleQuery, error) {
 	return q, nil
 }
 
-// steerSchedule is a route that asks for something about a schedule.
+// steerSchedule is a route that applies a command to a schedule.
 func (h *Handler) steerSchedule(verb task.Verb, ask func(*task.Client, context.Context, string) error) endpoint {
 	return func(a *answer, r *http.Request) error {
 		return h.askSchedule(a, r, string(verb), func(ctx context.Context, c *task.Client, name string) error {
@@ -146,7 +146,7 @@ func (h *Handler) steerSchedule(verb task.Verb, ask func(*task.Client, context.C
 	}
 }
 
-// askSchedule does something about the schedule of an address.
+// askSchedule applies a command to the schedule of a path.
 func (h *Handler) askSchedule(a *answer, r *http.Request, verb string, do func(context.Context, *task.Client, string) error) error {
 	_, reason, err := commandBody(a, r)
 	if err != nil {
@@ -213,7 +213,7 @@ func (c *Client) Schedules(ctx context.Context, q task.ScheduleQuery) ([]task.Sc
 	return all, nil
 }
 
-// PauseSchedule has a schedule's ticks make nothing; see [task.Client.PauseSchedule].
+// PauseSchedule stops a schedule's ticks from making tasks; see [task.Client.PauseSchedule].
 func (c *Client) PauseSchedule(ctx context.Context, name string) error {
 	return c.askSchedule(ctx, name, "pause", nil)
 }

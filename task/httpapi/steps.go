@@ -11,25 +11,25 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Step is what is recorded of a step; see [task.StepRecord].
+// Step is the record of a step as JSON; see [task.StepRecord].
 type Step struct {
-	// Name is the step's, State how far it is, and Place where it stands; 0 is no place.
+	// Name is the step's, State how far it is, and Place its position in the order; 0 is no position.
 	Name  string         `json:"name"`
 	State task.StepState `json:"state"`
 	Place int            `json:"place,omitempty"`
-	// Version is that of the program that recorded it, Run the run that did, and SavedAt when, by the
-	// store's clock.
+	// Version is the version of the program that recorded it, Run the run that did, and SavedAt when,
+	// by the store's clock.
 	Version string    `json:"version,omitempty"`
 	Run     int64     `json:"run,omitempty"`
 	SavedAt time.Time `json:"savedAt"`
-	// Size is how many bytes its result or its position has, and Body is that, where it was asked for.
-	// With Base64 it is no JSON, and stands as a string in base64.
+	// Size is the number of bytes of its result or its cursor, and Body has these, if they were
+	// requested. With Base64 the Body is not JSON, and is a string in base64.
 	Size   int             `json:"size"`
 	Body   json.RawMessage `json:"body,omitempty"`
 	Base64 bool            `json:"base64,omitempty"`
 }
 
-// NewSteps are the records of steps, without what they have in them.
+// NewSteps returns the records of steps, without their contents.
 func NewSteps(records []task.StepRecord) []Step {
 	steps := make([]Step, len(records))
 	for i, r := range records {
@@ -76,7 +76,7 @@ func (h *Handler) retry(a *answer, r *http.Request) error {
 	return h.do(a, r, task.VerbRetry, reason, err, func(c *task.Client, ctx context.Context, id string) error { return c.Retry(ctx, id, &opt) })
 }
 
-// retryOptions reads where a task that is retried shall begin.
+// retryOptions reads where a retried task shall begin.
 func retryOptions(m map[string]json.RawMessage) (opt task.RetryOptions, err error) {
 	for name, into := range map[string]any{"fromStart": &opt.FromStart, "skipSteps": &opt.SkipSteps} {
 		if raw, ok := m[name]; ok && (string(raw) == "null" || json.Unmarshal(raw, into) != nil) {
@@ -93,7 +93,7 @@ type retryBody struct {
 	SkipSteps []string `json:"skipSteps,omitempty"`
 }
 
-// Steps returns what is recorded of a task's steps; see [task.Client.Steps].
+// Steps returns the records of a task's steps; see [task.Client.Steps].
 func (c *Client) Steps(ctx context.Context, id string) ([]task.StepRecord, error) {
 	var page stepPage
 	if err := c.call(ctx, http.MethodGet, "/v1/tasks/"+url.PathEscape(id)+"/steps", &page); err != nil {

@@ -11,11 +11,11 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// errStoreLate is the cause of a context that has bounded the store's work.
+// errStoreLate is the cause of a context that bounds the store's work.
 var errStoreLate = errors.New("the store has not answered in time")
 
-// withStoreTimeout bounds the store's work on a request, so that a store that hangs gives an
-// answer.
+// withStoreTimeout bounds the store's work on a request, so that a client gets an answer even if
+// the store hangs.
 func withStoreTimeout(r *http.Request) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(r.Context(), storePatience, errStoreLate)
 }
@@ -77,8 +77,8 @@ func (h *Handler) list(a *answer, r *http.Request) error {
 }
 
 // summaries finds tasks a few at a time: the store reads their payloads too, which are not wanted
-// here and may be large. Where it looks long for few it answers with what it has found, and where
-// to go on.
+// here and may be large. If it searches for long, it answers with what it has found, and where to
+// go on.
 func summaries(ctx context.Context, c *task.Client, q task.Query) (page, error) {
 	p := page{Tasks: []Task{}}
 	want := cmp.Or(q.Limit, defaultPage)
@@ -159,7 +159,7 @@ func (h *Handler) taskLog(a *answer, r *http.Request) error {
 	return nil
 }
 
-// command is a route that asks for something about a task.
+// command is a route that applies a command to a task.
 func (h *Handler) command(verb task.Verb, ask func(*task.Client, context.Context, string) error) endpoint {
 	return func(a *answer, r *http.Request) error {
 		_, reason, err := commandBody(a, r)
@@ -171,7 +171,7 @@ func (h *Handler) command(verb task.Verb, ask func(*task.Client, context.Context
 	}
 }
 
-// do asks for something about a task, unless there was an error in the request.
+// do applies a command to a task, unless there was an error in the request.
 func (h *Handler) do(a *answer, r *http.Request, verb task.Verb, reason string, err error, ask func(*task.Client, context.Context, string) error) error {
 	id := r.PathValue("id")
 	if err := errors.Join(checkTaskID(id), err); err != nil {
@@ -193,7 +193,7 @@ func (h *Handler) do(a *answer, r *http.Request, verb task.Verb, reason string, 
 	return nil
 }
 
-// because adds the reason for a command to what is logged of it, if one was given.
+// because adds the reason for a command to its log attributes, if there is one.
 func because(reason string, args ...any) []any {
 	if reason != "" {
 		args = append(args, "reason", reason)

@@ -14,7 +14,7 @@ import (
 const (
 	minSecret = 24
 	maxTokens = 1 << 20 // bytes of the file
-	// noTokens is the line of a file that lets nobody in.
+	// noTokens is the line of a file that admits nobody.
 	noTokens = "none"
 )
 
@@ -28,7 +28,7 @@ type foundTokens struct {
 	unfinished bool
 }
 
-// readTokenFile reads a file. After an error in its text info says which file it is.
+// readTokenFile reads a file. After an error in its text, info still identifies the file.
 func readTokenFile(path string) (foundTokens, error) {
 	f, err := openNonblocking(path)
 	if err != nil {
@@ -66,7 +66,7 @@ func sameFile(now, before os.FileInfo) bool {
 }
 
 // checkMode refuses a file that others can read, or that another user owns, who could change its
-// mode and what is in it. Windows has no such bits.
+// mode and its contents. Windows has no such bits.
 func checkMode(info os.FileInfo, path string) error {
 	if runtime.GOOS == "windows" {
 		return nil
@@ -80,7 +80,7 @@ func checkMode(info os.FileInfo, path string) error {
 	return nil
 }
 
-// parseTokens reads the lines of a file. No error has a part of a secret.
+// parseTokens parses the lines of a file. No error contains a part of a secret.
 func parseTokens(b []byte) ([]token, error) {
 	if len(b) > maxTokens {
 		return nil, fmt.Errorf("more than %d bytes", maxTokens)
@@ -142,7 +142,7 @@ func parseToken(fields []string) (t token, err error) {
 	return t, nil
 }
 
-// notInToken: RFC 6750 says what a bearer token may be made of.
+// notInToken reports whether a character is not allowed in a bearer token by RFC 6750.
 func notInToken(c rune) bool {
 	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-._~+/=", c))
 }

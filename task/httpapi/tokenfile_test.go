@@ -52,7 +52,7 @@ func inBubble(t *testing.T, text string, test func(t *testing.T, m *written, tok
 	})
 }
 
-// admits shows a secret, and says how long the answer took.
+// admits tries a secret, and returns how long the answer took.
 func admits(tokens *Tokens, secret string) (ok bool, took time.Duration) {
 	began := time.Now()
 	_, err := tokens.admit(http.Header{"Authorization": {"Bearer " + secret}}, RoleRead)

@@ -7,8 +7,7 @@ import (
 	"syscall"
 )
 
-// openNonblocking opens a file for reading, and does not wait for somebody who writes where it is a
-// named pipe.
+// openNonblocking opens a file for reading. If it is a named pipe, it does not wait for a writer.
 func openNonblocking(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }

@@ -16,22 +16,23 @@ import (
 	"github.com/lastcall-go/lastcall/internal/safelog"
 )
 
-// Role is what a token allows. None includes another.
+// Role is what a token allows. No role includes another.
 type Role string
 
 const (
-	// RoleRead: lists, tasks, logs, queues, workers, counts and events.
+	// RoleRead: lists, tasks, logs, steps, queues, schedules, workers, counts and events.
 	RoleRead Role = "read"
 	// RoleSubmit: new tasks.
 	RoleSubmit Role = "submit"
-	// RoleOperate: cancel, retry and interrupt; pause and resume.
+	// RoleOperate: cancel, retry, interrupt and delete tasks, one by one or by a filter; pause and
+	// resume queues and schedules; run schedules.
 	RoleOperate Role = "operate"
 )
 
 func roles() []Role { return []Role{RoleRead, RoleSubmit, RoleOperate} }
 
 // Tokens are the tokens of a file. Each line that is neither empty nor a comment (#) has a name,
-// its roles and its secret, with spaces in between:
+// its roles and its secret, separated by spaces:
 //
 //	# NAME   ROLE[,ROLE]          SECRET
 //	shop     submit               Qm9yZWQ/Tm90LWEtcmVhbC1zZWNyZXQ=
@@ -39,17 +40,23 @@ func roles() []Role { return []Role{RoleRead, RoleSubmit, RoleOperate} }
 //	ops      read,submit,operate  ...
 //
 // A secret has at least 24 letters, digits and - . _ ~ + / =; "openssl rand -base64 24" makes a
-// good one. Only their hashes are kept in memory, and nothing of them is ever logged. Several lines
-// with secrets of one person need several names: a name says in the log who asked for something. A
-// file that is to let nobody in has the line "none" instead.
+// good one. Only hashes of the secrets are kept in memory, and no part of them is ever logged. If
+// one person has several secrets, each needs a line with a name of its own: the log names who
+// requested something. A file that is to admit nobody has the line "none" instead.
 //
-// The file is read again when a request comes after it has changed, and taken when it has been left
-// alone for a second: what is written in place is half written for a while. One whose last line has
-// no newline may have been cut in the middle of a secret: it is taken after ten seconds, and the
-// logger hears of it before that. [LoadTokens] and [Tokens.Reload] take it after a second too,
-// since who calls them says that the file is written. When it cannot be read or has a mistake, or
-// is empty, the tokens stay what they were, and the logger hears of it once a minute. A request
-// waits for a file that hangs, on a network for instance, a quarter of a second at most.
+// Changes of the file:
+//
+//   - The file is read again when a request comes after it has changed. Its tokens take effect when
+//     it has not been written to for a second, because a file that is written in place is half
+//     written for a while.
+//   - A file whose last line has no newline may have been cut in the middle of a secret. It takes
+//     effect after ten seconds, and a warning is logged before that. After [LoadTokens] and
+//     [Tokens.Reload] it takes effect after a second too, because their caller declares that the
+//     file is complete.
+//   - If the file cannot be read, has a mistake, or is empty, the tokens stay as they were, and a
+//     warning is logged once a minute.
+//   - A request waits at most a quarter of a second for a file that hangs, on a network for
+//     instance.
 type Tokens struct {
 	path string
 	log  *slog.Logger
@@ -61,7 +68,7 @@ type Tokens struct {
 	fresh   os.FileInfo   // of one that has changed, and has not settled; or nil
 	since   time.Time     // when that was seen first
 	warned  bool          // that its last line has no newline
-	looking chan struct{} // closes when the present look has ended; nil when there is none
+	looking chan struct{} // closes when the present look has ended; nil if there is none
 	began   time.Time     // the last look
 	outcome outcome       // of the last look that has ended
 	// complaint is what was logged last, and told when.
@@ -69,8 +76,8 @@ type Tokens struct {
 	told      time.Time
 }
 
-// outcome is what a look has found: tokens that are in force, a file that must settle first, or an
-// error.
+// outcome is the result of a look at the file: tokens that are in force, a file that must settle
+// first, or an error.
 type outcome struct {
 	unsettled bool
 	err       error
@@ -85,12 +92,12 @@ type token struct {
 const (
 	// recheckAfter is how often a look at the file begins, at most.
 	recheckAfter = time.Second
-	// settled is for how long a file must have been left alone, and settledUnfinished for how long
-	// one without a newline at its end, unless somebody says that it is written.
+	// settled is how long a file must not have been written to, and settledUnfinished how long one
+	// without a newline at its end, unless a caller declares that it is complete.
 	settled           = time.Second
 	settledUnfinished = 10 * time.Second
-	// lookPatience is how long requests wait for a look that has begun, and stuckAfter when it is
-	// complained of.
+	// lookPatience is how long requests wait for a look that has begun, and stuckAfter how long a look
+	// may take before a warning is logged.
 	lookPatience = 250 * time.Millisecond
 	stuckAfter   = 5 * time.Second
 	// reloadPatience is how long Reload waits, and settleStep how often it looks meanwhile.
@@ -100,9 +107,9 @@ const (
 	complainEvery = time.Minute
 )
 
-// LoadTokens reads a file of tokens. It is refused when it is readable by others than its owner and
-// its group, or can be written by the group, or belongs to another user who is not root. One that
-// has just been written is waited for, for a second. Nil as the logger means slog.Default().
+// LoadTokens reads a file of tokens. It refuses a file that users other than its owner and its
+// group can read, that the group can write, or that belongs to another user who is not root. If the
+// file has just been written, LoadTokens waits for a second. A nil logger means slog.Default().
 func LoadTokens(path string, log *slog.Logger) (*Tokens, error) {
 	log = safelog.New(log)
 	t := &Tokens{path: path, log: log, read: readTokenFile}
@@ -116,7 +123,7 @@ func LoadTokens(path string, log *slog.Logger) (*Tokens, error) {
 }
 
 // Reload reads the file again, now, and waits until it has settled. After an error the tokens are
-// what they were. It ends with ctx, and gives up after ten seconds.
+// those from before. Reload returns when ctx ends, and after ten seconds at the latest.
 func (t *Tokens) Reload(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, reloadPatience, fmt.Errorf("it cannot be read, or changes all the time: tried for %v", reloadPatience))
 	defer cancel()
@@ -178,10 +185,10 @@ func (t *Tokens) current() []token {
 	return t.all
 }
 
-// look begins to read the file. The goroutine is one at a time, and ends by itself: whoever wants
-// the result waits for as long as it has time, since reading may hang in the kernel. The caller
-// holds mu, and no look is under way. A file without a newline at its end must have been left alone
-// for the time unfinished.
+// look starts to read the file. There is one such goroutine at a time, and it ends by itself:
+// callers that want the result wait only as long as they can, since reading may hang in the kernel.
+// The caller holds mu, and no look is under way. A file without a newline at its end must not have
+// been written to for the time unfinished.
 func (t *Tokens) look(unfinished time.Duration) {
 	ended := make(chan struct{})
 	t.looking, t.began = ended, time.Now()
@@ -199,8 +206,8 @@ func (t *Tokens) look(unfinished time.Duration) {
 	}()
 }
 
-// take puts tokens in force when the file is another one than before, and has been left alone for
-// wait. The caller holds mu.
+// take puts tokens in force when the file has changed, and has not been written to for wait. The
+// caller holds mu.
 func (t *Tokens) take(f foundTokens, err error, wait time.Duration, now time.Time) outcome {
 	if err == nil && sameFile(f.info, t.taken) {
 		t.fresh = nil
@@ -211,7 +218,7 @@ func (t *Tokens) take(f foundTokens, err error, wait time.Duration, now time.Tim
 		return outcome{}
 	}
 	if f.info != nil && (f.changing || now.Sub(f.info.ModTime()) < wait) {
-		// By two looks, where its time is not one of this clock.
+		// Two looks are needed, in case the file's time is not by this machine's clock.
 		if f.changing || !sameFile(f.info, t.fresh) {
 			t.fresh, t.since, t.warned = f.info, now, false
 		}
@@ -226,7 +233,7 @@ func (t *Tokens) take(f foundTokens, err error, wait time.Duration, now time.Tim
 	}
 	if err != nil {
 		err = fmt.Errorf("token file %s: %w", t.path, err)
-		if t.taken != nil { // otherwise the caller of LoadTokens hears of it
+		if t.taken != nil { // otherwise the caller of LoadTokens gets the error
 			t.complain(err, now)
 		}
 		return outcome{err: err}
@@ -239,7 +246,7 @@ func (t *Tokens) take(f foundTokens, err error, wait time.Duration, now time.Tim
 	return outcome{}
 }
 
-// complain logs why the file is not taken, the same once a minute. The caller holds mu.
+// complain logs why the file is not in force, the same text once a minute. The caller holds mu.
 func (t *Tokens) complain(err error, now time.Time) {
 	if err.Error() == t.complaint && now.Sub(t.told) < complainEvery {
 		return
@@ -248,8 +255,8 @@ func (t *Tokens) complain(err error, now time.Time) {
 	t.log.Error("the tokens stay as they were: the token file cannot be used", "error", err)
 }
 
-// admit returns the name of the token that a request shows, and an error unless it has the role.
-// Hashes are compared, of equal length and all of them, so that the time tells nothing.
+// admit returns the name of the token of a request, and an error unless it has the role. It
+// compares all hashes, which have equal lengths, so that the time reveals nothing.
 func (t *Tokens) admit(h http.Header, role Role) (name string, err error) {
 	scheme, secret, _ := strings.Cut(h.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
@@ -270,8 +277,8 @@ func (t *Tokens) admit(h http.Header, role Role) (name string, err error) {
 	return all[found].name, nil
 }
 
-// Require returns a handler for what a program serves beside the tasks, as its metrics: it hands on
-// a request that shows a token with the role, and answers any other one as [Handler] does.
+// Require returns a handler for what a program serves alongside the tasks, such as its metrics. It
+// passes on a request whose token has the role, and answers any other request as [Handler] does.
 func (t *Tokens) Require(role Role, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, err := t.admit(r.Header, role)
@@ -287,7 +294,7 @@ func (t *Tokens) Require(role Role, next http.Handler) http.Handler {
 	})
 }
 
-// challenge is the header WWW-Authenticate for a refusal, as RFC 6750 has it.
+// challenge returns the header WWW-Authenticate for a refusal, as in RFC 6750.
 func challenge(err error) string {
 	p := problemOf(err)
 	switch {

@@ -7,16 +7,15 @@ import (
 	"time"
 )
 
-// unreadPatience is how long a client that was answered may go on to send a body that nobody reads.
-// A connection that is closed at once may take the answer with it.
+// unreadPatience is how long a client that was answered may go on sending a body that nobody reads.
+// If the connection were closed at once the answer might be lost with it.
 const unreadPatience = time.Second
 
-// watchBody has the connection of a request closed after the answer, unless its body is read to its
-// end before that. Otherwise package http reads what is left of the body, and waits for a client
-// that has promised one and sends nothing: before it answers, and for as long as a request may
-// take, in a stop as well. It returns the request to be served, which is a copy: package http needs
-// its own body to close a connection gently. The function is to be called when the request was
-// served.
+// watchBody closes the connection of a request after the answer, unless the body is read to its end
+// before that. Otherwise package http would read the rest of the body, and wait for a client that
+// has announced one and sends nothing: before it answers, and for as long as a request may take, in
+// a stop as well. It returns the request to be served, which is a copy: package http needs its own
+// body to close a connection gently. Call served when the request was served.
 func watchBody(w http.ResponseWriter, r *http.Request) (watched *http.Request, served func()) {
 	if _, already := r.Body.(*watchedBody); already || r.ContentLength == 0 || r.ProtoMajor != 1 {
 		return r, func() {}
@@ -35,7 +34,7 @@ func watchBody(w http.ResponseWriter, r *http.Request) (watched *http.Request, s
 	}
 }
 
-// watchedBody is a request's body whose end keeps the connection.
+// watchedBody is a request's body; the connection is kept only if the body is read to its end.
 type watchedBody struct {
 	io.ReadCloser
 	header http.Header

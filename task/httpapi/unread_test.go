@@ -30,7 +30,7 @@ func dial(t *testing.T, address string) net.Conn {
 	return conn
 }
 
-// promising are requests, each refused or answered without its body, that promise one and send
+// promising are requests, each refused or answered without its body, that announce a body and send
 // none.
 var promising = map[string]int{
 	"POST /v1/tasks":        http.StatusUnauthorized,
@@ -108,7 +108,7 @@ func TestUnread_ABodyThatWasReadKeepsTheConnection(t *testing.T) {
 		if err != nil || r.Close {
 			t.Fatalf("request %d: %v, %+v", i, err, r)
 		}
-		_, _ = io.Copy(io.Discard, r.Body) // its end is looked for by the next answer
+		_, _ = io.Copy(io.Discard, r.Body) // the next answer reads up to its end
 		_ = r.Body.Close()
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// kindCache remembers the workers, so that a submit need not ask the store whether one of them
-// knows its kind.
+// kindCache caches the workers, so that a submit need not ask the store whether one of them knows
+// its kind.
 type kindCache struct {
 	mu      sync.Mutex
 	workers []task.WorkerInfo
@@ -18,8 +18,8 @@ type kindCache struct {
 }
 
 const (
-	// kindsTrusted is for how long a kind that was known counts as known, and kindsAsked how often
-	// the store is asked about one that was not.
+	// kindsTrusted is how long a known kind counts as known, and kindsAsked how often the store is
+	// asked about an unknown one.
 	kindsTrusted = 5 * time.Second
 	kindsAsked   = 200 * time.Millisecond
 )
@@ -48,7 +48,7 @@ func (c *kindCache) pendingReason(ctx context.Context, client *task.Client, kind
 	return c.reason(kind)
 }
 
-// reason considers the kind alone: neither the queue nor the time. c.mu is held.
+// reason considers only the kind: neither the queue nor the time. c.mu is held.
 func (c *kindCache) reason(kind string) string {
 	return task.PendingReason(task.Task{Kind: kind, Status: task.StatusQueued}, c.workers, nil, time.Time{})
 }

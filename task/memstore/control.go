@@ -54,7 +54,7 @@ func (s *Store) ControlAll(ctx context.Context, cmd task.Command, seen []task.St
 	return errs
 }
 
-// control does what is asked of a task, and records it.
+// control applies a command to a task, and records it.
 func (s *Store) control(cmd task.Command) error {
 	t, ok := s.tasks[cmd.Task]
 	if !ok {
@@ -96,7 +96,7 @@ func (s *Store) do(cmd task.Command, t *task.Task) error {
 	return task.ErrInvalid
 }
 
-// interruptQueue asks what runs of a queue to hand over.
+// interruptQueue requests the running tasks of a queue to hand over.
 func (s *Store) interruptQueue(queue string) {
 	for _, t := range s.tasks {
 		if t.Queue == queue && t.Status == task.StatusRunning && s.asked[t.ID] == "" {
@@ -118,7 +118,7 @@ func (s *Store) remove(id string) {
 	delete(s.expires, id)
 }
 
-// cancel is rule 23.
+// cancel implements rule 23.
 func (s *Store) cancel(t *task.Task) error {
 	now := time.Now()
 	switch {
@@ -134,7 +134,7 @@ func (s *Store) cancel(t *task.Task) error {
 	return nil
 }
 
-// retry is rule 24.
+// retry implements rule 24.
 func (s *Store) retry(t *task.Task, cmd task.Command) error {
 	now := time.Now()
 	switch {

@@ -46,7 +46,7 @@ func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	return found, nil
 }
 
-// indexedFields is a query without the fields for which tasks are looked at one by one, and whether
+// indexedFields returns a query without the fields for which tasks are read one by one, and whether
 // it has such fields.
 func indexedFields(q task.Query) (task.Query, bool) {
 	i := task.Query{IDs: q.IDs, Status: q.Status, Kind: q.Kind, Queue: q.Queue, Key: q.Key,

@@ -11,24 +11,24 @@ import (
 // keyOf is a key with its scope.
 type keyOf struct{ kind, key string }
 
-// holder is the task that has a key: until its end, and until a time if there is one.
+// holder is the task that holds a key: until its end, and until a time if there is one.
 type holder struct {
 	id    string
 	until time.Time
 	ended bool
 }
 
-// first is what is remembered of a task that was replaced: its payload before that, and the id of
-// the new task that replaced it last.
+// first is what is remembered about a task that was replaced: its payload before that, and the id
+// of the new task that replaced it last.
 type first struct {
 	payload []byte
 	by      string
 }
 
-// over says that an ended task has its key no longer.
+// over reports whether an ended task no longer holds its key.
 func (h holder) over(now time.Time) bool { return h.ended && !h.until.After(now) }
 
-// firstPayload is the payload with which a task was added.
+// firstPayload returns the payload with which a task was added.
 func (s *Store) firstPayload(t *task.Task) []byte {
 	if f, ok := s.first[t.ID]; ok {
 		return f.payload
@@ -36,7 +36,7 @@ func (s *Store) firstPayload(t *task.Task) []byte {
 	return t.Payload
 }
 
-// hold takes the key of a new task, or says what comes of it since the key is held (rules 21, 50).
+// hold takes the key of a new task, or returns the outcome if the key is held (rules 21, 50).
 func (s *Store) hold(n task.NewTask, now time.Time) (held task.AddResult, ok bool) {
 	k := keyOf{n.Kind, n.Key}
 	h, ok := s.keys[k]
@@ -61,7 +61,7 @@ func (s *Store) hold(n task.NewTask, now time.Time) (held task.AddResult, ok boo
 	return held, false
 }
 
-// replace gives a task that waits what a new one brings.
+// replace gives a waiting task the values of a new one.
 func (s *Store) replace(t *task.Task, n task.NewTask, now time.Time) {
 	s.first[t.ID] = first{payload: s.firstPayload(t), by: n.ID}
 	t.Payload, t.Meta, t.Priority, t.RunAt = bytes.Clone(n.Payload), maps.Clone(n.Meta), n.Priority, now.Add(n.Delay)
@@ -78,7 +78,7 @@ func (s *Store) replace(t *task.Task, n task.NewTask, now time.Time) {
 	t.Reason = ""
 }
 
-// release gives back the key of a task that has ended, unless it is held for longer.
+// release releases the key of a task that has ended, unless it is held for longer.
 func (s *Store) release(t *task.Task, now time.Time) {
 	k := keyOf{t.Kind, t.Key}
 	h, ok := s.keys[k]
@@ -92,7 +92,7 @@ func (s *Store) release(t *task.Task, now time.Time) {
 	s.keys[k] = h
 }
 
-// holdAgain takes the key of an ended task that is retried, unless another one has it.
+// holdAgain takes the key of an ended task that is retried, unless another task holds it.
 func (s *Store) holdAgain(t *task.Task, now time.Time) bool {
 	if t.Key == "" {
 		return true

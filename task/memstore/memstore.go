@@ -1,5 +1,5 @@
 // Package memstore keeps tasks in memory: the rules of [task.Store] in their plainest form, for
-// tests and examples. It is gone with its process, and so are its tasks.
+// tests and examples. The tasks are gone when the process ends.
 //
 // Its clock is time.Now, so that it works inside a testing/synctest bubble.
 package memstore
@@ -39,7 +39,7 @@ type Store struct {
 	signals   storekit.Signals
 }
 
-// worker is a registered one. died is set by Kill, and what follows it by Reclaim.
+// worker is a registered worker. Kill sets died, and Reclaim the fields after it.
 type worker struct {
 	beat     task.Beat
 	since    time.Time
@@ -52,8 +52,8 @@ type worker struct {
 
 var _ task.Store = (*Store)(nil)
 
-// New returns an empty store. The caller closes it, once the workers and clients that use it are
-// done.
+// New returns an empty store. The caller closes it, after the workers and clients that use it have
+// ended.
 func New() *Store {
 	return &Store{
 		tasks:   make(map[string]*task.Task),
@@ -74,7 +74,7 @@ func New() *Store {
 	}
 }
 
-// Kill makes the store believe that a worker's process has died: a test's SIGKILL.
+// Kill marks a worker's process as dead, in place of a SIGKILL: for tests.
 func (s *Store) Kill(incarnation string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,7 +176,7 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	return got, nil
 }
 
-// order is rule 5.
+// order is the order of rule 5.
 func order(a, b *task.Task) int {
 	begun := func(t *task.Task) int {
 		if t.Status == task.StatusInterrupted {
@@ -266,8 +266,8 @@ func (s *Store) apply(c task.Change, now time.Time) error {
 	return nil
 }
 
-// late says what a change means whose run is no longer held: a repetition, a contradiction, or a
-// loss (rule 9).
+// late returns the meaning of a change whose run is no longer held: a repetition, a contradiction,
+// or a loss (rule 9).
 func (s *Store) late(c task.Change) error {
 	for _, r := range s.history[c.Task] {
 		if r.Run != c.Run || r.Worker != c.Worker || r.Reclaimed || r.Status == task.StatusRunning || c.Status == task.StatusRunning {
@@ -286,7 +286,7 @@ func (s *Store) holds(f task.Fence) bool {
 	return ok && t.Status == task.StatusRunning && t.Run == f.Run && t.Worker == f.Worker
 }
 
-// finished gives back what an ended task held.
+// finished releases what an ended task held.
 func (s *Store) finished(t *task.Task, now time.Time) {
 	t.Finished, t.Suspicion = now, 0
 	s.unbound(t)
@@ -321,7 +321,7 @@ func (s *Store) enter(ctx context.Context) error {
 	return nil
 }
 
-// expire is rule 43.
+// expire implements rule 43.
 func (s *Store) expire(now time.Time) {
 	for _, t := range s.bounded {
 		if !t.StartBefore.After(now) {
@@ -337,14 +337,14 @@ func (s *Store) bind(t *task.Task, before time.Time) {
 	s.bounded[t.ID] = t
 }
 
-// unbound takes away a task's StartBefore.
+// unbound removes a task's StartBefore.
 func (s *Store) unbound(t *task.Task) {
 	t.StartBefore = time.Time{}
 	delete(s.bounded, t.ID)
 }
 
-// wake notifies those who wait that a task may have become claimable, and tell that something was
-// asked of a run.
+// wake notifies the waiting calls that a task may have become claimable, and tell that there is a
+// command for a run.
 func (s *Store) wake() { s.signals.Wake(1, 0, 0) }
 
 func (s *Store) tell() { s.signals.Wake(0, 1, 0) }

@@ -11,13 +11,13 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// scheduleSet is a set and its schedules, by their names.
+// scheduleSet is a set with its schedules, by their names.
 type scheduleSet struct {
 	task.ScheduleSet
 	schedules map[string]*schedule
 }
 
-// schedule is one with the time at which it is due: that of its tick, or a later one.
+// schedule is a schedule with the time at which it is due: that of its tick, or a later one.
 type schedule struct {
 	task.StoredSchedule
 	due time.Time
@@ -57,7 +57,7 @@ func (s *Store) PutSchedules(ctx context.Context, put task.SchedulesPut) (task.S
 	return set.read(), nil
 }
 
-// read is the set as it is told.
+// read returns a copy of the set.
 func (s *scheduleSet) read() task.ScheduleSet {
 	set := s.ScheduleSet
 	set.Former = slices.Clone(set.Former)
@@ -122,7 +122,7 @@ func (s *Store) DueSchedules(ctx context.Context, req task.DueRequest) (task.Due
 	return reply, nil
 }
 
-// behind is the store's clock, or the caller's where that is behind.
+// behind returns the store's clock, or the caller's where that is behind.
 func behind(clock time.Time) time.Time {
 	now := time.Now()
 	if !clock.IsZero() && clock.Before(now) {

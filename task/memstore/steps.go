@@ -38,7 +38,7 @@ func (s *Store) recordStep(id string, rec task.StepRecord) {
 	s.steps[id][rec.Name] = rec
 }
 
-// retrySteps is rule 41.
+// retrySteps implements rule 41.
 func (s *Store) retrySteps(t *task.Task, cmd task.Command, now time.Time) {
 	if cmd.FromStart {
 		t.Checkpoint, t.Progress = nil, task.Progress{}

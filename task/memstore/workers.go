@@ -32,7 +32,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 	w.beat.Runs, w.beat.ListsAllRuns = nil, false
 	reply := s.reply(b)
 	if w.beat.State == task.WorkerStopped {
-		w.died = true // what it still holds is nobody's
+		w.died = true // the runs that it still holds must be reclaimed
 		if len(s.held(b.Worker)) == 0 {
 			delete(s.workers, b.Worker)
 		}
@@ -40,7 +40,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 	return reply, nil
 }
 
-// reply is what the worker may not know (rules 14, 25, 31).
+// reply returns what the worker may not know (rules 14, 25, 31).
 func (s *Store) reply(b task.Beat) (reply task.BeatReply) {
 	listed := make(map[task.Fence]bool, len(b.Runs))
 	for _, f := range b.Runs {
@@ -61,8 +61,8 @@ func (s *Store) reply(b task.Beat) (reply task.BeatReply) {
 	return reply
 }
 
-// Workers implements task.Store. Nothing is known about the life of any but those that were killed
-// with Kill.
+// Workers implements task.Store. The liveness of a worker is unknown unless it was killed with
+// Kill.
 func (s *Store) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
@@ -109,8 +109,8 @@ func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Recl
 	return left, nil
 }
 
-// suspects counts the suspects that a worker holds, and says where their second half begins, or
-// that of those that were in a crash if there are none.
+// suspects counts the suspects that a worker holds, and returns the id at which the second half of
+// them begins. If there are none, it is that of the tasks that were in a crash.
 func (s *Store) suspects(incarnation string) (n int, split string) {
 	held := s.held(incarnation)
 	crashed := slices.DeleteFunc(slices.Clone(held), func(t *task.Task) bool { return t.CrashStreak == 0 })
@@ -124,7 +124,7 @@ func (s *Store) suspects(incarnation string) (n int, split string) {
 	return n, split
 }
 
-// held lists what a worker has, by id.
+// held lists the tasks that a worker holds, by id.
 func (s *Store) held(incarnation string) []*task.Task {
 	var held []*task.Task
 	for _, t := range s.tasks {

@@ -7,8 +7,8 @@ import (
 )
 
 // IsContractError reports whether err is one of the errors that the documentation of [task.Store]
-// names. Callers tell them apart, so a store returns them as they are; all others are its own, and
-// it adds its name to them.
+// names. Callers distinguish those, so a store returns them unchanged. To all other errors, which
+// are its own, a store adds its name.
 func IsContractError(err error) bool {
 	for _, known := range []error{
 		task.ErrLeaseLost, task.ErrAlreadyFinished, task.ErrNotFound, task.ErrWorkerGone, task.ErrWorkerAlive,
@@ -21,7 +21,7 @@ func IsContractError(err error) bool {
 	return false
 }
 
-// Full makes an error that is [task.ErrStoreFull] of the database's own, and keeps its text.
+// Full returns a database's error as one that is [task.ErrStoreFull], with its text.
 func Full(err error) error { return fullError{err} }
 
 type fullError struct{ error }
@@ -29,5 +29,5 @@ type fullError struct{ error }
 // Is implements errors.Is.
 func (fullError) Is(target error) bool { return target == task.ErrStoreFull }
 
-// Unwrap is for package errors.
+// Unwrap returns the database's error.
 func (e fullError) Unwrap() error { return e.error }

@@ -6,8 +6,8 @@ import (
 )
 
 // ParseID returns the bytes of an id in its canonical form, a UUID in lower case of any version,
-// and reports whether it is one. A text that is not names no task: an upper-case letter would make
-// two ids of one.
+// and reports whether it has that form. Any other text names no task: if upper-case letters were
+// allowed, one id could be written in two ways.
 func ParseID(id string) (u [16]byte, ok bool) {
 	if len(id) != 36 || id[8] != '-' || id[13] != '-' || id[18] != '-' || id[23] != '-' {
 		return [16]byte{}, false
@@ -42,7 +42,8 @@ func FormatID(u [16]byte) string {
 }
 
 // TimeOf returns the time in an id, to the millisecond, and reports whether there is one: only a
-// UUID of version 7 (RFC 9562) has it. It is that of the client's clock when the id was made.
+// UUID of version 7 (RFC 9562) has it. It is the time of the client's clock when the id was
+// created.
 func TimeOf(id string) (time.Time, bool) {
 	u, ok := ParseID(id)
 	if !ok || u[6]>>4 != 7 || u[8]>>6 != 0b10 {

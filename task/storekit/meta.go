@@ -3,7 +3,7 @@ package storekit
 import "encoding/json"
 
 // FormatMeta returns a task's Meta as a JSON object with sorted keys, and an empty text for none.
-// Its texts are UTF-8, which a client sees to.
+// The client makes sure that its texts are UTF-8.
 func FormatMeta(meta map[string]string) string {
 	if len(meta) == 0 {
 		return ""
@@ -15,7 +15,7 @@ func FormatMeta(meta map[string]string) string {
 	return string(b)
 }
 
-// ParseMeta is the way back.
+// ParseMeta parses the result of FormatMeta.
 func ParseMeta(text string) (meta map[string]string, err error) {
 	if text == "" {
 		return nil, nil

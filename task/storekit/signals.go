@@ -7,8 +7,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Signals are the numbers of [task.Store.Wait] and those who wait for them to change (rule 20). The
-// zero Signals are ready to use. They must not be copied.
+// Signals are the numbers of [task.Store.Wait] and the calls that wait for a change of them (rule
+// 20). The zero Signals are ready to use. They must not be copied.
 type Signals struct {
 	mu      sync.Mutex
 	counted task.Generations // what was counted; Wait returns one more of each
@@ -16,7 +16,7 @@ type Signals struct {
 	closed  bool
 }
 
-// Wake counts changes, and ends the waiting calls. A call that counts nothing does nothing.
+// Wake counts changes, and ends the waiting calls. With three zeros it does nothing.
 func (s *Signals) Wake(tasks, commands, workers uint64) {
 	if tasks == 0 && commands == 0 && workers == 0 {
 		return
@@ -57,7 +57,7 @@ func (s *Signals) Close() {
 	s.stir()
 }
 
-// current returns the numbers and what is closed when they change.
+// current returns the numbers, and a channel that is closed when they change.
 func (s *Signals) current() (task.Generations, <-chan struct{}, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,26 +9,26 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Tally is a count of tasks in the making: a store adds the lines one after the other, and no more
-// of them are kept than the query wants.
+// Tally adds up a count of tasks: a store adds the lines one after the other, and the Tally keeps
+// no more of them than the query wants.
 type Tally struct {
 	query  task.CountQuery
 	kept   smallestFirst
 	others map[task.Status]int
 	digest uint64
-	// suspects are how many wait and run.
+	// suspects are how many suspects wait and how many run.
 	suspects [2]int
 }
 
 // digestSeed makes the digests of one process comparable.
 var digestSeed = maphash.MakeSeed()
 
-// NewTally returns an empty one.
+// NewTally returns an empty Tally.
 func NewTally(q task.CountQuery) *Tally {
 	return &Tally{query: q, others: make(map[task.Status]int)}
 }
 
-// Add takes a whole line: no other one has its queue, kind and status. A number of zero or less is
+// Add adds a whole line: no other line has its queue, kind and status. A number of zero or less is
 // left out.
 func (t *Tally) Add(c task.Count) {
 	if c.N <= 0 {
@@ -49,10 +49,10 @@ func (t *Tally) Add(c task.Count) {
 	}
 }
 
-// Suspects takes how many of the tasks are suspects that wait and that run.
+// Suspects sets how many of the tasks are suspects that wait and that run.
 func (t *Tally) Suspects(waiting, running int) { t.suspects = [2]int{waiting, running} }
 
-// Counts returns what was added.
+// Counts returns the sum of what was added.
 func (t *Tally) Counts(paused []string) task.Counts {
 	counts := task.Counts{
 		Tasks: t.kept, Paused: paused, SuspectsWaiting: t.suspects[0], SuspectsRunning: t.suspects[1],
@@ -69,8 +69,8 @@ func (t *Tally) Counts(paused []string) task.Counts {
 	return counts
 }
 
-// smallestFirst is a heap of lines: the first has the fewest tasks, and of equal ones comes last in
-// the order of queues and kinds, so that the same lines are kept each time.
+// smallestFirst is a heap of lines. The first line has the fewest tasks; of equal lines it is the
+// last one in the order of queues and kinds, so that the same lines are kept each time.
 type smallestFirst []task.Count
 
 func (h smallestFirst) Len() int      { return len(h) }

@@ -7,8 +7,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// goesOnByTheTask looks up where the task is now behind which a listing in the order of ends goes
-// on.
+// goesOnByTheTask continues a listing in the order of ends from where the task of After is now.
 func goesOnByTheTask(b *broken) {
 	inner := b.find
 	b.find = func(ctx context.Context, q task.Query) ([]task.Task, error) {
@@ -25,7 +24,7 @@ func goesOnByTheTask(b *broken) {
 	}
 }
 
-// cutsShort does not say that it has stopped.
+// cutsShort does not report that it has stopped.
 func cutsShort(b *broken) {
 	inner := b.find
 	b.find = func(ctx context.Context, q task.Query) ([]task.Task, error) {
@@ -37,7 +36,7 @@ func cutsShort(b *broken) {
 	}
 }
 
-// trustsWhatWasSeen does a command to a task whatever it is now.
+// trustsWhatWasSeen applies a command to a task whatever its present status is.
 func trustsWhatWasSeen(b *broken) {
 	b.controlAll = func(ctx context.Context, cmd task.Command, seen []task.Standing) []error {
 		errs := make([]error, len(seen))
@@ -51,7 +50,7 @@ func trustsWhatWasSeen(b *broken) {
 	}
 }
 
-// keepsCommands leaves the commands of a task that is deleted for the next one of its id.
+// keepsCommands keeps the commands of a deleted task for the next one with its id.
 func keepsCommands(b *broken) {
 	inner := b.commands
 	seen := make(map[string][]task.CommandRecord)

@@ -21,7 +21,7 @@ func losesMeta(b *broken) {
 	}
 }
 
-// keepsTheLog deletes the task alone.
+// keepsTheLog deletes only the task.
 func keepsTheLog(b *broken) {
 	control, log := b.control, b.log
 	kept := make(map[string][]byte)
@@ -41,7 +41,7 @@ func keepsTheLog(b *broken) {
 	}
 }
 
-// forgetsRetention has what failed go by its age.
+// forgetsRetention applies Age to failed tasks.
 func forgetsRetention(b *broken) {
 	inner := b.claim
 	b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
@@ -60,7 +60,7 @@ func eachBeat(b *broken, alter func(beat *task.Beat)) {
 	}
 }
 
-// eachChange breaks what becomes of single changes.
+// eachChange breaks single changes.
 func eachChange(b *broken, alter func(c *task.Change)) {
 	inner := b.apply
 	b.apply = func(ctx context.Context, changes []task.Change) []error {

@@ -8,7 +8,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// eachNew breaks what becomes of new tasks.
+// eachNew breaks new tasks.
 func eachNew(b *broken, alter func(n *task.NewTask)) {
 	inner := b.add
 	b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
@@ -20,7 +20,7 @@ func eachNew(b *broken, alter func(n *task.NewTask)) {
 	}
 }
 
-// replacesNothing has the task that waits stand for the new one.
+// replacesNothing leaves the waiting task as it is.
 func replacesNothing(b *broken) {
 	eachNew(b, func(n *task.NewTask) {
 		if n.OnConflict == task.Replace {
@@ -29,10 +29,10 @@ func replacesNothing(b *broken) {
 	})
 }
 
-// holdsForNoTime gives keys back with the ends of their tasks.
+// holdsForNoTime releases keys when their tasks end.
 func holdsForNoTime(b *broken) { eachNew(b, func(n *task.NewTask) { n.KeyFor = 0 }) }
 
-// eachOutcome breaks what is answered.
+// eachOutcome breaks answers.
 func eachOutcome(b *broken, is, becomes task.Outcome) {
 	eachAdd(b, func(added []task.AddResult) {
 		for i := range added {
@@ -43,7 +43,7 @@ func eachOutcome(b *broken, is, becomes task.Outcome) {
 	})
 }
 
-// keyFlaws are flaws of what is promised of keys.
+// keyFlaws are flaws in the rules about keys.
 var keyFlaws = map[string]func(b *broken){
 	"one that waits takes over what the new task brings, and begins from the start": func(b *broken) {
 		inner := b.claim // a checkpoint is left
@@ -58,7 +58,7 @@ var keyFlaws = map[string]func(b *broken){
 		}
 	},
 	"one that runs or has ended is left, and stands for the new one": func(b *broken) {
-		inner := b.add // which adds one beside it
+		inner := b.add // which adds another one
 		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 			added, err := inner(ctx, tasks)
 			for i, n := range tasks {
@@ -74,7 +74,7 @@ var keyFlaws = map[string]func(b *broken){
 		eachOutcome(b, task.OutcomeDiscarded, task.OutcomeExisting)
 	},
 	"a replacement that is sent again changes nothing, and ids stay those of their first payloads": func(b *broken) {
-		inner, n := b.add, 0 // who has replaced is forgotten
+		inner, n := b.add, 0 // it forgets which task has replaced it
 		b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 			added, err := inner(ctx, tasks)
 			for i, by := range tasks {
@@ -97,7 +97,7 @@ var keyFlaws = map[string]func(b *broken){
 			return added, err
 		}
 	},
-	"a key is held for its time, whatever becomes of the task": func(b *broken) {
+	"a key is held for its time, whatever happens to the task": func(b *broken) {
 		inner := b.prune // which takes the keys along
 		b.prune = func(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
 			eachNew(b, func(n *task.NewTask) { n.Key, n.OnConflict, n.KeyFor = "", task.Existing, 0 })
@@ -132,7 +132,7 @@ var keyFlaws = map[string]func(b *broken){
 			return got, err
 		}
 	},
-	"of many who add a key whose time is over one succeeds": func(b *broken) {
+	"of many callers that add a key whose time is over one succeeds": func(b *broken) {
 		eachOutcome(b, task.OutcomeDiscarded, task.OutcomeAdded)
 	},
 }

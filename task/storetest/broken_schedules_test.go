@@ -19,7 +19,7 @@ func (b *broken) Tick(ctx context.Context, req task.TickRequest) ([]task.TickRes
 	return b.tick(ctx, req)
 }
 
-// putsWhateverItWas lets the last one win.
+// putsWhateverItWas lets the last call win.
 func putsWhateverItWas(b *broken) {
 	inner := b.put
 	b.put = func(ctx context.Context, put task.SchedulesPut) (task.ScheduleSet, error) {
@@ -31,7 +31,7 @@ func putsWhateverItWas(b *broken) {
 	}
 }
 
-// ticksOfAnyGeneration compares the tick alone.
+// ticksOfAnyGeneration compares only the tick.
 func ticksOfAnyGeneration(b *broken) {
 	inner := b.tick
 	b.tick = func(ctx context.Context, req task.TickRequest) ([]task.TickResult, error) {
@@ -40,7 +40,7 @@ func ticksOfAnyGeneration(b *broken) {
 	}
 }
 
-// trustsItsOwnClock does not ask for the caller's.
+// trustsItsOwnClock ignores the caller's clock.
 func trustsItsOwnClock(b *broken) {
 	inner := b.due
 	b.due = func(ctx context.Context, req task.DueRequest) (task.DueReply, error) {
@@ -49,7 +49,7 @@ func trustsItsOwnClock(b *broken) {
 	}
 }
 
-// neverAlone adds a task beside one that has not ended.
+// neverAlone adds a task even if the last one has not ended.
 func neverAlone(b *broken) {
 	inner := b.tick
 	b.tick = func(ctx context.Context, req task.TickRequest) ([]task.TickResult, error) {

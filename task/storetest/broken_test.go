@@ -380,7 +380,7 @@ var breaches = map[string]func(b *broken){
 	"55": keepsCommands,
 }
 
-// try runs a case on a store and says whether it complains, or does not come to an end.
+// try runs a case on a store and reports whether the case complains, or does not end.
 func try(t *testing.T, r rule, b *broken, twice bool) (complains bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
@@ -389,7 +389,7 @@ func try(t *testing.T, r rule, b *broken, twice bool) (complains bool) {
 	go func() {
 		defer close(done)
 		defer func() {
-			if recover() != nil { // an answer that no store gives
+			if recover() != nil { // an answer that no store may give
 				rec.failed.Store(true)
 			}
 		}()

@@ -69,7 +69,7 @@ var turnFlaws = map[string]func(b *broken){
 	},
 }
 
-// forgetsBounds has every task wait for as long as it takes.
+// forgetsBounds lets every task wait without a bound.
 func forgetsBounds(b *broken) {
 	inner := b.add
 	b.add = func(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
@@ -81,7 +81,7 @@ func forgetsBounds(b *broken) {
 	}
 }
 
-// eachFound breaks how tasks are found.
+// eachFound breaks the tasks that are found.
 func eachFound(b *broken, alter func(t *task.Task)) {
 	inner := b.find
 	b.find = func(ctx context.Context, q task.Query) ([]task.Task, error) {
@@ -102,12 +102,12 @@ func eachReply(b *broken, alter func(r *task.BeatReply)) {
 	}
 }
 
-// takesAnyPriority has a claim take what comes first.
+// takesAnyPriority lets a claim take the first task of any priority.
 func takesAnyPriority(b *broken) {
 	eachClaim(b, func(req *task.ClaimRequest) { req.MinPriority = nil })
 }
 
-// pausesWithoutRuns asks nothing of what runs.
+// pausesWithoutRuns requests nothing of running tasks.
 func pausesWithoutRuns(b *broken) {
 	inner := b.control
 	b.control = func(ctx context.Context, cmd task.Command) error {

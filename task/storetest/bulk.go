@@ -184,7 +184,7 @@ var bulkRules = []rule{
 	}},
 }
 
-// commands are what was asked of a task. One that a repeated call has left twice counts once.
+// commands lists the commands for a task. One that a repeated call has recorded twice counts once.
 func (t *T) commands(id string) (all []string) {
 	t.Helper()
 	got, err := t.Store.Commands(t.Context(), id)

@@ -40,7 +40,7 @@ func conflicts(t *T) {
 	if got := t.keyed("k", "key"); got.Outcome == task.OutcomeExisting {
 		t.Errorf("the key is %s's, which was not added", got.ID)
 	}
-	// In one call, the first one counts.
+	// Of two in one call, the first one counts.
 	one, beside := plain(t.id()), plain(t.id())
 	other := but(one, func(n *task.NewTask) { n.Payload = []byte("other") })
 	t.addAll([]task.NewTask{one, other, beside, one}, []task.AddResult{{ID: one.ID}, {ID: one.ID, Conflict: true}, {ID: beside.ID}, {ID: one.ID, Outcome: task.OutcomeExisting}})
@@ -49,7 +49,7 @@ func conflicts(t *T) {
 	}
 }
 
-// flipped is a payload of the same length whose last byte is another one, or one of a byte.
+// flipped returns a payload of the same length with another last byte, or a payload of one byte.
 func flipped(b []byte) []byte {
 	if len(b) == 0 {
 		return []byte{0}

@@ -21,7 +21,7 @@ func (t *T) mustAsk(verb task.Verb, id string) {
 	}
 }
 
-// wantErr complains unless err is what is wanted, nil too.
+// wantErr complains unless err is the wanted one, which may be nil.
 func (t *T) wantErr(what string, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
@@ -29,7 +29,7 @@ func (t *T) wantErr(what string, err, want error) {
 	}
 }
 
-// keyed adds a task with a key and returns what came of it.
+// keyed adds a task with a key and returns the result.
 func (t *T) keyed(kind, key string) task.AddResult {
 	t.Helper()
 	added, err := t.Store.Add(t.Context(), []task.NewTask{{ID: t.id(), Kind: kind, Queue: "default", Key: key}})
@@ -176,7 +176,7 @@ var controlRules = []rule{
 			t.Errorf("claimed %v, want %s", got, cancelled)
 		}
 	}},
-	{"25", "what was asked is told with every beat until the run has ended", func(t *T) {
+	{"25", "every reply to a beat has the commands until the run has ended", func(t *T) {
 		c := t.run("w")
 		f := change(c, "").Fence
 		beat := func(seq uint64, want ...task.PendingCommand) {

@@ -93,7 +93,7 @@ var deleteRules = []rule{
 	}},
 }
 
-// gone complains of what the store still has of a task.
+// gone complains about whatever the store still has of a task.
 func (t *T) gone(id string) {
 	t.Helper()
 	found, err := t.Store.Find(t.Context(), task.Query{IDs: []string{id}})

@@ -8,15 +8,15 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// bounded has a new task wait for its first claim only so long.
+// bounded gives a new task a StartBefore.
 func bounded(d time.Duration) func(*task.NewTask) {
 	return func(n *task.NewTask) { n.StartBefore = d }
 }
 
-// soon is a bound that is soon over.
+// soon is a StartBefore that is soon over.
 const soon = 5 * time.Millisecond
 
-// until waits until something is so.
+// until waits until a condition is true.
 func (t *T) until(what string, so func() bool) {
 	t.Helper()
 	for !so() {

@@ -15,16 +15,19 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// RunFaults lets clients and workers use a store whose calls go wrong, and proves at the end what
-// is promised all the same: that every accepted task has ended as it should, once, that none ran
-// twice at a time, that the counters say what the history says, that nothing is left running and no
-// worker listed, and that what was asked again was done once.
+// RunFaults lets clients and workers use a store whose calls go wrong, and then checks what is
+// still promised:
 //
-// The same story is told again and again: tasks of every sort are enqueued, two workers run them
+//   - Every accepted task has ended as it should, once, and none ran twice at a time.
+//   - The counters agree with the history.
+//   - Nothing is left running and no worker listed.
+//   - A command that was sent again was applied once.
+//
+// The same story is repeated: tasks of every sort are enqueued, two workers run them
 // while a client gives commands, both are stopped, a third is killed in the middle of its runs, and
 // a fourth ends them. In each telling another call fails without doing anything, or loses its
 // answer, or is slow: the first call of each method, the second, and so on up to the last; then the
-// n-th calls of all methods together. Where that takes too long, most bounds the tellings; 0 is no
+// n-th calls of all methods together. If that takes too long, most bounds the tellings; 0 means no
 // bound. The store of an Engine without Bubble is opened once, for all of them.
 func RunFaults(t *testing.T, e Engine, most int) {
 	if !e.Bubble {
@@ -73,7 +76,7 @@ func faults(t *testing.T, e Engine, most int) {
 	}
 }
 
-// tell tells the story once, in a bubble if the engine says so.
+// tell tells the story once, in a bubble if the engine allows it.
 func tell(t *testing.T, e Engine, nr int, p *plan) {
 	t.Helper()
 	inside := func(t *testing.T) {
@@ -100,11 +103,11 @@ func tell(t *testing.T, e Engine, nr int, p *plan) {
 var methods = map[string]bool{"Add": true, "Claim": true, "Apply": true, "Heartbeat": true, "Workers": true, "Reclaim": true, "Find": true,
 	"History": true, "Log": true, "Control": true, "Count": true, "Prune": true, "Wait": true}
 
-// errFault is what a call answers that goes wrong.
+// errFault is the error of a call that goes wrong.
 var errFault = errors.New("storetest: a fault was planned here")
 
-// kindsOfFault has what can go wrong. The delay is short beside the workers' lease: nobody is taken
-// for dead.
+// kindsOfFault has what can go wrong. The delay is short compared with the workers' lease: no
+// worker is taken for dead.
 var kindsOfFault = map[string]Fault{
 	"fails":            {Before: errFault},
 	"loses its answer": {After: errFault},
@@ -153,8 +156,8 @@ func each(calls map[string]int) (all []*plan) {
 	return all
 }
 
-// together plans faults of all methods at their n-th calls, for the first n and then for ever
-// fewer.
+// together plans faults of all methods at their n-th calls: for every one of the first n, and then
+// for ever fewer.
 func together(most int) (all []*plan) {
 	for n, next := 1, 2; n <= most; n, next = next, n+next {
 		for _, fault := range slices.Sorted(maps.Keys(kindsOfFault)) {
@@ -164,7 +167,7 @@ func together(most int) (all []*plan) {
 	return all
 }
 
-// mortal is a process's view of the store, which ends with it.
+// mortal is a process's view of the store; it ends with the process.
 type mortal struct {
 	*FaultyStore
 	mu   sync.Mutex
@@ -191,7 +194,7 @@ func (m *mortal) die() {
 	m.mu.Unlock()
 }
 
-// poll calls ok until it is true, and complains when ctx ends before.
+// poll calls ok until it returns true, and complains if ctx ends before.
 func poll(ctx context.Context, tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)

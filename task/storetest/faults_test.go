@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-// unrepeatable has stores that answer well, once.
+// unrepeatable has stores that are right for a first call and wrong for its repetition.
 var unrepeatable = map[string]func(b *broken){
 	"an end that is written again is taken for a loss": func(b *broken) {
 		inner, seen := b.apply, make(map[task.Fence]bool)
@@ -50,7 +50,7 @@ var unrepeatable = map[string]func(b *broken){
 			return inner(ctx, cmd)
 		}
 	},
-	"what was asked is told once": breaches["25"],
+	"only one reply has the commands": breaches["25"],
 }
 
 func TestFaults_AStoreWhoseCallsCannotBeRepeatedIsCaught(t *testing.T) {
@@ -82,7 +82,7 @@ var untrue = map[string]struct {
 	"a cancellation is forgotten":                 {breaches["23"], &plan{}},
 	"a retry does nothing":                        {breaches["24"], &plan{}},
 	"numbers are missing":                         {breaches["30"], &plan{}},
-	"who leaves stays":                            {breaches["17"], &plan{}},
+	"a worker that leaves stays":                  {breaches["17"], &plan{}},
 	"a key is nobody's":                           {breaches["21"], &plan{}},
 	"a task is given to two workers": {func(b *broken) {
 		var mu sync.Mutex
@@ -92,7 +92,7 @@ var untrue = map[string]struct {
 			if err != nil || len(got) > 0 {
 				return got, err
 			}
-			// One that runs for a while is given out once more.
+			// A task that has been running for a while is returned by a second claim.
 			running, err := b.Find(ctx, task.Query{Status: task.StatusRunning})
 			mu.Lock()
 			defer mu.Unlock()

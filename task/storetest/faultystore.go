@@ -8,16 +8,15 @@ import (
 )
 
 // FaultyStore is a store whose calls can be made to go wrong, as they do when a network or a
-// database is in trouble. Optional methods of the store, such as those of [task.TxStore], are
-// hidden.
+// database is in trouble. It hides the store's optional methods, such as those of [task.TxStore].
 type FaultyStore struct {
 	task.Store
-	// Plan is asked at the begin of every call but Close, with the method's name, and says what
-	// happens to it. Many goroutines ask at once.
+	// Plan is called at the begin of every call but Close, with the method's name, and returns what
+	// happens to the call. Many goroutines call it at once.
 	Plan func(method string) Fault
 }
 
-// Fault is what happens to a call. The zero Fault is nothing.
+// Fault is what happens to a call. The zero Fault is none.
 type Fault struct {
 	// Delay passes before the call does its work, and again before it answers. A call whose context
 	// ends meanwhile returns the cause.
@@ -28,7 +27,7 @@ type Fault struct {
 	After error
 }
 
-// call does a call with what was planned for it.
+// call makes a call with the fault that was planned for it.
 func call[R any](ctx context.Context, f *FaultyStore, method string, do func() (R, error)) (R, error) {
 	var none R
 	plan := f.Plan(method)
@@ -70,7 +69,7 @@ func (f *FaultyStore) Claim(ctx context.Context, req task.ClaimRequest) ([]task.
 	return call(ctx, f, "Claim", func() ([]task.Task, error) { return f.Store.Claim(ctx, req) })
 }
 
-// Apply implements task.Store. A fault is the answer for every change.
+// Apply implements task.Store. A fault is the result for every change.
 func (f *FaultyStore) Apply(ctx context.Context, changes []task.Change) []error {
 	errs, err := call(ctx, f, "Apply", func() ([]error, error) { return f.Store.Apply(ctx, changes), nil })
 	if err == nil {
@@ -124,7 +123,7 @@ func (f *FaultyStore) Control(ctx context.Context, cmd task.Command) error {
 	return err
 }
 
-// ControlAll implements task.Store. A fault is the answer for every task.
+// ControlAll implements task.Store. A fault is the result for every task.
 func (f *FaultyStore) ControlAll(ctx context.Context, cmd task.Command, seen []task.Standing) []error {
 	errs, err := call(ctx, f, "ControlAll", func() ([]error, error) { return f.Store.ControlAll(ctx, cmd, seen), nil })
 	if err == nil {

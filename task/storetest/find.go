@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// listed are the tasks of a whole listing, a page at a time, with what happens between two pages.
+// listed returns the tasks of a whole listing, page by page; between is called between two pages.
 func (t *T) listed(q task.Query, size int, between func(last string)) (all []task.Task) {
 	t.Helper()
 	for pages := 0; ; pages++ {
@@ -43,7 +43,7 @@ func (t *T) listed(q task.Query, size int, between func(last string)) (all []tas
 	}
 }
 
-// mixed makes tasks of which each has a different past, and returns them, the newest first.
+// mixed creates tasks with different histories, and returns them, the newest first.
 func (t *T) mixed() []task.Task {
 	t.Helper()
 	t.join("w")
@@ -79,7 +79,7 @@ func (t *T) mixed() []task.Task {
 	return all
 }
 
-// times are the times of tasks, sorted.
+// times returns the times of tasks, sorted.
 func times(all []task.Task, of func(task.Task) time.Time) (sorted []time.Time) {
 	for _, one := range all {
 		if at := of(one); !at.IsZero() {
@@ -90,13 +90,13 @@ func times(all []task.Task, of func(task.Task) time.Time) (sorted []time.Time) {
 	return sorted
 }
 
-// spans are some times from one of those until another one.
+// spans returns spans between some of those times.
 func spans(all []task.Task, of func(task.Task) time.Time) []task.Span {
 	at := times(all, of)
 	return []task.Span{{}, {From: at[len(at)/3]}, {To: at[len(at)/2]}, {From: at[len(at)/4], To: at[3*len(at)/4]}}
 }
 
-// queries are one for each field, and some for two.
+// queries returns a query for each field, and some for two.
 func queries(all []task.Task) (qs []task.Query) {
 	for _, s := range [][]task.Status{nil, {task.StatusFailed}, {task.StatusFailed, task.StatusCancelled}, {task.StatusSucceeded, task.StatusRunning, task.StatusQueued}, {task.StatusInterrupted, task.StatusQueued}} {
 		qs = append(qs, task.Query{Statuses: s}, task.Query{Statuses: s, Kinds: []string{"k", "none"}}, task.Query{Statuses: s, Queues: []string{"blue", "red"}},
@@ -143,7 +143,7 @@ var findRules = []rule{
 			t.wantListed(q, all, 1+i%5)
 		}
 	}},
-	{"52", "a page goes on where the last one ended, whatever becomes of the tasks", func(t *T) {
+	{"52", "a page goes on where the last one ended, whatever happens to the tasks", func(t *T) {
 		for seed := range uint64(6) {
 			t.listWhileTasksMove(rand.New(rand.NewPCG(seed, 1)), []task.Order{task.OrderCreated, task.OrderFinished}[seed%2])
 		}
@@ -171,7 +171,7 @@ var findRules = []rule{
 	}},
 }
 
-// wantListed compares a listing in pages with what the query admits of all tasks.
+// wantListed compares a listing in pages with those of all tasks that the query matches.
 func (t *T) wantListed(q task.Query, all []task.Task, size int) {
 	t.Helper()
 	var want []string
@@ -199,7 +199,7 @@ func (t *T) wantListed(q task.Query, all []task.Task, size int) {
 // listWhileTasksMove lists cancelled tasks while some are retried, cancelled, deleted and added.
 func (t *T) listWhileTasksMove(r *rand.Rand, order task.Order) {
 	t.Helper()
-	left := make(map[string]bool) // those that nobody touches
+	left := make(map[string]bool) // those that are not touched
 	var all []string
 	for i := range 30 {
 		t.tick()
@@ -222,7 +222,7 @@ func (t *T) listWhileTasksMove(r *rand.Rand, order task.Order) {
 			}
 			for _, verb := range [][]task.Verb{{task.VerbRetry}, {task.VerbCancel}, {task.VerbRetry, task.VerbCancel}, {task.VerbDelete}}[r.IntN(4)] {
 				t.tick()
-				_ = t.ask(verb, id) // it may not be what that is for
+				_ = t.ask(verb, id) // the command may not fit its status
 			}
 			if r.IntN(3) == 0 {
 				made := t.addAs(random(1000*int(r.Int32N(1_000_000)) + len(all)))
@@ -248,14 +248,14 @@ func (t *T) listWhileTasksMove(r *rand.Rand, order task.Order) {
 	}
 }
 
-// standing is how a task is seen.
+// standing returns a task as a listing shows it.
 func (t *T) standing(id string) task.Standing {
 	t.Helper()
 	got := t.get(id)
 	return task.Standing{ID: id, Status: got.Status, Created: got.Created, Since: got.Since}
 }
 
-// askAll does a command to tasks, and checks what is answered for each.
+// askAll applies a command to tasks, and checks the error for each.
 func (t *T) askAll(verb task.Verb, seen []task.Standing, want ...error) {
 	t.Helper()
 	errs := t.Store.ControlAll(t.Context(), task.Command{Verb: verb, By: "ops", Reason: "because"}, seen)
@@ -267,7 +267,7 @@ func (t *T) askAll(verb task.Verb, seen []task.Standing, want ...error) {
 	}
 }
 
-// failed makes a task that has failed.
+// failed creates a task that has failed.
 func (t *T) failed(change1 ...func(*task.NewTask)) string {
 	t.Helper()
 	id := t.add(change1...)

@@ -16,7 +16,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-// flaws have for each case, by what it says, a store that it has to catch.
+// flaws has, by the text of each case, a store that the case must catch.
 var flaws = map[string]func(b *broken){
 	"what has ended is kept as long as its run's kind says for its status, whatever Age is": func(b *broken) {
 		inner := b.prune
@@ -25,7 +25,7 @@ var flaws = map[string]func(b *broken){
 			return inner(ctx, req)
 		}
 	},
-	"the retention goes with the run, to whoever records its end, and a later run has its own": func(b *broken) {
+	"the retention goes with the run, whichever worker records its end, and a later run has its own": func(b *broken) {
 		inner := b.claim
 		first := make(map[string]task.Retention)
 		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
@@ -187,7 +187,7 @@ var flaws = map[string]func(b *broken){
 			seen := make(map[string]bool)
 			for i := range tasks {
 				if key := tasks[i].Key; key != "" && seen[key] {
-					tasks[i].Key = "" // looked at before the call, and then forgotten
+					tasks[i].Key = "" // checked before the call, and then forgotten
 				}
 				seen[tasks[i].Key] = true
 			}
@@ -277,7 +277,7 @@ var flaws = map[string]func(b *broken){
 			errs := inner(ctx, changes)
 			for i, c := range changes {
 				if c.Status != task.StatusRunning {
-					errs[i] = nil // whoever asks is told that he was first
+					errs[i] = nil // every caller gets the answer that it was first
 				}
 			}
 			return errs
@@ -329,7 +329,7 @@ var flaws = map[string]func(b *broken){
 			if cmd.Verb == task.VerbRetry && errors.Is(err, task.ErrNotFound) {
 				return nil
 			}
-			if cmd.Verb == task.VerbRetry && err == nil { // the pruning had looked at it before
+			if cmd.Verb == task.VerbRetry && err == nil { // the pruning had read it before
 				if err := inner(ctx, task.Command{Verb: task.VerbCancel, Task: cmd.Task}); err != nil {
 					return err
 				}
@@ -350,7 +350,7 @@ func eachAdd(b *broken, alter func(added []task.AddResult)) {
 	}
 }
 
-// knowsNoConflict takes whatever has the id for what was to be added.
+// knowsNoConflict answers as existing whenever the id exists.
 func knowsNoConflict(added []task.AddResult) {
 	for i, a := range added {
 		added[i].Outcome, added[i].Conflict = wasThere(a.Outcome == task.OutcomeExisting || a.Conflict), false

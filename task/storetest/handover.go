@@ -27,7 +27,7 @@ func (t *T) interrupted(worker string, change ...func(*task.NewTask)) string {
 	return id
 }
 
-// of puts a new task into a queue of its own, with a kind and a priority.
+// of puts a new task into a queue, with a kind and a priority.
 func of(kind, queue string, priority int) func(*task.NewTask) {
 	return func(n *task.NewTask) { n.Kind, n.Queue, n.Priority = kind, queue, priority }
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// deafToStops has Wait hear of nothing but tasks and commands.
+// deafToStops lets Wait report only tasks and commands.
 func deafToStops(b *broken) {
 	b.wait = func(ctx context.Context, seen task.Generations) (now task.Generations, err error) {
 		for now = seen; err == nil && now.Tasks == seen.Tasks && now.Commands == seen.Commands; {
@@ -18,5 +18,5 @@ func deafToStops(b *broken) {
 	}
 }
 
-// losesPlace gives a task back at the end of the line.
+// losesPlace releases a task to the end of the line.
 func losesPlace(c *task.Change) { c.RunAt = time.Time{} }

@@ -171,7 +171,7 @@ func boundedCount(t *T) {
 		}
 		return text, counts.Digest
 	}
-	// Of 25 tasks of the kind k the one of q0 has succeeded.
+	// Of 25 tasks of the kind k the one in q0 has succeeded.
 	for _, c := range []struct {
 		q    task.CountQuery
 		want []string
@@ -190,7 +190,7 @@ func boundedCount(t *T) {
 	if _, again := lines(none); again != before {
 		t.Errorf("the digest is %d and then %d, and nothing has changed", before, again)
 	}
-	// One more of one line, and one less of another: the sums are the same.
+	// One more in one line, and one less in another: the sums are the same.
 	id := t.add(func(n *task.NewTask) { n.Queue = "new" })
 	_, more := lines(none)
 	t.mustAsk(task.VerbCancel, id)
@@ -200,7 +200,7 @@ func boundedCount(t *T) {
 	}
 }
 
-// prune removes what ended so long ago, in steps, and says how much it was.
+// prune removes tasks that ended at least age ago, in steps, and returns how many it removed.
 func (t *T) prune(age time.Duration, step int) (total int) {
 	t.Helper()
 	for req := (task.PruneRequest{Age: age, Max: step}); ; {
@@ -215,8 +215,8 @@ func (t *T) prune(age time.Duration, step int) (total int) {
 	}
 }
 
-// tick waits until the clock has moved, so that what has ended, ended before now. In a bubble
-// nothing else moves it.
+// tick waits until the clock has moved, so that a task that has ended, ended before now. In a
+// bubble nothing else moves the clock.
 func (t *T) tick() { time.Sleep(2 * time.Millisecond) }
 
 // count compares the store's counts with pairs of "queue kind status" and a number.

@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// another is a new task of kind k with a key, and a payload of its own.
+// another returns a new task of kind k with a key, and a payload of its own.
 func (t *T) another(key string, what task.OnConflict, change ...func(*task.NewTask)) task.NewTask {
 	n := task.NewTask{ID: t.id(), Kind: "k", Queue: "default", Key: key, OnConflict: what}
 	n.Payload = []byte(strconv.Quote(n.ID))
@@ -21,18 +21,19 @@ func (t *T) another(key string, what task.OnConflict, change ...func(*task.NewTa
 	return n
 }
 
-// brief is a time for which a key is held: a task has ended before it is over, on a machine that
-// has little else to do.
+// brief is a time for which a key is held. On a machine that is not overloaded a task ends before
+// it is over.
 const brief = 150 * time.Millisecond
 
-// answered adds a task and compares the outcome, and the id with that of the task that has the key.
+// answered adds a task and compares the outcome, and the id with that of the task that holds the
+// key.
 func (t *T) answered(n task.NewTask, id string, want task.Outcome) {
 	t.Helper()
 	t.addOne(fmt.Sprintf("%v of the key %q", n.OnConflict, n.Key), n, task.AddResult{ID: id, Outcome: want})
 }
 
-// waiting are the ways to wait, each with what brings a new task with the key of its own name
-// there.
+// waiting are the ways in which a task can wait. Each brings a new task, whose key is the name of
+// the way, into that state.
 var waiting = map[string]func(t *T, n task.NewTask) int{
 	"queued":  func(*T, task.NewTask) int { return 0 },
 	"delayed": func(*T, task.NewTask) int { return 0 },
@@ -66,7 +67,7 @@ func (t *T) claimOnly(id string) task.Task {
 	return got[0]
 }
 
-// left ends a run so that its task goes on, with a checkpoint, a progress and a step.
+// left ends a run so that its task can be claimed again, with a checkpoint, a progress and a step.
 func (t *T) left(c task.Task, status task.Status, delay time.Duration) {
 	t.Helper()
 	t.record(c, done(1, "pull", "of the old payload"))
@@ -156,7 +157,7 @@ var keyRules = []rule{
 		t.addAll([]task.NewTask{b, t.another("other", task.Replace)}, []task.AddResult{{ID: a.ID, Outcome: task.OutcomeReplaced}, {ID: fmt.Sprintf("00000000-0000-7000-8000-%012d", t.ids)}})
 		t.count("default k queued", 3)
 	}},
-	{"51", "a key is held for its time, whatever becomes of the task", func(t *T) {
+	{"51", "a key is held for its time, whatever happens to the task", func(t *T) {
 		t.join("w")
 		n := t.another("key", task.Existing, func(n *task.NewTask) { n.KeyFor = time.Hour })
 		t.answered(n, n.ID, task.OutcomeAdded)
@@ -227,7 +228,7 @@ var keyRules = []rule{
 }
 
 // replacedOne replaces a task that waits in one of the ways, by one that may be claimed at once or
-// is put off.
+// is delayed.
 func (t *T) replacedOne(state string, delay time.Duration) {
 	t.Helper()
 	n := t.another(state, task.Existing, func(n *task.NewTask) {
@@ -241,7 +242,7 @@ func (t *T) replacedOne(state string, delay time.Duration) {
 	was := t.get(n.ID)
 	by := t.another(state, task.Replace, func(n *task.NewTask) {
 		n.Queue, n.Priority, n.Meta, n.Delay = "another", -2, map[string]string{"of": "new"}, delay
-		n.Payload = append(n.Payload, make([]byte, 300*runs)...) // longer than what a store may keep beside a task that waits
+		n.Payload = append(n.Payload, make([]byte, 300*runs)...) // longer than what a store may keep next to a waiting task
 	})
 	t.answered(by, n.ID, task.OutcomeReplaced)
 	got := t.get(n.ID)
@@ -323,7 +324,7 @@ var keyRaceRules = []rule{
 		last := t.another("key", task.Replace)
 		t.addAll([]task.NewTask{last}, []task.AddResult{{ID: last.ID}}) // nothing is left of the others
 	}},
-	{"51", "of many who add a key whose time is over one succeeds", func(t *T) {
+	{"51", "of many callers that add a key whose time is over one succeeds", func(t *T) {
 		t.join("w")
 		for round := range 3 {
 			n := t.another("key", task.Existing, func(n *task.NewTask) { n.KeyFor = brief })
@@ -368,8 +369,8 @@ var keyRaceRules = []rule{
 	}},
 }
 
-// claimWhole claims and ends tasks until nobody adds any more and none is left. What is claimed is
-// all of one new task. It returns the payloads.
+// claimWhole claims and ends tasks until no more are added and none is left. It checks that each
+// claim gets all parts of the same new task, and returns the payloads.
 func (t *T) claimWhole(over <-chan struct{}) (payloads []string) {
 	t.Helper()
 	for idle := false; ; {

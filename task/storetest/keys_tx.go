@@ -7,9 +7,9 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// keyTxRules are about replacing inside of a transaction.
+// keyTxRules are about replacing a task inside a transaction.
 var keyTxRules = []txRule{
-	{"a task that an open transaction has replaced is not claimed before that has ended, and holds up nobody", "a run would have the old payload while the new one is told to be in", func(t *txT) {
+	{"a task that an open transaction has replaced is not claimed before that has ended, and holds up nobody", "a run would have the old payload after the new one was confirmed", func(t *txT) {
 		n := t.settle()
 		old, by := t.waits("key"), t.another("key", task.Replace)
 		tx := t.begin()

@@ -133,8 +133,8 @@ var meetRules = []rule{
 	}},
 }
 
-// oneOutcome checks that a run has one record, and the task the counters, which are those of the
-// end that was accepted.
+// oneOutcome checks that a run has one record, and that the task has the counters of the end that
+// was accepted.
 func (t *T) oneOutcome(end task.Change, want task.Status) {
 	t.Helper()
 	got := t.get(end.Task)
@@ -147,8 +147,8 @@ func (t *T) oneOutcome(end task.Change, want task.Status) {
 	}
 }
 
-// meeting is everything at once that can happen to a run: its own end, a taking by a neighbour, a
-// cancellation, and saves.
+// meeting is everything at once that can happen to a run: its own end, a neighbour that takes it
+// over, a cancellation, and saves.
 type meeting struct {
 	*T
 	run        task.Task
@@ -158,15 +158,15 @@ type meeting struct {
 	late       bool   // some save was refused
 }
 
-// taking is the change by which a neighbour takes the run.
+// taking returns the change by which a neighbour takes over the run.
 func (m *meeting) taking() task.Change {
 	c := change(m.run, task.StatusInterrupted)
 	c.Reclaimed, c.Reason, c.Counters.Interruptions = true, task.ReasonLost, 1
 	return c
 }
 
-// start makes the calls, and returns when all are answered. Which of them begins first, is for the
-// scheduler and the round.
+// start makes the calls, and returns when all are answered. The scheduler and the round decide
+// which of them begins first.
 func (m *meeting) start(own func() error, round int) {
 	m.Helper()
 	calls := []func(){
@@ -197,8 +197,8 @@ func (m *meeting) start(own func() error, round int) {
 	all.Wait()
 }
 
-// check holds what is left against the answers. It is the nth task of a store that has no others
-// but those of such meetings.
+// check compares the state of the store with the answers. It is the nth task of a store that has
+// only tasks of such meetings.
 func (m *meeting) check(nth int) {
 	m.Helper()
 	if (m.own == nil) == (m.taken == nil) {

@@ -23,7 +23,7 @@ var metaRules = []rule{
 	{"35", "a query's Meta admits the tasks that have each of its pairs, whatever else is asked for", metaIsFound},
 }
 
-// oddMetas are hard to keep as they are.
+// oddMetas returns values of Meta that are hard to store unchanged.
 func oddMetas() []map[string]string {
 	full := make(map[string]string)
 	for i := range task.MaxMeta {

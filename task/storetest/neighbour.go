@@ -8,8 +8,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// neighbour is a store with tasks in every state, of which one is somebody's whose transaction is
-// open.
+// neighbour is a store with tasks in every state, one of which belongs to a caller whose
+// transaction is open.
 type neighbour struct {
 	*txT
 	mine          task.Task   // in the open transaction
@@ -18,7 +18,7 @@ type neighbour struct {
 	waits, failed string
 }
 
-// settle makes the tasks.
+// settle creates the tasks.
 func (t *txT) settle() *neighbour {
 	t.Helper()
 	n := &neighbour{txT: t}
@@ -45,7 +45,7 @@ func (t *txT) settle() *neighbour {
 	return n
 }
 
-// goOn does with the other tasks whatever can be done.
+// goOn does everything that can be done with the other tasks.
 func (n *neighbour) goOn() {
 	n.Helper()
 	n.write()
@@ -122,7 +122,7 @@ func (n *neighbour) write() {
 	n.commit(tx)
 }
 
-// steer gives every command, and asks what can be asked.
+// steer gives every command, and reads everything that can be read.
 func (n *neighbour) steer() {
 	n.Helper()
 	for _, cmd := range []task.Command{
@@ -145,7 +145,8 @@ func (n *neighbour) steer() {
 	n.within("History", func(ctx context.Context) error { _, err := n.Store.History(ctx, n.failed); return err })
 }
 
-// takeAll takes what the worker holds whose task is in the open transaction, but for that task.
+// takeAll takes over all runs of the worker whose task is in the open transaction, except that
+// task.
 func (n *neighbour) takeAll() {
 	n.Helper()
 	n.within("Reclaim of the worker that runs the task", func(ctx context.Context) error {
@@ -158,12 +159,12 @@ func (n *neighbour) takeAll() {
 	n.within("the taking of its other runs", func(ctx context.Context) error { return n.take(ctx, n.runs) })
 }
 
-// take ends runs in the place of their worker.
+// take ends runs in place of their worker.
 func (n *neighbour) take(ctx context.Context, runs []task.Task) error {
 	return errors.Join(n.Store.Apply(ctx, taken(runs))...)
 }
 
-// taken are the changes by which a neighbour takes runs.
+// taken returns the changes by which a neighbour takes over runs.
 func taken(runs []task.Task) []task.Change {
 	changes := make([]task.Change, len(runs))
 	for i, c := range runs {

@@ -11,8 +11,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// neighbourRules are about what others may do while somebody's transaction is open, and about calls
-// inside of a transaction that meet those of others.
+// neighbourRules are about what others may do while a caller's transaction is open, and about calls
+// inside a transaction that meet those of others.
 var neighbourRules = []txRule{
 	{"while a transaction is open that finishes a task, no other task is held up", "a handler may keep its transaction open for minutes", func(t *txT) {
 		n := t.settle()
@@ -72,7 +72,7 @@ var neighbourRules = []txRule{
 			t.Error("what was added is not there after the commit")
 		}
 	}},
-	{"a transaction that only found a key or an id does not hold up the task that has it", "whoever submits a task twice would keep it from ending", func(t *txT) {
+	{"a transaction that only found a key or an id does not hold up the task that has it", "a caller that submits a task twice would keep it from ending", func(t *txT) {
 		t.join("w")
 		holder, idle := t.keyed("k", "runs").ID, t.add(func(n *task.NewTask) { n.Key, n.Delay = "waits", time.Hour })
 		run := t.claim("w", 1)[0]
@@ -129,7 +129,7 @@ var neighbourRules = []txRule{
 			t.wantErr("Retry", t.ask(task.VerbRetry, ended), task.ErrKeyBusy)
 		}
 	}},
-	{"a key or an id that is busy leaves the transaction as it was", "the rows of whoever submits are lost for the sake of a key", func(t *txT) {
+	{"a key or an id that is busy leaves the transaction as it was", "the caller's rows are lost for the sake of a key", func(t *txT) {
 		other := t.begin()
 		theirs := t.addIn(other, func(n *task.NewTask) { n.Key = "key" })
 		tx := t.begin()
@@ -253,7 +253,7 @@ var neighbourRules = []txRule{
 			m.check(round + 1)
 		}
 	}},
-	{"ends that come in one call with that of a task in an open transaction are recorded", "who takes the runs of a dead worker takes them in one call", func(t *txT) {
+	{"ends that come in one call with that of a task in an open transaction are recorded", "a worker that takes over the runs of a dead one does so in one call", func(t *txT) {
 		n := t.settle()
 		tx := t.begin()
 		if err := t.store.FinishTx(t.Context(), tx.Tx, change(n.mine, task.StatusSucceeded)); err != nil {
@@ -280,7 +280,7 @@ var neighbourRules = []txRule{
 	}},
 }
 
-// within makes a call that must not be held up: it is answered within a second, without an error.
+// within makes a call that must not be held up: it returns within a second, without an error.
 func (t *txT) within(what string, call func(ctx context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -290,7 +290,7 @@ func (t *txT) within(what string, call func(ctx context.Context) error) {
 	}
 }
 
-// addAllIn is addAll as a part of a transaction.
+// addAllIn is addAll as part of a transaction.
 func (t *txT) addAllIn(tx Transaction, news []task.NewTask, want []task.AddResult) {
 	t.Helper()
 	added, err := t.store.AddTx(t.Context(), tx.Tx, news)
@@ -304,7 +304,7 @@ func (t *txT) addAllIn(tx Transaction, news []task.NewTask, want []task.AddResul
 	}
 }
 
-// until calls something until it is done.
+// until calls done until it returns true.
 func (t *txT) until(what string, done func() bool) {
 	t.Helper()
 	for !done() {
@@ -316,7 +316,7 @@ func (t *txT) until(what string, done func() bool) {
 	}
 }
 
-// wantAdded returns the answer to the addition of one task.
+// wantAdded returns the result of adding one task.
 func (t *txT) wantAdded(got []task.AddResult, err error) task.AddResult {
 	t.Helper()
 	if err != nil || len(got) != 1 {

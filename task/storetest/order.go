@@ -11,12 +11,12 @@ import (
 // nilUUID is smaller than every other id.
 const nilUUID = "00000000-0000-0000-0000-000000000000"
 
-// random makes an id of version 4, the same for the same n, in no order.
+// random returns an id of version 4, the same for the same n, in no order.
 func random(n int) string {
 	return fmt.Sprintf("%08x-5eed-4000-8000-%012d", uint32(n)*2654435761, n)
 }
 
-// timed makes an id of version 7 with the present time.
+// timed returns an id of version 7 with the present time.
 func (t *T) timed() string {
 	t.Helper()
 	n, err := task.Prepare("k", []byte("{}"), nil)
@@ -26,14 +26,14 @@ func (t *T) timed() string {
 	return n.ID
 }
 
-// addAs adds a task of a given id, when the clock has moved.
+// addAs adds a task with a given id, after the clock has moved.
 func (t *T) addAs(id string, change ...func(*task.NewTask)) string {
 	t.Helper()
 	t.tick()
 	return t.add(append(change, func(n *task.NewTask) { n.ID = id })...)
 }
 
-// found are the ids of what Find returns.
+// found returns the ids of the tasks that Find returns.
 func (t *T) found(q task.Query) []string {
 	t.Helper()
 	got, err := t.Store.Find(t.Context(), q)
@@ -43,7 +43,7 @@ func (t *T) found(q task.Query) []string {
 	return ids(got)
 }
 
-// pages are the ids of a whole listing, a few at a time.
+// pages returns the ids of a whole listing, a few at a time.
 func (t *T) pages(q task.Query, size int) (all []string) {
 	t.Helper()
 	for q.Limit = size; ; {
@@ -56,7 +56,7 @@ func (t *T) pages(q task.Query, size int) (all []string) {
 	}
 }
 
-// end has a task ended now, and the clock move.
+// end ends a task now, and lets the clock move.
 func (t *T) end(id string) {
 	t.Helper()
 	t.mustAsk(task.VerbCancel, id)
@@ -187,8 +187,8 @@ var orderRules = []rule{
 	}},
 }
 
-// addAll adds tasks in one call, and checks what is answered for each: the id that counts, and
-// what came of it.
+// addAll adds tasks in one call, and checks the result for each: the id that counts, and the
+// outcome.
 func (t *T) addAll(news []task.NewTask, want []task.AddResult) {
 	t.Helper()
 	added, err := t.Store.Add(t.Context(), news)
@@ -197,7 +197,7 @@ func (t *T) addAll(news []task.NewTask, want []task.AddResult) {
 	}
 }
 
-// wasThere is the outcome of a task that was there, or was not.
+// wasThere returns the result for a task that existed, or did not.
 func wasThere(there bool) task.Outcome {
 	if there {
 		return task.OutcomeExisting
@@ -205,7 +205,7 @@ func wasThere(there bool) task.Outcome {
 	return task.OutcomeAdded
 }
 
-// news makes new tasks of a kind with the given keys.
+// news returns new tasks of a kind with the given keys.
 func (t *T) news(keys ...string) (news []task.NewTask) {
 	for _, key := range keys {
 		news = append(news, task.NewTask{ID: t.id(), Kind: "k", Queue: "default", Key: key, Payload: []byte(key)})

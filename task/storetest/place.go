@@ -7,8 +7,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// backlog adds tasks that all have the same RunAt, where the store has one clock for a call, and
-// returns their ids in the order in which they are claimed.
+// backlog adds tasks that all have the same RunAt, if the store reads its clock once for a call,
+// and returns their ids in the order in which they are claimed.
 func (t *T) backlog(n int) []string {
 	t.Helper()
 	tasks := make([]task.NewTask, n)

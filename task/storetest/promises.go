@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// sweep lets a worker without faults clear away those whose last word was lost.
+// sweep lets a worker without faults reclaim the workers whose last beat was lost.
 func (t *teller) sweep() {
 	listed := func() (all, sweepers int) {
 		workers, err := t.store.Workers(t.ctx)
@@ -49,7 +49,7 @@ func (t *teller) sweep() {
 	})
 }
 
-// check holds the promises against what is in the store.
+// check compares the promises with what is in the store.
 func (t *teller) check(evidence bool) {
 	client := task.NewClient(t.store)
 	for id, do := range t.tasks {
@@ -72,7 +72,8 @@ func (t *teller) check(evidence bool) {
 	t.pruned()
 }
 
-// givenBack reports whether a run was claimed ahead, or at last call, and no handler was called.
+// givenBack reports whether a run was prefetched, or claimed at last call, and no handler was
+// called.
 func (t *teller) givenBack(id string, r task.RunRecord) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -80,7 +81,7 @@ func (t *teller) givenBack(id string, r task.RunRecord) bool {
 	return may && !slices.Contains(t.runs[id], r.Run)
 }
 
-// ended compares a task with how it has to end.
+// ended compares a task with the end that it must have.
 func (t *teller) ended(got task.Task, do string, evidence bool, history []task.RunRecord) {
 	w := wants[do]
 	for _, r := range history {
@@ -94,7 +95,7 @@ func (t *teller) ended(got task.Task, do string, evidence bool, history []task.R
 	if got.Status != w.status || string(got.Result) != w.result || string(got.Checkpoint) != w.checkpoint || got.Attempts != w.attempts || got.Finished.IsZero() {
 		t.Errorf("the %s task is %s with %+v, result %s, checkpoint %s, error %q, want %+v", do, got.Status, got.Counters, got.Result, got.Checkpoint, got.Error, w)
 	}
-	// Of two workers that are stopped the second may take up for a moment what the first hands over.
+	// Of two workers that are stopped the second may briefly claim what the first hands over.
 	exact := t.exact && do != "steps"
 	if got.Runs < w.runs || got.Interruptions < w.interruptions || got.Crashes < w.crashes ||
 		exact && (got.Runs != w.runs || got.Interruptions != w.interruptions || got.Crashes != w.crashes) {
@@ -147,7 +148,7 @@ func (t *teller) books(got task.Task, do string, runs []task.RunRecord) {
 	if want := []int{0, 1, 2, 3, 4, 5, 6}; do == "steps" && !slices.Equal(t.steps[got.ID], want) {
 		t.Errorf("the steps that were done are %v, want %v", t.steps[got.ID], want)
 	}
-	// A line may stand there twice: the answer of the write was lost.
+	// A line may be there twice, because the answer of the write was lost.
 	if lines := strings.Count(string(log), do+"\n"); lines < len(t.runs[got.ID])-1 || len(log) != lines*len(do+"\n") {
 		t.Errorf("the log of the %s task is %q after %d runs", do, log, len(t.runs[got.ID]))
 	}
@@ -200,7 +201,7 @@ func (t *teller) freed() {
 	}
 }
 
-// pruned removes everything, as often as it takes.
+// pruned removes everything, in as many calls as it takes.
 func (t *teller) pruned() {
 	s := &FaultyStore{Store: t.store, Plan: t.plan.next}
 	left := func() int {

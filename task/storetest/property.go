@@ -14,11 +14,15 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Property makes random use of a store and compares it with a model after every step: that a task
-// becomes only what the table of moves allows, that its counters and runs are those that were
-// written, that its run number grows, that stale changes are refused, and that the counts are
-// right. The store must be empty; it is used for all the attempts, of which there are so many, or
-// with -short a fifth of them and half as long, unless -rapid.checks says otherwise.
+// Property makes random use of a store and compares it with a model after every step:
+//
+//   - A task becomes only what the table of moves allows.
+//   - Its counters and runs are those that were written, and its run number grows.
+//   - Stale changes are refused.
+//   - The counts are right.
+//
+// The store must be empty; it is used for all the attempts. With -short there are a fifth of them,
+// and half as long, unless -rapid.checks says otherwise.
 func Property(t *testing.T, store task.Store, attempts int) {
 	limit(t, attempts)
 	ids := 0
@@ -47,8 +51,8 @@ func Property(t *testing.T, store task.Store, attempts int) {
 	})
 }
 
-// limit sets the number of attempts, unless somebody has set it. With -short rapid makes a fifth of
-// them, which shall be three at least.
+// limit sets the number of attempts, unless the user has set it. With -short rapid makes a fifth of
+// them, which shall be at least three.
 func limit(t *testing.T, attempts int) {
 	t.Helper()
 	checks := flag.Lookup("rapid.checks")
@@ -69,7 +73,7 @@ func limit(t *testing.T, attempts int) {
 	})
 }
 
-// model is what the store should contain, of one kind and queue that are this attempt's own.
+// model is what the store should contain, of one kind and queue that only this attempt uses.
 type model struct {
 	rapid.TB
 	t      *testing.T
@@ -246,7 +250,7 @@ func (m *model) step(rt *rapid.T) {
 	mt.steps[p.Name] = string(p.Body)
 }
 
-// anew retries a task from the start.
+// It retries a task from its beginning.
 func (m *model) anew(rt *rapid.T) {
 	id := m.pick(rt, func(mt *modelTask) bool { return mt.status != task.StatusRunning && mt.status != task.StatusSucceeded })
 	mt := m.tasks[id]
@@ -373,7 +377,7 @@ func (m *model) check(rt *rapid.T) {
 	}
 }
 
-// close looks at the steps and the histories.
+// close checks the steps and the histories.
 func (m *model) close(rt *rapid.T) {
 	for id, mt := range m.tasks {
 		steps, err := m.store.Steps(m.t.Context(), id)

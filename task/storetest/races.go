@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// raceRules are rules again that a store can keep call by call and break when calls of one kind, or
+// raceRules are rules that a store can keep call by call and break when calls of one kind, or of
 // two kinds, meet.
 var raceRules = []rule{
 	{"6", "a claim that meets a reclaim leaves no orphan", func(t *T) {
@@ -80,7 +80,7 @@ var raceRules = []rule{
 		}
 		writers.Wait()
 	}},
-	{"21", "of many who add one key at a time one succeeds", func(t *T) {
+	{"21", "of many callers that add one key at a time one succeeds", func(t *T) {
 		var (
 			adders sync.WaitGroup
 			mu     sync.Mutex
@@ -202,7 +202,7 @@ func (t *T) startClaimers(worker string, tasks int) *sync.WaitGroup {
 	return claimers
 }
 
-// reclaim takes everything that a worker holds, and says how much it was.
+// reclaim takes over everything that a worker holds, and returns how much it was.
 func (t *T) reclaim(req task.ReclaimRequest) (taken int) {
 	t.Helper()
 	for {
@@ -222,7 +222,7 @@ func (t *T) reclaim(req task.ReclaimRequest) (taken int) {
 	}
 }
 
-// everyMethod calls each method of the store but Wait and Close, and returns what each answered.
+// everyMethod calls each method of the store but Wait and Close, and returns the error of each.
 func (t *T) everyMethod(ctx context.Context) map[string]error {
 	s := t.Store
 	errs := make(map[string]error)

@@ -10,12 +10,12 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// repeating is a store whose every call that may be repeated is made twice, as by a caller who did
-// not get the answer. The second answer must say what the rules promise for it, and the case goes
-// on with the first.
+// repeating is a store that makes every call twice that may be repeated, as a caller does that did
+// not get the answer. The second answer must be what the rules promise for it, and the case goes on
+// with the first.
 //
-// Left out are claims, which give something else each time (rule 31 finds what an answer had that
-// was lost), and lines for a log, which may stand there twice.
+// Two kinds of calls are not repeated: claims, which return something else each time (rule 31 finds
+// what a lost answer had), and lines for a log, which may be there twice.
 type repeating struct {
 	task.Store
 	tb testing.TB
@@ -57,7 +57,7 @@ func (s *repeating) Apply(ctx context.Context, changes []task.Change) []error {
 		}
 		again := s.Store.Apply(ctx, []task.Change{c})[0]
 		if c.Reclaimed && first[i] == nil && errors.Is(again, task.ErrLeaseLost) {
-			continue // who takes a run asks who has it now, and not once more
+			continue // a worker that takes over a run checks who has it now, and does not repeat
 		}
 		s.same("Apply", first[i], again)
 	}

@@ -30,7 +30,7 @@ func (t *T) endKeeping(keep task.Retention, status task.Status) string {
 	return id
 }
 
-// wantPruned prunes in steps of one, and complains unless just these tasks were removed.
+// wantPruned prunes in steps of one, and complains unless exactly these tasks were removed.
 func (t *T) wantPruned(what string, req task.PruneRequest, from, left []string) {
 	t.Helper()
 	for req.Max = 1; ; {
@@ -54,7 +54,7 @@ var retentionRules = []rule{
 	{"37", "what has ended is kept as long as its run's kind says for its status, whatever Age is", func(t *T) {
 		t.join("w")
 		const soon = time.Microsecond
-		// Old by any Age, and kept all the same.
+		// Old by any Age, and still kept.
 		longer := []string{
 			t.endKeeping(task.Retention{Succeeded: day, Failed: soon, Cancelled: soon}, task.StatusSucceeded),
 			t.endKeeping(task.Retention{Succeeded: soon, Failed: day, Cancelled: soon}, task.StatusFailed),
@@ -68,7 +68,7 @@ var retentionRules = []rule{
 			t.endKeeping(task.Retention{Succeeded: day, Failed: soon, Cancelled: -1}, task.StatusFailed),
 			t.endKeeping(task.Retention{Succeeded: day, Failed: -1, Cancelled: soon}, task.StatusCancelled),
 		}
-		// As long as others.
+		// Kept by Age.
 		others := []string{
 			t.endKeeping(task.Retention{}, task.StatusSucceeded), t.endKeeping(task.Retention{Succeeded: soon}, task.StatusFailed), t.endKeeping(task.Retention{Failed: -1, Succeeded: day}, task.StatusCancelled),
 		}
@@ -84,7 +84,7 @@ var retentionRules = []rule{
 			t.gone(id)
 		}
 	}},
-	{"37", "the retention goes with the run, to whoever records its end, and a later run has its own", func(t *T) {
+	{"37", "the retention goes with the run, whichever worker records its end, and a later run has its own", func(t *T) {
 		t.join("w")
 		const soon = time.Microsecond
 		keep := task.Retention{Failed: day, Cancelled: day}

@@ -9,16 +9,16 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// generation makes the id of a generation.
+// generation returns the id of a generation.
 func generation(n int) string { return fmt.Sprintf("00000000-0000-7000-9000-%012d", n) }
 
-// scheduled is a schedule with a tick so long before now.
+// scheduled returns a schedule whose tick is that long before now.
 func scheduled(name string, late time.Duration) task.ScheduleRecord {
 	return task.ScheduleRecord{Name: name, Timing: "each " + name, Words: "words of " + name, Template: []byte("\x00{" + name),
 		Next: time.Now().Add(-late).UTC().Truncate(time.Microsecond)}
 }
 
-// putSet is the n-th content of a set.
+// putSet returns the n-th content of a set.
 func putSet(n int, records ...task.ScheduleRecord) task.SchedulesPut {
 	p := task.SchedulesPut{ScheduleSet: task.ScheduleSet{Name: "set", Generation: generation(n), Revision: int64(n), Digest: fmt.Sprint("d", n), Salt: "salt"}, Schedules: records}
 	if n > 1 {
@@ -64,7 +64,7 @@ func (t *T) schedule(name string) task.StoredSchedule {
 	return found[0]
 }
 
-// tickOf is a tick of a schedule that is due, with a new task and an hour until the next one.
+// tickOf returns a tick of a schedule that is due, with a new task and an hour until the next one.
 func (t *T) tickOf(r task.ScheduleRecord) task.Tick {
 	return task.Tick{Name: r.Name, At: r.Next, Next: r.Next.Add(time.Hour),
 		Tasks: []task.NewTask{{ID: t.id(), Kind: "k", Queue: "default", Payload: []byte("{}"), Meta: map[string]string{"a": "b"}}}}
@@ -77,7 +77,7 @@ func names(due []task.DueSchedule) (all []string) {
 	return all
 }
 
-// wantResult complains unless that came of a single tick.
+// wantResult complains unless a single tick had this result.
 func (t *T) wantResult(what string, got []task.TickResult, want task.TickResult) {
 	t.Helper()
 	if len(got) != 1 || got[0] != want {
@@ -86,16 +86,16 @@ func (t *T) wantResult(what string, got []task.TickResult, want task.TickResult)
 }
 
 var scheduleRules = []rule{
-	{"46", "a set is replaced as a whole, by who knows what it was", replacedSet},
+	{"46", "a set is replaced as a whole, by a caller that knows what it was", replacedSet},
 	{"46", "a schedule keeps its next tick while its timing is the same, and always its pause and its last task", keptSchedule},
 	{"46", "schedules are listed by set and name", listedSchedules},
 	{"47", "a tick is made once, by the generation of the set", tickedOnce},
 	{"47", "an id that exists, and a pause, add nothing, and the tick is made", tickedWithoutTask},
-	{"48", "what is due by both clocks is told, the first first, and when the next is", dueSchedules},
+	{"48", "the answer has what is due by both clocks, the first first, and when the next is due", dueSchedules},
 	{"49", "a tick that is to be alone adds nothing while the last task has not ended", tickedAlone},
 }
 
-// scheduleMeetings are those in which calls meet.
+// scheduleMeetings are the cases in which calls meet.
 var scheduleMeetings = []rule{
 	{"47", "of many processes that make one tick at a time one does", tickedByMany},
 }

@@ -14,8 +14,9 @@ import (
 )
 
 // RunSchedules has processes with schedules use a store, by a clock of the test's that is behind
-// the store's: summer time, clocks that jump, processes that sleep, two versions of a
-// configuration, and what people ask for. Each story is a subtest on a store of its own.
+// the store's. Its stories are about summer time, clocks that jump, processes that sleep, two
+// versions of a configuration, and commands of people. Each story is a subtest on a store of its
+// own.
 func RunSchedules(t *testing.T, e Engine) {
 	for _, story := range []struct {
 		says string
@@ -59,7 +60,7 @@ func (w *scheduleWorld) set(text string) {
 	w.now = now
 }
 
-// entry is a schedule of a cron expression.
+// entry returns a schedule with a cron expression.
 func (w *scheduleWorld) entry(name, expr, zone string, change ...func(*task.ScheduleEntry)) task.ScheduleEntry {
 	w.Helper()
 	loc, err := time.LoadLocation(zone)
@@ -81,7 +82,7 @@ func (w *scheduleWorld) entry(name, expr, zone string, change ...func(*task.Sche
 	return e
 }
 
-// process is a new process of the service.
+// process returns a new process of the service.
 func (w *scheduleWorld) process(revision int64, entries ...task.ScheduleEntry) *task.Scheduler {
 	w.Helper()
 	s, err := task.NewScheduler(task.SchedulerConfig{Store: w.Store, Name: "service", Schedules: entries, Revision: revision,
@@ -92,7 +93,7 @@ func (w *scheduleWorld) process(revision int64, entries ...task.ScheduleEntry) *
 	return s
 }
 
-// look has processes do what there is to do now.
+// look has processes do what is due now.
 func (w *scheduleWorld) look(all ...*task.Scheduler) {
 	w.Helper()
 	for _, s := range all {
@@ -112,7 +113,7 @@ func (w *scheduleWorld) look(all ...*task.Scheduler) {
 	}
 }
 
-// pass lets time pass in steps, at each of which the processes look.
+// pass lets time pass in steps, and has the processes look at each.
 func (w *scheduleWorld) pass(d, step time.Duration, all ...*task.Scheduler) {
 	w.Helper()
 	for end := w.now.Add(d); w.now.Before(end); {
@@ -121,7 +122,7 @@ func (w *scheduleWorld) pass(d, step time.Duration, all ...*task.Scheduler) {
 	}
 }
 
-// wantTicks complains unless a schedule has made tasks for just these times, as "01-02 15:04" or
+// wantTicks complains unless a schedule has made tasks for exactly these times, as "01-02 15:04" or
 // longer in UTC.
 func (w *scheduleWorld) wantTicks(name string, want ...string) {
 	w.Helper()
@@ -191,7 +192,7 @@ func clocksJump(w *scheduleWorld) {
 	w.wantTicks("ten", "06-01 12:10", "06-01 12:20", "06-01 12:30", "06-01 12:40", "06-01 12:50", "06-01 13:00", "06-01 13:10", "06-01 13:20",
 		"06-01 13:30", "06-01 13:40", "06-01 13:50", "06-01 14:00", "06-01 14:10", "06-01 14:20")
 	w.wantTicks("hour", "06-01 13:00", "06-01 14:00")
-	w.wantTicks("every", "06-01 12:20", "06-01 12:42", "06-01 13:02", "06-01 13:20", "06-01 13:22", "06-01 13:42", "06-01 14:02") // counted anew
+	w.wantTicks("every", "06-01 12:20", "06-01 12:42", "06-01 13:02", "06-01 13:20", "06-01 13:22", "06-01 13:42", "06-01 14:02") // computed again
 }
 
 func sleptForADay(w *scheduleWorld) {

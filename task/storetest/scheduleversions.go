@@ -16,7 +16,7 @@ func twoVersions(w *scheduleWorld) {
 	w.look(old)
 	w.pass(time.Minute, 10*time.Second, old)
 	w.wantTicks("old", "06-01 12:01")
-	// The rollout: a content that the set never had is the newer one, at once.
+	// The rollout: contents that the set never had are the newer version, at once.
 	first := w.process(0, after...)
 	w.look(first)
 	w.pass(time.Minute, 10*time.Second, old, first)
@@ -28,7 +28,7 @@ func twoVersions(w *scheduleWorld) {
 	w.pass(2*time.Minute, 10*time.Second, again, first, old)
 	w.wantTicks("old", "06-01 12:01")
 	w.wantTicks("new", "06-01 12:02", "06-01 12:03", "06-01 12:04")
-	// The rollback: the old version counts when nothing was heard of the new one for half a minute.
+	// The rollback: the old version counts after the new one was not heard of for half a minute.
 	w.pass(time.Minute, 5*time.Second, again)
 	w.wantTicks("old", "06-01 12:01") // it has come back, and its next tick is that of 12:06
 	w.wantTicks("new", "06-01 12:02", "06-01 12:03", "06-01 12:04")
@@ -63,7 +63,7 @@ func removedAndRenamed(w *scheduleWorld) {
 	if err := c.PauseSchedule(w.Context(), "service/paused"); err != nil {
 		w.Fatal(err)
 	}
-	w.set("2025-06-01T13:00:30Z") // a tick has come, and nobody has made it
+	w.set("2025-06-01T13:00:30Z") // a tick has come, and no process has made it
 	p := w.process(0, hourly("with", "a"), hourly("without", ""), hourly("still", "paused"))
 	w.look(p)
 	w.wantTicks("with", "06-01 13:00")

@@ -15,7 +15,7 @@ func (t *T) record(c task.Task, p task.StepRecord, change ...func(*task.Change))
 	t.mustApply(recording(c, p, change...))
 }
 
-// recording is the change that records a step.
+// recording returns the change that records a step.
 func recording(c task.Task, p task.StepRecord, more ...func(*task.Change)) task.Change {
 	ch := change(c, task.StatusRunning)
 	ch.Step = &p
@@ -25,12 +25,12 @@ func recording(c task.Task, p task.StepRecord, more ...func(*task.Change)) task.
 	return ch
 }
 
-// done is a step that is done.
+// done returns a step that is done.
 func done(place int, name, result string) task.StepRecord {
 	return task.StepRecord{Name: name, State: task.StepDone, Place: place, Version: "v1", Body: []byte(result)}
 }
 
-// steps are those of a task.
+// steps returns the steps of a task.
 func (t *T) steps(id string) []task.StepRecord {
 	t.Helper()
 	all, err := t.Store.Steps(t.Context(), id)
@@ -60,7 +60,7 @@ func (t *T) retry(cmd task.Command) error {
 }
 
 var stepRules = []rule{
-	{"40", "a step is kept byte for byte, in its place, beside the others and the checkpoint", func(t *T) {
+	{"40", "a step is kept byte for byte, in its place, with the others and the checkpoint", func(t *T) {
 		c := t.run("w")
 		t.wantSteps("before the first", c.ID)
 		odd := []byte("\x00\xff'\"")

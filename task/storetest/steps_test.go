@@ -13,7 +13,7 @@ func (b *broken) Steps(ctx context.Context, id string) ([]task.StepRecord, error
 	return b.steps(ctx, id)
 }
 
-// eachRetry breaks what a retry does, before or after it.
+// eachRetry breaks a retry, before or after it.
 func eachRetry(b *broken, alter func(cmd task.Command, do func(task.Command) error) error) {
 	inner := b.control
 	b.control = func(ctx context.Context, cmd task.Command) error {
@@ -39,9 +39,9 @@ func skipsNothing(b *broken) {
 	eachRetry(b, func(cmd task.Command, do func(task.Command) error) error { cmd.SkipSteps = nil; return do(cmd) })
 }
 
-// stepFlaws have for each case about steps a store that it has to catch.
+// stepFlaws has, for each case about steps, a store that the case must catch.
 var stepFlaws = map[string]func(b *broken){
-	"a step is kept byte for byte, in its place, beside the others and the checkpoint": byName,
+	"a step is kept byte for byte, in its place, with the others and the checkpoint": byName,
 	"a step brings counters and progress along as a checkpoint does, and a stale one nothing": func(b *broken) {
 		eachChange(b, func(c *task.Change) {
 			if c.Step != nil {

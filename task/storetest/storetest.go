@@ -1,4 +1,4 @@
-// Package storetest holds a [task.Store] to its rules.
+// Package storetest checks that a [task.Store] keeps its rules.
 //
 // There is a case for each rule, with its number, and a breach prints the rule with its reason. An
 // engine's own test calls the suite:
@@ -8,8 +8,7 @@
 //	}
 //
 // [RunTwice] repeats the calls. [Property] makes random use of a store and compares it with a
-// model. [RunFaults] has clients and workers use it while calls go wrong, by means of
-// [FaultyStore].
+// model. [RunFaults] has clients and workers use it while calls go wrong, with [FaultyStore].
 package storetest
 
 import (
@@ -21,27 +20,26 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Engine is what is tested.
+// Engine is the store to be tested.
 type Engine struct {
 	// Open returns a new empty store. The suite closes it.
 	Open func(t *testing.T) task.Store
-	// Reopen returns a store on the same tasks, after the first was closed; nil for an engine that
+	// Reopen returns a store with the same tasks, after the first was closed; nil for an engine that
 	// does not outlive its process.
 	Reopen func(t *testing.T) task.Store
-	// Bubble says that the store works inside a testing/synctest bubble, where waiting takes no
-	// time.
+	// Bubble: the store works inside a testing/synctest bubble, where waiting takes no time.
 	Bubble bool
-	// Kill makes a worker of the store look as if its process had been killed. Nil for an engine
+	// Kill makes a worker of the store look as if its process had been killed. It is nil for an engine
 	// without evidence of life: the cases about evidence are then left out by name.
 	Kill func(t *testing.T, s task.Store, worker string)
-	// Begin are the ways to begin a transaction of the database of a store that is a
-	// [task.TxStore]; none for one that is not. The engine ends what a case that fails leaves open.
+	// Begin are the ways to begin a transaction in the database of a store that is a [task.TxStore];
+	// none for any other store. The engine ends transactions that a failed case leaves open.
 	Begin []func(t *testing.T, s task.Store) Transaction
 }
 
-// Transaction is one that has begun.
+// Transaction is a transaction that has begun.
 type Transaction struct {
-	// Tx is it, as the store's package wraps it.
+	// Tx is the transaction, as the store's package wraps it.
 	Tx task.Tx
 	// Commit and Rollback end it.
 	Commit, Rollback func() error
@@ -49,12 +47,12 @@ type Transaction struct {
 
 // rule is a case of the suite.
 type rule struct {
-	numbers string // of task.Store's documentation, or "preface" for what stands before them
+	numbers string // of task.Store's documentation, or "preface" for what is before them
 	says    string
 	check   func(t *T)
 }
 
-// T is one case's test, with a store of its own.
+// T is the test of one case, with a store of its own.
 type T struct {
 	testing.TB
 	real *testing.T // for the engine; nil where a breach is expected
@@ -71,15 +69,16 @@ var (
 	groups = append(slices.Clip(alone), raceRules, meetRules, keyRaceRules, scheduleMeetings)
 )
 
-// Run checks every rule, each in a subtest and on a store of its own, and what task.TxStore says if
-// the engine can begin transactions.
+// Run checks every rule, each in a subtest and on a store of its own. If the engine can begin
+// transactions it also checks the documentation of task.TxStore.
 func Run(t *testing.T, e Engine) {
 	run(t, e, groups, func(_ testing.TB, s task.Store) task.Store { return s })
 	runTx(t, e)
 }
 
-// RunTwice is Run with every call made twice that may be repeated, as by a caller who did not get
-// the answer. Cases in which calls meet are left out: between two calls of one anything may happen.
+// RunTwice is Run, but makes every call twice that may be repeated, as a caller does that did not
+// get the answer. Cases in which calls meet are left out: anything may happen between the two
+// calls.
 func RunTwice(t *testing.T, e Engine) {
 	run(t, e, alone, func(tb testing.TB, s task.Store) task.Store { return &repeating{Store: s, tb: tb} })
 }
@@ -106,7 +105,7 @@ func run(t *testing.T, e Engine, cases [][]rule, wrap func(testing.TB, task.Stor
 // lease is long enough to play no part.
 const lease = time.Minute
 
-// id makes the n-th id of a case: they sort by n.
+// id returns the n-th id of a case; ids sort by n.
 func (t *T) id() string {
 	t.ids++
 	return fmt.Sprintf("00000000-0000-7000-8000-%012d", t.ids)
@@ -149,7 +148,7 @@ func (t *T) claim(worker string, max int) []task.Task {
 	return got
 }
 
-// request is a claim into memory that was used before, of which an answer must have nothing.
+// request returns a claim into memory that was used before, none of which may be in an answer.
 func request(worker string, max int) task.ClaimRequest {
 	used := task.Task{ID: "used", Kind: "used", Queue: "used", Key: "used", Payload: []byte("used"), Reason: task.ReasonLost, Error: "used",
 		Checkpoint: []byte("used"), Result: []byte("used"), Progress: task.Progress{Fraction: 0.5, Message: "used"}, Counters: task.Counters{Attempts: 7}}
@@ -169,7 +168,7 @@ func (t *T) run(worker string) task.Task {
 	return got[0]
 }
 
-// change is a change of a claimed task's run.
+// change returns a change of a claimed task's run.
 func change(c task.Task, status task.Status) task.Change {
 	ch := task.Change{Fence: task.Fence{Task: c.ID, Run: c.Run, Worker: c.Worker}, Status: status, Counters: c.Counters}
 	if status == task.StatusInterrupted {

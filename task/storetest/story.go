@@ -16,7 +16,7 @@ import (
 // job is the payload of a story's tasks.
 type job struct{ Do string }
 
-// want is how a task has to end.
+// want is the end that a task must have.
 type want struct {
 	status             task.Status
 	result, checkpoint string
@@ -61,8 +61,8 @@ type teller struct {
 	workers map[string]string // the incarnation that had a run last, by name
 }
 
-// story tells it, with the faults that are planned, and checks the end. With kill the store learns
-// that a worker's process is dead, if it can have such evidence.
+// story tells it, with the planned faults, and checks the end. With kill the store learns that a
+// worker's process is dead, if it can have such evidence.
 func story(ctx context.Context, tb testing.TB, s task.Store, kill func(worker string), evidence bool, nr int, p *plan) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -95,7 +95,7 @@ func story(ctx context.Context, tb testing.TB, s task.Store, kill func(worker st
 
 func (t *teller) queue(name string) string { return fmt.Sprintf("%s-%d", name, t.nr) }
 
-// kind is that of all tasks but those that are late.
+// kind returns the kind of all tasks but those that are late.
 func (t *teller) kind() task.Kind[job] {
 	return task.Kind[job]{Name: t.queue("work"), Queue: t.queue("work"), MaxAttempts: 3, Backoff: func(int) time.Duration { return 10 * time.Millisecond }}
 }
@@ -106,8 +106,8 @@ func (t *teller) lateKind() task.Kind[job] {
 	return k
 }
 
-// insist asks again while the answer is a planned fault. After a fault some other answers mean that
-// the call had done its work.
+// insist repeats a call while its error is a planned fault. After a fault some other errors mean
+// that the call had done its work.
 func (t *teller) insist(what string, ask func() error, done ...error) {
 	t.Helper()
 	for n := range 20 {
@@ -171,7 +171,7 @@ func (t *teller) enqueue() {
 	t.insist("Resume", func() error { return t.client.Resume(t.ctx, aside) })
 }
 
-// one is the id of the only task of a sort.
+// one returns the id of the only task of a sort.
 func (t *teller) one(do string) string {
 	for id, d := range t.tasks {
 		if d == do {
@@ -182,7 +182,7 @@ func (t *teller) one(do string) string {
 	return ""
 }
 
-// all says whether something is true of all tasks of a sort.
+// all reports whether a condition is true for all tasks of a sort.
 func (t *teller) all(do string, ok func(id string) bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -201,7 +201,7 @@ func (t *teller) wait(id string) (got task.Task) {
 	return got
 }
 
-// command gives commands to what runs, and to what has failed.
+// command gives commands for running tasks, and for failed ones.
 func (t *teller) command() {
 	started := func(id string) bool { return len(t.runs[id]) > 0 }
 	poll(t.ctx, t, "the handlers run", func() bool { return t.all("cancel", started) && t.all("ask", started) })
@@ -228,7 +228,7 @@ type proc struct {
 	err    error
 }
 
-// start starts a worker that is started again when it cannot register, as a platform would.
+// start starts a worker, and starts it again when it cannot register, as a platform would.
 func (t *teller) start(name string) *proc {
 	p := &proc{store: newMortal(t.store, t.plan), done: make(chan struct{})}
 	var ctx context.Context
@@ -254,7 +254,7 @@ func (t *teller) start(name string) *proc {
 	return p
 }
 
-// stop stops a process in good order.
+// stop stops a process gracefully.
 func (p *proc) stop(t *teller) {
 	t.Helper()
 	p.cancel()
@@ -271,7 +271,7 @@ func (t *teller) stopAll() {
 	}
 }
 
-// work is the handler. It keeps the books.
+// work is the handler. It writes down what it does.
 func (t *teller) work(ctx context.Context, r *task.Run, do, name string) error {
 	id := r.ID()
 	t.mu.Lock()
@@ -313,8 +313,8 @@ func (t *teller) work(ctx context.Context, r *task.Run, do, name string) error {
 	return nil
 }
 
-// walk begins with a step that is recorded as one, and goes on with six that are in the checkpoint,
-// of which the first workers do two and the third two more.
+// walk begins with a recorded step, and goes on with six that are in the checkpoint. The first
+// workers do two of these, and the third two more.
 func (t *teller) walk(ctx context.Context, r *task.Run, name string) error {
 	did := func(n int) {
 		t.mu.Lock()

@@ -144,7 +144,7 @@ var suspectRules = []rule{
 			t.Errorf("of one that has saved a new checkpoint: %+v, %v", left, err)
 		}
 	}},
-	{"26", "Reclaim says why the run before was interrupted: who is cut off by every stop becomes a suspect", func(t *T) {
+	{"26", "Reclaim says why the run before was interrupted: a task that is cut off by every stop becomes a suspect", func(t *T) {
 		t.join("w")
 		id := t.add()
 		for _, reason := range []task.Reason{"", task.ReasonDeadline, task.ReasonStop} {
@@ -167,7 +167,7 @@ var suspectRules = []rule{
 	}},
 }
 
-// counts checks how many suspects Count says to wait and to run.
+// counts checks how many suspects wait and run according to Count.
 func (t *T) counts(waiting, running int) {
 	t.Helper()
 	got, err := t.Store.Count(t.Context(), task.CountQuery{})
@@ -176,7 +176,7 @@ func (t *T) counts(waiting, running int) {
 	}
 }
 
-// suspects makes a suspect of each of some groups, with the worker w.
+// suspects creates a suspect of each of some groups, with the worker w.
 func (t *T) suspects(groups ...task.Suspicion) (all []string) {
 	t.Helper()
 	for i, group := range groups {
@@ -185,7 +185,7 @@ func (t *T) suspects(groups ...task.Suspicion) (all []string) {
 	return all
 }
 
-// suspect makes one; the larger the place, the later it is claimed.
+// suspect creates one; the larger its place, the later it is claimed.
 func (t *T) suspect(group task.Suspicion, place int, alter ...func(*task.NewTask)) string {
 	t.Helper()
 	id := t.add(alter...)
@@ -210,7 +210,7 @@ func (t *T) crashed(n int) string {
 	return id
 }
 
-// placed is a delay that puts a task behind those of smaller places, and is over.
+// placed returns a delay that puts a task behind those of smaller places, and is over.
 func placed(place int) time.Duration { return time.Duration(place-1000) * time.Second }
 
 // claimSuspect claims a certain task, which may be a suspect.

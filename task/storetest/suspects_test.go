@@ -39,7 +39,7 @@ var suspectFlaws = map[string]func(b *broken){
 			}
 		})
 	},
-	"Reclaim says why the run before was interrupted: who is cut off by every stop becomes a suspect": func(b *broken) {
+	"Reclaim says why the run before was interrupted: a task that is cut off by every stop becomes a suspect": func(b *broken) {
 		inner := b.reclaim
 		b.reclaim = func(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error) {
 			left, err := inner(ctx, req)

@@ -341,7 +341,7 @@ var claimRules = []rule{
 			t.Errorf("a dead worker's claim: %v, %v", got, err)
 		}
 	}},
-	{"7", "the limits are the claim's, for whoever reclaims", func(t *T) {
+	{"7", "the limits are the claim's, whichever worker reclaims", func(t *T) {
 		if got := t.run("w").Limits; got != (task.Limits{MaxAttempts: 3, MaxCrashes: 4}) {
 			t.Errorf("%+v", got)
 		}
@@ -398,7 +398,7 @@ var closeRules = []rule{
 			}
 		}
 	}},
-	{"20", "what makes a task claimable wakes those who wait", func(t *T) {
+	{"20", "what makes a task claimable ends the waiting calls", func(t *T) {
 		c := t.run("w")
 		failed := t.add()
 		t.mustApply(change(t.claim("w", 1)[0], task.StatusFailed))

@@ -15,7 +15,7 @@ func prioritized(queue string, priority int) func(*task.NewTask) {
 	return func(n *task.NewTask) { n.Queue, n.Priority = queue, priority }
 }
 
-// claimFrom claims one task of kind k that has a priority, or a higher one.
+// claimFrom claims one task of kind k that has this priority, or a higher one.
 func (t *T) claimFrom(least int, alter ...func(*task.ClaimRequest)) []string {
 	t.Helper()
 	req := request("w", 1)
@@ -30,7 +30,7 @@ func (t *T) claimFrom(least int, alter ...func(*task.ClaimRequest)) []string {
 	return ids(got)
 }
 
-// askedOf says what is asked of a worker's runs, by their tasks.
+// askedOf returns the commands for a worker's runs, by their tasks.
 func (t *T) askedOf(worker string) map[string]task.Verb {
 	t.Helper()
 	w, ok := t.worker(worker)

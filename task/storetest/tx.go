@@ -15,7 +15,7 @@ type txRule struct {
 	check        func(t *txT)
 }
 
-// txT is a case's test with one way to begin a transaction.
+// txT is the test of a case with one way to begin a transaction.
 type txT struct {
 	*T
 	store task.TxStore
@@ -85,7 +85,7 @@ var txRules = []txRule{
 		if got := t.claim("w", 10); len(got) != 0 {
 			t.Errorf("claimed %v", ids(got))
 		}
-		t.add(func(n *task.NewTask) { n.Key = "key" }) // which nobody has
+		t.add(func(n *task.NewTask) { n.Key = "key" }) // which is free
 	}},
 	{"what existed is said to have existed, and changes nothing", "a submit whose answer was lost is sent again, and must make no second task", func(t *txT) {
 		id := t.add()
@@ -99,7 +99,7 @@ var txRules = []txRule{
 			t.Errorf("the queue is %s", got.Queue)
 		}
 	}},
-	{"an id of another task, also of one of the same transaction, is a conflict, and the transaction goes on", "the caller's rows would stand beside a task that is about something else", func(t *txT) {
+	{"an id of another task, also of one of the same transaction, is a conflict, and the transaction goes on", "the caller's rows would be next to a task that is about something else", func(t *txT) {
 		id := t.add()
 		tx := t.begin()
 		own := t.addIn(tx)
@@ -239,14 +239,14 @@ var txRules = []txRule{
 	}},
 }
 
-// saved is a change that records a checkpoint.
+// saved returns a change that records a checkpoint.
 func saved(run task.Task, checkpoint string) task.Change {
 	c := change(run, task.StatusRunning)
 	c.Checkpoint = []byte(checkpoint)
 	return c
 }
 
-// addIn adds a task as a part of a transaction and returns its id.
+// addIn adds a task as part of a transaction and returns its id.
 func (t *txT) addIn(tx Transaction, change ...func(*task.NewTask)) string {
 	t.Helper()
 	n := task.NewTask{ID: t.id(), Kind: "k", Queue: "default", Payload: []byte("{}")}

@@ -60,8 +60,8 @@ func (s *buffered) busy(b *buffer, n task.NewTask) bool {
 	return false
 }
 
-// conflicts reports whether the id of a new task is another task's, in the store or in b; s.mu is
-// held.
+// conflicts reports whether the id of a new task belongs to another task, in the store or in b;
+// s.mu is held.
 func (s *buffered) conflicts(ctx context.Context, b *buffer, n task.NewTask) (bool, error) {
 	for _, o := range b.tasks {
 		if o.ID == n.ID {
@@ -219,7 +219,7 @@ func (s *buffered) wait(c task.Change) error {
 	return task.ErrHeldUp
 }
 
-// Apply is held up by the open transactions of a store with that flaw.
+// Apply is held up by the open transactions, in a store with that flaw.
 func (s *buffered) Apply(ctx context.Context, changes []task.Change) []error {
 	s.mu.Lock()
 	held := false
@@ -235,7 +235,7 @@ func (s *buffered) Apply(ctx context.Context, changes []task.Change) []error {
 	}
 	errs := make([]error, len(changes))
 	for i, c := range changes {
-		if s.flaw != "commits whatever has become of the run" {
+		if s.flaw != "commits even if the run was lost" {
 			errs[i] = s.wait(c)
 		}
 		if errs[i] == nil {
@@ -245,7 +245,7 @@ func (s *buffered) Apply(ctx context.Context, changes []task.Change) []error {
 	return errs
 }
 
-// Claim leaves out what open transactions replace.
+// Claim leaves out tasks that open transactions replace.
 func (s *buffered) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -300,7 +300,7 @@ func (b *buffer) commit() error {
 		errs = append(errs, err)
 	}
 	errs = append(errs, b.s.Store.Apply(ctx, b.changes)...)
-	if b.s.flaw == "commits whatever has become of the run" {
+	if b.s.flaw == "commits even if the run was lost" {
 		return nil
 	}
 	return errors.Join(errs...)
@@ -316,7 +316,7 @@ func (b *buffer) rollback() error {
 	return nil
 }
 
-// blamed reports whether a case complains of a store with a flaw.
+// blamed reports whether a case complains about a store with a flaw.
 func blamed(t *testing.T, r txRule, flaw string) bool {
 	t.Helper()
 	s := &buffered{Store: memstore.New(), flaw: flaw}
@@ -359,9 +359,9 @@ func TestSuite_AStoreWithABrokenTransactionIsCaught(t *testing.T) {
 		}
 	}
 	for i, flaw := range []string{ // one for each of the cases, in their order
-		"holds up an end by another change", "holds up an end by another change", "commits whatever has become of the run", "holds up an end by a new task", "holds up what it found",
+		"holds up an end by another change", "holds up an end by another change", "commits even if the run was lost", "holds up an end by a new task", "holds up what it found",
 		"does not see what others are about to add", "is spoiled by a key that is busy", "does not see what others are about to add",
-		"takes a hundred", "commits whatever has become of the run",
+		"takes a hundred", "commits even if the run was lost",
 		"holds up a whole call",
 	} {
 		caught[neighbourRules[i].says] = blamed(t, neighbourRules[i], flaw)

@@ -1,4 +1,4 @@
-// Package tasktest tests the handler of a task as a worker would run it, through its stops: without
+// Package tasktest tests the handler of a task as a worker would run it, through its stops, without
 // a process, a database or waiting.
 //
 //	func TestTheImportGoesOnWhereItWasInterrupted(t *testing.T) {
@@ -10,34 +10,34 @@
 //		}
 //	}
 //
-// [Run] enqueues one task and works it to its end, each run in a worker of its own with its own
-// [lastcall.Group], as if a new version of the program were deployed between two runs. What happens
-// on the way is in [Options]: a last call, an interrupt or a crash at the n-th Save. What came of
-// it is in the [Outcome]; asserting on it is the test's business. [RunTask] does the same with the
-// program's own [task.Mux]: with its kinds' policies and its middleware.
+// [Run] enqueues one task and runs it until it has ended. Each run has a worker of its own with its
+// own [lastcall.Group], as if a new version of the program were deployed between two runs.
+// [Options] define what happens to the task: a last call, an interrupt or a crash at the n-th Save.
+// [Outcome] is the result, which the test checks. [RunTask] does the same with the program's own
+// [task.Mux], its kinds' policies and its middleware.
 //
 // # An unresponsive handler
 //
-// A handler that does not return when its context has ended is unresponsive: at a real stop it
-// would be abandoned, and its task would be late. No test hangs on one. It fails, and says which
-// handler it was and shows its stack, unless [Options].IgnoresContext says that it is known.
+// A handler that does not return when its context has ended is unresponsive: in a real stop it
+// would be abandoned, and its task would be late. No test hangs because of it: the test fails,
+// names the handler and shows its stack, unless [Options].IgnoresContext declares that it is known.
 //
 // # Transactions
 //
 // Tasks are in memory here, where there are no transactions: [task.Run.FinishTx] and
-// [task.Run.SaveTx] return an error. A handler that calls them is tested against its database;
-// docs/transactions.md says why, and how.
+// [task.Run.SaveTx] return an error. Test a handler that calls them against its database;
+// docs/transactions.md describes why, and how.
 //
 // # Time
 //
-// Run makes a bubble of package [testing/synctest] around all of this, so that time is fake: it
-// begins in the year 2000 and jumps ahead when everyone waits. A backoff, a grace, a timeout of an
-// hour cost nothing. In a test that is in a bubble already (t is the bubble's), that one is used;
-// but it cannot be left behind with an unresponsive handler in it, and fails or hangs as synctest
-// does then.
+// Run creates a bubble of package [testing/synctest] around all of this, so that time is fake: it
+// begins in the year 2000 and jumps ahead when all goroutines wait. A backoff, a grace period or a
+// timeout of an hour costs nothing. A test that is in a bubble already (t is the bubble's) uses
+// that bubble; but an unresponsive handler cannot be left behind in it, and the test then fails or
+// hangs as synctest does.
 //
-// Who works in a bubble may not wait for anyone outside. A database's connections, a server that
-// the test has started before, a client of package http that keeps connections open do not fit into
-// it; nor does a channel that was made outside, if it is waited for. For a handler that needs them
-// set [Options].RealTime: then there is no bubble, and what takes time takes it.
+// A goroutine in a bubble must not wait for one outside. Connections of a database, a server that
+// the test has started before, and a client of package http that keeps connections open do not work
+// in it; nor does a channel that was created outside, if a goroutine waits for it. For a handler
+// that needs them set [Options].RealTime: then there is no bubble, and time is real.
 package tasktest

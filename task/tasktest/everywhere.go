@@ -9,27 +9,29 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Everywhere goes through all the ways on which a handler may be stopped, one after the other: no
+// Everywhere yields all the ways in which a handler may be stopped, one after the other: first no
 // incident, then for each Save, Step and item of an Each a last call, an interrupt and a crash.
-// Each way comes with its name, for t.Run or a message, and is worked by the caller:
+// Each comes with its name, for t.Run or a message, and the caller runs it:
 //
-//	for name, opt := range tasktest.Everywhere(t, sendLetters(new(letterbox)), readers, tasktest.Options{}) {
+//	handler := sendLetters(new(letterbox))
+//	for name, opt := range tasktest.Everywhere(t, handler, readers, tasktest.Options{}) {
 //		var box letterbox
 //		got := tasktest.Run(t, sendLetters(&box), readers, opt)
 //		...
 //	}
 //
-// The handler that it is given itself is worked once, to count its Saves and items: it does what it
-// does in vain. Of opt, which every way has, only what is no incident is set. Two of the ways,
-// those with CrashBeforeSave and CrashAtItem, have a part of the work done twice, whatever the
-// handler does.
+// Everywhere itself runs the given handler once, to count its Saves and items; the result of that
+// run is not used. Every way has the options of opt, of which no incident may be set. Two of the
+// ways, those with CrashBeforeSave and CrashAtItem, repeat a part of the work, whatever the handler
+// does.
 func Everywhere[T any](t *testing.T, handler func(ctx context.Context, r *task.Run, args T) error, args T, opt Options) iter.Seq2[string, Options] {
 	t.Helper()
 	plain := Run(t, handler, args, opt)
 	return everywhere(opt, plain.Saves, plain.Items)
 }
 
-// EverywhereTask is Everywhere for a task that [task.Kind.Prepare] has prepared, as RunTask.
+// EverywhereTask is Everywhere for a task that [task.Kind.Prepare] has prepared, as RunTask is for
+// Run.
 func EverywhereTask(t *testing.T, mux *task.Mux, n task.NewTask, opt Options) iter.Seq2[string, Options] {
 	t.Helper()
 	plain := RunTask(t, mux, n, opt)

@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// ledger is what a handler has done outside.
+// ledger has what a handler has done outside.
 type ledger struct{ pulled, charged, items []int }
 
 // imports is a handler with steps and items, each of which takes a while.

@@ -10,8 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/tasktest"
 )
 
-// What follows is how the tests of a handler may look. The handler sends a letter to each reader of
-// a list.
+// This is how the tests of a handler may look. The handler sends a letter to each reader in a list.
 
 // Letters is the payload.
 type Letters struct{ To []string }
@@ -23,7 +22,7 @@ type Post interface {
 
 var SendLetters = task.Kind[Letters]{Name: "send-letters", Timeout: time.Hour, OnStop: task.InterruptOnStop}
 
-// sendLetters is the handler. After each letter it saves how far it is.
+// sendLetters returns the handler. After each letter it saves its position.
 func sendLetters(post Post) func(context.Context, *task.Run, Letters) error {
 	return func(ctx context.Context, r *task.Run, l Letters) error {
 		next := 0
@@ -46,7 +45,7 @@ func sendLetters(post Post) func(context.Context, *task.Run, Letters) error {
 	}
 }
 
-// letterbox is a Post that remembers. Each letter takes a minute.
+// letterbox is a Post that records the letters. Each letter takes a minute.
 type letterbox []string
 
 func (b *letterbox) Send(ctx context.Context, to string) error {
@@ -81,8 +80,8 @@ func TestExample_AStopCostsNobodyALetter(t *testing.T) {
 	}
 }
 
-// The same at every save, and by a last call, an interrupt and a SIGKILL. A SIGKILL between a
-// letter and its save has that letter sent again.
+// The same at every save, by a last call, an interrupt and a SIGKILL. After a SIGKILL between a
+// letter and its save that letter is sent again.
 func TestExample_NobodyIsLeftOutWhereverItIsStopped(t *testing.T) {
 	for name, opt := range tasktest.Everywhere(t, sendLetters(new(letterbox)), readers, tasktest.Options{}) {
 		var box letterbox

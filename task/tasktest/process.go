@@ -15,8 +15,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// process is what stands for one: a group with a worker that runs one task once, and the store as
-// that worker sees it. When it is dead, nothing of it reaches the store.
+// process plays a process: a group with a worker that runs one task once, and the store as that
+// worker sees it. When it is dead, none of its calls reaches the store.
 type process struct {
 	task.Store
 	way       *way
@@ -51,7 +51,7 @@ func (p *process) live(ctx context.Context) (lastcall.Report, error) {
 	err = p.group.Go("worker", func(ctx context.Context) error {
 		ctx, p.interrupt = context.WithCancelCause(ctx)
 		defer p.interrupt(nil)
-		// The handler's goroutine inherits the label, by which it is found when it does not return.
+		// The handler's goroutine inherits the label; if it does not return, it is found by that.
 		ctx = pprof.WithLabels(ctx, pprof.Labels(labelKey, p.label()))
 		pprof.SetGoroutineLabels(ctx)
 		return w.Serve(ctx)
@@ -82,8 +82,8 @@ func (p *process) observe(_ context.Context, e task.Event) {
 	}
 }
 
-// config gives the group the grace. Where the interrupt comes with the last call, the grace is what
-// is left then: the group gives up its goroutines when the first half of the reserve is over.
+// config gives the group the grace. If the interrupt comes with the last call, the grace is what is
+// left then: the group abandons its goroutines when the first half of the reserve is over.
 func (p *process) config() lastcall.Config {
 	cfg := lastcall.Config{Grace: p.way.opt.Grace, Reserve: p.way.reserve(), Delay: -1, Logger: p.way.log}
 	if p.way.opt.InterruptAtSave+p.way.opt.InterruptAtItem > 0 && !p.way.done() {
@@ -95,7 +95,7 @@ func (p *process) config() lastcall.Config {
 	return cfg
 }
 
-// Claim hands out the task once.
+// Claim returns the task once.
 func (p *process) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -128,7 +128,7 @@ func (p *process) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task
 	return got, nil
 }
 
-// Apply counts the checkpoints, and lets happen what is to happen at one of them.
+// Apply counts the checkpoints, and triggers what is to happen at one of them.
 func (p *process) Apply(ctx context.Context, changes []task.Change) []error {
 	if p.gone(changes) {
 		errs := make([]error, len(changes))
@@ -189,7 +189,7 @@ func (p *process) saved() {
 	p.incident(n, w.opt.LastCallAtSave, w.opt.InterruptAtSave, w.opt.CrashAtSave)
 }
 
-// ItemDone is called by task.Each, by the handler.
+// ItemDone is called by task.Each, in the handler's goroutine.
 func (p *process) ItemDone(string) {
 	w := p.way
 	w.mu.Lock()
@@ -199,7 +199,7 @@ func (p *process) ItemDone(string) {
 	p.incident(n, w.opt.LastCallAtItem, w.opt.InterruptAtItem, w.opt.CrashAtItem)
 }
 
-// incident lets happen what is to happen at the n-th of something.
+// incident triggers what is to happen at the n-th of something.
 func (p *process) incident(n, lastCall, interrupt, crash int) {
 	switch n {
 	case lastCall:
@@ -214,7 +214,7 @@ func (p *process) incident(n, lastCall, interrupt, crash int) {
 	}
 }
 
-// crash ends the process, with the goroutine that calls it.
+// crash ends the process, and the goroutine that calls it.
 func (p *process) crash() {
 	p.strike()
 	p.mu.Lock()
@@ -225,7 +225,7 @@ func (p *process) crash() {
 	runtime.Goexit()
 }
 
-// strike notes that what the options say happens here and now.
+// strike notes that the incident of the options happens here and now.
 func (p *process) strike() {
 	p.mu.Lock()
 	p.struck = true
@@ -242,7 +242,7 @@ func (w *way) done() bool {
 	return w.happened
 }
 
-// leave is the end of a process whose handler has not returned: the platform kills it.
+// leave ends a process whose handler has not returned: the platform kills it.
 func (p *process) leave() {
 	p.mu.Lock()
 	p.dead = true
@@ -250,7 +250,7 @@ func (p *process) leave() {
 	p.way.store.Kill(p.worker)
 }
 
-// told says, for people, how the run heard of the stop.
+// told describes, for people, how the run was notified of the stop.
 func (p *process) told() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -269,7 +269,7 @@ func (p *process) told() string {
 	return fmt.Sprintf("last call was made after %v", p.way.opt.LastCallAfter)
 }
 
-// Heartbeat is the store's, for the living.
+// Heartbeat is the store's, unless the process is dead.
 func (p *process) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -279,7 +279,7 @@ func (p *process) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, e
 	return p.Store.Heartbeat(ctx, b)
 }
 
-// Reclaim is the store's, for the living.
+// Reclaim is the store's, unless the process is dead.
 func (p *process) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

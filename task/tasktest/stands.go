@@ -51,7 +51,7 @@ func findHandler(records iter.Seq[stackdump.Record], label string) string {
 	return unknownPlace
 }
 
-// output is the test's, until the test may be over: who is left behind has nothing to say.
+// output is the test's, until the test may be over: a goroutine that is left behind must not write.
 type output struct {
 	mu sync.Mutex
 	w  io.Writer

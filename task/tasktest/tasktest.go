@@ -16,62 +16,65 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Options say what happens to the task on its way. The zero Options are a way without incidents.
+// Options define what happens to the task. The zero Options are a run without incidents.
 //
-// At most one of the incidents, from LastCallAtSave to CrashAtItem, is set. It happens once; the
-// runs after it are left alone. If the handler is done before it could happen, the test fails: it
-// would have shown nothing. [Outcome].Saves and Items of a way without incidents say how far the
-// numbers go, and [Everywhere] goes through all of them. A Step that has been done, and what an
-// Each writes, are Saves too.
+// At most one of the incidents, from LastCallAtSave to CrashAtItem, is set. It happens once, and
+// not to later runs. If the handler is done before it could happen, the test fails, because it
+// would have shown nothing. [Outcome].Saves and Items without an incident give the range of the
+// numbers, and [Everywhere] goes through all of them. A Step that has been done, and each write of
+// an Each, count as Saves too.
 type Options struct {
-	// Checkpoint is what the first run finds, as if an earlier one had saved it. It is encoded as
-	// Run.Save does. Nil means none.
+	// Checkpoint is the checkpoint that the first run finds, as if an earlier run had saved it. It is
+	// encoded as by Run.Save. Nil means none.
 	Checkpoint any
 
-	// LastCallAtSave makes the last call during the n-th Save, counted from 1 over all runs: when it
-	// returns, Run.Stopping is true, and the context lives until the interrupt, for most of Grace.
+	// LastCallAtSave makes the last call during the n-th Save, counted from 1 over all runs. When that
+	// Save returns, Run.Stopping is true, and the context lives until the interrupt, for most of
+	// Grace.
 	LastCallAtSave int
-	// LastCallAfter makes the last call so long after the first run has begun: for handlers that
+	// LastCallAfter makes the last call this long after the first run has begun: for handlers that
 	// save nothing.
 	LastCallAfter time.Duration
-	// InterruptAtSave makes the last call and the interrupt during the n-th Save, as when nothing
-	// is left of the grace: when it returns, the context has ended. So it has for a run that is to
-	// make room for others, see Kind.MaxRunTime.
+	// InterruptAtSave makes the last call and the interrupt during the n-th Save, as when nothing is
+	// left of the grace. When that Save returns, the context has ended. A run that has to make room
+	// for others sees the same, see Kind.MaxRunTime.
 	InterruptAtSave int
 	// CrashAtSave kills the worker when the n-th Save has been recorded, as SIGKILL does: Save does
-	// not return, and nothing that the run does from then on reaches the store. A test cannot take
-	// a goroutine away: the one that called Save ends as by runtime.Goexit, so its deferred calls
-	// still run, and the context of the others ends.
+	// not return, and nothing that the run does from then on reaches the store. A test cannot remove a
+	// goroutine. So the one that called Save ends as by runtime.Goexit, and its deferred calls still
+	// run; the context of the others ends.
 	CrashAtSave int
 	// CrashBeforeSave kills the worker just before the n-th Save is recorded: what the handler has
-	// done since the last one is forgotten, as the call that a Step has made.
+	// done since the last one is lost, such as the result of a Step.
 	CrashBeforeSave int
-	// LastCallAtItem, InterruptAtItem and CrashAtItem are these for the n-th item of an Each or
-	// EachOf, counted over all of them and over all runs. It happens when the item has been done; its
+	// LastCallAtItem, InterruptAtItem and CrashAtItem are the same for the n-th item of an Each or
+	// EachOf, counted over all of them and over all runs. It happens when the item has been done. Its
 	// cursor is not recorded yet, and after a crash the item is done again.
 	LastCallAtItem, InterruptAtItem, CrashAtItem int
 
-	// IgnoresContext says that the handler is known to ignore the end of its context: the test fails
-	// if it does not, and goes on if it does, as the next process would when the stop is over. In a
-	// bubble the handler's goroutine stands still after the test, unless it has returned by then.
+	// IgnoresContext declares that the handler is known to ignore the end of its context. The test
+	// fails if the handler does return in time. Otherwise it goes on, as the next process would when
+	// the stop is over. In a bubble the handler's goroutine is blocked after the test, unless it has
+	// returned by then.
 	IgnoresContext bool
 
-	// MaxRuns ends the way after so many runs, to look at the task in between; after a crash it is
-	// then still marked as running, as SIGKILL leaves it. 0 means that the task is worked until it
-	// has ended; after 100 runs the test fails.
+	// MaxRuns bounds the runs, so that the test can check the task in between. After a crash the task
+	// is then still marked as running, as SIGKILL leaves it. 0 means that the task runs until it has
+	// ended; after 100 runs the test fails.
 	MaxRuns int
-	// Grace is the time for a stop, of which a tenth, at least a second if there is as much, is the
-	// reserve. 0 means 30 s, with RealTime 2 s.
+	// Grace is the time for a stop. A tenth of it, or a second if that is more and there is as much,
+	// is the reserve. 0 means 30 s, with RealTime 2 s.
 	Grace time.Duration
-	// RunTimeout bounds each run. One that has not ended by then fails the test, by name. 0 means an
-	// hour, with RealTime a minute. In a bubble each run is also bounded by a minute of real time, for
-	// handlers that wait for nothing or for somebody outside: for these the clock stands still.
+	// RunTimeout bounds each run. If one has not ended by then, the test fails and names it. 0 means
+	// an hour, with RealTime a minute. In a bubble each run is also bounded by a minute of real time,
+	// for handlers that never wait, or that wait for something outside: for these the fake clock
+	// stands still.
 	RunTimeout time.Duration
-	// RealTime works without a bubble.
+	// RealTime runs without a bubble.
 	RealTime bool
 }
 
-// Outcome is what became of a task.
+// Outcome is the result of a task.
 type Outcome struct {
 	// Task is its record: Status, Reason, Error, Result, Checkpoint, Progress, and the counters.
 	task.Task
@@ -79,21 +82,20 @@ type Outcome struct {
 	History []task.RunRecord
 	// Log is what the runs have logged.
 	Log string
-	// Steps are what is recorded of its steps.
+	// Steps are the records of its steps.
 	Steps []task.StepRecord
-	// Saves is how many checkpoints Run.Save has recorded, over all runs, and Step and Each with them.
-	// One that was handed over with Run.HandOver is not among them.
+	// Saves is how many checkpoints Run.Save, Step and Each have recorded, over all runs. A checkpoint
+	// of Run.HandOver is not counted.
 	Saves int
 	// Items is how many items of Each have been done, over all runs.
 	Items int
 }
 
-// Run works a task with a handler and returns what became of it. The kind has no policy of its own;
-// RunTask takes one.
+// Run runs a task with a handler until it has ended, and returns the outcome. The kind has no
+// policy of its own; use RunTask for one.
 //
-// What only a test can get wrong, and an unresponsive handler, ends the test with a message. A
-// handler that fails is no failure of the test: look at the Outcome. The worker's log is the
-// test's.
+// A mistake of the test, and an unresponsive handler, end the test with a message. A handler that
+// fails does not make the test fail: check the Outcome. The worker's log goes to the test's.
 func Run[T any](t *testing.T, handler func(ctx context.Context, r *task.Run, args T) error, args T, opt Options) Outcome {
 	t.Helper()
 	kind := task.Kind[T]{Name: "tasktest"}
@@ -117,7 +119,7 @@ func RunTask(t *testing.T, mux *task.Mux, n task.NewTask, opt Options) Outcome {
 	return o
 }
 
-// work has at most so much patience, in real time, with what happens in a bubble.
+// work waits at most for patience, in real time, for what happens in a bubble.
 func work(t *testing.T, mux *task.Mux, n task.NewTask, opt Options, patience time.Duration) (Outcome, error) {
 	w, err := newWay(mux, n, opt)
 	if err != nil {
@@ -141,22 +143,22 @@ func work(t *testing.T, mux *task.Mux, n task.NewTask, opt Options, patience tim
 	return w.outcome, nil
 }
 
-// look returns the test's deadline, zero if it has none, and whether the test is in a bubble: there
-// it is said to panic.
+// look returns the test's deadline, zero if it has none, and whether the test is in a bubble, where
+// the call is documented to panic.
 func look(t *testing.T) (deadline time.Time, bubbled bool) {
 	defer func() { bubbled = recover() != nil }()
 	deadline, _ = t.Deadline()
 	return deadline, false
 }
 
-// inBubble walks in a bubble, which it leaves behind when somebody in it does not come to an end.
-// Whoever stays there costs nothing: the clock stands still, since somebody waits for an outsider.
-// A bubble that is left behind never ends, whatever its handler does later: its end would concern a
-// test that is over.
+// inBubble walks in a bubble, which it leaves behind if a goroutine in it does not end. A goroutine
+// that stays there costs nothing: the clock stands still, since a goroutine waits for one outside.
+// A bubble that is left behind never ends, whatever its handler does later: its end would report to
+// a test that is over.
 func (w *way) inBubble(t *testing.T, patience time.Duration) error {
 	type end struct {
 		err   error
-		stays bool // the bubble is left behind: asked once, since the answer may change
+		stays bool // the bubble is left behind: determined once, since the answer may change
 	}
 	var decided atomic.Bool // by the first of the two: the walk is over, or patience is
 	arrived, left, never := make(chan end, 1), make(chan struct{}), make(chan struct{})
@@ -199,7 +201,7 @@ func (w *way) inBubble(t *testing.T, patience time.Duration) error {
 	}
 }
 
-// check completes the options and says what is wrong with them.
+// check completes the options and returns what is wrong with them.
 func (o *Options) check() error {
 	for _, n := range append(o.incidents(), int64(o.MaxRuns), int64(o.Grace), int64(o.RunTimeout)) {
 		if n < 0 {
@@ -221,7 +223,7 @@ func (o *Options) check() error {
 	return nil
 }
 
-// incidents are the options of which one may be set.
+// incidents returns the options of which at most one may be set.
 func (o *Options) incidents() []int64 {
 	return []int64{int64(o.LastCallAtSave), int64(o.LastCallAfter), int64(o.InterruptAtSave), int64(o.CrashAtSave), int64(o.CrashBeforeSave),
 		int64(o.LastCallAtItem), int64(o.InterruptAtItem), int64(o.CrashAtItem)}

@@ -17,10 +17,10 @@ import (
 
 type args struct{ N int }
 
-// kind is what try works.
+// kind is the kind of the tasks of try.
 var kind = task.Kind[args]{Name: "k", MaxAttempts: 3, Backoff: func(n int) time.Duration { return time.Duration(n) * time.Hour }}
 
-// try is RunTask of a handler, with its error.
+// try is RunTask for a handler, and returns its error.
 func try(t *testing.T, k task.Kind[args], opt Options, handler func(context.Context, *task.Run, args) error) (Outcome, error) {
 	t.Helper()
 	var mux task.Mux
@@ -32,7 +32,7 @@ func try(t *testing.T, k task.Kind[args], opt Options, handler func(context.Cont
 	return work(t, &mux, n, opt, 20*time.Second)
 }
 
-// counts complains unless a task ended so.
+// counts reports an error unless a task ended with these numbers.
 func counts(t *testing.T, o Outcome, err error, status task.Status, runs, attempts, interruptions, crashes int) {
 	t.Helper()
 	if err != nil || o.Status != status || o.Runs != runs || len(o.History) != runs || o.Attempts != attempts || o.Interruptions != interruptions || o.Crashes != crashes {
@@ -40,7 +40,7 @@ func counts(t *testing.T, o Outcome, err error, status task.Status, runs, attemp
 	}
 }
 
-// complains checks that an error has some words.
+// complains checks that an error contains some words.
 func complains(t *testing.T, err error, words ...string) {
 	t.Helper()
 	for _, w := range words {

@@ -13,10 +13,10 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-// maxRuns is when a task is taken for one that never ends.
+// maxRuns is the number of runs after which a task counts as one that never ends.
 const maxRuns = 100
 
-// way is that of one task, from its beginning to its end, through one process after the other.
+// way is the life of one task, from its beginning to its end, through one process after the other.
 type way struct {
 	mux   *task.Mux
 	new   task.NewTask
@@ -49,8 +49,8 @@ func newWay(mux *task.Mux, n task.NewTask, opt Options) (*way, error) {
 	return &way{mux: mux, new: n, opt: opt, given: given}, nil
 }
 
-// walk works the task and sets the outcome. It makes everything that has a clock or a channel, so
-// that it belongs to the caller's bubble.
+// walk runs the task and sets the outcome. It creates everything that has a clock or a channel, so
+// that these belong to the caller's bubble.
 func (w *way) walk(ctx context.Context) (err error) {
 	w.store = memstore.New()
 	client := task.NewClient(w.store)
@@ -144,7 +144,7 @@ func (w *way) collect(ctx context.Context, c *task.Client) error {
 	return nil
 }
 
-// missed says that what was to happen has not.
+// missed returns an error if what was to happen has not.
 func (w *way) missed() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -164,7 +164,7 @@ func (w *way) missed() error {
 	return nil
 }
 
-// begun gives a task the checkpoint that was there before, unless there is another one by now.
+// begun gives a task the initial checkpoint, unless there is another one by now.
 func (w *way) begun(t task.Task) task.Task {
 	if t.Checkpoint == nil {
 		t.Checkpoint = slices.Clone(w.given)
@@ -172,8 +172,8 @@ func (w *way) begun(t task.Task) task.Task {
 	return t
 }
 
-// reserve is how much of a grace is kept for recording; patience, how much of that a handler has
-// for returning when its context has ended. See lastcall.Config.
+// reserve returns how much of a grace is kept for recording; patience returns how much of that a
+// handler has to return when its context has ended. See lastcall.Config.
 func (w *way) reserve() time.Duration {
 	r := min(max(w.opt.Grace/10, time.Second), 5*time.Second)
 	return min(r, w.opt.Grace/2)
