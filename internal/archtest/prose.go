@@ -23,7 +23,7 @@ var phrases = []phrase{
 	{`tells of`, "reports, names, lists"},
 	{`(stands|stood) (in|on|there)\b`, "is stored in, is in, is"},
 	{`\b[Ww]hoever\b`, "the caller, another process, the claiming worker"},
-	{`(comes|come|became|become|becomes) of\b`, "outcome, result, state"},
+	{`\b(comes|come|became|become|becomes) of\b`, "outcome, result, state"},
 	{`looks after`, "monitors"},
 	{`\bbesides?\b`, "alongside, next to, also"},
 	{`\ba sort of\b`, "a kind of, a type of"},
