@@ -53,7 +53,7 @@ func TestTree_ASignalAfterTheEndIsNoError(t *testing.T) {
 func TestTree_KillReachesEveryDescendantHoweverItHasForkedAway(t *testing.T) {
 	t.Parallel()
 	// A textbook daemon, with two forks and a session of its own, whose parent is gone; and a process
-	// that ignores signals.
+	// that has left its session, its directory and its input.
 	a := play(t, "tree", `
 		trap '' TERM
 		setsid sh -c 'sh -c "trap \"\" TERM HUP; echo daemon \$\$; while :; do sleep 1000; done" &'
