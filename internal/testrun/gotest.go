@@ -49,7 +49,7 @@ func isLong(path string) bool {
 // driver, and for everything that calls the driver.
 var unwatched = []string{"-gcflags=modernc.org/sqlite/lib=-race=false", "-gcflags=modernc.org/libc/...=-race=false"}
 
-// beside returns how many packages are tested at a time. Most tests spend most of their time
+// How many packages are tested at a time. Most tests spend most of their time
 // waiting; tests that end processes do so less, so fewer packages run at once.
 func beside(packages []string) int {
 	if slices.ContainsFunc(packages, endsProcesses) {
