@@ -48,11 +48,11 @@ type Config struct {
 	// half the budget. It cannot be none: recording takes time.
 	Reserve time.Duration
 
-	// StopSignals are the signals that begin a stop. Default: SIGINT and
-	// SIGTERM, and SIGHUP unless OnReload is given or the signal was ignored
-	// when the program started (nohup). Set it when a container image declares
-	// another STOPSIGNAL. SIGKILL and SIGSTOP cannot be caught: naming them is an
-	// error.
+	// StopSignals are the signals that begin a stop. Default: SIGTERM, SIGINT and,
+	// unless OnReload is set, SIGHUP. The default leaves out SIGINT and SIGHUP if
+	// they were ignored when the program started (a background job of a shell,
+	// nohup). Set it when a container image declares another STOPSIGNAL. SIGKILL
+	// and SIGSTOP cannot be caught: naming them is an error.
 	StopSignals []os.Signal
 
 	// OnReload, if set, is called on SIGHUP, which then does not begin a stop. One

@@ -60,7 +60,7 @@ func ExampleMain() {
 	// exit code 0
 }
 
-// A Loop's own context ends at last call. The item in hand gets the context of
+// A Loop's own context ends at last call. The current item uses the context of
 // UntilInterrupt.
 func ExampleUntilInterrupt() {
 	store := func(ctx context.Context, item int) error {

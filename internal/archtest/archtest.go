@@ -27,7 +27,7 @@ import (
 // Std in a row's Allow stands for the whole standard library.
 const Std = "std"
 
-// Any in a row's Allow stands for every import, except what is made for tests.
+// Any in a row's Allow stands for every import, except packages that are made for tests.
 const Any = "*"
 
 // Systems are the values of GOOS whose files are checked.

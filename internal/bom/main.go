@@ -109,7 +109,7 @@ func writeSBOM(file string, info *debug.BuildInfo) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(file, append(text, '\n'), 0o644) //nolint:gosec // for everybody
+	return os.WriteFile(file, append(text, '\n'), 0o644) //nolint:gosec // all users may read it
 }
 
 // linked returns the modules that are linked into a program, sorted by path, with replacements in

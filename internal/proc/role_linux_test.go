@@ -38,7 +38,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// playTree runs the shell script of the first argument as a tree and does what standard input says.
+// playTree runs the shell script of the first argument as a tree and obeys the commands on standard
+// input.
 func playTree() {
 	t, err := Start("/bin/sh", []string{"sh", "-c", os.Args[1]},
 		os.ProcAttr{Env: []string{"PATH=" + os.Getenv("PATH")}, Files: []*os.File{nil, os.Stdout, os.Stderr}})
@@ -82,7 +83,7 @@ func playKeeper() {
 	wrong := 0
 	for i := range 50 {
 		code := i % 7
-		// Two orphans, one of which is dead before the program's exit code is asked for.
+		// Two orphans, one of which ends before the program's exit code is read.
 		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", fmt.Sprintf("(sh -c 'exit 9' & sleep 1000 &) ; exit %d", code))
 		if err := k.Start(cmd); err != nil {
 			panic(err)
