@@ -12,23 +12,23 @@ const (
 	minReserve     = time.Second
 	maxReserve     = 5 * time.Second
 	maxReportTime  = 100 * time.Millisecond
-	lastRequests   = 100 * time.Millisecond // for requests that came just before Interrupt
+	lastRequests   = 100 * time.Millisecond // for requests that arrived just before Interrupt
 	kubeletRounds  = time.Second            // the kubelet counts a grace in whole seconds, rounded down
 	kubernetesHost = "KUBERNETES_SERVICE_HOST"
 )
 
 // budget is a Config's durations after defaults and checks.
 type budget struct {
-	unlimited bool          // Grace is none: no deadline until somebody asks for one
+	unlimited bool          // Grace is none: no deadline until a second signal or an outer group sets one
 	total     time.Duration // from last call to exit
-	delay     time.Duration // accepted explicitly, or the default that fits
-	openDelay time.Duration // the same where a server of Main's listens for other machines
+	delay     time.Duration // the configured one, or the default that fits
+	openDelay time.Duration // the delay if a server of Main listens for other machines
 	reserve   time.Duration
-	report    time.Duration // the end of the reserve
+	report    time.Duration // the last part of the reserve
 }
 
-// budget lays out the durations, or says with their numbers why they cannot
-// fit. Always: delay + reserve <= total <= grace, and report < reserve.
+// budget computes the durations. If they cannot fit, the error says why, with the
+// numbers. Always: delay + reserve <= total <= grace, and report < reserve.
 func (c Config) budget(kubernetes bool) (budget, error) {
 	for _, d := range []struct {
 		name  string
@@ -82,8 +82,8 @@ func (c Config) budget(kubernetes bool) (budget, error) {
 	return b, nil
 }
 
-// defaultDelay fills in the delay that nobody has chosen, where it is known that others send
-// clients.
+// defaultDelay sets the default delay, unless the Config has a Delay or a PreStop: as delay in
+// Kubernetes, which routes clients to the process, and as openDelay everywhere.
 func (b *budget) defaultDelay(c Config, kubernetes bool, room time.Duration) {
 	if c.Delay == 0 && c.PreStop <= 0 {
 		b.openDelay = min(defaultDelay, room)
@@ -97,15 +97,15 @@ func (b *budget) defaultDelay(c Config, kubernetes bool, room time.Duration) {
 // deadlines are the moments of one stop. A zero time is no deadline.
 type deadlines struct {
 	delay     time.Time // until then servers accept, even if nothing runs
-	interrupt time.Time // the last moment at which they stop accepting
-	contexts  time.Time // contexts end; a moment after interrupt for those who accepted until then
+	interrupt time.Time // the latest moment at which servers stop accepting
+	contexts  time.Time // contexts end; later than interrupt only if servers accepted until then
 	abandon   time.Time
-	close     time.Time // the last closer is given up
+	close     time.Time // the last closer is abandoned
 	exit      time.Time // the watchdog ends the process
 }
 
-// from lays the budget out from the moment of last call. limit, unless zero,
-// is a moment at which everything has to be over (a surrounding group's).
+// from computes the deadlines of a stop whose last call is now. limit, unless zero,
+// is the moment at which the stop must be over (the Abandon of an outer group).
 func (b budget) from(now, limit time.Time) deadlines {
 	d := deadlines{delay: now.Add(b.delay)}
 	total := b.total
@@ -116,7 +116,7 @@ func (b budget) from(now, limit time.Time) deadlines {
 	case b.unlimited, limit.Sub(now) < total:
 		total = max(limit.Sub(now), 0)
 	}
-	if b.unlimited || total < b.total { // not the budget that the reserve was made for
+	if b.unlimited || total < b.total { // the reserve was computed for another budget
 		b = b.within(total / 2)
 	}
 	d.interrupt = now.Add(total - b.reserve)
@@ -125,14 +125,14 @@ func (b budget) from(now, limit time.Time) deadlines {
 	return d
 }
 
-// within is the budget with a reserve of at most this much.
+// within returns the budget with its reserve limited to the given one.
 func (b budget) within(reserve time.Duration) budget {
 	b.reserve = min(b.reserve, max(reserve, 0))
 	b.report = min(b.report, b.reserve/4)
 	return b
 }
 
-// reserveFrom lays the reserve out from the moment of the interrupt.
+// reserveFrom sets the deadlines that follow the given moment of Interrupt.
 func (b budget) reserveFrom(d *deadlines, interrupt time.Time) {
 	d.contexts = interrupt.Add(min(lastRequests, b.reserve/10))
 	d.abandon = interrupt.Add(b.reserve / 2)
@@ -140,7 +140,7 @@ func (b budget) reserveFrom(d *deadlines, interrupt time.Time) {
 	d.exit = interrupt.Add(b.reserve)
 }
 
-// hasten brings Interrupt forward to now, and with it what follows.
+// hasten brings Interrupt forward to now, and the deadlines that follow it.
 func (b budget) hasten(d *deadlines, now time.Time) {
 	var soon deadlines
 	b.reserveFrom(&soon, now)
@@ -152,10 +152,10 @@ func (b budget) hasten(d *deadlines, now time.Time) {
 	d.exit = earliest(d.exit, soon.exit)
 }
 
-// thaw gives the reserve again, from now, if Interrupt has come: deadlines that
-// passed while the process was frozen would call goroutines stuck that never had
-// a chance. That may be later than the platform's SIGKILL, which is no worse than
-// giving up at once.
+// thaw begins the reserve again, from now, if Interrupt has passed. Otherwise deadlines
+// that passed while the process was frozen would abandon goroutines that had no chance
+// to return. The new deadlines may be later than the platform's SIGKILL; that is no worse
+// than giving up at once.
 func (b budget) thaw(d *deadlines, now time.Time) {
 	if d.interrupt.IsZero() || now.Before(d.interrupt) {
 		return

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// FuzzBudget_FitsOrIsRefused holds that the stages never add up beyond the grace, whatever the
-// durations, and that the error of a budget which cannot fit names the numbers.
+// FuzzBudget_FitsOrIsRefused checks that the stages never add up to more than the grace, whatever
+// the durations, and that the error for a budget that cannot fit names the numbers.
 func FuzzBudget_FitsOrIsRefused(f *testing.F) {
 	s := int64(time.Second)
 	f.Add(int64(0), int64(0), int64(0), int64(0), false, int64(0), int64(0))
@@ -43,7 +43,7 @@ func FuzzBudget_FitsOrIsRefused(f *testing.F) {
 	})
 }
 
-// namesTheNumbers holds that an error says which of the durations were wrong.
+// namesTheNumbers checks that an error says which of the durations were wrong.
 func namesTheNumbers(t *testing.T, c Config, err error) {
 	for _, d := range []time.Duration{c.Grace, c.PreStop, c.Delay, c.Reserve} {
 		if d != 0 && strings.Contains(err.Error(), d.String()) || d == none && strings.Contains(err.Error(), "-1") {
@@ -76,8 +76,8 @@ func checkBudget(t *testing.T, c Config, b budget) {
 	}
 }
 
-// checkStages holds that the stages are in order and end in time, and returns
-// the moment at which everything has to be over; zero when there is none.
+// checkStages checks that the stages are in order and end in time. It returns
+// the moment at which everything must be over, or zero if there is none.
 func checkStages(t *testing.T, b budget, d deadlines, began, limit time.Time) time.Time {
 	t.Helper()
 	if b.unlimited && limit.IsZero() {
@@ -104,8 +104,8 @@ func inOrder(t *testing.T, d deadlines) {
 	}
 }
 
-// checkMovedStages holds the same after a second signal, and that a thaw moves
-// only what has passed.
+// checkMovedStages checks the same after a second signal, and that a thaw moves
+// only deadlines that have passed.
 func checkMovedStages(t *testing.T, b budget, d deadlines, now, end time.Time) {
 	t.Helper()
 	soon := d

@@ -17,7 +17,7 @@ type closer struct {
 }
 
 // runClosers runs the closers, the last registered first, including those
-// that are registered meanwhile.
+// that are registered while it runs.
 func (g *Group) runClosers() {
 	for {
 		g.mu.Lock()
@@ -34,12 +34,12 @@ func (g *Group) runClosers() {
 	}
 }
 
-// keptForCloser is what each closer that is still to run has of the time, whatever those before it
-// do; where that would be more than half of what is left, they share that half.
+// keptForCloser is the time that is kept for each closer that has not run yet, however long those
+// before it take. If that adds up to more than half of the time left, they share that half.
 const keptForCloser = 100 * time.Millisecond
 
-// runCloser runs one closer of n that are left. It may use all the time that is left, less what is
-// kept for the others.
+// runCloser runs one of the n closers that are left. It may use all the time that is left, less the
+// time that is kept for the others.
 func (g *Group) runCloser(c closer, n int) {
 	began := time.Now()
 	share := func() time.Time {
@@ -54,8 +54,8 @@ func (g *Group) runCloser(c closer, n int) {
 	ctx, cancel := context.WithCancel(pprof.WithLabels(g.values, g.labels(EntryCloser, c.name)))
 	defer cancel()
 	if end := share(); !end.IsZero() {
-		// A little before its share is over, so that a closer which obeys its
-		// context can say why it did not end.
+		// A little before its share is over, so that a closer that obeys its
+		// context can return an error that says why it did not finish.
 		early := min(max(end.Sub(began)/10, 0), maxReportTime)
 		ctx, cancel = context.WithDeadline(ctx, end.Add(-early))
 		defer cancel()
@@ -76,12 +76,12 @@ func (g *Group) runCloser(c closer, n int) {
 	addStacks(abandoned, g.id, g.dumpTime(n))
 	g.mu.Lock()
 	g.report.Abandoned = append(g.report.Abandoned, abandoned...)
-	g.pulse.start(time.Now(), stopPulse) // the dump was ours, not a freeze
+	g.pulse.start(time.Now(), stopPulse) // the dump took that time: it was not a freeze
 	g.mu.Unlock()
 	g.journal.log(g.log, slog.LevelError, "abandoned", abandoned[0].attrs()...)
 }
 
-// runLate runs a closer for which the stop came too early.
+// runLate runs a closer that was registered after the last one had run.
 func (g *Group) runLate(c closer) {
 	ctx, cancel := context.WithTimeout(pprof.WithLabels(g.values, g.labels(EntryCloser, c.name)), g.budget.reserve/2)
 	defer cancel()
@@ -97,8 +97,8 @@ func (g *Group) runLate(c closer) {
 	}
 }
 
-// call runs the closer and passes on how it ended, even by a panic or by
-// runtime.Goexit; stacks are recognised by its frame.
+// call runs the closer and calls ended with its error, also after a panic or a
+// runtime.Goexit. findStacks recognises a closer's stack by the frame of call.
 func (c closer) call(ctx context.Context, ended func(error)) {
 	returned := false
 	var err error

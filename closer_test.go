@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// order notes what happened when.
+// order records the order of events.
 type order []string
 
 func (o *order) closer(name string) func(context.Context) error {
@@ -25,7 +25,7 @@ func TestCloser_RunInReverseOrderAfterEveryoneWhoUsesThem(t *testing.T) {
 		g.Defer("db", got.closer("db"))
 		g.Defer("cache", got.closer("cache"))
 		mustStart(t, g.Go("work", func(ctx context.Context) error {
-			<-ctx.Done() // as long as it can
+			<-ctx.Done() // uses all the time that it has
 			time.Sleep(500 * time.Millisecond)
 			got = append(got, "work")
 			return nil
@@ -147,7 +147,7 @@ func TestCloser_ManyClosersThatHangEndWithinTheBudget(t *testing.T) {
 	})
 }
 
-// A closer that needs its time has it, beside one that hangs and others that need none.
+// A closer that needs its time gets it, although another one hangs and others need none.
 func TestCloser_ThatIsSlowIsNotCutWhileThereIsTime(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
@@ -173,7 +173,7 @@ func TestCloser_ThatIsSlowIsNotCutWhileThereIsTime(t *testing.T) {
 	})
 }
 
-// Each of those that follow one that hangs has the time that was kept for it.
+// Each closer that runs after one that hangs gets the time that was kept for it.
 func TestCloser_ThatHangsLeavesTimeForTheOthers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)

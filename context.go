@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// ErrStopping is what Go, Loop, Background, HTTP and Serve return when no more
-// work is taken.
-// It is also the cause with which the context of a Loop ends at last call.
+// ErrStopping is the error of Go, Loop, Background, HTTP and Serve when the group
+// accepts no more work. It is also the cause with which the context of a Loop ends
+// at last call.
 var ErrStopping = errors.New("lastcall: stopping, no new work is taken")
 
-// InterruptError is the cause (see [context.Cause]) of every context that was
-// ended by Interrupt: the work had its time and did not end. It matches
-// [context.Canceled] with errors.Is. What the work still has to write, it writes
-// with the context of [UntilAbandon].
+// InterruptError is the cause (see [context.Cause]) of every context that ended
+// at Interrupt, because the work did not finish in time. It matches
+// [context.Canceled] with errors.Is. Interrupted work that still has something to
+// write uses the context of [UntilAbandon].
 type InterruptError struct {
-	Signal os.Signal // the signal that began the stop; nil when something else did
-	Until  time.Time // the moment of Abandon: until then UntilAbandon(ctx) is valid; zero when there is none
+	Signal os.Signal // the signal that began the stop; nil if something else did
+	Until  time.Time // the moment of Abandon, until which UntilAbandon(ctx) is valid; zero if there is none
 }
 
-// Error says what began the stop, and until when last writes are possible.
+// Error says what began the stop and until when last writes are possible.
 func (e *InterruptError) Error() string {
 	by := "the stop"
 	if e.Signal != nil {
@@ -34,12 +34,12 @@ func (e *InterruptError) Error() string {
 	return fmt.Sprintf("lastcall: interrupted by %s, last writes until %s", by, e.Until.Format("15:04:05.000"))
 }
 
-// Is reports whether target is context.Canceled: to code that only knows
-// cancellation, an interrupt is one.
+// Is reports whether target is context.Canceled: code that only knows cancellation
+// sees an interrupt as one.
 func (e *InterruptError) Is(target error) bool { return target == context.Canceled }
 
 // LastCall returns a channel that closes at the last call of the group that
-// ctx belongs to. Outside a group it is nil, which never delivers.
+// ctx belongs to. Outside a group it returns nil, a channel that never closes.
 func LastCall(ctx context.Context) <-chan struct{} {
 	if g := groupOf(ctx); g != nil {
 		return g.loopEnd.Done()
@@ -47,9 +47,9 @@ func LastCall(ctx context.Context) <-chan struct{} {
 	return nil
 }
 
-// TimeLeft returns how much time is left: after last call until Interrupt,
-// after that until Abandon, never less than zero. It is false outside a group,
-// before last call, and when the stop has no deadline.
+// TimeLeft returns how much time is left: between last call and Interrupt the time
+// until Interrupt, after that the time until Abandon, never less than zero. It returns
+// false outside a group, before last call, and when the stop has no deadline.
 func TimeLeft(ctx context.Context) (time.Duration, bool) {
 	g := groupOf(ctx)
 	if g == nil || !g.stopping() {
@@ -67,10 +67,10 @@ func TimeLeft(ctx context.Context) (time.Duration, bool) {
 	return max(time.Until(next), 0), true
 }
 
-// UntilLastCall returns a context for waiting, as in a long poll: it is ctx, and
-// ends at last call too, with ErrStopping as its cause. It holds a hook on the
-// group until ctx ends, so make one for a request and not one for each round of
-// a loop. Outside a group it is ctx.
+// UntilLastCall returns a context for waiting, such as in a long poll. It is derived
+// from ctx and also ends at last call, with ErrStopping as its cause. It holds a
+// callback on the group until ctx ends, so derive it once for a request, not in each
+// iteration of a loop. Outside a group it returns ctx.
 func UntilLastCall(ctx context.Context) context.Context {
 	g := groupOf(ctx)
 	if g == nil {
@@ -79,7 +79,7 @@ func UntilLastCall(ctx context.Context) context.Context {
 	waiting, end := context.WithCancelCause(ctx)
 	endsNow := func() { end(context.Cause(g.loopEnd)) }
 	if g.loopEnd.Err() != nil {
-		endsNow() // before anyone looks, and not a moment later
+		endsNow() // before it is returned: AfterFunc would end it a moment later
 		return waiting
 	}
 	unhook := context.AfterFunc(g.loopEnd, endsNow)
@@ -87,16 +87,16 @@ func UntilLastCall(ctx context.Context) context.Context {
 	return waiting
 }
 
-// Context returns ctx as one that belongs to the group: [LastCall], [TimeLeft],
-// [UntilLastCall] and the others work in it. It ends when ctx does. It is for work
-// whose contexts are made elsewhere, as those of gRPC's calls are.
+// Context returns a context derived from ctx that belongs to the group: [LastCall],
+// [TimeLeft], [UntilLastCall] and the others work with it. It ends when ctx ends. Use it
+// for work whose contexts are created elsewhere, such as those of gRPC calls.
 func (g *Group) Context(ctx context.Context) context.Context {
 	return context.WithValue(ctx, groupKey{}, g)
 }
 
-// UntilInterrupt returns a context for the item in hand: it has the values of
-// ctx and ends at Interrupt, whatever ends ctx. A Loop, whose own context ends at
-// last call, finishes its current item with it. Outside a group it is ctx.
+// UntilInterrupt returns a context with the values of ctx that ends at Interrupt, even
+// if ctx ends earlier. A Loop, whose own context ends at last call, finishes its current
+// item with it. Outside a group it returns ctx.
 func UntilInterrupt(ctx context.Context) context.Context {
 	if g := groupOf(ctx); g != nil {
 		return &splice{values: ctx, end: g.workEnd, group: g}
@@ -104,10 +104,10 @@ func UntilInterrupt(ctx context.Context) context.Context {
 	return ctx
 }
 
-// UntilAbandon returns the context that is still good after Interrupt, for the
-// last write of interrupted work: it has the values of ctx and ends at Abandon,
-// half a reserve after Interrupt (InterruptError.Until), whatever ends ctx.
-// Outside a group it is ctx.
+// UntilAbandon returns a context that is still valid after Interrupt, for the last write
+// of interrupted work. It has the values of ctx and ends at Abandon, half the reserve
+// after Interrupt (InterruptError.Until), even if ctx ends earlier. Outside a group it
+// returns ctx.
 func UntilAbandon(ctx context.Context) context.Context {
 	if g := groupOf(ctx); g != nil {
 		return &splice{values: ctx, end: g.lastEnd, group: g}
@@ -115,8 +115,8 @@ func UntilAbandon(ctx context.Context) context.Context {
 	return ctx
 }
 
-// CloseFunc makes a closer of a function that takes no context, such as the
-// Close method of almost everything.
+// CloseFunc turns a function without a context, such as a Close method, into a closer
+// for [Group.Defer].
 func CloseFunc(close func() error) func(context.Context) error {
 	return func(context.Context) error { return close() }
 }
@@ -130,14 +130,14 @@ func groupOf(ctx context.Context) *Group {
 }
 
 // splice is a context with the values of one context and the end of another.
-// A group's ends hold no values of their own, so the only thing that end.Value
-// can answer is the context package's question for the nearest cancellation:
-// children of a splice attach to it directly, without a goroutine each.
+// The contexts that a group ends hold no values, so end.Value answers only the context
+// package's private lookup of the nearest cancelable context. Children of a splice
+// therefore attach to end directly and need no goroutine each.
 type splice struct {
 	values context.Context
 	end    context.Context
 	group  *Group
-	labels context.Context // answers what values does not: the profiler's labels; or nil
+	labels context.Context // the profiler's labels, looked up when values has none; or nil
 }
 
 func (s *splice) Deadline() (time.Time, bool) { return s.end.Deadline() }

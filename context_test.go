@@ -33,7 +33,7 @@ func TestContext_OfAGroupEndAtTheirMoments(t *testing.T) {
 		g, _ := newTestGroup(t)
 		got := make(chan moments, 1)
 		mustStart(t, g.Loop("watch", func(ctx context.Context) error {
-			// UntilInterrupt and UntilAbandon know the group in derived contexts too.
+			// UntilInterrupt and UntilAbandon find the group in derived contexts too.
 			derived, cancel := context.WithTimeout(context.WithValue(ctx, traceKey{}, "7f"), time.Hour)
 			defer cancel()
 			work, last := UntilInterrupt(derived), UntilAbandon(derived)
@@ -214,8 +214,8 @@ func TestContext_KeptBeyondTheGroupHasEnded(t *testing.T) {
 	})
 }
 
-// A bubble cannot end while one of its goroutines lives, and a child that could
-// not attach to its parent directly would be given a goroutine.
+// A bubble cannot end while one of its goroutines lives. The context package would start a
+// goroutine for a child that could not attach to its parent directly.
 func TestContext_ChildrenOfTheGroupsContextsEndWithItAndCostNoGoroutine(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)

@@ -1,11 +1,15 @@
-// Package lastcall stops goroutines properly.
+// Package lastcall shuts a program down in order, before the platform kills it.
 //
-// A program starts its goroutines, servers and closers in a [Group] and gives
-// them names. On the first SIGINT or SIGTERM the group makes a last call: no
-// new work is taken, what runs is drained, what does not end in time is
-// interrupted, what ignores that is abandoned by name, and the closers run
-// after everyone who uses them. All of it fits in one budget, which is smaller
-// than the grace that the platform gives before it sends SIGKILL.
+// A program starts its goroutines, servers and closers in a [Group] and gives each a name. The
+// first SIGINT or SIGTERM begins a stop, the last call:
+//
+//   - The group accepts no new work and drains the work that runs.
+//   - Work that does not finish in time is interrupted: its context ends.
+//   - Work that ignores the interrupt is abandoned: the report names it, with its stack.
+//   - The closers run last, after all goroutines that may use what they close.
+//
+// The whole stop fits in one budget, which is smaller than the grace period that the platform
+// allows before it sends SIGKILL.
 //
 //	func main() { os.Exit(lastcall.Main(lastcall.Config{Grace: 30 * time.Second}, setup)) }
 //
@@ -17,46 +21,50 @@
 //
 // # Three kinds of goroutine
 //
-// [Group.Go] is finite work: its context ends at Interrupt, so a last call lets
-// it finish. [Group.Loop] runs for as long as the program: its context ends at
-// last call, and [UntilInterrupt] gives it a context for the item in hand.
-// [Group.Background] is work born from a request that outlives the request: it
-// keeps the request's values and not its cancellation.
+//   - [Group.Go] starts work that ends by itself. Its context ends at Interrupt, so it can finish
+//     after last call.
+//   - [Group.Loop] starts work that runs as long as the program. Its context ends at last call;
+//     [UntilInterrupt] returns a context for the current item.
+//   - [Group.Background] starts work that a request began and that outlives the request. Its
+//     context keeps the request's values, but not its cancellation.
 //
 // # The order of a stop
 //
 //  1. Last call. Ready turns false, [LastCall] closes, Loop contexts end.
-//  2. Delay. Servers go on accepting and answer "Connection: close", while the
-//     platform takes the process out of its endpoints.
-//  3. Drain. Goroutines finish. The listeners close when nothing runs any more
-//     that ran when the delay ended, and requests in flight finish.
-//  4. Interrupt, when the budget minus the reserve is used up: the listeners close at the latest,
-//     and contexts end with an [*InterruptError] as their cause. Half the reserve later comes
-//     Abandon: the group waits no longer for goroutines that have not returned.
-//  5. Close. Servers of [ServeUntilClose] end, and the closers run in reverse
-//     order, each bounded.
-//  6. Report. Who finished, was interrupted, was abandoned; the exit code.
+//  2. Delay. Servers still accept connections and answer "Connection: close", while the
+//     platform removes the process from its endpoints.
+//  3. Drain. Goroutines finish. The listeners close once everything has returned that was running
+//     when the delay ended; then the requests in flight finish.
+//  4. Interrupt, when only the reserve is left of the budget. Listeners that are still open close,
+//     and contexts end with an [*InterruptError] as their cause. Half the reserve later
+//     comes Abandon: the group stops waiting for goroutines that have not returned.
+//  5. Close. Servers of [ServeUntilClose] end. Then the closers run in reverse order, each
+//     with a deadline.
+//  6. Report. It lists what finished, was interrupted or was abandoned, and the exit code.
 //
 // A second signal interrupts at once. A third ends the process with 128+n.
 //
 // # Which context ends when
 //
 //	last call            the context of a Loop, and of setup while it runs; UntilLastCall(ctx)
-//	Interrupt            those of Go, Background and HTTP requests; UntilInterrupt(ctx)
+//	Interrupt            the contexts of Go, Background and HTTP requests; UntilInterrupt(ctx)
 //	Abandon              UntilAbandon(ctx)
 //	its time in Close    the context of a closer
 //
-// After the interrupt the context to write with is therefore [UntilAbandon]: it
-// is good for half the reserve, and [TimeLeft] says how much of that is left.
+// To write something after Interrupt, use the context of [UntilAbandon]: it is valid for half the
+// reserve. [TimeLeft] returns how much of that time is left.
 //
 // # A goroutine that does not return
 //
-// Nothing can end a goroutine from outside. One that ignores its context is
-// waited for until Abandon. Then it is named in Report.Abandoned and in the log,
-// with its age, the line that started it and its stack; the closers run although
-// it may still use what they close; and the exit code is 3. It is gone when the
-// process exits. In a program that goes on after the Wait of a group made by
-// [New], it goes on too.
+// Go cannot end a goroutine from outside. The group waits until Abandon for one that ignores its
+// context. Then:
+//
+//   - Report.Abandoned and the log name it, with its age, the line that started it and its stack.
+//   - The closers run, although the goroutine may still use what they close.
+//   - The exit code is 3.
+//
+// The goroutine ends with the process. If the program continues after [Group.Wait] on a group made
+// by [New], the goroutine continues too.
 //
 // # Exit codes
 //
@@ -70,10 +78,10 @@
 //
 // # What it does not do
 //
-// SIGKILL, a power cut and os.Exit end a process without a last call; work that
-// must survive those belongs in a task (package task). Goroutines started with a
-// plain go statement are unknown to the group. After os.Exit or log.Fatal,
-// anywhere, nothing of this happens.
+//   - SIGKILL, a power failure and [os.Exit] end a process without a last call. Work that must
+//     survive them belongs in a task (package task).
+//   - A group does not know goroutines that were started with a plain go statement.
+//   - [os.Exit] and log.Fatal, wherever they are called, skip all of the above.
 //
 // The package uses the standard library only.
 package lastcall

@@ -17,11 +17,11 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// quiet keeps the log out of the examples' output. A program leaves Logger to
-// its default.
+// quiet keeps the log out of the examples' output. A program uses the default
+// Logger.
 var quiet = lastcall.Config{Grace: 10 * time.Second, Logger: slog.New(slog.DiscardHandler), TerminationLog: "-"}
 
-// terminate sends this very process a real SIGTERM, as the platform would.
+// terminate sends a real SIGTERM to this process, as the platform would.
 func terminate() {
 	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
 		panic(err)
@@ -60,7 +60,7 @@ func ExampleMain() {
 	// exit code 0
 }
 
-// A Loop's own context ends at last call. The item in hand gets the context of
+// A Loop's own context ends at last call. The current item uses the context of
 // UntilInterrupt.
 func ExampleUntilInterrupt() {
 	store := func(ctx context.Context, item int) error {
@@ -92,8 +92,8 @@ func ExampleUntilInterrupt() {
 	// exit code 0
 }
 
-// Long work asks whether a stop has begun and how much time it has, and decides
-// by itself to save its place and end.
+// Long work checks whether a stop has begun and how much time is left. It then decides
+// by itself to save its position and return.
 func ExampleLastCall() {
 	code := lastcall.Main(quiet, func(_ context.Context, g *lastcall.Group) error {
 		return g.Go("import", func(ctx context.Context) error {
@@ -114,8 +114,8 @@ func ExampleLastCall() {
 	// exit code 0
 }
 
-// Work that its budget was too short for is interrupted. The cause says so, and
-// the context of UntilAbandon allows one more write.
+// Work that does not finish within the budget is interrupted. The cause of its context says
+// so, and the context of UntilAbandon allows one more write.
 func ExampleUntilAbandon() {
 	cfg := quiet
 	cfg.Grace = 200 * time.Millisecond
@@ -128,7 +128,7 @@ func ExampleUntilAbandon() {
 				fmt.Println("interrupted by", interrupt.Signal)
 			}
 			fmt.Println("a last write is possible:", lastcall.UntilAbandon(ctx).Err() == nil)
-			return nil // it is recorded; an error would make the exit code 75
+			return nil // the interruption is recorded; an error would make the exit code 75
 		})
 	})
 	fmt.Println("exit code", code)
@@ -138,8 +138,8 @@ func ExampleUntilAbandon() {
 	// exit code 0
 }
 
-// A server answers the request that it has, and work that the request left
-// behind is finished too.
+// A server answers the request in flight, and the stop also waits for the work that the request
+// left behind.
 func ExampleGroup_HTTP() {
 	code := lastcall.Main(quiet, func(ctx context.Context, g *lastcall.Group) error {
 		mux := http.NewServeMux()
@@ -179,7 +179,7 @@ func ExampleGroup_HTTP() {
 	// exit code 0
 }
 
-// A library has a group of its own, inside whatever group its caller has: the
+// A library has a group of its own, inside the group of its caller: the
 // caller's last call is also its last call.
 func ExampleNew() {
 	// poll is the library: it knows nothing of signals.
@@ -222,7 +222,7 @@ func ExampleNew() {
 	// exit code: 0
 }
 
-// The report names who did what at the end.
+// The report names the work that finished, was interrupted or was abandoned.
 func ExampleReport() {
 	cfg := quiet
 	cfg.Grace = 200 * time.Millisecond

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// beat is called at every tick of those who watch the time. When the process
-// was frozen since the last one, it moves deadlines, and says so.
+// beat is called at every tick, by Main and by the driver of a stop. If the process
+// was frozen since the last beat, it moves the deadlines, logs that and calls OnThaw.
 func (g *Group) beat() {
 	now := time.Now()
 	g.mu.Lock()
@@ -29,8 +29,8 @@ func (g *Group) beat() {
 	}
 }
 
-// callOnThaw calls the hook as a goroutine of the group, or, when none may
-// start any more, before the next log line.
+// callOnThaw calls the hook in a goroutine of the group or, if the group starts no more
+// goroutines, through the journal.
 func (g *Group) callOnThaw(frozen time.Duration) {
 	err := g.start(g.site(g.workEnd, EntryBackground, "thaw", 2), func(context.Context) error {
 		g.cfg.OnThaw(frozen)
@@ -44,8 +44,8 @@ func (g *Group) callOnThaw(frozen time.Duration) {
 	}
 }
 
-// recoverHook logs the panic of a function of the user's that no goroutine of
-// the group runs. It is deferred.
+// recoverHook logs the panic of a user's function that runs in no goroutine of the
+// group. It must be deferred.
 func (g *Group) recoverHook(name string) {
 	if v := recover(); v != nil {
 		g.log.Error("a hook panicked", "hook", name, "panic", v, "stack", string(debug.Stack()))

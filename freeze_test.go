@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// freeze makes it look as if the process had not run for so long: a bubble's
-// clock cannot be stopped, but the memory of the last beat can be moved.
+// freeze makes it look as if the process had not run for that duration: a bubble's
+// clock cannot be stopped, but the recorded time of the last beat can be moved.
 func (g *Group) freeze(d time.Duration) {
 	g.mu.Lock()
 	g.pulse.last = g.pulse.last.Add(-d)
@@ -23,7 +23,7 @@ func TestFreeze_IsToldToTheHookAndTheLogAndStopsNobody(t *testing.T) {
 		cfg.OnThaw = func(d time.Duration) { told <- d; panic("a hook may break") }
 		p := runMain(cfg, nil)
 		p.group.freeze(30 * time.Second)
-		if continueSignal != nil { // else the next tick notices
+		if continueSignal != nil { // without it the next tick notices the freeze
 			p.signals <- continueSignal
 		}
 		if d := <-told; d < 29*time.Second || d > 30*time.Second {

@@ -12,25 +12,28 @@ import (
 	"strconv"
 )
 
-// Go starts finite work under a name. Its context ends at Interrupt, so a last
-// call lets it finish.
+// Go starts work that ends by itself, under a name. Its context ends at Interrupt, so
+// it can finish after last call.
 //
-// Returning nil ends only this goroutine. An error, a panic or a
-// runtime.Goexit is a failure: before last call it begins a stop. After last
-// call an error that wraps context.Canceled is a clean end, and after
-// Interrupt any error means that the work was interrupted and is recorded
-// nowhere; work that recorded its own interruption, with the context of
-// [UntilAbandon], returns nil. What has not returned at Abandon is named in the
-// report with its stack and left behind, and the exit code is 3.
+// What the result of fn means depends on when fn returns:
+//
+//   - nil ends only this goroutine, at any time.
+//   - An error, a panic or a runtime.Goexit is a failure; before last call it begins a stop.
+//   - After last call, an error that wraps context.Canceled is a clean end.
+//   - After Interrupt, any error means that the work was interrupted and is recorded nowhere.
+//     Work that recorded its own interruption, with the context of [UntilAbandon],
+//     returns nil.
+//   - If fn has not returned at Abandon, the report names the goroutine with its stack, the
+//     group stops waiting for it, and the exit code is 3.
 //
 // Go either starts fn, and the group waits for it, or returns ErrStopping and
-// does not start it. It starts until the listeners are closed and the requests
-// in flight have returned, at the latest until Interrupt; a group without a
-// server that is drained refuses from last call on.
+// does not start it. During a stop Go still starts work until the listeners are closed and
+// the requests in flight have returned, at the latest until Interrupt. In a group without a
+// server to drain it returns ErrStopping from last call on.
 //
 // Goroutines may share a name; a report then counts them. An empty name is
-// replaced by the place of the call. Details are cached for the first 1,024
-// names: give a thousand goroutines one name, and put numbers into the log.
+// replaced by the file and line of the call. Details are cached for the first 1,024
+// names: give goroutines of one purpose the same name, and put numbers into the log.
 func (g *Group) Go(name string, fn func(context.Context) error) error {
 	if fn == nil {
 		panic("lastcall: Go(" + name + "): nil function")
@@ -38,13 +41,13 @@ func (g *Group) Go(name string, fn func(context.Context) error) error {
 	return g.start(g.site(g.workEnd, EntryGo, name, 2), fn)
 }
 
-// Loop starts work that runs for as long as the program: a consumer, a ticker,
-// a watcher. Its context ends at last call, with ErrStopping as the cause. The
-// item in hand is finished with the context of [UntilInterrupt], until Interrupt.
+// Loop starts work that runs as long as the program: a consumer, a ticker,
+// a watcher. Its context ends at last call, with ErrStopping as the cause. To finish
+// its current item after that, fn uses the context of [UntilInterrupt].
 //
-// Returning before last call, even with nil, begins a stop with exit code 1:
-// a program without its loop is not the program. After last call the rules of
-// Go hold. From last call on Loop returns ErrStopping.
+// If fn returns before last call, even with nil, that begins a stop with exit code 1:
+// the program is not complete without its loop. After last call the result of fn means
+// the same as in Go. From last call on Loop starts nothing and returns ErrStopping.
 func (g *Group) Loop(name string, fn func(context.Context) error) error {
 	if fn == nil {
 		panic("lastcall: Loop(" + name + "): nil function")
@@ -55,12 +58,12 @@ func (g *Group) Loop(name string, fn func(context.Context) error) error {
 	return g.start(g.site(g.loopEnd, EntryLoop, name, 2), fn)
 }
 
-// Background starts work that was born from a request and outlives it. fn's
-// context keeps the values of ctx, such as trace ids, and drops its
-// cancellation; it ends at Interrupt.
+// Background starts work that a request began and that outlives the request. fn's
+// context keeps the values of ctx, such as trace ids, but not its cancellation; it
+// ends at Interrupt.
 //
-// Errors and panics of fn are logged and counted in the report, and stop
-// nobody. Background starts or refuses as Go does.
+// Errors and panics of fn are logged and counted in the report; they do not begin a
+// stop. Background starts fn or returns ErrStopping under the same rules as Go.
 func (g *Group) Background(ctx context.Context, name string, fn func(context.Context) error) error {
 	if fn == nil {
 		panic("lastcall: Background(" + name + "): nil function")
@@ -71,7 +74,7 @@ func (g *Group) Background(ctx context.Context, name string, fn func(context.Con
 		if !hasLabels(ctx) {
 			return fn(own)
 		}
-		ctx := pprof.WithLabels(own, g.labels(EntryBackground, s.name)) // both the request's labels and ours
+		ctx := pprof.WithLabels(own, g.labels(EntryBackground, s.name)) // the request's labels and the group's
 		pprof.SetGoroutineLabels(ctx)
 		return fn(ctx)
 	})
@@ -83,7 +86,7 @@ func hasLabels(ctx context.Context) bool {
 	return has
 }
 
-// site returns the site of a name, which it makes when it is new. skip is the
+// site returns the site of a name, which it creates for a new name. skip is the
 // number of frames between the caller and the user's code.
 func (g *Group) site(end context.Context, kind EntryKind, name string, skip int) *site {
 	if s := g.registry.find(kind, name); s != nil {
@@ -97,8 +100,8 @@ func (g *Group) site(end context.Context, kind EntryKind, name string, skip int)
 	return g.registry.keep(&site{kind: kind, name: name, callSite: where, ctx: ctx})
 }
 
-// The labels that a goroutine profile shows. Goroutines that a labelled one
-// starts inherit them, so they say who began something, not who must end it.
+// The labels in a goroutine profile. A goroutine passes them on to those that it starts,
+// so a label alone does not prove that the group started a goroutine.
 const (
 	nameLabel  = "lastcall"
 	kindLabel  = "lastcall.kind"
@@ -120,7 +123,7 @@ func callSite(skip int) string {
 	return filepath.Join(filepath.Base(dir), base) + ":" + strconv.Itoa(line)
 }
 
-// start passes the gate, registers a goroutine and starts it.
+// start registers a goroutine and starts it, or returns ErrStopping if the gate is closed.
 func (g *Group) start(s *site, fn func(context.Context) error) error {
 	if g.live.Add(1)&gateClosed != 0 {
 		g.leave()
@@ -130,8 +133,8 @@ func (g *Group) start(s *site, fn func(context.Context) error) error {
 	return nil
 }
 
-// run is the first frame of every goroutine of a group; stacks are recognised
-// by it.
+// run is the first frame of every goroutine of a group; findStacks recognises their
+// stacks by it.
 func (g *Group) run(started *goroutine) {
 	returned := false
 	var err error
@@ -146,7 +149,7 @@ func (g *Group) run(started *goroutine) {
 	returned = true
 }
 
-// ended takes a goroutine that has returned out of the group.
+// ended removes a goroutine that has returned from the group.
 func (g *Group) ended(old *goroutine, err error) {
 	if err != nil || old.site.kind != EntryGo || g.stopping() {
 		g.judge(old, err)
@@ -157,7 +160,8 @@ func (g *Group) ended(old *goroutine, err error) {
 	g.leave()
 }
 
-// leave gives back a place in live, and wakes the driver after the last one.
+// leave decrements live. After the last goroutine it begins a stop, if the group is armed,
+// and wakes the driver.
 func (g *Group) leave() {
 	switch g.live.Add(-1) {
 	case 0:
@@ -179,7 +183,7 @@ func (g *Group) judge(old *goroutine, err error) {
 	if p >= lastCall {
 		cut := p >= interrupted && err != nil && !crashed
 		clean := errors.Is(err, context.Canceled) || errors.Is(err, ErrStopping)
-		if p < abandoned { // later ones are in the report already
+		if p < abandoned { // one that returns later is in Report.Abandoned already
 			g.registry.note(old, err, cut)
 		}
 		if err == nil || !crashed && (cut || clean) {
@@ -209,19 +213,19 @@ func (g *Group) judge(old *goroutine, err error) {
 	default:
 		g.fail(fmt.Errorf("%s %s: %w", s.kind, s.name, err))
 	}
-	// The stop comes first: it begins even when the logger blocks.
+	// Logged last: the stop has begun even if the logger blocks.
 	g.journal.log(g.log, slog.LevelError, what, attrs...)
 }
 
-// unwoundError is the error of a goroutine that neither returned nil nor an
-// error: it panicked, or left by runtime.Goexit.
+// unwoundError is the error of a goroutine that did not return: it panicked, or
+// called runtime.Goexit.
 type unwoundError struct {
 	value any
 	stack []byte // nil for Goexit
 }
 
-// unwound makes the error out of what recover returned, in the deferred
-// function that called it.
+// unwound returns the error for the value that recover returned. It must be called in the
+// deferred function that called recover, for the stack.
 func unwound(recovered any) *unwoundError {
 	if recovered == nil {
 		return &unwoundError{}
@@ -229,8 +233,9 @@ func unwound(recovered any) *unwoundError {
 	return &unwoundError{value: recovered, stack: debug.Stack()}
 }
 
-// sound returns an error of the user's, or, when one of its methods panics, an error that says so:
-// it is asked where nothing could recover. A nil pointer in an error is the usual one of these.
+// sound returns a user's error or, if one of its methods panics, an error that says so. The group
+// calls these methods later, where nothing could recover. The usual reason is an error that holds a
+// nil pointer.
 func sound(err error) (safe error) {
 	if err == nil {
 		return nil
@@ -246,7 +251,7 @@ func sound(err error) (safe error) {
 	return err
 }
 
-// errNone is no error of anybody's.
+// errNone is an error that nothing returns or wraps.
 var errNone = errors.New("none")
 
 func (e *unwoundError) Error() string {

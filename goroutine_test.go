@@ -97,7 +97,7 @@ func TestLoop_ThatReturnsEarlyBeginsAStopWithCode1EvenWithNil(t *testing.T) {
 	})
 }
 
-// onStop is when, in a stop, a goroutine returns and with what.
+// onStop is the moment of a stop at which a goroutine returns, and its result.
 type onStop struct {
 	name   string
 	after  time.Duration
@@ -137,7 +137,7 @@ func TestGroup_AfterLastCallAnErrorMeansWhatItsMomentSays(t *testing.T) {
 					default:
 						mustStart(t, g.Background(t.Context(), "work", fn))
 						if code == 1 {
-							code = 0 // counted, and stops nobody
+							code = 0 // counted, but begins no stop
 						}
 					}
 					g.Stop(nil)
@@ -159,7 +159,7 @@ func TestFailure_APanicIsAFailureInEveryPhase(t *testing.T) {
 			mustStart(t, g.Go("work", func(ctx context.Context) error {
 				<-LastCall(ctx)
 				time.Sleep(after)
-				panic(context.Canceled) // not even this is a clean end
+				panic(context.Canceled) // a panic is never a clean end
 			}))
 			g.Stop(nil)
 			r := g.Wait()
@@ -266,8 +266,8 @@ func TestGroup_AnEmptyNameIsReplacedByThePlaceOfTheCall(t *testing.T) {
 	})
 }
 
-// Each Go has to either run and be waited for, or be refused: with a stop in
-// the middle of thousands of calls, what ran is what was accepted.
+// Each Go must either run and be waited for, or be refused. A stop comes in the middle of
+// thousands of calls: as many functions must have run as were accepted.
 func TestGo_EitherStartsAndIsWaitedForOrIsRefused(t *testing.T) {
 	const callers = 8
 	for round := range 200 {

@@ -13,15 +13,23 @@ import (
 )
 
 // A Group is a set of named goroutines, servers and closers that stop
-// together. Main makes one for a program; New makes one for a library, a test
+// together. Main creates one for a program; New creates one for a library, a test
 // or a part of a program. Its methods may be called from any goroutine.
 //
-// What starts a stop: a signal (Main), Stop, the end of the parent's context
-// (New), an error or panic of a Go, an early return of a Loop or a server, an
-// error of setup; and, once setup has returned, the moment when every
-// goroutine has returned and there is neither a Loop nor a server left (one of
-// ServeUntilClose does not count): a program that is done ends by itself.
-// Nothing is ever restarted.
+// A stop begins at the first of these:
+//
+//   - a stop signal (Main)
+//   - a call of Stop
+//   - the end of the parent's context (New)
+//   - an error or panic of a Go
+//   - the early return of a Loop or a server
+//   - an error of setup
+//   - the end of all work: setup has returned, every goroutine has returned, and no Loop
+//     or server is left (a server of ServeUntilClose does not count). A program that has
+//     nothing left to do thus ends by itself. For a group made by New, the first Wait takes the
+//     place of setup's return.
+//
+// A group never restarts anything.
 type Group struct {
 	cfg    Config
 	log    *slog.Logger
@@ -29,11 +37,11 @@ type Group struct {
 	id     uint64
 	values context.Context // the parent's values, without its end
 	outer  *Group          // the group that the parent's context belongs to, or nil
-	unhook []func() bool   // the parent's hooks
-	events func(phase)     // what Main adds to a stop; nil for New
+	unhook []func() bool   // removes the callbacks on the parent
+	events func(phase)     // Main's callback at each phase of a stop; nil for New
 	person bool            // Main was started from a terminal
 
-	// One context for each moment that somebody may listen to.
+	// One context for each moment of a stop at which contexts end.
 	loopEnd, workEnd, lastEnd, setupEnd context.Context
 	endLoops                            context.CancelCauseFunc // at last call
 	endWork                             context.CancelCauseFunc // at Interrupt
@@ -44,8 +52,8 @@ type Group struct {
 	journal  journal
 	phase    atomic.Int32  // grows only; written under mu
 	live     atomic.Int64  // goroutines that have not returned, plus gateClosed
-	ready    atomic.Bool   // what Ready answers
-	armed    atomic.Bool   // the last goroutine to return begins a stop
+	ready    atomic.Bool   // the result of Ready
+	armed    atomic.Bool   // when the last goroutine returns, a stop begins
 	changed  chan struct{} // capacity 1: wakes the driver
 	done     chan struct{} // closed by the driver, as its last act
 
@@ -55,17 +63,17 @@ type Group struct {
 	pulse     pulse
 	servers   []server
 	lasting   []*lasting
-	open      bool // a server of Main's listens for other machines: the delay has a default
-	warned    bool // that a server has no delay
+	open      bool // a server of Main listens for other machines: the delay has a default
+	warned    bool // the warning about a server without a delay is logged
 	closers   []closer
 	closed    bool // the last closer has run
-	reloads   int  // 1: one runs, 2: another follows
+	reloads   int  // 1: a reload runs, 2: another one follows it
 	report    Report
 
-	final Report // what Wait returns; written before done is closed
+	final Report // the result of Wait; written before done is closed
 }
 
-// phase is how far a stop has come. It only grows.
+// phase is the phase of a stop. It only grows.
 type phase int32
 
 const (
@@ -82,19 +90,19 @@ func (p phase) String() string {
 	return [...]string{"running", "last call", "drain", "interrupt", "abandon", "close", "ended"}[p]
 }
 
-// gateClosed is set in Group.live when nothing may start any more: a start
-// and the closing of the gate are ordered by one atomic number.
+// gateClosed is the bit of Group.live that is set when nothing may start any more. Starts
+// and the closing of the gate change the same atomic number, so they have an order.
 const gateClosed = 1 << 62
 
 var groupIDs atomic.Uint64
 
-// New makes a Group that never touches signals and never ends the process. The
-// end of ctx is a last call, not a cancellation: the group's goroutines keep
-// the values of ctx only. When ctx belongs to another group, that group's last
-// call and Interrupt are also this one's, and so is its time.
+// New creates a Group that never touches signals and never ends the process. The
+// end of ctx is a last call, not a cancellation: the group's goroutines get only
+// the values of ctx. If ctx belongs to another group, the last call and the Interrupt of
+// that group apply to this one too, and this group must be over by that group's Abandon.
 //
-// The error says with its numbers which durations cannot fit. The group lives
-// until Wait returns; one that is never stopped holds a hook on ctx, and no
+// The error names the durations that cannot fit, with the numbers. The group lives
+// until Wait returns. A group that is never stopped holds a callback on ctx, but no
 // goroutine. It notices a freeze (see Config.OnThaw) only during a stop.
 func New(ctx context.Context, cfg Config) (*Group, error) {
 	if cfg.Signals != nil || cfg.GraceFlag != 0 {
@@ -106,13 +114,13 @@ func New(ctx context.Context, cfg Config) (*Group, error) {
 	}
 	g.ready.Store(true)
 	parentEnds := func() { g.begin(nil, nil) }
-	g.mu.Lock() // a parent that has ended already waits until all hooks are there
+	g.mu.Lock() // if the parent has ended already, its callbacks wait until all are registered
 	defer g.mu.Unlock()
 	if g.outer != nil {
 		g.unhook = append(g.unhook,
 			context.AfterFunc(g.outer.loopEnd, parentEnds),
 			context.AfterFunc(g.outer.workEnd, func() {
-				parentEnds() // the two hooks may run in either order
+				parentEnds() // the two callbacks may run in either order
 				g.interruptNow()
 			}))
 	}
@@ -140,19 +148,19 @@ func newGroup(ctx context.Context, cfg Config) (*Group, error) {
 }
 
 // Ready reports whether setup has returned without an error and no stop has
-// begun: the answer for a readiness probe. Listeners are bound before they are
-// given to the group, so they are accepting by then. A group made by New has
+// begun. Use it for a readiness probe: listeners are bound before they are
+// passed to the group, so they accept connections by then. A group made by New has
 // no setup and is ready from the start.
 func (g *Group) Ready() bool { return g.ready.Load() }
 
-// Stop makes the last call and returns at once; Wait waits for the rest. A nil
-// cause is an ordinary end. Any other is a failure: it is in the report and makes
-// the exit code 1. Only the first stop counts.
+// Stop makes the last call and returns at once; Wait waits until the stop is over. A nil
+// cause is an ordinary end. Any other cause is a failure: it is in the report, and the
+// exit code is 1. Only the first stop counts.
 func (g *Group) Stop(cause error) { g.begin(cause, nil) }
 
-// Wait waits until the group has stopped and returns the outcome of everyone.
+// Wait waits until the group has stopped and returns the report of the stop.
 // From the first Wait on, a group made by New stops by itself when everything
-// has returned. Wait may be called any number of times and answers the same
+// has returned. Wait may be called any number of times and returns the same report
 // each time. A goroutine of the group must not call it: it would wait for
 // itself, and be abandoned.
 func (g *Group) Wait() Report {
@@ -161,15 +169,15 @@ func (g *Group) Wait() Report {
 	return g.final
 }
 
-// Defer registers a closer. Closers run at the end of a stop, the last one
-// first, after everyone who could use them has returned or was abandoned. Each
-// may use all the time that is left, less 100 ms for each that is still to run;
-// then its context ends. One that goes on is abandoned by name, and the next one
-// runs. The error or panic of a closer is a failure and holds up nobody.
+// Defer registers a closer. Closers run at the end of a stop, the last registered
+// first, after every goroutine and request has returned or was abandoned. Each
+// closer may use all the time that is left, less 100 ms for each that has not run yet;
+// then its context ends. A closer that still does not return is abandoned and named in the
+// report, and the next one runs. The error or panic of a closer is a failure; the others run.
 //
-// What was opened during a stop that is over by now must be closed too: a
-// closer registered after the last one has run is run at once, and Defer waits
-// for it, for half the reserve at most. Its failure is logged.
+// A closer that is registered after the last one has run is called at once, so that
+// nothing opened late stays open. Defer waits for it, for half the reserve at most. Its
+// failure is logged.
 func (g *Group) Defer(name string, fn func(context.Context) error) {
 	if fn == nil {
 		panic("lastcall: Defer(" + name + "): nil function")
@@ -186,7 +194,7 @@ func (g *Group) Defer(name string, fn func(context.Context) error) {
 	}
 }
 
-// closeGate makes every later start fail; a second time it does nothing.
+// closeGate makes every later start fail; a second call does nothing.
 func (g *Group) closeGate() { g.live.Or(gateClosed) }
 
 func (g *Group) stopping() bool { return phase(g.phase.Load()) != running }
@@ -198,8 +206,8 @@ func (g *Group) arm() {
 	}
 }
 
-// begin makes the last call, once, and reports whether it was this one. A
-// cause is a failure.
+// begin makes the last call, unless it was made before, and reports whether this
+// call made it. A cause is a failure.
 func (g *Group) begin(cause error, sig os.Signal) bool {
 	now := time.Now()
 	g.mu.Lock()
@@ -223,10 +231,10 @@ func (g *Group) begin(cause error, sig os.Signal) bool {
 	g.at = b.from(now, limit)
 	if len(g.servers) == 0 {
 		g.at.delay = now
-		g.closeGate() // nobody is being served: from now on nothing starts
+		g.closeGate() // no server still accepts requests: from now on nothing starts
 	}
 	g.pulse.start(now, stopPulse)
-	g.phase.Store(int32(lastCall)) // before any context ends: code that sees one end can ask why
+	g.phase.Store(int32(lastCall)) // before any context ends: code that sees the end finds the phase set
 	setupRuns := g.setupRuns
 	g.mu.Unlock()
 
@@ -239,8 +247,8 @@ func (g *Group) begin(cause error, sig os.Signal) bool {
 	return true
 }
 
-// interruptNow brings Interrupt forward to this moment: a second signal, or a
-// surrounding group that has used up its time. Before last call it does
+// interruptNow brings Interrupt forward to this moment, after a second signal or at
+// the Interrupt of the outer group. Before last call it does
 // nothing. In the closing phase it shortens the time of the closers.
 func (g *Group) interruptNow() {
 	now := time.Now()
@@ -260,14 +268,14 @@ func (g *Group) interruptNow() {
 	g.wake()
 }
 
-// untilAbandon is the moment at which a group inside this one has to be over.
+// untilAbandon returns the moment of Abandon, at which a group inside this one must be over.
 func (g *Group) untilAbandon() time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.at.abandon
 }
 
-// wake makes the driver look again at what it waits for.
+// wake makes the driver check again the condition that it waits for.
 func (g *Group) wake() {
 	select {
 	case g.changed <- struct{}{}:
@@ -277,7 +285,7 @@ func (g *Group) wake() {
 
 const maxFailures = 100
 
-// fail notes a failure for the report and begins a stop.
+// fail adds a failure to the report and begins a stop.
 func (g *Group) fail(err error) {
 	if g.begin(err, nil) {
 		return

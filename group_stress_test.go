@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// grpcLike is a server of the shape that Serve takes.
+// grpcLike is a server with the methods that Serve needs.
 type grpcLike struct {
 	l       net.Listener
 	stopped chan struct{}
@@ -34,8 +34,8 @@ func (s *grpcLike) Serve(l net.Listener) error {
 func (s *grpcLike) GracefulStop() { s.Stop() }
 func (s *grpcLike) Stop()         { s.once.Do(func() { _ = s.l.Close(); close(s.stopped) }) }
 
-// Thousands of groups with everything in them are stopped at a random moment,
-// in every way there is: each has to come to its end, with nobody left behind
+// Thousands of groups with every kind of work are stopped at a random moment,
+// in every possible way. Each stop must end, with no goroutine left
 // and nothing counted twice.
 func TestGroup_MadeAndStoppedThousandsOfTimesLeaveNothingBehind(t *testing.T) {
 	plainEnvironment(t)
@@ -55,14 +55,14 @@ func TestGroup_MadeAndStoppedThousandsOfTimesLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-// stress is one group with everything in it.
+// stress is one group with every kind of work.
 type stress struct {
 	t             *testing.T
 	cfg           Config
 	g             *Group
 	parent        context.Context
 	cancel        context.CancelFunc // of parent
-	ran, accepted atomic.Int64       // functions that have ended, and those that the group took
+	ran, accepted atomic.Int64       // functions that have ended, and those that the group accepted
 }
 
 func stressOnce(t *testing.T) {
@@ -100,7 +100,7 @@ func stressOnce(t *testing.T) {
 	}
 }
 
-// serve starts a server of each sort.
+// serve starts a server of each kind.
 func (s *stress) serve() {
 	if err := s.g.HTTP("http", quietServer(nil), newPipeListener()); err != nil {
 		s.t.Error(err)
@@ -111,8 +111,7 @@ func (s *stress) serve() {
 	}
 }
 
-// stop begins a stop in one of the ways there are, and returns the exit code
-// that it must lead to.
+// stop begins a stop in one of the possible ways, and returns the expected exit code.
 func (s *stress) stop() (code int) {
 	switch rand.IntN(4) {
 	case 0:
@@ -165,15 +164,15 @@ func (s *stress) nest(ctx context.Context) error {
 	return nil
 }
 
-// settledGoroutines returns the number of goroutines once it is at most the
-// wanted one, or no longer changes.
+// settledGoroutines returns the number of goroutines once it is at most the wanted one. If
+// the wanted number is 0, it returns the number once it no longer changes.
 func settledGoroutines(want int) int {
 	n := runtime.NumGoroutine()
 	for range 200 {
 		if want > 0 && n <= want {
 			break
 		}
-		runtime.GC() // takes a moment, in which the last ones go
+		runtime.GC() // takes a moment, in which the last goroutines end
 		now := runtime.NumGoroutine()
 		if want == 0 && now == n {
 			break

@@ -45,7 +45,7 @@ func TestGroup_WhoseParentHasEndedAlreadyStops(t *testing.T) {
 }
 
 func TestGroup_ThatIsNeverStoppedHoldsNoGoroutine(t *testing.T) {
-	bubble(t, func(t *testing.T) { // which cannot end while it holds one
+	bubble(t, func(t *testing.T) { // a bubble cannot end while one of its goroutines lives
 		g, _ := newTestGroup(t)
 		mustStart(t, g.Go("work", takes(time.Second)))
 		time.Sleep(time.Hour)
@@ -105,7 +105,7 @@ func TestGroup_EndsByItselfWhenEverythingHasReturned(t *testing.T) {
 		g, _ := newTestGroup(t)
 		mustStart(t, g.Go("work", func(ctx context.Context) error {
 			time.Sleep(time.Second)
-			return g.Background(ctx, "mail", takes(time.Second)) // work begets work
+			return g.Background(ctx, "mail", takes(time.Second)) // work that runs may start more work
 		}))
 		began := time.Now()
 		wantReport(t, g.Wait(), 0, "", "", "")
@@ -146,7 +146,7 @@ func TestWait_AnswersTheSameEachTime(t *testing.T) {
 		mustStart(t, g.Background(t.Context(), "unresponsive", func(context.Context) error { <-letGo; return errBroken }))
 		g.Stop(nil)
 		first := g.Wait()
-		close(letGo) // what comes now is logged, and changes no report
+		close(letGo) // what ends from now on is logged, and changes no report
 		synctest.Wait()
 		second := g.Wait()
 		if first.String() != second.String() || len(second.Failures) != 0 || second.BackgroundErrors != 0 {
@@ -167,7 +167,7 @@ func TestGroup_AGoroutineThatWaitsForItsOwnGroupIsAbandoned(t *testing.T) {
 // nested is a group inside a goroutine of another one.
 type nested struct {
 	report Report
-	ended  time.Time // of its Wait
+	ended  time.Time // when its Wait returned
 }
 
 // nest runs a group with inner inside a Go of g.
@@ -292,7 +292,7 @@ func TestInnerGroup_AGroupMadeInsideAnInterruptedOneIsInterruptedAtOnce(t *testi
 			<-ctx.Done()
 			began := time.Now()
 			cfg, _ := testConfig()
-			for range 100 { // the hooks on the outer group run in any order
+			for range 100 { // the callbacks on the outer group run in any order
 				sub := mustNew(ctx, t, cfg)
 				if err := sub.Go("inner", obedient); err != nil && !errors.Is(err, ErrStopping) {
 					t.Error(err)

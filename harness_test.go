@@ -17,13 +17,13 @@ import (
 	"time"
 )
 
-// The tests of this package drive time with testing/synctest: inside a bubble
-// a sleep ends when everybody waits, so moments can be compared exactly.
+// The tests of this package control time with testing/synctest: inside a bubble
+// a sleep ends when all goroutines wait, so moments can be compared exactly.
 
 var errBroken = errors.New("the disk is full")
 
-// bubble runs a test in a synctest bubble, as a program that no platform has
-// said anything to.
+// bubble runs a test in a synctest bubble, without the environment variables of a
+// platform.
 func bubble(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	plainEnvironment(t)
@@ -105,7 +105,7 @@ func mustStart(t *testing.T, err error) {
 	}
 }
 
-// wantReport compares the parts of a report that say how everyone ended.
+// wantReport compares the parts of a report that say how the work ended.
 func wantReport(t *testing.T, r Report, code int, finished, interrupted, abandoned string) {
 	t.Helper()
 	if got := r.ExitCode(); got != code {
@@ -139,8 +139,8 @@ func names(entries []Entry) string {
 	return strings.Join(out, ", ")
 }
 
-// wantTook compares how long something took, in a bubble, where 200 ms of
-// slack are already much: what is known exactly is asked exactly.
+// wantTook compares how long something took, in a bubble. A test that knows the exact time
+// uses a slack of 0.
 func wantTook(t *testing.T, what string, got, want, slack time.Duration) {
 	t.Helper()
 	if got < want || got > want+slack {
@@ -148,18 +148,18 @@ func wantTook(t *testing.T, what string, got, want, slack time.Duration) {
 	}
 }
 
-// obedient works until its context ends, and returns why it did.
+// obedient works until its context ends, and returns the cause.
 func obedient(ctx context.Context) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-// takes returns work that takes so long, whatever its context says.
+// takes returns work that takes the given time, even if its context ends earlier.
 func takes(d time.Duration) func(context.Context) error {
 	return func(context.Context) error { time.Sleep(d); return nil }
 }
 
-// unresponsive returns work that ignores its context until the test lets it go.
+// unresponsive returns work that ignores its context until the test ends it.
 func unresponsive(until <-chan struct{}) func(context.Context) error {
 	return func(context.Context) error { <-until; return nil }
 }
@@ -167,12 +167,12 @@ func unresponsive(until <-chan struct{}) func(context.Context) error {
 // program is Main in a bubble.
 type program struct {
 	signals chan os.Signal
-	forced  chan int // what the exit hook was called with
+	forced  chan int // the codes with which the exit hook was called
 	code    chan int
 	group   *Group // set when setup has returned
 }
 
-// runMain starts Main, and returns when setup is done or waits for something.
+// runMain starts Main, and returns when setup has returned or waits for something.
 func runMain(cfg Config, setup func(context.Context, *Group) error) *program {
 	p := &program{signals: make(chan os.Signal, 8), forced: make(chan int, 8), code: make(chan int, 1)}
 	cfg.Signals = p.signals
@@ -190,7 +190,7 @@ func runMain(cfg Config, setup func(context.Context, *Group) error) *program {
 	return p
 }
 
-// signal sends a signal and waits until all that follows at once has happened.
+// signal sends a signal and waits until everything that follows at once has happened.
 func (p *program) signal(s syscall.Signal) {
 	p.signals <- s
 	synctest.Wait()

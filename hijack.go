@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// hijackWriter is the ResponseWriter of a request that may take its connection
-// over: it makes the connection known until it is closed.
+// hijackWriter is the ResponseWriter of a request whose handler may hijack the
+// connection. It registers the hijacked connection with the server, until it is closed.
 type hijackWriter struct {
 	http.ResponseWriter
 	server  *httpServer
 	request *request
 }
 
-// Unwrap serves http.ResponseController.
+// Unwrap is for http.ResponseController.
 func (w *hijackWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *hijackWriter) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
@@ -37,7 +37,7 @@ func (w *hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return c, rw, nil
 }
 
-// hijackedConn is a connection whose end the server notices.
+// hijackedConn is a hijacked connection; the server notices when it is closed.
 type hijackedConn struct {
 	net.Conn
 	server *httpServer
@@ -66,7 +66,7 @@ func (c *hijackedConn) Close() error {
 // longAgo is a deadline that has passed.
 var longAgo = time.Unix(1, 0)
 
-// readNoMore makes reads fail once Interrupt has come, whatever deadline the
+// readNoMore makes reads fail after Interrupt, whatever deadline the
 // user has just set: a WebSocket library sets one before each message.
 func (c *hijackedConn) readNoMore() {
 	if c.server.interrupted.Load() {
@@ -84,7 +84,7 @@ func (c *hijackedConn) SetDeadline(t time.Time) error {
 	return c.Conn.SetDeadline(t)
 }
 
-// ReadFrom, WriteTo and CloseWrite let a proxy use what the connection can.
+// ReadFrom, WriteTo and CloseWrite pass on the connection's own methods, which proxies use.
 func (c *hijackedConn) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }
 
 func (c *hijackedConn) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, c.Conn) }

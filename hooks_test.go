@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// textless is an error whose nil pointer panics when it is asked for its text.
+// textless is an error whose Error method panics on a nil pointer.
 type textless struct{ text string }
 
 func (e *textless) Error() string { return e.text }
@@ -40,7 +40,7 @@ type brokenLog struct{ slog.Handler }
 func (brokenLog) Enabled(context.Context, slog.Level) bool  { panic("Enabled") }
 func (brokenLog) Handle(context.Context, slog.Record) error { panic("Handle") }
 
-// server is one of Group.Serve's, that panics where it is to stop.
+// server is a server for Group.Serve that panics when it should stop.
 type server struct{ accepting chan struct{} }
 
 func (s server) Serve(net.Listener) error { <-s.accepting; return nil }
@@ -56,8 +56,8 @@ func local(t *testing.T) net.Listener {
 	return l
 }
 
-// hangUp stops a group whose server's ConnState has panicked at the end of a connection, which
-// net/http tells of where it no longer recovers.
+// hangUp stops a group whose server's ConnState has panicked at the end of a connection: net/http
+// calls it there without a recover.
 func hangUp(t *testing.T, g *lastcall.Group) {
 	l := local(t)
 	closed := make(chan struct{})
@@ -76,11 +76,11 @@ func hangUp(t *testing.T, g *lastcall.Group) {
 	}
 	_, _ = io.WriteString(c, "no request\r\n\r\n")
 	<-closed
-	_ = c.Close() // it has been closed there
+	_ = c.Close() // the server has closed it too
 	g.Stop(nil)
 }
 
-// Whatever code of the user's panics, the stop is an orderly one, and says so.
+// Whichever of the user's functions panics, the stop is orderly, and the report names the panic.
 func TestHook_APanicInAnyOfThemEndsInAnOrderlyStop(t *testing.T) {
 	type armed struct {
 		do   func(*testing.T, *lastcall.Group)

@@ -13,43 +13,44 @@ import (
 	"time"
 )
 
-// HTTP starts an HTTP server on a listener. The group owns both from now on:
-// it serves until the drain, and changes Handler, BaseContext and ConnState of
-// srv to functions that call the given ones.
+// HTTP starts an HTTP server on a listener. From now on both belong to the group: it
+// serves until the drain, and replaces Handler, BaseContext and ConnState of srv by
+// functions that call the given ones.
 //
-// Requests have a context of the group: [LastCall] and [TimeLeft] work in it,
-// and it ends at Interrupt with an [*InterruptError] as its cause, as well as
-// when the client goes away. A request that outlives Abandon loses its
-// connection and is named in the report with its method and path.
+// The context of a request belongs to the group: [LastCall] and [TimeLeft] work with it.
+// It ends at Interrupt with an [*InterruptError] as its cause, or earlier, when the
+// client disconnects. A request that has not returned at Abandon loses its
+// connection, and the report names it with its method and path.
 //
-// From last call on responses say "Connection: close" (HTTP/2: GOAWAY), while
-// the server goes on accepting: for Config.Delay, and then for as long as
-// anything else runs that ran when the delay ended, at the latest until
-// Interrupt. Requests do not count, nor what they start after the delay: both
-// are waited for, and keep no listener open.
+// From last call on, responses have "Connection: close" (HTTP/2: GOAWAY), and the server
+// still accepts connections. The listener closes after Config.Delay, once everything has
+// returned that was running when the delay ended, and at the latest at Interrupt.
+// Requests, and work that they start after the delay, do not keep the listener open, but
+// the stop waits for both.
 //
-// Then the listener closes; idle connections are closed at once, those that have
-// not sent a whole request header within 10 ms of it too, and all others when
-// their response is complete. The end of each is an event, not something to
-// poll for. HTTP/2 clients receive GOAWAY; they close when they have their
-// answers, or are closed after a second without a request. A listener that
-// closes only at Interrupt leaves the requests that came last a tenth of a
-// second before their contexts end.
+// When the listener closes, connections end as follows:
 //
-// A connection that a handler hijacked (a WebSocket) is waited for like a
-// request, when the request had an Upgrade header or the method CONNECT; its
-// reads fail from Interrupt on, its writes from Abandon on. The connections of
-// other hijackers are not known after their handler has returned. Event
-// streams should end when the channel of LastCall closes, and long polls wait
-// with [UntilLastCall].
+//   - Idle connections are closed at once.
+//   - Connections that have not sent a whole request header within 10 ms are closed then.
+//   - All others are closed when their response is complete.
+//   - HTTP/2 clients receive GOAWAY and close the connection when they have their responses;
+//     the server closes it after a second without a request.
 //
-// [ServeUntilClose] is for metrics, probes and profiles: then nothing of this
-// holds but what it says.
+// If the listener closes only at Interrupt, contexts end up to a tenth of a second later, so
+// that the requests that arrived last can finish.
 //
-// HTTP serves what the listener accepts: for TLS give it a tls.Listener, with
-// "h2" in NextProtos for HTTP/2. An error means that nothing was started, and
-// the listener is still the caller's: ErrStopping from last call on. A server
-// that ends before last call begins a stop with exit code 1.
+// The stop waits for a connection that a handler hijacked (a WebSocket) as for a request,
+// if the request had an Upgrade header or the method CONNECT. Its reads fail from
+// Interrupt on, its writes from Abandon on. The group does not know any other hijacked
+// connection after its handler has returned. Event streams should end when the channel of
+// LastCall closes, and long polls should wait with [UntilLastCall].
+//
+// Use the option [ServeUntilClose] for metrics, probes and profiles; it replaces these
+// rules.
+//
+// For TLS pass a tls.Listener, with "h2" in NextProtos for HTTP/2. After an error nothing
+// was started, and the listener still belongs to the caller. From last call on the error
+// is ErrStopping. A server that ends before last call begins a stop with exit code 1.
 func (g *Group) HTTP(name string, srv *http.Server, l net.Listener, options ...ServerOption) error {
 	if srv == nil || l == nil {
 		return fmt.Errorf("lastcall: HTTP(%s): the server and the listener must be given; make one with net.Listen", name)
@@ -75,7 +76,7 @@ func (g *Group) HTTP(name string, srv *http.Server, l net.Listener, options ...S
 	s.hookState()
 	err := g.start(site, func(context.Context) error {
 		err := srv.Serve(l)
-		if s.serveEnded() { // what Serve returns is about the listener that drain closed
+		if s.serveEnded() { // the error of Serve only says that drain closed the listener
 			return nil
 		}
 		if errors.Is(err, http.ErrServerClosed) {
@@ -84,13 +85,13 @@ func (g *Group) HTTP(name string, srv *http.Server, l net.Listener, options ...S
 		return err
 	})
 	if err != nil {
-		s.serveEnded() // it never began
+		s.serveEnded() // Serve was never called
 	}
 	return err
 }
 
-// serveEnded notes that no connection can come any more, and reports whether
-// that is the drain's doing.
+// serveEnded records that no new connection can arrive, and reports whether
+// the drain has begun.
 func (s *httpServer) serveEnded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,12 +99,12 @@ func (s *httpServer) serveEnded() bool {
 	return s.drains
 }
 
-// newPatience is how long after the drain's beginning a connection may take to
+// newPatience is how long after the beginning of the drain a connection may take to
 // send its first request header.
 const newPatience = 10 * time.Millisecond
 
-// longIdle is how long an HTTP/2 connection has to be idle to be closed without
-// waiting for its client. net/http, too, waits for a second after GOAWAY.
+// longIdle is the idle time after which an HTTP/2 connection is closed without
+// waiting for its client. net/http waits for a second after GOAWAY too.
 const longIdle = time.Second
 
 // httpServer follows the connections and requests of one http.Server.
@@ -132,14 +133,14 @@ type httpServer struct {
 	oldestCut        time.Duration
 }
 
-// connection is what net/http has said of one.
+// connection is the last state of a connection that net/http has reported.
 type connection struct {
 	state http.ConnState
 	since time.Time
 	late  bool // it sent its first bytes during the drain
 }
 
-// request is one that a handler works on.
+// request is a request whose handler has not returned.
 type request struct {
 	name     string
 	start    time.Time
@@ -148,9 +149,10 @@ type request struct {
 
 const maxRequestName = 200
 
-// ServeHTTP is the first frame of every request; stacks are recognised by it.
+// ServeHTTP is the first frame of every request; findStacks recognises a request's stack
+// by it.
 func (s *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// The path as it was sent: decoded it may have line breaks, and worse.
+	// The escaped path, as it was sent: decoded it may have line breaks and control characters.
 	q := &request{name: s.name + " " + r.Method + " " + r.URL.EscapedPath(), start: time.Now()}
 	if len(q.name) > maxRequestName {
 		q.name = q.name[:maxRequestName] + "..."
@@ -185,16 +187,16 @@ func (s *httpServer) answered(q *request) {
 	s.mu.Unlock()
 }
 
-// changed wakes the driver when it may be waiting for this server.
+// changed wakes the driver if it may be waiting for this server.
 func (s *httpServer) changed() {
 	if s.drains {
 		s.group.wake()
 	}
 }
 
-// hookContext puts requests into the group, with contexts that end with one of
-// its ends. They carry no labels, so that a Background costs no more than its
-// own: only the goroutine of a request has the labels.
+// hookContext makes the contexts of requests belong to the group; they end when the
+// context end does. They carry no profiler labels: only the goroutine of a request has
+// them. Otherwise a Background of the request would have to merge its own with them.
 func (g *Group) hookContext(end context.Context, srv *http.Server) {
 	given := srv.BaseContext
 	srv.BaseContext = func(l net.Listener) context.Context {
@@ -235,9 +237,9 @@ func (s *httpServer) connState(c net.Conn, state http.ConnState) {
 	s.changed()
 }
 
-// shut closes a connection without blocking: TLS may take five seconds to say
-// goodbye to a peer that does not read, and a listener of the user's own may
-// bring connections of any kind.
+// shut closes a connection without blocking: TLS may take five seconds to send
+// close_notify to a peer that does not read, and a user's own listener may
+// return connections of any type.
 func shut(c net.Conn) {
 	switch c.(type) {
 	case *net.TCPConn, *net.UnixConn:
@@ -247,7 +249,7 @@ func shut(c net.Conn) {
 	}
 }
 
-// cut closes a connection without a goodbye, and without blocking.
+// cut closes a connection without TLS's close_notify, and without blocking.
 func cut(c net.Conn) {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
@@ -255,12 +257,12 @@ func cut(c net.Conn) {
 	shut(c)
 }
 
-// unwanted reports whether a connection is to be closed now. HTTP/2 says that it
-// is idle when the end of a response is still in its buffer. There net/http
-// does better: it says GOAWAY, writes the rest, and closes the connection when
-// the client has done so, or a second later. Not left to it are those who came
-// too late to receive the GOAWAY, and those who have been idle for so long
-// that nothing is on its way.
+// unwanted reports whether a connection is to be closed now. net/http reports an
+// HTTP/2 connection as idle while the end of a response may still be in its buffer, so
+// these are left to net/http: it sends GOAWAY, writes the rest, and closes the
+// connection when the client has done so, or a second later. There are two
+// exceptions: connections that came too late to receive the GOAWAY, and those that
+// have been idle for longer than longIdle, so that nothing can be in transit.
 func (s *httpServer) unwanted(c net.Conn, known connection) bool {
 	switch known.state {
 	case http.StateNew:
@@ -272,7 +274,7 @@ func (s *httpServer) unwanted(c net.Conn, known connection) bool {
 	return false
 }
 
-// mayBeHTTP2 is about a connection whose TLS handshake is over.
+// mayBeHTTP2 reports whether a connection may speak HTTP/2. Its TLS handshake must be over.
 func (s *httpServer) mayBeHTTP2(c net.Conn) bool {
 	if t, ok := c.(*tls.Conn); ok {
 		return t.ConnectionState().NegotiatedProtocol == "h2"
@@ -281,9 +283,9 @@ func (s *httpServer) mayBeHTTP2(c net.Conn) bool {
 }
 
 // drain closes the listener through Shutdown, which also makes net/http close
-// connections after their response and send GOAWAY. Shutdown's own waiting,
-// which polls and lets a connection without a request live for five seconds,
-// is not used: the states of the connections tell more.
+// connections after their response and send GOAWAY. Shutdown's own waiting is not
+// used: it polls, and keeps a connection without a request for five seconds. The
+// reported states of the connections are more exact.
 func (s *httpServer) drain() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.mu.Lock()
@@ -317,8 +319,8 @@ func (s *httpServer) drained() bool {
 	return s.ended && len(s.conns) == 0 && len(s.inFlight) == 0 && len(s.hijacked) == 0
 }
 
-// interrupt ends the reads of hijacked connections; requests learn it from
-// their context.
+// interrupt ends the reads of hijacked connections; requests are interrupted through
+// their contexts.
 func (s *httpServer) interrupt() {
 	s.interrupted.Store(true)
 	s.mu.Lock()
@@ -346,7 +348,7 @@ func (s *httpServer) release() {
 	defer timer.Stop()
 	select {
 	case <-s.helped:
-	case <-timer.C: // Shutdown says goodbye to a client that does not read
+	case <-timer.C: // Shutdown is sending close_notify to a client that does not read
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // at waits for a moment of a stop.
 func at(began time.Time, d time.Duration) { time.Sleep(time.Until(began.Add(d))) }
 
-// mustGet sends a request, which must be answered, and told to close.
+// mustGet sends a request, which must be answered with "Connection: close".
 func (l *pipeListener) mustGet(t *testing.T, path string) {
 	t.Helper()
 	if closes, err := l.get(path); err != nil || !closes {
@@ -80,7 +80,7 @@ func TestListener_IsNotKeptOpenByWhatLaterRequestsStart(t *testing.T) {
 		synctest.Wait()
 		began := time.Now()
 		g.Stop(nil)
-		for ; ; asked++ { // an endpoint that stays
+		for ; ; asked++ { // a client whose platform never removes the endpoint
 			if _, err := l.get("/"); err != nil {
 				break
 			}
@@ -175,12 +175,12 @@ func TestListener_ThatClosesAtInterruptDoesNotKeepLongRequestsFromIt(t *testing.
 	}
 }
 
-// openListener says that other machines can reach it.
+// openListener has an address that other machines can reach.
 type openListener struct{ *pipeListener }
 
 func (l openListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv6unspecified, Port: 8080} }
 
-// localListener says that this machine alone can.
+// localListener has a loopback address.
 type localListener struct{ *pipeListener }
 
 func (l localListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080} }

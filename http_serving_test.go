@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// pipeListener accepts connections in memory, which a bubble can wait for.
+// pipeListener accepts connections in memory: a bubble knows when a goroutine waits for them.
 type pipeListener struct {
 	accept chan net.Conn
 	closed chan struct{}

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// journal hands lines to the logger. A logger can block - a full pipe, a slow
-// disk - and a stop must not wait for it: from last call on, lines are queued
-// and written by one goroutine, and what it cannot write in time is dropped.
+// journal passes lines to the logger. A logger can block - a full pipe, a slow
+// disk - and a stop must not wait for it. From last call on, lines are therefore queued
+// and written by one goroutine; lines that it cannot write in time are dropped.
 type journal struct {
 	mu      sync.Mutex
 	lines   chan func() // nil: written directly
@@ -54,8 +54,8 @@ func (j *journal) do(f func()) {
 	}
 }
 
-// finish waits for the writer, for the timeout at most, and logs how many
-// lines were dropped. Later lines are written directly.
+// finish logs how many lines were dropped and waits for the writer, for the timeout
+// at most. Later lines are written directly.
 func (j *journal) finish(l *slog.Logger, timeout time.Duration) {
 	j.mu.Lock()
 	lines, written, dropped := j.lines, j.written, j.dropped

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// stuckHandler is a logger behind a full pipe.
+// stuckHandler blocks, as a logger on a full pipe does.
 type stuckHandler struct {
 	slog.Handler
 	until chan struct{}
@@ -42,7 +42,7 @@ func TestJournal_ALoggerThatBlocksDoesNotHoldUpTheStop(t *testing.T) {
 		}
 		wantTook(t, "the way to the closer", closed.Sub(began), time.Second, 0)
 		wantTook(t, "the stop", time.Since(began), time.Second, time.Second)
-		close(until) // what was queued is written after all
+		close(until) // the queued lines are written now
 		synctest.Wait()
 		if len(log.lines("msg=stopped")) != 1 {
 			t.Errorf("the log is %s", log)

@@ -8,18 +8,21 @@ import (
 	"time"
 )
 
-// Serve starts a server that knows how to stop: Serve accepts until
-// GracefulStop, which stops accepting and waits for what runs, or Stop, which
-// cuts off what runs. A *grpc.Server is one.
+// Serve starts a server that can stop gracefully, such as a *grpc.Server. Its methods
+// must behave as follows:
 //
-// GracefulStop is called when the listeners of HTTP close: not before
-// Config.Delay is over, nor while work runs that ran by then. Stop is called at
-// Interrupt, if GracefulStop has not returned by then: it is the only way to end
-// the contexts of the calls in flight. What has not returned at Abandon is named
-// in the report. For the rest, for options and errors, it is like HTTP.
+//   - Serve accepts connections until GracefulStop or Stop is called.
+//   - GracefulStop stops accepting and waits for the calls in flight.
+//   - Stop cuts off the calls in flight.
 //
-// The contexts of its calls do not come from the group: [Group.Context], in an
-// interceptor, makes them know it, so that streams can end at last call.
+// The group calls GracefulStop when the listeners of [Group.HTTP] would close: after
+// Config.Delay, once everything has returned that was running when the delay ended, and at
+// the latest at Interrupt. It calls Stop at Interrupt, if GracefulStop has not returned by
+// then: only Stop ends the contexts of the calls in flight. If calls are still in flight at
+// Abandon, the report names the server. Options and errors are those of HTTP.
+//
+// The contexts of the server's calls do not come from the group. Wrap them with
+// [Group.Context] in an interceptor, so that streams can end at last call.
 func (g *Group) Serve(name string, srv interface {
 	Serve(net.Listener) error
 	GracefulStop()
@@ -45,16 +48,16 @@ func (g *Group) Serve(name string, srv interface {
 	})
 }
 
-// graceful is a server that Serve was given.
+// graceful is a server that was started with Serve.
 type graceful struct {
 	group                *Group
 	name, callSite       string
 	stopGracefully, stop func()
 
 	mu      sync.Mutex
-	began   time.Time // of the drain
+	began   time.Time // when the drain began
 	stopped bool      // GracefulStop has returned
-	cut     bool      // by Stop
+	cut     bool      // Stop was called
 }
 
 func (s *graceful) draining() bool {
@@ -63,7 +66,7 @@ func (s *graceful) draining() bool {
 	return !s.began.IsZero()
 }
 
-// drain starts GracefulStop, whose end the driver waits for, until Abandon.
+// drain starts GracefulStop. The driver waits until it has returned, until Abandon at most.
 func (s *graceful) drain() {
 	s.mu.Lock()
 	s.began = time.Now()
@@ -86,7 +89,7 @@ func (s *graceful) drained() bool {
 	return s.stopped
 }
 
-// interrupt starts Stop, which ends what GracefulStop waits for.
+// interrupt starts Stop, which ends the calls that GracefulStop waits for.
 func (s *graceful) interrupt() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

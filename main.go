@@ -16,37 +16,39 @@ import (
 
 // Main runs a program: it catches the signals, calls setup, waits until the
 // group has stopped, and returns the exit code ([Report.ExitCode] lists them).
-// Use it as the last thing in main:
+// Call it in the last statement of main:
 //
 //	os.Exit(lastcall.Main(lastcall.Config{}, setup))
 //
-// The signals are caught before setup runs, so a signal is never lost. setup
-// opens what the program needs and gives it to g: goroutines with Go and Loop,
+// Main catches the signals before setup runs, so a signal is never lost. setup
+// opens what the program needs and adds it to g: goroutines with Go and Loop,
 // servers with HTTP and Serve, closers with Defer. Then it returns nil, and
 // from then on g.Ready is true. An error of setup begins a stop with exit
-// code 1, in which the closers registered so far run.
+// code 1; the closers that were registered so far run.
 //
-// setup's context ends at last call as long as setup runs, so that a slow
-// start can be stopped; once setup has returned nil it ends at Interrupt, and
-// so does what setup made with it.
+// While setup runs, its context ends at last call, so that a slow start can be
+// stopped. Once setup has returned nil, the context ends at Interrupt, and so do the
+// contexts that setup derived from it.
 //
-// The first stop signal makes the last call, the second one interrupts at
-// once, the third ends the process with 128+n. Signals coalesce in the kernel:
-// two of the same kind sent to a stopped process arrive as one. When the
-// budget is used up and something hangs - a logger, a closer - a watchdog ends
+// Signals have these effects:
+//
+//   - The first stop signal makes the last call, the second one interrupts at once, and the
+//     third one, n, ends the process with 128+n. The kernel merges pending signals: two of the same
+//     kind that are sent to a stopped process arrive as one.
+//   - SIGHUP calls Config.OnReload if it is set. Otherwise it is a stop signal, unless it was
+//     ignored when the program started.
+//   - SIGPIPE never ends the program, so that `server | tee log` survives the end of tee.
+//   - SIGQUIT prints all stacks and exits, as in every Go program.
+//   - SIGTSTP is not touched.
+//
+// If something hangs when the budget is used up - a logger, a closer - a watchdog ends
 // the process with code 3.
 //
-// SIGHUP calls Config.OnReload if there is one; else it is a stop signal, unless
-// the program was started with it ignored. SIGPIPE never ends the program, so
-// that `server | tee log` survives the death of tee. SIGQUIT prints all stacks
-// and exits, as in every Go program. SIGTSTP is not touched.
-//
 // Under systemd (NOTIFY_SOCKET) Main sends READY=1 when setup has returned,
-// STOPPING=1, STATUS= for each phase, and EXTEND_TIMEOUT_USEC= while a stop
-// runs. The report goes to the logger and to Config.TerminationLog.
+// STOPPING=1, STATUS= for each phase, and EXTEND_TIMEOUT_USEC= during a
+// stop. The report goes to the logger and to Config.TerminationLog.
 //
-// A Config that cannot work is logged and ends with code 1; setup is not
-// called.
+// If the Config is invalid, Main logs the reason and returns 1 without calling setup.
 func Main(cfg Config, setup func(ctx context.Context, g *Group) error) int {
 	m, err := newProcess(cfg)
 	if err != nil {
@@ -71,7 +73,7 @@ type process struct {
 	notify  notifier
 	helpers sync.WaitGroup
 	stops   int       // stop signals so far
-	logOnce sync.Once // the termination log is written
+	logOnce sync.Once // for the termination log
 }
 
 func newProcess(cfg Config) (*process, error) {
@@ -98,7 +100,7 @@ func newProcess(cfg Config) (*process, error) {
 	return m, nil
 }
 
-// catch asks for the signals, unless a test brings its own.
+// catch registers for the signals, unless Config.Signals replaces them.
 func (m *process) catch() {
 	m.stopOn = m.cfg.StopSignals
 	if m.stopOn == nil {
@@ -109,8 +111,8 @@ func (m *process) catch() {
 		return
 	}
 	if m.cfg.StopSignals == nil {
-		// nohup ignores SIGHUP, and a shell ignores SIGINT for its background
-		// jobs: that was done so that they do not matter.
+		// nohup starts a program with SIGHUP ignored, and a shell its background
+		// jobs with SIGINT ignored. These signals must then have no effect.
 		m.stopOn = slices.DeleteFunc(m.stopOn, func(s os.Signal) bool {
 			return s != syscall.SIGTERM && signal.Ignored(s)
 		})
@@ -122,9 +124,9 @@ func (m *process) catch() {
 		notify(m.caught, hangupSignal)
 	}
 	notify(m.caught, continueSignal)
-	// Nobody reads this channel. With it a write to a closed pipe is an error;
-	// without it the write would end the process. It outlives Main, as stdout
-	// does.
+	// Nothing reads this channel. Because it is registered, a write to a closed pipe
+	// on stdout or stderr returns an error; otherwise the write would end the process.
+	// It stays registered after Main, since stdout is still open then.
 	notify(make(chan os.Signal), pipeSignal)
 }
 
@@ -140,8 +142,8 @@ func (m *process) setUp(setup func(context.Context, *Group) error) {
 	g.mu.Lock()
 	g.setupRuns = true
 	g.mu.Unlock()
-	// The gate is open as long as the signals have not closed it; then there
-	// is nothing to set up.
+	// start fails only if a signal has closed the gate already; then nothing needs
+	// to be set up.
 	_ = g.start(g.site(g.setupEnd, EntrySetup, "setup", 3), func(ctx context.Context) error {
 		var err error
 		if setup != nil {
@@ -162,7 +164,7 @@ func (m *process) setUp(setup func(context.Context, *Group) error) {
 	})
 }
 
-// listen takes the signals until the group has ended. It also looks at the
+// listen handles the signals until the group has ended. It also checks the
 // clock, to notice that the process was frozen.
 func (m *process) listen() {
 	tick := time.NewTicker(idlePulse)
@@ -186,7 +188,7 @@ func (m *process) listen() {
 	}
 }
 
-// handle is what one signal means.
+// handle handles one signal.
 func (m *process) handle(sig os.Signal) {
 	g := m.group
 	switch {
@@ -202,7 +204,7 @@ func (m *process) handle(sig os.Signal) {
 	m.stops++
 	switch m.stops {
 	case 1:
-		if !g.begin(nil, sig) { // it had begun by itself: this is news to nobody
+		if !g.begin(nil, sig) { // a stop had begun without a signal
 			g.journal.log(g.log, slog.LevelInfo, "signal during a stop; another one interrupts", "signal", signalName(sig))
 		}
 	case 2:
@@ -213,9 +215,9 @@ func (m *process) handle(sig os.Signal) {
 	}
 }
 
-// reload calls the hook as a goroutine of the group, one at a time. What is
-// asked for while it runs becomes one more call, which reads what changed
-// meanwhile.
+// reload calls OnReload in a goroutine of the group, one call at a time. All requests
+// that arrive while it runs become one more call, which reads what has changed
+// since.
 func (m *process) reload() {
 	g := m.group
 	g.mu.Lock()
@@ -264,8 +266,8 @@ func (m *process) stopEvent(p phase) {
 	m.notify.send("STATUS=stopping: " + p.String())
 }
 
-// watch ends the process when the stop is not over at its end, and tells
-// systemd to be as patient as the budget.
+// watch is the watchdog: it ends the process if the stop is not over at its deadline. It
+// also extends systemd's timeout during the stop, up to that deadline.
 func (m *process) watch() {
 	g := m.group
 	tick := time.NewTicker(stopPulse)
@@ -281,7 +283,7 @@ func (m *process) watch() {
 			m.notify.extend(now, exit)
 		}
 		if !exit.IsZero() && now.After(exit) {
-			g.beat() // a freeze gives the time again
+			g.beat() // after a freeze it moves the deadline
 			g.mu.Lock()
 			over := !time.Now().Before(g.at.exit)
 			g.mu.Unlock()
@@ -299,7 +301,8 @@ func (m *process) watch() {
 	}
 }
 
-// bark is the end of a stop that hangs in what cannot be bounded otherwise.
+// bark ends the process with code 3, after it has written the report and a log line
+// if these do not hang.
 func (m *process) bark() {
 	told := make(chan struct{})
 	go func() {
@@ -316,7 +319,7 @@ func (m *process) bark() {
 	m.cfg.exit(codeAbandoned)
 }
 
-// writeTerminationLog leaves the report where the platform reads it, once.
+// writeTerminationLog writes the report to the file that the platform reads, once.
 func (m *process) writeTerminationLog() {
 	path := terminationLog(m.cfg.TerminationLog)
 	if path == "" {

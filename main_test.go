@@ -105,7 +105,7 @@ func TestSetup_TheContextOfASetupThatStillRunsEndsAtLastCall(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		p := runMain(cfg, func(ctx context.Context, g *Group) error {
-			<-ctx.Done() // a migration, say
+			<-ctx.Done() // a migration, for example
 			if !errors.Is(context.Cause(ctx), ErrStopping) {
 				t.Errorf("the cause is %v", context.Cause(ctx))
 			}
@@ -148,7 +148,7 @@ func TestSetup_ASignalBeforeSetupIsNotLostAndSetupHearsIt(t *testing.T) {
 		cfg.Signals = signals
 		ran := false
 		code := Main(cfg, func(ctx context.Context, g *Group) error {
-			ran = true // which of the two comes first is open
+			ran = true // either of the two may be first
 			<-LastCall(ctx)
 			<-ctx.Done()
 			return nil
@@ -269,7 +269,7 @@ func TestSignal_AfterAFailureIsTheFirstOne(t *testing.T) {
 			mustStart(t, g.Go("work", takes(5*time.Second)))
 			return g.Go("broken", func(context.Context) error { return errBroken })
 		})
-		p.signal(syscall.SIGTERM) // interrupts nobody
+		p.signal(syscall.SIGTERM) // interrupts nothing
 		began := time.Now()
 		if code := <-p.code; code != 1 {
 			t.Errorf("code %d", code)
@@ -330,7 +330,7 @@ func TestSignal_AClosedSignalChannelIsNoSignal(t *testing.T) {
 	})
 }
 
-// stuckError is an error whose text hangs until the test lets it go: the report
+// stuckError is an error whose Error method hangs until the test ends it, so that the report
 // cannot be written.
 type stuckError chan struct{}
 

@@ -5,20 +5,20 @@ import (
 	"slices"
 )
 
-// A Note is a line of a [Report]: what became of work that the group does not count.
+// A Note is a line of a [Report] about the outcome of work that the group does not count.
 type Note struct {
-	Name string // whose work it is, such as tasks
+	Name string // the work that it is about, such as tasks
 	Text string
 }
 
 // maxNotes bounds the notes of a group.
 const maxNotes = 100
 
-// AddNote adds a note to the Report of the group that ctx belongs to. The report
-// counts goroutines and requests; a goroutine that works through a list of its own
-// says with a note what became of that, as soon as it knows: it may be abandoned.
-// A note takes the place of the one of the same name. A group keeps 100 of them,
-// and none that comes after its report. Outside a group nothing is added.
+// AddNote adds a note to the Report of the group that ctx belongs to. The report itself
+// counts only goroutines and requests. A goroutine that works through a list of its own
+// adds a note with the outcome as soon as it knows it, since the goroutine may be abandoned
+// later. A note replaces an earlier one of the same name. A group keeps at most 100 notes and
+// ignores those that come after its report. Outside a group AddNote does nothing.
 func AddNote(ctx context.Context, name, text string) {
 	g := groupOf(ctx)
 	if g == nil {
@@ -37,5 +37,5 @@ func AddNote(ctx context.Context, name, text string) {
 	}
 }
 
-// String is the note in one line.
+// String returns the note as one line.
 func (n Note) String() string { return escaped(n.Name) + ": " + escaped(n.Text) }

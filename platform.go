@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// notifier speaks systemd's notification protocol (sd_notify(3)): datagrams of
-// KEY=VALUE lines to the socket that NOTIFY_SOCKET names. Without one it does
-// nothing. What cannot be sent is dropped: the service manager's own timeouts
-// remain.
+// notifier speaks systemd's notification protocol (sd_notify(3)): it sends datagrams of
+// KEY=VALUE lines to the socket that NOTIFY_SOCKET names. Without that variable it does
+// nothing. A message that cannot be sent is dropped: then the service manager's own
+// timeouts apply.
 type notifier struct{ address string }
 
 func newNotifier() notifier { return notifier{os.Getenv("NOTIFY_SOCKET")} }
@@ -36,7 +36,7 @@ func (n notifier) send(lines ...string) {
 	_, _ = conn.Write([]byte(strings.Join(lines, "\n")))
 }
 
-// extend asks for the time until exit, in pieces that have to be renewed.
+// extend asks the service manager for the time until exit, in steps that must be renewed.
 func (n notifier) extend(now, exit time.Time) {
 	by := extendBy
 	if !exit.IsZero() {
@@ -47,8 +47,8 @@ func (n notifier) extend(now, exit time.Time) {
 	}
 }
 
-// personAtStdin reports whether the input is a terminal: a device, but not the one that a service
-// manager gives.
+// personAtStdin reports whether the input is a terminal: a character device, but not /dev/null,
+// which a service manager gives.
 func personAtStdin() bool {
 	in, err := os.Stdin.Stat()
 	if err != nil || in.Mode()&os.ModeCharDevice == 0 {
@@ -63,8 +63,8 @@ const (
 	terminationLogSize    = 4096 // what the kubelet reads
 )
 
-// terminationLog returns the file of Config.TerminationLog, or "" when there is
-// none. The file is never created: where there is none, no platform reads it.
+// terminationLog returns the file of Config.TerminationLog, or "" if there is
+// none. The file is never created: if it does not exist, no platform reads it.
 func terminationLog(configured string) string {
 	path := configured
 	switch path {
@@ -79,8 +79,8 @@ func terminationLog(configured string) string {
 	return path
 }
 
-// writeTerminationLog replaces what the file has. The file is never empty in
-// between: the watchdog may end the process at any moment.
+// writeTerminationLog replaces the content of the file. It truncates the file after the
+// write, so that it is never empty: the watchdog may end the process at any moment.
 func writeTerminationLog(path, text string) {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
@@ -92,7 +92,7 @@ func writeTerminationLog(path, text string) {
 	}
 }
 
-// shorten cuts a text between lines, and says so.
+// shorten cuts a text between lines, and adds a line that says so.
 func shorten(text string, size int) string {
 	if len(text) <= size {
 		return text

@@ -10,12 +10,11 @@ import (
 )
 
 // registry knows every goroutine of a group that has not returned: its name,
-// its start and where it was started. It is made for millions of short ones:
-// what they share (name, labels, context, call site) is in a site, of which
-// there is one for each name; what is left is one small element in a sharded
-// list.
+// its start time and where it was started. It is designed for millions of short
+// goroutines. What goroutines of one name share (name, labels, context, call site) is in one
+// site; the rest is one small element in a sharded list.
 type registry struct {
-	base   time.Time                           // ages count from here
+	base   time.Time                           // the time 0 of now
 	sites  [5]atomic.Pointer[map[string]*site] // by siteTable; copied on write
 	mu     sync.Mutex                          // guards named and stray, and the writing of sites
 	named  []*site
@@ -27,8 +26,8 @@ type registry struct {
 
 const (
 	shardCount = 64
-	maxNames   = 1024 // names whose site is kept; that of any other is made for each goroutine
-	maxStray   = 1024 // entries that such names may fill in a report
+	maxNames   = 1024 // names whose site is kept; beyond them each goroutine gets a new site
+	maxStray   = 1024 // limit of the entries in a report for names beyond maxNames
 )
 
 type shard struct {
@@ -52,7 +51,7 @@ type site struct {
 	kind     EntryKind
 	name     string
 	callSite string          // file:line of the call that used the name first
-	ctx      context.Context // what they are given
+	ctx      context.Context // the goroutines' context
 	kept     bool            // in registry.sites
 
 	// Written during a stop only.
@@ -95,8 +94,8 @@ func (r *registry) remove(old *goroutine) (last bool) {
 	return earlier && r.earlier.Add(-1) == 0
 }
 
-// markEarlier marks what runs now, apart from servers: those that start later are not waited for by
-// who waits for the marked ones.
+// markEarlier marks the goroutines that run now, except those of servers. The listeners stay open
+// until the marked ones have returned; goroutines that start later do not count.
 func (r *registry) markEarlier() {
 	for i := range r.shards {
 		sh := &r.shards[i]
@@ -136,9 +135,9 @@ func (r *registry) find(kind EntryKind, name string) *site {
 	return nil
 }
 
-// keep stores a site for its name and returns it, or the one that another
-// goroutine has stored meanwhile. When there are many names already, the site
-// is returned and not stored.
+// keep stores a site under its name and returns it. If another goroutine has stored one
+// for the name meanwhile, it returns that one. If there are maxNames sites already, the site
+// is returned but not stored.
 func (r *registry) keep(s *site) *site {
 	table := &r.sites[siteTable(s.kind)]
 	r.mu.Lock()
@@ -161,8 +160,8 @@ func (r *registry) keep(s *site) *site {
 	return s
 }
 
-// note counts a goroutine that ended during a stop: in its own time, or cut off
-// with an error.
+// note counts a goroutine that ended during a stop: as interrupted if it was cut off,
+// else as finished.
 func (r *registry) note(ended *goroutine, err error, cut bool) {
 	s := ended.site
 	if !s.kept {
@@ -192,7 +191,7 @@ func (r *registry) keepStray(s *site) {
 	}
 }
 
-// noted returns entries for what note has counted.
+// noted returns entries for the goroutines that note has counted.
 func (r *registry) noted() (finished, interrupted []Entry) {
 	r.mu.Lock()
 	sites := append(append([]*site(nil), r.named...), r.stray...)
@@ -215,8 +214,8 @@ func (r *registry) noted() (finished, interrupted []Entry) {
 	return finished, interrupted
 }
 
-// running returns an entry for each name that has goroutines which have not
-// returned, with how many and the age of the oldest.
+// running returns an entry for each name with goroutines that have not
+// returned: their number and the age of the oldest.
 func (r *registry) running() []Entry {
 	entries := map[*site]*Entry{}
 	now := r.now()

@@ -18,58 +18,58 @@ const (
 	codeInterrupted = 75 // EX_TEMPFAIL: try again
 )
 
-// A Report is the outcome of a stop, for everyone who took part in it.
+// A Report is the outcome of a stop: of every goroutine, request, server and closer in it.
 type Report struct {
 	Signal os.Signal     // the signal that began the stop, or nil
-	Cause  error         // the failure that began it, or nil
-	Began  time.Time     // last call
+	Cause  error         // the failure that began the stop, or nil
+	Began  time.Time     // the moment of last call
 	Took   time.Duration // from last call to the report
-	Frozen time.Duration // about how long the process did not run meanwhile
+	Frozen time.Duration // how long the process was frozen during the stop, approximately
 
-	Finished    []Entry // ended during the stop, in their own time
-	Interrupted []Entry // ended with an error after Interrupt: not done, and recorded nowhere
-	Abandoned   []Entry // never returned, closers included
+	Finished    []Entry // ended during the stop; a goroutine that returned nil after Interrupt too
+	Interrupted []Entry // ended after Interrupt, goroutines with an error: unfinished, and recorded nowhere
+	Abandoned   []Entry // had not returned at Abandon, or closers that overran their time
 
-	// Notes are what AddNote was told, in the order in which the names came.
+	// Notes are the notes of AddNote, in the order in which their names were first used.
 	Notes []Note
 	// Failures are the errors and panics of setup, goroutines, loops, servers
-	// and closers, in the order in which they came; the first 100 of them.
+	// and closers, in the order in which they happened; the first 100 of them.
 	Failures []error
 	// BackgroundErrors is how often a Background failed since the start.
 	BackgroundErrors int
 }
 
-// EntryKind is what an [Entry] of a Report is about.
+// EntryKind is the kind of work that an [Entry] of a Report is about.
 type EntryKind string
 
-// The kinds of what a group waits for.
+// The kinds of work that a group waits for.
 const (
-	EntrySetup      EntryKind = "setup"      // the function that Main was given
+	EntrySetup      EntryKind = "setup"      // the setup function of Main
 	EntryGo         EntryKind = "go"         // a goroutine of Group.Go
-	EntryLoop       EntryKind = "loop"       // one of Group.Loop
-	EntryBackground EntryKind = "background" // one of Group.Background
-	EntryServer     EntryKind = "server"     // the goroutine that serves, of Group.HTTP or Group.Serve
-	EntryRequest    EntryKind = "request"    // an HTTP request that a handler works on
+	EntryLoop       EntryKind = "loop"       // a goroutine of Group.Loop
+	EntryBackground EntryKind = "background" // a goroutine of Group.Background
+	EntryServer     EntryKind = "server"     // the serving goroutine of Group.HTTP or Group.Serve
+	EntryRequest    EntryKind = "request"    // an HTTP request whose handler has not returned
 	EntryConnection EntryKind = "connection" // a connection that a handler hijacked
 	EntryCloser     EntryKind = "closer"     // a function of Group.Defer
 )
 
 // An Entry is about all goroutines, or requests, with the same kind and name.
 type Entry struct {
-	Kind  EntryKind     // what it is
-	Name  string        // as it was started; for a request with its method and path
-	Count int           // how many
-	Age   time.Duration // of the oldest; 0 in Report.Finished
-	// CallSite is folder/file.go:line of the call that started it; where several
-	// have the name, of the first call.
+	Kind  EntryKind     // the kind of work
+	Name  string        // the name it was started with; for a request also its method and path
+	Count int           // how many have this kind and name
+	Age   time.Duration // the age of the oldest; 0 in Report.Finished
+	// CallSite is folder/file.go:line of the call that started it; if several
+	// share the name, of the first call.
 	CallSite string
 	Err      error  // the first error, in Report.Interrupted
-	Stack    string // where its goroutines are, in Report.Abandoned; empty when the dump took too long
+	Stack    string // the stacks of its goroutines, in Report.Abandoned; empty if the dump took too long
 
 	label string // the name in the goroutine profile's labels
 }
 
-// ExitCode is the code to end the process with, the first of these that applies:
+// ExitCode returns the exit code for the process, the first of these that applies:
 //
 //   - 3: something was abandoned. It had not returned at Abandon, or is a closer
 //     that overran its share of the time.
@@ -77,11 +77,11 @@ type Entry struct {
 //   - 75 (EX_TEMPFAIL, try again): plain work was interrupted, and is recorded
 //     nowhere. A goroutine returned an error after Interrupt, or a request or a
 //     call had not ended by then.
-//   - 0: everything finished, or was a goroutine that returned nil after
-//     Interrupt, which says that it recorded by itself what it could not finish.
+//   - 0: everything finished. A goroutine that returned nil after Interrupt counts as
+//     finished: it has recorded by itself what it could not finish.
 //
-// Main has two codes more: 128+n when a third signal, n, ended the process, and 3
-// when the stop itself hung and the watchdog ended it.
+// Main can also end the process with 128+n, after a third signal n, and with 3, if the
+// stop itself hangs and the watchdog ends it.
 func (r Report) ExitCode() int {
 	switch {
 	case len(r.Abandoned) > 0:
@@ -94,8 +94,8 @@ func (r Report) ExitCode() int {
 	return 0
 }
 
-// String is the report for people: a summary, then a line for each name, the
-// worst first, then the stacks.
+// String returns the report as text: a summary, then a line for each name, the
+// worst outcomes first, then the stacks.
 func (r Report) String() string {
 	var b strings.Builder
 	by := ""
@@ -136,7 +136,7 @@ func (r Report) String() string {
 	return b.String()
 }
 
-// String is the entry in one line: kind, name, how many, how old, the call site.
+// String returns the entry as one line: kind, name, count, age and call site.
 func (e Entry) String() string {
 	s := string(e.Kind) + " " + escaped(e.Name)
 	if e.Count > 1 {
@@ -154,8 +154,8 @@ func (e Entry) String() string {
 	return s
 }
 
-// escaped writes what is no printable text as Go does in quotes, line breaks too: a name may be
-// anybody's, and a report is read line by line.
+// escaped escapes characters that are not printable, line breaks included, as in a Go string. A
+// name may come from outside, and a report is read line by line.
 func escaped(s string) string {
 	if !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) || r == utf8.RuneError }) {
 		return s
@@ -164,12 +164,12 @@ func escaped(s string) string {
 	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }
 
-// indented is a text of several lines, escaped, of which none but the first looks like a line of
-// the report.
+// indented returns a text of several lines, escaped. It indents all lines but the first, so that
+// none of them looks like a line of the report.
 func indented(s string) string {
 	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
 	for i, line := range lines {
-		indent := line[:len(line)-len(strings.TrimLeft(line, "\t"))] // as stacks have it
+		indent := line[:len(line)-len(strings.TrimLeft(line, "\t"))] // the lines of a stack begin with tabs
 		lines[i] = indent + escaped(line[len(indent):])
 	}
 	return strings.Join(lines, "\n            ")
@@ -199,7 +199,7 @@ func (r Report) attrs() []any {
 	return a
 }
 
-// add adds those who ended during the stop, in their own time or after Interrupt.
+// add adds entries for work that ended during the stop.
 func (r *Report) add(finished, interrupted []Entry) {
 	r.Finished = append(r.Finished, finished...)
 	r.Interrupted = append(r.Interrupted, interrupted...)
@@ -211,7 +211,7 @@ func (r *Report) sort() {
 	sortEntries(r.Abandoned)
 }
 
-// clone returns a copy for a reader, of a stop that goes on.
+// clone returns a copy of the report of a stop that is not over, to be read without the lock.
 func (r *Report) clone() Report {
 	c := *r
 	c.Took = time.Since(c.Began)
@@ -228,7 +228,7 @@ func count(entries []Entry) int {
 	return n
 }
 
-// sortEntries puts the oldest first, then goes by name, so that reports compare.
+// sortEntries sorts by age, the oldest first, then by name, so that reports can be compared.
 func sortEntries(entries []Entry) {
 	slices.SortStableFunc(entries, func(a, b Entry) int {
 		return cmp.Or(cmp.Compare(b.Age.Round(time.Second), a.Age.Round(time.Second)),

@@ -16,7 +16,7 @@ func defaultStopSignals() []os.Signal {
 	return signals
 }
 
-// checkSignals refuses to listen for what cannot be heard.
+// checkSignals returns an error for signals that no program can catch.
 func checkSignals(signals []os.Signal) error {
 	for _, s := range signals {
 		if s == os.Kill || s == stopSignal && stopSignal != nil {
@@ -29,8 +29,8 @@ func checkSignals(signals []os.Signal) error {
 	return nil
 }
 
-// notify asks for signals, nil being one that this platform does not have. For
-// signal.Notify an empty list would mean all of them.
+// notify registers for signals one by one, since signal.Notify takes an empty list for all
+// signals. A nil signal is one that this platform does not have; it is left out.
 func notify(c chan<- os.Signal, signals ...os.Signal) {
 	for _, s := range signals {
 		if s != nil {

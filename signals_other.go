@@ -7,8 +7,7 @@ import (
 	"syscall"
 )
 
-// A system without these signals has neither a terminal's hangup nor a signal
-// after a freeze.
+// These are nil: the system has none of these signals.
 var (
 	hangupSignal   os.Signal
 	continueSignal os.Signal

@@ -15,7 +15,7 @@ func TestSignals_ThatNobodyCanCatchAreRefusedByName(t *testing.T) {
 		want   string
 	}{{os.Kill, "SIGKILL"}, {stopSignal, "SIGSTOP"}, {nil, "nil signal"}} {
 		if c.signal == nil && c.want == "SIGSTOP" {
-			continue // a system without it
+			continue // this system does not have the signal
 		}
 		log := &written{}
 		cfg := Config{StopSignals: []os.Signal{syscall.SIGTERM, c.signal}, Logger: log.logger()}

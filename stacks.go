@@ -17,11 +17,11 @@ const maxDumpTime = 2 * time.Second
 // maxStack bounds one stack in a report.
 const maxStack = 16 << 10
 
-// addStacks gives each entry the stacks of its goroutines, unless the dump
-// takes longer than the timeout; then it goes on in the background, and the
-// entries stay without. A goroutine belongs to an entry when it carries the
-// group's label and that name, and has the group's own frame at its root: the
-// labels alone would also match the goroutines that it started itself.
+// addStacks adds to each entry the stacks of its goroutines. If the dump takes longer
+// than the timeout, it continues in the background and the entries get no stacks. A
+// goroutine belongs to an entry if it has the labels of the group and the name, and one of
+// rootFrames in its stack: the labels alone would also match the goroutines that the
+// user's code started.
 func addStacks(entries []Entry, group uint64, timeout time.Duration) {
 	if len(entries) == 0 || timeout <= 0 {
 		return
@@ -40,10 +40,10 @@ func addStacks(entries []Entry, group uint64, timeout time.Duration) {
 	}
 }
 
-// stackKey is what the labels of a goroutine say.
+// stackKey is the kind and the name in the labels of a goroutine.
 type stackKey struct{ kind, name string }
 
-// stacks are the different places at which the goroutines of one name are.
+// stacks are the different stacks of the goroutines of one name.
 type stacks struct {
 	places []string
 	counts []string
@@ -95,13 +95,13 @@ func findStacks(records iter.Seq[stackdump.Record], group string) map[stackKey]*
 	return found
 }
 
-// userStack returns the user's part of a stack, without the frames of ours that
-// called it, and reports whether there are such frames. Of a stack that is too
-// deep to be recorded to its root the labels are believed.
+// userStack returns the user's part of a stack, without the frames of this package that
+// called it, and reports whether there are such frames. If the runtime recorded a deep
+// stack without its root, it reports true: the labels must be enough then.
 func userStack(r stackdump.Record) (stack string, ours bool) {
 	var b strings.Builder
 	ours = r.Truncated()
-	end := 0 // after the last frame that is not a wrapper of ours
+	end := 0 // after the last frame that is not a wrapper of this package
 	for f := range r.Frames() {
 		if isRoot(f.Func) {
 			ours = true
@@ -121,9 +121,9 @@ func userStack(r stackdump.Record) (stack string, ours bool) {
 	return b.String()[:end], ours
 }
 
-// rootFrames are the functions of ours that call the user's. A worker of package
-// task calls handlers in goroutines that it starts itself: when it is abandoned,
-// the handlers are what hangs.
+// rootFrames are the functions of this module that call the user's functions. A worker of
+// package task calls handlers in goroutines that it starts itself: if a worker is abandoned,
+// its handlers are what hangs.
 var rootFrames = []string{
 	"/lastcall.(*Group).run",
 	"/lastcall.closer.call",
@@ -135,8 +135,8 @@ func isRoot(fn string) bool {
 	return slices.ContainsFunc(rootFrames, func(root string) bool { return strings.HasSuffix(fn, root) })
 }
 
-// isWrapper recognises the closures between the first frame of a goroutine and
-// the user's function.
+// isWrapper reports whether a function is one of the closures between the first frame of
+// a goroutine and the user's function.
 func isWrapper(fn string) bool {
 	return strings.Contains(fn, "lastcall.(*Group).") || strings.Contains(fn, "lastcall.(*process).") || strings.Contains(fn, "lastcall/task.Handle[")
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/internal/stackdump"
 )
 
-// oddNames are names that a profile has to quote.
+// oddNames are names that a profile must quote.
 var oddNames = []string{
 	"plain", `with "quotes"`, "with\nnewlines\n\n# labels: {}", "grüße 任务 🚀", `{"lastcall":"fake"}`, `back\slash`, "tab\tand\x00nul", `"`, "a, b: c", "\xff not utf-8",
 }
@@ -107,7 +107,7 @@ func TestStacks_OfOtherGroupsAndOfChildrenAreNotTaken(t *testing.T) {
 		mustStart(t, other.Go("work", func(context.Context) error { standHere(letGo); return nil }))
 		g, _ := newTestGroup(t)
 		mustStart(t, g.Go("work", func(context.Context) error {
-			go standHere(letGo) // it inherits the labels
+			go standHere(letGo) // the goroutine inherits the labels
 			standThere(letGo)
 			return nil
 		}))
@@ -169,8 +169,8 @@ func TestUserStack_LeavesOutTheFramesOfTheGroup(t *testing.T) {
 	}
 }
 
-// FuzzStacks_AreFoundInAnyText holds that no profile makes it panic, and that what it returns
-// is bounded.
+// FuzzStacks_AreFoundInAnyText checks that no profile makes findStacks panic, and that the size of
+// its result is bounded.
 func FuzzStacks_AreFoundInAnyText(f *testing.F) {
 	var b bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&b, 1); err != nil {

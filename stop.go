@@ -5,20 +5,21 @@ import (
 	"time"
 )
 
-// server is what a Group stops in two steps: first it takes no more, then it
-// is empty. All methods return at once. The servers of ServeUntilClose are none.
+// server is a server that a Group stops in two steps: it stops accepting, then its last
+// request ends. All methods except release return at once. The servers of ServeUntilClose do
+// not implement it.
 type server interface {
 	drain()                          // stop accepting
 	drained() bool                   // nothing is open or running any more
-	interrupt()                      // tell what still runs, in the way it listens to
+	interrupt()                      // interrupt what still runs, beyond the end of its context
 	abandon()                        // close what is still open
-	release()                        // end drain's helpers, for which it waits a moment
+	release()                        // end drain's goroutines and wait for them, 100 ms at most
 	open() []Entry                   // what still runs or is connected
-	served() (finished, cut []Entry) // what ended during the stop, in its own time or after Interrupt
+	served() (finished, cut []Entry) // what ended during the stop: before or after Interrupt
 }
 
-// drive is a stop, from last call to the report. It is the only goroutine that
-// moves the phase on; every wait in it is bounded, but for a Grace of none.
+// drive runs a stop, from last call to the report. No other goroutine changes the phase
+// after last call. Every wait in it is bounded, except with a Grace of none.
 func (g *Group) drive() {
 	defer close(g.done)
 	g.announce(lastCall)
@@ -50,7 +51,7 @@ func (g *Group) drive() {
 	if inTime {
 		inTime = g.await(toInterrupt, served)
 	} else {
-		g.await(toContexts, served) // the requests that came last are short, or interrupted like all others
+		g.await(toContexts, served) // gives the requests that arrived last a moment before they are interrupted
 	}
 	g.closeGate()
 	inTime = inTime && g.await(toInterrupt, idle)
@@ -73,8 +74,8 @@ func (g *Group) drive() {
 	g.finish(servers)
 }
 
-// await waits until ok is true or the deadline has passed, and returns what ok
-// is then. The deadline is read again each time something has changed. A zero
+// await waits until ok returns true or the deadline has passed, and returns the last
+// result of ok. It reads the deadline again each time something has changed. A zero
 // deadline never passes.
 func (g *Group) await(deadline func() time.Time, ok func() bool) bool {
 	timer := time.NewTimer(0)
@@ -102,7 +103,7 @@ func (g *Group) await(deadline func() time.Time, ok func() bool) bool {
 	}
 }
 
-// enter moves the phase on.
+// enter begins the next phase.
 func (g *Group) enter(p phase) {
 	g.mu.Lock()
 	g.phase.Store(int32(p))
@@ -110,7 +111,7 @@ func (g *Group) enter(p phase) {
 	g.announce(p)
 }
 
-// announce logs a phase and passes it to what Main has added.
+// announce logs a phase and passes it to Main's callback.
 func (g *Group) announce(p phase) {
 	g.mu.Lock()
 	at, report := g.at, g.report
@@ -140,10 +141,10 @@ func (g *Group) announce(p phase) {
 	}
 }
 
-// acceptMeanwhile leaves the listeners open for as long as anything runs that ran when the delay
-// ended: whoever still sends clients here does not find the port closed while the process lives on
-// anyway. Requests do not count, nor what they start from now on: else new clients would keep a
-// stop going. Then it closes the listeners, and reports whether that was before Interrupt.
+// acceptMeanwhile leaves the listeners open until everything has returned that was running when the
+// delay ended: as long as the process lives anyway, a late client need not find its port closed.
+// Requests do not count, nor does the work that they start from now on: otherwise new clients would
+// prolong the stop. Then it closes the listeners, and reports whether that was before Interrupt.
 func (g *Group) acceptMeanwhile(toInterrupt func() time.Time) (inTime bool, servers []server) {
 	g.mu.Lock()
 	servers = append(servers, g.servers...)
@@ -164,7 +165,7 @@ func (g *Group) acceptMeanwhile(toInterrupt func() time.Time) (inTime bool, serv
 	return inTime, servers
 }
 
-// interrupt ends the contexts of everyone that has not returned.
+// interrupt ends the contexts of all work that has not returned.
 func (g *Group) interrupt(servers []server) {
 	g.mu.Lock()
 	cause := &InterruptError{Signal: g.report.Signal, Until: g.at.abandon}
@@ -180,7 +181,7 @@ func (g *Group) interrupt(servers []server) {
 	}
 }
 
-// remaining returns entries for everyone that has not returned.
+// remaining returns entries for all work that has not returned.
 func (g *Group) remaining(servers []server) []Entry {
 	entries := g.registry.running()
 	for _, s := range servers {
@@ -189,14 +190,14 @@ func (g *Group) remaining(servers []server) []Entry {
 	return entries
 }
 
-// abandonRest names those that ignored their context, and stops waiting.
+// abandonRest adds the work that ignored its context to the report, and stops waiting for it.
 func (g *Group) abandonRest(servers []server) {
 	g.enter(abandoned)
 	entries := g.remaining(servers)
 	addStacks(entries, g.id, g.dumpTime(1))
 	g.mu.Lock()
 	g.report.Abandoned = append(g.report.Abandoned, entries...)
-	g.pulse.start(time.Now(), stopPulse) // the dump was ours, not a freeze
+	g.pulse.start(time.Now(), stopPulse) // the dump took that time: it was not a freeze
 	g.mu.Unlock()
 	for _, e := range entries {
 		g.journal.log(g.log, slog.LevelError, "abandoned", e.attrs()...)
@@ -206,8 +207,8 @@ func (g *Group) abandonRest(servers []server) {
 	}
 }
 
-// dumpTime is how long a goroutine profile may take now: it is paid from what
-// n closers, or other things to be done, and the report have left.
+// dumpTime returns how long a goroutine profile may take now. It shares the time that is
+// left until the end of the closers with n other steps, such as closers.
 func (g *Group) dumpTime(n int) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -217,10 +218,10 @@ func (g *Group) dumpTime(n int) time.Duration {
 	return min(maxDumpTime, max(time.Until(g.at.close)/time.Duration(n+1), g.budget.report/2))
 }
 
-// maxLogTime is how long a stop that is over waits for its logger.
+// maxLogTime is how long a stop that is over waits for its logger, at most.
 const maxLogTime = time.Second
 
-// finish makes the report, in the last part of the reserve.
+// finish completes the report, in the last part of the reserve.
 func (g *Group) finish(servers []server) {
 	for _, stop := range g.unhook {
 		stop()
@@ -252,8 +253,8 @@ func (g *Group) finish(servers []server) {
 	g.journal.finish(g.log, max(patience, g.budget.report/4))
 }
 
-// reportSoFar is a copy of the report: what prints it calls the Error methods
-// of others, and must not hold mu while it does.
+// reportSoFar returns a copy of the report. Printing a report calls Error methods of the
+// user's errors, and mu must not be held for that.
 func (g *Group) reportSoFar() Report {
 	g.mu.Lock()
 	defer g.mu.Unlock()

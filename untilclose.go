@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A ServerOption says how HTTP and Serve are to treat a server.
+// A ServerOption changes how HTTP and Serve treat a server.
 type ServerOption func(*serverOptions)
 
 type serverOptions struct{ untilClose bool }
@@ -21,26 +21,27 @@ func untilClose(options []ServerOption) bool {
 	return o.untilClose
 }
 
-// ServeUntilClose is for a server through which people and platforms look at
-// the program: metrics, probes, profiles. It answers during the whole stop,
-// until the closers run. Nothing waits for it: neither a stop, which cuts off
-// what it still does and counts it nowhere, nor a program that is done, which
-// ends although it serves. It causes no delay either.
+// ServeUntilClose is an option for servers through which people and platforms observe
+// the program: metrics, probes, profiles. Such a server answers during the whole stop,
+// until the closers run:
 //
-// The contexts of its HTTP requests end when it does, not at Interrupt. It is
-// closed before the first closer runs, since its handlers may use what closers
-// close; those that obey their context have a tenth of a second to return.
+//   - A stop does not wait for it. It cuts off the requests in flight, and does not count them.
+//   - A program with nothing else left to do ends although the server still serves.
+//   - The server does not cause a Config.Delay.
+//   - The contexts of its HTTP requests end when the server ends, not at Interrupt.
+//   - It is closed before the first closer runs, since its handlers may use what closers
+//     close. Handlers that obey their context have a tenth of a second to return.
 func ServeUntilClose() ServerOption {
 	return func(o *serverOptions) { o.untilClose = true }
 }
 
-// lasting is a server of ServeUntilClose.
+// lasting is a server with the option ServeUntilClose.
 type lasting struct {
 	group   *Group
 	site    *site
-	cut     func()       // closes the listener and what is connected; may take its time
-	closing atomic.Bool  // cut has been called
-	busy    atomic.Int64 // Serve, cut, and the requests in flight
+	cut     func()       // closes the listener and the connections; may block
+	closing atomic.Bool  // the server is being closed: an end of Serve is no failure
+	busy    atomic.Int64 // how many run: Serve, cut, and the requests in flight
 }
 
 func (g *Group) httpUntilClose(at *site, srv *http.Server, l net.Listener) error {
@@ -59,7 +60,8 @@ func (g *Group) httpUntilClose(at *site, srv *http.Server, l net.Listener) error
 	})
 }
 
-// serveUntilClose starts a server that no stop waits for, after what has to be done before.
+// serveUntilClose calls the functions in before and starts a server that no stop waits for, or
+// returns ErrStopping.
 func (g *Group) serveUntilClose(s *lasting, serve func() error, before ...func()) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -75,7 +77,7 @@ func (g *Group) serveUntilClose(s *lasting, serve func() error, before ...func()
 	return nil
 }
 
-// run is Serve, whose end before its time is a failure as that of any other server.
+// run calls Serve. As for any other server, an end of Serve before the stop closes it is a failure.
 func (s *lasting) run(serve func() error) {
 	defer s.left()
 	pprof.SetGoroutineLabels(s.site.ctx)
@@ -93,15 +95,15 @@ func (s *lasting) run(serve func() error) {
 	returned = true
 }
 
-// left notes that something of the server's has returned.
+// left decrements busy.
 func (s *lasting) left() {
 	if s.busy.Add(-1) == 0 {
 		s.group.wake()
 	}
 }
 
-// closeLasting ends the servers that live until now, before anything is closed that their handlers
-// may use. It waits for those that see it, and for no others.
+// closeLasting closes the servers of ServeUntilClose, before the closers close what their handlers
+// may use. It waits for a tenth of a second at most until they and their handlers have returned.
 func (g *Group) closeLasting() {
 	g.mu.Lock()
 	lasting := g.lasting
@@ -129,7 +131,7 @@ func (g *Group) closeLasting() {
 	})
 }
 
-// addServer makes a server known to the stop, unless one has begun.
+// addServer registers a server, or returns ErrStopping if a stop has begun.
 func (g *Group) addServer(s server, name string, at net.Addr) error {
 	g.mu.Lock()
 	if g.stopping() {

@@ -91,7 +91,7 @@ func TestServeUntilClose_AHandlerThatIgnoresItsContextHoldsTheClosersUpForATenth
 func TestServeUntilClose_DoesNotKeepAProgramThatIsDone(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
-		cfg.Delay = 5 * time.Second // which is for servers that have clients
+		cfg.Delay = 5 * time.Second // a delay is for servers that have clients
 		began := time.Now()
 		p := runMain(cfg, func(_ context.Context, g *Group) error {
 			mustStart(t, g.HTTP("metrics", quietServer(nil), newPipeListener(), ServeUntilClose()))
@@ -131,7 +131,7 @@ func TestServeUntilClose_IsRefusedFromLastCallOn(t *testing.T) {
 	})
 }
 
-// countedServer is a server as gRPC has it.
+// countedServer is a server with the methods of a gRPC server.
 type countedServer struct {
 	stopped, graceful int
 	end               chan struct{}

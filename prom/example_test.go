@@ -16,7 +16,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-// A service with a worker, whose metrics answer until its stop closes.
+// A service with a worker, whose metrics are served until the closing phase of its stop.
 func Example() {
 	var mux task.Mux
 	os.Exit(lastcall.Main(lastcall.Config{}, func(ctx context.Context, g *lastcall.Group) error {

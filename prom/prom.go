@@ -1,7 +1,9 @@
-// Package prom tells Prometheus of the tasks, the worker and the stop of a Go service: the metrics
-// of the program lastcall, by the same names. docs/cli.md of the repository lists them.
+// Package prom exports Prometheus metrics about the tasks, the worker and the stop of a Go service.
+// They have the names of the metrics of the program lastcall, which docs/cli.md of the repository
+// lists.
 //
-// The service makes one [Metrics], registers it, and hands it what there is to measure:
+// A service creates one [Metrics], registers it, and passes it the store, the worker and the group
+// to measure:
 //
 //	m := prom.New()
 //	prometheus.MustRegister(m)
@@ -12,8 +14,8 @@
 //	m.WatchWorker(worker)
 //	m.WatchStop(ctx)
 //
-// Serve them with [lastcall.ServeUntilClose]: so the scrapes of the whole stop are answered, and
-// none of them holds it up.
+// Serve them with [lastcall.ServeUntilClose]: then scrapes are answered during the whole stop, and
+// the stop does not wait for them.
 package prom
 
 import (
@@ -26,9 +28,9 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Metrics are those of one process. They are a [prometheus.Collector]; a second one in the same
-// registry needs labels of its own, as prometheus.WrapRegistererWith gives them. Every method may
-// be called at any time, before the registration or after it.
+// Metrics are the metrics of one process. It is a [prometheus.Collector]. A second one in the same
+// registry needs labels of its own: use prometheus.WrapRegistererWith. Every method may be called
+// at any time, before or after the registration.
 type Metrics struct {
 	waited, took  *prometheus.HistogramVec
 	interruptions *prometheus.CounterVec
@@ -40,13 +42,13 @@ type Metrics struct {
 
 	mu      sync.Mutex
 	workers []*task.Worker
-	stop    context.Context //nolint:containedctx // whose stop is watched
+	stop    context.Context //nolint:containedctx // a context of the group whose stop is measured
 	tasks   *tally
 }
 
 var _ prometheus.Collector = (*Metrics)(nil)
 
-// New makes them, each zero.
+// New returns new Metrics. All of them are zero.
 func New() *Metrics {
 	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
@@ -54,19 +56,19 @@ func New() *Metrics {
 	long := []float64{0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 7200, 21600, 86400}
 	short := []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30}
 	m := &Metrics{
-		waited: histogram("lastcall_task_wait_seconds", "How long tasks could be claimed before their run began here.", long, "kind"),
-		took:   histogram("lastcall_task_run_seconds", "How long runs went on here, by what the task became.", long, "kind", "status"),
+		waited: histogram("lastcall_task_wait_seconds", "How long tasks were ready to be claimed before their run began in this process.", long, "kind"),
+		took:   histogram("lastcall_task_run_seconds", "How long runs took in this process, by the resulting status of the task.", long, "kind", "status"),
 		interruptions: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "lastcall_task_interruptions_total", Help: "Runs that were cut short on purpose or given back, as this process recorded them.",
+			Name: "lastcall_task_interruptions_total", Help: "Runs that were interrupted on purpose or released, as recorded by this process.",
 		}, []string{"reason"}),
 		crashes: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "lastcall_task_crashes_total", Help: "Runs whose process died, as this process recorded them.",
+			Name: "lastcall_task_crashes_total", Help: "Runs whose process died, as recorded by this process.",
 		}),
 		unresponsive: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "lastcall_unresponsive_handlers_total", Help: "Handlers here that had not returned 10 s after their context had ended.",
+			Name: "lastcall_unresponsive_handlers_total", Help: "Handlers of this process that had not returned 10 s after their context had ended.",
 		}, []string{"kind"}),
 		stale: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "lastcall_stale_writes_refused_total", Help: "Writes of this process that came too late: the run was somebody else's by then.",
+			Name: "lastcall_stale_writes_refused_total", Help: "Writes of this process that the store refused, because the process no longer held the run.",
 		}),
 		calls: histogram("lastcall_store_seconds", "How long the store took to answer, by call.", short, "call"),
 		callErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -79,8 +81,8 @@ func New() *Metrics {
 	return m
 }
 
-// Observe is for [task.WorkerConfig], which tells it of the begin and the end of runs. A service
-// that observes too calls it from its own function.
+// Observe counts the beginnings and ends of runs. Set it as Observe of a [task.WorkerConfig]. A
+// service with an Observe function of its own calls it from there.
 func (m *Metrics) Observe(_ context.Context, e task.Event) {
 	if e.Unresponsive {
 		m.unresponsive.WithLabelValues(e.Task.Kind).Inc()
@@ -91,7 +93,7 @@ func (m *Metrics) Observe(_ context.Context, e task.Event) {
 		return
 	}
 	if e.Reclaimed {
-		return // how long it took is not known, and its crash is counted with the calls of the store
+		return // the duration is unknown, and measuredStore counts the crash
 	}
 	status := string(e.Status)
 	if e.Stale {
@@ -100,23 +102,24 @@ func (m *Metrics) Observe(_ context.Context, e task.Event) {
 	m.took.WithLabelValues(e.Task.Kind, status).Observe(e.Took.Seconds())
 }
 
-// WatchWorker adds which kinds a worker has paused.
+// WatchWorker adds a worker, for the metric of paused kinds.
 func (m *Metrics) WatchWorker(w *task.Worker) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.workers = append(m.workers, w)
 }
 
-// WatchStop adds how far the stop of a context's group is, in the place of the one before.
+// WatchStop sets the group whose stop the metrics report: the group of a context. It replaces an
+// earlier one.
 func (m *Metrics) WatchStop(ctx context.Context) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.stop = ctx
 }
 
-// WatchTasks adds how many tasks there are in a store, in the place of the one before. They are
-// counted at a scrape, once a second at most, which must end within five seconds. Every process
-// that watches a store counts all of its tasks: take one of them, as with max.
+// WatchTasks sets the store whose tasks the metrics count. It replaces an earlier one. The tasks
+// are counted during a scrape, once a second at most, with a timeout of five seconds. Every process
+// that watches a store counts all of its tasks: use max over the processes in a query, not sum.
 func (m *Metrics) WatchTasks(s task.Store) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -125,14 +128,14 @@ func (m *Metrics) WatchTasks(s task.Store) {
 
 var (
 	phaseDesc    = prometheus.NewDesc("lastcall_stop_phase", "1 for the phase that the process is in: running, drain, interrupt or close.", []string{"phase"}, nil)
-	leftDesc     = prometheus.NewDesc("lastcall_stop_remaining_seconds", "How much time is left in the present phase of a stop. Only then, and where there is a deadline.", nil, nil)
-	pauseDesc    = prometheus.NewDesc("lastcall_kind_paused", "1 for each kind that this process cannot run now, by what it lacks. Only then.", []string{"kind", "reason"}, nil)
+	leftDesc     = prometheus.NewDesc("lastcall_stop_remaining_seconds", "How much time is left in the current phase of a stop. Present only during a stop that has a deadline.", nil, nil)
+	pauseDesc    = prometheus.NewDesc("lastcall_kind_paused", "1 for each kind that this process has paused, by the reason. Present only while the kind is paused.", []string{"kind", "reason"}, nil)
 	tasksDesc    = prometheus.NewDesc("lastcall_tasks", "How many tasks there are in the store.", []string{"queue", "kind", "status"}, nil)
-	suspectsDesc = prometheus.NewDesc("lastcall_suspects", "How many of the tasks were in two crashes in a row or cut off by three stops, and run in groups.", []string{"state"}, nil)
-	upDesc       = prometheus.NewDesc("lastcall_store_up", "1 if the store has answered this scrape.", nil, nil)
+	suspectsDesc = prometheus.NewDesc("lastcall_suspects", "How many tasks were in two crashes in a row or cut off by three stops, and therefore run in groups.", []string{"state"}, nil)
+	upDesc       = prometheus.NewDesc("lastcall_store_up", "1 if the store answered during this scrape.", nil, nil)
 )
 
-// kept are the metrics that are added to as things happen; the others are looked up at a scrape.
+// kept returns the metrics that are updated as events happen. The others are computed at a scrape.
 func (m *Metrics) kept() []prometheus.Collector {
 	return []prometheus.Collector{m.waited, m.took, m.interruptions, m.crashes, m.unresponsive, m.stale, m.calls, m.callErrors}
 }
@@ -153,7 +156,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	workers, stop, tasks := m.workers, m.stop, m.tasks
 	m.mu.Unlock()
 	if tasks != nil {
-		tasks.collect(ch) // first: the calls of the store that it makes are counted in the same scrape
+		tasks.collect(ch) // first: its calls of the store are then counted in the same scrape
 	}
 	collectPauses(ch, workers)
 	if stop != nil {
@@ -164,7 +167,8 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// collectPauses tells of what workers have paused; two may have paused one kind.
+// collectPauses collects the paused kinds of workers, each once, since two workers may have paused
+// the same kind.
 func collectPauses(ch chan<- prometheus.Metric, workers []*task.Worker) {
 	told := map[[2]string]bool{}
 	for _, w := range workers {
@@ -177,7 +181,7 @@ func collectPauses(ch chan<- prometheus.Metric, workers []*task.Worker) {
 	}
 }
 
-// collectStop tells of a group's stop.
+// collectStop collects the phase of a group's stop and the time left.
 func collectStop(ctx context.Context, ch chan<- prometheus.Metric) {
 	now := StopPhase(ctx)
 	for _, phase := range []string{"running", "drain", "interrupt", "close"} {
@@ -192,7 +196,7 @@ func collectStop(ctx context.Context, ch chan<- prometheus.Metric) {
 	}
 }
 
-// StopPhase is how far the stop of a context's group is, as lastcall_stop_phase has it: running,
+// StopPhase returns the stop phase of the context's group, as in lastcall_stop_phase: running,
 // drain, interrupt or close.
 func StopPhase(ctx context.Context) string {
 	select {

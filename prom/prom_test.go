@@ -23,8 +23,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// scrape is what a scrape says, without comments. The registry is one that checks that what is
-// collected has been described.
+// scrape returns the text of a scrape. Its registry checks that Describe has described everything
+// that is collected.
 func scrape(t *testing.T, m *Metrics) string {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
@@ -64,8 +64,8 @@ func TestMetrics_NamesFollowTheConventions(t *testing.T) {
 	}
 }
 
-// checkNames checks that what is ours in a scrape is named as Prometheus asks for, with lastcall_
-// in front and the base unit and _total at the end, and counts it.
+// checkNames checks that the names of this package's metrics follow Prometheus's conventions, with
+// lastcall_ in front and the base unit and _total at the end. It returns how many there are.
 func checkNames(t *testing.T, text string) (ours int) {
 	t.Helper()
 	var (
@@ -117,7 +117,7 @@ func TestMetrics_CountInterruptionsCrashesAndStaleWritesAtTheStore(t *testing.T)
 	s.applied(stop, nil)
 	s.applied(lost, nil)
 	s.applied(stop, task.ErrLeaseLost)
-	s.applied(taken, task.ErrLeaseLost) // a neighbour was quicker: nothing is stale
+	s.applied(taken, task.ErrLeaseLost) // another worker reclaimed the run first: no stale write
 	s.applied(stop, errors.New("away"))
 	s.applied(task.Change{Status: task.StatusSucceeded}, nil)
 	s.applied(task.Change{Status: task.StatusQueued, Reason: task.ReasonTurn}, nil)
@@ -130,8 +130,7 @@ func TestMetrics_CountInterruptionsCrashesAndStaleWritesAtTheStore(t *testing.T)
 		`lastcall_task_crashes_total 1`, `lastcall_store_seconds_count{call="apply"} 1`)
 }
 
-// countedStore is a store of which only the numbers are asked for, and who works: one worker, which
-// knows the kind k.
+// countedStore is a store for Count and Workers only. It has one worker, which knows the kind k.
 type countedStore struct {
 	task.Store
 	count func() (task.Counts, error)

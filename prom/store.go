@@ -8,10 +8,13 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Store returns a store whose calls are measured, for the client and the worker of a service. It is
-// a [task.TxStore] where the other is one, and has its method Ping where it has one, for which
-// readiness asks. What is waited for in Wait is not measured, nor is Ping; closing it closes the
-// other.
+// Store returns a store that measures the calls of the given one, for the client and the worker of
+// a service:
+//
+//   - It is a [task.TxStore] if the given store is one.
+//   - It has a method Ping, for readiness probes, if the given store has one.
+//   - It measures neither Wait nor Ping.
+//   - Closing it closes the given store.
 func (m *Metrics) Store(s task.Store) task.Store {
 	measured := &measuredStore{Store: s, m: m}
 	tx, inTx := s.(task.TxStore)
@@ -33,7 +36,7 @@ func (m *Metrics) Store(s task.Store) task.Store {
 	return measured
 }
 
-// pinger is a store that can tell whether it takes writes.
+// pinger is a store that can check whether it accepts writes.
 type pinger interface{ Ping(context.Context) error }
 
 // measuredStore measures the calls of a store.
@@ -42,7 +45,7 @@ type measuredStore struct {
 	m *Metrics
 }
 
-// call measures one call, from its begin until the function that it returns is called.
+// call starts to measure a call. The function that it returns ends the measurement.
 func (s *measuredStore) call(name string) func(error) {
 	begin := time.Now()
 	return func(err error) {
@@ -84,7 +87,7 @@ func (s *measuredStore) Apply(ctx context.Context, changes []task.Change) []erro
 	return errs
 }
 
-// trouble is an error that is no answer about a run.
+// trouble returns err, or nil if err only says that a run was lost or had ended.
 func trouble(err error) error {
 	if errors.Is(err, task.ErrLeaseLost) || errors.Is(err, task.ErrAlreadyFinished) {
 		return nil
@@ -92,7 +95,7 @@ func trouble(err error) error {
 	return err
 }
 
-// applied counts what became of a run.
+// applied counts the outcome of a change.
 func (s *measuredStore) applied(c task.Change, err error) {
 	switch {
 	case errors.Is(err, task.ErrLeaseLost) && !c.Reclaimed:
@@ -129,7 +132,7 @@ func (s *measuredStore) Count(ctx context.Context, q task.CountQuery) (task.Coun
 	return counts, err
 }
 
-// measuredTxStore measures what is done in transactions too.
+// measuredTxStore also measures the calls in transactions.
 type measuredTxStore struct {
 	*measuredStore
 	tx task.TxStore
@@ -163,8 +166,8 @@ func (s *measuredTxStore) SaveTx(ctx context.Context, tx task.Tx, c task.Change)
 	return err
 }
 
-// changed counts a change in a transaction that came too late. What became of others is known when
-// the transaction ends, which is not seen here.
+// changed counts a change in a transaction that came too late. The outcome of other changes is
+// known only when the transaction ends, which the store does not see.
 func (s *measuredTxStore) changed(err error) {
 	if errors.Is(err, task.ErrLeaseLost) {
 		s.m.stale.Inc()

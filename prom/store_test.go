@@ -14,12 +14,12 @@ import (
 func TestStore_ThatIsMeasuredKeepsTheContract(t *testing.T) {
 	storetest.Run(t, storetest.Engine{
 		Open: func(*testing.T) task.Store { return New().Store(memstore.New()) },
-		// With a worker that looks killed, memstore itself is tested, beside it.
+		// Without the cases about a worker that looks killed: memstore's own tests have them.
 		Bubble: true,
 	})
 }
 
-// txStore is a store of transactions, of which one answer is given.
+// txStore is a task.TxStore that returns a given error.
 type txStore struct {
 	task.Store
 	err   error
@@ -43,7 +43,7 @@ func (s *txStore) SaveTx(context.Context, task.Tx, task.Change) error {
 
 func (s *txStore) Wake() { s.calls = append(s.calls, "wake") }
 
-// pings is what answers Ping.
+// pings has a method Ping.
 type pings struct{}
 
 var errAway = errors.New("away")
@@ -58,7 +58,7 @@ func TestStore_ThatIsMeasuredCanDoWhatTheOtherCan(t *testing.T) {
 	}{
 		"a plain one":         {inner.Store, false, false},
 		"one of transactions": {inner, true, false},
-		"one that answers Ping": {struct { // an engine beside a server
+		"one that answers Ping": {struct { // such as a store on a server
 			task.Store
 			pings
 		}{inner.Store, pings{}}, false, true},

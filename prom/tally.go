@@ -11,11 +11,11 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// tally counts the tasks of a store when it is asked, at most once a second.
+// tally counts the tasks of a store at a scrape, at most once a second.
 type tally struct {
 	store task.Store
 
-	mu  sync.Mutex // held while the store is asked, so that one asks for all
+	mu  sync.Mutex // held during the count: scrapes at the same time share one
 	at  time.Time
 	now task.Counts
 	err error
@@ -44,7 +44,7 @@ func (c *tally) ask() (task.Counts, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.at.IsZero() || time.Since(c.at) >= countTrusted {
-		ctx, cancel := context.WithTimeout(context.Background(), countPatience) // a scrape has no context here
+		ctx, cancel := context.WithTimeout(context.Background(), countPatience) // Collect has no context
 		defer cancel()
 		c.now, c.err = c.count(ctx)
 		c.at = time.Now()
@@ -52,11 +52,11 @@ func (c *tally) ask() (task.Counts, error) {
 	return c.now, c.err
 }
 
-// maxLines bounds what a scrape has of the tasks: every line is a series, which Prometheus keeps.
+// maxLines limits the series for tasks in a scrape: Prometheus keeps every series.
 const maxLines = 1000
 
-// count names the kinds that a registered worker knows, and adds up the others: whoever may submit
-// chooses the kinds and queues of tasks.
+// count counts the tasks by kind for the kinds that a registered worker knows, and adds up the
+// others: clients choose the kinds and queues of tasks, so their number has no limit.
 func (c *tally) count(ctx context.Context) (task.Counts, error) {
 	workers, err := c.store.Workers(ctx)
 	if err != nil {

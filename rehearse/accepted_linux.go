@@ -42,7 +42,7 @@ func socketOf(local, remote *net.TCPAddr) (s serverSocket, ok bool) {
 	if err != nil {
 		return s, false
 	}
-	defer syscall.Close(fd)
+	defer func() { _ = syscall.Close(fd) }() // nothing is written to it any more
 	b := make([]byte, syscall.NLMSG_HDRLEN+sizeOfRequest)
 	native := binary.NativeEndian
 	native.PutUint32(b, uint32(len(b)))

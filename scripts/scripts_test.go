@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// run runs a command and returns what it printed, on both streams, and its exit
+// run runs a command and returns its output, of both streams, and its exit
 // code.
 func run(t *testing.T, dir string, env []string, name string, args ...string) (string, int) {
 	t.Helper()
@@ -30,7 +30,7 @@ func run(t *testing.T, dir string, env []string, name string, args ...string) (s
 	return out.String(), cmd.ProcessState.ExitCode()
 }
 
-// must is run for what has to succeed.
+// must is run for a command that must succeed.
 func must(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
 	out, code := run(t, dir, nil, name, args...)
@@ -56,7 +56,7 @@ func TestDemo_TheDemonstrationWorks(t *testing.T) {
 	t.Parallel()
 	binary := filepath.Join(t.TempDir(), "lastcall")
 	must(t, filepath.Join("..", "cmd", "lastcall"), "go", "build", "-trimpath", "-o", binary, ".")
-	// A machine that has much else to do may need more than a second for the stop of a server.
+	// A busy machine may need more than a second for the stop of a server.
 	out, code := run(t, "..", []string{"LASTCALL=" + binary}, "scripts/demo", demoTree(t), "300ms", "10s")
 	if code != 0 {
 		t.Errorf("exit code %d", code)
@@ -84,7 +84,7 @@ func demoTree(t *testing.T) string {
 	for i := range 50 {
 		data := make([]byte, 1<<19)
 		_, _ = noise.Read(data) // never fails
-		// what cannot be compressed at all is not tried for long
+		// Encoded as hex: compression gives up early on data that cannot be compressed at all.
 		put(t, root, fmt.Sprintf("a/%d", i), hex.EncodeToString(data))
 	}
 	short := 4 // most of the fifty tasks are short
@@ -98,7 +98,7 @@ func demoTree(t *testing.T) string {
 	return root
 }
 
-// repository makes a clone like this one, only smaller, and returns its root.
+// repository creates a small repository with the same modules as this one, and returns its root.
 func repository(t *testing.T) string {
 	t.Helper()
 	script, err := os.ReadFile("release")
@@ -155,8 +155,8 @@ func put(t *testing.T, root, name, content string) {
 	}
 }
 
-// refused runs the release script and wants it to fail with these words, and to
-// leave no tag.
+// refused checks that the release script fails with a message that contains the given text, and
+// leaves no tag.
 func refused(t *testing.T, root, words string, args ...string) {
 	t.Helper()
 	before := must(t, root, "git", "tag")

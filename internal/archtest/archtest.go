@@ -1,12 +1,12 @@
-// Package archtest holds this repository to its architecture: who may import
-// whom, how packages and tests are called, that every exported name says what
-// it promises, and that a file stays readable.
+// Package archtest checks that this repository keeps to its architecture: which
+// package may import which, the names of packages and tests, comments on all exported
+// names, and the lengths of files and functions.
 //
-// The rules about imports are a table, in its test, with a reason for each row.
-// [Load] asks the go command which packages a module has and what they import,
-// on every system that the library is vetted for, since a file for one system
-// may import what another never sees. Imports of tests are free, except that
-// only tests may import what is made for tests.
+// The rules about imports are a table in the package's test, with a reason for each row.
+// [Load] asks the go command which packages a module has and what they import. It does so
+// for every system on which the library is vetted, since a file for one system may have
+// imports of its own. Tests may import everything, but only tests may import packages that
+// are made for tests.
 package archtest
 
 import (
@@ -27,26 +27,26 @@ import (
 // Std in a row's Allow stands for the whole standard library.
 const Std = "std"
 
-// Any in a row's Allow stands for every import, except what is made for tests.
+// Any in a row's Allow stands for every import, except packages that are made for tests.
 const Any = "*"
 
-// Systems are the values of GOOS whose files are looked at.
+// Systems are the values of GOOS whose files are checked.
 var Systems = []string{"linux", "darwin", "windows"}
 
-// A Row says what one package, or one tree of packages, may import.
+// A Row lists what one package, or one tree of packages, may import.
 type Row struct {
 	// Package is the package's directory, relative to the repository, with
 	// slashes: "." is the root package. An ending "/..." covers the directory
-	// and everything below it. The row of exactly this directory is a package's
-	// row, else the longest one that covers it.
+	// and everything below it. The row for a package is the one with exactly its
+	// directory, else the longest one that covers it.
 	Package string
 	// Allow lists what it may import: [Std], [Any], directories of this
-	// repository as in Package, or paths of packages and modules of others. An
+	// repository as in Package, or paths of other packages and modules. An
 	// ending "/..." covers everything below.
 	Allow []string
-	// TestsOnly says that only tests may import it.
+	// TestsOnly is true if only tests may import it.
 	TestsOnly bool
-	// Reason is why; a row without one is itself a breach.
+	// Reason is the reason for the row; a row without one is itself a breach.
 	Reason string
 }
 
@@ -55,8 +55,8 @@ type Package struct {
 	Dir     string   // relative to the repository, with slashes
 	Path    string   // its import path
 	Name    string   // of its package clause
-	Imports []string // of files that are no tests, on any of Systems
-	Files   []string // that are no tests, absolute
+	Imports []string // by files that are not tests, on any of Systems
+	Files   []string // files that are not tests, absolute
 	std     map[string]bool
 }
 
@@ -115,7 +115,7 @@ func findModules(root string) ([]string, error) {
 	return modules, err
 }
 
-// list adds what `go list -deps` says of one module on one system.
+// list adds the packages that `go list -deps` prints for one module on one system.
 func list(ctx context.Context, root, module, system string, byPath map[string]*Package) error {
 	cmd := exec.CommandContext(ctx, "go", "list", "-e", "-deps", "-test=false",
 		"-json=ImportPath,Name,Dir,Standard,Imports,GoFiles,Module,Error", "./...")
@@ -150,7 +150,7 @@ func list(ctx context.Context, root, module, system string, byPath map[string]*P
 		}
 		if l.Error != nil {
 			if excluded(l.Error.Err) {
-				continue // a package for other systems, or of tests only
+				continue // a package for other systems, or with tests only
 			}
 			return errors.New(l.Error.Err)
 		}
@@ -185,7 +185,7 @@ func excluded(message string) bool {
 }
 
 // Imports returns every breach of the table by the packages, and every row that
-// gives no reason or is about no package.
+// has no reason or covers no package.
 func Imports(packages []Package, table []Row) []string {
 	var breaches []string
 	breach := func(format string, args ...any) { breaches = append(breaches, fmt.Sprintf(format, args...)) }
@@ -259,8 +259,8 @@ func covers(pattern, name string) bool {
 	return name == pattern
 }
 
-// Names returns the packages whose name, or whose directory's name, says what
-// they are made of and not what they are for.
+// Names returns the packages with a name, or a directory name, that says what
+// they contain, such as util, and not what they are for.
 func Names(packages []Package) []string {
 	empty := []string{"util", "utils", "common", "types", "helper", "helpers", "misc", "shared"}
 	var breaches []string

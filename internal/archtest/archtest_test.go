@@ -93,7 +93,7 @@ func TestComments_MissingCommentsAreFound(t *testing.T) {
 		"say", // bare has no package comment: say what it is for
 		"Naked", "Function", "Naked.Method", "Generic.Method", "Constant", "Variable",
 		"Directive",     // a directive is no comment
-		"Generic.Apart", // an empty line ends what shares a comment
+		"Generic.Apart", // an empty line ends the group of fields that share a comment
 		"Doer.Do",
 	})
 }
@@ -141,7 +141,7 @@ func TestLoad_ATreeWithoutPackagesIsAnError(t *testing.T) {
 	}
 }
 
-// same compares without regard to order.
+// same compares two lists in any order.
 func same(t *testing.T, got, want []string) {
 	t.Helper()
 	got, want = slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))

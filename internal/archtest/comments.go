@@ -12,11 +12,11 @@ import (
 
 // Comments returns the packages and exported names without a comment.
 //
-// A constant or variable may share the comment of its group. So may a field:
-// the fields of a struct that stand together, with no empty line between them,
-// share the comment above or beside the first. In a program and in internal
-// packages fields are not asked for, since nobody outside can use them: they
-// are exported only so that packages like encoding/json see them.
+// A constant or variable may share the comment of its group. So may a field: fields
+// of a struct on consecutive lines, with no empty line between them, share the comment
+// above or behind the first. Fields in programs and in internal packages need no
+// comment, since no other module can use them: they are exported only for packages
+// like encoding/json.
 func Comments(packages []Package) ([]string, error) {
 	var breaches []string
 	for _, p := range packages {
@@ -102,7 +102,7 @@ func (c *commentCheck) typeSpec(s *ast.TypeSpec, group *ast.CommentGroup) {
 
 // fieldList checks the fields of a struct or the methods of an interface.
 func (c *commentCheck) fieldList(list *ast.FieldList, of string) {
-	shared, end := false, -1 // whether the field before had a comment, and its last line
+	shared, end := false, -1 // whether the previous field had a comment, and its last line
 	for _, field := range list.List {
 		own := says(field.Doc) || says(field.Comment)
 		together := c.fileSet.Position(field.Pos()).Line == end+1
@@ -116,12 +116,12 @@ func (c *commentCheck) fieldList(list *ast.FieldList, of string) {
 	}
 }
 
-// says reports whether a comment has words: a directive alone has none.
+// says reports whether a comment has text: a directive alone has none.
 func says(comment *ast.CommentGroup) bool {
 	return comment != nil && strings.TrimSpace(comment.Text()) != ""
 }
 
-// receiver returns the name of a method's type, or nothing for a function.
+// receiver returns the name of a method's type, or "" for a function.
 func receiver(d *ast.FuncDecl) string {
 	if d.Recv == nil || len(d.Recv.List) == 0 {
 		return ""

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// How many lines a file and a function may have, tests included.
+// The maximum number of lines of a file and of a function, tests included.
 const (
 	MaxFile     = 450
 	MaxFunction = 70
@@ -42,7 +42,7 @@ func Lengths(root string) ([]string, error) {
 	return breaches, err
 }
 
-// skipped reports whether the go command does not look into a directory.
+// skipped reports whether the go command ignores a directory.
 func skipped(dir string) bool {
 	return dir == "testdata" || dir == "vendor" || strings.HasPrefix(dir, ".") || strings.HasPrefix(dir, "_")
 }

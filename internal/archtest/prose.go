@@ -10,14 +10,14 @@ import (
 	"unicode/utf8"
 )
 
-// maxProse is the longest line of a comment or of prose in Markdown, in characters.
+// maxProse is the maximum length of a line of a comment or of prose in Markdown, in characters.
 const maxProse = 100
 
-// phrase is one that readers stumble over, and what to write in its place.
+// phrase is a phrase that makes readers stumble, and what to write instead.
 type phrase struct{ not, but string }
 
-// phrases are house words for which the field has its own, and turns that hide the subject of a
-// sentence. Each is a regular expression.
+// phrases are words of our own for which the field has better ones, and turns of phrase that hide
+// the subject of a sentence. Each is a regular expression.
 var phrases = []phrase{
 	{`says whether`, "reports whether"},
 	{`tells of`, "reports, names, lists"},
@@ -43,12 +43,12 @@ var compiledPhrases = func() (all []*regexp.Regexp) {
 	return all
 }()
 
-// quoted is text that somebody else has said, or that a program prints.
+// quoted matches text in backticks or quotation marks, such as quotations and output of a program.
 var quoted = regexp.MustCompile("`[^`]*`|\"[^\"]*\"")
 
-// Prose returns the lines of comments and of Markdown that are too long or have one of the phrases,
-// in a repository. Tables, code between fences and lines with an address may be of any length; what
-// is in quotation marks or backticks may have any words.
+// Prose returns the lines of comments and of Markdown in a repository that are too long or contain
+// one of the phrases. Tables, code between fences and lines with a URL may have any length; text in
+// quotation marks or backticks may contain any phrase.
 func Prose(root string) (breaches []string, err error) {
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -84,8 +84,8 @@ func Prose(root string) (breaches []string, err error) {
 	return breaches, err
 }
 
-// prose looks at one file: at its comments, which begin with a mark, or at all of it where that is
-// empty.
+// prose checks one file: its comments, which begin with the given mark, or the whole text if the
+// mark is empty.
 func prose(name, text, comment string) (breaches []string) {
 	fenced := false
 	for i, line := range strings.Split(text, "\n") {

@@ -11,32 +11,32 @@ import (
 	"github.com/lastcall-go/lastcall/internal/archtest"
 )
 
-// table says who may import whom. To add a package, add its row and the reason.
+// table lists which package may import which. To add a package, add a row with its reason.
 var table = []archtest.Row{
 	{
 		Package: ".",
 		Allow:   []string{archtest.Std, "internal/stackdump", "internal/safelog"},
-		Reason:  "any Go program can take the root package, so it brings no dependency with it",
+		Reason:  "any Go program may use the root package, so it has no dependencies",
 	},
 	{
 		Package: "task",
 		Allow:   []string{archtest.Std, ".", "internal/stackdump", "internal/safelog"},
-		Reason:  "decisions about tasks are made here, for every store: it knows none of them, and a user of one store does not fetch the others",
+		Reason:  "it decides about tasks for every store and imports none of them, so a user of one store does not fetch the others",
 	},
 	{
 		Package: "task/storekit",
 		Allow:   []string{archtest.Std, "task"},
-		Reason:  "what all stores share beside the contract: whoever writes another store takes it without taking one of ours",
+		Reason:  "what all stores share apart from the contract: the author of another store uses it without one of ours",
 	},
 	{
 		Package: "task/cron",
 		Allow:   []string{archtest.Std, "task", "github.com/robfig/cron/v3"},
-		Reason:  "who needs no cron expressions does not get their parser",
+		Reason:  "a program without cron expressions does not get their parser",
 	},
 	{
 		Package: "task/memstore",
 		Allow:   []string{archtest.Std, "task", "task/storekit"},
-		Reason:  "stores know the interface and never each other; this one is used in tests, where a dependency would be everybody's",
+		Reason:  "stores know the interface and never each other; users' tests import this one, so it has no dependencies",
 	},
 	{
 		Package: "task/sqlitestore",
@@ -52,48 +52,48 @@ var table = []archtest.Row{
 		Package:   "task/storetest",
 		Allow:     []string{archtest.Std, "task", "pgregory.net/rapid", "task/cron"},
 		TestsOnly: true,
-		Reason:    "one suite for every store, also those of others: it knows the interface alone, and no program carries package testing",
+		Reason:    "one suite for every store, also of other authors: it knows only the interface, and no program links package testing",
 	},
 	{
 		Package:   "task/tasktest",
 		Allow:     []string{archtest.Std, ".", "task", "task/memstore", "internal/stackdump"},
 		TestsOnly: true,
-		Reason:    "for the tests of those who write handlers: it runs them under a group and on the store in memory, and no program carries package testing",
+		Reason:    "for the tests of handlers: it runs them in a group and on the memory store, and no program links package testing",
 	},
 	{
 		Package: "task/httpapi",
 		Allow:   []string{archtest.Std, "task", "internal/safelog"},
-		Reason:  "the API speaks to the client of any store, so it knows none",
+		Reason:  "the API uses the client of any store, so it imports none",
 	},
 	{
 		Package: "internal/proc",
 		Allow:   []string{archtest.Std},
-		Reason:  "process trees are system calls; everything above may use it, so it uses nothing above",
+		Reason:  "process trees need system calls only; many packages use it, so it imports none of them",
 	},
 	{
 		Package: "internal/stackdump",
 		Allow:   []string{archtest.Std},
-		Reason:  "the root package reads goroutine profiles with it, so it brings no dependency either",
+		Reason:  "the root package reads goroutine profiles with it, so it has no dependencies either",
 	},
 	{
 		Package: "internal/safelog",
 		Allow:   []string{archtest.Std},
-		Reason:  "whoever is given a logger wraps it with this, so it brings no dependency either",
+		Reason:  "every package that gets a logger wraps it with this, so it has no dependencies either",
 	},
 	{
 		Package: "internal/sqlfile",
 		Allow:   []string{archtest.Std},
-		Reason:  "it reads the stores' files of SQL, and knows none of the databases",
+		Reason:  "it reads the stores' SQL files, and depends on no database",
 	},
 	{
 		Package: "prom",
 		Allow:   []string{archtest.Std, ".", "task", "github.com/prometheus/client_golang/prometheus"},
-		Reason:  "metrics of any store and worker, in a module of its own: whoever does not use Prometheus does not fetch it",
+		Reason:  "metrics of any store and worker, in a module of its own: a program without Prometheus does not fetch it",
 	},
 	{
 		Package: "rehearse",
 		Allow:   []string{archtest.Std, "internal/proc"},
-		Reason:  "it rehearses any program, of whatever language: it knows neither tasks nor groups, and who only uses it gets nothing else",
+		Reason:  "it rehearses a program in any language: it knows neither tasks nor groups, and its users get nothing else",
 	},
 	{
 		Package: "internal/fixes/...",
@@ -103,13 +103,13 @@ var table = []archtest.Row{
 	{
 		Package: "cmd/lastcall/...",
 		Allow:   []string{archtest.Any},
-		Reason:  "the program puts everything together, in a module of its own so that its dependencies are not the library's",
+		Reason:  "the program uses everything, in a module of its own so that its dependencies are not the library's",
 	},
 	{
 		Package:   "bench/...",
 		Allow:     []string{archtest.Any},
 		TestsOnly: true,
-		Reason:    "other libraries are measured side by side, in a module that nobody imports",
+		Reason:    "it measures other libraries side by side, in a module that nothing imports",
 	},
 	{
 		Package: "examples/...",
@@ -119,25 +119,25 @@ var table = []archtest.Row{
 	{
 		Package: "examples/import",
 		Allow:   []string{archtest.Std, ".", "task", "task/pgstore", "internal/pgtest", "github.com/jackc/pgx/v5/..."},
-		Reason:  "what is shown is one transaction of rows and a checkpoint, in PostgreSQL",
+		Reason:  "it shows one transaction of rows and a checkpoint, in PostgreSQL",
 	},
 	{
 		Package: "examples/service",
 		Allow: []string{archtest.Std, ".", "task", "task/pgstore", "task/httpapi", "prom", "github.com/jackc/pgx/v5/...",
 			"github.com/prometheus/client_golang/..."},
-		Reason: "a whole service, in a module of its own as its reader's is: what it imports is what a service imports",
+		Reason: "a complete service, in a module of its own, like a reader's service: it imports what a service imports",
 	},
 	{
 		Package:   "test/...",
 		Allow:     []string{archtest.Any},
 		TestsOnly: true,
-		Reason:    "tests of the real binary may use whatever helps them, and nobody uses them",
+		Reason:    "tests of the real binary may import anything, and nothing imports them",
 	},
 	{
 		Package:   "test/chaos",
 		Allow:     []string{archtest.Std, "internal/proc", "test/chaos/...", "github.com/jackc/pgx/v5/...", "golang.org/x/sys/..."},
 		TestsOnly: true,
-		Reason:    "the harness knows no library for background work: what it puts under faults is a driver, and a peer is another one",
+		Reason:    "the harness knows no library for background work: it injects faults into a driver, and each library has its own",
 	},
 	{
 		Package:   "test/chaos/history",
@@ -149,37 +149,37 @@ var table = []archtest.Row{
 		Package:   "test/chaos/wire",
 		Allow:     []string{archtest.Std, "test/chaos/history"},
 		TestsOnly: true,
-		Reason:    "a driver in another module takes it, and nothing else with it",
+		Reason:    "a driver in another module uses it, and nothing else",
 	},
 	{
 		Package:   "test/chaos/checker",
 		Allow:     []string{archtest.Std, "test/chaos/history"},
 		TestsOnly: true,
-		Reason:    "it judges by the record alone: code that it shared with a store could be wrong in both",
+		Reason:    "it judges only by the record: code shared with a store could have the same error in both",
 	},
 	{
 		Package:   "test/chaos/proxy",
 		Allow:     []string{archtest.Std},
 		TestsOnly: true,
-		Reason:    "a network has no opinion: it reads PostgreSQL's messages without a driver",
+		Reason:    "like a network it is independent of the driver: it reads PostgreSQL's messages itself",
 	},
 	{
 		Package:   "test/chaos/server",
 		Allow:     []string{archtest.Std, "internal/pgtest", "test/chaos/proxy", "github.com/jackc/pgx/v5/...", "modernc.org/sqlite"},
 		TestsOnly: true,
-		Reason:    "faults of databases are made from outside, with the databases' drivers and not with the stores",
+		Reason:    "it injects faults into databases from outside, with the databases' drivers and not with the stores",
 	},
 	{
 		Package:   "test/attack/...",
 		Allow:     []string{archtest.Std, "internal/pgtest", "internal/proc", "github.com/jackc/pgx/v5/...", "golang.org/x/sys/...", "modernc.org/sqlite"},
 		TestsOnly: true,
-		Reason:    "an attacker has the built program and no package of it",
+		Reason:    "an attacker has only the built program, and none of its packages",
 	},
 	{
 		Package:   "internal/bom",
 		Allow:     []string{archtest.Std},
 		TestsOnly: true,
-		Reason:    "what says of what a program consists brings nothing in that it would have to name",
+		Reason:    "it lists what a program consists of, so it adds nothing to the list",
 	},
 	{
 		Package:   "internal/pgtest",
@@ -191,7 +191,7 @@ var table = []archtest.Row{
 		Package:   "internal/stopwatch",
 		Allow:     []string{archtest.Std},
 		TestsOnly: true,
-		Reason:    "it measures beside the tests of several packages, and knows nothing of what they test",
+		Reason:    "it measures time in the tests of several packages, and knows nothing of what they test",
 	},
 	{
 		Package:   "internal/archtest",

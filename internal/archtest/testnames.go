@@ -11,12 +11,12 @@ import (
 	"strings"
 )
 
-// testName is the subject, a low line, and a sentence about it.
+// testName matches a subject, an underscore, and a sentence about the subject.
 var testName = regexp.MustCompile(`^(Test|Fuzz)[A-Z][A-Za-z0-9]*_[A-Z0-9][A-Za-z0-9]*$`)
 
 // TestNames returns the tests and fuzz targets below root whose names do not
-// begin with their subject: TestClaim_TakesTheOldestFirst. Those of one subject
-// then stand together in every list, and -run 'TestClaim_' runs them. testdata
+// begin with their subject, as TestClaim_TakesTheOldestFirst does. Tests of one subject
+// are then next to each other in every list, and -run 'TestClaim_' runs them. testdata
 // and names that begin with a dot or underscore are skipped.
 func TestNames(root string) ([]string, error) {
 	var breaches []string
@@ -48,7 +48,7 @@ func TestNames(root string) ([]string, error) {
 	return breaches, err
 }
 
-// misnamed returns the tests of a file whose names have another form.
+// misnamed returns the tests of a file whose names do not match testName.
 func misnamed(file string) (names []string, err error) {
 	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
 	if err != nil {

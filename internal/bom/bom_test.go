@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// program builds a program with one dependency in a directory beside it, and returns its path and
-// that of its module.
+// program builds a program whose one dependency is in a sibling directory. It returns the path of
+// the program and that of its module.
 func program(t *testing.T) (path, module string) {
 	t.Helper()
 	root := t.TempDir()

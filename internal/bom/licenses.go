@@ -16,12 +16,12 @@ import (
 	"strings"
 )
 
-// licenseFile matches the names of files that a licence asks to be passed on.
+// licenseFile matches the names of files that licences require to be distributed with a program.
 var licenseFile = regexp.MustCompile(`(?i)^(un)?(licen[cs]e|copying|notice|copyright|patents|authors)s?([-._].*)?$`)
 
-// copyLicenses copies the texts of everything that is linked into a program below a directory, each
-// at its module's path and version, with the path that it has in the module: a module may have code
-// of others in it.
+// copyLicenses copies the licence texts of everything that is linked into a program into a
+// directory. Each text is at its module's path and version, followed by its path in the module: a
+// module may contain code of others with licences of their own.
 func copyLicenses(to, module string, info *debug.BuildInfo) error {
 	dirs, err := moduleDirs(module)
 	if err != nil {
@@ -59,7 +59,8 @@ func copyLicenses(to, module string, info *debug.BuildInfo) error {
 	return nil
 }
 
-// copyTexts copies what is in a directory, and where deep below it too, and returns how many.
+// copyTexts copies the licence texts in a directory, and if deep is true also those below it. It
+// returns their number.
 func copyTexts(to, from string, deep bool) (n int, err error) {
 	err = filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -89,10 +90,10 @@ func copyFile(to, from string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // for everybody
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // all users may read it
 		return err
 	}
-	return os.WriteFile(to, text, 0o644) //nolint:gosec // for everybody
+	return os.WriteFile(to, text, 0o644) //nolint:gosec // all users may read it
 }
 
 type moduleDir struct {
@@ -100,7 +101,8 @@ type moduleDir struct {
 	Replace            *struct{ Path, Version, Dir string }
 }
 
-// moduleDirs has where the modules of a go.mod are, by their paths and by those that replace them.
+// moduleDirs returns the directories of the modules of a go.mod, by their paths and by the paths of
+// their replacements.
 func moduleDirs(module string) (map[string]moduleDir, error) {
 	out, err := output(module, "go", "list", "-m", "-json", "all")
 	if err != nil {
@@ -121,7 +123,7 @@ func moduleDirs(module string) (map[string]moduleDir, error) {
 	}
 }
 
-// output runs a command in the directory of a go.mod, which stands alone.
+// output runs a command in the directory of a go.mod, without a workspace.
 func output(dir, name string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(context.Background(), name, args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly")

@@ -1,14 +1,14 @@
-// Command bom says what a built Go program consists of:
+// Command bom writes a bill of materials and the licence texts of a built Go program:
 //
 //	bom [-sbom FILE] [-licenses DIR -module DIR] PROGRAM
 //
 // With -sbom it writes a bill of materials, CycloneDX in JSON. With -licenses it copies the licence
-// texts of every module that is linked into the program, and of Go's standard library, below a
-// directory; -module is the directory of the program's go.mod, whose modules are in the module
-// cache. It is an error when a module has no licence text.
+// texts of every module that is linked into the program, and of Go's standard library, into a
+// directory. -module is the directory of the program's go.mod; its modules must be in the module
+// cache. A module without a licence text is an error.
 //
-// Both come from what the go command has written into the program, so they say what was linked, and
-// not what a go.mod requires. The same program gives the same files.
+// Both use the build information that the go command has written into the program. They list what
+// was linked, not what a go.mod requires. The same program gives the same files.
 package main
 
 import (
@@ -109,11 +109,12 @@ func writeSBOM(file string, info *debug.BuildInfo) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(file, append(text, '\n'), 0o644) //nolint:gosec // for everybody
+	return os.WriteFile(file, append(text, '\n'), 0o644) //nolint:gosec // all users may read it
 }
 
-// linked has the modules that are linked into a program, in the order of their paths, each as it
-// was replaced. One that another directory has replaced keeps its path, and has no version.
+// linked returns the modules that are linked into a program, sorted by path, with replacements in
+// place of the modules that they replace. A module that was replaced by a directory keeps its path
+// and has no version.
 func linked(info *debug.BuildInfo) (all []debug.Module) {
 	for _, m := range info.Deps {
 		switch r := m.Replace; {

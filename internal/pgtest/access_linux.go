@@ -11,13 +11,14 @@ import (
 	"testing"
 )
 
-// Password makes the server ask a role for its password, where it trusts all others.
+// Password makes the server require a password of a role. It trusts all other roles.
 func (s *Server) Password(t testing.TB, role string) {
 	t.Helper()
 	s.Admit(t, "local all "+role+" scram-sha-256")
 }
 
-// Admit puts lines before those of pg_hba.conf, which trusts all, and restarts the server.
+// Admit puts lines at the beginning of pg_hba.conf, before those that trust all, and restarts the
+// server.
 func (s *Server) Admit(t testing.TB, lines ...string) {
 	t.Helper()
 	hba := filepath.Join(s.Data(), "pg_hba.conf")
@@ -33,9 +34,8 @@ func (s *Server) Admit(t testing.TB, lines ...string) {
 	}
 }
 
-// Listen makes the server listen on 127.0.0.1 and 127.0.0.2 too, with TLS if there is a
-// certificate, restarts it, and returns the port. What is then asked for with DSN is still its
-// socket.
+// Listen makes the server also listen on 127.0.0.1 and 127.0.0.2, with TLS if a certificate is
+// given. It restarts the server and returns the port. DSN still returns the address of the socket.
 func (s *Server) Listen(t testing.TB, certificate, key []byte) (port string) {
 	t.Helper()
 	var err error
@@ -68,7 +68,7 @@ func (s *Server) restart() error {
 	return s.Start()
 }
 
-// freePort is one that nobody has now.
+// freePort returns a TCP port that is free now.
 func freePort() (string, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")

@@ -1,11 +1,13 @@
 // Package pgtest gives tests a PostgreSQL of their own: a private cluster in a temporary directory,
-// on a Unix socket, run by an unprivileged user, gone with the test. It touches no server that
-// happens to run.
+// on a Unix socket, run by an unprivileged user and removed after the test. It does not touch other
+// servers on the machine.
 //
-// LASTCALL_TEST_POSTGRES names another server: the address of a role there that may create
-// databases. Tests that start and stop the server have their own cluster all the same.
-// LASTCALL_TEST_PGBIN names the directory of another version's programs, which the user nobody can
-// run when root runs the tests.
+// Two environment variables change what the tests use:
+//
+//   - LASTCALL_TEST_POSTGRES is the address of another server, with a role that may create
+//     databases. Tests that start and stop the server still use a private cluster.
+//   - LASTCALL_TEST_PGBIN is the directory of PostgreSQL's programs in another version. If root
+//     runs the tests, the user nobody must be able to run these programs.
 package pgtest
 
 import (
@@ -34,8 +36,8 @@ var shared struct {
 
 var databases atomic.Int64
 
-// Main runs the tests, stops the shared cluster and removes the files from which clusters are made.
-// The TestMain of each package whose tests start a cluster calls it.
+// Main runs the tests, then stops the shared cluster and removes the template of new clusters. Call
+// it in the TestMain of each package whose tests start a cluster.
 func Main(m *testing.M) int {
 	useTemplate()
 	code := m.Run()
@@ -50,8 +52,8 @@ func Main(m *testing.M) int {
 	return code
 }
 
-// DSN returns the address of a new, empty database. Without a PostgreSQL on the machine it skips
-// the test and says why.
+// DSN returns the address of a new, empty database. If the machine has no PostgreSQL, it skips the
+// test with the reason.
 func DSN(t testing.TB) string {
 	t.Helper()
 	if admin := os.Getenv("LASTCALL_TEST_POSTGRES"); admin != "" {
@@ -61,7 +63,7 @@ func DSN(t testing.TB) string {
 	return database(t, serverOrSkip(t, shared.server, shared.err).DSN("postgres"))
 }
 
-// New returns a cluster for one test, which may stop and start it. Settings are name=value.
+// New starts a cluster for one test; the test may stop and start it. Settings are name=value.
 func New(t testing.TB, settings ...string) *Server {
 	t.Helper()
 	s, err := start(settings...)
@@ -74,29 +76,31 @@ func New(t testing.TB, settings ...string) *Server {
 	return s
 }
 
-// Start makes a cluster for a program that is no test, and starts it; Close ends it.
+// Start creates and starts a cluster for a program that is not a test. Close it at the end.
 func Start(settings ...string) (*Server, error) { return start(settings...) }
 
-// Setup says how a cluster is made.
+// Setup configures a new cluster.
 type Setup struct {
-	// Data is a directory for the data, which Close leaves; they are created if there are none.
-	// Empty: a temporary one.
+	// Data is the data directory. The directory and the data in it are created if they do not exist,
+	// and Close does not remove them. Empty: a temporary directory.
 	Data string
-	// WAL is an empty directory for the log, SegmentMB the size of its files; 0: the server's default.
+	// WAL is an empty directory for the write-ahead log, SegmentMB the size of its files; 0: the
+	// server's default.
 	WAL       string
 	SegmentMB int
-	// Parent is the directory in which the temporary ones are made; empty: /tmp. A socket's path must
-	// be short, and the user nobody must be able to enter when the program is run by root.
+	// Parent is the directory in which temporary directories are created; empty: /tmp. Its path must
+	// be short, since a socket's path must be. If root runs the program, the user nobody must be able
+	// to enter it.
 	Parent   string
 	Settings []string // name=value
 	Env      []string // in addition to the program's own environment
 }
 
-// errMissing means that the tests that need PostgreSQL cannot run here.
+// errMissing means that this machine lacks the PostgreSQL that the tests need.
 var errMissing = errors.New("no PostgreSQL here")
 
-// Missing says why there can be no cluster on this machine, if it has no PostgreSQL, or lacks one
-// of some programs of it.
+// Missing returns nil if this machine has PostgreSQL with the named programs, or an error that says
+// what is missing.
 func Missing(names ...string) error {
 	bin, err := programs()
 	for _, name := range names {
@@ -147,8 +151,8 @@ func database(t testing.TB, admin string) string {
 	return Keywords(admin, "dbname", name)
 }
 
-// Keywords returns an address with one of its keywords set, in the form of keywords or of a URL as
-// it was given.
+// Keywords returns an address with one keyword added. The address keeps its form, a URL or a list
+// of keywords.
 func Keywords(dsn, key, value string) string {
 	if head, query, ok := strings.Cut(dsn, "?"); strings.Contains(head, "://") {
 		if ok {
@@ -159,7 +163,8 @@ func Keywords(dsn, key, value string) string {
 	return dsn + " " + key + "=" + value
 }
 
-// programs is the directory of PostgreSQL's programs: what LASTCALL_TEST_PGBIN says, or the newest.
+// programs returns the directory of PostgreSQL's programs: LASTCALL_TEST_PGBIN, or the newest
+// version that is installed.
 func programs() (string, error) {
 	if bin := os.Getenv("LASTCALL_TEST_PGBIN"); bin != "" {
 		if _, err := os.Stat(filepath.Join(bin, "initdb")); err != nil {
@@ -172,7 +177,7 @@ func programs() (string, error) {
 		return "", fmt.Errorf("%w: /usr/lib/postgresql/*/bin/initdb is missing; make setup installs it, or LASTCALL_TEST_POSTGRES names a server", errMissing)
 	}
 	version := func(path string) int {
-		n, _ := strconv.Atoi(strings.Split(path, "/")[4]) // 0 for what is no number
+		n, _ := strconv.Atoi(strings.Split(path, "/")[4]) // 0 if it is not a number
 		return n
 	}
 	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })), nil

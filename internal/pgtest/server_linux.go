@@ -25,13 +25,13 @@ type Server struct {
 	setup    Setup
 	settings []string
 	identity *syscall.Credential
-	port     string // "" is the usual one
+	port     string // "" is the default port
 	cmd      *exec.Cmd
 	log      *os.File
 	done     chan struct{} // closed when the process has ended
 }
 
-// DSN is the address of one of its databases.
+// DSN returns the address of one of its databases.
 func (s *Server) DSN(database string) string {
 	dsn := "postgres://lastcall@/" + database + "?host=" + s.dir
 	if s.port != "" {
@@ -40,17 +40,17 @@ func (s *Server) DSN(database string) string {
 	return dsn
 }
 
-// start makes a cluster and starts it.
+// start creates a cluster and starts it.
 func start(settings ...string) (*Server, error) { return StartWith(Setup{Settings: settings}) }
 
-// StartIn starts a cluster for a program that is no test, with its data in a directory that Close
-// leaves; they are created if there are none. Its parent must be one that the user nobody may enter
-// when the program is run by root.
+// StartIn starts a cluster for a program that is not a test, with its data in the given directory.
+// The directory and the data are created if they do not exist, and Close does not remove them. If
+// root runs the program, the user nobody must be able to enter the directory's parent.
 func StartIn(data string, settings ...string) (*Server, error) {
 	return StartWith(Setup{Data: data, Settings: settings})
 }
 
-// StartWith starts a cluster for a program that is no test.
+// StartWith starts a cluster for a program that is not a test.
 func StartWith(setup Setup) (*Server, error) {
 	bin, err := programs()
 	if err != nil {
@@ -59,7 +59,7 @@ func StartWith(setup Setup) (*Server, error) {
 	return (&Server{bin: bin, setup: setup, settings: setup.Settings}).begin()
 }
 
-// begin gives the server its directories and starts it.
+// begin creates the server's directories and files, and starts it.
 func (s *Server) begin() (_ *Server, err error) {
 	if err = s.found(); err == nil {
 		err = s.create()
@@ -73,7 +73,7 @@ func (s *Server) begin() (_ *Server, err error) {
 	return s, nil
 }
 
-// found gives the server, which has not begun, its directories.
+// found creates the server's directories, before its first start.
 func (s *Server) found() (err error) {
 	s.done = make(chan struct{})
 	close(s.done)
@@ -83,7 +83,7 @@ func (s *Server) found() (err error) {
 	return s.own()
 }
 
-// own hands the directories to the server's user.
+// own creates the data directory and makes the server's user the owner of the directories.
 func (s *Server) own() error {
 	if s.setup.Data != "" {
 		if err := os.MkdirAll(s.setup.Data, 0o700); err != nil {
@@ -93,7 +93,7 @@ func (s *Server) own() error {
 	if os.Getuid() != 0 {
 		return nil
 	}
-	nobody, err := user.Lookup("nobody") // since PostgreSQL refuses to be run by root
+	nobody, err := user.Lookup("nobody") // PostgreSQL refuses to run as root
 	if err != nil {
 		return err
 	}
@@ -117,8 +117,8 @@ func (s *Server) own() error {
 	return nil
 }
 
-// Hand gives files to the user that runs the server, and returns the attributes of a process that
-// runs as that user.
+// Hand makes the user that runs the server the owner of files, and returns the attributes of a
+// process that runs as that user.
 func (s *Server) Hand(files ...string) (*syscall.SysProcAttr, error) {
 	for _, f := range files {
 		if s.identity == nil {
@@ -131,7 +131,7 @@ func (s *Server) Hand(files ...string) (*syscall.SysProcAttr, error) {
 	return &syscall.SysProcAttr{Credential: s.identity}, nil
 }
 
-// create makes the cluster's files, unless they are there.
+// create creates the cluster's files, unless they exist.
 func (s *Server) create() error {
 	if _, err := os.Stat(filepath.Join(s.Data(), "PG_VERSION")); err == nil {
 		return nil
@@ -142,7 +142,7 @@ func (s *Server) create() error {
 	return s.init()
 }
 
-// init has initdb make the cluster's files.
+// init creates the cluster's files with initdb.
 func (s *Server) init() error {
 	args := []string{
 		"--pgdata", s.Data(), "--username", "lastcall", "--auth", "trust", "--encoding", "UTF8",
@@ -167,22 +167,23 @@ func (s *Server) Run(program string, args ...string) error {
 	return nil
 }
 
-// Host is the directory of the server's socket, as in host=DIRECTORY.
+// Host returns the directory of the server's socket, for host=DIRECTORY in an address.
 func (s *Server) Host() string { return s.dir }
 
-// Socket is the path of the server's socket.
+// Socket returns the path of the server's socket.
 func (s *Server) Socket() string { return filepath.Join(s.dir, ".s.PGSQL."+cmp.Or(s.port, "5432")) }
 
-// Data is the directory of its data.
+// Data returns the data directory.
 func (s *Server) Data() string { return cmp.Or(s.setup.Data, filepath.Join(s.dir, "data")) }
 
-// Set gives the server settings, name=value, from its next start on.
+// Set adds settings, name=value, that apply from the server's next start on.
 func (s *Server) Set(settings ...string) { s.settings = append(s.settings, settings...) }
 
-// Done is closed when the server's process has ended, until it is started again.
+// Done returns a channel that closes when the server's process ends. After the next Start it
+// returns a new channel.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// Start starts the server and returns when it takes connections.
+// Start starts the server and returns when it accepts connections.
 func (s *Server) Start() error {
 	args := []string{"-D", s.Data(), "-k", s.dir, "-c", "listen_addresses=", "-c", "max_connections=200"}
 	for _, setting := range s.settings {
@@ -198,8 +199,8 @@ func (s *Server) Start() error {
 	if s.setup.Env != nil {
 		s.cmd.Env = append(os.Environ(), s.setup.Env...)
 	}
-	// The server goes with the test, however that ends: the signal is sent when the thread ends that
-	// started it, which therefore waits for it.
+	// The server must end with the test, however the test ends. The kernel sends Pdeathsig when the
+	// thread that started the server ends, so that thread waits for the server.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.identity, Pdeathsig: syscall.SIGQUIT}
 	started := make(chan error)
 	go func() {
@@ -207,7 +208,7 @@ func (s *Server) Start() error {
 		err := s.cmd.Start()
 		started <- err
 		if err == nil {
-			_ = s.cmd.Wait() // who stops it looks at the state
+			_ = s.cmd.Wait() // its error does not matter: done says that the server has ended
 			close(s.done)
 		}
 	}()
@@ -217,7 +218,7 @@ func (s *Server) Start() error {
 	return s.await()
 }
 
-// await waits until the server takes connections.
+// await waits until the server accepts connections.
 func (s *Server) await() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -246,8 +247,8 @@ func (s *Server) output() []byte {
 	return bytes.TrimSpace(out)
 }
 
-// Stop stops the server: SIGINT is a fast stop, SIGQUIT an immediate one, which recovers at the
-// next start.
+// Stop stops the server: SIGINT is a fast shutdown; SIGQUIT is an immediate one, after which the
+// server recovers at its next start.
 func (s *Server) Stop(sig syscall.Signal) error {
 	if err := s.cmd.Process.Signal(sig); err != nil {
 		return err
@@ -260,8 +261,8 @@ func (s *Server) Stop(sig syscall.Signal) error {
 	}
 }
 
-// Unprivileged returns the attributes of a process that runs as the server does, and hands it some
-// files.
+// Unprivileged returns the attributes of a process that runs as the server's user, and makes that
+// user the owner of files.
 func (s *Server) Unprivileged(t testing.TB, files ...string) *syscall.SysProcAttr {
 	t.Helper()
 	attr, err := s.Hand(files...)
@@ -271,14 +272,14 @@ func (s *Server) Unprivileged(t testing.TB, files ...string) *syscall.SysProcAtt
 	return attr
 }
 
-// PID is the server's process.
+// PID returns the id of the server's process.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
-// Close stops the server and removes the cluster, but for data in a directory of their own.
+// Close stops the server and removes the cluster, except the data directory of a Setup.
 func (s *Server) Close() error {
 	sig := syscall.SIGQUIT
 	if s.setup.Data != "" {
-		sig = syscall.SIGINT // a checkpoint: the next start need not recover
+		sig = syscall.SIGINT // with a checkpoint, so that the next start need not recover
 	}
 	var err error
 	select {

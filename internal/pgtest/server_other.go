@@ -9,12 +9,12 @@ import (
 	"testing"
 )
 
-// Server is a private cluster, which only Linux has.
+// Server is a private cluster. Only Linux has them.
 type Server struct{}
 
 var errElsewhere = errors.New("a private cluster is started on Linux only")
 
-// DSN is the address of one of its databases.
+// DSN returns the address of one of its databases.
 func (s *Server) DSN(string) string { return "" }
 
 // Start starts the server.
@@ -23,7 +23,7 @@ func (s *Server) Start() error { return errElsewhere }
 // Stop stops the server.
 func (s *Server) Stop(syscall.Signal) error { return errElsewhere }
 
-// PID is the server's process.
+// PID returns the id of the server's process.
 func (s *Server) PID() int { return 0 }
 
 // Close stops the server.
@@ -42,10 +42,10 @@ func StartIn(string, ...string) (*Server, error) { return start() }
 // StartWith starts a cluster.
 func StartWith(Setup) (*Server, error) { return start() }
 
-// Password makes the server ask a role for its password.
+// Password makes the server require a password of a role.
 func (s *Server) Password(t testing.TB, _ string) { t.Fatal(errElsewhere) }
 
-// Admit puts lines before those of pg_hba.conf.
+// Admit puts lines at the beginning of pg_hba.conf.
 func (s *Server) Admit(t testing.TB, _ ...string) { t.Fatal(errElsewhere) }
 
 // Listen makes the server listen on TCP, with TLS.
@@ -63,7 +63,7 @@ func (s *Server) Standby(t testing.TB) *Server {
 // Promote makes a standby the primary.
 func (s *Server) Promote() error { return errElsewhere }
 
-// Host is the directory of the server's socket.
+// Host returns the directory of the server's socket.
 func (s *Server) Host() string { return "" }
 
 func useTemplate() {}

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Standby returns a streaming standby of the server, which goes with the test. It skips the test
-// where PostgreSQL's programs are the server's alone.
+// Standby starts a streaming standby of the server, which is removed after the test. It skips the
+// test if the machine has PostgreSQL's server programs but no pg_basebackup.
 func (s *Server) Standby(t testing.TB) *Server {
 	t.Helper()
 	if err := Missing("pg_basebackup"); err != nil {
@@ -26,10 +26,12 @@ func (s *Server) Standby(t testing.TB) *Server {
 	return standby
 }
 
-// Follow starts a streaming standby for a program that is no test. It reaches the server by a host,
-// which may be the directory of a socket, and a port, such as those of a proxy; an empty port is
-// the server's. Its name in pg_stat_replication is standby. It is made as the setup says, with the
-// settings of the server.
+// Follow starts a streaming standby for a program that is not a test:
+//
+//   - It connects to the server at a host and a port, for example those of a proxy. The host may be
+//     the directory of a socket; an empty port is the server's.
+//   - Its name in pg_stat_replication is standby.
+//   - It uses the given Setup and the settings of the server.
 func (s *Server) Follow(host, port string, setup Setup) (_ *Server, err error) {
 	standby := &Server{bin: s.bin, setup: setup, settings: slices.Clone(s.settings)}
 	if err = standby.found(); err == nil {

@@ -11,23 +11,24 @@ import (
 	"syscall"
 )
 
-// template has the files of a new cluster, from which those of the test binary are copied: initdb
-// takes five times as much of a processor. They have one system identifier, which no test looks at.
+// template has the files of a new cluster. The clusters of the test binary are copies of it, since
+// initdb costs five times the processor time of a copy. All copies have the same system identifier;
+// no test depends on it.
 var template struct {
-	used   bool // since there is a Main, which removes it
+	used   bool // Main runs, which removes the template
 	once   sync.Once
-	server *Server // which is never started
+	server *Server // never started
 	err    error
 }
 
-// copyTemplate makes the cluster's files by copying those of the template.
+// copyTemplate creates the cluster's files as copies of the template's.
 func (s *Server) copyTemplate() error {
 	template.once.Do(func() { template.server, template.err = newTemplate(s.bin) })
 	if template.err != nil {
 		return template.err
 	}
 	if template.server.bin != s.bin {
-		return s.init() // of another version
+		return s.init() // the template is of another version
 	}
 	from := template.server.Data() + string(filepath.Separator) + "."
 	cmd := exec.CommandContext(context.Background(), "cp", "-a", from, s.Data())
@@ -52,7 +53,7 @@ func newTemplate(bin string) (*Server, error) {
 
 func useTemplate() { template.used = true }
 
-// removeTemplate removes what newTemplate has made.
+// removeTemplate removes the template that newTemplate has created.
 func removeTemplate() error {
 	if template.server == nil {
 		return nil

@@ -9,8 +9,9 @@ import (
 	"testing"
 )
 
-// Versions are the directories of programs of other versions of PostgreSQL, one for each major
-// version, that scripts/postgres-versions has fetched. Without any it skips the test.
+// Versions returns the program directories of the PostgreSQL versions that
+// scripts/postgres-versions has fetched, one for each major version. If there is none, it skips the
+// test.
 func Versions(t testing.TB) []string {
 	t.Helper()
 	dir, err := os.Getwd()
@@ -27,7 +28,7 @@ func Versions(t testing.TB) []string {
 }
 
 // OnEachVersion runs some tests of the test binary again, with -short, on each of the Versions. The
-// pattern is that of -run, and finds one test at least that passes.
+// pattern is for -run; at least one test that it matches must pass.
 func OnEachVersion(t *testing.T, pattern string) {
 	t.Helper()
 	program, err := os.Executable()

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// hunt kills processes that start others meanwhile. As long as it finds new ones it does not rest:
-// each of a chain in which everyone starts the next and ends may live for microseconds.
+// hunt kills processes that start new ones meanwhile. It does not pause between rounds while it
+// finds new processes: in a chain in which each process starts the next and ends, each may live for
+// microseconds.
 type hunt struct {
 	met   map[prey]bool
 	pause time.Duration
@@ -18,7 +19,7 @@ type prey struct {
 	born uint64
 }
 
-// kill kills those that are alive.
+// kill sends SIGKILL to the processes that are no zombies.
 func (h *hunt) kill(all []Process) {
 	if h.met == nil || len(h.met) > 10_000 {
 		h.met = make(map[prey]bool)
@@ -32,11 +33,11 @@ func (h *hunt) kill(all []Process) {
 			h.met[it] = true
 			h.pause = 0
 		}
-		_ = p.Signal(syscall.SIGKILL) // gone, or found again in the next round
+		_ = p.Signal(syscall.SIGKILL) // on an error the next round finds it again, or it is gone
 	}
 }
 
-// rest waits until it is time for the next round, and reports false when ctx or stop ends.
+// rest waits until it is time for the next round. It returns false if ctx or stop ends first.
 func (h *hunt) rest(ctx context.Context, stop <-chan struct{}) bool {
 	select {
 	case <-ctx.Done():

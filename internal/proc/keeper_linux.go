@@ -12,18 +12,18 @@ import (
 	"time"
 )
 
-// Keeper waits for the orphans that a process gets as PID 1 or as a subreaper, and leaves alone the
-// processes that were started through it. A process that starts others has one Keeper and starts
-// them all through it: a child that the Keeper does not know is an orphan to it. The zero Keeper is
-// ready.
+// Keeper reaps the orphans that a process gets as PID 1 or as a subreaper. It does not reap the
+// processes that were started through it. A process must have only one Keeper and start all its
+// children through it: the Keeper treats a child that it does not know as an orphan. The zero
+// Keeper is ready to use.
 type Keeper struct {
 	mu   sync.Mutex
 	mine map[int]*exec.Cmd
 }
 
-// Start is cmd.Start. Every command that it has started is to be waited for with Wait.
+// Start calls cmd.Start. The caller must wait for every command that it has started with Wait.
 func (k *Keeper) Start(cmd *exec.Cmd) error {
-	k.mu.Lock() // no orphan is looked for while a child is not yet known
+	k.mu.Lock() // nothing is reaped while a child is started but not yet in mine
 	defer k.mu.Unlock()
 	if err := cmd.Start(); err != nil {
 		return err
@@ -35,18 +35,19 @@ func (k *Keeper) Start(cmd *exec.Cmd) error {
 	return nil
 }
 
-// Wait is cmd.Wait.
+// Wait calls cmd.Wait.
 func (k *Keeper) Wait(cmd *exec.Cmd) error {
 	err := cmd.Wait()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.mine[cmd.Process.Pid] == cmd { // and not one that has got its number since
+	if k.mine[cmd.Process.Pid] == cmd { // not a newer command with the same PID
 		delete(k.mine, cmd.Process.Pid)
 	}
 	return err
 }
 
-// Run reaps orphans until ctx ends. It looks when a child has ended, a few times a second at most.
+// Run reaps orphans until ctx ends. It looks for them when a child has ended, at most ten times a
+// second.
 func (k *Keeper) Run(ctx context.Context) error {
 	died := make(chan os.Signal, 1)
 	signal.Notify(died, syscall.SIGCHLD)
@@ -68,7 +69,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 }
 
-// reap takes the orphans that have ended.
+// reap reaps the orphans that have ended.
 func (k *Keeper) reap() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -80,9 +81,9 @@ func (k *Keeper) reap() error {
 	return nil
 }
 
-// reapAmong takes the orphans in a list that have ended, and returns the others, and how many
-// orphans there were. The caller has the lock: no process is started meanwhile, and the number of
-// none of them can become another's.
+// reapAmong reaps the orphans in a list that have ended. It returns the others, and how many
+// orphans there were. The caller holds the lock, so no process is started through the Keeper
+// meanwhile, and none of their PIDs can become that of one.
 func (k *Keeper) reapAmong(all []Process) (alive []Process, n int) {
 	for _, p := range all {
 		if p.Parent != os.Getpid() || k.mine[p.PID] != nil {
@@ -99,12 +100,13 @@ func (k *Keeper) reapAmong(all []Process) (alive []Process, n int) {
 	return alive, n
 }
 
-// KillOrphans kills every child that was not started here, with its descendants, until none is left
-// or ctx ends. It is for the case that a process died which was to do it.
+// KillOrphans kills every child that was not started through the Keeper, with its descendants,
+// until none is left or ctx ends. Call it after the death of a process that should have killed its
+// tree.
 func (k *Keeper) KillOrphans(ctx context.Context) error { return k.KillTree(ctx, nil) }
 
-// KillTree is KillOrphans, and kills a command that was started here with its descendants, too,
-// whatever state it is in. The command itself is then still to be waited for.
+// KillTree does the same as KillOrphans, and also kills a command that was started through the
+// Keeper, with its descendants, even if it is stopped. The caller must still wait for the command.
 func (k *Keeper) KillTree(ctx context.Context, cmd *exec.Cmd) error {
 	for h := new(hunt); ; {
 		left, err := k.killRound(h, cmd)
@@ -117,15 +119,15 @@ func (k *Keeper) KillTree(ctx context.Context, cmd *exec.Cmd) error {
 	}
 }
 
-// killRound kills what there is now, and says how many those were, dead orphans too: what they left
-// may not be in the list.
+// killRound kills the processes that exist now and returns how many roots of trees there were. Dead
+// orphans count too: processes that they left behind may not be in the list.
 func (k *Keeper) killRound(h *hunt, cmd *exec.Cmd) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	mine := cmd != nil && k.mine[cmd.Process.Pid] == cmd // its number is not another's
+	mine := cmd != nil && k.mine[cmd.Process.Pid] == cmd // else its PID may belong to another process
 	all, err := Descendants(os.Getpid())
 	roots, n := k.reapAmong(all)
-	if err == nil && n == 0 { // the children of a process that ends meanwhile can be missing there
+	if err == nil && n == 0 { // Descendants may miss the children of a process that ends meanwhile
 		all, err = list()
 		roots, n = k.reapAmong(all)
 	}

@@ -11,7 +11,7 @@ import (
 	"syscall"
 )
 
-// Children returns the children of a process, zombies too.
+// Children returns the children of a process, zombies included.
 func Children(pid int) ([]Process, error) {
 	all, err := list()
 	if err != nil {
@@ -20,11 +20,11 @@ func Children(pid int) ([]Process, error) {
 	return slices.DeleteFunc(all, func(p Process) bool { return p.Parent != pid }), nil
 }
 
-// Descendants returns the processes below a process, zombies too, parents before children. What
-// starts meanwhile may be missing.
+// Descendants returns the processes below a process, zombies included, parents before children.
+// Processes that start meanwhile may be missing.
 //
-// It asks each process for its children, where the kernel tells (CONFIG_PROC_CHILDREN): that takes
-// some microseconds, so that whoever hunts a program which forks all the time is quick enough.
+// If the kernel lists the children of a process (CONFIG_PROC_CHILDREN), it reads these lists. That
+// takes microseconds: fast enough to kill a program that forks all the time.
 func Descendants(pid int) ([]Process, error) {
 	if err := ownProc(); err != nil {
 		return nil, err
@@ -38,14 +38,14 @@ func Descendants(pid int) ([]Process, error) {
 		return below(all, pid), nil
 	}
 	seen := map[int]bool{pid: true}
-	for i := 0; i < len(found); i++ { // it grows
+	for i := 0; i < len(found); i++ { // found grows
 		seen[found[i].PID] = true
 		more, err := childrenOf(found[i].PID)
 		if err != nil {
 			continue // gone
 		}
 		for _, p := range more {
-			if !seen[p.PID] { // it was handed up meanwhile
+			if !seen[p.PID] { // seen: the process has got another parent meanwhile
 				found = append(found, p)
 			}
 		}
@@ -80,7 +80,7 @@ func childrenOf(pid int) ([]Process, error) {
 	return all, nil
 }
 
-// below picks the descendants of a process from a list.
+// below returns the descendants of a process in a list.
 func below(all []Process, pid int) []Process {
 	byParent := make(map[int][]Process, len(all))
 	for _, p := range all {
@@ -88,20 +88,21 @@ func below(all []Process, pid int) []Process {
 	}
 	below := byParent[pid]
 	delete(byParent, pid)
-	for i := 0; i < len(below); i++ { // it grows
+	for i := 0; i < len(below); i++ { // below grows
 		below = append(below, byParent[below[i].PID]...)
-		delete(byParent, below[i].PID) // a list that is read while processes end may have a circle
+		delete(byParent, below[i].PID) // a list that is read while processes end may have a cycle
 	}
 	return below
 }
 
-// Signal sends a signal to the process, if it is still the same. It is nil when it is gone.
+// Signal sends a signal to the process. If the process is gone it returns nil, and sends nothing to
+// another one with the same PID.
 func (p Process) Signal(sig syscall.Signal) error {
-	handle, err := os.FindProcess(p.PID) // a pidfd, which means one process for ever
+	handle, err := os.FindProcess(p.PID) // a pidfd: it never refers to another process
 	if err != nil {
 		return err
 	}
-	defer func() { _ = handle.Release() }() // nothing to be told
+	defer func() { _ = handle.Release() }() // its error does not matter
 	now, err := look(p.PID)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && now.Born != p.Born {
 		return nil
@@ -115,13 +116,14 @@ func (p Process) Signal(sig syscall.Signal) error {
 	return nil
 }
 
-// Alive says whether a process runs, and is no zombie.
+// Alive reports whether a process exists and is no zombie.
 func Alive(pid int) bool {
 	p, err := look(pid)
 	return err == nil && !p.Zombie()
 }
 
-// ownProc refuses a /proc of another PID namespace, in which the numbers mean other processes.
+// ownProc returns an error if /proc belongs to another PID namespace, in which PIDs mean other
+// processes.
 func ownProc() error {
 	self, err := os.Readlink("/proc/self")
 	if err != nil {
@@ -153,7 +155,7 @@ func list() ([]Process, error) {
 		if err != nil {
 			continue
 		}
-		if p, err := look(pid); err == nil { // gone meanwhile
+		if p, err := look(pid); err == nil { // on an error the process is gone
 			all = append(all, p)
 		}
 	}
@@ -176,7 +178,7 @@ func look(pid int) (Process, error) {
 func parseStat(pid int, b []byte) (Process, error) {
 	end := bytes.LastIndexByte(b, ')')
 	fields := bytes.Fields(b[end+1:])
-	const born = 19 // the 22nd field, counted from the one behind the name
+	const born = 19 // the 22nd field of the line; fields begins after the name, at the 3rd
 	if end < 0 || len(fields) <= born {
 		return Process{}, fmt.Errorf("/proc/%d/stat is not understood: %q", pid, b)
 	}

@@ -74,7 +74,7 @@ func TestProcesses_AProcessThatHasTheNumberOfAnotherOneIsNotSignalled(t *testing
 	}
 }
 
-// Whoever believes the numbers of another namespace kills strangers.
+// A program that used the PIDs of another namespace would kill unrelated processes.
 func TestProcesses_TheProcOfAnotherNamespaceIsRefused(t *testing.T) {
 	t.Parallel()
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}

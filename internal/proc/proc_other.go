@@ -11,7 +11,7 @@ import (
 	"syscall"
 )
 
-// errSystem says what every function says here.
+// errSystem is the error of every function on this system.
 var errSystem = fmt.Errorf("process trees can be handled on Linux only: %w", errors.ErrUnsupported)
 
 // Tree is a program and all its descendants.
@@ -20,16 +20,16 @@ type Tree struct{}
 // Start is not possible here.
 func Start(string, []string, os.ProcAttr) (*Tree, error) { return nil, errSystem }
 
-// PID is that of the program proper.
+// PID returns the process id of the program itself.
 func (t *Tree) PID() int { return 0 }
 
-// Exited is closed when the program proper has ended.
+// Exited returns a channel that closes when the program itself has ended.
 func (t *Tree) Exited() <-chan struct{} { return nil }
 
-// Gone is closed when nothing of the tree is left.
+// Gone returns a channel that closes when no process of the tree is left.
 func (t *Tree) Gone() <-chan struct{} { return nil }
 
-// Exit tells how the program proper has ended.
+// Exit returns how the program itself has ended.
 func (t *Tree) Exit() Exit { return Exit{} }
 
 // Signal is not possible here.
@@ -50,7 +50,7 @@ func Descendants(int) ([]Process, error) { return nil, errSystem }
 // Signal is not possible here.
 func (p Process) Signal(syscall.Signal) error { return errSystem }
 
-// Alive is not known here.
+// Alive is not possible here.
 func Alive(int) bool { return false }
 
 // Keeper waits for orphans.

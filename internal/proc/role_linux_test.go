@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// roleVariable makes the test binary play a part: a Tree waits for every child of its process, so
-// that it has none beside the tests.
+// roleVariable makes the test binary play a role, in a process of its own: a Tree waits for every
+// child of its process, so it cannot run in the process of the tests.
 const roleVariable = "LASTCALL_PROC_ROLE"
 
 // patience bounds every wait for something that will happen.
@@ -38,7 +38,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// playTree runs the shell script of the first argument as a tree and does what standard input says.
+// playTree runs the shell script of the first argument as a tree and obeys the commands on standard
+// input.
 func playTree() {
 	t, err := Start("/bin/sh", []string{"sh", "-c", os.Args[1]},
 		os.ProcAttr{Env: []string{"PATH=" + os.Getenv("PATH")}, Files: []*os.File{nil, os.Stdout, os.Stderr}})
@@ -70,7 +71,7 @@ func playTree() {
 	fmt.Println("gone")
 }
 
-// playKeeper starts programs beside orphans that come and go.
+// playKeeper starts programs while orphans appear and end.
 func playKeeper() {
 	if err := BecomeSubreaper(); err != nil {
 		panic(err)
@@ -82,7 +83,7 @@ func playKeeper() {
 	wrong := 0
 	for i := range 50 {
 		code := i % 7
-		// Two orphans, one of which is dead before the program's exit code is asked for.
+		// Two orphans, one of which ends before the program's exit code is read.
 		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", fmt.Sprintf("(sh -c 'exit 9' & sleep 1000 &) ; exit %d", code))
 		if err := k.Start(cmd); err != nil {
 			panic(err)
@@ -102,7 +103,7 @@ func playKeeper() {
 	fmt.Println("ran:", <-ended)
 }
 
-// actor is a test binary that plays a part.
+// actor is a process of the test binary that plays a role.
 type actor struct {
 	t     *testing.T
 	cmd   *exec.Cmd
@@ -172,7 +173,7 @@ func (a *actor) tell(command string) {
 	}
 }
 
-// numbers waits until each name was said with a process id, in any order.
+// numbers waits until each name was printed with a process id, in any order.
 func (a *actor) numbers(names ...string) map[string]int {
 	a.t.Helper()
 	all := make(map[string]int)

@@ -5,16 +5,16 @@ import (
 	"sync"
 )
 
-// ReserveThreads has the Go runtime make n threads now, which it keeps for whoever needs one. Where
-// the processes and threads of a user are used up it could make none later, and would then end the
-// whole process.
+// ReserveThreads makes the Go runtime create n threads now, which it keeps for later. If the user's
+// limit of processes and threads is reached later, the runtime could not create a thread that it
+// needs, and would end the whole process.
 func ReserveThreads(n int) {
 	var made, ended sync.WaitGroup
 	enough := make(chan struct{})
 	made.Add(n)
 	for range n {
 		ended.Go(func() {
-			runtime.LockOSThread() // as long as it waits, the thread is no other goroutine's
+			runtime.LockOSThread() // no other goroutine gets the thread while this one waits
 			defer runtime.UnlockOSThread()
 			made.Done()
 			<-enough

@@ -15,21 +15,21 @@ import (
 // waits for every one of them.
 type Tree struct {
 	pid    int
-	exited chan struct{} // closed when the program proper has ended
-	gone   chan struct{} // closed when nothing of the tree is left
+	exited chan struct{} // closed when the program itself has ended
+	gone   chan struct{} // closed when no process of the tree is left
 
 	mu     sync.Mutex
-	ended  bool // the program proper has been reaped: its PID may be another's
+	ended  bool // the program itself has been reaped: its PID may belong to another process
 	killed bool
 	exit   Exit
 }
 
 // Start makes this process a subreaper and starts a program as the leader of a process group of its
-// own. The program gets attr.Files and none of this process's others; attr.Sys may say more about
-// it.
+// own. The program gets attr.Files and no other files of this process; attr.Sys may set more
+// attributes.
 //
-// From then on every child of this process counts to the tree and is waited for by it, whoever
-// started it: a process can have one Tree, and starts nothing else.
+// From then on every child of this process belongs to the tree, and the tree reaps it. A process
+// can therefore have only one Tree, and must not start anything else.
 func Start(path string, argv []string, attr os.ProcAttr) (*Tree, error) {
 	if err := BecomeSubreaper(); err != nil {
 		return nil, err
@@ -44,33 +44,33 @@ func Start(path string, argv []string, attr os.ProcAttr) (*Tree, error) {
 		return nil, err
 	}
 	t := &Tree{pid: p.Pid, exited: make(chan struct{}), gone: make(chan struct{})}
-	_ = p.Release() // the tree waits
+	_ = p.Release() // t.wait reaps it
 	go t.wait()
 	return t, nil
 }
 
-// PID is that of the program proper.
+// PID returns the process id of the program itself.
 func (t *Tree) PID() int { return t.pid }
 
-// Exited is closed when the program proper has ended, Gone when nothing of the tree is left.
+// Exited returns a channel that closes when the program itself has ended.
 func (t *Tree) Exited() <-chan struct{} { return t.exited }
 
-// Gone is closed when nothing of the tree is left.
+// Gone returns a channel that closes when no process of the tree is left.
 func (t *Tree) Gone() <-chan struct{} { return t.gone }
 
-// Exit tells how the program proper has ended, once Exited is closed.
+// Exit returns how the program itself has ended. It is valid once Exited is closed.
 func (t *Tree) Exit() Exit {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.exit
 }
 
-// Signal sends a signal to the program's process group. It is nil when the program has ended.
+// Signal sends a signal to the program's process group. It returns nil if the program has ended.
 func (t *Tree) Signal(sig syscall.Signal) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.ended {
-		return nil // the number may be another group's by now
+		return nil // the PID may be that of another group by now
 	}
 	err := syscall.Kill(-t.pid, sig)
 	if errors.Is(err, syscall.ESRCH) {
@@ -79,12 +79,12 @@ func (t *Tree) Signal(sig syscall.Signal) error {
 	return err
 }
 
-// Kill kills every process of the tree, in whatever group or session, until none is left: it
-// returns when Gone is closed. It goes on as long as a process cannot be killed, as one that waits
-// for a broken disk.
+// Kill kills every process of the tree, in any group or session, and returns when none is left and
+// Gone is closed. It continues while a process cannot be killed, such as one that waits for a
+// broken disk.
 //
-// An error means that the tree could not be looked at, as without a /proc; then only the process
-// group has been killed.
+// An error means that the processes could not be listed, for example without /proc. Then only the
+// process group has been killed.
 func (t *Tree) Kill() error {
 	t.mu.Lock()
 	t.killed = true
@@ -94,9 +94,9 @@ func (t *Tree) Kill() error {
 	}
 	for h := new(hunt); !closed(t.gone); h.rest(context.Background(), t.gone) {
 		if os.Getpid() == 1 {
-			// The namespace is the tree's, and this reaches all of it at once: nobody can outrun it
-			// by forking.
-			_ = syscall.Kill(-1, syscall.SIGKILL) // ESRCH: nobody is left
+			// The PID namespace belongs to the tree. This kills all processes in it at once, so that
+			// none can escape by forking.
+			_ = syscall.Kill(-1, syscall.SIGKILL) // ESRCH: none is left
 		}
 		all, err := Descendants(os.Getpid())
 		if err != nil {
@@ -116,12 +116,12 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-// wait reaps children until there is none. It owns both channels.
+// wait reaps children until there is none. It closes both channels.
 func (t *Tree) wait() {
 	defer close(t.gone)
 	for {
-		// Only looked at: the number of a process that is not reaped is nobody else's, and Signal
-		// must not meet another one.
+		// peek does not reap, reap does so with the lock: until then the PID belongs to no other
+		// process, which Signal could meet.
 		if err := peek(); err != nil {
 			return // ECHILD: there is none
 		}
@@ -129,7 +129,7 @@ func (t *Tree) wait() {
 	}
 }
 
-// reap takes what has ended.
+// reap reaps the children that have ended.
 func (t *Tree) reap() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -159,7 +159,7 @@ func (t *Tree) reap() {
 // peek returns when a child has ended, without reaping it, and ECHILD when there is no child.
 func peek() error {
 	const anyChild = 0    // P_ALL, linux/wait.h
-	var siginfo [128]byte // as large as siginfo_t is everywhere; not looked at
+	var siginfo [128]byte // the size of siginfo_t on every architecture; its content is not used
 	for {
 		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, anyChild, 0, uintptr(unsafe.Pointer(&siginfo)),
 			syscall.WEXITED|syscall.WNOWAIT, 0, 0)
@@ -172,8 +172,8 @@ func peek() error {
 	}
 }
 
-// BecomeSubreaper makes orphans among this process's descendants its own children. It cannot be
-// taken back, and children do not inherit it.
+// BecomeSubreaper makes this process the parent of orphans among its descendants. That cannot be
+// undone, and children do not inherit it.
 func BecomeSubreaper() error {
 	const setChildSubreaper = 36 // PR_SET_CHILD_SUBREAPER, linux/prctl.h
 	if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, setChildSubreaper, 1, 0); errno != 0 {

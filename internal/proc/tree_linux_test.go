@@ -27,8 +27,8 @@ func TestTree_AProgramThatASignalEndedIsToldApart(t *testing.T) {
 
 func TestTree_ASignalGoesToTheWholeGroup(t *testing.T) {
 	t.Parallel()
-	// The shell catches the signal, and before it starts its child: one that it ignored, the child
-	// could not catch.
+	// The shell sets its trap before it starts the child. It catches the signal and does not ignore
+	// it, since a child cannot catch a signal that was ignored when it started.
 	a := play(t, "tree", "trap : TERM; sh -c 'trap \"exit 5\" TERM; echo child ready; while :; do sleep 0.01; done' & wait; wait $!; exit $?", nil)
 	a.says("child ready")
 	a.tell("term")
@@ -52,8 +52,8 @@ func TestTree_ASignalAfterTheEndIsNoError(t *testing.T) {
 
 func TestTree_KillReachesEveryDescendantHoweverItHasForkedAway(t *testing.T) {
 	t.Parallel()
-	// A daemon as in the books: two forks and a session of its own; its parent is gone. And one that
-	// holds on to nothing but its life.
+	// A textbook daemon, with two forks and a session of its own, whose parent is gone; and a process
+	// that has left its session, its directory and its input.
 	a := play(t, "tree", `
 		trap '' TERM
 		setsid sh -c 'sh -c "trap \"\" TERM HUP; echo daemon \$\$; while :; do sleep 1000; done" &'

@@ -1,5 +1,5 @@
-// Package safelog keeps the panics of a logger from the program: a handler of slog is the user's
-// code, and it is called where no goroutine of the user's could recover.
+// Package safelog recovers the panics of a logger. A slog.Handler is the user's code, and it is
+// called in goroutines in which the user's code cannot recover.
 package safelog
 
 import (
@@ -13,9 +13,9 @@ import (
 	"sync/atomic"
 )
 
-// New returns a logger that does what the given one does, slog.Default() for nil. When a method of
-// its handler panics, the line goes to standard error, with the panic, and the first time with its
-// stack.
+// New returns a logger that logs to the given one, or to slog.Default() for nil. If a method of its
+// handler panics, the message goes to standard error with the panic, and the first time also with
+// the stack.
 func New(l *slog.Logger) *slog.Logger {
 	h := cmp.Or(l, slog.Default()).Handler()
 	if _, done := h.(handler); done {
@@ -30,11 +30,11 @@ type handler struct {
 	told *atomic.Bool // a stack has been printed
 }
 
-// Enabled implements slog.Handler. A line of which it is not known is wanted.
+// Enabled implements slog.Handler. If the handler's method panics, it returns true.
 func (h handler) Enabled(ctx context.Context, level slog.Level) (enabled bool) {
 	defer func() {
 		if recover() != nil {
-			enabled = true // and Handle tells of it, if it panics too
+			enabled = true // Handle reports the panic, if it panics too
 		}
 	}()
 	return h.Handler.Enabled(ctx, level)
@@ -48,7 +48,7 @@ func (h handler) Handle(ctx context.Context, r slog.Record) error {
 
 // WithAttrs implements slog.Handler.
 func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	with := h // in place of what panics
+	with := h // the result if the handler panics
 	h.guarded("WithAttrs", func() { with.Handler = h.Handler.WithAttrs(attrs) })
 	return with
 }
@@ -66,12 +66,12 @@ func (h handler) guarded(what string, f func()) {
 	f()
 }
 
-// recovered is deferred, and prints a panic beside what was to be logged.
+// recovered prints a panic and the message that should have been logged. It must be deferred.
 func (h handler) recovered(what string) {
 	if v := recover(); v != nil {
 		fmt.Fprintf(h.out, "lastcall: the logger panicked: %v, at the line: %s\n", v, what)
 		if !h.told.Swap(true) {
-			_, _ = h.out.Write(debug.Stack()) // there is no other place for it
+			_, _ = h.out.Write(debug.Stack()) // there is no other place to report an error
 		}
 	}
 }

@@ -1,15 +1,15 @@
-// Package sqlfile reads files of named SQL statements, so that a store's SQL is in files that an
-// editor highlights and a database's own shell can run, and Go code names the statements that it
-// executes.
+// Package sqlfile reads files of named SQL statements. A store's SQL can then be in files that an
+// editor highlights and that a database's own shell can run, and Go code refers to the statements
+// by name.
 //
-// A line "-- name: FinishRuns" begins a statement, which ends at the next such line or at the end
-// of the file. What stands before the first name is a comment on the file.
+// A line "-- name: FinishRuns" begins a statement, which ends before the next such line or at the
+// end of the file. Text before the first name is a comment on the file.
 package sqlfile
 
 import "strings"
 
-// Parse returns the statements of a file by their names. Comment lines of a statement stay in it.
-// It panics when a name is missing or given twice: the files are part of the program.
+// Parse returns the statements of a file by their names. Comment lines in a statement are kept.
+// It panics if a name is missing or given twice, since the files are part of the program.
 func Parse(text string) map[string]string {
 	statements := make(map[string]string)
 	name := ""

@@ -1,5 +1,5 @@
-// Package stackdump reads the goroutine profile: how many goroutines there are
-// with which labels, and where they are.
+// Package stackdump reads the goroutine profile: the number, labels and stacks of
+// goroutines.
 package stackdump
 
 import (
@@ -10,17 +10,17 @@ import (
 	"strings"
 )
 
-// Take makes a profile of all goroutines of the process and returns the records
+// Take takes a profile of all goroutines of the process and returns the records
 // of those that have labels. Its cost grows with the number of goroutines.
 func Take() iter.Seq[Record] {
 	var b bytes.Buffer
-	// Of all dumps only this one shows labels (Go 1.26).
+	// Only this form of the profile (debug=1) shows labels, as of Go 1.26.
 	_ = pprof.Lookup("goroutine").WriteTo(&b, 1)
 	return Parse(b.String())
 }
 
-// Parse returns the records of a goroutine profile in its text form (debug=1)
-// whose goroutines have labels. Text that is no profile has no records.
+// Parse returns those records of a goroutine profile in its text form (debug=1)
+// whose goroutines have labels. For text that is not a profile it returns no records.
 func Parse(profile string) iter.Seq[Record] {
 	return func(yield func(Record) bool) {
 		for text := range strings.SplitSeq(profile, "\n\n") {
@@ -47,13 +47,13 @@ type Record struct {
 	frames string // a line for each function
 }
 
-// Count is how many goroutines there are, as the profile writes it.
+// Count returns the number of goroutines, as it is written in the profile.
 func (r Record) Count() string {
 	n, _, _ := strings.Cut(r.head, " ")
 	return n
 }
 
-// Label returns the value of a label, or "" when there is none.
+// Label returns the value of a label, or "" if there is none.
 func (r Record) Label(key string) string {
 	_, rest, ok := strings.Cut(r.labels, strconv.Quote(key)+":")
 	if !ok {
@@ -67,10 +67,10 @@ func (r Record) Label(key string) string {
 	return value
 }
 
-// maxFrames is how many frames the runtime records (Go 1.26).
+// maxFrames is how many frames the runtime records at most (Go 1.26).
 const maxFrames = 128
 
-// Truncated reports whether the stack was too deep to be recorded to its root.
+// Truncated reports whether the stack was too deep for the runtime to record it to its root.
 func (r Record) Truncated() bool { return strings.Count(r.head, " 0x") >= maxFrames }
 
 // Frames returns the functions of the stack, the innermost one first.
@@ -96,5 +96,5 @@ type Frame struct {
 	Place string // file:line
 }
 
-// String is the frame in two lines, as a panic prints it, indented.
+// String returns the frame as two indented lines, as a panic prints it.
 func (f Frame) String() string { return "  " + f.Func + "\n      " + f.Place + "\n" }

@@ -89,7 +89,7 @@ func TestRecord_WithAsManyFramesAsTheRuntimeRecordsIsTruncated(t *testing.T) {
 	}
 }
 
-// FuzzParse_AnyText holds that no text makes the parser panic.
+// FuzzParse_AnyText checks that no text makes the parser panic.
 func FuzzParse_AnyText(f *testing.F) {
 	var b bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&b, 1); err != nil {
@@ -110,8 +110,8 @@ func FuzzParse_AnyText(f *testing.F) {
 	})
 }
 
-// FuzzStacks_ALabelIsReadFromAnyText holds that every value comes back from the profile's way to
-// write it, beside whatever labels the program has itself.
+// FuzzStacks_ALabelIsReadFromAnyText checks that every value can be read back from the form in
+// which the profile writes it, whatever other labels the goroutine has.
 func FuzzStacks_ALabelIsReadFromAnyText(f *testing.F) {
 	for _, value := range []string{"plain", `with "quotes"`, "with\nnewlines\n\n# labels: {}", "grüße 任务 🚀",
 		`{"label":"fake"}`, `back\slash`, "tab\tand\x00nul", `"`, "a, b: c"} {

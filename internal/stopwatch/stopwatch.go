@@ -1,5 +1,5 @@
-// Package stopwatch measures how long something takes on a machine that may have other things to
-// do. A test that says "within a second" means the program, and not the machine that it shares.
+// Package stopwatch measures how long something takes on a machine that may be busy with other
+// work. A test that requires "within a second" then tests the program, not the load of the machine.
 package stopwatch
 
 import (
@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// starts is how many times the start of a process fits into what a busy machine adds to what is
-// measured: a signal, a few requests and an end wait for a processor about as often.
+// starts is the time that a busy machine may add to a measurement, as a number of process starts: a
+// signal, a few requests and an exit wait for a processor about that often.
 const starts = 5
 
-// pause is between two processes that are started.
+// pause is the pause between two process starts.
 const pause = 50 * time.Millisecond
 
-// Watch is a stopwatch that runs. Beside it processes are started, one after the other, which shows
+// Watch is a running stopwatch. While it runs it starts processes, one after the other, to measure
 // how long the machine makes a process wait.
 type Watch struct {
 	t     testing.TB
@@ -25,7 +25,7 @@ type Watch struct {
 	lag   chan time.Duration // the longest start of a process, when it has stopped
 }
 
-// Start starts a stopwatch, which ends with the test at the latest.
+// Start starts a stopwatch. It ends with the test at the latest.
 func Start(t testing.TB) *Watch {
 	ctx, stop := context.WithCancel(context.Background())
 	w := &Watch{t: t, began: time.Now(), stop: stop, lag: make(chan time.Duration, 1)}
@@ -38,8 +38,8 @@ func Start(t testing.TB) *Watch {
 	return w
 }
 
-// AtMost stops the watch and returns what it shows. The test fails if that is more than a time and
-// what the machine may have added to it.
+// AtMost stops the watch and returns the measured time. The test fails if that exceeds the limit by
+// more than the machine may have added.
 func (w *Watch) AtMost(limit time.Duration, what string) time.Duration {
 	w.t.Helper()
 	took := time.Since(w.began)
@@ -51,8 +51,8 @@ func (w *Watch) AtMost(limit time.Duration, what string) time.Duration {
 	return took
 }
 
-// longest does something again and again until the context ends, but once in any case, and returns
-// the longest time that it took.
+// longest calls do repeatedly until the context ends, at least once, and returns the longest time
+// of a call.
 func longest(ctx context.Context, do func()) (most time.Duration) {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// recorder is a test whose failures are looked at.
+// recorder is a testing.TB that records failures.
 type recorder struct {
 	testing.TB
 	said strings.Builder
@@ -32,7 +32,7 @@ func TestAtMost_FailsForWhatTookLongerThanTheMachineCanHaveAdded(t *testing.T) {
 			r := &recorder{TB: t}
 			w := &Watch{t: r, began: time.Now(), stop: func() {}, lag: make(chan time.Duration, 1)}
 			w.lag <- c.lag
-			time.Sleep(c.took) // virtual
+			time.Sleep(c.took) // in a bubble: virtual time
 			if took := w.AtMost(time.Second, "it"); took != c.took || (r.said.Len() > 0) != c.fails {
 				t.Errorf("%v with a lag of %v: %v, %q", c.took, c.lag, took, &r.said)
 			}
@@ -52,7 +52,7 @@ func TestLongest_IsMeasuredOnceThoughThereIsNoTimeLeft(t *testing.T) {
 
 func TestStart_APlainWatchShowsWhatPassed(t *testing.T) {
 	w := Start(t)
-	time.Sleep(20 * time.Millisecond) // what is measured
+	time.Sleep(20 * time.Millisecond) // the measured time
 	if took := w.AtMost(time.Minute, "nothing"); took < 20*time.Millisecond {
 		t.Errorf("got %v", took)
 	}

@@ -33,9 +33,10 @@ func allChecks(root string, all []module, how options) []check {
 		return command(dir, nil, "go", "mod", "tidy", "-diff")
 	})
 	// The modules are tested one by one, with the versions that their own go.mod
-	// chooses: that is what their users get. This one check is for a clone.
+	// selects: these are the versions that users get. Only this check builds all modules as
+	// a clone does, through go.work.
 	if len(all) > 1 {
-		// It compiles everything, as go build does, and links no program: tests do that.
+		// It compiles everything, as go build does, but links no programs: tests do that.
 		patterns := []string{"list", "-export"}
 		for _, m := range all {
 			patterns = append(patterns, "./"+path.Join(m.name, "..."))
@@ -47,7 +48,7 @@ func allChecks(root string, all []module, how options) []check {
 			absolute(root, ".golangci.yml"), "./...")
 	})
 	for _, goos := range []string{"darwin", "windows"} {
-		// The library alone: the program is for Linux first. vet compiles the
+		// Only the library: the program is for Linux first. vet compiles the
 		// tests too.
 		add(source, "go vet "+goos, command(root, []string{"GOOS=" + goos, "CGO_ENABLED=0"}, "go", "vet", "./..."))
 	}
@@ -79,8 +80,8 @@ func absolute(root, name string) string {
 	return full
 }
 
-// command is a check that passes when a command exits with 0 and is left out
-// when its tool is not installed.
+// command returns a check that passes if a command exits with 0, and is left out
+// if the command is not installed.
 func command(dir string, env []string, name string, args ...string) func(context.Context) result {
 	return func(ctx context.Context) result {
 		out, processor, err := output(ctx, dir, env, name, args...)
@@ -95,7 +96,8 @@ func command(dir string, env []string, name string, args ...string) func(context
 	}
 }
 
-// gofmt finds files that are not formatted. It exits with 0 and lists them.
+// gofmt returns a check for files that are not formatted. The command exits with 0 even if it
+// lists some.
 func gofmt(root string) func(context.Context) result {
 	return func(ctx context.Context) result {
 		out, processor, err := output(ctx, root, nil, "gofmt", "-l", "-s", ".")
@@ -110,8 +112,8 @@ func gofmt(root string) func(context.Context) result {
 	}
 }
 
-// output runs a command with GOWORK=off, so that each module stands alone, and
-// returns everything it printed and how much of a processor it took.
+// output runs a command with GOWORK=off, so that the module is built without the others. It
+// returns everything that the command printed and the processor time that it used.
 func output(ctx context.Context, dir string, env []string, name string, args ...string) (
 	printed []byte, processor time.Duration, err error,
 ) {
@@ -122,8 +124,8 @@ func output(ctx context.Context, dir string, env []string, name string, args ...
 	return both.Bytes(), processorTime(cmd), err
 }
 
-// processorTime returns what a command took of a processor that has ended, with the processes for
-// which it or one of them has waited: compilers, tests and the servers of tests.
+// processorTime returns the processor time of a command that has ended. It includes the child
+// processes that were waited for, and theirs: compilers, tests and the servers of tests.
 func processorTime(cmd *exec.Cmd) time.Duration {
 	if cmd.ProcessState == nil {
 		return 0 // it did not start
@@ -131,9 +133,9 @@ func processorTime(cmd *exec.Cmd) time.Duration {
 	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
 
-// goFlags are those of the environment, and one more: what is built without the paths of its files
-// is found by another clone in the build cache, and by golangci-lint in its own. The go commands of
-// the tests have it too, and meet the same builds.
+// goFlags returns the GOFLAGS of the environment with -trimpath added. Builds without absolute file
+// paths are reused by other clones from the build cache, and by golangci-lint from its own cache.
+// The go commands that tests run have the flag too, so they reuse the same builds.
 var goFlags = sync.OnceValue(func() string {
 	out, err := exec.CommandContext(context.Background(), "go", "env", "GOFLAGS").Output()
 	if err != nil {
@@ -152,8 +154,7 @@ func prepare(ctx context.Context, dir string, env []string, name string, args ..
 	return cmd
 }
 
-// shellcheck reads every script: what stands in scripts without an ending, and
-// the runner's.
+// shellcheck returns a check of every shell script of the repository.
 func shellcheck(root string) func(context.Context) result {
 	return func(ctx context.Context) result {
 		scripts, err := shellScripts(root)
@@ -164,7 +165,7 @@ func shellcheck(root string) func(context.Context) result {
 	}
 }
 
-// shellScripts returns the executable files that begin with a line naming a
+// shellScripts returns the executable files whose first line names a
 // shell, with paths relative to root.
 func shellScripts(root string) ([]string, error) {
 	var found []string

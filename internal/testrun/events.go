@@ -32,7 +32,7 @@ type testCase struct {
 	output    []string
 }
 
-// full is the name by which a person and LEFT_OUT_OK speak of a test.
+// full returns the name of a test as in the output and in LEFT_OUT_OK.
 func (c *testCase) full() string {
 	if c.name == "" {
 		return c.pkg
@@ -40,13 +40,13 @@ func (c *testCase) full() string {
 	return c.pkg + "." + c.name
 }
 
-// tests is what go test -json said of one module.
+// tests is the output of go test -json for one module.
 type tests struct {
 	cases    map[[2]string]*testCase
 	packages map[string]*testCase
 	builds   map[string][]string // build output by import path
 	broken   map[string]bool     // packages whose build failed
-	stray    []string            // lines that are no events
+	stray    []string            // lines that are not events
 }
 
 func newTests() *tests {
@@ -58,9 +58,8 @@ func newTests() *tests {
 	}
 }
 
-// readEvents reads go test -json to its end. A line that is no event is kept
-// and shown with the failures: the go command prints some of its complaints
-// that way.
+// readEvents reads the output of go test -json to its end. A line that is not an event
+// is kept and printed with the failures: the go command prints some of its errors that way.
 func readEvents(r io.Reader) (*tests, error) {
 	t := newTests()
 	in := bufio.NewReader(r)
@@ -123,8 +122,8 @@ func (t *tests) lookup(pkg, name string) *testCase {
 	return t.cases[key]
 }
 
-// close settles what never got a verdict. A test that began and did not end
-// took its process down, or was cut off by the time limit: it failed.
+// close marks the tests that began and did not end as failed: they ended their process,
+// or the time limit ended them.
 func (t *tests) close() {
 	for _, c := range t.cases {
 		if c.status == "run" || c.status == "" {
@@ -145,10 +144,9 @@ func (t *tests) close() {
 	}
 }
 
-// failures returns the tests that failed, and the packages that failed though
-// none of their tests did: they do not build, TestMain failed, a goroutine
-// raced after the tests. A test is omitted when one of its subtests failed and
-// it has nothing of its own to say.
+// failures returns the tests that failed, and the packages that failed without a failed
+// test: they do not build, their TestMain failed, or there was a data race after the
+// tests. A test is left out if one of its subtests failed and it printed nothing itself.
 func (t *tests) failures() []*testCase {
 	var out []*testCase
 	failedIn := map[string]bool{}
@@ -169,7 +167,7 @@ func (t *tests) failures() []*testCase {
 	return out
 }
 
-// skipped returns the tests that skipped themselves, but for those that make
+// skipped returns the tests that skipped themselves, except those that make
 // test-full runs.
 func (t *tests) skipped() []*testCase {
 	return slices.DeleteFunc(t.sorted(), func(c *testCase) bool { return c.status != "skip" || fullOf(c) != "" })
@@ -198,8 +196,8 @@ func (t *tests) count() (passed, failed, skipped int) {
 	return passed, failed, skipped
 }
 
-// leaves returns the tests that have no subtests, for the list of the slowest:
-// a parent's time is only the sum of what is listed already.
+// leaves returns the tests without subtests, for the list of the slowest: the time of
+// a parent is only the sum of tests that are listed already.
 func (t *tests) leaves() []*testCase {
 	parents := map[[2]string]bool{}
 	for key := range t.cases {
@@ -227,7 +225,7 @@ func (t *tests) hasFailedChild(c *testCase) bool {
 	return false
 }
 
-// message returns what a test itself printed, without the lines by which the
+// message returns what a test itself printed, without the lines with which the
 // testing package marks its beginning and end.
 func message(output []string) string {
 	var b strings.Builder
@@ -252,7 +250,7 @@ func isFrame(line string) bool {
 
 func saysSomething(output []string) bool { return strings.TrimSpace(message(output)) != "" }
 
-// panicked says whether a package's own output holds the reason for its end.
+// panicked reports whether a package's own output contains the reason for its end.
 func panicked(output []string) bool {
 	text := strings.Join(output, "")
 	return strings.Contains(text, "panic: ") || strings.Contains(text, "fatal error: ") ||

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// recorded is what go test -json printed for a module made for this purpose:
+// recorded returns the output of go test -json for a module made for this purpose:
 // packages that pass, fail, panic, do not build, are killed, or have no tests.
 func recorded(t *testing.T) *tests {
 	t.Helper()
@@ -86,8 +86,8 @@ func TestEvents_AFailureIsDescribedInFull(t *testing.T) {
 
 func TestEvents_TestsAreCountedWithTheirSubtests(t *testing.T) {
 	passed, failed, skipped := recorded(t).count()
-	// Passed: fine 5, sour 1, deaf 1, main 1. Failed: sour 4, deaf 1, hang 1, and the
-	// packages main and unbuilt.
+	// Passed by package: fine 5, sour 1, "deaf" 1, main 1. Failed: sour 4, "deaf" 1, hang 1,
+	// and the packages main and unbuilt.
 	if passed != 8 || failed != 8 || skipped != 3 {
 		t.Errorf("%d passed, %d failed, %d skipped; want 8, 8, 3", passed, failed, skipped)
 	}

@@ -11,44 +11,46 @@ import (
 	"strings"
 )
 
-// A choice says whether a package of a module is tested in one check.
+// A choice reports whether one check tests a package of a module.
 type choice func(path string) bool
 
 func everything(string) bool { return true }
 
 // endsProcesses reports whether the tests of a package end real processes in the
-// middle of real work: those below a directory called test. What these prove
-// about time holds better on a machine that does little else.
+// middle of real work. These packages are below a directory called test. Their
+// assertions about time are more reliable on a machine without other load.
 func endsProcesses(path string) bool { return slices.Contains(strings.Split(path, "/"), "test") }
 
 func endsNone(path string) bool { return !endsProcesses(path) }
 
-// makesFaults reports whether a package belongs to the chaos harness, which allows for a machine
-// that does something else too, and endsItsOwn whether it is one that ends processes and is no
-// other's.
+// makesFaults reports whether a package belongs to the chaos harness, which tolerates other load on
+// the machine.
 func makesFaults(path string) bool { return endsProcesses(path) && strings.Contains(path, "/chaos") }
+
+// endsItsOwn reports whether the tests of a package end real processes, and the package belongs
+// neither to the chaos harness nor to the attacks.
 func endsItsOwn(path string) bool {
 	return endsProcesses(path) && !makesFaults(path) && !attacks(path)
 }
 
-// attacks reports whether a package has the attacks on the built program.
+// attacks reports whether a package contains the attacks on the built program.
 func attacks(path string) bool { return strings.Contains(path, "/test/attack") }
 
 // long are the packages whose tests take most of the library's time. They begin
-// first, so that none runs with nothing beside it at the end.
+// first, so that none of them runs alone at the end.
 var long = []string{"/task/pgstore", "/task/sqlitestore", "/rehearse", "/scripts"}
 
 func isLong(path string) bool {
 	return slices.ContainsFunc(long, func(end string) bool { return strings.HasSuffix(path, end) })
 }
 
-// unwatched has the packages in which the race detector does not look: SQLite and
-// the C library that it needs, translated to Go. It would make them five times as
-// slow. It does look at the driver, and at everything that calls it.
+// unwatched turns the race detector off for SQLite and the C library that it needs,
+// both translated to Go: it would make them five times as slow. It stays on for the
+// driver, and for everything that calls the driver.
 var unwatched = []string{"-gcflags=modernc.org/sqlite/lib=-race=false", "-gcflags=modernc.org/libc/...=-race=false"}
 
-// beside returns how many packages are tested at a time. Most tests wait most of the time; of those
-// that end processes fewer do.
+// How many packages are tested at a time. Most tests spend most of their time
+// waiting; tests that end processes do so less, so fewer packages run at once.
 func beside(packages []string) int {
 	if slices.ContainsFunc(packages, endsProcesses) {
 		return 2
@@ -56,10 +58,10 @@ func beside(packages []string) int {
 	return 3
 }
 
-// goTest runs the chosen tests of a module and reads their events, some packages
-// at a time. Within a package more run side by side than there are cores.
-// The limit for a package is one for a machine that has other things to do: on
-// an idle one none comes near it.
+// goTest runs the chosen tests of a module, some packages at a time, and reads their
+// events. Within a package more tests run in parallel than there are cores. The time
+// limit for a package is made for a machine with other load: on an idle machine no package
+// comes near it.
 func goTest(dir string, full bool, chosen choice) func(context.Context) result {
 	return func(ctx context.Context) result {
 		some, err := packages(ctx, dir, chosen)
@@ -109,8 +111,8 @@ func packages(ctx context.Context, dir string, chosen choice) (some []string, er
 	return append(some, rest...), nil
 }
 
-// judge decides from the events and from how go test ended. Either is enough
-// for a failure.
+// judge returns the result of go test. It is a failure if the events or the exit
+// of go test show one.
 func judge(t *tests, err error, complaints string) result {
 	_, broken, _ := t.count()
 	r := result{tests: t}

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// parseAllowed reads LEFT_OUT_OK: entries "name: reason", separated by
-// semicolons or line ends. The reason is not optional, so that whoever reads
-// the environment knows why.
+// parseAllowed parses LEFT_OUT_OK: entries "name: reason", separated by
+// semicolons or line ends. The reason is required, so that a reader of the
+// environment knows it.
 func parseAllowed(s string) (map[string]string, error) {
 	allowed := map[string]string{}
 	for entry := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == ';' || r == '\n' }) {
@@ -25,11 +25,11 @@ func parseAllowed(s string) (map[string]string, error) {
 	return allowed, nil
 }
 
-// fullMark begins what a test says, with t.Log or t.Skip, that does less or
-// nothing with -short.
+// fullMark is the beginning of the line that a test prints, with t.Log or t.Skip, if it does
+// less or nothing with -short.
 const fullMark = "make test-full: "
 
-// fullOf returns what make test-full does more in a test, or nothing.
+// fullOf returns what a test does only in make test-full, as it printed it, or "".
 func fullOf(c *testCase) string {
 	for _, line := range c.output {
 		if _, more, found := strings.Cut(line, fullMark); found {
@@ -42,7 +42,7 @@ func fullOf(c *testCase) string {
 // An omission is one check or test that did not run.
 type omission struct{ name, why string }
 
-// reasonOf finds why a test skipped itself in what it printed.
+// reasonOf returns the reason for a skip from the output of a test.
 func reasonOf(c *testCase) string {
 	var lines []string
 	for line := range strings.Lines(message(c.output)) {
@@ -56,8 +56,8 @@ func reasonOf(c *testCase) string {
 	return strings.Join(lines, " ")
 }
 
-// more returns what make test-full does more than these tests have done: a line
-// for each package and sort of more, with the names of its tests.
+// more returns what only make test-full does in these tests: a line for each package
+// and description, with the names of the tests.
 func (t *tests) more() (lines []string) {
 	type sort struct{ pkg, more string }
 	names := map[sort][]string{}

@@ -1,13 +1,17 @@
-// Command testrun runs every check and every test of this repository and says
+// Command testrun runs every check and every test of this repository and lists
 // at the end what it left out.
 //
-// It runs the checks of the source (formatting, the linters, vet on two more
-// systems, the shell scripts, tidy modules, known vulnerabilities) and beside
-// them go test with the race detector and in shuffled order in each module of
-// go.work; when the checks have ended, the tests below test/ begin, which end
-// real processes. A failure is printed in full. At the end come the slowest packages
-// and tests, everything that was left out with its reason, and, alone on the
-// last line,
+// Three groups of checks run:
+//
+//   - The checks of the source: formatting, the linters, vet on two more systems, the
+//     shell scripts, tidy modules and known vulnerabilities.
+//   - In parallel, go test in each module of go.work, with the race detector and in shuffled
+//     order.
+//   - When the checks of the source have ended, the tests below test/, which end real
+//     processes.
+//
+// A failure is printed in full. At the end testrun prints the slowest packages and tests,
+// everything that was left out with its reason, and the last line
 //
 //	N passed, N failed, N skipped
 //
@@ -17,25 +21,24 @@
 //
 // A skipped test is left out, and so is a check whose tool is not installed or
 // whose reports cannot be downloaded. With CI set to 1 or true, anything left out
-// is a failure. An exception is granted in the open, by name and with its
-// reason, through the environment:
+// is a failure. An environment variable allows exceptions, by name and with a reason:
 //
 //	LEFT_OUT_OK="shellcheck: this runner has no package of it; ..."
 //
-// It is still listed. The name of a check is as -list prints it; the name of a
+// They are still listed. -list prints the names of checks; the name of a
 // test is its package's import path, a dot and the test's own name.
 //
-// # What takes long
+// # Tests that take long
 //
-// Tests run with -short, as make test does it: some do less then, or nothing.
-// They say so, in a line that begins with "make test-full: ", and all these lines
-// come at the end. With -full, as make test-full does it, all of them do
-// everything, and each fuzz target runs for a while.
+// Without -full, as in make test, tests run with -short: some then do less, or nothing.
+// Each of these prints a line that begins with "make test-full: ", and testrun repeats all
+// these lines at the end. With -full, as in make test-full, all tests do everything, and each
+// fuzz target runs for the time of -fuzztime.
 //
 // # Exit codes
 //
 // 0 if everything passed, 1 if something failed or was left out on CI, 2 if
-// the command line or the environment makes no sense.
+// the command line or the environment is invalid.
 package main
 
 import (
@@ -53,8 +56,8 @@ import (
 )
 
 func main() {
-	// A second signal ends this program at once: the first one is forgotten as
-	// soon as it has been taken.
+	// A second signal ends this program at once: after the first one, signals are no
+	// longer caught.
 	ctx, forget := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, forget)
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
@@ -115,8 +118,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	return sum.finish(stdout, ci, allowed, unchosen)
 }
 
-// runAll runs the checks of each lane in their order, and tells of each that has
-// ended. It returns the names of those that were interrupted.
+// runAll runs the checks of each lane in their order, and calls ended for each check that has
+// ended. It returns the names of the checks that were interrupted.
 func runAll(ctx context.Context, checks []check, ended func(check, result)) (interrupted []string) {
 	var mu sync.Mutex
 	run := func(l lane) {
@@ -148,7 +151,7 @@ func runAll(ctx context.Context, checks []check, ended func(check, result)) (int
 			if first, ok := after[l]; ok {
 				<-over[first]
 				if ctx.Err() != nil {
-					return // nothing of it has begun
+					return // no check of this lane has begun
 				}
 			}
 			run(l)
@@ -158,8 +161,8 @@ func runAll(ctx context.Context, checks []check, ended func(check, result)) (int
 	return interrupted
 }
 
-// onlyFull takes out the checks that make test does not run, and returns what
-// they are.
+// onlyFull removes the checks that only make test-full runs, and returns their
+// descriptions.
 func onlyFull(all []check) (some []check, more []string) {
 	for _, c := range all {
 		if c.full == "" {
@@ -171,7 +174,7 @@ func onlyFull(all []check) (some []check, more []string) {
 	return some, more
 }
 
-// choose returns the checks to run and how many the expressions removed.
+// choose returns the checks that match the expressions, and how many do not.
 func choose(all []check, only, skip string) (chosen []check, removed int, err error) {
 	keep, err := regexp.Compile(only)
 	if err != nil {

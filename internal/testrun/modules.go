@@ -11,16 +11,15 @@ import (
 	"path/filepath"
 )
 
-// A module is one directory that go.work uses.
+// A module is one directory in go.work.
 type module struct {
-	name string // as go.work writes it, without "./"; "." is the library
+	name string // as in go.work, without "./"; "." is the library
 	dir  string
 }
 
-// findModules returns the modules of root's go.work that exist, or the root
-// module alone where there is no go.work. Naming a directory in go.work before
-// its content is there breaks every go command that reads go.work, so the
-// check "workspace" still fails then.
+// findModules returns the modules of root's go.work that exist, or only the root
+// module if there is no go.work. If go.work names a directory that does not exist, every
+// go command that reads go.work fails, so the check "workspace" still fails then.
 func findModules(root string) ([]module, error) {
 	work := filepath.Join(root, "go.work")
 	if _, err := os.Stat(work); errors.Is(err, fs.ErrNotExist) {
@@ -48,7 +47,7 @@ func findModules(root string) ([]module, error) {
 	return modules, nil
 }
 
-// describeExit adds what a command said on its standard error.
+// describeExit adds a command's standard error to its error.
 func describeExit(err error) error {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && len(exit.Stderr) > 0 {

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// slowest is how many tests the list of the slowest shows.
+// slowest is the length of the list of the slowest tests.
 const slowest = 10
 
-// printResult prints one line for a check as soon as it has ended, with how long it took and what
-// it took of a processor, and all of a failure under it.
+// printResult prints one line for a check that has ended, with its duration and processor time, and
+// the whole text of a failure below it.
 func printResult(w io.Writer, name string, r result) {
 	verdict, detail := "ok", ""
 	switch {
@@ -36,7 +36,7 @@ func printResult(w io.Writer, name string, r result) {
 	}
 }
 
-// describe prints the failed tests of a module, each in full.
+// describe returns the failed tests of a module, each in full.
 func describe(t *tests) string {
 	var b strings.Builder
 	for _, c := range t.failures() {
@@ -53,7 +53,7 @@ func describe(t *tests) string {
 	return b.String()
 }
 
-// seedOf returns the flag that repeats a package's shuffled order.
+// seedOf returns the flag that repeats the order in which a package's tests were shuffled.
 func seedOf(t *tests, pkg string) string {
 	if p := t.packages[pkg]; p != nil {
 		for _, line := range p.output {
@@ -65,13 +65,13 @@ func seedOf(t *tests, pkg string) string {
 	return ""
 }
 
-// A summary gathers what the checks found.
+// A summary collects the results of the checks.
 type summary struct {
 	passed, failed, skipped int
 	broken                  []string
 	omitted                 []omission
 	slow, packages          []*testCase
-	more                    []string // what make test-full runs and this did not
+	more                    []string // what only make test-full runs
 	took, processor         time.Duration
 }
 
@@ -94,7 +94,7 @@ func (s *summary) add(name string, r result) {
 	}
 	passed, failed, skipped := r.tests.count()
 	if r.failure != "" {
-		failed = max(failed, 1) // go test failed, whatever its events say
+		failed = max(failed, 1) // go test failed, even if no event says so
 	}
 	s.passed, s.failed, s.skipped = s.passed+passed, s.failed+failed, s.skipped+skipped
 	for _, c := range r.tests.skipped() {
@@ -144,7 +144,7 @@ func printSlowest(w io.Writer, what string, cases []*testCase) {
 	}
 }
 
-// printMore names what only make test-full runs.
+// printMore lists what only make test-full runs.
 func (s *summary) printMore(w io.Writer) {
 	if len(s.more) == 0 {
 		return
@@ -155,8 +155,8 @@ func (s *summary) printMore(w io.Writer) {
 	}
 }
 
-// printOmitted names everything that did not run and returns those for which
-// there is no allowance.
+// printOmitted lists everything that did not run and returns the entries that
+// LEFT_OUT_OK does not allow.
 func (s *summary) printOmitted(w io.Writer, ci bool, allowed map[string]string) (refused []omission) {
 	if len(s.omitted) == 0 {
 		fmt.Fprintln(w, "\nNothing was left out.")

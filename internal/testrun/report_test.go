@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// finish runs the end of a report and returns its text, last line and code.
+// finish prints the end of a report and returns its text, its last line and the exit code.
 func finish(t *testing.T, s *summary, ci bool, allowed map[string]string) (text, last string, code int) {
 	t.Helper()
 	var b strings.Builder

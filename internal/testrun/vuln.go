@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 )
 
-// govulncheck looks for known vulnerabilities in what the modules call, in the
-// database that GOVULNDB names, or else in vulnModule. It is left out when that
-// module cannot be downloaded or the tool is not installed, and only then: what
-// goes wrong after that is a failure.
+// govulncheck returns a check for known vulnerabilities in the functions that the modules
+// call. It uses the database that GOVULNDB names, or else vulnModule. It is left out
+// only if that module cannot be downloaded or the tool is not installed; any later error is
+// a failure.
 func govulncheck(modules []module, database string) func(context.Context) result {
 	return func(ctx context.Context) result {
 		database := database
@@ -26,8 +26,8 @@ func govulncheck(modules []module, database string) func(context.Context) result
 		}
 		var all result
 		for _, m := range modules {
-			// Whether anything of what is imported is vulnerable is known at a tenth of the price of
-			// what is called. What is not imported is not called either.
+			// A scan of the imported packages costs a tenth of a scan of the called functions. If no
+			// imported package is vulnerable, no called function is either.
 			r := command(m.dir, nil, "govulncheck", "-db", database, "-scan", "package", "-test", "./...")(ctx)
 			all.processor += r.processor
 			if r.failure != "" {
@@ -43,15 +43,15 @@ func govulncheck(modules []module, database string) func(context.Context) result
 	}
 }
 
-// vulnModule has the reports of Go's vulnerability database, which comes from where the
-// dependencies come from, and is verified as they are: a runner needs no way to
+// vulnModule is a Go module with the reports of Go's vulnerability database. It is downloaded
+// and verified like the dependencies, so a runner needs no access to
 // https://vuln.go.dev.
 const vulnModule = "golang.org/x/vulndb"
 
-// downloadReports returns the directory of the newest reports. govulncheck takes it as a database,
-// and makes the index itself.
+// downloadReports returns the directory of the newest reports. govulncheck accepts it as a database
+// and creates the index itself.
 func downloadReports(ctx context.Context) (string, error) {
-	// In a directory of no module: none of ours gets a requirement by it.
+	// In a directory outside all modules, so that no go.mod of ours gets a requirement.
 	out, err := prepare(ctx, os.TempDir(), []string{"GOFLAGS="}, "go", "mod", "download", "-json",
 		vulnModule+"@latest").Output()
 	var got struct{ Dir, Error string }

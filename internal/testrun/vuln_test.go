@@ -13,7 +13,7 @@ func TestGovulncheck_AKnownVulnerabilityThatIsCalledFails(t *testing.T) {
 		t.Skip("govulncheck is not installed: run make setup, and this test through make test")
 	}
 	t.Parallel()
-	database := write(t, map[string]string{ // reports alone, as the module has them
+	database := write(t, map[string]string{ // only the reports, without an index, as in the module
 		"GO-2026-0001.json": `{"schema_version":"1.3.1","id":"GO-2026-0001","modified":"2026-01-01T00:00:00Z",
 			"published":"2026-01-01T00:00:00Z","summary":"Made for this test","details":"Made for this test.",
 			"database_specific":{"url":"https://pkg.go.dev/vuln/GO-2026-0001"},
