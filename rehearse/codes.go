@@ -5,79 +5,79 @@ import (
 	"slices"
 )
 
-// Code names a finding. Codes keep their meaning.
+// Code identifies a kind of finding. The meaning of a code never changes.
 type Code string
 
 const (
 	// NoReaction: the stop signal changes nothing.
 	NoReaction Code = "LC101"
-	// TooSlow: the program reacts, and has not ended when its time is over.
+	// TooSlow: the program reacts to the signal, but has not exited when its time is up.
 	TooSlow Code = "LC102"
-	// CutOff: requests were under way, and their connections ended without an answer.
+	// CutOff: the connections of in-flight requests ended without an answer.
 	CutOff Code = "LC103"
-	// RefusedEarly: connections were refused while clients were still sent to the program.
+	// RefusedEarly: connections were refused while clients were still routed to the program.
 	RefusedEarly Code = "LC104"
-	// ClosedUnderRequest: connections that clients keep are closed without notice, so that some are
-	// closed under a request.
+	// ClosedUnderRequest: keep-alive connections are closed without notice, so that some are closed
+	// while a request is being sent.
 	ClosedUnderRequest Code = "LC105"
-	// ExitCode: the program ends with a code other than 0.
+	// ExitCode: the program exits with a code other than 0.
 	ExitCode Code = "LC106"
-	// NoHandler: the signal ended the program, which has no handler for it.
+	// NoHandler: the program has no handler for the signal, which terminated it.
 	NoHandler Code = "LC107"
 	// NotAnswered: requests were answered with a status of 500 or above, or not in time.
 	NotAnswered Code = "LC108"
 	// FailsBefore: requests failed before anything was stopped.
 	FailsBefore Code = "LC109"
-	// Tight: it ended in time with less than a tenth of the grace left.
+	// Tight: the program exited in time, but with less than a tenth of the grace period left.
 	Tight Code = "LC110"
 	// HookFails: a preStop hook fails.
 	HookFails Code = "LC111"
-	// HookOverruns: a preStop hook takes the whole grace.
+	// HookOverruns: a preStop hook uses up the grace period.
 	HookOverruns Code = "LC112"
-	// StaysReady: the readiness probe says yes for as long as the program can be reached.
+	// StaysReady: the readiness probe passes for as long as the program can be reached.
 	StaysReady Code = "LC113"
-	// DeadWhileStopping: the liveness probe says no while the program is being stopped.
+	// DeadWhileStopping: the liveness probe fails while the program is being stopped.
 	DeadWhileStopping Code = "LC114"
-	// NotAlive: a liveness probe fails when nothing is stopped.
+	// NotAlive: a liveness probe fails when nothing is being stopped.
 	NotAlive Code = "LC115"
-	// StartsTooSlowly: a startup or liveness probe gives up before the program is ready.
+	// StartsTooSlowly: a startup or liveness probe fails for good before the program is ready.
 	StartsTooSlowly Code = "LC116"
-	// LosesReadiness: a readiness probe fails when nothing is stopped.
+	// LosesReadiness: a readiness probe fails when nothing is being stopped.
 	LosesReadiness Code = "LC117"
-	// SidecarGone: a sidecar ends before the program.
+	// SidecarGone: a sidecar exits before the program.
 	SidecarGone Code = "LC118"
-	// SidecarKilled: a sidecar has not ended when its time is over.
+	// SidecarKilled: a sidecar has not exited when its time is up.
 	SidecarKilled Code = "LC119"
-	// NotBack: the program is not ready again when it is started anew.
+	// NotBack: the program does not become ready again after a restart.
 	NotBack Code = "LC121"
-	// LostEarly: a stop signal that comes while the program starts is lost.
+	// LostEarly: a stop signal that arrives during startup has no effect.
 	LostEarly Code = "LC122"
-	// BreaksTwice: the program crashes when the stop signal comes twice.
+	// BreaksTwice: the program crashes on a second stop signal.
 	BreaksTwice Code = "LC123"
-	// OutputBlocks: the program does not end when nobody reads its output.
+	// OutputBlocks: the program does not exit when nobody reads its output.
 	OutputBlocks Code = "LC124"
-	// NotBeside: the program is not ready beside a copy of itself.
+	// NotBeside: the program does not become ready alongside a copy of itself.
 	NotBeside Code = "LC125"
-	// DisturbsCopy: copies of the program disturb each other when one starts or ends.
+	// DisturbsCopy: copies of the program disturb each other when one of them starts or exits.
 	DisturbsCopy Code = "LC126"
 	// StreamCut: a stream ended in the middle.
 	StreamCut Code = "LC141"
-	// NoCloseFrame: a WebSocket ended without having been closed.
+	// NoCloseFrame: a WebSocket ended without a close frame.
 	NoCloseFrame Code = "LC142"
-	// NoGoAway: connections of HTTP/2 are closed without a GOAWAY.
+	// NoGoAway: HTTP/2 connections are closed without GOAWAY.
 	NoGoAway Code = "LC143"
-	// AnswersLate: answers take much longer while the program stops than before.
+	// AnswersLate: answers take much longer while the program is stopping than before.
 	AnswersLate Code = "LC144"
-	// Resets: connections of TCP were reset and not closed.
+	// Resets: TCP connections were reset instead of closed.
 	Resets Code = "LC145"
 )
 
-// meaning is what a code says.
+// meaning is the text of a code, and the conditions under which it can be found.
 type meaning struct {
 	title, why, change string
 	traffic            bool   // it can be found only with clients
 	client             client // and of these only with such a one, if it is not empty
-	// needs says whether it can be found with a configuration, nil if with every one.
+	// needs reports whether it can be found with a configuration. Nil means with every one.
 	needs func(*Config) bool
 }
 
@@ -255,17 +255,18 @@ var meanings = map[Code]meaning{
 	},
 }
 
-// Codes are all that there are, in order.
+// Codes returns all codes, in order.
 func Codes() []Code { return slices.Sorted(maps.Keys(meanings)) }
 
-// Known reports whether there is such a code.
+// Known reports whether the code exists.
 func (c Code) Known() bool { _, ok := meanings[c]; return ok }
 
-// Title says in a few words what the program does.
+// Title returns, in a few words, what the program does wrong. It completes a sentence that begins
+// with "the program".
 func (c Code) Title() string { return meanings[c].title }
 
-// Why says in a sentence or two why that matters.
+// Why returns the reason why that matters, in a sentence or two.
 func (c Code) Why() string { return meanings[c].why }
 
-// Change says what to do.
+// Change returns what to do about it.
 func (c Code) Change() string { return meanings[c].change }

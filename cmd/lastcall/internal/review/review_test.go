@@ -324,7 +324,7 @@ func TestAnnotations_AreReadBackByTheRunner(t *testing.T) {
 	}
 	level, file, title, text := unescaped(lines[0])
 	if level != "error" || file != "deploy/a,b.yaml" || title != "LC104 the program refuses connections while clients are still routed to it" ||
-		!strings.HasPrefix(text, "delete: 100 % of all: 3, 4\nThe endpoint") {
+		!strings.HasPrefix(text, "delete: 100 % of all: 3, 4\nKubernetes removes the endpoint") {
 		t.Errorf("%q, %q, %q, %q", level, file, title, text)
 	}
 	if level, _, title, _ := unescaped(lines[1]); level != "warning" || title != "LC105 the program closes keep-alive connections without notice" {
