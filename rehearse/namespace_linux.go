@@ -13,11 +13,11 @@ import (
 	"syscall"
 )
 
-// namespaceWord begins what is said when the namespace is at fault, and not the program.
+// namespaceWord begins the errors that are the fault of the namespace, and not of the program.
 const namespaceWord = "namespace: "
 
-// startNamespaced starts the program as PID 1 of a namespace. It is killed by the kernel when this
-// process ends, and all that it has started with it.
+// startNamespaced starts the program as PID 1 of a namespace. When this process ends, the kernel
+// kills the program and everything that it has started.
 func (p *program) startNamespaced(path string) error {
 	c := p.container
 	said, theirSaid, err := os.Pipe()
@@ -70,8 +70,8 @@ func (p *program) startNamespaced(path string) error {
 	return fmt.Errorf("rehearse: start %s: %s", c.Command[0], text)
 }
 
-// namespaces are those of a program: PID and mount for one of this machine's files, and all but the
-// network for one of an image.
+// namespaces are those of a program: PID and mount if it uses this machine's files, and all but the
+// network if it runs in an image.
 func namespaces(image *Image) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
 	if image != nil {
@@ -89,7 +89,7 @@ func namespaces(image *Image) *syscall.SysProcAttr {
 	return attr
 }
 
-// awaitKilled waits for what was killed, which a broken disk may keep from ending.
+// awaitKilled waits for a killed process, which a broken disk may keep from ending.
 func awaitKilled(ctx context.Context, ended <-chan struct{}) error {
 	select {
 	case <-ended:
@@ -99,8 +99,8 @@ func awaitKilled(ctx context.Context, ended <-chan struct{}) error {
 	}
 }
 
-// runOnThread starts the program and waits for its end, on one thread: the kernel kills the program
-// when the thread ends that has started it.
+// runOnThread starts the program and waits for its end on one thread: the kernel kills the program
+// when the thread that has started it ends.
 func (p *program) runOnThread(cmd *exec.Cmd, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

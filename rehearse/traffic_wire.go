@@ -12,26 +12,26 @@ import (
 	"time"
 )
 
-// lateness is for how long this process was kept from running: a server that shares the machine with
-// it is not blamed for that time.
+// lateness records for how long this process was kept from running: a server that shares the
+// machine with it is not blamed for that time.
 type lateness struct {
 	mu   sync.Mutex
 	sum  time.Duration
 	seen []delay
 }
 
-// delay is one time that this process did not run, and when it did again.
+// delay is one period in which this process did not run, and the time at which it ran again.
 type delay struct {
 	until time.Time
 	took  time.Duration
 }
 
 const (
-	// watchEvery is how often the lateness is looked at, and watchOver what is no lateness.
+	// watchEvery is how often the lateness is measured, and watchOver what does not count as lateness.
 	watchEvery = 20 * time.Millisecond
 	watchOver  = 5 * time.Millisecond
-	// lastLook is for how long a client looks whether the answer has come when its time is over: a
-	// process that was stopped finds both at once.
+	// lastLook is how long a client checks for the answer after its time is up: a process that was
+	// stopped finds both at once.
 	lastLook = 50 * time.Millisecond
 )
 
@@ -96,13 +96,13 @@ func (w *wire) Read(b []byte) (int, error) {
 // protocolHTTP2 is the name of HTTP/2 in TLS.
 const protocolHTTP2 = "h2"
 
-// readers are those of connections that are closed.
+// readers are the buffers of connections that are closed.
 var readers = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
 
-// dial opens a connection to a target, without having begun a request.
+// dial opens a connection to a target. No request has begun on it.
 func (t *traffic) dial(to *target) (*wire, error) { return t.dialWith(to, to.tls) }
 
-// dialWith is dial with another configuration of TLS.
+// dialWith is dial with another TLS configuration.
 func (t *traffic) dialWith(to *target, config *tls.Config) (*wire, error) {
 	dialer := net.Dialer{Timeout: requestTimeout, KeepAlive: -1} // a keep-alive probe never comes in time
 	conn, err := dialer.DialContext(t.ctx, "tcp", to.addr)
@@ -140,13 +140,13 @@ func (w *wire) close() {
 	w.traffic.connected.Add(-1)
 }
 
-// begin begins a request, or part of one, that may take so long.
+// begin begins a request, or part of one, with a time limit.
 func (w *wire) begin(limit time.Duration) {
 	w.heard = false
 	w.patient.begin(limit)
 }
 
-// patient is a connection that does not take this process's lateness for that of the other side.
+// patient is a connection that does not mistake this process's lateness for that of the other side.
 type patient struct {
 	net.Conn
 	late  *lateness
@@ -182,7 +182,7 @@ func (p *patient) Read(b []byte) (int, error) {
 	}
 }
 
-// stillness is what a connection does on which nothing is under way.
+// stillness is what happens on a connection with nothing in flight.
 type stillness int
 
 const (
@@ -191,7 +191,7 @@ const (
 	closed           // it has closed the connection
 )
 
-// idle waits for a while with nothing under way.
+// idle waits for a while with nothing in flight.
 func (w *wire) idle(d time.Duration) stillness {
 	w.patient.begin(d)
 	w.patient.exact = true
