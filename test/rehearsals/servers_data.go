@@ -44,7 +44,8 @@ func databases() []server {
 	}
 }
 
-// asPostgres is a command of the user postgres, as which alone the server starts.
+// asPostgres returns a command that runs as the user postgres, the only one as which the server
+// starts.
 func asPostgres(command ...string) []string {
 	return append([]string{"setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"}, command...)
 }

@@ -4,7 +4,7 @@ package main
 
 import "strings"
 
-// builtGo asks a built program for the version of one of the modules in it.
+// builtGo asks a built program for the version of one of its modules.
 func builtGo(name, program, module, line, source string) product {
 	return product{
 		name: name, version: []string{"go", "version", "-m", "{{.Go}}/" + program},

@@ -7,7 +7,7 @@ var node = product{
 	ends: "2026-04-30", endsSource: "https://endoflife.date/nodejs",
 }
 
-// npm is a package at the version that is installed.
+// npm returns a package at the version that is installed.
 func npm(name, pack, line, ends string) product {
 	return product{
 		name: name, version: []string{"node", "-p", "require('{{.Node}}/node_modules/" + pack + "/package.json').version"},

@@ -4,7 +4,7 @@ package main
 
 const proxySection = "Proxies"
 
-// backend is what a proxy stands before: it is not rehearsed, and lives on.
+// backend is the server behind a proxy: it is not rehearsed, and keeps running.
 var backend = []string{"{{.Go}}/nethttp"}
 
 func proxies() []server { return append(haproxies(), caddy()) }

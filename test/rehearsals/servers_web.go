@@ -13,7 +13,7 @@ func webServers() []server {
 	return all
 }
 
-// stops are a web server's two ways to stop: at once and gracefully.
+// stops returns a web server's two ways to stop: at once and gracefully.
 func stops(s server) []server {
 	quick, graceful := s, s
 	for one, signal := range map[*server]string{&quick: "TERM", &graceful: map[string]string{"nginx": "QUIT", "Apache httpd": "WINCH", "lighttpd": "INT"}[s.name]} {
