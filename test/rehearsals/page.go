@@ -69,7 +69,7 @@ func (r shown) Version() string {
 	text := p.name + " " + r.seen.Version
 	switch {
 	case p.old:
-		return text + ", **no longer maintained** by its authors, who mend newer releases alone ([" + host(p.endsSource) + "](" + p.endsSource + "))"
+		return text + ", **no longer maintained** by its authors, who fix only newer releases ([" + host(p.endsSource) + "](" + p.endsSource + "))"
 	case p.ends == "":
 		return text + ", maintained on that day ([" + host(p.endsSource) + "](" + p.endsSource + "))"
 	case p.ends < r.date:
@@ -180,21 +180,21 @@ func paren(text string) string {
 var pageText = template.Must(template.New("page").Parse(`<!-- Made by make rehearsals: change test/rehearsals and not this page. -->
 # What servers do when Kubernetes stops them
 
-Each server was started as its image or its documentation starts it, and rehearsed by
-` + "`lastcall rehearse`" + ` ([rehearse.md](rehearse.md)) on {{.Date}}: 50 new connections a second, two
-kept ones, and three requests under way at the signal that take a second or two. The pod is deleted
-with a grace of 30 s, and clients go on connecting for a second, as they do in a cluster, which
-takes that long to tell everybody. The last column has the same with a preStop hook of ` + "`sleep 2`" + `,
-which most pods should have. What comes from Debian is from Debian 12, which mends security faults
-of its packages where their authors no longer do.
+Each server was started as in its image or its documentation, and rehearsed by
+` + "`lastcall rehearse`" + ` ([rehearse.md](rehearse.md)) on {{.Date}}. The clients opened 50 new
+connections a second and kept two connections. At the signal three requests were in flight that take
+a second or two. The pod was deleted with a grace period of 30 s. Clients kept connecting for a
+second: a cluster takes that long to remove an endpoint everywhere. The last column is the verdict
+with a preStop hook of ` + "`sleep 2`" + `, which most pods should have. Packages from Debian are those of
+Debian 12, which fixes their security bugs even when their authors no longer do.
 
-Codes in parentheses are warnings. What they say of a server:
+Codes in parentheses are warnings. The meaning of the codes:
 
 {{range .Codes}}- {{.}}: it {{.Title}}
 {{end}}{{range .Sections}}
 ## {{.Name}}
 
-| server | signal | requests under way | new connections | kept connections | ended after, exit code | verdict | with a preStop sleep |
+| server | signal | requests in flight | new connections | kept connections | exited after, exit code | verdict | with a preStop sleep |
 |---|---|---|---|---|---|---|---|
 {{range .Rows}}{{.Row}}
 {{end}}

@@ -53,7 +53,7 @@ func javaServers() []server {
 			},
 			files:      map[string]string{"webapps/root/index.jsp": sleepingPage, "resources/none": "", "lib/ext/none": ""},
 			target:     jsp,
-			documented: "stopTimeout waits for requests only where a StatisticsHandler is configured, which is not the default.",
+			documented: "stopTimeout waits for requests only if a StatisticsHandler is configured, which is not the default.",
 			source:     "https://jetty.org/docs/jetty/9/index.html",
 			want:       findings{fails: "LC103 LC104", warns: "LC105 LC106", exit: 143}, wantDelayed: findings{fails: "LC103", warns: "LC105 LC106", exit: 143},
 		},
