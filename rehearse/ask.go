@@ -24,23 +24,23 @@ const kubelet = "1.37"
 // maxBody is how much of an answer the kubelet reads.
 const maxBody = 10 << 10
 
-// answer is the outcome of one probe.
+// answer is the result of one probe.
 type answer int
 
 const (
 	// unknown is neither success nor failure: the command could not be run. The kubelet ignores it.
 	unknown answer = iota
 	yes
-	no // it was answered, and in the negative
+	no // a negative answer
 	// silent is a failure without an answer: nobody listened, or it took too long.
 	silent
 )
 
 // overtime is how much later than its timeout a request may end. If it ends later, this side was
-// kept from its processor, and the outcome is unknown.
+// kept from its processor, and the answer is unknown.
 const overtime = 100 * time.Millisecond
 
-// ask probes a program once, and returns the outcome and the answer in words.
+// ask probes a program once, and returns the answer, also in words.
 func (p *program) ask(ctx context.Context, b *Probe) (answer, string) {
 	began := time.Now()
 	got, said := p.askOnce(ctx, b)
@@ -143,7 +143,7 @@ func (g *HTTPGet) get(ctx context.Context, agent string) (status int, err error)
 	web := &http.Client{
 		Transport: &http.Transport{
 			DisableKeepAlives: true, DisableCompression: true, DialContext: dialLocal,
-			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // as the kubelet
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // as the kubelet does
 		},
 		CheckRedirect: stayOnHost,
 	}
@@ -245,7 +245,7 @@ func (b *Probe) timeout() time.Duration { return cmp.Or(b.Timeout, time.Second) 
 // period is how often the kubelet runs the probe.
 func (b *Probe) period() time.Duration { return cmp.Or(b.Period, 10*time.Second) }
 
-// thresholds are how many equal outcomes in a row change the probe's result.
+// thresholds are how many equal answers in a row change the probe's result.
 func (b *Probe) thresholds() (successes, failures int) {
 	return cmp.Or(b.SuccessThreshold, 1), cmp.Or(b.FailureThreshold, 3)
 }

@@ -75,8 +75,8 @@ const (
 // meaning is the text of a code, and the conditions under which it can be found.
 type meaning struct {
 	title, why, change string
-	traffic            bool   // it can be found only with clients
-	client             client // and of these only with such a one, if it is not empty
+	traffic            bool   // found only with clients
+	client             client // found only with clients of this kind, if not empty
 	// needs reports whether it can be found with a configuration. Nil means with every one.
 	needs func(*Config) bool
 }

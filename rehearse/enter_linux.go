@@ -27,13 +27,13 @@ const (
 
 // entry is what a process that becomes a program is given.
 type entry struct {
-	Path      string // empty for a program that is looked for in the image
+	Path      string // empty for a program to search for in the image
 	Argv, Env []string
 	Dir       string
 	Image     *Image
-	Owners    bool              // the image's users and groups are all there
-	Beside    int               // the process, as seen from outside, that a command runs beside
-	Hosts     map[string]string // files of /etc that name machines, as this machine has them
+	Owners    bool              // all of the image's users and groups exist
+	Beside    int               // the process, as seen from outside, alongside which a command runs
+	Hosts     map[string]string // this machine's files in /etc that resolve host names
 }
 
 // newEntry describes a container's program.
@@ -77,7 +77,7 @@ func init() { //nolint:gochecknoinits // a test binary that rehearses has no mai
 // become executes the program, or returns why it could not.
 func become() error {
 	orders := os.NewFile(ordersFD, "orders")
-	defer runtime.KeepAlive(orders) // its end is awaited by the number, which must not be closed and used again
+	defer runtime.KeepAlive(orders) // its number is waited on, and must not be closed and reused
 	var e entry
 	if err := json.NewDecoder(orders).Decode(&e); err != nil {
 		return fmt.Errorf("%swhat to start: %w", namespaceWord, err)

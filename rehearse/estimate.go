@@ -11,7 +11,7 @@ func Estimate(c Config) (time.Duration, error) {
 	if err := c.complete(); err != nil {
 		return 0, err
 	}
-	sum := dumpPatience // once, if at all
+	sum := dumpPatience // at most once
 	for _, s := range c.Scenarios {
 		p := s.plan()
 		if p.lacks != nil && p.lacks(&c) != "" {

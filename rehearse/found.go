@@ -25,7 +25,7 @@ func (r *rehearsal) foundTarget(ctx context.Context) (to *target, listens bool) 
 		if !ok {
 			if known = speaks(ctx, address.String()); known == "" {
 				if waited < silence {
-					continue // it may be about to
+					continue // it may speak soon
 				}
 				known = "tcp"
 			}

@@ -67,7 +67,7 @@ func goroutine(text string) (Stack, bool) {
 			function = function[:i]
 		}
 		if len(s.Frames) == 0 && strings.HasPrefix(function, "runtime.") || function == "runtime.main" || function == "runtime.goexit" {
-			continue // how the runtime makes a goroutine wait is not what it waits in
+			continue // how the runtime parks a goroutine is not where it waits
 		}
 		s.Frames = append(s.Frames, function+" "+place)
 	}

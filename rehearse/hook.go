@@ -16,7 +16,7 @@ type hookRun struct {
 	cancel context.CancelFunc
 
 	begun time.Time
-	took  time.Duration // these two belong to who has seen ended
+	took  time.Duration // these two may be read once ended is closed
 	err   error
 
 	// These belong to the goroutine that waited for the hook.
@@ -57,7 +57,7 @@ func (h *Hook) run(ctx context.Context, p *program) error {
 		return nil
 	case h.HTTPGet != nil:
 		_, err := h.HTTPGet.get(ctx, lifecycleAgent)
-		if errors.Is(err, http.ErrSchemeMismatch) { // plain text where https was asked for: it is asked for without
+		if errors.Is(err, http.ErrSchemeMismatch) { // plain text instead of https: the request is sent again without TLS
 			plain := *h.HTTPGet
 			plain.Scheme = "http"
 			_, err = plain.get(ctx, lifecycleAgent)
@@ -112,7 +112,7 @@ func (h *hookRun) isFailure(p *program) bool {
 	}
 	if errors.As(h.err, &exit) && !exit.Exited() {
 		select {
-		case <-p.exited: // PID 1 is the last one of its namespace that is seen to end
+		case <-p.exited: // PID 1 is seen to exit last in its namespace
 			return false
 		case <-time.After(togetherWith):
 		}

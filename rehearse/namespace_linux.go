@@ -29,12 +29,12 @@ func (p *program) startNamespaced(path string) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("rehearse: %w", err), theirSaid.Close())
 	}
-	defer orders.Close() // its end tells a program that has not begun that it is not wanted any more
+	defer orders.Close() // when it ends, a program that has not begun exits
 	theirs := []*os.File{theirSaid, theirOrders}
 	cmd := p.command(enterCommand)
 	cmd.ExtraFiles, cmd.SysProcAttr = theirs, namespaces(c.Image)
 	if c.Image != nil {
-		cmd.Dir, cmd.Env = "", []string{} // what an image says means nothing to the process that enters it
+		cmd.Dir, cmd.Env = "", []string{} // an image's settings are not for the process that enters it
 	}
 	p.stop = func(sig syscall.Signal) error {
 		if err := cmd.Process.Signal(sig); !errors.Is(err, os.ErrProcessDone) {
@@ -50,7 +50,7 @@ func (p *program) startNamespaced(path string) error {
 	go p.runOnThread(cmd, started)
 	err = <-started
 	for _, f := range theirs {
-		_ = f.Close() // the process has its own
+		_ = f.Close() // the process has its own copy
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoNamespace, err)
@@ -76,7 +76,7 @@ func namespaces(image *Image) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
 	if image != nil {
 		attr.Cloneflags |= syscall.CLONE_NEWUSER | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_NEWCGROUP
-		attr.Setsid, attr.Setpgid = true, false // it could write into this terminal what its user has not typed
+		attr.Setsid, attr.Setpgid = true, false // otherwise it could inject input into this terminal
 		image.mapOwners(attr)
 		return attr
 	}
@@ -111,11 +111,11 @@ func (p *program) runOnThread(cmd *exec.Cmd, started chan<- error) {
 	defer close(p.drained)
 	state, err := cmd.Process.Wait()
 	if err != nil {
-		p.ended(-1, syscall.SIGKILL) // somebody else has waited for it
+		p.ended(-1, syscall.SIGKILL) // something else has waited for it
 	} else if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		p.ended(-1, status.Signal())
 	} else {
 		p.ended(state.ExitCode(), 0)
 	}
-	_ = cmd.Wait() // for its output, which what it has started may have as well
+	_ = cmd.Wait() // for its output, which processes that it has started may share
 }

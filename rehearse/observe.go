@@ -24,10 +24,10 @@ type observation struct {
 	asking sync.WaitGroup
 
 	// These may be read by the caller of stop.
-	readyAt time.Time // when the last question for readiness began that was answered with yes
-	unready bool      // one was answered in the negative
-	dead    string    // what the first negative answer for liveness was, empty for none
-	alive   bool      // one for liveness was answered
+	readyAt time.Time // when the last readiness probe that passed began
+	unready bool      // a readiness probe failed
+	dead    string    // the first failure of the liveness probe, empty for none
+	alive   bool      // a liveness probe was answered
 }
 
 // observe begins to probe, when the stop signal is being sent.
@@ -68,7 +68,7 @@ func (o *observation) each(ctx context.Context, p *program, b *Probe, heard func
 		began := time.Now()
 		got, said := p.ask(ctx, b)
 		select {
-		case <-p.exited: // a command that was killed with it says nothing
+		case <-p.exited: // the outcome of a command that was killed with it says nothing
 			return
 		default:
 		}
@@ -93,7 +93,7 @@ func (o *observation) stop() {
 // judge adds the findings about the answers after the signal.
 func (o *observation) judge(r *rehearsal, add adder) {
 	if o == nil || r.result.ExitCode < 0 {
-		return // it did not stop: that says enough
+		return // it did not exit: that is finding enough
 	}
 	if late := o.readyAt.Sub(r.signalled); !o.unready && late >= readyLong {
 		add(StaysReady, false, "it said that it was ready until %.2f s after the signal, and never that it was not", late.Seconds())

@@ -17,7 +17,7 @@ type lastLines struct {
 
 	held      chan struct{} // nil unless nobody reads
 	stuck     chan struct{} // closed when a writer waits
-	recording []byte        // what came since record, up to its capacity
+	recording []byte        // what was written since record, up to its capacity
 }
 
 // hold makes writers wait until release is called. It returns a channel that is closed when the

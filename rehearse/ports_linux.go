@@ -95,7 +95,7 @@ func parseAddress(text string) (netip.AddrPort, bool) {
 	case address.IsUnspecified():
 		address = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	case !address.IsLoopback():
-		return netip.AddrPort{}, false // what listens there cannot be told from another machine
+		return netip.AddrPort{}, false // such an address cannot be told from one of another machine
 	}
 	return netip.AddrPortFrom(address, uint16(number)), true
 }

@@ -38,7 +38,7 @@ type probeChange struct {
 // liveness until it has failed, or its pod is stopped. Its owner calls stop.
 type probes struct {
 	container *Container
-	ended     <-chan struct{} // closed when the container has ended, of which nothing is asked
+	ended     <-chan struct{} // closed when the container has exited, and probing with it
 	asker     func(context.Context, *Probe) (answer, string)
 	changed   func(probeChange) // called by the goroutines of the probes, one at a time
 
@@ -49,9 +49,9 @@ type probes struct {
 	endLife, endReadiness context.CancelFunc
 
 	mu      sync.Mutex
-	said    map[probeKind]string // what came of the last question
-	results map[probeKind]bool   // startup has none before it has succeeded or failed
-	up      chan struct{}        // closed when the container has started, as its startup probe says
+	said    map[probeKind]string // the latest answer
+	results map[probeKind]bool   // startup has no result before it has succeeded or failed
+	up      chan struct{}        // closed when the startup probe has succeeded
 	ready   chan struct{}        // closed when it is ready for the first time
 }
 
@@ -59,7 +59,7 @@ type probes struct {
 func beginProbes(c *Container, ended <-chan struct{}, asker func(context.Context, *Probe) (answer, string), changed func(probeChange)) *probes {
 	b := &probes{
 		container: c, ended: ended, asker: asker, changed: changed, began: time.Now(),
-		results: map[probeKind]bool{liveness: true, readiness: false}, // what the kubelet takes them for at first
+		results: map[probeKind]bool{liveness: true, readiness: false}, // the kubelet's initial results
 		said:    map[probeKind]string{},
 		up:      make(chan struct{}), ready: make(chan struct{}),
 	}
@@ -111,7 +111,7 @@ type worker struct {
 	kind  probeKind
 	probe *Probe
 	last  answer
-	run   int // how often it was last, one after another
+	run   int // how many times in a row it was the outcome
 }
 
 // work runs one probe until ctx ends, or until its result is final.
@@ -190,7 +190,7 @@ func (b *probes) askOnce(ctx context.Context, w *worker, regular bool) (over boo
 	b.set(probeChange{container: b.container.Name, kind: w.kind, ok: ok, said: said, at: time.Now()})
 	switch w.kind {
 	case startup:
-		return ok // the kubelet would stop the container when it has failed: here it is told, and may come up yet
+		return ok // the kubelet would stop the container after a failure; here it is reported, and the program may still start
 	case liveness:
 		return !ok
 	case readiness:

@@ -8,12 +8,12 @@ import (
 
 // probing has the results of a pod's probes, for the goroutine of run.
 type probing struct {
-	news    chan struct{} // has one while there are changes that were not heard
+	news    chan struct{} // has an element while there are unhandled changes
 	changes []probeChange
-	ready   bool // all containers of the pod are
+	ready   bool // all containers of the pod are ready
 	// failures are those of startup and liveness before the pod is stopped, lost those of readiness.
 	failures, lost []probeChange
-	beforeReady    int // how many of the failures came before the program was ready
+	beforeReady    int // how many of the failures were before the program was ready
 }
 
 // probeChanged takes a new result from the goroutine of a probe.

@@ -47,12 +47,12 @@ func (p *program) where() string {
 type program struct {
 	container *Container
 	isolation isolation
-	isGo      bool // it was built by Go, as its file says
+	isGo      bool // its file was built by Go
 	pid       int
 	output    lastLines
 	exited    chan struct{} // closed when it has ended
-	drained   chan struct{} // closed when there is no more output of it
-	endedAt   time.Time     // these belong to who has seen exited
+	drained   chan struct{} // closed when its output has ended
+	endedAt   time.Time     // these may be read once exited is closed
 	code      int
 	signal    syscall.Signal
 
@@ -121,7 +121,7 @@ func (p *program) command(argv ...string) *exec.Cmd {
 	return &exec.Cmd{
 		Path: self, Args: argv,
 		Dir: c.Dir, Env: c.environment(), Stdout: &p.output, Stderr: &p.output,
-		WaitDelay: time.Second, // what still has its output is not waited for
+		WaitDelay: time.Second, // does not wait for processes that still hold its output
 	}
 }
 
@@ -233,7 +233,7 @@ func (p *program) fillOutput() (n int) {
 				line = line[:len(line)/2] // the rest may be smaller than that
 			}
 		}
-		_ = syscall.Close(pipe) // nothing is kept back
+		_ = syscall.Close(pipe) // nothing is buffered
 	}
 	return n
 }

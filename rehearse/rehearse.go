@@ -81,7 +81,7 @@ const (
 	defaultLag   = time.Second
 	defaultRate  = 50
 	maxRate      = 5000
-	maxLoad      = 500 // in a scenario that is about load
+	maxLoad      = 500 // in the scenario Load
 	defaultReady = 30 * time.Second
 	// steady is how long clients ask before the deletion.
 	steady = 2 * time.Second
@@ -143,9 +143,9 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 
 // sofar is what earlier scenarios have shown about a program, for the later ones.
 type sofar struct {
-	last     Scenario // the one that was rehearsed last
-	hung     bool     // the program did not end
-	notReady bool     // it was ready once, and then not any more
+	last     Scenario // the last scenario that was rehearsed
+	hung     bool     // the program did not exit
+	notReady bool     // it does not become ready any more
 }
 
 // once rehearses one scenario.

@@ -23,7 +23,7 @@ import (
 var server, probedServer string
 
 func TestMain(m *testing.M) {
-	// Rehearsals wait most of the time: more of them at once than there are processors.
+	// Rehearsals mostly wait, so more of them run at once than there are processors.
 	_ = flag.Set("test.parallel", "6")
 	os.Exit(func() int {
 		if len(os.Args) > 4 && os.Args[1] == generateCommand {
@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 		}
 		dir, err := os.MkdirTemp("", "rehearse")
 		if err == nil {
-			err = os.Chmod(dir, 0o755) // others than root execute it too
+			err = os.Chmod(dir, 0o755) // users other than root execute it too
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 		defer os.RemoveAll(dir)
 		server, probedServer = filepath.Join(dir, "server"), filepath.Join(dir, "probed")
 		build := exec.Command("go", "build", "-o", dir, "./testdata/server", "./testdata/probed")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0") // they run in an image, too, which has no libraries
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // they also run in an image, which has no libraries
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
 			return 1
@@ -69,7 +69,7 @@ var exitBySignal = func() int {
 	return 143
 }()
 
-// codes are the codes of the findings that fail, and of the warnings.
+// codes returns the codes of the findings that fail, and of the warnings.
 func codes(r *Result) (fails, warns []Code) {
 	for _, f := range r.Findings {
 		if f.Fails {
@@ -94,7 +94,7 @@ func rehearse(t *testing.T, c Config) (*Result, error) {
 	return &report.Results[0], nil
 }
 
-// hook is a program with a preStop hook, a command of a shell.
+// hook is a program with a preStop hook, which is a shell command.
 func hook(command string) Container {
 	return Container{PreStop: &Hook{Exec: []string{"/bin/sh", "-c", command}}}
 }
@@ -120,8 +120,8 @@ func TestRehearse_FindsEachMistakeAndNoOther(t *testing.T) {
 		{how: "noisy"},
 		{how: "good", config: Config{Program: hook("sleep 1")}},
 		{how: "at-once", config: Config{Program: hook("sleep 1.5")}, warns: []Code{ClosedUnderRequest}},                          // the hook is the delay
-		{how: "at-once", config: Config{EndpointLag: -1}, warns: []Code{ClosedUnderRequest}},                                     // nobody is sent there any more
-		{how: "slowly", config: Config{Scenarios: []Scenario{HardEviction}, Grace: time.Hour}, warns: []Code{TooSlow}, exit: -1}, // two seconds are all there is
+		{how: "at-once", config: Config{EndpointLag: -1}, warns: []Code{ClosedUnderRequest}},                                     // no client is routed there any more
+		{how: "slowly", config: Config{Scenarios: []Scenario{HardEviction}, Grace: time.Hour}, warns: []Code{TooSlow}, exit: -1}, // it has two seconds in all
 		{how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{how: "exits", fails: []Code{CutOff, RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{how: "no-handler", fails: []Code{CutOff, RefusedEarly, NoHandler}, warns: []Code{ClosedUnderRequest}, exit: exitBySignal},
@@ -201,7 +201,7 @@ func TestRehearse_AProgramWithoutAPortIsRehearsedWithoutClients(t *testing.T) {
 	}
 }
 
-// A program that is busy for some seconds before it listens has clients.
+// A program that is busy for some seconds before it listens still gets clients.
 func TestRehearse_AProgramThatTakesLongToListenHasClients(t *testing.T) {
 	t.Parallel()
 	r, err := rehearse(t, Config{
@@ -219,7 +219,8 @@ func TestRehearse_AProgramThatTakesLongToListenHasClients(t *testing.T) {
 	}
 }
 
-// Without a namespace the program leads a process group, and what has left the group is found too.
+// Without a namespace the program leads a process group, and processes that have left the group are
+// found too.
 func TestRehearse_WithoutANamespaceNothingIsLeftBehindEither(t *testing.T) {
 	t.Parallel()
 	where := freeAddress(t)
@@ -292,7 +293,7 @@ func TestRehearse_ThatIsKilledLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// freeAddress is one of loopback on which nobody listens now.
+// freeAddress returns a loopback address on which nobody listens now.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -46,7 +46,7 @@ func (e *entry) giveUp() error {
 		}
 		err := prctl(prCapBSetDrop, c)
 		if errors.Is(err, syscall.EINVAL) {
-			break // there are no more
+			break // there are no more capabilities
 		}
 		if err != nil {
 			return fmt.Errorf("capability %d: %w", c, err)
@@ -84,7 +84,7 @@ func setCapabilities(root bool) error {
 			sets[c/32].permitted |= 1 << (c % 32)
 		}
 	}
-	_, _, errno := syscall.RawSyscall(syscall.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&sets[0])), 0) //nolint:gosec // the kernel's own form
+	_, _, errno := syscall.RawSyscall(syscall.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&sets[0])), 0) //nolint:gosec // the kernel's own layout
 	if errno != 0 {
 		return fmt.Errorf("capabilities: %w", errno)
 	}

@@ -64,7 +64,7 @@ func (i *Image) mapOwners(attr *syscall.SysProcAttr) {
 	}
 	many := func(id int) []syscall.SysProcIDMap {
 		all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: firstOwner, Size: manyIDs}}
-		if id >= manyIDs { // as Kubernetes distributions choose them that give each project its own
+		if id >= manyIDs { // for Kubernetes distributions that give each project its own ids
 			all = append(all, syscall.SysProcIDMap{ContainerID: id, HostID: firstOwner + manyIDs, Size: 1})
 		}
 		return all
@@ -133,7 +133,7 @@ func (e *entry) enterRoot() error {
 		return err
 	}
 	for _, fd := range devices {
-		_ = syscall.Close(fd) // only a name
+		_ = syscall.Close(fd) // only a reference
 	}
 	if err := errors.Join(syscall.Fchdir(old), syscall.Unmount(".", syscall.MNT_DETACH), syscall.Close(old), syscall.Close(image), syscall.Chdir("/")); err != nil {
 		return fmt.Errorf("leave the old root: %w", err)

@@ -22,8 +22,8 @@ type sidecar struct {
 	// These may be read once terminated is closed.
 	signalled time.Time
 	left      time.Duration // between the signal and SIGKILL
-	killed    bool          // its time was over
-	cutShort  bool          // a quick rehearsal did not wait for that
+	killed    bool          // its time was up
+	cutShort  bool          // a quick rehearsal did not wait for its time
 
 	early bool // it ended before the program, by itself or by its hook
 }
@@ -64,7 +64,7 @@ func (r *rehearsal) startSidecars(ctx context.Context) error {
 // (pkg/kubelet/kuberuntime/kuberuntime_termination_order.go).
 func (r *rehearsal) stopSidecars(ctx context.Context, order stopOrder) {
 	if order.cause == byProbe || len(r.sidecars.list) == 0 {
-		return // one container is stopped, and not the pod
+		return // only one container is stopped, not the pod
 	}
 	ctx, r.sidecars.cancel = context.WithCancel(ctx)
 	turn := []<-chan struct{}{r.program.exited}
@@ -80,7 +80,7 @@ func (r *rehearsal) stopSidecars(ctx context.Context, order stopOrder) {
 func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, before []<-chan struct{}) {
 	defer close(s.terminated)
 	if hasEnded(s.program) {
-		return // it was not restarted; the kubelet stops what runs
+		return // it was not restarted; the kubelet stops only what runs
 	}
 	if s.container.PreStop != nil {
 		took, err := r.hook(s.program, "sidecar "+s.container.Name+": ", grace, func(run *hookRun) error {

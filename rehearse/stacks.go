@@ -66,7 +66,7 @@ func (r *rehearsal) stacks(ctx context.Context) error {
 	}
 	all := d.read(p.output.recorded())
 	if len(all) == 0 {
-		return nil // it handles the signal itself
+		return nil // the program handles the signal itself
 	}
 	r.result.Stacks = all
 	r.say(signalName(d.signal), "its %s: %s", d.what, summary(all))

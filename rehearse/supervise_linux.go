@@ -61,7 +61,7 @@ func (p *program) startSupervised(path string) error {
 		select {
 		case <-p.exited:
 		default:
-			p.ended(-1, syscall.SIGKILL) // somebody has killed the supervisor
+			p.ended(-1, syscall.SIGKILL) // something has killed the supervisor
 		}
 	}()
 	p.pid = pid

@@ -54,15 +54,15 @@ const (
 type target struct {
 	Target
 	scheme string
-	url    *url.URL // of a request
+	url    *url.URL // of the requests
 	addr   string   // host and port to connect to
 
 	tls, tls2   *tls.Config // for HTTP/1.1 and HTTP/2, nil without TLS
-	offersHTTP2 bool        // the server of https has offered it
+	offersHTTP2 bool        // the https server has offered it
 	grpc        bool
-	watch       *target // the stream of gRPC
-	once        []byte  // a request of HTTP/1.1 that closes its connection
-	more        []byte  // the same, and more will follow
+	watch       *target // the gRPC stream
+	once        []byte  // an HTTP/1.1 request that closes its connection
+	more        []byte  // an HTTP/1.1 request that keeps its connection
 	// asked is the request that an answer is parsed as the response to.
 	asked *http.Request
 }
@@ -122,7 +122,7 @@ func secure(host string, loopback bool, protocol string) *tls.Config {
 	return &tls.Config{
 		ServerName:         host,
 		NextProtos:         []string{protocol},
-		InsecureSkipVerify: loopback, //nolint:gosec // a certificate is for the name that the program has elsewhere
+		InsecureSkipVerify: loopback, //nolint:gosec // the certificate is for the program's name in production
 		ClientSessionCache: tls.NewLRUClientSessionCache(0),
 	}
 }

@@ -86,7 +86,7 @@ func TestRun_WhatCannotBeBuiltIsFatalAndSaysWhy(t *testing.T) {
 		command []string
 		want    string
 	}{
-		{nil, "no main package"}, // that of this test
+		{nil, "no main package"}, // this test's directory
 		{[]string{broken}, "undefined: undefined"},
 		{[]string{"./none"}, "no such file"},
 	} {

@@ -56,7 +56,7 @@ type traffic struct {
 	targets []*target
 	rate    int // to each target
 
-	ctx     context.Context //nolint:containedctx // of all requests, which stop ends
+	ctx     context.Context //nolint:containedctx // of all requests; stop ends it
 	cancel  context.CancelFunc
 	clients sync.WaitGroup
 	late    lateness
@@ -70,13 +70,13 @@ type traffic struct {
 	changed chan struct{}
 	failed  []result
 	tallies map[tallied]*tally
-	open    map[client]int // how many of those that stay connected are
+	open    map[client]int // how many clients of each kind stay connected
 	// stopping: the signal is sent. unannounced counts the keep-alive connections that the server has
 	// closed since then, without announcing it in an answer or by a GOAWAY.
 	stopping    bool
 	unannounced map[client]int
-	slow        []result       // answers that took long, and requests that waited long when all was over
-	left        map[client]int // those of open when all was over
+	slow        []result       // slow answers, and requests that had waited long when the traffic ended
+	left        map[client]int // open when the traffic ended
 }
 
 // change is a moment at which the endpoint was removed or restored.

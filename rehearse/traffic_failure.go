@@ -17,7 +17,7 @@ const (
 	refused    failure = "refused"     // nobody listened
 	dropped    failure = "dropped"     // the connection was closed before the answer had begun
 	reset      failure = "reset"       // the same, by a reset
-	cut        failure = "cut off"     // it ended within the answer
+	cut        failure = "cut off"     // it ended in the middle of the answer
 	timedOut   failure = "timed out"   // no answer in requestTimeout
 	serverSaid failure = "server said" // a status of 500 or above
 	otherwise  failure = "failed"
@@ -27,7 +27,7 @@ const (
 type result struct {
 	target     *target
 	client     client
-	begun, end time.Time     // begun is when it was connected, or began to connect in vain
+	begun, end time.Time     // begun is when it was connected, or when a failed attempt to connect began
 	took       time.Duration // without the lateness of this process
 	failure    failure
 	text       string

@@ -40,7 +40,7 @@ func (w *wire) header(to *target) (*http.Response, error) {
 	for {
 		resp, err := http.ReadResponse(w.in, to.asked)
 		switch {
-		case err != nil && w.heard && w.err != nil: // in the middle of a line, which is then said to be malformed
+		case err != nil && w.heard && w.err != nil: // it ended in the middle of a line, which is then reported as malformed
 			return nil, fmt.Errorf("%w: %w", errWithin, io.ErrUnexpectedEOF)
 		case err != nil:
 			return nil, err
@@ -74,7 +74,7 @@ func (t *traffic) oneConnection(to *target) {
 		return
 	}
 	defer w.close()
-	who := newConnection // until it was answered
+	who := newConnection // until the first answer
 	for ; ; who = keepAlive {
 		switch w.idle(keepAlivePause) {
 		case still:

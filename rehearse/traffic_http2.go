@@ -20,7 +20,7 @@ const (
 	frameGoAway  = 7
 	refusedByH2  = 7
 	frameHeader  = 9
-	frameLongest = 8 // bytes of a payload that are looked at
+	frameLongest = 8 // bytes of a payload that are inspected
 )
 
 // frames is an HTTP/2 connection whose incoming frames are inspected on their way to net/http,
@@ -28,13 +28,13 @@ const (
 type frames struct {
 	net.Conn
 
-	head []byte // of the frame that comes: its header, and then what is looked at
-	left int    // of its payload
+	head []byte // of the next frame: its header, and then the bytes that are inspected
+	left int    // bytes left of its payload
 
 	mu    sync.Mutex
 	last  uint32            // the last stream that the server answers
-	reset map[uint32]uint32 // streams that the server has given up, each with its code
-	err   error             // why nothing comes any more
+	reset map[uint32]uint32 // streams that the server has reset, each with its error code
+	err   error             // why nothing more can be read
 
 	away, ended chan struct{} // closed by the first GOAWAY, and by the end
 }
@@ -136,7 +136,7 @@ func (f *frames) why(id uint32, begun bool, err error) error {
 		return errLater
 	case isReset:
 		err = fmt.Errorf("the stream was reset with code %d: %w", code, io.ErrUnexpectedEOF)
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(f.err, net.ErrClosed): // net/http has closed it, and said why
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(f.err, net.ErrClosed): // net/http has closed it, and gives the reason
 	case f.err != nil:
 		err = f.err
 	}
@@ -168,7 +168,7 @@ func (t *traffic) dialHTTP2(to *target, idle time.Duration) (*http2, error) {
 	w.begin(forever)
 	h := &http2{wire: w, frames: newFrames(w.Conn), next: 1}
 	protocols := new(http.Protocols)
-	protocols.SetUnencryptedHTTP2(true) // for net/http it is: the connection is encrypted already
+	protocols.SetUnencryptedHTTP2(true) // for net/http it is unencrypted: TLS is below it
 	transport := &http.Transport{
 		Protocols: protocols, DisableCompression: true, IdleConnTimeout: idle,
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return h.frames, nil },
@@ -262,7 +262,7 @@ func (t *traffic) askOnceHTTP2(to *target) {
 	begun = time.Now()
 	status, err := h.ask(t.ctx, t, to, requestTimeout)
 	switch {
-	case errors.Is(err, errLater): // it was connected, and nobody took the request
+	case errors.Is(err, errLater): // it was connected, and the request was not processed
 		err = io.EOF
 	case err != nil && h.frames.closedHere() && time.Since(begun) > onceIdle:
 		err = errLate
@@ -311,7 +311,7 @@ func (t *traffic) still(h *http2, who client) bool {
 
 // oneStreamHTTP2 reads an endless answer for as long as the server sends it.
 func (t *traffic) oneStreamHTTP2(to *target) {
-	never := false // there is none to stay with
+	never := false // there is no connection to stay on
 	defer func() {
 		if never {
 			<-t.ctx.Done()

@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // RFC 6455 wants it, and nothing rests on it
+	"crypto/sha1" //nolint:gosec // RFC 6455 requires it, and nothing depends on its strength
 	"encoding/base64"
 	"encoding/binary"
 	"errors"

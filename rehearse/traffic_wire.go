@@ -74,13 +74,13 @@ func (l *lateness) since(when time.Time) (sum time.Duration) {
 
 // wire is a connection of a client. It ends with the traffic.
 type wire struct {
-	net.Conn               // TLS, if there is any
-	in       *bufio.Reader // what comes from Conn
+	net.Conn               // over TLS, if the target has it
+	in       *bufio.Reader // reads from Conn
 	patient  *patient
 	traffic  *traffic
 	stop     func() bool
-	heard    bool  // something has come since the request began
-	err      error // why nothing comes any more
+	heard    bool  // something was received since the request began
+	err      error // why nothing more can be read
 }
 
 // Read implements io.Reader, for in.
@@ -104,14 +104,14 @@ func (t *traffic) dial(to *target) (*wire, error) { return t.dialWith(to, to.tls
 
 // dialWith is dial with another TLS configuration.
 func (t *traffic) dialWith(to *target, config *tls.Config) (*wire, error) {
-	dialer := net.Dialer{Timeout: requestTimeout, KeepAlive: -1} // a keep-alive probe never comes in time
+	dialer := net.Dialer{Timeout: requestTimeout, KeepAlive: -1} // a keep-alive probe would never be in time
 	conn, err := dialer.DialContext(t.ctx, "tcp", to.addr)
 	if err != nil {
 		return nil, err
 	}
 	t.connected.Add(1)
 	w := &wire{traffic: t, patient: &patient{Conn: conn, late: &t.late}, in: readers.Get().(*bufio.Reader)}
-	w.stop = context.AfterFunc(t.ctx, func() { _ = conn.Close() }) // which ends what is read and written
+	w.stop = context.AfterFunc(t.ctx, func() { _ = conn.Close() }) // which ends reads and writes
 	w.Conn = w.patient
 	w.begin(requestTimeout)
 	if config != nil {
@@ -150,9 +150,9 @@ func (w *wire) begin(limit time.Duration) {
 type patient struct {
 	net.Conn
 	late  *lateness
-	until time.Time     // what is read must be there then,
-	taken time.Duration // and later by the lateness beyond this
-	exact bool          // but not if somebody only wants to know whether it is there
+	until time.Time     // reads must be done by then,
+	taken time.Duration // or later, by the lateness since this one
+	exact bool          // but exactly then, if the caller only checks for data
 }
 
 func (p *patient) begin(limit time.Duration) {
@@ -187,7 +187,7 @@ type stillness int
 
 const (
 	still  stillness = iota
-	spoke            // the other side says something unasked
+	spoke            // the other side has sent something unasked
 	closed           // it has closed the connection
 )
 
