@@ -42,7 +42,7 @@ func TestFixes_TheMistakeIsFoundAndTheFixPasses(t *testing.T) {
 				}
 				rehearseProgram(t, fix, fix.Broken)
 				if code := Code(code); code == StaysReady {
-					rehearseProgram(t, fix, fix.Fixed) // no other scenario uses the probes
+					rehearseProgram(t, fix, fix.Fixed) // only here are the probes used
 				}
 			})
 		}

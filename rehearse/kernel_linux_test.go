@@ -116,8 +116,8 @@ func trace(t *testing.T) func(program string) map[string]time.Duration {
 
 // A line is like this:
 //
-//     server-123 [001] d..1. 72305.186429: signal_generate: sig=15 errno=0 code=0 comm=server
-//     pid=123 grp=1 res=0
+//	server-123 [001] d..1. 72305.186429: signal_generate: sig=15 errno=0 code=0 comm=server
+//	pid=123 grp=1 res=0
 var kernelLine = regexp.MustCompile(`(?m)^.*\s(\d+\.\d+): (\w+): (.*)$`)
 
 // kernelEvents finds the events of a program in a trace.
