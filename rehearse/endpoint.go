@@ -66,7 +66,7 @@ func (r *rehearsal) move(now time.Time) bool {
 	}
 	if !r.traffic.isGone() {
 		r.traffic.remove(when)
-		r.say("endpoint gone", "nobody connects any more; who is connected stays")
+		r.say("endpoint gone", "no new client connects; open connections stay")
 		return true
 	}
 	r.traffic.restore(when)

@@ -113,7 +113,7 @@ func (e *entry) execute() error {
 // the kernel drops the signal that it would get at its parent's death.
 func unwanted() error {
 	if err := prctl(prSetPdeathsig, uintptr(syscall.SIGKILL)); err != nil {
-		return fmt.Errorf("%send with who has started it: %w", namespaceWord, err)
+		return fmt.Errorf("%send with the parent process: %w", namespaceWord, err)
 	}
 	if err := syscall.SetNonblock(ordersFD, true); err != nil {
 		return fmt.Errorf("%swhether the rehearsal goes on: %w", namespaceWord, err)
@@ -125,7 +125,7 @@ func unwanted() error {
 		case errors.Is(err, syscall.EAGAIN):
 			return nil
 		case err != nil || n == 0:
-			return errors.New("who has started it is gone")
+			return errors.New("the parent process is gone")
 		}
 	}
 }

@@ -56,12 +56,12 @@ func (p *program) join(argv []string) (*exec.Cmd, error) {
 	}
 	file, err := selfFile()
 	if err != nil {
-		return nil, fmt.Errorf("a command beside the program: %w", err)
+		return nil, fmt.Errorf("a command alongside the program: %w", err)
 	}
 	if info, err := file.Stat(); err != nil {
 		return nil, err
 	} else if e.Owners && info.Mode()&1 == 0 {
-		return nil, fmt.Errorf("a command beside the program is started by this one: let all execute %s (chmod o+x)", os.Args[0])
+		return nil, fmt.Errorf("a command alongside the program is started by this one: let all users execute %s (chmod o+x)", os.Args[0])
 	}
 	what, err := json.Marshal(e)
 	if err != nil {

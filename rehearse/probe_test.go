@@ -124,7 +124,7 @@ var workers = []asked{
 		want: "12.00 liveness false",
 	},
 	{
-		name:      "one success among the failures begins the count anew",
+		name:      "one success among the failures restarts the count",
 		container: Container{Liveness: &Probe{TCP: 1, Period: sec, FailureThreshold: 3}},
 		liveness: func(at time.Duration) answer {
 			if at.Truncate(sec) == 2*sec {

@@ -46,7 +46,7 @@ func (r *rehearsal) judgeTraffic(add adder) {
 	}{
 		{FailsBefore, before, false, "requests failed before the deletion"},
 		{CutOff, broken, true, "requests cut off"},
-		{RefusedEarly, early, true, "connections refused or dropped while clients were still sent here"},
+		{RefusedEarly, early, true, "connections refused or dropped while clients were still routed here"},
 		{NotAnswered, bad, true, "requests answered with errors, or not at all"},
 		{StreamCut, held[stream], true, "streams cut off"},
 		{NoCloseFrame, held[webSocket], true, "WebSockets ended without a close frame"},

@@ -181,7 +181,7 @@ func TestTraffic_DrainWaitsForTheClientsOfAProgramThatHasEnded(t *testing.T) {
 	tr.remove(time.Now())
 	begun := time.Now()
 	if tr.drain(t.Context()); time.Since(begun) < drainTime || tr.connected.Load() == 0 {
-		t.Errorf("after %v it does not wait for who is connected", time.Since(begun))
+		t.Errorf("after %v it does not wait for connected clients", time.Since(begun))
 	}
 	time.AfterFunc(drainTime/4, ending.Done)
 	tr.drain(t.Context())

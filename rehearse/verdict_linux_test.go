@@ -15,7 +15,7 @@ import (
 // processor, the same program has the same findings in every run.
 func TestVerdict_IsTheSameInEveryRunBesideBusyLoops(t *testing.T) {
 	if testing.Short() {
-		t.Log("make test-full: twenty runs of each program beside busy loops")
+		t.Log("make test-full: twenty runs of each program alongside busy loops")
 		return
 	}
 	const runs = 20
