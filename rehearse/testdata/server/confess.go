@@ -124,7 +124,7 @@ func aboveChroot(file string) error {
 	return err
 }
 
-// openDirectory searches for an open directory of another process.
+// openDirectory searches for a directory that another process has left open in this one.
 func openDirectory() error {
 	names, err := filepath.Glob("/proc/self/fd/*")
 	if err != nil {
