@@ -61,7 +61,8 @@ func TestImage_ItsProgramIsRehearsedAsItsUser(t *testing.T) {
 }
 
 // confessed starts the server, in an image or on this machine, with instructions on what to reveal
-// about itself, and returns its answer. With beside, a command alongside a server answers instead.
+// about itself, and returns its answer. If the parameter is set, a command alongside the running
+// server answers instead.
 func confessed(t *testing.T, c Container, beside bool) string {
 	t.Helper()
 	asked := c.Command
