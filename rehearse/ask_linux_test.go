@@ -170,6 +170,7 @@ func TestAsk_OfGRPCIsYesWhereTheServiceIsServing(t *testing.T) {
 }
 
 func TestAsk_OfACommandIsItsExitCode(t *testing.T) {
+	t.Parallel()
 	p := &program{container: new(Container)} // it has no namespace to enter
 	for _, c := range []struct {
 		command string

@@ -27,6 +27,7 @@ var scenariosOf = map[Code]Scenario{NotBack: Crash, LostEarly: Starting, BreaksT
 // Each program with a mistake has the finding of its code and no other, and its twin passes without
 // a warning.
 func TestFixes_TheMistakeIsFoundAndTheFixPasses(t *testing.T) {
+	t.Parallel()
 	for _, code := range fixes.Codes() {
 		for _, language := range fixes.Languages() {
 			fix, err := fixes.Find(code, language)

@@ -23,6 +23,7 @@ func listeningAs(t *testing.T, http2 bool, handler http.HandlerFunc) (address st
 }
 
 func TestSpeaks_KnowsAServerByWhatItAnswers(t *testing.T) {
+	t.Parallel()
 	hello := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }
 	overTLS := httptest.NewUnstartedServer(http.HandlerFunc(hello))
 	overTLS.Config.ErrorLog = log.New(io.Discard, "", 0) // about clients without TLS

@@ -42,6 +42,7 @@ func own(t *testing.T, root string) {
 }
 
 func TestImage_ItsProgramIsRehearsedAsItsUser(t *testing.T) {
+	t.Parallel()
 	for _, user := range []int{0, 65532, 1_000_650_000} {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()

@@ -98,7 +98,7 @@ type adder func(code Code, fails bool, format string, args ...any)
 // judgeEnd adds the findings about how the program ended, and when.
 func (r *rehearsal) judgeEnd(add adder) {
 	c, p := r.config, r.stopped
-	ran := r.result.ExitCode < 0
+	ran := r.ranOn > 0
 	waited := "when its time was over"
 	if r.cutShort {
 		waited = fmt.Sprintf("%.0f s after the signal, when the rehearsal ended", r.ranOn.Seconds())
@@ -127,6 +127,6 @@ func (r *rehearsal) judgeEnd(add adder) {
 		add(ExitCode, false, "%s", p.ending())
 	}
 	if left := r.deadline.Sub(p.endedAt); !ran && left < min(time.Second, r.deadline.Sub(r.signalled)/10) {
-		add(Tight, false, "%.2f s were left of %v", left.Seconds(), r.deadline.Sub(r.signalled))
+		add(Tight, false, "%.2f s were left of %v", max(left, 0).Seconds(), r.deadline.Sub(r.signalled))
 	}
 }

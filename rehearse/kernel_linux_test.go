@@ -18,7 +18,7 @@ import (
 func TestEvents_HaveTheTimesOfTheKernel(t *testing.T) {
 	t.Parallel()
 	kernel := trace(t)
-	const exact, runs = 5 * time.Millisecond, 3
+	const exact, runs = 5 * time.Millisecond, 8
 	for _, how := range []string{"at-once", "hangs"} {
 		var late []string
 		for i := range runs {

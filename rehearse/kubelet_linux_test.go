@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -169,7 +168,7 @@ func (c *stopped) compare(t *testing.T, r *Result) {
 			t.Errorf("%s %v after %s, want %v", a.to, d, a.from, a.d)
 		}
 	}
-	if got := kubernetesCode(r); got != c.exit {
+	if got := r.ExitCode; got != c.exit {
 		t.Errorf("exit code %d, want %d", got, c.exit)
 	}
 	if slices.Contains([]Scenario{SoftEviction, HardEviction}, r.Scenario) &&
@@ -179,15 +178,6 @@ func (c *stopped) compare(t *testing.T, r *Result) {
 	if t.Failed() {
 		t.Log(describe(r))
 	}
-}
-
-// kubernetesCode is the exit code that Kubernetes records. The report has none if the program did
-// not exit by itself.
-func kubernetesCode(r *Result) int {
-	if r.ExitCode == -1 && slices.ContainsFunc(r.Events, func(e Event) bool { return e.What == "SIGKILL" }) {
-		return 128 + int(syscall.SIGKILL)
-	}
-	return r.ExitCode
 }
 
 // whatOf returns the events with these names, from the deletion on, in order.

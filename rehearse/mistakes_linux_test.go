@@ -49,6 +49,7 @@ var mistakes = map[string]struct {
 // Each mistake that a rehearsal finds according to docs/mistakes.md is found, for that reason
 // alone.
 func TestMistakes_AreSeenAsThePageSays(t *testing.T) {
+	t.Parallel()
 	for number, m := range mistakes {
 		t.Run(number, func(t *testing.T) {
 			t.Parallel()

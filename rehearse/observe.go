@@ -92,7 +92,7 @@ func (o *observation) stop() {
 
 // judge adds the findings about the answers after the signal.
 func (o *observation) judge(r *rehearsal, add adder) {
-	if o == nil || r.result.ExitCode < 0 {
+	if o == nil || r.ranOn > 0 {
 		return // it did not exit: that is finding enough
 	}
 	if late := o.readyAt.Sub(r.signalled); !o.unready && late >= readyLong {

@@ -87,6 +87,7 @@ var podMistakes = []struct {
 
 // Each mistake in a pod is found, for that reason alone, and the pod without it passes.
 func TestPod_FindsEachMistakeAndNoOther(t *testing.T) {
+	t.Parallel()
 	for _, c := range podMistakes {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -172,6 +173,7 @@ func TestPod_AHookThatOverrunsGoesOn(t *testing.T) {
 // The commands of hooks and probes run in the container: its PID 1 is the program, and they have
 // its directory and its environment.
 func TestPod_CommandsRunInTheContainer(t *testing.T) {
+	t.Parallel()
 	for _, shared := range []bool{false, true} {
 		t.Run(fmt.Sprintf("sharePIDs %v", shared), func(t *testing.T) {
 			t.Parallel()
@@ -212,6 +214,7 @@ func TestPod_HooksByHTTPComeFromTheKubelet(t *testing.T) {
 }
 
 func TestPod_WhatCannotBeIsAnErrorThatSaysWhy(t *testing.T) {
+	t.Parallel()
 	program := func(change func(*Container)) Config {
 		c := Container{Command: []string{server, "good"}}
 		change(&c)
@@ -266,6 +269,7 @@ func TestPod_ReadinessTakesTheEndpointAwayAndBringsItBack(t *testing.T) {
 // If no deletion removes the endpoint, readiness does so, provided that the kubelet still probes
 // it: after a failed probe, and not in the kubelet's own evictions.
 func TestPod_ReadinessDecidesWhereNothingIsDeleted(t *testing.T) {
+	t.Parallel()
 	for scenario, asked := range map[Scenario]bool{LivenessFailure: true, SoftEviction: false, NodeShutdown: false} {
 		t.Run(string(scenario), func(t *testing.T) {
 			t.Parallel()

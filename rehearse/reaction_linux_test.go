@@ -23,6 +23,7 @@ server.serve_forever()
 `
 
 func TestReaction_AHandlerThatGivesTheSignalBackIsNone(t *testing.T) {
+	t.Parallel()
 	for how, want := range map[string][]Code{"gives-back": {NoReaction}, "ends": nil} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()

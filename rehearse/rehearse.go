@@ -180,7 +180,7 @@ func once(ctx context.Context, c *Config, s Scenario, so *sofar) (*Result, error
 	}
 	r.judge()
 	c.Baseline.accept(&r.result)
-	so.last, so.hung = s, so.hung || s == Delete && r.result.ExitCode < 0
+	so.last, so.hung = s, so.hung || s == Delete && r.ranOn > 0
 	return &r.result, nil
 }
 

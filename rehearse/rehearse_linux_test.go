@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ var server, probedServer string
 
 func TestMain(m *testing.M) {
 	// Rehearsals mostly wait, so more of them run at once than there are processors.
-	_ = flag.Set("test.parallel", "6")
+	_ = flag.Set("test.parallel", "12")
 	os.Exit(func() int {
 		if len(os.Args) > 4 && os.Args[1] == generateCommand {
 			if err := generate(os.Args[2:]); err != nil {
@@ -110,6 +111,7 @@ func describe(r *Result) string {
 
 // Each mistake is found, for that reason alone, and the program without it passes.
 func TestRehearse_FindsEachMistakeAndNoOther(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		how          string
 		config       Config
@@ -119,16 +121,16 @@ func TestRehearse_FindsEachMistakeAndNoOther(t *testing.T) {
 		{how: "good"},
 		{how: "noisy"},
 		{how: "good", config: Config{Program: hook("sleep 1")}},
-		{how: "at-once", config: Config{Program: hook("sleep 1.5")}, warns: []Code{ClosedUnderRequest}},                          // the hook is the delay
-		{how: "at-once", config: Config{EndpointLag: -1}, warns: []Code{ClosedUnderRequest}},                                     // no client is routed there any more
-		{how: "slowly", config: Config{Scenarios: []Scenario{HardEviction}, Grace: time.Hour}, warns: []Code{TooSlow}, exit: -1}, // it has two seconds in all
+		{how: "at-once", config: Config{Program: hook("sleep 1.5")}, warns: []Code{ClosedUnderRequest}},                           // the hook is the delay
+		{how: "at-once", config: Config{EndpointLag: -1}, warns: []Code{ClosedUnderRequest}},                                      // no client is routed there any more
+		{how: "slowly", config: Config{Scenarios: []Scenario{HardEviction}, Grace: time.Hour}, warns: []Code{TooSlow}, exit: 137}, // it has two seconds in all
 		{how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{how: "exits", fails: []Code{CutOff, RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{how: "no-handler", fails: []Code{CutOff, RefusedEarly, NoHandler}, warns: []Code{ClosedUnderRequest}, exit: exitBySignal},
 		{how: "ignores", fails: []Code{NoReaction}, exit: -1},
 		{how: "quits", config: Config{Program: Container{StopSignal: syscall.SIGQUIT}}},
 		{how: "quits", config: Config{Program: hook("kill -QUIT 1; sleep 3")}}, // the hook is in the namespace of the program, which ends meanwhile
-		{how: "hangs", config: Config{Grace: 3 * time.Second}, fails: []Code{TooSlow}, exit: -1},
+		{how: "hangs", config: Config{Grace: 3 * time.Second}, fails: []Code{TooSlow}, exit: 137},
 		{how: "hangs", config: Config{CutShort: true}, warns: []Code{TooSlow}, exit: -1},
 		{how: "hangs-up", fails: []Code{CutOff, RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{how: "errors", fails: []Code{NotAnswered}, warns: []Code{ClosedUnderRequest}},
@@ -268,6 +270,7 @@ func TestRehearse_ThatIsCancelledLeavesNothingBehind(t *testing.T) {
 }
 
 func TestRehearse_ThatIsKilledLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"rehearse"}, {"rehearse", "in a process group"}} {
 		t.Run(args[len(args)-1], func(t *testing.T) {
 			t.Parallel()
@@ -293,15 +296,29 @@ func TestRehearse_ThatIsKilledLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// lastPort is the last port that was given to a test. Such ports are below those that the kernel
+// assigns to connections: otherwise a connection of another test could take one meanwhile.
+var lastPort atomic.Uint32
+
+const firstPort, ports = 10_000, 20_000
+
 // freeAddress returns a loopback address on which nobody listens now.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	lastPort.CompareAndSwap(0, uint32(os.Getpid())) // other packages' tests run at the same time
+	for range ports {
+		address := fmt.Sprintf("127.0.0.1:%d", firstPort+lastPort.Add(1)%ports)
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return address
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // buffer is written by one goroutine and read by another.

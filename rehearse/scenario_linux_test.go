@@ -11,6 +11,7 @@ import (
 // Each scenario finds the mistake that it is for, for that reason alone, and the program without it
 // passes.
 func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		scenario     Scenario
 		how          string
@@ -23,7 +24,7 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 		{scenario: Rollout, how: "cleans", fails: []Code{DisturbsCopy}},
 		{scenario: Load, how: "good"},
 		{scenario: Load, how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
-		{scenario: HookOverrun, how: "hangs", warns: []Code{TooSlow}, exit: -1},
+		{scenario: HookOverrun, how: "hangs", warns: []Code{TooSlow}, exit: 137},
 		{scenario: HookOverrun, how: "at-once"},
 		{scenario: Lag0, how: "at-once", warns: []Code{ClosedUnderRequest}},
 		{scenario: Lag1, how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
@@ -32,22 +33,22 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 		{scenario: SoftEviction, how: "good"},
 		{scenario: SoftEviction, how: "lingers", warns: []Code{RefusedEarly, ClosedUnderRequest}}, // its port is closed meanwhile
 		{scenario: NodeShutdown, how: "good"},
-		{scenario: ForceDelete, how: "slowly", warns: []Code{TooSlow}, exit: -1}, // it takes four seconds
+		{scenario: ForceDelete, how: "slowly", warns: []Code{TooSlow}, exit: 137}, // it takes four seconds
 		{scenario: ForceDelete, how: "at-once"},
 		{scenario: LivenessFailure, how: "good"},
 		{scenario: SecondSignal, how: "good"},
 		{scenario: SecondSignal, how: "twice", fails: []Code{BreaksTwice}, exit: 2},
-		{scenario: SecondSignal, how: "hangs", fails: []Code{TooSlow}, exit: -1},
+		{scenario: SecondSignal, how: "hangs", fails: []Code{TooSlow}, exit: 137},
 		{scenario: Starting, how: "good"},
 		{scenario: Starting, how: "ignores", fails: []Code{NoReaction}, exit: -1},
 		{scenario: OutputStuck, how: "good"},
-		{scenario: OutputStuck, how: "says", warns: []Code{OutputBlocks}, exit: -1},
+		{scenario: OutputStuck, how: "says", warns: []Code{OutputBlocks}, exit: 137},
 		{scenario: OutputStuck, how: "no-handler", exit: exitBySignal},
 		{scenario: Frozen, how: "flocks", exit: -1},
 		{scenario: Frozen, how: "locks", fails: []Code{NotBack}, exit: -1},
 		{scenario: Crash, how: "flocks", exit: 137},
 		{scenario: Crash, how: "locks", fails: []Code{NotBack}, exit: 137},
-		{scenario: HardEviction, how: "hangs", warns: []Code{TooSlow}, exit: -1},
+		{scenario: HardEviction, how: "hangs", warns: []Code{TooSlow}, exit: 137},
 	} {
 		t.Run(string(c.scenario)+" "+c.how, func(t *testing.T) {
 			t.Parallel()

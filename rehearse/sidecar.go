@@ -132,7 +132,7 @@ func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, be
 
 // notAwaited reports whether the rehearsal ended before the program did, and before the program's
 // time was up.
-func (r *rehearsal) notAwaited() bool { return r.cutShort && r.result.ExitCode < 0 }
+func (r *rehearsal) notAwaited() bool { return r.cutShort && r.ranOn > 0 }
 
 // awaitSidecars waits until the sidecars have been stopped. A program that still runs when its time
 // is up is killed first: only then is it the sidecars' turn.

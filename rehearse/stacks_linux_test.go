@@ -34,7 +34,7 @@ func TestStacks_NameTheGoroutinesThatStayed(t *testing.T) {
 				t.Errorf("%+v is of the runtime", s)
 			}
 		}
-		if fails, _ := codes(r); !slices.Equal(fails, []Code{TooSlow}) || r.ExitCode != -1 {
+		if fails, _ := codes(r); !slices.Equal(fails, []Code{TooSlow}) || r.ExitCode != 137 {
 			t.Errorf("fails %v with exit code %d: that it was asked is no end of its own", fails, r.ExitCode)
 		}
 	}

@@ -168,10 +168,12 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 	}
 	select {
 	case <-r.program.exited:
-		return r.afterEnd(ctx)
+		if !r.program.endedAt.After(r.deadline.Add(r.lateness())) {
+			return r.afterEnd(ctx)
+		}
 	default:
 	}
-	r.ranOn = time.Since(r.signalled)
+	r.ranOn, r.result.ExitCode = time.Since(r.signalled), -1
 	r.givenBack = r.givesBack()
 	switch {
 	case r.frozen:
@@ -181,10 +183,19 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 			r.ranOn.Seconds(), time.Until(r.deadline).Seconds())
 	default:
 		r.say("SIGKILL", "its time is over")
+		r.result.ExitCode = 128 + int(syscall.SIGKILL)
 	}
-	r.result.ExitCode = -1
 	r.settle() // then its clients meet nothing more of the program
 	return r.stacks(ctx)
+}
+
+// lateness is how long this process waited for a processor since the signal, at most.
+func (r *rehearsal) lateness() time.Duration {
+	const unmeasured = 100 * time.Millisecond
+	if r.traffic == nil {
+		return unmeasured
+	}
+	return unmeasured + r.traffic.late.total() - r.late
 }
 
 // afterEnd records how the program has ended, and waits for what its clients meet then.
@@ -202,7 +213,7 @@ func (r *rehearsal) afterEnd(ctx context.Context) error {
 	if !r.order.deletes() && r.gone.IsZero() {
 		// The end of the container removes the endpoint. No program can exit at the very moment in which
 		// it closes its port. Whenever this process waited for a processor, the program did so too.
-		r.gone = p.endedAt.Add(-closing - r.traffic.late.total() + r.late)
+		r.gone = p.endedAt.Add(-closing - r.lateness())
 	}
 	// Clients with a kept connection see its end a little later, and clients that are still routed
 	// here find nobody.

@@ -134,7 +134,11 @@ func (t *traffic) sendSlow() string {
 	return strings.Join(said, ", ")
 }
 
-// oneSlow calls sent when the request is sent, or cannot be.
+// acceptedWithin is for how long a slow request may wait for the server to read it. One that handles
+// one request at a time reads it later.
+const acceptedWithin = time.Second
+
+// oneSlow calls sent when the server has read the request, or will not soon.
 func (t *traffic) oneSlow(to *target, sent func()) (status int, err error) {
 	w, err := t.dial(to)
 	if err != nil {
@@ -144,6 +148,11 @@ func (t *traffic) oneSlow(to *target, sent func()) (status int, err error) {
 	defer w.close()
 	w.begin(slowTimeout)
 	_, err = w.Write(to.once)
+	for until := time.Now().Add(acceptedWithin); err == nil && !accepted(w.patient.Conn) && time.Now().Before(until); {
+		if !pause(t.ctx, 5*time.Millisecond) {
+			break
+		}
+	}
 	sent()
 	if err != nil {
 		return 0, err

@@ -93,7 +93,7 @@ func (r *rehearsal) showOpen() {
 			open = append(open, fmt.Sprintf("%d x %s", n, who))
 		}
 	}
-	if len(open) > 0 && r.result.ExitCode < 0 {
+	if len(open) > 0 && r.ranOn > 0 {
 		r.say("still open", "%s: a program that waits for all its clients waits for these", strings.Join(open, ", "))
 	}
 }

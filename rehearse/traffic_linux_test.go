@@ -23,6 +23,7 @@ var talker = sync.OnceValues(func() (string, error) {
 // Each mistake with anything but one short request is found, for that reason alone, and the program
 // without it passes.
 func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
+	t.Parallel()
 	program, err := talker()
 	if err != nil {
 		t.Fatal(program, err)

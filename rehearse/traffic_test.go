@@ -171,6 +171,7 @@ func TestTraffic_WhatFailsWhenThisProcessWasLateBlamesNobody(t *testing.T) {
 
 // On a busy machine a client may see late that the program has closed its connection.
 func TestTraffic_DrainWaitsForTheClientsOfAProgramThatHasEnded(t *testing.T) {
+	t.Parallel()
 	var ending sync.WaitGroup
 	ending.Add(1)
 	tr := newTraffic(targets(t, Target{URL: "http://" + accepting(t, func(*net.TCPConn) { ending.Wait() }), Use: Stream}), 1)
@@ -225,6 +226,7 @@ func TestTraffic_SendsTheMethodTheHeaderAndTheBody(t *testing.T) {
 }
 
 func TestTraffic_TheEndpointGoesAndComesBack(t *testing.T) {
+	t.Parallel()
 	var connections atomic.Int64
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") }))
 	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {

@@ -36,7 +36,7 @@ func attacks(path string) bool { return strings.Contains(path, "/test/attack") }
 
 // long are the packages whose tests take most of the library's time. They begin
 // first, so that none runs with nothing beside it at the end.
-var long = []string{"/task/pgstore", "/task/sqlitestore", "/scripts"}
+var long = []string{"/task/pgstore", "/task/sqlitestore", "/rehearse", "/scripts"}
 
 func isLong(path string) bool {
 	return slices.ContainsFunc(long, func(end string) bool { return strings.HasSuffix(path, end) })
