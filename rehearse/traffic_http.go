@@ -134,11 +134,11 @@ func (t *traffic) sendSlow() string {
 	return strings.Join(said, ", ")
 }
 
-// acceptedWithin is for how long a slow request may wait for the server to read it. One that handles
-// one request at a time reads it later.
+// acceptedWithin is how long a slow request may wait for the server to read it. A server that
+// handles one request at a time reads it later.
 const acceptedWithin = time.Second
 
-// oneSlow calls sent when the server has read the request, or will not soon.
+// oneSlow calls sent when the server has read the request, or will not read it soon.
 func (t *traffic) oneSlow(to *target, sent func()) (status int, err error) {
 	w, err := t.dial(to)
 	if err != nil {
