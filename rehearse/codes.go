@@ -28,7 +28,8 @@ const (
 	NotAnswered Code = "LC108"
 	// FailsBefore: requests failed before anything was stopped.
 	FailsBefore Code = "LC109"
-	// Tight: the program exited in time, but with less than a tenth of the grace period left.
+	// Tight: the program exited in time, but with less than a second, and less than a tenth of its
+	// time, left.
 	Tight Code = "LC110"
 	// HookFails: a preStop hook fails.
 	HookFails Code = "LC111"
